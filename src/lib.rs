@@ -1,0 +1,3 @@
+//! skeleton
+#[cfg(target_family = "wasm")]
+mod wasi;
