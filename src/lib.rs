@@ -1,3 +1,4 @@
 //! skeleton
+pub mod stream;
 #[cfg(target_family = "wasm")]
 mod wasi;
