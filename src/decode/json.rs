@@ -1,0 +1,735 @@
+//! A strict scanner that splits one JSON object into its members without copying anything.
+//!
+//! It accepts what `serde_json` accepts as an object, to a depth of [`DEPTH_MAX`]. Whatever it
+//! accepts can be copied into other JSON as it stands.
+
+use core::fmt;
+
+/// How deep arrays and objects may be nested, the outermost object included. Records are two or
+/// three levels deep; the limit keeps hostile input from using up the stack.
+pub const DEPTH_MAX: u32 = 64;
+
+/// What sort of JSON value it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `[…]`
+    Array,
+    /// `false`
+    False,
+    /// `null`
+    Null,
+    /// Any number.
+    Number,
+    /// `{…}`
+    Object,
+    /// `"…"`
+    String,
+    /// `true`
+    True,
+}
+
+/// A range of bytes of the scanned text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    /// The text of the range.
+    #[inline]
+    #[must_use]
+    pub fn of(self, text: &str) -> &str {
+        text.get(index(self.start)..index(self.end))
+            .unwrap_or_default()
+    }
+
+    /// The number of bytes.
+    #[must_use]
+    pub const fn len(self) -> u32 {
+        self.end - self.start
+    }
+
+    /// Whether there is nothing in it.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.start == self.end
+    }
+
+    /// Where it begins.
+    #[must_use]
+    pub fn start(self) -> usize {
+        index(self.start)
+    }
+}
+
+/// One member of an object.
+#[derive(Clone, Copy, Debug)]
+pub struct Member {
+    /// The name, without quotes, escapes as they stand.
+    pub key: Span,
+    /// The first eight bytes of the name, big-endian and padded with zeros: orders most names.
+    pub prefix: u64,
+    /// The value: for a string its contents without quotes, else the whole text.
+    pub value: Span,
+    /// What sort of value it is.
+    pub kind: Kind,
+    /// The name has escapes.
+    pub key_escaped: bool,
+    /// A string value has escapes.
+    pub escaped: bool,
+    /// The value is in canonical form: no white space, no escape that need not be, names sorted.
+    pub canonical: bool,
+}
+
+/// What is known about an object as a whole.
+#[derive(Clone, Copy, Debug)]
+pub struct Outline {
+    /// The object from brace to brace.
+    pub span: Span,
+    /// The names are in strictly ascending order, so none occurs twice.
+    pub sorted: bool,
+    /// There is no white space between the members.
+    pub compact: bool,
+    /// A line break stands between two tokens.
+    pub multiline: bool,
+}
+
+/// Why a text is not one JSON object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Error {
+    /// What is wrong, as a clause.
+    pub what: &'static str,
+    /// The byte at which it was noticed.
+    pub offset: usize,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at byte {}", self.what, self.offset)
+    }
+}
+
+impl core::error::Error for Error {}
+
+/// Splits `text`, which must be one object and white space around it, into members, in the order
+/// in which they stand. `members` is cleared first.
+pub fn scan_object(text: &str, members: &mut Vec<Member>) -> Result<Outline, Error> {
+    members.clear();
+    let mut scanner = Scanner::new(text)?;
+    scanner.skip_whitespace();
+    scanner.compact = true;
+    let start = scanner.position;
+    scanner.expect(b'{', "expected an object")?;
+    let sorted = scanner.members(1, |member| members.push(member))?;
+    let span = scanner.span(start, scanner.position);
+    let compact = scanner.compact;
+    scanner.finish()?;
+    Ok(Outline {
+        span,
+        sorted,
+        compact,
+        multiline: scanner.multiline,
+    })
+}
+
+/// One element of an array, or any value that stands by itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Element {
+    /// As in [`Member::value`].
+    pub value: Span,
+    /// What sort of value it is.
+    pub kind: Kind,
+    /// A string value has escapes.
+    pub escaped: bool,
+    /// As in [`Member::canonical`].
+    pub canonical: bool,
+}
+
+/// Calls `each` for every element of `text`, which must be one array.
+pub fn scan_array(text: &str, each: impl FnMut(Element)) -> Result<(), Error> {
+    let mut scanner = Scanner::new(text)?;
+    scanner.skip_whitespace();
+    scanner.expect(b'[', "expected an array")?;
+    scanner.elements(1, each)?;
+    scanner.finish()
+}
+
+/// Reads `text` as one value of any sort.
+pub fn scan_value(text: &str) -> Result<Element, Error> {
+    let mut scanner = Scanner::new(text)?;
+    scanner.skip_whitespace();
+    let element = scanner.value(1)?;
+    scanner.finish()?;
+    Ok(element)
+}
+
+struct Scanner<'a> {
+    text: &'a str,
+    bytes: &'a [u8],
+    position: usize,
+    compact: bool,
+    multiline: bool,
+}
+
+struct Text {
+    span: Span,
+    escaped: bool,
+    canonical: bool,
+}
+
+impl<'a> Scanner<'a> {
+    fn new(text: &'a str) -> Result<Self, Error> {
+        if u32::try_from(text.len()).is_err() {
+            return Err(Error {
+                what: "longer than 4 GiB",
+                offset: 0,
+            });
+        }
+        let bytes = text.as_bytes();
+        Ok(Self {
+            text,
+            bytes,
+            position: 0,
+            compact: true,
+            multiline: false,
+        })
+    }
+
+    fn span(&self, start: usize, end: usize) -> Span {
+        debug_assert!(start <= end && end <= self.bytes.len());
+        // `new` has checked that every position fits.
+        Span {
+            start: u32::try_from(start).unwrap_or_default(),
+            end: u32::try_from(end).unwrap_or_default(),
+        }
+    }
+
+    #[cold]
+    fn error<T>(&self, what: &'static str) -> Result<T, Error> {
+        Err(Error {
+            what,
+            offset: self.position,
+        })
+    }
+
+    #[inline]
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.position).copied()
+    }
+
+    #[inline]
+    fn expect(&mut self, byte: u8, what: &'static str) -> Result<(), Error> {
+        if self.peek() == Some(byte) {
+            self.position += 1;
+            return Ok(());
+        }
+        self.error(what)
+    }
+
+    #[inline]
+    fn skip_whitespace(&mut self) {
+        if self.peek().is_some_and(|byte| byte <= b' ') {
+            self.skip_whitespace_slowly();
+        }
+    }
+
+    #[cold]
+    fn skip_whitespace_slowly(&mut self) {
+        while let Some(byte @ (b' ' | b'\t' | b'\n' | b'\r')) = self.peek() {
+            self.compact = false;
+            self.multiline |= matches!(byte, b'\n' | b'\r');
+            self.position += 1;
+        }
+    }
+
+    fn finish(&mut self) -> Result<(), Error> {
+        let multiline = self.multiline;
+        self.skip_whitespace();
+        self.multiline = multiline;
+        if self.position == self.bytes.len() {
+            Ok(())
+        } else {
+            self.error("text after the end")
+        }
+    }
+
+    /// The members after an opening brace, and whether their names ascend.
+    fn members(&mut self, depth: u32, mut each: impl FnMut(Member)) -> Result<bool, Error> {
+        let mut sorted = true;
+        let mut previous: Option<(u64, Span)> = None;
+        self.skip_whitespace();
+        if self.peek() == Some(b'}') {
+            self.position += 1;
+            return Ok(true);
+        }
+        loop {
+            self.expect(b'"', "expected a name in quotes")?;
+            let key = self.string()?;
+            self.skip_whitespace();
+            self.expect(b':', "expected a colon")?;
+            self.skip_whitespace();
+            let element = self.value(depth)?;
+            let prefix = self.prefix(key.span);
+            if let Some((before, span)) = previous {
+                sorted &= !key.escaped
+                    && (before < prefix
+                        || (before == prefix && span.of(self.text) < key.span.of(self.text)));
+            } else {
+                sorted &= !key.escaped;
+            }
+            previous = Some((prefix, key.span));
+            each(Member {
+                key: key.span,
+                prefix,
+                value: element.value,
+                kind: element.kind,
+                key_escaped: key.escaped,
+                escaped: element.escaped,
+                canonical: element.canonical,
+            });
+            self.skip_whitespace();
+            match self.peek() {
+                Some(b',') => self.position += 1,
+                Some(b'}') => {
+                    self.position += 1;
+                    return Ok(sorted);
+                }
+                _ => return self.error("expected a comma or a closing brace"),
+            }
+            self.skip_whitespace();
+        }
+    }
+
+    /// The elements after an opening bracket.
+    fn elements(&mut self, depth: u32, mut each: impl FnMut(Element)) -> Result<(), Error> {
+        self.skip_whitespace();
+        if self.peek() == Some(b']') {
+            self.position += 1;
+            return Ok(());
+        }
+        loop {
+            each(self.value(depth)?);
+            self.skip_whitespace();
+            match self.peek() {
+                Some(b',') => self.position += 1,
+                Some(b']') => {
+                    self.position += 1;
+                    return Ok(());
+                }
+                _ => return self.error("expected a comma or a closing bracket"),
+            }
+            self.skip_whitespace();
+        }
+    }
+
+    #[inline]
+    fn value(&mut self, depth: u32) -> Result<Element, Error> {
+        match self.peek() {
+            Some(b'"') => {
+                self.position += 1;
+                let Text {
+                    span,
+                    escaped,
+                    canonical,
+                } = self.string()?;
+                Ok(Element {
+                    value: span,
+                    kind: Kind::String,
+                    escaped,
+                    canonical,
+                })
+            }
+            Some(b'n') => self.word("null", Kind::Null),
+            Some(b't') => self.word("true", Kind::True),
+            Some(b'f') => self.word("false", Kind::False),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            Some(b'{' | b'[') => self.nested(depth + 1),
+            _ => self.error("expected a value"),
+        }
+    }
+
+    fn word(&mut self, word: &'static str, kind: Kind) -> Result<Element, Error> {
+        let start = self.position;
+        if !self
+            .bytes
+            .get(start..)
+            .is_some_and(|rest| rest.starts_with(word.as_bytes()))
+        {
+            return self.error("expected null, true or false");
+        }
+        self.position += word.len();
+        Ok(self.element(start, kind, true))
+    }
+
+    fn element(&self, start: usize, kind: Kind, canonical: bool) -> Element {
+        let value = self.span(start, self.position);
+        Element {
+            value,
+            kind,
+            escaped: false,
+            canonical,
+        }
+    }
+
+    /// An array or object inside another. The calls are as deep as the value, [`DEPTH_MAX`] at
+    /// the most.
+    fn nested(&mut self, depth: u32) -> Result<Element, Error> {
+        if depth > DEPTH_MAX {
+            return self.error("nested deeper than 64 levels");
+        }
+        let start = self.position;
+        let is_object = self.peek() == Some(b'{');
+        self.position += 1;
+        let outer = core::mem::replace(&mut self.compact, true);
+        let mut canonical = true;
+        if is_object {
+            canonical &= self.members(depth, |member| canonical &= member.canonical)?;
+        } else {
+            self.elements(depth, |element| canonical &= element.canonical)?;
+        }
+        canonical &= self.compact;
+        self.compact &= outer;
+        let kind = if is_object { Kind::Object } else { Kind::Array };
+        Ok(self.element(start, kind, canonical))
+    }
+
+    fn digits(&mut self) -> Result<(), Error> {
+        let start = self.position;
+        while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
+            self.position += 1;
+        }
+        if self.position == start {
+            self.error("expected a digit")
+        } else {
+            Ok(())
+        }
+    }
+
+    fn number(&mut self) -> Result<Element, Error> {
+        let start = self.position;
+        if self.peek() == Some(b'-') {
+            self.position += 1;
+        }
+        if self.peek() == Some(b'0') {
+            self.position += 1;
+        } else {
+            self.digits()?;
+        }
+        if self.peek() == Some(b'.') {
+            self.position += 1;
+            self.digits()?;
+        }
+        let has_exponent = matches!(self.peek(), Some(b'e' | b'E'));
+        if has_exponent {
+            self.position += 1;
+            if matches!(self.peek(), Some(b'+' | b'-')) {
+                self.position += 1;
+            }
+            self.digits()?;
+        }
+        let element = self.element(start, Kind::Number, true);
+        // A reader of the output would refuse what does not fit a double: 10^308 and a bit.
+        if has_exponent || element.value.len() > 300 {
+            let text = element.value.of(self.text);
+            if !text.parse::<f64>().is_ok_and(f64::is_finite) {
+                self.position = start;
+                return self.error("number out of range");
+            }
+        }
+        Ok(element)
+    }
+
+    /// The rest of a string after its opening quote.
+    #[inline]
+    fn string(&mut self) -> Result<Text, Error> {
+        let start = self.position;
+        let mut escaped = false;
+        let mut canonical = true;
+        loop {
+            self.skip_plain();
+            match self.peek() {
+                Some(b'"') => {
+                    let span = self.span(start, self.position);
+                    self.position += 1;
+                    return Ok(Text {
+                        span,
+                        escaped,
+                        canonical,
+                    });
+                }
+                Some(b'\\') => {
+                    escaped = true;
+                    canonical &= self.escape()?;
+                }
+                Some(byte) if byte < b' ' => return self.error("control character in a string"),
+                Some(_) => self.position += 1,
+                None => return self.error("string without an end"),
+            }
+        }
+    }
+
+    /// Moves on to the next quote, backslash or control character, or close to the end.
+    #[inline]
+    fn skip_plain(&mut self) {
+        const ONES: u64 = u64::MAX / 255;
+        const HIGHS: u64 = ONES * 128;
+        while let Some(word) = self
+            .bytes
+            .get(self.position..)
+            .and_then(<[u8]>::first_chunk::<8>)
+        {
+            let word = u64::from_le_bytes(*word);
+            let quotes = word ^ (ONES * 0x22);
+            let backslashes = word ^ (ONES * 0x5c);
+            // The lowest bit that is set is exact; borrows can only spoil higher ones.
+            let found = ((quotes.wrapping_sub(ONES) & !quotes)
+                | (backslashes.wrapping_sub(ONES) & !backslashes)
+                | (word.wrapping_sub(ONES * 0x20) & !word))
+                & HIGHS;
+            if found != 0 {
+                self.position += index(found.trailing_zeros() / 8);
+                return;
+            }
+            self.position += 8;
+        }
+    }
+
+    /// One escape; whether canonical JSON would write the same.
+    fn escape(&mut self) -> Result<bool, Error> {
+        self.position += 1;
+        match self.peek() {
+            Some(b'"' | b'\\' | b'b' | b'f' | b'n' | b'r' | b't') => {
+                self.position += 1;
+                Ok(true)
+            }
+            Some(b'/') => {
+                self.position += 1;
+                Ok(false)
+            }
+            Some(b'u') => {
+                self.position += 1;
+                match self.hex()? {
+                    0xD800..=0xDBFF => {
+                        self.expect(b'\\', "half of a surrogate pair")?;
+                        self.expect(b'u', "half of a surrogate pair")?;
+                        if !matches!(self.hex()?, 0xDC00..=0xDFFF) {
+                            return self.error("half of a surrogate pair");
+                        }
+                    }
+                    0xDC00..=0xDFFF => return self.error("half of a surrogate pair"),
+                    _ => {}
+                }
+                Ok(false)
+            }
+            _ => self.error("unknown escape"),
+        }
+    }
+
+    fn hex(&mut self) -> Result<u32, Error> {
+        let mut value = 0;
+        for _ in 0..4 {
+            let Some(digit) = self.peek().and_then(|byte| char::from(byte).to_digit(16)) else {
+                return self.error("expected four hexadecimal digits");
+            };
+            value = value * 16 + digit;
+            self.position += 1;
+        }
+        Ok(value)
+    }
+
+    #[inline]
+    fn prefix(&self, span: Span) -> u64 {
+        key_prefix(self.bytes, span)
+    }
+}
+
+/// The first eight bytes of a name as a number that sorts as the bytes do.
+#[inline]
+fn key_prefix(bytes: &[u8], span: Span) -> u64 {
+    let word = bytes
+        .get(index(span.start)..)
+        .and_then(<[u8]>::first_chunk::<8>);
+    let length = span.len();
+    match (word, length) {
+        (_, 0) => 0,
+        (Some(word), 8..) => u64::from_be_bytes(*word),
+        (Some(word), _) => u64::from_be_bytes(*word) & (u64::MAX << (64 - 8 * length)),
+        (None, _) => {
+            let name = bytes
+                .get(index(span.start)..index(span.end))
+                .unwrap_or_default();
+            let padded = name.iter().copied().chain([0; 8]).take(8);
+            padded.fold(0, |sum, byte| sum << 8 | u64::from(byte))
+        }
+    }
+}
+
+/// A position as an index. Lossless: no supported machine has narrower indexes.
+#[inline]
+fn index(position: u32) -> usize {
+    usize::try_from(position).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::{Map, Value};
+
+    fn accepts(text: &str) -> bool {
+        scan_object(text, &mut Vec::new()).is_ok()
+    }
+
+    fn agrees(text: &str) {
+        let reference = serde_json::from_str::<Map<String, Value>>(text);
+        assert_eq!(accepts(text), reference.is_ok(), "{text:?}: {reference:?}");
+    }
+
+    #[test]
+    fn the_grammar_is_that_of_serde_json() {
+        for text in [
+            "{}",
+            " {} ",
+            "{} x",
+            "",
+            "[]",
+            "null",
+            "{",
+            "}",
+            "{\"a\"}",
+            "{\"a\":}",
+            "{\"a\":1,}",
+            "{,}",
+            "{\"a\":1 \"b\":2}",
+            "{'a':1}",
+            "{\"a\":01}",
+            "{\"a\":-}",
+            "{\"a\":-0}",
+            "{\"a\":1.}",
+            "{\"a\":.5}",
+            "{\"a\":1e}",
+            "{\"a\":1e5}",
+            "{\"a\":1E-5}",
+            "{\"a\":1e999}",
+            "{\"a\":1e-999}",
+            "{\"a\":+1}",
+            "{\"a\":NaN}",
+            "{\"a\":nul}",
+            "{\"a\":nulll}",
+            "{\"a\":tru",
+            "{\"a\":\"\\x\"}",
+            "{\"a\":\"\\u12\"}",
+            "{\"a\":\"\\ud800\"}",
+            "{\"a\":\"\\udc00\"}",
+            "{\"a\":\"\\ud800\\u0041\"}",
+            "{\"a\":\"\\ud83d\\ude00\"}",
+            "{\"a\":\"\t\"}",
+            "{\"a\":\"\u{7f}\"}",
+            "{\"a\":\"",
+            "{\"a\":\"\\",
+            "{\"a\":[1,]}",
+            "{\"a\":[1 2]}",
+            "{\"a\":[]}",
+            "{\"a\":[{}]}",
+            "{\"a\":[}]}",
+            "\u{feff}{}",
+            "{\u{a0}}",
+            "{\"a\":\u{c}1}",
+            "{\"a\" :\n1\r,\t\"b\":2}",
+        ] {
+            agrees(text);
+        }
+        agrees(&format!("{{\"a\":{}}}", "9".repeat(308)));
+        agrees(&format!("{{\"a\":{}}}", "9".repeat(310)));
+    }
+
+    #[test]
+    fn nesting_has_a_limit_and_hostile_depth_is_survived() {
+        let nested = |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
+        assert!(accepts(&nested(63)));
+        assert_eq!(
+            scan_object(&nested(64), &mut Vec::new()).unwrap_err(),
+            Error {
+                what: "nested deeper than 64 levels",
+                offset: 68
+            }
+        );
+        assert!(!accepts(&"{\"a\":".repeat(1_000_000)));
+    }
+
+    #[test]
+    fn members_are_what_stands_in_the_text() {
+        let text = " {\"b\":\"x\\/\", \"a\" : [1, 2],\"longer name\":{\"k\":null}} ";
+        let mut members = Vec::new();
+        let outline = scan_object(text, &mut members).unwrap();
+        assert!(!outline.sorted && !outline.compact && !outline.multiline);
+        assert_eq!(outline.span.of(text), text.trim());
+        let seen: Vec<_> = members
+            .iter()
+            .map(|m| {
+                (
+                    m.key.of(text),
+                    m.value.of(text),
+                    m.kind,
+                    m.escaped,
+                    m.canonical,
+                )
+            })
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                ("b", "x\\/", Kind::String, true, false),
+                ("a", "[1, 2]", Kind::Array, false, false),
+                ("longer name", "{\"k\":null}", Kind::Object, false, true),
+            ]
+        );
+    }
+
+    /// Text that is nearly JSON: valid documents with a few pieces exchanged.
+    fn nearly_json() -> impl Strategy<Value = String> {
+        let pieces = prop_oneof![
+            "[{}\\[\\],:]",
+            "\"[a-c\\\\/\"u0d8é]{0,12}\"",
+            "-?[0-9.eE+-]{1,6}",
+            "(null|true|false|nul)",
+            "[ \n\t\r]",
+            "\\PC"
+        ];
+        prop::collection::vec(pieces, 0..12).prop_map(|pieces| format!("{{{}}}", pieces.concat()))
+    }
+
+    proptest! {
+        #[test]
+        fn accepts_what_serde_json_accepts(text in nearly_json()) {
+            agrees(&text);
+        }
+
+        #[test]
+        fn a_changed_byte_makes_no_disagreement(
+            texts in prop::collection::btree_map("[a-c\"\\\\\u{1}é]{0,9}", any::<String>(), 0..5),
+            at in any::<prop::sample::Index>(),
+            byte in prop::sample::select(&b"\"\\{}[],:0e-u \n\x01"[..]),
+        ) {
+            let text = serde_json::to_string(&texts).unwrap();
+            agrees(&text);
+            let mut bytes = text.into_bytes();
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            if let Ok(text) = String::from_utf8(bytes) {
+                agrees(&text);
+            }
+        }
+
+        #[test]
+        fn sorted_means_what_bytes_say(
+            keys in prop::collection::vec("[a-b]{0,10}", 0..5)
+        ) {
+            let members = keys.iter().map(|key| format!("\"{key}\":0")).collect::<Vec<_>>();
+            let text = format!("{{{}}}", members.join(","));
+            let outline = scan_object(&text, &mut Vec::new()).unwrap();
+            prop_assert_eq!(outline.sorted, keys.is_sorted_by(|a, b| a < b));
+        }
+    }
+}

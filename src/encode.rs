@@ -1,0 +1,74 @@
+//! Pieces of single-line JSON.
+
+/// Appends text as the contents of a JSON string, escaped the way `serde_json` does it.
+pub fn push_escaped(out: &mut String, text: &str) {
+    let mut rest = text;
+    while let Some(at) = rest
+        .bytes()
+        .position(|byte| byte < b' ' || matches!(byte, b'"' | b'\\'))
+    {
+        let Some((plain, tail)) = rest.split_at_checked(at) else {
+            break;
+        };
+        out.push_str(plain);
+        let mut chars = tail.chars();
+        match chars.next() {
+            Some('\u{8}') => out.push_str("\\b"),
+            Some('\t') => out.push_str("\\t"),
+            Some('\n') => out.push_str("\\n"),
+            Some('\u{c}') => out.push_str("\\f"),
+            Some('\r') => out.push_str("\\r"),
+            Some(quoted @ ('"' | '\\')) => {
+                out.push('\\');
+                out.push(quoted);
+            }
+            Some(control) => {
+                out.push_str("\\u00");
+                let code = u32::from(control);
+                out.extend(
+                    [code >> 4, code & 15]
+                        .iter()
+                        .filter_map(|&n| char::from_digit(n, 16)),
+                );
+            }
+            None => {}
+        }
+        rest = chars.as_str();
+    }
+    out.push_str(rest);
+}
+
+/// Appends text as a JSON string.
+pub fn push_quoted(out: &mut String, text: &str) {
+    out.push('"');
+    push_escaped(out, text);
+    out.push('"');
+}
+
+/// Appends JSON text as part of a line: breaks between tokens become spaces. In strings there
+/// are none, they are escapes there.
+pub fn push_line(out: &mut String, json: &str) {
+    if memchr::memchr2(b'\n', b'\r', json.as_bytes()).is_none() {
+        out.push_str(json);
+        return;
+    }
+    out.extend(
+        json.chars()
+            .map(|c| if matches!(c, '\n' | '\r') { ' ' } else { c }),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn escapes_as_serde_json_does(text in any::<String>()) {
+            let mut out = String::new();
+            push_quoted(&mut out, &text);
+            prop_assert_eq!(out, serde_json::to_string(&text).unwrap());
+        }
+    }
+}

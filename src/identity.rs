@@ -1,0 +1,295 @@
+//! What makes two records the same: a hash of the stream and of the record in canonical form.
+
+use core::fmt;
+
+use crate::decode::json::{self, Kind, Member};
+use crate::decode::unescape::unescape_into;
+use crate::encode::push_escaped;
+use crate::record::Record;
+
+/// The identity of a record: 128 bits of BLAKE3 over the name of the stream, a line feed and the
+/// canonical record. Prints as 32 lower-case hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EventId([u8; 16]);
+
+/// Members that say how a record travelled and not what it says.
+const TRANSPORT: [&str; 2] = ["_offset", "_partition"];
+
+impl EventId {
+    /// The bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
+    /// Appends the 32 digits.
+    pub fn write(&self, out: &mut String) {
+        let digits = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        out.extend(digits.map(|n| char::from(if n < 10 { b'0' + n } else { b'a' - 10 + n })));
+    }
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Record<'_> {
+    /// The identity of this record. Neither the order of members, nor white space, nor the way
+    /// strings are escaped, nor the transport fields make a difference.
+    ///
+    /// The canonical form is JSON with the names of every object sorted by their bytes, without
+    /// white space, with strings as `serde_json` writes them and numbers as they stand; of
+    /// members with one name the last counts.
+    #[must_use]
+    pub fn id(&self) -> EventId {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(self.stream().name().as_bytes());
+        hasher.update(b"\n");
+        let outline = self.outline();
+        let is_canonical = outline.sorted
+            && outline.compact
+            && self.members().iter().all(|member| member.canonical);
+        if is_canonical {
+            self.hash_as_it_stands(&mut hasher);
+        } else {
+            let mut out = String::with_capacity(self.text().len());
+            push_object(&mut out, self.line(), self.members(), true);
+            hasher.update(out.as_bytes());
+        }
+        let mut id = [0; 16];
+        hasher.finalize_xof().fill(&mut id);
+        EventId(id)
+    }
+
+    /// The text is canonical but for the transport fields: hashes the runs between them.
+    fn hash_as_it_stands(&self, hasher: &mut blake3::Hasher) {
+        let line = self.line();
+        let mut is_first = true;
+        let mut hash_run = |hasher: &mut blake3::Hasher, start: usize, end: usize| {
+            if !core::mem::replace(&mut is_first, false) {
+                hasher.update(b",");
+            }
+            hasher.update(line.get(start..end).unwrap_or_default().as_bytes());
+        };
+        hasher.update(b"{");
+        let mut run = None;
+        for member in self.members() {
+            // Where the opening quote of the name stands; a comma or the brace is before it.
+            let quote = member.key.start().saturating_sub(1);
+            if !TRANSPORT.contains(&member.key.of(line)) {
+                run.get_or_insert(quote);
+            } else if let Some(start) = run.take() {
+                hash_run(hasher, start, quote.saturating_sub(1));
+            }
+        }
+        if let Some(start) = run {
+            let brace = self.outline().span.start() + self.text().len();
+            hash_run(hasher, start, brace.saturating_sub(1));
+        }
+        hasher.update(b"}");
+    }
+}
+
+/// Appends an object in canonical form.
+fn push_object(out: &mut String, text: &str, members: &[Member], is_record: bool) {
+    let mut names = Vec::with_capacity(members.len());
+    for (at, member) in members.iter().enumerate() {
+        let mut name = String::new();
+        unescape_into(member.key.of(text), &mut name);
+        if !(is_record && TRANSPORT.contains(&name.as_str())) {
+            names.push((name, at, member));
+        }
+    }
+    names.sort_unstable_by(|(a, at, _), (b, bt, _)| a.cmp(b).then(at.cmp(bt)));
+    out.push('{');
+    let mut rest = names.iter().peekable();
+    let mut is_first = true;
+    while let Some((name, _, member)) = rest.next() {
+        if rest.peek().is_some_and(|(next, _, _)| next == name) {
+            continue;
+        }
+        if !core::mem::replace(&mut is_first, false) {
+            out.push(',');
+        }
+        out.push('"');
+        push_escaped(out, name);
+        out.push_str("\":");
+        push_value(out, member.kind, member.value.of(text), member.canonical);
+    }
+    out.push('}');
+}
+
+/// Appends a value in canonical form. The calls are as deep as the value, which the scanner
+/// limits.
+fn push_value(out: &mut String, kind: Kind, text: &str, canonical: bool) {
+    match kind {
+        Kind::String => {
+            out.push('"');
+            if canonical {
+                out.push_str(text);
+            } else {
+                let mut plain = String::with_capacity(text.len());
+                unescape_into(text, &mut plain);
+                push_escaped(out, &plain);
+            }
+            out.push('"');
+        }
+        Kind::Object if !canonical => {
+            let mut members = Vec::new();
+            // It has been scanned before, as part of the record.
+            if json::scan_object(text, &mut members).is_ok() {
+                push_object(out, text, &members, false);
+            }
+        }
+        Kind::Array if !canonical => {
+            out.push('[');
+            let mut is_first = true;
+            let _scanned_before = json::scan_array(text, |element| {
+                if !core::mem::replace(&mut is_first, false) {
+                    out.push(',');
+                }
+                push_value(out, element.kind, element.value.of(text), element.canonical);
+            });
+            out.push(']');
+        }
+        Kind::Array | Kind::False | Kind::Null | Kind::Number | Kind::Object | Kind::True => {
+            out.push_str(text);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Parser;
+    use crate::stream::Stream;
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    fn id(line: &str) -> EventId {
+        Parser::new().parse(Stream::SiemReceipt, line).unwrap().id()
+    }
+
+    /// The definition, by way of `serde_json`, whose maps are sorted.
+    fn reference(line: &str) -> EventId {
+        let mut value: serde_json::Map<String, Value> = serde_json::from_str(line).unwrap();
+        value.retain(|name, _| !TRANSPORT.contains(&name.as_str()));
+        let text = format!("siem.receipt\n{}", Value::from(value));
+        let mut id = [0; 16];
+        id.copy_from_slice(&blake3::hash(text.as_bytes()).as_bytes()[..16]);
+        EventId(id)
+    }
+
+    #[test]
+    fn only_what_the_record_says_makes_a_difference() {
+        let plain = id(r#"{"_offset":1,"_partition":2,"a":"é/","b":{"c":1,"d":[2]}}"#);
+        for same in [
+            r#"{"a":"é/","b":{"c":1,"d":[2]}}"#,
+            r#"{"a":"\u00e9\/","b":{"c":1,"d":[2]},"_offset":77}"#,
+            r#" { "b" : { "d":[ 2], "c":1 } , "a":"é/","_partition":null } "#,
+            r#"{"a":"first","\u0061":"é/","b":{"c":0,"c":1,"d":[2]}}"#,
+        ] {
+            assert_eq!(id(same), plain, "{same}");
+            assert_eq!(reference(same), plain, "{same}");
+        }
+        for other in [
+            r#"{"a":"é/","b":{"c":1,"d":[2],"_offset":1}}"#,
+            r#"{"a":"é/","b":{"c":1,"d":["2"]}}"#,
+        ] {
+            assert_ne!(id(other), plain, "{other}");
+            assert_eq!(reference(other), id(other), "{other}");
+        }
+        let other_stream = Parser::new()
+            .parse(Stream::SiemSpam, r#"{"a":1}"#)
+            .unwrap()
+            .id();
+        assert_ne!(other_stream, id(r#"{"a":1}"#));
+    }
+
+    #[test]
+    fn transport_fields_are_left_out_wherever_they_stand() {
+        let lines = [
+            r#"{"_offset":1}"#,
+            r#"{"_offset":1,"_partition":2}"#,
+            r#"{"A":1,"_offset":1,"_partition":2}"#,
+            r#"{"A":1,"_offset":1,"_p":3,"_partition":2,"z":0}"#,
+            r#"{"A":1,"_partition":2}"#,
+            "{}",
+        ];
+        for line in lines {
+            assert_eq!(id(line), reference(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn an_identity_prints_as_digits() {
+        let id = EventId([0xab, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 0xff]);
+        let mut out = String::new();
+        id.write(&mut out);
+        assert_eq!(out, "ab0102030405060708090a0b0c0d0eff");
+        assert_eq!(id.to_string(), out);
+    }
+
+    fn json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 24, 5, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map("[a-c_é\\\\/]{0,3}", inner, 0..4)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    /// The same JSON written another way: other order, other escapes, white space.
+    fn restyled(value: &Value) -> String {
+        match value {
+            Value::Object(map) => {
+                let members = map.iter().rev().map(|(key, value)| {
+                    format!(
+                        "{} :\t{}",
+                        restyled(&Value::from(key.as_str())),
+                        restyled(value)
+                    )
+                });
+                format!("{{ {} }}", members.collect::<Vec<_>>().join(" , "))
+            }
+            Value::Array(list) => {
+                format!(
+                    "[ {} ]",
+                    list.iter().map(restyled).collect::<Vec<_>>().join("\n,")
+                )
+            }
+            Value::String(text) => {
+                let units = text.encode_utf16().map(|unit| format!("\\u{unit:04X}"));
+                format!("\"{}\"", units.collect::<String>())
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => value.to_string(),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_the_definition(
+            map in prop::collection::btree_map("(_offset|_partition|[a-c]{0,10})", json(), 0..6)
+        ) {
+            let value = Value::Object(map.into_iter().collect());
+            let line = value.to_string();
+            prop_assert_eq!(id(&line), reference(&line));
+            prop_assert_eq!(id(&restyled(&value)), reference(&line));
+        }
+    }
+}
