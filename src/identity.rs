@@ -16,6 +16,12 @@ pub struct EventId([u8; 16]);
 const TRANSPORT: [&str; 2] = ["_offset", "_partition"];
 
 impl EventId {
+    /// The identity with these bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
     /// The bytes.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 16] {

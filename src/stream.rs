@@ -127,7 +127,10 @@ impl Stream {
 
     /// The position in [`STREAMS`].
     #[must_use]
-    #[expect(clippy::as_conversions, reason = "a field-less enum has no other way to its number")]
+    #[expect(
+        clippy::as_conversions,
+        reason = "a field-less enum has no other way to its number"
+    )]
     pub const fn index(self) -> usize {
         self as usize
     }
@@ -135,7 +138,16 @@ impl Stream {
     /// The stream of that name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        STREAMS.iter().find(|row| row.name == name).map(|row| row.stream)
+        STREAMS
+            .iter()
+            .find(|row| row.name == name)
+            .map(|row| row.stream)
+    }
+
+    /// Whether the stream is read from batch files.
+    #[must_use]
+    pub fn is_batch(self) -> bool {
+        !self.row().event_type.is_empty()
     }
 
     /// The first word of the name: `siem` of `siem.receipt`.

@@ -3,8 +3,27 @@
 use core::fmt::Write as _;
 
 /// Milliseconds since the Unix epoch, in UTC.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+#[serde(transparent)]
 pub struct Timestamp(i64);
+
+impl core::fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(&self.to_rfc3339())
+    }
+}
 
 const MS_PER_DAY: i64 = 86_400_000;
 
@@ -27,6 +46,18 @@ impl Timestamp {
     #[must_use]
     pub const fn millis(self) -> i64 {
         self.0
+    }
+
+    /// The time that many milliseconds later, or earlier where the number is negative.
+    #[must_use]
+    pub const fn plus_ms(self, ms: i64) -> Self {
+        Self(self.0.saturating_add(ms))
+    }
+
+    /// The whole second that the time lies in.
+    #[must_use]
+    pub const fn floor_second(self) -> Self {
+        Self(self.0.saturating_sub(self.0.rem_euclid(1000)))
     }
 
     /// Reads any of the forms the upstream uses: epoch milliseconds (or seconds) as an integer or

@@ -1,18 +1,152 @@
-//! skeleton
-mod bindings {
-    #![allow(unsafe_code, missing_docs, reason = "generated")]
-    wit_bindgen::generate!({ world: "event-source", path: "wit", generate_all });
-    pub(crate) struct Component;
-    export!(Component);
+//! The component: generated bindings, the exports and the HTTP driver. It decides nothing.
+
+mod bindings;
+mod convert;
+mod http;
+
+use std::cell::RefCell;
+
+use crate::check::Check;
+use crate::machine::{Action, Machine};
+use crate::normalize::Format;
+use crate::session::{PollError, Session};
+use crate::settings::{self, FORMATS, Settings};
+use crate::stream::{STREAMS, Stream};
+use crate::time::Timestamp;
+use bindings::exports::pipeline::source::{normalizer, source};
+use bindings::pipeline::source::types as wit;
+use bindings::wasi::clocks::wall_clock;
+use bindings::wasi::random::random;
+
+/// What the world exports.
+pub(crate) struct Component;
+
+/// What an instance keeps between two polls: a saving, never a need.
+struct Kept {
+    settings: String,
+    checkpoint: String,
+    session: Session,
+    http: http::Http,
 }
-use bindings::*;
-use bindings::exports::pipeline::source::{source, normalizer};
-use bindings::pipeline::source::types::*;
+
+thread_local! {
+    static KEPT: RefCell<Option<Kept>> = const { RefCell::new(None) };
+}
+
+/// The only reading of a clock.
+fn now() -> Timestamp {
+    let now = wall_clock::now();
+    let ms = now
+        .seconds
+        .saturating_mul(1000)
+        .saturating_add(u64::from(now.nanoseconds / 1_000_000));
+    Timestamp::from_millis(i64::try_from(ms).unwrap_or(i64::MAX))
+}
+
+/// Does what the machine says until it yields.
+fn drive<M: Machine>(machine: &mut M, http: &mut http::Http) -> M::Output {
+    loop {
+        match machine.next(now()) {
+            Action::Read => match http.read() {
+                Ok(Some(chunk)) => machine.handle_chunk(chunk),
+                Ok(None) => machine.handle_end(),
+                Err(error) => machine.handle_failure(error, now()),
+            },
+            Action::Send(request) => match http.send(&request) {
+                Ok(head) => machine.handle_head(head, now()),
+                Err(error) => machine.handle_failure(error, now()),
+            },
+            Action::Yield(output) => {
+                if !machine.keeps_body() {
+                    http.close();
+                }
+                return output;
+            }
+        }
+    }
+}
+
+/// The session to go on with: the kept one where it stands at `resume`, or a new one.
+fn session(settings: &str, resume: Option<&str>) -> Result<(Session, http::Http), PollError> {
+    let kept = KEPT.take().filter(|kept| kept.settings == settings);
+    match kept {
+        Some(kept) if Some(kept.checkpoint.as_str()) == resume => Ok((kept.session, kept.http)),
+        kept => {
+            let parsed = Settings::parse(settings).map_err(PollError::Settings)?;
+            let mut session = Session::open(parsed, resume, now(), random::get_random_u64() | 1)?;
+            if let Some(kept) = kept {
+                session.inherit(kept.session);
+            }
+            Ok((session, http::Http::default()))
+        }
+    }
+}
+
 impl source::Guest for Component {
-    fn describe() -> Description { let _ = wasi::http::types::Fields::new(); panic!() }
-    fn check(settings: String) -> Result<Vec<CheckResult>, SettingsError> { eprintln!("{settings}"); Ok(vec![]) }
-    fn poll(_: String, _: Option<String>, _: Limits) -> Result<Batch, PollError> { let r = wasi::http::types::OutgoingRequest::new(wasi::http::types::Fields::new()); let _ = wasi::http::outgoing_handler::handle(r, None); Err(PollError::Internal(format!("{:?} {:?} {}",wasi::clocks::wall_clock::now(), wasi::clocks::monotonic_clock::now(), wasi::random::random::get_random_u64()))) }
+    fn describe() -> wit::Description {
+        wit::Description {
+            name: env!("CARGO_PKG_NAME").to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            settings_schema: settings::schema(),
+            streams: STREAMS.iter().map(convert::stream_description).collect(),
+            kinds: STREAMS.iter().map(convert::kind).collect(),
+            formats: FORMATS.map(str::to_owned).to_vec(),
+            origins: vec![
+                settings::DEFAULT_BASE_URL.to_owned(),
+                settings::STORAGE_ORIGIN.to_owned(),
+            ],
+        }
+    }
+
+    fn check(settings: String) -> Result<Vec<wit::CheckResult>, wit::SettingsError> {
+        let parsed = Settings::parse(&settings).map_err(convert::settings_error)?;
+        parsed.check_start(now()).map_err(convert::settings_error)?;
+        let results = drive(&mut Check::new(parsed), &mut http::Http::default());
+        Ok(results.into_iter().map(convert::check_result).collect())
+    }
+
+    fn poll(
+        settings: String,
+        resume: Option<String>,
+        limits: wit::Limits,
+    ) -> Result<wit::Batch, wit::PollError> {
+        let (mut session, mut http) =
+            session(&settings, resume.as_deref()).map_err(convert::poll_error)?;
+        session.begin(convert::limits(limits), now());
+        let result = drive(&mut session, &mut http);
+        // After a failure the position in memory may be ahead of the host's checkpoint, which no
+        // checkpoint equals: only the token is used again.
+        let checkpoint = result
+            .as_ref()
+            .map(|batch| batch.checkpoint.clone())
+            .unwrap_or_default();
+        KEPT.set(Some(Kept {
+            settings,
+            checkpoint,
+            session,
+            http,
+        }));
+        result.map(convert::batch).map_err(convert::poll_error)
+    }
 }
+
 impl normalizer::Guest for Component {
-    fn normalize(_: String, _: String, _: Vec<u8>) -> Result<Normalized, NormalizeError> { panic!() }
+    fn normalize(
+        stream: String,
+        format: String,
+        records: Vec<u8>,
+    ) -> Result<wit::Normalized, wit::NormalizeError> {
+        let stream = Stream::from_name(&stream).ok_or_else(|| {
+            let names: Vec<&str> = STREAMS.iter().map(|row| row.name).collect();
+            wit::NormalizeError::UnknownStream(names.join(", "))
+        })?;
+        let format = Format::from_name(&format)
+            .ok_or_else(|| wit::NormalizeError::UnknownFormat(FORMATS.join(", ")))?;
+        Ok(convert::normalized(crate::batch::normalize_all(
+            stream,
+            format,
+            &records,
+            now(),
+        )))
+    }
 }

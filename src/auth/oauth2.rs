@@ -1,0 +1,181 @@
+//! OAuth2 client credentials of API 2.0 (`mimecast-api.md` §2).
+
+use serde::Deserialize;
+
+use crate::decode::fail;
+use crate::request::Request;
+use crate::settings::{Secret, Settings};
+use crate::time::Timestamp;
+
+/// The life of a token where the answer does not say.
+const DEFAULT_LIFE_S: u32 = 1800;
+
+/// A token is not used in the last minute of its life, so that none expires on the way.
+const EARLY_MS: i64 = 60_000;
+
+/// An access token and when to stop using it.
+#[derive(Clone, Debug)]
+struct Token {
+    secret: Secret,
+    use_until: Timestamp,
+}
+
+/// The token of one source. It lives as long as its instance and is never stored.
+#[derive(Clone, Debug, Default)]
+pub struct OAuth2 {
+    token: Option<Token>,
+}
+
+/// The answer to a request for a token.
+#[derive(Deserialize)]
+struct Grant {
+    access_token: Option<String>,
+    expires_in: Option<serde_json::Number>,
+}
+
+/// Why an answer holds no token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TokenError {
+    /// The credentials were refused. The payload is the upstream's code and message.
+    Refused(String),
+    /// The answer is not what the documentation says.
+    Protocol(String),
+}
+
+impl OAuth2 {
+    /// The token, where there is one that may still be used at `now`.
+    #[must_use]
+    pub fn token(&self, now: Timestamp) -> Option<&Secret> {
+        self.token
+            .as_ref()
+            .filter(|token| now < token.use_until)
+            .map(|token| &token.secret)
+    }
+
+    /// Forgets the token, after the API refused it.
+    pub fn forget(&mut self) {
+        self.token = None;
+    }
+
+    /// The request for a new token.
+    #[must_use]
+    pub fn request(settings: &Settings) -> Request {
+        Request::post_form(
+            format!("{}/oauth/token", settings.base_url),
+            &[
+                ("client_id", &settings.client_id),
+                ("client_secret", settings.client_secret.expose()),
+                ("grant_type", "client_credentials"),
+            ],
+        )
+    }
+
+    /// Takes a successful answer. Even that may hold a `fail` (`mimecast-api.md` §2).
+    ///
+    /// # Errors
+    ///
+    /// The answer names a failure or holds no token.
+    pub fn handle_answer(&mut self, body: &[u8], now: Timestamp) -> Result<(), TokenError> {
+        if let Some(error) = fail::read(body) {
+            return Err(TokenError::Refused(format!(
+                "{} {}",
+                error.code, error.message
+            )));
+        }
+        let grant: Grant = serde_json::from_slice(body)
+            .map_err(|_| TokenError::Protocol("the token answer is not JSON".to_owned()))?;
+        let Some(text) = grant.access_token.filter(|text| is_header_safe(text)) else {
+            return Err(TokenError::Protocol(
+                "the token answer holds no usable token".to_owned(),
+            ));
+        };
+        let life_s = grant
+            .expires_in
+            .and_then(|number| number.as_f64())
+            .map_or(DEFAULT_LIFE_S, life);
+        let life_ms = i64::from(life_s).saturating_mul(1000);
+        // A short life is halved rather than used up by the early renewal.
+        let early_ms = EARLY_MS.min(life_ms / 2);
+        let use_until = now.plus_ms(life_ms.saturating_sub(early_ms));
+        self.token = Some(Token {
+            secret: Secret::new(text),
+            use_until,
+        });
+        Ok(())
+    }
+}
+
+/// A life in whole seconds between one second and a day.
+#[expect(
+    clippy::as_conversions,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "clamped to a range that fits"
+)]
+fn life(seconds: f64) -> u32 {
+    seconds.clamp(1.0, 86_400.0) as u32
+}
+
+/// Whether a token can stand in a header as it is.
+fn is_header_safe(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const T0: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+    #[test]
+    fn a_token_is_renewed_a_minute_before_its_end() {
+        let mut auth = OAuth2::default();
+        assert!(auth.token(T0).is_none());
+        auth.handle_answer(
+            br#"{"access_token":"t","token_type":"Bearer","expires_in":1799}"#,
+            T0,
+        )
+        .unwrap();
+        assert_eq!(auth.token(T0.plus_ms(1_738_999)).unwrap().expose(), "t");
+        assert!(auth.token(T0.plus_ms(1_739_000)).is_none());
+    }
+
+    #[test]
+    fn a_life_that_is_missing_short_or_absurd_still_gives_a_token() {
+        for (body, usable_ms) in [
+            (r#"{"access_token":"t"}"#, 1_739_999),
+            (r#"{"access_token":"t","expires_in":10}"#, 4_999),
+            (r#"{"access_token":"t","expires_in":-1e300}"#, 499),
+        ] {
+            let mut auth = OAuth2::default();
+            auth.handle_answer(body.as_bytes(), T0).unwrap();
+            assert!(auth.token(T0.plus_ms(usable_ms)).is_some(), "{body}");
+            assert!(auth.token(T0.plus_ms(usable_ms + 1)).is_none(), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_failure_in_a_successful_answer_is_a_refusal() {
+        let body = br#"{"fail":[{"errors":[{"code":"invalid_client_identifier","message":"m"}]}]}"#;
+        let refused = OAuth2::default().handle_answer(body, T0).unwrap_err();
+        assert_eq!(
+            refused,
+            TokenError::Refused("invalid_client_identifier m".to_owned())
+        );
+    }
+
+    #[test]
+    fn an_answer_without_a_usable_token_is_a_protocol_error() {
+        for body in [
+            "<html>",
+            "{}",
+            r#"{"access_token":""}"#,
+            r#"{"access_token":"a\nb"}"#,
+        ] {
+            let error = OAuth2::default()
+                .handle_answer(body.as_bytes(), T0)
+                .unwrap_err();
+            assert!(matches!(error, TokenError::Protocol(_)), "{body}");
+        }
+    }
+}

@@ -1,0 +1,397 @@
+//! What one poll returns, and the builder that keeps it within the limits.
+
+use std::collections::BTreeMap;
+
+use crate::normalize::{Format, Normalizer, Options};
+use crate::record::Parser;
+use crate::remembered::Remembered;
+use crate::stream::Stream;
+use crate::time::Timestamp;
+
+/// Upper bounds of one poll, as `pipeline:source` defines them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The greatest number of events and rejected records together.
+    pub max_events: u32,
+    /// The greatest total of the bytes of events and of rejected originals.
+    pub max_bytes: u64,
+    /// The greatest number of HTTP requests.
+    pub max_requests: u32,
+}
+
+/// The offsets of the index are 32 bits, and a batch has to fit into the component's memory.
+const BATCH_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+/// Notices in one batch; what goes on beyond that is in the counts.
+const NOTICES_MAX: usize = 200;
+
+/// How much of a rejected record is kept at most.
+const ORIGINAL_BYTES_MAX: usize = 64 * 1024;
+
+/// Where one event stands in [`Batch::events`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The offset just after the event's line break.
+    pub end: u32,
+    /// When the event happened.
+    pub occurred_at: Timestamp,
+    /// The stream, which is also the kind.
+    pub stream: Stream,
+}
+
+/// An upstream record that could not become an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// The stream it belongs to.
+    pub stream: Stream,
+    /// Where it was, without credentials.
+    pub locator: String,
+    /// Why it was rejected.
+    pub reason: String,
+    /// The record, or its first part.
+    pub original: Vec<u8>,
+}
+
+/// The sorts of [`Notice`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoticeKind {
+    /// Something was read in another way than asked.
+    Adjusted,
+    /// Records can no longer be had.
+    Gap,
+    /// The credentials do not permit the stream.
+    NotPermitted,
+    /// The stream failed for now.
+    Postponed,
+}
+
+/// Something an operator should know about one stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// The stream it is about.
+    pub stream: Stream,
+    /// What sort of notice it is.
+    pub kind: NoticeKind,
+    /// What happened and what to do.
+    pub detail: String,
+}
+
+/// What a poll did for one stream. `received = events + rejected + duplicates`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// HTTP requests made for the stream.
+    pub requests: u32,
+    /// Bytes of response bodies as they came.
+    pub received_bytes: u64,
+    /// Records read.
+    pub received: u64,
+    /// Records that became events.
+    pub events: u64,
+    /// Records that were rejected.
+    pub rejected: u64,
+    /// Records delivered before.
+    pub duplicates: u64,
+    /// Whether the upstream says that there is no more for now.
+    pub caught_up: bool,
+    /// The newest time of an event.
+    pub newest: Option<Timestamp>,
+}
+
+/// When to poll again, in milliseconds from now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Every stream that can be read is caught up.
+    CaughtUp(u64),
+    /// A stream fails for now and nothing else is waiting.
+    Failing(u64),
+    /// More is waiting.
+    Now,
+    /// More may be waiting, but the upstream asked for patience.
+    Throttled(u64),
+}
+
+/// The result of a poll.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// One JSON object a line.
+    pub events: String,
+    /// One entry a line of `events`.
+    pub index: Vec<Entry>,
+    /// Records that could not become events.
+    pub rejected: Vec<Rejected>,
+    /// What an operator should know.
+    pub notices: Vec<Notice>,
+    /// The position after the last record.
+    pub checkpoint: String,
+    /// When to poll again.
+    pub next: Next,
+    /// The counts of the streams that did something.
+    pub stats: Vec<(Stream, Stats)>,
+}
+
+/// What became of a record that was offered to the [`Builder`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offer {
+    /// It is counted, as an event, a rejected record or a duplicate.
+    Taken,
+    /// It does not fit any more; offer it again to the next batch.
+    NoRoom,
+}
+
+/// Turns record lines into events. Its buffers live as long as the session.
+pub struct Intake {
+    /// Bytes to record.
+    pub parser: Parser,
+    /// Record to event.
+    pub normalizer: Normalizer,
+}
+
+impl Intake {
+    /// An intake for one format.
+    #[must_use]
+    pub fn new(format: Format, options: Options) -> Self {
+        Self {
+            parser: Parser::new(),
+            normalizer: Normalizer::new(format, options),
+        }
+    }
+}
+
+/// A batch in the making.
+pub struct Builder {
+    limits: Limits,
+    events: String,
+    index: Vec<Entry>,
+    rejected: Vec<Rejected>,
+    rejected_bytes: u64,
+    notices: Vec<Notice>,
+    stats: BTreeMap<Stream, Stats>,
+}
+
+impl Builder {
+    /// An empty batch.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        let limits = Limits {
+            max_bytes: limits.max_bytes.min(BATCH_BYTES_MAX),
+            ..limits
+        };
+        Self {
+            limits,
+            events: String::new(),
+            index: Vec::new(),
+            rejected: Vec::new(),
+            rejected_bytes: 0,
+            notices: Vec::new(),
+            stats: BTreeMap::new(),
+        }
+    }
+
+    /// The number of events and rejected records so far.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.index.len().saturating_add(self.rejected.len())
+    }
+
+    /// Whether nothing is in the batch that a consumer would see.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0 && self.notices.is_empty()
+    }
+
+    /// Whether one more record may be offered.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        let max_events = usize::try_from(self.limits.max_events).unwrap_or(usize::MAX);
+        self.len() < max_events && self.bytes() < self.limits.max_bytes
+    }
+
+    fn bytes(&self) -> u64 {
+        u64::try_from(self.events.len())
+            .unwrap_or(u64::MAX)
+            .saturating_add(self.rejected_bytes)
+    }
+
+    /// The counts of a stream, to add to.
+    pub fn stats(&mut self, stream: Stream) -> &mut Stats {
+        self.stats.entry(stream).or_default()
+    }
+
+    /// The counts of a stream that did something in this poll.
+    pub fn stats_if_any(&mut self, stream: Stream) -> Option<&mut Stats> {
+        self.stats.get_mut(&stream)
+    }
+
+    /// Tells the operator something, unless the same was said already.
+    pub fn notice(&mut self, stream: Stream, kind: NoticeKind, detail: String) {
+        let notice = Notice {
+            stream,
+            kind,
+            detail,
+        };
+        if self.notices.len() < NOTICES_MAX && !self.notices.contains(&notice) {
+            self.notices.push(notice);
+        }
+    }
+
+    /// Counts a record as rejected. The caller has seen that there is room.
+    pub fn reject(&mut self, stream: Stream, locator: String, reason: String, original: &[u8]) {
+        let left = self.limits.max_bytes.saturating_sub(self.bytes());
+        let left = usize::try_from(left)
+            .unwrap_or(usize::MAX)
+            .min(ORIGINAL_BYTES_MAX);
+        let original = original.get(..left).unwrap_or(original).to_vec();
+        let bytes = u64::try_from(original.len()).unwrap_or(u64::MAX);
+        self.rejected_bytes = self.rejected_bytes.saturating_add(bytes);
+        self.rejected.push(Rejected {
+            stream,
+            locator,
+            reason,
+            original,
+        });
+        let stats = self.stats(stream);
+        stats.received = stats.received.saturating_add(1);
+        stats.rejected = stats.rejected.saturating_add(1);
+    }
+
+    /// Makes an event of one record line, or says why not.
+    ///
+    /// `remembered` holds the records of this stream that may come again; one that is in it is a
+    /// duplicate. `locator` is only asked when the record is rejected.
+    pub fn offer(
+        &mut self,
+        intake: &mut Intake,
+        record: RecordLine<'_>,
+        remembered: Option<&mut Remembered>,
+        now: Timestamp,
+        locator: impl FnOnce() -> String,
+    ) -> Offer {
+        let RecordLine { stream, bytes } = record;
+        let Ok(text) = core::str::from_utf8(bytes) else {
+            self.reject(
+                stream,
+                locator(),
+                "the record is not UTF-8".to_owned(),
+                bytes,
+            );
+            return Offer::Taken;
+        };
+        let record = match intake.parser.parse(stream, text) {
+            Ok(record) => record,
+            Err(reason) => {
+                self.reject(stream, locator(), reason.to_string(), bytes);
+                return Offer::Taken;
+            }
+        };
+        let id = record.id();
+        if remembered
+            .as_ref()
+            .is_some_and(|remembered| remembered.contains(&id))
+        {
+            let stats = self.stats(stream);
+            stats.received = stats.received.saturating_add(1);
+            stats.duplicates = stats.duplicates.saturating_add(1);
+            return Offer::Taken;
+        }
+        let start = self.events.len();
+        let at = intake.normalizer.write(&record, &id, now, &mut self.events);
+        if self.bytes() > self.limits.max_bytes {
+            let only = self.len() == 0;
+            self.events.truncate(start);
+            if !only {
+                return Offer::NoRoom;
+            }
+            let reason = format!("the event is larger than {} bytes", self.limits.max_bytes);
+            self.reject(stream, locator(), reason, bytes);
+            return Offer::Taken;
+        }
+        if let Some(remembered) = remembered {
+            remembered.insert(&id, at);
+        }
+        self.accept(stream, at);
+        Offer::Taken
+    }
+
+    /// Counts the event that was just written.
+    fn accept(&mut self, stream: Stream, occurred_at: Timestamp) {
+        let end = u32::try_from(self.events.len()).unwrap_or(u32::MAX);
+        self.index.push(Entry {
+            end,
+            occurred_at,
+            stream,
+        });
+        let stats = self.stats(stream);
+        stats.received = stats.received.saturating_add(1);
+        stats.events = stats.events.saturating_add(1);
+        stats.newest = stats.newest.max(Some(occurred_at));
+    }
+
+    /// Completes the batch.
+    #[must_use]
+    pub fn finish(self, checkpoint: String, next: Next) -> Batch {
+        Batch {
+            events: self.events,
+            index: self.index,
+            rejected: self.rejected,
+            notices: self.notices,
+            checkpoint,
+            next,
+            stats: self.stats.into_iter().collect(),
+        }
+    }
+}
+
+/// One record of a stream, as bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordLine<'a> {
+    /// The stream it belongs to.
+    pub stream: Stream,
+    /// One JSON object.
+    pub bytes: &'a [u8],
+}
+
+/// The result of [`normalize_all`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Normalized {
+    /// One JSON object a line.
+    pub events: String,
+    /// One entry a line of `events`.
+    pub index: Vec<Entry>,
+    /// Lines that are not records.
+    pub rejected: Vec<Rejected>,
+}
+
+/// Normalizes lines that came by another way than a poll. Empty lines are passed over.
+#[must_use]
+pub fn normalize_all(stream: Stream, format: Format, records: &[u8], now: Timestamp) -> Normalized {
+    let limits = Limits {
+        max_events: u32::MAX,
+        max_bytes: u64::MAX,
+        max_requests: 0,
+    };
+    let mut batch = Builder::new(limits);
+    let mut intake = Intake::new(format, Options::default());
+    let mut start = 0;
+    for (index, end) in memchr::memchr_iter(b'\n', records)
+        .chain([records.len()])
+        .enumerate()
+    {
+        let bytes = records.get(start..end).unwrap_or_default().trim_ascii();
+        start = end.saturating_add(1);
+        if !bytes.is_empty() {
+            let locator = || format!("{stream} line {}", index.saturating_add(1));
+            batch.offer(
+                &mut intake,
+                RecordLine { stream, bytes },
+                None,
+                now,
+                locator,
+            );
+        }
+    }
+    Normalized {
+        events: batch.events,
+        index: batch.index,
+        rejected: batch.rejected,
+    }
+}

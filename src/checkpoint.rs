@@ -1,0 +1,234 @@
+//! The position of all streams of a source as versioned text.
+//!
+//! Nothing here is a secret: a storage URL is kept without its signature, and a token never.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::time::Timestamp;
+
+/// The version this release writes. It reads this one and all before it.
+const VERSION: u32 = 1;
+
+/// What `pipeline:source` allows.
+pub const CHECKPOINT_BYTES_MAX: usize = 64 * 1024;
+
+/// Why a text is not a checkpoint of this component.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CheckpointError {
+    /// It was written by a newer release. The payload is its version.
+    Newer(u32),
+    /// It is not a checkpoint, or it was cut.
+    Unreadable,
+}
+
+impl CheckpointError {
+    /// What happened and what to do, as a clause for people.
+    #[must_use]
+    pub fn detail(&self) -> String {
+        match self {
+            Self::Newer(version) => format!(
+                "it has version {version} and this release reads up to {VERSION}; run the newer release"
+            ),
+            Self::Unreadable => {
+                "it is not a checkpoint of this component or was cut; restore it from a copy, or \
+                 remove it to begin at `start`"
+                    .to_owned()
+            }
+        }
+    }
+}
+
+/// The position of one source.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    #[serde(rename = "v")]
+    version: u32,
+    /// When the last SIEM calls were made, in seconds since the epoch: the quota outlives a
+    /// restart.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub siem_calls: Vec<i64>,
+    /// One entry per stream that was ever collected, by its name. Streams that the settings no
+    /// longer name stay, so that naming them again does not begin anew.
+    pub streams: BTreeMap<String, StreamPosition>,
+}
+
+/// The position of one stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamPosition {
+    /// Until when the stream rests, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rest: Option<Rest>,
+    /// The position of a SIEM batch stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<FilesPosition>,
+    /// The position of a stream that is read by windows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<WindowPosition>,
+}
+
+/// A pause of one stream after a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rest {
+    /// When the stream may be tried again.
+    pub until: Timestamp,
+    /// What it rests from.
+    pub cause: RestCause,
+    /// How often it has failed in a row.
+    pub tries: u32,
+}
+
+/// What a stream rests from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RestCause {
+    /// It failed.
+    Failing,
+    /// It is not permitted.
+    NotPermitted,
+    /// The upstream asked for patience.
+    Throttled,
+}
+
+/// The position in pages of batch files.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilesPosition {
+    /// The token of the page to list; none before the first page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page_token: Option<String>,
+    /// Where listing began, or begins where there is no token.
+    pub since: Timestamp,
+    /// When the page was last listed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listed_at: Option<Timestamp>,
+    /// The newest time of an event: where to begin again when the token is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest: Option<Timestamp>,
+    /// Whether the page was the last one and all its files are done.
+    #[serde(default)]
+    pub caught_up: bool,
+    /// The file being read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<FilePosition>,
+    /// The files of this page and of some before it that are done: 8 bytes each, in base64.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub done: String,
+}
+
+/// The position in one batch file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilePosition {
+    /// The path of the file, without the signature.
+    pub name: String,
+    /// How many lines are done.
+    pub line: u64,
+    /// How often the file could not be had or read although its link was fresh.
+    #[serde(default)]
+    pub tries: u32,
+}
+
+/// The position in windows of time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowPosition {
+    /// Everything before this is collected.
+    pub bound: Timestamp,
+    /// The end of the window being read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<Timestamp>,
+    /// The token of the page to read next within the window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page_token: Option<String>,
+    /// When the last window was completed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_at: Option<Timestamp>,
+    /// Whether no window has been completed yet: the first one does not reach back.
+    #[serde(default)]
+    pub first: bool,
+    /// The identities that may come again, as `Remembered` writes them.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub remembered: String,
+}
+
+impl Checkpoint {
+    /// Reads a checkpoint that this or an older release wrote.
+    ///
+    /// # Errors
+    ///
+    /// The text is something else.
+    pub fn parse(text: &str) -> Result<Self, CheckpointError> {
+        #[derive(Deserialize)]
+        struct Version {
+            v: u32,
+        }
+        let Version { v } = serde_json::from_str(text).map_err(|_| CheckpointError::Unreadable)?;
+        if v > VERSION {
+            return Err(CheckpointError::Newer(v));
+        }
+        serde_json::from_str(text).map_err(|_| CheckpointError::Unreadable)
+    }
+
+    /// The text form.
+    #[must_use]
+    pub fn to_text(&mut self) -> String {
+        self.version = VERSION;
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Drops what is only remembered, so that the rest fits into [`CHECKPOINT_BYTES_MAX`].
+    pub fn forget(&mut self) {
+        for position in self.streams.values_mut() {
+            if let Some(window) = &mut position.window {
+                window.remembered.clear();
+            }
+            if let Some(files) = &mut position.files {
+                files.done.clear();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_gives_itself_back() {
+        let mut checkpoint = Checkpoint {
+            siem_calls: vec![1, 2],
+            ..Checkpoint::default()
+        };
+        let files = FilesPosition {
+            page_token: Some("NDU1NA==".into()),
+            file: Some(FilePosition {
+                name: "/a/1.json.gz".into(),
+                line: 7,
+                tries: 1,
+            }),
+            ..FilesPosition::default()
+        };
+        let position = StreamPosition {
+            files: Some(files),
+            ..StreamPosition::default()
+        };
+        checkpoint.streams.insert("siem.receipt".into(), position);
+        let text = checkpoint.clone().to_text();
+        checkpoint.version = VERSION;
+        assert_eq!(Checkpoint::parse(&text), Ok(checkpoint));
+    }
+
+    #[test]
+    fn what_is_newer_cut_or_something_else_is_refused() {
+        assert_eq!(
+            Checkpoint::parse(r#"{"v":99,"x":1}"#),
+            Err(CheckpointError::Newer(99))
+        );
+        for text in ["", "{}", r#"{"v":1,"str"#, "null", r#"{"v":1}"#] {
+            assert_eq!(
+                Checkpoint::parse(text),
+                Err(CheckpointError::Unreadable),
+                "{text}"
+            );
+        }
+    }
+}

@@ -1,0 +1,404 @@
+//! A gzip body, in chunks as they arrive, to lines, with bounded memory.
+//!
+//! The reader pulls: it inflates only as much as it needs for the next line, so that a small
+//! chunk that inflates to a lot costs no more memory than one line (design rule 12).
+
+use core::ops::Range;
+
+use flate2::{Decompress, FlushDecompress, Status};
+
+/// Longer lines are rejected: no known record comes near, and one line must fit into memory.
+pub const LINE_BYTES_MAX: usize = 1024 * 1024;
+
+/// How much of a line that is too long is kept for the rejected record.
+const LINE_BYTES_KEPT: usize = 16 * 1024;
+
+/// The step in which the window grows; large enough that inflating is not called per line.
+const WINDOW_STEP_BYTES: usize = 64 * 1024;
+
+/// A batch file that inflates to more is not a batch file.
+const INFLATED_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
+
+/// Deflate cannot do better than 1032:1, and logs do 5:1 to 40:1. Checked past the first 16 MiB.
+const RATIO_MAX: u64 = 400;
+const RATIO_FREE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// What [`LineReader::next_line`] found.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Line<'a> {
+    /// A whole line without its line break.
+    Whole(&'a [u8]),
+    /// The first part of a line that is longer than [`LINE_BYTES_MAX`]; the rest was passed over.
+    TooLong(&'a [u8]),
+    /// More of the body is needed: call [`LineReader::push`] or [`LineReader::finish`].
+    NeedsInput,
+    /// The body is complete and all lines were returned.
+    End,
+    /// The body is not what it should be. The same error comes again.
+    Broken(BrokenBody),
+}
+
+/// Why a body cannot be read any further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BrokenBody {
+    /// It does not begin like gzip.
+    NotGzip,
+    /// The compressed data or its checksum is wrong.
+    Corrupt,
+    /// It ended before the compressed data did.
+    Truncated,
+    /// It inflates beyond every plausible size or ratio.
+    Bomb,
+}
+
+impl BrokenBody {
+    /// The reason as a clause for people.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::NotGzip => "the body is not gzip",
+            Self::Corrupt => "the gzip data or its checksum is wrong",
+            Self::Truncated => "the body ended in the middle of the gzip data",
+            Self::Bomb => "the body inflates beyond 4 GiB or a ratio of 400",
+        }
+    }
+}
+
+/// Where the gzip decoder stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Before the first byte of a member; `first` until one was seen.
+    Start {
+        first: bool,
+    },
+    Inside,
+    Done,
+    Broken(BrokenBody),
+}
+
+/// Inflates and splits one body. See the module.
+pub struct LineReader {
+    inflate: Decompress,
+    stage: Stage,
+    /// Compressed bytes not yet taken, from `input_at`.
+    input: Vec<u8>,
+    input_at: usize,
+    finished: bool,
+    /// Inflated bytes; those before `line_at` were returned, those before `scanned` hold no
+    /// further line break.
+    window: Vec<u8>,
+    filled: usize,
+    line_at: usize,
+    scanned: usize,
+    /// Where the last line that was returned begins.
+    last_at: usize,
+    /// Whether the line at `line_at` was cut because it is too long.
+    passing_over: bool,
+    taken_bytes: u64,
+    inflated_bytes: u64,
+}
+
+impl Default for LineReader {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl LineReader {
+    /// A reader at the start of a body.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            inflate: Decompress::new_gzip(15),
+            stage: Stage::Start { first: true },
+            input: Vec::new(),
+            input_at: 0,
+            finished: false,
+            window: Vec::new(),
+            filled: 0,
+            line_at: 0,
+            scanned: 0,
+            last_at: 0,
+            passing_over: false,
+            taken_bytes: 0,
+            inflated_bytes: 0,
+        }
+    }
+
+    /// Hands over the next chunk of the body.
+    pub fn push(&mut self, chunk: Vec<u8>) {
+        if self.input_at >= self.input.len() {
+            self.input = chunk;
+        } else {
+            self.input.drain(..self.input_at);
+            self.input.extend_from_slice(&chunk);
+        }
+        self.input_at = 0;
+    }
+
+    /// Says that the body is complete.
+    pub const fn finish(&mut self) {
+        self.finished = true;
+    }
+
+    /// The next line, or what is missing for it. Empty lines are returned like any other.
+    pub fn next_line(&mut self) -> Line<'_> {
+        loop {
+            if let Some(range) = self.find_line() {
+                if core::mem::take(&mut self.passing_over) {
+                    continue; // the rest of a line that was returned as too long
+                }
+                return Line::Whole(self.window.get(range).unwrap_or_default());
+            }
+            let pending = self.filled.saturating_sub(self.line_at);
+            if pending >= LINE_BYTES_MAX || (self.passing_over && pending > 0) {
+                let start = self.line_at;
+                self.line_at = self.filled;
+                self.scanned = self.filled;
+                if !core::mem::replace(&mut self.passing_over, true) {
+                    let kept = start..start.saturating_add(LINE_BYTES_KEPT).min(self.filled);
+                    return Line::TooLong(self.window.get(kept).unwrap_or_default());
+                }
+            }
+            match self.stage {
+                Stage::Broken(broken) => return Line::Broken(broken),
+                Stage::Done => return self.last_line(),
+                Stage::Start { .. } | Stage::Inside => {
+                    if !self.inflate_more() {
+                        return Line::NeedsInput;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Returns the last whole line once more. Nothing may be called in between.
+    pub const fn put_back(&mut self) {
+        self.line_at = self.last_at;
+        self.scanned = self.last_at;
+    }
+
+    /// A line that is whole in the window. Advances past it.
+    fn find_line(&mut self) -> Option<Range<usize>> {
+        let unseen = self.window.get(self.scanned..self.filled)?;
+        let Some(at) = memchr::memchr(b'\n', unseen) else {
+            self.scanned = self.filled;
+            return None;
+        };
+        let end = self.scanned.saturating_add(at);
+        let start = core::mem::replace(&mut self.line_at, end.saturating_add(1));
+        self.scanned = self.line_at;
+        self.last_at = start;
+        let line = self.window.get(start..end)?;
+        let end = if line.last() == Some(&b'\r') {
+            end.saturating_sub(1)
+        } else {
+            end
+        };
+        Some(start..end)
+    }
+
+    /// The line without a line break at the end of a whole body.
+    fn last_line(&mut self) -> Line<'_> {
+        let start = core::mem::replace(&mut self.line_at, self.filled);
+        self.last_at = start;
+        match self.window.get(start..self.filled) {
+            Some(line) if !line.is_empty() => Line::Whole(line),
+            _ => Line::End,
+        }
+    }
+
+    /// Inflates into the window. Returns whether anything moved.
+    fn inflate_more(&mut self) -> bool {
+        let input = self.input.get(self.input_at..).unwrap_or_default();
+        if let Stage::Start { first } = self.stage {
+            if let Some(stage) = start_of_member(input, first, self.finished) {
+                self.stage = stage;
+                return true;
+            }
+            return false;
+        }
+        if input.is_empty() {
+            if self.finished {
+                self.stage = Stage::Broken(BrokenBody::Truncated);
+            }
+            return self.finished;
+        }
+        self.make_room();
+        let (before_in, before_out) = (self.inflate.total_in(), self.inflate.total_out());
+        let input = self.input.get(self.input_at..).unwrap_or_default();
+        let room = self.window.get_mut(self.filled..).unwrap_or_default();
+        let result = self.inflate.decompress(input, room, FlushDecompress::None);
+        let taken = self.inflate.total_in().saturating_sub(before_in);
+        let made = self.inflate.total_out().saturating_sub(before_out);
+        self.input_at = self
+            .input_at
+            .saturating_add(usize::try_from(taken).unwrap_or(usize::MAX));
+        self.filled = self
+            .filled
+            .saturating_add(usize::try_from(made).unwrap_or(0));
+        self.taken_bytes = self.taken_bytes.saturating_add(taken);
+        self.inflated_bytes = self.inflated_bytes.saturating_add(made);
+        match result {
+            Err(_) => self.stage = Stage::Broken(BrokenBody::Corrupt),
+            Ok(Status::StreamEnd) => {
+                self.inflate = Decompress::new_gzip(15);
+                self.stage = Stage::Start { first: false };
+            }
+            Ok(Status::Ok | Status::BufError) => {
+                if self.is_bomb() {
+                    self.stage = Stage::Broken(BrokenBody::Bomb);
+                } else if taken == 0 && made == 0 && self.finished {
+                    self.stage = Stage::Broken(BrokenBody::Truncated);
+                }
+            }
+        }
+        true
+    }
+
+    /// Whether the body has inflated beyond the limits.
+    const fn is_bomb(&self) -> bool {
+        self.inflated_bytes > INFLATED_BYTES_MAX
+            || (self.inflated_bytes > RATIO_FREE_BYTES
+                && self.inflated_bytes / RATIO_MAX > self.taken_bytes)
+    }
+
+    /// Moves the unreturned bytes to the front and sees that there is room behind them.
+    fn make_room(&mut self) {
+        if self.line_at > 0 {
+            self.window.copy_within(self.line_at..self.filled, 0);
+            self.filled = self.filled.saturating_sub(self.line_at);
+            self.scanned = self.scanned.saturating_sub(self.line_at);
+            self.line_at = 0;
+        }
+        let wanted = self.filled.saturating_add(WINDOW_STEP_BYTES);
+        if self.window.len() < wanted {
+            self.window.resize(wanted, 0);
+        }
+    }
+}
+
+/// The stage at the start of a member, or `None` while its two magic bytes are not there yet.
+///
+/// What follows the last member and is not another one is passed over, as gzip itself does.
+fn start_of_member(input: &[u8], first: bool, finished: bool) -> Option<Stage> {
+    match input {
+        [0x1f, 0x8b, ..] => Some(Stage::Inside),
+        [] if finished => Some(Stage::Done), // an empty body holds no record
+        [] => None,
+        [0x1f] if !finished => None,
+        [..] if first => Some(Stage::Broken(BrokenBody::NotGzip)),
+        [..] => Some(Stage::Done),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    fn gzip(text: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    /// Reads a body in chunks of `size` bytes and returns its lines and how it ended.
+    fn read(body: &[u8], size: usize) -> (Vec<Vec<u8>>, Result<(), BrokenBody>) {
+        let mut reader = LineReader::new();
+        let mut chunks = body.chunks(size);
+        let mut lines = Vec::new();
+        loop {
+            match reader.next_line() {
+                Line::Whole(line) => lines.push(line.to_vec()),
+                Line::TooLong(start) => lines.push([b"TOO LONG ", &start[..4]].concat()),
+                Line::NeedsInput => match chunks.next() {
+                    Some(chunk) => reader.push(chunk.to_vec()),
+                    None => reader.finish(),
+                },
+                Line::End => return (lines, Ok(())),
+                Line::Broken(broken) => return (lines, Err(broken)),
+            }
+        }
+    }
+
+    #[test]
+    fn lines_come_out_whole_whatever_the_chunks() {
+        let text = b"{\"a\":1}\r\n\n{\"b\":2}\nlast";
+        for size in [1, 2, 3, 7, 1000] {
+            let (lines, end) = read(&gzip(text), size);
+            assert_eq!(lines, [&b"{\"a\":1}"[..], b"", b"{\"b\":2}", b"last"]);
+            assert_eq!(end, Ok(()));
+        }
+    }
+
+    #[test]
+    fn concatenated_members_are_one_body_and_trailing_garbage_is_passed_over() {
+        let two = [gzip(b"a\nb"), gzip(b"c\nd\n")].concat();
+        assert_eq!(
+            read(&two, 5),
+            (vec![b"a".into(), b"bc".into(), b"d".into()], Ok(()))
+        );
+        let garbage = [gzip(b"a\n"), b"garbage".to_vec()].concat();
+        assert_eq!(read(&garbage, 5), (vec![b"a".into()], Ok(())));
+    }
+
+    #[test]
+    fn an_empty_body_holds_no_line() {
+        assert_eq!(read(b"", 10), (vec![], Ok(())));
+        assert_eq!(read(&gzip(b""), 10), (vec![], Ok(())));
+    }
+
+    #[test]
+    fn a_truncated_body_gives_its_whole_lines_and_then_the_error() {
+        let body = gzip("0123456789\n".repeat(5000).as_bytes());
+        let (lines, end) = read(&body[..body.len() / 2], 100);
+        assert_eq!(end, Err(BrokenBody::Truncated));
+        assert!(lines.iter().all(|line| line == b"0123456789"));
+        let whole = gzip(b"a\n");
+        assert_eq!(
+            read(&whole[..whole.len() - 3], 1).1,
+            Err(BrokenBody::Truncated)
+        );
+    }
+
+    #[test]
+    fn a_body_that_is_not_gzip_or_has_a_wrong_checksum_is_broken() {
+        assert_eq!(read(b"<html>", 3), (vec![], Err(BrokenBody::NotGzip)));
+        let mut body = gzip(b"a\nb\n");
+        let at = body.len() - 6;
+        body[at] ^= 1;
+        assert_eq!(read(&body, 3).1, Err(BrokenBody::Corrupt));
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_cut_and_the_next_one_is_whole() {
+        let mut text = vec![b'x'; 3 * LINE_BYTES_MAX];
+        text.extend_from_slice(b"\nnext\n");
+        let (lines, end) = read(&gzip(&text), 64);
+        assert_eq!(lines, [&b"TOO LONG xxxx"[..], b"next"]);
+        assert_eq!(end, Ok(()));
+    }
+
+    #[test]
+    fn a_bomb_is_refused_with_bounded_memory() {
+        let zeros = vec![b'0'; 64 * 1024 * 1024];
+        let mut reader = LineReader::new();
+        reader.push(gzip(&zeros));
+        reader.finish();
+        let broken = loop {
+            match reader.next_line() {
+                Line::Broken(broken) => break broken,
+                Line::TooLong(_) => {}
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(broken, BrokenBody::Bomb);
+        assert!(
+            reader.window.capacity() <= 3 * LINE_BYTES_MAX,
+            "{}",
+            reader.window.capacity()
+        );
+    }
+}

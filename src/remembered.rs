@@ -1,0 +1,193 @@
+//! The identities of records that may come again, bounded so that they fit into a checkpoint.
+//!
+//! Where they no longer fit, the oldest are forgotten: their records would be repeated with the
+//! same id, never dropped (design §2.4).
+
+use std::collections::{BTreeSet, VecDeque};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+
+use crate::identity::EventId;
+use crate::time::Timestamp;
+
+/// 96 of the 128 bits: who wants two of his own records to look alike must try 2⁴⁸ of them, and
+/// the text form needs no padding.
+const KEY_BYTES: usize = 12;
+type Key = [u8; KEY_BYTES];
+
+/// A bounded set of record identities with the time of each record.
+#[derive(Clone, Debug, Default)]
+pub struct Remembered {
+    /// In the order of insertion.
+    entries: VecDeque<(Timestamp, Key)>,
+    keys: BTreeSet<Key>,
+    capacity: usize,
+    /// Entries at or after this time are forgotten last.
+    keep_from: Option<Timestamp>,
+}
+
+impl Remembered {
+    /// An empty set for at most `capacity` identities.
+    #[must_use]
+    pub fn new(capacity: usize) -> Self {
+        Self {
+            capacity,
+            ..Self::default()
+        }
+    }
+
+    /// Whether the record was seen.
+    #[must_use]
+    pub fn contains(&self, id: &EventId) -> bool {
+        self.keys.contains(&key(id))
+    }
+
+    /// How many identities are remembered.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether nothing is remembered.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Remembers a record, and forgets another where there is no room.
+    pub fn insert(&mut self, id: &EventId, at: Timestamp) {
+        let key = key(id);
+        if !self.keys.insert(key) {
+            return;
+        }
+        self.entries.push_back((at, key));
+        if self.entries.len() > self.capacity {
+            self.forget_one();
+        }
+    }
+
+    /// Forgets the oldest entry that the next window will not need, or else the oldest.
+    fn forget_one(&mut self) {
+        let needless = self
+            .keep_from
+            .and_then(|from| self.entries.iter().position(|e| e.0 < from));
+        if let Some((_, key)) = self.entries.remove(needless.unwrap_or(0)) {
+            self.keys.remove(&key);
+        }
+    }
+
+    /// Says from when on the next window will overlap.
+    pub const fn keep_from(&mut self, from: Timestamp) {
+        self.keep_from = Some(from);
+    }
+
+    /// Forgets what happened before `from`.
+    pub fn forget_before(&mut self, from: Timestamp) {
+        let keys = &mut self.keys;
+        self.entries.retain(|(at, key)| {
+            let keep = *at >= from;
+            if !keep {
+                keys.remove(key);
+            }
+            keep
+        });
+    }
+
+    /// The set as text: 24 characters an entry, the time in seconds and the identity in base64.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let mut bytes = Vec::with_capacity(self.entries.len().saturating_mul(KEY_BYTES + 6));
+        for (at, key) in &self.entries {
+            // Six bytes hold milliseconds until the year 10889; times before 1970 count as 1970.
+            let ms = u64::try_from(at.millis()).unwrap_or(0).to_be_bytes();
+            bytes.extend_from_slice(ms.get(2..).unwrap_or_default());
+            bytes.extend_from_slice(key);
+        }
+        STANDARD_NO_PAD.encode(bytes)
+    }
+
+    /// Reads [`Remembered::to_text`]; `None` where it is something else.
+    #[must_use]
+    pub fn from_text(text: &str, capacity: usize) -> Option<Self> {
+        let bytes = STANDARD_NO_PAD.decode(text).ok()?;
+        let mut set = Self::new(capacity);
+        let entries = bytes.chunks_exact(KEY_BYTES + 6);
+        if !entries.remainder().is_empty() {
+            return None;
+        }
+        for entry in entries {
+            let (time, key) = entry.split_at_checked(6)?;
+            let mut ms = [0; 8];
+            ms.get_mut(2..)?.copy_from_slice(time);
+            let at = Timestamp::from_millis(i64::try_from(u64::from_be_bytes(ms)).ok()?);
+            let key = Key::try_from(key).ok()?;
+            if set.keys.insert(key) {
+                set.entries.push_back((at, key));
+            }
+        }
+        while set.entries.len() > capacity {
+            set.forget_one();
+        }
+        Some(set)
+    }
+}
+
+fn key(id: &EventId) -> Key {
+    let mut key = [0; KEY_BYTES];
+    for (to, from) in key.iter_mut().zip(id.as_bytes()) {
+        *to = *from;
+    }
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(n: u8) -> EventId {
+        EventId::from_bytes([n; 16])
+    }
+
+    fn at(ms: i64) -> Timestamp {
+        Timestamp::from_millis(ms)
+    }
+
+    #[test]
+    fn the_text_form_gives_the_same_set_back() {
+        let mut set = Remembered::new(10);
+        set.insert(&id(1), at(1_700_000_000_123));
+        set.insert(&id(2), at(0));
+        let again = Remembered::from_text(&set.to_text(), 10).unwrap();
+        assert_eq!(again.to_text(), set.to_text());
+        assert!(again.contains(&id(1)) && again.contains(&id(2)) && !again.contains(&id(3)));
+        assert_eq!(set.to_text().len(), 2 * 24);
+        assert!(Remembered::from_text("AAA", 10).is_none());
+        assert!(Remembered::from_text("no base64!", 10).is_none());
+    }
+
+    #[test]
+    fn a_full_set_forgets_what_the_next_window_does_not_need() {
+        let mut set = Remembered::new(2);
+        set.keep_from(at(100));
+        set.insert(&id(1), at(150));
+        set.insert(&id(2), at(50));
+        set.insert(&id(3), at(120));
+        assert!(set.contains(&id(1)) && !set.contains(&id(2)) && set.contains(&id(3)));
+        set.insert(&id(4), at(130));
+        assert!(
+            !set.contains(&id(1)),
+            "all are needed: the oldest entry goes"
+        );
+        assert_eq!(set.len(), 2);
+    }
+
+    #[test]
+    fn what_lies_before_the_overlap_is_forgotten() {
+        let mut set = Remembered::new(10);
+        set.insert(&id(1), at(99));
+        set.insert(&id(2), at(100));
+        set.forget_before(at(100));
+        assert!(!set.contains(&id(1)) && set.contains(&id(2)));
+    }
+}

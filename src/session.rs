@@ -1,0 +1,580 @@
+//! The scheduler of one source: which stream is next, with what token, within which quota.
+//!
+//! `next(now)` says what to do; the driver does it and hands the outcome to one of the `handle_*`
+//! functions. Everything that fails is either the failure of one stream, which then rests while
+//! the others go on, or the failure of the poll.
+
+pub(crate) mod answers;
+mod outlook;
+
+use crate::auth::oauth2::OAuth2;
+use crate::batch::{Batch, Builder, Intake, Limits, NoticeKind, Offer, RecordLine};
+use crate::checkpoint::{Checkpoint, CheckpointError, Rest, RestCause, StreamPosition};
+use crate::decode::lines::{Line, LineReader};
+use crate::machine::{self, Action, Machine};
+use crate::normalize::Options;
+use crate::request::Request;
+use crate::response::{Head, TransportError};
+use crate::retry;
+use crate::settings::{Settings, SettingsError};
+use crate::stream::Stream;
+use crate::streams::quota::Quota;
+use crate::streams::{Context, Feed, Want};
+use crate::time::Timestamp;
+
+/// A poll that lasts longer returns what it has, so that a slow upstream does not run into the
+/// host's limit with its position unmoved.
+const POLL_MS_MAX: i64 = 20_000;
+
+/// The greatest answer that is kept in memory as a whole. A page of 500 records is far below.
+const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// How much of an error body is read.
+const ERROR_BYTES_MAX: usize = 64 * 1024;
+
+/// What the driver of a poll has to do.
+pub type PollAction = Action<Result<Batch, PollError>>;
+
+/// Why a poll failed as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PollError {
+    /// The host refused an origin.
+    Denied(String),
+    /// The upstream's answer was not in its documented form.
+    Protocol(Failure),
+    /// The settings cannot be used.
+    Settings(SettingsError),
+    /// The upstream asked for fewer requests.
+    Throttled(Failure),
+    /// The upstream refused the credentials.
+    Unauthorized(String),
+    /// The upstream could not be reached.
+    Unavailable(Failure),
+    /// The checkpoint is not one of this component.
+    UnusableCheckpoint(CheckpointError),
+}
+
+/// What went wrong and how long to wait.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// For people, without secrets.
+    pub detail: String,
+    /// How long to wait before the next poll.
+    pub retry_after_ms: u64,
+}
+
+impl Failure {
+    /// A failure that may be tried again at once.
+    #[must_use]
+    pub fn new(detail: &str) -> Self {
+        Self {
+            detail: detail.to_owned(),
+            retry_after_ms: 0,
+        }
+    }
+}
+
+/// One stream with its feed.
+struct Slot {
+    stream: Stream,
+    feed: Feed,
+    rest: Option<Rest>,
+    /// When the stream last had its turn, as a count of turns.
+    turn: u64,
+}
+
+/// What a request in flight is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    Call { slot: usize, again: bool },
+    File { slot: usize },
+    Token,
+}
+
+/// A request and what has come of its answer.
+struct Flight {
+    purpose: Purpose,
+    head: Option<Head>,
+    body: Vec<u8>,
+    lines: Option<Lines>,
+    ended: bool,
+}
+
+/// The lines of a batch file.
+struct Lines {
+    reader: LineReader,
+    /// Lines that were done before.
+    skip: u64,
+    name: String,
+}
+
+/// One source between two checkpoints.
+pub struct Session {
+    settings: Settings,
+    auth: OAuth2,
+    slots: Vec<Slot>,
+    /// Positions of streams that are not collected now.
+    others: Vec<(String, StreamPosition)>,
+    quota: Quota,
+    intake: Intake,
+    flight: Option<Flight>,
+    /// A call to make again with a fresh token.
+    repeat: Option<usize>,
+    poll: Option<Poll>,
+    turns: u64,
+    token_tries: u32,
+    skew_ms: i64,
+    jitter: u64,
+}
+
+/// The state of one poll.
+struct Poll {
+    batch: Builder,
+    limits: Limits,
+    requests: u32,
+    began_at: Timestamp,
+    error: Option<PollError>,
+}
+
+impl Session {
+    /// A session that resumes after `resume`, or at the start that the settings name.
+    ///
+    /// `jitter` is random; it spreads the waits after failures.
+    ///
+    /// # Errors
+    ///
+    /// The settings do not fit the time of day, or the checkpoint is not one of this component.
+    pub fn open(
+        settings: Settings,
+        resume: Option<&str>,
+        now: Timestamp,
+        jitter: u64,
+    ) -> Result<Self, PollError> {
+        settings.check_start(now).map_err(PollError::Settings)?;
+        let checkpoint = resume.map(Checkpoint::parse).transpose();
+        let mut checkpoint = checkpoint
+            .map_err(PollError::UnusableCheckpoint)?
+            .unwrap_or_default();
+        let start = settings.start.resolve(now);
+        let slot = |stream: &Stream| {
+            let position = checkpoint.streams.remove(stream.name());
+            let feed = Feed::open(*stream, position.as_ref(), start);
+            Slot {
+                stream: *stream,
+                feed,
+                rest: position.and_then(|p| p.rest),
+                turn: 0,
+            }
+        };
+        let slots: Vec<Slot> = settings.streams.iter().map(slot).collect();
+        let options = Options {
+            include_original: settings.include_original,
+        };
+        Ok(Self {
+            intake: Intake::new(settings.format, options),
+            quota: Quota::new(settings.siem_calls_per_15_min, &checkpoint.siem_calls),
+            others: checkpoint.streams.into_iter().collect(),
+            settings,
+            auth: OAuth2::default(),
+            slots,
+            flight: None,
+            repeat: None,
+            poll: None,
+            turns: 0,
+            token_tries: 0,
+            skew_ms: 0,
+            jitter,
+        })
+    }
+
+    /// Takes over what another session with the same settings learned: token and clock skew.
+    pub fn inherit(&mut self, other: Self) {
+        self.auth = other.auth;
+        self.skew_ms = other.skew_ms;
+        self.token_tries = other.token_tries;
+    }
+
+    /// Begins a poll.
+    pub fn begin(&mut self, limits: Limits, now: Timestamp) {
+        let batch = Builder::new(limits);
+        self.poll = Some(Poll {
+            batch,
+            limits,
+            requests: 0,
+            began_at: now,
+            error: None,
+        });
+    }
+
+    /// Between requests and inside a batch file a poll may end; inside an answer it may not.
+    fn may_stop_here(&self) -> bool {
+        self.flight
+            .as_ref()
+            .is_none_or(|flight| flight.lines.is_some())
+    }
+
+    /// Goes on with the answer in flight.
+    fn go_on(&mut self, now: Timestamp) -> Step {
+        let Some(flight) = &self.flight else {
+            return Step::Again;
+        };
+        if flight.lines.is_some() {
+            return self.take_lines(now);
+        }
+        if !flight.ended {
+            return Step::Read;
+        }
+        self.handle_whole_answer(now);
+        Step::Again
+    }
+
+    /// Starts what is most due: records in memory, then the stream whose turn was longest ago.
+    fn start_next(&mut self, now: Timestamp) -> Step {
+        if let Some(slot) = self.repeat {
+            return self.with_token(Purpose::Call { slot, again: true }, now);
+        }
+        let ready = |index: &usize| self.is_ready(*index, now);
+        let turn = |index: &usize| self.slots.get(*index).map(|slot| slot.turn);
+        let Some(index) = (0..self.slots.len()).filter(ready).min_by_key(turn) else {
+            return Step::Stop;
+        };
+        let clocks = self.clocks(now);
+        let (Some(poll), Some(slot)) = (&mut self.poll, self.slots.get_mut(index)) else {
+            return Step::Stop;
+        };
+        // Looking at the feed may write notices, so a poll that may make no request stops first.
+        if poll.limits.max_requests == 0 {
+            return Step::Stop;
+        }
+        match slot.feed.next(clocks.of(&self.settings), &mut poll.batch) {
+            Want::Nothing(_) => Step::Again,
+            Want::Records => {
+                let feed = &mut slot.feed;
+                match feed.take_records(
+                    &mut self.intake,
+                    clocks.of(&self.settings),
+                    &mut poll.batch,
+                ) {
+                    Offer::Taken => Step::Again,
+                    Offer::NoRoom => Step::Stop,
+                }
+            }
+            Want::Call(_) => self.with_token(
+                Purpose::Call {
+                    slot: index,
+                    again: false,
+                },
+                now,
+            ),
+            Want::Download(request) => self.send(Purpose::File { slot: index }, request, now),
+        }
+    }
+
+    /// Makes an API call, or asks for a token first.
+    fn with_token(&mut self, purpose: Purpose, now: Timestamp) -> Step {
+        let Purpose::Call { slot: index, .. } = purpose else {
+            return Step::Stop;
+        };
+        let Some(token) = self.auth.token(now).cloned() else {
+            return self.send(Purpose::Token, OAuth2::request(&self.settings), now);
+        };
+        let clocks = self.clocks(now);
+        let (Some(poll), Some(slot)) = (&mut self.poll, self.slots.get_mut(index)) else {
+            return Step::Stop;
+        };
+        let Want::Call(mut request) = slot.feed.next(clocks.of(&self.settings), &mut poll.batch)
+        else {
+            self.repeat = None;
+            return Step::Again;
+        };
+        request.bearer = Some(token);
+        self.send(purpose, request, now)
+    }
+
+    /// Sends a request, if the poll may make one more.
+    fn send(&mut self, purpose: Purpose, request: Request, now: Timestamp) -> Step {
+        let Some(poll) = &mut self.poll else {
+            return Step::Stop;
+        };
+        if poll.requests >= poll.limits.max_requests {
+            return Step::Stop;
+        }
+        poll.requests = poll.requests.saturating_add(1);
+        self.turns = self.turns.saturating_add(1);
+        let slot = match purpose {
+            Purpose::Call { slot, .. } | Purpose::File { slot } => self.slots.get_mut(slot),
+            Purpose::Token => None,
+        };
+        if let Some(slot) = slot {
+            slot.turn = self.turns;
+            let stats = poll.batch.stats(slot.stream);
+            stats.requests = stats.requests.saturating_add(1);
+            if matches!(purpose, Purpose::Call { .. }) && slot.stream.is_batch() {
+                self.quota.count(now);
+            }
+        }
+        if matches!(purpose, Purpose::Call { .. }) {
+            self.repeat = None;
+        }
+        self.flight = Some(Flight {
+            purpose,
+            head: None,
+            body: Vec::new(),
+            lines: None,
+            ended: false,
+        });
+        Step::Send(request)
+    }
+
+    /// Makes events of lines until more of the body is needed or the batch is full.
+    fn take_lines(&mut self, now: Timestamp) -> Step {
+        let upstream_now = self.upstream_now(now);
+        let (Some(flight), Some(poll)) = (&mut self.flight, &mut self.poll) else {
+            return Step::Stop;
+        };
+        let (Purpose::File { slot }, Some(lines)) = (flight.purpose, &mut flight.lines) else {
+            return Step::Stop;
+        };
+        let Some(slot) = self.slots.get_mut(slot) else {
+            return Step::Stop;
+        };
+        let stream = slot.stream;
+        let Some(feed) = slot.feed.batch_files() else {
+            return Step::Stop;
+        };
+        while poll.batch.has_room() {
+            match lines.reader.next_line() {
+                Line::Whole(_) | Line::TooLong(_) if lines.skip > 0 => {
+                    lines.skip = lines.skip.saturating_sub(1);
+                }
+                Line::Whole(bytes) => {
+                    if !bytes.is_empty() {
+                        let name = &lines.name;
+                        let line = feed.lines_done();
+                        let locator = || format!("{stream} {name} line {}", line.saturating_add(1));
+                        let record = RecordLine { stream, bytes };
+                        let offer =
+                            poll.batch
+                                .offer(&mut self.intake, record, None, upstream_now, locator);
+                        if offer == Offer::NoRoom {
+                            lines.reader.put_back();
+                            return Step::Stop;
+                        }
+                    }
+                    feed.finish_line();
+                }
+                Line::TooLong(start) => {
+                    let locator = format!(
+                        "{stream} {} line {}",
+                        lines.name,
+                        feed.lines_done().saturating_add(1)
+                    );
+                    poll.batch.reject(
+                        stream,
+                        locator,
+                        "the line is longer than 1 MiB".to_owned(),
+                        start,
+                    );
+                    feed.finish_line();
+                }
+                Line::NeedsInput => return Step::Read,
+                Line::End => {
+                    feed.note_newest(poll.batch.stats(stream).newest);
+                    feed.finish_file();
+                    slot.rest = None;
+                    self.flight = None;
+                    return Step::Again;
+                }
+                Line::Broken(broken) => {
+                    feed.handle_broken(broken.reason(), &mut poll.batch);
+                    self.flight = None;
+                    return Step::Again;
+                }
+            }
+        }
+        feed.note_newest(poll.batch.stats(stream).newest);
+        Step::Stop
+    }
+
+    /// The upstream's clock.
+    fn upstream_now(&self, now: Timestamp) -> Timestamp {
+        now.plus_ms(self.skew_ms.saturating_neg())
+    }
+
+    fn clocks(&self, now: Timestamp) -> Clocks {
+        Clocks {
+            now,
+            upstream_now: self.upstream_now(now),
+        }
+    }
+
+    /// Lets a stream rest after a failure and tells the operator.
+    fn rest(&mut self, index: usize, fault: Fault, now: Timestamp) {
+        let jitter = self.next_jitter();
+        let (Some(slot), Some(poll)) = (self.slots.get_mut(index), &mut self.poll) else {
+            return;
+        };
+        let tries = slot.rest.map_or(0, |rest| rest.tries);
+        let asked_ms = fault.asked_wait_ms.unwrap_or(0);
+        let wait_ms = match (fault.retry, fault.asked_wait_ms) {
+            (retry::Cause::Throttled, Some(asked_ms)) => asked_ms,
+            (cause, _) => retry::wait_ms(cause, tries, jitter).max(asked_ms),
+        };
+        slot.rest = Some(Rest {
+            until: now.plus_ms(wait_ms),
+            cause: fault.cause,
+            tries: tries.saturating_add(1),
+        });
+        let detail = match fault.notice {
+            NoticeKind::NotPermitted => fault.detail,
+            NoticeKind::Adjusted | NoticeKind::Gap | NoticeKind::Postponed => {
+                format!("{}; next try in {} s", fault.detail, wait_ms / 1000)
+            }
+        };
+        poll.batch.notice(slot.stream, fault.notice, detail);
+    }
+
+    /// The next number of a small generator, seeded by the driver.
+    const fn next_jitter(&mut self) -> u64 {
+        self.jitter ^= self.jitter << 13;
+        self.jitter ^= self.jitter >> 7;
+        self.jitter ^= self.jitter << 17;
+        self.jitter
+    }
+}
+
+impl Machine for Session {
+    type Output = Result<Batch, PollError>;
+
+    fn next(&mut self, now: Timestamp) -> PollAction {
+        loop {
+            let Some(poll) = &self.poll else {
+                return self.finish(now);
+            };
+            let late = now >= poll.began_at.plus_ms(POLL_MS_MAX) && self.may_stop_here();
+            if poll.error.is_some() || !poll.batch.has_room() || late {
+                return self.finish(now);
+            }
+            let step = if self.flight.is_some() {
+                self.go_on(now)
+            } else {
+                self.start_next(now)
+            };
+            match step {
+                Step::Again => {}
+                Step::Read => return Action::Read,
+                Step::Send(request) => return Action::Send(request),
+                Step::Stop => return self.finish(now),
+            }
+        }
+    }
+
+    fn handle_head(&mut self, head: Head, now: Timestamp) {
+        let Some(flight) = &mut self.flight else {
+            return;
+        };
+        match (flight.purpose, head.status) {
+            (Purpose::Call { .. } | Purpose::Token, _) => {
+                self.skew_ms = machine::skew_ms(&head, now).unwrap_or(self.skew_ms);
+            }
+            (Purpose::File { slot }, 200) => {
+                if let Some(feed) = self
+                    .slots
+                    .get_mut(slot)
+                    .and_then(|slot| slot.feed.batch_files())
+                {
+                    let file = feed.file_at_hand();
+                    let reader = LineReader::new();
+                    flight.lines = Some(Lines {
+                        reader,
+                        skip: file.line,
+                        name: file.name,
+                    });
+                }
+            }
+            (Purpose::File { .. }, _) => {}
+        }
+        flight.head = Some(head);
+    }
+
+    fn handle_chunk(&mut self, chunk: Vec<u8>) {
+        let Some(flight) = &mut self.flight else {
+            return;
+        };
+        if let (Some(poll), Purpose::Call { slot, .. } | Purpose::File { slot }) =
+            (&mut self.poll, flight.purpose)
+            && let Some(slot) = self.slots.get(slot)
+        {
+            let stats = poll.batch.stats(slot.stream);
+            let bytes = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
+            stats.received_bytes = stats.received_bytes.saturating_add(bytes);
+        }
+        if let Some(lines) = &mut flight.lines {
+            lines.reader.push(chunk);
+            return;
+        }
+        let good = flight.head.as_ref().is_some_and(|head| head.status == 200);
+        let most = if good {
+            ANSWER_BYTES_MAX
+        } else {
+            ERROR_BYTES_MAX
+        };
+        flight.body.extend_from_slice(&chunk);
+        // Enough of an error is known; a success that is too large is told by its length.
+        flight.ended = flight.body.len() > most;
+    }
+
+    fn handle_end(&mut self) {
+        let Some(flight) = &mut self.flight else {
+            return;
+        };
+        flight.ended = true;
+        if let Some(lines) = &mut flight.lines {
+            lines.reader.finish();
+        }
+    }
+
+    fn handle_failure(&mut self, failure: TransportError, now: Timestamp) {
+        self.handle_no_answer(failure, now);
+    }
+
+    fn keeps_body(&self) -> bool {
+        self.flight
+            .as_ref()
+            .is_some_and(|flight| flight.lines.is_some() && !flight.ended)
+    }
+}
+
+/// What a step of the loop came to.
+enum Step {
+    Again,
+    Read,
+    Send(Request),
+    Stop,
+}
+
+/// A failure of one stream.
+struct Fault {
+    retry: retry::Cause,
+    cause: RestCause,
+    notice: NoticeKind,
+    detail: String,
+    asked_wait_ms: Option<i64>,
+}
+
+/// The two clocks, apart from the settings so that the session can be borrowed in parts.
+#[derive(Clone, Copy)]
+struct Clocks {
+    now: Timestamp,
+    upstream_now: Timestamp,
+}
+
+impl Clocks {
+    const fn of(self, settings: &Settings) -> Context<'_> {
+        Context {
+            settings,
+            now: self.now,
+            upstream_now: self.upstream_now,
+        }
+    }
+}

@@ -1,0 +1,413 @@
+//! What an answer means: one table from status and code to what happens next.
+
+use crate::auth::oauth2::TokenError;
+use crate::batch::NoticeKind;
+use crate::checkpoint::RestCause;
+use crate::decode::fail::{self, UpstreamError};
+use crate::response::{Head, TransportError};
+use crate::retry::{self, Cause};
+use crate::session::{ANSWER_BYTES_MAX, Failure, Fault, Flight, PollError, Purpose, Session};
+use crate::stream::Stream;
+use crate::streams::Unusable;
+use crate::time::Timestamp;
+
+/// What an answer of the API comes to (`mimecast-api.md` §2, §6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The body is an answer.
+    Good,
+    /// The credentials do not permit this.
+    NotPermitted,
+    /// The call as such was refused, for example for its page token.
+    Refused,
+    /// The token was refused; a fresh one may do.
+    TokenRefused,
+    /// There were too many calls.
+    Throttled,
+    /// The server failed.
+    Unavailable,
+}
+
+/// Codes that decide, whatever the status (`mimecast-api.md` §2, §6.1). The first that is a part
+/// of the answer's code in lower case counts.
+const CODES: [(&str, Verdict); 9] = [
+    ("app_forbidden", Verdict::NotPermitted),
+    ("operation_forbidden", Verdict::NotPermitted),
+    ("endpoint_evaluation_failed", Verdict::NotPermitted),
+    ("token_expired", Verdict::TokenRefused),
+    ("token_verification_failed", Verdict::TokenRefused),
+    ("invalid_access_token", Verdict::TokenRefused),
+    ("invalidclientidentifier", Verdict::TokenRefused),
+    ("unauthorized", Verdict::TokenRefused),
+    ("internal_server_error", Verdict::Unavailable),
+];
+
+impl Verdict {
+    /// Reads an answer. A 200 can be an error (`mimecast-api.md` §6.1).
+    #[must_use]
+    pub(crate) fn of(status: u16, error: Option<&UpstreamError>) -> Self {
+        if let Some(error) = error {
+            let code = error.code.to_ascii_lowercase();
+            if let Some((_, verdict)) = CODES.iter().find(|(part, _)| code.contains(part)) {
+                return *verdict;
+            }
+        }
+        match (status, error) {
+            (200, None) => Self::Good,
+            (401, _) => Self::TokenRefused,
+            (403 | 404, _) => Self::NotPermitted,
+            (429, _) => Self::Throttled,
+            (408 | 500.., _) => Self::Unavailable,
+            (_, _) => Self::Refused,
+        }
+    }
+}
+
+/// The stream, the status, Mimecast's code and its request id, in one clause.
+#[must_use]
+pub(crate) fn describe(what: &str, head: &Head, error: Option<&UpstreamError>) -> String {
+    let mut text = format!("{what}: HTTP {}", head.status);
+    if let Some(error) = error {
+        for part in [&error.code, &error.message] {
+            if !part.is_empty() {
+                text.push(' ');
+                text.push_str(part);
+            }
+        }
+    }
+    if let Some(id) = head.header("x-request-id") {
+        text.push_str(", request id ");
+        text.push_str(&fail::shown(id));
+    }
+    text
+}
+
+/// What to grant so that a stream can be read.
+#[must_use]
+pub(crate) fn grant(stream: Stream) -> String {
+    let row = stream.row();
+    format!(
+        "grant the role permission \"{}\" and select the product \"{}\"",
+        row.permission, row.product
+    )
+}
+
+impl Session {
+    /// Acts on an answer that is in memory as a whole.
+    pub(super) fn handle_whole_answer(&mut self, now: Timestamp) {
+        let Some(flight) = self.flight.take() else {
+            return;
+        };
+        let head = flight.head.clone().unwrap_or_default();
+        match flight.purpose {
+            Purpose::Token => self.handle_token_answer(&head, &flight.body, now),
+            Purpose::Call { slot, again } => {
+                self.handle_call_answer(slot, again, flight, &head, now)
+            }
+            Purpose::File { slot } => self.handle_file_refusal(slot, &head, now),
+        }
+    }
+
+    fn handle_token_answer(&mut self, head: &Head, body: &[u8], now: Timestamp) {
+        let error = fail::read(body);
+        let detail = describe("token", head, error.as_ref());
+        let outcome = match Verdict::of(head.status, error.as_ref()) {
+            Verdict::Good => match self.auth.handle_answer(body, now) {
+                Ok(()) => {
+                    self.token_tries = 0;
+                    return;
+                }
+                Err(TokenError::Refused(why) | TokenError::Protocol(why)) => PollError::Protocol(
+                    self.failure(format!("{detail}: {why}"), Cause::Protocol, head),
+                ),
+            },
+            Verdict::NotPermitted | Verdict::Refused | Verdict::TokenRefused => {
+                PollError::Unauthorized(format!(
+                    "{detail}; check client_id and client_secret, and that the application is active"
+                ))
+            }
+            Verdict::Throttled => {
+                PollError::Throttled(self.failure(detail, Cause::Throttled, head))
+            }
+            Verdict::Unavailable => {
+                PollError::Unavailable(self.failure(detail, Cause::Unavailable, head))
+            }
+        };
+        self.fail(outcome);
+    }
+
+    /// A failure of the poll with the wait that the upstream or the table asks for.
+    fn failure(&mut self, detail: String, cause: Cause, head: &Head) -> Failure {
+        let jitter = self.next_jitter();
+        let own_ms = retry::wait_ms(cause, self.token_tries, jitter);
+        let wait_ms = head
+            .asked_wait_ms()
+            .filter(|_| cause == Cause::Throttled)
+            .unwrap_or(own_ms);
+        self.token_tries = self.token_tries.saturating_add(1);
+        Failure {
+            detail,
+            retry_after_ms: u64::try_from(wait_ms).unwrap_or(0),
+        }
+    }
+
+    fn fail(&mut self, error: PollError) {
+        if let Some(poll) = &mut self.poll {
+            poll.error = Some(error);
+        }
+    }
+
+    fn handle_call_answer(
+        &mut self,
+        index: usize,
+        again: bool,
+        flight: Flight,
+        head: &Head,
+        now: Timestamp,
+    ) {
+        let Some(stream) = self.slots.get(index).map(|slot| slot.stream) else {
+            return;
+        };
+        if head.status == 200 && flight.body.len() > ANSWER_BYTES_MAX {
+            let what = format!("{stream}: the answer is longer than {ANSWER_BYTES_MAX} bytes");
+            return self.rest(index, Fault::protocol(what), now);
+        }
+        let error = fail::read(&flight.body);
+        let detail = describe(stream.name(), head, error.as_ref());
+        self.note_remaining(head, stream, now);
+        match Verdict::of(head.status, error.as_ref()) {
+            Verdict::Good => self.take_answer(index, flight.body, head, now),
+            Verdict::TokenRefused if !again => {
+                self.auth.forget();
+                self.repeat = Some(index);
+            }
+            Verdict::TokenRefused => {
+                // The token is fresh and is still refused: seen to pass by itself (§2).
+                self.auth.forget();
+                self.rest(
+                    index,
+                    Fault::protocol(format!("{detail}, with a fresh token")),
+                    now,
+                );
+            }
+            Verdict::NotPermitted => {
+                let detail = format!("{detail}; {}", grant(stream));
+                self.rest(index, Fault::not_permitted(detail), now);
+            }
+            Verdict::Refused => self.handle_refusal(index, detail, now),
+            Verdict::Throttled => {
+                let fault = Fault::throttled(detail, head.asked_wait_ms());
+                self.rest(index, fault, now);
+                let until = self
+                    .slots
+                    .get(index)
+                    .and_then(|slot| slot.rest)
+                    .map(|rest| rest.until);
+                if let Some(until) = until.filter(|_| stream.is_batch()) {
+                    self.quota.block(until);
+                }
+            }
+            Verdict::Unavailable => {
+                self.rest(index, Fault::unavailable(detail, head.asked_wait_ms()), now);
+            }
+        }
+    }
+
+    /// The upstream says how many calls are left: with none, the next one would be refused.
+    fn note_remaining(&mut self, head: &Head, stream: Stream, now: Timestamp) {
+        let none_left = head
+            .header("x-ratelimit-remaining")
+            .is_some_and(|text| text.trim() == "0");
+        if let Some(wait_ms) = head
+            .asked_wait_ms()
+            .filter(|_| none_left && stream.is_batch())
+        {
+            self.quota.block(now.plus_ms(wait_ms));
+        }
+    }
+
+    fn take_answer(&mut self, index: usize, body: Vec<u8>, head: &Head, now: Timestamp) {
+        let clocks = self.clocks(now);
+        let (Some(slot), Some(poll)) = (self.slots.get_mut(index), &mut self.poll) else {
+            return;
+        };
+        match slot
+            .feed
+            .handle_answer(body, clocks.of(&self.settings), &mut poll.batch)
+        {
+            Ok(()) => {
+                // A broken file rests its stream over the listing that fetches it again.
+                slot.rest = None;
+            }
+            Err(Unusable(why)) => {
+                let what = format!("{}: {why}", describe(slot.stream.name(), head, None));
+                self.rest(index, Fault::protocol(what), now);
+            }
+        }
+    }
+
+    fn handle_refusal(&mut self, index: usize, detail: String, now: Timestamp) {
+        let clocks = self.clocks(now);
+        let (Some(slot), Some(poll)) = (self.slots.get_mut(index), &mut self.poll) else {
+            return;
+        };
+        if !slot
+            .feed
+            .handle_refusal(clocks.of(&self.settings), &mut poll.batch)
+        {
+            self.rest(index, Fault::protocol(detail), now);
+        }
+    }
+
+    /// A batch file was refused (`mimecast-api.md` §3.2): the link has ended, or the file is gone.
+    fn handle_file_refusal(&mut self, index: usize, head: &Head, now: Timestamp) {
+        let (Some(slot), Some(poll)) = (self.slots.get_mut(index), &mut self.poll) else {
+            return;
+        };
+        let what = format!("{}: the storage answered HTTP {}", slot.stream, head.status);
+        match head.status {
+            400 | 403 | 404 | 410 => {
+                if let Some(feed) = slot.feed.batch_files() {
+                    feed.handle_missing(&format!("HTTP {}", head.status), &mut poll.batch);
+                }
+            }
+            429 => self.rest(index, Fault::throttled(what, head.asked_wait_ms()), now),
+            _ => self.rest(index, Fault::unavailable(what, head.asked_wait_ms()), now),
+        }
+    }
+
+    /// No answer, or no whole answer, came.
+    pub(super) fn handle_no_answer(&mut self, failure: TransportError, now: Timestamp) {
+        let Some(flight) = self.flight.take() else {
+            return;
+        };
+        let none = Head::default();
+        match (flight.purpose, failure) {
+            (Purpose::Token | Purpose::Call { .. }, TransportError::Denied(origin)) => {
+                self.fail(PollError::Denied(origin));
+            }
+            (Purpose::Token, TransportError::Failed(why)) => {
+                let failure = self.failure(format!("token: {why}"), Cause::Unavailable, &none);
+                self.fail(PollError::Unavailable(failure));
+            }
+            (Purpose::Call { slot, .. } | Purpose::File { slot }, why) => {
+                let Some(stream) = self.slots.get(slot).map(|slot| slot.stream) else {
+                    return;
+                };
+                self.note_newest(slot);
+                self.rest(
+                    slot,
+                    Fault::unavailable(format!("{stream}: {why}"), None),
+                    now,
+                );
+            }
+        }
+    }
+
+    fn note_newest(&mut self, index: usize) {
+        let (Some(slot), Some(poll)) = (self.slots.get_mut(index), &mut self.poll) else {
+            return;
+        };
+        if let Some(feed) = slot.feed.batch_files() {
+            feed.note_newest(poll.batch.stats(slot.stream).newest);
+        }
+    }
+}
+
+impl Fault {
+    const fn not_permitted(detail: String) -> Self {
+        Self {
+            retry: Cause::NotPermitted,
+            cause: RestCause::NotPermitted,
+            notice: NoticeKind::NotPermitted,
+            detail,
+            asked_wait_ms: None,
+        }
+    }
+
+    const fn protocol(detail: String) -> Self {
+        Self {
+            retry: Cause::Protocol,
+            cause: RestCause::Failing,
+            notice: NoticeKind::Postponed,
+            detail,
+            asked_wait_ms: None,
+        }
+    }
+
+    const fn throttled(detail: String, asked_wait_ms: Option<i64>) -> Self {
+        Self {
+            retry: Cause::Throttled,
+            cause: RestCause::Throttled,
+            notice: NoticeKind::Postponed,
+            detail,
+            asked_wait_ms,
+        }
+    }
+
+    const fn unavailable(detail: String, asked_wait_ms: Option<i64>) -> Self {
+        Self {
+            retry: Cause::Unavailable,
+            cause: RestCause::Failing,
+            notice: NoticeKind::Postponed,
+            detail,
+            asked_wait_ms,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(status: u16, body: &str) -> Verdict {
+        Verdict::of(status, fail::read(body.as_bytes()).as_ref())
+    }
+
+    #[test]
+    fn status_and_code_decide_together() {
+        let fail = |code: &str| format!(r#"{{"fail":[{{"code":"{code}"}}]}}"#);
+        assert_eq!(verdict(200, "{}"), Verdict::Good);
+        assert_eq!(verdict(200, &fail("app_forbidden")), Verdict::NotPermitted);
+        assert_eq!(verdict(200, &fail("err_validation_null")), Verdict::Refused);
+        assert_eq!(verdict(403, &fail("app_forbidden")), Verdict::NotPermitted);
+        assert_eq!(
+            verdict(404, &fail("endpoint_evaluation_failed_1")),
+            Verdict::NotPermitted
+        );
+        assert_eq!(verdict(401, "<html>"), Verdict::TokenRefused);
+        assert_eq!(verdict(200, &fail("token_expired")), Verdict::TokenRefused);
+        assert_eq!(
+            verdict(401, &fail("Unauthorized Request")),
+            Verdict::TokenRefused
+        );
+        assert_eq!(verdict(400, &fail("err_x")), Verdict::Refused);
+        assert_eq!(
+            verdict(429, r#"{"detail":"Over throttling limit"}"#),
+            Verdict::Throttled
+        );
+        assert_eq!(verdict(502, "<html>"), Verdict::Unavailable);
+        assert_eq!(
+            verdict(500, &fail("internal_server_error_1")),
+            Verdict::Unavailable
+        );
+        assert_eq!(verdict(302, ""), Verdict::Refused);
+    }
+
+    #[test]
+    fn a_description_names_status_code_and_request_id() {
+        let headers = vec![("x-request-id".to_owned(), "r-1".to_owned())];
+        let head = Head {
+            status: 403,
+            headers,
+        };
+        let error = UpstreamError {
+            code: "app_forbidden".into(),
+            message: "Forbidden".into(),
+        };
+        assert_eq!(
+            describe("audit", &head, Some(&error)),
+            "audit: HTTP 403 app_forbidden Forbidden, request id r-1"
+        );
+    }
+}

@@ -1,0 +1,136 @@
+//! The end of a poll, and when to poll again.
+
+use crate::batch::Next;
+use crate::checkpoint::{CHECKPOINT_BYTES_MAX, Checkpoint, RestCause, StreamPosition};
+use crate::machine::Action;
+use crate::session::{Failure, PollAction, PollError, Session, Slot};
+use crate::time::Timestamp;
+
+/// When a stream wants its next turn, and what holds it until then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    At(Timestamp, Hold),
+    Now,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hold {
+    CaughtUp,
+    Failing,
+    Throttled,
+}
+
+/// A host is never told to wait longer: a stream may be granted or a clock set meanwhile.
+const WAIT_MS_MAX: i64 = 60 * 60_000;
+
+impl Session {
+    /// Whether the stream can be given a turn now.
+    pub(super) fn is_ready(&self, index: usize, now: Timestamp) -> bool {
+        self.slots
+            .get(index)
+            .is_some_and(|slot| self.turn(slot, now) == Turn::Now)
+    }
+
+    fn turn(&self, slot: &Slot, now: Timestamp) -> Turn {
+        // A rest that lies further ahead than any was written by a clock that was set back.
+        if let Some(rest) = slot
+            .rest
+            .filter(|rest| rest.until > now && rest.until <= now.plus_ms(2 * WAIT_MS_MAX))
+        {
+            let hold = match rest.cause {
+                RestCause::Failing => Hold::Failing,
+                RestCause::NotPermitted => Hold::CaughtUp,
+                RestCause::Throttled => Hold::Throttled,
+            };
+            return Turn::At(rest.until, hold);
+        }
+        let clocks = self.clocks(now);
+        let (due, caught_up) = slot.feed.due(clocks.of(&self.settings));
+        if due > now {
+            return Turn::At(due, Hold::CaughtUp);
+        }
+        let counted = slot.stream.is_batch() && slot.feed.wants_call(clocks.of(&self.settings));
+        let free_at = if counted {
+            self.quota.free_at(now)
+        } else {
+            now
+        };
+        match (free_at > now, caught_up) {
+            (false, _) => Turn::Now,
+            (true, true) => Turn::At(free_at, Hold::CaughtUp),
+            (true, false) => Turn::At(free_at, Hold::Throttled),
+        }
+    }
+
+    /// When to poll again.
+    fn outlook(&self, now: Timestamp) -> Next {
+        let turns: Vec<Turn> = self.slots.iter().map(|slot| self.turn(slot, now)).collect();
+        if self.flight.is_some() || self.repeat.is_some() || turns.contains(&Turn::Now) {
+            return Next::Now;
+        }
+        let soonest = |wanted: &[Hold]| {
+            let at = turns.iter().filter_map(|turn| match turn {
+                Turn::At(at, hold) if wanted.contains(hold) => Some(at.millis()),
+                Turn::At(..) | Turn::Now => None,
+            });
+            let wait_ms = at.min()?.saturating_sub(now.millis()).clamp(1, WAIT_MS_MAX);
+            u64::try_from(wait_ms).ok()
+        };
+        let wait_ms = soonest(&[Hold::CaughtUp, Hold::Failing, Hold::Throttled]).unwrap_or(60_000);
+        if soonest(&[Hold::Throttled]).is_some() {
+            Next::Throttled(wait_ms)
+        } else if soonest(&[Hold::Failing]).is_some() {
+            Next::Failing(wait_ms)
+        } else {
+            Next::CaughtUp(wait_ms)
+        }
+    }
+
+    /// Ends the poll with its batch, or with its error where it got nothing.
+    pub(super) fn finish(&mut self, now: Timestamp) -> PollAction {
+        let Some(mut poll) = self.poll.take() else {
+            return Action::Yield(Err(PollError::Unavailable(Failure::new(
+                "no poll was begun",
+            ))));
+        };
+        // Only a batch file survives the end of a poll; an answer would be asked for again.
+        self.flight = self.flight.take().filter(|flight| flight.lines.is_some());
+        if let Some(error) = poll.error.filter(|_| poll.batch.is_empty()) {
+            return Action::Yield(Err(error));
+        }
+        let clocks = self.clocks(now);
+        for slot in &self.slots {
+            let (_, caught_up) = slot.feed.due(clocks.of(&self.settings));
+            if let Some(stats) = poll.batch.stats_if_any(slot.stream) {
+                stats.caught_up = caught_up && slot.rest.is_none();
+            }
+        }
+        let checkpoint = self.checkpoint(now);
+        let next = self.outlook(now);
+        Action::Yield(Ok(poll.batch.finish(checkpoint, next)))
+    }
+
+    /// The position after the last record.
+    fn checkpoint(&self, now: Timestamp) -> String {
+        let mut checkpoint = Checkpoint::default();
+        checkpoint.siem_calls = self.quota.made(now);
+        checkpoint.streams.extend(self.others.iter().cloned());
+        for slot in &self.slots {
+            let mut position = StreamPosition {
+                rest: slot.rest,
+                ..StreamPosition::default()
+            };
+            slot.feed.save(&mut position);
+            checkpoint
+                .streams
+                .insert(slot.stream.name().to_owned(), position);
+        }
+        let text = checkpoint.to_text();
+        if text.len() <= CHECKPOINT_BYTES_MAX {
+            return text;
+        }
+        // What does not fit is what is only remembered: its records come again with the same ids.
+        checkpoint.forget();
+        checkpoint.to_text()
+    }
+}

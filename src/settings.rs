@@ -1,0 +1,433 @@
+//! The settings of one source, parsed once into types that cannot be wrong.
+
+use core::fmt;
+
+use serde::Deserialize;
+
+use crate::normalize::Format;
+use crate::request::origin;
+use crate::stream::{STREAMS, Stream};
+use crate::time::Timestamp;
+
+/// The API host that routes to a healthy region (`mimecast-api.md` §1.1).
+pub const DEFAULT_BASE_URL: &str = "https://api.services.mimecast.com";
+
+/// Where presigned batch files come from (`mimecast-api.md` §3.1).
+pub const STORAGE_ORIGIN: &str = "https://*.amazonaws.com";
+
+/// The documented quota of the SIEM batch endpoints, shared over all types
+/// (`mimecast-api.md` §3.1).
+const SIEM_CALLS_PER_15_MIN: u32 = 50;
+
+/// The names of the formats, the default first.
+pub const FORMATS: [&str; 2] = ["ecs", "raw"];
+
+/// How far the next window of a windowed stream reaches back into the last one, so that records
+/// that the upstream wrote late are still found.
+const OVERLAP_MS: i64 = 15 * 60_000;
+
+/// A text that must never be shown. Its debug form is `[redacted]`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Takes a text out of sight.
+    #[must_use]
+    pub const fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The text itself, for the one place that sends it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// Checked settings of one source.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The API's base URL, without a slash at the end.
+    pub base_url: String,
+    /// The application's client id.
+    pub client_id: String,
+    /// The application's client secret.
+    pub client_secret: Secret,
+    /// The streams to collect, each once, in the order of [`STREAMS`].
+    pub streams: Vec<Stream>,
+    /// The format of the events.
+    pub format: Format,
+    /// Whether an event keeps the upstream record as text.
+    pub include_original: bool,
+    /// Where to begin without a checkpoint.
+    pub start: Start,
+    /// The quota of the SIEM batch endpoints.
+    pub siem_calls_per_15_min: u32,
+    /// How far windows overlap, in milliseconds.
+    pub overlap_ms: i64,
+}
+
+/// Where to begin without a checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// This many milliseconds before the first poll.
+    Back(i64),
+    /// At a point in time.
+    At(Timestamp),
+}
+
+impl Start {
+    /// The point in time, for a first poll at `now`.
+    #[must_use]
+    pub const fn resolve(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::Back(ms) => Timestamp::from_millis(now.millis().saturating_sub(ms)),
+            Self::At(at) => at,
+        }
+    }
+}
+
+/// What is wrong with the settings. Neither text contains a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingsError {
+    /// The name of the setting, or the empty text.
+    pub setting: String,
+    /// What is wrong with it and what would be right.
+    pub detail: String,
+}
+
+fn error(setting: &str, detail: impl Into<String>) -> SettingsError {
+    SettingsError {
+        setting: setting.to_owned(),
+        detail: detail.into(),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    api: Option<String>,
+    base_url: Option<String>,
+    client_id: Option<String>,
+    client_secret: Option<String>,
+    streams: Option<Vec<String>>,
+    format: Option<String>,
+    include_original: Option<bool>,
+    start: Option<String>,
+    siem_calls_per_15_min: Option<u32>,
+    overlap: Option<String>,
+}
+
+impl Settings {
+    /// Parses the JSON object that a host hands over.
+    ///
+    /// # Errors
+    ///
+    /// The first setting that is missing, unknown or not usable.
+    pub fn parse(json: &str) -> Result<Self, SettingsError> {
+        let raw: Raw =
+            serde_json::from_str(json).map_err(|problem| error("", not_an_object(&problem)))?;
+        match raw.api.as_deref() {
+            None | Some("2.0") => {}
+            Some(other) => {
+                return Err(error(
+                    "api",
+                    format!("{other:?} is not supported; use \"2.0\""),
+                ));
+            }
+        }
+        let client_id = required("client_id", raw.client_id)?;
+        let client_secret = Secret::new(required("client_secret", raw.client_secret)?);
+        let calls = raw.siem_calls_per_15_min.unwrap_or(SIEM_CALLS_PER_15_MIN);
+        if calls == 0 {
+            return Err(error("siem_calls_per_15_min", "must be at least 1"));
+        }
+        Ok(Self {
+            base_url: parse_base_url(raw.base_url.as_deref().unwrap_or(DEFAULT_BASE_URL))?,
+            client_id,
+            client_secret,
+            streams: parse_streams(raw.streams)?,
+            format: parse_format(raw.format.as_deref())?,
+            include_original: raw.include_original.unwrap_or(false),
+            start: parse_start(raw.start.as_deref().unwrap_or("24h"))?,
+            siem_calls_per_15_min: calls,
+            overlap_ms: match raw.overlap.as_deref() {
+                None => OVERLAP_MS,
+                Some(text) => parse_duration(text)
+                    .filter(|ms| *ms <= 24 * 3_600_000)
+                    .ok_or_else(|| {
+                        error("overlap", "must be a duration of at most 24h, like \"15m\"")
+                    })?,
+            },
+        })
+    }
+
+    /// Checks what depends on the time of day.
+    ///
+    /// # Errors
+    ///
+    /// A `start` that lies in the future.
+    pub fn check_start(&self, now: Timestamp) -> Result<(), SettingsError> {
+        match self.start {
+            Start::At(at) if at > now => Err(error(
+                "start",
+                "lies in the future; use a past time or a duration like \"24h\"",
+            )),
+            Start::At(_) | Start::Back(_) => Ok(()),
+        }
+    }
+}
+
+/// The parser's words without its quotation of the text, which could hold a secret.
+fn not_an_object(problem: &serde_json::Error) -> String {
+    let text = problem.to_string();
+    // `unknown field` and `missing field` name keys; type errors quote values, so those are cut.
+    if text.starts_with("unknown field") {
+        return text;
+    }
+    format!(
+        "the settings are not the expected JSON object (line {}, column {})",
+        problem.line(),
+        problem.column()
+    )
+}
+
+fn required(name: &str, value: Option<String>) -> Result<String, SettingsError> {
+    let value = value.ok_or_else(|| error(name, "is missing"))?;
+    if value.trim().is_empty() {
+        return Err(error(name, "is empty"));
+    }
+    if value.contains(|c: char| c.is_control()) {
+        return Err(error(
+            name,
+            "contains a line break or another control character",
+        ));
+    }
+    Ok(value)
+}
+
+fn parse_base_url(text: &str) -> Result<String, SettingsError> {
+    let detail = "must be an origin like \"https://api.services.mimecast.com\", without a path";
+    let url = text.trim_end_matches('/');
+    let found = origin(url);
+    let host = found
+        .strip_prefix("https://")
+        .or_else(|| found.strip_prefix("http://"));
+    match host {
+        Some(host)
+            if found == url
+                && !host.is_empty()
+                && !host.starts_with(':')
+                && !host.contains(|c: char| c == '@' || c.is_whitespace() || c.is_control()) =>
+        {
+            Ok(url.to_owned())
+        }
+        _ => Err(error("base_url", detail)),
+    }
+}
+
+fn parse_streams(names: Option<Vec<String>>) -> Result<Vec<Stream>, SettingsError> {
+    let Some(names) = names else {
+        return Ok(STREAMS.iter().map(|row| row.stream).collect());
+    };
+    if names.is_empty() {
+        return Err(error(
+            "streams",
+            "is empty; leave it out to collect every stream",
+        ));
+    }
+    for name in &names {
+        if !STREAMS
+            .iter()
+            .any(|row| row.name == name || row.stream.family() == name)
+        {
+            let known: Vec<&str> = STREAMS.iter().map(|row| row.name).collect();
+            return Err(error(
+                "streams",
+                format!(
+                    "there is no stream {name:?}; there are the family siem and {}",
+                    known.join(", ")
+                ),
+            ));
+        }
+    }
+    let wanted = |row: &&crate::stream::Row| {
+        names
+            .iter()
+            .any(|name| row.name == name || row.stream.family() == name)
+    };
+    Ok(STREAMS
+        .iter()
+        .filter(wanted)
+        .map(|row| row.stream)
+        .collect())
+}
+
+fn parse_format(name: Option<&str>) -> Result<Format, SettingsError> {
+    let Some(name) = name else {
+        return Ok(Format::Ecs);
+    };
+    Format::from_name(name).ok_or_else(|| {
+        error(
+            "format",
+            format!("{name:?} is not one of {}", FORMATS.join(", ")),
+        )
+    })
+}
+
+fn parse_start(text: &str) -> Result<Start, SettingsError> {
+    if let Some(ms) = parse_duration(text) {
+        return Ok(Start::Back(ms));
+    }
+    Timestamp::parse(text)
+        .filter(|_| text.contains('T'))
+        .map(Start::At)
+        .ok_or_else(|| {
+            error(
+                "start",
+                "must be a duration like \"24h\" or a time like \"2026-01-31T00:00:00Z\"",
+            )
+        })
+}
+
+/// Parses `90s`, `15m`, `24h` or `7d` into milliseconds.
+fn parse_duration(text: &str) -> Option<i64> {
+    let unit_at = text.len().checked_sub(1)?;
+    let (number, unit) = text.split_at_checked(unit_at)?;
+    let unit_ms: i64 = match unit {
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return None,
+    };
+    let number: u32 = number.parse().ok()?;
+    i64::from(number).checked_mul(unit_ms)
+}
+
+/// The JSON Schema of the settings, as `describe` returns it.
+#[must_use]
+pub fn schema() -> String {
+    let mut names: Vec<&str> = vec!["siem"];
+    names.extend(STREAMS.iter().map(|row| row.name));
+    serde_json::json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Settings of the Mimecast event source",
+        "type": "object",
+        "additionalProperties": false,
+        "required": ["client_id", "client_secret"],
+        "properties": {
+            "api": {"type": "string", "enum": ["2.0"], "default": "2.0", "description": "The version of the API."},
+            "base_url": {"type": "string", "default": DEFAULT_BASE_URL, "description": "The origin of the API: the global host, or a regional one for data residency."},
+            "client_id": {"type": "string", "description": "The client id of the API 2.0 application."},
+            "client_secret": {"type": "string", "writeOnly": true, "description": "The client secret of the API 2.0 application."},
+            "streams": {"type": "array", "items": {"type": "string", "enum": names}, "description": "Names of streams or families; all when left out."},
+            "format": {"type": "string", "enum": FORMATS, "default": "ecs", "description": "The format of the events."},
+            "include_original": {"type": "boolean", "default": false, "description": "Keep the upstream record as text in the event."},
+            "start": {"type": "string", "default": "24h", "description": "Where to begin without a checkpoint: a duration back, or an RFC 3339 time. SIEM files are listed by whole UTC day."},
+            "siem_calls_per_15_min": {"type": "integer", "minimum": 1, "default": SIEM_CALLS_PER_15_MIN, "description": "The quota of the SIEM endpoints, shared over the event types."},
+            "overlap": {"type": "string", "default": "15m", "description": "How far the next window of a windowed stream reaches back, for records that were written late."}
+        }
+    })
+    .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(json: &str) -> Result<Settings, SettingsError> {
+        Settings::parse(json)
+    }
+
+    fn with(extra: &str) -> Result<Settings, SettingsError> {
+        parse(&format!(
+            r#"{{"client_id":"id","client_secret":"s3cret"{extra}}}"#
+        ))
+    }
+
+    #[test]
+    fn the_least_settings_collect_everything_as_ecs_from_a_day_back() {
+        let settings = with("").unwrap();
+        assert_eq!(settings.base_url, DEFAULT_BASE_URL);
+        assert_eq!(settings.streams.len(), STREAMS.len());
+        assert_eq!(settings.format, Format::Ecs);
+        assert_eq!(settings.start, Start::Back(86_400_000));
+        assert_eq!(settings.siem_calls_per_15_min, 50);
+    }
+
+    #[test]
+    fn a_family_names_all_its_streams_and_each_is_taken_once() {
+        let settings = with(r#","streams":["audit","siem.av","siem"]"#).unwrap();
+        assert_eq!(settings.streams.len(), 11);
+        let settings = with(r#","streams":["audit"]"#).unwrap();
+        assert_eq!(settings.streams, [Stream::Audit]);
+    }
+
+    #[test]
+    fn each_bad_setting_is_named() {
+        for (extra, setting) in [
+            (r#","base_url":"api.mimecast.com""#, "base_url"),
+            (r#","base_url":"https://u:p@host""#, "base_url"),
+            (r#","base_url":"https://host/api""#, "base_url"),
+            (r#","base_url":"https://""#, "base_url"),
+            (r#","streams":["siem.nope"]"#, "streams"),
+            (r#","streams":[]"#, "streams"),
+            (r#","format":"xml""#, "format"),
+            (r#","start":"yesterday""#, "start"),
+            (r#","start":"24""#, "start"),
+            (r#","overlap":"2d""#, "overlap"),
+            (r#","siem_calls_per_15_min":0"#, "siem_calls_per_15_min"),
+            (r#","api":"3.0""#, "api"),
+        ] {
+            assert_eq!(with(extra).unwrap_err().setting, setting, "{extra}");
+        }
+        assert_eq!(
+            parse(r#"{"client_id":"x"}"#).unwrap_err().setting,
+            "client_secret"
+        );
+        assert_eq!(
+            parse(r#"{"client_id":" ","client_secret":"x"}"#)
+                .unwrap_err()
+                .setting,
+            "client_id"
+        );
+        assert!(
+            with(r#","clientid":1"#)
+                .unwrap_err()
+                .detail
+                .contains("clientid")
+        );
+    }
+
+    #[test]
+    fn no_error_quotes_a_secret() {
+        let text = r#"{"client_id":5,"client_secret":"hunter2"}"#;
+        assert!(!format!("{:?}", parse(text).unwrap_err()).contains("hunter2"));
+        let text = r#"{"client_id":"a","client_secret":{"hunter2":1}}"#;
+        assert!(!format!("{:?}", parse(text).unwrap_err()).contains("hunter2"));
+        assert!(!format!("{:?}", with("").unwrap()).contains("s3cret"));
+    }
+
+    #[test]
+    fn a_start_in_the_future_is_refused() {
+        let settings = with(r#","start":"2026-01-31T00:00:00Z""#).unwrap();
+        let at = Timestamp::parse("2026-01-31T00:00:00Z").unwrap();
+        assert!(settings.check_start(at).is_ok());
+        let before = Timestamp::from_millis(at.millis() - 1);
+        assert_eq!(settings.check_start(before).unwrap_err().setting, "start");
+    }
+
+    #[test]
+    fn the_schema_names_every_setting_and_marks_the_secret() {
+        let schema: serde_json::Value = serde_json::from_str(&schema()).unwrap();
+        assert_eq!(schema["properties"]["client_secret"]["writeOnly"], true);
+        assert_eq!(schema["properties"].as_object().unwrap().len(), 10);
+    }
+}

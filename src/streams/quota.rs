@@ -1,0 +1,143 @@
+//! A quota of calls in a sliding window, shared over streams and kept over restarts.
+
+use std::collections::VecDeque;
+
+use crate::time::Timestamp;
+
+/// The window of the SIEM quota (`mimecast-api.md` §3.1).
+const WINDOW_S: i64 = 15 * 60;
+
+/// At most `calls` calls in any 15 minutes.
+#[derive(Clone, Debug)]
+pub struct Quota {
+    calls: usize,
+    /// When calls were made, in seconds, the oldest first.
+    made: VecDeque<i64>,
+    /// The upstream said that no call is available before this.
+    blocked_until: Option<Timestamp>,
+}
+
+impl Quota {
+    /// A quota with the calls that a checkpoint remembers.
+    #[must_use]
+    pub fn new(calls: u32, made: &[i64]) -> Self {
+        let calls = usize::try_from(calls).unwrap_or(usize::MAX);
+        Self {
+            calls,
+            made: made.iter().copied().collect(),
+            blocked_until: None,
+        }
+    }
+
+    /// When the next call may be made; `now` or earlier means at once.
+    #[must_use]
+    pub fn free_at(&self, now: Timestamp) -> Timestamp {
+        let now_s = now.millis().div_euclid(1000);
+        // A call that lies in the future was made by a clock that has since been set back.
+        let recent = |made: &&i64| (now_s.saturating_sub(WINDOW_S)..=now_s).contains(*made);
+        let used = self.made.iter().filter(recent).count();
+        let own = if used < self.calls {
+            now
+        } else {
+            let oldest = self
+                .made
+                .iter()
+                .filter(recent)
+                .nth(used.saturating_sub(self.calls));
+            let free_s = oldest
+                .copied()
+                .unwrap_or(now_s)
+                .saturating_add(WINDOW_S + 1);
+            Timestamp::from_millis(free_s.saturating_mul(1000))
+        };
+        self.blocked_until.map_or(own, |until| own.max(until))
+    }
+
+    /// Counts a call.
+    pub fn count(&mut self, now: Timestamp) {
+        let now_s = now.millis().div_euclid(1000);
+        self.made.push_back(now_s);
+        while self.made.len() > self.calls
+            || self
+                .made
+                .front()
+                .is_some_and(|made| *made < now_s.saturating_sub(WINDOW_S))
+        {
+            self.made.pop_front();
+        }
+    }
+
+    /// The upstream allows no call before `until`.
+    pub const fn block(&mut self, until: Timestamp) {
+        self.blocked_until = Some(until);
+    }
+
+    /// The calls that still count, for a checkpoint.
+    #[must_use]
+    pub fn made(&self, now: Timestamp) -> Vec<i64> {
+        let since = now.millis().div_euclid(1000).saturating_sub(WINDOW_S);
+        self.made
+            .iter()
+            .copied()
+            .filter(|made| *made >= since)
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(s: i64) -> Timestamp {
+        Timestamp::from_millis(1_700_000_000_000 + s * 1000)
+    }
+
+    #[test]
+    fn no_window_of_15_minutes_holds_more_calls_than_the_quota() {
+        let mut quota = Quota::new(50, &[]);
+        let mut made = Vec::new();
+        let mut now = 0;
+        while made.len() < 500 {
+            let free = quota.free_at(at(now));
+            if free <= at(now) {
+                quota.count(at(now));
+                made.push(now);
+                now += 3;
+            } else {
+                now += 1;
+            }
+        }
+        for (index, start) in made.iter().enumerate() {
+            let inside = made[index..]
+                .iter()
+                .take_while(|t| **t <= start + 900)
+                .count();
+            assert!(
+                inside <= 50,
+                "{inside} calls in the 15 minutes after {start}"
+            );
+        }
+        assert!(
+            made.last().unwrap() < &(11 * 905),
+            "the quota is used up, not avoided"
+        );
+    }
+
+    #[test]
+    fn the_quota_outlives_a_restart_and_a_clock_that_was_set_back() {
+        let mut quota = Quota::new(2, &[]);
+        quota.count(at(0));
+        quota.count(at(10));
+        let again = Quota::new(2, &quota.made(at(20)));
+        assert_eq!(again.free_at(at(20)), at(901));
+        assert_eq!(again.free_at(at(-5000)), at(-5000));
+    }
+
+    #[test]
+    fn a_block_by_the_upstream_counts_even_if_calls_are_left() {
+        let mut quota = Quota::new(50, &[]);
+        quota.block(at(30));
+        assert_eq!(quota.free_at(at(0)), at(30));
+        assert_eq!(quota.free_at(at(31)), at(31));
+    }
+}

@@ -1,0 +1,153 @@
+//! The core's types to the types of `pipeline:source`, case by case.
+
+use super::bindings::pipeline::source::types as wit;
+use crate::batch::{self, Batch, Entry, Limits, Next, Notice, NoticeKind, Rejected, Stats};
+use crate::check::{CheckResult, Outcome};
+use crate::session::{Failure, PollError};
+use crate::settings::SettingsError;
+use crate::stream::{Order, Row, Stream};
+
+pub(crate) fn limits(limits: wit::Limits) -> Limits {
+    Limits {
+        max_events: limits.max_events,
+        max_bytes: limits.max_bytes,
+        max_requests: limits.max_requests,
+    }
+}
+
+pub(crate) fn stream_description(row: &Row) -> wit::StreamDescription {
+    wit::StreamDescription {
+        name: row.name.to_owned(),
+        summary: row.summary.trim().to_owned(),
+        endpoint: row.endpoint.to_owned(),
+        permission: row.permission.to_owned(),
+        product: row.product.to_owned(),
+        retention_hours: Some(row.retention_hours),
+        order: match row.order {
+            Order::AsWritten => wit::Order::AsWritten,
+            Order::NewestFirst => wit::Order::NewestFirst,
+        },
+        identity: row.identity.to_owned(),
+    }
+}
+
+pub(crate) fn kind(row: &Row) -> wit::Kind {
+    wit::Kind {
+        name: row.name.to_owned(),
+        stream: row.name.to_owned(),
+    }
+}
+
+pub(crate) fn settings_error(error: SettingsError) -> wit::SettingsError {
+    wit::SettingsError {
+        setting: error.setting,
+        detail: error.detail,
+    }
+}
+
+fn failure(failure: Failure) -> wit::Failure {
+    wit::Failure {
+        detail: failure.detail,
+        retry_after_ms: failure.retry_after_ms,
+    }
+}
+
+pub(crate) fn poll_error(error: PollError) -> wit::PollError {
+    match error {
+        PollError::Denied(origin) => wit::PollError::Denied(origin),
+        PollError::Protocol(why) => wit::PollError::Protocol(failure(why)),
+        PollError::Settings(error) => wit::PollError::Settings(settings_error(error)),
+        PollError::Throttled(why) => wit::PollError::Throttled(failure(why)),
+        PollError::Unauthorized(why) => wit::PollError::Unauthorized(why),
+        PollError::Unavailable(why) => wit::PollError::Unavailable(failure(why)),
+        PollError::UnusableCheckpoint(why) => wit::PollError::UnusableCheckpoint(why.detail()),
+    }
+}
+
+pub(crate) fn check_result(result: CheckResult) -> wit::CheckResult {
+    let row = result.stream.row();
+    wit::CheckResult {
+        stream: row.name.to_owned(),
+        outcome: match result.outcome {
+            Outcome::Failed(error) => wit::CheckOutcome::Failed(poll_error(error)),
+            Outcome::NotPermitted(detail) => wit::CheckOutcome::NotPermitted(wit::NotPermitted {
+                permission: row.permission.to_owned(),
+                product: row.product.to_owned(),
+                detail,
+            }),
+            Outcome::Readable => wit::CheckOutcome::Readable,
+        },
+        clock_skew_ms: result.clock_skew_ms,
+        // No endpoint of these streams names the account without a record.
+        account: None,
+    }
+}
+
+fn entry(entry: Entry) -> wit::Entry {
+    wit::Entry {
+        end: entry.end,
+        occurred_at: entry.occurred_at.millis(),
+        kind: u16::try_from(entry.stream.index()).unwrap_or(u16::MAX),
+    }
+}
+
+fn rejected(rejected: Rejected) -> wit::RejectedRecord {
+    wit::RejectedRecord {
+        stream: rejected.stream.name().to_owned(),
+        locator: rejected.locator,
+        reason: rejected.reason,
+        original: rejected.original,
+    }
+}
+
+fn notice(notice: Notice) -> wit::Notice {
+    wit::Notice {
+        stream: notice.stream.name().to_owned(),
+        kind: match notice.kind {
+            NoticeKind::Adjusted => wit::NoticeKind::Adjusted,
+            NoticeKind::Gap => wit::NoticeKind::Gap,
+            NoticeKind::NotPermitted => wit::NoticeKind::NotPermitted,
+            NoticeKind::Postponed => wit::NoticeKind::Postponed,
+        },
+        detail: notice.detail,
+    }
+}
+
+fn stats((stream, stats): (Stream, Stats)) -> wit::StreamStats {
+    wit::StreamStats {
+        stream: stream.name().to_owned(),
+        requests: stats.requests,
+        received_bytes: stats.received_bytes,
+        received: stats.received,
+        events: stats.events,
+        rejected: stats.rejected,
+        duplicates: stats.duplicates,
+        caught_up: stats.caught_up,
+        newest: stats.newest.map(|newest| newest.millis()),
+    }
+}
+
+pub(crate) fn batch(batch: Batch) -> wit::Batch {
+    wit::Batch {
+        events: batch.events,
+        index: batch.index.into_iter().map(entry).collect(),
+        rejected: batch.rejected.into_iter().map(rejected).collect(),
+        notices: batch.notices.into_iter().map(notice).collect(),
+        checkpoint: batch.checkpoint,
+        next: match batch.next {
+            Next::CaughtUp(ms) => wit::NextPoll::CaughtUp(ms),
+            Next::Failing(ms) => wit::NextPoll::Failing(ms),
+            Next::Now => wit::NextPoll::Now,
+            Next::Throttled(ms) => wit::NextPoll::Throttled(ms),
+        },
+        stats: batch.stats.into_iter().map(stats).collect(),
+    }
+}
+
+pub(crate) fn normalized(normalized: batch::Normalized) -> wit::Normalized {
+    wit::Normalized {
+        events: normalized.events,
+        index: normalized.index.into_iter().map(entry).collect(),
+        rejected: normalized.rejected.into_iter().map(rejected).collect(),
+    }
+}
