@@ -139,7 +139,7 @@ pub struct WindowPosition {
     /// The token of the page to read next within the window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub page_token: Option<String>,
-    /// When the last window was completed.
+    /// When the last window was completed, where it reached up to that time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_at: Option<Timestamp>,
     /// Whether no window has been completed yet: the first one does not reach back.

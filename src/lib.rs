@@ -17,6 +17,8 @@ pub mod session;
 pub mod settings;
 pub mod stream;
 pub mod streams;
+#[cfg(test)]
+mod testing;
 pub mod time;
 #[cfg(target_family = "wasm")]
 mod wasi;

@@ -6,6 +6,8 @@
 
 pub(crate) mod answers;
 mod outlook;
+#[cfg(test)]
+mod tests;
 
 use crate::auth::oauth2::OAuth2;
 use crate::batch::{Batch, Builder, Intake, Limits, NoticeKind, Offer, RecordLine};
@@ -228,67 +230,49 @@ impl Session {
         Step::Again
     }
 
-    /// Starts what is most due: records in memory, then the stream whose turn was longest ago.
+    /// Starts what is most due: a call to repeat, then the stream whose turn was longest ago.
     fn start_next(&mut self, now: Timestamp) -> Step {
-        if let Some(slot) = self.repeat {
-            return self.with_token(Purpose::Call { slot, again: true }, now);
-        }
         let ready = |index: &usize| self.is_ready(*index, now);
         let turn = |index: &usize| self.slots.get(*index).map(|slot| slot.turn);
-        let Some(index) = (0..self.slots.len()).filter(ready).min_by_key(turn) else {
+        let longest_ago = || (0..self.slots.len()).filter(ready).min_by_key(turn);
+        let Some(index) = self.repeat.or_else(longest_ago) else {
             return Step::Stop;
         };
         let clocks = self.clocks(now);
         let (Some(poll), Some(slot)) = (&mut self.poll, self.slots.get_mut(index)) else {
             return Step::Stop;
         };
-        // Looking at the feed may write notices, so a poll that may make no request stops first.
+        // Looking at a feed may write notices, so a poll that may make no request stops first.
         if poll.limits.max_requests == 0 {
             return Step::Stop;
         }
-        match slot.feed.next(clocks.of(&self.settings), &mut poll.batch) {
-            Want::Nothing(_) => Step::Again,
+        let context = clocks.of(&self.settings);
+        // The token comes first: its answer also tells the upstream's clock.
+        let token = self.auth.token(now).cloned();
+        if token.is_none() && slot.feed.wants_call(context) {
+            return self.send(Purpose::Token, OAuth2::request(&self.settings), now);
+        }
+        match slot.feed.next(context, &mut poll.batch) {
+            Want::Nothing(_) => {
+                self.repeat = None;
+                Step::Again
+            }
             Want::Records => {
-                let feed = &mut slot.feed;
-                match feed.take_records(
-                    &mut self.intake,
-                    clocks.of(&self.settings),
-                    &mut poll.batch,
-                ) {
+                match slot
+                    .feed
+                    .take_records(&mut self.intake, context, &mut poll.batch)
+                {
                     Offer::Taken => Step::Again,
                     Offer::NoRoom => Step::Stop,
                 }
             }
-            Want::Call(_) => self.with_token(
-                Purpose::Call {
-                    slot: index,
-                    again: false,
-                },
-                now,
-            ),
+            Want::Call(mut request) => {
+                request.bearer = token;
+                let again = self.repeat.is_some();
+                self.send(Purpose::Call { slot: index, again }, request, now)
+            }
             Want::Download(request) => self.send(Purpose::File { slot: index }, request, now),
         }
-    }
-
-    /// Makes an API call, or asks for a token first.
-    fn with_token(&mut self, purpose: Purpose, now: Timestamp) -> Step {
-        let Purpose::Call { slot: index, .. } = purpose else {
-            return Step::Stop;
-        };
-        let Some(token) = self.auth.token(now).cloned() else {
-            return self.send(Purpose::Token, OAuth2::request(&self.settings), now);
-        };
-        let clocks = self.clocks(now);
-        let (Some(poll), Some(slot)) = (&mut self.poll, self.slots.get_mut(index)) else {
-            return Step::Stop;
-        };
-        let Want::Call(mut request) = slot.feed.next(clocks.of(&self.settings), &mut poll.batch)
-        else {
-            self.repeat = None;
-            return Step::Again;
-        };
-        request.bearer = Some(token);
-        self.send(purpose, request, now)
     }
 
     /// Sends a request, if the poll may make one more.

@@ -134,8 +134,13 @@ impl BatchFiles {
         }
         let listed_at = self.position.listed_at.unwrap_or(context.now);
         let due = listed_at.plus_ms(interval_ms(context));
-        // A clock that was set back must not make the stream wait for hours.
-        (due.min(context.now.plus_ms(interval_ms(context))), true)
+        // A listing that lies ahead was made by a clock that has since been set back.
+        let due = if listed_at > context.now {
+            context.now
+        } else {
+            due
+        };
+        (due, true)
     }
 
     /// Whether the next want is a listing.
@@ -168,19 +173,19 @@ impl BatchFiles {
     fn skip_what_expired(&mut self, context: Context<'_>, batch: &mut Builder) {
         let retention_ms = i64::from(self.stream.row().retention_hours).saturating_mul(3_600_000);
         let oldest = context.now.plus_ms(retention_ms.saturating_neg());
+        let days = self.stream.row().retention_hours / 24;
         let position = &mut self.position;
         match position.listed_at {
             Some(listed_at) if listed_at < oldest => {
                 let detail = format!(
-                    "records between {listed_at} and {oldest} are older than the {} days that Mimecast keeps and can no longer be had",
-                    self.stream.row().retention_hours / 24
+                    "records between {listed_at} and {oldest} are older than the {days} days that Mimecast keeps and can no longer be had"
                 );
                 batch.notice(self.stream, NoticeKind::Gap, detail);
             }
-            None if position.page_token.is_none() && position.since < oldest => {
+            // Files are listed by whole days, so the day of `oldest` is still there.
+            None if position.page_token.is_none() && position.since.to_day() < oldest.to_day() => {
                 let detail = format!(
-                    "collection begins at {oldest}, because Mimecast keeps {} days, and not at {}",
-                    self.stream.row().retention_hours / 24,
+                    "collection begins at {oldest}, because Mimecast keeps {days} days, and not at {}",
                     position.since
                 );
                 batch.notice(self.stream, NoticeKind::Adjusted, detail);

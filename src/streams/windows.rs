@@ -102,17 +102,17 @@ impl Windows {
     /// When the feed next wants something, and whether it is caught up until then.
     #[must_use]
     pub fn due(&self, context: Context<'_>) -> (Timestamp, bool) {
-        let behind_ms = context
-            .upstream_now
-            .millis()
-            .saturating_sub(self.position.bound.millis());
         let inside = self.page.is_some() || self.position.to.is_some();
-        let read_at = match self.position.read_at {
-            Some(read_at) if !inside && behind_ms < WINDOW_MS_MAX => read_at,
-            Some(_) | None => return (context.now, false),
+        let Some(read_at) = self.position.read_at.filter(|_| !inside) else {
+            return (context.now, false);
         };
-        let due = read_at.plus_ms(POLL_INTERVAL_MS);
-        (due.min(context.now.plus_ms(POLL_INTERVAL_MS)), true)
+        // A window that was read ahead of now was read by a clock that has since been set back.
+        let due = if read_at > context.now {
+            context.now
+        } else {
+            read_at.plus_ms(POLL_INTERVAL_MS)
+        };
+        (due, true)
     }
 
     /// Whether the next want is a page.
@@ -291,7 +291,9 @@ impl Windows {
         };
         self.position.bound = to;
         self.position.first = false;
-        self.position.read_at = Some(context.now);
+        // A window that was cut at its greatest length leaves more to read.
+        let is_last = context.upstream_now < to.plus_ms(POLL_INTERVAL_MS);
+        self.position.read_at = is_last.then_some(context.now);
         self.remembered
             .forget_before(to.plus_ms(context.settings.overlap_ms.saturating_neg()));
     }

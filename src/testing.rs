@@ -1,0 +1,508 @@
+//! A scripted upstream and an in-memory driver, for tests: no network, and time is a field.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io::Write as _;
+
+use crate::batch::{Batch, Limits};
+use crate::machine::{Action, Machine};
+use crate::request::{Request, origin, path};
+use crate::response::{Head, TransportError};
+use crate::session::{PollError, Session};
+use crate::settings::Settings;
+use crate::time::Timestamp;
+
+pub(crate) const API: &str = "https://api.test";
+const STORAGE: &str = "https://files.test";
+
+/// What the upstream does with one request.
+#[derive(Clone, Debug)]
+pub(crate) enum Answer {
+    /// A response whose body comes in chunks of this many bytes.
+    Whole(u16, Vec<(String, String)>, Vec<u8>),
+    /// A response whose body breaks off after this many bytes.
+    Cut(Vec<u8>, usize),
+    /// No response.
+    Nothing(TransportError),
+}
+
+impl Answer {
+    pub(crate) fn json(status: u16, body: &str) -> Self {
+        Self::Whole(status, Vec::new(), body.as_bytes().to_vec())
+    }
+
+    pub(crate) fn with(status: u16, headers: &[(&str, &str)], body: &str) -> Self {
+        let headers = headers
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
+        Self::Whole(status, headers, body.as_bytes().to_vec())
+    }
+}
+
+pub(crate) fn gzip(text: &str) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(text.as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// A small Mimecast: files by type, audit events by time, and a script of faults.
+pub(crate) struct Upstream {
+    pub(crate) now: Timestamp,
+    /// How far the host's clock is ahead of the upstream's.
+    pub(crate) host_ahead_ms: i64,
+    /// Files by event type, in order; each is the text before compression.
+    pub(crate) files: BTreeMap<String, Vec<String>>,
+    pub(crate) page_files: usize,
+    pub(crate) audit: Vec<(Timestamp, String)>,
+    /// Requests whose URL contains the text get the answer, once each, in order.
+    pub(crate) script: VecDeque<(String, Answer)>,
+    /// Requests whose URL or body contains the text always get the answer.
+    pub(crate) always: Vec<(String, Answer)>,
+    pub(crate) listings: Vec<(Timestamp, String)>,
+    pub(crate) requests: Vec<String>,
+    tokens: u32,
+    signatures: u32,
+    open: VecDeque<Result<Vec<u8>, TransportError>>,
+}
+
+impl Upstream {
+    pub(crate) fn new() -> Self {
+        Self {
+            now: Timestamp::parse("2026-02-03T04:05:06Z").unwrap(),
+            host_ahead_ms: 0,
+            files: BTreeMap::new(),
+            page_files: 2,
+            audit: Vec::new(),
+            script: VecDeque::new(),
+            always: Vec::new(),
+            listings: Vec::new(),
+            requests: Vec::new(),
+            tokens: 0,
+            signatures: 0,
+            open: VecDeque::new(),
+        }
+    }
+
+    pub(crate) fn host_now(&self) -> Timestamp {
+        self.now.plus_ms(self.host_ahead_ms)
+    }
+
+    /// Adds a file of `lines` records, all different.
+    pub(crate) fn add_file(&mut self, event_type: &str, lines: usize) {
+        let files = self.files.entry(event_type.to_owned()).or_default();
+        let file = files.len();
+        let at = self.now.millis();
+        let line = |n: usize| {
+            format!(
+                r#"{{"type":"{event_type}","aggregateId":"{file}-{n}","timestamp":{at},"_offset":{n}}}"#
+            )
+        };
+        let text: Vec<String> = (0..lines).map(line).collect();
+        files.push(text.join("\n"));
+    }
+
+    pub(crate) fn add_audit(&mut self, id: &str, at: Timestamp) {
+        let event = format!(
+            r#"{{"id":"{id}","auditType":"T","eventTime":"{}"}}"#,
+            at.to_upstream()
+        );
+        self.audit.push((at, event));
+    }
+
+    /// The `aggregateId`s and audit `id`s that exist.
+    pub(crate) fn owed(&self) -> BTreeSet<String> {
+        let lines = self.files.values().flatten().flat_map(|file| file.lines());
+        let records = lines.chain(self.audit.iter().map(|(_, event)| event.as_str()));
+        records.map(key_of).collect()
+    }
+
+    fn answer(&mut self, request: &Request) -> Answer {
+        let body = request
+            .body
+            .as_ref()
+            .map(|body| body.bytes.expose())
+            .unwrap_or_default();
+        let shown = format!("{} {body}", request.url);
+        self.requests.push(shown.clone());
+        if let Some(at) = self
+            .script
+            .iter()
+            .position(|(part, _)| shown.contains(part))
+        {
+            return self.script.remove(at).unwrap().1;
+        }
+        if let Some((_, answer)) = self.always.iter().find(|(part, _)| shown.contains(part)) {
+            return answer.clone();
+        }
+        if origin(&request.url) == STORAGE {
+            assert!(request.bearer.is_none(), "a token went to the storage");
+            return self.file(path(&request.url));
+        }
+        assert_eq!(origin(&request.url), API, "an unknown origin was asked");
+        let route = path(&request.url).to_owned();
+        if route == "/oauth/token" {
+            self.tokens += 1;
+            return Answer::json(
+                200,
+                &format!(
+                    r#"{{"access_token":"tok-{}","expires_in":1799}}"#,
+                    self.tokens
+                ),
+            );
+        }
+        assert!(request.bearer.is_some(), "no token came to the API");
+        match route.as_str() {
+            "/siem/v1/batch/events/cg" => self.listing(&request.url),
+            "/api/audit/get-audit-events" => self.audit_page(body),
+            other => panic!("unexpected path {other}"),
+        }
+    }
+
+    fn file(&self, path: &str) -> Answer {
+        let mut parts = path.trim_start_matches('/').split('/');
+        let event_type = parts.next().unwrap().replace('+', " ");
+        let index: usize = parts.next().unwrap().parse().unwrap();
+        match self
+            .files
+            .get(&event_type)
+            .and_then(|files| files.get(index))
+        {
+            Some(text) => Answer::Whole(200, Vec::new(), gzip(text)),
+            None => Answer::json(404, "<Error/>"),
+        }
+    }
+
+    fn listing(&mut self, url: &str) -> Answer {
+        let query: BTreeMap<&str, &str> = url
+            .split_once('?')
+            .unwrap()
+            .1
+            .split('&')
+            .filter_map(|pair| pair.split_once('='))
+            .collect();
+        let event_type = query["type"].replace("%20", " ");
+        self.listings.push((self.host_now(), event_type.clone()));
+        let from: usize = query
+            .get("nextPage")
+            .map_or(0, |token| token.parse().unwrap());
+        assert!(query.contains_key("nextPage") != query.contains_key("dateRangeStartsAt"));
+        let files = self.files.get(&event_type).map_or(0, Vec::len);
+        let to = files.min(from + self.page_files);
+        self.signatures += 1;
+        let item = |n: usize| {
+            let name = event_type.replace(' ', "+");
+            format!(
+                r#"{{"url":"{STORAGE}/{name}/{n}?X-Amz-Signature=sig-{}","size":1}}"#,
+                self.signatures
+            )
+        };
+        let value: Vec<String> = (from..to).map(item).collect();
+        Answer::json(
+            200,
+            &format!(
+                r#"{{"value":[{}],"@nextPage":"{to}","isCaughtUp":{}}}"#,
+                value.join(","),
+                to == files
+            ),
+        )
+    }
+
+    fn audit_page(&mut self, body: &str) -> Answer {
+        let body: serde_json::Value = serde_json::from_str(body).unwrap();
+        let time = |name: &str| Timestamp::parse(body["data"][0][name].as_str().unwrap()).unwrap();
+        let (from, to) = (time("startDateTime"), time("endDateTime"));
+        let pagination = &body["meta"]["pagination"];
+        let offset: usize = pagination["pageToken"]
+            .as_str()
+            .map_or(0, |token| token.parse().unwrap());
+        let size = usize::try_from(pagination["pageSize"].as_u64().unwrap())
+            .unwrap()
+            .min(3);
+        let mut inside: Vec<_> = self
+            .audit
+            .iter()
+            .filter(|(at, _)| (from..=to).contains(&at.floor_second()))
+            .collect();
+        inside.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+        let page: Vec<&str> = inside
+            .iter()
+            .skip(offset)
+            .take(size)
+            .map(|(_, event)| event.as_str())
+            .collect();
+        // An empty page with a token that leads nowhere ends a window (§5.1).
+        let next = if page.is_empty() {
+            "String".to_owned()
+        } else {
+            (offset + size).to_string()
+        };
+        let total = inside.len() + offset % 2;
+        Answer::json(
+            200,
+            &format!(
+                r#"{{"meta":{{"status":200,"pagination":{{"pageSize":{},"totalCount":{total},"next":"{next}"}}}},"data":[{}],"fail":[]}}"#,
+                page.len(),
+                page.join(",")
+            ),
+        )
+    }
+
+    fn head(&self, status: u16, mut headers: Vec<(String, String)>) -> Head {
+        headers.push(("date".to_owned(), http_date(self.now)));
+        headers.push(("x-request-id".to_owned(), "req-7".to_owned()));
+        Head { status, headers }
+    }
+
+    /// Runs a machine until it yields.
+    pub(crate) fn drive<M: Machine>(&mut self, machine: &mut M) -> M::Output {
+        loop {
+            match machine.next(self.host_now()) {
+                Action::Read => match self.open.pop_front() {
+                    Some(Ok(chunk)) => machine.handle_chunk(chunk),
+                    Some(Err(error)) => machine.handle_failure(error, self.host_now()),
+                    None => machine.handle_end(),
+                },
+                Action::Send(request) => {
+                    self.now = self.now.plus_ms(50);
+                    let (status, headers, body, cut) = match self.answer(&request) {
+                        Answer::Whole(status, headers, body) => (status, headers, body, None),
+                        Answer::Cut(body, at) => (200, Vec::new(), body, Some(at)),
+                        Answer::Nothing(error) => {
+                            machine.handle_failure(error, self.host_now());
+                            continue;
+                        }
+                    };
+                    let sent = &body[..cut.unwrap_or(body.len()).min(body.len())];
+                    self.open = sent.chunks(97).map(|chunk| Ok(chunk.to_vec())).collect();
+                    if cut.is_some() {
+                        self.open
+                            .push_back(Err(TransportError::Failed("connection reset".to_owned())));
+                    }
+                    machine.handle_head(self.head(status, headers), self.host_now());
+                }
+                Action::Yield(output) => {
+                    if !machine.keeps_body() {
+                        self.open.clear();
+                    }
+                    return output;
+                }
+            }
+        }
+    }
+}
+
+/// An HTTP date; the day of the week is not looked at.
+fn http_date(at: Timestamp) -> String {
+    let text = at.to_upstream();
+    let months = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let month = months[text[5..7].parse::<usize>().unwrap() - 1];
+    format!(
+        "Tue, {} {month} {} {} GMT",
+        &text[8..10],
+        &text[..4],
+        &text[11..19]
+    )
+}
+
+/// What tells a record of this upstream from all others.
+pub(crate) fn key_of(record: &str) -> String {
+    let value: serde_json::Value = serde_json::from_str(record).unwrap();
+    let value = value.get("record").unwrap_or(&value);
+    let key = value
+        .get("id")
+        .unwrap_or(&value["aggregateId"])
+        .as_str()
+        .unwrap();
+    let kind = value
+        .get("type")
+        .and_then(|kind| kind.as_str())
+        .unwrap_or("audit");
+    format!("{kind}/{key}")
+}
+
+/// A host: it keeps the checkpoint and counts what came.
+pub(crate) struct Host {
+    pub(crate) settings: String,
+    pub(crate) limits: Limits,
+    pub(crate) checkpoint: Option<String>,
+    pub(crate) session: Option<Session>,
+    /// A session whose poll failed; only what it learned is used again.
+    failed: Option<Session>,
+    /// Whether each poll gets a session of its own.
+    pub(crate) fresh_each_poll: bool,
+    pub(crate) delivered: Vec<String>,
+    /// What the `id` of each delivered record was.
+    pub(crate) ids: BTreeMap<String, BTreeSet<String>>,
+    pub(crate) notices: Vec<crate::batch::Notice>,
+    pub(crate) rejected: Vec<crate::batch::Rejected>,
+    pub(crate) duplicates: u64,
+}
+
+impl Host {
+    pub(crate) fn new(settings: &str) -> Self {
+        let settings = format!(
+            r#"{{"base_url":"{API}","client_id":"id-9","client_secret":"hush-9","format":"raw"{settings}}}"#
+        );
+        Self {
+            settings,
+            limits: Limits {
+                max_events: 7,
+                max_bytes: 1 << 20,
+                max_requests: 5,
+            },
+            checkpoint: None,
+            session: None,
+            failed: None,
+            fresh_each_poll: false,
+            delivered: Vec::new(),
+            ids: BTreeMap::new(),
+            notices: Vec::new(),
+            rejected: Vec::new(),
+            duplicates: 0,
+        }
+    }
+
+    /// Polls once, delivers and stores the checkpoint.
+    pub(crate) fn poll(&mut self, upstream: &mut Upstream) -> Result<Batch, PollError> {
+        let batch = self.poll_without_storing(upstream)?;
+        for line in batch.events.lines() {
+            let id: serde_json::Value = serde_json::from_str(line).unwrap();
+            let key = key_of(line);
+            self.ids
+                .entry(key.clone())
+                .or_default()
+                .insert(id["id"].as_str().unwrap().to_owned());
+            self.delivered.push(key);
+        }
+        self.notices.extend(batch.notices.iter().cloned());
+        self.rejected.extend(batch.rejected.iter().cloned());
+        self.duplicates += batch
+            .stats
+            .iter()
+            .map(|(_, stats)| stats.duplicates)
+            .sum::<u64>();
+        self.checkpoint = Some(batch.checkpoint.clone());
+        Ok(batch)
+    }
+
+    /// Polls once and forgets the batch, as a host that is killed before it delivers.
+    pub(crate) fn poll_without_storing(
+        &mut self,
+        upstream: &mut Upstream,
+    ) -> Result<Batch, PollError> {
+        let now = upstream.host_now();
+        let mut session = match self.session.take() {
+            Some(session) => session,
+            None => {
+                upstream.open.clear();
+                let settings = Settings::parse(&self.settings).unwrap();
+                let mut session = Session::open(settings, self.checkpoint.as_deref(), now, 1)?;
+                if let Some(failed) = self.failed.take() {
+                    session.inherit(failed);
+                }
+                session
+            }
+        };
+        session.begin(self.limits, now);
+        let result = upstream.drive(&mut session);
+        match (&result, self.fresh_each_poll) {
+            (_, true) => {}
+            (Ok(_), false) => self.session = Some(session),
+            (Err(_), false) => self.failed = Some(session),
+        }
+        if let Ok(batch) = &result {
+            self.check(batch);
+        }
+        result
+    }
+
+    /// What holds for every batch.
+    fn check(&self, batch: &Batch) {
+        let lines = batch.events.lines().count();
+        assert_eq!(lines, batch.index.len());
+        assert!(lines + batch.rejected.len() <= usize::try_from(self.limits.max_events).unwrap());
+        let mut sum = 0;
+        for (stream, stats) in &batch.stats {
+            assert_eq!(
+                stats.received,
+                stats.events + stats.rejected + stats.duplicates,
+                "{stream}"
+            );
+            sum += usize::try_from(stats.events).unwrap();
+        }
+        assert_eq!(sum, lines);
+        let ends: Vec<usize> = batch
+            .events
+            .match_indices('\n')
+            .map(|(at, _)| at + 1)
+            .collect();
+        let index: Vec<usize> = batch
+            .index
+            .iter()
+            .map(|entry| entry.end.try_into().unwrap())
+            .collect();
+        assert_eq!(ends, index);
+        for secret in ["hush-9", "sig-", "Signature", "tok-"] {
+            assert!(!batch.checkpoint.contains(secret), "{}", batch.checkpoint);
+            assert!(
+                !format!("{:?}", batch.notices).contains(secret),
+                "{:?}",
+                batch.notices
+            );
+        }
+    }
+
+    /// Polls until everything is caught up, waiting in virtual time.
+    pub(crate) fn collect(&mut self, upstream: &mut Upstream) {
+        for _ in 0..100_000 {
+            use crate::batch::Next;
+            let wait_ms = match self.poll(upstream) {
+                Ok(batch) => match batch.next {
+                    Next::Now => 0,
+                    Next::CaughtUp(_) => return,
+                    Next::Failing(ms) | Next::Throttled(ms) => ms,
+                },
+                Err(PollError::Unavailable(failure) | PollError::Throttled(failure)) => {
+                    failure.retry_after_ms
+                }
+                Err(other) => panic!("{other:?}"),
+            };
+            upstream.now = upstream.now.plus_ms(wait_ms.try_into().unwrap());
+        }
+        panic!("the streams are never caught up");
+    }
+
+    /// Asserts that everything owed was delivered, each record once and under one id.
+    pub(crate) fn assert_exactly_once(&self, upstream: &Upstream) {
+        let distinct: BTreeSet<String> = self.delivered.iter().cloned().collect();
+        let missing: Vec<_> = upstream.owed().difference(&distinct).cloned().collect();
+        assert!(missing.is_empty(), "missing: {missing:?}");
+        assert_eq!(
+            distinct.len(),
+            self.delivered.len(),
+            "something was repeated"
+        );
+        self.assert_one_id_each();
+    }
+
+    /// Asserts that everything owed was delivered, and that repeats carry the same id.
+    pub(crate) fn assert_at_least_once(&self, upstream: &Upstream) {
+        let distinct: BTreeSet<String> = self.delivered.iter().cloned().collect();
+        let missing: Vec<_> = upstream.owed().difference(&distinct).cloned().collect();
+        assert!(missing.is_empty(), "missing: {missing:?}");
+        self.assert_one_id_each();
+    }
+
+    fn assert_one_id_each(&self) {
+        let mut all = BTreeSet::new();
+        for (key, ids) in &self.ids {
+            assert_eq!(ids.len(), 1, "{key} has {ids:?}");
+            assert!(
+                all.insert(ids.first().unwrap().clone()),
+                "{key} shares an id"
+            );
+        }
+    }
+}
