@@ -1,8 +1,24 @@
 //! Records to events: the tables, and the engine that carries them out.
 
+mod address;
+mod compound;
+pub mod ecs;
+mod files;
+mod line;
+mod plan;
+mod prose;
+mod shape;
+pub mod table;
+mod url;
+pub mod values;
+
+use line::{Buffers, Line};
+use plan::Plan;
+
 use crate::encode::push_line;
 use crate::identity::EventId;
 use crate::record::{Name, Record};
+use crate::stream::STREAMS;
 use crate::time::Timestamp;
 
 /// The form in which events leave.
@@ -38,7 +54,14 @@ pub struct Normalizer {
     format: Format,
     options: Options,
     times: Vec<Name>,
+    /// By the index of the stream; empty for formats that have no tables.
+    plans: Vec<Plan>,
+    buffers: Buffers,
 }
+
+/// The years in which events can have happened. Anything else is a mistake of a clock or of a
+/// unit, and stores refuse it.
+const OCCURRED_MS: core::ops::Range<i64> = 946_684_800_000..4_102_444_800_000;
 
 /// The names under which records carry the time at which something happened.
 const TIMES: [&str; 2] = ["timestamp", "eventTime"];
@@ -48,10 +71,19 @@ impl Normalizer {
     #[must_use]
     pub fn new(format: Format, options: Options) -> Self {
         let times = TIMES.iter().filter_map(|name| Name::new(name)).collect();
+        let plans = match format {
+            Format::Ecs => STREAMS
+                .iter()
+                .map(|row| Plan::new(ecs::tables(row.stream)))
+                .collect(),
+            Format::Raw => Vec::new(),
+        };
         Self {
             format,
             options,
             times,
+            plans,
+            buffers: Buffers::default(),
         }
     }
 
@@ -64,18 +96,42 @@ impl Normalizer {
         now: Timestamp,
         out: &mut String,
     ) -> Timestamp {
-        let occurred = self.occurred(record).unwrap_or(now);
-        match self.format {
-            Format::Ecs | Format::Raw => write_raw(record, id, occurred, out),
+        let (time_field, occurred) = match self.occurred(record) {
+            Some((name, time)) => (Some(name), time),
+            None => (None, now),
+        };
+        let Some(plan) = self.plans.get(record.stream().index()) else {
+            write_raw(record, id, occurred, out);
+            return occurred;
+        };
+        let mut line = Line::new(
+            plan,
+            self.options,
+            *record,
+            (id, occurred),
+            out,
+            &mut self.buffers,
+        );
+        if let Some(name) = time_field {
+            line.mark_used(name);
         }
-        let _ = self.options;
+        line.write();
         occurred
     }
 
-    fn occurred(&self, record: &Record<'_>) -> Option<Timestamp> {
-        self.times
-            .iter()
-            .find_map(|name| Timestamp::parse(record.get(*name)?.text))
+    fn occurred(&self, record: &Record<'_>) -> Option<(Name, Timestamp)> {
+        self.times.iter().find_map(|name| {
+            let time = Timestamp::parse(record.get(*name)?.text)?;
+            OCCURRED_MS
+                .contains(&time.millis())
+                .then_some((*name, time))
+        })
+    }
+
+    /// The format it writes.
+    #[must_use]
+    pub const fn format(&self) -> Format {
+        self.format
     }
 }
 

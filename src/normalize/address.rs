@@ -1,0 +1,78 @@
+//! E-mail addresses as the upstream writes them.
+
+/// The bare address in `a@b`, `<a@b>` or `Name <a@b>`.
+#[inline]
+pub(super) fn bare(text: &str) -> Option<&str> {
+    if is_bare(text) {
+        return Some(text);
+    }
+    let (_, inner) = text.strip_suffix('>')?.rsplit_once('<')?;
+    let inner = inner.trim();
+    is_bare(inner).then_some(inner)
+}
+
+/// One `@` with something on both sides, and no character that separates addresses.
+fn is_bare(text: &str) -> bool {
+    let mut at = None;
+    for (place, byte) in text.bytes().enumerate() {
+        match byte {
+            b'@' if at.is_some() => return false,
+            b'@' => at = Some(place),
+            0..=b' ' | b'<' | b'>' | b',' | b';' | b'"' | b'\\' | 0x7f => return false,
+            _ => {}
+        }
+    }
+    let has_both_sides = at.is_some_and(|at| at > 0 && at + 1 < text.len());
+    has_both_sides && (text.is_ascii() || !text.contains(char::is_whitespace))
+}
+
+/// The parts of a list of addresses, split at commas and semicolons outside quotes and angle
+/// brackets.
+pub(super) fn split(text: &str) -> impl Iterator<Item = &str> {
+    let mut quoted = false;
+    let mut angled = false;
+    text.split(move |c| {
+        match c {
+            '"' => quoted = !quoted,
+            '<' => angled = true,
+            '>' => angled = false,
+            ',' | ';' => return !quoted && !angled,
+            _ => {}
+        }
+        false
+    })
+    .map(str::trim)
+    .filter(|part| !part.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_found_in_what_surrounds_them() {
+        for (text, expected) in [
+            ("ann@example.com", Some("ann@example.com")),
+            ("<ann@example.com>", Some("ann@example.com")),
+            ("Ann <ann@example.com>", Some("ann@example.com")),
+            ("\"Li, Ann\" <ann@example.com>", Some("ann@example.com")),
+            ("änn@exämple.test", Some("änn@exämple.test")),
+            ("ann\u{a0}b@example.com", None),
+            ("", None),
+            ("<>", None),
+            ("ann", None),
+            ("@example.com", None),
+            ("ann@", None),
+            ("a@b@c", None),
+            ("ann@example.com, bob@example.com", None),
+        ] {
+            assert_eq!(bare(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn lists_are_split_outside_quotes_and_brackets() {
+        let parts: Vec<_> = split("a@x.test; \"Li, Ann\" <b@x.test>,,c@x.test").collect();
+        assert_eq!(parts, ["a@x.test", "\"Li, Ann\" <b@x.test>", "c@x.test"]);
+    }
+}

@@ -1,0 +1,176 @@
+//! ECS for what was found in messages: av, attachment, impersonation, internal email and URL
+//! protect.
+
+use super::super::table::{Class, Row, Rule, Shape, Tables, Test, constant, row};
+use super::messages::{KEPT, MESSAGE};
+use super::{HEAD, TAIL};
+
+pub(super) const AV: Tables = Tables {
+    rows: &[HEAD, MESSAGE, AV_ROWS, FILE, TAIL],
+    kept: KEPT,
+    rules: MALWARE,
+};
+
+pub(super) const ATTACHMENT_PROTECT: Tables = Tables {
+    rows: &[HEAD, MESSAGE, ATTACHMENT_ROWS, FILE, TAIL],
+    kept: KEPT,
+    rules: MALWARE,
+};
+
+pub(super) const IMPERSONATION_PROTECT: Tables = Tables {
+    rows: &[HEAD, MESSAGE, IMPERSONATION_ROWS, TAIL],
+    kept: KEPT,
+    rules: IMPERSONATION_RULES,
+};
+
+pub(super) const INTERNAL_EMAIL_PROTECT: Tables = Tables {
+    rows: &[HEAD, MESSAGE, INTERNAL_ROWS, TAIL],
+    kept: KEPT,
+    rules: INTERNAL_RULES,
+};
+
+pub(super) const URL_PROTECT: Tables = Tables {
+    rows: &[HEAD, MESSAGE, URL_ROWS, TAIL],
+    kept: KEPT,
+    rules: URL_RULES,
+};
+
+#[rustfmt::skip]
+const FILE: &[Row] = &[
+    row("email.attachments[].file.name",        &["fileName"],       Shape::Text),
+    row("email.attachments[].file.extension",   &["fileExtension"],  Shape::Text),
+    row("email.attachments[].file.mime_type",   &["fileMime"],       Shape::Text),
+    row("email.attachments[].file.size",        &["sizeAttachment"], Shape::Long),
+    row("email.attachments[].file.hash.md5",    &["md5"],            Shape::Hash(32)),
+    row("email.attachments[].file.hash.sha1",   &["sha1"],           Shape::Hash(40)),
+    row("email.attachments[].file.hash.sha256", &["sha256"],         Shape::Hash(64)),
+];
+
+#[rustfmt::skip]
+const AV_ROWS: &[Row] = &[
+    row("event.provider", &["type", "eventType"], Shape::Word("av")),
+    row("event.action",   &["action"],            Shape::Action("virus-found")),
+];
+
+#[rustfmt::skip]
+const ATTACHMENT_ROWS: &[Row] = &[
+    row("event.provider", &["type", "eventType"], Shape::Word("attachment protect")),
+    row("event.action",   &["action"],            Shape::Action("malicious-attachment-found")),
+];
+
+#[rustfmt::skip]
+const IMPERSONATION_ROWS: &[Row] = &[
+    row("event.provider", &["type", "eventType"], Shape::Word("impersonation protect")),
+    row("event.action",   &["action"],            Shape::Action("impersonation-found")),
+    row("rule.name",      &["policyDefinition"],  Shape::Text),
+    constant("rule.category", "\"impersonation\""),
+];
+
+#[rustfmt::skip]
+const INTERNAL_ROWS: &[Row] = &[
+    row("event.provider", &["type", "eventType"], Shape::Word("internal email protect")),
+    row("event.action",   &["action"],            Shape::Action("internal-threat-found")),
+    row("event.reason",   &["scanResults"],       Shape::Text),
+];
+
+/// `sourceIp` is the server that sent the message, not the user who clicked.
+#[rustfmt::skip]
+const URL_ROWS: &[Row] = &[
+    row("event.provider", &["type", "eventType"],   Shape::Word("url protect")),
+    row("event.action",   &["action"],              Shape::Action("malicious-url-found")),
+    row("event.reason",   &["blockReason"],         Shape::Text),
+    row("source.ip",      &["sourceIp"],            Shape::Ip),
+    row("url",            &["url"],                 Shape::Url),
+];
+
+const INTRUSION: &[&str] = &["email", "intrusion_detection"];
+const INFO: &[&str] = &["info"];
+const DENIED: &[&str] = &["info", "denied"];
+const STOPPED: Test = Test::Is(
+    "action",
+    &["hold", "hld", "block", "blocked", "rej", "bnc", "del"],
+);
+const MALICIOUS: Test = Test::Is("taggedMalicious", &["true", "yes"]);
+
+const FOUND: Class = Class {
+    kind: "alert",
+    category: INTRUSION,
+    types: INFO,
+    outcome: None,
+    severity: 3,
+};
+
+const MALWARE: &[Rule] = &[Rule {
+    when: &[],
+    class: Class {
+        category: &["email", "malware"],
+        severity: 4,
+        ..FOUND
+    },
+}];
+
+const IMPERSONATION_RULES: &[Rule] = &[
+    Rule {
+        when: &[STOPPED, MALICIOUS],
+        class: Class {
+            types: DENIED,
+            severity: 4,
+            ..FOUND
+        },
+    },
+    Rule {
+        when: &[STOPPED],
+        class: Class {
+            types: DENIED,
+            ..FOUND
+        },
+    },
+    Rule {
+        when: &[MALICIOUS],
+        class: Class {
+            types: &["info", "allowed"],
+            severity: 4,
+            ..FOUND
+        },
+    },
+    Rule {
+        when: &[Test::Is("action", &["none", "allow", "allowed", "acc"])],
+        class: Class {
+            types: &["info", "allowed"],
+            ..FOUND
+        },
+    },
+    Rule {
+        when: &[],
+        class: FOUND,
+    },
+];
+
+const INTERNAL_RULES: &[Rule] = &[Rule {
+    when: &[],
+    class: Class {
+        severity: 4,
+        ..FOUND
+    },
+}];
+
+const URL_RULES: &[Rule] = &[
+    Rule {
+        when: &[STOPPED],
+        class: Class {
+            types: DENIED,
+            ..FOUND
+        },
+    },
+    Rule {
+        when: &[Test::Is("action", &["none", "allow", "allowed"])],
+        class: Class {
+            types: &["info", "allowed"],
+            ..FOUND
+        },
+    },
+    Rule {
+        when: &[],
+        class: FOUND,
+    },
+];

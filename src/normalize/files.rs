@@ -1,0 +1,78 @@
+//! Attachments named in one text.
+
+/// The names in `"a.docx", "b, c.xlsx"` or in `report.doc`.
+///
+/// The text is taken as a list only if all of it reads as names in quotes with commas between
+/// them, and there may be more than one: a single name may contain quotes and commas itself.
+pub(super) fn names(text: &str, count: Option<&str>) -> Vec<String> {
+    let quoted = text.len() >= 2 && text.starts_with('"') && text.ends_with('"');
+    let inner = text.get(1..text.len().saturating_sub(1)).filter(|_| quoted);
+    let is_single = matches!(count, Some("0" | "1"));
+    match inner {
+        Some(inner) if !(is_single && inner.matches("\", \"").count() == 0) => inner
+            .split("\",")
+            .map(clean)
+            .filter(|name| !name.is_empty())
+            .collect(),
+        Some(inner) => vec![inner.trim().to_owned()],
+        None => vec![text.trim().to_owned()],
+    }
+}
+
+fn clean(part: &str) -> String {
+    let part = part.trim_start();
+    part.strip_prefix('"')
+        .unwrap_or(part)
+        .trim()
+        .replace("\"\"", "\"")
+}
+
+/// The extension of a file name in lower case, if it has one.
+pub(super) fn extension(name: &str) -> Option<String> {
+    let (stem, extension) = name.rsplit_once('.')?;
+    let is_extension = !stem.is_empty()
+        && (1..=10).contains(&extension.len())
+        && extension.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    is_extension.then(|| extension.to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_told_apart_from_the_commas_in_them() {
+        for (text, count, expected) in [
+            ("\"a.pdf\"", "1", &["a.pdf"][..]),
+            (
+                "\"~WRD0001.jpg\", \"image001.png\"",
+                "2",
+                &["~WRD0001.jpg", "image001.png"],
+            ),
+            ("\"b, c.xlsx\", \"d.txt\"", "2", &["b, c.xlsx", "d.txt"]),
+            ("\"a.txt\",\"b.txt\"", "2", &["a.txt", "b.txt"]),
+            ("\"a.txt\", \"b.txt\"", "0", &["a.txt", "b.txt"]),
+            ("tpsreport.doc", "1", &["tpsreport.doc"]),
+            (
+                "so-called \"REPORT\", we need it.pdf",
+                "1",
+                &["so-called \"REPORT\", we need it.pdf"],
+            ),
+            (
+                "\"the \"REPORT\",final.pdf\"",
+                "1",
+                &["the \"REPORT\",final.pdf"],
+            ),
+        ] {
+            assert_eq!(names(text, Some(count)), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn extensions_are_short_words() {
+        assert_eq!(extension("Report.PDF").as_deref(), Some("pdf"));
+        assert_eq!(extension(".profile"), None);
+        assert_eq!(extension("a.tar and more"), None);
+        assert_eq!(extension("noextension"), None);
+    }
+}

@@ -1,0 +1,327 @@
+//! Carries out a plan: writes one event as one line, straight into the output.
+
+use super::plan::{Leaf, Plan, Step};
+use super::table::{Computed, Keep, Related, With};
+use super::values::is_absent;
+use super::{Options, shape};
+use crate::decode::json::{Kind, Member};
+use crate::encode::{push_escaped, push_line, push_quoted};
+use crate::identity::EventId;
+use crate::record::{Field, NAMES, Name, Record, Value};
+use crate::time::Timestamp;
+
+/// Buffers that are used again for every event.
+#[derive(Default)]
+pub(super) struct Buffers {
+    pub(super) plain: String,
+    pub(super) decoded: [String; 2],
+    pub(super) members: Vec<Member>,
+    related: [Vec<(usize, usize)>; 4],
+}
+
+/// One event while it is written.
+pub(super) struct Line<'r, 'b> {
+    pub(super) plan: &'b Plan,
+    pub(super) options: Options,
+    pub(super) record: Record<'r>,
+    pub(super) id: &'b EventId,
+    pub(super) occurred: Timestamp,
+    pub(super) out: &'b mut String,
+    pub(super) buffers: &'b mut Buffers,
+    pub(super) used: [bool; NAMES.len()],
+    /// What was just written is not all that the field says: it is to be kept besides.
+    pub(super) is_partial: bool,
+    unparsed: Vec<Field<'r>>,
+}
+
+impl<'r, 'b> Line<'r, 'b> {
+    pub(super) fn new(
+        plan: &'b Plan,
+        options: Options,
+        record: Record<'r>,
+        (id, occurred): (&'b EventId, Timestamp),
+        out: &'b mut String,
+        buffers: &'b mut Buffers,
+    ) -> Self {
+        for values in &mut buffers.related {
+            values.clear();
+        }
+        let used = [false; NAMES.len()];
+        Self {
+            plan,
+            options,
+            record,
+            id,
+            occurred,
+            out,
+            buffers,
+            used,
+            is_partial: false,
+            unparsed: Vec::new(),
+        }
+    }
+
+    /// Appends the event and a line feed.
+    pub(super) fn write(&mut self) {
+        let mut begun: [(usize, usize); 8] = [(0, 0); 8];
+        let mut depth = 0_usize;
+        self.out.push('{');
+        let plan = self.plan;
+        for step in &plan.steps {
+            match step {
+                Step::Enter(open) => {
+                    if let Some(mark) = begun.get_mut(depth) {
+                        *mark = (self.out.len(), self.out.len() + open.len());
+                    }
+                    depth += 1;
+                    self.out.push_str(open);
+                }
+                Step::Leave(close) => {
+                    depth = depth.saturating_sub(1);
+                    let mark = begun.get(depth).copied().unwrap_or_default();
+                    if self.out.len() == mark.1 {
+                        self.out.truncate(mark.0);
+                    } else {
+                        self.out.pop();
+                        self.out.push_str(close);
+                    }
+                }
+                Step::Value(leaf) => self.leaf(leaf),
+            }
+        }
+        if self.out.ends_with(',') {
+            self.out.pop();
+        }
+        self.out.push_str("}\n");
+    }
+
+    #[inline]
+    pub(super) fn mark_used(&mut self, name: Name) {
+        if let Some(used) = self.used.get_mut(name.index()) {
+            *used = true;
+        }
+    }
+
+    /// Remembers what was written from `start` to here for `related`.
+    #[inline]
+    pub(super) fn note(&mut self, sort: Related, start: usize) {
+        let [hash, hosts, ip, user] = &mut self.buffers.related;
+        let values = match sort {
+            Related::Hash => hash,
+            Related::Hosts => hosts,
+            Related::Ip => ip,
+            Related::User => user,
+        };
+        let range = (start, self.out.len());
+        let text = self.out.get(range.0..range.1);
+        if !values
+            .iter()
+            .any(|(start, end)| self.out.get(*start..*end) == text)
+        {
+            values.push(range);
+        }
+    }
+
+    fn leaf(&mut self, leaf: &Leaf) {
+        match leaf.with {
+            With::Computed(what) => self.computed(leaf, what),
+            With::Json(json) => {
+                self.out.push_str(&leaf.key);
+                self.out.push_str(json);
+                self.out.push(',');
+            }
+            With::Shaped(shape) => shape::write(self, leaf, shape),
+        }
+    }
+
+    fn computed(&mut self, leaf: &Leaf, what: Computed) {
+        match what {
+            Computed::Class => self.out.push_str(self.plan.class(&self.record)),
+            Computed::Id => {
+                self.out.push_str(&leaf.key);
+                self.out.push('"');
+                self.id.write(self.out);
+                self.out.push_str("\",");
+            }
+            Computed::Kept => self.kept(),
+            Computed::Occurred => {
+                self.out.push_str(&leaf.key);
+                self.out.push('"');
+                self.occurred.write_rfc3339(self.out);
+                self.out.push_str("\",");
+            }
+            Computed::Original if self.options.include_original => {
+                self.out.push_str(&leaf.key);
+                push_quoted(self.out, self.record.text());
+                self.out.push(',');
+            }
+            Computed::Original => {}
+            Computed::Related(sort) => self.related(leaf, sort),
+        }
+    }
+
+    fn related(&mut self, leaf: &Leaf, sort: Related) {
+        let [hash, hosts, ip, user] = &self.buffers.related;
+        let values = match sort {
+            Related::Hash => hash,
+            Related::Hosts => hosts,
+            Related::Ip => ip,
+            Related::User => user,
+        };
+        if values.is_empty() {
+            return;
+        }
+        self.out.push_str(&leaf.key);
+        self.out.push('[');
+        for (start, end) in values {
+            self.out.push('"');
+            self.out.extend_from_within(*start..*end);
+            self.out.push_str("\",");
+        }
+        self.out.pop();
+        self.out.push_str("],");
+    }
+
+    /// Every field that no row has used.
+    fn kept(&mut self) {
+        let record = self.record;
+        if !record.is_sorted() && self.kept_without_repeats() {
+            return;
+        }
+        for field in record.fields() {
+            self.keep(field);
+        }
+        self.unparsed();
+    }
+
+    /// The same where unknown names may occur twice: the last of each counts. Says whether
+    /// there was need of it.
+    fn kept_without_repeats(&mut self) -> bool {
+        let record = self.record;
+        let mut last = std::collections::BTreeMap::new();
+        let mut repeats = false;
+        for (at, field) in record
+            .fields()
+            .enumerate()
+            .filter(|(_, field)| field.name.is_none())
+        {
+            repeats |= last.insert(decoded_key(field.key), at).is_some();
+        }
+        if !repeats {
+            return false;
+        }
+        for (at, field) in record.fields().enumerate() {
+            if field.name.is_some() || last.get(&decoded_key(field.key)) == Some(&at) {
+                self.keep(field);
+            }
+        }
+        self.unparsed();
+        true
+    }
+
+    fn keep(&mut self, field: Field<'r>) {
+        let Some(name) = field.name else {
+            self.keep_unknown(field);
+            return;
+        };
+        if self.used.get(name.index()).copied().unwrap_or_default() || is_absent(&field.value) {
+            return;
+        }
+        let keep = self
+            .plan
+            .kept
+            .get(name.index())
+            .copied()
+            .unwrap_or(Keep::Text);
+        let start = self.out.len();
+        self.out.push('"');
+        self.out.push_str(field.key);
+        self.out.push_str("\":");
+        let written = match keep {
+            Keep::Boolean => shape::push_boolean(self, field.value),
+            Keep::Drop => {
+                self.out.truncate(start);
+                return;
+            }
+            Keep::Long => shape::push_long(self, field.value),
+            Keep::Object => shape::push_object(self, field.value),
+            Keep::Text => shape::push_text(self, field.value),
+            Keep::Unparsed => false,
+        };
+        if written {
+            self.out.push(',');
+        } else {
+            self.out.truncate(start);
+            self.unparsed.push(field);
+        }
+    }
+
+    fn keep_unknown(&mut self, field: Field<'r>) {
+        if is_absent(&field.value) {
+            return;
+        }
+        if field.key.is_empty() || self.plan.reserved.contains(&field.key) {
+            self.unparsed.push(field);
+            return;
+        }
+        self.out.push('"');
+        self.out.push_str(field.key);
+        self.out.push_str("\":");
+        self.push_raw(field.value);
+        self.out.push(',');
+    }
+
+    /// A value as it stands in the record.
+    fn push_raw(&mut self, value: Value<'_>) {
+        match value.kind {
+            Kind::String => {
+                self.out.push('"');
+                self.out.push_str(value.text);
+                self.out.push('"');
+            }
+            Kind::Array | Kind::Object if self.record.is_multiline() => {
+                push_line(self.out, value.text);
+            }
+            Kind::Array | Kind::False | Kind::Null | Kind::Number | Kind::Object | Kind::True => {
+                self.out.push_str(value.text)
+            }
+        }
+    }
+
+    /// The fields whose values could not be read, as text; and the names of the known ones.
+    fn unparsed(&mut self) {
+        if self.unparsed.is_empty() {
+            return;
+        }
+        let fields = core::mem::take(&mut self.unparsed);
+        self.out.push_str("\"unparsed\":{");
+        for field in &fields {
+            self.out.push('"');
+            self.out
+                .push_str(if field.key.is_empty() { "_" } else { field.key });
+            self.out.push_str("\":\"");
+            if field.value.kind == Kind::String {
+                self.out.push_str(field.value.text);
+            } else {
+                push_escaped(self.out, field.value.text);
+            }
+            self.out.push_str("\",");
+        }
+        self.out.pop();
+        self.out.push_str("},\"parse_errors\":[");
+        for field in &fields {
+            self.out.push('"');
+            self.out
+                .push_str(if field.key.is_empty() { "_" } else { field.key });
+            self.out.push_str("\",");
+        }
+        self.out.pop();
+        self.out.push_str("],");
+    }
+}
+
+fn decoded_key(key: &str) -> String {
+    let mut out = String::new();
+    crate::decode::unescape::unescape_into(key, &mut out);
+    out
+}

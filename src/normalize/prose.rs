@@ -1,0 +1,160 @@
+//! What can be found in the prose of an audit event, each thing by itself.
+//!
+//! The wording changes from release to release, so there is no pattern for a whole sentence.
+
+use core::net::IpAddr;
+
+use super::table::Prose;
+
+/// Labels a part may have, in lower case; the value follows, perhaps after colons and spaces.
+const LABELS: &[(Prose, &[&str])] = &[
+    (Prose::Application, &["application"]),
+    (
+        Prose::Ip,
+        &["remote ip is", "remote ip", "ip address", "ip"],
+    ),
+    (Prose::Method, &["method"]),
+    (Prose::Mfa, &["2fa"]),
+    (Prose::Reason, &["reason"]),
+];
+
+/// That part of the text, if it is there and says something.
+pub(super) fn find(text: &str, part: Prose) -> Option<&str> {
+    if part == Prose::FullName {
+        return full_name(text);
+    }
+    let (_, labels) = LABELS.iter().find(|(name, _)| *name == part)?;
+    labels.iter().find_map(|label| {
+        let mut rest = text;
+        while let Some(after) = after_word(rest, label) {
+            if let Some(value) = value(after, label, part) {
+                return Some(value);
+            }
+            rest = after;
+        }
+        None
+    })
+}
+
+/// What comes after the label's value mark: a colon, or a label that ends in a verb.
+fn value<'a>(after: &'a str, label: &str, part: Prose) -> Option<&'a str> {
+    let marked = after.trim_start_matches([':', ' ']);
+    let mark = after.get(..after.len() - marked.len())?;
+    if marked.starts_with(',') || (!mark.contains(':') && !label.ends_with(" is")) {
+        return None;
+    }
+    if part == Prose::Ip {
+        let end = marked.find([',', ' ', ')', ';']).unwrap_or(marked.len());
+        let text = marked.get(..end)?.trim_end_matches('.');
+        return text.parse::<IpAddr>().is_ok().then_some(text);
+    }
+    // A value ends where the next label begins, at `, Word:`, or with the text.
+    let end = marked.match_indices(", ").find(|(at, _)| {
+        let next = marked.get(at + 2..).unwrap_or_default();
+        let word = next.split([' ', ',']).next().unwrap_or_default();
+        word.ends_with(':')
+            || next
+                .get(word.len()..)
+                .is_some_and(|tail| tail.starts_with(" :"))
+    });
+    let text = marked
+        .get(..end.map_or(marked.len(), |(at, _)| at))?
+        .trim()
+        .trim_end_matches(',');
+    (!super::values::is_placeholder(text)).then_some(text)
+}
+
+/// The text after a word that stands by itself.
+fn after_word<'a>(text: &'a str, word: &str) -> Option<&'a str> {
+    let length = word.len();
+    let found = text
+        .as_bytes()
+        .windows(length)
+        .enumerate()
+        .find(|(at, window)| {
+            let before = at.checked_sub(1).and_then(|at| text.as_bytes().get(at));
+            window.eq_ignore_ascii_case(word.as_bytes())
+                && !before.is_some_and(u8::is_ascii_alphanumeric)
+                && !text
+                    .as_bytes()
+                    .get(at + length)
+                    .is_some_and(u8::is_ascii_alphanumeric)
+        });
+    text.get(found?.0 + length..)
+}
+
+/// The name in `<Last, First>`; an address in brackets is none.
+fn full_name(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once('<')?;
+    let (name, rest) = rest.split_once('>')?;
+    let name = name.trim();
+    if name.is_empty() || name.contains(['@', '<']) {
+        full_name(rest)
+    } else {
+        Some(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOGON: &str = "Failed authentication for ann@example.com <Li, Ann>, Date: 2026-02-03, \
+        Time: 04:05:06 GMT-05:00, IP: 198.51.100.7, Application: Administration Console, \
+        Method: Cloud, Reason: Bad password, or locked, 2FA: TOTP";
+
+    #[test]
+    fn the_parts_of_a_logon() {
+        assert_eq!(find(LOGON, Prose::Ip), Some("198.51.100.7"));
+        assert_eq!(
+            find(LOGON, Prose::Application),
+            Some("Administration Console")
+        );
+        assert_eq!(find(LOGON, Prose::Method), Some("Cloud"));
+        assert_eq!(find(LOGON, Prose::Reason), Some("Bad password, or locked"));
+        assert_eq!(find(LOGON, Prose::Mfa), Some("TOTP"));
+        assert_eq!(find(LOGON, Prose::FullName), Some("Li, Ann"));
+    }
+
+    #[test]
+    fn addresses_in_all_spellings() {
+        for text in [
+            "x IP: 2001:db8::7, Application: Y",
+            "x IP : 2001:db8::7",
+            "x, IP: :2001:db8::7",
+            "x IP Address : 2001:db8::7",
+            "x Remote IP is 2001:db8::7.",
+            "remote IP : 2001:db8::7)",
+        ] {
+            assert_eq!(find(text, Prose::Ip), Some("2001:db8::7"), "{text}");
+        }
+        assert_eq!(find("x IP: null, Application: Y", Prose::Ip), None);
+        assert_eq!(find("Internal IP range, zip: 1", Prose::Ip), None);
+    }
+
+    #[test]
+    fn a_text_without_parts_has_none() {
+        for part in [
+            Prose::Application,
+            Prose::FullName,
+            Prose::Ip,
+            Prose::Method,
+            Prose::Mfa,
+            Prose::Reason,
+        ] {
+            assert_eq!(find("Directory sync completed", part), None);
+            assert_eq!(find("", part), None);
+            assert_eq!(
+                find("IP:IP:<é>: Reason: , Reason", part).filter(|_| part != Prose::FullName),
+                None
+            );
+        }
+    }
+
+    #[test]
+    fn an_application_in_the_middle_of_a_sentence() {
+        let text = "New connection, application : Mail Sync, IP : 192.0.2.4";
+        assert_eq!(find(text, Prose::Application), Some("Mail Sync"));
+        assert_eq!(find(text, Prose::Ip), Some("192.0.2.4"));
+    }
+}

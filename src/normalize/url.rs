@@ -1,0 +1,119 @@
+//! The parts of a URL, by cutting it up: nothing is decoded or corrected.
+
+/// The parts of an absolute URL that has a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Parts<'a> {
+    pub(super) scheme: &'a str,
+    pub(super) username: &'a str,
+    pub(super) host: &'a str,
+    pub(super) port: &'a str,
+    pub(super) path: &'a str,
+    pub(super) query: &'a str,
+    pub(super) fragment: &'a str,
+    pub(super) extension: &'a str,
+}
+
+/// The greatest number of characters that is taken for an extension and not for a sentence.
+const EXTENSION_CHARS_MAX: usize = 10;
+
+/// Cuts up an absolute URL with a host. What is not there is empty.
+pub(super) fn split(text: &str) -> Option<Parts<'_>> {
+    let (scheme, rest) = text.split_once("://")?;
+    let is_scheme = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+    if scheme.is_empty() || !scheme.bytes().all(is_scheme) || text.contains(char::is_whitespace) {
+        return None;
+    }
+    let (rest, fragment) = rest.split_once('#').unwrap_or((rest, ""));
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let path_at = rest.find('/').unwrap_or(rest.len());
+    let (authority, path) = rest.split_at_checked(path_at)?;
+    let (user, host_port) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let username = user.split(':').next().unwrap_or_default();
+    let (host, port) = split_port(host_port);
+    if host.is_empty() {
+        return None;
+    }
+    let file = path.rsplit('/').next().unwrap_or_default();
+    let extension = file.rsplit_once('.').map_or("", |(_, extension)| extension);
+    let is_extension = extension.len() <= EXTENSION_CHARS_MAX
+        && extension.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let extension = if is_extension { extension } else { "" };
+    Some(Parts {
+        scheme,
+        username,
+        host,
+        port,
+        path,
+        query,
+        fragment,
+        extension,
+    })
+}
+
+/// Host and port; the colons of an IPv6 address stand in brackets.
+fn split_port(text: &str) -> (&str, &str) {
+    match text.rsplit_once(':') {
+        Some((host, port))
+            if port.bytes().all(|byte| byte.is_ascii_digit()) && !host.ends_with(':') =>
+        {
+            // A number of 65535 at the most has no leading zero here: JSON has none.
+            let is_port = port.parse::<u16>().is_ok() && !port.starts_with('0');
+            (host, if is_port { port } else { "" })
+        }
+        _ => (text, ""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_cut_up() {
+        let parts = split("https://ann:secret@login.example.com:8443/a/b.html?x=1#top").unwrap();
+        assert_eq!(
+            parts,
+            Parts {
+                scheme: "https",
+                username: "ann",
+                host: "login.example.com",
+                port: "8443",
+                path: "/a/b.html",
+                query: "x=1",
+                fragment: "top",
+                extension: "html",
+            }
+        );
+        let parts = split("http://[2001:db8::1]/").unwrap();
+        assert_eq!(
+            (parts.host, parts.port, parts.path),
+            ("[2001:db8::1]", "", "/")
+        );
+        let parts = split("http://[2001:db8::1]:80").unwrap();
+        assert_eq!(
+            (parts.host, parts.port, parts.path),
+            ("[2001:db8::1]", "80", "")
+        );
+        assert_eq!(split("http://example.com:99999/").unwrap().port, "");
+        assert_eq!(
+            split("http://example.com?next=http://other.test/")
+                .unwrap()
+                .path,
+            ""
+        );
+    }
+
+    #[test]
+    fn what_is_no_absolute_url_is_left_alone() {
+        for text in [
+            "",
+            "example.com/a",
+            "mailto:ann@example.com",
+            "http://",
+            "ht tp://x",
+            "://x",
+        ] {
+            assert_eq!(split(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Words and small texts: what counts as absent, as yes, as a direction, as a verdict.
+
+use crate::decode::json::Kind;
+use crate::decode::unescape::unescape_into;
+use crate::encode::push_escaped;
+use crate::record::Value;
+
+/// Words that mean yes.
+pub const YES: &[&str] = &["true", "yes", "hit"];
+/// Words that mean no.
+pub const NO: &[&str] = &["false", "no", "no hit"];
+/// Directions of mail that ECS knows.
+pub const DIRECTIONS: &[&str] = &["inbound", "outbound", "internal", "external", "unknown"];
+/// Words that say nothing in a field that is not an action.
+pub const PLACEHOLDERS: &[&str] = &[
+    "none",
+    "n/a",
+    "na",
+    "null",
+    "undefined",
+    "-",
+    "<>",
+    "[]",
+    "{}",
+];
+/// Verdicts of SPF, DKIM and DMARC by what the upstream's word contains, the first that fits.
+pub const VERDICTS: &[(&str, &str)] = &[
+    ("soft", "softfail"),
+    ("fail", "fail"),
+    ("allow", "pass"),
+    ("pass", "pass"),
+    ("unknown", "none"),
+    ("none", "none"),
+];
+
+/// Whether the value means that there is none: `null`, nothing, or a word for it. `none` is a
+/// value: it is what an action can be.
+#[inline]
+pub(super) fn is_absent(value: &Value<'_>) -> bool {
+    match value.kind {
+        Kind::Null => true,
+        Kind::String => {
+            value.text.len() <= 4 && matches!(value.text.trim_ascii(), "" | "null" | "N/A" | "[]")
+        }
+        Kind::Array | Kind::False | Kind::Number | Kind::Object | Kind::True => false,
+    }
+}
+
+/// Whether a text only holds a place.
+#[inline]
+pub(super) fn is_placeholder(text: &str) -> bool {
+    text.is_empty()
+        || (text.len() <= 9
+            && PLACEHOLDERS
+                .iter()
+                .any(|word| text.eq_ignore_ascii_case(word)))
+}
+
+/// Text that stands for a value, ready to be cut up.
+#[derive(Clone, Copy)]
+pub(super) struct Plain<'a> {
+    /// The text, without white space around it.
+    pub(super) text: &'a str,
+    /// It had escapes, which have been resolved: to be escaped again when it is written.
+    pub(super) unescaped: bool,
+}
+
+impl<'a> Plain<'a> {
+    /// The text of a scalar. `buffer` takes it where it has escapes.
+    #[inline]
+    pub(super) fn new(value: Value<'a>, buffer: &'a mut String) -> Option<Self> {
+        match value.kind {
+            Kind::String if value.escaped => {
+                buffer.clear();
+                unescape_into(value.text, buffer);
+                Some(Self {
+                    text: buffer.trim(),
+                    unescaped: true,
+                })
+            }
+            Kind::String => Some(Self {
+                text: value.text.trim(),
+                unescaped: false,
+            }),
+            Kind::False | Kind::Number | Kind::True => Some(Self {
+                text: value.text,
+                unescaped: false,
+            }),
+            Kind::Array | Kind::Null | Kind::Object => None,
+        }
+    }
+
+    /// Appends a part of the text.
+    #[inline]
+    pub(super) fn push(&self, part: &str, out: &mut String) {
+        if self.unescaped {
+            push_escaped(out, part);
+        } else {
+            out.push_str(part);
+        }
+    }
+}
+
+/// Whether a text contains a word, without regard to case.
+pub(super) fn contains_ignore_case(text: &str, word: &str) -> bool {
+    let word = word.as_bytes();
+    text.as_bytes()
+        .windows(word.len().max(1))
+        .any(|window| window.eq_ignore_ascii_case(word))
+}
+
+/// What a word says, if it says yes or no.
+pub(super) fn boolean(text: &str) -> Option<bool> {
+    let is_in = |words: &[&str]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
+    if is_in(YES) {
+        return Some(true);
+    }
+    is_in(NO).then_some(false)
+}
+
+/// The digits of a whole number, as JSON has it. A fraction of zero is left away.
+pub(super) fn long(text: &str) -> Option<&str> {
+    let whole = text
+        .split_once('.')
+        .map_or(Some(text), |(whole, fraction)| {
+            fraction.bytes().all(|byte| byte == b'0').then_some(whole)
+        })?;
+    let digits = whole.strip_prefix('-').unwrap_or(whole);
+    let is_number = !digits.is_empty()
+        && digits.len() <= 18
+        && digits.bytes().all(|byte| byte.is_ascii_digit())
+        && (digits == "0" || !digits.starts_with('0'));
+    is_number.then_some(whole)
+}
+
+/// The word for a direction.
+pub(super) fn direction(text: &str) -> Option<&'static str> {
+    DIRECTIONS
+        .iter()
+        .find(|word| word.eq_ignore_ascii_case(text))
+        .copied()
+}
+
+/// Name and number of a TLS version such as `TLSv1.3`.
+pub(super) fn tls_version(text: &str) -> Option<(&'static str, &str)> {
+    let (name, rest) = text.split_at_checked(3)?;
+    let protocol = ["tls", "ssl"]
+        .into_iter()
+        .find(|word| word.eq_ignore_ascii_case(name))?;
+    let number = rest.trim_start_matches(['v', 'V', ' ', '_']);
+    let is_number = number.split('.').all(|part| {
+        !part.is_empty() && part.len() <= 2 && part.bytes().all(|byte| byte.is_ascii_digit())
+    });
+    is_number.then_some((protocol, number))
+}
+
+/// The verdict that the result of a check stands for, if it is one of those that ECS users know.
+pub(super) fn verdict(text: &str) -> Option<&'static str> {
+    let found = VERDICTS
+        .iter()
+        .find(|(word, _)| contains_ignore_case(text, word))?;
+    Some(found.1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_numbers_are_what_json_takes() {
+        for (text, expected) in [
+            ("21", Some("21")),
+            ("0", Some("0")),
+            ("-3", Some("-3")),
+            ("5.0", Some("5")),
+            ("007", None),
+            ("", None),
+            ("-", None),
+            ("5.5", None),
+            ("1e3", None),
+            ("٣", None),
+            ("9999999999999999999", None),
+        ] {
+            assert_eq!(long(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn verdicts_follow_the_result() {
+        for (text, expected) in [
+            ("SPF_FAIL", Some("fail")),
+            ("SPF_SOFT_FAIL", Some("softfail")),
+            ("ALLOW", Some("pass")),
+            ("pass", Some("pass")),
+            ("DMARC_UNKNOWN", Some("none")),
+            ("NONE", Some("none")),
+            ("neutral", None),
+            ("", None),
+        ] {
+            assert_eq!(verdict(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn tls_versions_are_split() {
+        assert_eq!(tls_version("TLSv1.3"), Some(("tls", "1.3")));
+        assert_eq!(tls_version("tls 1.2"), Some(("tls", "1.2")));
+        assert_eq!(tls_version("SSLv3"), Some(("ssl", "3")));
+        assert_eq!(tls_version("TLS"), None);
+        assert_eq!(tls_version("é1"), None);
+    }
+}
