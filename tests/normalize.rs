@@ -1,12 +1,20 @@
 //! Every fixture becomes exactly the events beside it. `BLESS=1` writes them anew.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests may fail fast, as tests do"
+)]
+
 use std::fs;
 use std::path::Path;
 
+use mimecast_source::decode::json::{scan_array, scan_object};
 use mimecast_source::normalize::{Format, Normalizer, Options};
-use mimecast_source::record::Parser;
-use mimecast_source::stream::STREAMS;
+use mimecast_source::record::{NAMES, Parser};
+use mimecast_source::stream::{STREAMS, Stream};
 use mimecast_source::time::Timestamp;
+use proptest::prelude::*;
+use serde_json::Value;
 
 /// What the fixtures take for the present.
 const NOW: Timestamp = Timestamp::from_millis(1_770_100_000_000);
@@ -51,4 +59,124 @@ fn fixtures_become_the_events_beside_them() {
         }
     }
     assert!(count >= 40, "only {count} records");
+}
+
+/// One record as one event, and the record's text as it stands in the raw form.
+fn events(stream: Stream, line: &str) -> (String, String) {
+    let mut parser = Parser::new();
+    let record = parser.parse(stream, line).unwrap();
+    let id = record.id();
+    let mut ecs = String::new();
+    let options = Options {
+        include_original: true,
+    };
+    Normalizer::new(Format::Ecs, options).write(&record, &id, NOW, &mut ecs);
+    let mut raw = String::new();
+    Normalizer::new(Format::Raw, options).write(&record, &id, NOW, &mut raw);
+    (ecs, raw)
+}
+
+fn one_line(text: &str) -> Value {
+    let line = text.strip_suffix('\n').unwrap();
+    assert!(!line.contains(['\n', '\r']), "{line}");
+    serde_json::from_str(line).unwrap()
+}
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<i32>().prop_map(|number| Value::from(f64::from(number) / 8.0)),
+        any::<String>().prop_map(Value::from),
+        "(ann|<)?@?[a-z.]{0,5}[,;<>@\" ]{0,2}[a-z0-9:./]{0,9}".prop_map(Value::from),
+        prop::sample::select(&WORDS[..]).prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 16, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::btree_map("(spf|info|[a-z]{0,4})", inner.clone(), 0..4)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+            inner.prop_map(|value| Value::from(value.to_string())),
+        ]
+    })
+}
+
+const WORDS: [&str; 16] = [
+    "",
+    "<>",
+    "null",
+    "N/A",
+    "[]",
+    "{}",
+    "none",
+    "Rej",
+    "Hold",
+    "true",
+    "No",
+    "1770091506789",
+    "TLSv1.2",
+    "2001:db8::1",
+    "https://ann@[2001:db8::1]:80/a.b?c#d",
+    "{\"spf\":{\"info\":\"x\"}}",
+];
+
+proptest! {
+    #[test]
+    fn known_names_with_any_value_give_one_valid_line(
+        fields in prop::collection::btree_map(prop::sample::select(NAMES), any_json(), 0..12),
+        stream in prop::sample::select(STREAMS),
+        pretty in any::<bool>(),
+    ) {
+        let record = Value::Object(fields.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect());
+        let line = if pretty { format!("{record:#}") } else { record.to_string() };
+        let (ecs, raw) = events(stream.stream, &line);
+        let event = one_line(&ecs);
+        prop_assert_eq!(event.pointer("/event/original"), Some(&Value::from(line.as_str())));
+        prop_assert_eq!(event.pointer("/ecs/version"), Some(&Value::from("9.4.0")));
+        prop_assert_eq!(&one_line(&raw)["record"], &record);
+        if !pretty {
+            prop_assert!(raw.contains(&line), "{}", raw);
+        }
+        let again = ecs.trim_end().to_owned();
+        let canonical: Value = serde_json::from_str(&again).unwrap();
+        prop_assert_eq!(names_in(&again), names_in(&canonical.to_string()), "a name twice");
+    }
+
+    #[test]
+    fn unknown_fields_are_found_again(
+        name in "[a-z\"\\\\é]{1,12}",
+        value in any_json(),
+        stream in prop::sample::select(STREAMS),
+    ) {
+        let known = NAMES.contains(&name.as_str());
+        let absent = value.is_null()
+            || value.as_str().is_some_and(|text| matches!(text.trim(), "" | "null" | "N/A" | "[]"));
+        prop_assume!(!known && !absent && !["auth", "method", "mfa"].contains(&name.as_str()));
+        let line = serde_json::json!({ &name: &value }).to_string();
+        let event = one_line(&events(stream.stream, &line).0);
+        prop_assert_eq!(&event["mimecast"][&name], &value);
+    }
+}
+
+/// How many members there are in all objects of a JSON text.
+fn names_in(json: &str) -> usize {
+    let mut members = Vec::new();
+    let mut open = vec![json.to_owned()];
+    let mut count = 0;
+    while let Some(text) = open.pop() {
+        if scan_object(&text, &mut members).is_ok() {
+            count += members.len();
+            open.extend(
+                members
+                    .iter()
+                    .map(|member| member.value.of(&text).to_owned()),
+            );
+        } else {
+            let _ = scan_array(&text, |element| {
+                open.push(element.value.of(&text).to_owned())
+            });
+        }
+    }
+    count
 }

@@ -13,12 +13,14 @@ use crate::record::Value;
 
 /// Writes the row: the first field with a value that fits, or what the row has for none.
 pub(super) fn write(line: &mut Line<'_, '_>, leaf: &Leaf, shape: Shape) {
-    match shape {
-        Shape::Files => return compound::files(line, leaf),
-        Shape::NullSender => return null_sender(line, leaf),
-        Shape::OccurredIfTrue => return occurred_if_true(line, leaf),
-        Shape::Word(word) => return constant(line, leaf, word),
-        _ => {}
+    if let Shape::Files = shape {
+        return compound::files(line, leaf);
+    } else if let Shape::NullSender = shape {
+        return null_sender(line, leaf);
+    } else if let Shape::OccurredIfTrue = shape {
+        return occurred_if_true(line, leaf);
+    } else if let Shape::Word(word) = shape {
+        return constant(line, leaf, word);
     }
     for name in &leaf.from {
         let Some(value) = line.record.get(*name) else {
@@ -48,12 +50,14 @@ pub(super) fn write(line: &mut Line<'_, '_>, leaf: &Leaf, shape: Shape) {
 
 /// Writes a value in its shape, if it fits; what is written otherwise is taken back.
 fn push(line: &mut Line<'_, '_>, value: Value<'_>, shape: Shape) -> bool {
-    match shape {
-        Shape::Addresses => return compound::addresses(line, value),
-        Shape::Boolean => return push_boolean(line, value),
-        Shape::Object => return push_object(line, value),
-        Shape::SpamDetail => return compound::spam_detail(line, value),
-        _ => {}
+    if let Shape::Addresses = shape {
+        return compound::addresses(line, value);
+    } else if let Shape::Boolean = shape {
+        return push_boolean(line, value);
+    } else if let Shape::Object = shape {
+        return push_object(line, value);
+    } else if let Shape::SpamDetail = shape {
+        return compound::spam_detail(line, value);
     }
     let mut buffer = core::mem::take(&mut line.buffers.plain);
     let written = match Plain::new(value, &mut buffer) {

@@ -4,38 +4,31 @@ use super::super::table::{Class, Keep, Row, Rule, Shape, Tables, Test, constant,
 use super::{HEAD, TAIL};
 
 pub(super) const RECEIPT: Tables = Tables {
-    rows: &[HEAD, MESSAGE, RECEIPT_ROWS, REJECTION, TAIL],
+    rows: &[HEAD, MESSAGE, ROUTE, RECEIPT_ROWS, REJECTION, TAIL],
     kept: KEPT,
     rules: RECEIPT_RULES,
 };
 
 pub(super) const PROCESS: Tables = Tables {
-    rows: &[HEAD, MESSAGE, PROCESS_ROWS, TAIL],
+    rows: &[HEAD, MESSAGE, ROUTE, PROCESS_ROWS, TAIL],
     kept: KEPT,
     rules: PROCESS_RULES,
 };
 
 pub(super) const DELIVERY: Tables = Tables {
-    rows: &[
-        HEAD,
-        DELIVERY_FIRST,
-        MESSAGE,
-        DELIVERY_ROWS,
-        REJECTION,
-        TAIL,
-    ],
+    rows: &[HEAD, MESSAGE, DELIVERY_ROWS, REJECTION, TAIL],
     kept: KEPT,
     rules: DELIVERY_RULES,
 };
 
 pub(super) const JOURNAL: Tables = Tables {
-    rows: &[HEAD, MESSAGE, JOURNAL_ROWS, TAIL],
+    rows: &[HEAD, MESSAGE, ROUTE, JOURNAL_ROWS, TAIL],
     kept: KEPT,
     rules: MESSAGE_RULES,
 };
 
 pub(super) const SPAM: Tables = Tables {
-    rows: &[HEAD, MESSAGE, SPAM_ROWS, TAIL],
+    rows: &[HEAD, MESSAGE, ROUTE, SPAM_ROWS, TAIL],
     kept: KEPT,
     rules: SPAM_RULES,
 };
@@ -51,12 +44,11 @@ pub(super) const MESSAGE: &[Row] = &[
     row("organization.id",                   &["accountId"],                   Shape::Text),
     row("email.local_id",                    &["aggregateId"],                 Shape::Text),
     row("email.message_id",                  &["messageId"],                   Shape::MessageId),
-    row("email.direction",                   &["direction", "route"],          Shape::Direction),
     row("email.sender.address",              &["senderEnvelope"],              Shape::Address),
     row("email.from.address",                &["senderHeader", "senderEnvelope"], Shape::Addresses),
     row("email.to.address",                  &["recipients", "recipient"],     Shape::Addresses),
     row("email.subject",                     &["subject"],                     Shape::Text),
-    row("source.ip",                         &["senderIp"],                    Shape::Ip),
+    row("source.ip",                         &["senderIp", "sourceIp"],        Shape::Ip),
     row("tls.version",                       &["tlsVersion"],                  Shape::TlsVersion),
     row("tls.version_protocol",              &["tlsVersion"],                  Shape::TlsProtocol),
     row("tls.cipher",                        &["tlsCipher"],                   Shape::Text),
@@ -90,11 +82,10 @@ const PROCESS_ROWS: &[Row] = &[
     row("email.attachments",                 &["attachments", "numberAttachments"], Shape::Files),
 ];
 
-/// In a delivery the route is the name of a policy and no direction.
+/// The route is a direction everywhere but in a delivery.
 #[rustfmt::skip]
-const DELIVERY_FIRST: &[Row] = &[
-    row("email.direction",                   &["direction"],                   Shape::Direction),
-    row("rule.name",                         &["route"],                       Shape::Text),
+pub(super) const ROUTE: &[Row] = &[
+    row("email.direction",                   &["direction", "route"],          Shape::Direction),
 ];
 
 #[rustfmt::skip]
@@ -102,6 +93,8 @@ const DELIVERY_ROWS: &[Row] = &[
     row("event.provider",                    &["type", "eventType"],           Shape::Word("delivery")),
     row("event.action",                      &["action"],                      Shape::Action("delivery")),
     row("event.reason",                      &["deliveryErrors", "rejectionInfo"], Shape::Text),
+    row("email.direction",                   &["direction"],                   Shape::Direction),
+    row("rule.name",                         &["route"],                       Shape::Text),
     row("event.duration",                    &["deliveryTime"],                Shape::Milliseconds),
     row("email.delivery_timestamp",          &["delivered"],                   Shape::OccurredIfTrue),
     row("destination.address",               &["Hostname", "hostname"],        Shape::Host),

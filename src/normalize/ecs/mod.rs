@@ -45,3 +45,51 @@ const TAIL: &[Row] = &[
     computed("related.ip",          Computed::Related(Related::Ip)),
     computed("related.user",        Computed::Related(Related::User)),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::super::table::Test;
+    use super::*;
+    use crate::record::Name;
+    use crate::stream::STREAMS;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn no_table_writes_a_path_twice_and_all_fields_are_known() {
+        for stream in STREAMS {
+            let tables = tables(stream.stream);
+            let mut paths = BTreeSet::new();
+            for row in tables.rows.iter().copied().flatten() {
+                assert!(
+                    paths.insert(row.path),
+                    "{}: {} twice",
+                    stream.name,
+                    row.path
+                );
+                for field in row.from {
+                    assert!(
+                        Name::new(field).is_some(),
+                        "{}: {field} is unknown",
+                        stream.name
+                    );
+                }
+            }
+            for (field, _) in tables.kept {
+                assert!(
+                    Name::new(field).is_some(),
+                    "{}: {field} is unknown",
+                    stream.name
+                );
+            }
+            for test in tables.rules.iter().flat_map(|rule| rule.when) {
+                let (Test::Has(field, _) | Test::Is(field, _)) = test;
+                assert!(
+                    Name::new(field).is_some(),
+                    "{}: {field} is unknown",
+                    stream.name
+                );
+            }
+            assert!(tables.rules.last().is_some_and(|rule| rule.when.is_empty()));
+        }
+    }
+}

@@ -2,35 +2,35 @@
 //! protect.
 
 use super::super::table::{Class, Row, Rule, Shape, Tables, Test, constant, row};
-use super::messages::{KEPT, MESSAGE};
+use super::messages::{KEPT, MESSAGE, ROUTE};
 use super::{HEAD, TAIL};
 
 pub(super) const AV: Tables = Tables {
-    rows: &[HEAD, MESSAGE, AV_ROWS, FILE, TAIL],
+    rows: &[HEAD, MESSAGE, ROUTE, AV_ROWS, FILE, TAIL],
     kept: KEPT,
     rules: MALWARE,
 };
 
 pub(super) const ATTACHMENT_PROTECT: Tables = Tables {
-    rows: &[HEAD, MESSAGE, ATTACHMENT_ROWS, FILE, TAIL],
+    rows: &[HEAD, MESSAGE, ROUTE, ATTACHMENT_ROWS, FILE, TAIL],
     kept: KEPT,
     rules: MALWARE,
 };
 
 pub(super) const IMPERSONATION_PROTECT: Tables = Tables {
-    rows: &[HEAD, MESSAGE, IMPERSONATION_ROWS, TAIL],
+    rows: &[HEAD, MESSAGE, ROUTE, IMPERSONATION_ROWS, TAIL],
     kept: KEPT,
     rules: IMPERSONATION_RULES,
 };
 
 pub(super) const INTERNAL_EMAIL_PROTECT: Tables = Tables {
-    rows: &[HEAD, MESSAGE, INTERNAL_ROWS, TAIL],
+    rows: &[HEAD, MESSAGE, ROUTE, INTERNAL_ROWS, TAIL],
     kept: KEPT,
     rules: INTERNAL_RULES,
 };
 
 pub(super) const URL_PROTECT: Tables = Tables {
-    rows: &[HEAD, MESSAGE, URL_ROWS, TAIL],
+    rows: &[HEAD, MESSAGE, ROUTE, URL_ROWS, TAIL],
     kept: KEPT,
     rules: URL_RULES,
 };
@@ -73,13 +73,13 @@ const INTERNAL_ROWS: &[Row] = &[
     row("event.reason",   &["scanResults"],       Shape::Text),
 ];
 
-/// `sourceIp` is the server that sent the message, not the user who clicked.
+/// `sourceIp`, which becomes `source.ip`, is the server that sent the message and not the user
+/// who clicked.
 #[rustfmt::skip]
 const URL_ROWS: &[Row] = &[
     row("event.provider", &["type", "eventType"],   Shape::Word("url protect")),
     row("event.action",   &["action"],              Shape::Action("malicious-url-found")),
     row("event.reason",   &["blockReason"],         Shape::Text),
-    row("source.ip",      &["sourceIp"],            Shape::Ip),
     row("url",            &["url"],                 Shape::Url),
 ];
 
