@@ -1,1 +1,42 @@
-//! skeleton
+//! A Mimecast to run against, on loopback: an invented tenant behind two HTTP origins.
+//!
+//! ```text
+//!   POST /oauth/token ──────────────┐
+//!   GET  /siem/v1/batch/events/cg ──┤ API origin      (door: tokens, quotas; siem: pages of links)
+//!   POST /api/audit/… ──────────────┘                 (post: windows, newest first)
+//!   GET  /<bucket>/…json.gz?X-Amz-… ── storage origin (storage: signed links; batch_file: gzip)
+//! ```
+//!
+//! Everything is derived from a seed ([`Config`]). What exists and what went out is in the
+//! [`Ledger`], by an identity that is computed here and not by the code under test. What goes
+//! wrong is scripted ([`Fault`]).
+
+mod answer;
+mod audit;
+mod batch_file;
+mod config;
+mod counters;
+mod door;
+mod event_type;
+mod fault;
+mod huge;
+mod identity;
+mod ledger;
+mod post;
+mod random;
+mod records;
+mod request;
+mod server;
+mod siem;
+mod simulator;
+mod storage;
+mod time;
+mod world;
+
+pub use config::{Config, Generate};
+pub use counters::Requests;
+pub use event_type::EventType;
+pub use fault::{Effect, Endpoint, FailShape, Fault, Matcher, When};
+pub use identity::identity;
+pub use ledger::Ledger;
+pub use simulator::Simulator;

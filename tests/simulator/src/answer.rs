@@ -1,0 +1,173 @@
+//! Answers, and how their bodies go out: whole, in half, or late.
+
+use std::convert::Infallible;
+use std::future::Future as _;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::Response;
+use hyper::body::{Body, Frame, SizeHint};
+use hyper::header::{CONTENT_LENGTH, HeaderValue};
+use serde_json::Value;
+use tokio::time::Sleep;
+
+use crate::batch_file::BatchFile;
+
+/// What is answered to one request.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) body: Bytes,
+    pub(crate) ending: Ending,
+    /// The file that counts as served once the body is out.
+    pub(crate) file: Option<Arc<BatchFile>>,
+}
+
+/// How the body ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// After half of it the connection closes.
+    CloseAfterHalf,
+    /// After half of it nothing happens for so many milliseconds.
+    StallAfterHalf(u64),
+    /// As it should.
+    Whole,
+}
+
+impl Answer {
+    /// An answer without headers of its own.
+    pub(crate) fn new(status: u16, body: impl Into<Bytes>) -> Self {
+        let headers = Vec::new();
+        Self {
+            status,
+            headers,
+            body: body.into(),
+            ending: Ending::Whole,
+            file: None,
+        }
+    }
+
+    /// An answer in JSON.
+    pub(crate) fn json(status: u16, body: &Value) -> Self {
+        Self::new(status, body.to_string()).with("content-type", "application/json")
+    }
+
+    /// The same with another header.
+    pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// The answer as HTTP.
+    pub(crate) fn into_response(self) -> Response<Payload> {
+        let length = self.body.len();
+        let half = (self.ending != Ending::Whole).then_some(length / 2);
+        let mut response = Response::new(Payload {
+            rest: self.body,
+            until_half: half,
+            ending: self.ending,
+            sleep: None,
+            file: self.file,
+        });
+        *response.status_mut() = hyper::StatusCode::from_u16(self.status).unwrap_or_default();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        for (name, value) in self.headers {
+            if let Ok(value) = HeaderValue::try_from(value) {
+                headers.insert(name, value);
+            }
+        }
+        response
+    }
+}
+
+/// A body on its way out.
+#[derive(Debug)]
+pub(crate) struct Payload {
+    rest: Bytes,
+    until_half: Option<usize>,
+    ending: Ending,
+    sleep: Option<Pin<Box<Sleep>>>,
+    file: Option<Arc<BatchFile>>,
+}
+
+/// The connection is to be closed, whatever was promised.
+#[derive(Debug)]
+pub(crate) struct Closed;
+
+impl std::fmt::Display for Closed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("closed on purpose")
+    }
+}
+
+impl std::error::Error for Closed {}
+
+impl From<Infallible> for Closed {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+impl Body for Payload {
+    type Data = Bytes;
+    type Error = Closed;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Closed>>> {
+        let this = &mut *self;
+        if this.until_half == Some(0) {
+            match this.ending {
+                Ending::CloseAfterHalf => return Poll::Ready(Some(Err(Closed))),
+                Ending::StallAfterHalf(ms) => {
+                    let sleep = this.sleep.get_or_insert_with(|| {
+                        Box::pin(tokio::time::sleep(Duration::from_millis(ms)))
+                    });
+                    if sleep.as_mut().poll(context).is_pending() {
+                        return Poll::Pending;
+                    }
+                }
+                Ending::Whole => {}
+            }
+            this.until_half = None;
+        }
+        let chunk_bytes = CHUNK_BYTES
+            .min(this.rest.len())
+            .min(this.until_half.unwrap_or(usize::MAX));
+        if chunk_bytes == 0 {
+            this.note_served();
+            return Poll::Ready(None);
+        }
+        let chunk = this.rest.split_to(chunk_bytes);
+        this.until_half = this.until_half.map(|until| until - chunk_bytes);
+        if this.rest.is_empty() {
+            this.note_served();
+        }
+        Poll::Ready(Some(Ok(Frame::data(chunk))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty() && self.file.is_none() && self.until_half.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(u64::try_from(self.rest.len()).unwrap_or(u64::MAX))
+    }
+}
+
+impl Payload {
+    fn note_served(&mut self) {
+        if let Some(file) = self.file.take() {
+            file.note_served();
+        }
+    }
+}
+
+/// Large enough to be fast, small enough that the reader sees a stream.
+const CHUNK_BYTES: usize = 64 * 1024;

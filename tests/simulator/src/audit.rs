@@ -1,0 +1,233 @@
+//! Audit events: what administrators and users did, told in prose.
+
+use serde_json::{Value, json};
+
+use crate::identity::{Identity, of_canonical, write_canonical};
+use crate::post::Item;
+use crate::random::Random;
+use crate::records::{PEOPLE, ip};
+use crate::time::Civil;
+
+/// Events spread over the time before now, several of them in the same second.
+pub(crate) fn history(
+    seed: u64,
+    traps: bool,
+    count: u32,
+    (from_ms, now_ms): (i64, i64),
+) -> Vec<Item> {
+    // Groups do not end where pages do: with page sizes of 10, 100 and 500 a group of five that
+    // begins two events before the boundary is cut by it.
+    let groups = i64::from(count / GROUP_EVENTS + 1);
+    let step_ms = (now_ms - from_ms).max(0) / groups;
+    (0..count)
+        .map(|number| {
+            let group = (number + GROUP_EVENTS / 2) / GROUP_EVENTS;
+            event(
+                seed,
+                traps,
+                u64::from(number),
+                now_ms - 1000 - step_ms * i64::from(group),
+            )
+        })
+        .collect()
+}
+
+/// The event of that number.
+pub(crate) fn event(seed: u64, traps: bool, number: u64, at_ms: i64) -> Item {
+    let mut random = Random::new(seed, &[0x6175_6469, number]);
+    let at_ms = at_ms.div_euclid(1000) * 1000;
+    let civil = Civil::new(at_ms);
+    let (audit_type, category, text) = random.pick(TYPES);
+    let (name, mailbox) = random.pick(PEOPLE);
+    let user = format!("{mailbox}@harbour.example");
+    let unpadded = traps && random.chance(60);
+    let time = if unpadded {
+        civil.offset_form_unpadded()
+    } else {
+        civil.offset_form()
+    };
+    let info = text
+        .replace("{user}", &user)
+        .replace("{last, first}", &last_first(name))
+        .replace("{ip}", &address(&mut random, traps))
+        .replace("{when}", &when(&mut random, civil, traps))
+        .replace("{n}", &number.to_string());
+    let without_user = audit_type == "Completed Directory Sync";
+    let record = json!({
+        "id": format!("eNoVzb0{}{number:06}", random.token(36)),
+        "auditType": audit_type,
+        "user": if without_user { String::new() } else { user },
+        "eventTime": time,
+        "eventInfo": info,
+        "category": category,
+    });
+    Item {
+        at_ms,
+        identity: identity_of(&record),
+        record,
+        served: 0,
+    }
+}
+
+fn identity_of(record: &Value) -> Identity {
+    let mut text = Vec::new();
+    // No audit event has a transport field, so the whole value is the canonical record.
+    write_canonical(&mut text, record);
+    of_canonical("audit", &text)
+}
+
+fn last_first(name: &str) -> String {
+    match name.split_once(' ') {
+        Some((first, last)) if !name.contains(',') => format!("{last}, {first}"),
+        _ => name.to_owned(),
+    }
+}
+
+fn address(random: &mut Random, traps: bool) -> String {
+    if traps && random.chance(60) {
+        "null".to_owned()
+    } else {
+        ip(random, "Inbound", traps)
+    }
+}
+
+/// Date and time in the zone of the one who acted, which says nothing reliable.
+fn when(random: &mut Random, civil: Civil, traps: bool) -> String {
+    let zones: &[&str] = if traps {
+        &["+0000", "GMT", "GMT-04:00", "BST", "AEDT"]
+    } else {
+        &["+0000"]
+    };
+    format!(
+        "Date: {}, Time: {} {}",
+        civil.date(),
+        civil.clock(),
+        random.pick(zones)
+    )
+}
+
+const GROUP_EVENTS: u32 = 5;
+
+/// Type, category and prose.
+const TYPES: &[(&str, &str, &str)] = &[
+    (
+        "User Logged On",
+        "authentication_logs",
+        "Successful authentication for {user} <{last, first}>, {when}, IP: {ip}, Application: Administration Console, Method: Cloud, 2FA: TOTP",
+    ),
+    (
+        "User Logged On",
+        "authentication_logs",
+        "Successful SSO into MimecastCentral for {user}, {when}, IP :{ip}, Application: Personal Portal, Method: SAML",
+    ),
+    (
+        "User Logged On",
+        "authentication_logs",
+        "{user} enrolled user for user device enrollment, {when}, IP: {ip}",
+    ),
+    (
+        "Logon Requires Challenge",
+        "authentication_logs",
+        "Intermediate authentication for {user}, {when}, IP: {ip}, Application: mimecast-case-review, Method: Cloud",
+    ),
+    (
+        "Logon Authentication Failed",
+        "authentication_logs",
+        "Failed authentication for {user} <{last, first}>, {when}, IP: {ip}, Application: Administration Console, Method: Cloud, Reason: Invalid Password",
+    ),
+    (
+        "Logon Authentication Failed",
+        "authentication_logs",
+        "{user} does not have the required permissions, {when}, IP: :{ip}, application : Outlook",
+    ),
+    (
+        "Mimecast Support Login",
+        "mimecast_access_logs",
+        "Support access by {user}, {when}, Remote IP is {ip}",
+    ),
+    (
+        "User Password Changed",
+        "user_account_and_role_logs",
+        "Password reset for emailAddress={user}, {when}, IP Address : {ip}, Application: Administration Console",
+    ),
+    (
+        "Folder Log Entry",
+        "profile_group_logs",
+        "Removed group Warehouse {n} by {user}, {when}, IP: {ip}, Application: Administration Console",
+    ),
+    (
+        "Folder Log Entry",
+        "profile_group_logs",
+        "Added {user} to group \"Finance, all\", {when}, IP: {ip}",
+    ),
+    (
+        "Connectors Management",
+        "integrations_and_apis",
+        "Created connector Warehouse sync {n}, {when}, IP: {ip}, Application: Administration Console",
+    ),
+    (
+        "Existing Archive Task Changed",
+        "archive_service_logs",
+        "Changed task Export {n}, {when}, remote IP : {ip}",
+    ),
+    (
+        "Custom Report Definition Created",
+        "reporting_logs",
+        "Created report Weekly figures {n} <{last, first}>, {when}, IP: {ip}",
+    ),
+    (
+        "Remediation Incident Adjustment",
+        "account_logs",
+        "Incident TR-CSIM1-{n}-M created: hash in 3 messages, {when}, IP: {ip}",
+    ),
+    (
+        "Completed Directory Sync",
+        "account_logs",
+        "Completed sync of connection {n}: 12 added, 0 changed, 1 removed",
+    ),
+    (
+        "Message Action",
+        "case_review_logs",
+        "Viewed message {n} in case Harbour v. Quince, {when}, IP: {ip}",
+    ),
+    (
+        "Case Action",
+        "case_review_logs",
+        "Opened case Harbour v. Quince, {when}, IP: {ip}",
+    ),
+    (
+        "Review Set Action",
+        "case_review_logs",
+        "Opened review set {n}, {when}, IP: {ip}",
+    ),
+    (
+        "Search Action",
+        "case_review_logs",
+        "Searched for \"pallets AND (price OR cost)\" in case {n}, {when}, IP: {ip}",
+    ),
+    (
+        "Page Data Exports",
+        "account_logs",
+        "Exported page Message Tracking, {when}, IP: {ip}, Application: Administration Console",
+    ),
+    (
+        "Archive Mailbox Export Download",
+        "archive_service_logs",
+        "Downloaded export {n}.zip of {user}, {when}, IP: {ip}",
+    ),
+    (
+        "Threat Intel Feed Download",
+        "reporting_logs",
+        "Downloaded feed malware_customer as stix, {when}, IP: {ip}",
+    ),
+    (
+        "Archive Mailbox Restore",
+        "archive_service_logs",
+        "Restored mailbox of {user} from {n}, {when}, IP: {ip}",
+    ),
+    (
+        "Lighthouse Lamp Adjusted",
+        "lighthouse_logs",
+        "Nobody documented this type \u{2013} {n}, {when}, IP: {ip}",
+    ),
+];

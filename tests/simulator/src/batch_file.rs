@@ -1,0 +1,215 @@
+//! Batch files: gzip NDJSON, generated once and kept.
+
+use std::io::Write as _;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use crate::huge;
+use crate::identity::Identity;
+use crate::random::Random;
+use crate::records::{Form, Maker};
+
+/// Consecutive records of a feed, spread evenly over some time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span {
+    /// The number of the first record.
+    pub(crate) first: u64,
+    /// How many there are.
+    pub(crate) records: u32,
+    /// The time of the first.
+    pub(crate) from_ms: i64,
+    /// The time after the last.
+    pub(crate) to_ms: i64,
+}
+
+impl Span {
+    fn at_ms(&self, number: u64) -> i64 {
+        let index = i64::try_from(number.saturating_sub(self.first)).unwrap_or(0);
+        let records = i64::from(self.records).max(1);
+        self.from_ms + (self.to_ms - self.from_ms) * index / records
+    }
+
+    /// The number after the last.
+    pub(crate) fn end(&self) -> u64 {
+        self.first + u64::from(self.records)
+    }
+}
+
+/// What a file consists of.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    /// The position of the file in its feed.
+    pub(crate) index: u64,
+    /// Its records.
+    pub(crate) span: Span,
+    /// The records of the file before, some of which come again here, and how many.
+    pub(crate) repeats: Option<(Span, u32)>,
+    /// How many malformed lines come with a thousand records.
+    pub(crate) malformed_per_mille: u32,
+    /// Instead of the span: about so many MiB.
+    pub(crate) huge_mib: Option<u32>,
+}
+
+/// One object of the storage origin.
+#[derive(Debug)]
+pub(crate) struct BatchFile {
+    /// The path of its URL.
+    pub(crate) path: String,
+    /// What it consists of.
+    pub(crate) plan: Plan,
+    /// Who makes its records.
+    pub(crate) maker: Maker,
+    content: OnceLock<Content>,
+    served: AtomicU64,
+}
+
+/// The bytes of a file, and what is in them.
+#[derive(Debug)]
+pub(crate) struct Content {
+    /// The compressed bytes.
+    pub(crate) gzip: Bytes,
+    /// The identity of each record.
+    pub(crate) identities: Vec<Identity>,
+    /// How many lines are no records.
+    pub(crate) malformed: u64,
+}
+
+impl BatchFile {
+    /// A file that is generated when its content is first asked for.
+    pub(crate) fn new(path: String, plan: Plan, maker: Maker) -> Self {
+        Self {
+            path,
+            plan,
+            maker,
+            content: OnceLock::new(),
+            served: AtomicU64::new(0),
+        }
+    }
+
+    /// The content. The first call takes as long as it takes to generate it.
+    pub(crate) fn content(&self) -> &Content {
+        self.content.get_or_init(|| match self.plan.huge_mib {
+            Some(mib) => huge::generate(&self.maker, self.plan.span, mib),
+            None => generate(&self.maker, &self.plan),
+        })
+    }
+
+    /// Notes that the file went out whole.
+    pub(crate) fn note_served(&self) {
+        self.served.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// How often the file went out whole.
+    pub(crate) fn served(&self) -> u64 {
+        self.served.load(Ordering::SeqCst)
+    }
+}
+
+/// Compresses a whole body.
+pub(crate) fn gzip(plain: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), LEVEL);
+    // Writing to a Vec cannot fail.
+    let _ = encoder.write_all(plain);
+    encoder.finish().unwrap_or_default()
+}
+
+fn generate(maker: &Maker, plan: &Plan) -> Content {
+    let stream = maker.event_type.stream();
+    let mut random = Random::new(
+        maker.seed,
+        &[0x6669_6c65, maker.event_type.index(), plan.index],
+    );
+    let mut plain = Vec::new();
+    let mut identities = Vec::new();
+    let mut malformed = 0;
+    let end: &[u8] = if maker.traps && plan.index % 5 == 3 {
+        b"\r\n"
+    } else {
+        b"\n"
+    };
+    let blank_at = (maker.traps && plan.index % 7 == 4).then_some(plan.span.first + 2);
+    for (number, again) in order(plan, maker.traps) {
+        let span = match (again, plan.repeats) {
+            (true, Some((before, _))) => before,
+            _ => plan.span,
+        };
+        if random.chance(plan.malformed_per_mille) {
+            plain.extend_from_slice(random.pick(MALFORMED));
+            plain.extend_from_slice(end);
+            malformed += 1;
+        }
+        if blank_at == Some(number) {
+            plain.extend_from_slice(end);
+        }
+        let mut record = maker.record(number, span.at_ms(number));
+        if record.value("_offset").is_some() {
+            let shift = if again { 10_000_000 } else { 4_000_000 };
+            record.put("_offset", shift + number / PARTITIONS);
+            record.put("_partition", number % PARTITIONS);
+        }
+        let form = if maker.traps {
+            form(&mut random, again)
+        } else {
+            Form::default()
+        };
+        identities.push(record.write(&mut plain, form, stream));
+        plain.extend_from_slice(end);
+    }
+    if maker.traps && plan.index % 4 == 2 {
+        plain.truncate(plain.len().saturating_sub(end.len()));
+    }
+    Content {
+        gzip: gzip(&plain).into(),
+        identities,
+        malformed,
+    }
+}
+
+/// The numbers of the records in the order of writing, and whether they come again: first what
+/// is repeated, then runs of one partition after another.
+fn order(plan: &Plan, traps: bool) -> Vec<(u64, bool)> {
+    let mut order = Vec::new();
+    if let Some((before, count)) = plan.repeats {
+        let first = before
+            .end()
+            .saturating_sub(u64::from(count))
+            .max(before.first);
+        order.extend((first..before.end()).map(|number| (number, true)));
+    }
+    let mut numbers: Vec<u64> = (plan.span.first..plan.span.end()).collect();
+    if traps {
+        for run in numbers.chunks_mut(RUN_RECORDS) {
+            run.sort_by_key(|number| number % PARTITIONS);
+        }
+    }
+    order.extend(numbers.into_iter().map(|number| (number, false)));
+    order
+}
+
+fn form(random: &mut Random, again: bool) -> Form {
+    Form {
+        reversed: random.chance(100) != again,
+        spaced: random.chance(40),
+        ascii: random.chance(100),
+    }
+}
+
+/// How many partitions the upstream's own log has.
+const PARTITIONS: u64 = 3;
+/// How many records of all partitions follow each other before the first partition comes again.
+const RUN_RECORDS: usize = 48;
+/// What the real storage uses is not known; 6 is everybody's default.
+pub(crate) const LEVEL: Compression = Compression::new(6);
+
+/// Lines that no reader can take for a record.
+pub(crate) const MALFORMED: &[&[u8]] = &[
+    b"{\"type\":\"receipt\",\"timestamp\":1795338331000,\"subject\":\"cut of",
+    b"want_more",
+    b"{ \"type\" : \"MTA\", \"data\" : ",
+    b"{\"type\":\"process\",\"subject\":\"\xc3\x28 \xff\",\"timestamp\":1795338331000}",
+    b"{\"a\":1,}",
+];

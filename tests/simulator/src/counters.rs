@@ -1,0 +1,75 @@
+//! What was asked of the simulator.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::fault::Endpoint;
+use crate::world::lock;
+
+/// The requests so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Requests {
+    /// How many came to each endpoint.
+    pub by_endpoint: BTreeMap<Endpoint, u64>,
+    /// How many were answered with each status.
+    pub by_status: BTreeMap<u16, u64>,
+    /// How many came to the storage origin with an `Authorization` header. Must stay 0.
+    pub bearer_violations: u64,
+    /// How many connections were open at once, at most.
+    pub connections_peak: u64,
+    /// Every request in order: endpoint, stream and status; 0 where no answer was sent.
+    pub log: Vec<(Endpoint, String, u16)>,
+}
+
+impl Requests {
+    /// How many came to an endpoint.
+    #[must_use]
+    pub fn to(&self, endpoint: Endpoint) -> u64 {
+        self.by_endpoint.get(&endpoint).copied().unwrap_or(0)
+    }
+
+    /// How many were answered with a status.
+    #[must_use]
+    pub fn answered(&self, status: u16) -> u64 {
+        self.by_status.get(&status).copied().unwrap_or(0)
+    }
+}
+
+/// The counters as they run.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    requests: Mutex<Requests>,
+    open: AtomicU64,
+    peak: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn note(&self, endpoint: Endpoint, stream: &str, status: u16) {
+        let mut requests = lock(&self.requests);
+        *requests.by_endpoint.entry(endpoint).or_default() += 1;
+        if status > 0 {
+            *requests.by_status.entry(status).or_default() += 1;
+        }
+        requests.log.push((endpoint, stream.to_owned(), status));
+    }
+
+    pub(crate) fn note_bearer_violation(&self) {
+        lock(&self.requests).bearer_violations += 1;
+    }
+
+    pub(crate) fn open(&self) {
+        let open = self.open.fetch_add(1, Ordering::SeqCst) + 1;
+        self.peak.fetch_max(open, Ordering::SeqCst);
+    }
+
+    pub(crate) fn close(&self) {
+        self.open.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    pub(crate) fn snapshot(&self) -> Requests {
+        let mut requests = lock(&self.requests).clone();
+        requests.connections_peak = self.peak.load(Ordering::SeqCst);
+        requests
+    }
+}

@@ -1,0 +1,183 @@
+//! The door of the API: access tokens, and quotas.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::json;
+
+use crate::answer::Answer;
+use crate::config::Config;
+use crate::fault::{FailShape, fail_body};
+use crate::random::Random;
+use crate::request::{Request, find, parse_form};
+
+/// Who may come in.
+#[derive(Debug)]
+pub(crate) struct Door {
+    pub(crate) client_id: String,
+    pub(crate) client_secret: String,
+    shape: FailShape,
+    life_s: u64,
+    random: Random,
+    /// The end of each token that was ever given out.
+    tokens: BTreeMap<String, i64>,
+}
+
+impl Door {
+    pub(crate) fn new(config: &Config) -> Self {
+        let mut random = Random::new(config.seed, &[0x646f_6f72]);
+        let or_random = |given: &str, made: String| {
+            if given.is_empty() {
+                made
+            } else {
+                given.to_owned()
+            }
+        };
+        Self {
+            client_id: or_random(&config.client_id, random.token(24)),
+            client_secret: or_random(&config.client_secret, random.token(48)),
+            shape: config.fail_shape,
+            life_s: config.token_life_s,
+            random,
+            tokens: BTreeMap::new(),
+        }
+    }
+
+    /// Answers a request for an access token.
+    pub(crate) fn grant(&mut self, request: &Request, now_ms: i64) -> Answer {
+        let form = parse_form(&String::from_utf8_lossy(&request.body));
+        let (id, secret) = basic(request.authorization.as_deref()).unwrap_or_else(|| {
+            let value = |name| find(&form, name).unwrap_or_default().to_owned();
+            (value("client_id"), value("client_secret"))
+        });
+        if find(&form, "grant_type") != Some("client_credentials") {
+            let body = fail_body(
+                400,
+                self.shape,
+                "unsupported_grant_type",
+                "Grant type is not valid",
+            );
+            return Answer::json(400, &body);
+        }
+        if id != self.client_id || secret != self.client_secret {
+            let code = match self.shape {
+                FailShape::Flat => "InvalidClientIdentifier",
+                FailShape::Nested => "invalid_client_identifier",
+            };
+            let body = fail_body(401, self.shape, code, "Client credentials are invalid");
+            return Answer::json(401, &body);
+        }
+        let token = self.random.token(64);
+        let life_ms = i64::try_from(self.life_s.saturating_mul(1000)).unwrap_or(i64::MAX);
+        self.tokens
+            .insert(token.clone(), now_ms.saturating_add(life_ms));
+        Answer::json(
+            200,
+            &json!({"access_token": token, "token_type": "Bearer", "expires_in": self.life_s,
+                "scope": ""}),
+        )
+    }
+
+    /// Refuses a request without a good access token.
+    pub(crate) fn refuse(&self, request: &Request, now_ms: i64) -> Option<Answer> {
+        let token = request
+            .authorization
+            .as_deref()
+            .and_then(|value| value.strip_prefix("Bearer "));
+        let (code, message) = match token.map(|token| self.tokens.get(token)) {
+            Some(Some(end_ms)) if *end_ms > now_ms => return None,
+            Some(Some(_)) => ("token_expired", "Access token has expired"),
+            Some(None) => (
+                "token_verification_failed",
+                "Access token could not be verified",
+            ),
+            None => ("unauthorized", "Access token is missing"),
+        };
+        Some(Answer::json(
+            401,
+            &fail_body(401, self.shape, code, message),
+        ))
+    }
+
+    /// Ends the life of every token given out so far.
+    pub(crate) fn expire_all(&mut self) {
+        for end_ms in self.tokens.values_mut() {
+            *end_ms = i64::MIN;
+        }
+    }
+}
+
+/// Id and secret of HTTP Basic authentication.
+fn basic(authorization: Option<&str>) -> Option<(String, String)> {
+    let text = STANDARD
+        .decode(authorization?.strip_prefix("Basic ")?)
+        .ok()?;
+    let text = String::from_utf8(text).ok()?;
+    let (id, secret) = text.split_once(':')?;
+    Some((id.to_owned(), secret.to_owned()))
+}
+
+/// So many calls in a window that begins with the first of them.
+#[derive(Debug)]
+pub(crate) struct Quota {
+    limit: u32,
+    window_ms: i64,
+    begins_ms: i64,
+    used: u32,
+    refused: u32,
+}
+
+impl Quota {
+    pub(crate) fn new(limit: u32, window_ms: u64) -> Self {
+        let window_ms = i64::try_from(window_ms).unwrap_or(i64::MAX);
+        Self {
+            limit,
+            window_ms,
+            begins_ms: i64::MIN,
+            used: 0,
+            refused: 0,
+        }
+    }
+
+    /// Counts a call: the headers of its answer, and the answer itself if it is one too many.
+    pub(crate) fn call(&mut self, now_ms: i64) -> (Vec<(&'static str, String)>, Option<Answer>) {
+        if now_ms.saturating_sub(self.begins_ms) >= self.window_ms {
+            self.begins_ms = now_ms;
+            self.used = 0;
+        }
+        let refused = self.used >= self.limit;
+        self.used = self.used.saturating_add(1).min(self.limit);
+        let reset_ms = self
+            .begins_ms
+            .saturating_add(self.window_ms)
+            .saturating_sub(now_ms)
+            .max(0);
+        let headers = vec![
+            ("x-ratelimit-limit", self.limit.to_string()),
+            (
+                "x-ratelimit-remaining",
+                (self.limit - self.used).to_string(),
+            ),
+            ("x-ratelimit-reset", reset_ms.to_string()),
+        ];
+        (headers, refused.then(|| self.refusal(reset_ms)))
+    }
+
+    /// Says no in one of several ways, in turn.
+    fn refusal(&mut self, reset_ms: i64) -> Answer {
+        self.refused = self.refused.wrapping_add(1);
+        let text = json!({"detail": format!("Over throttling limit ({} per window)", self.limit)});
+        let fail = fail_body(
+            429,
+            FailShape::Flat,
+            "too_many_requests",
+            "Rate limit is exceeded",
+        );
+        let answer = Answer::json(429, if self.refused % 2 == 0 { &fail } else { &text });
+        if self.refused % 3 == 0 {
+            return answer;
+        }
+        answer.with("retry-after", (reset_ms / 1000 + 1).to_string())
+    }
+}

@@ -1,0 +1,426 @@
+//! Faults: what goes wrong, when, and the one place for each point at which it does.
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use crate::answer::{Answer, Ending};
+use crate::batch_file::gzip;
+use crate::event_type::EventType;
+use crate::random::Random;
+use crate::siem::Page;
+
+/// One thing that goes wrong on certain requests.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    /// On which requests.
+    pub at: Matcher,
+    /// What goes wrong.
+    pub effect: Effect,
+}
+
+/// Which requests a fault applies to.
+#[derive(Clone, Debug)]
+pub struct Matcher {
+    /// Requests to this endpoint.
+    pub endpoint: Endpoint,
+    /// Only those about this stream, as in `siem.receipt`; all when not given.
+    pub stream: Option<String>,
+    /// Which ones of these.
+    pub when: When,
+}
+
+/// What can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Endpoint {
+    /// The list of batch files.
+    Batch,
+    /// A batch file.
+    File,
+    /// Anything that does not exist.
+    Other,
+    /// A POST endpoint that answers by window, as that of the audit events.
+    Post,
+    /// An access token.
+    Token,
+}
+
+/// Which of the matching requests a fault applies to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// Every one.
+    Always,
+    /// That many, from the first on.
+    First(u64),
+    /// One of them; 1 is the first after the fault was scripted.
+    Nth(u64),
+    /// So many of a thousand, chosen by the seed.
+    PerMille(u32),
+}
+
+/// The two forms of `fail` in an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailShape {
+    /// `fail[].code`.
+    Flat,
+    /// `fail[].errors[].code`, below a `meta`.
+    Nested,
+}
+
+/// What goes wrong.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Another answer, whatever the request is.
+    Answer {
+        /// The status.
+        status: u16,
+        /// Headers beside those that every answer has.
+        headers: Vec<(&'static str, String)>,
+        /// The body.
+        body: String,
+    },
+    /// The connection ends without an answer.
+    CloseBeforeHeaders,
+    /// The connection ends after half of the body.
+    CloseMidBody,
+    /// The file is no bytes at all.
+    EmptyFile,
+    /// The page is empty, but not the last one.
+    EmptyPage,
+    /// The links of the page, or this link to a file, are past their time.
+    ExpiredLinks,
+    /// The page lists every file twice.
+    FilesListedTwice,
+    /// The file has one more line, which is not UTF-8.
+    InvalidUtf8Line,
+    /// The file has one more line, which is not JSON.
+    MalformedLine,
+    /// The page has no page token.
+    NoPageToken,
+    /// The file is text where gzip is due.
+    NotGzip,
+    /// The page token of the page leads to the same page again.
+    PageRepeated,
+    /// The page token of the request is refused.
+    PageTokenRefused,
+    /// Nothing happens for a time; then comes the answer.
+    Stall {
+        /// For how long.
+        ms: u64,
+    },
+    /// Nothing happens for a time after half of the body; then comes the rest.
+    StallMidBody {
+        /// For how long.
+        ms: u64,
+    },
+    /// Bytes follow the end of the gzip stream.
+    TrailingGarbage,
+    /// The gzip stream ends early, and the answer with it.
+    TruncatedGzip,
+    /// The file is two gzip members, one after another.
+    TwoMembers,
+    /// The file has one more record, which has no timestamp.
+    UntimedLine,
+}
+
+impl Effect {
+    /// A status with an HTML body, as a gateway in front of the API answers.
+    #[must_use]
+    pub fn html(status: u16) -> Self {
+        Self::Answer {
+            status,
+            headers: vec![("content-type", "text/html".to_owned())],
+            body: format!("<html><head><title>{status}</title></head><body>{status}</body></html>"),
+        }
+    }
+
+    /// An error in one of the two forms, with any status; 200 is a real one.
+    #[must_use]
+    pub fn fail(status: u16, shape: FailShape, code: &str, message: &str) -> Self {
+        Self::Answer {
+            status,
+            headers: vec![("content-type", "application/json".to_owned())],
+            body: fail_body(status, shape, code, message).to_string(),
+        }
+    }
+
+    /// The access token has expired.
+    #[must_use]
+    pub fn token_expired() -> Self {
+        Self::fail(
+            401,
+            FailShape::Flat,
+            "token_expired",
+            "Access token has expired",
+        )
+    }
+
+    /// A product or a permission is missing.
+    #[must_use]
+    pub fn app_forbidden() -> Self {
+        Self::fail(403, FailShape::Flat, "app_forbidden", FORBIDDEN)
+    }
+
+    /// Too many requests; come back after so many seconds, if it says.
+    #[must_use]
+    pub fn throttled(retry_after_s: Option<u32>) -> Self {
+        let mut headers = vec![("content-type", "application/json".to_owned())];
+        headers.extend(retry_after_s.map(|seconds| ("retry-after", seconds.to_string())));
+        let body = json!({"detail": "Over throttling limit (50/15 min)"}).to_string();
+        Self::Answer {
+            status: 429,
+            headers,
+            body,
+        }
+    }
+
+    /// The file is not there.
+    #[must_use]
+    pub fn file_gone() -> Self {
+        Self::Answer {
+            status: 404,
+            headers: vec![("content-type", "application/xml".to_owned())],
+            body:
+                "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>NoSuchKey</Code></Error>"
+                    .to_owned(),
+        }
+    }
+}
+
+impl Effect {
+    /// Whether a file does not go out whole with it.
+    pub(crate) fn spoils_file(&self) -> bool {
+        matches!(self, Self::EmptyFile | Self::NotGzip | Self::TruncatedGzip)
+    }
+}
+
+/// The scripted faults, and how many requests each one has seen.
+#[derive(Debug)]
+pub(crate) struct Faults {
+    armed: Vec<(Fault, u64)>,
+    random: Random,
+}
+
+impl Faults {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            armed: Vec::new(),
+            random: Random::new(seed, &[0x6661_756c_74]),
+        }
+    }
+
+    pub(crate) fn script(&mut self, fault: Fault) {
+        self.armed.push((fault, 0));
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.armed.clear();
+    }
+
+    /// What goes wrong with a request: the effect of the first fault that applies.
+    pub(crate) fn strike(&mut self, endpoint: Endpoint, stream: &str) -> Option<Effect> {
+        let mut effect = None;
+        for (fault, seen) in &mut self.armed {
+            let Matcher {
+                endpoint: at,
+                stream: only,
+                when,
+            } = &fault.at;
+            if *at != endpoint || only.as_deref().is_some_and(|only| only != stream) {
+                continue;
+            }
+            *seen += 1;
+            let strikes = match *when {
+                When::Always => true,
+                When::First(count) => *seen <= count,
+                When::Nth(nth) => *seen == nth,
+                When::PerMille(per_mille) => self.random.chance(per_mille),
+            };
+            if strikes && effect.is_none() {
+                effect = Some(fault.effect.clone());
+            }
+        }
+        effect
+    }
+}
+
+/// What happens instead of the answer, or before it.
+#[derive(Debug)]
+pub(crate) enum Before {
+    /// This is the answer.
+    Answer(Answer),
+    /// There is none.
+    Close,
+    /// The true answer.
+    Proceed,
+    /// The true answer, later.
+    Wait(u64),
+}
+
+/// Applies an effect before the request is looked at.
+pub(crate) fn before(effect: &Effect, endpoint: Endpoint, has_page_token: bool) -> Before {
+    match effect {
+        Effect::Answer {
+            status,
+            headers,
+            body,
+        } => {
+            let mut answer = Answer::new(*status, body.clone());
+            answer.headers.clone_from(headers);
+            Before::Answer(answer)
+        }
+        Effect::CloseBeforeHeaders => Before::Close,
+        Effect::ExpiredLinks if endpoint == Endpoint::File => {
+            Before::Answer(crate::storage::denied("Request has expired"))
+        }
+        Effect::PageTokenRefused if has_page_token => Before::Answer(page_token_refused()),
+        Effect::Stall { ms } => Before::Wait(*ms),
+        Effect::CloseMidBody
+        | Effect::EmptyFile
+        | Effect::EmptyPage
+        | Effect::ExpiredLinks
+        | Effect::FilesListedTwice
+        | Effect::InvalidUtf8Line
+        | Effect::MalformedLine
+        | Effect::NoPageToken
+        | Effect::NotGzip
+        | Effect::PageRepeated
+        | Effect::PageTokenRefused
+        | Effect::StallMidBody { .. }
+        | Effect::TrailingGarbage
+        | Effect::TruncatedGzip
+        | Effect::TwoMembers
+        | Effect::UntimedLine => Before::Proceed,
+    }
+}
+
+/// Applies an effect to a page of files.
+pub(crate) fn on_page(effect: &Effect, page: &mut Page) {
+    if let Effect::EmptyPage = effect {
+        page.files.clear();
+        page.next = Some(page.this);
+        page.caught_up = false;
+    } else if let Effect::ExpiredLinks = effect {
+        page.link_life_ms = -1000;
+    } else if let Effect::FilesListedTwice = effect {
+        page.files = page
+            .files
+            .iter()
+            .flat_map(|file| [file.clone(), file.clone()])
+            .collect();
+    } else if let Effect::NoPageToken = effect {
+        page.next = None;
+    } else if let Effect::PageRepeated = effect {
+        page.next = Some(page.this);
+        page.caught_up = false;
+    }
+}
+
+/// What a line put into a file adds to the ledger.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Added {
+    /// Nothing.
+    Nothing,
+    /// A line that is no record.
+    Malformed,
+    /// A record without a timestamp.
+    Untimed(String),
+}
+
+/// Applies an effect to the bytes of a file.
+pub(crate) fn on_file(effect: &Effect, event_type: EventType, file: &Bytes) -> (Bytes, Added) {
+    let half = file.len() / 2;
+    if let Effect::EmptyFile = effect {
+        (Bytes::new(), Added::Nothing)
+    } else if let Effect::NotGzip = effect {
+        (
+            Bytes::from_static(b"{\"message\":\"Service Unavailable\"}\n"),
+            Added::Nothing,
+        )
+    } else if let Effect::TrailingGarbage = effect {
+        (
+            [file.as_ref(), b"\0\0garbage"].concat().into(),
+            Added::Nothing,
+        )
+    } else if let Effect::TruncatedGzip = effect {
+        (file.slice(..half), Added::Nothing)
+    } else if let Effect::TwoMembers = effect {
+        (two_members(file).into(), Added::Nothing)
+    } else if let Effect::MalformedLine = effect {
+        (
+            with_line(file, b"{\"type\":\"receipt\",\"subject\":\"cut of").into(),
+            Added::Malformed,
+        )
+    } else if let Effect::InvalidUtf8Line = effect {
+        let line = b"{\"type\":\"receipt\",\"subject\":\"\xc3\x28\",\"timestamp\":1795338331000}";
+        (with_line(file, line).into(), Added::Malformed)
+    } else if let Effect::UntimedLine = effect {
+        let record = json!({"type": event_type.name(), "subtype": null, "accountId": "C0A0",
+            "processingId": "no-timestamp", "aggregateId": "no-timestamp"});
+        let identity = crate::identity::identity(event_type.stream(), &record).unwrap_or_default();
+        (
+            with_line(file, record.to_string().as_bytes()).into(),
+            Added::Untimed(identity),
+        )
+    } else {
+        (file.clone(), Added::Nothing)
+    }
+}
+
+/// Applies an effect to how the answer is sent.
+pub(crate) fn on_answer(effect: &Effect, answer: &mut Answer) {
+    if let Effect::CloseMidBody = effect {
+        answer.ending = Ending::CloseAfterHalf;
+    } else if let Effect::StallMidBody { ms } = effect {
+        answer.ending = Ending::StallAfterHalf(*ms);
+    }
+}
+
+/// The error answer for a page token that is not one.
+pub(crate) fn page_token_refused() -> Answer {
+    let body = fail_body(
+        400,
+        FailShape::Flat,
+        "invalid_page_token",
+        "Page token is not valid",
+    );
+    Answer::json(400, &body)
+}
+
+/// An error in one of the two forms.
+pub(crate) fn fail_body(status: u16, shape: FailShape, code: &str, message: &str) -> Value {
+    match shape {
+        FailShape::Flat => json!({"fail": [{"code": code, "message": message}]}),
+        FailShape::Nested => json!({
+            "meta": {"status": status}, "data": [],
+            "fail": [{"errors": [{"code": code, "message": message, "retryable": false}]}],
+        }),
+    }
+}
+
+fn inflate(file: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::new();
+    // The bytes are our own.
+    let _ = std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(file), &mut plain);
+    plain
+}
+
+/// The file with one more line after the first.
+fn with_line(file: &[u8], line: &[u8]) -> Vec<u8> {
+    let plain = inflate(file);
+    let at = plain
+        .iter()
+        .position(|byte| *byte == b'\n')
+        .map_or(0, |at| at + 1);
+    let (head, tail) = plain.split_at_checked(at).unwrap_or_default();
+    gzip(&[head, line, b"\n", tail].concat())
+}
+
+fn two_members(file: &[u8]) -> Vec<u8> {
+    let plain = inflate(file);
+    // In the middle of a line: members know nothing of lines.
+    let (head, tail) = plain.split_at_checked(plain.len() / 2).unwrap_or_default();
+    [gzip(head), gzip(tail)].concat()
+}
+
+/// What the API says when a product or a permission is missing.
+pub(crate) const FORBIDDEN: &str = "Forbidden to perform the requested operation";

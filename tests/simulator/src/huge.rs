@@ -1,0 +1,78 @@
+//! A file that inflates to any size, made from a few records again and again.
+
+use std::io::Write as _;
+
+use flate2::write::GzEncoder;
+
+use crate::batch_file::{Content, LEVEL, Span};
+use crate::identity::of_canonical;
+use crate::records::{Form, Maker};
+
+/// A line and its canonical form, both cut where the number of the record goes.
+struct Template {
+    line: (Vec<u8>, Vec<u8>),
+    canonical: (Vec<u8>, Vec<u8>),
+}
+
+/// Generates records, each with another `processingId`, until there are so many MiB of them.
+pub(crate) fn generate(maker: &Maker, span: Span, mib: u32) -> Content {
+    let stream = maker.event_type.stream();
+    let templates: Vec<Template> = (0..TEMPLATES)
+        .filter_map(|index| template(maker, span, index))
+        .collect();
+    let goal = u64::from(mib) << 20;
+    let mut encoder = GzEncoder::new(Vec::new(), LEVEL);
+    let mut identities = Vec::new();
+    let mut plain = Vec::new();
+    let mut canonical = Vec::new();
+    let mut written: u64 = 0;
+    let mut number: u64 = 0;
+    while written < goal && !templates.is_empty() {
+        plain.clear();
+        for template in &templates {
+            let digits = format!("{number:0width$}", width = MARK.len());
+            plain.extend_from_slice(&template.line.0);
+            plain.extend_from_slice(digits.as_bytes());
+            plain.extend_from_slice(&template.line.1);
+            canonical.clear();
+            canonical.extend_from_slice(&template.canonical.0);
+            canonical.extend_from_slice(digits.as_bytes());
+            canonical.extend_from_slice(&template.canonical.1);
+            identities.push(of_canonical(stream, &canonical));
+            number += 1;
+        }
+        written += u64::try_from(plain.len()).unwrap_or(0);
+        // Writing to a Vec cannot fail.
+        let _ = encoder.write_all(&plain);
+    }
+    Content {
+        gzip: encoder.finish().unwrap_or_default().into(),
+        identities,
+        malformed: 0,
+    }
+}
+
+fn template(maker: &Maker, span: Span, index: u64) -> Option<Template> {
+    let mut record = maker.record(span.first + index, span.from_ms);
+    record.put("processingId", MARK);
+    let mut line = Vec::new();
+    record.write(&mut line, Form::default(), "");
+    line.push(b'\n');
+    Some(Template {
+        line: cut(&line)?,
+        canonical: cut(&record.canonical())?,
+    })
+}
+
+fn cut(text: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+    let at = text
+        .windows(MARK.len())
+        .position(|window| window == MARK.as_bytes())?;
+    let (head, rest) = text.split_at_checked(at)?;
+    let (_, tail) = rest.split_at_checked(MARK.len())?;
+    Some((head.to_vec(), tail.to_vec()))
+}
+
+/// More than deflate can look back over, so that the file does not compress better than mail does.
+const TEMPLATES: u64 = 96;
+const MARK: &str = "@@@@@@@@@@@@@@@@@@@@";

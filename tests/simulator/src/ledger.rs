@@ -1,0 +1,122 @@
+//! What exists upstream and what has gone out, by identity: the other side of every test of
+//! delivery.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::identity::{Identity, hex};
+
+/// What exists and what was served, per stream, at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    streams: BTreeMap<String, Account>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Account {
+    expected: BTreeSet<String>,
+    served: BTreeMap<String, u64>,
+    malformed: u64,
+    untimed: BTreeSet<String>,
+}
+
+impl Ledger {
+    /// The streams that have records.
+    pub fn streams(&self) -> impl Iterator<Item = &str> {
+        self.streams.keys().map(String::as_str)
+    }
+
+    /// The identities of the records that exist in a stream.
+    #[must_use]
+    pub fn expected(&self, stream: &str) -> &BTreeSet<String> {
+        self.streams
+            .get(stream)
+            .map_or(&NOTHING, |account| &account.expected)
+    }
+
+    /// How many records exist in all streams.
+    #[must_use]
+    pub fn total(&self) -> usize {
+        self.streams
+            .values()
+            .map(|account| account.expected.len())
+            .sum()
+    }
+
+    /// The identities of the records that went out whole, and how many times.
+    pub fn served(&self, stream: &str) -> impl Iterator<Item = (&str, u64)> {
+        let served = self
+            .streams
+            .get(stream)
+            .into_iter()
+            .flat_map(|account| &account.served);
+        served.map(|(identity, times)| (identity.as_str(), *times))
+    }
+
+    /// The identities that exist and are not among the delivered ones.
+    pub fn missing<I>(&self, stream: &str, delivered: I) -> BTreeSet<String>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        let mut missing = self.expected(stream).clone();
+        for identity in delivered {
+            missing.remove(identity.as_ref());
+        }
+        missing
+    }
+
+    /// The delivered identities that never existed.
+    pub fn invented<I>(&self, stream: &str, delivered: I) -> BTreeSet<String>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        let mut invented: BTreeSet<String> = delivered
+            .into_iter()
+            .map(|identity| identity.as_ref().to_owned())
+            .collect();
+        invented.retain(|identity| {
+            !self.expected(stream).contains(identity) && !self.untimed(stream).contains(identity)
+        });
+        invented
+    }
+
+    /// How many lines of a stream are no records, the ones that faults put in included.
+    #[must_use]
+    pub fn malformed(&self, stream: &str) -> u64 {
+        self.streams
+            .get(stream)
+            .map_or(0, |account| account.malformed)
+    }
+
+    /// The records without a timestamp, that only faults put in. They are not expected.
+    #[must_use]
+    pub fn untimed(&self, stream: &str) -> &BTreeSet<String> {
+        self.streams
+            .get(stream)
+            .map_or(&NOTHING, |account| &account.untimed)
+    }
+
+    pub(crate) fn add(&mut self, stream: &str, identity: &Identity, served: u64) {
+        let account = self.streams.entry(stream.to_owned()).or_default();
+        let identity = hex(identity);
+        if served > 0 {
+            *account.served.entry(identity.clone()).or_default() += served;
+        }
+        account.expected.insert(identity);
+    }
+
+    pub(crate) fn add_malformed(&mut self, stream: &str, lines: u64) {
+        self.streams.entry(stream.to_owned()).or_default().malformed += lines;
+    }
+
+    pub(crate) fn add_untimed(&mut self, stream: &str, identity: String) {
+        self.streams
+            .entry(stream.to_owned())
+            .or_default()
+            .untimed
+            .insert(identity);
+    }
+}
+
+static NOTHING: BTreeSet<String> = BTreeSet::new();

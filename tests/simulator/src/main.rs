@@ -1,0 +1,122 @@
+//! Runs a simulator until its standard input ends, and says on standard output where it is.
+
+use std::io::{self, Read as _, Write as _};
+use std::process::ExitCode;
+
+use mimecast_simulator::{Config, EventType, Generate, Simulator};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let config = match parse(std::env::args().skip(1)) {
+        Ok(config) => config,
+        Err(problem) => return fail(&format!("{problem}\n\n{USAGE}"), 2),
+    };
+    match run(config).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error.to_string(), 1),
+    }
+}
+
+async fn run(config: Config) -> io::Result<()> {
+    let mut terminated = signal(SignalKind::terminate())?;
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    let simulator = Simulator::start(config).await?;
+    let line = serde_json::json!({
+        "api_url": simulator.api_url(),
+        "storage_url": simulator.storage_url(),
+        "client_id": simulator.client_id(),
+        "client_secret": simulator.client_secret(),
+    });
+    let mut stdout = io::stdout();
+    writeln!(stdout, "{line}")?;
+    stdout.flush()?;
+    let input = end_of_input();
+    tokio::select! {
+        _ = input => {}
+        _ = interrupted.recv() => {}
+        _ = terminated.recv() => {}
+    }
+    Ok(())
+}
+
+/// Resolves when standard input ends.
+fn end_of_input() -> oneshot::Receiver<()> {
+    let (ended, end) = oneshot::channel();
+    std::thread::spawn(move || {
+        let mut ignored = [0; 1024];
+        while matches!(io::stdin().read(&mut ignored), Ok(1..)) {}
+        // Nobody waits any more when a signal came first.
+        let _ = ended.send(());
+    });
+    end
+}
+
+fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Config, String> {
+    let mut config = Config {
+        generate: Generate::InBackground,
+        ..Config::default()
+    };
+    while let Some(flag) = arguments.next() {
+        let mut value = || {
+            arguments
+                .next()
+                .ok_or_else(|| format!("{flag} needs a value"))
+        };
+        match flag.as_str() {
+            "--at-start" => config.generate = Generate::AtStart,
+            "--audit-events" => config.audit_events = number(&flag, &value()?)?,
+            "--client-id" => config.client_id = value()?,
+            "--client-secret" => config.client_secret = value()?,
+            "--files-per-page" => config.files_per_page = number(&flag, &value()?)?,
+            "--huge-file-mib" => config.huge_file_mib = Some(number(&flag, &value()?)?),
+            "--malformed-per-mille" => config.malformed_per_mille = number(&flag, &value()?)?,
+            "--no-duplicates" => config.duplicates = false,
+            "--no-traps" => config.traps = false,
+            "--now-ms" => config.now_ms = Some(number(&flag, &value()?)?),
+            "--pages" => config.pages = number(&flag, &value()?)?,
+            "--port" => config.api_port = number(&flag, &value()?)?,
+            "--quota-calls" => config.quota_calls = number(&flag, &value()?)?,
+            "--record-bytes" => config.record_bytes = number(&flag, &value()?)?,
+            "--records-per-file" => config.records_per_file = number(&flag, &value()?)?,
+            "--seed" => config.seed = number(&flag, &value()?)?,
+            "--skew-ms" => config.skew_ms = number(&flag, &value()?)?,
+            "--storage-port" => config.storage_port = number(&flag, &value()?)?,
+            "--types" => config.types = types(&value()?)?,
+            _ => return Err(format!("unknown flag {flag}")),
+        }
+    }
+    Ok(config)
+}
+
+fn number<T: std::str::FromStr>(flag: &str, text: &str) -> Result<T, String> {
+    text.parse()
+        .map_err(|_| format!("{flag} needs a number, not `{text}`"))
+}
+
+fn types(text: &str) -> Result<Vec<EventType>, String> {
+    let names = text.split(',').filter(|name| !name.is_empty());
+    names
+        .map(|name| {
+            EventType::from_name(name).ok_or_else(|| format!("unknown event type `{name}`"))
+        })
+        .collect()
+}
+
+fn fail(problem: &str, code: u8) -> ExitCode {
+    // Without a standard error there is nowhere left to say it.
+    let _ = writeln!(io::stderr(), "mimecast-simulator: {problem}");
+    ExitCode::from(code)
+}
+
+const USAGE: &str = "\
+usage: mimecast-simulator [flags]
+  --port N, --storage-port N     ports on 127.0.0.1 (free ones)
+  --seed N, --now-ms N, --skew-ms N
+  --types A,B                    event types (all ten)
+  --pages N, --files-per-page N, --records-per-file N, --record-bytes N
+  --audit-events N, --malformed-per-mille N, --huge-file-mib N, --quota-calls N
+  --client-id TEXT, --client-secret TEXT
+  --no-traps, --no-duplicates
+  --at-start                     generate every file before the line is printed";

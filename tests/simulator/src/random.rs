@@ -1,0 +1,75 @@
+//! A small generator of pseudo-random numbers: the same seed gives the same tenant everywhere.
+
+/// `SplitMix64`: one word of state, and good enough to look like mail.
+#[derive(Clone, Debug)]
+pub(crate) struct Random {
+    state: u64,
+}
+
+impl Random {
+    /// A generator for one purpose. Different labels give unrelated sequences.
+    pub(crate) fn new(seed: u64, labels: &[u64]) -> Self {
+        let mut random = Self { state: seed };
+        for label in labels {
+            random.state = random.next() ^ label.wrapping_mul(ODD);
+        }
+        random
+    }
+
+    /// The next 64 bits.
+    pub(crate) fn next(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(GAMMA);
+        let mut z = self.state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number from 0 up to, and without, `bound`. 0 when the bound is 0.
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        self.next().checked_rem(bound).unwrap_or(0)
+    }
+
+    /// Whether something that happens `per_mille` times in a thousand happens now.
+    pub(crate) fn chance(&mut self, per_mille: u32) -> bool {
+        self.below(1000) < u64::from(per_mille)
+    }
+
+    /// One of the items; the default when there is none.
+    pub(crate) fn pick<T: Copy + Default>(&mut self, items: &[T]) -> T {
+        let bound = u64::try_from(items.len()).unwrap_or(0);
+        let index = usize::try_from(self.below(bound)).unwrap_or(0);
+        items.get(index).copied().unwrap_or_default()
+    }
+
+    /// A text of that many characters, each out of the alphabet.
+    pub(crate) fn text(&mut self, alphabet: &[u8], chars: usize) -> String {
+        let mut text = String::with_capacity(chars);
+        for _ in 0..chars {
+            text.push(char::from(self.pick(alphabet)));
+        }
+        text
+    }
+
+    /// Lower-case hexadecimal of that many characters.
+    pub(crate) fn hex(&mut self, chars: usize) -> String {
+        self.text(b"0123456789abcdef", chars)
+    }
+
+    /// A text as the identifiers of the upstream have them.
+    pub(crate) fn token(&mut self, chars: usize) -> String {
+        self.text(
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-",
+            chars,
+        )
+    }
+
+    /// A random UUID.
+    pub(crate) fn uuid(&mut self) -> String {
+        let (a, b, c, d) = (self.hex(8), self.hex(4), self.hex(3), self.hex(3));
+        format!("{a}-{b}-4{c}-a{d}-{}", self.hex(12))
+    }
+}
+
+const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
+const ODD: u64 = 0xd134_2543_de82_ef95;

@@ -1,0 +1,149 @@
+//! The records of the ten event types, with every odd shape that the API is known for.
+
+mod mail;
+mod message;
+mod record;
+mod spam_detail;
+mod threat;
+mod words;
+
+pub(crate) use message::ip;
+pub(crate) use record::{Form, Record};
+pub(crate) use words::PEOPLE;
+
+use serde_json::Value;
+
+use crate::event_type::EventType;
+use crate::random::Random;
+use message::Message;
+
+/// Makes the records of one event type of one tenant.
+#[derive(Clone, Debug)]
+pub(crate) struct Maker {
+    /// From what everything is derived.
+    pub(crate) seed: u64,
+    /// The event type.
+    pub(crate) event_type: EventType,
+    /// Whether the odd shapes occur.
+    pub(crate) traps: bool,
+    /// The average length of receipt and process records.
+    pub(crate) record_bytes: u32,
+    /// The name of the account, as in `C0A0`.
+    pub(crate) account_id: String,
+}
+
+/// One record under construction.
+struct Draft<'a> {
+    maker: &'a Maker,
+    random: Random,
+    message: Message,
+    record: Record,
+}
+
+impl Maker {
+    /// The record of that number, about the message of the same number.
+    pub(crate) fn record(&self, number: u64, at_ms: i64) -> Record {
+        let labels = [0x7265_63, self.event_type.index(), number];
+        let mut draft = Draft {
+            maker: self,
+            random: Random::new(self.seed, &labels),
+            message: Message::new(self.seed, number, at_ms, self.traps),
+            record: Record::default(),
+        };
+        draft.common();
+        match self.event_type {
+            EventType::AttachmentProtect => threat::attachment_protect(&mut draft),
+            EventType::Av => threat::av(&mut draft),
+            EventType::Delivery => mail::delivery(&mut draft),
+            EventType::ImpersonationProtect => threat::impersonation_protect(&mut draft),
+            EventType::InternalEmailProtect => threat::internal_email_protect(&mut draft),
+            EventType::Journal => mail::journal(&mut draft),
+            EventType::Process => mail::process(&mut draft),
+            EventType::Receipt => mail::receipt(&mut draft),
+            EventType::Spam => threat::spam(&mut draft),
+            EventType::UrlProtect => threat::url_protect(&mut draft),
+        }
+        draft.record
+    }
+}
+
+impl Draft<'_> {
+    /// What every record has.
+    fn common(&mut self) {
+        let at_s = self.message.at_ms.div_euclid(1000);
+        let processing_id = if self.maker.event_type == EventType::UrlProtect {
+            format!("req-{}", self.random.hex(32))
+        } else {
+            format!("{}_{at_s}", self.random.token(43))
+        };
+        self.record.put("processingId", processing_id);
+        self.record
+            .put("aggregateId", self.message.aggregate_id.clone());
+        self.record.put("accountId", self.maker.account_id.clone());
+        let at_ms = self.message.at_ms + self.below(900);
+        self.record.put("timestamp", at_ms);
+        // The documented spelling is rarer in the files than the other one.
+        let key = if self.odd(40) { "eventType" } else { "type" };
+        self.record.put(key, self.maker.event_type.name());
+    }
+
+    /// The `subtype`, in the spelling that goes with the record's `type`.
+    fn subtype(&mut self, value: Option<&str>) {
+        let documented = self.record.value("eventType").is_some();
+        let key = if documented { "subType" } else { "subtype" };
+        self.record.put(key, value.map_or(Value::Null, Value::from));
+    }
+
+    /// Sender, recipient, subject and message id, as most event types have them.
+    fn addresses(&mut self) {
+        self.put("senderEnvelope", self.message.sender.clone());
+        self.put("recipients", self.message.recipient.clone());
+        self.put_or_nothing("subject", self.message.subject.clone());
+        self.put_or_nothing("messageId", self.message.message_id.clone());
+    }
+
+    fn put(&mut self, key: &'static str, value: impl Into<Value>) {
+        self.record.put(key, value);
+    }
+
+    fn put_or_nothing(&mut self, key: &'static str, value: Option<impl Into<Value>>) {
+        self.record
+            .put_or_nothing(key, value, &mut self.random, self.maker.traps);
+    }
+
+    fn nothing(&mut self, key: &'static str) {
+        self.record
+            .put_nothing(key, &mut self.random, self.maker.traps);
+    }
+
+    /// Whether an odd shape occurs here that occurs so often in a thousand times.
+    fn odd(&mut self, per_mille: u32) -> bool {
+        self.maker.traps && self.random.chance(per_mille)
+    }
+
+    fn below(&mut self, bound: u64) -> i64 {
+        i64::try_from(self.random.below(bound)).unwrap_or(0)
+    }
+
+    /// A number as the API writes it: a text.
+    fn number(&mut self, bound: u64) -> String {
+        self.random.below(bound).to_string()
+    }
+
+    /// A truth value as the API writes it: a text.
+    fn boolean(&mut self, per_mille: u32) -> &'static str {
+        if self.random.chance(per_mille) {
+            "true"
+        } else {
+            "false"
+        }
+    }
+
+    /// How many bytes the record should get, more or less.
+    fn goal_bytes(&mut self) -> usize {
+        let goal = u64::from(self.maker.record_bytes);
+        let spread = goal / 2;
+        let jitter = self.random.below(spread + 1);
+        usize::try_from((goal + jitter).saturating_sub(spread / 2)).unwrap_or(0)
+    }
+}

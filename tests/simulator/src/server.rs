@@ -1,0 +1,253 @@
+//! The two origins: from a connection to an answer.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::Response;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::answer::{Answer, Closed, Payload};
+use crate::batch_file::BatchFile;
+use crate::fault::{Before, Effect, Endpoint, FORBIDDEN, before, fail_body, on_answer, on_file};
+use crate::request::Request;
+use crate::world::World;
+use crate::{post, siem, storage};
+
+/// Which of the two origins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// Tokens, lists and logs.
+    Api,
+    /// Batch files.
+    Storage,
+}
+
+/// Serves an origin for ever.
+pub(crate) async fn serve(world: Arc<World>, origin: Origin, listener: TcpListener) -> Infallible {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                tokio::spawn(connection(Arc::clone(&world), origin, stream));
+            }
+            // Out of descriptors, perhaps; the next one may fare better.
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+}
+
+async fn connection(world: Arc<World>, origin: Origin, stream: TcpStream) {
+    // Small answers must not wait for each other; where this fails they do.
+    let _ = stream.set_nodelay(true);
+    world.counters.open();
+    let service = service_fn(|request| respond(&world, origin, request));
+    // A connection that the other side drops is its own affair.
+    let _ = http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    world.counters.close();
+}
+
+async fn respond(
+    world: &Arc<World>,
+    origin: Origin,
+    request: hyper::Request<Incoming>,
+) -> Result<Response<Payload>, Closed> {
+    let request = Request::read(request).await;
+    let (endpoint, stream, file) = target(world, origin, &request);
+    if origin == Origin::Storage && request.authorization.is_some() {
+        world.counters.note_bearer_violation();
+    }
+    let effect = world.faults().strike(endpoint, &stream);
+    let has_page_token = request.parameter("nextPage").is_some()
+        || request
+            .body
+            .windows(11)
+            .any(|window| window == b"\"pageToken\"");
+    let first = effect.as_ref().map_or(Before::Proceed, |effect| {
+        before(effect, endpoint, has_page_token)
+    });
+    let (instead, wait_ms) = match first {
+        Before::Answer(answer) => (Some(answer), 0),
+        Before::Close => {
+            world.counters.note(endpoint, &stream, 0);
+            return Err(Closed);
+        }
+        Before::Proceed => (None, 0),
+        Before::Wait(ms) => (None, ms),
+    };
+    if wait_ms > 0 {
+        tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+    }
+    let mut answer = match origin {
+        Origin::Api => api(world, &request, endpoint, instead, effect.clone()).await,
+        Origin::Storage => match instead {
+            Some(answer) => answer,
+            None => storage_answer(world, &request, file, effect.clone()).await,
+        },
+    };
+    if let Some(effect) = &effect {
+        on_answer(effect, &mut answer);
+    }
+    world.counters.note(endpoint, &stream, answer.status);
+    let date = crate::time::Civil::new(world.clock.now_ms()).http();
+    let id = match origin {
+        Origin::Api => "x-request-id",
+        Origin::Storage => "x-amz-request-id",
+    };
+    Ok(answer
+        .with("date", date)
+        .with(id, world.request_id())
+        .into_response())
+}
+
+/// What a request is about.
+fn target(
+    world: &World,
+    origin: Origin,
+    request: &Request,
+) -> (Endpoint, String, Option<Arc<BatchFile>>) {
+    if origin == Origin::Storage {
+        let file = world.file(&request.path);
+        let stream = file
+            .as_ref()
+            .map_or("", |file| file.maker.event_type.stream());
+        return (Endpoint::File, stream.to_owned(), file);
+    }
+    let endpoint = request.endpoint();
+    let stream = match endpoint {
+        Endpoint::Batch => siem::event_type(request).map_or("", crate::EventType::stream),
+        Endpoint::File | Endpoint::Other | Endpoint::Token => "",
+        Endpoint::Post => post::row(&request.path).map_or("", |row| row.stream),
+    };
+    (endpoint, stream.to_owned(), None)
+}
+
+/// Answers a request to the API origin: token, quota, permission, then what was asked.
+async fn api(
+    world: &Arc<World>,
+    request: &Request,
+    endpoint: Endpoint,
+    instead: Option<Answer>,
+    effect: Option<Effect>,
+) -> Answer {
+    let now_ms = world.clock.now_ms();
+    let quota = match endpoint {
+        Endpoint::Batch => world.batch_quota(),
+        Endpoint::File | Endpoint::Other | Endpoint::Post | Endpoint::Token => {
+            world.general_quota()
+        }
+    };
+    let (headers, throttled) = { quota }.call(now_ms);
+    let refused = instead.or_else(|| match endpoint {
+        Endpoint::Token => None,
+        Endpoint::Batch | Endpoint::File | Endpoint::Other | Endpoint::Post => {
+            world.door().refuse(request, now_ms)
+        }
+    });
+    let mut answer = match refused.or(throttled) {
+        Some(answer) => answer,
+        None => match endpoint {
+            Endpoint::Batch => batch(world, request, effect).await,
+            Endpoint::File | Endpoint::Other => missing(world),
+            Endpoint::Post => windowed(world, request, effect.as_ref()),
+            Endpoint::Token => world.door().grant(request, now_ms),
+        },
+    };
+    answer.headers.extend(headers);
+    answer
+}
+
+async fn batch(world: &Arc<World>, request: &Request, effect: Option<Effect>) -> Answer {
+    let Some(event_type) = siem::event_type(request) else {
+        return siem::bad_parameter("type");
+    };
+    if !world.permits(event_type.stream()) {
+        return forbidden(world);
+    }
+    let now_ms = world.clock.now_ms();
+    let page = match world.feeds().get(&event_type) {
+        Some(feed) => feed.page(&world.config, request, now_ms),
+        None => Err(siem::bad_parameter("type")),
+    };
+    let mut page = match page {
+        Ok(page) => page,
+        Err(answer) => return answer,
+    };
+    let size_asked = request
+        .parameter("pageSize")
+        .and_then(|size| size.parse().ok());
+    page.list_twice(&world.config, size_asked);
+    page.suffer(effect.as_ref());
+    let world = Arc::clone(world);
+    blocking(move || page.answer(&world.bucket, now_ms)).await
+}
+
+fn windowed(world: &World, request: &Request, effect: Option<&Effect>) -> Answer {
+    let Some(row) = post::row(&request.path) else {
+        return missing(world);
+    };
+    if !world.permits(row.stream) {
+        return forbidden(world);
+    }
+    let mut logs = world.logs();
+    logs.entry(row.stream)
+        .or_default()
+        .answer(row, &request.body, world.config.traps, effect)
+}
+
+async fn storage_answer(
+    world: &Arc<World>,
+    request: &Request,
+    file: Option<Arc<BatchFile>>,
+    effect: Option<Effect>,
+) -> Answer {
+    if let Some(answer) = world.bucket.refuse(request, world.clock.now_ms()) {
+        return answer;
+    }
+    let Some(file) = file else {
+        return storage::not_found();
+    };
+    let world = Arc::clone(world);
+    blocking(move || {
+        let gzip = &file.content().gzip;
+        let (bytes, added) = match &effect {
+            Some(effect) => on_file(effect, file.maker.event_type, gzip),
+            None => (gzip.clone(), crate::fault::Added::Nothing),
+        };
+        world.note_added(&file, added);
+        let mut answer = Answer::new(200, bytes).with("content-type", "application/gzip");
+        let spoiled = effect.as_ref().is_some_and(Effect::spoils_file);
+        answer.file = (!spoiled).then(|| Arc::clone(&file));
+        answer
+    })
+    .await
+}
+
+/// Runs what takes time apart from the connections.
+async fn blocking(work: impl FnOnce() -> Answer + Send + 'static) -> Answer {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(answer) => answer,
+        Err(_) => Answer::new(500, "the simulator itself has failed"),
+    }
+}
+
+fn forbidden(world: &World) -> Answer {
+    let shape = world.config.fail_shape;
+    Answer::json(403, &fail_body(403, shape, "app_forbidden", FORBIDDEN))
+}
+
+fn missing(world: &World) -> Answer {
+    let shape = world.config.fail_shape;
+    let body = fail_body(
+        404,
+        shape,
+        "endpoint_evaluation_failed_1",
+        "Endpoint does not exist",
+    );
+    Answer::json(404, &body)
+}

@@ -1,0 +1,282 @@
+//! The batch endpoint: pages of files, one feed per event type.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value, json};
+
+use crate::answer::Answer;
+use crate::batch_file::{BatchFile, Plan, Span};
+use crate::config::Config;
+use crate::event_type::EventType;
+use crate::fault::{Effect, FailShape, fail_body, on_page, page_token_refused};
+use crate::random::Random;
+use crate::records::Maker;
+use crate::request::Request;
+use crate::storage::Bucket;
+use crate::time::{Civil, DAY_MS, parse_date};
+
+/// The files of one event type, oldest first.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    pub(crate) files: Vec<Arc<BatchFile>>,
+    maker: Maker,
+    first_token: u64,
+    next_record: u64,
+}
+
+/// One answer of the endpoint, before it is written.
+#[derive(Debug)]
+pub(crate) struct Page {
+    /// The files in the order of listing.
+    pub(crate) files: Vec<Arc<BatchFile>>,
+    /// The position of the page.
+    pub(crate) this: u64,
+    /// The position of the next page, if the answer has one.
+    pub(crate) next: Option<u64>,
+    /// Whether there is no more now.
+    pub(crate) caught_up: bool,
+    /// How long the links are good.
+    pub(crate) link_life_ms: i64,
+    first_token: u64,
+}
+
+impl Feed {
+    /// The feed at the start.
+    pub(crate) fn new(config: &Config, event_type: EventType, now_ms: i64) -> Self {
+        let labels = [0x6665_6564, event_type.index()];
+        let mut random = Random::new(config.seed, &labels);
+        let maker = Maker {
+            seed: config.seed,
+            event_type,
+            traps: config.traps,
+            record_bytes: config.record_bytes,
+            account_id: format!("CSIM{}", Random::new(config.seed, &[7]).below(90) + 10),
+        };
+        let first_token = 1000 + random.below(8000);
+        let mut feed = Self {
+            files: Vec::new(),
+            maker,
+            first_token,
+            next_record: 0,
+        };
+        if config.types.contains(&event_type) {
+            let files = config.pages.saturating_mul(config.files_per_page);
+            feed.append(config, files, (now_ms - config.history_ms, now_ms));
+        }
+        if let (Some(mib), EventType::Receipt) = (config.huge_file_mib, event_type) {
+            let span = Span {
+                first: HUGE_FIRST,
+                records: 0,
+                from_ms: now_ms,
+                to_ms: now_ms,
+            };
+            let index = feed.len();
+            feed.push(
+                config.seed,
+                Plan {
+                    index,
+                    span,
+                    repeats: None,
+                    malformed_per_mille: 0,
+                    huge_mib: Some(mib),
+                },
+            );
+        }
+        feed
+    }
+
+    /// Appends files whose records are spread over a time.
+    pub(crate) fn append(&mut self, config: &Config, files: u32, (from_ms, to_ms): (i64, i64)) {
+        let step_ms = (to_ms - from_ms) / i64::from(files.max(1));
+        for number in 0..i64::from(files) {
+            let from_ms = from_ms + step_ms * number;
+            let span = Span {
+                first: self.next_record,
+                records: config.records_per_file,
+                from_ms,
+                to_ms: from_ms + step_ms,
+            };
+            self.next_record = span.end();
+            let index = self.len();
+            let starts_page = index % u64::from(config.files_per_page.max(1)) == 0;
+            let before = self.files.last().map(|file| file.plan.span);
+            let repeats = before.filter(|_| starts_page && config.repeated_records > 0);
+            self.push(
+                config.seed,
+                Plan {
+                    index,
+                    span,
+                    repeats: repeats.map(|before| (before, config.repeated_records)),
+                    malformed_per_mille: config.malformed_per_mille,
+                    huge_mib: None,
+                },
+            );
+        }
+    }
+
+    fn push(&mut self, seed: u64, plan: Plan) {
+        let labels = [0x7061_7468, self.maker.event_type.index(), plan.index];
+        let name = Random::new(seed, &labels).uuid();
+        let path = format!(
+            "/siem-batch-{}/{}/cg/{}/{}/{name}.json.gz",
+            Random::new(seed, &[0x6275_636b]).hex(6),
+            self.maker.account_id,
+            self.maker.event_type.name().replace(' ', "-"),
+            Civil::new(plan.span.to_ms).date(),
+        );
+        self.files
+            .push(Arc::new(BatchFile::new(path, plan, self.maker.clone())));
+    }
+
+    fn len(&self) -> u64 {
+        u64::try_from(self.files.len()).unwrap_or(u64::MAX)
+    }
+
+    /// The page that a request asks for; otherwise why not.
+    pub(crate) fn page(
+        &self,
+        config: &Config,
+        request: &Request,
+        now_ms: i64,
+    ) -> Result<Page, Answer> {
+        let (from_ms, to_ms) = (
+            day(request, "dateRangeStartsAt")?,
+            day(request, "dateRangeEndsAt")?,
+        );
+        let size = page_size(request, config.files_per_page)?;
+        let oldest_ms = now_ms - RETENTION_MS;
+        let from_ms = from_ms.unwrap_or(oldest_ms).max(oldest_ms - DAY_MS);
+        let this = match request.parameter("nextPage") {
+            Some(token) => self.position(token).ok_or_else(page_token_refused)?,
+            None => self.first_since(from_ms),
+        };
+        let end = to_ms.map_or(self.len(), |to_ms| self.first_since(to_ms + DAY_MS));
+        let next = this.saturating_add(size).min(end).max(this);
+        let (skip, take) = (usize::try_from(this), usize::try_from(next - this));
+        let files = self
+            .files
+            .iter()
+            .skip(skip.unwrap_or(0))
+            .take(take.unwrap_or(0));
+        Ok(Page {
+            files: files.cloned().collect(),
+            this,
+            next: Some(next),
+            caught_up: next >= end,
+            link_life_ms: i64::try_from(config.link_life_ms).unwrap_or(i64::MAX),
+            first_token: self.first_token,
+        })
+    }
+
+    /// The position of the first file with records at that time or later.
+    fn first_since(&self, at_ms: i64) -> u64 {
+        let before = self
+            .files
+            .iter()
+            .take_while(|file| file.plan.span.to_ms < at_ms);
+        u64::try_from(before.count()).unwrap_or(u64::MAX)
+    }
+
+    fn position(&self, token: &str) -> Option<u64> {
+        let text = String::from_utf8(STANDARD.decode(token).ok()?).ok()?;
+        let number: u64 = text.strip_suffix(":null").unwrap_or(&text).parse().ok()?;
+        number
+            .checked_sub(self.first_token)
+            .filter(|position| *position <= self.len())
+    }
+}
+
+impl Page {
+    /// Lists the first file once more, as happens on some pages.
+    pub(crate) fn list_twice(&mut self, config: &Config, size_asked: Option<usize>) {
+        let page = self.this / u64::from(config.files_per_page.max(1));
+        let room = size_asked.is_none_or(|size| self.files.len() < size);
+        if config.duplicates && page % 2 == 0 && room {
+            self.files.extend(self.files.first().cloned());
+        }
+    }
+
+    /// The page as the endpoint writes it. Generates the files that are listed.
+    pub(crate) fn answer(&self, bucket: &Bucket, now_ms: i64) -> Answer {
+        let expiry_ms = now_ms.saturating_add(self.link_life_ms);
+        let expiry = Civil::new(expiry_ms).iso_ms();
+        let mut urls: Vec<(&str, String)> = Vec::new();
+        let mut value = Vec::new();
+        for file in &self.files {
+            let known = urls.iter().find(|(path, _)| *path == file.path);
+            let url = known.map_or_else(
+                || bucket.sign(&file.path, now_ms, expiry_ms),
+                |(_, url)| url.clone(),
+            );
+            urls.push((&file.path, url.clone()));
+            value.push(json!({"url": url, "expiry": expiry, "size": file.content().gzip.len()}));
+        }
+        let mut body = Map::new();
+        body.insert("value".to_owned(), Value::Array(value));
+        if let Some(next) = self.next {
+            body.insert("@nextPage".to_owned(), Value::String(self.token(next)));
+        }
+        body.insert("isCaughtUp".to_owned(), Value::Bool(self.caught_up));
+        Answer::json(200, &Value::Object(body))
+    }
+
+    fn token(&self, position: u64) -> String {
+        let number = self.first_token + position;
+        // Both forms have been seen.
+        let text = if number % 2 == 0 {
+            number.to_string()
+        } else {
+            format!("{number}:null")
+        };
+        STANDARD.encode(text)
+    }
+
+    /// Applies a fault.
+    pub(crate) fn suffer(&mut self, effect: Option<&Effect>) {
+        if let Some(effect) = effect {
+            on_page(effect, self);
+        }
+    }
+}
+
+/// The event type that a request is about.
+pub(crate) fn event_type(request: &Request) -> Option<EventType> {
+    EventType::from_name(request.parameter("type")?)
+}
+
+/// The error answer for a parameter.
+pub(crate) fn bad_parameter(name: &str) -> Answer {
+    let message = format!("Parameter {name} is not valid");
+    Answer::json(
+        400,
+        &fail_body(400, FailShape::Flat, "bad_request", &message),
+    )
+}
+
+fn day(request: &Request, name: &str) -> Result<Option<i64>, Answer> {
+    let Some(text) = request.parameter(name) else {
+        return Ok(None);
+    };
+    parse_date(text)
+        .map(Some)
+        .ok_or_else(|| bad_parameter(name))
+}
+
+fn page_size(request: &Request, files_per_page: u32) -> Result<u64, Answer> {
+    let Some(text) = request.parameter("pageSize") else {
+        return Ok(u64::from(files_per_page));
+    };
+    let size = text
+        .parse::<u32>()
+        .ok()
+        .filter(|size| (1..=100).contains(size));
+    size.map(|size| u64::from(size.min(files_per_page)))
+        .ok_or_else(|| bad_parameter("pageSize"))
+}
+
+/// How long files are kept.
+const RETENTION_MS: i64 = 7 * DAY_MS;
+/// Beyond every other record of a feed.
+const HUGE_FIRST: u64 = 1 << 40;

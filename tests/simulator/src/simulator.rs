@@ -1,0 +1,218 @@
+//! The simulator as its user sees it.
+
+use std::io;
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+
+use tokio::sync::oneshot;
+
+use crate::config::{Config, Generate};
+use crate::counters::Requests;
+use crate::event_type::EventType;
+use crate::fault::Fault;
+use crate::ledger::Ledger;
+use crate::server::{Origin, serve};
+use crate::world::World;
+
+/// A running simulator. It has threads of its own and stops when it is dropped.
+#[derive(Debug)]
+pub struct Simulator {
+    world: Arc<World>,
+    api_url: String,
+    storage_url: String,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Simulator {
+    /// Starts a simulator on two ports of 127.0.0.1.
+    ///
+    /// # Errors
+    ///
+    /// When a port cannot be had, or a thread.
+    pub async fn start(config: Config) -> io::Result<Self> {
+        let (api, api_url) = listen(config.api_port)?;
+        let (storage, storage_url) = listen(config.storage_port)?;
+        let generate = config.generate;
+        let world = Arc::new(World::new(config, storage_url.clone()));
+        let (stop, stopped) = oneshot::channel();
+        let (ready_sender, ready) = oneshot::channel();
+        let served = Arc::clone(&world);
+        let thread = std::thread::Builder::new().name("mimecast-simulator".to_owned());
+        let thread = thread.spawn(move || {
+            if generate == Generate::AtStart {
+                generate_all(&served);
+            }
+            run(&served, (api, storage), ready_sender, stopped);
+        })?;
+        let simulator = Self {
+            world,
+            api_url,
+            storage_url,
+            stop: Some(stop),
+            thread: Some(thread),
+        };
+        ready.await.map_err(io::Error::other)??;
+        if generate == Generate::InBackground {
+            let world = Arc::clone(&simulator.world);
+            std::thread::Builder::new().spawn(move || generate_all(&world))?;
+        }
+        Ok(simulator)
+    }
+
+    /// The base URL of the API.
+    #[must_use]
+    pub fn api_url(&self) -> String {
+        self.api_url.clone()
+    }
+
+    /// The origin that links to files have.
+    #[must_use]
+    pub fn storage_url(&self) -> String {
+        self.storage_url.clone()
+    }
+
+    /// The client id of the application.
+    #[must_use]
+    pub fn client_id(&self) -> String {
+        self.world.door().client_id.clone()
+    }
+
+    /// The client secret of the application.
+    #[must_use]
+    pub fn client_secret(&self) -> String {
+        self.world.door().client_secret.clone()
+    }
+
+    /// What exists now and what has gone out. Generates every file that was not listed yet.
+    #[must_use]
+    pub fn ledger(&self) -> Ledger {
+        generate_all(&self.world);
+        self.world.ledger()
+    }
+
+    /// What was asked so far.
+    #[must_use]
+    pub fn requests(&self) -> Requests {
+        self.world.counters.snapshot()
+    }
+
+    /// Makes something go wrong from now on. Of several faults that apply to the same request
+    /// the first one counts.
+    pub fn script(&self, fault: Fault) {
+        self.world.faults().script(fault);
+    }
+
+    /// Ends every scripted fault.
+    pub fn clear_faults(&self) {
+        self.world.faults().clear();
+    }
+
+    /// Appends files to a feed, with records of the last quarter of an hour.
+    pub fn add_files(&self, event_type: EventType, files: u32) {
+        self.world.add_files(event_type, files);
+    }
+
+    /// Adds audit events of that time, in milliseconds of the epoch; also one long past.
+    pub fn add_audit(&self, count: u32, at_ms: i64) {
+        self.world.add_audit(count, at_ms);
+    }
+
+    /// Gives or takes the permission to read a stream.
+    pub fn permit(&self, stream: &str, may: bool) {
+        self.world.permit(stream, may);
+    }
+
+    /// The upstream's time, skew included.
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        self.world.clock.now_ms()
+    }
+
+    /// Moves the upstream's clock: tokens, links and quota windows end as if time had passed.
+    pub fn advance_ms(&self, ms: i64) {
+        self.world.clock.advance(ms);
+    }
+
+    /// Ends the life of every access token given out so far.
+    pub fn expire_tokens(&self) {
+        self.world.door().expire_all();
+    }
+}
+
+impl Drop for Simulator {
+    fn drop(&mut self) {
+        self.world.stopped.store(true, Ordering::SeqCst);
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A thread that has panicked has stopped as well.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn listen(port: u16) -> io::Result<(TcpListener, String)> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+    listener.set_nonblocking(true)?;
+    let url = format!("http://{}", listener.local_addr()?);
+    Ok((listener, url))
+}
+
+/// Serves both origins until the simulator is dropped.
+fn run(
+    world: &Arc<World>,
+    (api, storage): (TcpListener, TcpListener),
+    ready: oneshot::Sender<io::Result<()>>,
+    stopped: oneshot::Receiver<()>,
+) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            // Nobody waits for it when the start was given up.
+            let _ = ready.send(Err(error));
+            return;
+        }
+    };
+    runtime.block_on(async {
+        let listeners = tokio::net::TcpListener::from_std(api)
+            .and_then(|api| Ok((api, tokio::net::TcpListener::from_std(storage)?)));
+        match listeners {
+            Ok((api, storage)) => {
+                let _ = ready.send(Ok(()));
+                tokio::spawn(serve(Arc::clone(world), Origin::Api, api));
+                tokio::spawn(serve(Arc::clone(world), Origin::Storage, storage));
+                // Ends when the sender is dropped.
+                let _ = stopped.await;
+            }
+            Err(error) => {
+                let _ = ready.send(Err(error));
+            }
+        }
+    });
+    runtime.shutdown_background();
+}
+
+/// Generates every file that was not yet, on as many threads as there are processors.
+fn generate_all(world: &World) {
+    let files = world.files();
+    let next = AtomicUsize::new(0);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while !world.stopped.load(Ordering::SeqCst) {
+                    let Some(file) = files.get(next.fetch_add(1, Ordering::SeqCst)) else {
+                        break;
+                    };
+                    file.content();
+                }
+            });
+        }
+    });
+}
