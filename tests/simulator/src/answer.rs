@@ -123,17 +123,19 @@ impl Body for Payload {
     ) -> Poll<Option<Result<Frame<Bytes>, Closed>>> {
         let this = &mut *self;
         if this.until_half == Some(0) {
-            match this.ending {
-                Ending::CloseAfterHalf => return Poll::Ready(Some(Err(Closed))),
-                Ending::StallAfterHalf(ms) => {
-                    let sleep = this.sleep.get_or_insert_with(|| {
-                        Box::pin(tokio::time::sleep(Duration::from_millis(ms)))
-                    });
-                    if sleep.as_mut().poll(context).is_pending() {
-                        return Poll::Pending;
-                    }
-                }
-                Ending::Whole => {}
+            let pause_ms = match this.ending {
+                Ending::CloseAfterHalf => FLUSH_MS,
+                Ending::StallAfterHalf(ms) => ms,
+                Ending::Whole => 0,
+            };
+            let sleep = this.sleep.get_or_insert_with(|| {
+                Box::pin(tokio::time::sleep(Duration::from_millis(pause_ms)))
+            });
+            if sleep.as_mut().poll(context).is_pending() {
+                return Poll::Pending;
+            }
+            if this.ending == Ending::CloseAfterHalf {
+                return Poll::Ready(Some(Err(Closed)));
             }
             this.until_half = None;
         }
@@ -169,5 +171,7 @@ impl Payload {
     }
 }
 
+/// Bytes that were not sent when the connection closes would be lost: this is time to send them.
+const FLUSH_MS: u64 = 10;
 /// Large enough to be fast, small enough that the reader sees a stream.
 const CHUNK_BYTES: usize = 64 * 1024;

@@ -34,7 +34,7 @@ pub(crate) fn history(
 
 /// The event of that number.
 pub(crate) fn event(seed: u64, traps: bool, number: u64, at_ms: i64) -> Item {
-    let mut random = Random::new(seed, &[0x6175_6469, number]);
+    let mut random = Random::new(seed, "audit", &[number]);
     let at_ms = at_ms.div_euclid(1000) * 1000;
     let civil = Civil::new(at_ms);
     let (audit_type, category, text) = random.pick(TYPES);

@@ -119,10 +119,7 @@ pub(crate) fn gzip(plain: &[u8]) -> Vec<u8> {
 
 fn generate(maker: &Maker, plan: &Plan) -> Content {
     let stream = maker.event_type.stream();
-    let mut random = Random::new(
-        maker.seed,
-        &[0x6669_6c65, maker.event_type.index(), plan.index],
-    );
+    let mut random = Random::new(maker.seed, "file", &[maker.event_type.index(), plan.index]);
     let mut plain = Vec::new();
     let mut identities = Vec::new();
     let mut malformed = 0;

@@ -26,7 +26,7 @@ pub(crate) struct Door {
 
 impl Door {
     pub(crate) fn new(config: &Config) -> Self {
-        let mut random = Random::new(config.seed, &[0x646f_6f72]);
+        let mut random = Random::new(config.seed, "door", &[]);
         let or_random = |given: &str, made: String| {
             if given.is_empty() {
                 made
@@ -174,8 +174,15 @@ impl Quota {
             "too_many_requests",
             "Rate limit is exceeded",
         );
-        let answer = Answer::json(429, if self.refused % 2 == 0 { &fail } else { &text });
-        if self.refused % 3 == 0 {
+        let answer = Answer::json(
+            429,
+            if self.refused.is_multiple_of(2) {
+                &fail
+            } else {
+                &text
+            },
+        );
+        if self.refused.is_multiple_of(3) {
             return answer;
         }
         answer.with("retry-after", (reset_ms / 1000 + 1).to_string())

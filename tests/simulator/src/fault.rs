@@ -204,7 +204,7 @@ impl Faults {
     pub(crate) fn new(seed: u64) -> Self {
         Self {
             armed: Vec::new(),
-            random: Random::new(seed, &[0x6661_756c_74]),
+            random: Random::new(seed, "faults", &[]),
         }
     }
 

@@ -119,7 +119,7 @@ impl Log {
             _ => query.offset + items.len(),
         };
         let bogus_end =
-            traps && Random::new(0, &[bits(query.from_ms), bits(query.to_ms)]).chance(500);
+            traps && Random::new(0, "end", &[bits(query.from_ms), bits(query.to_ms)]).chance(500);
         let more = next_offset < total && !query.after_end;
         let ends_here = items.is_empty() && !matches!(effect, Some(Effect::EmptyPage));
         let next = match effect {

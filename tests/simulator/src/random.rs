@@ -7,10 +7,13 @@ pub(crate) struct Random {
 }
 
 impl Random {
-    /// A generator for one purpose. Different labels give unrelated sequences.
-    pub(crate) fn new(seed: u64, labels: &[u64]) -> Self {
+    /// A generator for one purpose. Another purpose or label gives an unrelated sequence.
+    pub(crate) fn new(seed: u64, purpose: &str, labels: &[u64]) -> Self {
         let mut random = Self { state: seed };
-        for label in labels {
+        let purpose = purpose
+            .bytes()
+            .fold(0, |word, byte| (word << 8) ^ u64::from(byte));
+        for label in [purpose].iter().chain(labels) {
             random.state = random.next() ^ label.wrapping_mul(ODD);
         }
         random

@@ -215,11 +215,14 @@ async fn storage_answer(
     let world = Arc::clone(world);
     blocking(move || {
         let gzip = &file.content().gzip;
-        let (bytes, added) = match &effect {
-            Some(effect) => on_file(effect, file.maker.event_type, gzip),
-            None => (gzip.clone(), crate::fault::Added::Nothing),
+        let bytes = match &effect {
+            Some(effect) => {
+                let (bytes, added) = on_file(effect, file.maker.event_type, gzip);
+                world.note_added(&file, effect, added);
+                bytes
+            }
+            None => gzip.clone(),
         };
-        world.note_added(&file, added);
         let mut answer = Answer::new(200, bytes).with("content-type", "application/gzip");
         let spoiled = effect.as_ref().is_some_and(Effect::spoils_file);
         answer.file = (!spoiled).then(|| Arc::clone(&file));

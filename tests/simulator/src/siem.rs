@@ -45,14 +45,16 @@ pub(crate) struct Page {
 impl Feed {
     /// The feed at the start.
     pub(crate) fn new(config: &Config, event_type: EventType, now_ms: i64) -> Self {
-        let labels = [0x6665_6564, event_type.index()];
-        let mut random = Random::new(config.seed, &labels);
+        let mut random = Random::new(config.seed, "feed", &[event_type.index()]);
         let maker = Maker {
             seed: config.seed,
             event_type,
             traps: config.traps,
             record_bytes: config.record_bytes,
-            account_id: format!("CSIM{}", Random::new(config.seed, &[7]).below(90) + 10),
+            account_id: format!(
+                "CSIM{}",
+                Random::new(config.seed, "account", &[]).below(90) + 10
+            ),
         };
         let first_token = 1000 + random.below(8000);
         let mut feed = Self {
@@ -100,7 +102,7 @@ impl Feed {
             };
             self.next_record = span.end();
             let index = self.len();
-            let starts_page = index % u64::from(config.files_per_page.max(1)) == 0;
+            let starts_page = index.is_multiple_of(u64::from(config.files_per_page.max(1)));
             let before = self.files.last().map(|file| file.plan.span);
             let repeats = before.filter(|_| starts_page && config.repeated_records > 0);
             self.push(
@@ -117,11 +119,11 @@ impl Feed {
     }
 
     fn push(&mut self, seed: u64, plan: Plan) {
-        let labels = [0x7061_7468, self.maker.event_type.index(), plan.index];
-        let name = Random::new(seed, &labels).uuid();
+        let labels = [self.maker.event_type.index(), plan.index];
+        let name = Random::new(seed, "path", &labels).uuid();
         let path = format!(
             "/siem-batch-{}/{}/cg/{}/{}/{name}.json.gz",
-            Random::new(seed, &[0x6275_636b]).hex(6),
+            Random::new(seed, "bucket", &[]).hex(6),
             self.maker.account_id,
             self.maker.event_type.name().replace(' ', "-"),
             Civil::new(plan.span.to_ms).date(),
@@ -193,7 +195,7 @@ impl Page {
     pub(crate) fn list_twice(&mut self, config: &Config, size_asked: Option<usize>) {
         let page = self.this / u64::from(config.files_per_page.max(1));
         let room = size_asked.is_none_or(|size| self.files.len() < size);
-        if config.duplicates && page % 2 == 0 && room {
+        if config.duplicates && page.is_multiple_of(2) && room {
             self.files.extend(self.files.first().cloned());
         }
     }
@@ -225,7 +227,7 @@ impl Page {
     fn token(&self, position: u64) -> String {
         let number = self.first_token + position;
         // Both forms have been seen.
-        let text = if number % 2 == 0 {
+        let text = if number.is_multiple_of(2) {
             number.to_string()
         } else {
             format!("{number}:null")

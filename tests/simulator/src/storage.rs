@@ -18,7 +18,7 @@ pub(crate) struct Bucket {
 
 impl Bucket {
     pub(crate) fn new(origin: String, seed: u64) -> Self {
-        let mut random = Random::new(seed, &[0x6b65_79]);
+        let mut random = Random::new(seed, "key", &[]);
         let mut key = [0; 32];
         for byte in &mut key {
             *byte = random.next().to_le_bytes()[0];

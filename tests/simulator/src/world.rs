@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::counters::Counters;
 use crate::door::{Door, Quota};
 use crate::event_type::EventType;
-use crate::fault::{Added, Faults};
+use crate::fault::{Added, Effect, Faults};
 use crate::ledger::Ledger;
 use crate::post::{self, Log};
 use crate::random::Random;
@@ -35,7 +35,7 @@ pub(crate) struct World {
     logs: Mutex<BTreeMap<&'static str, Log>>,
     audit_events: AtomicU64,
     denied: Mutex<BTreeSet<String>>,
-    /// The lines that faults have put into files: stream, path, and what it adds.
+    /// The lines that faults have put into files: stream, path with fault, and what it adds.
     added: Mutex<BTreeMap<(&'static str, String), Added>>,
     answers: AtomicU64,
 }
@@ -168,11 +168,11 @@ impl World {
     }
 
     /// Notes a line that a fault has put into a file.
-    pub(crate) fn note_added(&self, file: &BatchFile, added: Added) {
+    pub(crate) fn note_added(&self, file: &BatchFile, effect: &Effect, added: Added) {
         if added != Added::Nothing {
             let key = (
                 file.maker.event_type.stream(),
-                format!("{} {added:?}", file.path),
+                format!("{} {effect:?}", file.path),
             );
             lock(&self.added).insert(key, added);
         }
@@ -207,7 +207,7 @@ impl World {
     /// The id of the next answer.
     pub(crate) fn request_id(&self) -> String {
         let number = self.answers.fetch_add(1, Ordering::SeqCst);
-        Random::new(self.config.seed, &[0x7265_71, number]).uuid()
+        Random::new(self.config.seed, "request", &[number]).uuid()
     }
 }
 

@@ -65,7 +65,7 @@ fn rejection(draft: &mut Draft<'_>) {
     if draft.odd(300) {
         draft.record.remove("receiptErrors");
     } else {
-        draft.put("receiptErrors", error);
+        draft.put_or_nothing("receiptErrors", (!error.is_empty()).then_some(error));
     }
     if virus.is_empty() {
         draft.nothing("virusFound");

@@ -24,7 +24,7 @@ pub(crate) struct Message {
 impl Message {
     /// The message of that number. The time is that of the first record about it.
     pub(crate) fn new(seed: u64, number: u64, at_ms: i64, traps: bool) -> Self {
-        let mut random = Random::new(seed, &[0x6d73_67, number]);
+        let mut random = Random::new(seed, "message", &[number]);
         let direction = random.pick(&["Inbound", "Inbound", "Inbound", "Outbound", "Internal"]);
         let sender_domain = match direction {
             "Inbound" if random.chance(150) => random.pick(words::BAD_DOMAINS),

@@ -43,10 +43,10 @@ struct Draft<'a> {
 impl Maker {
     /// The record of that number, about the message of the same number.
     pub(crate) fn record(&self, number: u64, at_ms: i64) -> Record {
-        let labels = [0x7265_63, self.event_type.index(), number];
+        let labels = [self.event_type.index(), number];
         let mut draft = Draft {
             maker: self,
-            random: Random::new(self.seed, &labels),
+            random: Random::new(self.seed, "record", &labels),
             message: Message::new(self.seed, number, at_ms, self.traps),
             record: Record::default(),
         };

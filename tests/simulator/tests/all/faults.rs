@@ -1,0 +1,172 @@
+//! What is scripted goes wrong, and nothing else does.
+
+use std::time::Duration;
+
+use crate::client::{file, inflate, links, list, send, small, token};
+use mimecast_simulator::{Effect, Endpoint, FailShape, Fault, Matcher, Simulator, When};
+use serde_json::json;
+
+fn at(endpoint: Endpoint, when: When, effect: Effect) -> Fault {
+    Fault {
+        at: Matcher {
+            endpoint,
+            stream: None,
+            when,
+        },
+        effect,
+    }
+}
+
+#[tokio::test]
+async fn an_answer_can_be_replaced() {
+    let simulator = Simulator::start(small()).await.unwrap();
+    let token = token(&simulator).await;
+    for (effect, status) in [
+        (Effect::throttled(Some(7)), 429),
+        (Effect::html(502), 502),
+        (Effect::token_expired(), 401),
+        (Effect::app_forbidden(), 403),
+        (
+            Effect::fail(
+                200,
+                FailShape::Nested,
+                "err_developer_key",
+                "App ID is invalid",
+            ),
+            200,
+        ),
+    ] {
+        simulator.clear_faults();
+        simulator.script(at(Endpoint::Batch, When::Nth(2), effect));
+        assert!(links(&list(&simulator, &token, "av").await).len() > 1);
+        let reply = list(&simulator, &token, "av").await;
+        assert_eq!(reply.status, status);
+        assert!(reply.json().get("value").is_none());
+        assert_eq!(
+            reply.header("retry-after"),
+            if status == 429 { "7" } else { "" }
+        );
+        assert!(links(&list(&simulator, &token, "av").await).len() > 1);
+    }
+}
+
+#[tokio::test]
+async fn a_fault_can_concern_one_stream() {
+    let simulator = Simulator::start(small()).await.unwrap();
+    let token = token(&simulator).await;
+    let mut fault = at(Endpoint::Batch, When::Always, Effect::html(500));
+    fault.at.stream = Some("siem.av".to_owned());
+    simulator.script(fault);
+    assert_eq!(list(&simulator, &token, "av").await.status, 500);
+    assert_eq!(list(&simulator, &token, "spam").await.status, 200);
+    assert_eq!(simulator.requests().answered(500), 1);
+}
+
+#[tokio::test]
+async fn a_page_can_be_spoiled() {
+    let simulator = Simulator::start(small()).await.unwrap();
+    let token = token(&simulator).await;
+    let whole = list(&simulator, &token, "av").await.json();
+    let mut spoiled = Vec::new();
+    for effect in [
+        Effect::EmptyPage,
+        Effect::NoPageToken,
+        Effect::PageRepeated,
+        Effect::FilesListedTwice,
+        Effect::ExpiredLinks,
+    ] {
+        simulator.clear_faults();
+        simulator.script(at(Endpoint::Batch, When::First(1), effect));
+        spoiled.push(list(&simulator, &token, "av").await);
+    }
+    let [empty, tokenless, repeated, twice, expired] = spoiled.try_into().unwrap();
+    assert_eq!(
+        (&empty.json()["value"], &empty.json()["isCaughtUp"]),
+        (&json!([]), &json!(false))
+    );
+    for page in [&empty, &repeated] {
+        let next = page.json()["@nextPage"]
+            .as_str()
+            .unwrap()
+            .replace('=', "%3D");
+        let again = list(&simulator, &token, &format!("av&nextPage={next}")).await;
+        assert_eq!(again.json()["@nextPage"], whole["@nextPage"]);
+    }
+    assert!(tokenless.json().get("@nextPage").is_none());
+    assert_eq!(links(&twice).len(), 6);
+    assert_eq!(file(&links(&expired)[0]).await.status, 403);
+    simulator.clear_faults();
+    simulator.script(at(Endpoint::Batch, When::Always, Effect::PageTokenRefused));
+    let next = whole["@nextPage"].as_str().unwrap().replace('=', "%3D");
+    assert_eq!(
+        list(&simulator, &token, &format!("av&nextPage={next}"))
+            .await
+            .status,
+        400
+    );
+    assert_eq!(list(&simulator, &token, "av").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_file_can_be_spoiled() {
+    let simulator = Simulator::start(small()).await.unwrap();
+    let token = token(&simulator).await;
+    let url = links(&list(&simulator, &token, "spam").await)[0].clone();
+    let good = file(&url).await.body;
+    let plain = inflate(&good).unwrap();
+    let spoil = async |effect| {
+        simulator.clear_faults();
+        simulator.script(at(Endpoint::File, When::Always, effect));
+        file(&url).await.body
+    };
+    assert_eq!(spoil(Effect::EmptyFile).await, b"");
+    assert!(inflate(&spoil(Effect::NotGzip).await).is_err());
+    assert!(inflate(&spoil(Effect::TruncatedGzip).await).is_err());
+    assert!(spoil(Effect::TrailingGarbage).await.starts_with(&good));
+    assert_eq!(inflate(&spoil(Effect::TwoMembers).await).unwrap(), plain);
+    assert_eq!(simulator.ledger().malformed("siem.spam"), 0);
+    for (effect, malformed, untimed) in [
+        (Effect::MalformedLine, 1, 0),
+        (Effect::InvalidUtf8Line, 2, 0),
+        (Effect::UntimedLine, 2, 1),
+    ] {
+        let longer = inflate(&spoil(effect).await).unwrap();
+        assert!(longer.len() > plain.len());
+        let ledger = simulator.ledger();
+        assert_eq!(ledger.malformed("siem.spam"), malformed);
+        assert_eq!(ledger.untimed("siem.spam").len(), untimed);
+        assert_eq!(ledger.expected("siem.spam").len(), 160);
+    }
+    simulator.clear_faults();
+    simulator.script(at(Endpoint::File, When::Always, Effect::file_gone()));
+    assert_eq!(file(&url).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_connection_can_break() {
+    let simulator = Simulator::start(small()).await.unwrap();
+    let token = token(&simulator).await;
+    let url = links(&list(&simulator, &token, "receipt").await)[0].clone();
+    simulator.script(at(Endpoint::File, When::Nth(1), Effect::CloseBeforeHeaders));
+    simulator.script(at(Endpoint::File, When::Nth(2), Effect::CloseMidBody));
+    simulator.script(at(
+        Endpoint::File,
+        When::Nth(3),
+        Effect::StallMidBody { ms: 20 },
+    ));
+    assert!(send("GET", &url, &[], "").await.is_none());
+    assert!(!file(&url).await.whole);
+    assert!(file(&url).await.whole);
+    let served = |ledger: mimecast_simulator::Ledger| {
+        ledger.served("siem.receipt").map(|(_, times)| times).max()
+    };
+    assert_eq!(served(simulator.ledger()), Some(1));
+    simulator.clear_faults();
+    simulator.script(at(
+        Endpoint::File,
+        When::Always,
+        Effect::Stall { ms: 600_000 },
+    ));
+    let stalled = tokio::time::timeout(Duration::from_millis(50), file(&url)).await;
+    assert!(stalled.is_err());
+}
