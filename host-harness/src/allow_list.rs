@@ -1,0 +1,260 @@
+//! Which origins a source may talk to: deny by default, pure, and every
+//! refusal says which line would allow it.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+/// The origins that one source may reach. An empty list allows nothing.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct AllowList {
+    entries: Vec<Pattern>,
+}
+
+impl AllowList {
+    /// Parse the entries of `allow`. The error is a clause that names the
+    /// entry and says what would be right.
+    pub fn parse<S: AsRef<str>>(entries: &[S]) -> Result<Self, String> {
+        let entries = entries
+            .iter()
+            .map(|entry| entry.as_ref().parse())
+            .collect::<Result<_, _>>()?;
+        Ok(Self { entries })
+    }
+
+    /// Whether an entry covers this origin.
+    #[must_use]
+    pub fn allows(&self, origin: &Origin) -> bool {
+        self.entries.iter().any(|entry| entry.matches(origin))
+    }
+
+    /// Whether an entry names this very address and port, and so opens the
+    /// address gate for it. `localhost` stands for every loopback address.
+    #[must_use]
+    pub fn names_address(&self, address: IpAddr, port: u16) -> bool {
+        self.entries.iter().any(|entry| {
+            !entry.subdomains
+                && entry.origin.port == port
+                && match entry.origin.host.parse::<IpAddr>() {
+                    Ok(named) => named == address,
+                    Err(_) => entry.origin.host == "localhost" && address.is_loopback(),
+                }
+        })
+    }
+}
+
+/// Scheme, host and port: what a request is allowed by.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Origin {
+    scheme: Scheme,
+    /// Lower-case, without the brackets of an IPv6 address.
+    host: String,
+    port: u16,
+}
+
+/// The two schemes there are.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Scheme {
+    /// Plain text; an entry must name it.
+    Http,
+    /// Over TLS.
+    Https,
+}
+
+impl Origin {
+    /// The origin of a request. `None` where the scheme is neither, or the
+    /// host is empty.
+    #[must_use]
+    pub fn new(scheme: &str, host: &str, port: Option<u16>) -> Option<Self> {
+        let scheme = Scheme::parse(scheme)?;
+        let host = bare_host(host)?;
+        let port = port.unwrap_or_else(|| scheme.default_port());
+        Some(Self { scheme, host, port })
+    }
+
+    /// The host, in lower case and without brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port, also where it is the scheme's own.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The scheme.
+    #[must_use]
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_origin(f, self.scheme, "", &self.host, self.port)
+    }
+}
+
+impl Scheme {
+    fn parse(text: &str) -> Option<Self> {
+        if text.eq_ignore_ascii_case("https") {
+            Some(Self::Https)
+        } else if text.eq_ignore_ascii_case("http") {
+            Some(Self::Http)
+        } else {
+            None
+        }
+    }
+
+    fn default_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
+
+    /// As it stands before `://`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+/// One entry: an origin, or any subdomain of one.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Pattern {
+    origin: Origin,
+    subdomains: bool,
+}
+
+impl Pattern {
+    fn matches(&self, origin: &Origin) -> bool {
+        if self.origin.scheme != origin.scheme || self.origin.port != origin.port {
+            return false;
+        }
+        if !self.subdomains {
+            return self.origin.host == origin.host;
+        }
+        // An address never has a subdomain, whatever its text ends with.
+        origin.host.parse::<IpAddr>().is_err()
+            && origin
+                .host
+                .strip_suffix(&self.origin.host)
+                .and_then(|labels| labels.strip_suffix('.'))
+                .is_some_and(|labels| !labels.is_empty())
+    }
+}
+
+impl FromStr for Pattern {
+    type Err = String;
+
+    fn from_str(entry: &str) -> Result<Self, String> {
+        let Some((scheme, rest)) = entry.split_once("://") else {
+            return Err(match entry {
+                "*" => "`*` would allow every origin; name them, as in `https://api.example.com`"
+                    .to_owned(),
+                _ => format!("`{entry}` has no scheme; write `https://{entry}`"),
+            });
+        };
+        let scheme =
+            Scheme::parse(scheme).ok_or_else(|| format!("`{entry}` is neither https nor http"))?;
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        if rest.contains(['/', '?', '#']) {
+            return Err(format!(
+                "`{entry}` has a path; an entry is an origin, as in `https://api.example.com`"
+            ));
+        }
+        if rest.contains('@') {
+            return Err(format!(
+                "`{entry}` has a user name; an entry is an origin only"
+            ));
+        }
+        let (host, port) = split_port(rest)
+            .ok_or_else(|| format!("`{entry}` has a port that is not a number from 1 to 65535"))?;
+        let (host, subdomains) = match host.strip_prefix("*.") {
+            Some(parent) => (parent, true),
+            None => (host, false),
+        };
+        if host == "*" || host.contains('*') {
+            return Err(format!(
+                "`{entry}` is too wide; `*.` may only stand before a domain, as in `https://*.example.com`"
+            ));
+        }
+        let host = bare_host(host).ok_or_else(|| format!("`{entry}` has no valid host"))?;
+        if subdomains && (!host.contains('.') || host.parse::<IpAddr>().is_ok()) {
+            return Err(format!(
+                "`{entry}` is too wide; name at least a domain and its suffix, as in `https://*.example.com`"
+            ));
+        }
+        Ok(Self {
+            origin: Origin {
+                scheme,
+                host,
+                port: port.unwrap_or_else(|| scheme.default_port()),
+            },
+            subdomains,
+        })
+    }
+}
+
+/// Split `host:port` or `[address]:port`. `None` where the port is no number.
+fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
+    let port_at = match authority.rfind(']') {
+        Some(end) => authority.get(end..)?.find(':').map(|colon| end + colon),
+        None => authority.find(':'),
+    };
+    let Some(at) = port_at else {
+        return Some((authority, None));
+    };
+    let (host, port) = authority.split_at_checked(at)?;
+    let digits = port.strip_prefix(':')?;
+    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    match digits.parse() {
+        Ok(0) | Err(_) => None,
+        Ok(number) => Some((host, Some(number))),
+    }
+}
+
+/// A host as it is compared: lower case, no brackets, no final dot, and an
+/// address in its shortest form.
+fn bare_host(host: &str) -> Option<String> {
+    if let Some(inner) = host.strip_prefix('[') {
+        let address: std::net::Ipv6Addr = inner.strip_suffix(']')?.parse().ok()?;
+        return Some(address.to_string());
+    }
+    let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    let labels_are_filled = host.split('.').all(|label| !label.is_empty());
+    (labels_are_filled && host.bytes().all(allowed)).then_some(host)
+}
+
+fn write_origin(
+    f: &mut fmt::Formatter<'_>,
+    scheme: Scheme,
+    prefix: &str,
+    host: &str,
+    port: u16,
+) -> fmt::Result {
+    write!(f, "{}://{prefix}", scheme.name())?;
+    if host.contains(':') {
+        write!(f, "[{host}]")?;
+    } else {
+        f.write_str(host)?;
+    }
+    if port == scheme.default_port() {
+        Ok(())
+    } else {
+        write!(f, ":{port}")
+    }
+}
+
+#[cfg(test)]
+#[path = "allow_list_tests.rs"]
+mod tests;

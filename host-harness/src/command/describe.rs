@@ -1,0 +1,141 @@
+//! `describe`: what a component is and what it offers.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::{Table, print};
+use crate::bindings::{Description, Order};
+use crate::exit::{Exit, Failure};
+use crate::source::Components;
+
+/// Describe a component, for people or as JSON.
+pub async fn describe(component: Option<&Path>, as_json: bool) -> Result<Exit, Failure> {
+    let mut components = Components::new(None)?;
+    let (_, description) = components.get(component).await?;
+    print(&if as_json {
+        format!("{:#}\n", to_json(&description)?)
+    } else {
+        to_text(&description)?
+    })?;
+    Ok(Exit::Done)
+}
+
+fn schema(description: &Description) -> Result<Value, Failure> {
+    serde_json::from_str(&description.settings_schema)
+        .map_err(|error| Failure::failed(format!("the settings schema is not JSON: {error}")))
+}
+
+fn to_json(description: &Description) -> Result<Value, Failure> {
+    let streams: Vec<Value> = description
+        .streams
+        .iter()
+        .map(|stream| {
+            json!({
+                "name": stream.name,
+                "summary": stream.summary,
+                "endpoint": stream.endpoint,
+                "permission": stream.permission,
+                "product": stream.product,
+                "retention_hours": stream.retention_hours,
+                "order": order(stream.order),
+                "identity": stream.identity,
+            })
+        })
+        .collect();
+    let kinds: Vec<Value> = description
+        .kinds
+        .iter()
+        .map(|kind| json!({ "name": kind.name, "stream": kind.stream }))
+        .collect();
+    Ok(json!({
+        "name": description.name,
+        "version": description.version,
+        "settings_schema": schema(description)?,
+        "streams": streams,
+        "kinds": kinds,
+        "formats": description.formats,
+        "origins": description.origins,
+    }))
+}
+
+fn to_text(description: &Description) -> Result<String, Failure> {
+    // Writing to a `String` cannot fail.
+    let mut text = String::new();
+    let _ = writeln!(text, "{} {}", description.name, description.version);
+    let _ = writeln!(text, "formats: {}", description.formats.join(", "));
+    let _ = writeln!(text, "origins: {}\n", description.origins.join(", "));
+
+    let mut streams = Table::new(&[
+        "stream",
+        "kept",
+        "order",
+        "permission",
+        "product",
+        "endpoint",
+    ]);
+    for stream in &description.streams {
+        streams.row(vec![
+            stream.name.clone(),
+            stream.retention_hours.map_or_else(String::new, retention),
+            order(stream.order).to_owned(),
+            stream.permission.clone(),
+            stream.product.clone(),
+            stream.endpoint.clone(),
+        ]);
+    }
+    text.push_str(&streams.render());
+
+    let schema = schema(description)?;
+    let mut settings = Table::new(&["setting", "type", "default", "what it is"]);
+    for (name, property) in schema
+        .get("properties")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+    {
+        settings.row(setting(name, property));
+    }
+    text.push('\n');
+    text.push_str(&settings.render());
+    Ok(text)
+}
+
+fn setting(name: &str, property: &Value) -> Vec<String> {
+    let word = |key: &str| {
+        property
+            .get(key)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
+    let secret = property.get("writeOnly") == Some(&Value::Bool(true));
+    let kind = match word("type") {
+        _ if secret => "secret",
+        "" => "any",
+        kind => kind,
+    };
+    let default = match property.get("default") {
+        None => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    };
+    let description = word("description").replace('\n', " ");
+    vec![name.to_owned(), kind.to_owned(), default, description]
+}
+
+fn retention(hours: u32) -> String {
+    if hours.is_multiple_of(24) {
+        format!("{} d", hours / 24)
+    } else {
+        format!("{hours} h")
+    }
+}
+
+fn order(order: Order) -> &'static str {
+    match order {
+        Order::AsWritten => "as written",
+        Order::NewestFirst => "newest first",
+        Order::OldestFirst => "oldest first",
+    }
+}

@@ -1,0 +1,31 @@
+//! `run`: collect and deliver, until told to stop or, with `--once`, until
+//! caught up.
+
+use std::path::Path;
+
+use tracing::error;
+
+use crate::exit::{Exit, Failure};
+use crate::run::{self, Options};
+use crate::settings::Settings;
+use crate::shutdown;
+
+/// Run the sources of a settings file.
+pub async fn run(config: &Path, once: bool) -> Result<Exit, Failure> {
+    let settings = Settings::read(config)?;
+    let (stopper, shutdown) = shutdown::channel();
+    let signals = tokio::spawn(shutdown::on_signal(stopper.clone()));
+    let options = Options {
+        once,
+        progress: true,
+        stopper,
+        shutdown,
+    };
+    let summary = run::run(&settings, options).await?;
+    if signals.is_finished()
+        && let Ok(Err(error)) = signals.await
+    {
+        error!("signals cannot be received: {error}");
+    }
+    Ok(summary.exit())
+}

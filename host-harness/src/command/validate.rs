@@ -1,0 +1,71 @@
+//! `validate`: is the settings file good? Without the network.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use super::print;
+use crate::bindings::{Limits, PollError};
+use crate::exit::{Exit, Failure};
+use crate::settings::Settings;
+use crate::source::{Components, Reach, Source};
+use crate::source_loop::settings_error;
+
+/// Check a settings file, and what its components say about it.
+pub async fn validate(config: &Path) -> Result<Exit, Failure> {
+    let settings = Settings::read(config)?;
+    let mut components = Components::new(None)?;
+    let mut text = String::new();
+    for source in &settings.sources {
+        let source = components.source(&settings, source, Reach::Offline).await?;
+        ask(&source, config).await?;
+        // Writing to a `String` cannot fail.
+        let _ = writeln!(
+            text,
+            "source `{}`: settings are good ({} {})",
+            source.name, source.description.name, source.description.version
+        );
+    }
+    let _ = writeln!(text, "{} is valid", config.display());
+    print(&text)?;
+    Ok(Exit::Done)
+}
+
+/// A poll that reaches nothing: the component checks its settings before it
+/// asks for the network, and then names the origin it would go to.
+async fn ask(source: &Source, config: &Path) -> Result<(), Failure> {
+    let file = config.display();
+    let fault = |error: &dyn std::fmt::Display| {
+        Failure::settings(format!("{file}: source `{}`: {error}", source.name))
+    };
+    let mut instance = source.instance().await.map_err(|error| fault(&error))?;
+    let limits = Limits {
+        max_requests: 1,
+        ..source.limits
+    };
+    let polled = instance
+        .poll(source.settings(), None, limits)
+        .await
+        .map_err(|error| fault(&error))?;
+    match polled {
+        Err(PollError::Settings(error)) => {
+            let detail = source.redactor.redact(&error.detail);
+            let reason = settings_error(&source.name, &error.setting, &detail);
+            Err(Failure::settings(format!("{file}: {reason}")))
+        }
+        Err(PollError::Denied(origin)) => {
+            let origin = source.redactor.redact(&origin);
+            Err(fault(&format!(
+                "{origin} is not on its allow-list; add allow = [\"{origin}\"]"
+            )))
+        }
+        Ok(_)
+        | Err(
+            PollError::Internal(_)
+            | PollError::Protocol(_)
+            | PollError::Throttled(_)
+            | PollError::Unauthorized(_)
+            | PollError::Unavailable(_)
+            | PollError::UnusableCheckpoint(_),
+        ) => Ok(()),
+    }
+}

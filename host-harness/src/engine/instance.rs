@@ -1,0 +1,269 @@
+//! One instance of a component: its state, and a call that cannot hang, grow
+//! or take the host down.
+
+use std::fmt;
+use std::time::Duration;
+
+use wasmtime::component::{HasData, ResourceTable};
+use wasmtime::{Store, Trap};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+use super::Loaded;
+use super::guest_log::GuestLog;
+use super::limits::MemoryLimit;
+use crate::bindings::{
+    Batch, CheckResult, Description, EventSource, Limits, NormalizeError, Normalized, PollError,
+    SettingsError,
+};
+use crate::outgoing::Outgoing;
+use crate::secret::{Redactor, Secret};
+
+/// Requests, bodies, streams and pollables alive at one time.
+const RESOURCES_MAX: usize = 1_000;
+/// What may cross from the component in one call besides the batch itself.
+const CROSSING_BYTES_SPARE: usize = 32 * 1024 * 1024;
+/// The greatest piece of random bytes that a call may ask for.
+const RANDOM_BYTES_MAX: u64 = 64 * 1024;
+
+/// How an instance is made.
+#[derive(Clone, Debug)]
+pub struct InstanceSettings {
+    /// The name of the source, for logs.
+    pub source: String,
+    /// Its way to the network.
+    pub outgoing: Outgoing,
+    /// Its memory.
+    pub memory_bytes_max: usize,
+    /// How long one call may take.
+    pub call_timeout: Duration,
+    /// What must not appear in its diagnostics.
+    pub redactor: Redactor,
+}
+
+/// A component that can be called. After a [`CallError`] it must be dropped.
+pub struct Instance {
+    store: Store<State>,
+    exports: EventSource,
+    log: GuestLog,
+    call_timeout: Duration,
+}
+
+/// Why a call came to no result. It says nothing about the upstream.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum CallError {
+    /// It asked for more memory than it may have.
+    OutOfMemory {
+        /// What it may have.
+        bytes_max: usize,
+    },
+    /// It did not return in time.
+    TimedOut(Duration),
+    /// It trapped; the clause says how, and what it said last.
+    Trapped(String),
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OutOfMemory { bytes_max } => write!(
+                f,
+                "the component needs more than its {} MiB of memory",
+                bytes_max / (1024 * 1024)
+            ),
+            Self::TimedOut(limit) => write!(
+                f,
+                "the component did not return within {}",
+                humantime::format_duration(*limit)
+            ),
+            Self::Trapped(reason) => write!(f, "the component trapped: {reason}"),
+        }
+    }
+}
+
+impl std::error::Error for CallError {}
+
+impl Instance {
+    /// A fresh instance with a memory and a table of its own.
+    pub async fn new(loaded: &Loaded, settings: &InstanceSettings) -> Result<Self, CallError> {
+        let log = GuestLog::new(&settings.source, settings.redactor.clone());
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(RESOURCES_MAX);
+        let wasi = WasiCtx::builder()
+            .stderr(log.clone())
+            .max_random_size(RANDOM_BYTES_MAX)
+            .build();
+        let state = State {
+            wasi,
+            http: WasiHttpCtx::new(),
+            table,
+            outgoing: settings.outgoing.clone(),
+            memory: MemoryLimit::new(settings.memory_bytes_max),
+        };
+        let mut store = Store::new(loaded.pre.engine(), state);
+        store.limiter(|state| &mut state.memory);
+        store.set_hostcall_fuel(CROSSING_BYTES_SPARE);
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_async_yield_and_update(1);
+        let exports = match loaded.pre.instantiate_async(&mut store).await {
+            Ok(exports) => exports,
+            Err(error) => return Err(explain(&error, &store, None)),
+        };
+        Ok(Self {
+            store,
+            exports,
+            log,
+            call_timeout: settings.call_timeout,
+        })
+    }
+
+    /// What the component is and what it offers.
+    pub async fn describe(&mut self) -> Result<Description, CallError> {
+        let call = self
+            .exports
+            .pipeline_source_source()
+            .call_describe(&mut self.store);
+        let result = within(self.call_timeout, &self.log, call).await;
+        self.end(result)
+    }
+
+    /// Whether each stream can be read with these settings.
+    pub async fn check(
+        &mut self,
+        settings: &Secret,
+    ) -> Result<Result<Vec<CheckResult>, SettingsError>, CallError> {
+        let call = self
+            .exports
+            .pipeline_source_source()
+            .call_check(&mut self.store, settings.reveal());
+        let result = within(self.call_timeout, &self.log, call).await;
+        self.end(result)
+    }
+
+    /// The next batch after `resume`.
+    pub async fn poll(
+        &mut self,
+        settings: &Secret,
+        resume: Option<&str>,
+        limits: Limits,
+    ) -> Result<Result<Batch, PollError>, CallError> {
+        // The text, its index and the originals, and as much again for the
+        // rest of the batch.
+        let batch = usize::try_from(limits.max_bytes).unwrap_or(usize::MAX);
+        let fuel = batch.saturating_mul(2).saturating_add(CROSSING_BYTES_SPARE);
+        self.store.set_hostcall_fuel(fuel);
+        let resume = resume.map(str::to_owned);
+        let call = self.exports.pipeline_source_source().call_poll(
+            &mut self.store,
+            settings.reveal(),
+            resume.as_ref(),
+            limits,
+        );
+        let result = within(self.call_timeout, &self.log, call).await;
+        self.end(result)
+    }
+
+    /// Normalize records that have come by another way.
+    pub async fn normalize(
+        &mut self,
+        stream: &str,
+        format: &str,
+        records: &[u8],
+    ) -> Result<Result<Normalized, NormalizeError>, CallError> {
+        let call = self.exports.pipeline_source_normalizer().call_normalize(
+            &mut self.store,
+            stream,
+            format,
+            records,
+        );
+        let result = within(self.call_timeout, &self.log, call).await;
+        self.end(result)
+    }
+
+    /// The most memory this instance has had.
+    #[must_use]
+    pub fn memory_bytes_peak(&self) -> usize {
+        self.store.data().memory.bytes_peak()
+    }
+
+    fn end<T>(&self, result: Ended<T>) -> Result<T, CallError> {
+        let last_line = self.log.end_call();
+        match result {
+            Ended::InTime(Ok(value)) => Ok(value),
+            Ended::InTime(Err(error)) => Err(explain(&error, &self.store, last_line)),
+            Ended::TooLate => Err(CallError::TimedOut(self.call_timeout)),
+        }
+    }
+}
+
+enum Ended<T> {
+    InTime(wasmtime::Result<T>),
+    TooLate,
+}
+
+/// Epochs make a busy component yield; only this ends one, and one that waits
+/// for the host.
+async fn within<T>(
+    limit: Duration,
+    log: &GuestLog,
+    call: impl Future<Output = wasmtime::Result<T>>,
+) -> Ended<T> {
+    log.begin_call();
+    match tokio::time::timeout(limit, call).await {
+        Ok(result) => Ended::InTime(result),
+        Err(_) => Ended::TooLate,
+    }
+}
+
+fn explain(error: &wasmtime::Error, store: &Store<State>, last_line: Option<String>) -> CallError {
+    let memory = &store.data().memory;
+    if memory.was_refused() {
+        return CallError::OutOfMemory {
+            bytes_max: memory.bytes_max(),
+        };
+    }
+    let cause = match error.downcast_ref::<Trap>() {
+        Some(trap) => trap.to_string(),
+        None => error.root_cause().to_string(),
+    };
+    let cause = cause.replace('\n', " ");
+    CallError::Trapped(match last_line {
+        Some(line) => format!("{cause}; it said last: {line}"),
+        None => cause,
+    })
+}
+
+/// What a store holds besides the component.
+pub(super) struct State {
+    pub(super) wasi: WasiCtx,
+    http: WasiHttpCtx,
+    pub(super) table: ResourceTable,
+    outgoing: Outgoing,
+    memory: MemoryLimit,
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
+    }
+}
+
+impl WasiHttpView for State {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView {
+            ctx: &mut self.http,
+            table: &mut self.table,
+            hooks: &mut self.outgoing,
+        }
+    }
+}
+
+/// `wasi:io` needs nothing but the table.
+pub(super) struct Io;
+
+impl HasData for Io {
+    type Data<'a> = &'a mut ResourceTable;
+}

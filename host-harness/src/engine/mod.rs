@@ -1,0 +1,98 @@
+//! The sandbox: compile a component once, and call it within limits of
+//! memory, time and reach.
+
+mod cache;
+mod guest_log;
+mod instance;
+mod limits;
+mod ticker;
+
+use std::path::Path;
+
+use wasmtime::component::{Component, Linker};
+use wasmtime::{Config, Engine};
+use wasmtime_wasi::cli::{WasiCli, WasiCliView as _};
+use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView as _};
+use wasmtime_wasi::p2::bindings::{cli, clocks, io, random};
+use wasmtime_wasi::random::WasiRandom;
+
+pub use self::instance::{CallError, Instance, InstanceSettings};
+use self::instance::{Io, State};
+use self::ticker::Ticker;
+use crate::bindings::EventSourcePre;
+
+/// The component that this program was built with.
+pub const BUILT_IN: &[u8] = include_bytes!(env!("SOURCE_HOST_COMPONENT"));
+
+/// The engine that all sources of a process share.
+pub struct Sandbox {
+    engine: Engine,
+    _ticker: Ticker,
+}
+
+/// A compiled component, linked and ready to be instantiated any number of
+/// times.
+#[derive(Clone)]
+pub struct Loaded {
+    pre: EventSourcePre<State>,
+}
+
+impl Sandbox {
+    /// Start the engine and the clock that makes busy components yield.
+    pub fn new() -> Result<Self, String> {
+        let mut config = Config::new();
+        config.epoch_interruption(true);
+        // Only WASI 0.2 is offered; without it a call is cheaper.
+        config.concurrency_support(false);
+        config.wasm_relaxed_simd(false);
+        let engine = Engine::new(&config).map_err(|error| one_line(&error))?;
+        let ticker = Ticker::start(&engine)
+            .map_err(|error| format!("cannot start the epoch thread: {error}"))?;
+        Ok(Self {
+            engine,
+            _ticker: ticker,
+        })
+    }
+
+    /// Compile a component, or take its machine code from `cache_dir` where a
+    /// process of ours has put it.
+    pub fn load(&self, wasm: &[u8], cache_dir: Option<&Path>) -> Result<Loaded, String> {
+        let component = cache::load_or_compile(&self.engine, wasm, cache_dir)
+            .map_err(|error| one_line(&error))?;
+        let pre = self.link(&component).map_err(|error| one_line(&error))?;
+        Ok(Loaded { pre })
+    }
+
+    /// HTTP, clocks, random numbers and the parts of `wasi:cli` that Rust's
+    /// std imports. No file system, no sockets: a component that asks for
+    /// them does not link.
+    fn link(&self, component: &Component) -> wasmtime::Result<EventSourcePre<State>> {
+        let mut linker: Linker<State> = Linker::new(&self.engine);
+        let l = &mut linker;
+        io::error::add_to_linker::<State, Io>(l, |state| &mut state.table)?;
+        io::poll::add_to_linker::<State, Io>(l, |state| &mut state.table)?;
+        io::streams::add_to_linker::<State, Io>(l, |state| &mut state.table)?;
+        clocks::wall_clock::add_to_linker::<State, WasiClocks>(l, State::clocks)?;
+        clocks::monotonic_clock::add_to_linker::<State, WasiClocks>(l, State::clocks)?;
+        random::random::add_to_linker::<State, WasiRandom>(l, |state| state.wasi.random())?;
+        random::insecure::add_to_linker::<State, WasiRandom>(l, |state| state.wasi.random())?;
+        random::insecure_seed::add_to_linker::<State, WasiRandom>(l, |state| state.wasi.random())?;
+        cli::environment::add_to_linker::<State, WasiCli>(l, State::cli)?;
+        cli::exit::add_to_linker::<State, WasiCli>(l, State::cli)?;
+        cli::stdin::add_to_linker::<State, WasiCli>(l, State::cli)?;
+        cli::stdout::add_to_linker::<State, WasiCli>(l, State::cli)?;
+        cli::stderr::add_to_linker::<State, WasiCli>(l, State::cli)?;
+        cli::terminal_input::add_to_linker::<State, WasiCli>(l, State::cli)?;
+        cli::terminal_output::add_to_linker::<State, WasiCli>(l, State::cli)?;
+        cli::terminal_stdin::add_to_linker::<State, WasiCli>(l, State::cli)?;
+        cli::terminal_stdout::add_to_linker::<State, WasiCli>(l, State::cli)?;
+        cli::terminal_stderr::add_to_linker::<State, WasiCli>(l, State::cli)?;
+        wasmtime_wasi_http::p2::add_only_http_to_linker_async(l)?;
+        EventSourcePre::new(linker.instantiate_pre(component)?)
+    }
+}
+
+/// An error with its causes on one line.
+fn one_line(error: &wasmtime::Error) -> String {
+    format!("{error:#}").replace('\n', " ")
+}

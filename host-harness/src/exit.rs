@@ -1,0 +1,82 @@
+//! How a command ends: the documented exit codes, and the sentence that goes
+//! with each.
+
+use std::fmt;
+use std::process::ExitCode;
+
+/// An exit code of `source-host`. They are a contract with whoever starts it.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Exit {
+    /// What was asked for has been done.
+    Done,
+    /// The upstream or an output failed, or another run holds the state
+    /// directory.
+    Failed,
+    /// The upstream refused the credentials.
+    Unauthorized,
+    /// The settings file, or something it names, cannot be used.
+    BadSettings,
+}
+
+impl Exit {
+    /// The number that the shell sees. Usage errors are 2 and end in the
+    /// argument parser.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::BadSettings => 78, // EX_CONFIG
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Unauthorized => 77, // EX_NOPERM
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+/// A reason to end, as one line for people, with the code that belongs to it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Failure {
+    /// How the process ends.
+    pub exit: Exit,
+    /// A lower-case clause that names the thing; never a secret.
+    pub message: String,
+}
+
+impl Failure {
+    /// Settings that cannot be used.
+    pub fn settings(message: impl Into<String>) -> Self {
+        Self {
+            exit: Exit::BadSettings,
+            message: message.into(),
+        }
+    }
+
+    /// Something that failed and may work another time.
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self {
+            exit: Exit::Failed,
+            message: message.into(),
+        }
+    }
+
+    /// Credentials that the upstream refused.
+    pub fn unauthorized(message: impl Into<String>) -> Self {
+        Self {
+            exit: Exit::Unauthorized,
+            message: message.into(),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}

@@ -1,0 +1,73 @@
+//! A response body that fails when it stands still for too long.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::time::{Instant, Sleep};
+use wasmtime_wasi_http::Error as HttpError;
+
+use super::errors;
+
+/// A body with a time-out between its frames.
+pub(super) struct Timed {
+    incoming: Incoming,
+    limit: Duration,
+    /// Runs only while the body keeps its reader waiting: a timer that was set
+    /// for every frame would cost more than most frames.
+    patience: Option<Pin<Box<Sleep>>>,
+    waiting: bool,
+}
+
+impl Timed {
+    pub(super) fn new(incoming: Incoming, limit: Duration) -> Self {
+        Self {
+            incoming,
+            limit,
+            patience: None,
+            waiting: false,
+        }
+    }
+
+    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let limit = self.limit;
+        let patience = self
+            .patience
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        if !self.waiting {
+            self.waiting = true;
+            patience.as_mut().reset(Instant::now() + limit);
+        }
+        patience.as_mut().poll(cx)
+    }
+}
+
+impl Body for Timed {
+    type Data = Bytes;
+    type Error = HttpError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
+        match Pin::new(&mut self.incoming).poll_frame(cx) {
+            Poll::Ready(frame) => {
+                self.waiting = false;
+                Poll::Ready(frame.map(|frame| frame.map_err(|error| errors::from_body(&error))))
+            }
+            Poll::Pending => self
+                .poll_patience(cx)
+                .map(|()| Some(Err(HttpError::ConnectionReadTimeout))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}

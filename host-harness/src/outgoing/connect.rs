@@ -1,0 +1,221 @@
+//! From an origin to a connection: resolve, pass every address through the
+//! gate, dial, and put TLS on top.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::Uri;
+use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
+use tower_service::Service;
+use tracing::warn;
+
+use crate::address_gate;
+use crate::allow_list::{AllowList, Origin};
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
+
+/// TLS over TCP through the address gate, all within one time-out.
+#[derive(Clone, Debug)]
+pub(super) struct Connector {
+    inner: HttpsConnector<GatedConnector>,
+    limit: Duration,
+}
+
+/// TCP to those addresses of a name that the gate lets through.
+#[derive(Clone, Debug)]
+pub(super) struct GatedConnector {
+    source: Arc<str>,
+    allow: Arc<AllowList>,
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub(super) enum ConnectError {
+    /// The name resolves only to addresses that the gate refuses.
+    Prohibited,
+    /// The name does not resolve.
+    Resolve(io::Error),
+    /// No address answered; this is what the last one said.
+    Tcp(io::Error),
+    /// The whole took too long.
+    TimedOut,
+    /// The URI names no origin.
+    Uri,
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Prohibited => f.write_str("the name resolves to a prohibited address"),
+            Self::Resolve(error) => write!(f, "the name does not resolve: {error}"),
+            Self::Tcp(error) => write!(f, "no connection: {error}"),
+            Self::TimedOut => f.write_str("no connection in time"),
+            Self::Uri => f.write_str("the URI has no origin"),
+        }
+    }
+}
+
+impl std::error::Error for ConnectError {}
+
+/// Put TLS on top of a connector, with the system's trust anchors and those
+/// of `ca_file`.
+pub(super) fn with_tls(
+    gate: GatedConnector,
+    ca_file: Option<&Path>,
+    limit: Duration,
+) -> Result<Connector, String> {
+    let mut roots = RootCertStore::empty();
+    // A host without trust anchors can still reach plain-text origins; TLS
+    // itself then says what is missing.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if let Some(path) = ca_file {
+        add_anchors(&mut roots, path)
+            .map_err(|reason| format!("ca_file {}: {reason}", path.display()))?;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Connector {
+        inner: HttpsConnector::from((gate, config)),
+        limit,
+    })
+}
+
+fn add_anchors(roots: &mut RootCertStore, path: &Path) -> Result<(), String> {
+    let certificates = CertificateDer::pem_file_iter(path).map_err(|error| error.to_string())?;
+    let mut count = 0_usize;
+    for certificate in certificates {
+        let certificate = certificate.map_err(|error| error.to_string())?;
+        roots.add(certificate).map_err(|error| error.to_string())?;
+        count += 1;
+    }
+    match count {
+        0 => Err("no certificate in PEM form in it".to_owned()),
+        _ => Ok(()),
+    }
+}
+
+impl Service<Uri> for Connector {
+    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
+    type Error = BoxError;
+    type Future = Connecting<Self::Response>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let connecting = self.inner.call(uri);
+        let limit = self.limit;
+        Box::pin(async move {
+            match tokio::time::timeout(limit, connecting).await {
+                Ok(outcome) => outcome,
+                Err(_) => Err(ConnectError::TimedOut.into()),
+            }
+        })
+    }
+}
+
+impl GatedConnector {
+    pub(super) fn new(source: &str, allow: Arc<AllowList>) -> Self {
+        Self {
+            source: Arc::from(source),
+            allow,
+        }
+    }
+
+    /// The addresses of an origin that may be dialled, in the resolver's
+    /// order.
+    async fn addresses(&self, origin: &Origin) -> Result<Vec<SocketAddr>, ConnectError> {
+        let resolved: Vec<SocketAddr> = match origin.host().parse::<IpAddr>() {
+            Ok(address) => vec![SocketAddr::new(address, origin.port())],
+            Err(_) => tokio::net::lookup_host((origin.host(), origin.port()))
+                .await
+                .map_err(ConnectError::Resolve)?
+                .collect(),
+        };
+        if resolved.is_empty() {
+            let nothing = io::Error::new(io::ErrorKind::NotFound, "no address");
+            return Err(ConnectError::Resolve(nothing));
+        }
+        let mut permitted = Vec::with_capacity(resolved.len());
+        for address in resolved {
+            match address_gate::check(&self.allow, address.ip(), address.port()) {
+                Ok(()) => permitted.push(address),
+                Err(kind) => warn!(
+                    source = %self.source,
+                    %origin,
+                    "the name resolves to {address}, which is {kind}; to allow it, add to \
+                     [[source]] `{}`: allow = [\"{}\"]",
+                    self.source,
+                    literal(origin, address),
+                ),
+            }
+        }
+        if permitted.is_empty() {
+            return Err(ConnectError::Prohibited);
+        }
+        Ok(permitted)
+    }
+
+    async fn dial(&self, uri: &Uri) -> Result<TcpStream, ConnectError> {
+        let origin = uri
+            .scheme_str()
+            .zip(uri.host())
+            .and_then(|(scheme, host)| Origin::new(scheme, host, uri.port_u16()))
+            .ok_or(ConnectError::Uri)?;
+        let mut last = None;
+        for address in self.addresses(&origin).await? {
+            match TcpStream::connect(address).await {
+                Ok(stream) => {
+                    // Requests are small and wait for their answer.
+                    stream.set_nodelay(true).map_err(ConnectError::Tcp)?;
+                    return Ok(stream);
+                }
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.map_or(ConnectError::Prohibited, ConnectError::Tcp))
+    }
+}
+
+impl Service<Uri> for GatedConnector {
+    type Response = TokioIo<TcpStream>;
+    type Error = BoxError;
+    type Future = Connecting<Self::Response>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let this = self.clone();
+        Box::pin(async move { Ok(TokioIo::new(this.dial(&uri).await?)) })
+    }
+}
+
+/// The entry that would name an address, with the scheme and port that were
+/// asked for.
+fn literal(origin: &Origin, address: SocketAddr) -> String {
+    let host = match address.ip() {
+        IpAddr::V4(v4) => v4.to_string(),
+        IpAddr::V6(v6) => format!("[{v6}]"),
+    };
+    Origin::new(origin.scheme().name(), &host, Some(origin.port()))
+        .map_or(host, |origin| origin.to_string())
+}

@@ -1,0 +1,133 @@
+//! From what hyper, TLS, DNS and the kernel say to the error that
+//! `wasi:http` has for it.
+
+use std::error::Error as StdError;
+use std::io;
+
+use hyper_util::client::legacy;
+use wasmtime_wasi_http::Error as HttpError;
+
+use super::connect::ConnectError;
+
+/// An error before the response head was complete.
+pub(super) fn from_client(error: &legacy::Error) -> HttpError {
+    classify(error, HttpError::ConnectionTerminated)
+}
+
+/// An error within the response body.
+pub(super) fn from_body(error: &hyper::Error) -> HttpError {
+    classify(error, HttpError::HttpResponseIncomplete)
+}
+
+/// Go down the causes; the deepest that is known decides. `cut` stands for a
+/// connection that ended too early.
+fn classify(error: &(dyn StdError + 'static), cut: HttpError) -> HttpError {
+    let mut known = None;
+    let mut cause = Some(error);
+    while let Some(current) = cause {
+        if let Some(connect) = current.downcast_ref::<ConnectError>() {
+            return from_connect(connect);
+        }
+        if let Some(tls) = current.downcast_ref::<rustls::Error>() {
+            return from_tls(tls);
+        }
+        if let Some(hyper) = current.downcast_ref::<hyper::Error>() {
+            known = from_hyper(hyper).or(known);
+        }
+        if let Some(found) = current.downcast_ref::<io::Error>() {
+            // `io::Error::source` passes over the error it wraps.
+            if let Some(inner) = found.get_ref() {
+                cause = Some(inner);
+                continue;
+            }
+            known = from_io(found).or(known);
+        }
+        cause = current.source();
+    }
+    match known {
+        Some(Known::Cut) => cut,
+        Some(Known::Exactly(error)) => error,
+        None => HttpError::HttpProtocolError,
+    }
+}
+
+enum Known {
+    Cut,
+    Exactly(HttpError),
+}
+
+fn from_hyper(error: &hyper::Error) -> Option<Known> {
+    if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
+        Some(Known::Cut)
+    } else if error.is_timeout() {
+        Some(Known::Exactly(HttpError::ConnectionReadTimeout))
+    } else if error.is_parse_too_large() {
+        Some(Known::Exactly(HttpError::HttpResponseHeaderSectionSize(
+            None,
+        )))
+    } else if error.is_parse() {
+        Some(Known::Exactly(HttpError::HttpProtocolError))
+    } else {
+        None
+    }
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the kinds of another crate, of which few can happen here"
+)]
+fn from_io(error: &io::Error) -> Option<Known> {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::ConnectionReset
+        | io::ErrorKind::NotConnected
+        | io::ErrorKind::UnexpectedEof => Some(Known::Cut),
+        io::ErrorKind::ConnectionRefused => Some(Known::Exactly(HttpError::ConnectionRefused)),
+        io::ErrorKind::TimedOut => Some(Known::Exactly(HttpError::ConnectionReadTimeout)),
+        _ => None,
+    }
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the kinds of another crate, of which few can happen here"
+)]
+fn from_connect(error: &ConnectError) -> HttpError {
+    match error {
+        ConnectError::Prohibited => HttpError::DestinationIpProhibited,
+        ConnectError::Resolve(reason) => HttpError::DnsError {
+            rcode: Some(reason.to_string()),
+            info_code: None,
+        },
+        ConnectError::Tcp(reason) => match reason.kind() {
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+                HttpError::DestinationIpUnroutable
+            }
+            io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => {
+                HttpError::ConnectionTerminated
+            }
+            io::ErrorKind::TimedOut => HttpError::ConnectionTimeout,
+            _ => HttpError::ConnectionRefused,
+        },
+        ConnectError::TimedOut => HttpError::ConnectionTimeout,
+        ConnectError::Uri => HttpError::HttpRequestUriInvalid,
+    }
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the kinds of another crate, of which few can happen here"
+)]
+fn from_tls(error: &rustls::Error) -> HttpError {
+    match error {
+        rustls::Error::AlertReceived(alert) => HttpError::TlsAlertReceived {
+            alert_id: Some(u8::from(*alert)),
+            alert_message: Some(format!("{alert:?}")),
+        },
+        rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented => {
+            HttpError::TlsCertificateError
+        }
+        _ => HttpError::TlsProtocolError,
+    }
+}

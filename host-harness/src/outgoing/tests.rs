@@ -1,0 +1,225 @@
+//! What a request over a loopback upstream becomes: an answer, or the error
+//! that `wasi:http` has for it.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use http_body_util::Empty;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use super::*;
+
+/// An upstream that reads a request head and writes this, each piece when the
+/// one before has been sent; then it closes, or stays silent.
+async fn upstream(answer: &'static str, silent: bool) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let origin = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                let mut piece = [0; 1024];
+                while !head.windows(4).any(|window| window == b"\r\n\r\n") {
+                    match stream.read(&mut piece).await {
+                        Ok(0) | Err(_) => return,
+                        Ok(count) => head.extend_from_slice(&piece[..count]),
+                    }
+                }
+                stream.write_all(answer.as_bytes()).await.unwrap();
+                if silent {
+                    std::future::pending::<()>().await;
+                }
+            });
+        }
+    });
+    origin
+}
+
+fn outgoing(entries: &[&str]) -> Outgoing {
+    Outgoing::new("acme", AllowList::parse(entries).unwrap(), None).unwrap()
+}
+
+async fn send(outgoing: &Outgoing, uri: &str) -> Result<Response<WasiBody>, HttpError> {
+    send_within(outgoing, uri, RequestOptions::default()).await
+}
+
+async fn send_within(
+    outgoing: &Outgoing,
+    uri: &str,
+    options: RequestOptions,
+) -> Result<Response<WasiBody>, HttpError> {
+    let body = Empty::<Bytes>::new()
+        .map_err(|never| match never {})
+        .boxed_unsync();
+    let request = Request::get(uri).body(body).unwrap();
+    let no_error: Sent = Box::new(std::future::ready(Ok(())));
+    let sent = outgoing
+        .clone()
+        .send_request(request, Some(options), no_error);
+    Pin::from(sent).await.map(|(response, _)| response)
+}
+
+async fn body(response: Response<WasiBody>) -> Result<Bytes, HttpError> {
+    Ok(response.into_body().collect().await?.to_bytes())
+}
+
+const HELLO: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
+
+#[tokio::test]
+async fn a_named_loopback_origin_is_reached() {
+    let origin = upstream(HELLO, false).await;
+    let response = send(&outgoing(&[&origin]), &origin).await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(body(response).await.unwrap(), "hello");
+}
+
+#[tokio::test]
+async fn an_origin_that_is_not_listed_is_denied() {
+    let origin = upstream(HELLO, false).await;
+    for list in [&[][..], &["https://api.example.com"]] {
+        let error = send(&outgoing(list), &origin).await.unwrap_err();
+        assert!(matches!(error, HttpError::HttpRequestDenied), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_listed_name_that_resolves_to_loopback_is_prohibited() {
+    let origin = upstream(HELLO, false).await;
+    let port = origin.rsplit(':').next().unwrap();
+    // A spelling of 127.0.0.1 that is no address to the allow-list, but one
+    // to the resolver.
+    let uri = format!("http://127.1:{port}");
+    let error = send(&outgoing(&[&uri]), &uri).await.unwrap_err();
+    assert!(
+        matches!(error, HttpError::DestinationIpProhibited),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn localhost_is_reached_when_it_is_named() {
+    let origin = upstream(HELLO, false).await;
+    let port = origin.rsplit(':').next().unwrap();
+    let uri = format!("http://localhost:{port}");
+    assert!(send(&outgoing(&[&uri]), &uri).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_user_name_in_the_uri_is_refused() {
+    let origin = upstream(HELLO, false).await;
+    let uri = origin.replace("http://", "http://user@");
+    let error = send(&outgoing(&[&origin]), &uri).await.unwrap_err();
+    assert!(matches!(error, HttpError::HttpRequestUriInvalid), "{error}");
+}
+
+#[tokio::test]
+async fn a_redirect_is_an_answer_like_any_other() {
+    let answer = "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n";
+    let origin = upstream(answer, false).await;
+    let response = send(&outgoing(&[&origin]), &origin).await.unwrap();
+    assert_eq!(response.status(), 302);
+}
+
+#[tokio::test]
+async fn a_closed_port_refuses_the_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let origin = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let error = send(&outgoing(&[&origin]), &origin).await.unwrap_err();
+    assert!(matches!(error, HttpError::ConnectionRefused), "{error}");
+}
+
+#[tokio::test]
+async fn a_connection_that_closes_before_the_head_is_terminated() {
+    let origin = upstream("HTTP/1.1 200", false).await;
+    let error = send(&outgoing(&[&origin]), &origin).await.unwrap_err();
+    assert!(matches!(error, HttpError::ConnectionTerminated), "{error}");
+}
+
+#[tokio::test]
+async fn a_body_that_ends_too_early_is_incomplete() {
+    let answer = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhello";
+    let origin = upstream(answer, false).await;
+    let response = send(&outgoing(&[&origin]), &origin).await.unwrap();
+    let error = body(response).await.unwrap_err();
+    assert!(
+        matches!(error, HttpError::HttpResponseIncomplete),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_http_is_a_protocol_error() {
+    let origin = upstream("220 smtp.example.com ESMTP\r\n\r\n", true).await;
+    let error = send(&outgoing(&[&origin]), &origin).await.unwrap_err();
+    assert!(matches!(error, HttpError::HttpProtocolError), "{error}");
+}
+
+#[tokio::test]
+async fn a_silent_upstream_and_a_body_that_stands_still_time_out() {
+    let short = Some(Duration::from_millis(20));
+    let options = RequestOptions {
+        connect_timeout: short,
+        first_byte_timeout: short,
+        between_bytes_timeout: short,
+    };
+    let origin = upstream("", true).await;
+    let error = send_within(&outgoing(&[&origin]), &origin, options)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, HttpError::ConnectionReadTimeout), "{error}");
+
+    let patient = RequestOptions {
+        first_byte_timeout: None,
+        ..options
+    };
+    let origin = upstream("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhello", true).await;
+    let response = send_within(&outgoing(&[&origin]), &origin, patient)
+        .await
+        .unwrap();
+    let error = body(response).await.unwrap_err();
+    assert!(matches!(error, HttpError::ConnectionReadTimeout), "{error}");
+}
+
+#[tokio::test]
+async fn plain_text_where_tls_is_expected_is_a_tls_error() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(HELLO.as_bytes()).await.unwrap();
+        std::future::pending::<()>().await;
+    });
+    let uri = format!("https://127.0.0.1:{port}");
+    let error = send(&outgoing(&[&uri]), &uri).await.unwrap_err();
+    assert!(matches!(error, HttpError::TlsProtocolError), "{error}");
+}
+
+#[tokio::test]
+async fn an_offline_client_tells_listed_from_unlisted_and_sends_nothing() {
+    let list = AllowList::parse(&["https://api.example.com"]).unwrap();
+    let offline = Outgoing::offline("acme", list);
+    let error = send(&offline, "https://api.example.com/x")
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, HttpError::DestinationUnavailable),
+        "{error}"
+    );
+    let error = send(&offline, "https://other.example.com/x")
+        .await
+        .unwrap_err();
+    assert!(matches!(error, HttpError::HttpRequestDenied), "{error}");
+}
+
+#[test]
+fn a_ca_file_without_a_certificate_is_refused() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let list = AllowList::default();
+    let error = Outgoing::new("acme", list.clone(), Some(file.path())).unwrap_err();
+    assert!(error.contains("no certificate"), "{error}");
+    let missing = Path::new("/nowhere/ca.pem");
+    assert!(Outgoing::new("acme", list, Some(missing)).is_err());
+}

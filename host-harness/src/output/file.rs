@@ -1,0 +1,307 @@
+//! NDJSON in a file: appended, and on the disk before it is accepted.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use tracing::{info, warn};
+
+use super::rotate::{self, Rotation};
+use super::{Delivery, Output, OutputError, Plan};
+use crate::exit::Failure;
+use crate::settings::Section;
+
+/// How much of the end is looked at in one step for the last line's begin.
+const TAIL_BYTES: usize = 64 * 1024;
+
+#[derive(Clone, Debug)]
+struct FilePlan {
+    path: PathBuf,
+    rotation: Option<Rotation>,
+}
+
+/// Understand `type = "file"`.
+pub(super) fn plan(mut section: Section<'_>) -> Result<Box<dyn Plan>, Failure> {
+    let path = section.required_path("path")?;
+    let mib = section.number("rotate_mib", 1..=1_000_000)?;
+    let hours = section.number("rotate_hours", 1..=8_760)?;
+    let gzip = section.switch("gzip")?;
+    let keep = section.number("keep", 1..=100_000)?;
+    if mib.is_none() && hours.is_none() {
+        for (key, set) in [("gzip", gzip.is_some()), ("keep", keep.is_some())] {
+            if set {
+                let reason = "is about closed files; set rotate_mib or rotate_hours as well";
+                return Err(section.error(key, reason));
+            }
+        }
+    }
+    section.finish()?;
+    let rotation = (mib.is_some() || hours.is_some()).then(|| Rotation {
+        bytes_max: mib.map(|mib| mib.saturating_mul(1024 * 1024)),
+        age_max: hours.map(|hours| Duration::from_secs(hours.saturating_mul(3_600))),
+        gzip: gzip.unwrap_or(false),
+        keep: keep.map(|keep| usize::try_from(keep).unwrap_or(usize::MAX)),
+    });
+    Ok(Box::new(FilePlan { path, rotation }))
+}
+
+#[async_trait]
+impl Plan for FilePlan {
+    async fn open(&self) -> Result<Box<dyn Output>, OutputError> {
+        let plan = self.clone();
+        let appender = blocking(move || Appender::open(&plan.path, plan.rotation))
+            .await
+            .map_err(|error| OutputError::Fatal(format!("{}: {error}", self.path.display())))?;
+        Ok(Box::new(FileOutput {
+            name: format!("file {}", self.path.display()),
+            appender: Some(appender),
+        }))
+    }
+}
+
+struct FileOutput {
+    name: String,
+    /// `None` while a write is under way, and after one was abandoned.
+    appender: Option<Appender>,
+}
+
+#[async_trait]
+impl Output for FileOutput {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn accept(&mut self, delivery: &Delivery<'_>) -> Result<(), OutputError> {
+        let Some(mut appender) = self.appender.take() else {
+            return Err(OutputError::Fatal(format!("{} is not open", self.name)));
+        };
+        let text = delivery.events.to_owned();
+        let (appender, result) = blocking(move || {
+            let result = appender.append(text.as_bytes(), SystemTime::now());
+            Ok((appender, result))
+        })
+        .await
+        .map_err(|error| OutputError::Fatal(format!("{}: {error}", self.name)))?;
+        self.appender = Some(appender);
+        // A full disk may have room again.
+        result.map_err(|error| OutputError::Retry(format!("{}: {error}", self.name)))
+    }
+
+    async fn close(&mut self) -> Result<(), OutputError> {
+        // Every accepted batch is on the disk.
+        self.appender = None;
+        Ok(())
+    }
+}
+
+/// A file of whole lines.
+#[derive(Debug)]
+pub(crate) struct Appender {
+    path: PathBuf,
+    file: File,
+    bytes: u64,
+    begun: SystemTime,
+    rotation: Option<Rotation>,
+}
+
+impl Appender {
+    /// Open or make the file, and cut off a line that a crash has left
+    /// unfinished: its event was not accepted and comes again.
+    pub(crate) fn open(path: &Path, rotation: Option<Rotation>) -> io::Result<Self> {
+        if let Some(directory) = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty())
+        {
+            fs::create_dir_all(directory)?;
+        }
+        let new = !path.exists();
+        let mut file = open_private(path)?;
+        let length = file.metadata()?.len();
+        let bytes = whole_lines(&mut file, length)?;
+        if bytes < length {
+            warn!(
+                file = %path.display(),
+                bytes = length - bytes,
+                "cut off an unfinished line; its event is delivered again"
+            );
+            file.set_len(bytes)?;
+            file.sync_all()?;
+        }
+        if new {
+            sync_directory(path)?;
+        }
+        let metadata = file.metadata()?;
+        let begun = metadata.created().or_else(|_| metadata.modified())?;
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            bytes,
+            begun,
+            rotation,
+        })
+    }
+
+    /// Append whole lines, on the disk when it returns. After an error the
+    /// file ends where it ended before.
+    pub(crate) fn append(&mut self, text: &[u8], now: SystemTime) -> io::Result<()> {
+        self.rotate_if_due(now)?;
+        let written = self
+            .file
+            .write_all(text)
+            .and_then(|()| self.file.sync_data());
+        match written {
+            Ok(()) => {
+                self.bytes += u64::try_from(text.len()).unwrap_or(0);
+                Ok(())
+            }
+            Err(error) => {
+                self.file.set_len(self.bytes)?;
+                Err(error)
+            }
+        }
+    }
+
+    fn rotate_if_due(&mut self, now: SystemTime) -> io::Result<()> {
+        let due = self
+            .rotation
+            .as_ref()
+            .is_some_and(|rotation| rotation.is_due(self.bytes, self.begun, now));
+        if !due {
+            return Ok(());
+        }
+        let rotation = self.rotation.take();
+        let closed = rotate::closed_path(&self.path, now);
+        fs::rename(&self.path, &closed)?;
+        sync_directory(&self.path)?;
+        *self = Self {
+            begun: now,
+            ..Self::open(&self.path, rotation)?
+        };
+        info!(file = %closed.display(), "closed a file of events");
+        if let Some(rotation) = &self.rotation {
+            rotate::finish(&self.path, &closed, rotation);
+        }
+        Ok(())
+    }
+}
+
+/// Events and rejected records are nobody else's business.
+fn open_private(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o640);
+    options.open(path)
+}
+
+/// The length of the file up to and with its last `\n`.
+fn whole_lines(file: &mut File, length: u64) -> io::Result<u64> {
+    let mut end = length;
+    let mut buffer = vec![0; TAIL_BYTES];
+    while end > 0 {
+        let begin = end.saturating_sub(u64::try_from(TAIL_BYTES).unwrap_or(u64::MAX));
+        let count = usize::try_from(end - begin).unwrap_or(TAIL_BYTES);
+        let Some(piece) = buffer.get_mut(..count) else {
+            break;
+        };
+        file.seek(SeekFrom::Start(begin))?;
+        file.read_exact(piece)?;
+        if let Some(at) = memchr::memrchr(b'\n', piece) {
+            return Ok(begin + u64::try_from(at).unwrap_or(0) + 1);
+        }
+        end = begin;
+    }
+    Ok(0)
+}
+
+/// A new name is on the disk only when its directory is.
+pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let directory = parent.unwrap_or_else(|| Path::new("."));
+    if cfg!(unix) {
+        File::open(directory)?.sync_all()?;
+    }
+    Ok(())
+}
+
+/// Run file operations where they hold nobody up.
+pub(crate) async fn blocking<T: Send + 'static>(
+    act: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(act)
+        .await
+        .map_err(io::Error::other)?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(path: &Path) -> String {
+        fs::read_to_string(path).unwrap()
+    }
+
+    #[test]
+    fn a_torn_last_line_is_cut_off() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("events.ndjson");
+        fs::write(&path, "{\"a\":1}\n{\"b\":").unwrap();
+        let mut appender = Appender::open(&path, None).unwrap();
+        assert_eq!(written(&path), "{\"a\":1}\n");
+        appender.append(b"{\"b\":2}\n", SystemTime::now()).unwrap();
+        assert_eq!(written(&path), "{\"a\":1}\n{\"b\":2}\n");
+    }
+
+    #[test]
+    fn a_torn_line_longer_than_one_step_is_cut_off_too() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("events.ndjson");
+        let torn = "x".repeat(TAIL_BYTES * 3);
+        fs::write(&path, format!("{{}}\n{torn}")).unwrap();
+        Appender::open(&path, None).unwrap();
+        assert_eq!(written(&path), "{}\n");
+        fs::write(&path, torn).unwrap();
+        Appender::open(&path, None).unwrap();
+        assert_eq!(written(&path), "");
+    }
+
+    #[test]
+    fn a_whole_file_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("deep").join("events.ndjson");
+        Appender::open(&path, None)
+            .unwrap()
+            .append(b"{}\n", SystemTime::now())
+            .unwrap();
+        Appender::open(&path, None).unwrap();
+        assert_eq!(written(&path), "{}\n");
+    }
+
+    #[test]
+    fn a_full_file_is_closed_and_a_new_one_begun() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("events.ndjson");
+        let rotation = Rotation {
+            bytes_max: Some(4),
+            age_max: None,
+            gzip: true,
+            keep: Some(1),
+        };
+        let mut appender = Appender::open(&path, Some(rotation)).unwrap();
+        for second in 1..=3 {
+            let now = SystemTime::UNIX_EPOCH + Duration::from_secs(second);
+            appender.append(b"{\"n\":1}\n", now).unwrap();
+        }
+        assert_eq!(written(&path), "{\"n\":1}\n");
+        let closed: Vec<String> = fs::read_dir(directory.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name != "events.ndjson")
+            .collect();
+        assert_eq!(closed, ["events-19700101T000003.000Z.ndjson.gz"]);
+    }
+}

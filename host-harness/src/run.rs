@@ -1,0 +1,195 @@
+//! All sources of a settings file at once: each its own task, store, memory
+//! and checkpoint, so that the failure of one never stops another.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::task::{Id, JoinSet};
+use tracing::{error, info};
+
+use crate::dead_letter::DeadLetter;
+use crate::exit::{Exit, Failure};
+use crate::output::Outputs;
+use crate::progress::Bars;
+use crate::settings::Settings;
+use crate::shutdown::{Shutdown, Stopper};
+use crate::source::{Components, Reach};
+use crate::source_loop::{End, SourceLoop};
+use crate::store::{Record, StateDir};
+
+/// With `--once`: deliveries in a row that an output may put off.
+const OUTPUT_TRIES_MAX_ONCE: u32 = 8;
+/// A service manager kills what has not ended after five.
+const STOP_MAX: Duration = Duration::from_millis(4_700);
+
+/// How to run.
+#[derive(Debug)]
+pub struct Options {
+    /// End when every source is caught up.
+    pub once: bool,
+    /// Show progress on standard error, where it is a terminal.
+    pub progress: bool,
+    /// Asks for a stop; also used from within when an output is gone.
+    pub stopper: Stopper,
+    /// Is asked.
+    pub shutdown: Shutdown,
+}
+
+/// How a run has ended.
+#[derive(Debug)]
+pub struct Summary {
+    /// One for each source, in the order of the settings file.
+    pub sources: Vec<SourceSummary>,
+}
+
+/// How one source has ended.
+#[derive(Debug)]
+pub struct SourceSummary {
+    /// Its name.
+    pub name: String,
+    /// How it ended.
+    pub end: End,
+    /// What is kept of it.
+    pub record: Record,
+}
+
+impl Summary {
+    /// The exit code that stands for all sources: the gravest of them.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        let of = |end: &End| match end {
+            End::CaughtUp | End::Stopped => Exit::Done,
+            End::Failed(failure) | End::Output(Some(failure)) => failure.exit,
+            End::Output(None) => Exit::Failed,
+        };
+        self.sources
+            .iter()
+            .map(|source| of(&source.end))
+            .max()
+            .unwrap_or(Exit::Done)
+    }
+}
+
+/// Run every source until all have ended.
+pub async fn run(settings: &Settings, options: Options) -> Result<Summary, Failure> {
+    let state = Arc::new(StateDir::open(&settings.state_dir)?);
+    let mut components = Components::new(Some(state.path().join("cache")))?;
+    let mut ready = Vec::with_capacity(settings.sources.len());
+    for source in &settings.sources {
+        let record = state.load(&source.name)?;
+        let source = components.source(settings, source, Reach::Network).await?;
+        ready.push((source, record));
+    }
+    let tries_max = options.once.then_some(OUTPUT_TRIES_MAX_ONCE);
+    let outputs = Arc::new(Outputs::open(&settings.outputs, tries_max).await?);
+    let dead_letters = DeadLetters::new(settings, &state);
+    let bars = Bars::new(options.progress);
+
+    let mut tasks = JoinSet::new();
+    let mut running = BTreeMap::new();
+    for (place, (source, record)) in ready.into_iter().enumerate() {
+        let name = source.name.clone();
+        info!(source = %name, component = %source.description.name, version = %source.description.version, "started");
+        let kept = record.clone();
+        let looped = SourceLoop {
+            record,
+            state: Arc::clone(&state),
+            outputs: Arc::clone(&outputs),
+            dead_letter: dead_letters.of(&name),
+            once: options.once,
+            shutdown: options.shutdown.clone(),
+            progress: bars.source(&name, &kept),
+            source,
+        };
+        let task = tasks.spawn(looped.run());
+        running.insert(task.id(), (place, name, kept));
+    }
+    let sources = wait_for_all(tasks, running, &options).await;
+    bars.clear();
+    if let Err(error) = outputs.close().await {
+        return Err(Failure::failed(format!("output: {error}")));
+    }
+    Ok(Summary { sources })
+}
+
+type Running = BTreeMap<Id, (usize, String, Record)>;
+
+async fn wait_for_all(
+    mut tasks: JoinSet<(End, Record)>,
+    mut running: Running,
+    options: &Options,
+) -> Vec<SourceSummary> {
+    let mut shutdown = options.shutdown.clone();
+    let mut ended = BTreeMap::new();
+    loop {
+        let joined = tokio::select! {
+            joined = tasks.join_next_with_id() => joined,
+            () = shutdown.requested_since(STOP_MAX) => break,
+        };
+        let (id, result) = match joined {
+            None => break,
+            Some(Ok((id, (end, record)))) => (id, Some((end, record))),
+            Some(Err(error)) => {
+                error!("a source ended in a fault of the host: {error}");
+                (error.id(), None)
+            }
+        };
+        let Some((place, name, kept)) = running.remove(&id) else {
+            continue;
+        };
+        let (end, record) = result.unwrap_or_else(|| {
+            let fault = Failure::failed(format!("source `{name}`: a fault of the host"));
+            (End::Failed(fault), kept)
+        });
+        report(&name, &end);
+        if matches!(end, End::Output(_)) {
+            // No other source can deliver either.
+            options.stopper.stop();
+        }
+        ended.insert(place, SourceSummary { name, end, record });
+    }
+    // What has not ended by now is cut off; its position has not moved.
+    for (place, name, record) in running.into_values() {
+        let end = End::Stopped;
+        ended.insert(place, SourceSummary { name, end, record });
+    }
+    ended.into_values().collect()
+}
+
+fn report(name: &str, end: &End) {
+    match end {
+        End::CaughtUp => info!(source = %name, "caught up"),
+        End::Failed(failure) | End::Output(Some(failure)) => error!(source = %name, "{failure}"),
+        End::Output(None) => {}
+        End::Stopped => info!(source = %name, "stopped"),
+    }
+}
+
+/// One file of rejected records for each source, or one for all.
+struct DeadLetters {
+    shared: Option<Arc<Mutex<DeadLetter>>>,
+    directory: PathBuf,
+}
+
+impl DeadLetters {
+    fn new(settings: &Settings, state: &StateDir) -> Self {
+        let shared = settings.dead_letter.clone();
+        Self {
+            shared: shared.map(|path| Arc::new(Mutex::new(DeadLetter::new(path)))),
+            directory: state.path().to_owned(),
+        }
+    }
+
+    fn of(&self, source: &str) -> Arc<Mutex<DeadLetter>> {
+        match &self.shared {
+            Some(shared) => Arc::clone(shared),
+            None => {
+                let path = self.directory.join(format!("{source}.rejected.ndjson"));
+                Arc::new(Mutex::new(DeadLetter::new(path)))
+            }
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! The settings file: parsed once, into values that need no second look.
+
+mod names;
+mod resolve;
+mod section;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::bindings::Limits;
+use crate::exit::Failure;
+use crate::output::{self, Plan};
+
+pub use self::names::nearest;
+pub use self::resolve::{Resolved, resolve};
+pub use self::section::Section;
+
+const MIB: u64 = 1024 * 1024;
+
+/// Generous: a component works on one batch at a time and needs a few MiB.
+const MEMORY_MIB_DEFAULT: u64 = 64;
+const MEMORY_MIB_MAX: u64 = 4096;
+/// A batch may need several requests that each may take a minute.
+const POLL_TIMEOUT_SECS_DEFAULT: u64 = 300;
+/// Large enough that a call costs little, small enough to stay in the cache
+/// of a processor.
+const MAX_EVENTS_DEFAULT: u64 = 1_000;
+const MAX_EVENTS_MAX: u64 = 100_000;
+const MAX_BYTES_DEFAULT: u64 = MIB;
+const MAX_BYTES_MAX: u64 = 256 * MIB;
+/// One call shall return within a minute or so, also over a slow line.
+const MAX_REQUESTS_DEFAULT: u64 = 50;
+const MAX_REQUESTS_MAX: u64 = 100_000;
+
+/// A settings file that has been understood.
+#[derive(Debug)]
+pub struct Settings {
+    /// Where it was read from, as it appears in messages.
+    pub file: PathBuf,
+    /// Where checkpoints, rejected records and cached machine code are kept.
+    pub state_dir: PathBuf,
+    /// At least one, with different names.
+    pub sources: Vec<SourceSettings>,
+    /// At least one.
+    pub outputs: Vec<Box<dyn Plan>>,
+    /// Where rejected records go; by default a file for each source in
+    /// `state_dir`.
+    pub dead_letter: Option<PathBuf>,
+}
+
+/// One `[[source]]`, as far as it can be understood without its component.
+#[derive(Debug)]
+pub struct SourceSettings {
+    /// Its name: that of its files, and of it in logs.
+    pub name: String,
+    /// A component of the user's; otherwise the built-in one.
+    pub component: Option<PathBuf>,
+    /// The allow-list; otherwise the origins that the component describes.
+    pub allow: Option<Vec<String>>,
+    /// Trust anchors besides the system's.
+    pub ca_file: Option<PathBuf>,
+    /// The memory of an instance.
+    pub memory_bytes_max: usize,
+    /// How long one call may take.
+    pub poll_timeout: Duration,
+    /// The limits of one poll.
+    pub limits: Limits,
+    /// `[source.settings]`, not yet checked against the component's schema.
+    pub settings: toml::Table,
+}
+
+impl Settings {
+    /// Read a settings file.
+    pub fn read(file: &Path) -> Result<Self, Failure> {
+        let text = fs::read_to_string(file)
+            .map_err(|error| Failure::settings(format!("{}: {error}", file.display())))?;
+        Self::parse(&text, file)
+    }
+
+    /// Understand the text of a settings file. Relative paths in it begin at
+    /// the directory of `file`.
+    pub fn parse(text: &str, file: &Path) -> Result<Self, Failure> {
+        let table: toml::Table = text.parse().map_err(|error| syntax(text, file, &error))?;
+        let mut root = Section::new(file, String::new(), table);
+        let state_dir = root
+            .path("state_dir")?
+            .unwrap_or_else(|| root.resolve("state"));
+        let sources = root.tables("source")?;
+        let outputs = root.tables("output")?;
+        let dead_letter = root.table("dead_letter")?;
+        root.finish()?;
+
+        let settings = Self {
+            file: file.to_owned(),
+            state_dir,
+            sources: parse_sources(file, sources)?,
+            outputs: parse_outputs(file, outputs)?,
+            dead_letter: match dead_letter {
+                Some(table) => parse_dead_letter(file, table)?,
+                None => None,
+            },
+        };
+        Ok(settings)
+    }
+}
+
+fn syntax(text: &str, file: &Path, error: &toml::de::Error) -> Failure {
+    let line = error
+        .span()
+        .and_then(|span| text.get(..span.start))
+        .map_or(1, |before| before.matches('\n').count() + 1);
+    let reason = error.message().replace('\n', ", ");
+    Failure::settings(format!("{}:{line}: {reason}", file.display()))
+}
+
+fn parse_sources(file: &Path, tables: Vec<toml::Table>) -> Result<Vec<SourceSettings>, Failure> {
+    if tables.is_empty() {
+        let hint = "no [[source]]; a source needs a name and [source.settings]";
+        return Err(Failure::settings(format!("{}: {hint}", file.display())));
+    }
+    let mut names = BTreeSet::new();
+    let mut sources = Vec::with_capacity(tables.len());
+    for (index, table) in tables.into_iter().enumerate() {
+        let source = parse_source(file, index, table)?;
+        if !names.insert(source.name.clone()) {
+            let name = &source.name;
+            return Err(Failure::settings(format!(
+                "{}: two sources are named `{name}`; each has its own checkpoint and needs its own name",
+                file.display()
+            )));
+        }
+        sources.push(source);
+    }
+    Ok(sources)
+}
+
+fn parse_source(file: &Path, index: usize, table: toml::Table) -> Result<SourceSettings, Failure> {
+    let place = match table.get("name").and_then(toml::Value::as_str) {
+        Some(name) => format!("[[source]] `{name}`"),
+        None => format!("[[source]] number {}", index + 1),
+    };
+    let mut section = Section::new(file, place, table);
+    let name = section.required_string("name")?;
+    if !is_file_name(&name) {
+        return Err(section.error(
+            "name",
+            "may have letters, digits, `-`, `_` and `.` only, as it names files",
+        ));
+    }
+    let memory_mib = section.number("memory_mib", 1..=MEMORY_MIB_MAX)?;
+    let memory_bytes = memory_mib.unwrap_or(MEMORY_MIB_DEFAULT).saturating_mul(MIB);
+    let timeout_secs = section.number("poll_timeout_secs", 1..=86_400)?;
+    let source = SourceSettings {
+        component: section.path("component")?,
+        allow: section.strings("allow")?,
+        ca_file: section.path("ca_file")?,
+        memory_bytes_max: usize::try_from(memory_bytes).unwrap_or(usize::MAX),
+        poll_timeout: Duration::from_secs(timeout_secs.unwrap_or(POLL_TIMEOUT_SECS_DEFAULT)),
+        limits: parse_limits(&mut section)?,
+        settings: section.table("settings")?.unwrap_or_default(),
+        name,
+    };
+    section.finish()?;
+    Ok(source)
+}
+
+fn parse_limits(section: &mut Section<'_>) -> Result<Limits, Failure> {
+    let events = section.number("max_events", 1..=MAX_EVENTS_MAX)?;
+    let bytes = section.number("max_bytes", 1..=MAX_BYTES_MAX)?;
+    let requests = section.number("max_requests", 1..=MAX_REQUESTS_MAX)?;
+    let narrow = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+    Ok(Limits {
+        max_events: narrow(events.unwrap_or(MAX_EVENTS_DEFAULT)),
+        max_bytes: bytes.unwrap_or(MAX_BYTES_DEFAULT),
+        max_requests: narrow(requests.unwrap_or(MAX_REQUESTS_DEFAULT)),
+    })
+}
+
+fn parse_outputs(file: &Path, tables: Vec<toml::Table>) -> Result<Vec<Box<dyn Plan>>, Failure> {
+    if tables.is_empty() {
+        let hint =
+            "no [[output]]; for NDJSON on standard output write [[output]] and type = \"stdout\"";
+        return Err(Failure::settings(format!("{}: {hint}", file.display())));
+    }
+    let several = tables.len() > 1;
+    let mut plans = Vec::with_capacity(tables.len());
+    for (index, table) in tables.into_iter().enumerate() {
+        let place = if several {
+            format!("[[output]] number {}", index + 1)
+        } else {
+            "[[output]]".to_owned()
+        };
+        plans.push(output::plan(Section::new(file, place, table))?);
+    }
+    if plans.iter().filter(|plan| plan.is_stdout()).count() > 1 {
+        return Err(Failure::settings(format!(
+            "{}: two outputs of type `stdout`; events would appear twice",
+            file.display()
+        )));
+    }
+    Ok(plans)
+}
+
+fn parse_dead_letter(file: &Path, table: toml::Table) -> Result<Option<PathBuf>, Failure> {
+    let mut section = Section::new(file, "[dead_letter]".to_owned(), table);
+    if let Some(kind) = section.string("type")?
+        && kind != "file"
+    {
+        return Err(section.error(
+            "type",
+            "must be `file`; rejected records are kept in a file",
+        ));
+    }
+    let path = section.path("path")?;
+    section.finish()?;
+    Ok(path)
+}
+
+fn is_file_name(name: &str) -> bool {
+    const NAME_BYTES_MAX: usize = 100; // leaves room for the suffixes in 255
+    !name.is_empty()
+        && name.len() <= NAME_BYTES_MAX
+        && !name.starts_with('.')
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

@@ -1,0 +1,242 @@
+//! From `[source.settings]` to the JSON that the component gets: keys and
+//! types checked against its schema, secrets fetched from where they are kept.
+
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use super::names::{nearest, unknown_key};
+use super::section::literal_advice;
+use crate::exit::Failure;
+use crate::secret::{Redactor, Secret};
+
+/// A secret is a line, not a document.
+const SECRET_FILE_BYTES_MAX: u64 = 64 * 1024;
+
+/// Settings as the component gets them.
+#[derive(Debug)]
+pub struct Resolved {
+    /// The JSON object.
+    pub json: Secret,
+    /// Takes the secrets in it out of other text.
+    pub redactor: Redactor,
+    /// What an operator should know, as clauses with their place.
+    pub warnings: Vec<String>,
+}
+
+/// Check `[source.settings]` of one source against the component's schema and
+/// fetch what it refers to. `env` looks up a variable of the environment.
+pub fn resolve(
+    file: &Path,
+    source: &str,
+    settings: &toml::Table,
+    schema: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Resolved, Failure> {
+    let place = format!("{}: [source.settings] of `{source}`", file.display());
+    let fail = |reason: String| Failure::settings(format!("{place}: {reason}"));
+    let schema: Value = serde_json::from_str(schema).map_err(|error| {
+        fail(format!(
+            "the component's settings schema is not JSON: {error}"
+        ))
+    })?;
+    let nothing = Map::new();
+    let properties = schema
+        .get("properties")
+        .and_then(Value::as_object)
+        .unwrap_or(&nothing);
+    let open = schema.get("additionalProperties") == Some(&Value::Bool(true));
+
+    let mut object = Map::new();
+    let mut secrets = Vec::new();
+    let mut warnings = Vec::new();
+    for (key, value) in settings {
+        let property = match properties.get(key) {
+            Some(property) => property,
+            None if open => &Value::Null,
+            None => {
+                {
+                    let known: Vec<&str> = properties.keys().map(String::as_str).collect();
+                    return Err(fail(unknown_key(key, &known)));
+                };
+            }
+        };
+        let write_only = property.get("writeOnly") == Some(&Value::Bool(true));
+        let json = match Indirect::recognize(value).filter(|_| !is_type(property, "object")) {
+            Some(indirect) => {
+                let text = read_indirect(&indirect, file, env)
+                    .map_err(|reason| fail(format!("`{key}` {reason}")))?;
+                secrets.push(text.clone());
+                from_text(text, property)
+            }
+            None => {
+                let json = to_json(value);
+                if write_only && let Value::String(text) = &json {
+                    secrets.push(text.clone());
+                    warnings.push(format!("{place}: {}", literal_advice(key)));
+                }
+                json
+            }
+        };
+        check(&json, property).map_err(|reason| fail(format!("`{key}` {reason}")))?;
+        object.insert(key.clone(), json);
+    }
+    if let Some(key) = missing(&schema, &object) {
+        return Err(fail(format!("`{key}` is missing")));
+    }
+    Ok(Resolved {
+        json: Secret::new(Value::Object(object).to_string()),
+        redactor: Redactor::new(secrets),
+        warnings,
+    })
+}
+
+/// A value that is kept elsewhere.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) enum Indirect {
+    Env(String),
+    File(String),
+}
+
+impl Indirect {
+    /// `{ env = ".." }` or `{ file = ".." }`, with nothing else in it.
+    pub(super) fn recognize(value: &toml::Value) -> Option<Self> {
+        let table = value.as_table().filter(|table| table.len() == 1)?;
+        let (key, value) = table.iter().next()?;
+        let text = value.as_str()?.to_owned();
+        match key.as_str() {
+            "env" => Some(Self::Env(text)),
+            "file" => Some(Self::File(text)),
+            _ => None,
+        }
+    }
+}
+
+/// Fetch it. The error is a clause that follows the name of the key.
+pub(super) fn read_indirect(
+    indirect: &Indirect,
+    settings_file: &Path,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<String, String> {
+    match indirect {
+        Indirect::Env(name) => match env(name) {
+            None => Err(format!(
+                "needs the environment variable {name}, which is not set"
+            )),
+            Some(text) if text.is_empty() => Err(format!(
+                "needs the environment variable {name}, which is empty"
+            )),
+            Some(text) => Ok(text),
+        },
+        Indirect::File(name) => {
+            let directory = settings_file.parent().unwrap_or_else(|| Path::new(""));
+            let path = directory.join(name);
+            let unreadable = |error: &dyn std::fmt::Display| {
+                format!(
+                    "needs the file {}, which cannot be read: {error}",
+                    path.display()
+                )
+            };
+            let metadata = std::fs::metadata(&path).map_err(|error| unreadable(&error))?;
+            if metadata.len() > SECRET_FILE_BYTES_MAX {
+                return Err(unreadable(&"it is larger than 64 KiB"));
+            }
+            let text = std::fs::read_to_string(&path).map_err(|error| unreadable(&error))?;
+            let text = text.trim_end_matches(['\r', '\n']);
+            if text.is_empty() {
+                return Err(unreadable(&"it is empty"));
+            }
+            Ok(text.to_owned())
+        }
+    }
+}
+
+/// A number or a switch may also come from the environment.
+fn from_text(text: String, property: &Value) -> Value {
+    let parses = ["boolean", "integer", "number"]
+        .iter()
+        .any(|name| is_type(property, name));
+    if parses && let Ok(value) = serde_json::from_str(&text) {
+        return value;
+    }
+    Value::String(text)
+}
+
+fn to_json(value: &toml::Value) -> Value {
+    match value {
+        toml::Value::Array(values) => Value::Array(values.iter().map(to_json).collect()),
+        toml::Value::Boolean(on) => Value::Bool(*on),
+        toml::Value::Datetime(time) => Value::String(time.to_string()),
+        toml::Value::Float(number) => Value::from(*number),
+        toml::Value::Integer(number) => Value::from(*number),
+        toml::Value::String(text) => Value::String(text.clone()),
+        toml::Value::Table(table) => Value::Object(
+            table
+                .iter()
+                .map(|(key, value)| (key.clone(), to_json(value)))
+                .collect(),
+        ),
+    }
+}
+
+/// The part of JSON Schema that gives a better message here than from the
+/// component, which checks all of it.
+fn check(value: &Value, property: &Value) -> Result<(), String> {
+    let types = type_names(property);
+    if !types.is_empty() && !types.iter().any(|name| has_type(value, name)) {
+        return Err(format!("must be {}", types.join(" or ")));
+    }
+    if let Some(options) = property.get("enum").and_then(Value::as_array)
+        && !options.contains(value)
+    {
+        let names: Vec<&str> = options.iter().filter_map(Value::as_str).collect();
+        let meant = value
+            .as_str()
+            .and_then(|text| nearest(text, names.iter().copied()));
+        let list = names.join(", ");
+        return Err(match meant {
+            Some(meant) => format!("is {value}; did you mean `{meant}`? it is one of: {list}"),
+            None => format!("is {value}; it must be one of: {list}"),
+        });
+    }
+    if let (Some(items), Some(values)) = (property.get("items"), value.as_array()) {
+        for value in values {
+            check(value, items)?;
+        }
+    }
+    Ok(())
+}
+
+fn type_names(property: &Value) -> Vec<&str> {
+    match property.get("type") {
+        Some(Value::String(name)) => vec![name],
+        Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn is_type(property: &Value, name: &str) -> bool {
+    type_names(property).contains(&name)
+}
+
+fn has_type(value: &Value, name: &str) -> bool {
+    match name {
+        "array" => value.is_array(),
+        "boolean" => value.is_boolean(),
+        "integer" => value.is_i64() || value.is_u64(),
+        "null" => value.is_null(),
+        "number" => value.is_number(),
+        "object" => value.is_object(),
+        "string" => value.is_string(),
+        _ => true,
+    }
+}
+
+fn missing<'a>(schema: &'a Value, object: &Map<String, Value>) -> Option<&'a str> {
+    schema
+        .get("required")?
+        .as_array()?
+        .iter()
+        .filter_map(Value::as_str)
+        .find(|key| !object.contains_key(*key))
+}

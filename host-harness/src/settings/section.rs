@@ -1,0 +1,211 @@
+//! One table of the settings file, read key by key. What was never asked for
+//! is unknown, and refused at the end.
+
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+
+use tracing::warn;
+
+use super::names::unknown_key;
+use super::resolve::{Indirect, read_indirect};
+use crate::exit::Failure;
+use crate::secret::Secret;
+
+/// A table of the settings file with its place, for messages.
+#[derive(Debug)]
+pub struct Section<'a> {
+    file: &'a Path,
+    place: String,
+    table: toml::Table,
+    known: Vec<&'static str>,
+}
+
+impl<'a> Section<'a> {
+    /// A table at a place such as ``[[source]] `acme` ``, or at none.
+    #[must_use]
+    pub fn new(file: &'a Path, place: String, table: toml::Table) -> Self {
+        Self {
+            file,
+            place,
+            table,
+            known: Vec::new(),
+        }
+    }
+
+    /// An error about one key, on one line with file and place.
+    #[must_use]
+    pub fn error(&self, key: &str, reason: &str) -> Failure {
+        self.failure(&format!("`{key}` {reason}"))
+    }
+
+    /// The text at a key.
+    pub fn string(&mut self, key: &'static str) -> Result<Option<String>, Failure> {
+        match self.take(key) {
+            None => Ok(None),
+            Some(toml::Value::String(text)) => Ok(Some(text)),
+            Some(other) => Err(self.wrong_type(key, "a text in quotes", &other)),
+        }
+    }
+
+    /// The text at a key that must be there.
+    pub fn required_string(&mut self, key: &'static str) -> Result<String, Failure> {
+        self.string(key)?
+            .ok_or_else(|| self.error(key, "is missing"))
+    }
+
+    /// The path at a key.
+    pub fn path(&mut self, key: &'static str) -> Result<Option<PathBuf>, Failure> {
+        Ok(self.string(key)?.map(|text| self.resolve(&text)))
+    }
+
+    /// The path at a key that must be there.
+    pub fn required_path(&mut self, key: &'static str) -> Result<PathBuf, Failure> {
+        self.path(key)?.ok_or_else(|| self.error(key, "is missing"))
+    }
+
+    /// A path as it is meant: relative ones begin at the settings file.
+    #[must_use]
+    pub fn resolve(&self, text: &str) -> PathBuf {
+        let directory = self.file.parent().unwrap_or_else(|| Path::new(""));
+        directory.join(text)
+    }
+
+    /// The texts at a key.
+    pub fn strings(&mut self, key: &'static str) -> Result<Option<Vec<String>>, Failure> {
+        let values = match self.take(key) {
+            None => return Ok(None),
+            Some(toml::Value::Array(values)) => values,
+            Some(other) => return Err(self.wrong_type(key, "a list of texts", &other)),
+        };
+        values
+            .into_iter()
+            .map(|value| match value.as_str() {
+                Some(text) => Ok(text.to_owned()),
+                None => Err(self.wrong_type(key, "a list of texts", &value)),
+            })
+            .collect::<Result<_, _>>()
+            .map(Some)
+    }
+
+    /// The whole number at a key, within a range.
+    pub fn number(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<u64>,
+    ) -> Result<Option<u64>, Failure> {
+        let number = match self.take(key) {
+            None => return Ok(None),
+            Some(toml::Value::Integer(number)) => number,
+            Some(other) => return Err(self.wrong_type(key, "a whole number", &other)),
+        };
+        match u64::try_from(number) {
+            Ok(number) if range.contains(&number) => Ok(Some(number)),
+            _ => {
+                let (least, most) = range.into_inner();
+                let reason = format!("is {number}; it must be from {least} to {most}");
+                Err(self.error(key, &reason))
+            }
+        }
+    }
+
+    /// The switch at a key.
+    pub fn switch(&mut self, key: &'static str) -> Result<Option<bool>, Failure> {
+        match self.take(key) {
+            None => Ok(None),
+            Some(toml::Value::Boolean(on)) => Ok(Some(on)),
+            Some(other) => Err(self.wrong_type(key, "true or false", &other)),
+        }
+    }
+
+    /// The secret at a key: `{ env = ".." }`, `{ file = ".." }`, or a literal
+    /// with a warning.
+    pub fn secret(&mut self, key: &'static str) -> Result<Option<Secret>, Failure> {
+        let Some(value) = self.take(key) else {
+            return Ok(None);
+        };
+        match Indirect::recognize(&value) {
+            Some(indirect) => read_indirect(&indirect, self.file, &|name| std::env::var(name).ok())
+                .map(|text| Some(Secret::new(text)))
+                .map_err(|reason| self.error(key, &reason)),
+            None => match value.as_str() {
+                Some(text) => {
+                    warn!("{}", self.failure(&literal_advice(key)));
+                    Ok(Some(Secret::new(text.to_owned())))
+                }
+                None => Err(self.wrong_type(key, "{ env = \"..\" } or { file = \"..\" }", &value)),
+            },
+        }
+    }
+
+    /// The table at a key.
+    pub fn table(&mut self, key: &'static str) -> Result<Option<toml::Table>, Failure> {
+        match self.take(key) {
+            None => Ok(None),
+            Some(toml::Value::Table(table)) => Ok(Some(table)),
+            Some(other) => Err(self.wrong_type(key, "a table", &other)),
+        }
+    }
+
+    /// The tables at a key, as in `[[source]]`.
+    pub fn tables(&mut self, key: &'static str) -> Result<Vec<toml::Table>, Failure> {
+        let values = match self.take(key) {
+            None => return Ok(Vec::new()),
+            Some(toml::Value::Array(values)) => values,
+            Some(other) => {
+                let wanted = format!("written as [[{key}]]");
+                return Err(self.wrong_type(key, &wanted, &other));
+            }
+        };
+        values
+            .into_iter()
+            .map(|value| match value.as_table() {
+                Some(table) => Ok(table.clone()),
+                None => Err(self.wrong_type(key, "a table", &value)),
+            })
+            .collect()
+    }
+
+    /// Refuse what is left, with the nearest key that is known.
+    pub fn finish(self) -> Result<(), Failure> {
+        match self.table.keys().next() {
+            None => Ok(()),
+            Some(key) => Err(self.failure(&unknown_key(key, &self.known))),
+        }
+    }
+
+    fn take(&mut self, key: &'static str) -> Option<toml::Value> {
+        self.known.push(key);
+        self.table.remove(key)
+    }
+
+    fn wrong_type(&self, key: &str, wanted: &str, found: &toml::Value) -> Failure {
+        self.error(key, &format!("must be {wanted}, not {}", type_name(found)))
+    }
+
+    fn failure(&self, reason: &str) -> Failure {
+        let file = self.file.display();
+        Failure::settings(match self.place.as_str() {
+            "" => format!("{file}: {reason}"),
+            place => format!("{file}: {place}: {reason}"),
+        })
+    }
+}
+
+/// What to do instead of writing a secret down.
+pub(super) fn literal_advice(key: &str) -> String {
+    format!(
+        "`{key}` is written out in the file; better: {key} = {{ env = \"..\" }} or {{ file = \"..\" }}"
+    )
+}
+
+pub(super) fn type_name(value: &toml::Value) -> &'static str {
+    match value {
+        toml::Value::Array(_) => "a list",
+        toml::Value::Boolean(_) => "true or false",
+        toml::Value::Datetime(_) => "a date",
+        toml::Value::Float(_) => "a number",
+        toml::Value::Integer(_) => "a whole number",
+        toml::Value::String(_) => "a text",
+        toml::Value::Table(_) => "a table",
+    }
+}

@@ -1,0 +1,216 @@
+//! Every way a settings file can be wrong, and the line that says so.
+
+use std::path::Path;
+
+use super::*;
+
+const SCHEMA: &str = r#"{
+  "type": "object",
+  "required": ["client_id"],
+  "additionalProperties": false,
+  "properties": {
+    "client_id": { "type": "string" },
+    "client_secret": { "type": "string", "writeOnly": true },
+    "base_url": { "type": "string" },
+    "streams": { "type": "array", "items": { "type": "string", "enum": ["siem", "audit"] } },
+    "format": { "type": "string", "enum": ["ecs", "ocsf", "raw"] },
+    "calls": { "type": "integer" }
+  }
+}"#;
+
+fn message(text: &str) -> String {
+    let failure = Settings::parse(text, Path::new("dir/m.toml")).unwrap_err();
+    assert_eq!(failure.exit.code(), 78);
+    assert!(!failure.message.contains('\n'), "{}", failure.message);
+    failure.message
+}
+
+fn resolved(settings: &str) -> Result<Resolved, Failure> {
+    let env = |name: &str| (name == "SET").then(|| "from-the-environment".to_owned());
+    resolve(
+        Path::new("m.toml"),
+        "acme",
+        &settings.parse().unwrap(),
+        SCHEMA,
+        &env,
+    )
+}
+
+fn resolve_message(settings: &str) -> String {
+    let failure = resolved(settings).unwrap_err();
+    assert_eq!(failure.exit.code(), 78);
+    failure.message
+}
+
+const GOOD: &str = "[[source]]\nname = \"acme\"\n[[output]]\ntype = \"stdout\"\n";
+
+#[test]
+fn the_least_file_has_a_source_and_an_output() {
+    let settings = Settings::parse(GOOD, Path::new("dir/m.toml")).unwrap();
+    assert_eq!(settings.state_dir, Path::new("dir/state"));
+    assert_eq!(settings.sources.len(), 1);
+    assert_eq!(settings.outputs.len(), 1);
+    assert_eq!(settings.sources[0].memory_bytes_max, 64 * 1024 * 1024);
+    assert_eq!(settings.sources[0].limits.max_events, 1_000);
+}
+
+#[test]
+fn a_syntax_error_names_its_line() {
+    let text = message("state_dir = \"x\"\n\nname = ");
+    assert!(text.starts_with("dir/m.toml:3: "), "{text}");
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_the_nearest_name() {
+    assert_eq!(
+        message(&format!("state_dri = \"x\"\n{GOOD}")),
+        "dir/m.toml: unknown key `state_dri`; did you mean `state_dir`?"
+    );
+    assert_eq!(
+        message("[[source]]\nname = \"acme\"\nalow = []\n"),
+        "dir/m.toml: [[source]] `acme`: unknown key `alow`; did you mean `allow`?"
+    );
+    assert_eq!(
+        message(
+            "[[source]]\nname = \"a\"\n[[output]]\ntype = \"file\"\npaht = \"x\"\npath = \"y\"\n"
+        ),
+        "dir/m.toml: [[output]]: unknown key `paht`; did you mean `path`?"
+    );
+    assert_eq!(
+        message(&format!("{GOOD}[dead_letter]\nfile = \"x\"\n")),
+        "dir/m.toml: [dead_letter]: unknown key `file`; the keys are: type, path"
+    );
+}
+
+#[test]
+fn an_unknown_type_of_output_is_refused_with_the_nearest_name() {
+    let text = message("[[source]]\nname = \"a\"\n[[output]]\ntype = \"stdot\"\n");
+    assert!(
+        text.contains("`type` is `stdot`; did you mean `stdout`?"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_file_without_a_source_or_an_output_is_refused() {
+    assert!(message("state_dir = \"x\"").contains("no [[source]]"));
+    assert!(message("[[source]]\nname = \"a\"").contains("no [[output]]"));
+}
+
+#[test]
+fn sources_need_different_names_that_can_name_files() {
+    assert!(message(&format!("{GOOD}[[source]]\nname = \"acme\"\n")).contains("two sources"));
+    assert!(message("[[source]]\nname = \"../x\"\n").contains("`name` may have letters"));
+    assert!(message("[[source]]\nname = \"\"\n").contains("`name` may have letters"));
+    assert!(message("[[source]]\n").contains("[[source]] number 1: `name` is missing"));
+}
+
+#[test]
+fn a_value_of_the_wrong_type_or_size_is_refused() {
+    assert!(
+        message("[[source]]\nname = 1\n")
+            .contains("`name` must be a text in quotes, not a whole number")
+    );
+    assert!(message("[source]\nname = \"a\"\n").contains("`source` must be written as [[source]]"));
+    let text = message("[[source]]\nname = \"a\"\nmemory_mib = 0\n");
+    assert!(
+        text.contains("`memory_mib` is 0; it must be from 1 to 4096"),
+        "{text}"
+    );
+    assert!(message("[[source]]\nname = \"a\"\nallow = [1]\n").contains("a list of texts"));
+}
+
+#[test]
+fn an_unknown_setting_is_refused_with_the_nearest_name() {
+    assert_eq!(
+        resolve_message("client_id = \"a\"\nclient_secert = \"b\""),
+        "m.toml: [source.settings] of `acme`: unknown key `client_secert`; did you mean `client_secret`?"
+    );
+}
+
+#[test]
+fn a_missing_setting_is_named() {
+    assert_eq!(
+        resolve_message("format = \"ecs\""),
+        "m.toml: [source.settings] of `acme`: `client_id` is missing"
+    );
+}
+
+#[test]
+fn a_setting_of_the_wrong_type_or_choice_is_refused() {
+    assert!(resolve_message("client_id = 1").contains("`client_id` must be string"));
+    let text = resolve_message("client_id = \"a\"\nformat = \"esc\"");
+    assert!(
+        text.contains("`format` is \"esc\"; did you mean `ecs`?"),
+        "{text}"
+    );
+    let text = resolve_message("client_id = \"a\"\nstreams = [\"siem\", \"x\"]");
+    assert!(
+        text.contains("`streams` is \"x\"; it must be one of: siem, audit"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_missing_variable_is_named_and_its_key_too() {
+    assert_eq!(
+        resolve_message("client_id = \"a\"\nclient_secret = { env = \"UNSET\" }"),
+        "m.toml: [source.settings] of `acme`: `client_secret` needs the environment variable UNSET, which is not set"
+    );
+}
+
+#[test]
+fn an_unreadable_or_empty_file_is_named_and_its_key_too() {
+    let text = resolve_message("client_id = \"a\"\nclient_secret = { file = \"/nowhere/secret\" }");
+    assert!(
+        text.contains("`client_secret` needs the file /nowhere/secret, which cannot be read"),
+        "{text}"
+    );
+
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("empty");
+    fs::write(&path, "\n").unwrap();
+    let settings = format!(
+        "client_id = \"a\"\nclient_secret = {{ file = \"{}\" }}",
+        path.display()
+    );
+    assert!(resolve_message(&settings).contains("it is empty"));
+}
+
+#[test]
+fn any_setting_may_be_kept_elsewhere() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("secret");
+    fs::write(&path, "from-a-file\r\n").unwrap();
+    let settings = format!(
+        "client_id = {{ env = \"SET\" }}\nclient_secret = {{ file = \"{}\" }}",
+        path.display()
+    );
+    let resolved = resolved(&settings).unwrap();
+    assert_eq!(
+        resolved.json.reveal(),
+        r#"{"client_id":"from-the-environment","client_secret":"from-a-file"}"#
+    );
+    assert!(resolved.warnings.is_empty());
+    assert_eq!(resolved.redactor.redact("x from-a-file"), "x [redacted]");
+    assert!(!format!("{resolved:?}").contains("from-a-file"));
+}
+
+#[test]
+fn a_number_may_be_kept_elsewhere_too() {
+    let env = |_: &str| Some("50".to_owned());
+    let table = "client_id = \"a\"\ncalls = { env = \"N\" }"
+        .parse()
+        .unwrap();
+    let resolved = resolve(Path::new("m.toml"), "acme", &table, SCHEMA, &env).unwrap();
+    assert_eq!(resolved.json.reveal(), r#"{"client_id":"a","calls":50}"#);
+}
+
+#[test]
+fn a_secret_written_out_is_accepted_with_a_warning_that_does_not_show_it() {
+    let resolved = resolved("client_id = \"a\"\nclient_secret = \"hunter22\"").unwrap();
+    assert_eq!(resolved.warnings.len(), 1);
+    assert!(resolved.warnings[0].contains("`client_secret` is written out"));
+    assert!(!resolved.warnings[0].contains("hunter22"));
+    assert_eq!(resolved.redactor.redact("hunter22"), "[redacted]");
+}

@@ -1,0 +1,452 @@
+//! The loop of one source: poll, verify, deliver, store, wait.
+
+mod record;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+use tracing::{debug, error, info, warn};
+
+use crate::backoff;
+use crate::batch;
+use crate::bindings::{Batch, NextPoll, PollError, RejectedRecord};
+use crate::dead_letter::DeadLetter;
+use crate::engine::{CallError, Instance};
+use crate::exit::Failure;
+use crate::output::{Delivery, Outputs, Poison, Undelivered, blocking};
+use crate::progress::Progress;
+use crate::shutdown::Shutdown;
+use crate::source::Source;
+use crate::store::{Record, StateDir};
+
+/// How long a poll may still go on after a stop was asked for.
+const POLL_GRACE: Duration = Duration::from_secs(3);
+/// How long its delivery may: a second remains for the checkpoint.
+const DELIVERY_GRACE: Duration = Duration::from_secs(4);
+/// Beyond this wait an idle instance costs more than a fresh one.
+const INSTANCE_IDLE_MAX: Duration = Duration::from_secs(60);
+/// The least wait where the component asks for one.
+const WAIT_MIN: Duration = Duration::from_secs(1);
+/// With `--once`: failures in a row until it is given up.
+const FAILURES_MAX_ONCE: u32 = 5;
+/// Polls in a row that did nothing and asked for another at once.
+const FRUITLESS_MAX: u32 = 20;
+
+/// Everything one source works with.
+pub struct SourceLoop {
+    /// The source.
+    pub source: Source,
+    /// What is kept of it.
+    pub record: Record,
+    /// Where that is kept.
+    pub state: Arc<StateDir>,
+    /// Where its events go.
+    pub outputs: Arc<Outputs>,
+    /// Where its rejected records go.
+    pub dead_letter: Arc<Mutex<DeadLetter>>,
+    /// Whether to end when it is caught up.
+    pub once: bool,
+    /// The request to stop.
+    pub shutdown: Shutdown,
+    /// What a person at a terminal sees.
+    pub progress: Progress,
+}
+
+/// How a source has ended.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum End {
+    /// It is caught up, and that was all that was asked for.
+    CaughtUp,
+    /// It cannot go on.
+    Failed(Failure),
+    /// An output cannot go on, so no source can. Without a failure it is a
+    /// pipe that was closed.
+    Output(Option<Failure>),
+    /// It was asked to stop.
+    Stopped,
+}
+
+enum Step {
+    End(End),
+    Poll,
+    Wait(Duration),
+}
+
+struct Running {
+    with: SourceLoop,
+    instance: Option<Instance>,
+    storing: Option<JoinHandle<std::io::Result<()>>>,
+    failures: u32,
+    fruitless: u32,
+}
+
+impl SourceLoop {
+    /// Run until the end. Returns it with what is kept of the source then.
+    pub async fn run(self) -> (End, Record) {
+        let mut running = Running {
+            with: self,
+            instance: None,
+            storing: None,
+            failures: 0,
+            fruitless: 0,
+        };
+        let end = running.drive().await;
+        let end = match running.finish_storing().await {
+            Ok(()) => end,
+            Err(failure) => End::Failed(failure),
+        };
+        (end, running.with.record)
+    }
+}
+
+impl Running {
+    async fn drive(&mut self) -> End {
+        loop {
+            if self.with.shutdown.is_requested() {
+                return End::Stopped;
+            }
+            match self.step().await {
+                Step::End(end) => return end,
+                Step::Poll => {}
+                Step::Wait(wait) => {
+                    if let Err(failure) = self.finish_storing().await {
+                        return End::Failed(failure);
+                    }
+                    if wait > INSTANCE_IDLE_MAX {
+                        self.instance = None;
+                    }
+                    tokio::select! {
+                        () = sleep(wait) => {}
+                        _ = self.with.shutdown.requested() => return End::Stopped,
+                    }
+                }
+            }
+        }
+    }
+
+    async fn step(&mut self) -> Step {
+        let mut shutdown = self.with.shutdown.clone();
+        let polled = tokio::select! {
+            polled = self.poll() => polled,
+            // Nothing is lost: the position has not moved.
+            () = shutdown.requested_since(POLL_GRACE) => return Step::End(End::Stopped),
+        };
+        // The checkpoint of the batch before was stored during the poll.
+        if let Err(failure) = self.finish_storing().await {
+            return Step::End(End::Failed(failure));
+        }
+        match polled {
+            Ok(Ok(batch)) => self.take(batch).await,
+            Ok(Err(error)) => self.poll_failed(error).await,
+            Err(error) => {
+                self.fail("component", &error.to_string(), Duration::ZERO)
+                    .await
+            }
+        }
+    }
+
+    /// One call. The instance stays only where the call has ended well.
+    async fn poll(&mut self) -> Result<Result<Batch, PollError>, CallError> {
+        let source = &self.with.source;
+        let mut instance = match self.instance.take() {
+            Some(instance) => instance,
+            None => source.instance().await?,
+        };
+        let checkpoint = self.with.record.checkpoint.as_deref();
+        let polled = instance
+            .poll(source.settings(), checkpoint, source.limits)
+            .await;
+        self.with.record.note_memory(instance.memory_bytes_peak());
+        if let Ok(Ok(_)) = polled {
+            self.instance = Some(instance);
+        }
+        polled
+    }
+
+    async fn take(&mut self, batch: Batch) -> Step {
+        let source = &self.with.source;
+        if let Err(reason) = batch::verify(&batch, &source.description, source.limits) {
+            self.instance = None;
+            let reason = format!("the component broke the contract: {reason}");
+            return self.fail("component", &reason, Duration::ZERO).await;
+        }
+        let poison = match self.deliver(&batch).await {
+            Ok(poison) => poison,
+            Err(step) => return step,
+        };
+        let kept = keep_rejected(&self.with.source, &self.with.dead_letter, &batch, &poison);
+        if let Err(failure) = kept.await {
+            return Step::End(End::Output(Some(failure)));
+        }
+        let idle = batch.stats.is_empty() && batch.index.is_empty();
+        let idle = idle && self.with.record.checkpoint.as_ref() == Some(&batch.checkpoint);
+        self.note(&batch, poison.len());
+        let Batch {
+            checkpoint, next, ..
+        } = batch;
+        self.with.record.checkpoint = Some(checkpoint);
+        self.start_storing();
+        self.next_step(next, idle).await
+    }
+
+    async fn deliver(&mut self, batch: &Batch) -> Result<Vec<Poison>, Step> {
+        if batch.index.is_empty() {
+            return Ok(Vec::new());
+        }
+        let delivery = Delivery {
+            source: &self.with.source.name,
+            events: &batch.events,
+            index: &batch.index,
+            kinds: &self.with.source.description.kinds,
+        };
+        let accepted = tokio::select! {
+            accepted = self.with.outputs.accept(&delivery) => accepted,
+            () = self.with.shutdown.requested_since(DELIVERY_GRACE) => {
+                return Err(Step::End(End::Stopped));
+            }
+        };
+        accepted.map_err(|undelivered| {
+            Step::End(End::Output(match undelivered {
+                Undelivered::Closed => None,
+                Undelivered::Failed(reason) => Some(Failure::failed(format!("output: {reason}"))),
+            }))
+        })
+    }
+
+    /// Count, and tell people.
+    fn note(&mut self, batch: &Batch, undeliverable: usize) {
+        let source = &self.with.source;
+        for stats in &batch.stats {
+            debug!(
+                source = %source.name,
+                stream = %stats.stream,
+                requests = stats.requests,
+                received_bytes = stats.received_bytes,
+                received = stats.received,
+                events = stats.events,
+                rejected = stats.rejected,
+                duplicates = stats.duplicates,
+                caught_up = stats.caught_up,
+                newest = stats.newest,
+                "polled"
+            );
+        }
+        let news = self
+            .with
+            .record
+            .note_batch(batch, &source.description, undeliverable);
+        for notice in news {
+            let detail = source.redactor.redact(&notice.detail);
+            let (source, stream) = (&source.name, &notice.stream);
+            if notice.is_warning {
+                warn!(%source, %stream, "{}: {detail}", notice.kind);
+            } else {
+                info!(%source, %stream, "{}: {detail}", notice.kind);
+            }
+        }
+        self.with.progress.update(&self.with.record);
+    }
+
+    async fn next_step(&mut self, next: NextPoll, idle: bool) -> Step {
+        let wait = |ms| Duration::from_millis(ms).max(WAIT_MIN);
+        match next {
+            NextPoll::CaughtUp(ms) => {
+                self.failures = 0;
+                if self.with.once {
+                    Step::End(End::CaughtUp)
+                } else {
+                    Step::Wait(wait(ms))
+                }
+            }
+            NextPoll::Failing(ms) => {
+                let detail = self.with.record.failing_detail();
+                self.fail("failing", &detail, wait(ms)).await
+            }
+            NextPoll::Now => {
+                self.failures = 0;
+                self.fruitless = if idle {
+                    self.fruitless.saturating_add(1)
+                } else {
+                    0
+                };
+                if self.fruitless > FRUITLESS_MAX {
+                    let over = self.fruitless - FRUITLESS_MAX;
+                    return Step::Wait(backoff::wait(over, fastrand::f64()));
+                }
+                Step::Poll
+            }
+            NextPoll::Throttled(ms) => {
+                self.failures = 0;
+                let wait = wait(ms);
+                info!(source = %self.with.source.name, wait_ms = ms, "the upstream asks for patience");
+                Step::Wait(wait)
+            }
+        }
+    }
+
+    async fn poll_failed(&mut self, error: PollError) -> Step {
+        let end = |failure| Step::End(End::Failed(failure));
+        let redact = |text: &str| self.with.source.redactor.redact(text);
+        let name = self.with.source.name.clone();
+        let (kind, detail, wait_ms) = match error {
+            PollError::Denied(origin) => {
+                let origin = redact(&origin);
+                return end(Failure::settings(format!(
+                    "source `{name}`: {origin} is not on its allow-list; add allow = [\"{origin}\"]"
+                )));
+            }
+            PollError::Internal(detail) => ("component", redact(&detail), 0),
+            PollError::Protocol(failure) => {
+                ("protocol", redact(&failure.detail), failure.retry_after_ms)
+            }
+            PollError::Settings(error) => {
+                return end(Failure::settings(settings_error(
+                    &name,
+                    &error.setting,
+                    &redact(&error.detail),
+                )));
+            }
+            PollError::Throttled(failure) => {
+                let wait = Duration::from_millis(failure.retry_after_ms).max(WAIT_MIN);
+                info!(source = %name, "the upstream asks for patience: {}", redact(&failure.detail));
+                return Step::Wait(wait);
+            }
+            PollError::Unauthorized(detail) => {
+                let detail = redact(&detail);
+                self.with.record.note_error("unauthorized", &detail);
+                self.start_storing();
+                return end(Failure::unauthorized(format!(
+                    "source `{name}`: the credentials are refused: {detail}"
+                )));
+            }
+            PollError::Unavailable(failure) => (
+                "unavailable",
+                redact(&failure.detail),
+                failure.retry_after_ms,
+            ),
+            PollError::UnusableCheckpoint(detail) => {
+                let path = crate::store::record_path(self.with.state.path(), &name);
+                return end(Failure::settings(format!(
+                    "source `{name}`: its checkpoint cannot be used: {}; move {} away to begin again at `start`",
+                    redact(&detail),
+                    path.display()
+                )));
+            }
+        };
+        self.fail(kind, &detail, Duration::from_millis(wait_ms))
+            .await
+    }
+
+    /// A failure that may pass. It is kept for `status`.
+    async fn fail(&mut self, kind: &str, detail: &str, asked: Duration) -> Step {
+        self.failures = self.failures.saturating_add(1);
+        if let Err(failure) = self.finish_storing().await {
+            return Step::End(End::Failed(failure));
+        }
+        self.with.record.note_error(kind, detail);
+        self.start_storing();
+        let name = &self.with.source.name;
+        if self.with.once && self.failures >= FAILURES_MAX_ONCE {
+            return Step::End(End::Failed(Failure::failed(format!(
+                "source `{name}`: {kind}: {detail} (given up after {FAILURES_MAX_ONCE} tries)"
+            ))));
+        }
+        let wait = backoff::wait(self.failures, fastrand::f64()).max(asked);
+        let seconds = wait.as_secs_f64();
+        let failures = self.failures;
+        if kind == "component" {
+            error!(source = %name, failures, "{detail}; next try in {seconds:.1} s");
+        } else {
+            warn!(source = %name, failures, "{kind}: {detail}; next try in {seconds:.1} s");
+        }
+        Step::Wait(wait)
+    }
+
+    /// Put the record on the disk, while the next poll goes on. This is the
+    /// only place where a checkpoint is stored, and every output has accepted
+    /// what it covers.
+    fn start_storing(&mut self) {
+        self.with.record.stamp(&self.with.source.description);
+        let record = self.with.record.clone();
+        let state = Arc::clone(&self.with.state);
+        self.storing = Some(tokio::spawn(blocking(move || state.store(&record))));
+    }
+
+    async fn finish_storing(&mut self) -> Result<(), Failure> {
+        let Some(storing) = self.storing.take() else {
+            return Ok(());
+        };
+        let stored = match storing.await {
+            Ok(stored) => stored,
+            Err(error) => Err(std::io::Error::other(error)),
+        };
+        stored.map_err(|error| {
+            let path = self.with.state.path().display();
+            Failure::failed(format!(
+                "the checkpoint cannot be stored in {path}: {error}"
+            ))
+        })
+    }
+}
+
+/// A setting that the component cannot use, as one clause.
+#[must_use]
+pub fn settings_error(source: &str, setting: &str, detail: &str) -> String {
+    match setting {
+        "" => format!("[source.settings] of `{source}`: {detail}"),
+        _ => format!("[source.settings] of `{source}`: `{setting}`: {detail}"),
+    }
+}
+
+/// Put rejected records, and events that no output can take, on the disk.
+async fn keep_rejected(
+    source: &Source,
+    dead_letter: &Mutex<DeadLetter>,
+    batch: &Batch,
+    poison: &[Poison],
+) -> Result<(), Failure> {
+    if batch.rejected.is_empty() && poison.is_empty() {
+        return Ok(());
+    }
+    let undeliverable = undeliverable(source, batch, poison);
+    warn!(
+        source = %source.name,
+        rejected = batch.rejected.len(),
+        undeliverable = undeliverable.len(),
+        "records kept with the rejected ones"
+    );
+    let mut dead_letter = dead_letter.lock().await;
+    for records in [&batch.rejected, &undeliverable] {
+        dead_letter
+            .keep(&source.name, records)
+            .await
+            .map_err(|error| Failure::failed(format!("rejected records: {error}")))?;
+    }
+    Ok(())
+}
+
+/// Events that no output can take, as the records they are kept as.
+fn undeliverable(source: &Source, batch: &Batch, poison: &[Poison]) -> Vec<RejectedRecord> {
+    let delivery = Delivery {
+        source: &source.name,
+        events: &batch.events,
+        index: &batch.index,
+        kinds: &source.description.kinds,
+    };
+    let events: Vec<_> = delivery.iter().collect();
+    poison
+        .iter()
+        .filter_map(|poison| {
+            let event = events.get(poison.event)?;
+            Some(RejectedRecord {
+                stream: event.stream.to_owned(),
+                locator: format!("event of kind {}", event.kind),
+                reason: poison.reason.clone(),
+                original: event.body.as_bytes().to_vec(),
+            })
+        })
+        .collect()
+}
