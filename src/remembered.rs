@@ -23,8 +23,8 @@ pub struct Remembered {
     entries: VecDeque<(Timestamp, Key)>,
     keys: BTreeSet<Key>,
     capacity: usize,
-    /// Entries at or after this time are forgotten last.
-    keep_from: Option<Timestamp>,
+    /// Entries between these times are forgotten first.
+    spare: Option<(Timestamp, Timestamp)>,
 }
 
 impl Remembered {
@@ -67,19 +67,22 @@ impl Remembered {
         }
     }
 
-    /// Forgets the oldest entry that the next window will not need, or else the oldest.
+    /// Forgets the oldest entry that no window will need again, or else the oldest.
     fn forget_one(&mut self) {
-        let needless = self
-            .keep_from
-            .and_then(|from| self.entries.iter().position(|e| e.0 < from));
+        let is_spare = |(at, _): &(Timestamp, Key)| {
+            self.spare
+                .is_some_and(|(after, before)| after < *at && *at < before)
+        };
+        let needless = self.entries.iter().position(is_spare);
         if let Some((_, key)) = self.entries.remove(needless.unwrap_or(0)) {
             self.keys.remove(&key);
         }
     }
 
-    /// Says from when on the next window will overlap.
-    pub const fn keep_from(&mut self, from: Timestamp) {
-        self.keep_from = Some(from);
+    /// Says which entries are not needed again: those between `after`, up to which this window
+    /// overlaps the last one, and `before`, from which on the next one will overlap it.
+    pub const fn spare(&mut self, after: Timestamp, before: Timestamp) {
+        self.spare = Some((after, before));
     }
 
     /// Forgets what happened before `from`.
@@ -169,7 +172,7 @@ mod tests {
     #[test]
     fn a_full_set_forgets_what_the_next_window_does_not_need() {
         let mut set = Remembered::new(2);
-        set.keep_from(at(100));
+        set.spare(at(10), at(100));
         set.insert(&id(1), at(150));
         set.insert(&id(2), at(50));
         set.insert(&id(3), at(120));

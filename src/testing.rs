@@ -53,6 +53,8 @@ pub(crate) struct Upstream {
     /// Files by event type, in order; each is the text before compression.
     pub(crate) files: BTreeMap<String, Vec<String>>,
     pub(crate) page_files: usize,
+    /// The greatest page of the audit log.
+    pub(crate) page_records: usize,
     pub(crate) audit: Vec<(Timestamp, String)>,
     /// Requests whose URL contains the text get the answer, once each, in order.
     pub(crate) script: VecDeque<(String, Answer)>,
@@ -72,6 +74,7 @@ impl Upstream {
             host_ahead_ms: 0,
             files: BTreeMap::new(),
             page_files: 2,
+            page_records: 3,
             audit: Vec::new(),
             script: VecDeque::new(),
             always: Vec::new(),
@@ -217,7 +220,7 @@ impl Upstream {
             .map_or(0, |token| token.parse().unwrap());
         let size = usize::try_from(pagination["pageSize"].as_u64().unwrap())
             .unwrap()
-            .min(3);
+            .min(self.page_records);
         let mut inside: Vec<_> = self
             .audit
             .iter()

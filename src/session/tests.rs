@@ -457,6 +457,28 @@ fn audit_events_that_are_written_late_are_found_by_the_overlap() {
 }
 
 #[test]
+fn windows_with_more_records_than_are_remembered_still_overlap_without_repeats() {
+    let mut upstream = Upstream::new();
+    upstream.page_records = 500;
+    for n in 0..5000 {
+        let at = upstream.now.plus_ms(-n * 17_280);
+        upstream.add_audit(&format!("a{n}"), at);
+    }
+    for fresh_each_poll in [false, true] {
+        let mut host = Host::new(r#","streams":["audit"]"#);
+        host.fresh_each_poll = fresh_each_poll;
+        host.limits = Limits {
+            max_events: 1000,
+            max_bytes: 1 << 20,
+            max_requests: 50,
+        };
+        host.collect(&mut upstream);
+        host.assert_exactly_once(&upstream);
+        assert!(host.duplicates >= 3 * 52, "{}", host.duplicates);
+    }
+}
+
+#[test]
 fn refused_credentials_end_the_poll_and_say_what_to_check() {
     for (status, body) in [
         (

@@ -187,8 +187,6 @@ impl Windows {
         let to = to.max(position.bound);
         position.to = Some(to);
         position.page_token = None;
-        self.remembered
-            .keep_from(to.plus_ms(context.settings.overlap_ms.saturating_neg()));
     }
 
     /// Takes the answer to a page's call.
@@ -258,6 +256,10 @@ impl Windows {
         let Some(page) = &mut self.page else {
             return Offer::Taken;
         };
+        let to = self.position.to.unwrap_or(self.position.bound);
+        let overlap_ms = context.settings.overlap_ms;
+        let next_from = to.plus_ms(overlap_ms.saturating_neg());
+        self.remembered.spare(self.position.bound, next_from);
         while let Some(range) = page.records.get(page.at) {
             if !batch.has_room() {
                 return Offer::NoRoom;
