@@ -206,6 +206,7 @@ impl FromStr for Pattern {
 fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
     let port_at = match authority.rfind(']') {
         Some(end) => authority.get(end..)?.find(':').map(|colon| end + colon),
+        None if authority.starts_with('[') => None, // and so no valid host
         None => authority.find(':'),
     };
     let Some(at) = port_at else {

@@ -35,12 +35,12 @@ fn classify(error: &(dyn StdError + 'static), cut: HttpError) -> HttpError {
             known = from_hyper(hyper).or(known);
         }
         if let Some(found) = current.downcast_ref::<io::Error>() {
+            known = from_io(found).or(known);
             // `io::Error::source` passes over the error it wraps.
             if let Some(inner) = found.get_ref() {
                 cause = Some(inner);
                 continue;
             }
-            known = from_io(found).or(known);
         }
         cause = current.source();
     }

@@ -203,7 +203,7 @@ fn a_number_may_be_kept_elsewhere_too() {
         .parse()
         .unwrap();
     let resolved = resolve(Path::new("m.toml"), "acme", &table, SCHEMA, &env).unwrap();
-    assert_eq!(resolved.json.reveal(), r#"{"client_id":"a","calls":50}"#);
+    assert_eq!(resolved.json.reveal(), r#"{"calls":50,"client_id":"a"}"#);
 }
 
 #[test]
