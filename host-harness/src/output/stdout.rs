@@ -148,7 +148,8 @@ mod tests {
 
     impl Write for Shared {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
+            let mut written = self.0.lock().map_err(|_| io::ErrorKind::Other)?;
+            written.extend_from_slice(bytes);
             Ok(bytes.len())
         }
 

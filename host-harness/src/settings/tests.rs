@@ -26,14 +26,13 @@ fn message(text: &str) -> String {
 }
 
 fn resolved(settings: &str) -> Result<Resolved, Failure> {
+    let table = parse_table(settings);
     let env = |name: &str| (name == "SET").then(|| "from-the-environment".to_owned());
-    resolve(
-        Path::new("m.toml"),
-        "acme",
-        &settings.parse().unwrap(),
-        SCHEMA,
-        &env,
-    )
+    resolve(Path::new("m.toml"), "acme", &table, SCHEMA, &env)
+}
+
+fn parse_table(text: &str) -> toml::Table {
+    text.parse().unwrap()
 }
 
 fn resolve_message(settings: &str) -> String {
