@@ -68,6 +68,7 @@ pub async fn demo(options: DemoOptions) -> Result<Exit, Failure> {
     let run = Options {
         once: true,
         progress: true,
+        cache_dir: command::user_cache_dir(),
         stopper,
         shutdown,
     };

@@ -20,6 +20,8 @@ use crate::source::{Components, Reach};
 use crate::source_loop::{End, SourceLoop};
 use crate::store::{Record, StateDir};
 
+/// Machine code, in the state directory.
+pub(crate) const STATE_CACHE: &str = "cache";
 /// With `--once`: deliveries in a row that an output may put off.
 const OUTPUT_TRIES_MAX_ONCE: u32 = 8;
 /// A service manager kills what has not ended after five.
@@ -32,6 +34,8 @@ pub struct Options {
     pub once: bool,
     /// Show progress on standard error, where it is a terminal.
     pub progress: bool,
+    /// Where machine code is kept; by default `cache` in the state directory.
+    pub cache_dir: Option<PathBuf>,
     /// Asks for a stop; also used from within when an output is gone.
     pub stopper: Stopper,
     /// Is asked.
@@ -76,7 +80,9 @@ impl Summary {
 /// Run every source until all have ended.
 pub async fn run(settings: &Settings, options: Options) -> Result<Summary, Failure> {
     let state = Arc::new(StateDir::open(&settings.state_dir)?);
-    let mut components = Components::new(Some(state.path().join("cache")))?;
+    let cache_dir = options.cache_dir.clone();
+    let cache_dir = cache_dir.unwrap_or_else(|| state.path().join(STATE_CACHE));
+    let mut components = Components::new(Some(cache_dir))?;
     let mut ready = Vec::with_capacity(settings.sources.len());
     for source in &settings.sources {
         let record = state.load(&source.name)?;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::Instant;
 
-use super::{Table, print};
+use super::{Table, cache_dir, print};
 use crate::bindings::{CheckOutcome, CheckResult, PollError};
 use crate::exit::{Exit, Failure};
 use crate::settings::Settings;
@@ -14,7 +14,7 @@ use crate::source_loop::settings_error;
 /// Ask every source which of its streams can be read.
 pub async fn check(config: &Path) -> Result<Exit, Failure> {
     let settings = Settings::read(config)?;
-    let mut components = Components::new(None)?;
+    let mut components = Components::new(cache_dir(&settings))?;
     let mut sources = Vec::with_capacity(settings.sources.len());
     for source in &settings.sources {
         sources.push(components.source(&settings, source, Reach::Network).await?);

@@ -5,14 +5,14 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{Table, print};
+use super::{Table, print, user_cache_dir};
 use crate::bindings::{Description, Order};
 use crate::exit::{Exit, Failure};
 use crate::source::Components;
 
 /// Describe a component, for people or as JSON.
 pub async fn describe(component: Option<&Path>, as_json: bool) -> Result<Exit, Failure> {
-    let mut components = Components::new(None)?;
+    let mut components = Components::new(user_cache_dir())?;
     let (_, description) = components.get(component).await?;
     print(&if as_json {
         format!("{:#}\n", to_json(&description)?)

@@ -4,7 +4,7 @@
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
 
-use super::print;
+use super::{print, user_cache_dir};
 use crate::bindings::NormalizeError;
 use crate::dead_letter;
 use crate::engine::Instance;
@@ -23,7 +23,7 @@ pub async fn normalize(
     format: Option<&str>,
     component: Option<&Path>,
 ) -> Result<Exit, Failure> {
-    let mut components = Components::new(None)?;
+    let mut components = Components::new(user_cache_dir())?;
     let (loaded, description) = components.get(component).await?;
     let mut instance = offline_instance(&loaded)
         .await

@@ -18,6 +18,7 @@ pub async fn run(config: &Path, once: bool) -> Result<Exit, Failure> {
     let options = Options {
         once,
         progress: true,
+        cache_dir: None,
         stopper,
         shutdown,
     };

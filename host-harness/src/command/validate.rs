@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use super::print;
+use super::{cache_dir, print};
 use crate::bindings::{Limits, PollError};
 use crate::exit::{Exit, Failure};
 use crate::settings::Settings;
@@ -13,7 +13,7 @@ use crate::source_loop::settings_error;
 /// Check a settings file, and what its components say about it.
 pub async fn validate(config: &Path) -> Result<Exit, Failure> {
     let settings = Settings::read(config)?;
-    let mut components = Components::new(None)?;
+    let mut components = Components::new(cache_dir(&settings))?;
     let mut text = String::new();
     for source in &settings.sources {
         let source = components.source(&settings, source, Reach::Offline).await?;
