@@ -27,7 +27,8 @@ pub(crate) struct Span {
 }
 
 impl Span {
-    fn at_ms(&self, number: u64) -> i64 {
+    /// The time of the record of that number.
+    pub(crate) fn at_ms(&self, number: u64) -> i64 {
         let index = i64::try_from(number.saturating_sub(self.first)).unwrap_or(0);
         let records = i64::from(self.records).max(1);
         self.from_ms + (self.to_ms - self.from_ms) * index / records
@@ -52,6 +53,8 @@ pub(crate) struct Plan {
     pub(crate) malformed_per_mille: u32,
     /// Instead of the span: about so many MiB.
     pub(crate) huge_mib: Option<u32>,
+    /// How hard to compress, from 0 to 9.
+    pub(crate) gzip_level: u32,
 }
 
 /// One object of the storage origin.
@@ -93,7 +96,7 @@ impl BatchFile {
     /// The content. The first call takes as long as it takes to generate it.
     pub(crate) fn content(&self) -> &Content {
         self.content.get_or_init(|| match self.plan.huge_mib {
-            Some(mib) => huge::generate(&self.maker, self.plan.span, mib),
+            Some(mib) => huge::generate(&self.maker, &self.plan, mib),
             None => generate(&self.maker, &self.plan),
         })
     }
@@ -110,8 +113,8 @@ impl BatchFile {
 }
 
 /// Compresses a whole body.
-pub(crate) fn gzip(plain: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), LEVEL);
+pub(crate) fn gzip(plain: &[u8], level: u32) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::new(level.min(9)));
     // Writing to a Vec cannot fail.
     let _ = encoder.write_all(plain);
     encoder.finish().unwrap_or_default()
@@ -142,7 +145,7 @@ fn generate(maker: &Maker, plan: &Plan) -> Content {
         if blank_at == Some(number) {
             plain.extend_from_slice(end);
         }
-        let mut record = maker.record(number, span.at_ms(number));
+        let mut record = maker.record(number, &span);
         if record.value("_offset").is_some() {
             let shift = if again { 10_000_000 } else { 4_000_000 };
             record.put("_offset", shift + number / PARTITIONS);
@@ -160,7 +163,7 @@ fn generate(maker: &Maker, plan: &Plan) -> Content {
         plain.truncate(plain.len().saturating_sub(end.len()));
     }
     Content {
-        gzip: gzip(&plain).into(),
+        gzip: gzip(&plain, plan.gzip_level).into(),
         identities,
         malformed,
     }
@@ -199,8 +202,6 @@ fn form(random: &mut Random, again: bool) -> Form {
 const PARTITIONS: u64 = 3;
 /// How many records of all partitions follow each other before the first partition comes again.
 const RUN_RECORDS: usize = 48;
-/// What the real storage uses is not known; 6 is everybody's default.
-pub(crate) const LEVEL: Compression = Compression::new(6);
 
 /// Lines that no reader can take for a record.
 pub(crate) const MALFORMED: &[&[u8]] = &[

@@ -51,6 +51,8 @@ pub struct Config {
     pub traps: bool,
     /// The receipt stream has one more file, that inflates to this size.
     pub huge_file_mib: Option<u32>,
+    /// How hard the files are compressed, from 0 to 9.
+    pub gzip_level: u32,
     /// When the files are generated.
     pub generate: Generate,
     /// The form of the error answers.
@@ -101,6 +103,7 @@ impl Default for Config {
             repeated_records: 0,
             traps: true,
             huge_file_mib: None,
+            gzip_level: 6,
             generate: Generate::WhenListed,
             fail_shape: FailShape::Flat,
             client_id: String::new(),

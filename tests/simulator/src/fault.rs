@@ -412,14 +412,14 @@ fn with_line(file: &[u8], line: &[u8]) -> Vec<u8> {
         .position(|byte| *byte == b'\n')
         .map_or(0, |at| at + 1);
     let (head, tail) = plain.split_at_checked(at).unwrap_or_default();
-    gzip(&[head, line, b"\n", tail].concat())
+    gzip(&[head, line, b"\n", tail].concat(), 1)
 }
 
 fn two_members(file: &[u8]) -> Vec<u8> {
     let plain = inflate(file);
     // In the middle of a line: members know nothing of lines.
     let (head, tail) = plain.split_at_checked(plain.len() / 2).unwrap_or_default();
-    [gzip(head), gzip(tail)].concat()
+    [gzip(head, 1), gzip(tail, 1)].concat()
 }
 
 /// What the API says when a product or a permission is missing.

@@ -2,9 +2,10 @@
 
 use std::io::Write as _;
 
+use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use crate::batch_file::{Content, LEVEL, Span};
+use crate::batch_file::{Content, Plan, Span};
 use crate::identity::of_canonical;
 use crate::records::{Form, Maker};
 
@@ -15,13 +16,13 @@ struct Template {
 }
 
 /// Generates records, each with another `processingId`, until there are so many MiB of them.
-pub(crate) fn generate(maker: &Maker, span: Span, mib: u32) -> Content {
+pub(crate) fn generate(maker: &Maker, plan: &Plan, mib: u32) -> Content {
     let stream = maker.event_type.stream();
     let templates: Vec<Template> = (0..TEMPLATES)
-        .filter_map(|index| template(maker, span, index))
+        .filter_map(|index| template(maker, &plan.span, index))
         .collect();
     let goal = u64::from(mib) << 20;
-    let mut encoder = GzEncoder::new(Vec::new(), LEVEL);
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::new(plan.gzip_level.min(9)));
     let mut identities = Vec::new();
     let mut plain = Vec::new();
     let mut canonical = Vec::new();
@@ -52,8 +53,8 @@ pub(crate) fn generate(maker: &Maker, span: Span, mib: u32) -> Content {
     }
 }
 
-fn template(maker: &Maker, span: Span, index: u64) -> Option<Template> {
-    let mut record = maker.record(span.first + index, span.from_ms);
+fn template(maker: &Maker, span: &Span, index: u64) -> Option<Template> {
+    let mut record = maker.record(span.first + index, span);
     record.put("processingId", MARK);
     let mut line = Vec::new();
     record.write(&mut line, Form::default(), "");

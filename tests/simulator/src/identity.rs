@@ -72,7 +72,8 @@ pub(crate) fn write_canonical(out: &mut Vec<u8>, value: &Value) {
             out.push(b']');
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
-            out.extend_from_slice(value.to_string().as_bytes());
+            // A scalar has nothing that could fail, nor has writing to a Vec.
+            let _ = serde_json::to_writer(out, value);
         }
     }
 }
@@ -91,7 +92,8 @@ fn write_object<'a>(
         if index > 0 {
             out.push(b',');
         }
-        out.extend_from_slice(Value::from(key).to_string().as_bytes());
+        // As above.
+        let _ = serde_json::to_writer(&mut *out, key);
         out.push(b':');
         write_canonical(out, value);
     }

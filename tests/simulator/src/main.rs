@@ -70,6 +70,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Config, String> 
             "--client-id" => config.client_id = value()?,
             "--client-secret" => config.client_secret = value()?,
             "--files-per-page" => config.files_per_page = number(&flag, &value()?)?,
+            "--gzip-level" => config.gzip_level = number(&flag, &value()?)?,
             "--huge-file-mib" => config.huge_file_mib = Some(number(&flag, &value()?)?),
             "--malformed-per-mille" => config.malformed_per_mille = number(&flag, &value()?)?,
             "--no-duplicates" => config.duplicates = false,
@@ -117,6 +118,7 @@ usage: mimecast-simulator [flags]
   --types A,B                    event types (all ten)
   --pages N, --files-per-page N, --records-per-file N, --record-bytes N
   --audit-events N, --malformed-per-mille N, --huge-file-mib N, --quota-calls N
+  --gzip-level N                 from 0 to 9 (6)
   --client-id TEXT, --client-secret TEXT
   --no-traps, --no-duplicates
   --at-start                     generate every file before the line is printed";

@@ -45,26 +45,29 @@ impl Random {
         items.get(index).copied().unwrap_or_default()
     }
 
-    /// A text of that many characters, each out of the alphabet.
-    pub(crate) fn text(&mut self, alphabet: &[u8], chars: usize) -> String {
-        let mut text = String::with_capacity(chars);
-        for _ in 0..chars {
-            text.push(char::from(self.pick(alphabet)));
-        }
-        text
-    }
-
     /// Lower-case hexadecimal of that many characters.
     pub(crate) fn hex(&mut self, chars: usize) -> String {
-        self.text(b"0123456789abcdef", chars)
+        self.text(HEX, 4, chars)
     }
 
     /// A text as the identifiers of the upstream have them.
     pub(crate) fn token(&mut self, chars: usize) -> String {
-        self.text(
-            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-",
-            chars,
-        )
+        self.text(URL_SAFE, 6, chars)
+    }
+
+    /// A text out of an alphabet of 2 to the power of `bits` characters.
+    fn text(&mut self, alphabet: &[u8], bits: u32, chars: usize) -> String {
+        let mut text = String::with_capacity(chars);
+        let mut word = 0;
+        for index in 0..chars {
+            if index % 10 == 0 {
+                word = self.next();
+            }
+            let letter = usize::try_from(word & ((1 << bits) - 1)).unwrap_or(0);
+            text.push(char::from(alphabet.get(letter).copied().unwrap_or(b'0')));
+            word >>= bits;
+        }
+        text
     }
 
     /// A random UUID.
@@ -76,3 +79,5 @@ impl Random {
 
 const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
 const ODD: u64 = 0xd134_2543_de82_ef95;
+const HEX: &[u8; 16] = b"0123456789abcdef";
+const URL_SAFE: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-";

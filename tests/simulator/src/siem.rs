@@ -83,6 +83,7 @@ impl Feed {
                     repeats: None,
                     malformed_per_mille: 0,
                     huge_mib: Some(mib),
+                    gzip_level: config.gzip_level,
                 },
             );
         }
@@ -113,6 +114,7 @@ impl Feed {
                     repeats: repeats.map(|before| (before, config.repeated_records)),
                     malformed_per_mille: config.malformed_per_mille,
                     huge_mib: None,
+                    gzip_level: config.gzip_level,
                 },
             );
         }

@@ -13,6 +13,7 @@ pub(crate) use words::PEOPLE;
 
 use serde_json::Value;
 
+use crate::batch_file::Span;
 use crate::event_type::EventType;
 use crate::random::Random;
 use message::Message;
@@ -41,15 +42,28 @@ struct Draft<'a> {
 }
 
 impl Maker {
-    /// The record of that number, about the message of the same number.
-    pub(crate) fn record(&self, number: u64, at_ms: i64) -> Record {
-        let labels = [self.event_type.index(), number];
+    /// The record of that number, about the message of the same number or of the one before.
+    pub(crate) fn record(&self, number: u64, span: &Span) -> Record {
+        let before = number.saturating_sub(1).max(span.first);
+        // No id is unique: attempts to deliver share both, findings of spam share one.
+        let (message, processing) = match (self.event_type, number % 8) {
+            (EventType::Delivery, 3) if self.traps => (before, before),
+            (EventType::Spam, 5) if self.traps => (number, before),
+            _ => (number, number),
+        };
+        let random =
+            |purpose, number| Random::new(self.seed, purpose, &[self.event_type.index(), number]);
+        let at_ms = span.at_ms(message);
         let mut draft = Draft {
             maker: self,
-            random: Random::new(self.seed, "record", &labels),
-            message: Message::new(self.seed, number, at_ms, self.traps),
+            random: random("record", number),
+            message: Message::new(self.seed, message, at_ms, self.traps),
             record: Record::default(),
         };
+        draft.processing_id(
+            &mut random("processing", processing),
+            span.at_ms(processing),
+        );
         draft.common();
         match self.event_type {
             EventType::AttachmentProtect => threat::attachment_protect(&mut draft),
@@ -68,15 +82,17 @@ impl Maker {
 }
 
 impl Draft<'_> {
+    fn processing_id(&mut self, random: &mut Random, at_ms: i64) {
+        let id = if self.maker.event_type == EventType::UrlProtect {
+            format!("req-{}", random.hex(32))
+        } else {
+            format!("{}_{}", random.token(43), at_ms.div_euclid(1000))
+        };
+        self.record.put("processingId", id);
+    }
+
     /// What every record has.
     fn common(&mut self) {
-        let at_s = self.message.at_ms.div_euclid(1000);
-        let processing_id = if self.maker.event_type == EventType::UrlProtect {
-            format!("req-{}", self.random.hex(32))
-        } else {
-            format!("{}_{at_s}", self.random.token(43))
-        };
-        self.record.put("processingId", processing_id);
         self.record
             .put("aggregateId", self.message.aggregate_id.clone());
         self.record.put("accountId", self.maker.account_id.clone());

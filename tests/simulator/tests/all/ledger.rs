@@ -132,6 +132,12 @@ async fn the_odd_shapes_occur() {
         .filter_map(|record| record["timestamp"].as_i64())
         .collect();
     assert!(!times.is_sorted());
+    let deliveries = pull(&simulator, "delivery").await;
+    let ids: BTreeSet<_> = deliveries
+        .iter()
+        .filter_map(|record| record["processingId"].as_str())
+        .collect();
+    assert!(ids.len() < deliveries.len());
     let attachments = pull(&simulator, "attachment protect").await;
     for key in ["recipient", "recipients"] {
         assert!(attachments.iter().any(|record| record.get(key).is_some()));
