@@ -50,7 +50,7 @@ pub(crate) fn event(seed: u64, traps: bool, number: u64, at_ms: i64) -> Item {
         .replace("{user}", &user)
         .replace("{last, first}", &last_first(name))
         .replace("{ip}", &address(&mut random, traps))
-        .replace("{when}", &when(&mut random, civil, traps))
+        .replace("{when}", &when(&mut random, at_ms, traps))
         .replace("{n}", &number.to_string());
     let without_user = audit_type == "Completed Directory Sync";
     let record = json!({
@@ -92,20 +92,21 @@ fn address(random: &mut Random, traps: bool) -> String {
 }
 
 /// Date and time in the zone of the one who acted, which says nothing reliable.
-fn when(random: &mut Random, civil: Civil, traps: bool) -> String {
-    let zones: &[&str] = if traps {
-        &["+0000", "GMT", "GMT-04:00", "BST", "AEDT"]
-    } else {
-        &["+0000"]
-    };
-    format!(
-        "Date: {}, Time: {} {}",
-        civil.date(),
-        civil.clock(),
-        random.pick(zones)
-    )
+fn when(random: &mut Random, at_ms: i64, traps: bool) -> String {
+    let zones = if traps { ZONES } else { &[("+0000", 0)] };
+    let (zone, hours) = random.pick(zones);
+    let local = Civil::new(at_ms + hours * 3_600_000);
+    format!("Date: {}, Time: {} {zone}", local.date(), local.clock())
 }
 
+/// The names that zones have in the prose, and their hours.
+const ZONES: &[(&str, i64)] = &[
+    ("+0000", 0),
+    ("GMT", 0),
+    ("GMT-04:00", -4),
+    ("BST", 1),
+    ("AEDT", 11),
+];
 const GROUP_EVENTS: u32 = 5;
 
 /// Type, category and prose.

@@ -206,12 +206,12 @@ async fn storage_answer(
     file: Option<Arc<BatchFile>>,
     effect: Option<Effect>,
 ) -> Answer {
-    if let Some(answer) = world.bucket.refuse(request, world.clock.now_ms()) {
-        return answer;
-    }
     let Some(file) = file else {
         return storage::not_found();
     };
+    if let Some(answer) = world.bucket.refuse(request, world.clock.now_ms()) {
+        return answer;
+    }
     let world = Arc::clone(world);
     blocking(move || {
         let gzip = &file.content().gzip;

@@ -52,7 +52,7 @@ pub(super) fn receipt(draft: &mut Draft<'_>) {
         return;
     }
     // Quotes that are escaped once or twice take their own room.
-    let detail = spam_detail(&mut draft.random, missing.saturating_sub(260) * 4 / 5);
+    let detail = spam_detail(&mut draft.random, missing.saturating_sub(300) * 4 / 5);
     let detail = in_some_shape(&mut draft.random, detail, draft.maker.traps);
     draft.put("spamProcessingDetail", detail);
 }

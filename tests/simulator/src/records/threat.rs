@@ -45,6 +45,9 @@ pub(super) fn internal_email_protect(draft: &mut Draft<'_>) {
     ]);
     draft.subtype(None);
     draft.addresses();
+    // Whoever sends here is one of the tenant's own.
+    let sender = draft.random.pick(words::PEOPLE).1;
+    draft.put("senderEnvelope", format!("{sender}@harbour.example"));
     draft.put("urlCategory", category);
     draft.put("scanResults", result);
     draft.put("route", "Internal");
@@ -131,7 +134,7 @@ pub(super) fn url_protect(draft: &mut Draft<'_>) {
 /// A malicious attachment.
 pub(super) fn attachment_protect(draft: &mut Draft<'_>) {
     draft.subtype(None);
-    file(draft);
+    let media_type = file(draft);
     if draft.odd(200) {
         // Live records can carry names, hashes and ids and nothing else.
         transport(draft);
@@ -142,7 +145,6 @@ pub(super) fn attachment_protect(draft: &mut Draft<'_>) {
         draft.record.remove("recipients");
         draft.put("recipient", draft.message.recipient.clone());
     }
-    let (_, _, media_type) = first_file(draft);
     draft.put("fileMime", media_type);
     let bytes = draft.number(200_000);
     draft.put("sizeAttachment", bytes);
@@ -162,8 +164,9 @@ fn route_and_sender(draft: &mut Draft<'_>) {
     draft.put_or_nothing("senderIp", ip);
 }
 
-fn file(draft: &mut Draft<'_>) {
-    let (name, extension, _) = first_file(draft);
+/// Adds a file, and says its media type.
+fn file(draft: &mut Draft<'_>) -> &'static str {
+    let (name, extension, media_type) = first_file(draft);
     draft.put("fileName", name);
     draft.put("fileExtension", extension);
     for (key, chars) in [("md5", 32), ("sha1", 40), ("sha256", 64)] {
@@ -180,6 +183,7 @@ fn file(draft: &mut Draft<'_>) {
         };
         draft.put(key, value);
     }
+    media_type
 }
 
 fn first_file(draft: &mut Draft<'_>) -> (&'static str, &'static str, &'static str) {
