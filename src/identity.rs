@@ -30,8 +30,11 @@ impl EventId {
 
     /// Appends the 32 digits.
     pub fn write(&self, out: &mut String) {
-        let digits = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-        out.extend(digits.map(|n| char::from(if n < 10 { b'0' + n } else { b'a' - 10 + n })));
+        let mut digits = [0; 32];
+        for (pair, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(self.0) {
+            *pair = [byte >> 4, byte & 15].map(|n| if n < 10 { b'0' + n } else { b'a' - 10 + n });
+        }
+        out.push_str(str::from_utf8(&digits).unwrap_or_default());
     }
 }
 

@@ -1,7 +1,5 @@
 //! Points in time: one tolerant parser for what the upstream writes, and the few forms we write.
 
-use core::fmt::Write as _;
-
 /// Milliseconds since the Unix epoch, in UTC.
 #[derive(
     Clone,
@@ -92,14 +90,53 @@ impl Timestamp {
         ))
     }
 
-    /// Appends RFC 3339 with milliseconds and `Z`: `2026-02-03T04:05:06.789Z`.
+    /// Appends RFC 3339 with milliseconds and `Z`: `2026-02-03T04:05:06.789Z`. It has no years
+    /// but 0 to 9999; a time beyond them is written as the nearest it has.
     pub fn write_rfc3339(self, out: &mut String) {
-        let (day, clock) = self.parts();
-        push_date(out, day);
-        push_clock(out, clock / 1000);
-        out.push('.');
-        push_digits(out, clock % 1000, 3);
-        out.push('Z');
+        let within = Self(self.0.clamp(-62_167_219_200_000, 253_402_300_799_999));
+        let (days, clock) = within.parts();
+        let (year, month, day) = civil(days);
+        let (Ok(year), Ok(clock)) = (u32::try_from(year), u32::try_from(clock)) else {
+            return;
+        };
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        let [
+            y1,
+            y2,
+            y3,
+            y4,
+            _,
+            m1,
+            m2,
+            _,
+            d1,
+            d2,
+            _,
+            h1,
+            h2,
+            _,
+            n1,
+            n2,
+            _,
+            s1,
+            s2,
+            _,
+            f1,
+            f2,
+            f3,
+            _,
+        ] = &mut text;
+        let seconds = clock / 1000;
+        [*y1, *y2] = two_digits(year / 100);
+        [*y3, *y4] = two_digits(year % 100);
+        [*m1, *m2] = two_digits(month);
+        [*d1, *d2] = two_digits(day);
+        [*h1, *h2] = two_digits(seconds / 3600);
+        [*n1, *n2] = two_digits(seconds / 60 % 60);
+        [*s1, *s2] = two_digits(seconds % 60);
+        [*f1, *f2] = two_digits(clock % 1000 / 10);
+        [_, *f3] = two_digits(clock % 10);
+        out.push_str(str::from_utf8(&text).unwrap_or_default());
     }
 
     /// The same as a new string.
@@ -113,20 +150,20 @@ impl Timestamp {
     /// Only the day: `2026-02-03`.
     #[must_use]
     pub fn to_day(self) -> String {
-        let mut out = String::with_capacity(10);
-        push_date(&mut out, self.parts().0);
-        out
+        self.cut(10)
     }
 
     /// To the second with a numeric offset: `2026-02-03T04:05:06+0000`.
     #[must_use]
     pub fn to_upstream(self) -> String {
-        let (day, clock) = self.parts();
-        let mut out = String::with_capacity(24);
-        push_date(&mut out, day);
-        push_clock(&mut out, clock / 1000);
-        out.push_str("+0000");
-        out
+        self.cut(19) + "+0000"
+    }
+
+    /// The beginning of RFC 3339.
+    fn cut(self, length: usize) -> String {
+        let mut text = self.to_rfc3339();
+        text.truncate(length);
+        text
     }
 
     /// Days since the epoch, and milliseconds of that day.
@@ -247,7 +284,8 @@ fn date(year: i64, month: i64, day: i64) -> Option<i64> {
     Some((era * 146_097 + day_of_era - 719_468) * MS_PER_DAY)
 }
 
-fn push_date(out: &mut String, days: i64) {
+/// Year, month and day of a count of days since the epoch.
+fn civil(days: i64) -> (i64, u32, u32) {
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);
     let day_of_era = shifted.rem_euclid(146_097);
@@ -262,34 +300,16 @@ fn push_date(out: &mut String, days: i64) {
         month_from_march - 9
     };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
-    if (0..=9999).contains(&year) {
-        push_digits(out, year, 4);
-    } else {
-        // RFC 3339 has no such year; a reader shall see that, not a wrong one.
-        let _infallible = write!(out, "{year:+}");
-    }
-    out.push('-');
-    push_digits(out, month, 2);
-    out.push('-');
-    push_digits(out, day, 2);
+    (
+        year,
+        u32::try_from(month).unwrap_or_default(),
+        u32::try_from(day).unwrap_or_default(),
+    )
 }
 
-fn push_clock(out: &mut String, seconds: i64) {
-    for (separator, value) in [
-        ('T', seconds / 3600),
-        (':', seconds / 60 % 60),
-        (':', seconds % 60),
-    ] {
-        out.push(separator);
-        push_digits(out, value, 2);
-    }
-}
-
-fn push_digits(out: &mut String, value: i64, digits: u32) {
-    for place in (0..digits).rev() {
-        let digit = value / 10_i64.pow(place) % 10;
-        out.push(char::from(b'0' + u8::try_from(digit).unwrap_or(0)));
-    }
+/// The last two decimal digits.
+fn two_digits(value: u32) -> [u8; 2] {
+    [value / 10 % 10, value % 10].map(|digit| b'0' + u8::try_from(digit).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -115,7 +115,8 @@ pub(super) fn addresses(line: &mut Line<'_, '_>, value: Value<'_>) -> bool {
     let mut list = List {
         begun: false,
         complete: true,
-        written: Vec::new(),
+        first: (0, 0),
+        others: Vec::new(),
     };
     line.out.push('[');
     match value.kind {
@@ -141,7 +142,8 @@ pub(super) fn addresses(line: &mut Line<'_, '_>, value: Value<'_>) -> bool {
 struct List {
     begun: bool,
     complete: bool,
-    written: Vec<(usize, usize)>,
+    first: (usize, usize),
+    others: Vec<(usize, usize)>,
 }
 
 impl List {
@@ -174,16 +176,16 @@ impl List {
         noted(line, plain, text, Related::User);
         let range = (start, line.out.len());
         let written = line.out.get(range.0..range.1);
-        if self
-            .written
-            .iter()
-            .any(|(from, to)| line.out.get(*from..*to) == written)
-        {
+        if !core::mem::replace(&mut self.begun, true) {
+            self.first = range;
+            return;
+        }
+        let mut earlier = core::iter::once(&self.first).chain(&self.others);
+        if earlier.any(|(from, to)| line.out.get(*from..*to) == written) {
             line.out.truncate(before);
             return;
         }
-        self.begun = true;
-        self.written.push(range);
+        self.others.push(range);
     }
 }
 
