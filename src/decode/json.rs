@@ -5,6 +5,10 @@
 
 use core::fmt;
 
+use specials::BLOCK;
+
+mod specials;
+
 /// How deep arrays and objects may be nested, the outermost object included. Records are two or
 /// three levels deep; the limit keeps hostile input from using up the stack.
 pub const DEPTH_MAX: u32 = 64;
@@ -168,6 +172,10 @@ struct Scanner<'a> {
     text: &'a str,
     bytes: &'a [u8],
     position: usize,
+    /// The block of the text for which `specials` holds.
+    block: usize,
+    /// Where in that block strings may end or need a look, one bit for each byte.
+    specials: u64,
     compact: bool,
     multiline: bool,
 }
@@ -191,6 +199,8 @@ impl<'a> Scanner<'a> {
             text,
             bytes,
             position: 0,
+            block: usize::MAX,
+            specials: 0,
             compact: true,
             multiline: false,
         })
@@ -469,29 +479,25 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Moves on to the next quote, backslash or control character, or close to the end.
+    /// Moves on to the next quote, backslash or control character, or to the end.
     #[inline]
     fn skip_plain(&mut self) {
-        const ONES: u64 = u64::MAX / 255;
-        const HIGHS: u64 = ONES * 128;
-        while let Some(word) = self
-            .bytes
-            .get(self.position..)
-            .and_then(<[u8]>::first_chunk::<8>)
-        {
-            let word = u64::from_le_bytes(*word);
-            let quotes = word ^ (ONES * 0x22);
-            let backslashes = word ^ (ONES * 0x5c);
-            // The lowest bit that is set is exact; borrows can only spoil higher ones.
-            let found = ((quotes.wrapping_sub(ONES) & !quotes)
-                | (backslashes.wrapping_sub(ONES) & !backslashes)
-                | (word.wrapping_sub(ONES * 0x20) & !word))
-                & HIGHS;
-            if found != 0 {
-                self.position += index(found.trailing_zeros() / 8);
+        loop {
+            let block = self.position / BLOCK;
+            if block != self.block {
+                self.block = block;
+                self.specials = specials::in_block(self.bytes, block * BLOCK);
+            }
+            let ahead = self.specials >> (self.position % BLOCK);
+            if ahead != 0 {
+                self.position += index(ahead.trailing_zeros());
                 return;
             }
-            self.position += 8;
+            self.position = (block + 1) * BLOCK;
+            if self.position >= self.bytes.len() {
+                self.position = self.bytes.len();
+                return;
+            }
         }
     }
 
@@ -572,164 +578,4 @@ fn index(position: u32) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use serde_json::{Map, Value};
-
-    fn accepts(text: &str) -> bool {
-        scan_object(text, &mut Vec::new()).is_ok()
-    }
-
-    fn agrees(text: &str) {
-        let reference = serde_json::from_str::<Map<String, Value>>(text);
-        assert_eq!(accepts(text), reference.is_ok(), "{text:?}: {reference:?}");
-    }
-
-    #[test]
-    fn the_grammar_is_that_of_serde_json() {
-        for text in [
-            "{}",
-            " {} ",
-            "{} x",
-            "",
-            "[]",
-            "null",
-            "{",
-            "}",
-            "{\"a\"}",
-            "{\"a\":}",
-            "{\"a\":1,}",
-            "{,}",
-            "{\"a\":1 \"b\":2}",
-            "{'a':1}",
-            "{\"a\":01}",
-            "{\"a\":-}",
-            "{\"a\":-0}",
-            "{\"a\":1.}",
-            "{\"a\":.5}",
-            "{\"a\":1e}",
-            "{\"a\":1e5}",
-            "{\"a\":1E-5}",
-            "{\"a\":1e999}",
-            "{\"a\":1e-999}",
-            "{\"a\":+1}",
-            "{\"a\":NaN}",
-            "{\"a\":nul}",
-            "{\"a\":nulll}",
-            "{\"a\":tru",
-            "{\"a\":\"\\x\"}",
-            "{\"a\":\"\\u12\"}",
-            "{\"a\":\"\\ud800\"}",
-            "{\"a\":\"\\udc00\"}",
-            "{\"a\":\"\\ud800\\u0041\"}",
-            "{\"a\":\"\\ud83d\\ude00\"}",
-            "{\"a\":\"\t\"}",
-            "{\"a\":\"\u{7f}\"}",
-            "{\"a\":\"",
-            "{\"a\":\"\\",
-            "{\"a\":[1,]}",
-            "{\"a\":[1 2]}",
-            "{\"a\":[]}",
-            "{\"a\":[{}]}",
-            "{\"a\":[}]}",
-            "\u{feff}{}",
-            "{\u{a0}}",
-            "{\"a\":\u{c}1}",
-            "{\"a\" :\n1\r,\t\"b\":2}",
-        ] {
-            agrees(text);
-        }
-        agrees(&format!("{{\"a\":{}}}", "9".repeat(308)));
-        agrees(&format!("{{\"a\":{}}}", "9".repeat(310)));
-    }
-
-    #[test]
-    fn nesting_has_a_limit_and_hostile_depth_is_survived() {
-        let nested = |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
-        assert!(accepts(&nested(63)));
-        assert_eq!(
-            scan_object(&nested(64), &mut Vec::new()).unwrap_err(),
-            Error {
-                what: "nested deeper than 64 levels",
-                offset: 68
-            }
-        );
-        assert!(!accepts(&"{\"a\":".repeat(1_000_000)));
-    }
-
-    #[test]
-    fn members_are_what_stands_in_the_text() {
-        let text = " {\"b\":\"x\\/\", \"a\" : [1, 2],\"longer name\":{\"k\":null}} ";
-        let mut members = Vec::new();
-        let outline = scan_object(text, &mut members).unwrap();
-        assert!(!outline.sorted && !outline.compact && !outline.multiline);
-        assert_eq!(outline.span.of(text), text.trim());
-        let seen: Vec<_> = members
-            .iter()
-            .map(|m| {
-                (
-                    m.key.of(text),
-                    m.value.of(text),
-                    m.kind,
-                    m.escaped,
-                    m.canonical,
-                )
-            })
-            .collect();
-        assert_eq!(
-            seen,
-            [
-                ("b", "x\\/", Kind::String, true, false),
-                ("a", "[1, 2]", Kind::Array, false, false),
-                ("longer name", "{\"k\":null}", Kind::Object, false, true),
-            ]
-        );
-    }
-
-    /// Text that is nearly JSON: valid documents with a few pieces exchanged.
-    fn nearly_json() -> impl Strategy<Value = String> {
-        let pieces = prop_oneof![
-            "[{}\\[\\],:]",
-            "\"[a-c\\\\/\"u0d8é]{0,12}\"",
-            "-?[0-9.eE+-]{1,6}",
-            "(null|true|false|nul)",
-            "[ \n\t\r]",
-            "\\PC"
-        ];
-        prop::collection::vec(pieces, 0..12).prop_map(|pieces| format!("{{{}}}", pieces.concat()))
-    }
-
-    proptest! {
-        #[test]
-        fn accepts_what_serde_json_accepts(text in nearly_json()) {
-            agrees(&text);
-        }
-
-        #[test]
-        fn a_changed_byte_makes_no_disagreement(
-            texts in prop::collection::btree_map("[a-c\"\\\\\u{1}é]{0,9}", any::<String>(), 0..5),
-            at in any::<prop::sample::Index>(),
-            byte in prop::sample::select(&b"\"\\{}[],:0e-u \n\x01"[..]),
-        ) {
-            let text = serde_json::to_string(&texts).unwrap();
-            agrees(&text);
-            let mut bytes = text.into_bytes();
-            let at = at.index(bytes.len());
-            bytes[at] = byte;
-            if let Ok(text) = String::from_utf8(bytes) {
-                agrees(&text);
-            }
-        }
-
-        #[test]
-        fn sorted_means_what_bytes_say(
-            keys in prop::collection::vec("[a-b]{0,10}", 0..5)
-        ) {
-            let members = keys.iter().map(|key| format!("\"{key}\":0")).collect::<Vec<_>>();
-            let text = format!("{{{}}}", members.join(","));
-            let outline = scan_object(&text, &mut Vec::new()).unwrap();
-            prop_assert_eq!(outline.sorted, keys.is_sorted_by(|a, b| a < b));
-        }
-    }
-}
+mod tests;
