@@ -207,23 +207,37 @@ impl<'a> Record<'a> {
     /// last is given.
     pub fn fields(&self) -> impl Iterator<Item = Field<'a>> {
         let record = *self;
-        record
-            .members
-            .iter()
-            .zip(record.names)
-            .enumerate()
-            .filter_map(move |(at, (member, name))| {
-                let slot = name.and_then(|name| record.slots.get(name.index()));
-                if slot.is_some_and(|slot| usize::from(*slot) != at + 1) {
-                    return None;
-                }
-                let key = member.key.of(record.line);
-                Some(Field {
-                    name: *name,
-                    key,
-                    value: record.value(member),
-                })
-            })
+        (0..record.members.len()).filter_map(move |at| record.field_unless(at, |_| false))
+    }
+
+    /// How many members there are.
+    pub(crate) const fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// The member at that place, unless its name is known and is to be skipped or comes again.
+    #[inline]
+    pub(crate) fn field_unless(
+        &self,
+        at: usize,
+        is_skipped: impl Fn(Name) -> bool,
+    ) -> Option<Field<'a>> {
+        let name = *self.names.get(at)?;
+        if let Some(known) = name {
+            let is_last = self
+                .slots
+                .get(known.index())
+                .is_some_and(|s| usize::from(*s) == at + 1);
+            if !is_last || is_skipped(known) {
+                return None;
+            }
+        }
+        let member = self.members.get(at)?;
+        Some(Field {
+            name,
+            key: member.key.of(self.line),
+            value: self.value(member),
+        })
     }
 
     /// No name occurs twice: known without a look at each when they are in order.

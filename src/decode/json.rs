@@ -3,118 +3,16 @@
 //! It accepts what `serde_json` accepts as an object, to a depth of [`DEPTH_MAX`]. Whatever it
 //! accepts can be copied into other JSON as it stands.
 
-use core::fmt;
-
+use parts::index;
+pub use parts::{Element, Error, Kind, Member, Outline, Span};
 use specials::BLOCK;
 
+mod parts;
 mod specials;
 
 /// How deep arrays and objects may be nested, the outermost object included. Records are two or
 /// three levels deep; the limit keeps hostile input from using up the stack.
 pub const DEPTH_MAX: u32 = 64;
-
-/// What sort of JSON value it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// `[…]`
-    Array,
-    /// `false`
-    False,
-    /// `null`
-    Null,
-    /// Any number.
-    Number,
-    /// `{…}`
-    Object,
-    /// `"…"`
-    String,
-    /// `true`
-    True,
-}
-
-/// A range of bytes of the scanned text.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Span {
-    start: u32,
-    end: u32,
-}
-
-impl Span {
-    /// The text of the range.
-    #[inline]
-    #[must_use]
-    pub fn of(self, text: &str) -> &str {
-        text.get(index(self.start)..index(self.end))
-            .unwrap_or_default()
-    }
-
-    /// The number of bytes.
-    #[must_use]
-    pub const fn len(self) -> u32 {
-        self.end - self.start
-    }
-
-    /// Whether there is nothing in it.
-    #[must_use]
-    pub const fn is_empty(self) -> bool {
-        self.start == self.end
-    }
-
-    /// Where it begins.
-    #[must_use]
-    pub fn start(self) -> usize {
-        index(self.start)
-    }
-}
-
-/// One member of an object.
-#[derive(Clone, Copy, Debug)]
-pub struct Member {
-    /// The name, without quotes, escapes as they stand.
-    pub key: Span,
-    /// The first eight bytes of the name, big-endian and padded with zeros: orders most names.
-    pub prefix: u64,
-    /// The value: for a string its contents without quotes, else the whole text.
-    pub value: Span,
-    /// What sort of value it is.
-    pub kind: Kind,
-    /// The name has escapes.
-    pub key_escaped: bool,
-    /// A string value has escapes.
-    pub escaped: bool,
-    /// The value is in canonical form: no white space, no escape that need not be, names sorted.
-    pub canonical: bool,
-}
-
-/// What is known about an object as a whole.
-#[derive(Clone, Copy, Debug)]
-pub struct Outline {
-    /// The object from brace to brace.
-    pub span: Span,
-    /// The names are in strictly ascending order, so none occurs twice.
-    pub sorted: bool,
-    /// There is no white space between the members.
-    pub compact: bool,
-    /// A line break stands between two tokens.
-    pub multiline: bool,
-}
-
-/// Why a text is not one JSON object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Error {
-    /// What is wrong, as a clause.
-    pub what: &'static str,
-    /// The byte at which it was noticed.
-    pub offset: usize,
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at byte {}", self.what, self.offset)
-    }
-}
-
-impl core::error::Error for Error {}
 
 /// Splits `text`, which must be one object and white space around it, into members, in the order
 /// in which they stand. `members` is cleared first.
@@ -135,19 +33,6 @@ pub fn scan_object(text: &str, members: &mut Vec<Member>) -> Result<Outline, Err
         compact,
         multiline: scanner.multiline,
     })
-}
-
-/// One element of an array, or any value that stands by itself.
-#[derive(Clone, Copy, Debug)]
-pub struct Element {
-    /// As in [`Member::value`].
-    pub value: Span,
-    /// What sort of value it is.
-    pub kind: Kind,
-    /// A string value has escapes.
-    pub escaped: bool,
-    /// As in [`Member::canonical`].
-    pub canonical: bool,
 }
 
 /// Calls `each` for every element of `text`, which must be one array.
@@ -569,12 +454,6 @@ fn key_prefix(bytes: &[u8], span: Span) -> u64 {
             padded.fold(0, |sum, byte| sum << 8 | u64::from(byte))
         }
     }
-}
-
-/// A position as an index. Lossless: no supported machine has narrower indexes.
-#[inline]
-fn index(position: u32) -> usize {
-    usize::try_from(position).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]

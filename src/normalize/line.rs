@@ -188,8 +188,13 @@ impl<'r, 'b> Line<'r, 'b> {
         if !record.is_sorted() && self.kept_without_repeats() {
             return;
         }
-        for field in record.fields() {
-            self.keep(field);
+        for at in 0..record.len() {
+            let is_used = |name: Name| self.used.get(name.index()).copied().unwrap_or_default();
+            if let Some(field) = record.field_unless(at, is_used)
+                && !is_absent(&field.value)
+            {
+                self.keep(field);
+            }
         }
         self.unparsed();
     }
