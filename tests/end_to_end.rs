@@ -1,0 +1,459 @@
+//! The built component under the real host, against the simulated tenant.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail fast"
+)]
+
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use mimecast_simulator::{Config, Simulator};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const HOST: &str = env!("CARGO_BIN_EXE_source-host");
+
+/// A simulated tenant and a folder with the settings of a host that collects from it.
+struct Setup {
+    simulator: Simulator,
+    folder: TempDir,
+}
+
+impl Setup {
+    fn new(config: Config, settings: &str) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let simulator = runtime.block_on(Simulator::start(config)).unwrap();
+        let setup = Self {
+            simulator,
+            folder: TempDir::new().unwrap(),
+        };
+        setup.write_settings(settings, "type = \"file\"\npath = \"events.ndjson\"");
+        setup
+    }
+
+    fn write_settings(&self, settings: &str, output: &str) {
+        let (api, storage) = (self.simulator.api_url(), self.simulator.storage_url());
+        let (id, secret) = (self.simulator.client_id(), self.simulator.client_secret());
+        std::fs::write(self.path("secret"), secret).unwrap();
+        let text = format!(
+            "state_dir = \"state\"\n\n[[source]]\nname = \"acme\"\nallow = [\"{api}\", \"{storage}\"]\n\
+             [source.settings]\nbase_url = \"{api}\"\nclient_id = \"{id}\"\n\
+             client_secret = {{ file = \"secret\" }}\n{settings}\n[[output]]\n{output}\n"
+        );
+        std::fs::write(self.path("host.toml"), text).unwrap();
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn command(&self, verb: &str) -> Command {
+        let mut command = Command::new(HOST);
+        command
+            .arg(verb)
+            .arg(self.path("host.toml"))
+            .current_dir(self.folder.path());
+        command.stdin(Stdio::null());
+        command
+    }
+
+    fn run_once(&self) -> Output {
+        self.command("run").arg("--once").output().unwrap()
+    }
+
+    /// The events in the output file, with the stream and the id of each.
+    fn events(&self) -> Vec<(String, String)> {
+        events_of(&self.path("events.ndjson"))
+    }
+
+    /// How many records there are.
+    fn owed(&self) -> usize {
+        let ledger = self.simulator.ledger();
+        ledger
+            .streams()
+            .map(|stream| ledger.expected(stream).len())
+            .sum()
+    }
+
+    /// Asserts that nothing that the tenant owes is missing and nothing is invented.
+    fn assert_complete(&self, events: &[(String, String)]) {
+        let ledger = self.simulator.ledger();
+        let mut owed = 0;
+        for stream in ledger.streams() {
+            let ids: BTreeSet<&str> = of(events, stream).collect();
+            let missing = ledger.missing(stream, ids.iter().copied());
+            assert!(
+                missing.is_empty(),
+                "{stream}: {} of its records are missing",
+                missing.len()
+            );
+            assert_eq!(
+                ids.len(),
+                ledger.expected(stream).len(),
+                "{stream}: unknown identities"
+            );
+            owed += ids.len();
+        }
+        let distinct: BTreeSet<&(String, String)> = events.iter().collect();
+        assert_eq!(distinct.len(), owed);
+    }
+}
+
+fn of<'a>(events: &'a [(String, String)], stream: &'a str) -> impl Iterator<Item = &'a str> {
+    events
+        .iter()
+        .filter(move |(name, _)| name == stream)
+        .map(|(_, id)| id.as_str())
+}
+
+fn events_of(path: &Path) -> Vec<(String, String)> {
+    let file = BufReader::new(std::fs::File::open(path).unwrap());
+    file.lines()
+        .map(|line| stream_and_id(&line.unwrap()))
+        .collect()
+}
+
+fn stream_and_id(line: &str) -> (String, String) {
+    let event: Value = serde_json::from_str(line).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    if let Some(id) = event.get("id") {
+        return (text(&event["stream"]), text(id));
+    }
+    let stream = match event["event"]["dataset"].as_str().unwrap() {
+        "mimecast.audit" => "audit".to_owned(),
+        _ => format!(
+            "siem.{}",
+            text(&event["event"]["provider"]).replace(' ', "-")
+        ),
+    };
+    (stream, text(&event["event"]["id"]))
+}
+
+fn assert_success(output: &Output) {
+    assert!(
+        output.status.success(),
+        "{}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// A tenant small enough to be collected in a second or two.
+fn small() -> Config {
+    Config {
+        pages: 2,
+        files_per_page: 2,
+        records_per_file: 100,
+        audit_events: 300,
+        quota_calls: 100_000,
+        ..Config::default()
+    }
+}
+
+#[test]
+fn a_tenant_of_305_000_records_is_delivered_exactly_once_in_both_formats() {
+    let setup = Setup::new(
+        Config {
+            quota_calls: 200,
+            ..Config::default()
+        },
+        "",
+    );
+    for format in ["raw", "ecs"] {
+        let _ = std::fs::remove_dir_all(setup.path("state"));
+        let _ = std::fs::remove_file(setup.path("events.ndjson"));
+        let file = "type = \"file\"\npath = \"events.ndjson\"";
+        setup.write_settings(&format!("format = \"{format}\""), file);
+        assert_success(&setup.run_once());
+        let events = setup.events();
+        assert_eq!(events.len(), 10 * 3 * 5 * 2000 + 5000, "{format}");
+        setup.assert_complete(&events);
+        let status = setup.command("status").arg("--json").output().unwrap();
+        assert_success(&status);
+        assert_counts(&String::from_utf8(status.stdout).unwrap());
+    }
+    assert_eq!(setup.simulator.requests().bearer_violations, 0);
+}
+
+/// `received = events + rejected + duplicates`, for each stream of a status.
+fn assert_counts(status: &str) {
+    let status: Value = serde_json::from_str(status).unwrap();
+    let streams = find(&status, "streams").expect("a status lists streams");
+    let streams: Vec<&Value> = match streams {
+        Value::Array(list) => list.iter().collect(),
+        Value::Object(map) => map.values().collect(),
+        other => panic!("{other}"),
+    };
+    assert_eq!(streams.len(), 11);
+    for stream in streams {
+        let count = |name: &str| find(stream, name).and_then(Value::as_u64).unwrap();
+        assert_eq!(
+            count("received"),
+            count("events") + count("rejected") + count("duplicates")
+        );
+        assert!(count("received") > 0);
+    }
+}
+
+/// The first member of that name, at any depth.
+fn find<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
+    match value {
+        Value::Object(map) => map
+            .get(name)
+            .or_else(|| map.values().find_map(|inner| find(inner, name))),
+        Value::Array(list) => list.iter().find_map(|inner| find(inner, name)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    }
+}
+
+#[test]
+fn fifty_kills_lose_nothing_and_every_repeat_has_its_id() {
+    let config = Config {
+        records_per_file: 2000,
+        files_per_page: 3,
+        ..small()
+    };
+    let settings = "siem_calls_per_15_min = 100000\nformat = \"raw\"";
+    let setup = Setup::new(config, settings);
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut kills = 0;
+    let begun = Instant::now();
+    while kills < 50 && begun.elapsed() < Duration::from_secs(300) {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        let mut host = setup.command("run").stderr(Stdio::null()).spawn().unwrap();
+        std::thread::park_timeout(Duration::from_millis(60 + random % 400));
+        host.kill().unwrap();
+        host.wait().unwrap();
+        kills += 1;
+    }
+    assert_eq!(kills, 50);
+    assert_success(&setup.run_once());
+    let events = setup.events();
+    setup.assert_complete(&events);
+    println!(
+        "50 kills: {} lines for {} records",
+        events.len(),
+        setup.owed()
+    );
+}
+
+#[test]
+fn a_missing_permission_is_named_by_check_and_stops_no_other_stream() {
+    let setup = Setup::new(small(), "");
+    setup.simulator.permit("siem.av", false);
+    setup.simulator.permit("audit", false);
+    let check = setup.command("check").output().unwrap();
+    let text = String::from_utf8_lossy(&check.stdout).into_owned();
+    assert!(text.contains("Account | Logs | Read"), "{text}");
+    assert!(
+        text.contains("Threat and Security Events (SIEM) | Read"),
+        "{text}"
+    );
+    assert!(
+        text.lines()
+            .any(|l| l.contains("siem.receipt") && l.contains("readable")),
+        "{text}"
+    );
+    assert_success(&setup.run_once());
+    let events = setup.events();
+    let ledger = setup.simulator.ledger();
+    for stream in ledger.streams() {
+        let refused = stream == "siem.av" || stream == "audit";
+        let expected = if refused {
+            0
+        } else {
+            ledger.expected(stream).len()
+        };
+        assert_eq!(of(&events, stream).count(), expected, "{stream}");
+    }
+}
+
+#[test]
+fn check_ends_with_the_time_it_took() {
+    let setup = Setup::new(small(), "");
+    let check = setup.command("check").output().unwrap();
+    assert_success(&check);
+    let text = String::from_utf8_lossy(&check.stdout).into_owned();
+    assert_eq!(text.matches("readable").count(), 11, "{text}");
+    let last = text.lines().last().unwrap();
+    assert!(
+        last.starts_with("Connection successful (") && last.ends_with(" s)"),
+        "{last}"
+    );
+}
+
+#[test]
+fn refused_credentials_exit_77_and_say_status_code_and_request_id() {
+    let setup = Setup::new(small(), "");
+    std::fs::write(setup.path("secret"), "wrong-secret-1").unwrap();
+    for verb in ["check", "run"] {
+        let output = setup.command(verb).output().unwrap();
+        assert_eq!(output.status.code(), Some(77), "{verb}");
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        assert!(
+            text.contains("401") && text.contains("request id"),
+            "{verb}: {text}"
+        );
+        assert!(!text.contains("wrong-secret-1"), "{verb}: {text}");
+    }
+}
+
+#[test]
+fn every_bad_settings_file_exits_78_with_one_clear_line() {
+    let setup = Setup::new(small(), "");
+    let good = std::fs::read_to_string(setup.path("host.toml")).unwrap();
+    let start = "client_id =";
+    let cases = [
+        (
+            good.replace(start, "fromat = \"ecs\"\nclient_id ="),
+            "format",
+        ),
+        (
+            good.replace("{ file = \"secret\" }", "{ env = \"NO_SUCH_VARIABLE_7\" }"),
+            "NO_SUCH_VARIABLE_7",
+        ),
+        (
+            good.replace("{ file = \"secret\" }", "{ file = \"no-such-file\" }"),
+            "no-such-file",
+        ),
+        (
+            good.replace("base_url = \"http", "base_url = \"gopher"),
+            "base_url",
+        ),
+        (
+            good.replace(start, "start = \"2999-01-01T00:00:00Z\"\nclient_id ="),
+            "start",
+        ),
+        ("this is not toml".to_owned(), "toml"),
+    ];
+    for (text, named) in cases {
+        std::fs::write(setup.path("host.toml"), &text).unwrap();
+        for verb in ["validate", "run"] {
+            let output = setup.command(verb).output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(78), "{verb} {named}: {said}");
+            assert!(said.contains(named), "{verb} {named}: {said}");
+            assert_eq!(said.trim_end().lines().count(), 1, "{verb} {named}: {said}");
+        }
+    }
+    assert_eq!(
+        setup.simulator.requests().log.len(),
+        0,
+        "something was asked of the upstream"
+    );
+}
+
+#[test]
+fn sigterm_ends_a_run_within_five_seconds_and_the_next_one_goes_on() {
+    let setup = Setup::new(
+        Config {
+            records_per_file: 1000,
+            ..small()
+        },
+        "",
+    );
+    let mut host = setup.command("run").stderr(Stdio::null()).spawn().unwrap();
+    let waiting = Instant::now();
+    while !setup.path("events.ndjson").exists() && waiting.elapsed() < Duration::from_secs(30) {
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    let begun = Instant::now();
+    terminate(host.id());
+    assert_eq!(host.wait().unwrap().code(), Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert_success(&setup.run_once());
+    let events = setup.events();
+    setup.assert_complete(&events);
+    let distinct: BTreeSet<_> = events.iter().collect();
+    assert_eq!(
+        distinct.len(),
+        events.len(),
+        "an orderly end repeats nothing"
+    );
+}
+
+fn terminate(pid: u32) {
+    assert!(
+        Command::new("kill")
+            .args(["-TERM", &pid.to_string()])
+            .status()
+            .unwrap()
+            .success()
+    );
+}
+
+#[test]
+fn a_closed_pipe_does_not_move_the_checkpoint() {
+    let setup = Setup::new(small(), "");
+    setup.write_settings("", "type = \"stdout\"");
+    let mut host = setup
+        .command("run")
+        .arg("--once")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // Read a little, then go away.
+    let mut some = [0; 1000];
+    host.stdout.take().unwrap().read_exact(&mut some).unwrap();
+    assert_eq!(host.wait().unwrap().code(), Some(1));
+    let output = setup.run_once();
+    assert_success(&output);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let events: Vec<_> = text.lines().map(stream_and_id).collect();
+    let owed = setup.owed();
+    // What the first run had seen accepted before the pipe closed is not repeated.
+    assert!(
+        events.len() <= owed && events.len() + 3000 >= owed,
+        "{} of {owed}",
+        events.len()
+    );
+}
+
+#[test]
+fn two_runs_over_one_state_do_not_overlap() {
+    let setup = Setup::new(small(), "");
+    let mut first = setup.command("run").stderr(Stdio::null()).spawn().unwrap();
+    let waiting = Instant::now();
+    while !setup.path("events.ndjson").exists() && waiting.elapsed() < Duration::from_secs(30) {
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    let second = setup.run_once();
+    assert_eq!(second.status.code(), Some(1));
+    terminate(first.id());
+    first.wait().unwrap();
+}
+
+#[test]
+fn an_origin_that_is_not_allowed_is_refused_with_the_line_that_would_allow_it() {
+    let setup = Setup::new(small(), "");
+    let text = std::fs::read_to_string(setup.path("host.toml")).unwrap();
+    let storage = setup.simulator.storage_url();
+    let text = text.replace(&format!(", \"{storage}\""), "");
+    std::fs::write(setup.path("host.toml"), text).unwrap();
+    let output = setup.run_once();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        said.contains("allow = [") && said.contains(&storage),
+        "{said}"
+    );
+    assert_eq!(
+        of(&setup.events(), "audit").count(),
+        300,
+        "audit needs no storage"
+    );
+}
