@@ -173,7 +173,7 @@ fn a_tenant_of_305_000_records_is_delivered_exactly_once_in_both_formats() {
         let _ = std::fs::remove_dir_all(setup.path("state"));
         let _ = std::fs::remove_file(setup.path("events.ndjson"));
         let file = "type = \"file\"\npath = \"events.ndjson\"";
-        setup.write_settings(&format!("format = \"{format}\""), file);
+        setup.write_settings(&format!("start = \"2d\"\nformat = \"{format}\""), file);
         assert_success(&setup.run_once());
         let events = setup.events();
         assert_eq!(events.len(), 10 * 3 * 5 * 2000 + 5000, "{format}");

@@ -10,6 +10,7 @@ use tokio::sync::Mutex;
 use tokio::task::{Id, JoinSet};
 use tracing::{error, info};
 
+use crate::command::validate;
 use crate::dead_letter::DeadLetter;
 use crate::exit::{Exit, Failure};
 use crate::output::Outputs;
@@ -87,6 +88,8 @@ pub async fn run(settings: &Settings, options: Options) -> Result<Summary, Failu
     for source in &settings.sources {
         let record = state.load(&source.name)?;
         let source = components.source(settings, source, Reach::Network).await?;
+        // A file with a mistake starts nothing, not one source of several.
+        validate::ask(&source, &settings.file, 0).await?;
         ready.push((source, record));
     }
     let tries_max = options.once.then_some(OUTPUT_TRIES_MAX_ONCE);

@@ -17,7 +17,7 @@ pub async fn validate(config: &Path) -> Result<Exit, Failure> {
     let mut text = String::new();
     for source in &settings.sources {
         let source = components.source(&settings, source, Reach::Offline).await?;
-        ask(&source, config).await?;
+        ask(&source, config, 1).await?;
         // Writing to a `String` cannot fail.
         let _ = writeln!(
             text,
@@ -31,15 +31,16 @@ pub async fn validate(config: &Path) -> Result<Exit, Failure> {
 }
 
 /// A poll that reaches nothing: the component checks its settings before it
-/// asks for the network, and then names the origin it would go to.
-async fn ask(source: &Source, config: &Path) -> Result<(), Failure> {
+/// asks for the network, and with one request allowed it names the origin it
+/// would go to.
+pub(crate) async fn ask(source: &Source, config: &Path, requests_max: u32) -> Result<(), Failure> {
     let file = config.display();
     let fault = |error: &dyn std::fmt::Display| {
         Failure::settings(format!("{file}: source `{}`: {error}", source.name))
     };
     let mut instance = source.instance().await.map_err(|error| fault(&error))?;
     let limits = Limits {
-        max_requests: 1,
+        max_requests: requests_max,
         ..source.limits
     };
     let polled = instance
