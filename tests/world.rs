@@ -1,0 +1,116 @@
+//! The built component asks a host for what its world lists and for nothing else, and every
+//! WASI 0.2 host can load it.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test may fail fast, and the size is for the log of a run"
+)]
+
+use std::collections::BTreeSet;
+
+use host_harness::engine::BUILT_IN;
+use wasmparser::{ComponentExternalKind, Parser, Payload, Validator, WasmFeatures};
+
+/// What the world lists, what that uses, and what Rust's standard library brings whether or not
+/// it is used. There is no file system and there are no sockets.
+///
+/// The toolchain raises the versions; the functions that are called are those of 0.2.0.
+const IMPORTS: [&str; 19] = [
+    "pipeline:source/types@0.1.0",
+    "wasi:cli/environment@0.2.6",
+    "wasi:cli/exit@0.2.6",
+    "wasi:cli/stderr@0.2.6",
+    "wasi:cli/stdin@0.2.6",
+    "wasi:cli/stdout@0.2.6",
+    "wasi:cli/terminal-input@0.2.6",
+    "wasi:cli/terminal-output@0.2.6",
+    "wasi:cli/terminal-stderr@0.2.6",
+    "wasi:cli/terminal-stdin@0.2.6",
+    "wasi:cli/terminal-stdout@0.2.6",
+    "wasi:clocks/monotonic-clock@0.2.6",
+    "wasi:clocks/wall-clock@0.2.6",
+    "wasi:http/outgoing-handler@0.2.4",
+    "wasi:http/types@0.2.4",
+    "wasi:io/error@0.2.6",
+    "wasi:io/poll@0.2.6",
+    "wasi:io/streams@0.2.6",
+    "wasi:random/random@0.2.6",
+];
+
+const EXPORTS: [&str; 2] = [
+    "pipeline:source/normalizer@0.1.0",
+    "pipeline:source/source@0.1.0",
+];
+
+/// Hosts fetch, compile and keep the component; a megabyte is what the least of them is glad of.
+const COMPONENT_BYTES_MAX: usize = 1024 * 1024;
+
+#[test]
+fn the_component_imports_what_the_world_lists_and_nothing_else() {
+    assert_eq!(interfaces(BUILT_IN).imports, set(&IMPORTS));
+}
+
+#[test]
+fn the_component_exports_the_source_and_the_normalizer() {
+    assert_eq!(interfaces(BUILT_IN).exports, set(&EXPORTS));
+}
+
+/// WebAssembly 2.0 (with its 128-bit vectors) and components, without anything of WASI 0.3:
+/// no `async` function, no stream, no future.
+#[test]
+fn the_component_is_valid_for_a_host_without_wasi_0_3() {
+    let features = WasmFeatures::WASM2 | WasmFeatures::COMPONENT_MODEL;
+    assert!(!features.contains(WasmFeatures::CM_ASYNC));
+    Validator::new_with_features(features)
+        .validate_all(BUILT_IN)
+        .unwrap();
+}
+
+#[test]
+fn the_component_is_at_most_a_megabyte() {
+    eprintln!("mimecast_source.wasm: {} bytes", BUILT_IN.len());
+    assert!(
+        BUILT_IN.len() <= COMPONENT_BYTES_MAX,
+        "{} bytes",
+        BUILT_IN.len()
+    );
+}
+
+struct Interfaces {
+    imports: BTreeSet<String>,
+    exports: BTreeSet<String>,
+}
+
+/// The imports and exports of the outermost component.
+fn interfaces(wasm: &[u8]) -> Interfaces {
+    let mut found = Interfaces {
+        imports: BTreeSet::new(),
+        exports: BTreeSet::new(),
+    };
+    let mut depth = 0;
+    for payload in Parser::new(0).parse_all(wasm) {
+        match payload.unwrap() {
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth -= 1,
+            Payload::ComponentImportSection(section) if depth == 0 => {
+                for import in section {
+                    found.imports.insert(import.unwrap().name.name.to_owned());
+                }
+            }
+            Payload::ComponentExportSection(section) if depth == 0 => {
+                for export in section {
+                    let export = export.unwrap();
+                    assert_eq!(export.kind, ComponentExternalKind::Instance);
+                    found.exports.insert(export.name.name.to_owned());
+                }
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+fn set(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
