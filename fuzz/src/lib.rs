@@ -1,0 +1,63 @@
+//! What the fuzz targets do: bytes go in, and what must hold is asserted.
+
+mod batch_file;
+mod session;
+
+pub use batch_file::batch_file;
+pub use session::{checkpoint, session};
+
+use mimecast_source::auth::oauth2::OAuth2;
+use mimecast_source::decode::fail;
+use mimecast_source::settings::Settings;
+use mimecast_source::time::Timestamp;
+
+/// What a person is shown of an error is short and on one line.
+pub fn fail_body(data: &[u8]) {
+    if let Some(error) = fail::read(data) {
+        for text in [&error.code, &error.message] {
+            assert!(text.chars().count() <= 200);
+            assert!(!text.chars().any(char::is_control));
+        }
+    }
+    let _ = OAuth2::default().handle_answer(data, Timestamp::from_millis(0));
+}
+
+/// A time that was read is written in a form that is read as the same time.
+pub fn dates(data: &[u8]) {
+    let Ok(text) = core::str::from_utf8(data) else {
+        return;
+    };
+    for at in [Timestamp::parse(text), Timestamp::parse_http(text)] {
+        let Some(at) = at else { continue };
+        if at.to_rfc3339().starts_with(['+', '-']) {
+            continue; // RFC 3339 has no such year, and what is written shows it
+        }
+        assert_eq!(Timestamp::parse(&at.to_rfc3339()), Some(at), "{text:?}");
+        assert_eq!(
+            Timestamp::parse(&at.to_upstream()),
+            Some(at.floor_second()),
+            "{text:?}"
+        );
+    }
+}
+
+/// Settings that are accepted can be used, and nothing that is printed shows the secret.
+pub fn settings(data: &[u8]) {
+    let Ok(text) = core::str::from_utf8(data) else {
+        return;
+    };
+    let Ok(settings) = Settings::parse(text) else {
+        return;
+    };
+    assert!(!settings.streams.is_empty());
+    assert!(settings.siem_calls_per_15_min > 0);
+    let request = OAuth2::request(&settings);
+    assert_eq!(request.origin(), settings.base_url);
+    let secret = settings.client_secret.expose();
+    if secret.len() >= 16
+        && !settings.client_id.contains(secret)
+        && !settings.base_url.contains(secret)
+    {
+        assert!(!format!("{settings:?} {request:?}").contains(secret));
+    }
+}
