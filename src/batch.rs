@@ -296,7 +296,7 @@ impl Builder {
         let start = self.events.len();
         let at = intake.normalizer.write(&record, &id, now, &mut self.events);
         if self.bytes() > self.limits.max_bytes {
-            let only = self.len() == 0;
+            let only = self.index.is_empty() && self.rejected.is_empty();
             self.events.truncate(start);
             if !only {
                 return Offer::NoRoom;

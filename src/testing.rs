@@ -1,5 +1,7 @@
 //! A scripted upstream and an in-memory driver, for tests: no network, and time is a field.
 
+#![expect(clippy::unwrap_in_result, reason = "helpers of tests fail fast")]
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::Write as _;
 
@@ -210,7 +212,7 @@ impl Upstream {
         )
     }
 
-    fn audit_page(&mut self, body: &str) -> Answer {
+    fn audit_page(&self, body: &str) -> Answer {
         let body: serde_json::Value = serde_json::from_str(body).unwrap();
         let time = |name: &str| Timestamp::parse(body["data"][0][name].as_str().unwrap()).unwrap();
         let (from, to) = (time("startDateTime"), time("endDateTime"));
@@ -296,17 +298,15 @@ impl Upstream {
 
 /// An HTTP date; the day of the week is not looked at.
 fn http_date(at: Timestamp) -> String {
-    let text = at.to_upstream();
     let months = [
         "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
     ];
-    let month = months[text[5..7].parse::<usize>().unwrap() - 1];
-    format!(
-        "Tue, {} {month} {} {} GMT",
-        &text[8..10],
-        &text[..4],
-        &text[11..19]
-    )
+    let text = at.to_upstream();
+    let (date, time) = text.split_once('T').unwrap();
+    let parts: Vec<&str> = date.split('-').collect();
+    let month = months[parts[1].parse::<usize>().unwrap() - 1];
+    let time = time.strip_suffix("+0000").unwrap();
+    format!("Tue, {} {month} {} {time} GMT", parts[2], parts[0])
 }
 
 /// What tells a record of this upstream from all others.
@@ -315,7 +315,7 @@ pub(crate) fn key_of(record: &str) -> String {
     let value = value.get("record").unwrap_or(&value);
     let key = value
         .get("id")
-        .unwrap_or(&value["aggregateId"])
+        .unwrap_or_else(|| &value["aggregateId"])
         .as_str()
         .unwrap();
     let kind = value

@@ -3,6 +3,8 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
     reason = "helpers of tests fail fast"
 )]
 
@@ -57,7 +59,10 @@ async fn collect(source: &Source, fresh_each_poll: bool) -> (Vec<String>, usize)
         peak = peak.max(instance.memory_bytes_peak());
         lines.extend(batch.events.lines().map(str::to_owned));
         assert_eq!(
-            batch.index.last().map_or(0, |e| e.end as usize),
+            batch
+                .index
+                .last()
+                .map_or(0, |e| usize::try_from(e.end).unwrap()),
             batch.events.len()
         );
         resume = Some(batch.checkpoint);

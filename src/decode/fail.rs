@@ -59,14 +59,13 @@ impl From<Flat> for UpstreamError {
 #[must_use]
 pub fn read(body: &[u8]) -> Option<UpstreamError> {
     let body: Body = serde_json::from_slice(body).ok()?;
-    for fail in body.fail {
-        match fail {
-            Fail::Flat(flat) => return Some(flat.into()),
-            Fail::Nested { errors } => {
-                let first = errors.into_iter().next();
-                return Some(first.map_or_else(UpstreamError::unnamed, Into::into));
-            }
+    match body.fail.into_iter().next() {
+        Some(Fail::Flat(flat)) => return Some(flat.into()),
+        Some(Fail::Nested { errors }) => {
+            let first = errors.into_iter().next();
+            return Some(first.map_or_else(UpstreamError::unnamed, Into::into));
         }
+        None => {}
     }
     match (body.error, body.detail) {
         (Some(Top::Flat(flat)), _) => Some(flat.into()),
@@ -102,28 +101,28 @@ mod tests {
         read(body.as_bytes()).map(|error| (error.code, error.message))
     }
 
-    fn pair(code: &str, message: &str) -> Option<(String, String)> {
-        Some((code.to_owned(), message.to_owned()))
+    fn pair(code: &str, message: &str) -> (String, String) {
+        (code.to_owned(), message.to_owned())
     }
 
     #[test]
     fn every_documented_shape_is_read() {
         let nested = r#"{"meta":{"status":401},"data":[],"fail":[{"errors":[{"code":"token_expired","message":"m","retryable":false}]}]}"#;
-        assert_eq!(both(nested), pair("token_expired", "m"));
+        assert_eq!(both(nested).unwrap(), pair("token_expired", "m"));
         let keyed = r#"{"fail":[{"key":{"a":1},"errors":[{"code":"err_validation_null","message":"n","field":"x"}]}]}"#;
-        assert_eq!(both(keyed), pair("err_validation_null", "n"));
+        assert_eq!(both(keyed).unwrap(), pair("err_validation_null", "n"));
         let flat = r#"{"fail":[{"code":"app_forbidden","message":"Forbidden"}]}"#;
-        assert_eq!(both(flat), pair("app_forbidden", "Forbidden"));
+        assert_eq!(both(flat).unwrap(), pair("app_forbidden", "Forbidden"));
         assert_eq!(
-            both(r#"{"fail":[{"code":"unauthorized"}]}"#),
+            both(r#"{"fail":[{"code":"unauthorized"}]}"#).unwrap(),
             pair("unauthorized", "")
         );
         assert_eq!(
-            both(r#"{"error":{"message":"too old"}}"#),
+            both(r#"{"error":{"message":"too old"}}"#).unwrap(),
             pair("", "too old")
         );
         assert_eq!(
-            both(r#"{"detail":"Over throttling limit"}"#),
+            both(r#"{"detail":"Over throttling limit"}"#).unwrap(),
             pair("", "Over throttling limit")
         );
     }
