@@ -180,12 +180,12 @@ fn write_body(body: &OutgoingBody, request: &Request) -> Result<(), TransportErr
 
 /// A host's error code. Its debug form names no header and no URL.
 fn error(code: &ErrorCode, request: &Request) -> TransportError {
-    match code {
-        ErrorCode::HttpRequestDenied | ErrorCode::DestinationIpProhibited => {
-            TransportError::Denied(request.origin().to_owned())
-        }
-        other => {
-            TransportError::Failed(format!("{} cannot be reached: {other:?}", request.origin()))
-        }
+    let denied = matches!(
+        code,
+        ErrorCode::HttpRequestDenied | ErrorCode::DestinationIpProhibited
+    );
+    if denied {
+        return TransportError::Denied(request.origin().to_owned());
     }
+    TransportError::Failed(format!("{} cannot be reached: {code:?}", request.origin()))
 }
