@@ -40,6 +40,9 @@ pub const NAMES: &[&str] = &[
     "analysis", "blockReason", "sourceIp", "url",
     // audit
     "auditType", "category", "eventInfo", "eventTime", "id", "user",
+    // times of other logs
+    "CreationDate", "createTime", "created", "date", "dateReceived", "modified", "released",
+    "viewed",
 ];
 
 /// A known name: its position in [`NAMES`].

@@ -251,7 +251,8 @@ fn parse_streams(names: Option<Vec<String>>) -> Result<Vec<Stream>, SettingsErro
             return Err(error(
                 "streams",
                 format!(
-                    "there is no stream {name:?}; there are the family siem and {}",
+                    "there is no stream {name:?}; there are the families {} and the streams {}",
+                    families().join(", "),
                     known.join(", ")
                 ),
             ));
@@ -267,6 +268,18 @@ fn parse_streams(names: Option<Vec<String>>) -> Result<Vec<Stream>, SettingsErro
         .filter(wanted)
         .map(|row| row.stream)
         .collect())
+}
+
+/// The names that stand for several streams.
+fn families() -> Vec<&'static str> {
+    let mut names: Vec<&str> = Vec::new();
+    for row in STREAMS {
+        let family = row.stream.family();
+        if family != row.name && !names.contains(&family) {
+            names.push(family);
+        }
+    }
+    names
 }
 
 fn parse_format(name: Option<&str>) -> Result<Format, SettingsError> {
@@ -314,7 +327,7 @@ fn parse_duration(text: &str) -> Option<i64> {
 /// The JSON Schema of the settings, as `describe` returns it.
 #[must_use]
 pub fn schema() -> String {
-    let mut names: Vec<&str> = vec!["siem"];
+    let mut names = families();
     names.extend(STREAMS.iter().map(|row| row.name));
     serde_json::json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -368,6 +381,10 @@ mod tests {
         assert_eq!(settings.streams.len(), 11);
         let settings = with(r#","streams":["audit"]"#).unwrap();
         assert_eq!(settings.streams, [Stream::Audit]);
+        assert_eq!(
+            families(),
+            ["siem", "ci", "ttp", "archive", "threat-intel", "training"]
+        );
     }
 
     #[test]

@@ -34,14 +34,16 @@ pub struct Row {
     pub summary: &'static str,
     /// The path it is read from, below the base URL.
     pub endpoint: &'static str,
-    /// The value of the `type` parameter, for the SIEM endpoints.
-    pub event_type: &'static str,
+    /// How records are asked for, and where they stand in an answer.
+    pub way: Way,
+    /// The members of a record that say when it happened; the first that can be read counts.
+    pub times: &'static [&'static str],
     /// The role permission, in the words of the Administration Console.
     pub permission: &'static str,
     /// The API product to select for the application.
     pub product: &'static str,
-    /// How far back the upstream answers, in hours.
-    pub retention_hours: u32,
+    /// How far back the upstream answers, in hours; nothing where nobody says.
+    pub retention_hours: Option<u32>,
     /// The order in which records come.
     pub order: Order,
     /// By what two records are told apart.
@@ -55,23 +57,193 @@ pub enum Order {
     NewestFirst,
     /// As the upstream wrote them into its files.
     AsWritten,
+    /// Ascending by time.
+    OldestFirst,
+}
+
+/// How the records of a stream are asked for.
+#[derive(Clone, Copy, Debug)]
+pub enum Way {
+    /// One file of threat indicators after another, by token (`mimecast-api.md` §5.11).
+    Feed {
+        /// The `feedType` of the request.
+        feed_type: &'static str,
+    },
+    /// Pages of batch files (`mimecast-api.md` §3.1).
+    Files {
+        /// The `type` of the request.
+        event_type: &'static str,
+        /// The endpoint that gives the same records without files (`mimecast-api.md` §3.3).
+        events: &'static str,
+    },
+    /// A list of what is there now, read as a whole (`mimecast-api.md` §5.7, §5.12).
+    List {
+        /// The request and the answer.
+        post: Post,
+        /// Whether it is told that an item is no longer there.
+        departures: bool,
+        /// How long after one reading the next one follows, in minutes.
+        every_minutes: u32,
+        /// How far back the window of the request reaches, in hours; 0 without a window.
+        back_hours: u32,
+    },
+    /// A log that is read by windows of time, page by page (`mimecast-api.md` §5.1).
+    Windows(Post),
+}
+
+/// One POST endpoint (`mimecast-api.md` §5).
+#[derive(Clone, Copy, Debug)]
+pub struct Post {
+    /// The names of the bounds of the window; without, the endpoint knows no dates and gives the
+    /// newest first.
+    pub window: Option<(&'static str, &'static str)>,
+    /// Further members of `data[0]` of the request, as JSON, each followed by a comma.
+    pub members: &'static str,
+    /// The list in `data[0]` of the answer; the empty text where the records stand in `data`.
+    pub list: &'static str,
+    /// How many records a page is asked to have.
+    pub page_records: u32,
+    /// The longest window, in hours, so that reading one again costs little.
+    pub window_hours: u32,
 }
 
 const WHOLE_RECORD: &str = "hash of the whole record without _offset and _partition";
+const SIEM: &str = "Security Events and Data Retrieval | Threat and Security Events (SIEM) | Read";
 
-/// A SIEM batch stream of the Cloud Gateway (`mimecast-api.md` §3.1, §3.5).
+/// A SIEM batch stream (`mimecast-api.md` §3.1, §3.5).
 const fn siem(name: &'static str, event_type: &'static str) -> Row {
     Row {
         stream: Stream::SiemReceipt,
         name,
         summary: "",
         endpoint: "/siem/v1/batch/events/cg",
-        event_type,
-        permission: "Security Events and Data Retrieval | Threat and Security Events (SIEM) | Read",
+        way: Way::Files {
+            event_type,
+            events: "/siem/v1/events/cg",
+        },
+        times: &["timestamp"],
+        permission: SIEM,
         product: "Threats, Security Events and Data for CG",
-        retention_hours: 7 * 24,
+        retention_hours: Some(7 * 24),
         order: Order::AsWritten,
         identity: WHOLE_RECORD,
+    }
+}
+
+/// A SIEM batch stream of Cloud Integrated (`mimecast-api.md` §3.4). No role permission is
+/// documented for it.
+const fn integrated(name: &'static str, event_type: &'static str) -> Row {
+    Row {
+        endpoint: "/siem/v1/batch/events/ci",
+        way: Way::Files {
+            event_type,
+            events: "/siem/v1/events/ci",
+        },
+        product: "Threats, Security Events and Data for CI",
+        ..siem(name, event_type)
+    }
+}
+
+/// The window of the older logs, and that of the logs that can be had in ascending order.
+const START_END: Option<(&str, &str)> = Some(("start", "end"));
+const FROM_TO: Option<(&str, &str)> = Some(("from", "to"));
+const OLDEST_FIRST: &str = "\"oldestFirst\":true,";
+
+/// A POST endpoint whose records stand in `data` itself. 500 records are used in production by
+/// others (`mimecast-api.md` §5.1).
+const POST: Post = Post {
+    window: START_END,
+    members: "",
+    list: "",
+    page_records: 500,
+    window_hours: 6,
+};
+
+/// A log behind a POST endpoint: name, path, time field, permission.
+const fn log(
+    name: &'static str,
+    endpoint: &'static str,
+    post: Post,
+    times: &'static [&'static str],
+    permission: &'static str,
+) -> Row {
+    Row {
+        stream: Stream::Audit,
+        name,
+        summary: "",
+        endpoint,
+        way: Way::Windows(post),
+        times,
+        permission,
+        product: "Audit Events",
+        retention_hours: None,
+        order: Order::NewestFirst,
+        identity: "hash of the whole record",
+    }
+}
+
+/// A log of Targeted Threat Protection or of the DLP policies, which can be had in ascending
+/// order (`mimecast-api.md` §5.3 to §5.6).
+const fn ascending(
+    name: &'static str,
+    endpoint: &'static str,
+    list: &'static str,
+    times: &'static [&'static str],
+    permission: &'static str,
+) -> Row {
+    let post = Post {
+        window: FROM_TO,
+        members: OLDEST_FIRST,
+        list,
+        ..POST
+    };
+    Row {
+        product: "Security Events",
+        retention_hours: Some(60 * 24),
+        order: Order::OldestFirst,
+        ..log(name, endpoint, post, times, permission)
+    }
+}
+
+/// A feed of threat indicators (`mimecast-api.md` §5.11).
+const fn threat_intel(name: &'static str, feed_type: &'static str) -> Row {
+    Row {
+        way: Way::Feed { feed_type },
+        product: "Threat Management",
+        retention_hours: Some(7 * 24),
+        order: Order::AsWritten,
+        ..log(
+            name,
+            "/api/ttp/threat-intel/get-feed",
+            POST,
+            &["modified", "created", "CreationDate"],
+            "Services | Gateway | Tracking | Read",
+        )
+    }
+}
+
+/// A list of people and what the awareness training knows of them (`mimecast-api.md` §5.12).
+const fn training(name: &'static str, endpoint: &'static str) -> Row {
+    let post = Post {
+        window: None,
+        ..POST
+    };
+    Row {
+        way: Way::List {
+            post,
+            departures: false,
+            every_minutes: 6 * 60,
+            back_hours: 0,
+        },
+        product: "Awareness Training",
+        order: Order::AsWritten,
+        ..log(
+            name,
+            endpoint,
+            post,
+            &[],
+            "Awareness Training | Dashboard | Read",
+        )
     }
 }
 
@@ -98,17 +270,124 @@ streams! {
     SiemJournal = siem("siem.journal", "journal");
     /// What administrators and users changed, and who logged on.
     Audit = Row {
-        stream: Stream::Audit,
-        name: "audit",
-        summary: "",
-        endpoint: "/api/audit/get-audit-events",
-        event_type: "",
-        permission: "Account | Logs | Read",
-        product: "Audit Events",
-        retention_hours: 60 * 24,
-        order: Order::NewestFirst,
-        identity: "hash of the whole record",
+        retention_hours: Some(60 * 24),
+        ..log(
+            "audit",
+            "/api/audit/get-audit-events",
+            Post { window: Some(("startDateTime", "endDateTime")), ..POST },
+            &["eventTime"],
+            "Account | Logs | Read",
+        )
     };
+    /// Messages that Cloud Integrated looked at, and what it found.
+    CiEntities = integrated("ci.entities", "entities");
+    /// SPF, DKIM and DMARC of messages that Cloud Integrated saw.
+    CiMailflow = integrated("ci.mailflow", "mailflow");
+    /// Clicks on links that Cloud Integrated blocked.
+    CiUrlclick = integrated("ci.urlclick", "urlclick");
+    /// Messages that a data leak prevention policy acted on.
+    Dlp = ascending(
+        "dlp",
+        "/api/dlp/get-logs",
+        "dlpLogs",
+        &["eventTime"],
+        "Monitoring | Data Leak Prevention | Read",
+    );
+    /// Links that were clicked or scanned.
+    TtpUrl = ascending(
+        "ttp.url",
+        "/api/ttp/url/get-logs",
+        "clickLogs",
+        &["date"],
+        "Monitoring | URL Protection | Read",
+    );
+    /// Attachments that were opened in the sandbox.
+    TtpAttachment = ascending(
+        "ttp.attachment",
+        "/api/ttp/attachment/get-logs",
+        "attachmentLogs",
+        &["date"],
+        "Monitoring | Attachment Protection | Read",
+    );
+    /// Messages that look like somebody else wrote them, with what gave them away.
+    TtpImpersonation = ascending(
+        "ttp.impersonation",
+        "/api/ttp/impersonation/get-logs",
+        "impersonationLogs",
+        &["eventTime"],
+        "Monitoring | Impersonation Protection | Read",
+    );
+    /// Messages that are held now: one event when a message appears, one when it is gone.
+    HeldMessages = Row {
+        way: Way::List {
+            post: Post { members: "\"admin\":true,", ..POST },
+            departures: true,
+            every_minutes: 5,
+            // Held messages expire after weeks; a window that is too long costs nothing.
+            back_hours: 90 * 24,
+        },
+        product: "Cloud Gateway",
+        order: Order::AsWritten,
+        identity: "hash of the whole item; what is gone is named by the id of its first event",
+        ..log(
+            "held-messages",
+            "/api/gateway/get-hold-message-list",
+            POST,
+            &["dateReceived"],
+            "Account | Dashboard | Read",
+        )
+    };
+    /// Held messages that somebody released or rejected.
+    HeldRelease = log(
+        "held-release",
+        "/api/gateway/get-held-release-logs",
+        Post { list: "heldReleaseLogs", ..POST },
+        &["released"],
+        "Monitoring | Held | Read",
+    );
+    /// Messages that were rejected before they were accepted.
+    Rejections = log(
+        "rejections",
+        "/api/gateway/get-rejections",
+        Post { list: "rejections", members: "\"admin\":true,", ..POST },
+        &["created"],
+        "Monitoring | Rejections | Read",
+    );
+    /// Who searched the archive, for what and why.
+    ArchiveSearch = log(
+        "archive.search",
+        "/api/archive/get-archive-search-logs",
+        Post { window: None, list: "logs", ..POST },
+        &["createTime"],
+        "Archive | Search Logs | Read",
+    );
+    /// Who looked at which message in the archive.
+    ArchiveView = log(
+        "archive.view",
+        "/api/archive/get-view-logs",
+        POST,
+        &["viewed"],
+        "Archive | View Logs | Read",
+    );
+    /// Malware that was found in messages to the own organization, as indicators.
+    ThreatIntelCustomer = threat_intel("threat-intel.customer", "malware_customer");
+    /// Malware that Mimecast found in the region, as indicators.
+    ThreatIntelGrid = threat_intel("threat-intel.grid", "malware_grid");
+    /// Answers of people to training questions.
+    TrainingPerformance = training(
+        "training.performance",
+        "/api/awareness-training/company/get-performance-details",
+    );
+    /// The grades that people have for their behaviour.
+    TrainingSafeScore = training(
+        "training.safe-score",
+        "/api/awareness-training/company/get-safe-score-details",
+    );
+    /// People who need attention, and how often they were named.
+    TrainingWatchlist = training(
+        "training.watchlist",
+        "/api/awareness-training/company/get-watchlist-details",
+    );
 }
 
 impl Stream {
@@ -147,7 +426,7 @@ impl Stream {
     /// Whether the stream is read from batch files.
     #[must_use]
     pub fn is_batch(self) -> bool {
-        !self.row().event_type.is_empty()
+        matches!(self.row().way, Way::Files { .. })
     }
 
     /// The first word of the name: `siem` of `siem.receipt`.

@@ -25,8 +25,11 @@ fn fixtures_become_the_events_beside_them() {
     let bless = std::env::var_os("BLESS").is_some();
     let mut count = 0;
     for row in STREAMS {
-        let mut paths: Vec<_> = fs::read_dir(root.join(row.name))
-            .unwrap()
+        // A stream whose tables are generic has no fixtures.
+        let Ok(files) = fs::read_dir(root.join(row.name)) else {
+            continue;
+        };
+        let mut paths: Vec<_> = files
             .map(|entry| entry.unwrap().path())
             .filter(|path| path.to_string_lossy().ends_with(".upstream.ndjson"))
             .collect();

@@ -53,7 +53,8 @@ pub struct Options {
 pub struct Normalizer {
     format: Format,
     options: Options,
-    times: Vec<Name>,
+    /// The names under which a stream's records carry the time, by the index of the stream.
+    times: Vec<Vec<Name>>,
     /// By the index of the stream; empty for formats that have no tables.
     plans: Vec<Plan>,
     buffers: Buffers,
@@ -63,14 +64,17 @@ pub struct Normalizer {
 /// unit, and stores refuse it.
 const OCCURRED_MS: core::ops::Range<i64> = 946_684_800_000..4_102_444_800_000;
 
-/// The names under which records carry the time at which something happened.
-const TIMES: [&str; 2] = ["timestamp", "eventTime"];
-
 impl Normalizer {
     /// A normalizer for one format.
     #[must_use]
     pub fn new(format: Format, options: Options) -> Self {
-        let times = TIMES.iter().filter_map(|name| Name::new(name)).collect();
+        let names = |row: &crate::stream::Row| {
+            row.times
+                .iter()
+                .filter_map(|name| Name::new(name))
+                .collect()
+        };
+        let times = STREAMS.iter().map(names).collect();
         let plans = match format {
             Format::Ecs => STREAMS
                 .iter()
@@ -119,8 +123,11 @@ impl Normalizer {
         occurred
     }
 
-    fn occurred(&self, record: &Record<'_>) -> Option<(Name, Timestamp)> {
-        self.times.iter().find_map(|name| {
+    /// When the record says that it happened, and the member that says so.
+    #[must_use]
+    pub fn occurred(&self, record: &Record<'_>) -> Option<(Name, Timestamp)> {
+        let times = self.times.get(record.stream().index())?;
+        times.iter().find_map(|name| {
             let time = Timestamp::parse(record.get(*name)?.text)?;
             OCCURRED_MS
                 .contains(&time.millis())

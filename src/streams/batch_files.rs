@@ -12,8 +12,8 @@ use serde::Deserialize;
 use crate::batch::{Builder, NoticeKind};
 use crate::checkpoint::{FilePosition, FilesPosition};
 use crate::request::{Request, origin, path, percent_encode};
-use crate::stream::Stream;
-use crate::streams::{Context, Unusable, Want};
+use crate::stream::{Stream, Way};
+use crate::streams::{Context, Unusable, Want, hours_ms};
 use crate::time::Timestamp;
 
 /// The greatest page the API gives (`mimecast-api.md` §3.1): fewest calls for the quota.
@@ -171,9 +171,11 @@ impl BatchFiles {
 
     /// After an outage longer than the retention, says what is lost and begins anew.
     fn skip_what_expired(&mut self, context: Context<'_>, batch: &mut Builder) {
-        let retention_ms = i64::from(self.stream.row().retention_hours).saturating_mul(3_600_000);
-        let oldest = context.now.plus_ms(retention_ms.saturating_neg());
-        let days = self.stream.row().retention_hours / 24;
+        let Some(hours) = self.stream.row().retention_hours else {
+            return;
+        };
+        let oldest = context.now.plus_ms(hours_ms(hours).saturating_neg());
+        let days = hours / 24;
         let position = &mut self.position;
         match position.listed_at {
             Some(listed_at) if listed_at < oldest => {
@@ -445,7 +447,9 @@ pub fn probe(stream: Stream, context: Context<'_>) -> Request {
 fn endpoint(stream: Stream, context: Context<'_>, page_files: u32) -> String {
     let row = stream.row();
     let mut url = format!("{}{}?type=", context.settings.base_url, row.endpoint);
-    percent_encode(row.event_type, &mut url);
+    if let Way::Files { event_type, .. } = row.way {
+        percent_encode(event_type, &mut url);
+    }
     url.push_str(&format!("&pageSize={page_files}"));
     url
 }

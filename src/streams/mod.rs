@@ -42,6 +42,12 @@ pub enum Want {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unusable(pub String);
 
+/// Hours in milliseconds.
+#[must_use]
+pub fn hours_ms(hours: u32) -> i64 {
+    i64::from(hours).saturating_mul(3_600_000)
+}
+
 /// One of the feeds.
 pub enum Feed {
     /// Pages of batch files.

@@ -14,7 +14,7 @@ use crate::checkpoint::WindowPosition;
 use crate::remembered::Remembered;
 use crate::request::Request;
 use crate::stream::Stream;
-use crate::streams::{Context, Unusable, Want};
+use crate::streams::{Context, Unusable, Want, hours_ms};
 use crate::time::Timestamp;
 
 /// Records on a page: used in production by others (`mimecast-api.md` §5.1).
@@ -157,11 +157,13 @@ impl Windows {
 
     /// Fixes the next window.
     fn begin_window(&mut self, context: Context<'_>, batch: &mut Builder) {
-        let retention_ms = i64::from(self.stream.row().retention_hours).saturating_mul(3_600_000);
-        let oldest = context.upstream_now.plus_ms(retention_ms.saturating_neg());
+        let hours = self.stream.row().retention_hours.unwrap_or(u32::MAX);
+        let oldest = context
+            .upstream_now
+            .plus_ms(hours_ms(hours).saturating_neg());
         let position = &mut self.position;
         if position.bound < oldest {
-            let days = self.stream.row().retention_hours / 24;
+            let days = hours / 24;
             if position.first {
                 let detail = format!(
                     "collection begins at {oldest}, because Mimecast keeps {days} days, and not at {}",

@@ -22,10 +22,11 @@ pub(crate) fn stream_description(row: &Row) -> wit::StreamDescription {
         endpoint: row.endpoint.to_owned(),
         permission: row.permission.to_owned(),
         product: row.product.to_owned(),
-        retention_hours: Some(row.retention_hours),
+        retention_hours: row.retention_hours,
         order: match row.order {
             Order::AsWritten => wit::Order::AsWritten,
             Order::NewestFirst => wit::Order::NewestFirst,
+            Order::OldestFirst => wit::Order::OldestFirst,
         },
         identity: row.identity.to_owned(),
     }

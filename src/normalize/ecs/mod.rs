@@ -1,6 +1,7 @@
 //! Elastic Common Schema 9.4.0: which tables belong to which stream.
 
 mod audit;
+mod generic;
 mod messages;
 mod threats;
 
@@ -22,6 +23,23 @@ pub const fn tables(stream: Stream) -> &'static Tables {
         Stream::SiemReceipt => &messages::RECEIPT,
         Stream::SiemSpam => &messages::SPAM,
         Stream::SiemUrlProtect => &threats::URL_PROTECT,
+        Stream::ArchiveSearch => &generic::ARCHIVE_SEARCH,
+        Stream::ArchiveView => &generic::ARCHIVE_VIEW,
+        Stream::CiEntities => &generic::CI_ENTITIES,
+        Stream::CiMailflow => &generic::CI_MAILFLOW,
+        Stream::CiUrlclick => &generic::CI_URLCLICK,
+        Stream::Dlp => &generic::DLP,
+        Stream::HeldMessages => &generic::HELD_MESSAGES,
+        Stream::HeldRelease => &generic::HELD_RELEASE,
+        Stream::Rejections => &generic::REJECTIONS,
+        Stream::ThreatIntelCustomer => &generic::THREAT_INTEL_CUSTOMER,
+        Stream::ThreatIntelGrid => &generic::THREAT_INTEL_GRID,
+        Stream::TrainingPerformance => &generic::TRAINING_PERFORMANCE,
+        Stream::TrainingSafeScore => &generic::TRAINING_SAFE_SCORE,
+        Stream::TrainingWatchlist => &generic::TRAINING_WATCHLIST,
+        Stream::TtpAttachment => &generic::TTP_ATTACHMENT,
+        Stream::TtpImpersonation => &generic::TTP_IMPERSONATION,
+        Stream::TtpUrl => &generic::TTP_URL,
     }
 }
 
