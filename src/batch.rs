@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::identity::EventId;
 use crate::normalize::{Format, Normalizer, Options};
 use crate::record::Parser;
 use crate::remembered::Remembered;
@@ -155,6 +156,19 @@ impl Intake {
             normalizer: Normalizer::new(format, options),
         }
     }
+
+    /// What tells a record from all others; nothing where it is no record.
+    pub fn id(&mut self, record: RecordLine<'_>) -> Option<EventId> {
+        let text = core::str::from_utf8(record.bytes).ok()?;
+        Some(self.parser.parse(record.stream, text).ok()?.id())
+    }
+
+    /// When a record says that it happened; nothing where it does not say so, or is no record.
+    pub fn time(&mut self, record: RecordLine<'_>) -> Option<Timestamp> {
+        let text = core::str::from_utf8(record.bytes).ok()?;
+        let record = self.parser.parse(record.stream, text).ok()?;
+        self.normalizer.occurred(&record).map(|(_, at)| at)
+    }
 }
 
 /// A batch in the making.
@@ -288,9 +302,7 @@ impl Builder {
             .as_ref()
             .is_some_and(|remembered| remembered.contains(&id))
         {
-            let stats = self.stats(stream);
-            stats.received = stats.received.saturating_add(1);
-            stats.duplicates = stats.duplicates.saturating_add(1);
+            self.count_duplicate(stream);
             return Offer::Taken;
         }
         let start = self.events.len();
@@ -310,6 +322,13 @@ impl Builder {
         }
         self.accept(stream, at);
         Offer::Taken
+    }
+
+    /// Counts a record that was delivered before.
+    pub fn count_duplicate(&mut self, stream: Stream) {
+        let stats = self.stats(stream);
+        stats.received = stats.received.saturating_add(1);
+        stats.duplicates = stats.duplicates.saturating_add(1);
     }
 
     /// Counts the event that was just written.

@@ -49,6 +49,13 @@ pub struct Checkpoint {
     /// restart.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub siem_calls: Vec<i64>,
+    /// The same for calls of the event endpoint.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub event_calls: Vec<i64>,
+    /// The stream that had its turn last: the next session goes on behind it, so that none waits
+    /// for ever where each poll has a session of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_turn: Option<String>,
     /// One entry per stream that was ever collected, by its name. Streams that the settings no
     /// longer name stay, so that naming them again does not begin anew.
     pub streams: BTreeMap<String, StreamPosition>,
@@ -66,6 +73,15 @@ pub struct StreamPosition {
     /// The position of a stream that is read by windows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<WindowPosition>,
+    /// The position in the event endpoint; with `files` beside it while those come first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<EventsPosition>,
+    /// The position of a threat feed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub feed: Option<FeedPosition>,
+    /// What was on a list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub list: Option<ListPosition>,
 }
 
 /// A pause of one stream after a failure.
@@ -145,9 +161,106 @@ pub struct WindowPosition {
     /// Whether no window has been completed yet: the first one does not reach back.
     #[serde(default)]
     pub first: bool,
+    /// How much of the page to read next is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page_done: Option<PageDone>,
     /// The identities that may come again, as `Remembered` writes them.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub remembered: String,
+}
+
+/// How much of a page is done, told by the records themselves and not only by their number.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PageDone {
+    /// How many records are done.
+    pub records: u32,
+    /// A hash over them.
+    pub digest: String,
+}
+
+/// The position in the event endpoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventsPosition {
+    /// Where reading begins where there is no token; nothing older is taken from the endpoint.
+    pub since: Timestamp,
+    /// The border up to which batch files are read first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// The token of the page to read next; it stays when the stream is caught up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page_token: Option<String>,
+    /// How much of that page is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page_done: Option<PageDone>,
+    /// When the endpoint was last asked, by the host's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_at: Option<Timestamp>,
+    /// Whether the last answer said that there is more.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub behind: bool,
+    /// Up to when everything is read, by the upstream's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub covered: Option<Timestamp>,
+    /// What `covered` becomes when the page is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub covered_next: Option<Timestamp>,
+    /// The identities that may come again, as `Remembered` writes them.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub remembered: String,
+}
+
+/// The position in a threat feed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FeedPosition {
+    /// Where the feed begins where there is no token.
+    pub since: Timestamp,
+    /// The token of the file to read next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// How much of that file is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page_done: Option<PageDone>,
+    /// When the feed was last read to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_at: Option<Timestamp>,
+    /// Up to when a call without a token reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_at: Option<Timestamp>,
+    /// The newest time of an indicator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest: Option<Timestamp>,
+    /// The identities that may come again, as `Remembered` writes them.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub remembered: String,
+}
+
+/// What was on a list, and how far the reading at hand has come.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListPosition {
+    /// When the list was last read to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_at: Option<Timestamp>,
+    /// The end of the window of the reading at hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<Timestamp>,
+    /// The token of the page to read next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page_token: Option<String>,
+    /// How much of that page is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page_done: Option<PageDone>,
+    /// All pages are read, and it is not yet told what has left.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub pages_done: bool,
+    /// The last reading found more items than can be remembered.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub overflow: bool,
+    /// The reading at hand does.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub overflow_now: bool,
+    /// The items: a mark, the identity in base64 and perhaps the item's own id.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub items: String,
 }
 
 impl Checkpoint {
@@ -175,17 +288,60 @@ impl Checkpoint {
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// Drops what is only remembered, so that the rest fits into [`CHECKPOINT_BYTES_MAX`].
-    pub fn forget(&mut self) {
-        for position in self.streams.values_mut() {
-            if let Some(window) = &mut position.window {
-                window.remembered.clear();
+    /// The text form within [`CHECKPOINT_BYTES_MAX`]: forgets what is only remembered, the oldest
+    /// first, where it is too long. Records that are forgotten may come again with the same ids.
+    #[must_use]
+    pub fn to_bounded_text(&mut self) -> String {
+        for _ in 0..16 {
+            let text = self.to_text();
+            if text.len() <= CHECKPOINT_BYTES_MAX {
+                return text;
             }
-            if let Some(files) = &mut position.files {
-                files.done.clear();
+            for position in self.streams.values_mut() {
+                position.forget_half();
             }
         }
+        self.to_text()
     }
+}
+
+impl StreamPosition {
+    /// Forgets the older half of what is only remembered.
+    fn forget_half(&mut self) {
+        if let Some(window) = &mut self.window {
+            forget_half(&mut window.remembered, REMEMBERED_CHARS);
+        }
+        if let Some(files) = &mut self.files {
+            // Three entries of 8 bytes end together with a character of base64.
+            forget_half(&mut files.done, 32);
+        }
+        if let Some(events) = &mut self.events {
+            forget_half(&mut events.remembered, REMEMBERED_CHARS);
+        }
+        if let Some(feed) = &mut self.feed {
+            forget_half(&mut feed.remembered, REMEMBERED_CHARS);
+        }
+        if let Some(list) = &mut self.list {
+            // Items that are forgotten become events again, with the same ids.
+            let half = list.items.len() / 2;
+            let from = list.items.get(half..).and_then(|rest| rest.find(' '));
+            let rest = from.and_then(|from| list.items.get(half.saturating_add(from + 1)..));
+            list.items = rest.unwrap_or_default().to_owned();
+        }
+    }
+}
+
+/// One entry of `Remembered`: 18 bytes in base64.
+const REMEMBERED_CHARS: usize = 24;
+
+/// Drops the first half of a text of entries, and all of it where little is left.
+fn forget_half(text: &mut String, entry_chars: usize) {
+    let entries = text.len() / entry_chars;
+    let from = entries.div_ceil(2).saturating_mul(entry_chars);
+    *text = match text.get(from..) {
+        Some(rest) if entries > 1 => rest.to_owned(),
+        Some(_) | None => String::new(),
+    };
 }
 
 #[cfg(test)]

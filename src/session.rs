@@ -4,6 +4,8 @@
 //! functions. Everything that fails is either the failure of one stream, which then rests while
 //! the others go on, or the failure of the poll.
 
+#[cfg(test)]
+mod all_streams;
 pub(crate) mod answers;
 mod outlook;
 #[cfg(test)]
@@ -20,7 +22,8 @@ use crate::response::{Head, TransportError};
 use crate::retry;
 use crate::settings::{Settings, SettingsError};
 use crate::stream::Stream;
-use crate::streams::quota::Quota;
+use crate::streams::quota::{BATCH_WINDOW_S, EVENTS_WINDOW_S, Meter, Quota};
+use crate::streams::siem_events::CALLS_PER_HOUR;
 use crate::streams::{Context, Feed, Want};
 use crate::time::Timestamp;
 
@@ -117,7 +120,8 @@ pub struct Session {
     slots: Vec<Slot>,
     /// Positions of streams that are not collected now.
     others: Vec<(String, StreamPosition)>,
-    quota: Quota,
+    batch_quota: Quota,
+    events_quota: Quota,
     intake: Intake,
     flight: Option<Flight>,
     /// A call to make again with a fresh token.
@@ -160,7 +164,7 @@ impl Session {
         let start = settings.start.resolve(now);
         let slot = |stream: &Stream| {
             let position = checkpoint.streams.remove(stream.name());
-            let feed = Feed::open(*stream, position.as_ref(), start);
+            let feed = Feed::open(*stream, position.as_ref(), (start, &settings));
             Slot {
                 stream: *stream,
                 feed,
@@ -168,13 +172,28 @@ impl Session {
                 turn: 0,
             }
         };
-        let slots: Vec<Slot> = settings.streams.iter().map(slot).collect();
+        let mut slots: Vec<Slot> = settings.streams.iter().map(slot).collect();
+        let last = checkpoint.last_turn.as_deref();
+        let last = slots
+            .iter()
+            .position(|slot| Some(slot.stream.name()) == last);
+        let (done, waiting) = slots.split_at_mut(last.map_or(0, |last| last.saturating_add(1)));
+        let mut turns: u64 = 0;
+        for slot in waiting.iter_mut().chain(done) {
+            slot.turn = turns;
+            turns = turns.saturating_add(1);
+        }
         let options = Options {
             include_original: settings.include_original,
         };
         Ok(Self {
             intake: Intake::new(settings.format, options),
-            quota: Quota::new(settings.siem_calls_per_15_min, &checkpoint.siem_calls),
+            batch_quota: Quota::new(
+                settings.siem_calls_per_15_min,
+                BATCH_WINDOW_S,
+                &checkpoint.siem_calls,
+            ),
+            events_quota: Quota::new(CALLS_PER_HOUR, EVENTS_WINDOW_S, &checkpoint.event_calls),
             others: checkpoint.streams.into_iter().collect(),
             settings,
             auth: OAuth2::default(),
@@ -182,7 +201,7 @@ impl Session {
             flight: None,
             repeat: None,
             poll: None,
-            turns: 0,
+            turns,
             token_tries: 0,
             skew_ms: 0,
             jitter,
@@ -230,12 +249,19 @@ impl Session {
         Step::Again
     }
 
-    /// Starts what is most due: a call to repeat, then the stream whose turn was longest ago.
+    /// Starts what is most due: a call to repeat, then what is in memory and would be asked for
+    /// again if the poll ended now, then the stream whose turn was longest ago.
     fn start_next(&mut self, now: Timestamp) -> Step {
         let ready = |index: &usize| self.is_ready(*index, now);
         let turn = |index: &usize| self.slots.get(*index).map(|slot| slot.turn);
         let longest_ago = || (0..self.slots.len()).filter(ready).min_by_key(turn);
-        let Some(index) = self.repeat.or_else(longest_ago) else {
+        let has_records = |index: &usize| {
+            let slot = self.slots.get(*index);
+            slot.is_some_and(|slot| slot.feed.has_records()) && ready(index)
+        };
+        let in_memory = || (0..self.slots.len()).find(has_records);
+        let next = self.repeat.or_else(in_memory).or_else(longest_ago);
+        let Some(index) = next else {
             return Step::Stop;
         };
         let clocks = self.clocks(now);
@@ -293,8 +319,8 @@ impl Session {
             slot.turn = self.turns;
             let stats = poll.batch.stats(slot.stream);
             stats.requests = stats.requests.saturating_add(1);
-            if matches!(purpose, Purpose::Call { .. }) && slot.stream.is_batch() {
-                self.quota.count(now);
+            if let (Purpose::Call { .. }, Some(meter)) = (purpose, slot.feed.meter()) {
+                self.quota_mut(meter).count(now);
             }
         }
         if matches!(purpose, Purpose::Call { .. }) {
@@ -310,6 +336,20 @@ impl Session {
         Step::Send(request)
     }
 
+    const fn quota(&self, meter: Meter) -> &Quota {
+        match meter {
+            Meter::Batch => &self.batch_quota,
+            Meter::Events => &self.events_quota,
+        }
+    }
+
+    const fn quota_mut(&mut self, meter: Meter) -> &mut Quota {
+        match meter {
+            Meter::Batch => &mut self.batch_quota,
+            Meter::Events => &mut self.events_quota,
+        }
+    }
+
     /// Makes events of lines until more of the body is needed or the batch is full.
     fn take_lines(&mut self, now: Timestamp) -> Step {
         let upstream_now = self.upstream_now(now);
@@ -323,6 +363,7 @@ impl Session {
             return Step::Stop;
         };
         let stream = slot.stream;
+        let filter = slot.feed.line_filter();
         let Some(feed) = slot.feed.batch_files() else {
             return Step::Stop;
         };
@@ -332,11 +373,13 @@ impl Session {
                     lines.skip = lines.skip.saturating_sub(1);
                 }
                 Line::Whole(bytes) => {
-                    if !bytes.is_empty() {
+                    let record = RecordLine { stream, bytes };
+                    if filter.passes_over(record, &mut self.intake) {
+                        poll.batch.count_duplicate(stream);
+                    } else if !bytes.is_empty() {
                         let name = &lines.name;
                         let line = feed.lines_done();
                         let locator = || format!("{stream} {name} line {}", line.saturating_add(1));
-                        let record = RecordLine { stream, bytes };
                         let offer =
                             poll.batch
                                 .offer(&mut self.intake, record, None, upstream_now, locator);

@@ -71,6 +71,39 @@ pub struct Settings {
     pub siem_calls_per_15_min: u32,
     /// How far windows overlap, in milliseconds.
     pub overlap_ms: i64,
+    /// From which endpoints SIEM records are read.
+    pub siem_endpoint: SiemEndpoint,
+    /// What is told of lists.
+    pub snapshot: Snapshot,
+    /// The form of the threat feeds.
+    pub threat_feed: ThreatFeed,
+}
+
+/// From which endpoints SIEM records are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SiemEndpoint {
+    /// Batch files: everything, some minutes late.
+    Batch,
+    /// The event endpoint: at once, as far as its quota reaches.
+    Events,
+}
+
+/// What is told of lists of what is there now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Snapshot {
+    /// What is new in a list, and what has left it.
+    Changes,
+    /// The whole list, each time it is read.
+    Full,
+}
+
+/// The form of the threat feeds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ThreatFeed {
+    /// Comma-separated values.
+    Csv,
+    /// STIX 2.0.
+    Stix,
 }
 
 /// Where to begin without a checkpoint.
@@ -122,7 +155,19 @@ struct Raw {
     start: Option<String>,
     siem_calls_per_15_min: Option<u32>,
     overlap: Option<String>,
+    siem_endpoint: Option<String>,
+    snapshot: Option<String>,
+    threat_feed: Option<String>,
 }
+
+/// The words of the settings that are one of two; the first is the default.
+const SIEM_ENDPOINTS: [(&str, SiemEndpoint); 2] = [
+    ("batch", SiemEndpoint::Batch),
+    ("events", SiemEndpoint::Events),
+];
+const SNAPSHOTS: [(&str, Snapshot); 2] = [("changes", Snapshot::Changes), ("full", Snapshot::Full)];
+const THREAT_FEEDS: [(&str, ThreatFeed); 2] =
+    [("stix", ThreatFeed::Stix), ("csv", ThreatFeed::Csv)];
 
 impl Settings {
     /// Parses the JSON object that a host hands over.
@@ -165,7 +210,16 @@ impl Settings {
                         error("overlap", "must be a duration of at most 24h, like \"15m\"")
                     })?,
             },
+            siem_endpoint: choice("siem_endpoint", raw.siem_endpoint, SIEM_ENDPOINTS)?,
+            snapshot: choice("snapshot", raw.snapshot, SNAPSHOTS)?,
+            threat_feed: choice("threat_feed", raw.threat_feed, THREAT_FEEDS)?,
         })
+    }
+
+    /// Whether the stream is read from batch files only.
+    #[must_use]
+    pub fn reads_files(&self, stream: Stream) -> bool {
+        stream.is_batch() && self.siem_endpoint == SiemEndpoint::Batch
     }
 
     /// Checks what depends on the time of day.
@@ -210,6 +264,24 @@ fn required(name: &str, value: Option<String>) -> Result<String, SettingsError> 
         ));
     }
     Ok(value)
+}
+
+/// One of two words.
+fn choice<T: Copy>(
+    name: &str,
+    word: Option<String>,
+    choices: [(&str, T); 2],
+) -> Result<T, SettingsError> {
+    let [first, second] = choices;
+    match word.as_deref() {
+        None => Ok(first.1),
+        Some(word) if word == first.0 => Ok(first.1),
+        Some(word) if word == second.0 => Ok(second.1),
+        Some(word) => Err(error(
+            name,
+            format!("{word:?} is neither {:?} nor {:?}", first.0, second.0),
+        )),
+    }
 }
 
 fn parse_base_url(text: &str) -> Result<String, SettingsError> {
@@ -345,7 +417,10 @@ pub fn schema() -> String {
             "include_original": {"type": "boolean", "default": false, "description": "Keep the upstream record as text in the event."},
             "start": {"type": "string", "default": "24h", "description": "Where to begin without a checkpoint: a duration back, or an RFC 3339 time. SIEM files are listed by whole UTC day."},
             "siem_calls_per_15_min": {"type": "integer", "minimum": 1, "default": SIEM_CALLS_PER_15_MIN, "description": "The quota of the SIEM endpoints, shared over the event types."},
-            "overlap": {"type": "string", "default": "15m", "description": "How far the next window of a windowed stream reaches back, for records that were written late."}
+            "overlap": {"type": "string", "default": "15m", "description": "How far the next window of a windowed stream reaches back, for records that were written late."},
+            "siem_endpoint": {"type": "string", "enum": ["batch", "events"], "default": "batch", "description": "From which endpoints the streams of siem and ci are read: batch files, or single events with less delay and at most 30000 an hour over all of them."},
+            "snapshot": {"type": "string", "enum": ["changes", "full"], "default": "changes", "description": "What is told of held-messages and training: what changed, or the whole list each time."},
+            "threat_feed": {"type": "string", "enum": ["stix", "csv"], "default": "stix", "description": "The form in which threat-intel is asked for."}
         }
     })
     .to_string()
@@ -402,6 +477,9 @@ mod tests {
             (r#","overlap":"2d""#, "overlap"),
             (r#","siem_calls_per_15_min":0"#, "siem_calls_per_15_min"),
             (r#","api":"3.0""#, "api"),
+            (r#","siem_endpoint":"stream""#, "siem_endpoint"),
+            (r#","snapshot":"""#, "snapshot"),
+            (r#","threat_feed":"pdf""#, "threat_feed"),
         ] {
             assert_eq!(with(extra).unwrap_err().setting, setting, "{extra}");
         }
@@ -445,6 +523,6 @@ mod tests {
     fn the_schema_names_every_setting_and_marks_the_secret() {
         let schema: serde_json::Value = serde_json::from_str(&schema()).unwrap();
         assert_eq!(schema["properties"]["client_secret"]["writeOnly"], true);
-        assert_eq!(schema["properties"].as_object().unwrap().len(), 10);
+        assert_eq!(schema["properties"].as_object().unwrap().len(), 13);
     }
 }

@@ -48,6 +48,8 @@ pub struct Row {
     pub order: Order,
     /// By what two records are told apart.
     pub identity: &'static str,
+    /// The share in the room that a checkpoint has for identities: more for what is busy.
+    pub memory: u32,
 }
 
 /// In which order a stream's records come.
@@ -127,6 +129,7 @@ const fn siem(name: &'static str, event_type: &'static str) -> Row {
         retention_hours: Some(7 * 24),
         order: Order::AsWritten,
         identity: WHOLE_RECORD,
+        memory: 1,
     }
 }
 
@@ -179,6 +182,7 @@ const fn log(
         retention_hours: None,
         order: Order::NewestFirst,
         identity: "hash of the whole record",
+        memory: 1,
     }
 }
 
@@ -201,6 +205,7 @@ const fn ascending(
         product: "Security Events",
         retention_hours: Some(60 * 24),
         order: Order::OldestFirst,
+        memory: 3,
         ..log(name, endpoint, post, times, permission)
     }
 }
@@ -236,6 +241,7 @@ const fn training(name: &'static str, endpoint: &'static str) -> Row {
             back_hours: 0,
         },
         product: "Awareness Training",
+        memory: 3,
         order: Order::AsWritten,
         ..log(
             name,
@@ -271,6 +277,7 @@ streams! {
     /// What administrators and users changed, and who logged on.
     Audit = Row {
         retention_hours: Some(60 * 24),
+        memory: 4,
         ..log(
             "audit",
             "/api/audit/get-audit-events",
@@ -327,6 +334,7 @@ streams! {
             back_hours: 90 * 24,
         },
         product: "Cloud Gateway",
+        memory: 8,
         order: Order::AsWritten,
         identity: "hash of the whole item; what is gone is named by the id of its first event",
         ..log(

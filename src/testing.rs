@@ -5,13 +5,17 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::Write as _;
 
+pub(crate) mod tenant;
+
 use crate::batch::{Batch, Limits};
 use crate::machine::{Action, Machine};
 use crate::request::{Request, origin, path};
 use crate::response::{Head, TransportError};
 use crate::session::{PollError, Session};
 use crate::settings::Settings;
+use crate::stream::{STREAMS, Way};
 use crate::time::Timestamp;
+use tenant::Tenant;
 
 pub(crate) const API: &str = "https://api.test";
 const STORAGE: &str = "https://files.test";
@@ -58,6 +62,7 @@ pub(crate) struct Upstream {
     /// The greatest page of the audit log.
     pub(crate) page_records: usize,
     pub(crate) audit: Vec<(Timestamp, String)>,
+    pub(crate) tenant: Tenant,
     /// Requests whose URL contains the text get the answer, once each, in order.
     pub(crate) script: VecDeque<(String, Answer)>,
     /// Requests whose URL or body contains the text always get the answer.
@@ -78,6 +83,10 @@ impl Upstream {
             page_files: 2,
             page_records: 3,
             audit: Vec::new(),
+            tenant: Tenant {
+                page_records: 3,
+                ..Tenant::default()
+            },
             script: VecDeque::new(),
             always: Vec::new(),
             listings: Vec::new(),
@@ -118,7 +127,9 @@ impl Upstream {
     pub(crate) fn owed(&self) -> BTreeSet<String> {
         let lines = self.files.values().flatten().flat_map(|file| file.lines());
         let records = lines.chain(self.audit.iter().map(|(_, event)| event.as_str()));
-        records.map(key_of).collect()
+        let mut owed: BTreeSet<String> = records.map(key_of).collect();
+        owed.extend(self.tenant.owed(self.now));
+        owed
     }
 
     fn answer(&mut self, request: &Request) -> Answer {
@@ -157,10 +168,68 @@ impl Upstream {
         }
         assert!(request.bearer.is_some(), "no token came to the API");
         match route.as_str() {
-            "/siem/v1/batch/events/cg" => self.listing(&request.url),
+            "/siem/v1/batch/events/cg" | "/siem/v1/batch/events/ci" => self.listing(&request.url),
+            "/siem/v1/events/cg" | "/siem/v1/events/ci" => self.events(&request.url),
             "/api/audit/get-audit-events" => self.audit_page(body),
-            other => panic!("unexpected path {other}"),
+            _ => {
+                let asked = |row: &&crate::stream::Row| match row.way {
+                    Way::Feed { feed_type } => body.contains(feed_type),
+                    Way::Files { .. } | Way::List { .. } | Way::Windows(_) => true,
+                };
+                let row = STREAMS
+                    .iter()
+                    .filter(|row| row.endpoint == route)
+                    .find(asked);
+                let stream = row.expect("a path of the table").stream;
+                self.tenant.answer(stream, body, self.now)
+            }
         }
+    }
+
+    /// The event endpoint: the same records in other words, of the last day only.
+    fn events(&mut self, url: &str) -> Answer {
+        let query: BTreeMap<&str, &str> = url
+            .split_once('?')
+            .unwrap()
+            .1
+            .split('&')
+            .filter_map(|pair| pair.split_once('='))
+            .collect();
+        let event_type = query["types"].replace("%20", " ");
+        self.listings
+            .push((self.host_now(), format!("event {event_type}")));
+        let lines = self.files.get(&event_type).into_iter().flatten();
+        let lines: Vec<&str> = lines.flat_map(|file| file.lines()).collect();
+        let time = |line: &&str| {
+            let value: serde_json::Value = serde_json::from_str(line).unwrap();
+            Timestamp::from_millis(value["timestamp"].as_i64().unwrap())
+        };
+        let from = match query.get("nextPage") {
+            Some(token) => token.parse().unwrap(),
+            None => {
+                let start = query["dateRangeStartsAt"].replace("%3A", ":");
+                let start = Timestamp::parse(&start).unwrap();
+                if start < self.now.plus_ms(-86_400_000) {
+                    return Answer::json(400, r#"{"error":{"message":"more than 24 hours"}}"#);
+                }
+                lines.iter().take_while(|line| time(line) < start).count()
+            }
+        };
+        let page: Vec<String> = lines
+            .iter()
+            .skip(from)
+            .take(3)
+            .map(|line| line.replace("\"type\":", "\"eventType\":"))
+            .collect();
+        let next = from + page.len();
+        Answer::json(
+            200,
+            &format!(
+                r#"{{"value":[{}],"@nextPage":"{next}","isCaughtUp":{}}}"#,
+                page.join(","),
+                next >= lines.len()
+            ),
+        )
     }
 
     fn file(&self, path: &str) -> Answer {
@@ -313,6 +382,9 @@ fn http_date(at: Timestamp) -> String {
 pub(crate) fn key_of(record: &str) -> String {
     let value: serde_json::Value = serde_json::from_str(record).unwrap();
     let value = value.get("record").unwrap_or(&value);
+    if let Some(of) = value.get("firstEventId") {
+        return format!("gone/{}", of.as_str().unwrap());
+    }
     let key = value
         .get("id")
         .unwrap_or_else(|| &value["aggregateId"])
@@ -320,6 +392,7 @@ pub(crate) fn key_of(record: &str) -> String {
         .unwrap();
     let kind = value
         .get("type")
+        .or_else(|| value.get("eventType"))
         .and_then(|kind| kind.as_str())
         .unwrap_or("audit");
     format!("{kind}/{key}")
@@ -459,7 +532,7 @@ impl Host {
 
     /// Polls until everything is caught up, waiting in virtual time.
     pub(crate) fn collect(&mut self, upstream: &mut Upstream) {
-        for _ in 0..100_000 {
+        for _ in 0..20_000 {
             use crate::batch::Next;
             let wait_ms = match self.poll(upstream) {
                 Ok(batch) => match batch.next {
@@ -474,7 +547,8 @@ impl Host {
             };
             upstream.now = upstream.now.plus_ms(wait_ms.try_into().unwrap());
         }
-        panic!("the streams are never caught up");
+        let last = &upstream.requests[upstream.requests.len().saturating_sub(9)..];
+        panic!("the streams are never caught up: {last:#?}");
     }
 
     /// Asserts that everything owed was delivered, each record once and under one id.

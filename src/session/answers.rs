@@ -9,6 +9,7 @@ use crate::retry::{self, Cause};
 use crate::session::{ANSWER_BYTES_MAX, Failure, Fault, Flight, PollError, Purpose, Session};
 use crate::stream::Stream;
 use crate::streams::Unusable;
+use crate::streams::quota::Meter;
 use crate::time::Timestamp;
 
 /// What an answer of the API comes to (`mimecast-api.md` §2, §6).
@@ -165,7 +166,8 @@ impl Session {
         head: &Head,
         now: Timestamp,
     ) {
-        let Some(stream) = self.slots.get(index).map(|slot| slot.stream) else {
+        let slot = self.slots.get(index);
+        let Some((stream, meter)) = slot.map(|slot| (slot.stream, slot.feed.meter())) else {
             return;
         };
         if head.status == 200 && flight.body.len() > ANSWER_BYTES_MAX {
@@ -174,7 +176,7 @@ impl Session {
         }
         let error = fail::read(&flight.body);
         let detail = describe(stream.name(), head, error.as_ref());
-        self.note_remaining(head, stream, now);
+        self.note_remaining(head, meter, now);
         match Verdict::of(head.status, error.as_ref()) {
             Verdict::Good => self.take_answer(index, flight.body, head, now),
             Verdict::TokenRefused if !again => {
@@ -203,8 +205,8 @@ impl Session {
                     .get(index)
                     .and_then(|slot| slot.rest)
                     .map(|rest| rest.until);
-                if let Some(until) = until.filter(|_| stream.is_batch()) {
-                    self.quota.block(until);
+                if let (Some(until), Some(meter)) = (until, meter) {
+                    self.quota_mut(meter).block(until);
                 }
             }
             Verdict::Unavailable => {
@@ -214,15 +216,13 @@ impl Session {
     }
 
     /// The upstream says how many calls are left: with none, the next one would be refused.
-    fn note_remaining(&mut self, head: &Head, stream: Stream, now: Timestamp) {
+    fn note_remaining(&mut self, head: &Head, meter: Option<Meter>, now: Timestamp) {
         let none_left = head
             .header("x-ratelimit-remaining")
             .is_some_and(|text| text.trim() == "0");
-        if let Some(wait_ms) = head
-            .asked_wait_ms()
-            .filter(|_| none_left && stream.is_batch())
-        {
-            self.quota.block(now.plus_ms(wait_ms));
+        let wait_ms = head.asked_wait_ms().filter(|_| none_left);
+        if let (Some(wait_ms), Some(meter)) = (wait_ms, meter) {
+            self.quota_mut(meter).block(now.plus_ms(wait_ms));
         }
     }
 
@@ -233,7 +233,7 @@ impl Session {
         };
         match slot
             .feed
-            .handle_answer(body, clocks.of(&self.settings), &mut poll.batch)
+            .handle_answer((head, body), clocks.of(&self.settings), &mut poll.batch)
         {
             Ok(()) => {
                 // A broken file rests its stream over the listing that fetches it again.

@@ -1,7 +1,7 @@
 //! The end of a poll, and when to poll again.
 
 use crate::batch::Next;
-use crate::checkpoint::{CHECKPOINT_BYTES_MAX, Checkpoint, RestCause, StreamPosition};
+use crate::checkpoint::{Checkpoint, RestCause, StreamPosition};
 use crate::machine::Action;
 use crate::session::{Failure, PollAction, PollError, Session, Slot};
 use crate::time::Timestamp;
@@ -49,12 +49,11 @@ impl Session {
         if due > now {
             return Turn::At(due, Hold::CaughtUp);
         }
-        let counted = slot.stream.is_batch() && slot.feed.wants_call(clocks.of(&self.settings));
-        let free_at = if counted {
-            self.quota.free_at(now)
-        } else {
-            now
-        };
+        let meter = slot
+            .feed
+            .meter()
+            .filter(|_| slot.feed.wants_call(clocks.of(&self.settings)));
+        let free_at = meter.map_or(now, |meter| self.quota(meter).free_at(now));
         match (free_at > now, caught_up) {
             (false, _) => Turn::Now,
             (true, true) => Turn::At(free_at, Hold::CaughtUp),
@@ -113,7 +112,10 @@ impl Session {
     /// The position after the last record.
     fn checkpoint(&self, now: Timestamp) -> String {
         let mut checkpoint = Checkpoint::default();
-        checkpoint.siem_calls = self.quota.made(now);
+        checkpoint.siem_calls = self.batch_quota.made(now);
+        checkpoint.event_calls = self.events_quota.made(now);
+        let last = self.slots.iter().max_by_key(|slot| slot.turn);
+        checkpoint.last_turn = last.map(|slot| slot.stream.name().to_owned());
         checkpoint.streams.extend(self.others.iter().cloned());
         for slot in &self.slots {
             let mut position = StreamPosition {
@@ -125,12 +127,6 @@ impl Session {
                 .streams
                 .insert(slot.stream.name().to_owned(), position);
         }
-        let text = checkpoint.to_text();
-        if text.len() <= CHECKPOINT_BYTES_MAX {
-            return text;
-        }
-        // What does not fit is what is only remembered: its records come again with the same ids.
-        checkpoint.forget();
-        checkpoint.to_text()
+        checkpoint.to_bounded_text()
     }
 }

@@ -4,15 +4,22 @@
 //! decides nothing about retries of a request: that is the session's part.
 
 pub mod batch_files;
+pub mod lists;
+pub mod pages;
 pub mod quota;
+pub mod room;
+pub mod siem_events;
+pub mod threat_feed;
 pub mod windows;
 
 use crate::batch::{Builder, Intake, Offer};
 use crate::checkpoint::StreamPosition;
 use crate::request::Request;
-use crate::settings::Settings;
-use crate::stream::Stream;
+use crate::response::Head;
+use crate::settings::{Settings, SiemEndpoint};
+use crate::stream::{Stream, Way};
 use crate::time::Timestamp;
+use quota::Meter;
 
 /// What a feed needs to know of its surroundings.
 #[derive(Clone, Copy)]
@@ -52,20 +59,66 @@ pub fn hours_ms(hours: u32) -> i64 {
 pub enum Feed {
     /// Pages of batch files.
     BatchFiles(batch_files::BatchFiles),
+    /// A list of what is there now.
+    Lists(lists::Lists),
+    /// Single SIEM events, after batch files where that is needed.
+    SiemEvents(siem_events::SiemEvents),
+    /// Files of threat indicators.
+    ThreatFeeds(threat_feed::ThreatFeeds),
     /// Windows of time over a POST endpoint.
     Windows(windows::Windows),
 }
 
 impl Feed {
-    /// The feed of a stream, from its position or from `start`.
+    /// The feed of a stream, from its position or from the start that the settings name.
     #[must_use]
-    pub fn open(stream: Stream, position: Option<&StreamPosition>, start: Timestamp) -> Self {
-        if stream.is_batch() {
-            let position = position.and_then(|position| position.files.as_ref());
-            Self::BatchFiles(batch_files::BatchFiles::open(stream, position, start))
-        } else {
-            let position = position.and_then(|position| position.window.as_ref());
-            Self::Windows(windows::Windows::open(stream, position, start))
+    pub fn open(
+        stream: Stream,
+        position: Option<&StreamPosition>,
+        (start, settings): (Timestamp, &Settings),
+    ) -> Self {
+        let begin = (start, room::identities(stream, settings));
+        match &stream.row().way {
+            Way::Feed { feed_type } => {
+                let position = position.and_then(|position| position.feed.as_ref());
+                let feed = threat_feed::ThreatFeeds::open(stream, feed_type, position, begin);
+                Self::ThreatFeeds(feed)
+            }
+            Way::Files { .. } => {
+                let files = position.and_then(|position| position.files.as_ref());
+                let events = position.and_then(|position| position.events.as_ref());
+                if settings.siem_endpoint == SiemEndpoint::Events {
+                    let position = (events, files);
+                    return Self::SiemEvents(siem_events::SiemEvents::open(
+                        stream, position, begin,
+                    ));
+                }
+                // After the setting changed back, files are listed from where events ended.
+                let covered = events.filter(|_| files.is_none());
+                let covered = covered.map(|events| events.covered.unwrap_or(events.since));
+                let start = covered.unwrap_or(start);
+                Self::BatchFiles(batch_files::BatchFiles::open(stream, files, start))
+            }
+            Way::List {
+                post,
+                departures,
+                every_minutes,
+                back_hours,
+            } => {
+                let reading = lists::Reading {
+                    post,
+                    departures: *departures,
+                    every_minutes: *every_minutes,
+                    back_hours: *back_hours,
+                };
+                let position = position.and_then(|position| position.list.as_ref());
+                let room = room::bytes(stream, settings);
+                Self::Lists(lists::Lists::open(stream, reading, position, room))
+            }
+            Way::Windows(post) => {
+                let position = position.and_then(|position| position.window.as_ref());
+                Self::Windows(windows::Windows::open(stream, post, position, begin))
+            }
         }
     }
 
@@ -73,6 +126,9 @@ impl Feed {
     pub fn next(&mut self, context: Context<'_>, batch: &mut Builder) -> Want {
         match self {
             Self::BatchFiles(feed) => feed.next(context, batch),
+            Self::Lists(feed) => feed.next(context),
+            Self::SiemEvents(feed) => feed.next(context, batch),
+            Self::ThreatFeeds(feed) => feed.next(context, batch),
             Self::Windows(feed) => feed.next(context, batch),
         }
     }
@@ -82,6 +138,9 @@ impl Feed {
     pub fn due(&self, context: Context<'_>) -> (Timestamp, bool) {
         match self {
             Self::BatchFiles(feed) => feed.due(context),
+            Self::Lists(feed) => feed.due(context),
+            Self::SiemEvents(feed) => feed.due(context),
+            Self::ThreatFeeds(feed) => feed.due(context),
             Self::Windows(feed) => feed.due(context),
         }
     }
@@ -91,34 +150,66 @@ impl Feed {
     pub fn wants_call(&self, context: Context<'_>) -> bool {
         match self {
             Self::BatchFiles(feed) => feed.wants_call(context),
+            Self::Lists(feed) => feed.wants_call(),
+            Self::SiemEvents(feed) => feed.wants_call(context),
+            Self::ThreatFeeds(feed) => feed.wants_call(),
             Self::Windows(feed) => feed.wants_call(),
+        }
+    }
+
+    /// Whether records are in memory that would have to be asked for again.
+    #[must_use]
+    pub const fn has_records(&self) -> bool {
+        match self {
+            Self::BatchFiles(_) => false,
+            Self::Lists(feed) => !feed.wants_call(),
+            Self::SiemEvents(feed) => feed.has_records(),
+            Self::ThreatFeeds(feed) => !feed.wants_call(),
+            Self::Windows(feed) => !feed.wants_call(),
+        }
+    }
+
+    /// The quota that the feed's calls count against, where one is documented.
+    #[must_use]
+    pub const fn meter(&self) -> Option<Meter> {
+        match self {
+            Self::BatchFiles(_) => Some(Meter::Batch),
+            Self::SiemEvents(feed) if feed.files.is_some() => Some(Meter::Batch),
+            Self::SiemEvents(_) => Some(Meter::Events),
+            Self::Lists(_) | Self::ThreatFeeds(_) | Self::Windows(_) => None,
         }
     }
 
     /// The smallest call that shows whether the stream can be read.
     #[must_use]
     pub fn probe(stream: Stream, context: Context<'_>) -> Request {
-        if stream.is_batch() {
-            batch_files::probe(stream, context)
-        } else {
-            windows::probe(stream, context)
+        match &stream.row().way {
+            Way::Feed { feed_type } => threat_feed::probe(stream, feed_type, context),
+            Way::Files { .. } if context.settings.siem_endpoint == SiemEndpoint::Events => {
+                siem_events::probe(stream, context)
+            }
+            Way::Files { .. } => batch_files::probe(stream, context),
+            Way::List { post, .. } | Way::Windows(post) => pages::probe(stream, post, context),
         }
     }
 
-    /// Takes the body of a successful answer to a [`Want::Call`].
+    /// Takes a successful answer to a [`Want::Call`].
     ///
     /// # Errors
     ///
     /// The body is not in its documented form.
     pub fn handle_answer(
         &mut self,
-        body: Vec<u8>,
+        (head, body): (&Head, Vec<u8>),
         context: Context<'_>,
         batch: &mut Builder,
     ) -> Result<(), Unusable> {
         match self {
             Self::BatchFiles(feed) => feed.handle_answer(&body, context, batch),
-            Self::Windows(feed) => feed.handle_answer(body, context),
+            Self::Lists(feed) => feed.handle_answer(body),
+            Self::SiemEvents(feed) => feed.handle_answer(body, context, batch),
+            Self::ThreatFeeds(feed) => feed.handle_answer(body, head, context),
+            Self::Windows(feed) => feed.handle_answer(body),
         }
     }
 
@@ -126,6 +217,9 @@ impl Feed {
     pub fn handle_refusal(&mut self, context: Context<'_>, batch: &mut Builder) -> bool {
         match self {
             Self::BatchFiles(feed) => feed.handle_refusal(context, batch),
+            Self::Lists(feed) => feed.handle_refusal(batch),
+            Self::SiemEvents(feed) => feed.handle_refusal(context, batch),
+            Self::ThreatFeeds(feed) => feed.handle_refusal(context, batch),
             Self::Windows(feed) => feed.handle_refusal(batch),
         }
     }
@@ -139,15 +233,30 @@ impl Feed {
     ) -> Offer {
         match self {
             Self::BatchFiles(_) => Offer::Taken,
+            Self::Lists(feed) => feed.take_records(intake, context, batch),
+            Self::SiemEvents(feed) => feed.take_records(intake, context, batch),
+            Self::ThreatFeeds(feed) => feed.take_records(intake, context, batch),
             Self::Windows(feed) => feed.take_records(intake, context, batch),
         }
     }
 
-    /// The batch files, where the feed is one of them.
+    /// Which lines of a batch file become events.
+    #[must_use]
+    pub fn line_filter(&self) -> siem_events::LineFilter {
+        match self {
+            Self::SiemEvents(feed) => feed.line_filter(),
+            Self::BatchFiles(_) | Self::Lists(_) | Self::ThreatFeeds(_) | Self::Windows(_) => {
+                siem_events::LineFilter::default()
+            }
+        }
+    }
+
+    /// The batch files, where the feed reads some.
     pub const fn batch_files(&mut self) -> Option<&mut batch_files::BatchFiles> {
         match self {
             Self::BatchFiles(feed) => Some(feed),
-            Self::Windows(_) => None,
+            Self::SiemEvents(feed) => feed.files.as_mut(),
+            Self::Lists(_) | Self::ThreatFeeds(_) | Self::Windows(_) => None,
         }
     }
 
@@ -155,6 +264,13 @@ impl Feed {
     pub fn save(&self, position: &mut StreamPosition) {
         match self {
             Self::BatchFiles(feed) => position.files = Some(feed.position()),
+            Self::Lists(feed) => position.list = Some(feed.position()),
+            Self::SiemEvents(feed) => {
+                let (events, files) = feed.position();
+                position.events = Some(events);
+                position.files = files;
+            }
+            Self::ThreatFeeds(feed) => position.feed = Some(feed.position()),
             Self::Windows(feed) => position.window = Some(feed.position()),
         }
     }

@@ -4,13 +4,25 @@ use std::collections::VecDeque;
 
 use crate::time::Timestamp;
 
-/// The window of the SIEM quota (`mimecast-api.md` §3.1).
-const WINDOW_S: i64 = 15 * 60;
+/// The windows of the two SIEM quotas (`mimecast-api.md` §3.1, §3.3).
+pub const BATCH_WINDOW_S: i64 = 15 * 60;
+/// That of the event endpoint.
+pub const EVENTS_WINDOW_S: i64 = 60 * 60;
 
-/// At most `calls` calls in any 15 minutes.
+/// Which quota a call counts against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meter {
+    /// That of the batch endpoints.
+    Batch,
+    /// That of the event endpoints.
+    Events,
+}
+
+/// At most `calls` calls in any window.
 #[derive(Clone, Debug)]
 pub struct Quota {
     calls: usize,
+    window_s: i64,
     /// When calls were made, in seconds, the oldest first.
     made: VecDeque<i64>,
     /// The upstream said that no call is available before this.
@@ -20,10 +32,11 @@ pub struct Quota {
 impl Quota {
     /// A quota with the calls that a checkpoint remembers.
     #[must_use]
-    pub fn new(calls: u32, made: &[i64]) -> Self {
+    pub fn new(calls: u32, window_s: i64, made: &[i64]) -> Self {
         let calls = usize::try_from(calls).unwrap_or(usize::MAX);
         Self {
             calls,
+            window_s,
             made: made.iter().copied().collect(),
             blocked_until: None,
         }
@@ -34,7 +47,7 @@ impl Quota {
     pub fn free_at(&self, now: Timestamp) -> Timestamp {
         let now_s = now.millis().div_euclid(1000);
         // A call that lies in the future was made by a clock that has since been set back.
-        let recent = |made: &&i64| (now_s.saturating_sub(WINDOW_S)..=now_s).contains(*made);
+        let recent = |made: &&i64| (now_s.saturating_sub(self.window_s)..=now_s).contains(*made);
         let used = self.made.iter().filter(recent).count();
         let own = if used < self.calls {
             now
@@ -47,7 +60,7 @@ impl Quota {
             let free_s = oldest
                 .copied()
                 .unwrap_or(now_s)
-                .saturating_add(WINDOW_S + 1);
+                .saturating_add(self.window_s.saturating_add(1));
             Timestamp::from_millis(free_s.saturating_mul(1000))
         };
         self.blocked_until.map_or(own, |until| own.max(until))
@@ -61,7 +74,7 @@ impl Quota {
             || self
                 .made
                 .front()
-                .is_some_and(|made| *made < now_s.saturating_sub(WINDOW_S))
+                .is_some_and(|made| *made < now_s.saturating_sub(self.window_s))
         {
             self.made.pop_front();
         }
@@ -75,7 +88,7 @@ impl Quota {
     /// The calls that still count, for a checkpoint.
     #[must_use]
     pub fn made(&self, now: Timestamp) -> Vec<i64> {
-        let since = now.millis().div_euclid(1000).saturating_sub(WINDOW_S);
+        let since = now.millis().div_euclid(1000).saturating_sub(self.window_s);
         self.made
             .iter()
             .copied()
@@ -94,7 +107,7 @@ mod tests {
 
     #[test]
     fn no_window_of_15_minutes_holds_more_calls_than_the_quota() {
-        let mut quota = Quota::new(50, &[]);
+        let mut quota = Quota::new(50, BATCH_WINDOW_S, &[]);
         let mut made = Vec::new();
         let mut now = 0;
         while made.len() < 500 {
@@ -125,17 +138,17 @@ mod tests {
 
     #[test]
     fn the_quota_outlives_a_restart_and_a_clock_that_was_set_back() {
-        let mut quota = Quota::new(2, &[]);
+        let mut quota = Quota::new(2, BATCH_WINDOW_S, &[]);
         quota.count(at(0));
         quota.count(at(10));
-        let again = Quota::new(2, &quota.made(at(20)));
+        let again = Quota::new(2, BATCH_WINDOW_S, &quota.made(at(20)));
         assert_eq!(again.free_at(at(20)), at(901));
         assert_eq!(again.free_at(at(-5000)), at(-5000));
     }
 
     #[test]
     fn a_block_by_the_upstream_counts_even_if_calls_are_left() {
-        let mut quota = Quota::new(50, &[]);
+        let mut quota = Quota::new(50, BATCH_WINDOW_S, &[]);
         quota.block(at(30));
         assert_eq!(quota.free_at(at(0)), at(30));
         assert_eq!(quota.free_at(at(31)), at(31));

@@ -1,100 +1,75 @@
-//! Logs that are asked for by windows of time (`mimecast-api.md` §5.1, §5.2).
+//! Logs that are asked for by windows of time (`mimecast-api.md` §5.1 to §5.10).
 //!
 //! A window is fixed when it is begun. The bound moves only when all pages of the window are
 //! read; the next window reaches back by the overlap, and what it finds again is told by its
-//! identity (design §3.5).
-
-use core::ops::Range;
-
-use serde::Deserialize;
-use serde_json::value::RawValue;
+//! identity (design §3.5). An endpoint that knows no dates is read the same way: newest first,
+//! down to where the window begins.
 
 use crate::batch::{Builder, Intake, NoticeKind, Offer, RecordLine};
 use crate::checkpoint::WindowPosition;
 use crate::remembered::Remembered;
-use crate::request::Request;
-use crate::stream::Stream;
+use crate::stream::{Post, Stream};
+use crate::streams::pages::{self, Ask, Page};
 use crate::streams::{Context, Unusable, Want, hours_ms};
 use crate::time::Timestamp;
-
-/// Records on a page: used in production by others (`mimecast-api.md` §5.1).
-const PAGE_RECORDS: u32 = 500;
-
-/// A window is at most this long, so that reading one again costs little.
-const WINDOW_MS_MAX: i64 = 6 * 3_600_000;
 
 /// A caught-up stream is asked again after this. Nothing is published about the quota of these
 /// endpoints (`mimecast-api.md` §6.3); a call a minute is far below any that was seen.
 const POLL_INTERVAL_MS: i64 = 60_000;
 
-/// Identities that are remembered: more than a page, so that a page that is read in parts or
-/// twice repeats nothing. 24 bytes each in the checkpoint.
-const REMEMBERED_MAX: usize = 1000;
-
-/// A page token goes into the checkpoint, so it is bounded.
-const PAGE_TOKEN_BYTES_MAX: usize = 2048;
-
-/// A page in memory. A checkpoint does not hold it.
-struct Page {
-    body: Vec<u8>,
-    records: Vec<Range<usize>>,
-    at: usize,
-    next_token: Option<String>,
-}
-
 /// The feed of one windowed log.
 pub struct Windows {
     stream: Stream,
+    post: &'static Post,
     position: WindowPosition,
     remembered: Remembered,
     page: Option<Page>,
-}
-
-#[derive(Deserialize)]
-struct Answer<'a> {
-    #[serde(borrow)]
-    data: Option<Vec<&'a RawValue>>,
-    meta: Option<Meta>,
-}
-
-#[derive(Deserialize)]
-struct Meta {
-    pagination: Option<Pagination>,
-}
-
-#[derive(Deserialize)]
-struct Pagination {
-    next: Option<String>,
+    /// The record that was looked at last is older than the window: only where the endpoint knows
+    /// no dates.
+    below_window: bool,
 }
 
 impl Windows {
     /// The feed of a stream, from its position or from `start`.
     #[must_use]
-    pub fn open(stream: Stream, position: Option<&WindowPosition>, start: Timestamp) -> Self {
+    pub fn open(
+        stream: Stream,
+        post: &'static Post,
+        position: Option<&WindowPosition>,
+        (start, capacity): (Timestamp, usize),
+    ) -> Self {
         let fresh = || WindowPosition {
             bound: start,
             to: None,
             page_token: None,
             read_at: None,
             first: true,
+            page_done: None,
             remembered: String::new(),
         };
         let position = position.cloned().unwrap_or_else(fresh);
-        let remembered = Remembered::from_text(&position.remembered, REMEMBERED_MAX);
-        let remembered = remembered.unwrap_or_else(|| Remembered::new(REMEMBERED_MAX));
+        let remembered = Remembered::from_text(&position.remembered, capacity);
+        let remembered = remembered.unwrap_or_else(|| Remembered::new(capacity));
         Self {
             stream,
+            post,
             position,
             remembered,
             page: None,
+            below_window: false,
         }
     }
 
     /// The position for a checkpoint.
     #[must_use]
     pub fn position(&self) -> WindowPosition {
+        let page_done = match &self.page {
+            Some(page) => page.done(),
+            None => self.position.page_done.clone(),
+        };
         WindowPosition {
             remembered: self.remembered.to_text(),
+            page_done,
             ..self.position.clone()
         }
     }
@@ -134,15 +109,12 @@ impl Windows {
             self.begin_window(context, batch);
         }
         let to = self.position.to.unwrap_or(context.upstream_now);
-        let token = self.position.page_token.as_deref();
-        Want::Call(call(
-            self.stream,
-            context,
-            self.from(context),
-            to,
-            PAGE_RECORDS,
-            token,
-        ))
+        let ask = Ask {
+            window: (self.from(context), to),
+            page_records: self.post.page_records,
+            token: self.position.page_token.as_deref(),
+        };
+        Want::Call(pages::call(self.stream, self.post, context, &ask))
     }
 
     /// Where the window begins: it reaches back, except for the first one.
@@ -157,38 +129,52 @@ impl Windows {
 
     /// Fixes the next window.
     fn begin_window(&mut self, context: Context<'_>, batch: &mut Builder) {
-        let hours = self.stream.row().retention_hours.unwrap_or(u32::MAX);
-        let oldest = context
-            .upstream_now
-            .plus_ms(hours_ms(hours).saturating_neg());
+        self.skip_what_expired(context, batch);
+        let longest_ms = if self.post.window.is_some() {
+            hours_ms(self.post.window_hours)
+        } else {
+            i64::MAX
+        };
         let position = &mut self.position;
-        if position.bound < oldest {
-            let days = hours / 24;
-            if position.first {
-                let detail = format!(
-                    "collection begins at {oldest}, because Mimecast keeps {days} days, and not at {}",
-                    position.bound
-                );
-                batch.notice(self.stream, NoticeKind::Adjusted, detail);
-            } else {
-                let detail = format!(
-                    "records between {} and {oldest} are older than the {days} days that Mimecast keeps and can no longer be had",
-                    position.bound
-                );
-                batch.notice(self.stream, NoticeKind::Gap, detail);
-            }
-            position.bound = oldest;
-        }
         // The API takes whole seconds (§5.1), so the bound is one.
         let to = position
             .bound
-            .plus_ms(WINDOW_MS_MAX)
+            .plus_ms(longest_ms)
             .min(context.upstream_now)
             .floor_second();
         // A clock that was set back must not turn the window around.
         let to = to.max(position.bound);
         position.to = Some(to);
         position.page_token = None;
+        position.page_done = None;
+    }
+
+    /// After an outage longer than the retention, says what is lost and goes on behind it.
+    fn skip_what_expired(&mut self, context: Context<'_>, batch: &mut Builder) {
+        let Some(hours) = self.stream.row().retention_hours else {
+            return;
+        };
+        let oldest = context
+            .upstream_now
+            .plus_ms(hours_ms(hours).saturating_neg());
+        let bound = self.position.bound;
+        if bound >= oldest {
+            return;
+        }
+        let days = hours / 24;
+        let (kind, detail) = if self.position.first {
+            let detail = format!(
+                "collection begins at {oldest}, because Mimecast keeps {days} days, and not at {bound}"
+            );
+            (NoticeKind::Adjusted, detail)
+        } else {
+            let detail = format!(
+                "records between {bound} and {oldest} are older than the {days} days that Mimecast keeps and can no longer be had"
+            );
+            (NoticeKind::Gap, detail)
+        };
+        batch.notice(self.stream, kind, detail);
+        self.position.bound = oldest;
     }
 
     /// Takes the answer to a page's call.
@@ -196,44 +182,12 @@ impl Windows {
     /// # Errors
     ///
     /// The body is not a page.
-    pub fn handle_answer(&mut self, body: Vec<u8>, _context: Context<'_>) -> Result<(), Unusable> {
-        let answer: Answer<'_> = serde_json::from_slice(&body)
-            .map_err(|_| Unusable("the page is not the documented JSON".to_owned()))?;
-        let start = body.as_ptr().addr();
-        let range = |record: &RawValue| {
-            let from = record.get().as_ptr().addr().saturating_sub(start);
-            from..from.saturating_add(record.get().len())
-        };
-        let records: Vec<_> = answer
-            .data
-            .unwrap_or_default()
-            .into_iter()
-            .map(range)
-            .collect();
-        let next = answer
-            .meta
-            .and_then(|meta| meta.pagination)
-            .and_then(|page| page.next);
-        // An empty page ends the window whatever its `next` says (`mimecast-api.md` §5.1).
-        let next_token = next.filter(|token| {
-            !records.is_empty()
-                && !token.is_empty()
-                && Some(token) != self.position.page_token.as_ref()
-        });
-        if next_token
-            .as_ref()
-            .is_some_and(|token| token.len() > PAGE_TOKEN_BYTES_MAX)
-        {
-            return Err(Unusable(format!(
-                "the page token is longer than {PAGE_TOKEN_BYTES_MAX} bytes"
-            )));
-        }
-        self.page = Some(Page {
-            body,
-            records,
-            at: 0,
-            next_token,
-        });
+    pub fn handle_answer(&mut self, body: Vec<u8>) -> Result<(), Unusable> {
+        let token = self.position.page_token.as_deref();
+        let mut page = Page::read(body, self.post.list, token)?;
+        page.resume(self.position.page_done.as_ref());
+        self.below_window = false;
+        self.page = Some(page);
         Ok(())
     }
 
@@ -242,6 +196,7 @@ impl Windows {
         if self.position.page_token.take().is_none() {
             return false;
         }
+        self.position.page_done = None;
         let detail = "Mimecast refused the page token; the window is read again, and what was \
                       delivered is left out or repeated with the same ids";
         batch.notice(self.stream, NoticeKind::Adjusted, detail.to_owned());
@@ -255,33 +210,38 @@ impl Windows {
         context: Context<'_>,
         batch: &mut Builder,
     ) -> Offer {
-        let Some(page) = &mut self.page else {
-            return Offer::Taken;
-        };
+        let from = self.from(context);
         let to = self.position.to.unwrap_or(self.position.bound);
         let overlap_ms = context.settings.overlap_ms;
         let next_from = to.plus_ms(overlap_ms.saturating_neg());
         self.remembered.spare(self.position.bound, next_from);
-        while let Some(range) = page.records.get(page.at) {
+        let dated = self.post.window.is_some();
+        let Some(page) = &mut self.page else {
+            return Offer::Taken;
+        };
+        while let Some(bytes) = page.record() {
             if !batch.has_room() {
                 return Offer::NoRoom;
             }
-            let bytes = page.body.get(range.clone()).unwrap_or_default();
             let record = RecordLine {
                 stream: self.stream,
                 bytes,
             };
-            let locator = || format!("{} page record {}", self.stream, page.at.saturating_add(1));
-            let remembered = Some(&mut self.remembered);
-            let now = context.upstream_now;
-            if batch.offer(intake, record, remembered, now, locator) == Offer::NoRoom {
-                return Offer::NoRoom;
+            self.below_window = !dated && intake.time(record).is_some_and(|at| at < from);
+            if !self.below_window {
+                let locator = || format!("{} page record {}", self.stream, page.number());
+                let remembered = Some(&mut self.remembered);
+                let now = context.upstream_now;
+                if batch.offer(intake, record, remembered, now, locator) == Offer::NoRoom {
+                    return Offer::NoRoom;
+                }
             }
-            page.at = page.at.saturating_add(1);
+            page.advance();
         }
         let next_token = page.next_token.take();
         self.page = None;
-        self.position.page_token = next_token;
+        self.position.page_done = None;
+        self.position.page_token = next_token.filter(|_| !self.below_window);
         if self.position.page_token.is_none() {
             self.finish_window(context);
         }
@@ -301,32 +261,4 @@ impl Windows {
         self.remembered
             .forget_before(to.plus_ms(context.settings.overlap_ms.saturating_neg()));
     }
-}
-
-/// The smallest page of a stream.
-#[must_use]
-pub fn probe(stream: Stream, context: Context<'_>) -> Request {
-    let from = context.upstream_now.plus_ms(-60_000);
-    call(stream, context, from, context.upstream_now, 1, None)
-}
-
-fn call(
-    stream: Stream,
-    context: Context<'_>,
-    from: Timestamp,
-    to: Timestamp,
-    page_records: u32,
-    token: Option<&str>,
-) -> Request {
-    let mut pagination = serde_json::json!({ "pageSize": page_records });
-    if let (Some(token), Some(map)) = (token, pagination.as_object_mut()) {
-        map.insert("pageToken".to_owned(), token.into());
-    }
-    let body = serde_json::json!({
-        "meta": { "pagination": pagination },
-        // The window is sent again with the token (`mimecast-api.md` §5.1).
-        "data": [{ "startDateTime": from.to_upstream(), "endDateTime": to.to_upstream() }],
-    });
-    let url = format!("{}{}", context.settings.base_url, stream.row().endpoint);
-    Request::post_json(url, body.to_string())
 }

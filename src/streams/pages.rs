@@ -1,0 +1,308 @@
+//! Pages of the POST endpoints: the request, and where the records stand in the answer
+//! (`mimecast-api.md` §5.1).
+
+use core::ops::Range;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::checkpoint::PageDone;
+use crate::encode::push_quoted;
+use crate::request::Request;
+use crate::stream::{Post, Stream};
+use crate::streams::{Context, Unusable};
+use crate::time::Timestamp;
+
+/// A page token goes into the checkpoint, so it is bounded.
+pub const PAGE_TOKEN_BYTES_MAX: usize = 2048;
+
+/// A page in memory. A checkpoint does not hold it, only how much of it is done.
+pub struct Page {
+    body: Vec<u8>,
+    records: Vec<Range<usize>>,
+    at: usize,
+    /// The token of the page after this one, where there is one.
+    pub next_token: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Answer<'a> {
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+    meta: Option<Meta>,
+}
+
+#[derive(Deserialize)]
+struct Meta {
+    pagination: Option<Pagination>,
+}
+
+#[derive(Deserialize)]
+struct Pagination {
+    next: Option<String>,
+}
+
+impl Page {
+    /// Reads an answer to [`call`]. `token` is the one that was sent.
+    ///
+    /// # Errors
+    ///
+    /// The body is not a page.
+    pub fn read(body: Vec<u8>, list: &str, token: Option<&str>) -> Result<Self, Unusable> {
+        let broken = || Unusable("the page is not the documented JSON".to_owned());
+        let answer: Answer<'_> = serde_json::from_slice(&body).map_err(|_| broken())?;
+        let records = answer
+            .data
+            .map_or(Some(Vec::new()), |data| items(data, list));
+        let records = ranges(&body, &records.ok_or_else(broken)?);
+        let next = answer.meta.and_then(|meta| meta.pagination);
+        // An empty page ends the list whatever its `next` says, and so does a token that does not
+        // move (`mimecast-api.md` §5.1).
+        let next = next
+            .and_then(|page| page.next)
+            .filter(|next| !records.is_empty() && !next.is_empty() && Some(next.as_str()) != token);
+        Self::of(body, records, next)
+    }
+
+    /// A page of records that were found by other means.
+    ///
+    /// # Errors
+    ///
+    /// The token is too long for a checkpoint.
+    pub fn of(
+        body: Vec<u8>,
+        records: Vec<Range<usize>>,
+        next_token: Option<String>,
+    ) -> Result<Self, Unusable> {
+        if next_token
+            .as_ref()
+            .is_some_and(|token| token.len() > PAGE_TOKEN_BYTES_MAX)
+        {
+            return Err(Unusable(format!(
+                "the page token is longer than {PAGE_TOKEN_BYTES_MAX} bytes"
+            )));
+        }
+        Ok(Self {
+            body,
+            records,
+            at: 0,
+            next_token,
+        })
+    }
+
+    /// The record at hand, byte for byte.
+    #[must_use]
+    pub fn record(&self) -> Option<&[u8]> {
+        self.bytes(self.at)
+    }
+
+    fn bytes(&self, at: usize) -> Option<&[u8]> {
+        self.body.get(self.records.get(at)?.clone())
+    }
+
+    /// Where the record at hand stands, counted from 1.
+    #[must_use]
+    pub const fn number(&self) -> usize {
+        self.at.saturating_add(1)
+    }
+
+    /// The record at hand is done.
+    pub const fn advance(&mut self) {
+        self.at = self.at.saturating_add(1);
+    }
+
+    /// Whether there is no record on it.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// How much of the page is done, for a checkpoint.
+    #[must_use]
+    pub fn done(&self) -> Option<PageDone> {
+        let records = u32::try_from(self.at).ok().filter(|records| *records > 0)?;
+        let digest = self.digest(self.at);
+        Some(PageDone { records, digest })
+    }
+
+    /// Passes over what was done when the page was read before. Where other records stand there
+    /// now, the page is read from its beginning: what comes again has the same id.
+    pub fn resume(&mut self, done: Option<&PageDone>) {
+        let count = done.and_then(|done| Some((usize::try_from(done.records).ok()?, done)));
+        if let Some((count, done)) = count
+            && count <= self.records.len()
+            && self.digest(count) == done.digest
+        {
+            self.at = count;
+        }
+    }
+
+    /// 64 bits over the first records: they only have to tell a page from itself as it was.
+    fn digest(&self, count: usize) -> String {
+        let mut hasher = blake3::Hasher::new();
+        for at in 0..count {
+            hasher.update(self.bytes(at).unwrap_or_default());
+            hasher.update(b"\n");
+        }
+        hasher.finalize().to_hex().chars().take(16).collect()
+    }
+}
+
+/// The records in `data`: its own elements, or those of one member of its elements.
+fn items<'a>(data: &'a RawValue, list: &str) -> Option<Vec<&'a RawValue>> {
+    let text = data.get();
+    if text == "null" {
+        return Some(Vec::new());
+    }
+    // Some endpoints answer with one object where the others have a list of one.
+    let outer: Vec<&RawValue> = if text.starts_with('[') {
+        serde_json::from_str(text).ok()?
+    } else {
+        vec![data]
+    };
+    if list.is_empty() {
+        return Some(outer);
+    }
+    let mut records = Vec::new();
+    for element in outer {
+        let members: BTreeMap<Cow<'_, str>, &RawValue> =
+            serde_json::from_str(element.get()).ok()?;
+        let inner = members.get(list).filter(|inner| inner.get() != "null");
+        if let Some(inner) = inner {
+            records.extend(serde_json::from_str::<Vec<&RawValue>>(inner.get()).ok()?);
+        }
+    }
+    Some(records)
+}
+
+/// Where values that were read out of a body stand in it.
+#[must_use]
+pub fn ranges(body: &[u8], values: &[&RawValue]) -> Vec<Range<usize>> {
+    let start = body.as_ptr().addr();
+    let range = |value: &&RawValue| {
+        let from = value.get().as_ptr().addr().saturating_sub(start);
+        from..from.saturating_add(value.get().len())
+    };
+    values.iter().map(range).collect()
+}
+
+/// What to ask for.
+pub struct Ask<'a> {
+    /// The window, for endpoints that know dates.
+    pub window: (Timestamp, Timestamp),
+    /// How many records the page is to have.
+    pub page_records: u32,
+    /// The page, after the first.
+    pub token: Option<&'a str>,
+}
+
+/// The smallest page of a stream.
+#[must_use]
+pub fn probe(stream: Stream, post: &Post, context: Context<'_>) -> Request {
+    let ask = Ask {
+        window: (context.upstream_now.plus_ms(-60_000), context.upstream_now),
+        page_records: 1,
+        token: None,
+    };
+    call(stream, post, context, &ask)
+}
+
+/// The call for one page. The window is sent again with the token (`mimecast-api.md` §5.1).
+#[must_use]
+pub fn call(stream: Stream, post: &Post, context: Context<'_>, ask: &Ask<'_>) -> Request {
+    let mut body = format!(
+        "{{\"meta\":{{\"pagination\":{{\"pageSize\":{}",
+        ask.page_records
+    );
+    if let Some(token) = ask.token {
+        body.push_str(",\"pageToken\":");
+        push_quoted(&mut body, token);
+    }
+    body.push_str("}},\"data\":[{");
+    body.push_str(post.members);
+    if let Some((from, to)) = post.window {
+        for (name, at) in [(from, ask.window.0), (to, ask.window.1)] {
+            body.push_str(&format!("\"{name}\":\"{}\",", at.to_upstream()));
+        }
+    }
+    if body.ends_with(',') {
+        body.pop();
+    }
+    body.push_str("}]}");
+    let url = format!("{}{}", context.settings.base_url, stream.row().endpoint);
+    Request::post_json(url, body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn records(body: &str, list: &str) -> Vec<String> {
+        let mut page = Page::read(body.as_bytes().to_vec(), list, Some("t")).unwrap();
+        let mut records = Vec::new();
+        while let Some(record) = page.record() {
+            records.push(String::from_utf8(record.to_vec()).unwrap());
+            page.advance();
+        }
+        records
+    }
+
+    #[test]
+    fn records_are_found_wherever_they_stand_and_keep_their_bytes() {
+        let odd = r#"{ "a" : "\u00e9" }"#;
+        assert_eq!(
+            records(&format!(r#"{{"data":[{odd},{{}}]}}"#), ""),
+            [odd, "{}"]
+        );
+        for data in [
+            format!(r#"[{{"logs":[{odd}],"resultCount":1}}]"#),
+            format!(r#"{{"logs":[{odd}]}}"#),
+            format!(r#"[{{}},{{"logs":null}},{{"logs":[{odd}]}}]"#),
+        ] {
+            assert_eq!(
+                records(&format!(r#"{{"data":{data}}}"#), "logs"),
+                [odd],
+                "{data}"
+            );
+        }
+        for data in ["null", "[]", "[{}]"] {
+            assert!(records(&format!(r#"{{"data":{data}}}"#), "logs").is_empty());
+        }
+        assert!(records(r#"{"fail":[]}"#, "").is_empty());
+    }
+
+    #[test]
+    fn an_empty_page_and_a_token_that_does_not_move_are_the_end() {
+        let next = |body: &str| {
+            let page = Page::read(body.as_bytes().to_vec(), "", Some("t")).unwrap();
+            page.next_token
+        };
+        let page = |data: &str, next: &str| {
+            format!(r#"{{"meta":{{"pagination":{{"next":"{next}"}}}},"data":[{data}]}}"#)
+        };
+        assert_eq!(next(&page("{}", "u")).as_deref(), Some("u"));
+        assert_eq!(next(&page("", "String")), None);
+        assert_eq!(next(&page("{}", "t")), None);
+        assert_eq!(next(&page("{}", "")), None);
+        let long = page("{}", &"x".repeat(PAGE_TOKEN_BYTES_MAX + 1));
+        assert!(Page::read(long.into_bytes(), "", None).is_err());
+    }
+
+    #[test]
+    fn a_page_goes_on_where_it_was_unless_it_changed() {
+        let read = |body: &str| Page::read(body.as_bytes().to_vec(), "", None).unwrap();
+        let mut page = read(r#"{"data":[{"a":1},{"a":2},{"a":3}]}"#);
+        assert_eq!(page.done(), None);
+        page.advance();
+        page.advance();
+        let done = page.done();
+        let mut same = read(r#"{"data":[{"a":1},{"a":2},{"a":3},{"a":4}]}"#);
+        same.resume(done.as_ref());
+        assert_eq!(same.number(), 3);
+        let mut other = read(r#"{"data":[{"a":0},{"a":1},{"a":2}]}"#);
+        other.resume(done.as_ref());
+        assert_eq!(other.number(), 1);
+    }
+}

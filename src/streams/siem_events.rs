@@ -1,0 +1,396 @@
+//! SIEM records one by one, from the event endpoint (`mimecast-api.md` §3.3).
+//!
+//! The endpoint serves one day. What is older, at the first start or after an outage, is read
+//! from batch files first, up to a time two hours before; from then on the endpoint is read. The
+//! two write the same record in different words, so the border is drawn by the time of a record.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::batch::{Builder, Intake, NoticeKind, Offer, RecordLine};
+use crate::checkpoint::{EventsPosition, FilesPosition};
+use crate::identity::EventId;
+use crate::remembered::Remembered;
+use crate::request::{Request, percent_encode};
+use crate::stream::{Stream, Way};
+use crate::streams::batch_files::BatchFiles;
+use crate::streams::pages::{Page, ranges};
+use crate::streams::{Context, Unusable, Want, hours_ms};
+use crate::time::Timestamp;
+
+/// The greatest page the API gives.
+const PAGE_RECORDS: u32 = 100;
+
+/// The documented quota of the endpoint, per application.
+pub const CALLS_PER_HOUR: u32 = 300;
+
+/// How far back the endpoint is trusted: an hour less than it serves, as others do.
+const SERVED_HOURS: u32 = 23;
+
+/// After this a batch file with a record of some time has surely appeared: eight times what is
+/// usual.
+const FILES_LATE_MS: i64 = 2 * 3_600_000;
+
+/// A caught-up stream is asked again after this at the earliest.
+const POLL_INTERVAL_MS: i64 = 60_000;
+
+/// The feed of one event type.
+pub struct SiemEvents {
+    stream: Stream,
+    position: EventsPosition,
+    remembered: Remembered,
+    page: Option<Page>,
+    /// The batch files that come before the endpoint.
+    pub files: Option<BatchFiles>,
+}
+
+#[derive(Deserialize)]
+struct Answer<'a> {
+    #[serde(borrow)]
+    value: Option<Vec<&'a RawValue>>,
+    #[serde(rename = "@nextPage")]
+    next_page: Option<String>,
+    #[serde(rename = "isCaughtUp")]
+    is_caught_up: Option<bool>,
+}
+
+impl SiemEvents {
+    /// The feed of a stream, from its position or from `start`.
+    #[must_use]
+    pub fn open(
+        stream: Stream,
+        (position, files): (Option<&EventsPosition>, Option<&FilesPosition>),
+        (start, capacity): (Timestamp, usize),
+    ) -> Self {
+        // Batch files that were read before the setting changed: their last listing is where the
+        // endpoint takes over.
+        let since = files.and_then(|files| files.listed_at).unwrap_or(start);
+        let fresh = || EventsPosition {
+            since,
+            ..EventsPosition::default()
+        };
+        let had_position = position.is_some();
+        let position = position.cloned().unwrap_or_else(fresh);
+        let remembered = Remembered::from_text(&position.remembered, capacity);
+        let files = files.filter(|_| had_position && position.until.is_some());
+        Self {
+            stream,
+            files: files.map(|files| BatchFiles::open(stream, Some(files), position.since)),
+            position,
+            remembered: remembered.unwrap_or_else(|| Remembered::new(capacity)),
+            page: None,
+        }
+    }
+
+    /// The position for a checkpoint.
+    #[must_use]
+    pub fn position(&self) -> (EventsPosition, Option<FilesPosition>) {
+        let events = EventsPosition {
+            remembered: self.remembered.to_text(),
+            page_done: match &self.page {
+                Some(page) => page.done(),
+                None => self.position.page_done.clone(),
+            },
+            ..self.position.clone()
+        };
+        (events, self.files.as_ref().map(BatchFiles::position))
+    }
+
+    /// When the feed next wants something, and whether it is caught up until then.
+    #[must_use]
+    pub fn due(&self, context: Context<'_>) -> (Timestamp, bool) {
+        if let Some(files) = &self.files {
+            let (due, caught_up) = files.due(context);
+            // Files that are caught up end that part; more is waiting behind it.
+            return (if caught_up { context.now } else { due }, false);
+        }
+        let read_at = self.position.read_at.filter(|_| self.page.is_none());
+        let Some(read_at) = read_at.filter(|_| !self.position.behind) else {
+            return (context.now, false);
+        };
+        let due = if read_at > context.now {
+            context.now
+        } else {
+            read_at.plus_ms(interval_ms(context))
+        };
+        (due, true)
+    }
+
+    /// Whether the next want is a call of the API.
+    #[must_use]
+    pub fn wants_call(&self, context: Context<'_>) -> bool {
+        match &self.files {
+            Some(files) => files.wants_call(context) && !files.due(context).1,
+            None => self.page.is_none(),
+        }
+    }
+
+    /// Whether a page of events is in memory.
+    #[must_use]
+    pub const fn has_records(&self) -> bool {
+        self.page.is_some()
+    }
+
+    /// What to do next.
+    pub fn next(&mut self, context: Context<'_>, batch: &mut Builder) -> Want {
+        let (due, caught_up) = self.due(context);
+        if caught_up && due > context.now {
+            return Want::Nothing(due);
+        }
+        if self.page.is_some() {
+            return Want::Records;
+        }
+        self.choose(context, batch);
+        match &mut self.files {
+            Some(files) => files.next(context, batch),
+            None => Want::Call(self.call(context)),
+        }
+    }
+
+    /// Moves between the batch files and the endpoint.
+    fn choose(&mut self, context: Context<'_>, batch: &mut Builder) {
+        if self
+            .files
+            .as_ref()
+            .is_some_and(|files| files.due(context).1)
+        {
+            self.files = None;
+            self.position.since = self.position.until.take().unwrap_or(self.position.since);
+        }
+        if self.files.is_some() {
+            return;
+        }
+        let served = context
+            .upstream_now
+            .plus_ms(hours_ms(SERVED_HOURS).saturating_neg());
+        // Up to when everything is read: the last reading, or the start.
+        let covered = self.position.covered.unwrap_or(self.position.since);
+        if covered >= served {
+            return;
+        }
+        let overlap_ms = self
+            .position
+            .covered
+            .map_or(0, |_| context.settings.overlap_ms);
+        let since = covered.plus_ms(overlap_ms.saturating_neg());
+        let since = self.skip_what_expired(since, context, batch);
+        self.position = EventsPosition {
+            since,
+            until: Some(context.upstream_now.plus_ms(-FILES_LATE_MS).floor_second()),
+            ..EventsPosition::default()
+        };
+        self.files = Some(BatchFiles::open(self.stream, None, since));
+    }
+
+    /// What is older than the batch files reach is lost, and it is said.
+    fn skip_what_expired(
+        &self,
+        since: Timestamp,
+        context: Context<'_>,
+        batch: &mut Builder,
+    ) -> Timestamp {
+        let hours = self.stream.row().retention_hours.unwrap_or(u32::MAX);
+        let oldest = context
+            .upstream_now
+            .plus_ms(hours_ms(hours).saturating_neg());
+        if since >= oldest || self.position.covered.is_none() {
+            return since;
+        }
+        let detail = format!(
+            "records between {since} and {oldest} are older than the {} days that Mimecast keeps and can no longer be had",
+            hours / 24
+        );
+        batch.notice(self.stream, NoticeKind::Gap, detail);
+        oldest
+    }
+
+    fn call(&self, context: Context<'_>) -> Request {
+        let mut url = endpoint(self.stream, context, PAGE_RECORDS);
+        match &self.position.page_token {
+            Some(token) => {
+                url.push_str("&nextPage=");
+                percent_encode(token, &mut url);
+            }
+            None => {
+                url.push_str("&dateRangeStartsAt=");
+                percent_encode(&self.position.since.to_rfc3339(), &mut url);
+            }
+        }
+        Request::get(url)
+    }
+
+    /// Takes the answer to a call.
+    ///
+    /// # Errors
+    ///
+    /// The body is not a page.
+    pub fn handle_answer(
+        &mut self,
+        body: Vec<u8>,
+        context: Context<'_>,
+        batch: &mut Builder,
+    ) -> Result<(), Unusable> {
+        if let Some(files) = &mut self.files {
+            return files.handle_answer(&body, context, batch);
+        }
+        let answer: Answer<'_> = serde_json::from_slice(&body)
+            .map_err(|_| Unusable("the page is not the documented JSON".to_owned()))?;
+        let next = answer.next_page.filter(|token| !token.is_empty());
+        let caught_up = answer.is_caught_up.unwrap_or(false) || next.is_none();
+        let records = ranges(&body, &answer.value.unwrap_or_default());
+        // An empty answer whose token does not move is the end, whatever it says.
+        let stuck = records.is_empty() && next == self.position.page_token;
+        let mut page = Page::of(body, records, next)?;
+        page.resume(self.position.page_done.as_ref());
+        self.position.behind = !(caught_up || stuck);
+        self.position.read_at = Some(context.now);
+        if caught_up || stuck {
+            self.position.covered_next = Some(context.upstream_now);
+        }
+        self.page = Some(page);
+        Ok(())
+    }
+
+    /// The page token was refused: goes on by date, where everything is known to be read.
+    pub fn handle_refusal(&mut self, context: Context<'_>, batch: &mut Builder) -> bool {
+        if let Some(files) = &mut self.files {
+            return files.handle_refusal(context, batch);
+        }
+        if self.position.page_token.take().is_none() {
+            return false;
+        }
+        if let Some(covered) = self.position.covered {
+            let from = covered.plus_ms(context.settings.overlap_ms.saturating_neg());
+            self.position.since = self.position.since.max(from);
+        }
+        self.position.page_done = None;
+        let detail = format!(
+            "Mimecast refused the page token; reading begins again at {} and may repeat events with the same ids",
+            self.position.since
+        );
+        batch.notice(self.stream, NoticeKind::Adjusted, detail);
+        true
+    }
+
+    /// Which lines of the batch files become events.
+    #[must_use]
+    pub fn line_filter(&self) -> LineFilter {
+        LineFilter {
+            bounds: self
+                .position
+                .until
+                .map(|until| (self.position.since, until)),
+            remembered: self.remembered.clone(),
+        }
+    }
+
+    /// Makes events of the page in memory until it is done or the batch is full.
+    pub fn take_records(
+        &mut self,
+        intake: &mut Intake,
+        context: Context<'_>,
+        batch: &mut Builder,
+    ) -> Offer {
+        let Some(page) = &mut self.page else {
+            return Offer::Taken;
+        };
+        while let Some(bytes) = page.record() {
+            if !batch.has_room() {
+                return Offer::NoRoom;
+            }
+            let record = RecordLine {
+                stream: self.stream,
+                bytes,
+            };
+            let at = intake.time(record);
+            let id = same_words(record, intake);
+            let known = id.is_some_and(|id| self.remembered.contains(&id));
+            // What is older than the border came from the batch files.
+            if known || at.is_some_and(|at| at < self.position.since) {
+                batch.count_duplicate(self.stream);
+            } else {
+                let locator = || format!("{} page record {}", self.stream, page.number());
+                let now = context.upstream_now;
+                if batch.offer(intake, record, None, now, locator) == Offer::NoRoom {
+                    return Offer::NoRoom;
+                }
+                if let Some(id) = id {
+                    self.remembered.insert(&id, at.unwrap_or(now));
+                }
+            }
+            page.advance();
+        }
+        // Without a token the old one stays good.
+        if let Some(token) = page.next_token.take() {
+            self.position.page_token = Some(token);
+        }
+        self.page = None;
+        self.position.page_done = None;
+        self.position.covered = self.position.covered_next.or(self.position.covered);
+        Offer::Taken
+    }
+}
+
+/// Says which lines of batch files become events: those before the border that were not read
+/// from the endpoint before. Without bounds it is every line.
+#[derive(Default)]
+pub struct LineFilter {
+    bounds: Option<(Timestamp, Timestamp)>,
+    remembered: Remembered,
+}
+
+impl LineFilter {
+    /// Whether the line is no event of this part.
+    pub fn passes_over(&self, record: RecordLine<'_>, intake: &mut Intake) -> bool {
+        let Some((since, until)) = self.bounds else {
+            return false;
+        };
+        let outside = |at: Timestamp| at < since || at >= until;
+        intake.time(record).is_some_and(outside)
+            || same_words(record, intake).is_some_and(|id| self.remembered.contains(&id))
+    }
+}
+
+/// The identity of a record with the names that batch files use.
+fn same_words(record: RecordLine<'_>, intake: &mut Intake) -> Option<EventId> {
+    let text = core::str::from_utf8(record.bytes).ok()?;
+    let text = text
+        .replace("\"eventType\":", "\"type\":")
+        .replace("\"subType\":", "\"subtype\":");
+    intake.id(RecordLine {
+        stream: record.stream,
+        bytes: text.as_bytes(),
+    })
+}
+
+fn endpoint(stream: Stream, context: Context<'_>, page_records: u32) -> String {
+    let Way::Files { event_type, events } = stream.row().way else {
+        return context.settings.base_url.clone();
+    };
+    let mut url = format!("{}{events}?types=", context.settings.base_url);
+    percent_encode(event_type, &mut url);
+    url.push_str(&format!("&pageSize={page_records}"));
+    url
+}
+
+/// The smallest call of a stream.
+#[must_use]
+pub fn probe(stream: Stream, context: Context<'_>) -> Request {
+    let mut url = endpoint(stream, context, 1);
+    url.push_str("&dateRangeStartsAt=");
+    percent_encode(
+        &context.upstream_now.plus_ms(-60_000).to_rfc3339(),
+        &mut url,
+    );
+    Request::get(url)
+}
+
+/// How long a caught-up stream rests: so long that all streams together use three fifths of the
+/// quota.
+fn interval_ms(context: Context<'_>) -> i64 {
+    let streams = context.settings.streams.iter();
+    let streams = streams.filter(|stream| stream.is_batch()).count();
+    let streams = i64::try_from(streams).unwrap_or(i64::MAX);
+    let by_quota = streams.saturating_mul(3_600_000 * 5) / (i64::from(CALLS_PER_HOUR) * 3);
+    by_quota.max(POLL_INTERVAL_MS)
+}

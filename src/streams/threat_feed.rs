@@ -1,0 +1,309 @@
+//! Feeds of threat indicators: one file after another, by token (`mimecast-api.md` §5.11).
+//!
+//! The token of the feed is the position. A file is STIX or CSV, zipped or not, and is told by
+//! what it is and not by what was asked for.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::batch::{Builder, Intake, NoticeKind, Offer, RecordLine};
+use crate::checkpoint::FeedPosition;
+use crate::decode::{csv, zip};
+use crate::encode::push_quoted;
+use crate::remembered::Remembered;
+use crate::request::Request;
+use crate::response::Head;
+use crate::settings::ThreatFeed;
+use crate::stream::Stream;
+use crate::streams::pages::{Page, ranges};
+use crate::streams::{Context, Unusable, Want, hours_ms};
+use crate::time::Timestamp;
+
+/// A caught-up feed is asked again after this: indicators are lists for firewalls, not alarms.
+const POLL_INTERVAL_MS: i64 = 15 * 60_000;
+
+/// What a zipped file may inflate to.
+const FILE_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// The header with the position of the next file.
+const NEXT_TOKEN: &str = "x-mc-threat-feed-next-token";
+
+/// One feed.
+pub struct ThreatFeeds {
+    stream: Stream,
+    feed_type: &'static str,
+    position: FeedPosition,
+    remembered: Remembered,
+    page: Option<Page>,
+}
+
+#[derive(Deserialize)]
+struct Bundle<'a> {
+    #[serde(borrow)]
+    objects: Option<Vec<&'a RawValue>>,
+}
+
+impl ThreatFeeds {
+    /// The feed of a stream, from its position or from `start`.
+    #[must_use]
+    pub fn open(
+        stream: Stream,
+        feed_type: &'static str,
+        position: Option<&FeedPosition>,
+        (start, capacity): (Timestamp, usize),
+    ) -> Self {
+        let fresh = || FeedPosition {
+            since: start,
+            ..FeedPosition::default()
+        };
+        let position = position.cloned().unwrap_or_else(fresh);
+        let remembered = Remembered::from_text(&position.remembered, capacity);
+        Self {
+            stream,
+            feed_type,
+            position,
+            remembered: remembered.unwrap_or_else(|| Remembered::new(capacity)),
+            page: None,
+        }
+    }
+
+    /// The position for a checkpoint.
+    #[must_use]
+    pub fn position(&self) -> FeedPosition {
+        FeedPosition {
+            remembered: self.remembered.to_text(),
+            page_done: match &self.page {
+                Some(page) => page.done(),
+                None => self.position.page_done.clone(),
+            },
+            ..self.position.clone()
+        }
+    }
+
+    /// When the feed next wants something, and whether it is caught up until then.
+    #[must_use]
+    pub fn due(&self, context: Context<'_>) -> (Timestamp, bool) {
+        let Some(read_at) = self.position.read_at.filter(|_| self.page.is_none()) else {
+            return (context.now, false);
+        };
+        let due = if read_at > context.now {
+            context.now
+        } else {
+            read_at.plus_ms(POLL_INTERVAL_MS)
+        };
+        (due, true)
+    }
+
+    /// Whether the next want is a file.
+    #[must_use]
+    pub const fn wants_call(&self) -> bool {
+        self.page.is_none()
+    }
+
+    /// What to do next.
+    pub fn next(&mut self, context: Context<'_>, batch: &mut Builder) -> Want {
+        if self.page.is_some() {
+            return Want::Records;
+        }
+        let (due, caught_up) = self.due(context);
+        if caught_up && due > context.now {
+            return Want::Nothing(due);
+        }
+        if self.position.token.is_none() {
+            self.clamp_start(context, batch);
+        }
+        let from = match &self.position.token {
+            Some(token) => From::Token(token),
+            None => From::Time(self.position.since),
+        };
+        Want::Call(call(self.stream, self.feed_type, context, &from))
+    }
+
+    /// A feed without a token begins within the retention, and says where it does not.
+    fn clamp_start(&mut self, context: Context<'_>, batch: &mut Builder) {
+        let hours = self.stream.row().retention_hours.unwrap_or(u32::MAX);
+        let oldest = context
+            .upstream_now
+            .plus_ms(hours_ms(hours).saturating_neg());
+        if self.position.since < oldest {
+            let detail = format!(
+                "the feed begins at {oldest}, because Mimecast keeps {} days, and not at {}",
+                hours / 24,
+                self.position.since
+            );
+            batch.notice(self.stream, NoticeKind::Adjusted, detail);
+            self.position.since = oldest;
+        }
+    }
+
+    /// Takes the answer to a call: the whole body is one file.
+    ///
+    /// # Errors
+    ///
+    /// The file is neither STIX nor CSV, or its archive is broken.
+    pub fn handle_answer(
+        &mut self,
+        body: Vec<u8>,
+        head: &Head,
+        context: Context<'_>,
+    ) -> Result<(), Unusable> {
+        let token = self.position.token.as_deref();
+        let next = head.header(NEXT_TOKEN).map(str::trim);
+        let next = next.filter(|next| !next.is_empty() && Some(*next) != token);
+        let next = next.map(str::to_owned);
+        let mut page = if zip::is_zip(&body) {
+            let files =
+                zip::files(&body, FILE_BYTES_MAX).map_err(|error| Unusable(error.0.to_owned()))?;
+            let mut lines = Vec::new();
+            for (_, file) in files {
+                let page = read_file(file, None)?;
+                lines.extend(records(page));
+            }
+            of_lines(&lines, next)?
+        } else {
+            read_file(body, next)?
+        };
+        page.resume(self.position.page_done.as_ref());
+        // A feed that gives no token is asked again from where it was asked last.
+        if token.is_none() {
+            self.position.asked_at = Some(context.upstream_now);
+        }
+        self.page = Some(page);
+        Ok(())
+    }
+
+    /// The token was refused: the feed begins again by date.
+    pub fn handle_refusal(&mut self, context: Context<'_>, batch: &mut Builder) -> bool {
+        if self.position.token.take().is_none() {
+            return false;
+        }
+        // The newest indicator says where the token stood; an hour back costs repeats.
+        let newest = self.position.newest.unwrap_or(self.position.since);
+        self.position.since = newest
+            .plus_ms(-3_600_000)
+            .max(self.position.since)
+            .min(context.upstream_now);
+        self.position.page_done = None;
+        let detail = format!(
+            "Mimecast refused the token of the feed; it begins again at {} and may repeat indicators with the same ids",
+            self.position.since
+        );
+        batch.notice(self.stream, NoticeKind::Adjusted, detail);
+        true
+    }
+
+    /// Makes events of the file in memory until it is done or the batch is full.
+    pub fn take_records(
+        &mut self,
+        intake: &mut Intake,
+        context: Context<'_>,
+        batch: &mut Builder,
+    ) -> Offer {
+        let Some(page) = &mut self.page else {
+            return Offer::Taken;
+        };
+        while let Some(bytes) = page.record() {
+            if !batch.has_room() {
+                return Offer::NoRoom;
+            }
+            let record = RecordLine {
+                stream: self.stream,
+                bytes,
+            };
+            let locator = || format!("{} file record {}", self.stream, page.number());
+            let remembered = Some(&mut self.remembered);
+            let now = context.upstream_now;
+            if batch.offer(intake, record, remembered, now, locator) == Offer::NoRoom {
+                return Offer::NoRoom;
+            }
+            self.position.newest = self.position.newest.max(intake.time(record));
+            page.advance();
+        }
+        let next_token = page.next_token.take();
+        self.page = None;
+        self.position.page_done = None;
+        // Without a further token there is no more for now, and this one is asked again.
+        self.position.read_at = next_token.is_none().then_some(context.now);
+        match next_token {
+            Some(token) => self.position.token = Some(token),
+            None if self.position.token.is_none() => {
+                self.position.since = self.position.asked_at.unwrap_or(self.position.since);
+            }
+            None => {}
+        }
+        Offer::Taken
+    }
+}
+
+/// Where a call begins.
+enum From<'a> {
+    Token(&'a str),
+    Time(Timestamp),
+}
+
+/// The smallest call of a stream.
+#[must_use]
+pub fn probe(stream: Stream, feed_type: &str, context: Context<'_>) -> Request {
+    let from = From::Time(context.upstream_now.plus_ms(-60_000));
+    call(stream, feed_type, context, &from)
+}
+
+fn call(stream: Stream, feed_type: &str, context: Context<'_>, from: &From<'_>) -> Request {
+    let file_type = match context.settings.threat_feed {
+        ThreatFeed::Csv => "csv",
+        ThreatFeed::Stix => "stix",
+    };
+    let mut body = format!(
+        "{{\"data\":[{{\"feedType\":\"{feed_type}\",\"fileType\":\"{file_type}\",\"compress\":true,"
+    );
+    match from {
+        // The token stands for the dates (`mimecast-api.md` §5.11).
+        From::Token(token) => {
+            body.push_str("\"token\":");
+            push_quoted(&mut body, token);
+        }
+        From::Time(from) => {
+            let (from, to) = (from.to_upstream(), context.upstream_now.to_upstream());
+            body.push_str(&format!("\"start\":\"{from}\",\"end\":\"{to}\""));
+        }
+    }
+    body.push_str("}]}");
+    let url = format!("{}{}", context.settings.base_url, stream.row().endpoint);
+    Request::post_json(url, body)
+}
+
+/// Reads one file: STIX, CSV, or the envelope of an answer without a file.
+fn read_file(file: Vec<u8>, next_token: Option<String>) -> Result<Page, Unusable> {
+    let first = file.iter().find(|byte| !byte.is_ascii_whitespace());
+    if first == Some(&b'{') {
+        let bundle: Bundle<'_> = serde_json::from_slice(&file)
+            .map_err(|_| Unusable("the file is not the documented STIX".to_owned()))?;
+        let records = ranges(&file, &bundle.objects.unwrap_or_default());
+        return Page::of(file, records, next_token);
+    }
+    if matches!(first, Some(b'<' | b'[')) {
+        return Err(Unusable("the file is neither STIX nor CSV".to_owned()));
+    }
+    let text = String::from_utf8_lossy(&file);
+    of_lines(&csv::objects(&text), next_token)
+}
+
+fn of_lines(lines: &[String], next_token: Option<String>) -> Result<Page, Unusable> {
+    let mut body = Vec::new();
+    let mut records = Vec::new();
+    for line in lines {
+        let start = body.len();
+        body.extend_from_slice(line.as_bytes());
+        records.push(start..body.len());
+    }
+    Page::of(body, records, next_token)
+}
+
+fn records(mut page: Page) -> Vec<String> {
+    let mut records = Vec::new();
+    while let Some(record) = page.record() {
+        records.push(String::from_utf8_lossy(record).into_owned());
+        page.advance();
+    }
+    records
+}

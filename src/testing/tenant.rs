@@ -1,0 +1,197 @@
+//! What the scripted upstream has beside batch files and audit events, with the traps of each.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use super::{Answer, key_of};
+use crate::decode::zip::tests::archive;
+use crate::stream::{Order, Post, Stream, Way};
+use crate::time::Timestamp;
+
+/// One record of a log, and from when on it can be read.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) at: Timestamp,
+    pub(crate) visible: Timestamp,
+    pub(crate) text: String,
+}
+
+/// Records by stream.
+#[derive(Default)]
+pub(crate) struct Tenant {
+    pub(crate) logs: BTreeMap<Stream, Vec<Entry>>,
+    /// What is on the lists now.
+    pub(crate) lists: BTreeMap<Stream, Vec<String>>,
+    /// Pages have at most so many records.
+    pub(crate) page_records: usize,
+    /// How often the threat feeds were asked.
+    pub(crate) fetched: usize,
+}
+
+/// A record of that stream.
+pub(crate) fn record(stream: Stream, id: &str, at: Timestamp) -> String {
+    let mut record = json!({ "type": stream.name(), "id": id });
+    if let Some(name) = stream.row().times.first() {
+        record[*name] = at.to_upstream().into();
+    }
+    record.to_string()
+}
+
+impl Tenant {
+    /// Adds a record that happened at `at` and can be read from `visible` on.
+    pub(crate) fn add(&mut self, stream: Stream, id: &str, (at, visible): (Timestamp, Timestamp)) {
+        let text = record(stream, id, at);
+        if matches!(stream.row().way, Way::List { .. }) {
+            self.lists.entry(stream).or_default().push(text);
+        } else {
+            let entry = Entry { at, visible, text };
+            self.logs.entry(stream).or_default().push(entry);
+        }
+    }
+
+    /// The keys of everything that can be read now.
+    pub(crate) fn owed(&self, now: Timestamp) -> BTreeSet<String> {
+        let logs = self.logs.values().flatten();
+        let visible = logs.filter(|entry| entry.visible <= now);
+        let lists = self.lists.values().flatten();
+        visible
+            .map(|entry| entry.text.as_str())
+            .chain(lists.map(String::as_str))
+            .map(key_of)
+            .collect()
+    }
+
+    /// Answers a POST of that stream.
+    pub(crate) fn answer(&mut self, stream: Stream, body: &str, now: Timestamp) -> Answer {
+        let body: Value = serde_json::from_str(body).unwrap();
+        match &stream.row().way {
+            Way::Feed { .. } => self.feed(stream, &body, now),
+            Way::Files { .. } => panic!("{stream} has no POST endpoint"),
+            Way::List { post, .. } => {
+                let items = self.lists.entry(stream).or_default().clone();
+                page(post, &body, &items, self.page_records)
+            }
+            Way::Windows(post) => {
+                let items = self.inside(stream, post, &body, now);
+                page(post, &body, &items, self.page_records)
+            }
+        }
+    }
+
+    /// The records of the window, in the order of the endpoint.
+    fn inside(&self, stream: Stream, post: &Post, body: &Value, now: Timestamp) -> Vec<String> {
+        let time = |name: &str| Timestamp::parse(body["data"][0][name].as_str().unwrap()).unwrap();
+        let bounds = post.window.map(|(from, to)| time(from)..=time(to));
+        let none = Vec::new();
+        let log = self.logs.get(&stream).unwrap_or(&none).iter();
+        let mut inside: Vec<&Entry> = log
+            .filter(|entry| entry.visible <= now)
+            .filter(|entry| {
+                bounds
+                    .as_ref()
+                    .is_none_or(|bounds| bounds.contains(&entry.at.floor_second()))
+            })
+            .collect();
+        inside.sort_by_key(|entry| entry.at);
+        if stream.row().order == Order::NewestFirst {
+            inside.reverse();
+        } else {
+            assert_eq!(body["data"][0]["oldestFirst"], true);
+        }
+        inside.iter().map(|entry| entry.text.clone()).collect()
+    }
+
+    /// Two records a file; STIX or CSV, every other file zipped.
+    fn feed(&mut self, stream: Stream, body: &Value, now: Timestamp) -> Answer {
+        let asked = &body["data"][0];
+        let Way::Feed { feed_type } = stream.row().way else {
+            panic!("{stream} is no feed");
+        };
+        assert_eq!(asked["feedType"], feed_type);
+        assert_ne!(asked["token"].is_null(), asked["start"].is_null());
+        let none = Vec::new();
+        let log = self.logs.get(&stream).unwrap_or(&none).iter();
+        let mut visible: Vec<&Entry> = log.filter(|entry| entry.visible <= now).collect();
+        visible.sort_by_key(|entry| entry.visible);
+        let from = match asked["token"].as_str() {
+            Some(token) => token.trim_start_matches('f').parse().unwrap(),
+            None => {
+                let start = Timestamp::parse(asked["start"].as_str().unwrap()).unwrap();
+                visible.iter().take_while(|entry| entry.at < start).count()
+            }
+        };
+        let file: Vec<&str> = visible
+            .iter()
+            .skip(from)
+            .take(2)
+            .map(|e| e.text.as_str())
+            .collect();
+        let text = if asked["fileType"] == "csv" {
+            csv(&file)
+        } else {
+            format!(r#"{{"type":"bundle","objects":[{}]}}"#, file.join(",\n"))
+        };
+        self.fetched += 1;
+        let body = if self.fetched.is_multiple_of(2) {
+            archive("f.stix", text.as_bytes(), self.fetched.is_multiple_of(4))
+        } else {
+            text.into_bytes()
+        };
+        let next = format!("f{}", from + file.len());
+        Answer::Whole(
+            200,
+            vec![("x-mc-threat-feed-next-token".to_owned(), next)],
+            body,
+        )
+    }
+}
+
+fn csv(records: &[&str]) -> String {
+    let mut text = "type,id,modified\r\n".to_owned();
+    for record in records {
+        let record: Value = serde_json::from_str(record).unwrap();
+        let field = |name: &str| record[name].as_str().unwrap().to_owned();
+        text += &format!(
+            "{},\"{}\",{}\r\n",
+            field("type"),
+            field("id"),
+            field("modified")
+        );
+    }
+    text
+}
+
+/// One page, with a `next` that leads nowhere behind the last one, and a count that wanders.
+fn page(post: &Post, body: &Value, items: &[String], page_records: usize) -> Answer {
+    let pagination = &body["meta"]["pagination"];
+    let offset = pagination["pageToken"]
+        .as_str()
+        .map_or(0, |token| token.trim_start_matches('p').parse().unwrap());
+    let size = usize::try_from(pagination["pageSize"].as_u64().unwrap()).unwrap();
+    let size = size.min(page_records);
+    let page: Vec<&str> = items
+        .iter()
+        .skip(offset)
+        .take(size)
+        .map(String::as_str)
+        .collect();
+    let next = if page.is_empty() {
+        "String".to_owned()
+    } else {
+        format!("p{}", offset + page.len())
+    };
+    let total = items.len() + offset % 2;
+    let data = match (post.list, offset % 2) {
+        ("", _) => format!("[{}]", page.join(" , ")),
+        (list, 0) => format!(r#"[{{"resultCount":1,"{list}":[{}]}}]"#, page.join(",")),
+        (list, _) => format!(r#"{{"{list}":[{}]}}"#, page.join(",")),
+    };
+    Answer::json(
+        200,
+        &format!(
+            r#"{{"meta":{{"status":200,"pagination":{{"pageSize":{},"totalCount":{total},"next":"{next}"}}}},"data":{data},"fail":[]}}"#,
+            page.len()
+        ),
+    )
+}
