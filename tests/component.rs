@@ -88,7 +88,11 @@ async fn one_instance_and_a_fresh_one_for_each_poll_give_the_same_events() {
         ..Config::default()
     };
     let simulator = Simulator::start(config).await.unwrap();
-    let source = source(&simulator, "format = \"raw\"").await;
+    let source = source(
+        &simulator,
+        "streams = [\"siem\", \"audit\"]\nformat = \"raw\"",
+    )
+    .await;
     let (kept, _) = collect(&source, false).await;
     let (fresh, _) = collect(&source, true).await;
     let sets: [BTreeSet<&String>; 2] = [kept.iter().collect(), fresh.iter().collect()];

@@ -49,7 +49,7 @@ impl Setup {
         let text = format!(
             "state_dir = \"state\"\n\n[[source]]\nname = \"acme\"\nallow = [\"{api}\", \"{storage}\"]\n\
              [source.settings]\nbase_url = \"{api}\"\nclient_id = \"{id}\"\n\
-             client_secret = {{ file = \"secret\" }}\n{settings}\n[[output]]\n{output}\n"
+             client_secret = {{ file = \"secret\" }}\nstreams = [\"siem\", \"audit\"]\n{settings}\n[[output]]\n{output}\n"
         );
         std::fs::write(self.path("host.toml"), text).unwrap();
     }

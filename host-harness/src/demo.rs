@@ -138,6 +138,7 @@ fn write_settings(
          [[source]]\nname = \"demo\"\nallow = [{api}, {}]\n\n\
          [source.settings]\nbase_url = {api}\nclient_id = {}\n\
          client_secret = {{ file = \"secret\" }}\nformat = {}\nstart = \"25h\"\n\
+         streams = [\"siem\", \"audit\"]\n\
          siem_calls_per_15_min = {}\n\n\
          [[output]]\n{output}\n",
         quoted(&simulator.storage_url()),

@@ -62,7 +62,7 @@ pub enum Feed {
     /// A list of what is there now.
     Lists(lists::Lists),
     /// Single SIEM events, after batch files where that is needed.
-    SiemEvents(siem_events::SiemEvents),
+    SiemEvents(Box<siem_events::SiemEvents>),
     /// Files of threat indicators.
     ThreatFeeds(threat_feed::ThreatFeeds),
     /// Windows of time over a POST endpoint.
@@ -89,9 +89,9 @@ impl Feed {
                 let events = position.and_then(|position| position.events.as_ref());
                 if settings.siem_endpoint == SiemEndpoint::Events {
                     let position = (events, files);
-                    return Self::SiemEvents(siem_events::SiemEvents::open(
+                    return Self::SiemEvents(Box::new(siem_events::SiemEvents::open(
                         stream, position, begin,
-                    ));
+                    )));
                 }
                 // After the setting changed back, files are listed from where events ended.
                 let covered = events.filter(|_| files.is_none());
