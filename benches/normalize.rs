@@ -1,7 +1,7 @@
 //! The hot path: one upstream line to one event, as a whole and by stages.
 
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use mimecast_source::decode::json::scan_object;
@@ -9,6 +9,11 @@ use mimecast_source::normalize::{Format, Normalizer, Options};
 use mimecast_source::record::Parser;
 use mimecast_source::stream::Stream;
 use mimecast_source::time::Timestamp;
+
+#[path = "measure.rs"]
+mod measure;
+
+use measure::{Cost, best, is_smoke, row, timed};
 
 const NOW: Timestamp = Timestamp::from_millis(1_770_100_000_000);
 
@@ -109,24 +114,20 @@ fn whole(c: &mut Criterion) {
     }
 }
 
-/// Prints events and megabytes a second: the best of five runs.
-#[expect(
-    clippy::print_stdout,
-    reason = "the figures are the point of a benchmark"
-)]
+/// Prints a row of the table: the best of five runs.
 fn report(format: &str, name: &str, bytes: usize, mut one: impl FnMut()) {
-    let runs: u32 = 50_000;
-    let best = (0..5).map(|_| {
-        let start = Instant::now();
-        (0..runs).for_each(|_| one());
-        start.elapsed() / runs
-    });
-    let each = best.min().unwrap_or(Duration::MAX).as_secs_f64();
-    let megabytes = f64::from(u32::try_from(bytes).unwrap_or(0)) / each / 1e6;
-    println!(
-        "{format}, {name}: {bytes} bytes, {:.0} ns, {:.0} events/s, {megabytes:.0} MB/s",
-        each * 1e9,
-        1.0 / each
+    let (runs, events) = if is_smoke() { (1, 100) } else { (5, 50_000) };
+    let run = || timed(|| (0..events).for_each(|_| one()));
+    let cost = Cost {
+        events,
+        bytes: bytes * events,
+        time: best(runs, run, |time| *time),
+    };
+    let note = format!("{bytes} bytes");
+    row(
+        &format!("a record, native: {name} to {format}"),
+        cost,
+        &note,
     );
 }
 

@@ -1,0 +1,78 @@
+//! What the benchmarks share: processor time, the best of several runs, and rows of one table.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+/// Whether each benchmark is only to be tried: `cargo bench -- --test`.
+pub(crate) fn is_smoke() -> bool {
+    std::env::args().any(|argument| argument == "--test")
+}
+
+/// What a run has handled, in how much time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cost {
+    pub(crate) events: usize,
+    /// Bytes of upstream records, inflated.
+    pub(crate) bytes: usize,
+    pub(crate) time: Duration,
+}
+
+impl Cost {
+    pub(crate) fn ns_per_event(self) -> f64 {
+        self.time.as_secs_f64() * 1e9 / float(self.events)
+    }
+}
+
+/// The cheapest of `runs` runs: on a shared machine all others measure the neighbours.
+pub(crate) fn best<T>(runs: u32, mut run: impl FnMut() -> T, cost: impl Fn(&T) -> Duration) -> T {
+    let mut best = run();
+    for _ in 1..runs {
+        let next = run();
+        if cost(&next) < cost(&best) {
+            best = next;
+        }
+    }
+    best
+}
+
+/// What `act` costs this thread: processor time where the system tells it, or else time.
+pub(crate) fn timed(act: impl FnOnce()) -> Duration {
+    let begun = Instant::now();
+    let before = thread_cpu();
+    act();
+    match (before, thread_cpu()) {
+        (Some(before), Some(after)) => after.saturating_sub(before),
+        _ => begun.elapsed(),
+    }
+}
+
+/// The processor time of this thread. Linux only.
+fn thread_cpu() -> Option<Duration> {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    let ns = text.split_whitespace().next()?.parse().ok()?;
+    Some(Duration::from_nanos(ns))
+}
+
+/// Prints the head of the table. Every line of it begins with `|`: `ci/bench` looks for that.
+#[expect(clippy::print_stdout, reason = "figures are what a benchmark is for")]
+pub(crate) fn head() {
+    println!("| what | ns of CPU an event | events a CPU-second | MB/s | |");
+    println!("|---|--:|--:|--:|---|");
+}
+
+/// Prints one row of the table.
+#[expect(clippy::print_stdout, reason = "figures are what a benchmark is for")]
+pub(crate) fn row(what: &str, cost: Cost, note: &str) {
+    let seconds = cost.time.as_secs_f64();
+    println!(
+        "| {what} | {:.0} | {:.0} | {:.0} | {note} |",
+        cost.ns_per_event(),
+        float(cost.events) / seconds,
+        float(cost.bytes) / seconds / 1e6,
+    );
+}
+
+/// A count as a number to calculate with.
+pub(crate) fn float(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+}

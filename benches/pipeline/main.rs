@@ -1,0 +1,57 @@
+//! From batch files to events: the code alone, the component in its sandbox, and `source-host`
+//! as people run it.
+//!
+//! Without arguments everything is measured; `native`, `sandbox` or `host` choose a part.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a benchmark that cannot run has nothing better to do than to say so"
+)]
+
+mod host;
+#[path = "../measure.rs"]
+mod measure;
+mod native;
+mod sandbox;
+mod tenant;
+
+/// The argument by which this program becomes the upstream of another copy of itself.
+const SERVE: &str = "serve";
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug)]
+struct Size {
+    /// Batch files of each event type.
+    files: u32,
+    /// Runs of which the best counts.
+    runs: u32,
+}
+
+const FULL: Size = Size { files: 50, runs: 5 };
+const SMOKE: Size = Size { files: 2, runs: 1 };
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [first, files] = arguments.as_slice()
+        && first == SERVE
+    {
+        return tenant::serve(files.parse().unwrap());
+    }
+    let wants = |part: &str| {
+        let parts = ["native", "sandbox", "host"];
+        let named = |argument: &String| parts.contains(&argument.as_str());
+        !arguments.iter().any(named) || arguments.iter().any(|argument| argument == part)
+    };
+    let size = if measure::is_smoke() { SMOKE } else { FULL };
+    measure::head();
+    if wants("native") || wants("sandbox") {
+        let native = native::measure(size);
+        if wants("sandbox") {
+            sandbox::measure(size, &native);
+        }
+    }
+    if wants("host") {
+        host::measure(size);
+    }
+}

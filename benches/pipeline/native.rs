@@ -1,0 +1,171 @@
+//! The component's code in this program: no sandbox, no network.
+
+use std::hint::black_box;
+
+use mimecast_source::batch::{Batch, Limits, normalize_all};
+use mimecast_source::decode::lines::{Line, LineReader};
+use mimecast_source::machine::{Action, Machine as _};
+use mimecast_source::normalize::Format;
+use mimecast_source::response::Head;
+use mimecast_source::session::Session;
+use mimecast_source::settings::Settings;
+use mimecast_source::stream::Stream;
+use mimecast_source::time::Timestamp;
+use serde_json::{Value, json};
+
+use crate::Size;
+use crate::measure::{Cost, best, row, timed};
+use crate::tenant::{File, RECORDS};
+
+const NOW: Timestamp = Timestamp::from_millis(1_770_100_000_000);
+
+/// In what pieces a body arrives.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// What the same work costs without the sandbox.
+#[derive(Debug)]
+pub(crate) struct Native {
+    pub(crate) file: File,
+    pub(crate) poll: Cost,
+    pub(crate) normalize: Cost,
+}
+
+pub(crate) fn measure(size: Size) -> Native {
+    let file = File::fetch();
+    let of = |files: usize, time| Cost {
+        events: files * RECORDS,
+        bytes: files * file.text.len(),
+        time,
+    };
+    let files = usize::try_from(size.files).unwrap();
+    let every_file = |act: &dyn Fn()| timed(|| (0..files).for_each(|_| act()));
+
+    let lines = best(size.runs, || every_file(&|| split(&file)), |time| *time);
+    let ratio = file.text.len() / file.gzip.len();
+    row(
+        "a file, native: inflate and split",
+        of(files, lines),
+        &format!(
+            "{} bytes a record, gzip {ratio}:1",
+            file.text.len() / RECORDS
+        ),
+    );
+    let normalize = best(
+        size.runs,
+        || {
+            every_file(&|| {
+                black_box(normalize_all(
+                    Stream::SiemReceipt,
+                    Format::Ecs,
+                    black_box(&file.text),
+                    NOW,
+                ));
+            })
+        },
+        |time| *time,
+    );
+    let normalize = of(files, normalize);
+    row("a file, native: normalize", normalize, "");
+    let poll = best(size.runs, || poll_all(&file, size.files), |time| *time);
+    let poll = of(files, poll);
+    row("a file, native: gzip to batch", poll, "");
+    Native {
+        file,
+        poll,
+        normalize,
+    }
+}
+
+fn split(file: &File) {
+    let mut reader = LineReader::new();
+    let mut chunks = file.gzip.chunks(CHUNK_BYTES);
+    loop {
+        match reader.next_line() {
+            Line::Whole(line) => {
+                black_box(line);
+            }
+            Line::NeedsInput => match chunks.next() {
+                Some(chunk) => reader.push(chunk.to_vec()),
+                None => reader.finish(),
+            },
+            Line::End => return,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// One session that collects the file `files` times, a batch each. Returns what that costs.
+fn poll_all(file: &File, files: u32) -> std::time::Duration {
+    let settings = json!({
+        "client_id": "id", "client_secret": "secret", "format": "ecs",
+        "base_url": "https://api.example.test", "streams": ["siem.receipt"],
+    });
+    let settings = Settings::parse(&settings.to_string()).unwrap();
+    let mut session = Session::open(settings, None, NOW, 1).unwrap();
+    let mut upstream = Upstream {
+        file,
+        listing: listing(files),
+        open: None,
+    };
+    timed(|| {
+        for _ in 0..files {
+            let batch = poll(&mut session, &mut upstream);
+            assert_eq!(batch.index.len(), RECORDS);
+        }
+    })
+}
+
+fn poll(session: &mut Session, upstream: &mut Upstream<'_>) -> Batch {
+    let limits = Limits {
+        max_events: u32::try_from(RECORDS).unwrap(),
+        max_bytes: 1 << 30,
+        max_requests: 10,
+    };
+    session.begin(limits, NOW);
+    loop {
+        match session.next(NOW) {
+            Action::Send(request) => session.handle_head(upstream.answer(&request.url), NOW),
+            Action::Read => match upstream.read() {
+                Some(chunk) => session.handle_chunk(chunk),
+                None => session.handle_end(),
+            },
+            Action::Yield(result) => return result.unwrap(),
+        }
+    }
+}
+
+/// Answers from memory.
+struct Upstream<'a> {
+    file: &'a File,
+    listing: Vec<u8>,
+    open: Option<Vec<Vec<u8>>>,
+}
+
+impl Upstream<'_> {
+    fn answer(&mut self, url: &str) -> Head {
+        let body = if url.ends_with("/oauth/token") {
+            br#"{"access_token":"token","expires_in":1799}"#.as_slice()
+        } else if url.contains("/siem/v1/batch/") {
+            &self.listing
+        } else {
+            &self.file.gzip
+        };
+        self.open = Some(body.rchunks(CHUNK_BYTES).map(<[u8]>::to_vec).collect());
+        Head {
+            status: 200,
+            headers: Vec::new(),
+        }
+    }
+
+    fn read(&mut self) -> Option<Vec<u8>> {
+        self.open.as_mut().and_then(Vec::pop)
+    }
+}
+
+fn listing(files: u32) -> Vec<u8> {
+    let file = |number| json!({ "url": format!("https://storage.example.test/{number}.json.gz") });
+    let files: Vec<Value> = (0..files).map(file).collect();
+    json!({ "value": files, "@nextPage": "token", "isCaughtUp": true })
+        .to_string()
+        .into_bytes()
+}

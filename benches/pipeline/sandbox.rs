@@ -1,0 +1,88 @@
+//! The built component under the host's engine, in one thread of this program.
+
+use std::hint::black_box;
+
+use host_harness::bindings::{Limits, NextPoll};
+use host_harness::settings::Settings;
+use host_harness::source::{Components, Reach, Source, offline_instance};
+use mimecast_simulator::Simulator;
+
+use crate::Size;
+use crate::measure::{Cost, best, row, timed};
+use crate::native::Native;
+use crate::tenant::{self, RECORDS};
+
+pub(crate) fn measure(size: Size, native: &Native) {
+    let runtime = tenant::runtime();
+    let cache = tempfile::tempdir().unwrap();
+    let mut components = Components::new(Some(cache.path().join("cache"))).unwrap();
+    let (loaded, _) = runtime.block_on(components.get(None)).unwrap();
+
+    let normalize = |instance: &mut host_harness::engine::Instance| {
+        timed(|| {
+            for _ in 0..size.files {
+                let call = instance.normalize("siem.receipt", "ecs", &native.file.text);
+                let normalized = runtime.block_on(call).unwrap().unwrap();
+                assert_eq!(black_box(normalized).index.len(), RECORDS);
+            }
+        })
+    };
+    let mut instance = runtime.block_on(offline_instance(&loaded)).unwrap();
+    let time = best(size.runs, || normalize(&mut instance), |time| *time);
+    let cost = Cost {
+        time,
+        ..native.normalize
+    };
+    let ratio = cost.ns_per_event() / native.normalize.ns_per_event();
+    row(
+        "a file, sandbox: normalize",
+        cost,
+        &format!("{ratio:.2} times native"),
+    );
+
+    let simulator = runtime
+        .block_on(Simulator::start(tenant::config(size.files)))
+        .unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let path = tenant::write_settings(&tenant::access(&simulator), directory.path());
+    let settings = Settings::read(&path).unwrap();
+    let source = components.source(&settings, &settings.sources[0], Reach::Network);
+    let source = runtime.block_on(source).unwrap();
+    let mut events = 0;
+    let run = || timed(|| events = runtime.block_on(collect(&source)));
+    let time = best(size.runs, run, |time| *time);
+    let cost = Cost {
+        events,
+        bytes: events * (native.file.text.len() / RECORDS),
+        time,
+    };
+    let ratio = cost.ns_per_event() / native.poll.ns_per_event();
+    row(
+        "a file, sandbox: request to batch",
+        cost,
+        &format!("{ratio:.2} times native, with the HTTP client"),
+    );
+}
+
+/// Polls until caught up, a file a poll. The upstream has threads of its own.
+async fn collect(source: &Source) -> usize {
+    let limits = Limits {
+        max_events: u32::try_from(RECORDS).unwrap(),
+        max_bytes: 16 << 20,
+        max_requests: 50,
+    };
+    let mut instance = source.instance().await.unwrap();
+    let mut checkpoint: Option<String> = None;
+    let mut events = 0;
+    loop {
+        let call = instance.poll(source.settings(), checkpoint.as_deref(), limits);
+        let batch = call.await.unwrap().unwrap();
+        events += black_box(&batch).index.len();
+        checkpoint = Some(batch.checkpoint);
+        match batch.next {
+            NextPoll::Now => {}
+            NextPoll::CaughtUp(_) => return events,
+            other => panic!("{other:?}"),
+        }
+    }
+}
