@@ -43,6 +43,28 @@ pub const NAMES: &[&str] = &[
     // times of other logs
     "CreationDate", "createTime", "created", "date", "dateReceived", "modified", "released",
     "viewed",
+    // cloud integrated
+    "authResults", "historicalMail", "originalUrl", "policiesApplied", "redirectUrl", "source",
+    "tags", "threatState", "threatType",
+    // dlp and targeted threat protection
+    "actionTriggered", "actions", "adminOverride", "creationMethod", "definition", "details",
+    "emailPartsDescription", "fileHash", "fileType", "fromUserEmailAddress", "hits",
+    "identifiers", "impersonationResults", "policy", "recipientAddress", "result", "scanResult",
+    "senderAddress", "senderIpAddress", "sendingIp", "tagMap", "ttpDefinition",
+    "userAwarenessAction", "userEmailAddress", "userOverride",
+    // held and rejected messages
+    "description", "detectionLevel", "event", "firstEventId", "from", "fromAddress", "fromEnv",
+    "fromHdr", "fromHeader", "hasAttachments", "heldGroup", "heldReason", "info", "ipAddress",
+    "manageRecipient", "messageInfo", "operator", "policyInfo", "reason", "reasonCode",
+    "reasonId", "rejectReason", "remoteEhlo", "remoteName", "size", "status", "to", "toAddress",
+    "toAddressPostCheck", "toAddressPreCheck",
+    // archive
+    "contentViewed", "discoveryCase", "emailAddr", "isAdmin", "messageDate", "museQuery",
+    "searchPath", "searchReason", "searchText", "viewer",
+    // threat intelligence and awareness training
+    "department", "email", "emailAddress", "engagement", "humanError", "knowledge", "labels",
+    "name", "numCorrect", "numIncorrect", "numNotWatched", "pattern", "risk", "sentiment",
+    "userDetails", "userState", "valid_from", "watchlistCount",
 ];
 
 /// A known name: its position in [`NAMES`].
@@ -276,7 +298,7 @@ struct Dictionary {
     table: Box<[u8; TABLE_LEN]>,
 }
 
-const TABLE_LEN: usize = 512;
+const TABLE_LEN: usize = 1024;
 const EMPTY: u8 = u8::MAX;
 
 impl Dictionary {
@@ -319,7 +341,7 @@ impl Dictionary {
             .last_chunk::<4>()
             .map_or(0, |tail| u32::from_le_bytes(*tail));
         let mixed = (prefix ^ u64::from(tail).rotate_left(29)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        usize::try_from(mixed >> 55).unwrap_or(0)
+        usize::try_from(mixed >> 54).unwrap_or(0)
     }
 }
 

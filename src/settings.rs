@@ -20,7 +20,7 @@ pub const STORAGE_ORIGIN: &str = "https://*.amazonaws.com";
 const SIEM_CALLS_PER_15_MIN: u32 = 50;
 
 /// The names of the formats, the default first.
-pub const FORMATS: [&str; 2] = ["ecs", "raw"];
+pub const FORMATS: [&str; 3] = ["ecs", "ocsf", "raw"];
 
 /// How far the next window of a windowed stream reaches back into the last one, so that records
 /// that the upstream wrote late are still found.

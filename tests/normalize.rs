@@ -6,8 +6,9 @@
 )]
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use mimecast_source::batch::normalize_all;
 use mimecast_source::decode::json::{scan_array, scan_object};
 use mimecast_source::normalize::{Format, Normalizer, Options};
 use mimecast_source::record::{NAMES, Parser};
@@ -21,62 +22,65 @@ const NOW: Timestamp = Timestamp::from_millis(1_770_100_000_000);
 
 #[test]
 fn fixtures_become_the_events_beside_them() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-    let bless = std::env::var_os("BLESS").is_some();
     let mut count = 0;
+    for (stream, path) in fixtures() {
+        let upstream = fs::read(&path).unwrap();
+        for (format, name) in [(Format::Ecs, "ecs"), (Format::Ocsf, "ocsf")] {
+            let actual = normalize_all(stream, format, &upstream, NOW);
+            assert!(actual.rejected.is_empty(), "{}", path.display());
+            count += actual.index.len();
+            compare(&path, name, &actual.events);
+        }
+    }
+    assert!(count >= 400, "only {count} events");
+}
+
+/// Compares with the file beside the fixture, or writes it.
+fn compare(path: &Path, format: &str, actual: &str) {
+    let expected_path = path
+        .to_string_lossy()
+        .replace(".upstream.", &format!(".expected.{format}."));
+    if std::env::var_os("BLESS").is_some() {
+        fs::write(&expected_path, actual).unwrap();
+    }
+    let expected = fs::read_to_string(&expected_path).unwrap_or_default();
+    for (number, (actual, expected)) in actual.lines().zip(expected.lines()).enumerate() {
+        assert_eq!(actual, expected, "{expected_path}:{}", number + 1);
+    }
+    let lines = (actual.lines().count(), expected.lines().count());
+    assert_eq!(lines.0, lines.1, "{expected_path}");
+}
+
+/// All files of upstream records; every stream has one.
+fn fixtures() -> Vec<(Stream, PathBuf)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let mut fixtures = Vec::new();
     for row in STREAMS {
-        // A stream whose tables are generic has no fixtures.
-        let Ok(files) = fs::read_dir(root.join(row.name)) else {
-            continue;
-        };
-        let mut paths: Vec<_> = files
+        let mut paths: Vec<_> = fs::read_dir(root.join(row.name))
+            .unwrap_or_else(|_| panic!("no fixtures for {}", row.name))
             .map(|entry| entry.unwrap().path())
             .filter(|path| path.to_string_lossy().ends_with(".upstream.ndjson"))
             .collect();
         paths.sort();
         assert!(!paths.is_empty(), "no fixture for {}", row.name);
-        for path in paths {
-            let mut parser = Parser::new();
-            let mut normalizer = Normalizer::new(Format::Ecs, Options::default());
-            let mut actual = String::new();
-            for line in fs::read_to_string(&path).unwrap().lines() {
-                let record = parser.parse(row.stream, line).unwrap();
-                normalizer.write(&record, &record.id(), NOW, &mut actual);
-                count += 1;
-            }
-            let expected_path = path
-                .to_string_lossy()
-                .replace(".upstream.", ".expected.ecs.");
-            if bless {
-                fs::write(&expected_path, &actual).unwrap();
-            }
-            let expected = fs::read_to_string(&expected_path).unwrap_or_default();
-            for (number, (actual, expected)) in actual.lines().zip(expected.lines()).enumerate() {
-                assert_eq!(actual, expected, "{expected_path}:{}", number + 1);
-            }
-            assert_eq!(
-                actual.lines().count(),
-                expected.lines().count(),
-                "{expected_path}"
-            );
-        }
+        fixtures.extend(paths.into_iter().map(|path| (row.stream, path)));
     }
-    assert!(count >= 40, "only {count} records");
+    fixtures
 }
 
-/// One record as one event, and the record's text as it stands in the raw form.
-fn events(stream: Stream, line: &str) -> (String, String) {
+/// One record as an event of each format.
+fn events(stream: Stream, line: &str) -> [String; 3] {
     let mut parser = Parser::new();
     let record = parser.parse(stream, line).unwrap();
     let id = record.id();
-    let mut ecs = String::new();
     let options = Options {
         include_original: true,
     };
-    Normalizer::new(Format::Ecs, options).write(&record, &id, NOW, &mut ecs);
-    let mut raw = String::new();
-    Normalizer::new(Format::Raw, options).write(&record, &id, NOW, &mut raw);
-    (ecs, raw)
+    [Format::Ecs, Format::Ocsf, Format::Raw].map(|format| {
+        let mut event = String::new();
+        Normalizer::new(format, options).write(&record, &id, NOW, &mut event);
+        event
+    })
 }
 
 fn one_line(text: &str) -> Value {
@@ -133,7 +137,7 @@ proptest! {
     ) {
         let record = Value::Object(fields.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect());
         let line = if pretty { format!("{record:#}") } else { record.to_string() };
-        let (ecs, raw) = events(stream.stream, &line);
+        let [ecs, ocsf, raw] = events(stream.stream, &line);
         let event = one_line(&ecs);
         prop_assert_eq!(event.pointer("/event/original"), Some(&Value::from(line.as_str())));
         prop_assert_eq!(event.pointer("/ecs/version"), Some(&Value::from("9.4.0")));
@@ -141,9 +145,14 @@ proptest! {
         if !pretty {
             prop_assert!(raw.contains(&line), "{}", raw);
         }
-        let again = ecs.trim_end().to_owned();
-        let canonical: Value = serde_json::from_str(&again).unwrap();
-        prop_assert_eq!(names_in(&again), names_in(&canonical.to_string()), "a name twice");
+        let event = one_line(&ocsf);
+        prop_assert_eq!(event.pointer("/raw_data"), Some(&Value::from(line.as_str())));
+        prop_assert_eq!(event.pointer("/metadata/version"), Some(&Value::from("1.8.0")));
+        for text in [&ecs, &ocsf] {
+            let text = text.trim_end();
+            let canonical: Value = serde_json::from_str(text).unwrap();
+            prop_assert_eq!(names_in(text), names_in(&canonical.to_string()), "a name twice");
+        }
     }
 
     #[test]
@@ -157,8 +166,9 @@ proptest! {
             || value.as_str().is_some_and(|text| matches!(text.trim(), "" | "null" | "N/A" | "[]"));
         prop_assume!(!known && !absent && !["auth", "method", "mfa"].contains(&name.as_str()));
         let line = serde_json::json!({ &name: &value }).to_string();
-        let event = one_line(&events(stream.stream, &line).0);
-        prop_assert_eq!(&event["mimecast"][&name], &value);
+        let [ecs, ocsf, _] = events(stream.stream, &line);
+        prop_assert_eq!(&one_line(&ecs)["mimecast"][&name], &value);
+        prop_assert_eq!(&one_line(&ocsf)["unmapped"][&name], &value);
     }
 }
 

@@ -11,7 +11,7 @@ use super::{address, files, url};
 use crate::decode::json::{self, Kind};
 use crate::decode::unescape::unescape_into;
 use crate::encode::push_line;
-use crate::record::Value;
+use crate::record::{Name, Value};
 
 /// How many times a JSON text may be wrapped into a JSON string.
 const WRAPPED_MAX: u32 = 3;
@@ -189,38 +189,40 @@ impl List {
     }
 }
 
-/// Writes `email.attachments` from the text that names them, or from a list of names.
-pub(super) fn files(line: &mut Line<'_, '_>, leaf: &Leaf) {
+/// The names of the files that the first field of the row names, and the field.
+pub(super) fn file_names(line: &Line<'_, '_>, leaf: &Leaf) -> Option<(Name, Vec<String>)> {
     let mut from = leaf.from.iter().copied();
-    let Some(name) = from.next() else { return };
+    let field = from.next()?;
     let count = from
         .next()
         .and_then(|name| line.record.get(name))
         .map(|value| value.text);
-    let Some(value) = line.record.get(name).filter(|value| !is_absent(value)) else {
-        return;
-    };
-    let names = match value.kind {
-        Kind::Array => listed_names(value.text),
-        Kind::False | Kind::Null | Kind::Number | Kind::Object | Kind::True => return,
+    let value = line.record.get(field).filter(|value| !is_absent(value))?;
+    let mut names = match value.kind {
+        Kind::Array => listed_names(value.text)?,
+        Kind::False | Kind::Null | Kind::Number | Kind::Object | Kind::True => return None,
         Kind::String => {
             let mut text = String::new();
             unescape_into(value.text, &mut text);
-            Some(files::names(text.trim(), count))
+            files::names(text.trim(), count)
         }
     };
-    let Some(names) = names else { return };
-    let names: Vec<_> = names
-        .iter()
-        .filter(|name| !values::is_placeholder(name))
-        .collect();
-    line.mark_used(name);
+    names.retain(|name| !values::is_placeholder(name));
+    Some((field, names))
+}
+
+/// Writes `email.attachments` from the text that names them, or from a list of names.
+pub(super) fn files(line: &mut Line<'_, '_>, leaf: &Leaf) {
+    let Some((field, names)) = file_names(line, leaf) else {
+        return;
+    };
+    line.mark_used(field);
     if names.is_empty() {
         return;
     }
     line.out.push_str(&leaf.key);
     line.out.push('[');
-    for name in names {
+    for name in &names {
         line.out.push_str("{\"file\":{");
         push_escaped_word(line, "\"name\":\"", name);
         if let Some(extension) = files::extension(name) {
@@ -231,6 +233,11 @@ pub(super) fn files(line: &mut Line<'_, '_>, leaf: &Leaf) {
     }
     line.out.pop();
     line.out.push_str("],");
+}
+
+/// The verdict that a word stands for.
+pub(super) fn verdict_of(word: &str) -> Option<&'static str> {
+    values::verdict(word)
 }
 
 /// The strings of a list; nothing if it holds anything else.

@@ -17,6 +17,7 @@ pub(super) struct Buffers {
     pub(super) decoded: [String; 2],
     pub(super) members: Vec<Member>,
     related: [Vec<(usize, usize)>; 4],
+    pub(super) observed: Vec<super::observe::Observed>,
 }
 
 /// One event while it is written.
@@ -46,6 +47,7 @@ impl<'r, 'b> Line<'r, 'b> {
         for values in &mut buffers.related {
             values.clear();
         }
+        buffers.observed.clear();
         let used = [false; NAMES.len()];
         Self {
             plan,
@@ -130,7 +132,13 @@ impl<'r, 'b> Line<'r, 'b> {
                 self.out.push_str(json);
                 self.out.push(',');
             }
-            With::Shaped(shape) => shape::write(self, leaf, shape),
+            With::Shaped(shape) => {
+                let start = self.out.len();
+                shape::write(self, leaf, shape);
+                if leaf.observable.1 != 0 {
+                    super::observe::note(self, leaf, start);
+                }
+            }
         }
     }
 
@@ -150,6 +158,12 @@ impl<'r, 'b> Line<'r, 'b> {
                 self.occurred.write_rfc3339(self.out);
                 self.out.push_str("\",");
             }
+            Computed::Observables => super::observe::write(self, leaf),
+            Computed::OccurredMillis => {
+                self.out.push_str(&leaf.key);
+                super::more::push_number(self.out, self.occurred.millis());
+                self.out.push(',');
+            }
             Computed::Original if self.options.include_original => {
                 self.out.push_str(&leaf.key);
                 push_quoted(self.out, self.record.text());
@@ -157,6 +171,12 @@ impl<'r, 'b> Line<'r, 'b> {
             }
             Computed::Original => {}
             Computed::Related(sort) => self.related(leaf, sort),
+            Computed::Stream => {
+                self.out.push_str(&leaf.key);
+                self.out.push('"');
+                self.out.push_str(self.record.stream().name());
+                self.out.push_str("\",");
+            }
         }
     }
 
@@ -247,6 +267,10 @@ impl<'r, 'b> Line<'r, 'b> {
             Keep::Drop => {
                 self.out.truncate(start);
                 return;
+            }
+            Keep::Json => {
+                self.push_raw(field.value);
+                true
             }
             Keep::Long => shape::push_long(self, field.value),
             Keep::Object => shape::push_object(self, field.value),

@@ -4,16 +4,25 @@ mod address;
 mod compound;
 pub mod ecs;
 mod files;
+mod kept;
 mod line;
+mod more;
+mod objects;
+mod observe;
+pub mod ocsf;
+mod people;
 mod plan;
 mod prose;
+pub mod severity;
 mod shape;
+mod stix;
 pub mod table;
 mod url;
 pub mod values;
 
 use line::{Buffers, Line};
-use plan::Plan;
+use plan::{Condition, Plan};
+use severity::Severities;
 
 use crate::encode::push_line;
 use crate::identity::EventId;
@@ -26,6 +35,8 @@ use crate::time::Timestamp;
 pub enum Format {
     /// Elastic Common Schema 9.4.0, nested objects.
     Ecs,
+    /// OCSF 1.8.0.
+    Ocsf,
     /// The upstream record, untouched, in an envelope.
     Raw,
 }
@@ -36,6 +47,7 @@ impl Format {
     pub fn from_name(name: &str) -> Option<Self> {
         match name {
             "ecs" => Some(Self::Ecs),
+            "ocsf" => Some(Self::Ocsf),
             "raw" => Some(Self::Raw),
             _ => None,
         }
@@ -45,7 +57,7 @@ impl Format {
 /// What to put into an event beside the mapped fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Put the text of the record into `event.original`.
+    /// Put the text of the record into `event.original` or `raw_data`.
     pub include_original: bool,
 }
 
@@ -56,8 +68,14 @@ pub struct Normalizer {
     /// The names under which a stream's records carry the time, by the index of the stream.
     times: Vec<Vec<Name>>,
     /// By the index of the stream; empty for formats that have no tables.
-    plans: Vec<Plan>,
+    plans: Vec<Vec<Choice>>,
     buffers: Buffers,
+}
+
+/// The plan for the records of a stream of which something holds.
+struct Choice {
+    when: Vec<Condition>,
+    plan: Plan,
 }
 
 /// The years in which events can have happened. Anything else is a mistake of a clock or of a
@@ -68,6 +86,12 @@ impl Normalizer {
     /// A normalizer for one format.
     #[must_use]
     pub fn new(format: Format, options: Options) -> Self {
+        Self::with_severities(format, options, &Severities::default())
+    }
+
+    /// A normalizer whose events have other severities than those of the tables.
+    #[must_use]
+    pub fn with_severities(format: Format, options: Options, severities: &Severities) -> Self {
         let names = |row: &crate::stream::Row| {
             row.times
                 .iter()
@@ -78,7 +102,23 @@ impl Normalizer {
         let plans = match format {
             Format::Ecs => STREAMS
                 .iter()
-                .map(|row| Plan::new(ecs::tables(row.stream)))
+                .map(|row| {
+                    let severity = |is_alert| severities.of(row.stream, is_alert);
+                    let plan = Plan::new(ecs::tables(row.stream), &severity);
+                    let when = Vec::new();
+                    vec![Choice { when, plan }]
+                })
+                .collect(),
+            Format::Ocsf => STREAMS
+                .iter()
+                .map(|row| {
+                    let severity = |is_alert| severities.of(row.stream, is_alert);
+                    let choice = |variant: &ocsf::Variant| Choice {
+                        when: plan::conditions(variant.when),
+                        plan: variant.plan(&severity),
+                    };
+                    ocsf::variants(row.stream).iter().map(choice).collect()
+                })
                 .collect(),
             Format::Raw => Vec::new(),
         };
@@ -104,7 +144,13 @@ impl Normalizer {
             Some((name, time)) => (Some(name), time),
             None => (None, now),
         };
-        let Some(plan) = self.plans.get(record.stream().index()) else {
+        let choices = self.plans.get(record.stream().index());
+        let choice = choices.and_then(|choices| {
+            choices
+                .iter()
+                .find(|choice| choice.when.iter().all(|test| test.holds(record)))
+        });
+        let Some(Choice { plan, .. }) = choice else {
             write_raw(record, id, occurred, out);
             return occurred;
         };

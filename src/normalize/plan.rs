@@ -1,6 +1,8 @@
 //! Tables made ready: rows as a sequence of steps that write nested objects in one pass.
 
-use super::table::{Class, Keep, Row, Rule, Tables, Test, With};
+use super::severity::Severity;
+use super::table::{Class, Keep, Row, Tables, Test, With};
+use crate::decode::json::Kind;
 use crate::record::{NAMES, Name, Record};
 
 /// The tables of one stream in the form in which they are carried out.
@@ -9,9 +11,9 @@ pub(super) struct Plan {
     pub(super) steps: Vec<Step>,
     /// How each known field is kept, by the index of its name.
     pub(super) kept: [Keep; NAMES.len()],
-    /// Names under `mimecast` that rows write and that no unknown field may have.
+    /// Names beside the kept fields that rows write and that no unknown field may have.
     pub(super) reserved: Vec<&'static str>,
-    rules: Vec<(Vec<Condition>, String)>,
+    rules: Vec<ReadyRule>,
 }
 
 /// One step of a plan.
@@ -32,46 +34,89 @@ pub(super) struct Leaf {
     pub(super) from: Vec<Name>,
     /// What is written.
     pub(super) with: With,
+    /// The path in the event, and what sort of observable stands there; 0 is none.
+    pub(super) observable: (&'static str, u8),
 }
 
-struct Condition {
-    field: Option<Name>,
-    words: &'static [&'static str],
-    whole: bool,
+/// A test made ready.
+pub(super) struct Condition {
+    fields: Vec<Name>,
+    is: Is,
+}
+
+enum Is {
+    Email,
+    Given,
+    NullSender,
+    Pattern,
+    Word(&'static [&'static str], bool),
+}
+
+/// A rule made ready: what has to hold, and the JSON text to write then.
+pub(super) type ReadyRule = (Vec<Condition>, String);
+
+/// What a plan is made of.
+pub(super) struct Parts<'t> {
+    /// As in [`Tables`].
+    pub(super) rows: &'t [&'static [Row]],
+    /// As in [`Tables`].
+    pub(super) kept: Vec<(&'static str, Keep)>,
+    /// The rules of classification.
+    pub(super) rules: Vec<ReadyRule>,
+    /// The object in which fields are kept that no row uses.
+    pub(super) home: &'static str,
+    /// What sort of observable stands at a path; 0 is none.
+    pub(super) observable: fn(&str) -> u8,
 }
 
 impl Plan {
-    /// Makes tables ready.
-    pub(super) fn new(tables: &Tables) -> Self {
+    /// Makes the tables of ECS ready. A severity that is given stands for that of every rule.
+    pub(super) fn new(tables: &Tables, severity: Severity<'_>) -> Self {
+        let rules = tables.rules.iter().map(|rule| {
+            let mut class = rule.class;
+            class.severity = severity(class.kind == "alert").unwrap_or(class.severity);
+            (conditions(rule.when), class_json(&class))
+        });
+        Self::build(Parts {
+            rows: tables.rows,
+            kept: tables.kept.to_vec(),
+            rules: rules.collect(),
+            home: "mimecast",
+            observable: |_| 0,
+        })
+    }
+
+    /// Makes rows and rules ready.
+    pub(super) fn build(tables: Parts<'_>) -> Self {
         let mut rows: Vec<&Row> = tables.rows.iter().copied().flatten().collect();
         // What is left over is known when all else has been written.
         rows.sort_by_key(|row| match row.path.split('.').next() {
-            Some("mimecast") => 1,
-            Some("related") => 2,
+            Some(object) if object == tables.home => 1,
+            Some("related" | "observables") => 2,
             _ => 0,
         });
         let mut steps = Vec::new();
         let paths: Vec<_> = rows.iter().map(|row| (row.path, *row)).collect();
-        push_steps(&mut steps, &paths);
+        push_steps(&mut steps, &paths, tables.observable);
         let mut kept = [Keep::Text; NAMES.len()];
-        for (field, keep) in tables.kept {
+        for (field, keep) in &tables.kept {
             if let Some(slot) = Name::new(field).and_then(|name| kept.get_mut(name.index())) {
                 *slot = *keep;
             }
         }
         let reserved = rows
             .iter()
-            .filter_map(|row| row.path.strip_prefix("mimecast."))
-            .filter_map(|path| path.split('.').next())
+            .filter_map(|row| row.path.split_once('.'))
+            .filter(|(object, _)| *object == tables.home)
+            .filter_map(|(_, path)| path.split('.').next())
             .filter(|name| !name.is_empty())
             .chain(["auth", "parse_errors", "unparsed"])
             .collect();
-        let rules = tables.rules.iter().map(compile_rule).collect();
         Self {
             steps,
             kept,
             reserved,
-            rules,
+            rules: tables.rules,
         }
     }
 
@@ -86,26 +131,31 @@ impl Plan {
 }
 
 impl Condition {
-    fn holds(&self, record: &Record<'_>) -> bool {
-        let Some(value) = self.field.and_then(|field| record.get(field)) else {
-            return false;
-        };
-        let text = value.text.trim_ascii();
-        if self.whole {
-            return self
-                .words
-                .iter()
-                .any(|word| text.eq_ignore_ascii_case(word));
-        }
-        self.words
-            .iter()
-            .any(|word| super::values::contains_ignore_case(text, word))
+    pub(super) fn holds(&self, record: &Record<'_>) -> bool {
+        let mut values = self.fields.iter().filter_map(|field| record.get(*field));
+        values.any(|value| {
+            let text = value.text.trim_ascii();
+            match self.is {
+                Is::Email => super::people::has_email(value),
+                Is::Given => match value.kind {
+                    Kind::String => !super::values::is_placeholder(text),
+                    Kind::False | Kind::Number | Kind::True => true,
+                    Kind::Array | Kind::Null | Kind::Object => false,
+                },
+                Is::NullSender => value.kind == Kind::String && matches!(text, "" | "<>"),
+                Is::Pattern => super::stix::osint(text).is_some(),
+                Is::Word(words, true) => words.iter().any(|word| text.eq_ignore_ascii_case(word)),
+                Is::Word(words, false) => words
+                    .iter()
+                    .any(|word| super::values::contains_ignore_case(text, word)),
+            }
+        })
     }
 }
 
 /// Writes the steps for rows whose paths are given below the object they stand in. Rows of one
 /// object come where the first of them stands.
-fn push_steps(steps: &mut Vec<Step>, rows: &[(&'static str, &Row)]) {
+fn push_steps(steps: &mut Vec<Step>, rows: &[(&'static str, &Row)], observable: fn(&str) -> u8) {
     let mut done: Vec<&str> = Vec::new();
     for (path, row) in rows {
         let Some((object, _)) = path.split_once('.') else {
@@ -123,6 +173,7 @@ fn push_steps(steps: &mut Vec<Step>, rows: &[(&'static str, &Row)]) {
                 key,
                 from,
                 with: row.with,
+                observable: (row.path, observable(row.path)),
             }));
             continue;
         };
@@ -142,25 +193,26 @@ fn push_steps(steps: &mut Vec<Step>, rows: &[(&'static str, &Row)]) {
                 (first == object).then_some((rest, *row))
             })
             .collect();
-        push_steps(steps, &inner);
+        push_steps(steps, &inner, observable);
         steps.push(Step::Leave(close));
     }
 }
 
-fn compile_rule(rule: &Rule) -> (Vec<Condition>, String) {
-    let when = rule.when.iter().map(|test| match *test {
-        Test::Has(field, words) => Condition {
-            field: Name::new(field),
-            words,
-            whole: false,
-        },
-        Test::Is(field, words) => Condition {
-            field: Name::new(field),
-            words,
-            whole: true,
-        },
+/// Makes tests ready.
+pub(super) fn conditions(tests: &[Test]) -> Vec<Condition> {
+    let names = |fields: &[&str]| fields.iter().filter_map(|field| Name::new(field)).collect();
+    let ready = tests.iter().map(|test| {
+        let (fields, is) = match *test {
+            Test::Email(fields) => (names(fields), Is::Email),
+            Test::Given(fields) => (names(fields), Is::Given),
+            Test::Has(field, words) => (names(&[field]), Is::Word(words, false)),
+            Test::Is(field, words) => (names(&[field]), Is::Word(words, true)),
+            Test::NullSender(field) => (names(&[field]), Is::NullSender),
+            Test::Pattern(field) => (names(&[field]), Is::Pattern),
+        };
+        Condition { fields, is }
     });
-    (when.collect(), class_json(&rule.class))
+    ready.collect()
 }
 
 fn class_json(class: &Class) -> String {

@@ -6,7 +6,7 @@ use super::line::Line;
 use super::plan::Leaf;
 use super::table::{Related, Shape};
 use super::values::{self, Plain, is_absent, is_placeholder};
-use super::{address, compound, prose};
+use super::{address, compound, more, prose};
 use crate::decode::json::Kind;
 use crate::encode::push_escaped;
 use crate::record::Value;
@@ -21,6 +21,8 @@ pub(super) fn write(line: &mut Line<'_, '_>, leaf: &Leaf, shape: Shape) {
         return occurred_if_true(line, leaf);
     } else if let Shape::Word(word) = shape {
         return constant(line, leaf, word);
+    } else if let Shape::More(shape) = shape {
+        return more::write(line, leaf, shape);
     }
     for name in &leaf.from {
         let Some(value) = line.record.get(*name) else {
@@ -122,6 +124,7 @@ fn push_plain(line: &mut Line<'_, '_>, plain: Plain<'_>, shape: Shape) -> bool {
         Shape::Addresses
         | Shape::Boolean
         | Shape::Files
+        | Shape::More(_)
         | Shape::NullSender
         | Shape::Object
         | Shape::OccurredIfTrue

@@ -34,10 +34,16 @@ pub enum Computed {
     Id,
     /// Every field that no row has used, under its own name; then `unparsed` and `parse_errors`.
     Kept,
+    /// Every value that the table of observables names, each once.
+    Observables,
     /// When it happened.
     Occurred,
+    /// When it happened, in milliseconds since the epoch.
+    OccurredMillis,
     /// The text of the record, on request.
     Original,
+    /// The name of the stream.
+    Stream,
     /// Everything of that sort that was written before, each once.
     Related(Related),
 }
@@ -84,6 +90,8 @@ pub enum Shape {
     Kebab,
     /// A whole number, from a number or its digits.
     Long,
+    /// One of the shapes beyond the common ones.
+    More(More),
     /// A message id without its angle brackets.
     MessageId,
     /// Milliseconds, written as nanoseconds.
@@ -113,6 +121,84 @@ pub enum Shape {
     Word(&'static str),
 }
 
+/// Shapes that only some streams or only one format need.
+#[derive(Clone, Copy, Debug)]
+pub enum More {
+    /// `action_id` and `disposition_id` by the words of [`super::ocsf::actions::ACTIONS`]; these
+    /// two if there is no word.
+    Acts(u8, u8),
+    /// An object with the name of a rule.
+    Analytic,
+    /// SPF, DKIM and DMARC verdicts as an object, from the gateway's check of a message or from
+    /// a list of results. The field is kept besides.
+    Auth,
+    /// An RFC 3339 time, from any time that can be read.
+    Date,
+    /// `direction_id`, and `direction` where that is another.
+    Direction,
+    /// One address of the form that OCSF takes.
+    Email,
+    /// A list of such addresses, each once.
+    Emails,
+    /// A file, from its name, extension, media type, size and hashes.
+    File,
+    /// `auth_protocol_id` and `auth_protocol` from the prose of an audit event.
+    AuthProtocol,
+    /// A list of files, from the text that names them or a list.
+    Files,
+    /// A list of one hash.
+    Hashes,
+    /// A list of texts.
+    List,
+    /// `is_mfa` and `auth_factors` from the prose of an audit event.
+    Mfa,
+    /// Milliseconds since the epoch, from any time that can be read.
+    Millis,
+    /// Malware of that name.
+    Malware,
+    /// The text of the field from which the time of the event comes.
+    OriginalTime,
+    /// The member of that name in an object, or in the first object of a list.
+    Part(&'static str),
+    /// Somebody's address, from text or from an object with `emailAddress`.
+    Person,
+    /// The addresses of several.
+    People,
+    /// A list of mailboxes that something was meant for.
+    Resources,
+    /// The application that the prose of an audit event names, or `Mimecast`.
+    Service,
+    /// A part of the pattern of a threat indicator.
+    Stix(Stix),
+    /// A URL as an object, as OCSF divides it.
+    Url,
+    /// A list of one such URL.
+    Urls,
+}
+
+/// What can be found in the pattern of a threat indicator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stix {
+    /// The MD5 hash of a file.
+    Md5,
+    /// The SHA-1 hash of a file.
+    Sha1,
+    /// The SHA-256 hash of a file.
+    Sha256,
+    /// The type of the indicator, in the words of ECS.
+    EcsType,
+    /// The type of the indicator as the number and the value of OCSF's `osint`.
+    Osint,
+    /// The IP address.
+    Ip,
+    /// The e-mail address.
+    Email,
+    /// The URL.
+    Url,
+    /// The domain.
+    Domain,
+}
+
 /// What can be found in the prose of an audit event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Prose {
@@ -137,6 +223,8 @@ pub enum Keep {
     Boolean,
     /// Not at all.
     Drop,
+    /// As it stands, whatever it is.
+    Json,
     /// As [`Shape::Long`].
     Long,
     /// As [`Shape::Object`].
@@ -174,10 +262,32 @@ pub struct Class {
 /// A test of one field. Case makes no difference.
 #[derive(Clone, Copy, Debug)]
 pub enum Test {
+    /// One of the fields has an address of the form that OCSF takes.
+    Email(&'static [&'static str]),
+    /// One of the fields has a value.
+    Given(&'static [&'static str]),
+    /// The sender is given and empty: a bounce.
+    NullSender(&'static str),
+    /// The field is the pattern of a threat indicator that can be read.
+    Pattern(&'static str),
     /// The text contains one of the words.
     Has(&'static str, &'static [&'static str]),
     /// The text is one of the words.
     Is(&'static str, &'static [&'static str]),
+}
+
+impl Test {
+    /// The fields that it looks at.
+    #[must_use]
+    pub fn fields(&self) -> &[&'static str] {
+        match self {
+            Self::Email(fields) | Self::Given(fields) => fields,
+            Self::Has(field, _)
+            | Self::Is(field, _)
+            | Self::NullSender(field)
+            | Self::Pattern(field) => core::slice::from_ref(field),
+        }
+    }
 }
 
 /// All tables of one stream.

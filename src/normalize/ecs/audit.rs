@@ -59,9 +59,9 @@ const API: &[&str] = &["api"];
 const IAM: &[&str] = &["iam"];
 
 /// The verbs that types and texts use.
-const CREATED: &[&str] = &["creat", "new ", "added"];
-const DELETED: &[&str] = &["delet", "remov"];
-const CHANGED: &[&str] = &["chang", "updat", "edit"];
+pub(in super::super) const CREATED: &[&str] = &["creat", "new ", "added"];
+pub(in super::super) const DELETED: &[&str] = &["delet", "remov"];
+pub(in super::super) const CHANGED: &[&str] = &["chang", "updat", "edit"];
 
 #[rustfmt::skip]
 const RULES: &[Rule] = &[

@@ -116,7 +116,7 @@ const SPAM_ROWS: &[Row] = &[
 
 /// How fields are kept that no row has used. The upstream writes numbers and booleans as text.
 #[rustfmt::skip]
-pub(super) const KEPT: &[(&str, Keep)] = &[
+pub(in super::super) const KEPT: &[(&str, Keep)] = &[
     ("_offset",                       Keep::Drop),
     ("_partition",                    Keep::Drop),
     ("analysis",                      Keep::Object),

@@ -1,8 +1,10 @@
 //! Elastic Common Schema 9.4.0: which tables belong to which stream.
 
-mod audit;
-mod generic;
-mod messages;
+pub(super) mod audit;
+mod integrated;
+mod inventory;
+mod logs;
+pub(super) mod messages;
 mod threats;
 
 use super::table::{Computed, Related, Row, Tables, computed, constant};
@@ -23,23 +25,23 @@ pub const fn tables(stream: Stream) -> &'static Tables {
         Stream::SiemReceipt => &messages::RECEIPT,
         Stream::SiemSpam => &messages::SPAM,
         Stream::SiemUrlProtect => &threats::URL_PROTECT,
-        Stream::ArchiveSearch => &generic::ARCHIVE_SEARCH,
-        Stream::ArchiveView => &generic::ARCHIVE_VIEW,
-        Stream::CiEntities => &generic::CI_ENTITIES,
-        Stream::CiMailflow => &generic::CI_MAILFLOW,
-        Stream::CiUrlclick => &generic::CI_URLCLICK,
-        Stream::Dlp => &generic::DLP,
-        Stream::HeldMessages => &generic::HELD_MESSAGES,
-        Stream::HeldRelease => &generic::HELD_RELEASE,
-        Stream::Rejections => &generic::REJECTIONS,
-        Stream::ThreatIntelCustomer => &generic::THREAT_INTEL_CUSTOMER,
-        Stream::ThreatIntelGrid => &generic::THREAT_INTEL_GRID,
-        Stream::TrainingPerformance => &generic::TRAINING_PERFORMANCE,
-        Stream::TrainingSafeScore => &generic::TRAINING_SAFE_SCORE,
-        Stream::TrainingWatchlist => &generic::TRAINING_WATCHLIST,
-        Stream::TtpAttachment => &generic::TTP_ATTACHMENT,
-        Stream::TtpImpersonation => &generic::TTP_IMPERSONATION,
-        Stream::TtpUrl => &generic::TTP_URL,
+        Stream::ArchiveSearch => &logs::ARCHIVE_SEARCH,
+        Stream::ArchiveView => &logs::ARCHIVE_VIEW,
+        Stream::CiEntities => &integrated::ENTITIES,
+        Stream::CiMailflow => &integrated::MAILFLOW,
+        Stream::CiUrlclick => &integrated::URLCLICK,
+        Stream::Dlp => &logs::DLP,
+        Stream::HeldMessages => &logs::HELD_MESSAGES,
+        Stream::HeldRelease => &logs::HELD_RELEASE,
+        Stream::Rejections => &logs::REJECTIONS,
+        Stream::ThreatIntelCustomer => &inventory::THREAT_INTEL_CUSTOMER,
+        Stream::ThreatIntelGrid => &inventory::THREAT_INTEL_GRID,
+        Stream::TrainingPerformance => &inventory::TRAINING_PERFORMANCE,
+        Stream::TrainingSafeScore => &inventory::TRAINING_SAFE_SCORE,
+        Stream::TrainingWatchlist => &inventory::TRAINING_WATCHLIST,
+        Stream::TtpAttachment => &logs::TTP_ATTACHMENT,
+        Stream::TtpImpersonation => &logs::TTP_IMPERSONATION,
+        Stream::TtpUrl => &logs::TTP_URL,
     }
 }
 
@@ -66,7 +68,6 @@ const TAIL: &[Row] = &[
 
 #[cfg(test)]
 mod tests {
-    use super::super::table::Test;
     use super::*;
     use crate::record::Name;
     use crate::stream::STREAMS;
@@ -100,12 +101,13 @@ mod tests {
                 );
             }
             for test in tables.rules.iter().flat_map(|rule| rule.when) {
-                let (Test::Has(field, _) | Test::Is(field, _)) = test;
-                assert!(
-                    Name::new(field).is_some(),
-                    "{}: {field} is unknown",
-                    stream.name
-                );
+                for field in test.fields() {
+                    assert!(
+                        Name::new(field).is_some(),
+                        "{}: {field} is unknown",
+                        stream.name
+                    );
+                }
             }
             assert!(tables.rules.last().is_some_and(|rule| rule.when.is_empty()));
         }

@@ -1,0 +1,77 @@
+//! ECS for what is known of threats and of people.
+
+use super::super::kept::LOGS;
+use super::super::table::{Class, More, Row, Rule, Shape, Stix, Tables, constant, row};
+use super::{HEAD, TAIL};
+
+/// Declares the tables of an inventory: its name, its rows, its class.
+macro_rules! inventory {
+    ($($table:ident = $name:literal, $rows:expr, $class:expr;)+) => {
+        $(pub(super) const $table: Tables = Tables {
+            rows: &[
+                HEAD,
+                &[
+                    constant("event.dataset", concat!("\"mimecast.", $name, "\"")),
+                    constant("event.provider", concat!("\"", $name, "\"")),
+                    constant("observer.vendor", "\"Mimecast\""),
+                ],
+                $rows,
+                TAIL,
+            ],
+            kept: LOGS,
+            rules: &[Rule { when: &[], class: $class }],
+        };)+
+    };
+}
+
+inventory! {
+    THREAT_INTEL_CUSTOMER = "threat_intel_customer", INDICATOR, INDICATION;
+    THREAT_INTEL_GRID = "threat_intel_grid", INDICATOR, INDICATION;
+    TRAINING_PERFORMANCE = "training_performance", PERSON, STATE;
+    TRAINING_SAFE_SCORE = "training_safe_score", PERSON, STATE;
+    TRAINING_WATCHLIST = "training_watchlist", PERSON, STATE;
+}
+
+const INDICATION: Class = Class {
+    kind: "enrichment",
+    category: &["threat"],
+    types: &["indicator"],
+    outcome: None,
+    severity: 1,
+};
+
+/// No category fits what somebody knows; accounts and their owners come closest.
+const STATE: Class = Class {
+    kind: "state",
+    category: &["iam"],
+    types: &["user", "info"],
+    ..INDICATION
+};
+
+#[rustfmt::skip]
+const INDICATOR: &[Row] = &[
+    row("tags",                                &["labels"],      Shape::More(More::List)),
+    constant("threat.feed.name",               "\"Mimecast Threat Intelligence\""),
+    constant("threat.indicator.provider",      "\"Mimecast\""),
+    row("threat.indicator.id",                 &["id"],          Shape::More(More::List)),
+    row("threat.indicator.type",               &["pattern"],     Shape::More(More::Stix(Stix::EcsType))),
+    row("threat.indicator.name",               &["name"],        Shape::Text),
+    row("threat.indicator.description",        &["description"], Shape::Text),
+    row("threat.indicator.first_seen",         &["valid_from"],  Shape::More(More::Date)),
+    row("threat.indicator.modified_at",        &["modified"],    Shape::More(More::Date)),
+    row("threat.indicator.file.hash.md5",      &["pattern"],     Shape::More(More::Stix(Stix::Md5))),
+    row("threat.indicator.file.hash.sha1",     &["pattern"],     Shape::More(More::Stix(Stix::Sha1))),
+    row("threat.indicator.file.hash.sha256",   &["pattern"],     Shape::More(More::Stix(Stix::Sha256))),
+    row("threat.indicator.ip",                 &["pattern"],     Shape::More(More::Stix(Stix::Ip))),
+    row("threat.indicator.email.address",      &["pattern"],     Shape::More(More::Stix(Stix::Email))),
+    row("threat.indicator.url.original",       &["pattern"],     Shape::More(More::Stix(Stix::Url))),
+    row("threat.indicator.url.domain",         &["pattern"],     Shape::More(More::Stix(Stix::Domain))),
+];
+
+const EMAIL: &[&str] = &["emailAddress", "email"];
+
+#[rustfmt::skip]
+const PERSON: &[Row] = &[
+    row("user.email",                          EMAIL,            Shape::More(More::Person)),
+    row("user.full_name",                      &["name"],        Shape::Text),
+];

@@ -1,0 +1,276 @@
+//! ECS for the logs behind POST endpoints: data leak prevention, targeted threat protection,
+//! held, released and rejected messages, and the archive.
+
+use super::super::kept::LOGS;
+use super::super::table::{Class, More, Row, Rule, Shape, Tables, Test, constant, row};
+use super::{HEAD, TAIL};
+
+pub(super) const INTRUSION: &[&str] = &["email", "intrusion_detection"];
+pub(super) const MALWARE: &[&str] = &["email", "malware"];
+pub(super) const DENIED: &[&str] = &["info", "denied"];
+const ALLOWED: &[&str] = &["info", "allowed"];
+
+/// Something happened to a message.
+pub(super) const EMAIL: Class = Class {
+    kind: "event",
+    category: &["email"],
+    types: &["info"],
+    outcome: None,
+    severity: 1,
+};
+
+/// Something was found in a message.
+pub(super) const ALERT: Class = Class {
+    kind: "alert",
+    severity: 3,
+    ..EMAIL
+};
+
+/// Somebody looked at something.
+const ACCESS: Class = Class {
+    category: &["api"],
+    types: &["access"],
+    outcome: Some("success"),
+    ..EMAIL
+};
+
+/// Declares the tables of a log: its name, its rows, its rules.
+macro_rules! log {
+    ($($table:ident = $name:literal, $rows:ident, $rules:expr;)+) => {
+        $(pub(super) const $table: Tables = Tables {
+            rows: &[
+                HEAD,
+                &[
+                    constant("event.dataset", concat!("\"mimecast.", $name, "\"")),
+                    constant("event.provider", concat!("\"", $name, "\"")),
+                ],
+                OBSERVER,
+                $rows,
+                TAIL,
+            ],
+            kept: LOGS,
+            rules: $rules,
+        };)+
+    };
+}
+
+log! {
+    ARCHIVE_SEARCH = "archive_search", SEARCH, &[Rule { when: &[], class: ACCESS }];
+    ARCHIVE_VIEW = "archive_view", VIEW, &[Rule { when: &[], class: ACCESS }];
+    DLP = "dlp", DLP_ROWS, DLP_RULES;
+    HELD_MESSAGES = "held_messages", HELD, HELD_RULES;
+    HELD_RELEASE = "held_release", RELEASE, RELEASE_RULES;
+    REJECTIONS = "rejections", REJECTION, REJECTION_RULES;
+    TTP_ATTACHMENT = "ttp_attachment", ATTACHMENT, ATTACHMENT_RULES;
+    TTP_IMPERSONATION = "ttp_impersonation", IMPERSONATION, IMPERSONATION_RULES;
+    TTP_URL = "ttp_url", CLICK, CLICK_RULES;
+}
+
+#[rustfmt::skip]
+const OBSERVER: &[Row] = &[
+    constant("observer.vendor",      "\"Mimecast\""),
+    constant("observer.product",     "\"Mimecast Email Security\""),
+    constant("observer.type",        "\"email-gateway\""),
+];
+
+#[rustfmt::skip]
+const DLP_ROWS: &[Row] = &[
+    row("event.action",              &["action"],           Shape::Action("policy-applied")),
+    row("email.message_id",          &["messageId"],        Shape::MessageId),
+    row("email.from.address",        &["senderAddress"],    Shape::More(More::People)),
+    row("email.to.address",          &["recipientAddress"], Shape::More(More::People)),
+    row("email.subject",             &["subject"],          Shape::Text),
+    row("email.direction",           &["route"],            Shape::Direction),
+    row("rule.name",                 &["policy"],           Shape::Text),
+    row("mimecast.null_sender",      &["senderAddress"],    Shape::NullSender),
+];
+
+#[rustfmt::skip]
+const DLP_RULES: &[Rule] = &[
+    Rule { when: &[Test::Has("action", &["hold", "bounce", "delete", "block"])],
+        class: ALERT },
+    Rule { when: &[],
+        class: Class { severity: 2, ..ALERT } },
+];
+
+#[rustfmt::skip]
+const HELD: &[Row] = &[
+    row("event.action",              &["event"],            Shape::Action("held")),
+    row("event.code",                &["reasonCode"],       Shape::Text),
+    row("event.reason",              &["reason"],           Shape::Text),
+    row("email.local_id",            &["id"],               Shape::Text),
+    row("email.sender.address",      &["from"],             Shape::More(More::Person)),
+    row("email.from.address",        &["fromHeader", "from"], Shape::More(More::People)),
+    row("email.to.address",          &["to"],               Shape::More(More::People)),
+    row("email.subject",             &["subject"],          Shape::Text),
+    row("email.direction",           &["route"],            Shape::Direction),
+    row("rule.name",                 &["policyInfo"],       Shape::Text),
+    row("mimecast.email_size",       &["size"],             Shape::Long),
+];
+
+#[rustfmt::skip]
+const HELD_RULES: &[Rule] = &[
+    Rule { when: &[Test::Given(&["event"])],
+        class: EMAIL },
+    Rule { when: &[],
+        class: Class { outcome: Some("failure"), severity: 2, ..EMAIL } },
+];
+
+#[rustfmt::skip]
+const RELEASE: &[Row] = &[
+    row("event.action",              &["status"],           Shape::Action("released")),
+    row("event.reason",              &["rejectReason", "heldReason"], Shape::Text),
+    row("email.local_id",            &["id"],               Shape::Text),
+    row("email.sender.address",      &["fromEnv"],          Shape::More(More::Person)),
+    row("email.from.address",        &["fromHdr", "fromEnv"], Shape::More(More::People)),
+    row("email.to.address",          &["to"],               Shape::More(More::People)),
+    row("email.subject",             &["subject"],          Shape::Text),
+    row("email.direction",           &["route"],            Shape::Direction),
+    row("rule.name",                 &["policy"],           Shape::Text),
+    row("user.email",                &["operator"],         Shape::More(More::Person)),
+    row("mimecast.auth",             &["spamProcessingDetail"], Shape::More(More::Auth)),
+    row("mimecast.email_size",       &["size"],             Shape::Long),
+];
+
+#[rustfmt::skip]
+const RELEASE_RULES: &[Rule] = &[
+    Rule { when: &[Test::Is("status", &["rejected"])],
+        class: Class { outcome: Some("failure"), severity: 2, ..EMAIL } },
+    Rule { when: &[],
+        class: Class { outcome: Some("success"), ..EMAIL } },
+];
+
+#[rustfmt::skip]
+const REJECTION: &[Row] = &[
+    constant("event.action",         "\"rejected\""),
+    row("event.reason",              &["info", "description"], Shape::Text),
+    row("error.type",                &["type"],             Shape::Text),
+    row("email.local_id",            &["id"],               Shape::Text),
+    row("email.sender.address",      &["fromAddress"],      Shape::More(More::Person)),
+    row("email.from.address",        &["fromAddress"],      Shape::More(More::People)),
+    row("email.to.address",          &["toAddress"],        Shape::More(More::People)),
+    row("email.direction",           &["route"],            Shape::Direction),
+    row("source.ip",                 &["ipAddress"],        Shape::Ip),
+    row("source.domain",             &["remoteName"],       Shape::Host),
+    row("mimecast.null_sender",      &["fromAddress"],      Shape::NullSender),
+];
+
+#[rustfmt::skip]
+const REJECTION_RULES: &[Rule] = &[
+    Rule { when: &[Test::Has("type", &["virus", "malware"])],
+        class: Class { category: MALWARE, outcome: Some("failure"), severity: 4, ..ALERT } },
+    Rule { when: &[],
+        class: Class { outcome: Some("failure"), severity: 2, ..EMAIL } },
+];
+
+/// What was done stands in `actions`, unless that says nothing.
+#[rustfmt::skip]
+const CLICK: &[Row] = &[
+    row("event.action",              &["actions", "action"], Shape::Text),
+    row("event.reason",              &["category"],         Shape::Text),
+    row("email.message_id",          &["messageId"],        Shape::MessageId),
+    row("email.from.address",        &["fromUserEmailAddress"], Shape::More(More::People)),
+    row("email.to.address",          &["userEmailAddress"], Shape::More(More::People)),
+    row("email.subject",             &["subject"],          Shape::Text),
+    row("email.direction",           &["route"],            Shape::Direction),
+    row("rule.name",                 &["ttpDefinition"],    Shape::Text),
+    row("source.ip",                 &["sendingIp"],        Shape::Ip),
+    row("url",                       &["url"],              Shape::Url),
+    row("user.email",                &["userEmailAddress"], Shape::More(More::Person)),
+    row("mimecast.action",           &["action"],           Shape::Action("")),
+    row("mimecast.actions",          &["actions"],          Shape::Action("")),
+    row("mimecast.scanResult",       &["scanResult"],       Shape::Text),
+];
+
+#[rustfmt::skip]
+const CLICK_RULES: &[Rule] = &[
+    Rule { when: &[Test::Is("scanResult", &["clean"])],
+        class: EMAIL },
+    Rule { when: &[Test::Is("actions", &["block"])],
+        class: Class { category: INTRUSION, types: DENIED, ..ALERT } },
+    Rule { when: &[Test::Is("action", &["block"])],
+        class: Class { category: INTRUSION, types: DENIED, ..ALERT } },
+    Rule { when: &[Test::Is("scanResult", &["malicious"]), Test::Is("action", &["allow"])],
+        class: Class { category: INTRUSION, types: ALLOWED, severity: 4, ..ALERT } },
+    Rule { when: &[Test::Is("action", &["allow"])],
+        class: Class { category: INTRUSION, types: ALLOWED, ..ALERT } },
+    Rule { when: &[],
+        class: Class { category: INTRUSION, ..ALERT } },
+];
+
+#[rustfmt::skip]
+const ATTACHMENT: &[Row] = &[
+    row("event.action",              &["actionTriggered"],  Shape::Action("attachment-scanned")),
+    row("event.reason",              &["details"],          Shape::Text),
+    row("email.message_id",          &["messageId"],        Shape::MessageId),
+    row("email.from.address",        &["senderAddress"],    Shape::More(More::People)),
+    row("email.to.address",          &["recipientAddress"], Shape::More(More::People)),
+    row("email.subject",             &["subject"],          Shape::Text),
+    row("email.direction",           &["route"],            Shape::Direction),
+    row("email.attachments[].file.name",        &["fileName"], Shape::Text),
+    row("email.attachments[].file.mime_type",   &["fileType"], Shape::Text),
+    row("email.attachments[].file.hash.md5",    &["fileHash"], Shape::Hash(32)),
+    row("email.attachments[].file.hash.sha1",   &["fileHash"], Shape::Hash(40)),
+    row("email.attachments[].file.hash.sha256", &["fileHash"], Shape::Hash(64)),
+    row("rule.name",                 &["definition"],       Shape::Text),
+    row("mimecast.null_sender",      &["senderAddress"],    Shape::NullSender),
+    row("mimecast.result",           &["result"],           Shape::Text),
+];
+
+#[rustfmt::skip]
+const ATTACHMENT_RULES: &[Rule] = &[
+    Rule { when: &[Test::Is("result", &["safe", "clean"])],
+        class: EMAIL },
+    Rule { when: &[],
+        class: Class { category: MALWARE, severity: 4, ..ALERT } },
+];
+
+#[rustfmt::skip]
+const IMPERSONATION: &[Row] = &[
+    row("event.action",              &["action"],           Shape::Action("impersonation-found")),
+    row("event.reason",              &["identifiers"],      Shape::Text),
+    row("email.local_id",            &["id"],               Shape::Text),
+    row("email.message_id",          &["messageId"],        Shape::MessageId),
+    row("email.from.address",        &["senderAddress"],    Shape::More(More::People)),
+    row("email.to.address",          &["recipientAddress"], Shape::More(More::People)),
+    row("email.subject",             &["subject"],          Shape::Text),
+    row("rule.name",                 &["definition"],       Shape::Text),
+    constant("rule.category",        "\"impersonation\""),
+    row("source.ip",                 &["senderIpAddress"],  Shape::Ip),
+    row("mimecast.null_sender",      &["senderAddress"],    Shape::NullSender),
+];
+
+const STOPPED: Test = Test::Is("action", &["hold", "bounce", "block", "reject"]);
+const MALICIOUS: Test = Test::Is("taggedMalicious", &["true", "yes"]);
+
+#[rustfmt::skip]
+const IMPERSONATION_RULES: &[Rule] = &[
+    Rule { when: &[STOPPED, MALICIOUS],
+        class: Class { category: INTRUSION, types: DENIED, severity: 4, ..ALERT } },
+    Rule { when: &[STOPPED],
+        class: Class { category: INTRUSION, types: DENIED, ..ALERT } },
+    Rule { when: &[MALICIOUS],
+        class: Class { category: INTRUSION, types: ALLOWED, severity: 4, ..ALERT } },
+    Rule { when: &[],
+        class: Class { category: INTRUSION, types: ALLOWED, ..ALERT } },
+];
+
+#[rustfmt::skip]
+const SEARCH: &[Row] = &[
+    constant("event.action",         "\"archive-search\""),
+    row("event.reason",              &["searchReason"],     Shape::Text),
+    row("message",                   &["description"],      Shape::Text),
+    row("user.name",                 &["emailAddr"],        Shape::User),
+    row("user.email",                &["emailAddr"],        Shape::Address),
+];
+
+#[rustfmt::skip]
+const VIEW: &[Row] = &[
+    constant("event.action",         "\"archive-view\""),
+    row("email.from.address",        &["from"],             Shape::More(More::People)),
+    row("email.to.address",          &["to"],               Shape::More(More::People)),
+    row("email.subject",             &["subject"],          Shape::Text),
+    row("email.origination_timestamp", &["messageDate"],    Shape::More(More::Date)),
+    row("user.name",                 &["viewer"],           Shape::User),
+    row("user.email",                &["viewer"],           Shape::Address),
+];

@@ -1,0 +1,408 @@
+//! How the value of a field is written, for each shape that only some streams or one format need.
+
+use super::compound::{self, verdict_of};
+use super::line::Line;
+use super::plan::Leaf;
+use super::shape::push_escaped_word;
+use super::table::{More, Prose, Related, Stix};
+use super::values::{Plain, contains_ignore_case, is_absent, is_placeholder};
+use super::{objects, ocsf, people, prose, stix, url};
+use crate::decode::json::{self, Kind};
+use crate::encode::{push_escaped, push_quoted};
+use crate::record::Value;
+use crate::time::Timestamp;
+
+/// Writes the row: the first field with a value that fits, or what the row has for none.
+pub(super) fn write(line: &mut Line<'_, '_>, leaf: &Leaf, shape: More) {
+    match shape {
+        More::File => return objects::file(line, leaf),
+        More::Files => return objects::files(line, leaf),
+        More::OriginalTime => return original_time(line, leaf),
+        _ => {}
+    }
+    for name in &leaf.from {
+        let Some(value) = line.record.get(*name).filter(|value| !is_absent(value)) else {
+            continue;
+        };
+        let start = line.out.len();
+        line.out.push_str(&leaf.key);
+        if push(line, leaf, value, shape) {
+            line.out.push(',');
+            if !core::mem::take(&mut line.is_partial) {
+                line.mark_used(*name);
+            }
+            return;
+        }
+        line.is_partial = false;
+        line.out.truncate(start);
+    }
+    if let More::Acts(action, disposition) = shape {
+        acts_numbers(line, action, disposition);
+        line.out.push(',');
+    } else if let More::Direction = shape {
+        line.out.push_str("\"direction_id\":0,");
+    } else if let More::Service = shape {
+        line.out.push_str(&leaf.key);
+        line.out.push_str("\"Mimecast\",");
+    }
+}
+
+fn push(line: &mut Line<'_, '_>, leaf: &Leaf, value: Value<'_>, shape: More) -> bool {
+    match shape {
+        More::Auth => return objects::auth(line, value),
+        More::Email => return people::email(line, value),
+        More::Emails => return people::emails(line, value),
+        More::List => return list(line, value),
+        More::Part(member) => return objects::part(line, value, member),
+        More::People => return people::people(line, value),
+        More::Person => return people::person(line, value),
+        More::Resources => return people::resources(line, value),
+        _ => {}
+    }
+    let mut buffer = core::mem::take(&mut line.buffers.plain);
+    let written = match Plain::new(value, &mut buffer) {
+        Some(plain) if matches!(shape, More::Acts(..)) || !is_placeholder(plain.text) => {
+            plain_text(line, leaf, plain, shape)
+        }
+        Some(_) | None => false,
+    };
+    line.buffers.plain = buffer;
+    written
+}
+
+fn plain_text(line: &mut Line<'_, '_>, leaf: &Leaf, plain: Plain<'_>, shape: More) -> bool {
+    let text = plain.text;
+    match shape {
+        More::Acts(..) => acts(line, plain),
+        More::Analytic => named(line, plain, "{\"name\":\"", "\",\"type_id\":1}"),
+        More::Date => match Timestamp::parse(text) {
+            Some(time) => {
+                line.out.push('"');
+                time.write_rfc3339(line.out);
+                line.out.push('"');
+                true
+            }
+            None => false,
+        },
+        More::AuthProtocol => auth_protocol(line, text),
+        More::Direction => direction(line, plain),
+        More::Hashes => hashes(line, text),
+        More::Malware => named(
+            line,
+            plain,
+            "[{\"classification_ids\":[0],\"name\":\"",
+            "\",\"provider\":\"Mimecast\"}]",
+        ),
+        More::Mfa => mfa(line, text),
+        More::Millis => match Timestamp::parse(text) {
+            Some(time) if super::OCCURRED_MS.contains(&time.millis()) => {
+                push_number(line.out, time.millis());
+                true
+            }
+            Some(_) | None => false,
+        },
+        More::Service => {
+            let name = prose::find(text, Prose::Application).unwrap_or("Mimecast");
+            push_quoted(line.out, name);
+            line.is_partial = true;
+            true
+        }
+        More::Stix(part) => pattern(line, text, part),
+        More::Url => ocsf_url(line, leaf, plain),
+        More::Urls => {
+            line.out.push('[');
+            let written = ocsf_url(line, leaf, plain);
+            line.out.push(']');
+            written
+        }
+        // These do not come as text and are written elsewhere.
+        More::Auth
+        | More::Email
+        | More::Emails
+        | More::File
+        | More::Files
+        | More::List
+        | More::OriginalTime
+        | More::Part(_)
+        | More::People
+        | More::Person
+        | More::Resources => false,
+    }
+}
+
+/// Appends a number.
+pub(super) fn push_number(out: &mut String, number: i64) {
+    let mut digits = [0_u8; 20];
+    let mut at = digits.len();
+    let mut left = number.unsigned_abs();
+    loop {
+        at = at.saturating_sub(1);
+        if let Some(digit) = digits.get_mut(at) {
+            *digit = b'0' + u8::try_from(left % 10).unwrap_or(0);
+        }
+        left /= 10;
+        if left == 0 {
+            break;
+        }
+    }
+    if number < 0 {
+        out.push('-');
+    }
+    out.push_str(core::str::from_utf8(digits.get(at..).unwrap_or_default()).unwrap_or("0"));
+}
+
+fn acts_numbers(line: &mut Line<'_, '_>, action: u8, disposition: u8) {
+    line.out.push_str("\"action_id\":");
+    push_number(line.out, i64::from(action));
+    line.out.push_str(",\"disposition_id\":");
+    push_number(line.out, i64::from(disposition));
+}
+
+/// The numbers for a word, or 99 and the word itself. The word is kept besides: the same number
+/// stands for several.
+fn acts(line: &mut Line<'_, '_>, plain: Plain<'_>) -> bool {
+    let known = ocsf::actions::find(plain.text);
+    let (action, disposition) = known.unwrap_or((99, 99));
+    acts_numbers(line, action, disposition);
+    if known.is_none() {
+        for key in [",\"action\":\"", ",\"disposition\":\""] {
+            line.out.push_str(key);
+            plain.push(plain.text, line.out);
+            line.out.push('"');
+        }
+    } else {
+        line.is_partial = true;
+    }
+    true
+}
+
+fn named(line: &mut Line<'_, '_>, plain: Plain<'_>, open: &str, close: &str) -> bool {
+    line.out.push_str(open);
+    plain.push(plain.text, line.out);
+    line.out.push_str(close);
+    true
+}
+
+fn direction(line: &mut Line<'_, '_>, plain: Plain<'_>) -> bool {
+    let words = ["inbound", "outbound", "internal"];
+    let known = words
+        .iter()
+        .position(|word| word.eq_ignore_ascii_case(plain.text));
+    line.out.push_str("\"direction_id\":");
+    match known {
+        Some(at) => push_number(line.out, i64::try_from(at + 1).unwrap_or(0)),
+        None => {
+            line.out.push_str("99,\"direction\":\"");
+            plain.push(plain.text, line.out);
+            line.out.push('"');
+        }
+    }
+    true
+}
+
+/// SAML is known to OCSF; the upstream's other methods are its own.
+fn auth_protocol(line: &mut Line<'_, '_>, text: &str) -> bool {
+    let Some(method) = prose::find(text, Prose::Method) else {
+        return false;
+    };
+    if contains_ignore_case(method, "saml") {
+        line.out.push_str("\"auth_protocol_id\":5");
+    } else {
+        line.out
+            .push_str("\"auth_protocol_id\":99,\"auth_protocol\":");
+        push_quoted(line.out, method);
+    }
+    line.is_partial = true;
+    true
+}
+
+/// Second factors: what their names contain, and `factor_type_id`.
+const FACTORS: &[(&str, i64)] = &[
+    ("sms", 1),
+    ("push", 5),
+    ("totp", 7),
+    ("otp", 7),
+    ("mail", 8),
+];
+
+fn mfa(line: &mut Line<'_, '_>, text: &str) -> bool {
+    let Some(factor) = prose::find(text, Prose::Mfa) else {
+        return false;
+    };
+    line.out
+        .push_str("\"is_mfa\":true,\"auth_factors\":[{\"factor_type_id\":");
+    let known = FACTORS
+        .iter()
+        .find(|(word, _)| contains_ignore_case(factor, word));
+    match known {
+        Some((word, number)) => {
+            push_number(line.out, *number);
+            if *word == "totp" {
+                line.out.push_str(",\"is_totp\":true");
+            }
+        }
+        None => {
+            line.out.push_str("99,\"factor_type\":");
+            push_quoted(line.out, factor);
+        }
+    }
+    line.out.push_str("}]");
+    line.is_partial = true;
+    true
+}
+
+fn hashes(line: &mut Line<'_, '_>, text: &str) -> bool {
+    let Some(algorithm) = objects::algorithm(text) else {
+        return false;
+    };
+    line.out.push_str("[{\"algorithm_id\":");
+    push_number(line.out, algorithm);
+    line.out.push_str(",\"value\":\"");
+    line.out
+        .extend(text.chars().map(|digit| digit.to_ascii_lowercase()));
+    line.out.push_str("\"}]");
+    true
+}
+
+/// A list of texts, or one text as a list.
+fn list(line: &mut Line<'_, '_>, value: Value<'_>) -> bool {
+    line.out.push('[');
+    let start = line.out.len();
+    let mut is_plain = true;
+    match value.kind {
+        Kind::Array => {
+            let _scanned_before = json::scan_array(value.text, |element| {
+                let text = element.value.of(value.text);
+                is_plain &= element.kind == Kind::String;
+                line.out.push('"');
+                line.out.push_str(text);
+                line.out.push_str("\",");
+            });
+        }
+        Kind::String => {
+            line.out.push('"');
+            line.out.push_str(value.text);
+            line.out.push_str("\",");
+        }
+        Kind::False | Kind::Null | Kind::Number | Kind::Object | Kind::True => return false,
+    }
+    let written = line.out.len() > start && is_plain;
+    line.out.pop();
+    line.out.push(']');
+    written
+}
+
+fn original_time(line: &mut Line<'_, '_>, leaf: &Leaf) {
+    for name in &leaf.from {
+        // Only the field that was read as the time of the event is used up.
+        let is_time = line.used.get(name.index()).copied().unwrap_or_default();
+        let Some(value) = line.record.get(*name).filter(|_| is_time) else {
+            continue;
+        };
+        let mut buffer = core::mem::take(&mut line.buffers.plain);
+        if let Some(plain) = Plain::new(value, &mut buffer) {
+            line.out.push_str(&leaf.key);
+            line.out.push('"');
+            plain.push(plain.text, line.out);
+            line.out.push_str("\",");
+        }
+        line.buffers.plain = buffer;
+        return;
+    }
+}
+
+fn pattern(line: &mut Line<'_, '_>, text: &str, part: Stix) -> bool {
+    if part == Stix::Osint {
+        let Some((type_id, value)) = stix::osint(text) else {
+            return false;
+        };
+        line.out.push_str("\"type_id\":");
+        push_number(line.out, type_id);
+        push_escaped_word(line, ",\"value\":\"", value);
+        line.out.pop();
+        line.is_partial = true;
+        return true;
+    }
+    let Some(found) = stix::find(text, part) else {
+        return false;
+    };
+    line.out.push('"');
+    let start = line.out.len();
+    match part {
+        Stix::Md5 | Stix::Sha1 | Stix::Sha256 => {
+            line.out
+                .extend(found.chars().map(|digit| digit.to_ascii_lowercase()));
+            line.note(Related::Hash, start);
+        }
+        Stix::Ip => {
+            line.out.push_str(found);
+            line.note(Related::Ip, start);
+        }
+        Stix::Domain => {
+            push_escaped(line.out, found);
+            line.note(Related::Hosts, start);
+        }
+        Stix::EcsType | Stix::Email | Stix::Osint | Stix::Url => push_escaped(line.out, found),
+    }
+    line.out.push('"');
+    line.is_partial = true;
+    true
+}
+
+/// A URL without white space, and its parts where it is absolute.
+fn ocsf_url(line: &mut Line<'_, '_>, leaf: &Leaf, plain: Plain<'_>) -> bool {
+    let text = plain.text;
+    if text.contains(char::is_whitespace) {
+        return false;
+    }
+    line.out.push_str("{\"url_string\":\"");
+    let start = line.out.len();
+    plain.push(text, line.out);
+    let end = line.out.len();
+    let path = match leaf.observable.0 {
+        "email.urls" => "email.urls[].url_string",
+        _ => "evidences[].url.url_string",
+    };
+    super::observe::note_text(line, 6, path, (start, end));
+    line.out.push('"');
+    if let Some(parts) = url::split(text) {
+        line.out.push_str(",\"scheme\":\"");
+        line.out
+            .extend(parts.scheme.chars().map(|c| c.to_ascii_lowercase()));
+        line.out.push_str("\",\"hostname\":");
+        push_quoted(line.out, parts.host.to_lowercase().trim_matches(['[', ']']));
+        for (key, part) in [
+            (",\"path\":\"", parts.path),
+            (",\"query_string\":\"", parts.query),
+        ] {
+            if !part.is_empty() && !is_placeholder(part) {
+                line.out.push_str(key);
+                plain.push(part, line.out);
+                line.out.push('"');
+            }
+        }
+        if !parts.port.is_empty() {
+            line.out.push_str(",\"port\":");
+            line.out.push_str(parts.port);
+        }
+    }
+    line.out.push('}');
+    true
+}
+
+/// Writes the verdict of one check as a member.
+pub(super) fn push_verdict(line: &mut Line<'_, '_>, check: &str, word: &str) {
+    line.out.push('"');
+    line.out.push_str(check);
+    line.out.push_str("\":\"");
+    match verdict_of(word) {
+        Some(word) => line.out.push_str(word),
+        None => push_escaped(line.out, &word.to_lowercase()),
+    }
+    line.out.push_str("\",");
+}
+
+/// Writes an object that may come as text, from `compound`.
+pub(super) fn decoded<'v>(value: Value<'v>, buffers: &'v mut [String; 2]) -> Option<&'v str> {
+    compound::decode(value, buffers)
+}

@@ -1,0 +1,102 @@
+//! OCSF's observables: what an investigation looks for, with the place at which it stands.
+
+use super::line::Line;
+use super::plan::Leaf;
+
+/// A value that was written: what sort it is, where it stands in the event, and in the text.
+#[derive(Clone, Copy)]
+pub(super) struct Observed {
+    type_id: u8,
+    path: &'static str,
+    start: usize,
+    end: usize,
+}
+
+/// Remembers the text, or the texts of the list, that a leaf wrote from `start` to here.
+pub(super) fn note(line: &mut Line<'_, '_>, leaf: &Leaf, start: usize) {
+    let (path, type_id) = leaf.observable;
+    let first = start + leaf.key.len();
+    let end = line.out.len().saturating_sub(1);
+    let bytes = line.out.as_bytes();
+    let mut at = first;
+    // Between the texts there are only brackets and commas.
+    while at < end {
+        if bytes.get(at) != Some(&b'"') {
+            at += 1;
+            continue;
+        }
+        let close = closing_quote(bytes, at + 1).unwrap_or(end);
+        push(
+            &mut line.buffers.observed,
+            Observed {
+                type_id,
+                path,
+                start: at + 1,
+                end: close,
+            },
+            line.out,
+        );
+        at = close + 1;
+    }
+}
+
+/// Remembers a text that stands in the output.
+pub(super) fn note_text(
+    line: &mut Line<'_, '_>,
+    type_id: u8,
+    path: &'static str,
+    range: (usize, usize),
+) {
+    let (start, end) = range;
+    push(
+        &mut line.buffers.observed,
+        Observed {
+            type_id,
+            path,
+            start,
+            end,
+        },
+        line.out,
+    );
+}
+
+fn push(observed: &mut Vec<Observed>, new: Observed, out: &str) {
+    let text = out.get(new.start..new.end);
+    let is_known = observed
+        .iter()
+        .any(|old| old.type_id == new.type_id && out.get(old.start..old.end) == text);
+    if !is_known && new.end > new.start {
+        observed.push(new);
+    }
+}
+
+fn closing_quote(bytes: &[u8], from: usize) -> Option<usize> {
+    let mut at = from;
+    loop {
+        match bytes.get(at)? {
+            b'"' => return Some(at),
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+}
+
+/// Writes the list.
+pub(super) fn write(line: &mut Line<'_, '_>, leaf: &Leaf) {
+    if line.buffers.observed.is_empty() {
+        return;
+    }
+    line.out.push_str(&leaf.key);
+    line.out.push('[');
+    for observed in &line.buffers.observed {
+        line.out.push_str("{\"type_id\":");
+        super::more::push_number(line.out, i64::from(observed.type_id));
+        line.out.push_str(",\"name\":\"");
+        line.out.push_str(observed.path);
+        line.out.push_str("\",\"value\":\"");
+        line.out.extend_from_within(observed.start..observed.end);
+        line.out.push_str("\"},");
+    }
+    line.out.pop();
+    line.out.push_str("],");
+}

@@ -1,0 +1,60 @@
+//! What the upstream's words for actions mean as `action_id` and `disposition_id`.
+
+/// A word, and the action and the disposition it stands for. Case makes no difference.
+#[rustfmt::skip]
+pub const ACTIONS: &[(&str, u8, u8)] = &[
+    // 1 Allowed: 1 Allowed, 16 No Action
+    ("acc",                  1,  1),
+    ("allow",                1,  1),
+    ("allowed",              1,  1),
+    ("delivered",            1,  1),
+    ("delivery_in_progress", 1,  1),
+    ("do_nothing",           1, 16),
+    // 2 Denied: 2 Blocked, 3 Quarantined, 5 Deleted, 25 Rejected
+    ("rej",                  2,  2),
+    ("block",                2,  2),
+    ("blocked",              2,  2),
+    ("hld",                  2,  3),
+    ("hold",                 2,  3),
+    ("held",                 2,  3),
+    ("quarantine",           2,  3),
+    ("bnc",                  2, 25),
+    ("bounce",               2, 25),
+    ("rejected",             2, 25),
+    ("del",                  2,  5),
+    ("delete",               2,  5),
+    // 3 Observed: 16 No Action, 17 Logged, 19 Alert
+    ("ign",                  3, 16),
+    ("none",                 3, 17),
+    ("notification",         3, 19),
+    ("notify",               3, 19),
+    ("warn",                 3, 19),
+    // 4 Modified: 9 Restored, 14 Delayed
+    ("sdbx",                 4, 14),
+    ("rty",                  4, 14),
+    ("released",             4,  9),
+];
+
+/// What a text stands for: the first of its parts that is known. Parts have commas between them.
+pub(in super::super) fn find(text: &str) -> Option<(u8, u8)> {
+    text.split(',').find_map(|part| {
+        let part = part.trim();
+        let (_, action, disposition) = ACTIONS
+            .iter()
+            .find(|(word, ..)| word.eq_ignore_ascii_case(part))?;
+        Some((*action, *disposition))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_known_part_decides() {
+        assert_eq!(find("Hld"), Some((2, 3)));
+        assert_eq!(find("user release, none"), Some((3, 17)));
+        assert_eq!(find("hold, notify"), Some((2, 3)));
+        assert_eq!(find("smart_folder"), None);
+    }
+}

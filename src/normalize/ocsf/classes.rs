@@ -1,0 +1,207 @@
+//! The classes of OCSF that events have, and how a record comes to its class.
+
+use super::super::plan::{Parts, Plan, conditions};
+use super::super::severity::Severity;
+use super::super::table::{Keep, Row, Test};
+
+/// A class of events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Class {
+    /// `class_uid`
+    pub uid: u16,
+    /// `class_name`
+    pub name: &'static str,
+    /// `category_uid`
+    pub category: u8,
+}
+
+const fn class(uid: u16, name: &'static str, category: u8) -> Class {
+    Class {
+        uid,
+        name,
+        category,
+    }
+}
+
+/// Records that have no place in another class.
+pub const BASE: Class = class(0, "Base Event", 0);
+/// Something malicious was found.
+pub const DETECTION: Class = class(2004, "Detection Finding", 2);
+/// Data was about to leave.
+pub const DATA_SECURITY: Class = class(2006, "Data Security Finding", 2);
+/// A user account was changed.
+pub const ACCOUNT_CHANGE: Class = class(3001, "Account Change", 3);
+/// Somebody logged on, or tried to.
+pub const AUTHENTICATION: Class = class(3002, "Authentication", 3);
+/// Something that is managed was changed.
+pub const ENTITY: Class = class(3004, "Entity Management", 3);
+/// A group was changed.
+pub const GROUP: Class = class(3006, "Group Management", 3);
+/// Something happened to a message.
+pub const EMAIL: Class = class(4009, "Email Activity", 4);
+/// What is known of a user.
+pub const USER_INVENTORY: Class = class(5003, "User Inventory Info", 5);
+/// What is known of a threat.
+pub const OSINT_INVENTORY: Class = class(5021, "OSINT Inventory Info", 5);
+/// Somebody looked at something.
+pub const WEB_RESOURCES: Class = class(6001, "Web Resources Activity", 6);
+
+/// The records of a stream that become events of one class.
+#[derive(Clone, Copy, Debug)]
+pub struct Variant {
+    /// All of these must hold.
+    pub when: &'static [Test],
+    /// The class.
+    pub class: Class,
+    /// As in [`super::super::table::Tables`].
+    pub rows: &'static [&'static [Row]],
+    /// How fields are kept; later lists count before earlier ones.
+    pub kept: &'static [&'static [(&'static str, Keep)]],
+    /// The activity that stands for that of every rule, if there is one.
+    pub activity: Option<(u8, &'static str)>,
+    /// The rules, the first of which that holds says what happened.
+    pub rules: &'static [Rule],
+}
+
+/// One rule.
+#[derive(Clone, Copy, Debug)]
+pub struct Rule {
+    /// All of these must hold.
+    pub when: &'static [Test],
+    /// What happened then.
+    pub is: Is,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug)]
+pub struct Is {
+    /// `activity_id` and `activity_name`
+    pub activity: (u8, &'static str),
+    /// `severity_id`
+    pub severity: u8,
+    /// `status_id`, or nothing.
+    pub status: Option<u8>,
+    /// `is_alert`
+    pub alert: bool,
+    /// `action_id` and `disposition_id`, where no word of the record says them.
+    pub acts: Option<(u8, u8)>,
+}
+
+impl Is {
+    /// An activity that succeeded and means no harm.
+    #[must_use]
+    pub const fn fine(id: u8, name: &'static str) -> Self {
+        Self {
+            activity: (id, name),
+            severity: 1,
+            status: Some(1),
+            alert: false,
+            acts: None,
+        }
+    }
+
+    /// A new finding.
+    #[must_use]
+    pub const fn found(severity: u8) -> Self {
+        Self {
+            alert: true,
+            severity,
+            ..Self::fine(1, "Create")
+        }
+    }
+
+    /// The same with another severity.
+    #[must_use]
+    pub const fn severity(self, severity: u8) -> Self {
+        Self { severity, ..self }
+    }
+
+    /// The same with another status.
+    #[must_use]
+    pub const fn status(self, status: Option<u8>) -> Self {
+        Self { status, ..self }
+    }
+
+    /// The same as an alert.
+    #[must_use]
+    pub const fn alert(self) -> Self {
+        Self {
+            alert: true,
+            ..self
+        }
+    }
+
+    /// The same with an action and a disposition.
+    #[must_use]
+    pub const fn acts(self, action: u8, disposition: u8) -> Self {
+        Self {
+            acts: Some((action, disposition)),
+            ..self
+        }
+    }
+}
+
+/// A rule.
+#[must_use]
+pub const fn rule(when: &'static [Test], is: Is) -> Rule {
+    Rule { when, is }
+}
+
+impl Variant {
+    pub(in super::super) fn plan(&self, severity: Severity<'_>) -> Plan {
+        let rules = self.rules.iter().map(|rule| {
+            let is = Is {
+                activity: self.activity.unwrap_or(rule.is.activity),
+                severity: severity(rule.is.alert).unwrap_or(rule.is.severity),
+                ..rule.is
+            };
+            (conditions(rule.when), members(&self.class, &is))
+        });
+        Plan::build(Parts {
+            rows: self.rows,
+            kept: self.kept.concat(),
+            rules: rules.collect(),
+            home: "unmapped",
+            observable: super::observable,
+        })
+    }
+}
+
+/// The members that a class and a rule stand for.
+fn members(class: &Class, is: &Is) -> String {
+    let severity = is.severity;
+    let Class {
+        uid,
+        name,
+        category,
+    } = class;
+    let (activity, activity_name) = is.activity;
+    let severity_name = [
+        "Unknown",
+        "Informational",
+        "Low",
+        "Medium",
+        "High",
+        "Critical",
+        "Fatal",
+    ]
+    .get(usize::from(severity))
+    .copied()
+    .unwrap_or("Unknown");
+    let type_uid = u32::from(*uid) * 100 + u32::from(activity);
+    let mut json = format!(
+        "\"class_uid\":{uid},\"class_name\":\"{name}\",\"category_uid\":{category},\
+         \"activity_id\":{activity},\"activity_name\":\"{activity_name}\",\"type_uid\":{type_uid},\
+         \"severity_id\":{severity},\"severity\":\"{severity_name}\","
+    );
+    if let Some(status) = is.status {
+        json.push_str(&format!("\"status_id\":{status},"));
+    }
+    json.push_str(&format!("\"is_alert\":{},", is.alert));
+    if let Some((action, disposition)) = is.acts {
+        json.push_str(&format!(
+            "\"action_id\":{action},\"disposition_id\":{disposition},"
+        ));
+    }
+    json
+}

@@ -1,0 +1,81 @@
+//! OCSF for what is known of threats and of people.
+
+use super::super::kept::LOGS;
+use super::super::table::{More, Row, Shape, Stix, Test, constant, row};
+use super::classes::{self, Is, Variant, rule};
+use super::{CONTROL, GATEWAY, HEAD, TAIL};
+
+/// Only indicators with a pattern that can be read say what to look for.
+pub(super) const THREAT_INTEL: &[Variant] = &[
+    Variant {
+        when: &[Test::Pattern("pattern")],
+        class: classes::OSINT_INVENTORY,
+        rows: &[HEAD, GATEWAY, CONTROL, FEED, OSINT, TAIL],
+        kept: &[LOGS],
+        activity: None,
+        rules: &[rule(&[], Is::fine(2, "Collect"))],
+    },
+    Variant {
+        when: &[],
+        class: classes::BASE,
+        rows: &[HEAD, GATEWAY, CONTROL, FEED, TAIL],
+        kept: &[LOGS],
+        activity: None,
+        rules: &[rule(&[], Is::fine(99, "Threat intelligence"))],
+    },
+];
+
+#[rustfmt::skip]
+const FEED: &[Row] = &[
+    row("metadata.original_event_uid",       &["id"],         Shape::Text),
+    row("metadata.event_code",               &["type"],       Shape::Text),
+    row("metadata.original_time",            &["modified", "created", "CreationDate"], Shape::More(More::OriginalTime)),
+];
+
+#[rustfmt::skip]
+const OSINT: &[Row] = &[
+    row("osint[].",                          &["pattern"],    Shape::More(More::Stix(Stix::Osint))),
+    row("osint[].uid",                       &["id"],         Shape::Text),
+    row("osint[].name",                      &["name"],       Shape::Text),
+    row("osint[].desc",                      &["description"],Shape::Text),
+    row("osint[].labels",                    &["labels"],     Shape::More(More::List)),
+    row("osint[].created_time",              &["created"],    Shape::More(More::Millis)),
+    row("osint[].modified_time",             &["modified"],   Shape::More(More::Millis)),
+    row("osint[].uploaded_time",             &["valid_from"], Shape::More(More::Millis)),
+    row("osint[].detection_pattern",         &["pattern"],    Shape::Text),
+    constant("osint[].detection_pattern_type_id", "1"),
+    constant("osint[].vendor_name",          "\"Mimecast\""),
+];
+
+const EMAIL: &[&str] = &["emailAddress", "email"];
+
+pub(super) const TRAINING: &[Variant] = &[
+    Variant {
+        when: &[Test::Email(EMAIL)],
+        class: classes::USER_INVENTORY,
+        rows: &[HEAD, TRAINING_PRODUCT, CONTROL, PERSON, TAIL],
+        kept: &[LOGS],
+        activity: None,
+        rules: &[rule(&[], Is::fine(2, "Collect"))],
+    },
+    Variant {
+        when: &[],
+        class: classes::BASE,
+        rows: &[HEAD, TRAINING_PRODUCT, CONTROL, TAIL],
+        kept: &[LOGS],
+        activity: None,
+        rules: &[rule(&[], Is::fine(99, "Awareness training"))],
+    },
+];
+
+#[rustfmt::skip]
+const TRAINING_PRODUCT: &[Row] = &[
+    constant("metadata.product.name",        "\"Mimecast Awareness Training\""),
+];
+
+#[rustfmt::skip]
+const PERSON: &[Row] = &[
+    row("user.name",                         EMAIL,           Shape::More(More::Email)),
+    row("user.email_addr",                   EMAIL,           Shape::More(More::Email)),
+    row("user.full_name",                    &["name"],       Shape::Text),
+];

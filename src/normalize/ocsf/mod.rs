@@ -1,0 +1,201 @@
+//! Open Cybersecurity Schema Framework 1.8.0: which tables belong to which stream.
+
+pub mod actions;
+mod audit;
+pub mod classes;
+mod findings;
+mod inventory;
+mod logs;
+mod messages;
+
+pub use classes::Variant;
+pub(super) use messages::NO_THREAT;
+
+use super::table::{Computed, Keep, More, Row, Shape, computed, constant, row};
+use crate::stream::Stream;
+
+/// The variants of a stream: the first of which all tests hold makes the event. The last has
+/// none.
+#[must_use]
+pub const fn variants(stream: Stream) -> &'static [Variant] {
+    match stream {
+        Stream::ArchiveSearch => logs::ARCHIVE_SEARCH,
+        Stream::ArchiveView => logs::ARCHIVE_VIEW,
+        Stream::Audit => audit::AUDIT,
+        Stream::CiEntities => messages::CI_ENTITIES,
+        Stream::CiMailflow => messages::CI_MAILFLOW,
+        Stream::CiUrlclick => findings::CI_URLCLICK,
+        Stream::Dlp => logs::DLP,
+        Stream::HeldMessages => logs::HELD_MESSAGES,
+        Stream::HeldRelease => logs::HELD_RELEASE,
+        Stream::Rejections => logs::REJECTIONS,
+        Stream::SiemAttachmentProtect => findings::ATTACHMENT_PROTECT,
+        Stream::SiemAv => findings::AV,
+        Stream::SiemDelivery => messages::DELIVERY,
+        Stream::SiemImpersonationProtect => findings::IMPERSONATION_PROTECT,
+        Stream::SiemInternalEmailProtect => findings::INTERNAL_EMAIL_PROTECT,
+        Stream::SiemJournal => messages::JOURNAL,
+        Stream::SiemProcess => messages::PROCESS,
+        Stream::SiemReceipt => messages::RECEIPT,
+        Stream::SiemSpam => messages::SPAM,
+        Stream::SiemUrlProtect => findings::URL_PROTECT,
+        Stream::ThreatIntelCustomer | Stream::ThreatIntelGrid => inventory::THREAT_INTEL,
+        Stream::TrainingPerformance | Stream::TrainingSafeScore | Stream::TrainingWatchlist => {
+            inventory::TRAINING
+        }
+        Stream::TtpAttachment => logs::TTP_ATTACHMENT,
+        Stream::TtpImpersonation => logs::TTP_IMPERSONATION,
+        Stream::TtpUrl => logs::TTP_URL,
+    }
+}
+
+/// Paths at which observables stand, and their `type_id`. Paths below `email.files`,
+/// `email.urls`, `evidences[].file` and `evidences[].url` are noted where they are written.
+#[rustfmt::skip]
+pub const OBSERVABLES: &[(&str, u8)] = &[
+    ("actor.user.email_addr",         5),
+    ("actor.user.name",               4),
+    ("dst_endpoint.hostname",         1),
+    ("dst_endpoint.ip",               2),
+    ("email.from",                    5),
+    ("email.message_uid",            42),
+    ("email.subject",                40),
+    ("email.to",                      5),
+    ("evidences[].email.from",        5),
+    ("evidences[].email.message_uid",42),
+    ("evidences[].email.subject",    40),
+    ("evidences[].email.to",          5),
+    ("evidences[].src_endpoint.ip",   2),
+    ("evidences[].user.email_addr",   5),
+    ("from",                          5),
+    ("src_endpoint.ip",               2),
+    ("to",                            5),
+    ("user.email_addr",               5),
+    ("user.name",                     4),
+];
+
+pub(super) fn observable(path: &str) -> u8 {
+    let found = OBSERVABLES.iter().find(|(known, _)| *known == path);
+    found.map_or(0, |(_, type_id)| *type_id)
+}
+
+/// Every event begins with this.
+#[rustfmt::skip]
+const HEAD: &[Row] = &[
+    computed("",                            Computed::Class),
+    computed("time",                        Computed::OccurredMillis),
+    constant("timezone_offset",             "0"),
+    constant("metadata.version",            "\"1.8.0\""),
+    computed("metadata.uid",                Computed::Id),
+    constant("metadata.product.vendor_name","\"Mimecast\""),
+    constant("metadata.log_provider",       "\"Mimecast\""),
+    computed("metadata.log_name",           Computed::Stream),
+];
+
+/// Every event ends with this.
+#[rustfmt::skip]
+const TAIL: &[Row] = &[
+    computed("raw_data",                    Computed::Original),
+    computed("unmapped.",                   Computed::Kept),
+    computed("observables",                 Computed::Observables),
+];
+
+/// The gateway.
+#[rustfmt::skip]
+const GATEWAY: &[Row] = &[
+    constant("metadata.product.name",       "\"Mimecast Email Security\""),
+];
+
+/// The product that works beside another gateway.
+#[rustfmt::skip]
+const INTEGRATED: &[Row] = &[
+    constant("metadata.product.name",       "\"Mimecast Email Security Cloud Integrated\""),
+];
+
+/// The profile of events about what a security control did.
+#[rustfmt::skip]
+const CONTROL: &[Row] = &[
+    constant("metadata.profiles",           "[\"security_control\"]"),
+];
+
+/// The same where `actor` needs a profile.
+#[rustfmt::skip]
+const CONTROL_AND_HOST: &[Row] = &[
+    constant("metadata.profiles",           "[\"security_control\",\"host\"]"),
+];
+
+/// What every SIEM record has.
+#[rustfmt::skip]
+const SIEM: &[Row] = &[
+    row("metadata.event_code",      &["type", "eventType", "Logtype", "logType"], Shape::Text),
+    row("metadata.original_time",   &["timestamp"],    Shape::More(More::OriginalTime)),
+    row("metadata.tenant_uid",      &["accountId"],    Shape::Text),
+    row("metadata.correlation_uid", &["aggregateId"],  Shape::Text),
+];
+
+/// SIEM fields that OCSF has no place for, though ECS has.
+const UNMAPPED: &[(&str, Keep)] = &[
+    ("attachments", Keep::Json),
+    ("recipients", Keep::Json),
+    ("sizeAttachment", Keep::Long),
+    ("emailSize", Keep::Long),
+    ("tlsUsed", Keep::Boolean),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Name;
+    use crate::stream::STREAMS;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn no_variant_writes_a_path_twice_and_all_fields_are_known() {
+        for stream in STREAMS {
+            let variants = variants(stream.stream);
+            assert!(
+                variants
+                    .last()
+                    .is_some_and(|variant| variant.when.is_empty())
+            );
+            for variant in variants {
+                let mut paths = BTreeSet::new();
+                for row in variant.rows.iter().copied().flatten() {
+                    let is_new =
+                        row.path.is_empty() || row.path.ends_with('.') || paths.insert(row.path);
+                    assert!(is_new, "{}: {} twice", stream.name, row.path);
+                    for field in row.from {
+                        assert!(
+                            Name::new(field).is_some(),
+                            "{}: {field} is unknown",
+                            stream.name
+                        );
+                    }
+                }
+                for (field, _) in variant.kept.iter().copied().flatten() {
+                    assert!(
+                        Name::new(field).is_some(),
+                        "{}: {field} is unknown",
+                        stream.name
+                    );
+                }
+                let rules = variant.rules.iter().flat_map(|rule| rule.when);
+                for test in rules.chain(variant.when) {
+                    for field in test.fields() {
+                        assert!(
+                            Name::new(field).is_some(),
+                            "{}: {field} is unknown",
+                            stream.name
+                        );
+                    }
+                }
+                assert!(
+                    variant
+                        .rules
+                        .last()
+                        .is_some_and(|rule| rule.when.is_empty())
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The pattern of a threat indicator: `[file:hashes.'SHA-256' = '…']` and the like.
+
+use core::net::IpAddr;
+
+use super::table::Stix;
+
+/// The objects that a pattern can name, with the type in ECS's words and OCSF's `osint.type_id`.
+const OBJECTS: &[(&str, &str, i64)] = &[
+    ("file:hashes", "file", 4),
+    ("url:value", "url", 5),
+    ("domain-name:value", "domain-name", 2),
+    ("ipv4-addr:value", "ipv4-addr", 1),
+    ("ipv6-addr:value", "ipv6-addr", 1),
+    ("email-addr:value", "email-addr", 9),
+];
+
+/// That part of the pattern.
+pub(super) fn find(pattern: &str, part: Stix) -> Option<&str> {
+    let word = |name| {
+        let (_, value) = comparison(pattern, name)?;
+        Some(value)
+    };
+    match part {
+        Stix::EcsType => {
+            let object = OBJECTS
+                .iter()
+                .find(|(name, ..)| comparison(pattern, name).is_some())?;
+            Some(object.1)
+        }
+        Stix::Md5 => hash(pattern, 32),
+        Stix::Sha1 => hash(pattern, 40),
+        Stix::Sha256 => hash(pattern, 64),
+        Stix::Domain => word("domain-name:value"),
+        Stix::Email => word("email-addr:value"),
+        Stix::Ip => word("ipv4-addr:value")
+            .or_else(|| word("ipv6-addr:value"))
+            .filter(|text| text.parse::<IpAddr>().is_ok()),
+        Stix::Url => word("url:value"),
+        Stix::Osint => None,
+    }
+}
+
+/// The type and the value as `osint` has them.
+pub(super) fn osint(pattern: &str) -> Option<(i64, &str)> {
+    OBJECTS.iter().find_map(|(name, _, type_id)| {
+        let (_, value) = comparison(pattern, name)?;
+        Some((*type_id, value))
+    })
+}
+
+/// What stands between the name and the equals sign, and the text in quotes behind it.
+fn comparison<'p>(pattern: &'p str, name: &str) -> Option<(&'p str, &'p str)> {
+    let (_, rest) = pattern.split_once(name)?;
+    let (before, rest) = rest.split_once('=')?;
+    let (_, rest) = rest.split_once('\'')?;
+    let (value, _) = rest.split_once('\'')?;
+    let value = value.trim();
+    (!value.is_empty() && !super::values::is_placeholder(value)).then_some((before, value))
+}
+
+/// The hash of that many digits: names of algorithms are spelt in several ways.
+fn hash(pattern: &str, digits: usize) -> Option<&str> {
+    let mut rest = pattern;
+    while let Some(at) = rest.find("file:hashes") {
+        rest = rest.get(at..)?;
+        let (_, value) = comparison(rest, "file:hashes")?;
+        if value.len() == digits && value.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Some(value);
+        }
+        rest = rest.get("file:hashes".len()..)?;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_of_patterns() {
+        let md5 = "0123456789abcdef0123456789abcdef";
+        let pattern =
+            format!("[file:hashes.MD5 = '{md5}' OR file:hashes.'SHA-1' = '{md5}01234567']");
+        assert_eq!(find(&pattern, Stix::Md5), Some(md5));
+        assert_eq!(find(&pattern, Stix::Sha1).unwrap().len(), 40);
+        assert_eq!(find(&pattern, Stix::Sha256), None);
+        assert_eq!(find(&pattern, Stix::EcsType), Some("file"));
+        assert_eq!(osint(&pattern), Some((4, md5)));
+        let pattern = "[url:value='https://bad.example.test/a']";
+        assert_eq!(find(pattern, Stix::Url), Some("https://bad.example.test/a"));
+        assert_eq!(osint(pattern).unwrap().0, 5);
+        assert_eq!(osint("[x:y = 'z']"), None);
+        assert_eq!(osint("file:hashes = ''"), None);
+    }
+}
