@@ -14,11 +14,12 @@ use crate::time::Timestamp;
 
 /// Writes the row: the first field with a value that fits, or what the row has for none.
 pub(super) fn write(line: &mut Line<'_, '_>, leaf: &Leaf, shape: More) {
-    match shape {
-        More::File => return objects::file(line, leaf),
-        More::Files => return objects::files(line, leaf),
-        More::OriginalTime => return original_time(line, leaf),
-        _ => {}
+    if let More::File = shape {
+        return objects::file(line, leaf);
+    } else if let More::Files = shape {
+        return objects::files(line, leaf);
+    } else if let More::OriginalTime = shape {
+        return original_time(line, leaf);
     }
     for name in &leaf.from {
         let Some(value) = line.record.get(*name).filter(|value| !is_absent(value)) else {
@@ -48,16 +49,22 @@ pub(super) fn write(line: &mut Line<'_, '_>, leaf: &Leaf, shape: More) {
 }
 
 fn push(line: &mut Line<'_, '_>, leaf: &Leaf, value: Value<'_>, shape: More) -> bool {
-    match shape {
-        More::Auth => return objects::auth(line, value),
-        More::Email => return people::email(line, value),
-        More::Emails => return people::emails(line, value),
-        More::List => return list(line, value),
-        More::Part(member) => return objects::part(line, value, member),
-        More::People => return people::people(line, value),
-        More::Person => return people::person(line, value),
-        More::Resources => return people::resources(line, value),
-        _ => {}
+    if let More::Auth = shape {
+        return objects::auth(line, value);
+    } else if let More::Email = shape {
+        return people::email(line, value);
+    } else if let More::Emails = shape {
+        return people::emails(line, value);
+    } else if let More::List = shape {
+        return list(line, value);
+    } else if let More::Part(member) = shape {
+        return objects::part(line, value, member);
+    } else if let More::People = shape {
+        return people::people(line, value);
+    } else if let More::Person = shape {
+        return people::person(line, value);
+    } else if let More::Resources = shape {
+        return people::resources(line, value);
     }
     let mut buffer = core::mem::take(&mut line.buffers.plain);
     let written = match Plain::new(value, &mut buffer) {

@@ -48,7 +48,10 @@ pub(super) fn file(line: &mut Line<'_, '_>, leaf: &Leaf) {
         .collect();
     let own_name = text(line, name);
     let best_hash = hashes.iter().max_by_key(|(_, algorithm, _)| *algorithm);
-    let Some(shown) = own_name.as_ref().or(best_hash.map(|(.., hash)| hash)) else {
+    let Some(shown) = own_name
+        .as_ref()
+        .or_else(|| best_hash.map(|(.., hash)| hash))
+    else {
         return;
     };
     let (name_path, hash_path) = match leaf.observable.0 {
