@@ -7,6 +7,7 @@
 #[cfg(test)]
 mod all_streams;
 pub(crate) mod answers;
+mod drive;
 mod outlook;
 #[cfg(test)]
 mod tests;
@@ -15,10 +16,10 @@ use crate::auth::oauth2::OAuth2;
 use crate::batch::{Batch, Builder, Intake, Limits, NoticeKind, Offer, RecordLine};
 use crate::checkpoint::{Checkpoint, CheckpointError, Rest, RestCause, StreamPosition};
 use crate::decode::lines::{Line, LineReader};
-use crate::machine::{self, Action, Machine};
+use crate::machine::Action;
 use crate::normalize::Options;
 use crate::request::Request;
-use crate::response::{Head, TransportError};
+use crate::response::Head;
 use crate::retry;
 use crate::settings::{Settings, SettingsError};
 use crate::stream::Stream;
@@ -467,108 +468,6 @@ impl Session {
         self.jitter ^= self.jitter >> 7;
         self.jitter ^= self.jitter << 17;
         self.jitter
-    }
-}
-
-impl Machine for Session {
-    type Output = Result<Batch, PollError>;
-
-    fn next(&mut self, now: Timestamp) -> PollAction {
-        loop {
-            let Some(poll) = &self.poll else {
-                return self.finish(now);
-            };
-            let late = now >= poll.began_at.plus_ms(POLL_MS_MAX) && self.may_stop_here();
-            if poll.error.is_some() || !poll.batch.has_room() || late {
-                return self.finish(now);
-            }
-            let step = if self.flight.is_some() {
-                self.go_on(now)
-            } else {
-                self.start_next(now)
-            };
-            match step {
-                Step::Again => {}
-                Step::Read => return Action::Read,
-                Step::Send(request) => return Action::Send(request),
-                Step::Stop => return self.finish(now),
-            }
-        }
-    }
-
-    fn handle_head(&mut self, head: Head, now: Timestamp) {
-        let Some(flight) = &mut self.flight else {
-            return;
-        };
-        match (flight.purpose, head.status) {
-            (Purpose::Call { .. } | Purpose::Token, _) => {
-                self.skew_ms = machine::skew_ms(&head, now).unwrap_or(self.skew_ms);
-            }
-            (Purpose::File { slot }, 200) => {
-                if let Some(feed) = self
-                    .slots
-                    .get_mut(slot)
-                    .and_then(|slot| slot.feed.batch_files())
-                {
-                    let file = feed.file_at_hand();
-                    let reader = LineReader::new();
-                    flight.lines = Some(Lines {
-                        reader,
-                        skip: file.line,
-                        name: file.name,
-                    });
-                }
-            }
-            (Purpose::File { .. }, _) => {}
-        }
-        flight.head = Some(head);
-    }
-
-    fn handle_chunk(&mut self, chunk: Vec<u8>) {
-        let Some(flight) = &mut self.flight else {
-            return;
-        };
-        if let (Some(poll), Purpose::Call { slot, .. } | Purpose::File { slot }) =
-            (&mut self.poll, flight.purpose)
-            && let Some(slot) = self.slots.get(slot)
-        {
-            let stats = poll.batch.stats(slot.stream);
-            let bytes = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
-            stats.received_bytes = stats.received_bytes.saturating_add(bytes);
-        }
-        if let Some(lines) = &mut flight.lines {
-            lines.reader.push(chunk);
-            return;
-        }
-        let good = flight.head.as_ref().is_some_and(|head| head.status == 200);
-        let most = if good {
-            ANSWER_BYTES_MAX
-        } else {
-            ERROR_BYTES_MAX
-        };
-        flight.body.extend_from_slice(&chunk);
-        // Enough of an error is known; a success that is too large is told by its length.
-        flight.ended = flight.body.len() > most;
-    }
-
-    fn handle_end(&mut self) {
-        let Some(flight) = &mut self.flight else {
-            return;
-        };
-        flight.ended = true;
-        if let Some(lines) = &mut flight.lines {
-            lines.reader.finish();
-        }
-    }
-
-    fn handle_failure(&mut self, failure: TransportError, now: Timestamp) {
-        self.handle_no_answer(failure, now);
-    }
-
-    fn keeps_body(&self) -> bool {
-        self.flight
-            .as_ref()
-            .is_some_and(|flight| flight.lines.is_some() && !flight.ended)
     }
 }
 

@@ -112,6 +112,9 @@ pub struct Post {
 const WHOLE_RECORD: &str = "hash of the whole record without _offset and _partition";
 const SIEM: &str = "Security Events and Data Retrieval | Threat and Security Events (SIEM) | Read";
 
+/// What stands in a row whose role permission Mimecast does not document.
+pub const NO_PERMISSION: &str = "none documented";
+
 /// A SIEM batch stream (`mimecast-api.md` §3.1, §3.5).
 const fn siem(name: &'static str, event_type: &'static str) -> Row {
     Row {
@@ -142,6 +145,7 @@ const fn integrated(name: &'static str, event_type: &'static str) -> Row {
             event_type,
             events: "/siem/v1/events/ci",
         },
+        permission: NO_PERMISSION,
         product: "Threats, Security Events and Data for CI",
         ..siem(name, event_type)
     }

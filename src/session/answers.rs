@@ -7,7 +7,7 @@ use crate::decode::fail::{self, UpstreamError};
 use crate::response::{Head, TransportError};
 use crate::retry::{self, Cause};
 use crate::session::{ANSWER_BYTES_MAX, Failure, Fault, Flight, PollError, Purpose, Session};
-use crate::stream::Stream;
+use crate::stream::{NO_PERMISSION, Stream};
 use crate::streams::Unusable;
 use crate::streams::quota::Meter;
 use crate::time::Timestamp;
@@ -87,9 +87,13 @@ pub(crate) fn describe(what: &str, head: &Head, error: Option<&UpstreamError>) -
 #[must_use]
 pub(crate) fn grant(stream: Stream) -> String {
     let row = stream.row();
+    let product = format!("select the product \"{}\"", row.product);
+    if row.permission == NO_PERMISSION {
+        return product;
+    }
     format!(
-        "grant the role permission \"{}\" and select the product \"{}\"",
-        row.permission, row.product
+        "grant the role permission \"{}\" and {product}",
+        row.permission
     )
 }
 

@@ -1,0 +1,194 @@
+//! A host for tests: it keeps the checkpoint and counts what came.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{API, Upstream, key_of};
+use crate::batch::{Batch, Limits};
+use crate::session::{PollError, Session};
+use crate::settings::Settings;
+
+/// A host: it keeps the checkpoint and counts what came.
+pub(crate) struct Host {
+    pub(crate) settings: String,
+    pub(crate) limits: Limits,
+    pub(crate) checkpoint: Option<String>,
+    pub(crate) session: Option<Session>,
+    /// A session whose poll failed; only what it learned is used again.
+    failed: Option<Session>,
+    /// Whether each poll gets a session of its own.
+    pub(crate) fresh_each_poll: bool,
+    pub(crate) delivered: Vec<String>,
+    /// What the `id` of each delivered record was.
+    pub(crate) ids: BTreeMap<String, BTreeSet<String>>,
+    pub(crate) notices: Vec<crate::batch::Notice>,
+    pub(crate) rejected: Vec<crate::batch::Rejected>,
+    pub(crate) duplicates: u64,
+}
+
+impl Host {
+    pub(crate) fn new(settings: &str) -> Self {
+        let settings = format!(
+            r#"{{"base_url":"{API}","client_id":"id-9","client_secret":"hush-9","format":"raw"{settings}}}"#
+        );
+        Self {
+            settings,
+            limits: Limits {
+                max_events: 7,
+                max_bytes: 1 << 20,
+                max_requests: 5,
+            },
+            checkpoint: None,
+            session: None,
+            failed: None,
+            fresh_each_poll: false,
+            delivered: Vec::new(),
+            ids: BTreeMap::new(),
+            notices: Vec::new(),
+            rejected: Vec::new(),
+            duplicates: 0,
+        }
+    }
+
+    /// Polls once, delivers and stores the checkpoint.
+    pub(crate) fn poll(&mut self, upstream: &mut Upstream) -> Result<Batch, PollError> {
+        let batch = self.poll_without_storing(upstream)?;
+        for line in batch.events.lines() {
+            let id: serde_json::Value = serde_json::from_str(line).unwrap();
+            let key = key_of(line);
+            self.ids
+                .entry(key.clone())
+                .or_default()
+                .insert(id["id"].as_str().unwrap().to_owned());
+            self.delivered.push(key);
+        }
+        self.notices.extend(batch.notices.iter().cloned());
+        self.rejected.extend(batch.rejected.iter().cloned());
+        self.duplicates += batch
+            .stats
+            .iter()
+            .map(|(_, stats)| stats.duplicates)
+            .sum::<u64>();
+        self.checkpoint = Some(batch.checkpoint.clone());
+        Ok(batch)
+    }
+
+    /// Polls once and forgets the batch, as a host that is killed before it delivers.
+    pub(crate) fn poll_without_storing(
+        &mut self,
+        upstream: &mut Upstream,
+    ) -> Result<Batch, PollError> {
+        let now = upstream.host_now();
+        let mut session = match self.session.take() {
+            Some(session) => session,
+            None => {
+                upstream.open.clear();
+                let settings = Settings::parse(&self.settings).unwrap();
+                let mut session = Session::open(settings, self.checkpoint.as_deref(), now, 1)?;
+                if let Some(failed) = self.failed.take() {
+                    session.inherit(failed);
+                }
+                session
+            }
+        };
+        session.begin(self.limits, now);
+        let result = upstream.drive(&mut session);
+        match (&result, self.fresh_each_poll) {
+            (_, true) => {}
+            (Ok(_), false) => self.session = Some(session),
+            (Err(_), false) => self.failed = Some(session),
+        }
+        if let Ok(batch) = &result {
+            self.check(batch);
+        }
+        result
+    }
+
+    /// What holds for every batch.
+    fn check(&self, batch: &Batch) {
+        let lines = batch.events.lines().count();
+        assert_eq!(lines, batch.index.len());
+        assert!(lines + batch.rejected.len() <= usize::try_from(self.limits.max_events).unwrap());
+        let mut sum = 0;
+        for (stream, stats) in &batch.stats {
+            assert_eq!(
+                stats.received,
+                stats.events + stats.rejected + stats.duplicates,
+                "{stream}"
+            );
+            sum += usize::try_from(stats.events).unwrap();
+        }
+        assert_eq!(sum, lines);
+        let ends: Vec<usize> = batch
+            .events
+            .match_indices('\n')
+            .map(|(at, _)| at + 1)
+            .collect();
+        let index: Vec<usize> = batch
+            .index
+            .iter()
+            .map(|entry| entry.end.try_into().unwrap())
+            .collect();
+        assert_eq!(ends, index);
+        for secret in ["hush-9", "sig-", "Signature", "tok-"] {
+            assert!(!batch.checkpoint.contains(secret), "{}", batch.checkpoint);
+            assert!(
+                !format!("{:?}", batch.notices).contains(secret),
+                "{:?}",
+                batch.notices
+            );
+        }
+    }
+
+    /// Polls until everything is caught up, waiting in virtual time.
+    pub(crate) fn collect(&mut self, upstream: &mut Upstream) {
+        for _ in 0..20_000 {
+            use crate::batch::Next;
+            let wait_ms = match self.poll(upstream) {
+                Ok(batch) => match batch.next {
+                    Next::Now => 0,
+                    Next::CaughtUp(_) => return,
+                    Next::Failing(ms) | Next::Throttled(ms) => ms,
+                },
+                Err(PollError::Unavailable(failure) | PollError::Throttled(failure)) => {
+                    failure.retry_after_ms
+                }
+                Err(other) => panic!("{other:?}"),
+            };
+            upstream.now = upstream.now.plus_ms(wait_ms.try_into().unwrap());
+        }
+        let last = &upstream.requests[upstream.requests.len().saturating_sub(9)..];
+        panic!("the streams are never caught up: {last:#?}");
+    }
+
+    /// Asserts that everything owed was delivered, each record once and under one id.
+    pub(crate) fn assert_exactly_once(&self, upstream: &Upstream) {
+        let distinct: BTreeSet<String> = self.delivered.iter().cloned().collect();
+        let missing: Vec<_> = upstream.owed().difference(&distinct).cloned().collect();
+        assert!(missing.is_empty(), "missing: {missing:?}");
+        assert_eq!(
+            distinct.len(),
+            self.delivered.len(),
+            "something was repeated"
+        );
+        self.assert_one_id_each();
+    }
+
+    /// Asserts that everything owed was delivered, and that repeats carry the same id.
+    pub(crate) fn assert_at_least_once(&self, upstream: &Upstream) {
+        let distinct: BTreeSet<String> = self.delivered.iter().cloned().collect();
+        let missing: Vec<_> = upstream.owed().difference(&distinct).cloned().collect();
+        assert!(missing.is_empty(), "missing: {missing:?}");
+        self.assert_one_id_each();
+    }
+
+    fn assert_one_id_each(&self) {
+        let mut all = BTreeSet::new();
+        for (key, ids) in &self.ids {
+            assert_eq!(ids.len(), 1, "{key} has {ids:?}");
+            assert!(
+                all.insert(ids.first().unwrap().clone()),
+                "{key} shares an id"
+            );
+        }
+    }
+}
