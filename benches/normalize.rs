@@ -13,7 +13,7 @@ use mimecast_source::time::Timestamp;
 #[path = "measure.rs"]
 mod measure;
 
-use measure::{Cost, best, is_smoke, row, timed};
+use measure::{Cost, best, head, is_smoke, row, timed};
 
 const NOW: Timestamp = Timestamp::from_millis(1_770_100_000_000);
 
@@ -90,6 +90,7 @@ const RECORDS: &[(&str, Stream, &str)] = &[
 ];
 
 fn whole(c: &mut Criterion) {
+    head();
     for (format, format_name) in [(Format::Ecs, "ecs"), (Format::Raw, "raw")] {
         for (name, stream, line) in RECORDS {
             let mut group = c.benchmark_group(format!("record to {format_name}"));

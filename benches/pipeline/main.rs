@@ -4,8 +4,11 @@
 //! Without arguments everything is measured; `native`, `sandbox` or `host` choose a part.
 
 #![expect(
-    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
     clippy::panic,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
     reason = "a benchmark that cannot run has nothing better to do than to say so"
 )]
 
