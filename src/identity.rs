@@ -62,11 +62,7 @@ impl Record<'_> {
         let mut hasher = blake3::Hasher::new();
         hasher.update(self.stream().name().as_bytes());
         hasher.update(b"\n");
-        let outline = self.outline();
-        let is_canonical = outline.sorted
-            && outline.compact
-            && self.members().iter().all(|member| member.canonical);
-        if is_canonical {
+        if self.outline().canonical {
             self.hash_as_it_stands(&mut hasher);
         } else {
             let mut out = String::with_capacity(self.text().len());

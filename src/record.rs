@@ -4,6 +4,9 @@ use core::fmt;
 
 use crate::decode::json::{self, Kind, Member, Outline};
 use crate::stream::Stream;
+use dictionary::{Dictionary, Habits, Reader};
+
+mod dictionary;
 
 /// The names the upstream is known to use, in all its spellings. A [`Name`] is a position in
 /// this list. Names that are not in it are kept as they are.
@@ -72,6 +75,9 @@ pub const NAMES: &[&str] = &[
 pub struct Name(u8);
 
 impl Name {
+    /// The names of members that say how a record travelled and not what it says.
+    pub(crate) const TRANSPORT: [Self; 2] = [Self(0), Self(1)];
+
     /// The known name that is spelt so.
     #[must_use]
     pub fn new(spelling: &str) -> Option<Self> {
@@ -137,6 +143,7 @@ impl core::error::Error for Reject {}
 /// Reads records, one after the other, into buffers it uses again.
 pub struct Parser {
     dictionary: Dictionary,
+    habits: Habits,
     members: Vec<Member>,
     names: Vec<Option<Name>>,
     slots: Slots,
@@ -157,6 +164,7 @@ impl Parser {
     pub fn new() -> Self {
         Self {
             dictionary: Dictionary::new(),
+            habits: Habits::new(),
             members: Vec::new(),
             names: Vec::new(),
             slots: [0; NAMES.len()],
@@ -165,7 +173,10 @@ impl Parser {
 
     /// Reads `line`, which must be one JSON object and white space around it.
     pub fn parse<'a>(&'a mut self, stream: Stream, line: &'a str) -> Result<Record<'a>, Reject> {
-        let outline = json::scan_object(line, &mut self.members).map_err(Reject)?;
+        let (names, slots) = (&mut self.names, &mut self.slots);
+        let mut reader = Reader::new(&self.dictionary, &mut self.habits, names, slots);
+        let outline =
+            json::scan_object_with(line, &mut self.members, &mut reader).map_err(Reject)?;
         if self.members.len() > MEMBERS_MAX {
             let offset = self
                 .members
@@ -175,19 +186,6 @@ impl Parser {
                 what: "more than 10000 members",
                 offset,
             }));
-        }
-        self.names.clear();
-        self.slots.fill(0);
-        for (at, member) in self.members.iter().enumerate() {
-            let name = if member.key_escaped {
-                None
-            } else {
-                self.dictionary.look_up(member.prefix, member.key.of(line))
-            };
-            self.names.push(name);
-            if let Some(slot) = name.and_then(|name| self.slots.get_mut(name.index())) {
-                *slot = u16::try_from(at + 1).unwrap_or(0);
-            }
         }
         Ok(Record {
             stream,
@@ -223,9 +221,13 @@ impl<'a> Record<'a> {
     #[inline]
     #[must_use]
     pub fn get(&self, name: Name) -> Option<Value<'a>> {
-        let slot = self.slots.get(name.index())?;
-        let member = self.members.get(usize::from(slot.checked_sub(1)?))?;
+        let member = self.members.get(self.position(name)?)?;
         Some(self.value(member))
+    }
+
+    /// Where the last member of a known name stands among all.
+    pub(crate) fn position(&self, name: Name) -> Option<usize> {
+        usize::from(*self.slots.get(name.index())?).checked_sub(1)
     }
 
     /// All members in the order in which they stand. Of members with one known name only the
@@ -293,75 +295,41 @@ impl<'a> Record<'a> {
     }
 }
 
-/// Known names by hash: open addressing in a table that is never more than a quarter full.
-struct Dictionary {
-    table: Box<[u8; TABLE_LEN]>,
-}
-
-const TABLE_LEN: usize = 1024;
-const EMPTY: u8 = u8::MAX;
-
-impl Dictionary {
-    fn new() -> Self {
-        let mut table = Box::new([EMPTY; TABLE_LEN]);
-        for (at, name) in NAMES.iter().enumerate() {
-            let padded = name.bytes().chain([0; 8]).take(8);
-            let prefix = padded.fold(0, |sum, byte| sum << 8 | u64::from(byte));
-            let mut place = Self::hash(prefix, name);
-            while let Some(cell) = table.get_mut(place) {
-                if *cell == EMPTY {
-                    *cell = u8::try_from(at).unwrap_or(EMPTY);
-                    break;
-                }
-                place = (place + 1) % TABLE_LEN;
-            }
-        }
-        Self { table }
-    }
-
-    #[inline]
-    fn look_up(&self, prefix: u64, key: &str) -> Option<Name> {
-        let mut place = Self::hash(prefix, key);
-        loop {
-            let candidate = *self.table.get(place)?;
-            // The empty mark is no position in the list, so this ends at an empty cell.
-            let name = NAMES.get(usize::from(candidate))?;
-            if *name == key {
-                return Some(Name(candidate));
-            }
-            place = (place + 1) % TABLE_LEN;
-        }
-    }
-
-    /// Mixes the first eight bytes, the last four and the length.
-    #[inline]
-    fn hash(prefix: u64, key: &str) -> usize {
-        let tail = key
-            .as_bytes()
-            .last_chunk::<4>()
-            .map_or(0, |tail| u32::from_le_bytes(*tail));
-        let mixed = (prefix ^ u64::from(tail).rotate_left(29)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        usize::try_from(mixed >> 54).unwrap_or(0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn every_known_name_is_found_and_no_other() {
-        let dictionary = Dictionary::new();
-        assert!(NAMES.len() * 4 <= TABLE_LEN && NAMES.len() < usize::from(EMPTY));
-        for (at, name) in NAMES.iter().enumerate() {
-            let mut parser = Parser::new();
-            let line = format!("{{\"{name}\":{at}}}");
-            let record = parser.parse(Stream::Audit, &line).unwrap();
-            let value = record.get(Name::new(name).unwrap()).unwrap();
-            assert_eq!(value.text, at.to_string());
+    fn what_is_expected_changes_nothing() {
+        let lines = [
+            r#"{"user":"a","x":1,"id":"b","category":"c"}                                       "#,
+            r#"{"user":"a","id":"b","category":"c"}                                             "#,
+            r#"{"category":"c","id":"a","user":"b"}                                             "#,
+            r#"{"category":"c","idx":"a","user":"b","x":1,"id":"d"}                             "#,
+            r#"{"category":"c","id":"a","id":"b"}                                               "#,
+            r#"{"category":"c","h":1,"id":"a"}                                                  "#,
+            r#"{"category":"c","j":1,"id":"a"}                                                  "#,
+        ];
+        let mut used = Parser::new();
+        for line in lines.iter().chain(&lines) {
+            let mut new = Parser::new();
+            let expected = new.parse(Stream::Audit, line).unwrap();
+            let actual = used.parse(Stream::Audit, line).unwrap();
+            assert_eq!(actual.names, expected.names, "{line}");
+            assert_eq!(actual.slots, expected.slots, "{line}");
+            assert_eq!(actual.is_sorted(), expected.is_sorted(), "{line}");
+            let keys = |record: Record<'_>| {
+                let fields = record.fields();
+                fields.map(|field| field.key.to_owned()).collect::<Vec<_>>()
+            };
+            assert_eq!(keys(actual), keys(expected), "{line}");
+            let names: Vec<_> = actual.members().iter().map(|m| m.key.of(line)).collect();
+            assert_eq!(
+                actual.is_sorted(),
+                names.is_sorted_by(|a, b| a < b),
+                "{line}"
+            );
         }
-        assert_eq!(dictionary.look_up(0, ""), None);
-        assert_eq!(Name::new("senderip"), None);
     }
 
     #[test]
@@ -374,6 +342,14 @@ mod tests {
         assert_eq!(
             record.fields().map(|field| field.key).collect::<Vec<_>>(),
             ["x", "user"]
+        );
+    }
+
+    #[test]
+    fn transport_fields_come_first() {
+        assert_eq!(
+            Name::TRANSPORT.map(|name| NAMES[name.index()]),
+            ["_offset", "_partition"]
         );
     }
 

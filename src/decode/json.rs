@@ -3,10 +3,13 @@
 //! It accepts what `serde_json` accepts as an object, to a depth of [`DEPTH_MAX`]. Whatever it
 //! accepts can be copied into other JSON as it stands.
 
+pub use keys::Keys;
+use keys::Order;
 use parts::index;
 pub use parts::{Element, Error, Kind, Member, Outline, Span};
 use specials::BLOCK;
 
+mod keys;
 mod parts;
 mod specials;
 
@@ -17,21 +20,36 @@ pub const DEPTH_MAX: u32 = 64;
 /// Splits `text`, which must be one object and white space around it, into members, in the order
 /// in which they stand. `members` is cleared first.
 pub fn scan_object(text: &str, members: &mut Vec<Member>) -> Result<Outline, Error> {
+    scan_object_with(text, members, &mut Order::default())
+}
+
+/// The same for one who knows which names to expect.
+pub fn scan_object_with<'t>(
+    text: &'t str,
+    members: &mut Vec<Member>,
+    keys: &mut impl Keys<'t>,
+) -> Result<Outline, Error> {
     members.clear();
     let mut scanner = Scanner::new(text)?;
     scanner.skip_whitespace();
     scanner.compact = true;
     let start = scanner.position;
     scanner.expect(b'{', "expected an object")?;
-    let sorted = scanner.members(1, |member| members.push(member))?;
+    let mut canonical = true;
+    scanner.members(1, keys, |member| {
+        canonical &= member.canonical;
+        members.push(member);
+    })?;
     let span = scanner.span(start, scanner.position);
     let compact = scanner.compact;
     scanner.finish()?;
+    let sorted = keys.is_sorted();
     Ok(Outline {
         span,
         sorted,
-        compact,
+        canonical: canonical && compact && sorted,
         multiline: scanner.multiline,
+        plain: !scanner.high && !scanner.has_escapes,
     })
 }
 
@@ -57,10 +75,9 @@ struct Scanner<'a> {
     text: &'a str,
     bytes: &'a [u8],
     position: usize,
-    /// The block of the text for which `specials` holds.
-    block: usize,
-    /// Where in that block strings may end or need a look, one bit for each byte.
-    specials: u64,
+    /// There may be more than ASCII in a string.
+    high: bool,
+    has_escapes: bool,
     compact: bool,
     multiline: bool,
 }
@@ -84,8 +101,8 @@ impl<'a> Scanner<'a> {
             text,
             bytes,
             position: 0,
-            block: usize::MAX,
-            specials: 0,
+            high: false,
+            has_escapes: false,
             compact: true,
             multiline: false,
         })
@@ -149,37 +166,28 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// The members after an opening brace, and whether their names ascend.
-    fn members(&mut self, depth: u32, mut each: impl FnMut(Member)) -> Result<bool, Error> {
-        let mut sorted = true;
-        let mut previous: Option<(u64, Span)> = None;
+    /// The members after an opening brace.
+    #[inline]
+    fn members(
+        &mut self,
+        depth: u32,
+        keys: &mut impl Keys<'a>,
+        mut each: impl FnMut(Member),
+    ) -> Result<(), Error> {
         self.skip_whitespace();
         if self.peek() == Some(b'}') {
             self.position += 1;
-            return Ok(true);
+            return Ok(());
         }
         loop {
-            self.expect(b'"', "expected a name in quotes")?;
-            let key = self.string()?;
-            self.skip_whitespace();
-            self.expect(b':', "expected a colon")?;
+            let (key, key_escaped) = self.key(keys)?;
             self.skip_whitespace();
             let element = self.value(depth)?;
-            let prefix = self.prefix(key.span);
-            if let Some((before, span)) = previous {
-                sorted &= !key.escaped
-                    && (before < prefix
-                        || (before == prefix && span.of(self.text) < key.span.of(self.text)));
-            } else {
-                sorted &= !key.escaped;
-            }
-            previous = Some((prefix, key.span));
             each(Member {
-                key: key.span,
-                prefix,
+                key,
                 value: element.value,
                 kind: element.kind,
-                key_escaped: key.escaped,
+                key_escaped,
                 escaped: element.escaped,
                 canonical: element.canonical,
             });
@@ -188,12 +196,29 @@ impl<'a> Scanner<'a> {
                 Some(b',') => self.position += 1,
                 Some(b'}') => {
                     self.position += 1;
-                    return Ok(sorted);
+                    return Ok(());
                 }
                 _ => return self.error("expected a comma or a closing brace"),
             }
             self.skip_whitespace();
         }
+    }
+
+    /// A name and the colon after it, and whether the name has escapes.
+    #[inline]
+    fn key(&mut self, keys: &mut impl Keys<'a>) -> Result<(Span, bool), Error> {
+        let rest = self.bytes.get(self.position..).unwrap_or_default();
+        if let Some(length) = keys.expected(rest) {
+            let start = self.position + 1;
+            self.position = start + length + 2;
+            return Ok((self.span(start, start + length), false));
+        }
+        self.expect(b'"', "expected a name in quotes")?;
+        let key = self.string()?;
+        self.skip_whitespace();
+        self.expect(b':', "expected a colon")?;
+        keys.found(key.span.of(self.text), key.escaped);
+        Ok((key.span, key.escaped))
     }
 
     /// The elements after an opening bracket.
@@ -279,7 +304,9 @@ impl<'a> Scanner<'a> {
         let outer = core::mem::replace(&mut self.compact, true);
         let mut canonical = true;
         if is_object {
-            canonical &= self.members(depth, |member| canonical &= member.canonical)?;
+            let mut order = Order::default();
+            self.members(depth, &mut order, |member| canonical &= member.canonical)?;
+            canonical &= order.is_sorted();
         } else {
             self.elements(depth, |element| canonical &= element.canonical)?;
         }
@@ -339,14 +366,30 @@ impl<'a> Scanner<'a> {
     #[inline]
     fn string(&mut self) -> Result<Text, Error> {
         let start = self.position;
+        self.skip_plain();
+        if self.peek() == Some(b'"') {
+            let span = self.span(start, self.position);
+            self.position += 1;
+            return Ok(Text {
+                span,
+                escaped: false,
+                canonical: true,
+            });
+        }
+        self.string_slowly(start)
+    }
+
+    /// The same from the first byte on that needs a look.
+    #[cold]
+    fn string_slowly(&mut self, start: usize) -> Result<Text, Error> {
         let mut escaped = false;
         let mut canonical = true;
         loop {
-            self.skip_plain();
             match self.peek() {
                 Some(b'"') => {
                     let span = self.span(start, self.position);
                     self.position += 1;
+                    self.has_escapes |= escaped;
                     return Ok(Text {
                         span,
                         escaped,
@@ -361,6 +404,7 @@ impl<'a> Scanner<'a> {
                 Some(_) => self.position += 1,
                 None => return self.error("string without an end"),
             }
+            self.skip_plain();
         }
     }
 
@@ -368,21 +412,21 @@ impl<'a> Scanner<'a> {
     #[inline]
     fn skip_plain(&mut self) {
         loop {
-            let block = self.position / BLOCK;
-            if block != self.block {
-                self.block = block;
-                self.specials = specials::in_block(self.bytes, block * BLOCK);
-            }
-            let ahead = self.specials >> (self.position % BLOCK);
-            if ahead != 0 {
-                self.position += index(ahead.trailing_zeros());
+            let rest = self.bytes.get(self.position..).unwrap_or_default();
+            let marks = match rest.first_chunk::<BLOCK>() {
+                Some(block) => specials::in_block(block),
+                None => specials::in_last_block(rest),
+            };
+            self.high |= marks.high;
+            if marks.special != 0 {
+                self.position += index(marks.special.trailing_zeros());
                 return;
             }
-            self.position = (block + 1) * BLOCK;
-            if self.position >= self.bytes.len() {
+            if rest.len() <= BLOCK {
                 self.position = self.bytes.len();
                 return;
             }
+            self.position += BLOCK;
         }
     }
 
@@ -427,32 +471,6 @@ impl<'a> Scanner<'a> {
             self.position += 1;
         }
         Ok(value)
-    }
-
-    #[inline]
-    fn prefix(&self, span: Span) -> u64 {
-        key_prefix(self.bytes, span)
-    }
-}
-
-/// The first eight bytes of a name as a number that sorts as the bytes do.
-#[inline]
-fn key_prefix(bytes: &[u8], span: Span) -> u64 {
-    let word = bytes
-        .get(index(span.start)..)
-        .and_then(<[u8]>::first_chunk::<8>);
-    let length = span.len();
-    match (word, length) {
-        (_, 0) => 0,
-        (Some(word), 8..) => u64::from_be_bytes(*word),
-        (Some(word), _) => u64::from_be_bytes(*word) & (u64::MAX << (64 - 8 * length)),
-        (None, _) => {
-            let name = bytes
-                .get(index(span.start)..index(span.end))
-                .unwrap_or_default();
-            let padded = name.iter().copied().chain([0; 8]).take(8);
-            padded.fold(0, |sum, byte| sum << 8 | u64::from(byte))
-        }
     }
 }
 

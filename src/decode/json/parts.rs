@@ -61,8 +61,6 @@ impl Span {
 pub struct Member {
     /// The name, without quotes, escapes as they stand.
     pub key: Span,
-    /// The first eight bytes of the name, big-endian and padded with zeros: orders most names.
-    pub prefix: u64,
     /// The value: for a string its contents without quotes, else the whole text.
     pub value: Span,
     /// What sort of value it is.
@@ -82,10 +80,12 @@ pub struct Outline {
     pub span: Span,
     /// The names are in strictly ascending order, so none occurs twice.
     pub sorted: bool,
-    /// There is no white space between the members.
-    pub compact: bool,
+    /// All of it is in canonical form, as in [`Member::canonical`].
+    pub canonical: bool,
     /// A line break stands between two tokens.
     pub multiline: bool,
+    /// All strings are ASCII without escapes.
+    pub plain: bool,
 }
 
 /// Why a text is not one JSON object.

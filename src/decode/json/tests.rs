@@ -86,11 +86,27 @@ fn nesting_has_a_limit_and_hostile_depth_is_survived() {
 }
 
 #[test]
+fn plain_is_ascii_without_escapes() {
+    let long = "x".repeat(40);
+    for (value, expected) in [("x", true), ("é", false), ("\\n", false), ("\u{85}", false)] {
+        for text in [
+            format!("{{\"a\":\"{value}\"}}"),
+            format!("{{\"a\":\"{long}{value}{long}\",\"b\":1}}"),
+            format!("{{\"a\":[\"{value}\"]}}"),
+            format!("{{\"{value}\":{{\"b\":1}}}}"),
+        ] {
+            let outline = scan_object(&text, &mut Vec::new()).unwrap();
+            assert_eq!(outline.plain, expected, "{text}");
+        }
+    }
+}
+
+#[test]
 fn members_are_what_stands_in_the_text() {
     let text = " {\"b\":\"x\\/\", \"a\" : [1, 2],\"longer name\":{\"k\":null}} ";
     let mut members = Vec::new();
     let outline = scan_object(text, &mut members).unwrap();
-    assert!(!outline.sorted && !outline.compact && !outline.multiline);
+    assert!(!outline.sorted && !outline.canonical && !outline.multiline && !outline.plain);
     assert_eq!(outline.span.of(text), text.trim());
     let seen: Vec<_> = members
         .iter()

@@ -1,0 +1,254 @@
+//! Known names: found by their spelling, and expected where they stood the last time.
+
+use super::{NAMES, Name, Slots};
+use crate::decode::json::Keys;
+
+/// Known names by hash: open addressing in a table that is never more than a quarter full.
+pub(super) struct Dictionary {
+    table: Box<[u8; TABLE_LEN]>,
+    known: Vec<Known>,
+}
+
+const TABLE_LEN: usize = 1024;
+const EMPTY: u8 = u8::MAX;
+
+/// The longest name with two quotes and a colon.
+const LITERAL_BYTES: usize = 32;
+
+/// A known name as it stands in a record: `"name":`.
+struct Known {
+    words: [u64; LITERAL_BYTES / 8],
+    /// Which bits of the words count.
+    masks: [u64; LITERAL_BYTES / 8],
+    /// The length of the name alone.
+    length: usize,
+    /// The place of the name among all names in the order of their bytes.
+    rank: usize,
+}
+
+impl Known {
+    fn new(name: &str) -> Self {
+        let literal = format!("\"{name}\":");
+        let words = |byte: fn(u8) -> u8| {
+            let mut padded = [0; LITERAL_BYTES];
+            for (to, from) in padded.iter_mut().zip(literal.bytes()) {
+                *to = byte(from);
+            }
+            words(&padded)
+        };
+        Self {
+            words: words(|byte| byte),
+            masks: words(|_| u8::MAX),
+            length: name.len(),
+            rank: NAMES.iter().filter(|other| **other < name).count(),
+        }
+    }
+
+    /// Whether the text begins with this name. Texts that are about to end are not looked at.
+    #[inline]
+    fn begins(&self, text: &[u8]) -> bool {
+        let Some(chunk) = text.first_chunk() else {
+            return false;
+        };
+        let differences = words(chunk)
+            .into_iter()
+            .zip(self.words)
+            .zip(self.masks)
+            .fold(0, |sum, ((there, here), mask)| sum | (there ^ here) & mask);
+        differences == 0
+    }
+}
+
+#[inline]
+fn words(bytes: &[u8; LITERAL_BYTES]) -> [u64; LITERAL_BYTES / 8] {
+    let (words, _) = bytes.as_chunks::<8>();
+    let mut out = [0; LITERAL_BYTES / 8];
+    for (to, from) in out.iter_mut().zip(words) {
+        *to = u64::from_le_bytes(*from);
+    }
+    out
+}
+
+impl Dictionary {
+    pub(super) fn new() -> Self {
+        let mut table = Box::new([EMPTY; TABLE_LEN]);
+        for (at, name) in NAMES.iter().enumerate() {
+            let mut place = Self::hash(name);
+            while let Some(cell) = table.get_mut(place) {
+                if *cell == EMPTY {
+                    *cell = u8::try_from(at).unwrap_or(EMPTY);
+                    break;
+                }
+                place = (place + 1) % TABLE_LEN;
+            }
+        }
+        let known = NAMES.iter().map(|name| Known::new(name)).collect();
+        Self { table, known }
+    }
+
+    fn look_up(&self, key: &str) -> Option<Name> {
+        let mut place = Self::hash(key);
+        loop {
+            let candidate = *self.table.get(place)?;
+            // The empty mark is no position in the list, so this ends at an empty cell.
+            let name = NAMES.get(usize::from(candidate))?;
+            if *name == key {
+                return Some(Name(candidate));
+            }
+            place = (place + 1) % TABLE_LEN;
+        }
+    }
+
+    /// Mixes the first eight bytes, the last four and the length.
+    fn hash(key: &str) -> usize {
+        let bytes = key.as_bytes();
+        let prefix = match bytes.first_chunk() {
+            Some(word) => u64::from_be_bytes(*word),
+            None => bytes
+                .iter()
+                .chain(&[0; 8])
+                .take(8)
+                .fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
+        };
+        let tail = bytes
+            .last_chunk()
+            .map_or(0, |tail| u32::from_le_bytes(*tail));
+        let mixed = (prefix ^ u64::from(tail).rotate_left(29)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        usize::try_from(mixed >> 54).unwrap_or(0)
+    }
+}
+
+/// Which known name came after which the last time. Records of one stream are alike, so the
+/// next name is mostly the one that is expected, and needs no more than a comparison.
+pub(super) struct Habits {
+    /// By the name before; the last place is for the beginning and for unknown names.
+    next: [Option<Name>; NAMES.len() + 1],
+}
+
+impl Habits {
+    pub(super) const fn new() -> Self {
+        Self {
+            next: [None; NAMES.len() + 1],
+        }
+    }
+}
+
+/// Takes down the names of one record.
+pub(super) struct Reader<'p, 't> {
+    dictionary: &'p Dictionary,
+    habits: &'p mut Habits,
+    names: &'p mut Vec<Option<Name>>,
+    slots: &'p mut Slots,
+    /// The place in the habits of the name seen last.
+    place: usize,
+    /// The name seen last and its rank, if it is known.
+    previous: (&'t str, Option<usize>),
+    is_sorted: bool,
+}
+
+impl<'p> Reader<'p, '_> {
+    pub(super) fn new(
+        dictionary: &'p Dictionary,
+        habits: &'p mut Habits,
+        names: &'p mut Vec<Option<Name>>,
+        slots: &'p mut Slots,
+    ) -> Self {
+        names.clear();
+        slots.fill(0);
+        Self {
+            dictionary,
+            habits,
+            names,
+            slots,
+            place: NAMES.len(),
+            previous: ("", None),
+            is_sorted: true,
+        }
+    }
+
+    #[inline]
+    fn note(&mut self, name: Option<Name>) {
+        self.names.push(name);
+        self.place = name.map_or(NAMES.len(), Name::index);
+        if let Some(slot) = self.slots.get_mut(self.place) {
+            *slot = u16::try_from(self.names.len()).unwrap_or(0);
+        }
+    }
+}
+
+impl<'t> Keys<'t> for Reader<'_, 't> {
+    #[inline]
+    fn expected(&mut self, rest: &[u8]) -> Option<usize> {
+        let name = (*self.habits.next.get(self.place)?)?;
+        let known = self.dictionary.known.get(name.index())?;
+        if !known.begins(rest) {
+            return None;
+        }
+        match self.previous.1 {
+            Some(rank) => self.is_sorted &= rank < known.rank,
+            None => {
+                let spelling = NAMES.get(name.index()).copied().unwrap_or_default();
+                self.is_sorted &= self.names.is_empty() || self.previous.0 < spelling;
+            }
+        }
+        self.previous.1 = Some(known.rank);
+        self.note(Some(name));
+        Some(known.length)
+    }
+
+    #[cold]
+    fn found(&mut self, key: &'t str, escaped: bool) {
+        let name = if escaped {
+            None
+        } else {
+            self.dictionary.look_up(key)
+        };
+        let rank = name
+            .and_then(|name| self.dictionary.known.get(name.index()))
+            .map(|known| known.rank);
+        let follows = match (self.previous.1, rank) {
+            (Some(before), Some(rank)) => before < rank,
+            // Before an unknown name comes one that is known by its place only.
+            (Some(_), None) => NAMES
+                .get(self.place)
+                .is_some_and(|previous| *previous < key),
+            (None, _) => self.names.is_empty() || self.previous.0 < key,
+        };
+        self.is_sorted &= follows && !escaped;
+        if let Some(next) = self
+            .habits
+            .next
+            .get_mut(self.place)
+            .filter(|_| name.is_some())
+        {
+            *next = name;
+        }
+        self.previous = (key, rank);
+        self.note(name);
+    }
+
+    fn is_sorted(&self) -> bool {
+        self.is_sorted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_known_name_is_found_and_no_other() {
+        let dictionary = Dictionary::new();
+        assert!(NAMES.len() * 4 <= TABLE_LEN && NAMES.len() < usize::from(EMPTY));
+        for (at, name) in NAMES.iter().enumerate() {
+            assert!(name.len() + 3 <= LITERAL_BYTES, "{name} is too long");
+            assert_eq!(dictionary.look_up(name).map(Name::index), Some(at));
+            let line = format!("{{\"{name}\":{:40}}}", 1);
+            assert!(dictionary.known[at].begins(&line.as_bytes()[1..]));
+            let longer = format!("\"{name}s\":{:40}", 1);
+            assert!(!dictionary.known[at].begins(longer.as_bytes()));
+        }
+        assert_eq!(dictionary.look_up(""), None);
+        assert_eq!(Name::new("senderip"), None);
+    }
+}
