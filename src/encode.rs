@@ -58,12 +58,48 @@ pub fn push_line(out: &mut String, json: &str) {
     );
 }
 
+/// Writes escapes in place of those characters after the first `start` bytes that some readers
+/// take for the end of a line: U+0085, U+2028 and U+2029. They can only stand in strings.
+pub fn escape_breaks(out: &mut String, start: usize) {
+    let line = out.get(start..).unwrap_or_default();
+    let mut escaped = String::new();
+    let mut done = 0;
+    for at in memchr::memchr2_iter(0xC2, 0xE2, line.as_bytes()) {
+        let (escape, length) = match line.as_bytes().get(at..).unwrap_or_default() {
+            [0xC2, 0x85, ..] => ("\\u0085", 2),
+            [0xE2, 0x80, 0xA8, ..] => ("\\u2028", 3),
+            [0xE2, 0x80, 0xA9, ..] => ("\\u2029", 3),
+            _ => continue,
+        };
+        escaped.push_str(line.get(done..at).unwrap_or_default());
+        escaped.push_str(escape);
+        done = at + length;
+    }
+    if done > 0 {
+        escaped.push_str(line.get(done..).unwrap_or_default());
+        out.truncate(start);
+        out.push_str(&escaped);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
     proptest! {
+        #[test]
+        fn breaks_become_escapes(text in "([\u{85}\u{2028}\u{2029}é€\u{84}]|\\PC){0,30}") {
+            let mut out = "before".to_owned();
+            out.push_str(&text);
+            escape_breaks(&mut out, "before".len());
+            let expected = text
+                .replace('\u{85}', "\\u0085")
+                .replace('\u{2028}', "\\u2028")
+                .replace('\u{2029}', "\\u2029");
+            prop_assert_eq!(out, format!("before{expected}"));
+        }
+
         #[test]
         fn escapes_as_serde_json_does(text in any::<String>()) {
             let mut out = String::new();

@@ -128,6 +128,39 @@ const WORDS: [&str; 16] = [
     "{\"spf\":{\"info\":\"x\"}}",
 ];
 
+#[test]
+fn no_reader_of_lines_finds_a_break_inside_an_event() {
+    let breaks = ['\u{85}', '\u{2028}', '\u{2029}'];
+    for line in [
+        "{\"senderEnvelope\":\"a\u{85}b\",\"subject\":\"one\u{2028}two é\u{2029}€\",\"x\u{2028}\":[\"\u{85}\"]}",
+        r#"{"senderEnvelope":"a\u0085b","subject":"one\u2028two é\u2029€","x\u2028":["\u0085"]}"#,
+    ] {
+        let mut parser = Parser::new();
+        let record = parser.parse(Stream::SiemReceipt, line).unwrap();
+        let mut out = String::new();
+        Normalizer::new(
+            Format::Ecs,
+            Options {
+                include_original: true,
+            },
+        )
+        .write(&record, &record.id(), NOW, &mut out);
+        assert!(!out.contains(breaks), "{out}");
+        let event: Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(event["email"]["subject"], "one\u{2028}two é\u{2029}€");
+        assert_eq!(event["mimecast"]["x\u{2028}"][0], "\u{85}");
+        assert_eq!(event["event"]["original"], line);
+        let mut raw = String::new();
+        Normalizer::new(Format::Raw, Options::default()).write(
+            &record,
+            &record.id(),
+            NOW,
+            &mut raw,
+        );
+        assert!(raw.contains(&format!("\"record\":{line}}}")), "{raw}");
+    }
+}
+
 proptest! {
     #[test]
     fn known_names_with_any_value_give_one_valid_line(

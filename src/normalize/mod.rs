@@ -24,6 +24,7 @@ use line::{Buffers, Line};
 use plan::{Condition, Plan};
 use severity::Severities;
 
+use crate::encode::escape_breaks;
 use crate::encode::push_line;
 use crate::identity::EventId;
 use crate::record::{Name, Record};
@@ -154,6 +155,7 @@ impl Normalizer {
             write_raw(record, id, occurred, out);
             return occurred;
         };
+        let start = out.len();
         let mut line = Line::new(
             plan,
             self.options,
@@ -166,6 +168,9 @@ impl Normalizer {
             line.mark_used(name);
         }
         line.write();
+        if !record.outline().plain {
+            escape_breaks(out, start);
+        }
         occurred
     }
 
