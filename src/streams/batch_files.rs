@@ -133,13 +133,7 @@ impl BatchFiles {
             return (context.now, false);
         }
         let listed_at = self.position.listed_at.unwrap_or(context.now);
-        let due = listed_at.plus_ms(interval_ms(context));
-        // A listing that lies ahead was made by a clock that has since been set back.
-        let due = if listed_at > context.now {
-            context.now
-        } else {
-            due
-        };
+        let due = context.due_again(listed_at, interval_ms(context));
         (due, true)
     }
 

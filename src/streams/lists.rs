@@ -125,11 +125,7 @@ impl Lists {
             1
         };
         let every_ms = i64::from(self.reading.every_minutes).saturating_mul(60_000 * factor);
-        let due = if read_at > context.now {
-            context.now
-        } else {
-            read_at.plus_ms(every_ms)
-        };
+        let due = context.due_again(read_at, every_ms);
         (due, true)
     }
 

@@ -32,6 +32,19 @@ pub struct Context<'a> {
     pub upstream_now: Timestamp,
 }
 
+impl Context<'_> {
+    /// When something that was done at `done_at` is due again.
+    ///
+    /// What was done ahead of now was done by a clock that has since been set back: it is due.
+    pub(crate) const fn due_again(self, done_at: Timestamp, interval_ms: i64) -> Timestamp {
+        if done_at.millis() > self.now.millis() {
+            self.now
+        } else {
+            done_at.plus_ms(interval_ms)
+        }
+    }
+}
+
 /// What a feed wants next.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Want {

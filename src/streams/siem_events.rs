@@ -108,11 +108,7 @@ impl SiemEvents {
         let Some(read_at) = read_at.filter(|_| !self.position.behind) else {
             return (context.now, false);
         };
-        let due = if read_at > context.now {
-            context.now
-        } else {
-            read_at.plus_ms(interval_ms(context))
-        };
+        let due = context.due_again(read_at, interval_ms(context));
         (due, true)
     }
 

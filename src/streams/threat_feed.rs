@@ -86,11 +86,7 @@ impl ThreatFeeds {
         let Some(read_at) = self.position.read_at.filter(|_| self.page.is_none()) else {
             return (context.now, false);
         };
-        let due = if read_at > context.now {
-            context.now
-        } else {
-            read_at.plus_ms(POLL_INTERVAL_MS)
-        };
+        let due = context.due_again(read_at, POLL_INTERVAL_MS);
         (due, true)
     }
 

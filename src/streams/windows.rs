@@ -81,12 +81,7 @@ impl Windows {
         let Some(read_at) = self.position.read_at.filter(|_| !inside) else {
             return (context.now, false);
         };
-        // A window that was read ahead of now was read by a clock that has since been set back.
-        let due = if read_at > context.now {
-            context.now
-        } else {
-            read_at.plus_ms(POLL_INTERVAL_MS)
-        };
+        let due = context.due_again(read_at, POLL_INTERVAL_MS);
         (due, true)
     }
 
