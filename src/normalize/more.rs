@@ -55,6 +55,8 @@ fn push(line: &mut Line<'_, '_>, leaf: &Leaf, value: Value<'_>, shape: More) -> 
         return people::email(line, value);
     } else if let More::Emails = shape {
         return people::emails(line, value);
+    } else if let More::Joined = shape {
+        return joined(line, value);
     } else if let More::List = shape {
         return list(line, value);
     } else if let More::Part(member) = shape {
@@ -128,6 +130,7 @@ fn plain_text(line: &mut Line<'_, '_>, leaf: &Leaf, plain: Plain<'_>, shape: Mor
         | More::Emails
         | More::File
         | More::Files
+        | More::Joined
         | More::List
         | More::OriginalTime
         | More::Part(_)
@@ -269,6 +272,33 @@ fn hashes(line: &mut Line<'_, '_>, text: &str) -> bool {
         .extend(text.chars().map(|digit| digit.to_ascii_lowercase()));
     line.out.push_str("\"}]");
     true
+}
+
+/// The texts of a list, or one text, as one text.
+fn joined(line: &mut Line<'_, '_>, value: Value<'_>) -> bool {
+    let start = line.out.len();
+    line.out.push('"');
+    let is_plain = match value.kind {
+        Kind::Array => {
+            line.is_partial = true;
+            let mut is_plain = true;
+            let scanned = json::scan_array(value.text, |element| {
+                is_plain &= element.kind == Kind::String;
+                if line.out.len() > start + 1 {
+                    line.out.push_str(", ");
+                }
+                line.out.push_str(element.value.of(value.text));
+            });
+            is_plain && scanned.is_ok()
+        }
+        Kind::String => {
+            line.out.push_str(value.text);
+            true
+        }
+        Kind::False | Kind::Null | Kind::Number | Kind::Object | Kind::True => false,
+    };
+    line.out.push('"');
+    is_plain && line.out.len() > start + 2
 }
 
 /// A list of texts, or one text as a list.

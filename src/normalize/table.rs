@@ -148,6 +148,8 @@ pub enum More {
     Files,
     /// A list of one hash.
     Hashes,
+    /// The texts of a list in one, with commas between them. The list is kept besides.
+    Joined,
     /// A list of texts.
     List,
     /// `is_mfa` and `auth_factors` from the prose of an audit event.

@@ -228,7 +228,7 @@ const ATTACHMENT_RULES: &[Rule] = &[
 #[rustfmt::skip]
 const IMPERSONATION: &[Row] = &[
     row("event.action",              &["action"],           Shape::Action("impersonation-found")),
-    row("event.reason",              &["identifiers"],      Shape::Text),
+    row("event.reason",              &["identifiers"],      Shape::More(More::Joined)),
     row("email.local_id",            &["id"],               Shape::Text),
     row("email.message_id",          &["messageId"],        Shape::MessageId),
     row("email.from.address",        &["senderAddress"],    Shape::More(More::People)),

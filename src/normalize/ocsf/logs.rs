@@ -223,6 +223,7 @@ const IMPERSONATION: &[Row] = &[
     row("metadata.original_event_uid",         &["id"],              Shape::Text),
     computed("finding_info.uid",               Computed::Id),
     constant("finding_info.title",             "\"Impersonation found\""),
+    row("finding_info.desc",                   &["identifiers"],     Shape::More(More::Joined)),
     constant("finding_info.types",             "[\"Impersonation\"]"),
     row("finding_info.analytic",               &["definition"],      Shape::More(More::Analytic)),
     row("policy.name",                         &["definition"],      Shape::Text),
