@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::identity::EventId;
+use crate::normalize::severity::Severities;
 use crate::normalize::{Format, Normalizer, Options};
 use crate::record::Parser;
 use crate::remembered::Remembered;
@@ -151,9 +152,15 @@ impl Intake {
     /// An intake for one format.
     #[must_use]
     pub fn new(format: Format, options: Options) -> Self {
+        Self::with_severities(format, options, &Severities::default())
+    }
+
+    /// An intake whose events have other severities than those of the tables.
+    #[must_use]
+    pub fn with_severities(format: Format, options: Options, severities: &Severities) -> Self {
         Self {
             parser: Parser::new(),
-            normalizer: Normalizer::new(format, options),
+            normalizer: Normalizer::with_severities(format, options, severities),
         }
     }
 

@@ -188,7 +188,7 @@ impl Session {
             include_original: settings.include_original,
         };
         Ok(Self {
-            intake: Intake::new(settings.format, options),
+            intake: Intake::with_severities(settings.format, options, &settings.severities),
             batch_quota: Quota::new(
                 settings.siem_calls_per_15_min,
                 BATCH_WINDOW_S,

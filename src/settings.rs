@@ -1,10 +1,12 @@
 //! The settings of one source, parsed once into types that cannot be wrong.
 
 use core::fmt;
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
 use crate::normalize::Format;
+use crate::normalize::severity::{self, Severities};
 use crate::request::origin;
 use crate::stream::{STREAMS, Stream};
 use crate::time::Timestamp;
@@ -65,6 +67,8 @@ pub struct Settings {
     pub format: Format,
     /// Whether an event keeps the upstream record as text.
     pub include_original: bool,
+    /// Severities in place of those of the tables.
+    pub severities: Severities,
     /// Where to begin without a checkpoint.
     pub start: Start,
     /// The quota of the SIEM batch endpoints.
@@ -152,6 +156,7 @@ struct Raw {
     streams: Option<Vec<String>>,
     format: Option<String>,
     include_original: Option<bool>,
+    severity_overrides: Option<BTreeMap<String, String>>,
     start: Option<String>,
     siem_calls_per_15_min: Option<u32>,
     overlap: Option<String>,
@@ -200,6 +205,7 @@ impl Settings {
             streams: parse_streams(raw.streams)?,
             format: parse_format(raw.format.as_deref())?,
             include_original: raw.include_original.unwrap_or(false),
+            severities: parse_severities(&raw.severity_overrides.unwrap_or_default())?,
             start: parse_start(raw.start.as_deref().unwrap_or("24h"))?,
             siem_calls_per_15_min: calls,
             overlap_ms: match raw.overlap.as_deref() {
@@ -354,6 +360,12 @@ fn families() -> Vec<&'static str> {
     names
 }
 
+fn parse_severities(overrides: &BTreeMap<String, String>) -> Result<Severities, SettingsError> {
+    let pairs = overrides.iter();
+    Severities::new(pairs.map(|(name, severity)| (name.as_str(), severity.as_str())))
+        .map_err(|problem| error("severity_overrides", problem))
+}
+
 fn parse_format(name: Option<&str>) -> Result<Format, SettingsError> {
     let Some(name) = name else {
         return Ok(Format::Ecs);
@@ -415,6 +427,7 @@ pub fn schema() -> String {
             "streams": {"type": "array", "items": {"type": "string", "enum": names}, "description": "Names of streams or families; all when left out."},
             "format": {"type": "string", "enum": FORMATS, "default": "ecs", "description": "The format of the events."},
             "include_original": {"type": "boolean", "default": false, "description": "Keep the upstream record as text in the event."},
+            "severity_overrides": {"type": "object", "additionalProperties": {"type": "string", "enum": severity::NAMES.get(1..)}, "description": "Severities in place of the built-in ones: by stream, by family, or for every alert."},
             "start": {"type": "string", "default": "24h", "description": "Where to begin without a checkpoint: a duration back, or an RFC 3339 time. SIEM files are listed by whole UTC day."},
             "siem_calls_per_15_min": {"type": "integer", "minimum": 1, "default": SIEM_CALLS_PER_15_MIN, "description": "The quota of the SIEM endpoints, shared over the event types."},
             "overlap": {"type": "string", "default": "15m", "description": "How far the next window of a windowed stream reaches back, for records that were written late."},
@@ -438,6 +451,18 @@ mod tests {
         parse(&format!(
             r#"{{"client_id":"id","client_secret":"s3cret"{extra}}}"#
         ))
+    }
+
+    #[test]
+    fn severities_are_checked() {
+        let settings = with(r#","severity_overrides":{"siem.av":"critical","alert":"high"}"#);
+        let severities = settings.unwrap().severities;
+        assert_eq!(severities.of(Stream::SiemAv, true), Some(5));
+        assert_eq!(severities.of(Stream::Dlp, true), Some(4));
+        for wrong in [r#"{"siem.none":"high"}"#, r#"{"siem.av":"worse"}"#] {
+            let problem = with(&format!(r#","severity_overrides":{wrong}"#)).unwrap_err();
+            assert_eq!(problem.setting, "severity_overrides");
+        }
     }
 
     #[test]
