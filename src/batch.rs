@@ -1,5 +1,6 @@
 //! What one poll returns, and the builder that keeps it within the limits.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::identity::EventId;
@@ -288,23 +289,21 @@ impl Builder {
         locator: impl FnOnce() -> String,
     ) -> Offer {
         let RecordLine { stream, bytes } = record;
-        let Ok(text) = core::str::from_utf8(bytes) else {
-            self.reject(
-                stream,
-                locator(),
-                "the record is not UTF-8".to_owned(),
-                bytes,
-            );
-            return Offer::Taken;
-        };
-        let record = match intake.parser.parse(stream, text) {
+        let text = String::from_utf8_lossy(bytes);
+        let is_repaired = matches!(text, Cow::Owned(_));
+        let record = match intake.parser.parse(stream, &text) {
             Ok(record) => record,
             Err(reason) => {
                 self.reject(stream, locator(), reason.to_string(), bytes);
                 return Offer::Taken;
             }
         };
-        let id = record.id();
+        // What could not be read is gone from the text, and tells records apart all the same.
+        let id = if is_repaired {
+            EventId::of_bytes(stream, bytes)
+        } else {
+            record.id()
+        };
         if remembered
             .as_ref()
             .is_some_and(|remembered| remembered.contains(&id))
@@ -313,7 +312,12 @@ impl Builder {
             return Offer::Taken;
         }
         let start = self.events.len();
-        let at = intake.normalizer.write(&record, &id, now, &mut self.events);
+        let normalizer = &mut intake.normalizer;
+        let at = if is_repaired {
+            normalizer.write_repaired(&record, &id, now, &mut self.events)
+        } else {
+            normalizer.write(&record, &id, now, &mut self.events)
+        };
         if self.bytes() > self.limits.max_bytes {
             let only = self.index.is_empty() && self.rejected.is_empty();
             self.events.truncate(start);

@@ -6,6 +6,7 @@ use crate::decode::json::{self, Kind, Member};
 use crate::decode::unescape::unescape_into;
 use crate::encode::push_escaped;
 use crate::record::{Name, Record};
+use crate::stream::Stream;
 
 /// The identity of a record: 128 bits of BLAKE3 over the name of the stream, a line feed and the
 /// canonical record. Prints as 32 lower-case hexadecimal digits.
@@ -26,6 +27,18 @@ impl EventId {
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
+    }
+
+    /// The identity of a record whose bytes are no text: of its bytes as they are.
+    #[must_use]
+    pub fn of_bytes(stream: Stream, bytes: &[u8]) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(stream.name().as_bytes());
+        hasher.update(b"\n\xff");
+        hasher.update(bytes);
+        let mut id = [0; 16];
+        hasher.finalize_xof().fill(&mut id);
+        Self(id)
     }
 
     /// Appends the 32 digits.

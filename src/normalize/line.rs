@@ -32,6 +32,8 @@ pub(super) struct Line<'r, 'b> {
     pub(super) used: [bool; NAMES.len()],
     /// What was just written is not all that the field says: it is to be kept besides.
     pub(super) is_partial: bool,
+    /// The record has replacement characters for bytes that were no text.
+    pub(super) is_repaired: bool,
     unparsed: Vec<Field<'r>>,
 }
 
@@ -59,6 +61,7 @@ impl<'r, 'b> Line<'r, 'b> {
             buffers,
             used,
             is_partial: false,
+            is_repaired: false,
             unparsed: Vec::new(),
         }
     }
@@ -319,34 +322,54 @@ impl<'r, 'b> Line<'r, 'b> {
 
     /// The fields whose values could not be read, as text; and the names of the known ones.
     fn unparsed(&mut self) {
-        if self.unparsed.is_empty() {
+        if self.unparsed.is_empty() && !self.is_repaired {
             return;
         }
         let fields = core::mem::take(&mut self.unparsed);
-        self.out.push_str("\"unparsed\":{");
-        for field in &fields {
-            self.out.push('"');
-            self.out
-                .push_str(if field.key.is_empty() { "_" } else { field.key });
-            self.out.push_str("\":\"");
-            if field.value.kind == Kind::String {
-                self.out.push_str(field.value.text);
-            } else {
-                push_escaped(self.out, field.value.text);
+        let mut errors: Vec<&str> = fields.iter().map(|field| field.key).collect();
+        if self.is_repaired {
+            for field in self.record.fields() {
+                let is_broken = [field.key, field.value.text]
+                    .iter()
+                    .any(|text| text.contains(char::REPLACEMENT_CHARACTER));
+                if is_broken && !errors.contains(&field.key) {
+                    errors.push(field.key);
+                }
             }
-            self.out.push_str("\",");
         }
-        self.out.pop();
-        self.out.push_str("},\"parse_errors\":[");
-        for field in &fields {
+        if !fields.is_empty() {
+            self.out.push_str("\"unparsed\":{");
+            for field in &fields {
+                self.out.push('"');
+                self.out.push_str(name_or_underscore(field.key));
+                self.out.push_str("\":\"");
+                if field.value.kind == Kind::String {
+                    self.out.push_str(field.value.text);
+                } else {
+                    push_escaped(self.out, field.value.text);
+                }
+                self.out.push_str("\",");
+            }
+            self.out.pop();
+            self.out.push_str("},");
+        }
+        if errors.is_empty() {
+            return;
+        }
+        self.out.push_str("\"parse_errors\":[");
+        for key in errors {
             self.out.push('"');
-            self.out
-                .push_str(if field.key.is_empty() { "_" } else { field.key });
+            self.out.push_str(name_or_underscore(key));
             self.out.push_str("\",");
         }
         self.out.pop();
         self.out.push_str("],");
     }
+}
+
+/// Stores refuse an empty name.
+const fn name_or_underscore(key: &str) -> &str {
+    if key.is_empty() { "_" } else { key }
 }
 
 fn decoded_key(key: &str) -> String {

@@ -141,6 +141,29 @@ impl Normalizer {
         now: Timestamp,
         out: &mut String,
     ) -> Timestamp {
+        self.write_event(record, id, now, false, out)
+    }
+
+    /// The same for a record whose bytes were no text: the fields in which a replacement
+    /// character stands are named as not readable.
+    pub fn write_repaired(
+        &mut self,
+        record: &Record<'_>,
+        id: &EventId,
+        now: Timestamp,
+        out: &mut String,
+    ) -> Timestamp {
+        self.write_event(record, id, now, true, out)
+    }
+
+    fn write_event(
+        &mut self,
+        record: &Record<'_>,
+        id: &EventId,
+        now: Timestamp,
+        is_repaired: bool,
+        out: &mut String,
+    ) -> Timestamp {
         let (time_field, occurred) = match self.occurred(record) {
             Some((name, time)) => (Some(name), time),
             None => (None, now),
@@ -164,6 +187,7 @@ impl Normalizer {
             out,
             &mut self.buffers,
         );
+        line.is_repaired = is_repaired;
         if let Some(name) = time_field {
             line.mark_used(name);
         }
