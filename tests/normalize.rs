@@ -6,12 +6,16 @@
     reason = "helpers of tests may fail fast, as tests do"
 )]
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use mimecast_source::batch::normalize_all;
 use mimecast_source::decode::json::{scan_array, scan_object};
+use mimecast_source::normalize::table::With;
 use mimecast_source::normalize::{Format, Normalizer, Options};
+use mimecast_source::normalize::{ecs, ocsf};
 use mimecast_source::record::{NAMES, Parser};
 use mimecast_source::stream::{STREAMS, Stream};
 use mimecast_source::time::Timestamp;
@@ -69,17 +73,146 @@ fn fixtures() -> Vec<(Stream, PathBuf)> {
     fixtures
 }
 
+/// A row that takes its value from fields: the path, and the fields.
+type TableRow = (&'static str, &'static [&'static str]);
+
+#[test]
+fn every_row_of_the_tables_is_exercised_by_a_fixture() {
+    let mut missing: BTreeSet<(&str, TableRow)> = BTreeSet::new();
+    let mut written: BTreeSet<(&str, TableRow)> = BTreeSet::new();
+    for (stream, path) in fixtures() {
+        let upstream = fs::read(&path).unwrap();
+        for (format, name) in [(Format::Ecs, "ecs"), (Format::Ocsf, "ocsf")] {
+            let events = normalize_all(stream, format, &upstream, NOW).events;
+            let events: Vec<Value> = events.lines().map(one_line_of).collect();
+            for row in rows(stream, format) {
+                let is_written = events.iter().any(|event| has_path(event, row.0));
+                if is_written {
+                    &mut written
+                } else {
+                    &mut missing
+                }
+                .insert((name, row));
+            }
+        }
+    }
+    let never: Vec<_> = missing.difference(&written).collect();
+    assert!(never.is_empty(), "{never:#?}");
+}
+
+/// The rows of a stream that have a path of their own.
+fn rows(stream: Stream, format: Format) -> Vec<TableRow> {
+    let rows = match format {
+        Format::Ecs => ecs::tables(stream).rows.concat(),
+        Format::Ocsf => ocsf::variants(stream)
+            .iter()
+            .flat_map(|variant| variant.rows.concat())
+            .collect(),
+        Format::Raw => Vec::new(),
+    };
+    rows.into_iter()
+        .filter(|row| matches!(row.with, With::Shaped(_)))
+        .filter(|row| !row.path.is_empty() && !row.path.ends_with('.'))
+        .map(|row| (row.path, row.from))
+        .collect()
+}
+
+/// Whether the event has something at a path; `[]` is the first of a list.
+fn has_path(event: &Value, path: &str) -> bool {
+    let mut at = event;
+    for step in path.split('.') {
+        let (name, is_list) = step
+            .strip_suffix("[]")
+            .map_or((step, false), |name| (name, true));
+        at = &at[name];
+        if is_list {
+            at = &at[0];
+        }
+    }
+    !at.is_null()
+}
+
+fn one_line_of(line: &str) -> Value {
+    serde_json::from_str(line).unwrap()
+}
+
+#[test]
+fn no_input_makes_the_normalizer_fail() {
+    let huge = "x".repeat(1 << 20);
+    let deep = format!("{}1{}", "[".repeat(60), "]".repeat(60));
+    for row in STREAMS {
+        for value in [
+            "null",
+            "7",
+            "true",
+            "[]",
+            "{}",
+            "[[]]",
+            "\"\"",
+            "[null,{\"emailAddress\":7}]",
+            &deep,
+            &format!("\"{huge}\""),
+        ] {
+            let members: Vec<_> = NAMES
+                .iter()
+                .map(|name| format!("\"{name}\":{value}"))
+                .collect();
+            let members = if value.len() > 1000 {
+                &members[..2]
+            } else {
+                &members[..]
+            };
+            let record = format!("{{{}}}", members.join(","));
+            for format in [Format::Ecs, Format::Ocsf, Format::Raw] {
+                let result = normalize_all(row.stream, format, record.as_bytes(), NOW);
+                assert_eq!(
+                    result.index.len(),
+                    1,
+                    "{} {}",
+                    row.name,
+                    value.get(..40).unwrap_or(value)
+                );
+                one_line(&result.events);
+            }
+        }
+    }
+}
+
+#[test]
+fn bytes_that_are_no_text_are_replaced_and_named() {
+    let record = b"{\"type\":\"receipt\",\"subject\":\"caf\xe9\",\"extra\":\"\xff\"}";
+    for (format, home) in [(Format::Ecs, "mimecast"), (Format::Ocsf, "unmapped")] {
+        let result = normalize_all(Stream::SiemReceipt, format, record, NOW);
+        let event = one_line(&result.events);
+        let errors = serde_json::json!(["subject", "extra"]);
+        assert_eq!(event[home]["parse_errors"], errors, "{event}");
+        assert!(result.events.contains("caf\u{fffd}"));
+    }
+    let ids = [&b"{\"a\":\"\xff\"}"[..], b"{\"a\":\"\xfe\"}"].map(|record| {
+        let events = normalize_all(Stream::SiemReceipt, Format::Raw, record, NOW).events;
+        one_line(&events)["id"].clone()
+    });
+    assert_ne!(ids[0], ids[1]);
+}
+
+thread_local! {
+    static NORMALIZERS: RefCell<Vec<Normalizer>> = RefCell::new({
+        let options = Options { include_original: true };
+        [Format::Ecs, Format::Ocsf, Format::Raw].map(|format| Normalizer::new(format, options)).into()
+    });
+}
+
 /// One record as an event of each format.
 fn events(stream: Stream, line: &str) -> [String; 3] {
     let mut parser = Parser::new();
     let record = parser.parse(stream, line).unwrap();
     let id = record.id();
-    let options = Options {
-        include_original: true,
-    };
     [Format::Ecs, Format::Ocsf, Format::Raw].map(|format| {
         let mut event = String::new();
-        Normalizer::new(format, options).write(&record, &id, NOW, &mut event);
+        NORMALIZERS.with_borrow_mut(|normalizers| {
+            let normalizer = normalizers.iter_mut().find(|n| n.format() == format);
+            normalizer.unwrap().write(&record, &id, NOW, &mut event);
+        });
         event
     })
 }

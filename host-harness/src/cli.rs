@@ -74,6 +74,11 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// What becomes of each upstream field in the events of the built-in component
+    Fields {
+        /// The stream; without it, all
+        stream: Option<String>,
+    },
     /// Collection status from the state directory
     Status {
         /// The settings file
@@ -128,6 +133,7 @@ async fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Describe { component, json } => {
             command::describe::describe(component.as_deref(), json).await
         }
+        Command::Fields { stream } => command::fields::fields(stream.as_deref()),
         Command::Normalize {
             stream,
             format,

@@ -3,6 +3,7 @@
 mod address;
 mod compound;
 pub mod ecs;
+pub mod fields;
 mod files;
 mod kept;
 mod line;

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod describe;
+pub mod fields;
 pub mod normalize;
 pub mod run;
 pub mod status;

@@ -1,0 +1,194 @@
+//! The tables as a text for people: which field becomes what.
+
+use super::ecs;
+use super::ocsf::{self, OBSERVABLES, actions::ACTIONS};
+use super::table::{Keep, More, Row, Shape, With};
+use crate::stream::{STREAMS, Stream};
+
+/// What becomes of one upstream field.
+struct Line {
+    field: &'static str,
+    ecs: Vec<String>,
+    ocsf: Vec<String>,
+}
+
+/// The tables of one stream, or of all, as Markdown.
+#[must_use]
+pub fn render(stream: Option<Stream>) -> String {
+    let mut out = String::new();
+    if stream.is_none() {
+        preface(&mut out);
+    }
+    for row in STREAMS {
+        if stream.is_none_or(|stream| stream == row.stream) {
+            section(&mut out, row.stream);
+        }
+    }
+    out
+}
+
+fn preface(out: &mut String) {
+    out.push_str(
+        "# Fields\n\n\
+         This file is written from the tables that the normalizer carries out; a test compares it.\n\n\
+         A field that no row names is kept under its own name: in ECS below `mimecast`, in OCSF below\n\
+         `unmapped`. What cannot be read as what it should be is kept as text in `unparsed`, and named in\n\
+         `parse_errors` beside it. A path is written when the value fits; of several fields in one row the\n\
+         first that fits is taken.\n\n\
+         ## Actions\n\n\
+         What the words of the upstream mean in OCSF. A word that is not here becomes 99, with the word\n\
+         itself in `action` and `disposition`.\n\n\
+         | word | `action_id` | `disposition_id` |\n|---|---|---|\n",
+    );
+    for (word, action, disposition) in ACTIONS {
+        out.push_str(&format!("| `{word}` | {action} | {disposition} |\n"));
+    }
+    out.push_str("\n## Observables\n\n| path | `type_id` |\n|---|---|\n");
+    for (path, type_id) in OBSERVABLES {
+        out.push_str(&format!("| `{path}` | {type_id} |\n"));
+    }
+    out.push_str("\n## Streams\n\n");
+}
+
+fn section(out: &mut String, stream: Stream) {
+    let row = stream.row();
+    out.push_str(&format!(
+        "### {}\n\n{}\n\nOCSF classes: ",
+        row.name,
+        row.summary.trim()
+    ));
+    let mut classes: Vec<String> = Vec::new();
+    for variant in ocsf::variants(stream) {
+        let class = format!("{} {}", variant.class.uid, variant.class.name);
+        if !classes.contains(&class) {
+            classes.push(class);
+        }
+    }
+    out.push_str(&classes.join(", "));
+    out.push_str("\n\n| upstream | ECS | OCSF |\n|---|---|---|\n");
+    for line in lines(stream) {
+        out.push_str(&format!(
+            "| `{}` | {} | {} |\n",
+            line.field,
+            cell(&line.ecs),
+            cell(&line.ocsf)
+        ));
+    }
+    out.push('\n');
+}
+
+fn cell(paths: &[String]) -> String {
+    let quoted: Vec<String> = paths.iter().map(|path| format!("`{path}`")).collect();
+    quoted.join(", ")
+}
+
+/// The fields of a stream in the order in which its tables name them.
+fn lines(stream: Stream) -> Vec<Line> {
+    let mut lines: Vec<Line> = Vec::new();
+    for field in stream.row().times {
+        with_line(&mut lines, field, |line| {
+            add(&mut line.ecs, "@timestamp");
+            add(&mut line.ocsf, "time");
+        });
+    }
+    let tables = ecs::tables(stream);
+    for row in tables.rows.iter().copied().flatten() {
+        for field in row.from {
+            with_line(&mut lines, field, |line| {
+                for path in paths(row) {
+                    add(&mut line.ecs, &path);
+                }
+            });
+        }
+    }
+    for variant in ocsf::variants(stream) {
+        for row in variant.rows.iter().copied().flatten() {
+            for field in row.from {
+                with_line(&mut lines, field, |line| {
+                    for path in paths(row) {
+                        add(&mut line.ocsf, &path);
+                    }
+                });
+            }
+        }
+    }
+    for line in &mut lines {
+        let is_dropped = tables.kept.contains(&(line.field, Keep::Drop));
+        for (paths, home) in [(&mut line.ecs, "mimecast"), (&mut line.ocsf, "unmapped")] {
+            if paths.is_empty() && !is_dropped {
+                paths.push(format!("{home}.{}", line.field));
+            }
+        }
+    }
+    lines
+}
+
+/// Calls `change` with the line of a field, which is added if there is none.
+fn with_line(lines: &mut Vec<Line>, field: &'static str, change: impl FnOnce(&mut Line)) {
+    if let Some(line) = lines.iter_mut().find(|line| line.field == field) {
+        change(line);
+        return;
+    }
+    let mut line = Line {
+        field,
+        ecs: Vec::new(),
+        ocsf: Vec::new(),
+    };
+    change(&mut line);
+    lines.push(line);
+}
+
+fn add(paths: &mut Vec<String>, path: &str) {
+    if !path.is_empty() && !paths.iter().any(|known| known == path) {
+        paths.push(path.to_owned());
+    }
+}
+
+/// Where a row writes: rows without a path of their own write several members.
+fn paths(row: &Row) -> Vec<String> {
+    if !row.path.is_empty() && !row.path.ends_with('.') {
+        return vec![row.path.to_owned()];
+    }
+    let members: &[&str] = match row.with {
+        With::Shaped(Shape::More(More::Acts(..))) => &["action_id", "disposition_id"],
+        With::Shaped(Shape::More(More::Direction)) => &["direction_id"],
+        With::Shaped(Shape::More(More::AuthProtocol)) => &["auth_protocol_id"],
+        With::Shaped(Shape::More(More::Mfa)) => &["is_mfa", "auth_factors[]"],
+        With::Shaped(Shape::More(More::Stix(_))) => &["type_id", "value"],
+        With::Computed(_) | With::Json(_) | With::Shaped(_) => &[],
+    };
+    members
+        .iter()
+        .map(|member| format!("{}{member}", row.path))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_of_fields_is_what_the_tables_say() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/fields.md");
+        let rendered = render(None);
+        if std::env::var_os("BLESS").is_some() {
+            std::fs::write(path, &rendered).unwrap();
+        }
+        let written = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(
+            written == rendered,
+            "run the tests with BLESS=1 to write docs/fields.md"
+        );
+    }
+
+    #[test]
+    fn a_stream_has_a_page_of_its_own() {
+        let page = render(Some(Stream::SiemReceipt));
+        assert!(page.starts_with("### siem.receipt\n"));
+        assert!(
+            page.contains("| `senderIp` | `source.ip` | `src_endpoint.ip` |"),
+            "{page}"
+        );
+        assert!(!page.contains("### audit"));
+    }
+}
