@@ -548,6 +548,6 @@ mod tests {
     fn the_schema_names_every_setting_and_marks_the_secret() {
         let schema: serde_json::Value = serde_json::from_str(&schema()).unwrap();
         assert_eq!(schema["properties"]["client_secret"]["writeOnly"], true);
-        assert_eq!(schema["properties"].as_object().unwrap().len(), 13);
+        assert_eq!(schema["properties"].as_object().unwrap().len(), 14);
     }
 }
