@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use crate::decode::json::flatten;
 use crate::identity::EventId;
 use crate::normalize::severity::Severities;
 use crate::normalize::{Format, Normalizer, Options};
@@ -290,8 +291,15 @@ impl Builder {
     ) -> Offer {
         let RecordLine { stream, bytes } = record;
         let text = String::from_utf8_lossy(bytes);
-        let is_repaired = matches!(text, Cow::Owned(_));
-        let record = match intake.parser.parse(stream, &text) {
+        let mut is_repaired = matches!(text, Cow::Owned(_));
+        let flattened;
+        let mut parsed = intake.parser.parse(stream, &text);
+        if matches!(&parsed, Err(reason) if reason.is_depth()) {
+            is_repaired = true;
+            flattened = flatten(&text);
+            parsed = intake.parser.parse(stream, &flattened);
+        }
+        let record = match parsed {
             Ok(record) => record,
             Err(reason) => {
                 self.reject(stream, locator(), reason.to_string(), bytes);

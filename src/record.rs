@@ -132,6 +132,14 @@ type Slots = [u16; NAMES.len()];
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reject(json::Error);
 
+impl Reject {
+    /// Whether it is one when values that are nested too deeply are [flattened](json::flatten).
+    #[must_use]
+    pub fn is_depth(&self) -> bool {
+        self.0.is_depth()
+    }
+}
+
 impl fmt::Display for Reject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "not a JSON object: {}", self.0)

@@ -179,6 +179,19 @@ fn no_input_makes_the_normalizer_fail() {
 }
 
 #[test]
+fn what_is_nested_too_deeply_is_kept_as_text_and_named() {
+    let deep = format!("{}7{}", "[".repeat(1000), "]".repeat(1000));
+    let record = format!(r#"{{"type":"receipt","subject":"s","spamInfo":{deep},"extra":{deep}}}"#);
+    for (format, home) in [(Format::Ecs, "mimecast"), (Format::Ocsf, "unmapped")] {
+        let result = normalize_all(Stream::SiemReceipt, format, record.as_bytes(), NOW);
+        let event = one_line(&result.events);
+        let errors = serde_json::json!(["spamInfo", "extra"]);
+        assert_eq!(event[home]["parse_errors"], errors, "{event}");
+        assert!(result.events.contains("[7]"));
+    }
+}
+
+#[test]
 fn bytes_that_are_no_text_are_replaced_and_named() {
     let record = b"{\"type\":\"receipt\",\"subject\":\"caf\xe9\",\"extra\":\"\xff\"}";
     for (format, home) in [(Format::Ecs, "mimecast"), (Format::Ocsf, "unmapped")] {

@@ -3,12 +3,14 @@
 //! It accepts what `serde_json` accepts as an object, to a depth of [`DEPTH_MAX`]. Whatever it
 //! accepts can be copied into other JSON as it stands.
 
+pub use flatten::flatten;
 pub use keys::Keys;
 use keys::Order;
 use parts::index;
 pub use parts::{Element, Error, Kind, Member, Outline, Span};
 use specials::BLOCK;
 
+mod flatten;
 mod keys;
 mod parts;
 mod specials;
@@ -16,6 +18,8 @@ mod specials;
 /// How deep arrays and objects may be nested, the outermost object included. Records are two or
 /// three levels deep; the limit keeps hostile input from using up the stack.
 pub const DEPTH_MAX: u32 = 64;
+
+const TOO_DEEP: &str = "nested deeper than 64 levels";
 
 /// Splits `text`, which must be one object and white space around it, into members, in the order
 /// in which they stand. `members` is cleared first.
@@ -296,7 +300,7 @@ impl<'a> Scanner<'a> {
     /// the most.
     fn nested(&mut self, depth: u32) -> Result<Element, Error> {
         if depth > DEPTH_MAX {
-            return self.error("nested deeper than 64 levels");
+            return self.error(TOO_DEEP);
         }
         let start = self.position;
         let is_object = self.peek() == Some(b'{');

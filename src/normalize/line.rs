@@ -32,7 +32,7 @@ pub(super) struct Line<'r, 'b> {
     pub(super) used: [bool; NAMES.len()],
     /// What was just written is not all that the field says: it is to be kept besides.
     pub(super) is_partial: bool,
-    /// The record has replacement characters for bytes that were no text.
+    /// The record has replacement characters where it could not be read.
     pub(super) is_repaired: bool,
     unparsed: Vec<Field<'r>>,
 }

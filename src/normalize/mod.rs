@@ -145,8 +145,8 @@ impl Normalizer {
         self.write_event(record, id, now, false, out)
     }
 
-    /// The same for a record whose bytes were no text: the fields in which a replacement
-    /// character stands are named as not readable.
+    /// The same for a record of which not all could be read: the fields in which a replacement
+    /// character stands are named as such.
     pub fn write_repaired(
         &mut self,
         record: &Record<'_>,

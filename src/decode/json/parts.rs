@@ -97,6 +97,14 @@ pub struct Error {
     pub offset: usize,
 }
 
+impl Error {
+    /// Whether it is only that values are nested too deeply.
+    #[must_use]
+    pub fn is_depth(&self) -> bool {
+        self.what == super::TOO_DEEP
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} at byte {}", self.what, self.offset)
