@@ -4,9 +4,13 @@
 /// accepted is copied as far as it makes sense.
 pub fn unescape_into(contents: &str, out: &mut String) {
     let mut rest = contents;
-    while let Some((plain, escape)) = rest.split_once('\\') {
+    // Escapes stand close together where there are any: a plain loop finds the next one sooner
+    // than a search that has to be set up.
+    while let Some(at) = rest.bytes().position(|byte| byte == b'\\') {
+        let (plain, escape) = rest.split_at_checked(at).unwrap_or((rest, ""));
         out.push_str(plain);
         let mut chars = escape.chars();
+        chars.next();
         match chars.next() {
             Some('b') => out.push('\u{8}'),
             Some('f') => out.push('\u{c}'),
