@@ -1,27 +1,39 @@
 //! Values with an inner structure: lists of addresses and files, URLs, checks of a message.
 
 use core::net::IpAddr;
+use std::borrow::Cow;
 
 use super::line::Line;
 use super::plan::Leaf;
 use super::shape::{noted, push_escaped_word};
 use super::table::Related;
 use super::values::{self, Plain, is_absent};
-use super::{address, files, url};
-use crate::decode::json::{self, Kind};
+use super::{address, files, more, url};
+use crate::decode::json::{self, Kind, Member};
 use crate::decode::unescape::unescape_into;
 use crate::encode::push_line;
-use crate::record::{Name, Value};
+use crate::record::Value;
 
 /// How many times a JSON text may be wrapped into a JSON string.
 const WRAPPED_MAX: u32 = 3;
 
 /// The checks of a message whose verdicts are lifted out.
-const CHECKS: [&str; 3] = ["spf", "dkim", "dmarc"];
+pub(super) const CHECKS: [&str; 3] = ["spf", "dkim", "dmarc"];
 
 /// The text of a JSON object that may come as text itself, wrapped [`WRAPPED_MAX`] times at the
 /// most. Valid JSON, but there may be line breaks between its tokens.
 pub(super) fn decode<'v>(value: Value<'v>, buffers: &'v mut [String; 2]) -> Option<&'v str> {
+    decode_members(value, buffers, &mut Vec::new())
+}
+
+/// The same, with the members of an object that came as text. Those of one that came as it is
+/// are not read.
+fn decode_members<'v>(
+    value: Value<'v>,
+    buffers: &'v mut [String; 2],
+    members: &mut Vec<Member>,
+) -> Option<&'v str> {
+    members.clear();
     match value.kind {
         Kind::Object => return Some(value.text),
         Kind::String => {}
@@ -31,82 +43,97 @@ pub(super) fn decode<'v>(value: Value<'v>, buffers: &'v mut [String; 2]) -> Opti
     text.clear();
     unescape_into(value.text, text);
     for _ in 0..WRAPPED_MAX {
-        let element = json::scan_value(text).ok()?;
-        match element.kind {
-            Kind::Object => return Some(element.value.of(text)),
-            Kind::String => {
-                other.clear();
-                unescape_into(element.value.of(text), other);
-                core::mem::swap(text, other);
-            }
-            Kind::Array | Kind::False | Kind::Null | Kind::Number | Kind::True => return None,
+        if text.trim_ascii_start().starts_with('{') {
+            // Members are found from the brace on.
+            let text = text.trim_ascii_start();
+            let outline = json::scan_object(text, members).ok()?;
+            return Some(outline.span.of(text));
         }
+        let element = json::scan_value(text).ok()?;
+        if element.kind != Kind::String {
+            return None;
+        }
+        other.clear();
+        unescape_into(element.value.of(text), other);
+        core::mem::swap(text, other);
     }
     None
 }
 
 /// Writes the object, and its verdicts as `auth` behind it.
 pub(super) fn spam_detail(line: &mut Line<'_, '_>, value: Value<'_>) -> bool {
-    let mut decoded = core::mem::take(&mut line.buffers.decoded);
-    let written = match decode(value, &mut decoded) {
-        Some(object) => {
-            push_line(line.out, object);
-            verdicts(line, object);
-            true
+    with_object(line, value, |line, object, members| {
+        push_line(line.out, object);
+        let start = line.out.len();
+        line.out.push_str(",\"auth\":{");
+        if verdicts(line, object, members) {
+            line.out.pop();
+            line.out.push('}');
+        } else {
+            line.out.truncate(start);
         }
-        None => false,
-    };
-    line.buffers.decoded = decoded;
-    written
+    })
 }
 
-fn verdicts(line: &mut Line<'_, '_>, object: &str) {
+/// Writes the verdicts of such an object as members, each with a comma behind it.
+pub(super) fn push_verdicts(line: &mut Line<'_, '_>, value: Value<'_>) {
+    with_object(line, value, |line, object, members| {
+        verdicts(line, object, members);
+    });
+}
+
+/// Calls `each` with the object in a value and its members, if there is one.
+fn with_object<'r, 'b>(
+    line: &mut Line<'r, 'b>,
+    value: Value<'_>,
+    each: impl FnOnce(&mut Line<'r, 'b>, &str, &[Member]),
+) -> bool {
+    let mut decoded = core::mem::take(&mut line.buffers.decoded);
     let mut members = core::mem::take(&mut line.buffers.members);
-    let start = line.out.len();
-    line.out.push_str(",\"auth\":{");
-    let empty = line.out.len();
-    if json::scan_object(object, &mut members).is_ok() {
-        for check in CHECKS {
-            let member = members
-                .iter()
-                .rfind(|member| member.key.of(object) == check);
-            let Some(member) = member.filter(|member| member.kind == Kind::Object) else {
-                continue;
-            };
+    let object = decode_members(value, &mut decoded, &mut members).filter(|object| {
+        // One that came as it is has been scanned with its record.
+        value.kind != Kind::Object || json::scan_object(object, &mut members).is_ok()
+    });
+    if let Some(object) = object {
+        each(line, object, &members);
+    }
+    let is_object = object.is_some();
+    line.buffers.decoded = decoded;
+    line.buffers.members = members;
+    is_object
+}
+
+fn verdicts(line: &mut Line<'_, '_>, object: &str, members: &[Member]) -> bool {
+    let before = line.out.len();
+    for check in CHECKS {
+        let found = members
+            .iter()
+            .rfind(|member| member.key.of(object) == check);
+        if let Some(member) = found.filter(|member| member.kind == Kind::Object) {
             verdict(line, check, member.value.of(object));
         }
     }
-    if line.out.len() == empty {
-        line.out.truncate(start);
-    } else {
-        line.out.pop();
-        line.out.push('}');
-    }
-    line.buffers.members = members;
+    line.out.len() > before
 }
 
 fn verdict(line: &mut Line<'_, '_>, check: &str, result: &str) {
-    let mut members = Vec::new();
-    if json::scan_object(result, &mut members).is_err() {
-        return;
+    let mut members = core::mem::take(&mut line.buffers.inner);
+    let mut text = core::mem::take(&mut line.buffers.plain);
+    text.clear();
+    if json::scan_object(result, &mut members).is_ok() {
+        let info = members
+            .iter()
+            .rfind(|member| member.key.of(result) == "info");
+        if let Some(info) = info.filter(|member| member.kind == Kind::String) {
+            unescape_into(info.value.of(result), &mut text);
+        }
     }
-    let info = members
-        .iter()
-        .rfind(|member| member.key.of(result) == "info");
-    let Some(info) = info.filter(|member| member.kind == Kind::String) else {
-        return;
-    };
-    let mut text = String::new();
-    unescape_into(info.value.of(result), &mut text);
     let word = text.trim();
-    if word.is_empty() {
-        return;
+    if !word.is_empty() {
+        more::push_verdict(line, check, word);
     }
-    let key = format!("\"{check}\":\"");
-    match values::verdict(word) {
-        Some(word) => push_escaped_word(line, &key, word),
-        None => push_escaped_word(line, &key, &word.to_lowercase()),
-    }
+    line.buffers.inner = members;
+    line.buffers.plain = text;
 }
 
 /// Writes a list of bare addresses from text or from a list of texts. Where only a part reads
@@ -189,66 +216,83 @@ impl List {
     }
 }
 
-/// The names of the files that the first field of the row names, and the field.
-pub(super) fn file_names(line: &Line<'_, '_>, leaf: &Leaf) -> Option<(Name, Vec<String>)> {
+/// Writes a list of files from the text that names them, or from a list of names. `push` writes
+/// one, with a comma behind it, and is told whether it was named before.
+pub(super) fn files(line: &mut Line<'_, '_>, leaf: &Leaf, push: fn(&mut Line<'_, '_>, &str, bool)) {
     let mut from = leaf.from.iter().copied();
-    let field = from.next()?;
-    let count = from
-        .next()
-        .and_then(|name| line.record.get(name))
-        .map(|value| value.text);
-    let value = line.record.get(field).filter(|value| !is_absent(value))?;
-    let mut names = match value.kind {
-        Kind::Array => listed_names(value.text)?,
-        Kind::False | Kind::Null | Kind::Number | Kind::Object | Kind::True => return None,
-        Kind::String => {
-            let mut text = String::new();
-            unescape_into(value.text, &mut text);
-            files::names(text.trim(), count)
-        }
+    let mut next = || {
+        from.next()
+            .and_then(|name| Some((name, line.record.get(name)?)))
     };
-    names.retain(|name| !values::is_placeholder(name));
-    Some((field, names))
-}
-
-/// Writes `email.attachments` from the text that names them, or from a list of names.
-pub(super) fn files(line: &mut Line<'_, '_>, leaf: &Leaf) {
-    let Some((field, names)) = file_names(line, leaf) else {
+    let Some((field, value)) = next().filter(|(_, value)| !is_absent(value)) else {
         return;
     };
-    line.mark_used(field);
+    let count = next().map(|(_, value)| value.text);
+    let mut text = core::mem::take(&mut line.buffers.plain);
+    let names = match value.kind {
+        Kind::Array => listed_names(value.text),
+        Kind::False | Kind::Null | Kind::Number | Kind::Object | Kind::True => None,
+        Kind::String => {
+            text.clear();
+            unescape_into(value.text, &mut text);
+            Some(files::names(text.trim(), count))
+        }
+    };
+    if let Some(mut names) = names {
+        line.mark_used(field);
+        names.retain(|name| !values::is_placeholder(name));
+        push_files(line, leaf, &names, push);
+    }
+    line.buffers.plain = text;
+}
+
+fn push_files(
+    line: &mut Line<'_, '_>,
+    leaf: &Leaf,
+    names: &[Cow<'_, str>],
+    push: fn(&mut Line<'_, '_>, &str, bool),
+) {
     if names.is_empty() {
         return;
     }
     line.out.push_str(&leaf.key);
     line.out.push('[');
-    for name in &names {
-        line.out.push_str("{\"file\":{");
-        push_escaped_word(line, "\"name\":\"", name);
-        if let Some(extension) = files::extension(name) {
-            push_escaped_word(line, "\"extension\":\"", &extension);
-        }
-        line.out.pop();
-        line.out.push_str("}},");
+    for (at, name) in names.iter().enumerate() {
+        let is_repeat = names.get(..at).is_some_and(|before| before.contains(name));
+        push(line, name, is_repeat);
     }
     line.out.pop();
     line.out.push_str("],");
 }
 
-/// The verdict that a word stands for.
-pub(super) fn verdict_of(word: &str) -> Option<&'static str> {
-    values::verdict(word)
+/// Writes an element of `email.attachments`.
+pub(super) fn push_attachment(line: &mut Line<'_, '_>, name: &str, _is_repeat: bool) {
+    line.out.push_str("{\"file\":{");
+    push_escaped_word(line, "\"name\":\"", name);
+    push_extension(line, "\"extension\":\"", name);
+    line.out.pop();
+    line.out.push_str("}},");
+}
+
+/// Writes the extension of a file's name, in lower case, if it has one.
+pub(super) fn push_extension(line: &mut Line<'_, '_>, key: &str, name: &str) {
+    if let Some(extension) = files::extension(name) {
+        line.out.push_str(key);
+        line.out
+            .extend(extension.chars().map(|c| c.to_ascii_lowercase()));
+        line.out.push_str("\",");
+    }
 }
 
 /// The strings of a list; nothing if it holds anything else.
-fn listed_names(list: &str) -> Option<Vec<String>> {
+fn listed_names(list: &str) -> Option<Vec<Cow<'_, str>>> {
     let mut names = Vec::new();
     let mut is_plain = true;
     let _scanned_before = json::scan_array(list, |element| {
         let mut name = String::new();
         unescape_into(element.value.of(list), &mut name);
         is_plain &= element.kind == Kind::String;
-        names.push(name.trim().to_owned());
+        names.push(Cow::Owned(name.trim().to_owned()));
     });
     is_plain.then_some(names)
 }

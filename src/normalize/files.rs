@@ -1,10 +1,12 @@
 //! Attachments named in one text.
 
+use std::borrow::Cow;
+
 /// The names in `"a.docx", "b, c.xlsx"` or in `report.doc`.
 ///
 /// The text is taken as a list only if all of it reads as names in quotes with commas between
 /// them, and there may be more than one: a single name may contain quotes and commas itself.
-pub(super) fn names(text: &str, count: Option<&str>) -> Vec<String> {
+pub(super) fn names<'t>(text: &'t str, count: Option<&str>) -> Vec<Cow<'t, str>> {
     let quoted = text.len() >= 2 && text.starts_with('"') && text.ends_with('"');
     let inner = text.get(1..text.len().saturating_sub(1)).filter(|_| quoted);
     let is_single = matches!(count, Some("0" | "1"));
@@ -14,26 +16,27 @@ pub(super) fn names(text: &str, count: Option<&str>) -> Vec<String> {
             .map(clean)
             .filter(|name| !name.is_empty())
             .collect(),
-        Some(inner) => vec![inner.trim().to_owned()],
-        None => vec![text.trim().to_owned()],
+        Some(inner) => vec![inner.trim().into()],
+        None => vec![text.trim().into()],
     }
 }
 
-fn clean(part: &str) -> String {
+fn clean(part: &str) -> Cow<'_, str> {
     let part = part.trim_start();
-    part.strip_prefix('"')
-        .unwrap_or(part)
-        .trim()
-        .replace("\"\"", "\"")
+    let name = part.strip_prefix('"').unwrap_or(part).trim();
+    if name.contains("\"\"") {
+        return name.replace("\"\"", "\"").into();
+    }
+    name.into()
 }
 
-/// The extension of a file name in lower case, if it has one.
-pub(super) fn extension(name: &str) -> Option<String> {
+/// The extension of a file name, if it has one.
+pub(super) fn extension(name: &str) -> Option<&str> {
     let (stem, extension) = name.rsplit_once('.')?;
     let is_extension = !stem.is_empty()
         && (1..=10).contains(&extension.len())
         && extension.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    is_extension.then(|| extension.to_ascii_lowercase())
+    is_extension.then_some(extension)
 }
 
 #[cfg(test)]
@@ -70,7 +73,7 @@ mod tests {
 
     #[test]
     fn extensions_are_short_words() {
-        assert_eq!(extension("Report.PDF").as_deref(), Some("pdf"));
+        assert_eq!(extension("Report.PDF"), Some("PDF"));
         assert_eq!(extension(".profile"), None);
         assert_eq!(extension("a.tar and more"), None);
         assert_eq!(extension("noextension"), None);

@@ -16,6 +16,7 @@ pub(super) struct Buffers {
     pub(super) plain: String,
     pub(super) decoded: [String; 2],
     pub(super) members: Vec<Member>,
+    pub(super) inner: Vec<Member>,
     related: [Vec<(usize, usize)>; 4],
     pub(super) observed: Vec<super::observe::Observed>,
 }

@@ -1,6 +1,6 @@
 //! How the value of a field is written, for each shape that only some streams or one format need.
 
-use super::compound::{self, verdict_of};
+use super::compound;
 use super::line::Line;
 use super::plan::Leaf;
 use super::shape::push_escaped_word;
@@ -17,7 +17,7 @@ pub(super) fn write(line: &mut Line<'_, '_>, leaf: &Leaf, shape: More) {
     if let More::File = shape {
         return objects::file(line, leaf);
     } else if let More::Files = shape {
-        return objects::files(line, leaf);
+        return compound::files(line, leaf, objects::push_email_file);
     } else if let More::OriginalTime = shape {
         return original_time(line, leaf);
     }
@@ -432,14 +432,9 @@ pub(super) fn push_verdict(line: &mut Line<'_, '_>, check: &str, word: &str) {
     line.out.push('"');
     line.out.push_str(check);
     line.out.push_str("\":\"");
-    match verdict_of(word) {
+    match super::values::verdict(word) {
         Some(word) => line.out.push_str(word),
         None => push_escaped(line.out, &word.to_lowercase()),
     }
     line.out.push_str("\",");
-}
-
-/// Writes an object that may come as text, from `compound`.
-pub(super) fn decoded<'v>(value: Value<'v>, buffers: &'v mut [String; 2]) -> Option<&'v str> {
-    compound::decode(value, buffers)
 }

@@ -1,18 +1,15 @@
 //! Objects that are written whole or not at all: files, verdicts, parts of other objects.
 
+use super::compound;
 use super::line::Line;
-use super::more::{decoded, push_number, push_verdict};
+use super::more::{push_number, push_verdict};
 use super::observe;
 use super::plan::Leaf;
 use super::shape::push_escaped_word;
 use super::values::{self, Plain, is_absent, is_placeholder};
-use super::{compound, files};
 use crate::decode::json::{self, Kind};
 use crate::decode::unescape::unescape_into;
 use crate::record::{Name, Value};
-
-/// The checks of a message that have verdicts.
-const CHECKS: [&str; 3] = ["spf", "dkim", "dmarc"];
 
 /// OCSF's number of the algorithm that makes hashes of that length.
 pub(super) fn algorithm(hash: &str) -> Option<i64> {
@@ -108,34 +105,19 @@ fn push_hashes(line: &mut Line<'_, '_>, hashes: &[(Name, i64, String)], path: &'
     line.out.push_str("],");
 }
 
-/// Writes a list of files from the text that names them, or from a list of names.
-pub(super) fn files(line: &mut Line<'_, '_>, leaf: &Leaf) {
-    let Some((field, names)) = compound::file_names(line, leaf) else {
-        return;
-    };
-    line.mark_used(field);
-    if names.is_empty() {
+/// Writes an element of `email.files`; each name is written once.
+pub(super) fn push_email_file(line: &mut Line<'_, '_>, name: &str, is_repeat: bool) {
+    if is_repeat {
         return;
     }
-    line.out.push_str(&leaf.key);
-    line.out.push('[');
-    for (at, name) in names.iter().enumerate() {
-        if names.get(..at).is_some_and(|before| before.contains(name)) {
-            continue;
-        }
-        let start = line.out.len() + "{\"name\":\"".len();
-        push_escaped_word(line, "{\"name\":\"", name);
-        let end = line.out.len() - "\",".len();
-        observe::note_text(line, 7, "email.files[].name", (start, end));
-        line.out.push_str("\"type_id\":1,");
-        if let Some(extension) = files::extension(name) {
-            push_escaped_word(line, "\"ext\":\"", &extension);
-        }
-        line.out.pop();
-        line.out.push_str("},");
-    }
+    let start = line.out.len() + "{\"name\":\"".len();
+    push_escaped_word(line, "{\"name\":\"", name);
+    let end = line.out.len() - "\",".len();
+    observe::note_text(line, 7, "email.files[].name", (start, end));
+    line.out.push_str("\"type_id\":1,");
+    compound::push_extension(line, "\"ext\":\"", name);
     line.out.pop();
-    line.out.push_str("],");
+    line.out.push_str("},");
 }
 
 /// Writes the verdicts on a message: from the gateway's check, or from a list of results.
@@ -146,7 +128,7 @@ pub(super) fn auth(line: &mut Line<'_, '_>, value: Value<'_>) -> bool {
         let _scanned_before = json::scan_array(value.text, |element| {
             let text = element.value.of(value.text);
             let check = member(text, "type").map(|check| check.to_ascii_lowercase());
-            if let Some(check) = check.filter(|check| CHECKS.contains(&check.as_str())) {
+            if let Some(check) = check.filter(|check| compound::CHECKS.contains(&check.as_str())) {
                 // The first result of a check counts: a name must not come twice.
                 let written = line.out.get(start..).unwrap_or_default();
                 let is_new = !written.contains(&format!("\"{check}\":"));
@@ -156,25 +138,7 @@ pub(super) fn auth(line: &mut Line<'_, '_>, value: Value<'_>) -> bool {
             }
         });
     } else {
-        let mut buffers = core::mem::take(&mut line.buffers.decoded);
-        if let Some(object) = decoded(value, &mut buffers) {
-            let mut members = core::mem::take(&mut line.buffers.members);
-            if json::scan_object(object, &mut members).is_ok() {
-                for check in CHECKS {
-                    let found = members
-                        .iter()
-                        .rfind(|member| member.key.of(object) == check);
-                    if let Some(result) = found.filter(|found| found.kind == Kind::Object)
-                        && let Some(info) = member(result.value.of(object), "info")
-                        && !info.trim().is_empty()
-                    {
-                        push_verdict(line, check, info.trim());
-                    }
-                }
-            }
-            line.buffers.members = members;
-        }
-        line.buffers.decoded = buffers;
+        compound::push_verdicts(line, value);
     }
     let written = line.out.len() > start;
     line.out.pop();

@@ -14,7 +14,7 @@ use crate::record::Value;
 /// Writes the row: the first field with a value that fits, or what the row has for none.
 pub(super) fn write(line: &mut Line<'_, '_>, leaf: &Leaf, shape: Shape) {
     if let Shape::Files = shape {
-        return compound::files(line, leaf);
+        return compound::files(line, leaf, compound::push_attachment);
     } else if let Shape::NullSender = shape {
         return null_sender(line, leaf);
     } else if let Shape::OccurredIfTrue = shape {
