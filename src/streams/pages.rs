@@ -53,14 +53,16 @@ impl Page {
     pub fn read(body: Vec<u8>, list: &str, token: Option<&str>) -> Result<Self, Unusable> {
         let broken = || Unusable("the page is not the documented JSON".to_owned());
         let answer: Answer<'_> = serde_json::from_slice(&body).map_err(|_| broken())?;
-        let records = answer
-            .data
-            .map_or(Some(Vec::new()), |data| items(data, list));
+        let pagination = answer.meta.and_then(|meta| meta.pagination);
+        // `{}` is no empty page: what it leaves out would be taken for nothing.
+        let records = match answer.data {
+            Some(data) => items(data, list),
+            None => pagination.as_ref().map(|_| Vec::new()),
+        };
         let records = ranges(&body, &records.ok_or_else(broken)?);
-        let next = answer.meta.and_then(|meta| meta.pagination);
         // An empty page ends the list whatever its `next` says, and so does a token that does not
         // move (`mimecast-api.md` §5.1).
-        let next = next
+        let next = pagination
             .and_then(|page| page.next)
             .filter(|next| !records.is_empty() && !next.is_empty() && Some(next.as_str()) != token);
         Self::of(body, records, next)

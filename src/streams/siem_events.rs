@@ -231,6 +231,9 @@ impl SiemEvents {
         }
         let answer: Answer<'_> = serde_json::from_slice(&body)
             .map_err(|_| Unusable("the page is not the documented JSON".to_owned()))?;
+        if answer.value.is_none() && answer.next_page.is_none() && answer.is_caught_up.is_none() {
+            return Err(Unusable("the page has none of its members".to_owned()));
+        }
         let next = answer.next_page.filter(|token| !token.is_empty());
         let caught_up = answer.is_caught_up.unwrap_or(false) || next.is_none();
         let records = ranges(&body, &answer.value.unwrap_or_default());

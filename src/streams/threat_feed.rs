@@ -41,6 +41,9 @@ pub struct ThreatFeeds {
 struct Bundle<'a> {
     #[serde(borrow)]
     objects: Option<Vec<&'a RawValue>>,
+    /// Of the envelope that other endpoints answer with.
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
 }
 
 impl ThreatFeeds {
@@ -147,6 +150,9 @@ impl ThreatFeeds {
         let next = head.header(NEXT_TOKEN).map(str::trim);
         let next = next.filter(|next| !next.is_empty() && Some(*next) != token);
         let next = next.map(str::to_owned);
+        if body.is_empty() && next.is_none() {
+            return Err(Unusable("there is neither a file nor a token".to_owned()));
+        }
         let mut page = if zip::is_zip(&body) {
             let files =
                 zip::files(&body, FILE_BYTES_MAX).map_err(|error| Unusable(error.0.to_owned()))?;
@@ -222,8 +228,15 @@ impl ThreatFeeds {
         self.position.read_at = next_token.is_none().then_some(context.now);
         match next_token {
             Some(token) => self.position.token = Some(token),
+            // Indicators may be written late, as events are.
             None if self.position.token.is_none() => {
-                self.position.since = self.position.asked_at.unwrap_or(self.position.since);
+                let overlap_ms = context.settings.overlap_ms;
+                let asked_at = self.position.asked_at;
+                self.position.since = asked_at.map_or(self.position.since, |asked_at| {
+                    asked_at
+                        .plus_ms(overlap_ms.saturating_neg())
+                        .max(self.position.since)
+                });
             }
             None => {}
         }
@@ -274,6 +287,9 @@ fn read_file(file: Vec<u8>, next_token: Option<String>) -> Result<Page, Unusable
     if first == Some(&b'{') {
         let bundle: Bundle<'_> = serde_json::from_slice(&file)
             .map_err(|_| Unusable("the file is not the documented STIX".to_owned()))?;
+        if bundle.objects.is_none() && bundle.data.is_none() {
+            return Err(Unusable("the file has no objects".to_owned()));
+        }
         let records = ranges(&file, &bundle.objects.unwrap_or_default());
         return Page::of(file, records, next_token);
     }
