@@ -45,6 +45,8 @@ pub enum BrokenBody {
     NotGzip,
     /// The compressed data or its checksum is wrong.
     Corrupt,
+    /// Nothing came although the file has a size.
+    Empty,
     /// It ended before the compressed data did.
     Truncated,
     /// It inflates beyond every plausible size or ratio.
@@ -57,6 +59,7 @@ impl BrokenBody {
     pub const fn reason(self) -> &'static str {
         match self {
             Self::NotGzip => "the body is not gzip",
+            Self::Empty => "the body is empty, and the page lists a file that is not",
             Self::Corrupt => "the gzip data or its checksum is wrong",
             Self::Truncated => "the body ended in the middle of the gzip data",
             Self::Bomb => "the body inflates beyond 4 GiB or a ratio of 400",
@@ -96,6 +99,7 @@ pub struct LineReader {
     passing_over: bool,
     taken_bytes: u64,
     inflated_bytes: u64,
+    may_be_empty: bool,
 }
 
 impl Default for LineReader {
@@ -122,6 +126,16 @@ impl LineReader {
             passing_over: false,
             taken_bytes: 0,
             inflated_bytes: 0,
+            may_be_empty: true,
+        }
+    }
+
+    /// A reader at the start of a body that must not be empty.
+    #[must_use]
+    pub fn of_some_bytes() -> Self {
+        Self {
+            may_be_empty: false,
+            ..Self::new()
         }
     }
 
@@ -213,7 +227,12 @@ impl LineReader {
         let input = self.input.get(self.input_at..).unwrap_or_default();
         if let Stage::Start { first } = self.stage {
             if let Some(stage) = start_of_member(input, first, self.finished) {
-                self.stage = stage;
+                let is_empty = first && stage == Stage::Done;
+                self.stage = if is_empty && !self.may_be_empty {
+                    Stage::Broken(BrokenBody::Empty)
+                } else {
+                    stage
+                };
                 return true;
             }
             return false;
@@ -342,6 +361,13 @@ mod tests {
         );
         let garbage = [gzip(b"a\n"), b"garbage".to_vec()].concat();
         assert_eq!(read(&garbage, 5), (vec![b"a".into()], Ok(())));
+    }
+
+    #[test]
+    fn an_empty_body_can_be_one_that_should_not_be() {
+        let mut reader = LineReader::of_some_bytes();
+        reader.finish();
+        assert_eq!(reader.next_line(), Line::Broken(BrokenBody::Empty));
     }
 
     #[test]

@@ -51,7 +51,11 @@ impl Machine for Session {
                     .and_then(|slot| slot.feed.batch_files())
                 {
                     let file = feed.file_at_hand();
-                    let reader = LineReader::new();
+                    let reader = if feed.may_be_empty() {
+                        LineReader::new()
+                    } else {
+                        LineReader::of_some_bytes()
+                    };
                     flight.lines = Some(Lines {
                         reader,
                         skip: file.line,

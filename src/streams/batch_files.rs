@@ -49,6 +49,8 @@ struct File {
     key: FileKey,
     url: String,
     expiry: Option<Timestamp>,
+    /// Whether the page lists it as a file of no bytes.
+    is_empty: bool,
 }
 
 /// The page in memory. A checkpoint does not hold it.
@@ -226,6 +228,10 @@ impl BatchFiles {
     ) -> Result<(), Unusable> {
         let listing: Listing = serde_json::from_slice(body)
             .map_err(|_| Unusable("the page is not the documented JSON".to_owned()))?;
+        if listing.value.is_none() && listing.next_page.is_none() && listing.is_caught_up.is_none()
+        {
+            return Err(Unusable("the page has none of its members".to_owned()));
+        }
         let next_token = listing.next_page.filter(|token| !token.is_empty());
         if next_token
             .as_ref()
@@ -335,6 +341,13 @@ impl BatchFiles {
                 position
             }
         }
+    }
+
+    /// Whether the file at hand may have no bytes.
+    #[must_use]
+    pub fn may_be_empty(&self) -> bool {
+        let front = self.page.as_ref().and_then(|page| page.waiting.front());
+        front.is_some_and(|file| file.is_empty)
     }
 
     /// How many lines of the file at hand are done.
@@ -493,5 +506,6 @@ fn file(stream: Stream, item: &serde_json::Value) -> Option<File> {
         key,
         url: url.to_owned(),
         expiry,
+        is_empty: item.get("size").and_then(serde_json::Value::as_u64) == Some(0),
     })
 }
