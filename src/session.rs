@@ -10,6 +10,10 @@ pub(crate) mod answers;
 mod drive;
 mod outlook;
 #[cfg(test)]
+mod regressions;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
 
 use crate::auth::oauth2::OAuth2;

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::Write as _;
 
+pub(crate) mod faults;
 mod host;
 pub(crate) mod tenant;
 
@@ -68,6 +69,10 @@ pub(crate) struct Upstream {
     pub(crate) always: Vec<(String, Answer)>,
     pub(crate) listings: Vec<(Timestamp, String)>,
     pub(crate) requests: Vec<String>,
+    /// What comes in place of some answers.
+    pub(crate) faults: Option<faults::Faults>,
+    /// How often a machine was asked what to do.
+    pub(crate) steps: u64,
     tokens: u32,
     signatures: u32,
     open: VecDeque<Result<Vec<u8>, TransportError>>,
@@ -90,6 +95,8 @@ impl Upstream {
             always: Vec::new(),
             listings: Vec::new(),
             requests: Vec::new(),
+            faults: None,
+            steps: 0,
             tokens: 0,
             signatures: 0,
             open: VecDeque::new(),
@@ -125,6 +132,7 @@ impl Upstream {
     /// The `aggregateId`s and audit `id`s that exist.
     pub(crate) fn owed(&self) -> BTreeSet<String> {
         let lines = self.files.values().flatten().flat_map(|file| file.lines());
+        let lines = lines.filter(|line| line.ends_with('}'));
         let records = lines.chain(self.audit.iter().map(|(_, event)| event.as_str()));
         let mut owed: BTreeSet<String> = records.map(key_of).collect();
         owed.extend(self.tenant.owed(self.now));
@@ -132,6 +140,14 @@ impl Upstream {
     }
 
     fn answer(&mut self, request: &Request) -> Answer {
+        let answer = self.serve(request);
+        match &mut self.faults {
+            Some(faults) => faults.spoil(self.requests.last().unwrap(), answer),
+            None => answer,
+        }
+    }
+
+    fn serve(&mut self, request: &Request) -> Answer {
         let body = request
             .body
             .as_ref()
@@ -329,6 +345,7 @@ impl Upstream {
     /// Runs a machine until it yields.
     pub(crate) fn drive<M: Machine>(&mut self, machine: &mut M) -> M::Output {
         loop {
+            self.steps += 1;
             match machine.next(self.host_now()) {
                 Action::Read => match self.open.pop_front() {
                     Some(Ok(chunk)) => machine.handle_chunk(chunk),
@@ -388,7 +405,7 @@ pub(crate) fn key_of(record: &str) -> String {
         .get("id")
         .unwrap_or_else(|| &value["aggregateId"])
         .as_str()
-        .unwrap();
+        .unwrap_or_else(|| panic!("a record without a key: {record}"));
     let kind = value
         .get("type")
         .or_else(|| value.get("eventType"))

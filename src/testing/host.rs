@@ -181,7 +181,8 @@ impl Host {
         self.assert_one_id_each();
     }
 
-    fn assert_one_id_each(&self) {
+    /// Asserts that repeats carry the same id, and nothing else does.
+    pub(crate) fn assert_one_id_each(&self) {
         let mut all = BTreeSet::new();
         for (key, ids) in &self.ids {
             assert_eq!(ids.len(), 1, "{key} has {ids:?}");

@@ -1,0 +1,119 @@
+//! What the simulation has found, each as a test of its own.
+
+use crate::stream::Stream;
+use crate::testing::{Answer, Host, Upstream};
+
+/// A host that collects one stream and has read nothing yet but the empty log.
+fn caught_up(stream: Stream) -> (Upstream, Host) {
+    let mut upstream = Upstream::new();
+    let mut host = Host::new(&format!(r#","streams":["{stream}"]"#));
+    host.collect(&mut upstream);
+    upstream.now = upstream.now.plus_ms(20 * 60_000);
+    (upstream, host)
+}
+
+#[test]
+fn an_answer_without_its_members_is_no_empty_page() {
+    for stream in [
+        Stream::SiemReceipt,
+        Stream::Audit,
+        Stream::TtpUrl,
+        Stream::HeldRelease,
+    ] {
+        let (mut upstream, mut host) = caught_up(stream);
+        // Older than the next window reaches back.
+        let at = upstream.now.plus_ms(-18 * 60_000);
+        if stream == Stream::SiemReceipt {
+            upstream.add_file("receipt", 3);
+        } else if stream == Stream::Audit {
+            upstream.add_audit("a", at);
+        } else {
+            upstream.tenant.add(stream, "a", (at, at));
+        }
+        let empty = (stream.row().endpoint.to_owned(), Answer::json(200, "{}"));
+        upstream.script.push_back(empty);
+        host.collect(&mut upstream);
+        upstream.now = upstream.now.plus_ms(60 * 60_000);
+        host.collect(&mut upstream);
+        host.assert_exactly_once(&upstream);
+    }
+}
+
+#[test]
+fn a_page_of_events_without_its_members_is_no_empty_page() {
+    let mut upstream = Upstream::new();
+    let settings = r#","streams":["siem.receipt"],"siem_endpoint":"events","start":"1h""#;
+    let mut host = Host::new(settings);
+    host.collect(&mut upstream);
+    upstream.now = upstream.now.plus_ms(60_000);
+    upstream.add_file("receipt", 3);
+    upstream.now = upstream.now.plus_ms(20 * 60_000);
+    // Where the empty answer counts as read, the token's refusal goes on behind it.
+    let refused = Answer::json(400, r#"{"fail":[{"code":"err_invalid_token"}]}"#);
+    for answer in [Answer::json(200, "{}"), refused] {
+        upstream.script.push_back(("nextPage".to_owned(), answer));
+    }
+    host.collect(&mut upstream);
+    upstream.now = upstream.now.plus_ms(60 * 60_000);
+    host.collect(&mut upstream);
+    host.assert_exactly_once(&upstream);
+}
+
+#[test]
+fn a_file_that_comes_empty_is_fetched_again() {
+    let (mut upstream, mut host) = caught_up(Stream::SiemReceipt);
+    upstream.add_file("receipt", 3);
+    for _ in 0..2 {
+        upstream
+            .script
+            .push_back(("/receipt/0".to_owned(), Answer::json(200, "")));
+    }
+    host.collect(&mut upstream);
+    host.assert_exactly_once(&upstream);
+    assert!(host.rejected.is_empty(), "{:?}", host.rejected);
+}
+
+#[test]
+fn a_file_that_stays_empty_is_rejected_by_its_name() {
+    let (mut upstream, mut host) = caught_up(Stream::SiemReceipt);
+    upstream.add_file("receipt", 3);
+    upstream
+        .always
+        .push(("/receipt/0".to_owned(), Answer::json(200, "")));
+    host.collect(&mut upstream);
+    let [rejected] = host.rejected.as_slice() else {
+        panic!("{:?}", host.rejected);
+    };
+    assert!(rejected.locator.contains("/receipt/0"), "{rejected:?}");
+    assert!(rejected.reason.contains("empty"), "{rejected:?}");
+}
+
+#[test]
+fn a_feed_that_begins_again_by_date_and_hears_nothing_has_not_read_everything() {
+    for nothing in ["{}", ""] {
+        let (mut upstream, mut host) = caught_up(Stream::ThreatIntelGrid);
+        for n in 0..5 {
+            let at = upstream.now.plus_ms(-60_000);
+            upstream
+                .tenant
+                .add(Stream::ThreatIntelGrid, &format!("i{n}"), (at, at));
+        }
+        host.collect(&mut upstream);
+        for n in 5..9 {
+            let at = upstream.now.plus_ms(-60_000);
+            upstream
+                .tenant
+                .add(Stream::ThreatIntelGrid, &format!("i{n}"), (at, at));
+        }
+        upstream.now = upstream.now.plus_ms(20 * 60_000);
+        let refused = Answer::json(400, r#"{"fail":[{"code":"err_invalid_token"}]}"#);
+        upstream.script.push_back(("\"token\"".to_owned(), refused));
+        upstream
+            .script
+            .push_back(("\"start\"".to_owned(), Answer::json(200, nothing)));
+        host.collect(&mut upstream);
+        upstream.now = upstream.now.plus_ms(60 * 60_000);
+        host.collect(&mut upstream);
+        host.assert_exactly_once(&upstream);
+    }
+}

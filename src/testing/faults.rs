@@ -1,0 +1,210 @@
+//! Faults by chance, from a seed: whatever the upstream would have answered, something else comes.
+
+use std::collections::BTreeMap;
+
+use super::{Answer, gzip};
+use crate::response::TransportError;
+
+/// Numbers from a seed (SplitMix64).
+#[derive(Clone, Debug)]
+pub(crate) struct Chance(u64);
+
+impl Chance {
+    pub(crate) const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `bound`.
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.next() % u64::try_from(bound.max(1)).unwrap()).unwrap()
+    }
+
+    /// Whether something happens that happens `per_mille` times of a thousand.
+    pub(crate) fn happens(&mut self, per_mille: usize) -> bool {
+        self.below(1000) < per_mille
+    }
+}
+
+/// A name, and the status, the headers and the body of an answer.
+type Spoiled = (
+    &'static str,
+    u16,
+    &'static [(&'static str, &'static str)],
+    &'static str,
+);
+
+/// What can come in place of an answer.
+const ANSWERS: [Spoiled; 15] = [
+    (
+        "500 with HTML",
+        500,
+        &[],
+        "<html>Internal Server Error</html>",
+    ),
+    (
+        "502 with HTML",
+        502,
+        &[("content-type", "text/html")],
+        "<html>Bad Gateway</html>",
+    ),
+    ("503 with Retry-After", 503, &[("retry-after", "2")], ""),
+    (
+        "429 with a reset in milliseconds",
+        429,
+        &[("x-ratelimit-reset", "4851")],
+        "{}",
+    ),
+    ("429 with Retry-After", 429, &[("retry-after", "7")], "{}"),
+    ("429 without a word", 429, &[], ""),
+    (
+        "401, the token has expired",
+        401,
+        &[],
+        r#"{"fail":[{"code":"token_expired"}]}"#,
+    ),
+    (
+        "403, not permitted",
+        403,
+        &[],
+        r#"{"fail":[{"code":"app_forbidden","message":"Forbidden"}]}"#,
+    ),
+    (
+        "403 of the storage, the link has expired",
+        403,
+        &[],
+        "<Error><Code>AccessDenied</Code></Error>",
+    ),
+    (
+        "404",
+        404,
+        &[],
+        r#"{"fail":[{"code":"endpoint_evaluation_failed_1"}]}"#,
+    ),
+    (
+        "200 with `fail`",
+        200,
+        &[],
+        r#"{"data":[],"fail":[{"errors":[{"code":"err_unknown"}]}]}"#,
+    ),
+    ("200 with HTML", 200, &[], "<html>Sign in</html>"),
+    ("200 with nothing", 200, &[], ""),
+    ("200 with an empty object", 200, &[], "{}"),
+    (
+        "a redirect to another origin",
+        302,
+        &[("location", "https://evil.test/")],
+        "",
+    ),
+];
+
+/// What can be done to an answer.
+const CHANGES: [&str; 8] = [
+    "reset before the answer",
+    "reset in the middle of the body",
+    "reset behind the body",
+    "the checksum is wrong",
+    "truncated",
+    "garbage behind the body",
+    "two gzip members",
+    "the page token is refused",
+];
+
+/// Faults, and how often each was made.
+pub(crate) struct Faults {
+    pub(crate) chance: Chance,
+    /// How many answers of a thousand are spoiled.
+    pub(crate) per_mille: usize,
+    pub(crate) made: BTreeMap<&'static str, u64>,
+}
+
+impl Faults {
+    pub(crate) fn new(seed: u64, per_mille: usize) -> Self {
+        Self {
+            chance: Chance::new(seed),
+            per_mille,
+            made: BTreeMap::new(),
+        }
+    }
+
+    /// The names of all faults.
+    pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+        ANSWERS.iter().map(|answer| answer.0).chain(CHANGES)
+    }
+
+    /// The answer, or what comes in its place.
+    pub(crate) fn spoil(&mut self, shown: &str, answer: Answer) -> Answer {
+        if !self.chance.happens(self.per_mille) {
+            return answer;
+        }
+        let at = self.chance.below(ANSWERS.len() + CHANGES.len());
+        let (name, answer) = match ANSWERS.get(at) {
+            Some((name, status, headers, body)) => (*name, Answer::with(*status, headers, body)),
+            None => {
+                let name = CHANGES[at - ANSWERS.len()];
+                match self.change(name, shown, answer.clone()) {
+                    Some(changed) => (name, changed),
+                    None => return answer,
+                }
+            }
+        };
+        *self.made.entry(name).or_default() += 1;
+        answer
+    }
+
+    /// Changes the answer, unless that makes no sense for it.
+    fn change(&mut self, name: &str, shown: &str, answer: Answer) -> Option<Answer> {
+        let Answer::Whole(status, headers, mut body) = answer else {
+            return None;
+        };
+        let at = self.chance.below(body.len());
+        let is_gzip = body.starts_with(&[0x1F, 0x8B]);
+        match name {
+            "reset before the answer" => {
+                return Some(Answer::Nothing(TransportError::Failed("reset".to_owned())));
+            }
+            "reset in the middle of the body" => return Some(Answer::Cut(body, at)),
+            "reset behind the body" => {
+                let end = body.len();
+                return Some(Answer::Cut(body, end));
+            }
+            // Lines are handed on before the checksum behind them is read: what comes over TLS
+            // does not change on the way.
+            "the checksum is wrong" if is_gzip => {
+                let end = body.len();
+                body[end - 1 - self.chance.below(8)] ^= 1 << self.chance.below(8);
+            }
+            // What ends early without a reset is only seen where the form has an end.
+            "truncated" if at > 0 && (is_gzip || body.starts_with(b"{")) => body.truncate(at),
+            "garbage behind the body" if is_gzip => body.extend_from_slice(b"garbage"),
+            "two gzip members" if is_gzip => body = in_two_members(&body),
+            "the page token is refused"
+                if shown.contains("pageToken") || shown.contains("nextPage") =>
+            {
+                return Some(Answer::json(
+                    400,
+                    r#"{"fail":[{"code":"err_invalid_token"}]}"#,
+                ));
+            }
+            _ => return None,
+        }
+        Some(Answer::Whole(status, headers, body))
+    }
+}
+
+fn in_two_members(body: &[u8]) -> Vec<u8> {
+    use std::io::Read as _;
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(body)
+        .read_to_string(&mut text)
+        .unwrap();
+    let (first, second) = text.split_at(text.len() / 2);
+    [gzip(first), gzip(second)].concat()
+}
