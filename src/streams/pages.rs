@@ -272,7 +272,10 @@ mod tests {
         for data in ["null", "[]", "[{}]"] {
             assert!(records(&format!(r#"{{"data":{data}}}"#), "logs").is_empty());
         }
-        assert!(records(r#"{"fail":[]}"#, "").is_empty());
+        assert!(records(r#"{"meta":{"pagination":{}},"fail":[]}"#, "").is_empty());
+        for nothing in ["{}", r#"{"fail":[]}"#, r#"{"meta":{"status":200}}"#] {
+            assert!(Page::read(nothing.into(), "", None).is_err(), "{nothing}");
+        }
     }
 
     #[test]
