@@ -96,7 +96,7 @@ pub(super) fn with_tls(
     })
 }
 
-fn add_anchors(roots: &mut RootCertStore, path: &Path) -> Result<(), String> {
+pub(crate) fn add_anchors(roots: &mut RootCertStore, path: &Path) -> Result<(), String> {
     let certificates = CertificateDer::pem_file_iter(path).map_err(|error| error.to_string())?;
     let mut count = 0_usize;
     for certificate in certificates {

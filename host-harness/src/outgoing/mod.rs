@@ -21,6 +21,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tracing::{debug, warn};
 use wasmtime_wasi_http::{Error as HttpError, RequestOptions, WasiBody, WasiHttpHooks};
 
+pub(crate) use self::connect::add_anchors;
 use self::connect::{Connector, GatedConnector};
 use crate::allow_list::{AllowList, Origin};
 

@@ -4,13 +4,21 @@
 //! One output, one file. To add one, write its file and add a line to
 //! `KINDS`.
 
+mod elasticsearch;
+mod event_id;
 mod file;
+mod http;
+mod lanes;
 mod outputs;
+mod parts;
 mod rotate;
 mod stdout;
+mod template;
+mod tls;
 
 use std::fmt;
 use std::ops::Range;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -22,7 +30,12 @@ pub(crate) use self::file::{Appender, blocking, sync_directory};
 pub use self::outputs::{Outputs, Undelivered};
 
 /// The outputs there are, by the name that `type` has in the settings file.
-const KINDS: [(&str, Planner); 2] = [("file", file::plan), ("stdout", stdout::plan)];
+const KINDS: [(&str, Planner); 4] = [
+    ("elasticsearch", elasticsearch::plan),
+    ("file", file::plan),
+    ("http", http::plan),
+    ("stdout", stdout::plan),
+];
 
 type Planner = fn(Section<'_>) -> Result<Box<dyn Plan>, Failure>;
 
@@ -138,6 +151,13 @@ pub enum OutputError {
     /// The host repeats the delivery after a while and fetches nothing
     /// meanwhile.
     Retry(String),
+    /// As `Retry`, and the other end has said how long to wait at least.
+    Throttled {
+        /// What it said.
+        reason: String,
+        /// How long it wants to be left alone.
+        wait: Duration,
+    },
 }
 
 /// An event that an output can never accept.
@@ -153,7 +173,9 @@ impl fmt::Display for OutputError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Closed => f.write_str("the other end is closed"),
-            Self::Fatal(reason) | Self::Retry(reason) => f.write_str(reason),
+            Self::Fatal(reason) | Self::Retry(reason) | Self::Throttled { reason, .. } => {
+                f.write_str(reason)
+            }
             Self::Poison(events) => write!(f, "{} events can never be accepted", events.len()),
         }
     }

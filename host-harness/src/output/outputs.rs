@@ -1,6 +1,8 @@
 //! All outputs together: a batch is accepted when each of them has accepted
 //! it.
 
+use std::time::Duration;
+
 use tokio::sync::Mutex;
 use tokio::time::sleep;
 use tracing::{info, warn};
@@ -79,21 +81,38 @@ impl Outputs {
                     return Ok(events.into_iter().map(name_it).collect());
                 }
                 Err(OutputError::Retry(reason)) => {
-                    if self.tries_max.is_some_and(|max| tries >= max) {
-                        return Err(Undelivered::Failed(reason));
-                    }
-                    let wait = backoff::wait(tries, fastrand::f64());
-                    warn!(
-                        source = %delivery.source,
-                        output = %name,
-                        tries,
-                        "not accepted, next try in {:.1} s: {reason}",
-                        wait.as_secs_f64()
-                    );
-                    sleep(wait).await;
+                    self.put_off(&name, delivery, tries, reason, Duration::ZERO)
+                        .await?;
+                }
+                Err(OutputError::Throttled { reason, wait }) => {
+                    self.put_off(&name, delivery, tries, reason, wait).await?;
                 }
             }
         }
+    }
+
+    /// Wait before the next try, at least as long as the receiver asks for.
+    async fn put_off(
+        &self,
+        output: &str,
+        delivery: &Delivery<'_>,
+        tries: u32,
+        reason: String,
+        asked: Duration,
+    ) -> Result<(), Undelivered> {
+        if self.tries_max.is_some_and(|max| tries >= max) {
+            return Err(Undelivered::Failed(reason));
+        }
+        let wait = backoff::wait(tries, fastrand::f64()).max(asked);
+        warn!(
+            source = %delivery.source,
+            %output,
+            tries,
+            "not accepted, next try in {:.1} s: {reason}",
+            wait.as_secs_f64()
+        );
+        sleep(wait).await;
+        Ok(())
     }
 
     /// Flush and close every output; the first error is returned.

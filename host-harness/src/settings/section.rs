@@ -123,16 +123,30 @@ impl<'a> Section<'a> {
         let Some(value) = self.take(key) else {
             return Ok(None);
         };
-        match Indirect::recognize(&value) {
+        if value.is_str() {
+            warn!("{}", self.failure(&literal_advice(key)));
+        }
+        self.reveal(key, &value).map(Some)
+    }
+
+    /// The names and values in the table at a key, such as headers; each value
+    /// is a text, `{ env = ".." }` or `{ file = ".." }`.
+    pub fn secrets(&mut self, key: &'static str) -> Result<Vec<(String, Secret)>, Failure> {
+        let table = self.table(key)?.unwrap_or_default();
+        table
+            .into_iter()
+            .map(|(name, value)| Ok((name, self.reveal(key, &value)?)))
+            .collect()
+    }
+
+    fn reveal(&self, key: &str, value: &toml::Value) -> Result<Secret, Failure> {
+        match Indirect::recognize(value) {
             Some(indirect) => read_indirect(&indirect, self.file, &|name| std::env::var(name).ok())
-                .map(|text| Some(Secret::new(text)))
+                .map(Secret::new)
                 .map_err(|reason| self.error(key, &reason)),
             None => match value.as_str() {
-                Some(text) => {
-                    warn!("{}", self.failure(&literal_advice(key)));
-                    Ok(Some(Secret::new(text.to_owned())))
-                }
-                None => Err(self.wrong_type(key, "{ env = \"..\" } or { file = \"..\" }", &value)),
+                Some(text) => Ok(Secret::new(text.to_owned())),
+                None => Err(self.wrong_type(key, "{ env = \"..\" } or { file = \"..\" }", value)),
             },
         }
     }

@@ -1,0 +1,277 @@
+//! The common way of outputs that send and wait for an answer: a delivery is
+//! cut into parts, several lanes send them at once, and what is settled is
+//! remembered until all of it is.
+//!
+//! ```text
+//! delivery ─► Cut ─► parts ─► lane 1 ─► accepted
+//!                      ▲  └─► lane 2 ─► refused for now: kept for the next try
+//!                      └── halves ◄──── refused for good: until the event is alone
+//! ```
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::future::join_all;
+
+use super::parts::{Cut, Part};
+use super::{Delivery, Event, Output, OutputError, Poison};
+
+/// One way to the receiver. It has at most one part under way.
+#[async_trait]
+pub(super) trait Lane: Send {
+    /// Send events and wait until they are accepted. The future may be
+    /// dropped; the lane must then begin afresh.
+    async fn send(&mut self, source: &str, part: &[Event<'_>]) -> Result<(), Refusal>;
+
+    /// Let go of the receiver.
+    async fn close(&mut self) {}
+}
+
+/// Why a part has not been accepted as a whole.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// Of no use until somebody has looked.
+    Fatal(String),
+    /// The receiver has judged each event; places are those in the part. All
+    /// events that are not named have been accepted.
+    Partly {
+        /// Never to be accepted.
+        poison: Vec<Poison>,
+        /// To be sent again.
+        again: Vec<usize>,
+        /// Why to wait before that; without it, at once.
+        wait: Option<String>,
+    },
+    /// Nothing has been accepted, because of at least one event that never
+    /// will be, or because the part is too large.
+    Poisoned(String),
+    /// Nothing is known to be accepted; later, perhaps.
+    Retry(String),
+    /// As `Retry`, not before the receiver wants it.
+    Throttled {
+        /// What the receiver said.
+        reason: String,
+        /// How long it wants to be left alone.
+        wait: Duration,
+    },
+}
+
+/// An output of lanes.
+pub(super) struct Lanes<L> {
+    name: String,
+    lanes: Vec<L>,
+    cut: Cut,
+    /// What is left of deliveries that were put off, by source.
+    unfinished: BTreeMap<String, Unfinished>,
+    /// Whether any event has been accepted since it was opened.
+    has_accepted: bool,
+}
+
+struct Unfinished {
+    digest: blake3::Hash,
+    parts: VecDeque<Part>,
+    poison: Vec<Poison>,
+}
+
+/// What the lanes share while a delivery is under way.
+#[derive(Default)]
+struct Work {
+    parts: VecDeque<Part>,
+    poison: Vec<Poison>,
+    stop: Option<OutputError>,
+}
+
+impl<L: Lane> Lanes<L> {
+    pub(super) fn new(name: String, lanes: Vec<L>, cut: Cut) -> Self {
+        Self {
+            name,
+            lanes,
+            cut,
+            unfinished: BTreeMap::new(),
+            has_accepted: false,
+        }
+    }
+
+    /// What is left of this delivery if it was put off before, all of it
+    /// otherwise.
+    fn begin(&mut self, delivery: &Delivery<'_>, events: &[Event<'_>]) -> Work {
+        if let Some(unfinished) = self.unfinished.remove(delivery.source)
+            && unfinished.digest == blake3::hash(delivery.events.as_bytes())
+        {
+            return Work {
+                parts: unfinished.parts,
+                poison: unfinished.poison,
+                stop: None,
+            };
+        }
+        Work {
+            parts: self.cut.parts(events).into(),
+            ..Work::default()
+        }
+    }
+
+    fn end(
+        &mut self,
+        delivery: &Delivery<'_>,
+        count: usize,
+        work: Work,
+    ) -> Result<(), OutputError> {
+        let open: usize = work.parts.iter().map(Vec::len).sum();
+        self.has_accepted |= open.saturating_add(work.poison.len()) < count;
+        let Work {
+            parts,
+            mut poison,
+            stop,
+        } = work;
+        match stop {
+            Some(error @ (OutputError::Retry(_) | OutputError::Throttled { .. })) => {
+                let unfinished = Unfinished {
+                    digest: blake3::hash(delivery.events.as_bytes()),
+                    parts,
+                    poison,
+                };
+                self.unfinished
+                    .insert(delivery.source.to_owned(), unfinished);
+                Err(error)
+            }
+            Some(error) => Err(error),
+            None if poison.is_empty() => Ok(()),
+            None => {
+                poison.sort_by_key(|poison| poison.event);
+                match poison.first() {
+                    // Not the events are wrong then, but the settings.
+                    Some(first) if !self.has_accepted && count > 1 && poison.len() == count => {
+                        Err(OutputError::Fatal(format!(
+                            "{} refuses every event: {}",
+                            self.name, first.reason
+                        )))
+                    }
+                    _ => Err(OutputError::Poison(poison)),
+                }
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl<L: Lane> Output for Lanes<L> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn accept(&mut self, delivery: &Delivery<'_>) -> Result<(), OutputError> {
+        let events: Vec<Event<'_>> = delivery.iter().collect();
+        let work = Mutex::new(self.begin(delivery, &events));
+        let driven = self
+            .lanes
+            .iter_mut()
+            .map(|lane| drive(lane, delivery.source, &events, &work));
+        join_all(driven).await;
+        let work = work.into_inner().unwrap_or_else(PoisonError::into_inner);
+        self.end(delivery, events.len(), work)
+    }
+
+    async fn close(&mut self) -> Result<(), OutputError> {
+        for lane in &mut self.lanes {
+            lane.close().await;
+        }
+        Ok(())
+    }
+}
+
+/// Send parts over one lane until there are no more, or something is wrong.
+async fn drive<L: Lane>(lane: &mut L, source: &str, events: &[Event<'_>], work: &Mutex<Work>) {
+    loop {
+        let part = {
+            let mut work = lock(work);
+            if work.stop.is_some() {
+                return;
+            }
+            match work.parts.pop_front() {
+                Some(part) => part,
+                None => return,
+            }
+        };
+        let chosen: Vec<Event<'_>> = part
+            .iter()
+            .filter_map(|place| events.get(*place).copied())
+            .collect();
+        if let Err(refusal) = lane.send(source, &chosen).await {
+            lock(work).refuse(part, refusal);
+        }
+    }
+}
+
+fn lock(work: &Mutex<Work>) -> MutexGuard<'_, Work> {
+    work.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Work {
+    fn refuse(&mut self, mut part: Part, refusal: Refusal) {
+        match refusal {
+            Refusal::Fatal(reason) => self.halt(part, OutputError::Fatal(reason)),
+            Refusal::Partly {
+                poison,
+                again,
+                wait,
+            } => {
+                let place = |at: usize| part.get(at).copied();
+                let found = poison.into_iter().filter_map(|poison| {
+                    Some(Poison {
+                        event: place(poison.event)?,
+                        ..poison
+                    })
+                });
+                self.poison.extend(found);
+                let again: Part = again.into_iter().filter_map(place).collect();
+                match wait {
+                    Some(reason) => self.halt(again, OutputError::Retry(reason)),
+                    None => self.put_back(again),
+                }
+            }
+            Refusal::Poisoned(reason) => match part.as_slice() {
+                [] => {}
+                [event] => self.poison.push(Poison {
+                    event: *event,
+                    reason,
+                }),
+                _ => {
+                    let second = part.split_off(part.len() / 2);
+                    self.put_back(second);
+                    self.put_back(part);
+                }
+            },
+            Refusal::Retry(reason) => self.halt(part, OutputError::Retry(reason)),
+            Refusal::Throttled { reason, wait } => {
+                self.halt(part, OutputError::Throttled { reason, wait });
+            }
+        }
+    }
+
+    fn put_back(&mut self, part: Part) {
+        if !part.is_empty() {
+            self.parts.push_front(part);
+        }
+    }
+
+    fn halt(&mut self, part: Part, error: OutputError) {
+        self.put_back(part);
+        let graver = match (&self.stop, &error) {
+            (None, _) => true,
+            (Some(OutputError::Fatal(_)), _) => false,
+            (Some(_), OutputError::Fatal(_) | OutputError::Throttled { .. }) => true,
+            (Some(_), OutputError::Closed | OutputError::Poison(_) | OutputError::Retry(_)) => {
+                false
+            }
+        };
+        if graver {
+            self.stop = Some(error);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "lanes_tests.rs"]
+mod tests;

@@ -1,0 +1,139 @@
+//! What `http` and its relatives do beside the promises that all share.
+
+use std::time::Duration;
+
+use host_harness::output::OutputError;
+
+use crate::feed::{Feed, accept, body, deliver, open, refusal};
+use crate::http_receiver::HttpReceiver;
+use crate::receiver::Treatment;
+
+#[tokio::test]
+async fn an_event_that_makes_the_request_bad_is_found_and_the_others_are_accepted() {
+    let receiver = HttpReceiver::start().await;
+    let mut output = open(&receiver.settings("http", "connections = 1")).await;
+    let mut feed = Feed::empty();
+    for id in 0..100 {
+        match id {
+            13 | 77 => feed.push("{\"poison\":true}"),
+            _ => feed.push(&body(id)),
+        }
+    }
+    let error = accept(&mut *output, &feed).await.unwrap_err();
+    let OutputError::Poison(poison) = error else {
+        panic!("{error}");
+    };
+    let places: Vec<usize> = poison.iter().map(|poison| poison.event).collect();
+    assert_eq!(places, [13, 77]);
+    assert!(
+        poison[0].reason.contains("400 cannot decode"),
+        "{}",
+        poison[0].reason
+    );
+    let expected: Vec<usize> = (0..100).filter(|id| *id != 13 && *id != 77).collect();
+    assert_eq!(receiver.ledger.numbers(), expected);
+}
+
+#[tokio::test]
+async fn refused_credentials_stop_the_output() {
+    let receiver = HttpReceiver::start().await;
+    receiver
+        .ledger
+        .expect([Treatment::Answer(401, Vec::new(), "who are you")]);
+    let login = "username = \"ann\"\npassword = \"secret\"";
+    let mut output = open(&receiver.settings("http", login)).await;
+    let error = accept(&mut *output, &Feed::new(0..2)).await.unwrap_err();
+    assert!(
+        matches!(&error, OutputError::Fatal(said) if said.contains("credentials are refused")),
+        "{error}"
+    );
+    assert_eq!(
+        receiver.ledger.requests(),
+        ["/ application/json Basic YW5uOnNlY3JldA=="]
+    );
+}
+
+#[tokio::test]
+async fn a_receiver_that_asks_for_patience_gets_it() {
+    let receiver = HttpReceiver::start().await;
+    let headers = vec![("retry-after", "7")];
+    receiver
+        .ledger
+        .expect([Treatment::Answer(429, headers, "slow down")]);
+    let mut output = open(&receiver.settings("http", "bearer_token = \"t0ken\"")).await;
+    let feed = Feed::new(0..2);
+    let error = accept(&mut *output, &feed).await.unwrap_err();
+    assert!(
+        matches!(error, OutputError::Throttled { wait, .. } if wait == Duration::from_secs(7)),
+        "{error:?}"
+    );
+    deliver(&mut *output, &feed).await;
+    assert_eq!(
+        receiver.ledger.requests()[1],
+        "/ application/json Bearer t0ken"
+    );
+}
+
+#[tokio::test]
+async fn a_wrong_endpoint_or_format_does_not_reject_the_events() {
+    let receiver = HttpReceiver::start().await;
+    let wrong_type = || Treatment::Answer(400, Vec::new(), "invalid 'Content-Type'");
+    receiver.ledger.expect((0..20).map(|_| wrong_type()));
+    let mut output = open(&receiver.settings("http", "format = \"ndjson\"")).await;
+    let error = accept(&mut *output, &Feed::new(0..4)).await.unwrap_err();
+    assert!(
+        matches!(&error, OutputError::Fatal(said) if said.contains("refuses every event")),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn the_path_may_name_the_stream() {
+    let receiver = HttpReceiver::start().await;
+    let endpoint = format!("http://{}/mimecast.{{stream}}", receiver.address);
+    let mut output = open(&format!("type = \"http\"\nendpoint = \"{endpoint}\"")).await;
+    accept(&mut *output, &Feed::new(0..2)).await.unwrap();
+    assert_eq!(
+        receiver.ledger.requests(),
+        ["/mimecast.siem.receipt application/json "]
+    );
+}
+
+#[tokio::test]
+async fn events_that_bulk_refuses_one_by_one_are_told_apart() {
+    let receiver = HttpReceiver::start().await;
+    let items = r#"{"took":1,"errors":true,"items":[{"create":{"status":201}},{"create":{"status":400,"error":{"type":"document_parsing_exception","reason":"bad"}}},{"create":{"status":429,"error":{"type":"es_rejected_execution_exception","reason":"full"}}}]}"#;
+    receiver
+        .ledger
+        .expect([Treatment::Answer(200, Vec::new(), items)]);
+    let mut output = open(&receiver.settings("elasticsearch", "token = \"key\"")).await;
+    let feed = Feed::new(0..3);
+    let error = accept(&mut *output, &feed).await.unwrap_err();
+    assert!(
+        matches!(&error, OutputError::Retry(said) if said.contains("429")),
+        "{error}"
+    );
+    let error = accept(&mut *output, &feed).await.unwrap_err();
+    assert!(
+        matches!(&error, OutputError::Poison(poison) if poison[0].event == 1),
+        "{error}"
+    );
+    // Only the one that was to come again.
+    assert_eq!(receiver.ledger.numbers(), [2]);
+    assert!(receiver.ledger.requests()[0].ends_with("ApiKey key"));
+}
+
+#[test]
+fn settings_that_cannot_work_are_refused() {
+    let refuse = |more: &str| refusal(&format!("type = \"http\"\n{more}"));
+    assert!(refuse("").contains("`endpoint` is missing"));
+    assert!(refuse("endpoint = \"localhost:80\"").contains("must begin with http://"));
+    assert!(refuse("endpoint = \"http://a:b@c\"").contains("use username and password"));
+    let at = |more: &str| refuse(&format!("endpoint = \"http://localhost\"\n{more}"));
+    assert!(at("compression = \"lz4\"").contains("`none`, `gzip` or `zstd`"));
+    assert!(at("username = \"a\"").contains("needs password"));
+    let both = "bearer_token = \"a\"\nusername = \"b\"\npassword = \"c\"";
+    assert!(at(both).contains("exclude each other"));
+    assert!(at("headers = { \"Content-Type\" = \"x\" }").contains("content-type"));
+    assert!(at("key_file = \"x\"").contains("needs cert_file"));
+}

@@ -1,0 +1,196 @@
+//! An HTTP receiver that understands every body this host sends, told apart by
+//! the path: an array or NDJSON, `_bulk`, the event collector, OTLP.
+
+use std::io::Read;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::common::v1::AnyValue;
+use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+use prost::Message as _;
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::receiver::{Ledger, Treatment};
+
+pub(crate) struct HttpReceiver {
+    pub(crate) ledger: Ledger,
+    pub(crate) address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl HttpReceiver {
+    pub(crate) async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let ledger = Ledger::new();
+        Self {
+            address: listener.local_addr().unwrap(),
+            task: tokio::spawn(serve(listener, ledger.clone())),
+            ledger,
+        }
+    }
+
+    pub(crate) async fn kill(&mut self) {
+        self.task.abort();
+        // Its sockets are closed when it is gone.
+        drop((&mut self.task).await);
+    }
+
+    pub(crate) async fn restart(&mut self) {
+        let listener = TcpListener::bind(self.address).await.unwrap();
+        self.task = tokio::spawn(serve(listener, self.ledger.clone()));
+    }
+
+    pub(crate) fn settings(&self, kind: &str, more: &str) -> String {
+        format!(
+            "type = \"{kind}\"\nendpoint = \"http://{}\"\n{more}",
+            self.address
+        )
+    }
+}
+
+impl Drop for HttpReceiver {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn serve(listener: TcpListener, ledger: Ledger) {
+    let mut connections = JoinSet::new();
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        let ledger = ledger.clone();
+        connections.spawn(async move {
+            let service = service_fn(|request| answer(request, ledger.clone()));
+            let connection = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service);
+            // A reset is how some of these connections are meant to end.
+            drop(connection.await);
+        });
+    }
+}
+
+type Answer = Result<Response<Full<Bytes>>, Box<dyn std::error::Error + Send + Sync>>;
+
+async fn answer(request: Request<Incoming>, ledger: Ledger) -> Answer {
+    let path = request.uri().path().to_owned();
+    let header = |name| {
+        let value = request.headers().get(name)?;
+        Some(value.to_str().unwrap().to_owned())
+    };
+    let kind = header(CONTENT_TYPE).unwrap();
+    let encoding = header(CONTENT_ENCODING);
+    ledger.note(format!(
+        "{path} {kind} {}",
+        header(AUTHORIZATION).unwrap_or_default()
+    ));
+    let body = request.into_body().collect().await?.to_bytes();
+    let body = decompress(encoding.as_deref(), &body);
+    ledger.released().await;
+    let reset = || Err::<Response<Full<Bytes>>, _>("reset".into());
+    match ledger.next_treatment() {
+        Treatment::Accept => {}
+        Treatment::Late(wait) => tokio::time::sleep(wait).await,
+        Treatment::Refuse => return Ok(reply(500, "no")),
+        Treatment::Reset => return reset(),
+        Treatment::TakeAndReset => {
+            ledger.take(events(&path, &kind, &body));
+            return reset();
+        }
+        Treatment::Answer(status, headers, text) => {
+            let mut answer = reply(status, text);
+            for (name, value) in headers {
+                answer.headers_mut().insert(name, value.parse()?);
+            }
+            return Ok(answer);
+        }
+    }
+    let events = events(&path, &kind, &body);
+    // As Vector: one event that it cannot use, and it takes none of them.
+    if events.iter().any(|event| event.get("poison").is_some()) {
+        return Ok(reply(400, "cannot decode"));
+    }
+    ledger.take(events);
+    Ok(match path.as_str() {
+        "/_bulk" => reply(200, "{\"took\":1,\"errors\":false,\"items\":[]}"),
+        "/services/collector/event" => reply(200, "{\"text\":\"Success\",\"code\":0}"),
+        // As Fluent Bit: 201, and nothing in it.
+        "/v1/logs" => reply(201, ""),
+        _ => reply(200, ""),
+    })
+}
+
+fn reply(status: u16, text: &'static str) -> Response<Full<Bytes>> {
+    let mut answer = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
+    *answer.status_mut() = status.try_into().unwrap();
+    answer
+}
+
+fn decompress(encoding: Option<&str>, body: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::new();
+    match encoding {
+        None => plain.extend_from_slice(body),
+        Some("gzip") => {
+            let mut reader = flate2::read::GzDecoder::new(body);
+            reader.read_to_end(&mut plain).unwrap();
+        }
+        Some("zstd") => plain = zstd::stream::decode_all(body).unwrap(),
+        Some(other) => panic!("{other}"),
+    }
+    plain
+}
+
+fn events(path: &str, kind: &str, body: &[u8]) -> Vec<Value> {
+    if path == "/v1/logs" {
+        assert_eq!(kind, "application/x-protobuf");
+        let request = ExportLogsServiceRequest::decode(body).unwrap();
+        let scopes = request
+            .resource_logs
+            .into_iter()
+            .flat_map(|logs| logs.scope_logs);
+        let records = scopes.flat_map(|scope| scope.log_records);
+        return records.map(|record| json(record.body.unwrap())).collect();
+    }
+    let text = std::str::from_utf8(body).unwrap();
+    assert!(text.ends_with('\n'), "a body ends with a whole line");
+    if kind == "application/json" && text.starts_with('[') {
+        assert_eq!(text.matches('\n').count(), 1, "an array is one line");
+        return serde_json::from_str(text).unwrap();
+    }
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    match path {
+        "/_bulk" => lines
+            .chunks(2)
+            .map(|pair| {
+                assert_eq!(pair[0]["create"]["_id"], pair[1]["event"]["id"]);
+                pair[1].clone()
+            })
+            .collect(),
+        "/services/collector/event" => lines.iter().map(|line| line["event"].clone()).collect(),
+        _ => lines,
+    }
+}
+
+fn json(value: AnyValue) -> Value {
+    match value.value {
+        Some(Any::KvlistValue(list)) => list
+            .values
+            .into_iter()
+            .map(|pair| (pair.key, json(pair.value.unwrap())))
+            .collect(),
+        Some(Any::StringValue(text)) => text.into(),
+        Some(Any::IntValue(number)) => number.into(),
+        other => panic!("{other:?}"),
+    }
+}

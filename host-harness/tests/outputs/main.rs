@@ -1,0 +1,16 @@
+//! Every output against a receiver that behaves as the real ones do.
+
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests may fail fast"
+)]
+
+mod chaos;
+mod conformance;
+mod feed;
+mod http;
+mod http_receiver;
+mod receiver;
