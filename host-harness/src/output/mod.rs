@@ -7,6 +7,7 @@
 mod elasticsearch;
 mod event_id;
 mod file;
+mod forward;
 mod http;
 mod lanes;
 mod outputs;
@@ -30,9 +31,10 @@ pub(crate) use self::file::{Appender, blocking, sync_directory};
 pub use self::outputs::{Outputs, Undelivered};
 
 /// The outputs there are, by the name that `type` has in the settings file.
-const KINDS: [(&str, Planner); 4] = [
+const KINDS: [(&str, Planner); 5] = [
     ("elasticsearch", elasticsearch::plan),
     ("file", file::plan),
+    ("forward", forward::plan),
     ("http", http::plan),
     ("stdout", stdout::plan),
 ];

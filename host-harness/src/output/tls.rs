@@ -39,6 +39,11 @@ impl Tls {
         })
     }
 
+    /// Whether any of it is set, so that plain text would be a mistake.
+    pub(super) fn is_set(&self) -> bool {
+        self.ca_file.is_some() || self.certificate.is_some()
+    }
+
     /// Read the files.
     pub(super) fn config(&self) -> Result<ClientConfig, String> {
         let mut roots = RootCertStore::empty();

@@ -5,18 +5,53 @@ use std::time::Duration;
 use host_harness::output::OutputError;
 
 use crate::feed::{Feed, open};
+use crate::forward_receiver::{Demands, ForwardReceiver};
 use crate::http_receiver::HttpReceiver;
-use crate::receiver::Treatment;
+use crate::receiver::{Ledger, Treatment};
 
 const KILLS: u32 = 30;
 const EVENTS_PER_BATCH: usize = 60;
 
+enum Receiver {
+    Forward(ForwardReceiver),
+    Http(HttpReceiver),
+}
+
+impl Receiver {
+    fn ledger(&self) -> Ledger {
+        match self {
+            Self::Forward(receiver) => receiver.ledger.clone(),
+            Self::Http(receiver) => receiver.ledger.clone(),
+        }
+    }
+
+    fn settings(&self) -> String {
+        match self {
+            Self::Forward(receiver) => receiver.settings("frame_kib = 4"),
+            Self::Http(receiver) => receiver.settings("http", "request_kib = 4"),
+        }
+    }
+
+    async fn restart(&mut self) {
+        match self {
+            Self::Forward(receiver) => {
+                receiver.kill().await;
+                receiver.restart().await;
+            }
+            Self::Http(receiver) => {
+                receiver.kill().await;
+                receiver.restart().await;
+            }
+        }
+    }
+}
+
 /// What the host does: a batch again and again until it is accepted, then the
 /// next. Killed, it begins again with the batch that was not accepted yet.
-async fn run(mut receiver: HttpReceiver) {
-    let ledger = receiver.ledger.clone();
+async fn run(mut receiver: Receiver) {
+    let ledger = receiver.ledger();
     let mut random = fastrand::Rng::with_seed(7);
-    let mut output = open(&receiver.settings("http", "request_kib = 4")).await;
+    let mut output = open(&receiver.settings()).await;
     let mut accepted = 0;
     let mut kills = 0;
     while kills < KILLS || accepted < 40 {
@@ -38,10 +73,9 @@ async fn run(mut receiver: HttpReceiver) {
             Err(_) => {
                 kills += 1;
                 if random.bool() {
-                    output = open(&receiver.settings("http", "request_kib = 4")).await;
+                    output = open(&receiver.settings()).await;
                 }
                 if random.bool() {
-                    receiver.kill().await;
                     receiver.restart().await;
                 }
             }
@@ -50,6 +84,14 @@ async fn run(mut receiver: HttpReceiver) {
 }
 
 #[tokio::test]
+async fn forward_loses_nothing() {
+    run(Receiver::Forward(
+        ForwardReceiver::start(Demands::default()).await,
+    ))
+    .await;
+}
+
+#[tokio::test]
 async fn http_loses_nothing() {
-    run(HttpReceiver::start().await).await;
+    run(Receiver::Http(HttpReceiver::start().await)).await;
 }

@@ -5,11 +5,55 @@ use std::time::Duration;
 use host_harness::output::OutputError;
 
 use crate::feed::{Feed, SOON, accept, deliver, open};
+use crate::forward_receiver::{Demands, ForwardReceiver};
 use crate::http_receiver::HttpReceiver;
-use crate::receiver::Treatment;
+use crate::receiver::{Ledger, Treatment};
+
+enum Receiver {
+    Forward(ForwardReceiver),
+    Http(HttpReceiver),
+}
+
+impl Receiver {
+    async fn forward() -> Self {
+        Self::Forward(ForwardReceiver::start(Demands::default()).await)
+    }
+
+    async fn http() -> Self {
+        Self::Http(HttpReceiver::start().await)
+    }
+
+    fn ledger(&self) -> Ledger {
+        match self {
+            Self::Forward(receiver) => receiver.ledger.clone(),
+            Self::Http(receiver) => receiver.ledger.clone(),
+        }
+    }
+
+    fn settings(&self, kind: &str, more: &str) -> String {
+        match self {
+            Self::Forward(receiver) => receiver.settings(more),
+            Self::Http(receiver) => receiver.settings(kind, more),
+        }
+    }
+
+    async fn kill(&mut self) {
+        match self {
+            Self::Forward(receiver) => receiver.kill().await,
+            Self::Http(receiver) => receiver.kill().await,
+        }
+    }
+
+    async fn restart(&mut self) {
+        match self {
+            Self::Forward(receiver) => receiver.restart().await,
+            Self::Http(receiver) => receiver.restart().await,
+        }
+    }
+}
 
 /// All promises of one output with some settings.
-async fn conforms(mut receiver: HttpReceiver, kind: &str, more: &str) {
+async fn conforms(mut receiver: Receiver, kind: &str, more: &str) {
     accepts_in_order(&receiver, kind, more).await;
     never_accepts_early_and_bounds_what_is_under_way(&receiver, kind, more).await;
     survives_faults(&receiver, kind, more).await;
@@ -17,25 +61,28 @@ async fn conforms(mut receiver: HttpReceiver, kind: &str, more: &str) {
     close_leaves_nothing_behind(&receiver, kind, more).await;
 }
 
-async fn accepts_in_order(receiver: &HttpReceiver, kind: &str, more: &str) {
+async fn accepts_in_order(receiver: &Receiver, kind: &str, more: &str) {
     let mut output = open(&receiver.settings(kind, &format!("connections = 1\n{more}"))).await;
     for batch in 0..5 {
         let feed = Feed::new(batch * 40..(batch + 1) * 40);
         accept(&mut *output, &feed).await.unwrap();
     }
     let expected: Vec<usize> = (0..200).collect();
-    assert_eq!(receiver.ledger.numbers(), expected, "{kind}: order");
+    assert_eq!(receiver.ledger().numbers(), expected, "{kind}: order");
 }
 
 async fn never_accepts_early_and_bounds_what_is_under_way(
-    receiver: &HttpReceiver,
+    receiver: &Receiver,
     kind: &str,
     more: &str,
 ) {
-    let size = "request_kib = 1";
+    let size = match receiver {
+        Receiver::Forward(_) => "frame_kib = 1",
+        Receiver::Http(_) => "request_kib = 1",
+    };
     let settings = receiver.settings(kind, &format!("connections = 3\n{size}\n{more}"));
     let mut output = open(&settings).await;
-    let ledger = receiver.ledger.clone();
+    let ledger = receiver.ledger();
     let before = ledger.requests().len();
     ledger.hold(true);
     let feed = Feed::new(200..300);
@@ -60,8 +107,8 @@ async fn never_accepts_early_and_bounds_what_is_under_way(
     assert_eq!(ledger.distinct(), expected, "{kind}");
 }
 
-async fn survives_faults(receiver: &HttpReceiver, kind: &str, more: &str) {
-    let ledger = receiver.ledger.clone();
+async fn survives_faults(receiver: &Receiver, kind: &str, more: &str) {
+    let ledger = receiver.ledger();
     let mut output = open(&receiver.settings(kind, more)).await;
     ledger.expect([
         Treatment::Refuse,
@@ -78,8 +125,8 @@ async fn survives_faults(receiver: &HttpReceiver, kind: &str, more: &str) {
     }
 }
 
-async fn survives_a_restart(receiver: &mut HttpReceiver, kind: &str, more: &str) {
-    let ledger = receiver.ledger.clone();
+async fn survives_a_restart(receiver: &mut Receiver, kind: &str, more: &str) {
+    let ledger = receiver.ledger();
     let mut output = open(&receiver.settings(kind, more)).await;
     deliver(&mut *output, &Feed::new(500..550)).await;
     receiver.kill().await;
@@ -92,26 +139,53 @@ async fn survives_a_restart(receiver: &mut HttpReceiver, kind: &str, more: &str)
     assert_eq!(ledger.distinct(), expected, "{kind}: restart");
 }
 
-async fn close_leaves_nothing_behind(receiver: &HttpReceiver, kind: &str, more: &str) {
+async fn close_leaves_nothing_behind(receiver: &Receiver, kind: &str, more: &str) {
     let mut output = open(&receiver.settings(kind, more)).await;
     deliver(&mut *output, &Feed::new(600..601)).await;
     output.close().await.unwrap();
     drop(output);
-    assert_eq!(receiver.ledger.distinct().last(), Some(&600), "{kind}");
+    assert_eq!(receiver.ledger().distinct().last(), Some(&600), "{kind}");
 }
 
 #[tokio::test]
 async fn elasticsearch_keeps_every_promise() {
-    conforms(HttpReceiver::start().await, "elasticsearch", "").await;
+    conforms(Receiver::http().await, "elasticsearch", "").await;
+}
+
+#[tokio::test]
+async fn forward_keeps_every_promise() {
+    conforms(Receiver::forward().await, "forward", "").await;
+}
+
+#[tokio::test]
+async fn forward_keeps_every_promise_compressed() {
+    conforms(
+        Receiver::forward().await,
+        "forward",
+        "compression = \"gzip\"",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn forward_keeps_every_promise_with_a_login() {
+    let demands = Demands {
+        shared_key: Some("a key"),
+        user: Some(("ann", "secret")),
+        ..Demands::default()
+    };
+    let receiver = Receiver::Forward(ForwardReceiver::start(demands).await);
+    let login = "shared_key = \"a key\"\nusername = \"ann\"\npassword = \"secret\"";
+    conforms(receiver, "forward", login).await;
 }
 
 #[tokio::test]
 async fn http_keeps_every_promise() {
-    conforms(HttpReceiver::start().await, "http", "").await;
+    conforms(Receiver::http().await, "http", "").await;
 }
 
 #[tokio::test]
 async fn http_keeps_every_promise_as_compressed_ndjson() {
     let more = "format = \"ndjson\"\ncompression = \"zstd\"";
-    conforms(HttpReceiver::start().await, "http", more).await;
+    conforms(Receiver::http().await, "http", more).await;
 }

@@ -11,6 +11,9 @@
 mod chaos;
 mod conformance;
 mod feed;
+mod forward;
+mod forward_receiver;
 mod http;
 mod http_receiver;
 mod receiver;
+mod tls;

@@ -10,6 +10,7 @@ use super::{Event, Plan};
 use crate::exit::Failure;
 use crate::settings::Section;
 
+pub(super) use self::compress::gzip;
 pub(super) use self::lane::{Api, HttpPlan};
 pub(super) use self::settings::{Defaults, RequestSettings};
 

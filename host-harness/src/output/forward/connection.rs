@@ -1,0 +1,227 @@
+//! A connection to a Forward receiver: dialled, greeted, and asked for the
+//! acknowledgement of each frame.
+
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use rmpv::Value;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use super::frame::Frame;
+use super::handshake::{self, Login};
+
+/// How long TCP and TLS may take together.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// An acknowledgement has some 40 bytes, a greeting some 200.
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
+const READ_BYTES: usize = 4 * 1024;
+
+/// Where a receiver listens.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Address {
+    /// Host and port, as in `logs.example.com:24224`.
+    Tcp(String, u16),
+    /// A socket in the file system.
+    Unix(PathBuf),
+}
+
+/// What it takes to connect.
+#[derive(Clone)]
+pub(super) struct Dialler {
+    pub(super) address: Address,
+    pub(super) tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    pub(super) login: Option<Arc<Login>>,
+    pub(super) handshake_timeout: Duration,
+}
+
+/// Why something did not work, by whether it may work later.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// Later, perhaps.
+    Passing(String),
+    /// Not before somebody has looked.
+    Lasting(String),
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Self::Passing(error.to_string())
+    }
+}
+
+/// What bytes travel over.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// A connection that is ready for frames.
+pub(super) struct Connection {
+    stream: Pin<Box<dyn Stream>>,
+    /// Bytes that are not a whole value yet.
+    unread: Vec<u8>,
+    keep: bool,
+}
+
+impl Dialler {
+    pub(super) async fn connect(&self) -> Result<Connection, Fault> {
+        let stream = timeout(CONNECT_TIMEOUT, self.dial())
+            .await
+            .map_err(|_| Fault::Passing("no connection in time".to_owned()))?
+            .map_err(|error| Fault::Passing(format!("no connection: {error}")))?;
+        let mut connection = Connection {
+            stream,
+            unread: Vec::new(),
+            keep: true,
+        };
+        if let Some(login) = &self.login {
+            let greeted = handshake::greet(&mut connection, login);
+            connection.keep = timeout(self.handshake_timeout, greeted)
+                .await
+                .map_err(|_| Fault::Passing(handshake::no_greeting(self.handshake_timeout)))??;
+        }
+        Ok(connection)
+    }
+
+    async fn dial(&self) -> io::Result<Pin<Box<dyn Stream>>> {
+        let stream = match &self.address {
+            Address::Tcp(host, port) => {
+                let stream = TcpStream::connect((host.as_str(), *port)).await?;
+                stream.set_nodelay(true)?;
+                stream
+            }
+            #[cfg(unix)]
+            Address::Unix(path) => {
+                return Ok(Box::pin(tokio::net::UnixStream::connect(path).await?));
+            }
+            #[cfg(not(unix))]
+            Address::Unix(_) => return Err(ErrorKind::Unsupported.into()),
+        };
+        Ok(match &self.tls {
+            None => Box::pin(stream),
+            Some((config, name)) => {
+                let connector = TlsConnector::from(Arc::clone(config));
+                Box::pin(connector.connect(name.clone(), stream).await?)
+            }
+        })
+    }
+}
+
+impl Connection {
+    /// Send a frame and wait until it is acknowledged.
+    pub(super) async fn send(&mut self, frame: &Frame) -> Result<(), Fault> {
+        self.write(&frame.bytes).await?;
+        let answer = self.read().await?;
+        if let Value::Array(greeting) = &answer
+            && greeting.first().and_then(Value::as_str) == Some("HELO")
+        {
+            let reason = "the receiver asks for a shared key; set shared_key";
+            return Err(Fault::Lasting(reason.to_owned()));
+        }
+        match member(&answer, "ack").and_then(text) {
+            Some(ack) if ack == frame.chunk => Ok(()),
+            Some(_) => Err(Fault::Passing(
+                "the receiver acknowledges another frame than the one it was sent".to_owned(),
+            )),
+            None => Err(Fault::Passing(
+                "the receiver has answered that it does not accept the frame".to_owned(),
+            )),
+        }
+    }
+
+    /// Whether the next frame may take the same way. The other end may have
+    /// closed it meanwhile.
+    pub(super) async fn is_usable(&mut self) -> bool {
+        if !self.keep || !self.unread.is_empty() {
+            return false;
+        }
+        let mut room = [0; 1];
+        std::future::poll_fn(|cx| {
+            let mut buffer = ReadBuf::new(&mut room);
+            // There is nothing to be read between two frames.
+            Poll::Ready(self.stream.as_mut().poll_read(cx, &mut buffer).is_pending())
+        })
+        .await
+    }
+
+    pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        self.stream.write_all(bytes).await?;
+        self.stream.flush().await?;
+        Ok(())
+    }
+
+    /// The next value that the receiver sends, whole.
+    pub(super) async fn read(&mut self) -> Result<Value, Fault> {
+        loop {
+            if let Some(value) = self.take_value()? {
+                return Ok(value);
+            }
+            if self.unread.len() > ANSWER_BYTES_MAX {
+                return Err(Fault::Passing("its answer has no end".to_owned()));
+            }
+            let mut room = [0; READ_BYTES];
+            let count = self.stream.read(&mut room).await?;
+            if count == 0 {
+                let reason = "the receiver has closed the connection without an answer";
+                return Err(Fault::Passing(reason.to_owned()));
+            }
+            self.unread
+                .extend_from_slice(room.get(..count).unwrap_or_default());
+        }
+    }
+
+    fn take_value(&mut self) -> Result<Option<Value>, Fault> {
+        let mut rest = self.unread.as_slice();
+        match rmpv::decode::read_value(&mut rest) {
+            Ok(value) => {
+                let read = self.unread.len() - rest.len();
+                self.unread.drain(..read);
+                Ok(Some(value))
+            }
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(None),
+            Err(_) => Err(Fault::Passing(
+                "its answer is not MessagePack; is it a Forward receiver?".to_owned(),
+            )),
+        }
+    }
+
+    pub(super) async fn close(&mut self) {
+        // Every frame is acknowledged; how the connection ends is of no matter.
+        drop(self.stream.shutdown().await);
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp(host, port) => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// The value at a key of a map.
+pub(super) fn member<'a>(map: &'a Value, key: &str) -> Option<&'a Value> {
+    map.as_map()?
+        .iter()
+        .find(|(name, _)| text(name) == Some(key))
+        .map(|(_, value)| value)
+}
+
+/// Older receivers send text as bytes.
+pub(super) fn text(value: &Value) -> Option<&str> {
+    match value.as_str() {
+        Some(text) => Some(text),
+        None => std::str::from_utf8(value.as_slice()?).ok(),
+    }
+}

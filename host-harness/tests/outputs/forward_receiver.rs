@@ -1,0 +1,276 @@
+//! A Forward receiver: reads frames as Vector, Fluent Bit and Fluentd do, and
+//! acknowledges them, or not, as the script says.
+
+use std::io::{ErrorKind, Read};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rmpv::Value;
+use serde_json::Value as Json;
+use sha2::{Digest, Sha512};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+
+use crate::receiver::{Ledger, Treatment};
+
+/// What the receiver asks for before it takes frames.
+#[derive(Clone, Default)]
+pub(crate) struct Demands {
+    pub(crate) shared_key: Option<&'static str>,
+    pub(crate) user: Option<(&'static str, &'static str)>,
+    /// It proves that it knows another key than it should.
+    pub(crate) impostor: bool,
+    /// It lets each connection carry one frame only.
+    pub(crate) one_frame: bool,
+    pub(crate) tls: Option<TlsAcceptor>,
+}
+
+pub(crate) struct ForwardReceiver {
+    pub(crate) ledger: Ledger,
+    pub(crate) address: SocketAddr,
+    demands: Demands,
+    task: JoinHandle<()>,
+}
+
+impl ForwardReceiver {
+    pub(crate) async fn start(demands: Demands) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let ledger = Ledger::new();
+        Self {
+            address: listener.local_addr().unwrap(),
+            task: tokio::spawn(serve(listener, ledger.clone(), demands.clone())),
+            ledger,
+            demands,
+        }
+    }
+
+    /// End as a killed process does: every connection breaks.
+    pub(crate) async fn kill(&mut self) {
+        self.task.abort();
+        // Its sockets are closed when it is gone.
+        drop((&mut self.task).await);
+    }
+
+    /// Come up again at the same address.
+    pub(crate) async fn restart(&mut self) {
+        let listener = TcpListener::bind(self.address).await.unwrap();
+        let served = serve(listener, self.ledger.clone(), self.demands.clone());
+        self.task = tokio::spawn(served);
+    }
+
+    pub(crate) fn settings(&self, more: &str) -> String {
+        format!("type = \"forward\"\naddress = \"{}\"\n{more}", self.address)
+    }
+}
+
+impl Drop for ForwardReceiver {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn serve(listener: TcpListener, ledger: Ledger, demands: Demands) {
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        // Answers are written in two pieces; the second is not to wait.
+        stream.set_nodelay(true).unwrap();
+        let (ledger, demands) = (ledger.clone(), demands.clone());
+        connections.spawn(async move {
+            match &demands.tls {
+                None => talk(stream, &ledger, &demands).await,
+                Some(acceptor) => match acceptor.accept(stream).await {
+                    Ok(stream) => talk(stream, &ledger, &demands).await,
+                    Err(_) => None,
+                },
+            }
+        });
+    }
+}
+
+async fn talk(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    ledger: &Ledger,
+    demands: &Demands,
+) -> Option<()> {
+    let mut unread = Vec::new();
+    if let Some(key) = demands.shared_key {
+        shake_hands(&mut stream, &mut unread, key, demands).await?;
+    }
+    loop {
+        let frame = next_value(&mut stream, &mut unread).await?;
+        let (events, chunk) = unpack(&frame);
+        ledger.note(chunk.clone());
+        ledger.released().await;
+        match ledger.next_treatment() {
+            Treatment::Accept => ledger.take(events),
+            Treatment::Late(wait) => {
+                ledger.take(events);
+                tokio::time::sleep(wait).await;
+            }
+            Treatment::Refuse | Treatment::Answer(..) => {
+                write(&mut stream, &Value::Map(Vec::new())).await?;
+                return None;
+            }
+            Treatment::Reset => return None,
+            Treatment::TakeAndReset => {
+                ledger.take(events);
+                return None;
+            }
+        }
+        let ack = Value::Map(vec![("ack".into(), chunk.into())]);
+        write(&mut stream, &ack).await?;
+        if demands.one_frame {
+            return None;
+        }
+    }
+}
+
+async fn shake_hands(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    unread: &mut Vec<u8>,
+    key: &str,
+    demands: &Demands,
+) -> Option<()> {
+    let (nonce, auth) = (b"\x01nonce\xff".to_vec(), b"\xfeauth".to_vec());
+    let options = vec![
+        ("nonce".into(), Value::Binary(nonce.clone())),
+        ("auth".into(), Value::Binary(auth.clone())),
+        ("keepalive".into(), (!demands.one_frame).into()),
+    ];
+    let hello = Value::Array(vec!["HELO".into(), Value::Map(options)]);
+    write(stream, &hello).await?;
+    let ping = next_value(stream, unread).await?;
+    let part = |at: usize| {
+        // As Fluent Bit: a salt in bytes is refused.
+        let text = ping[at].as_str().expect("every part of PING is text");
+        text.as_bytes()
+    };
+    let (client, salt) = (part(1), part(2));
+    let proven = part(3) == digest(&[salt, client, &nonce, key.as_bytes()]).as_bytes();
+    if !proven && demands.user.is_none() {
+        // As Fluent Bit: no PONG at all.
+        return None;
+    }
+    let known = demands.user.is_none_or(|(user, password)| {
+        let wanted = digest(&[&auth, user.as_bytes(), password.as_bytes()]);
+        part(4) == user.as_bytes() && part(5) == wanted.as_bytes()
+    });
+    let own_key = if demands.impostor { "another" } else { key };
+    let proof = digest(&[salt, b"receiver", &nonce, own_key.as_bytes()]);
+    let (reason, success) = match (proven, known) {
+        (false, _) => ("shared_key mismatch", false),
+        (true, false) => ("username/password mismatch", false),
+        (true, true) => ("", true),
+    };
+    let pong = Value::Array(vec![
+        "PONG".into(),
+        success.into(),
+        reason.into(),
+        "receiver".into(),
+        proof.into(),
+    ]);
+    write(stream, &pong).await?;
+    success.then_some(())
+}
+
+fn digest(parts: &[&[u8]]) -> String {
+    let digest = Sha512::digest(parts.concat());
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+async fn write(stream: &mut (impl AsyncWrite + Unpin), value: &Value) -> Option<()> {
+    let mut bytes = Vec::new();
+    rmpv::encode::write_value(&mut bytes, value).unwrap();
+    // In two pieces, as a network may deliver it.
+    let (first, second) = bytes.split_at(bytes.len() / 2);
+    stream.write_all(first).await.ok()?;
+    stream.flush().await.ok()?;
+    tokio::task::yield_now().await;
+    stream.write_all(second).await.ok()?;
+    stream.flush().await.ok()
+}
+
+async fn next_value(stream: &mut (impl AsyncRead + Unpin), unread: &mut Vec<u8>) -> Option<Value> {
+    loop {
+        let mut rest = unread.as_slice();
+        match rmpv::decode::read_value(&mut rest) {
+            Ok(value) => {
+                let read = unread.len() - rest.len();
+                unread.drain(..read);
+                return Some(value);
+            }
+            Err(error) => assert_eq!(error.kind(), ErrorKind::UnexpectedEof),
+        }
+        let mut room = vec![0; 64 * 1024];
+        match stream.read(&mut room).await {
+            Ok(0) | Err(_) => return None,
+            Ok(count) => unread.extend_from_slice(&room[..count]),
+        }
+    }
+}
+
+/// The events of a frame, whole, and its chunk.
+fn unpack(frame: &Value) -> (Vec<Json>, String) {
+    let [tag, entries, option] = frame.as_array().expect("a frame").as_slice() else {
+        panic!("not packed forward: {frame}");
+    };
+    assert_eq!(tag.as_str(), Some("mimecast.siem.receipt"));
+    let packed = entries.as_slice().unwrap();
+    let mut plain = Vec::new();
+    if option["compressed"].as_str() == Some("gzip") {
+        flate2::read::GzDecoder::new(packed)
+            .read_to_end(&mut plain)
+            .unwrap();
+    } else {
+        plain.extend_from_slice(packed);
+    }
+    assert!(plain.len() < 6_144_000, "Fluent Bit resets the connection");
+    let mut rest = plain.as_slice();
+    let mut events = Vec::new();
+    while !rest.is_empty() {
+        let entry = rmpv::decode::read_value(&mut rest).expect("no entry is cut off");
+        let (kind, time) = entry[0].as_ext().expect("an event time");
+        assert_eq!((kind, time.len()), (0, 8));
+        events.push(json(&entry[1]));
+    }
+    assert_eq!(option["size"].as_u64(), u64::try_from(events.len()).ok());
+    (
+        events,
+        option["chunk"].as_str().expect("a chunk").to_owned(),
+    )
+}
+
+fn json(value: &Value) -> Json {
+    match value {
+        Value::Map(pairs) => pairs
+            .iter()
+            .map(|(key, value)| (key.as_str().unwrap().to_owned(), json(value)))
+            .collect(),
+        Value::String(text) => text.as_str().unwrap().into(),
+        Value::Array(_)
+        | Value::Binary(_)
+        | Value::Boolean(_)
+        | Value::Ext(..)
+        | Value::F32(_)
+        | Value::F64(_)
+        | Value::Nil => panic!("{value} is in no event of these tests"),
+        Value::Integer(number) => number.as_u64().unwrap().into(),
+    }
+}
+
+/// A receiver that accepts connections and never says a word.
+pub(crate) async fn silent() -> (SocketAddr, Arc<JoinHandle<Vec<TcpStream>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let task = tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            open.push(stream);
+        }
+        open
+    });
+    (address, Arc::new(task))
+}

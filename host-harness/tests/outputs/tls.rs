@@ -1,0 +1,79 @@
+//! TLS: a receiver with a certificate of a private authority, which asks for
+//! one in return.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use tokio_rustls::TlsAcceptor;
+
+use crate::feed::{Feed, accept, open};
+use crate::forward_receiver::{Demands, ForwardReceiver};
+
+/// An authority and what it signed, as files, and the receiver's side.
+fn authority(directory: &Path) -> TlsAcceptor {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    fs::write(directory.join("ca.pem"), issuer.pem()).unwrap();
+    for name in ["localhost", "client"] {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let signed = params.signed_by(&key, &issuer).unwrap();
+        fs::write(directory.join(format!("{name}.pem")), signed.pem()).unwrap();
+        fs::write(directory.join(format!("{name}.key")), key.serialize_pem()).unwrap();
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut roots = RootCertStore::empty();
+    roots
+        .add(CertificateDer::from_pem_file(directory.join("ca.pem")).unwrap())
+        .unwrap();
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+            .build()
+            .unwrap();
+    let chain = vec![CertificateDer::from_pem_file(directory.join("localhost.pem")).unwrap()];
+    let key = PrivateKeyDer::from_pem_file(directory.join("localhost.key")).unwrap();
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain, key)
+        .unwrap();
+    TlsAcceptor::from(Arc::new(config))
+}
+
+#[tokio::test]
+async fn both_ends_show_a_certificate() {
+    let directory = tempfile::tempdir().unwrap();
+    let demands = Demands {
+        tls: Some(authority(directory.path())),
+        ..Demands::default()
+    };
+    let receiver = ForwardReceiver::start(demands).await;
+    let file = |name: &str| directory.path().join(name).display().to_string();
+    let trusting = format!(
+        "tls = true\nserver_name = \"localhost\"\nca_file = \"{}\"\n",
+        file("ca.pem")
+    );
+    let known = format!(
+        "{trusting}cert_file = \"{}\"\nkey_file = \"{}\"",
+        file("client.pem"),
+        file("client.key")
+    );
+    let mut output = open(&receiver.settings(&known)).await;
+    accept(&mut *output, &Feed::new(0..3)).await.unwrap();
+    accept(&mut *output, &Feed::new(3..5)).await.unwrap();
+    assert_eq!(receiver.ledger.numbers(), [0, 1, 2, 3, 4]);
+
+    for stranger in [trusting.as_str(), "tls = true\nserver_name = \"localhost\""] {
+        let mut output = open(&receiver.settings(stranger)).await;
+        accept(&mut *output, &Feed::new(5..6)).await.unwrap_err();
+    }
+    assert_eq!(receiver.ledger.numbers().len(), 5);
+}
