@@ -13,6 +13,7 @@ mod lanes;
 mod outputs;
 mod parts;
 mod rotate;
+mod splunk;
 mod stdout;
 mod template;
 mod tls;
@@ -31,11 +32,12 @@ pub(crate) use self::file::{Appender, blocking, sync_directory};
 pub use self::outputs::{Outputs, Undelivered};
 
 /// The outputs there are, by the name that `type` has in the settings file.
-const KINDS: [(&str, Planner); 5] = [
+const KINDS: [(&str, Planner); 6] = [
     ("elasticsearch", elasticsearch::plan),
     ("file", file::plan),
     ("forward", forward::plan),
     ("http", http::plan),
+    ("splunk", splunk::plan),
     ("stdout", stdout::plan),
 ];
 

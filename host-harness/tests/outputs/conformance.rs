@@ -189,3 +189,8 @@ async fn http_keeps_every_promise_as_compressed_ndjson() {
     let more = "format = \"ndjson\"\ncompression = \"zstd\"";
     conforms(Receiver::http().await, "http", more).await;
 }
+
+#[tokio::test]
+async fn splunk_keeps_every_promise() {
+    conforms(Receiver::http().await, "splunk", "").await;
+}

@@ -13,6 +13,7 @@ use crate::settings::Section;
 pub(super) use self::compress::gzip;
 pub(super) use self::lane::{Api, HttpPlan};
 pub(super) use self::settings::{Defaults, RequestSettings};
+pub(super) use self::verdict::said;
 
 /// Understand `type = "http"`.
 pub(super) fn plan(mut section: Section<'_>) -> Result<Box<dyn Plan>, Failure> {
