@@ -191,6 +191,11 @@ async fn http_keeps_every_promise_as_compressed_ndjson() {
 }
 
 #[tokio::test]
+async fn otlp_keeps_every_promise() {
+    conforms(Receiver::http().await, "otlp", "compression = \"gzip\"").await;
+}
+
+#[tokio::test]
 async fn splunk_keeps_every_promise() {
     conforms(Receiver::http().await, "splunk", "").await;
 }

@@ -1,5 +1,6 @@
 //! Deliveries for outputs, and outputs from settings.
 
+use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -99,4 +100,10 @@ pub(crate) async fn accept(output: &mut dyn Output, feed: &Feed) -> Result<(), O
     tokio::time::timeout(SOON, output.accept(&feed.delivery()))
         .await
         .expect("an answer comes in time")
+}
+
+/// Say that a test has tested nothing, past what the harness captures.
+pub(crate) fn left_out(why: &str) {
+    let mut stderr = std::io::stderr();
+    writeln!(stderr, "LEFT OUT: {why}").unwrap();
 }

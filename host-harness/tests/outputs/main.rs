@@ -16,4 +16,5 @@ mod forward_receiver;
 mod http;
 mod http_receiver;
 mod receiver;
+mod rotel;
 mod tls;

@@ -1,0 +1,97 @@
+//! `otlp` against rotel, a collector from PyPI, which hands on what it got to
+//! a receiver of these tests. `ROTEL` names the program, else `rotel-agent` is
+//! looked for; without either the test says so and ends.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::feed::{Feed, deliver, left_out, open};
+use crate::http_receiver::HttpReceiver;
+
+struct Rotel(Child);
+
+impl Drop for Rotel {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+fn program() -> Option<PathBuf> {
+    let named = std::env::var_os("ROTEL").map(PathBuf::from);
+    if let Some(path) = &named {
+        assert!(
+            path.exists(),
+            "ROTEL names {}, which is not there",
+            path.display()
+        );
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    named
+        .into_iter()
+        .chain(std::env::split_paths(&path).map(|directory| directory.join("rotel-agent")))
+        .find(|path| path.exists())
+}
+
+fn start(program: &Path, port: u16, grpc_port: u16, behind: &HttpReceiver) -> Rotel {
+    let child = Command::new(program)
+        .args([
+            "start",
+            "--exporter",
+            "otlp",
+            "--otlp-exporter-protocol",
+            "http",
+        ])
+        .args([
+            "--otlp-exporter-endpoint",
+            &format!("http://{}", behind.address),
+        ])
+        .args(["--otlp-http-endpoint", &format!("127.0.0.1:{port}")])
+        .args(["--otlp-grpc-endpoint", &format!("127.0.0.1:{grpc_port}")])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    Rotel(child)
+}
+
+async fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+#[tokio::test]
+async fn a_collector_takes_every_event_and_hands_it_on() {
+    let Some(program) = program() else {
+        return left_out("rotel is not installed and ROTEL is not set");
+    };
+    let behind = HttpReceiver::start().await;
+    let port = free_port().await;
+    let _rotel = start(&program, port, free_port().await, &behind);
+    for _ in 0..500 {
+        if TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let settings =
+        format!("type = \"otlp\"\nendpoint = \"http://127.0.0.1:{port}\"\ncompression = \"gzip\"");
+    let mut output = open(&settings).await;
+    for batch in 0..5 {
+        deliver(&mut *output, &Feed::new(batch * 100..(batch + 1) * 100)).await;
+    }
+    for _ in 0..400 {
+        if behind.ledger.numbers().len() >= 500 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let expected: Vec<usize> = (0..500).collect();
+    let mut numbers = behind.ledger.numbers();
+    numbers.sort_unstable();
+    assert_eq!(numbers, expected);
+}
