@@ -10,6 +10,7 @@ mod file;
 mod forward;
 mod http;
 mod lanes;
+mod nats;
 mod otlp;
 mod outputs;
 mod parts;
@@ -33,11 +34,12 @@ pub(crate) use self::file::{Appender, blocking, sync_directory};
 pub use self::outputs::{Outputs, Undelivered};
 
 /// The outputs there are, by the name that `type` has in the settings file.
-const KINDS: [(&str, Planner); 7] = [
+const KINDS: [(&str, Planner); 8] = [
     ("elasticsearch", elasticsearch::plan),
     ("file", file::plan),
     ("forward", forward::plan),
     ("http", http::plan),
+    ("nats", nats::plan),
     ("otlp", otlp::plan),
     ("splunk", splunk::plan),
     ("stdout", stdout::plan),

@@ -15,6 +15,7 @@ mod forward;
 mod forward_receiver;
 mod http;
 mod http_receiver;
+mod nats;
 mod receiver;
 mod rotel;
 mod tls;

@@ -1,0 +1,143 @@
+//! `nats` against a real nats-server; left out with a line where there is
+//! none.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use async_nats::jetstream::{self, stream};
+use host_harness::output::OutputError;
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::feed::{Feed, accept, body, deliver, left_out, open};
+
+struct Server {
+    process: Child,
+    port: u16,
+}
+
+impl Server {
+    async fn start(directory: &Path, port: u16) -> Option<Self> {
+        let program = [
+            "/usr/sbin/nats-server",
+            "/usr/bin/nats-server",
+            "/usr/local/bin/nats-server",
+        ]
+        .into_iter()
+        .find(|path| Path::new(path).exists())?;
+        let process = Command::new(program)
+            .args(["-a", "127.0.0.1", "-p", &port.to_string(), "-js", "-sd"])
+            .arg(directory)
+            .args(["--user", "ann", "--pass", "secret"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let server = Self { process, port };
+        for _ in 0..500 {
+            if TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
+                return Some(server);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("nats-server does not listen");
+    }
+
+    fn settings(&self, more: &str) -> String {
+        format!(
+            "type = \"nats\"\nservers = [\"nats://127.0.0.1:{}\"]\nack_timeout_secs = 2\nusername = \"ann\"\n{more}",
+            self.port
+        )
+    }
+
+    fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+async fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+async fn messages(port: u16, create: bool) -> u64 {
+    let client = async_nats::ConnectOptions::new()
+        .user_and_password("ann".to_owned(), "secret".to_owned())
+        .connect(format!("nats://127.0.0.1:{port}"))
+        .await
+        .unwrap();
+    let context = jetstream::new(client);
+    if create {
+        let config = stream::Config {
+            name: "MIMECAST".to_owned(),
+            subjects: vec!["mimecast.>".to_owned()],
+            ..stream::Config::default()
+        };
+        context.create_stream(config).await.unwrap();
+    }
+    let mut stream = context.get_stream("MIMECAST").await.unwrap();
+    stream.info().await.unwrap().state.messages
+}
+
+#[tokio::test]
+async fn jetstream_takes_every_event_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = free_port().await;
+    let Some(mut server) = Server::start(directory.path(), port).await else {
+        return left_out("nats-server is not installed");
+    };
+    let settings = server.settings("password = \"secret\"");
+    let mut output = open(&settings).await;
+    let error = accept(&mut *output, &Feed::new(0..1)).await.unwrap_err();
+    assert!(
+        matches!(&error, OutputError::Retry(said) if said.contains("no JetStream stream")),
+        "{error}"
+    );
+
+    assert_eq!(messages(port, true).await, 0);
+    let feed = Feed::new(0..700);
+    deliver(&mut *output, &feed).await;
+    assert_eq!(messages(port, false).await, 700);
+    // A new run repeats what it does not know to be accepted.
+    let mut again = open(&settings).await;
+    deliver(&mut *again, &feed).await;
+    assert_eq!(messages(port, false).await, 700);
+
+    let mut large = Feed::new(700..701);
+    large.push(&format!("{{\"long\":\"{}\"}}", "x".repeat(1_200_000)));
+    large.push(&body(701));
+    let error = accept(&mut *output, &large).await.unwrap_err();
+    assert!(
+        matches!(&error, OutputError::Poison(poison) if poison[0].event == 1),
+        "{error}"
+    );
+    assert_eq!(messages(port, false).await, 702);
+
+    server.kill();
+    let feed = Feed::new(702..800);
+    let error = accept(&mut *output, &feed).await.unwrap_err();
+    assert!(matches!(error, OutputError::Retry(_)), "{error}");
+    let restarted = Server::start(directory.path(), port).await;
+    deliver(&mut *output, &feed).await;
+    assert_eq!(messages(port, false).await, 800);
+    drop(restarted);
+}
+
+#[tokio::test]
+async fn refused_credentials_stop_the_output() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(server) = Server::start(directory.path(), free_port().await).await else {
+        return left_out("nats-server is not installed");
+    };
+    let mut output = open(&server.settings("password = \"wrong\"")).await;
+    let error = accept(&mut *output, &Feed::new(0..1)).await.unwrap_err();
+    assert!(matches!(&error, OutputError::Fatal(_)), "{error:?}");
+}
