@@ -2,40 +2,15 @@
 
 use serde_json::{Value, json};
 
-use crate::identity::{Identity, of_canonical, write_canonical};
-use crate::post::Item;
+use crate::answer::Answer;
 use crate::random::Random;
-use crate::records::{PEOPLE, ip};
+use crate::records::{PEOPLE, Sketch, ip};
 use crate::time::Civil;
 
-/// Events spread over the time before now, several of them in the same second.
-pub(crate) fn history(
-    seed: u64,
-    traps: bool,
-    count: u32,
-    (from_ms, now_ms): (i64, i64),
-) -> Vec<Item> {
-    // Groups do not end where pages do: with page sizes of 10, 100 and 500 a group of five that
-    // begins two events before the boundary is cut by it.
-    let groups = i64::from(count / GROUP_EVENTS + 1);
-    let step_ms = (now_ms - from_ms).max(0) / groups;
-    (0..count)
-        .map(|number| {
-            let group = (number + GROUP_EVENTS / 2) / GROUP_EVENTS;
-            event(
-                seed,
-                traps,
-                u64::from(number),
-                now_ms - 1000 - step_ms * i64::from(group),
-            )
-        })
-        .collect()
-}
-
-/// The event of that number.
-pub(crate) fn event(seed: u64, traps: bool, number: u64, at_ms: i64) -> Item {
-    let mut random = Random::new(seed, "audit", &[number]);
-    let at_ms = at_ms.div_euclid(1000) * 1000;
+/// An audit event.
+pub(crate) fn event(sketch: &mut Sketch) -> Value {
+    let (number, at_ms, traps) = (sketch.number, sketch.at_ms, sketch.traps);
+    let random = &mut sketch.random;
     let civil = Civil::new(at_ms);
     let (audit_type, category, text) = random.pick(TYPES);
     let (name, mailbox) = random.pick(PEOPLE);
@@ -49,31 +24,35 @@ pub(crate) fn event(seed: u64, traps: bool, number: u64, at_ms: i64) -> Item {
     let info = text
         .replace("{user}", &user)
         .replace("{last, first}", &last_first(name))
-        .replace("{ip}", &address(&mut random, traps))
-        .replace("{when}", &when(&mut random, at_ms, traps))
+        .replace("{ip}", &address(random, traps))
+        .replace("{when}", &when(random, at_ms, traps))
         .replace("{n}", &number.to_string());
     let without_user = audit_type == "Completed Directory Sync";
-    let record = json!({
+    json!({
         "id": format!("eNoVzb0{}{number:06}", random.token(36)),
         "auditType": audit_type,
         "user": if without_user { String::new() } else { user },
         "eventTime": time,
         "eventInfo": info,
         "category": category,
-    });
-    Item {
-        at_ms,
-        identity: identity_of(&record),
-        record,
-        served: 0,
-    }
+    })
 }
 
-fn identity_of(record: &Value) -> Identity {
-    let mut text = Vec::new();
-    // No audit event has a transport field, so the whole value is the canonical record.
-    write_canonical(&mut text, record);
-    of_canonical("audit", &text)
+/// The categories, as `get-categories` lists them.
+pub(crate) fn categories() -> Answer {
+    let mut codes: Vec<&str> = TYPES.iter().map(|(_, category, _)| *category).collect();
+    codes.sort_unstable();
+    codes.dedup();
+    let category = |code: &&str| {
+        let name = code.replace('_', " ");
+        json!({"code": code, "id": format!("category-{code}"), "name": name})
+    };
+    let categories: Vec<Value> = codes.iter().map(category).collect();
+    let meta = json!({"status": 200, "pagination": {"pageSize": categories.len()}});
+    Answer::json(
+        200,
+        &json!({"meta": meta, "data": [{"categories": categories}], "fail": []}),
+    )
 }
 
 fn last_first(name: &str) -> String {
@@ -107,7 +86,6 @@ const ZONES: &[(&str, i64)] = &[
     ("BST", 1),
     ("AEDT", 11),
 ];
-const GROUP_EVENTS: u32 = 5;
 
 /// Type, category and prose.
 const TYPES: &[(&str, &str, &str)] = &[

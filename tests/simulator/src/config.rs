@@ -2,6 +2,7 @@
 
 use crate::event_type::EventType;
 use crate::fault::FailShape;
+use crate::permissions::Refusal;
 
 /// The tenant to simulate. The same value gives the same tenant, given the same `now_ms`.
 #[derive(Clone, Debug)]
@@ -18,6 +19,8 @@ pub struct Config {
     pub records_per_file: u32,
     /// How many audit events there are at the start.
     pub audit_events: u32,
+    /// How many records each of the other POST logs and lists has at the start.
+    pub log_records: u32,
     /// The upstream's time at the start, before the skew; the wall clock when not given.
     pub now_ms: Option<i64>,
     /// By how much the upstream's clock is ahead of `now_ms`: `Date` and everything else.
@@ -28,18 +31,28 @@ pub struct Config {
     pub quota_calls: u32,
     /// The length of that window.
     pub quota_window_ms: u64,
+    /// How many calls of the event endpoint are answered in one window, over all event types.
+    pub events_quota_calls: u32,
+    /// The length of that window.
+    pub events_quota_window_ms: u64,
     /// How many calls of the other endpoints are answered in one window.
     pub general_quota_calls: u32,
     /// The length of that window.
     pub general_quota_window_ms: u64,
     /// How long an access token is good.
     pub token_life_s: u64,
+    /// How many items a page of a POST log has at most.
+    pub page_records_max: u32,
+    /// How long a page token of a POST log is good.
+    pub page_token_life_ms: u64,
     /// How long a link to a file is good.
     pub link_life_ms: u64,
     /// How long a receipt or process record is on average.
     pub record_bytes: u32,
     /// The streams that the application may read, as in `siem.receipt`; all when not given.
     pub permissions: Option<Vec<String>>,
+    /// How the API says that a stream may not be read.
+    pub refusal: Refusal,
     /// How many malformed lines come with a thousand records.
     pub malformed_per_mille: u32,
     /// Whether a file is listed twice on some pages.
@@ -82,22 +95,28 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             seed: 1,
-            types: EventType::ALL.to_vec(),
+            types: EventType::gateway(),
             pages: 3,
             files_per_page: 5,
             records_per_file: 2000,
             audit_events: 5000,
+            log_records: 0,
             now_ms: None,
             skew_ms: 0,
             history_ms: 24 * 3_600_000,
             quota_calls: 50,
             quota_window_ms: 900_000,
+            events_quota_calls: 300,
+            events_quota_window_ms: 3_600_000,
             general_quota_calls: 800,
             general_quota_window_ms: 5000,
             token_life_s: 1799,
+            page_records_max: 500,
+            page_token_life_ms: 600_000,
             link_life_ms: 900_000,
             record_bytes: 820,
             permissions: None,
+            refusal: Refusal::Forbidden,
             malformed_per_mille: 0,
             duplicates: true,
             repeated_records: 0,

@@ -1,4 +1,5 @@
-//! The ten event types of the Cloud Gateway, and the names of their streams.
+//! The event types: ten of the Cloud Gateway and three of Cloud Integrated, and the names of their
+//! streams.
 
 /// Declares the enum and its names from one list.
 macro_rules! event_types {
@@ -10,7 +11,7 @@ macro_rules! event_types {
         }
 
         impl EventType {
-            /// All ten.
+            /// All of them, those of the Cloud Gateway first.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
             /// The name in the API and in the records.
@@ -49,9 +50,33 @@ event_types! {
     AttachmentProtect = "siem.attachment-protect", "attachment protect";
     /// Messages taken into the journal.
     Journal = "siem.journal", "journal";
+    /// Messages that Cloud Integrated looked at.
+    Entities = "ci.entities", "entities";
+    /// SPF, DKIM and DMARC of messages that Cloud Integrated saw.
+    Mailflow = "ci.mailflow", "mailflow";
+    /// Clicks on links that Cloud Integrated blocked.
+    Urlclick = "ci.urlclick", "urlclick";
 }
 
 impl EventType {
+    /// The ten of the Cloud Gateway.
+    #[must_use]
+    pub fn gateway() -> Vec<Self> {
+        let all = Self::ALL.iter().copied();
+        all.filter(|event_type| event_type.product() == "cg")
+            .collect()
+    }
+
+    /// The product, as the last part of the paths names it: `cg` or `ci`.
+    #[must_use]
+    pub fn product(self) -> &'static str {
+        if self.stream().starts_with("ci.") {
+            "ci"
+        } else {
+            "cg"
+        }
+    }
+
     /// The event type of that name in the API.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
@@ -70,7 +95,7 @@ impl EventType {
             .find(|event_type| event_type.stream() == stream)
     }
 
-    /// The position among the ten.
+    /// The position among all.
     pub(crate) fn index(self) -> u64 {
         let index = Self::ALL.iter().position(|event_type| *event_type == self);
         index

@@ -34,11 +34,13 @@ pub struct Matcher {
 pub enum Endpoint {
     /// The list of batch files.
     Batch,
+    /// Single SIEM events.
+    Events,
     /// A batch file.
     File,
     /// Anything that does not exist.
     Other,
-    /// A POST endpoint that answers by window, as that of the audit events.
+    /// A POST endpoint: a log, a list or a threat feed.
     Post,
     /// An access token.
     Token,

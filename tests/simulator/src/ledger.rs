@@ -17,6 +17,8 @@ struct Account {
     served: BTreeMap<String, u64>,
     malformed: u64,
     untimed: BTreeSet<String>,
+    /// What records are known by that went out in other words.
+    forms: BTreeMap<String, String>,
 }
 
 impl Ledger {
@@ -52,6 +54,16 @@ impl Ledger {
         served.map(|(identity, times)| (identity.as_str(), *times))
     }
 
+    /// The identity in the ledger of a record that was delivered: another one where it went out
+    /// in the words of the event endpoint, or as a row of CSV.
+    #[must_use]
+    pub fn original<'a>(&'a self, stream: &str, identity: &'a str) -> &'a str {
+        let forms = self.streams.get(stream).map(|account| &account.forms);
+        forms
+            .and_then(|forms| forms.get(identity))
+            .map_or(identity, String::as_str)
+    }
+
     /// The identities that exist and are not among the delivered ones.
     pub fn missing<I>(&self, stream: &str, delivered: I) -> BTreeSet<String>
     where
@@ -60,7 +72,7 @@ impl Ledger {
     {
         let mut missing = self.expected(stream).clone();
         for identity in delivered {
-            missing.remove(identity.as_ref());
+            missing.remove(self.original(stream, identity.as_ref()));
         }
         missing
     }
@@ -73,7 +85,7 @@ impl Ledger {
     {
         let mut invented: BTreeSet<String> = delivered
             .into_iter()
-            .map(|identity| identity.as_ref().to_owned())
+            .map(|identity| self.original(stream, identity.as_ref()).to_owned())
             .collect();
         invented.retain(|identity| {
             !self.expected(stream).contains(identity) && !self.untimed(stream).contains(identity)
@@ -104,6 +116,20 @@ impl Ledger {
             *account.served.entry(identity.clone()).or_default() += served;
         }
         account.expected.insert(identity);
+    }
+
+    /// Notes a record that went out in other words so many times.
+    pub(crate) fn add_form(
+        &mut self,
+        stream: &str,
+        form: &Identity,
+        original: &Identity,
+        served: u64,
+    ) {
+        let account = self.streams.entry(stream.to_owned()).or_default();
+        let (form, original) = (hex(form), hex(original));
+        *account.served.entry(original.clone()).or_default() += served;
+        account.forms.insert(form, original);
     }
 
     pub(crate) fn add_malformed(&mut self, stream: &str, lines: u64) {

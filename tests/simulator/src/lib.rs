@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!   POST /oauth/token ──────────────┐
-//!   GET  /siem/v1/batch/events/cg ──┤ API origin      (door: tokens, quotas; siem: pages of links)
-//!   POST /api/audit/… ──────────────┘                 (post: windows, newest first)
+//!   GET  /siem/v1/batch/events/… ───┤ API origin      (door: tokens, quotas; siem: pages of links)
+//!   GET  /siem/v1/events/… ─────────┤                 (events: one by one, of the last day)
+//!   POST /api/… ────────────────────┘                 (post, log: windows and lists; feed: files)
 //!   GET  /<bucket>/…json.gz?X-Amz-… ── storage origin (storage: signed links; batch_file: gzip)
 //! ```
 //!
@@ -18,10 +19,15 @@ mod config;
 mod counters;
 mod door;
 mod event_type;
+mod events;
 mod fault;
+mod feed;
+mod history;
 mod huge;
 mod identity;
 mod ledger;
+mod log;
+mod permissions;
 mod post;
 mod random;
 mod records;
@@ -29,9 +35,11 @@ mod request;
 mod server;
 mod siem;
 mod simulator;
+mod specimens;
 mod storage;
 mod time;
 mod world;
+mod zip;
 
 pub use config::{Config, Generate};
 pub use counters::Requests;
@@ -39,4 +47,6 @@ pub use event_type::EventType;
 pub use fault::{Effect, Endpoint, FailShape, Fault, Matcher, When};
 pub use identity::identity;
 pub use ledger::Ledger;
+pub use permissions::Refusal;
 pub use simulator::Simulator;
+pub use specimens::{specimens, streams};

@@ -1,22 +1,53 @@
-//! Runs a simulator until its standard input ends, and says on standard output where it is.
+//! Runs a simulator until its standard input ends, and says on standard output where it is; or
+//! writes records of every stream into files.
 
 use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use mimecast_simulator::{Config, EventType, Generate, Simulator};
+use mimecast_simulator::{Config, EventType, Generate, Simulator, specimens, streams};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let config = match parse(std::env::args().skip(1)) {
-        Ok(config) => config,
+    let (config, records) = match parse(std::env::args().skip(1)) {
+        Ok(parsed) => parsed,
         Err(problem) => return fail(&format!("{problem}\n\n{USAGE}"), 2),
     };
-    match run(config).await {
+    let done = match records {
+        Records {
+            to: Some(to),
+            count,
+        } => write_records(&config, &to, count),
+        Records { to: None, .. } => run(config).await,
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error.to_string(), 1),
     }
+}
+
+/// Where to write records instead of running, and how many.
+struct Records {
+    to: Option<PathBuf>,
+    count: u32,
+}
+
+/// Writes that many records into a file for each stream, the same number of each.
+fn write_records(config: &Config, to: &Path, count: u32) -> io::Result<()> {
+    std::fs::create_dir_all(to)?;
+    let streams = streams();
+    let each = count.div_ceil(u32::try_from(streams.len()).unwrap_or(u32::MAX));
+    for stream in streams {
+        let file = std::fs::File::create(to.join(format!("{stream}.ndjson")))?;
+        let mut file = io::BufWriter::new(file);
+        for record in specimens(config, stream, each) {
+            writeln!(file, "{record}")?;
+        }
+        file.flush()?;
+    }
+    Ok(())
 }
 
 async fn run(config: Config) -> io::Result<()> {
@@ -53,11 +84,12 @@ fn end_of_input() -> oneshot::Receiver<()> {
     end
 }
 
-fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Config, String> {
+fn parse(mut arguments: impl Iterator<Item = String>) -> Result<(Config, Records), String> {
     let mut config = Config {
         generate: Generate::InBackground,
         ..Config::default()
     };
+    let mut records = Records { to: None, count: 0 };
     while let Some(flag) = arguments.next() {
         let mut value = || {
             arguments
@@ -72,15 +104,19 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Config, String> 
             "--files-per-page" => config.files_per_page = number(&flag, &value()?)?,
             "--gzip-level" => config.gzip_level = number(&flag, &value()?)?,
             "--huge-file-mib" => config.huge_file_mib = Some(number(&flag, &value()?)?),
+            "--log-records" => config.log_records = number(&flag, &value()?)?,
             "--malformed-per-mille" => config.malformed_per_mille = number(&flag, &value()?)?,
             "--no-duplicates" => config.duplicates = false,
             "--no-traps" => config.traps = false,
             "--now-ms" => config.now_ms = Some(number(&flag, &value()?)?),
+            "--page-records-max" => config.page_records_max = number(&flag, &value()?)?,
             "--pages" => config.pages = number(&flag, &value()?)?,
             "--port" => config.api_port = number(&flag, &value()?)?,
             "--quota-calls" => config.quota_calls = number(&flag, &value()?)?,
             "--record-bytes" => config.record_bytes = number(&flag, &value()?)?,
+            "--records" => records.count = number(&flag, &value()?)?,
             "--records-per-file" => config.records_per_file = number(&flag, &value()?)?,
+            "--records-to" => records.to = Some(value()?.into()),
             "--seed" => config.seed = number(&flag, &value()?)?,
             "--skew-ms" => config.skew_ms = number(&flag, &value()?)?,
             "--storage-port" => config.storage_port = number(&flag, &value()?)?,
@@ -88,7 +124,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Config, String> 
             _ => return Err(format!("unknown flag {flag}")),
         }
     }
-    Ok(config)
+    Ok((config, records))
 }
 
 fn number<T: std::str::FromStr>(flag: &str, text: &str) -> Result<T, String> {
@@ -97,6 +133,9 @@ fn number<T: std::str::FromStr>(flag: &str, text: &str) -> Result<T, String> {
 }
 
 fn types(text: &str) -> Result<Vec<EventType>, String> {
+    if text == "all" {
+        return Ok(EventType::ALL.to_vec());
+    }
     let names = text.split(',').filter(|name| !name.is_empty());
     names
         .map(|name| {
@@ -115,10 +154,12 @@ const USAGE: &str = "\
 usage: mimecast-simulator [flags]
   --port N, --storage-port N     ports on 127.0.0.1 (free ones)
   --seed N, --now-ms N, --skew-ms N
-  --types A,B                    event types (all ten)
+  --types A,B                    event types, or `all` (the ten of the Cloud Gateway)
   --pages N, --files-per-page N, --records-per-file N, --record-bytes N
-  --audit-events N, --malformed-per-mille N, --huge-file-mib N, --quota-calls N
+  --log-records N, --audit-events N, --malformed-per-mille N, --huge-file-mib N, --quota-calls N
   --gzip-level N                 from 0 to 9 (6)
   --client-id TEXT, --client-secret TEXT
   --no-traps, --no-duplicates
+  --page-records-max N           on a page of a POST log (500)
+  --records-to FOLDER --records N  write N records, a file for each stream, and end
   --at-start                     generate every file before the line is printed";

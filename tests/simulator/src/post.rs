@@ -1,14 +1,9 @@
-//! The POST endpoints that answer by window: one row each, newest first, page by page.
+//! The POST endpoints: what is known about each, in one row.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::answer::Answer;
-use crate::fault::{Effect, FailShape, fail_body, page_token_refused};
-use crate::identity::Identity;
-use crate::random::Random;
-use crate::time::parse_date_time;
+use crate::audit;
+use crate::records::{Sketch, archive, gateway, intel, protection, training};
 
 /// What is known about one endpoint.
 #[derive(Debug)]
@@ -17,202 +12,151 @@ pub(crate) struct Row {
     pub(crate) stream: &'static str,
     /// The path.
     pub(crate) path: &'static str,
-    /// The names of the bounds of the window, in `data[0]` of the request.
-    window: (&'static str, &'static str),
-    /// The list in `data[0]` of the answer; the items stand in `data` itself when not given.
-    list: Option<&'static str>,
+    /// What it hands out.
+    pub(crate) kind: Kind,
+    /// The names of the bounds of the window, in `data[0]` of the request, where it has one.
+    pub(crate) window: Option<(&'static str, &'static str)>,
+    /// Where the items stand in the answer.
+    pub(crate) place: Place,
+    /// Whether all items are shown only to who asks with `admin`.
+    pub(crate) for_admin: bool,
     /// How many items a page has when the request does not say.
-    page_size_default: usize,
-    /// How many it has at most.
-    page_size_max: usize,
+    pub(crate) page_size_default: usize,
+    /// Makes a record.
+    pub(crate) make: fn(&mut Sketch) -> Value,
 }
 
-/// The endpoints.
-pub(crate) const ROWS: &[Row] = &[Row {
+/// What an endpoint hands out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The categories of audit events.
+    Categories,
+    /// A file of threat indicators.
+    Feed,
+    /// Pages.
+    Pages,
+}
+
+/// Where the items stand in an answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place {
+    /// They are `data`.
+    Data,
+    /// In that list of `data[0]`.
+    ListInData(&'static str),
+    /// In that list of `data`, which is an object.
+    ListInObject(&'static str),
+}
+
+const AUDIT: Row = Row {
     stream: "audit",
     path: "/api/audit/get-audit-events",
-    window: ("startDateTime", "endDateTime"),
-    list: None,
+    kind: Kind::Pages,
+    window: Some(("startDateTime", "endDateTime")),
+    place: Data,
+    for_admin: false,
     page_size_default: 10,
-    page_size_max: 500,
-}];
+    make: audit::event,
+};
 
-/// The row of a path.
-pub(crate) fn row(path: &str) -> Option<&'static Row> {
-    ROWS.iter().find(|row| row.path == path)
-}
+/// The stream that stands for the categories where permissions are given.
+const CATEGORIES: Row = Row {
+    stream: "audit.categories",
+    path: "/api/audit/get-categories",
+    kind: Kind::Categories,
+    window: None,
+    ..AUDIT
+};
 
-/// The items of one endpoint, newest first.
-#[derive(Debug, Default)]
-pub(crate) struct Log {
-    items: Vec<Item>,
-}
-
-/// One item of a log.
-#[derive(Debug)]
-pub(crate) struct Item {
-    pub(crate) at_ms: i64,
-    pub(crate) record: Value,
-    pub(crate) identity: Identity,
-    pub(crate) served: u64,
-}
-
-/// What a request asks for.
-struct Query {
-    from_ms: i64,
-    to_ms: i64,
-    size: usize,
-    offset: usize,
-    after_end: bool,
-}
-
-impl Log {
-    /// Adds items at their place in time.
-    pub(crate) fn add(&mut self, items: impl IntoIterator<Item = Item>) {
-        self.items.extend(items);
-        self.items.sort_by_key(|item| std::cmp::Reverse(item.at_ms));
-    }
-
-    /// All items.
-    pub(crate) fn items(&self) -> &[Item] {
-        &self.items
-    }
-
-    /// Answers a request. With traps, some windows end in an empty page with a `next` that is
-    /// none.
-    pub(crate) fn answer(
-        &mut self,
-        row: &Row,
-        body: &[u8],
-        traps: bool,
-        effect: Option<&Effect>,
-    ) -> Answer {
-        let query = match Query::parse(row, body) {
-            Ok(query) => query,
-            Err(answer) => return answer,
-        };
-        let window = query.from_ms..=query.to_ms;
-        let in_window = |item: &&mut Item| window.contains(&item.at_ms);
-        let total = self
-            .items
-            .iter()
-            .filter(|item| window.contains(&item.at_ms))
-            .count();
-        let take = match effect {
-            Some(Effect::EmptyPage) => 0,
-            _ if query.after_end => 0,
-            _ => query.size,
-        };
-        let mut items = Vec::new();
-        for item in self
-            .items
-            .iter_mut()
-            .filter(in_window)
-            .skip(query.offset)
-            .take(take)
-        {
-            item.served += 1;
-            items.push(item.record.clone());
-        }
-        let next_offset = match effect {
-            Some(Effect::PageRepeated) => query.offset,
-            _ => query.offset + items.len(),
-        };
-        let bogus_end =
-            traps && Random::new(0, "end", &[bits(query.from_ms), bits(query.to_ms)]).chance(500);
-        let more = next_offset < total && !query.after_end;
-        let ends_here = items.is_empty() && !matches!(effect, Some(Effect::EmptyPage));
-        let next = match effect {
-            Some(Effect::NoPageToken) => None,
-            _ if more && !ends_here => Some(token(next_offset)),
-            _ if bogus_end && ends_here => Some("String".to_owned()),
-            _ if bogus_end => Some(token(next_offset)),
-            _ => None,
-        };
-        // The count wanders from page to page.
-        let total = if traps && query.offset % 3 == 1 {
-            total + 1
-        } else {
-            total
-        };
-        let mut pagination = json!({"pageSize": items.len(), "totalCount": total});
-        if let (Some(next), Some(pagination)) = (next, pagination.as_object_mut()) {
-            pagination.insert("next".to_owned(), Value::String(next));
-        }
-        let data = match row.list {
-            Some(list) => json!([{ list: items }]),
-            None => Value::Array(items),
-        };
-        let meta = json!({"status": 200, "pagination": pagination});
-        Answer::json(200, &json!({"meta": meta, "data": data, "fail": []}))
+/// A log with a window.
+const fn log(
+    stream: &'static str,
+    path: &'static str,
+    window: (&'static str, &'static str),
+    place: Place,
+    make: fn(&mut Sketch) -> Value,
+) -> Row {
+    Row {
+        stream,
+        path,
+        window: Some(window),
+        place,
+        page_size_default: 25,
+        make,
+        ..AUDIT
     }
 }
 
-impl Query {
-    fn parse(row: &Row, body: &[u8]) -> Result<Self, Answer> {
-        let body: Value = serde_json::from_slice(body).map_err(|_| invalid("body"))?;
-        let data = body
-            .get("data")
-            .and_then(Value::as_array)
-            .map(Vec::as_slice);
-        let Some([data]) = data else {
-            return Err(invalid("data"));
-        };
-        let bound = |name| {
-            let text = data.get(name).and_then(Value::as_str);
-            text.and_then(parse_date_time).ok_or_else(|| invalid(name))
-        };
-        let pagination = body.get("meta").and_then(|meta| meta.get("pagination"));
-        let size = match pagination.and_then(|pagination| pagination.get("pageSize")) {
-            None => row.page_size_default,
-            Some(size) => number(size)
-                .filter(|size| *size > 0)
-                .ok_or_else(|| invalid("pageSize"))?,
-        };
-        let token = pagination.and_then(|pagination| pagination.get("pageToken"));
-        let token = token.and_then(Value::as_str);
-        let after_end = token == Some("String");
-        let offset = match token {
-            None | Some("String") => 0,
-            Some(token) => offset(token).ok_or_else(page_token_refused)?,
-        };
-        Ok(Self {
-            from_ms: bound(row.window.0)?,
-            to_ms: bound(row.window.1)?,
-            size: size.min(row.page_size_max),
-            offset,
-            after_end,
-        })
+/// The same, where all is shown only to administrators.
+const fn for_admin(row: Row) -> Row {
+    Row {
+        for_admin: true,
+        ..row
     }
 }
 
-/// A number, or the text of one: both are taken.
-fn number(value: &Value) -> Option<usize> {
-    match value.as_str() {
-        Some(text) => text.parse().ok(),
-        None => value
-            .as_u64()
-            .and_then(|number| usize::try_from(number).ok()),
+/// A log or list without a window.
+const fn undated(
+    stream: &'static str,
+    path: &'static str,
+    place: Place,
+    make: fn(&mut Sketch) -> Value,
+) -> Row {
+    Row {
+        window: None,
+        ..log(stream, path, FROM_TO, place, make)
     }
 }
 
-fn invalid(field: &str) -> Answer {
-    let message = format!("{field} is missing or not valid");
-    Answer::json(
-        400,
-        &fail_body(400, FailShape::Nested, "err_validation_null", &message),
-    )
+/// A feed of threat indicators.
+const fn feed(stream: &'static str) -> Row {
+    Row {
+        kind: Kind::Feed,
+        ..undated(stream, FEED, Data, intel::indicator)
+    }
 }
 
-fn token(offset: usize) -> String {
-    STANDARD.encode(format!("after={offset}"))
+const FROM_TO: (&str, &str) = ("from", "to");
+const START_END: (&str, &str) = ("start", "end");
+const FEED: &str = "/api/ttp/threat-intel/get-feed";
+
+use Place::{Data, ListInData, ListInObject};
+
+/// The endpoints.
+#[rustfmt::skip]
+pub(crate) static ROWS: &[Row] = &[
+    AUDIT,
+    CATEGORIES,
+    log("dlp", "/api/dlp/get-logs", FROM_TO, ListInData("dlpLogs"), gateway::dlp),
+    log("ttp.url", "/api/ttp/url/get-logs", FROM_TO, ListInData("clickLogs"), protection::ttp_url),
+    log("ttp.attachment", "/api/ttp/attachment/get-logs", FROM_TO, ListInData("attachmentLogs"), protection::ttp_attachment),
+    log("ttp.impersonation", "/api/ttp/impersonation/get-logs", FROM_TO, ListInData("impersonationLogs"), protection::ttp_impersonation),
+    for_admin(log("held-messages", "/api/gateway/get-hold-message-list", START_END, Data, gateway::held_message)),
+    log("held-release", "/api/gateway/get-held-release-logs", START_END, ListInData("heldReleaseLogs"), gateway::held_release),
+    for_admin(log("rejections", "/api/gateway/get-rejections", START_END, ListInObject("rejections"), gateway::rejection)),
+    undated("archive.search", "/api/archive/get-archive-search-logs", ListInData("logs"), archive::archive_search),
+    log("archive.view", "/api/archive/get-view-logs", START_END, Data, archive::archive_view),
+    feed("threat-intel.customer"),
+    feed("threat-intel.grid"),
+    undated("training.performance", "/api/awareness-training/company/get-performance-details", Data, training::performance),
+    undated("training.safe-score", "/api/awareness-training/company/get-safe-score-details", Data, training::safe_score),
+    undated("training.watchlist", "/api/awareness-training/company/get-watchlist-details", Data, training::watchlist),
+];
+
+/// The row of a request: two feeds share one path.
+pub(crate) fn row_of(path: &str, body: &[u8]) -> Option<&'static Row> {
+    let grid = b"malware_grid";
+    let is_grid = body.windows(grid.len()).any(|window| window == grid);
+    let mut rows = ROWS.iter().filter(|row| row.path == path);
+    rows.find(|row| row.path != FEED || (row.stream == "threat-intel.grid") == is_grid)
 }
 
-fn offset(token: &str) -> Option<usize> {
-    let text = String::from_utf8(STANDARD.decode(token).ok()?).ok()?;
-    text.strip_prefix("after=")?.parse().ok()
+/// The row of a stream.
+pub(crate) fn row_of_stream(stream: &str) -> Option<&'static Row> {
+    ROWS.iter().find(|row| row.stream == stream)
 }
 
-fn bits(ms: i64) -> u64 {
-    u64::from_le_bytes(ms.to_le_bytes())
+/// The rows whose items are records.
+pub(crate) fn streams() -> impl Iterator<Item = &'static Row> {
+    ROWS.iter().filter(|row| row.kind != Kind::Categories)
 }

@@ -44,8 +44,9 @@ impl Request {
     pub(crate) fn endpoint(&self) -> Endpoint {
         match (self.method.as_str(), self.path.as_str()) {
             ("POST", "/oauth/token") => Endpoint::Token,
-            ("GET", "/siem/v1/batch/events/cg") => Endpoint::Batch,
-            ("POST", path) if crate::post::row(path).is_some() => Endpoint::Post,
+            ("GET", "/siem/v1/batch/events/cg" | "/siem/v1/batch/events/ci") => Endpoint::Batch,
+            ("GET", "/siem/v1/events/cg" | "/siem/v1/events/ci") => Endpoint::Events,
+            ("POST", path) if crate::post::row_of(path, &self.body).is_some() => Endpoint::Post,
             _ => Endpoint::Other,
         }
     }

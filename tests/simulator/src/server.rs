@@ -13,10 +13,12 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::answer::{Answer, Closed, Payload};
 use crate::batch_file::BatchFile;
-use crate::fault::{Before, Effect, Endpoint, FORBIDDEN, before, fail_body, on_answer, on_file};
+use crate::fault::{Before, Effect, Endpoint, before, on_answer, on_file};
+use crate::permissions::Refusal;
+use crate::post::Kind;
 use crate::request::Request;
 use crate::world::World;
-use crate::{post, siem, storage};
+use crate::{audit, events, feed, post, siem, storage};
 
 /// Which of the two origins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,8 +68,8 @@ async fn respond(
     let has_page_token = request.parameter("nextPage").is_some()
         || request
             .body
-            .windows(11)
-            .any(|window| window == b"\"pageToken\"");
+            .windows(8)
+            .any(|window| window == b"\"token\":" || window == b"eToken\":");
     let first = effect.as_ref().map_or(Before::Proceed, |effect| {
         before(effect, endpoint, has_page_token)
     });
@@ -120,9 +122,11 @@ fn target(
     }
     let endpoint = request.endpoint();
     let stream = match endpoint {
-        Endpoint::Batch => siem::event_type(request).map_or("", crate::EventType::stream),
+        Endpoint::Batch | Endpoint::Events => {
+            siem::event_type(request).map_or("", crate::EventType::stream)
+        }
         Endpoint::File | Endpoint::Other | Endpoint::Token => "",
-        Endpoint::Post => post::row(&request.path).map_or("", |row| row.stream),
+        Endpoint::Post => post::row_of(&request.path, &request.body).map_or("", |row| row.stream),
     };
     (endpoint, stream.to_owned(), None)
 }
@@ -138,6 +142,7 @@ async fn api(
     let now_ms = world.clock.now_ms();
     let quota = match endpoint {
         Endpoint::Batch => world.batch_quota(),
+        Endpoint::Events => world.events_quota(),
         Endpoint::File | Endpoint::Other | Endpoint::Post | Endpoint::Token => {
             world.general_quota()
         }
@@ -145,7 +150,7 @@ async fn api(
     let (headers, throttled) = { quota }.call(now_ms);
     let refused = instead.or_else(|| match endpoint {
         Endpoint::Token => None,
-        Endpoint::Batch | Endpoint::File | Endpoint::Other | Endpoint::Post => {
+        Endpoint::Batch | Endpoint::Events | Endpoint::File | Endpoint::Other | Endpoint::Post => {
             world.door().refuse(request, now_ms)
         }
     });
@@ -153,8 +158,9 @@ async fn api(
         Some(answer) => answer,
         None => match endpoint {
             Endpoint::Batch => batch(world, request, effect).await,
+            Endpoint::Events => single_events(world, request, effect.as_ref()),
             Endpoint::File | Endpoint::Other => missing(world),
-            Endpoint::Post => windowed(world, request, effect.as_ref()),
+            Endpoint::Post => posted(world, request, effect.as_ref()),
             Endpoint::Token => world.door().grant(request, now_ms),
         },
     };
@@ -166,8 +172,8 @@ async fn batch(world: &Arc<World>, request: &Request, effect: Option<Effect>) ->
     let Some(event_type) = siem::event_type(request) else {
         return siem::bad_parameter("type");
     };
-    if !world.permits(event_type.stream()) {
-        return forbidden(world);
+    if let Some(answer) = refused(world, event_type.stream()) {
+        return answer;
     }
     let now_ms = world.clock.now_ms();
     let page = match world.feeds().get(&event_type) {
@@ -187,17 +193,41 @@ async fn batch(world: &Arc<World>, request: &Request, effect: Option<Effect>) ->
     blocking(move || page.answer(&world.bucket, now_ms)).await
 }
 
-fn windowed(world: &World, request: &Request, effect: Option<&Effect>) -> Answer {
-    let Some(row) = post::row(&request.path) else {
+fn single_events(world: &World, request: &Request, effect: Option<&Effect>) -> Answer {
+    let Some(event_type) = siem::event_type(request) else {
+        return siem::bad_parameter("types");
+    };
+    if let Some(answer) = refused(world, event_type.stream()) {
+        return answer;
+    }
+    let (now_ms, traps) = (world.clock.now_ms(), world.config.traps);
+    let answer = match world.feeds().get(&event_type) {
+        Some(feed) => events::answer(feed, request, (now_ms, traps), effect),
+        None => (siem::bad_parameter("types"), Vec::new()),
+    };
+    world.note_forms(event_type.stream(), answer.1);
+    answer.0
+}
+
+fn posted(world: &World, request: &Request, effect: Option<&Effect>) -> Answer {
+    let Some(row) = post::row_of(&request.path, &request.body) else {
         return missing(world);
     };
-    if !world.permits(row.stream) {
-        return forbidden(world);
+    if let Some(answer) = refused(world, row.stream) {
+        return answer;
     }
+    let moment = world.moment(effect);
     let mut logs = world.logs();
-    logs.entry(row.stream)
-        .or_default()
-        .answer(row, &request.body, world.config.traps, effect)
+    let log = logs.entry(row.stream).or_default();
+    match row.kind {
+        Kind::Categories => audit::categories(),
+        Kind::Feed => {
+            let (answer, forms) = feed::answer(log, row.stream, &request.body, &moment);
+            world.note_forms(row.stream, forms);
+            answer
+        }
+        Kind::Pages => log.answer(row, &request.body, &moment),
+    }
 }
 
 async fn storage_answer(
@@ -239,18 +269,11 @@ async fn blocking(work: impl FnOnce() -> Answer + Send + 'static) -> Answer {
     }
 }
 
-fn forbidden(world: &World) -> Answer {
-    let shape = world.config.fail_shape;
-    Answer::json(403, &fail_body(403, shape, "app_forbidden", FORBIDDEN))
+/// The answer for a stream that may not be read.
+fn refused(world: &World, stream: &str) -> Option<Answer> {
+    world.permissions().refuse(stream, world.config.fail_shape)
 }
 
 fn missing(world: &World) -> Answer {
-    let shape = world.config.fail_shape;
-    let body = fail_body(
-        404,
-        shape,
-        "endpoint_evaluation_failed_1",
-        "Endpoint does not exist",
-    );
-    Answer::json(404, &body)
+    Refusal::EndpointMissing.answer(world.config.fail_shape)
 }

@@ -21,7 +21,7 @@ use crate::time::{Civil, DAY_MS, parse_date};
 #[derive(Debug)]
 pub(crate) struct Feed {
     pub(crate) files: Vec<Arc<BatchFile>>,
-    maker: Maker,
+    pub(crate) maker: Maker,
     first_token: u64,
     next_record: u64,
 }
@@ -46,16 +46,7 @@ impl Feed {
     /// The feed at the start.
     pub(crate) fn new(config: &Config, event_type: EventType, now_ms: i64) -> Self {
         let mut random = Random::new(config.seed, "feed", &[event_type.index()]);
-        let maker = Maker {
-            seed: config.seed,
-            event_type,
-            traps: config.traps,
-            record_bytes: config.record_bytes,
-            account_id: format!(
-                "CSIM{}",
-                Random::new(config.seed, "account", &[]).below(90) + 10
-            ),
-        };
+        let maker = maker(config, event_type);
         let first_token = 1000 + random.below(8000);
         let mut feed = Self {
             files: Vec::new(),
@@ -124,9 +115,10 @@ impl Feed {
         let labels = [self.maker.event_type.index(), plan.index];
         let name = Random::new(seed, "path", &labels).uuid();
         let path = format!(
-            "/siem-batch-{}/{}/cg/{}/{}/{name}.json.gz",
+            "/siem-batch-{}/{}/{}/{}/{}/{name}.json.gz",
             Random::new(seed, "bucket", &[]).hex(6),
             self.maker.account_id,
+            self.maker.event_type.product(),
             self.maker.event_type.name().replace(' ', "-"),
             Civil::new(plan.span.to_ms).date(),
         );
@@ -245,9 +237,29 @@ impl Page {
     }
 }
 
-/// The event type that a request is about.
+/// What makes the records of an event type.
+pub(crate) fn maker(config: &Config, event_type: EventType) -> Maker {
+    let account = Random::new(config.seed, "account", &[]).below(90) + 10;
+    Maker {
+        seed: config.seed,
+        event_type,
+        traps: config.traps,
+        record_bytes: config.record_bytes,
+        account_id: format!("CSIM{account}"),
+    }
+}
+
+/// The event type that a request is about: one of the product that the path names.
 pub(crate) fn event_type(request: &Request) -> Option<EventType> {
-    EventType::from_name(request.parameter("type")?)
+    // The two endpoints have two names for it.
+    let name = if request.path.contains("/batch/") {
+        "type"
+    } else {
+        "types"
+    };
+    let event_type = EventType::from_name(request.parameter(name)?)?;
+    let product = request.path.rsplit('/').next();
+    Some(event_type).filter(|event_type| Some(event_type.product()) == product)
 }
 
 /// The error answer for a parameter.

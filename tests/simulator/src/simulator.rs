@@ -13,6 +13,7 @@ use crate::counters::Requests;
 use crate::event_type::EventType;
 use crate::fault::Fault;
 use crate::ledger::Ledger;
+use crate::permissions::Refusal;
 use crate::server::{Origin, serve};
 use crate::world::World;
 
@@ -117,12 +118,33 @@ impl Simulator {
 
     /// Adds audit events of that time, in milliseconds of the epoch; also one long past.
     pub fn add_audit(&self, count: u32, at_ms: i64) {
-        self.world.add_audit(count, at_ms);
+        self.world.add_records("audit", count, at_ms);
     }
 
-    /// Gives or takes the permission to read a stream.
+    /// Adds records of that time to another POST log or list, as in `ttp.url`.
+    pub fn add_records(&self, stream: &str, count: u32, at_ms: i64) {
+        self.world.add_records(stream, count, at_ms);
+    }
+
+    /// Lets items leave a list, as held messages do when they are released.
+    pub fn release(&self, stream: &str, count: usize) {
+        self.world.release(stream, count);
+    }
+
+    /// Changes so many rows of a list, as those of the awareness training do.
+    pub fn change(&self, stream: &str, count: usize) {
+        self.world.change(stream, count);
+    }
+
+    /// Gives or takes the permission to read a stream; `audit.categories` is one here.
     pub fn permit(&self, stream: &str, may: bool) {
-        self.world.permit(stream, may);
+        let refusal = (!may).then_some(self.world.config.refusal);
+        self.world.permit(stream, refusal);
+    }
+
+    /// Refuses a stream in that way.
+    pub fn refuse(&self, stream: &str, refusal: Refusal) {
+        self.world.permit(stream, Some(refusal));
     }
 
     /// The upstream's time, skew included.

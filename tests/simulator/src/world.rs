@@ -1,18 +1,22 @@
 //! The whole tenant: what every request is answered from.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::audit;
 use crate::batch_file::BatchFile;
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::door::{Door, Quota};
 use crate::event_type::EventType;
 use crate::fault::{Added, Effect, Faults};
+use crate::feed::OtherForm;
+use crate::history;
+use crate::identity::Identity;
 use crate::ledger::Ledger;
-use crate::post::{self, Log};
+use crate::log::{Log, Moment};
+use crate::permissions::{Permissions, Refusal};
+use crate::post;
 use crate::random::Random;
 use crate::siem::Feed;
 use crate::storage::Bucket;
@@ -29,16 +33,23 @@ pub(crate) struct World {
     pub(crate) stopped: AtomicBool,
     door: Mutex<Door>,
     batch_quota: Mutex<Quota>,
+    events_quota: Mutex<Quota>,
     general_quota: Mutex<Quota>,
     faults: Mutex<Faults>,
     feeds: Mutex<BTreeMap<EventType, Feed>>,
     logs: Mutex<BTreeMap<&'static str, Log>>,
-    audit_events: AtomicU64,
-    denied: Mutex<BTreeSet<String>>,
+    /// How many records of each log there were ever.
+    made: Mutex<BTreeMap<&'static str, u64>>,
+    permissions: Mutex<Permissions>,
+    /// The records that went out in other words: by what, which one, and how often.
+    other_forms: Mutex<OtherForms>,
     /// The lines that faults have put into files: stream, path with fault, and what it adds.
     added: Mutex<BTreeMap<(&'static str, String), Added>>,
     answers: AtomicU64,
 }
+
+/// By stream and by what a record went out as: which record it is, and how often.
+type OtherForms = BTreeMap<(&'static str, Identity), (Identity, u64)>;
 
 impl World {
     /// The tenant at the start.
@@ -49,23 +60,10 @@ impl World {
             .iter()
             .map(|event_type| (*event_type, Feed::new(&config, *event_type, now_ms)));
         let feeds = feeds.collect();
-        let window = (now_ms - config.history_ms, now_ms);
-        let mut log = Log::default();
-        log.add(audit::history(
-            config.seed,
-            config.traps,
-            config.audit_events,
-            window,
-        ));
         let known = EventType::ALL.iter().map(|event_type| event_type.stream());
         let known = known.chain(post::ROWS.iter().map(|row| row.stream));
-        let denied = known.filter(|stream| {
-            config
-                .permissions
-                .as_ref()
-                .is_some_and(|may| !may.iter().any(|one| one == stream))
-        });
-        let denied = denied.map(str::to_owned).collect();
+        let permissions = Permissions::new(&config, known);
+        let (logs, made) = first_logs(&config, now_ms);
         Self {
             clock,
             bucket: Bucket::new(storage_origin, config.seed),
@@ -73,15 +71,20 @@ impl World {
             stopped: AtomicBool::new(false),
             door: Mutex::new(Door::new(&config)),
             batch_quota: Mutex::new(Quota::new(config.quota_calls, config.quota_window_ms)),
+            events_quota: Mutex::new(Quota::new(
+                config.events_quota_calls,
+                config.events_quota_window_ms,
+            )),
             general_quota: Mutex::new(Quota::new(
                 config.general_quota_calls,
                 config.general_quota_window_ms,
             )),
             faults: Mutex::new(Faults::new(config.seed)),
             feeds: Mutex::new(feeds),
-            logs: Mutex::new(BTreeMap::from([("audit", log)])),
-            audit_events: AtomicU64::new(u64::from(config.audit_events)),
-            denied: Mutex::new(denied),
+            logs: Mutex::new(logs),
+            made: Mutex::new(made),
+            permissions: Mutex::new(permissions),
+            other_forms: Mutex::new(BTreeMap::new()),
             added: Mutex::new(BTreeMap::new()),
             answers: AtomicU64::new(0),
             config,
@@ -94,6 +97,10 @@ impl World {
 
     pub(crate) fn batch_quota(&self) -> MutexGuard<'_, Quota> {
         lock(&self.batch_quota)
+    }
+
+    pub(crate) fn events_quota(&self) -> MutexGuard<'_, Quota> {
+        lock(&self.events_quota)
     }
 
     pub(crate) fn general_quota(&self) -> MutexGuard<'_, Quota> {
@@ -112,18 +119,32 @@ impl World {
         lock(&self.logs)
     }
 
-    /// Whether the application may read a stream.
-    pub(crate) fn permits(&self, stream: &str) -> bool {
-        !lock(&self.denied).contains(stream)
+    /// What is true of a request to a POST endpoint now.
+    pub(crate) fn moment<'a>(&self, effect: Option<&'a Effect>) -> Moment<'a> {
+        let life_ms = i64::try_from(self.config.page_token_life_ms);
+        Moment {
+            now_ms: self.clock.now_ms(),
+            traps: self.config.traps,
+            page_records_max: usize::try_from(self.config.page_records_max).unwrap_or(usize::MAX),
+            page_token_life_ms: life_ms.unwrap_or(i64::MAX),
+            effect,
+        }
     }
 
-    /// Gives or takes the permission to read a stream.
-    pub(crate) fn permit(&self, stream: &str, may: bool) {
-        let mut denied = lock(&self.denied);
-        if may {
-            denied.remove(stream);
-        } else {
-            denied.insert(stream.to_owned());
+    pub(crate) fn permissions(&self) -> MutexGuard<'_, Permissions> {
+        lock(&self.permissions)
+    }
+
+    /// Takes the permission to read a stream, or gives it again.
+    pub(crate) fn permit(&self, stream: &str, refusal: Option<Refusal>) {
+        self.permissions().set(stream, refusal);
+    }
+
+    /// Notes records that go out in other words.
+    pub(crate) fn note_forms(&self, stream: &'static str, forms: Vec<OtherForm>) {
+        let mut known = lock(&self.other_forms);
+        for (form, original) in forms {
+            known.entry((stream, form)).or_insert((original, 0)).1 += 1;
         }
     }
 
@@ -156,15 +177,49 @@ impl World {
         }
     }
 
-    /// Adds audit events of that time.
-    pub(crate) fn add_audit(&self, count: u32, at_ms: i64) {
-        let first = self
-            .audit_events
-            .fetch_add(u64::from(count), Ordering::SeqCst);
+    /// Adds records of that time to a POST log, list or feed.
+    pub(crate) fn add_records(&self, stream: &str, count: u32, at_ms: i64) {
+        let Some(row) = post::row_of_stream(stream) else {
+            return;
+        };
+        let first = {
+            let mut made = lock(&self.made);
+            let made = made.entry(row.stream).or_default();
+            let first = *made;
+            *made += u64::from(count);
+            first
+        };
+        let from = (self.config.seed, self.config.traps);
         let numbers = first..first + u64::from(count);
-        let (seed, traps) = (self.config.seed, self.config.traps);
-        let events = numbers.map(|number| audit::event(seed, traps, number, at_ms));
-        self.logs().entry("audit").or_default().add(events);
+        let items = numbers.map(|number| history::item(row, from, number, at_ms));
+        self.logs().entry(row.stream).or_default().add(items);
+    }
+
+    /// Lets items leave a list.
+    pub(crate) fn release(&self, stream: &str, count: usize) {
+        if let Some(log) = self.logs().get_mut(stream) {
+            log.release(count);
+        }
+    }
+
+    /// Changes rows of a list: the old ones leave it, and others about the same take their place.
+    pub(crate) fn change(&self, stream: &str, count: usize) {
+        let Some(row) = post::row_of_stream(stream) else {
+            return;
+        };
+        if let Some(log) = self.logs().get_mut(stream) {
+            let changes = log.items().len();
+            let released = log.release(count);
+            log.add(released.into_iter().map(|item| {
+                let mut record = item.record;
+                if let Some(fields) = record.as_object_mut() {
+                    // No two changes of a row are the same.
+                    let department = format!("Quay {changes}");
+                    fields.insert("department".to_owned(), department.into());
+                }
+                history::Item::new(row.stream, item.at_ms, record)
+            }));
+        }
     }
 
     /// Notes a line that a fault has put into a file.
@@ -190,9 +245,13 @@ impl World {
             ledger.add_malformed(stream, content.malformed);
         }
         for (stream, log) in self.logs().iter() {
-            for item in log.items() {
+            let exists = |item: &&history::Item| !item.gone || item.served > 0;
+            for item in log.items().iter().filter(exists) {
                 ledger.add(stream, &item.identity, item.served);
             }
+        }
+        for ((stream, form), (original, served)) in lock(&self.other_forms).iter() {
+            ledger.add_form(stream, form, original, *served);
         }
         for ((stream, _), added) in lock(&self.added).iter() {
             match added {
@@ -209,6 +268,32 @@ impl World {
         let number = self.answers.fetch_add(1, Ordering::SeqCst);
         Random::new(self.config.seed, "request", &[number]).uuid()
     }
+}
+
+/// The POST logs at the start, and how many records each one has.
+fn first_logs(
+    config: &Config,
+    now_ms: i64,
+) -> (BTreeMap<&'static str, Log>, BTreeMap<&'static str, u64>) {
+    let window = (now_ms - config.history_ms, now_ms);
+    let (mut logs, mut made) = (BTreeMap::new(), BTreeMap::new());
+    for row in post::streams() {
+        let count = if row.stream == "audit" {
+            config.audit_events
+        } else {
+            config.log_records
+        };
+        let mut log = Log::default();
+        log.add(history::spread(
+            row,
+            (config.seed, config.traps),
+            count,
+            window,
+        ));
+        logs.insert(row.stream, log);
+        made.insert(row.stream, u64::from(count));
+    }
+    (logs, made)
 }
 
 /// What is behind a lock, also after a thread that held it has panicked.

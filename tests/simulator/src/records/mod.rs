@@ -1,14 +1,22 @@
-//! The records of the ten event types, with every odd shape that the API is known for.
+//! The records of every stream, with every odd shape that the API is known for.
 
+pub(crate) mod archive;
+pub(crate) mod gateway;
+mod integrated;
+pub(crate) mod intel;
 mod mail;
 mod message;
+pub(crate) mod protection;
 mod record;
+mod sketch;
 mod spam_detail;
 mod threat;
+pub(crate) mod training;
 mod words;
 
 pub(crate) use message::ip;
 pub(crate) use record::{Form, Record};
+pub(crate) use sketch::Sketch;
 pub(crate) use words::PEOPLE;
 
 use serde_json::Value;
@@ -69,13 +77,16 @@ impl Maker {
             EventType::AttachmentProtect => threat::attachment_protect(&mut draft),
             EventType::Av => threat::av(&mut draft),
             EventType::Delivery => mail::delivery(&mut draft),
+            EventType::Entities => integrated::entities(&mut draft),
             EventType::ImpersonationProtect => threat::impersonation_protect(&mut draft),
             EventType::InternalEmailProtect => threat::internal_email_protect(&mut draft),
             EventType::Journal => mail::journal(&mut draft),
+            EventType::Mailflow => integrated::mailflow(&mut draft),
             EventType::Process => mail::process(&mut draft),
             EventType::Receipt => mail::receipt(&mut draft),
             EventType::Spam => threat::spam(&mut draft),
             EventType::UrlProtect => threat::url_protect(&mut draft),
+            EventType::Urlclick => integrated::urlclick(&mut draft),
         }
         draft.record
     }

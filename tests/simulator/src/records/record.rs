@@ -68,6 +68,16 @@ impl Record {
             .map(|(_, value)| value)
     }
 
+    /// All fields, in the order of writing.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (&'static str, &Value)> {
+        self.fields.iter().map(|(key, value)| (*key, value))
+    }
+
+    /// Which record of a stream it is.
+    pub(crate) fn identity(&self, stream: &str) -> Identity {
+        of_canonical(stream, &self.canonical())
+    }
+
     /// About how many bytes the line will have.
     pub(crate) fn line_bytes(&self) -> usize {
         let mut text = Vec::new();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Read as _;
 
-use mimecast_simulator::{Config, Simulator};
+use mimecast_simulator::{Config, EventType, Simulator};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -42,6 +42,7 @@ pub(crate) fn small() -> Config {
         files_per_page: 2,
         records_per_file: 40,
         audit_events: 120,
+        types: EventType::ALL.to_vec(),
         now_ms: Some(1_795_331_131_000),
         ..Config::default()
     }
@@ -106,8 +107,10 @@ pub(crate) async fn token(simulator: &Simulator) -> String {
 
 /// Asks for a page of files; `query` begins with the type.
 pub(crate) async fn list(simulator: &Simulator, token: &str, query: &str) -> Reply {
+    let name = query.split('&').next().unwrap().replace('+', " ");
+    let product = EventType::from_name(&name.replace("%20", " ")).map_or("cg", EventType::product);
     let url = format!(
-        "{}/siem/v1/batch/events/cg?type={query}",
+        "{}/siem/v1/batch/events/{product}?type={query}",
         simulator.api_url()
     );
     let bearer = format!("Bearer {token}");
@@ -118,16 +121,26 @@ pub(crate) async fn list(simulator: &Simulator, token: &str, query: &str) -> Rep
 
 /// Asks for audit events.
 pub(crate) async fn audit(simulator: &Simulator, token: &str, body: &Value) -> Reply {
-    let url = format!("{}/api/audit/get-audit-events", simulator.api_url());
+    post(simulator, token, "/api/audit/get-audit-events", body).await
+}
+
+/// Asks a POST endpoint.
+pub(crate) async fn post(simulator: &Simulator, token: &str, path: &str, body: &Value) -> Reply {
+    let url = format!("{}{path}", simulator.api_url());
     let bearer = format!("Bearer {token}");
-    send(
-        "POST",
-        &url,
-        &[("authorization", &bearer)],
-        &body.to_string(),
-    )
-    .await
-    .unwrap()
+    let headers = [("authorization", bearer.as_str())];
+    send("POST", &url, &headers, &body.to_string())
+        .await
+        .unwrap()
+}
+
+/// Asks for single events; `query` begins with the types.
+pub(crate) async fn events(simulator: &Simulator, token: &str, query: &str) -> Reply {
+    let url = format!("{}/siem/v1/events/{query}", simulator.api_url());
+    let bearer = format!("Bearer {token}");
+    send("GET", &url, &[("authorization", &bearer)], "")
+        .await
+        .unwrap()
 }
 
 /// The links of a page.

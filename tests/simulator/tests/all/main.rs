@@ -5,6 +5,10 @@ mod client;
 #[cfg(test)]
 mod endpoints;
 #[cfg(test)]
+mod events;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod ledger;
+#[cfg(test)]
+mod logs;

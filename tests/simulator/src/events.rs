@@ -1,0 +1,148 @@
+//! The event endpoint: the records of the batch files one by one, in the words of the
+//! documentation, of the last 24 hours.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value, json};
+
+use crate::answer::Answer;
+use crate::batch_file::Span;
+use crate::fault::{Effect, page_token_refused};
+use crate::feed::OtherForm;
+use crate::history::identity_of;
+use crate::identity::is_transport;
+use crate::request::Request;
+use crate::siem::{Feed, bad_parameter};
+use crate::time::{DAY_MS, parse_date_time};
+
+/// Answers a request for a page of events.
+pub(crate) fn answer(
+    feed: &Feed,
+    request: &Request,
+    (now_ms, traps): (i64, bool),
+    effect: Option<&Effect>,
+) -> (Answer, Vec<OtherForm>) {
+    let refused = |answer| (answer, Vec::new());
+    let size = match request.parameter("pageSize").map(str::parse::<usize>) {
+        None => PAGE_EVENTS_MAX,
+        Some(Ok(size)) if (1..=PAGE_EVENTS_MAX).contains(&size) => size,
+        Some(_) => return refused(bad_parameter("pageSize")),
+    };
+    let records = all(feed);
+    let (from, since_ms) = match request.parameter("nextPage") {
+        Some(token) => match position(token).filter(|from| *from <= records.len()) {
+            // A page repeats the last event of the page before, now and then.
+            Some(from) if traps && from % 5 == 3 => (from - 1, i64::MIN),
+            Some(from) => (from, i64::MIN),
+            None => return refused(page_token_refused()),
+        },
+        None => match since(request, now_ms) {
+            Ok(since_ms) => (first_near(&records, since_ms), since_ms),
+            Err(answer) => return refused(answer),
+        },
+    };
+    let mut page = Page::default();
+    let mut to = from;
+    let take = if matches!(effect, Some(Effect::EmptyPage)) {
+        0
+    } else {
+        size
+    };
+    for (number, span) in records.iter().skip(from) {
+        if page.events.len() >= take {
+            break;
+        }
+        to += 1;
+        page.add(feed, *number, span, since_ms);
+    }
+    let next = match effect {
+        Some(Effect::NoPageToken) => None,
+        Some(Effect::PageRepeated) => Some(from),
+        _ => Some(to),
+    };
+    let mut body = Map::new();
+    body.insert("value".to_owned(), Value::Array(page.events));
+    if let Some(next) = next {
+        body.insert("@nextPage".to_owned(), json!(token(next)));
+        let link = format!("{}?nextPage={}", request.path, token(next));
+        body.insert("@nextLink".to_owned(), json!(link));
+    }
+    body.insert("pageSize".to_owned(), json!(size));
+    body.insert("isCaughtUp".to_owned(), json!(to >= records.len()));
+    (Answer::json(200, &Value::Object(body)), page.forms)
+}
+
+/// A page in the making.
+#[derive(Default)]
+struct Page {
+    events: Vec<Value>,
+    forms: Vec<OtherForm>,
+}
+
+impl Page {
+    /// Adds a record, in the words of this endpoint, unless it is older.
+    fn add(&mut self, feed: &Feed, number: u64, span: &Span, since_ms: i64) {
+        let record = feed.maker.record(number, span);
+        let time_ms = record.value("timestamp").and_then(Value::as_i64);
+        if time_ms.is_some_and(|time_ms| time_ms < since_ms) {
+            return;
+        }
+        let stream = feed.maker.event_type.stream();
+        let original = record.identity(stream);
+        let mut event = Map::new();
+        for (key, value) in record.fields().filter(|(key, _)| !is_transport(key)) {
+            let key = match key {
+                "subtype" => "subType",
+                "type" => "eventType",
+                other => other,
+            };
+            event.insert(key.to_owned(), value.clone());
+        }
+        let event = Value::Object(event);
+        self.forms.push((identity_of(stream, &event), original));
+        self.events.push(event);
+    }
+}
+
+/// Every record of a feed, by number and file; those of huge files excepted.
+fn all(feed: &Feed) -> Vec<(u64, Span)> {
+    let spans = feed.files.iter().map(|file| file.plan.span);
+    spans
+        .flat_map(|span| (span.first..span.end()).map(move |number| (number, span)))
+        .collect()
+}
+
+/// The position of the first record that may be as young: a record can be a little later than
+/// its place says.
+fn first_near(records: &[(u64, Span)], since_ms: i64) -> usize {
+    let before = |(number, span): &&(u64, Span)| span.at_ms(*number) < since_ms - LATER_MS;
+    records.iter().take_while(before).count()
+}
+
+/// The start of the window; the last 24 hours are served.
+fn since(request: &Request, now_ms: i64) -> Result<i64, Answer> {
+    let Some(text) = request.parameter("dateRangeStartsAt") else {
+        return Ok(now_ms - DAY_MS);
+    };
+    let since_ms = parse_date_time(text).ok_or_else(|| bad_parameter("dateRangeStartsAt"))?;
+    if since_ms < now_ms - DAY_MS {
+        let message = "dateRangeStartsAt must be within the last 24 hours";
+        let error = json!({"error": {"code": "bad_request", "message": message}});
+        return Err(Answer::json(400, &error));
+    }
+    Ok(since_ms)
+}
+
+fn token(position: usize) -> String {
+    STANDARD.encode(format!("event-{position}"))
+}
+
+fn position(token: &str) -> Option<usize> {
+    let text = String::from_utf8(STANDARD.decode(token).ok()?).ok()?;
+    text.strip_prefix("event-")?.parse().ok()
+}
+
+/// How many events a page has at most.
+const PAGE_EVENTS_MAX: usize = 100;
+/// By how much a record's time may be later than its place among the others.
+const LATER_MS: i64 = 120_000;

@@ -1,0 +1,147 @@
+//! Threat feeds: one file after another, by token; STIX or CSV, zipped or not.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+
+use crate::answer::Answer;
+use crate::fault::{Effect, page_token_refused};
+use crate::history::{Item, identity_of};
+use crate::identity::Identity;
+use crate::log::{Log, Moment};
+use crate::time::{Civil, DAY_MS, parse_date_time};
+use crate::zip;
+
+/// A record that goes out in other words: what it is known by then, and what it is.
+pub(crate) type OtherForm = (Identity, Identity);
+
+/// Answers a request for the next file.
+pub(crate) fn answer(
+    log: &mut Log,
+    stream: &str,
+    body: &[u8],
+    moment: &Moment<'_>,
+) -> (Answer, Vec<OtherForm>) {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let asked = body.pointer("/data/0").cloned().unwrap_or_default();
+    let mut items = log.by_arrival();
+    let from = match asked.get("token").and_then(Value::as_str) {
+        Some(token) => match position(token).filter(|from| *from <= items.len()) {
+            Some(from) => from,
+            None => return (page_token_refused(), Vec::new()),
+        },
+        None => first_since(&items, &asked, moment.now_ms),
+    };
+    let mut file = Vec::new();
+    let take = if matches!(moment.effect, Some(Effect::EmptyPage)) {
+        0
+    } else {
+        FILE_OBJECTS
+    };
+    for item in items.iter_mut().skip(from).take(take) {
+        item.served += 1;
+        file.push(&**item);
+    }
+    let to = from + file.len();
+    let text = |name: &str| asked.get(name).and_then(Value::as_str).unwrap_or_default();
+    let feed_type = text("feedType").to_owned();
+    let is_stix = text("fileType") == "stix";
+    let (extension, content, forms) = if is_stix {
+        ("stix", stix(&file), Vec::new())
+    } else {
+        ("csv", csv(&file), forms(stream, &file))
+    };
+    let stamp = Civil::new(moment.now_ms).basic();
+    let name = format!("{feed_type}_{extension}_{stamp}");
+    // Who asks for a zip has seen plain files all the same.
+    let zipped = asked.get("compress") == Some(&Value::Bool(true));
+    let (name, bytes) = if zipped && !(moment.traps && from % 2 == 1) {
+        let entry = format!("{name}.{extension}");
+        (
+            format!("{name}.zip"),
+            zip::archive(&entry, content.as_bytes()),
+        )
+    } else {
+        (format!("{name}.{extension}"), content.into_bytes())
+    };
+    let disposition = format!("attachment; filename=\"{name}\"");
+    let answer = Answer::new(200, bytes)
+        .with("content-type", "application/octet-stream")
+        .with("content-disposition", disposition);
+    // The token stands where it was when there is nothing new; then it is also left out.
+    let silent = moment.traps && to == from && from % 2 == 1;
+    let repeated = matches!(moment.effect, Some(Effect::PageRepeated));
+    let next = token(if repeated { from } else { to });
+    match moment.effect {
+        Some(Effect::NoPageToken) => (answer, forms),
+        _ if silent => (answer, forms),
+        _ => (answer.with("x-mc-threat-feed-next-token", next), forms),
+    }
+}
+
+/// Where a feed without a token begins: at `start`, or seven days ago.
+fn first_since(items: &[&mut Item], asked: &Value, now_ms: i64) -> usize {
+    let start = asked.get("start").and_then(Value::as_str);
+    let since_ms = start
+        .and_then(parse_date_time)
+        .unwrap_or(now_ms - 7 * DAY_MS);
+    let before = |item: &&&mut Item| item.at_ms < since_ms;
+    items.iter().take_while(before).count()
+}
+
+fn stix(file: &[&Item]) -> String {
+    let objects: Vec<&Value> = file.iter().map(|item| &item.record).collect();
+    json!({"type": "bundle", "id": "bundle--1", "spec_version": "2.0", "objects": objects})
+        .to_string()
+}
+
+/// No sample of the CSV is public; these are the facts that the STIX objects have.
+fn csv(file: &[&Item]) -> String {
+    let mut text = COLUMNS.map(|(name, _)| name).join(",");
+    text.push_str("\r\n");
+    for item in file {
+        let fields =
+            COLUMNS.map(|(_, member)| format!("\"{}\"", field(item, member).replace('"', "\"\"")));
+        text.push_str(&fields.join(","));
+        text.push_str("\r\n");
+    }
+    text
+}
+
+/// The rows of a file as the records that a reader makes of them.
+fn forms(stream: &str, file: &[&Item]) -> Vec<OtherForm> {
+    let form = |item: &&Item| {
+        let row: serde_json::Map<String, Value> = COLUMNS
+            .iter()
+            .map(|(name, member)| ((*name).to_owned(), Value::from(field(item, member))))
+            .collect();
+        (identity_of(stream, &Value::Object(row)), item.identity)
+    };
+    file.iter().map(form).collect()
+}
+
+fn field(item: &Item, member: &str) -> String {
+    let value = item.record.get(member).and_then(Value::as_str);
+    value.unwrap_or_default().to_owned()
+}
+
+/// The names of the columns, and what stands in them.
+const COLUMNS: [(&str, &str); 5] = [
+    ("CreationDate", "created"),
+    ("ObjectType", "type"),
+    ("Id", "id"),
+    ("Pattern", "pattern"),
+    ("MalwareType", "name"),
+];
+
+fn token(position: usize) -> String {
+    URL_SAFE_NO_PAD.encode(format!("feed:{position}"))
+}
+
+fn position(token: &str) -> Option<usize> {
+    let text = String::from_utf8(URL_SAFE_NO_PAD.decode(token).ok()?).ok()?;
+    text.strip_prefix("feed:")?.parse().ok()
+}
+
+/// How many objects a file has at most.
+const FILE_OBJECTS: usize = 50;

@@ -1,0 +1,76 @@
+//! The items of the POST logs, lists and threat feeds: which there are, and when they happened.
+
+use crate::identity::{Identity, of_canonical, write_canonical};
+use crate::post::Row;
+use crate::random::Random;
+use crate::records::Sketch;
+
+use serde_json::Value;
+
+/// One item of a log.
+#[derive(Clone, Debug)]
+pub(crate) struct Item {
+    pub(crate) at_ms: i64,
+    pub(crate) record: Value,
+    pub(crate) identity: Identity,
+    /// How often it went out.
+    pub(crate) served: u64,
+    /// It has left the list.
+    pub(crate) gone: bool,
+    /// In which order items came to be.
+    pub(crate) arrived: usize,
+}
+
+impl Item {
+    /// An item that was not served yet.
+    pub(crate) fn new(stream: &str, at_ms: i64, record: Value) -> Self {
+        Self {
+            at_ms,
+            identity: identity_of(stream, &record),
+            record,
+            served: 0,
+            gone: false,
+            arrived: 0,
+        }
+    }
+}
+
+/// Records spread over the time before now, several of them in the same second.
+pub(crate) fn spread(
+    row: &'static Row,
+    (seed, traps): (u64, bool),
+    count: u32,
+    (from_ms, now_ms): (i64, i64),
+) -> Vec<Item> {
+    let groups = i64::from(count / GROUP_RECORDS + 1);
+    let step_ms = (now_ms - from_ms).max(0) / groups;
+    // Groups do not end where pages do: with pages of 10, 100 and 500 one of five that begins two
+    // records before the boundary is cut by it.
+    let group = |number: u32| i64::from((number + GROUP_RECORDS / 2) / GROUP_RECORDS);
+    let at_ms = |number: u32| now_ms - 1000 - step_ms * group(number);
+    (0..count)
+        .map(|number| item(row, (seed, traps), u64::from(number), at_ms(number)))
+        .collect()
+}
+
+/// The item of that number.
+pub(crate) fn item(row: &'static Row, (seed, traps): (u64, bool), number: u64, at_ms: i64) -> Item {
+    let at_ms = at_ms.div_euclid(1000) * 1000;
+    let mut sketch = Sketch {
+        random: Random::new(seed, row.stream, &[number]),
+        number,
+        at_ms,
+        traps,
+    };
+    Item::new(row.stream, at_ms, (row.make)(&mut sketch))
+}
+
+/// The identity of a record that has no transport fields, so that its text is the canonical one.
+pub(crate) fn identity_of(stream: &str, record: &Value) -> Identity {
+    let mut text = Vec::new();
+    write_canonical(&mut text, record);
+    of_canonical(stream, &text)
+}
+
+/// How many records share a second.
+const GROUP_RECORDS: u32 = 5;

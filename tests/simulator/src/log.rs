@@ -1,0 +1,219 @@
+//! The items behind one POST endpoint, and the pages in which they go out.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use crate::answer::Answer;
+use crate::fault::{Effect, FailShape, fail_body, page_token_refused};
+use crate::history::Item;
+use crate::post::{Place, Row};
+use crate::random::Random;
+use crate::time::parse_date_time;
+
+/// The items of one endpoint, newest first.
+#[derive(Debug, Default)]
+pub(crate) struct Log {
+    items: Vec<Item>,
+}
+
+/// What is true when a request is answered.
+#[derive(Debug)]
+pub(crate) struct Moment<'a> {
+    pub(crate) now_ms: i64,
+    pub(crate) traps: bool,
+    pub(crate) page_records_max: usize,
+    pub(crate) page_token_life_ms: i64,
+    pub(crate) effect: Option<&'a Effect>,
+}
+
+/// What a request asks for.
+struct Query {
+    from_ms: i64,
+    to_ms: i64,
+    size: usize,
+    offset: usize,
+    after_end: bool,
+    oldest_first: bool,
+    /// The one who asks sees only what is their own, which is nothing.
+    own_only: bool,
+}
+
+impl Log {
+    /// Adds items at their place in time.
+    pub(crate) fn add(&mut self, items: impl IntoIterator<Item = Item>) {
+        let mut items: Vec<Item> = items.into_iter().collect();
+        items.sort_by_key(|item| item.at_ms);
+        for mut item in items {
+            item.arrived = self.items.len();
+            self.items.push(item);
+        }
+        self.items.sort_by_key(|item| std::cmp::Reverse(item.at_ms));
+    }
+
+    /// All items.
+    pub(crate) fn items(&self) -> &[Item] {
+        &self.items
+    }
+
+    /// All items, in the order in which they came to be.
+    pub(crate) fn by_arrival(&mut self) -> Vec<&mut Item> {
+        let mut items: Vec<&mut Item> = self.items.iter_mut().collect();
+        items.sort_by_key(|item| item.arrived);
+        items
+    }
+
+    /// Lets items leave a list, the newest first, and says which.
+    pub(crate) fn release(&mut self, count: usize) -> Vec<Item> {
+        let there = self.items.iter_mut().filter(|item| !item.gone);
+        let mut released = Vec::new();
+        for item in there.take(count) {
+            item.gone = true;
+            released.push(item.clone());
+        }
+        released
+    }
+
+    /// Answers a request for a page. With traps, some windows end in an empty page with a `next`
+    /// that leads nowhere.
+    pub(crate) fn answer(&mut self, row: &Row, body: &[u8], moment: &Moment<'_>) -> Answer {
+        let query = match Query::parse(row, body, moment) {
+            Ok(query) => query,
+            Err(answer) => return answer,
+        };
+        let inside = self.inside(&query);
+        let total = inside.len();
+        let take = match moment.effect {
+            Some(Effect::EmptyPage) => 0,
+            _ if query.after_end => 0,
+            _ => query.size,
+        };
+        let mut items = Vec::new();
+        for item in inside.into_iter().skip(query.offset).take(take) {
+            item.served += 1;
+            items.push(item.record.clone());
+        }
+        // The count wanders from page to page.
+        let wrong = moment.traps && query.offset % 3 == 1;
+        let mut pagination =
+            json!({"pageSize": items.len(), "totalCount": total + usize::from(wrong)});
+        let next = query.next(items.len(), total, moment);
+        if let (Some(next), Some(pagination)) = (next, pagination.as_object_mut()) {
+            pagination.insert("next".to_owned(), Value::String(next));
+        }
+        let data = match row.place {
+            Place::Data => Value::Array(items),
+            Place::ListInData(list) => json!([{ list: items, "resultCount": total }]),
+            Place::ListInObject(list) => json!({ list: items }),
+        };
+        let meta = json!({"status": 200, "pagination": pagination});
+        Answer::json(200, &json!({"meta": meta, "data": data, "fail": []}))
+    }
+
+    /// The items that a request may see, in its order.
+    fn inside(&mut self, query: &Query) -> Vec<&mut Item> {
+        let window = query.from_ms..=query.to_ms;
+        let seen = |item: &&mut Item| window.contains(&item.at_ms) && !item.gone && !query.own_only;
+        let mut inside: Vec<&mut Item> = self.items.iter_mut().filter(seen).collect();
+        if query.oldest_first {
+            inside.reverse();
+        }
+        inside
+    }
+}
+
+impl Query {
+    fn parse(row: &Row, body: &[u8], moment: &Moment<'_>) -> Result<Self, Answer> {
+        let body: Value = serde_json::from_slice(body).map_err(|_| invalid("body"))?;
+        let data = body
+            .get("data")
+            .and_then(Value::as_array)
+            .map(Vec::as_slice);
+        let Some([data]) = data else {
+            return Err(invalid("data"));
+        };
+        let bound = |name| {
+            let text = data.get(name).and_then(Value::as_str);
+            text.and_then(parse_date_time).ok_or_else(|| invalid(name))
+        };
+        let pagination = body.get("meta").and_then(|meta| meta.get("pagination"));
+        let size = match pagination.and_then(|pagination| pagination.get("pageSize")) {
+            None => row.page_size_default,
+            Some(size) => number(size)
+                .filter(|size| *size > 0)
+                .ok_or_else(|| invalid("pageSize"))?,
+        };
+        let token = pagination.and_then(|pagination| pagination.get("pageToken"));
+        let token = token.and_then(Value::as_str);
+        let after_end = token == Some("String");
+        let offset = match token {
+            None | Some("String") => 0,
+            Some(token) => offset(token, moment).ok_or_else(page_token_refused)?,
+        };
+        let is_true = |name| data.get(name) == Some(&Value::Bool(true));
+        let ascending = row.window.is_some_and(|window| window.0 == "from");
+        Ok(Self {
+            from_ms: row.window.map_or(Ok(i64::MIN), |window| bound(window.0))?,
+            to_ms: row.window.map_or(Ok(i64::MAX), |window| bound(window.1))?,
+            oldest_first: ascending && is_true("oldestFirst"),
+            own_only: row.for_admin && !is_true("admin"),
+            size: size.min(moment.page_records_max),
+            offset,
+            after_end,
+        })
+    }
+
+    /// The token of the page behind this one, of so many items.
+    fn next(&self, items: usize, total: usize, moment: &Moment<'_>) -> Option<String> {
+        let (from, to) = (bits(self.from_ms), bits(self.to_ms));
+        let bogus_end = moment.traps && Random::new(0, "end", &[from, to]).chance(500);
+        let behind = match moment.effect {
+            Some(Effect::PageRepeated) => self.offset,
+            _ => self.offset + items,
+        };
+        let more = behind < total && !self.after_end;
+        let ends_here = items == 0 && !matches!(moment.effect, Some(Effect::EmptyPage));
+        match moment.effect {
+            Some(Effect::NoPageToken) => None,
+            _ if ends_here => bogus_end.then(|| "String".to_owned()),
+            _ if more || bogus_end => Some(token(behind, moment.now_ms)),
+            _ => None,
+        }
+    }
+}
+
+/// A number, or the text of one: both are taken.
+fn number(value: &Value) -> Option<usize> {
+    match value.as_str() {
+        Some(text) => text.parse().ok(),
+        None => value
+            .as_u64()
+            .and_then(|number| usize::try_from(number).ok()),
+    }
+}
+
+fn invalid(field: &str) -> Answer {
+    let message = format!("{field} is missing or not valid");
+    Answer::json(
+        400,
+        &fail_body(400, FailShape::Nested, "err_validation_null", &message),
+    )
+}
+
+/// A token for what stands behind so many items, and when it was given out.
+fn token(offset: usize, now_ms: i64) -> String {
+    STANDARD.encode(format!("after={offset}&at={now_ms}"))
+}
+
+/// What a token stands for, while it is good.
+fn offset(token: &str, moment: &Moment<'_>) -> Option<usize> {
+    let text = String::from_utf8(STANDARD.decode(token).ok()?).ok()?;
+    let (offset, at_ms) = text.strip_prefix("after=")?.split_once("&at=")?;
+    let at_ms: i64 = at_ms.parse().ok()?;
+    let good = moment.now_ms < at_ms.saturating_add(moment.page_token_life_ms);
+    offset.parse().ok().filter(|_| good)
+}
+
+fn bits(ms: i64) -> u64 {
+    u64::from_le_bytes(ms.to_le_bytes())
+}

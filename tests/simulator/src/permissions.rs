@@ -1,0 +1,71 @@
+//! Which streams the application may read, and how the API says that it may not.
+
+use std::collections::BTreeMap;
+
+use crate::answer::Answer;
+use crate::config::Config;
+use crate::fault::{FORBIDDEN, FailShape, fail_body};
+
+/// How the API says that a stream may not be read. All three have been seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// 403 with `app_forbidden`.
+    Forbidden,
+    /// 200 with a `fail` of that code.
+    FailInGoodAnswer,
+    /// 404 with `endpoint_evaluation_failed_1`, where the product is not there.
+    EndpointMissing,
+}
+
+/// The streams that are refused, and how.
+#[derive(Debug, Default)]
+pub(crate) struct Permissions {
+    refused: BTreeMap<String, Refusal>,
+}
+
+impl Permissions {
+    /// The permissions at the start, out of all streams there are.
+    pub(crate) fn new(config: &Config, streams: impl Iterator<Item = &'static str>) -> Self {
+        let may = |stream: &&str| {
+            let may = config.permissions.as_ref();
+            may.is_none_or(|may| may.iter().any(|one| one == stream))
+        };
+        let refused = streams.filter(|stream| !may(stream));
+        Self {
+            refused: refused
+                .map(|stream| (stream.to_owned(), config.refusal))
+                .collect(),
+        }
+    }
+
+    /// Takes the permission to read a stream, or gives it again.
+    pub(crate) fn set(&mut self, stream: &str, refusal: Option<Refusal>) {
+        match refusal {
+            Some(refusal) => self.refused.insert(stream.to_owned(), refusal),
+            None => self.refused.remove(stream),
+        };
+    }
+
+    /// The answer for a stream that may not be read.
+    pub(crate) fn refuse(&self, stream: &str, shape: FailShape) -> Option<Answer> {
+        self.refused
+            .get(stream)
+            .map(|refusal| refusal.answer(shape))
+    }
+}
+
+impl Refusal {
+    /// The answer, with `fail` in one of its two forms.
+    pub(crate) fn answer(self, shape: FailShape) -> Answer {
+        let (status, code, message) = match self {
+            Self::Forbidden => (403, "app_forbidden", FORBIDDEN),
+            Self::FailInGoodAnswer => (200, "app_forbidden", FORBIDDEN),
+            Self::EndpointMissing => (
+                404,
+                "endpoint_evaluation_failed_1",
+                "Endpoint does not exist",
+            ),
+        };
+        Answer::json(status, &fail_body(status, shape, code, message))
+    }
+}

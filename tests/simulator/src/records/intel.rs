@@ -1,0 +1,63 @@
+//! Threat indicators, as STIX objects.
+
+use serde_json::{Value, json};
+
+use super::{Sketch, words};
+
+/// Mostly an indicator; some malware, and what relates the two.
+pub(crate) fn indicator(sketch: &mut Sketch) -> Value {
+    let kind = match sketch.number % 8 {
+        3 => "malware",
+        7 => "relationship",
+        _ => "indicator",
+    };
+    let at = sketch.at().iso_ms();
+    let id = format!("{kind}--{}", sketch.random.uuid());
+    let common = json!({"type": kind, "id": id, "created": at, "modified": at});
+    let own = match kind {
+        "malware" => json!({"name": sketch.pick(words::VIRUSES), "labels": ["virus"]}),
+        "relationship" => json!({
+            "relationship_type": "indicates",
+            "source_ref": format!("indicator--{}", sketch.random.uuid()),
+            "target_ref": format!("malware--{}", sketch.random.uuid()),
+        }),
+        _ => {
+            json!({"labels": ["malicious-activity"], "pattern": pattern(sketch), "valid_from": at})
+        }
+    };
+    let mut record = common;
+    if let (Some(record), Value::Object(own)) = (record.as_object_mut(), own) {
+        record.extend(own);
+    }
+    record
+}
+
+fn pattern(sketch: &mut Sketch) -> String {
+    let (md5, sha1, sha256) = (
+        sketch.random.hex(32),
+        sketch.random.hex(40),
+        sketch.random.hex(64),
+    );
+    match if sketch.traps {
+        sketch.random.below(12)
+    } else {
+        0
+    } {
+        0..=5 => format!("[file:hashes.'SHA-256' = '{sha256}']"),
+        6 => format!("[file:hashes.MD5 = '{md5}']"),
+        7 => format!("[file:hashes.'SHA-1' = '{sha1}' OR file:hashes.'SHA-256' = '{sha256}']"),
+        8 => format!(
+            "[url:value = 'https://{}/a']",
+            sketch.pick(words::BAD_DOMAINS)
+        ),
+        9 => format!(
+            "[domain-name:value = '{}']",
+            sketch.pick(words::BAD_DOMAINS)
+        ),
+        10 => "[ipv4-addr:value = '203.0.113.9']".to_owned(),
+        _ => format!(
+            "[email-addr:value = 'pay@{}']",
+            sketch.pick(words::BAD_DOMAINS)
+        ),
+    }
+}

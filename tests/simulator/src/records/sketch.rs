@@ -1,0 +1,114 @@
+//! One record of a POST log on its way: its number, its time, and what such records are made of.
+
+use serde_json::{Value, json};
+
+use super::{ip, words};
+use crate::random::Random;
+use crate::time::Civil;
+
+/// What the maker of a record is given.
+pub(crate) struct Sketch {
+    pub(crate) random: Random,
+    /// The number of the record in its stream.
+    pub(crate) number: u64,
+    /// When it happened.
+    pub(crate) at_ms: i64,
+    /// Whether the odd shapes occur that the API is known for.
+    pub(crate) traps: bool,
+}
+
+impl Sketch {
+    /// The time of the record.
+    pub(super) fn at(&self) -> Civil {
+        Civil::new(self.at_ms)
+    }
+
+    /// The time in the form of most logs; with traps sometimes with an hour without its zero, as
+    /// has been seen.
+    pub(super) fn time(&mut self) -> String {
+        if self.odd(20) {
+            self.at().offset_form_unpadded()
+        } else {
+            self.at().offset_form()
+        }
+    }
+
+    /// Whether an odd shape occurs here that occurs so often in a thousand times.
+    pub(super) fn odd(&mut self, per_mille: u32) -> bool {
+        self.traps && self.random.chance(per_mille)
+    }
+
+    pub(super) fn pick<T: Copy + Default>(&mut self, items: &[T]) -> T {
+        self.random.pick(items)
+    }
+
+    /// The address of one of the tenant's own people.
+    pub(super) fn mailbox(&mut self) -> String {
+        let (_, mailbox) = self.random.pick(words::PEOPLE);
+        format!("{mailbox}@{}", self.random.pick(words::TENANT_DOMAINS))
+    }
+
+    /// The name of one of the tenant's own people, and the address.
+    pub(super) fn person(&mut self) -> (&'static str, String) {
+        let (name, mailbox) = self.random.pick(words::PEOPLE);
+        let domain = self.random.pick(words::TENANT_DOMAINS);
+        (name, format!("{mailbox}@{domain}"))
+    }
+
+    /// The address of somebody outside; with traps sometimes the sender of bounces.
+    pub(super) fn sender(&mut self) -> String {
+        if self.odd(50) {
+            return "<>".to_owned();
+        }
+        let (_, mailbox) = self.random.pick(words::PEOPLE);
+        let domain = if self.random.chance(300) {
+            self.random.pick(words::BAD_DOMAINS)
+        } else {
+            self.random.pick(words::OUTSIDE_DOMAINS)
+        };
+        format!("{mailbox}@{domain}")
+    }
+
+    pub(super) fn subject(&mut self) -> String {
+        if self.odd(120) {
+            return self.random.pick(words::ODD_SUBJECTS).to_owned();
+        }
+        format!("{} #{}", self.random.pick(words::SUBJECTS), self.number)
+    }
+
+    /// A message id, with or without its brackets.
+    pub(super) fn message_id(&mut self) -> String {
+        let id = format!(
+            "{}@{}",
+            self.random.token(24),
+            self.random.pick(words::OUTSIDE_DOMAINS)
+        );
+        if self.odd(150) { id } else { format!("<{id}>") }
+    }
+
+    /// An address outside the tenant.
+    pub(super) fn address(&mut self) -> String {
+        ip(&mut self.random, "Inbound", self.traps)
+    }
+
+    /// A text, or one of the two ways to say nothing.
+    pub(super) fn text_or_nothing(&mut self, text: &str) -> Value {
+        if self.odd(60) {
+            Value::Null
+        } else if self.odd(60) {
+            json!("")
+        } else {
+            json!(text)
+        }
+    }
+
+    /// Name, extension and media type of a file.
+    pub(super) fn file(&mut self) -> (&'static str, &'static str, &'static str) {
+        self.random.pick(words::FILES)
+    }
+
+    /// The direction, as these logs write it.
+    pub(super) fn route(&mut self) -> &'static str {
+        self.pick(&["inbound", "inbound", "inbound", "outbound", "internal"])
+    }
+}

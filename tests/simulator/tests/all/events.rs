@@ -1,0 +1,81 @@
+//! The event endpoint.
+
+use crate::client::{events, list, small, token};
+use mimecast_simulator::{Config, EventType, Simulator, identity};
+
+#[tokio::test]
+async fn the_event_endpoint_has_the_records_of_the_files_of_the_last_day_in_other_words() {
+    let simulator = Simulator::start(Config {
+        traps: false,
+        ..small()
+    })
+    .await
+    .unwrap();
+    let token = token(&simulator).await;
+    for (name, product) in [("impersonation%20protect", "cg"), ("entities", "ci")] {
+        let stream = EventType::from_name(&name.replace("%20", " "))
+            .unwrap()
+            .stream();
+        let mut query = format!(
+            "{product}?types={name}&pageSize=50&dateRangeStartsAt=2026-11-21T07:30:00.000Z"
+        );
+        let mut ids = Vec::new();
+        for page in 0.. {
+            let reply = events(&simulator, &token, &query).await.json();
+            let value = reply["value"].as_array().unwrap();
+            assert!(page == 0 || value.iter().all(|event| event["type"].is_null()));
+            ids.extend(value.iter().filter_map(|event| identity(stream, event)));
+            if reply["isCaughtUp"] == true {
+                break;
+            }
+            let next = reply["@nextPage"].as_str().unwrap().replace('=', "%3D");
+            query = format!("{product}?types={name}&pageSize=50&nextPage={next}");
+        }
+        let ledger = simulator.ledger();
+        assert_eq!(ledger.expected(stream).len(), 160);
+        // Twenty-five of the minutes of the day are not asked for.
+        let missing = ledger.missing(stream, &ids);
+        assert!((1..=5).contains(&missing.len()), "{}", missing.len());
+        assert_eq!(ids.len() + missing.len(), 160);
+        assert!(ledger.invented(stream, &ids).is_empty());
+    }
+    let old = "cg?types=av&dateRangeStartsAt=2026-11-21T07:00:00.000Z";
+    let reply = events(&simulator, &token, old).await;
+    assert_eq!(reply.status, 400);
+    assert!(reply.json()["error"]["message"].is_string());
+    for wrong in [
+        "cg?types=entities",
+        "ci?types=av",
+        "cg?type=av",
+        "cg?types=av&pageSize=101",
+    ] {
+        assert_eq!(
+            events(&simulator, &token, wrong).await.status,
+            400,
+            "{wrong}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_event_endpoint_has_a_quota_of_its_own() {
+    let simulator = Simulator::start(Config {
+        events_quota_calls: 2,
+        ..small()
+    })
+    .await
+    .unwrap();
+    let token = token(&simulator).await;
+    for status in [200, 200, 429] {
+        assert_eq!(
+            events(&simulator, &token, "cg?types=av").await.status,
+            status
+        );
+    }
+    assert_eq!(list(&simulator, &token, "av").await.status, 200);
+    simulator.advance_ms(1_500_000);
+    assert_eq!(
+        events(&simulator, &token, "ci?types=entities").await.status,
+        429
+    );
+}
