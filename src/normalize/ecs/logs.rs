@@ -273,4 +273,5 @@ const VIEW: &[Row] = &[
     row("email.origination_timestamp", &["messageDate"],    Shape::More(More::Date)),
     row("user.name",                 &["viewer"],           Shape::User),
     row("user.email",                &["viewer"],           Shape::Address),
+    row("mimecast.null_sender",      &["from"],             Shape::NullSender),
 ];
