@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use clap::Args;
-use mimecast_simulator::{Config, Simulator};
+use mimecast_simulator::{Config, EventType, Simulator};
 use serde_json::Value;
 
 use crate::command::{self, Table};
@@ -39,6 +39,9 @@ pub struct DemoOptions {
     /// Audit events
     #[arg(long, default_value_t = 500)]
     pub audit: u32,
+    /// Records of each of the other logs, lists and feeds
+    #[arg(long, default_value_t = 100)]
+    pub logs: u32,
     /// The format of the events: ecs, ocsf or raw
     #[arg(long, default_value = "ecs")]
     pub format: String,
@@ -96,20 +99,22 @@ fn tenant(options: &DemoOptions) -> Config {
     let defaults = Config::default();
     Config {
         seed: options.seed,
+        types: EventType::ALL.to_vec(),
         pages: options.pages,
         files_per_page: options.files,
         records_per_file: options.records,
         audit_events: options.audit,
+        log_records: options.logs,
         // The quota of a small tenant would make a large demo wait.
         quota_calls: quota(options),
         ..defaults
     }
 }
 
-/// Each of the ten event types is asked for its pages, and then for more.
+/// Each event type is asked for its pages, and then for more.
 fn quota(options: &DemoOptions) -> u32 {
-    const EVENT_TYPES: u32 = 10;
-    let calls = options.pages.saturating_add(3).saturating_mul(EVENT_TYPES);
+    let event_types = u32::try_from(EventType::ALL.len()).unwrap_or(u32::MAX);
+    let calls = options.pages.saturating_add(3).saturating_mul(event_types);
     calls.saturating_mul(2).max(Config::default().quota_calls)
 }
 
@@ -138,7 +143,6 @@ fn write_settings(
          [[source]]\nname = \"demo\"\nallow = [{api}, {}]\n\n\
          [source.settings]\nbase_url = {api}\nclient_id = {}\n\
          client_secret = {{ file = \"secret\" }}\nformat = {}\nstart = \"25h\"\n\
-         streams = [\"siem\", \"audit\"]\n\
          siem_calls_per_15_min = {}\n\n\
          [[output]]\n{output}\n",
         quoted(&simulator.storage_url()),

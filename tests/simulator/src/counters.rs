@@ -10,8 +10,10 @@ use crate::world::lock;
 /// The requests so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Requests {
-    /// How many came to each endpoint.
+    /// How many to each endpoint are done with.
     pub by_endpoint: BTreeMap<Endpoint, u64>,
+    /// How many have come to each endpoint, those that are not answered yet among them.
+    pub begun_by_endpoint: BTreeMap<Endpoint, u64>,
     /// How many were answered with each status.
     pub by_status: BTreeMap<u16, u64>,
     /// How many came to the storage origin with an `Authorization` header. Must stay 0.
@@ -27,6 +29,12 @@ impl Requests {
     #[must_use]
     pub fn to(&self, endpoint: Endpoint) -> u64 {
         self.by_endpoint.get(&endpoint).copied().unwrap_or(0)
+    }
+
+    /// How many have come to an endpoint, answered or not.
+    #[must_use]
+    pub fn begun(&self, endpoint: Endpoint) -> u64 {
+        self.begun_by_endpoint.get(&endpoint).copied().unwrap_or(0)
     }
 
     /// How many were answered with a status.
@@ -45,6 +53,11 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
+    pub(crate) fn note_begun(&self, endpoint: Endpoint) {
+        let mut requests = lock(&self.requests);
+        *requests.begun_by_endpoint.entry(endpoint).or_default() += 1;
+    }
+
     pub(crate) fn note(&self, endpoint: Endpoint, stream: &str, status: u16) {
         let mut requests = lock(&self.requests);
         *requests.by_endpoint.entry(endpoint).or_default() += 1;

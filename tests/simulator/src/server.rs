@@ -65,6 +65,7 @@ async fn respond(
         world.counters.note_bearer_violation();
     }
     let effect = world.faults().strike(endpoint, &stream);
+    world.counters.note_begun(endpoint);
     let has_page_token = request.parameter("nextPage").is_some()
         || request
             .body

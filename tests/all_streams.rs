@@ -1,0 +1,208 @@
+//! Every stream through the built component under the real host, reconciled by identity with what
+//! the simulated tenant owes.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "helpers of tests fail fast"
+)]
+
+mod setup;
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use mimecast_simulator::{
+    Config, Effect, Endpoint, EventType, Fault, Matcher, Refusal, When, streams,
+};
+use mimecast_source::stream::{NO_PERMISSION, Stream};
+use setup::{Setup, assert_success, small};
+
+const FILE: &str = "type = \"file\"\npath = \"events.ndjson\"";
+
+/// A little of every stream.
+fn little() -> Config {
+    Config {
+        pages: 1,
+        files_per_page: 1,
+        records_per_file: 20,
+        audit_events: 20,
+        log_records: 20,
+        page_records_max: 10,
+        ..small()
+    }
+}
+
+#[test]
+fn a_run_over_all_streams_delivers_every_record_exactly_once() {
+    let setup = Setup::new(small(), "");
+    for format in ["ecs", "raw"] {
+        setup.begin_again();
+        setup.write_settings(&format!("start = \"25h\"\nformat = \"{format}\""), FILE);
+        assert_success(&setup.run_once());
+        setup.assert_exactly_once(&setup.events());
+        let status = setup.status();
+        for stream in streams() {
+            let count = |name: &str| status[stream][name].as_u64().unwrap();
+            let sum = count("events") + count("rejected") + count("duplicates");
+            assert_eq!(count("received"), sum, "{stream}");
+            assert!(count("events") > 0, "{stream}");
+            assert_eq!(status[stream]["caught_up"], true, "{stream}");
+        }
+    }
+    assert_eq!(setup.simulator.requests().bearer_violations, 0);
+    assert_eq!(setup.simulator.requests().answered(400), 0);
+}
+
+#[test]
+fn a_clock_that_is_two_hours_off_costs_no_record() {
+    for skew_ms in [-7_200_000, 7_200_000] {
+        let config = Config {
+            skew_ms,
+            ..little()
+        };
+        let setup = Setup::new(config, "start = \"30h\"\nformat = \"raw\"");
+        assert_success(&setup.run_once());
+        setup.assert_exactly_once(&setup.events());
+    }
+}
+
+#[test]
+fn the_event_endpoint_and_csv_deliver_the_same_records() {
+    let settings =
+        "siem_endpoint = \"events\"\nthreat_feed = \"csv\"\nstart = \"25h\"\nformat = \"raw\"";
+    let setup = Setup::new(little(), settings);
+    assert_success(&setup.run_once());
+    setup.assert_exactly_once(&setup.events());
+    let requests = setup.simulator.requests();
+    assert!(
+        requests.to(Endpoint::Events) >= 13,
+        "{:?}",
+        requests.by_endpoint
+    );
+    assert!(
+        requests.to(Endpoint::Batch) >= 13,
+        "{:?}",
+        requests.by_endpoint
+    );
+}
+
+#[test]
+fn a_run_that_is_killed_at_page_boundaries_loses_nothing_and_repeats_what_was_in_flight() {
+    let config = Config {
+        pages: 2,
+        files_per_page: 2,
+        log_records: 40,
+        ..little()
+    };
+    let setup = Setup::new(config, "");
+    // Each poll asks for one page or file, so that a checkpoint stands at each boundary.
+    let settings = "siem_calls_per_15_min = 1000\nstart = \"25h\"\nformat = \"raw\"";
+    setup.write_source("max_requests = 2", settings, FILE);
+    let mut killed = 0;
+    for (endpoint, nth) in [
+        (Endpoint::Post, 1),
+        (Endpoint::Batch, 2),
+        (Endpoint::Post, 5),
+        (Endpoint::File, 2),
+        (Endpoint::Post, 3),
+        (Endpoint::Batch, 3),
+        (Endpoint::Post, 4),
+        (Endpoint::File, 3),
+        (Endpoint::Post, 7),
+        (Endpoint::Post, 6),
+        (Endpoint::Post, 2),
+        (Endpoint::Batch, 1),
+    ] {
+        // The host waits for this page, with all before it delivered, when it is killed.
+        let effect = Effect::Stall { ms: 60_000 };
+        let before = setup.simulator.requests().begun(endpoint);
+        let at = Matcher {
+            endpoint,
+            stream: None,
+            when: When::Nth(nth),
+        };
+        setup.simulator.script(Fault { at, effect });
+        let mut host = setup.command("run").stderr(Stdio::null()).spawn().unwrap();
+        let begun = Instant::now();
+        while setup.simulator.requests().begun(endpoint) < before + nth {
+            assert!(
+                begun.elapsed() < Duration::from_secs(20),
+                "{endpoint:?} {nth}"
+            );
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        host.kill().unwrap();
+        host.wait().unwrap();
+        setup.simulator.clear_faults();
+        killed += 1;
+    }
+    assert_success(&setup.run_once());
+    let events = setup.events();
+    setup.assert_complete(&events);
+    let repeated = events.len() - setup.distinct(&events);
+    println!(
+        "{killed} kills: {repeated} of {} events came again",
+        events.len()
+    );
+    // What was in flight may come again: a page or a file for each kill.
+    assert!(repeated <= killed * 20, "{repeated}");
+}
+
+#[test]
+fn each_stream_in_turn_can_be_refused_while_the_others_complete() {
+    let refusals = [
+        Refusal::Forbidden,
+        Refusal::FailInGoodAnswer,
+        Refusal::EndpointMissing,
+    ];
+    let setup = Setup::new(little(), "start = \"25h\"\nformat = \"raw\"");
+    for (stream, refusal) in streams().into_iter().zip(refusals.into_iter().cycle()) {
+        setup.begin_again();
+        setup.simulator.refuse(stream, refusal);
+        assert_success(&setup.run_once());
+        setup.assert_complete_without(stream, &setup.events());
+        let row = Stream::from_name(stream).unwrap().row();
+        let status = setup.status();
+        let notice = &status[stream]["last_notice"];
+        let detail = notice["detail"].as_str().unwrap();
+        assert_eq!(notice["kind"], "not-permitted", "{stream}: {detail}");
+        assert!(detail.contains(row.product), "{stream}: {detail}");
+        if row.permission != NO_PERMISSION {
+            assert!(detail.contains(row.permission), "{stream}: {detail}");
+        }
+        assert_eq!(status[stream]["events"], 0, "{stream}");
+        setup.simulator.permit(stream, true);
+    }
+}
+
+#[test]
+fn check_and_status_name_the_console_path_of_every_stream_that_is_refused() {
+    let setup = Setup::new(little(), "");
+    for stream in streams() {
+        setup.simulator.permit(stream, false);
+    }
+    let check = setup.command("check").output().unwrap();
+    let checked = String::from_utf8(check.stdout).unwrap();
+    assert_success(&setup.run_once());
+    let status = setup.command("status").output().unwrap();
+    let status = String::from_utf8(status.stdout).unwrap();
+    for (what, text) in [("check", checked), ("status", status)] {
+        for stream in streams() {
+            let row = Stream::from_name(stream).unwrap().row();
+            let first = |line: &&str| line.split_whitespace().next() == Some(stream);
+            let line = text
+                .lines()
+                .find(first)
+                .unwrap_or_else(|| panic!("{what} {stream}: {text}"));
+            let path = row.permission;
+            assert!(
+                path == NO_PERMISSION || line.contains(path),
+                "{what}: {line}"
+            );
+            assert!(line.contains(row.product), "{what}: {line}");
+        }
+    }
+    assert_eq!(EventType::ALL.len() + 15, streams().len());
+}

@@ -1,0 +1,210 @@
+//! A simulated tenant, a folder with the settings of a host that collects from it, and what is
+//! found in that folder afterwards.
+
+#![allow(
+    dead_code,
+    clippy::allow_attributes,
+    reason = "each test uses what it needs"
+)]
+
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use mimecast_simulator::{Config, EventType, Simulator};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const HOST: &str = env!("CARGO_BIN_EXE_source-host");
+
+/// A simulated tenant and a folder with the settings of a host that collects from it.
+pub(crate) struct Setup {
+    pub(crate) simulator: Simulator,
+    pub(crate) folder: TempDir,
+}
+
+impl Setup {
+    /// A host that writes events into a file; `settings` are lines of `[source.settings]`.
+    pub(crate) fn new(config: Config, settings: &str) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let simulator = runtime.block_on(Simulator::start(config)).unwrap();
+        let setup = Self {
+            simulator,
+            folder: TempDir::new().unwrap(),
+        };
+        setup.write_settings(settings, "type = \"file\"\npath = \"events.ndjson\"");
+        setup
+    }
+
+    pub(crate) fn write_settings(&self, settings: &str, output: &str) {
+        self.write_source("", settings, output);
+    }
+
+    /// The same, with lines of `[[source]]`.
+    pub(crate) fn write_source(&self, source: &str, settings: &str, output: &str) {
+        let (api, storage) = (self.simulator.api_url(), self.simulator.storage_url());
+        let (id, secret) = (self.simulator.client_id(), self.simulator.client_secret());
+        std::fs::write(self.path("secret"), secret).unwrap();
+        let text = format!(
+            "state_dir = \"state\"\n\n[[source]]\nname = \"acme\"\nallow = [\"{api}\", \"{storage}\"]\n{source}\n\
+             [source.settings]\nbase_url = \"{api}\"\nclient_id = \"{id}\"\n\
+             client_secret = {{ file = \"secret\" }}\n{settings}\n[[output]]\n{output}\n"
+        );
+        std::fs::write(self.path("host.toml"), text).unwrap();
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn command(&self, verb: &str) -> Command {
+        let mut command = Command::new(HOST);
+        command
+            .arg(verb)
+            .arg(self.path("host.toml"))
+            .current_dir(self.folder.path());
+        command.stdin(Stdio::null());
+        command
+    }
+
+    pub(crate) fn run_once(&self) -> Output {
+        self.command("run").arg("--once").output().unwrap()
+    }
+
+    /// What `status --json` says of each stream.
+    pub(crate) fn status(&self) -> Value {
+        let output = self.command("status").arg("--json").output().unwrap();
+        assert_success(&output);
+        let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+        status["sources"][0]["streams"].clone()
+    }
+
+    /// Forgets what was collected, but not the component as machine code.
+    pub(crate) fn begin_again(&self) {
+        let _ = std::fs::remove_file(self.path("state/acme.checkpoint.json"));
+        let _ = std::fs::remove_file(self.path("events.ndjson"));
+    }
+
+    /// The events in the output file, with the stream and the id of each.
+    pub(crate) fn events(&self) -> Vec<(String, String)> {
+        events_of(&self.path("events.ndjson"))
+    }
+
+    /// How many records there are.
+    pub(crate) fn owed(&self) -> usize {
+        self.simulator.ledger().total()
+    }
+
+    /// Asserts that nothing that the tenant owes is missing and nothing is invented.
+    pub(crate) fn assert_complete(&self, events: &[(String, String)]) {
+        self.assert_complete_without("", events);
+    }
+
+    /// The same, where one stream is left out.
+    pub(crate) fn assert_complete_without(&self, without: &str, events: &[(String, String)]) {
+        let ledger = self.simulator.ledger();
+        let mut owed = 0;
+        for stream in ledger.streams().filter(|stream| *stream != without) {
+            let ids = of(events, stream).map(|id| ledger.original(stream, id));
+            let ids: BTreeSet<&str> = ids.collect();
+            let missing = ledger.missing(stream, ids.iter().copied());
+            assert!(
+                missing.is_empty(),
+                "{stream}: {} of its {} records are missing",
+                missing.len(),
+                ledger.expected(stream).len()
+            );
+            assert_eq!(
+                ids.len(),
+                ledger.expected(stream).len(),
+                "{stream}: unknown identities"
+            );
+            owed += ids.len();
+        }
+        assert_eq!(self.distinct(events), owed);
+    }
+
+    /// How many different records the events are of.
+    pub(crate) fn distinct(&self, events: &[(String, String)]) -> usize {
+        let ledger = self.simulator.ledger();
+        let records = events
+            .iter()
+            .map(|(stream, id)| (stream, ledger.original(stream, id)));
+        records.collect::<BTreeSet<_>>().len()
+    }
+
+    /// The same as [`Self::assert_complete`], and nothing came twice.
+    pub(crate) fn assert_exactly_once(&self, events: &[(String, String)]) {
+        self.assert_complete(events);
+        assert_eq!(
+            self.distinct(events),
+            events.len(),
+            "something was repeated"
+        );
+    }
+}
+
+/// The ids of the events of a stream.
+pub(crate) fn of<'a>(
+    events: &'a [(String, String)],
+    stream: &'a str,
+) -> impl Iterator<Item = &'a str> {
+    events
+        .iter()
+        .filter(move |(name, _)| name == stream)
+        .map(|(_, id)| id.as_str())
+}
+
+pub(crate) fn events_of(path: &Path) -> Vec<(String, String)> {
+    let file = BufReader::new(std::fs::File::open(path).unwrap());
+    file.lines()
+        .map(|line| stream_and_id(&line.unwrap()))
+        .collect()
+}
+
+/// The stream and the id of an event, in any format.
+pub(crate) fn stream_and_id(line: &str) -> (String, String) {
+    let event: Value = serde_json::from_str(line).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    if let Some(id) = event.get("id") {
+        return (text(&event["stream"]), text(id));
+    }
+    let dataset = text(&event["event"]["dataset"]);
+    let provider = text(&event["event"]["provider"]);
+    let stream = match dataset.as_str() {
+        "mimecast.siem" => EventType::from_name(&provider).unwrap().stream(),
+        other => mimecast_simulator::streams()
+            .into_iter()
+            .find(|stream| format!("mimecast.{}", stream.replace(['.', '-'], "_")) == other)
+            .unwrap(),
+    };
+    (stream.to_owned(), text(&event["event"]["id"]))
+}
+
+pub(crate) fn assert_success(output: &Output) {
+    assert!(
+        output.status.success(),
+        "{}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// A tenant with every stream, small enough to be collected in a second or two.
+pub(crate) fn small() -> Config {
+    Config {
+        types: EventType::ALL.to_vec(),
+        pages: 2,
+        files_per_page: 2,
+        records_per_file: 100,
+        audit_events: 300,
+        log_records: 60,
+        page_records_max: 25,
+        quota_calls: 100_000,
+        ..Config::default()
+    }
+}
