@@ -1,16 +1,62 @@
-//! The files in a zip archive, read from its local headers one after another.
+//! A zip archive, in chunks as they arrive: its files one after another, read from their local
+//! headers, with bounded memory.
+//!
+//! No name in an archive is ever used as a path; names are text.
 
-use flate2::{Decompress, FlushDecompress, Status};
+use flate2::{Crc, Decompress, FlushDecompress, Status};
 
 /// Why bytes are not a zip archive that can be read. The text is a clause for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ZipError(pub &'static str);
 
-const LOCAL_HEADER: &[u8] = b"PK\x03\x04";
-const DESCRIPTOR: &[u8] = b"PK\x07\x08";
+/// What [`Archive::next`] found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// More of the file at hand was appended.
+    Content,
+    /// All files were returned.
+    End,
+    /// The next file begins. The name is what the archive says.
+    File(String),
+    /// The file at hand cannot be read any further; reading goes on behind it.
+    FileBroken(&'static str),
+    /// The file at hand is complete.
+    FileEnd,
+    /// More of the archive is needed: call [`Archive::push`] or [`Archive::finish`].
+    NeedsInput,
+    /// Nothing more can be read. The same error comes again.
+    Broken(ZipError),
+}
+
+/// More files than this are no delivery of logs: every half hour brings one of each type.
+pub const FILES_MAX: u32 = 10_000;
+
+/// Longer names are refused; the documented ones have 40 bytes.
+const NAME_BYTES_MAX: usize = 512;
+
+/// An archive that inflates to more is no delivery of logs.
+const INFLATED_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
+
+/// Deflate cannot do better than 1032:1, and logs do 5:1 to 40:1. Checked past the first 16 MiB.
+const RATIO_MAX: u64 = 400;
+const RATIO_FREE_BYTES: u64 = 16 * 1024 * 1024;
 
 /// One inflated piece; small enough that a limit is noticed early.
 const PIECE_BYTES: usize = 64 * 1024;
+
+const LOCAL_HEADER: &[u8] = b"PK\x03\x04";
+const LOCAL_HEADER_BYTES: usize = 30;
+const DESCRIPTOR: &[u8] = b"PK\x07\x08";
+
+/// What may follow the last file: the directory, or the end of an archive without files.
+const DIRECTORY: [&[u8]; 3] = [b"PK\x01\x02", b"PK\x05\x06", b"PK\x06\x06"];
+
+const EARLY: ZipError = ZipError("the archive ends early");
+const TOO_LARGE: ZipError = ZipError("the archive inflates to more than is taken");
+const BOMB: ZipError = ZipError("the archive inflates beyond 4 GiB or a ratio of 400");
+const TOO_MANY: ZipError = ZipError("the archive holds more than 10000 files");
+const CORRUPT: &str = "the compressed data is broken";
+const WRONG_SUM: &str = "the checksum is wrong";
 
 /// Whether bytes begin as a zip archive does; an empty one begins with its end.
 #[must_use]
@@ -22,84 +68,323 @@ pub fn is_zip(bytes: &[u8]) -> bool {
 ///
 /// # Errors
 ///
-/// The archive is broken, uses something else than deflate, or inflates to more than
-/// `bytes_max`.
+/// The archive or a file in it is broken, or all inflate to more than `bytes_max`.
 pub fn files(archive: &[u8], bytes_max: usize) -> Result<Vec<(String, Vec<u8>)>, ZipError> {
-    let mut files = Vec::new();
-    let mut rest = archive;
+    let mut reader = Archive::default();
+    reader.push(archive.to_vec());
+    reader.finish();
+    let mut files: Vec<(String, Vec<u8>)> = Vec::new();
     let mut left = bytes_max;
-    while let Some(header) = rest.strip_prefix(LOCAL_HEADER) {
-        let cut = ZipError("the archive ends early");
-        let flags = number(header, 2, 2).ok_or(cut)?;
-        let method = number(header, 4, 2).ok_or(cut)?;
-        let size = number(header, 14, 4).ok_or(cut)?;
-        let name_bytes = number(header, 22, 2).ok_or(cut)?;
-        let extra_bytes = number(header, 24, 2).ok_or(cut)?;
-        let (name, data) = header
-            .get(26..)
-            .and_then(|rest| rest.split_at_checked(name_bytes))
-            .ok_or(cut)?;
-        let data = data.get(extra_bytes..).ok_or(cut)?;
-        // With bit 3 the sizes stand behind the data, which deflate ends by itself.
-        let streamed = flags & 8 != 0;
-        let (content, used) = match method {
-            0 if !streamed => {
-                let content = data.get(..size).ok_or(cut)?;
-                if size > left {
-                    return Err(TOO_LARGE);
-                }
-                (content.to_vec(), size)
-            }
-            8 => inflate(data, left)?,
-            _ => return Err(ZipError("a file of the archive is not deflated")),
-        };
-        left = left.saturating_sub(content.len());
-        files.push((String::from_utf8_lossy(name).into_owned(), content));
-        rest = data.get(used..).ok_or(cut)?;
-        if streamed {
-            rest = behind_descriptor(rest).ok_or(cut)?;
-        }
-    }
-    Ok(files)
-}
-
-const TOO_LARGE: ZipError = ZipError("the archive inflates to more than is taken");
-
-/// Inflates one file, and says how many bytes it took.
-fn inflate(data: &[u8], bytes_max: usize) -> Result<(Vec<u8>, usize), ZipError> {
-    let mut inflater = Decompress::new(false);
-    let mut content = Vec::new();
+    let mut piece = Vec::new();
     loop {
-        let used = usize::try_from(inflater.total_in()).unwrap_or(usize::MAX);
-        let input = data.get(used..).unwrap_or_default();
-        let before = content.len();
-        content.reserve(PIECE_BYTES);
-        let status = inflater
-            .decompress_vec(input, &mut content, FlushDecompress::None)
-            .map_err(|_| ZipError("a file of the archive is broken"))?;
-        if content.len() > bytes_max {
-            return Err(TOO_LARGE);
-        }
-        let now_used = usize::try_from(inflater.total_in()).unwrap_or(usize::MAX);
-        match status {
-            Status::StreamEnd => return Ok((content, now_used)),
-            Status::Ok | Status::BufError if content.len() > before || now_used > used => {}
-            Status::Ok | Status::BufError => return Err(ZipError("the archive ends early")),
+        match reader.next(&mut piece) {
+            Part::Content => {
+                left = left.checked_sub(piece.len()).ok_or(TOO_LARGE)?;
+                if let Some((_, content)) = files.last_mut() {
+                    content.append(&mut piece);
+                }
+            }
+            Part::End => return Ok(files),
+            Part::File(name) => files.push((name, Vec::new())),
+            Part::FileBroken(why) => return Err(ZipError(why)),
+            Part::FileEnd => {}
+            Part::NeedsInput => return Err(EARLY),
+            Part::Broken(error) => return Err(error),
         }
     }
 }
 
-/// What follows the sizes behind a file: a checksum and two sizes, perhaps with a signature,
-/// perhaps of 8 bytes each.
-fn behind_descriptor(rest: &[u8]) -> Option<&[u8]> {
-    let rest = rest.strip_prefix(DESCRIPTOR).unwrap_or(rest);
-    let is_next = |rest: &&[u8]| rest.is_empty() || rest.starts_with(b"PK");
-    rest.get(12..)
-        .filter(is_next)
-        .or_else(|| rest.get(20..).filter(is_next))
+/// Reads one archive. See the module.
+pub struct Archive {
+    /// Bytes of the archive not yet taken, from `at`.
+    input: Vec<u8>,
+    at: usize,
+    finished: bool,
+    stage: Stage,
+    file: File,
+    inflate: Decompress,
+    files: u32,
+    taken_bytes: u64,
+    inflated_bytes: u64,
 }
 
-/// A number of the header, which begins behind its signature.
+/// The file at hand.
+#[derive(Default)]
+struct File {
+    stored: bool,
+    /// The sizes stand behind the data, which deflate ends by itself.
+    streamed: bool,
+    /// The checksum that the header gives.
+    sum: u64,
+    /// How many compressed bytes are left, where the header says it.
+    left: Option<usize>,
+    crc: Crc,
+}
+
+#[derive(Clone, Copy)]
+enum Stage {
+    Between,
+    Broken(ZipError),
+    Content,
+    Descriptor,
+    Done,
+    /// The file at hand is not read, for that reason.
+    Refused(&'static str),
+    Skipping(usize),
+}
+
+impl Default for Archive {
+    fn default() -> Self {
+        Self {
+            input: Vec::new(),
+            at: 0,
+            finished: false,
+            stage: Stage::Between,
+            file: File::default(),
+            inflate: Decompress::new(false),
+            files: 0,
+            taken_bytes: 0,
+            inflated_bytes: 0,
+        }
+    }
+}
+
+impl Archive {
+    /// Hands over the next chunk.
+    pub fn push(&mut self, chunk: Vec<u8>) {
+        if self.at >= self.input.len() {
+            self.input = chunk;
+        } else {
+            self.input.drain(..self.at);
+            self.input.extend_from_slice(&chunk);
+        }
+        self.at = 0;
+    }
+
+    /// Says that the archive is complete.
+    pub const fn finish(&mut self) {
+        self.finished = true;
+    }
+
+    /// Goes on, and appends contents to `out`.
+    pub fn next(&mut self, out: &mut Vec<u8>) -> Part {
+        loop {
+            match self.stage {
+                Stage::Between => return self.begin_file(),
+                Stage::Broken(error) => return Part::Broken(error),
+                Stage::Content if self.file.stored => return self.copy(out),
+                Stage::Content => return self.inflate(out),
+                Stage::Descriptor => return self.end_streamed(),
+                Stage::Done => return Part::End,
+                Stage::Refused(why) => return self.pass_over(why),
+                Stage::Skipping(0) => self.stage = Stage::Between,
+                Stage::Skipping(left) => {
+                    let taken = left.min(self.rest().len());
+                    if taken == 0 {
+                        return self.starved();
+                    }
+                    self.take(taken);
+                    self.stage = Stage::Skipping(left.saturating_sub(taken));
+                }
+            }
+        }
+    }
+
+    fn rest(&self) -> &[u8] {
+        self.input.get(self.at..).unwrap_or_default()
+    }
+
+    fn take(&mut self, bytes: usize) {
+        self.at = self.at.saturating_add(bytes);
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.taken_bytes = self.taken_bytes.saturating_add(bytes);
+    }
+
+    const fn fail(&mut self, error: ZipError) -> Part {
+        self.stage = Stage::Broken(error);
+        Part::Broken(error)
+    }
+
+    /// More is needed, and may not come.
+    const fn starved(&mut self) -> Part {
+        if self.finished {
+            self.fail(EARLY)
+        } else {
+            Part::NeedsInput
+        }
+    }
+
+    fn begin_file(&mut self) -> Part {
+        let rest = self.rest();
+        if rest.len() < 4 {
+            return self.starved();
+        }
+        if DIRECTORY.iter().any(|sign| rest.starts_with(sign)) {
+            self.stage = Stage::Done;
+            return Part::End;
+        }
+        if !rest.starts_with(LOCAL_HEADER) {
+            return self.fail(ZipError("something else than a file stands in the archive"));
+        }
+        let (Some(name_bytes), Some(extra_bytes)) = (number(rest, 26, 2), number(rest, 28, 2))
+        else {
+            return self.starved();
+        };
+        let data_at = LOCAL_HEADER_BYTES
+            .saturating_add(name_bytes)
+            .saturating_add(extra_bytes);
+        if rest.len() < data_at {
+            return self.starved();
+        }
+        let flags = number(rest, 6, 2).unwrap_or(0);
+        let method = number(rest, 8, 2).unwrap_or(0);
+        let sum = number(rest, 14, 4).unwrap_or(0);
+        let packed = number(rest, 18, 4).unwrap_or(0);
+        let name = rest
+            .get(LOCAL_HEADER_BYTES..)
+            .and_then(|rest| rest.get(..name_bytes));
+        let name = String::from_utf8_lossy(name.unwrap_or_default()).into_owned();
+        let streamed = flags & 8 != 0;
+        // All ones stand for a size that is given elsewhere.
+        let left = Some(packed).filter(|packed| !streamed && *packed != 0xffff_ffff);
+        self.take(data_at);
+        self.files = self.files.saturating_add(1);
+        if self.files > FILES_MAX {
+            return self.fail(TOO_MANY);
+        }
+        self.stage = match method {
+            _ if name_bytes > NAME_BYTES_MAX => Stage::Refused("its name is too long"),
+            _ if flags & 1 != 0 => Stage::Refused("it is encrypted"),
+            0 if left.is_some() => Stage::Content,
+            8 => Stage::Content,
+            _ => Stage::Refused("it is packed in another way than deflate"),
+        };
+        self.file = File {
+            stored: method == 0,
+            streamed,
+            sum: u64::try_from(sum).unwrap_or(u64::MAX),
+            left,
+            crc: Crc::new(),
+        };
+        self.inflate.reset(false);
+        Part::File(name)
+    }
+
+    /// Leaves the file at hand, if it is known where it ends.
+    const fn pass_over(&mut self, why: &'static str) -> Part {
+        match self.file.left {
+            Some(left) => {
+                self.stage = Stage::Skipping(left);
+                Part::FileBroken(why)
+            }
+            None => self.fail(ZipError(why)),
+        }
+    }
+
+    fn copy(&mut self, out: &mut Vec<u8>) -> Part {
+        let left = self.file.left.unwrap_or(0);
+        if left == 0 {
+            return self.end_file(self.file.sum);
+        }
+        let rest = self.input.get(self.at..).unwrap_or_default();
+        let taken = left.min(rest.len()).min(PIECE_BYTES);
+        let piece = rest.get(..taken).unwrap_or_default();
+        if piece.is_empty() {
+            return self.starved();
+        }
+        self.file.crc.update(piece);
+        out.extend_from_slice(piece);
+        self.take(taken);
+        self.file.left = Some(left.saturating_sub(taken));
+        self.count_inflated(taken)
+    }
+
+    fn inflate(&mut self, out: &mut Vec<u8>) -> Part {
+        let rest = self.input.get(self.at..).unwrap_or_default();
+        let rest = rest
+            .get(..self.file.left.unwrap_or(usize::MAX))
+            .unwrap_or(rest);
+        let before = out.len();
+        out.reserve(PIECE_BYTES);
+        let taken_before = self.inflate.total_in();
+        let result = self
+            .inflate
+            .decompress_vec(rest, out, FlushDecompress::None);
+        let taken = self.inflate.total_in().saturating_sub(taken_before);
+        let taken = usize::try_from(taken).unwrap_or(0);
+        self.take(taken);
+        self.file.left = self.file.left.map(|left| left.saturating_sub(taken));
+        let made = out.get(before..).unwrap_or_default();
+        self.file.crc.update(made);
+        let made = made.len();
+        match result {
+            Err(_) => self.pass_over(CORRUPT),
+            Ok(Status::StreamEnd) if self.file.streamed => {
+                self.stage = Stage::Descriptor;
+                self.count_inflated(made)
+            }
+            Ok(Status::StreamEnd) => {
+                // The last piece comes first; the stage then says that the file ends.
+                self.file.stored = true;
+                if self.file.left.is_some_and(|left| left > 0) {
+                    self.stage = Stage::Refused("it ends before its size");
+                }
+                self.file.left = self.file.left.or(Some(0));
+                self.count_inflated(made)
+            }
+            Ok(Status::Ok | Status::BufError) if made > 0 || taken > 0 => self.count_inflated(made),
+            // All of the file was given and its data does not end.
+            Ok(Status::Ok | Status::BufError) if self.file.left == Some(0) => {
+                self.pass_over(CORRUPT)
+            }
+            Ok(Status::Ok | Status::BufError) => self.starved(),
+        }
+    }
+
+    fn count_inflated(&mut self, bytes: usize) -> Part {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.inflated_bytes = self.inflated_bytes.saturating_add(bytes);
+        let is_bomb = self.inflated_bytes > INFLATED_BYTES_MAX
+            || (self.inflated_bytes > RATIO_FREE_BYTES
+                && self.inflated_bytes / RATIO_MAX > self.taken_bytes);
+        if is_bomb {
+            return self.fail(BOMB);
+        }
+        Part::Content
+    }
+
+    /// Reads what follows the data of a streamed file: a checksum and two sizes, perhaps with a
+    /// signature, perhaps of 8 bytes each. What comes behind them tells which it is.
+    fn end_streamed(&mut self) -> Part {
+        let rest = self.rest();
+        let signed = rest.starts_with(DESCRIPTOR);
+        let sum_at = if signed { 4 } else { 0 };
+        let is_end = |at: usize| rest.get(at..).is_some_and(|rest| rest.starts_with(b"PK"));
+        let end = [12, 20]
+            .map(|bytes| bytes + sum_at)
+            .into_iter()
+            .find(|at| is_end(*at));
+        match (end, number(rest, sum_at, 4)) {
+            (Some(end), Some(sum)) => {
+                self.take(end);
+                self.end_file(u64::try_from(sum).unwrap_or(u64::MAX))
+            }
+            (_, _) if rest.len() < 26 => self.starved(),
+            (_, _) => self.fail(ZipError("the size of a file in the archive cannot be read")),
+        }
+    }
+
+    fn end_file(&mut self, sum: u64) -> Part {
+        self.stage = Stage::Between;
+        if u64::from(self.file.crc.sum()) == sum {
+            Part::FileEnd
+        } else {
+            Part::FileBroken(WRONG_SUM)
+        }
+    }
+}
+
+/// A number of the header, the lowest byte first.
 fn number(header: &[u8], at: usize, bytes: usize) -> Option<usize> {
     let bytes = header.get(at..at.checked_add(bytes)?)?;
     let value = bytes
@@ -114,14 +399,19 @@ pub(crate) mod tests {
     use super::*;
     use std::io::Write as _;
 
-    /// An archive of one file, with the sizes before or behind the data.
+    /// The end of an archive; what is in the directory is never read.
+    pub(crate) const END: &[u8] = b"PK\x05\x06 the directory is not read";
+
+    /// One file of an archive, with the sizes before or behind the data.
     pub(crate) fn archive(name: &str, content: &[u8], streamed: bool) -> Vec<u8> {
         let mut encoder =
-            flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::fast());
+            flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
         encoder.write_all(content).unwrap();
         let data = encoder.finish().unwrap();
+        let mut crc = Crc::new();
+        crc.update(content);
         let sizes = [
-            [0; 4],
+            crc.sum().to_le_bytes(),
             u32::try_from(data.len()).unwrap().to_le_bytes(),
             u32::try_from(content.len()).unwrap().to_le_bytes(),
         ]
@@ -140,27 +430,133 @@ pub(crate) mod tests {
         out
     }
 
-    #[test]
-    fn files_are_inflated_one_after_another() {
-        let text = "abc".repeat(50_000);
-        let mut bytes = archive("a.csv", text.as_bytes(), false);
-        bytes.extend(archive("b.csv", b"x", true));
-        bytes.extend(b"PK\x01\x02 the directory is not read");
-        assert!(is_zip(&bytes));
-        let files = files(&bytes, 1 << 20).unwrap();
-        assert_eq!(files.len(), 2);
-        assert_eq!((files[0].0.as_str(), files[0].1.len()), ("a.csv", 150_000));
-        assert_eq!(files[1], ("b.csv".to_owned(), b"x".to_vec()));
+    fn whole(files: &[Vec<u8>]) -> Vec<u8> {
+        [files.concat(), END.to_vec()].concat()
+    }
+
+    /// Reads in chunks; the contents of each file, and the errors between them.
+    pub(crate) fn read(bytes: &[u8], chunk: usize) -> Vec<String> {
+        let mut reader = Archive::default();
+        let mut chunks = bytes.chunks(chunk);
+        let (mut found, mut content) = (Vec::new(), Vec::new());
+        loop {
+            match reader.next(&mut content) {
+                Part::Content => {}
+                Part::End => return found,
+                Part::File(name) => {
+                    content.clear();
+                    found.push(format!("file {name}"));
+                }
+                Part::FileBroken(why) => found.push(format!("broken: {why}")),
+                Part::FileEnd => found.push(String::from_utf8_lossy(&content).into_owned()),
+                Part::NeedsInput => match chunks.next() {
+                    Some(chunk) => reader.push(chunk.to_vec()),
+                    None => reader.finish(),
+                },
+                Part::Broken(ZipError(why)) => {
+                    found.push(format!("end: {why}"));
+                    return found;
+                }
+            }
+        }
     }
 
     #[test]
-    fn what_is_broken_or_too_large_is_refused() {
-        let bytes = archive("a", "abc".repeat(50_000).as_bytes(), false);
-        assert_eq!(files(&bytes, 100_000), Err(TOO_LARGE));
-        for cut in [5, 20, 29, 40, bytes.len() - 1] {
-            assert!(files(&bytes[..cut], 1 << 20).is_err(), "{cut}");
+    fn files_are_inflated_one_after_another_whatever_the_chunks() {
+        let text = "abc".repeat(50_000);
+        let bytes = whole(&[
+            archive("a.csv", text.as_bytes(), false),
+            archive("b.csv", b"x", true),
+            archive("c", b"", false),
+        ]);
+        assert!(is_zip(&bytes));
+        let all = files(&bytes, 1 << 20).unwrap();
+        assert_eq!(all.len(), 3);
+        assert_eq!((all[0].0.as_str(), all[0].1.len()), ("a.csv", 150_000));
+        assert_eq!(all[1], ("b.csv".to_owned(), b"x".to_vec()));
+        for chunk in [1, 7, 1000] {
+            let expected = ["file a.csv", &text, "file b.csv", "x", "file c", ""];
+            assert_eq!(read(&bytes, chunk), expected, "{chunk}");
         }
-        assert_eq!(files(b"<html>", 10), Ok(Vec::new()));
+        assert_eq!(files(END, 10), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn a_stored_file_is_copied() {
+        let mut bytes = archive("s", b"0123456789", false);
+        let data_at = LOCAL_HEADER_BYTES + 1;
+        bytes.truncate(data_at);
+        bytes.extend(b"0123456789");
+        bytes[8] = 0;
+        bytes[18] = 10;
+        assert_eq!(read(&whole(&[bytes.clone()]), 3), ["file s", "0123456789"]);
+        bytes[data_at] = b'x';
+        assert_eq!(
+            read(&whole(&[bytes]), 3),
+            ["file s", "broken: the checksum is wrong"]
+        );
+    }
+
+    #[test]
+    fn a_file_that_is_broken_is_passed_over_where_its_size_is_known() {
+        let good = archive("good", b"content", false);
+        let mut corrupt = archive("bad", "abc".repeat(500).as_bytes(), false);
+        corrupt[LOCAL_HEADER_BYTES + 3] = 0xff;
+        let mut encrypted = archive("secret", b"x", false);
+        encrypted[6] |= 1;
+        let mut other = archive("lzma", b"x", false);
+        other[8] = 14;
+        let long = archive(&"n".repeat(600), b"x", false);
+        let bytes = whole(&[corrupt, encrypted, other, long, good]);
+        let found = read(&bytes, 50);
+        let broken: Vec<_> = found
+            .iter()
+            .filter(|found| found.starts_with("broken"))
+            .collect();
+        assert_eq!(broken.len(), 4, "{found:?}");
+        assert_eq!(found[found.len() - 2..], ["file good", "content"]);
+    }
+
+    #[test]
+    fn what_is_cut_or_too_large_is_refused() {
+        let bytes = whole(&[archive("a", "abc".repeat(50_000).as_bytes(), false)]);
+        assert_eq!(files(&bytes, 100_000), Err(TOO_LARGE));
+        for cut in [0, 3, 5, 20, 29, 40, bytes.len() - END.len()] {
+            let found = read(&bytes[..cut], 100);
+            assert_eq!(
+                found.last().unwrap(),
+                "end: the archive ends early",
+                "{cut}"
+            );
+        }
+        assert!(files(b"<html>", 10).is_err());
         assert!(is_zip(b"PK\x05\x06") && !is_zip(b"{}"));
+    }
+
+    #[test]
+    fn a_bomb_and_too_many_files_are_refused_with_bounded_memory() {
+        let zeros = archive("bomb", &vec![b'0'; 64 << 20], true);
+        let mut reader = Archive::default();
+        reader.push(zeros);
+        let mut piece = Vec::new();
+        let end = loop {
+            piece.clear();
+            match reader.next(&mut piece) {
+                Part::Content | Part::File(_) => assert!(piece.capacity() < 1 << 20),
+                end @ (Part::Broken(_)
+                | Part::End
+                | Part::FileBroken(_)
+                | Part::FileEnd
+                | Part::NeedsInput) => break end,
+            }
+        };
+        assert_eq!(end, Part::Broken(BOMB));
+        let many = whole(&vec![archive("f", b"x", false); 10_001]);
+        let found = read(&many, 100_000);
+        assert_eq!(
+            found.last().unwrap(),
+            "end: the archive holds more than 10000 files"
+        );
+        assert_eq!(found.len(), 20_001);
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::{Answer, key_of};
-use crate::decode::zip::tests::archive;
+use crate::decode::zip::tests::{END, archive};
 use crate::stream::{Order, Post, Stream, Way};
 use crate::time::Timestamp;
 
@@ -67,7 +67,7 @@ impl Tenant {
         let body: Value = serde_json::from_str(body).unwrap();
         match &stream.row().way {
             Way::Feed { .. } => self.feed(stream, &body, now),
-            Way::Files { .. } => panic!("{stream} has no POST endpoint"),
+            Way::Files { .. } | Way::LogFiles => panic!("{stream} is answered elsewhere"),
             Way::List { post, .. } => {
                 let items = self.lists.entry(stream).or_default().clone();
                 page(post, &body, &items, self.page_records)
@@ -134,7 +134,8 @@ impl Tenant {
         };
         self.fetched += 1;
         let body = if self.fetched.is_multiple_of(2) {
-            archive("f.stix", text.as_bytes(), self.fetched.is_multiple_of(4))
+            let file = archive("f.stix", text.as_bytes(), self.fetched.is_multiple_of(4));
+            [file, END.to_vec()].concat()
         } else {
             text.into_bytes()
         };
