@@ -4,10 +4,11 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::decode::json::flatten;
+use crate::decode::key_value;
 use crate::identity::EventId;
 use crate::normalize::severity::Severities;
 use crate::normalize::{Format, Normalizer, Options};
-use crate::record::Parser;
+use crate::record::{Parser, legacy};
 use crate::remembered::Remembered;
 use crate::stream::Stream;
 use crate::time::Timestamp;
@@ -289,6 +290,19 @@ impl Builder {
         now: Timestamp,
         locator: impl FnOnce() -> String,
     ) -> Offer {
+        self.offer_as(record.stream, intake, record, remembered, now, locator)
+    }
+
+    /// The same for a record that counts for another stream than the one whose event it becomes.
+    pub fn offer_as(
+        &mut self,
+        counted: Stream,
+        intake: &mut Intake,
+        record: RecordLine<'_>,
+        remembered: Option<&mut Remembered>,
+        now: Timestamp,
+        locator: impl FnOnce() -> String,
+    ) -> Offer {
         let RecordLine { stream, bytes } = record;
         let text = String::from_utf8_lossy(bytes);
         let mut is_repaired = matches!(text, Cow::Owned(_));
@@ -302,7 +316,7 @@ impl Builder {
         let record = match parsed {
             Ok(record) => record,
             Err(reason) => {
-                self.reject(stream, locator(), reason.to_string(), bytes);
+                self.reject(counted, locator(), reason.to_string(), bytes);
                 return Offer::Taken;
             }
         };
@@ -316,7 +330,7 @@ impl Builder {
             .as_ref()
             .is_some_and(|remembered| remembered.contains(&id))
         {
-            self.count_duplicate(stream);
+            self.count_duplicate(counted);
             return Offer::Taken;
         }
         let start = self.events.len();
@@ -333,13 +347,13 @@ impl Builder {
                 return Offer::NoRoom;
             }
             let reason = format!("the event is larger than {} bytes", self.limits.max_bytes);
-            self.reject(stream, locator(), reason, bytes);
+            self.reject(counted, locator(), reason, bytes);
             return Offer::Taken;
         }
         if let Some(remembered) = remembered {
             remembered.insert(&id, at);
         }
-        self.accept(stream, at);
+        self.accept((counted, stream), at);
         Offer::Taken
     }
 
@@ -351,14 +365,14 @@ impl Builder {
     }
 
     /// Counts the event that was just written.
-    fn accept(&mut self, stream: Stream, occurred_at: Timestamp) {
+    fn accept(&mut self, (counted, stream): (Stream, Stream), occurred_at: Timestamp) {
         let end = u32::try_from(self.events.len()).unwrap_or(u32::MAX);
         self.index.push(Entry {
             end,
             occurred_at,
             stream,
         });
-        let stats = self.stats(stream);
+        let stats = self.stats(counted);
         stats.received = stats.received.saturating_add(1);
         stats.events = stats.events.saturating_add(1);
         stats.newest = stats.newest.max(Some(occurred_at));
@@ -410,6 +424,7 @@ pub fn normalize_all(stream: Stream, format: Format, records: &[u8], now: Timest
     let mut batch = Builder::new(limits);
     let mut intake = Intake::new(format, Options::default());
     let mut start = 0;
+    let mut object = String::new();
     for (index, end) in memchr::memchr_iter(b'\n', records)
         .chain([records.len()])
         .enumerate()
@@ -418,13 +433,13 @@ pub fn normalize_all(stream: Stream, format: Format, records: &[u8], now: Timest
         start = end.saturating_add(1);
         if !bytes.is_empty() {
             let locator = || format!("{stream} line {}", index.saturating_add(1));
-            batch.offer(
-                &mut intake,
-                RecordLine { stream, bytes },
-                None,
-                now,
-                locator,
-            );
+            object.clear();
+            let (kind, bytes) = of_line(stream, bytes, &mut object);
+            let record = RecordLine {
+                stream: kind,
+                bytes,
+            };
+            batch.offer_as(stream, &mut intake, record, None, now, locator);
         }
     }
     Normalized {
@@ -432,4 +447,18 @@ pub fn normalize_all(stream: Stream, format: Format, records: &[u8], now: Timest
         index: batch.index,
         rejected: batch.rejected,
     }
+}
+
+/// The type and the record of a line of a SIEM log, which API 1.0 also writes as key=value and
+/// without its type.
+fn of_line<'a>(stream: Stream, line: &'a [u8], object: &'a mut String) -> (Stream, &'a [u8]) {
+    let text = core::str::from_utf8(line).unwrap_or_default();
+    let is_pairs = stream.is_gateway_siem() && key_value::push_object(text, object);
+    let record = if is_pairs { object.as_bytes() } else { line };
+    let kind = if stream == Stream::Siem {
+        legacy::type_of_record(record)
+    } else {
+        stream
+    };
+    (kind, record)
 }

@@ -1,14 +1,17 @@
 //! Finds out stream by stream whether it can be read.
 
-use crate::auth::oauth2::{OAuth2, TokenError};
+use crate::auth::hmac::SKEW_MS_MAX;
+use crate::auth::{AskError, Auth, Stamp};
+use crate::batch::Intake;
 use crate::decode::fail;
 use crate::machine::{self, Action, Machine};
+use crate::normalize::{Format, Options};
 use crate::response::{Head, TransportError};
-use crate::session::answers::{Verdict, describe};
+use crate::session::answers::{Verdict, describe, remedy};
 use crate::session::{Failure, PollError};
-use crate::settings::Settings;
+use crate::settings::{Settings, SettingsError};
 use crate::stream::Stream;
-use crate::streams::{Context, Feed};
+use crate::streams::{Context, Feed, log_files};
 use crate::time::Timestamp;
 
 /// How much of an answer is read; a probe asks for one record or one file.
@@ -23,6 +26,8 @@ pub struct CheckResult {
     pub outcome: Outcome,
     /// How far the host's clock is ahead of the upstream's, in milliseconds.
     pub clock_skew_ms: Option<i64>,
+    /// The account whose records were seen.
+    pub account: Option<String>,
 }
 
 /// Whether a stream can be read.
@@ -39,38 +44,50 @@ pub enum Outcome {
 /// What a request in flight is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
+    /// What the credentials need first: a token, or the region.
+    Ask,
     Probe,
-    Token,
 }
 
 /// Asks one small question per stream.
 pub struct Check {
     settings: Settings,
-    auth: OAuth2,
+    auth: Auth,
     results: Vec<CheckResult>,
-    /// Whether the stream at hand was asked with a token that was refused.
+    /// Whether the stream at hand was asked before, and refused for its credentials.
     again: bool,
+    /// Whether the base URL is what discovery found.
+    finds_region: bool,
+    /// Random; request ids are made of it.
+    nonce: u128,
+    /// How far the host's clock was taken to be ahead when the request was made.
+    signed_skew_ms: i64,
     purpose: Purpose,
     head: Option<Head>,
     body: Vec<u8>,
     ended: bool,
     skew_ms: Option<i64>,
+    account: Option<String>,
 }
 
 impl Check {
-    /// A check of all streams of the settings.
+    /// A check of all streams of the settings. `nonce` is random.
     #[must_use]
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: Settings, nonce: u128) -> Self {
         Self {
+            auth: Auth::new(&settings),
+            finds_region: settings.base_url.is_empty(),
             settings,
-            auth: OAuth2::default(),
             results: Vec::new(),
             again: false,
-            purpose: Purpose::Token,
+            nonce,
+            signed_skew_ms: 0,
+            purpose: Purpose::Ask,
             head: None,
             body: Vec::new(),
             ended: false,
             skew_ms: None,
+            account: None,
         }
     }
 
@@ -84,6 +101,7 @@ impl Check {
                 stream,
                 outcome,
                 clock_skew_ms: self.skew_ms,
+                account: self.account.take(),
             });
             self.again = false;
         }
@@ -102,34 +120,93 @@ impl Check {
         self.ended = false;
         let error = fail::read(&body);
         let verdict = Verdict::of(head.status, error.as_ref());
-        let name = if self.purpose == Purpose::Token {
-            "token"
-        } else {
-            self.stream().map_or("", Stream::name)
+        let words = self.auth.words();
+        let name = match self.purpose {
+            Purpose::Ask => words.asks,
+            Purpose::Probe => self.stream().map_or("", Stream::name),
         };
         let detail = describe(name, &head, error.as_ref());
+        if !self.again && self.may_repeat(verdict) {
+            self.again = true;
+            return;
+        }
         match (self.purpose, verdict) {
-            (Purpose::Token, Verdict::Good) => {
-                if let Err(TokenError::Refused(why) | TokenError::Protocol(why)) =
-                    self.auth.handle_answer(&body, now)
-                {
-                    self.report_all(&PollError::Protocol(Failure::new(&format!(
-                        "{detail}: {why}"
-                    ))));
+            (Purpose::Ask, Verdict::Good) => {
+                self.again = false;
+                match self.auth.handle_answer(&mut self.settings, &body, now) {
+                    Ok(()) => {}
+                    Err(AskError::Refused(why)) if words.asks == "discovery" => {
+                        let detail = format!("{detail}: {why}; {}", words.advice);
+                        self.report_all(&PollError::Unauthorized(detail));
+                    }
+                    Err(AskError::Refused(why) | AskError::Protocol(why)) => {
+                        let failure = Failure::new(&format!("{detail}: {why}"));
+                        self.report_all(&PollError::Protocol(failure));
+                    }
                 }
             }
-            (Purpose::Token, verdict) => self.report_all(&failed(verdict, &head, detail)),
-            (Purpose::Probe, Verdict::Good) => self.report(Outcome::Readable),
+            (Purpose::Ask, verdict) => self.report_all(&failed(verdict, &head, detail)),
+            (Purpose::Probe, Verdict::Good) => {
+                let outcome = self.account_of(&head, body);
+                self.report(outcome);
+            }
             (Purpose::Probe, Verdict::NotPermitted) => self.report(Outcome::NotPermitted(detail)),
-            (Purpose::Probe, Verdict::TokenRefused) if !self.again => {
-                self.auth.forget();
-                self.again = true;
+            (
+                Purpose::Probe,
+                Verdict::Expired | Verdict::KeyRefused | Verdict::SignatureRefused,
+            ) => {
+                let detail = detail + remedy(verdict);
+                self.report_all(&PollError::Unauthorized(detail));
             }
             (Purpose::Probe, verdict) => {
+                let detail = detail + remedy(verdict);
                 let outcome = Outcome::Failed(failed(verdict, &head, detail));
                 self.report(outcome);
             }
         }
+    }
+
+    /// Whether a call that was refused may do when it is made once more.
+    fn may_repeat(&mut self, verdict: Verdict) -> bool {
+        match (self.purpose, verdict) {
+            (_, Verdict::KeyRefused) => true,
+            (Purpose::Probe, Verdict::TokenRefused) => {
+                self.auth.forget();
+                true
+            }
+            (Purpose::Probe, Verdict::SignatureRefused) => {
+                self.skew_ms.unwrap_or(0).abs_diff(self.signed_skew_ms) > SKEW_MS_MAX
+            }
+            (Purpose::Probe, Verdict::WrongRegion) if self.finds_region => {
+                self.settings.base_url.clear();
+                true
+            }
+            (_, _) => false,
+        }
+    }
+
+    /// Looks into the answer for the account, and whether it is the one that was expected.
+    fn account_of(&mut self, head: &Head, body: Vec<u8>) -> Outcome {
+        let options = Options::default();
+        let mut intake = Intake::new(Format::Raw, options);
+        let account = log_files::account(head, body, &mut intake);
+        let expected = self
+            .settings
+            .legacy()
+            .and_then(|legacy| legacy.account_code.as_ref());
+        let outcome = match (expected, &account) {
+            (Some(expected), Some(seen)) if !expected.eq_ignore_ascii_case(seen) => {
+                Outcome::Failed(PollError::Settings(SettingsError {
+                    setting: "account_code".to_owned(),
+                    detail: format!(
+                        "is {expected:?}, and the keys belong to the account {seen:?}; correct the code, or use the keys of that account"
+                    ),
+                }))
+            }
+            (_, _) => Outcome::Readable,
+        };
+        self.account = account;
+        outcome
     }
 }
 
@@ -138,8 +215,12 @@ fn failed(verdict: Verdict, head: &Head, detail: String) -> PollError {
     let wait_ms = head.asked_wait_ms().and_then(|ms| u64::try_from(ms).ok());
     let retry_after_ms = wait_ms.unwrap_or(0);
     match verdict {
-        Verdict::NotPermitted | Verdict::TokenRefused => PollError::Unauthorized(detail),
-        Verdict::Good | Verdict::Refused => PollError::Protocol(Failure {
+        Verdict::Expired
+        | Verdict::KeyRefused
+        | Verdict::NotPermitted
+        | Verdict::SignatureRefused
+        | Verdict::TokenRefused => PollError::Unauthorized(detail),
+        Verdict::Good | Verdict::Refused | Verdict::WrongRegion => PollError::Protocol(Failure {
             detail,
             retry_after_ms,
         }),
@@ -167,18 +248,25 @@ impl Machine for Check {
         let Some(stream) = self.stream() else {
             return Action::Yield(core::mem::take(&mut self.results));
         };
-        let Some(token) = self.auth.token(now) else {
-            self.purpose = Purpose::Token;
-            return Action::Send(OAuth2::request(&self.settings));
+        let skew_ms = self.skew_ms.unwrap_or(0);
+        self.nonce = self.nonce.wrapping_add(1);
+        let stamp = Stamp {
+            now,
+            upstream_now: now.plus_ms(skew_ms.saturating_neg()),
+            nonce: self.nonce,
         };
-        let upstream_now = now.plus_ms(self.skew_ms.unwrap_or(0).saturating_neg());
+        self.signed_skew_ms = skew_ms;
+        if !self.auth.is_ready(&self.settings, now) {
+            self.purpose = Purpose::Ask;
+            return Action::Send(self.auth.ask(&self.settings, stamp));
+        }
         let context = Context {
             settings: &self.settings,
             now,
-            upstream_now,
+            upstream_now: stamp.upstream_now,
         };
         let mut request = Feed::probe(stream, context);
-        request.bearer = Some(token.clone());
+        self.auth.authorize(&mut request, &self.settings, stamp);
         self.purpose = Purpose::Probe;
         Action::Send(request)
     }
@@ -205,7 +293,7 @@ impl Machine for Check {
             TransportError::Failed(why) => PollError::Unavailable(Failure::new(&why)),
         };
         match self.purpose {
-            Purpose::Token => self.report_all(&error),
+            Purpose::Ask => self.report_all(&error),
             Purpose::Probe => self.report(Outcome::Failed(error)),
         }
     }

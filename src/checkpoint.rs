@@ -56,6 +56,9 @@ pub struct Checkpoint {
     /// for ever where each poll has a session of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_turn: Option<String>,
+    /// The base URL of the account's region, where discovery found it (API 1.0).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
     /// One entry per stream that was ever collected, by its name. Streams that the settings no
     /// longer name stay, so that naming them again does not begin anew.
     pub streams: BTreeMap<String, StreamPosition>,
@@ -82,6 +85,9 @@ pub struct StreamPosition {
     /// What was on a list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub list: Option<ListPosition>,
+    /// The position in the log files of API 1.0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_files: Option<LogFilesPosition>,
 }
 
 /// A pause of one stream after a failure.
@@ -234,6 +240,52 @@ pub struct FeedPosition {
     pub remembered: String,
 }
 
+/// The position in the log files of API 1.0.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogFilesPosition {
+    /// Older records are passed over: files cannot be asked for by date.
+    pub since: Timestamp,
+    /// The token of the answer to read next; it stays when the stream is caught up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// How far that answer is read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<LogFileAt>,
+    /// When there was no more, by the host's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_at: Option<Timestamp>,
+    /// When the API last answered, by the host's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_at: Option<Timestamp>,
+    /// The token was refused: what was read before comes again and is told by its name.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub replaying: bool,
+    /// The names of the last files that are done: 8 bytes each, in base64.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub done: String,
+    /// The identities that may come again, as `Remembered` writes them.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub remembered: String,
+}
+
+/// How far one answer with log files is read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogFileAt {
+    /// How many files of the answer are done.
+    pub files: u32,
+    /// A hash over their names.
+    pub names: String,
+    /// The name of the file being read; empty before its first record.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// How many records of it are done.
+    #[serde(default)]
+    pub records: u64,
+    /// How often it could not be read.
+    #[serde(default)]
+    pub tries: u32,
+}
+
 /// What was on a list, and how far the reading at hand has come.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListPosition {
@@ -317,6 +369,10 @@ impl StreamPosition {
         }
         if let Some(events) = &mut self.events {
             forget_half(&mut events.remembered, REMEMBERED_CHARS);
+        }
+        if let Some(log_files) = &mut self.log_files {
+            forget_half(&mut log_files.done, 32);
+            forget_half(&mut log_files.remembered, REMEMBERED_CHARS);
         }
         if let Some(feed) = &mut self.feed {
             forget_half(&mut feed.remembered, REMEMBERED_CHARS);

@@ -7,6 +7,7 @@ use crate::stream::Stream;
 use dictionary::{Dictionary, Habits, Reader};
 
 mod dictionary;
+pub mod legacy;
 
 /// The names the upstream is known to use, in all its spellings. A [`Name`] is a position in
 /// this list. Names that are not in it are kept as they are.
@@ -182,7 +183,7 @@ impl Parser {
     /// Reads `line`, which must be one JSON object and white space around it.
     pub fn parse<'a>(&'a mut self, stream: Stream, line: &'a str) -> Result<Record<'a>, Reject> {
         let (names, slots) = (&mut self.names, &mut self.slots);
-        let mut reader = Reader::new(&self.dictionary, &mut self.habits, names, slots);
+        let mut reader = Reader::new(&self.dictionary, stream, &mut self.habits, names, slots);
         let outline =
             json::scan_object_with(line, &mut self.members, &mut reader).map_err(Reject)?;
         if self.members.len() > MEMBERS_MAX {

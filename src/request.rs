@@ -9,9 +9,9 @@ pub struct Request {
     pub method: Method,
     /// An absolute URL. A storage URL carries a signature, so a URL is never logged.
     pub url: String,
-    /// The token of the `Authorization: Bearer` header. Only the session sets it, and only for
-    /// the API's own origin (`mimecast-api.md` §3.2).
-    pub bearer: Option<Secret>,
+    /// The headers that show who calls: a token or a signature. Only [`crate::auth`] writes them,
+    /// and only for the API's own origin (`mimecast-api.md` §3.2).
+    pub credentials: Vec<(&'static str, Secret)>,
     /// The body, where there is one.
     pub body: Option<Body>,
 }
@@ -41,7 +41,7 @@ impl Request {
         Self {
             method: Method::Get,
             url,
-            bearer: None,
+            credentials: Vec::new(),
             body: None,
         }
     }
@@ -56,7 +56,7 @@ impl Request {
         Self {
             method: Method::Post,
             url,
-            bearer: None,
+            credentials: Vec::new(),
             body: Some(body),
         }
     }
@@ -80,7 +80,7 @@ impl Request {
         Self {
             method: Method::Post,
             url,
-            bearer: None,
+            credentials: Vec::new(),
             body: Some(body),
         }
     }
@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn the_debug_form_of_a_request_shows_no_secret() {
         let mut request = Request::post_form("https://a/t".into(), &[("secret", "hunter2")]);
-        request.bearer = Some(Secret::new("tok-123".to_owned()));
+        request.credentials = vec![("authorization", Secret::new("tok-123".to_owned()))];
         let shown = format!("{request:?}");
         assert!(
             !shown.contains("hunter2") && !shown.contains("tok-123"),

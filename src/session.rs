@@ -8,6 +8,9 @@
 mod all_streams;
 pub(crate) mod answers;
 mod drive;
+#[cfg(test)]
+mod legacy;
+mod log_files;
 mod outlook;
 #[cfg(test)]
 mod regressions;
@@ -16,16 +19,17 @@ mod simulation;
 #[cfg(test)]
 mod tests;
 
-use crate::auth::oauth2::OAuth2;
+use crate::auth::{Auth, Stamp};
 use crate::batch::{Batch, Builder, Intake, Limits, NoticeKind, Offer, RecordLine};
 use crate::checkpoint::{Checkpoint, CheckpointError, Rest, RestCause, StreamPosition};
 use crate::decode::lines::{Line, LineReader};
+use crate::decode::log_files::LogFileReader;
 use crate::machine::Action;
 use crate::normalize::Options;
 use crate::request::Request;
 use crate::response::Head;
 use crate::retry;
-use crate::settings::{Settings, SettingsError};
+use crate::settings::{Settings, SettingsError, parse_origin};
 use crate::stream::Stream;
 use crate::streams::quota::{BATCH_WINDOW_S, EVENTS_WINDOW_S, Meter, Quota};
 use crate::streams::siem_events::CALLS_PER_HOUR;
@@ -96,9 +100,15 @@ struct Slot {
 /// What a request in flight is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
-    Call { slot: usize, again: bool },
-    File { slot: usize },
-    Token,
+    /// What the credentials need first: a token, or the region.
+    Ask,
+    Call {
+        slot: usize,
+        again: bool,
+    },
+    File {
+        slot: usize,
+    },
 }
 
 /// A request and what has come of its answer.
@@ -107,7 +117,18 @@ struct Flight {
     head: Option<Head>,
     body: Vec<u8>,
     lines: Option<Lines>,
+    /// The log files of API 1.0, whose answers are read as they come.
+    files: Option<LogFileReader>,
     ended: bool,
+    /// How far the host's clock was taken to be ahead when the request was made.
+    skew_ms: i64,
+}
+
+impl Flight {
+    /// Whether the body is read record by record, so that a poll may end inside it.
+    const fn is_streamed(&self) -> bool {
+        self.lines.is_some() || self.files.is_some()
+    }
 }
 
 /// The lines of a batch file.
@@ -121,7 +142,7 @@ struct Lines {
 /// One source between two checkpoints.
 pub struct Session {
     settings: Settings,
-    auth: OAuth2,
+    auth: Auth,
     slots: Vec<Slot>,
     /// Positions of streams that are not collected now.
     others: Vec<(String, StreamPosition)>,
@@ -136,6 +157,8 @@ pub struct Session {
     token_tries: u32,
     skew_ms: i64,
     jitter: u64,
+    /// Whether the base URL is what discovery found, and not what the settings say.
+    finds_region: bool,
 }
 
 /// The state of one poll.
@@ -156,7 +179,7 @@ impl Session {
     ///
     /// The settings do not fit the time of day, or the checkpoint is not one of this component.
     pub fn open(
-        settings: Settings,
+        mut settings: Settings,
         resume: Option<&str>,
         now: Timestamp,
         jitter: u64,
@@ -166,6 +189,10 @@ impl Session {
         let mut checkpoint = checkpoint
             .map_err(PollError::UnusableCheckpoint)?
             .unwrap_or_default();
+        let finds_region = settings.base_url.is_empty();
+        if let (Some(region), true) = (&checkpoint.region, finds_region) {
+            settings.base_url = parse_origin("region", region).unwrap_or_default();
+        }
         let start = settings.start.resolve(now);
         let slot = |stream: &Stream| {
             let position = checkpoint.streams.remove(stream.name());
@@ -200,8 +227,9 @@ impl Session {
             ),
             events_quota: Quota::new(CALLS_PER_HOUR, EVENTS_WINDOW_S, &checkpoint.event_calls),
             others: checkpoint.streams.into_iter().collect(),
+            auth: Auth::new(&settings),
+            finds_region,
             settings,
-            auth: OAuth2::default(),
             slots,
             flight: None,
             repeat: None,
@@ -215,6 +243,9 @@ impl Session {
 
     /// Takes over what another session with the same settings learned: token and clock skew.
     pub fn inherit(&mut self, other: Self) {
+        if self.finds_region && other.finds_region {
+            self.settings.base_url = other.settings.base_url;
+        }
         self.auth = other.auth;
         self.skew_ms = other.skew_ms;
         self.token_tries = other.token_tries;
@@ -234,9 +265,7 @@ impl Session {
 
     /// Between requests and inside a batch file a poll may end; inside an answer it may not.
     fn may_stop_here(&self) -> bool {
-        self.flight
-            .as_ref()
-            .is_none_or(|flight| flight.lines.is_some())
+        self.flight.as_ref().is_none_or(Flight::is_streamed)
     }
 
     /// Goes on with the answer in flight.
@@ -246,6 +275,9 @@ impl Session {
         };
         if flight.lines.is_some() {
             return self.take_lines(now);
+        }
+        if flight.files.is_some() {
+            return self.take_log_files(now);
         }
         if !flight.ended {
             return Step::Read;
@@ -270,6 +302,7 @@ impl Session {
             return Step::Stop;
         };
         let clocks = self.clocks(now);
+        let stamp = self.stamp(now);
         let (Some(poll), Some(slot)) = (&mut self.poll, self.slots.get_mut(index)) else {
             return Step::Stop;
         };
@@ -278,10 +311,10 @@ impl Session {
             return Step::Stop;
         }
         let context = clocks.of(&self.settings);
-        // The token comes first: its answer also tells the upstream's clock.
-        let token = self.auth.token(now).cloned();
-        if token.is_none() && slot.feed.wants_call(context) {
-            return self.send(Purpose::Token, OAuth2::request(&self.settings), now);
+        // The credentials come first: the answer also tells the upstream's clock.
+        if slot.feed.wants_call(context) && !self.auth.is_ready(&self.settings, now) {
+            let request = self.auth.ask(&self.settings, stamp);
+            return self.send(Purpose::Ask, request, now);
         }
         match slot.feed.next(context, &mut poll.batch) {
             Want::Nothing(_) => {
@@ -298,7 +331,7 @@ impl Session {
                 }
             }
             Want::Call(mut request) => {
-                request.bearer = token;
+                self.auth.authorize(&mut request, &self.settings, stamp);
                 let again = self.repeat.is_some();
                 self.send(Purpose::Call { slot: index, again }, request, now)
             }
@@ -318,7 +351,7 @@ impl Session {
         self.turns = self.turns.saturating_add(1);
         let slot = match purpose {
             Purpose::Call { slot, .. } | Purpose::File { slot } => self.slots.get_mut(slot),
-            Purpose::Token => None,
+            Purpose::Ask => None,
         };
         if let Some(slot) = slot {
             slot.turn = self.turns;
@@ -336,7 +369,9 @@ impl Session {
             head: None,
             body: Vec::new(),
             lines: None,
+            files: None,
             ended: false,
+            skew_ms: self.skew_ms,
         });
         Step::Send(request)
     }
@@ -431,6 +466,15 @@ impl Session {
     /// The upstream's clock.
     fn upstream_now(&self, now: Timestamp) -> Timestamp {
         now.plus_ms(self.skew_ms.saturating_neg())
+    }
+
+    /// What the next request is stamped with.
+    fn stamp(&mut self, now: Timestamp) -> Stamp {
+        Stamp {
+            now,
+            upstream_now: self.upstream_now(now),
+            nonce: u128::from(self.next_jitter()) << 64 | u128::from(self.next_jitter()),
+        }
     }
 
     fn clocks(&self, now: Timestamp) -> Clocks {

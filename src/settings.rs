@@ -1,5 +1,7 @@
 //! The settings of one source, parsed once into types that cannot be wrong.
 
+pub mod legacy;
+
 use core::fmt;
 use std::collections::BTreeMap;
 
@@ -10,6 +12,7 @@ use crate::normalize::severity::{self, Severities};
 use crate::request::origin;
 use crate::stream::{STREAMS, Stream};
 use crate::time::Timestamp;
+use legacy::Legacy;
 
 /// The API host that routes to a healthy region (`mimecast-api.md` §1.1).
 pub const DEFAULT_BASE_URL: &str = "https://api.services.mimecast.com";
@@ -52,15 +55,37 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// A version of the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Api {
+    /// API 1.0: signed calls.
+    V1,
+    /// API 2.0: bearer tokens.
+    V2,
+}
+
+/// Who the source is to the API.
+#[derive(Clone, Debug)]
+pub enum Credentials {
+    /// API 2.0.
+    Client {
+        /// The application's client id.
+        id: String,
+        /// The application's client secret.
+        secret: Secret,
+    },
+    /// API 1.0.
+    Keys(Box<Legacy>),
+}
+
 /// Checked settings of one source.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The API's base URL, without a slash at the end.
+    /// The API's base URL, without a slash at the end. For API 1.0 it is empty while the region
+    /// is not known.
     pub base_url: String,
-    /// The application's client id.
-    pub client_id: String,
-    /// The application's client secret.
-    pub client_secret: Secret,
+    /// The credentials, and with them the version of the API.
+    pub credentials: Credentials,
     /// The streams to collect, each once, in the order of [`STREAMS`].
     pub streams: Vec<Stream>,
     /// The format of the events.
@@ -149,6 +174,15 @@ fn error(setting: &str, detail: impl Into<String>) -> SettingsError {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Raw {
+    account_code: Option<String>,
+    app_id: Option<String>,
+    app_key: Option<String>,
+    access_key: Option<String>,
+    secret_key: Option<String>,
+    email: Option<String>,
+    discovery_url: Option<String>,
+    siem_file_format: Option<String>,
+    siem_compress: Option<bool>,
     api: Option<String>,
     base_url: Option<String>,
     client_id: Option<String>,
@@ -181,28 +215,29 @@ impl Settings {
     ///
     /// The first setting that is missing, unknown or not usable.
     pub fn parse(json: &str) -> Result<Self, SettingsError> {
-        let raw: Raw =
+        let mut raw: Raw =
             serde_json::from_str(json).map_err(|problem| error("", not_an_object(&problem)))?;
-        match raw.api.as_deref() {
-            None | Some("2.0") => {}
-            Some(other) => {
-                return Err(error(
-                    "api",
-                    format!("{other:?} is not supported; use \"2.0\""),
-                ));
+        let api = choice("api", raw.api.take(), [("2.0", Api::V2), ("1.0", Api::V1)])?;
+        legacy::refuse_others(&raw, api)?;
+        let (default_url, credentials) = match api {
+            Api::V1 => ("", Credentials::Keys(Box::new(Legacy::parse(&mut raw)?))),
+            Api::V2 => {
+                let id = required("client_id", raw.client_id)?;
+                let secret = Secret::new(required("client_secret", raw.client_secret)?);
+                (DEFAULT_BASE_URL, Credentials::Client { id, secret })
             }
-        }
-        let client_id = required("client_id", raw.client_id)?;
-        let client_secret = Secret::new(required("client_secret", raw.client_secret)?);
+        };
         let calls = raw.siem_calls_per_15_min.unwrap_or(SIEM_CALLS_PER_15_MIN);
         if calls == 0 {
             return Err(error("siem_calls_per_15_min", "must be at least 1"));
         }
         Ok(Self {
-            base_url: parse_base_url(raw.base_url.as_deref().unwrap_or(DEFAULT_BASE_URL))?,
-            client_id,
-            client_secret,
-            streams: parse_streams(raw.streams)?,
+            base_url: match raw.base_url {
+                Some(url) => parse_origin("base_url", &url)?,
+                None => default_url.to_owned(),
+            },
+            credentials,
+            streams: parse_streams(raw.streams, api)?,
             format: parse_format(raw.format.as_deref())?,
             include_original: raw.include_original.unwrap_or(false),
             severities: parse_severities(&raw.severity_overrides.unwrap_or_default())?,
@@ -220,6 +255,24 @@ impl Settings {
             snapshot: choice("snapshot", raw.snapshot, SNAPSHOTS)?,
             threat_feed: choice("threat_feed", raw.threat_feed, THREAT_FEEDS)?,
         })
+    }
+
+    /// The version of the API.
+    #[must_use]
+    pub const fn api(&self) -> Api {
+        match self.credentials {
+            Credentials::Client { .. } => Api::V2,
+            Credentials::Keys(_) => Api::V1,
+        }
+    }
+
+    /// The settings of API 1.0, where it is used.
+    #[must_use]
+    pub fn legacy(&self) -> Option<&Legacy> {
+        match &self.credentials {
+            Credentials::Client { .. } => None,
+            Credentials::Keys(legacy) => Some(legacy),
+        }
     }
 
     /// Whether the stream is read from batch files only.
@@ -290,7 +343,12 @@ fn choice<T: Copy>(
     }
 }
 
-fn parse_base_url(text: &str) -> Result<String, SettingsError> {
+/// An origin, without a slash at the end.
+///
+/// # Errors
+///
+/// The text is something else, or more.
+pub fn parse_origin(setting: &str, text: &str) -> Result<String, SettingsError> {
     let detail = "must be an origin like \"https://api.services.mimecast.com\", without a path";
     let url = text.trim_end_matches('/');
     let found = origin(url);
@@ -306,13 +364,17 @@ fn parse_base_url(text: &str) -> Result<String, SettingsError> {
         {
             Ok(url.to_owned())
         }
-        _ => Err(error("base_url", detail)),
+        _ => Err(error(setting, detail)),
     }
 }
 
-fn parse_streams(names: Option<Vec<String>>) -> Result<Vec<Stream>, SettingsError> {
+fn parse_streams(names: Option<Vec<String>>, api: Api) -> Result<Vec<Stream>, SettingsError> {
+    let offered: Vec<&crate::stream::Row> = STREAMS
+        .iter()
+        .filter(|row| legacy::offers(api, row.stream))
+        .collect();
     let Some(names) = names else {
-        return Ok(STREAMS.iter().map(|row| row.stream).collect());
+        return Ok(offered.iter().map(|row| row.stream).collect());
     };
     if names.is_empty() {
         return Err(error(
@@ -321,37 +383,37 @@ fn parse_streams(names: Option<Vec<String>>) -> Result<Vec<Stream>, SettingsErro
         ));
     }
     for name in &names {
-        if !STREAMS
+        if !offered
             .iter()
             .any(|row| row.name == name || row.stream.family() == name)
         {
-            let known: Vec<&str> = STREAMS.iter().map(|row| row.name).collect();
+            let known: Vec<&str> = offered.iter().map(|row| row.name).collect();
             return Err(error(
                 "streams",
                 format!(
                     "there is no stream {name:?}; there are the families {} and the streams {}",
-                    families().join(", "),
+                    families(&offered).join(", "),
                     known.join(", ")
                 ),
             ));
         }
     }
-    let wanted = |row: &&crate::stream::Row| {
+    let wanted = |row: &&&crate::stream::Row| {
         names
             .iter()
             .any(|name| row.name == name || row.stream.family() == name)
     };
-    Ok(STREAMS
+    Ok(offered
         .iter()
         .filter(wanted)
         .map(|row| row.stream)
         .collect())
 }
 
-/// The names that stand for several streams.
-fn families() -> Vec<&'static str> {
+/// The names that stand for several of the streams.
+fn families(rows: &[&crate::stream::Row]) -> Vec<&'static str> {
     let mut names: Vec<&str> = Vec::new();
-    for row in STREAMS {
+    for row in rows {
         let family = row.stream.family();
         if family != row.name && !names.contains(&family) {
             names.push(family);
@@ -411,17 +473,21 @@ fn parse_duration(text: &str) -> Option<i64> {
 /// The JSON Schema of the settings, as `describe` returns it.
 #[must_use]
 pub fn schema() -> String {
-    let mut names = families();
-    names.extend(STREAMS.iter().map(|row| row.name));
-    serde_json::json!({
+    let mut names = families(&STREAMS.iter().collect::<Vec<_>>());
+    let streams = STREAMS.iter().map(|row| row.name);
+    names.extend(streams.filter(|name| *name != Stream::Siem.name()));
+    let mut schema = serde_json::json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Settings of the Mimecast event source",
         "type": "object",
         "additionalProperties": false,
-        "required": ["client_id", "client_secret"],
+        "oneOf": [
+            {"required": ["client_id", "client_secret"]},
+            {"required": ["api", "app_id", "app_key", "access_key", "secret_key"]},
+        ],
         "properties": {
-            "api": {"type": "string", "enum": ["2.0"], "default": "2.0", "description": "The version of the API."},
-            "base_url": {"type": "string", "default": DEFAULT_BASE_URL, "description": "The origin of the API: the global host, or a regional one for data residency."},
+            "api": {"type": "string", "enum": ["2.0", "1.0"], "default": "2.0", "description": "The version of the API."},
+            "base_url": {"type": "string", "default": DEFAULT_BASE_URL, "description": "The origin of the API: the global host, or a regional one for data residency. For API 1.0 the host of the account's region, which is found by email when left out."},
             "client_id": {"type": "string", "description": "The client id of the API 2.0 application."},
             "client_secret": {"type": "string", "writeOnly": true, "description": "The client secret of the API 2.0 application."},
             "streams": {"type": "array", "items": {"type": "string", "enum": names}, "description": "Names of streams or families; all when left out."},
@@ -435,8 +501,15 @@ pub fn schema() -> String {
             "snapshot": {"type": "string", "enum": ["changes", "full"], "default": "changes", "description": "What is told of held-messages and training: what changed, or the whole list each time."},
             "threat_feed": {"type": "string", "enum": ["stix", "csv"], "default": "stix", "description": "The form in which threat-intel is asked for."}
         }
-    })
-    .to_string()
+    });
+    if let Some(all) = schema
+        .get_mut("properties")
+        .and_then(|all| all.as_object_mut())
+    {
+        let legacy = legacy::properties();
+        all.extend(legacy.map(|(name, property)| (name.to_owned(), property)));
+    }
+    schema.to_string()
 }
 
 #[cfg(test)]
@@ -469,7 +542,7 @@ mod tests {
     fn the_least_settings_collect_everything_as_ecs_from_a_day_back() {
         let settings = with("").unwrap();
         assert_eq!(settings.base_url, DEFAULT_BASE_URL);
-        assert_eq!(settings.streams.len(), STREAMS.len());
+        assert_eq!(settings.streams.len(), STREAMS.len() - 1);
         assert_eq!(settings.format, Format::Ecs);
         assert_eq!(settings.start, Start::Back(86_400_000));
         assert_eq!(settings.siem_calls_per_15_min, 50);
@@ -482,7 +555,7 @@ mod tests {
         let settings = with(r#","streams":["audit"]"#).unwrap();
         assert_eq!(settings.streams, [Stream::Audit]);
         assert_eq!(
-            families(),
+            families(&STREAMS.iter().collect::<Vec<_>>()),
             ["siem", "ci", "ttp", "archive", "threat-intel", "training"]
         );
     }
@@ -548,6 +621,6 @@ mod tests {
     fn the_schema_names_every_setting_and_marks_the_secret() {
         let schema: serde_json::Value = serde_json::from_str(&schema()).unwrap();
         assert_eq!(schema["properties"]["client_secret"]["writeOnly"], true);
-        assert_eq!(schema["properties"].as_object().unwrap().len(), 14);
+        assert_eq!(schema["properties"].as_object().unwrap().len(), 23);
     }
 }

@@ -89,6 +89,9 @@ pub enum Way {
         /// How far back the window of the request reaches, in hours; 0 without a window.
         back_hours: u32,
     },
+    /// Log files of all SIEM types, one after another by token, of API 1.0
+    /// (`mimecast-api.md` §7.3).
+    LogFiles,
     /// A log that is read by windows of time, page by page (`mimecast-api.md` §5.1).
     Windows(Post),
 }
@@ -400,6 +403,17 @@ streams! {
         "training.watchlist",
         "/api/awareness-training/company/get-watchlist-details",
     );
+    /// API 1.0: log files of all SIEM types. Events have the kind of their own type, and this one
+    /// where no type can be told.
+    Siem = Row {
+        endpoint: "/api/audit/get-siem-logs",
+        way: Way::LogFiles,
+        permission: "Gateway | Tracking | Read",
+        product: "an API 1.0 application",
+        identity: "hash of the whole record",
+        memory: 8,
+        ..siem("siem", "")
+    };
 }
 
 impl Stream {
@@ -439,6 +453,12 @@ impl Stream {
     #[must_use]
     pub fn is_batch(self) -> bool {
         matches!(self.row().way, Way::Files { .. })
+    }
+
+    /// Whether records come in the words of the gateway's SIEM logs, of either API.
+    #[must_use]
+    pub fn is_gateway_siem(self) -> bool {
+        self.family() == "siem"
     }
 
     /// The first word of the name: `siem` of `siem.receipt`.

@@ -7,6 +7,7 @@ use std::io::Write as _;
 
 pub(crate) mod faults;
 mod host;
+pub(crate) mod legacy;
 pub(crate) mod tenant;
 
 use crate::machine::{Action, Machine};
@@ -73,6 +74,8 @@ pub(crate) struct Upstream {
     pub(crate) faults: Option<faults::Faults>,
     /// How often a machine was asked what to do.
     pub(crate) steps: u64,
+    /// What is different where the tenant speaks API 1.0.
+    pub(crate) legacy: Option<legacy::Legacy>,
     tokens: u32,
     signatures: u32,
     open: VecDeque<Result<Vec<u8>, TransportError>>,
@@ -97,6 +100,7 @@ impl Upstream {
             requests: Vec::new(),
             faults: None,
             steps: 0,
+            legacy: None,
             tokens: 0,
             signatures: 0,
             open: VecDeque::new(),
@@ -136,6 +140,7 @@ impl Upstream {
         let records = lines.chain(self.audit.iter().map(|(_, event)| event.as_str()));
         let mut owed: BTreeSet<String> = records.map(key_of).collect();
         owed.extend(self.tenant.owed(self.now));
+        owed.extend(self.legacy.iter().flat_map(legacy::Legacy::owed));
         owed
     }
 
@@ -166,8 +171,16 @@ impl Upstream {
             return answer.clone();
         }
         if origin(&request.url) == STORAGE {
-            assert!(request.bearer.is_none(), "a token went to the storage");
+            assert!(
+                request.credentials.is_empty(),
+                "credentials went to the storage"
+            );
             return self.file(path(&request.url));
+        }
+        if let Some(legacy) = &mut self.legacy
+            && let Some(answer) = legacy.answer(request, body, self.now)
+        {
+            return answer;
         }
         assert_eq!(origin(&request.url), API, "an unknown origin was asked");
         let route = path(&request.url).to_owned();
@@ -181,7 +194,7 @@ impl Upstream {
                 ),
             );
         }
-        assert!(request.bearer.is_some(), "no token came to the API");
+        assert!(!request.credentials.is_empty(), "no token came to the API");
         match route.as_str() {
             "/siem/v1/batch/events/cg" | "/siem/v1/batch/events/ci" => self.listing(&request.url),
             "/siem/v1/events/cg" | "/siem/v1/events/ci" => self.events(&request.url),
@@ -189,7 +202,7 @@ impl Upstream {
             _ => {
                 let asked = |row: &&crate::stream::Row| match row.way {
                     Way::Feed { feed_type } => body.contains(feed_type),
-                    Way::Files { .. } | Way::List { .. } | Way::Windows(_) => true,
+                    Way::Files { .. } | Way::List { .. } | Way::LogFiles | Way::Windows(_) => true,
                 };
                 let row = STREAMS
                     .iter()
@@ -398,6 +411,9 @@ fn http_date(at: Timestamp) -> String {
 pub(crate) fn key_of(record: &str) -> String {
     let value: serde_json::Value = serde_json::from_str(record).unwrap();
     let value = value.get("record").unwrap_or(&value);
+    if let Some(code) = value.get("aCode") {
+        return format!("v1/{}", code.as_str().unwrap());
+    }
     if let Some(of) = value.get("firstEventId") {
         return format!("gone/{}", of.as_str().unwrap());
     }

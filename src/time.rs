@@ -33,6 +33,8 @@ const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 ];
 
+const WEEKDAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
+
 impl Timestamp {
     /// The time that many milliseconds after the epoch.
     #[must_use]
@@ -157,6 +159,26 @@ impl Timestamp {
     #[must_use]
     pub fn to_upstream(self) -> String {
         self.cut(19) + "+0000"
+    }
+
+    /// As a signature of API 1.0 has it: `Fri, 31 May 2024 10:15:30 UTC`.
+    #[must_use]
+    pub fn to_signed_date(self) -> String {
+        let (days, clock) = self.parts();
+        let (year, month, day) = civil(days);
+        // 1970 began on a Thursday.
+        let weekday = usize::try_from(days.saturating_add(4).rem_euclid(7)).unwrap_or(0);
+        let month = usize::try_from(month.saturating_sub(1)).unwrap_or(0);
+        let name = |names: &[&'static str], at: usize| names.get(at).copied().unwrap_or_default();
+        let seconds = clock / 1000;
+        format!(
+            "{}, {day:02} {} {year} {:02}:{:02}:{:02} UTC",
+            name(&WEEKDAYS, weekday),
+            name(&MONTHS, month),
+            seconds / 3600,
+            seconds / 60 % 60,
+            seconds % 60
+        )
     }
 
     /// The beginning of RFC 3339.
@@ -395,6 +417,11 @@ mod tests {
         assert_eq!(time.to_day(), "2026-02-03");
         assert_eq!(time.to_upstream(), "2026-02-03T04:05:06+0000");
         assert_eq!(time.to_rfc3339(), "2026-02-03T04:05:06.789Z");
+        assert_eq!(time.to_signed_date(), "Tue, 03 Feb 2026 04:05:06 UTC");
+        assert_eq!(
+            Timestamp::from_millis(0).to_signed_date(),
+            "Thu, 01 Jan 1970 00:00:00 UTC"
+        );
         assert_eq!(
             Timestamp::from_millis(-1).to_rfc3339(),
             "1969-12-31T23:59:59.999Z"

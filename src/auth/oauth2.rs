@@ -2,9 +2,10 @@
 
 use serde::Deserialize;
 
+use super::AskError;
 use crate::decode::fail;
 use crate::request::Request;
-use crate::settings::{Secret, Settings};
+use crate::settings::{Credentials, Secret, Settings};
 use crate::time::Timestamp;
 
 /// The life of a token where the answer does not say.
@@ -33,15 +34,6 @@ struct Grant {
     expires_in: Option<serde_json::Number>,
 }
 
-/// Why an answer holds no token.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TokenError {
-    /// The credentials were refused. The payload is the upstream's code and message.
-    Refused(String),
-    /// The answer is not what the documentation says.
-    Protocol(String),
-}
-
 impl OAuth2 {
     /// The token, where there is one that may still be used at `now`.
     #[must_use]
@@ -60,14 +52,29 @@ impl OAuth2 {
     /// The request for a new token.
     #[must_use]
     pub fn request(settings: &Settings) -> Request {
+        let (id, secret) = match &settings.credentials {
+            Credentials::Client { id, secret } => (id.as_str(), secret.expose()),
+            Credentials::Keys(_) => ("", ""),
+        };
         Request::post_form(
             format!("{}/oauth/token", settings.base_url),
             &[
-                ("client_id", &settings.client_id),
-                ("client_secret", settings.client_secret.expose()),
+                ("client_id", id),
+                ("client_secret", secret),
                 ("grant_type", "client_credentials"),
             ],
         )
+    }
+
+    /// The header of a call with the token.
+    #[must_use]
+    pub fn header(&self, now: Timestamp) -> Vec<(&'static str, Secret)> {
+        let token = self.token(now);
+        let header = token.map(|token| {
+            let value = format!("Bearer {}", token.expose());
+            ("authorization", Secret::new(value))
+        });
+        header.into_iter().collect()
     }
 
     /// Takes a successful answer. Even that may hold a `fail` (`mimecast-api.md` §2).
@@ -75,17 +82,17 @@ impl OAuth2 {
     /// # Errors
     ///
     /// The answer names a failure or holds no token.
-    pub fn handle_answer(&mut self, body: &[u8], now: Timestamp) -> Result<(), TokenError> {
+    pub fn handle_answer(&mut self, body: &[u8], now: Timestamp) -> Result<(), AskError> {
         if let Some(error) = fail::read(body) {
-            return Err(TokenError::Refused(format!(
+            return Err(AskError::Refused(format!(
                 "{} {}",
                 error.code, error.message
             )));
         }
         let grant: Grant = serde_json::from_slice(body)
-            .map_err(|_| TokenError::Protocol("the token answer is not JSON".to_owned()))?;
+            .map_err(|_| AskError::Protocol("the token answer is not JSON".to_owned()))?;
         let Some(text) = grant.access_token.filter(|text| is_header_safe(text)) else {
-            return Err(TokenError::Protocol(
+            return Err(AskError::Protocol(
                 "the token answer holds no usable token".to_owned(),
             ));
         };
@@ -160,7 +167,7 @@ mod tests {
         let refused = OAuth2::default().handle_answer(body, T0).unwrap_err();
         assert_eq!(
             refused,
-            TokenError::Refused("invalid_client_identifier m".to_owned())
+            AskError::Refused("invalid_client_identifier m".to_owned())
         );
     }
 
@@ -175,7 +182,7 @@ mod tests {
             let error = OAuth2::default()
                 .handle_answer(body.as_bytes(), T0)
                 .unwrap_err();
-            assert!(matches!(error, TokenError::Protocol(_)), "{body}");
+            assert!(matches!(error, AskError::Protocol(_)), "{body}");
         }
     }
 }

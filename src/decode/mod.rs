@@ -3,6 +3,8 @@
 pub mod csv;
 pub mod fail;
 pub mod json;
+pub mod key_value;
 pub mod lines;
+pub mod log_files;
 pub mod unescape;
 pub mod zip;

@@ -264,7 +264,9 @@ impl<'r, 'b> Line<'r, 'b> {
             .unwrap_or(Keep::Text);
         let start = self.out.len();
         self.out.push('"');
-        self.out.push_str(field.key);
+        // The name and not the key: API 1.0 spells it in another way.
+        self.out
+            .push_str(NAMES.get(name.index()).copied().unwrap_or(field.key));
         self.out.push_str("\":");
         let written = match keep {
             Keep::Boolean => shape::push_boolean(self, field.value),

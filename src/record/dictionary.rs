@@ -1,12 +1,15 @@
 //! Known names: found by their spelling, and expected where they stood the last time.
 
+use super::legacy::Aliases;
 use super::{NAMES, Name, Slots};
 use crate::decode::json::Keys;
+use crate::stream::Stream;
 
 /// Known names by hash: open addressing in a table that is never more than a quarter full.
 pub(super) struct Dictionary {
     table: Box<[u8; TABLE_LEN]>,
     known: Vec<Known>,
+    aliases: Aliases,
 }
 
 const TABLE_LEN: usize = 1024;
@@ -83,7 +86,11 @@ impl Dictionary {
             }
         }
         let known = NAMES.iter().map(|name| Known::new(name)).collect();
-        Self { table, known }
+        Self {
+            table,
+            known,
+            aliases: Aliases::new(),
+        }
     }
 
     fn look_up(&self, key: &str) -> Option<Name> {
@@ -136,6 +143,7 @@ impl Habits {
 /// Takes down the names of one record.
 pub(super) struct Reader<'p, 't> {
     dictionary: &'p Dictionary,
+    stream: Stream,
     habits: &'p mut Habits,
     names: &'p mut Vec<Option<Name>>,
     slots: &'p mut Slots,
@@ -149,6 +157,7 @@ pub(super) struct Reader<'p, 't> {
 impl<'p> Reader<'p, '_> {
     pub(super) fn new(
         dictionary: &'p Dictionary,
+        stream: Stream,
         habits: &'p mut Habits,
         names: &'p mut Vec<Option<Name>>,
         slots: &'p mut Slots,
@@ -157,6 +166,7 @@ impl<'p> Reader<'p, '_> {
         slots.fill(0);
         Self {
             dictionary,
+            stream,
             habits,
             names,
             slots,
@@ -164,6 +174,16 @@ impl<'p> Reader<'p, '_> {
             previous: ("", None),
             is_sorted: true,
         }
+    }
+
+    /// The name that a field of API 1.0 has in API 2.0, unless the record has that already: two
+    /// values would become one.
+    fn alias(&self, key: &str) -> Option<Name> {
+        if !self.stream.is_gateway_siem() {
+            return None;
+        }
+        let name = self.dictionary.aliases.look_up(self.stream, key)?;
+        (self.slots.get(name.index()) == Some(&0)).then_some(name)
     }
 
     #[inline]
@@ -198,6 +218,12 @@ impl<'t> Keys<'t> for Reader<'_, 't> {
 
     #[cold]
     fn found(&mut self, key: &'t str, escaped: bool) {
+        if let Some(name) = self.alias(key).filter(|_| !escaped) {
+            // It is not spelt as its name is: what is in order is no longer known.
+            self.is_sorted = false;
+            self.previous = (key, None);
+            return self.note(Some(name));
+        }
         let name = if escaped {
             None
         } else {

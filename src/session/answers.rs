@@ -1,12 +1,14 @@
 //! What an answer means: one table from status and code to what happens next.
 
-use crate::auth::oauth2::TokenError;
+use crate::auth::AskError;
+use crate::auth::hmac::SKEW_MS_MAX;
 use crate::batch::NoticeKind;
 use crate::checkpoint::RestCause;
 use crate::decode::fail::{self, UpstreamError};
 use crate::response::{Head, TransportError};
 use crate::retry::{self, Cause};
 use crate::session::{ANSWER_BYTES_MAX, Failure, Fault, Flight, PollError, Purpose, Session};
+use crate::settings::Api;
 use crate::stream::{NO_PERMISSION, Stream};
 use crate::streams::Unusable;
 use crate::streams::quota::Meter;
@@ -15,24 +17,38 @@ use crate::time::Timestamp;
 /// What an answer of the API comes to (`mimecast-api.md` §2, §6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
+    /// The access key has expired.
+    Expired,
     /// The body is an answer.
     Good,
+    /// The application is not known; seen to pass by itself.
+    KeyRefused,
     /// The credentials do not permit this.
     NotPermitted,
     /// The call as such was refused, for example for its page token.
     Refused,
+    /// The signature is not what the upstream works out.
+    SignatureRefused,
     /// The token was refused; a fresh one may do.
     TokenRefused,
     /// There were too many calls.
     Throttled,
     /// The server failed.
     Unavailable,
+    /// The account is in another region.
+    WrongRegion,
 }
 
 /// Codes that decide, whatever the status (`mimecast-api.md` §2, §6.1). The first that is a part
 /// of the answer's code in lower case counts.
-const CODES: [(&str, Verdict); 9] = [
+const CODES: [(&str, Verdict); 15] = [
     ("app_forbidden", Verdict::NotPermitted),
+    ("binding_expired", Verdict::Expired),
+    ("developer_key", Verdict::KeyRefused),
+    ("invalid_signature", Verdict::SignatureRefused),
+    ("incorrect_region", Verdict::WrongRegion),
+    ("siem_invalid_token", Verdict::Refused),
+    ("client_unauthorized", Verdict::NotPermitted),
     ("operation_forbidden", Verdict::NotPermitted),
     ("endpoint_evaluation_failed", Verdict::NotPermitted),
     ("token_expired", Verdict::TokenRefused),
@@ -56,6 +72,7 @@ impl Verdict {
         match (status, error) {
             (200, None) => Self::Good,
             (401, _) => Self::TokenRefused,
+            (418, _) => Self::Expired,
             (403 | 404, _) => Self::NotPermitted,
             (429, _) => Self::Throttled,
             (408 | 500.., _) => Self::Unavailable,
@@ -83,10 +100,39 @@ pub(crate) fn describe(what: &str, head: &Head, error: Option<&UpstreamError>) -
     text
 }
 
+/// What to do about credentials that are refused, where the answer says which part of them it is.
+#[must_use]
+pub(crate) fn remedy(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Expired => {
+            "; the access key has expired: create new keys, for a user whose authentication profile lets them never expire"
+        }
+        Verdict::KeyRefused => "; check app_id: Mimecast does not know the application",
+        Verdict::SignatureRefused => {
+            "; check app_key, access_key and secret_key: Mimecast does not say which of the three is wrong"
+        }
+        Verdict::WrongRegion => {
+            "; the account is in another region: remove base_url and set email, or set base_url to the host of the region"
+        }
+        Verdict::Good
+        | Verdict::NotPermitted
+        | Verdict::Refused
+        | Verdict::Throttled
+        | Verdict::TokenRefused
+        | Verdict::Unavailable => "",
+    }
+}
+
 /// What to grant so that a stream can be read.
 #[must_use]
-pub(crate) fn grant(stream: Stream) -> String {
+pub(crate) fn grant(stream: Stream, api: Api) -> String {
     let row = stream.row();
+    if api == Api::V1 {
+        return format!(
+            "grant the permission \"{}\" to the role of the user whose keys these are",
+            row.permission
+        );
+    }
     let product = format!("select the product \"{}\"", row.product);
     if row.permission == NO_PERMISSION {
         return product;
@@ -105,7 +151,7 @@ impl Session {
         };
         let head = flight.head.clone().unwrap_or_default();
         match flight.purpose {
-            Purpose::Token => self.handle_token_answer(&head, &flight.body, now),
+            Purpose::Ask => self.handle_asked(&head, &flight.body, now),
             Purpose::Call { slot, again } => {
                 self.handle_call_answer(slot, again, flight, &head, now)
             }
@@ -113,23 +159,37 @@ impl Session {
         }
     }
 
-    fn handle_token_answer(&mut self, head: &Head, body: &[u8], now: Timestamp) {
+    fn handle_asked(&mut self, head: &Head, body: &[u8], now: Timestamp) {
         let error = fail::read(body);
-        let detail = describe("token", head, error.as_ref());
-        let outcome = match Verdict::of(head.status, error.as_ref()) {
-            Verdict::Good => match self.auth.handle_answer(body, now) {
+        let words = self.auth.words();
+        let detail = describe(words.asks, head, error.as_ref());
+        let verdict = Verdict::of(head.status, error.as_ref());
+        let outcome = match verdict {
+            Verdict::Good => match self.auth.handle_answer(&mut self.settings, body, now) {
                 Ok(()) => {
                     self.token_tries = 0;
                     return;
                 }
-                Err(TokenError::Refused(why) | TokenError::Protocol(why)) => PollError::Protocol(
+                Err(AskError::Refused(why)) if words.asks == "discovery" => {
+                    PollError::Unauthorized(format!("{detail}: {why}; {}", words.advice))
+                }
+                Err(AskError::Refused(why) | AskError::Protocol(why)) => PollError::Protocol(
                     self.failure(format!("{detail}: {why}"), Cause::Protocol, head),
                 ),
             },
-            Verdict::NotPermitted | Verdict::Refused | Verdict::TokenRefused => {
-                PollError::Unauthorized(format!(
-                    "{detail}; check client_id and client_secret, and that the application is active"
-                ))
+            // Seen to pass by itself (`mimecast-api.md` §6.1).
+            Verdict::KeyRefused if self.token_tries == 0 => {
+                self.token_tries = 1;
+                return;
+            }
+            Verdict::Expired
+            | Verdict::KeyRefused
+            | Verdict::NotPermitted
+            | Verdict::Refused
+            | Verdict::SignatureRefused
+            | Verdict::TokenRefused
+            | Verdict::WrongRegion => {
+                PollError::Unauthorized(format!("{detail}; {}", words.advice))
             }
             Verdict::Throttled => {
                 PollError::Throttled(self.failure(detail, Cause::Throttled, head))
@@ -181,23 +241,28 @@ impl Session {
         let error = fail::read(&flight.body);
         let detail = describe(stream.name(), head, error.as_ref());
         self.note_remaining(head, meter, now);
-        match Verdict::of(head.status, error.as_ref()) {
+        let verdict = Verdict::of(head.status, error.as_ref());
+        if !again && self.may_repeat(verdict, flight.skew_ms) {
+            self.repeat = Some(index);
+            return;
+        }
+        match verdict {
             Verdict::Good => self.take_answer(index, flight.body, head, now),
-            Verdict::TokenRefused if !again => {
-                self.auth.forget();
-                self.repeat = Some(index);
+            Verdict::Expired | Verdict::KeyRefused | Verdict::SignatureRefused => {
+                self.fail(PollError::Unauthorized(detail + remedy(verdict)));
+            }
+            Verdict::WrongRegion => {
+                let fault = Fault::protocol(detail + remedy(verdict));
+                self.rest(index, fault, now);
             }
             Verdict::TokenRefused => {
                 // The token is fresh and is still refused: seen to pass by itself (§2).
                 self.auth.forget();
-                self.rest(
-                    index,
-                    Fault::protocol(format!("{detail}, with a fresh token")),
-                    now,
-                );
+                let how = self.auth.words().repeated;
+                self.rest(index, Fault::protocol(format!("{detail}, {how}")), now);
             }
             Verdict::NotPermitted => {
-                let detail = format!("{detail}; {}", grant(stream));
+                let detail = format!("{detail}; {}", grant(stream, self.settings.api()));
                 self.rest(index, Fault::not_permitted(detail), now);
             }
             Verdict::Refused => self.handle_refusal(index, detail, now),
@@ -216,6 +281,30 @@ impl Session {
             Verdict::Unavailable => {
                 self.rest(index, Fault::unavailable(detail, head.asked_wait_ms()), now);
             }
+        }
+    }
+
+    /// Whether a call that was refused may do when it is made once more, and what it takes.
+    fn may_repeat(&mut self, verdict: Verdict, signed_skew_ms: i64) -> bool {
+        match verdict {
+            Verdict::KeyRefused => true,
+            // The answer told the upstream's clock, and the signature had another time.
+            Verdict::SignatureRefused => self.skew_ms.abs_diff(signed_skew_ms) > SKEW_MS_MAX,
+            Verdict::TokenRefused => {
+                self.auth.forget();
+                true
+            }
+            Verdict::WrongRegion if self.finds_region => {
+                self.settings.base_url.clear();
+                true
+            }
+            Verdict::Expired
+            | Verdict::Good
+            | Verdict::NotPermitted
+            | Verdict::Refused
+            | Verdict::Throttled
+            | Verdict::Unavailable
+            | Verdict::WrongRegion => false,
         }
     }
 
@@ -287,11 +376,12 @@ impl Session {
         };
         let none = Head::default();
         match (flight.purpose, failure) {
-            (Purpose::Token | Purpose::Call { .. }, TransportError::Denied(origin)) => {
+            (Purpose::Ask | Purpose::Call { .. }, TransportError::Denied(origin)) => {
                 self.fail(PollError::Denied(origin));
             }
-            (Purpose::Token, TransportError::Failed(why)) => {
-                let failure = self.failure(format!("token: {why}"), Cause::Unavailable, &none);
+            (Purpose::Ask, TransportError::Failed(why)) => {
+                let what = format!("{}: {why}", self.auth.words().asks);
+                let failure = self.failure(what, Cause::Unavailable, &none);
                 self.fail(PollError::Unavailable(failure));
             }
             (Purpose::Call { slot, .. } | Purpose::File { slot }, why) => {

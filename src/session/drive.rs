@@ -40,9 +40,14 @@ impl Machine for Session {
         let Some(flight) = &mut self.flight else {
             return;
         };
+        if !matches!(flight.purpose, Purpose::File { .. }) {
+            self.skew_ms = machine::skew_ms(&head, now).unwrap_or(self.skew_ms);
+        }
         match (flight.purpose, head.status) {
-            (Purpose::Call { .. } | Purpose::Token, _) => {
-                self.skew_ms = machine::skew_ms(&head, now).unwrap_or(self.skew_ms);
+            (Purpose::Call { slot, .. }, 200) => {
+                if let Some(slot) = self.slots.get_mut(slot) {
+                    flight.files = slot.feed.begin_files(&head);
+                }
             }
             (Purpose::File { slot }, 200) => {
                 if let Some(feed) = self
@@ -63,7 +68,7 @@ impl Machine for Session {
                     });
                 }
             }
-            (Purpose::File { .. }, _) => {}
+            (Purpose::Ask | Purpose::Call { .. } | Purpose::File { .. }, _) => {}
         }
         flight.head = Some(head);
     }
@@ -82,6 +87,10 @@ impl Machine for Session {
         }
         if let Some(lines) = &mut flight.lines {
             lines.reader.push(chunk);
+            return;
+        }
+        if let Some(files) = &mut flight.files {
+            files.push(chunk);
             return;
         }
         let good = flight.head.as_ref().is_some_and(|head| head.status == 200);
@@ -103,6 +112,9 @@ impl Machine for Session {
         if let Some(lines) = &mut flight.lines {
             lines.reader.finish();
         }
+        if let Some(files) = &mut flight.files {
+            files.finish();
+        }
     }
 
     fn handle_failure(&mut self, failure: TransportError, now: Timestamp) {
@@ -112,6 +124,6 @@ impl Machine for Session {
     fn keeps_body(&self) -> bool {
         self.flight
             .as_ref()
-            .is_some_and(|flight| flight.lines.is_some() && !flight.ended)
+            .is_some_and(|flight| flight.is_streamed() && !flight.ended)
     }
 }

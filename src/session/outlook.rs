@@ -3,7 +3,7 @@
 use crate::batch::Next;
 use crate::checkpoint::{Checkpoint, RestCause, StreamPosition};
 use crate::machine::Action;
-use crate::session::{Failure, PollAction, PollError, Session, Slot};
+use crate::session::{Failure, Flight, PollAction, PollError, Session, Slot};
 use crate::time::Timestamp;
 
 /// When a stream wants its next turn, and what holds it until then.
@@ -92,8 +92,8 @@ impl Session {
                 "no poll was begun",
             ))));
         };
-        // Only a batch file survives the end of a poll; an answer would be asked for again.
-        self.flight = self.flight.take().filter(|flight| flight.lines.is_some());
+        // Only a file survives the end of a poll; an answer would be asked for again.
+        self.flight = self.flight.take().filter(Flight::is_streamed);
         if let Some(error) = poll.error.filter(|_| poll.batch.is_empty()) {
             return Action::Yield(Err(error));
         }
@@ -114,6 +114,8 @@ impl Session {
         let mut checkpoint = Checkpoint::default();
         checkpoint.siem_calls = self.batch_quota.made(now);
         checkpoint.event_calls = self.events_quota.made(now);
+        let region = Some(self.settings.base_url.clone());
+        checkpoint.region = region.filter(|region| self.finds_region && !region.is_empty());
         let last = self.slots.iter().max_by_key(|slot| slot.turn);
         checkpoint.last_turn = last.map(|slot| slot.stream.name().to_owned());
         checkpoint.streams.extend(self.others.iter().cloned());

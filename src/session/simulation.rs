@@ -57,6 +57,8 @@ impl Run {
         match (row.stream, row.way) {
             (Stream::Audit, _) => self.upstream.add_audit(&id, at),
             (_, Way::Files { event_type, .. }) => self.add_file(event_type),
+            // API 2.0 has no such files.
+            (_, Way::LogFiles) => {}
             (stream, _) => self.upstream.tenant.add(stream, &id, (at, now)),
         }
         // Lists that are longer than a checkpoint remembers are read less often.

@@ -5,6 +5,7 @@
 
 pub mod batch_files;
 pub mod lists;
+pub mod log_files;
 pub mod pages;
 pub mod quota;
 pub mod room;
@@ -14,6 +15,7 @@ pub mod windows;
 
 use crate::batch::{Builder, Intake, Offer};
 use crate::checkpoint::StreamPosition;
+use crate::decode::log_files::LogFileReader;
 use crate::request::Request;
 use crate::response::Head;
 use crate::settings::{Settings, SiemEndpoint};
@@ -74,6 +76,8 @@ pub enum Feed {
     BatchFiles(batch_files::BatchFiles),
     /// A list of what is there now.
     Lists(lists::Lists),
+    /// Log files of API 1.0.
+    LogFiles(Box<log_files::LogFiles>),
     /// Single SIEM events, after batch files where that is needed.
     SiemEvents(Box<siem_events::SiemEvents>),
     /// Files of threat indicators.
@@ -128,6 +132,11 @@ impl Feed {
                 let room = room::bytes(stream, settings);
                 Self::Lists(lists::Lists::open(stream, reading, position, room))
             }
+            Way::LogFiles => {
+                let position = position.and_then(|position| position.log_files.as_ref());
+                let feed = log_files::LogFiles::open(stream, position, begin);
+                Self::LogFiles(Box::new(feed))
+            }
             Way::Windows(post) => {
                 let position = position.and_then(|position| position.window.as_ref());
                 Self::Windows(windows::Windows::open(stream, post, position, begin))
@@ -140,6 +149,7 @@ impl Feed {
         match self {
             Self::BatchFiles(feed) => feed.next(context, batch),
             Self::Lists(feed) => feed.next(context),
+            Self::LogFiles(feed) => feed.next(context, batch),
             Self::SiemEvents(feed) => feed.next(context, batch),
             Self::ThreatFeeds(feed) => feed.next(context, batch),
             Self::Windows(feed) => feed.next(context, batch),
@@ -152,6 +162,7 @@ impl Feed {
         match self {
             Self::BatchFiles(feed) => feed.due(context),
             Self::Lists(feed) => feed.due(context),
+            Self::LogFiles(feed) => feed.due(context),
             Self::SiemEvents(feed) => feed.due(context),
             Self::ThreatFeeds(feed) => feed.due(context),
             Self::Windows(feed) => feed.due(context),
@@ -164,6 +175,7 @@ impl Feed {
         match self {
             Self::BatchFiles(feed) => feed.wants_call(context),
             Self::Lists(feed) => feed.wants_call(),
+            Self::LogFiles(_) => true,
             Self::SiemEvents(feed) => feed.wants_call(context),
             Self::ThreatFeeds(feed) => feed.wants_call(),
             Self::Windows(feed) => feed.wants_call(),
@@ -174,7 +186,7 @@ impl Feed {
     #[must_use]
     pub const fn has_records(&self) -> bool {
         match self {
-            Self::BatchFiles(_) => false,
+            Self::BatchFiles(_) | Self::LogFiles(_) => false,
             Self::Lists(feed) => !feed.wants_call(),
             Self::SiemEvents(feed) => feed.has_records(),
             Self::ThreatFeeds(feed) => !feed.wants_call(),
@@ -189,7 +201,7 @@ impl Feed {
             Self::BatchFiles(_) => Some(Meter::Batch),
             Self::SiemEvents(feed) if feed.files.is_some() => Some(Meter::Batch),
             Self::SiemEvents(_) => Some(Meter::Events),
-            Self::Lists(_) | Self::ThreatFeeds(_) | Self::Windows(_) => None,
+            Self::Lists(_) | Self::LogFiles(_) | Self::ThreatFeeds(_) | Self::Windows(_) => None,
         }
     }
 
@@ -202,6 +214,7 @@ impl Feed {
                 siem_events::probe(stream, context)
             }
             Way::Files { .. } => batch_files::probe(stream, context),
+            Way::LogFiles => log_files::probe(stream, context),
             Way::List { post, .. } | Way::Windows(post) => pages::probe(stream, post, context),
         }
     }
@@ -220,6 +233,7 @@ impl Feed {
         match self {
             Self::BatchFiles(feed) => feed.handle_answer(&body, context, batch),
             Self::Lists(feed) => feed.handle_answer(body),
+            Self::LogFiles(feed) => feed.handle_answer(&body, context),
             Self::SiemEvents(feed) => feed.handle_answer(body, context, batch),
             Self::ThreatFeeds(feed) => feed.handle_answer(body, head, context),
             Self::Windows(feed) => feed.handle_answer(body),
@@ -231,6 +245,7 @@ impl Feed {
         match self {
             Self::BatchFiles(feed) => feed.handle_refusal(context, batch),
             Self::Lists(feed) => feed.handle_refusal(batch),
+            Self::LogFiles(feed) => feed.handle_refusal(batch),
             Self::SiemEvents(feed) => feed.handle_refusal(context, batch),
             Self::ThreatFeeds(feed) => feed.handle_refusal(context, batch),
             Self::Windows(feed) => feed.handle_refusal(batch),
@@ -245,7 +260,7 @@ impl Feed {
         batch: &mut Builder,
     ) -> Offer {
         match self {
-            Self::BatchFiles(_) => Offer::Taken,
+            Self::BatchFiles(_) | Self::LogFiles(_) => Offer::Taken,
             Self::Lists(feed) => feed.take_records(intake, context, batch),
             Self::SiemEvents(feed) => feed.take_records(intake, context, batch),
             Self::ThreatFeeds(feed) => feed.take_records(intake, context, batch),
@@ -258,9 +273,11 @@ impl Feed {
     pub fn line_filter(&self) -> siem_events::LineFilter {
         match self {
             Self::SiemEvents(feed) => feed.line_filter(),
-            Self::BatchFiles(_) | Self::Lists(_) | Self::ThreatFeeds(_) | Self::Windows(_) => {
-                siem_events::LineFilter::default()
-            }
+            Self::BatchFiles(_)
+            | Self::Lists(_)
+            | Self::LogFiles(_)
+            | Self::ThreatFeeds(_)
+            | Self::Windows(_) => siem_events::LineFilter::default(),
         }
     }
 
@@ -269,8 +286,25 @@ impl Feed {
         match self {
             Self::BatchFiles(feed) => Some(feed),
             Self::SiemEvents(feed) => feed.files.as_mut(),
-            Self::Lists(_) | Self::ThreatFeeds(_) | Self::Windows(_) => None,
+            Self::Lists(_) | Self::LogFiles(_) | Self::ThreatFeeds(_) | Self::Windows(_) => None,
         }
+    }
+
+    /// The log files, where the feed reads some.
+    pub fn log_files(&mut self) -> Option<&mut log_files::LogFiles> {
+        match self {
+            Self::LogFiles(feed) => Some(feed),
+            Self::BatchFiles(_)
+            | Self::Lists(_)
+            | Self::SiemEvents(_)
+            | Self::ThreatFeeds(_)
+            | Self::Windows(_) => None,
+        }
+    }
+
+    /// A reader for the body of a successful answer that holds log files.
+    pub fn begin_files(&mut self, head: &Head) -> Option<LogFileReader> {
+        self.log_files()?.begin(head)
     }
 
     /// Writes the position.
@@ -278,6 +312,7 @@ impl Feed {
         match self {
             Self::BatchFiles(feed) => position.files = Some(feed.position()),
             Self::Lists(feed) => position.list = Some(feed.position()),
+            Self::LogFiles(feed) => position.log_files = Some(feed.position()),
             Self::SiemEvents(feed) => {
                 let (events, files) = feed.position();
                 position.events = Some(events);

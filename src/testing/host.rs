@@ -13,6 +13,8 @@ pub(crate) struct Host {
     pub(crate) limits: Limits,
     pub(crate) checkpoint: Option<String>,
     pub(crate) session: Option<Session>,
+    /// Another for each session.
+    seed: u64,
     /// A session whose poll failed; only what it learned is used again.
     failed: Option<Session>,
     /// Whether each poll gets a session of its own.
@@ -30,8 +32,13 @@ impl Host {
         let settings = format!(
             r#"{{"base_url":"{API}","client_id":"id-9","client_secret":"hush-9","format":"raw"{settings}}}"#
         );
+        Self::with_settings(settings)
+    }
+
+    pub(crate) fn with_settings(settings: String) -> Self {
         Self {
             settings,
+            seed: 0,
             limits: Limits {
                 max_events: 7,
                 max_bytes: 1 << 20,
@@ -83,7 +90,9 @@ impl Host {
             None => {
                 upstream.open.clear();
                 let settings = Settings::parse(&self.settings).unwrap();
-                let mut session = Session::open(settings, self.checkpoint.as_deref(), now, 1)?;
+                self.seed += 1;
+                let checkpoint = self.checkpoint.as_deref();
+                let mut session = Session::open(settings, checkpoint, now, self.seed)?;
                 if let Some(failed) = self.failed.take() {
                     session.inherit(failed);
                 }
@@ -129,7 +138,7 @@ impl Host {
             .map(|entry| entry.end.try_into().unwrap())
             .collect();
         assert_eq!(ends, index);
-        for secret in ["hush-9", "sig-", "Signature", "tok-"] {
+        for secret in ["hush-9", "sig-", "Signature", "tok-", "aHVzaC05"] {
             assert!(!batch.checkpoint.contains(secret), "{}", batch.checkpoint);
             assert!(
                 !format!("{:?}", batch.notices).contains(secret),

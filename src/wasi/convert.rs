@@ -79,8 +79,7 @@ pub(crate) fn check_result(result: CheckResult) -> wit::CheckResult {
             Outcome::Readable => wit::CheckOutcome::Readable,
         },
         clock_skew_ms: result.clock_skew_ms,
-        // No endpoint of these streams names the account without a record.
-        account: None,
+        account: result.account,
     }
 }
 

@@ -141,9 +141,8 @@ fn headers(request: &Request) -> Option<Fields> {
         ("accept-encoding".to_owned(), b"identity".to_vec()),
         ("user-agent".to_owned(), user_agent.as_bytes().to_vec()),
     ];
-    if let Some(token) = &request.bearer {
-        let value = format!("Bearer {}", token.expose());
-        entries.push(("authorization".to_owned(), value.into_bytes()));
+    for (name, value) in &request.credentials {
+        entries.push(((*name).to_owned(), value.expose().as_bytes().to_vec()));
     }
     if let Some(body) = &request.body {
         let length = body.bytes.expose().len().to_string();

@@ -91,17 +91,20 @@ impl source::Guest for Component {
             streams: STREAMS.iter().map(convert::stream_description).collect(),
             kinds: STREAMS.iter().map(convert::kind).collect(),
             formats: FORMATS.map(str::to_owned).to_vec(),
-            origins: vec![
-                settings::DEFAULT_BASE_URL.to_owned(),
-                settings::STORAGE_ORIGIN.to_owned(),
-            ],
+            origins: [settings::DEFAULT_BASE_URL, settings::STORAGE_ORIGIN]
+                .into_iter()
+                .chain(settings::legacy::ORIGINS)
+                .map(str::to_owned)
+                .collect(),
         }
     }
 
     fn check(settings: String) -> Result<Vec<wit::CheckResult>, wit::SettingsError> {
         let parsed = Settings::parse(&settings).map_err(convert::settings_error)?;
         parsed.check_start(now()).map_err(convert::settings_error)?;
-        let results = drive(&mut Check::new(parsed), &mut http::Http::default());
+        let (high, low) = (random::get_random_u64(), random::get_random_u64());
+        let nonce = u128::from(high) << 64 | u128::from(low);
+        let results = drive(&mut Check::new(parsed, nonce), &mut http::Http::default());
         Ok(results.into_iter().map(convert::check_result).collect())
     }
 

@@ -27,6 +27,13 @@ pub(super) const JOURNAL: Tables = Tables {
     rules: MESSAGE_RULES,
 };
 
+/// A record of API 1.0 whose type cannot be told.
+pub(super) const UNKNOWN: Tables = Tables {
+    rows: &[HEAD, MESSAGE, ROUTE, UNKNOWN_ROWS, TAIL],
+    kept: KEPT,
+    rules: MESSAGE_RULES,
+};
+
 pub(super) const SPAM: Tables = Tables {
     rows: &[HEAD, MESSAGE, ROUTE, SPAM_ROWS, TAIL],
     kept: KEPT,
@@ -106,6 +113,12 @@ const DELIVERY_ROWS: &[Row] = &[
 const JOURNAL_ROWS: &[Row] = &[
     row("event.provider",                    &["type", "eventType"],           Shape::Word("journal")),
     row("event.action",                      &["action"],                      Shape::Action("journal")),
+];
+
+#[rustfmt::skip]
+const UNKNOWN_ROWS: &[Row] = &[
+    constant("event.provider",               "\"siem\""),
+    row("event.action",                      &["action"],                      Shape::Action("unknown")),
 ];
 
 #[rustfmt::skip]

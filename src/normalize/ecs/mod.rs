@@ -15,6 +15,7 @@ use crate::stream::Stream;
 pub const fn tables(stream: Stream) -> &'static Tables {
     match stream {
         Stream::Audit => &audit::TABLES,
+        Stream::Siem => &messages::UNKNOWN,
         Stream::SiemAttachmentProtect => &threats::ATTACHMENT_PROTECT,
         Stream::SiemAv => &threats::AV,
         Stream::SiemDelivery => &messages::DELIVERY,

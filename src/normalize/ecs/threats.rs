@@ -79,7 +79,7 @@ const INTERNAL_ROWS: &[Row] = &[
 const URL_ROWS: &[Row] = &[
     row("event.provider", &["type", "eventType"],   Shape::Word("url protect")),
     row("event.action",   &["action"],              Shape::Action("malicious-url-found")),
-    row("event.reason",   &["blockReason"],         Shape::Text),
+    row("event.reason",   &["blockReason", "reason"],         Shape::Text),
     row("url",            &["url"],                 Shape::Url),
 ];
 

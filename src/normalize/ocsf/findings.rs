@@ -118,7 +118,7 @@ const INTERNAL_ROWS: &[Row] = &[
 const URL_ROWS: &[Row] = &[
     constant("finding_info.title",            "\"Malicious URL found\""),
     constant("finding_info.types",            "[\"Malicious URL\"]"),
-    row("finding_info.desc",                  &["blockReason"],                    Shape::Text),
+    row("finding_info.desc",                  &["blockReason", "reason"],          Shape::Text),
     row("evidences[].url",                    &["url"],                            Shape::More(More::Url)),
     row("evidences[].user.name",              &["recipients", "recipient"],        Shape::More(More::Person)),
     row("evidences[].user.email_addr",        &["recipients", "recipient"],        Shape::More(More::Email)),

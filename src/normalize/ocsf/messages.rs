@@ -103,6 +103,16 @@ pub(super) const JOURNAL: &[Variant] = &message!(
     []
 );
 
+/// A record of API 1.0 whose type cannot be told.
+pub(super) const UNKNOWN: &[Variant] = &message!(
+    &[rule(&[], Is::fine(99, "Unknown"))],
+    "Unknown",
+    GATEWAY,
+    SIEM_KEPT,
+    [ROUTE],
+    []
+);
+
 pub(super) const SPAM: &[Variant] = &message!(
     &[rule(
         &[],

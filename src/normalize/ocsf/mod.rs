@@ -29,6 +29,7 @@ pub const fn variants(stream: Stream) -> &'static [Variant] {
         Stream::HeldMessages => logs::HELD_MESSAGES,
         Stream::HeldRelease => logs::HELD_RELEASE,
         Stream::Rejections => logs::REJECTIONS,
+        Stream::Siem => messages::UNKNOWN,
         Stream::SiemAttachmentProtect => findings::ATTACHMENT_PROTECT,
         Stream::SiemAv => findings::AV,
         Stream::SiemDelivery => messages::DELIVERY,

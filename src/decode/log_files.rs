@@ -1,0 +1,685 @@
+//! The SIEM files of API 1.0, in chunks as they arrive: an archive of files or one file, JSON or
+//! key=value, to records, with bounded memory (`mimecast-api.md` §7.3, §7.4).
+
+use core::ops::Range;
+
+use super::key_value;
+use super::lines::LINE_BYTES_MAX;
+use super::zip::{self, Archive, Part, ZipError};
+
+/// What [`LogFileReader::read`] found.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Found<'a> {
+    /// All files were returned.
+    End,
+    /// The next file begins. The name is what the upstream says.
+    File(&'a str),
+    /// The rest of the file at hand cannot be read; reading goes on behind it.
+    FileBroken(&'static str),
+    /// The file at hand is complete.
+    FileEnd,
+    /// More of the body is needed: call [`LogFileReader::push`] or [`LogFileReader::finish`].
+    NeedsInput,
+    /// A line that is not key=value.
+    NotARecord(&'a [u8]),
+    /// One record, as a JSON object.
+    Record(&'a [u8]),
+    /// The first part of a record that is longer than [`LINE_BYTES_MAX`]; the rest is passed over.
+    TooLong(&'a [u8]),
+    /// Nothing more can be read. The same error comes again.
+    Broken(&'static str),
+}
+
+/// How much of a record that is too long is kept for the rejected record.
+const TOO_LONG_BYTES_KEPT: usize = 16 * 1024;
+
+/// A JSON file whose `data` does not begin within this has none.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+const UNSAFE_NAME: &str = "its name leads out of the archive";
+const CUT: &str = "the file ends in the middle of its JSON";
+const NO_DATA: &str = "the JSON has no list `data`";
+const NOT_OBJECTS: &str = "`data` holds something else than objects";
+const UNKNOWN: &str = "the file is neither JSON nor key=value";
+
+/// Reads the body of one answer. See the module.
+pub struct LogFileReader {
+    body: Body,
+    /// The contents of the file at hand; those before `at` were returned.
+    window: Vec<u8>,
+    at: usize,
+    /// How far the window was looked at, and what is open there.
+    scan: Scan,
+    stage: Stage,
+    /// All contents of the file at hand are in the window.
+    complete: bool,
+    /// It was said that the file at hand is broken.
+    failed: bool,
+    name: String,
+    /// The record that was made of a line.
+    object: String,
+    /// The record that was returned last, and whether it is to be returned once more.
+    last: Last,
+    again: bool,
+}
+
+/// Where a record is.
+#[derive(Clone)]
+enum Last {
+    Object,
+    Window(Range<usize>),
+}
+
+enum Body {
+    Archive(Box<Archive>),
+    Plain {
+        waiting: Vec<u8>,
+        finished: bool,
+        part: PlainPart,
+    },
+    /// The beginning, until it can be told what it is.
+    Unknown {
+        waiting: Vec<u8>,
+        finished: bool,
+    },
+}
+
+/// How far a body is read that is one file.
+enum PlainPart {
+    Name,
+    Content,
+    End,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Before a file.
+    Between,
+    /// The rest of the file is not looked at.
+    Dropping,
+    /// Inside the list of a JSON file.
+    Elements,
+    /// Before the list of a JSON file.
+    Head,
+    /// Inside a key=value file; `first` until a line was one.
+    Lines { first: bool },
+    /// The file is to be refused for its name.
+    Refused,
+    /// Before the first byte of a file that says what it is.
+    Start,
+}
+
+/// Where the scanner stands in an element or a line.
+#[derive(Clone, Copy, Default)]
+struct Scan {
+    at: usize,
+    depth: usize,
+    quoted: bool,
+    escaped: bool,
+    /// The record was returned as too long, and its rest is passed over.
+    passing_over: bool,
+}
+
+/// What a look at the window came to.
+enum Look {
+    /// Something was passed over.
+    Again,
+    Broken(&'static str),
+    /// There are no further records in the file.
+    Drop,
+    More,
+    NotARecord(Range<usize>),
+    /// A record of a line, in `object`.
+    Object,
+    Record(Range<usize>),
+    TooLong(Range<usize>),
+}
+
+impl LogFileReader {
+    /// A reader at the start of a body. `name` is that of a body that is no archive.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self {
+            body: Body::Unknown {
+                waiting: Vec::new(),
+                finished: false,
+            },
+            window: Vec::new(),
+            at: 0,
+            scan: Scan::default(),
+            stage: Stage::Between,
+            complete: false,
+            failed: false,
+            name: name.to_owned(),
+            object: String::new(),
+            last: Last::Object,
+            again: false,
+        }
+    }
+
+    /// Hands over the next chunk of the body.
+    pub fn push(&mut self, mut chunk: Vec<u8>) {
+        match &mut self.body {
+            Body::Archive(archive) => archive.push(chunk),
+            Body::Plain { waiting, .. } | Body::Unknown { waiting, .. } => {
+                waiting.append(&mut chunk);
+            }
+        }
+    }
+
+    /// Says that the body is complete.
+    pub const fn finish(&mut self) {
+        match &mut self.body {
+            Body::Archive(archive) => archive.finish(),
+            Body::Plain { finished, .. } | Body::Unknown { finished, .. } => *finished = true,
+        }
+    }
+
+    /// What comes next.
+    pub fn read(&mut self) -> Found<'_> {
+        if core::mem::take(&mut self.again) {
+            return self.record();
+        }
+        loop {
+            match self.look() {
+                Look::Again => continue,
+                Look::Broken(why) => {
+                    self.stage = Stage::Dropping;
+                    self.failed = true;
+                    return Found::FileBroken(why);
+                }
+                Look::Drop => {
+                    self.stage = Stage::Dropping;
+                    continue;
+                }
+                Look::More => {}
+                Look::NotARecord(range) => return Found::NotARecord(self.part(range)),
+                Look::Object => {
+                    self.last = Last::Object;
+                    return self.record();
+                }
+                Look::Record(range) => {
+                    self.last = Last::Window(range);
+                    return self.record();
+                }
+                Look::TooLong(range) => return Found::TooLong(self.part(range)),
+            }
+            if self.complete {
+                let is_json = matches!(self.stage, Stage::Elements | Stage::Head);
+                self.complete = false;
+                self.stage = Stage::Between;
+                match (core::mem::take(&mut self.failed), is_json) {
+                    (true, _) => continue,
+                    (false, true) => return Found::FileBroken(CUT),
+                    (false, false) => return Found::FileEnd,
+                }
+            }
+            match self.pull() {
+                Part::Content => {}
+                Part::End => return Found::End,
+                Part::File(name) => {
+                    self.begin_file(&name);
+                    return Found::File(&self.name);
+                }
+                Part::FileBroken(why) => {
+                    self.stage = Stage::Between;
+                    if !core::mem::take(&mut self.failed) {
+                        return Found::FileBroken(why);
+                    }
+                }
+                Part::FileEnd => self.complete = true,
+                Part::NeedsInput => return Found::NeedsInput,
+                Part::Broken(ZipError(why)) => return Found::Broken(why),
+            }
+        }
+    }
+
+    /// Returns the last record once more. Nothing may be called in between.
+    pub const fn put_back(&mut self) {
+        self.again = true;
+    }
+
+    fn record(&self) -> Found<'_> {
+        match &self.last {
+            Last::Object => Found::Record(self.object.as_bytes()),
+            Last::Window(range) => Found::Record(self.part(range.clone())),
+        }
+    }
+
+    fn part(&self, range: Range<usize>) -> &[u8] {
+        self.window.get(range).unwrap_or_default()
+    }
+
+    /// Makes room and asks the body for more.
+    fn pull(&mut self) -> Part {
+        self.window.drain(..self.at.min(self.window.len()));
+        self.scan.at = self.scan.at.saturating_sub(self.at);
+        self.at = 0;
+        if let Body::Unknown { waiting, finished } = &mut self.body {
+            if waiting.len() < 4 && !*finished {
+                return Part::NeedsInput;
+            }
+            let (waiting, finished) = (core::mem::take(waiting), *finished);
+            self.body = if zip::is_zip(&waiting) {
+                let mut archive = Box::<Archive>::default();
+                archive.push(waiting);
+                if finished {
+                    archive.finish();
+                }
+                Body::Archive(archive)
+            } else {
+                Body::Plain {
+                    waiting,
+                    finished,
+                    part: PlainPart::Name,
+                }
+            };
+        }
+        match &mut self.body {
+            Body::Archive(archive) => archive.next(&mut self.window),
+            Body::Plain {
+                waiting,
+                finished,
+                part,
+            } => match part {
+                PlainPart::Name => {
+                    *part = PlainPart::Content;
+                    Part::File(core::mem::take(&mut self.name))
+                }
+                PlainPart::Content if !waiting.is_empty() => {
+                    self.window.append(waiting);
+                    Part::Content
+                }
+                PlainPart::Content if *finished => {
+                    *part = PlainPart::End;
+                    Part::FileEnd
+                }
+                PlainPart::Content => Part::NeedsInput,
+                PlainPart::End => Part::End,
+            },
+            Body::Unknown { .. } => Part::NeedsInput,
+        }
+    }
+
+    fn begin_file(&mut self, name: &str) {
+        self.window.clear();
+        self.at = 0;
+        self.scan = Scan::default();
+        self.complete = false;
+        self.failed = false;
+        let is_up = |part: &str| part == ".." || part.contains(':');
+        let parts = || name.split(['/', '\\']);
+        self.stage = if parts().any(is_up) || name.starts_with(['/', '\\']) {
+            Stage::Refused
+        } else {
+            Stage::Start
+        };
+        parts()
+            .next_back()
+            .unwrap_or_default()
+            .clone_into(&mut self.name);
+    }
+
+    fn look(&mut self) -> Look {
+        match self.stage {
+            Stage::Between => Look::More,
+            Stage::Dropping => {
+                self.window.clear();
+                self.at = 0;
+                self.scan.at = 0;
+                Look::More
+            }
+            Stage::Elements => self.element(),
+            Stage::Head => self.head(),
+            Stage::Lines { first } => self.line(first),
+            Stage::Refused => Look::Broken(UNSAFE_NAME),
+            Stage::Start => self.start(),
+        }
+    }
+
+    fn rest(&self) -> &[u8] {
+        self.window.get(self.at..).unwrap_or_default()
+    }
+
+    fn start(&mut self) -> Look {
+        let rest = self.rest();
+        // A byte order mark has no meaning in UTF-8.
+        let blank = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, 0xef | 0xbb | 0xbf);
+        let blanks = rest.iter().take_while(|byte| blank(byte)).count();
+        let first = rest.get(blanks).copied();
+        self.at = self.at.saturating_add(blanks);
+        self.scan.at = self.at;
+        match first {
+            None => Look::More,
+            Some(b'{') => {
+                self.stage = Stage::Head;
+                Look::Again
+            }
+            Some(_) => {
+                self.stage = Stage::Lines { first: true };
+                Look::Again
+            }
+        }
+    }
+
+    fn head(&mut self) -> Look {
+        let rest = self.rest();
+        match list_at(rest) {
+            List::At(at) => {
+                self.at = self.at.saturating_add(at);
+                self.scan.at = self.at;
+                self.stage = Stage::Elements;
+                Look::Again
+            }
+            List::More if rest.len() < HEAD_BYTES_MAX => Look::More,
+            List::More | List::None => Look::Broken(NO_DATA),
+        }
+    }
+
+    /// The next object of the list.
+    fn element(&mut self) -> Look {
+        let mut scan = self.scan;
+        let bytes = self.window.get(scan.at..).unwrap_or_default();
+        for (offset, byte) in bytes.iter().enumerate() {
+            let next = self.scan.at.saturating_add(offset).saturating_add(1);
+            scan.at = next;
+            if scan.depth == 0 {
+                match byte {
+                    b',' | b' ' | b'\t' | b'\r' | b'\n' => self.at = next,
+                    b'{' => {
+                        self.at = next.saturating_sub(1);
+                        scan.depth = 1;
+                    }
+                    b']' => return Look::Drop,
+                    _ => return Look::Broken(NOT_OBJECTS),
+                }
+                continue;
+            }
+            scan.step(*byte);
+            if scan.depth == 0 {
+                let range = self.at..next;
+                self.at = next;
+                let is_rest = core::mem::take(&mut scan.passing_over);
+                self.scan = scan;
+                return if is_rest {
+                    Look::Again
+                } else {
+                    Look::Record(range)
+                };
+            }
+        }
+        self.scan = scan;
+        self.more_or_too_long()
+    }
+
+    /// The next line.
+    fn line(&mut self, first: bool) -> Look {
+        let unseen = self.window.get(self.scan.at..).unwrap_or_default();
+        let end = match memchr::memchr(b'\n', unseen) {
+            Some(at) => self.scan.at.saturating_add(at),
+            None if self.complete && self.at < self.window.len() => self.window.len(),
+            None => {
+                self.scan.at = self.window.len();
+                return self.more_or_too_long();
+            }
+        };
+        let range = self.at..end;
+        self.at = end.saturating_add(1).min(self.window.len());
+        self.scan.at = self.at;
+        if core::mem::take(&mut self.scan.passing_over) {
+            return Look::Again;
+        }
+        let bytes = self.window.get(range.clone()).unwrap_or_default();
+        let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
+        if bytes.is_empty() {
+            return Look::Again;
+        }
+        // Bytes that are no text cost no more than themselves.
+        let text = String::from_utf8_lossy(bytes);
+        self.object.clear();
+        if key_value::push_object(&text, &mut self.object) {
+            self.stage = Stage::Lines { first: false };
+            Look::Object
+        } else if first {
+            Look::Broken(UNKNOWN)
+        } else {
+            Look::NotARecord(range)
+        }
+    }
+
+    /// The record at hand is not whole yet, or is longer than records may be.
+    fn more_or_too_long(&mut self) -> Look {
+        let start = self.at;
+        let is_long = self.rest().len() >= LINE_BYTES_MAX;
+        if !is_long && !self.scan.passing_over {
+            return Look::More;
+        }
+        self.at = self.window.len();
+        if core::mem::replace(&mut self.scan.passing_over, true) {
+            return Look::More;
+        }
+        Look::TooLong(start..start.saturating_add(TOO_LONG_BYTES_KEPT).min(self.at))
+    }
+}
+
+impl Scan {
+    /// Takes one byte of JSON.
+    const fn step(&mut self, byte: u8) {
+        match byte {
+            _ if self.escaped => self.escaped = false,
+            b'\\' if self.quoted => self.escaped = true,
+            b'"' => self.quoted = !self.quoted,
+            b'{' | b'[' if !self.quoted => self.depth = self.depth.saturating_add(1),
+            b'}' | b']' if !self.quoted => self.depth = self.depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+}
+
+/// Where the list `data` of an object begins.
+enum List {
+    At(usize),
+    More,
+    None,
+}
+
+/// Finds the list `data` among the members of the object that the text begins with.
+fn list_at(text: &[u8]) -> List {
+    let mut scan = Scan::default();
+    let mut key = 0..0;
+    let mut key_start = 0;
+    let mut is_data = false;
+    for (at, byte) in text.iter().enumerate() {
+        let was = scan;
+        scan.step(*byte);
+        if scan.depth == 0 {
+            return List::None;
+        }
+        match byte {
+            b'"' if was.depth == 1 && !was.quoted => key_start = at.saturating_add(1),
+            b'"' if was.depth == 1 && !was.escaped => key = key_start..at,
+            b':' if was.depth == 1 && !was.quoted => {
+                is_data = text.get(key.clone()) == Some(b"data");
+            }
+            b'[' if was.depth == 1 && !was.quoted && is_data => {
+                return List::At(at.saturating_add(1));
+            }
+            b',' if was.depth == 1 && !was.quoted => is_data = false,
+            _ => {}
+        }
+    }
+    List::More
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::zip::tests::{END, archive};
+
+    /// Reads a body in chunks of that size, and says what was found.
+    fn read(body: &[u8], size: usize) -> Vec<String> {
+        let mut reader = LogFileReader::new("receipt_1.json");
+        let mut chunks = body.chunks(size);
+        let mut found = Vec::new();
+        loop {
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            let one = match reader.read() {
+                Found::End => return found,
+                Found::File(name) => format!("file {name}"),
+                Found::FileBroken(why) => format!("broken: {why}"),
+                Found::FileEnd => "end".to_owned(),
+                Found::NeedsInput => {
+                    match chunks.next() {
+                        Some(chunk) => reader.push(chunk.to_vec()),
+                        None => reader.finish(),
+                    }
+                    continue;
+                }
+                Found::NotARecord(line) => format!("no record: {}", text(line)),
+                Found::Record(record) => text(record),
+                Found::TooLong(start) => format!("too long: {}", text(&start[..9])),
+                Found::Broken(why) => {
+                    found.push(format!("all broken: {why}"));
+                    return found;
+                }
+            };
+            found.push(one);
+        }
+    }
+
+    const ODD: &str = r#"{"a":"}]\"{","b":[{"c":{}}]}"#;
+
+    #[test]
+    fn records_of_json_come_out_whole_whatever_the_chunks() {
+        let body = format!(
+            "\u{feff} {{\"type\" : \"data\", \"x\":[{{}}], \"data\" : [ {ODD},\r\n{{}} ], \"y\":1}}"
+        );
+        for size in [1, 2, 3, 7, 1000] {
+            let expected = ["file receipt_1.json", ODD, "{}", "end"];
+            assert_eq!(read(body.as_bytes(), size), expected, "{size}");
+        }
+        for empty in ["", " ", r#"{"type":"MTA","data":[]}"#, r#"{"data":[]"#] {
+            assert_eq!(
+                read(empty.as_bytes(), 5),
+                ["file receipt_1.json", "end"],
+                "{empty}"
+            );
+        }
+    }
+
+    #[test]
+    fn lines_become_objects() {
+        let body = "acc=C0|Act=Acc\r\n\nno line\nacc=C1|Act=Rej";
+        for size in [1, 5, 1000] {
+            assert_eq!(
+                read(body.as_bytes(), size)[1..],
+                [
+                    r#"{"acc":"C0","Act":"Acc"}"#,
+                    "no record: no line",
+                    r#"{"acc":"C1","Act":"Rej"}"#,
+                    "end"
+                ]
+            );
+        }
+    }
+
+    #[test]
+    fn files_that_are_malformed_say_why() {
+        for (body, why) in [
+            (r#"{"type":"MTA","data":"#, CUT),
+            (r#"{"type":"MTA","data":[{"a":1"#, CUT),
+            (r#"{"data":[1]}"#, NOT_OBJECTS),
+            (r#"{"data":null}"#, NO_DATA),
+            (r#"{"meta":{"data":[]},"fail":[]}"#, NO_DATA),
+            ("<html>\n<p>", UNKNOWN),
+        ] {
+            for size in [1, 1000] {
+                let found = read(body.as_bytes(), size);
+                assert_eq!(found[1..], [format!("broken: {why}")], "{body}");
+            }
+        }
+        let some = read(br#"{"data":[{"a":1},{"b":"#, 4);
+        assert_eq!(
+            some[1..],
+            [r#"{"a":1}"#.to_owned(), format!("broken: {CUT}")]
+        );
+    }
+
+    #[test]
+    fn an_archive_is_read_file_by_file_and_a_bad_one_costs_no_other() {
+        let json = br#"{"data":[{"a":1}]}"#;
+        let files = [
+            archive("logs/process_1.json", json, false),
+            archive("../../etc/passwd", json, true),
+            archive("c:\\receipt_1.json", json, false),
+            archive("/receipt_1.json", json, false),
+            archive("broken_1.json", br#"{"data":["#, false),
+            archive("lines_1.txt", b"a=1", true),
+        ];
+        let body = [files.concat(), END.to_vec()].concat();
+        for size in [1, 64, 100_000] {
+            assert_eq!(
+                read(&body, size),
+                [
+                    "file process_1.json",
+                    r#"{"a":1}"#,
+                    "end",
+                    "file passwd",
+                    "broken: its name leads out of the archive",
+                    "file receipt_1.json",
+                    "broken: its name leads out of the archive",
+                    "file receipt_1.json",
+                    "broken: its name leads out of the archive",
+                    "file broken_1.json",
+                    "broken: the file ends in the middle of its JSON",
+                    "file lines_1.txt",
+                    r#"{"a":"1"}"#,
+                    "end"
+                ]
+            );
+        }
+        let cut = read(&body[..body.len() - 60], 10);
+        assert_eq!(cut.last().unwrap(), "all broken: the archive ends early");
+    }
+
+    #[test]
+    fn what_is_too_long_is_cut_with_bounded_memory_and_the_next_record_is_whole() {
+        let long = "x".repeat(3 * LINE_BYTES_MAX);
+        let json = format!(r#"{{"data":[{{"a":"{long}"}},{{"b":1}}]}}"#);
+        assert_eq!(
+            read(json.as_bytes(), 100_000)[1..],
+            ["too long: {\"a\":\"xxx", r#"{"b":1}"#, "end"]
+        );
+        let lines = format!("a={long}\nb=1\n");
+        assert_eq!(
+            read(lines.as_bytes(), 100_000)[1..],
+            ["too long: a=xxxxxxx", r#"{"b":"1"}"#, "end"]
+        );
+    }
+
+    /// A gigabyte that never comes to an end of its record, without a copy of it.
+    #[test]
+    fn a_line_of_a_gigabyte_costs_the_memory_of_one() {
+        let mut reader = LogFileReader::new("receipt_1.txt");
+        let mut chunks = 0;
+        let mut found = 0;
+        loop {
+            match reader.read() {
+                Found::NeedsInput if chunks < 1024 => {
+                    chunks += 1;
+                    reader.push(vec![b'a'; 1 << 20]);
+                }
+                Found::NeedsInput => reader.finish(),
+                Found::End => break,
+                Found::TooLong(_) => found += 1,
+                Found::File(_) | Found::FileEnd => {}
+                Found::FileBroken(_)
+                | Found::NotARecord(_)
+                | Found::Record(_)
+                | Found::Broken(_) => panic!("a file of one long line"),
+            }
+            assert!(reader.window.capacity() <= 4 << 20);
+        }
+        assert_eq!(found, 1);
+    }
+}

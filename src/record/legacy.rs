@@ -1,0 +1,298 @@
+//! The words of API 1.0: what its fields are called in API 2.0, and which type a record is of
+//! (`mimecast-api.md` §7.5 to §7.7).
+//!
+//! A record stays as it is; only its names are understood. So the same tables make events of the
+//! records of both APIs.
+
+use super::Name;
+use crate::decode::json;
+use crate::stream::Stream;
+
+/// The spelling of API 1.0, sorted, and that of API 2.0.
+#[rustfmt::skip]
+pub(super) const ALIASES: &[(&str, &str)] = &[
+    ("Act",                           "action"),
+    ("Action",                        "action"),
+    ("AttCnt",                        "numberAttachments"),
+    ("AttNames",                      "attachments"),
+    ("AttSize",                       "totalSizeAttachments"),
+    ("Attempt",                       "deliveryAttempts"),
+    ("Cphr",                          "tlsCipher"),
+    ("CustomName",                    "customNameMatch"),
+    ("CustomThreatDictionary",        "customThreatDictionary"),
+    ("CustomerIP",                    "customerIp"),
+    ("Definition",                    "policyDefinition"),
+    ("Delivered",                     "delivered"),
+    ("Dir",                           "direction"),
+    ("Err",                           "deliveryErrors"),
+    ("Error",                         "receiptErrors"),
+    ("Hits",                          "itemsDetected"),
+    ("Hld",                           "holdReason"),
+    ("IP",                            "senderIp"),
+    ("IPInternalName",                "ipUserName"),
+    ("IPNewDomain",                   "ipNewDomain"),
+    ("IPReplyMismatch",               "ipReplyMismatch"),
+    ("IPSimilarDomain",               "ipSimilarDomain"),
+    ("IPThreadDict",                  "ipThreatDictionary"),
+    ("IPThreatDict",                  "ipThreatDictionary"),
+    ("InternalName",                  "internalUserName"),
+    ("Latency",                       "deliveryTime"),
+    ("MsgId",                         "messageId"),
+    ("MsgSize",                       "emailSize"),
+    ("NewDomain",                     "newDomain"),
+    ("Rcpt",                          "recipients"),
+    ("Recipient",                     "recipients"),
+    ("RejCode",                       "rejectionCode"),
+    ("RejInfo",                       "rejectionInfo"),
+    ("RejType",                       "rejectionType"),
+    ("ReplyMismatch",                 "replyMismatch"),
+    ("Route",                         "route"),
+    ("ScanResultInfo",                "scanResults"),
+    ("Sender",                        "senderEnvelope"),
+    ("SenderDomain",                  "senderDomain"),
+    ("SenderDomainInternal",          "senderDomainInternal"),
+    ("SimilarCustomExternalDomain",   "similarCustomExternalDomain"),
+    ("SimilarInternalDomain",         "similarInternalDomain"),
+    ("SimilarMimecastExternalDomain", "similarMimecastExternalDomain"),
+    ("Size",                          "sizeAttachment"),
+    ("Snt",                           "emailSize"),
+    ("SourceIP",                      "senderIp"),
+    ("SpamInfo",                      "spamInfo"),
+    ("SpamLimit",                     "spamDetectionLevel"),
+    ("SpamProcessingDetail",          "spamProcessingDetail"),
+    ("SpamScore",                     "spamScore"),
+    ("Subject",                       "subject"),
+    ("TaggedExternal",                "taggedExternal"),
+    ("TaggedMalicious",               "taggedMalicious"),
+    ("ThreatDictionary",              "mimecastThreatDictionary"),
+    ("TlsVer",                        "tlsVersion"),
+    ("URL",                           "url"),
+    ("UrlCategory",                   "urlCategory"),
+    ("UseTls",                        "tlsUsed"),
+    ("Virus",                         "virusFound"),
+    ("aCode",                         "aggregateId"),
+    ("acc",                           "accountId"),
+    ("credentialTheft",               "analysis"),
+    ("datetime",                      "timestamp"),
+    ("fileExt",                       "fileExtension"),
+    ("headerFrom",                    "senderHeader"),
+    ("msgid",                         "messageId"),
+    ("sender",                        "senderEnvelope"),
+];
+
+/// In a delivery this is where the message went, and not where it came from.
+pub(super) const DELIVERY: (&str, &str) = ("IP", "destinationIp");
+
+/// The names of [`ALIASES`] in their order, made ready.
+pub(super) struct Aliases {
+    names: Vec<Option<Name>>,
+    delivery: Option<Name>,
+}
+
+impl Aliases {
+    pub(super) fn new() -> Self {
+        Self {
+            names: ALIASES.iter().map(|(_, name)| Name::new(name)).collect(),
+            delivery: Name::new(DELIVERY.1),
+        }
+    }
+
+    /// The name that API 2.0 has for what a record of the stream calls `key`.
+    pub(super) fn look_up(&self, stream: Stream, key: &str) -> Option<Name> {
+        if stream == Stream::SiemDelivery && key == DELIVERY.0 {
+            return self.delivery;
+        }
+        let at = ALIASES
+            .binary_search_by_key(&key, |(alias, _)| alias)
+            .ok()?;
+        *self.names.get(at)?
+    }
+}
+
+/// What the names of files begin with (`mimecast-api.md` §7.3, §7.5).
+const PREFIXES: [(&str, Stream); 15] = [
+    ("attachment", Stream::SiemAttachmentProtect),
+    ("av", Stream::SiemAv),
+    ("delivery", Stream::SiemDelivery),
+    ("iep", Stream::SiemInternalEmailProtect),
+    ("impersonation", Stream::SiemImpersonationProtect),
+    ("journal", Stream::SiemJournal),
+    ("jrnl", Stream::SiemJournal),
+    ("process", Stream::SiemProcess),
+    ("receipt", Stream::SiemReceipt),
+    ("spam", Stream::SiemSpam),
+    ("ttp_ap", Stream::SiemAttachmentProtect),
+    ("ttp_attachment", Stream::SiemAttachmentProtect),
+    ("ttp_impersonation", Stream::SiemImpersonationProtect),
+    ("ttp_ip", Stream::SiemImpersonationProtect),
+    ("ttp_url", Stream::SiemUrlProtect),
+];
+
+/// The type of the records of a file, from what stands before the number in its name.
+#[must_use]
+pub fn type_of_file(name: &str) -> Option<Stream> {
+    let stem = name.split('.').next().unwrap_or_default();
+    let prefix = stem.trim_end_matches(|c: char| c.is_ascii_digit());
+    let prefix = prefix.strip_suffix(['_', '-'])?;
+    let found = PREFIXES
+        .iter()
+        .find(|(known, _)| prefix.eq_ignore_ascii_case(known));
+    found.map(|(_, stream)| *stream)
+}
+
+/// Names that only one type has, in lower case: the first row of which a record has one decides.
+/// `action`, `filename` and `url` come in several, so these are looked for after what tells those
+/// apart (`mimecast-api.md` §7.6).
+#[rustfmt::skip]
+const KEYS: [(&[&str], Stream); 15] = [
+    (&["attempt", "delivered", "err", "latency", "receiptack", "snt", "usetls"], Stream::SiemDelivery),
+    (&["attnames", "hld", "ipinternalname", "ipnewdomain", "ipreplymismatch", "ipsimilardomain", "ipthreaddict", "msgsize"], Stream::SiemProcess),
+    (&["customname", "customthreatdictionary", "definition", "hits", "internalname", "newdomain", "replymismatch", "similarinternaldomain", "similarcustomexternaldomain", "similarmimecastexternaldomain", "taggedexternal", "taggedmalicious", "threatdictionary"], Stream::SiemImpersonationProtect),
+    (&["scanresultinfo"], Stream::SiemInternalEmailProtect),
+    (&["customerip", "mimecastip", "senderdomaininternal"], Stream::SiemAv),
+    (&["rcptacttype", "rcpthdrtype"], Stream::SiemJournal),
+    (&["reason", "urlcategory", "credentialtheft"], Stream::SiemUrlProtect),
+    (&["error", "spaminfo", "spamlimit", "spamprocessingdetail", "spamscore", "rejtype", "rejcode", "rejinfo"], Stream::SiemReceipt),
+    (&["filename", "sha256", "md5"], Stream::SiemAttachmentProtect),
+    (&["sourceip"], Stream::SiemSpam),
+    // What is left has few names; these are the likeliest of what may have them.
+    (&["url"], Stream::SiemUrlProtect),
+    (&["virus"], Stream::SiemAv),
+    (&["attcnt", "attsize"], Stream::SiemProcess),
+    (&["act", "rcpt", "tlsver", "cphr"], Stream::SiemReceipt),
+    (&["recipient", "headerfrom"], Stream::SiemSpam),
+];
+
+/// The type of a record, from the names of its fields. A record of which none can be told is one
+/// of [`Stream::Siem`].
+#[must_use]
+pub fn type_of_record(record: &[u8]) -> Stream {
+    let mut members = Vec::new();
+    let Some(text) = core::str::from_utf8(record).ok() else {
+        return Stream::Siem;
+    };
+    if json::scan_object(text, &mut members).is_err() {
+        return Stream::Siem;
+    }
+    let has = |key: &&str| {
+        let mut names = members.iter().map(|member| member.key.of(text));
+        names.any(|name| name.eq_ignore_ascii_case(key))
+    };
+    let found = KEYS.iter().find(|(keys, _)| keys.iter().any(has));
+    found.map_or(Stream::Siem, |(_, stream)| *stream)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{NAMES, Parser};
+
+    #[test]
+    fn aliases_are_sorted_and_lead_to_names_that_are_known() {
+        assert!(ALIASES.is_sorted_by(|a, b| a.0 < b.0));
+        for (alias, name) in ALIASES.iter().chain([&DELIVERY]) {
+            assert!(NAMES.contains(name), "{name}");
+            assert!(!NAMES.contains(alias), "{alias} has a meaning of its own");
+        }
+    }
+
+    #[test]
+    fn names_of_api_1_are_understood_where_they_are_used_and_nowhere_else() {
+        let line = r#"{"acc":"C0","IP":"192.0.2.1","Subject":"s","subject":"t","x":1}"#;
+        let mut parser = Parser::new();
+        let name = |name: &str| Name::new(name).unwrap();
+        for _ in 0..2 {
+            let record = parser.parse(Stream::SiemReceipt, line).unwrap();
+            assert_eq!(record.get(name("accountId")).unwrap().text, "C0");
+            assert_eq!(record.get(name("senderIp")).unwrap().text, "192.0.2.1");
+            let record = parser.parse(Stream::SiemDelivery, line).unwrap();
+            assert_eq!(record.get(name("destinationIp")).unwrap().text, "192.0.2.1");
+            assert!(record.get(name("senderIp")).is_none());
+            let record = parser.parse(Stream::Audit, line).unwrap();
+            assert!(record.get(name("accountId")).is_none());
+            assert_eq!(record.get(name("subject")).unwrap().text, "t");
+        }
+    }
+
+    #[test]
+    fn two_spellings_in_one_record_lose_neither_value() {
+        let line =
+            r#"{"Rcpt":"a@example.com","Recipient":"b@example.com","subject":"t","Subject":"s"}"#;
+        let mut parser = Parser::new();
+        let record = parser.parse(Stream::SiemReceipt, line).unwrap();
+        assert_eq!(record.fields().count(), 4);
+    }
+
+    #[test]
+    fn the_identity_is_that_of_the_words_in_the_record() {
+        let mut parser = Parser::new();
+        let mut id = |line: &str| parser.parse(Stream::SiemReceipt, line).unwrap().id();
+        let first = id(r#"{"Act":"Acc","acc":"C0"}"#);
+        assert_eq!(id(r#"{"acc":"C0", "Act":"Acc"}"#), first);
+        assert_ne!(id(r#"{"action":"Acc","accountId":"C0"}"#), first);
+    }
+
+    #[test]
+    fn the_name_of_a_file_says_the_type() {
+        for (name, stream) in [
+            ("receipt_20211018093329655.json", Some(Stream::SiemReceipt)),
+            ("jrnl_20211018093329655.json", Some(Stream::SiemJournal)),
+            (
+                "ttp_url_20211018093329655.txt",
+                Some(Stream::SiemUrlProtect),
+            ),
+            ("a7bebfbb-0000-4000-8000-123456789012.zip", None),
+            ("process.json", None),
+            ("", None),
+        ] {
+            assert_eq!(type_of_file(name), stream, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_names_of_the_fields_say_the_type() {
+        for (record, stream) in [
+            (
+                r#"{"Act":"Acc","Rcpt":"a","Cphr":"x"}"#,
+                Stream::SiemReceipt,
+            ),
+            (
+                r#"{"Act":"Hld","Hld":"Spm","Subject":"s"}"#,
+                Stream::SiemProcess,
+            ),
+            (
+                r#"{"Delivered":true,"RejType":null,"Act":"x"}"#,
+                Stream::SiemDelivery,
+            ),
+            (
+                r#"{"CustomerIP":"x","fileName":"f","sha256":"0"}"#,
+                Stream::SiemAv,
+            ),
+            (
+                r#"{"SourceIP":"x","headerFrom":"f","Recipient":"r"}"#,
+                Stream::SiemSpam,
+            ),
+            (
+                r#"{"ScanResultInfo":"x","URL":"u","UrlCategory":"c"}"#,
+                Stream::SiemInternalEmailProtect,
+            ),
+            (
+                r#"{"Action":"Hold","Hits":1}"#,
+                Stream::SiemImpersonationProtect,
+            ),
+            (
+                r#"{"action":"Block","reason":"malicious","url":"u"}"#,
+                Stream::SiemUrlProtect,
+            ),
+            (
+                r#"{"fileName":"f","sha256":"0","Route":"r"}"#,
+                Stream::SiemAttachmentProtect,
+            ),
+            (r#"{"RcptActType":"Jnl","Rcpt":"r"}"#, Stream::SiemJournal),
+            (r#"{"acc":"C0","datetime":"x"}"#, Stream::Siem),
+            ("no JSON", Stream::Siem),
+        ] {
+            assert_eq!(type_of_record(record.as_bytes()), stream, "{record}");
+        }
+    }
+}

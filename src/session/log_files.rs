@@ -1,0 +1,34 @@
+//! The log files of API 1.0, read record by record as their bytes come.
+
+use crate::session::{Purpose, Session, Step};
+use crate::streams::log_files::Progress;
+use crate::time::Timestamp;
+
+impl Session {
+    /// Makes events of records until more of the body is needed or the batch is full.
+    pub(super) fn take_log_files(&mut self, now: Timestamp) -> Step {
+        let clocks = self.clocks(now);
+        let (Some(flight), Some(poll)) = (&mut self.flight, &mut self.poll) else {
+            return Step::Stop;
+        };
+        let (Purpose::Call { slot, .. }, Some(reader)) = (flight.purpose, &mut flight.files) else {
+            return Step::Stop;
+        };
+        let Some(slot) = self.slots.get_mut(slot) else {
+            return Step::Stop;
+        };
+        let Some(feed) = slot.feed.log_files() else {
+            return Step::Stop;
+        };
+        let context = clocks.of(&self.settings);
+        match feed.take(reader, &mut self.intake, context, &mut poll.batch) {
+            Progress::Done => {
+                slot.rest = None;
+                self.flight = None;
+                Step::Again
+            }
+            Progress::NeedsInput => Step::Read,
+            Progress::NoRoom => Step::Stop,
+        }
+    }
+}

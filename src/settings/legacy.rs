@@ -1,0 +1,275 @@
+//! The settings of API 1.0: keys, discovery, and the form of its SIEM files
+//! (`mimecast-api.md` §7).
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use serde_json::{Value, json};
+
+use super::{Api, Raw, Secret, SettingsError, choice, error, parse_origin, required};
+use crate::stream::{Stream, Way};
+
+/// The host that knows the region of every address (`mimecast-api.md` §1.2).
+pub const DISCOVERY_URL: &str = "https://api.mimecast.com";
+
+/// The hosts of the regions (`mimecast-api.md` §1.2), and the discovery host.
+pub const ORIGINS: [&str; 11] = [
+    DISCOVERY_URL,
+    "https://eu-api.mimecast.com",
+    "https://de-api.mimecast.com",
+    "https://us-api.mimecast.com",
+    "https://usb-api.mimecast.com",
+    "https://ca-api.mimecast.com",
+    "https://za-api.mimecast.com",
+    "https://au-api.mimecast.com",
+    "https://je-api.mimecast.com",
+    "https://jer-api.mimecast.com",
+    "https://uspcom-api.mimecast-pscom-us.com",
+];
+
+/// What only API 1.0 needs.
+#[derive(Clone, Debug)]
+pub struct Legacy {
+    /// The account that the keys should belong to.
+    pub account_code: Option<String>,
+    /// The application id.
+    pub app_id: String,
+    /// The application key, which is part of what is signed.
+    pub app_key: Secret,
+    /// The access key.
+    pub access_key: Secret,
+    /// The secret key in base64, checked.
+    pub secret_key: Secret,
+    /// The address whose region is looked up where no base URL is set.
+    pub email: Option<String>,
+    /// The origin that is asked for the region.
+    pub discovery_url: String,
+    /// The form in which SIEM files are asked for.
+    pub file_format: FileFormat,
+    /// Whether SIEM files are asked for as a zip archive of several.
+    pub compress: bool,
+}
+
+/// The forms of SIEM files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileFormat {
+    /// One JSON document a file.
+    Json,
+    /// Lines of `key=value|key=value`.
+    KeyValue,
+}
+
+impl Legacy {
+    /// The bytes of the secret key.
+    #[must_use]
+    pub fn secret_bytes(&self) -> Vec<u8> {
+        decode(self.secret_key.expose()).unwrap_or_default()
+    }
+
+    /// Takes the settings of API 1.0 out of all that were given.
+    pub(super) fn parse(raw: &mut Raw) -> Result<Self, SettingsError> {
+        if raw.email.is_none() && raw.base_url.is_none() {
+            return Err(error(
+                "email",
+                "is missing; without a base_url it finds the region of the account",
+            ));
+        }
+        let email = raw.email.take().map(Some);
+        let email = email.map(|email| required("email", email)).transpose()?;
+        let account_code = raw.account_code.take().map(Some);
+        let account_code = account_code.map(|code| required("account_code", code));
+        let secret_key = required("secret_key", raw.secret_key.take())?;
+        if decode(&secret_key).is_none_or(|bytes| bytes.is_empty()) {
+            return Err(error(
+                "secret_key",
+                "is not base64; copy it whole, with the equals signs at its end",
+            ));
+        }
+        let discovery = raw.discovery_url.take();
+        Ok(Self {
+            account_code: account_code.transpose()?,
+            app_id: header_safe("app_id", raw.app_id.take())?,
+            app_key: Secret::new(header_safe("app_key", raw.app_key.take())?),
+            access_key: Secret::new(header_safe("access_key", raw.access_key.take())?),
+            secret_key: Secret::new(secret_key),
+            email,
+            discovery_url: parse_origin(
+                "discovery_url",
+                discovery.as_deref().unwrap_or(DISCOVERY_URL),
+            )?,
+            file_format: choice(
+                "siem_file_format",
+                raw.siem_file_format.take(),
+                [
+                    ("json", FileFormat::Json),
+                    ("key_value", FileFormat::KeyValue),
+                ],
+            )?,
+            compress: raw.siem_compress.unwrap_or(true),
+        })
+    }
+}
+
+/// Refuses what belongs to the other API, so that a mistake is not taken for a choice.
+pub(super) fn refuse_others(raw: &Raw, api: Api) -> Result<(), SettingsError> {
+    let of_v1 = [
+        ("account_code", raw.account_code.is_some()),
+        ("app_id", raw.app_id.is_some()),
+        ("app_key", raw.app_key.is_some()),
+        ("access_key", raw.access_key.is_some()),
+        ("secret_key", raw.secret_key.is_some()),
+        ("email", raw.email.is_some()),
+        ("discovery_url", raw.discovery_url.is_some()),
+        ("siem_file_format", raw.siem_file_format.is_some()),
+        ("siem_compress", raw.siem_compress.is_some()),
+    ];
+    let of_v2 = [
+        ("client_id", raw.client_id.is_some()),
+        ("client_secret", raw.client_secret.is_some()),
+        ("siem_endpoint", raw.siem_endpoint.is_some()),
+        ("siem_calls_per_15_min", raw.siem_calls_per_15_min.is_some()),
+    ];
+    let (others, detail): (&[(&str, bool)], &str) = match api {
+        Api::V1 => (
+            &of_v2,
+            "belongs to API 2.0; remove it, or set api = \"2.0\"",
+        ),
+        Api::V2 => (
+            &of_v1,
+            "belongs to API 1.0; remove it, or set api = \"1.0\"",
+        ),
+    };
+    match others.iter().find(|(_, given)| *given) {
+        Some((name, _)) => Err(error(name, detail)),
+        None => Ok(()),
+    }
+}
+
+/// Whether the API hands out the stream. API 1.0 has one log of all SIEM types.
+pub(super) fn offers(api: Api, stream: Stream) -> bool {
+    match stream.row().way {
+        Way::Files { .. } => api == Api::V2,
+        Way::LogFiles => api == Api::V1,
+        Way::Feed { .. } | Way::List { .. } | Way::Windows(_) => true,
+    }
+}
+
+/// The settings as properties of the JSON Schema.
+pub(super) fn properties() -> [(&'static str, Value); 9] {
+    let text = |description: &str| json!({"type": "string", "description": description});
+    let secret = |description: &str| json!({"type": "string", "writeOnly": true, "description": description});
+    [
+        (
+            "account_code",
+            text(
+                "API 1.0: the account code that the keys should belong to; records of another account are told.",
+            ),
+        ),
+        ("app_id", text("API 1.0: the application id.")),
+        ("app_key", secret("API 1.0: the application key.")),
+        ("access_key", secret("API 1.0: the access key.")),
+        ("secret_key", secret("API 1.0: the secret key, in base64.")),
+        (
+            "email",
+            text("API 1.0: an address of the account; finds the region where base_url is not set."),
+        ),
+        (
+            "discovery_url",
+            json!({"type": "string", "default": DISCOVERY_URL, "description": "API 1.0: the origin that knows the region of an address."}),
+        ),
+        (
+            "siem_file_format",
+            json!({"type": "string", "enum": ["json", "key_value"], "default": "json", "description": "API 1.0: the form in which SIEM files are asked for."}),
+        ),
+        (
+            "siem_compress",
+            json!({"type": "boolean", "default": true, "description": "API 1.0: ask for SIEM files as one zip archive of several."}),
+        ),
+    ]
+}
+
+fn decode(text: &str) -> Option<Vec<u8>> {
+    let text = text.trim();
+    let decoded = STANDARD
+        .decode(text)
+        .or_else(|_| STANDARD_NO_PAD.decode(text));
+    decoded.ok()
+}
+
+/// A text that can stand in a header or in a signed line as it is.
+fn header_safe(name: &str, value: Option<String>) -> Result<String, SettingsError> {
+    let value = required(name, value)?;
+    let value = value.trim();
+    if value.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(value.to_owned());
+    }
+    Err(error(
+        name,
+        "contains a space or a character that is not ASCII",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Settings;
+    use crate::stream::Stream;
+
+    fn parse(extra: &str) -> Result<Settings, super::SettingsError> {
+        Settings::parse(&format!(
+            r#"{{"api":"1.0","app_id":"i","app_key":"k-1","access_key":"a-1","secret_key":"c2VjcmV0LWtleQ=="{extra}}}"#
+        ))
+    }
+
+    #[test]
+    fn the_least_settings_find_the_region_and_collect_everything_there_is() {
+        let settings = parse(r#","email":"a@example.com""#).unwrap();
+        assert_eq!(settings.base_url, "");
+        let legacy = settings.legacy().unwrap();
+        assert_eq!(legacy.secret_bytes(), b"secret-key");
+        assert!(legacy.compress);
+        assert!(settings.streams.contains(&Stream::Siem));
+        assert!(settings.streams.contains(&Stream::TtpUrl));
+        assert!(!settings.streams.contains(&Stream::SiemReceipt));
+    }
+
+    #[test]
+    fn each_bad_setting_is_named() {
+        let mail = r#","email":"a@example.com""#;
+        for (extra, setting) in [
+            ("", "email"),
+            (r#","email":" ""#, "email"),
+            (r#","base_url":"eu-api.mimecast.com""#, "base_url"),
+            (
+                r#","base_url":"https://eu-api.mimecast.com","discovery_url":"x""#,
+                "discovery_url",
+            ),
+            (r#","email":"a@b","client_id":"x""#, "client_id"),
+            (
+                r#","email":"a@b","siem_file_format":"xml""#,
+                "siem_file_format",
+            ),
+            (r#","email":"a@b","streams":["siem.receipt"]"#, "streams"),
+            (r#","email":"a@b","account_code":"""#, "account_code"),
+        ] {
+            assert_eq!(parse(extra).unwrap_err().setting, setting, "{extra}");
+        }
+        for key in ["app_id", "app_key", "access_key", "secret_key"] {
+            let all = r#"{"api":"1.0","app_id":"i","app_key":"k","access_key":"a","secret_key":"c2VjcmV0LWtleQ=="}"#;
+            let all = all.replace('}', &format!("{mail}}}"));
+            let without = all.replace(&format!("\"{key}\":"), "\"format\":");
+            assert!(Settings::parse(&without).is_err(), "{key}");
+            let broken = all.replace(&format!("\"{key}\":\""), &format!("\"{key}\":\"é "));
+            assert_eq!(Settings::parse(&broken).unwrap_err().setting, key);
+        }
+        let v2 = r#"{"client_id":"i","client_secret":"s","app_key":"k"}"#;
+        assert_eq!(Settings::parse(v2).unwrap_err().setting, "app_key");
+    }
+
+    #[test]
+    fn no_key_is_shown() {
+        let settings = parse(r#","email":"a@example.com""#).unwrap();
+        let shown = format!("{settings:?}");
+        for secret in ["k-1", "a-1", "c2VjcmV0LWtleQ"] {
+            assert!(!shown.contains(secret), "{shown}");
+        }
+    }
+}

@@ -1,0 +1,624 @@
+//! The SIEM logs of API 1.0: files of all types, one answer after another by token
+//! (`mimecast-api.md` §7.3).
+//!
+//! The token that an answer is asked for with is the position, and how many of its files and of
+//! the records of the next one are done. A resumed answer is asked for again; if other files
+//! stand in it, it is read from its beginning, and what comes again has the same id.
+
+use std::collections::VecDeque;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use serde::Deserialize;
+
+use crate::batch::{Builder, Intake, NoticeKind, Offer, RecordLine};
+use crate::checkpoint::{LogFileAt, LogFilesPosition};
+use crate::decode::fail;
+use crate::decode::log_files::{Found, LogFileReader};
+use crate::encode::push_quoted;
+use crate::record::{Name, legacy};
+use crate::remembered::Remembered;
+use crate::request::Request;
+use crate::response::Head;
+use crate::settings::legacy::FileFormat;
+use crate::stream::Stream;
+use crate::streams::{Context, Unusable, Want, hours_ms};
+use crate::time::Timestamp;
+
+/// A caught-up stream is asked again after this. New files appear every 30 minutes; nothing is
+/// published about a quota that a call every 5 minutes could reach (`mimecast-api.md` §6.3).
+const POLL_INTERVAL_MS: i64 = 5 * 60_000;
+
+/// Files whose names are remembered: 16 KiB of a checkpoint, and four days at one file of each
+/// type every half hour.
+const DONE_FILES_MAX: usize = 1536;
+
+/// Tries of an answer, before what is broken in it is rejected. Files that are malformed stay so
+/// for the days that they are kept, so a second try only tells them from a bad connection.
+const TRIES_MAX: u32 = 2;
+
+/// Tokens go into the checkpoint, so they are bounded.
+const TOKEN_BYTES_MAX: usize = 4096;
+
+/// The header with the position behind an answer.
+const NEXT_TOKEN: &str = "mc-siem-token";
+
+type FileKey = [u8; 8];
+
+/// The log files.
+pub struct LogFiles {
+    stream: Stream,
+    position: LogFilesPosition,
+    done: VecDeque<FileKey>,
+    remembered: Remembered,
+    answer: Option<Answer>,
+}
+
+/// The answer that is being read. A checkpoint holds only how far.
+struct Answer {
+    next_token: Option<String>,
+    /// How many files were begun.
+    begun: u32,
+    /// How many of them came to their end, and the hash over their names.
+    ended: u32,
+    names: blake3::Hasher,
+    file: File,
+    /// Whether the account was looked at.
+    account_seen: bool,
+}
+
+/// The file at hand.
+#[derive(Default)]
+struct File {
+    name: String,
+    /// It was done before this answer was asked for again.
+    past: bool,
+    /// The type of its records, where its name says it.
+    kind: Option<Stream>,
+    /// How many of its records were seen.
+    records: u64,
+    /// How many of them were done before.
+    skip: u64,
+    /// It was done before the token was refused.
+    known: bool,
+}
+
+/// What reading an answer came to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// The answer is done, or is to be asked for again.
+    Done,
+    /// More of the body is needed.
+    NeedsInput,
+    /// The batch is full.
+    NoRoom,
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    #[serde(default)]
+    meta: Meta,
+}
+
+#[derive(Default, Deserialize)]
+struct Meta {
+    #[serde(rename = "isLastToken")]
+    is_last_token: Option<bool>,
+}
+
+impl LogFiles {
+    /// The feed, from its position or from `start`.
+    #[must_use]
+    pub fn open(
+        stream: Stream,
+        position: Option<&LogFilesPosition>,
+        (start, capacity): (Timestamp, usize),
+    ) -> Self {
+        let fresh = || LogFilesPosition {
+            since: start,
+            ..LogFilesPosition::default()
+        };
+        let position = position.cloned().unwrap_or_else(fresh);
+        let done = STANDARD_NO_PAD.decode(&position.done).unwrap_or_default();
+        let done = done
+            .chunks_exact(8)
+            .filter_map(|key| FileKey::try_from(key).ok())
+            .collect();
+        let remembered = Remembered::from_text(&position.remembered, capacity);
+        Self {
+            stream,
+            position,
+            done,
+            remembered: remembered.unwrap_or_else(|| Remembered::new(capacity)),
+            answer: None,
+        }
+    }
+
+    /// The position for a checkpoint.
+    #[must_use]
+    pub fn position(&self) -> LogFilesPosition {
+        let done: Vec<u8> = self.done.iter().flatten().copied().collect();
+        LogFilesPosition {
+            at: self.at(),
+            done: STANDARD_NO_PAD.encode(done),
+            remembered: self.remembered.to_text(),
+            ..self.position.clone()
+        }
+    }
+
+    /// When the feed next wants something, and whether it is caught up until then.
+    #[must_use]
+    pub fn due(&self, context: Context<'_>) -> (Timestamp, bool) {
+        match self.position.read_at {
+            Some(read_at) => (context.due_again(read_at, POLL_INTERVAL_MS), true),
+            None => (context.now, false),
+        }
+    }
+
+    /// What to do next.
+    pub fn next(&mut self, context: Context<'_>, batch: &mut Builder) -> Want {
+        let (due, caught_up) = self.due(context);
+        if caught_up && due > context.now {
+            return Want::Nothing(due);
+        }
+        self.say_what_expired(context, batch);
+        // An answer that broke off is asked for again, and read on from where it broke.
+        self.position.at = self.at();
+        self.answer = None;
+        Want::Call(call(self.stream, context, self.position.token.as_deref()))
+    }
+
+    /// Says what lies before everything that the upstream still has.
+    fn say_what_expired(&mut self, context: Context<'_>, batch: &mut Builder) {
+        let Some(hours) = self.stream.row().retention_hours else {
+            return;
+        };
+        let oldest = context.now.plus_ms(hours_ms(hours).saturating_neg());
+        let days = hours / 24;
+        match self.position.asked_at {
+            Some(asked_at) if asked_at < oldest => {
+                let detail = format!(
+                    "records between {asked_at} and {oldest} are older than the {days} days that Mimecast keeps and can no longer be had"
+                );
+                batch.notice(self.stream, NoticeKind::Gap, detail);
+                self.position.asked_at = Some(context.now);
+            }
+            None if self.position.since < oldest => {
+                let detail = format!(
+                    "collection begins at {oldest}, because Mimecast keeps {days} days, and not at {}",
+                    self.position.since
+                );
+                batch.notice(self.stream, NoticeKind::Adjusted, detail);
+                self.position.since = oldest;
+            }
+            Some(_) | None => {}
+        }
+    }
+
+    /// Takes an answer without files: there are no more for now.
+    ///
+    /// # Errors
+    ///
+    /// The body is neither that nor a file.
+    pub fn handle_answer(&mut self, body: &[u8], context: Context<'_>) -> Result<(), Unusable> {
+        let answer: Envelope = serde_json::from_slice(body)
+            .map_err(|_| Unusable("the answer is neither a file nor JSON".to_owned()))?;
+        if answer.meta.is_last_token == Some(false) {
+            return Err(Unusable(
+                "the answer holds no file and says that there are more".to_owned(),
+            ));
+        }
+        self.catch_up(context);
+        Ok(())
+    }
+
+    fn catch_up(&mut self, context: Context<'_>) {
+        self.position.read_at = Some(context.now);
+        self.position.asked_at = Some(context.now);
+        self.position.replaying = false;
+    }
+
+    /// The token was refused: everything that is still there is read again, without what is known.
+    pub fn handle_refusal(&mut self, batch: &mut Builder) -> bool {
+        if self.position.token.take().is_none() {
+            return false;
+        }
+        self.position.at = None;
+        self.position.read_at = None;
+        self.position.replaying = true;
+        let detail = "Mimecast refused the token; its files are read again from the oldest, and what \
+                      was delivered is left out or repeated with the same ids";
+        batch.notice(self.stream, NoticeKind::Adjusted, detail.to_owned());
+        true
+    }
+
+    /// A reader for the body, where the head says that it holds files.
+    pub fn begin(&mut self, head: &Head) -> Option<LogFileReader> {
+        let name = file_name(head)?;
+        let token = head.header(NEXT_TOKEN).map(str::trim);
+        let token = token.filter(|token| !token.is_empty() && token.len() <= TOKEN_BYTES_MAX);
+        self.answer = Some(Answer {
+            next_token: token.map(str::to_owned),
+            begun: 0,
+            ended: 0,
+            names: blake3::Hasher::new(),
+            file: File::default(),
+            account_seen: false,
+        });
+        Some(LogFileReader::new(&name))
+    }
+
+    /// Makes events of what the reader has until it needs more, or the batch is full.
+    pub fn take(
+        &mut self,
+        reader: &mut LogFileReader,
+        intake: &mut Intake,
+        context: Context<'_>,
+        batch: &mut Builder,
+    ) -> Progress {
+        while batch.has_room() {
+            match reader.read() {
+                Found::End => {
+                    self.finish_answer(context);
+                    return Progress::Done;
+                }
+                Found::File(name) => {
+                    if !self.begin_file(fail::shown(name)) {
+                        return Progress::Done;
+                    }
+                }
+                Found::FileBroken(why) => {
+                    if !self.is_past() {
+                        if self.try_again() {
+                            return Progress::Done;
+                        }
+                        let why = format!("the rest of the file is rejected: {why}");
+                        self.reject(&why, &[], batch);
+                    }
+                    self.finish_file();
+                }
+                Found::FileEnd => self.finish_file(),
+                Found::NeedsInput => return Progress::NeedsInput,
+                Found::NotARecord(line) => {
+                    if self.is_wanted(batch) {
+                        self.reject("the line is not key=value", line, batch);
+                    }
+                    self.finish_record();
+                }
+                Found::Record(bytes) => {
+                    if self.is_wanted(batch)
+                        && self.offer(bytes, intake, context, batch) == Offer::NoRoom
+                    {
+                        reader.put_back();
+                        return Progress::NoRoom;
+                    }
+                    self.finish_record();
+                }
+                Found::TooLong(start) => {
+                    if self.is_wanted(batch) {
+                        self.reject("the record is longer than 1 MiB", start, batch);
+                    }
+                    self.finish_record();
+                }
+                Found::Broken(why) => {
+                    if !self.try_again() {
+                        let why = format!("the rest of the answer is rejected: {why}");
+                        self.reject(&why, &[], batch);
+                        self.finish_answer(context);
+                    }
+                    return Progress::Done;
+                }
+            }
+        }
+        Progress::NoRoom
+    }
+
+    /// How far the answer is read, for a checkpoint.
+    fn at(&self) -> Option<LogFileAt> {
+        let resumed = self.position.at.as_ref();
+        let Some(answer) = &self.answer else {
+            return resumed.cloned();
+        };
+        let behind = resumed.is_some_and(|at| answer.ended < at.files);
+        if behind || answer.begun == 0 {
+            return resumed.cloned();
+        }
+        let inside = answer.begun > answer.ended;
+        let file = Some(&answer.file).filter(|_| inside);
+        Some(LogFileAt {
+            files: answer.ended,
+            names: answer.digest(),
+            name: file.map(|file| file.name.clone()).unwrap_or_default(),
+            records: file.map_or(0, |file| file.records.max(file.skip)),
+            tries: resumed
+                .filter(|at| at.files == answer.ended)
+                .map_or(0, |at| at.tries),
+        })
+    }
+
+    /// Looks at the name of the next file. Says whether reading can go on: not if the answer has
+    /// other files than when it was read before.
+    fn begin_file(&mut self, name: String) -> bool {
+        let Some(answer) = &mut self.answer else {
+            return false;
+        };
+        let resumed = self.position.at.as_ref();
+        let past = resumed.is_some_and(|at| answer.begun < at.files);
+        let here = resumed.filter(|at| at.files == answer.begun);
+        if let Some(at) = here {
+            let same = at.names == answer.digest() && (at.name.is_empty() || at.name == name);
+            if !same {
+                self.position.at = None;
+                self.answer = None;
+                return false;
+            }
+        }
+        let known = self.position.replaying && self.done.contains(&key(&name));
+        answer.begun = answer.begun.saturating_add(1);
+        answer.file = File {
+            kind: legacy::type_of_file(&name),
+            records: 0,
+            skip: here.map_or(0, |at| at.records),
+            past,
+            known,
+            name,
+        };
+        true
+    }
+
+    fn is_past(&self) -> bool {
+        self.answer.as_ref().is_some_and(|answer| answer.file.past)
+    }
+
+    /// Whether the record at hand was not done before.
+    fn is_wanted(&self, batch: &mut Builder) -> bool {
+        let Some(file) = self.answer.as_ref().map(|answer| &answer.file) else {
+            return false;
+        };
+        let done = file.past || file.records < file.skip;
+        if !done && file.known {
+            batch.count_duplicate(self.stream);
+        }
+        !done && !file.known
+    }
+
+    fn finish_record(&mut self) {
+        if let Some(answer) = &mut self.answer {
+            answer.file.records = answer.file.records.saturating_add(1);
+        }
+    }
+
+    fn finish_file(&mut self) {
+        let Some(answer) = &mut self.answer else {
+            return;
+        };
+        answer.names.update(answer.file.name.as_bytes());
+        answer.names.update(b"\n");
+        answer.ended = answer.begun;
+        let key = key(&answer.file.name);
+        let is_news = !answer.file.past && !answer.file.known && answer.file.kind.is_some();
+        if is_news && !self.done.contains(&key) {
+            self.done.push_back(key);
+            while self.done.len() > DONE_FILES_MAX {
+                self.done.pop_front();
+            }
+        }
+    }
+
+    /// Makes an event of a record.
+    fn offer(
+        &mut self,
+        bytes: &[u8],
+        intake: &mut Intake,
+        context: Context<'_>,
+        batch: &mut Builder,
+    ) -> Offer {
+        let Some(answer) = &mut self.answer else {
+            return Offer::Taken;
+        };
+        let kind = answer.file.kind;
+        let record = RecordLine {
+            stream: kind.unwrap_or_else(|| legacy::type_of_record(bytes)),
+            bytes,
+        };
+        // A week after the start nothing older can come any more, and no time has to be read.
+        let hours = self.stream.row().retention_hours.unwrap_or(0);
+        let may_be_older = context.now < self.position.since.plus_ms(hours_ms(hours));
+        if may_be_older
+            && intake
+                .time(record)
+                .is_some_and(|at| at < self.position.since)
+        {
+            return Offer::Taken;
+        }
+        if !core::mem::replace(&mut answer.account_seen, true) {
+            tell_account(self.stream, record, intake, context, batch);
+        }
+        let (name, number) = (&answer.file.name, answer.file.records.saturating_add(1));
+        let stream = self.stream;
+        let locator = || format!("{stream} {name} record {number}");
+        let remembered = Some(&mut self.remembered);
+        batch.offer_as(
+            stream,
+            intake,
+            record,
+            remembered,
+            context.upstream_now,
+            locator,
+        )
+    }
+
+    fn reject(&self, why: &str, original: &[u8], batch: &mut Builder) {
+        let file = self.answer.as_ref().map(|answer| &answer.file);
+        let name = file.map_or("", |file| file.name.as_str());
+        let number = file.map_or(0, |file| file.records.saturating_add(1));
+        let locator = format!("{} {name} record {number}", self.stream);
+        batch.reject(self.stream, locator, why.to_owned(), original);
+    }
+
+    /// Whether what is broken is to be asked for once more.
+    fn try_again(&mut self) -> bool {
+        let mut at = self.at().unwrap_or_default();
+        at.tries = at.tries.saturating_add(1);
+        let again = at.tries < TRIES_MAX;
+        if again {
+            if at.names.is_empty() {
+                at.names = no_names();
+            }
+            self.position.at = Some(at);
+            self.answer = None;
+        }
+        again
+    }
+
+    /// All files of the answer are done: the position moves behind it.
+    fn finish_answer(&mut self, context: Context<'_>) {
+        let at = self.at();
+        let Some(answer) = self.answer.take() else {
+            return;
+        };
+        let missing = self
+            .position
+            .at
+            .as_ref()
+            .is_some_and(|at| answer.ended < at.files);
+        self.position.asked_at = Some(context.now);
+        if missing {
+            self.position.at = None;
+            return;
+        }
+        let moved = answer
+            .next_token
+            .filter(|next| self.position.token.as_ref() != Some(next));
+        match moved {
+            Some(next) => {
+                self.position.token = Some(next);
+                self.position.at = None;
+                self.position.read_at = None;
+            }
+            // Without a further token the same files come again: they are done.
+            None => {
+                self.position.at = at;
+                self.catch_up(context);
+            }
+        }
+    }
+}
+
+impl Answer {
+    fn digest(&self) -> String {
+        short(&self.names)
+    }
+}
+
+/// 64 bits in hexadecimal: they only have to tell an answer from itself as it was.
+fn short(names: &blake3::Hasher) -> String {
+    names.finalize().to_hex().chars().take(16).collect()
+}
+
+fn no_names() -> String {
+    short(&blake3::Hasher::new())
+}
+
+/// What is remembered of a file that is done.
+fn key(name: &str) -> FileKey {
+    let hash = blake3::hash(name.as_bytes());
+    hash.as_bytes().first_chunk().copied().unwrap_or_default()
+}
+
+/// Says when the records are of another account than the settings name.
+fn tell_account(
+    stream: Stream,
+    record: RecordLine<'_>,
+    intake: &mut Intake,
+    context: Context<'_>,
+    batch: &mut Builder,
+) {
+    let legacy = context.settings.legacy();
+    let expected = legacy.and_then(|legacy| legacy.account_code.as_ref());
+    let seen = core::str::from_utf8(record.bytes)
+        .ok()
+        .and_then(|text| account_in(record.stream, text, intake));
+    if let (Some(expected), Some(seen)) = (expected, seen)
+        && !expected.eq_ignore_ascii_case(&seen)
+    {
+        let detail = format!(
+            "the records are of the account {seen:?}, and account_code is {expected:?}; correct the code, or use the keys of that account"
+        );
+        batch.notice(stream, NoticeKind::Adjusted, detail);
+    }
+}
+
+fn account_in(stream: Stream, text: &str, intake: &mut Intake) -> Option<String> {
+    let record = intake.parser.parse(stream, text).ok()?;
+    let account = record.get(Name::new("accountId")?)?;
+    (!account.text.is_empty()).then(|| fail::shown(account.text))
+}
+
+/// The account in the first record of an answer, where it has one.
+#[must_use]
+pub fn account(head: &Head, body: Vec<u8>, intake: &mut Intake) -> Option<String> {
+    let mut reader = LogFileReader::new(&file_name(head)?);
+    reader.push(body);
+    reader.finish();
+    loop {
+        match reader.read() {
+            Found::Record(bytes) => {
+                let text = core::str::from_utf8(bytes).ok()?;
+                return account_in(Stream::Siem, text, intake);
+            }
+            Found::Broken(_) | Found::End | Found::NeedsInput => return None,
+            Found::File(_)
+            | Found::FileBroken(_)
+            | Found::FileEnd
+            | Found::NotARecord(_)
+            | Found::TooLong(_) => {}
+        }
+    }
+}
+
+/// The name of the file that an answer is, where it is one. That of an archive says nothing.
+fn file_name(head: &Head) -> Option<String> {
+    let given = head.header("content-disposition").and_then(|text| {
+        let (_, name) = text.split_once("filename=")?;
+        let name = name.trim_start_matches('"').split(['"', ';']).next()?;
+        Some(name.trim().to_owned())
+    });
+    let media_type = head.header("content-type").unwrap_or_default();
+    let media_type = media_type.split(';').next().unwrap_or_default().trim();
+    let is_file = ["application/octet-stream", "application/zip"]
+        .iter()
+        .any(|known| media_type.eq_ignore_ascii_case(known));
+    given.or_else(|| is_file.then(String::new))
+}
+
+/// The smallest call: one file.
+#[must_use]
+pub fn probe(stream: Stream, context: Context<'_>) -> Request {
+    request(stream, context, false, None)
+}
+
+fn call(stream: Stream, context: Context<'_>, token: Option<&str>) -> Request {
+    let compress = context
+        .settings
+        .legacy()
+        .is_none_or(|legacy| legacy.compress);
+    request(stream, context, compress, token)
+}
+
+fn request(stream: Stream, context: Context<'_>, compress: bool, token: Option<&str>) -> Request {
+    let format = match context.settings.legacy().map(|legacy| legacy.file_format) {
+        Some(FileFormat::KeyValue) => "key_value",
+        Some(FileFormat::Json) | None => "json",
+    };
+    let mut body = format!(
+        "{{\"data\":[{{\"type\":\"MTA\",\"fileFormat\":\"{format}\",\"compress\":{compress}"
+    );
+    if let Some(token) = token {
+        body.push_str(",\"token\":");
+        push_quoted(&mut body, token);
+    }
+    body.push_str("}]}");
+    let url = format!("{}{}", context.settings.base_url, stream.row().endpoint);
+    Request::post_json(url, body)
+}
