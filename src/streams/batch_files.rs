@@ -3,11 +3,13 @@
 //! The position is the page token, the name of the file being read and its line. A link is never
 //! part of it: on resume the page is listed again for fresh ones (design §3.4).
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use crate::batch::{Builder, NoticeKind};
 use crate::checkpoint::{FilePosition, FilesPosition};
@@ -86,8 +88,9 @@ pub struct BatchFiles {
 }
 
 #[derive(Deserialize)]
-struct Listing {
-    value: Option<Vec<serde_json::Value>>,
+struct Listing<'a> {
+    #[serde(borrow)]
+    value: Option<Vec<&'a RawValue>>,
     #[serde(rename = "@nextPage")]
     next_page: Option<String>,
     #[serde(rename = "isCaughtUp")]
@@ -226,7 +229,7 @@ impl BatchFiles {
         context: Context<'_>,
         batch: &mut Builder,
     ) -> Result<(), Unusable> {
-        let listing: Listing = serde_json::from_slice(body)
+        let listing: Listing<'_> = serde_json::from_slice(body)
             .map_err(|_| Unusable("the page is not the documented JSON".to_owned()))?;
         if listing.value.is_none() && listing.next_page.is_none() && listing.is_caught_up.is_none()
         {
@@ -480,9 +483,21 @@ fn lost_file(file: &FilePosition, what: &str) -> String {
     )
 }
 
+/// One item of a page.
+#[derive(Deserialize)]
+struct Item<'a> {
+    #[serde(borrow)]
+    url: Cow<'a, str>,
+    #[serde(borrow)]
+    size: Option<&'a RawValue>,
+    #[serde(borrow)]
+    expiry: Option<&'a RawValue>,
+}
+
 /// Reads one item of a page.
-fn file(stream: Stream, item: &serde_json::Value) -> Option<File> {
-    let url = item.get("url")?.as_str()?;
+fn file(stream: Stream, item: &RawValue) -> Option<File> {
+    let item: Item<'_> = serde_json::from_str(item.get()).ok()?;
+    let url = item.url.as_ref();
     let name = path(url);
     if origin(url).is_empty() || name.len() < 2 || name.len() > NAME_BYTES_MAX {
         return None;
@@ -491,21 +506,17 @@ fn file(stream: Stream, item: &serde_json::Value) -> Option<File> {
     let mut hasher = blake3::Hasher::new();
     hasher.update(stream.name().as_bytes());
     hasher.update(name.as_bytes());
-    hasher.update(
-        item.get("size")
-            .map(ToString::to_string)
-            .unwrap_or_default()
-            .as_bytes(),
-    );
+    let size = item.size.map_or("", RawValue::get);
+    hasher.update(size.as_bytes());
     let key = FileKey::try_from(hasher.finalize().as_bytes().get(..8)?).ok()?;
     let expiry = item
-        .get("expiry")
-        .and_then(|expiry| Timestamp::parse(expiry.as_str()?));
+        .expiry
+        .and_then(|expiry| Timestamp::parse(expiry.get().trim_matches('"')));
     Some(File {
         name: name.to_owned(),
         key,
         url: url.to_owned(),
         expiry,
-        is_empty: item.get("size").and_then(serde_json::Value::as_u64) == Some(0),
+        is_empty: size == "0",
     })
 }
