@@ -3,20 +3,21 @@
 //! The position is the page token, the name of the file being read and its line. A link is never
 //! part of it: on resume the page is listed again for fresh ones (design §3.4).
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use crate::batch::{Builder, NoticeKind};
 use crate::checkpoint::{FilePosition, FilesPosition};
-use crate::request::{Request, origin, path, percent_encode};
+use crate::request::{Request, percent_encode};
 use crate::stream::{Stream, Way};
 use crate::streams::{Context, Unusable, Want, hours_ms};
 use crate::time::Timestamp;
+
+use listing::{File, FileKey, Listing, file};
+
+mod listing;
 
 /// The greatest page the API gives (`mimecast-api.md` §3.1): fewest calls for the quota.
 const PAGE_FILES: u32 = 100;
@@ -38,22 +39,8 @@ const FRESH_LISTING_MS: i64 = 30_000;
 /// Tries of a file with a fresh link each, before it is given up.
 const FILE_TRIES_MAX: u32 = 3;
 
-/// Names and tokens from outside are bounded, because they go into the checkpoint.
-const NAME_BYTES_MAX: usize = 1024;
+/// A token from outside is bounded, because it goes into the checkpoint.
 const PAGE_TOKEN_BYTES_MAX: usize = 2048;
-
-type FileKey = [u8; 8];
-
-/// One file of the page in memory.
-#[derive(Clone, Debug)]
-struct File {
-    name: String,
-    key: FileKey,
-    url: String,
-    expiry: Option<Timestamp>,
-    /// Whether the page lists it as a file of no bytes.
-    is_empty: bool,
-}
 
 /// The page in memory. A checkpoint does not hold it.
 #[derive(Clone, Debug)]
@@ -85,16 +72,6 @@ pub struct BatchFiles {
     page: Option<Page>,
     /// Whether the next listing is only for fresh links of the page at hand.
     relisting: bool,
-}
-
-#[derive(Deserialize)]
-struct Listing<'a> {
-    #[serde(borrow)]
-    value: Option<Vec<&'a RawValue>>,
-    #[serde(rename = "@nextPage")]
-    next_page: Option<String>,
-    #[serde(rename = "isCaughtUp")]
-    is_caught_up: Option<bool>,
 }
 
 impl BatchFiles {
@@ -481,42 +458,4 @@ fn lost_file(file: &FilePosition, what: &str) -> String {
         file.name,
         file.line.saturating_add(1)
     )
-}
-
-/// One item of a page.
-#[derive(Deserialize)]
-struct Item<'a> {
-    #[serde(borrow)]
-    url: Cow<'a, str>,
-    #[serde(borrow)]
-    size: Option<&'a RawValue>,
-    #[serde(borrow)]
-    expiry: Option<&'a RawValue>,
-}
-
-/// Reads one item of a page.
-fn file(stream: Stream, item: &RawValue) -> Option<File> {
-    let item: Item<'_> = serde_json::from_str(item.get()).ok()?;
-    let url = item.url.as_ref();
-    let name = path(url);
-    if origin(url).is_empty() || name.len() < 2 || name.len() > NAME_BYTES_MAX {
-        return None;
-    }
-    // A file that has grown is another file; the host part may change with the region.
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(stream.name().as_bytes());
-    hasher.update(name.as_bytes());
-    let size = item.size.map_or("", RawValue::get);
-    hasher.update(size.as_bytes());
-    let key = FileKey::try_from(hasher.finalize().as_bytes().get(..8)?).ok()?;
-    let expiry = item
-        .expiry
-        .and_then(|expiry| Timestamp::parse(expiry.get().trim_matches('"')));
-    Some(File {
-        name: name.to_owned(),
-        key,
-        url: url.to_owned(),
-        expiry,
-        is_empty: size == "0",
-    })
 }
