@@ -1,22 +1,28 @@
 //! Records that could not become events, and events that no output can take:
-//! one JSON object a line, on the disk before the position moves.
+//! one JSON object a line, on the disk or accepted by an output of their own
+//! before the position moves.
 
 use std::io;
 use std::path::PathBuf;
-use std::time::SystemTime;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
-use crate::bindings::RejectedRecord;
-use crate::output::{Appender, blocking};
+use crate::bindings::{Entry, Kind, RejectedRecord};
+use crate::output::{Appender, Delivery, Outputs, Undelivered, blocking};
 
-/// A file of rejected records. It is made with the first of them.
-#[derive(Debug)]
+/// What an output of rejected records is told that they are.
+const KIND: &str = "rejected";
+
+/// Where rejected records are kept: a file, which is made with the first of
+/// them, or an output, and the file for what that cannot take.
 pub struct DeadLetter {
     path: PathBuf,
     appender: Option<Appender>,
+    output: Option<Arc<Outputs>>,
 }
 
 impl DeadLetter {
@@ -26,20 +32,31 @@ impl DeadLetter {
         Self {
             path,
             appender: None,
+            output: None,
         }
     }
 
-    /// Write records of one source to the end of the file; they are on the
-    /// disk when it returns.
+    /// An output, with the file at `path` for what it cannot take.
+    #[must_use]
+    pub fn with_output(path: PathBuf, output: Arc<Outputs>) -> Self {
+        Self {
+            output: Some(output),
+            ..Self::new(path)
+        }
+    }
+
+    /// Keep records of one source; they are on the disk, or accepted, when it
+    /// returns.
     pub async fn keep(&mut self, source: &str, records: &[RejectedRecord]) -> io::Result<()> {
-        if records.is_empty() {
+        let mut lines: Vec<String> = records.iter().map(|record| line(source, record)).collect();
+        if let Some(output) = &self.output {
+            lines = deliver(output, source, records, lines).await?;
+        }
+        if lines.is_empty() {
             return Ok(());
         }
-        let mut text = String::new();
-        for record in records {
-            text.push_str(&line(source, record));
-            text.push('\n');
-        }
+        let mut text = lines.join("\n");
+        text.push('\n');
         let path = self.path.clone();
         let appender = self.appender.take();
         let appender = blocking(move || {
@@ -54,6 +71,59 @@ impl DeadLetter {
         self.appender = Some(appender);
         Ok(())
     }
+}
+
+/// Deliver the lines of records. Returns those that the output can never take.
+async fn deliver(
+    output: &Outputs,
+    source: &str,
+    records: &[RejectedRecord],
+    lines: Vec<String>,
+) -> io::Result<Vec<String>> {
+    if lines.is_empty() {
+        return Ok(lines);
+    }
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let occurred_at = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
+    let mut events = String::new();
+    let mut index = Vec::with_capacity(lines.len());
+    let mut kinds: Vec<Kind> = Vec::new();
+    for (line, record) in lines.iter().zip(records) {
+        events.push_str(line);
+        events.push('\n');
+        let known = kinds.iter().position(|kind| kind.stream == record.stream);
+        let kind = known.unwrap_or(kinds.len());
+        if known.is_none() {
+            kinds.push(Kind {
+                name: KIND.to_owned(),
+                stream: record.stream.clone(),
+            });
+        }
+        index.push(Entry {
+            end: u32::try_from(events.len()).map_err(io::Error::other)?,
+            occurred_at,
+            kind: u16::try_from(kind).map_err(io::Error::other)?,
+        });
+    }
+    let delivery = Delivery {
+        source,
+        events: &events,
+        index: &index,
+        kinds: &kinds,
+    };
+    let poison = output
+        .accept(&delivery)
+        .await
+        .map_err(|undelivered| match undelivered {
+            Undelivered::Closed => io::Error::from(io::ErrorKind::BrokenPipe),
+            Undelivered::Failed(reason) => io::Error::other(reason),
+        })?;
+    Ok(poison
+        .iter()
+        .filter_map(|poison| lines.get(poison.event).cloned())
+        .collect())
 }
 
 #[derive(Serialize)]
@@ -130,5 +200,41 @@ mod tests {
             .map(|line| serde_json::from_str::<Value>(line).unwrap()["original"].clone())
             .collect();
         assert_eq!(originals, ["a", "b", "c"]);
+    }
+
+    #[tokio::test]
+    async fn an_output_of_its_own_takes_records_and_the_file_what_is_left() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let settings = format!(
+            "type = \"forward\"\naddress = \"unix:{}\"\nevent_kib_max = 1\n",
+            path("nobody").display()
+        );
+        let section = |text: &str| {
+            let table: toml::Table = text.parse().unwrap();
+            crate::settings::Section::new(
+                std::path::Path::new("m.toml"),
+                "[dead_letter]".to_owned(),
+                table,
+            )
+        };
+        let plan = crate::output::plan(section(&settings)).unwrap();
+        let outputs = Outputs::open(&[plan], Some(1)).await.unwrap();
+        let mut dead_letter = DeadLetter::with_output(path("left"), Arc::new(outputs));
+        // Nobody listens: the records are not accepted, and that is an error.
+        dead_letter.keep("acme", &[record(b"a")]).await.unwrap_err();
+
+        let file = format!("type = \"file\"\npath = \"{}\"", path("kept").display());
+        let plan = crate::output::plan(section(&file)).unwrap();
+        let outputs = Outputs::open(&[plan], Some(1)).await.unwrap();
+        let mut dead_letter = DeadLetter::with_output(path("left"), Arc::new(outputs));
+        dead_letter
+            .keep("acme", &[record(b"a"), record(b"b")])
+            .await
+            .unwrap();
+        let text = std::fs::read_to_string(path("kept")).unwrap();
+        assert_eq!(text.lines().count(), 2);
+        assert!(text.contains("not a JSON object"));
+        assert!(!path("left").exists());
     }
 }

@@ -13,9 +13,9 @@ use tracing::{error, info};
 use crate::command::validate;
 use crate::dead_letter::DeadLetter;
 use crate::exit::{Exit, Failure};
-use crate::output::Outputs;
+use crate::output::{OutputError, Outputs};
 use crate::progress::Bars;
-use crate::settings::Settings;
+use crate::settings::{DeadLetterSettings, Settings};
 use crate::shutdown::{Shutdown, Stopper};
 use crate::source::{Components, Reach};
 use crate::source_loop::{End, SourceLoop};
@@ -94,7 +94,7 @@ pub async fn run(settings: &Settings, options: Options) -> Result<Summary, Failu
     }
     let tries_max = options.once.then_some(OUTPUT_TRIES_MAX_ONCE);
     let outputs = Arc::new(Outputs::open(&settings.outputs, tries_max).await?);
-    let dead_letters = DeadLetters::new(settings, &state);
+    let dead_letters = DeadLetters::open(settings, &state, tries_max).await?;
     let bars = Bars::new(options.progress);
 
     let mut tasks = JoinSet::new();
@@ -118,8 +118,8 @@ pub async fn run(settings: &Settings, options: Options) -> Result<Summary, Failu
     }
     let sources = wait_for_all(tasks, running, &options).await;
     bars.clear();
-    if let Err(error) = outputs.close().await {
-        return Err(Failure::failed(format!("output: {error}")));
+    for closed in [outputs.close().await, dead_letters.close().await] {
+        closed.map_err(|error| Failure::failed(format!("output: {error}")))?;
     }
     Ok(Summary { sources })
 }
@@ -177,28 +177,53 @@ fn report(name: &str, end: &End) {
     }
 }
 
-/// One file of rejected records for each source, or one for all.
+/// Where rejected records go: a file for each source, a file for all, or an
+/// output for all.
 struct DeadLetters {
     shared: Option<Arc<Mutex<DeadLetter>>>,
+    output: Option<Arc<Outputs>>,
     directory: PathBuf,
 }
 
 impl DeadLetters {
-    fn new(settings: &Settings, state: &StateDir) -> Self {
-        let shared = settings.dead_letter.clone();
-        Self {
-            shared: shared.map(|path| Arc::new(Mutex::new(DeadLetter::new(path)))),
+    async fn open(
+        settings: &Settings,
+        state: &StateDir,
+        tries_max: Option<u32>,
+    ) -> Result<Self, Failure> {
+        let mut letters = Self {
+            shared: None,
+            output: None,
             directory: state.path().to_owned(),
+        };
+        match &settings.dead_letter {
+            None => {}
+            Some(DeadLetterSettings::File(path)) => {
+                letters.shared = Some(Arc::new(Mutex::new(DeadLetter::new(path.clone()))));
+            }
+            Some(DeadLetterSettings::Output(plan)) => {
+                let outputs = Outputs::open(std::slice::from_ref(plan), tries_max).await?;
+                letters.output = Some(Arc::new(outputs));
+            }
         }
+        Ok(letters)
     }
 
     fn of(&self, source: &str) -> Arc<Mutex<DeadLetter>> {
-        match &self.shared {
-            Some(shared) => Arc::clone(shared),
-            None => {
-                let path = self.directory.join(format!("{source}.rejected.ndjson"));
-                Arc::new(Mutex::new(DeadLetter::new(path)))
-            }
+        if let Some(shared) = &self.shared {
+            return Arc::clone(shared);
+        }
+        let path = self.directory.join(format!("{source}.rejected.ndjson"));
+        Arc::new(Mutex::new(match &self.output {
+            None => DeadLetter::new(path),
+            Some(output) => DeadLetter::with_output(path, Arc::clone(output)),
+        }))
+    }
+
+    async fn close(&self) -> Result<(), OutputError> {
+        match &self.output {
+            None => Ok(()),
+            Some(output) => output.close().await,
         }
     }
 }

@@ -47,7 +47,16 @@ pub struct Settings {
     pub outputs: Vec<Box<dyn Plan>>,
     /// Where rejected records go; by default a file for each source in
     /// `state_dir`.
-    pub dead_letter: Option<PathBuf>,
+    pub dead_letter: Option<DeadLetterSettings>,
+}
+
+/// `[dead_letter]`.
+#[derive(Debug)]
+pub enum DeadLetterSettings {
+    /// One file for all sources.
+    File(PathBuf),
+    /// An output.
+    Output(Box<dyn Plan>),
 }
 
 /// One `[[source]]`, as far as it can be understood without its component.
@@ -102,7 +111,24 @@ impl Settings {
                 None => None,
             },
         };
+        settings.refuse_two_stdouts()?;
         Ok(settings)
+    }
+
+    fn refuse_two_stdouts(&self) -> Result<(), Failure> {
+        let dead_letter = match &self.dead_letter {
+            Some(DeadLetterSettings::Output(plan)) => Some(plan),
+            Some(DeadLetterSettings::File(_)) | None => None,
+        };
+        let plans = self.outputs.iter().chain(dead_letter);
+        let writers = plans.filter(|plan| plan.is_stdout()).count();
+        if writers > 1 {
+            return Err(Failure::settings(format!(
+                "{}: two outputs of type `stdout`; what they write would be mixed",
+                self.file.display()
+            )));
+        }
+        Ok(())
     }
 }
 
@@ -194,28 +220,23 @@ fn parse_outputs(file: &Path, tables: Vec<toml::Table>) -> Result<Vec<Box<dyn Pl
         };
         plans.push(output::plan(Section::new(file, place, table))?);
     }
-    if plans.iter().filter(|plan| plan.is_stdout()).count() > 1 {
-        return Err(Failure::settings(format!(
-            "{}: two outputs of type `stdout`; events would appear twice",
-            file.display()
-        )));
-    }
     Ok(plans)
 }
 
-fn parse_dead_letter(file: &Path, table: toml::Table) -> Result<Option<PathBuf>, Failure> {
+/// Without a type it is a file that only grows.
+fn parse_dead_letter(
+    file: &Path,
+    table: toml::Table,
+) -> Result<Option<DeadLetterSettings>, Failure> {
+    let has_type = table.contains_key("type");
     let mut section = Section::new(file, "[dead_letter]".to_owned(), table);
-    if let Some(kind) = section.string("type")?
-        && kind != "file"
-    {
-        return Err(section.error(
-            "type",
-            "must be `file`; rejected records are kept in a file",
-        ));
+    if has_type {
+        return output::plan(section).map(|plan| Some(DeadLetterSettings::Output(plan)));
     }
+    section.string("type")?; // not there; it belongs to what a message lists
     let path = section.path("path")?;
     section.finish()?;
-    Ok(path)
+    Ok(path.map(DeadLetterSettings::File))
 }
 
 fn is_file_name(name: &str) -> bool {
