@@ -113,6 +113,8 @@ async fn survives_faults(receiver: &Receiver, kind: &str, more: &str) {
     ledger.expect([
         Treatment::Refuse,
         Treatment::Reset,
+        Treatment::BreakOff,
+        Treatment::HalfAnswer,
         Treatment::TakeAndReset,
         Treatment::Late(Duration::from_millis(50)),
         Treatment::Reset,

@@ -50,6 +50,51 @@ async fn what_was_acknowledged_is_not_sent_again_with_the_rest() {
 }
 
 #[tokio::test]
+async fn a_receiver_that_pauses_gets_everything_when_it_goes_on() {
+    let receiver = ForwardReceiver::start(Demands::default()).await;
+    let mut output = open(&receiver.settings("connections = 1\nack_timeout_secs = 1")).await;
+    accept(&mut *output, &Feed::new(0..5)).await.unwrap();
+    receiver.pause(true);
+    let feed = Feed::new(5..10);
+    // The open connection is reset; the next is never answered.
+    let mut reasons = Vec::new();
+    for _ in 0..2 {
+        let error = accept(&mut *output, &feed).await.unwrap_err();
+        assert!(matches!(error, OutputError::Retry(_)), "{error:?}");
+        reasons.push(error.to_string());
+    }
+    assert!(reasons[1].contains("no acknowledgement"), "{reasons:?}");
+    receiver.pause(false);
+    deliver(&mut *output, &feed).await;
+    assert_eq!(receiver.ledger.distinct(), (0..10).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_frame_that_was_read_in_part_comes_again_whole() {
+    let receiver = ForwardReceiver::start(Demands::default()).await;
+    receiver.ledger.expect([Treatment::BreakOff]);
+    let mut output = open(&receiver.settings("connections = 1")).await;
+    let feed = Feed::new(0..50);
+    let error = accept(&mut *output, &feed).await.unwrap_err();
+    assert!(matches!(error, OutputError::Retry(_)), "{error:?}");
+    assert_eq!(receiver.ledger.count(), 0);
+    deliver(&mut *output, &feed).await;
+    assert_eq!(receiver.ledger.numbers(), (0..50).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn half_an_acknowledgement_is_none() {
+    let receiver = ForwardReceiver::start(Demands::default()).await;
+    receiver.ledger.expect([Treatment::HalfAnswer]);
+    let mut output = open(&receiver.settings("connections = 1")).await;
+    let error = accept(&mut *output, &Feed::new(0..5)).await.unwrap_err();
+    assert!(
+        matches!(&error, OutputError::Retry(said) if said.contains("closed the connection")),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
 async fn no_acknowledgement_in_time_is_no_acceptance() {
     let (address, _open) = silent().await;
     let settings = format!("type = \"forward\"\naddress = \"{address}\"\nack_timeout_secs = 1");

@@ -10,7 +10,8 @@ use serde_json::Value as Json;
 use sha2::{Digest, Sha512};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
 use crate::receiver::{Ledger, Treatment};
@@ -31,19 +32,46 @@ pub(crate) struct ForwardReceiver {
     pub(crate) ledger: Ledger,
     pub(crate) address: SocketAddr,
     demands: Demands,
+    paused: watch::Sender<bool>,
     task: JoinHandle<()>,
+}
+
+/// How a conversation ends.
+enum End {
+    /// In order.
+    Closed,
+    /// With what was not read thrown away.
+    Reset,
 }
 
 impl ForwardReceiver {
     pub(crate) async fn start(demands: Demands) -> Self {
+        Self::with(demands, Ledger::new()).await
+    }
+
+    pub(crate) async fn with(demands: Demands, ledger: Ledger) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let ledger = Ledger::new();
+        let address = listener.local_addr().unwrap();
+        let paused = watch::channel(false).0;
+        let served = serve(
+            listener,
+            ledger.clone(),
+            demands.clone(),
+            paused.subscribe(),
+        );
         Self {
-            address: listener.local_addr().unwrap(),
-            task: tokio::spawn(serve(listener, ledger.clone(), demands.clone())),
+            address,
+            task: tokio::spawn(served),
             ledger,
             demands,
+            paused,
         }
+    }
+
+    /// As Fluent Bit at its `mem_buf_limit`: open connections are reset, new
+    /// ones are taken by the kernel and by nobody else.
+    pub(crate) fn pause(&self, on: bool) {
+        self.paused.send_replace(on);
     }
 
     /// End as a killed process does: every connection breaks.
@@ -56,8 +84,8 @@ impl ForwardReceiver {
     /// Come up again at the same address.
     pub(crate) async fn restart(&mut self) {
         let listener = TcpListener::bind(self.address).await.unwrap();
-        let served = serve(listener, self.ledger.clone(), self.demands.clone());
-        self.task = tokio::spawn(served);
+        let (ledger, demands) = (self.ledger.clone(), self.demands.clone());
+        self.task = tokio::spawn(serve(listener, ledger, demands, self.paused.subscribe()));
     }
 
     pub(crate) fn settings(&self, more: &str) -> String {
@@ -71,22 +99,47 @@ impl Drop for ForwardReceiver {
     }
 }
 
-async fn serve(listener: TcpListener, ledger: Ledger, demands: Demands) {
-    let mut connections = tokio::task::JoinSet::new();
+async fn serve(
+    listener: TcpListener,
+    ledger: Ledger,
+    demands: Demands,
+    mut paused: watch::Receiver<bool>,
+) {
+    let mut connections = JoinSet::new();
     loop {
-        let (stream, _) = listener.accept().await.unwrap();
+        paused.wait_for(|paused| !paused).await.unwrap();
+        let (stream, _) = tokio::select! {
+            accepted = listener.accept() => accepted.unwrap(),
+            _ = paused.wait_for(|paused| *paused) => continue,
+        };
         // Answers are written in two pieces; the second is not to wait.
         stream.set_nodelay(true).unwrap();
-        let (ledger, demands) = (ledger.clone(), demands.clone());
-        connections.spawn(async move {
-            match &demands.tls {
-                None => talk(stream, &ledger, &demands).await,
-                Some(acceptor) => match acceptor.accept(stream).await {
-                    Ok(stream) => talk(stream, &ledger, &demands).await,
-                    Err(_) => None,
-                },
-            }
-        });
+        let (ledger, demands, paused) = (ledger.clone(), demands.clone(), paused.clone());
+        connections.spawn(converse(stream, ledger, demands, paused));
+    }
+}
+
+async fn converse(
+    mut stream: TcpStream,
+    ledger: Ledger,
+    demands: Demands,
+    mut paused: watch::Receiver<bool>,
+) {
+    let talked = async {
+        match &demands.tls {
+            None => talk(&mut stream, &ledger, &demands).await,
+            Some(acceptor) => match acceptor.accept(&mut stream).await {
+                Ok(stream) => talk(stream, &ledger, &demands).await,
+                Err(_) => End::Closed,
+            },
+        }
+    };
+    let end = tokio::select! {
+        end = talked => end,
+        _ = paused.wait_for(|paused| *paused) => End::Reset,
+    };
+    if let End::Reset = end {
+        stream.set_zero_linger().unwrap();
     }
 }
 
@@ -94,36 +147,51 @@ async fn talk(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     ledger: &Ledger,
     demands: &Demands,
-) -> Option<()> {
+) -> End {
     let mut unread = Vec::new();
-    if let Some(key) = demands.shared_key {
-        shake_hands(&mut stream, &mut unread, key, demands).await?;
+    if let Some(key) = demands.shared_key
+        && shake_hands(&mut stream, &mut unread, key, demands)
+            .await
+            .is_none()
+    {
+        return End::Closed;
     }
     loop {
-        let frame = next_value(&mut stream, &mut unread).await?;
+        if ledger.breaks_off() {
+            drop(stream.read(&mut [0; 100]).await);
+            return End::Reset;
+        }
+        let Some(frame) = next_value(&mut stream, &mut unread).await else {
+            return End::Closed;
+        };
         let (events, chunk) = unpack(&frame);
         ledger.note(chunk.clone());
         ledger.released().await;
+        let ack = Value::Map(vec![("ack".into(), chunk.into())]);
         match ledger.next_treatment() {
             Treatment::Accept => ledger.take(events),
+            Treatment::HalfAnswer => {
+                ledger.take(events);
+                let bytes = encoded(&ack);
+                drop(stream.write_all(&bytes[..bytes.len() / 2]).await);
+                return End::Closed;
+            }
             Treatment::Late(wait) => {
                 ledger.take(events);
                 tokio::time::sleep(wait).await;
             }
             Treatment::Refuse | Treatment::Answer(..) => {
-                write(&mut stream, &Value::Map(Vec::new())).await?;
-                return None;
+                write(&mut stream, &Value::Map(Vec::new())).await;
+                return End::Closed;
             }
-            Treatment::Reset => return None,
+            Treatment::BreakOff | Treatment::Reset => return End::Reset,
             Treatment::TakeAndReset => {
                 ledger.take(events);
-                return None;
+                return End::Reset;
             }
         }
-        let ack = Value::Map(vec![("ack".into(), chunk.into())]);
-        write(&mut stream, &ack).await?;
-        if demands.one_frame {
-            return None;
+        if write(&mut stream, &ack).await.is_none() || demands.one_frame {
+            return End::Closed;
         }
     }
 }
@@ -181,9 +249,14 @@ fn digest(parts: &[&[u8]]) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-async fn write(stream: &mut (impl AsyncWrite + Unpin), value: &Value) -> Option<()> {
+fn encoded(value: &Value) -> Vec<u8> {
     let mut bytes = Vec::new();
     rmpv::encode::write_value(&mut bytes, value).unwrap();
+    bytes
+}
+
+async fn write(stream: &mut (impl AsyncWrite + Unpin), value: &Value) -> Option<()> {
+    let bytes = encoded(value);
     // In two pieces, as a network may deliver it.
     let (first, second) = bytes.split_at(bytes.len() / 2);
     stream.write_all(first).await.ok()?;
@@ -217,7 +290,7 @@ fn unpack(frame: &Value) -> (Vec<Json>, String) {
     let [tag, entries, option] = frame.as_array().expect("a frame").as_slice() else {
         panic!("not packed forward: {frame}");
     };
-    assert_eq!(tag.as_str(), Some("mimecast.siem.receipt"));
+    assert!(tag.as_str().unwrap().starts_with("mimecast."), "{tag}");
     let packed = entries.as_slice().unwrap();
     let mut plain = Vec::new();
     if option["compressed"].as_str() == Some("gzip") {
@@ -245,19 +318,20 @@ fn unpack(frame: &Value) -> (Vec<Json>, String) {
 
 fn json(value: &Value) -> Json {
     match value {
+        Value::Array(values) => values.iter().map(json).collect(),
+        Value::Binary(_) | Value::Ext(..) | Value::F32(_) => panic!("{value} is not of JSON"),
+        Value::Boolean(on) => (*on).into(),
+        Value::F64(number) => (*number).into(),
+        Value::Integer(number) => match number.as_u64() {
+            Some(number) => number.into(),
+            None => number.as_i64().into(),
+        },
         Value::Map(pairs) => pairs
             .iter()
             .map(|(key, value)| (key.as_str().unwrap().to_owned(), json(value)))
             .collect(),
+        Value::Nil => Json::Null,
         Value::String(text) => text.as_str().unwrap().into(),
-        Value::Array(_)
-        | Value::Binary(_)
-        | Value::Boolean(_)
-        | Value::Ext(..)
-        | Value::F32(_)
-        | Value::F64(_)
-        | Value::Nil => panic!("{value} is in no event of these tests"),
-        Value::Integer(number) => number.as_u64().unwrap().into(),
     }
 }
 

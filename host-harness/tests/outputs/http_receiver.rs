@@ -29,8 +29,11 @@ pub(crate) struct HttpReceiver {
 
 impl HttpReceiver {
     pub(crate) async fn start() -> Self {
+        Self::with(Ledger::new()).await
+    }
+
+    pub(crate) async fn with(ledger: Ledger) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let ledger = Ledger::new();
         Self {
             address: listener.local_addr().unwrap(),
             task: tokio::spawn(serve(listener, ledger.clone())),
@@ -92,16 +95,21 @@ async fn answer(request: Request<Incoming>, ledger: Ledger) -> Answer {
         "{path} {kind} {}",
         header(AUTHORIZATION).unwrap_or_default()
     ));
-    let body = request.into_body().collect().await?.to_bytes();
+    let reset = || Err::<Response<Full<Bytes>>, _>("reset".into());
+    let mut body = request.into_body();
+    if ledger.breaks_off() {
+        body.frame().await;
+        return reset();
+    }
+    let body = body.collect().await?.to_bytes();
     let body = decompress(encoding.as_deref(), &body);
     ledger.released().await;
-    let reset = || Err::<Response<Full<Bytes>>, _>("reset".into());
     match ledger.next_treatment() {
         Treatment::Accept => {}
         Treatment::Late(wait) => tokio::time::sleep(wait).await,
         Treatment::Refuse => return Ok(reply(500, "no")),
-        Treatment::Reset => return reset(),
-        Treatment::TakeAndReset => {
+        Treatment::BreakOff | Treatment::Reset => return reset(),
+        Treatment::HalfAnswer | Treatment::TakeAndReset => {
             ledger.take(events(&path, &kind, &body));
             return reset();
         }

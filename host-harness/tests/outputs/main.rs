@@ -4,6 +4,7 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::print_stdout,
     clippy::unwrap_used,
     reason = "tests may fail fast"
 )]
@@ -16,6 +17,7 @@ mod forward_receiver;
 mod http;
 mod http_receiver;
 mod nats;
+mod process;
 mod receiver;
 mod rotel;
 mod tls;

@@ -1,7 +1,7 @@
 //! What all receivers of these tests have in common: what they have taken,
 //! and a script of how they treat the next requests.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,14 +13,19 @@ use tokio::sync::watch;
 pub(crate) enum Treatment {
     /// Take it and say so.
     Accept,
-    /// Take it and say so late.
+    /// Take it and say so late, as with acknowledgements from end to end.
     Late(Duration),
-    /// Take nothing, and say so in the way of the protocol.
+    /// Take nothing, and say so as Vector does: `{}` and the end of the
+    /// connection, or 500.
     Refuse,
-    /// Take nothing and reset the connection, as when paused.
+    /// Take nothing and reset the connection, as Fluent Bit when it pauses.
     Reset,
-    /// Take it, and break off before the answer.
+    /// Read a part of it and reset the connection.
+    BreakOff,
+    /// Take it, and reset the connection before the answer.
     TakeAndReset,
+    /// Take it, and end the connection within the answer.
+    HalfAnswer,
     /// Answer with this, and take nothing.
     Answer(u16, Vec<(&'static str, &'static str)>, &'static str),
 }
@@ -32,6 +37,7 @@ pub(crate) struct Ledger {
     script: Arc<Mutex<VecDeque<Treatment>>>,
     requests: Arc<Mutex<Vec<String>>>,
     held: watch::Sender<bool>,
+    dawdles: bool,
 }
 
 impl Ledger {
@@ -41,6 +47,15 @@ impl Ledger {
             script: Arc::default(),
             requests: Arc::default(),
             held: watch::channel(false).0,
+            dawdles: false,
+        }
+    }
+
+    /// As a receiver that acknowledges late, now this and now that late.
+    pub(crate) fn dawdling() -> Self {
+        Self {
+            dawdles: true,
+            ..Self::new()
         }
     }
 
@@ -50,7 +65,22 @@ impl Ledger {
 
     pub(crate) fn next_treatment(&self) -> Treatment {
         let next = self.script.lock().unwrap().pop_front();
-        next.unwrap_or(Treatment::Accept)
+        match next {
+            Some(treatment) => treatment,
+            None if self.dawdles => Treatment::Late(Duration::from_millis(fastrand::u64(0..30))),
+            None => Treatment::Accept,
+        }
+    }
+
+    /// Whether the next request is to be broken off; asked before it is read.
+    pub(crate) fn breaks_off(&self) -> bool {
+        let mut script = self.script.lock().unwrap();
+        let next = script.front();
+        let breaks_off = matches!(next, Some(Treatment::BreakOff));
+        if breaks_off {
+            script.pop_front();
+        }
+        breaks_off
     }
 
     /// Note a request by something that tells it from others.
@@ -64,6 +94,25 @@ impl Ledger {
 
     pub(crate) fn take(&self, events: Vec<Value>) {
         self.taken.lock().unwrap().extend(events);
+    }
+
+    /// What is at these places of the events taken, each once.
+    pub(crate) fn distinct_at<const N: usize>(&self, places: [&str; N]) -> BTreeSet<[String; N]> {
+        let taken = self.taken.lock().unwrap();
+        let text =
+            |event: &Value, place| event.pointer(place).unwrap().as_str().unwrap().to_owned();
+        taken
+            .iter()
+            .map(|event| places.map(|place| text(event, place)))
+            .collect()
+    }
+
+    pub(crate) fn taken(&self) -> Vec<Value> {
+        self.taken.lock().unwrap().clone()
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.taken.lock().unwrap().len()
     }
 
     /// The numbers of the events taken, in order.
@@ -93,12 +142,21 @@ impl Ledger {
 
     /// Wait until so many requests have come.
     pub(crate) async fn has_requests(&self, count: usize) {
-        for _ in 0..2_000 {
-            if self.requests.lock().unwrap().len() >= count {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        panic!("fewer than {count} requests");
+        until("requests", || self.requests.lock().unwrap().len() >= count).await;
     }
+
+    /// Wait until so many events have been taken.
+    pub(crate) async fn has_taken(&self, count: usize) {
+        until("events", || self.count() >= count).await;
+    }
+}
+
+async fn until(what: &str, is_so: impl Fn() -> bool) {
+    for _ in 0..12_000 {
+        if is_so() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("fewer {what} than there should be, after a minute");
 }

@@ -1,0 +1,133 @@
+//! The host as a process of its own, killed as it delivers, and its receivers
+//! with it: nothing is lost, and nothing that was rejected.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use mimecast_simulator::{Config, Ledger as Owed, Simulator};
+use serde_json::Value;
+
+use crate::forward_receiver::{Demands, ForwardReceiver};
+use crate::http_receiver::HttpReceiver;
+use crate::receiver::Ledger;
+
+const KILLS: u32 = 30;
+
+fn tenant() -> Config {
+    Config {
+        pages: 3,
+        files_per_page: 3,
+        records_per_file: 150,
+        audit_events: 500,
+        malformed_per_mille: 10,
+        quota_calls: 1_000_000,
+        ..Config::default()
+    }
+}
+
+/// Small batches, so that there are many instants between two of them.
+fn write_settings(directory: &Path, simulator: &Simulator, outputs: &str) -> PathBuf {
+    let (api, storage) = (simulator.api_url(), simulator.storage_url());
+    let (id, secret) = (simulator.client_id(), simulator.client_secret());
+    std::fs::write(directory.join("secret"), secret).unwrap();
+    let text = format!(
+        "state_dir = \"state\"\n\n[[source]]\nname = \"acme\"\nmax_events = 100\n\
+         allow = [\"{api}\", \"{storage}\"]\n[source.settings]\nbase_url = \"{api}\"\n\
+         client_id = \"{id}\"\nclient_secret = {{ file = \"secret\" }}\n\
+         streams = [\"siem\", \"audit\"]\nformat = \"raw\"\nsiem_calls_per_15_min = 100000\n\n{outputs}\n"
+    );
+    let file = directory.join("host.toml");
+    std::fs::write(&file, text).unwrap();
+    file
+}
+
+fn host(file: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_source-host"));
+    command.arg("run").arg(file);
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    command
+}
+
+/// Run to the end, as a host does that nobody kills.
+fn finish(file: &Path) {
+    let mut command = host(file);
+    let output = tokio::task::block_in_place(|| command.arg("--once").output()).unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}\n{said}", output.status);
+}
+
+/// Everything that the tenant owes is there, and nothing else.
+fn assert_complete(owed: &Owed, receiver: &Ledger) {
+    let taken = receiver.distinct_at(["/stream", "/id"]);
+    let mut expected = BTreeSet::new();
+    for stream in owed.streams() {
+        let ids = owed.expected(stream).iter();
+        expected.extend(ids.map(|id| [stream.to_owned(), id.clone()]));
+    }
+    let missing = expected.difference(&taken).count();
+    assert_eq!(missing, 0, "of {} events", expected.len());
+    assert_eq!(taken.len(), expected.len());
+}
+
+/// Each line that is no record has come, with its place and what it was.
+fn assert_rejected(owed: &Owed, letters: &Ledger) {
+    let names = ["original", "original_base64"];
+    let has_original = |letter: &Value| names.iter().any(|name| letter.get(name).is_some());
+    assert!(letters.taken().iter().all(has_original));
+    let taken = letters.distinct_at(["/stream", "/locator"]);
+    let malformed: u64 = owed.streams().map(|stream| owed.malformed(stream)).sum();
+    assert!(malformed > 20, "{malformed}");
+    assert_eq!(u64::try_from(taken.len()).unwrap(), malformed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn thirty_kills_of_the_host_and_of_its_receivers_lose_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let simulator = Simulator::start(tenant()).await.unwrap();
+    let mut forward = ForwardReceiver::with(Demands::default(), Ledger::dawdling()).await;
+    let mut http = HttpReceiver::with(Ledger::dawdling()).await;
+    let letters = HttpReceiver::with(Ledger::dawdling()).await;
+    let outputs = format!(
+        "[[output]]\n{}\n[[output]]\n{}\n[dead_letter]\n{}",
+        forward.settings("frame_kib = 16"),
+        http.settings("http", "request_kib = 16"),
+        letters.settings("http", ""),
+    );
+    let file = write_settings(directory.path(), &simulator, &outputs);
+    let random = |millis| Duration::from_millis(fastrand::u64(millis));
+    for kill in 0..KILLS {
+        let before = http.ledger.count();
+        let mut process = host(&file).stderr(Stdio::null()).spawn().unwrap();
+        // Two of three at an instant in the midst of deliveries.
+        if kill % 3 < 2 {
+            http.ledger.has_taken(before + 1).await;
+        }
+        tokio::time::sleep(random(0..300)).await;
+        if kill % 2 == 0 {
+            forward.kill().await;
+        } else {
+            http.kill().await;
+        }
+        tokio::time::sleep(random(0..100)).await;
+        process.kill().unwrap();
+        process.wait().unwrap();
+        if kill % 2 == 0 {
+            forward.restart().await;
+        } else {
+            http.restart().await;
+        }
+    }
+    finish(&file);
+    let owed = simulator.ledger();
+    assert_complete(&owed, &forward.ledger);
+    assert_complete(&owed, &http.ledger);
+    assert_rejected(&owed, &letters.ledger);
+    println!(
+        "{KILLS} kills: {} events through forward, {} through http, for {} records",
+        forward.ledger.count(),
+        http.ledger.count(),
+        owed.total(),
+    );
+}
