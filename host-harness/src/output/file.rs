@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use tracing::{info, warn};
 
+use super::compress::Encoding;
 use super::rotate::{self, Rotation};
 use super::{Delivery, Output, OutputError, Plan};
 use crate::exit::Failure;
@@ -27,10 +28,13 @@ pub(super) fn plan(mut section: Section<'_>) -> Result<Box<dyn Plan>, Failure> {
     let path = section.required_path("path")?;
     let mib = section.number("rotate_mib", 1..=1_000_000)?;
     let hours = section.number("rotate_hours", 1..=8_760)?;
-    let gzip = section.switch("gzip")?;
+    let compression = Encoding::read(&mut section)?;
     let keep = section.number("keep", 1..=100_000)?;
     if mib.is_none() && hours.is_none() {
-        for (key, set) in [("gzip", gzip.is_some()), ("keep", keep.is_some())] {
+        for (key, set) in [
+            ("compression", compression != Encoding::Plain),
+            ("keep", keep.is_some()),
+        ] {
             if set {
                 let reason = "is about closed files; set rotate_mib or rotate_hours as well";
                 return Err(section.error(key, reason));
@@ -41,7 +45,7 @@ pub(super) fn plan(mut section: Section<'_>) -> Result<Box<dyn Plan>, Failure> {
     let rotation = (mib.is_some() || hours.is_some()).then(|| Rotation {
         bytes_max: mib.map(|mib| mib.saturating_mul(1024 * 1024)),
         age_max: hours.map(|hours| Duration::from_secs(hours.saturating_mul(3_600))),
-        gzip: gzip.unwrap_or(false),
+        compression,
         keep: keep.map(|keep| usize::try_from(keep).unwrap_or(usize::MAX)),
     });
     Ok(Box::new(FilePlan { path, rotation }))
@@ -181,7 +185,7 @@ impl Appender {
         };
         info!(file = %closed.display(), "closed a file of events");
         if let Some(rotation) = &self.rotation {
-            rotate::finish(&self.path, &closed, rotation);
+            rotate::finish(&self.path, rotation);
         }
         Ok(())
     }
@@ -288,7 +292,7 @@ mod tests {
         let rotation = Rotation {
             bytes_max: Some(4),
             age_max: None,
-            gzip: true,
+            compression: Encoding::Zstd,
             keep: Some(1),
         };
         let mut appender = Appender::open(&path, Some(rotation)).unwrap();
@@ -302,6 +306,6 @@ mod tests {
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .filter(|name| name != "events.ndjson")
             .collect();
-        assert_eq!(closed, ["events-19700101T000003.000Z.ndjson.gz"]);
+        assert_eq!(closed, ["events-19700101T000003.000Z.ndjson.zst"]);
     }
 }

@@ -4,6 +4,7 @@
 //! One output, one file. To add one, write its file and add a line to
 //! `KINDS`.
 
+mod compress;
 mod elasticsearch;
 mod event_id;
 mod file;

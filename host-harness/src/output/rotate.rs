@@ -1,14 +1,13 @@
 //! When a file of events is full, and what becomes of it.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use tracing::warn;
 
+use super::compress::Encoding;
 use super::file::sync_directory;
 
 /// When to close a file and begin another.
@@ -18,8 +17,8 @@ pub(crate) struct Rotation {
     pub(crate) bytes_max: Option<u64>,
     /// When it is this old.
     pub(crate) age_max: Option<Duration>,
-    /// Whether closed files are compressed.
-    pub(crate) gzip: bool,
+    /// How closed files are compressed.
+    pub(super) compression: Encoding,
     /// How many closed files stay; without it, all.
     pub(crate) keep: Option<usize>,
 }
@@ -42,38 +41,52 @@ pub(super) fn closed_path(path: &Path, now: SystemTime) -> PathBuf {
     path.with_file_name(format!("{stem}-{time}{extension}"))
 }
 
-/// Compress the closed file and remove the oldest. Neither may stop the
-/// delivery: on an error the file stays as it is.
-pub(super) fn finish(path: &Path, closed: &Path, rotation: &Rotation) {
-    if rotation.gzip
-        && let Err(error) = compress(closed)
-    {
-        warn!(file = %closed.display(), %error, "a closed file is not compressed");
-    }
-    if let Some(keep) = rotation.keep
-        && let Err(error) = remove_oldest(path, keep)
-    {
-        warn!(file = %path.display(), %error, "old files are not removed");
+/// Compress closed files, also those that a crash has left, and remove the
+/// oldest. Neither may stop the delivery: on an error a file stays as it is.
+pub(super) fn finish(path: &Path, rotation: &Rotation) {
+    let finished = closed_files(path).and_then(|mut closed| {
+        for file in &mut closed {
+            compress(file, rotation.compression)?;
+        }
+        let surplus = closed
+            .len()
+            .saturating_sub(rotation.keep.unwrap_or(usize::MAX));
+        let oldest = closed.iter().take(surplus);
+        oldest.map(|file| &file.path).try_for_each(fs::remove_file)
+    });
+    if let Err(error) = finished {
+        warn!(file = %path.display(), %error, "closed files stay as they are");
     }
 }
 
-fn compress(closed: &Path) -> io::Result<()> {
-    let mut name = closed.as_os_str().to_owned();
-    name.push(".gz");
-    let target = PathBuf::from(name);
-    let directory = closed.parent().unwrap_or_else(|| Path::new("."));
-    let aside = tempfile::NamedTempFile::new_in(directory)?;
-    let mut encoder = GzEncoder::new(aside, Compression::default());
-    io::copy(&mut BufReader::new(File::open(closed)?), &mut encoder)?;
-    let mut aside = encoder.finish()?;
-    aside.flush()?;
-    aside.as_file().sync_all()?;
-    aside.persist(&target)?;
+struct Closed {
+    path: PathBuf,
+    is_plain: bool,
+}
+
+fn compress(closed: &mut Closed, encoding: Encoding) -> io::Result<()> {
+    let Some(suffix) = encoding.suffix().filter(|_| closed.is_plain) else {
+        return Ok(());
+    };
+    let named = |suffix: &str| {
+        let mut name = closed.path.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
+    };
+    let (target, aside) = (named(suffix), named(".part"));
+    let (from, file) = (File::open(&closed.path)?, File::create(&aside)?);
+    file.set_permissions(from.metadata()?.permissions())?;
+    encoding.copy(&from, &file)?;
+    file.sync_all()?;
+    fs::rename(&aside, &target)?;
     sync_directory(&target)?;
-    fs::remove_file(closed)
+    fs::remove_file(&closed.path)?;
+    closed.path = target;
+    Ok(())
 }
 
-fn remove_oldest(path: &Path, keep: usize) -> io::Result<()> {
+/// The closed files that belong to a path, oldest first.
+fn closed_files(path: &Path) -> io::Result<Vec<Closed>> {
     let (stem, extension) = parts(path);
     let prefix = format!("{stem}-");
     let directory = path
@@ -83,20 +96,23 @@ fn remove_oldest(path: &Path, keep: usize) -> io::Result<()> {
     for entry in fs::read_dir(directory.unwrap_or_else(|| Path::new(".")))? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        let time = name.strip_prefix(&prefix).and_then(|rest| {
-            let rest = rest.strip_suffix(".gz").unwrap_or(rest);
-            rest.strip_suffix(extension.as_str())
-        });
-        if time.is_some_and(is_time) {
-            closed.push(entry.path());
+        let Some(rest) = name.strip_prefix(&prefix) else {
+            continue;
+        };
+        let plain = rest
+            .strip_suffix(".gz")
+            .or_else(|| rest.strip_suffix(".zst"))
+            .unwrap_or(rest);
+        if plain.strip_suffix(extension.as_str()).is_some_and(is_time) {
+            closed.push(Closed {
+                path: entry.path(),
+                is_plain: plain == rest,
+            });
         }
     }
-    closed.sort(); // the time in the name sorts as text
-    let surplus = closed.len().saturating_sub(keep);
-    closed
-        .into_iter()
-        .take(surplus)
-        .try_for_each(fs::remove_file)
+    // The time in the name sorts as text.
+    closed.sort_by(|one, other| one.path.cmp(&other.path));
+    Ok(closed)
 }
 
 /// `20261122T101500.123Z`, so that no file of another origin is ever removed.
@@ -123,4 +139,91 @@ fn parts(path: &Path) -> (String, String) {
         format!(".{extension}")
     };
     (text(path.file_stem()), dotted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RECORDS: &str = "{\"n\":1}\n{\"n\":2}\n";
+
+    fn names(directory: &Path) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(directory)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    fn rotation(compression: Encoding, keep: Option<usize>) -> Rotation {
+        Rotation {
+            bytes_max: Some(100),
+            age_max: Some(Duration::from_secs(3_600)),
+            compression,
+            keep,
+        }
+    }
+
+    #[test]
+    fn a_file_is_closed_when_it_is_full_or_old_and_not_while_it_is_empty() {
+        let rotation = rotation(Encoding::Plain, None);
+        let begun = SystemTime::UNIX_EPOCH;
+        let after = |secs| begun + Duration::from_secs(secs);
+        assert!(!rotation.is_due(99, begun, after(3_599)));
+        assert!(rotation.is_due(100, begun, after(1)));
+        assert!(rotation.is_due(1, begun, after(3_600)));
+        assert!(!rotation.is_due(0, begun, after(9_999)));
+        // The clock was set back meanwhile.
+        assert!(!rotation.is_due(1, after(9_999), begun));
+    }
+
+    #[test]
+    fn what_a_crash_left_is_compressed_and_strangers_are_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("events.ndjson");
+        for name in [
+            "events-20260101T000000.000Z.ndjson",
+            "events-20260102T000000.000Z.ndjson",
+            "events-20260102T000000.000Z.ndjson.part",
+            "events-of-last-year.ndjson",
+            "events.ndjson",
+        ] {
+            fs::write(directory.path().join(name), RECORDS).unwrap();
+        }
+        finish(&path, &rotation(Encoding::Gzip, None));
+        assert_eq!(
+            names(directory.path()),
+            [
+                "events-20260101T000000.000Z.ndjson.gz",
+                "events-20260102T000000.000Z.ndjson.gz",
+                "events-of-last-year.ndjson",
+                "events.ndjson",
+            ]
+        );
+        let packed = directory
+            .path()
+            .join("events-20260102T000000.000Z.ndjson.gz");
+        let unpacked = flate2::read::GzDecoder::new(File::open(packed).unwrap());
+        assert_eq!(io::read_to_string(unpacked).unwrap(), RECORDS);
+        finish(&path, &rotation(Encoding::Gzip, Some(1)));
+        assert_eq!(names(directory.path()).len(), 3);
+    }
+
+    #[test]
+    fn zstd_gives_back_what_it_got() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("events.ndjson");
+        let closed = directory.path().join("events-20260101T000000.000Z.ndjson");
+        fs::write(&closed, RECORDS).unwrap();
+        finish(&path, &rotation(Encoding::Zstd, None));
+        assert!(!closed.exists());
+        let packed = File::open(
+            directory
+                .path()
+                .join("events-20260101T000000.000Z.ndjson.zst"),
+        );
+        let unpacked = zstd::stream::decode_all(packed.unwrap()).unwrap();
+        assert_eq!(unpacked, RECORDS.as_bytes());
+    }
 }

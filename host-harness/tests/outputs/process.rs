@@ -71,6 +71,28 @@ fn assert_complete(owed: &Owed, receiver: &Ledger) {
     assert_eq!(taken.len(), expected.len());
 }
 
+/// The events of a file and of those that were closed before it.
+fn kept(directory: &Path) -> Ledger {
+    let ledger = Ledger::new();
+    let mut closed = 0;
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        let mut bytes = std::fs::read(&path).unwrap();
+        if path.extension().is_some_and(|extension| extension == "zst") {
+            bytes = zstd::stream::decode_all(bytes.as_slice()).unwrap();
+            closed += 1;
+        }
+        let lines = std::str::from_utf8(&bytes).unwrap().lines();
+        ledger.take(
+            lines
+                .map(|line| serde_json::from_str(line).unwrap())
+                .collect(),
+        );
+    }
+    assert!(closed > 5, "{closed} files were closed");
+    ledger
+}
+
 /// Each line that is no record has come, with its place and what it was.
 fn assert_rejected(owed: &Owed, letters: &Ledger) {
     let names = ["original", "original_base64"];
@@ -90,7 +112,9 @@ async fn thirty_kills_of_the_host_and_of_its_receivers_lose_nothing() {
     let mut http = HttpReceiver::with(Ledger::dawdling()).await;
     let letters = HttpReceiver::with(Ledger::dawdling()).await;
     let outputs = format!(
-        "[[output]]\n{}\n[[output]]\n{}\n[dead_letter]\n{}",
+        "[[output]]\n{}\n[[output]]\n{}\n[[output]]\ntype = \"file\"\n\
+         path = \"kept/events.ndjson\"\nrotate_mib = 1\ncompression = \"zstd\"\n\
+         [dead_letter]\n{}",
         forward.settings("frame_kib = 16"),
         http.settings("http", "request_kib = 16"),
         letters.settings("http", ""),
@@ -123,6 +147,7 @@ async fn thirty_kills_of_the_host_and_of_its_receivers_lose_nothing() {
     let owed = simulator.ledger();
     assert_complete(&owed, &forward.ledger);
     assert_complete(&owed, &http.ledger);
+    assert_complete(&owed, &kept(&directory.path().join("kept")));
     assert_rejected(&owed, &letters.ledger);
     println!(
         "{KILLS} kills: {} events through forward, {} through http, for {} records",

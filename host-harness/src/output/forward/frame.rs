@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use rmp::encode;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use crate::output::http::gzip;
+use crate::output::compress::gzip;
 use crate::output::{Event, Poison};
 
 /// The extension type of an event time.

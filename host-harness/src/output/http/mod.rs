@@ -1,7 +1,6 @@
 //! Events over HTTP: a JSON array in each request, the one body that Vector,
 //! Fluent Bit and Fluentd all take, or NDJSON.
 
-mod compress;
 mod lane;
 mod settings;
 mod verdict;
@@ -10,7 +9,6 @@ use super::{Event, Plan};
 use crate::exit::Failure;
 use crate::settings::Section;
 
-pub(super) use self::compress::gzip;
 pub(super) use self::lane::{Api, HttpPlan};
 pub(super) use self::settings::{Defaults, RequestSettings};
 pub(super) use self::verdict::said;

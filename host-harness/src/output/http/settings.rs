@@ -7,9 +7,9 @@ use base64::engine::general_purpose::STANDARD;
 use hyper::Uri;
 use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
 
-use super::compress::Encoding;
 use crate::exit::Failure;
 use crate::output::Event;
+use crate::output::compress::Encoding;
 use crate::output::parts::Cut;
 use crate::output::template::Template;
 use crate::output::tls::Tls;

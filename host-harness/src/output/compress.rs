@@ -1,6 +1,7 @@
-//! The body of a request, compressed.
+//! What is sent or kept, compressed.
 
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, BufReader, Write};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -10,10 +11,12 @@ use crate::settings::Section;
 
 /// Level 1 leaves little more than level 3, at half its cost.
 const ZSTD_LEVEL: i32 = 1;
+/// A file is compressed once and kept for long.
+const ZSTD_LEVEL_FILE: i32 = 6;
 
-/// How bodies are compressed.
+/// How something is compressed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(in crate::output) enum Encoding {
+pub(super) enum Encoding {
     Gzip,
     Plain,
     Zstd,
@@ -21,7 +24,7 @@ pub(in crate::output) enum Encoding {
 
 impl Encoding {
     /// `compression` in the settings file.
-    pub(in crate::output) fn read(section: &mut Section<'_>) -> Result<Self, Failure> {
+    pub(super) fn read(section: &mut Section<'_>) -> Result<Self, Failure> {
         match section.string("compression")?.as_deref() {
             None | Some("none") => Ok(Self::Plain),
             Some("gzip") => Ok(Self::Gzip),
@@ -39,6 +42,33 @@ impl Encoding {
         }
     }
 
+    /// What is put after the name of a compressed file.
+    pub(super) fn suffix(self) -> Option<&'static str> {
+        match self {
+            Self::Gzip => Some(".gz"),
+            Self::Plain => None,
+            Self::Zstd => Some(".zst"),
+        }
+    }
+
+    /// Write the compressed content of one file into another.
+    pub(super) fn copy(self, from: &File, mut to: &File) -> io::Result<()> {
+        let mut from = BufReader::new(from);
+        match self {
+            Self::Gzip => {
+                let mut encoder = GzEncoder::new(to, Compression::default());
+                io::copy(&mut from, &mut encoder)?;
+                encoder.finish()?;
+            }
+            Self::Plain => {
+                io::copy(&mut from, &mut to)?;
+            }
+            Self::Zstd => zstd::stream::copy_encode(from, to, ZSTD_LEVEL_FILE)?,
+        }
+        Ok(())
+    }
+
+    /// The compressed body of a request.
     pub(super) fn encode(self, body: Vec<u8>) -> io::Result<Vec<u8>> {
         match self {
             Self::Gzip => gzip(&body),
@@ -49,7 +79,7 @@ impl Encoding {
 }
 
 /// One gzip member.
-pub(in crate::output) fn gzip(body: &[u8]) -> io::Result<Vec<u8>> {
+pub(super) fn gzip(body: &[u8]) -> io::Result<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(body)?;
     encoder.finish()
