@@ -20,4 +20,5 @@ mod nats;
 mod process;
 mod receiver;
 mod rotel;
+mod rsyslog;
 mod tls;

@@ -1,0 +1,109 @@
+//! `file` read by rsyslog's imfile, which is killed in between; left out with a
+//! line where there is none. rsyslog has no input that acknowledges, so the
+//! file between the two is what keeps the events.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::feed::{Feed, deliver, left_out, open};
+
+const PROGRAM: &str = "/usr/sbin/rsyslogd";
+
+struct Rsyslog(Child);
+
+impl Rsyslog {
+    fn start(directory: &Path) -> Self {
+        let at = |name: &str| directory.join(name).display().to_string();
+        let config = format!(
+            r#"global(workDirectory="{work}" maxMessageSize="1m")
+module(load="imfile")
+template(name="line" type="string" string="%msg%\n")
+ruleset(name="keep") {{ action(type="omfile" file="{to}" template="line") }}
+input(type="imfile" file="{from}" tag="mimecast" ruleset="keep"
+      persistStateInterval="100" persistStateAfterSubmission="on")
+"#,
+            work = at("work"),
+            from = at("events.ndjson"),
+            to = at("received"),
+        );
+        fs::create_dir_all(directory.join("work")).unwrap();
+        fs::write(directory.join("rsyslog.conf"), config).unwrap();
+        let child = Command::new(PROGRAM)
+            .args(["-n", "-C", "-f", &at("rsyslog.conf"), "-i", &at("pid")])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(directory.join("log")).unwrap())
+            .spawn()
+            .unwrap();
+        Self(child)
+    }
+}
+
+impl Drop for Rsyslog {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+fn received(directory: &Path) -> BTreeSet<u64> {
+    let text = fs::read_to_string(directory.join("received")).unwrap_or_default();
+    let whole = text
+        .split_inclusive('\n')
+        .filter(|line| line.ends_with('\n'));
+    whole
+        .map(|line| {
+            serde_json::from_str::<Value>(line).unwrap()["n"]
+                .as_u64()
+                .unwrap()
+        })
+        .collect()
+}
+
+async fn until_received(directory: &Path, count: usize) {
+    for _ in 0..400 {
+        if received(directory).len() >= count {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let log = fs::read_to_string(directory.join("log")).unwrap();
+    panic!("{} of {count}: {log}", received(directory).len());
+}
+
+#[tokio::test]
+async fn rsyslog_reads_every_event_over_rotations_and_a_kill() {
+    if !Path::new(PROGRAM).exists() {
+        return left_out("rsyslog is not installed");
+    }
+    let temporary = tempfile::tempdir().unwrap();
+    let directory = temporary.path();
+    let path = directory.join("events.ndjson");
+    let settings = format!(
+        "type = \"file\"\npath = \"{}\"\nrotate_mib = 1",
+        path.display()
+    );
+    let mut output = open(&settings).await;
+    let mut rsyslog = Rsyslog::start(directory);
+    for batch in 0..6 {
+        // More than a mebibyte: the next batch begins a new file.
+        let feed = Feed::new(batch * 4_000..(batch + 1) * 4_000);
+        deliver(&mut *output, &feed).await;
+        if batch == 2 {
+            drop(rsyslog);
+            rsyslog = Rsyslog::start(directory);
+        }
+        until_received(directory, (batch + 1) * 4_000).await;
+    }
+    let closed = fs::read_dir(directory).unwrap().filter(|entry| {
+        let name = entry.as_ref().unwrap().file_name();
+        name.to_string_lossy().starts_with("events-")
+    });
+    assert_eq!(closed.count(), 5);
+    drop(rsyslog);
+}
