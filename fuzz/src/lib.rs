@@ -1,14 +1,16 @@
 //! What the fuzz targets do: bytes go in, and what must hold is asserted.
 
 mod batch_file;
+mod normalize;
 mod session;
 
 pub use batch_file::batch_file;
+pub use normalize::normalize;
 pub use session::{checkpoint, session};
 
 use mimecast_source::auth::oauth2::OAuth2;
 use mimecast_source::decode::fail;
-use mimecast_source::settings::Settings;
+use mimecast_source::settings::{Credentials, Settings};
 use mimecast_source::time::Timestamp;
 
 /// What a person is shown of an error is short and on one line.
@@ -51,13 +53,13 @@ pub fn settings(data: &[u8]) {
     };
     assert!(!settings.streams.is_empty());
     assert!(settings.siem_calls_per_15_min > 0);
+    let Credentials::Client { id, secret } = &settings.credentials else {
+        return;
+    };
     let request = OAuth2::request(&settings);
     assert_eq!(request.origin(), settings.base_url);
-    let secret = settings.client_secret.expose();
-    if secret.len() >= 16
-        && !settings.client_id.contains(secret)
-        && !settings.base_url.contains(secret)
-    {
+    let secret = secret.expose();
+    if secret.len() >= 16 && !id.contains(secret) && !settings.base_url.contains(secret) {
         assert!(!format!("{settings:?} {request:?}").contains(secret));
     }
 }

@@ -152,7 +152,7 @@ fn drive(
 /// A token goes to the API and nowhere else.
 fn check_request(request: &Request) {
     let to = origin(&request.url);
-    assert!(request.bearer.is_none() || to == API, "{to}");
+    assert!(request.credentials.is_empty() || to == API, "{to}");
     assert!(request.body.is_none() || to == API, "{to}");
 }
 
