@@ -13,9 +13,15 @@ mod legacy;
 mod log_files;
 mod outlook;
 #[cfg(test)]
+mod reconcile;
+#[cfg(test)]
 mod regressions;
 #[cfg(test)]
 mod simulation;
+#[cfg(test)]
+mod single_events;
+#[cfg(test)]
+mod snapshots;
 #[cfg(test)]
 mod tests;
 
@@ -331,6 +337,11 @@ impl Session {
                 }
             }
             Want::Call(mut request) => {
+                // After an outage a feed may list anew what it seemed to have.
+                if !self.auth.is_ready(&self.settings, now) {
+                    let request = self.auth.ask(&self.settings, stamp);
+                    return self.send(Purpose::Ask, request, now);
+                }
                 self.auth.authorize(&mut request, &self.settings, stamp);
                 let again = self.repeat.is_some();
                 self.send(Purpose::Call { slot: index, again }, request, now)

@@ -136,25 +136,26 @@ impl SiemEvents {
         if self.page.is_some() {
             return Want::Records;
         }
-        self.choose(context, batch);
+        if self.choose(context, batch) {
+            // The other endpoint has another quota, and may be the first to need a token.
+            return Want::Nothing(context.now);
+        }
         match &mut self.files {
             Some(files) => files.next(context, batch),
             None => Want::Call(self.call(context)),
         }
     }
 
-    /// Moves between the batch files and the endpoint.
-    fn choose(&mut self, context: Context<'_>, batch: &mut Builder) {
-        if self
-            .files
-            .as_ref()
-            .is_some_and(|files| files.due(context).1)
-        {
+    /// Moves between the batch files and the endpoint; says whether it did.
+    fn choose(&mut self, context: Context<'_>, batch: &mut Builder) -> bool {
+        let files = self.files.as_ref();
+        let caught_up = files.is_some_and(|files| files.due(context).1);
+        if caught_up {
             self.files = None;
             self.position.since = self.position.until.take().unwrap_or(self.position.since);
         }
         if self.files.is_some() {
-            return;
+            return false;
         }
         let served = context
             .upstream_now
@@ -162,7 +163,7 @@ impl SiemEvents {
         // Up to when everything is read: the last reading, or the start.
         let covered = self.position.covered.unwrap_or(self.position.since);
         if covered >= served {
-            return;
+            return caught_up;
         }
         let overlap_ms = self
             .position
@@ -176,6 +177,7 @@ impl SiemEvents {
             ..EventsPosition::default()
         };
         self.files = Some(BatchFiles::open(self.stream, None, since));
+        true
     }
 
     /// What is older than the batch files reach is lost, and it is said.

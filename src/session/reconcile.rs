@@ -1,0 +1,244 @@
+//! A week and random runs against a reference model: what is delivered is what was served, for
+//! every kind of position.
+
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a test names the streams that differ and treats the others alike"
+)]
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use crate::stream::{Stream, Way};
+use crate::testing::{Answer, Host, Upstream};
+
+/// Files or event pages, windows in both orders, the list that is remembered, the list of what is
+/// there, the token of a feed.
+const KINDS: [Stream; 7] = [
+    Stream::SiemReceipt,
+    Stream::Audit,
+    Stream::Dlp,
+    Stream::HeldRelease,
+    Stream::ArchiveSearch,
+    Stream::HeldMessages,
+    Stream::ThreatIntelGrid,
+];
+
+/// The reference model: what was served, and what has left the list again.
+#[derive(Default)]
+struct Model {
+    served: BTreeSet<String>,
+    /// The list may not have been read while these were on it.
+    left: BTreeSet<String>,
+}
+
+impl Model {
+    /// Adds a record of that stream, that is `late_ms` old when it appears.
+    fn add(&mut self, upstream: &mut Upstream, stream: Stream, id: &str, late_ms: i64) {
+        let (now, at) = (upstream.now, upstream.now.plus_ms(-late_ms));
+        match stream {
+            Stream::SiemReceipt => {
+                upstream.add_file("receipt", 1);
+                let file = upstream.files["receipt"].len() - 1;
+                self.served.insert(format!("receipt/{file}-0"));
+            }
+            Stream::Audit => {
+                upstream.add_audit(id, at);
+                self.served.insert(format!("audit/{id}"));
+            }
+            _ => {
+                upstream.tenant.add(stream, id, (at, now));
+                self.served.insert(format!("{stream}/{id}"));
+            }
+        }
+    }
+
+    /// Lets the oldest held message leave.
+    fn leave(&mut self, upstream: &mut Upstream) {
+        let list = upstream
+            .tenant
+            .lists
+            .entry(Stream::HeldMessages)
+            .or_default();
+        if !list.is_empty() {
+            self.left.insert(crate::testing::key_of(&list.remove(0)));
+        }
+    }
+
+    /// Delivered is what was served, and told to have left is what was told and has left.
+    fn check(&self, host: &Host) {
+        let delivered: BTreeSet<String> = host.delivered.iter().cloned().collect();
+        let (gone, told): (BTreeSet<_>, BTreeSet<_>) = delivered
+            .into_iter()
+            .partition(|key| key.starts_with("gone/"));
+        let missing: Vec<_> = self.served.difference(&told).collect();
+        let unseen: Vec<_> = missing
+            .into_iter()
+            .filter(|key| !self.left.contains(*key))
+            .collect();
+        assert!(unseen.is_empty(), "missing: {unseen:?}");
+        assert!(told.is_subset(&self.served), "something was invented");
+        let first_id = |key: &String| host.ids[key].first().unwrap().clone();
+        let departed = self
+            .left
+            .intersection(&told)
+            .map(|key| format!("gone/{}", first_id(key)));
+        assert_eq!(gone, departed.collect());
+        assert!(
+            host.ids.values().all(|ids| ids.len() == 1),
+            "a record has two ids"
+        );
+    }
+}
+
+fn host(events: bool) -> Host {
+    let names: Vec<String> = KINDS.iter().map(|stream| format!("\"{stream}\"")).collect();
+    let endpoint = if events { "events" } else { "batch" };
+    Host::new(&format!(
+        r#","siem_endpoint":"{endpoint}","streams":[{}]"#,
+        names.join(",")
+    ))
+}
+
+/// Two readings of the list behind the last change, and all that is late.
+fn settle(host: &mut Host, upstream: &mut Upstream) {
+    for _ in 0..3 {
+        upstream.now = upstream.now.plus_ms(20 * 60_000);
+        host.collect(upstream);
+    }
+}
+
+#[test]
+fn a_week_with_outages_late_events_and_skew_reconciles() {
+    for (ahead_ms, events) in [(-7_200_000, true), (0, false), (7_200_000, true)] {
+        let (mut upstream, mut model) = (Upstream::new(), Model::default());
+        upstream.host_ahead_ms = ahead_ms;
+        (upstream.page_records, upstream.tenant.page_records) = (20, 20);
+        let mut host = host(events);
+        host.limits.max_events = 100;
+        host.limits.max_requests = 20;
+        let end = upstream.now.plus_ms(7 * 86_400_000);
+        let mut number: u32 = 0;
+        while upstream.now < end {
+            number += 1;
+            for (at, stream) in KINDS.iter().enumerate() {
+                if number % 5 == u32::try_from(at % 5).unwrap() {
+                    let late_ms = i64::from(number * 37 % 14) * 60_000;
+                    model.add(&mut upstream, *stream, &format!("w{number}"), late_ms);
+                }
+            }
+            if number % 5 == 3 && number > 40 {
+                model.leave(&mut upstream);
+            }
+            // The host is down for half a day and for longer than the event endpoint serves, and
+            // is killed now and then.
+            if !(100..160).contains(&number) && !(450..585).contains(&number) {
+                if number.is_multiple_of(25) {
+                    let _ = host.poll_without_storing(&mut upstream);
+                    host.session = None;
+                }
+                host.collect(&mut upstream);
+            }
+            upstream.now = upstream.now.plus_ms(12 * 60_000);
+        }
+        settle(&mut host, &mut upstream);
+        model.check(&host);
+        assert_eq!(
+            host.delivered.len(),
+            host.ids.len(),
+            "something was repeated"
+        );
+        assert!(host.notices.is_empty(), "{:?}", host.notices);
+    }
+}
+
+/// What happens in a random run.
+#[derive(Clone, Debug)]
+enum Happening {
+    Add(usize, i64),
+    Crash,
+    Fail(usize, usize),
+    Leave,
+    Outage(i64),
+    Poll,
+    Restart,
+    Wait(i64),
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    prop_oneof![
+        5 => (0..KINDS.len(), 0..14_i64).prop_map(|(kind, late)| Happening::Add(kind, late)),
+        1 => Just(Happening::Crash),
+        1 => (0..KINDS.len(), 0..5_usize).prop_map(|(kind, fault)| Happening::Fail(kind, fault)),
+        1 => Just(Happening::Leave),
+        1 => (2..50_i64).prop_map(Happening::Outage),
+        4 => Just(Happening::Poll),
+        1 => Just(Happening::Restart),
+        2 => (1..90_i64).prop_map(Happening::Wait),
+    ]
+}
+
+/// The answer of a fault.
+fn fault(number: usize) -> Answer {
+    match number {
+        0 => Answer::json(500, "<html>"),
+        1 => Answer::with(429, &[("x-ratelimit-reset", "30000")], "{}"),
+        2 => Answer::json(401, r#"{"fail":[{"code":"token_expired"}]}"#),
+        3 => Answer::json(400, r#"{"fail":[{"code":"err_page_token"}]}"#),
+        _ => Answer::json(200, "{\"data\":[{\"cut\":"),
+    }
+}
+
+/// The part of a request by which the stream is told.
+fn asked(stream: Stream) -> &'static str {
+    match stream.row().way {
+        Way::Files { event_type, .. } => event_type,
+        Way::Feed { feed_type } => feed_type,
+        Way::List { .. } | Way::LogFiles | Way::Windows(_) => stream.row().endpoint,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_delivered_is_what_was_served(
+        happenings in prop::collection::vec(happening(), 1..80),
+        max_events in 1..9_u32,
+        max_requests in 1..6_u32,
+        (events, skew_hours) in (any::<bool>(), -2..=2_i64),
+    ) {
+        let (mut upstream, mut model) = (Upstream::new(), Model::default());
+        upstream.host_ahead_ms = skew_hours * 3_600_000;
+        let mut host = host(events);
+        host.limits.max_events = max_events;
+        host.limits.max_requests = max_requests;
+        // A first reading of nothing, so that all that follows lies behind the start.
+        host.collect(&mut upstream);
+        for (number, happening) in happenings.into_iter().enumerate() {
+            match happening {
+                Happening::Add(kind, late) => {
+                    model.add(&mut upstream, KINDS[kind], &format!("r{number}"), late * 60_000);
+                }
+                Happening::Crash => {
+                    let _ = host.poll_without_storing(&mut upstream);
+                    host.session = None;
+                }
+                Happening::Fail(kind, number) => {
+                    upstream.script.push_back((asked(KINDS[kind]).to_owned(), fault(number)));
+                }
+                Happening::Leave => model.leave(&mut upstream),
+                Happening::Outage(hours) => upstream.now = upstream.now.plus_ms(hours * 3_600_000),
+                Happening::Poll => {
+                    let _ = host.poll(&mut upstream);
+                }
+                Happening::Restart => host.session = None,
+                Happening::Wait(minutes) => upstream.now = upstream.now.plus_ms(minutes * 60_000),
+            }
+        }
+        upstream.script.clear();
+        settle(&mut host, &mut upstream);
+        model.check(&host);
+    }
+}
