@@ -229,7 +229,7 @@ pub struct FeedPosition {
     /// When the feed was last read to its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_at: Option<Timestamp>,
-    /// Up to when a call without a token reached.
+    /// When the feed was asked last, by the upstream's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked_at: Option<Timestamp>,
     /// The newest time of an indicator.

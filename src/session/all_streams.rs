@@ -175,6 +175,32 @@ fn threat_feeds_are_read_as_stix_and_as_csv_zipped_or_not() {
 }
 
 #[test]
+fn an_outage_of_a_feed_that_is_longer_than_the_retention_is_a_gap_with_its_bounds() {
+    for (days, gaps) in [(6, 0), (9, 1)] {
+        let mut upstream = Upstream::new();
+        let mut host = Host::new(r#","streams":["threat-intel.grid"]"#);
+        add(&mut upstream, Stream::ThreatIntelGrid, 0);
+        host.collect(&mut upstream);
+        let before = upstream.now;
+        host.session = None;
+        upstream.now = upstream.now.plus_ms(days * 86_400_000);
+        add(&mut upstream, Stream::ThreatIntelGrid, 1);
+        host.collect(&mut upstream);
+        host.assert_exactly_once(&upstream);
+        let notices = &host.notices;
+        assert_eq!(notices.len(), gaps, "{notices:?}");
+        for notice in notices {
+            assert_eq!(notice.kind, NoticeKind::Gap);
+            let day = |at: crate::time::Timestamp| at.to_day();
+            let oldest = upstream.now.plus_ms(-7 * 86_400_000);
+            for bound in [day(before), day(oldest)] {
+                assert!(notice.detail.contains(&bound), "{}", notice.detail);
+            }
+        }
+    }
+}
+
+#[test]
 fn a_checkpoint_of_all_streams_stays_within_its_bound() {
     let mut upstream = Upstream::new();
     upstream.tenant.page_records = 100;

@@ -108,9 +108,7 @@ impl ThreatFeeds {
         if caught_up && due > context.now {
             return Want::Nothing(due);
         }
-        if self.position.token.is_none() {
-            self.clamp_start(context, batch);
-        }
+        self.skip_what_expired(context, batch);
         let from = match &self.position.token {
             Some(token) => From::Token(token),
             None => From::Time(self.position.since),
@@ -118,21 +116,33 @@ impl ThreatFeeds {
         Want::Call(call(self.stream, self.feed_type, context, &from))
     }
 
-    /// A feed without a token begins within the retention, and says where it does not.
-    fn clamp_start(&mut self, context: Context<'_>, batch: &mut Builder) {
+    /// Says what the feed no longer has: after an outage longer than the retention, or at a start
+    /// that lies before it.
+    fn skip_what_expired(&mut self, context: Context<'_>, batch: &mut Builder) {
         let hours = self.stream.row().retention_hours.unwrap_or(u32::MAX);
+        let days = hours / 24;
         let oldest = context
             .upstream_now
             .plus_ms(hours_ms(hours).saturating_neg());
-        if self.position.since < oldest {
-            let detail = format!(
-                "the feed begins at {oldest}, because Mimecast keeps {} days, and not at {}",
-                hours / 24,
-                self.position.since
-            );
-            batch.notice(self.stream, NoticeKind::Adjusted, detail);
-            self.position.since = oldest;
+        let position = &mut self.position;
+        match position.asked_at {
+            Some(asked_at) if asked_at < oldest => {
+                let detail = format!(
+                    "indicators between {asked_at} and {oldest} are older than the {days} days that Mimecast keeps and can no longer be had"
+                );
+                batch.notice(self.stream, NoticeKind::Gap, detail);
+                position.asked_at = Some(oldest);
+            }
+            None if position.token.is_none() && position.since < oldest => {
+                let detail = format!(
+                    "the feed begins at {oldest}, because Mimecast keeps {days} days, and not at {}",
+                    position.since
+                );
+                batch.notice(self.stream, NoticeKind::Adjusted, detail);
+            }
+            Some(_) | None => {}
         }
+        position.since = position.since.max(oldest);
     }
 
     /// Takes the answer to a call: the whole body is one file.
@@ -166,10 +176,7 @@ impl ThreatFeeds {
             read_file(body, next)?
         };
         page.resume(self.position.page_done.as_ref());
-        // A feed that gives no token is asked again from where it was asked last.
-        if token.is_none() {
-            self.position.asked_at = Some(context.upstream_now);
-        }
+        self.position.asked_at = Some(context.upstream_now);
         self.page = Some(page);
         Ok(())
     }
