@@ -311,6 +311,7 @@ fn not_an_object(problem: &serde_json::Error) -> String {
     )
 }
 
+#[inline(never)]
 fn required(name: &str, value: Option<String>) -> Result<String, SettingsError> {
     let value = value.ok_or_else(|| error(name, "is missing"))?;
     if value.trim().is_empty() {
@@ -332,14 +333,24 @@ fn choice<T: Copy>(
     choices: [(&str, T); 2],
 ) -> Result<T, SettingsError> {
     let [first, second] = choices;
+    let is_second = is_second_word(name, word, [first.0, second.0])?;
+    Ok(if is_second { second.1 } else { first.1 })
+}
+
+/// Apart from [`choice`], so that its code is there once and not for each type.
+#[inline(never)]
+fn is_second_word(
+    name: &str,
+    word: Option<String>,
+    [first, second]: [&str; 2],
+) -> Result<bool, SettingsError> {
     match word.as_deref() {
-        None => Ok(first.1),
-        Some(word) if word == first.0 => Ok(first.1),
-        Some(word) if word == second.0 => Ok(second.1),
-        Some(word) => Err(error(
-            name,
-            format!("{word:?} is neither {:?} nor {:?}", first.0, second.0),
-        )),
+        None => Ok(false),
+        Some(word) if word == first || word == second => Ok(word == second),
+        Some(word) => {
+            let detail = format!("{word:?} is neither {first:?} nor {second:?}");
+            Err(error(name, detail))
+        }
     }
 }
 
@@ -348,6 +359,7 @@ fn choice<T: Copy>(
 /// # Errors
 ///
 /// The text is something else, or more.
+#[inline(never)]
 pub fn parse_origin(setting: &str, text: &str) -> Result<String, SettingsError> {
     let detail = "must be an origin like \"https://api.services.mimecast.com\", without a path";
     let url = text.trim_end_matches('/');
@@ -476,40 +488,11 @@ pub fn schema() -> String {
     let mut names = families(&STREAMS.iter().collect::<Vec<_>>());
     let streams = STREAMS.iter().map(|row| row.name);
     names.extend(streams.filter(|name| *name != Stream::Siem.name()));
-    let mut schema = serde_json::json!({
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "Settings of the Mimecast event source",
-        "type": "object",
-        "additionalProperties": false,
-        "oneOf": [
-            {"required": ["client_id", "client_secret"]},
-            {"required": ["api", "app_id", "app_key", "access_key", "secret_key"]},
-        ],
-        "properties": {
-            "api": {"type": "string", "enum": ["2.0", "1.0"], "default": "2.0", "description": "The version of the API."},
-            "base_url": {"type": "string", "default": DEFAULT_BASE_URL, "description": "The origin of the API: the global host, or a regional one for data residency. For API 1.0 the host of the account's region, which is found by email when left out."},
-            "client_id": {"type": "string", "description": "The client id of the API 2.0 application."},
-            "client_secret": {"type": "string", "writeOnly": true, "description": "The client secret of the API 2.0 application."},
-            "streams": {"type": "array", "items": {"type": "string", "enum": names}, "description": "Names of streams or families; all when left out."},
-            "format": {"type": "string", "enum": FORMATS, "default": "ecs", "description": "The format of the events."},
-            "include_original": {"type": "boolean", "default": false, "description": "Keep the upstream record as text in the event."},
-            "severity_overrides": {"type": "object", "additionalProperties": {"type": "string", "enum": severity::NAMES.get(1..)}, "description": "Severities in place of the built-in ones: by stream, by family, or for every alert."},
-            "start": {"type": "string", "default": "24h", "description": "Where to begin without a checkpoint: a duration back, or an RFC 3339 time. SIEM files are listed by whole UTC day."},
-            "siem_calls_per_15_min": {"type": "integer", "minimum": 1, "default": SIEM_CALLS_PER_15_MIN, "description": "The quota of the SIEM endpoints, shared over the event types."},
-            "overlap": {"type": "string", "default": "15m", "description": "How far the next window of a windowed stream reaches back, for records that were written late."},
-            "siem_endpoint": {"type": "string", "enum": ["batch", "events"], "default": "batch", "description": "From which endpoints the streams of siem and ci are read: batch files, or single events with less delay and at most 30000 an hour over all of them."},
-            "snapshot": {"type": "string", "enum": ["changes", "full"], "default": "changes", "description": "What is told of held-messages and training: what changed, or the whole list each time."},
-            "threat_feed": {"type": "string", "enum": ["stix", "csv"], "default": "stix", "description": "The form in which threat-intel is asked for."}
-        }
-    });
-    if let Some(all) = schema
-        .get_mut("properties")
-        .and_then(|all| all.as_object_mut())
-    {
-        let legacy = legacy::properties();
-        all.extend(legacy.map(|(name, property)| (name.to_owned(), property)));
-    }
-    schema.to_string()
+    let streams = serde_json::json!(names).to_string();
+    let severities = serde_json::json!(severity::NAMES.get(1..)).to_string();
+    include_str!("settings/schema.json")
+        .replace("\"@STREAMS@\"", &streams)
+        .replace("\"@SEVERITIES@\"", &severities)
 }
 
 #[cfg(test)]
@@ -622,5 +605,13 @@ mod tests {
         let schema: serde_json::Value = serde_json::from_str(&schema()).unwrap();
         assert_eq!(schema["properties"]["client_secret"]["writeOnly"], true);
         assert_eq!(schema["properties"].as_object().unwrap().len(), 23);
+        let default = |name: &str| schema["properties"][name]["default"].clone();
+        assert_eq!(default("base_url"), DEFAULT_BASE_URL);
+        assert_eq!(default("discovery_url"), legacy::DISCOVERY_URL);
+        assert_eq!(default("siem_calls_per_15_min"), SIEM_CALLS_PER_15_MIN);
+        assert_eq!(
+            schema["properties"]["format"]["enum"],
+            serde_json::json!(FORMATS)
+        );
     }
 }

@@ -3,7 +3,6 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
-use serde_json::{Value, json};
 
 use super::{Api, Raw, Secret, SettingsError, choice, error, parse_origin, required};
 use crate::stream::{Stream, Way};
@@ -153,40 +152,6 @@ pub(super) fn offers(api: Api, stream: Stream) -> bool {
     }
 }
 
-/// The settings as properties of the JSON Schema.
-pub(super) fn properties() -> [(&'static str, Value); 9] {
-    let text = |description: &str| json!({"type": "string", "description": description});
-    let secret = |description: &str| json!({"type": "string", "writeOnly": true, "description": description});
-    [
-        (
-            "account_code",
-            text(
-                "API 1.0: the account code that the keys should belong to; records of another account are told.",
-            ),
-        ),
-        ("app_id", text("API 1.0: the application id.")),
-        ("app_key", secret("API 1.0: the application key.")),
-        ("access_key", secret("API 1.0: the access key.")),
-        ("secret_key", secret("API 1.0: the secret key, in base64.")),
-        (
-            "email",
-            text("API 1.0: an address of the account; finds the region where base_url is not set."),
-        ),
-        (
-            "discovery_url",
-            json!({"type": "string", "default": DISCOVERY_URL, "description": "API 1.0: the origin that knows the region of an address."}),
-        ),
-        (
-            "siem_file_format",
-            json!({"type": "string", "enum": ["json", "key_value"], "default": "json", "description": "API 1.0: the form in which SIEM files are asked for."}),
-        ),
-        (
-            "siem_compress",
-            json!({"type": "boolean", "default": true, "description": "API 1.0: ask for SIEM files as one zip archive of several."}),
-        ),
-    ]
-}
-
 fn decode(text: &str) -> Option<Vec<u8>> {
     let text = text.trim();
     let decoded = STANDARD
@@ -196,6 +161,7 @@ fn decode(text: &str) -> Option<Vec<u8>> {
 }
 
 /// A text that can stand in a header or in a signed line as it is.
+#[inline(never)]
 fn header_safe(name: &str, value: Option<String>) -> Result<String, SettingsError> {
     let value = required(name, value)?;
     let value = value.trim();

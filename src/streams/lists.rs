@@ -73,7 +73,11 @@ impl Lists {
         room_chars: usize,
     ) -> Self {
         let position = position.cloned().unwrap_or_default();
-        let items: BTreeMap<_, _> = position.items.split(' ').filter_map(parse_item).collect();
+        // One by one: collecting would bring in the code of a stable sort.
+        let mut items = BTreeMap::new();
+        for (id, item) in position.items.split(' ').filter_map(parse_item) {
+            items.insert(id, item);
+        }
         let used_chars = items.values().map(chars).sum();
         Self {
             stream,

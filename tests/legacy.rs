@@ -1,0 +1,176 @@
+//! API 1.0, end to end: the built component under the real host, against a simulated tenant that
+//! checks signatures and serves log files.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail fast"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use mimecast_simulator::{LegacyConfig, LegacySimulator, legacy_key};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const HOST: &str = env!("CARGO_BIN_EXE_source-host");
+
+/// A simulated tenant and a folder with the settings of a host that collects from it.
+struct Setup {
+    simulator: LegacySimulator,
+    folder: TempDir,
+}
+
+impl Setup {
+    fn new(config: LegacyConfig, settings: &str) -> Self {
+        let setup = Self {
+            simulator: LegacySimulator::start(config).unwrap(),
+            folder: TempDir::new().unwrap(),
+        };
+        let (url, keys) = (setup.simulator.url(), setup.simulator.keys());
+        for (name, secret) in [
+            ("app-key", &keys.app_key),
+            ("access-key", &keys.access_key),
+            ("secret-key", &keys.secret_key),
+        ] {
+            std::fs::write(setup.path(name), secret).unwrap();
+        }
+        let (app_id, email) = (keys.app_id, keys.email);
+        let text = format!(
+            "state_dir = \"state\"\n\n[[source]]\nname = \"acme\"\nallow = [\"{url}\"]\n\
+             [source.settings]\napi = \"1.0\"\ndiscovery_url = \"{url}\"\nemail = \"{email}\"\n\
+             app_id = \"{app_id}\"\napp_key = {{ file = \"app-key\" }}\n\
+             access_key = {{ file = \"access-key\" }}\nsecret_key = {{ file = \"secret-key\" }}\n\
+             streams = [\"siem\", \"audit\"]\nformat = \"raw\"\n{settings}\n\
+             [[output]]\ntype = \"file\"\npath = \"events.ndjson\"\n"
+        );
+        std::fs::write(setup.path("host.toml"), text).unwrap();
+        setup
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn command(&self, verb: &str) -> Command {
+        let mut command = Command::new(HOST);
+        command
+            .arg(verb)
+            .arg(self.path("host.toml"))
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn output(&self, verb: &str, more: &[&str]) -> Output {
+        let output = self.command(verb).args(more).output().unwrap();
+        assert!(
+            output.status.success(),
+            "{verb}: {}\n{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
+        output
+    }
+
+    /// Waits until the host has asked with a token, and so has stored one before.
+    fn wait_for_a_token(&self) {
+        let begun = Instant::now();
+        while self.delivered().len() < 400 {
+            assert!(begun.elapsed() < Duration::from_secs(30), "nothing comes");
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+    }
+
+    /// Every record that was delivered, with the ids it was delivered under.
+    fn delivered(&self) -> BTreeMap<String, BTreeSet<String>> {
+        let mut delivered: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+        let text = std::fs::read_to_string(self.path("events.ndjson")).unwrap_or_default();
+        for line in text.lines() {
+            let event: Value = serde_json::from_str(line).unwrap();
+            let key = legacy_key(&event["record"]).expect("a record of the tenant");
+            let id = event["id"].as_str().unwrap().to_owned();
+            delivered.entry(key).or_default().insert(id);
+        }
+        delivered
+    }
+
+    fn assert_complete(&self) {
+        let delivered = self.delivered();
+        let keys: BTreeSet<String> = delivered.keys().cloned().collect();
+        let expected = self.simulator.expected();
+        let missing: Vec<_> = expected.difference(&keys).collect();
+        assert!(missing.is_empty(), "{} missing: {missing:?}", missing.len());
+        assert_eq!(keys.len(), expected.len(), "something was invented");
+        for (key, ids) in delivered {
+            assert_eq!(ids.len(), 1, "{key} has {ids:?}");
+        }
+    }
+}
+
+const FORMS: [(&str, bool); 4] = [
+    ("json", true),
+    ("json", false),
+    ("key_value", true),
+    ("key_value", false),
+];
+
+/// One file in ten is malformed, the host's clock is three hours off, five kills for each form,
+/// and in the middle the token becomes invalid.
+#[test]
+fn nothing_is_missing_in_any_form_whatever_happens() {
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    for (number, (format, compress)) in FORMS.into_iter().enumerate() {
+        let config = LegacyConfig {
+            files: 60,
+            records_per_file: 120,
+            malformed_percent: 10,
+            archive_files: 2,
+            delay_ms: 25,
+            skew_ms: if number % 2 == 0 {
+                10_800_000
+            } else {
+                -10_800_000
+            },
+            ..LegacyConfig::default()
+        };
+        let settings = format!("siem_file_format = \"{format}\"\nsiem_compress = {compress}");
+        let setup = Setup::new(config, &settings);
+        setup.output("check", &[]);
+        for kill in 0..5 {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            let mut host = setup.command("run").stderr(Stdio::null()).spawn().unwrap();
+            if kill == 2 {
+                setup.wait_for_a_token();
+                setup.simulator.invalidate_tokens();
+            }
+            std::thread::park_timeout(Duration::from_millis(80 + random % 250));
+            host.kill().unwrap();
+            host.wait().unwrap();
+        }
+        setup.output("run", &["--once"]);
+        setup.assert_complete();
+        let malformed = setup.simulator.malformed();
+        assert!(malformed.len() >= 3, "{malformed:?}");
+        let status = setup.output("status", &["--json"]).stdout;
+        let status: Value = serde_json::from_slice(&status).unwrap();
+        let rejected = &status["sources"][0]["streams"]["siem"]["rejected"];
+        let rejected = rejected.as_u64().unwrap();
+        assert!(
+            rejected >= u64::try_from(malformed.len()).unwrap(),
+            "{status}"
+        );
+        let requests = setup.simulator.requests();
+        assert_eq!(requests.reused_ids, 0);
+        let refused = requests
+            .answers
+            .get(&("/api/audit/get-siem-logs".to_owned(), 400));
+        assert!(refused.is_some(), "the token was refused: {requests:?}");
+    }
+}

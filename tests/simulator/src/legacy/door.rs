@@ -1,0 +1,160 @@
+//! Who may call: the date, the request id and the signature of every call.
+
+use std::collections::BTreeSet;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sha1::{Digest as _, Sha1};
+
+use super::LegacyKeys;
+use crate::random::Random;
+
+/// The keys, and the request ids so far.
+#[derive(Debug)]
+pub(super) struct Door {
+    pub(super) keys: LegacyKeys,
+    secret: Vec<u8>,
+    seen: BTreeSet<String>,
+}
+
+/// The headers of a call.
+#[derive(Debug, Default)]
+pub(super) struct Visitor {
+    pub(super) app_id: String,
+    pub(super) date: String,
+    pub(super) request_id: String,
+    pub(super) authorization: String,
+}
+
+/// Why a call is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// The application is not known: HTTP 200, as it was recorded.
+    App,
+    /// The id was used before.
+    Reused,
+    /// The date or the signature is wrong; nobody is told which.
+    Signature,
+}
+
+impl Door {
+    pub(super) fn new(seed: u64) -> Self {
+        let mut random = Random::new(seed, "legacy keys", &[]);
+        let secret = random.hex(64);
+        let keys = LegacyKeys {
+            app_id: random.uuid(),
+            app_key: random.uuid(),
+            access_key: random.token(80),
+            secret_key: STANDARD.encode(&secret),
+            email: "collector@harbour.example".to_owned(),
+        };
+        Self {
+            keys,
+            secret: secret.into_bytes(),
+            seen: BTreeSet::new(),
+        }
+    }
+
+    /// Whether a call may come in; the path is that of discovery if it needs no signature.
+    pub(super) fn refuse(
+        &mut self,
+        visitor: &Visitor,
+        signed_path: Option<&str>,
+        (now_ms, window_ms): (i64, i64),
+    ) -> Option<Refusal> {
+        let is_new = visitor.request_id.len() == 36 && self.seen.insert(visitor.request_id.clone());
+        if !is_new {
+            return Some(Refusal::Reused);
+        }
+        if visitor.app_id != self.keys.app_id {
+            return Some(Refusal::App);
+        }
+        let path = signed_path?;
+        let late = parse_date(&visitor.date)
+            .is_none_or(|date_ms| date_ms.abs_diff(now_ms) > window_ms.unsigned_abs());
+        let text = format!(
+            "{}:{}:{path}:{}",
+            visitor.date, visitor.request_id, self.keys.app_key
+        );
+        let signature = STANDARD.encode(hmac_sha1(&self.secret, text.as_bytes()));
+        let expected = format!("MC {}:{signature}", self.keys.access_key);
+        (late || visitor.authorization != expected).then_some(Refusal::Signature)
+    }
+}
+
+/// `Fri, 31 May 2024 10:15:30 UTC`, in milliseconds of the epoch.
+fn parse_date(text: &str) -> Option<i64> {
+    let (weekday, rest) = text.split_once(", ")?;
+    let words: Vec<&str> = rest.split(' ').collect();
+    let [day, month, year, clock, "UTC"] = words.as_slice() else {
+        return None;
+    };
+    let months = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    let month = months.find(month).filter(|_| month.len() == 3)? / 3 + 1;
+    let iso = format!("{year}-{month:02}-{day}T{clock}+0000");
+    let date_ms = crate::time::parse_date_time(&iso)?;
+    // 1970 began on a Thursday.
+    let days = (date_ms.div_euclid(86_400_000) + 4).rem_euclid(7);
+    let names = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
+    let name = names.get(usize::try_from(days).ok()?)?;
+    (*name == weekday && day.len() == 2).then_some(date_ms)
+}
+
+/// HMAC with SHA-1 (RFC 2104), apart from the code under test.
+fn hmac_sha1(key: &[u8], message: &[u8]) -> Vec<u8> {
+    let key = if key.len() > 64 {
+        Sha1::digest(key).to_vec()
+    } else {
+        key.to_vec()
+    };
+    let pad = |with: u8| -> Vec<u8> {
+        let zeros = std::iter::repeat(0);
+        key.iter()
+            .copied()
+            .chain(zeros)
+            .take(64)
+            .map(|byte| byte ^ with)
+            .collect()
+    };
+    let inner = Sha1::digest([&pad(0x36), message].concat());
+    Sha1::digest([pad(0x5c), inner.to_vec()].concat()).to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The vector of the documentation's format.
+    #[test]
+    fn a_known_signature_is_worked_out() {
+        let text = "Fri, 31 May 2024 10:15:30 UTC:6f9619ff-8b86-d011-b42d-00cf4fc964ff:/api/audit/get-siem-logs:11111111-2222-3333-4444-555555555555";
+        let signature = hmac_sha1(b"0123456789abcdef0123456789abcdef", text.as_bytes());
+        assert_eq!(STANDARD.encode(signature), "DnQ2UqGYClBrhT8rLOc6QzyRHC8=");
+    }
+
+    #[test]
+    fn only_the_documented_date_is_a_date() {
+        let good = "Fri, 31 May 2024 10:15:30 UTC";
+        assert_eq!(parse_date(good), Some(1_717_150_530_000));
+        for bad in [
+            "Thu, 31 May 2024 10:15:30 UTC",
+            "Fri, 31 May 2024 10:15:30 GMT",
+            "2024-05-31T10:15:30Z",
+            "",
+        ] {
+            assert_eq!(parse_date(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_id_opens_the_door_once() {
+        let mut door = Door::new(1);
+        let visitor = Visitor {
+            app_id: door.keys.app_id.clone(),
+            request_id: "6f9619ff-8b86-4011-b42d-00cf4fc964ff".to_owned(),
+            ..Visitor::default()
+        };
+        assert_eq!(door.refuse(&visitor, None, (0, 0)), None);
+        assert_eq!(door.refuse(&visitor, None, (0, 0)), Some(Refusal::Reused));
+    }
+}

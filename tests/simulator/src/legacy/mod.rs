@@ -1,0 +1,256 @@
+//! A tenant of API 1.0: signed calls, discovery, SIEM log files and audit events.
+//!
+//! ```text
+//!   POST /api/login/discover-authentication ─┐
+//!   POST /api/audit/get-siem-logs ───────────┤ one origin   (door: dates, ids and signatures)
+//!   POST /api/audit/get-audit-events ────────┘              (files: JSON or key=value, zip or not)
+//! ```
+
+mod door;
+mod files;
+mod records;
+mod server;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+use crate::random::Random;
+use crate::time::Clock;
+use door::Door;
+use files::LogFile;
+
+/// The tenant to simulate.
+#[derive(Clone, Debug)]
+pub struct LegacyConfig {
+    /// From what everything else is derived.
+    pub seed: u64,
+    /// How many log files there are, of all types in turn.
+    pub files: u32,
+    /// How many records are in a file.
+    pub records_per_file: u32,
+    /// How many files an archive holds.
+    pub archive_files: usize,
+    /// How many of a hundred files are malformed.
+    pub malformed_percent: u32,
+    /// How many audit events there are.
+    pub audit_events: u32,
+    /// By how much the upstream's clock is ahead.
+    pub skew_ms: i64,
+    /// By how much the date of a signature may be off.
+    pub window_ms: i64,
+    /// How long each answer takes.
+    pub delay_ms: u64,
+}
+
+impl Default for LegacyConfig {
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            files: 40,
+            records_per_file: 25,
+            archive_files: 4,
+            malformed_percent: 0,
+            audit_events: 120,
+            skew_ms: 0,
+            window_ms: 15 * 60_000,
+            delay_ms: 0,
+        }
+    }
+}
+
+/// What an application of API 1.0 has to show.
+#[derive(Clone, Debug)]
+pub struct LegacyKeys {
+    /// The application id.
+    pub app_id: String,
+    /// The application key.
+    pub app_key: String,
+    /// The access key.
+    pub access_key: String,
+    /// The secret key, in base64.
+    pub secret_key: String,
+    /// The address that discovery knows.
+    pub email: String,
+}
+
+/// What was asked so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LegacyRequests {
+    /// How many answers had each path and status.
+    pub answers: BTreeMap<(String, u16), u64>,
+    /// How many calls came with a request id that was used before. Must stay 0.
+    pub reused_ids: u64,
+    /// How many signatures were refused, for their date or for themselves.
+    pub refused_signatures: u64,
+}
+
+/// A running simulator of API 1.0. It has a thread of its own and stops when it is dropped.
+#[derive(Debug)]
+pub struct LegacySimulator {
+    world: Arc<Mutex<World>>,
+    url: String,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// The tenant and everything that changes about it.
+#[derive(Debug)]
+struct World {
+    config: LegacyConfig,
+    url: String,
+    clock: Clock,
+    door: Door,
+    files: Vec<LogFile>,
+    audit: Vec<Value>,
+    /// Tokens of another era are refused.
+    era: u32,
+    /// The next answers to a path: status and code, or a body that is no answer.
+    faults: VecDeque<(String, u16, String)>,
+    requests: LegacyRequests,
+    answers: u64,
+}
+
+impl LegacySimulator {
+    /// Starts a simulator on a port of 127.0.0.1.
+    ///
+    /// # Errors
+    ///
+    /// When a port cannot be had, or a thread.
+    pub fn start(config: LegacyConfig) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        listener.set_nonblocking(true)?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let world = Arc::new(Mutex::new(World::new(config, &url)));
+        let (stop, stopped) = oneshot::channel();
+        let served = Arc::clone(&world);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let thread = std::thread::Builder::new()
+            .name("mimecast-simulator-legacy".to_owned())
+            .spawn(move || runtime.block_on(server::run(&served, listener, stopped)))?;
+        Ok(Self {
+            world,
+            url,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+
+    /// The origin of the API and of discovery.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.url.clone()
+    }
+
+    /// The keys that are accepted.
+    #[must_use]
+    pub fn keys(&self) -> LegacyKeys {
+        lock(&self.world).door.keys.clone()
+    }
+
+    /// What tells each record that exists from all others: see [`legacy_key`].
+    #[must_use]
+    pub fn expected(&self) -> BTreeSet<String> {
+        let world = lock(&self.world);
+        let whole = world.files.iter().filter(|file| !file.malformed);
+        let records = whole.flat_map(|file| &file.records).chain(&world.audit);
+        records.filter_map(legacy_key).collect()
+    }
+
+    /// The names of the files that are malformed.
+    #[must_use]
+    pub fn malformed(&self) -> BTreeSet<String> {
+        let world = lock(&self.world);
+        let malformed = world.files.iter().filter(|file| file.malformed);
+        malformed.map(|file| file.stem.clone()).collect()
+    }
+
+    /// Appends files of the types in turn.
+    pub fn add_files(&self, files: u32) {
+        lock(&self.world).add_files(files);
+    }
+
+    /// Makes every token that was handed out so far invalid.
+    pub fn invalidate_tokens(&self) {
+        lock(&self.world).era += 1;
+    }
+
+    /// Answers the next call to a path that ends so with an error.
+    pub fn fail_next(&self, path: &str, status: u16, code: &str) {
+        let fault = (path.to_owned(), status, code.to_owned());
+        lock(&self.world).faults.push_back(fault);
+    }
+
+    /// What was asked so far.
+    #[must_use]
+    pub fn requests(&self) -> LegacyRequests {
+        lock(&self.world).requests.clone()
+    }
+}
+
+impl Drop for LegacySimulator {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A thread that has panicked has stopped as well.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl World {
+    fn new(config: LegacyConfig, url: &str) -> Self {
+        let clock = Clock::new(None, config.skew_ms);
+        let now_ms = clock.now_ms();
+        let audit =
+            (0..config.audit_events).map(|number| records::audit(config.seed, number, now_ms));
+        let mut world = Self {
+            door: Door::new(config.seed),
+            audit: audit.collect(),
+            url: url.to_owned(),
+            clock,
+            files: Vec::new(),
+            era: 0,
+            faults: VecDeque::new(),
+            requests: LegacyRequests::default(),
+            answers: 0,
+            config,
+        };
+        world.add_files(world.config.files);
+        world
+    }
+
+    fn add_files(&mut self, files: u32) {
+        let now_ms = self.clock.now_ms();
+        for _ in 0..files {
+            let number = u64::try_from(self.files.len()).unwrap_or(u64::MAX);
+            let file = LogFile::new(&self.config, number, now_ms);
+            self.files.push(file);
+        }
+    }
+
+    /// The id of the next answer.
+    fn request_id(&mut self) -> String {
+        self.answers += 1;
+        Random::new(self.config.seed, "legacy request", &[self.answers]).uuid()
+    }
+}
+
+/// What tells a record of this tenant from all others: the first id that it has.
+#[must_use]
+pub fn legacy_key(record: &Value) -> Option<String> {
+    let names = ["aCode", "MsgId", "msgid", "id"];
+    let found = names.iter().find_map(|name| record.get(name)?.as_str());
+    found.map(str::to_owned)
+}
+
+fn lock(world: &Mutex<World>) -> MutexGuard<'_, World> {
+    world.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,251 @@
+//! From a connection to an answer.
+
+use std::convert::Infallible;
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use hyper::header::{HeaderName, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use super::door::{Refusal, Visitor};
+use super::files::{LogFile, archive};
+use super::{World, lock};
+use crate::time::{Civil, parse_date_time};
+
+const DISCOVERY: &str = "/api/login/discover-authentication";
+const SIEM: &str = "/api/audit/get-siem-logs";
+const AUDIT: &str = "/api/audit/get-audit-events";
+
+/// No request of the API comes near this.
+const BODY_BYTES_MAX: usize = 1 << 20;
+
+/// What is answered: status, headers and body.
+type Answer = (u16, Vec<(&'static str, String)>, Vec<u8>);
+
+/// Serves until the sender is dropped.
+pub(super) async fn run(
+    world: &Arc<Mutex<World>>,
+    listener: TcpListener,
+    stopped: oneshot::Receiver<()>,
+) {
+    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else {
+        return;
+    };
+    tokio::select! {
+        never = accept(world, &listener) => match never {},
+        // The sender is never used, only dropped.
+        _ = stopped => {}
+    }
+}
+
+async fn accept(world: &Arc<Mutex<World>>, listener: &tokio::net::TcpListener) -> Infallible {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::task::yield_now().await;
+            continue;
+        };
+        // Small answers must not wait for each other; where this fails they do.
+        let _ = stream.set_nodelay(true);
+        let world = Arc::clone(world);
+        tokio::spawn(async move {
+            let service = service_fn(|request| respond(&world, request));
+            // A connection that the other side drops is its own affair.
+            let _ = http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+        });
+    }
+}
+
+async fn respond(
+    world: &Mutex<World>,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (parts, body) = request.into_parts();
+    let body = Limited::new(body, BODY_BYTES_MAX).collect().await;
+    let body = body.map(|body| body.to_bytes()).unwrap_or_default();
+    let header = |name: &str| {
+        let value = parts.headers.get(name).map(HeaderValue::as_bytes);
+        String::from_utf8_lossy(value.unwrap_or_default()).into_owned()
+    };
+    let visitor = Visitor {
+        app_id: header("x-mc-app-id"),
+        date: header("x-mc-date"),
+        request_id: header("x-mc-req-id"),
+        authorization: header("authorization"),
+    };
+    let path = parts.uri.path();
+    let delay_ms = lock(world).config.delay_ms;
+    tokio::time::sleep(Duration::from_millis(delay_ms)).await;
+    let mut world = lock(world);
+    let (status, headers, body) = world.answer(path, &visitor, &body);
+    let counted = (path.to_owned(), status);
+    *world.requests.answers.entry(counted).or_default() += 1;
+    let date = Civil::new(world.clock.now_ms()).http();
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = hyper::StatusCode::from_u16(status).unwrap_or_default();
+    let own = [("date", date), ("x-request-id", world.request_id())];
+    for (name, value) in headers.into_iter().chain(own) {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            response
+                .headers_mut()
+                .insert(HeaderName::from_static(name), value);
+        }
+    }
+    Ok(response)
+}
+
+impl World {
+    fn answer(&mut self, path: &str, visitor: &Visitor, body: &[u8]) -> Answer {
+        let fault = self
+            .faults
+            .iter()
+            .position(|(end, ..)| path.ends_with(end.as_str()));
+        if let Some((_, status, code)) = fault.and_then(|at| self.faults.remove(at)) {
+            return failed(status, &code, "scripted");
+        }
+        let signed = Some(path).filter(|path| *path != DISCOVERY);
+        let times = (self.clock.now_ms(), self.config.window_ms);
+        match self.door.refuse(visitor, signed, times) {
+            Some(Refusal::App) => {
+                let message = format!("App ID is invalid: {}", visitor.app_id);
+                return failed(200, "err_developer_key", &message);
+            }
+            Some(refusal) => {
+                self.requests.reused_ids += u64::from(refusal == Refusal::Reused);
+                self.requests.refused_signatures += 1;
+                return failed(401, "err_xdk_invalid_signature", "0004 Invalid Signature");
+            }
+            None => {}
+        }
+        let body: Value = serde_json::from_slice(body).unwrap_or_default();
+        match path {
+            DISCOVERY => self.discovery(&body),
+            SIEM => self.logs(&body),
+            AUDIT => self.audit(&body),
+            _ => failed(404, "err_no_such_endpoint", "Endpoint does not exist"),
+        }
+    }
+
+    fn discovery(&self, body: &Value) -> Answer {
+        let is_known = text(body, "/data/0/emailAddress") == Some(&self.door.keys.email);
+        // Of an address that is not known there is no region.
+        let region = is_known.then(|| json!({"code": "local", "api": self.url}));
+        let account = json!({"authenticate": ["Basic-Cloud"], "region": region});
+        good(&json!({"meta": {"status": 200}, "data": [account], "fail": []}))
+    }
+
+    fn logs(&self, body: &Value) -> Answer {
+        if text(body, "/data/0/type") != Some("MTA") {
+            return failed(400, "err_validation_null", "type");
+        }
+        let from = match text(body, "/data/0/token") {
+            None => Some(0),
+            Some(token) => token.split_once('.').and_then(|(era, from)| {
+                (era == self.era.to_string()).then(|| from.parse::<usize>().ok())?
+            }),
+        };
+        let Some(from) = from else {
+            return failed(400, "err_audit_siem_invalid_token", "The token is invalid");
+        };
+        let left = self.files.get(from..).unwrap_or_default();
+        let Some(first) = left.first() else {
+            return good(
+                &json!({"meta": {"isLastToken": true, "status": 200}, "data": [], "fail": []}),
+            );
+        };
+        let key_value = text(body, "/data/0/fileFormat") != Some("json");
+        let compress = body.pointer("/data/0/compress") == Some(&Value::Bool(true));
+        let count = if compress {
+            self.config.archive_files
+        } else {
+            1
+        };
+        let files: Vec<&LogFile> = left.iter().take(count).collect();
+        let (name, content) = if compress {
+            let pair = |file: &&LogFile| (file.name(key_value), file.content(key_value));
+            let files: Vec<_> = files.iter().map(pair).collect();
+            (format!("a7bebfbb-{from:08}.zip"), archive(&files))
+        } else {
+            (first.name(key_value), first.content(key_value))
+        };
+        let headers = vec![
+            ("content-type", "application/octet-stream".to_owned()),
+            (
+                "content-disposition",
+                format!("attachment; filename=\"{name}\""),
+            ),
+            (
+                "mc-siem-token",
+                format!("{}.{}", self.era, from + files.len()),
+            ),
+        ];
+        (200, headers, content)
+    }
+
+    /// Newest first, page by page.
+    fn audit(&self, body: &Value) -> Answer {
+        let time = |value: &Value, at: &str| text(value, at).and_then(parse_date_time);
+        let (Some(from), Some(to)) = (
+            time(body, "/data/0/startDateTime"),
+            time(body, "/data/0/endDateTime"),
+        ) else {
+            return failed(400, "err_validation_null", "startDateTime");
+        };
+        let size = body
+            .pointer("/meta/pagination/pageSize")
+            .and_then(Value::as_u64);
+        let size = size.unwrap_or(10).min(50);
+        let size = usize::try_from(size).unwrap_or(10);
+        let offset = text(body, "/meta/pagination/pageToken").and_then(|token| token.parse().ok());
+        let offset: usize = offset.unwrap_or(0);
+        let inside = self
+            .audit
+            .iter()
+            .filter(|event| time(event, "/eventTime").is_some_and(|at| (from..=to).contains(&at)));
+        let page: Vec<&Value> = inside.skip(offset).take(size).collect();
+        let next = if page.is_empty() {
+            "String".to_owned()
+        } else {
+            (offset + size).to_string()
+        };
+        good(&json!({
+            "meta": {"status": 200, "pagination": {"pageSize": page.len(), "next": next}},
+            "data": page,
+            "fail": [],
+        }))
+    }
+}
+
+fn text<'a>(value: &'a Value, at: &str) -> Option<&'a str> {
+    value.pointer(at)?.as_str()
+}
+
+fn good(body: &Value) -> Answer {
+    let media_type = "application/json;charset=utf-8".to_owned();
+    (
+        200,
+        vec![("content-type", media_type)],
+        body.to_string().into_bytes(),
+    )
+}
+
+fn failed(status: u16, code: &str, message: &str) -> Answer {
+    let error = json!({"code": code, "message": message, "retryable": false});
+    let body = json!({
+        "meta": {"status": status},
+        "data": [],
+        "fail": [{"errors": [error]}],
+    });
+    let (_, headers, body) = good(&body);
+    (status, headers, body)
+}
