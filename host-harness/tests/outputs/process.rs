@@ -2,6 +2,7 @@
 //! with it: nothing is lost, and nothing that was rejected.
 
 use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -14,6 +15,8 @@ use crate::http_receiver::HttpReceiver;
 use crate::receiver::Ledger;
 
 const KILLS: u32 = 30;
+/// What a host may have at most.
+const MEMORY_MIB_MAX: u64 = 128;
 
 fn tenant() -> Config {
     Config {
@@ -155,4 +158,84 @@ async fn thirty_kills_of_the_host_and_of_its_receivers_lose_nothing() {
         http.ledger.count(),
         owed.total(),
     );
+}
+
+/// The most memory that a process has had so far. Linux only.
+fn memory_mib_peak(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+    let kib = line.unwrap().split_whitespace().nth(1).unwrap();
+    kib.parse::<u64>().unwrap() / 1_024
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receiver_that_stands_still_holds_the_source_back_in_little_memory() {
+    let directory = tempfile::tempdir().unwrap();
+    let simulator = Simulator::start(tenant()).await.unwrap();
+    let receiver = ForwardReceiver::start(Demands::default()).await;
+    let output = receiver.settings("connections = 1");
+    let file = write_settings(
+        directory.path(),
+        &simulator,
+        &format!("[[output]]\n{output}"),
+    );
+    receiver.ledger.hold(true);
+    let mut process = host(&file)
+        .arg("--once")
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    receiver.ledger.has_requests(1).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(receiver.ledger.requests().len(), 1, "one frame under way");
+    assert_eq!(receiver.ledger.count(), 0);
+    receiver.ledger.hold(false);
+    let owed = simulator.ledger();
+    receiver.ledger.has_taken(owed.total()).await;
+    let memory = memory_mib_peak(process.id());
+    let ended = tokio::task::block_in_place(|| process.wait()).unwrap();
+    assert!(ended.success(), "{ended}");
+    assert_complete(&owed, &receiver.ledger);
+    println!("at most {memory} MiB");
+    // In the development profile, and with the component compiled in it.
+    assert!(memory <= MEMORY_MIB_MAX, "{memory} MiB");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pipe_that_nobody_reads_holds_the_source_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let simulator = Simulator::start(tenant()).await.unwrap();
+    let file = write_settings(
+        directory.path(),
+        &simulator,
+        "[[output]]\ntype = \"stdout\"",
+    );
+    let mut command = host(&file);
+    command
+        .arg("--once")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    let mut process = command.spawn().unwrap();
+    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    let first = tokio::task::block_in_place(|| lines.next())
+        .unwrap()
+        .unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    // What the pipe holds, and the batch that waits for room in it.
+    let so_far = simulator.ledger();
+    let fetched: usize = so_far
+        .streams()
+        .map(|stream| so_far.served(stream).count())
+        .sum();
+    assert!(fetched < so_far.total() / 4, "{fetched} records");
+    let ledger = Ledger::new();
+    let rest = tokio::task::block_in_place(|| lines.map(|line| line.unwrap()).collect::<Vec<_>>());
+    let events = std::iter::once(first).chain(rest);
+    ledger.take(
+        events
+            .map(|line| serde_json::from_str(&line).unwrap())
+            .collect(),
+    );
+    assert!(process.wait().unwrap().success());
+    assert_complete(&simulator.ledger(), &ledger);
 }

@@ -2,6 +2,7 @@
 //! one in return.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,10 +11,13 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use crate::feed::{Feed, accept, open};
 use crate::forward_receiver::{Demands, ForwardReceiver};
+use crate::http_receiver::HttpReceiver;
 
 /// An authority and what it signed, as files, and the receiver's side.
 fn authority(directory: &Path) -> TlsAcceptor {
@@ -76,4 +80,46 @@ async fn both_ends_show_a_certificate() {
         accept(&mut *output, &Feed::new(5..6)).await.unwrap_err();
     }
     assert_eq!(receiver.ledger.numbers().len(), 5);
+}
+
+/// TLS in front of a receiver that has none.
+async fn terminate(acceptor: TlsAcceptor, behind: SocketAddr) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(mut outer) = acceptor.accept(stream).await else {
+                continue;
+            };
+            let mut inner = TcpStream::connect(behind).await.unwrap();
+            // It ends when either end does.
+            drop(copy_bidirectional(&mut outer, &mut inner).await);
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn http_trusts_the_authority_it_is_told_of_and_no_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let receiver = HttpReceiver::start().await;
+    let address = terminate(authority(directory.path()), receiver.address).await;
+    let file = |name: &str| directory.path().join(name).display().to_string();
+    let settings = |more: &str| {
+        let port = address.port();
+        format!("type = \"http\"\nendpoint = \"https://localhost:{port}\"\nconnections = 1\n{more}")
+    };
+    let client = format!(
+        "cert_file = \"{}\"\nkey_file = \"{}\"\n",
+        file("client.pem"),
+        file("client.key")
+    );
+    let trusting = format!("{client}ca_file = \"{}\"", file("ca.pem"));
+    let mut output = open(&settings(&trusting)).await;
+    accept(&mut *output, &Feed::new(0..3)).await.unwrap();
+    drop(output);
+    let mut output = open(&settings(&client)).await;
+    let error = accept(&mut *output, &Feed::new(3..4)).await.unwrap_err();
+    assert!(error.to_string().contains("certificate"), "{error}");
+    assert_eq!(receiver.ledger.numbers(), [0, 1, 2]);
 }
