@@ -141,7 +141,7 @@ fn a_page_token_that_expires_in_the_middle_costs_no_record() {
         // A window or list is read again, and what was delivered is told by its identity.
         match row.way {
             Way::Files { .. } => host.assert_at_least_once(&upstream),
-            Way::Feed { .. } | Way::List { .. } | Way::Windows(_) => {
+            Way::Feed { .. } | Way::List { .. } | Way::LogFiles | Way::Windows(_) => {
                 host.assert_exactly_once(&upstream);
             }
         }
