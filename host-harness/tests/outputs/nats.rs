@@ -5,11 +5,13 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use async_nats::jetstream::{self, stream};
+use async_nats::jetstream;
+use async_nats::jetstream::stream::{Config, Stream};
 use host_harness::output::OutputError;
+use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::feed::{Feed, accept, body, deliver, left_out, open};
+use crate::feed::{Feed, SOON, accept, body, deliver, left_out, open};
 
 struct Server {
     process: Child,
@@ -45,9 +47,15 @@ impl Server {
 
     fn settings(&self, more: &str) -> String {
         format!(
-            "type = \"nats\"\nservers = [\"nats://127.0.0.1:{}\"]\nack_timeout_secs = 2\nusername = \"ann\"\n{more}",
+            "type = \"nats\"\nservers = [\"nats://127.0.0.1:{}\"]\nusername = \"ann\"\n{more}",
             self.port
         )
+    }
+
+    fn signal(&self, name: &str) {
+        let process = self.process.id().to_string();
+        let sent = Command::new("kill").args([name, &process]).status();
+        assert!(sent.unwrap().success());
     }
 
     fn kill(&mut self) {
@@ -68,7 +76,7 @@ async fn free_port() -> u16 {
     listener.local_addr().unwrap().port()
 }
 
-async fn messages(port: u16, create: bool) -> u64 {
+async fn stream(port: u16, create: bool) -> Stream {
     let client = async_nats::ConnectOptions::new()
         .user_and_password("ann".to_owned(), "secret".to_owned())
         .connect(format!("nats://127.0.0.1:{port}"))
@@ -76,15 +84,31 @@ async fn messages(port: u16, create: bool) -> u64 {
         .unwrap();
     let context = jetstream::new(client);
     if create {
-        let config = stream::Config {
+        let config = Config {
             name: "MIMECAST".to_owned(),
             subjects: vec!["mimecast.>".to_owned()],
-            ..stream::Config::default()
+            ..Config::default()
         };
         context.create_stream(config).await.unwrap();
     }
-    let mut stream = context.get_stream("MIMECAST").await.unwrap();
+    context.get_stream("MIMECAST").await.unwrap()
+}
+
+async fn messages(port: u16, create: bool) -> u64 {
+    let mut stream = stream(port, create).await;
     stream.info().await.unwrap().state.messages
+}
+
+/// The numbers of the events that are stored, in order.
+async fn numbers(port: u16) -> Vec<u64> {
+    let stream = stream(port, false).await;
+    let mut numbers = Vec::new();
+    for sequence in 1..=messages(port, false).await {
+        let message = stream.get_raw_message(sequence).await.unwrap();
+        let event: Value = serde_json::from_slice(&message.payload).unwrap();
+        numbers.push(event["n"].as_u64().unwrap());
+    }
+    numbers
 }
 
 #[tokio::test]
@@ -94,7 +118,7 @@ async fn jetstream_takes_every_event_once() {
     let Some(mut server) = Server::start(directory.path(), port).await else {
         return left_out("nats-server is not installed");
     };
-    let settings = server.settings("password = \"secret\"");
+    let settings = server.settings("password = \"secret\"\nack_timeout_secs = 2");
     let mut output = open(&settings).await;
     let error = accept(&mut *output, &Feed::new(0..1)).await.unwrap_err();
     assert!(
@@ -129,6 +153,34 @@ async fn jetstream_takes_every_event_once() {
     deliver(&mut *output, &feed).await;
     assert_eq!(messages(port, false).await, 800);
     drop(restarted);
+}
+
+#[tokio::test]
+async fn events_are_stored_in_order_and_not_accepted_before() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = free_port().await;
+    let Some(server) = Server::start(directory.path(), port).await else {
+        return left_out("nats-server is not installed");
+    };
+    assert_eq!(messages(port, true).await, 0);
+    let settings = server.settings("password = \"secret\"\nack_timeout_secs = 20");
+    let mut output = open(&settings).await;
+    accept(&mut *output, &Feed::new(0..100)).await.unwrap();
+    // It stands still, and its connections stay open.
+    server.signal("-STOP");
+    let feed = Feed::new(100..200);
+    let delivery = feed.delivery();
+    let mut accepting = output.accept(&delivery);
+    tokio::select! {
+        result = &mut accepting => panic!("accepted too early: {result:?}"),
+        () = tokio::time::sleep(Duration::from_millis(300)) => {}
+    }
+    server.signal("-CONT");
+    tokio::time::timeout(SOON, accepting)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(numbers(port).await, (0..200).collect::<Vec<_>>());
 }
 
 #[tokio::test]
