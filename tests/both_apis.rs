@@ -1,0 +1,123 @@
+//! The same message through both APIs: equal ECS documents, but for the fields that
+//! `docs/migrating-to-api-2.md` lists with the reason.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail fast"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use mimecast_source::batch::normalize_all;
+use mimecast_source::normalize::Format;
+use mimecast_source::record::legacy::type_of_record;
+use mimecast_source::stream::{STREAMS, Stream, Way};
+use mimecast_source::time::Timestamp;
+use serde_json::Value;
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// What the table says: a path, and the streams in which it may differ.
+fn listed() -> Vec<(String, Vec<String>)> {
+    let page = fs::read_to_string(Path::new(ROOT).join("docs/migrating-to-api-2.md")).unwrap();
+    let (_, table) = page.split_once("| Field | Events of | Why |").unwrap();
+    let rows = table
+        .lines()
+        .skip(2)
+        .take_while(|line| line.starts_with('|'));
+    let rows = rows.map(|line| {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let [_, path, streams, why, _] = cells.as_slice() else {
+            panic!("{line}");
+        };
+        assert!(why.len() > 20, "no reason: {line}");
+        let streams = streams
+            .split(", ")
+            .map(|name| name.trim_matches('`').to_owned());
+        (path.trim_matches('`').to_owned(), streams.collect())
+    });
+    rows.collect()
+}
+
+/// Every value of an event under its path; lists are values.
+fn flat(value: &Value, path: &str, out: &mut BTreeMap<String, Value>) {
+    match value {
+        Value::Object(members) => {
+            for (name, value) in members {
+                let path = if path.is_empty() {
+                    name.clone()
+                } else {
+                    format!("{path}.{name}")
+                };
+                flat(value, &path, out);
+            }
+        }
+        Value::Array(items) if items.iter().any(Value::is_object) => {
+            for item in items {
+                flat(item, &format!("{path}[]"), out);
+            }
+        }
+        Value::Array(_) | Value::Bool(_) | Value::Null | Value::Number(_) | Value::String(_) => {
+            out.insert(path.to_owned(), value.clone());
+        }
+    }
+}
+
+fn event(stream: Stream, record: &str) -> BTreeMap<String, Value> {
+    let now = Timestamp::from_millis(1_770_100_000_000);
+    let normalized = normalize_all(stream, Format::Ecs, record.as_bytes(), now);
+    assert!(normalized.rejected.is_empty(), "{:?}", normalized.rejected);
+    let mut flattened = BTreeMap::new();
+    let event = serde_json::from_str(&normalized.events).unwrap();
+    flat(&event, "", &mut flattened);
+    flattened
+}
+
+#[test]
+fn both_apis_give_equal_events_but_for_what_is_listed() {
+    let listed = listed();
+    let mut met = BTreeSet::new();
+    let types = STREAMS
+        .iter()
+        .filter(|row| matches!(row.way, Way::Files { .. }) && row.stream.family() == "siem");
+    let mut count = 0;
+    let mut unlisted = Vec::new();
+    for row in types {
+        let path = format!("{ROOT}/tests/fixtures/both-apis/{}.ndjson", row.name);
+        let text = fs::read_to_string(&path).unwrap();
+        let [v2, json, pairs] = text.lines().collect::<Vec<_>>()[..] else {
+            panic!("{path} has not three lines");
+        };
+        assert_eq!(type_of_record(json.as_bytes()), row.stream, "{json}");
+        let expected = event(row.stream, v2);
+        for record in [json, pairs] {
+            // The type is told by the fields, as in a file whose name says nothing.
+            let actual = event(Stream::Siem, record);
+            let names: BTreeSet<&String> = expected.keys().chain(actual.keys()).collect();
+            for name in names {
+                if expected.get(name) == actual.get(name) {
+                    continue;
+                }
+                let found = listed.iter().position(|(path, streams)| {
+                    path == name && streams.iter().any(|one| one == "all" || one == row.name)
+                });
+                if let Some(found) = found {
+                    met.insert(found);
+                } else {
+                    let values = (expected.get(name), actual.get(name));
+                    unlisted.push(format!("{}: {name}: {values:?}", row.name));
+                }
+            }
+            count += 1;
+        }
+    }
+    assert!(unlisted.is_empty(), "{unlisted:#?}");
+    assert_eq!(count, 20);
+    for (at, row) in listed.iter().enumerate() {
+        assert!(met.contains(&at), "nothing differs in {row:?}");
+    }
+}
