@@ -79,6 +79,11 @@ enum Command {
         /// The stream; without it, all
         stream: Option<String>,
     },
+    /// Settings for API 2.0 in place of those for Mimecast's API 1.0
+    Migrate {
+        /// The settings file
+        config: PathBuf,
+    },
     /// Collection status from the state directory
     Status {
         /// The settings file
@@ -139,6 +144,7 @@ async fn dispatch(command: Command) -> Result<Exit, Failure> {
             format,
             component,
         } => command::normalize::normalize(&stream, format.as_deref(), component.as_deref()).await,
+        Command::Migrate { config } => command::migrate::migrate(&config),
         Command::Run { config, once } => command::run::run(&config, once).await,
         Command::Status { config, json } => command::status::status(&config, json),
         Command::Validate { config } => command::validate::validate(&config).await,
