@@ -174,3 +174,37 @@ fn nothing_is_missing_in_any_form_whatever_happens() {
         assert!(refused.is_some(), "the token was refused: {requests:?}");
     }
 }
+
+#[test]
+fn refused_keys_exit_77_and_say_what_to_do() {
+    let setup = Setup::new(LegacyConfig::default(), "");
+    let siem = "get-siem-logs";
+    let refused = |verb: &str, said: &str| {
+        let output = setup.command(verb).output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        assert_eq!(output.status.code(), Some(77), "{verb}: {text}");
+        assert!(text.contains(said), "{verb}: {text}");
+        assert!(text.contains("request id"), "{verb}: {text}");
+    };
+    setup
+        .simulator
+        .fail_next(siem, 418, "err_xdk_binding_expired");
+    refused("check", "the access key has expired");
+    std::fs::write(setup.path("secret-key"), "d3JvbmctMQ==").unwrap();
+    for verb in ["check", "run"] {
+        refused(verb, "app_key, access_key and secret_key");
+    }
+    let keys = setup.simulator.keys();
+    std::fs::write(setup.path("secret-key"), keys.secret_key).unwrap();
+    setup.simulator.fail_next(siem, 200, "err_developer_key");
+    let check = setup.output("check", &[]).stdout;
+    let check = String::from_utf8(check).unwrap();
+    assert!(check.contains("account: C0A0"), "{check}");
+    setup.output("run", &["--once"]);
+    setup.assert_complete();
+    let migrated = setup.output("migrate", &[]).stdout;
+    let migrated = String::from_utf8(migrated).unwrap();
+    assert!(migrated.contains("api = \"2.0\""), "{migrated}");
+    assert!(migrated.contains("two hours before it"), "{migrated}");
+}

@@ -1,10 +1,12 @@
 //! What the fuzz targets do: bytes go in, and what must hold is asserted.
 
 mod batch_file;
+mod log_files;
 mod normalize;
 mod session;
 
 pub use batch_file::batch_file;
+pub use log_files::log_files;
 pub use normalize::normalize;
 pub use session::{checkpoint, session};
 

@@ -657,6 +657,17 @@ mod tests {
         );
     }
 
+    proptest::proptest! {
+        #[test]
+        fn the_chunks_make_no_difference(
+            body in "(\\{\"data\":\\[|PK\\x03\\x04|a=)?[\\[\\]{}\",:=|a\\\\ \n]{0,60}",
+            size in 1_usize..20,
+        ) {
+            let whole = read(body.as_bytes(), body.len().max(1));
+            proptest::prop_assert_eq!(read(body.as_bytes(), size), whole);
+        }
+    }
+
     /// A gigabyte that never comes to an end of its record, without a copy of it.
     #[test]
     fn a_line_of_a_gigabyte_costs_the_memory_of_one() {

@@ -3,6 +3,7 @@
 use crate::batch::{Limits, NoticeKind};
 use crate::check::{Check, Outcome};
 use crate::checkpoint::Checkpoint;
+use crate::decode::zip::tests::{END, archive};
 use crate::machine::Machine as _;
 use crate::response::TransportError;
 use crate::session::PollError;
@@ -176,6 +177,47 @@ fn an_archive_that_is_cut_is_asked_for_again_and_then_rejected() {
                 "{rejected:?}"
             );
         }
+    }
+}
+
+/// What an archive holds that nobody should send, why it is rejected, and how often.
+#[test]
+fn hostile_archives_are_rejected_with_the_reason_and_the_next_file_is_collected() {
+    let json = br#"{"type":"MTA","data":[]}"#;
+    let whole = |files: &[Vec<u8>]| [files.concat(), END.to_vec()].concat();
+    for (body, why) in [
+        (
+            whole(&[archive("receipt_1.json", &vec![b'x'; 64 << 20], true)]),
+            "inflates beyond",
+        ),
+        (
+            whole(&vec![archive("receipt_1.json", json, false); 10_001]),
+            "more than 10000 files",
+        ),
+        (
+            whole(&[archive("../../receipt_1.json", json, true)]),
+            "leads out of the archive",
+        ),
+    ] {
+        let (mut upstream, mut host) = (upstream(), host(""));
+        for _ in 0..2 {
+            let headers = vec![
+                (
+                    "content-type".to_owned(),
+                    "application/octet-stream".to_owned(),
+                ),
+                ("mc-siem-token".to_owned(), "0-6".to_owned()),
+            ];
+            upstream.script.push_back((
+                "\"token\":\"0-3\"".to_owned(),
+                Answer::Whole(200, headers, body.clone()),
+            ));
+        }
+        host.collect(&mut upstream);
+        legacy(&mut upstream).files.drain(3..6);
+        host.assert_exactly_once(&upstream);
+        let last = host.rejected.last().unwrap();
+        assert!(last.reason.contains(why), "{last:?}");
     }
 }
 
