@@ -1,5 +1,7 @@
 //! Finds out stream by stream whether it can be read.
 
+mod categories;
+
 use crate::auth::hmac::SKEW_MS_MAX;
 use crate::auth::{AskError, Auth, Stamp};
 use crate::batch::Intake;
@@ -28,6 +30,8 @@ pub struct CheckResult {
     pub clock_skew_ms: Option<i64>,
     /// The account whose records were seen.
     pub account: Option<String>,
+    /// What else the upstream says about the stream: the categories of audit events.
+    pub remark: Option<String>,
 }
 
 /// Whether a stream can be read.
@@ -46,6 +50,8 @@ pub enum Outcome {
 enum Purpose {
     /// What the credentials need first: a token, or the region.
     Ask,
+    /// The categories of a log that can be read.
+    Categories,
     Probe,
 }
 
@@ -68,6 +74,9 @@ pub struct Check {
     ended: bool,
     skew_ms: Option<i64>,
     account: Option<String>,
+    remark: Option<String>,
+    /// The stream at hand can be read; its categories are asked for.
+    lists_categories: bool,
 }
 
 impl Check {
@@ -88,6 +97,8 @@ impl Check {
             ended: false,
             skew_ms: None,
             account: None,
+            remark: None,
+            lists_categories: false,
         }
     }
 
@@ -102,8 +113,10 @@ impl Check {
                 outcome,
                 clock_skew_ms: self.skew_ms,
                 account: self.account.take(),
+                remark: self.remark.take(),
             });
             self.again = false;
+            self.lists_categories = false;
         }
     }
 
@@ -123,7 +136,7 @@ impl Check {
         let words = self.auth.words();
         let name = match self.purpose {
             Purpose::Ask => words.asks,
-            Purpose::Probe => self.stream().map_or("", Stream::name),
+            Purpose::Categories | Purpose::Probe => self.stream().map_or("", Stream::name),
         };
         let detail = describe(name, &head, error.as_ref());
         if !self.again && self.may_repeat(verdict) {
@@ -146,9 +159,19 @@ impl Check {
                 }
             }
             (Purpose::Ask, verdict) => self.report_all(&failed(verdict, &head, detail)),
+            // Whatever comes, the stream can be read; without categories nothing is said of them.
+            (Purpose::Categories, verdict) => {
+                self.remark = categories::read(&body).filter(|_| verdict == Verdict::Good);
+                self.report(Outcome::Readable);
+            }
             (Purpose::Probe, Verdict::Good) => {
                 let outcome = self.account_of(&head, body);
-                self.report(outcome);
+                let is_new = matches!(self.auth, Auth::OAuth2(_));
+                if self.stream() == Some(Stream::Audit) && is_new {
+                    self.lists_categories = true;
+                } else {
+                    self.report(outcome);
+                }
             }
             (Purpose::Probe, Verdict::NotPermitted) => self.report(Outcome::NotPermitted(detail)),
             (
@@ -169,6 +192,7 @@ impl Check {
     /// Whether a call that was refused may do when it is made once more.
     fn may_repeat(&mut self, verdict: Verdict) -> bool {
         match (self.purpose, verdict) {
+            (Purpose::Categories, _) => false,
             (_, Verdict::KeyRefused) => true,
             (Purpose::Probe, Verdict::TokenRefused) => {
                 self.auth.forget();
@@ -265,9 +289,13 @@ impl Machine for Check {
             now,
             upstream_now: stamp.upstream_now,
         };
-        let mut request = Feed::probe(stream, context);
+        let (purpose, mut request) = if self.lists_categories {
+            (Purpose::Categories, categories::request(&self.settings))
+        } else {
+            (Purpose::Probe, Feed::probe(stream, context))
+        };
         self.auth.authorize(&mut request, &self.settings, stamp);
-        self.purpose = Purpose::Probe;
+        self.purpose = purpose;
         Action::Send(request)
     }
 
@@ -294,6 +322,7 @@ impl Machine for Check {
         };
         match self.purpose {
             Purpose::Ask => self.report_all(&error),
+            Purpose::Categories => self.report(Outcome::Readable),
             Purpose::Probe => self.report(Outcome::Failed(error)),
         }
     }

@@ -206,3 +206,19 @@ fn check_and_status_name_the_console_path_of_every_stream_that_is_refused() {
     }
     assert_eq!(EventType::ALL.len() + 15, streams().len());
 }
+
+#[test]
+fn the_categories_of_audit_events_are_described_where_they_can_be_had() {
+    let setup = Setup::new(little(), "streams = [\"audit\", \"dlp\"]");
+    for may in [true, false] {
+        setup.simulator.permit("audit.categories", may);
+        let described = setup.command("describe --online").output().unwrap();
+        let text = String::from_utf8(described.stdout).unwrap();
+        let line = text
+            .lines()
+            .find(|line| line.starts_with("audit "))
+            .unwrap();
+        assert!(line.contains("readable"), "{text}");
+        assert_eq!(line.contains("categories: account_logs, "), may, "{text}");
+    }
+}

@@ -73,6 +73,9 @@ enum Command {
         /// As JSON, with the settings schema
         #[arg(long)]
         json: bool,
+        /// What the sources of this settings file find upstream instead
+        #[arg(long, value_name = "CONFIG", conflicts_with_all = ["component", "json"])]
+        online: Option<PathBuf>,
     },
     /// What becomes of each upstream field in the events of the built-in component
     Fields {
@@ -135,9 +138,13 @@ async fn dispatch(command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Check { config } => command::check::check(&config).await,
         Command::Demo(options) => demo::demo(options).await,
-        Command::Describe { component, json } => {
-            command::describe::describe(component.as_deref(), json).await
-        }
+        Command::Describe {
+            online: Some(config),
+            ..
+        } => command::describe::describe_online(&config).await,
+        Command::Describe {
+            component, json, ..
+        } => command::describe::describe(component.as_deref(), json).await,
         Command::Fields { stream } => command::fields::fields(stream.as_deref()),
         Command::Normalize {
             stream,

@@ -80,6 +80,7 @@ pub(crate) fn check_result(result: CheckResult) -> wit::CheckResult {
         },
         clock_skew_ms: result.clock_skew_ms,
         account: result.account,
+        remark: result.remark,
     }
 }
 

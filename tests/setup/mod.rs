@@ -61,10 +61,11 @@ impl Setup {
         self.folder.path().join(name)
     }
 
+    /// The host with a verb, and perhaps flags, and the settings file.
     pub(crate) fn command(&self, verb: &str) -> Command {
         let mut command = Command::new(HOST);
         command
-            .arg(verb)
+            .args(verb.split(' '))
             .arg(self.path("host.toml"))
             .current_dir(self.folder.path());
         command.stdin(Stdio::null());

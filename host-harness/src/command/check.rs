@@ -26,24 +26,29 @@ pub async fn check(config: &Path) -> Result<Exit, Failure> {
     Ok(exit)
 }
 
-async fn check_source(source: &Source, config: &Path) -> Result<Exit, Failure> {
-    let begun = Instant::now();
+/// Ask a source which of its streams can be read.
+pub(super) async fn ask(source: &Source, config: &Path) -> Result<Vec<CheckResult>, Failure> {
     let called = match source.instance().await {
         Ok(mut instance) => instance.check(source.settings()).await,
         Err(error) => Err(error),
     };
-    let results = match called {
-        Ok(Ok(results)) => results,
+    match called {
+        Ok(Ok(results)) => Ok(results),
         Ok(Err(error)) => {
             let detail = source.redactor.redact(&error.detail);
             let reason = settings_error(&source.name, &error.setting, &detail);
-            return Err(Failure::settings(format!("{}: {reason}", config.display())));
+            Err(Failure::settings(format!("{}: {reason}", config.display())))
         }
         Err(error) => {
             let reason = format!("source `{}`: {error}", source.name);
-            return Err(Failure::failed(reason));
+            Err(Failure::failed(reason))
         }
-    };
+    }
+}
+
+async fn check_source(source: &Source, config: &Path) -> Result<Exit, Failure> {
+    let begun = Instant::now();
+    let results = ask(source, config).await?;
     let mut table = Table::new(&["stream", "outcome"]);
     let mut exit = Exit::Done;
     let mut failed = 0_usize;
@@ -75,7 +80,7 @@ async fn check_source(source: &Source, config: &Path) -> Result<Exit, Failure> {
 
 /// A stream that is not permitted is for a person to grant, and as long as
 /// others can be read it is no failure of the connection.
-fn outcome(outcome: &CheckOutcome) -> (String, Exit) {
+pub(super) fn outcome(outcome: &CheckOutcome) -> (String, Exit) {
     match outcome {
         CheckOutcome::Failed(error) => failed(error),
         CheckOutcome::NotPermitted(missing) => {

@@ -5,10 +5,11 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{Table, print, user_cache_dir};
+use super::{Table, cache_dir, check, print, user_cache_dir};
 use crate::bindings::{Description, Order};
 use crate::exit::{Exit, Failure};
-use crate::source::Components;
+use crate::settings::Settings;
+use crate::source::{Components, Reach};
 
 /// Describe a component, for people or as JSON.
 pub async fn describe(component: Option<&Path>, as_json: bool) -> Result<Exit, Failure> {
@@ -20,6 +21,31 @@ pub async fn describe(component: Option<&Path>, as_json: bool) -> Result<Exit, F
         to_text(&description)?
     })?;
     Ok(Exit::Done)
+}
+
+/// Describe what the sources of a settings file find upstream: which streams
+/// can be read, and what the upstream says about each.
+pub async fn describe_online(config: &Path) -> Result<Exit, Failure> {
+    let settings = Settings::read(config)?;
+    let mut components = Components::new(cache_dir(&settings))?;
+    let mut text = String::new();
+    let mut exit = Exit::Done;
+    for source in &settings.sources {
+        let source = components.source(&settings, source, Reach::Network).await?;
+        let mut table = Table::new(&["stream", "outcome", "what the upstream says"]);
+        for result in check::ask(&source, config).await? {
+            let (outcome, of_stream) = check::outcome(&result.outcome);
+            exit = exit.max(of_stream);
+            let remark = result.remark.unwrap_or_default();
+            let redact = |text: &str| source.redactor.redact(text);
+            table.row(vec![result.stream, redact(&outcome), redact(&remark)]);
+        }
+        // Writing to a `String` cannot fail.
+        let _ = writeln!(text, "source `{}`", source.name);
+        text.push_str(&table.render());
+    }
+    print(&text)?;
+    Ok(exit)
 }
 
 fn schema(description: &Description) -> Result<Value, Failure> {
