@@ -125,6 +125,7 @@ fn shown(time: SystemTime) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::StreamRecord;
 
     fn settings() -> Table {
         toml::from_str(
@@ -158,7 +159,7 @@ mod tests {
     fn the_start_lies_two_hours_before_the_newest_event() {
         let record = |newest_ms: i64| -> Record {
             let mut record = Record::default();
-            let mut siem = crate::store::StreamRecord::default();
+            let mut siem = StreamRecord::default();
             siem.newest_ms = Some(newest_ms);
             record.streams.insert("siem".to_owned(), siem);
             record
