@@ -154,8 +154,10 @@ mod tests {
     fn the_start_lies_two_hours_before_the_newest_event() {
         let record = |newest_ms: i64| -> Record {
             let mut record = Record::default();
-            let mut siem = StreamRecord::default();
-            siem.newest_ms = Some(newest_ms);
+            let siem = StreamRecord {
+                newest_ms: Some(newest_ms),
+                ..StreamRecord::default()
+            };
             record.streams.insert("siem".to_owned(), siem);
             record
         };
