@@ -179,6 +179,12 @@ fn happening() -> impl Strategy<Value = Happening> {
     ]
 }
 
+/// Lets time pass, but not so much that what was not read yet is no longer kept.
+fn pass(upstream: &mut Upstream, by_ms: i64) {
+    let last = Upstream::new().now.plus_ms(6 * 86_400_000);
+    upstream.now = upstream.now.plus_ms(by_ms).min(last.max(upstream.now));
+}
+
 /// The answer of a fault.
 fn fault(number: usize) -> Answer {
     match number {
@@ -229,12 +235,12 @@ proptest! {
                     upstream.script.push_back((asked(KINDS[kind]).to_owned(), fault(number)));
                 }
                 Happening::Leave => model.leave(&mut upstream),
-                Happening::Outage(hours) => upstream.now = upstream.now.plus_ms(hours * 3_600_000),
+                Happening::Outage(hours) => pass(&mut upstream, hours * 3_600_000),
                 Happening::Poll => {
                     let _ = host.poll(&mut upstream);
                 }
                 Happening::Restart => host.session = None,
-                Happening::Wait(minutes) => upstream.now = upstream.now.plus_ms(minutes * 60_000),
+                Happening::Wait(minutes) => pass(&mut upstream, minutes * 60_000),
             }
         }
         upstream.script.clear();
