@@ -42,7 +42,9 @@ try {
   const one = await collect("one instance", settings, async () => source);
   const fresh = await collect("an instance per call", settings, async () => (await instantiate()).source);
 
-  assert.equal(one.events, OWED, "the number of events");
+  // A line that is JSON and no text is an event, and owed by nobody.
+  assert.ok(one.repaired > 0, "no line was repaired");
+  assert.equal(one.events - one.repaired, OWED, "the number of events");
   assert.ok(one.rejected > 0, "no line was rejected");
   assert.deepEqual(fresh.lines, one.lines, "another instance, other events");
   normalizes((await instantiate()).normalizer);
@@ -118,7 +120,7 @@ function refuses(source) {
 // Polls from checkpoint to checkpoint until every stream is caught up.
 async function collect(what, settings, instance) {
   const started = performance.now();
-  const total = { events: 0, rejected: 0, duplicates: 0, lines: {} };
+  const total = { events: 0, repaired: 0, rejected: 0, duplicates: 0, lines: {} };
   let checkpoint;
   for (let polls = 1; polls <= POLLS_MAX; polls += 1) {
     const batch = (await instance()).poll(settings, checkpoint, LIMITS);
@@ -146,7 +148,8 @@ function add(total, batch) {
   for (const entry of batch.index) {
     const line = bytes.subarray(at, entry.end).toString();
     assert.ok(line.endsWith("\n"));
-    JSON.parse(line);
+    const event = JSON.parse(line);
+    total.repaired += event.mimecast?.parse_errors?.includes("subject") ? 1 : 0;
     (total.lines[entry.kind] ??= []).push(line);
     at = entry.end;
   }
