@@ -65,12 +65,7 @@ fn a_run_that_is_killed_after_any_poll_misses_and_repeats_nothing() {
     for kill_at in (0..90).step_by(4) {
         let (mut upstream, mut host) = (upstream(), host());
         host.limits.max_requests = 2;
-        for _ in 0..kill_at {
-            host.poll(&mut upstream).unwrap();
-        }
-        let _ = host.poll_without_storing(&mut upstream).unwrap();
-        host.session = None;
-        host.collect(&mut upstream);
+        host.collect_after_a_kill(&mut upstream, kill_at);
         host.assert_exactly_once(&upstream);
     }
 }

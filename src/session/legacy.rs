@@ -87,12 +87,7 @@ fn a_run_that_is_killed_after_any_poll_misses_and_repeats_nothing() {
         for kill_at in 0..25 {
             let (mut upstream, mut host) = (upstream(), host(form));
             host.limits.max_events = 4;
-            for _ in 0..kill_at {
-                host.poll(&mut upstream).unwrap();
-            }
-            let _ = host.poll_without_storing(&mut upstream).unwrap();
-            host.session = None;
-            host.collect(&mut upstream);
+            host.collect_after_a_kill(&mut upstream, kill_at);
             host.assert_exactly_once(&upstream);
         }
     }

@@ -43,12 +43,7 @@ fn a_fresh_session_for_each_poll_delivers_the_same() {
 fn a_host_killed_after_any_poll_misses_nothing_and_repeats_only_that_poll() {
     for kill_at in 0..40 {
         let (mut upstream, mut host) = (upstream(), host());
-        for _ in 0..kill_at {
-            host.poll(&mut upstream).unwrap();
-        }
-        let _ = host.poll_without_storing(&mut upstream).unwrap();
-        host.session = None;
-        host.collect(&mut upstream);
+        host.collect_after_a_kill(&mut upstream, kill_at);
         host.assert_exactly_once(&upstream);
     }
 }

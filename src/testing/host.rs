@@ -169,6 +169,17 @@ impl Host {
         panic!("the streams are never caught up: {last:#?}");
     }
 
+    /// Polls so many times, is killed in the next poll before anything is stored, and collects
+    /// what is left.
+    pub(crate) fn collect_after_a_kill(&mut self, upstream: &mut Upstream, polls: usize) {
+        for _ in 0..polls {
+            self.poll(upstream).unwrap();
+        }
+        let _ = self.poll_without_storing(upstream).unwrap();
+        self.session = None;
+        self.collect(upstream);
+    }
+
     /// Asserts that everything owed was delivered, each record once and under one id.
     pub(crate) fn assert_exactly_once(&self, upstream: &Upstream) {
         let distinct: BTreeSet<String> = self.delivered.iter().cloned().collect();
