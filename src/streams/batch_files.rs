@@ -5,17 +5,15 @@
 
 use std::collections::VecDeque;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
-
 use crate::batch::{Builder, NoticeKind};
 use crate::checkpoint::{FilePosition, FilesPosition};
 use crate::request::{Request, percent_encode};
 use crate::stream::{Stream, Way};
+use crate::streams::done_files::DoneFiles;
 use crate::streams::{Context, Unusable, Want, hours_ms};
 use crate::time::Timestamp;
 
-use listing::{File, FileKey, Listing, file};
+use listing::{File, Listing, file};
 
 mod listing;
 
@@ -68,7 +66,7 @@ impl Page {
 pub struct BatchFiles {
     stream: Stream,
     position: FilesPosition,
-    done: VecDeque<FileKey>,
+    done: DoneFiles,
     page: Option<Page>,
     /// Whether the next listing is only for fresh links of the page at hand.
     relisting: bool,
@@ -83,11 +81,7 @@ impl BatchFiles {
             ..FilesPosition::default()
         };
         let position = position.cloned().unwrap_or_else(fresh);
-        let done = STANDARD_NO_PAD.decode(&position.done).unwrap_or_default();
-        let done = done
-            .chunks_exact(8)
-            .filter_map(|key| FileKey::try_from(key).ok())
-            .collect();
+        let done = DoneFiles::from_text(&position.done, DONE_FILES_MAX);
         let relisting = position.file.is_some();
         Self {
             stream,
@@ -101,9 +95,8 @@ impl BatchFiles {
     /// The position for a checkpoint.
     #[must_use]
     pub fn position(&self) -> FilesPosition {
-        let done: Vec<u8> = self.done.iter().flatten().copied().collect();
         FilesPosition {
-            done: STANDARD_NO_PAD.encode(done),
+            done: self.done.to_text(),
             ..self.position.clone()
         }
     }
@@ -354,10 +347,7 @@ impl BatchFiles {
         let Some(file) = self.page.as_mut().and_then(|page| page.waiting.pop_front()) else {
             return;
         };
-        self.done.push_back(file.key);
-        while self.done.len() > DONE_FILES_MAX {
-            self.done.pop_front();
-        }
+        self.done.push(file.key);
         self.finish_page_if_done();
     }
 

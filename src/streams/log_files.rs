@@ -5,10 +5,6 @@
 //! the records of the next one are done. A resumed answer is asked for again; if other files
 //! stand in it, it is read from its beginning, and what comes again has the same id.
 
-use std::collections::VecDeque;
-
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde::Deserialize;
 
 use crate::batch::{Builder, Intake, NoticeKind, Offer, RecordLine};
@@ -22,6 +18,7 @@ use crate::request::Request;
 use crate::response::Head;
 use crate::settings::legacy::FileFormat;
 use crate::stream::Stream;
+use crate::streams::done_files::{DoneFiles, FileKey};
 use crate::streams::{Context, Unusable, Want, hours_ms};
 use crate::time::Timestamp;
 
@@ -43,13 +40,11 @@ const TOKEN_BYTES_MAX: usize = 4096;
 /// The header with the position behind an answer.
 const NEXT_TOKEN: &str = "mc-siem-token";
 
-type FileKey = [u8; 8];
-
 /// The log files.
 pub struct LogFiles {
     stream: Stream,
     position: LogFilesPosition,
-    done: VecDeque<FileKey>,
+    done: DoneFiles,
     remembered: Remembered,
     answer: Option<Answer>,
 }
@@ -119,11 +114,7 @@ impl LogFiles {
             ..LogFilesPosition::default()
         };
         let position = position.cloned().unwrap_or_else(fresh);
-        let done = STANDARD_NO_PAD.decode(&position.done).unwrap_or_default();
-        let done = done
-            .chunks_exact(8)
-            .filter_map(|key| FileKey::try_from(key).ok())
-            .collect();
+        let done = DoneFiles::from_text(&position.done, DONE_FILES_MAX);
         let remembered = Remembered::from_text(&position.remembered, capacity);
         Self {
             stream,
@@ -137,10 +128,9 @@ impl LogFiles {
     /// The position for a checkpoint.
     #[must_use]
     pub fn position(&self) -> LogFilesPosition {
-        let done: Vec<u8> = self.done.iter().flatten().copied().collect();
         LogFilesPosition {
             at: self.at(),
-            done: STANDARD_NO_PAD.encode(done),
+            done: self.done.to_text(),
             remembered: self.remembered.to_text(),
             ..self.position.clone()
         }
@@ -398,10 +388,7 @@ impl LogFiles {
         let key = key(&answer.file.name);
         let is_news = !answer.file.past && !answer.file.known && answer.file.kind.is_some();
         if is_news && !self.done.contains(&key) {
-            self.done.push_back(key);
-            while self.done.len() > DONE_FILES_MAX {
-                self.done.pop_front();
-            }
+            self.done.push(key);
         }
     }
 

@@ -4,6 +4,7 @@
 //! decides nothing about retries of a request: that is the session's part.
 
 pub mod batch_files;
+pub mod done_files;
 pub mod lists;
 pub mod log_files;
 pub mod pages;

@@ -7,13 +7,11 @@ use serde_json::value::RawValue;
 
 use crate::request::{origin, path};
 use crate::stream::Stream;
+use crate::streams::done_files::FileKey;
 use crate::time::Timestamp;
 
 /// A name from outside is bounded, because it goes into the checkpoint.
 const NAME_BYTES_MAX: usize = 1024;
-
-/// What tells a file from others: 64 bits over its name and its size.
-pub(super) type FileKey = [u8; 8];
 
 /// What a call for a page answers.
 #[derive(Deserialize)]

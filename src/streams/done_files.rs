@@ -1,0 +1,50 @@
+//! The files that were read to their end, as a checkpoint keeps them.
+
+use std::collections::VecDeque;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+
+/// What is remembered of a file: 64 bits of a hash.
+pub type FileKey = [u8; 8];
+
+/// The files that were done last, as many as are remembered.
+#[derive(Clone, Debug)]
+pub struct DoneFiles {
+    keys: VecDeque<FileKey>,
+    most: usize,
+}
+
+impl DoneFiles {
+    /// Reads [`DoneFiles::to_text`]; what is no such text is no file.
+    #[must_use]
+    pub fn from_text(text: &str, most: usize) -> Self {
+        let bytes = STANDARD_NO_PAD.decode(text).unwrap_or_default();
+        let keys = bytes
+            .chunks_exact(size_of::<FileKey>())
+            .filter_map(|key| FileKey::try_from(key).ok())
+            .collect();
+        Self { keys, most }
+    }
+
+    /// The text for a checkpoint: base64 of the keys, one behind the other.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let bytes: Vec<u8> = self.keys.iter().flatten().copied().collect();
+        STANDARD_NO_PAD.encode(bytes)
+    }
+
+    /// Whether the file is remembered.
+    #[must_use]
+    pub fn contains(&self, key: &FileKey) -> bool {
+        self.keys.contains(key)
+    }
+
+    /// Remembers one more file, and forgets the oldest where there are too many.
+    pub fn push(&mut self, key: FileKey) {
+        self.keys.push_back(key);
+        while self.keys.len() > self.most {
+            self.keys.pop_front();
+        }
+    }
+}
