@@ -150,6 +150,7 @@ impl Appender {
     /// Append whole lines, on the disk when it returns. After an error the
     /// file ends where it ended before.
     pub(crate) fn append(&mut self, text: &[u8], now: SystemTime) -> io::Result<()> {
+        self.follow_the_name()?;
         self.rotate_if_due(now)?;
         let written = self
             .file
@@ -165,6 +166,17 @@ impl Appender {
                 Err(error)
             }
         }
+    }
+
+    /// Begin the file again if somebody else has renamed or removed it, as
+    /// logrotate does: what went into it from now on would be read by nobody.
+    fn follow_the_name(&mut self) -> io::Result<()> {
+        if is_at(&self.path, &self.file)? {
+            return Ok(());
+        }
+        warn!(file = %self.path.display(), "the file was moved or removed by another program; begin it again");
+        *self = Self::open(&self.path, self.rotation.clone())?;
+        Ok(())
     }
 
     fn rotate_if_due(&mut self, now: SystemTime) -> io::Result<()> {
@@ -198,6 +210,25 @@ fn open_private(path: &Path) -> io::Result<File> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o640);
     options.open(path)
+}
+
+/// Whether the path still leads to the open file.
+#[cfg(unix)]
+fn is_at(path: &Path, file: &File) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+
+    let open = file.metadata()?;
+    match fs::metadata(path) {
+        Ok(named) => Ok((named.dev(), named.ino()) == (open.dev(), open.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Elsewhere an open file cannot be renamed or removed.
+#[cfg(not(unix))]
+fn is_at(_: &Path, _: &File) -> io::Result<bool> {
+    Ok(true)
 }
 
 /// The length of the file up to and with its last `\n`.
@@ -283,6 +314,21 @@ mod tests {
             .unwrap();
         Appender::open(&path, None).unwrap();
         assert_eq!(written(&path), "{}\n");
+    }
+
+    #[test]
+    fn a_file_that_is_moved_or_removed_by_another_program_is_begun_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, moved) = (directory.path().join("events"), directory.path().join("1"));
+        let mut appender = Appender::open(&path, None).unwrap();
+        appender.append(b"{\"n\":1}\n", SystemTime::now()).unwrap();
+        fs::rename(&path, &moved).unwrap();
+        appender.append(b"{\"n\":2}\n", SystemTime::now()).unwrap();
+        assert_eq!(written(&moved), "{\"n\":1}\n");
+        assert_eq!(written(&path), "{\"n\":2}\n");
+        fs::remove_file(&path).unwrap();
+        appender.append(b"{\"n\":3}\n", SystemTime::now()).unwrap();
+        assert_eq!(written(&path), "{\"n\":3}\n");
     }
 
     #[test]
