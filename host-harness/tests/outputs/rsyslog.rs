@@ -1,6 +1,8 @@
-//! `file` read by rsyslog's imfile, which is killed in between; left out with a
-//! line where there is none. rsyslog has no input that acknowledges, so the
-//! file between the two is what keeps the events.
+//! `file` read by rsyslog's imfile, which is stopped in between; left out with
+//! a line where there is none. rsyslog has no input that acknowledges, so the
+//! file between the two is what keeps the events. Killed instead of stopped,
+//! rsyslog itself loses some lines: its position in the file runs ahead of what
+//! it has written (300 of 12,000 lines seen, with a direct queue as well).
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -46,7 +48,8 @@ input(type="imfile" file="{from}" tag="mimecast" ruleset="keep"
 
 impl Drop for Rsyslog {
     fn drop(&mut self) {
-        drop(self.0.kill());
+        let process = self.0.id().to_string();
+        drop(Command::new("kill").args(["-TERM", &process]).status());
         drop(self.0.wait());
     }
 }
@@ -77,7 +80,7 @@ async fn until_received(directory: &Path, count: usize) {
 }
 
 #[tokio::test]
-async fn rsyslog_reads_every_event_over_rotations_and_a_kill() {
+async fn rsyslog_reads_every_event_over_rotations_and_a_restart() {
     if !Path::new(PROGRAM).exists() {
         return left_out("rsyslog is not installed");
     }
