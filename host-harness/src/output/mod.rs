@@ -33,6 +33,7 @@ use crate::settings::{Section, nearest};
 
 pub(crate) use self::file::{Appender, blocking, sync_directory};
 pub use self::outputs::{Outputs, Undelivered};
+pub use self::stdout::lines;
 
 /// The outputs there are, by the name that `type` has in the settings file.
 const KINDS: [(&str, Planner); 8] = [

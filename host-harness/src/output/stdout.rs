@@ -34,14 +34,23 @@ pub(super) fn plan(mut section: Section<'_>) -> Result<Box<dyn Plan>, Failure> {
 #[async_trait]
 impl Plan for StdoutPlan {
     async fn open(&self) -> Result<Box<dyn Output>, OutputError> {
-        let output = Lines::start(io::stdout(), self.line_bytes_max)
-            .map_err(|error| OutputError::Fatal(format!("stdout: {error}")))?;
-        Ok(Box::new(output))
+        lines(io::stdout(), self.line_bytes_max)
     }
 
     fn is_stdout(&self) -> bool {
         true
     }
+}
+
+/// NDJSON into a writer, as `stdout` does it, for programs that have a pipe of
+/// their own. A line longer than `line_bytes_max` is poison.
+pub fn lines(
+    writer: impl Write + Send + 'static,
+    line_bytes_max: Option<usize>,
+) -> Result<Box<dyn Output>, OutputError> {
+    let output = Lines::start(writer, line_bytes_max)
+        .map_err(|error| OutputError::Fatal(format!("stdout: {error}")))?;
+    Ok(Box::new(output))
 }
 
 /// A writer behind a thread.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use host_harness::bindings::{Entry, Kind};
 use host_harness::output::{self, Delivery, Output, OutputError};
 use host_harness::settings::Section;
+use serde_json::Value;
 
 /// Nothing in these tests takes as long.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
@@ -64,6 +65,11 @@ pub(crate) fn body(id: usize) -> String {
     format!(
         r#"{{"@timestamp":"2026-02-03T04:05:06.789Z","event":{{"id":"id-{id}","kind":"event"}},"n":{id},"text":"{text}"}}"#
     )
+}
+
+/// The number that [`body`] has given an event.
+pub(crate) fn number(event: &Value) -> usize {
+    usize::try_from(event["n"].as_u64().unwrap()).unwrap()
 }
 
 /// The output that a settings file describes, opened.

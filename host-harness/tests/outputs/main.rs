@@ -17,6 +17,7 @@ mod forward_receiver;
 mod http;
 mod http_receiver;
 mod nats;
+mod peers;
 mod process;
 mod receiver;
 mod rotel;

@@ -11,15 +11,16 @@ use host_harness::output::OutputError;
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::feed::{Feed, SOON, accept, body, deliver, left_out, open};
+use crate::feed::{Feed, accept, body, deliver, left_out, number, open};
 
-struct Server {
+/// A nats-server with an account, and JetStream in a directory.
+pub(crate) struct Server {
     process: Child,
-    port: u16,
+    pub(crate) port: u16,
 }
 
 impl Server {
-    async fn start(directory: &Path, port: u16) -> Option<Self> {
+    pub(crate) async fn start(directory: &Path, port: u16) -> Option<Self> {
         let program = [
             "/usr/sbin/nats-server",
             "/usr/bin/nats-server",
@@ -45,20 +46,27 @@ impl Server {
         panic!("nats-server does not listen");
     }
 
-    fn settings(&self, more: &str) -> String {
+    pub(crate) fn settings(&self, more: &str) -> String {
         format!(
             "type = \"nats\"\nservers = [\"nats://127.0.0.1:{}\"]\nusername = \"ann\"\n{more}",
             self.port
         )
     }
 
-    fn signal(&self, name: &str) {
-        let process = self.process.id().to_string();
-        let sent = Command::new("kill").args([name, &process]).status();
-        assert!(sent.unwrap().success());
+    pub(crate) fn signal(&self, name: &'static str) {
+        self.signaller(name)();
     }
 
-    fn kill(&mut self) {
+    /// What sends a signal, to be called later.
+    pub(crate) fn signaller(&self, name: &'static str) -> impl FnOnce() + Send + 'static {
+        let process = self.process.id().to_string();
+        move || {
+            let sent = Command::new("kill").args([name, &process]).status();
+            assert!(sent.unwrap().success());
+        }
+    }
+
+    pub(crate) fn kill(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
     }
@@ -71,7 +79,7 @@ impl Drop for Server {
     }
 }
 
-async fn free_port() -> u16 {
+pub(crate) async fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     listener.local_addr().unwrap().port()
 }
@@ -94,19 +102,19 @@ async fn stream(port: u16, create: bool) -> Stream {
     context.get_stream("MIMECAST").await.unwrap()
 }
 
-async fn messages(port: u16, create: bool) -> u64 {
+pub(crate) async fn messages(port: u16, create: bool) -> u64 {
     let mut stream = stream(port, create).await;
     stream.info().await.unwrap().state.messages
 }
 
 /// The numbers of the events that are stored, in order.
-async fn numbers(port: u16) -> Vec<u64> {
+pub(crate) async fn numbers(port: u16) -> Vec<usize> {
     let stream = stream(port, false).await;
     let mut numbers = Vec::new();
     for sequence in 1..=messages(port, false).await {
         let message = stream.get_raw_message(sequence).await.unwrap();
         let event: Value = serde_json::from_slice(&message.payload).unwrap();
-        numbers.push(event["n"].as_u64().unwrap());
+        numbers.push(number(&event));
     }
     numbers
 }
@@ -153,34 +161,6 @@ async fn jetstream_takes_every_event_once() {
     deliver(&mut *output, &feed).await;
     assert_eq!(messages(port, false).await, 800);
     drop(restarted);
-}
-
-#[tokio::test]
-async fn events_are_stored_in_order_and_not_accepted_before() {
-    let directory = tempfile::tempdir().unwrap();
-    let port = free_port().await;
-    let Some(server) = Server::start(directory.path(), port).await else {
-        return left_out("nats-server is not installed");
-    };
-    assert_eq!(messages(port, true).await, 0);
-    let settings = server.settings("password = \"secret\"\nack_timeout_secs = 20");
-    let mut output = open(&settings).await;
-    accept(&mut *output, &Feed::new(0..100)).await.unwrap();
-    // It stands still, and its connections stay open.
-    server.signal("-STOP");
-    let feed = Feed::new(100..200);
-    let delivery = feed.delivery();
-    let mut accepting = output.accept(&delivery);
-    tokio::select! {
-        result = &mut accepting => panic!("accepted too early: {result:?}"),
-        () = tokio::time::sleep(Duration::from_millis(300)) => {}
-    }
-    server.signal("-CONT");
-    tokio::time::timeout(SOON, accepting)
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!(numbers(port).await, (0..200).collect::<Vec<_>>());
 }
 
 #[tokio::test]

@@ -8,6 +8,8 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::sync::watch;
 
+use crate::feed::number;
+
 /// How a receiver treats one request.
 #[derive(Clone, Debug)]
 pub(crate) enum Treatment {
@@ -117,9 +119,7 @@ impl Ledger {
 
     /// The numbers of the events taken, in order.
     pub(crate) fn numbers(&self) -> Vec<usize> {
-        let taken = self.taken.lock().unwrap();
-        let number = |event: &Value| usize::try_from(event["n"].as_u64().unwrap()).unwrap();
-        taken.iter().map(number).collect()
+        self.taken.lock().unwrap().iter().map(number).collect()
     }
 
     /// Each number once, in order.
