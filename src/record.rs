@@ -81,6 +81,7 @@ impl Name {
 
     /// The known name that is spelt so.
     #[must_use]
+    #[inline(never)]
     pub fn new(spelling: &str) -> Option<Self> {
         let at = NAMES.iter().position(|name| *name == spelling)?;
         u8::try_from(at).ok().map(Self)
@@ -170,6 +171,7 @@ impl Default for Parser {
 impl Parser {
     /// A parser with empty buffers.
     #[must_use]
+    #[inline(never)]
     pub fn new() -> Self {
         Self {
             dictionary: Dictionary::new(),

@@ -71,6 +71,7 @@ pub(super) struct Parts<'t> {
 
 impl Plan {
     /// Makes the tables of ECS ready. A severity that is given stands for that of every rule.
+    #[cold]
     pub(super) fn new(tables: &Tables, severity: Severity<'_>) -> Self {
         let rules = tables.rules.iter().map(|rule| {
             let mut class = rule.class;

@@ -73,6 +73,7 @@ fn words(bytes: &[u8; LITERAL_BYTES]) -> [u64; LITERAL_BYTES / 8] {
 }
 
 impl Dictionary {
+    #[cold]
     pub(super) fn new() -> Self {
         let mut table = Box::new([EMPTY; TABLE_LEN]);
         for (at, name) in NAMES.iter().enumerate() {
