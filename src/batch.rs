@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use crate::correlate::Correlation;
 use crate::decode::json::flatten;
 use crate::decode::key_value;
 use crate::identity::EventId;
 use crate::normalize::severity::Severities;
-use crate::normalize::{Format, Normalizer, Options};
+use crate::normalize::{Format, Normalizer, Options, Source};
 use crate::record::{Parser, legacy};
 use crate::remembered::Remembered;
 use crate::stream::Stream;
@@ -149,6 +150,7 @@ pub struct Intake {
     pub parser: Parser,
     /// Record to event.
     pub normalizer: Normalizer,
+    correlation: Option<Correlation>,
 }
 
 impl Intake {
@@ -164,6 +166,15 @@ impl Intake {
         Self {
             parser: Parser::new(),
             normalizer: Normalizer::with_severities(format, options, severities),
+            correlation: None,
+        }
+    }
+
+    /// From now on records about one message get what was said of it before. Upstream records
+    /// as such stay what they are.
+    pub fn correlate(&mut self) {
+        if self.normalizer.format() != Format::Raw {
+            self.correlation = Some(Correlation::default());
         }
     }
 
@@ -333,13 +344,17 @@ impl Builder {
             self.count_duplicate(counted);
             return Offer::Taken;
         }
+        let source = Source {
+            text: record.text(),
+            is_repaired,
+        };
+        let correlation = intake.correlation.as_mut();
+        let record = correlation
+            .and_then(|correlation| correlation.join(&record))
+            .unwrap_or(record);
         let start = self.events.len();
         let normalizer = &mut intake.normalizer;
-        let at = if is_repaired {
-            normalizer.write_repaired(&record, &id, now, &mut self.events)
-        } else {
-            normalizer.write(&record, &id, now, &mut self.events)
-        };
+        let at = normalizer.write_from(&source, &record, &id, now, &mut self.events);
         if self.bytes() > self.limits.max_bytes {
             let only = self.index.is_empty() && self.rejected.is_empty();
             self.events.truncate(start);

@@ -37,6 +37,7 @@ pub mod auth;
 pub mod batch;
 pub mod check;
 pub mod checkpoint;
+pub mod correlate;
 pub mod decode;
 pub mod encode;
 pub mod identity;

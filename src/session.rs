@@ -224,8 +224,12 @@ impl Session {
         let options = Options {
             include_original: settings.include_original,
         };
+        let mut intake = Intake::with_severities(settings.format, options, &settings.severities);
+        if settings.correlate {
+            intake.correlate();
+        }
         Ok(Self {
-            intake: Intake::with_severities(settings.format, options, &settings.severities),
+            intake,
             batch_quota: Quota::new(
                 settings.siem_calls_per_15_min,
                 BATCH_WINDOW_S,

@@ -92,6 +92,8 @@ pub struct Settings {
     pub format: Format,
     /// Whether an event keeps the upstream record as text.
     pub include_original: bool,
+    /// Whether records about one message get what was said of it before.
+    pub correlate: bool,
     /// Severities in place of those of the tables.
     pub severities: Severities,
     /// Where to begin without a checkpoint.
@@ -190,6 +192,7 @@ struct Raw {
     streams: Option<Vec<String>>,
     format: Option<String>,
     include_original: Option<bool>,
+    correlate: Option<bool>,
     severity_overrides: Option<BTreeMap<String, String>>,
     start: Option<String>,
     siem_calls_per_15_min: Option<u32>,
@@ -214,6 +217,7 @@ impl Settings {
     /// # Errors
     ///
     /// The first setting that is missing, unknown or not usable.
+    #[cold]
     pub fn parse(json: &str) -> Result<Self, SettingsError> {
         let mut raw: Raw =
             serde_json::from_str(json).map_err(|problem| error("", not_an_object(&problem)))?;
@@ -240,6 +244,7 @@ impl Settings {
             streams: parse_streams(raw.streams, api)?,
             format: parse_format(raw.format.as_deref())?,
             include_original: raw.include_original.unwrap_or(false),
+            correlate: raw.correlate.unwrap_or(false),
             severities: parse_severities(&raw.severity_overrides.unwrap_or_default())?,
             start: parse_start(raw.start.as_deref().unwrap_or("24h"))?,
             siem_calls_per_15_min: calls,
@@ -604,7 +609,7 @@ mod tests {
     fn the_schema_names_every_setting_and_marks_the_secret() {
         let schema: serde_json::Value = serde_json::from_str(&schema()).unwrap();
         assert_eq!(schema["properties"]["client_secret"]["writeOnly"], true);
-        assert_eq!(schema["properties"].as_object().unwrap().len(), 23);
+        assert_eq!(schema["properties"].as_object().unwrap().len(), 24);
         let default = |name: &str| schema["properties"][name]["default"].clone();
         assert_eq!(default("base_url"), DEFAULT_BASE_URL);
         assert_eq!(default("discovery_url"), legacy::DISCOVERY_URL);

@@ -1,9 +1,9 @@
 //! Carries out a plan: writes one event as one line, straight into the output.
 
 use super::plan::{Leaf, Plan, Step};
+use super::shape;
 use super::table::{Computed, Keep, Related, With};
 use super::values::is_absent;
-use super::{Options, shape};
 use crate::decode::json::{Kind, Member};
 use crate::encode::{push_escaped, push_line, push_quoted};
 use crate::identity::EventId;
@@ -24,7 +24,8 @@ pub(super) struct Buffers {
 /// One event while it is written.
 pub(super) struct Line<'r, 'b> {
     pub(super) plan: &'b Plan,
-    pub(super) options: Options,
+    /// The text to keep as such, if it is to be kept.
+    original: Option<&'b str>,
     pub(super) record: Record<'r>,
     pub(super) id: &'b EventId,
     pub(super) occurred: Timestamp,
@@ -41,7 +42,7 @@ pub(super) struct Line<'r, 'b> {
 impl<'r, 'b> Line<'r, 'b> {
     pub(super) fn new(
         plan: &'b Plan,
-        options: Options,
+        original: Option<&'b str>,
         record: Record<'r>,
         (id, occurred): (&'b EventId, Timestamp),
         out: &'b mut String,
@@ -54,7 +55,7 @@ impl<'r, 'b> Line<'r, 'b> {
         let used = [false; NAMES.len()];
         Self {
             plan,
-            options,
+            original,
             record,
             id,
             occurred,
@@ -168,12 +169,13 @@ impl<'r, 'b> Line<'r, 'b> {
                 super::more::push_number(self.out, self.occurred.millis());
                 self.out.push(',');
             }
-            Computed::Original if self.options.include_original => {
-                self.out.push_str(&leaf.key);
-                push_quoted(self.out, self.record.text());
-                self.out.push(',');
+            Computed::Original => {
+                if let Some(original) = self.original {
+                    self.out.push_str(&leaf.key);
+                    push_quoted(self.out, original);
+                    self.out.push(',');
+                }
             }
-            Computed::Original => {}
             Computed::Related(sort) => self.related(leaf, sort),
             Computed::Stream => {
                 self.out.push_str(&leaf.key);

@@ -63,6 +63,15 @@ pub struct Options {
     pub include_original: bool,
 }
 
+/// What a record was made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// What the upstream sent; kept as the original.
+    pub text: &'a str,
+    /// Not all of it could be read: the fields in which a replacement character stands are named.
+    pub is_repaired: bool,
+}
+
 /// Writes events: the tables of one format, made ready, and buffers that are used again.
 pub struct Normalizer {
     format: Format,
@@ -142,27 +151,20 @@ impl Normalizer {
         now: Timestamp,
         out: &mut String,
     ) -> Timestamp {
-        self.write_event(record, id, now, false, out)
+        let source = Source {
+            text: record.text(),
+            is_repaired: false,
+        };
+        self.write_from(&source, record, id, now, out)
     }
 
-    /// The same for a record of which not all could be read: the fields in which a replacement
-    /// character stands are named as such.
-    pub fn write_repaired(
+    /// The same for a record that is not simply what the upstream sent.
+    pub fn write_from(
         &mut self,
+        source: &Source<'_>,
         record: &Record<'_>,
         id: &EventId,
         now: Timestamp,
-        out: &mut String,
-    ) -> Timestamp {
-        self.write_event(record, id, now, true, out)
-    }
-
-    fn write_event(
-        &mut self,
-        record: &Record<'_>,
-        id: &EventId,
-        now: Timestamp,
-        is_repaired: bool,
         out: &mut String,
     ) -> Timestamp {
         let (time_field, occurred) = match self.occurred(record) {
@@ -180,15 +182,16 @@ impl Normalizer {
             return occurred;
         };
         let start = out.len();
+        let original = self.options.include_original.then_some(source.text);
         let mut line = Line::new(
             plan,
-            self.options,
+            original,
             *record,
             (id, occurred),
             out,
             &mut self.buffers,
         );
-        line.is_repaired = is_repaired;
+        line.is_repaired = source.is_repaired;
         if let Some(name) = time_field {
             line.mark_used(name);
         }

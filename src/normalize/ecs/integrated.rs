@@ -67,6 +67,7 @@ const ENTITY: &[Row] = &[
     row("rule.name",                &["policiesApplied"],                Shape::More(More::Part("name"))),
     row("email.attachments",        &["attachments"],                    Shape::Files),
     row("tags",                     &["tags"],                           Shape::More(More::List)),
+    row("mimecast.auth",            &["authResults"],                    Shape::More(More::Auth)),
     row("mimecast.threatState",     &["threatState"],                    Shape::Text),
     row("mimecast.threatType",      &["threatType"],                     Shape::Text),
 ];

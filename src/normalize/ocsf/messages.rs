@@ -130,7 +130,7 @@ pub(super) const CI_ENTITIES: &[Variant] = &message!(
     "Scan",
     INTEGRATED,
     CI_KEPT,
-    [ROUTE, FILES],
+    [ROUTE, FILES, CI_AUTH],
     [THREAT]
 );
 

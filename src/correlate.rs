@@ -1,0 +1,270 @@
+//! Cloud Integrated says what it found in a message and how the message was authenticated in two
+//! records of two streams. Here the second of them gets what the first one said.
+//!
+//! Nothing is held back and nothing is put together: each record stays one event with its own
+//! identity. What is remembered has one of [`PLACES`] places, by its message, until another takes
+//! it, so that a half that never comes costs nothing.
+
+use crate::decode::json::Kind;
+use crate::record::{Name, Parser, Record};
+use crate::stream::Stream;
+
+/// By stream: the other stream, and which members of this one its records get.
+#[rustfmt::skip]
+const CARRIED: [(Stream, Stream, &[&str]); 2] = [
+    (Stream::CiEntities, Stream::CiMailflow,
+        &["direction", "recipient", "recipients", "senderEnvelope", "senderHeader", "senderIp", "subject"]),
+    (Stream::CiMailflow, Stream::CiEntities,
+        &["authResults"]),
+];
+
+/// How many records are remembered at most.
+pub const PLACES: usize = 4_096;
+
+/// What a record may leave behind at most; one with hundreds of recipients is not worth it.
+const MEMBERS_BYTES_MAX: usize = 2 * 1024;
+
+/// Remembers what the records of the last messages said.
+pub struct Correlation {
+    places: Vec<Half>,
+    parser: Parser,
+    joined: String,
+}
+
+/// What one record said of its message.
+#[derive(Clone, Default)]
+struct Half {
+    /// The stream and the message.
+    of: String,
+    members: String,
+}
+
+impl Default for Correlation {
+    fn default() -> Self {
+        Self {
+            places: vec![Half::default(); PLACES],
+            parser: Parser::new(),
+            joined: String::new(),
+        }
+    }
+}
+
+impl Correlation {
+    /// The record with the members that its counterpart has left for it, if there is one: those
+    /// of the record itself stand last, and so they count.
+    pub fn join<'a>(&'a mut self, record: &Record<'_>) -> Option<Record<'a>> {
+        let (stream, other, names) = CARRIED
+            .iter()
+            .find(|(stream, ..)| *stream == record.stream())?;
+        let id = Name::new("aggregateId").and_then(|name| record.get(name))?;
+        if id.kind != Kind::String || id.text.is_empty() {
+            return None;
+        }
+        let (of, members) = (key(*stream, id.text), members(record, names));
+        if !members.is_empty() && members.len() <= MEMBERS_BYTES_MAX {
+            let place = self.places.get_mut(place(&of))?;
+            *place = Half { of, members };
+        }
+        let of = key(*other, id.text);
+        let half = self.places.get(place(&of)).filter(|half| half.of == of)?;
+        let own = record.text().strip_prefix('{')?;
+        self.joined.clear();
+        for piece in ["{", &half.members, own] {
+            self.joined.push_str(piece);
+        }
+        self.parser.parse(*stream, &self.joined).ok()
+    }
+}
+
+fn key(stream: Stream, id: &str) -> String {
+    [stream.name(), " ", id].concat()
+}
+
+/// FNV-1a, over [`PLACES`].
+fn place(key: &str) -> usize {
+    let hash = key.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    });
+    usize::try_from(hash).unwrap_or(0) % PLACES
+}
+
+/// The members of these names, as they stand, each with a comma behind it.
+fn members(record: &Record<'_>, names: &[&str]) -> String {
+    let mut members = String::new();
+    for &name in names {
+        let Some(value) = Name::new(name).and_then(|name| record.get(name)) else {
+            continue;
+        };
+        let quote = match value.kind {
+            Kind::Null => continue,
+            Kind::String => "\"",
+            Kind::Array | Kind::False | Kind::Number | Kind::Object | Kind::True => "",
+        };
+        for piece in ["\"", name, "\":", quote, value.text, quote, ","] {
+            members.push_str(piece);
+        }
+    }
+    members
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::batch::{Batch, Builder, Intake, Limits, Next, Offer, RecordLine};
+    use crate::normalize::{Format, Options};
+    use crate::testing::{API, Host, Upstream};
+    use crate::time::Timestamp;
+
+    const ENTITIES: &str = r#"{"aggregateId":"m1_1","type":"entities","timestamp":1770091506789,"senderHeader":"ann@example.com","senderEnvelope":"ann@example.com","recipients":["bob@corp.example.test"],"subject":"say \"hi\"","threatType":"MALWARE"}"#;
+    const MAILFLOW: &str = r#"{"aggregateId":"m1_1","type":"mailflow","timestamp":1770091506790,"authResults":[{"type":"SPF","result":"pass","aligned":true},{"type":"DKIM","result":"fail","aligned":null}]}"#;
+    const ENTITIES_FIRST: [(Stream, &str); 2] = [
+        (Stream::CiEntities, ENTITIES),
+        (Stream::CiMailflow, MAILFLOW),
+    ];
+    const MAILFLOW_FIRST: [(Stream, &str); 2] = [ENTITIES_FIRST[1], ENTITIES_FIRST[0]];
+
+    fn taken(format: Format, correlates: bool, records: &[(Stream, &str)]) -> Batch {
+        let options = Options {
+            include_original: true,
+        };
+        let mut intake = Intake::new(format, options);
+        if correlates {
+            intake.correlate();
+        }
+        let mut batch = Builder::new(Limits {
+            max_events: 1_000,
+            max_bytes: 1 << 20,
+            max_requests: 1,
+        });
+        for (stream, text) in records {
+            let record = RecordLine {
+                stream: *stream,
+                bytes: text.as_bytes(),
+            };
+            let now = Timestamp::from_millis(1_770_091_600_000);
+            let offer = batch.offer(&mut intake, record, None, now, String::new);
+            assert_eq!(offer, Offer::Taken);
+        }
+        batch.finish(String::new(), Next::Now)
+    }
+
+    fn events(batch: &Batch) -> Vec<Value> {
+        let events = batch.events.lines();
+        events
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn the_second_record_of_a_message_gets_what_the_first_said() {
+        let ecs = events(&taken(Format::Ecs, true, &MAILFLOW_FIRST));
+        assert_eq!(ecs[1]["mimecast"]["auth"]["dkim"], "fail");
+        assert_eq!(ecs[1]["event"]["original"], ENTITIES);
+        let ecs = events(&taken(Format::Ecs, true, &ENTITIES_FIRST));
+        assert_eq!(ecs[1]["email"]["from"]["address"][0], "ann@example.com");
+        assert_eq!(ecs[1]["email"]["subject"], "say \"hi\"");
+        assert_eq!(ecs[1]["event"]["original"], MAILFLOW);
+        let ocsf = events(&taken(Format::Ocsf, true, &MAILFLOW_FIRST));
+        assert!(ocsf[1]["email_auth"]["spf"].is_string(), "{}", ocsf[1]);
+        // With somebody it is from it is about a message, and no longer about nothing.
+        let ocsf = events(&taken(Format::Ocsf, true, &ENTITIES_FIRST));
+        assert_eq!(ocsf[1]["class_uid"], 4009);
+    }
+
+    #[test]
+    fn identities_and_counts_are_those_without() {
+        for format in [Format::Ecs, Format::Ocsf, Format::Raw] {
+            for records in [ENTITIES_FIRST, MAILFLOW_FIRST] {
+                let (with, without) = (
+                    taken(format, true, &records),
+                    taken(format, false, &records),
+                );
+                let id = |event: &Value| {
+                    let places = ["/event/id", "/metadata/uid", "/id"];
+                    let found = places.iter().find_map(|place| event.pointer(place));
+                    found.unwrap().clone()
+                };
+                let ids = |batch: &Batch| events(batch).iter().map(id).collect::<Vec<_>>();
+                assert_eq!(ids(&with), ids(&without));
+                assert_eq!(with.stats, without.stats);
+                let times = |batch: &Batch| {
+                    let entries = batch.index.iter();
+                    entries.map(|entry| entry.occurred_at).collect::<Vec<_>>()
+                };
+                assert_eq!(times(&with), times(&without));
+                assert_eq!(with.events == without.events, format == Format::Raw);
+            }
+        }
+    }
+
+    #[test]
+    fn records_of_other_messages_and_streams_are_left_alone() {
+        let other = MAILFLOW.replace("m1_1", "m2_1");
+        let nameless = MAILFLOW.replace("\"m1_1\"", "null");
+        let records = [
+            (Stream::CiMailflow, other.as_str()),
+            (Stream::CiMailflow, nameless.as_str()),
+            (Stream::SiemReceipt, MAILFLOW),
+            (Stream::CiEntities, ENTITIES),
+        ];
+        let with = taken(Format::Ecs, true, &records);
+        assert_eq!(with.events, taken(Format::Ecs, false, &records).events);
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded_and_the_last_is_there() {
+        let mut correlation = Correlation::default();
+        let mut parser = Parser::new();
+        for message in 0..20_000 {
+            let padding = "x".repeat(message % 3 * 1_000);
+            let text = format!(
+                r#"{{"aggregateId":"m{message}","authResults":[{{"type":"SPF","result":"{padding}"}}]}}"#
+            );
+            let record = parser.parse(Stream::CiMailflow, &text).unwrap();
+            assert!(correlation.join(&record).is_none());
+        }
+        let lengths = correlation.places.iter().map(|half| half.members.len());
+        assert!(lengths.clone().count() == PLACES && lengths.max() <= Some(MEMBERS_BYTES_MAX));
+        let mut is_known = |message| {
+            let text = format!(r#"{{"aggregateId":"m{message}","subject":"one of the last"}}"#);
+            let record = parser.parse(Stream::CiEntities, &text).unwrap();
+            correlation.join(&record).is_some()
+        };
+        assert!(is_known(19_999));
+        assert!(
+            (19_900..20_000)
+                .filter(|message| is_known(*message))
+                .count()
+                > 90
+        );
+        assert!(!is_known(20_000) && !is_known(1));
+    }
+
+    #[test]
+    fn a_source_correlates_when_it_is_told_to() {
+        for (setting, expected) in [("", 0), (r#","correlate":true"#, 1)] {
+            let mut upstream = Upstream::new();
+            upstream.add_file("entities", 1);
+            upstream.add_file("mailflow", 1);
+            for (file, record) in [("entities", ENTITIES), ("mailflow", MAILFLOW)] {
+                upstream.files.get_mut(file).unwrap()[0] = record.to_owned();
+            }
+            let mut host = Host::with_settings(format!(
+                r#"{{"base_url":"{API}","client_id":"id-9","client_secret":"hush-9","streams":["ci"]{setting}}}"#
+            ));
+            let mut both = 0;
+            for _ in 0..9 {
+                let batch = host.poll_without_storing(&mut upstream).unwrap();
+                let events = events(&batch).into_iter();
+                both += events
+                    .filter(|event| {
+                        event["mimecast"]["auth"].is_object() && event["email"]["from"].is_object()
+                    })
+                    .count();
+            }
+            assert_eq!(both, expected, "{setting}");
+        }
+    }
+}
