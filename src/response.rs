@@ -28,14 +28,22 @@ impl Head {
     /// not believed.
     #[must_use]
     pub fn asked_wait_ms(&self) -> Option<i64> {
-        let number = |name| {
-            self.header(name)
-                .and_then(|text| text.trim().parse::<i64>().ok())
-        };
-        if let Some(seconds) = number("retry-after") {
-            return Some(seconds.clamp(0, 24 * 3600).saturating_mul(1000));
-        }
-        number("x-ratelimit-reset").filter(|ms| (0..10_000_000).contains(ms))
+        self.retry_after_ms().or_else(|| {
+            self.number("x-ratelimit-reset")
+                .filter(|ms| (0..10_000_000).contains(ms))
+        })
+    }
+
+    /// How long `Retry-After` asks to wait, in milliseconds. A failing server means no more than
+    /// this: when the quota begins anew says nothing about when it works again.
+    #[must_use]
+    pub fn retry_after_ms(&self) -> Option<i64> {
+        let seconds = self.number("retry-after")?;
+        Some(seconds.clamp(0, 24 * 3600).saturating_mul(1000))
+    }
+
+    fn number(&self, name: &str) -> Option<i64> {
+        self.header(name)?.trim().parse().ok()
     }
 }
 

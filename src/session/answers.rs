@@ -279,7 +279,11 @@ impl Session {
                 }
             }
             Verdict::Unavailable => {
-                self.rest(index, Fault::unavailable(detail, head.asked_wait_ms()), now);
+                self.rest(
+                    index,
+                    Fault::unavailable(detail, head.retry_after_ms()),
+                    now,
+                );
             }
         }
     }
@@ -365,7 +369,7 @@ impl Session {
                 }
             }
             429 => self.rest(index, Fault::throttled(what, head.asked_wait_ms()), now),
-            _ => self.rest(index, Fault::unavailable(what, head.asked_wait_ms()), now),
+            _ => self.rest(index, Fault::unavailable(what, head.retry_after_ms()), now),
         }
     }
 

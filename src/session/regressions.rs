@@ -117,3 +117,20 @@ fn a_feed_that_begins_again_by_date_and_hears_nothing_has_not_read_everything() 
         host.assert_exactly_once(&upstream);
     }
 }
+
+#[test]
+fn a_failing_server_is_not_left_alone_until_the_quota_begins_anew() {
+    let (mut upstream, mut host) = caught_up(Stream::SiemReceipt);
+    upstream.add_file("receipt", 3);
+    let quota = [
+        ("x-ratelimit-remaining", "40"),
+        ("x-ratelimit-reset", "890000"),
+    ];
+    let failure = Answer::with(502, &quota, "<html>Bad Gateway</html>");
+    let endpoint = Stream::SiemReceipt.row().endpoint.to_owned();
+    upstream.script.push_back((endpoint, failure));
+    let before = upstream.now;
+    host.collect(&mut upstream);
+    host.assert_exactly_once(&upstream);
+    assert!(upstream.now < before.plus_ms(60_000), "it waited too long");
+}
