@@ -12,6 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
 use crate::bindings::{Entry, Kind, RejectedRecord};
+use crate::disk;
 use crate::output::{Appender, Delivery, Outputs, Undelivered, blocking};
 
 /// What an output of rejected records is told that they are.
@@ -23,6 +24,15 @@ pub struct DeadLetter {
     path: PathBuf,
     appender: Option<Appender>,
     output: Option<Arc<Outputs>>,
+}
+
+/// Why records were not kept.
+#[derive(Debug)]
+pub enum NotKept {
+    /// A file could not be written; perhaps another time.
+    Disk(String),
+    /// The output for them does not go on.
+    Output(String),
 }
 
 impl DeadLetter {
@@ -47,10 +57,12 @@ impl DeadLetter {
 
     /// Keep records of one source; they are on the disk, or accepted, when it
     /// returns.
-    pub async fn keep(&mut self, source: &str, records: &[RejectedRecord]) -> io::Result<()> {
+    pub async fn keep(&mut self, source: &str, records: &[RejectedRecord]) -> Result<(), NotKept> {
         let mut lines: Vec<String> = records.iter().map(|record| line(source, record)).collect();
         if let Some(output) = &self.output {
-            lines = deliver(output, source, records, lines).await?;
+            lines = deliver(output, source, records, lines)
+                .await
+                .map_err(|error| NotKept::Output(error.to_string()))?;
         }
         if lines.is_empty() {
             return Ok(());
@@ -67,7 +79,8 @@ impl DeadLetter {
             appender.append(text.as_bytes(), SystemTime::now())?;
             Ok(appender)
         })
-        .await?;
+        .await
+        .map_err(|error| NotKept::Disk(disk::failed(&self.path, &error)))?;
         self.appender = Some(appender);
         Ok(())
     }

@@ -148,6 +148,15 @@ impl Source {
         Instance::new(&self.loaded, &self.instance).await
     }
 
+    /// One whose calls wait for nothing, and so need little time.
+    pub async fn brief_instance(&self) -> Result<Instance, CallError> {
+        let settings = InstanceSettings {
+            call_timeout: self.instance.call_timeout.min(OFFLINE_CALL_TIMEOUT),
+            ..self.instance.clone()
+        };
+        Instance::new(&self.loaded, &settings).await
+    }
+
     /// Its settings as the component gets them.
     #[must_use]
     pub fn settings(&self) -> &Secret {

@@ -1,5 +1,6 @@
 //! The loop of one source: poll, verify, deliver, store, wait.
 
+mod keep;
 mod record;
 
 use std::sync::Arc;
@@ -12,11 +13,11 @@ use tracing::{debug, error, info, warn};
 
 use crate::backoff;
 use crate::batch;
-use crate::bindings::{Batch, NextPoll, PollError, RejectedRecord};
+use crate::bindings::{Batch, NextPoll, PollError};
 use crate::dead_letter::DeadLetter;
 use crate::engine::{CallError, Instance};
 use crate::exit::Failure;
-use crate::output::{Delivery, Outputs, Poison, Undelivered, blocking};
+use crate::output::{Delivery, Outputs, Poison, Undelivered};
 use crate::progress::Progress;
 use crate::shutdown::Shutdown;
 use crate::source::Source;
@@ -78,7 +79,7 @@ enum Step {
 struct Running {
     with: SourceLoop,
     instance: Option<Instance>,
-    storing: Option<JoinHandle<std::io::Result<()>>>,
+    storing: Option<JoinHandle<Result<(), String>>>,
     failures: u32,
     fruitless: u32,
 }
@@ -94,9 +95,10 @@ impl SourceLoop {
             fruitless: 0,
         };
         let end = running.drive().await;
-        let end = match running.finish_storing().await {
-            Ok(()) => end,
-            Err(failure) => End::Failed(failure),
+        let end = match (running.finish_storing().await, end) {
+            // What ended it comes before what that led to.
+            (_, end @ (End::Failed(_) | End::Output(Some(_)))) | (Ok(()), end) => end,
+            (Err(failure), _) => End::Failed(failure),
         };
         (end, running.with.record)
     }
@@ -142,8 +144,8 @@ impl Running {
             Ok(Ok(batch)) => self.take(batch).await,
             Ok(Err(error)) => self.poll_failed(error).await,
             Err(error) => {
-                self.fail("component", &error.to_string(), Duration::ZERO)
-                    .await
+                let detail = format!("{error}; {}", error.advice());
+                self.fail("component", &detail, Duration::ZERO).await
             }
         }
     }
@@ -177,9 +179,8 @@ impl Running {
             Ok(poison) => poison,
             Err(step) => return step,
         };
-        let kept = keep_rejected(&self.with.source, &self.with.dead_letter, &batch, &poison);
-        if let Err(failure) = kept.await {
-            return Step::End(End::Output(Some(failure)));
+        if let Err(end) = self.with.keep_rejected(&batch, &poison).await {
+            return Step::End(end);
         }
         let idle = batch.stats.is_empty() && batch.index.is_empty();
         let idle = idle && self.with.record.checkpoint.as_ref() == Some(&batch.checkpoint);
@@ -364,32 +365,6 @@ impl Running {
         }
         Step::Wait(wait)
     }
-
-    /// Put the record on the disk, while the next poll goes on. This is the
-    /// only place where a checkpoint is stored, and every output has accepted
-    /// what it covers.
-    fn start_storing(&mut self) {
-        self.with.record.stamp(&self.with.source.description);
-        let record = self.with.record.clone();
-        let state = Arc::clone(&self.with.state);
-        self.storing = Some(tokio::spawn(blocking(move || state.store(&record))));
-    }
-
-    async fn finish_storing(&mut self) -> Result<(), Failure> {
-        let Some(storing) = self.storing.take() else {
-            return Ok(());
-        };
-        let stored = match storing.await {
-            Ok(stored) => stored,
-            Err(error) => Err(std::io::Error::other(error)),
-        };
-        stored.map_err(|error| {
-            let path = self.with.state.path().display();
-            Failure::failed(format!(
-                "the checkpoint cannot be stored in {path}: {error}"
-            ))
-        })
-    }
 }
 
 /// A setting that the component cannot use, as one clause.
@@ -399,54 +374,4 @@ pub fn settings_error(source: &str, setting: &str, detail: &str) -> String {
         "" => format!("[source.settings] of `{source}`: {detail}"),
         _ => format!("[source.settings] of `{source}`: `{setting}`: {detail}"),
     }
-}
-
-/// Put rejected records, and events that no output can take, on the disk.
-async fn keep_rejected(
-    source: &Source,
-    dead_letter: &Mutex<DeadLetter>,
-    batch: &Batch,
-    poison: &[Poison],
-) -> Result<(), Failure> {
-    if batch.rejected.is_empty() && poison.is_empty() {
-        return Ok(());
-    }
-    let undeliverable = undeliverable(source, batch, poison);
-    warn!(
-        source = %source.name,
-        rejected = batch.rejected.len(),
-        undeliverable = undeliverable.len(),
-        "records kept with the rejected ones"
-    );
-    let mut dead_letter = dead_letter.lock().await;
-    for records in [&batch.rejected, &undeliverable] {
-        dead_letter
-            .keep(&source.name, records)
-            .await
-            .map_err(|error| Failure::failed(format!("rejected records: {error}")))?;
-    }
-    Ok(())
-}
-
-/// Events that no output can take, as the records they are kept as.
-fn undeliverable(source: &Source, batch: &Batch, poison: &[Poison]) -> Vec<RejectedRecord> {
-    let delivery = Delivery {
-        source: &source.name,
-        events: &batch.events,
-        index: &batch.index,
-        kinds: &source.description.kinds,
-    };
-    let events: Vec<_> = delivery.iter().collect();
-    poison
-        .iter()
-        .filter_map(|poison| {
-            let event = events.get(poison.event)?;
-            Some(RejectedRecord {
-                stream: event.stream.to_owned(),
-                locator: format!("event of kind {}", event.kind),
-                reason: poison.reason.clone(),
-                original: event.body.as_bytes().to_vec(),
-            })
-        })
-        .collect()
 }

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::disk;
 use crate::exit::Failure;
 use crate::output::sync_directory;
 
@@ -110,11 +111,12 @@ pub struct Remark {
 }
 
 impl StateDir {
-    /// Make the directory where it is missing, and lock it.
+    /// Make the directory where it is missing, lock it, and see to it that a
+    /// checkpoint can be stored: what could not be would be delivered again
+    /// after every start.
     pub fn open(path: &Path) -> Result<Self, Failure> {
-        let cannot = |error: &dyn std::fmt::Display| {
-            Failure::failed(format!("state directory {}: {error}", path.display()))
-        };
+        let failure = |reason: String| Failure::failed(format!("state directory {reason}"));
+        let cannot = |error: &io::Error| failure(disk::failed(path, error));
         make_private_dir(path).map_err(|error| cannot(&error))?;
         let lock = OpenOptions::new()
             .create(true)
@@ -122,16 +124,18 @@ impl StateDir {
             .write(true)
             .open(path.join("lock"))
             .map_err(|error| cannot(&error))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self {
-                path: path.to_owned(),
-                _lock: lock,
-            }),
-            Err(TryLockError::WouldBlock) => Err(cannot(
-                &"another source-host is using it; wait for it to end or stop it",
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => failure(format!(
+                "{}: another source-host is using it; wait for it to end or stop it",
+                path.display()
             )),
-            Err(TryLockError::Error(error)) => Err(cannot(&error)),
-        }
+            TryLockError::Error(error) => cannot(&error),
+        })?;
+        try_to_write(path).map_err(|error| cannot(&error))?;
+        Ok(Self {
+            path: path.to_owned(),
+            _lock: lock,
+        })
     }
 
     /// Where it is.
@@ -222,6 +226,11 @@ fn unusable(path: &Path, reason: &str) -> Failure {
          already delivered then come again, with the same ids)",
         path.display()
     ))
+}
+
+/// Write as much as a checkpoint can have, in a file that is gone at once.
+fn try_to_write(path: &Path) -> io::Result<()> {
+    tempfile::tempfile_in(path)?.write_all(&[0; CHECKPOINT_BYTES_MAX])
 }
 
 fn make_private_dir(path: &Path) -> io::Result<()> {

@@ -186,5 +186,11 @@ fn error(code: &ErrorCode, request: &Request) -> TransportError {
     if denied {
         return TransportError::Denied(request.origin().to_owned());
     }
-    TransportError::Failed(format!("{} cannot be reached: {code:?}", request.origin()))
+    let advice = if matches!(code, ErrorCode::DnsError(_) | ErrorCode::DnsTimeout) {
+        "its name does not resolve; check it, and this machine's name server: "
+    } else {
+        ""
+    };
+    let origin = request.origin();
+    TransportError::Failed(format!("{origin} cannot be reached: {advice}{code:?}"))
 }

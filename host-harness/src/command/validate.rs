@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::{cache_dir, print};
 use crate::bindings::{Limits, PollError};
+use crate::engine::CallError;
 use crate::exit::{Exit, Failure};
 use crate::settings::Settings;
 use crate::source::{Components, Reach, Source};
@@ -17,7 +18,14 @@ pub async fn validate(config: &Path) -> Result<Exit, Failure> {
     let mut text = String::new();
     for source in &settings.sources {
         let source = components.source(&settings, source, Reach::Offline).await?;
-        ask(&source, config, 1).await?;
+        ask(&source, config, 1).await?.map_err(|error| {
+            let file = config.display();
+            let advice = error.advice();
+            Failure::settings(format!(
+                "{file}: source `{}`: {error}; {advice}",
+                source.name
+            ))
+        })?;
         // Writing to a `String` cannot fail.
         let _ = writeln!(
             text,
@@ -32,22 +40,29 @@ pub async fn validate(config: &Path) -> Result<Exit, Failure> {
 
 /// A poll that reaches nothing: the component checks its settings before it
 /// asks for the network, and with one request allowed it names the origin it
-/// would go to.
-pub(crate) async fn ask(source: &Source, config: &Path, requests_max: u32) -> Result<(), Failure> {
+/// would go to. What is wrong with the component is not wrong with the file.
+pub(crate) async fn ask(
+    source: &Source,
+    config: &Path,
+    requests_max: u32,
+) -> Result<Result<(), CallError>, Failure> {
     let file = config.display();
     let fault = |error: &dyn std::fmt::Display| {
         Failure::settings(format!("{file}: source `{}`: {error}", source.name))
     };
-    let mut instance = source.instance().await.map_err(|error| fault(&error))?;
     let limits = Limits {
         max_requests: requests_max,
         ..source.limits
     };
-    let polled = instance
-        .poll(source.settings(), None, limits)
-        .await
-        .map_err(|error| fault(&error))?;
-    match polled {
+    let polled = match source.brief_instance().await {
+        Ok(mut instance) => instance.poll(source.settings(), None, limits).await,
+        Err(error) => Err(error),
+    };
+    let answer = match polled {
+        Ok(answer) => answer,
+        Err(error) => return Ok(Err(error)),
+    };
+    match answer {
         Err(PollError::Settings(error)) => {
             let detail = source.redactor.redact(&error.detail);
             let reason = settings_error(&source.name, &error.setting, &detail);
@@ -67,6 +82,6 @@ pub(crate) async fn ask(source: &Source, config: &Path, requests_max: u32) -> Re
             | PollError::Unauthorized(_)
             | PollError::Unavailable(_)
             | PollError::UnusableCheckpoint(_),
-        ) => Ok(()),
+        ) => Ok(Ok(())),
     }
 }

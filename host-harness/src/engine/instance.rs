@@ -83,6 +83,20 @@ impl fmt::Display for CallError {
 
 impl std::error::Error for CallError {}
 
+impl CallError {
+    /// What to do about it in the settings of a source.
+    #[must_use]
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Self::OutOfMemory { .. } => "raise its memory_mib, or lower its max_bytes",
+            Self::TimedOut(_) => {
+                "raise its poll_timeout_secs, or report this to who made the component"
+            }
+            Self::Trapped(_) => "report this to who made the component",
+        }
+    }
+}
+
 impl Instance {
     /// A fresh instance with a memory and a table of its own.
     pub async fn new(loaded: &Loaded, settings: &InstanceSettings) -> Result<Self, CallError> {

@@ -11,6 +11,7 @@ use tracing::{info, warn};
 use super::compress::Encoding;
 use super::rotate::{self, Rotation};
 use super::{Delivery, Output, OutputError, Plan};
+use crate::disk;
 use crate::exit::Failure;
 use crate::settings::Section;
 
@@ -57,9 +58,10 @@ impl Plan for FilePlan {
         let plan = self.clone();
         let appender = blocking(move || Appender::open(&plan.path, plan.rotation))
             .await
-            .map_err(|error| OutputError::Fatal(format!("{}: {error}", self.path.display())))?;
+            .map_err(|error| OutputError::Fatal(disk::failed(&self.path, &error)))?;
         Ok(Box::new(FileOutput {
             name: format!("file {}", self.path.display()),
+            path: self.path.clone(),
             appender: Some(appender),
         }))
     }
@@ -67,6 +69,7 @@ impl Plan for FilePlan {
 
 struct FileOutput {
     name: String,
+    path: PathBuf,
     /// `None` while a write is under way, and after one was abandoned.
     appender: Option<Appender>,
 }
@@ -90,7 +93,7 @@ impl Output for FileOutput {
         .map_err(|error| OutputError::Fatal(format!("{}: {error}", self.name)))?;
         self.appender = Some(appender);
         // A full disk may have room again.
-        result.map_err(|error| OutputError::Retry(format!("{}: {error}", self.name)))
+        result.map_err(|error| OutputError::Retry(disk::failed(&self.path, &error)))
     }
 
     async fn close(&mut self) -> Result<(), OutputError> {
@@ -106,6 +109,8 @@ pub(crate) struct Appender {
     path: PathBuf,
     file: File,
     bytes: u64,
+    /// Whether there may be something behind these bytes that is to be cut off.
+    is_torn: bool,
     begun: SystemTime,
     rotation: Option<Rotation>,
 }
@@ -142,14 +147,20 @@ impl Appender {
             path: path.to_owned(),
             file,
             bytes,
+            is_torn: false,
             begun,
             rotation,
         })
     }
 
     /// Append whole lines, on the disk when it returns. After an error the
-    /// file ends where it ended before.
+    /// file ends where it ended before, at the latest when it is appended to
+    /// again.
     pub(crate) fn append(&mut self, text: &[u8], now: SystemTime) -> io::Result<()> {
+        if self.is_torn {
+            self.file.set_len(self.bytes)?;
+            self.is_torn = false;
+        }
         self.follow_the_name()?;
         self.rotate_if_due(now)?;
         let written = self
@@ -162,7 +173,7 @@ impl Appender {
                 Ok(())
             }
             Err(error) => {
-                self.file.set_len(self.bytes)?;
+                self.is_torn = self.file.set_len(self.bytes).is_err();
                 Err(error)
             }
         }
@@ -187,13 +198,15 @@ impl Appender {
         if !due {
             return Ok(());
         }
-        let rotation = self.rotation.take();
         let closed = rotate::closed_path(&self.path, now);
-        fs::rename(&self.path, &closed)?;
-        sync_directory(&self.path)?;
+        // It is not there where the next one could not be made just before.
+        if self.path.exists() {
+            fs::rename(&self.path, &closed)?;
+            sync_directory(&self.path)?;
+        }
         *self = Self {
             begun: now,
-            ..Self::open(&self.path, rotation)?
+            ..Self::open(&self.path, self.rotation.clone())?
         };
         info!(file = %closed.display(), "closed a file of events");
         if let Some(rotation) = &self.rotation {
@@ -275,6 +288,34 @@ pub(crate) async fn blocking<T: Send + 'static>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_could_not_be_begun_is_begun_later() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("events.ndjson");
+        let rotation = Rotation {
+            bytes_max: Some(1),
+            age_max: None,
+            compression: Encoding::Plain,
+            keep: None,
+        };
+        let mut appender = Appender::open(&path, Some(rotation)).unwrap();
+        let at = |second| SystemTime::UNIX_EPOCH + Duration::from_secs(second);
+        appender.append(b"{\"n\":1}\n", at(1)).unwrap();
+        // Neither can the file be put aside, nor can one be begun there.
+        let gone = directory.path().with_extension("gone");
+        fs::rename(directory.path(), &gone).unwrap();
+        fs::write(directory.path(), "").unwrap();
+        appender.append(b"{\"n\":2}\n", at(2)).unwrap_err();
+        fs::remove_file(directory.path()).unwrap();
+        fs::rename(&gone, directory.path()).unwrap();
+        // It was put aside, and no more.
+        fs::rename(&path, directory.path().join("aside")).unwrap();
+        appender.append(b"{\"n\":2}\n", at(3)).unwrap();
+        assert_eq!(written(&path), "{\"n\":2}\n");
+        appender.append(b"{\"n\":3}\n", at(4)).unwrap();
+        assert_eq!(written(&path), "{\"n\":3}\n", "it is still rotated");
+    }
 
     fn written(path: &Path) -> String {
         fs::read_to_string(path).unwrap()

@@ -41,18 +41,22 @@ pub(super) fn closed_path(path: &Path, now: SystemTime) -> PathBuf {
     path.with_file_name(format!("{stem}-{time}{extension}"))
 }
 
-/// Compress closed files, also those that a crash has left, and remove the
-/// oldest. Neither may stop the delivery: on an error a file stays as it is.
+/// Remove the oldest of the closed files, and compress the others, also those
+/// that a crash has left. Neither may stop the delivery: on an error a file
+/// stays as it is.
 pub(super) fn finish(path: &Path, rotation: &Rotation) {
     let finished = closed_files(path).and_then(|mut closed| {
-        for file in &mut closed {
-            compress(file, rotation.compression)?;
-        }
         let surplus = closed
             .len()
             .saturating_sub(rotation.keep.unwrap_or(usize::MAX));
-        let oldest = closed.iter().take(surplus);
-        oldest.map(|file| &file.path).try_for_each(fs::remove_file)
+        // First, since a full disk has no room for a compressed copy.
+        for file in closed.drain(..surplus) {
+            fs::remove_file(&file.path)?;
+        }
+        for file in &closed {
+            compress(file, rotation.compression)?;
+        }
+        Ok(())
     });
     if let Err(error) = finished {
         warn!(file = %path.display(), %error, "closed files stay as they are");
@@ -64,7 +68,7 @@ struct Closed {
     is_plain: bool,
 }
 
-fn compress(closed: &mut Closed, encoding: Encoding) -> io::Result<()> {
+fn compress(closed: &Closed, encoding: Encoding) -> io::Result<()> {
     let Some(suffix) = encoding.suffix().filter(|_| closed.is_plain) else {
         return Ok(());
     };
@@ -74,15 +78,21 @@ fn compress(closed: &mut Closed, encoding: Encoding) -> io::Result<()> {
         PathBuf::from(name)
     };
     let (target, aside) = (named(suffix), named(".part"));
-    let (from, file) = (File::open(&closed.path)?, File::create(&aside)?);
-    file.set_permissions(from.metadata()?.permissions())?;
-    encoding.copy(&from, &file)?;
-    file.sync_all()?;
-    fs::rename(&aside, &target)?;
+    let copied = compressed_copy(&closed.path, &aside, encoding);
+    if let Err(error) = copied.and_then(|()| fs::rename(&aside, &target)) {
+        // What there is of the copy takes room that events need.
+        drop(fs::remove_file(&aside));
+        return Err(error);
+    }
     sync_directory(&target)?;
-    fs::remove_file(&closed.path)?;
-    closed.path = target;
-    Ok(())
+    fs::remove_file(&closed.path)
+}
+
+fn compressed_copy(from: &Path, to: &Path, encoding: Encoding) -> io::Result<()> {
+    let (from, to) = (File::open(from)?, File::create(to)?);
+    to.set_permissions(from.metadata()?.permissions())?;
+    encoding.copy(&from, &to)?;
+    to.sync_all()
 }
 
 /// The closed files that belong to a path, oldest first.

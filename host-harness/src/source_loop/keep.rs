@@ -1,0 +1,163 @@
+//! What the host writes for itself: rejected records and the checkpoint. A
+//! disk that is full may have room again, so it is tried until it works; the
+//! source waits meanwhile, and the others go on.
+
+use std::sync::Arc;
+
+use tokio::time::sleep;
+use tracing::{info, warn};
+
+use super::{End, FAILURES_MAX_ONCE, Running, SourceLoop};
+use crate::backoff;
+use crate::bindings::{Batch, RejectedRecord};
+use crate::dead_letter::NotKept;
+use crate::disk;
+use crate::exit::Failure;
+use crate::output::{Delivery, Poison, blocking};
+use crate::shutdown::Shutdown;
+use crate::source::Source;
+
+impl SourceLoop {
+    /// Put rejected records, and events that no output can take, on the disk.
+    pub(super) async fn keep_rejected(&self, batch: &Batch, poison: &[Poison]) -> Result<(), End> {
+        if batch.rejected.is_empty() && poison.is_empty() {
+            return Ok(());
+        }
+        let source = &self.source;
+        let undeliverable = undeliverable(source, batch, poison);
+        warn!(
+            source = %source.name,
+            rejected = batch.rejected.len(),
+            undeliverable = undeliverable.len(),
+            "records kept with the rejected ones"
+        );
+        let failed = |reason| Failure::failed(format!("rejected records: {reason}"));
+        for records in [&batch.rejected, &undeliverable] {
+            let mut tries = self.tries();
+            loop {
+                // Other sources take their turn between two tries.
+                let mut dead_letter = self.dead_letter.lock().await;
+                let kept = dead_letter.keep(&source.name, records).await;
+                drop(dead_letter);
+                match kept {
+                    Ok(()) => break,
+                    Err(NotKept::Disk(reason)) => tries
+                        .put_off("rejected records", reason)
+                        .await
+                        .map_err(|reason| End::Failed(failed(reason)))?,
+                    Err(NotKept::Output(reason)) => {
+                        return Err(End::Output(Some(failed(reason))));
+                    }
+                }
+            }
+            tries.done("rejected records");
+        }
+        Ok(())
+    }
+
+    fn tries(&self) -> Tries {
+        Tries {
+            source: self.source.name.clone(),
+            count: 0,
+            count_max: self.once.then_some(FAILURES_MAX_ONCE),
+            shutdown: self.shutdown.clone(),
+        }
+    }
+}
+
+impl Running {
+    /// Put the record on the disk, while the next poll goes on. This is the
+    /// only place where a checkpoint is stored, and every output has accepted
+    /// what it covers.
+    pub(super) fn start_storing(&mut self) {
+        self.with.record.stamp(&self.with.source.description);
+        let record = Arc::new(self.with.record.clone());
+        let state = Arc::clone(&self.with.state);
+        let mut tries = self.with.tries();
+        self.storing = Some(tokio::spawn(async move {
+            loop {
+                let (record, state) = (Arc::clone(&record), Arc::clone(&state));
+                let path = state.path().to_owned();
+                match blocking(move || state.store(&record)).await {
+                    Ok(()) => break,
+                    Err(error) => {
+                        let reason = disk::failed(&path, &error);
+                        tries.put_off("checkpoint", reason).await?;
+                    }
+                }
+            }
+            tries.done("checkpoint");
+            Ok(())
+        }));
+    }
+
+    /// Wait until it is there.
+    pub(super) async fn finish_storing(&mut self) -> Result<(), Failure> {
+        let Some(storing) = self.storing.take() else {
+            return Ok(());
+        };
+        let stored = storing.await.map_err(|error| error.to_string());
+        stored.and_then(|stored| stored).map_err(|reason| {
+            Failure::failed(format!("the checkpoint cannot be stored in {reason}"))
+        })
+    }
+}
+
+/// How often something has been tried.
+struct Tries {
+    source: String,
+    count: u32,
+    count_max: Option<u32>,
+    shutdown: Shutdown,
+}
+
+impl Tries {
+    /// Wait before the next one. The reason comes back where there is none:
+    /// after the last one, and when a stop was asked for.
+    async fn put_off(&mut self, what: &str, reason: String) -> Result<(), String> {
+        self.count = self.count.saturating_add(1);
+        if self.count_max.is_some_and(|max| self.count >= max) {
+            return Err(reason);
+        }
+        let wait = backoff::wait(self.count, fastrand::f64());
+        warn!(
+            source = %self.source,
+            tries = self.count,
+            "{what} not stored, next try in {:.1} s: {reason}",
+            wait.as_secs_f64()
+        );
+        tokio::select! {
+            () = sleep(wait) => Ok(()),
+            _ = self.shutdown.requested() => Err(reason),
+        }
+    }
+
+    fn done(&self, what: &str) {
+        if self.count > 0 {
+            info!(source = %self.source, tries = self.count, "{what} stored again");
+        }
+    }
+}
+
+/// Events that no output can take, as the records they are kept as.
+fn undeliverable(source: &Source, batch: &Batch, poison: &[Poison]) -> Vec<RejectedRecord> {
+    let delivery = Delivery {
+        source: &source.name,
+        events: &batch.events,
+        index: &batch.index,
+        kinds: &source.description.kinds,
+    };
+    let events: Vec<_> = delivery.iter().collect();
+    poison
+        .iter()
+        .filter_map(|poison| {
+            let event = events.get(poison.event)?;
+            Some(RejectedRecord {
+                stream: event.stream.to_owned(),
+                locator: format!("event of kind {}", event.kind),
+                reason: poison.reason.clone(),
+                original: event.body.as_bytes().to_vec(),
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,120 @@
+//! Components that do what a component should not.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::setup::{Setup, small};
+
+/// What each does, and what the host says of it.
+const FAULTS: [(&str, &str); 3] = [
+    (
+        "traps",
+        "the component trapped: wasm trap: wasm `unreachable` instruction executed; report this",
+    ),
+    (
+        "loops",
+        "the component did not return within 1s; raise its poll_timeout_secs",
+    ),
+    (
+        "grows",
+        "the component needs more than its 16 MiB of memory; raise its memory_mib",
+    ),
+];
+
+/// Compiles `broken.rs` with a fault. The linker of the target makes a component of it, which
+/// needs the package as one file.
+fn compile(folder: &Path, fault: &str) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let read = |name: &str| fs::read_to_string(root.join("wit").join(name)).unwrap();
+    let wit = format!(
+        "package test:broken;\nworld broken {{\n  export pipeline:source/source@0.1.0;\n  \
+         export pipeline:source/normalizer@0.1.0;\n}}\npackage pipeline:source@0.1.0 {{\n{}\n{}\n}}\n",
+        read("types.wit"),
+        read("source.wit"),
+    );
+    let world = folder.join("broken.wit");
+    fs::write(&world, wit).unwrap();
+    let component = folder.join(format!("{}.wasm", fault.replace(' ', "_")));
+    let compiled = Command::new("rustc")
+        .args([
+            "--edition=2024",
+            "--target=wasm32-wasip2",
+            "--crate-type=cdylib",
+        ])
+        .args(["-Copt-level=s", "-Cpanic=abort", "--cfg"])
+        .arg(format!("fault=\"{fault}\""))
+        .arg(format!("-Clink-arg=--component-type={}", world.display()))
+        .arg("-o")
+        .arg(&component)
+        .arg(root.join("tests/host_faults/broken.rs"))
+        .current_dir(&root) // where `rust-toolchain.toml` is
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&compiled.stderr);
+    assert!(compiled.status.success(), "{said}");
+    component
+}
+
+/// Adds a source for each fault to the settings file.
+fn add_sources(setup: &Setup, faults: &[&str], more: &str) {
+    let mut text = fs::read_to_string(setup.path("host.toml")).unwrap();
+    for fault in faults {
+        let component = compile(setup.folder.path(), fault);
+        text.push_str(&format!(
+            "[[source]]\nname = \"{}\"\ncomponent = \"{}\"\n{more}\n",
+            fault.replace(' ', "-"),
+            component.display()
+        ));
+    }
+    fs::write(setup.path("host.toml"), text).unwrap();
+}
+
+#[test]
+fn a_component_that_traps_loops_or_uses_up_its_memory_stops_no_other_source() {
+    let setup = Setup::new(small(), "");
+    add_sources(
+        &setup,
+        &FAULTS.map(|(name, _)| name),
+        "poll_timeout_secs = 1\nmemory_mib = 16",
+    );
+    let run = setup.run_once();
+    let said = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert_eq!(run.status.code(), Some(1), "{said}");
+    setup.assert_exactly_once(&setup.events());
+
+    let status = setup.command("status").arg("--json").output().unwrap();
+    let status: Value = serde_json::from_slice(&status.stdout).unwrap();
+    for (place, (name, reason)) in FAULTS.iter().enumerate() {
+        let end = said
+            .lines()
+            .find(|line| line.contains(&format!("source `{name}`: component: ")));
+        let end = end.unwrap_or_else(|| panic!("{name}: {said}"));
+        assert!(end.contains(reason), "{end}");
+        assert!(end.contains("(given up after 5 tries)"), "{end}");
+        let source = &status["sources"][place + 1];
+        assert_eq!(source["last_error"]["kind"], "component", "{status}");
+        let kept = fs::read(setup.path(&format!("state/{name}.checkpoint.json"))).unwrap();
+        let kept: Value = serde_json::from_slice(&kept).unwrap();
+        assert_eq!(kept["checkpoint"], "c", "{name}: it has moved");
+    }
+}
+
+/// A run does not wait for it, and `validate` says so.
+#[test]
+fn a_component_that_never_works_stops_no_other_source() {
+    let setup = Setup::new(small(), "");
+    add_sources(&setup, &["never works"], "");
+    let validated = setup.command("validate").output().unwrap();
+    let said = String::from_utf8_lossy(&validated.stderr).into_owned();
+    assert_eq!(validated.status.code(), Some(78), "{said}");
+    assert!(
+        said.contains("source `never-works`: the component trapped"),
+        "{said}"
+    );
+    let run = setup.run_once();
+    assert_eq!(run.status.code(), Some(1));
+    setup.assert_exactly_once(&setup.events());
+}

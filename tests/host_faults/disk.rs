@@ -1,0 +1,234 @@
+//! A disk that is full, and one that cannot be written.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use mimecast_simulator::Config;
+use serde_json::Value;
+
+use crate::running::{Disk, Running, lines_of, wait_until};
+use crate::setup::{Setup, assert_success, events_of, of, small};
+
+const RAW: &str = "siem_calls_per_15_min = 100000\nformat = \"raw\"";
+const KIB: u64 = 1024;
+
+/// Two sources of one host: the first has the batch files, the second the audit events. `top`
+/// stands before them.
+fn write_two_sources(setup: &Setup, state_dir: &str, output: &str, more: &str) {
+    let audit = format!("{RAW}\nstreams = [\"audit\"]");
+    setup.write_source("max_events = 100", &audit, "");
+    let text = fs::read_to_string(setup.path("host.toml")).unwrap();
+    let (_, second) = text.split_once("[[source]]").unwrap();
+    let second = second.replace("acme", "other");
+    let (second, _) = second.split_once("[[output]]").unwrap();
+    let siem = format!("{RAW}\nstreams = [\"siem\"]");
+    setup.write_source("max_events = 100", &siem, output);
+    let first = fs::read_to_string(setup.path("host.toml")).unwrap();
+    let first = first.replace("\"state\"", &format!("\"{state_dir}\""));
+    let text = format!("{first}\n{more}\n[[source]]{second}");
+    fs::write(setup.path("host.toml"), text).unwrap();
+}
+
+fn tenant() -> Config {
+    Config {
+        log_records: 0,
+        ..small()
+    }
+}
+
+/// What both sources together owe.
+fn assert_complete(setup: &Setup, events: &[(String, String)]) {
+    let of_both = |stream: &&str| stream.starts_with("siem.") || *stream == "audit";
+    let ledger = setup.simulator.ledger();
+    for stream in ledger.streams().filter(of_both) {
+        let ids: BTreeSet<&str> = of(events, stream)
+            .map(|id| ledger.original(stream, id))
+            .collect();
+        let missing = ledger.missing(stream, ids.iter().copied());
+        assert!(
+            missing.is_empty(),
+            "{stream}: {} are missing",
+            missing.len()
+        );
+    }
+}
+
+#[test]
+fn an_output_without_room_is_waited_for_and_nothing_is_torn_or_repeated() {
+    let setup = Setup::new(tenant(), RAW);
+    let Some(disk) = Disk::new(setup.path("small"), 32) else {
+        return;
+    };
+    write_two_sources(
+        &setup,
+        "state",
+        "type = \"file\"\npath = \"small/events.ndjson\"",
+        "",
+    );
+    disk.fill_but(200 * KIB);
+    let mut host = Running::start(disk.enter(&setup.command("run")));
+    let said = host.wait_for("No space left on device");
+    assert!(said.contains("small/events.ndjson"), "{said}");
+    assert!(said.contains("; make room there"), "{said}");
+    assert!(host.is_running());
+    disk.make_room();
+    host.wait_for("the output accepts again");
+    let (status, said) = host.stop();
+    assert_eq!(status.code(), Some(0), "{said}");
+
+    let again = disk.enter(&setup.command("run")).arg("--once").output();
+    assert_success(&again.unwrap());
+    let events = events_of(&disk.path().join("events.ndjson"));
+    assert_complete(&setup, &events);
+    let distinct: BTreeSet<_> = events.iter().collect();
+    assert_eq!(distinct.len(), events.len(), "something was repeated");
+}
+
+/// The same without any privilege: every write to this device finds it full.
+#[test]
+fn a_full_output_does_not_move_the_checkpoint() {
+    let setup = Setup::new(tenant(), RAW);
+    write_two_sources(&setup, "state", "type = \"file\"\npath = \"/dev/full\"", "");
+    let mut host = Running::start(setup.command("run"));
+    host.wait_for("No space left on device");
+    let (status, said) = host.stop();
+    assert_eq!(status.code(), Some(0), "{said}");
+    for source in ["acme", "other"] {
+        let state = setup.path(&format!("state/{source}.checkpoint.json"));
+        let state = fs::read_to_string(state).unwrap_or_default();
+        assert!(!state.contains("\"checkpoint\": \""), "{state}");
+    }
+    write_two_sources(
+        &setup,
+        "state",
+        "type = \"file\"\npath = \"events.ndjson\"",
+        "",
+    );
+    assert_success(&setup.run_once());
+    assert_complete(&setup, &setup.events());
+}
+
+#[test]
+fn a_checkpoint_without_room_is_stored_when_there_is_some() {
+    let setup = Setup::new(tenant(), RAW);
+    let Some(disk) = Disk::new(setup.path("small"), 64) else {
+        return;
+    };
+    let output = "type = \"file\"\npath = \"events.ndjson\"";
+    write_two_sources(&setup, "small/state", output, "");
+    let state = disk.path().join("state/acme.checkpoint.json");
+    let mut host = Running::start(disk.enter(&setup.command("run")));
+    wait_until("stored", || state.exists());
+    disk.fill_but(0);
+    let said = host.wait_for("checkpoint not stored");
+    assert!(
+        said.contains("small/state: No space left on device"),
+        "{said}"
+    );
+    assert!(said.contains("; make room there"), "{said}");
+    let kept: Value = serde_json::from_slice(&fs::read(&state).unwrap()).unwrap();
+    assert!(kept["checkpoint"].is_string(), "what was stored is whole");
+    disk.make_room();
+    host.wait_for("checkpoint stored again");
+    disk.fill_but(0);
+    host.wait_for("checkpoint not stored");
+    let (status, said) = host.stop();
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("the checkpoint cannot be stored in "),
+        "{said}"
+    );
+
+    // Now it is full from the start, which is found before anything is delivered.
+    let delivered = setup.events().len();
+    let full = disk.enter(&setup.command("run")).output().unwrap();
+    let said = String::from_utf8(full.stderr).unwrap();
+    assert_eq!(full.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("state directory ") && said.contains("make room there"),
+        "{said}"
+    );
+    assert_eq!(setup.events().len(), delivered);
+
+    disk.make_room();
+    let again = disk.enter(&setup.command("run")).arg("--once").output();
+    assert_success(&again.unwrap());
+    assert_complete(&setup, &setup.events());
+}
+
+#[test]
+fn rejected_records_without_room_hold_back_their_source_and_no_other() {
+    let config = Config {
+        malformed_per_mille: 20,
+        ..tenant()
+    };
+    let setup = Setup::new(config, RAW);
+    let Some(disk) = Disk::new(setup.path("small"), 16) else {
+        return;
+    };
+    disk.fill_but(0);
+    let output = "type = \"file\"\npath = \"events.ndjson\"";
+    let letters = "[dead_letter]\npath = \"small/rejected.ndjson\"\n";
+    write_two_sources(&setup, "state", output, letters);
+    let mut host = Running::start(disk.enter(&setup.command("run")));
+    let said = host.wait_for("rejected records not stored");
+    assert!(
+        said.contains("small/rejected.ndjson: No space left"),
+        "{said}"
+    );
+    wait_until("that the other source is done", || {
+        of(&setup.events(), "audit").count() == 300
+    });
+    assert_eq!(lines_of(&disk.path().join("rejected.ndjson")), 0);
+    disk.make_room();
+    host.wait_for("rejected records stored again");
+    let (status, said) = host.stop();
+    assert_eq!(status.code(), Some(0), "{said}");
+
+    let again = disk.enter(&setup.command("run")).arg("--once").output();
+    assert_success(&again.unwrap());
+    assert_complete(&setup, &setup.events());
+    let letters = fs::read_to_string(disk.path().join("rejected.ndjson")).unwrap();
+    let letters: BTreeSet<String> = letters
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["locator"].to_string())
+        .collect();
+    let streams = setup.status();
+    let rejected: u64 = streams
+        .as_object()
+        .unwrap()
+        .values()
+        .map(|stream| stream["rejected"].as_u64().unwrap())
+        .sum();
+    assert!(rejected > 20, "{rejected}");
+    assert_eq!(u64::try_from(letters.len()).unwrap(), rejected);
+}
+
+#[test]
+fn a_state_directory_that_cannot_be_written_ends_the_run_before_anything_is_asked() {
+    let setup = Setup::new(tenant(), RAW);
+    let output = "type = \"file\"\npath = \"events.ndjson\"";
+    // Nobody makes a directory below a file, not even root.
+    write_two_sources(&setup, "secret/state", output, "");
+    assert_refused(&setup, &setup.run_once(), "Not a directory");
+    let Some(disk) = Disk::new(setup.path("small"), 1) else {
+        return;
+    };
+    write_two_sources(&setup, "small/state", output, "");
+    disk.make_read_only();
+    let run = disk.enter(&setup.command("run")).output().unwrap();
+    assert_refused(&setup, &run, "Read-only file system");
+}
+
+fn assert_refused(setup: &Setup, run: &std::process::Output, reason: &str) {
+    let said = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert_eq!(run.status.code(), Some(1), "{said}");
+    assert_eq!(said.trim_end().lines().count(), 1, "{said}");
+    assert!(
+        said.contains("state directory ") && said.contains(reason),
+        "{said}"
+    );
+    assert!(said.contains("or name another place"), "{said}");
+    assert!(setup.simulator.requests().log.is_empty());
+    assert!(!setup.path("events.ndjson").exists());
+}
