@@ -21,19 +21,28 @@ const TABLE: [(Cause, i64, i64); 4] = [
     (Cause::Protocol, 5_000, 10 * 60_000),
 ];
 
-/// The wait before try `tries + 1`, in milliseconds.
+/// The wait before try `tries + 1`, in milliseconds: what the table says, and no less than the
+/// upstream asks for.
+///
+/// Where a throttling upstream says how long, that is long enough the first time. If it refuses
+/// all the same, however short the wait it asks for, the waits grow as after other failures.
 ///
 /// `jitter` is a number from the driver's randomness; the wait is spread by up to a quarter, so
 /// that many sources that failed together do not come back together.
 #[must_use]
-pub fn wait_ms(cause: Cause, tries: u32, jitter: u64) -> i64 {
+pub fn wait_ms(cause: Cause, tries: u32, asked_ms: Option<i64>, jitter: u64) -> i64 {
+    let cause = match (cause, asked_ms) {
+        (Cause::Throttled, Some(_)) => Cause::Unavailable,
+        (cause, _) => cause,
+    };
     let row = TABLE.iter().find(|row| row.0 == cause);
     let (first, most) = row.map_or((1_000, 60_000), |row| (row.1, row.2));
     let doubled = first.saturating_mul(1_i64.checked_shl(tries.min(20)).unwrap_or(i64::MAX));
     let wait = doubled.min(most);
     let quarter = u64::try_from(wait / 4).unwrap_or(0);
     let spread = jitter.checked_rem(quarter).unwrap_or(0);
-    wait.saturating_add(i64::try_from(spread).unwrap_or(0))
+    let spread = i64::try_from(spread).unwrap_or(0);
+    wait.saturating_add(spread).max(asked_ms.unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -42,15 +51,23 @@ mod tests {
 
     #[test]
     fn a_wait_doubles_up_to_its_bound() {
-        assert_eq!(wait_ms(Cause::Unavailable, 0, 0), 1_000);
-        assert_eq!(wait_ms(Cause::Unavailable, 3, 0), 8_000);
-        assert_eq!(wait_ms(Cause::Unavailable, 4_000_000, 0), 300_000);
+        assert_eq!(wait_ms(Cause::Unavailable, 0, None, 0), 1_000);
+        assert_eq!(wait_ms(Cause::Unavailable, 3, None, 0), 8_000);
+        assert_eq!(wait_ms(Cause::Unavailable, 4_000_000, None, 0), 300_000);
+    }
+
+    #[test]
+    fn what_the_upstream_asks_for_is_enough_once() {
+        assert_eq!(wait_ms(Cause::Throttled, 0, None, 0), 15_000);
+        assert_eq!(wait_ms(Cause::Throttled, 0, Some(4_851), 0), 4_851);
+        assert_eq!(wait_ms(Cause::Throttled, 0, Some(0), 0), 1_000);
+        assert_eq!(wait_ms(Cause::Throttled, 9, Some(0), 0), 300_000);
     }
 
     #[test]
     fn the_jitter_adds_less_than_a_quarter() {
         for jitter in [1, 249, 250, u64::MAX] {
-            assert!((1_000..1_250).contains(&wait_ms(Cause::Unavailable, 0, jitter)));
+            assert!((1_000..1_250).contains(&wait_ms(Cause::Unavailable, 0, None, jitter)));
         }
     }
 }

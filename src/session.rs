@@ -17,6 +17,8 @@ mod reconcile;
 #[cfg(test)]
 mod regressions;
 #[cfg(test)]
+mod requests_per_hour;
+#[cfg(test)]
 mod simulation;
 #[cfg(test)]
 mod single_events;
@@ -506,11 +508,7 @@ impl Session {
             return;
         };
         let tries = slot.rest.map_or(0, |rest| rest.tries);
-        let asked_ms = fault.asked_wait_ms.unwrap_or(0);
-        let wait_ms = match (fault.retry, fault.asked_wait_ms) {
-            (retry::Cause::Throttled, Some(asked_ms)) => asked_ms,
-            (cause, _) => retry::wait_ms(cause, tries, jitter).max(asked_ms),
-        };
+        let wait_ms = retry::wait_ms(fault.retry, tries, fault.asked_wait_ms, jitter);
         slot.rest = Some(Rest {
             until: now.plus_ms(wait_ms),
             cause: fault.cause,

@@ -204,11 +204,7 @@ impl Session {
     /// A failure of the poll with the wait that the upstream or the table asks for.
     fn failure(&mut self, detail: String, cause: Cause, head: &Head) -> Failure {
         let jitter = self.next_jitter();
-        let own_ms = retry::wait_ms(cause, self.token_tries, jitter);
-        let wait_ms = head
-            .asked_wait_ms()
-            .filter(|_| cause == Cause::Throttled)
-            .unwrap_or(own_ms);
+        let wait_ms = retry::wait_ms(cause, self.token_tries, head.asked_wait_ms(), jitter);
         self.token_tries = self.token_tries.saturating_add(1);
         Failure {
             detail,

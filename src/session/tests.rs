@@ -526,56 +526,6 @@ fn an_origin_that_the_host_refuses_is_named() {
 }
 
 #[test]
-fn a_permanent_failure_is_never_asked_in_a_tight_loop() {
-    let html = || Answer::json(200, "<html>");
-    let faults = [
-        ("/oauth/token", Answer::json(503, "")),
-        ("/oauth/token", html()),
-        ("/cg?", Answer::json(500, "")),
-        ("/cg?", html()),
-        ("/cg?", Answer::json(429, "")),
-        ("/cg?", Answer::json(400, "")),
-        ("/cg?", Answer::json(401, "")),
-        (
-            "/cg?",
-            Answer::json(200, r#"{"value":[],"@nextPage":"9","isCaughtUp":false}"#),
-        ),
-        ("files.test", Answer::json(503, "")),
-        (
-            "files.test",
-            Answer::Nothing(TransportError::Failed("refused".to_owned())),
-        ),
-        ("get-audit", Answer::json(502, "")),
-    ];
-    for (part, answer) in faults {
-        let (mut upstream, mut host) = (upstream(), host());
-        upstream.always.push((part.to_owned(), answer.clone()));
-        let end = upstream.now.plus_ms(3_600_000);
-        while upstream.now < end {
-            let wait_ms = match host.poll(&mut upstream) {
-                Ok(batch) => match batch.next {
-                    Next::Now => 0,
-                    Next::CaughtUp(ms) | Next::Failing(ms) | Next::Throttled(ms) => ms,
-                },
-                Err(
-                    PollError::Unavailable(f) | PollError::Throttled(f) | PollError::Protocol(f),
-                ) => {
-                    assert!(f.retry_after_ms > 0);
-                    f.retry_after_ms
-                }
-                Err(other) => panic!("{other:?}"),
-            };
-            upstream.now = upstream.now.plus_ms(wait_ms.try_into().unwrap());
-        }
-        assert!(
-            upstream.requests.len() < 400,
-            "{part} {answer:?}: {} requests",
-            upstream.requests.len()
-        );
-    }
-}
-
-#[test]
 fn a_clock_that_is_set_back_does_not_stop_a_stream() {
     let (mut upstream, mut host) = (upstream(), host());
     host.collect(&mut upstream);
