@@ -34,8 +34,8 @@ pub struct Correlation {
 /// What one record said of its message.
 #[derive(Clone, Default)]
 struct Half {
-    /// The stream and the message.
-    of: String,
+    /// The message.
+    id: String,
     members: String,
 }
 
@@ -60,13 +60,17 @@ impl Correlation {
         if id.kind != Kind::String || id.text.is_empty() {
             return None;
         }
-        let (of, members) = (key(*stream, id.text), members(record, names));
+        let members = members(record, names);
         if !members.is_empty() && members.len() <= MEMBERS_BYTES_MAX {
-            let place = self.places.get_mut(place(&of))?;
-            *place = Half { of, members };
+            *self.places.get_mut(place(*stream, id.text))? = Half {
+                id: id.text.to_owned(),
+                members,
+            };
         }
-        let of = key(*other, id.text);
-        let half = self.places.get(place(&of)).filter(|half| half.of == of)?;
+        let half = self.places.get(place(*other, id.text))?;
+        if half.id != id.text {
+            return None;
+        }
         let own = record.text().strip_prefix('{')?;
         self.joined.clear();
         for piece in ["{", &half.members, own] {
@@ -76,16 +80,13 @@ impl Correlation {
     }
 }
 
-fn key(stream: Stream, id: &str) -> String {
-    [stream.name(), " ", id].concat()
-}
-
-/// FNV-1a, over [`PLACES`].
-fn place(key: &str) -> usize {
-    let hash = key.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
+/// FNV-1a of the message, over [`PLACES`]: one half of them for each stream.
+fn place(stream: Stream, id: &str) -> usize {
+    let hash = id.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
         (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
     });
-    usize::try_from(hash).unwrap_or(0) % PLACES
+    let half = usize::from(stream == Stream::CiEntities);
+    usize::try_from(hash).unwrap_or(0) % (PLACES / 2) * 2 + half
 }
 
 /// The members of these names, as they stand, each with a comma behind it.
