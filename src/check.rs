@@ -1,6 +1,8 @@
 //! Finds out stream by stream whether it can be read.
 
 mod categories;
+#[cfg(test)]
+mod tests;
 
 use crate::auth::hmac::SKEW_MS_MAX;
 use crate::auth::{AskError, Auth, Stamp};
@@ -62,6 +64,8 @@ pub struct Check {
     results: Vec<CheckResult>,
     /// Whether the stream at hand was asked before, and refused for its credentials.
     again: bool,
+    /// The same for what the credentials need first.
+    asked_again: bool,
     /// Whether the base URL is what discovery found.
     finds_region: bool,
     /// Random; request ids are made of it.
@@ -89,6 +93,7 @@ impl Check {
             settings,
             results: Vec::new(),
             again: false,
+            asked_again: false,
             nonce,
             signed_skew_ms: 0,
             purpose: Purpose::Ask,
@@ -139,13 +144,19 @@ impl Check {
             Purpose::Categories | Purpose::Probe => self.stream().map_or("", Stream::name),
         };
         let detail = describe(name, &head, error.as_ref());
-        if !self.again && self.may_repeat(verdict) {
-            self.again = true;
+        let is_ask = self.purpose == Purpose::Ask;
+        let is_again = if is_ask { self.asked_again } else { self.again };
+        if !is_again && self.may_repeat(verdict) {
+            if is_ask {
+                self.asked_again = true;
+            } else {
+                self.again = true;
+            }
             return;
         }
         match (self.purpose, verdict) {
             (Purpose::Ask, Verdict::Good) => {
-                self.again = false;
+                self.asked_again = false;
                 match self.auth.handle_answer(&mut self.settings, &body, now) {
                     Ok(()) => {}
                     Err(AskError::Refused(why)) if words.asks == "discovery" => {

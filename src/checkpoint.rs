@@ -430,6 +430,37 @@ mod tests {
     }
 
     #[test]
+    fn what_is_too_long_forgets_what_is_only_remembered() {
+        let mut checkpoint = Checkpoint::default();
+        for name in ["siem.receipt", "audit", "dlp"] {
+            let mut position = StreamPosition::default();
+            let files = FilesPosition {
+                page_token: Some(name.into()),
+                done: "d".repeat(32 * 700),
+                ..FilesPosition::default()
+            };
+            position.files = Some(files);
+            position.list = Some(ListPosition {
+                items: "item ".repeat(5_000),
+                ..ListPosition::default()
+            });
+            checkpoint.streams.insert(name.into(), position);
+        }
+        assert!(checkpoint.to_text().len() > 2 * CHECKPOINT_BYTES_MAX);
+        let text = checkpoint.to_bounded_text();
+        assert!(text.len() <= CHECKPOINT_BYTES_MAX);
+        let read = Checkpoint::parse(&text).unwrap();
+        for (name, position) in &read.streams {
+            let files = position.files.as_ref().unwrap();
+            assert_eq!(files.page_token.as_ref(), Some(name));
+            assert_eq!(files.done.len() % 32, 0);
+            assert!(!files.done.is_empty());
+            let items = &position.list.as_ref().unwrap().items;
+            assert!(items.starts_with("item ") && items.len() < 25_000);
+        }
+    }
+
+    #[test]
     fn what_is_newer_cut_or_something_else_is_refused() {
         assert_eq!(
             Checkpoint::parse(r#"{"v":99,"x":1}"#),
