@@ -19,6 +19,8 @@ mod regressions;
 #[cfg(test)]
 mod requests_per_hour;
 #[cfg(test)]
+mod said;
+#[cfg(test)]
 mod simulation;
 #[cfg(test)]
 mod single_events;

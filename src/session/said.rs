@@ -1,0 +1,96 @@
+//! What cannot be had, or begins later than asked, is said; through a session against the scripted
+//! upstream.
+
+use crate::batch::NoticeKind;
+use crate::testing::legacy::{Legacy, settings};
+use crate::testing::{Answer, Host, Upstream};
+
+/// The notices of a host after it has collected everything, in a word and the text of each.
+fn said(host: &mut Host, upstream: &mut Upstream) -> Vec<(NoticeKind, String)> {
+    host.collect(upstream);
+    let notices = core::mem::take(&mut host.notices).into_iter();
+    notices.map(|notice| (notice.kind, notice.detail)).collect()
+}
+
+#[test]
+fn a_file_that_is_listed_without_a_usable_url_is_a_gap() {
+    let mut upstream = Upstream::new();
+    upstream.add_file("receipt", 2);
+    let listing = r#"{"value":[{"url":"nowhere","size":7}],"@nextPage":"0","isCaughtUp":false}"#;
+    let answer = Answer::json(200, listing);
+    upstream
+        .script
+        .push_back(("/siem/v1/batch".to_owned(), answer));
+    let mut host = Host::new(r#","streams":["siem.receipt"]"#);
+    let said = said(&mut host, &mut upstream);
+    assert!(
+        matches!(&said[..], [(NoticeKind::Gap, text)] if text.contains("without a usable url"))
+    );
+    host.assert_exactly_once(&upstream);
+}
+
+#[test]
+fn a_page_token_that_does_not_fit_into_a_checkpoint_is_refused_and_asked_again() {
+    let mut upstream = Upstream::new();
+    upstream.add_file("receipt", 2);
+    let token = "x".repeat(20_000);
+    let listing = format!(r#"{{"value":[],"@nextPage":"{token}","isCaughtUp":false}}"#);
+    let answer = Answer::json(200, &listing);
+    upstream
+        .script
+        .push_back(("/siem/v1/batch".to_owned(), answer));
+    let mut host = Host::new(r#","streams":["siem.receipt"]"#);
+    let failure = host.poll(&mut upstream).unwrap();
+    let text = format!("{:?}", failure.notices);
+    assert!(text.contains("the page token is longer than"), "{text}");
+    upstream.now = upstream.now.plus_ms(3_600_000);
+    host.collect(&mut upstream);
+    host.assert_exactly_once(&upstream);
+}
+
+#[test]
+fn single_events_that_nobody_keeps_any_more_are_a_gap() {
+    let mut upstream = Upstream::new();
+    upstream.add_file("receipt", 2);
+    let mut host = Host::new(r#","streams":["siem.receipt"],"siem_endpoint":"events""#);
+    assert_eq!(said(&mut host, &mut upstream), []);
+    upstream.now = upstream.now.plus_ms(20 * 24 * 3_600_000);
+    upstream.add_file("receipt", 2);
+    let said = said(&mut host, &mut upstream);
+    assert!(
+        matches!(&said[..], [(NoticeKind::Gap, text), ..] if text.contains("can no longer be had")),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn a_start_before_what_is_kept_is_adjusted() {
+    let mut upstream = Upstream::new();
+    let mut host = Host::new(r#","streams":["threat-intel.customer"],"start":"300d""#);
+    let said_of_feed = said(&mut host, &mut upstream);
+    upstream.legacy = Some(Legacy::new());
+    let mut host = Host::with_settings(settings(r#","streams":["siem"],"start":"300d""#));
+    let said_of_files = said(&mut host, &mut upstream);
+    for said in [said_of_feed, said_of_files] {
+        assert!(
+            matches!(&said[..], [(NoticeKind::Adjusted, text)] if text.contains("because Mimecast keeps")),
+            "{said:?}"
+        );
+    }
+}
+
+#[test]
+fn a_line_longer_than_a_mebibyte_is_rejected_and_the_next_is_read() {
+    let mut upstream = Upstream::new();
+    upstream.add_file("receipt", 1);
+    let file = &mut upstream.files.get_mut("receipt").unwrap()[0];
+    let whole = file.clone();
+    *file = format!("{{\"subject\":\"{}\"}}\n{whole}", "x".repeat(1_100_000));
+    let mut host = Host::new(r#","streams":["siem.receipt"]"#);
+    host.collect(&mut upstream);
+    assert_eq!((host.delivered.len(), host.rejected.len()), (1, 1));
+    let rejected = &host.rejected[0];
+    assert!(rejected.locator.ends_with("line 1"), "{}", rejected.locator);
+    assert!(rejected.reason.contains("longer than 1 MiB"));
+    assert!(rejected.original.starts_with(b"{\"subject\":\"xx"));
+}
