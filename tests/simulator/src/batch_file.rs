@@ -1,15 +1,17 @@
 //! Batch files: gzip NDJSON, generated once and kept.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+use crate::fault::Effect;
 use crate::huge;
 use crate::identity::Identity;
+use crate::line::{self, Added};
 use crate::random::Random;
 use crate::records::{Form, Maker};
 
@@ -67,7 +69,18 @@ pub(crate) struct BatchFile {
     /// Who makes its records.
     pub(crate) maker: Maker,
     content: OnceLock<Content>,
+    /// What its first answer decides for good: whether a fault has put a line into it.
+    changed: OnceLock<Option<Changed>>,
     served: AtomicU64,
+    faults: AtomicU64,
+    deleted: AtomicBool,
+}
+
+/// A file into which a line was put.
+#[derive(Debug)]
+struct Changed {
+    gzip: Bytes,
+    added: Added,
 }
 
 /// The bytes of a file, and what is in them.
@@ -79,6 +92,8 @@ pub(crate) struct Content {
     pub(crate) identities: Vec<Identity>,
     /// How many lines are no records.
     pub(crate) malformed: u64,
+    /// How many of these would be, but for bytes that are no text.
+    pub(crate) not_text: u64,
 }
 
 impl BatchFile {
@@ -89,7 +104,10 @@ impl BatchFile {
             plan,
             maker,
             content: OnceLock::new(),
+            changed: OnceLock::new(),
             served: AtomicU64::new(0),
+            faults: AtomicU64::new(0),
+            deleted: AtomicBool::new(false),
         }
     }
 
@@ -99,6 +117,51 @@ impl BatchFile {
             Some(mib) => huge::generate(&self.maker, &self.plan, mib),
             None => generate(&self.maker, &self.plan),
         })
+    }
+
+    /// The bytes of every answer. Where the effect that the first one comes with puts a line into
+    /// the file, it stays there: what was written does not change.
+    pub(crate) fn bytes(&self, effect: Option<&Effect>) -> Bytes {
+        let changed = self.changed.get_or_init(|| {
+            let line = line::of(effect?, self.maker.event_type)?;
+            Some(Changed {
+                gzip: line.put_into(&self.content().gzip).into(),
+                added: line.added,
+            })
+        });
+        let changed = changed.as_ref().map(|changed| &changed.gzip);
+        changed.unwrap_or(&self.content().gzip).clone()
+    }
+
+    /// Whether it was answered before, so that its lines are what they are.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.changed.get().is_some()
+    }
+
+    /// What a fault has put into it.
+    pub(crate) fn added(&self) -> Option<&Added> {
+        let changed = self.changed.get()?.as_ref()?;
+        Some(&changed.added)
+    }
+
+    /// Notes that something goes wrong with an answer.
+    pub(crate) fn note_fault(&self) {
+        self.faults.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// With how many answers something has gone wrong.
+    pub(crate) fn faults(&self) -> u64 {
+        self.faults.load(Ordering::SeqCst)
+    }
+
+    /// Takes it away, while its page still lists it.
+    pub(crate) fn delete(&self) {
+        self.deleted.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether it was taken away.
+    pub(crate) fn is_deleted(&self) -> bool {
+        self.deleted.load(Ordering::SeqCst)
     }
 
     /// Notes that the file went out whole.
@@ -120,12 +183,20 @@ pub(crate) fn gzip(plain: &[u8], level: u32) -> Vec<u8> {
     encoder.finish().unwrap_or_default()
 }
 
+/// What was compressed, of our own bytes.
+pub(crate) fn inflate(file: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::new();
+    // Reading from a slice cannot fail, and the bytes are our own.
+    let _ = flate2::read::GzDecoder::new(file).read_to_end(&mut plain);
+    plain
+}
+
 fn generate(maker: &Maker, plan: &Plan) -> Content {
     let stream = maker.event_type.stream();
     let mut random = Random::new(maker.seed, "file", &[maker.event_type.index(), plan.index]);
     let mut plain = Vec::new();
     let mut identities = Vec::new();
-    let mut malformed = 0;
+    let (mut malformed, mut not_text) = (0, 0);
     let end: &[u8] = if maker.traps && plan.index % 5 == 3 {
         b"\r\n"
     } else {
@@ -138,9 +209,11 @@ fn generate(maker: &Maker, plan: &Plan) -> Content {
             _ => plan.span,
         };
         if random.chance(plan.malformed_per_mille) {
-            plain.extend_from_slice(random.pick(MALFORMED));
+            let line = random.pick(MALFORMED);
+            plain.extend_from_slice(line);
             plain.extend_from_slice(end);
             malformed += 1;
+            not_text += u64::from(std::str::from_utf8(line).is_err());
         }
         if blank_at == Some(number) {
             plain.extend_from_slice(end);
@@ -166,6 +239,7 @@ fn generate(maker: &Maker, plan: &Plan) -> Content {
         gzip: gzip(&plain, plan.gzip_level).into(),
         identities,
         malformed,
+        not_text,
     }
 }
 

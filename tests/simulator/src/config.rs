@@ -62,6 +62,8 @@ pub struct Config {
     pub repeated_records: u32,
     /// Whether the odd shapes occur that the API is known for. Without, all is plain.
     pub traps: bool,
+    /// How often something goes wrong with the same file at most, faults of its page apart.
+    pub faults_per_file_max: u64,
     /// The receipt stream has one more file, that inflates to this size.
     pub huge_file_mib: Option<u32>,
     /// How hard the files are compressed, from 0 to 9.
@@ -121,6 +123,7 @@ impl Default for Config {
             duplicates: true,
             repeated_records: 0,
             traps: true,
+            faults_per_file_max: u64::MAX,
             huge_file_mib: None,
             gzip_level: 6,
             generate: Generate::WhenListed,

@@ -4,8 +4,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::answer::{Answer, Ending};
-use crate::batch_file::gzip;
-use crate::event_type::EventType;
+use crate::batch_file::{BatchFile, gzip, inflate};
 use crate::random::Random;
 use crate::siem::Page;
 
@@ -92,8 +91,11 @@ pub enum Effect {
     ExpiredLinks,
     /// The page lists every file twice.
     FilesListedTwice,
-    /// The file has one more line, which is not UTF-8.
+    /// The file has one more line, which is not UTF-8; as with every such line, from its first
+    /// answer on for good.
     InvalidUtf8Line,
+    /// The file has one more line, which is longer than any record.
+    LongLine,
     /// The file has one more line, which is not JSON.
     MalformedLine,
     /// The page has no page token.
@@ -122,6 +124,8 @@ pub enum Effect {
     TwoMembers,
     /// The file has one more record, which has no timestamp.
     UntimedLine,
+    /// The checksum at the end of the gzip stream is not that of the file.
+    WrongChecksum,
 }
 
 impl Effect {
@@ -189,17 +193,67 @@ impl Effect {
 }
 
 impl Effect {
+    /// Whether a file has one more line with it.
+    pub(crate) fn adds_line(&self) -> bool {
+        matches!(
+            self,
+            Self::InvalidUtf8Line | Self::LongLine | Self::MalformedLine | Self::UntimedLine
+        )
+    }
+
     /// Whether a file does not go out whole with it.
     pub(crate) fn spoils_file(&self) -> bool {
-        matches!(self, Self::EmptyFile | Self::NotGzip | Self::TruncatedGzip)
+        matches!(
+            self,
+            Self::EmptyFile | Self::NotGzip | Self::TruncatedGzip | Self::WrongChecksum
+        )
     }
 }
 
-/// The scripted faults, and how many requests each one has seen.
+/// The scripted faults.
 #[derive(Debug)]
 pub(crate) struct Faults {
-    armed: Vec<(Fault, u64)>,
+    armed: Vec<Armed>,
     random: Random,
+}
+
+#[derive(Debug)]
+struct Armed {
+    fault: Fault,
+    /// How many requests it has seen.
+    seen: u64,
+    /// How many of them it has struck.
+    struck: u64,
+}
+
+/// A request, as far as faults look at it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target<'a> {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) stream: &'a str,
+    pub(crate) has_page_token: bool,
+    pub(crate) file: Option<&'a BatchFile>,
+    /// How often a file comes with a fault at most.
+    pub(crate) faults_per_file_max: u64,
+}
+
+impl Target<'_> {
+    /// Whether the fault makes a difference to the request.
+    fn is_hit_by(&self, fault: &Fault) -> bool {
+        let Matcher {
+            endpoint, stream, ..
+        } = &fault.at;
+        if *endpoint != self.endpoint || stream.as_deref().is_some_and(|only| only != self.stream) {
+            return false;
+        }
+        if let (Effect::PageTokenRefused, false) = (&fault.effect, self.has_page_token) {
+            return false;
+        }
+        self.file.is_none_or(|file| {
+            let too_late = fault.effect.adds_line() && file.is_settled();
+            file.faults() < self.faults_per_file_max && !too_late
+        })
+    }
 }
 
 impl Faults {
@@ -211,35 +265,43 @@ impl Faults {
     }
 
     pub(crate) fn script(&mut self, fault: Fault) {
-        self.armed.push((fault, 0));
+        self.armed.push(Armed {
+            fault,
+            seen: 0,
+            struck: 0,
+        });
     }
 
     pub(crate) fn clear(&mut self) {
         self.armed.clear();
     }
 
+    /// How many requests each fault has struck, in the order of scripting.
+    pub(crate) fn strikes(&self) -> Vec<u64> {
+        self.armed.iter().map(|armed| armed.struck).collect()
+    }
+
     /// What goes wrong with a request: the effect of the first fault that applies.
-    pub(crate) fn strike(&mut self, endpoint: Endpoint, stream: &str) -> Option<Effect> {
+    pub(crate) fn strike(&mut self, target: Target<'_>) -> Option<Effect> {
         let mut effect = None;
-        for (fault, seen) in &mut self.armed {
-            let Matcher {
-                endpoint: at,
-                stream: only,
-                when,
-            } = &fault.at;
-            if *at != endpoint || only.as_deref().is_some_and(|only| only != stream) {
+        for armed in &mut self.armed {
+            if !target.is_hit_by(&armed.fault) {
                 continue;
             }
-            *seen += 1;
-            let strikes = match *when {
+            armed.seen += 1;
+            let strikes = match armed.fault.at.when {
                 When::Always => true,
-                When::First(count) => *seen <= count,
-                When::Nth(nth) => *seen == nth,
+                When::First(count) => armed.seen <= count,
+                When::Nth(nth) => armed.seen == nth,
                 When::PerMille(per_mille) => self.random.chance(per_mille),
             };
             if strikes && effect.is_none() {
-                effect = Some(fault.effect.clone());
+                armed.struck += 1;
+                effect = Some(armed.fault.effect.clone());
             }
+        }
+        if let (Some(_), Some(file)) = (&effect, target.file) {
+            file.note_fault();
         }
         effect
     }
@@ -282,6 +344,7 @@ pub(crate) fn before(effect: &Effect, endpoint: Endpoint, has_page_token: bool) 
         | Effect::ExpiredLinks
         | Effect::FilesListedTwice
         | Effect::InvalidUtf8Line
+        | Effect::LongLine
         | Effect::MalformedLine
         | Effect::NoPageToken
         | Effect::NotGzip
@@ -291,7 +354,8 @@ pub(crate) fn before(effect: &Effect, endpoint: Endpoint, has_page_token: bool) 
         | Effect::TrailingGarbage
         | Effect::TruncatedGzip
         | Effect::TwoMembers
-        | Effect::UntimedLine => Before::Proceed,
+        | Effect::UntimedLine
+        | Effect::WrongChecksum => Before::Proceed,
     }
 }
 
@@ -317,54 +381,22 @@ pub(crate) fn on_page(effect: &Effect, page: &mut Page) {
     }
 }
 
-/// What a line put into a file adds to the ledger.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Added {
-    /// Nothing.
-    Nothing,
-    /// A line that is no record.
-    Malformed,
-    /// A record without a timestamp.
-    Untimed(String),
-}
-
-/// Applies an effect to the bytes of a file.
-pub(crate) fn on_file(effect: &Effect, event_type: EventType, file: &Bytes) -> (Bytes, Added) {
-    let half = file.len() / 2;
+/// Applies an effect to the bytes of a file, for one answer.
+pub(crate) fn on_file(effect: &Effect, file: Bytes) -> Bytes {
     if let Effect::EmptyFile = effect {
-        (Bytes::new(), Added::Nothing)
+        Bytes::new()
     } else if let Effect::NotGzip = effect {
-        (
-            Bytes::from_static(b"{\"message\":\"Service Unavailable\"}\n"),
-            Added::Nothing,
-        )
+        Bytes::from_static(b"{\"message\":\"Service Unavailable\"}\n")
     } else if let Effect::TrailingGarbage = effect {
-        (
-            [file.as_ref(), b"\0\0garbage"].concat().into(),
-            Added::Nothing,
-        )
+        [file.as_ref(), b"\0\0garbage"].concat().into()
     } else if let Effect::TruncatedGzip = effect {
-        (file.slice(..half), Added::Nothing)
+        file.slice(..file.len() / 2)
     } else if let Effect::TwoMembers = effect {
-        (two_members(file).into(), Added::Nothing)
-    } else if let Effect::MalformedLine = effect {
-        (
-            with_line(file, b"{\"type\":\"receipt\",\"subject\":\"cut of").into(),
-            Added::Malformed,
-        )
-    } else if let Effect::InvalidUtf8Line = effect {
-        let line = b"{\"type\":\"receipt\",\"subject\":\"\xc3\x28\",\"timestamp\":1795338331000}";
-        (with_line(file, line).into(), Added::Malformed)
-    } else if let Effect::UntimedLine = effect {
-        let record = json!({"type": event_type.name(), "subtype": null, "accountId": "C0A0",
-            "processingId": "no-timestamp", "aggregateId": "no-timestamp"});
-        let identity = crate::identity::identity(event_type.stream(), &record).unwrap_or_default();
-        (
-            with_line(file, record.to_string().as_bytes()).into(),
-            Added::Untimed(identity),
-        )
+        two_members(&file).into()
+    } else if let Effect::WrongChecksum = effect {
+        wrong_checksum(&file).into()
     } else {
-        (file.clone(), Added::Nothing)
+        file
     }
 }
 
@@ -399,29 +431,20 @@ pub(crate) fn fail_body(status: u16, shape: FailShape, code: &str, message: &str
     }
 }
 
-fn inflate(file: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::new();
-    // The bytes are our own.
-    let _ = std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(file), &mut plain);
-    plain
-}
-
-/// The file with one more line after the first.
-fn with_line(file: &[u8], line: &[u8]) -> Vec<u8> {
-    let plain = inflate(file);
-    let at = plain
-        .iter()
-        .position(|byte| *byte == b'\n')
-        .map_or(0, |at| at + 1);
-    let (head, tail) = plain.split_at_checked(at).unwrap_or_default();
-    gzip(&[head, line, b"\n", tail].concat(), 1)
-}
-
 fn two_members(file: &[u8]) -> Vec<u8> {
     let plain = inflate(file);
     // In the middle of a line: members know nothing of lines.
     let (head, tail) = plain.split_at_checked(plain.len() / 2).unwrap_or_default();
     [gzip(head, 1), gzip(tail, 1)].concat()
+}
+
+/// The last eight bytes are checksum and length.
+fn wrong_checksum(file: &[u8]) -> Vec<u8> {
+    let mut bytes = file.to_vec();
+    if let Some(byte) = bytes.iter_mut().rev().nth(7) {
+        *byte ^= 0xff;
+    }
+    bytes
 }
 
 /// What the API says when a product or a permission is missing.

@@ -50,6 +50,7 @@ pub(crate) fn generate(maker: &Maker, plan: &Plan, mib: u32) -> Content {
         gzip: encoder.finish().unwrap_or_default().into(),
         identities,
         malformed: 0,
+        not_text: 0,
     }
 }
 

@@ -16,7 +16,9 @@ struct Account {
     expected: BTreeSet<String>,
     served: BTreeMap<String, u64>,
     malformed: u64,
+    not_text: u64,
     untimed: BTreeSet<String>,
+    deleted: BTreeMap<String, BTreeSet<String>>,
     /// What records are known by that went out in other words.
     forms: BTreeMap<String, String>,
 }
@@ -101,6 +103,22 @@ impl Ledger {
             .map_or(0, |account| account.malformed)
     }
 
+    /// How many of these would be records, but for bytes that are no text.
+    #[must_use]
+    pub fn not_text(&self, stream: &str) -> u64 {
+        self.streams
+            .get(stream)
+            .map_or(0, |account| account.not_text)
+    }
+
+    /// The paths of the files of a stream that were taken away, with the identities of the records
+    /// in each. They are expected all the same.
+    pub fn deleted(&self, stream: &str) -> impl Iterator<Item = (&str, &BTreeSet<String>)> {
+        let account = self.streams.get(stream);
+        let deleted = account.into_iter().flat_map(|account| &account.deleted);
+        deleted.map(|(path, identities)| (path.as_str(), identities))
+    }
+
     /// The records without a timestamp, that only faults put in. They are not expected.
     #[must_use]
     pub fn untimed(&self, stream: &str) -> &BTreeSet<String> {
@@ -132,8 +150,16 @@ impl Ledger {
         account.forms.insert(form, original);
     }
 
-    pub(crate) fn add_malformed(&mut self, stream: &str, lines: u64) {
-        self.streams.entry(stream.to_owned()).or_default().malformed += lines;
+    pub(crate) fn add_malformed(&mut self, stream: &str, lines: u64, not_text: u64) {
+        let account = self.streams.entry(stream.to_owned()).or_default();
+        account.malformed += lines;
+        account.not_text += not_text;
+    }
+
+    pub(crate) fn add_deleted(&mut self, stream: &str, path: &str, identities: &[Identity]) {
+        let account = self.streams.entry(stream.to_owned()).or_default();
+        let identities = identities.iter().map(|identity| hex(identity)).collect();
+        account.deleted.insert(path.to_owned(), identities);
     }
 
     pub(crate) fn add_untimed(&mut self, stream: &str, identity: String) {

@@ -27,6 +27,7 @@ mod huge;
 mod identity;
 mod ledger;
 mod legacy;
+mod line;
 mod log;
 mod permissions;
 mod post;

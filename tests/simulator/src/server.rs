@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::answer::{Answer, Closed, Payload};
 use crate::batch_file::BatchFile;
-use crate::fault::{Before, Effect, Endpoint, before, on_answer, on_file};
+use crate::fault::{Before, Effect, Endpoint, Target, before, on_answer, on_file};
 use crate::permissions::Refusal;
 use crate::post::Kind;
 use crate::request::Request;
@@ -64,13 +64,19 @@ async fn respond(
     if origin == Origin::Storage && request.authorization.is_some() {
         world.counters.note_bearer_violation();
     }
-    let effect = world.faults().strike(endpoint, &stream);
     world.counters.note_begun(endpoint);
     let has_page_token = request.parameter("nextPage").is_some()
         || request
             .body
             .windows(8)
             .any(|window| window == b"\"token\":" || window == b"eToken\":");
+    let effect = world.faults().strike(Target {
+        endpoint,
+        stream: &stream,
+        has_page_token,
+        file: file.as_deref(),
+        faults_per_file_max: world.config.faults_per_file_max,
+    });
     let first = effect.as_ref().map_or(Before::Proceed, |effect| {
         before(effect, endpoint, has_page_token)
     });
@@ -237,22 +243,17 @@ async fn storage_answer(
     file: Option<Arc<BatchFile>>,
     effect: Option<Effect>,
 ) -> Answer {
-    let Some(file) = file else {
+    let Some(file) = file.filter(|file| !file.is_deleted()) else {
         return storage::not_found();
     };
     if let Some(answer) = world.bucket.refuse(request, world.clock.now_ms()) {
         return answer;
     }
-    let world = Arc::clone(world);
     blocking(move || {
-        let gzip = &file.content().gzip;
+        let whole = file.bytes(effect.as_ref());
         let bytes = match &effect {
-            Some(effect) => {
-                let (bytes, added) = on_file(effect, file.maker.event_type, gzip);
-                world.note_added(&file, effect, added);
-                bytes
-            }
-            None => gzip.clone(),
+            Some(effect) => on_file(effect, whole),
+            None => whole,
         };
         let mut answer = Answer::new(200, bytes).with("content-type", "application/gzip");
         let spoiled = effect.as_ref().is_some_and(Effect::spoils_file);

@@ -106,6 +106,13 @@ impl Simulator {
         self.world.faults().script(fault);
     }
 
+    /// How many requests each fault has struck since the faults were last ended, in the order of
+    /// scripting.
+    #[must_use]
+    pub fn strikes(&self) -> Vec<u64> {
+        self.world.faults().strikes()
+    }
+
     /// Ends every scripted fault.
     pub fn clear_faults(&self) {
         self.world.faults().clear();
@@ -114,6 +121,12 @@ impl Simulator {
     /// Appends files to a feed, with records of the last quarter of an hour.
     pub fn add_files(&self, event_type: EventType, files: u32) {
         self.world.add_files(event_type, files);
+    }
+
+    /// Takes away a file that was never asked for, and says which; its page still lists it.
+    #[must_use]
+    pub fn delete_file(&self, pick: usize) -> Option<String> {
+        self.world.delete_file(pick)
     }
 
     /// Adds audit events of that time, in milliseconds of the epoch; also one long past.

@@ -9,11 +9,12 @@ use crate::config::Config;
 use crate::counters::Counters;
 use crate::door::{Door, Quota};
 use crate::event_type::EventType;
-use crate::fault::{Added, Effect, Faults};
+use crate::fault::{Effect, Faults};
 use crate::feed::OtherForm;
 use crate::history;
 use crate::identity::Identity;
 use crate::ledger::Ledger;
+use crate::line::Added;
 use crate::log::{Log, Moment};
 use crate::permissions::{Permissions, Refusal};
 use crate::post;
@@ -43,8 +44,6 @@ pub(crate) struct World {
     permissions: Mutex<Permissions>,
     /// The records that went out in other words: by what, which one, and how often.
     other_forms: Mutex<OtherForms>,
-    /// The lines that faults have put into files: stream, path with fault, and what it adds.
-    added: Mutex<BTreeMap<(&'static str, String), Added>>,
     answers: AtomicU64,
 }
 
@@ -85,7 +84,6 @@ impl World {
             made: Mutex::new(made),
             permissions: Mutex::new(permissions),
             other_forms: Mutex::new(BTreeMap::new()),
-            added: Mutex::new(BTreeMap::new()),
             answers: AtomicU64::new(0),
             config,
         }
@@ -177,6 +175,15 @@ impl World {
         }
     }
 
+    /// Takes away one of the files that were never asked for.
+    pub(crate) fn delete_file(&self, pick: usize) -> Option<String> {
+        let there = |file: &Arc<BatchFile>| !file.is_settled() && !file.is_deleted();
+        let files: Vec<_> = self.files().into_iter().filter(there).collect();
+        let file = files.get(pick.checked_rem(files.len())?)?;
+        file.delete();
+        Some(file.path.clone())
+    }
+
     /// Adds records of that time to a POST log, list or feed.
     pub(crate) fn add_records(&self, stream: &str, count: u32, at_ms: i64) {
         let Some(row) = post::row_of_stream(stream) else {
@@ -222,17 +229,6 @@ impl World {
         }
     }
 
-    /// Notes a line that a fault has put into a file.
-    pub(crate) fn note_added(&self, file: &BatchFile, effect: &Effect, added: Added) {
-        if added != Added::Nothing {
-            let key = (
-                file.maker.event_type.stream(),
-                format!("{} {effect:?}", file.path),
-            );
-            lock(&self.added).insert(key, added);
-        }
-    }
-
     /// What exists and what has gone out. Generates every file that was not yet.
     pub(crate) fn ledger(&self) -> Ledger {
         let mut ledger = Ledger::default();
@@ -242,7 +238,17 @@ impl World {
             for identity in &content.identities {
                 ledger.add(stream, identity, file.served());
             }
-            ledger.add_malformed(stream, content.malformed);
+            if file.is_deleted() {
+                ledger.add_deleted(stream, &file.path, &content.identities);
+                continue;
+            }
+            ledger.add_malformed(stream, content.malformed, content.not_text);
+            match file.added() {
+                None => {}
+                Some(Added::Malformed) => ledger.add_malformed(stream, 1, 0),
+                Some(Added::NotText) => ledger.add_malformed(stream, 1, 1),
+                Some(Added::Untimed(identity)) => ledger.add_untimed(stream, identity.clone()),
+            }
         }
         for (stream, log) in self.logs().iter() {
             let exists = |item: &&history::Item| !item.gone || item.served > 0;
@@ -252,13 +258,6 @@ impl World {
         }
         for ((stream, form), (original, served)) in lock(&self.other_forms).iter() {
             ledger.add_form(stream, form, original, *served);
-        }
-        for ((stream, _), added) in lock(&self.added).iter() {
-            match added {
-                Added::Malformed => ledger.add_malformed(stream, 1),
-                Added::Nothing => {}
-                Added::Untimed(identity) => ledger.add_untimed(stream, identity.clone()),
-            }
         }
         ledger
     }

@@ -124,22 +124,66 @@ async fn a_file_can_be_spoiled() {
     assert!(inflate(&spoil(Effect::TruncatedGzip).await).is_err());
     assert!(spoil(Effect::TrailingGarbage).await.starts_with(&good));
     assert_eq!(inflate(&spoil(Effect::TwoMembers).await).unwrap(), plain);
+    assert!(inflate(&spoil(Effect::WrongChecksum).await).is_err());
+    assert_eq!(
+        spoil(Effect::MalformedLine).await,
+        good,
+        "it was read before"
+    );
     assert_eq!(simulator.ledger().malformed("siem.spam"), 0);
-    for (effect, malformed, untimed) in [
-        (Effect::MalformedLine, 1, 0),
-        (Effect::InvalidUtf8Line, 2, 0),
-        (Effect::UntimedLine, 2, 1),
-    ] {
-        let longer = inflate(&spoil(effect).await).unwrap();
-        assert!(longer.len() > plain.len());
-        let ledger = simulator.ledger();
-        assert_eq!(ledger.malformed("siem.spam"), malformed);
-        assert_eq!(ledger.untimed("siem.spam").len(), untimed);
-        assert_eq!(ledger.expected("siem.spam").len(), 160);
-    }
     simulator.clear_faults();
     simulator.script(at(Endpoint::File, When::Always, Effect::file_gone()));
     assert_eq!(file(&url).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_line_that_is_put_into_a_file_stays_there() {
+    let simulator = Simulator::start(small()).await.unwrap();
+    let token = token(&simulator).await;
+    for (name, effect, malformed, not_text, untimed) in [
+        ("spam", Effect::MalformedLine, 1, 0, 0),
+        ("av", Effect::InvalidUtf8Line, 1, 1, 0),
+        ("receipt", Effect::LongLine, 1, 0, 0),
+        ("process", Effect::UntimedLine, 0, 0, 1),
+    ] {
+        let url = links(&list(&simulator, &token, name).await)[0].clone();
+        simulator.script(at(Endpoint::File, When::First(1), effect));
+        let longer = inflate(&file(&url).await.body).unwrap();
+        simulator.clear_faults();
+        assert_eq!(inflate(&file(&url).await.body).unwrap(), longer);
+        let (ledger, stream) = (simulator.ledger(), format!("siem.{name}"));
+        assert_eq!(ledger.malformed(&stream), malformed, "{name}");
+        assert_eq!(ledger.not_text(&stream), not_text, "{name}");
+        assert_eq!(ledger.untimed(&stream).len(), untimed, "{name}");
+        assert_eq!(ledger.expected(&stream).len(), 160, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_can_be_taken_away_and_faults_on_it_be_bounded() {
+    let config = mimecast_simulator::Config {
+        faults_per_file_max: 1,
+        ..small()
+    };
+    let simulator = Simulator::start(config).await.unwrap();
+    let token = token(&simulator).await;
+    let url = links(&list(&simulator, &token, "spam").await)[0].clone();
+    simulator.script(at(Endpoint::File, When::Always, Effect::file_gone()));
+    assert_eq!(file(&url).await.status, 404);
+    assert_eq!(file(&url).await.status, 200);
+    assert_eq!(simulator.strikes(), [1]);
+    let path = simulator.delete_file(7).unwrap();
+    let ledger = simulator.ledger();
+    let deleted: Vec<_> = ledger
+        .streams()
+        .flat_map(|stream| ledger.deleted(stream))
+        .collect();
+    assert_eq!(deleted.len(), 1);
+    assert_eq!(
+        (deleted[0].0, deleted[0].1.is_empty()),
+        (path.as_str(), false)
+    );
+    assert!(!url.contains(&path));
 }
 
 #[tokio::test]

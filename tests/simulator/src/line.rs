@@ -1,0 +1,66 @@
+//! Lines that faults put into files.
+
+use serde_json::json;
+
+use crate::batch_file::{gzip, inflate};
+use crate::event_type::EventType;
+use crate::fault::Effect;
+use crate::identity::identity;
+
+/// A line that a fault puts into a file.
+#[derive(Debug)]
+pub(crate) struct Line {
+    bytes: Vec<u8>,
+    pub(crate) added: Added,
+}
+
+/// What such a line adds to the ledger.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Added {
+    /// A line that is no record.
+    Malformed,
+    /// A line that is a record but for some bytes, which are no text.
+    NotText,
+    /// A record without a timestamp.
+    Untimed(String),
+}
+
+/// The line that an effect puts into a file, where it is one of those that do.
+pub(crate) fn of(effect: &Effect, event_type: EventType) -> Option<Line> {
+    let line = |bytes: Vec<u8>, added| Some(Line { bytes, added });
+    if let Effect::InvalidUtf8Line = effect {
+        let bytes = b"{\"type\":\"receipt\",\"subject\":\"\xc3\x28\",\"timestamp\":1795338331000}";
+        line(bytes.to_vec(), Added::NotText)
+    } else if let Effect::LongLine = effect {
+        let subject = "long ".repeat(LONG_LINE_BYTES / 5);
+        let record =
+            json!({"type": "receipt", "subject": subject, "timestamp": 1_795_338_331_000_u64});
+        line(record.to_string().into_bytes(), Added::Malformed)
+    } else if let Effect::MalformedLine = effect {
+        let bytes = b"{\"type\":\"receipt\",\"subject\":\"cut of";
+        line(bytes.to_vec(), Added::Malformed)
+    } else if let Effect::UntimedLine = effect {
+        let record = json!({"type": event_type.name(), "subtype": null, "accountId": "C0A0",
+            "processingId": "no-timestamp", "aggregateId": "no-timestamp"});
+        let identity = identity(event_type.stream(), &record).unwrap_or_default();
+        line(record.to_string().into_bytes(), Added::Untimed(identity))
+    } else {
+        None
+    }
+}
+
+impl Line {
+    /// The file with the line after its first.
+    pub(crate) fn put_into(&self, file: &[u8]) -> Vec<u8> {
+        let plain = inflate(file);
+        let at = plain
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .map_or(0, |at| at + 1);
+        let (head, tail) = plain.split_at_checked(at).unwrap_or_default();
+        gzip(&[head, &self.bytes, b"\n", tail].concat(), 1)
+    }
+}
+
+/// Longer than a reader has to take: no record comes near it.
+const LONG_LINE_BYTES: usize = 1_200_000;
