@@ -101,6 +101,8 @@ pub struct Stats {
     pub caught_up: bool,
     /// The newest time of an event.
     pub newest: Option<Timestamp>,
+    /// The oldest time of an event that says when it happened.
+    pub oldest: Option<Timestamp>,
 }
 
 /// When to poll again, in milliseconds from now.
@@ -369,6 +371,11 @@ impl Builder {
             remembered.insert(&id, at);
         }
         self.accept((counted, stream), at);
+        // What does not say when it happened has the time of reading.
+        if at < now {
+            let stats = self.stats(counted);
+            stats.oldest = Some(stats.oldest.map_or(at, |oldest| oldest.min(at)));
+        }
         Offer::Taken
     }
 

@@ -124,7 +124,8 @@ pub struct FilesPosition {
     /// When the page was last listed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listed_at: Option<Timestamp>,
-    /// The newest time of an event: where to begin again when the token is refused.
+    /// Where to begin again when the token is refused: the oldest event of a file that was read,
+    /// and of these the newest. One record with a wrong time does not move it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newest: Option<Timestamp>,
     /// Whether the page was the last one and all its files are done.
@@ -148,6 +149,9 @@ pub struct FilePosition {
     /// How often the file could not be had or read although its link was fresh.
     #[serde(default)]
     pub tries: u32,
+    /// The oldest event that was read of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest: Option<Timestamp>,
 }
 
 /// The position in windows of time.
@@ -416,6 +420,7 @@ mod tests {
                 name: "/a/1.json.gz".into(),
                 line: 7,
                 tries: 1,
+                oldest: Some(Timestamp::from_millis(1)),
             }),
             ..FilesPosition::default()
         };

@@ -465,7 +465,7 @@ impl Session {
                 }
                 Line::NeedsInput => return Step::Read,
                 Line::End => {
-                    feed.note_newest(poll.batch.stats(stream).newest);
+                    feed.note_oldest(poll.batch.stats(stream).oldest);
                     feed.finish_file();
                     slot.rest = None;
                     self.flight = None;
@@ -478,7 +478,7 @@ impl Session {
                 }
             }
         }
-        feed.note_newest(poll.batch.stats(stream).newest);
+        feed.note_oldest(poll.batch.stats(stream).oldest);
         Step::Stop
     }
 

@@ -388,7 +388,7 @@ impl Session {
                 let Some(stream) = self.slots.get(slot).map(|slot| slot.stream) else {
                     return;
                 };
-                self.note_newest(slot);
+                self.note_oldest(slot);
                 self.rest(
                     slot,
                     Fault::unavailable(format!("{stream}: {why}"), None),
@@ -398,12 +398,12 @@ impl Session {
         }
     }
 
-    fn note_newest(&mut self, index: usize) {
+    fn note_oldest(&mut self, index: usize) {
         let (Some(slot), Some(poll)) = (self.slots.get_mut(index), &mut self.poll) else {
             return;
         };
         if let Some(feed) = slot.feed.batch_files() {
-            feed.note_newest(poll.batch.stats(slot.stream).newest);
+            feed.note_oldest(poll.batch.stats(slot.stream).oldest);
         }
     }
 }

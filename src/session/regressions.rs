@@ -134,3 +134,30 @@ fn a_failing_server_is_not_left_alone_until_the_quota_begins_anew() {
     host.assert_exactly_once(&upstream);
     assert!(upstream.now < before.plus_ms(60_000), "it waited too long");
 }
+
+#[test]
+fn a_record_without_a_time_does_not_move_where_a_refused_page_token_begins_again() {
+    let (mut upstream, mut host) = caught_up(Stream::SiemReceipt);
+    let first = upstream.now;
+    upstream.page_files = 1;
+    for _ in 0..3 {
+        upstream.add_file("receipt", 3);
+    }
+    let file = &mut upstream.files.get_mut("receipt").unwrap()[0];
+    file.push_str("\n{\"type\":\"receipt\",\"aggregateId\":\"0-untimed\"}");
+    // They are read two days later, and the token of the second page is refused.
+    upstream.now = upstream.now.plus_ms(2 * 24 * 60 * 60_000);
+    let refused = Answer::json(400, r#"{"fail":[{"code":"err_invalid_page_token"}]}"#);
+    upstream
+        .script
+        .push_back(("nextPage=1".to_owned(), refused));
+    upstream.requests.clear();
+    host.collect(&mut upstream);
+    host.assert_at_least_once(&upstream);
+    let again = upstream
+        .requests
+        .iter()
+        .rfind(|request| request.contains("dateRangeStartsAt="))
+        .expect("it begins again by date");
+    assert!(again.contains(&first.to_day()), "{again}");
+}

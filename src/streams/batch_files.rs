@@ -271,7 +271,7 @@ impl BatchFiles {
         }
     }
 
-    /// The page token was refused: begins again by date, at the newest event seen.
+    /// The page token was refused: begins again by date, at the last file that was read.
     pub fn handle_refusal(&mut self, context: Context<'_>, batch: &mut Builder) -> bool {
         if self.position.page_token.is_none() {
             return false;
@@ -309,6 +309,7 @@ impl BatchFiles {
                     name,
                     line: 0,
                     tries: 0,
+                    oldest: None,
                 };
                 self.position.file = Some(position.clone());
                 position
@@ -336,14 +337,17 @@ impl BatchFiles {
         }
     }
 
-    /// The newest time of an event so far.
-    pub fn note_newest(&mut self, newest: Option<Timestamp>) {
-        self.position.newest = self.position.newest.max(newest);
+    /// The oldest time of an event of this poll.
+    pub fn note_oldest(&mut self, oldest: Option<Timestamp>) {
+        if let (Some(file), Some(oldest)) = (&mut self.position.file, oldest) {
+            file.oldest = Some(file.oldest.map_or(oldest, |before| before.min(oldest)));
+        }
     }
 
     /// The file at hand is read to its end.
     pub fn finish_file(&mut self) {
-        self.position.file = None;
+        let oldest = self.position.file.take().and_then(|file| file.oldest);
+        self.position.newest = self.position.newest.max(oldest);
         let Some(file) = self.page.as_mut().and_then(|page| page.waiting.pop_front()) else {
             return;
         };
