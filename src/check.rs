@@ -7,7 +7,6 @@ mod tests;
 use crate::auth::hmac::SKEW_MS_MAX;
 use crate::auth::{AskError, Auth, Stamp};
 use crate::batch::Intake;
-use crate::decode::fail;
 use crate::machine::{self, Action, Machine};
 use crate::normalize::{Format, Options};
 use crate::response::{Head, TransportError};
@@ -136,7 +135,7 @@ impl Check {
         let head = self.head.take().unwrap_or_default();
         let body = core::mem::take(&mut self.body);
         self.ended = false;
-        let error = fail::read(&body);
+        let error = self.auth.read_error(&self.settings, &body);
         let verdict = Verdict::of(head.status, error.as_ref());
         let words = self.auth.words();
         let name = match self.purpose {

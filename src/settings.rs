@@ -212,6 +212,18 @@ const THREAT_FEEDS: [(&str, ThreatFeed); 2] =
     [("stix", ThreatFeed::Stix), ("csv", ThreatFeed::Csv)];
 
 impl Settings {
+    /// What must not be shown.
+    #[must_use]
+    pub fn secrets(&self) -> [&str; 3] {
+        match &self.credentials {
+            Credentials::Client { secret, .. } => [secret.expose(), "", ""],
+            Credentials::Keys(keys) => {
+                let keys = [&keys.app_key, &keys.access_key, &keys.secret_key];
+                keys.map(Secret::expose)
+            }
+        }
+    }
+
     /// Parses the JSON object that a host hands over.
     ///
     /// # Errors

@@ -8,8 +8,12 @@ use std::sync::{Mutex, PoisonError};
 
 use clap::ValueEnum;
 use indicatif::MultiProgress;
+use tracing::{Level, Metadata};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::exit::Failure;
 
@@ -54,13 +58,26 @@ pub fn init(format: Format, file: Option<&Path>) -> Result<(), Failure> {
         .with_target(false)
         .with_ansi(ansi)
         .with_writer(writer);
+    let quiet = filter_fn(|of| !repeats_what_crosses(of));
     let started = match format {
-        Format::Json => builder.json().flatten_event(true).try_init(),
-        Format::Text => builder.try_init(),
+        Format::Json => builder
+            .json()
+            .flatten_event(true)
+            .finish()
+            .with(quiet)
+            .try_init(),
+        Format::Text => builder.finish().with(quiet).try_init(),
     };
     // A second start within one process, as in tests, keeps the first.
     drop(started);
     Ok(())
+}
+
+/// At its lowest level wasmtime writes down each value that a component passes
+/// to the host, and so the headers and the links of every request. No setting
+/// of the level brings that into a log.
+fn repeats_what_crosses(of: &Metadata<'_>) -> bool {
+    *of.level() == Level::TRACE && of.target().starts_with("wasmtime")
 }
 
 /// Lines of the log are written above these, not through them.

@@ -168,12 +168,15 @@ impl Running {
         polled
     }
 
-    async fn take(&mut self, batch: Batch) -> Step {
+    async fn take(&mut self, mut batch: Batch) -> Step {
         let source = &self.with.source;
         if let Err(reason) = batch::verify(&batch, &source.description, source.limits) {
             self.instance = None;
             let reason = format!("the component broke the contract: {reason}");
             return self.fail("component", &reason, Duration::ZERO).await;
+        }
+        for notice in &mut batch.notices {
+            notice.detail = source.redactor.redact(&notice.detail);
         }
         let poison = match self.deliver(&batch).await {
             Ok(poison) => poison,
@@ -240,7 +243,7 @@ impl Running {
             .record
             .note_batch(batch, &source.description, undeliverable);
         for notice in news {
-            let detail = source.redactor.redact(&notice.detail);
+            let detail = &notice.detail;
             let (source, stream) = (&source.name, &notice.stream);
             if notice.is_warning {
                 warn!(%source, %stream, "{}: {detail}", notice.kind);

@@ -3,6 +3,7 @@
 pub mod hmac;
 pub mod oauth2;
 
+use crate::decode::fail::{self, UpstreamError};
 use crate::request::Request;
 use crate::settings::{Credentials, Settings};
 use crate::time::Timestamp;
@@ -28,6 +29,9 @@ pub struct Stamp {
     /// Random, and another for each attempt.
     pub nonce: u128,
 }
+
+/// Shorter ones would be found in innocent words.
+const REDACTED_BYTES_MIN: usize = 6;
 
 /// Why an answer does not let the API be called.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,6 +107,24 @@ impl Auth {
             Self::Hmac(_) => hmac::sign(request, settings, stamp),
             Self::OAuth2(tokens) => tokens.header(stamp.now),
         };
+    }
+
+    /// Reads the error that a body names, without the credentials where the upstream repeats them.
+    #[must_use]
+    pub fn read_error(&self, settings: &Settings, body: &[u8]) -> Option<UpstreamError> {
+        fail::read(body)?;
+        // Before it is read: what is read is cut, and a part of a secret would not be found.
+        let token = match self {
+            Self::Hmac(_) => None,
+            Self::OAuth2(tokens) => tokens.any_token(),
+        };
+        let mut text = String::from_utf8_lossy(body).into_owned();
+        for secret in settings.secrets().into_iter().chain(token) {
+            if secret.len() >= REDACTED_BYTES_MIN {
+                text = text.replace(secret, "[redacted]");
+            }
+        }
+        fail::read(text.as_bytes())
     }
 
     /// Forgets what was refused.

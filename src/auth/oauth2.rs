@@ -44,6 +44,12 @@ impl OAuth2 {
             .map(|token| &token.secret)
     }
 
+    /// The token, also one that is used up.
+    #[must_use]
+    pub fn any_token(&self) -> Option<&str> {
+        self.token.as_ref().map(|token| token.secret.expose())
+    }
+
     /// Forgets the token, after the API refused it.
     pub fn forget(&mut self) {
         self.token = None;

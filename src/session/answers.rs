@@ -160,7 +160,7 @@ impl Session {
     }
 
     fn handle_asked(&mut self, head: &Head, body: &[u8], now: Timestamp) {
-        let error = fail::read(body);
+        let error = self.auth.read_error(&self.settings, body);
         let words = self.auth.words();
         let detail = describe(words.asks, head, error.as_ref());
         let verdict = Verdict::of(head.status, error.as_ref());
@@ -234,7 +234,7 @@ impl Session {
             let what = format!("{stream}: the answer is longer than {ANSWER_BYTES_MAX} bytes");
             return self.rest(index, Fault::protocol(what), now);
         }
-        let error = fail::read(&flight.body);
+        let error = self.auth.read_error(&self.settings, &flight.body);
         let detail = describe(stream.name(), head, error.as_ref());
         self.note_remaining(head, meter, now);
         let verdict = Verdict::of(head.status, error.as_ref());

@@ -13,6 +13,26 @@ fn caught_up(stream: Stream) -> (Upstream, Host) {
 }
 
 #[test]
+fn an_error_that_repeats_the_credentials_is_shown_without_them() {
+    let mut upstream = Upstream::new();
+    let mut host = Host::new(r#","streams":["audit"]"#);
+    let token = "a-token-0123456789";
+    let grant = format!(r#"{{"access_token":"{token}","expires_in":1799}}"#);
+    let error = format!(r#"{{"error":{{"message":"{token} of hush-9 {token}"}}}}"#);
+    for (part, status, body) in [("/oauth/token", 200, grant), ("get-audit", 400, error)] {
+        upstream
+            .script
+            .push_back((part.to_owned(), Answer::json(status, &body)));
+    }
+    let batch = host.poll(&mut upstream).unwrap();
+    let said = &batch.notices[0].detail;
+    assert!(
+        said.contains("[redacted] of [redacted] [redacted]"),
+        "{said}"
+    );
+}
+
+#[test]
 fn an_answer_without_its_members_is_no_empty_page() {
     for stream in [
         Stream::SiemReceipt,

@@ -28,9 +28,12 @@ struct Shared<T>(T);
 
 unsafe impl<T> Sync for Shared<T> {}
 
+/// Two texts.
+const SCHEMA: &str = r#"{"type":"object","properties":{"one":{"type":"string","writeOnly":true},"two":{"type":"string","writeOnly":true}}}"#;
+
 /// Name, version, schema of the settings; no stream, kind, format and origin.
 static DESCRIPTION: Shared<[Slice; 7]> =
-    Shared([text("broken"), text("1"), text("{}"), NONE, NONE, NONE, NONE]);
+    Shared([text("broken"), text("1"), text(SCHEMA), NONE, NONE, NONE, NONE]);
 
 /// `ok` of a batch: no event, index, rejected record and notice; a checkpoint; poll again at
 /// once; no counts.
@@ -61,19 +64,42 @@ extern "C" fn check(_: *const u8, _: usize) -> usize {
 
 #[unsafe(export_name = "pipeline:source/source@0.1.0#poll")]
 extern "C" fn poll(
-    _settings: *const u8,
-    _: usize,
+    settings: *const u8,
+    settings_bytes: usize,
     has_checkpoint: i32,
     _checkpoint: *const u8,
     _: usize,
     _max_events: u32,
     _max_bytes: u64,
     _max_requests: u32,
-) -> *const Shared<Answer> {
+) -> usize {
+    if cfg!(fault = "tells") {
+        return tell(Slice(settings, settings_bytes));
+    }
     if has_checkpoint != 0 || cfg!(fault = "never works") {
         fail();
     }
-    &raw const ANSWER
+    (&raw const ANSWER).addr()
+}
+
+/// An internal error whose text is what should not be told.
+fn tell(text: Slice) -> usize {
+    #[repr(C)]
+    struct Error {
+        is_error: u64,
+        internal: u64,
+        text: Slice,
+    }
+
+    let at = allocate(core::ptr::null(), 0, 8, size_of::<Error>());
+    let error = Error {
+        is_error: 1,
+        internal: 7,
+        text,
+    };
+    // The memory is new, and nobody else knows of it.
+    unsafe { core::ptr::with_exposed_provenance_mut::<Error>(at).write(error) };
+    at
 }
 
 fn fail() {

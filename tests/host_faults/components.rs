@@ -26,7 +26,7 @@ const FAULTS: [(&str, &str); 3] = [
 
 /// Compiles `broken.rs` with a fault. The linker of the target makes a component of it, which
 /// needs the package as one file.
-fn compile(folder: &Path, fault: &str) -> PathBuf {
+pub(crate) fn compile(folder: &Path, fault: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let read = |name: &str| fs::read_to_string(root.join("wit").join(name)).unwrap();
     let wit = format!(

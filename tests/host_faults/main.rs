@@ -4,6 +4,7 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::string_slice,
     reason = "helpers of tests fail fast"
 )]
 
@@ -11,5 +12,7 @@ mod components;
 mod disk;
 mod process;
 mod running;
+mod secrets;
+mod server;
 #[path = "../setup/mod.rs"]
 mod setup;

@@ -117,7 +117,10 @@ impl<A: Api> Lane for HttpLane<A> {
         if status.is_success() {
             return self.plan.api.accepted(part, &body);
         }
-        if let Some(refusal) = self.plan.api.refused(status, &body) {
+        // Some repeat what they were sent.
+        let body = settings.redactor.redact(&String::from_utf8_lossy(&body));
+        let body = body.as_bytes();
+        if let Some(refusal) = self.plan.api.refused(status, body) {
             return Err(refusal);
         }
         let now = SystemTime::now();
@@ -125,7 +128,7 @@ impl<A: Api> Lane for HttpLane<A> {
             &settings.name,
             status,
             &headers,
-            &body,
+            body,
             now,
         ))
     }

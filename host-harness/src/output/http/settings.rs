@@ -13,7 +13,7 @@ use crate::output::compress::Encoding;
 use crate::output::parts::Cut;
 use crate::output::template::Template;
 use crate::output::tls::Tls;
-use crate::secret::Secret;
+use crate::secret::{Redactor, Secret};
 use crate::settings::Section;
 
 /// Above the longest time that usual sinks hold a batch back: a receiver that
@@ -54,6 +54,8 @@ pub(in crate::output) struct RequestSettings {
     pub(super) name: String,
     pub(super) endpoint: Template,
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+    /// Takes the credentials out of what a receiver says.
+    pub(super) redactor: Redactor,
     pub(super) encoding: Encoding,
     pub(super) timeout: Duration,
     pub(super) connections: usize,
@@ -77,6 +79,7 @@ impl RequestSettings {
         let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         Ok(Self {
             name: format!("{} {shown}", defaults.kind),
+            redactor: redactor(&headers),
             headers,
             encoding: Encoding::read(section)?,
             timeout: Duration::from_secs(timeout.unwrap_or(TIMEOUT_SECS_DEFAULT)),
@@ -186,6 +189,27 @@ fn read_credentials(
             "and tokens exclude each other; a request has one credential",
         )),
     }
+}
+
+/// Takes the values of headers out of what a receiver says; of a credential also without its
+/// scheme, and the password of a pair.
+fn redactor(headers: &[(HeaderName, HeaderValue)]) -> Redactor {
+    let mut secrets = Vec::new();
+    for value in headers.iter().filter_map(|(_, value)| value.to_str().ok()) {
+        secrets.push(value.to_owned());
+        let Some((scheme, credential)) = value.split_once(' ') else {
+            continue;
+        };
+        secrets.push(credential.to_owned());
+        let pair = STANDARD
+            .decode(credential)
+            .ok()
+            .filter(|_| scheme == "Basic");
+        let pair = pair.and_then(|pair| String::from_utf8(pair).ok());
+        let password = pair.as_deref().and_then(|pair| pair.split_once(':'));
+        secrets.extend(password.map(|(_, password)| password.to_owned()));
+    }
+    Redactor::new(secrets)
 }
 
 fn sensitive(section: &Section<'_>, name: &str, value: &str) -> Result<HeaderValue, Failure> {

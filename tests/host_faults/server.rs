@@ -1,0 +1,107 @@
+//! A server that keeps every byte it gets.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+/// What it answers to a request of which it knows the head.
+type Answers = dyn Fn(&str) -> Vec<u8> + Send + Sync;
+
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    received: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Server {
+    pub(crate) fn start(answers: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = Self {
+            address: listener.local_addr().unwrap(),
+            received: Arc::default(),
+        };
+        let received = Arc::clone(&server.received);
+        let answers: Arc<Answers> = Arc::new(answers);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (received, answers) = (Arc::clone(&received), Arc::clone(&answers));
+                std::thread::spawn(move || serve(&stream.unwrap(), &received, &*answers));
+            }
+        });
+        server
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub(crate) fn received(&self) -> Vec<u8> {
+        self.received.lock().unwrap().clone()
+    }
+}
+
+/// A response with a body of JSON.
+pub(crate) fn answer(status: u16, body: impl AsRef<[u8]>) -> Vec<u8> {
+    let body = body.as_ref();
+    let length = body.len();
+    let head = format!(
+        "HTTP/1.1 {status} S\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+    );
+    [head.as_bytes(), body].concat()
+}
+
+/// The value of a header of a request.
+pub(crate) fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    let lines = head.lines().filter_map(|line| line.split_once(": "));
+    lines
+        .filter(|(key, _)| key.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value)
+        .next()
+}
+
+fn serve(stream: &TcpStream, received: &Mutex<Vec<u8>>, answers: &Answers) {
+    let mut reader = Recording(BufReader::new(stream), received);
+    loop {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            match reader.line() {
+                Some(line) => head.push_str(&line),
+                None => return,
+            }
+        }
+        if header(&head, "transfer-encoding").is_some() {
+            while let Some(size) = reader.line() {
+                let size = usize::from_str_radix(size.trim(), 16).unwrap();
+                reader.bytes(size + 2);
+                if size == 0 {
+                    break;
+                }
+            }
+        } else if let Some(length) = header(&head, "content-length") {
+            reader.bytes(length.parse().unwrap());
+        }
+        let mut stream = stream;
+        if stream.write_all(&answers(&head)).is_err() {
+            return;
+        }
+    }
+}
+
+/// What comes is kept before anything is made of it.
+struct Recording<'a>(BufReader<&'a TcpStream>, &'a Mutex<Vec<u8>>);
+
+impl Recording<'_> {
+    fn line(&mut self) -> Option<String> {
+        let mut line = Vec::new();
+        let read = self.0.read_until(b'\n', &mut line).ok();
+        self.1.lock().unwrap().extend(&line);
+        read.filter(|bytes| *bytes > 0)?;
+        Some(String::from_utf8_lossy(&line).into_owned())
+    }
+
+    fn bytes(&mut self, count: usize) {
+        let mut bytes = vec![0; count];
+        if self.0.read_exact(&mut bytes).is_ok() {
+            self.1.lock().unwrap().extend(&bytes);
+        }
+    }
+}
