@@ -130,7 +130,7 @@ impl BatchFile {
             })
         });
         let changed = changed.as_ref().map(|changed| &changed.gzip);
-        changed.unwrap_or(&self.content().gzip).clone()
+        changed.unwrap_or_else(|| &self.content().gzip).clone()
     }
 
     /// Whether it was answered before, so that its lines are what they are.
