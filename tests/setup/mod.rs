@@ -169,7 +169,10 @@ pub(crate) fn events_of(path: &Path) -> Vec<(String, String)> {
 
 /// The stream and the id of an event, in any format.
 pub(crate) fn stream_and_id(line: &str) -> (String, String) {
-    let event: Value = serde_json::from_str(line).unwrap();
+    stream_and_id_of(&serde_json::from_str(line).unwrap())
+}
+
+pub(crate) fn stream_and_id_of(event: &Value) -> (String, String) {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     if let Some(id) = event.get("id") {
         return (text(&event["stream"]), text(id));

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
-use crate::receiver::{Ledger, Treatment};
+use crate::receiver::{Ledger, Treatment, listen_again};
 
 /// What the receiver asks for before it takes frames.
 #[derive(Clone, Default)]
@@ -83,7 +83,7 @@ impl ForwardReceiver {
 
     /// Come up again at the same address.
     pub(crate) async fn restart(&mut self) {
-        let listener = TcpListener::bind(self.address).await.unwrap();
+        let listener = listen_again(self.address).await;
         let (ledger, demands) = (self.ledger.clone(), self.demands.clone());
         self.task = tokio::spawn(serve(listener, ledger, demands, self.paused.subscribe()));
     }

@@ -19,7 +19,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::receiver::{Ledger, Treatment};
+use crate::receiver::{Ledger, Treatment, listen_again};
 
 pub(crate) struct HttpReceiver {
     pub(crate) ledger: Ledger,
@@ -48,7 +48,7 @@ impl HttpReceiver {
     }
 
     pub(crate) async fn restart(&mut self) {
-        let listener = TcpListener::bind(self.address).await.unwrap();
+        let listener = listen_again(self.address).await;
         self.task = tokio::spawn(serve(listener, self.ledger.clone()));
     }
 

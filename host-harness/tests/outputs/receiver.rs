@@ -2,10 +2,12 @@
 //! and a script of how they treat the next requests.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::feed::number;
@@ -40,6 +42,8 @@ pub(crate) struct Ledger {
     requests: Arc<Mutex<Vec<String>>>,
     held: watch::Sender<bool>,
     dawdles: bool,
+    /// What is kept of an event that was taken.
+    keep: fn(Value) -> Value,
 }
 
 impl Ledger {
@@ -50,6 +54,20 @@ impl Ledger {
             requests: Arc::default(),
             held: watch::channel(false).0,
             dawdles: false,
+            keep: |event| event,
+        }
+    }
+
+    /// As one that keeps less of each event than there was.
+    #[allow(
+        dead_code,
+        clippy::allow_attributes,
+        reason = "only the chaos run takes more than can be kept"
+    )]
+    pub(crate) fn keeping(keep: fn(Value) -> Value) -> Self {
+        Self {
+            keep,
+            ..Self::new()
         }
     }
 
@@ -95,7 +113,8 @@ impl Ledger {
     }
 
     pub(crate) fn take(&self, events: Vec<Value>) {
-        self.taken.lock().unwrap().extend(events);
+        let kept: Vec<Value> = events.into_iter().map(self.keep).collect();
+        self.taken.lock().unwrap().extend(kept);
     }
 
     /// What is at these places of the events taken, each once.
@@ -149,6 +168,18 @@ impl Ledger {
     pub(crate) async fn has_taken(&self, count: usize) {
         until("events", || self.count() >= count).await;
     }
+}
+
+/// Listen again where a receiver listened before. Another process may have the
+/// port for a moment, for a connection of its own.
+pub(crate) async fn listen_again(address: SocketAddr) -> TcpListener {
+    for _ in 0..2_000 {
+        if let Ok(listener) = TcpListener::bind(address).await {
+            return listener;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("{address} is taken");
 }
 
 async fn until(what: &str, is_so: impl Fn() -> bool) {

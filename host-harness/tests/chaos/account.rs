@@ -1,0 +1,200 @@
+//! The reconciliation: what was delivered against what the tenant owes, by identity.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mimecast_simulator::Ledger;
+use serde_json::Value;
+
+use crate::run::Run;
+
+/// How a run has ended.
+#[derive(Debug, Default)]
+pub(crate) struct Account {
+    /// Records that exist.
+    pub(crate) owed: usize,
+    /// Events that the receivers have taken.
+    pub(crate) taken: usize,
+    /// Of these, how many came again.
+    pub(crate) repeated: usize,
+    /// Records that were rejected.
+    pub(crate) rejected: usize,
+    /// Records that the host left out because they had been delivered.
+    pub(crate) duplicates: u64,
+    /// Records of files that the upstream deleted.
+    pub(crate) lost_by_design: usize,
+    /// What happened, by name.
+    pub(crate) happened: BTreeMap<String, u64>,
+    /// What is missing and not by design: `output stream identity`.
+    pub(crate) missing: Vec<String>,
+    /// Everything else that is not as it should be.
+    wrong: Vec<String>,
+}
+
+impl Account {
+    pub(crate) fn of(run: &Run) -> Self {
+        let ledger = run.setup.simulator.ledger();
+        let mut account = Self {
+            owed: ledger.total(),
+            happened: run.happened.clone(),
+            ..Self::default()
+        };
+        let log = run.log();
+        for (number, sink) in run.sinks.iter().enumerate() {
+            let taken = sink.taken();
+            account.taken += taken.len();
+            account.reconcile(&format!("output {number}"), &ledger, &taken, &log);
+        }
+        let streams = run.streams();
+        let duplicates = streams.values().map(|stream| stream["duplicates"].as_u64());
+        account.duplicates = duplicates.map(|count| count.unwrap()).sum();
+        account.compare_gaps(&ledger, &log);
+        account.compare_rejected(&ledger, &letters(run));
+        account
+    }
+
+    fn reconcile(&mut self, output: &str, ledger: &Ledger, taken: &[Value], log: &str) {
+        let mut ids: BTreeMap<&str, BTreeMap<&str, &Value>> = BTreeMap::new();
+        for event in taken {
+            let text = |name: &str| event[name].as_str().unwrap();
+            ids.entry(text("stream"))
+                .or_default()
+                .insert(text("id"), event);
+        }
+        let distinct: usize = ids.values().map(BTreeMap::len).sum();
+        self.repeated += taken.len() - distinct;
+        for stream in ledger.streams() {
+            let ids = ids.remove(stream).unwrap_or_default();
+            let mut missing = ledger.missing(stream, ids.keys());
+            for (path, identities) in ledger.deleted(stream) {
+                let lost: Vec<_> = missing.intersection(identities).cloned().collect();
+                if !log.contains(path) {
+                    self.wrong
+                        .push(format!("{output} {stream}: nobody was told of {path}"));
+                }
+                self.lost_by_design += lost.len();
+                missing.retain(|identity| !identities.contains(identity));
+            }
+            self.missing.extend(
+                missing
+                    .iter()
+                    .map(|identity| format!("{output} {stream} {identity}")),
+            );
+            self.wrong.extend(ids.values().filter_map(|event| {
+                let record = event.get("alien")?;
+                Some(format!(
+                    "{output} {stream}: {} is not the id of {record}",
+                    event["id"]
+                ))
+            }));
+            for identity in ledger.invented(stream, ids.keys()) {
+                let event = ids.get(identity.as_str());
+                if event.is_none_or(|event| event.get("replaced").is_none()) {
+                    self.wrong
+                        .push(format!("{output} {stream}: {identity} was never served"));
+                }
+            }
+        }
+        self.wrong.extend(
+            ids.keys()
+                .map(|stream| format!("{output}: {stream} has no records")),
+        );
+    }
+
+    /// Gaps are told of deleted files, and of nothing else.
+    fn compare_gaps(&mut self, ledger: &Ledger, log: &str) {
+        let deleted: Vec<&str> = ledger
+            .streams()
+            .flat_map(|stream| ledger.deleted(stream))
+            .map(|(path, _)| path)
+            .collect();
+        let gaps = log.lines().filter(|line| line.contains(" gap: "));
+        let other = gaps.filter(|line| !deleted.iter().any(|path| line.contains(path)));
+        self.wrong
+            .extend(other.map(|line| format!("a gap: {line}")));
+    }
+
+    /// Each line that is no record was rejected once, and nothing else was.
+    fn compare_rejected(&mut self, ledger: &Ledger, letters: &BTreeSet<(String, String, String)>) {
+        self.rejected = letters.len();
+        for stream in ledger.streams() {
+            let of_stream = letters.iter().filter(|letter| letter.0 == stream).count();
+            let malformed = ledger.malformed(stream) - ledger.not_text(stream);
+            if u64::try_from(of_stream).unwrap() != malformed {
+                let reasons: BTreeSet<&str> = letters
+                    .iter()
+                    .filter(|letter| letter.0 == stream)
+                    .map(|letter| letter.2.as_str())
+                    .collect();
+                self.wrong.push(format!(
+                    "{stream}: {of_stream} records were rejected, {malformed} are malformed: {reasons:?}"
+                ));
+            }
+        }
+    }
+
+    pub(crate) fn faults(&self) -> u64 {
+        self.happened.values().sum()
+    }
+
+    pub(crate) fn kills(&self) -> u64 {
+        self.happened.get("SIGKILL").copied().unwrap_or(0)
+    }
+
+    /// The figures of a run, or of several.
+    pub(crate) fn figures(&self) -> String {
+        format!(
+            "{} records, {} events taken, {} repeated, {} rejected, {} duplicates, {} faults, \
+             {} kills, {} missing, {} lost with deleted files",
+            self.owed,
+            self.taken,
+            self.repeated,
+            self.rejected,
+            self.duplicates,
+            self.faults() - self.kills(),
+            self.kills(),
+            self.missing.len(),
+            self.lost_by_design,
+        )
+    }
+
+    /// Adds the figures of another run.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.owed += other.owed;
+        self.taken += other.taken;
+        self.repeated += other.repeated;
+        self.rejected += other.rejected;
+        self.duplicates += other.duplicates;
+        self.lost_by_design += other.lost_by_design;
+        for (name, times) in other.happened {
+            *self.happened.entry(name).or_default() += times;
+        }
+    }
+
+    pub(crate) fn assert_good(&self, name: &str) {
+        let missing = self.missing.len();
+        let some: Vec<_> = self.missing.iter().take(5).collect();
+        assert!(
+            missing == 0,
+            "{name}: {missing} are missing: {some:?}\n{:?}",
+            self.happened
+        );
+        let some: Vec<_> = self.wrong.iter().take(5).collect();
+        assert!(
+            self.wrong.is_empty(),
+            "{name}: {some:#?}\n{:?}",
+            self.happened
+        );
+    }
+}
+
+/// The records that were rejected: stream, place and reason, each once.
+fn letters(run: &Run) -> BTreeSet<(String, String, String)> {
+    let text = std::fs::read_to_string(run.setup.path("state/acme.rejected.ndjson"));
+    let text = text.unwrap_or_default();
+    let letters = text.lines().map(|line| {
+        let letter: Value = serde_json::from_str(line).unwrap();
+        let text = |name: &str| letter[name].as_str().unwrap().to_owned();
+        (text("stream"), text("locator"), text("reason"))
+    });
+    letters.collect()
+}

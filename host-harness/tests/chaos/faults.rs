@@ -1,0 +1,120 @@
+//! What can go wrong upstream, by name: a row for each fault that the simulated tenant can make
+//! and that passes by itself within seconds.
+//!
+//! What takes longer is left to the session in virtual time: an API call that is forbidden or not
+//! found rests its stream for an hour, a page without its token for five minutes, and a body that
+//! stands still ends after one. An empty page of a log by time is its end, whatever its `next`
+//! says: as a fault it could not be told.
+
+use mimecast_simulator::{Effect, Endpoint, FailShape};
+
+/// A fault: what it is called, where it happens, and what happens.
+pub(crate) type Row = (&'static str, Endpoint, fn() -> Effect);
+
+/// A fault whose place is known: what it is called, and what happens.
+type Named = (&'static str, fn() -> Effect);
+
+const API: [Endpoint; 2] = [Endpoint::Batch, Endpoint::Post];
+const EVERYWHERE: [Endpoint; 4] = [
+    Endpoint::Batch,
+    Endpoint::File,
+    Endpoint::Post,
+    Endpoint::Token,
+];
+
+/// Every fault, those that can happen at several places once for each.
+pub(crate) fn rows() -> Vec<Row> {
+    let at = |places: &[Endpoint], name, effect| {
+        let rows = places.iter().map(|place| (name, *place, effect));
+        rows.collect::<Vec<Row>>()
+    };
+    let mut rows = FILES
+        .iter()
+        .map(|(name, effect)| (*name, Endpoint::File, *effect))
+        .chain(PAGES.iter().copied())
+        .collect::<Vec<Row>>();
+    for (name, effect) in ANSWERS {
+        rows.extend(at(&EVERYWHERE, name, effect));
+    }
+    for (name, effect) in CALLS {
+        rows.extend(at(&API, name, effect));
+    }
+    rows.push(("credentials refused", Endpoint::Token, || {
+        Effect::fail(401, FailShape::Flat, "InvalidClientIdentifier", "Invalid")
+    }));
+    rows
+}
+
+/// What anything can be answered with.
+const ANSWERS: [Named; 8] = [
+    ("500 with HTML", || Effect::html(500)),
+    ("502 with HTML", || Effect::html(502)),
+    ("503 with Retry-After", || {
+        answer(503, &[("retry-after", "1")], "")
+    }),
+    ("429 with Retry-After", || Effect::throttled(Some(1))),
+    ("no answer", || Effect::CloseBeforeHeaders),
+    ("a reset in the body", || Effect::CloseMidBody),
+    ("a late answer", || Effect::Stall { ms: 900 }),
+    ("a body that rests", || Effect::StallMidBody { ms: 700 }),
+];
+
+/// What a call of the API can be answered with.
+const CALLS: [Named; 6] = [
+    ("429 with a reset in milliseconds", || {
+        // Every answer of the API has one.
+        answer(429, &[], "{}")
+    }),
+    ("401, the token has expired", Effect::token_expired),
+    ("200 with HTML", || Effect::html(200)),
+    ("200 with nothing", || answer(200, &[], "")),
+    ("200 with an empty object", || answer(200, &[], "{}")),
+    ("200 with `fail`", || {
+        Effect::fail(200, FailShape::Nested, "err_unknown", "Try again")
+    }),
+];
+
+/// What can be wrong with a page.
+const PAGES: [Row; 6] = [
+    ("an empty page", Endpoint::Batch, || Effect::EmptyPage),
+    ("a page twice", Endpoint::Batch, || Effect::PageRepeated),
+    ("a page twice", Endpoint::Post, || Effect::PageRepeated),
+    ("files listed twice", Endpoint::Batch, || {
+        Effect::FilesListedTwice
+    }),
+    ("page token refused", Endpoint::Batch, || {
+        Effect::PageTokenRefused
+    }),
+    ("page token refused", Endpoint::Post, || {
+        Effect::PageTokenRefused
+    }),
+];
+
+/// What can be wrong with a file.
+const FILES: [Named; 14] = [
+    ("403 for a file", || Effect::ExpiredLinks),
+    ("404 for a file", Effect::file_gone),
+    ("410 for a file", || answer(410, &[], "")),
+    ("200 with HTML for a file", || Effect::html(200)),
+    ("an empty file", || Effect::EmptyFile),
+    ("not gzip", || Effect::NotGzip),
+    ("truncated gzip", || Effect::TruncatedGzip),
+    ("a wrong checksum", || Effect::WrongChecksum),
+    ("garbage behind gzip", || Effect::TrailingGarbage),
+    ("two gzip members", || Effect::TwoMembers),
+    ("a line that is not UTF-8", || Effect::InvalidUtf8Line),
+    ("a line of 1.2 MB", || Effect::LongLine),
+    ("a malformed line", || Effect::MalformedLine),
+    ("a record without a timestamp", || Effect::UntimedLine),
+];
+
+fn answer(status: u16, headers: &[(&'static str, &str)], body: &str) -> Effect {
+    let headers = headers
+        .iter()
+        .map(|(name, value)| (*name, (*value).to_owned()));
+    Effect::Answer {
+        status,
+        headers: headers.collect(),
+        body: body.to_owned(),
+    }
+}

@@ -1,0 +1,181 @@
+//! All that a seed decides: the tenant, the settings, the receivers, and what happens at how many
+//! events.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+use mimecast_simulator::{Config, EventType};
+
+use crate::faults::{Row, rows};
+use crate::receiver::Treatment;
+use crate::sink::Kind;
+
+/// How much happens in a run.
+#[derive(Clone, Copy)]
+pub(crate) struct Size {
+    /// How many records there are at least.
+    pub(crate) events: usize,
+    /// How many faults of the upstream are prepared.
+    pub(crate) upstream: usize,
+    /// How often the host is killed.
+    pub(crate) kills: usize,
+    /// How often each other thing happens to the host and to its receivers.
+    pub(crate) others: usize,
+}
+
+/// One run.
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    pub(crate) tenant: Config,
+    /// Lines of `[[source]]`.
+    pub(crate) source: String,
+    /// Lines of `[source.settings]`.
+    pub(crate) settings: String,
+    pub(crate) sinks: &'static [Kind],
+    /// What happens, and behind how many events that a receiver has taken.
+    pub(crate) actions: Vec<(usize, Action)>,
+}
+
+/// Something that happens.
+#[derive(Clone)]
+pub(crate) enum Action {
+    /// The upstream's clock goes ahead: links, tokens and pages end.
+    Advance(i64),
+    /// A file is gone for ever.
+    Delete(usize),
+    /// A receiver is killed, and comes up again later; the host may be killed meanwhile.
+    Down(usize, Duration, bool),
+    /// Every access token ends.
+    ExpireTokens,
+    /// The receivers keep their answers back.
+    Hold(Duration),
+    /// SIGKILL, a little later.
+    Kill(Duration),
+    /// SIGSTOP and, later, SIGCONT.
+    Pause(Duration),
+    /// SIGTERM; the host is started again.
+    Terminate,
+    /// How the receivers treat a request.
+    Treat(Treatment),
+    /// Something is wrong with the next answer to which it can happen.
+    Upstream(Row),
+}
+
+const SINKS: [&[Kind]; 5] = [
+    &[Kind::Forward],
+    &[Kind::Http],
+    &[Kind::File],
+    &[Kind::Http, Kind::File],
+    &[Kind::Forward, Kind::Http],
+];
+
+/// How many records each POST log, list and feed has, audit apart.
+const LOG_RECORDS: usize = 60;
+
+impl Plan {
+    pub(crate) fn new(seed: u64, size: Size) -> Self {
+        let mut random = Rng::with_seed(seed);
+        let sinks = SINKS[usize::try_from(seed).unwrap() % SINKS.len()];
+        let max_events = random.choice([150, 700, 3_000]).unwrap();
+        let max_requests = random.choice([4, 15, 100]).unwrap();
+        let format = random.choice(["raw", "raw", "ecs"]).unwrap();
+        let feed = random.choice(["stix", "csv"]).unwrap();
+        let mut plan = Self {
+            seed,
+            tenant: tenant(seed, size, &mut random),
+            source: format!("max_events = {max_events}\nmax_requests = {max_requests}\n"),
+            settings: format!(
+                "start = \"40h\"\nformat = \"{format}\"\nthreat_feed = \"{feed}\"\n\
+                 siem_calls_per_15_min = 100000\n"
+            ),
+            sinks,
+            actions: Vec::new(),
+        };
+        plan.prepare(size, &mut random);
+        plan
+    }
+
+    fn prepare(&mut self, size: Size, random: &mut Rng) {
+        let millis = |random: &mut Rng, max| Duration::from_millis(random.u64(0..max));
+        let mut upstream = rows();
+        random.shuffle(&mut upstream);
+        let upstream = upstream.into_iter().cycle().take(size.upstream);
+        let mut actions: Vec<Action> = upstream.map(Action::Upstream).collect();
+        for _ in 0..size.kills {
+            actions.push(Action::Kill(millis(random, 150)));
+        }
+        for _ in 0..size.others {
+            let sink = random.usize(..self.sinks.len());
+            actions.push(Action::Down(sink, millis(random, 1_500), random.bool()));
+            actions.push(Action::Terminate);
+            actions.push(Action::Pause(millis(random, 1_500)));
+            actions.push(Action::Hold(millis(random, 1_000)));
+            for _ in 0..3 {
+                actions.push(Action::Treat(treatment(random)));
+            }
+        }
+        actions.push(Action::ExpireTokens);
+        if random.bool() {
+            actions.push(Action::Advance(random.i64(60_000..1_200_000)));
+        }
+        let last = size.events * 9 / 10;
+        let mut timed: Vec<(usize, Action)> = actions
+            .into_iter()
+            .map(|action| (random.usize(..last), action))
+            .collect();
+        // While there still are files that nobody has asked for.
+        if random.u8(..4) > 0 {
+            timed.push((random.usize(..last / 3), Action::Delete(random.usize(..))));
+        }
+        timed.sort_by_key(|(at, _)| *at);
+        self.actions = timed;
+    }
+}
+
+fn tenant(seed: u64, size: Size, random: &mut Rng) -> Config {
+    let (pages, files_per_page) = if size.events < 50_000 {
+        (2, 2)
+    } else {
+        (random.u32(3..=5), random.u32(3..=5))
+    };
+    let types = EventType::ALL.to_vec();
+    let audit = size.events / 20;
+    let files = types.len() * usize::try_from(pages * files_per_page).unwrap();
+    let in_files = size.events - audit - 15 * LOG_RECORDS;
+    let count = |number: usize| u32::try_from(number).unwrap();
+    Config {
+        seed,
+        types,
+        pages,
+        files_per_page,
+        records_per_file: count(in_files / files + 1),
+        audit_events: count(audit + LOG_RECORDS),
+        log_records: count(LOG_RECORDS),
+        skew_ms: random.choice([0, 0, -7_200_000, 7_200_000]).unwrap(),
+        token_life_s: random.choice([1_799, 1_799, 70]).unwrap(),
+        page_records_max: random.choice([25, 100, 500]).unwrap(),
+        malformed_per_mille: random.choice([0, 1, 4]).unwrap(),
+        repeated_records: random.choice([0, 20]).unwrap(),
+        quota_calls: 1_000_000,
+        // Who is told to wait until the quota begins anew waits no longer than this.
+        quota_window_ms: 2_000,
+        // A second such fault is one of the page, and a third would be the end of the file.
+        faults_per_file_max: 1,
+        gzip_level: 1,
+        ..Config::default()
+    }
+}
+
+fn treatment(random: &mut Rng) -> Treatment {
+    let retry = &[("retry-after", "1")];
+    match random.u8(..8) {
+        0 => Treatment::Answer(429, retry.to_vec(), "slowly"),
+        1 => Treatment::Answer(503, retry.to_vec(), "later"),
+        2 => Treatment::BreakOff,
+        3 => Treatment::HalfAnswer,
+        4 => Treatment::Late(Duration::from_millis(random.u64(0..3_000))),
+        5 => Treatment::Refuse,
+        6 => Treatment::Reset,
+        _ => Treatment::TakeAndReset,
+    }
+}

@@ -1,0 +1,345 @@
+//! One run: the host as a process, everything that happens to it, and an orderly end.
+
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use mimecast_simulator::{Fault, Matcher, Simulator, When};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::account::Account;
+use crate::faults::Row;
+use crate::plan::{Action, Plan};
+use crate::setup::Setup;
+use crate::sink::Sink;
+
+/// How long nothing may come before it counts as a standstill.
+const STILL_MAX: Duration = Duration::from_secs(120);
+/// How often a run that ends by itself may be begun again until all is there.
+const ENDINGS_MAX: u32 = 6;
+
+/// A run under way.
+pub(crate) struct Run {
+    plan: Plan,
+    pub(crate) setup: Setup,
+    pub(crate) sinks: Vec<Sink>,
+    host: Option<Child>,
+    /// The faults of the upstream, in the order of scripting.
+    scripted: Vec<Row>,
+    /// What has happened, by name.
+    pub(crate) happened: BTreeMap<String, u64>,
+}
+
+impl Run {
+    /// Carries out a plan, with machine code of the component from `cache` where it is given.
+    pub(crate) async fn carry_out(plan: Plan, cache: Option<&Path>) -> Account {
+        let setup = Setup {
+            simulator: Simulator::start(plan.tenant.clone()).await.unwrap(),
+            folder: TempDir::new().unwrap(),
+        };
+        if let Some(cache) = cache {
+            copy(cache, &setup.path("state/cache"));
+        }
+        let mut sinks = Vec::new();
+        for kind in plan.sinks {
+            sinks.push(Sink::start(*kind, setup.folder.path()).await);
+        }
+        let outputs: Vec<String> = sinks.iter().map(Sink::settings).collect();
+        setup.write_source(
+            &plan.source,
+            &plan.settings,
+            &outputs.join("\n[[output]]\n"),
+        );
+        let mut run = Self {
+            plan,
+            setup,
+            sinks,
+            host: None,
+            scripted: Vec::new(),
+            happened: BTreeMap::new(),
+        };
+        run.drive().await;
+        run.finish().await
+    }
+
+    async fn drive(&mut self) {
+        for (at, action) in std::mem::take(&mut self.plan.actions) {
+            self.has_taken(at).await;
+            self.act(action).await;
+        }
+        self.terminate().await;
+    }
+
+    /// Waits until so many events have come, repeats included.
+    async fn has_taken(&mut self, count: usize) {
+        let (mut begun, mut before) = (Instant::now(), 0);
+        loop {
+            self.keep_running();
+            let now = self.sinks[0].count();
+            if now >= count {
+                return;
+            }
+            if now > before {
+                (begun, before) = (Instant::now(), now);
+            }
+            if begun.elapsed() > STILL_MAX {
+                panic!(
+                    "{}: {now} of {count} events, and no more:\n{}",
+                    self.name(),
+                    self.log_end()
+                );
+            }
+            tokio::time::sleep(Duration::from_millis(4)).await;
+        }
+    }
+
+    /// What a service manager does: starts what has ended. The host may end where the credentials
+    /// were refused, and nowhere else.
+    fn keep_running(&mut self) {
+        if let Some(host) = &mut self.host {
+            let Some(ended) = host.try_wait().unwrap() else {
+                return;
+            };
+            assert_eq!(
+                ended.code(),
+                Some(77),
+                "{}:\n{}",
+                self.name(),
+                self.log_end()
+            );
+            self.note("ended with 77 and begun again");
+            self.assert_counts();
+        }
+        self.host = Some(self.command(&[]).spawn().unwrap());
+    }
+
+    fn command(&self, more: &[&str]) -> Command {
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.setup.path("log"));
+        let mut command = self.setup.command("run");
+        command
+            .args(more)
+            .stdout(Stdio::null())
+            .stderr(log.unwrap());
+        command
+    }
+
+    async fn act(&mut self, action: Action) {
+        match action {
+            Action::Advance(ms) => {
+                self.setup.simulator.advance_ms(ms);
+                self.note("the upstream's clock goes ahead");
+            }
+            Action::Delete(pick) => {
+                if self.setup.simulator.delete_file(pick).is_some() {
+                    self.note("a file is deleted");
+                }
+            }
+            Action::Down(sink, wait, with_host) => self.take_down(sink, wait, with_host).await,
+            Action::ExpireTokens => {
+                self.setup.simulator.expire_tokens();
+                self.note("all access tokens end");
+            }
+            Action::Hold(wait) => {
+                if self.sinks.iter().filter(|sink| sink.hold(true)).count() > 0 {
+                    tokio::time::sleep(wait).await;
+                    self.note("the receivers stand still");
+                }
+                for sink in &self.sinks {
+                    sink.hold(false);
+                }
+            }
+            Action::Kill(wait) => {
+                tokio::time::sleep(wait).await;
+                self.kill();
+            }
+            Action::Pause(wait) => {
+                self.signal("-STOP");
+                tokio::time::sleep(wait).await;
+                self.signal("-CONT");
+                self.note("SIGSTOP and SIGCONT");
+            }
+            Action::Terminate => self.terminate().await,
+            Action::Treat(treatment) => {
+                let treated = self.sinks.iter().filter(|sink| sink.treat(&treatment));
+                let treated = treated.count();
+                let name = format!("{treatment:?}");
+                let name = name.split(['(', ',']).next().unwrap();
+                if treated > 0 {
+                    self.note(&format!("receiver: {name}"));
+                }
+            }
+            Action::Upstream(row) => {
+                let (_, endpoint, effect) = row;
+                let at = Matcher {
+                    endpoint,
+                    stream: None,
+                    when: When::First(1),
+                };
+                self.setup.simulator.script(Fault {
+                    at,
+                    effect: effect(),
+                });
+                self.scripted.push(row);
+            }
+        }
+    }
+
+    async fn take_down(&mut self, sink: usize, wait: Duration, with_host: bool) {
+        if !self.sinks[sink].kill().await {
+            return;
+        }
+        self.note("receiver: killed and begun again");
+        tokio::time::sleep(wait).await;
+        if with_host {
+            self.kill();
+        }
+        self.sinks[sink].restart().await;
+    }
+
+    fn kill(&mut self) {
+        if let Some(mut host) = self.host.take() {
+            host.kill().unwrap();
+            host.wait().unwrap();
+            self.note("SIGKILL");
+            self.assert_counts();
+        }
+    }
+
+    /// SIGTERM. The host may just have ended by itself.
+    async fn terminate(&mut self) {
+        let Some(mut host) = self.host.take() else {
+            return;
+        };
+        signal(&host, "-TERM");
+        let begun = Instant::now();
+        let ended = loop {
+            if let Some(ended) = host.try_wait().unwrap() {
+                break ended;
+            }
+            assert!(
+                begun.elapsed() < Duration::from_secs(20),
+                "{}: goes on",
+                self.name()
+            );
+            tokio::time::sleep(Duration::from_millis(4)).await;
+        };
+        let code = ended.code();
+        assert!(
+            matches!(code, Some(0 | 77)) || code.is_none(),
+            "{ended}:\n{}",
+            self.log_end()
+        );
+        self.note("SIGTERM");
+        self.assert_counts();
+    }
+
+    fn signal(&self, name: &str) {
+        if let Some(host) = &self.host {
+            signal(host, name);
+        }
+    }
+
+    /// The faults end, and the host is run until it is caught up.
+    async fn finish(mut self) -> Account {
+        for (row, struck) in self.scripted.iter().zip(self.setup.simulator.strikes()) {
+            let name = format!("{:?}: {}", row.1, row.0).to_lowercase();
+            *self.happened.entry(name).or_default() += struck;
+        }
+        self.happened.retain(|_, times| *times > 0);
+        self.setup.simulator.clear_faults();
+        for _ in 0..ENDINGS_MAX {
+            let mut command = self.command(&["--once"]);
+            let ended = tokio::task::spawn_blocking(move || command.status().unwrap()).await;
+            let ended = ended.unwrap();
+            self.assert_counts();
+            let account = Account::of(&self);
+            if ended.success() && account.missing.is_empty() {
+                account.assert_good(&self.name());
+                return account;
+            }
+        }
+        let account = Account::of(&self);
+        println!("{}", self.log_end());
+        account.assert_good(&self.name());
+        panic!("{}: no run ends in order:\n{}", self.name(), self.log_end());
+    }
+
+    /// What the host has on record of each stream.
+    pub(crate) fn streams(&self) -> BTreeMap<String, Value> {
+        let record = std::fs::read_to_string(self.setup.path("state/acme.checkpoint.json"));
+        let Ok(record) = record else {
+            return BTreeMap::new();
+        };
+        let record: Value = serde_json::from_str(&record).unwrap();
+        serde_json::from_value(record["streams"].clone()).unwrap()
+    }
+
+    /// `received = events + rejected + duplicates`, in each stream and at every end.
+    fn assert_counts(&self) {
+        for (stream, counts) in self.streams() {
+            let count = |name: &str| counts[name].as_u64().unwrap();
+            let sum = count("events") + count("rejected") + count("duplicates");
+            assert_eq!(count("received"), sum, "{}: {stream}", self.name());
+        }
+    }
+
+    fn note(&mut self, name: &str) {
+        *self.happened.entry(name.to_owned()).or_default() += 1;
+    }
+
+    pub(crate) fn name(&self) -> String {
+        format!("seed {} {:?}", self.plan.seed, self.plan.sinks)
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.setup.path("log")).unwrap_or_default()
+    }
+
+    fn log_end(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().rev().take(40).collect();
+        lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let kept = Path::new(env!("CARGO_TARGET_TMPDIR"))
+                .join(format!("chaos-{}.log", self.plan.seed));
+            println!("{}: the log is {}", self.name(), kept.display());
+            let _ = std::fs::copy(self.setup.path("log"), kept);
+        }
+        if let Some(host) = &mut self.host {
+            // It may have ended.
+            let _ = host.kill();
+            let _ = host.wait();
+        }
+    }
+}
+
+fn signal(process: &Child, name: &str) {
+    let pid = process.id().to_string();
+    let status = Command::new("kill")
+        .args([name, &pid])
+        .stderr(Stdio::null())
+        .status();
+    status.unwrap();
+}
+
+/// The host takes machine code only from where nobody else can write.
+fn copy(from: &Path, to: &Path) {
+    let mut directory = std::fs::DirBuilder::new();
+    directory.recursive(true).mode(0o700).create(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}

@@ -1,0 +1,162 @@
+//! Where the host delivers: receivers that can be killed, and a file.
+
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use mimecast_simulator::identity;
+use serde_json::{Value, json};
+
+use crate::forward_receiver::{Demands, ForwardReceiver};
+use crate::http_receiver::HttpReceiver;
+use crate::receiver::{Ledger, Treatment};
+use crate::setup::stream_and_id_of;
+
+/// What kind of output.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    File,
+    Forward,
+    Http,
+}
+
+/// One output, seen from the other side.
+pub(crate) enum Sink {
+    File(Lines),
+    Forward(ForwardReceiver),
+    Http(HttpReceiver),
+}
+
+/// The lines of a file that grows.
+pub(crate) struct Lines {
+    path: PathBuf,
+    read_bytes: u64,
+    count: usize,
+}
+
+impl Sink {
+    pub(crate) async fn start(kind: Kind, directory: &Path) -> Self {
+        let ledger = Ledger::keeping(brief);
+        match kind {
+            Kind::File => Self::File(Lines {
+                path: directory.join("events.ndjson"),
+                read_bytes: 0,
+                count: 0,
+            }),
+            Kind::Forward => Self::Forward(ForwardReceiver::with(Demands::default(), ledger).await),
+            Kind::Http => Self::Http(HttpReceiver::with(ledger).await),
+        }
+    }
+
+    /// Small requests, so that there are many instants; little patience, so that they are used.
+    pub(crate) fn settings(&self) -> String {
+        match self {
+            Self::File(_) => "type = \"file\"\npath = \"events.ndjson\"".to_owned(),
+            Self::Forward(receiver) => receiver.settings("frame_kib = 64\nack_timeout_secs = 2"),
+            Self::Http(receiver) => receiver.settings("http", "request_kib = 64\ntimeout_secs = 2"),
+        }
+    }
+
+    fn ledger(&self) -> Option<&Ledger> {
+        match self {
+            Self::File(_) => None,
+            Self::Forward(receiver) => Some(&receiver.ledger),
+            Self::Http(receiver) => Some(&receiver.ledger),
+        }
+    }
+
+    /// How many events have come, repeats included.
+    pub(crate) fn count(&mut self) -> usize {
+        match self {
+            Self::File(lines) => lines.count(),
+            Self::Forward(receiver) => receiver.ledger.count(),
+            Self::Http(receiver) => receiver.ledger.count(),
+        }
+    }
+
+    /// What has come, in brief.
+    pub(crate) fn taken(&self) -> Vec<Value> {
+        match self {
+            Self::File(lines) => lines.taken(),
+            Self::Forward(receiver) => receiver.ledger.taken(),
+            Self::Http(receiver) => receiver.ledger.taken(),
+        }
+    }
+
+    /// Whether there was somebody to be told.
+    pub(crate) fn treat(&self, treatment: &Treatment) -> bool {
+        let ledger = self.ledger();
+        if let Some(ledger) = ledger {
+            ledger.expect([treatment.clone()]);
+        }
+        ledger.is_some()
+    }
+
+    pub(crate) fn hold(&self, on: bool) -> bool {
+        let ledger = self.ledger();
+        if let Some(ledger) = ledger {
+            ledger.hold(on);
+        }
+        ledger.is_some()
+    }
+
+    /// Whether there was somebody to kill.
+    pub(crate) async fn kill(&mut self) -> bool {
+        match self {
+            Self::File(_) => return false,
+            Self::Forward(receiver) => receiver.kill().await,
+            Self::Http(receiver) => receiver.kill().await,
+        }
+        true
+    }
+
+    pub(crate) async fn restart(&mut self) {
+        match self {
+            Self::File(_) => {}
+            Self::Forward(receiver) => receiver.restart().await,
+            Self::Http(receiver) => receiver.restart().await,
+        }
+    }
+}
+
+impl Lines {
+    /// A torn line is cut off at the next start, and its bytes come again: for this count that
+    /// makes no difference.
+    fn count(&mut self) -> usize {
+        let Ok(mut file) = std::fs::File::open(&self.path) else {
+            return 0;
+        };
+        let mut bytes = Vec::new();
+        file.seek(SeekFrom::Start(self.read_bytes)).unwrap();
+        file.read_to_end(&mut bytes).unwrap();
+        let whole = bytes.iter().rposition(|byte| *byte == b'\n');
+        let whole = whole.map_or(0, |at| at + 1);
+        self.read_bytes += u64::try_from(whole).unwrap();
+        self.count += bytes[..whole].iter().filter(|byte| **byte == b'\n').count();
+        self.count
+    }
+
+    fn taken(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(&self.path).unwrap();
+        let event = |line| brief(serde_json::from_str(line).unwrap());
+        text.lines().map(event).collect()
+    }
+}
+
+/// What is kept of an event: what it is, and whether it shows what it came from.
+fn brief(event: Value) -> Value {
+    let (stream, id) = stream_and_id_of(&event);
+    let mut brief = json!({"stream": stream, "id": id});
+    let replaced = |value: &Value| value.as_str().is_some_and(|text| text.contains('\u{fffd}'));
+    let subject = ["/record/subject", "/email/subject"];
+    if subject
+        .iter()
+        .any(|place| event.pointer(place).is_some_and(replaced))
+    {
+        brief["replaced"] = true.into();
+    } else if let Some(record) = event.get("record")
+        && identity(&stream, record).as_deref() != Some(id.as_str())
+    {
+        brief["alien"] = record.clone();
+    }
+    brief
+}
