@@ -1,5 +1,6 @@
 //! The body of a batch file, from gzip to events.
 
+use std::cell::RefCell;
 use std::io::Write as _;
 
 use mimecast_source::batch::normalize_all;
@@ -31,16 +32,35 @@ pub fn batch_file(data: &[u8]) {
     assert_eq!(in_pieces, at_once, "how a body is cut must not matter");
 
     let mut parser = Parser::new();
-    let mut normalizers = normalizers();
-    for line in at_once
-        .iter()
-        .filter_map(|line| line.strip_prefix("whole "))
-    {
-        normalize(stream, line, &mut parser, &mut normalizers);
-    }
-    for format in [Format::Ecs, Format::Raw] {
-        normalize_whole(stream, format, rest);
-    }
+    NORMALIZERS.with_borrow_mut(|normalizers| {
+        for line in at_once
+            .iter()
+            .filter_map(|line| line.strip_prefix("whole "))
+        {
+            normalize(stream, line, &mut parser, normalizers);
+        }
+    });
+    normalize_whole(stream, Format::Raw, rest);
+}
+
+std::thread_local! {
+    /// Making them ready costs far more than using them.
+    static NORMALIZERS: RefCell<Vec<Normalizer>> = RefCell::new(normalizers());
+}
+
+/// The lines of a body do not depend on how it is cut. The first byte is the size of the chunks and
+/// says whether the rest is packed first.
+pub fn lines(data: &[u8]) {
+    let Some((step, rest)) = data.split_first() else {
+        return;
+    };
+    let body = if step & 0x80 == 0 {
+        rest.to_vec()
+    } else {
+        gzip(rest)
+    };
+    let in_pieces = read(body.chunks(usize::from(step & 0x7f) + 1));
+    assert_eq!(in_pieces, read([body.as_slice()].into_iter()));
 }
 
 /// What the reader finds, in a form that can be compared. Lines that are not UTF-8 are named
@@ -88,7 +108,7 @@ fn normalize(stream: Stream, line: &str, parser: &mut Parser, normalizers: &mut 
     }
 }
 
-/// Each format, with and without the original. Making one ready costs more than using it.
+/// Each format, with and without the original.
 fn normalizers() -> Vec<Normalizer> {
     let both = [false, true].map(|include_original| Options { include_original });
     [Format::Ecs, Format::Raw]

@@ -1,13 +1,17 @@
 //! What the fuzz targets do: bytes go in, and what must hold is asserted.
 
 mod batch_file;
+mod decoders;
 mod log_files;
 mod normalize;
+mod pages;
 mod session;
 
-pub use batch_file::batch_file;
+pub use batch_file::{batch_file, lines};
+pub use decoders::{csv, json, key_value, zip};
 pub use log_files::log_files;
 pub use normalize::normalize;
+pub use pages::pages;
 pub use session::{checkpoint, session};
 
 use mimecast_source::auth::oauth2::OAuth2;

@@ -38,7 +38,7 @@ pub fn normalize(format: Format, data: &[u8]) {
 }
 
 /// How deep a text of JSON is nested.
-fn depth(json: &str) -> u32 {
+pub(crate) fn depth(json: &str) -> u32 {
     let (mut depth, mut most, mut in_string, mut is_escaped) = (0_u32, 0, false, false);
     for byte in json.bytes() {
         if in_string {

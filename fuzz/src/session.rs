@@ -13,12 +13,12 @@ use mimecast_source::settings::Settings;
 use mimecast_source::time::Timestamp;
 use serde_json::Value;
 
-const API: &str = "https://api.test";
+pub(crate) const API: &str = "https://api.test";
 const STORAGE: &str = "https://files.test";
-const TOKEN: &str = "tok-0123456789abcdef";
-const SECRET: &str = "sec-0123456789abcdef";
+pub(crate) const TOKEN: &str = "tok-0123456789abcdef";
+pub(crate) const SECRET: &str = "sec-0123456789abcdef";
 const SIGNATURE: &str = "sig-0123456789abcdef";
-const START: Timestamp = Timestamp::from_millis(1_770_100_000_000);
+pub(crate) const START: Timestamp = Timestamp::from_millis(1_770_100_000_000);
 
 /// The actions of one poll, when no answer is longer than the fuzzer's input.
 const ACTIONS_MAX: u32 = 100_000;
@@ -150,7 +150,7 @@ fn drive(
 }
 
 /// A token goes to the API and nowhere else.
-fn check_request(request: &Request) {
+pub(crate) fn check_request(request: &Request) {
     let to = origin(&request.url);
     assert!(request.credentials.is_empty() || to == API, "{to}");
     assert!(request.body.is_none() || to == API, "{to}");
@@ -292,7 +292,7 @@ fn record(u: &mut Unstructured<'_>) -> Result<String> {
 }
 
 /// What `pipeline:source` promises of a batch.
-fn check(batch: &Batch, limits: Limits) {
+pub(crate) fn check(batch: &Batch, limits: Limits) {
     let mut events = 0;
     let mut rejected = 0;
     for (stream, stats) in &batch.stats {
@@ -338,7 +338,7 @@ fn check(batch: &Batch, limits: Limits) {
     }
 }
 
-fn shows_no_secret(text: &str) {
+pub(crate) fn shows_no_secret(text: &str) {
     for secret in [TOKEN, SECRET, SIGNATURE] {
         assert!(!text.contains(secret), "{text}");
     }
