@@ -16,6 +16,9 @@
 mod account;
 mod faults;
 #[expect(dead_code, reason = "the tests of outputs ask for more")]
+#[path = "../outputs/feed.rs"]
+mod feed;
+#[expect(dead_code, reason = "the tests of outputs ask for more")]
 #[path = "../outputs/forward_receiver.rs"]
 mod forward_receiver;
 #[expect(dead_code, reason = "the tests of outputs ask for more")]
