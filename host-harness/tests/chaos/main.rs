@@ -80,7 +80,8 @@ fn whatever_happens_to_the_host_loses_nothing() {
     let at_once = usize::try_from(number("CHAOS_AT_ONCE").unwrap_or(6)).unwrap();
     let prepared = (seeds > 1).then(Prepared::new);
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        // Reading a file or comparing what came takes seconds; receivers are not to wait for it.
+        .worker_threads(at_once + 2)
         .enable_all()
         .build()
         .unwrap();
