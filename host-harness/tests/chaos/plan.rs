@@ -21,6 +21,8 @@ pub(crate) struct Size {
     pub(crate) kills: usize,
     /// How often each other thing happens to the host and to its receivers.
     pub(crate) others: usize,
+    /// How many faults there have to be in the end.
+    pub(crate) faults_min: u64,
 }
 
 /// One run.
