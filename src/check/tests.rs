@@ -129,6 +129,51 @@ fn each_refusal_is_told_by_what_to_do_about_it() {
 }
 
 #[test]
+fn every_stream_is_probed_with_the_smallest_call_there_is() {
+    for endpoint in ["batch", "events"] {
+        let settings = format!(
+            r#"{{"base_url":"https://api.test","client_id":"id","client_secret":"hush","siem_endpoint":"{endpoint}"}}"#
+        );
+        let settings = Settings::parse(&settings).unwrap();
+        let streams = settings.streams.clone();
+        let mut check = Check::new(settings, 1);
+        let mut probes = Vec::new();
+        let results = loop {
+            match check.next(NOW) {
+                Action::Yield(results) => break results,
+                Action::Read => check.handle_end(),
+                Action::Send(request) => {
+                    let text = if is_token(&request.url) { TOKEN } else { EMPTY };
+                    probes.push(request);
+                    let headers = Vec::new();
+                    check.handle_head(
+                        Head {
+                            status: 200,
+                            headers,
+                        },
+                        NOW,
+                    );
+                    check.handle_chunk(text.as_bytes().to_vec());
+                }
+            }
+        };
+        assert_eq!(results.len(), streams.len());
+        assert!(
+            results
+                .iter()
+                .all(|result| result.outcome == Outcome::Readable)
+        );
+        let listings = probes
+            .iter()
+            .filter(|probe| probe.url.contains("/siem/v1/"));
+        for listing in listings {
+            assert_eq!(listing.url.contains("/batch/"), endpoint == "batch");
+            assert!(listing.url.contains("pageSize=1&"), "{}", listing.url);
+        }
+    }
+}
+
+#[test]
 fn a_token_that_is_refused_is_asked_for_once_more() {
     let (results, calls) = checked(r#""dlp""#, |url, calls| match (is_token(url), calls) {
         (true, _) => Ok((200, TOKEN)),

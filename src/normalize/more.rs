@@ -95,7 +95,6 @@ fn plain_text(line: &mut Line<'_, '_>, leaf: &Leaf, plain: Plain<'_>, shape: Mor
         },
         More::AuthProtocol => auth_protocol(line, text),
         More::Direction => direction(line, plain),
-        More::Hashes => hashes(line, text),
         More::Malware => named(
             line,
             plain,
@@ -258,19 +257,6 @@ fn mfa(line: &mut Line<'_, '_>, text: &str) -> bool {
     }
     line.out.push_str("}]");
     line.is_partial = true;
-    true
-}
-
-fn hashes(line: &mut Line<'_, '_>, text: &str) -> bool {
-    let Some(algorithm) = objects::algorithm(text) else {
-        return false;
-    };
-    line.out.push_str("[{\"algorithm_id\":");
-    push_number(line.out, algorithm);
-    line.out.push_str(",\"value\":\"");
-    line.out
-        .extend(text.chars().map(|digit| digit.to_ascii_lowercase()));
-    line.out.push_str("\"}]");
     true
 }
 

@@ -12,7 +12,7 @@ use crate::decode::unescape::unescape_into;
 use crate::record::{Name, Value};
 
 /// OCSF's number of the algorithm that makes hashes of that length.
-pub(super) fn algorithm(hash: &str) -> Option<i64> {
+fn algorithm(hash: &str) -> Option<i64> {
     if !hash.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }

@@ -146,8 +146,6 @@ pub enum More {
     AuthProtocol,
     /// A list of files, from the text that names them or a list.
     Files,
-    /// A list of one hash.
-    Hashes,
     /// The texts of a list in one, with commas between them. The list is kept besides.
     Joined,
     /// A list of texts.

@@ -94,3 +94,85 @@ fn a_line_longer_than_a_mebibyte_is_rejected_and_the_next_is_read() {
     assert!(rejected.reason.contains("longer than 1 MiB"));
     assert!(rejected.original.starts_with(b"{\"subject\":\"xx"));
 }
+
+#[test]
+fn a_file_that_is_no_longer_listed_when_it_is_half_read_is_a_gap() {
+    let mut upstream = Upstream::new();
+    upstream.add_file("receipt", 20);
+    let mut host = Host::new(r#","streams":["siem.receipt"]"#);
+    let batch = host.poll(&mut upstream).unwrap();
+    assert!((1..20).contains(&batch.index.len()));
+    // The host starts again, and the page has another file in that place.
+    host.session = None;
+    let listing = r#"{"value":[],"@nextPage":"0","isCaughtUp":false}"#;
+    let answer = Answer::json(200, listing);
+    upstream
+        .script
+        .push_back(("/siem/v1/batch".to_owned(), answer));
+    let said = said(&mut host, &mut upstream);
+    assert!(
+        matches!(&said[..], [(NoticeKind::Gap, text), ..] if text.contains("is no longer listed")),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn an_event_larger_than_a_batch_may_be_is_rejected_and_others_wait_for_the_next_batch() {
+    let mut upstream = Upstream::new();
+    upstream.add_file("receipt", 6);
+    let file = &mut upstream.files.get_mut("receipt").unwrap()[0];
+    let large = format!("{{\"subject\":\"{}\"}}", "x".repeat(2_000));
+    *file = format!("{file}\n{large}\n{{\"aggregateId\":\"last\"}}");
+    let mut host = Host::new(r#","streams":["siem.receipt"]"#);
+    host.limits.max_bytes = 700;
+    host.limits.max_events = 100;
+    let first = host.poll(&mut upstream).unwrap();
+    assert!(first.events.len() <= 700 && (1..6).contains(&first.index.len()));
+    host.collect(&mut upstream);
+    assert_eq!((host.delivered.len(), host.rejected.len()), (7, 1));
+    assert!(host.rejected[0].reason.contains("larger than 700 bytes"));
+    assert_eq!(host.duplicates, 0);
+}
+
+#[test]
+fn a_record_with_more_members_than_any_real_one_is_rejected() {
+    let mut upstream = Upstream::new();
+    upstream.add_file("receipt", 1);
+    let file = &mut upstream.files.get_mut("receipt").unwrap()[0];
+    let members: Vec<String> = (0..10_001).map(|n| format!("\"m{n}\":1")).collect();
+    *file = format!("{{{}}}\n{file}", members.join(","));
+    let mut host = Host::new(r#","streams":["siem.receipt"]"#);
+    host.collect(&mut upstream);
+    assert_eq!((host.delivered.len(), host.rejected.len()), (1, 1));
+    assert!(host.rejected[0].reason.contains("more than 10000 members"));
+}
+
+#[test]
+fn an_answer_without_an_end_is_not_read_to_it() {
+    let mut upstream = Upstream::new();
+    upstream.add_audit("a1", upstream.now.plus_ms(-3_600_000));
+    let endless = Answer::json(200, &"x".repeat(9_000_000));
+    upstream
+        .script
+        .push_back(("/api/audit".to_owned(), endless));
+    let mut host = Host::new(r#","streams":["audit"]"#);
+    host.limits.max_requests = 50;
+    let batch = host.poll(&mut upstream).unwrap();
+    let said = format!("{:?}", batch.notices);
+    assert!(said.contains("the answer is longer than"), "{said}");
+}
+
+#[test]
+fn log_files_say_what_no_record_is_and_what_no_answer() {
+    let mut upstream = Upstream::new();
+    upstream.legacy = Some(Legacy::new());
+    let more = r#"{"meta":{"status":200,"isLastToken":false},"data":[],"fail":[]}"#;
+    let answer = Answer::json(200, more);
+    upstream
+        .script
+        .push_back(("get-siem-logs".to_owned(), answer));
+    let mut host = Host::with_settings(settings(r#","streams":["siem"]"#));
+    let batch = host.poll(&mut upstream).unwrap();
+    let said = format!("{:?}", batch.notices);
+    assert!(said.contains("says that there are more"), "{said}");
+}

@@ -86,6 +86,15 @@ fn each_bad_setting_is_named() {
 }
 
 #[test]
+fn credentials_are_one_line_of_text() {
+    for (text, detail) in [("a\\nb", "control character"), (" ", "is empty")] {
+        let settings = format!(r#"{{"client_id":"{text}","client_secret":"s"}}"#);
+        let error = parse(&settings).unwrap_err();
+        assert!(error.detail.contains(detail), "{}", error.detail);
+    }
+}
+
+#[test]
 fn no_error_quotes_a_secret() {
     let text = r#"{"client_id":5,"client_secret":"hunter2"}"#;
     assert!(!format!("{:?}", parse(text).unwrap_err()).contains("hunter2"));
