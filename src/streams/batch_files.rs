@@ -237,6 +237,11 @@ impl BatchFiles {
                 "the page is empty and its token does not move".to_owned(),
             ));
         }
+        if self.relisting && self.misses_file(&waiting) {
+            return Err(Unusable(
+                "the page does not list the file that is being read".to_owned(),
+            ));
+        }
         self.position.listed_at = Some(context.now);
         self.position.caught_up = false;
         self.page = Some(Page {
@@ -250,6 +255,19 @@ impl BatchFiles {
         }
         self.finish_page_if_done();
         Ok(())
+    }
+
+    /// Whether the file that was being read is not among these and the page is to be listed again:
+    /// perhaps it was not whole.
+    fn misses_file(&mut self, waiting: &VecDeque<File>) -> bool {
+        let Some(file) = &mut self.position.file else {
+            return false;
+        };
+        if waiting.iter().any(|other| other.name == file.name) {
+            return false;
+        }
+        file.tries = file.tries.saturating_add(1);
+        file.tries < FILE_TRIES_MAX
     }
 
     /// Puts the file that was being read first, or says that it is gone.
