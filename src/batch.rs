@@ -370,12 +370,7 @@ impl Builder {
         if let Some(remembered) = remembered {
             remembered.insert(&id, at);
         }
-        self.accept((counted, stream), at);
-        // What does not say when it happened has the time of reading.
-        if at < now {
-            let stats = self.stats(counted);
-            stats.oldest = Some(stats.oldest.map_or(at, |oldest| oldest.min(at)));
-        }
+        self.accept((counted, stream), at, now);
         Offer::Taken
     }
 
@@ -387,7 +382,12 @@ impl Builder {
     }
 
     /// Counts the event that was just written.
-    fn accept(&mut self, (counted, stream): (Stream, Stream), occurred_at: Timestamp) {
+    fn accept(
+        &mut self,
+        (counted, stream): (Stream, Stream),
+        occurred_at: Timestamp,
+        now: Timestamp,
+    ) {
         let end = u32::try_from(self.events.len()).unwrap_or(u32::MAX);
         self.index.push(Entry {
             end,
@@ -398,6 +398,11 @@ impl Builder {
         stats.received = stats.received.saturating_add(1);
         stats.events = stats.events.saturating_add(1);
         stats.newest = stats.newest.max(Some(occurred_at));
+        // What does not say when it happened has the time of reading.
+        if occurred_at < now {
+            let oldest = stats.oldest.unwrap_or(occurred_at);
+            stats.oldest = Some(oldest.min(occurred_at));
+        }
     }
 
     /// Completes the batch.
