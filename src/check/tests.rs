@@ -45,6 +45,11 @@ fn is_token(url: &str) -> bool {
     url.ends_with("/oauth/token")
 }
 
+/// A token, and behind it this.
+fn behind_token(url: &str, answer: (u16, &'static str)) -> (u16, &'static str) {
+    if is_token(url) { (200, TOKEN) } else { answer }
+}
+
 /// The result of the only stream, after a token.
 fn probed(answer: Answers) -> CheckResult {
     let (mut results, _) = checked(r#""dlp""#, answer);
@@ -61,63 +66,18 @@ fn a_stream_that_answers_can_be_read() {
 #[test]
 fn each_refusal_is_told_by_what_to_do_about_it() {
     let table: [(Answers, &str); 6] = [
+        (|url, _| Ok(behind_token(url, (403, "{}"))), "NotPermitted"),
+        (|url, _| Ok(behind_token(url, (401, "{}"))), "Unauthorized"),
+        (|url, _| Ok(behind_token(url, (429, ""))), "Throttled"),
         (
-            |url, _| {
-                if is_token(url) {
-                    Ok((200, TOKEN))
-                } else {
-                    Ok((403, "{}"))
-                }
-            },
-            "NotPermitted",
-        ),
-        (
-            |url, _| {
-                if is_token(url) {
-                    Ok((200, TOKEN))
-                } else {
-                    Ok((401, "{}"))
-                }
-            },
-            "Unauthorized",
-        ),
-        (
-            |url, _| {
-                if is_token(url) {
-                    Ok((200, TOKEN))
-                } else {
-                    Ok((429, ""))
-                }
-            },
-            "Throttled",
-        ),
-        (
-            |url, _| {
-                if is_token(url) {
-                    Ok((200, TOKEN))
-                } else {
-                    Ok((503, "<html>"))
-                }
-            },
+            |url, _| Ok(behind_token(url, (503, "<html>"))),
             "Unavailable",
         ),
+        (|url, _| Ok(behind_token(url, (400, "{}"))), "Protocol"),
         (
-            |url, _| {
-                if is_token(url) {
-                    Ok((200, TOKEN))
-                } else {
-                    Ok((400, "{}"))
-                }
-            },
-            "Protocol",
-        ),
-        (
-            |url, _| {
-                if is_token(url) {
-                    Ok((200, TOKEN))
-                } else {
-                    Err(TransportError::Denied("https://x.test".to_owned()))
-                }
+            |url, _| match is_token(url) {
+                true => Ok((200, TOKEN)),
+                false => Err(TransportError::Denied("https://x.test".to_owned())),
             },
             "Denied",
         ),
