@@ -199,11 +199,8 @@ impl Appender {
             return Ok(());
         }
         let closed = rotate::closed_path(&self.path, now);
-        // It is not there where the next one could not be made just before.
-        if self.path.exists() {
-            fs::rename(&self.path, &closed)?;
-            sync_directory(&self.path)?;
-        }
+        fs::rename(&self.path, &closed)?;
+        sync_directory(&self.path)?;
         *self = Self {
             begun: now,
             ..Self::open(&self.path, self.rotation.clone())?
@@ -238,10 +235,10 @@ fn is_at(path: &Path, file: &File) -> io::Result<bool> {
     }
 }
 
-/// Elsewhere an open file cannot be renamed or removed.
+/// Elsewhere an open file cannot be renamed or removed by another program.
 #[cfg(not(unix))]
-fn is_at(_: &Path, _: &File) -> io::Result<bool> {
-    Ok(true)
+fn is_at(path: &Path, _: &File) -> io::Result<bool> {
+    Ok(path.exists())
 }
 
 /// The length of the file up to and with its last `\n`.
