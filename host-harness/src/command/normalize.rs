@@ -83,7 +83,7 @@ fn read_lines(input: &mut impl BufRead) -> io::Result<Vec<u8>> {
             return Ok(chunk);
         }
         let take = available.len().min(CHUNK_BYTES - chunk.len());
-        chunk.extend(available.iter().take(take));
+        chunk.extend_from_slice(available.get(..take).unwrap_or(available));
         input.consume(take);
     }
     if chunk.ends_with(b"\n") {
@@ -101,7 +101,7 @@ fn finish_line(input: &mut impl BufRead, mut chunk: Vec<u8>) -> io::Result<Vec<u
         }
         let end = memchr::memchr(b'\n', available);
         let take = end.map_or(available.len(), |at| at + 1);
-        chunk.extend(available.iter().take(take));
+        chunk.extend_from_slice(available.get(..take).unwrap_or(available));
         input.consume(take);
         if end.is_some() {
             return Ok(chunk);
