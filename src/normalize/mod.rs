@@ -21,6 +21,8 @@ pub mod table;
 mod url;
 pub mod values;
 
+use core::cell::OnceCell;
+
 use line::{Buffers, Line};
 use plan::{Condition, Plan};
 use severity::Severities;
@@ -29,7 +31,7 @@ use crate::encode::escape_breaks;
 use crate::encode::push_line;
 use crate::identity::EventId;
 use crate::record::{Name, Record};
-use crate::stream::STREAMS;
+use crate::stream::{STREAMS, Stream};
 use crate::time::Timestamp;
 
 /// The form in which events leave.
@@ -74,13 +76,25 @@ pub struct Source<'a> {
 
 /// Writes events: the tables of one format, made ready, and buffers that are used again.
 pub struct Normalizer {
-    format: Format,
     options: Options,
-    /// The names under which a stream's records carry the time, by the index of the stream.
-    times: Vec<Vec<Name>>,
-    /// By the index of the stream; empty for formats that have no tables.
-    plans: Vec<Vec<Choice>>,
+    tables: Tables,
     buffers: Buffers,
+}
+
+/// The tables of one format.
+struct Tables {
+    format: Format,
+    severities: Severities,
+    /// By the index of the stream; made ready when its first record comes.
+    streams: [OnceCell<Ready>; STREAMS.len()],
+}
+
+/// What the records of one stream need.
+struct Ready {
+    /// The names under which they carry the time.
+    times: Vec<Name>,
+    /// The first whose conditions hold counts. Empty for formats that have no tables.
+    choices: Vec<Choice>,
 }
 
 /// The plan for the records of a stream of which something holds.
@@ -103,41 +117,13 @@ impl Normalizer {
     /// A normalizer whose events have other severities than those of the tables.
     #[must_use]
     pub fn with_severities(format: Format, options: Options, severities: &Severities) -> Self {
-        let names = |row: &crate::stream::Row| {
-            row.times
-                .iter()
-                .filter_map(|name| Name::new(name))
-                .collect()
-        };
-        let times = STREAMS.iter().map(names).collect();
-        let plans = match format {
-            Format::Ecs => STREAMS
-                .iter()
-                .map(|row| {
-                    let severity = |is_alert| severities.of(row.stream, is_alert);
-                    let plan = Plan::new(ecs::tables(row.stream), &severity);
-                    let when = Vec::new();
-                    vec![Choice { when, plan }]
-                })
-                .collect(),
-            Format::Ocsf => STREAMS
-                .iter()
-                .map(|row| {
-                    let severity = |is_alert| severities.of(row.stream, is_alert);
-                    let choice = |variant: &ocsf::Variant| Choice {
-                        when: plan::conditions(variant.when),
-                        plan: variant.plan(&severity),
-                    };
-                    ocsf::variants(row.stream).iter().map(choice).collect()
-                })
-                .collect(),
-            Format::Raw => Vec::new(),
-        };
         Self {
-            format,
             options,
-            times,
-            plans,
+            tables: Tables {
+                format,
+                severities: severities.clone(),
+                streams: [const { OnceCell::new() }; STREAMS.len()],
+            },
             buffers: Buffers::default(),
         }
     }
@@ -167,15 +153,14 @@ impl Normalizer {
         now: Timestamp,
         out: &mut String,
     ) -> Timestamp {
-        let (time_field, occurred) = match self.occurred(record) {
+        let ready = self.tables.of(record.stream());
+        let (time_field, occurred) = match ready.and_then(|ready| ready.occurred(record)) {
             Some((name, time)) => (Some(name), time),
             None => (None, now),
         };
-        let choices = self.plans.get(record.stream().index());
-        let choice = choices.and_then(|choices| {
-            choices
-                .iter()
-                .find(|choice| choice.when.iter().all(|test| test.holds(record)))
+        let choice = ready.and_then(|ready| {
+            let mut choices = ready.choices.iter();
+            choices.find(|choice| choice.when.iter().all(|test| test.holds(record)))
         });
         let Some(Choice { plan, .. }) = choice else {
             write_raw(record, id, occurred, out);
@@ -205,19 +190,57 @@ impl Normalizer {
     /// When the record says that it happened, and the member that says so.
     #[must_use]
     pub fn occurred(&self, record: &Record<'_>) -> Option<(Name, Timestamp)> {
-        let times = self.times.get(record.stream().index())?;
-        times.iter().find_map(|name| {
-            let time = Timestamp::parse(record.get(*name)?.text)?;
-            OCCURRED_MS
-                .contains(&time.millis())
-                .then_some((*name, time))
-        })
+        self.tables.of(record.stream())?.occurred(record)
     }
 
     /// The format it writes.
     #[must_use]
     pub const fn format(&self) -> Format {
-        self.format
+        self.tables.format
+    }
+}
+
+impl Tables {
+    #[inline]
+    fn of(&self, stream: Stream) -> Option<&Ready> {
+        let cell = self.streams.get(stream.index())?;
+        Some(cell.get_or_init(|| Ready::new(self.format, stream, &self.severities)))
+    }
+}
+
+impl Ready {
+    #[cold]
+    fn new(format: Format, stream: Stream, severities: &Severities) -> Self {
+        let severity = |is_alert| severities.of(stream, is_alert);
+        let choices = match format {
+            Format::Ecs => vec![Choice {
+                when: Vec::new(),
+                plan: Plan::new(ecs::tables(stream), &severity),
+            }],
+            Format::Ocsf => {
+                let choice = |variant: &ocsf::Variant| Choice {
+                    when: plan::conditions(variant.when),
+                    plan: variant.plan(&severity),
+                };
+                ocsf::variants(stream).iter().map(choice).collect()
+            }
+            Format::Raw => Vec::new(),
+        };
+        let times = stream.row().times.iter();
+        Self {
+            times: times.filter_map(|name| Name::new(name)).collect(),
+            choices,
+        }
+    }
+
+    /// When the record says that it happened, and the member that says so.
+    fn occurred(&self, record: &Record<'_>) -> Option<(Name, Timestamp)> {
+        self.times.iter().find_map(|name| {
+            let time = Timestamp::parse(record.get(*name)?.text)?;
+            OCCURRED_MS
+                .contains(&time.millis())
+                .then_some((*name, time))
+        })
     }
 }
 
