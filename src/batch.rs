@@ -175,9 +175,15 @@ impl Intake {
     /// From now on records about one message get what was said of it before. Upstream records
     /// as such stay what they are.
     pub fn correlate(&mut self) {
-        if self.normalizer.format() != Format::Raw {
+        if self.format() != Format::Raw {
             self.correlation = Some(Correlation::default());
         }
+    }
+
+    /// The format of the events.
+    #[must_use]
+    pub const fn format(&self) -> Format {
+        self.normalizer.format()
     }
 
     /// What tells a record from all others; nothing where it is no record.
@@ -317,7 +323,9 @@ impl Builder {
         locator: impl FnOnce() -> String,
     ) -> Offer {
         let RecordLine { stream, bytes } = record;
-        let text = String::from_utf8_lossy(bytes);
+        // Most are text, and to look for what is not costs more than to see that.
+        let text = core::str::from_utf8(bytes)
+            .map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed);
         let mut is_repaired = matches!(text, Cow::Owned(_));
         let flattened;
         let mut parsed = intake.parser.parse(stream, &text);
@@ -442,14 +450,18 @@ pub struct Normalized {
 
 /// Normalizes lines that came by another way than a poll. Empty lines are passed over.
 #[must_use]
-pub fn normalize_all(stream: Stream, format: Format, records: &[u8], now: Timestamp) -> Normalized {
+pub fn normalize_all(
+    intake: &mut Intake,
+    stream: Stream,
+    records: &[u8],
+    now: Timestamp,
+) -> Normalized {
     let limits = Limits {
         max_events: u32::MAX,
         max_bytes: u64::MAX,
         max_requests: 0,
     };
     let mut batch = Builder::new(limits);
-    let mut intake = Intake::new(format, Options::default());
     let mut start = 0;
     let mut object = String::new();
     for (index, end) in memchr::memchr_iter(b'\n', records)
@@ -466,7 +478,7 @@ pub fn normalize_all(stream: Stream, format: Format, records: &[u8], now: Timest
                 stream: kind,
                 bytes,
             };
-            batch.offer_as(stream, &mut intake, record, None, now, locator);
+            batch.offer_as(stream, intake, record, None, now, locator);
         }
     }
     Normalized {
@@ -479,8 +491,9 @@ pub fn normalize_all(stream: Stream, format: Format, records: &[u8], now: Timest
 /// The type and the record of a line of a SIEM log, which API 1.0 also writes as key=value and
 /// without its type.
 fn of_line<'a>(stream: Stream, line: &'a [u8], object: &'a mut String) -> (Stream, &'a [u8]) {
-    let text = core::str::from_utf8(line).unwrap_or_default();
-    let is_pairs = stream.is_gateway_siem() && key_value::push_object(text, object);
+    let may_be_pairs = stream.is_gateway_siem() && !line.starts_with(b"{");
+    let is_pairs = may_be_pairs
+        && core::str::from_utf8(line).is_ok_and(|text| key_value::push_object(text, object));
     let record = if is_pairs { object.as_bytes() } else { line };
     let kind = if stream == Stream::Siem {
         legacy::type_of_record(record)

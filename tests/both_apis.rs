@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use mimecast_source::batch::normalize_all;
-use mimecast_source::normalize::Format;
+use mimecast_source::batch::{Intake, normalize_all};
+use mimecast_source::normalize::{Format, Options};
 use mimecast_source::record::legacy::type_of_record;
 use mimecast_source::stream::{STREAMS, Stream, Way};
 use mimecast_source::time::Timestamp;
@@ -68,7 +68,8 @@ fn flat(value: &Value, path: &str, out: &mut BTreeMap<String, Value>) {
 
 fn event(stream: Stream, record: &str) -> BTreeMap<String, Value> {
     let now = Timestamp::from_millis(1_770_100_000_000);
-    let normalized = normalize_all(stream, Format::Ecs, record.as_bytes(), now);
+    let mut intake = Intake::new(Format::Ecs, Options::default());
+    let normalized = normalize_all(&mut intake, stream, record.as_bytes(), now);
     assert!(normalized.rejected.is_empty(), "{:?}", normalized.rejected);
     let mut flattened = BTreeMap::new();
     let event = serde_json::from_str(&normalized.events).unwrap();

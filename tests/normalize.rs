@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use mimecast_source::batch::normalize_all;
+use mimecast_source::batch::{Intake, Normalized, normalize_all};
 use mimecast_source::decode::json::{scan_array, scan_object};
 use mimecast_source::normalize::table::With;
 use mimecast_source::normalize::{Format, Normalizer, Options};
@@ -25,13 +25,19 @@ use serde_json::Value;
 /// What the fixtures take for the present.
 const NOW: Timestamp = Timestamp::from_millis(1_770_100_000_000);
 
+/// All that normalizing these lines gives.
+fn normalized(stream: Stream, format: Format, records: &[u8]) -> Normalized {
+    let mut intake = Intake::new(format, Options::default());
+    normalize_all(&mut intake, stream, records, NOW)
+}
+
 #[test]
 fn fixtures_become_the_events_beside_them() {
     let mut count = 0;
     for (stream, path) in fixtures() {
         let upstream = fs::read(&path).unwrap();
         for (format, name) in [(Format::Ecs, "ecs"), (Format::Ocsf, "ocsf")] {
-            let actual = normalize_all(stream, format, &upstream, NOW);
+            let actual = normalized(stream, format, &upstream);
             assert!(actual.rejected.is_empty(), "{}", path.display());
             count += actual.index.len();
             compare(&path, name, &actual.events);
@@ -83,7 +89,7 @@ fn every_row_of_the_tables_is_exercised_by_a_fixture() {
     for (stream, path) in fixtures() {
         let upstream = fs::read(&path).unwrap();
         for (format, name) in [(Format::Ecs, "ecs"), (Format::Ocsf, "ocsf")] {
-            let events = normalize_all(stream, format, &upstream, NOW).events;
+            let events = normalized(stream, format, &upstream).events;
             let events: Vec<Value> = events.lines().map(one_line_of).collect();
             for row in rows(stream, format) {
                 let is_written = events.iter().any(|event| has_path(event, row.0));
@@ -164,7 +170,7 @@ fn no_input_makes_the_normalizer_fail() {
             };
             let record = format!("{{{}}}", members.join(","));
             for format in [Format::Ecs, Format::Ocsf, Format::Raw] {
-                let result = normalize_all(row.stream, format, record.as_bytes(), NOW);
+                let result = normalized(row.stream, format, record.as_bytes());
                 assert_eq!(
                     result.index.len(),
                     1,
@@ -183,7 +189,7 @@ fn what_is_nested_too_deeply_is_kept_as_text_and_named() {
     let deep = format!("{}7{}", "[".repeat(1000), "]".repeat(1000));
     let record = format!(r#"{{"type":"receipt","subject":"s","spamInfo":{deep},"extra":{deep}}}"#);
     for (format, home) in [(Format::Ecs, "mimecast"), (Format::Ocsf, "unmapped")] {
-        let result = normalize_all(Stream::SiemReceipt, format, record.as_bytes(), NOW);
+        let result = normalized(Stream::SiemReceipt, format, record.as_bytes());
         let event = one_line(&result.events);
         let errors = serde_json::json!(["spamInfo", "extra"]);
         assert_eq!(event[home]["parse_errors"], errors, "{event}");
@@ -195,14 +201,14 @@ fn what_is_nested_too_deeply_is_kept_as_text_and_named() {
 fn bytes_that_are_no_text_are_replaced_and_named() {
     let record = b"{\"type\":\"receipt\",\"subject\":\"caf\xe9\",\"extra\":\"\xff\"}";
     for (format, home) in [(Format::Ecs, "mimecast"), (Format::Ocsf, "unmapped")] {
-        let result = normalize_all(Stream::SiemReceipt, format, record, NOW);
+        let result = normalized(Stream::SiemReceipt, format, record);
         let event = one_line(&result.events);
         let errors = serde_json::json!(["subject", "extra"]);
         assert_eq!(event[home]["parse_errors"], errors, "{event}");
         assert!(result.events.contains("caf\u{fffd}"));
     }
     let ids = [&b"{\"a\":\"\xff\"}"[..], b"{\"a\":\"\xfe\"}"].map(|record| {
-        let events = normalize_all(Stream::SiemReceipt, Format::Raw, record, NOW).events;
+        let events = normalized(Stream::SiemReceipt, Format::Raw, record).events;
         one_line(&events)["id"].clone()
     });
     assert_ne!(ids[0], ids[1]);

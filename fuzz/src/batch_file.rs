@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::io::Write as _;
 
-use mimecast_source::batch::normalize_all;
 use mimecast_source::decode::lines::{Line, LineReader};
 use mimecast_source::normalize::{Format, Normalizer, Options};
 use mimecast_source::record::Parser;
@@ -130,7 +129,7 @@ fn check_json(event: &str, line: &str) {
 
 /// The index says where the events are, and every line is counted.
 fn normalize_whole(stream: Stream, format: Format, records: &[u8]) {
-    let result = normalize_all(stream, format, records, NOW);
+    let result = crate::normalize::normalized(stream, format, records);
     assert_eq!(result.events.matches('\n').count(), result.index.len());
     let mut at = 0;
     for entry in &result.index {

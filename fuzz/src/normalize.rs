@@ -1,9 +1,11 @@
 //! Records of any kind, to events of one format.
 
-use mimecast_source::batch::normalize_all;
+use std::cell::RefCell;
+
+use mimecast_source::batch::{Intake, Normalized, normalize_all};
 use mimecast_source::decode::json::DEPTH_MAX;
-use mimecast_source::normalize::Format;
-use mimecast_source::stream::STREAMS;
+use mimecast_source::normalize::{Format, Options};
+use mimecast_source::stream::{STREAMS, Stream};
 use mimecast_source::time::Timestamp;
 
 const NOW: Timestamp = Timestamp::from_millis(1_770_100_000_000);
@@ -15,7 +17,7 @@ pub fn normalize(format: Format, data: &[u8]) {
         return;
     };
     let stream = STREAMS[usize::from(*stream) % STREAMS.len()].stream;
-    let normalized = normalize_all(stream, format, records, NOW);
+    let normalized = normalized(stream, format, records);
     let lines = records.split(|byte| *byte == b'\n');
     let given = lines.filter(|line| !line.trim_ascii().is_empty()).count();
     assert_eq!(given, normalized.index.len() + normalized.rejected.len());
@@ -35,6 +37,21 @@ pub fn normalize(format: Format, data: &[u8]) {
     for rejected in &normalized.rejected {
         assert!(!rejected.reason.is_empty() && !rejected.locator.is_empty());
     }
+}
+
+std::thread_local! {
+    /// Making tables ready costs far more than using them.
+    static INTAKES: RefCell<[Intake; 3]> = RefCell::new(
+        [Format::Ecs, Format::Ocsf, Format::Raw].map(|format| Intake::new(format, Options::default())),
+    );
+}
+
+/// All that normalizing these lines gives.
+pub(crate) fn normalized(stream: Stream, format: Format, records: &[u8]) -> Normalized {
+    INTAKES.with_borrow_mut(|intakes| {
+        let intake = intakes.iter_mut().find(|intake| intake.format() == format);
+        normalize_all(intake.unwrap(), stream, records, NOW)
+    })
 }
 
 /// How deep a text of JSON is nested.

@@ -6,9 +6,10 @@ mod http;
 
 use std::cell::RefCell;
 
+use crate::batch::{Intake, normalize_all};
 use crate::check::Check;
 use crate::machine::{Action, Machine};
-use crate::normalize::Format;
+use crate::normalize::{Format, Options};
 use crate::session::{PollError, Session};
 use crate::settings::{self, FORMATS, Settings};
 use crate::stream::{STREAMS, Stream};
@@ -31,6 +32,8 @@ struct Kept {
 
 thread_local! {
     static KEPT: RefCell<Option<Kept>> = const { RefCell::new(None) };
+    /// For calls of `normalize` one after the other, which mostly ask for one format.
+    static INTAKE: RefCell<Option<Intake>> = const { RefCell::new(None) };
 }
 
 /// The only reading of a clock.
@@ -145,11 +148,10 @@ impl normalizer::Guest for Component {
         })?;
         let format = Format::from_name(&format)
             .ok_or_else(|| wit::NormalizeError::UnknownFormat(FORMATS.join(", ")))?;
-        Ok(convert::normalized(crate::batch::normalize_all(
-            stream,
-            format,
-            &records,
-            now(),
-        )))
+        let kept = INTAKE.take().filter(|kept| kept.format() == format);
+        let mut intake = kept.unwrap_or_else(|| Intake::new(format, Options::default()));
+        let normalized = normalize_all(&mut intake, stream, &records, now());
+        INTAKE.set(Some(intake));
+        Ok(convert::normalized(normalized))
     }
 }
