@@ -36,9 +36,11 @@ impl EventId {
         hasher.update(stream.name().as_bytes());
         hasher.update(b"\n\xff");
         hasher.update(bytes);
-        let mut id = [0; 16];
-        hasher.finalize_xof().fill(&mut id);
-        Self(id)
+        Self::of_hash(&hasher.finalize())
+    }
+
+    fn of_hash(hash: &blake3::Hash) -> Self {
+        Self(hash.as_bytes().first_chunk().copied().unwrap_or_default())
     }
 
     /// Appends the 32 digits.
@@ -80,7 +82,7 @@ impl Record<'_> {
             push_object(&mut out, self.line(), self.members(), true);
             hash_pieces([self.stream().name(), "\n", &out, "", ""])
         };
-        EventId(hash.as_bytes().first_chunk().copied().unwrap_or_default())
+        EventId::of_hash(&hash)
     }
 
     /// The text, which is canonical, in runs around the transport fields.
