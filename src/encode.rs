@@ -1,16 +1,15 @@
 //! Pieces of single-line JSON.
 
+use crate::decode::json::plain_prefix;
+
 /// Appends text as the contents of a JSON string, escaped the way `serde_json` does it.
 pub fn push_escaped(out: &mut String, text: &str) {
     let mut rest = text;
-    while let Some(at) = rest
-        .bytes()
-        .position(|byte| byte < b' ' || matches!(byte, b'"' | b'\\'))
-    {
-        let Some((plain, tail)) = rest.split_at_checked(at) else {
-            break;
-        };
+    while let Some((plain, tail)) = rest.split_at_checked(plain_prefix(rest.as_bytes()).0) {
         out.push_str(plain);
+        if tail.is_empty() {
+            return;
+        }
         let mut chars = tail.chars();
         match chars.next() {
             Some('\u{8}') => out.push_str("\\b"),
@@ -35,7 +34,15 @@ pub fn push_escaped(out: &mut String, text: &str) {
         }
         rest = chars.as_str();
     }
-    out.push_str(rest);
+}
+
+/// Appends text with ASCII letters in lower case.
+pub fn push_lowercase(out: &mut String, text: &str) {
+    let start = out.len();
+    out.push_str(text);
+    if let Some(written) = out.get_mut(start..) {
+        written.make_ascii_lowercase();
+    }
 }
 
 /// Appends text as a JSON string.

@@ -6,9 +6,8 @@
 pub use flatten::flatten;
 pub use keys::Keys;
 use keys::Order;
-use parts::index;
 pub use parts::{Element, Error, Kind, Member, Outline, Span};
-use specials::BLOCK;
+pub use specials::plain_prefix;
 
 mod flatten;
 mod keys;
@@ -415,23 +414,10 @@ impl<'a> Scanner<'a> {
     /// Moves on to the next quote, backslash or control character, or to the end.
     #[inline]
     fn skip_plain(&mut self) {
-        loop {
-            let rest = self.bytes.get(self.position..).unwrap_or_default();
-            let marks = match rest.first_chunk::<BLOCK>() {
-                Some(block) => specials::in_block(block),
-                None => specials::in_last_block(rest),
-            };
-            self.high |= marks.high;
-            if marks.special != 0 {
-                self.position += index(marks.special.trailing_zeros());
-                return;
-            }
-            if rest.len() <= BLOCK {
-                self.position = self.bytes.len();
-                return;
-            }
-            self.position += BLOCK;
-        }
+        let rest = self.bytes.get(self.position..).unwrap_or_default();
+        let (length, high) = plain_prefix(rest);
+        self.position += length;
+        self.high |= high;
     }
 
     /// One escape; whether canonical JSON would write the same.

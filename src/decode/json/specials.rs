@@ -1,5 +1,7 @@
 //! Which of sixteen bytes a string scanner must look at: quotes, backslashes, control characters.
 
+use super::parts::index;
+
 /// How many bytes are looked at together, one for each bit of the answer.
 pub(super) const BLOCK: usize = 16;
 
@@ -10,6 +12,30 @@ pub(super) struct Marks {
     pub(super) special: u32,
     /// There is more than ASCII.
     pub(super) high: bool,
+}
+
+/// How many bytes come before the next quote, backslash or control character, or before the end;
+/// and whether there may be more than ASCII in them.
+#[inline]
+#[must_use]
+pub fn plain_prefix(text: &[u8]) -> (usize, bool) {
+    let mut rest = text;
+    let mut high = false;
+    loop {
+        let (marks, behind) = match rest.split_first_chunk() {
+            Some((block, behind)) => (in_block(block), behind),
+            None => (in_last_block(rest), &[][..]),
+        };
+        high |= marks.high;
+        if marks.special != 0 {
+            let length = text.len() - rest.len() + index(marks.special.trailing_zeros());
+            return (length, high);
+        }
+        if behind.is_empty() {
+            return (text.len(), high);
+        }
+        rest = behind;
+    }
 }
 
 /// The answer for a block that the text ends in: there is nothing after the end.
