@@ -11,7 +11,7 @@ use super::values::{self, Plain, is_absent};
 use super::{address, files, more, url};
 use crate::decode::json::{self, Kind, Member};
 use crate::decode::unescape::unescape_into;
-use crate::encode::push_line;
+use crate::encode::{push_line, push_lowercase};
 use crate::record::Value;
 
 /// How many times a JSON text may be wrapped into a JSON string.
@@ -278,8 +278,7 @@ pub(super) fn push_attachment(line: &mut Line<'_, '_>, name: &str, _is_repeat: b
 pub(super) fn push_extension(line: &mut Line<'_, '_>, key: &str, name: &str) {
     if let Some(extension) = files::extension(name) {
         line.out.push_str(key);
-        line.out
-            .extend(extension.chars().map(|c| c.to_ascii_lowercase()));
+        push_lowercase(line.out, extension);
         line.out.push_str("\",");
     }
 }
@@ -307,8 +306,7 @@ pub(super) fn url(line: &mut Line<'_, '_>, plain: Plain<'_>) -> bool {
         line.out.push_str(",\"full\":\"");
         plain.push(text, line.out);
         line.out.push_str("\",\"scheme\":\"");
-        line.out
-            .extend(parts.scheme.chars().map(|c| c.to_ascii_lowercase()));
+        push_lowercase(line.out, parts.scheme);
         line.out.push_str("\",\"domain\":");
         let host = parts.host.to_lowercase();
         let bare = host.trim_matches(['[', ']']);

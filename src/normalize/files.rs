@@ -11,8 +11,7 @@ pub(super) fn names<'t>(text: &'t str, count: Option<&str>) -> Vec<Cow<'t, str>>
     let inner = text.get(1..text.len().saturating_sub(1)).filter(|_| quoted);
     let is_single = matches!(count, Some("0" | "1"));
     match inner {
-        Some(inner) if !(is_single && inner.matches("\", \"").count() == 0) => inner
-            .split("\",")
+        Some(inner) if !is_single || inner.contains("\", \"") => parts(inner)
             .map(clean)
             .filter(|name| !name.is_empty())
             .collect(),
@@ -21,10 +20,22 @@ pub(super) fn names<'t>(text: &'t str, count: Option<&str>) -> Vec<Cow<'t, str>>
     }
 }
 
+/// What stands between the quotes that have commas behind them.
+fn parts(text: &str) -> impl Iterator<Item = &str> {
+    let bytes = text.as_bytes();
+    let ends = memchr::memchr_iter(b'"', bytes).filter(|at| bytes.get(at + 1) == Some(&b','));
+    let mut start = 0;
+    ends.chain([text.len()]).filter_map(move |end| {
+        let part = text.get(start..end);
+        start = end + 2;
+        part
+    })
+}
+
 fn clean(part: &str) -> Cow<'_, str> {
     let part = part.trim_start();
     let name = part.strip_prefix('"').unwrap_or(part).trim();
-    if name.contains("\"\"") {
+    if name.contains('"') {
         return name.replace("\"\"", "\"").into();
     }
     name.into()

@@ -8,7 +8,7 @@ use super::table::{More, Prose, Related, Stix};
 use super::values::{Plain, contains_ignore_case, is_absent, is_placeholder};
 use super::{objects, ocsf, people, prose, stix, url};
 use crate::decode::json::{self, Kind};
-use crate::encode::{push_escaped, push_quoted};
+use crate::encode::{push_escaped, push_lowercase, push_quoted};
 use crate::record::Value;
 use crate::time::Timestamp;
 
@@ -353,8 +353,7 @@ fn pattern(line: &mut Line<'_, '_>, text: &str, part: Stix) -> bool {
     let start = line.out.len();
     match part {
         Stix::Md5 | Stix::Sha1 | Stix::Sha256 => {
-            line.out
-                .extend(found.chars().map(|digit| digit.to_ascii_lowercase()));
+            push_lowercase(line.out, found);
             line.note(Related::Hash, start);
         }
         Stix::Ip => {
@@ -390,8 +389,7 @@ fn ocsf_url(line: &mut Line<'_, '_>, leaf: &Leaf, plain: Plain<'_>) -> bool {
     line.out.push('"');
     if let Some(parts) = url::split(text) {
         line.out.push_str(",\"scheme\":\"");
-        line.out
-            .extend(parts.scheme.chars().map(|c| c.to_ascii_lowercase()));
+        push_lowercase(line.out, parts.scheme);
         line.out.push_str("\",\"hostname\":");
         push_quoted(line.out, parts.host.to_lowercase().trim_matches(['[', ']']));
         for (key, part) in [

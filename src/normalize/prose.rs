@@ -66,21 +66,11 @@ fn value<'a>(after: &'a str, label: &str, part: Prose) -> Option<&'a str> {
 
 /// The text after a word that stands by itself.
 fn after_word<'a>(text: &'a str, word: &str) -> Option<&'a str> {
-    let length = word.len();
-    let found = text
-        .as_bytes()
-        .windows(length)
-        .enumerate()
-        .find(|(at, window)| {
-            let before = at.checked_sub(1).and_then(|at| text.as_bytes().get(at));
-            window.eq_ignore_ascii_case(word.as_bytes())
-                && !before.is_some_and(u8::is_ascii_alphanumeric)
-                && !text
-                    .as_bytes()
-                    .get(at + length)
-                    .is_some_and(u8::is_ascii_alphanumeric)
-        });
-    text.get(found?.0 + length..)
+    let bytes = text.as_bytes();
+    let is_letter = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_alphanumeric);
+    let found = super::values::places_ignore_case(text, word)
+        .find(|at| !at.checked_sub(1).is_some_and(is_letter) && !is_letter(at + word.len()));
+    text.get(found? + word.len()..)
 }
 
 /// The name in `<Last, First>`; an address in brackets is none.

@@ -8,7 +8,7 @@ use super::table::{Related, Shape};
 use super::values::{self, Plain, is_absent, is_placeholder};
 use super::{address, compound, more, prose};
 use crate::decode::json::Kind;
-use crate::encode::push_escaped;
+use crate::encode::{push_escaped, push_lowercase};
 use crate::record::Value;
 
 /// Writes the row: the first field with a value that fits, or what the row has for none.
@@ -202,8 +202,7 @@ fn hash(line: &mut Line<'_, '_>, text: &str, digits: usize) -> bool {
     }
     line.out.push('"');
     let start = line.out.len();
-    line.out
-        .extend(text.chars().map(|digit| digit.to_ascii_lowercase()));
+    push_lowercase(line.out, text);
     line.note(Related::Hash, start);
     line.out.push('"');
     true

@@ -56,6 +56,15 @@ pub(super) fn is_placeholder(text: &str) -> bool {
                 .any(|word| text.eq_ignore_ascii_case(word)))
 }
 
+/// The text without white space around it. Mostly there is none.
+#[inline]
+fn trim(text: &str) -> &str {
+    match text.as_bytes() {
+        [b'!'..=b'~', .., b'!'..=b'~'] => text,
+        _ => text.trim(),
+    }
+}
+
 /// Text that stands for a value, ready to be cut up.
 #[derive(Clone, Copy)]
 pub(super) struct Plain<'a> {
@@ -79,7 +88,7 @@ impl<'a> Plain<'a> {
                 })
             }
             Kind::String => Some(Self {
-                text: value.text.trim(),
+                text: trim(value.text),
                 unescaped: false,
             }),
             Kind::False | Kind::Number | Kind::True => Some(Self {
@@ -103,10 +112,21 @@ impl<'a> Plain<'a> {
 
 /// Whether a text contains a word, without regard to case.
 pub(super) fn contains_ignore_case(text: &str, word: &str) -> bool {
-    let word = word.as_bytes();
-    text.as_bytes()
-        .windows(word.len().max(1))
-        .any(|window| window.eq_ignore_ascii_case(word))
+    places_ignore_case(text, word).next().is_some()
+}
+
+/// Where a word of ASCII stands in a text, without regard to case.
+pub(super) fn places_ignore_case(text: &str, word: &str) -> impl Iterator<Item = usize> {
+    let (first, rest) = word.as_bytes().split_first().unwrap_or((&0, &[]));
+    let text = text.as_bytes();
+    memchr::memchr2_iter(first.to_ascii_lowercase(), first.to_ascii_uppercase(), text).filter(
+        move |at| {
+            let behind = text
+                .get(at + 1..)
+                .and_then(|behind| behind.get(..rest.len()));
+            behind.is_some_and(|behind| behind.eq_ignore_ascii_case(rest))
+        },
+    )
 }
 
 /// What a word says, if it says yes or no.
@@ -120,11 +140,14 @@ pub(super) fn boolean(text: &str) -> Option<bool> {
 
 /// The digits of a whole number, as JSON has it. A fraction of zero is left away.
 pub(super) fn long(text: &str) -> Option<&str> {
-    let whole = text
-        .split_once('.')
-        .map_or(Some(text), |(whole, fraction)| {
-            fraction.bytes().all(|byte| byte == b'0').then_some(whole)
-        })?;
+    let whole = match text.bytes().position(|byte| byte == b'.') {
+        Some(dot) => {
+            let (whole, fraction) = text.split_at_checked(dot)?;
+            let is_whole = fraction.bytes().skip(1).all(|byte| byte == b'0');
+            is_whole.then_some(whole)?
+        }
+        None => text,
+    };
     let digits = whole.strip_prefix('-').unwrap_or(whole);
     let is_number = !digits.is_empty()
         && digits.len() <= 18
@@ -147,10 +170,12 @@ pub(super) fn tls_version(text: &str) -> Option<(&'static str, &str)> {
     let protocol = ["tls", "ssl"]
         .into_iter()
         .find(|word| word.eq_ignore_ascii_case(name))?;
-    let number = rest.trim_start_matches(['v', 'V', ' ', '_']);
-    let is_number = number.split('.').all(|part| {
-        !part.is_empty() && part.len() <= 2 && part.bytes().all(|byte| byte.is_ascii_digit())
-    });
+    let begin = rest.bytes().position(|byte| !b"vV _".contains(&byte))?;
+    let number = rest.get(begin..)?;
+    let is_number = number
+        .as_bytes()
+        .split(|byte| *byte == b'.')
+        .all(|part| (1..=2).contains(&part.len()) && part.iter().all(u8::is_ascii_digit));
     is_number.then_some((protocol, number))
 }
 
