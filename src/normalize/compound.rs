@@ -175,7 +175,7 @@ struct List {
 
 impl List {
     fn add(&mut self, line: &mut Line<'_, '_>, value: Value<'_>) {
-        let mut buffer = core::mem::take(&mut line.buffers.plain);
+        let mut buffer = String::new();
         if let Some(plain) = Plain::new(value, &mut buffer) {
             match address::bare(plain.text) {
                 Some(text) => self.push(line, plain, text),
@@ -191,7 +191,6 @@ impl List {
         } else if !is_absent(&value) {
             self.complete = false;
         }
-        line.buffers.plain = buffer;
     }
 
     fn push(&mut self, line: &mut Line<'_, '_>, plain: Plain<'_>, text: &str) {

@@ -2,7 +2,7 @@
 
 use super::plan::{Leaf, Plan, Step};
 use super::shape;
-use super::table::{Computed, Keep, Related, With};
+use super::table::{Computed, Keep, Related};
 use super::values::is_absent;
 use crate::decode::json::{Kind, Member};
 use crate::encode::{push_escaped, push_line, push_quoted};
@@ -93,6 +93,8 @@ impl<'r, 'b> Line<'r, 'b> {
                         self.out.push_str(close);
                     }
                 }
+                Step::Computed(key, what) => self.computed(key, *what),
+                Step::Text(text) => self.out.push_str(text),
                 Step::Value(leaf) => self.leaf(leaf),
             }
         }
@@ -130,55 +132,45 @@ impl<'r, 'b> Line<'r, 'b> {
     }
 
     fn leaf(&mut self, leaf: &Leaf) {
-        match leaf.with {
-            With::Computed(what) => self.computed(leaf, what),
-            With::Json(json) => {
-                self.out.push_str(&leaf.key);
-                self.out.push_str(json);
-                self.out.push(',');
-            }
-            With::Shaped(shape) => {
-                let start = self.out.len();
-                shape::write(self, leaf, shape);
-                if leaf.observable.1 != 0 {
-                    super::observe::note(self, leaf, start);
-                }
-            }
+        let start = self.out.len();
+        shape::write(self, leaf);
+        if leaf.observable.1 != 0 {
+            super::observe::note(self, leaf, start);
         }
     }
 
-    fn computed(&mut self, leaf: &Leaf, what: Computed) {
+    fn computed(&mut self, key: &str, what: Computed) {
         match what {
             Computed::Class => self.out.push_str(self.plan.class(&self.record)),
             Computed::Id => {
-                self.out.push_str(&leaf.key);
+                self.out.push_str(key);
                 self.out.push('"');
                 self.id.write(self.out);
                 self.out.push_str("\",");
             }
             Computed::Kept => self.kept(),
             Computed::Occurred => {
-                self.out.push_str(&leaf.key);
+                self.out.push_str(key);
                 self.out.push('"');
                 self.occurred.write_rfc3339(self.out);
                 self.out.push_str("\",");
             }
-            Computed::Observables => super::observe::write(self, leaf),
+            Computed::Observables => super::observe::write(self, key),
             Computed::OccurredMillis => {
-                self.out.push_str(&leaf.key);
+                self.out.push_str(key);
                 super::more::push_number(self.out, self.occurred.millis());
                 self.out.push(',');
             }
             Computed::Original => {
                 if let Some(original) = self.original {
-                    self.out.push_str(&leaf.key);
+                    self.out.push_str(key);
                     push_quoted(self.out, original);
                     self.out.push(',');
                 }
             }
-            Computed::Related(sort) => self.related(leaf, sort),
+            Computed::Related(sort) => self.related(key, sort),
             Computed::Stream => {
-                self.out.push_str(&leaf.key);
+                self.out.push_str(key);
                 self.out.push('"');
                 self.out.push_str(self.record.stream().name());
                 self.out.push_str("\",");
@@ -186,7 +178,7 @@ impl<'r, 'b> Line<'r, 'b> {
         }
     }
 
-    fn related(&mut self, leaf: &Leaf, sort: Related) {
+    fn related(&mut self, key: &str, sort: Related) {
         let [hash, hosts, ip, user] = &self.buffers.related;
         let values = match sort {
             Related::Hash => hash,
@@ -197,7 +189,7 @@ impl<'r, 'b> Line<'r, 'b> {
         if values.is_empty() {
             return;
         }
-        self.out.push_str(&leaf.key);
+        self.out.push_str(key);
         self.out.push('[');
         for (start, end) in values {
             self.out.push('"');

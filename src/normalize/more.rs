@@ -68,15 +68,13 @@ fn push(line: &mut Line<'_, '_>, leaf: &Leaf, value: Value<'_>, shape: More) -> 
     } else if let More::Resources = shape {
         return people::resources(line, value);
     }
-    let mut buffer = core::mem::take(&mut line.buffers.plain);
-    let written = match Plain::new(value, &mut buffer) {
+    let mut buffer = String::new();
+    match Plain::new(value, &mut buffer) {
         Some(plain) if matches!(shape, More::Acts(..)) || !is_placeholder(plain.text) => {
             plain_text(line, leaf, plain, shape)
         }
         Some(_) | None => false,
-    };
-    line.buffers.plain = buffer;
-    written
+    }
 }
 
 fn plain_text(line: &mut Line<'_, '_>, leaf: &Leaf, plain: Plain<'_>, shape: More) -> bool {
@@ -322,14 +320,13 @@ fn original_time(line: &mut Line<'_, '_>, leaf: &Leaf) {
         let Some(value) = line.record.get(*name).filter(|_| is_time) else {
             continue;
         };
-        let mut buffer = core::mem::take(&mut line.buffers.plain);
+        let mut buffer = String::new();
         if let Some(plain) = Plain::new(value, &mut buffer) {
             line.out.push_str(&leaf.key);
             line.out.push('"');
             plain.push(plain.text, line.out);
             line.out.push_str("\",");
         }
-        line.buffers.plain = buffer;
         return;
     }
 }

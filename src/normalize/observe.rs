@@ -82,11 +82,11 @@ fn closing_quote(bytes: &[u8], from: usize) -> Option<usize> {
 }
 
 /// Writes the list.
-pub(super) fn write(line: &mut Line<'_, '_>, leaf: &Leaf) {
+pub(super) fn write(line: &mut Line<'_, '_>, key: &str) {
     if line.buffers.observed.is_empty() {
         return;
     }
-    line.out.push_str(&leaf.key);
+    line.out.push_str(key);
     line.out.push('[');
     for observed in &line.buffers.observed {
         line.out.push_str("{\"type_id\":");

@@ -1,7 +1,7 @@
 //! Tables made ready: rows as a sequence of steps that write nested objects in one pass.
 
 use super::severity::Severity;
-use super::table::{Class, Keep, Row, Tables, Test, With};
+use super::table::{Class, Computed, Keep, Row, Shape, Tables, Test, With};
 use crate::decode::json::Kind;
 use crate::record::{NAMES, Name, Record};
 
@@ -22,6 +22,10 @@ pub(super) enum Step {
     Enter(String),
     /// Ends the object begun last; without members it is taken back.
     Leave(&'static str),
+    /// Writes always the same.
+    Text(String),
+    /// Writes what the engine works out; the name in quotes, and a colon, stands before it.
+    Computed(String, Computed),
     /// Writes one value, or nothing.
     Value(Leaf),
 }
@@ -32,8 +36,8 @@ pub(super) struct Leaf {
     pub(super) key: String,
     /// The fields it may come from.
     pub(super) from: Vec<Name>,
-    /// What is written.
-    pub(super) with: With,
+    /// How it is read and written.
+    pub(super) shape: Shape,
     /// The path in the event, and what sort of observable stands there; 0 is none.
     pub(super) observable: (&'static str, u8),
 }
@@ -168,17 +172,17 @@ fn push_steps(steps: &mut Vec<Step>, rows: &[(&'static str, &Row)], observable: 
             } else {
                 format!("\"{path}\":")
             };
-            let from = row
-                .from
-                .iter()
-                .filter_map(|field| Name::new(field))
-                .collect();
-            steps.push(Step::Value(Leaf {
-                key,
-                from,
-                with: row.with,
-                observable: (row.path, observable(row.path)),
-            }));
+            let from = row.from.iter().filter_map(|field| Name::new(field));
+            steps.push(match row.with {
+                With::Computed(what) => Step::Computed(key, what),
+                With::Json(json) => Step::Text(format!("{key}{json},")),
+                With::Shaped(shape) => Step::Value(Leaf {
+                    key,
+                    from: from.collect(),
+                    shape,
+                    observable: (row.path, observable(row.path)),
+                }),
+            });
             continue;
         };
         if done.contains(&object) {

@@ -12,7 +12,8 @@ use crate::encode::{push_escaped, push_lowercase};
 use crate::record::Value;
 
 /// Writes the row: the first field with a value that fits, or what the row has for none.
-pub(super) fn write(line: &mut Line<'_, '_>, leaf: &Leaf, shape: Shape) {
+pub(super) fn write(line: &mut Line<'_, '_>, leaf: &Leaf) {
+    let shape = leaf.shape;
     if let Shape::Files = shape {
         return compound::files(line, leaf, compound::push_attachment);
     } else if let Shape::NullSender = shape {
@@ -61,15 +62,13 @@ fn push(line: &mut Line<'_, '_>, value: Value<'_>, shape: Shape) -> bool {
     } else if let Shape::SpamDetail = shape {
         return compound::spam_detail(line, value);
     }
-    let mut buffer = core::mem::take(&mut line.buffers.plain);
-    let written = match Plain::new(value, &mut buffer) {
+    let mut buffer = String::new();
+    match Plain::new(value, &mut buffer) {
         Some(plain) if matches!(shape, Shape::Action(_)) || !is_placeholder(plain.text) => {
             push_plain(line, plain, shape)
         }
         Some(_) | None => false,
-    };
-    line.buffers.plain = buffer;
-    written
+    }
 }
 
 /// Writes text in its shape, if it fits.
