@@ -10,6 +10,7 @@ pub(crate) mod answers;
 mod drive;
 #[cfg(test)]
 mod legacy;
+mod lines;
 mod log_files;
 mod outlook;
 #[cfg(test)]
@@ -30,9 +31,9 @@ mod snapshots;
 mod tests;
 
 use crate::auth::{Auth, Stamp};
-use crate::batch::{Batch, Builder, Intake, Limits, NoticeKind, Offer, RecordLine};
+use crate::batch::{Batch, Builder, Intake, Limits, NoticeKind, Offer};
 use crate::checkpoint::{Checkpoint, CheckpointError, Rest, RestCause, StreamPosition};
-use crate::decode::lines::{Line, LineReader};
+use crate::decode::lines::LineReader;
 use crate::decode::log_files::LogFileReader;
 use crate::machine::Action;
 use crate::normalize::Options;
@@ -407,79 +408,6 @@ impl Session {
             Meter::Batch => &mut self.batch_quota,
             Meter::Events => &mut self.events_quota,
         }
-    }
-
-    /// Makes events of lines until more of the body is needed or the batch is full.
-    fn take_lines(&mut self, now: Timestamp) -> Step {
-        let upstream_now = self.upstream_now(now);
-        let (Some(flight), Some(poll)) = (&mut self.flight, &mut self.poll) else {
-            return Step::Stop;
-        };
-        let (Purpose::File { slot }, Some(lines)) = (flight.purpose, &mut flight.lines) else {
-            return Step::Stop;
-        };
-        let Some(slot) = self.slots.get_mut(slot) else {
-            return Step::Stop;
-        };
-        let stream = slot.stream;
-        let filter = slot.feed.line_filter();
-        let Some(feed) = slot.feed.batch_files() else {
-            return Step::Stop;
-        };
-        while poll.batch.has_room() {
-            match lines.reader.next_line() {
-                Line::Whole(_) | Line::TooLong(_) if lines.skip > 0 => {
-                    lines.skip = lines.skip.saturating_sub(1);
-                }
-                Line::Whole(bytes) => {
-                    let record = RecordLine { stream, bytes };
-                    if filter.passes_over(record, &mut self.intake) {
-                        poll.batch.count_duplicate(stream);
-                    } else if !bytes.is_empty() {
-                        let name = &lines.name;
-                        let line = feed.lines_done();
-                        let locator = || format!("{stream} {name} line {}", line.saturating_add(1));
-                        let offer =
-                            poll.batch
-                                .offer(&mut self.intake, record, None, upstream_now, locator);
-                        if offer == Offer::NoRoom {
-                            lines.reader.put_back();
-                            return Step::Stop;
-                        }
-                    }
-                    feed.finish_line();
-                }
-                Line::TooLong(start) => {
-                    let locator = format!(
-                        "{stream} {} line {}",
-                        lines.name,
-                        feed.lines_done().saturating_add(1)
-                    );
-                    poll.batch.reject(
-                        stream,
-                        locator,
-                        "the line is longer than 1 MiB".to_owned(),
-                        start,
-                    );
-                    feed.finish_line();
-                }
-                Line::NeedsInput => return Step::Read,
-                Line::End => {
-                    feed.note_oldest(poll.batch.stats(stream).oldest);
-                    feed.finish_file();
-                    slot.rest = None;
-                    self.flight = None;
-                    return Step::Again;
-                }
-                Line::Broken(broken) => {
-                    feed.handle_broken(broken.reason(), &mut poll.batch);
-                    self.flight = None;
-                    return Step::Again;
-                }
-            }
-        }
-        feed.note_oldest(poll.batch.stats(stream).oldest);
-        Step::Stop
     }
 
     /// The upstream's clock.

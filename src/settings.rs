@@ -1,6 +1,7 @@
 //! The settings of one source, parsed once into types that cannot be wrong.
 
 pub mod legacy;
+mod start;
 
 use core::fmt;
 use std::collections::BTreeMap;
@@ -13,6 +14,8 @@ use crate::request::origin;
 use crate::stream::{STREAMS, Stream};
 use crate::time::Timestamp;
 use legacy::Legacy;
+pub use start::Start;
+use start::{parse_duration, parse_start};
 
 /// The API host that routes to a healthy region (`mimecast-api.md` §1.1).
 pub const DEFAULT_BASE_URL: &str = "https://api.services.mimecast.com";
@@ -135,26 +138,6 @@ pub enum ThreatFeed {
     Csv,
     /// STIX 2.0.
     Stix,
-}
-
-/// Where to begin without a checkpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
-    /// This many milliseconds before the first poll.
-    Back(i64),
-    /// At a point in time.
-    At(Timestamp),
-}
-
-impl Start {
-    /// The point in time, for a first poll at `now`.
-    #[must_use]
-    pub const fn resolve(self, now: Timestamp) -> Timestamp {
-        match self {
-            Self::Back(ms) => Timestamp::from_millis(now.millis().saturating_sub(ms)),
-            Self::At(at) => at,
-        }
-    }
 }
 
 /// What is wrong with the settings. Neither text contains a secret.
@@ -467,36 +450,6 @@ fn parse_format(name: Option<&str>) -> Result<Format, SettingsError> {
             format!("{name:?} is not one of {}", FORMATS.join(", ")),
         )
     })
-}
-
-fn parse_start(text: &str) -> Result<Start, SettingsError> {
-    if let Some(ms) = parse_duration(text) {
-        return Ok(Start::Back(ms));
-    }
-    Timestamp::parse(text)
-        .filter(|_| text.contains('T'))
-        .map(Start::At)
-        .ok_or_else(|| {
-            error(
-                "start",
-                "must be a duration like \"24h\" or a time like \"2026-01-31T00:00:00Z\"",
-            )
-        })
-}
-
-/// Parses `90s`, `15m`, `24h` or `7d` into milliseconds.
-fn parse_duration(text: &str) -> Option<i64> {
-    let unit_at = text.len().checked_sub(1)?;
-    let (number, unit) = text.split_at_checked(unit_at)?;
-    let unit_ms: i64 = match unit {
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return None,
-    };
-    let number: u32 = number.parse().ok()?;
-    i64::from(number).checked_mul(unit_ms)
 }
 
 /// The JSON Schema of the settings, as `describe` returns it.

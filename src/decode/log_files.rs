@@ -3,9 +3,13 @@
 
 use core::ops::Range;
 
+use scan::{List, Scan, list_at};
+
 use super::key_value;
 use super::lines::LINE_BYTES_MAX;
 use super::zip::{self, Archive, Part, ZipError};
+
+mod scan;
 
 /// What [`LogFileReader::read`] found.
 #[derive(Debug, PartialEq, Eq)]
@@ -107,17 +111,6 @@ enum Stage {
     Refused,
     /// Before the first byte of a file that says what it is.
     Start,
-}
-
-/// Where the scanner stands in an element or a line.
-#[derive(Clone, Copy, Default)]
-struct Scan {
-    at: usize,
-    depth: usize,
-    quoted: bool,
-    escaped: bool,
-    /// The record was returned as too long, and its rest is passed over.
-    passing_over: bool,
 }
 
 /// What a look at the window came to.
@@ -460,55 +453,6 @@ impl LogFileReader {
         }
         Look::TooLong(start..start.saturating_add(TOO_LONG_BYTES_KEPT).min(self.at))
     }
-}
-
-impl Scan {
-    /// Takes one byte of JSON.
-    const fn step(&mut self, byte: u8) {
-        match byte {
-            _ if self.escaped => self.escaped = false,
-            b'\\' if self.quoted => self.escaped = true,
-            b'"' => self.quoted = !self.quoted,
-            b'{' | b'[' if !self.quoted => self.depth = self.depth.saturating_add(1),
-            b'}' | b']' if !self.quoted => self.depth = self.depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-}
-
-/// Where the list `data` of an object begins.
-enum List {
-    At(usize),
-    More,
-    None,
-}
-
-/// Finds the list `data` among the members of the object that the text begins with.
-fn list_at(text: &[u8]) -> List {
-    let mut scan = Scan::default();
-    let mut key = 0..0;
-    let mut key_start = 0;
-    let mut is_data = false;
-    for (at, byte) in text.iter().enumerate() {
-        let was = scan;
-        scan.step(*byte);
-        if scan.depth == 0 {
-            return List::None;
-        }
-        match byte {
-            b'"' if was.depth == 1 && !was.quoted => key_start = at.saturating_add(1),
-            b'"' if was.depth == 1 && !was.escaped => key = key_start..at,
-            b':' if was.depth == 1 && !was.quoted => {
-                is_data = text.get(key.clone()) == Some(b"data");
-            }
-            b'[' if was.depth == 1 && !was.quoted && is_data => {
-                return List::At(at.saturating_add(1));
-            }
-            b',' if was.depth == 1 && !was.quoted => is_data = false,
-            _ => {}
-        }
-    }
-    List::More
 }
 
 #[cfg(test)]

@@ -8,6 +8,13 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 /// What is remembered of a file: 64 bits of a hash.
 pub type FileKey = [u8; 8];
 
+/// The key of a file by its name.
+#[must_use]
+pub fn key(name: &str) -> FileKey {
+    let hash = blake3::hash(name.as_bytes());
+    hash.as_bytes().first_chunk().copied().unwrap_or_default()
+}
+
 /// The files that were done last, as many as are remembered.
 #[derive(Clone, Debug)]
 pub struct DoneFiles {

@@ -5,20 +5,23 @@
 //! the records of the next one are done. A resumed answer is asked for again; if other files
 //! stand in it, it is read from its beginning, and what comes again has the same id.
 
-use serde::Deserialize;
+pub use account::account;
+use account::tell_account;
+pub use call::probe;
+use call::{call, file_name};
+
+mod account;
+mod call;
 
 use crate::batch::{Builder, Intake, NoticeKind, Offer, RecordLine};
 use crate::checkpoint::{LogFileAt, LogFilesPosition};
 use crate::decode::fail;
 use crate::decode::log_files::{Found, LogFileReader};
-use crate::encode::push_quoted;
-use crate::record::{Name, legacy};
+use crate::record::legacy;
 use crate::remembered::Remembered;
-use crate::request::Request;
 use crate::response::Head;
-use crate::settings::legacy::FileFormat;
 use crate::stream::Stream;
-use crate::streams::done_files::{DoneFiles, FileKey};
+use crate::streams::done_files::{DoneFiles, key};
 use crate::streams::{Context, Unusable, Want, hours_ms};
 use crate::time::Timestamp;
 
@@ -87,18 +90,6 @@ pub enum Progress {
     NeedsInput,
     /// The batch is full.
     NoRoom,
-}
-
-#[derive(Deserialize)]
-struct Envelope {
-    #[serde(default)]
-    meta: Meta,
-}
-
-#[derive(Default, Deserialize)]
-struct Meta {
-    #[serde(rename = "isLastToken")]
-    is_last_token: Option<bool>,
 }
 
 impl LogFiles {
@@ -191,13 +182,7 @@ impl LogFiles {
     ///
     /// The body is neither that nor a file.
     pub fn handle_answer(&mut self, body: &[u8], context: Context<'_>) -> Result<(), Unusable> {
-        let answer: Envelope = serde_json::from_slice(body)
-            .map_err(|_| Unusable("the answer is neither a file nor JSON".to_owned()))?;
-        if answer.meta.is_last_token == Some(false) {
-            return Err(Unusable(
-                "the answer holds no file and says that there are more".to_owned(),
-            ));
-        }
+        call::read_end(body)?;
         self.catch_up(context);
         Ok(())
     }
@@ -505,107 +490,4 @@ fn short(names: &blake3::Hasher) -> String {
 
 fn no_names() -> String {
     short(&blake3::Hasher::new())
-}
-
-/// What is remembered of a file that is done.
-fn key(name: &str) -> FileKey {
-    let hash = blake3::hash(name.as_bytes());
-    hash.as_bytes().first_chunk().copied().unwrap_or_default()
-}
-
-/// Says when the records are of another account than the settings name.
-fn tell_account(
-    stream: Stream,
-    record: RecordLine<'_>,
-    intake: &mut Intake,
-    context: Context<'_>,
-    batch: &mut Builder,
-) {
-    let legacy = context.settings.legacy();
-    let expected = legacy.and_then(|legacy| legacy.account_code.as_ref());
-    let seen = core::str::from_utf8(record.bytes)
-        .ok()
-        .and_then(|text| account_in(record.stream, text, intake));
-    if let (Some(expected), Some(seen)) = (expected, seen)
-        && !expected.eq_ignore_ascii_case(&seen)
-    {
-        let detail = format!(
-            "the records are of the account {seen:?}, and account_code is {expected:?}; correct the code, or use the keys of that account"
-        );
-        batch.notice(stream, NoticeKind::Adjusted, detail);
-    }
-}
-
-fn account_in(stream: Stream, text: &str, intake: &mut Intake) -> Option<String> {
-    let record = intake.parser.parse(stream, text).ok()?;
-    let account = record.get(Name::new("accountId")?)?;
-    (!account.text.is_empty()).then(|| fail::shown(account.text))
-}
-
-/// The account in the first record of an answer, where it has one.
-#[must_use]
-pub fn account(head: &Head, body: Vec<u8>, intake: &mut Intake) -> Option<String> {
-    let mut reader = LogFileReader::new(&file_name(head)?);
-    reader.push(body);
-    reader.finish();
-    loop {
-        match reader.read() {
-            Found::Record(bytes) => {
-                let text = core::str::from_utf8(bytes).ok()?;
-                return account_in(Stream::Siem, text, intake);
-            }
-            Found::Broken(_) | Found::End | Found::NeedsInput => return None,
-            Found::File(_)
-            | Found::FileBroken(_)
-            | Found::FileEnd
-            | Found::NotARecord(_)
-            | Found::TooLong(_) => {}
-        }
-    }
-}
-
-/// The name of the file that an answer is, where it is one. That of an archive says nothing.
-fn file_name(head: &Head) -> Option<String> {
-    let given = head.header("content-disposition").and_then(|text| {
-        let (_, name) = text.split_once("filename=")?;
-        let name = name.trim_start_matches('"').split(['"', ';']).next()?;
-        Some(name.trim().to_owned())
-    });
-    let media_type = head.header("content-type").unwrap_or_default();
-    let media_type = media_type.split(';').next().unwrap_or_default().trim();
-    let is_file = ["application/octet-stream", "application/zip"]
-        .iter()
-        .any(|known| media_type.eq_ignore_ascii_case(known));
-    given.or_else(|| is_file.then(String::new))
-}
-
-/// The smallest call: one file.
-#[must_use]
-pub fn probe(stream: Stream, context: Context<'_>) -> Request {
-    request(stream, context, false, None)
-}
-
-fn call(stream: Stream, context: Context<'_>, token: Option<&str>) -> Request {
-    let compress = context
-        .settings
-        .legacy()
-        .is_none_or(|legacy| legacy.compress);
-    request(stream, context, compress, token)
-}
-
-fn request(stream: Stream, context: Context<'_>, compress: bool, token: Option<&str>) -> Request {
-    let format = match context.settings.legacy().map(|legacy| legacy.file_format) {
-        Some(FileFormat::KeyValue) => "key_value",
-        Some(FileFormat::Json) | None => "json",
-    };
-    let mut body = format!(
-        "{{\"data\":[{{\"type\":\"MTA\",\"fileFormat\":\"{format}\",\"compress\":{compress}"
-    );
-    if let Some(token) = token {
-        body.push_str(",\"token\":");
-        push_quoted(&mut body, token);
-    }
-    body.push_str("}]}");
-    let url = format!("{}{}", context.settings.base_url, stream.row().endpoint);
-    Request::post_json(url, body)
 }

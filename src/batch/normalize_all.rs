@@ -1,0 +1,73 @@
+//! Lines that came by another way than a poll.
+
+use super::{Builder, Entry, Intake, Limits, RecordLine, Rejected};
+use crate::decode::key_value;
+use crate::record::legacy;
+use crate::stream::Stream;
+use crate::time::Timestamp;
+
+/// The result of [`normalize_all`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Normalized {
+    /// One JSON object a line.
+    pub events: String,
+    /// One entry a line of `events`.
+    pub index: Vec<Entry>,
+    /// Lines that are not records.
+    pub rejected: Vec<Rejected>,
+}
+
+/// Normalizes lines that came by another way than a poll. Empty lines are passed over.
+#[must_use]
+pub fn normalize_all(
+    intake: &mut Intake,
+    stream: Stream,
+    records: &[u8],
+    now: Timestamp,
+) -> Normalized {
+    let limits = Limits {
+        max_events: u32::MAX,
+        max_bytes: u64::MAX,
+        max_requests: 0,
+    };
+    let mut batch = Builder::new(limits);
+    let mut start = 0;
+    let mut object = String::new();
+    for (index, end) in memchr::memchr_iter(b'\n', records)
+        .chain([records.len()])
+        .enumerate()
+    {
+        let bytes = records.get(start..end).unwrap_or_default().trim_ascii();
+        start = end.saturating_add(1);
+        if !bytes.is_empty() {
+            let locator = || format!("{stream} line {}", index.saturating_add(1));
+            object.clear();
+            let (kind, bytes) = of_line(stream, bytes, &mut object);
+            let record = RecordLine {
+                stream: kind,
+                bytes,
+            };
+            batch.offer_as(stream, intake, record, None, now, locator);
+        }
+    }
+    Normalized {
+        events: batch.events,
+        index: batch.index,
+        rejected: batch.rejected,
+    }
+}
+
+/// The type and the record of a line of a SIEM log, which API 1.0 also writes as key=value and
+/// without its type.
+fn of_line<'a>(stream: Stream, line: &'a [u8], object: &'a mut String) -> (Stream, &'a [u8]) {
+    let may_be_pairs = stream.is_gateway_siem() && !line.starts_with(b"{");
+    let is_pairs = may_be_pairs
+        && core::str::from_utf8(line).is_ok_and(|text| key_value::push_object(text, object));
+    let record = if is_pairs { object.as_bytes() } else { line };
+    let kind = if stream == Stream::Siem {
+        legacy::type_of_record(record)
+    } else {
+        stream
+    };
+    (kind, record)
+}

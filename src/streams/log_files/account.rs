@@ -1,0 +1,60 @@
+//! Whose records an answer holds.
+
+use crate::batch::{Builder, Intake, NoticeKind, RecordLine};
+use crate::decode::fail;
+use crate::decode::log_files::{Found, LogFileReader};
+use crate::record::Name;
+use crate::response::Head;
+use crate::stream::Stream;
+use crate::streams::Context;
+
+/// Says when the records are of another account than the settings name.
+pub(super) fn tell_account(
+    stream: Stream,
+    record: RecordLine<'_>,
+    intake: &mut Intake,
+    context: Context<'_>,
+    batch: &mut Builder,
+) {
+    let legacy = context.settings.legacy();
+    let expected = legacy.and_then(|legacy| legacy.account_code.as_ref());
+    let seen = core::str::from_utf8(record.bytes)
+        .ok()
+        .and_then(|text| account_in(record.stream, text, intake));
+    if let (Some(expected), Some(seen)) = (expected, seen)
+        && !expected.eq_ignore_ascii_case(&seen)
+    {
+        let detail = format!(
+            "the records are of the account {seen:?}, and account_code is {expected:?}; correct the code, or use the keys of that account"
+        );
+        batch.notice(stream, NoticeKind::Adjusted, detail);
+    }
+}
+
+fn account_in(stream: Stream, text: &str, intake: &mut Intake) -> Option<String> {
+    let record = intake.parser.parse(stream, text).ok()?;
+    let account = record.get(Name::new("accountId")?)?;
+    (!account.text.is_empty()).then(|| fail::shown(account.text))
+}
+
+/// The account in the first record of an answer, where it has one.
+#[must_use]
+pub fn account(head: &Head, body: Vec<u8>, intake: &mut Intake) -> Option<String> {
+    let mut reader = LogFileReader::new(&super::call::file_name(head)?);
+    reader.push(body);
+    reader.finish();
+    loop {
+        match reader.read() {
+            Found::Record(bytes) => {
+                let text = core::str::from_utf8(bytes).ok()?;
+                return account_in(Stream::Siem, text, intake);
+            }
+            Found::Broken(_) | Found::End | Found::NeedsInput => return None,
+            Found::File(_)
+            | Found::FileBroken(_)
+            | Found::FileEnd
+            | Found::NotARecord(_)
+            | Found::TooLong(_) => {}
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! The call for an answer, and what its head and a body without files say.
+
+use serde::Deserialize;
+
+use crate::encode::push_quoted;
+use crate::request::Request;
+use crate::response::Head;
+use crate::settings::legacy::FileFormat;
+use crate::stream::Stream;
+use crate::streams::{Context, Unusable};
+
+#[derive(Deserialize)]
+struct Envelope {
+    #[serde(default)]
+    meta: Meta,
+}
+
+#[derive(Default, Deserialize)]
+struct Meta {
+    #[serde(rename = "isLastToken")]
+    is_last_token: Option<bool>,
+}
+
+/// Reads a body that says that there are no more files.
+pub(super) fn read_end(body: &[u8]) -> Result<(), Unusable> {
+    let answer: Envelope = serde_json::from_slice(body)
+        .map_err(|_| Unusable("the answer is neither a file nor JSON".to_owned()))?;
+    if answer.meta.is_last_token == Some(false) {
+        return Err(Unusable(
+            "the answer holds no file and says that there are more".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+/// The name of the file that an answer is, where it is one. That of an archive says nothing.
+pub(super) fn file_name(head: &Head) -> Option<String> {
+    let given = head.header("content-disposition").and_then(|text| {
+        let (_, name) = text.split_once("filename=")?;
+        let name = name.trim_start_matches('"').split(['"', ';']).next()?;
+        Some(name.trim().to_owned())
+    });
+    let media_type = head.header("content-type").unwrap_or_default();
+    let media_type = media_type.split(';').next().unwrap_or_default().trim();
+    let is_file = ["application/octet-stream", "application/zip"]
+        .iter()
+        .any(|known| media_type.eq_ignore_ascii_case(known));
+    given.or_else(|| is_file.then(String::new))
+}
+
+/// The smallest call: one file.
+#[must_use]
+pub fn probe(stream: Stream, context: Context<'_>) -> Request {
+    request(stream, context, false, None)
+}
+
+pub(super) fn call(stream: Stream, context: Context<'_>, token: Option<&str>) -> Request {
+    let compress = context
+        .settings
+        .legacy()
+        .is_none_or(|legacy| legacy.compress);
+    request(stream, context, compress, token)
+}
+
+fn request(stream: Stream, context: Context<'_>, compress: bool, token: Option<&str>) -> Request {
+    let format = match context.settings.legacy().map(|legacy| legacy.file_format) {
+        Some(FileFormat::KeyValue) => "key_value",
+        Some(FileFormat::Json) | None => "json",
+    };
+    let mut body = format!(
+        "{{\"data\":[{{\"type\":\"MTA\",\"fileFormat\":\"{format}\",\"compress\":{compress}"
+    );
+    if let Some(token) = token {
+        body.push_str(",\"token\":");
+        push_quoted(&mut body, token);
+    }
+    body.push_str("}]}");
+    let url = format!("{}{}", context.settings.base_url, stream.row().endpoint);
+    Request::post_json(url, body)
+}
