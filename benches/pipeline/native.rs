@@ -1,6 +1,7 @@
 //! The component's code in this program: no sandbox, no network.
 
 use std::hint::black_box;
+use std::rc::Rc;
 
 use mimecast_source::batch::{Batch, Intake, Limits, normalize_all};
 use mimecast_source::decode::lines::{Line, LineReader};
@@ -22,17 +23,31 @@ const NOW: Timestamp = Timestamp::from_millis(1_770_100_000_000);
 /// In what pieces a body arrives.
 const CHUNK_BYTES: usize = 64 * 1024;
 
+const FORMATS: [(Format, &str); 3] = [
+    (Format::Ecs, "ecs"),
+    (Format::Ocsf, "ocsf"),
+    (Format::Raw, "raw"),
+];
+
 /// What the same work costs without the sandbox.
 #[derive(Debug)]
 pub(crate) struct Native {
-    pub(crate) file: File,
     pub(crate) poll: Cost,
-    pub(crate) normalize: Cost,
+    pub(crate) normalize: Vec<Normalize>,
+}
+
+/// Lines to events of one format.
+#[derive(Debug)]
+pub(crate) struct Normalize {
+    pub(crate) file: Rc<File>,
+    pub(crate) format: &'static str,
+    pub(crate) cost: Cost,
 }
 
 pub(crate) fn measure(size: Size) -> Native {
-    let file = File::fetch();
-    let of = |files: usize, time| Cost {
+    let streams = [Stream::SiemReceipt, Stream::SiemProcess];
+    let [file, process] = streams.map(|stream| Rc::new(File::fetch(stream)));
+    let of = |file: &File, files: usize, time| Cost {
         events: files * RECORDS,
         bytes: files * file.text.len(),
         time,
@@ -44,26 +59,33 @@ pub(crate) fn measure(size: Size) -> Native {
     let ratio = file.text.len() / file.gzip.len();
     row(
         "a file, native: inflate and split",
-        of(files, lines),
+        of(&file, files, lines),
         &format!(
             "{} bytes a record, gzip {ratio}:1",
             file.text.len() / RECORDS
         ),
     );
-    let mut intake = Intake::new(Format::Ecs, Options::default());
-    let mut all = || normalize_all(&mut intake, Stream::SiemReceipt, black_box(&file.text), NOW);
-    let mut run = || timed(|| (0..files).for_each(|_| drop(black_box(all()))));
-    let normalize = best(size.runs, &mut run, |time| *time);
-    let normalize = of(files, normalize);
-    row("a file, native: normalize", normalize, "");
     let poll = best(size.runs, || poll_all(&file, size.files), |time| *time);
-    let poll = of(files, poll);
+    let poll = of(&file, files, poll);
     row("a file, native: gzip to batch", poll, "");
-    Native {
-        file,
-        poll,
-        normalize,
+    let mut normalize = Vec::new();
+    for file in [file, process] {
+        for (format, name) in FORMATS {
+            let mut intake = Intake::new(format, Options::default());
+            let mut all = || normalize_all(&mut intake, file.stream, black_box(&file.text), NOW);
+            let mut run = || timed(|| (0..files).for_each(|_| drop(black_box(all()))));
+            let cost = of(&file, files, best(size.runs, &mut run, |time| *time));
+            let bytes = file.text.len() / RECORDS;
+            let what = format!("{} to {name}, native: normalize", file.stream);
+            row(&what, cost, &format!("{bytes} bytes a record"));
+            normalize.push(Normalize {
+                file: Rc::clone(&file),
+                format: name,
+                cost,
+            });
+        }
     }
+    Native { poll, normalize }
 }
 
 fn split(file: &File) {

@@ -9,7 +9,7 @@ use mimecast_simulator::Simulator;
 
 use crate::Size;
 use crate::measure::{Cost, best, row, timed};
-use crate::native::Native;
+use crate::native::{Native, Normalize};
 use crate::tenant::{self, RECORDS};
 
 pub(crate) fn measure(size: Size, native: &Native) {
@@ -18,27 +18,26 @@ pub(crate) fn measure(size: Size, native: &Native) {
     let mut components = Components::new(Some(cache.path().join("cache"))).unwrap();
     let (loaded, _) = runtime.block_on(components.get(None)).unwrap();
 
-    let normalize = |instance: &mut host_harness::engine::Instance| {
-        timed(|| {
-            for _ in 0..size.files {
-                let call = instance.normalize("siem.receipt", "ecs", &native.file.text);
-                let normalized = runtime.block_on(call).unwrap().unwrap();
-                assert_eq!(black_box(normalized).index.len(), RECORDS);
-            }
-        })
-    };
     let mut instance = runtime.block_on(offline_instance(&loaded)).unwrap();
-    let time = best(size.runs, || normalize(&mut instance), |time| *time);
-    let cost = Cost {
-        time,
-        ..native.normalize
-    };
-    let ratio = cost.ns_per_event() / native.normalize.ns_per_event();
-    row(
-        "a file, sandbox: normalize",
-        cost,
-        &format!("{ratio:.2} times native"),
-    );
+    for Normalize { file, format, cost } in &native.normalize {
+        let mut run = || {
+            timed(|| {
+                for _ in 0..size.files {
+                    let call = instance.normalize(file.stream.name(), format, &file.text);
+                    let normalized = runtime.block_on(call).unwrap().unwrap();
+                    assert_eq!(black_box(normalized).index.len(), RECORDS);
+                }
+            })
+        };
+        let time = best(size.runs, &mut run, |time| *time);
+        let inside = Cost { time, ..*cost };
+        let ratio = inside.ns_per_event() / cost.ns_per_event();
+        row(
+            &format!("{} to {format}, sandbox: normalize", file.stream),
+            inside,
+            &format!("{ratio:.2} times native"),
+        );
+    }
 
     let simulator = runtime
         .block_on(Simulator::start(tenant::config(size.files)))
@@ -53,7 +52,7 @@ pub(crate) fn measure(size: Size, native: &Native) {
     let time = best(size.runs, run, |time| *time);
     let cost = Cost {
         events,
-        bytes: events * (native.file.text.len() / RECORDS),
+        bytes: events * (native.poll.bytes / native.poll.events),
         time,
     };
     let ratio = cost.ns_per_event() / native.poll.ns_per_event();

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
 use mimecast_simulator::{Config, EventType, Generate, Simulator};
+use mimecast_source::stream::Stream;
 use serde_json::{Value, json};
 
 /// Records in a file.
@@ -77,13 +78,14 @@ pub(crate) fn write_settings(access: &Value, directory: &Path) -> PathBuf {
 /// One batch file as it is stored.
 #[derive(Clone, Debug)]
 pub(crate) struct File {
+    pub(crate) stream: Stream,
     pub(crate) gzip: Vec<u8>,
     pub(crate) text: Vec<u8>,
 }
 
 impl File {
-    /// The first file of receipts, fetched as a client would.
-    pub(crate) fn fetch() -> Self {
+    /// The first file of a stream, fetched as a client would.
+    pub(crate) fn fetch(stream: Stream) -> Self {
         let simulator = runtime().block_on(Simulator::start(config(1))).unwrap();
         let api = simulator.api_url();
         let form = format!(
@@ -105,14 +107,15 @@ impl File {
             "authorization: Bearer {}\r\n",
             token["access_token"].as_str().unwrap()
         );
-        let listing = format!("{api}/siem/v1/batch/events/cg?type=receipt&pageSize=1");
+        let kind = stream.name().trim_start_matches("siem.");
+        let listing = format!("{api}/siem/v1/batch/events/cg?type={kind}&pageSize=1");
         let listing = json_of(&exchange("GET", &listing, &bearer, ""));
         let gzip = exchange("GET", listing["value"][0]["url"].as_str().unwrap(), "", "");
         let mut text = Vec::new();
         GzDecoder::new(gzip.as_slice())
             .read_to_end(&mut text)
             .unwrap();
-        Self { gzip, text }
+        Self { stream, gzip, text }
     }
 }
 
