@@ -29,7 +29,8 @@ pub fn normalize(format: Format, data: &[u8]) {
         start = end;
         // Values stand deeper in an event than in their record.
         assert!(depth(event) <= DEPTH_MAX + 4, "{event}");
-        if depth(event) < 120 {
+        // A name that `serde_json` keeps for itself is none to its `Value`.
+        if depth(event) < 120 && !event.contains("$serde_json::private") {
             let event: serde_json::Value = serde_json::from_str(event).expect(event);
             assert!(event.is_object());
         }
