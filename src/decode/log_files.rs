@@ -1,6 +1,8 @@
 //! The SIEM files of API 1.0, in chunks as they arrive: an archive of files or one file, JSON or
 //! key=value, to records, with bounded memory (`mimecast-api.md` §7.3, §7.4).
 
+mod scan;
+
 use core::ops::Range;
 
 use scan::{List, Scan, list_at};
@@ -8,8 +10,6 @@ use scan::{List, Scan, list_at};
 use super::key_value;
 use super::lines::LINE_BYTES_MAX;
 use super::zip::{self, Archive, Part, ZipError};
-
-mod scan;
 
 /// What [`LogFileReader::read`] found.
 #[derive(Debug, PartialEq, Eq)]

@@ -5,13 +5,13 @@
 //! the records of the next one are done. A resumed answer is asked for again; if other files
 //! stand in it, it is read from its beginning, and what comes again has the same id.
 
+mod account;
+mod call;
+
 pub use account::account;
 use account::tell_account;
 pub use call::probe;
 use call::{call, file_name};
-
-mod account;
-mod call;
 
 use crate::batch::{Builder, Intake, NoticeKind, Offer, RecordLine};
 use crate::checkpoint::{LogFileAt, LogFilesPosition};
