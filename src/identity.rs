@@ -78,9 +78,15 @@ impl Record<'_> {
             let [a, b, c] = self.runs();
             hash_pieces([self.stream().name(), "\n", a, b, c])
         } else {
-            let mut out = String::with_capacity(self.text().len());
-            push_object(&mut out, self.line(), self.members(), true);
-            hash_pieces([self.stream().name(), "\n", &out, "", ""])
+            let name = self.stream().name();
+            let mut out = String::with_capacity(name.len() + 1 + self.text().len());
+            out.push_str(name);
+            out.push('\n');
+            match self.ranked() {
+                Some(names) => push_ranked(&mut out, self, names),
+                None => push_object(&mut out, self.line(), self.members(), true),
+            }
+            blake3::hash(out.as_bytes())
         };
         EventId::of_hash(&hash)
     }
@@ -135,6 +141,32 @@ fn hash_pieces(pieces: [&str; 5]) -> blake3::Hash {
         length = end;
     }
     blake3::hash(chunk.get(..length).unwrap_or_default())
+}
+
+/// Appends a record in canonical form, by all names that it may have in their order.
+fn push_ranked(out: &mut String, record: &Record<'_>, names: &[Name]) {
+    let (text, members) = (record.line(), record.members());
+    let names = names.iter().filter(|name| !Name::TRANSPORT.contains(name));
+    out.push('{');
+    let mut is_first = true;
+    for member in names.filter_map(|name| members.get(record.position(*name)?)) {
+        if !core::mem::replace(&mut is_first, false) {
+            out.push(',');
+        }
+        let (key, value) = (member.key, member.value);
+        let quote = usize::from(member.kind == Kind::String);
+        // Nothing but quotes and a colon between name and value.
+        if member.canonical && value.start() == key.end() + 2 + quote {
+            let whole = text.get(key.start().saturating_sub(1)..value.end() + quote);
+            out.push_str(whole.unwrap_or_default());
+        } else {
+            out.push('"');
+            out.push_str(key.of(text));
+            out.push_str("\":");
+            push_value(out, member.kind, value.of(text), member.canonical);
+        }
+    }
+    out.push('}');
 }
 
 /// Appends an object in canonical form.
@@ -208,7 +240,7 @@ fn push_value(out: &mut String, kind: Kind, text: &str, canonical: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::Parser;
+    use crate::record::{NAMES, Parser};
     use crate::stream::Stream;
     use proptest::prelude::*;
     use serde_json::Value;
@@ -281,6 +313,21 @@ mod tests {
         id.write(&mut out);
         assert_eq!(out, "ab0102030405060708090a0b0c0d0eff");
         assert_eq!(id.to_string(), out);
+    }
+
+    proptest! {
+        #[test]
+        fn known_names_make_no_difference_by_their_order(
+            members in prop::collection::vec((0..NAMES.len(), json()), 0..40),
+            style in any::<bool>(),
+        ) {
+            let members = members.iter().map(|(name, value)| {
+                let value = if style { restyled(value) } else { value.to_string() };
+                format!("\"{}\":{value}", NAMES[*name])
+            });
+            let line = format!("{{{}}}", members.collect::<Vec<_>>().join(","));
+            prop_assert_eq!(id(&line), reference(&line), "{}", line);
+        }
     }
 
     fn json() -> impl Strategy<Value = Value> {

@@ -125,6 +125,7 @@ pub struct Record<'a> {
     members: &'a [Member],
     names: &'a [Option<Name>],
     slots: &'a Slots,
+    ranked: Option<&'a [Name]>,
 }
 
 /// For every known name one more than the index of its last member, or zero.
@@ -188,6 +189,7 @@ impl Parser {
         let mut reader = Reader::new(&self.dictionary, stream, &mut self.habits, names, slots);
         let outline =
             json::scan_object_with(line, &mut self.members, &mut reader).map_err(Reject)?;
+        let is_known = reader.is_known();
         if self.members.len() > MEMBERS_MAX {
             let offset = self
                 .members
@@ -205,6 +207,7 @@ impl Parser {
             members: &self.members,
             names: &self.names,
             slots: &self.slots,
+            ranked: is_known.then_some(self.dictionary.ranked()),
         })
     }
 }
@@ -278,10 +281,14 @@ impl<'a> Record<'a> {
         })
     }
 
-    /// No name occurs twice: known without a look at each when they are in order.
-    #[must_use]
-    pub const fn is_sorted(&self) -> bool {
-        self.outline.sorted
+    /// No name comes twice in [`Record::fields`], as far as that is known without a look at each.
+    pub(crate) const fn is_unique(&self) -> bool {
+        self.outline.sorted || self.ranked.is_some()
+    }
+
+    /// All names there are in the order of their bytes, if all of the record are among them.
+    pub(crate) const fn ranked(&self) -> Option<&'a [Name]> {
+        self.ranked
     }
 
     pub(crate) const fn outline(&self) -> Outline {
@@ -328,7 +335,7 @@ mod tests {
             let actual = used.parse(Stream::Audit, line).unwrap();
             assert_eq!(actual.names, expected.names, "{line}");
             assert_eq!(actual.slots, expected.slots, "{line}");
-            assert_eq!(actual.is_sorted(), expected.is_sorted(), "{line}");
+            assert_eq!(actual.outline().sorted, expected.outline().sorted, "{line}");
             let keys = |record: Record<'_>| {
                 let fields = record.fields();
                 fields.map(|field| field.key.to_owned()).collect::<Vec<_>>()
@@ -336,7 +343,7 @@ mod tests {
             assert_eq!(keys(actual), keys(expected), "{line}");
             let names: Vec<_> = actual.members().iter().map(|m| m.key.of(line)).collect();
             assert_eq!(
-                actual.is_sorted(),
+                actual.outline().sorted,
                 names.is_sorted_by(|a, b| a < b),
                 "{line}"
             );

@@ -203,7 +203,7 @@ impl<'r, 'b> Line<'r, 'b> {
     /// Every field that no row has used.
     fn kept(&mut self) {
         let record = self.record;
-        if !record.is_sorted() && self.kept_without_repeats() {
+        if !record.is_unique() && self.kept_without_repeats() {
             return;
         }
         for at in 0..record.len() {

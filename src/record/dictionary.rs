@@ -9,6 +9,7 @@ use crate::stream::Stream;
 pub(super) struct Dictionary {
     table: Box<[u8; TABLE_LEN]>,
     known: Vec<Known>,
+    ranked: Vec<Name>,
     aliases: Aliases,
 }
 
@@ -86,12 +87,24 @@ impl Dictionary {
                 place = (place + 1) % TABLE_LEN;
             }
         }
-        let known = NAMES.iter().map(|name| Known::new(name)).collect();
+        let known: Vec<Known> = NAMES.iter().map(|name| Known::new(name)).collect();
+        let mut ranked = vec![Name(0); known.len()];
+        for (at, known) in (0..).zip(&known) {
+            if let Some(place) = ranked.get_mut(known.rank) {
+                *place = Name(at);
+            }
+        }
         Self {
             table,
             known,
+            ranked,
             aliases: Aliases::new(),
         }
+    }
+
+    /// All names in the order of their bytes.
+    pub(super) fn ranked(&self) -> &[Name] {
+        &self.ranked
     }
 
     fn look_up(&self, key: &str) -> Option<Name> {
@@ -153,6 +166,7 @@ pub(super) struct Reader<'p, 't> {
     /// The name seen last and its rank, if it is known.
     previous: (&'t str, Option<usize>),
     is_sorted: bool,
+    is_known: bool,
 }
 
 impl<'p> Reader<'p, '_> {
@@ -174,7 +188,13 @@ impl<'p> Reader<'p, '_> {
             place: NAMES.len(),
             previous: ("", None),
             is_sorted: true,
+            is_known: true,
         }
+    }
+
+    /// All names are known and spelt as they are known.
+    pub(super) const fn is_known(&self) -> bool {
+        self.is_known
     }
 
     /// The name that a field of API 1.0 has in API 2.0, unless the record has that already: two
@@ -222,6 +242,7 @@ impl<'t> Keys<'t> for Reader<'_, 't> {
         if let Some(name) = self.alias(key).filter(|_| !escaped) {
             // It is not spelt as its name is: what is in order is no longer known.
             self.is_sorted = false;
+            self.is_known = false;
             self.previous = (key, None);
             return self.note(Some(name));
         }
@@ -250,6 +271,7 @@ impl<'t> Keys<'t> for Reader<'_, 't> {
         {
             *next = name;
         }
+        self.is_known &= name.is_some();
         self.previous = (key, rank);
         self.note(name);
     }

@@ -54,6 +54,12 @@ impl Span {
     pub fn start(self) -> usize {
         index(self.start)
     }
+
+    /// The offset just after the last byte.
+    #[must_use]
+    pub fn end(self) -> usize {
+        index(self.end)
+    }
 }
 
 /// One member of an object.
