@@ -1,6 +1,7 @@
 //! What a check says of each answer, against a scripted upstream.
 
 use super::*;
+use crate::request::Request;
 
 const NOW: Timestamp = Timestamp::from_millis(1_770_100_000_000);
 const TOKEN: &str = r#"{"access_token":"t-1","token_type":"Bearer","expires_in":1800}"#;
@@ -10,35 +11,52 @@ const CATEGORIES: &str = r#"{"data":[{"categories":[{"code":"account_logs"},{"co
 /// What the upstream answers a call.
 type Answers = fn(url: &str, calls: usize) -> Result<(u16, &'static str), TransportError>;
 
-/// The results of a check, and how many calls it took.
-fn checked(streams: &str, answers: Answers) -> (Vec<CheckResult>, usize) {
+/// A check with these settings beside the credentials.
+fn check(more: &str) -> Check {
     let settings = format!(
-        r#"{{"base_url":"https://api.test","client_id":"id","client_secret":"hush","streams":[{streams}]}}"#
+        r#"{{"base_url":"https://api.test","client_id":"id","client_secret":"hush",{more}}}"#
     );
-    let mut check = Check::new(Settings::parse(&settings).unwrap(), 1);
-    let mut calls = 0;
+    Check::new(Settings::parse(&settings).unwrap(), 1)
+}
+
+fn head(status: u16) -> Head {
+    let headers = vec![("x-request-id".to_owned(), "r-7".to_owned())];
+    Head { status, headers }
+}
+
+/// The results of a check whose calls get these answers.
+fn driven(
+    mut check: Check,
+    mut answer: impl FnMut(Request) -> Result<(u16, &'static str), TransportError>,
+) -> Vec<CheckResult> {
     let mut body = None;
     loop {
         match check.next(NOW) {
-            Action::Yield(results) => return (results, calls),
+            Action::Yield(results) => return results,
             Action::Read => match body.take() {
                 Some(chunk) => check.handle_chunk(chunk),
                 None => check.handle_end(),
             },
-            Action::Send(request) => {
-                calls += 1;
-                assert!(calls < 50, "a check has an end");
-                match answers(&request.url, calls) {
-                    Ok((status, text)) => {
-                        let headers = vec![("x-request-id".to_owned(), "r-7".to_owned())];
-                        check.handle_head(Head { status, headers }, NOW);
-                        body = Some(text.as_bytes().to_vec());
-                    }
-                    Err(failure) => check.handle_failure(failure, NOW),
+            Action::Send(request) => match answer(request) {
+                Ok((status, text)) => {
+                    check.handle_head(head(status), NOW);
+                    body = Some(text.as_bytes().to_vec());
                 }
-            }
+                Err(failure) => check.handle_failure(failure, NOW),
+            },
         }
     }
+}
+
+/// The results of a check, and how many calls it took.
+fn checked(streams: &str, answers: Answers) -> (Vec<CheckResult>, usize) {
+    let mut calls = 0;
+    let results = driven(check(&format!(r#""streams":[{streams}]"#)), |request| {
+        calls += 1;
+        assert!(calls < 50, "a check has an end");
+        answers(&request.url, calls)
+    });
+    (results, calls)
 }
 
 fn is_token(url: &str) -> bool {
@@ -59,7 +77,7 @@ fn probed(answer: Answers) -> CheckResult {
 
 #[test]
 fn a_stream_that_answers_can_be_read() {
-    let result = probed(|url, _| Ok((200, if is_token(url) { TOKEN } else { EMPTY })));
+    let result = probed(|url, _| Ok(behind_token(url, (200, EMPTY))));
     assert_eq!(result.outcome, Outcome::Readable);
 }
 
@@ -91,33 +109,15 @@ fn each_refusal_is_told_by_what_to_do_about_it() {
 #[test]
 fn every_stream_is_probed_with_the_smallest_call_there_is() {
     for endpoint in ["batch", "events"] {
-        let settings = format!(
-            r#"{{"base_url":"https://api.test","client_id":"id","client_secret":"hush","siem_endpoint":"{endpoint}"}}"#
-        );
-        let settings = Settings::parse(&settings).unwrap();
-        let streams = settings.streams.clone();
-        let mut check = Check::new(settings, 1);
+        let check = check(&format!(r#""siem_endpoint":"{endpoint}""#));
+        let streams = check.settings.streams.len();
         let mut probes = Vec::new();
-        let results = loop {
-            match check.next(NOW) {
-                Action::Yield(results) => break results,
-                Action::Read => check.handle_end(),
-                Action::Send(request) => {
-                    let text = if is_token(&request.url) { TOKEN } else { EMPTY };
-                    probes.push(request);
-                    let headers = Vec::new();
-                    check.handle_head(
-                        Head {
-                            status: 200,
-                            headers,
-                        },
-                        NOW,
-                    );
-                    check.handle_chunk(text.as_bytes().to_vec());
-                }
-            }
-        };
-        assert_eq!(results.len(), streams.len());
+        let results = driven(check, |request| {
+            let answer = behind_token(&request.url, (200, EMPTY));
+            probes.push(request);
+            Ok(answer)
+        });
+        assert_eq!(results.len(), streams);
         assert!(
             results
                 .iter()
@@ -146,11 +146,7 @@ fn a_token_that_is_refused_is_asked_for_once_more() {
 #[test]
 fn a_new_token_that_is_refused_as_well_is_no_reason_to_ask_for_ever() {
     let (results, calls) = checked(r#""dlp","audit""#, |url, _| {
-        Ok(if is_token(url) {
-            (200, TOKEN)
-        } else {
-            (401, "{}")
-        })
+        Ok(behind_token(url, (401, "{}")))
     });
     // A token, a refusal, a new token, a refusal; then the other stream, with the last token first.
     assert_eq!((results.len(), calls), (2, 7));
@@ -217,17 +213,9 @@ fn audit_is_readable_with_its_categories_and_without() {
 
 #[test]
 fn an_answer_without_an_end_is_not_read_to_it() {
-    let settings = r#"{"base_url":"https://api.test","client_id":"id","client_secret":"hush","streams":["dlp"]}"#;
-    let mut check = Check::new(Settings::parse(settings).unwrap(), 1);
+    let mut check = check(r#""streams":["dlp"]"#);
     assert!(matches!(check.next(NOW), Action::Send(_)));
-    let headers = Vec::new();
-    check.handle_head(
-        Head {
-            status: 200,
-            headers,
-        },
-        NOW,
-    );
+    check.handle_head(head(200), NOW);
     let mut chunks = 0;
     while check.next(NOW) == Action::Read {
         check.handle_chunk(vec![b'x'; 64 * 1024]);
