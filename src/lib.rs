@@ -48,6 +48,7 @@ pub mod remembered;
 pub mod request;
 pub mod response;
 pub mod retry;
+pub mod rewind;
 pub mod session;
 pub mod settings;
 pub mod stream;
@@ -55,5 +56,6 @@ pub mod streams;
 #[cfg(test)]
 mod testing;
 pub mod time;
+pub mod volatile;
 #[cfg(target_family = "wasm")]
 mod wasi;

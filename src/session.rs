@@ -46,6 +46,7 @@ use crate::streams::quota::{BATCH_WINDOW_S, EVENTS_WINDOW_S, Meter, Quota};
 use crate::streams::siem_events::CALLS_PER_HOUR;
 use crate::streams::{Context, Feed, Want};
 use crate::time::Timestamp;
+use crate::volatile::Volatile;
 
 /// A poll that lasts longer returns what it has, so that a slow upstream does not run into the
 /// host's limit with its position unmoved.
@@ -264,6 +265,27 @@ impl Session {
         self.auth = other.auth;
         self.skew_ms = other.skew_ms;
         self.token_tries = other.token_tries;
+    }
+
+    /// What this session leaves for the next one: see [`crate::volatile`].
+    #[must_use]
+    pub fn volatile(&self, now: Timestamp) -> Option<String> {
+        let mut kept = Volatile::new(&self.settings);
+        kept.token = self.auth.export_token(now);
+        kept.skew_ms = self.skew_ms;
+        kept.to_text()
+    }
+
+    /// Takes over what an earlier session with the same credentials left. Any other text is
+    /// ignored.
+    pub fn resume_volatile(&mut self, text: &str, now: Timestamp) {
+        let Some(kept) = Volatile::parse(text, &self.settings) else {
+            return;
+        };
+        self.skew_ms = kept.skew_ms;
+        if let Some(token) = kept.token {
+            self.auth.import_token(token, now);
+        }
     }
 
     /// Begins a poll.

@@ -127,6 +127,23 @@ impl Auth {
         fail::read(text.as_bytes())
     }
 
+    /// The access token and the time until which it may be used, where there is one.
+    #[must_use]
+    pub fn export_token(&self, now: Timestamp) -> Option<(String, Timestamp)> {
+        match self {
+            Self::Hmac(_) => None,
+            Self::OAuth2(tokens) => tokens.export(now),
+        }
+    }
+
+    /// Takes over the access token of an earlier session.
+    pub fn import_token(&mut self, (text, use_until): (String, Timestamp), now: Timestamp) {
+        match self {
+            Self::Hmac(_) => {}
+            Self::OAuth2(tokens) => tokens.import(text, use_until, now),
+        }
+    }
+
     /// Forgets what was refused.
     pub fn forget(&mut self) {
         match self {

@@ -11,6 +11,9 @@ use crate::time::Timestamp;
 /// The life of a token where the answer does not say.
 const DEFAULT_LIFE_S: u32 = 1800;
 
+/// The longest life that an answer is believed: a day.
+const LIFE_S_MAX: u32 = 86_400;
+
 /// A token is not used in the last minute of its life, so that none expires on the way.
 const EARLY_MS: i64 = 60_000;
 
@@ -48,6 +51,25 @@ impl OAuth2 {
     #[must_use]
     pub fn any_token(&self) -> Option<&str> {
         self.token.as_ref().map(|token| token.secret.expose())
+    }
+
+    /// The token with the time until which it may be used, to be kept for the next session.
+    #[must_use]
+    pub fn export(&self, now: Timestamp) -> Option<(String, Timestamp)> {
+        let token = self.token.as_ref().filter(|token| now < token.use_until)?;
+        Some((token.secret.expose().to_owned(), token.use_until))
+    }
+
+    /// Takes over the token of an earlier session. A clock that was set back does not make it
+    /// last longer than a new one.
+    pub fn import(&mut self, text: String, use_until: Timestamp, now: Timestamp) {
+        let longest = now.plus_ms(i64::from(LIFE_S_MAX).saturating_mul(1000));
+        if is_header_safe(&text) && now < use_until && use_until <= longest {
+            self.token = Some(Token {
+                secret: Secret::new(text),
+                use_until,
+            });
+        }
     }
 
     /// Forgets the token, after the API refused it.
@@ -126,7 +148,7 @@ impl OAuth2 {
     reason = "clamped to a range that fits"
 )]
 fn life(seconds: f64) -> u32 {
-    seconds.clamp(1.0, 86_400.0) as u32
+    seconds.clamp(1.0, f64::from(LIFE_S_MAX)) as u32
 }
 
 /// Whether a token can stand in a header as it is.

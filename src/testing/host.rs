@@ -19,6 +19,9 @@ pub(crate) struct Host {
     failed: Option<Session>,
     /// Whether each poll gets a session of its own.
     pub(crate) fresh_each_poll: bool,
+    /// Whether what a session leaves is handed to the next one, as `pipeline:source` says.
+    pub(crate) keeps_volatile: bool,
+    volatile: Option<String>,
     pub(crate) delivered: Vec<String>,
     /// What the `id` of each delivered record was.
     pub(crate) ids: BTreeMap<String, BTreeSet<String>>,
@@ -48,6 +51,8 @@ impl Host {
             session: None,
             failed: None,
             fresh_each_poll: false,
+            keeps_volatile: false,
+            volatile: None,
             delivered: Vec::new(),
             ids: BTreeMap::new(),
             notices: Vec::new(),
@@ -96,11 +101,17 @@ impl Host {
                 if let Some(failed) = self.failed.take() {
                     session.inherit(failed);
                 }
+                if let Some(volatile) = &self.volatile {
+                    session.resume_volatile(volatile, now);
+                }
                 session
             }
         };
         session.begin(self.limits, now);
         let result = upstream.drive(&mut session);
+        if self.keeps_volatile && result.is_ok() {
+            self.volatile = session.volatile(upstream.host_now());
+        }
         match (&result, self.fresh_each_poll) {
             (_, true) => {}
             (Ok(_), false) => self.session = Some(session),
