@@ -39,3 +39,4 @@ pub mod shutdown;
 pub mod source;
 pub mod source_loop;
 pub mod store;
+pub mod untrusted_text;

@@ -42,22 +42,38 @@ pub struct Redactor {
 }
 
 impl Redactor {
-    /// A redactor for these secrets.
+    /// A redactor for these secrets, as they are and as they stand in a JSON
+    /// string.
     pub fn new(secrets: impl IntoIterator<Item = String>) -> Self {
+        let mut secrets: Vec<String> = secrets
+            .into_iter()
+            .filter(|secret| secret.len() >= REDACTED_BYTES_MIN)
+            .flat_map(|secret| [in_json(&secret), secret])
+            .collect();
+        // A secret that holds another one is taken out as a whole.
+        secrets.sort_by(|one, other| other.len().cmp(&one.len()).then_with(|| one.cmp(other)));
+        secrets.dedup();
         Self {
-            secrets: secrets
-                .into_iter()
-                .filter(|secret| secret.len() >= REDACTED_BYTES_MIN)
-                .collect(),
+            secrets: secrets.into(),
         }
     }
 
     /// The text without the secrets.
     #[must_use]
     pub fn redact(&self, text: &str) -> String {
-        self.secrets.iter().fold(text.to_owned(), |text, secret| {
-            text.replace(secret, REDACTED)
-        })
+        let mut redacted = text.to_owned();
+        for secret in self.secrets.iter() {
+            if redacted.contains(secret) {
+                redacted = redacted.replace(secret, REDACTED);
+            }
+        }
+        redacted
+    }
+
+    /// Whether a secret is in the text.
+    #[must_use]
+    pub fn finds(&self, text: &str) -> bool {
+        self.secrets.iter().any(|secret| text.contains(secret))
     }
 }
 
@@ -67,9 +83,33 @@ impl fmt::Debug for Redactor {
     }
 }
 
+/// A text between the quotes of a JSON string.
+fn in_json(text: &str) -> String {
+    let quoted = serde_json::Value::from(text).to_string();
+    let inner = quoted
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'));
+    inner.unwrap_or(text).to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_secret_is_also_found_as_it_stands_in_json() {
+        let redactor = Redactor::new(["pass\"word\\1".to_owned()]);
+        let json = serde_json::json!({ "key": "pass\"word\\1" }).to_string();
+        assert!(redactor.finds(&json));
+        assert_eq!(redactor.redact(&json), r#"{"key":"[redacted]"}"#);
+        assert!(!redactor.finds("password1"));
+    }
+
+    #[test]
+    fn of_two_secrets_of_which_one_holds_the_other_nothing_is_left() {
+        let redactor = Redactor::new(["hunter".to_owned(), "hunter22".to_owned()]);
+        assert_eq!(redactor.redact("hunter22 hunter"), "[redacted] [redacted]");
+    }
 
     #[test]
     fn a_secret_does_not_print() {

@@ -9,7 +9,7 @@ use tracing::info;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
-use crate::secret::Redactor;
+use crate::untrusted_text::Sanitizer;
 
 /// What a component may write in one piece.
 const WRITE_BYTES_MAX: usize = 64 * 1024;
@@ -27,7 +27,7 @@ pub(super) struct GuestLog {
 #[derive(Debug)]
 struct Lines {
     source: String,
-    redactor: Redactor,
+    sanitizer: Sanitizer,
     partial: Vec<u8>,
     logged: u32,
     left_out: u32,
@@ -36,11 +36,11 @@ struct Lines {
 }
 
 impl GuestLog {
-    pub(super) fn new(source: &str, redactor: Redactor) -> Self {
+    pub(super) fn new(source: &str, sanitizer: Sanitizer) -> Self {
         Self {
             shared: Arc::new(Mutex::new(Lines {
                 source: source.to_owned(),
-                redactor,
+                sanitizer,
                 partial: Vec::new(),
                 logged: 0,
                 left_out: 0,
@@ -93,7 +93,7 @@ impl Lines {
         if line.is_empty() {
             return;
         }
-        let line = self.redactor.redact(&line);
+        let line = self.sanitizer.text(&line, LINE_BYTES_MAX);
         if self.logged < LINES_PER_CALL_MAX {
             self.logged += 1;
             info!(source = %self.source, "component: {line}");
@@ -147,9 +147,11 @@ impl OutputStream for GuestLog {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::Redactor;
 
     fn log_of(pieces: &[&str]) -> (GuestLog, Option<String>) {
-        let log = GuestLog::new("acme", Redactor::new(["hunter22".to_owned()]));
+        let redactor = Redactor::new(["hunter22".to_owned()]);
+        let log = GuestLog::new("acme", Sanitizer::new(redactor));
         log.begin_call();
         for piece in pieces {
             log.clone().write(Bytes::from((*piece).to_owned())).unwrap();
@@ -168,6 +170,13 @@ mod tests {
     fn a_secret_does_not_reach_the_log() {
         let (_, last) = log_of(&["the secret is hunter", "22!\n"]);
         assert_eq!(last.as_deref(), Some("the secret is [redacted]!"));
+    }
+
+    #[test]
+    fn a_line_cannot_look_like_several_or_move_the_cursor() {
+        let (_, last) = log_of(&["a\r2026-01-01T00:00:00Z  INFO forged\u{1b}[2K\u{202e}b\n"]);
+        let line = "a\\r2026-01-01T00:00:00Z  INFO forged\\u{1b}[2K\\u{202e}b";
+        assert_eq!(last.as_deref(), Some(line));
     }
 
     #[test]

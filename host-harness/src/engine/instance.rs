@@ -18,6 +18,7 @@ use crate::bindings::{
 };
 use crate::outgoing::Outgoing;
 use crate::secret::{Redactor, Secret};
+use crate::untrusted_text::{DETAIL_BYTES_MAX, Sanitizer};
 
 /// Requests, bodies, streams and pollables alive at one time.
 const RESOURCES_MAX: usize = 1_000;
@@ -46,6 +47,7 @@ pub struct Instance {
     store: Store<State>,
     exports: EventSource,
     log: GuestLog,
+    sanitizer: Sanitizer,
     call_timeout: Duration,
 }
 
@@ -100,7 +102,8 @@ impl CallError {
 impl Instance {
     /// A fresh instance with a memory and a table of its own.
     pub async fn new(loaded: &Loaded, settings: &InstanceSettings) -> Result<Self, CallError> {
-        let log = GuestLog::new(&settings.source, settings.redactor.clone());
+        let sanitizer = Sanitizer::new(settings.redactor.clone());
+        let log = GuestLog::new(&settings.source, sanitizer.clone());
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES_MAX);
         let wasi = WasiCtx::builder()
@@ -121,12 +124,13 @@ impl Instance {
         store.epoch_deadline_async_yield_and_update(1);
         let exports = match loaded.pre.instantiate_async(&mut store).await {
             Ok(exports) => exports,
-            Err(error) => return Err(explain(&error, &store, None)),
+            Err(error) => return Err(explain(&error, &store, &sanitizer, None)),
         };
         Ok(Self {
             store,
             exports,
             log,
+            sanitizer,
             call_timeout: settings.call_timeout,
         })
     }
@@ -138,7 +142,9 @@ impl Instance {
             .pipeline_source_source()
             .call_describe(&mut self.store);
         let result = within(self.call_timeout, &self.log, call).await;
-        self.end(result)
+        let mut description = self.end(result)?;
+        self.sanitizer.description(&mut description);
+        Ok(description)
     }
 
     /// Whether each stream can be read with these settings.
@@ -151,7 +157,14 @@ impl Instance {
             .pipeline_source_source()
             .call_check(&mut self.store, settings.reveal());
         let result = within(self.call_timeout, &self.log, call).await;
-        self.end(result)
+        let mut checked = self.end(result)?;
+        match &mut checked {
+            Ok(results) => results
+                .iter_mut()
+                .for_each(|result| self.sanitizer.check_result(result)),
+            Err(error) => self.sanitizer.settings_error(error),
+        }
+        Ok(checked)
     }
 
     /// The next batch after `resume`.
@@ -174,7 +187,12 @@ impl Instance {
             limits,
         );
         let result = within(self.call_timeout, &self.log, call).await;
-        self.end(result)
+        let mut polled = self.end(result)?;
+        match &mut polled {
+            Ok(batch) => self.sanitizer.batch(batch),
+            Err(error) => self.sanitizer.poll_error(error),
+        }
+        Ok(polled)
     }
 
     /// Normalize records that have come by another way.
@@ -191,7 +209,14 @@ impl Instance {
             records,
         );
         let result = within(self.call_timeout, &self.log, call).await;
-        self.end(result)
+        let mut normalized = self.end(result)?;
+        match &mut normalized {
+            Ok(normalized) => self.sanitizer.normalized(normalized),
+            Err(NormalizeError::UnknownFormat(known) | NormalizeError::UnknownStream(known)) => {
+                *known = self.sanitizer.text(known, DETAIL_BYTES_MAX);
+            }
+        }
+        Ok(normalized)
     }
 
     /// The most memory this instance has had.
@@ -204,7 +229,9 @@ impl Instance {
         let last_line = self.log.end_call();
         match result {
             Ended::InTime(Ok(value)) => Ok(value),
-            Ended::InTime(Err(error)) => Err(explain(&error, &self.store, last_line)),
+            Ended::InTime(Err(error)) => {
+                Err(explain(&error, &self.store, &self.sanitizer, last_line))
+            }
             Ended::TooLate => Err(CallError::TimedOut(self.call_timeout)),
         }
     }
@@ -229,7 +256,12 @@ async fn within<T>(
     }
 }
 
-fn explain(error: &wasmtime::Error, store: &Store<State>, last_line: Option<String>) -> CallError {
+fn explain(
+    error: &wasmtime::Error,
+    store: &Store<State>,
+    sanitizer: &Sanitizer,
+    last_line: Option<String>,
+) -> CallError {
     let memory = &store.data().memory;
     if memory.was_refused() {
         return CallError::OutOfMemory {
@@ -240,7 +272,7 @@ fn explain(error: &wasmtime::Error, store: &Store<State>, last_line: Option<Stri
         Some(trap) => trap.to_string(),
         None => error.root_cause().to_string(),
     };
-    let cause = cause.replace('\n', " ");
+    let cause = sanitizer.text(&cause, DETAIL_BYTES_MAX);
     CallError::Trapped(match last_line {
         Some(line) => format!("{cause}; it said last: {line}"),
         None => cause,
