@@ -32,6 +32,7 @@ pub mod log;
 pub mod outgoing;
 pub mod output;
 pub mod progress;
+pub mod rate_limit;
 pub mod run;
 pub mod secret;
 pub mod settings;

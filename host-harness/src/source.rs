@@ -11,7 +11,9 @@ use tracing::warn;
 
 use crate::allow_list::AllowList;
 use crate::bindings::{Description, Limits};
-use crate::engine::{BUILT_IN, CallError, Instance, InstanceSettings, Loaded, Sandbox};
+use crate::engine::{
+    BUILT_IN, CallError, Instance, InstanceSettings, Loaded, Sandbox, SourceShare,
+};
 use crate::exit::Failure;
 use crate::outgoing::Outgoing;
 use crate::secret::{Redactor, Secret};
@@ -137,6 +139,7 @@ impl Components {
                 memory_bytes_max: source.memory_bytes_max,
                 call_timeout: source.poll_timeout,
                 redactor: resolved.redactor,
+                share: SourceShare::default(),
             },
         })
     }
@@ -172,6 +175,7 @@ pub async fn offline_instance(loaded: &Loaded) -> Result<Instance, CallError> {
         memory_bytes_max: OFFLINE_MEMORY_BYTES_MAX,
         call_timeout: OFFLINE_CALL_TIMEOUT,
         redactor: Redactor::default(),
+        share: SourceShare::default(),
     };
     Instance::new(loaded, &settings).await
 }

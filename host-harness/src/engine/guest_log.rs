@@ -2,21 +2,22 @@
 //! bounds and without secrets.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
-use tracing::info;
+use tracing::{info, warn};
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
+use super::share::SourceShare;
+use crate::rate_limit::{Admission, Suppressed};
 use crate::untrusted_text::Sanitizer;
 
 /// What a component may write in one piece.
 const WRITE_BYTES_MAX: usize = 64 * 1024;
 /// A line beyond this is cut: it is a diagnostic, not a dump.
 const LINE_BYTES_MAX: usize = 4 * 1024;
-/// Lines per call; beyond it they are only counted.
-const LINES_PER_CALL_MAX: u32 = 100;
 
 /// The log of one instance. Clones write to the same log.
 #[derive(Clone, Debug)]
@@ -28,44 +29,38 @@ pub(super) struct GuestLog {
 struct Lines {
     source: String,
     sanitizer: Sanitizer,
+    share: SourceShare,
     partial: Vec<u8>,
-    logged: u32,
-    left_out: u32,
-    /// The last lines of this call, for the report of a trap.
+    /// The last line of this call, for the report of a trap.
     last: Option<String>,
 }
 
 impl GuestLog {
-    pub(super) fn new(source: &str, sanitizer: Sanitizer) -> Self {
+    pub(super) fn new(source: &str, sanitizer: Sanitizer, share: SourceShare) -> Self {
         Self {
             shared: Arc::new(Mutex::new(Lines {
                 source: source.to_owned(),
                 sanitizer,
+                share,
                 partial: Vec::new(),
-                logged: 0,
-                left_out: 0,
                 last: None,
             })),
         }
     }
 
-    /// Begin a call: its lines count from zero.
+    /// Begin a call.
     pub(super) fn begin_call(&self) {
-        self.with(|lines| {
-            lines.logged = 0;
-            lines.left_out = 0;
-            lines.last = None;
-        });
+        self.with(|lines| lines.last = None);
     }
 
     /// End a call: log what has no end of line yet. Returns the last line,
     /// which is where a panic says what happened.
     pub(super) fn end_call(&self) -> Option<String> {
         self.with(|lines| {
-            lines.end_line();
-            if lines.left_out > 0 {
-                info!(source = %lines.source, lines = lines.left_out, "component: more lines left out");
-            }
+            let now = Instant::now();
+            lines.end_line(now);
+            let suppressed = lines.share.stderr().report(now);
+            lines.log_suppressed(suppressed);
             lines.last.take()
         })
     }
@@ -76,34 +71,47 @@ impl GuestLog {
 }
 
 impl Lines {
-    fn push(&mut self, bytes: &[u8]) {
+    fn push(&mut self, bytes: &[u8], now: Instant) {
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             let text = piece.strip_suffix(b"\n").unwrap_or(piece);
             let room = LINE_BYTES_MAX.saturating_sub(self.partial.len());
             self.partial.extend(text.iter().take(room));
             if text.len() < piece.len() {
-                self.end_line();
+                self.end_line(now);
             }
         }
     }
 
-    fn end_line(&mut self) {
+    fn end_line(&mut self, now: Instant) {
         let line = String::from_utf8_lossy(&self.partial).trim_end().to_owned();
         self.partial.clear();
         if line.is_empty() {
             return;
         }
         let line = self.sanitizer.text(&line, LINE_BYTES_MAX);
-        if self.logged < LINES_PER_CALL_MAX {
-            self.logged += 1;
+        let admission = self.share.stderr().admit(line.len(), now);
+        if let Admission::Pass(suppressed) = admission {
+            self.log_suppressed(suppressed);
             info!(source = %self.source, "component: {line}");
-            // The advice on backtraces that follows a panic says nothing.
-            if !line.starts_with("note: ") {
-                self.last = Some(line);
-            }
-        } else {
-            self.left_out = self.left_out.saturating_add(1);
         }
+        // Also of a flood the last line is kept: it says why the component
+        // traps. The advice on backtraces that follows a panic does not.
+        if !line.starts_with("note: ") {
+            self.last = Some(line);
+        }
+    }
+
+    fn log_suppressed(&self, suppressed: Option<Suppressed>) {
+        if let Some(suppressed) = suppressed {
+            warn!(source = %self.source, "standard error of the component: {suppressed}");
+        }
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        let suppressed = self.share.stderr().take();
+        self.log_suppressed(suppressed);
     }
 }
 
@@ -131,7 +139,7 @@ impl Pollable for GuestLog {
 
 impl OutputStream for GuestLog {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        self.with(|lines| lines.push(&bytes));
+        self.with(|lines| lines.push(&bytes, Instant::now()));
         Ok(())
     }
 
@@ -151,7 +159,7 @@ mod tests {
 
     fn log_of(pieces: &[&str]) -> (GuestLog, Option<String>) {
         let redactor = Redactor::new(["hunter22".to_owned()]);
-        let log = GuestLog::new("acme", Sanitizer::new(redactor));
+        let log = GuestLog::new("acme", Sanitizer::new(redactor), SourceShare::default());
         log.begin_call();
         for piece in pieces {
             log.clone().write(Bytes::from((*piece).to_owned())).unwrap();
@@ -179,11 +187,30 @@ mod tests {
         assert_eq!(last.as_deref(), Some(line));
     }
 
+    /// A component that traps is called in a fresh instance each time.
     #[test]
-    fn a_flood_is_cut() {
+    fn a_flood_is_limited_per_source_and_not_per_call_or_instance() {
+        let share = SourceShare::default();
         let flood = "x\n".repeat(1_000);
-        let (log, _) = log_of(&[&flood]);
-        assert_eq!(log.with(|lines| lines.left_out), 900);
+        let mut logs = Vec::new();
+        for _ in 0..10 {
+            let sanitizer = Sanitizer::new(Redactor::default());
+            let log = GuestLog::new("acme", sanitizer, share.clone());
+            for _ in 0..10 {
+                log.begin_call();
+                log.clone().write(Bytes::from(flood.clone())).unwrap();
+                log.end_call();
+            }
+            logs.push(log); // at its end it would report, and reset the count
+        }
+        let suppressed = share.stderr().take().unwrap().lines;
+        assert!(suppressed > 99_000, "{suppressed}");
+    }
+
+    #[test]
+    fn the_last_line_of_a_flood_is_kept_for_the_report_of_a_trap() {
+        let (_, last) = log_of(&[&"x\n".repeat(1_000), "the reason\n"]);
+        assert_eq!(last.as_deref(), Some("the reason"));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use super::Loaded;
 use super::guest_log::GuestLog;
 use super::limits::MemoryLimit;
+use super::share::SourceShare;
 use crate::bindings::{
     Batch, CheckResult, Description, EventSource, Limits, NormalizeError, Normalized, PollError,
     SettingsError,
@@ -40,6 +41,8 @@ pub struct InstanceSettings {
     pub call_timeout: Duration,
     /// What must not appear in its diagnostics.
     pub redactor: Redactor,
+    /// What all instances of the source use together.
+    pub share: SourceShare,
 }
 
 /// A component that can be called. After a [`CallError`] it must be dropped.
@@ -103,7 +106,7 @@ impl Instance {
     /// A fresh instance with a memory and a table of its own.
     pub async fn new(loaded: &Loaded, settings: &InstanceSettings) -> Result<Self, CallError> {
         let sanitizer = Sanitizer::new(settings.redactor.clone());
-        let log = GuestLog::new(&settings.source, sanitizer.clone());
+        let log = GuestLog::new(&settings.source, sanitizer.clone(), settings.share.clone());
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES_MAX);
         let wasi = WasiCtx::builder()

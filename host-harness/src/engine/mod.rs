@@ -5,6 +5,7 @@ mod cache;
 mod guest_log;
 mod instance;
 mod limits;
+mod share;
 mod ticker;
 
 use std::path::Path;
@@ -18,6 +19,7 @@ use wasmtime_wasi::random::WasiRandom;
 
 pub use self::instance::{CallError, Instance, InstanceSettings};
 use self::instance::{Io, State};
+pub use self::share::SourceShare;
 use self::ticker::Ticker;
 use crate::bindings::EventSourcePre;
 

@@ -1,0 +1,247 @@
+//! Limits how fast the text of one source is written: a token bucket over
+//! lines and bytes that counts what it suppresses.
+//!
+//! The bucket is kept as a time, as in the generic cell rate algorithm: every
+//! line costs the time that it takes at the permitted rate, and lines pass
+//! while the time that was spent is no further ahead of the clock than the
+//! burst.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// How much may be written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Rate {
+    /// Lines per second.
+    pub lines_per_second: u32,
+    /// Bytes per second.
+    pub bytes_per_second: u32,
+    /// How many seconds' worth may be written at once.
+    pub burst: Duration,
+}
+
+impl Rate {
+    /// How long a line takes at this rate.
+    fn cost(self, bytes: usize) -> Duration {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        let at = |count: u64, per_second: u32| {
+            let ns = count.saturating_mul(1_000_000_000) / u64::from(per_second.max(1));
+            Duration::from_nanos(ns)
+        };
+        at(1, self.lines_per_second).max(at(bytes, self.bytes_per_second))
+    }
+}
+
+/// One limit, with what it has suppressed and not yet reported.
+#[derive(Clone, Debug)]
+pub struct RateLimit {
+    rate: Rate,
+    /// When everything that passed would have passed at the rate.
+    spent_until: Option<Instant>,
+    suppressed: Suppressed,
+}
+
+/// Whether a line may be written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Admission {
+    /// It may, after one line that reports what was suppressed before it.
+    Pass(Option<Suppressed>),
+    /// It may not; it is counted.
+    Suppress,
+}
+
+/// What was not written.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Suppressed {
+    /// Lines.
+    pub lines: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl fmt::Display for Suppressed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} lines ({} bytes) suppressed by the rate limit",
+            self.lines, self.bytes
+        )
+    }
+}
+
+impl RateLimit {
+    /// A limit of which nothing is used yet.
+    #[must_use]
+    pub fn new(rate: Rate) -> Self {
+        Self {
+            rate,
+            spent_until: None,
+            suppressed: Suppressed::default(),
+        }
+    }
+
+    /// Count a line of so many bytes, and decide whether it may be written.
+    ///
+    /// Once something was suppressed, nothing passes until half of the burst
+    /// is free again. So a flood is logged as a few runs of whole lines with
+    /// one report each, and not as single lines with as many reports.
+    pub fn admit(&mut self, bytes: usize, now: Instant) -> Admission {
+        if !self.is_open(now) {
+            self.suppressed.lines = self.suppressed.lines.saturating_add(1);
+            let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+            self.suppressed.bytes = self.suppressed.bytes.saturating_add(bytes);
+            return Admission::Suppress;
+        }
+        let from = self.spent_until.map_or(now, |spent| spent.max(now));
+        self.spent_until = from.checked_add(self.rate.cost(bytes));
+        Admission::Pass(self.take())
+    }
+
+    /// What was suppressed, if lines would pass again. Asked where a flood may
+    /// have ended, so that its report does not wait for the next line.
+    pub fn report(&mut self, now: Instant) -> Option<Suppressed> {
+        if self.is_open(now) { self.take() } else { None }
+    }
+
+    /// What was suppressed and not yet reported, at the end of the source.
+    pub fn take(&mut self) -> Option<Suppressed> {
+        let suppressed = std::mem::take(&mut self.suppressed);
+        (suppressed.lines > 0).then_some(suppressed)
+    }
+
+    fn is_open(&self, now: Instant) -> bool {
+        let ahead = self
+            .spent_until
+            .map_or(Duration::ZERO, |spent| spent.saturating_duration_since(now));
+        let burst = self.rate.burst;
+        if self.suppressed.lines == 0 {
+            ahead < burst
+        } else {
+            ahead <= burst / 2
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RATE: Rate = Rate {
+        lines_per_second: 10,
+        bytes_per_second: 1_000,
+        burst: Duration::from_secs(2),
+    };
+
+    /// Offers a line of this size every `step` for `span`. Returns the lines
+    /// and bytes that passed, and what was reported as suppressed.
+    fn offer(limit: &mut RateLimit, bytes: usize, step: Duration, span: Duration) -> Outcome {
+        let begin = Instant::now();
+        let mut outcome = Outcome::default();
+        let mut at = Duration::ZERO;
+        while at < span {
+            outcome.offered += 1;
+            if let Admission::Pass(report) = limit.admit(bytes, begin + at) {
+                outcome.lines += 1;
+                outcome.bytes += bytes;
+                outcome.reports += usize::from(report.is_some());
+                outcome.suppressed += report.map_or(0, |report| report.lines);
+            }
+            at += step;
+        }
+        outcome.suppressed += limit.take().map_or(0, |report| report.lines);
+        outcome
+    }
+
+    #[derive(Debug, Default)]
+    struct Outcome {
+        offered: u64,
+        lines: u64,
+        bytes: usize,
+        reports: usize,
+        suppressed: u64,
+    }
+
+    #[test]
+    fn a_flood_of_short_lines_passes_at_the_rate_of_lines_after_the_burst() {
+        let mut limit = RateLimit::new(RATE);
+        let outcome = offer(
+            &mut limit,
+            1,
+            Duration::from_micros(100),
+            Duration::from_secs(100),
+        );
+        assert!((1_000..=1_020).contains(&outcome.lines), "{outcome:?}");
+        assert_eq!(
+            outcome.lines + outcome.suppressed,
+            outcome.offered,
+            "each line passes or is reported"
+        );
+    }
+
+    #[test]
+    fn a_flood_of_long_lines_passes_at_the_rate_of_bytes() {
+        let mut limit = RateLimit::new(RATE);
+        let outcome = offer(
+            &mut limit,
+            500,
+            Duration::from_millis(1),
+            Duration::from_secs(100),
+        );
+        assert!((99_000..=102_500).contains(&outcome.bytes), "{outcome:?}");
+    }
+
+    #[test]
+    fn a_flood_is_reported_once_for_each_half_of_the_burst() {
+        let mut limit = RateLimit::new(RATE);
+        let outcome = offer(
+            &mut limit,
+            1,
+            Duration::from_micros(100),
+            Duration::from_secs(100),
+        );
+        assert!((85..=100).contains(&outcome.reports), "{outcome:?}");
+    }
+
+    #[test]
+    fn lines_within_the_rate_all_pass() {
+        let mut limit = RateLimit::new(RATE);
+        let outcome = offer(
+            &mut limit,
+            100,
+            Duration::from_millis(100),
+            Duration::from_secs(1_000),
+        );
+        assert_eq!(outcome.lines, outcome.offered);
+        assert_eq!(outcome.suppressed, 0);
+    }
+
+    #[test]
+    fn what_was_suppressed_is_reported_when_the_flood_has_ended() {
+        let mut limit = RateLimit::new(RATE);
+        let now = Instant::now();
+        while limit.admit(10, now) != Admission::Suppress {}
+        assert_eq!(limit.report(now), None);
+        let later = now + RATE.burst;
+        let report = limit.report(later).unwrap();
+        assert_eq!((report.lines, report.bytes), (1, 10));
+        assert_eq!(limit.report(later), None);
+        assert_eq!(limit.admit(10, later), Admission::Pass(None));
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_and_a_line_of_any_length_are_no_panic() {
+        let mut limit = RateLimit::new(RATE);
+        let now = Instant::now() + Duration::from_secs(10);
+        assert_eq!(limit.admit(usize::MAX, now), Admission::Pass(None));
+        assert_eq!(
+            limit.admit(1, now - Duration::from_secs(5)),
+            Admission::Suppress
+        );
+        let none = Rate {
+            lines_per_second: 0,
+            bytes_per_second: 0,
+            ..RATE
+        };
+        assert_eq!(RateLimit::new(none).admit(1, now), Admission::Pass(None));
+    }
+}
