@@ -156,6 +156,7 @@ pub struct Intake {
     /// Record to event.
     pub normalizer: Normalizer,
     correlation: Option<Correlation>,
+    tenant: Option<String>,
 }
 
 impl Intake {
@@ -172,6 +173,17 @@ impl Intake {
             parser: Parser::new(),
             normalizer: Normalizer::with_severities(format, options, severities),
             correlation: None,
+            tenant: None,
+        }
+    }
+
+    /// Puts the name of the tenant into every event and its id.
+    #[must_use]
+    pub fn with_tenant(self, tenant: Option<&str>) -> Self {
+        Self {
+            normalizer: self.normalizer.with_tenant(tenant),
+            tenant: tenant.map(str::to_owned),
+            ..self
         }
     }
 
@@ -367,7 +379,8 @@ impl Builder {
             .unwrap_or(record);
         let start = self.events.len();
         let normalizer = &mut intake.normalizer;
-        let at = normalizer.write_from(&source, &record, &id, now, &mut self.events);
+        let event_id = id.of_event(1, intake.tenant.as_deref());
+        let at = normalizer.write_from(&source, &record, &event_id, now, &mut self.events);
         if self.bytes() > self.limits.max_bytes {
             let only = self.index.is_empty() && self.rejected.is_empty();
             self.events.truncate(start);

@@ -23,6 +23,22 @@ impl EventId {
         Self(bytes)
     }
 
+    /// The id of the event that a record becomes, from the identity of the record.
+    ///
+    /// `occurrence` counts, from 1, equal records of one page; `tenant` is the setting of that
+    /// name. Without a tenant the first occurrence keeps the identity of the record.
+    #[must_use]
+    pub fn of_event(&self, occurrence: u32, tenant: Option<&str>) -> Self {
+        if occurrence == 1 && tenant.is_none() {
+            return *self;
+        }
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.0);
+        hasher.update(&occurrence.to_le_bytes());
+        hasher.update(tenant.unwrap_or_default().as_bytes());
+        Self::of_hash(&hasher.finalize())
+    }
+
     /// The bytes.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 16] {
@@ -304,6 +320,26 @@ mod tests {
             let line = format!(r#"{{"A":"{}","_offset":1}}"#, "x".repeat(length));
             assert_eq!(id(&line), reference(&line), "{length}");
         }
+    }
+
+    #[test]
+    fn an_event_id_differs_by_occurrence_and_tenant() {
+        let base = id(r#"{"a":1}"#);
+        assert_eq!(base.of_event(1, None), base);
+        let mut bytes = base.as_bytes().to_vec();
+        bytes.extend([2, 0, 0, 0]);
+        bytes.extend(b"acme");
+        let expected = EventId::of_hash(&blake3::hash(&bytes));
+        assert_eq!(base.of_event(2, Some("acme")), expected);
+        let ids = [
+            base,
+            base.of_event(2, None),
+            base.of_event(1, Some("acme")),
+            base.of_event(1, Some("acmf")),
+            expected,
+        ];
+        let distinct: std::collections::BTreeSet<_> = ids.iter().collect();
+        assert_eq!(distinct.len(), ids.len());
     }
 
     #[test]

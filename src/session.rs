@@ -230,7 +230,8 @@ impl Session {
         let options = Options {
             include_original: settings.include_original,
         };
-        let mut intake = Intake::with_severities(settings.format, options, &settings.severities);
+        let mut intake = Intake::with_severities(settings.format, options, &settings.severities)
+            .with_tenant(settings.tenant.as_deref());
         if settings.correlate {
             intake.correlate();
         }

@@ -93,6 +93,8 @@ pub struct Settings {
     pub streams: Vec<Stream>,
     /// The format of the events.
     pub format: Format,
+    /// The name of the tenant, which is in every event and part of its id.
+    pub tenant: Option<String>,
     /// Whether an event keeps the upstream record as text.
     pub include_original: bool,
     /// Whether records about one message get what was said of it before.
@@ -174,6 +176,7 @@ struct Raw {
     client_secret: Option<String>,
     streams: Option<Vec<String>>,
     format: Option<String>,
+    tenant: Option<String>,
     include_original: Option<bool>,
     correlate: Option<bool>,
     severity_overrides: Option<BTreeMap<String, String>>,
@@ -238,6 +241,7 @@ impl Settings {
             credentials,
             streams: parse_streams(raw.streams, api)?,
             format: parse_format(raw.format.as_deref())?,
+            tenant: parse_tenant(raw.tenant)?,
             include_original: raw.include_original.unwrap_or(false),
             correlate: raw.correlate.unwrap_or(false),
             severities: parse_severities(&raw.severity_overrides.unwrap_or_default())?,
@@ -378,6 +382,27 @@ pub fn parse_origin(setting: &str, text: &str) -> Result<String, SettingsError> 
         }
         _ => Err(error(setting, detail)),
     }
+}
+
+/// The greatest name of a tenant, in bytes: it is in every event.
+const TENANT_BYTES_MAX: usize = 256;
+
+/// A text without a character means that there is no tenant.
+fn parse_tenant(name: Option<String>) -> Result<Option<String>, SettingsError> {
+    let Some(name) = name.filter(|name| !name.is_empty()) else {
+        return Ok(None);
+    };
+    if name.len() > TENANT_BYTES_MAX {
+        let detail = format!("is longer than {TENANT_BYTES_MAX} bytes");
+        return Err(error("tenant", detail));
+    }
+    if name.trim() != name || name.contains(char::is_control) {
+        return Err(error(
+            "tenant",
+            "begins or ends with a blank, or contains a line break or another control character",
+        ));
+    }
+    Ok(Some(name))
 }
 
 fn parse_streams(names: Option<Vec<String>>, api: Api) -> Result<Vec<Stream>, SettingsError> {

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use mimecast_source::batch::{Intake, Normalized, normalize_all};
 use mimecast_source::decode::json::{scan_array, scan_object};
-use mimecast_source::normalize::table::With;
+use mimecast_source::normalize::table::{Shape, With};
 use mimecast_source::normalize::{Format, Normalizer, Options};
 use mimecast_source::normalize::{ecs, ocsf};
 use mimecast_source::record::{NAMES, Parser};
@@ -118,6 +118,8 @@ fn rows(stream: Stream, format: Format) -> Vec<TableRow> {
     };
     rows.into_iter()
         .filter(|row| matches!(row.with, With::Shaped(_)))
+        // The tenant comes from the settings; a test of its own covers every stream.
+        .filter(|row| !matches!(row.with, With::Shaped(Shape::Tenant)))
         .filter(|row| !row.path.is_empty() && !row.path.ends_with('.'))
         .map(|row| (row.path, row.from))
         .collect()
@@ -194,6 +196,40 @@ fn what_is_nested_too_deeply_is_kept_as_text_and_named() {
         let errors = serde_json::json!(["spamInfo", "extra"]);
         assert_eq!(event[home]["parse_errors"], errors, "{event}");
         assert!(result.events.contains("[7]"));
+    }
+}
+
+#[test]
+fn every_event_of_every_format_names_its_tenant_and_has_an_id_of_its_own() {
+    let name = "Acme \"North\" é";
+    for row in STREAMS {
+        let stream = row.stream;
+        let record = br#"{"accountId":"C0A0","id":"1","type":"x","a":1}"#;
+        for format in [Format::Ecs, Format::Ocsf, Format::Raw] {
+            let path = match format {
+                Format::Ecs => "/organization/name",
+                Format::Ocsf => "/metadata/tenant_uid",
+                Format::Raw => "/tenant",
+            };
+            let id = match format {
+                Format::Ecs => "/event/id",
+                Format::Ocsf => "/metadata/uid",
+                Format::Raw => "/id",
+            };
+            let event = |tenant| {
+                let mut intake = Intake::new(format, Options::default()).with_tenant(tenant);
+                one_line(&normalize_all(&mut intake, stream, record, NOW).events)
+            };
+            let (plain, acme, other) = (event(None), event(Some(name)), event(Some("other")));
+            assert_eq!(acme.pointer(path).unwrap(), name, "{acme}");
+            if format != Format::Ocsf {
+                assert_eq!(plain.pointer(path), None, "{plain}");
+            }
+            let ids = [&plain, &acme, &other].map(|event| event.pointer(id).unwrap());
+            assert!(ids[0] != ids[1] && ids[1] != ids[2], "{ids:?}");
+            // The account of the record is kept beside it.
+            assert!(acme.to_string().contains("C0A0"), "{acme}");
+        }
     }
 }
 

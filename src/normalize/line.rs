@@ -36,6 +36,8 @@ pub(super) struct Line<'r, 'b> {
     pub(super) is_partial: bool,
     /// The record has replacement characters where it could not be read.
     pub(super) is_repaired: bool,
+    /// The name of the tenant as a JSON string.
+    pub(super) tenant: Option<&'b str>,
     unparsed: Vec<Field<'r>>,
 }
 
@@ -64,6 +66,7 @@ impl<'r, 'b> Line<'r, 'b> {
             used,
             is_partial: false,
             is_repaired: false,
+            tenant: None,
             unparsed: Vec::new(),
         }
     }

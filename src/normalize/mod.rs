@@ -28,7 +28,7 @@ use plan::{Condition, Plan};
 use severity::Severities;
 
 use crate::encode::escape_breaks;
-use crate::encode::push_line;
+use crate::encode::{push_line, push_quoted};
 use crate::identity::EventId;
 use crate::record::{Name, Record};
 use crate::stream::{STREAMS, Stream};
@@ -77,6 +77,8 @@ pub struct Source<'a> {
 /// Writes events: the tables of one format, made ready, and buffers that are used again.
 pub struct Normalizer {
     options: Options,
+    /// The name of the tenant as a JSON string.
+    tenant: Option<String>,
     tables: Tables,
     buffers: Buffers,
 }
@@ -119,6 +121,7 @@ impl Normalizer {
     pub fn with_severities(format: Format, options: Options, severities: &Severities) -> Self {
         Self {
             options,
+            tenant: None,
             tables: Tables {
                 format,
                 severities: severities.clone(),
@@ -126,6 +129,17 @@ impl Normalizer {
             },
             buffers: Buffers::default(),
         }
+    }
+
+    /// Puts the name of the tenant into every event.
+    #[must_use]
+    pub fn with_tenant(mut self, tenant: Option<&str>) -> Self {
+        self.tenant = tenant.map(|name| {
+            let mut quoted = String::new();
+            push_quoted(&mut quoted, name);
+            quoted
+        });
+        self
     }
 
     /// Appends one event as one line that ends in `\n`, and says when it happened: `now` where
@@ -163,7 +177,7 @@ impl Normalizer {
             choices.find(|choice| choice.when.iter().all(|test| test.holds(record)))
         });
         let Some(Choice { plan, .. }) = choice else {
-            write_raw(record, id, occurred, out);
+            write_raw(record, id, occurred, self.tenant.as_deref(), out);
             return occurred;
         };
         let start = out.len();
@@ -177,6 +191,7 @@ impl Normalizer {
             &mut self.buffers,
         );
         line.is_repaired = source.is_repaired;
+        line.tenant = self.tenant.as_deref();
         if let Some(name) = time_field {
             line.mark_used(name);
         }
@@ -244,12 +259,23 @@ impl Ready {
     }
 }
 
-fn write_raw(record: &Record<'_>, id: &EventId, occurred: Timestamp, out: &mut String) {
+fn write_raw(
+    record: &Record<'_>,
+    id: &EventId,
+    occurred: Timestamp,
+    tenant: Option<&str>,
+    out: &mut String,
+) {
     out.push_str("{\"id\":\"");
     id.write(out);
     out.push_str("\",\"stream\":\"");
     out.push_str(record.stream().name());
-    out.push_str("\",\"timestamp\":\"");
+    out.push('"');
+    if let Some(tenant) = tenant {
+        out.push_str(",\"tenant\":");
+        out.push_str(tenant);
+    }
+    out.push_str(",\"timestamp\":\"");
     occurred.write_rfc3339(out);
     out.push_str("\",\"record\":");
     if record.is_multiline() {

@@ -25,6 +25,12 @@ pub(super) fn write(line: &mut Line<'_, '_>, leaf: &Leaf) {
     } else if let Shape::More(shape) = shape {
         return more::write(line, leaf, shape);
     }
+    if let (Shape::Tenant, Some(tenant)) = (shape, line.tenant) {
+        line.out.push_str(&leaf.key);
+        line.out.push_str(tenant);
+        line.out.push(',');
+        return;
+    }
     for name in &leaf.from {
         let Some(value) = line.record.get(*name) else {
             continue;
@@ -76,7 +82,7 @@ fn push(line: &mut Line<'_, '_>, value: Value<'_>, shape: Shape) -> bool {
 fn push_plain(line: &mut Line<'_, '_>, plain: Plain<'_>, shape: Shape) -> bool {
     let text = plain.text;
     match shape {
-        Shape::Action(_) | Shape::Text => quoted(line, plain, text),
+        Shape::Action(_) | Shape::Tenant | Shape::Text => quoted(line, plain, text),
         Shape::Address => match address::bare(text) {
             Some(text) => noted(line, plain, text, Related::User),
             None => false,

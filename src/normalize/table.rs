@@ -107,6 +107,8 @@ pub enum Shape {
     /// The gateway's check of a message: the object, and its SPF, DKIM and DMARC verdicts as
     /// `auth` beside it.
     SpamDetail,
+    /// The name of the tenant; where none is set, text.
+    Tenant,
     /// Text without white space around it.
     Text,
     /// The name of a TLS version, `tls`.

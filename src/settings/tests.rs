@@ -13,6 +13,24 @@ fn with(extra: &str) -> Result<Settings, SettingsError> {
 }
 
 #[test]
+fn a_tenant_is_a_name_of_some_length_or_none() {
+    let tenant = |value: &str| with(&format!(r#","tenant":{value}"#));
+    assert_eq!(
+        tenant(r#""acme é""#).unwrap().tenant.as_deref(),
+        Some("acme é")
+    );
+    assert_eq!(tenant(r#""""#).unwrap().tenant, None);
+    assert_eq!(with("").unwrap().tenant, None);
+    for wrong in [
+        r#"" a""#.to_owned(),
+        r#""a\n""#.to_owned(),
+        format!("\"{}\"", "x".repeat(257)),
+    ] {
+        assert_eq!(tenant(&wrong).unwrap_err().setting, "tenant", "{wrong}");
+    }
+}
+
+#[test]
 fn severities_are_checked() {
     let settings = with(r#","severity_overrides":{"siem.av":"critical","alert":"high"}"#);
     let severities = settings.unwrap().severities;
@@ -116,7 +134,7 @@ fn a_start_in_the_future_is_refused() {
 fn the_schema_names_every_setting_and_marks_the_secret() {
     let schema: serde_json::Value = serde_json::from_str(&schema()).unwrap();
     assert_eq!(schema["properties"]["client_secret"]["writeOnly"], true);
-    assert_eq!(schema["properties"].as_object().unwrap().len(), 24);
+    assert_eq!(schema["properties"].as_object().unwrap().len(), 25);
     let default = |name: &str| schema["properties"][name]["default"].clone();
     assert_eq!(default("base_url"), DEFAULT_BASE_URL);
     assert_eq!(default("discovery_url"), legacy::DISCOVERY_URL);

@@ -289,7 +289,9 @@ impl Lists {
                     return Offer::NoRoom;
                 }
                 let name = self.items.get(&key).and_then(|item| item.name.as_deref());
-                let record = departure(&EventId::from_bytes(key), name);
+                let first = EventId::from_bytes(key);
+                let first = first.of_event(1, context.settings.tenant.as_deref());
+                let record = departure(&first, name);
                 let record = RecordLine {
                     stream: self.stream,
                     bytes: record.as_bytes(),

@@ -7,7 +7,7 @@ mod logs;
 pub(super) mod messages;
 mod threats;
 
-use super::table::{Computed, Related, Row, Tables, computed, constant};
+use super::table::{Computed, Related, Row, Shape, Tables, computed, constant, row};
 use crate::stream::Stream;
 
 /// The tables of a stream.
@@ -60,6 +60,7 @@ const HEAD: &[Row] = &[
 /// Every event ends with this.
 #[rustfmt::skip]
 const TAIL: &[Row] = &[
+    row("organization.name",        &[],            Shape::Tenant),
     computed("mimecast.",           Computed::Kept),
     computed("related.hash",        Computed::Related(Related::Hash)),
     computed("related.hosts",       Computed::Related(Related::Hosts)),

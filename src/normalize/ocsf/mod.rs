@@ -96,6 +96,7 @@ const HEAD: &[Row] = &[
 /// Every event ends with this.
 #[rustfmt::skip]
 const TAIL: &[Row] = &[
+    row("metadata.tenant_uid",              &["accountId"], Shape::Tenant),
     computed("raw_data",                    Computed::Original),
     computed("unmapped.",                   Computed::Kept),
     computed("observables",                 Computed::Observables),
@@ -130,7 +131,6 @@ const CONTROL_AND_HOST: &[Row] = &[
 const SIEM: &[Row] = &[
     row("metadata.event_code",      &["type", "eventType", "Logtype", "logType"], Shape::Text),
     row("metadata.original_time",   &["timestamp"],    Shape::More(More::OriginalTime)),
-    row("metadata.tenant_uid",      &["accountId"],    Shape::Text),
     row("metadata.correlation_uid", &["aggregateId"],  Shape::Text),
 ];
 
