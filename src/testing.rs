@@ -350,7 +350,8 @@ impl Upstream {
     }
 
     fn head(&self, status: u16, mut headers: Vec<(String, String)>) -> Head {
-        headers.push(("date".to_owned(), http_date(self.now)));
+        let date = self.now.to_signed_date().replace("UTC", "GMT");
+        headers.push(("date".to_owned(), date));
         headers.push(("x-request-id".to_owned(), "req-7".to_owned()));
         Head { status, headers }
     }
@@ -392,19 +393,6 @@ impl Upstream {
             }
         }
     }
-}
-
-/// An HTTP date; the day of the week is not looked at.
-fn http_date(at: Timestamp) -> String {
-    let months = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ];
-    let text = at.to_upstream();
-    let (date, time) = text.split_once('T').unwrap();
-    let parts: Vec<&str> = date.split('-').collect();
-    let month = months[parts[1].parse::<usize>().unwrap() - 1];
-    let time = time.strip_suffix("+0000").unwrap();
-    format!("Tue, {} {month} {} {time} GMT", parts[2], parts[0])
 }
 
 /// What tells a record of this upstream from all others.

@@ -1,4 +1,10 @@
 //! Points in time: one tolerant parser for what the upstream writes, and the few forms we write.
+//!
+//! The calendar and the dates of HTTP are those of `chrono`. Written by hand are the parser of the
+//! upstream's forms, since no strict format covers them, and the writer of RFC 3339, which runs
+//! several times for each event.
+
+use chrono::{DateTime, Datelike as _, NaiveDate, NaiveDateTime, NaiveTime, Timelike as _};
 
 /// Milliseconds since the Unix epoch, in UTC.
 #[derive(
@@ -23,17 +29,12 @@ impl core::fmt::Display for Timestamp {
     }
 }
 
-const MS_PER_DAY: i64 = 86_400_000;
-
 /// Below this number an epoch time is taken for seconds: as milliseconds it would lie before
 /// March 1973, long before there was anything to log.
 const EPOCH_SECONDS_MAX: i64 = 100_000_000_000;
 
-const MONTHS: [&str; 12] = [
-    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-];
-
-const WEEKDAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
+/// The first and the last millisecond of the years 0 to 9999, which are those of RFC 3339.
+const RFC3339_MS: (i64, i64) = (-62_167_219_200_000, 253_402_300_799_999);
 
 impl Timestamp {
     /// The time that many milliseconds after the epoch.
@@ -69,75 +70,43 @@ impl Timestamp {
         Self::parse_epoch(text).or_else(|| Self::parse_iso(text))
     }
 
-    /// Reads an HTTP date such as `Sun, 06 Nov 1994 08:49:37 GMT`.
+    /// Parses an HTTP date: `Sun, 06 Nov 1994 08:49:37 GMT`, and the two obsolete forms that
+    /// RFC 9110 §5.6.7 requires recipients to accept. `UTC` in place of `GMT` is accepted too.
     #[must_use]
     pub fn parse_http(text: &str) -> Option<Self> {
-        let (_, rest) = text.trim_ascii().split_once(',')?;
-        let mut words = rest.split_ascii_whitespace();
-        let day = number(words.next()?, 1, 2)?;
-        let month_name = words.next()?;
-        let month = MONTHS
-            .iter()
-            .position(|name| name.eq_ignore_ascii_case(month_name))?;
-        let month = i64::try_from(month).ok()?.checked_add(1)?;
-        let year = number(words.next()?, 4, 4)?;
-        let mut clock = words.next()?.split(':');
-        let hour = number(clock.next()?, 2, 2)?;
-        let minute = number(clock.next()?, 2, 2)?;
-        let second = number(clock.next()?, 2, 2)?;
-        matches!(words.next()?, "GMT" | "UTC" | "+0000").then_some(())?;
-        (clock.next().is_none() && words.next().is_none()).then_some(())?;
-        Some(Self(
-            date(year, month, day)? + clock_ms(hour, minute, second)?,
-        ))
+        let text = text.trim_ascii();
+        // RFC 2822 leaves the day of the week out at will, so a wrong one costs nothing.
+        let date = text.split_once(',').map_or(text, |(_, date)| date);
+        // Its names of zones are `GMT` and `UT`.
+        let known = date.strip_suffix('C').filter(|rest| rest.ends_with(" UT"));
+        if let Ok(time) = DateTime::parse_from_rfc2822(known.unwrap_or(date)) {
+            return Some(Self(time.timestamp_millis()));
+        }
+        ["%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"]
+            .into_iter()
+            .find_map(|form| NaiveDateTime::parse_from_str(text, form).ok())
+            .map(|time| Self(time.and_utc().timestamp_millis()))
     }
 
     /// Appends RFC 3339 with milliseconds and `Z`: `2026-02-03T04:05:06.789Z`. It has no years
     /// but 0 to 9999; a time beyond them is written as the nearest it has.
     pub fn write_rfc3339(self, out: &mut String) {
-        let within = Self(self.0.clamp(-62_167_219_200_000, 253_402_300_799_999));
-        let (days, clock) = within.parts();
-        let (year, month, day) = civil(days);
-        let (Ok(year), Ok(clock)) = (u32::try_from(year), u32::try_from(clock)) else {
-            return;
-        };
-        let mut text = *b"0000-00-00T00:00:00.000Z";
-        let [
-            y1,
-            y2,
-            y3,
-            y4,
-            _,
-            m1,
-            m2,
-            _,
-            d1,
-            d2,
-            _,
-            h1,
-            h2,
-            _,
-            n1,
-            n2,
-            _,
-            s1,
-            s2,
-            _,
-            f1,
-            f2,
-            f3,
-            _,
-        ] = &mut text;
-        let seconds = clock / 1000;
-        [*y1, *y2] = two_digits(year / 100);
-        [*y3, *y4] = two_digits(year % 100);
-        [*m1, *m2] = two_digits(month);
-        [*d1, *d2] = two_digits(day);
-        [*h1, *h2] = two_digits(seconds / 3600);
-        [*n1, *n2] = two_digits(seconds / 60 % 60);
-        [*s1, *s2] = two_digits(seconds % 60);
-        [*f1, *f2] = two_digits(clock % 1000 / 10);
-        [_, *f3] = two_digits(clock % 10);
+        let time = self.date_time();
+        let year = u32::try_from(time.year()).unwrap_or_default();
+        let ms = time.nanosecond() / 1_000_000;
+        let [y1, y2] = two_digits(year / 100);
+        let [y3, y4] = two_digits(year % 100);
+        let [m1, m2] = two_digits(time.month());
+        let [d1, d2] = two_digits(time.day());
+        let [h1, h2] = two_digits(time.hour());
+        let [n1, n2] = two_digits(time.minute());
+        let [s1, s2] = two_digits(time.second());
+        let [f1, f2] = two_digits(ms / 10);
+        let [_, f3] = two_digits(ms);
+        let text = [
+            y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T', h1, h2, b':', n1, n2, b':', s1, s2,
+            b'.', f1, f2, f3, b'Z',
+        ];
         out.push_str(str::from_utf8(&text).unwrap_or_default());
     }
 
@@ -164,21 +133,8 @@ impl Timestamp {
     /// As a signature of API 1.0 has it: `Fri, 31 May 2024 10:15:30 UTC`.
     #[must_use]
     pub fn to_signed_date(self) -> String {
-        let (days, clock) = self.parts();
-        let (year, month, day) = civil(days);
-        // 1970 began on a Thursday.
-        let weekday = usize::try_from(days.saturating_add(4).rem_euclid(7)).unwrap_or(0);
-        let month = usize::try_from(month.saturating_sub(1)).unwrap_or(0);
-        let name = |names: &[&'static str], at: usize| names.get(at).copied().unwrap_or_default();
-        let seconds = clock / 1000;
-        format!(
-            "{}, {day:02} {} {year} {:02}:{:02}:{:02} UTC",
-            name(&WEEKDAYS, weekday),
-            name(&MONTHS, month),
-            seconds / 3600,
-            seconds / 60 % 60,
-            seconds % 60
-        )
+        let form = self.date_time().format("%a, %d %b %Y %H:%M:%S UTC");
+        form.to_string()
     }
 
     /// The beginning of RFC 3339.
@@ -188,9 +144,12 @@ impl Timestamp {
         text
     }
 
-    /// Days since the epoch, and milliseconds of that day.
-    const fn parts(self) -> (i64, i64) {
-        (self.0.div_euclid(MS_PER_DAY), self.0.rem_euclid(MS_PER_DAY))
+    /// The date and time of day; the nearest one with a year from 0 to 9999.
+    fn date_time(self) -> NaiveDateTime {
+        let (first, last) = RFC3339_MS;
+        DateTime::from_timestamp_millis(self.0.clamp(first, last))
+            .unwrap_or_default()
+            .naive_utc()
     }
 
     fn parse_epoch(text: &str) -> Option<Self> {
@@ -204,23 +163,19 @@ impl Timestamp {
         if value.checked_abs()? >= EPOCH_SECONDS_MAX {
             return Some(Self(value));
         }
-        let ms = number(fraction.get(..3).unwrap_or(fraction), 1, 3)?;
-        let scale = match fraction.len() {
-            1 => 100,
-            2 => 10,
-            _ => 1,
-        };
-        Some(Self(value.checked_mul(1000)?.checked_add(ms * scale)?))
+        let ms = i64::from(fraction_ms(fraction)?);
+        Some(Self(value.checked_mul(1000)?.checked_add(ms)?))
     }
 
     fn parse_iso(text: &str) -> Option<Self> {
         let (day, rest) = text.split_at_checked(10)?;
         let mut parts = day.split('-');
-        let year = number(parts.next()?, 4, 4)?;
+        let year = i32::try_from(number(parts.next()?, 4, 4)?).ok()?;
         let month = number(parts.next()?, 2, 2)?;
-        let midnight = date(year, month, number(parts.next()?, 2, 2)?)?;
+        let day = NaiveDate::from_ymd_opt(year, month, number(parts.next()?, 2, 2)?)?;
         if rest.is_empty() {
-            return Some(Self(midnight));
+            let midnight = day.and_time(NaiveTime::MIN).and_utc();
+            return Some(Self(midnight.timestamp_millis()));
         }
         let rest = rest.strip_prefix(['T', 't', ' '])?;
         let zone_at = rest.find(['Z', 'z', '+', '-', ' ']).unwrap_or(rest.len());
@@ -231,36 +186,39 @@ impl Timestamp {
         let minute = number(parts.next()?, 2, 2)?;
         let second = parts.next().map_or(Some(0), |part| number(part, 2, 2))?;
         parts.next().is_none().then_some(())?;
-        let time = midnight + clock_ms(hour, minute, second)? + fraction_ms(fraction)?;
-        Some(Self(time - offset_ms(zone.trim_ascii())?))
+        let ms = fraction_ms(fraction)?;
+        // chrono keeps a leap second as a second 59 of more than 1000 ms. As a count of
+        // milliseconds it is the first second of the next minute.
+        let (second, ms) = match second {
+            60 => (59, ms + 1000),
+            _ => (second, ms),
+        };
+        let time = day.and_time(NaiveTime::from_hms_milli_opt(hour, minute, second, ms)?);
+        let offset = offset_ms(zone.trim_ascii())?;
+        Some(Self(time.and_utc().timestamp_millis() - offset))
     }
 }
 
 /// A decimal number of that many digits.
-fn number(text: &str, min_digits: usize, max_digits: usize) -> Option<i64> {
+fn number(text: &str, min_digits: usize, max_digits: usize) -> Option<u32> {
     if !(min_digits..=max_digits).contains(&text.len()) {
         return None;
     }
-    text.bytes().try_fold(0, |sum: i64, byte| {
+    text.bytes().try_fold(0, |sum: u32, byte| {
         byte.is_ascii_digit()
-            .then(|| sum * 10 + i64::from(byte - b'0'))
+            .then(|| sum * 10 + u32::from(byte - b'0'))
     })
 }
 
-fn fraction_ms(text: &str) -> Option<i64> {
+/// The first three digits after the decimal point.
+fn fraction_ms(text: &str) -> Option<u32> {
     let valid = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     valid.then(|| {
         text.bytes()
             .chain(*b"00")
             .take(3)
-            .fold(0, |sum, byte| sum * 10 + i64::from(byte - b'0'))
+            .fold(0, |sum, byte| sum * 10 + u32::from(byte - b'0'))
     })
-}
-
-fn clock_ms(hour: i64, minute: i64, second: i64) -> Option<i64> {
-    // 60 is a leap second; it becomes the first second of the next minute.
-    (hour < 24 && minute < 60 && second <= 60)
-        .then_some(((hour * 60 + minute) * 60 + second) * 1000)
 }
 
 fn offset_ms(zone: &str) -> Option<i64> {
@@ -281,52 +239,8 @@ fn offset_ms(zone: &str) -> Option<i64> {
     } else {
         number(minutes, 2, 2)?
     };
-    Some(sign * clock_ms(number(hours, 2, 2)?, minutes, 0)?)
-}
-
-/// Milliseconds from the epoch to the midnight a day begins with; no such day, no answer.
-fn date(year: i64, month: i64, day: i64) -> Option<i64> {
-    let leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-    let days_in_month = match month {
-        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
-        4 | 6 | 9 | 11 => 30,
-        2 if leap => 29,
-        2 => 28,
-        _ => return None,
-    };
-    if !(1..=days_in_month).contains(&day) {
-        return None;
-    }
-    // Years counted from March, so that the leap day is the last: eras of 400 years.
-    let shifted = if month > 2 { year } else { year - 1 };
-    let era = shifted.div_euclid(400);
-    let year_of_era = shifted.rem_euclid(400);
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    Some((era * 146_097 + day_of_era - 719_468) * MS_PER_DAY)
-}
-
-/// Year, month and day of a count of days since the epoch.
-fn civil(days: i64) -> (i64, u32, u32) {
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    (
-        year,
-        u32::try_from(month).unwrap_or_default(),
-        u32::try_from(day).unwrap_or_default(),
-    )
+    let offset = NaiveTime::from_hms_opt(number(hours, 2, 2)?, minutes, 0)?;
+    Some(sign * 1000 * i64::from(offset.num_seconds_from_midnight()))
 }
 
 /// The last two decimal digits.
@@ -337,6 +251,7 @@ fn two_digits(value: u32) -> [u8; 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use chrono::{FixedOffset, SecondsFormat};
     use proptest::prelude::*;
 
     fn iso(text: &str) -> Option<String> {
@@ -405,10 +320,38 @@ mod tests {
 
     #[test]
     fn http_dates_are_read() {
-        let time = Timestamp::parse_http("Sun, 06 Nov 1994 08:49:37 GMT");
-        assert_eq!(time, Some(Timestamp::from_millis(784_111_777_000)));
-        assert_eq!(Timestamp::parse_http("Sun, 06 Nov 1994 08:49:37 CET"), None);
-        assert_eq!(Timestamp::parse_http("Sunday"), None);
+        let time = Some(Timestamp::from_millis(784_111_777_000));
+        for text in [
+            "Sun, 06 Nov 1994 08:49:37 GMT",
+            "Mon, 06 Nov 1994 08:49:37 GMT",
+            "Sun, 06 Nov 1994 08:49:37 UTC",
+            "Sun, 06 Nov 1994 08:49:37 +0000",
+            " Sun, 6 Nov 1994 09:49:37 +0100 ",
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sun Nov  6 08:49:37 1994",
+        ] {
+            assert_eq!(Timestamp::parse_http(text), time, "{text}");
+        }
+        for text in [
+            "Sun, 06 Nov 1994 08:49:37 CET",
+            "Sun, 31 Nov 1994 08:49:37 GMT",
+            "Sun, 06 Nov 1994 24:49:37 GMT",
+            "Sunday",
+            "120",
+            "",
+        ] {
+            assert_eq!(Timestamp::parse_http(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_leap_second_is_the_first_of_the_next_minute() {
+        for text in ["2016-12-31T23:59:60Z", "2016-12-31T23:59:60.25Z"] {
+            let expected = DateTime::parse_from_rfc3339(text).unwrap();
+            let found = Timestamp::parse(text).map(Timestamp::millis);
+            assert_eq!(found, Some(expected.timestamp_millis()), "{text}");
+        }
+        assert_eq!(iso("2016-12-31T23:59:61Z"), None);
     }
 
     #[test]
@@ -433,6 +376,25 @@ mod tests {
         fn what_is_written_is_read_again(ms in -62_167_219_200_000_i64..253_402_300_799_999) {
             let time = Timestamp::from_millis(ms);
             prop_assert_eq!(Timestamp::parse(&time.to_rfc3339()), Some(time));
+        }
+
+        /// The reader and the writer made by hand agree with those of chrono.
+        #[test]
+        fn chrono_reads_and_writes_the_same(
+            ms in -62_167_219_200_000_i64..253_402_300_799_999,
+            offset in -86_399_i32..86_400,
+        ) {
+            let time = Timestamp::from_millis(ms);
+            let theirs = DateTime::from_timestamp_millis(ms).unwrap();
+            let written = theirs.to_rfc3339_opts(SecondsFormat::Millis, true);
+            prop_assert_eq!(time.to_rfc3339(), written);
+            // RFC 3339 has offsets of whole minutes.
+            let offset = FixedOffset::east_opt(offset / 60 * 60).unwrap();
+            let local = theirs.with_timezone(&offset);
+            prop_assume!((0..=9999).contains(&local.year()));
+            prop_assert_eq!(Timestamp::parse(&local.to_rfc3339()), Some(time));
+            let http = theirs.to_rfc2822();
+            prop_assert_eq!(Timestamp::parse_http(&http), Some(time.floor_second()));
         }
 
         #[test]

@@ -113,15 +113,8 @@ pub fn region(body: &[u8]) -> Result<String, AskError> {
 
 /// A UUID of version 4 (RFC 9562).
 fn uuid(nonce: u128) -> String {
-    let version = nonce & !(0xf << 76) | (4 << 76);
-    let variant = version & !(0x3 << 62) | (0x2 << 62);
-    let digits = format!("{variant:032x}");
-    let cut = [0..8, 8..12, 12..16, 16..20, 20..32];
-    let groups: Vec<&str> = cut
-        .into_iter()
-        .filter_map(|part| digits.get(part))
-        .collect();
-    groups.join("-")
+    let builder = uuid::Builder::from_random_bytes(nonce.to_be_bytes());
+    builder.into_uuid().to_string()
 }
 
 /// HMAC with SHA-1 (RFC 2104). The crate `hmac` would switch on features of crates that the

@@ -72,8 +72,9 @@ impl Random {
 
     /// A random UUID.
     pub(crate) fn uuid(&mut self) -> String {
-        let (a, b, c, d) = (self.hex(8), self.hex(4), self.hex(3), self.hex(3));
-        format!("{a}-{b}-4{c}-a{d}-{}", self.hex(12))
+        let bits = u128::from(self.next()) << 64 | u128::from(self.next());
+        let builder = uuid::Builder::from_random_bytes(bits.to_be_bytes());
+        builder.into_uuid().to_string()
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use chrono::NaiveDateTime;
 use sha1::{Digest as _, Sha1};
 
 use super::LegacyKeys;
@@ -84,20 +85,10 @@ impl Door {
 
 /// `Fri, 31 May 2024 10:15:30 UTC`, in milliseconds of the epoch.
 fn parse_date(text: &str) -> Option<i64> {
-    let (weekday, rest) = text.split_once(", ")?;
-    let words: Vec<&str> = rest.split(' ').collect();
-    let [day, month, year, clock, "UTC"] = words.as_slice() else {
-        return None;
-    };
-    let months = "JanFebMarAprMayJunJulAugSepOctNovDec";
-    let month = months.find(month).filter(|_| month.len() == 3)? / 3 + 1;
-    let iso = format!("{year}-{month:02}-{day}T{clock}+0000");
-    let date_ms = crate::time::parse_date_time(&iso)?;
-    // 1970 began on a Thursday.
-    let days = (date_ms.div_euclid(86_400_000) + 4).rem_euclid(7);
-    let names = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
-    let name = names.get(usize::try_from(days).ok()?)?;
-    (*name == weekday && day.len() == 2).then_some(date_ms)
+    let form = "%a, %d %b %Y %H:%M:%S UTC";
+    let time = NaiveDateTime::parse_from_str(text, form).ok()?;
+    // chrono also reads other spellings, such as a day of one digit.
+    (time.format(form).to_string() == text).then(|| time.and_utc().timestamp_millis())
 }
 
 /// HMAC with SHA-1 (RFC 2104), apart from the code under test.
@@ -139,6 +130,8 @@ mod tests {
         for bad in [
             "Thu, 31 May 2024 10:15:30 UTC",
             "Fri, 31 May 2024 10:15:30 GMT",
+            "Fri, 31 May 2024 10:15:3 UTC",
+            "fri, 31 may 2024 10:15:30 UTC",
             "2024-05-31T10:15:30Z",
             "",
         ] {
