@@ -8,7 +8,10 @@
 )]
 
 use std::collections::BTreeSet;
+use std::io::Write as _;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use host_harness::engine::BUILT_IN;
 use wasmparser::{ComponentExternalKind, Parser, Payload, Validator, WasmFeatures};
 
@@ -43,8 +46,11 @@ const EXPORTS: [&str; 2] = [
     "pipeline:source/source@0.1.0",
 ];
 
-/// Hosts fetch, compile and keep the component; a megabyte is what the least of them is glad of.
-const COMPONENT_BYTES_MAX: usize = 1024 * 1024;
+/// Size budget of the component, 1.25 MiB: hosts compile it and keep it in memory.
+const COMPONENT_BYTES_MAX: usize = 1280 * 1024;
+
+/// Size budget of the component as it is fetched, with gzip.
+const GZIP_BYTES_MAX: usize = 500_000;
 
 #[test]
 fn the_component_imports_what_the_world_lists_and_nothing_else() {
@@ -68,13 +74,14 @@ fn the_component_is_valid_for_a_host_without_wasi_0_3() {
 }
 
 #[test]
-fn the_component_is_at_most_a_megabyte() {
-    eprintln!("mimecast_source.wasm: {} bytes", BUILT_IN.len());
-    assert!(
-        BUILT_IN.len() <= COMPONENT_BYTES_MAX,
-        "{} bytes",
-        BUILT_IN.len()
-    );
+fn the_component_is_within_its_size_budget() {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+    gzip.write_all(BUILT_IN).unwrap();
+    let gzip_bytes = gzip.finish().unwrap().len();
+    let bytes = BUILT_IN.len();
+    eprintln!("mimecast_source.wasm: {bytes} bytes, {gzip_bytes} with gzip");
+    assert!(bytes <= COMPONENT_BYTES_MAX, "{bytes} bytes");
+    assert!(gzip_bytes <= GZIP_BYTES_MAX, "{gzip_bytes} bytes with gzip");
 }
 
 struct Interfaces {
