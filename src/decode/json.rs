@@ -6,11 +6,13 @@
 pub use flatten::flatten;
 pub use keys::Keys;
 use keys::Order;
+pub use nesting::{Nesting, nested_prefix};
 pub use parts::{Element, Error, Kind, Member, Outline, Span};
 pub use specials::plain_prefix;
 
 mod flatten;
 mod keys;
+mod nesting;
 mod parts;
 mod specials;
 

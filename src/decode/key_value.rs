@@ -4,6 +4,7 @@
 //! a key and `=`; one that begins with a backslash ends at a backslash, and one that begins as
 //! JSON ends where the JSON does.
 
+use super::json::nested_prefix;
 use crate::encode::push_quoted;
 
 /// Longer keys are none; the longest documented one has 29 characters.
@@ -80,25 +81,8 @@ fn wrapped(text: &str) -> Option<(&str, &str)> {
 
 /// An object or a list up to its last bracket.
 fn json(text: &str) -> Option<(&str, &str)> {
-    text.starts_with(['{', '[']).then_some(())?;
-    let (mut depth, mut quoted, mut escaped) = (0_usize, false, false);
-    for (at, byte) in text.bytes().enumerate() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
-            b'{' | b'[' if !quoted => depth = depth.saturating_add(1),
-            b'}' | b']' if !quoted => {
-                depth = depth.saturating_sub(1);
-                if depth == 0 {
-                    let (value, behind) = text.split_at_checked(at.saturating_add(1))?;
-                    return Some((value, next(behind)?));
-                }
-            }
-            _ => {}
-        }
-    }
-    None
+    let (value, behind) = text.split_at_checked(nested_prefix(text)?)?;
+    Some((value, next(behind)?))
 }
 
 /// Everything up to a `|` that a key follows.

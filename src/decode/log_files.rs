@@ -5,8 +5,9 @@ mod scan;
 
 use core::ops::Range;
 
-use scan::{List, Scan, list_at};
+use scan::{List, list_at};
 
+use super::json::Nesting;
 use super::key_value;
 use super::lines::LINE_BYTES_MAX;
 use super::zip::{self, Archive, Part, ZipError};
@@ -65,6 +66,16 @@ pub struct LogFileReader {
     /// The record that was returned last, and whether it is to be returned once more.
     last: Last,
     again: bool,
+}
+
+/// How far the window was looked at.
+#[derive(Clone, Copy, Default)]
+struct Scan {
+    at: usize,
+    /// Of the element at `at`.
+    nesting: Nesting,
+    /// The record was returned as too long, and its rest is passed over.
+    passing_over: bool,
 }
 
 /// Where a record is.
@@ -376,20 +387,20 @@ impl LogFileReader {
         for (offset, byte) in bytes.iter().enumerate() {
             let next = self.scan.at.saturating_add(offset).saturating_add(1);
             scan.at = next;
-            if scan.depth == 0 {
+            if scan.nesting.depth() == 0 {
                 match byte {
                     b',' | b' ' | b'\t' | b'\r' | b'\n' => self.at = next,
                     b'{' => {
                         self.at = next.saturating_sub(1);
-                        scan.depth = 1;
+                        scan.nesting.push(*byte);
                     }
                     b']' => return Look::Drop,
                     _ => return Look::Broken(NOT_OBJECTS),
                 }
                 continue;
             }
-            scan.step(*byte);
-            if scan.depth == 0 {
+            scan.nesting.push(*byte);
+            if scan.nesting.depth() == 0 {
                 let range = self.at..next;
                 self.at = next;
                 let is_rest = core::mem::take(&mut scan.passing_over);

@@ -1,42 +1,34 @@
 //! What becomes of values that are nested deeper than the scanner goes.
 
-use super::DEPTH_MAX;
+use super::{DEPTH_MAX, Nesting};
 use crate::encode::push_escaped;
+
+/// The depth of the deepest values that stay as they are.
+const DEEPEST: u32 = DEPTH_MAX;
+const TOO_DEEP: u32 = DEPTH_MAX + 1;
 
 /// The text with every value below [`DEPTH_MAX`] levels as a string of its JSON, behind a
 /// replacement character.
 pub fn flatten(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    let mut depth = 0_u32;
+    let mut nesting = Nesting::default();
     let mut copied = 0;
-    let mut in_string = false;
-    let mut is_escaped = false;
     for (at, byte) in text.bytes().enumerate() {
-        if in_string {
-            in_string = is_escaped || byte != b'"';
-            is_escaped = !is_escaped && byte == b'\\';
-            continue;
-        }
-        match byte {
-            b'"' => in_string = true,
-            b'{' | b'[' => {
-                depth = depth.saturating_add(1);
-                if depth == DEPTH_MAX + 1 {
-                    out.push_str(text.get(copied..at).unwrap_or_default());
-                    copied = at;
-                }
+        let outer = nesting.depth();
+        nesting.push(byte);
+        match (outer, nesting.depth()) {
+            (DEEPEST, TOO_DEEP) => {
+                out.push_str(text.get(copied..at).unwrap_or_default());
+                copied = at;
             }
-            b'}' | b']' => {
-                depth = depth.saturating_sub(1);
-                if depth == DEPTH_MAX {
-                    out.push('"');
-                    out.push(char::REPLACEMENT_CHARACTER);
-                    push_escaped(&mut out, text.get(copied..=at).unwrap_or_default());
-                    out.push('"');
-                    copied = at + 1;
-                }
+            (TOO_DEEP, DEEPEST) => {
+                out.push('"');
+                out.push(char::REPLACEMENT_CHARACTER);
+                push_escaped(&mut out, text.get(copied..=at).unwrap_or_default());
+                out.push('"');
+                copied = at.saturating_add(1);
             }
-            _ => {}
+            (_, _) => {}
         }
     }
     out.push_str(text.get(copied..).unwrap_or_default());
