@@ -1,5 +1,10 @@
 //! Settings, good and bad.
 
+use std::collections::BTreeSet;
+
+use serde::Deserializer;
+use serde::de::{Error as _, Visitor};
+
 use super::*;
 
 fn parse(json: &str) -> Result<Settings, SettingsError> {
@@ -130,17 +135,102 @@ fn a_start_in_the_future_is_refused() {
     assert_eq!(settings.check_start(before).unwrap_err().setting, "start");
 }
 
-#[test]
-fn the_schema_names_every_setting_and_marks_the_secret() {
+/// Takes down the names of the fields that a struct is deserialized from.
+struct FieldNames<'n>(&'n mut BTreeSet<&'static str>);
+
+impl<'de> Deserializer<'de> for FieldNames<'_> {
+    type Error = serde::de::value::Error;
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        _: V,
+    ) -> Result<V::Value, Self::Error> {
+        self.0.extend(fields);
+        Err(Self::Error::custom("only the names are of interest"))
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
+        Err(Self::Error::custom("not a struct"))
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option unit
+        unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+    }
+}
+
+/// The properties of the schema.
+fn properties() -> serde_json::Map<String, serde_json::Value> {
     let schema: serde_json::Value = serde_json::from_str(&schema()).unwrap();
-    assert_eq!(schema["properties"]["client_secret"]["writeOnly"], true);
-    assert_eq!(schema["properties"].as_object().unwrap().len(), 25);
-    let default = |name: &str| schema["properties"][name]["default"].clone();
-    assert_eq!(default("base_url"), DEFAULT_BASE_URL);
-    assert_eq!(default("discovery_url"), legacy::DISCOVERY_URL);
-    assert_eq!(default("siem_calls_per_15_min"), SIEM_CALLS_PER_15_MIN);
+    schema["properties"].as_object().unwrap().clone()
+}
+
+/// The least settings of an API, and one more.
+fn debug_with(least: &str, name: &str, value: &serde_json::Value) -> String {
+    let mut settings: serde_json::Value = serde_json::from_str(least).unwrap();
+    settings[name] = value.clone();
+    format!("{:?}", parse(&settings.to_string()).unwrap())
+}
+
+#[test]
+fn the_schema_names_the_settings_that_are_read_and_no_other() {
+    let mut read = BTreeSet::new();
+    assert!(Raw::deserialize(FieldNames(&mut read)).is_err());
+    let properties = properties();
+    let named: BTreeSet<&str> = properties.keys().map(String::as_str).collect();
+    assert_eq!(named, read);
+    let secrets: Vec<&str> = named
+        .into_iter()
+        .filter(|name| properties[*name]["writeOnly"] == true)
+        .collect();
     assert_eq!(
-        schema["properties"]["format"]["enum"],
-        serde_json::json!(FORMATS)
+        secrets,
+        ["access_key", "app_key", "client_secret", "secret_key"]
+    );
+}
+
+#[test]
+fn every_default_of_the_schema_is_what_is_used_without_the_setting() {
+    let api_2 = r#"{"client_id":"id","client_secret":"s3cret"}"#;
+    let api_1 = r#"{"api":"1.0","app_id":"app","app_key":"key","access_key":"access",
+        "secret_key":"c2VjcmV0","email":"a@example.com"}"#;
+    let mut without = Vec::new();
+    for (name, property) in properties() {
+        let Some(default) = property.get("default") else {
+            without.push(name);
+            continue;
+        };
+        let description = property["description"].as_str().unwrap();
+        let least = if description.starts_with("API 1.0") {
+            api_1
+        } else {
+            api_2
+        };
+        let unset = format!("{:?}", parse(least).unwrap());
+        assert_eq!(debug_with(least, &name, default), unset, "{name}");
+        // Each other word is understood, and makes a difference.
+        for word in property["enum"].as_array().into_iter().flatten() {
+            if name != "api" && word != default {
+                assert_ne!(debug_with(least, &name, word), unset, "{name} {word}");
+            }
+        }
+    }
+    assert_eq!(
+        without,
+        [
+            "access_key",
+            "account_code",
+            "app_id",
+            "app_key",
+            "client_id",
+            "client_secret",
+            "email",
+            "secret_key",
+            "severity_overrides",
+            "streams",
+            "tenant",
+        ]
     );
 }
