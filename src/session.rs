@@ -20,6 +20,8 @@ mod regressions;
 #[cfg(test)]
 mod requests_per_hour;
 #[cfg(test)]
+mod resumption;
+#[cfg(test)]
 mod said;
 #[cfg(test)]
 mod simulation;

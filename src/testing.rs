@@ -57,6 +57,8 @@ pub(crate) struct Upstream {
     pub(crate) now: Timestamp,
     /// How far the host's clock is ahead of the upstream's.
     pub(crate) host_ahead_ms: i64,
+    /// How long an answer takes.
+    pub(crate) answer_ms: i64,
     /// Files by event type, in order; each is the text before compression.
     pub(crate) files: BTreeMap<String, Vec<String>>,
     pub(crate) page_files: usize,
@@ -86,6 +88,7 @@ impl Upstream {
         Self {
             now: Timestamp::parse("2026-02-03T04:05:06Z").unwrap(),
             host_ahead_ms: 0,
+            answer_ms: 50,
             files: BTreeMap::new(),
             page_files: 2,
             page_records: 3,
@@ -367,7 +370,7 @@ impl Upstream {
                     None => machine.handle_end(),
                 },
                 Action::Send(request) => {
-                    self.now = self.now.plus_ms(50);
+                    self.now = self.now.plus_ms(self.answer_ms);
                     let (status, headers, body, cut) = match self.answer(&request) {
                         Answer::Whole(status, headers, body) => (status, headers, body, None),
                         Answer::Cut(body, at) => (200, Vec::new(), body, Some(at)),

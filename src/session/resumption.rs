@@ -1,0 +1,277 @@
+//! What a new session does with what a checkpoint remembers, and when the next request follows.
+
+use crate::batch::{Limits, Next, NoticeKind};
+use crate::stream::Stream;
+use crate::streams::quota::{BATCH_WINDOW_S, EVENTS_WINDOW_S};
+use crate::testing::{Answer, Host, Upstream};
+use crate::time::Timestamp;
+
+const AUDIT: &str = "get-audit-events";
+
+fn host(settings: &str) -> Host {
+    Host::new(&format!(",{settings}"))
+}
+
+/// Polls once and returns the requests that it made, without those for a token.
+fn requests_of_a_poll(host: &mut Host, upstream: &mut Upstream) -> Vec<String> {
+    upstream.requests.clear();
+    host.poll(upstream).unwrap();
+    let is_token = |request: &String| request.contains("/oauth/token");
+    upstream.requests.retain(|request| !is_token(request));
+    upstream.requests.clone()
+}
+
+/// Polls every `step_ms` until a request contains `part`; when that was.
+fn time_of_next_request(
+    part: &str,
+    step_ms: i64,
+    host: &mut Host,
+    upstream: &mut Upstream,
+) -> Timestamp {
+    for _ in 0..10_000 {
+        let now = upstream.now;
+        let requests = requests_of_a_poll(host, upstream);
+        if requests.iter().any(|request| request.contains(part)) {
+            return now;
+        }
+        upstream.now = now.plus_ms(step_ms);
+    }
+    panic!("no request contains {part}");
+}
+
+/// The wait of a batch that is not due at once.
+fn wait_ms(next: Next) -> i64 {
+    match next {
+        Next::Now => 0,
+        Next::CaughtUp(ms) | Next::Failing(ms) | Next::Throttled(ms) => ms.try_into().unwrap(),
+    }
+}
+
+#[test]
+fn streams_take_turns_although_each_poll_has_a_session_of_its_own() {
+    let mut upstream = Upstream::new();
+    for event_type in ["receipt", "url protect"] {
+        for _ in 0..9 {
+            upstream.add_file(event_type, 9);
+        }
+    }
+    for n in 0..30 {
+        let at = upstream.now.plus_ms(-n * 60_000);
+        upstream.add_audit(&format!("a{n}"), at);
+    }
+    let mut host = host(r#""streams":["siem.receipt","siem.url-protect","audit"]"#);
+    host.fresh_each_poll = true;
+    // A token and one call.
+    host.limits.max_requests = 2;
+    let mut served: Vec<String> = Vec::new();
+    for _ in 0..3 {
+        served.extend(requests_of_a_poll(&mut host, &mut upstream));
+    }
+    let parts = ["type=receipt", "type=url%20protect", AUDIT];
+    assert_eq!(served.len(), parts.len(), "{served:?}");
+    for (request, part) in served.iter().zip(parts) {
+        assert!(request.contains(part), "{served:?}");
+    }
+}
+
+#[test]
+fn the_quota_of_batch_files_counts_the_calls_of_the_session_before() {
+    let mut upstream = Upstream::new();
+    upstream.page_files = 1;
+    for _ in 0..9 {
+        upstream.add_file("receipt", 1);
+    }
+    let mut host = host(r#""streams":["siem.receipt"],"siem_calls_per_15_min":3"#);
+    while upstream.listings.len() < 3 {
+        host.poll(&mut upstream).unwrap();
+    }
+    let first = upstream.listings[0].0;
+    host.session = None;
+    upstream.now = upstream.now.plus_ms(60_000);
+    let next = time_of_next_request("type=receipt", 5_000, &mut host, &mut upstream);
+    let allowed = first.plus_ms(BATCH_WINDOW_S * 1000);
+    assert!(next >= allowed, "{next} is before {allowed}");
+    assert!(next <= allowed.plus_ms(10_000), "{next} is late");
+}
+
+#[test]
+fn the_quota_of_the_event_endpoint_counts_the_calls_of_the_session_before() {
+    let mut upstream = Upstream::new();
+    for _ in 0..400 {
+        upstream.add_file("receipt", 3);
+    }
+    let mut host = host(r#""streams":["siem.receipt"],"siem_endpoint":"events","start":"1h""#);
+    host.limits = Limits {
+        max_events: 10_000,
+        max_bytes: 1 << 24,
+        max_requests: 1_000,
+    };
+    while !matches!(host.poll(&mut upstream).unwrap().next, Next::Throttled(_)) {}
+    assert_eq!(upstream.listings.len(), 300, "the documented quota is used");
+    let first = upstream.listings[0].0;
+    host.session = None;
+    upstream.now = upstream.now.plus_ms(60_000);
+    let next = time_of_next_request("types=receipt", 5_000, &mut host, &mut upstream);
+    let allowed = first.plus_ms(EVENTS_WINDOW_S * 1000);
+    assert!(next >= allowed, "{next} is before {allowed}");
+}
+
+#[test]
+fn a_backoff_and_its_count_of_tries_outlive_the_session() {
+    let mut upstream = Upstream::new();
+    let mut host = host(r#""streams":["audit"]"#);
+    let ask = [("retry-after", "600")];
+    for answer in [Answer::with(503, &ask, ""), Answer::json(503, "")] {
+        upstream.script.push_back((AUDIT.to_owned(), answer));
+    }
+    let failed_at = upstream.now;
+    host.poll(&mut upstream).unwrap();
+
+    host.session = None;
+    upstream.now = upstream.now.plus_ms(10_000);
+    let next = time_of_next_request(AUDIT, 5_000, &mut host, &mut upstream);
+    assert!(next >= failed_at.plus_ms(600_000), "{next} is too early");
+    assert!(next <= failed_at.plus_ms(606_000), "{next} is late");
+
+    // That was the second failure in a row: its wait is the second of the table, with jitter.
+    host.session = None;
+    let batch = host.poll(&mut upstream).unwrap();
+    let wait_ms = wait_ms(batch.next);
+    assert!((1_900..2_500).contains(&wait_ms), "{wait_ms} ms");
+}
+
+#[test]
+fn a_failing_server_is_not_asked_again_before_its_retry_after() {
+    let mut upstream = Upstream::new();
+    let mut host = host(r#""streams":["audit"]"#);
+    let failure = Answer::with(503, &[("retry-after", "120")], "");
+    upstream.script.push_back((AUDIT.to_owned(), failure));
+    let failed_at = upstream.now;
+    let batch = host.poll(&mut upstream).unwrap();
+    assert!(
+        (119_000..=120_000).contains(&wait_ms(batch.next)),
+        "{:?}",
+        batch.next
+    );
+    let next = time_of_next_request(AUDIT, 1_000, &mut host, &mut upstream);
+    assert!(next >= failed_at.plus_ms(120_000), "{next} is too early");
+    assert!(next <= failed_at.plus_ms(122_000), "{next} is late");
+}
+
+#[test]
+fn a_listing_that_used_the_last_call_holds_back_every_siem_stream_and_no_other() {
+    let mut upstream = Upstream::new();
+    let mut host = host(r#""streams":["siem.receipt","siem.url-protect","audit"]"#);
+    let last = [
+        ("x-ratelimit-remaining", "0"),
+        ("x-ratelimit-reset", "30000"),
+    ];
+    let empty = r#"{"value":[],"@nextPage":"0","isCaughtUp":true}"#;
+    let listing = Answer::with(200, &last, empty);
+    upstream
+        .script
+        .push_back(("type=receipt".to_owned(), listing));
+    let begun_at = upstream.now;
+    let requests = requests_of_a_poll(&mut host, &mut upstream);
+    assert!(requests[0].contains("type=receipt"), "{requests:?}");
+    assert!(requests[1].contains(AUDIT), "{requests:?}");
+    let next = time_of_next_request("type=url", 1_000, &mut host, &mut upstream);
+    assert!(next >= begun_at.plus_ms(30_000), "{next} is too early");
+    assert!(next <= begun_at.plus_ms(32_000), "{next} is late");
+}
+
+#[test]
+fn a_page_without_a_token_is_the_last_one() {
+    let mut upstream = Upstream::new();
+    upstream.add_file("receipt", 3);
+    let mut host = host(r#""streams":["siem.receipt"]"#);
+    let page =
+        r#"{"value":[{"url":"https://files.test/receipt/0?X-Amz-Signature=sig-1","size":1}]}"#;
+    let listing = ("type=receipt".to_owned(), Answer::json(200, page));
+    upstream.script.push_back(listing);
+    let listed_at = upstream.now;
+    let batch = host.poll(&mut upstream).unwrap();
+    let (_, stats) = batch
+        .stats
+        .iter()
+        .find(|(stream, _)| *stream == Stream::SiemReceipt)
+        .unwrap();
+    assert_eq!((stats.events, stats.caught_up), (3, true), "{stats:?}");
+    assert!(matches!(batch.next, Next::CaughtUp(_)), "{:?}", batch.next);
+    let next = time_of_next_request("type=receipt", 5_000, &mut host, &mut upstream);
+    assert!(next >= listed_at.plus_ms(5 * 60_000), "{next} is too early");
+    host.assert_exactly_once(&upstream);
+}
+
+#[test]
+fn an_event_of_the_second_at_which_the_endpoint_takes_over_is_delivered() {
+    let mut upstream = Upstream::new();
+    let end = upstream.now;
+    upstream.now = end.plus_ms(-40 * 3_600_000);
+    upstream.add_file("receipt", 2);
+    upstream.now = end;
+    let mut host = host(r#""streams":["siem.receipt"],"siem_endpoint":"events","start":"48h""#);
+    host.limits.max_requests = 2;
+    host.poll(&mut upstream).unwrap();
+    // Batch files are read up to here, the event endpoint from here.
+    let checkpoint: serde_json::Value =
+        serde_json::from_str(host.checkpoint.as_deref().unwrap()).unwrap();
+    let events = &checkpoint["streams"]["siem.receipt"]["events"];
+    let until = Timestamp::from_millis(events["until"].as_i64().unwrap());
+    upstream.now = until;
+    upstream.add_file("receipt", 2);
+    upstream.now = end;
+    host.limits.max_requests = 5;
+    host.collect(&mut upstream);
+    host.assert_exactly_once(&upstream);
+}
+
+#[test]
+fn a_refused_page_token_lists_again_from_an_hour_before_the_newest_event() {
+    let mut upstream = Upstream::new();
+    upstream.page_files = 1;
+    let read_at = upstream.now;
+    // Files appear on the third of the month; the events of the last are of 00:20.
+    upstream.now = Timestamp::parse("2026-02-03T00:20:00Z").unwrap();
+    upstream.add_file("receipt", 3);
+    upstream.add_file("receipt", 3);
+    upstream.now = read_at;
+    let mut host = host(r#""streams":["siem.receipt"],"start":"3d""#);
+    let refused = Answer::json(400, r#"{"fail":[{"code":"err_invalid_page_token"}]}"#);
+    upstream
+        .script
+        .push_back(("nextPage=1".to_owned(), refused));
+    host.collect(&mut upstream);
+    let begun_again = upstream
+        .requests
+        .iter()
+        .rfind(|request| request.contains("dateRangeStartsAt="))
+        .unwrap();
+    assert!(begun_again.contains("=2026-02-02"), "{begun_again}");
+    assert!(host.notices.iter().any(|n| n.kind == NoticeKind::Adjusted));
+    host.assert_at_least_once(&upstream);
+}
+
+#[test]
+fn a_poll_of_a_slow_upstream_ends_after_20_seconds_with_what_it_has() {
+    let mut upstream = Upstream::new();
+    upstream.answer_ms = 1_000;
+    for n in 0..300 {
+        let at = upstream.now.plus_ms(-n * 280_000);
+        upstream.add_audit(&format!("a{n}"), at);
+    }
+    let mut host = host(r#""streams":["audit"]"#);
+    host.limits = Limits {
+        max_events: 10_000,
+        max_bytes: 1 << 24,
+        max_requests: 1_000,
+    };
+    let begun_at = upstream.now;
+    let batch = host.poll(&mut upstream).unwrap();
+    let lasted_ms = upstream.now.millis() - begun_at.millis();
+    assert!((20_000..=21_000).contains(&lasted_ms), "{lasted_ms} ms");
+    assert!(batch.events.lines().count() >= 50, "it has what was read");
+    assert_eq!(batch.next, Next::Now);
+    host.collect(&mut upstream);
+    host.assert_exactly_once(&upstream);
+}
