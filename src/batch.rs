@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 pub use normalize_all::{Normalized, normalize_all};
 
 use crate::correlate::Correlation;
-use crate::decode::json::flatten;
+use crate::decode::json::{Repaired, repair};
 use crate::identity::EventId;
 use crate::normalize::severity::Severities;
 use crate::normalize::{Format, Normalizer, Options, Source};
-use crate::record::Parser;
+use crate::record::{Parser, Record, Reject};
 use crate::remembered::Remembered;
 use crate::stream::Stream;
 use crate::time::Timestamp;
@@ -203,16 +203,61 @@ impl Intake {
 
     /// What tells a record from all others; nothing where it is no record.
     pub fn id(&mut self, record: RecordLine<'_>) -> Option<EventId> {
-        let text = core::str::from_utf8(record.bytes).ok()?;
-        Some(self.parser.parse(record.stream, text).ok()?.id())
+        with_record(&mut self.parser, record, |read, repaired| {
+            Some(id(record, &read.ok()?, repaired.is_some()))
+        })
     }
 
     /// When a record says that it happened; nothing where it does not say so, or is no record.
     pub fn time(&mut self, record: RecordLine<'_>) -> Option<Timestamp> {
-        let text = core::str::from_utf8(record.bytes).ok()?;
-        let record = self.parser.parse(record.stream, text).ok()?;
-        self.normalizer.occurred(&record).map(|(_, at)| at)
+        with_record(&mut self.parser, record, |read, _| {
+            self.normalizer.occurred(&read.ok()?).map(|(_, at)| at)
+        })
     }
+}
+
+/// Reads a record line, after a repair where it needs one, and hands the record over. What was
+/// repaired comes with it.
+fn with_record<T>(
+    parser: &mut Parser,
+    line: RecordLine<'_>,
+    each: impl FnOnce(Result<Record<'_>, Reject>, Option<&Repaired>) -> T,
+) -> T {
+    // Most are text, and to look for what is not costs more than to see that.
+    let text = core::str::from_utf8(line.bytes)
+        .map_or_else(|_| String::from_utf8_lossy(line.bytes), Cow::Borrowed);
+    let is_text = matches!(text, Cow::Borrowed(_));
+    let read = parser.parse(line.stream, &text);
+    if is_text && !matches!(&read, Err(reason) if reason.is_repairable()) {
+        return each(read, None);
+    }
+    let repaired = repair(&text);
+    each(parser.parse(line.stream, &repaired.text), Some(&repaired))
+}
+
+/// What tells a record from all others. What could not be read is not in the record any more, and
+/// tells records apart all the same.
+fn id(line: RecordLine<'_>, record: &Record<'_>, is_repaired: bool) -> EventId {
+    if is_repaired {
+        EventId::of_bytes(line.stream, line.bytes)
+    } else {
+        record.id()
+    }
+}
+
+/// The names of the fields in which something was repaired.
+fn repaired_fields<'a>(record: &Record<'a>, repaired: &Repaired) -> Vec<&'a str> {
+    let line = record.line();
+    let is_repaired = |text: &str| text.contains(char::REPLACEMENT_CHARACTER);
+    let members = record.members().iter();
+    members
+        .filter(|member| {
+            repaired.is_within(member.key.start(), member.value.end())
+                || is_repaired(member.key.of(line))
+                || is_repaired(member.value.of(line))
+        })
+        .map(|member| member.key.of(line))
+        .collect()
 }
 
 /// A batch in the making.
@@ -337,65 +382,56 @@ impl Builder {
         now: Timestamp,
         locator: impl FnOnce() -> String,
     ) -> Offer {
-        let RecordLine { stream, bytes } = record;
-        // Most are text, and to look for what is not costs more than to see that.
-        let text = core::str::from_utf8(bytes)
-            .map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed);
-        let mut is_repaired = matches!(text, Cow::Owned(_));
-        let flattened;
-        let mut parsed = intake.parser.parse(stream, &text);
-        if matches!(&parsed, Err(reason) if reason.is_depth()) {
-            is_repaired = true;
-            flattened = flatten(&text);
-            parsed = intake.parser.parse(stream, &flattened);
-        }
-        let record = match parsed {
-            Ok(record) => record,
-            Err(reason) => {
-                self.reject(counted, locator(), reason.to_string(), bytes);
+        let Intake {
+            parser,
+            normalizer,
+            correlation,
+            tenant,
+        } = intake;
+        with_record(parser, record, |read, repaired| {
+            let read = match read {
+                Ok(read) => read,
+                Err(reason) => {
+                    self.reject(counted, locator(), reason.to_string(), record.bytes);
+                    return Offer::Taken;
+                }
+            };
+            let id = id(record, &read, repaired.is_some());
+            if remembered
+                .as_ref()
+                .is_some_and(|remembered| remembered.contains(&id))
+            {
+                self.count_duplicate(counted);
                 return Offer::Taken;
             }
-        };
-        // What could not be read is gone from the text, and tells records apart all the same.
-        let id = if is_repaired {
-            EventId::of_bytes(stream, bytes)
-        } else {
-            record.id()
-        };
-        if remembered
-            .as_ref()
-            .is_some_and(|remembered| remembered.contains(&id))
-        {
-            self.count_duplicate(counted);
-            return Offer::Taken;
-        }
-        let source = Source {
-            text: record.text(),
-            is_repaired,
-        };
-        let correlation = intake.correlation.as_mut();
-        let record = correlation
-            .and_then(|correlation| correlation.join(&record))
-            .unwrap_or(record);
-        let start = self.events.len();
-        let normalizer = &mut intake.normalizer;
-        let event_id = id.of_event(1, intake.tenant.as_deref());
-        let at = normalizer.write_from(&source, &record, &event_id, now, &mut self.events);
-        if self.bytes() > self.limits.max_bytes {
-            let only = self.index.is_empty() && self.rejected.is_empty();
-            self.events.truncate(start);
-            if !only {
-                return Offer::NoRoom;
+            let fields = repaired.map(|repaired| repaired_fields(&read, repaired));
+            let source = Source {
+                text: read.text(),
+                repaired: fields.as_deref().unwrap_or_default(),
+            };
+            let joined = correlation
+                .as_mut()
+                .and_then(|correlation| correlation.join(&read))
+                .unwrap_or(read);
+            let start = self.events.len();
+            let event_id = id.of_event(1, tenant.as_deref());
+            let at = normalizer.write_from(&source, &joined, &event_id, now, &mut self.events);
+            if self.bytes() > self.limits.max_bytes {
+                let only = self.index.is_empty() && self.rejected.is_empty();
+                self.events.truncate(start);
+                if !only {
+                    return Offer::NoRoom;
+                }
+                let reason = format!("the event is larger than {} bytes", self.limits.max_bytes);
+                self.reject(counted, locator(), reason, record.bytes);
+                return Offer::Taken;
             }
-            let reason = format!("the event is larger than {} bytes", self.limits.max_bytes);
-            self.reject(counted, locator(), reason, bytes);
-            return Offer::Taken;
-        }
-        if let Some(remembered) = remembered {
-            remembered.insert(&id, at);
-        }
-        self.accept((counted, stream), at, now);
-        Offer::Taken
+            if let Some(remembered) = remembered {
+                remembered.insert(&id, at);
+            }
+            self.accept((counted, record.stream), at, now);
+            Offer::Taken
+        })
     }
 
     /// Counts a record that was delivered before.

@@ -136,10 +136,10 @@ type Slots = [u16; NAMES.len()];
 pub struct Reject(json::Error);
 
 impl Reject {
-    /// Whether it is one when values that are nested too deeply are [flattened](json::flatten).
+    /// Whether it is one after a [repair](json::repair).
     #[must_use]
-    pub fn is_depth(&self) -> bool {
-        self.0.is_depth()
+    pub fn is_repairable(&self) -> bool {
+        self.0.is_repairable()
     }
 }
 

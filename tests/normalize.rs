@@ -250,6 +250,166 @@ fn bytes_that_are_no_text_are_replaced_and_named() {
     assert_ne!(ids[0], ids[1]);
 }
 
+#[test]
+fn half_of_a_surrogate_pair_and_control_characters_are_repaired_and_named() {
+    for (subject, expected) in [
+        (r"party \ud83d", "party \u{fffd}"),
+        (r"\uDE00 party \ud83d\ude00", "\u{fffd} party \u{1f600}"),
+        (r"\ud83dA", "\u{fffd}A"),
+        ("one\ttwo", "one\ttwo"),
+        ("one\u{1}two", "one\u{1}two"),
+    ] {
+        let record = format!(
+            r#"{{"type":"receipt","extra":{{"a":["{subject}"]}},"messageId":"<m1>","recipients":"ann@example.com","subject":"{subject}"}}"#
+        );
+        for (format, home) in [(Format::Ecs, "mimecast"), (Format::Ocsf, "unmapped")] {
+            let result = normalized(Stream::SiemReceipt, format, record.as_bytes());
+            assert_eq!(result.rejected, [], "{subject}");
+            let event = one_line(&result.events);
+            assert_eq!(event["email"]["subject"], expected);
+            assert_eq!(event[home]["extra"]["a"][0], expected);
+            let errors = serde_json::json!(["extra", "subject"]);
+            assert_eq!(event[home]["parse_errors"], errors, "{event}");
+        }
+        let raw = normalized(Stream::SiemReceipt, Format::Raw, record.as_bytes());
+        let event = one_line(&raw.events);
+        assert_eq!(event["record"]["subject"], expected);
+        assert_eq!(event["record"]["messageId"], "<m1>");
+    }
+    let ids = [
+        r#"{"a":"\ud83d"}"#,
+        r#"{"a":"\ud83e"}"#,
+        "{\"a\":\"\t\"}",
+        r#"{"a":"\t"}"#,
+    ];
+    let ids: BTreeSet<String> = ids
+        .iter()
+        .map(|record| {
+            let events = normalized(Stream::SiemReceipt, Format::Raw, record.as_bytes()).events;
+            one_line(&events)["id"].to_string()
+        })
+        .collect();
+    assert_eq!(ids.len(), 4);
+}
+
+#[test]
+fn a_byte_order_mark_before_a_line_costs_no_record() {
+    let input = "\u{feff}{\"subject\":\"a\"}\n\u{feff}acc=C0A0|Subject=b\r\n\u{feff}\n";
+    for format in [Format::Ecs, Format::Ocsf, Format::Raw] {
+        let result = normalized(Stream::SiemReceipt, format, input.as_bytes());
+        assert_eq!((result.index.len(), result.rejected.len()), (2, 0));
+    }
+}
+
+/// Records whose lists have so many values, all of them different.
+fn long_records(count: usize) -> Vec<(&'static str, Stream, String)> {
+    let list = |value: &dyn Fn(usize) -> String, separator: &str| {
+        (0..count).map(value).collect::<Vec<_>>().join(separator)
+    };
+    let address = |n: usize| format!("user{n}@example.com");
+    let quoted = |n: usize| format!("\"user{n}@example.com\"");
+    let object = |n: usize| format!("{{\"emailAddress\":\"user{n}@example.com\"}}");
+    let file = |n: usize| format!("\\\"file{n}.pdf\\\"");
+    let result = |n: usize| format!("{{\"type\":\"SPF\",\"result\":\"fail {n}\"}}");
+    vec![
+        (
+            "addresses in a text",
+            Stream::SiemReceipt,
+            format!(r#"{{"recipients":"{}"}}"#, list(&address, ";")),
+        ),
+        (
+            "addresses in a list",
+            Stream::SiemReceipt,
+            format!(r#"{{"recipients":[{}]}}"#, list(&quoted, ",")),
+        ),
+        (
+            "addresses in objects",
+            Stream::HeldMessages,
+            format!(r#"{{"to":[{}]}}"#, list(&object, ",")),
+        ),
+        (
+            "attachments",
+            Stream::SiemProcess,
+            format!(
+                r#"{{"attachments":"{}","numberAttachments":"{count}"}}"#,
+                list(&file, ", ")
+            ),
+        ),
+        (
+            "results of checks",
+            Stream::CiMailflow,
+            format!(r#"{{"authResults":[{}]}}"#, list(&result, ",")),
+        ),
+        (
+            "fields that were repaired",
+            Stream::SiemReceipt,
+            format!(
+                "{{{}}}",
+                (0..count.min(9_000))
+                    .map(|n| format!("\"field{n}\":\"\\ud83d\""))
+                    .collect::<Vec<_>>()
+                    .join(",")
+            ),
+        ),
+        (
+            "patterns",
+            Stream::ThreatIntelGrid,
+            format!(
+                r#"{{"pattern":"[{} = 'x']"}}"#,
+                "file:hashes ".repeat(count)
+            ),
+        ),
+    ]
+}
+
+#[test]
+fn records_with_forty_thousand_values_take_linear_time() {
+    let begun = std::time::Instant::now();
+    for (name, stream, record) in long_records(40_000) {
+        for format in [Format::Ecs, Format::Ocsf, Format::Raw] {
+            let result = normalized(stream, format, record.as_bytes());
+            assert_eq!(result.index.len(), 1, "{name}");
+            one_line(&result.events);
+        }
+    }
+    // A quadratic search takes minutes for each of them.
+    assert!(begun.elapsed().as_secs() < 60, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_list_ends_after_ten_thousand_values_and_its_field_is_kept_and_named() {
+    for (name, field, path) in [
+        ("addresses in a text", "recipients", "/email/to/address"),
+        ("addresses in a list", "recipients", "/email/to/address"),
+        ("addresses in objects", "to", "/email/to/address"),
+        ("attachments", "attachments", "/email/attachments"),
+    ] {
+        for (count, is_cut) in [(10_000, false), (10_001, true)] {
+            let records = long_records(count);
+            let (_, stream, record) = records.iter().find(|record| record.0 == name).unwrap();
+            let events = normalized(*stream, Format::Ecs, record.as_bytes()).events;
+            let event = one_line(&events);
+            let list = event.pointer(path).and_then(Value::as_array);
+            assert_eq!(list.map(Vec::len), Some(10_000), "{name}");
+            let errors = event.pointer("/mimecast/parse_errors");
+            let expected = serde_json::json!([field]);
+            assert_eq!(errors, is_cut.then_some(&expected), "{name}");
+            let kept = event["mimecast"].to_string();
+            let last = format!(
+                "{}{}.",
+                if name == "attachments" {
+                    "file"
+                } else {
+                    "user"
+                },
+                count - 1
+            );
+            let last = last.replace("user10000.", "user10000@");
+            assert_eq!(kept.contains(&last), is_cut, "{name}");
+        }
+    }
+}
+
 thread_local! {
     static NORMALIZERS: RefCell<Vec<Normalizer>> = RefCell::new({
         let options = Options { include_original: true };

@@ -17,7 +17,12 @@ pub struct Normalized {
     pub rejected: Vec<Rejected>,
 }
 
-/// Normalizes lines that came by another way than a poll. Empty lines are passed over.
+/// What some editors and exports write before a text. Where files were put together, it stands
+/// before lines in the middle as well.
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
+/// Normalizes lines that came by another way than a poll. Empty lines are passed over, and so is
+/// a byte order mark at the beginning of a line.
 #[must_use]
 pub fn normalize_all(
     intake: &mut Intake,
@@ -37,7 +42,9 @@ pub fn normalize_all(
         .chain([records.len()])
         .enumerate()
     {
-        let bytes = records.get(start..end).unwrap_or_default().trim_ascii();
+        let line = records.get(start..end).unwrap_or_default();
+        let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
+        let bytes = line.trim_ascii();
         start = end.saturating_add(1);
         if !bytes.is_empty() {
             let locator = || format!("{stream} line {}", index.saturating_add(1));
@@ -61,8 +68,7 @@ pub fn normalize_all(
 /// without its type.
 fn of_line<'a>(stream: Stream, line: &'a [u8], object: &'a mut String) -> (Stream, &'a [u8]) {
     let may_be_pairs = stream.is_gateway_siem() && !line.starts_with(b"{");
-    let is_pairs = may_be_pairs
-        && core::str::from_utf8(line).is_ok_and(|text| key_value::push_object(text, object));
+    let is_pairs = may_be_pairs && key_value::push_object(&String::from_utf8_lossy(line), object);
     let record = if is_pairs { object.as_bytes() } else { line };
     let kind = if stream == Stream::Siem {
         legacy::type_of_record(record)

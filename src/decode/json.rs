@@ -3,17 +3,19 @@
 //! It accepts what `serde_json` accepts as an object, to a depth of [`DEPTH_MAX`]. Whatever it
 //! accepts can be copied into other JSON as it stands.
 
-pub use flatten::flatten;
+use flatten::flatten;
 pub use keys::Keys;
 use keys::Order;
 pub use nesting::{Nesting, nested_prefix};
 pub use parts::{Element, Error, Kind, Member, Outline, Span};
+pub use repair::{Repaired, readable, repair};
 pub use specials::plain_prefix;
 
 mod flatten;
 mod keys;
 mod nesting;
 mod parts;
+mod repair;
 mod specials;
 
 /// How deep arrays and objects may be nested, the outermost object included. Records are two or
@@ -21,6 +23,8 @@ mod specials;
 pub const DEPTH_MAX: u32 = 64;
 
 const TOO_DEEP: &str = "nested deeper than 64 levels";
+const CONTROL_CHARACTER: &str = "control character in a string";
+const HALF_PAIR: &str = "half of a surrogate pair";
 
 /// Splits `text`, which must be one object and white space around it, into members, in the order
 /// in which they stand. `members` is cleared first.
@@ -405,7 +409,7 @@ impl<'a> Scanner<'a> {
                     escaped = true;
                     canonical &= self.escape()?;
                 }
-                Some(byte) if byte < b' ' => return self.error("control character in a string"),
+                Some(byte) if byte < b' ' => return self.error(CONTROL_CHARACTER),
                 Some(_) => self.position += 1,
                 None => return self.error("string without an end"),
             }
@@ -438,13 +442,13 @@ impl<'a> Scanner<'a> {
                 self.position += 1;
                 match self.hex()? {
                     0xD800..=0xDBFF => {
-                        self.expect(b'\\', "half of a surrogate pair")?;
-                        self.expect(b'u', "half of a surrogate pair")?;
+                        self.expect(b'\\', HALF_PAIR)?;
+                        self.expect(b'u', HALF_PAIR)?;
                         if !matches!(self.hex()?, 0xDC00..=0xDFFF) {
-                            return self.error("half of a surrogate pair");
+                            return self.error(HALF_PAIR);
                         }
                     }
-                    0xDC00..=0xDFFF => return self.error("half of a surrogate pair"),
+                    0xDC00..=0xDFFF => return self.error(HALF_PAIR),
                     _ => {}
                 }
                 Ok(false)

@@ -1,4 +1,6 @@
-//! E-mail addresses as the upstream writes them.
+//! E-mail and IP addresses as the upstream writes them.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The bare address in `a@b`, `<a@b>` or `Name <a@b>`.
 #[inline]
@@ -45,6 +47,34 @@ pub(super) fn split(text: &str) -> impl Iterator<Item = &str> {
     .filter(|part| !part.is_empty())
 }
 
+/// An IP address, and the port where there is one: `192.0.2.1`, `192.0.2.1:443`, `2001:db8::1`,
+/// `[2001:db8::1]`, `[2001:db8::1]:443`.
+pub(super) fn endpoint(text: &str) -> Option<(&str, Option<&str>)> {
+    if text.parse::<IpAddr>().is_ok() {
+        return Some((text, None));
+    }
+    let (ip, behind) = match text.strip_prefix('[') {
+        Some(inner) => inner
+            .split_once(']')
+            .filter(|(ip, _)| ip.parse::<Ipv6Addr>().is_ok())?,
+        None => {
+            let parts = text.split_at_checked(text.find(':')?)?;
+            Some(parts).filter(|(ip, _)| ip.parse::<Ipv4Addr>().is_ok())?
+        }
+    };
+    if behind.is_empty() {
+        return Some((ip, None));
+    }
+    let port = behind.strip_prefix(':').filter(|port| is_port(port))?;
+    Some((ip, Some(port)))
+}
+
+/// Whether it is the number of a port, as JSON has it.
+fn is_port(text: &str) -> bool {
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok();
+    is_number && (text == "0" || !text.starts_with('0'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,6 +97,29 @@ mod tests {
             ("ann@example.com, bob@example.com", None),
         ] {
             assert_eq!(bare(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_ip_address_may_have_a_port() {
+        for (text, expected) in [
+            ("192.0.2.1", Some(("192.0.2.1", None))),
+            ("192.0.2.1:443", Some(("192.0.2.1", Some("443")))),
+            ("192.0.2.1:0", Some(("192.0.2.1", Some("0")))),
+            ("2001:db8::1", Some(("2001:db8::1", None))),
+            ("[2001:db8::1]", Some(("2001:db8::1", None))),
+            ("[2001:db8::1]:65535", Some(("2001:db8::1", Some("65535")))),
+            ("192.0.2.1:65536", None),
+            ("192.0.2.1:080", None),
+            ("192.0.2.1:+1", None),
+            ("192.0.2.1:", None),
+            ("[192.0.2.1]:443", None),
+            ("[2001:db8::1]443", None),
+            ("[2001:db8::1", None),
+            ("host.example:443", None),
+            ("", None),
+        ] {
+            assert_eq!(endpoint(text), expected, "{text}");
         }
     }
 

@@ -2,13 +2,15 @@
 
 use core::net::IpAddr;
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
+use super::distinct::{Distinct, VALUES_MAX};
 use super::line::Line;
 use super::plan::Leaf;
 use super::shape::{noted, push_escaped_word};
 use super::table::Related;
 use super::values::{self, Plain, is_absent};
-use super::{address, files, more, url};
+use super::{address, files, more, people, url};
 use crate::decode::json::{self, Kind, Member};
 use crate::decode::unescape::unescape_into;
 use crate::encode::{push_line, push_lowercase};
@@ -140,11 +142,10 @@ fn verdict(line: &mut Line<'_, '_>, check: &str, result: &str) {
 /// as addresses, the field is kept besides.
 pub(super) fn addresses(line: &mut Line<'_, '_>, value: Value<'_>) -> bool {
     let mut list = List {
-        begun: false,
         complete: true,
-        first: (0, 0),
-        others: Vec::new(),
+        seen: core::mem::take(&mut line.buffers.list),
     };
+    list.seen.clear();
     line.out.push('[');
     match value.kind {
         Kind::Array => {
@@ -158,19 +159,19 @@ pub(super) fn addresses(line: &mut Line<'_, '_>, value: Value<'_>) -> bool {
                 list.add(line, inner);
             });
         }
-        Kind::False | Kind::Null | Kind::Number | Kind::Object | Kind::True => return false,
+        Kind::False | Kind::Null | Kind::Number | Kind::Object | Kind::True => {}
         Kind::String => list.add(line, value),
     }
     line.out.push(']');
     line.is_partial |= !list.complete;
-    list.begun
+    let is_written = !list.seen.values().is_empty();
+    line.buffers.list = list.seen;
+    is_written
 }
 
 struct List {
-    begun: bool,
     complete: bool,
-    first: (usize, usize),
-    others: Vec<(usize, usize)>,
+    seen: Distinct<(usize, usize)>,
 }
 
 impl List {
@@ -194,24 +195,9 @@ impl List {
     }
 
     fn push(&mut self, line: &mut Line<'_, '_>, plain: Plain<'_>, text: &str) {
-        let before = line.out.len();
-        if self.begun {
-            line.out.push(',');
-        }
-        let start = line.out.len();
-        noted(line, plain, text, Related::User);
-        let range = (start, line.out.len());
-        let written = line.out.get(range.0..range.1);
-        if !core::mem::replace(&mut self.begun, true) {
-            self.first = range;
-            return;
-        }
-        let mut earlier = core::iter::once(&self.first).chain(&self.others);
-        if earlier.any(|(from, to)| line.out.get(*from..*to) == written) {
-            line.out.truncate(before);
-            return;
-        }
-        self.others.push(range);
+        people::push_once(line, &mut self.seen, |line| {
+            noted(line, plain, text, Related::User);
+        });
     }
 }
 
@@ -238,9 +224,14 @@ pub(super) fn files(line: &mut Line<'_, '_>, leaf: &Leaf, push: fn(&mut Line<'_,
         }
     };
     if let Some(mut names) = names {
-        line.mark_used(field);
         names.retain(|name| !values::is_placeholder(name));
+        if names.len() > VALUES_MAX {
+            names.truncate(VALUES_MAX);
+            line.is_cut = true;
+            line.is_partial = true;
+        }
         push_files(line, leaf, &names, push);
+        line.finish_field(field);
     }
     line.buffers.plain = text;
 }
@@ -256,9 +247,9 @@ fn push_files(
     }
     line.out.push_str(&leaf.key);
     line.out.push('[');
-    for (at, name) in names.iter().enumerate() {
-        let is_repeat = names.get(..at).is_some_and(|before| before.contains(name));
-        push(line, name, is_repeat);
+    let mut known = BTreeSet::new();
+    for name in names {
+        push(line, name, !known.insert(name));
     }
     line.out.pop();
     line.out.push_str("],");

@@ -33,8 +33,10 @@ fn preface(out: &mut String) {
          This file is written from the tables that the normalizer carries out; a test compares it.\n\n\
          A field that no row names is kept under its own name: in ECS below `mimecast`, in OCSF below\n\
          `unmapped`. What cannot be read as what it should be is kept as text in `unparsed`, and named in\n\
-         `parse_errors` beside it. A path is written when the value fits; of several fields in one row the\n\
-         first that fits is taken.\n\n\
+         `parse_errors` beside it. `parse_errors` also names fields that were repaired to be read (bytes that\n\
+         are not UTF-8, half of a surrogate pair, a control character) and lists that are cut: after 10,000\n\
+         values a list ends, and its field is kept whole under its own name. A path is written when the value\n\
+         fits; of several fields in one row the first that fits is taken.\n\n\
          ## Actions\n\n\
          What the words of the upstream mean in OCSF. A word that is not here becomes 99, with the word\n\
          itself in `action` and `disposition`.\n\n\
@@ -186,7 +188,7 @@ mod tests {
         let page = render(Some(Stream::SiemReceipt));
         assert!(page.starts_with("### siem.receipt\n"));
         assert!(
-            page.contains("| `senderIp` | `source.ip` | `src_endpoint.ip` |"),
+            page.contains("| `senderIp` | `source.ip`, `source.port` | `src_endpoint.ip`, `src_endpoint.port` |"),
             "{page}"
         );
         assert!(!page.contains("### audit"));

@@ -1,5 +1,8 @@
 //! Carries out a plan: writes one event as one line, straight into the output.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::distinct::Distinct;
 use super::plan::{Leaf, Plan, Step};
 use super::shape;
 use super::table::{Computed, Keep, Related};
@@ -17,8 +20,10 @@ pub(super) struct Buffers {
     pub(super) decoded: [String; 2],
     pub(super) members: Vec<Member>,
     pub(super) inner: Vec<Member>,
-    related: [Vec<(usize, usize)>; 4],
-    pub(super) observed: Vec<super::observe::Observed>,
+    /// The values of the list that is being written.
+    pub(super) list: Distinct<(usize, usize)>,
+    related: [Distinct<(usize, usize)>; 4],
+    pub(super) observed: Distinct<super::observe::Observed>,
 }
 
 /// One event while it is written.
@@ -34,11 +39,15 @@ pub(super) struct Line<'r, 'b> {
     pub(super) used: [bool; NAMES.len()],
     /// What was just written is not all that the field says: it is to be kept besides.
     pub(super) is_partial: bool,
-    /// The record has replacement characters where it could not be read.
-    pub(super) is_repaired: bool,
+    /// What was just written is a list that ends before its values do.
+    pub(super) is_cut: bool,
+    /// As in [`Source`](super::Source).
+    pub(super) repaired: &'b [&'b str],
     /// The name of the tenant as a JSON string.
     pub(super) tenant: Option<&'b str>,
     unparsed: Vec<Field<'r>>,
+    /// The fields whose lists end before their values do.
+    cut: Vec<Name>,
 }
 
 impl<'r, 'b> Line<'r, 'b> {
@@ -65,9 +74,11 @@ impl<'r, 'b> Line<'r, 'b> {
             buffers,
             used,
             is_partial: false,
-            is_repaired: false,
+            is_cut: false,
+            repaired: &[],
             tenant: None,
             unparsed: Vec::new(),
+            cut: Vec::new(),
         }
     }
 
@@ -114,6 +125,23 @@ impl<'r, 'b> Line<'r, 'b> {
         }
     }
 
+    /// What has been written from a field is all that it says, or the field is kept besides.
+    #[inline]
+    pub(super) fn finish_field(&mut self, name: Name) {
+        if core::mem::take(&mut self.is_cut) && !self.cut.contains(&name) {
+            self.cut.push(name);
+        }
+        if !core::mem::take(&mut self.is_partial) {
+            self.mark_used(name);
+        }
+    }
+
+    /// What was written from a field is taken back.
+    pub(super) const fn forget_field(&mut self) {
+        self.is_cut = false;
+        self.is_partial = false;
+    }
+
     /// Remembers what was written from `start` to here for `related`.
     #[inline]
     pub(super) fn note(&mut self, sort: Related, start: usize) {
@@ -125,13 +153,7 @@ impl<'r, 'b> Line<'r, 'b> {
             Related::User => user,
         };
         let range = (start, self.out.len());
-        let text = self.out.get(range.0..range.1);
-        if !values
-            .iter()
-            .any(|(start, end)| self.out.get(*start..*end) == text)
-        {
-            values.push(range);
-        }
+        values.add(self.out, range);
     }
 
     fn leaf(&mut self, leaf: &Leaf) {
@@ -189,12 +211,12 @@ impl<'r, 'b> Line<'r, 'b> {
             Related::Ip => ip,
             Related::User => user,
         };
-        if values.is_empty() {
+        if values.values().is_empty() {
             return;
         }
         self.out.push_str(key);
         self.out.push('[');
-        for (start, end) in values {
+        for (start, end) in values.values() {
             self.out.push('"');
             self.out.extend_from_within(*start..*end);
             self.out.push_str("\",");
@@ -224,7 +246,7 @@ impl<'r, 'b> Line<'r, 'b> {
     /// there was need of it.
     fn kept_without_repeats(&mut self) -> bool {
         let record = self.record;
-        let mut last = std::collections::BTreeMap::new();
+        let mut last = BTreeMap::new();
         let mut repeats = false;
         for (at, field) in record
             .fields()
@@ -320,23 +342,19 @@ impl<'r, 'b> Line<'r, 'b> {
         }
     }
 
-    /// The fields whose values could not be read, as text; and the names of the known ones.
+    /// The fields whose values could not be read, as text; and the names of these, of those that
+    /// were repaired and of those whose lists are cut.
     fn unparsed(&mut self) {
-        if self.unparsed.is_empty() && !self.is_repaired {
+        if self.unparsed.is_empty() && self.repaired.is_empty() && self.cut.is_empty() {
             return;
         }
         let fields = core::mem::take(&mut self.unparsed);
+        let cut = core::mem::take(&mut self.cut).into_iter();
+        let cut = cut.filter_map(|name| NAMES.get(name.index()).copied());
+        let mut known = BTreeSet::new();
         let mut errors: Vec<&str> = fields.iter().map(|field| field.key).collect();
-        if self.is_repaired {
-            for field in self.record.fields() {
-                let is_broken = [field.key, field.value.text]
-                    .iter()
-                    .any(|text| text.contains(char::REPLACEMENT_CHARACTER));
-                if is_broken && !errors.contains(&field.key) {
-                    errors.push(field.key);
-                }
-            }
-        }
+        errors.extend(self.repaired.iter().copied().chain(cut));
+        errors.retain(|key| known.insert(*key));
         if !fields.is_empty() {
             self.out.push_str("\"unparsed\":{");
             for field in &fields {

@@ -2,6 +2,7 @@
 
 mod address;
 mod compound;
+mod distinct;
 pub mod ecs;
 pub mod fields;
 mod files;
@@ -70,8 +71,8 @@ pub struct Options {
 pub struct Source<'a> {
     /// What the upstream sent; kept as the original.
     pub text: &'a str,
-    /// Not all of it could be read: the fields in which a replacement character stands are named.
-    pub is_repaired: bool,
+    /// The names of the fields that had to be repaired to be read, as they stand in the record.
+    pub repaired: &'a [&'a str],
 }
 
 /// Writes events: the tables of one format, made ready, and buffers that are used again.
@@ -153,7 +154,7 @@ impl Normalizer {
     ) -> Timestamp {
         let source = Source {
             text: record.text(),
-            is_repaired: false,
+            repaired: &[],
         };
         self.write_from(&source, record, id, now, out)
     }
@@ -190,7 +191,7 @@ impl Normalizer {
             out,
             &mut self.buffers,
         );
-        line.is_repaired = source.is_repaired;
+        line.repaired = source.repaired;
         line.tenant = self.tenant.as_deref();
         if let Some(name) = time_field {
             line.mark_used(name);

@@ -1,6 +1,7 @@
 //! How the value of a field is written, for each shape that only some streams or one format need.
 
 use super::compound;
+use super::distinct::VALUES_MAX;
 use super::line::Line;
 use super::plan::Leaf;
 use super::shape::push_escaped_word;
@@ -29,12 +30,10 @@ pub(super) fn write(line: &mut Line<'_, '_>, leaf: &Leaf, shape: More) {
         line.out.push_str(&leaf.key);
         if push(line, leaf, value, shape) {
             line.out.push(',');
-            if !core::mem::take(&mut line.is_partial) {
-                line.mark_used(*name);
-            }
+            line.finish_field(*name);
             return;
         }
-        line.is_partial = false;
+        line.forget_field();
         line.out.truncate(start);
     }
     if let More::Acts(action, disposition) = shape {
@@ -292,9 +291,16 @@ fn list(line: &mut Line<'_, '_>, value: Value<'_>) -> bool {
     let mut is_plain = true;
     match value.kind {
         Kind::Array => {
+            let mut count = 0_usize;
             let _scanned_before = json::scan_array(value.text, |element| {
                 let text = element.value.of(value.text);
                 is_plain &= element.kind == Kind::String;
+                count = count.saturating_add(1);
+                if count > VALUES_MAX {
+                    line.is_cut = true;
+                    line.is_partial = true;
+                    return;
+                }
                 line.out.push('"');
                 line.out.push_str(text);
                 line.out.push_str("\",");

@@ -125,16 +125,18 @@ pub(super) fn auth(line: &mut Line<'_, '_>, value: Value<'_>) -> bool {
     line.out.push('{');
     let start = line.out.len();
     if value.kind == Kind::Array {
+        let mut left = compound::CHECKS.to_vec();
         let _scanned_before = json::scan_array(value.text, |element| {
             let text = element.value.of(value.text);
-            let check = member(text, "type").map(|check| check.to_ascii_lowercase());
-            if let Some(check) = check.filter(|check| compound::CHECKS.contains(&check.as_str())) {
-                // The first result of a check counts: a name must not come twice.
-                let written = line.out.get(start..).unwrap_or_default();
-                let is_new = !written.contains(&format!("\"{check}\":"));
-                if let Some(result) = member(text, "result").filter(|_| is_new) {
-                    push_verdict(line, &check, result.trim());
-                }
+            let check = member(text, "type").unwrap_or_default();
+            // The first result of a check counts: a name must not come twice.
+            let place = left
+                .iter()
+                .position(|name| check.eq_ignore_ascii_case(name));
+            if let Some(place) = place
+                && let Some(result) = member(text, "result")
+            {
+                push_verdict(line, left.swap_remove(place), result.trim());
             }
         });
     } else {

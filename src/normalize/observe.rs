@@ -1,5 +1,6 @@
 //! OCSF's observables: what an investigation looks for, with the place at which it stands.
 
+use super::distinct::{Distinct, Placed};
 use super::line::Line;
 use super::plan::Leaf;
 
@@ -10,6 +11,16 @@ pub(super) struct Observed {
     path: &'static str,
     start: usize,
     end: usize,
+}
+
+impl Placed for Observed {
+    fn sort(&self) -> u8 {
+        self.type_id
+    }
+
+    fn range(&self) -> (usize, usize) {
+        (self.start, self.end)
+    }
 }
 
 /// Remembers the text, or the texts of the list, that a leaf wrote from `start` to here.
@@ -60,13 +71,9 @@ pub(super) fn note_text(
     );
 }
 
-fn push(observed: &mut Vec<Observed>, new: Observed, out: &str) {
-    let text = out.get(new.start..new.end);
-    let is_known = observed
-        .iter()
-        .any(|old| old.type_id == new.type_id && out.get(old.start..old.end) == text);
-    if !is_known && new.end > new.start {
-        observed.push(new);
+fn push(observed: &mut Distinct<Observed>, new: Observed, out: &str) {
+    if new.end > new.start {
+        observed.add(out, new);
     }
 }
 
@@ -83,12 +90,12 @@ fn closing_quote(bytes: &[u8], from: usize) -> Option<usize> {
 
 /// Writes the list.
 pub(super) fn write(line: &mut Line<'_, '_>, key: &str) {
-    if line.buffers.observed.is_empty() {
+    if line.buffers.observed.values().is_empty() {
         return;
     }
     line.out.push_str(key);
     line.out.push('[');
-    for observed in &line.buffers.observed {
+    for observed in line.buffers.observed.values() {
         line.out.push_str("{\"type_id\":");
         super::more::push_number(line.out, i64::from(observed.type_id));
         line.out.push_str(",\"name\":\"");

@@ -1,6 +1,7 @@
 //! Addresses of people: bare, with names, in objects, in lists of all these.
 
 use super::address;
+use super::distinct::{Distinct, VALUES_MAX};
 use super::line::Line;
 use super::shape::noted;
 use super::table::Related;
@@ -118,25 +119,40 @@ fn first(line: &mut Line<'_, '_>, value: Value<'_>, is_fit: fn(&str) -> bool) ->
 
 /// Writes every address that fits, each once.
 fn all(line: &mut Line<'_, '_>, value: Value<'_>, is_fit: fn(&str) -> bool) -> bool {
+    let mut seen = core::mem::take(&mut line.buffers.list);
+    seen.clear();
     line.out.push('[');
-    let mut seen: Vec<(usize, usize)> = Vec::new();
     let is_all = addresses(value, is_fit, &mut |address| {
-        let is_known = seen
-            .iter()
-            .any(|(start, end)| line.out.get(*start..*end) == Some(address));
-        if is_known {
-            return;
-        }
-        if !seen.is_empty() {
-            line.out.push(',');
-        }
-        let start = line.out.len() + 1;
-        quote(line, address);
-        seen.push((start, line.out.len() - 1));
+        push_once(line, &mut seen, |line| quote(line, address));
     });
     line.out.push(']');
     line.is_partial |= !is_all;
-    !seen.is_empty()
+    let is_written = !seen.values().is_empty();
+    line.buffers.list = seen;
+    is_written
+}
+
+/// Writes a value of a list, with a comma before it where it is not the first, unless it stands in
+/// the list or the list is full.
+pub(super) fn push_once<'r, 'b>(
+    line: &mut Line<'r, 'b>,
+    seen: &mut Distinct<(usize, usize)>,
+    push: impl FnOnce(&mut Line<'r, 'b>),
+) {
+    if seen.is_full() {
+        line.is_cut = true;
+        line.is_partial = true;
+        return;
+    }
+    let before = line.out.len();
+    if !seen.values().is_empty() {
+        line.out.push(',');
+    }
+    let start = line.out.len();
+    push(line);
+    if !seen.add(line.out, (start, line.out.len())) {
+        line.out.truncate(before);
+    }
 }
 
 /// A bare address needs no escapes.
@@ -173,7 +189,13 @@ pub(super) fn people(line: &mut Line<'_, '_>, value: Value<'_>) -> bool {
 pub(super) fn resources(line: &mut Line<'_, '_>, value: Value<'_>) -> bool {
     line.out.push('[');
     let start = line.out.len();
+    let mut count = 0_usize;
     addresses(value, |_| true, &mut |address| {
+        count = count.saturating_add(1);
+        if count > VALUES_MAX {
+            line.is_cut = true;
+            return;
+        }
         line.out.push_str("{\"name\":\"");
         line.out.push_str(address);
         line.out.push_str("\",\"type\":\"Mailbox\",\"role_id\":1},");

@@ -1,10 +1,8 @@
 //! How the value of a field is written, for each [`Shape`].
 
-use core::net::IpAddr;
-
 use super::line::Line;
 use super::plan::Leaf;
-use super::table::{Related, Shape};
+use super::table::{Prose, Related, Shape};
 use super::values::{self, Plain, is_absent, is_placeholder};
 use super::{address, compound, more, prose};
 use crate::decode::json::Kind;
@@ -20,6 +18,8 @@ pub(super) fn write(line: &mut Line<'_, '_>, leaf: &Leaf) {
         return null_sender(line, leaf);
     } else if let Shape::OccurredIfTrue = shape {
         return occurred_if_true(line, leaf);
+    } else if let Shape::Port = shape {
+        return port(line, leaf);
     } else if let Shape::Word(word) = shape {
         return constant(line, leaf, word);
     } else if let Shape::More(shape) = shape {
@@ -42,12 +42,10 @@ pub(super) fn write(line: &mut Line<'_, '_>, leaf: &Leaf) {
         line.out.push_str(&leaf.key);
         if push(line, value, shape) {
             line.out.push(',');
-            if !core::mem::take(&mut line.is_partial) {
-                line.mark_used(*name);
-            }
+            line.finish_field(*name);
             return;
         }
-        line.is_partial = false;
+        line.forget_field();
         line.out.truncate(start);
     }
     if let Shape::Action(word) = shape
@@ -100,7 +98,10 @@ fn push_plain(line: &mut Line<'_, '_>, plain: Plain<'_>, shape: Shape) -> bool {
         Shape::Host => {
             !text.contains(char::is_whitespace) && noted(line, plain, text, Related::Hosts)
         }
-        Shape::Ip => text.parse::<IpAddr>().is_ok() && noted(line, plain, text, Related::Ip),
+        Shape::Ip => match address::endpoint(text) {
+            Some((ip, _)) => noted(line, plain, ip, Related::Ip),
+            None => false,
+        },
         Shape::Kebab => kebab(line, text),
         Shape::Long => push_digits(line, text),
         Shape::MessageId => {
@@ -109,8 +110,10 @@ fn push_plain(line: &mut Line<'_, '_>, plain: Plain<'_>, shape: Shape) -> bool {
         }
         Shape::Milliseconds => milliseconds(line, text),
         Shape::Prose(part) => match prose::find(text, part) {
-            Some(found) if part == super::table::Prose::Ip => {
-                noted(line, plain, found, Related::Ip)
+            Some(found) if part == Prose::Ip => noted(line, plain, found, Related::Ip),
+            Some(found) if part == Prose::Port => {
+                line.out.push_str(found);
+                true
             }
             Some(found) => quoted(line, plain, found),
             None => false,
@@ -133,6 +136,7 @@ fn push_plain(line: &mut Line<'_, '_>, plain: Plain<'_>, shape: Shape) -> bool {
         | Shape::NullSender
         | Shape::Object
         | Shape::OccurredIfTrue
+        | Shape::Port
         | Shape::SpamDetail
         | Shape::Word(_) => false,
     }
@@ -198,6 +202,24 @@ fn occurred_if_true(line: &mut Line<'_, '_>, leaf: &Leaf) {
         line.out.push('"');
         line.occurred.write_rfc3339(line.out);
         line.out.push_str("\",");
+    }
+}
+
+/// The port of the IP address that the row of the address takes: the first there is.
+fn port(line: &mut Line<'_, '_>, leaf: &Leaf) {
+    let record = line.record;
+    let values = leaf.from.iter().filter_map(|name| record.get(*name));
+    let mut buffer = String::new();
+    for value in values.filter(|value| !is_absent(value)) {
+        let found = Plain::new(value, &mut buffer).and_then(|plain| address::endpoint(plain.text));
+        if let Some((_, port)) = found {
+            if let Some(port) = port {
+                line.out.push_str(&leaf.key);
+                line.out.push_str(port);
+                line.out.push(',');
+            }
+            return;
+        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! The pattern of a threat indicator: `[file:hashes.'SHA-256' = '…']` and the like.
 
-use core::net::IpAddr;
-
+use super::address::endpoint;
 use super::table::Stix;
 
 /// The objects that a pattern can name, with the type in ECS's words and OCSF's `osint.type_id`.
@@ -17,7 +16,7 @@ const OBJECTS: &[(&str, &str, i64)] = &[
 /// That part of the pattern.
 pub(super) fn find(pattern: &str, part: Stix) -> Option<&str> {
     let word = |name| {
-        let (_, value) = comparison(pattern, name)?;
+        let (value, _) = comparison(pattern, name)?;
         Some(value)
     };
     match part {
@@ -34,7 +33,8 @@ pub(super) fn find(pattern: &str, part: Stix) -> Option<&str> {
         Stix::Email => word("email-addr:value"),
         Stix::Ip => word("ipv4-addr:value")
             .or_else(|| word("ipv6-addr:value"))
-            .filter(|text| text.parse::<IpAddr>().is_ok()),
+            .and_then(endpoint)
+            .map(|(ip, _)| ip),
         Stix::Url => word("url:value"),
         Stix::Osint => None,
     }
@@ -43,33 +43,31 @@ pub(super) fn find(pattern: &str, part: Stix) -> Option<&str> {
 /// The type and the value as `osint` has them.
 pub(super) fn osint(pattern: &str) -> Option<(i64, &str)> {
     OBJECTS.iter().find_map(|(name, _, type_id)| {
-        let (_, value) = comparison(pattern, name)?;
+        let (value, _) = comparison(pattern, name)?;
         Some((*type_id, value))
     })
 }
 
-/// What stands between the name and the equals sign, and the text in quotes behind it.
+/// The text in quotes behind the name and an equals sign, and what follows it.
 fn comparison<'p>(pattern: &'p str, name: &str) -> Option<(&'p str, &'p str)> {
     let (_, rest) = pattern.split_once(name)?;
-    let (before, rest) = rest.split_once('=')?;
+    let (_, rest) = rest.split_once('=')?;
     let (_, rest) = rest.split_once('\'')?;
-    let (value, _) = rest.split_once('\'')?;
+    let (value, rest) = rest.split_once('\'')?;
     let value = value.trim();
-    (!value.is_empty() && !super::values::is_placeholder(value)).then_some((before, value))
+    (!value.is_empty() && !super::values::is_placeholder(value)).then_some((value, rest))
 }
 
 /// The hash of that many digits: names of algorithms are spelt in several ways.
 fn hash(pattern: &str, digits: usize) -> Option<&str> {
     let mut rest = pattern;
-    while let Some(at) = rest.find("file:hashes") {
-        rest = rest.get(at..)?;
-        let (_, value) = comparison(rest, "file:hashes")?;
+    loop {
+        let (value, behind) = comparison(rest, "file:hashes")?;
         if value.len() == digits && value.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Some(value);
         }
-        rest = rest.get("file:hashes".len()..)?;
+        rest = behind;
     }
-    None
 }
 
 #[cfg(test)]

@@ -84,7 +84,7 @@ pub enum Shape {
     Hash(usize),
     /// The name of a host.
     Host,
-    /// An IP address.
+    /// An IP address, without the port that may stand behind it.
     Ip,
     /// Text in lower case with hyphens between the words.
     Kebab,
@@ -102,6 +102,8 @@ pub enum Shape {
     OccurredIfTrue,
     /// A JSON object, perhaps as text, perhaps as text twice over.
     Object,
+    /// The port behind an IP address.
+    Port,
     /// A part of the prose of an audit event.
     Prose(Prose),
     /// The gateway's check of a message: the object, and its SPF, DKIM and DMARC verdicts as
@@ -214,6 +216,8 @@ pub enum Prose {
     Method,
     /// The second factor.
     Mfa,
+    /// The port from which the user came.
+    Port,
     /// Why something failed.
     Reason,
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::checkpoint::PageDone;
+use crate::decode::json::readable;
 use crate::encode::push_quoted;
 use crate::request::Request;
 use crate::stream::{Post, Stream};
@@ -57,6 +58,7 @@ impl Page {
     /// The body is not a page.
     pub fn read(body: Vec<u8>, list: &str, token: Option<&str>) -> Result<Self, Unusable> {
         let broken = || Unusable("the page is not the documented JSON".to_owned());
+        let body = readable(body);
         let answer: Answer<'_> = serde_json::from_slice(&body).map_err(|_| broken())?;
         let pagination = answer.meta.and_then(|meta| meta.pagination);
         // `{}` is no empty page: what it leaves out would be taken for nothing.
@@ -280,6 +282,25 @@ mod tests {
         assert!(records(r#"{"meta":{"pagination":{}},"fail":[]}"#, "").is_empty());
         for nothing in ["{}", r#"{"fail":[]}"#, r#"{"meta":{"status":200}}"#] {
             assert!(Page::read(nothing.into(), "", None).is_err(), "{nothing}");
+        }
+    }
+
+    #[test]
+    fn a_page_with_a_bad_string_is_read_and_keeps_the_others() {
+        for (bad, expected) in [
+            (&b"one\ttwo"[..], r#"{"a":"one\ttwo"}"#),
+            (b"caf\xe9", "{\"a\":\"caf\u{fffd}\"}"),
+            (b"\\ud83d", r#"{"a":"\ud83d"}"#),
+        ] {
+            for mark in [&b""[..], b"\xef\xbb\xbf"] {
+                let body = [mark, b"{\"data\":[{\"a\":\"", bad, b"\"},{\"b\":1}]}"].concat();
+                let mut page = Page::read(body, "", None).unwrap();
+                if mark.is_empty() || !bad.starts_with(b"\\") {
+                    assert_eq!(page.record().unwrap(), expected.as_bytes());
+                }
+                page.advance();
+                assert_eq!(page.record().unwrap(), br#"{"b":1}"#);
+            }
         }
     }
 

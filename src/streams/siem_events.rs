@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::batch::{Builder, Intake, NoticeKind, Offer, RecordLine};
 use crate::checkpoint::{EventsPosition, FilesPosition};
+use crate::decode::json::readable;
 use crate::identity::EventId;
 use crate::remembered::Remembered;
 use crate::request::{Request, percent_encode};
@@ -231,6 +232,7 @@ impl SiemEvents {
         if let Some(files) = &mut self.files {
             return files.handle_answer(&body, context, batch);
         }
+        let body = readable(body);
         let answer: Answer<'_> = serde_json::from_slice(&body)
             .map_err(|_| Unusable("the page is not the documented JSON".to_owned()))?;
         if answer.value.is_none() && answer.next_page.is_none() && answer.is_caught_up.is_none() {

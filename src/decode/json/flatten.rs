@@ -9,7 +9,7 @@ const TOO_DEEP: u32 = DEPTH_MAX + 1;
 
 /// The text with every value below [`DEPTH_MAX`] levels as a string of its JSON, behind a
 /// replacement character.
-pub fn flatten(text: &str) -> String {
+pub(super) fn flatten(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut nesting = Nesting::default();
     let mut copied = 0;
@@ -49,7 +49,7 @@ mod tests {
     fn what_is_too_deep_becomes_text() {
         let text = flatten(&nested(1000));
         let error = scan_object(&nested(1000), &mut Vec::new()).unwrap_err();
-        assert!(error.is_depth(), "{error}");
+        assert!(error.is_repairable(), "{error}");
         assert!(scan_object(&text, &mut Vec::new()).is_ok(), "{text}");
         assert!(text.ends_with(r#","c":[2]}"#), "{text}");
         assert_eq!(text.matches(char::REPLACEMENT_CHARACTER).count(), 1);

@@ -104,10 +104,10 @@ pub struct Error {
 }
 
 impl Error {
-    /// Whether it is only that values are nested too deeply.
+    /// Whether the text can be read after a [repair](super::repair).
     #[must_use]
-    pub fn is_depth(&self) -> bool {
-        self.what == super::TOO_DEEP
+    pub fn is_repairable(&self) -> bool {
+        [super::CONTROL_CHARACTER, super::HALF_PAIR, super::TOO_DEEP].contains(&self.what)
     }
 }
 

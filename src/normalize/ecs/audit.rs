@@ -22,6 +22,7 @@ const ROWS: &[Row] = &[
     constant("observer.type",    "\"email-gateway\""),
     row("service.name",          &["eventInfo"], Shape::Prose(Prose::Application)),
     row("source.ip",             &["eventInfo"], Shape::Prose(Prose::Ip)),
+    row("source.port",           &["eventInfo"], Shape::Prose(Prose::Port)),
     row("user.name",             &["user"],      Shape::User),
     row("user.email",            &["user"],      Shape::Address),
     row("user.domain",           &["user"],      Shape::Domain),

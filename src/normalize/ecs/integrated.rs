@@ -54,6 +54,7 @@ const MESSAGE: &[Row] = &[
     row("email.subject",            &["subject"],                        Shape::Text),
     row("email.direction",          &["direction", "route"],             Shape::Direction),
     row("source.ip",                &["senderIp", "sourceIp"],           Shape::Ip),
+    row("source.port",              &["senderIp", "sourceIp"],           Shape::Port),
     row("mimecast.subtype",         &["subtype", "subType"],             Shape::Action("")),
     row("mimecast.sender_envelope", &["senderEnvelope"],                 Shape::Address),
     row("mimecast.null_sender",     &["senderEnvelope"],                 Shape::NullSender),

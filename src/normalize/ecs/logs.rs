@@ -151,6 +151,7 @@ const REJECTION: &[Row] = &[
     row("email.to.address",          &["toAddress"],        Shape::More(More::People)),
     row("email.direction",           &["route"],            Shape::Direction),
     row("source.ip",                 &["ipAddress"],        Shape::Ip),
+    row("source.port",               &["ipAddress"],        Shape::Port),
     row("source.domain",             &["remoteName"],       Shape::Host),
     row("mimecast.null_sender",      &["fromAddress"],      Shape::NullSender),
 ];
@@ -175,6 +176,7 @@ const CLICK: &[Row] = &[
     row("email.direction",           &["route"],            Shape::Direction),
     row("rule.name",                 &["ttpDefinition"],    Shape::Text),
     row("source.ip",                 &["sendingIp"],        Shape::Ip),
+    row("source.port",               &["sendingIp"],        Shape::Port),
     row("url",                       &["url"],              Shape::Url),
     row("user.email",                &["userEmailAddress"], Shape::More(More::Person)),
     row("mimecast.action",           &["action"],           Shape::Action("")),
@@ -237,6 +239,7 @@ const IMPERSONATION: &[Row] = &[
     row("rule.name",                 &["definition"],       Shape::Text),
     constant("rule.category",        "\"impersonation\""),
     row("source.ip",                 &["senderIpAddress"],  Shape::Ip),
+    row("source.port",               &["senderIpAddress"],  Shape::Port),
     row("mimecast.null_sender",      &["senderAddress"],    Shape::NullSender),
 ];
 

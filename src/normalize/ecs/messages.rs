@@ -56,6 +56,7 @@ pub(super) const MESSAGE: &[Row] = &[
     row("email.to.address",                  &["recipients", "recipient"],     Shape::Addresses),
     row("email.subject",                     &["subject"],                     Shape::Text),
     row("source.ip",                         &["senderIp", "sourceIp"],        Shape::Ip),
+    row("source.port",                       &["senderIp", "sourceIp"],        Shape::Port),
     row("tls.version",                       &["tlsVersion"],                  Shape::TlsVersion),
     row("tls.version_protocol",              &["tlsVersion"],                  Shape::TlsProtocol),
     row("tls.cipher",                        &["tlsCipher"],                   Shape::Text),
@@ -107,6 +108,7 @@ const DELIVERY_ROWS: &[Row] = &[
     row("destination.address",               &["Hostname", "hostname"],        Shape::Host),
     row("destination.domain",                &["Hostname", "hostname"],        Shape::Host),
     row("destination.ip",                    &["destinationIp"],               Shape::Ip),
+    row("destination.port",                  &["destinationIp"],               Shape::Port),
 ];
 
 #[rustfmt::skip]

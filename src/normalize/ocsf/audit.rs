@@ -95,6 +95,7 @@ const AUDIT_ROWS: &[Row] = &[
     row("message",                     &["eventInfo"], Shape::Text),
     row("status_detail",               &["eventInfo"], Shape::Prose(Prose::Reason)),
     row("src_endpoint.ip",             &["eventInfo"], Shape::Prose(Prose::Ip)),
+    row("src_endpoint.port",           &["eventInfo"], Shape::Prose(Prose::Port)),
 ];
 
 #[rustfmt::skip]

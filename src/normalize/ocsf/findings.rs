@@ -59,6 +59,7 @@ pub(super) const CI_URLCLICK: &[Variant] = finding!(
 pub(super) const FINDING: &[Row] = &[
     computed("finding_info.uid",              Computed::Id),
     row("evidences[].src_endpoint.ip",        &["senderIp", "sourceIp"],           Shape::Ip),
+    row("evidences[].src_endpoint.port",      &["senderIp", "sourceIp"],           Shape::Port),
     row("resources",                          &["recipients", "recipient"],        Shape::More(More::Resources)),
 ];
 

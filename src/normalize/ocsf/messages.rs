@@ -153,6 +153,7 @@ const MESSAGE: &[Row] = &[
     row("email.message_uid",  &["messageId"],                      Shape::MessageId),
     row("email.size",         &["emailSize"],                      Shape::Long),
     row("src_endpoint.ip",    &["senderIp", "sourceIp"],           Shape::Ip),
+    row("src_endpoint.port",  &["senderIp", "sourceIp"],           Shape::Port),
     constant("protocol_name", "\"SMTP\""),
 ];
 
@@ -220,6 +221,7 @@ const FILES: &[Row] = &[
 #[rustfmt::skip]
 const DELIVERY_ROWS: &[Row] = &[
     row("dst_endpoint.ip",       &["destinationIp"],               Shape::Ip),
+    row("dst_endpoint.port",     &["destinationIp"],               Shape::Port),
     row("dst_endpoint.hostname", &["Hostname", "hostname"],        Shape::Host),
     row("duration",              &["deliveryTime"],                Shape::Long),
     row("attempt",               &["deliveryAttempts"],            Shape::Long),

@@ -1,0 +1,180 @@
+//! Makes JSON of a text that is JSON but for its strings or its depth.
+
+use serde_json::value::RawValue;
+
+use super::flatten;
+use crate::encode::push_escaped;
+
+/// A text after a repair.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Repaired {
+    /// The text, with a replacement character for each half of a surrogate pair, an escape for
+    /// each control character in a string, and what is nested too deeply [flattened](flatten).
+    pub text: String,
+    /// The offsets in `text` at which strings were repaired, in ascending order.
+    pub places: Vec<usize>,
+}
+
+/// The bytes of one `\u` escape.
+const ESCAPE_BYTES: usize = 6;
+
+/// Repairs what keeps the scanner from reading a text: a text that was cut inside a surrogate
+/// pair, control characters that were not escaped, values that are nested too deeply.
+pub fn repair(text: &str) -> Repaired {
+    let text = flatten(text);
+    let bytes = text.as_bytes();
+    let mut repaired = Repaired {
+        text: String::with_capacity(text.len()),
+        places: Vec::new(),
+    };
+    let (mut at, mut copied, mut in_string) = (0_usize, 0_usize, false);
+    while let Some(&byte) = bytes.get(at) {
+        let length = match byte {
+            b'"' => {
+                in_string = !in_string;
+                1
+            }
+            b'\\' if in_string => match escape(bytes, at) {
+                Escape::Half => {
+                    repaired.push(text.get(copied..at), "\u{fffd}");
+                    copied = at + ESCAPE_BYTES;
+                    ESCAPE_BYTES
+                }
+                Escape::Whole(length) => length,
+            },
+            0..=0x1f if in_string => {
+                let mut escaped = String::new();
+                push_escaped(&mut escaped, text.get(at..=at).unwrap_or_default());
+                repaired.push(text.get(copied..at), &escaped);
+                copied = at + 1;
+                1
+            }
+            _ => 1,
+        };
+        at += length;
+    }
+    repaired
+        .text
+        .push_str(text.get(copied..).unwrap_or_default());
+    repaired
+}
+
+/// What some servers and proxies write before a text.
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
+/// An answer as JSON that can be read: as it is where it can be, otherwise without a byte order
+/// mark and with its strings repaired. One bad string costs no more than itself then.
+#[must_use]
+pub fn readable(body: Vec<u8>) -> Vec<u8> {
+    if serde_json::from_slice::<&RawValue>(&body).is_ok() {
+        return body;
+    }
+    let text = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&body);
+    repair(&String::from_utf8_lossy(text)).text.into_bytes()
+}
+
+impl Repaired {
+    /// Appends what stays as it is, and behind it what stands for what could not be read.
+    fn push(&mut self, plain: Option<&str>, repair: &str) {
+        self.text.push_str(plain.unwrap_or_default());
+        self.places.push(self.text.len());
+        self.text.push_str(repair);
+    }
+
+    /// Whether something between two offsets was repaired.
+    #[must_use]
+    pub fn is_within(&self, start: usize, end: usize) -> bool {
+        let first = self.places.partition_point(|place| *place < start);
+        self.places.get(first).is_some_and(|place| *place < end)
+    }
+}
+
+/// What a backslash begins.
+enum Escape {
+    /// Half of a surrogate pair.
+    Half,
+    /// An escape that stays, and the number of its bytes.
+    Whole(usize),
+}
+
+fn escape(bytes: &[u8], at: usize) -> Escape {
+    match unit(bytes, at) {
+        Some(0xD800..=0xDBFF) => match unit(bytes, at + ESCAPE_BYTES) {
+            Some(0xDC00..=0xDFFF) => Escape::Whole(2 * ESCAPE_BYTES),
+            Some(_) | None => Escape::Half,
+        },
+        Some(0xDC00..=0xDFFF) => Escape::Half,
+        Some(_) => Escape::Whole(ESCAPE_BYTES),
+        None => Escape::Whole(2),
+    }
+}
+
+/// The UTF-16 code unit of a `\u` escape that stands there.
+fn unit(bytes: &[u8], at: usize) -> Option<u32> {
+    let digits = bytes
+        .get(at..at + ESCAPE_BYTES)?
+        .strip_prefix(b"\\u")?
+        .iter();
+    digits.copied().try_fold(0, |unit, digit| {
+        Some(unit * 16 + char::from(digit).to_digit(16)?)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::scan_object;
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn halves_and_control_characters_are_replaced_and_their_places_kept() {
+        for (text, expected, places) in [
+            (r#"{"a":"x \ud83d"}"#, "{\"a\":\"x \u{fffd}\"}", &[8][..]),
+            (
+                r#"{"a":"\ude00\uD83D\uDE00y","b":"\\ud83d"}"#,
+                "{\"a\":\"\u{fffd}\\uD83D\\uDE00y\",\"b\":\"\\\\ud83d\"}",
+                &[6],
+            ),
+            (
+                r#"{"\ud800A":"\ud800\ud800"}"#,
+                "{\"\u{fffd}A\":\"\u{fffd}\u{fffd}\"}",
+                &[2, 9, 12],
+            ),
+            (
+                "{\"a\":\"x\ty\u{0}\",\t\"b\":1}",
+                "{\"a\":\"x\\ty\\u0000\",\t\"b\":1}",
+                &[7, 10],
+            ),
+            (r#"{"a":"\ud83"}"#, r#"{"a":"\ud83"}"#, &[]),
+        ] {
+            let repaired = repair(text);
+            assert_eq!(
+                (repaired.text.as_str(), &*repaired.places),
+                (expected, places)
+            );
+        }
+    }
+
+    #[test]
+    fn a_place_is_found_between_two_offsets() {
+        let repaired = repair(r#"{"a":"x","b":"\ud83d"}"#);
+        assert!(!repaired.is_within(0, 14) && repaired.is_within(14, 17));
+        assert!(!repaired.is_within(15, 20) && !repaired.is_within(17, 99));
+    }
+
+    proptest! {
+        #[test]
+        fn every_string_can_be_read_after_its_repair(
+            pieces in prop::collection::vec(
+                prop_oneof!["\\\\ud8[0-9a-f]{2}", "\\\\uD[c-f][0-9]{2}", "[\\x00-\\x1f]", "\\\\n", "\\PC"]
+                    .prop_filter("ends the string", |piece| !matches!(&**piece, "\"" | "\\")),
+                0..20,
+            )
+        ) {
+            let text = format!("{{\"a\":\"{}\"}}", pieces.concat());
+            let repaired = repair(&text);
+            prop_assert!(scan_object(&repaired.text, &mut Vec::new()).is_ok(), "{}", repaired.text);
+            prop_assert_eq!(repair(&repaired.text).text, repaired.text);
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Lists whose values stand in the output, each once.
+
+use std::collections::BTreeSet;
+
+/// The greatest number of values in a list of an event. A message has hundreds of recipients at
+/// the most; a record with more keeps the whole field besides, and `parse_errors` names it.
+pub(super) const VALUES_MAX: usize = 10_000;
+
+/// A search through so few is faster than a set.
+const SEARCHED_MAX: usize = 16;
+
+/// A value that stands in the output.
+pub(super) trait Placed {
+    /// What sort of value it is: only values of one sort are compared.
+    fn sort(&self) -> u8;
+
+    /// Where it stands.
+    fn range(&self) -> (usize, usize);
+}
+
+impl Placed for (usize, usize) {
+    fn sort(&self) -> u8 {
+        0
+    }
+
+    fn range(&self) -> (usize, usize) {
+        *self
+    }
+}
+
+/// Values in the order in which they came, each once. The time to add one does not grow with
+/// their number.
+pub(super) struct Distinct<T> {
+    values: Vec<T>,
+    /// Their texts, where there are more than [`SEARCHED_MAX`].
+    texts: BTreeSet<(u8, Box<str>)>,
+}
+
+impl<T> Default for Distinct<T> {
+    fn default() -> Self {
+        Self {
+            values: Vec::new(),
+            texts: BTreeSet::new(),
+        }
+    }
+}
+
+impl<T: Placed> Distinct<T> {
+    /// Adds a value of the output, unless its text is there already. Says whether it is new.
+    #[inline]
+    pub(super) fn add(&mut self, out: &str, value: T) -> bool {
+        let is_new = if self.values.len() <= SEARCHED_MAX {
+            let mut earlier = self.values.iter();
+            let text = text_of(out, &value);
+            !earlier.any(|earlier| earlier.sort() == value.sort() && text_of(out, earlier) == text)
+        } else {
+            self.add_text(out, &value)
+        };
+        if is_new {
+            self.values.push(value);
+        }
+        is_new
+    }
+
+    #[cold]
+    fn add_text(&mut self, out: &str, value: &T) -> bool {
+        let key = |value: &T| (value.sort(), Box::from(text_of(out, value)));
+        if self.texts.is_empty() {
+            self.texts.extend(self.values.iter().map(key));
+        }
+        self.texts.insert(key(value))
+    }
+}
+
+impl<T> Distinct<T> {
+    pub(super) fn clear(&mut self) {
+        self.values.clear();
+        self.texts.clear();
+    }
+
+    pub(super) fn values(&self) -> &[T] {
+        &self.values
+    }
+
+    /// Whether a list with these values takes no more.
+    pub(super) const fn is_full(&self) -> bool {
+        self.values.len() >= VALUES_MAX
+    }
+}
+
+#[inline]
+fn text_of<'o>(out: &'o str, value: &impl Placed) -> &'o str {
+    let (start, end) = value.range();
+    out.get(start..end).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_kept_once_and_in_their_order() {
+        let words: Vec<String> = (0..60).map(|n| format!("{}", n % 40)).collect();
+        let mut out = String::new();
+        let mut distinct = Distinct::default();
+        let mut kept = Vec::new();
+        for word in &words {
+            let start = out.len();
+            out.push_str(word);
+            if distinct.add(&out, (start, out.len())) {
+                kept.push(word.clone());
+            }
+        }
+        assert_eq!(kept, words[..40]);
+        assert_eq!(distinct.values().len(), 40);
+        distinct.clear();
+        assert!(distinct.values().is_empty() && distinct.add(&out, (0, 1)));
+    }
+}
