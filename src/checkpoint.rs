@@ -12,7 +12,7 @@ use crate::time::Timestamp;
 const VERSION: u32 = 1;
 
 /// What `pipeline:source` allows.
-pub const CHECKPOINT_BYTES_MAX: usize = 64 * 1024;
+pub const CHECKPOINT_BYTES_MAX: usize = 768 * 1024;
 
 /// Why a text is not a checkpoint of this component.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +45,9 @@ impl CheckpointError {
 pub struct Checkpoint {
     #[serde(rename = "v")]
     version: u32,
+    /// How many lines with items of lists follow, so that a text that was cut is not read.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    item_lines: usize,
     /// When the last SIEM calls were made, in seconds since the epoch: the quota outlives a
     /// restart.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -314,8 +317,9 @@ pub struct ListPosition {
     /// The reading at hand does.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub overflow_now: bool,
-    /// The items: a mark, the identity in base64 and perhaps the item's own id.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    /// The items, as `ListItems` writes them. The text form of a checkpoint has them in lines of
+    /// their own, which are copied and not parsed; in version 1 they are here.
+    #[serde(default, skip_serializing)]
     pub items: String,
 }
 
@@ -330,18 +334,49 @@ impl Checkpoint {
         struct Version {
             v: u32,
         }
-        let Version { v } = serde_json::from_str(text).map_err(|_| CheckpointError::Unreadable)?;
+        let mut lines = text.split('\n');
+        let head = lines.next().unwrap_or_default();
+        let Version { v } = serde_json::from_str(head).map_err(|_| CheckpointError::Unreadable)?;
         if v > VERSION {
             return Err(CheckpointError::Newer(v));
         }
-        serde_json::from_str(text).map_err(|_| CheckpointError::Unreadable)
+        let mut checkpoint: Self =
+            serde_json::from_str(head).map_err(|_| CheckpointError::Unreadable)?;
+        if lines.clone().count() != checkpoint.item_lines {
+            return Err(CheckpointError::Unreadable);
+        }
+        for line in lines {
+            let (items, list) = line
+                .strip_suffix(LINE_END)
+                .and_then(|line| line.split_once(' '))
+                .and_then(|(name, items)| {
+                    Some((items, checkpoint.streams.get_mut(name)?.list.as_mut()?))
+                })
+                .ok_or(CheckpointError::Unreadable)?;
+            list.items = items.to_owned();
+        }
+        Ok(checkpoint)
     }
 
-    /// The text form.
+    /// The text form: JSON, and a line for the items of each list.
     #[must_use]
     pub fn to_text(&mut self) -> String {
+        let items = |position: &StreamPosition| {
+            let list = position.list.as_ref();
+            list.map_or(0, |list| list.items.len())
+        };
         self.version = VERSION;
-        serde_json::to_string(self).unwrap_or_default()
+        self.item_lines = self.streams.values().filter(|at| items(at) > 0).count();
+        let mut text = serde_json::to_string(self).unwrap_or_default();
+        text.reserve(self.streams.values().map(|at| items(at) + NAME_CHARS).sum());
+        for (name, position) in &self.streams {
+            if let Some(list) = position.list.as_ref().filter(|_| items(position) > 0) {
+                for part in ["\n", name, " ", &list.items, LINE_END] {
+                    text.push_str(part);
+                }
+            }
+        }
+        text
     }
 
     /// The text form within [`CHECKPOINT_BYTES_MAX`]: forgets what is only remembered, the oldest
@@ -356,6 +391,10 @@ impl Checkpoint {
             for position in self.streams.values_mut() {
                 position.forget_half();
             }
+        }
+        // The items come again as events, with the same ids.
+        for list in self.streams.values_mut().filter_map(|at| at.list.as_mut()) {
+            list.items.clear();
         }
         self.to_text()
     }
@@ -381,15 +420,22 @@ impl StreamPosition {
         if let Some(feed) = &mut self.feed {
             forget_half(&mut feed.remembered, REMEMBERED_CHARS);
         }
-        if let Some(list) = &mut self.list {
-            // Items that are forgotten become events again, with the same ids.
-            let half = list.items.len() / 2;
-            let from = list.items.get(half..).and_then(|rest| rest.find(' '));
-            let rest = from.and_then(|from| list.items.get(half.saturating_add(from + 1)..));
-            list.items = rest.unwrap_or_default().to_owned();
-        }
     }
 }
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+const fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
+/// Ends a line of items: the last one may have been cut.
+const LINE_END: &str = " .";
+
+/// The name of a stream and what else stands in its line of items.
+const NAME_CHARS: usize = 40;
 
 /// One entry of `Remembered`: 18 bytes in base64.
 const REMEMBERED_CHARS: usize = 24;
@@ -441,17 +487,17 @@ mod tests {
             let mut position = StreamPosition::default();
             let files = FilesPosition {
                 page_token: Some(name.into()),
-                done: "d".repeat(32 * 700),
+                done: "d".repeat(32 * 8_000),
                 ..FilesPosition::default()
             };
             position.files = Some(files);
             position.list = Some(ListPosition {
-                items: "item ".repeat(5_000),
+                items: "i".repeat(CHECKPOINT_BYTES_MAX / 4),
                 ..ListPosition::default()
             });
             checkpoint.streams.insert(name.into(), position);
         }
-        assert!(checkpoint.to_text().len() > 2 * CHECKPOINT_BYTES_MAX);
+        assert!(checkpoint.to_text().len() > CHECKPOINT_BYTES_MAX);
         let text = checkpoint.to_bounded_text();
         assert!(text.len() <= CHECKPOINT_BYTES_MAX);
         let read = Checkpoint::parse(&text).unwrap();
@@ -461,8 +507,33 @@ mod tests {
             assert_eq!(files.done.len() % 32, 0);
             assert!(!files.done.is_empty());
             let items = &position.list.as_ref().unwrap().items;
-            assert!(items.starts_with("item ") && items.len() < 25_000);
+            assert_eq!(items.len(), CHECKPOINT_BYTES_MAX / 4);
         }
+    }
+
+    #[test]
+    fn items_of_lists_are_carried_and_a_text_that_was_cut_is_refused() {
+        let mut checkpoint = Checkpoint::default();
+        for name in ["audit", "held-messages", "training.watchlist"] {
+            let list = ListPosition {
+                items: format!("16 {} AAA 0:n", name.repeat(9)),
+                ..ListPosition::default()
+            };
+            let position = StreamPosition {
+                list: (name != "audit").then_some(list),
+                ..StreamPosition::default()
+            };
+            checkpoint.streams.insert(name.into(), position);
+        }
+        let text = checkpoint.to_text();
+        assert_eq!(Checkpoint::parse(&text), Ok(checkpoint.clone()));
+        assert_eq!(Checkpoint::parse(&text).unwrap().to_text(), text);
+        for length in 0..text.len() {
+            let cut = text.get(..length).unwrap();
+            assert_eq!(Checkpoint::parse(cut), Err(CheckpointError::Unreadable));
+        }
+        assert!(Checkpoint::parse(&format!("{text}\n")).is_err());
+        assert!(Checkpoint::parse(&text.replace("\nheld-messages", "\ndlp")).is_err());
     }
 
     #[test]

@@ -48,7 +48,8 @@ pub struct Row {
     pub order: Order,
     /// By what two records are told apart.
     pub identity: &'static str,
-    /// The share in the room that a checkpoint has for identities: more for what is busy.
+    /// The share in the room that a checkpoint has for items of lists or for identities of other
+    /// streams.
     pub memory: u32,
 }
 
@@ -248,7 +249,7 @@ const fn training(name: &'static str, endpoint: &'static str) -> Row {
             back_hours: 0,
         },
         product: "Awareness Training",
-        memory: 3,
+        memory: 1,
         order: Order::AsWritten,
         ..log(
             name,
@@ -341,7 +342,7 @@ streams! {
             back_hours: 90 * 24,
         },
         product: "Cloud Gateway",
-        memory: 8,
+        memory: 12,
         order: Order::AsWritten,
         identity: "hash of the whole item; what is gone is named by the id of its first event",
         ..log(

@@ -4,7 +4,7 @@
 //! One JSON file for each source, written aside, synced, renamed, and the
 //! directory synced. A database would bring a format that nobody can read, a
 //! lock that outlives a crash and a dependency that must never break its own
-//! files; what has to be kept is one value of at most 64 KiB that is replaced
+//! files; what has to be kept is one value of at most 768 KiB that is replaced
 //! as a whole, and for that a rename is atomic on every file system.
 
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ use crate::output::sync_directory;
 const VERSION: u32 = 1;
 
 /// What the contract allows a checkpoint to have.
-pub const CHECKPOINT_BYTES_MAX: usize = 64 * 1024;
+pub const CHECKPOINT_BYTES_MAX: usize = 768 * 1024;
 
 /// A directory of state that this process alone writes to.
 #[derive(Debug)]

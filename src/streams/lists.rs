@@ -6,17 +6,13 @@
 //! do not find has left the list: one reading alone may miss it, because pages move while they
 //! are read.
 
-use std::collections::BTreeMap;
-
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
-
 use crate::batch::{Builder, Intake, NoticeKind, Offer, RecordLine};
 use crate::checkpoint::ListPosition;
 use crate::encode::push_quoted;
 use crate::identity::EventId;
 use crate::settings::Snapshot;
 use crate::stream::{Post, Stream};
+use crate::streams::list_items::{Item, ListItems};
 use crate::streams::pages::{self, Ask, Page};
 use crate::streams::{Context, Unusable, Want, hours_ms};
 use crate::time::Timestamp;
@@ -25,8 +21,11 @@ use crate::time::Timestamp;
 /// reading repeats what is not remembered.
 const OVERFLOW_FACTOR: i64 = 12;
 
-/// The length of an entry without a name: a mark, 22 characters of base64 and a space.
-const ENTRY_CHARS: usize = 24;
+/// An item that leaves is reported with the id of its first event, which takes the whole identity.
+const KEY_BYTES: usize = 16;
+
+/// 96 of the 128 bits tell apart the items of other lists, as in [`crate::remembered`].
+const SHORT_KEY_BYTES: usize = 12;
 
 /// How a list is read: what its row in the table of streams says.
 #[derive(Clone, Copy)]
@@ -41,25 +40,15 @@ pub struct Reading {
     pub back_hours: u32,
 }
 
-/// One item that was on the list.
-struct Item {
-    /// The reading at hand has found it.
-    seen: bool,
-    /// The reading before did not find it.
-    missed: bool,
-    /// The item's own id, where there is room for it.
-    name: Option<String>,
-}
-
 /// The feed of one list.
 pub struct Lists {
     stream: Stream,
     reading: Reading,
     position: ListPosition,
-    items: BTreeMap<[u8; 16], Item>,
+    /// The items while the list is being read; otherwise they are a text in the position.
+    items: Option<ListItems>,
     /// How many characters the items may have in the checkpoint.
-    room_chars: usize,
-    used_chars: usize,
+    chars_max: usize,
     page: Option<Page>,
 }
 
@@ -70,22 +59,14 @@ impl Lists {
         stream: Stream,
         reading: Reading,
         position: Option<&ListPosition>,
-        room_chars: usize,
+        chars_max: usize,
     ) -> Self {
-        let position = position.cloned().unwrap_or_default();
-        // One by one: collecting would bring in the code of a stable sort.
-        let mut items = BTreeMap::new();
-        for (id, item) in position.items.split(' ').filter_map(parse_item) {
-            items.insert(id, item);
-        }
-        let used_chars = items.values().map(chars).sum();
         Self {
             stream,
             reading,
-            position,
-            items,
-            room_chars,
-            used_chars,
+            position: position.cloned().unwrap_or_default(),
+            items: None,
+            chars_max,
             page: None,
         }
     }
@@ -93,28 +74,37 @@ impl Lists {
     /// The position for a checkpoint.
     #[must_use]
     pub fn position(&self) -> ListPosition {
-        let mut text = String::with_capacity(self.used_chars);
-        for (key, item) in &self.items {
-            text.push(match (item.seen, item.missed) {
-                (true, _) => '+',
-                (false, true) => '-',
-                (false, false) => '.',
-            });
-            STANDARD_NO_PAD.encode_string(key, &mut text);
-            if let Some(name) = &item.name {
-                text.push(':');
-                text.push_str(name);
-            }
-            text.push(' ');
-        }
         ListPosition {
-            items: text.trim_end().to_owned(),
+            items: match &self.items {
+                Some(items) => items.to_text(),
+                None => self.position.items.clone(),
+            },
             page_done: match &self.page {
                 Some(page) => page.done(),
                 None => self.position.page_done.clone(),
             },
-            ..self.position.clone()
+            // Each field by its name, so that the text of the items is not copied twice.
+            read_at: self.position.read_at,
+            to: self.position.to,
+            page_token: self.position.page_token.clone(),
+            pages_done: self.position.pages_done,
+            overflow: self.position.overflow,
+            overflow_now: self.position.overflow_now,
         }
+    }
+
+    /// The items, read from the text of the position when they are needed first.
+    fn items(&mut self) -> &mut ListItems {
+        let text = &mut self.position.items;
+        let (departures, chars_max) = (self.reading.departures, self.chars_max);
+        self.items.get_or_insert_with(|| {
+            let key_bytes = if departures {
+                KEY_BYTES
+            } else {
+                SHORT_KEY_BYTES
+            };
+            ListItems::parse(&core::mem::take(text), key_bytes, chars_max)
+        })
     }
 
     /// When the feed next wants something, and whether it is caught up until then.
@@ -192,10 +182,28 @@ impl Lists {
         context: Context<'_>,
         batch: &mut Builder,
     ) -> Offer {
-        while let Some(page) = &self.page {
-            let Some(bytes) = page.record() else {
-                break;
-            };
+        if let Some(mut page) = self.page.take() {
+            if self.take_page(&mut page, intake, context, batch) == Offer::NoRoom {
+                self.page = Some(page);
+                return Offer::NoRoom;
+            }
+            self.finish_page(page);
+        }
+        if !self.position.pages_done {
+            return Offer::Taken;
+        }
+        self.finish_reading(intake, context, batch)
+    }
+
+    fn take_page(
+        &mut self,
+        page: &mut Page,
+        intake: &mut Intake,
+        context: Context<'_>,
+        batch: &mut Builder,
+    ) -> Offer {
+        let full = context.settings.snapshot == Snapshot::Full;
+        while let Some(bytes) = page.record() {
             if !batch.has_room() {
                 return Offer::NoRoom;
             }
@@ -204,9 +212,8 @@ impl Lists {
                 bytes,
             };
             let id = intake.id(record);
-            let known = id.and_then(|id| self.items.get_mut(id.as_bytes()));
-            let full = context.settings.snapshot == Snapshot::Full;
-            if known.as_ref().is_some_and(|item| item.seen || !full) {
+            let known = id.and_then(|id| self.items().get_mut(&id));
+            if known.is_some_and(|item| item.seen || !full) {
                 batch.count_duplicate(self.stream);
             } else {
                 let locator = || format!("{} list record {}", self.stream, page.number());
@@ -215,55 +222,46 @@ impl Lists {
                     return Offer::NoRoom;
                 }
             }
-            let name = item_name(bytes);
-            if let Some(item) = known {
-                item.seen = true;
-                item.missed = false;
-            } else if let Some(id) = id {
-                self.remember(id, name, batch);
+            if let Some(id) = id {
+                let name = item_name(bytes).filter(|_| self.reading.departures);
+                self.note_seen(&id, name, batch);
             }
-            if let Some(page) = &mut self.page {
-                page.advance();
-            }
+            page.advance();
         }
-        self.finish_page();
-        if !self.position.pages_done {
-            return Offer::Taken;
-        }
-        self.finish_reading(intake, context, batch)
+        Offer::Taken
     }
 
-    /// Remembers an item that was not on the list before.
-    fn remember(&mut self, id: EventId, name: Option<String>, batch: &mut Builder) {
-        if self.used_chars.saturating_add(ENTRY_CHARS) > self.room_chars {
-            self.position.overflow_now = true;
-            let detail = format!(
-                "the list is longer than a checkpoint can remember; beyond {} items each reading \
-                 repeats the others with the same ids, and it is not told when they leave",
-                self.items.len()
-            );
-            batch.notice(self.stream, NoticeKind::Adjusted, detail);
+    /// Remembers that the current reading has found an item.
+    fn note_seen(&mut self, id: &EventId, name: Option<String>, batch: &mut Builder) {
+        if let Some(item) = self.items().get_mut(id) {
+            item.seen = true;
+            item.missed = false;
             return;
         }
-        // Names are a service; keys come first.
-        let name = name.filter(|name| {
-            let chars = self.used_chars.saturating_add(name.len() + ENTRY_CHARS + 1);
-            self.reading.departures && chars <= self.room_chars / 2
-        });
         let item = Item {
             seen: true,
             missed: false,
             name,
         };
-        self.used_chars = self.used_chars.saturating_add(chars(&item));
-        self.items.insert(*id.as_bytes(), item);
+        if !self.items().add(id, item) {
+            self.position.overflow_now = true;
+            let stream = self.stream;
+            let most = self.items().len();
+            let release = if self.reading.departures {
+                ", and their release is not reported"
+            } else {
+                ""
+            };
+            let detail = format!(
+                "{stream} has more than {most} items: the rest are sent again at every reading with \
+                 the same event id{release}"
+            );
+            batch.notice(stream, NoticeKind::Adjusted, detail);
+        }
     }
 
     /// Moves the position behind the page.
-    fn finish_page(&mut self) {
-        let Some(page) = self.page.take() else {
-            return;
-        };
+    fn finish_page(&mut self, page: Page) {
         self.position.page_done = None;
         self.position.page_token = page.next_token;
         self.position.pages_done = self.position.page_token.is_none();
@@ -276,22 +274,16 @@ impl Lists {
         context: Context<'_>,
         batch: &mut Builder,
     ) -> Offer {
-        let gone: Vec<[u8; 16]> = self
-            .items
-            .iter()
-            .filter(|(_, item)| !item.seen && item.missed)
-            .map(|(key, _)| *key)
-            .collect();
+        let gone = self.items().ids(|item| !item.seen && item.missed);
         let tell = self.reading.departures && context.settings.snapshot == Snapshot::Changes;
-        for key in gone {
+        for id in gone {
             if tell {
                 if !batch.has_room() {
                     return Offer::NoRoom;
                 }
-                let name = self.items.get(&key).and_then(|item| item.name.as_deref());
-                let first = EventId::from_bytes(key);
-                let first = first.of_event(1, context.settings.tenant.as_deref());
-                let record = departure(&first, name);
+                let name = self.items().get_mut(&id).and_then(|item| item.name.clone());
+                let first = id.of_event(1, context.settings.tenant.as_deref());
+                let record = departure(&first, name.as_deref());
                 let record = RecordLine {
                     stream: self.stream,
                     bytes: record.as_bytes(),
@@ -302,17 +294,17 @@ impl Lists {
                     return Offer::NoRoom;
                 }
             }
-            if let Some(item) = self.items.remove(&key) {
-                self.used_chars = self.used_chars.saturating_sub(chars(&item));
-            }
+            self.items().remove(&id);
         }
-        for item in self.items.values_mut() {
+        for item in self.items().iter_mut() {
             item.missed = !item.seen;
             item.seen = false;
         }
+        let items = self.items.take().map(|items| items.to_text());
         self.position = ListPosition {
             read_at: Some(context.now),
             overflow: self.position.overflow_now,
+            items: items.unwrap_or_default(),
             ..ListPosition::default()
         };
         Offer::Taken
@@ -342,24 +334,4 @@ fn item_name(record: &[u8]) -> Option<String> {
     let name = serde_json::from_slice::<Named>(record).ok()?.id?;
     let plain = !name.is_empty() && name.len() <= 200 && name.bytes().all(|b| b.is_ascii_graphic());
     plain.then_some(name)
-}
-
-fn chars(item: &Item) -> usize {
-    let name = item
-        .name
-        .as_ref()
-        .map_or(0, |name| name.len().saturating_add(1));
-    name.saturating_add(ENTRY_CHARS)
-}
-
-fn parse_item(text: &str) -> Option<([u8; 16], Item)> {
-    let (mark, rest) = text.split_at_checked(1)?;
-    let (key, name) = rest.split_once(':').unwrap_or((rest, ""));
-    let key = STANDARD_NO_PAD.decode(key).ok()?;
-    let item = Item {
-        seen: mark == "+",
-        missed: mark == "-",
-        name: (!name.is_empty()).then(|| name.to_owned()),
-    };
-    Some((<[u8; 16]>::try_from(key).ok()?, item))
 }

@@ -5,6 +5,7 @@
 
 pub mod batch_files;
 pub mod done_files;
+pub mod list_items;
 pub mod lists;
 pub mod log_files;
 pub mod pages;

@@ -1,11 +1,17 @@
 //! How the room of a checkpoint is shared out, so that all streams together stay within it.
+//!
+//! Of 768 KiB, lists have 600 and the identities of other streams 64. The rest is for names of
+//! files, page tokens and times.
 
 use crate::settings::Settings;
-use crate::stream::Stream;
+use crate::stream::{Stream, Way};
 
-/// The room for identities: half of a checkpoint. Batch files need a fourth for the names of
-/// files, and page tokens and times have the rest.
-const ROOM_BYTES: usize = 32 * 1024;
+/// The room for the items of lists. With every stream selected, `held-messages` has four fifths of
+/// it, which is enough for 22,000 messages.
+const LISTS_BYTES: usize = 600 * 1024;
+
+/// The room for the identities of other streams.
+const IDENTITIES_BYTES: usize = 64 * 1024;
 
 /// More than a page, so that a page that is read twice repeats nothing; more would only be read
 /// and written at every poll.
@@ -14,9 +20,10 @@ const IDENTITIES_MAX: usize = 1000;
 /// The characters that one identity takes at most.
 const IDENTITY_CHARS: usize = 24;
 
-/// How many bytes of a checkpoint the identities of a stream may take.
+/// How many bytes of a checkpoint the identities or items of a stream may take.
 #[must_use]
 pub fn bytes(stream: Stream, settings: &Settings) -> usize {
+    let is_list = is_list(stream);
     let share = |stream: &Stream| {
         // Batch files are remembered by their names.
         let share = if settings.reads_files(*stream) {
@@ -26,8 +33,21 @@ pub fn bytes(stream: Stream, settings: &Settings) -> usize {
         };
         usize::try_from(share).unwrap_or(0)
     };
-    let all: usize = settings.streams.iter().map(share).sum();
-    ROOM_BYTES.saturating_mul(share(&stream)) / all.max(1)
+    let others = settings
+        .streams
+        .iter()
+        .filter(|other| self::is_list(**other) == is_list);
+    let all: usize = others.map(share).sum();
+    let room = if is_list {
+        LISTS_BYTES
+    } else {
+        IDENTITIES_BYTES
+    };
+    room.saturating_mul(share(&stream)) / all.max(1)
+}
+
+fn is_list(stream: Stream) -> bool {
+    matches!(stream.row().way, Way::List { .. })
 }
 
 /// How many identities a stream may remember.
