@@ -119,6 +119,10 @@ pub enum RestCause {
 /// The position in pages of batch files.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FilesPosition {
+    /// The time, by the upstream's clock, up to which everything was collected when the stream was
+    /// last caught up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_to: Option<Timestamp>,
     /// The token of the page to list; none before the first page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub page_token: Option<String>,
@@ -225,6 +229,10 @@ pub struct EventsPosition {
 /// The position in a threat feed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FeedPosition {
+    /// The time, by the upstream's clock, up to which everything was collected when the stream was
+    /// last caught up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_to: Option<Timestamp>,
     /// Where the feed begins where there is no token.
     pub since: Timestamp,
     /// The token of the file to read next.
@@ -250,6 +258,10 @@ pub struct FeedPosition {
 /// The position in the log files of API 1.0.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogFilesPosition {
+    /// The time, by the upstream's clock, up to which everything was collected when the stream was
+    /// last caught up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_to: Option<Timestamp>,
     /// Older records are passed over: files cannot be asked for by date.
     pub since: Timestamp,
     /// The token of the answer to read next; it stays when the stream is caught up.

@@ -29,6 +29,7 @@ mod simulation;
 mod single_events;
 #[cfg(test)]
 mod snapshots;
+pub mod status;
 #[cfg(test)]
 mod tests;
 
@@ -107,6 +108,8 @@ struct Slot {
     stream: Stream,
     feed: Feed,
     rest: Option<Rest>,
+    /// The message of the failure that it rests from.
+    detail: String,
     /// When the stream last had its turn, as a count of turns.
     turn: u64,
 }
@@ -215,6 +218,7 @@ impl Session {
                 stream: *stream,
                 feed,
                 rest: position.and_then(|p| p.rest),
+                detail: String::new(),
                 turn: 0,
             }
         };
@@ -475,6 +479,7 @@ impl Session {
                 format!("{}; next try in {} s", fault.detail, wait_ms / 1000)
             }
         };
+        slot.detail.clone_from(&detail);
         poll.batch.notice(slot.stream, fault.notice, detail);
     }
 

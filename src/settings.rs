@@ -188,6 +188,35 @@ struct Raw {
     threat_feed: Option<String>,
 }
 
+/// The settings that shape events, whatever they were collected by.
+#[derive(Clone, Debug, Default)]
+pub struct EventSettings {
+    /// Whether an event keeps the upstream record as text.
+    pub include_original: bool,
+    /// Severities in place of those of the tables.
+    pub severities: Severities,
+    /// The name of the tenant.
+    pub tenant: Option<String>,
+}
+
+impl EventSettings {
+    /// Parses the settings of a source, of which only those that shape events are looked at; `{}`
+    /// is valid.
+    ///
+    /// # Errors
+    ///
+    /// The first setting that is unknown or, of those that shape events, not usable.
+    pub fn parse(json: &str) -> Result<Self, SettingsError> {
+        let raw: Raw =
+            serde_json::from_str(json).map_err(|problem| error("", not_an_object(&problem)))?;
+        Ok(Self {
+            include_original: raw.include_original.unwrap_or(false),
+            severities: parse_severities(&raw.severity_overrides.unwrap_or_default())?,
+            tenant: parse_tenant(raw.tenant)?,
+        })
+    }
+}
+
 /// The words of the settings that are one of two; the first is the default.
 const SIEM_ENDPOINTS: [(&str, SiemEndpoint); 2] = [
     ("batch", SiemEndpoint::Batch),

@@ -18,6 +18,23 @@ fn with(extra: &str) -> Result<Settings, SettingsError> {
 }
 
 #[test]
+fn settings_that_shape_events_need_no_credentials() {
+    let none = EventSettings::parse("{}").unwrap();
+    assert!(!none.include_original && none.tenant.is_none());
+    let some = r#"{"include_original":true,"tenant":"acme","streams":["no such stream"],
+        "severity_overrides":{"alert":"high"}}"#;
+    let some = EventSettings::parse(some).unwrap();
+    assert!(some.include_original && some.tenant.as_deref() == Some("acme"));
+    let wrong = |json: &str| EventSettings::parse(json).unwrap_err().setting;
+    assert_eq!(wrong(r#"{"tenant":" "}"#), "tenant");
+    assert_eq!(
+        wrong(r#"{"severity_overrides":{"alert":"x"}}"#),
+        "severity_overrides"
+    );
+    assert_eq!(wrong("[]"), "");
+}
+
+#[test]
 fn a_tenant_is_a_name_of_some_length_or_none() {
     let tenant = |value: &str| with(&format!(r#","tenant":{value}"#));
     assert_eq!(

@@ -101,6 +101,17 @@ impl BatchFiles {
         }
     }
 
+    /// The time, by the upstream's clock, up to which its records are known to be collected.
+    #[must_use]
+    pub fn collected_until(&self, context: Context<'_>) -> Timestamp {
+        let at = self.position.listed_at.filter(|_| self.position.caught_up);
+        at.map(|at| context.to_upstream(at))
+            .into_iter()
+            .chain(self.position.newest)
+            .chain(self.position.read_to)
+            .fold(self.position.since, Timestamp::max)
+    }
+
     /// When the feed next wants something, and whether it is caught up until then.
     #[must_use]
     pub fn due(&self, context: Context<'_>) -> (Timestamp, bool) {
@@ -242,6 +253,7 @@ impl BatchFiles {
                 "the page does not list the file that is being read".to_owned(),
             ));
         }
+        self.position.read_to = Some(self.collected_until(context));
         self.position.listed_at = Some(context.now);
         self.position.caught_up = false;
         self.page = Some(Page {

@@ -107,6 +107,12 @@ impl Lists {
         })
     }
 
+    /// When the last complete reading was, by the upstream's clock.
+    #[must_use]
+    pub fn collected_until(&self, context: Context<'_>) -> Option<Timestamp> {
+        self.position.read_at.map(|at| context.to_upstream(at))
+    }
+
     /// When the feed next wants something, and whether it is caught up until then.
     #[must_use]
     pub fn due(&self, context: Context<'_>) -> (Timestamp, bool) {

@@ -127,6 +127,15 @@ impl LogFiles {
         }
     }
 
+    /// The time, by the upstream's clock, up to which its records are known to be collected.
+    #[must_use]
+    pub fn collected_until(&self, context: Context<'_>) -> Timestamp {
+        let at = self.position.read_at.map(|at| context.to_upstream(at));
+        at.into_iter()
+            .chain(self.position.read_to)
+            .fold(self.position.since, Timestamp::max)
+    }
+
     /// When the feed next wants something, and whether it is caught up until then.
     #[must_use]
     pub fn due(&self, context: Context<'_>) -> (Timestamp, bool) {
@@ -189,6 +198,7 @@ impl LogFiles {
 
     fn catch_up(&mut self, context: Context<'_>) {
         self.position.read_at = Some(context.now);
+        self.position.read_to = Some(context.upstream_now);
         self.position.asked_at = Some(context.now);
         self.position.replaying = false;
     }

@@ -37,6 +37,12 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// A time by the host's clock as the upstream's clock has it.
+    pub(crate) const fn to_upstream(self, at: Timestamp) -> Timestamp {
+        let ahead_ms = self.now.millis().saturating_sub(self.upstream_now.millis());
+        at.plus_ms(ahead_ms.saturating_neg())
+    }
+
     /// When something that was done at `done_at` is due again.
     ///
     /// What was done ahead of now was done by a clock that has since been set back: it is due.
@@ -168,6 +174,20 @@ impl Feed {
             Self::SiemEvents(feed) => feed.due(context),
             Self::ThreatFeeds(feed) => feed.due(context),
             Self::Windows(feed) => feed.due(context),
+        }
+    }
+
+    /// The time, by the upstream's clock, up to which its records are known to be collected;
+    /// `start` where nothing was collected and the position does not say where it begins.
+    #[must_use]
+    pub fn collected_until(&self, context: Context<'_>, start: Timestamp) -> Timestamp {
+        match self {
+            Self::BatchFiles(feed) => feed.collected_until(context),
+            Self::Lists(feed) => feed.collected_until(context).unwrap_or(start),
+            Self::LogFiles(feed) => feed.collected_until(context),
+            Self::SiemEvents(feed) => feed.collected_until(context),
+            Self::ThreatFeeds(feed) => feed.collected_until(context),
+            Self::Windows(feed) => feed.collected_until(),
         }
     }
 

@@ -66,6 +66,16 @@ impl Quota {
         self.blocked_until.map_or(own, |until| own.max(until))
     }
 
+    /// How many calls may be made at `now`.
+    #[must_use]
+    pub fn remaining(&self, now: Timestamp) -> u32 {
+        if self.blocked_until.is_some_and(|until| until > now) {
+            return 0;
+        }
+        let used = self.made(now).len();
+        u32::try_from(self.calls.saturating_sub(used)).unwrap_or(u32::MAX)
+    }
+
     /// Counts a call.
     pub fn count(&mut self, now: Timestamp) {
         let now_s = now.millis().div_euclid(1000);

@@ -97,6 +97,15 @@ impl SiemEvents {
         (events, self.files.as_ref().map(BatchFiles::position))
     }
 
+    /// The time, by the upstream's clock, up to which its records are known to be collected.
+    #[must_use]
+    pub fn collected_until(&self, context: Context<'_>) -> Timestamp {
+        match &self.files {
+            Some(files) => files.collected_until(context),
+            None => self.position.covered.unwrap_or(self.position.since),
+        }
+    }
+
     /// When the feed next wants something, and whether it is caught up until then.
     #[must_use]
     pub fn due(&self, context: Context<'_>) -> (Timestamp, bool) {

@@ -83,6 +83,15 @@ impl ThreatFeeds {
         }
     }
 
+    /// The time, by the upstream's clock, up to which its records are known to be collected.
+    #[must_use]
+    pub fn collected_until(&self, context: Context<'_>) -> Timestamp {
+        let at = self.position.read_at.map(|at| context.to_upstream(at));
+        at.into_iter()
+            .chain(self.position.read_to)
+            .fold(self.position.since, Timestamp::max)
+    }
+
     /// When the feed next wants something, and whether it is caught up until then.
     #[must_use]
     pub fn due(&self, context: Context<'_>) -> (Timestamp, bool) {
@@ -233,6 +242,9 @@ impl ThreatFeeds {
         self.position.page_done = None;
         // Without a further token there is no more for now, and this one is asked again.
         self.position.read_at = next_token.is_none().then_some(context.now);
+        if next_token.is_none() {
+            self.position.read_to = Some(context.upstream_now);
+        }
         match next_token {
             Some(token) => self.position.token = Some(token),
             // Indicators may be written late, as events are.

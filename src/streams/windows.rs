@@ -74,6 +74,12 @@ impl Windows {
         }
     }
 
+    /// The time, by the upstream's clock, up to which its records are known to be collected.
+    #[must_use]
+    pub const fn collected_until(&self) -> Timestamp {
+        self.position.bound
+    }
+
     /// When the feed next wants something, and whether it is caught up until then.
     #[must_use]
     pub fn due(&self, context: Context<'_>) -> (Timestamp, bool) {

@@ -1,0 +1,247 @@
+//! The state of every stream at the end of a poll, for a host to report.
+
+use super::{Meter, Session, Slot};
+use crate::checkpoint::RestCause;
+use crate::session::answers::grant;
+use crate::stream::Stream;
+use crate::time::Timestamp;
+
+/// What a stream is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamState {
+    /// It collects, or has collected everything there is for now.
+    Active,
+    /// It failed and is tried again.
+    Failing,
+    /// The credentials do not permit it.
+    NotPermitted,
+    /// A quota or a rate limit holds it back.
+    Waiting,
+}
+
+/// The state of one stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamStatus {
+    /// The stream.
+    pub stream: Stream,
+    /// What it is doing.
+    pub state: StreamState,
+    /// When it is tried again, by the host's clock, where it waits.
+    pub until: Option<Timestamp>,
+    /// The time up to which the upstream's records are known to be collected, by its clock.
+    pub collected_until: Timestamp,
+    /// How many calls its quota leaves, where one is documented.
+    pub quota_remaining: Option<u32>,
+    /// Why it does not collect, and what to do. Empty while it is active.
+    pub detail: String,
+}
+
+impl Session {
+    /// The state of every selected stream.
+    #[must_use]
+    pub fn statuses(&self, now: Timestamp) -> Vec<StreamStatus> {
+        let status = |slot| self.status(slot, now);
+        self.slots.iter().map(status).collect()
+    }
+
+    fn status(&self, slot: &Slot, now: Timestamp) -> StreamStatus {
+        let clocks = self.clocks(now);
+        let context = clocks.of(&self.settings);
+        let quota_remaining = slot
+            .feed
+            .meter()
+            .map(|meter| self.quota(meter).remaining(now));
+        let (state, until) = match slot.rest {
+            Some(rest) => {
+                let state = match rest.cause {
+                    RestCause::Failing => StreamState::Failing,
+                    RestCause::NotPermitted => StreamState::NotPermitted,
+                    RestCause::Throttled => StreamState::Waiting,
+                };
+                (state, Some(rest.until).filter(|until| *until > now))
+            }
+            None => match self.quota_until(slot, now) {
+                Some(until) => (StreamState::Waiting, Some(until)),
+                None => (StreamState::Active, None),
+            },
+        };
+        let start = self.settings.start.resolve(now);
+        StreamStatus {
+            stream: slot.stream,
+            state,
+            until,
+            collected_until: slot.feed.collected_until(context, start),
+            quota_remaining,
+            detail: self.detail(slot, state),
+        }
+    }
+
+    /// Until when a quota that is used up holds back a stream that has more to collect.
+    fn quota_until(&self, slot: &Slot, now: Timestamp) -> Option<Timestamp> {
+        let clocks = self.clocks(now);
+        let context = clocks.of(&self.settings);
+        let (_, caught_up) = slot.feed.due(context);
+        let wants_call = !caught_up && slot.feed.wants_call(context);
+        let meter = slot.feed.meter().filter(|_| wants_call)?;
+        let free_at = self.quota(meter).free_at(now);
+        (free_at > now).then_some(free_at)
+    }
+
+    /// The message of the last failure; where another session had it, what the checkpoint knows.
+    fn detail(&self, slot: &Slot, state: StreamState) -> String {
+        if state == StreamState::Active {
+            return String::new();
+        }
+        if !slot.detail.is_empty() {
+            return slot.detail.clone();
+        }
+        let stream = slot.stream;
+        match (state, slot.rest) {
+            (StreamState::NotPermitted, _) => format!(
+                "{stream}: not permitted; {}",
+                grant(stream, self.settings.api())
+            ),
+            (StreamState::Failing, Some(rest)) => {
+                format!("{stream}: failed {} times in a row", rest.tries)
+            }
+            (StreamState::Waiting, Some(_)) => {
+                format!("{stream}: Mimecast asked for fewer requests")
+            }
+            (StreamState::Active | StreamState::Failing | StreamState::Waiting, _) => format!(
+                "{stream}: the calls of this quota are used up ({})",
+                match slot.feed.meter() {
+                    Some(Meter::Batch) => "siem_calls_per_15_min",
+                    Some(Meter::Events) => "the hourly limit of the event endpoint",
+                    None => "no quota is known",
+                }
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Answer, Host, Upstream};
+
+    const HOUR_MS: i64 = 3_600_000;
+
+    fn status(host: &Host, upstream: &Upstream, stream: Stream) -> StreamStatus {
+        let settings = crate::settings::Settings::parse(&host.settings).unwrap();
+        let now = upstream.host_now();
+        // A new session: nothing but the checkpoint says how the streams are.
+        let session = Session::open(settings, host.checkpoint.as_deref(), now, 1).unwrap();
+        let statuses = session.statuses(now);
+        statuses
+            .into_iter()
+            .find(|status| status.stream == stream)
+            .unwrap()
+    }
+
+    #[test]
+    fn a_stream_that_is_caught_up_is_active_and_collected_until_its_last_reading() {
+        let mut upstream = Upstream::new();
+        upstream.add_file("receipt", 5);
+        upstream.add_audit("a", upstream.now.plus_ms(-1000));
+        for ahead_ms in [0, -2 * HOUR_MS, 2 * HOUR_MS] {
+            upstream.host_ahead_ms = ahead_ms;
+            let mut host =
+                Host::new(r#","streams":["siem.receipt","audit","held-messages"],"start":"48h""#);
+            let before = status(&host, &upstream, Stream::Audit);
+            assert_eq!(
+                before.collected_until,
+                upstream.host_now().plus_ms(-48 * HOUR_MS)
+            );
+            host.collect(&mut upstream);
+            let session = host.session.as_ref().unwrap();
+            for status in session.statuses(upstream.host_now()) {
+                assert_eq!(status.state, StreamState::Active, "{status:?}");
+                assert_eq!((status.until, status.detail.as_str()), (None, ""));
+                let lag_ms = upstream.now.millis() - status.collected_until.millis();
+                assert!(
+                    (-1_000..60_000).contains(&lag_ms),
+                    "{status:?} at {}",
+                    upstream.now
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn collected_until_never_goes_back() {
+        let mut upstream = Upstream::new();
+        let mut host = Host::new("");
+        host.fresh_each_poll = true;
+        host.limits.max_events = 2;
+        let mut last = std::collections::BTreeMap::new();
+        for round in 0..12 {
+            upstream.add_file("receipt", 7);
+            upstream.add_audit(&format!("a{round}"), upstream.now.plus_ms(-1000));
+            for stream in [Stream::ThreatIntelGrid, Stream::HeldMessages, Stream::Dlp] {
+                let at = upstream.now;
+                upstream.tenant.add(stream, &format!("r{round}"), (at, at));
+            }
+            for _ in 0..9 {
+                host.poll(&mut upstream).unwrap();
+                let settings = crate::settings::Settings::parse(&host.settings).unwrap();
+                let now = upstream.host_now();
+                let session = Session::open(settings, host.checkpoint.as_deref(), now, 1).unwrap();
+                for status in session.statuses(now) {
+                    // Lists begin at the start, which moves with the clock.
+                    let until = status.collected_until;
+                    let before = last.insert(status.stream, until);
+                    assert!(before.is_none_or(|before| before <= until), "{status:?}");
+                }
+            }
+            upstream.now = upstream.now.plus_ms(6 * 60_000);
+        }
+    }
+
+    #[test]
+    fn what_holds_a_stream_back_is_reported_with_the_time_of_the_next_try() {
+        let streams = r#","streams":["siem.receipt","audit","dlp"],"siem_calls_per_15_min":2"#;
+        let mut upstream = Upstream::new();
+        for _ in 0..20 {
+            upstream.add_file("receipt", 1);
+        }
+        let refused = Answer::json(403, r#"{"error":{"code":"app_forbidden"}}"#);
+        upstream.always.push(("dlp/get-logs".to_owned(), refused));
+        let broken = Answer::json(503, "");
+        upstream
+            .always
+            .push(("get-audit-events".to_owned(), broken));
+        let mut host = Host::new(streams);
+        host.limits.max_requests = 50;
+        for _ in 0..20 {
+            host.poll(&mut upstream).unwrap();
+        }
+        for fresh in [false, true] {
+            let of = |stream| {
+                if fresh {
+                    return status(&host, &upstream, stream);
+                }
+                let session = host.session.as_ref().unwrap();
+                let mut statuses = session.statuses(upstream.host_now()).into_iter();
+                statuses.find(|status| status.stream == stream).unwrap()
+            };
+            let receipt = of(Stream::SiemReceipt);
+            assert_eq!(receipt.state, StreamState::Waiting, "{receipt:?}");
+            assert_eq!(receipt.quota_remaining, Some(0));
+            assert!(receipt.until > Some(upstream.host_now()));
+            assert!(
+                receipt.detail.contains("siem_calls_per_15_min"),
+                "{receipt:?}"
+            );
+            let audit = of(Stream::Audit);
+            assert_eq!(audit.state, StreamState::Failing, "{audit:?}");
+            assert!(fresh || audit.detail.contains("HTTP 503"), "{audit:?}");
+            let dlp = of(Stream::Dlp);
+            assert_eq!(dlp.state, StreamState::NotPermitted, "{dlp:?}");
+            assert!(
+                dlp.detail
+                    .contains("Monitoring | Data Leak Prevention | Read"),
+                "{dlp:?}"
+            );
+        }
+    }
+}
