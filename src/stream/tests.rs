@@ -34,3 +34,37 @@ fn the_readme_says_the_same_of_every_stream() {
         );
     }
 }
+
+/// The table of products and permissions in the page about setting up API 2.0.
+#[test]
+fn the_page_about_setting_up_names_the_product_and_permission_of_every_stream() {
+    let page = include_str!("../../docs/setup-api-2.md");
+    let lines: Vec<&str> = page
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .collect();
+    for row in STREAMS
+        .iter()
+        .filter(|row| !matches!(row.way, Way::LogFiles))
+    {
+        let begins = |line: &&&str| {
+            [row.name, row.stream.family()]
+                .iter()
+                .any(|name| line.starts_with(&format!("| `{name}` ")))
+        };
+        let line = lines.iter().find(begins).expect(row.name);
+        let permission = row.permission.replace('|', "\\|");
+        let facts = format!("| {} | {permission} |", row.product);
+        assert!(line.ends_with(&facts), "{}: {line}", row.name);
+    }
+    let page = include_str!("../../docs/setup-api-1.md");
+    for name in ["audit", "siem"] {
+        let row = STREAMS.iter().find(|row| row.name == name).unwrap();
+        let facts = format!(
+            "| `{name}` (`{}`) | {} |",
+            row.endpoint,
+            row.permission.replace('|', "\\|")
+        );
+        assert!(page.contains(&facts), "{facts}");
+    }
+}
