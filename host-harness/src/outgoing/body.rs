@@ -10,6 +10,7 @@ use tokio::time::{Instant, Sleep};
 use wasmtime_wasi_http::Error as HttpError;
 
 use super::errors;
+use super::limits::Place;
 
 /// A body with a time-out between its frames.
 pub(super) struct Timed {
@@ -19,11 +20,14 @@ pub(super) struct Timed {
     /// for every frame would cost more than most frames.
     patience: Option<Pin<Box<Sleep>>>,
     waiting: bool,
+    /// Of the request, until its answer is complete.
+    place: Option<Place>,
 }
 
 impl Timed {
-    pub(super) fn new(incoming: Incoming, limit: Duration) -> Self {
+    pub(super) fn new(incoming: Incoming, limit: Duration, place: Place) -> Self {
         Self {
+            place: (!incoming.is_end_stream()).then_some(place),
             incoming,
             limit,
             patience: None,
@@ -55,6 +59,9 @@ impl Body for Timed {
         match Pin::new(&mut self.incoming).poll_frame(cx) {
             Poll::Ready(frame) => {
                 self.waiting = false;
+                if !matches!(frame, Some(Ok(_))) || self.incoming.is_end_stream() {
+                    self.place = None;
+                }
                 Poll::Ready(frame.map(|frame| frame.map_err(|error| errors::from_body(&error))))
             }
             Poll::Pending => self

@@ -12,14 +12,17 @@ use std::time::Duration;
 
 use hyper::Uri;
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
+use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tower_service::Service;
 use tracing::warn;
 
+use super::limits::{Limit, Place};
 use crate::address_gate;
 use crate::allow_list::{AllowList, Origin};
 
@@ -30,6 +33,7 @@ type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
 #[derive(Clone, Debug)]
 pub(super) struct Connector {
     inner: HttpsConnector<GatedConnector>,
+    connections: Limit,
     limit: Duration,
 }
 
@@ -38,11 +42,21 @@ pub(super) struct Connector {
 pub(super) struct GatedConnector {
     source: Arc<str>,
     allow: Arc<AllowList>,
+    connections: Limit,
+}
+
+/// A connection that counts as one of its source until it is closed.
+#[derive(Debug)]
+pub(super) struct Counted {
+    stream: TcpStream,
+    _place: Place,
 }
 
 /// Why there is no connection.
 #[derive(Debug)]
 pub(super) enum ConnectError {
+    /// The source had as many connections as it may have, all the time.
+    Limit,
     /// The name resolves only to addresses that the gate refuses.
     Prohibited,
     /// The name does not resolve.
@@ -58,6 +72,7 @@ pub(super) enum ConnectError {
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Limit => f.write_str("the source has too many connections"),
             Self::Prohibited => f.write_str("the name resolves to a prohibited address"),
             Self::Resolve(error) => write!(f, "the name does not resolve: {error}"),
             Self::Tcp(error) => write!(f, "no connection: {error}"),
@@ -91,6 +106,7 @@ pub(super) fn with_tls(
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(Connector {
+        connections: gate.connections.clone(),
         inner: HttpsConnector::from((gate, config)),
         limit,
     })
@@ -111,7 +127,7 @@ pub(crate) fn add_anchors(roots: &mut RootCertStore, path: &Path) -> Result<(), 
 }
 
 impl Service<Uri> for Connector {
-    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
+    type Response = MaybeHttpsStream<TokioIo<Counted>>;
     type Error = BoxError;
     type Future = Connecting<Self::Response>;
 
@@ -122,9 +138,11 @@ impl Service<Uri> for Connector {
     fn call(&mut self, uri: Uri) -> Self::Future {
         let connecting = self.inner.call(uri);
         let limit = self.limit;
+        let connections = self.connections.clone();
         Box::pin(async move {
             match tokio::time::timeout(limit, connecting).await {
                 Ok(outcome) => outcome,
+                Err(_) if connections.is_used_up() => Err(ConnectError::Limit.into()),
                 Err(_) => Err(ConnectError::TimedOut.into()),
             }
         })
@@ -132,10 +150,11 @@ impl Service<Uri> for Connector {
 }
 
 impl GatedConnector {
-    pub(super) fn new(source: &str, allow: Arc<AllowList>) -> Self {
+    pub(super) fn new(source: &str, allow: Arc<AllowList>, connections: Limit) -> Self {
         Self {
             source: Arc::from(source),
             allow,
+            connections,
         }
     }
 
@@ -173,19 +192,23 @@ impl GatedConnector {
         Ok(permitted)
     }
 
-    async fn dial(&self, uri: &Uri) -> Result<TcpStream, ConnectError> {
+    async fn dial(&self, uri: &Uri) -> Result<Counted, ConnectError> {
         let origin = uri
             .scheme_str()
             .zip(uri.host())
             .and_then(|(scheme, host)| Origin::new(scheme, host, uri.port_u16()))
             .ok_or(ConnectError::Uri)?;
+        let place = self.connections.acquire().await;
         let mut last = None;
         for address in self.addresses(&origin).await? {
             match TcpStream::connect(address).await {
                 Ok(stream) => {
                     // Requests are small and wait for their answer.
                     stream.set_nodelay(true).map_err(ConnectError::Tcp)?;
-                    return Ok(stream);
+                    return Ok(Counted {
+                        stream,
+                        _place: place,
+                    });
                 }
                 Err(error) => last = Some(error),
             }
@@ -195,7 +218,7 @@ impl GatedConnector {
 }
 
 impl Service<Uri> for GatedConnector {
-    type Response = TokioIo<TcpStream>;
+    type Response = TokioIo<Counted>;
     type Error = BoxError;
     type Future = Connecting<Self::Response>;
 
@@ -206,6 +229,52 @@ impl Service<Uri> for GatedConnector {
     fn call(&mut self, uri: Uri) -> Self::Future {
         let this = self.clone();
         Box::pin(async move { Ok(TokioIo::new(this.dial(&uri).await?)) })
+    }
+}
+
+impl Connection for Counted {
+    fn connected(&self) -> Connected {
+        self.stream.connected()
+    }
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, pieces)
     }
 }
 

@@ -95,6 +95,7 @@ fn from_io(error: &io::Error) -> Option<Known> {
 )]
 fn from_connect(error: &ConnectError) -> HttpError {
     match error {
+        ConnectError::Limit => HttpError::ConnectionLimitReached,
         ConnectError::Prohibited => HttpError::DestinationIpProhibited,
         ConnectError::Resolve(reason) => HttpError::DnsError {
             rcode: Some(reason.to_string()),

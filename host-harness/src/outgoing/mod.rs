@@ -6,6 +6,7 @@
 mod body;
 mod connect;
 mod errors;
+mod limits;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -23,6 +24,7 @@ use wasmtime_wasi_http::{Error as HttpError, RequestOptions, WasiBody, WasiHttpH
 
 pub(crate) use self::connect::add_anchors;
 use self::connect::{Connector, GatedConnector};
+use self::limits::Limit;
 use crate::allow_list::{AllowList, Origin};
 
 /// How long DNS, TCP and TLS may take together.
@@ -35,6 +37,11 @@ const BETWEEN_BYTES_TIMEOUT: Duration = Duration::from_secs(60);
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 /// One source makes one request at a time; a few more for other origins.
 const POOL_IDLE_PER_HOST_MAX: usize = 4;
+/// Requests of one source whose answer is not yet complete. One that collects
+/// makes a few at a time.
+const REQUESTS_MAX: usize = 16;
+/// Connections of one source: those of its requests, and as many idle ones.
+const CONNECTIONS_MAX: usize = 2 * REQUESTS_MAX;
 /// Large reads: fewer chunks cross into the component.
 const READ_BUFFER_BYTES_MAX: usize = 512 * 1024;
 
@@ -53,6 +60,7 @@ struct Shared {
     source: String,
     allow: Arc<AllowList>,
     reach: Reach,
+    requests: Limit,
     /// Origins whose refusal has been logged; once is enough.
     refused: Mutex<BTreeSet<Origin>>,
 }
@@ -60,7 +68,7 @@ struct Shared {
 /// How far a request that the allow-list lets through gets.
 #[derive(Debug)]
 enum Reach {
-    Network(Client<Connector, UnsyncBoxBody<Bytes, HttpError>>),
+    Network(Box<Client<Connector, UnsyncBoxBody<Bytes, HttpError>>>),
     /// Nowhere: for commands that promise to stay offline.
     Offline,
 }
@@ -69,16 +77,30 @@ impl Outgoing {
     /// The client of one source, with the system's trust anchors and those of
     /// `ca_file`.
     pub fn new(source: &str, allow: AllowList, ca_file: Option<&Path>) -> Result<Self, String> {
+        Self::with_connect_limit(source, allow, ca_file, CONNECT_TIMEOUT)
+    }
+
+    fn with_connect_limit(
+        source: &str,
+        allow: AllowList,
+        ca_file: Option<&Path>,
+        limit: Duration,
+    ) -> Result<Self, String> {
         let allow = Arc::new(allow);
-        let gate = GatedConnector::new(source, Arc::clone(&allow));
-        let connector = connect::with_tls(gate, ca_file, CONNECT_TIMEOUT)?;
+        let connections = Limit::new(CONNECTIONS_MAX);
+        let gate = GatedConnector::new(source, Arc::clone(&allow), connections);
+        let connector = connect::with_tls(gate, ca_file, limit)?;
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(POOL_IDLE_TIMEOUT)
             .pool_max_idle_per_host(POOL_IDLE_PER_HOST_MAX)
             .http1_max_buf_size(READ_BUFFER_BYTES_MAX)
             .build(connector);
-        Ok(Self::with_reach(source, allow, Reach::Network(client)))
+        Ok(Self::with_reach(
+            source,
+            allow,
+            Reach::Network(Box::new(client)),
+        ))
     }
 
     /// A client that sends nothing: a request to a listed origin fails as if
@@ -94,6 +116,7 @@ impl Outgoing {
                 source: source.to_owned(),
                 allow,
                 reach,
+                requests: Limit::new(REQUESTS_MAX),
                 refused: Mutex::default(),
             }),
         }
@@ -146,16 +169,35 @@ impl Shared {
             .between_bytes_timeout
             .unwrap_or(BETWEEN_BYTES_TIMEOUT);
 
+        // A component that waits for this answer before it reads those that
+        // it has would wait for ever.
+        let slot = tokio::time::timeout(connect, self.requests.acquire())
+            .await
+            .map_err(|_| self.too_many_requests(connect))?;
         let pending = client.request(request);
         let answered = tokio::time::timeout(connect.saturating_add(first_byte), pending)
             .await
             .map_err(|_| HttpError::ConnectionReadTimeout)?
             .map_err(|error| errors::from_client(&error))?;
         let response =
-            answered.map(|incoming| body::Timed::new(incoming, between_bytes).boxed_unsync());
+            answered.map(|incoming| body::Timed::new(incoming, between_bytes, slot).boxed_unsync());
         // The pool drives the connection; nothing is left to be awaited.
         let sent: Sent = Box::new(std::future::ready(Ok(())));
         Ok((response, sent))
+    }
+}
+
+impl Shared {
+    fn too_many_requests(&self, waited: Duration) -> HttpError {
+        if self.requests.is_first_refusal() {
+            warn!(
+                source = %self.source,
+                "a request failed: {REQUESTS_MAX} others were open for {}, and a source may \
+                 have no more at a time; report this to who made the component",
+                humantime::format_duration(waited),
+            );
+        }
+        HttpError::ConnectionLimitReached
     }
 }
 

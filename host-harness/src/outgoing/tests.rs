@@ -183,6 +183,135 @@ async fn a_silent_upstream_and_a_body_that_stands_still_time_out() {
     assert!(matches!(error, HttpError::ConnectionReadTimeout), "{error}");
 }
 
+/// An upstream that accepts everything and answers nothing, and counts.
+async fn silent_upstream() -> (String, Arc<Mutex<Vec<tokio::net::TcpStream>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let origin = format!("http://{}", listener.local_addr().unwrap());
+    let accepted = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&accepted);
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            kept.lock().unwrap().push(stream);
+        }
+    });
+    (origin, accepted)
+}
+
+/// Lets everything happen that can happen without the clock.
+async fn settle(mut is_settled: impl FnMut() -> bool) {
+    for _ in 0..100_000 {
+        if is_settled() {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("it does not settle");
+}
+
+#[tokio::test]
+async fn a_source_has_16_requests_open_at_a_time_and_the_next_one_fails_after_a_wait() {
+    let (origin, accepted) = silent_upstream().await;
+    let outgoing = outgoing(&[&origin]);
+    let mut open = tokio::task::JoinSet::new();
+    for _ in 0..REQUESTS_MAX {
+        let (outgoing, origin) = (outgoing.clone(), origin.clone());
+        open.spawn(async move { send(&outgoing, &origin).await.map(drop) });
+    }
+    let requests = &outgoing.shared.requests;
+    settle(|| requests.is_used_up() && accepted.lock().unwrap().len() == REQUESTS_MAX).await;
+    let options = RequestOptions {
+        connect_timeout: Some(Duration::from_millis(20)),
+        ..RequestOptions::default()
+    };
+    for _ in 0..100 {
+        let error = send_within(&outgoing, &origin, options).await.unwrap_err();
+        assert!(
+            matches!(error, HttpError::ConnectionLimitReached),
+            "{error}"
+        );
+    }
+    assert_eq!(accepted.lock().unwrap().len(), REQUESTS_MAX);
+    assert_eq!(open.len(), REQUESTS_MAX, "{:?}", open.try_join_next());
+
+    // Another source has places of its own.
+    let hello = upstream(HELLO, false).await;
+    let other = Outgoing::new("other", AllowList::parse(&[hello.as_str()]).unwrap(), None).unwrap();
+    assert_eq!(
+        body(send(&other, &hello).await.unwrap()).await.unwrap(),
+        "hello"
+    );
+}
+
+#[tokio::test]
+async fn a_request_that_waits_is_sent_when_another_has_ended() {
+    let (silent, accepted) = silent_upstream().await;
+    let origin = upstream(HELLO, false).await;
+    let outgoing = outgoing(&[&silent, &origin]);
+    let mut open = tokio::task::JoinSet::new();
+    for _ in 0..REQUESTS_MAX {
+        let (outgoing, silent) = (outgoing.clone(), silent.clone());
+        open.spawn(async move { send(&outgoing, &silent).await.map(drop) });
+    }
+    settle(|| accepted.lock().unwrap().len() == REQUESTS_MAX).await;
+    let waiting = tokio::spawn({
+        let (outgoing, origin) = (outgoing.clone(), origin.clone());
+        async move { body(send(&outgoing, &origin).await.unwrap()).await.unwrap() }
+    });
+    assert!(!waiting.is_finished());
+    accepted.lock().unwrap().pop(); // it is closed
+    assert_eq!(waiting.await.unwrap(), "hello");
+}
+
+/// An answer that was read, that was dropped half read, and that has no body
+/// all give their place back; one that is kept unread does not.
+#[tokio::test]
+async fn the_place_of_a_request_is_free_when_its_answer_is_complete_or_dropped() {
+    let origin = upstream(HELLO, false).await;
+    let half = upstream("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhello", true).await;
+    let empty = upstream("HTTP/1.1 204 No Content\r\n\r\n", false).await;
+    let outgoing = outgoing(&[&origin, &half, &empty]);
+    let free = || outgoing.shared.requests.free();
+    for _ in 0..3 * REQUESTS_MAX {
+        assert_eq!(
+            body(send(&outgoing, &origin).await.unwrap()).await.unwrap(),
+            "hello"
+        );
+        drop(send(&outgoing, &half).await.unwrap());
+    }
+    assert_eq!(free(), REQUESTS_MAX);
+    let without_body = send(&outgoing, &empty).await.unwrap();
+    assert_eq!(free(), REQUESTS_MAX);
+    let unread = send(&outgoing, &half).await.unwrap();
+    assert_eq!(free(), REQUESTS_MAX - 1);
+    drop((without_body, unread));
+    assert_eq!(free(), REQUESTS_MAX);
+}
+
+#[tokio::test]
+async fn idle_connections_to_many_origins_are_limited_too() {
+    let mut origins = Vec::new();
+    for _ in 0..CONNECTIONS_MAX + 1 {
+        origins.push(upstream("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello", true).await);
+    }
+    let entries: Vec<&str> = origins.iter().map(String::as_str).collect();
+    let list = AllowList::parse(&entries).unwrap();
+    let limit = Duration::from_millis(50);
+    let outgoing = Outgoing::with_connect_limit("acme", list, None, limit).unwrap();
+    let (last, first) = origins.split_last().unwrap();
+    for origin in first {
+        assert_eq!(
+            body(send(&outgoing, origin).await.unwrap()).await.unwrap(),
+            "hello"
+        );
+    }
+    let error = send(&outgoing, last).await.unwrap_err();
+    assert!(
+        matches!(error, HttpError::ConnectionLimitReached),
+        "{error}"
+    );
+}
+
 #[tokio::test]
 async fn plain_text_where_tls_is_expected_is_a_tls_error() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
