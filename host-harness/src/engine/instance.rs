@@ -2,16 +2,19 @@
 //! or take the host down.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use wasmtime::component::{HasData, ResourceTable};
-use wasmtime::{Store, Trap};
+use wasmtime::{Store, Trap, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::Loaded;
 use super::guest_log::GuestLog;
 use super::limits::MemoryLimit;
+use super::scheduler::{Account, Scheduler};
 use super::share::SourceShare;
 use crate::bindings::{
     Batch, CheckResult, Description, EventSource, Limits, NormalizeError, Normalized, PollError,
@@ -49,8 +52,17 @@ pub struct InstanceSettings {
 pub struct Instance {
     store: Store<State>,
     exports: EventSource,
-    log: GuestLog,
     sanitizer: Sanitizer,
+    turns: Turns,
+}
+
+/// How the calls of an instance are driven.
+struct Turns {
+    scheduler: Arc<Scheduler>,
+    account: Arc<Account>,
+    /// Whether an epoch has interrupted the component in this slice.
+    interrupted: Arc<AtomicBool>,
+    log: GuestLog,
     call_timeout: Duration,
 }
 
@@ -123,18 +135,27 @@ impl Instance {
         let mut store = Store::new(loaded.pre.engine(), state);
         store.limiter(|state| &mut state.memory);
         store.set_hostcall_fuel(CROSSING_BYTES_SPARE);
-        store.set_epoch_deadline(1);
-        store.epoch_deadline_async_yield_and_update(1);
-        let exports = match loaded.pre.instantiate_async(&mut store).await {
-            Ok(exports) => exports,
-            Err(error) => return Err(explain(&error, &store, &sanitizer, None)),
+        let turns = Turns {
+            scheduler: Arc::clone(&loaded.scheduler),
+            account: Arc::clone(&settings.share.cpu),
+            interrupted: Arc::default(),
+            log,
+            call_timeout: settings.call_timeout,
         };
+        let interrupted = Arc::clone(&turns.interrupted);
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(move |_| {
+            interrupted.store(true, Ordering::Relaxed);
+            Ok(UpdateDeadline::Yield(1))
+        });
+        // Code of the component runs here too, before its first call.
+        let result = turns.drive(loaded.pre.instantiate_async(&mut store)).await;
+        let exports = turns.end(result, &store, &sanitizer)?;
         Ok(Self {
             store,
             exports,
-            log,
             sanitizer,
-            call_timeout: settings.call_timeout,
+            turns,
         })
     }
 
@@ -144,8 +165,8 @@ impl Instance {
             .exports
             .pipeline_source_source()
             .call_describe(&mut self.store);
-        let result = within(self.call_timeout, &self.log, call).await;
-        let mut description = self.end(result)?;
+        let result = self.turns.drive(call).await;
+        let mut description = self.turns.end(result, &self.store, &self.sanitizer)?;
         self.sanitizer.description(&mut description);
         Ok(description)
     }
@@ -159,8 +180,8 @@ impl Instance {
             .exports
             .pipeline_source_source()
             .call_check(&mut self.store, settings.reveal());
-        let result = within(self.call_timeout, &self.log, call).await;
-        let mut checked = self.end(result)?;
+        let result = self.turns.drive(call).await;
+        let mut checked = self.turns.end(result, &self.store, &self.sanitizer)?;
         match &mut checked {
             Ok(results) => results
                 .iter_mut()
@@ -189,8 +210,8 @@ impl Instance {
             resume.as_ref(),
             limits,
         );
-        let result = within(self.call_timeout, &self.log, call).await;
-        let mut polled = self.end(result)?;
+        let result = self.turns.drive(call).await;
+        let mut polled = self.turns.end(result, &self.store, &self.sanitizer)?;
         match &mut polled {
             Ok(batch) => self.sanitizer.batch(batch),
             Err(error) => self.sanitizer.poll_error(error),
@@ -211,8 +232,8 @@ impl Instance {
             format,
             records,
         );
-        let result = within(self.call_timeout, &self.log, call).await;
-        let mut normalized = self.end(result)?;
+        let result = self.turns.drive(call).await;
+        let mut normalized = self.turns.end(result, &self.store, &self.sanitizer)?;
         match &mut normalized {
             Ok(normalized) => self.sanitizer.normalized(normalized),
             Err(NormalizeError::UnknownFormat(known) | NormalizeError::UnknownStream(known)) => {
@@ -227,35 +248,33 @@ impl Instance {
     pub fn memory_bytes_peak(&self) -> usize {
         self.store.data().memory.bytes_peak()
     }
+}
 
-    fn end<T>(&self, result: Ended<T>) -> Result<T, CallError> {
+impl Turns {
+    /// Drive a call to its end, within its time and beside those of others.
+    /// Returns `None` when it took too long.
+    async fn drive<T>(
+        &self,
+        call: impl Future<Output = wasmtime::Result<T>>,
+    ) -> Option<wasmtime::Result<T>> {
+        self.log.begin_call();
+        self.scheduler
+            .run(&self.account, &self.interrupted, self.call_timeout, call)
+            .await
+    }
+
+    fn end<T>(
+        &self,
+        result: Option<wasmtime::Result<T>>,
+        store: &Store<State>,
+        sanitizer: &Sanitizer,
+    ) -> Result<T, CallError> {
         let last_line = self.log.end_call();
         match result {
-            Ended::InTime(Ok(value)) => Ok(value),
-            Ended::InTime(Err(error)) => {
-                Err(explain(&error, &self.store, &self.sanitizer, last_line))
-            }
-            Ended::TooLate => Err(CallError::TimedOut(self.call_timeout)),
+            Some(Ok(value)) => Ok(value),
+            Some(Err(error)) => Err(explain(&error, store, sanitizer, last_line)),
+            None => Err(CallError::TimedOut(self.call_timeout)),
         }
-    }
-}
-
-enum Ended<T> {
-    InTime(wasmtime::Result<T>),
-    TooLate,
-}
-
-/// Epochs make a busy component yield; only this ends one, and one that waits
-/// for the host.
-async fn within<T>(
-    limit: Duration,
-    log: &GuestLog,
-    call: impl Future<Output = wasmtime::Result<T>>,
-) -> Ended<T> {
-    log.begin_call();
-    match tokio::time::timeout(limit, call).await {
-        Ok(result) => Ended::InTime(result),
-        Err(_) => Ended::TooLate,
     }
 }
 

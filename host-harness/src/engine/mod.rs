@@ -5,10 +5,12 @@ mod cache;
 mod guest_log;
 mod instance;
 mod limits;
+mod scheduler;
 mod share;
 mod ticker;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Config, Engine};
@@ -19,6 +21,8 @@ use wasmtime_wasi::random::WasiRandom;
 
 pub use self::instance::{CallError, Instance, InstanceSettings};
 use self::instance::{Io, State};
+use self::scheduler::Scheduler;
+pub use self::scheduler::worker_threads;
 pub use self::share::SourceShare;
 use self::ticker::Ticker;
 use crate::bindings::EventSourcePre;
@@ -29,6 +33,7 @@ pub const BUILT_IN: &[u8] = include_bytes!(env!("SOURCE_HOST_COMPONENT"));
 /// The engine that all sources of a process share.
 pub struct Sandbox {
     engine: Engine,
+    scheduler: Arc<Scheduler>,
     _ticker: Ticker,
 }
 
@@ -37,6 +42,7 @@ pub struct Sandbox {
 #[derive(Clone)]
 pub struct Loaded {
     pre: EventSourcePre<State>,
+    scheduler: Arc<Scheduler>,
 }
 
 impl Sandbox {
@@ -50,8 +56,10 @@ impl Sandbox {
         let engine = Engine::new(&config).map_err(|error| one_line(&error))?;
         let ticker = Ticker::start(&engine)
             .map_err(|error| format!("cannot start the epoch thread: {error}"))?;
+        let scheduler = Arc::new(Scheduler::new(engine.weak()));
         Ok(Self {
             engine,
+            scheduler,
             _ticker: ticker,
         })
     }
@@ -62,7 +70,10 @@ impl Sandbox {
         let component = cache::load_or_compile(&self.engine, wasm, cache_dir)
             .map_err(|error| one_line(&error))?;
         let pre = self.link(&component).map_err(|error| one_line(&error))?;
-        Ok(Loaded { pre })
+        Ok(Loaded {
+            pre,
+            scheduler: Arc::clone(&self.scheduler),
+        })
     }
 
     /// HTTP, clocks, random numbers and the parts of `wasi:cli` that Rust's

@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::scheduler::Account;
 use crate::rate_limit::{Rate, RateLimit};
 
 /// A panic message with its context is a few lines; debugging by standard
@@ -17,12 +18,14 @@ const STDERR_RATE: Rate = Rate {
 /// The allowances of one source. Clones are the same allowances.
 #[derive(Clone, Debug)]
 pub struct SourceShare {
+    pub(super) cpu: Arc<Account>,
     stderr: Arc<Mutex<RateLimit>>,
 }
 
 impl Default for SourceShare {
     fn default() -> Self {
         Self {
+            cpu: Arc::default(),
             stderr: Arc::new(Mutex::new(RateLimit::new(STDERR_RATE))),
         }
     }

@@ -1,5 +1,5 @@
-//! The clock behind the epochs: a busy component yields to the other sources
-//! at every tick.
+//! The clock behind the epochs: a busy component is interrupted at every tick,
+//! and the scheduler decides which one goes on.
 
 use std::io;
 use std::sync::mpsc::{self, RecvTimeoutError};

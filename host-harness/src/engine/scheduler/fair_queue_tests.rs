@@ -1,0 +1,310 @@
+//! The policy in virtual time: sources with a pattern of execution and waits
+//! share processors, and each has its share.
+
+use std::collections::BTreeMap;
+
+use super::*;
+
+const MS: Duration = Duration::from_millis(1);
+/// The longest slice, as the epochs have it.
+const TICK: Duration = Duration::from_millis(10);
+
+/// What a source does, again and again: execute, then wait for the host.
+#[derive(Clone, Copy, Debug)]
+struct Pattern {
+    executes: Duration,
+    waits: Duration,
+}
+
+const LOOP: Pattern = Pattern {
+    executes: Duration::from_secs(1_000_000),
+    waits: Duration::ZERO,
+};
+/// A source at full pace: 30 ms for a batch, in pieces between requests.
+const HONEST: Pattern = Pattern {
+    executes: Duration::from_millis(6),
+    waits: Duration::from_millis(4),
+};
+
+#[derive(Debug)]
+struct Source {
+    pattern: Pattern,
+    account: Arc<Account>,
+    ticket: Ticket,
+    /// What is left of the execution, and when a wait for the host ends.
+    left: Duration,
+    wakes_at: Option<Duration>,
+    executed: Duration,
+    longest_wait: Duration,
+    wanted_since: Duration,
+}
+
+/// Processors on which sources execute, stepped from event to event.
+struct Machine {
+    queue: FairQueue<usize>,
+    sources: Vec<Source>,
+    /// The source that executes, and when its slice has begun.
+    executing: BTreeMap<usize, Duration>,
+    begin: Instant,
+    now: Duration,
+    interruptions: usize,
+}
+
+impl Machine {
+    fn new(permits: usize, patterns: &[Pattern]) -> Self {
+        let mut queue = FairQueue::new(permits);
+        let sources = patterns
+            .iter()
+            .map(|pattern| Source {
+                pattern: *pattern,
+                account: Arc::default(),
+                ticket: queue.ticket(),
+                left: pattern.executes,
+                wakes_at: Some(Duration::ZERO),
+                executed: Duration::ZERO,
+                longest_wait: Duration::ZERO,
+                wanted_since: Duration::ZERO,
+            })
+            .collect();
+        Self {
+            queue,
+            sources,
+            executing: BTreeMap::new(),
+            begin: Instant::now(),
+            now: Duration::ZERO,
+            interruptions: 0,
+        }
+    }
+
+    fn at(&self) -> Instant {
+        self.begin + self.now
+    }
+
+    fn run_until(&mut self, end: Duration) {
+        while self.now < end {
+            let step = self.next_event();
+            self.now = step.min(end);
+            self.end_slices(false);
+            self.wake();
+        }
+    }
+
+    /// The next end of a slice or of a wait.
+    fn next_event(&self) -> Duration {
+        let slices = self
+            .executing
+            .iter()
+            .map(|(source, since)| *since + self.sources[*source].left.min(TICK));
+        let waits = self.sources.iter().filter_map(|source| source.wakes_at);
+        let next = slices.chain(waits).min().unwrap();
+        next.max(self.now)
+    }
+
+    fn end_slices(&mut self, all: bool) {
+        let executing: Vec<(usize, Duration)> = self
+            .executing
+            .iter()
+            .map(|(at, since)| (*at, *since))
+            .collect();
+        for (place, since) in executing {
+            let ran = self.now - since;
+            let at = self.at();
+            let source = &mut self.sources[place];
+            if !all && ran < source.left.min(TICK) {
+                continue;
+            }
+            self.executing.remove(&place);
+            source.left = source.left.saturating_sub(ran);
+            source.executed += ran;
+            let again = (source.left > Duration::ZERO).then_some(place);
+            if again.is_none() {
+                source.left = source.pattern.executes;
+                source.wakes_at = Some(self.now + source.pattern.waits);
+            }
+            source.wanted_since = self.now;
+            let woken = self.queue.end_slice(source.ticket, again, at);
+            for place in [woken, again].into_iter().flatten() {
+                self.try_run(place);
+            }
+        }
+    }
+
+    fn wake(&mut self) {
+        for place in 0..self.sources.len() {
+            if self.sources[place]
+                .wakes_at
+                .is_some_and(|at| at <= self.now)
+            {
+                self.sources[place].wakes_at = None;
+                self.sources[place].wanted_since = self.now;
+                self.try_run(place);
+            }
+        }
+    }
+
+    fn try_run(&mut self, place: usize) {
+        let at = self.at();
+        let source = &mut self.sources[place];
+        match self.queue.enter(source.ticket, &source.account, place, at) {
+            Entered::Runs => {
+                let waited = self.now - source.wanted_since;
+                source.longest_wait = source.longest_wait.max(waited);
+                self.executing.insert(place, self.now);
+            }
+            Entered::Waits { interrupts: true } => {
+                self.interruptions += 1;
+                self.end_slices(true);
+            }
+            Entered::Waits { interrupts: false } => {}
+        }
+    }
+
+    /// The share of one processor that a source had.
+    fn share(&self, place: usize) -> f64 {
+        self.sources[place].executed.as_secs_f64() / self.now.as_secs_f64()
+    }
+}
+
+fn beside(loops: usize) -> Machine {
+    let mut patterns = vec![HONEST];
+    patterns.resize(loops + 1, LOOP);
+    let mut machine = Machine::new(2, &patterns);
+    machine.run_until(Duration::from_secs(60));
+    machine
+}
+
+#[test]
+fn an_honest_source_beside_loops_keeps_its_share() {
+    let alone = beside(0).share(0);
+    assert!((alone - 0.6).abs() < 0.01, "{alone}");
+    for (loops, least) in [(1, 0.99), (3, 0.75), (8, 0.33)] {
+        let ratio = beside(loops).share(0) / alone;
+        assert!(ratio > least, "beside {loops}: {ratio}");
+    }
+}
+
+#[test]
+fn a_source_that_needs_less_than_its_share_waits_for_nothing() {
+    let light = Pattern {
+        executes: MS,
+        waits: Duration::from_millis(50),
+    };
+    let mut patterns = vec![light];
+    patterns.resize(9, LOOP);
+    let mut machine = Machine::new(2, &patterns);
+    machine.run_until(Duration::from_secs(60));
+    let light = &machine.sources[0];
+    assert!(light.longest_wait <= MS, "{:?}", light.longest_wait);
+    assert!((machine.share(0) - 1.0 / 51.0).abs() < 0.001);
+}
+
+#[test]
+fn loops_share_what_is_left_and_no_permit_is_idle() {
+    let machine = beside(8);
+    let shares: Vec<f64> = (1..9).map(|place| machine.share(place)).collect();
+    let (least, most) = shares
+        .iter()
+        .fold((f64::MAX, 0.0_f64), |(least, most), share| {
+            (least.min(*share), most.max(*share))
+        });
+    assert!(most / least < 1.05, "{shares:?}");
+    let all: f64 = (0..9).map(|place| machine.share(place)).sum();
+    assert!(all > 1.99, "{all}");
+}
+
+/// What was not used for an hour gives an advantage of 50 ms, not of an hour.
+#[test]
+fn an_idle_source_saves_nothing_up() {
+    let late = Pattern {
+        executes: Duration::from_secs(1_000_000),
+        waits: Duration::ZERO,
+    };
+    let mut machine = Machine::new(2, &[LOOP, LOOP, LOOP, late]);
+    let hour = Duration::from_secs(3_600);
+    machine.sources[3].wakes_at = Some(hour);
+    machine.run_until(hour + Duration::from_secs(10));
+    let late = machine.sources[3].executed;
+    assert!(late > Duration::from_secs(5), "{late:?}");
+    assert!(
+        late < Duration::from_secs(5) + CREDIT + TICK * 2,
+        "{late:?}"
+    );
+}
+
+/// One that interrupts at each moment is charged for it, and so has no more
+/// than its share of interruptions.
+#[test]
+fn a_source_that_executes_for_moments_cannot_take_the_time_of_others() {
+    let moments = Pattern {
+        executes: Duration::from_nanos(100),
+        waits: Duration::from_nanos(100),
+    };
+    let mut machine = Machine::new(1, &[moments, LOOP]);
+    machine.run_until(Duration::from_millis(200));
+    assert!(
+        machine.sources[1].executed > Duration::from_millis(190),
+        "{:?}",
+        machine.sources[1].executed
+    );
+    let interruptions = Duration::from_millis(200).as_nanos() / SLICE_COST_MIN.as_nanos();
+    assert!(
+        u128::try_from(machine.interruptions).unwrap() <= interruptions,
+        "{}",
+        machine.interruptions
+    );
+}
+
+#[test]
+fn two_calls_of_one_source_have_one_share() {
+    let mut machine = Machine::new(2, &[LOOP, LOOP, LOOP, LOOP]);
+    machine.sources[3].account = Arc::clone(&machine.sources[2].account);
+    machine.run_until(Duration::from_secs(60));
+    let both = machine.share(2) + machine.share(3);
+    assert!((both - 2.0 / 3.0).abs() < 0.02, "{both}");
+}
+
+#[test]
+fn a_call_that_is_dropped_gives_its_permit_or_its_place_back() {
+    let mut queue = FairQueue::new(1);
+    let now = Instant::now();
+    let account = Arc::default();
+    let [first, second, third] = [(); 3].map(|()| queue.ticket());
+    assert_eq!(queue.enter(first, &account, 1, now), Entered::Runs);
+    let waits = Entered::Waits { interrupts: false };
+    assert_eq!(queue.enter(second, &account, 2, now), waits);
+    assert_eq!(queue.enter(third, &account, 3, now), waits);
+    assert_eq!(queue.leave(second, now), None);
+    assert_eq!(queue.leave(first, now), Some(3));
+    // It was given the permit and is dropped before it could use it.
+    assert_eq!(queue.leave(third, now), None);
+    assert_eq!(queue.leave(third, now), None);
+    assert_eq!(queue.enter(first, &account, 1, now), Entered::Runs);
+}
+
+#[test]
+fn ten_thousand_sources_that_all_want_to_execute_have_equal_shares() {
+    let mut queue = FairQueue::new(2);
+    let accounts: Vec<Arc<Account>> = (0..10_000).map(|_| Arc::default()).collect();
+    let tickets: Vec<Ticket> = accounts.iter().map(|_| queue.ticket()).collect();
+    let mut now = Instant::now();
+    let mut running = Vec::new();
+    for (place, account) in accounts.iter().enumerate() {
+        if queue.enter(tickets[place], account, place, now) == Entered::Runs {
+            running.push(place);
+        }
+    }
+    for _ in 0..50_000 {
+        now += TICK;
+        for place in std::mem::take(&mut running) {
+            let next = queue.end_slice(tickets[place], Some(place), now);
+            let next = next.unwrap_or(place);
+            queue.enter(tickets[next], &accounts[next], next, now);
+            running.push(next);
+        }
+    }
+    let services = accounts.iter().map(|account| account.service());
+    let (least, most) = services.fold((u64::MAX, 0), |(least, most), service| {
+        (least.min(service), most.max(service))
+    });
+    assert!(most - least <= 2 * nanos(TICK), "{least} to {most}");
+}

@@ -1,0 +1,203 @@
+//! Shares the processors out among the components of all sources.
+//!
+//! A call executes a component only with a permit, for a slice at a time: until
+//! it waits for the host, ends, or an epoch interrupts it. There are as many
+//! permits as processors and fewer than worker threads, so that the tasks of
+//! the host (requests, delivery, the store) always have a worker of their own.
+//! [`fair_queue`] decides who gets a permit.
+
+mod fair_queue;
+
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+use wasmtime::EngineWeak;
+
+pub(super) use self::fair_queue::Account;
+use self::fair_queue::{Entered, FairQueue, Ticket};
+
+/// Workers that no component occupies.
+const HOST_WORKERS: usize = 2;
+
+/// How many worker threads a runtime should have in which components execute.
+#[must_use]
+pub fn worker_threads() -> usize {
+    processors().saturating_add(HOST_WORKERS)
+}
+
+fn processors() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// One permit for each processor, but never one for the last worker.
+fn permits() -> usize {
+    let workers = Handle::try_current().map_or(usize::MAX, |handle| handle.metrics().num_workers());
+    processors().min(workers.saturating_sub(1)).max(1)
+}
+
+/// The permits of one engine.
+pub(super) struct Scheduler {
+    queue: Mutex<FairQueue<Waker>>,
+    engine: EngineWeak,
+}
+
+impl Scheduler {
+    pub(super) fn new(engine: EngineWeak) -> Self {
+        Self::with_permits(permits(), engine)
+    }
+
+    fn with_permits(permits: usize, engine: EngineWeak) -> Self {
+        Self {
+            queue: Mutex::new(FairQueue::new(permits)),
+            engine,
+        }
+    }
+
+    /// Drive a call within `limit`. The time that it waits for a permit does
+    /// not count: that is the fault of other components. Returns `None` when
+    /// it took too long.
+    ///
+    /// `interrupted` is set by the epoch callback of the store whenever it
+    /// makes the call yield.
+    pub(super) async fn run<T>(
+        &self,
+        account: &Arc<Account>,
+        interrupted: &AtomicBool,
+        limit: Duration,
+        call: impl Future<Output = T>,
+    ) -> Option<T> {
+        let mut call = pin!(call);
+        let mut turn = Turn {
+            scheduler: self,
+            account,
+            interrupted,
+            ticket: self.queue().ticket(),
+            waits_since: None,
+            waited: Duration::ZERO,
+        };
+        let begun = Instant::now();
+        let mut deadline = pin!(tokio::time::sleep(limit));
+        let mut result = None;
+        std::future::poll_fn(|cx| {
+            if result.is_some() {
+                return Poll::Ready(result.take());
+            }
+            let slice = turn.poll(cx, |cx| call.as_mut().poll(cx));
+            if let Poll::Ready(value) = slice.result {
+                if slice.woke_another {
+                    // The other call is next on this thread. It does not wait
+                    // until what this one came to is verified and delivered.
+                    result = Some(value);
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                return Poll::Ready(Some(value));
+            }
+            while deadline.as_mut().poll(cx).is_ready() {
+                let left = turn
+                    .waited()
+                    .saturating_add(limit)
+                    .saturating_sub(begun.elapsed());
+                if left.is_zero() {
+                    return Poll::Ready(None);
+                }
+                let until = tokio::time::Instant::now().checked_add(left);
+                match until {
+                    Some(until) => deadline.as_mut().reset(until),
+                    None => break,
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    fn queue(&self) -> MutexGuard<'_, FairQueue<Waker>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One call and its place. When it is dropped, its permit goes to the next.
+struct Turn<'a> {
+    scheduler: &'a Scheduler,
+    account: &'a Arc<Account>,
+    interrupted: &'a AtomicBool,
+    ticket: Ticket,
+    waits_since: Option<Instant>,
+    waited: Duration,
+}
+
+struct Slice<T> {
+    result: Poll<T>,
+    woke_another: bool,
+}
+
+impl Turn<'_> {
+    fn poll<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        call: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+    ) -> Slice<T> {
+        let now = Instant::now();
+        let entered = {
+            let mut queue = self.scheduler.queue();
+            queue.enter(self.ticket, self.account, cx.waker().clone(), now)
+        };
+        if let Entered::Waits { interrupts } = entered {
+            self.waits_since.get_or_insert(now);
+            if interrupts && let Some(engine) = self.scheduler.engine.upgrade() {
+                engine.increment_epoch();
+            }
+            return Slice {
+                result: Poll::Pending,
+                woke_another: false,
+            };
+        }
+        if let Some(since) = self.waits_since.take() {
+            self.waited = self.waited.saturating_add(now - since);
+        }
+        self.interrupted.store(false, Ordering::Relaxed);
+        let result = call(cx);
+        let was_interrupted = self.interrupted.load(Ordering::Relaxed);
+        let again = (result.is_pending() && was_interrupted).then(|| cx.waker().clone());
+        let next = {
+            let mut queue = self.scheduler.queue();
+            queue.end_slice(self.ticket, again, Instant::now())
+        };
+        let woke_another = next.is_some();
+        if let Some(next) = next {
+            next.wake();
+        }
+        Slice {
+            result,
+            woke_another,
+        }
+    }
+
+    fn waited(&self) -> Duration {
+        let waits = self
+            .waits_since
+            .map_or(Duration::ZERO, |since| since.elapsed());
+        self.waited.saturating_add(waits)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let next = {
+            let mut queue = self.scheduler.queue();
+            queue.leave(self.ticket, Instant::now())
+        };
+        if let Some(next) = next {
+            next.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,103 @@
+//! Calls that are no components: each poll is a slice that an epoch ends.
+
+use std::cell::RefCell;
+use std::hint::black_box;
+
+use wasmtime::Engine;
+
+use super::*;
+
+const LONG: Duration = Duration::from_secs(600);
+
+/// A call of so many slices, which notes each of them.
+struct Call<'a> {
+    name: char,
+    slices: usize,
+    slice: Duration,
+    interrupted: AtomicBool,
+    slices_of_all: &'a RefCell<String>,
+}
+
+impl Call<'_> {
+    async fn run(&self, scheduler: &Scheduler, service: Duration, limit: Duration) -> Option<char> {
+        let account = Arc::<Account>::default();
+        account.set_service(u64::try_from(service.as_nanos()).unwrap());
+        let mut left = self.slices;
+        let call = std::future::poll_fn(|cx| {
+            self.slices_of_all.borrow_mut().push(self.name);
+            let begun = Instant::now();
+            while black_box(begun.elapsed()) < self.slice {}
+            left -= 1;
+            if left == 0 {
+                return Poll::Ready(self.name);
+            }
+            self.interrupted.store(true, Ordering::Relaxed);
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        });
+        scheduler
+            .run(&account, &self.interrupted, limit, call)
+            .await
+    }
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(future)
+}
+
+#[test]
+fn the_source_that_has_executed_less_goes_first_and_both_complete() {
+    let slices_of_all = RefCell::new(String::new());
+    let [a, b] = ['a', 'b'].map(|name| Call {
+        name,
+        slices: 4,
+        slice: Duration::ZERO,
+        interrupted: AtomicBool::new(false),
+        slices_of_all: &slices_of_all,
+    });
+    let engine = Engine::default();
+    let scheduler = Scheduler::with_permits(1, engine.weak());
+    let ends = block_on(async {
+        tokio::join!(
+            a.run(&scheduler, Duration::from_secs(9), LONG),
+            b.run(&scheduler, Duration::from_secs(1), LONG),
+        )
+    });
+    assert_eq!(ends, (Some('a'), Some('b')));
+    // The first slices of `a` are had before `b` arrives.
+    let order = slices_of_all.borrow().clone();
+    assert!(order.contains("bbbb"), "{order}");
+    assert_eq!(order.len(), 8, "{order}");
+}
+
+#[test]
+fn the_time_that_a_call_waits_for_a_permit_does_not_count_as_its_own() {
+    let slices_of_all = RefCell::new(String::new());
+    let call = |name, slices, slice| Call {
+        name,
+        slices,
+        slice,
+        interrupted: AtomicBool::new(false),
+        slices_of_all: &slices_of_all,
+    };
+    let engine = Engine::default();
+    let scheduler = Scheduler::with_permits(1, engine.weak());
+    let limit = Duration::from_millis(100);
+    let long = call('l', 20, Duration::from_millis(20));
+    let late = call('w', 2, Duration::ZERO);
+    let ends = block_on(async {
+        tokio::join!(
+            long.run(&scheduler, Duration::ZERO, LONG),
+            late.run(&scheduler, Duration::from_secs(9), limit),
+        )
+    });
+    assert_eq!(ends, (Some('l'), Some('w')));
+
+    let endless = call('e', usize::MAX, Duration::from_millis(1));
+    let end = block_on(endless.run(&scheduler, Duration::ZERO, limit));
+    assert_eq!(end, None);
+}
