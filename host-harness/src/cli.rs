@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::command;
 use crate::demo::{self, DemoOptions};
+use crate::descriptors;
 use crate::engine;
 use crate::exit::{Exit, Failure};
 use crate::log;
@@ -126,6 +127,7 @@ pub fn main() -> ExitCode {
 
 fn start(cli: Cli) -> Result<Exit, Failure> {
     log::init(cli.log.log_format, cli.log.log_file.as_deref())?;
+    descriptors::raise_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(engine::worker_threads())
         .enable_all()

@@ -25,6 +25,7 @@ pub mod cli;
 pub mod command;
 pub mod dead_letter;
 pub mod demo;
+mod descriptors;
 mod disk;
 pub mod engine;
 pub mod exit;

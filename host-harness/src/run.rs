@@ -12,6 +12,7 @@ use tracing::{debug, error, info};
 
 use crate::command::validate;
 use crate::dead_letter::DeadLetter;
+use crate::descriptors;
 use crate::exit::{Exit, Failure};
 use crate::output::{OutputError, Outputs};
 use crate::progress::Bars;
@@ -80,6 +81,7 @@ impl Summary {
 
 /// Run every source until all have ended.
 pub async fn run(settings: &Settings, options: Options) -> Result<Summary, Failure> {
+    descriptors::warn_if_few(settings.sources.len(), settings.outputs.len());
     let state = Arc::new(StateDir::open(&settings.state_dir)?);
     let cache_dir = options.cache_dir.clone();
     let cache_dir = cache_dir.unwrap_or_else(|| state.path().join(STATE_CACHE));
