@@ -10,9 +10,11 @@
 
 mod components;
 mod disk;
+mod hostile;
 mod process;
 mod running;
 mod secrets;
 mod server;
 #[path = "../setup/mod.rs"]
 mod setup;
+mod shares;

@@ -1,0 +1,101 @@
+//! Compiles `hostile_component.rs`, and writes settings for sources of it. Also used by the
+//! benchmark of shares.
+
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+/// Compiles the component. The linker of the target makes a component of it, which needs all its
+/// interfaces as one file.
+pub(crate) fn compile(folder: &Path) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let package = |name: &str, files: &[&str]| {
+        let mut text = format!("package {name} {{\n");
+        for file in files {
+            let file = fs::read_to_string(root.join("wit").join(file)).unwrap();
+            let lines = file.lines().filter(|line| !line.starts_with("package "));
+            lines.for_each(|line| text.extend([line, "\n"]));
+        }
+        text + "}\n"
+    };
+    let wit = [
+        "package test:hostile;\nworld hostile {\n  import wasi:http/outgoing-handler@0.2.0;\n  \
+         export pipeline:source/source@0.1.0;\n  export pipeline:source/normalizer@0.1.0;\n}\n"
+            .to_owned(),
+        package("pipeline:source@0.1.0", &["types.wit", "source.wit"]),
+        package(
+            "wasi:http@0.2.0",
+            &["deps/http/types.wit", "deps/http/handler.wit"],
+        ),
+        package("wasi:clocks@0.2.0", &["deps/clocks/monotonic-clock.wit"]),
+        package(
+            "wasi:io@0.2.0",
+            &[
+                "deps/io/error.wit",
+                "deps/io/poll.wit",
+                "deps/io/streams.wit",
+            ],
+        ),
+    ];
+    let world = folder.join("hostile.wit");
+    fs::write(&world, wit.concat()).unwrap();
+    let component = folder.join("hostile.wasm");
+    let compiled = Command::new("rustc")
+        .args([
+            "--edition=2024",
+            "--target=wasm32-wasip2",
+            "--crate-type=cdylib",
+        ])
+        .args(["-Copt-level=s", "-Cpanic=abort"])
+        .arg(format!("-Clink-arg=--component-type={}", world.display()))
+        .arg("-o")
+        .arg(&component)
+        .arg(root.join("tests/host_faults/hostile_component.rs"))
+        .current_dir(&root) // where `rust-toolchain.toml` is
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&compiled.stderr);
+    assert!(compiled.status.success(), "{errors}");
+    component
+}
+
+/// The settings of a source that does what `does` names. `authority` is where it sends requests.
+pub(crate) fn source(name: &str, component: &Path, does: &str, authority: &str) -> String {
+    format!(
+        "\n[[source]]\nname = \"{name}\"\ncomponent = \"{}\"\nallow = [\"http://{authority}\"]\n\
+         [source.settings]\ndoes = \"{does}\"\nauthority = \"{authority}\"\n",
+        component.display()
+    )
+}
+
+/// A server that accepts connections, keeps them open and answers nothing.
+#[derive(Debug)]
+pub(crate) struct SilentServer {
+    pub(crate) authority: String,
+    accepted: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl SilentServer {
+    pub(crate) fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = Self {
+            authority: listener.local_addr().unwrap().to_string(),
+            accepted: Arc::default(),
+        };
+        let accepted = Arc::clone(&server.accepted);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                // Without a descriptor for it, the client sees that nothing comes.
+                accepted.lock().unwrap().extend(stream);
+            }
+        });
+        server
+    }
+
+    /// How many connections were made.
+    pub(crate) fn connections(&self) -> usize {
+        self.accepted.lock().unwrap().len()
+    }
+}
