@@ -1,0 +1,267 @@
+//! The pace of an honest source beside hostile ones: `source-host run` collects from an upstream
+//! in another process, alone and beside components that take more than their share.
+//!
+//! Runs alone and runs beside others alternate, and the median ratio counts: on a shared machine
+//! the neighbours slow down both. The table says how far the ratios of the rounds are apart.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a benchmark that cannot run has nothing better to do than to say so"
+)]
+
+#[path = "../tests/host_faults/hostile.rs"]
+#[expect(dead_code, reason = "the tests look at more of it")]
+mod hostile;
+#[expect(dead_code, reason = "the other benchmarks print rows of costs")]
+mod measure;
+#[path = "pipeline/tenant.rs"]
+#[expect(dead_code, reason = "the benchmark of the pipeline takes files apart")]
+mod tenant;
+
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::hostile::SilentServer;
+use crate::measure::float;
+
+/// The argument by which this program becomes the upstream of another copy of itself.
+const SERVE: &str = "serve";
+const LOOK: Duration = Duration::from_millis(5);
+/// Beyond this an honest source does not complete.
+const RUN_MAX: Duration = Duration::from_secs(300);
+
+/// What an honest source has beside it, and the least of its pace that it keeps on two
+/// processors where that is decided.
+const CASES: [(&str, &str, usize, Option<f64>); 7] = [
+    ("1 busy loop", "loops", 1, None),
+    ("3 busy loops", "loops", 3, Some(0.5)),
+    ("8 busy loops", "loops", 8, Some(0.25)),
+    (
+        "3 components at the limit of their memory",
+        "memory",
+        3,
+        None,
+    ),
+    ("3 floods of standard error", "stderr", 3, None),
+    ("3 floods of notices", "notices", 3, None),
+    ("3 components with 901 requests each", "sockets", 3, None),
+];
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug)]
+struct Size {
+    /// Batch files of each of two event types.
+    files: u32,
+    /// Pairs of runs.
+    rounds: usize,
+}
+
+const FULL: Size = Size {
+    files: 25,
+    rounds: 5,
+};
+const SMOKE: Size = Size {
+    files: 2,
+    rounds: 1,
+};
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [first, files] = arguments.as_slice()
+        && first == SERVE
+    {
+        return tenant::serve(files.parse().unwrap());
+    }
+    let size = if measure::is_smoke() { SMOKE } else { FULL };
+    let named = |what: &str| arguments.iter().any(|argument| what == argument);
+    let all = !CASES.iter().any(|(_, does, ..)| named(does));
+
+    let folder = tempfile::tempdir().unwrap();
+    let component = hostile::compile(folder.path());
+    let silent = SilentServer::start();
+    let (mut upstream, access) = start_upstream(size);
+    let honest = Honest {
+        access,
+        folder: folder.path(),
+        events: 2 * usize::try_from(size.files).unwrap() * tenant::RECORDS,
+    };
+    honest.pace(""); // compiles the component
+    println!("| beside | events a second alone | beside | ratio | of the rounds | decided |");
+    println!("|---|--:|--:|--:|---|--:|");
+    for (what, does, count, least) in CASES {
+        if !all && !named(does) {
+            continue;
+        }
+        let hostile: String = (0..count)
+            .map(|number| {
+                let name = format!("hostile-{number}");
+                hostile::source(&name, &component, does, &silent.authority)
+            })
+            .collect();
+        let rounds: Vec<Round> = (0..size.rounds)
+            .map(|_| Round {
+                alone: honest.pace(""),
+                beside: honest.pace(&hostile),
+            })
+            .collect();
+        print_row(what, &rounds, least);
+    }
+    drop(upstream.stdin.take());
+    upstream.wait().unwrap();
+}
+
+/// Events a second, alone and then beside others.
+#[derive(Clone, Copy, Debug)]
+struct Round {
+    alone: f64,
+    beside: f64,
+}
+
+fn print_row(what: &str, rounds: &[Round], least: Option<f64>) {
+    let median = |value: fn(&Round) -> f64| {
+        let mut values: Vec<f64> = rounds.iter().map(value).collect();
+        values.sort_by(f64::total_cmp);
+        (
+            values[0],
+            values[values.len() / 2],
+            values[values.len() - 1],
+        )
+    };
+    let (_, alone, _) = median(|round| round.alone);
+    let (_, beside, _) = median(|round| round.beside);
+    let (worst, ratio, best) = median(|round| round.beside / round.alone);
+    let decided = least.map_or_else(String::new, |least| {
+        let kept = if ratio >= least { "kept" } else { "missed" };
+        format!("{least:.2}, {kept}")
+    });
+    println!(
+        "| {what} | {alone:.0} | {beside:.0} | {ratio:.2} | {worst:.2} to {best:.2} | {decided} |"
+    );
+}
+
+/// The source whose pace is measured.
+struct Honest<'a> {
+    access: Value,
+    folder: &'a Path,
+    events: usize,
+}
+
+impl Honest<'_> {
+    /// Collects everything, with these sources beside it. Returns its events a second from the
+    /// first to the last.
+    fn pace(&self, beside: &str) -> f64 {
+        let settings = self.write_settings(beside);
+        let log = File::create(self.folder.join("host.log")).unwrap();
+        let mut host = Command::new(env!("CARGO_BIN_EXE_source-host"))
+            .arg("run")
+            .arg(&settings)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let pace = self.watch();
+        stop(&mut host);
+        pace.unwrap_or_else(|| {
+            let log = fs::read_to_string(self.folder.join("host.log")).unwrap();
+            let end = log.len().saturating_sub(2_000);
+            println!("{}", log.get(end..).unwrap_or_default());
+            0.0
+        })
+    }
+
+    /// Begins anew, but for the component as machine code.
+    fn write_settings(&self, beside: &str) -> PathBuf {
+        for entry in fs::read_dir(self.folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|end| end == "ndjson") {
+                fs::remove_file(path).unwrap();
+            }
+        }
+        if let Ok(state) = fs::read_dir(self.folder.join("state")) {
+            let files = state.map(|entry| entry.unwrap().path());
+            files
+                .filter(|path| path.is_file())
+                .for_each(|path| fs::remove_file(path).unwrap());
+        }
+        let settings = tenant::write_settings(&self.access, self.folder);
+        let honest = fs::read_to_string(&settings).unwrap();
+        fs::write(&settings, honest + beside).unwrap();
+        settings
+    }
+
+    fn watch(&self) -> Option<f64> {
+        let begun = Instant::now();
+        let mut lines = Lines::default();
+        let mut first = None;
+        while begun.elapsed() < RUN_MAX {
+            let count = lines.count(&self.folder.join("events.ndjson"));
+            if count > 0 && first.is_none() {
+                first = Some((Instant::now(), count));
+            }
+            if let Some((since, before)) = first
+                && count >= self.events
+            {
+                return Some(float(count - before) / since.elapsed().as_secs_f64());
+            }
+            thread::sleep(LOOK);
+        }
+        None
+    }
+}
+
+/// Counts the lines of a file that grows.
+#[derive(Debug, Default)]
+struct Lines {
+    file: Option<BufReader<File>>,
+    count: usize,
+}
+
+impl Lines {
+    fn count(&mut self, path: &Path) -> usize {
+        if self.file.is_none() {
+            self.file = File::open(path).ok().map(BufReader::new);
+        }
+        if let Some(file) = &mut self.file {
+            loop {
+                let bytes = file.fill_buf().unwrap();
+                if bytes.is_empty() {
+                    break;
+                }
+                self.count += memchr::memchr_iter(b'\n', bytes).count();
+                let read = bytes.len();
+                file.consume(read);
+            }
+        }
+        self.count
+    }
+}
+
+fn stop(host: &mut Child) {
+    let sent = Command::new("kill").arg(host.id().to_string()).status();
+    assert!(sent.unwrap().success());
+    host.wait().unwrap();
+}
+
+fn start_upstream(size: Size) -> (Child, Value) {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args([SERVE, &size.files.to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    (child, serde_json::from_str(&line).unwrap())
+}
