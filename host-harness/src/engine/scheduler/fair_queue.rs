@@ -1,8 +1,9 @@
 //! Which calls execute now: start-time fair queueing of the execution time of
 //! components, as a pure data structure.
 //!
-//! A source's *service* is the execution time that its calls have had. A
-//! permit goes to the waiting call whose source has had the least. A source
+//! A source's *service* is the execution time that its calls have had; in a
+//! call that executes for long it counts several times. A permit goes to the
+//! waiting call whose source has had the least. A source
 //! that was idle keeps an advantage of at most [`CREDIT`], however long it was
 //! idle: its short call goes ahead of calls that have executed for long, and
 //! it cannot save up time to hold back the others later.
@@ -22,6 +23,13 @@ const PREEMPTION_GAIN: Duration = Duration::from_millis(1);
 /// a component could interrupt the others without end by executing for a
 /// moment at a time.
 const SLICE_COST_MIN: Duration = Duration::from_micros(20);
+
+/// How long a call may execute at the plain price. A poll of an honest source
+/// executes for a fraction of it.
+const LONG_CALL: Duration = Duration::from_secs(2);
+/// How much dearer the execution is from there on: a call that does not end
+/// has a quarter of the share of one that does.
+const LONG_CALL_PRICE: u64 = 4;
 
 /// The service of one source so far, in nanoseconds. Only the queue changes
 /// it.
@@ -143,12 +151,14 @@ impl<W> FairQueue<W> {
         Entered::Waits { interrupts }
     }
 
-    /// A slice has ended. With `again` the call wants to go on executing; else
-    /// it has ended or waits for the host. Returns what wakes the call that
-    /// has the permit now, if it is another one.
+    /// A slice has ended of a call that has executed so long. With `again` it
+    /// wants to go on executing; else it has ended or waits for the host.
+    /// Returns what wakes the call that has the permit now, if it is another
+    /// one.
     pub(super) fn end_slice(
         &mut self,
         ticket: Ticket,
+        executed: Duration,
         again: Option<W>,
         now: Instant,
     ) -> Option<W> {
@@ -160,7 +170,13 @@ impl<W> FairQueue<W> {
         } else {
             SLICE_COST_MIN
         };
-        running.account.charge(now, running.since, least);
+        let slice = now.saturating_duration_since(running.since).max(least);
+        let price = if executed < LONG_CALL {
+            1
+        } else {
+            LONG_CALL_PRICE
+        };
+        running.account.charge(nanos(slice).saturating_mul(price));
         if let Some(wake) = again {
             self.wait(ticket, running.account, wake);
         }
@@ -175,7 +191,7 @@ impl<W> FairQueue<W> {
             self.waiting.remove(&rank);
             return None;
         }
-        self.end_slice(ticket, None, now)
+        self.end_slice(ticket, Duration::ZERO, None, now)
     }
 
     fn run_next(&mut self, now: Instant) -> Option<(Ticket, W)> {
@@ -243,9 +259,8 @@ impl Account {
         self.0.store(service, Ordering::Relaxed);
     }
 
-    fn charge(&self, now: Instant, since: Instant, least: Duration) {
-        let slice = now.saturating_duration_since(since).max(least);
-        self.set_service(self.service().saturating_add(nanos(slice)));
+    fn charge(&self, ns: u64) {
+        self.set_service(self.service().saturating_add(ns));
     }
 }
 

@@ -35,6 +35,8 @@ struct Source {
     left: Duration,
     wakes_at: Option<Duration>,
     executed: Duration,
+    /// In this call.
+    in_call: Duration,
     longest_wait: Duration,
     wanted_since: Duration,
 }
@@ -62,6 +64,7 @@ impl Machine {
                 left: pattern.executes,
                 wakes_at: Some(Duration::ZERO),
                 executed: Duration::ZERO,
+                in_call: Duration::ZERO,
                 longest_wait: Duration::ZERO,
                 wanted_since: Duration::ZERO,
             })
@@ -116,13 +119,19 @@ impl Machine {
             self.executing.remove(&place);
             source.left = source.left.saturating_sub(ran);
             source.executed += ran;
+            source.in_call += ran;
             let again = (source.left > Duration::ZERO).then_some(place);
             if again.is_none() {
                 source.left = source.pattern.executes;
                 source.wakes_at = Some(self.now + source.pattern.waits);
             }
             source.wanted_since = self.now;
-            let woken = self.queue.end_slice(source.ticket, again, at);
+            let woken = self
+                .queue
+                .end_slice(source.ticket, source.in_call, again, at);
+            if again.is_none() {
+                source.in_call = Duration::ZERO;
+            }
             for place in [woken, again].into_iter().flatten() {
                 self.try_run(place);
             }
@@ -177,7 +186,7 @@ fn beside(loops: usize) -> Machine {
 fn an_honest_source_beside_loops_keeps_its_share() {
     let alone = beside(0).share(0);
     assert!((alone - 0.6).abs() < 0.01, "{alone}");
-    for (loops, least) in [(1, 0.99), (3, 0.75), (8, 0.33)] {
+    for (loops, least) in [(1, 0.99), (3, 0.95), (8, 0.9)] {
         let ratio = beside(loops).share(0) / alone;
         assert!(ratio > least, "beside {loops}: {ratio}");
     }
@@ -212,7 +221,8 @@ fn loops_share_what_is_left_and_no_permit_is_idle() {
     assert!(all > 1.99, "{all}");
 }
 
-/// What was not used for an hour gives an advantage of 50 ms, not of an hour.
+/// What was not used for an hour gives an advantage of 50 ms, not of an hour. Before its call
+/// is a long one it has a processor of its own, then the half of one, as each of the others.
 #[test]
 fn an_idle_source_saves_nothing_up() {
     let late = Pattern {
@@ -224,11 +234,9 @@ fn an_idle_source_saves_nothing_up() {
     machine.sources[3].wakes_at = Some(hour);
     machine.run_until(hour + Duration::from_secs(10));
     let late = machine.sources[3].executed;
-    assert!(late > Duration::from_secs(5), "{late:?}");
-    assert!(
-        late < Duration::from_secs(5) + CREDIT + TICK * 2,
-        "{late:?}"
-    );
+    let share = LONG_CALL + (Duration::from_secs(10) - LONG_CALL) / 2;
+    assert!(late + TICK * 3 > share, "{late:?}");
+    assert!(late < share + CREDIT + TICK * 12, "{late:?}");
 }
 
 /// One that interrupts at each moment is charged for it, and so has no more
@@ -260,7 +268,7 @@ fn two_calls_of_one_source_have_one_share() {
     machine.sources[3].account = Arc::clone(&machine.sources[2].account);
     machine.run_until(Duration::from_secs(60));
     let both = machine.share(2) + machine.share(3);
-    assert!((both - 2.0 / 3.0).abs() < 0.02, "{both}");
+    assert!((both - 2.0 / 3.0).abs() < 0.05, "{both}");
 }
 
 #[test]
@@ -296,7 +304,7 @@ fn ten_thousand_sources_that_all_want_to_execute_have_equal_shares() {
     for _ in 0..50_000 {
         now += TICK;
         for place in std::mem::take(&mut running) {
-            let next = queue.end_slice(tickets[place], Some(place), now);
+            let next = queue.end_slice(tickets[place], TICK, Some(place), now);
             let next = next.unwrap_or(place);
             queue.enter(tickets[next], &accounts[next], next, now);
             running.push(next);

@@ -77,6 +77,7 @@ impl Scheduler {
             account,
             interrupted,
             ticket: self.queue().ticket(),
+            executed: Duration::ZERO,
             waits_since: None,
             waited: Duration::ZERO,
         };
@@ -128,6 +129,8 @@ struct Turn<'a> {
     account: &'a Arc<Account>,
     interrupted: &'a AtomicBool,
     ticket: Ticket,
+    /// How long the call has executed.
+    executed: Duration,
     waits_since: Option<Instant>,
     waited: Duration,
 }
@@ -165,9 +168,11 @@ impl Turn<'_> {
         let result = call(cx);
         let was_interrupted = self.interrupted.load(Ordering::Relaxed);
         let again = (result.is_pending() && was_interrupted).then(|| cx.waker().clone());
+        let end = Instant::now();
+        self.executed = self.executed.saturating_add(end - now);
         let next = {
             let mut queue = self.scheduler.queue();
-            queue.end_slice(self.ticket, again, Instant::now())
+            queue.end_slice(self.ticket, self.executed, again, end)
         };
         let woke_another = next.is_some();
         if let Some(next) = next {
