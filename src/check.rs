@@ -168,7 +168,7 @@ impl Check {
                     }
                 }
             }
-            (Purpose::Ask, verdict) => self.report_all(&failed(verdict, &head, detail)),
+            (Purpose::Ask, verdict) => self.report_all(&failed(verdict, &head, detail, now)),
             // Whatever comes, the stream can be read; without categories nothing is said of them.
             (Purpose::Categories, verdict) => {
                 self.remark = categories::read(&body).filter(|_| verdict == Verdict::Good);
@@ -193,7 +193,7 @@ impl Check {
             }
             (Purpose::Probe, verdict) => {
                 let detail = detail + remedy(verdict);
-                let outcome = Outcome::Failed(failed(verdict, &head, detail));
+                let outcome = Outcome::Failed(failed(verdict, &head, detail, now));
                 self.report(outcome);
             }
         }
@@ -245,9 +245,9 @@ impl Check {
 }
 
 /// The poll error that a verdict stands for.
-fn failed(verdict: Verdict, head: &Head, detail: String) -> PollError {
-    let wait_ms = head.asked_wait_ms().and_then(|ms| u64::try_from(ms).ok());
-    let retry_after_ms = wait_ms.unwrap_or(0);
+fn failed(verdict: Verdict, head: &Head, detail: String, now: Timestamp) -> PollError {
+    let wait_ms = head.asked_wait_ms(now).unwrap_or(0);
+    let retry_after_ms = u64::try_from(wait_ms).unwrap_or(0);
     match verdict {
         Verdict::Expired
         | Verdict::KeyRefused

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::retry::Wait;
 use crate::time::Timestamp;
 
 /// The version this release writes. It reads this one and all before it.
@@ -55,6 +56,12 @@ pub struct Checkpoint {
     /// The same for calls of the event endpoint.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub event_calls: Vec<i64>,
+    /// Until when the upstream allows no call of the SIEM batch endpoints.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub siem_blocked: Option<Wait>,
+    /// The same for the event endpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events_blocked: Option<Wait>,
     /// The stream that had its turn last: the next session goes on behind it, so that none waits
     /// for ever where each poll has a session of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -96,12 +103,32 @@ pub struct StreamPosition {
 /// A pause of one stream after a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rest {
+    /// When it began, by the host's clock; checkpoints of older releases do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
     /// When the stream may be tried again.
     pub until: Timestamp,
     /// What it rests from.
     pub cause: RestCause,
     /// How often it has failed in a row.
     pub tries: u32,
+}
+
+impl Rest {
+    /// The rest as it has to be seen at `now`, whose clock may have been set back.
+    #[must_use]
+    pub fn seen_at(self, now: Timestamp) -> Self {
+        let wait = Wait {
+            since: self.since,
+            until: self.until,
+        };
+        let Wait { since, until } = wait.seen_at(now);
+        Self {
+            since,
+            until,
+            ..self
+        }
+    }
 }
 
 /// What a stream rests from.

@@ -1,5 +1,58 @@
 //! How long to wait after what: every retry and its bounds in one table.
 
+use serde::{Deserialize, Serialize};
+
+use crate::time::Timestamp;
+
+/// The longest wait there is, whoever asks for it: parser, scheduler and checkpoint use this bound.
+/// Mimecast keeps batch files for seven days, so nothing is gained by waiting longer.
+pub const WAIT_MS_MAX: i64 = 7 * 24 * 3_600_000;
+
+/// The longest wait that a checkpoint without the beginning of a wait can hold: older releases
+/// wrote none that was longer.
+const OLD_WAIT_MS_MAX: i64 = 24 * 3_600_000 + 3_600_000;
+
+/// A wait within the bounds.
+#[must_use]
+pub fn bounded_ms(wait_ms: i64) -> i64 {
+    wait_ms.clamp(0, WAIT_MS_MAX)
+}
+
+/// A wait by the host's clock. It knows when it began, because a clock may be set back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wait {
+    /// When it began; checkpoints of older releases do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// When it ends.
+    pub until: Timestamp,
+}
+
+impl Wait {
+    /// A wait that begins now.
+    #[must_use]
+    pub fn begin(now: Timestamp, wait_ms: i64) -> Self {
+        Self {
+            since: Some(now),
+            until: now.plus_ms(bounded_ms(wait_ms)),
+        }
+    }
+
+    /// The wait as it has to be seen at `now`. When the clock was set back to before its beginning,
+    /// nobody knows how much of it has passed: it begins again, with its own length.
+    #[must_use]
+    pub fn seen_at(self, now: Timestamp) -> Self {
+        match self.since {
+            Some(since) => {
+                let length_ms = self.until.millis().saturating_sub(since.millis());
+                Self::begin(since.min(now), length_ms)
+            }
+            None if self.until > now.plus_ms(OLD_WAIT_MS_MAX) => Self::begin(now, 0),
+            None => self,
+        }
+    }
+}
+
 /// Why something is tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
@@ -42,7 +95,7 @@ pub fn wait_ms(cause: Cause, tries: u32, asked_ms: Option<i64>, jitter: u64) -> 
     let quarter = u64::try_from(wait / 4).unwrap_or(0);
     let spread = jitter.checked_rem(quarter).unwrap_or(0);
     let spread = i64::try_from(spread).unwrap_or(0);
-    wait.saturating_add(spread).max(asked_ms.unwrap_or(0))
+    bounded_ms(wait.saturating_add(spread).max(asked_ms.unwrap_or(0)))
 }
 
 #[cfg(test)]
@@ -62,6 +115,36 @@ mod tests {
         assert_eq!(wait_ms(Cause::Throttled, 0, Some(4_851), 0), 4_851);
         assert_eq!(wait_ms(Cause::Throttled, 0, Some(0), 0), 1_000);
         assert_eq!(wait_ms(Cause::Throttled, 9, Some(0), 0), 300_000);
+    }
+
+    #[test]
+    fn no_wait_is_longer_than_the_bound() {
+        for asked in [WAIT_MS_MAX, WAIT_MS_MAX + 1, i64::MAX] {
+            let wait = wait_ms(Cause::Unavailable, 0, Some(asked), 7);
+            assert_eq!(wait, WAIT_MS_MAX, "{asked}");
+        }
+        assert_eq!(wait_ms(Cause::Unavailable, 0, Some(i64::MIN), 0), 1_000);
+    }
+
+    #[test]
+    fn a_wait_begins_again_when_the_clock_is_set_back_to_before_its_beginning() {
+        let at = |ms| Timestamp::from_millis(ms);
+        let wait = Wait::begin(at(1_000_000), 60_000);
+        assert_eq!(wait.seen_at(at(1_030_000)).until, at(1_060_000));
+        assert_eq!(wait.seen_at(at(9_000_000)).until, at(1_060_000));
+        assert_eq!(wait.seen_at(at(500_000)).until, at(560_000));
+        let endless = Wait {
+            since: Some(at(0)),
+            until: at(i64::MAX),
+        };
+        assert_eq!(endless.seen_at(at(7)).until, at(WAIT_MS_MAX));
+        // Of a release that did not write the beginning.
+        let old = |ms| Wait {
+            since: None,
+            until: at(ms),
+        };
+        assert_eq!(old(600_000).seen_at(at(0)).until, at(600_000));
+        assert_eq!(old(i64::MAX).seen_at(at(7)).until, at(7));
     }
 
     #[test]

@@ -42,7 +42,7 @@ use crate::machine::Action;
 use crate::normalize::Options;
 use crate::request::Request;
 use crate::response::Head;
-use crate::retry;
+use crate::retry::{self, Wait};
 use crate::settings::{Settings, SettingsError, parse_origin};
 use crate::stream::Stream;
 use crate::streams::quota::{BATCH_WINDOW_S, EVENTS_WINDOW_S, Meter, Quota};
@@ -57,6 +57,9 @@ const POLL_MS_MAX: i64 = 20_000;
 
 /// The greatest answer that is kept in memory as a whole. A page of 500 records is far below.
 const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// The seed of the random numbers where the driver has none.
+const JITTER_SEED: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// How much of an error body is read.
 const ERROR_BYTES_MAX: usize = 64 * 1024;
@@ -81,6 +84,18 @@ pub enum PollError {
     Unavailable(Failure),
     /// The checkpoint is not one of this component.
     UnusableCheckpoint(CheckpointError),
+}
+
+impl PollError {
+    /// The same error with another wait.
+    fn after(mut self, wait_ms: i64) -> Self {
+        if let Self::Protocol(failure) | Self::Throttled(failure) | Self::Unavailable(failure) =
+            &mut self
+        {
+            failure.retry_after_ms = u64::try_from(wait_ms).unwrap_or(0);
+        }
+        self
+    }
 }
 
 /// What went wrong and how long to wait.
@@ -172,6 +187,8 @@ pub struct Session {
     poll: Option<Poll>,
     turns: u64,
     token_tries: u32,
+    /// Until when the credentials are not asked for again, and the failure that asked for that.
+    held: Option<(Wait, PollError)>,
     skew_ms: i64,
     jitter: u64,
     /// Whether the base URL is what discovery found, and not what the settings say.
@@ -247,8 +264,14 @@ impl Session {
                 settings.siem_calls_per_15_min,
                 BATCH_WINDOW_S,
                 &checkpoint.siem_calls,
+                checkpoint.siem_blocked,
             ),
-            events_quota: Quota::new(CALLS_PER_HOUR, EVENTS_WINDOW_S, &checkpoint.event_calls),
+            events_quota: Quota::new(
+                CALLS_PER_HOUR,
+                EVENTS_WINDOW_S,
+                &checkpoint.event_calls,
+                checkpoint.events_blocked,
+            ),
             others: checkpoint.streams.into_iter().collect(),
             auth: Auth::new(&settings),
             finds_region,
@@ -259,8 +282,10 @@ impl Session {
             poll: None,
             turns,
             token_tries: 0,
+            held: None,
             skew_ms: 0,
-            jitter,
+            // The generator would stay at zero for ever, and request ids are made of it.
+            jitter: if jitter == 0 { JITTER_SEED } else { jitter },
         })
     }
 
@@ -272,6 +297,7 @@ impl Session {
         self.auth = other.auth;
         self.skew_ms = other.skew_ms;
         self.token_tries = other.token_tries;
+        self.held = other.held;
     }
 
     /// What this session leaves for the next one: see [`crate::volatile`].
@@ -297,6 +323,7 @@ impl Session {
 
     /// Begins a poll.
     pub fn begin(&mut self, limits: Limits, now: Timestamp) {
+        self.see_rests_at(now);
         let batch = Builder::new(limits);
         self.poll = Some(Poll {
             batch,
@@ -357,8 +384,7 @@ impl Session {
         let context = clocks.of(&self.settings);
         // The credentials come first: the answer also tells the upstream's clock.
         if slot.feed.wants_call(context) && !self.auth.is_ready(&self.settings, now) {
-            let request = self.auth.ask(&self.settings, stamp);
-            return self.send(Purpose::Ask, request, now);
+            return self.ask(stamp, now);
         }
         match slot.feed.next(context, &mut poll.batch) {
             Want::Nothing(_) => {
@@ -377,8 +403,7 @@ impl Session {
             Want::Call(mut request) => {
                 // After an outage a feed may list anew what it seemed to have.
                 if !self.auth.is_ready(&self.settings, now) {
-                    let request = self.auth.ask(&self.settings, stamp);
-                    return self.send(Purpose::Ask, request, now);
+                    return self.ask(stamp, now);
                 }
                 self.auth.authorize(&mut request, &self.settings, stamp);
                 let again = self.repeat.is_some();
@@ -386,6 +411,22 @@ impl Session {
             }
             Want::Download(request) => self.send(Purpose::File { slot: index }, request, now),
         }
+    }
+
+    /// Asks for what the credentials need first, unless the last answer to that has asked for a
+    /// wait that is not over.
+    fn ask(&mut self, stamp: Stamp, now: Timestamp) -> Step {
+        if let Some((wait, error)) = &self.held
+            && wait.since.is_none_or(|since| since <= now)
+            && now < wait.until
+        {
+            let left_ms = wait.until.millis().saturating_sub(now.millis());
+            let error = error.clone().after(left_ms);
+            self.fail(error);
+            return Step::Again;
+        }
+        let request = self.auth.ask(&self.settings, stamp);
+        self.send(Purpose::Ask, request, now)
     }
 
     /// Sends a request, if the poll may make one more.
@@ -469,6 +510,7 @@ impl Session {
         let tries = slot.rest.map_or(0, |rest| rest.tries);
         let wait_ms = retry::wait_ms(fault.retry, tries, fault.asked_wait_ms, jitter);
         slot.rest = Some(Rest {
+            since: Some(now),
             until: now.plus_ms(wait_ms),
             cause: fault.cause,
             tries: tries.saturating_add(1),

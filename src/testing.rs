@@ -353,8 +353,7 @@ impl Upstream {
     }
 
     fn head(&self, status: u16, mut headers: Vec<(String, String)>) -> Head {
-        let date = self.now.to_signed_date().replace("UTC", "GMT");
-        headers.push(("date".to_owned(), date));
+        headers.push(("date".to_owned(), http_date(self.now)));
         headers.push(("x-request-id".to_owned(), "req-7".to_owned()));
         Head { status, headers }
     }
@@ -396,6 +395,11 @@ impl Upstream {
             }
         }
     }
+}
+
+/// An HTTP date.
+pub(crate) fn http_date(at: Timestamp) -> String {
+    at.to_signed_date().replace("UTC", "GMT")
 }
 
 /// What tells a record of this upstream from all others.

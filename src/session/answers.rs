@@ -6,7 +6,7 @@ use crate::batch::NoticeKind;
 use crate::checkpoint::RestCause;
 use crate::decode::fail::{self, UpstreamError};
 use crate::response::{Head, TransportError};
-use crate::retry::{self, Cause};
+use crate::retry::{self, Cause, Wait};
 use crate::session::{ANSWER_BYTES_MAX, Failure, Fault, Flight, PollError, Purpose, Session};
 use crate::settings::Api;
 use crate::stream::{NO_PERMISSION, Stream};
@@ -168,14 +168,17 @@ impl Session {
             Verdict::Good => match self.auth.handle_answer(&mut self.settings, body, now) {
                 Ok(()) => {
                     self.token_tries = 0;
+                    self.held = None;
                     return;
                 }
                 Err(AskError::Refused(why)) if words.asks == "discovery" => {
                     PollError::Unauthorized(format!("{detail}: {why}; {}", words.advice))
                 }
-                Err(AskError::Refused(why) | AskError::Protocol(why)) => PollError::Protocol(
-                    self.failure(format!("{detail}: {why}"), Cause::Protocol, head),
-                ),
+                Err(AskError::Refused(why) | AskError::Protocol(why)) => {
+                    let what = format!("{detail}: {why}");
+                    let asked_ms = head.retry_after_ms(self.upstream_now(now));
+                    PollError::Protocol(self.failure(what, Cause::Protocol, asked_ms))
+                }
             },
             // Seen to pass by itself (`mimecast-api.md` §6.1).
             Verdict::KeyRefused if self.token_tries == 0 => {
@@ -192,19 +195,33 @@ impl Session {
                 PollError::Unauthorized(format!("{detail}; {}", words.advice))
             }
             Verdict::Throttled => {
-                PollError::Throttled(self.failure(detail, Cause::Throttled, head))
+                let asked_ms = head.asked_wait_ms(self.upstream_now(now));
+                PollError::Throttled(self.failure(detail, Cause::Throttled, asked_ms))
             }
             Verdict::Unavailable => {
-                PollError::Unavailable(self.failure(detail, Cause::Unavailable, head))
+                let asked_ms = head.retry_after_ms(self.upstream_now(now));
+                PollError::Unavailable(self.failure(detail, Cause::Unavailable, asked_ms))
             }
         };
-        self.fail(outcome);
+        self.hold(outcome, now);
+    }
+
+    /// Fails the poll, and with it those that come before its wait is over.
+    fn hold(&mut self, error: PollError, now: Timestamp) {
+        if let PollError::Protocol(failure)
+        | PollError::Throttled(failure)
+        | PollError::Unavailable(failure) = &error
+        {
+            let wait_ms = i64::try_from(failure.retry_after_ms).unwrap_or(i64::MAX);
+            self.held = Some((Wait::begin(now, wait_ms), error.clone()));
+        }
+        self.fail(error);
     }
 
     /// A failure of the poll with the wait that the upstream or the table asks for.
-    fn failure(&mut self, detail: String, cause: Cause, head: &Head) -> Failure {
+    fn failure(&mut self, detail: String, cause: Cause, asked_ms: Option<i64>) -> Failure {
         let jitter = self.next_jitter();
-        let wait_ms = retry::wait_ms(cause, self.token_tries, head.asked_wait_ms(), jitter);
+        let wait_ms = retry::wait_ms(cause, self.token_tries, asked_ms, jitter);
         self.token_tries = self.token_tries.saturating_add(1);
         Failure {
             detail,
@@ -212,7 +229,7 @@ impl Session {
         }
     }
 
-    fn fail(&mut self, error: PollError) {
+    pub(super) fn fail(&mut self, error: PollError) {
         if let Some(poll) = &mut self.poll {
             poll.error = Some(error);
         }
@@ -263,21 +280,18 @@ impl Session {
             }
             Verdict::Refused => self.handle_refusal(index, detail, now),
             Verdict::Throttled => {
-                let fault = Fault::throttled(detail, head.asked_wait_ms());
+                let fault = Fault::throttled(detail, head.asked_wait_ms(self.upstream_now(now)));
                 self.rest(index, fault, now);
-                let until = self
-                    .slots
-                    .get(index)
-                    .and_then(|slot| slot.rest)
-                    .map(|rest| rest.until);
-                if let (Some(until), Some(meter)) = (until, meter) {
-                    self.quota_mut(meter).block(until);
+                let rest = self.slots.get(index).and_then(|slot| slot.rest);
+                if let (Some(rest), Some(meter)) = (rest, meter) {
+                    let wait_ms = rest.until.millis().saturating_sub(now.millis());
+                    self.quota_mut(meter).block(now, wait_ms);
                 }
             }
             Verdict::Unavailable => {
                 self.rest(
                     index,
-                    Fault::unavailable(detail, head.retry_after_ms()),
+                    Fault::unavailable(detail, head.retry_after_ms(self.upstream_now(now))),
                     now,
                 );
             }
@@ -313,9 +327,9 @@ impl Session {
         let none_left = head
             .header("x-ratelimit-remaining")
             .is_some_and(|text| text.trim() == "0");
-        let wait_ms = head.asked_wait_ms().filter(|_| none_left);
-        if let (Some(wait_ms), Some(meter)) = (wait_ms, meter) {
-            self.quota_mut(meter).block(now.plus_ms(wait_ms));
+        let wait_ms = head.asked_wait_ms(self.upstream_now(now));
+        if let (Some(wait_ms), Some(meter)) = (wait_ms.filter(|_| none_left), meter) {
+            self.quota_mut(meter).block(now, wait_ms);
         }
     }
 
@@ -354,6 +368,7 @@ impl Session {
 
     /// A batch file was refused (`mimecast-api.md` §3.2): the link has ended, or the file is gone.
     fn handle_file_refusal(&mut self, index: usize, head: &Head, now: Timestamp) {
+        let upstream_now = self.upstream_now(now);
         let (Some(slot), Some(poll)) = (self.slots.get_mut(index), &mut self.poll) else {
             return;
         };
@@ -364,8 +379,14 @@ impl Session {
                     feed.handle_missing(&format!("HTTP {}", head.status), &mut poll.batch);
                 }
             }
-            429 => self.rest(index, Fault::throttled(what, head.asked_wait_ms()), now),
-            _ => self.rest(index, Fault::unavailable(what, head.retry_after_ms()), now),
+            429 => {
+                let fault = Fault::throttled(what, head.asked_wait_ms(upstream_now));
+                self.rest(index, fault, now);
+            }
+            _ => {
+                let fault = Fault::unavailable(what, head.retry_after_ms(upstream_now));
+                self.rest(index, fault, now);
+            }
         }
     }
 
@@ -374,15 +395,14 @@ impl Session {
         let Some(flight) = self.flight.take() else {
             return;
         };
-        let none = Head::default();
         match (flight.purpose, failure) {
             (Purpose::Ask | Purpose::Call { .. }, TransportError::Denied(origin)) => {
                 self.fail(PollError::Denied(origin));
             }
             (Purpose::Ask, TransportError::Failed(why)) => {
                 let what = format!("{}: {why}", self.auth.words().asks);
-                let failure = self.failure(what, Cause::Unavailable, &none);
-                self.fail(PollError::Unavailable(failure));
+                let failure = self.failure(what, Cause::Unavailable, None);
+                self.hold(PollError::Unavailable(failure), now);
             }
             (Purpose::Call { slot, .. } | Purpose::File { slot }, why) => {
                 let Some(stream) = self.slots.get(slot).map(|slot| slot.stream) else {

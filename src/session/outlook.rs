@@ -20,8 +20,9 @@ enum Hold {
     Throttled,
 }
 
-/// A host is never told to wait longer: a stream may be granted or a clock set meanwhile.
-const WAIT_MS_MAX: i64 = 60 * 60_000;
+/// A host polls at least so often, also while every stream waits longer: a stream may be granted
+/// or a clock set meanwhile. Such a poll makes no request.
+const POLL_INTERVAL_MS_MAX: i64 = 60 * 60_000;
 
 impl Session {
     /// Whether the stream can be given a turn now.
@@ -32,11 +33,7 @@ impl Session {
     }
 
     fn turn(&self, slot: &Slot, now: Timestamp) -> Turn {
-        // A rest that lies further ahead than any was written by a clock that was set back.
-        if let Some(rest) = slot
-            .rest
-            .filter(|rest| rest.until > now && rest.until <= now.plus_ms(2 * WAIT_MS_MAX))
-        {
+        if let Some(rest) = slot.rest.filter(|rest| rest.until > now) {
             let hold = match rest.cause {
                 RestCause::Failing => Hold::Failing,
                 RestCause::NotPermitted => Hold::CaughtUp,
@@ -72,7 +69,8 @@ impl Session {
                 Turn::At(at, hold) if wanted.contains(hold) => Some(at.millis()),
                 Turn::At(..) | Turn::Now => None,
             });
-            let wait_ms = at.min()?.saturating_sub(now.millis()).clamp(1, WAIT_MS_MAX);
+            let wait_ms = at.min()?.saturating_sub(now.millis());
+            let wait_ms = wait_ms.clamp(1, POLL_INTERVAL_MS_MAX);
             u64::try_from(wait_ms).ok()
         };
         let wait_ms = soonest(&[Hold::CaughtUp, Hold::Failing, Hold::Throttled]).unwrap_or(60_000);
@@ -85,6 +83,35 @@ impl Session {
         }
     }
 
+    /// Looks at every rest with the clock of this poll, which may have been set back.
+    pub(super) fn see_rests_at(&mut self, now: Timestamp) {
+        for slot in &mut self.slots {
+            slot.rest = slot.rest.map(|rest| rest.seen_at(now));
+        }
+    }
+
+    /// When to poll again after a poll that failed behind some events. A stream may be ready, and
+    /// what it needs first is not to be had yet.
+    fn outlook_after(&self, error: Option<&PollError>, now: Timestamp) -> Next {
+        let wait = |failure: &Failure| {
+            let most = u64::try_from(POLL_INTERVAL_MS_MAX).unwrap_or(u64::MAX);
+            failure.retry_after_ms.clamp(1, most)
+        };
+        match error {
+            Some(PollError::Throttled(failure)) => Next::Throttled(wait(failure)),
+            Some(PollError::Protocol(failure) | PollError::Unavailable(failure)) => {
+                Next::Failing(wait(failure))
+            }
+            Some(
+                PollError::Denied(_)
+                | PollError::Settings(_)
+                | PollError::Unauthorized(_)
+                | PollError::UnusableCheckpoint(_),
+            )
+            | None => self.outlook(now),
+        }
+    }
+
     /// Ends the poll with its batch, or with its error where it got nothing.
     pub(super) fn finish(&mut self, now: Timestamp) -> PollAction {
         let Some(mut poll) = self.poll.take() else {
@@ -94,9 +121,11 @@ impl Session {
         };
         // Only a file survives the end of a poll; an answer would be asked for again.
         self.flight = self.flight.take().filter(Flight::is_streamed);
-        if let Some(error) = poll.error.filter(|_| poll.batch.is_empty()) {
+        let error = poll.error.take();
+        if let Some(error) = error.clone().filter(|_| poll.batch.is_empty()) {
             return Action::Yield(Err(error));
         }
+        self.see_rests_at(now);
         let clocks = self.clocks(now);
         for slot in &self.slots {
             let (_, caught_up) = slot.feed.due(clocks.of(&self.settings));
@@ -105,7 +134,7 @@ impl Session {
             }
         }
         let checkpoint = self.checkpoint(now);
-        let next = self.outlook(now);
+        let next = self.outlook_after(error.as_ref(), now);
         Action::Yield(Ok(poll.batch.finish(checkpoint, next)))
     }
 
@@ -114,6 +143,8 @@ impl Session {
         let mut checkpoint = Checkpoint::default();
         checkpoint.siem_calls = self.batch_quota.made(now);
         checkpoint.event_calls = self.events_quota.made(now);
+        checkpoint.siem_blocked = self.batch_quota.blocked(now);
+        checkpoint.events_blocked = self.events_quota.blocked(now);
         let region = Some(self.settings.base_url.clone());
         checkpoint.region = region.filter(|region| self.finds_region && !region.is_empty());
         let last = self.slots.iter().max_by_key(|slot| slot.turn);

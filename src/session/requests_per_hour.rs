@@ -1,10 +1,10 @@
 //! What never gets better is asked for seldom: the requests of an hour, counted.
 
-use crate::batch::Next;
+use crate::batch::{Batch, Next};
 use crate::response::TransportError;
 use crate::session::PollError;
 use crate::testing::legacy::{Legacy, settings};
-use crate::testing::{Answer, Host, Upstream, gzip};
+use crate::testing::{Answer, Host, Upstream, gzip, http_date};
 
 /// A failure, and how often what fails may be asked for in an hour.
 type Row = (&'static str, &'static str, Answer, usize);
@@ -109,24 +109,222 @@ fn a_permanent_failure_of_api_1_0_is_never_asked_in_a_tight_loop() {
     }
 }
 
+const HOUR_MS: i64 = 3_600_000;
+const DAY_MS: i64 = 24 * HOUR_MS;
+
+/// An HTTP date that lies so far behind the time when the scripted upstream begins.
+fn date_in(ms: i64) -> String {
+    http_date(Upstream::new().now.plus_ms(ms))
+}
+
+/// Every value that a wait can have, and the shortest wait that it asks for.
+fn waits() -> Vec<(&'static str, String, Option<i64>)> {
+    let after = |text: &str, wait_ms| ("retry-after", text.to_owned(), wait_ms);
+    let reset = |text: &str, wait_ms| ("x-ratelimit-reset", text.to_owned(), wait_ms);
+    // The upstream's clock goes on until the answer.
+    let around = |ms: i64| ("retry-after", date_in(ms), Some(ms - 60_000));
+    vec![
+        after("0", None),
+        after("1", Some(1_000)),
+        after("7200", Some(2 * HOUR_MS)),
+        after("7300", Some(7_300_000)),
+        after("86400", Some(DAY_MS)),
+        after("604799", Some(7 * DAY_MS - 1_000)),
+        after("2592000", Some(7 * DAY_MS)),
+        after("9223372036854775807", Some(7 * DAY_MS)),
+        after("99999999999999999999999999", Some(7 * DAY_MS)),
+        after("-5", None),
+        after("", None),
+        after("tomorrow", None),
+        after("12 parsecs", None),
+        around(2 * HOUR_MS),
+        around(DAY_MS),
+        ("retry-after", date_in(30 * DAY_MS), Some(7 * DAY_MS)),
+        ("retry-after", date_in(-1), None),
+        ("retry-after", date_in(-30 * DAY_MS), None),
+        after("Fri, 31 Dec 9999 23:59:59 GMT", Some(7 * DAY_MS)),
+        after("Thu, 01 Jan 1970 00:00:00 GMT", None),
+        after("Thu, 99 Jan 2026 00:00:00 GMT", None),
+        reset("0", None),
+        reset("1000", Some(1_000)),
+        reset("7200000", Some(2 * HOUR_MS)),
+        reset("86400000", Some(DAY_MS)),
+        reset("2592000000", None),
+        reset("1769900000", None),
+        reset("1769900000000", None),
+        reset("99999999999999999999999999", None),
+        reset("-5", None),
+        reset("soon", None),
+    ]
+}
+
+#[test]
+fn every_wait_that_is_asked_for_is_kept_and_none_makes_a_tight_loop() {
+    for status in [429, 503] {
+        for (header, value, wait_ms) in waits() {
+            // How long a quota lasts says nothing about when a server works again.
+            let wait_ms = wait_ms.filter(|_| status == 429 || header == "retry-after");
+            let answer = Answer::with(status, &[(header, &value)], "");
+            for part in ["/oauth/token", "/cg?", "get-audit", "files.test"] {
+                // With an instance for each poll there is only the checkpoint to go by.
+                for fresh in [false, true].iter().take(if status == 429 { 2 } else { 1 }) {
+                    let fresh = *fresh;
+                    let mut host = host();
+                    host.fresh_each_poll = fresh;
+                    let what = format!("{status} {header}: {value:?}, {part}, {fresh}");
+                    assert_kept(
+                        &what,
+                        (part, &answer),
+                        wait_ms,
+                        (&mut upstream(), &mut host),
+                    );
+                }
+            }
+            for part in ["discover-authentication", "get-siem-logs"] {
+                let what = format!("{status} {header}: {value:?}, {part}");
+                let (mut upstream, mut host) = (legacy_upstream(), legacy_host());
+                assert_kept(&what, (part, &answer), wait_ms, (&mut upstream, &mut host));
+            }
+        }
+    }
+}
+
+/// Polls as the host is asked to, until what fails was asked for four times or eight days are over.
+/// What fails has to be left alone for the wait, and to be asked for again behind it.
+fn assert_kept(
+    what: &str,
+    (part, answer): (&str, &Answer),
+    wait_ms: Option<i64>,
+    (upstream, host): (&mut Upstream, &mut Host),
+) {
+    upstream.always.push((part.to_owned(), answer.clone()));
+    let end = upstream.now.plus_ms(8 * DAY_MS);
+    let mut asked: Vec<i64> = Vec::new();
+    let mut polls = 0;
+    while upstream.now < end && asked.len() < 4 {
+        let before = upstream.requests.len();
+        let poll_ms = wait_after(host.poll(upstream), what);
+        for request in &upstream.requests[before..] {
+            if request.contains(part) {
+                // One call for each of the two types, which are two streams, as one.
+                let of_other = request.contains("url%20protect") || request.contains("url+protect");
+                if !of_other {
+                    asked.push(upstream.now.millis());
+                }
+            }
+        }
+        polls += 1;
+        assert!(polls < 20_000, "{what}: {polls} polls");
+        // Polls that come in between would only take time.
+        let step_ms = poll_ms.max(1).max((wait_ms.unwrap_or(0) / 50).min(HOUR_MS));
+        upstream.now = upstream.now.plus_ms(step_ms);
+    }
+    assert!(!asked.is_empty(), "{what}: never asked");
+    let least = wait_ms.unwrap_or(0).max(900);
+    for (number, pair) in asked.windows(2).enumerate() {
+        let pause = pair[1] - pair[0];
+        // A date that was far away comes nearer.
+        let is_date = what.contains("GMT") && number > 0;
+        let least = if is_date { 900 } else { least };
+        assert!(pause >= least - 1_000, "{what}: again after {pause} ms");
+    }
+    let expected = if wait_ms.is_some_and(|ms| ms > 4 * DAY_MS) {
+        1
+    } else {
+        3
+    };
+    assert!(
+        asked.len() >= expected,
+        "{what}: asked {} times",
+        asked.len()
+    );
+}
+
+/// How long the host waits after a poll.
+fn wait_after(result: Result<Batch, PollError>, what: &str) -> i64 {
+    let wait_ms = match result {
+        Ok(batch) => match batch.next {
+            Next::Now => 0,
+            Next::CaughtUp(ms) | Next::Failing(ms) | Next::Throttled(ms) => ms,
+        },
+        Err(PollError::Unavailable(f) | PollError::Throttled(f) | PollError::Protocol(f)) => {
+            assert!(f.retry_after_ms > 0, "{what}");
+            f.retry_after_ms
+        }
+        Err(other) => panic!("{what}: {other:?}"),
+    };
+    wait_ms.try_into().unwrap()
+}
+
+#[test]
+fn a_wait_of_the_quota_outlives_a_restart() {
+    // A refusal, and an answer that says that it was the last one.
+    let quota = [
+        ("x-ratelimit-remaining", "0"),
+        ("x-ratelimit-reset", "600000"),
+    ];
+    let empty = r#"{"value":[],"@nextPage":"0","isCaughtUp":true}"#;
+    for answer in [
+        throttled("retry-after", "600"),
+        Answer::with(200, &quota, empty),
+    ] {
+        let (mut upstream, mut host) = (upstream(), host());
+        host.fresh_each_poll = true;
+        upstream.script.push_back(("/cg?".to_owned(), answer));
+        host.limits.max_requests = 2;
+        host.poll(&mut upstream).unwrap();
+        assert_eq!(upstream.listings.len(), 0);
+        let end = upstream.now.plus_ms(590_000);
+        while upstream.now < end {
+            let wait_ms = wait_after(host.poll(&mut upstream), "quota");
+            upstream.now = upstream.now.plus_ms(wait_ms.max(1_000));
+            assert!(upstream.now >= end || upstream.listings.is_empty());
+        }
+        upstream.now = upstream.now.plus_ms(60_000);
+        host.limits.max_requests = 50;
+        host.poll(&mut upstream).unwrap();
+        assert!(!upstream.listings.is_empty(), "no call after the wait");
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_back_does_not_make_a_wait_longer_than_it_was() {
+    for (back_ms, most_ms) in [(DAY_MS, 700_000), (300 * DAY_MS, 700_000)] {
+        let (mut upstream, mut host) = (upstream(), host());
+        let answer = throttled("retry-after", "600");
+        upstream.script.push_back(("get-audit".to_owned(), answer));
+        host.collect(&mut upstream);
+        let before = upstream.now;
+        upstream.script.push_back((
+            "get-audit".to_owned(),
+            Answer::with(503, &[("retry-after", "600")], ""),
+        ));
+        upstream.now = upstream.now.plus_ms(120_000);
+        host.poll(&mut upstream).unwrap();
+        host.session = None;
+        upstream.host_ahead_ms = -back_ms;
+        let at = upstream.now.plus_ms(-1_000);
+        upstream.add_audit("late", at);
+        while !host.delivered.contains(&"audit/late".to_owned()) {
+            let wait_ms = wait_after(host.poll(&mut upstream), "set back");
+            upstream.now = upstream.now.plus_ms(wait_ms.max(1));
+            let passed_ms = upstream.now.millis() - before.millis();
+            assert!(passed_ms < most_ms + 300_000, "{passed_ms} ms");
+        }
+    }
+}
+
 /// Runs for an hour, or until the host would end.
 fn assert_seldom((fault, part, answer, most): Row, upstream: &mut Upstream, host: &mut Host) {
     upstream.always.push((part.to_owned(), answer));
     let end = upstream.now.plus_ms(3_600_000);
     while upstream.now < end {
-        let wait_ms = match host.poll(upstream) {
-            Ok(batch) => match batch.next {
-                Next::Now => 0,
-                Next::CaughtUp(ms) | Next::Failing(ms) | Next::Throttled(ms) => ms,
-            },
-            Err(PollError::Unavailable(f) | PollError::Throttled(f) | PollError::Protocol(f)) => {
-                assert!(f.retry_after_ms > 0, "{part} {fault}");
-                f.retry_after_ms
-            }
-            Err(PollError::Unauthorized(_)) => break,
-            Err(other) => panic!("{part} {fault}: {other:?}"),
-        };
-        upstream.now = upstream.now.plus_ms(wait_ms.try_into().unwrap());
+        let result = host.poll(upstream);
+        if matches!(result, Err(PollError::Unauthorized(_))) {
+            break;
+        }
+        let wait_ms = wait_after(result, fault);
+        upstream.now = upstream.now.plus_ms(wait_ms);
     }
     let asked = upstream.requests.iter().filter(|it| it.contains(part));
     let asked = asked.count();

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use crate::retry::Wait;
 use crate::time::Timestamp;
 
 /// The windows of the two SIEM quotas (`mimecast-api.md` §3.1, §3.3).
@@ -25,20 +26,20 @@ pub struct Quota {
     window_s: i64,
     /// When calls were made, in seconds, the oldest first.
     made: VecDeque<i64>,
-    /// The upstream said that no call is available before this.
-    blocked_until: Option<Timestamp>,
+    /// The upstream allows no call during this wait.
+    blocked: Option<Wait>,
 }
 
 impl Quota {
-    /// A quota with the calls that a checkpoint remembers.
+    /// A quota with the calls and the wait that a checkpoint remembers.
     #[must_use]
-    pub fn new(calls: u32, window_s: i64, made: &[i64]) -> Self {
+    pub fn new(calls: u32, window_s: i64, made: &[i64], blocked: Option<Wait>) -> Self {
         let calls = usize::try_from(calls).unwrap_or(usize::MAX);
         Self {
             calls,
             window_s,
             made: made.iter().copied().collect(),
-            blocked_until: None,
+            blocked,
         }
     }
 
@@ -63,7 +64,8 @@ impl Quota {
                 .saturating_add(self.window_s.saturating_add(1));
             Timestamp::from_millis(free_s.saturating_mul(1000))
         };
-        self.blocked_until.map_or(own, |until| own.max(until))
+        self.blocked(now)
+            .map_or(own, |blocked| own.max(blocked.until))
     }
 
     /// How many calls may be made at `now`.
@@ -90,9 +92,18 @@ impl Quota {
         }
     }
 
-    /// The upstream allows no call before `until`.
-    pub const fn block(&mut self, until: Timestamp) {
-        self.blocked_until = Some(until);
+    /// The upstream allows no call for so long.
+    pub fn block(&mut self, now: Timestamp, wait_ms: i64) {
+        self.blocked = Some(Wait::begin(now, wait_ms));
+    }
+
+    /// The wait that the upstream asked for, where it is not over. When the clock was set back to
+    /// before its beginning, a call shows whether it still holds.
+    #[must_use]
+    pub fn blocked(&self, now: Timestamp) -> Option<Wait> {
+        self.blocked
+            .filter(|wait| wait.since.is_none_or(|since| since <= now))
+            .filter(|wait| now < wait.until)
     }
 
     /// The calls that still count, for a checkpoint.
@@ -117,7 +128,7 @@ mod tests {
 
     #[test]
     fn no_window_of_15_minutes_holds_more_calls_than_the_quota() {
-        let mut quota = Quota::new(50, BATCH_WINDOW_S, &[]);
+        let mut quota = Quota::new(50, BATCH_WINDOW_S, &[], None);
         let mut made = Vec::new();
         let mut now = 0;
         while made.len() < 500 {
@@ -148,19 +159,23 @@ mod tests {
 
     #[test]
     fn the_quota_outlives_a_restart_and_a_clock_that_was_set_back() {
-        let mut quota = Quota::new(2, BATCH_WINDOW_S, &[]);
+        let mut quota = Quota::new(2, BATCH_WINDOW_S, &[], None);
         quota.count(at(0));
         quota.count(at(10));
-        let again = Quota::new(2, BATCH_WINDOW_S, &quota.made(at(20)));
+        let again = Quota::new(2, BATCH_WINDOW_S, &quota.made(at(20)), None);
         assert_eq!(again.free_at(at(20)), at(901));
         assert_eq!(again.free_at(at(-5000)), at(-5000));
     }
 
     #[test]
     fn a_block_by_the_upstream_counts_even_if_calls_are_left() {
-        let mut quota = Quota::new(50, BATCH_WINDOW_S, &[]);
-        quota.block(at(30));
+        let mut quota = Quota::new(50, BATCH_WINDOW_S, &[], None);
+        quota.block(at(0), 30_000);
         assert_eq!(quota.free_at(at(0)), at(30));
         assert_eq!(quota.free_at(at(31)), at(31));
+        let again = Quota::new(50, BATCH_WINDOW_S, &[], quota.blocked(at(10)));
+        assert_eq!(again.free_at(at(10)), at(30));
+        assert_eq!(again.free_at(at(-86_400)), at(-86_400));
+        assert_eq!(again.blocked(at(30)), None);
     }
 }
