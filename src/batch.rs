@@ -13,7 +13,7 @@ use crate::identity::EventId;
 use crate::normalize::severity::Severities;
 use crate::normalize::{Format, Normalizer, Options, Source};
 use crate::record::{Parser, Record, Reject};
-use crate::remembered::Remembered;
+use crate::remembered::{Known, Remembered};
 use crate::stream::Stream;
 use crate::time::Timestamp;
 
@@ -369,7 +369,11 @@ impl Builder {
         now: Timestamp,
         locator: impl FnOnce() -> String,
     ) -> Offer {
-        self.offer_as(record.stream, intake, record, remembered, now, locator)
+        let known = Known {
+            remembered,
+            occurrences: None,
+        };
+        self.offer_as(record.stream, intake, record, known, now, locator)
     }
 
     /// The same for a record that counts for another stream than the one whose event it becomes.
@@ -378,7 +382,7 @@ impl Builder {
         counted: Stream,
         intake: &mut Intake,
         record: RecordLine<'_>,
-        remembered: Option<&mut Remembered>,
+        known: Known<'_>,
         now: Timestamp,
         locator: impl FnOnce() -> String,
     ) -> Offer {
@@ -388,6 +392,10 @@ impl Builder {
             correlation,
             tenant,
         } = intake;
+        let Known {
+            remembered,
+            occurrences,
+        } = known;
         with_record(parser, record, |read, repaired| {
             let read = match read {
                 Ok(read) => read,
@@ -396,12 +404,18 @@ impl Builder {
                     return Offer::Taken;
                 }
             };
-            let id = id(record, &read, repaired.is_some());
+            let base = id(record, &read, repaired.is_some());
+            let occurrence = occurrences.as_ref().map_or(1, |page| page.next(&base));
+            // What is remembered does not depend on the tenant.
+            let id = base.of_event(occurrence, None);
             if remembered
                 .as_ref()
                 .is_some_and(|remembered| remembered.contains(&id))
             {
                 self.count_duplicate(counted);
+                if let Some(occurrences) = occurrences {
+                    occurrences.count(base);
+                }
                 return Offer::Taken;
             }
             let fields = repaired.map(|repaired| repaired_fields(&read, repaired));
@@ -414,7 +428,7 @@ impl Builder {
                 .and_then(|correlation| correlation.join(&read))
                 .unwrap_or(read);
             let start = self.events.len();
-            let event_id = id.of_event(1, tenant.as_deref());
+            let event_id = base.of_event(occurrence, tenant.as_deref());
             let at = normalizer.write_from(&source, &joined, &event_id, now, &mut self.events);
             if self.bytes() > self.limits.max_bytes {
                 let only = self.index.is_empty() && self.rejected.is_empty();
@@ -424,7 +438,13 @@ impl Builder {
                 }
                 let reason = format!("the event is larger than {} bytes", self.limits.max_bytes);
                 self.reject(counted, locator(), reason, record.bytes);
+                if let Some(occurrences) = occurrences {
+                    occurrences.count(base);
+                }
                 return Offer::Taken;
+            }
+            if let Some(occurrences) = occurrences {
+                occurrences.count(base);
             }
             if let Some(remembered) = remembered {
                 remembered.insert(&id, at);

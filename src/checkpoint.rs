@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::retry::Wait;
+use crate::streams::paging::Paging;
 use crate::time::Timestamp;
 
 /// The version this release writes. It reads this one and all before it.
@@ -208,6 +209,21 @@ pub struct WindowPosition {
     /// How much of the page to read next is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub page_done: Option<PageDone>,
+    /// The upstream's clock at the latest answer of the window being read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered_at: Option<Timestamp>,
+    /// The host's clock when the window being read was begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begun_at: Option<Timestamp>,
+    /// The token of an empty page that led nowhere, and is not followed again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_token: Option<String>,
+    /// Up to when everything is collected whichever of two clocks is right that do not agree.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certain: Option<Timestamp>,
+    /// How the pages go on.
+    #[serde(default, skip_serializing_if = "Paging::is_default")]
+    pub paging: Paging,
     /// The identities that may come again, as `Remembered` writes them.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub remembered: String,
@@ -248,6 +264,9 @@ pub struct EventsPosition {
     /// What `covered` becomes when the page is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub covered_next: Option<Timestamp>,
+    /// How the pages go on.
+    #[serde(default, skip_serializing_if = "Paging::is_default")]
+    pub paging: Paging,
     /// The identities that may come again, as `Remembered` writes them.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub remembered: String,
@@ -277,6 +296,9 @@ pub struct FeedPosition {
     /// The newest time of an indicator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newest: Option<Timestamp>,
+    /// How the pages go on.
+    #[serde(default, skip_serializing_if = "Paging::is_default")]
+    pub paging: Paging,
     /// The identities that may come again, as `Remembered` writes them.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub remembered: String,
@@ -306,6 +328,9 @@ pub struct LogFilesPosition {
     /// The token was refused: what was read before comes again and is told by its name.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub replaying: bool,
+    /// How the pages go on.
+    #[serde(default, skip_serializing_if = "Paging::is_default")]
+    pub paging: Paging,
     /// The names of the last files that are done: 8 bytes each, in base64.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub done: String,
@@ -356,6 +381,9 @@ pub struct ListPosition {
     /// The reading at hand does.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub overflow_now: bool,
+    /// How the pages go on.
+    #[serde(default, skip_serializing_if = "Paging::is_default")]
+    pub paging: Paging,
     /// The items, as `ListItems` writes them. The text form of a checkpoint has them in lines of
     /// their own, which are copied and not parsed; in version 1 they are here.
     #[serde(default, skip_serializing)]

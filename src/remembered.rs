@@ -3,7 +3,7 @@
 //! Where they no longer fit, the oldest are forgotten: their records would be repeated with the
 //! same id, never dropped (design §2.4).
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -134,6 +134,33 @@ impl Remembered {
         }
         Some(set)
     }
+}
+
+/// How often each record stands on the part of a page that is done.
+#[derive(Clone, Debug, Default)]
+pub struct Occurrences(BTreeMap<EventId, u32>);
+
+impl Occurrences {
+    /// Which occurrence of this record the next one is, counted from 1.
+    #[must_use]
+    pub fn next(&self, base: &EventId) -> u32 {
+        self.0.get(base).map_or(1, |count| count.saturating_add(1))
+    }
+
+    /// Counts a record.
+    pub fn count(&mut self, base: EventId) {
+        let count = self.0.entry(base).or_default();
+        *count = count.saturating_add(1);
+    }
+}
+
+/// What is known of records that may come again.
+#[derive(Default)]
+pub struct Known<'a> {
+    /// Records of earlier pages and windows.
+    pub remembered: Option<&'a mut Remembered>,
+    /// Where equal entries of one page are records of their own: those of this page.
+    pub occurrences: Option<&'a mut Occurrences>,
 }
 
 fn key(id: &EventId) -> Key {

@@ -62,14 +62,17 @@ pub enum Cause {
     Throttled,
     /// The credentials are good and do not permit the stream; somebody may grant it meanwhile.
     NotPermitted,
+    /// Page after page was read without a new record.
+    NoProgress,
     /// The answer was not in its documented form, or a token was refused twice.
     Protocol,
 }
 
 /// One row: the first wait and the greatest, in milliseconds; each try doubles the wait.
-const TABLE: [(Cause, i64, i64); 4] = [
+const TABLE: [(Cause, i64, i64); 5] = [
     (Cause::Unavailable, 1_000, 5 * 60_000),
     (Cause::Throttled, 15_000, 15 * 60_000),
+    (Cause::NoProgress, 60_000, 15 * 60_000),
     (Cause::NotPermitted, 60 * 60_000, 60 * 60_000),
     (Cause::Protocol, 5_000, 10 * 60_000),
 ];

@@ -7,12 +7,16 @@
 #[cfg(test)]
 mod all_streams;
 pub(crate) mod answers;
+#[cfg(test)]
+mod clocks;
 mod drive;
 #[cfg(test)]
 mod legacy;
 mod lines;
 mod log_files;
 mod outlook;
+#[cfg(test)]
+mod page_loops;
 #[cfg(test)]
 mod reconcile;
 #[cfg(test)]
@@ -38,13 +42,14 @@ use crate::batch::{Batch, Builder, Intake, Limits, NoticeKind, Offer};
 use crate::checkpoint::{Checkpoint, CheckpointError, Rest, RestCause, StreamPosition};
 use crate::decode::lines::LineReader;
 use crate::decode::log_files::LogFileReader;
-use crate::machine::Action;
+use crate::machine::{Action, ClockSkew};
 use crate::normalize::Options;
 use crate::request::Request;
 use crate::response::Head;
 use crate::retry::{self, Wait};
 use crate::settings::{Settings, SettingsError, parse_origin};
 use crate::stream::Stream;
+use crate::streams::paging::Stall;
 use crate::streams::quota::{BATCH_WINDOW_S, EVENTS_WINDOW_S, Meter, Quota};
 use crate::streams::siem_events::CALLS_PER_HOUR;
 use crate::streams::{Context, Feed, Want};
@@ -189,7 +194,7 @@ pub struct Session {
     token_tries: u32,
     /// Until when the credentials are not asked for again, and the failure that asked for that.
     held: Option<(Wait, PollError)>,
-    skew_ms: i64,
+    skew: ClockSkew,
     jitter: u64,
     /// Whether the base URL is what discovery found, and not what the settings say.
     finds_region: bool,
@@ -283,7 +288,7 @@ impl Session {
             turns,
             token_tries: 0,
             held: None,
-            skew_ms: 0,
+            skew: ClockSkew::default(),
             // The generator would stay at zero for ever, and request ids are made of it.
             jitter: if jitter == 0 { JITTER_SEED } else { jitter },
         })
@@ -295,7 +300,7 @@ impl Session {
             self.settings.base_url = other.settings.base_url;
         }
         self.auth = other.auth;
-        self.skew_ms = other.skew_ms;
+        self.skew = other.skew;
         self.token_tries = other.token_tries;
         self.held = other.held;
     }
@@ -305,7 +310,7 @@ impl Session {
     pub fn volatile(&self, now: Timestamp) -> Option<String> {
         let mut kept = Volatile::new(&self.settings);
         kept.token = self.auth.export_token(now);
-        kept.skew_ms = self.skew_ms;
+        kept.skew_ms = self.skew.ms();
         kept.to_text()
     }
 
@@ -315,7 +320,7 @@ impl Session {
         let Some(kept) = Volatile::parse(text, &self.settings) else {
             return;
         };
-        self.skew_ms = kept.skew_ms;
+        self.skew = ClockSkew::known(kept.skew_ms);
         if let Some(token) = kept.token {
             self.auth.import_token(token, now);
         }
@@ -392,10 +397,12 @@ impl Session {
                 Step::Again
             }
             Want::Records => {
-                match slot
+                let offer = slot
                     .feed
-                    .take_records(&mut self.intake, context, &mut poll.batch)
-                {
+                    .take_records(&mut self.intake, context, &mut poll.batch);
+                let stall = slot.feed.take_stall();
+                self.rest_if_stalled(index, stall, now);
+                match offer {
                     Offer::Taken => Step::Again,
                     Offer::NoRoom => Step::Stop,
                 }
@@ -461,7 +468,7 @@ impl Session {
             lines: None,
             files: None,
             ended: false,
-            skew_ms: self.skew_ms,
+            skew_ms: self.skew.ms(),
         });
         Step::Send(request)
     }
@@ -482,7 +489,7 @@ impl Session {
 
     /// The upstream's clock.
     fn upstream_now(&self, now: Timestamp) -> Timestamp {
-        now.plus_ms(self.skew_ms.saturating_neg())
+        now.plus_ms(self.skew.ms().saturating_neg())
     }
 
     /// What the next request is stamped with.
@@ -501,6 +508,15 @@ impl Session {
         }
     }
 
+    /// Lets a stream rest whose pages lead nowhere.
+    fn rest_if_stalled(&mut self, index: usize, stall: Option<(Stall, u32)>, now: Timestamp) {
+        let stream = self.slots.get(index).map(|slot| slot.stream);
+        if let (Some((stall, tries)), Some(stream)) = (stall, stream) {
+            let fault = Fault::no_progress(format!("{stream}: {}", stall.detail()), tries);
+            self.rest(index, fault, now);
+        }
+    }
+
     /// Lets a stream rest after a failure and tells the operator.
     fn rest(&mut self, index: usize, fault: Fault, now: Timestamp) {
         let jitter = self.next_jitter();
@@ -508,6 +524,7 @@ impl Session {
             return;
         };
         let tries = slot.rest.map_or(0, |rest| rest.tries);
+        let tries = fault.tries.unwrap_or(tries);
         let wait_ms = retry::wait_ms(fault.retry, tries, fault.asked_wait_ms, jitter);
         slot.rest = Some(Rest {
             since: Some(now),
@@ -549,6 +566,8 @@ struct Fault {
     notice: NoticeKind,
     detail: String,
     asked_wait_ms: Option<i64>,
+    /// How often it has failed in a row, where that is not the number of rests in a row.
+    tries: Option<u32>,
 }
 
 /// The two clocks, apart from the settings so that the session can be borrowed in parts.

@@ -59,6 +59,11 @@ pub(crate) struct Upstream {
     pub(crate) host_ahead_ms: i64,
     /// How long an answer takes.
     pub(crate) answer_ms: i64,
+    /// How far the `Date` of every answer is ahead of the upstream's clock.
+    pub(crate) dates_ahead_ms: i64,
+    /// How far the `Date` of the answer to the request of that number is ahead; `None` for an
+    /// answer without one.
+    pub(crate) odd_dates: BTreeMap<usize, Option<i64>>,
     /// Files by event type, in order; each is the text before compression.
     pub(crate) files: BTreeMap<String, Vec<String>>,
     pub(crate) page_files: usize,
@@ -89,6 +94,8 @@ impl Upstream {
             now: Timestamp::parse("2026-02-03T04:05:06Z").unwrap(),
             host_ahead_ms: 0,
             answer_ms: 50,
+            dates_ahead_ms: 0,
+            odd_dates: BTreeMap::new(),
             files: BTreeMap::new(),
             page_files: 2,
             page_records: 3,
@@ -319,7 +326,7 @@ impl Upstream {
         let pagination = &body["meta"]["pagination"];
         let offset: usize = pagination["pageToken"]
             .as_str()
-            .map_or(0, |token| token.parse().unwrap());
+            .map_or(0, |token| token.parse().unwrap_or(usize::MAX / 2));
         let size = usize::try_from(pagination["pageSize"].as_u64().unwrap())
             .unwrap()
             .min(self.page_records);
@@ -353,7 +360,12 @@ impl Upstream {
     }
 
     fn head(&self, status: u16, mut headers: Vec<(String, String)>) -> Head {
-        headers.push(("date".to_owned(), http_date(self.now)));
+        let number = self.requests.len().saturating_sub(1);
+        let odd_ms = self.odd_dates.get(&number).copied();
+        if let Some(ahead_ms) = odd_ms.unwrap_or(Some(self.dates_ahead_ms)) {
+            let date = http_date(self.now.plus_ms(ahead_ms));
+            headers.push(("date".to_owned(), date));
+        }
         headers.push(("x-request-id".to_owned(), "req-7".to_owned()));
         Head { status, headers }
     }

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::AskError;
-use crate::decode::fail;
+use crate::decode::{fail, lenient};
 use crate::request::Request;
 use crate::settings::{Credentials, Secret, Settings};
 use crate::time::Timestamp;
@@ -33,8 +33,12 @@ pub struct OAuth2 {
 /// The answer to a request for a token.
 #[derive(Deserialize)]
 struct Grant {
+    #[serde(default, deserialize_with = "lenient::optional_text")]
     access_token: Option<String>,
-    expires_in: Option<serde_json::Number>,
+    /// Where it cannot be read, the default life counts: that costs a request, and a refusal
+    /// would cost everything.
+    #[serde(default, deserialize_with = "lenient::optional_number")]
+    expires_in: Option<f64>,
 }
 
 impl OAuth2 {
@@ -118,16 +122,13 @@ impl OAuth2 {
             )));
         }
         let grant: Grant = serde_json::from_slice(body)
-            .map_err(|_| AskError::Protocol("the token answer is not JSON".to_owned()))?;
+            .map_err(|_| AskError::Protocol("the token answer is not a JSON object".to_owned()))?;
         let Some(text) = grant.access_token.filter(|text| is_header_safe(text)) else {
             return Err(AskError::Protocol(
                 "the token answer holds no usable token".to_owned(),
             ));
         };
-        let life_s = grant
-            .expires_in
-            .and_then(|number| number.as_f64())
-            .map_or(DEFAULT_LIFE_S, life);
+        let life_s = grant.expires_in.map_or(DEFAULT_LIFE_S, life);
         let life_ms = i64::from(life_s).saturating_mul(1000);
         // A short life is halved rather than used up by the early renewal.
         let early_ms = EARLY_MS.min(life_ms / 2);
@@ -181,6 +182,13 @@ mod tests {
             (r#"{"access_token":"t"}"#, 1_739_999),
             (r#"{"access_token":"t","expires_in":10}"#, 4_999),
             (r#"{"access_token":"t","expires_in":-1e300}"#, 499),
+            (r#"{"access_token":"t","expires_in":"1799"}"#, 1_738_999),
+            (r#"{"access_token":"t","expires_in":" 10 "}"#, 4_999),
+            (r#"{"access_token":"t","expires_in":true}"#, 1_739_999),
+            (r#"{"access_token":"t","expires_in":"soon"}"#, 1_739_999),
+            (r#"{"access_token":"t","expires_in":{"s":1}}"#, 1_739_999),
+            (r#"{"access_token":"t","expires_in":1e999}"#, 1_739_999),
+            (r#"{"access_token":"t","expires_in":null}"#, 1_739_999),
         ] {
             let mut auth = OAuth2::default();
             auth.handle_answer(body.as_bytes(), T0).unwrap();
@@ -206,6 +214,7 @@ mod tests {
             "{}",
             r#"{"access_token":""}"#,
             r#"{"access_token":"a\nb"}"#,
+            r#"{"access_token":["t"]}"#,
         ] {
             let error = OAuth2::default()
                 .handle_answer(body.as_bytes(), T0)

@@ -3,6 +3,7 @@
 use super::{Builder, Entry, Intake, Limits, RecordLine, Rejected};
 use crate::decode::key_value;
 use crate::record::legacy;
+use crate::remembered::Known;
 use crate::stream::Stream;
 use crate::time::Timestamp;
 
@@ -54,7 +55,7 @@ pub fn normalize_all(
                 stream: kind,
                 bytes,
             };
-            batch.offer_as(stream, intake, record, None, now, locator);
+            batch.offer_as(stream, intake, record, Known::default(), now, locator);
         }
     }
     Normalized {

@@ -1,6 +1,9 @@
 //! The shapes in which the API says that something failed (`mimecast-api.md` §6.1).
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::lenient;
 
 /// An error body, read as far as it could be. A body without any of the shapes is `None`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,32 +18,27 @@ pub struct UpstreamError {
 const SHOWN_CHARS_MAX: usize = 200;
 
 #[derive(Deserialize)]
-struct Body {
-    #[serde(default)]
-    fail: Vec<Fail>,
-    error: Option<Top>,
+struct Body<'a> {
+    #[serde(borrow, default)]
+    fail: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    error: Option<&'a RawValue>,
+    #[serde(default, deserialize_with = "lenient::optional_text")]
     detail: Option<String>,
 }
 
+/// A failure, flat or as a list of errors.
 #[derive(Deserialize)]
-#[serde(untagged)]
-enum Fail {
-    Nested { errors: Vec<Flat> },
-    Flat(Flat),
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Top {
-    Text(String),
-    Flat(Flat),
+struct Fail<'a> {
+    #[serde(borrow, default)]
+    errors: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
 struct Flat {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::optional_text")]
     code: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::optional_text")]
     message: Option<String>,
 }
 
@@ -58,23 +56,45 @@ impl From<Flat> for UpstreamError {
 /// A body of a successful answer must be read too: HTTP 200 with a `fail` is real.
 #[must_use]
 pub fn read(body: &[u8]) -> Option<UpstreamError> {
-    let body: Body = serde_json::from_slice(body).ok()?;
-    match body.fail.into_iter().next() {
-        Some(Fail::Flat(flat)) => return Some(flat.into()),
-        Some(Fail::Nested { errors }) => {
-            let first = errors.into_iter().next();
-            return Some(first.map_or_else(UpstreamError::unnamed, Into::into));
-        }
-        None => {}
+    let body: Body<'_> = serde_json::from_slice(body).ok()?;
+    let named = |value: &&RawValue| !matches!(value.get(), "{}" | "\"\"" | "false");
+    if let Some(first) = body.fail.filter(named).and_then(first) {
+        return Some(of_fail(first));
     }
-    match (body.error, body.detail) {
-        (Some(Top::Flat(flat)), _) => Some(flat.into()),
-        (Some(Top::Text(text)), _) | (None, Some(text)) => Some(UpstreamError {
+    if let Some(error) = body.error.filter(named) {
+        return Some(of_value(error));
+    }
+    body.detail.map(|text| UpstreamError {
+        code: String::new(),
+        message: shown(&text),
+    })
+}
+
+/// The first element of a list, or the value itself; nothing where the list is empty.
+fn first(value: &RawValue) -> Option<&RawValue> {
+    match serde_json::from_str::<Vec<&RawValue>>(value.get()) {
+        Ok(list) => list.into_iter().next(),
+        Err(_) => Some(value),
+    }
+}
+
+fn of_fail(value: &RawValue) -> UpstreamError {
+    let nested = serde_json::from_str::<Fail<'_>>(value.get());
+    match nested.ok().and_then(|fail| fail.errors) {
+        Some(errors) => first(errors).map_or_else(UpstreamError::unnamed, of_value),
+        None => of_value(value),
+    }
+}
+
+/// An error that is an object or a text. One that is neither is an error all the same.
+fn of_value(value: &RawValue) -> UpstreamError {
+    if let Some(text) = lenient::text(value) {
+        return UpstreamError {
             code: String::new(),
             message: shown(&text),
-        }),
-        (None, None) => None,
+        };
     }
+    serde_json::from_str::<Flat>(value.get()).map_or_else(|_| UpstreamError::unnamed(), Into::into)
 }
 
 impl UpstreamError {
@@ -125,6 +145,31 @@ mod tests {
             both(r#"{"detail":"Over throttling limit"}"#).unwrap(),
             pair("", "Over throttling limit")
         );
+    }
+
+    #[test]
+    fn an_error_whose_members_have_another_type_is_an_error_all_the_same() {
+        for (body, code, message) in [
+            (
+                r#"{"data":[],"fail":[{"code":403,"message":"no"}]}"#,
+                "403",
+                "no",
+            ),
+            (r#"{"fail":[{"errors":[{"code":7}]}]}"#, "7", ""),
+            (r#"{"fail":[{"errors":{"code":"c"}}]}"#, "c", ""),
+            (r#"{"fail":{"code":"c","message":null}}"#, "c", ""),
+            (r#"{"fail":["why"]}"#, "", "why"),
+            (r#"{"fail":[7]}"#, "", "7"),
+            (r#"{"fail":[{"errors":null,"code":["x"]}]}"#, "", ""),
+            (r#"{"error":{"message":{"a":1}}}"#, "", ""),
+            (r#"{"fail":null,"error":"why"}"#, "", "why"),
+        ] {
+            assert_eq!(both(body).unwrap(), pair(code, message), "{body}");
+        }
+        for none in ["null", "{}", "\"\"", "false"] {
+            let body = format!(r#"{{"data":[],"fail":{none},"error":{none}}}"#);
+            assert_eq!(both(&body), None, "{body}");
+        }
     }
 
     #[test]

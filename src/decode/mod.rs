@@ -4,6 +4,7 @@ pub mod csv;
 pub mod fail;
 pub mod json;
 pub mod key_value;
+pub mod lenient;
 pub mod lines;
 pub mod log_files;
 pub mod unescape;

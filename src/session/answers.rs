@@ -302,8 +302,15 @@ impl Session {
     fn may_repeat(&mut self, verdict: Verdict, signed_skew_ms: i64) -> bool {
         match verdict {
             Verdict::KeyRefused => true,
-            // The answer told the upstream's clock, and the signature had another time.
-            Verdict::SignatureRefused => self.skew_ms.abs_diff(signed_skew_ms) > SKEW_MS_MAX,
+            // The answer has the upstream's clock, and the signature had another time.
+            Verdict::SignatureRefused => {
+                let is_off = |skew_ms: i64| skew_ms.abs_diff(signed_skew_ms) > SKEW_MS_MAX;
+                let is_off = self.skew.last_ms().is_some_and(is_off);
+                if is_off {
+                    self.skew.believe_last();
+                }
+                is_off
+            }
             Verdict::TokenRefused => {
                 self.auth.forget();
                 true
@@ -436,6 +443,7 @@ impl Fault {
             notice: NoticeKind::NotPermitted,
             detail,
             asked_wait_ms: None,
+            tries: None,
         }
     }
 
@@ -446,6 +454,18 @@ impl Fault {
             notice: NoticeKind::Postponed,
             detail,
             asked_wait_ms: None,
+            tries: None,
+        }
+    }
+
+    pub(super) const fn no_progress(detail: String, tries: u32) -> Self {
+        Self {
+            retry: Cause::NoProgress,
+            cause: RestCause::Failing,
+            notice: NoticeKind::Postponed,
+            detail,
+            asked_wait_ms: None,
+            tries: Some(tries),
         }
     }
 
@@ -456,6 +476,7 @@ impl Fault {
             notice: NoticeKind::Postponed,
             detail,
             asked_wait_ms,
+            tries: None,
         }
     }
 
@@ -466,6 +487,7 @@ impl Fault {
             notice: NoticeKind::Postponed,
             detail,
             asked_wait_ms,
+            tries: None,
         }
     }
 }

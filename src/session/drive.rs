@@ -2,7 +2,7 @@
 
 use crate::batch::Batch;
 use crate::decode::lines::LineReader;
-use crate::machine::{self, Action, Machine};
+use crate::machine::{Action, Machine};
 use crate::response::{Head, TransportError};
 use crate::session::{
     ANSWER_BYTES_MAX, ERROR_BYTES_MAX, Lines, POLL_MS_MAX, PollAction, PollError, Purpose, Session,
@@ -41,7 +41,7 @@ impl Machine for Session {
             return;
         };
         if !matches!(flight.purpose, Purpose::File { .. }) {
-            self.skew_ms = machine::skew_ms(&head, now).unwrap_or(self.skew_ms);
+            self.skew.note(&head, now);
         }
         match (flight.purpose, head.status) {
             (Purpose::Call { slot, .. }, 200) => {

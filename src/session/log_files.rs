@@ -11,10 +11,11 @@ impl Session {
         let (Some(flight), Some(poll)) = (&mut self.flight, &mut self.poll) else {
             return Step::Stop;
         };
-        let (Purpose::Call { slot, .. }, Some(reader)) = (flight.purpose, &mut flight.files) else {
+        let (Purpose::Call { slot: index, .. }, Some(reader)) = (flight.purpose, &mut flight.files)
+        else {
             return Step::Stop;
         };
-        let Some(slot) = self.slots.get_mut(slot) else {
+        let Some(slot) = self.slots.get_mut(index) else {
             return Step::Stop;
         };
         let Some(feed) = slot.feed.log_files() else {
@@ -24,7 +25,9 @@ impl Session {
         match feed.take(reader, &mut self.intake, context, &mut poll.batch) {
             Progress::Done => {
                 slot.rest = None;
+                let stall = feed.take_stall();
                 self.flight = None;
+                self.rest_if_stalled(index, stall, now);
                 Step::Again
             }
             Progress::NeedsInput => Step::Read,

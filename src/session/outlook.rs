@@ -20,6 +20,9 @@ enum Hold {
     Throttled,
 }
 
+/// So many calls are kept in a checkpoint: ten times what Mimecast allows.
+const CALLS_MAX: usize = 500;
+
 /// A host polls at least so often, also while every stream waits longer: a stream may be granted
 /// or a clock set meanwhile. Such a poll makes no request.
 const POLL_INTERVAL_MS_MAX: i64 = 60 * 60_000;
@@ -141,8 +144,12 @@ impl Session {
     /// The position after the last record.
     fn checkpoint(&self, now: Timestamp) -> String {
         let mut checkpoint = Checkpoint::default();
-        checkpoint.siem_calls = self.batch_quota.made(now);
-        checkpoint.event_calls = self.events_quota.made(now);
+        let latest = |mut calls: Vec<i64>| {
+            let first = calls.len().saturating_sub(CALLS_MAX);
+            calls.split_off(first)
+        };
+        checkpoint.siem_calls = latest(self.batch_quota.made(now));
+        checkpoint.event_calls = latest(self.events_quota.made(now));
         checkpoint.siem_blocked = self.batch_quota.blocked(now);
         checkpoint.events_blocked = self.events_quota.blocked(now);
         let region = Some(self.settings.base_url.clone());

@@ -241,7 +241,7 @@ fn assert_kept(
 }
 
 /// How long the host waits after a poll.
-fn wait_after(result: Result<Batch, PollError>, what: &str) -> i64 {
+pub(super) fn wait_after(result: Result<Batch, PollError>, what: &str) -> i64 {
     let wait_ms = match result {
         Ok(batch) => match batch.next {
             Next::Now => 0,

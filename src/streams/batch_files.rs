@@ -10,7 +10,7 @@ use crate::checkpoint::{FilePosition, FilesPosition};
 use crate::request::{Request, percent_encode};
 use crate::stream::{Stream, Way};
 use crate::streams::done_files::DoneFiles;
-use crate::streams::{Context, Unusable, Want, hours_ms};
+use crate::streams::{Context, Unusable, Want, hours_ms, pages};
 use crate::time::Timestamp;
 
 use listing::{File, Listing, file};
@@ -36,9 +36,6 @@ const FRESH_LISTING_MS: i64 = 30_000;
 
 /// Tries of a file with a fresh link each, before it is given up.
 const FILE_TRIES_MAX: u32 = 3;
-
-/// A token from outside is bounded, because it goes into the checkpoint.
-const PAGE_TOKEN_BYTES_MAX: usize = 2048;
 
 /// The page in memory. A checkpoint does not hold it.
 #[derive(Clone, Debug)]
@@ -219,11 +216,9 @@ impl BatchFiles {
         let next_token = listing.next_page.filter(|token| !token.is_empty());
         if next_token
             .as_ref()
-            .is_some_and(|token| token.len() > PAGE_TOKEN_BYTES_MAX)
+            .is_some_and(|token| pages::is_too_long(token))
         {
-            return Err(Unusable(format!(
-                "the page token is longer than {PAGE_TOKEN_BYTES_MAX} bytes"
-            )));
+            return Err(pages::too_long());
         }
         let listed = listing.value.unwrap_or_default();
         let was_empty = listed.is_empty();

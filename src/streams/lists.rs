@@ -14,6 +14,7 @@ use crate::settings::Snapshot;
 use crate::stream::{Post, Stream};
 use crate::streams::list_items::{Item, ListItems};
 use crate::streams::pages::{self, Ask, Page};
+use crate::streams::paging::{Stall, too_many_empty};
 use crate::streams::{Context, Unusable, Want, hours_ms};
 use crate::time::Timestamp;
 
@@ -50,6 +51,9 @@ pub struct Lists {
     /// How many characters the items may have in the checkpoint.
     chars_max: usize,
     page: Option<Page>,
+    /// Whether the page has an item that this reading had not found before.
+    has_news: bool,
+    stall: Option<(Stall, u32)>,
 }
 
 impl Lists {
@@ -68,6 +72,8 @@ impl Lists {
             items: None,
             chars_max,
             page: None,
+            has_news: false,
+            stall: None,
         }
     }
 
@@ -90,6 +96,7 @@ impl Lists {
             pages_done: self.position.pages_done,
             overflow: self.position.overflow,
             overflow_now: self.position.overflow_now,
+            paging: self.position.paging.clone(),
         }
     }
 
@@ -166,6 +173,7 @@ impl Lists {
         let token = self.position.page_token.as_deref();
         let mut page = Page::read(body, self.reading.post.list, token)?;
         page.resume(self.position.page_done.as_ref());
+        self.has_news = false;
         self.page = Some(page);
         Ok(())
     }
@@ -174,6 +182,11 @@ impl Lists {
     pub fn handle_refusal(&mut self, batch: &mut Builder) -> bool {
         if self.position.page_token.take().is_none() {
             return false;
+        }
+        if self.position.paging.empty > 0 {
+            // A token that an empty page gave leads nowhere.
+            self.position.pages_done = true;
+            return true;
         }
         self.position.page_done = None;
         let detail = "Mimecast refused the page token; the list is read again from its beginning";
@@ -193,7 +206,7 @@ impl Lists {
                 self.page = Some(page);
                 return Offer::NoRoom;
             }
-            self.finish_page(page);
+            self.finish_page(page, batch);
         }
         if !self.position.pages_done {
             return Offer::Taken;
@@ -219,6 +232,7 @@ impl Lists {
             };
             let id = intake.id(record);
             let known = id.and_then(|id| self.items().get_mut(&id));
+            let is_news = known.as_ref().is_none_or(|item| !item.seen);
             if known.is_some_and(|item| item.seen || !full) {
                 batch.count_duplicate(self.stream);
             } else {
@@ -228,6 +242,7 @@ impl Lists {
                     return Offer::NoRoom;
                 }
             }
+            self.has_news |= is_news;
             if let Some(id) = id {
                 let name = item_name(bytes).filter(|_| self.reading.departures);
                 self.note_seen(&id, name, batch);
@@ -267,10 +282,34 @@ impl Lists {
     }
 
     /// Moves the position behind the page.
-    fn finish_page(&mut self, page: Page) {
+    fn finish_page(&mut self, page: Page, batch: &mut Builder) {
         self.position.page_done = None;
+        let is_empty = page.is_empty();
+        let digest = page.whole_digest();
         self.position.page_token = page.next_token;
         self.position.pages_done = self.position.page_token.is_none();
+        if self.position.pages_done {
+            return;
+        }
+        let paging = &mut self.position.paging;
+        if is_empty {
+            if !paging.follow_empty() {
+                self.position.page_token = None;
+                self.position.pages_done = true;
+                batch.notice(self.stream, NoticeKind::Adjusted, too_many_empty("list"));
+            }
+            return;
+        }
+        let stall = paging.follow(&digest, self.has_news);
+        self.stall = stall.map(|stall| (stall, paging.tries()));
+        if stall == Some(Stall::Cycle) {
+            self.position.page_token = None;
+        }
+    }
+
+    /// Why the reading rests, after a page that was done.
+    pub const fn take_stall(&mut self) -> Option<(Stall, u32)> {
+        self.stall.take()
     }
 
     /// Tells what has left, and ends the reading.

@@ -18,10 +18,12 @@ use crate::checkpoint::{LogFileAt, LogFilesPosition};
 use crate::decode::fail;
 use crate::decode::log_files::{Found, LogFileReader};
 use crate::record::legacy;
-use crate::remembered::Remembered;
+use crate::remembered::{Known, Remembered};
 use crate::response::Head;
 use crate::stream::Stream;
 use crate::streams::done_files::{DoneFiles, key};
+use crate::streams::pages::escaped_len;
+use crate::streams::paging::{Paging, Stall};
 use crate::streams::{Context, Unusable, Want, hours_ms};
 use crate::time::Timestamp;
 
@@ -50,6 +52,7 @@ pub struct LogFiles {
     done: DoneFiles,
     remembered: Remembered,
     answer: Option<Answer>,
+    stall: Option<(Stall, u32)>,
 }
 
 /// The answer that is being read. A checkpoint holds only how far.
@@ -61,6 +64,8 @@ struct Answer {
     ended: u32,
     names: blake3::Hasher,
     file: File,
+    /// Whether a record of it became an event.
+    has_news: bool,
     /// Whether the account was looked at.
     account_seen: bool,
 }
@@ -113,6 +118,7 @@ impl LogFiles {
             done,
             remembered: remembered.unwrap_or_else(|| Remembered::new(capacity)),
             answer: None,
+            stall: None,
         }
     }
 
@@ -163,7 +169,8 @@ impl LogFiles {
         let Some(hours) = self.stream.row().retention_hours else {
             return;
         };
-        let oldest = context.now.plus_ms(hours_ms(hours).saturating_neg());
+        // By the earlier clock: what a wrong one takes for expired may still be there.
+        let oldest = context.earlier().plus_ms(hours_ms(hours).saturating_neg());
         let days = hours / 24;
         match self.position.asked_at {
             Some(asked_at) if asked_at < oldest => {
@@ -201,6 +208,12 @@ impl LogFiles {
         self.position.read_to = Some(context.upstream_now);
         self.position.asked_at = Some(context.now);
         self.position.replaying = false;
+        self.position.paging = Paging::default();
+    }
+
+    /// Why the reading rests, after an answer that was done.
+    pub const fn take_stall(&mut self) -> Option<(Stall, u32)> {
+        self.stall.take()
     }
 
     /// The token was refused: everything that is still there is read again, without what is known.
@@ -221,13 +234,15 @@ impl LogFiles {
     pub fn begin(&mut self, head: &Head) -> Option<LogFileReader> {
         let name = file_name(head)?;
         let token = head.header(NEXT_TOKEN).map(str::trim);
-        let token = token.filter(|token| !token.is_empty() && token.len() <= TOKEN_BYTES_MAX);
+        let token =
+            token.filter(|token| !token.is_empty() && escaped_len(token) <= TOKEN_BYTES_MAX);
         self.answer = Some(Answer {
             next_token: token.map(str::to_owned),
             begun: 0,
             ended: 0,
             names: blake3::Hasher::new(),
             file: File::default(),
+            has_news: false,
             account_seen: false,
         });
         Some(LogFileReader::new(&name))
@@ -419,15 +434,15 @@ impl LogFiles {
         let (name, number) = (&answer.file.name, answer.file.records.saturating_add(1));
         let stream = self.stream;
         let locator = || format!("{stream} {name} record {number}");
-        let remembered = Some(&mut self.remembered);
-        batch.offer_as(
-            stream,
-            intake,
-            record,
-            remembered,
-            context.upstream_now,
-            locator,
-        )
+        let known = Known {
+            remembered: Some(&mut self.remembered),
+            occurrences: None,
+        };
+        let events_before = batch.stats(stream).events;
+        let now = context.upstream_now;
+        let offer = batch.offer_as(stream, intake, record, known, now, locator);
+        answer.has_news |= batch.stats(stream).events > events_before;
+        offer
     }
 
     fn reject(&self, why: &str, original: &[u8], batch: &mut Builder) {
@@ -469,11 +484,17 @@ impl LogFiles {
             self.position.at = None;
             return;
         }
+        let digest = answer.digest();
         let moved = answer
             .next_token
             .filter(|next| self.position.token.as_ref() != Some(next));
         match moved {
             Some(next) => {
+                // Everything that is still there comes again where the token was refused.
+                let has_news = answer.has_news || self.position.replaying;
+                let paging = &mut self.position.paging;
+                let stall = paging.follow(&digest, has_news);
+                self.stall = stall.map(|stall| (stall, paging.tries()));
                 self.position.token = Some(next);
                 self.position.at = None;
                 self.position.read_at = None;

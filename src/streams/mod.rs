@@ -9,6 +9,7 @@ pub mod list_items;
 pub mod lists;
 pub mod log_files;
 pub mod pages;
+pub mod paging;
 pub mod quota;
 pub mod room;
 pub mod siem_events;
@@ -23,6 +24,7 @@ use crate::response::Head;
 use crate::settings::{Settings, SiemEndpoint};
 use crate::stream::{Stream, Way};
 use crate::time::Timestamp;
+use paging::Stall;
 use quota::Meter;
 
 /// What a feed needs to know of its surroundings.
@@ -36,11 +38,19 @@ pub struct Context<'a> {
     pub upstream_now: Timestamp,
 }
 
+/// How far two clocks may be apart and still be taken to agree.
+const CLOCKS_AGREE_MS: i64 = 2 * 60_000;
+
 impl Context<'_> {
     /// A time by the host's clock as the upstream's clock has it.
     pub(crate) const fn to_upstream(self, at: Timestamp) -> Timestamp {
         let ahead_ms = self.now.millis().saturating_sub(self.upstream_now.millis());
         at.plus_ms(ahead_ms.saturating_neg())
+    }
+
+    /// The earlier of the two clocks: a time that has surely come.
+    pub(crate) fn earlier(self) -> Timestamp {
+        self.now.min(self.upstream_now)
     }
 
     /// When something that was done at `done_at` is due again.
@@ -258,7 +268,7 @@ impl Feed {
             Self::LogFiles(feed) => feed.handle_answer(&body, context),
             Self::SiemEvents(feed) => feed.handle_answer(body, context, batch),
             Self::ThreatFeeds(feed) => feed.handle_answer(body, head, context),
-            Self::Windows(feed) => feed.handle_answer(body),
+            Self::Windows(feed) => feed.handle_answer(body, head),
         }
     }
 
@@ -270,7 +280,7 @@ impl Feed {
             Self::LogFiles(feed) => feed.handle_refusal(batch),
             Self::SiemEvents(feed) => feed.handle_refusal(context, batch),
             Self::ThreatFeeds(feed) => feed.handle_refusal(context, batch),
-            Self::Windows(feed) => feed.handle_refusal(batch),
+            Self::Windows(feed) => feed.handle_refusal(context, batch),
         }
     }
 
@@ -287,6 +297,19 @@ impl Feed {
             Self::SiemEvents(feed) => feed.take_records(intake, context, batch),
             Self::ThreatFeeds(feed) => feed.take_records(intake, context, batch),
             Self::Windows(feed) => feed.take_records(intake, context, batch),
+        }
+    }
+
+    /// Why the reading rests after the page that was done last, and how often it has rested in a
+    /// row before.
+    pub fn take_stall(&mut self) -> Option<(Stall, u32)> {
+        match self {
+            Self::BatchFiles(_) => None,
+            Self::Lists(feed) => feed.take_stall(),
+            Self::LogFiles(feed) => feed.take_stall(),
+            Self::SiemEvents(feed) => feed.take_stall(),
+            Self::ThreatFeeds(feed) => feed.take_stall(),
+            Self::Windows(feed) => feed.take_stall(),
         }
     }
 

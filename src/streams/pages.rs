@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::checkpoint::PageDone;
 use crate::decode::json::readable;
+use crate::decode::lenient;
 use crate::encode::push_quoted;
 use crate::request::Request;
 use crate::stream::{Post, Stream};
@@ -32,7 +33,8 @@ pub struct Page {
 struct Answer<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
     data: Option<&'a RawValue>,
-    meta: Option<Meta>,
+    #[serde(borrow, default)]
+    meta: Option<&'a RawValue>,
 }
 
 /// A member that is there, be it `null`.
@@ -41,13 +43,22 @@ fn present<'de, D: Deserializer<'de>>(value: D) -> Result<Option<&'de RawValue>,
 }
 
 #[derive(Deserialize)]
-struct Meta {
-    pagination: Option<Pagination>,
+struct Meta<'a> {
+    #[serde(borrow, default)]
+    pagination: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
 struct Pagination {
+    #[serde(default, deserialize_with = "lenient::optional_text")]
     next: Option<String>,
+}
+
+/// The pagination of a page. What stands beside the records and cannot be read is absent: it does
+/// not discard them.
+fn pagination(meta: Option<&RawValue>) -> Option<Pagination> {
+    let meta: Meta<'_> = serde_json::from_str(meta?.get()).ok()?;
+    serde_json::from_str(meta.pagination?.get()).ok()
 }
 
 impl Page {
@@ -60,18 +71,17 @@ impl Page {
         let broken = || Unusable("the page is not the documented JSON".to_owned());
         let body = readable(body);
         let answer: Answer<'_> = serde_json::from_slice(&body).map_err(|_| broken())?;
-        let pagination = answer.meta.and_then(|meta| meta.pagination);
+        let pagination = pagination(answer.meta);
         // `{}` is no empty page: what it leaves out would be taken for nothing.
         let records = match answer.data {
             Some(data) => items(data, list),
             None => pagination.as_ref().map(|_| Vec::new()),
         };
         let records = ranges(&body, &records.ok_or_else(broken)?);
-        // An empty page ends the list whatever its `next` says, and so does a token that does not
-        // move (`mimecast-api.md` §5.1).
+        // A token that does not move ends the list (`mimecast-api.md` §5.1).
         let next = pagination
             .and_then(|page| page.next)
-            .filter(|next| !records.is_empty() && !next.is_empty() && Some(next.as_str()) != token);
+            .filter(|next| !next.is_empty() && Some(next.as_str()) != token);
         Self::of(body, records, next)
     }
 
@@ -85,13 +95,8 @@ impl Page {
         records: Vec<Range<usize>>,
         next_token: Option<String>,
     ) -> Result<Self, Unusable> {
-        if next_token
-            .as_ref()
-            .is_some_and(|token| token.len() > PAGE_TOKEN_BYTES_MAX)
-        {
-            return Err(Unusable(format!(
-                "the page token is longer than {PAGE_TOKEN_BYTES_MAX} bytes"
-            )));
+        if next_token.as_deref().is_some_and(is_too_long) {
+            return Err(too_long());
         }
         Ok(Self {
             body,
@@ -109,6 +114,17 @@ impl Page {
 
     fn bytes(&self, at: usize) -> Option<&[u8]> {
         self.body.get(self.records.get(at)?.clone())
+    }
+
+    /// The records that are done.
+    pub fn done_records(&self) -> impl Iterator<Item = &[u8]> {
+        (0..self.at).filter_map(|at| self.bytes(at))
+    }
+
+    /// A hash over all records of the page.
+    #[must_use]
+    pub fn whole_digest(&self) -> String {
+        self.digest(self.records.len())
     }
 
     /// Where the record at hand stands, counted from 1.
@@ -159,6 +175,27 @@ impl Page {
     }
 }
 
+/// Whether a page token is too long for a checkpoint, in which control characters take six times
+/// their length.
+#[must_use]
+pub fn is_too_long(token: &str) -> bool {
+    escaped_len(token) > PAGE_TOKEN_BYTES_MAX
+}
+
+/// What a page token is that is too long.
+#[must_use]
+pub fn too_long() -> Unusable {
+    Unusable(format!(
+        "the page token is longer than {PAGE_TOKEN_BYTES_MAX} bytes of a checkpoint"
+    ))
+}
+
+/// How many bytes a text takes between its quotes in a checkpoint.
+#[must_use]
+pub fn escaped_len(text: &str) -> usize {
+    serde_json::to_string(text).map_or(usize::MAX, |json| json.len().saturating_sub(2))
+}
+
 /// The records in `data`: its own elements, or those of one member of its elements.
 fn items<'a>(data: &'a RawValue, list: &str) -> Option<Vec<&'a RawValue>> {
     let text = data.get();
@@ -172,7 +209,9 @@ fn items<'a>(data: &'a RawValue, list: &str) -> Option<Vec<&'a RawValue>> {
         vec![data]
     };
     if list.is_empty() {
-        return Some(outer);
+        let mut records = outer;
+        records.retain(|record| !holds_nothing(record));
+        return Some(records);
     }
     let mut records = Vec::new();
     for element in outer {
@@ -184,6 +223,14 @@ fn items<'a>(data: &'a RawValue, list: &str) -> Option<Vec<&'a RawValue>> {
         }
     }
     Some(records)
+}
+
+/// Whether a value is an object without any member that has a value. Some endpoints answer with an
+/// empty envelope where there is no record.
+fn holds_nothing(value: &RawValue) -> bool {
+    let is_nothing = |value: &&RawValue| matches!(value.get(), "null" | "[]" | "{}");
+    serde_json::from_str::<BTreeMap<Cow<'_, str>, &RawValue>>(value.get())
+        .is_ok_and(|members| members.values().all(is_nothing))
 }
 
 /// Where values that were read out of a body stand in it.
@@ -262,9 +309,18 @@ mod tests {
     fn records_are_found_wherever_they_stand_and_keep_their_bytes() {
         let odd = r#"{ "a" : "\u00e9" }"#;
         assert_eq!(
-            records(&format!(r#"{{"data":[{odd},{{}}]}}"#), ""),
-            [odd, "{}"]
+            records(&format!(r#"{{"data":[{odd},{{"b":0}}]}}"#), ""),
+            [odd, r#"{"b":0}"#]
         );
+        for nothing in [
+            "{}",
+            "[{}]",
+            r#"[{"auditEvents":null}]"#,
+            r#"[{"auditEvents":[]},{ }]"#,
+        ] {
+            let body = format!(r#"{{"data":{nothing}}}"#);
+            assert_eq!(records(&body, ""), [""; 0], "{nothing}");
+        }
         for data in [
             format!(r#"[{{"logs":[{odd}],"resultCount":1}}]"#),
             format!(r#"{{"logs":[{odd}]}}"#),
@@ -305,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_page_and_a_token_that_does_not_move_are_the_end() {
+    fn a_token_that_does_not_move_is_the_end_and_one_of_another_type_is_no_error() {
         let next = |body: &str| {
             let page = Page::read(body.as_bytes().to_vec(), "", Some("t")).unwrap();
             page.next_token
@@ -313,12 +369,33 @@ mod tests {
         let page = |data: &str, next: &str| {
             format!(r#"{{"meta":{{"pagination":{{"next":"{next}"}}}},"data":[{data}]}}"#)
         };
-        assert_eq!(next(&page("{}", "u")).as_deref(), Some("u"));
-        assert_eq!(next(&page("", "String")), None);
-        assert_eq!(next(&page("{}", "t")), None);
-        assert_eq!(next(&page("{}", "")), None);
-        let long = page("{}", &"x".repeat(PAGE_TOKEN_BYTES_MAX + 1));
-        assert!(Page::read(long.into_bytes(), "", None).is_err());
+        assert_eq!(next(&page(r#"{"a":1}"#, "u")).as_deref(), Some("u"));
+        assert_eq!(next(&page("", "u")).as_deref(), Some("u"));
+        for (meta, token) in [
+            (
+                r#"{"pagination":{"next":4554,"totalCount":"9"}}"#,
+                Some("4554"),
+            ),
+            (r#"{"pagination":{"next":{"a":1}}}"#, None),
+            (r#"{"pagination":[]}"#, None),
+            (r#"{"pagination":null,"status":"200"}"#, None),
+            ("[]", None),
+            ("null", None),
+        ] {
+            let body = format!(r#"{{"meta":{meta},"data":[{{"a":1}}]}}"#);
+            assert_eq!(next(&body).as_deref(), token, "{meta}");
+        }
+        assert_eq!(next(&page(r#"{"a":1}"#, "t")), None);
+        assert_eq!(next(&page(r#"{"a":1}"#, "")), None);
+        for (token, fits) in [
+            ("x".repeat(PAGE_TOKEN_BYTES_MAX), true),
+            ("x".repeat(PAGE_TOKEN_BYTES_MAX + 1), false),
+            ("\\u0001".repeat(PAGE_TOKEN_BYTES_MAX / 6), true),
+            ("\\u0001".repeat(PAGE_TOKEN_BYTES_MAX / 6 + 1), false),
+        ] {
+            let page = Page::read(page(r#"{"a":1}"#, &token).into_bytes(), "", None);
+            assert_eq!(page.is_ok(), fits, "{}", token.len());
+        }
     }
 
     #[test]

@@ -71,7 +71,7 @@ impl Quota {
     /// How many calls may be made at `now`.
     #[must_use]
     pub fn remaining(&self, now: Timestamp) -> u32 {
-        if self.blocked_until.is_some_and(|until| until > now) {
+        if self.blocked(now).is_some() {
             return 0;
         }
         let used = self.made(now).len();

@@ -10,13 +10,15 @@ use serde_json::value::RawValue;
 use crate::batch::{Builder, Intake, NoticeKind, Offer, RecordLine};
 use crate::checkpoint::{EventsPosition, FilesPosition};
 use crate::decode::json::readable;
+use crate::decode::lenient;
 use crate::identity::EventId;
 use crate::remembered::Remembered;
 use crate::request::{Request, percent_encode};
 use crate::stream::{Stream, Way};
 use crate::streams::batch_files::BatchFiles;
 use crate::streams::pages::{Page, ranges};
-use crate::streams::{Context, Unusable, Want, hours_ms};
+use crate::streams::paging::{Paging, Stall};
+use crate::streams::{CLOCKS_AGREE_MS, Context, Unusable, Want, hours_ms};
 use crate::time::Timestamp;
 
 /// The greatest page the API gives.
@@ -32,6 +34,10 @@ const SERVED_HOURS: u32 = 23;
 /// usual.
 const FILES_LATE_MS: i64 = 2 * 3_600_000;
 
+/// How far the host's clock may be behind before the upstream's alone counts: the endpoint serves
+/// a day.
+const BORDER_MS_MAX: i64 = 18 * 3_600_000;
+
 /// A caught-up stream is asked again after this at the earliest.
 const POLL_INTERVAL_MS: i64 = 60_000;
 
@@ -41,6 +47,9 @@ pub struct SiemEvents {
     position: EventsPosition,
     remembered: Remembered,
     page: Option<Page>,
+    /// Whether the page has given an event.
+    has_news: bool,
+    stall: Option<(Stall, u32)>,
     /// The batch files that come before the endpoint.
     pub files: Option<BatchFiles>,
 }
@@ -49,9 +58,17 @@ pub struct SiemEvents {
 struct Answer<'a> {
     #[serde(borrow)]
     value: Option<Vec<&'a RawValue>>,
-    #[serde(rename = "@nextPage")]
+    #[serde(
+        rename = "@nextPage",
+        default,
+        deserialize_with = "lenient::optional_text"
+    )]
     next_page: Option<String>,
-    #[serde(rename = "isCaughtUp")]
+    #[serde(
+        rename = "isCaughtUp",
+        default,
+        deserialize_with = "lenient::optional_boolean"
+    )]
     is_caught_up: Option<bool>,
 }
 
@@ -80,6 +97,8 @@ impl SiemEvents {
             position,
             remembered: remembered.unwrap_or_else(|| Remembered::new(capacity)),
             page: None,
+            has_news: false,
+            stall: None,
         }
     }
 
@@ -162,11 +181,13 @@ impl SiemEvents {
         let caught_up = files.is_some_and(|files| files.due(context).1);
         if caught_up {
             self.files = None;
-            self.position.since = self.position.until.take().unwrap_or(self.position.since);
+            let until = self.position.until.take().unwrap_or(self.position.since);
+            self.position.since = until.min(border(context));
         }
         if self.files.is_some() {
             return false;
         }
+        self.come_back_from_the_future(context, batch);
         let served = context
             .upstream_now
             .plus_ms(hours_ms(SERVED_HOURS).saturating_neg());
@@ -183,11 +204,27 @@ impl SiemEvents {
         let since = self.skip_what_expired(since, context, batch);
         self.position = EventsPosition {
             since,
-            until: Some(context.upstream_now.plus_ms(-FILES_LATE_MS).floor_second()),
+            until: Some(border(context)),
             ..EventsPosition::default()
         };
         self.files = Some(BatchFiles::open(self.stream, None, since));
         true
+    }
+
+    /// A border that has not come yet was drawn by a clock that was wrong: what is older than it was
+    /// taken for a record of the batch files.
+    fn come_back_from_the_future(&mut self, context: Context<'_>, batch: &mut Builder) {
+        let since = self.position.since;
+        if since <= context.upstream_now.plus_ms(CLOCKS_AGREE_MS) || since <= context.now {
+            return;
+        }
+        self.position.since = border(context);
+        let detail = format!(
+            "the clock of Mimecast was ahead; reading begins again at {}, and records before {since} \
+             may be missing",
+            self.position.since
+        );
+        batch.notice(self.stream, NoticeKind::Gap, detail);
     }
 
     /// What is older than the batch files reach is lost, and it is said.
@@ -198,9 +235,8 @@ impl SiemEvents {
         batch: &mut Builder,
     ) -> Timestamp {
         let hours = self.stream.row().retention_hours.unwrap_or(u32::MAX);
-        let oldest = context
-            .upstream_now
-            .plus_ms(hours_ms(hours).saturating_neg());
+        // By the earlier clock: what a wrong one takes for expired may still be there.
+        let oldest = context.earlier().plus_ms(hours_ms(hours).saturating_neg());
         if since >= oldest || self.position.covered.is_none() {
             return since;
         }
@@ -239,6 +275,9 @@ impl SiemEvents {
         batch: &mut Builder,
     ) -> Result<(), Unusable> {
         if let Some(files) = &mut self.files {
+            // The border may have been drawn by the first answer alone, whose clock was wrong.
+            let border = border(context);
+            self.position.until = self.position.until.map(|until| until.min(border));
             return files.handle_answer(&body, context, batch);
         }
         let body = readable(body);
@@ -253,6 +292,7 @@ impl SiemEvents {
         // An empty answer whose token does not move is the end, whatever it says.
         let stuck = records.is_empty() && next == self.position.page_token;
         let mut page = Page::of(body, records, next)?;
+        self.has_news = false;
         page.resume(self.position.page_done.as_ref());
         self.position.behind = !(caught_up || stuck);
         self.position.read_at = Some(context.now);
@@ -306,6 +346,7 @@ impl SiemEvents {
         let Some(page) = &mut self.page else {
             return Offer::Taken;
         };
+        let events_before = batch.stats(self.stream).events;
         while let Some(bytes) = page.record() {
             if !batch.has_room() {
                 return Offer::NoRoom;
@@ -326,11 +367,22 @@ impl SiemEvents {
                 if batch.offer(intake, record, None, now, locator) == Offer::NoRoom {
                     return Offer::NoRoom;
                 }
+                self.has_news |= batch.stats(self.stream).events > events_before;
                 if let Some(id) = id {
                     self.remembered.insert(&id, at.unwrap_or(now));
                 }
             }
             page.advance();
+        }
+        let paging = &mut self.position.paging;
+        if self.position.behind {
+            // The quota bounds empty pages.
+            if !page.is_empty() {
+                let stall = paging.follow(&page.whole_digest(), self.has_news);
+                self.stall = stall.map(|stall| (stall, paging.tries()));
+            }
+        } else {
+            *paging = Paging::default();
         }
         // Without a token the old one stays good.
         if let Some(token) = page.next_token.take() {
@@ -341,6 +393,21 @@ impl SiemEvents {
         self.position.covered = self.position.covered_next.or(self.position.covered);
         Offer::Taken
     }
+}
+
+impl SiemEvents {
+    /// Why the reading rests, after a page that was done.
+    pub const fn take_stall(&mut self) -> Option<(Stall, u32)> {
+        self.stall.take()
+    }
+}
+
+/// Up to when batch files are read before the endpoint is: by the earlier clock, as far as the
+/// endpoint serves that.
+fn border(context: Context<'_>) -> Timestamp {
+    let served = context.upstream_now.plus_ms(BORDER_MS_MAX.saturating_neg());
+    let now = context.earlier().max(served);
+    now.plus_ms(FILES_LATE_MS.saturating_neg()).floor_second()
 }
 
 /// Says which lines of batch files become events: those before the border that were not read

@@ -16,6 +16,7 @@ use crate::response::Head;
 use crate::settings::ThreatFeed;
 use crate::stream::Stream;
 use crate::streams::pages::{Page, ranges};
+use crate::streams::paging::{Paging, Stall};
 use crate::streams::{Context, Unusable, Want, hours_ms};
 use crate::time::Timestamp;
 
@@ -35,6 +36,9 @@ pub struct ThreatFeeds {
     position: FeedPosition,
     remembered: Remembered,
     page: Option<Page>,
+    /// Whether the file has given an event.
+    has_news: bool,
+    stall: Option<(Stall, u32)>,
 }
 
 #[derive(Deserialize)]
@@ -67,6 +71,8 @@ impl ThreatFeeds {
             position,
             remembered: remembered.unwrap_or_else(|| Remembered::new(capacity)),
             page: None,
+            has_news: false,
+            stall: None,
         }
     }
 
@@ -130,9 +136,8 @@ impl ThreatFeeds {
     fn skip_what_expired(&mut self, context: Context<'_>, batch: &mut Builder) {
         let hours = self.stream.row().retention_hours.unwrap_or(u32::MAX);
         let days = hours / 24;
-        let oldest = context
-            .upstream_now
-            .plus_ms(hours_ms(hours).saturating_neg());
+        // By the earlier clock: what a wrong one takes for expired may still be there.
+        let oldest = context.earlier().plus_ms(hours_ms(hours).saturating_neg());
         let position = &mut self.position;
         match position.asked_at {
             Some(asked_at) if asked_at < oldest => {
@@ -151,7 +156,8 @@ impl ThreatFeeds {
             }
             Some(_) | None => {}
         }
-        position.since = position.since.max(oldest);
+        // A time that has not come yet was named by a clock that was wrong.
+        position.since = position.since.min(context.earlier()).max(oldest);
     }
 
     /// Takes the answer to a call: the whole body is one file.
@@ -185,7 +191,8 @@ impl ThreatFeeds {
             read_file(body, next)?
         };
         page.resume(self.position.page_done.as_ref());
-        self.position.asked_at = Some(context.upstream_now);
+        self.position.asked_at = Some(context.earlier());
+        self.has_news = false;
         self.page = Some(page);
         Ok(())
     }
@@ -200,7 +207,7 @@ impl ThreatFeeds {
         self.position.since = newest
             .plus_ms(-3_600_000)
             .max(self.position.since)
-            .min(context.upstream_now);
+            .min(context.earlier());
         self.position.page_done = None;
         let detail = format!(
             "Mimecast refused the token of the feed; it begins again at {} and may repeat indicators with the same ids",
@@ -220,6 +227,7 @@ impl ThreatFeeds {
         let Some(page) = &mut self.page else {
             return Offer::Taken;
         };
+        let events_before = batch.stats(self.stream).events;
         while let Some(bytes) = page.record() {
             if !batch.has_room() {
                 return Offer::NoRoom;
@@ -234,11 +242,20 @@ impl ThreatFeeds {
             if batch.offer(intake, record, remembered, now, locator) == Offer::NoRoom {
                 return Offer::NoRoom;
             }
+            self.has_news |= batch.stats(self.stream).events > events_before;
             self.position.newest = self.position.newest.max(intake.time(record));
             page.advance();
         }
         let next_token = page.next_token.take();
+        let digest = page.whole_digest();
         self.page = None;
+        let paging = &mut self.position.paging;
+        if next_token.is_some() {
+            let stall = paging.follow(&digest, self.has_news);
+            self.stall = stall.map(|stall| (stall, paging.tries()));
+        } else {
+            *paging = Paging::default();
+        }
         self.position.page_done = None;
         // Without a further token there is no more for now, and this one is asked again.
         self.position.read_at = next_token.is_none().then_some(context.now);
@@ -260,6 +277,13 @@ impl ThreatFeeds {
             None => {}
         }
         Offer::Taken
+    }
+}
+
+impl ThreatFeeds {
+    /// Why the reading rests, after a file that was done.
+    pub const fn take_stall(&mut self) -> Option<(Stall, u32)> {
+        self.stall.take()
     }
 }
 

@@ -7,15 +7,24 @@
 
 use crate::batch::{Builder, Intake, NoticeKind, Offer, RecordLine};
 use crate::checkpoint::WindowPosition;
-use crate::remembered::Remembered;
+use crate::remembered::{Known, Occurrences, Remembered};
+use crate::response::Head;
 use crate::stream::{Post, Stream};
 use crate::streams::pages::{self, Ask, Page};
-use crate::streams::{Context, Unusable, Want, hours_ms};
+use crate::streams::paging::{Paging, Stall, too_many_empty};
+use crate::streams::{CLOCKS_AGREE_MS, Context, Unusable, Want, hours_ms};
 use crate::time::Timestamp;
 
 /// A caught-up stream is asked again after this. Nothing is published about the quota of these
 /// endpoints (`mimecast-api.md` §6.3); a call a minute is far below any that was seen.
 const POLL_INTERVAL_MS: i64 = 60_000;
+
+/// A token that leads nowhere is kept where it is not longer: it is a word and no position.
+const DEAD_TOKEN_BYTES_MAX: usize = 64;
+
+/// How far a stream goes back at most because of a clock that was wrong, where only one of the
+/// two clocks says so.
+const READ_AGAIN_MS_MAX: i64 = 24 * 3_600_000;
 
 /// The feed of one windowed log.
 pub struct Windows {
@@ -24,6 +33,12 @@ pub struct Windows {
     position: WindowPosition,
     remembered: Remembered,
     page: Option<Page>,
+    /// How often each record stands on the part of the page that is done; not known before the
+    /// records of a page are looked at.
+    occurrences: Option<Occurrences>,
+    /// Whether the page has given an event.
+    has_news: bool,
+    stall: Option<(Stall, u32)>,
     /// The record that was looked at last is older than the window: only where the endpoint knows
     /// no dates.
     below_window: bool,
@@ -45,6 +60,11 @@ impl Windows {
             read_at: None,
             first: true,
             page_done: None,
+            answered_at: None,
+            begun_at: None,
+            dead_token: None,
+            certain: None,
+            paging: Paging::default(),
             remembered: String::new(),
         };
         let position = position.cloned().unwrap_or_else(fresh);
@@ -56,6 +76,9 @@ impl Windows {
             position,
             remembered,
             page: None,
+            occurrences: None,
+            has_news: false,
+            stall: None,
             below_window: false,
         }
     }
@@ -146,6 +169,8 @@ impl Windows {
         // A clock that was set back must not turn the window around.
         let to = to.max(position.bound);
         position.to = Some(to);
+        position.begun_at = Some(context.now);
+        position.answered_at = None;
         position.page_token = None;
         position.page_done = None;
     }
@@ -155,9 +180,8 @@ impl Windows {
         let Some(hours) = self.stream.row().retention_hours else {
             return;
         };
-        let oldest = context
-            .upstream_now
-            .plus_ms(hours_ms(hours).saturating_neg());
+        // By the earlier clock: what a wrong one takes for expired may still be there.
+        let oldest = context.earlier().plus_ms(hours_ms(hours).saturating_neg());
         let bound = self.position.bound;
         if bound >= oldest {
             return;
@@ -183,19 +207,28 @@ impl Windows {
     /// # Errors
     ///
     /// The body is not a page.
-    pub fn handle_answer(&mut self, body: Vec<u8>) -> Result<(), Unusable> {
+    pub fn handle_answer(&mut self, body: Vec<u8>, head: &Head) -> Result<(), Unusable> {
         let token = self.position.page_token.as_deref();
         let mut page = Page::read(body, self.post.list, token)?;
         page.resume(self.position.page_done.as_ref());
+        self.position.answered_at = self.position.answered_at.max(head.date());
+        self.occurrences = None;
+        self.has_news = false;
         self.below_window = false;
         self.page = Some(page);
         Ok(())
     }
 
-    /// The call was refused: if it had a page token, the window is read again without one.
-    pub fn handle_refusal(&mut self, batch: &mut Builder) -> bool {
-        if self.position.page_token.take().is_none() {
+    /// The call was refused: if it had a page token, the window is read again without one. A token
+    /// that an empty page gave leads nowhere, and the window ends there.
+    pub fn handle_refusal(&mut self, context: Context<'_>, batch: &mut Builder) -> bool {
+        let Some(token) = self.position.page_token.take() else {
             return false;
+        };
+        if self.position.paging.empty > 0 {
+            self.position.dead_token = Some(token).filter(|token| is_short(token));
+            self.finish_window(context, batch);
+            return true;
         }
         self.position.page_done = None;
         let detail = "Mimecast refused the page token; the window is read again, and what was \
@@ -220,46 +253,168 @@ impl Windows {
         let Some(page) = &mut self.page else {
             return Offer::Taken;
         };
+        let stream = self.stream;
+        let occurrences = self.occurrences.get_or_insert_with(|| {
+            let mut done = Occurrences::default();
+            for bytes in page.done_records() {
+                if let Some(base) = intake.id(RecordLine { stream, bytes }) {
+                    done.count(base);
+                }
+            }
+            done
+        });
+        let events_before = batch.stats(stream).events;
         while let Some(bytes) = page.record() {
             if !batch.has_room() {
                 return Offer::NoRoom;
             }
-            let record = RecordLine {
-                stream: self.stream,
-                bytes,
-            };
+            let record = RecordLine { stream, bytes };
             self.below_window = !dated && intake.time(record).is_some_and(|at| at < from);
             if !self.below_window {
-                let locator = || format!("{} page record {}", self.stream, page.number());
-                let remembered = Some(&mut self.remembered);
+                let locator = || format!("{stream} page record {}", page.number());
+                let known = Known {
+                    remembered: Some(&mut self.remembered),
+                    occurrences: Some(occurrences),
+                };
                 let now = context.upstream_now;
-                if batch.offer(intake, record, remembered, now, locator) == Offer::NoRoom {
+                let offer = batch.offer_as(stream, intake, record, known, now, locator);
+                self.has_news |= batch.stats(stream).events > events_before;
+                if offer == Offer::NoRoom {
                     return Offer::NoRoom;
                 }
             }
             page.advance();
         }
-        let next_token = page.next_token.take();
-        self.page = None;
-        self.position.page_done = None;
-        self.position.page_token = next_token.filter(|_| !self.below_window);
-        if self.position.page_token.is_none() {
-            self.finish_window(context);
-        }
+        self.finish_page(context, batch);
         Offer::Taken
     }
 
-    /// All pages are read: the bound moves.
-    fn finish_window(&mut self, context: Context<'_>) {
+    /// All records of the page are done: goes on to the next page, or ends the window.
+    fn finish_page(&mut self, context: Context<'_>, batch: &mut Builder) {
+        let Some(page) = self.page.take() else {
+            return;
+        };
+        self.position.page_done = None;
+        let is_empty = page.is_empty();
+        let digest = page.whole_digest();
+        let sent = self.position.page_token.take();
+        let is_dead = is_empty && page.next_token == self.position.dead_token;
+        let next = page.next_token.filter(|_| !self.below_window && !is_dead);
+        if next.is_none() && is_empty && self.position.paging.empty > 0 {
+            self.position.dead_token = sent.filter(|token| is_short(token));
+        }
+        self.position.page_token = next;
+        if self.position.page_token.is_none() {
+            return self.finish_window(context, batch);
+        }
+        let paging = &mut self.position.paging;
+        if is_empty {
+            if !paging.follow_empty() {
+                self.position.page_token = None;
+                batch.notice(self.stream, NoticeKind::Adjusted, too_many_empty("window"));
+                self.finish_window(context, batch);
+            }
+            return;
+        }
+        let stall = paging.follow(&digest, self.has_news);
+        self.stall = stall.map(|stall| (stall, paging.tries()));
+        if stall == Some(Stall::Cycle) {
+            // The window is read again from its first page, with what has come in the meantime.
+            self.position.page_token = None;
+            self.position.to = None;
+        }
+    }
+
+    /// Why the reading rests, after a page that was done.
+    pub const fn take_stall(&mut self) -> Option<(Stall, u32)> {
+        self.stall.take()
+    }
+
+    /// All pages are read: the bound moves, but never beyond the upstream's clock at the answers of
+    /// this window.
+    fn finish_window(&mut self, context: Context<'_>, batch: &mut Builder) {
+        let from = self.from(context);
         let Some(to) = self.position.to.take() else {
             return;
         };
-        self.position.bound = to;
-        self.position.first = false;
+        let overlap_ms = context.settings.overlap_ms;
+        let position = &mut self.position;
+        let begun_at = position.begun_at.take().unwrap_or(context.now);
+        let answered_at = position.answered_at.take();
+        let answered_at = answered_at.unwrap_or_else(|| context.earlier());
+        let before = position.bound;
+        let was_first = core::mem::take(&mut position.first);
+        position.paging = Paging::default();
+        position.bound = to.min(answered_at.floor_second()).max(before);
+        let again = time_to_read_again(position, (from, answered_at), was_first, context);
+        if let Some(again) = again {
+            let detail = format!(
+                "the clocks of Mimecast and of this host did not agree; everything from {again} on is \
+                 read again, and what was delivered is left out or repeated with the same ids"
+            );
+            batch.notice(self.stream, NoticeKind::Adjusted, detail);
+            position.bound = again;
+            // Nothing has been read yet where the start itself had not come.
+            position.first = was_first;
+            position.certain = None;
+            position.read_at = None;
+            return;
+        }
+        let bound = position.bound;
+        let sure = bound.min(begun_at);
+        position.certain = match position.certain {
+            Some(certain) if certain < from => {
+                Some(certain.max(sure.plus_ms(READ_AGAIN_MS_MAX.saturating_neg())))
+            }
+            Some(_) | None => (sure.plus_ms(CLOCKS_AGREE_MS) < bound).then_some(sure),
+        };
         // A window that was cut at its greatest length leaves more to read.
-        let is_last = context.upstream_now < to.plus_ms(POLL_INTERVAL_MS);
-        self.position.read_at = is_last.then_some(context.now);
+        let is_last = answered_at < bound.plus_ms(POLL_INTERVAL_MS) || bound == before;
+        position.read_at = is_last.then_some(context.now);
         self.remembered
-            .forget_before(to.plus_ms(context.settings.overlap_ms.saturating_neg()));
+            .forget_before(bound.plus_ms(overlap_ms.saturating_neg()));
     }
+}
+
+/// Whether a token may be kept for longer than its page.
+fn is_short(token: &str) -> bool {
+    token.len() <= DEAD_TOKEN_BYTES_MAX
+}
+
+/// Where reading has to begin again, because time that was marked as read comes again or had not
+/// come yet. `from` is where the window that was read last begins, and `answered_at` the upstream's
+/// clock at its answers.
+fn time_to_read_again(
+    position: &WindowPosition,
+    (from, answered_at): (Timestamp, Timestamp),
+    was_first: bool,
+    context: Context<'_>,
+) -> Option<Timestamp> {
+    let bound = position.bound;
+    let agrees = |at: Timestamp| {
+        let apart_ms = at.millis().abs_diff(answered_at.millis());
+        apart_ms <= CLOCKS_AGREE_MS.unsigned_abs()
+    };
+    let is_ahead_of = |at: Timestamp| at.plus_ms(CLOCKS_AGREE_MS) < bound;
+    // The bound lies in the future, by this answer and by those before it.
+    if is_ahead_of(answered_at) && is_ahead_of(context.upstream_now) {
+        let upstream_now = answered_at.min(context.upstream_now).floor_second();
+        if was_first {
+            // The start was named by the host's clock: it lies as far back by the upstream's.
+            let behind_ms = context
+                .upstream_now
+                .millis()
+                .saturating_sub(context.now.millis());
+            return Some(bound.plus_ms(behind_ms).min(upstream_now));
+        }
+        let back_ms = bound.millis().saturating_sub(upstream_now.millis());
+        if back_ms <= READ_AGAIN_MS_MAX || is_ahead_of(context.now) {
+            let certain = position.certain.unwrap_or(upstream_now);
+            return Some(certain.min(upstream_now));
+        }
+        return None;
+    }
+    // The clocks did not agree and now they do: one of them was wrong.
+    let certain = position.certain.filter(|certain| *certain < from)?;
+    (agrees(context.now) && agrees(context.upstream_now)).then_some(certain)
 }

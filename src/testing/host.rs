@@ -149,6 +149,7 @@ impl Host {
             .map(|entry| entry.end.try_into().unwrap())
             .collect();
         assert_eq!(ends, index);
+        assert!(batch.checkpoint.len() <= crate::checkpoint::CHECKPOINT_BYTES_MAX);
         for secret in ["hush-9", "sig-", "Signature", "tok-", "aHVzaC05"] {
             assert!(!batch.checkpoint.contains(secret), "{}", batch.checkpoint);
             assert!(

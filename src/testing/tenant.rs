@@ -166,9 +166,10 @@ fn csv(records: &[&str]) -> String {
 /// One page, with a `next` that leads nowhere behind the last one, and a count that wanders.
 fn page(post: &Post, body: &Value, items: &[String], page_records: usize) -> Answer {
     let pagination = &body["meta"]["pagination"];
-    let offset = pagination["pageToken"]
-        .as_str()
-        .map_or(0, |token| token.trim_start_matches('p').parse().unwrap());
+    let offset = pagination["pageToken"].as_str().map_or(0, |token| {
+        let offset = token.trim_start_matches('p').parse();
+        offset.unwrap_or(usize::MAX / 2)
+    });
     let size = usize::try_from(pagination["pageSize"].as_u64().unwrap()).unwrap();
     let size = size.min(page_records);
     let page: Vec<&str> = items

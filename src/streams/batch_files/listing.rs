@@ -5,9 +5,11 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::decode::lenient;
 use crate::request::{origin, path};
 use crate::stream::Stream;
 use crate::streams::done_files::FileKey;
+use crate::streams::pages::escaped_len;
 use crate::time::Timestamp;
 
 /// A name from outside is bounded, because it goes into the checkpoint.
@@ -18,9 +20,17 @@ const NAME_BYTES_MAX: usize = 1024;
 pub(super) struct Listing<'a> {
     #[serde(borrow)]
     pub(super) value: Option<Vec<&'a RawValue>>,
-    #[serde(rename = "@nextPage")]
+    #[serde(
+        rename = "@nextPage",
+        default,
+        deserialize_with = "lenient::optional_text"
+    )]
     pub(super) next_page: Option<String>,
-    #[serde(rename = "isCaughtUp")]
+    #[serde(
+        rename = "isCaughtUp",
+        default,
+        deserialize_with = "lenient::optional_boolean"
+    )]
     pub(super) is_caught_up: Option<bool>,
 }
 
@@ -51,7 +61,7 @@ pub(super) fn file(stream: Stream, item: &RawValue) -> Option<File> {
     let item: Item<'_> = serde_json::from_str(item.get()).ok()?;
     let url = item.url.as_ref();
     let name = path(url);
-    if origin(url).is_empty() || name.len() < 2 || name.len() > NAME_BYTES_MAX {
+    if origin(url).is_empty() || name.len() < 2 || escaped_len(name) > NAME_BYTES_MAX {
         return None;
     }
     // A file that has grown is another file; the host part may change with the region.

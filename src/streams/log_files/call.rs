@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use crate::decode::lenient;
 use crate::encode::push_quoted;
 use crate::request::Request;
 use crate::response::Head;
@@ -17,7 +18,11 @@ struct Envelope {
 
 #[derive(Default, Deserialize)]
 struct Meta {
-    #[serde(rename = "isLastToken")]
+    #[serde(
+        rename = "isLastToken",
+        default,
+        deserialize_with = "lenient::optional_boolean"
+    )]
     is_last_token: Option<bool>,
 }
 

@@ -1,0 +1,126 @@
+//! Members of envelopes whose numbers and booleans may come as texts.
+//!
+//! Mimecast writes numbers and booleans as texts in many records, so an envelope may do the same.
+//! An optional member that cannot be read at all is absent: it never discards the answer.
+
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+/// A boolean, or a text or number that means one.
+#[must_use]
+pub fn boolean(value: &RawValue) -> Option<bool> {
+    match plain(value).to_ascii_lowercase().as_str() {
+        "true" | "1" => Some(true),
+        "false" | "0" => Some(false),
+        _ => None,
+    }
+}
+
+/// A finite number, or a text that is one.
+#[must_use]
+pub fn number(value: &RawValue) -> Option<f64> {
+    let number: f64 = plain(value).parse().ok()?;
+    number.is_finite().then_some(number)
+}
+
+/// A text, or a number or boolean as text.
+#[must_use]
+pub fn text(value: &RawValue) -> Option<String> {
+    let json = value.get();
+    match json.bytes().next()? {
+        b'"' => serde_json::from_str(json).ok(),
+        b'{' | b'[' | b'n' => None,
+        _ => Some(json.to_owned()),
+    }
+}
+
+/// The value without quotes and surrounding space.
+fn plain(value: &RawValue) -> &str {
+    value.get().trim_matches('"').trim()
+}
+
+/// For a member that is a boolean where it can be read.
+///
+/// # Errors
+///
+/// The document is not JSON.
+pub fn optional_boolean<'de, D: Deserializer<'de>>(value: D) -> Result<Option<bool>, D::Error> {
+    Ok(Option::<&RawValue>::deserialize(value)?.and_then(boolean))
+}
+
+/// For a member that is a number where it can be read.
+///
+/// # Errors
+///
+/// The document is not JSON.
+pub fn optional_number<'de, D: Deserializer<'de>>(value: D) -> Result<Option<f64>, D::Error> {
+    Ok(Option::<&RawValue>::deserialize(value)?.and_then(number))
+}
+
+/// For a member that is a text where it can be read.
+///
+/// # Errors
+///
+/// The document is not JSON.
+pub fn optional_text<'de, D: Deserializer<'de>>(value: D) -> Result<Option<String>, D::Error> {
+    Ok(Option::<&RawValue>::deserialize(value)?.and_then(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct Envelope {
+        #[serde(default, deserialize_with = "optional_boolean")]
+        flag: Option<bool>,
+        #[serde(default, deserialize_with = "optional_number")]
+        number: Option<f64>,
+        #[serde(default, deserialize_with = "optional_text")]
+        text: Option<String>,
+    }
+
+    fn read(member: &str, value: &str) -> Envelope {
+        serde_json::from_str(&format!("{{\"{member}\":{value}}}")).unwrap()
+    }
+
+    #[test]
+    fn numbers_and_booleans_are_read_as_texts_too_and_what_is_neither_is_absent() {
+        for (value, flag) in [
+            ("true", Some(true)),
+            ("\"true\"", Some(true)),
+            ("\" False \"", Some(false)),
+            ("0", Some(false)),
+            ("\"1\"", Some(true)),
+            ("null", None),
+            ("\"maybe\"", None),
+            ("[true]", None),
+            ("{}", None),
+        ] {
+            assert_eq!(read("flag", value).flag, flag, "{value}");
+        }
+        for (value, number) in [
+            ("1799", Some(1799.0)),
+            ("\"1799\"", Some(1799.0)),
+            ("\" 1.5e3 \"", Some(1500.0)),
+            ("true", None),
+            ("null", None),
+            ("\"\"", None),
+            ("\"NaN\"", None),
+            ("\"inf\"", None),
+            ("1e999", None),
+        ] {
+            assert_eq!(read("number", value).number, number, "{value}");
+        }
+        for (value, text) in [
+            ("\"a\\u0062\"", Some("ab")),
+            ("4554", Some("4554")),
+            ("null", None),
+            ("{\"a\":1}", None),
+        ] {
+            assert_eq!(read("text", value).text.as_deref(), text, "{value}");
+        }
+        let empty: Envelope = serde_json::from_str("{}").unwrap();
+        assert!(empty.flag.is_none() && empty.number.is_none() && empty.text.is_none());
+    }
+}

@@ -1,0 +1,178 @@
+//! Whether the pages of one reading still lead anywhere.
+//!
+//! An upstream may hand out page tokens for ever: for empty pages, in a cycle, or always new ones
+//! for the same records. No record is lost by waiting, so the stream rests with waits that grow and
+//! then goes on.
+
+use serde::{Deserialize, Serialize};
+
+/// Empty pages in a row that are followed. Final pages with a token that leads nowhere are known
+/// (`mimecast-api.md` §5.1).
+pub const EMPTY_PAGES_MAX: u32 = 3;
+
+/// Pages in a row without a new record, before the stream rests. What is remembered of a stream
+/// fits on a few pages of the size that is asked for.
+pub const OLD_PAGES_MAX: u32 = 20;
+
+/// How often pages may come again before the reading is taken for a cycle. Small pages of equal
+/// records look the same.
+const REPEATS_MAX: u32 = 3;
+
+/// Why a reading rests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stall {
+    /// The same pages come again.
+    Cycle,
+    /// Many pages in a row had no new record.
+    NothingNew,
+}
+
+/// The pages of one reading so far, for a checkpoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Paging {
+    /// Empty pages in a row.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub empty: u32,
+    /// Pages in a row without a new record.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    old: u32,
+    /// Pages with records.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pages: u32,
+    /// How often the page below has come again.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    repeats: u32,
+    /// The digest of the page with which the others are compared.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    anchor: String,
+    /// How often the reading has stalled in a row.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    stalls: u32,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde asks for a reference"
+)]
+const fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+impl Paging {
+    /// Whether there is nothing to write.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Notes an empty page that names a further one. Returns whether that one is to be followed.
+    pub const fn follow_empty(&mut self) -> bool {
+        self.empty = self.empty.saturating_add(1);
+        self.empty <= EMPTY_PAGES_MAX
+    }
+
+    /// Notes a page with records that names a further one.
+    pub fn follow(&mut self, digest: &str, has_news: bool) -> Option<Stall> {
+        self.empty = 0;
+        self.pages = self.pages.saturating_add(1);
+        self.old = if has_news {
+            0
+        } else {
+            self.old.saturating_add(1)
+        };
+        if self.anchor == digest {
+            self.repeats = self.repeats.saturating_add(1);
+        } else if self.pages.is_power_of_two() {
+            // Brent's algorithm: however long the cycle is, one page is enough to find it.
+            digest.clone_into(&mut self.anchor);
+        }
+        let stall = if self.repeats >= REPEATS_MAX {
+            Stall::Cycle
+        } else if self.old >= OLD_PAGES_MAX {
+            Stall::NothingNew
+        } else {
+            return None;
+        };
+        let stalls = self.stalls.saturating_add(1);
+        *self = Self {
+            stalls,
+            ..Self::default()
+        };
+        Some(stall)
+    }
+
+    /// How often the reading had stalled in a row before it stalled the last time.
+    #[must_use]
+    pub const fn tries(&self) -> u32 {
+        self.stalls.saturating_sub(1)
+    }
+}
+
+/// What happens after too many empty pages, as a clause for people.
+#[must_use]
+pub fn too_many_empty(reading: &str) -> String {
+    format!(
+        "{} empty pages in a row, each of which names a further one; the {reading} ends here",
+        EMPTY_PAGES_MAX.saturating_add(1)
+    )
+}
+
+impl Stall {
+    /// What happens, as a clause for people.
+    #[must_use]
+    pub fn detail(self) -> String {
+        match self {
+            Self::Cycle => {
+                "Mimecast's page tokens lead to the same pages again and again".to_owned()
+            }
+            Self::NothingNew => {
+                format!("{OLD_PAGES_MAX} pages in a row had no new record, and there are more")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The page at which a reading stalls, and why.
+    fn stalls_at(pages: impl Iterator<Item = (String, bool)>) -> Option<(usize, Stall)> {
+        let mut paging = Paging::default();
+        pages.enumerate().find_map(|(number, (digest, has_news))| {
+            // A checkpoint between two pages changes nothing.
+            let text = serde_json::to_string(&paging).unwrap();
+            paging = serde_json::from_str(&text).unwrap();
+            Some((number, paging.follow(&digest, has_news)?))
+        })
+    }
+
+    #[test]
+    fn a_cycle_of_any_length_is_found_although_its_records_are_new_each_time() {
+        for length in [1, 2, 3, 7, 50, 1000] {
+            let pages = (0..100 * length).map(|n| ((n % length).to_string(), true));
+            let (at, stall) = stalls_at(pages).unwrap();
+            assert_eq!(stall, Stall::Cycle);
+            assert!(at <= 8 * length, "length {length}: found at page {at}");
+        }
+    }
+
+    #[test]
+    fn pages_without_news_stall_and_pages_with_news_go_on() {
+        let mut all_new = (0..100_000).map(|n| (n.to_string(), true));
+        assert_eq!(stalls_at(&mut all_new), None);
+        let (at, stall) = stalls_at((0..100).map(|n| (n.to_string(), false))).unwrap();
+        assert_eq!((at, stall), (19, Stall::NothingNew));
+        let now_and_then = (0..1000).map(|n| (n.to_string(), n % 20 == 19));
+        assert_eq!(stalls_at(now_and_then), None);
+    }
+
+    #[test]
+    fn a_few_empty_pages_are_followed() {
+        let mut paging = Paging::default();
+        let followed = (0..9).take_while(|_| paging.follow_empty()).count();
+        assert_eq!(followed, 3);
+        assert_eq!(paging.follow("a", true), None);
+        assert!(paging.follow_empty());
+    }
+}
