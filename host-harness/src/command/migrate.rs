@@ -40,14 +40,14 @@ pub fn migrate(config: &Path) -> Result<Exit, Failure> {
     let settings = Settings::read(config)?;
     let mut text = String::new();
     for source in &settings.sources {
-        if source.settings.get("api").and_then(Value::as_str) != Some("1.0") {
+        if source.settings.table.get("api").and_then(Value::as_str) != Some("1.0") {
             continue;
         }
         let record = store::read(&settings.state_dir, &source.name)?;
         let now = SystemTime::now();
         text.push_str(&section(
             &source.name,
-            &source.settings,
+            &source.settings.table,
             record.as_ref(),
             now,
         ));

@@ -1,5 +1,6 @@
 //! The settings file: parsed once, into values that need no second look.
 
+mod lines;
 mod names;
 mod resolve;
 mod section;
@@ -13,9 +14,11 @@ use crate::bindings::Limits;
 use crate::exit::Failure;
 use crate::output::{self, Plan};
 
+pub use self::lines::Lines;
 pub use self::names::nearest;
-pub use self::resolve::{Resolved, resolve};
+pub use self::resolve::{Resolved, SettingsTable, resolve};
 pub use self::section::Section;
+use self::section::{Mistakes, at};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -77,7 +80,7 @@ pub struct SourceSettings {
     /// The limits of one poll.
     pub limits: Limits,
     /// `[source.settings]`, not yet checked against the component's schema.
-    pub settings: toml::Table,
+    pub settings: SettingsTable,
 }
 
 impl Settings {
@@ -92,24 +95,29 @@ impl Settings {
     /// the directory of `file`.
     pub fn parse(text: &str, file: &Path) -> Result<Self, Failure> {
         let table: toml::Table = text.parse().map_err(|error| syntax(text, file, &error))?;
-        let mut root = Section::new(file, String::new(), table);
+        let lines = Lines::of(text);
+        let mut root = Section::new(file, String::new(), table).with_lines(lines.clone());
         let state_dir = root
             .path("state_dir")?
             .unwrap_or_else(|| root.resolve("state"));
         let sources = root.tables("source")?;
         let outputs = root.tables("output")?;
         let dead_letter = root.table("dead_letter")?;
-        root.finish()?;
+        let mut mistakes = Mistakes::default();
+        mistakes.note(root.finish());
+        let sources = parse_sources(file, sources, &lines, &mut mistakes);
+        let outputs = parse_outputs(file, outputs, &lines, &mut mistakes);
+        let dead_letter = dead_letter
+            .map(|table| parse_dead_letter(file, table, lines.table("dead_letter")))
+            .and_then(|parsed| mistakes.note(parsed));
+        mistakes.into_result()?;
 
         let settings = Self {
             file: file.to_owned(),
             state_dir,
-            sources: parse_sources(file, sources)?,
-            outputs: parse_outputs(file, outputs)?,
-            dead_letter: match dead_letter {
-                Some(table) => parse_dead_letter(file, table)?,
-                None => None,
-            },
+            sources,
+            outputs,
+            dead_letter: dead_letter.flatten(),
         };
         settings.refuse_two_stdouts()?;
         Ok(settings)
@@ -141,33 +149,48 @@ fn syntax(text: &str, file: &Path, error: &toml::de::Error) -> Failure {
     Failure::settings(format!("{}:{line}: {reason}", file.display()))
 }
 
-fn parse_sources(file: &Path, tables: Vec<toml::Table>) -> Result<Vec<SourceSettings>, Failure> {
+fn parse_sources(
+    file: &Path,
+    tables: Vec<toml::Table>,
+    lines: &Lines,
+    mistakes: &mut Mistakes,
+) -> Vec<SourceSettings> {
     if tables.is_empty() {
         let hint = "no [[source]]; a source needs a name and [source.settings]";
-        return Err(Failure::settings(format!("{}: {hint}", file.display())));
+        mistakes.add(Failure::settings(format!("{}: {hint}", file.display())));
     }
     let mut names = BTreeSet::new();
     let mut sources = Vec::with_capacity(tables.len());
     for (index, table) in tables.into_iter().enumerate() {
-        let source = parse_source(file, index, table)?;
+        let lines = lines.element("source", index);
+        let line = lines.line("name");
+        let Some(source) = mistakes.note(parse_source(file, index, table, lines)) else {
+            continue;
+        };
         if !names.insert(source.name.clone()) {
-            let name = &source.name;
-            return Err(Failure::settings(format!(
-                "{}: two sources are named `{name}`; each has its own checkpoint and needs its own name",
-                file.display()
+            mistakes.add(Failure::settings(format!(
+                "{}: two sources are named `{}`; each has its own checkpoint and needs its own name",
+                at(file, line),
+                source.name
             )));
         }
         sources.push(source);
     }
-    Ok(sources)
+    sources
 }
 
-fn parse_source(file: &Path, index: usize, table: toml::Table) -> Result<SourceSettings, Failure> {
+fn parse_source(
+    file: &Path,
+    index: usize,
+    table: toml::Table,
+    lines: Lines,
+) -> Result<SourceSettings, Failure> {
     let place = match table.get("name").and_then(toml::Value::as_str) {
         Some(name) => format!("[[source]] `{name}`"),
         None => format!("[[source]] number {}", index + 1),
     };
-    let mut section = Section::new(file, place, table);
+    let settings_lines = lines.table("settings");
+    let mut section = Section::new(file, place, table).with_lines(lines);
     let name = section.required_string("name")?;
     if !is_file_name(&name) {
         return Err(section.error(
@@ -185,7 +208,10 @@ fn parse_source(file: &Path, index: usize, table: toml::Table) -> Result<SourceS
         memory_bytes_max: usize::try_from(memory_bytes).unwrap_or(usize::MAX),
         poll_timeout: Duration::from_secs(timeout_secs.unwrap_or(POLL_TIMEOUT_SECS_DEFAULT)),
         limits: parse_limits(&mut section)?,
-        settings: section.table("settings")?.unwrap_or_default(),
+        settings: SettingsTable {
+            table: section.table("settings")?.unwrap_or_default(),
+            lines: settings_lines,
+        },
         name,
     };
     section.finish()?;
@@ -204,11 +230,16 @@ fn parse_limits(section: &mut Section<'_>) -> Result<Limits, Failure> {
     })
 }
 
-fn parse_outputs(file: &Path, tables: Vec<toml::Table>) -> Result<Vec<Box<dyn Plan>>, Failure> {
+fn parse_outputs(
+    file: &Path,
+    tables: Vec<toml::Table>,
+    lines: &Lines,
+    mistakes: &mut Mistakes,
+) -> Vec<Box<dyn Plan>> {
     if tables.is_empty() {
         let hint =
             "no [[output]]; for NDJSON on standard output write [[output]] and type = \"stdout\"";
-        return Err(Failure::settings(format!("{}: {hint}", file.display())));
+        mistakes.add(Failure::settings(format!("{}: {hint}", file.display())));
     }
     let several = tables.len() > 1;
     let mut plans = Vec::with_capacity(tables.len());
@@ -218,18 +249,20 @@ fn parse_outputs(file: &Path, tables: Vec<toml::Table>) -> Result<Vec<Box<dyn Pl
         } else {
             "[[output]]".to_owned()
         };
-        plans.push(output::plan(Section::new(file, place, table))?);
+        let section = Section::new(file, place, table).with_lines(lines.element("output", index));
+        plans.extend(mistakes.note(output::plan(section)));
     }
-    Ok(plans)
+    plans
 }
 
 /// Without a type it is a file that only grows.
 fn parse_dead_letter(
     file: &Path,
     table: toml::Table,
+    lines: Lines,
 ) -> Result<Option<DeadLetterSettings>, Failure> {
     let has_type = table.contains_key("type");
-    let mut section = Section::new(file, "[dead_letter]".to_owned(), table);
+    let mut section = Section::new(file, "[dead_letter]".to_owned(), table).with_lines(lines);
     if has_type {
         return output::plan(section).map(|plan| Some(DeadLetterSettings::Output(plan)));
     }

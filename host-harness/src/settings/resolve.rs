@@ -5,13 +5,23 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
+use super::lines::Lines;
 use super::names::{nearest, unknown_key};
-use super::section::literal_advice;
+use super::section::{at, literal_advice};
 use crate::exit::Failure;
 use crate::secret::{Redactor, Secret};
 
 /// A secret is a line, not a document.
 const SECRET_FILE_BYTES_MAX: u64 = 64 * 1024;
+
+/// `[source.settings]` as it is in the file.
+#[derive(Clone, Debug, Default)]
+pub struct SettingsTable {
+    /// Its keys and values.
+    pub table: toml::Table,
+    /// The lines of its keys.
+    pub lines: Lines,
+}
 
 /// Settings as the component gets them.
 #[derive(Debug)]
@@ -29,12 +39,15 @@ pub struct Resolved {
 pub fn resolve(
     file: &Path,
     source: &str,
-    settings: &toml::Table,
+    settings: &SettingsTable,
     schema: &str,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Resolved, Failure> {
-    let place = format!("{}: [source.settings] of `{source}`", file.display());
-    let fail = |reason: String| Failure::settings(format!("{place}: {reason}"));
+    let place = |key: &str| {
+        let at = at(file, settings.lines.line(key));
+        format!("{at}: [source.settings] of `{source}`")
+    };
+    let fail = |reason: String| Failure::settings(format!("{}: {reason}", place("")));
     let schema: Value = serde_json::from_str(schema).map_err(|error| {
         fail(format!(
             "the component's settings schema is not JSON: {error}"
@@ -50,7 +63,9 @@ pub fn resolve(
     let mut object = Map::new();
     let mut secrets = Vec::new();
     let mut warnings = Vec::new();
-    for (key, value) in settings {
+    for (key, value) in &settings.table {
+        let place = place(key);
+        let fail = |reason: String| Failure::settings(format!("{place}: {reason}"));
         let property = match properties.get(key) {
             Some(property) => property,
             None if open => &Value::Null,

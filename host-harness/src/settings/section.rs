@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tracing::warn;
 
+use super::lines::Lines;
 use super::names::unknown_key;
 use super::resolve::{Indirect, read_indirect};
 use crate::exit::Failure;
@@ -17,6 +18,7 @@ pub struct Section<'a> {
     file: &'a Path,
     place: String,
     table: toml::Table,
+    lines: Lines,
     known: Vec<&'static str>,
 }
 
@@ -28,14 +30,21 @@ impl<'a> Section<'a> {
             file,
             place,
             table,
+            lines: Lines::default(),
             known: Vec::new(),
         }
     }
 
-    /// An error about one key, on one line with file and place.
+    /// The same table, with the lines of its keys for messages.
+    #[must_use]
+    pub fn with_lines(self, lines: Lines) -> Self {
+        Self { lines, ..self }
+    }
+
+    /// An error about one key, on one line with file, line and place.
     #[must_use]
     pub fn error(&self, key: &str, reason: &str) -> Failure {
-        self.failure(&format!("`{key}` {reason}"))
+        self.failure(key, &format!("`{key}` {reason}"))
     }
 
     /// The text at a key.
@@ -124,7 +133,7 @@ impl<'a> Section<'a> {
             return Ok(None);
         };
         if value.is_str() {
-            warn!("{}", self.failure(&literal_advice(key)));
+            warn!("{}", self.failure(key, &literal_advice(key)));
         }
         self.reveal(key, &value).map(Some)
     }
@@ -179,12 +188,15 @@ impl<'a> Section<'a> {
             .collect()
     }
 
-    /// Refuse what is left, with the nearest key that is known.
+    /// Refuses every key that is left, with the nearest key that is known.
     pub fn finish(self) -> Result<(), Failure> {
-        match self.table.keys().next() {
-            None => Ok(()),
-            Some(key) => Err(self.failure(&unknown_key(key, &self.known))),
+        let mut mistakes = Mistakes::default();
+        let mut keys: Vec<&str> = self.table.keys().map(String::as_str).collect();
+        keys.sort_by_key(|key| self.lines.line(key));
+        for key in keys {
+            mistakes.add(self.failure(key, &unknown_key(key, &self.known)));
         }
+        mistakes.into_result()
     }
 
     fn take(&mut self, key: &'static str) -> Option<toml::Value> {
@@ -196,12 +208,45 @@ impl<'a> Section<'a> {
         self.error(key, &format!("must be {wanted}, not {}", type_name(found)))
     }
 
-    fn failure(&self, reason: &str) -> Failure {
-        let file = self.file.display();
-        Failure::settings(match self.place.as_str() {
-            "" => format!("{file}: {reason}"),
-            place => format!("{file}: {place}: {reason}"),
-        })
+    fn failure(&self, key: &str, reason: &str) -> Failure {
+        let place = match self.place.as_str() {
+            "" => String::new(),
+            place => format!("{place}: "),
+        };
+        let at = at(self.file, self.lines.line(key));
+        Failure::settings(format!("{at}: {place}{reason}"))
+    }
+}
+
+/// A file, and the line in it where that is known.
+pub(super) fn at(file: &Path, line: Option<usize>) -> String {
+    match line {
+        Some(line) => format!("{}:{line}", file.display()),
+        None => file.display().to_string(),
+    }
+}
+
+/// Several mistakes of a settings file, reported together: one on each line.
+#[derive(Debug, Default)]
+pub(super) struct Mistakes(Vec<Failure>);
+
+impl Mistakes {
+    pub(super) fn add(&mut self, mistake: Failure) {
+        self.0.push(mistake);
+    }
+
+    /// The value, or nothing where there is a mistake in its place.
+    pub(super) fn note<T>(&mut self, result: Result<T, Failure>) -> Option<T> {
+        result.map_err(|mistake| self.add(mistake)).ok()
+    }
+
+    pub(super) fn into_result(self) -> Result<(), Failure> {
+        let messages: Vec<&str> = self.0.iter().map(|it| it.message.as_str()).collect();
+        let message = messages.join("\n");
+        match self.0.into_iter().next() {
+            None => Ok(()),
+            Some(first) => Err(Failure { message, ..first }),
+        }
     }
 }
 

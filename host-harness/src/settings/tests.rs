@@ -21,12 +21,14 @@ const SCHEMA: &str = r#"{
 fn message(text: &str) -> String {
     let failure = Settings::parse(text, Path::new("dir/m.toml")).unwrap_err();
     assert_eq!(failure.exit.code(), 78);
-    assert!(!failure.message.contains('\n'), "{}", failure.message);
     failure.message
 }
 
 fn resolved(settings: &str) -> Result<Resolved, Failure> {
-    let table = parse_table(settings);
+    let table = SettingsTable {
+        table: parse_table(settings),
+        lines: Lines::of(settings),
+    };
     let env = |name: &str| (name == "SET").then(|| "from-the-environment".to_owned());
     resolve(Path::new("m.toml"), "acme", &table, SCHEMA, &env)
 }
@@ -63,22 +65,38 @@ fn a_syntax_error_names_its_line() {
 fn an_unknown_key_is_refused_with_the_nearest_name() {
     assert_eq!(
         message(&format!("state_dri = \"x\"\n{GOOD}")),
-        "dir/m.toml: unknown key `state_dri`; did you mean `state_dir`?"
+        "dir/m.toml:1: unknown key `state_dri`; did you mean `state_dir`?"
     );
     assert_eq!(
-        message("[[source]]\nname = \"acme\"\nalow = []\n"),
-        "dir/m.toml: [[source]] `acme`: unknown key `alow`; did you mean `allow`?"
+        message("[[source]]\nname = \"acme\"\nalow = []\n[[output]]\ntype = \"stdout\"\n"),
+        "dir/m.toml:3: [[source]] `acme`: unknown key `alow`; did you mean `allow`?"
     );
     assert_eq!(
         message(
             "[[source]]\nname = \"a\"\n[[output]]\ntype = \"file\"\npaht = \"x\"\npath = \"y\"\n"
         ),
-        "dir/m.toml: [[output]]: unknown key `paht`; did you mean `path`?"
+        "dir/m.toml:5: [[output]]: unknown key `paht`; did you mean `path`?"
     );
     assert_eq!(
         message(&format!("{GOOD}[dead_letter]\nfile = \"x\"\n")),
-        "dir/m.toml: [dead_letter]: unknown key `file`; the keys are: type, path"
+        "dir/m.toml:6: [dead_letter]: unknown key `file`; the keys are: type, path"
     );
+}
+
+#[test]
+fn every_mistake_is_reported_with_its_line() {
+    let text = "state_dri = \"x\"\n[[source]]\nname = \"a\"\nmemory_mib = 0\n\
+                [[source]]\nalow = []\nname = \"b\"\nallov = []\n\
+                [[source]]\n[[output]]\ntype = \"stdot\"\n\
+                [[output]]\ntype = \"file\"\n[dead_letter]\npath = 1\n";
+    let message = message(text);
+    let places: Vec<&str> = message
+        .lines()
+        .map(|line| line.split_once(": ").unwrap().0)
+        .collect();
+    let lines = [1, 4, 6, 8, 9, 11, 12, 15];
+    let expected = lines.map(|line| format!("dir/m.toml:{line}"));
+    assert_eq!(places, expected, "{message}");
 }
 
 #[test]
@@ -123,7 +141,7 @@ fn a_value_of_the_wrong_type_or_size_is_refused() {
 fn an_unknown_setting_is_refused_with_the_nearest_name() {
     assert_eq!(
         resolve_message("client_id = \"a\"\nclient_secert = \"b\""),
-        "m.toml: [source.settings] of `acme`: unknown key `client_secert`; did you mean `client_secret`?"
+        "m.toml:2: [source.settings] of `acme`: unknown key `client_secert`; did you mean `client_secret`?"
     );
 }
 
@@ -154,7 +172,7 @@ fn a_setting_of_the_wrong_type_or_choice_is_refused() {
 fn a_missing_variable_is_named_and_its_key_too() {
     assert_eq!(
         resolve_message("client_id = \"a\"\nclient_secret = { env = \"UNSET\" }"),
-        "m.toml: [source.settings] of `acme`: `client_secret` needs the environment variable UNSET, which is not set"
+        "m.toml:2: [source.settings] of `acme`: `client_secret` needs the environment variable UNSET, which is not set"
     );
 }
 
@@ -198,9 +216,10 @@ fn any_setting_may_be_kept_elsewhere() {
 #[test]
 fn a_number_may_be_kept_elsewhere_too() {
     let env = |_: &str| Some("50".to_owned());
-    let table = "client_id = \"a\"\ncalls = { env = \"N\" }"
-        .parse()
-        .unwrap();
+    let table = SettingsTable {
+        table: parse_table("client_id = \"a\"\ncalls = { env = \"N\" }"),
+        lines: Lines::default(),
+    };
     let resolved = resolve(Path::new("m.toml"), "acme", &table, SCHEMA, &env).unwrap();
     assert_eq!(resolved.json.reveal(), r#"{"calls":50,"client_id":"a"}"#);
 }

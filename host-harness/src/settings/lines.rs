@@ -1,0 +1,112 @@
+//! On which line of a settings file each key is, for messages.
+
+use std::collections::BTreeMap;
+
+use toml::de::{DeTable, DeValue};
+
+/// The lines of the keys of one table, and of the tables in it. Without any,
+/// as for a table that is in no file, no line is known.
+#[derive(Clone, Debug, Default)]
+pub struct Lines {
+    /// That of the table itself; 0 where it is not known.
+    line: usize,
+    keys: BTreeMap<String, Self>,
+    /// Those of the elements of a list.
+    elements: Vec<Self>,
+}
+
+impl Lines {
+    /// The lines of a whole file. A file with a syntax error has none.
+    #[must_use]
+    pub fn of(text: &str) -> Self {
+        let starts: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
+        let line = |at: usize| {
+            starts
+                .partition_point(|start| *start < at)
+                .saturating_add(1)
+        };
+        match DeTable::parse(text) {
+            Ok(table) => Self {
+                line: 0,
+                ..Self::of_table(table.get_ref(), &line)
+            },
+            Err(_) => Self::default(),
+        }
+    }
+
+    fn of_table(table: &DeTable<'_>, line: &dyn Fn(usize) -> usize) -> Self {
+        let mut lines = Self::default();
+        for (key, value) in table {
+            let of_value = Self {
+                line: line(key.span().start),
+                ..Self::of_value(value.get_ref(), line)
+            };
+            lines.keys.insert(key.get_ref().to_string(), of_value);
+        }
+        lines
+    }
+
+    fn of_value(value: &DeValue<'_>, line: &dyn Fn(usize) -> usize) -> Self {
+        if let Some(table) = value.as_table() {
+            return Self::of_table(table, line);
+        }
+        let elements = value.as_array().into_iter().flatten();
+        Self {
+            elements: elements
+                .map(|element| Self {
+                    line: line(element.span().start),
+                    ..Self::of_value(element.get_ref(), line)
+                })
+                .collect(),
+            ..Self::default()
+        }
+    }
+
+    /// The line of a key, or of the table where it has no such key.
+    #[must_use]
+    pub fn line(&self, key: &str) -> Option<usize> {
+        let line = self.keys.get(key).map_or(self.line, |lines| lines.line);
+        (line > 0).then_some(line)
+    }
+
+    /// The lines of the table at a key.
+    #[must_use]
+    pub fn table(&self, key: &str) -> Self {
+        self.keys.get(key).cloned().unwrap_or_default()
+    }
+
+    /// The lines of an element of the list at a key, such as a `[[source]]`.
+    #[must_use]
+    pub fn element(&self, key: &str, index: usize) -> Self {
+        let list = self.keys.get(key);
+        let element = list.and_then(|lines| lines.elements.get(index));
+        element.cloned().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_tables_and_lists_have_their_lines() {
+        let lines = Lines::of(
+            "a = 1\n\n[[source]]\nname = \"x\"\n[source.settings]\nb = [\n  1,\n]\n[[source]]\nc.d = 2\n",
+        );
+        assert_eq!(lines.line("a"), Some(1));
+        assert_eq!(lines.line("missing"), None, "the file as a whole");
+        let first = lines.element("source", 0);
+        assert_eq!(
+            (first.line("name"), first.line("missing")),
+            (Some(4), Some(3))
+        );
+        let settings = first.table("settings");
+        assert_eq!(
+            (settings.line("b"), settings.line("missing")),
+            (Some(6), Some(5))
+        );
+        assert_eq!(lines.element("source", 1).table("c").line("d"), Some(10));
+        assert_eq!(lines.element("source", 2).line("name"), None);
+        assert_eq!(Lines::of("a = ").line("a"), None);
+    }
+}
