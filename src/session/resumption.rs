@@ -188,9 +188,14 @@ fn a_page_without_a_token_is_the_last_one() {
     let page =
         r#"{"value":[{"url":"https://files.test/receipt/0?X-Amz-Signature=sig-1","size":1}]}"#;
     let listing = ("type=receipt".to_owned(), Answer::json(200, page));
-    upstream.script.push_back(listing);
+    upstream.always.push(listing);
     let listed_at = upstream.now;
     let batch = host.poll(&mut upstream).unwrap();
+    let listings = |upstream: &Upstream| {
+        let requests = upstream.requests.iter();
+        requests.filter(|it| it.contains("type=receipt")).count()
+    };
+    assert_eq!(listings(&upstream), 1, "{:?}", upstream.requests);
     let (_, stats) = batch
         .stats
         .iter()
@@ -274,4 +279,46 @@ fn a_poll_of_a_slow_upstream_ends_after_20_seconds_with_what_it_has() {
     assert_eq!(batch.next, Next::Now);
     host.collect(&mut upstream);
     host.assert_exactly_once(&upstream);
+}
+
+#[test]
+fn a_success_ends_a_backoff_and_its_count_of_tries() {
+    let mut upstream = Upstream::new();
+    let mut host = host(r#""streams":["audit"]"#);
+    for _ in 0..2 {
+        let failure = (AUDIT.to_owned(), Answer::json(503, ""));
+        upstream.script.push_back(failure.clone());
+        let failed = host.poll(&mut upstream).unwrap();
+        assert!(
+            matches!(failed.next, Next::Failing(1_000..1_250)),
+            "{:?}",
+            failed.next
+        );
+        upstream.now = upstream.now.plus_ms(wait_ms(failed.next));
+        let good = host.poll(&mut upstream).unwrap();
+        assert!(good.stats.iter().all(|(_, stats)| stats.caught_up));
+        assert!(matches!(good.next, Next::CaughtUp(_)), "{:?}", good.next);
+        upstream.now = upstream.now.plus_ms(wait_ms(good.next));
+    }
+}
+
+#[test]
+fn no_more_of_an_answer_is_read_than_its_bound() {
+    for (status, bytes, bytes_max) in [(503, 1 << 20, 64 * 1024), (200, 9 << 20, 8 * 1024 * 1024)] {
+        let mut upstream = Upstream::new();
+        let mut host = host(r#""streams":["audit"]"#);
+        let answer = Answer::json(status, &" ".repeat(bytes));
+        upstream.script.push_back((AUDIT.to_owned(), answer));
+        let batch = host.poll(&mut upstream).unwrap();
+        let read: u64 = batch
+            .stats
+            .iter()
+            .map(|(_, stats)| stats.received_bytes)
+            .sum();
+        assert!(
+            (bytes_max..bytes_max + 100).contains(&read),
+            "{status}: {read} bytes"
+        );
+        assert_eq!(batch.notices.len(), 1, "{status}: {:?}", batch.notices);
+    }
 }

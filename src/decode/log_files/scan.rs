@@ -29,7 +29,6 @@ pub(super) fn list_at(text: &[u8]) -> List {
             (b'"', true, false) => key = key_start..at,
             (b':', false, _) => is_data = text.get(key.clone()) == Some(b"data"),
             (b'[', false, _) if is_data => return List::At(at.saturating_add(1)),
-            (b',', false, _) => is_data = false,
             (_, _, _) => {}
         }
     }
