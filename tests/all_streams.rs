@@ -11,13 +11,12 @@
 mod setup;
 
 use std::process::Stdio;
-use std::time::{Duration, Instant};
 
 use mimecast_simulator::{
     Config, Effect, Endpoint, EventType, Fault, Matcher, Refusal, When, streams,
 };
 use mimecast_source::stream::{NO_PERMISSION, Stream};
-use setup::{Setup, assert_success, small};
+use setup::{Setup, assert_success, small, wait_until};
 
 const FILE: &str = "type = \"file\"\npath = \"events.ndjson\"";
 
@@ -125,14 +124,9 @@ fn a_run_that_is_killed_at_page_boundaries_loses_nothing_and_repeats_what_was_in
         };
         setup.simulator.script(Fault { at, effect });
         let mut host = setup.command("run").stderr(Stdio::null()).spawn().unwrap();
-        let begun = Instant::now();
-        while setup.simulator.requests().begun(endpoint) < before + nth {
-            assert!(
-                begun.elapsed() < Duration::from_secs(20),
-                "{endpoint:?} {nth}"
-            );
-            std::thread::park_timeout(Duration::from_millis(5));
-        }
+        wait_until(&format!("{endpoint:?} {nth}"), || {
+            setup.simulator.requests().begun(endpoint) >= before + nth
+        });
         host.kill().unwrap();
         host.wait().unwrap();
         setup.simulator.clear_faults();

@@ -5,8 +5,12 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::string_slice,
     reason = "helpers of tests fail fast"
 )]
+
+#[path = "setup/mod.rs"]
+mod shared;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -16,6 +20,8 @@ use std::time::{Duration, Instant};
 use mimecast_simulator::{LegacyConfig, LegacySimulator, legacy_key};
 use serde_json::Value;
 use tempfile::TempDir;
+
+use shared::DEADLINE;
 
 const HOST: &str = env!("CARGO_BIN_EXE_source-host");
 
@@ -41,7 +47,7 @@ impl Setup {
         }
         let (app_id, email) = (keys.app_id, keys.email);
         let text = format!(
-            "state_dir = \"state\"\n\n[[source]]\nname = \"acme\"\nallow = [\"{url}\"]\n\
+            "state_dir = \"state\"\n\n[[source]]\nname = \"acme\"\nallow = [\"{url}\"]\nmax_events = 300\n\
              [source.settings]\napi = \"1.0\"\ndiscovery_url = \"{url}\"\nemail = \"{email}\"\n\
              app_id = \"{app_id}\"\napp_key = {{ file = \"app-key\" }}\n\
              access_key = {{ file = \"access-key\" }}\nsecret_key = {{ file = \"secret-key\" }}\n\
@@ -49,6 +55,7 @@ impl Setup {
              [[output]]\ntype = \"file\"\npath = \"events.ndjson\"\n"
         );
         std::fs::write(setup.path("host.toml"), text).unwrap();
+        shared::link_machine_code(&setup.path("state/cache"));
         setup
     }
 
@@ -77,11 +84,25 @@ impl Setup {
         output
     }
 
+    /// How many whole lines are in the output file.
+    fn lines(&self) -> usize {
+        let text = std::fs::read(self.path("events.ndjson")).unwrap_or_default();
+        memchr::memchr_iter(b'\n', &text).count()
+    }
+
+    fn wait_for_lines(&self, count: usize) {
+        let begun = Instant::now();
+        while self.lines() < count {
+            assert!(begun.elapsed() < DEADLINE, "not {count} events");
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
+    }
+
     /// Waits until the host has asked with a token, and so has stored one before.
     fn wait_for_a_token(&self) {
         let begun = Instant::now();
         while self.delivered().len() < 400 {
-            assert!(begun.elapsed() < Duration::from_secs(30), "nothing comes");
+            assert!(begun.elapsed() < DEADLINE, "too few events");
             std::thread::park_timeout(Duration::from_millis(20));
         }
     }
@@ -90,7 +111,9 @@ impl Setup {
     fn delivered(&self) -> BTreeMap<String, BTreeSet<String>> {
         let mut delivered: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
         let text = std::fs::read_to_string(self.path("events.ndjson")).unwrap_or_default();
-        for line in text.lines() {
+        // The last line may be half written while the host runs.
+        let whole = text.rfind('\n').map_or(0, |at| at + 1);
+        for line in text[..whole].lines() {
             let event: Value = serde_json::from_str(line).unwrap();
             let key = legacy_key(&event["record"]).expect("a record of the tenant");
             let id = event["id"].as_str().unwrap().to_owned();
@@ -145,12 +168,13 @@ fn nothing_is_missing_in_any_form_whatever_happens() {
             random ^= random << 13;
             random ^= random >> 7;
             random ^= random << 17;
+            let written = setup.lines();
             let mut host = setup.command("run").stderr(Stdio::null()).spawn().unwrap();
             if kill == 2 {
                 setup.wait_for_a_token();
                 setup.simulator.invalidate_tokens();
             }
-            std::thread::park_timeout(Duration::from_millis(80 + random % 250));
+            setup.wait_for_lines(written + 1 + usize::try_from(random % 300).unwrap());
             host.kill().unwrap();
             host.wait().unwrap();
         }

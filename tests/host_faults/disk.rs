@@ -6,8 +6,10 @@ use std::fs;
 use mimecast_simulator::Config;
 use serde_json::Value;
 
-use crate::running::{Disk, Running, lines_of, wait_until};
-use crate::setup::{Setup, assert_success, events_of, of, small};
+use crate::running::{Disk, Running};
+use crate::setup::{
+    Setup, assert_success, events_of, events_so_far, lines_of, of, small, wait_until,
+};
 
 const RAW: &str = "siem_calls_per_15_min = 100000\nformat = \"raw\"";
 const KIB: u64 = 1024;
@@ -118,7 +120,7 @@ fn a_checkpoint_without_room_is_stored_when_there_is_some() {
     write_two_sources(&setup, "small/state", output, "");
     let state = disk.path().join("state/acme.checkpoint.json");
     let mut host = Running::start(disk.enter(&setup.command("run")));
-    wait_until("stored", || state.exists());
+    wait_until("stored checkpoint", || state.exists());
     disk.fill_but(0);
     let said = host.wait_for("checkpoint not stored");
     assert!(
@@ -176,8 +178,8 @@ fn rejected_records_without_room_hold_back_their_source_and_no_other() {
         said.contains("small/rejected.ndjson: No space left"),
         "{said}"
     );
-    wait_until("that the other source is done", || {
-        of(&setup.events(), "audit").count() == 300
+    wait_until("end of the other source", || {
+        of(&events_so_far(&setup.path("events.ndjson")), "audit").count() == 300
     });
     assert_eq!(lines_of(&disk.path().join("rejected.ndjson")), 0);
     disk.make_room();

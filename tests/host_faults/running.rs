@@ -1,14 +1,12 @@
 //! A host that runs while something goes wrong, and a disk that can be full.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
-use std::time::{Duration, Instant};
 
-/// What is waited for takes a few seconds; beyond this it does not come.
-const PATIENCE: Duration = Duration::from_secs(120);
+use crate::setup::DEADLINE;
 
 /// A host as a process, and its log.
 pub(crate) struct Running {
@@ -43,7 +41,7 @@ impl Running {
     /// The next line of the log with these words.
     pub(crate) fn wait_for(&mut self, words: &str) -> String {
         loop {
-            let Ok(line) = self.lines.recv_timeout(PATIENCE) else {
+            let Ok(line) = self.lines.recv_timeout(DEADLINE) else {
                 panic!("the host does not say `{words}`:\n{}", self.said);
             };
             self.said.push_str(&line);
@@ -79,15 +77,6 @@ impl Running {
             self.said.push('\n');
         }
         (status, std::mem::take(&mut self.said))
-    }
-}
-
-/// Wait until something is so.
-pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < PATIENCE, "not yet {what}");
-        std::thread::park_timeout(Duration::from_millis(20));
     }
 }
 
@@ -187,9 +176,4 @@ impl Drop for Disk {
         drop(self.holder.stdin.take());
         drop(self.holder.wait());
     }
-}
-
-/// How many whole lines a file has; none where there is no file.
-pub(crate) fn lines_of(path: &Path) -> usize {
-    File::open(path).map_or(0, |file| BufReader::new(file).lines().count())
 }

@@ -5,8 +5,8 @@ use std::fs;
 use std::time::Instant;
 
 use crate::hostile::{self, SilentServer};
-use crate::running::{Running, wait_until};
-use crate::setup::{Setup, small};
+use crate::running::Running;
+use crate::setup::{Setup, small, wait_until};
 
 const FAST: &str = "siem_calls_per_15_min = 100000";
 

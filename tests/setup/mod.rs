@@ -9,12 +9,18 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use mimecast_simulator::{Config, EventType, Simulator};
 use serde_json::Value;
 use tempfile::TempDir;
+
+/// What a test waits for takes a few seconds on an idle machine.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 
 const HOST: &str = env!("CARGO_BIN_EXE_source-host");
 
@@ -37,6 +43,7 @@ impl Setup {
             folder: TempDir::new().unwrap(),
         };
         setup.write_settings(settings, "type = \"file\"\npath = \"events.ndjson\"");
+        link_machine_code(&setup.path("state/cache"));
         setup
     }
 
@@ -95,6 +102,11 @@ impl Setup {
         events_of(&self.path("events.ndjson"))
     }
 
+    /// How many lines are in the output file; none before there is a file.
+    pub(crate) fn lines(&self) -> usize {
+        lines_of(&self.path("events.ndjson"))
+    }
+
     /// How many records there are.
     pub(crate) fn owed(&self) -> usize {
         self.simulator.ledger().total()
@@ -149,6 +161,39 @@ impl Setup {
     }
 }
 
+/// Gives a state directory the component as machine code, which each of a hundred folders would
+/// otherwise compile for itself. Machine code of another build is never used: its name is a hash.
+pub(crate) fn link_machine_code(cache: &Path) {
+    static COMPILED: OnceLock<PathBuf> = OnceLock::new();
+    let compiled = COMPILED.get_or_init(|| {
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("machine-code");
+        let folder = TempDir::new().unwrap();
+        let settings = folder.path().join("host.toml");
+        let text = "state_dir = \"none\"\n[[source]]\nname = \"a\"\n[source.settings]\n\
+                    client_id = \"a\"\nclient_secret = \"a\"\n[[output]]\ntype = \"stdout\"\n";
+        std::fs::write(&settings, text).unwrap();
+        let validated = Command::new(HOST)
+            .arg("validate")
+            .arg(settings)
+            .env("XDG_CACHE_HOME", &directory)
+            .output()
+            .unwrap();
+        assert_success(&validated);
+        directory.join("source-host")
+    });
+    // The host takes machine code only from where nobody else can write.
+    let mut directory = std::fs::DirBuilder::new();
+    directory.recursive(true).mode(0o700).create(cache).unwrap();
+    for entry in std::fs::read_dir(compiled).unwrap() {
+        let entry = entry.unwrap();
+        let copy = cache.join(entry.file_name());
+        // Another test program may remove what is too old.
+        if std::fs::hard_link(entry.path(), &copy).is_err() {
+            drop(std::fs::copy(entry.path(), copy));
+        }
+    }
+}
+
 /// The ids of the events of a stream.
 pub(crate) fn of<'a>(
     events: &'a [(String, String)],
@@ -165,6 +210,14 @@ pub(crate) fn events_of(path: &Path) -> Vec<(String, String)> {
     file.lines()
         .map(|line| stream_and_id(&line.unwrap()))
         .collect()
+}
+
+/// The events of the whole lines of a file that a host may be writing; none where there is no file.
+pub(crate) fn events_so_far(path: &Path) -> Vec<(String, String)> {
+    let text = std::fs::read(path).unwrap_or_default();
+    let whole = memchr::memrchr(b'\n', &text).map_or(0, |at| at + 1);
+    let text = std::str::from_utf8(&text[..whole]).unwrap();
+    text.lines().map(stream_and_id).collect()
 }
 
 /// The stream and the id of an event, in any format.
@@ -187,6 +240,28 @@ pub(crate) fn stream_and_id_of(event: &Value) -> (String, String) {
             .unwrap(),
     };
     (stream.to_owned(), text(&event["event"]["id"]))
+}
+
+/// How many whole lines a file has; none where there is no file.
+pub(crate) fn lines_of(path: &Path) -> usize {
+    let text = std::fs::read(path).unwrap_or_default();
+    memchr::memchr_iter(b'\n', &text).count()
+}
+
+/// Waits until something is so, as a test has it that must not depend on the speed of the machine.
+///
+/// # Panics
+///
+/// When it is not so by [`DEADLINE`].
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(
+            begun.elapsed() < DEADLINE,
+            "not yet after {DEADLINE:?}: {what}"
+        );
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
 }
 
 pub(crate) fn assert_success(output: &Output) {
