@@ -51,7 +51,7 @@ fn build() -> Result<(), Box<dyn Error>> {
     let root = manifest_dir.parent().ok_or("host-harness has no parent")?;
     let out_dir = PathBuf::from(variable("OUT_DIR")?);
 
-    for path in ["src", "wit", "Cargo.toml", "Cargo.lock"] {
+    for path in ["src", "wit", ".cargo", "Cargo.toml", "Cargo.lock"] {
         println!("cargo::rerun-if-changed={}", root.join(path).display());
     }
     println!("cargo::rerun-if-changed=build.rs");
@@ -114,8 +114,9 @@ fn compile(root: &Path, target_dir: &Path, simd: bool) -> Result<(), Box<dyn Err
             cargo.env_remove(&name);
         }
     }
-    if simd {
-        cargo.env("RUSTFLAGS", "-C target-feature=+simd128");
+    // With vectors it is what `.cargo/config.toml` has every build of the component be.
+    if !simd {
+        cargo.env("RUSTFLAGS", "-C target-feature=-simd128");
     }
     let status = cargo
         .current_dir(root)
