@@ -298,6 +298,7 @@ impl Machine for Check {
             settings: &self.settings,
             now,
             upstream_now: stamp.upstream_now,
+            last_upstream_now: stamp.upstream_now,
         };
         let (purpose, mut request) = if self.lists_categories {
             (Purpose::Categories, categories::request(&self.settings))

@@ -502,9 +502,13 @@ impl Session {
     }
 
     fn clocks(&self, now: Timestamp) -> Clocks {
+        let upstream_now = self.upstream_now(now);
+        let last_ms = self.skew.last_ms();
+        let last_upstream_now = last_ms.map(|skew_ms| now.plus_ms(skew_ms.saturating_neg()));
         Clocks {
             now,
-            upstream_now: self.upstream_now(now),
+            upstream_now,
+            last_upstream_now: last_upstream_now.unwrap_or(upstream_now),
         }
     }
 
@@ -570,11 +574,12 @@ struct Fault {
     tries: Option<u32>,
 }
 
-/// The two clocks, apart from the settings so that the session can be borrowed in parts.
+/// The clocks, apart from the settings so that the session can be borrowed in parts.
 #[derive(Clone, Copy)]
 struct Clocks {
     now: Timestamp,
     upstream_now: Timestamp,
+    last_upstream_now: Timestamp,
 }
 
 impl Clocks {
@@ -583,6 +588,7 @@ impl Clocks {
             settings,
             now: self.now,
             upstream_now: self.upstream_now,
+            last_upstream_now: self.last_upstream_now,
         }
     }
 }

@@ -164,3 +164,32 @@ fn an_odd_date_on_any_answer_loses_no_single_event_and_no_indicator() {
         }
     }
 }
+
+#[test]
+fn a_host_that_jumps_days_ahead_keeps_its_place_in_the_batch_files() {
+    // In a session that is kept, after a restart, and with what the last session learned.
+    for (fresh, volatile) in [(false, false), (true, false), (true, true)] {
+        for days in [8, 30, 400] {
+            let mut upstream = Upstream::new();
+            for _ in 0..5 {
+                upstream.add_file("receipt", 3);
+            }
+            let mut host = Host::new(r#","streams":["siem.receipt"]"#);
+            host.fresh_each_poll = fresh;
+            host.keeps_volatile = volatile;
+            host.collect(&mut upstream);
+            for round in 0..8 {
+                upstream.host_ahead_ms = if round < 6 { days * DAY_MS } else { 0 };
+                upstream.now = upstream.now.plus_ms(10 * 60_000);
+                upstream.add_file("receipt", 2);
+                host.collect(&mut upstream);
+            }
+            let what = format!("{days} days, {fresh}, {volatile}");
+            let listings = upstream.requests.iter().filter(|it| it.contains("/cg?"));
+            let by_day = listings.filter(|it| it.contains("dateRangeStartsAt"));
+            assert_eq!(by_day.count(), 1, "{what}: {:?}", upstream.requests);
+            assert!(host.notices.is_empty(), "{what}: {:?}", host.notices);
+            host.assert_exactly_once(&upstream);
+        }
+    }
+}

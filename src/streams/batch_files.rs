@@ -151,7 +151,8 @@ impl BatchFiles {
         let Some(hours) = self.stream.row().retention_hours else {
             return;
         };
-        let oldest = context.now.plus_ms(hours_ms(hours).saturating_neg());
+        // By the earlier clock: what a wrong one takes for expired may still be there.
+        let oldest = context.earlier().plus_ms(hours_ms(hours).saturating_neg());
         let days = hours / 24;
         let position = &mut self.position;
         match position.listed_at {

@@ -34,8 +34,10 @@ pub struct Context<'a> {
     pub settings: &'a Settings,
     /// The host's clock.
     pub now: Timestamp,
-    /// The upstream's clock.
+    /// The upstream's clock, by several answers.
     pub upstream_now: Timestamp,
+    /// The upstream's clock, by its last answer alone.
+    pub last_upstream_now: Timestamp,
 }
 
 /// How far two clocks may be apart and still be taken to agree.
@@ -48,9 +50,10 @@ impl Context<'_> {
         at.plus_ms(ahead_ms.saturating_neg())
     }
 
-    /// The earlier of the two clocks: a time that has surely come.
+    /// The earlier of the two clocks: a time that has surely come. After a jump of the host's clock
+    /// only the last answer shows it.
     pub(crate) fn earlier(self) -> Timestamp {
-        self.now.min(self.upstream_now)
+        self.now.min(self.upstream_now).min(self.last_upstream_now)
     }
 
     /// When something that was done at `done_at` is due again.
