@@ -6,10 +6,11 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::Mac as _;
 use hmac::digest::InvalidLength;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use sha1::Sha1;
 
 use super::{AskError, Stamp};
-use crate::decode::fail;
+use crate::decode::{fail, lenient};
 use crate::encode::push_quoted;
 use crate::request::{Request, path};
 use crate::settings::{Secret, Settings, parse_origin};
@@ -70,19 +71,28 @@ pub fn discovery(settings: &Settings, stamp: Stamp) -> Request {
 }
 
 #[derive(Deserialize)]
-struct Answer {
-    #[serde(default)]
-    data: Vec<Account>,
+struct Answer<'a> {
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
-struct Account {
-    region: Option<Region>,
+struct Account<'a> {
+    #[serde(borrow, default)]
+    region: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
 struct Region {
+    #[serde(default, deserialize_with = "lenient::optional_text")]
     api: Option<String>,
+}
+
+/// The origin of the region of an account, where the account names one.
+fn api_of(account: &RawValue) -> Option<String> {
+    let account: Account<'_> = serde_json::from_str(account.get()).ok()?;
+    let region: Region = serde_json::from_str(account.region?.get()).ok()?;
+    region.api
 }
 
 /// The base URL in the answer to [`discovery`].
@@ -95,12 +105,12 @@ pub fn region(body: &[u8]) -> Result<String, AskError> {
         let why = format!("{} {}", error.code, error.message);
         return Err(AskError::Refused(why));
     }
-    let answer: Answer = serde_json::from_slice(body)
+    let answer: Answer<'_> = serde_json::from_slice(body)
         .map_err(|_| AskError::Protocol("the discovery answer is not JSON".to_owned()))?;
-    let region = answer
+    let data = answer
         .data
-        .into_iter()
-        .find_map(|account| account.region?.api);
+        .ok_or_else(|| AskError::Protocol("the discovery answer has no data".to_owned()))?;
+    let region = lenient::elements(data).into_iter().find_map(api_of);
     let Some(region) = region else {
         let why = "Mimecast knows no region for the address in email".to_owned();
         return Err(AskError::Refused(why));
@@ -264,6 +274,28 @@ mod tests {
     }
 
     #[test]
+    fn members_of_other_types_do_not_hide_the_region() {
+        let region_of = |data: &str| region(format!(r#"{{"data":{data}}}"#).as_bytes());
+        let good = r#"{"region":{"code":4,"api":"https://eu-api.mimecast.com"},"authenticate":7}"#;
+        for data in [
+            good.to_owned(),
+            format!("[{good}]"),
+            format!("[null,{good}]"),
+            format!(r#"[{{"region":null}},{good}]"#),
+            format!(r#"[{{"region":"eu"}},{good}]"#),
+            format!(r#"[{{"region":{{"api":null}}}},{good}]"#),
+            format!(r#"[7,{{"region":{{"api":[]}}}},{good}]"#),
+        ] {
+            let found = region_of(&data);
+            assert_eq!(
+                found,
+                Ok("https://eu-api.mimecast.com".to_owned()),
+                "{data}"
+            );
+        }
+    }
+
+    #[test]
     fn an_answer_without_a_region_that_can_be_used_says_so() {
         for (body, refused) in [
             (r#"{"data":[{"authenticate":[]}]}"#, true),
@@ -273,6 +305,10 @@ mod tests {
                 true,
             ),
             ("<html>", false),
+            ("[]", false),
+            ("{}", false),
+            (r#"{"data":null}"#, false),
+            (r#"{"data":[{"region":{"code":7}}]}"#, true),
             (
                 r#"{"data":[{"region":{"api":"eu-api.mimecast.com/x"}}]}"#,
                 false,

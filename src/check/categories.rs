@@ -1,7 +1,9 @@
 //! The categories of audit events, as the upstream lists them (`mimecast-api.md` §5.2).
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
+use crate::decode::lenient;
 use crate::request::Request;
 use crate::settings::Settings;
 
@@ -9,18 +11,21 @@ use crate::settings::Settings;
 const CATEGORIES_MAX: usize = 100;
 
 #[derive(Deserialize)]
-struct Answer {
-    data: Vec<Item>,
+struct Answer<'a> {
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
-struct Item {
-    categories: Vec<Category>,
+struct Item<'a> {
+    #[serde(borrow, default)]
+    categories: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
 struct Category {
-    code: String,
+    #[serde(default, deserialize_with = "lenient::optional_text")]
+    code: Option<String>,
 }
 
 /// The question.
@@ -31,10 +36,20 @@ pub(super) fn request(settings: &Settings) -> Request {
 
 /// The codes in an answer, as a clause for people; nothing where there is none.
 pub(super) fn read(body: &[u8]) -> Option<String> {
-    let answer: Answer = serde_json::from_slice(body).ok()?;
-    let categories = answer.data.into_iter().flat_map(|item| item.categories);
+    let answer: Answer<'_> = serde_json::from_slice(body).ok()?;
+    let items = answer.data.map(lenient::elements).unwrap_or_default();
+    let categories = items.into_iter().filter_map(|item| {
+        let item: Item<'_> = serde_json::from_str(item.get()).ok()?;
+        item.categories.map(lenient::elements)
+    });
+    let code = |category: &RawValue| {
+        let category: Category = serde_json::from_str(category.get()).ok()?;
+        category.code
+    };
     let codes: Vec<String> = categories
-        .map(|category| category.code.replace(|c: char| c.is_control(), ""))
+        .flatten()
+        .filter_map(code)
+        .map(|code| code.replace(|c: char| c.is_control(), ""))
         .take(CATEGORIES_MAX)
         .collect();
     (!codes.is_empty()).then(|| format!("categories: {}", codes.join(", ")))
@@ -50,7 +65,20 @@ mod tests {
             {"code":"a\nb"}]}],"fail":[]}"#;
         assert_eq!(read(body).unwrap(), "categories: account_logs, ab");
         for body in [
+            r#"{"data":[null,{"categories":[{"code":7},"x",{"code":null},{"code":true},{"name":"n"}]}]}"#,
+            r#"{"data":{"categories":[{"code":7},{"code":true}]}}"#,
+        ] {
+            assert_eq!(
+                read(body.as_bytes()).unwrap(),
+                "categories: 7, true",
+                "{body}"
+            );
+        }
+        for body in [
             "{}",
+            r#"{"data":null}"#,
+            r#"{"data":"x"}"#,
+            r#"{"data":[{"categories":7}]}"#,
             r#"{"data":[]}"#,
             r#"{"data":[{"categories":[]}]}"#,
             "<html>",

@@ -34,6 +34,16 @@ pub fn text(value: &RawValue) -> Option<String> {
     }
 }
 
+/// The elements of a list. Some endpoints answer with one object where others have a list of one,
+/// so any other value than `null` is a list of itself.
+#[must_use]
+pub fn elements(value: &RawValue) -> Vec<&RawValue> {
+    if value.get() == "null" {
+        return Vec::new();
+    }
+    serde_json::from_str(value.get()).unwrap_or_else(|_| vec![value])
+}
+
 /// The value without quotes and surrounding space.
 fn plain(value: &RawValue) -> &str {
     value.get().trim_matches('"').trim()
