@@ -13,6 +13,10 @@ use crate::output::{Event, Poison};
 
 /// The extension type of an event time.
 const EVENT_TIME: [u8; 2] = [0xd7, 0x00]; // fixext 8, type 0
+const ARRAY_16: u8 = 0xdc;
+const ARRAY_32: u8 = 0xdd;
+const MAP_16: u8 = 0xde;
+const MAP_32: u8 = 0xdf;
 /// 16 bytes of a digest are as unique as 16 random ones.
 const CHUNK_BYTES: usize = 16;
 
@@ -106,7 +110,7 @@ fn pack_event(out: &mut Vec<u8>, event: &Event<'_>) -> Result<(), String> {
         .map_err(|error| format!("it is not JSON: {error}"))?;
     // Fluentd and Fluent Bit take nothing else as a record.
     match out.get(begin) {
-        Some(0xde) => Ok(()),
+        Some(&(MAP_16 | MAP_32)) => Ok(()),
         _ => Err("it is not a JSON object".to_owned()),
     }
 }
@@ -122,18 +126,31 @@ impl<'de> DeserializeSeed<'de> for Transcode<'_> {
     }
 }
 
-/// Collections have their length in front, and JSON tells it at the end: room
+/// Collections have their length in front, and JSON shows it at the end: room
 /// for a 16-bit length, which may have leading zeros, is filled in afterwards.
 fn begin_collection(out: &mut Vec<u8>, marker: u8) -> usize {
     out.extend_from_slice(&[marker, 0, 0]);
     out.len()
 }
 
-fn end_collection<E: de::Error>(out: &mut [u8], begin: usize, count: usize) -> Result<(), E> {
-    let length = u16::try_from(count)
-        .map_err(|_| E::custom("more than 65,535 members in one collection"))?;
-    if let Some(room) = out.get_mut(begin.saturating_sub(2)..begin) {
-        room.copy_from_slice(&length.to_be_bytes());
+/// Fills in the length of a collection whose members begin at `begin`. For
+/// more than 65,535 of them room for a 32-bit length is made.
+fn end_collection<E: de::Error>(
+    out: &mut Vec<u8>,
+    begin: usize,
+    wide_marker: u8,
+    count: usize,
+) -> Result<(), E> {
+    let room = begin.saturating_sub(2)..begin;
+    if let Ok(length) = u16::try_from(count) {
+        out.splice(room, length.to_be_bytes());
+        return Ok(());
+    }
+    let length = u32::try_from(count)
+        .map_err(|_| E::custom("more than 4,294,967,295 members in one collection"))?;
+    out.splice(room, length.to_be_bytes());
+    if let Some(marker) = out.get_mut(begin.saturating_sub(3)) {
+        *marker = wide_marker;
     }
     Ok(())
 }
@@ -175,22 +192,22 @@ impl<'de> Visitor<'de> for Transcode<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let begin = begin_collection(self.0, 0xde); // map 16
+        let begin = begin_collection(self.0, MAP_16);
         let mut count = 0;
         while map.next_key_seed(Transcode(self.0))?.is_some() {
             map.next_value_seed(Transcode(self.0))?;
             count += 1;
         }
-        end_collection(self.0, begin, count)
+        end_collection(self.0, begin, MAP_32, count)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        let begin = begin_collection(self.0, 0xdc); // array 16
+        let begin = begin_collection(self.0, ARRAY_16);
         let mut count = 0;
         while list.next_element_seed(Transcode(self.0))?.is_some() {
             count += 1;
         }
-        end_collection(self.0, begin, count)
+        end_collection(self.0, begin, ARRAY_32, count)
     }
 }
 
@@ -287,6 +304,31 @@ mod tests {
         let places: Vec<usize> = poison.iter().map(|poison| poison.event).collect();
         assert_eq!(places, [0, 2, 3]);
         assert_eq!(read(&packed.bytes)[2]["size"].as_u64(), Some(1));
+    }
+
+    #[test]
+    fn collections_of_any_number_of_members_are_packed() {
+        for count in [65_535_u32, 65_536, 70_000] {
+            let list: serde_json::Value = (0..count).collect();
+            let map: serde_json::Map<_, _> = (0..count)
+                .map(|number| (format!("k{number}"), number.into()))
+                .collect();
+            // Nested, so that a length that is widened moves what stands around it.
+            let body = serde_json::json!({ "a": [list, { "b": map }], "z": 1 });
+            let text = body.to_string();
+            let (packed, poison) = pack("a", &[event(&text)], false).unwrap();
+            assert!(poison.is_empty(), "{poison:?}");
+            let entries = read(&packed.bytes);
+            assert_eq!(to_json(&read(entries[1].as_slice().unwrap())[1]), body);
+        }
+        // And the record itself.
+        let record: serde_json::Map<_, _> = (0..65_536)
+            .map(|number| (format!("k{number}"), number.into()))
+            .collect();
+        let body = serde_json::Value::from(record);
+        let mut out = Vec::new();
+        pack_event(&mut out, &event(&body.to_string())).unwrap();
+        assert_eq!(to_json(&read(&out)[1]), body);
     }
 
     fn json() -> impl Strategy<Value = serde_json::Value> {
