@@ -2,7 +2,6 @@
 //! one JSON object a line, on the disk or accepted by an output of their own
 //! before the position moves.
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -31,7 +30,9 @@ pub struct DeadLetter {
 pub enum NotKept {
     /// A file could not be written; perhaps another time.
     Disk(String),
-    /// The output for them does not go on.
+    /// The output for them is standard output, and closed.
+    Closed,
+    /// The bound on the tries of the output for them is reached.
     Output(String),
 }
 
@@ -60,9 +61,7 @@ impl DeadLetter {
     pub async fn keep(&mut self, source: &str, records: &[RejectedRecord]) -> Result<(), NotKept> {
         let mut lines: Vec<String> = records.iter().map(|record| line(source, record)).collect();
         if let Some(output) = &self.output {
-            lines = deliver(output, source, records, lines)
-                .await
-                .map_err(|error| NotKept::Output(error.to_string()))?;
+            lines = deliver(output, source, records, lines).await?;
         }
         if lines.is_empty() {
             return Ok(());
@@ -92,7 +91,9 @@ async fn deliver(
     source: &str,
     records: &[RejectedRecord],
     lines: Vec<String>,
-) -> io::Result<Vec<String>> {
+) -> Result<Vec<String>, NotKept> {
+    let too_large =
+        |_| NotKept::Output("more rejected records than fit in one delivery".to_owned());
     if lines.is_empty() {
         return Ok(lines);
     }
@@ -115,9 +116,9 @@ async fn deliver(
             });
         }
         index.push(Entry {
-            end: u32::try_from(events.len()).map_err(io::Error::other)?,
+            end: u32::try_from(events.len()).map_err(too_large)?,
             occurred_at,
-            kind: u16::try_from(kind).map_err(io::Error::other)?,
+            kind: u16::try_from(kind).map_err(too_large)?,
         });
     }
     let delivery = Delivery {
@@ -130,8 +131,8 @@ async fn deliver(
         .accept(&delivery)
         .await
         .map_err(|undelivered| match undelivered {
-            Undelivered::Closed => io::Error::from(io::ErrorKind::BrokenPipe),
-            Undelivered::Failed(reason) => io::Error::other(reason),
+            Undelivered::Closed => NotKept::Closed,
+            Undelivered::Failed(reason) => NotKept::Output(reason),
         })?;
     Ok(poison
         .iter()

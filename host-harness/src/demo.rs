@@ -246,7 +246,7 @@ impl FirstEvents {
 
 #[async_trait]
 impl Plan for FirstEvents {
-    async fn open(&self) -> Result<Box<dyn Output>, OutputError> {
+    async fn open(&self) -> Result<Box<dyn Output>, Failure> {
         Ok(Box::new(self.clone()))
     }
 }

@@ -1,7 +1,96 @@
-//! What is said where a file of the host cannot be written.
+//! Steps that put something on the disk for good, and messages about those
+//! that fail.
+//!
+//! Whether a step was left out shows only after a power failure, so tests
+//! read the steps that were taken from a record of them.
 
-use std::io::{self, ErrorKind};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write};
 use std::path::Path;
+
+use tempfile::NamedTempFile;
+
+/// Writes all bytes to the file at `path`.
+pub(crate) fn write_all(mut file: &File, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    file.write_all(bytes)?;
+    record("write", path);
+    Ok(())
+}
+
+/// Waits until what was written to the file at `path` is on the disk.
+pub(crate) fn sync(file: &File, path: &Path) -> io::Result<()> {
+    file.sync_data()?;
+    record("sync", path);
+    Ok(())
+}
+
+/// Cuts off what the file at `path` has behind a length. A shorter file stays
+/// as it is: another program has truncated it meanwhile.
+pub(crate) fn cut(file: &File, path: &Path, length: u64) -> io::Result<()> {
+    if file.metadata()?.len() > length {
+        file.set_len(length)?;
+        record("cut", path);
+    }
+    Ok(())
+}
+
+/// Renames a file, which is on the disk only when its directory is.
+pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)?;
+    record("rename to", to);
+    Ok(())
+}
+
+/// Gives a temporary file its name, in the place of what had it.
+pub(crate) fn persist(file: NamedTempFile, to: &Path) -> io::Result<()> {
+    file.persist(to)?;
+    record("rename to", to);
+    Ok(())
+}
+
+/// Waits until the name of a file is on the disk, which its directory holds.
+pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let directory = parent.unwrap_or_else(|| Path::new("."));
+    if cfg!(unix) {
+        File::open(directory)?.sync_all()?;
+    }
+    record("sync the directory of", path);
+    Ok(())
+}
+
+#[cfg(not(test))]
+fn record(_: &str, _: &Path) {}
+
+#[cfg(test)]
+use self::recorded::record;
+
+#[cfg(test)]
+pub(crate) mod recorded {
+    //! The steps that were taken, as far as they worked.
+
+    use std::path::{Path, PathBuf};
+    use std::sync::{Mutex, PoisonError};
+
+    /// By every test of the process; each looks at its own directory.
+    static STEPS: Mutex<Vec<(PathBuf, String)>> = Mutex::new(Vec::new());
+
+    pub(super) fn record(what: &str, path: &Path) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let step = format!("{what} {name}");
+        let mut steps = STEPS.lock().unwrap_or_else(PoisonError::into_inner);
+        steps.push((path.to_owned(), step));
+    }
+
+    /// The steps in a directory since they were last taken out.
+    pub(crate) fn take(directory: &Path) -> Vec<String> {
+        let mut steps = STEPS.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = steps.extract_if(.., |(path, _)| path.starts_with(directory));
+        taken.map(|(_, step)| step).collect()
+    }
+}
 
 /// The path, what the system says, and what to do about it.
 #[expect(
@@ -13,6 +102,7 @@ pub(crate) fn failed(path: &Path, error: &io::Error) -> String {
         ErrorKind::FileTooLarge | ErrorKind::QuotaExceeded | ErrorKind::StorageFull => {
             "; make room there"
         }
+        ErrorKind::ResourceBusy => "; stop that one, or give each a file of its own",
         ErrorKind::AlreadyExists
         | ErrorKind::IsADirectory
         | ErrorKind::NotADirectory

@@ -20,7 +20,7 @@ use crate::settings::{DeadLetterSettings, Settings};
 use crate::shutdown::{Shutdown, Stopper};
 use crate::source::{Components, Reach};
 use crate::source_loop::{End, SourceLoop};
-use crate::store::{Record, StateDir};
+use crate::store::{self, Record, StateDir};
 
 /// Machine code, in the state directory.
 pub(crate) const STATE_CACHE: &str = "cache";
@@ -160,7 +160,7 @@ async fn wait_for_all(
             (End::Failed(fault), kept)
         });
         report(&name, &end);
-        if matches!(end, End::Output(_)) {
+        if matches!(end, End::Output(None)) {
             // No other source can deliver either.
             options.stopper.stop();
         }
@@ -178,7 +178,7 @@ fn report(name: &str, end: &End) {
     match end {
         End::CaughtUp => info!(source = %name, "caught up"),
         End::Failed(failure) | End::Output(Some(failure)) => error!(source = %name, "{failure}"),
-        End::Output(None) => {}
+        End::Output(None) => error!(source = %name, "standard output was closed by its reader"),
         End::Stopped => info!(source = %name, "stopped"),
     }
 }
@@ -219,7 +219,7 @@ impl DeadLetters {
         if let Some(shared) = &self.shared {
             return Arc::clone(shared);
         }
-        let path = self.directory.join(format!("{source}.rejected.ndjson"));
+        let path = store::rejected_path(&self.directory, source);
         Arc::new(Mutex::new(match &self.output {
             None => DeadLetter::new(path),
             Some(output) => DeadLetter::with_output(path, Arc::clone(output)),

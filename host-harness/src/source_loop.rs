@@ -63,8 +63,8 @@ pub enum End {
     CaughtUp,
     /// It cannot go on.
     Failed(Failure),
-    /// An output cannot go on, so no source can. Without a failure it is a
-    /// pipe that was closed.
+    /// An output did not accept: with a failure, as often as it is tried with
+    /// `--once`; without, standard output is closed, and no source can go on.
     Output(Option<Failure>),
     /// It was asked to stop.
     Stopped,

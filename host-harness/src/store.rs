@@ -16,10 +16,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::disk;
 use crate::exit::Failure;
-use crate::output::sync_directory;
 
 /// The layout of the file. A newer one is refused, never guessed at.
 const VERSION: u32 = 1;
+
+/// What the name of a source's file ends with.
+pub(crate) const RECORD_SUFFIX: &str = ".checkpoint.json";
 
 /// What the contract allows a checkpoint to have.
 pub const CHECKPOINT_BYTES_MAX: usize = 768 * 1024;
@@ -152,14 +154,15 @@ impl StateDir {
     /// Replace what is kept of a source. It is on the disk when this returns.
     pub fn store(&self, record: &Record) -> io::Result<()> {
         let target = record_path(&self.path, &record.source);
-        let mut aside = tempfile::Builder::new()
+        let mut text = serde_json::to_vec_pretty(record)?;
+        text.push(b'\n');
+        let aside = tempfile::Builder::new()
             .prefix(".checkpoint-")
             .tempfile_in(&self.path)?;
-        serde_json::to_writer_pretty(&mut aside, record)?;
-        aside.write_all(b"\n")?;
-        aside.as_file().sync_all()?;
-        aside.persist(&target)?;
-        sync_directory(&target)
+        disk::write_all(aside.as_file(), aside.path(), &text)?;
+        disk::sync(aside.as_file(), aside.path())?;
+        disk::persist(aside, &target)?;
+        disk::sync_directory(&target)
     }
 }
 
@@ -212,7 +215,13 @@ pub fn read(state_dir: &Path, source: &str) -> Result<Option<Record>, Failure> {
 /// The file of a source.
 #[must_use]
 pub fn record_path(state_dir: &Path, source: &str) -> PathBuf {
-    state_dir.join(format!("{source}.checkpoint.json"))
+    state_dir.join(format!("{source}{RECORD_SUFFIX}"))
+}
+
+/// Where the rejected records of a source are kept by default.
+#[must_use]
+pub fn rejected_path(state_dir: &Path, source: &str) -> PathBuf {
+    state_dir.join(format!("{source}.rejected.ndjson"))
 }
 
 #[derive(Deserialize)]
@@ -269,6 +278,28 @@ mod tests {
         state.store(&filled()).unwrap();
         assert_eq!(state.load("acme").unwrap(), filled());
         assert_eq!(read(directory.path(), "other").unwrap(), None);
+    }
+
+    /// A kill does not show whether a step is missing: what a process has
+    /// written outlives it, but not a power failure.
+    #[test]
+    fn a_checkpoint_is_on_the_disk_under_its_name_when_it_is_stored() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = StateDir::open(directory.path()).unwrap();
+        for _ in 0..2 {
+            state.store(&filled()).unwrap();
+            let steps = disk::recorded::take(directory.path());
+            let aside = steps[0].strip_prefix("write ").unwrap();
+            assert!(aside.starts_with(".checkpoint-"), "{steps:?}");
+            assert_eq!(
+                steps[1..],
+                [
+                    &*format!("sync {aside}"),
+                    "rename to acme.checkpoint.json",
+                    "sync the directory of acme.checkpoint.json",
+                ]
+            );
+        }
     }
 
     #[test]

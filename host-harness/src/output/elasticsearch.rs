@@ -2,13 +2,14 @@
 //! one that comes again is not stored twice, and each answered for by itself.
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::event_id::event_id;
-use super::http::{Api, Defaults, HttpPlan, RequestSettings};
-use super::lanes::Refusal;
+use super::http::{Answer, Api, Defaults, HttpPlan, RequestSettings};
+use super::lanes::{Refusal, Wait};
 use super::template::Template;
 use super::{Event, Plan, Poison};
 use crate::exit::Failure;
@@ -50,11 +51,14 @@ struct Create<'a> {
     _id: &'a str,
 }
 
+/// The body of an answer. Each item is read by itself: one that is not of the
+/// documented form accepts its own event only not.
 #[derive(Deserialize)]
-struct Answer<'a> {
-    errors: bool,
-    #[serde(borrow, default)]
-    items: Vec<Item<'a>>,
+struct Answered<'a> {
+    #[serde(rename = "errors")]
+    _errors: bool,
+    #[serde(borrow)]
+    items: Vec<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -65,6 +69,8 @@ struct Item<'a> {
 
 #[derive(Deserialize)]
 struct Created<'a> {
+    #[serde(borrow, rename = "_id")]
+    id: Cow<'a, str>,
     status: u16,
     #[serde(borrow)]
     error: Option<&'a RawValue>,
@@ -79,16 +85,21 @@ struct Cause<'a> {
 }
 
 impl Api for Bulk {
+    /// The identities of the events, in their order.
+    type Sent = Vec<String>;
+
     fn content_type(&self) -> &str {
         "application/x-ndjson"
     }
 
-    fn encode(&self, source: &str, part: &[Event<'_>], body: &mut Vec<u8>) {
+    fn encode(&self, source: &str, part: &[Event<'_>], body: &mut Vec<u8>) -> Vec<String> {
+        let mut ids = Vec::with_capacity(part.len());
         for event in part {
+            let id = event_id(event.body);
             let action = Action {
                 create: Create {
                     _index: &self.index.render(event, source),
-                    _id: &event_id(event.body),
+                    _id: &id,
                 },
             };
             // Texts in a flat structure always serialize.
@@ -96,77 +107,126 @@ impl Api for Bulk {
             body.push(b'\n');
             body.extend_from_slice(event.body.as_bytes());
             body.push(b'\n');
+            ids.push(id);
+        }
+        ids
+    }
+
+    fn accepted(&self, sent: &Vec<String>, answer: &Answer<'_>) -> Result<(), Refusal> {
+        let Ok(answered) = serde_json::from_slice::<Answered<'_>>(answer.body) else {
+            return Err(answer.undocumented("an answer of _bulk"));
+        };
+        let mut results = Results::new(sent);
+        for item in &answered.items {
+            if let Ok(item) = serde_json::from_str::<Item<'_>>(item.get()) {
+                results.take(&item.create, answer);
+            }
+        }
+        results.verdict(answer)
+    }
+}
+
+/// What has become of the events of a request. `errors` of the answer is not
+/// believed: only an item with the identity of an event accepts it.
+struct Results<'a> {
+    /// The events without an item so far, by identity, in their order.
+    open: BTreeMap<&'a str, VecDeque<usize>>,
+    poison: Vec<Poison>,
+    again: Vec<usize>,
+    wait: Option<Wait>,
+}
+
+impl<'a> Results<'a> {
+    fn new(sent: &'a [String]) -> Self {
+        let mut open: BTreeMap<&str, VecDeque<usize>> = BTreeMap::new();
+        for (event, id) in sent.iter().enumerate() {
+            open.entry(id).or_default().push_back(event);
+        }
+        Self {
+            open,
+            poison: Vec::new(),
+            again: Vec::new(),
+            wait: None,
         }
     }
 
-    fn accepted(&self, part: &[Event<'_>], body: &[u8]) -> Result<(), Refusal> {
-        let answer: Answer<'_> = serde_json::from_slice(body).map_err(|error| {
-            Refusal::Fatal(format!(
-                "elasticsearch: the answer is not one of _bulk: {error}"
-            ))
-        })?;
-        if !answer.errors {
-            return Ok(());
-        }
-        if answer.items.len() != part.len() {
-            let (items, events) = (answer.items.len(), part.len());
-            let reason = format!("elasticsearch answers for {items} of {events} events");
-            return Err(Refusal::Retry(reason));
-        }
-        let mut poison = Vec::new();
-        let mut again = Vec::new();
-        let mut wait = None;
-        for (event, item) in answer.items.iter().enumerate() {
-            match item.create.status {
-                // 409: it is there already, from a try that was cut off.
-                200..=299 | 409 => {}
-                429 | 500..=599 => {
-                    again.push(event);
-                    wait.get_or_insert_with(|| item.create.reason());
+    fn take(&mut self, item: &Created<'_>, answer: &Answer<'_>) {
+        let event = self.open.get_mut(item.id.as_ref());
+        let Some(event) = event.and_then(VecDeque::pop_front) else {
+            return;
+        };
+        match item.status {
+            // 409: it is there already, from a try that was cut off.
+            200..=299 | 409 => {}
+            // The index or the right to write to it, not this event.
+            401 | 403 | 404 => {
+                self.again.push(event);
+                if !matches!(self.wait, Some(Wait::Blocked(_))) {
+                    self.wait = Some(Wait::Blocked(item.reason(answer)));
                 }
-                // The whole cannot work, not this event.
-                401 | 403 | 404 => return Err(Refusal::Fatal(item.create.reason())),
-                _ => poison.push(Poison {
-                    event,
-                    reason: item.create.reason(),
-                }),
+            }
+            400 | 402..=428 | 430..=499 => self.poison.push(Poison {
+                event,
+                reason: item.reason(answer),
+            }),
+            // 429, a fault of the server, or no status that there is.
+            _ => {
+                self.again.push(event);
+                self.wait
+                    .get_or_insert_with(|| Wait::Retry(item.reason(answer)));
             }
         }
-        if poison.is_empty() && again.is_empty() {
+    }
+
+    fn verdict(mut self, answer: &Answer<'_>) -> Result<(), Refusal> {
+        let missing: Vec<usize> = self.open.into_values().flatten().collect();
+        if !missing.is_empty() {
+            let (name, count) = (answer.name, missing.len());
+            self.wait.get_or_insert_with(|| {
+                Wait::Retry(format!(
+                    "{name} gives no result for {count} of the events; they are sent again"
+                ))
+            });
+            self.again.extend(missing);
+        }
+        if self.poison.is_empty() && self.again.is_empty() {
             return Ok(());
         }
+        self.again.sort_unstable();
         Err(Refusal::Partly {
-            poison,
-            again,
-            wait,
+            poison: self.poison,
+            again: self.again,
+            wait: self.wait,
         })
     }
 }
 
 impl Created<'_> {
-    fn reason(&self) -> String {
+    fn reason(&self, answer: &Answer<'_>) -> String {
         let cause = self
             .error
             .and_then(|error| serde_json::from_str::<Cause<'_>>(error.get()).ok());
         let (kind, reason) =
             cause.map_or_else(Default::default, |cause| (cause.kind, cause.reason));
-        let reason: String = reason.chars().take(REASON_CHARS).collect();
-        format!("elasticsearch answers {} {kind}: {reason}", self.status)
+        let reason = answer.excerpt(&format!("{kind}: {reason}"), REASON_CHARS);
+        format!("{} answers {} {reason}", answer.name, self.status)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::SystemTime;
 
-    const EVENTS: [Event<'_>; 3] = {
-        let event = Event {
-            body: r#"{"event":{"id":"e1"}}"#,
-            occurred_at: 0,
-            kind: "",
-            stream: "siem",
-        };
-        [event; 3]
+    use hyper::{HeaderMap, StatusCode};
+
+    use super::*;
+    use crate::secret::Redactor;
+
+    const EVENT: Event<'_> = Event {
+        body: r#"{"event":{"id":"e1"}}"#,
+        occurred_at: 0,
+        kind: "",
+        stream: "siem",
     };
 
     fn bulk() -> Bulk {
@@ -175,44 +235,175 @@ mod tests {
         }
     }
 
+    /// What an answer with this body makes of events with these identities.
+    fn accepted(ids: &[&str], body: &str) -> Result<(), Refusal> {
+        let sent: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
+        let answer = Answer {
+            name: "elasticsearch http://x",
+            status: StatusCode::OK,
+            headers: &HeaderMap::new(),
+            body: body.as_bytes(),
+            redactor: &Redactor::default(),
+            now: SystemTime::UNIX_EPOCH,
+        };
+        bulk().accepted(&sent, &answer)
+    }
+
+    fn answer(errors: bool, items: &[(&str, u16)]) -> String {
+        let items: Vec<String> = items
+            .iter()
+            .map(|(id, status)| {
+                let error = if *status < 300 {
+                    ""
+                } else {
+                    r#","error":{"type":"t","reason":"r"}"#
+                };
+                format!(r#"{{"create":{{"_index":"i","_id":"{id}","status":{status}{error}}}}}"#)
+            })
+            .collect();
+        let items = items.join(",");
+        format!(r#"{{"took":3,"errors":{errors},"items":[{items}]}}"#)
+    }
+
+    /// The places of the rejected events and of those to be sent again.
+    fn parts(result: Result<(), Refusal>) -> (Vec<usize>, Vec<usize>) {
+        match result {
+            Ok(()) => (Vec::new(), Vec::new()),
+            Err(Refusal::Partly { poison, again, .. }) => {
+                (poison.iter().map(|poison| poison.event).collect(), again)
+            }
+            Err(refusal) => panic!("{refusal:?}"),
+        }
+    }
+
     #[test]
     fn an_event_is_created_under_its_identity() {
         let mut body = Vec::new();
-        bulk().encode("acme", &EVENTS[..1], &mut body);
+        let sent = bulk().encode("acme", &[EVENT], &mut body);
         assert_eq!(
             String::from_utf8(body).unwrap(),
             "{\"create\":{\"_index\":\"logs-mimecast.siem-default\",\"_id\":\"e1\"}}\n{\"event\":{\"id\":\"e1\"}}\n"
         );
+        assert_eq!(sent, ["e1"]);
     }
 
     #[test]
     fn each_event_is_answered_for() {
-        let answer = r#"{"took":3,"errors":true,"items":[
+        let body = r#"{"took":3,"errors":true,"items":[
             {"create":{"_id":"a","status":409,"error":{"type":"version_conflict_engine_exception","reason":"there"}}},
-            {"create":{"_id":"b","status":400,"error":{"type":"document_parsing_exception","reason":"[1:2] \"x\""}}},
+            {"create":{"_id":"b","status":400,"error":{"type":"document_parsing_exception","reason":"[1:2]\n\"x\""}}},
             {"create":{"_id":"c","status":429,"error":{"type":"es_rejected_execution_exception","reason":"full"}}}]}"#;
         let Err(Refusal::Partly {
             poison,
             again,
             wait,
-        }) = bulk().accepted(&EVENTS, answer.as_bytes())
+        }) = accepted(&["a", "b", "c"], body)
         else {
             panic!("it is in parts");
         };
         assert_eq!(poison.len(), 1);
         assert_eq!(poison[0].event, 1);
-        assert!(
-            poison[0]
-                .reason
-                .contains("document_parsing_exception: [1:2] \"x\"")
+        assert_eq!(
+            poison[0].reason,
+            "elasticsearch http://x answers 400 document_parsing_exception: [1:2]\\n\"x\""
         );
         assert_eq!(again, [2]);
-        assert!(wait.unwrap().contains("429"));
+        assert!(matches!(wait, Some(Wait::Retry(reason)) if reason.contains("429")));
+    }
+
+    #[test]
+    fn items_are_matched_by_identity_and_not_by_position() {
+        let body = answer(true, &[("c", 201), ("b", 201), ("a", 400)]);
+        assert_eq!(parts(accepted(&["a", "b", "c"], &body)), (vec![0], vec![]));
+    }
+
+    #[test]
+    fn the_status_of_an_item_counts_whatever_errors_says() {
+        let body = answer(false, &[("a", 201), ("b", 503), ("c", 201), ("d", 503)]);
+        let ids = ["a", "b", "c", "d"];
+        assert_eq!(parts(accepted(&ids, &body)), (vec![], vec![1, 3]));
+        let body = answer(true, &[("a", 201), ("b", 409)]);
+        accepted(&["a", "b"], &body).unwrap();
+    }
+
+    #[test]
+    fn an_event_without_an_item_is_sent_again() {
+        let half = answer(false, &[("a", 201), ("c", 201)]);
+        let ids = ["a", "b", "c", "d"];
+        assert_eq!(parts(accepted(&ids, &half)), (vec![], vec![1, 3]));
+        let none = r#"{"errors":false,"items":[]}"#;
+        assert_eq!(parts(accepted(&["a"], none)), (vec![], vec![0]));
+    }
+
+    #[test]
+    fn an_item_of_another_event_accepts_none() {
+        let body = answer(false, &[("a", 201), ("x", 201)]);
+        assert_eq!(parts(accepted(&["a", "b"], &body)), (vec![], vec![1]));
+        // More items for an identity than there are events with it.
+        let body = answer(false, &[("a", 201), ("a", 201)]);
+        assert_eq!(parts(accepted(&["a", "b"], &body)), (vec![], vec![1]));
+    }
+
+    #[test]
+    fn two_events_of_one_identity_need_two_items() {
+        let body = answer(true, &[("a", 201), ("b", 201), ("a", 409)]);
+        accepted(&["a", "a", "b"], &body).unwrap();
+        let body = answer(false, &[("a", 201), ("b", 201)]);
+        assert_eq!(parts(accepted(&["a", "a", "b"], &body)), (vec![], vec![1]));
+    }
+
+    #[test]
+    fn an_item_that_is_not_of_the_documented_form_accepts_none() {
+        for item in [
+            r#"{"index":{"_id":"b","status":201}}"#,
+            r#"{"create":{"status":201}}"#,
+            r#"{"create":{"_id":"b"}}"#,
+            r#"{"create":{"_id":"b","status":"201"}}"#,
+            r#"{"create":{"_id":"b","status":0}}"#,
+            r#"{"create":{"_id":"b","status":302}}"#,
+            r#"{"create":{"_id":7,"status":201}}"#,
+            "null",
+            "[]",
+        ] {
+            let body = format!(
+                r#"{{"errors":false,"items":[{{"create":{{"_id":"a","status":201}}}},{item}]}}"#
+            );
+            let result = parts(accepted(&["a", "b"], &body));
+            assert_eq!(result, (vec![], vec![1]), "{item}");
+        }
+    }
+
+    #[test]
+    fn an_index_that_cannot_be_written_blocks_and_rejects_no_event() {
+        let body = answer(true, &[("a", 503), ("b", 403), ("c", 201)]);
+        let Err(Refusal::Partly {
+            poison,
+            again,
+            wait,
+        }) = accepted(&["a", "b", "c"], &body)
+        else {
+            panic!("it is in parts");
+        };
+        assert!(poison.is_empty());
+        assert_eq!(again, [0, 1]);
+        assert!(matches!(wait, Some(Wait::Blocked(reason)) if reason.contains("403")));
     }
 
     #[test]
     fn an_answer_of_another_server_is_not_acceptance() {
-        bulk().accepted(&EVENTS, br#"{"errors":false}"#).unwrap();
-        assert!(bulk().accepted(&EVENTS, b"OK").is_err());
+        for body in [
+            "",
+            "OK",
+            "<html>log in</html>",
+            "{}",
+            r#"{"errors":false}"#,
+            r#"{"items":[]}"#,
+            r#"{"errors":"no","items":[]}"#,
+            r#"{"error":{"type":"x"},"status":200}"#,
+            r#"{"took":1,"errors":false,"items":[{"create":{"_id":"a","status":201}}"#,
+        ] {
+            let refused = accepted(&["a"], body);
+            assert!(matches!(refused, Err(Refusal::Retry(_))), "{body}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! NDJSON in a file: appended, and on the disk before it is accepted.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -17,6 +17,8 @@ use crate::settings::Section;
 
 /// How much of the end is looked at in one step for the last line's begin.
 const TAIL_BYTES: usize = 64 * 1024;
+/// A file that is put aside each time between opening and locking it.
+const OPEN_TRIES_MAX: u32 = 5;
 
 #[derive(Clone, Debug)]
 struct FilePlan {
@@ -54,22 +56,33 @@ pub(super) fn plan(mut section: Section<'_>) -> Result<Box<dyn Plan>, Failure> {
 
 #[async_trait]
 impl Plan for FilePlan {
-    async fn open(&self) -> Result<Box<dyn Output>, OutputError> {
-        let plan = self.clone();
-        let appender = blocking(move || Appender::open(&plan.path, plan.rotation))
+    async fn open(&self) -> Result<Box<dyn Output>, Failure> {
+        let appender = self
+            .appender()
             .await
-            .map_err(|error| OutputError::Fatal(disk::failed(&self.path, &error)))?;
+            .map_err(|error| Failure::failed(disk::failed(&self.path, &error)))?;
         Ok(Box::new(FileOutput {
             name: format!("file {}", self.path.display()),
-            path: self.path.clone(),
+            plan: self.clone(),
             appender: Some(appender),
         }))
+    }
+
+    fn file(&self) -> Option<&Path> {
+        Some(&self.path)
+    }
+}
+
+impl FilePlan {
+    async fn appender(&self) -> io::Result<Appender> {
+        let plan = self.clone();
+        blocking(move || Appender::open(&plan.path, plan.rotation)).await
     }
 }
 
 struct FileOutput {
     name: String,
-    path: PathBuf,
+    plan: FilePlan,
     /// `None` while a write is under way, and after one was abandoned.
     appender: Option<Appender>,
 }
@@ -81,8 +94,12 @@ impl Output for FileOutput {
     }
 
     async fn accept(&mut self, delivery: &Delivery<'_>) -> Result<(), OutputError> {
-        let Some(mut appender) = self.appender.take() else {
-            return Err(OutputError::Fatal(format!("{} is not open", self.name)));
+        // A full disk may have room again.
+        let retry = |error: &io::Error| OutputError::Retry(disk::failed(&self.plan.path, error));
+        let mut appender = match self.appender.take() {
+            Some(appender) => appender,
+            // It is locked until a write that was abandoned has ended.
+            None => self.plan.appender().await.map_err(|error| retry(&error))?,
         };
         let text = delivery.events.to_owned();
         let (appender, result) = blocking(move || {
@@ -90,10 +107,9 @@ impl Output for FileOutput {
             Ok((appender, result))
         })
         .await
-        .map_err(|error| OutputError::Fatal(format!("{}: {error}", self.name)))?;
+        .map_err(|error| retry(&error))?;
         self.appender = Some(appender);
-        // A full disk may have room again.
-        result.map_err(|error| OutputError::Retry(disk::failed(&self.path, &error)))
+        result.map_err(|error| OutputError::Retry(disk::failed(&self.plan.path, &error)))
     }
 
     async fn close(&mut self) -> Result<(), OutputError> {
@@ -103,30 +119,26 @@ impl Output for FileOutput {
     }
 }
 
-/// A file of whole lines.
+/// A file of whole lines, which this process alone writes to: it is locked
+/// for as long as it is open, and so is what is opened in its place.
 #[derive(Debug)]
 pub(crate) struct Appender {
     path: PathBuf,
     file: File,
     bytes: u64,
-    /// Whether there may be something behind these bytes that is to be cut off.
-    is_torn: bool,
+    /// The length behind which there is a piece that is to be cut off.
+    torn: Option<u64>,
     begun: SystemTime,
     rotation: Option<Rotation>,
 }
 
 impl Appender {
-    /// Open or make the file, and cut off a line that a crash has left
+    /// Opens or makes the file, and cuts off a line that a crash has left
     /// unfinished: its event was not accepted and comes again.
     pub(crate) fn open(path: &Path, rotation: Option<Rotation>) -> io::Result<Self> {
-        if let Some(directory) = path
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty())
-        {
-            fs::create_dir_all(directory)?;
-        }
-        let new = !path.exists();
-        let mut file = open_private(path)?;
+        make_directory(path)?;
+        let is_new = !path.exists();
+        let mut file = open_locked(path)?;
         let length = file.metadata()?.len();
         let bytes = whole_lines(&mut file, length)?;
         if bytes < length {
@@ -135,11 +147,16 @@ impl Appender {
                 bytes = length - bytes,
                 "cut off an unfinished line; its event is delivered again"
             );
-            file.set_len(bytes)?;
-            file.sync_all()?;
+            disk::cut(&file, path, bytes)?;
+            disk::sync(&file, path)?;
         }
-        if new {
-            sync_directory(path)?;
+        match disk::sync_directory(path) {
+            // Its directory may be one that this user cannot read.
+            Err(error) if is_new || error.kind() != ErrorKind::PermissionDenied => {
+                return Err(error);
+            }
+            // Also where it was there: a crash may have come before this.
+            Ok(()) | Err(_) => {}
         }
         let metadata = file.metadata()?;
         let begun = metadata.created().or_else(|_| metadata.modified())?;
@@ -147,33 +164,36 @@ impl Appender {
             path: path.to_owned(),
             file,
             bytes,
-            is_torn: false,
+            torn: None,
             begun,
             rotation,
         })
     }
 
-    /// Append whole lines, on the disk when it returns. After an error the
+    /// Appends whole lines, on the disk when it returns. After an error the
     /// file ends where it ended before, at the latest when it is appended to
     /// again.
     pub(crate) fn append(&mut self, text: &[u8], now: SystemTime) -> io::Result<()> {
-        if self.is_torn {
-            self.file.set_len(self.bytes)?;
-            self.is_torn = false;
+        if let Some(length) = self.torn {
+            disk::cut(&self.file, &self.path, length)?;
+            self.torn = None;
         }
         self.follow_the_name()?;
         self.rotate_if_due(now)?;
-        let written = self
-            .file
-            .write_all(text)
-            .and_then(|()| self.file.sync_data());
+        // Not what was written so far: another program may have truncated it.
+        let before = self.file.metadata()?.len();
+        let written = disk::write_all(&self.file, &self.path, text)
+            .and_then(|()| disk::sync(&self.file, &self.path));
         match written {
             Ok(()) => {
-                self.bytes += u64::try_from(text.len()).unwrap_or(0);
+                self.bytes = before + u64::try_from(text.len()).unwrap_or(0);
                 Ok(())
             }
             Err(error) => {
-                self.is_torn = self.file.set_len(self.bytes).is_err();
+                self.bytes = before;
+                self.torn = disk::cut(&self.file, &self.path, before)
+                    .is_err()
+                    .then_some(before);
                 Err(error)
             }
         }
@@ -199,8 +219,8 @@ impl Appender {
             return Ok(());
         }
         let closed = rotate::closed_path(&self.path, now);
-        fs::rename(&self.path, &closed)?;
-        sync_directory(&self.path)?;
+        disk::rename(&self.path, &closed)?;
+        disk::sync_directory(&self.path)?;
         *self = Self {
             begun: now,
             ..Self::open(&self.path, self.rotation.clone())?
@@ -211,6 +231,63 @@ impl Appender {
         }
         Ok(())
     }
+}
+
+/// Makes the directory of a file where it is missing, and puts its name on the
+/// disk with those of the directories above it.
+fn make_directory(path: &Path) -> io::Result<()> {
+    let Some(directory) = path.parent() else {
+        return Ok(());
+    };
+    let missing: Vec<&Path> = directory
+        .ancestors()
+        .take_while(|directory| !directory.as_os_str().is_empty() && !directory.exists())
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    fs::create_dir_all(directory)?;
+    missing.into_iter().try_for_each(disk::sync_directory)
+}
+
+/// Opens the file at a path and locks it, so that no other process and no
+/// other output cuts off or mixes what is written to it. The system lets go of
+/// the lock when the file is closed, also by a kill.
+fn open_locked(path: &Path) -> io::Result<File> {
+    for _ in 0..OPEN_TRIES_MAX {
+        let file = open_private(path)?;
+        lock(path, &file)?;
+        // Another process may have put it aside before it was locked.
+        if is_at(path, &file)? {
+            return Ok(file);
+        }
+    }
+    Err(io::Error::new(
+        ErrorKind::ResourceBusy,
+        "another program keeps replacing it",
+    ))
+}
+
+#[cfg(unix)]
+fn lock(path: &Path, file: &File) -> io::Result<()> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(io::Error::new(
+            ErrorKind::ResourceBusy,
+            "another source-host or another output is writing to it",
+        )),
+        Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => {
+            warn!(file = %path.display(), "its file system has no locks; see to it that no other process writes to it");
+            Ok(())
+        }
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Elsewhere a lock keeps readers away too.
+#[cfg(not(unix))]
+fn lock(_: &Path, _: &File) -> io::Result<()> {
+    Ok(())
 }
 
 /// Events and rejected records are nobody else's business.
@@ -230,7 +307,7 @@ fn is_at(path: &Path, file: &File) -> io::Result<bool> {
     let open = file.metadata()?;
     match fs::metadata(path) {
         Ok(named) => Ok((named.dev(), named.ino()) == (open.dev(), open.ino())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
 }
@@ -261,18 +338,6 @@ fn whole_lines(file: &mut File, length: u64) -> io::Result<u64> {
     Ok(0)
 }
 
-/// A new name is on the disk only when its directory is.
-pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
-    let parent = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
-    let directory = parent.unwrap_or_else(|| Path::new("."));
-    if cfg!(unix) {
-        File::open(directory)?.sync_all()?;
-    }
-    Ok(())
-}
-
 /// Run file operations where they hold nobody up.
 pub(crate) async fn blocking<T: Send + 'static>(
     act: impl FnOnce() -> io::Result<T> + Send + 'static,
@@ -285,6 +350,188 @@ pub(crate) async fn blocking<T: Send + 'static>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bindings::Entry;
+
+    fn batch() -> (&'static str, [Entry; 1]) {
+        let entry = Entry {
+            end: 3,
+            occurred_at: 0,
+            kind: 0,
+        };
+        ("{}\n", [entry])
+    }
+
+    fn delivery<'a>(batch: &'a (&'static str, [Entry; 1])) -> Delivery<'a> {
+        Delivery {
+            source: "acme",
+            events: batch.0,
+            index: &batch.1,
+            kinds: &[],
+        }
+    }
+
+    fn plan(path: &Path) -> FilePlan {
+        FilePlan {
+            path: path.to_owned(),
+            rotation: None,
+        }
+    }
+
+    /// A kill does not show whether a step is missing: what a process has
+    /// written outlives it, but not a power failure.
+    #[tokio::test]
+    async fn events_and_the_name_of_their_file_are_on_the_disk_when_they_are_accepted() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("new").join("events.ndjson");
+        let mut output = plan(&path).open().await.unwrap();
+        assert_eq!(
+            disk::recorded::take(directory.path()),
+            [
+                "sync the directory of new",
+                "sync the directory of events.ndjson"
+            ]
+        );
+        let batch = batch();
+        output.accept(&delivery(&batch)).await.unwrap();
+        assert_eq!(
+            disk::recorded::take(directory.path()),
+            ["write events.ndjson", "sync events.ndjson"]
+        );
+    }
+
+    #[test]
+    fn a_closed_file_and_the_next_one_have_their_names_on_the_disk() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("events.ndjson");
+        let rotation = Rotation {
+            bytes_max: Some(1),
+            age_max: None,
+            compression: Encoding::Gzip,
+            keep: None,
+        };
+        let mut appender = Appender::open(&path, Some(rotation)).unwrap();
+        appender.append(b"{}\n", SystemTime::UNIX_EPOCH).unwrap();
+        disk::recorded::take(directory.path());
+        appender.append(b"{}\n", SystemTime::UNIX_EPOCH).unwrap();
+        let closed = "events-19700101T000000.000Z.ndjson";
+        assert_eq!(
+            disk::recorded::take(directory.path()),
+            [
+                &*format!("rename to {closed}"),
+                "sync the directory of events.ndjson",
+                // The new one.
+                "sync the directory of events.ndjson",
+                &*format!("sync {closed}.part"),
+                &*format!("rename to {closed}.gz"),
+                &*format!("sync the directory of {closed}.gz"),
+                "write events.ndjson",
+                "sync events.ndjson",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_file_that_another_one_writes_to_is_refused_until_that_one_ends() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("events.ndjson");
+        let first = Appender::open(&path, None).unwrap();
+        let error = Appender::open(&path, None).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ResourceBusy);
+        let message = disk::failed(&path, &error);
+        assert!(message.contains("another source-host"), "{message}");
+        assert!(message.contains("a file of its own"), "{message}");
+        drop(first);
+        Appender::open(&path, None).unwrap();
+    }
+
+    #[test]
+    fn the_lock_goes_with_the_name_over_rotations_and_moves() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("events.ndjson");
+        let is_locked = || Appender::open(&path, None).is_err();
+        let rotation = Rotation {
+            bytes_max: Some(1),
+            age_max: None,
+            compression: Encoding::Plain,
+            keep: None,
+        };
+        let mut appender = Appender::open(&path, Some(rotation)).unwrap();
+        let at = |second| SystemTime::UNIX_EPOCH + Duration::from_secs(second);
+        for second in 1..=3 {
+            appender.append(b"{\"n\":1}\n", at(second)).unwrap();
+            assert!(is_locked(), "after {second} writes");
+        }
+        // As logrotate does, with and without `create`.
+        fs::rename(&path, directory.path().join("events.1")).unwrap();
+        fs::write(&path, "").unwrap();
+        appender.append(b"{\"n\":2}\n", at(4)).unwrap();
+        assert!(is_locked());
+        fs::remove_file(&path).unwrap();
+        appender.append(b"{\"n\":3}\n", at(5)).unwrap();
+        assert!(is_locked());
+        assert_eq!(written(&path), "{\"n\":3}\n");
+        // Another process was faster to make the next file: nothing is written to it.
+        fs::rename(&path, directory.path().join("events.2")).unwrap();
+        let other = Appender::open(&path, None).unwrap();
+        let error = appender.append(b"{\"n\":4}\n", at(6)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ResourceBusy);
+        drop(other);
+        appender.append(b"{\"n\":4}\n", at(7)).unwrap();
+        assert_eq!(written(&path), "{\"n\":4}\n");
+    }
+
+    #[test]
+    fn a_file_that_another_program_has_changed_is_never_cut_below_its_length() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("events.ndjson");
+        let mut appender = Appender::open(&path, None).unwrap();
+        appender.append(b"{\"n\":1}\n", SystemTime::now()).unwrap();
+        // One that takes no lock appends to it, and then our write fails.
+        let mut other = OpenOptions::new().append(true).open(&path).unwrap();
+        io::Write::write_all(&mut other, b"{\"other\":1}\n").unwrap();
+        appender.file = File::open(&path).unwrap();
+        appender
+            .append(b"{\"n\":2}\n", SystemTime::now())
+            .unwrap_err();
+        assert_eq!(written(&path), "{\"n\":1}\n{\"other\":1}\n");
+        appender.file = OpenOptions::new().append(true).open(&path).unwrap();
+        appender.append(b"{\"n\":2}\n", SystemTime::now()).unwrap();
+        assert_eq!(written(&path), "{\"n\":1}\n{\"other\":1}\n{\"n\":2}\n");
+        // As logrotate's copytruncate: nothing is filled up with zeros.
+        File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_len(0)
+            .unwrap();
+        appender.file = File::open(&path).unwrap();
+        appender
+            .append(b"{\"n\":3}\n", SystemTime::now())
+            .unwrap_err();
+        assert_eq!(written(&path), "");
+    }
+
+    #[tokio::test]
+    async fn an_abandoned_write_does_not_close_the_output() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("events.ndjson");
+        let mut output = plan(&path).open().await.unwrap();
+        let batch = batch();
+        // Polled once, so that the write is under way, and dropped.
+        let delivery = delivery(&batch);
+        let accepting = output.accept(&delivery);
+        drop(futures_util::future::select(accepting, std::future::ready(())).await);
+        let accepted = async {
+            while let Err(error) = output.accept(&delivery).await {
+                assert!(matches!(error, OutputError::Retry(_)), "{error:?}");
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), accepted)
+            .await
+            .unwrap();
+        assert!(written(&path).ends_with("{}\n"));
+    }
 
     #[test]
     fn a_file_that_could_not_be_begun_is_begun_later() {

@@ -8,7 +8,7 @@
 //!                      └── halves ◄──── refused for good: until the event is alone
 //! ```
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -32,8 +32,8 @@ pub(super) trait Lane: Send {
 /// Why a part has not been accepted as a whole.
 #[derive(Debug)]
 pub(super) enum Refusal {
-    /// Of no use until somebody has looked.
-    Fatal(String),
+    /// Nothing is accepted until an operator changes something.
+    Blocked(String),
     /// The receiver has judged each event; places are those in the part. All
     /// events that are not named have been accepted.
     Partly {
@@ -42,11 +42,17 @@ pub(super) enum Refusal {
         /// To be sent again.
         again: Vec<usize>,
         /// Why to wait before that; without it, at once.
-        wait: Option<String>,
+        wait: Option<Wait>,
     },
     /// Nothing has been accepted, because of at least one event that never
     /// will be, or because the part is too large.
-    Poisoned(String),
+    Poisoned {
+        /// What the receiver said.
+        reason: String,
+        /// The place in the part of the event that the receiver names. It is
+        /// sent alone before it counts as the one.
+        suspect: Option<usize>,
+    },
     /// Nothing is known to be accepted; later, perhaps.
     Retry(String),
     /// As `Retry`, not before the receiver wants it.
@@ -58,6 +64,24 @@ pub(super) enum Refusal {
     },
 }
 
+/// Why to wait before some events of a part are sent again.
+#[derive(Debug)]
+pub(super) enum Wait {
+    /// Until an operator changes something.
+    Blocked(String),
+    /// It may pass.
+    Retry(String),
+}
+
+impl From<Wait> for OutputError {
+    fn from(wait: Wait) -> Self {
+        match wait {
+            Wait::Blocked(reason) => Self::Blocked(reason),
+            Wait::Retry(reason) => Self::Retry(reason),
+        }
+    }
+}
+
 /// An output of lanes.
 pub(super) struct Lanes<L> {
     name: String,
@@ -65,8 +89,8 @@ pub(super) struct Lanes<L> {
     cut: Cut,
     /// What is left of deliveries that were put off, by source.
     unfinished: BTreeMap<String, Unfinished>,
-    /// Whether any event has been accepted since it was opened.
-    has_accepted: bool,
+    /// The sources of which an event has been accepted since it was opened.
+    accepted: BTreeSet<String>,
 }
 
 struct Unfinished {
@@ -90,7 +114,7 @@ impl<L: Lane> Lanes<L> {
             lanes,
             cut,
             unfinished: BTreeMap::new(),
-            has_accepted: false,
+            accepted: BTreeSet::new(),
         }
     }
 
@@ -119,14 +143,22 @@ impl<L: Lane> Lanes<L> {
         work: Work,
     ) -> Result<(), OutputError> {
         let open: usize = work.parts.iter().map(Vec::len).sum();
-        self.has_accepted |= open.saturating_add(work.poison.len()) < count;
+        if open.saturating_add(work.poison.len()) < count
+            && !self.accepted.contains(delivery.source)
+        {
+            self.accepted.insert(delivery.source.to_owned());
+        }
         let Work {
             parts,
             mut poison,
             stop,
         } = work;
         match stop {
-            Some(error @ (OutputError::Retry(_) | OutputError::Throttled { .. })) => {
+            Some(
+                error @ (OutputError::Blocked(_)
+                | OutputError::Retry(_)
+                | OutputError::Throttled { .. }),
+            ) => {
                 let unfinished = Unfinished {
                     digest: blake3::hash(delivery.events.as_bytes()),
                     parts,
@@ -141,10 +173,16 @@ impl<L: Lane> Lanes<L> {
             None => {
                 poison.sort_by_key(|poison| poison.event);
                 match poison.first() {
-                    // Not the events are wrong then, but the settings.
-                    Some(first) if !self.has_accepted && count > 1 && poison.len() == count => {
-                        Err(OutputError::Fatal(format!(
-                            "{} refuses every event: {}",
+                    // Rather the settings are wrong than all of the events. Other sources
+                    // say nothing about it: this one may be a component that makes no
+                    // event that a receiver can take.
+                    Some(first)
+                        if count > 1
+                            && poison.len() == count
+                            && !self.accepted.contains(delivery.source) =>
+                    {
+                        Err(OutputError::Blocked(format!(
+                            "{} refuses every event of this source: {}",
                             self.name, first.reason
                         )))
                     }
@@ -211,7 +249,7 @@ fn lock(work: &Mutex<Work>) -> MutexGuard<'_, Work> {
 impl Work {
     fn refuse(&mut self, mut part: Part, refusal: Refusal) {
         match refusal {
-            Refusal::Fatal(reason) => self.halt(part, OutputError::Fatal(reason)),
+            Refusal::Blocked(reason) => self.halt(part, OutputError::Blocked(reason)),
             Refusal::Partly {
                 poison,
                 again,
@@ -227,19 +265,25 @@ impl Work {
                 self.poison.extend(found);
                 let again: Part = again.into_iter().filter_map(place).collect();
                 match wait {
-                    Some(reason) => self.halt(again, OutputError::Retry(reason)),
+                    Some(wait) => self.halt(again, wait.into()),
                     None => self.put_back(again),
                 }
             }
-            Refusal::Poisoned(reason) => match part.as_slice() {
+            Refusal::Poisoned { reason, suspect } => match part.as_slice() {
                 [] => {}
                 [event] => self.poison.push(Poison {
                     event: *event,
                     reason,
                 }),
                 _ => {
-                    let second = part.split_off(part.len() / 2);
-                    self.put_back(second);
+                    let rest = match suspect.filter(|at| *at < part.len()) {
+                        Some(at) => {
+                            let suspect = part.remove(at);
+                            std::mem::replace(&mut part, vec![suspect])
+                        }
+                        None => part.split_off(part.len() / 2),
+                    };
+                    self.put_back(rest);
                     self.put_back(part);
                 }
             },
@@ -260,8 +304,8 @@ impl Work {
         self.put_back(part);
         let graver = match (&self.stop, &error) {
             (None, _) => true,
-            (Some(OutputError::Fatal(_)), _) => false,
-            (Some(_), OutputError::Fatal(_) | OutputError::Throttled { .. }) => true,
+            (Some(OutputError::Blocked(_)), _) => false,
+            (Some(_), OutputError::Blocked(_) | OutputError::Throttled { .. }) => true,
             (Some(_), OutputError::Closed | OutputError::Poison(_) | OutputError::Retry(_)) => {
                 false
             }

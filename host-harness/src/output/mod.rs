@@ -23,6 +23,7 @@ mod tls;
 
 use std::fmt;
 use std::ops::Range;
+use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -31,7 +32,7 @@ use crate::bindings::{Entry, Kind};
 use crate::exit::Failure;
 use crate::settings::{Section, nearest};
 
-pub(crate) use self::file::{Appender, blocking, sync_directory};
+pub(crate) use self::file::{Appender, blocking};
 pub use self::outputs::{Outputs, Undelivered};
 pub use self::stdout::lines;
 
@@ -58,7 +59,7 @@ pub trait Output: Send {
     /// A name for logs, such as `stdout` or `file /var/log/events.ndjson`.
     fn name(&self) -> &str;
 
-    /// Take every event of a delivery, durably, or say why not.
+    /// Takes every event of a delivery, durably, or returns why not.
     ///
     /// The future may be dropped at any await point, when the host has to
     /// stop; the delivery is then repeated by the next run.
@@ -71,12 +72,17 @@ pub trait Output: Send {
 /// An output as the settings file describes it: checked, not yet opened.
 #[async_trait]
 pub trait Plan: fmt::Debug + Send + Sync {
-    /// Open it.
-    async fn open(&self) -> Result<Box<dyn Output>, OutputError>;
+    /// Opens it. An error ends the host before anything is collected.
+    async fn open(&self) -> Result<Box<dyn Output>, Failure>;
 
     /// Whether it writes to standard output, which only one may.
     fn is_stdout(&self) -> bool {
         false
+    }
+
+    /// The file that it writes to, which nothing else may write to.
+    fn file(&self) -> Option<&Path> {
+        None
     }
 }
 
@@ -148,12 +154,12 @@ impl<'a> Delivery<'a> {
 /// Why an output has not accepted a delivery, by what the host does next.
 #[derive(Debug)]
 pub enum OutputError {
-    /// The other end is gone for good, such as a closed pipe. The host stops
-    /// quietly; the position does not move.
+    /// Standard output is closed. The host stops; the position does not move.
     Closed,
-    /// Trying again is of no use until somebody has looked. The host stops
-    /// with this message.
-    Fatal(String),
+    /// The receiver refuses until an operator changes something there or in
+    /// the settings: credentials, the endpoint, every event. The host keeps
+    /// the events, reports the output as blocked and retries with backoff.
+    Blocked(String),
     /// These events can never be accepted, by their place in the index. Every
     /// other event of the delivery has been accepted. The host keeps them with
     /// the rejected records and goes on.
@@ -183,7 +189,7 @@ impl fmt::Display for OutputError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Closed => f.write_str("the other end is closed"),
-            Self::Fatal(reason) | Self::Retry(reason) | Self::Throttled { reason, .. } => {
+            Self::Blocked(reason) | Self::Retry(reason) | Self::Throttled { reason, .. } => {
                 f.write_str(reason)
             }
             Self::Poison(events) => write!(f, "{} events can never be accepted", events.len()),

@@ -12,11 +12,11 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 
 use super::event_id::event_id;
-use super::lanes::{Lane, Lanes, Refusal};
+use super::lanes::{Lane, Lanes, Refusal, Wait};
 use super::parts::Cut;
 use super::template::Template;
 use super::tls::Tls;
-use super::{Event, Output, OutputError, Plan, Poison};
+use super::{Event, Output, Plan, Poison};
 use crate::exit::Failure;
 use crate::secret::Secret;
 use crate::settings::Section;
@@ -94,10 +94,10 @@ fn read_login(section: &mut Section<'_>) -> Result<Login, Failure> {
 
 #[async_trait]
 impl Plan for NatsPlan {
-    async fn open(&self) -> Result<Box<dyn Output>, OutputError> {
+    async fn open(&self) -> Result<Box<dyn Output>, Failure> {
         // Files that are missing show themselves now, not with the first event.
         self.options()
-            .map_err(|reason| OutputError::Fatal(format!("{}: {reason}", self.name)))?;
+            .map_err(|reason| Failure::failed(format!("{}: {reason}", self.name)))?;
         let lane = NatsLane {
             plan: self.clone(),
             context: None,
@@ -128,8 +128,8 @@ impl NatsPlan {
     }
 
     async fn connect(&self) -> Result<Context, Refusal> {
-        let fatal = |reason| Refusal::Fatal(format!("{}: {reason}", self.name));
-        let options = self.options().map_err(fatal)?;
+        let blocked = |reason| Refusal::Blocked(format!("{}: {reason}", self.name));
+        let options = self.options().map_err(blocked)?;
         let client = options
             .connect(self.servers.clone())
             .await
@@ -137,7 +137,7 @@ impl NatsPlan {
                 ConnectErrorKind::Authentication
                 | ConnectErrorKind::AuthorizationViolation
                 | ConnectErrorKind::ServerParse => {
-                    Refusal::Fatal(format!("{}: {error}", self.name))
+                    Refusal::Blocked(format!("{}: {error}", self.name))
                 }
                 ConnectErrorKind::Dns
                 | ConnectErrorKind::Io
@@ -234,7 +234,9 @@ impl Judged {
         Err(Refusal::Partly {
             poison: self.poison,
             again: self.again,
-            wait: self.wait.map(|reason| format!("{name}: {reason}")),
+            wait: self
+                .wait
+                .map(|reason| Wait::Retry(format!("{name}: {reason}"))),
         })
     }
 }

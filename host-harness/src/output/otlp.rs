@@ -4,7 +4,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use opentelemetry_proto::tonic::collector::logs::v1::{
-    ExportLogsServiceRequest, ExportLogsServiceResponse,
+    ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse,
 };
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::{
@@ -13,15 +13,17 @@ use opentelemetry_proto::tonic::common::v1::{
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs, SeverityNumber};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message as _;
+use serde::Deserialize;
 use serde_json::Value;
 
-use super::http::{Api, Defaults, HttpPlan, RequestSettings};
+use super::http::{Answer, Api, Defaults, HttpPlan, RequestSettings};
 use super::lanes::Refusal;
-use super::{Event, Plan};
+use super::{Event, Plan, Poison};
 use crate::exit::Failure;
 use crate::settings::Section;
 
 const PATH: &str = "/v1/logs";
+const REASON_CHARS: usize = 300;
 
 /// Understand `type = "otlp"`.
 pub(super) fn plan(mut section: Section<'_>) -> Result<Box<dyn Plan>, Failure> {
@@ -39,33 +41,88 @@ pub(super) fn plan(mut section: Section<'_>) -> Result<Box<dyn Plan>, Failure> {
 struct Otlp;
 
 impl Api for Otlp {
+    /// How many events there are.
+    type Sent = usize;
+
     fn content_type(&self) -> &str {
         // With parameters, Vector does not know it.
         "application/x-protobuf"
     }
 
-    fn encode(&self, source: &str, part: &[Event<'_>], body: &mut Vec<u8>) {
+    fn encode(&self, source: &str, part: &[Event<'_>], body: &mut Vec<u8>) -> usize {
         body.extend(request(source, part, SystemTime::now()).encode_to_vec());
+        part.len()
     }
 
-    fn accepted(&self, part: &[Event<'_>], body: &[u8]) -> Result<(), Refusal> {
-        // Some receivers answer with nothing, or with something else.
-        let Ok(answer) = ExportLogsServiceResponse::decode(body) else {
-            return Ok(());
+    fn accepted(&self, sent: &usize, answer: &Answer<'_>) -> Result<(), Refusal> {
+        let partial = partial_success(answer.body).filter(|_| answer.is_plain_success());
+        let Some(partial) = partial else {
+            return Err(answer.undocumented("an ExportLogsServiceResponse"));
         };
-        match answer.partial_success {
-            Some(partial) if partial.rejected_log_records > 0 => {
-                let (count, all) = (partial.rejected_log_records, part.len());
-                let said = partial.error_message;
-                // It does not say which, so they are found by halves. Others
-                // of the same request may arrive twice, with the same id.
-                Err(Refusal::Poisoned(format!(
-                    "otlp: {count} of {all} events rejected: {said}"
-                )))
-            }
-            _ => Ok(()),
+        let rejected = match usize::try_from(partial.rejected_log_records) {
+            Ok(0) => return Ok(()),
+            Ok(rejected) if rejected <= *sent => rejected,
+            _ => return Err(answer.undocumented("a count of rejected records of this request")),
+        };
+        let message = answer.excerpt(&partial.error_message, REASON_CHARS);
+        let reason = format!(
+            "{}: {rejected} of {sent} events rejected: {message}",
+            answer.name
+        );
+        if rejected == *sent {
+            let poison = |event| Poison {
+                event,
+                reason: reason.clone(),
+            };
+            return Err(Refusal::Partly {
+                poison: (0..*sent).map(poison).collect(),
+                again: Vec::new(),
+                wait: None,
+            });
         }
+        // It does not say which, so they are found by halves. Others of the
+        // same request may arrive twice, with the same id.
+        Err(Refusal::Poisoned {
+            reason,
+            suspect: None,
+        })
     }
+}
+
+/// The same message in OTLP's JSON, which some servers answer with.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct JsonResponse {
+    partial_success: Option<JsonPartialSuccess>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct JsonPartialSuccess {
+    /// A number of 64 bits, which protobuf's JSON writes as a text.
+    rejected_log_records: Value,
+    error_message: String,
+}
+
+/// What the body of an answer rejects, which is nothing for an empty one, as
+/// Fluent Bit gives; `None` where it is no such message.
+fn partial_success(body: &[u8]) -> Option<ExportLogsPartialSuccess> {
+    if !body.starts_with(b"{") {
+        let response = ExportLogsServiceResponse::decode(body).ok()?;
+        return Some(response.partial_success.unwrap_or_default());
+    }
+    let response: JsonResponse = serde_json::from_slice(body).ok()?;
+    let partial = response.partial_success.unwrap_or_default();
+    let rejected_log_records = match &partial.rejected_log_records {
+        Value::Null => 0,
+        Value::String(text) => text.parse().ok()?,
+        Value::Array(_) | Value::Bool(_) | Value::Object(_) => return None,
+        Value::Number(number) => number.as_i64()?,
+    };
+    Some(ExportLogsPartialSuccess {
+        rejected_log_records,
+        error_message: partial.error_message,
+    })
 }
 
 fn request(source: &str, part: &[Event<'_>], now: SystemTime) -> ExportLogsServiceRequest {
@@ -159,9 +216,10 @@ fn any(value: Value) -> AnyValue {
 
 #[cfg(test)]
 mod tests {
-    use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsPartialSuccess;
+    use hyper::{HeaderMap, StatusCode};
 
     use super::*;
+    use crate::secret::Redactor;
 
     fn event(body: &str) -> Event<'_> {
         Event {
@@ -207,18 +265,66 @@ mod tests {
         );
     }
 
-    #[test]
-    fn a_partial_success_is_none() {
-        let events = [event("{}"), event("{}")];
-        let answer = |rejected| ExportLogsServiceResponse {
+    fn accepted(status: StatusCode, body: &[u8]) -> Result<(), Refusal> {
+        let answer = Answer {
+            name: "otlp http://x",
+            status,
+            headers: &HeaderMap::new(),
+            body,
+            redactor: &Redactor::default(),
+            now: UNIX_EPOCH,
+        };
+        Otlp.accepted(&2, &answer)
+    }
+
+    fn rejecting(count: i64) -> Vec<u8> {
+        let response = ExportLogsServiceResponse {
             partial_success: Some(ExportLogsPartialSuccess {
-                rejected_log_records: rejected,
+                rejected_log_records: count,
                 error_message: "too old".to_owned(),
             }),
         };
-        let accepted = |rejected| Otlp.accepted(&events, &answer(rejected).encode_to_vec());
-        accepted(0).unwrap();
-        assert!(matches!(accepted(1), Err(Refusal::Poisoned(said)) if said.contains("too old")));
-        Otlp.accepted(&events, b"").unwrap();
+        response.encode_to_vec()
+    }
+
+    #[test]
+    fn a_partial_success_is_none() {
+        // A warning: nothing is rejected.
+        accepted(StatusCode::OK, &rejecting(0)).unwrap();
+        let json = br#"{"partialSuccess":{"rejectedLogRecords":"1","errorMessage":"too old"}}"#;
+        for body in [rejecting(1), json.to_vec()] {
+            assert!(
+                matches!(accepted(StatusCode::OK, &body), Err(Refusal::Poisoned { reason, .. }) if reason.contains("too old"))
+            );
+        }
+        let all = accepted(StatusCode::OK, &rejecting(2));
+        assert!(
+            matches!(&all, Err(Refusal::Partly { poison, again, .. }) if poison.len() == 2 && again.is_empty()),
+            "{all:?}"
+        );
+    }
+
+    #[test]
+    fn only_the_documented_message_accepts() {
+        accepted(StatusCode::OK, b"").unwrap();
+        // Fluent Bit.
+        accepted(StatusCode::CREATED, b"").unwrap();
+        accepted(StatusCode::OK, b"{}").unwrap();
+        accepted(StatusCode::OK, br#"{"partialSuccess":{}}"#).unwrap();
+        for (status, body) in [
+            (StatusCode::OK, b"OK".to_vec()),
+            (StatusCode::OK, b"<html>log in</html>".to_vec()),
+            (StatusCode::OK, b"{\"error\":".to_vec()),
+            (
+                StatusCode::OK,
+                br#"{"partialSuccess":{"rejectedLogRecords":"many"}}"#.to_vec(),
+            ),
+            (StatusCode::OK, rejecting(3)),
+            (StatusCode::OK, rejecting(-1)),
+            (StatusCode::PARTIAL_CONTENT, Vec::new()),
+        ] {
+            let refused = accepted(status, &body);
+            assert!(matches!(refused, Err(Refusal::Retry(_))), "{body:?}");
+        }
     }
 }

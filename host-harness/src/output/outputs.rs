@@ -5,11 +5,16 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 use tokio::time::sleep;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::{Delivery, Output, OutputError, Plan, Poison};
 use crate::backoff;
 use crate::exit::Failure;
+use crate::untrusted_text::escape;
+
+/// With a bound on the tries: those of an output that is blocked. Waiting
+/// longer would keep an operator from the reason.
+const BLOCKED_TRIES_MAX: u32 = 3;
 
 /// The outputs of a run, shared by its sources.
 pub struct Outputs {
@@ -21,10 +26,19 @@ pub struct Outputs {
 /// Why a delivery has come to an end without being accepted.
 #[derive(Debug)]
 pub enum Undelivered {
-    /// The other end is gone; this needs no words.
+    /// Standard output is closed, so that nothing can be delivered any more.
     Closed,
-    /// Somebody has to look.
+    /// The bound on the tries is reached.
     Failed(String),
+}
+
+/// Why a delivery is tried again later.
+struct Later {
+    reason: String,
+    /// Until an operator changes something.
+    is_blocked: bool,
+    /// How long the receiver wants to be left alone.
+    asked: Duration,
 }
 
 impl Outputs {
@@ -32,10 +46,10 @@ impl Outputs {
     pub async fn open(plans: &[Box<dyn Plan>], tries_max: Option<u32>) -> Result<Self, Failure> {
         let mut outputs = Vec::with_capacity(plans.len());
         for plan in plans {
-            let output = plan
-                .open()
-                .await
-                .map_err(|error| Failure::failed(format!("output: {error}")))?;
+            let output = plan.open().await.map_err(|failure| Failure {
+                message: format!("output: {failure}"),
+                ..failure
+            })?;
             outputs.push(Mutex::new(output));
         }
         Ok(Self { outputs, tries_max })
@@ -64,7 +78,7 @@ impl Outputs {
             let result = held.accept(delivery).await;
             drop(held);
             tries = tries.saturating_add(1);
-            match result {
+            let later = match result {
                 Ok(()) => {
                     if tries > 1 {
                         info!(source = %delivery.source, output = %name, tries, "the output accepts again");
@@ -72,45 +86,61 @@ impl Outputs {
                     return Ok(Vec::new());
                 }
                 Err(OutputError::Closed) => return Err(Undelivered::Closed),
-                Err(OutputError::Fatal(reason)) => return Err(Undelivered::Failed(reason)),
                 Err(OutputError::Poison(events)) => {
                     let name_it = |poison: Poison| Poison {
-                        reason: format!("output {name}: {}", poison.reason),
+                        reason: escape(&format!("output {name}: {}", poison.reason)).into_owned(),
                         ..poison
                     };
                     return Ok(events.into_iter().map(name_it).collect());
                 }
-                Err(OutputError::Retry(reason)) => {
-                    self.put_off(&name, delivery, tries, reason, Duration::ZERO)
-                        .await?;
-                }
-                Err(OutputError::Throttled { reason, wait }) => {
-                    self.put_off(&name, delivery, tries, reason, wait).await?;
-                }
-            }
+                Err(OutputError::Blocked(reason)) => Later {
+                    reason,
+                    is_blocked: true,
+                    asked: Duration::ZERO,
+                },
+                Err(OutputError::Retry(reason)) => Later {
+                    reason,
+                    is_blocked: false,
+                    asked: Duration::ZERO,
+                },
+                Err(OutputError::Throttled { reason, wait }) => Later {
+                    reason,
+                    is_blocked: false,
+                    asked: wait,
+                },
+            };
+            self.retry_later(&name, delivery, tries, later).await?;
         }
     }
 
-    /// Wait before the next try, at least as long as the receiver asks for.
-    async fn put_off(
+    /// Waits before the next try, at least as long as the receiver asks for.
+    async fn retry_later(
         &self,
         output: &str,
         delivery: &Delivery<'_>,
         tries: u32,
-        reason: String,
-        asked: Duration,
+        later: Later,
     ) -> Result<(), Undelivered> {
-        if self.tries_max.is_some_and(|max| tries >= max) {
+        let source = delivery.source;
+        // Part of it is what a receiver answers.
+        let reason = escape(&later.reason).into_owned();
+        let tries_max = self.tries_max.map(|max| {
+            if later.is_blocked {
+                max.min(BLOCKED_TRIES_MAX)
+            } else {
+                max
+            }
+        });
+        if tries_max.is_some_and(|max| tries >= max) {
             return Err(Undelivered::Failed(reason));
         }
-        let wait = backoff::wait(tries, fastrand::f64()).max(asked);
-        warn!(
-            source = %delivery.source,
-            %output,
-            tries,
-            "not accepted, next try in {:.1} s: {reason}",
-            wait.as_secs_f64()
-        );
+        let wait = backoff::wait(tries, fastrand::f64()).max(later.asked);
+        let seconds = wait.as_secs_f64();
+        if later.is_blocked {
+            error!(%source, %output, tries, "output blocked, next try in {seconds:.1} s: {reason}");
+        } else {
+            warn!(%source, %output, tries, "not accepted, next try in {seconds:.1} s: {reason}");
+        }
         sleep(wait).await;
         Ok(())
     }
@@ -125,5 +155,116 @@ impl Outputs {
             }
         }
         first
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::bindings::Entry;
+
+    /// Refuses so many deliveries, then accepts.
+    #[derive(Clone, Debug)]
+    struct Refusing {
+        left: u32,
+        tries: Arc<AtomicU32>,
+        error: fn() -> OutputError,
+    }
+
+    #[async_trait]
+    impl Plan for Refusing {
+        async fn open(&self) -> Result<Box<dyn Output>, Failure> {
+            Ok(Box::new(self.clone()))
+        }
+    }
+
+    #[async_trait]
+    impl Output for Refusing {
+        fn name(&self) -> &str {
+            "http http://x"
+        }
+
+        async fn accept(&mut self, _: &Delivery<'_>) -> Result<(), OutputError> {
+            self.tries.fetch_add(1, Ordering::Relaxed);
+            match self.left.checked_sub(1) {
+                None => Ok(()),
+                Some(left) => {
+                    self.left = left;
+                    Err((self.error)())
+                }
+            }
+        }
+
+        async fn close(&mut self) -> Result<(), OutputError> {
+            Ok(())
+        }
+    }
+
+    /// Delivers in virtual time. Returns how it ended and after how many tries.
+    async fn deliver(
+        left: u32,
+        tries_max: Option<u32>,
+        error: fn() -> OutputError,
+    ) -> (Result<Vec<Poison>, Undelivered>, u32) {
+        let plan = Refusing {
+            left,
+            tries: Arc::default(),
+            error,
+        };
+        let tries = Arc::clone(&plan.tries);
+        let plans: [Box<dyn Plan>; 1] = [Box::new(plan)];
+        let outputs = Outputs::open(&plans, tries_max).await.unwrap();
+        let index = [Entry {
+            end: 3,
+            occurred_at: 0,
+            kind: 0,
+        }];
+        let delivery = Delivery {
+            source: "acme",
+            events: "{}\n",
+            index: &index,
+            kinds: &[],
+        };
+        let result = outputs.accept(&delivery).await;
+        (result, tries.load(Ordering::Relaxed))
+    }
+
+    fn blocked() -> OutputError {
+        OutputError::Blocked("the credentials are refused".to_owned())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_blocked_output_is_retried_with_backoff_until_it_accepts() {
+        let begun = tokio::time::Instant::now();
+        let (result, tries) = deliver(30, None, blocked).await;
+        assert_eq!((result.unwrap().len(), tries), (0, 31));
+        // Some 20 of them have the longest wait, of which half is by chance.
+        let waited = begun.elapsed();
+        assert!(waited > Duration::from_secs(20 * 150), "{waited:?}");
+        assert!(waited < Duration::from_secs(22 * 300), "{waited:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn with_a_bound_a_blocked_output_is_given_up_after_three_tries() {
+        let (result, tries) = deliver(3, Some(8), blocked).await;
+        assert!(matches!(result, Err(Undelivered::Failed(_))), "{result:?}");
+        assert_eq!(tries, 3);
+        let (result, tries) = deliver(2, Some(8), blocked).await;
+        assert_eq!((result.unwrap().len(), tries), (0, 3));
+        let (result, tries) = deliver(9, Some(8), || OutputError::Retry(String::new())).await;
+        assert!(matches!(result, Err(Undelivered::Failed(_))), "{result:?}");
+        assert_eq!(tries, 8);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn closed_standard_output_is_not_retried() {
+        let (result, tries) = deliver(1, None, || OutputError::Closed).await;
+        assert!(matches!(result, Err(Undelivered::Closed)), "{result:?}");
+        assert_eq!(tries, 1);
     }
 }

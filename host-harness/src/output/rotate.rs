@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use tracing::warn;
 
 use super::compress::Encoding;
-use super::file::sync_directory;
+use crate::disk;
 
 /// When to close a file and begin another.
 #[derive(Clone, Debug)]
@@ -79,20 +79,20 @@ fn compress(closed: &Closed, encoding: Encoding) -> io::Result<()> {
     };
     let (target, aside) = (named(suffix), named(".part"));
     let copied = compressed_copy(&closed.path, &aside, encoding);
-    if let Err(error) = copied.and_then(|()| fs::rename(&aside, &target)) {
+    if let Err(error) = copied.and_then(|()| disk::rename(&aside, &target)) {
         // What there is of the copy takes room that events need.
         drop(fs::remove_file(&aside));
         return Err(error);
     }
-    sync_directory(&target)?;
+    disk::sync_directory(&target)?;
     fs::remove_file(&closed.path)
 }
 
-fn compressed_copy(from: &Path, to: &Path, encoding: Encoding) -> io::Result<()> {
-    let (from, to) = (File::open(from)?, File::create(to)?);
+fn compressed_copy(from: &Path, path: &Path, encoding: Encoding) -> io::Result<()> {
+    let (from, to) = (File::open(from)?, File::create(path)?);
     to.set_permissions(from.metadata()?.permissions())?;
     encoding.copy(&from, &to)?;
-    to.sync_all()
+    disk::sync(&to, path)
 }
 
 /// The closed files that belong to a path, oldest first.

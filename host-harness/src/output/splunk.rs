@@ -1,11 +1,10 @@
 //! Splunk's HTTP Event Collector: each event in its envelope, several of them
 //! in a request.
 
-use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::http::{Api, Defaults, HttpPlan, RequestSettings, said};
+use super::http::{Answer, Api, Defaults, HttpPlan, RequestSettings};
 use super::lanes::Refusal;
 use super::{Event, Plan};
 use crate::exit::Failure;
@@ -50,12 +49,18 @@ struct Envelope<'a> {
     event: &'a RawValue,
 }
 
+/// The body of every answer of the collector, of whatever status.
 #[derive(Deserialize)]
-struct Answer {
+struct Verdict {
     code: u32,
+    /// Counted from 0.
+    #[serde(default, rename = "invalid-event-number")]
+    invalid_event_number: Option<usize>,
 }
 
 impl Api for Collector {
+    type Sent = ();
+
     fn content_type(&self) -> &str {
         "application/json"
     }
@@ -87,25 +92,56 @@ impl Api for Collector {
         }
     }
 
-    fn refused(&self, status: StatusCode, body: &[u8]) -> Option<Refusal> {
-        let code = serde_json::from_slice::<Answer>(body).ok()?.code;
-        let reason = || format!("splunk answers {}", said(status, body));
-        match code {
-            // A wrong index, and a channel that is missing or wrong.
-            7 | 10 | 11 => Some(Refusal::Fatal(reason())),
-            // No token, a disabled or a wrong one.
-            1..=4 => Some(Refusal::Fatal(format!(
-                "the credentials are refused: {}",
-                reason()
-            ))),
-            _ => None,
+    fn accepted(&self, (): &(), answer: &Answer<'_>) -> Result<(), Refusal> {
+        match Verdict::read(answer) {
+            Some(Verdict { code: 0, .. }) => Ok(()),
+            Some(verdict) => Err(verdict
+                .refusal(answer)
+                .unwrap_or_else(|| answer.retry(answer.message()))),
+            None => Err(answer.undocumented("an answer of the HTTP Event Collector")),
         }
+    }
+
+    fn refused(&self, answer: &Answer<'_>) -> Option<Refusal> {
+        Verdict::read(answer)?.refusal(answer)
+    }
+}
+
+impl Verdict {
+    fn read(answer: &Answer<'_>) -> Option<Self> {
+        serde_json::from_slice(answer.body).ok()
+    }
+
+    /// What a code means for the events; `None` for one that is not documented.
+    fn refusal(&self, answer: &Answer<'_>) -> Option<Refusal> {
+        let reason = answer.message();
+        Some(match self.code {
+            // No token, or one that is disabled, wrong or not taken from the query.
+            1..=4 | 16 | 21 | 22 => {
+                Refusal::Blocked(format!("the credentials are refused: {reason}"))
+            }
+            // The format, a field that is missing or empty, an indexed field.
+            6 | 12 | 13 | 15 => Refusal::Poisoned {
+                reason,
+                suspect: self.invalid_event_number,
+            },
+            // The index, and a channel that is missing, wrong or not enabled.
+            7 | 10 | 11 | 14 => Refusal::Blocked(format!("{reason}; check the token's settings")),
+            // Nothing came, an error inside, busy, unhealthy, shutting down.
+            5 | 8 | 9 | 18..=20 | 23 => answer.retry(reason),
+            _ => return None,
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
+    use hyper::{HeaderMap, StatusCode};
+
     use super::*;
+    use crate::secret::Redactor;
 
     fn collector() -> Collector {
         Collector {
@@ -131,13 +167,100 @@ mod tests {
         );
     }
 
+    fn answered<T>(status: u16, body: &str, ask: impl Fn(&Answer<'_>) -> T) -> T {
+        let mut headers = HeaderMap::new();
+        if body.contains("busy") {
+            headers.insert("retry-after", "7".parse().unwrap());
+        }
+        ask(&Answer {
+            name: "splunk http://x",
+            status: StatusCode::from_u16(status).unwrap(),
+            headers: &headers,
+            body: body.as_bytes(),
+            redactor: &Redactor::default(),
+            now: SystemTime::UNIX_EPOCH,
+        })
+    }
+
+    fn accepted(body: &str) -> Result<(), Refusal> {
+        answered(200, body, |answer| collector().accepted(&(), answer))
+    }
+
+    fn refused(body: &str) -> Option<Refusal> {
+        answered(400, body, |answer| collector().refused(answer))
+    }
+
     #[test]
-    fn a_wrong_index_is_nobodys_poison() {
-        let refused = |body: &str| collector().refused(StatusCode::BAD_REQUEST, body.as_bytes());
-        let wrong_index = r#"{"text":"Incorrect index","code":7,"invalid-event-number":1}"#;
-        assert!(matches!(refused(wrong_index), Some(Refusal::Fatal(_))));
-        let bad_event = r#"{"text":"Invalid data format","code":6,"invalid-event-number":1}"#;
-        assert!(refused(bad_event).is_none());
+    fn only_code_0_accepts() {
+        accepted(r#"{"text":"Success","code":0}"#).unwrap();
+        accepted(r#"{"text":"Success","code":0,"ackId":3}"#).unwrap();
+        for code in 1..=30 {
+            let body = format!(r#"{{"text":"no","code":{code}}}"#);
+            assert!(accepted(&body).is_err(), "{code}");
+        }
+        for body in [
+            "",
+            "{}",
+            "OK",
+            "0",
+            "<html>log in</html>",
+            r#"{"text":"Success"}"#,
+            r#"{"text":"Success","code":"0"}"#,
+            r#"{"text":"Success","code":-1}"#,
+        ] {
+            assert!(matches!(accepted(body), Err(Refusal::Retry(_))), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_code_means_the_same_with_every_status() {
+        let by_code = |code: u32| {
+            let body = format!(r#"{{"text":"no","code":{code},"invalid-event-number":3}}"#);
+            (accepted(&body).unwrap_err(), refused(&body))
+        };
+        for code in [1, 2, 3, 4, 16, 21, 22] {
+            let (success, error) = by_code(code);
+            for refusal in [success, error.unwrap()] {
+                let said =
+                    matches!(&refusal, Refusal::Blocked(reason) if reason.contains("credentials"));
+                assert!(said, "{code}: {refusal:?}");
+            }
+        }
+        for code in [6, 12, 13, 15] {
+            let (success, error) = by_code(code);
+            for refusal in [success, error.unwrap()] {
+                let named = matches!(
+                    refusal,
+                    Refusal::Poisoned {
+                        suspect: Some(3),
+                        ..
+                    }
+                );
+                assert!(named, "{code}");
+            }
+        }
+        // A wrong index is no fault of an event.
+        for code in [7, 10, 11, 14] {
+            let (success, error) = by_code(code);
+            assert!(matches!(success, Refusal::Blocked(_)), "{code}");
+            assert!(matches!(error, Some(Refusal::Blocked(_))), "{code}");
+        }
+        for code in [5, 8, 9, 18, 19, 20, 23] {
+            let (success, error) = by_code(code);
+            assert!(matches!(success, Refusal::Retry(_)), "{code}");
+            assert!(matches!(error, Some(Refusal::Retry(_))), "{code}");
+        }
+        // By the status alone.
+        assert!(refused(r#"{"text":"new","code":99}"#).is_none());
         assert!(refused("<html>").is_none());
+    }
+
+    #[test]
+    fn a_busy_collector_may_ask_for_a_wait() {
+        let busy = accepted(r#"{"text":"Server is busy","code":9}"#);
+        assert!(
+            matches!(busy, Err(Refusal::Throttled { wait, .. }) if wait.as_secs() == 7),
+            "{busy:?}"
+        );
     }
 }

@@ -33,7 +33,7 @@ pub(super) fn plan(mut section: Section<'_>) -> Result<Box<dyn Plan>, Failure> {
 
 #[async_trait]
 impl Plan for StdoutPlan {
-    async fn open(&self) -> Result<Box<dyn Output>, OutputError> {
+    async fn open(&self) -> Result<Box<dyn Output>, Failure> {
         lines(io::stdout(), self.line_bytes_max)
     }
 
@@ -47,10 +47,46 @@ impl Plan for StdoutPlan {
 pub fn lines(
     writer: impl Write + Send + 'static,
     line_bytes_max: Option<usize>,
-) -> Result<Box<dyn Output>, OutputError> {
+) -> Result<Box<dyn Output>, Failure> {
     let output = Lines::start(writer, line_bytes_max)
-        .map_err(|error| OutputError::Fatal(format!("stdout: {error}")))?;
+        .map_err(|error| Failure::failed(format!("stdout: {error}")))?;
     Ok(Box::new(output))
+}
+
+/// Writes `rest` and then whole lines. After an error `rest` is what is missing
+/// of the line that was begun.
+fn write(writer: &mut impl Write, rest: &mut Vec<u8>, text: &[u8]) -> io::Result<()> {
+    let (written, result) = write_counted(writer, rest);
+    rest.drain(..written);
+    result?;
+    let (written, result) = write_counted(writer, text);
+    let (done, left) = text.split_at_checked(written).unwrap_or((text, &[]));
+    if result.is_err() && !done.is_empty() && !done.ends_with(b"\n") {
+        let line = left.split_inclusive(|byte| *byte == b'\n').next();
+        rest.extend_from_slice(line.unwrap_or_default());
+    }
+    result.and_then(|()| writer.flush())
+}
+
+/// Writes all bytes, and returns how many were written in any case.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "`write_all` does not tell how much it has written before an error"
+)]
+fn write_counted(writer: &mut impl Write, bytes: &[u8]) -> (usize, io::Result<()>) {
+    let mut written = 0;
+    loop {
+        let left = bytes.get(written..).unwrap_or_default();
+        if left.is_empty() {
+            return (written, Ok(()));
+        }
+        match writer.write(left) {
+            Ok(0) => return (written, Err(io::ErrorKind::WriteZero.into())),
+            Ok(count) => written += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return (written, Err(error)),
+        }
+    }
 }
 
 /// A writer behind a thread.
@@ -73,10 +109,11 @@ impl Lines {
         thread::Builder::new()
             .name("stdout".to_owned())
             .spawn(move || {
+                // What is left of a line that could be written in part only. It
+                // is finished before anything else, and written again as a whole.
+                let mut rest = Vec::new();
                 for job in queue {
-                    let result = writer
-                        .write_all(job.text.as_bytes())
-                        .and_then(|()| writer.flush());
+                    let result = write(&mut writer, &mut rest, job.text.as_bytes());
                     // Nobody waits any more when the host stops.
                     drop(job.done.send(result));
                 }
@@ -115,7 +152,8 @@ impl Lines {
         match written.await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => Err(OutputError::Closed),
-            Ok(Err(error)) => Err(OutputError::Fatal(format!("stdout: {error}"))),
+            // A file on a full disk, for one.
+            Ok(Err(error)) => Err(OutputError::Retry(format!("stdout: {error}"))),
             Err(_) => Err(OutputError::Closed),
         }
     }
@@ -203,6 +241,54 @@ mod tests {
         let index = [entry(3), entry(6)];
         output.accept(&delivery("{}\n[]\n", &index)).await.unwrap();
         assert_eq!(*shared.0.lock().unwrap(), b"{}\n[]\n");
+    }
+
+    /// Has room for so many bytes.
+    #[derive(Clone, Default)]
+    struct Full(Arc<Mutex<(usize, Vec<u8>)>>);
+
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let mut disk = self.0.lock().map_err(|_| io::ErrorKind::Other)?;
+            let count = bytes.len().min(disk.0);
+            if count == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            disk.0 -= count;
+            disk.1.extend_from_slice(&bytes[..count]);
+            Ok(count)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn standard_output_on_a_full_disk_is_retried_and_no_line_is_torn() {
+        let full = Full::default();
+        full.0.lock().unwrap().0 = 8;
+        let mut output = Lines::start(full.clone(), None).unwrap();
+        let events = "{\"n\":1}\n{\"n\":2}\n{\"n\":3}\n";
+        let index = [entry(8), entry(16), entry(24)];
+        for room in [3, 2, 5] {
+            let error = output.accept(&delivery(events, &index)).await.unwrap_err();
+            assert!(matches!(error, OutputError::Retry(_)), "{error:?}");
+            full.0.lock().unwrap().0 = room;
+        }
+        full.0.lock().unwrap().0 = 1_000;
+        // A delivery of another source comes first.
+        output.accept(&delivery("{}\n", &index[..1])).await.unwrap();
+        output.accept(&delivery(events, &index)).await.unwrap();
+        let written = String::from_utf8(full.0.lock().unwrap().1.clone()).unwrap();
+        let lines: Vec<&str> = written.lines().collect();
+        assert!(
+            lines
+                .iter()
+                .all(|line| *line == "{}" || events.contains(&format!("{line}\n"))),
+            "{lines:?}"
+        );
+        assert!(written.ends_with(&format!("{{}}\n{events}")), "{written}");
     }
 
     #[tokio::test]

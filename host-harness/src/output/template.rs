@@ -1,12 +1,21 @@
 //! Names made from an event, such as `mimecast.{stream}`: Forward tags, NATS
 //! subjects and paths of URLs.
 
+use std::fmt;
+
 use super::Event;
 
 /// A text with places for the words of an event.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Eq, PartialEq)]
 pub(super) struct Template {
     pieces: Vec<Piece>,
+}
+
+/// Without the text: it may be an endpoint, whose path may be a credential.
+impl fmt::Debug for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Template(..)")
+    }
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -18,14 +27,14 @@ enum Piece {
 }
 
 impl Template {
-    /// Understand `{kind}`, `{source}` and `{stream}` in a text. The error is
-    /// a clause about it.
+    /// Parses `{kind}`, `{source}` and `{stream}` in a text. The error is a
+    /// clause about it, which does not repeat the text.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let mut pieces = Vec::new();
         let mut rest = text;
         while let Some((before, after)) = rest.split_once('{') {
             let Some((word, after)) = after.split_once('}') else {
-                return Err(format!("is `{text}`; a `}}` is missing"));
+                return Err("has a `{` whose `}` is missing".to_owned());
             };
             if !before.is_empty() {
                 pieces.push(Piece::Text(before.to_owned()));
@@ -46,6 +55,14 @@ impl Template {
             pieces.push(Piece::Text(rest.to_owned()));
         }
         Ok(Self { pieces })
+    }
+
+    /// The texts between the places.
+    pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
+        self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Text(text) => Some(text.as_str()),
+            Piece::Kind | Piece::Source | Piece::Stream => None,
+        })
     }
 
     /// The text for an event of a source.

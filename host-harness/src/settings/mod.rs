@@ -1,5 +1,6 @@
 //! The settings file: parsed once, into values that need no second look.
 
+mod files;
 mod lines;
 mod names;
 mod resolve;
@@ -120,6 +121,7 @@ impl Settings {
             dead_letter: dead_letter.flatten(),
         };
         settings.refuse_two_stdouts()?;
+        files::refuse_shared(&settings)?;
         Ok(settings)
     }
 

@@ -138,6 +138,15 @@ impl<'a> Section<'a> {
         self.reveal(key, &value).map(Some)
     }
 
+    /// The text at a key that may be a secret and mostly is none: written out,
+    /// `{ env = ".." }` or `{ file = ".." }`.
+    pub fn text_or_reference(&mut self, key: &'static str) -> Result<Option<Secret>, Failure> {
+        match self.take(key) {
+            None => Ok(None),
+            Some(value) => self.reveal(key, &value).map(Some),
+        }
+    }
+
     /// The names and values in the table at a key, such as headers; each value
     /// is a text, `{ env = ".." }` or `{ file = ".." }`.
     pub fn secrets(&mut self, key: &'static str) -> Result<Vec<(String, Secret)>, Failure> {
@@ -155,7 +164,11 @@ impl<'a> Section<'a> {
                 .map_err(|reason| self.error(key, &reason)),
             None => match value.as_str() {
                 Some(text) => Ok(Secret::new(text.to_owned())),
-                None => Err(self.wrong_type(key, "{ env = \"..\" } or { file = \"..\" }", value)),
+                None => Err(self.wrong_type(
+                    key,
+                    "a text, { env = \"..\" } or { file = \"..\" }",
+                    value,
+                )),
             },
         }
     }

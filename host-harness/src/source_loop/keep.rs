@@ -45,6 +45,7 @@ impl SourceLoop {
                         .put_off("rejected records", reason)
                         .await
                         .map_err(|reason| End::Failed(failed(reason)))?,
+                    Err(NotKept::Closed) => return Err(End::Output(None)),
                     Err(NotKept::Output(reason)) => {
                         return Err(End::Output(Some(failed(reason))));
                     }

@@ -33,7 +33,25 @@ pub(crate) struct ForwardReceiver {
     pub(crate) address: SocketAddr,
     demands: Demands,
     paused: watch::Sender<bool>,
+    /// How many connections there are.
+    open: watch::Sender<usize>,
     task: JoinHandle<()>,
+}
+
+/// A connection, for as long as it lives.
+struct Open(watch::Sender<usize>);
+
+impl Open {
+    fn new(open: watch::Sender<usize>) -> Self {
+        open.send_modify(|count| *count += 1);
+        Self(open)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
 }
 
 /// How a conversation ends.
@@ -52,12 +70,13 @@ impl ForwardReceiver {
     pub(crate) async fn with(demands: Demands, ledger: Ledger) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let paused = watch::channel(false).0;
+        let (paused, open) = (watch::channel(false).0, watch::channel(0).0);
         let served = serve(
             listener,
             ledger.clone(),
             demands.clone(),
             paused.subscribe(),
+            open.clone(),
         );
         Self {
             address,
@@ -65,6 +84,7 @@ impl ForwardReceiver {
             ledger,
             demands,
             paused,
+            open,
         }
     }
 
@@ -77,15 +97,18 @@ impl ForwardReceiver {
     /// End as a killed process does: every connection breaks.
     pub(crate) async fn kill(&mut self) {
         self.task.abort();
-        // Its sockets are closed when it is gone.
         drop((&mut self.task).await);
+        // Each connection has a task of its own, which ends after that.
+        let mut open = self.open.subscribe();
+        open.wait_for(|count| *count == 0).await.unwrap();
     }
 
     /// Come up again at the same address.
     pub(crate) async fn restart(&mut self) {
         let listener = listen_again(self.address).await;
         let (ledger, demands) = (self.ledger.clone(), self.demands.clone());
-        self.task = tokio::spawn(serve(listener, ledger, demands, self.paused.subscribe()));
+        let (paused, open) = (self.paused.subscribe(), self.open.clone());
+        self.task = tokio::spawn(serve(listener, ledger, demands, paused, open));
     }
 
     pub(crate) fn settings(&self, more: &str) -> String {
@@ -104,6 +127,7 @@ async fn serve(
     ledger: Ledger,
     demands: Demands,
     mut paused: watch::Receiver<bool>,
+    open: watch::Sender<usize>,
 ) {
     let mut connections = JoinSet::new();
     loop {
@@ -115,7 +139,11 @@ async fn serve(
         // Answers are written in two pieces; the second is not to wait.
         stream.set_nodelay(true).unwrap();
         let (ledger, demands, paused) = (ledger.clone(), demands.clone(), paused.clone());
-        connections.spawn(converse(stream, ledger, demands, paused));
+        let open = Open::new(open.clone());
+        connections.spawn(async move {
+            converse(stream, ledger, demands, paused).await;
+            drop(open);
+        });
     }
 }
 
@@ -165,7 +193,7 @@ async fn talk(
             return End::Closed;
         };
         let (events, chunk) = unpack(&frame);
-        ledger.note(chunk.clone());
+        let _under_way = ledger.note(chunk.clone());
         ledger.released().await;
         let ack = Value::Map(vec![("ack".into(), chunk.into())]);
         match ledger.next_treatment() {

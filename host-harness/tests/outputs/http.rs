@@ -35,26 +35,104 @@ async fn an_event_that_makes_the_request_bad_is_found_and_the_others_are_accepte
 }
 
 #[tokio::test]
-async fn refused_credentials_stop_the_output() {
+async fn refused_credentials_block_the_output_until_they_are_accepted() {
     let receiver = HttpReceiver::start().await;
-    receiver
-        .ledger
-        .expect([Treatment::Answer(401, Vec::new(), "who are you")]);
     let login = "username = \"ann\"\npassword = \"secret\"";
     let mut output = open(&receiver.settings("http", login)).await;
-    let error = accept(&mut *output, &Feed::new(0..2)).await.unwrap_err();
-    assert!(
-        matches!(&error, OutputError::Fatal(said) if said.contains("credentials are refused")),
-        "{error}"
-    );
+    let feed = Feed::new(0..2);
+    for status in [401, 403, 407] {
+        receiver
+            .ledger
+            .expect([Treatment::Answer(status, Vec::new(), "who are you")]);
+        let error = accept(&mut *output, &feed).await.unwrap_err();
+        assert!(
+            matches!(&error, OutputError::Blocked(said) if said.contains("credentials are refused")),
+            "{error:?}"
+        );
+    }
+    accept(&mut *output, &feed).await.unwrap();
+    assert_eq!(receiver.ledger.numbers(), [0, 1]);
     assert_eq!(
-        receiver.ledger.requests(),
-        ["/ application/json Basic YW5uOnNlY3JldA=="]
+        receiver.ledger.requests()[0],
+        "/ application/json Basic YW5uOnNlY3JldA=="
     );
 }
 
+/// Nothing of it is believed: the events come again.
 #[tokio::test]
-async fn a_receiver_that_asks_for_patience_gets_it() {
+async fn a_success_that_is_not_of_the_documented_form_accepts_nothing() {
+    let page = "<!DOCTYPE html><html><title>Log in</title></html>";
+    for (kind, status, body) in [
+        ("elasticsearch", 200, page),
+        ("elasticsearch", 200, ""),
+        ("elasticsearch", 200, "{\"errors\":false}"),
+        ("elasticsearch", 200, "{\"errors\":false,\"items\":[]}"),
+        (
+            "elasticsearch",
+            200,
+            "{\"errors\":false,\"items\":[{\"index\":{\"_id\":\"id-0\",\"status\":201}},{\"index\":{\"_id\":\"id-1\",\"status\":201}}]}",
+        ),
+        ("http", 200, page),
+        ("http", 207, ""),
+        ("otlp", 200, page),
+        ("otlp", 200, "OK"),
+        ("splunk", 200, page),
+        ("splunk", 200, ""),
+        ("splunk", 200, "{\"text\":\"Server is busy\",\"code\":9}"),
+        ("splunk", 200, "{\"text\":\"Success\"}"),
+    ] {
+        let receiver = HttpReceiver::start().await;
+        receiver
+            .ledger
+            .expect([Treatment::Answer(status, Vec::new(), body)]);
+        let mut output = open(&receiver.settings(kind, "connections = 1")).await;
+        let feed = Feed::new(0..2);
+        let error = accept(&mut *output, &feed).await.unwrap_err();
+        assert!(
+            matches!(error, OutputError::Retry(_)),
+            "{kind} {body}: {error:?}"
+        );
+        accept(&mut *output, &feed).await.unwrap();
+        assert_eq!(receiver.ledger.numbers(), [0, 1], "{kind} {body}");
+    }
+}
+
+#[tokio::test]
+async fn half_a_bulk_answer_accepts_half_of_the_events() {
+    let receiver = HttpReceiver::start().await;
+    let items = r#"{"took":1,"errors":false,"items":[{"create":{"_id":"id-3","status":201}},{"create":{"_id":"id-1","status":503}},{"create":{"_id":"id-0","status":409}},{"create":{"_id":"of-another-request","status":201}}]}"#;
+    receiver
+        .ledger
+        .expect([Treatment::Answer(200, Vec::new(), items)]);
+    let mut output = open(&receiver.settings("elasticsearch", "")).await;
+    let feed = Feed::new(0..4);
+    let error = accept(&mut *output, &feed).await.unwrap_err();
+    assert!(matches!(error, OutputError::Retry(_)), "{error:?}");
+    accept(&mut *output, &feed).await.unwrap();
+    assert_eq!(receiver.ledger.numbers(), [1, 2]);
+}
+
+#[tokio::test]
+async fn an_event_that_the_collector_names_is_rejected_and_the_others_are_accepted() {
+    let receiver = HttpReceiver::start().await;
+    let invalid = r#"{"text":"Invalid data format","code":6,"invalid-event-number":3}"#;
+    // With a status of success, as for the whole; then for the one alone.
+    receiver.ledger.expect([
+        Treatment::Answer(200, Vec::new(), invalid),
+        Treatment::Answer(400, Vec::new(), invalid),
+    ]);
+    let mut output = open(&receiver.settings("splunk", "connections = 1")).await;
+    let error = accept(&mut *output, &Feed::new(0..6)).await.unwrap_err();
+    assert!(
+        matches!(&error, OutputError::Poison(poison) if poison.len() == 1 && poison[0].event == 3),
+        "{error:?}"
+    );
+    assert_eq!(receiver.ledger.numbers(), [0, 1, 2, 4, 5]);
+    assert_eq!(receiver.ledger.requests().len(), 3);
+}
+
+#[tokio::test]
+async fn a_retry_after_is_respected() {
     let receiver = HttpReceiver::start().await;
     let headers = vec![("retry-after", "7")];
     receiver
@@ -82,9 +160,13 @@ async fn a_wrong_endpoint_or_format_does_not_reject_the_events() {
     let mut output = open(&receiver.settings("http", "format = \"ndjson\"")).await;
     let error = accept(&mut *output, &Feed::new(0..4)).await.unwrap_err();
     assert!(
-        matches!(&error, OutputError::Fatal(said) if said.contains("refuses every event")),
+        matches!(&error, OutputError::Blocked(said) if said.contains("refuses every event")),
         "{error}"
     );
+    // Repaired there.
+    let ledger = &receiver.ledger;
+    while matches!(ledger.next_treatment(), Treatment::Answer(..)) {}
+    accept(&mut *output, &Feed::new(0..4)).await.unwrap();
 }
 
 #[tokio::test]
@@ -102,7 +184,7 @@ async fn the_path_may_name_the_stream() {
 #[tokio::test]
 async fn events_that_bulk_refuses_one_by_one_are_told_apart() {
     let receiver = HttpReceiver::start().await;
-    let items = r#"{"took":1,"errors":true,"items":[{"create":{"status":201}},{"create":{"status":400,"error":{"type":"document_parsing_exception","reason":"bad"}}},{"create":{"status":429,"error":{"type":"es_rejected_execution_exception","reason":"full"}}}]}"#;
+    let items = r#"{"took":1,"errors":true,"items":[{"create":{"_id":"id-0","status":201}},{"create":{"_id":"id-1","status":400,"error":{"type":"document_parsing_exception","reason":"bad"}}},{"create":{"_id":"id-2","status":429,"error":{"type":"es_rejected_execution_exception","reason":"full"}}}]}"#;
     receiver
         .ledger
         .expect([Treatment::Answer(200, Vec::new(), items)]);

@@ -15,7 +15,7 @@ use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::AnyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use prost::Message as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -91,7 +91,7 @@ async fn answer(request: Request<Incoming>, ledger: Ledger) -> Answer {
     };
     let kind = header(CONTENT_TYPE).unwrap();
     let encoding = header(CONTENT_ENCODING);
-    ledger.note(format!(
+    let _under_way = ledger.note(format!(
         "{path} {kind} {}",
         header(AUTHORIZATION).unwrap_or_default()
     ));
@@ -126,9 +126,10 @@ async fn answer(request: Request<Incoming>, ledger: Ledger) -> Answer {
     if events.iter().any(|event| event.get("poison").is_some()) {
         return Ok(reply(400, "cannot decode"));
     }
+    let created = created(&events);
     ledger.take(events);
     Ok(match path.as_str() {
-        "/_bulk" => reply(200, "{\"took\":1,\"errors\":false,\"items\":[]}"),
+        "/_bulk" => reply(200, created),
         "/services/collector/event" => reply(200, "{\"text\":\"Success\",\"code\":0}"),
         // As Fluent Bit: 201, and nothing in it.
         "/v1/logs" => reply(201, ""),
@@ -136,8 +137,17 @@ async fn answer(request: Request<Incoming>, ledger: Ledger) -> Answer {
     })
 }
 
-fn reply(status: u16, text: &'static str) -> Response<Full<Bytes>> {
-    let mut answer = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
+/// The answer of `_bulk` that every event was created.
+fn created(events: &[Value]) -> String {
+    let items: Vec<Value> = events
+        .iter()
+        .map(|event| json!({ "create": { "_id": event["event"]["id"], "status": 201 } }))
+        .collect();
+    json!({ "took": 1, "errors": false, "items": items }).to_string()
+}
+
+fn reply(status: u16, text: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut answer = Response::new(Full::new(text.into()));
     *answer.status_mut() = status.try_into().unwrap();
     answer
 }
@@ -165,7 +175,7 @@ fn events(path: &str, kind: &str, body: &[u8]) -> Vec<Value> {
             .into_iter()
             .flat_map(|logs| logs.scope_logs);
         let records = scopes.flat_map(|scope| scope.log_records);
-        return records.map(|record| json(record.body.unwrap())).collect();
+        return records.map(|record| plain(record.body.unwrap())).collect();
     }
     let text = std::str::from_utf8(body).unwrap();
     assert!(text.ends_with('\n'), "a body ends with a whole line");
@@ -190,12 +200,12 @@ fn events(path: &str, kind: &str, body: &[u8]) -> Vec<Value> {
     }
 }
 
-fn json(value: AnyValue) -> Value {
+fn plain(value: AnyValue) -> Value {
     match value.value {
         Some(Any::KvlistValue(list)) => list
             .values
             .into_iter()
-            .map(|pair| (pair.key, json(pair.value.unwrap())))
+            .map(|pair| (pair.key, plain(pair.value.unwrap())))
             .collect(),
         Some(Any::StringValue(text)) => text.into(),
         Some(Any::IntValue(number)) => number.into(),

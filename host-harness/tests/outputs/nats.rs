@@ -1,17 +1,18 @@
-//! `nats` against a real nats-server; left out with a line where there is
-//! none.
+//! `nats` against a real nats-server, which `NATS_SERVER` names or the path
+//! has; left out with a line where there is none.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::jetstream;
 use async_nats::jetstream::stream::{Config, Stream};
 use host_harness::output::OutputError;
 use serde_json::Value;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
 use crate::feed::{Feed, accept, body, deliver, left_out, number, open};
+use crate::receiver::LONG;
 
 /// A nats-server with an account, and JetStream in a directory.
 pub(crate) struct Server {
@@ -20,30 +21,46 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) async fn start(directory: &Path, port: u16) -> Option<Self> {
-        let program = [
-            "/usr/sbin/nats-server",
-            "/usr/bin/nats-server",
-            "/usr/local/bin/nats-server",
-        ]
-        .into_iter()
-        .find(|path| Path::new(path).exists())?;
-        let process = Command::new(program)
-            .args(["-a", "127.0.0.1", "-p", &port.to_string(), "-js", "-sd"])
+    /// At a port of its own choice, or where one was before.
+    pub(crate) async fn start(directory: &Path, port: Option<u16>) -> Option<Self> {
+        let program = program()?;
+        let begun = Instant::now();
+        while begun.elapsed() < LONG {
+            if let Some(server) = Self::try_to_start(&program, directory, port).await {
+                return Some(server);
+            }
+        }
+        panic!("nats-server does not start");
+    }
+
+    /// `None` where it has ended: another process has the port for a moment,
+    /// for a connection of its own.
+    async fn try_to_start(program: &Path, directory: &Path, port: Option<u16>) -> Option<Self> {
+        let wanted = port.map_or_else(|| "-1".to_owned(), |port| port.to_string());
+        let mut process = Command::new(program)
+            .args(["-a", "127.0.0.1", "-p", &wanted, "-js", "-sd"])
+            .arg(directory)
+            .arg("--ports_file_dir")
             .arg(directory)
             .args(["--user", "ann", "--pass", "secret"])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let server = Self { process, port };
-        for _ in 0..500 {
-            if TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
-                return Some(server);
+        let ports = directory.join(format!("nats-server_{}.ports", process.id()));
+        let begun = Instant::now();
+        while process.try_wait().unwrap().is_none() {
+            // The file comes before its content.
+            let text = std::fs::read_to_string(&ports).unwrap_or_default();
+            if let Some(port) = listening_port(&text)
+                && TcpStream::connect(("127.0.0.1", port)).await.is_ok()
+            {
+                return Some(Self { process, port });
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            assert!(begun.elapsed() < LONG, "nats-server does not listen");
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        panic!("nats-server does not listen");
+        None
     }
 
     pub(crate) fn settings(&self, more: &str) -> String {
@@ -54,15 +71,20 @@ impl Server {
     }
 
     pub(crate) fn signal(&self, name: &'static str) {
-        self.signaller(name)();
+        let process = self.process.id().to_string();
+        let sent = Command::new("kill").args([name, &process]).status();
+        assert!(sent.unwrap().success());
     }
 
-    /// What sends a signal, to be called later.
-    pub(crate) fn signaller(&self, name: &'static str) -> impl FnOnce() + Send + 'static {
-        let process = self.process.id().to_string();
-        move || {
-            let sent = Command::new("kill").args([name, &process]).status();
-            assert!(sent.unwrap().success());
+    /// Suspend it. It stops some time after the signal was sent.
+    pub(crate) async fn stop(&self) {
+        self.signal("-STOP");
+        let path = format!("/proc/{}/stat", self.process.id());
+        // Not everywhere there is such a file.
+        while let Ok(stat) = std::fs::read_to_string(&path)
+            && !stat.contains(") T ")
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
@@ -79,9 +101,19 @@ impl Drop for Server {
     }
 }
 
-pub(crate) async fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    listener.local_addr().unwrap().port()
+fn program() -> Option<PathBuf> {
+    let named = std::env::var_os("NATS_SERVER").map(PathBuf::from);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let directories = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
+    let found = directories.map(|directory| directory.join("nats-server"));
+    named.into_iter().chain(found).find(|path| path.exists())
+}
+
+/// Where the server says that it listens: `{"nats":["nats://127.0.0.1:4222"]}`.
+fn listening_port(text: &str) -> Option<u16> {
+    let ports: Value = serde_json::from_str(text).ok()?;
+    let address = ports["nats"][0].as_str()?;
+    address.rsplit_once(':')?.1.parse().ok()
 }
 
 async fn stream(port: u16, create: bool) -> Stream {
@@ -122,10 +154,10 @@ pub(crate) async fn numbers(port: u16) -> Vec<usize> {
 #[tokio::test]
 async fn jetstream_takes_every_event_once() {
     let directory = tempfile::tempdir().unwrap();
-    let port = free_port().await;
-    let Some(mut server) = Server::start(directory.path(), port).await else {
+    let Some(mut server) = Server::start(directory.path(), None).await else {
         return left_out("nats-server is not installed");
     };
+    let port = server.port;
     let settings = server.settings("password = \"secret\"\nack_timeout_secs = 2");
     let mut output = open(&settings).await;
     let error = accept(&mut *output, &Feed::new(0..1)).await.unwrap_err();
@@ -157,19 +189,19 @@ async fn jetstream_takes_every_event_once() {
     let feed = Feed::new(702..800);
     let error = accept(&mut *output, &feed).await.unwrap_err();
     assert!(matches!(error, OutputError::Retry(_)), "{error}");
-    let restarted = Server::start(directory.path(), port).await;
+    let restarted = Server::start(directory.path(), Some(port)).await;
     deliver(&mut *output, &feed).await;
     assert_eq!(messages(port, false).await, 800);
     drop(restarted);
 }
 
 #[tokio::test]
-async fn refused_credentials_stop_the_output() {
+async fn refused_credentials_block_the_output() {
     let directory = tempfile::tempdir().unwrap();
-    let Some(server) = Server::start(directory.path(), free_port().await).await else {
+    let Some(server) = Server::start(directory.path(), None).await else {
         return left_out("nats-server is not installed");
     };
     let mut output = open(&server.settings("password = \"wrong\"")).await;
     let error = accept(&mut *output, &Feed::new(0..1)).await.unwrap_err();
-    assert!(matches!(&error, OutputError::Fatal(_)), "{error:?}");
+    assert!(matches!(&error, OutputError::Blocked(_)), "{error:?}");
 }

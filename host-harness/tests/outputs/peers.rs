@@ -1,8 +1,10 @@
 //! The other end of each output, as the promises that all outputs keep need it.
 
 use std::fs;
+use std::io::{self, PipeWriter, Write};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -17,7 +19,7 @@ use crate::feed::{number, open};
 use crate::forward_receiver::ForwardReceiver;
 use crate::http_receiver::HttpReceiver;
 use crate::nats;
-use crate::receiver::{Ledger, Treatment};
+use crate::receiver::{LONG, Ledger, Treatment};
 
 /// What an output is opened for.
 #[derive(Clone, Copy)]
@@ -40,7 +42,7 @@ pub(crate) enum Gone {
 
 /// The other end of an output.
 #[async_trait]
-pub(crate) trait Peer: Sync {
+pub(crate) trait Peer: Send + Sync {
     /// An output that leads to it.
     async fn open(&mut self, purpose: For) -> Box<dyn Output>;
 
@@ -53,14 +55,26 @@ pub(crate) trait Peer: Sync {
     /// Answer again.
     async fn release(&mut self);
 
-    /// How many parts of a delivery have come in, and how many there may be at
-    /// a time; `None` where there are no parts.
-    async fn parts(&self) -> Option<(usize, usize)> {
+    /// How many parts of deliveries have come in; `None` where there are no
+    /// parts.
+    async fn parts(&self) -> Option<usize> {
+        None
+    }
+
+    /// Wait until so many parts have come in, where there are any.
+    async fn has_parts(&self, _: usize) {}
+
+    /// The most parts that came in before an answer, since this was asked;
+    /// `None` where there are no parts.
+    async fn take_under_way_max(&self) -> Option<usize> {
         None
     }
 
     /// Make some faults in a row, from now on.
     async fn fail(&mut self);
+
+    /// End a fault that lasts: the output has had it.
+    async fn recover(&mut self) {}
 
     /// Go away with all connections.
     async fn kill(&mut self) -> Gone;
@@ -87,7 +101,8 @@ pub(crate) trait Ledgered: Send + Sync {
     async fn restart(&mut self);
 }
 
-const CONNECTIONS: usize = 3;
+/// Connections of an output, where it has several.
+pub(crate) const CONNECTIONS: usize = 3;
 
 #[async_trait]
 impl<R: Ledgered> Peer for Scripted<R> {
@@ -114,8 +129,16 @@ impl<R: Ledgered> Peer for Scripted<R> {
         self.receiver.ledger().hold(false);
     }
 
-    async fn parts(&self) -> Option<(usize, usize)> {
-        Some((self.receiver.ledger().requests().len(), CONNECTIONS))
+    async fn parts(&self) -> Option<usize> {
+        Some(self.receiver.ledger().requests().len())
+    }
+
+    async fn has_parts(&self, count: usize) {
+        self.receiver.ledger().has_requests(count).await;
+    }
+
+    async fn take_under_way_max(&self) -> Option<usize> {
+        Some(self.receiver.ledger().take_under_way_max())
     }
 
     async fn fail(&mut self) {
@@ -247,26 +270,61 @@ impl Peer for Directory {
 
 /// The reader of a pipe. A new one for each start of the host.
 pub(crate) struct Pipe {
-    taken: Arc<Mutex<Vec<usize>>>,
+    /// How many bytes have gone into the pipes.
+    written: Arc<AtomicUsize>,
+    taken: watch::Sender<Taken>,
     held: watch::Sender<bool>,
     reader: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Taken {
+    bytes: usize,
+    numbers: Vec<usize>,
+}
+
+/// The end of a pipe that the host writes to.
+struct Counted {
+    pipe: PipeWriter,
+    written: Arc<AtomicUsize>,
+}
+
+impl Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.pipe.write_all(bytes)?;
+        self.written.fetch_add(bytes.len(), Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.pipe.flush()
+    }
 }
 
 impl Pipe {
     pub(crate) fn new() -> Self {
         Self {
-            taken: Arc::default(),
+            written: Arc::default(),
+            taken: watch::channel(Taken::default()).0,
             held: watch::channel(false).0,
             reader: None,
         }
     }
 }
 
-async fn read(pipe: Receiver, taken: Arc<Mutex<Vec<usize>>>, mut held: watch::Receiver<bool>) {
+async fn read(pipe: Receiver, taken: watch::Sender<Taken>, mut held: watch::Receiver<bool>) {
     let mut lines = BufReader::new(pipe).lines();
     while let Some(line) = lines.next_line().await.unwrap() {
         let event = serde_json::from_str(&line).unwrap();
-        taken.lock().unwrap().push(number(&event));
+        taken.send_modify(|taken| {
+            taken.bytes += line.len() + 1;
+            taken.numbers.push(number(&event));
+        });
         held.wait_for(|held| !held).await.unwrap();
     }
 }
@@ -274,24 +332,25 @@ async fn read(pipe: Receiver, taken: Arc<Mutex<Vec<usize>>>, mut held: watch::Re
 #[async_trait]
 impl Peer for Pipe {
     async fn open(&mut self, _: For) -> Box<dyn Output> {
-        let (reader, writer) = std::io::pipe().unwrap();
+        let (reader, writer) = io::pipe().unwrap();
         let reader = Receiver::from_owned_fd(reader.into()).unwrap();
-        let read = read(reader, Arc::clone(&self.taken), self.held.subscribe());
+        let read = read(reader, self.taken.clone(), self.held.subscribe());
         self.reader = Some(tokio::spawn(read));
-        lines(writer, None).unwrap()
+        let written = Arc::clone(&self.written);
+        let pipe = Counted {
+            pipe: writer,
+            written,
+        };
+        lines(pipe, None).unwrap()
     }
 
     async fn numbers(&self) -> Vec<usize> {
         // What is in the pipe has been taken, and is on its way to the reader.
-        let mut before = None;
-        loop {
-            let numbers = self.taken.lock().unwrap().clone();
-            if before == Some(numbers.len()) {
-                return numbers;
-            }
-            before = Some(numbers.len());
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        let written = self.written.load(Ordering::SeqCst);
+        let mut taken = self.taken.subscribe();
+        let all = taken.wait_for(|taken| taken.bytes >= written);
+        let taken = tokio::time::timeout(LONG, all).await.unwrap().unwrap();
+        taken.numbers.clone()
     }
 
     async fn hold(&mut self) -> bool {
@@ -329,7 +388,7 @@ impl Nats {
     /// `None` where there is no nats-server.
     pub(crate) async fn start() -> Option<Self> {
         let directory = tempfile::tempdir().unwrap();
-        let server = nats::Server::start(directory.path(), nats::free_port().await).await?;
+        let server = nats::Server::start(directory.path(), None).await?;
         assert_eq!(nats::messages(server.port, true).await, 0);
         Some(Self { server, directory })
     }
@@ -351,7 +410,7 @@ impl Peer for Nats {
     }
 
     async fn hold(&mut self) -> bool {
-        self.server.signal("-STOP");
+        self.server.stop().await;
         true
     }
 
@@ -359,14 +418,13 @@ impl Peer for Nats {
         self.server.signal("-CONT");
     }
 
-    /// It stands still for longer than the output waits.
+    /// It does not answer until the output has stopped waiting.
     async fn fail(&mut self) {
-        self.server.signal("-STOP");
-        let goes_on = self.server.signaller("-CONT");
-        tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_millis(1_500)).await;
-            goes_on();
-        });
+        self.server.stop().await;
+    }
+
+    async fn recover(&mut self) {
+        self.server.signal("-CONT");
     }
 
     async fn kill(&mut self) -> Gone {
@@ -375,7 +433,7 @@ impl Peer for Nats {
     }
 
     async fn restart(&mut self) {
-        let again = nats::Server::start(self.directory.path(), self.server.port).await;
+        let again = nats::Server::start(self.directory.path(), Some(self.server.port)).await;
         self.server = again.unwrap();
     }
 }

@@ -4,15 +4,15 @@
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use mimecast_simulator::{Config, Ledger as Owed, Simulator};
 use serde_json::Value;
 
 use crate::forward_receiver::{Demands, ForwardReceiver};
 use crate::http_receiver::HttpReceiver;
-use crate::receiver::Ledger;
+use crate::receiver::{LONG, Ledger, Treatment};
 
 const KILLS: u32 = 30;
 /// What a host may have at most.
@@ -26,6 +26,16 @@ fn tenant() -> Config {
         audit_events: 500,
         quota_calls: 1_000_000,
         ..Config::default()
+    }
+}
+
+fn small_tenant() -> Config {
+    Config {
+        pages: 1,
+        files_per_page: 1,
+        records_per_file: 5,
+        audit_events: 20,
+        ..tenant()
     }
 }
 
@@ -141,11 +151,15 @@ async fn thirty_kills_of_the_host_and_of_its_receivers_lose_nothing() {
     for kill in 0..KILLS {
         let before = http.ledger.count();
         let mut process = host(&file).stderr(Stdio::null()).spawn().unwrap();
-        // Two of three at an instant in the midst of deliveries.
+        // Two of three in the midst of deliveries, of which there are enough
+        // for all; one at an instant by chance, also before the first.
         if kill % 3 < 2 {
-            http.ledger.has_taken(before + 1).await;
+            http.ledger
+                .has_taken(before + fastrand::usize(1..200))
+                .await;
+        } else {
+            tokio::time::sleep(random(0..300)).await;
         }
-        tokio::time::sleep(random(0..300)).await;
         if kill % 2 == 0 {
             forward.kill().await;
         } else {
@@ -175,42 +189,117 @@ async fn thirty_kills_of_the_host_and_of_its_receivers_lose_nothing() {
     );
 }
 
-/// The most memory that a process has had so far. Linux only.
-fn memory_mib_peak(process: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
-    let kib = line.unwrap().split_whitespace().nth(1).unwrap();
-    kib.parse::<u64>().unwrap() / 1_024
+/// A host that runs until it is stopped, and what it says.
+struct Running {
+    process: Child,
+    log: PathBuf,
+}
+
+impl Running {
+    fn start(file: &Path) -> Self {
+        let log = file.with_extension("log");
+        let process = host(file)
+            .stderr(std::fs::File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        Self { process, log }
+    }
+
+    /// Wait until the log has a text.
+    async fn says(&mut self, text: &str) {
+        until(text, || {
+            let log = self.log();
+            assert!(
+                self.process.try_wait().unwrap().is_none(),
+                "it has ended: {log}"
+            );
+            log.contains(text)
+        })
+        .await;
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// The most memory that it has had so far. Linux only.
+    fn memory_mib_peak(&self) -> u64 {
+        // It is there until it is waited for, and has this as long as it runs.
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()));
+        let status = status.unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+        let kib = line.unwrap().split_whitespace().nth(1).unwrap();
+        kib.parse::<u64>().unwrap() / 1_024
+    }
+
+    /// Stop it as a service manager does.
+    fn stop(mut self) {
+        let process = self.process.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &process]).status();
+        assert!(sent.unwrap().success());
+        let ended = tokio::task::block_in_place(|| self.process.wait()).unwrap();
+        assert!(ended.success(), "{ended}: {}", self.log());
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+/// Wait for something in a file, of which nobody is notified.
+async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < LONG, "not in time: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// How many records the tenant has handed out.
+fn served(simulator: &Simulator) -> usize {
+    let ledger = simulator.ledger();
+    ledger
+        .streams()
+        .map(|stream| ledger.served(stream).count())
+        .sum()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_receiver_that_stands_still_holds_the_source_back_in_little_memory() {
     let directory = tempfile::tempdir().unwrap();
     let simulator = Simulator::start(tenant()).await.unwrap();
-    let receiver = ForwardReceiver::start(Demands::default()).await;
-    let output = receiver.settings("connections = 1");
+    let receiver = ForwardReceiver::with(Demands::default(), Ledger::dawdling()).await;
+    let output = receiver.settings("connections = 1\nframe_kib = 16");
     let file = write_settings(
         directory.path(),
         &simulator,
         &format!("[[output]]\n{output}"),
     );
     receiver.ledger.hold(true);
-    let mut process = host(&file)
-        .arg("--once")
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let running = Running::start(&file);
     receiver.ledger.has_requests(1).await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(receiver.ledger.requests().len(), 1, "one frame under way");
     assert_eq!(receiver.ledger.count(), 0);
     receiver.ledger.hold(false);
-    let owed = simulator.ledger();
-    receiver.ledger.has_taken(owed.total()).await;
-    let memory = memory_mib_peak(process.id());
-    let ended = tokio::task::block_in_place(|| process.wait()).unwrap();
-    assert!(ended.success(), "{ended}");
-    assert_eq!(assert_complete(&owed, &receiver.ledger), 0);
+    // What was fetched is at most some batches ahead of what was accepted, at
+    // every instant.
+    let total = simulator.ledger().total();
+    for count in (500..total).step_by(500) {
+        let fetched = served(&simulator);
+        let accepted = receiver.ledger.count();
+        assert!(
+            fetched <= accepted + total / 4,
+            "{fetched} records fetched, {accepted} events accepted"
+        );
+        receiver.ledger.has_taken(count).await;
+    }
+    receiver.ledger.has_taken(total).await;
+    // It waits for more, so that it is still there.
+    let memory = running.memory_mib_peak();
+    running.stop();
+    assert_eq!(assert_complete(&simulator.ledger(), &receiver.ledger), 0);
     println!("at most {memory} MiB");
     // In the development profile, and with the component compiled in it.
     assert!(memory <= MEMORY_MIB_MAX, "{memory} MiB");
@@ -232,25 +321,146 @@ async fn a_pipe_that_nobody_reads_holds_the_source_back() {
         .stderr(Stdio::null());
     let mut process = command.spawn().unwrap();
     let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-    let first = tokio::task::block_in_place(|| lines.next())
-        .unwrap()
-        .unwrap();
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    // What the pipe holds, and the batch that waits for room in it.
-    let so_far = simulator.ledger();
-    let fetched: usize = so_far
-        .streams()
-        .map(|stream| so_far.served(stream).count())
-        .sum();
-    assert!(fetched < so_far.total() / 4, "{fetched} records");
     let ledger = Ledger::new();
-    let rest = tokio::task::block_in_place(|| lines.map(|line| line.unwrap()).collect::<Vec<_>>());
-    let events = std::iter::once(first).chain(rest);
-    ledger.take(
-        events
-            .map(|line| serde_json::from_str(&line).unwrap())
-            .collect(),
-    );
+    let total = simulator.ledger().total();
+    let mut read = 0;
+    while let Some(line) = tokio::task::block_in_place(|| lines.next()) {
+        ledger.take(vec![serde_json::from_str(&line.unwrap()).unwrap()]);
+        read += 1;
+        if read % 250 == 1 {
+            // What the pipe holds, and the batch that waits for room in it.
+            let fetched = served(&simulator);
+            assert!(
+                fetched <= read + total / 4,
+                "{fetched} records fetched, {read} lines read"
+            );
+        }
+    }
     assert!(process.wait().unwrap().success());
     assert_eq!(assert_complete(&simulator.ledger(), &ledger), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refused_credentials_block_the_output_and_end_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let simulator = Simulator::start(small_tenant()).await.unwrap();
+    let receiver = HttpReceiver::start().await;
+    receiver.ledger.expect([
+        Treatment::Answer(401, Vec::new(), "no"),
+        Treatment::Answer(403, Vec::new(), "no"),
+    ]);
+    let output = receiver.settings("http", "connections = 1\nbearer_token = \"a-token\"");
+    let file = write_settings(
+        directory.path(),
+        &simulator,
+        &format!("[[output]]\n{output}"),
+    );
+    let mut running = Running::start(&file);
+    running.says("output blocked").await;
+    receiver.ledger.has_taken(simulator.ledger().total()).await;
+    running.says("the output accepts again").await;
+    running.stop();
+    assert_eq!(assert_complete(&simulator.ledger(), &receiver.ledger), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refused_credentials_end_a_run_with_once_with_1_and_the_reason() {
+    let directory = tempfile::tempdir().unwrap();
+    let simulator = Simulator::start(small_tenant()).await.unwrap();
+    let receiver = HttpReceiver::start().await;
+    let refused = || Treatment::Answer(401, Vec::new(), "no");
+    receiver.ledger.expect((0..100).map(|_| refused()));
+    let output = format!(
+        "[[output]]\ntype = \"http\"\nendpoint = \"http://{}/hook/ZaVnC4dhaV1?key=QueryMark\"\nconnections = 1",
+        receiver.address
+    );
+    let file = write_settings(directory.path(), &simulator, &output);
+    let mut command = host(&file);
+    command.arg("--once").env("SOURCE_HOST_LOG", "trace");
+    let ended = tokio::task::block_in_place(|| command.output()).unwrap();
+    let log = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{log}");
+    let reason = format!("http http://{} answers 401 no", receiver.address);
+    assert!(log.contains(&reason), "{log}");
+    // The path and the query of an endpoint are as secret as a token.
+    for secret in ["ZaVnC4dhaV1", "QueryMark"] {
+        assert!(receiver.ledger.requests()[0].contains("/hook/ZaVnC4dhaV1"));
+        assert!(!log.contains(secret), "{log}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hosts_do_not_write_to_one_file() {
+    let simulator = Simulator::start(small_tenant()).await.unwrap();
+    let shared = tempfile::tempdir().unwrap();
+    let path = shared.path().join("events.ndjson");
+    let output = format!("[[output]]\ntype = \"file\"\npath = \"{}\"", path.display());
+    let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let first = write_settings(one.path(), &simulator, &output);
+    let second = write_settings(other.path(), &simulator, &output);
+    let mut running = Running::start(&first);
+    running.says("started").await;
+    let mut command = host(&second);
+    let ended = tokio::task::block_in_place(|| command.arg("--once").output()).unwrap();
+    let log = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{log}");
+    assert!(
+        log.contains("another source-host or another output is writing to it"),
+        "{log}"
+    );
+    // The first one has not noticed.
+    let total = simulator.ledger().total();
+    let lines = || std::fs::read_to_string(&path).unwrap().lines().count();
+    until("lines of events", || lines() >= total).await;
+    running.stop();
+    finish(&second);
+    assert_eq!(lines(), 2 * total);
+}
+
+/// The other source waits for minutes, for the reset of its quota.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn closed_standard_output_ends_every_source() {
+    let directory = tempfile::tempdir().unwrap();
+    let (simulator, waiting) = (
+        Simulator::start(tenant()).await.unwrap(),
+        Simulator::start(small_tenant()).await.unwrap(),
+    );
+    let file = write_settings(
+        directory.path(),
+        &simulator,
+        "[[output]]\ntype = \"stdout\"",
+    );
+    let (api, storage) = (waiting.api_url(), waiting.storage_url());
+    let (id, secret) = (waiting.client_id(), waiting.client_secret());
+    let mut text = std::fs::read_to_string(&file).unwrap();
+    text.push_str(&format!(
+        "\n[[source]]\nname = \"waiting\"\nallow = [\"{api}\", \"{storage}\"]\n\
+         [source.settings]\nbase_url = \"{api}\"\nclient_id = \"{id}\"\n\
+         client_secret = \"{secret}\"\nstreams = [\"audit\"]\nformat = \"raw\"\n"
+    ));
+    std::fs::write(&file, text).unwrap();
+    let mut process = host(&file)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    // So slowly that the first source is not at its end before the other one,
+    // whose next poll is minutes away.
+    let record = directory.path().join("state/waiting.checkpoint.json");
+    until("the other source to be caught up", || {
+        let line = tokio::task::block_in_place(|| lines.next());
+        line.unwrap().unwrap();
+        let record = std::fs::read_to_string(&record).unwrap_or_default();
+        record.contains("\"caught_up\": true")
+    })
+    .await;
+    drop(lines);
+    let closed = Instant::now();
+    let ended = tokio::task::block_in_place(|| process.wait_with_output()).unwrap();
+    let log = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{log}");
+    assert!(log.contains("standard output was closed"), "{log}");
+    println!("ended after {:.1} s", closed.elapsed().as_secs_f64());
+    assert!(closed.elapsed() < LONG, "{log}");
 }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -40,6 +40,10 @@ pub(crate) struct Ledger {
     taken: Arc<Mutex<Vec<Value>>>,
     script: Arc<Mutex<VecDeque<Treatment>>>,
     requests: Arc<Mutex<Vec<String>>>,
+    /// How many requests are not answered, and the most there have been.
+    under_way: Arc<Mutex<(usize, usize)>>,
+    /// Something of the above has changed.
+    changed: watch::Sender<()>,
     held: watch::Sender<bool>,
     dawdles: bool,
     /// What is kept of an event that was taken.
@@ -52,6 +56,8 @@ impl Ledger {
             taken: Arc::default(),
             script: Arc::default(),
             requests: Arc::default(),
+            under_way: Arc::default(),
+            changed: watch::channel(()).0,
             held: watch::channel(false).0,
             dawdles: false,
             keep: |event| event,
@@ -103,9 +109,23 @@ impl Ledger {
         breaks_off
     }
 
-    /// Note a request by something that tells it from others.
-    pub(crate) fn note(&self, request: String) {
+    /// Notes a request by something that tells it from others. It is under way
+    /// for as long as what is returned lives.
+    pub(crate) fn note(&self, request: String) -> UnderWay {
         self.requests.lock().unwrap().push(request);
+        let mut under_way = self.under_way.lock().unwrap();
+        under_way.0 += 1;
+        under_way.1 = under_way.1.max(under_way.0);
+        drop(under_way);
+        self.changed.send_replace(());
+        UnderWay(self.clone())
+    }
+
+    /// The most requests that were under way at a time, since this was asked.
+    pub(crate) fn take_under_way_max(&self) -> usize {
+        let mut under_way = self.under_way.lock().unwrap();
+        let now = under_way.0;
+        std::mem::replace(&mut under_way.1, now)
     }
 
     pub(crate) fn requests(&self) -> Vec<String> {
@@ -115,6 +135,7 @@ impl Ledger {
     pub(crate) fn take(&self, events: Vec<Value>) {
         let kept: Vec<Value> = events.into_iter().map(self.keep).collect();
         self.taken.lock().unwrap().extend(kept);
+        self.changed.send_replace(());
     }
 
     /// What is at these places of the events taken, each once.
@@ -161,33 +182,48 @@ impl Ledger {
 
     /// Wait until so many requests have come.
     pub(crate) async fn has_requests(&self, count: usize) {
-        until("requests", || self.requests.lock().unwrap().len() >= count).await;
+        self.until("requests", || self.requests.lock().unwrap().len() >= count)
+            .await;
     }
 
     /// Wait until so many events have been taken.
     pub(crate) async fn has_taken(&self, count: usize) {
-        until("events", || self.count() >= count).await;
+        self.until("events", || self.count() >= count).await;
+    }
+
+    async fn until(&self, what: &str, is_so: impl Fn() -> bool) {
+        let mut changes = self.changed.subscribe();
+        let waited = tokio::time::timeout(LONG, async {
+            while !is_so() {
+                changes.changed().await.unwrap();
+            }
+        });
+        assert!(waited.await.is_ok(), "fewer {what} than there should be");
     }
 }
+
+/// A request that is not answered yet.
+pub(crate) struct UnderWay(Ledger);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.lock().unwrap().0 -= 1;
+        self.0.changed.send_replace(());
+    }
+}
+
+/// A deadline for what comes on every machine, however busy.
+pub(crate) const LONG: Duration = Duration::from_secs(180);
 
 /// Listen again where a receiver listened before. Another process may have the
 /// port for a moment, for a connection of its own.
 pub(crate) async fn listen_again(address: SocketAddr) -> TcpListener {
-    for _ in 0..2_000 {
+    let begun = Instant::now();
+    while begun.elapsed() < LONG {
         if let Ok(listener) = TcpListener::bind(address).await {
             return listener;
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     panic!("{address} is taken");
-}
-
-async fn until(what: &str, is_so: impl Fn() -> bool) {
-    for _ in 0..12_000 {
-        if is_so() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    panic!("fewer {what} than there should be, after a minute");
 }

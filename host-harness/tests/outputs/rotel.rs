@@ -4,12 +4,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::feed::{Feed, deliver, left_out, open};
 use crate::http_receiver::HttpReceiver;
+use crate::receiver::LONG;
 
 struct Rotel(Child);
 
@@ -59,6 +60,24 @@ fn start(program: &Path, port: u16, grpc_port: u16, behind: &HttpReceiver) -> Ro
     Rotel(child)
 }
 
+/// A collector that listens, and where. It cannot be asked to choose a port,
+/// so one that another process was faster to take is given up for the next.
+async fn started(program: &Path, behind: &HttpReceiver) -> (Rotel, u16) {
+    let begun = Instant::now();
+    while begun.elapsed() < LONG {
+        let (port, grpc_port) = (free_port().await, free_port().await);
+        let mut rotel = start(program, port, grpc_port, behind);
+        while rotel.0.try_wait().unwrap().is_none() {
+            if TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
+                return (rotel, port);
+            }
+            assert!(begun.elapsed() < LONG, "rotel does not listen");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+    panic!("rotel does not start");
+}
+
 async fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     listener.local_addr().unwrap().port()
@@ -70,26 +89,14 @@ async fn a_collector_takes_every_event_and_hands_it_on() {
         return left_out("rotel is not installed and ROTEL is not set");
     };
     let behind = HttpReceiver::start().await;
-    let port = free_port().await;
-    let _rotel = start(&program, port, free_port().await, &behind);
-    for _ in 0..500 {
-        if TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let (_rotel, port) = started(&program, &behind).await;
     let settings =
         format!("type = \"otlp\"\nendpoint = \"http://127.0.0.1:{port}\"\ncompression = \"gzip\"");
     let mut output = open(&settings).await;
     for batch in 0..5 {
         deliver(&mut *output, &Feed::new(batch * 100..(batch + 1) * 100)).await;
     }
-    for _ in 0..400 {
-        if behind.ledger.numbers().len() >= 500 {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    behind.ledger.has_taken(500).await;
     let expected: Vec<usize> = (0..500).collect();
     let mut numbers = behind.ledger.numbers();
     numbers.sort_unstable();

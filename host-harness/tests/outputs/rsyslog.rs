@@ -8,11 +8,12 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::feed::{Feed, deliver, left_out, open};
+use crate::receiver::LONG;
 
 const PROGRAM: &str = "/usr/sbin/rsyslogd";
 
@@ -69,7 +70,8 @@ fn received(directory: &Path) -> BTreeSet<u64> {
 }
 
 async fn until_received(directory: &Path, count: usize) {
-    for _ in 0..400 {
+    let begun = Instant::now();
+    while begun.elapsed() < LONG {
         if received(directory).len() >= count {
             return;
         }

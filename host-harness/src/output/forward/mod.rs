@@ -19,7 +19,7 @@ use super::lanes::{Lane, Lanes, Refusal};
 use super::parts::Cut;
 use super::template::Template;
 use super::tls::Tls;
-use super::{Event, Output, OutputError, Plan};
+use super::{Event, Output, Plan};
 use crate::exit::Failure;
 use crate::settings::Section;
 
@@ -181,13 +181,13 @@ fn read_tls(
 
 #[async_trait]
 impl Plan for ForwardPlan {
-    async fn open(&self) -> Result<Box<dyn Output>, OutputError> {
+    async fn open(&self) -> Result<Box<dyn Output>, Failure> {
         let tls = match &self.tls {
             None => None,
             Some((tls, name)) => {
                 let config = tls
                     .config()
-                    .map_err(|reason| OutputError::Fatal(format!("{}: {reason}", self.name)))?;
+                    .map_err(|reason| Failure::failed(format!("{}: {reason}", self.name)))?;
                 Some((Arc::new(config), name.clone()))
             }
         };
@@ -229,11 +229,14 @@ impl Lane for ForwardLane {
         if part.len() == 1 && first.body.len() > max {
             let bytes = first.body.len();
             let reason = format!("it has {bytes} bytes; event_kib_max stands for {max}");
-            return Err(Refusal::Poisoned(reason));
+            return Err(Refusal::Poisoned {
+                reason,
+                suspect: None,
+            });
         }
         let tag = self.plan.tag.render(first, source);
         let (frame, poison) = frame::pack(&tag, part, self.plan.compress)
-            .map_err(|error| Refusal::Fatal(format!("{}: {error}", self.plan.name)))?;
+            .map_err(|error| Refusal::Blocked(format!("{}: {error}", self.plan.name)))?;
         if poison.len() < part.len() {
             self.transfer(&frame)
                 .await
@@ -279,7 +282,7 @@ impl ForwardLane {
     fn refusal(&self, fault: Fault) -> Refusal {
         let name = &self.plan.name;
         match fault {
-            Fault::Lasting(reason) => Refusal::Fatal(format!("{name}: {reason}")),
+            Fault::Lasting(reason) => Refusal::Blocked(format!("{name}: {reason}")),
             Fault::Passing(reason) => Refusal::Retry(format!("{name}: {reason}")),
         }
     }

@@ -15,10 +15,11 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::timeout;
 
+use super::answer::Answer;
 use super::settings::RequestSettings;
-use super::verdict;
+use crate::exit::Failure;
 use crate::output::lanes::{Lane, Lanes, Refusal};
-use crate::output::{Event, Output, OutputError, Plan};
+use crate::output::{Event, Output, Plan};
 
 /// How long TCP may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -33,21 +34,22 @@ type HttpClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 pub(in crate::output) trait Api:
     Clone + fmt::Debug + Send + Sync + 'static
 {
+    /// What of a request is needed to understand its answer.
+    type Sent: Send;
+
     /// The value of `Content-Type`.
     fn content_type(&self) -> &str;
 
-    /// Write the body for these events.
-    fn encode(&self, source: &str, part: &[Event<'_>], body: &mut Vec<u8>);
+    /// Writes the body for these events.
+    fn encode(&self, source: &str, part: &[Event<'_>], body: &mut Vec<u8>) -> Self::Sent;
 
-    /// Whether an answer of success, with this body, accepts every event.
-    fn accepted(&self, part: &[Event<'_>], body: &[u8]) -> Result<(), Refusal> {
-        let _ = (part, body);
-        Ok(())
-    }
+    /// Returns whether an answer with a status of success accepts every event.
+    /// What is not of the documented form accepts none.
+    fn accepted(&self, sent: &Self::Sent, answer: &Answer<'_>) -> Result<(), Refusal>;
 
-    /// What another answer means, where this receiver has its own rule.
-    fn refused(&self, status: StatusCode, body: &[u8]) -> Option<Refusal> {
-        let _ = (status, body);
+    /// Returns what another answer means, where this receiver has its own rule.
+    fn refused(&self, answer: &Answer<'_>) -> Option<Refusal> {
+        let _ = answer;
         None
     }
 }
@@ -67,12 +69,12 @@ impl<A: Api> HttpPlan<A> {
 
 #[async_trait]
 impl<A: Api> Plan for HttpPlan<A> {
-    async fn open(&self) -> Result<Box<dyn Output>, OutputError> {
+    async fn open(&self) -> Result<Box<dyn Output>, Failure> {
         let settings = &self.request;
         let tls = settings
             .tls
             .config()
-            .map_err(|reason| OutputError::Fatal(format!("{}: {reason}", settings.name)))?;
+            .map_err(|reason| Failure::failed(format!("{}: {reason}", settings.name)))?;
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -105,7 +107,7 @@ struct HttpLane<A> {
 impl<A: Api> Lane for HttpLane<A> {
     async fn send(&mut self, source: &str, part: &[Event<'_>]) -> Result<(), Refusal> {
         let settings = &self.plan.request;
-        let request = self.request(source, part)?;
+        let (request, sent) = self.request(source, part)?;
         let (status, headers, body) = match timeout(settings.timeout, self.ask(request)).await {
             Ok(answer) => answer?,
             Err(_) => {
@@ -114,48 +116,55 @@ impl<A: Api> Lane for HttpLane<A> {
                 return Err(Refusal::Retry(reason));
             }
         };
-        if status.is_success() {
-            return self.plan.api.accepted(part, &body);
-        }
-        // Some repeat what they were sent.
-        let body = settings.redactor.redact(&String::from_utf8_lossy(&body));
-        let body = body.as_bytes();
-        if let Some(refusal) = self.plan.api.refused(status, body) {
-            return Err(refusal);
-        }
-        let now = SystemTime::now();
-        Err(verdict::refusal(
-            &settings.name,
+        let answer = Answer {
+            name: &settings.name,
             status,
-            &headers,
-            body,
-            now,
-        ))
+            headers: &headers,
+            body: &body,
+            redactor: &settings.redactor,
+            now: SystemTime::now(),
+        };
+        if status.is_success() {
+            return self.plan.api.accepted(&sent, &answer);
+        }
+        let refused = self.plan.api.refused(&answer);
+        Err(refused.unwrap_or_else(|| answer.refusal()))
     }
 }
 
 impl<A: Api> HttpLane<A> {
-    fn request(&self, source: &str, part: &[Event<'_>]) -> Result<Request<Full<Bytes>>, Refusal> {
+    fn request(
+        &self,
+        source: &str,
+        part: &[Event<'_>],
+    ) -> Result<(Request<Full<Bytes>>, A::Sent), Refusal> {
         let settings = &self.plan.request;
-        let fatal =
-            |error: &dyn fmt::Display| Refusal::Fatal(format!("{}: {error}", settings.name));
+        let blocked =
+            |error: &dyn fmt::Display| Refusal::Blocked(format!("{}: {error}", settings.name));
         let Some(first) = part.first() else {
-            return Err(fatal(&"a request without events"));
+            return Err(blocked(&"a request without events"));
         };
+        // All events of a part have the same one, so it is they that make it unusable.
         let uri: Uri = settings
             .endpoint
             .render(first, source)
             .parse()
-            .map_err(|error| fatal(&error))?;
+            .map_err(|error| Refusal::Poisoned {
+                reason: format!(
+                    "{}: its kind or stream makes no URL: {error}",
+                    settings.name
+                ),
+                suspect: None,
+            })?;
         let bytes: usize = part.iter().map(|event| event.body.len() + 1).sum();
         let mut body = Vec::with_capacity(bytes.saturating_add(16));
-        self.plan.api.encode(source, part, &mut body);
+        let sent = self.plan.api.encode(source, part, &mut body);
         let body = settings
             .encoding
             .encode(body)
-            .map_err(|error| fatal(&error))?;
+            .map_err(|error| blocked(&error))?;
         let content_type =
-            HeaderValue::from_str(self.plan.api.content_type()).map_err(|error| fatal(&error))?;
+            HeaderValue::from_str(self.plan.api.content_type()).map_err(|error| blocked(&error))?;
         let mut request = Request::builder()
             .method(Method::POST)
             .uri(uri)
@@ -170,9 +179,10 @@ impl<A: Api> HttpLane<A> {
         for (name, value) in &settings.headers {
             request = request.header(name, value);
         }
-        request
+        let request = request
             .body(Full::new(Bytes::from(body)))
-            .map_err(|error| fatal(&error))
+            .map_err(|error| blocked(&error))?;
+        Ok((request, sent))
     }
 
     async fn ask(

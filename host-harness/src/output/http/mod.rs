@@ -1,17 +1,18 @@
 //! Events over HTTP: a JSON array in each request, the one body that Vector,
 //! Fluent Bit and Fluentd all take, or NDJSON.
 
+mod answer;
 mod lane;
 mod settings;
-mod verdict;
 
+use super::lanes::Refusal;
 use super::{Event, Plan};
 use crate::exit::Failure;
 use crate::settings::Section;
 
+pub(super) use self::answer::Answer;
 pub(super) use self::lane::{Api, HttpPlan};
 pub(super) use self::settings::{Defaults, RequestSettings};
-pub(super) use self::verdict::said;
 
 /// Understand `type = "http"`.
 pub(super) fn plan(mut section: Section<'_>) -> Result<Box<dyn Plan>, Failure> {
@@ -56,6 +57,8 @@ struct Lines {
 }
 
 impl Api for Lines {
+    type Sent = ();
+
     fn content_type(&self) -> &str {
         &self.content_type
     }
@@ -73,6 +76,14 @@ impl Api for Lines {
             body.extend_from_slice(event.body.as_bytes());
         }
         body.extend_from_slice(end);
+    }
+
+    fn accepted(&self, (): &(), answer: &Answer<'_>) -> Result<(), Refusal> {
+        if answer.is_plain_success() {
+            Ok(())
+        } else {
+            Err(answer.undocumented("how a receiver of events accepts a request"))
+        }
     }
 }
 
