@@ -1,19 +1,26 @@
-//! Finds out stream by stream whether it can be read.
+//! Finds out whether each stream can be read, with one call for all that share an endpoint and a
+//! permission: calls count against the quota of the collection.
 
 mod categories;
 #[cfg(test)]
 mod tests;
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use crate::auth::hmac::SKEW_MS_MAX;
 use crate::auth::{AskError, Auth, Stamp};
 use crate::batch::Intake;
 use crate::machine::{self, Action, Machine};
 use crate::normalize::{Format, Options};
+use crate::request::{Request, is_usable};
 use crate::response::{Head, TransportError};
 use crate::session::answers::{Verdict, describe, remedy};
 use crate::session::{Failure, PollError};
 use crate::settings::{Settings, SettingsError};
-use crate::stream::Stream;
+use crate::stream::{Stream, Way};
 use crate::streams::{Context, Feed, log_files};
 use crate::time::Timestamp;
 
@@ -53,15 +60,29 @@ enum Purpose {
     Ask,
     /// The categories of a log that can be read.
     Categories,
+    /// A batch file of the listing: only whether it can be had.
+    File,
     Probe,
 }
 
-/// Asks one small question per stream.
+/// What is asked next about the streams that are being checked.
+enum Question {
+    Categories,
+    /// The URL of a batch file.
+    File(String),
+    Probe,
+}
+
+/// Asks one small question for all streams that share an endpoint and a permission.
 pub struct Check {
     settings: Settings,
     auth: Auth,
+    /// Streams that share an endpoint and a permission; the first of them is asked for.
+    groups: Vec<Vec<Stream>>,
+    /// How many groups are done.
+    done: usize,
     results: Vec<CheckResult>,
-    /// Whether the stream at hand was asked before, and refused for its credentials.
+    /// Whether the group was asked before, and refused for its credentials.
     again: bool,
     /// The same for what the credentials need first.
     asked_again: bool,
@@ -78,8 +99,25 @@ pub struct Check {
     skew_ms: Option<i64>,
     account: Option<String>,
     remark: Option<String>,
-    /// The stream at hand can be read; its categories are asked for.
-    lists_categories: bool,
+    question: Question,
+    /// The origin of the batch file that is asked for.
+    file_origin: String,
+}
+
+/// The streams by what one call shows: their endpoint and their permission.
+fn groups(streams: &[Stream]) -> Vec<Vec<Stream>> {
+    let mut groups: Vec<Vec<Stream>> = Vec::new();
+    for &stream in streams {
+        let is_alike = |other: &Stream| {
+            let (row, other) = (stream.row(), other.row());
+            row.endpoint == other.endpoint && row.permission == other.permission
+        };
+        match groups.iter_mut().find(|group| group.iter().any(is_alike)) {
+            Some(group) => group.push(stream),
+            None => groups.push(vec![stream]),
+        }
+    }
+    groups
 }
 
 impl Check {
@@ -88,6 +126,8 @@ impl Check {
     pub fn new(settings: Settings, nonce: u128) -> Self {
         Self {
             auth: Auth::new(&settings),
+            groups: groups(&settings.streams),
+            done: 0,
             finds_region: settings.base_url.is_empty(),
             settings,
             results: Vec::new(),
@@ -102,26 +142,38 @@ impl Check {
             skew_ms: None,
             account: None,
             remark: None,
-            lists_categories: false,
+            question: Question::Probe,
+            file_origin: String::new(),
         }
     }
 
+    /// The stream that is asked for.
     fn stream(&self) -> Option<Stream> {
-        self.settings.streams.get(self.results.len()).copied()
+        self.groups.get(self.done)?.first().copied()
     }
 
+    /// What was found holds for every stream of the group.
     fn report(&mut self, outcome: Outcome) {
-        if let Some(stream) = self.stream() {
-            self.results.push(CheckResult {
-                stream,
-                outcome,
-                clock_skew_ms: self.skew_ms,
-                account: self.account.take(),
-                remark: self.remark.take(),
-            });
-            self.again = false;
-            self.lists_categories = false;
-        }
+        let (account, remark) = (self.account.take(), self.remark.take());
+        let group = self.groups.get(self.done).into_iter().flatten();
+        self.results.extend(group.map(|stream| CheckResult {
+            stream: *stream,
+            outcome: outcome.clone(),
+            clock_skew_ms: self.skew_ms,
+            account: account.clone(),
+            remark: remark.clone(),
+        }));
+        self.done = self.done.saturating_add(1);
+        self.again = false;
+        self.question = Question::Probe;
+    }
+
+    /// The results in the order of the settings.
+    fn take_results(&mut self) -> Vec<CheckResult> {
+        let mut results = core::mem::take(&mut self.results);
+        let streams = &self.settings.streams;
+        results.sort_by_key(|result| streams.iter().position(|stream| *stream == result.stream));
+        results
     }
 
     /// A failure of the credentials concerns every stream that is left.
@@ -140,7 +192,9 @@ impl Check {
         let words = self.auth.words();
         let name = match self.purpose {
             Purpose::Ask => words.asks,
-            Purpose::Categories | Purpose::Probe => self.stream().map_or("", Stream::name),
+            Purpose::Categories | Purpose::File | Purpose::Probe => {
+                self.stream().map_or("", Stream::name)
+            }
         };
         let detail = describe(name, &head, error.as_ref());
         let is_ask = self.purpose == Purpose::Ask;
@@ -174,15 +228,8 @@ impl Check {
                 self.remark = categories::read(&body).filter(|_| verdict == Verdict::Good);
                 self.report(Outcome::Readable);
             }
-            (Purpose::Probe, Verdict::Good) => {
-                let outcome = self.account_of(&head, body);
-                let is_new = matches!(self.auth, Auth::OAuth2(_));
-                if self.stream() == Some(Stream::Audit) && is_new {
-                    self.lists_categories = true;
-                } else {
-                    self.report(outcome);
-                }
-            }
+            (Purpose::File, _) => self.report(self.file_outcome(&head)),
+            (Purpose::Probe, Verdict::Good) => self.handle_probe(&head, body, &detail),
             (Purpose::Probe, Verdict::NotPermitted) => self.report(Outcome::NotPermitted(detail)),
             (
                 Purpose::Probe,
@@ -202,7 +249,7 @@ impl Check {
     /// Whether a call that was refused may do when it is made once more.
     fn may_repeat(&mut self, verdict: Verdict) -> bool {
         match (self.purpose, verdict) {
-            (Purpose::Categories, _) => false,
+            (Purpose::Categories | Purpose::File, _) => false,
             (_, Verdict::KeyRefused) => true,
             (Purpose::Probe, Verdict::TokenRefused) => {
                 self.auth.forget();
@@ -217,6 +264,48 @@ impl Check {
             }
             (_, _) => false,
         }
+    }
+
+    /// Acts on the good answer to a probe.
+    fn handle_probe(&mut self, head: &Head, body: Vec<u8>, detail: &str) {
+        let Some(stream) = self.stream() else {
+            return;
+        };
+        let is_json = matches!(
+            stream.row().way,
+            Way::Files { .. } | Way::List { .. } | Way::Windows(_)
+        );
+        if is_json && serde_json::from_slice::<Listing<'_>>(&body).is_err() {
+            let detail = format!(
+                "{detail}: the answer is not the documented JSON; is there a proxy in between?"
+            );
+            let failure = PollError::Protocol(Failure::new(&detail));
+            return self.report(Outcome::Failed(failure));
+        }
+        if self.settings.reads_files(stream) {
+            match listed_file(&body) {
+                Some(url) => self.question = Question::File(url),
+                None => self.report(Outcome::Readable),
+            }
+        } else if stream == Stream::Audit && matches!(self.auth, Auth::OAuth2(_)) {
+            self.question = Question::Categories;
+        } else {
+            let outcome = self.account_of(head, body);
+            self.report(outcome);
+        }
+    }
+
+    /// Whether the storage hands a batch file out. The link is fresh: a refusal is no matter of age.
+    fn file_outcome(&self, head: &Head) -> Outcome {
+        if matches!(head.status, 200 | 206) {
+            return Outcome::Readable;
+        }
+        let name = self.stream().map_or("", Stream::name);
+        let (status, origin) = (head.status, &self.file_origin);
+        let detail = format!(
+            "{name}: HTTP {status} for a batch file at {origin}, although its link is fresh; is there a proxy in between?"
+        );
+        Outcome::Failed(PollError::Unavailable(Failure::new(&detail)))
     }
 
     /// Looks into the answer for the account, and whether it is the one that was expected.
@@ -242,6 +331,27 @@ impl Check {
         self.account = account;
         outcome
     }
+}
+
+/// A page of batch files, as far as a check looks at it.
+#[derive(Deserialize)]
+struct Listing<'a> {
+    #[serde(borrow)]
+    value: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Item<'a> {
+    #[serde(borrow)]
+    url: Cow<'a, str>,
+}
+
+/// The first usable link of a page.
+fn listed_file(body: &[u8]) -> Option<String> {
+    let listing: Listing<'_> = serde_json::from_slice(body).ok()?;
+    let items: Vec<Item<'_>> = serde_json::from_str(listing.value?.get()).ok()?;
+    let mut urls = items.into_iter().map(|item| item.url.into_owned());
+    urls.find(|url| is_usable(url))
 }
 
 /// The poll error that a verdict stands for.
@@ -274,13 +384,14 @@ impl Machine for Check {
 
     fn next(&mut self, now: Timestamp) -> Action<Self::Output> {
         if self.head.is_some() {
-            if !self.ended {
+            // That a file can be had is known from its head.
+            if !self.ended && self.purpose != Purpose::File {
                 return Action::Read;
             }
             self.handle_whole_answer(now);
         }
         let Some(stream) = self.stream() else {
-            return Action::Yield(core::mem::take(&mut self.results));
+            return Action::Yield(self.take_results());
         };
         let skew_ms = self.skew_ms.unwrap_or(0);
         self.nonce = self.nonce.wrapping_add(1);
@@ -300,10 +411,16 @@ impl Machine for Check {
             upstream_now: stamp.upstream_now,
             last_upstream_now: stamp.upstream_now,
         };
-        let (purpose, mut request) = if self.lists_categories {
-            (Purpose::Categories, categories::request(&self.settings))
-        } else {
-            (Purpose::Probe, Feed::probe(stream, context))
+        let (purpose, mut request) = match &self.question {
+            Question::Categories => (Purpose::Categories, categories::request(&self.settings)),
+            Question::File(url) => {
+                // The link carries its own signature; no token goes with it.
+                let request = Request::get(url.clone());
+                self.file_origin = request.shown_origin();
+                self.purpose = Purpose::File;
+                return Action::Send(request);
+            }
+            Question::Probe => (Purpose::Probe, Feed::probe(stream, context)),
         };
         self.auth.authorize(&mut request, &self.settings, stamp);
         self.purpose = purpose;
@@ -311,7 +428,9 @@ impl Machine for Check {
     }
 
     fn handle_head(&mut self, head: Head, now: Timestamp) {
-        self.skew_ms = machine::skew_ms(&head, now).or(self.skew_ms);
+        if self.purpose != Purpose::File {
+            self.skew_ms = machine::skew_ms(&head, now).or(self.skew_ms);
+        }
         self.head = Some(head);
     }
 
@@ -334,7 +453,7 @@ impl Machine for Check {
         match self.purpose {
             Purpose::Ask => self.report_all(&error),
             Purpose::Categories => self.report(Outcome::Readable),
-            Purpose::Probe => self.report(Outcome::Failed(error)),
+            Purpose::File | Purpose::Probe => self.report(Outcome::Failed(error)),
         }
     }
 

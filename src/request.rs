@@ -1,5 +1,6 @@
 //! HTTP requests as plain values.
 
+use crate::decode::fail;
 use crate::settings::Secret;
 
 /// What to send. The driver adds nothing but the connection.
@@ -85,11 +86,33 @@ impl Request {
         }
     }
 
-    /// The scheme and authority of the URL, which may be named in logs.
+    /// The scheme and the host of the URL as they may be shown: without user information, on one
+    /// line.
     #[must_use]
-    pub fn origin(&self) -> &str {
-        origin(&self.url)
+    pub fn shown_origin(&self) -> String {
+        let origin = origin(&self.url);
+        let (scheme, authority) = origin.split_once("://").unwrap_or(("", origin));
+        let host = authority.rsplit('@').next().unwrap_or_default();
+        fail::shown(&format!("{scheme}://{host}"))
     }
+
+    /// Whether it may be sent; see [`is_usable`].
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        is_usable(&self.url)
+    }
+}
+
+/// Whether a URL may be requested: it has a scheme and a host and no user information, and nothing
+/// in it that is not seen.
+#[must_use]
+pub fn is_usable(url: &str) -> bool {
+    let origin = origin(url);
+    let (scheme, authority) = origin.split_once("://").unwrap_or_default();
+    !scheme.is_empty()
+        && !authority.is_empty()
+        && !authority.contains(['@', '\\'])
+        && !url.contains(|c: char| fail::is_unseen(c) || c.is_whitespace())
 }
 
 /// The scheme and authority of an absolute URL, or the empty text where it is not one.
@@ -140,6 +163,39 @@ mod tests {
         assert_eq!(path(url), "/cg/receipt/1.json.gz");
         assert_eq!(origin("no url"), "");
         assert_eq!(path("https://host"), "");
+    }
+
+    #[test]
+    fn a_link_with_user_information_or_unseen_characters_is_not_usable_and_shows_neither() {
+        for (url, is_usable, shown) in [
+            (
+                "https://b.s3.amazonaws.com/a.gz?x=%0A",
+                true,
+                "https://b.s3.amazonaws.com",
+            ),
+            ("https://h.test/a@b.gz", true, "https://h.test"),
+            (
+                "http://KEY:SECRET@127.0.0.1:1/c.gz",
+                false,
+                "http://127.0.0.1:1",
+            ),
+            ("http://a@b@h.test/", false, "http://h.test"),
+            (
+                "http://h\n2026-01-01 INFO caught up/a",
+                false,
+                "http://h 2026-01-01 INFO caught up",
+            ),
+            ("http://h.test/a\r\nb", false, "http://h.test"),
+            ("http://h\u{202e}.test/", false, "http://h .test"),
+            ("http://h.test/\u{2066}a", false, "http://h.test"),
+            ("http://h.test\\@x/", false, "http://x"),
+            ("http:///a", false, "http://"),
+            ("nowhere", false, "://"),
+        ] {
+            let request = Request::get(url.to_owned());
+            assert_eq!(request.is_usable(), is_usable, "{url:?}");
+            assert_eq!(request.shown_origin(), shown, "{url:?}");
+        }
     }
 
     #[test]

@@ -20,8 +20,13 @@ use start::{parse_duration, parse_start};
 /// The API host that routes to a healthy region (`mimecast-api.md` §1.1).
 pub const DEFAULT_BASE_URL: &str = "https://api.services.mimecast.com";
 
-/// Where presigned batch files come from (`mimecast-api.md` §3.1).
-pub const STORAGE_ORIGIN: &str = "https://*.amazonaws.com";
+/// The origins of API 2.0: its hosts, those of the regions included (`mimecast-api.md` §1.1), and
+/// where presigned batch files come from (`mimecast-api.md` §3.1).
+pub const ORIGINS: [&str; 3] = [
+    DEFAULT_BASE_URL,
+    "https://*.services.mimecast.com",
+    "https://*.amazonaws.com",
+];
 
 /// The documented quota of the SIEM batch endpoints, shared over all types
 /// (`mimecast-api.md` §3.1).

@@ -69,7 +69,7 @@ pub fn settings(data: &[u8]) {
         return;
     };
     let request = OAuth2::request(&settings);
-    assert_eq!(request.origin(), settings.base_url);
+    assert_eq!(request.shown_origin(), settings.base_url);
     let secret = secret.expose();
     if secret.len() >= 16 && !id.contains(secret) && !settings.base_url.contains(secret) {
         assert!(!format!("{settings:?} {request:?}").contains(secret));

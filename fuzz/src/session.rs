@@ -158,7 +158,7 @@ pub(crate) fn check_request(request: &Request) {
 
 fn failure(u: &mut Unstructured<'_>, request: &Request) -> Result<TransportError> {
     Ok(if u.ratio(1, 8)? {
-        TransportError::Denied(request.origin().to_owned())
+        TransportError::Denied(request.shown_origin())
     } else {
         TransportError::Failed("no route".to_owned())
     })

@@ -58,10 +58,16 @@ enum Command {
         #[arg(long)]
         once: bool,
     },
-    /// Test the connection, per source and stream
+    /// Test the connection, per source and stream, and the outputs
     Check {
         /// The settings file
         config: PathBuf,
+        /// Only this source, without the outputs
+        #[arg(long, value_name = "NAME")]
+        source: Option<String>,
+        /// Only this stream, without the outputs
+        #[arg(long, value_name = "NAME")]
+        stream: Option<String>,
     },
     /// Check the settings file without the network
     Validate {
@@ -140,7 +146,11 @@ fn start(cli: Cli) -> Result<Exit, Failure> {
 
 async fn dispatch(command: Command) -> Result<Exit, Failure> {
     match command {
-        Command::Check { config } => command::check::check(&config).await,
+        Command::Check {
+            config,
+            source,
+            stream,
+        } => command::check::check(&config, &command::check::Only { source, stream }).await,
         Command::Demo(options) => demo::demo(options).await,
         Command::Describe {
             online: Some(config),

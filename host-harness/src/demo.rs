@@ -249,6 +249,10 @@ impl Plan for FirstEvents {
     async fn open(&self) -> Result<Box<dyn Output>, Failure> {
         Ok(Box::new(self.clone()))
     }
+
+    async fn test(&self) -> Result<String, OutputError> {
+        Ok(self.name().to_owned())
+    }
 }
 
 #[async_trait]

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::decode::lenient;
+use crate::decode::{fail, lenient};
 use crate::request::Request;
 use crate::settings::Settings;
 
@@ -49,7 +49,7 @@ pub(super) fn read(body: &[u8]) -> Option<String> {
     let codes: Vec<String> = categories
         .flatten()
         .filter_map(code)
-        .map(|code| code.replace(|c: char| c.is_control(), ""))
+        .map(|code| fail::shown(&code))
         .take(CATEGORIES_MAX)
         .collect();
     (!codes.is_empty()).then(|| format!("categories: {}", codes.join(", ")))
@@ -63,7 +63,7 @@ mod tests {
     fn the_codes_are_listed_and_an_answer_without_any_says_nothing() {
         let body = br#"{"data":[{"categories":[{"code":"account_logs","id":"1","name":"Account"},
             {"code":"a\nb"}]}],"fail":[]}"#;
-        assert_eq!(read(body).unwrap(), "categories: account_logs, ab");
+        assert_eq!(read(body).unwrap(), "categories: account_logs, a b");
         for body in [
             r#"{"data":[null,{"categories":[{"code":7},"x",{"code":null},{"code":true},{"name":"n"}]}]}"#,
             r#"{"data":{"categories":[{"code":7},{"code":true}]}}"#,

@@ -8,8 +8,11 @@ const TOKEN: &str = r#"{"access_token":"t-1","token_type":"Bearer","expires_in":
 const EMPTY: &str = r#"{"meta":{"status":200},"data":[],"value":[],"fail":[]}"#;
 const CATEGORIES: &str = r#"{"data":[{"categories":[{"code":"account_logs"},{"code":"case"}]}]}"#;
 
-/// What the upstream answers a call.
-type Answers = fn(url: &str, calls: usize) -> Result<(u16, &'static str), TransportError>;
+/// What the upstream answers a call: status and body.
+type Answer = Result<(u16, &'static str), TransportError>;
+
+/// What it answers each call.
+type Answers = fn(url: &str, calls: usize) -> Answer;
 
 /// A check with these settings beside the credentials.
 fn check(more: &str) -> Check {
@@ -107,30 +110,98 @@ fn each_refusal_is_told_by_what_to_do_about_it() {
 }
 
 #[test]
-fn every_stream_is_probed_with_the_smallest_call_there_is() {
+fn one_small_call_shows_what_all_streams_of_an_endpoint_and_permission_are() {
     for endpoint in ["batch", "events"] {
         let check = check(&format!(r#""siem_endpoint":"{endpoint}""#));
-        let streams = check.settings.streams.len();
+        let streams = check.settings.streams.clone();
         let mut probes = Vec::new();
         let results = driven(check, |request| {
             let answer = behind_token(&request.url, (200, EMPTY));
             probes.push(request);
             Ok(answer)
         });
-        assert_eq!(results.len(), streams);
+        let checked: Vec<Stream> = results.iter().map(|result| result.stream).collect();
+        assert_eq!(checked, streams);
         assert!(
             results
                 .iter()
                 .all(|result| result.outcome == Outcome::Readable)
         );
-        let listings = probes
+        let listings: Vec<_> = probes
             .iter()
-            .filter(|probe| probe.url.contains("/siem/v1/"));
+            .filter(|probe| probe.url.contains("/siem/v1/"))
+            .collect();
+        assert_eq!(listings.len(), 2, "one for each of the two products");
         for listing in listings {
             assert_eq!(listing.url.contains("/batch/"), endpoint == "batch");
             assert!(listing.url.contains("pageSize=1&"), "{}", listing.url);
         }
+        let endpoints: std::collections::BTreeSet<_> =
+            streams.iter().map(|stream| stream.row().endpoint).collect();
+        // Besides, a token and the categories of audit events.
+        assert_eq!(probes.len(), endpoints.len() + 2);
     }
+}
+
+#[test]
+fn what_one_call_answers_holds_for_every_stream_that_shares_it() {
+    let (results, _) = checked(r#""siem","audit""#, |url, _| {
+        Ok(match url {
+            url if url.contains("/siem/v1/") => (403, "{}"),
+            url => behind_token(url, (200, EMPTY)),
+        })
+    });
+    let refused = results
+        .iter()
+        .filter(|result| matches!(result.outcome, Outcome::NotPermitted(_)))
+        .count();
+    assert_eq!((refused, results.len()), (10, 11));
+    assert_eq!(results[10].outcome, Outcome::Readable);
+}
+
+#[test]
+fn the_head_of_one_batch_file_shows_whether_the_storage_can_be_reached() {
+    const LISTING: &str = r#"{"value":[{"url":"https://user@x.test/a.gz"},{"url":"https://storage.test/cg/1.gz?sig=s"}],"isCaughtUp":false}"#;
+    let listing = |url: &str| behind_token(url, (200, LISTING));
+    let is_file = |url: &str| url.starts_with("https://storage.test/");
+    let table: [(Answer, &str); 4] = [
+        (Ok((200, "gzip")), "Readable"),
+        (Ok((403, "")), "Unavailable"),
+        (
+            Err(TransportError::Denied("https://storage.test".to_owned())),
+            "Denied(\"https://storage.test\")",
+        ),
+        (
+            Err(TransportError::Failed("no route".to_owned())),
+            "Unavailable",
+        ),
+    ];
+    for (answer, expected) in table {
+        let mut files = Vec::new();
+        let results = driven(check(r#""streams":["siem"]"#), |request| {
+            if !is_file(&request.url) {
+                return Ok(listing(&request.url));
+            }
+            files.push(request);
+            answer.clone()
+        });
+        assert_eq!((results.len(), files.len()), (10, 1), "{expected}");
+        assert!(files[0].credentials.is_empty(), "no token for the storage");
+        for result in results {
+            let outcome = format!("{:?}", result.outcome);
+            assert!(outcome.contains(expected), "{expected}: {outcome}");
+            assert!(!outcome.contains("sig=s"), "{outcome}");
+        }
+    }
+}
+
+#[test]
+fn an_answer_that_is_no_json_is_not_taken_for_a_log() {
+    let outcome = probed(|url, _| Ok(behind_token(url, (200, "<html>")))).outcome;
+    assert!(
+        matches!(&outcome, Outcome::Failed(PollError::Protocol(failure)) if failure.detail.contains("proxy")),
+        "{outcome:?}"
+    );
 }
 
 #[test]

@@ -106,11 +106,32 @@ impl UpstreamError {
     }
 }
 
-/// A text from outside on one line, without control characters, and not too long.
+/// A text from outside on one line, without characters that are not seen, and not too long.
 #[must_use]
 pub fn shown(text: &str) -> String {
-    let plain = |c: char| if c.is_control() { ' ' } else { c };
-    text.chars().take(SHOWN_CHARS_MAX).map(plain).collect()
+    shown_within(text, SHOWN_CHARS_MAX)
+}
+
+/// The same with so many characters at the most.
+#[must_use]
+pub fn shown_within(text: &str, chars_max: usize) -> String {
+    let plain = |c: char| if is_unseen(c) { ' ' } else { c };
+    text.chars().take(chars_max).map(plain).collect()
+}
+
+/// Whether a character is not seen itself and changes how others are seen, or where a line ends:
+/// control characters, line separators, marks and embeddings of the direction of writing.
+#[must_use]
+pub fn is_unseen(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{61c}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{2069}'
+                | '\u{feff}'
+        )
 }
 
 #[cfg(test)]
@@ -186,6 +207,9 @@ mod tests {
     #[test]
     fn a_text_from_outside_is_shown_on_one_short_line() {
         assert_eq!(shown("a\nb\u{1b}[31m"), "a b [31m");
+        assert_eq!(shown("a\u{202e}b\u{2066}c\u{2028}d\u{85}e"), "a b c d e");
+        assert_eq!(shown("héllo – 日本 😀"), "héllo – 日本 😀");
         assert_eq!(shown(&"x".repeat(1000)).len(), SHOWN_CHARS_MAX);
+        assert_eq!(shown_within("é\nx", 2), "é ");
     }
 }

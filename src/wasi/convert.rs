@@ -3,9 +3,18 @@
 use super::bindings::pipeline::source::types as wit;
 use crate::batch::{self, Batch, Entry, Limits, Next, Notice, NoticeKind, Rejected, Stats};
 use crate::check::{CheckResult, Outcome};
+use crate::decode::fail::shown_within;
 use crate::session::{Failure, PollError};
 use crate::settings::SettingsError;
 use crate::stream::{Order, Row, Stream};
+
+/// Longer than any text that is made here, so that it only cuts what came from outside.
+const TEXT_CHARS_MAX: usize = 4_000;
+
+/// A text for people, as it leaves the component: parts of it may come from outside.
+fn text(text: String) -> String {
+    shown_within(&text, TEXT_CHARS_MAX)
+}
 
 pub(crate) fn limits(limits: wit::Limits) -> Limits {
     Limits {
@@ -42,26 +51,28 @@ pub(crate) fn kind(row: &Row) -> wit::Kind {
 pub(crate) fn settings_error(error: SettingsError) -> wit::SettingsError {
     wit::SettingsError {
         setting: error.setting,
-        detail: error.detail,
+        detail: text(error.detail),
     }
 }
 
 fn failure(failure: Failure) -> wit::Failure {
     wit::Failure {
-        detail: failure.detail,
+        detail: text(failure.detail),
         retry_after_ms: failure.retry_after_ms,
     }
 }
 
 pub(crate) fn poll_error(error: PollError) -> wit::PollError {
     match error {
-        PollError::Denied(origin) => wit::PollError::Denied(origin),
+        PollError::Denied(origin) => wit::PollError::Denied(text(origin)),
         PollError::Protocol(why) => wit::PollError::Protocol(failure(why)),
         PollError::Settings(error) => wit::PollError::Settings(settings_error(error)),
         PollError::Throttled(why) => wit::PollError::Throttled(failure(why)),
-        PollError::Unauthorized(why) => wit::PollError::Unauthorized(why),
+        PollError::Unauthorized(why) => wit::PollError::Unauthorized(text(why)),
         PollError::Unavailable(why) => wit::PollError::Unavailable(failure(why)),
-        PollError::UnusableCheckpoint(why) => wit::PollError::UnusableCheckpoint(why.detail()),
+        PollError::UnusableCheckpoint(why) => {
+            wit::PollError::UnusableCheckpoint(text(why.detail()))
+        }
     }
 }
 
@@ -74,13 +85,13 @@ pub(crate) fn check_result(result: CheckResult) -> wit::CheckResult {
             Outcome::NotPermitted(detail) => wit::CheckOutcome::NotPermitted(wit::NotPermitted {
                 permission: row.permission.to_owned(),
                 product: row.product.to_owned(),
-                detail,
+                detail: text(detail),
             }),
             Outcome::Readable => wit::CheckOutcome::Readable,
         },
         clock_skew_ms: result.clock_skew_ms,
-        account: result.account,
-        remark: result.remark,
+        account: result.account.map(text),
+        remark: result.remark.map(text),
     }
 }
 
@@ -95,8 +106,8 @@ fn entry(entry: Entry) -> wit::Entry {
 fn rejected(rejected: Rejected) -> wit::RejectedRecord {
     wit::RejectedRecord {
         stream: rejected.stream.name().to_owned(),
-        locator: rejected.locator,
-        reason: rejected.reason,
+        locator: text(rejected.locator),
+        reason: text(rejected.reason),
         original: rejected.original,
     }
 }
@@ -110,7 +121,7 @@ fn notice(notice: Notice) -> wit::Notice {
             NoticeKind::NotPermitted => wit::NoticeKind::NotPermitted,
             NoticeKind::Postponed => wit::NoticeKind::Postponed,
         },
-        detail: notice.detail,
+        detail: text(notice.detail),
     }
 }
 

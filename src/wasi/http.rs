@@ -3,16 +3,12 @@
 use super::bindings::wasi::http::outgoing_handler;
 use super::bindings::wasi::http::types::{
     ErrorCode, Fields, IncomingBody, IncomingResponse, Method as WasiMethod, OutgoingBody,
-    OutgoingRequest, RequestOptions, Scheme,
+    OutgoingRequest, Scheme, http_error_code,
 };
 use super::bindings::wasi::io::streams::{InputStream, StreamError};
+use crate::decode::fail::shown;
 use crate::request::{Method, Request, origin};
 use crate::response::{Head, TransportError};
-
-/// How long a connection may take, until an answer begins, and between two parts of a body.
-const CONNECT_NS: u64 = 10_000_000_000;
-const FIRST_BYTE_NS: u64 = 60_000_000_000;
-const BETWEEN_BYTES_NS: u64 = 60_000_000_000;
 
 /// Read at most this much at once: several network frames, and little against the memory limit.
 const CHUNK_BYTES: u64 = 256 * 1024;
@@ -40,20 +36,29 @@ impl Http {
     }
 
     /// Sends a request and waits for the head of its answer.
+    ///
+    /// It sends no request options: hosts on wasmtime-wasi-http keep each of them in the table of
+    /// the instance's resources, which is full after some 1,000. The time-outs are the host's.
     pub(crate) fn send(&mut self, request: &Request) -> Result<Head, TransportError> {
         self.close();
+        let origin = request.shown_origin();
         let outgoing = outgoing(request).ok_or_else(|| {
-            TransportError::Failed(format!("{} is not a usable URL", request.origin()))
+            TransportError::Failed(format!("a URL of {origin} cannot be used for a request"))
         })?;
         let body = outgoing.body().map_err(|()| unusable())?;
-        let handled = outgoing_handler::handle(outgoing, Some(options()));
-        let future = handled.map_err(|code| error(&code, request))?;
-        write_body(&body, request)?;
-        OutgoingBody::finish(body, None).map_err(|code| error(&code, request))?;
+        let handled = outgoing_handler::handle(outgoing, None);
+        let future = handled.map_err(|code| error(&code, &origin))?;
+        // A host that refuses the request, and a server that answers early, take no body. Why that
+        // is so is what the response says, so a body that cannot be written is only dropped.
+        if write_body(&body, request).is_ok() {
+            let _decided_by_the_response = OutgoingBody::finish(body, None);
+        } else {
+            drop(body);
+        }
         let response = loop {
             match future.get() {
                 Some(Ok(Ok(response))) => break response,
-                Some(Ok(Err(code))) => return Err(error(&code, request)),
+                Some(Ok(Err(code))) => return Err(error(&code, &origin)),
                 Some(Err(())) => return Err(unusable()),
                 None => future.subscribe().block(),
             }
@@ -93,8 +98,12 @@ impl Http {
                     return Ok(None);
                 }
                 Err(StreamError::LastOperationFailed(problem)) => {
-                    let why = format!("the body broke off: {}", problem.to_debug_string());
+                    let code = http_error_code(&problem);
                     drop(problem);
+                    let reason = code
+                        .as_ref()
+                        .map_or_else(|| "the connection was lost".to_owned(), reason);
+                    let why = format!("the answer broke off before its end: {reason}");
                     self.close();
                     return Err(TransportError::Failed(why));
                 }
@@ -109,6 +118,9 @@ fn unusable() -> TransportError {
 
 /// The request as `wasi:http` wants it.
 fn outgoing(request: &Request) -> Option<OutgoingRequest> {
+    if !request.is_usable() {
+        return None;
+    }
     let (scheme, authority) = origin(&request.url).split_once("://")?;
     let scheme = match scheme {
         "https" => Scheme::Https,
@@ -155,42 +167,118 @@ fn headers(request: &Request) -> Option<Fields> {
     Fields::from_list(&entries).ok()
 }
 
-fn options() -> RequestOptions {
-    let options = RequestOptions::new();
-    // A host that does not support a time-out has its own.
-    let _ = options.set_connect_timeout(Some(CONNECT_NS));
-    let _ = options.set_first_byte_timeout(Some(FIRST_BYTE_NS));
-    let _ = options.set_between_bytes_timeout(Some(BETWEEN_BYTES_NS));
-    options
-}
+/// The body of a request is not taken any more.
+struct NotTaken;
 
-fn write_body(body: &OutgoingBody, request: &Request) -> Result<(), TransportError> {
+fn write_body(body: &OutgoingBody, request: &Request) -> Result<(), NotTaken> {
     let Some(content) = &request.body else {
         return Ok(());
     };
-    let stream = body.write().map_err(|()| unusable())?;
+    let stream = body.write().map_err(|()| NotTaken)?;
     for piece in content.bytes.expose().as_bytes().chunks(WRITE_BYTES) {
         stream
             .blocking_write_and_flush(piece)
-            .map_err(|_| TransportError::Failed("the request could not be written".to_owned()))?;
+            .map_err(|_| NotTaken)?;
     }
     Ok(())
 }
 
-/// A host's error code. Its debug form names no header and no URL.
-fn error(code: &ErrorCode, request: &Request) -> TransportError {
-    let denied = matches!(
+/// What a host's error code means for a request.
+fn error(code: &ErrorCode, origin: &str) -> TransportError {
+    if matches!(
         code,
         ErrorCode::HttpRequestDenied | ErrorCode::DestinationIpProhibited
-    );
-    if denied {
-        return TransportError::Denied(request.origin().to_owned());
+    ) {
+        return TransportError::Denied(origin.to_owned());
     }
-    let advice = if matches!(code, ErrorCode::DnsError(_) | ErrorCode::DnsTimeout) {
-        "its name does not resolve; check it, and this machine's name server: "
-    } else {
-        ""
+    let reason = reason(code);
+    TransportError::Failed(format!("{origin} cannot be reached: {reason}"))
+}
+
+/// A host's error code in plain words, with advice where there is some.
+fn reason(code: &ErrorCode) -> String {
+    let (what, detail) = match code {
+        ErrorCode::ConfigurationError => ("the host's HTTP client is not configured", None),
+        ErrorCode::ConnectionLimitReached => ("the host has too many connections open", None),
+        ErrorCode::ConnectionReadTimeout | ErrorCode::HttpResponseTimeout => (
+            "no answer in time; is the service slow, or a firewall or proxy in between?",
+            None,
+        ),
+        ErrorCode::ConnectionRefused => (
+            "connection refused; is there a firewall or proxy in between?",
+            None,
+        ),
+        ErrorCode::ConnectionTerminated => (
+            "the connection was closed; is there a firewall or proxy in between?",
+            None,
+        ),
+        ErrorCode::ConnectionTimeout => (
+            "no connection in time; is there a firewall or proxy in between?",
+            None,
+        ),
+        ErrorCode::ConnectionWriteTimeout => ("the request could not be sent in time", None),
+        ErrorCode::DestinationIpProhibited | ErrorCode::HttpRequestDenied => {
+            ("the host does not allow it", None)
+        }
+        ErrorCode::DestinationIpUnroutable => (
+            "there is no route to its address; check this machine's network",
+            None,
+        ),
+        ErrorCode::DestinationNotFound | ErrorCode::DestinationUnavailable => {
+            ("the host does not reach it", None)
+        }
+        ErrorCode::DnsError(problem) => (
+            "its name does not resolve; check it, and this machine's name server",
+            problem.rcode.as_deref(),
+        ),
+        ErrorCode::DnsTimeout => (
+            "its name does not resolve in time; check this machine's name server",
+            None,
+        ),
+        ErrorCode::HttpProtocolError
+        | ErrorCode::HttpResponseContentCoding(_)
+        | ErrorCode::HttpResponseTransferCoding(_)
+        | ErrorCode::HttpUpgradeFailed => (
+            "the answer is not HTTP as it should be; is there a proxy in between?",
+            None,
+        ),
+        ErrorCode::HttpRequestBodySize(_)
+        | ErrorCode::HttpRequestHeaderSectionSize(_)
+        | ErrorCode::HttpRequestHeaderSize(_)
+        | ErrorCode::HttpRequestLengthRequired
+        | ErrorCode::HttpRequestMethodInvalid
+        | ErrorCode::HttpRequestTrailerSectionSize(_)
+        | ErrorCode::HttpRequestTrailerSize(_)
+        | ErrorCode::HttpRequestUriInvalid
+        | ErrorCode::HttpRequestUriTooLong => ("the host does not send such a request", None),
+        ErrorCode::HttpResponseBodySize(_)
+        | ErrorCode::HttpResponseHeaderSectionSize(_)
+        | ErrorCode::HttpResponseHeaderSize(_)
+        | ErrorCode::HttpResponseTrailerSectionSize(_)
+        | ErrorCode::HttpResponseTrailerSize(_) => {
+            ("the answer is larger than the host takes", None)
+        }
+        ErrorCode::HttpResponseIncomplete => (
+            "the connection was closed before the end of the answer",
+            None,
+        ),
+        ErrorCode::InternalError(problem) => ("the host failed", problem.as_deref()),
+        ErrorCode::LoopDetected => ("a proxy in between sends the request in a circle", None),
+        ErrorCode::TlsAlertReceived(alert) => (
+            "it refuses the TLS connection; is there a proxy in between?",
+            alert.alert_message.as_deref(),
+        ),
+        ErrorCode::TlsCertificateError => (
+            "its TLS certificate is not trusted; if a proxy in between inspects TLS, add its authority to the trust anchors (ca_file)",
+            None,
+        ),
+        ErrorCode::TlsProtocolError => (
+            "the TLS connection fails; is it really TLS 1.2 or newer, or a proxy in between?",
+            None,
+        ),
     };
-    let origin = request.origin();
-    TransportError::Failed(format!("{origin} cannot be reached: {advice}{code:?}"))
+    match detail.filter(|detail| !detail.is_empty()) {
+        Some(detail) => format!("{what} ({})", shown(detail)),
+        None => what.to_owned(),
+    }
 }

@@ -94,7 +94,7 @@ impl source::Guest for Component {
             streams: STREAMS.iter().map(convert::stream_description).collect(),
             kinds: STREAMS.iter().map(convert::kind).collect(),
             formats: FORMATS.map(str::to_owned).to_vec(),
-            origins: [settings::DEFAULT_BASE_URL, settings::STORAGE_ORIGIN]
+            origins: settings::ORIGINS
                 .into_iter()
                 .chain(settings::legacy::ORIGINS)
                 .map(str::to_owned)

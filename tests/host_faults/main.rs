@@ -8,10 +8,12 @@
     reason = "helpers of tests fail fast"
 )]
 
+mod check;
 mod components;
 mod disk;
 mod hostile;
 mod process;
+mod requests;
 mod running;
 mod secrets;
 mod server;

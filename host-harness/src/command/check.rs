@@ -1,29 +1,86 @@
-//! `check`: "test connection", per source and stream.
+//! `check`: "test connection", per source and stream, and per output.
 
 use std::fmt::Write;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use super::{Table, cache_dir, print};
-use crate::bindings::{CheckOutcome, CheckResult, PollError};
+use crate::bindings::{CheckOutcome, CheckResult, NotPermitted, PollError};
 use crate::exit::{Exit, Failure};
-use crate::settings::Settings;
+use crate::settings::{Settings, SourceSettings, nearest};
 use crate::source::{Components, Reach, Source};
 use crate::source_loop::settings_error;
 
-/// Ask every source which of its streams can be read.
-pub async fn check(config: &Path) -> Result<Exit, Failure> {
-    let settings = Settings::read(config)?;
+/// The setting by which components choose their streams, where they let a
+/// user choose.
+const STREAMS: &str = "streams";
+
+/// Which part of a settings file to check; without a name, all of it.
+#[derive(Debug, Default)]
+pub struct Only {
+    /// The name of a source. Outputs are not checked then.
+    pub source: Option<String>,
+    /// The name of a stream. Outputs are not checked then.
+    pub stream: Option<String>,
+}
+
+/// Find out whether every source can be read, stream by stream, and whether
+/// every output can be reached.
+pub async fn check(config: &Path, only: &Only) -> Result<Exit, Failure> {
+    let mut settings = Settings::read(config)?;
+    choose(&mut settings, only)?;
     let mut components = Components::new(cache_dir(&settings))?;
-    let mut sources = Vec::with_capacity(settings.sources.len());
-    for source in &settings.sources {
-        sources.push(components.source(&settings, source, Reach::Network).await?);
-    }
     let mut exit = Exit::Done;
-    for source in &sources {
-        exit = exit.max(check_source(source, config).await?);
+    for source in &settings.sources {
+        // A source that cannot be checked keeps no other from being checked.
+        let checked = match components.source(&settings, source, Reach::Network).await {
+            Ok(ready) => check_source(&ready, source, config).await,
+            Err(failure) => Err(failure),
+        };
+        let (text, of_source) = checked.unwrap_or_else(|failure| {
+            let text = format!("source `{}`\nfailed: {failure}\n", source.name);
+            (text, failure.exit)
+        });
+        print(&text)?;
+        exit = exit.max(of_source);
     }
+    if only.source.is_none() && only.stream.is_none() {
+        exit = exit.max(check_outputs(&settings).await?);
+    }
+    let now = humantime::format_rfc3339_seconds(SystemTime::now());
+    print(&match exit {
+        Exit::Done => format!("Connection successful {now}\n"),
+        Exit::BadSettings | Exit::Failed | Exit::Unauthorized => {
+            format!("Connection failed {now}\n")
+        }
+    })?;
     Ok(exit)
+}
+
+/// Leave out what is not to be checked.
+fn choose(settings: &mut Settings, only: &Only) -> Result<(), Failure> {
+    if let Some(name) = &only.source {
+        let names: Vec<String> = settings.sources.iter().map(|s| s.name.clone()).collect();
+        settings.sources.retain(|source| source.name == *name);
+        if settings.sources.is_empty() {
+            let file = settings.file.display();
+            let names = names.iter().map(String::as_str);
+            let meant = match nearest(name, names.clone()) {
+                Some(meant) => format!("did you mean `{meant}`?"),
+                None => format!("there are: {}", names.collect::<Vec<_>>().join(", ")),
+            };
+            let reason = format!("{file}: there is no source `{name}`; {meant}");
+            return Err(Failure::settings(reason));
+        }
+    }
+    if let Some(stream) = &only.stream {
+        for source in &mut settings.sources {
+            let streams = vec![toml::Value::String(stream.clone())];
+            let streams = toml::Value::Array(streams);
+            source.settings.insert(STREAMS.to_owned(), streams);
+        }
+    }
+    Ok(())
 }
 
 /// Ask a source which of its streams can be read.
@@ -46,36 +103,81 @@ pub(super) async fn ask(source: &Source, config: &Path) -> Result<Vec<CheckResul
     }
 }
 
-async fn check_source(source: &Source, config: &Path) -> Result<Exit, Failure> {
+/// What was found for one stream.
+struct Found {
+    stream: String,
+    outcome: String,
+    exit: Exit,
+}
+
+/// Ask a source, and say what it found.
+async fn check_source(
+    source: &Source,
+    settings: &SourceSettings,
+    config: &Path,
+) -> Result<(String, Exit), Failure> {
     let begun = Instant::now();
     let results = ask(source, config).await?;
-    let mut table = Table::new(&["stream", "outcome"]);
-    let mut exit = Exit::Done;
-    let mut failed = 0_usize;
-    for result in &results {
-        let (outcome, of_stream) = outcome(&result.outcome);
-        exit = exit.max(of_stream);
-        failed += usize::from(of_stream != Exit::Done);
-        let outcome = source.redactor.redact(&outcome);
-        table.row(vec![result.stream.clone(), outcome]);
-    }
-    // Writing to a `String` cannot fail.
-    let mut text = String::new();
-    let _ = writeln!(text, "source `{}`", source.name);
-    text.push_str(&table.render());
+    let is_named = settings.settings.contains_key(STREAMS);
+    let found: Vec<Found> = results
+        .iter()
+        .map(|result| {
+            let (outcome, exit) = match &result.outcome {
+                // Whoever names a stream wants it.
+                CheckOutcome::NotPermitted(missing) if is_named => {
+                    (not_permitted(missing), Exit::Failed)
+                }
+                other => outcome(other),
+            };
+            Found {
+                stream: result.stream.clone(),
+                outcome: source.redactor.redact(&outcome),
+                exit,
+            }
+        })
+        .collect();
+    let mut text = format!("source `{}`\n", source.name);
+    text.push_str(&outcomes(&found));
     text.push_str(&facts(&results));
     let seconds = begun.elapsed().as_secs_f64();
-    let _ = if exit == Exit::Done {
-        writeln!(text, "Connection successful ({seconds:.1} s)")
+    let failed = found
+        .iter()
+        .filter(|found| found.exit != Exit::Done)
+        .count();
+    let all = found.len();
+    // Writing to a `String` cannot fail.
+    let _ = if failed == 0 {
+        writeln!(text, "no stream failed ({all} checked in {seconds:.1} s)")
     } else {
-        let all = results.len();
         writeln!(
             text,
-            "Connection failed: {failed} of {all} streams cannot be read ({seconds:.1} s)"
+            "{failed} of {all} streams cannot be read ({seconds:.1} s)"
         )
     };
-    print(&text)?;
-    Ok(exit)
+    let worst = found.iter().map(|found| found.exit).max();
+    Ok((text, worst.unwrap_or(Exit::Done)))
+}
+
+/// The streams with their outcomes. What is wrong with all of them is said
+/// once.
+fn outcomes(found: &[Found]) -> String {
+    if let [first, second, ..] = found
+        && first.exit != Exit::Done
+        && found.iter().all(|other| other.outcome == first.outcome)
+    {
+        let (first, second) = (&first.stream, &second.stream);
+        let others = match found.len() - 2 {
+            0 => String::new(),
+            count => format!(" and {count} more"),
+        };
+        let outcome = found.first().map_or("", |found| found.outcome.as_str());
+        return format!("{first}, {second}{others}: {outcome}\n");
+    }
+    let mut table = Table::new(&["stream", "outcome"]);
+    for found in found {
+        table.row(vec![found.stream.clone(), found.outcome.clone()]);
+    }
+    table.render()
 }
 
 /// A stream that is not permitted is for a person to grant, and as long as
@@ -83,18 +185,20 @@ async fn check_source(source: &Source, config: &Path) -> Result<Exit, Failure> {
 pub(super) fn outcome(outcome: &CheckOutcome) -> (String, Exit) {
     match outcome {
         CheckOutcome::Failed(error) => failed(error),
-        CheckOutcome::NotPermitted(missing) => {
-            let mut text = format!("grant: {}", missing.permission);
-            if !missing.product.is_empty() {
-                let _ = write!(text, " (product: {})", missing.product);
-            }
-            if !missing.detail.is_empty() {
-                let _ = write!(text, "; {}", missing.detail);
-            }
-            (text, Exit::Done)
-        }
+        CheckOutcome::NotPermitted(missing) => (not_permitted(missing), Exit::Done),
         CheckOutcome::Readable => ("readable".to_owned(), Exit::Done),
     }
+}
+
+fn not_permitted(missing: &NotPermitted) -> String {
+    let mut text = format!("grant: {}", missing.permission);
+    if !missing.product.is_empty() {
+        let _ = write!(text, " (product: {})", missing.product);
+    }
+    if !missing.detail.is_empty() {
+        let _ = write!(text, "; {}", missing.detail);
+    }
+    text
 }
 
 fn failed(error: &PollError) -> (String, Exit) {
@@ -111,7 +215,14 @@ fn failed(error: &PollError) -> (String, Exit) {
             format!("`{}`: {}", error.setting, error.detail),
             Exit::BadSettings,
         ),
-        PollError::Throttled(failure) => (format!("throttled: {}", failure.detail), Exit::Failed),
+        // Mimecast's answer, and any other's, to credentials that are good.
+        PollError::Throttled(failure) => (
+            format!(
+                "warning: the credentials are good, the rate limit is used up: {}",
+                failure.detail
+            ),
+            Exit::Done,
+        ),
         PollError::Unauthorized(detail) => {
             (format!("credentials refused: {detail}"), Exit::Unauthorized)
         }
@@ -138,4 +249,50 @@ fn facts(results: &[CheckResult]) -> String {
         );
     }
     text
+}
+
+/// Find out whether every output can be reached.
+async fn check_outputs(settings: &Settings) -> Result<Exit, Failure> {
+    let mut exit = Exit::Done;
+    let mut text = String::from("outputs\n");
+    for (index, plan) in settings.outputs.iter().enumerate() {
+        let _ = match plan.test().await {
+            Ok(name) => writeln!(text, "{name}: reachable"),
+            Err(error) => {
+                exit = Exit::Failed;
+                writeln!(text, "number {}: unavailable: {error}", index + 1)
+            }
+        };
+    }
+    print(&text)?;
+    Ok(exit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(streams: &[(&str, &str, Exit)]) -> Vec<Found> {
+        let one = |(stream, outcome, exit): &(&str, &str, Exit)| Found {
+            stream: (*stream).to_owned(),
+            outcome: (*outcome).to_owned(),
+            exit: *exit,
+        };
+        streams.iter().map(one).collect()
+    }
+
+    #[test]
+    fn what_is_wrong_with_all_streams_is_said_once() {
+        let long = "unavailable: https://api.test cannot be reached: connection refused";
+        let all = [
+            ("audit", long, Exit::Failed),
+            ("dlp", long, Exit::Failed),
+            ("ttp.url", long, Exit::Failed),
+        ];
+        let text = outcomes(&found(&all));
+        assert_eq!(text, format!("audit, dlp and 1 more: {long}\n"));
+        let mut some = all;
+        some[1] = ("dlp", "readable", Exit::Done);
+        assert_eq!(outcomes(&found(&some)).lines().count(), 4);
+    }
 }

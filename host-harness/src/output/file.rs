@@ -68,6 +68,14 @@ impl Plan for FilePlan {
         }))
     }
 
+    async fn test(&self) -> Result<String, OutputError> {
+        let path = self.path.clone();
+        blocking(move || may_be_written(&path))
+            .await
+            .map_err(|error| OutputError::Retry(disk::failed(&self.path, &error)))?;
+        Ok(format!("file {}", self.path.display()))
+    }
+
     fn file(&self) -> Option<&Path> {
         Some(&self.path)
     }
@@ -78,6 +86,31 @@ impl FilePlan {
         let plan = self.clone();
         blocking(move || Appender::open(&plan.path, plan.rotation)).await
     }
+}
+
+/// Whether a file can be appended to, or be made. Nothing is made.
+fn may_be_written(path: &Path) -> io::Result<()> {
+    match OpenOptions::new().append(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        opened => return opened.map(drop),
+    }
+    let directories = path.ancestors().skip(1).map(|directory| {
+        if directory.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            directory
+        }
+    });
+    for directory in directories {
+        match fs::metadata(directory) {
+            Ok(found) if !found.is_dir() => return Err(io::ErrorKind::NotADirectory.into()),
+            // A file without a name, which is gone when it is closed.
+            Ok(_) => return tempfile::tempfile_in(directory).map(drop),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 struct FileOutput {

@@ -75,6 +75,11 @@ pub trait Plan: fmt::Debug + Send + Sync {
     /// Opens it. An error ends the host before anything is collected.
     async fn open(&self) -> Result<Box<dyn Output>, Failure>;
 
+    /// Find out whether it can be opened and its receiver be reached. This
+    /// delivers nothing, changes nothing, and may be done while another
+    /// process delivers to it. Returns its name.
+    async fn test(&self) -> Result<String, OutputError>;
+
     /// Whether it writes to standard output, which only one may.
     fn is_stdout(&self) -> bool {
         false

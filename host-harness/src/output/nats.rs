@@ -109,6 +109,14 @@ impl Plan for NatsPlan {
         };
         Ok(Box::new(Lanes::new(self.name.clone(), vec![lane], cut)))
     }
+
+    async fn test(&self) -> Result<String, OutputError> {
+        let failed = |reason: String| OutputError::Retry(format!("{}: {reason}", self.name));
+        let options = self.options().map_err(failed)?;
+        let connected = options.connect(self.servers.clone()).await;
+        connected.map_err(|error| failed(error.to_string()))?;
+        Ok(self.name.clone())
+    }
 }
 
 impl NatsPlan {

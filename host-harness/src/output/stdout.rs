@@ -37,6 +37,10 @@ impl Plan for StdoutPlan {
         lines(io::stdout(), self.line_bytes_max)
     }
 
+    async fn test(&self) -> Result<String, OutputError> {
+        Ok("stdout".to_owned())
+    }
+
     fn is_stdout(&self) -> bool {
         true
     }

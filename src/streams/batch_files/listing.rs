@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::decode::lenient;
-use crate::request::{origin, path};
+use crate::request::{is_usable, path};
 use crate::stream::Stream;
 use crate::streams::done_files::FileKey;
 use crate::streams::pages::escaped_len;
@@ -61,7 +61,7 @@ pub(super) fn file(stream: Stream, item: &RawValue) -> Option<File> {
     let item: Item<'_> = serde_json::from_str(item.get()).ok()?;
     let url = item.url.as_ref();
     let name = path(url);
-    if origin(url).is_empty() || name.len() < 2 || escaped_len(name) > NAME_BYTES_MAX {
+    if !is_usable(url) || name.len() < 2 || escaped_len(name) > NAME_BYTES_MAX {
         return None;
     }
     // A file that has grown is another file; the host part may change with the region.

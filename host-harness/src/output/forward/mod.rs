@@ -182,21 +182,9 @@ fn read_tls(
 #[async_trait]
 impl Plan for ForwardPlan {
     async fn open(&self) -> Result<Box<dyn Output>, Failure> {
-        let tls = match &self.tls {
-            None => None,
-            Some((tls, name)) => {
-                let config = tls
-                    .config()
-                    .map_err(|reason| Failure::failed(format!("{}: {reason}", self.name)))?;
-                Some((Arc::new(config), name.clone()))
-            }
-        };
-        let dialler = Dialler {
-            address: self.address.clone(),
-            tls,
-            login: self.login.clone(),
-            handshake_timeout: self.handshake_timeout,
-        };
+        let dialler = self
+            .dialler()
+            .map_err(|reason| Failure::failed(format!("{}: {reason}", self.name)))?;
         let lane = || ForwardLane {
             plan: self.clone(),
             dialler: dialler.clone(),
@@ -208,6 +196,34 @@ impl Plan for ForwardPlan {
             lanes,
             self.cut.clone(),
         )))
+    }
+
+    /// A connection and, where there is a shared key, the handshake.
+    async fn test(&self) -> Result<String, OutputError> {
+        let failed = |reason: String| OutputError::Retry(format!("{}: {reason}", self.name));
+        let dialler = self.dialler().map_err(failed)?;
+        match dialler.connect().await {
+            Ok(mut connection) => {
+                connection.close().await;
+                Ok(self.name.clone())
+            }
+            Err(Fault::Lasting(reason) | Fault::Passing(reason)) => Err(failed(reason)),
+        }
+    }
+}
+
+impl ForwardPlan {
+    fn dialler(&self) -> Result<Dialler, String> {
+        let tls = match &self.tls {
+            None => None,
+            Some((tls, name)) => Some((Arc::new(tls.config()?), name.clone())),
+        };
+        Ok(Dialler {
+            address: self.address.clone(),
+            tls,
+            login: self.login.clone(),
+            handshake_timeout: self.handshake_timeout,
+        })
     }
 }
 

@@ -14,6 +14,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::timeout;
+use tower_service::Service as _;
 
 use super::answer::Answer;
 use super::settings::RequestSettings;
@@ -71,19 +72,9 @@ impl<A: Api> HttpPlan<A> {
 impl<A: Api> Plan for HttpPlan<A> {
     async fn open(&self) -> Result<Box<dyn Output>, Failure> {
         let settings = &self.request;
-        let tls = settings
-            .tls
-            .config()
+        let connector = self
+            .connector()
             .map_err(|reason| Failure::failed(format!("{}: {reason}", settings.name)))?;
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(tcp);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(POOL_IDLE_TIMEOUT)
@@ -95,6 +86,41 @@ impl<A: Api> Plan for HttpPlan<A> {
         let lanes = (0..settings.connections).map(|_| lane()).collect();
         let output = Lanes::new(settings.name.clone(), lanes, settings.cut.clone());
         Ok(Box::new(output))
+    }
+
+    /// A connection, and no request: what a receiver makes of one without
+    /// events is not known.
+    async fn test(&self) -> Result<String, OutputError> {
+        let name = &self.request.name;
+        let failed = |reason: &dyn fmt::Display| OutputError::Retry(format!("{name}: {reason}"));
+        let event = Event {
+            body: "",
+            occurred_at: 0,
+            kind: "",
+            stream: "",
+        };
+        let endpoint = self.request.endpoint.render(&event, "");
+        let uri: Uri = endpoint.parse().map_err(|error| failed(&error))?;
+        let mut connector = self.connector().map_err(|reason| failed(&reason))?;
+        match timeout(CONNECT_TIMEOUT, connector.call(uri)).await {
+            Ok(Ok(_)) => Ok(name.clone()),
+            Ok(Err(error)) => Err(failed(&causes(&*error))),
+            Err(_) => Err(failed(&"no connection in time")),
+        }
+    }
+}
+
+impl<A> HttpPlan<A> {
+    fn connector(&self) -> Result<HttpsConnector<HttpConnector>, String> {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        Ok(HttpsConnectorBuilder::new()
+            .with_tls_config(self.request.tls.config()?)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(tcp))
     }
 }
 

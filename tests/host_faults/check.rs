@@ -1,0 +1,135 @@
+//! What `check` says, and how it ends.
+
+use std::fs;
+
+use crate::requests::Place;
+use crate::server::{Server, answer};
+use crate::setup::{Setup, assert_success, small};
+
+const TOKEN: &str = r#"{"access_token":"t","token_type":"Bearer","expires_in":1800}"#;
+const EMPTY: &str = r#"{"meta":{"status":200},"data":[],"value":[],"fail":[]}"#;
+
+fn is_token(head: &str) -> bool {
+    head.contains("/oauth/token")
+}
+
+#[test]
+fn a_quota_that_is_used_up_is_no_failure_of_a_check() {
+    let api = Server::start(|head| match head {
+        head if is_token(head) => answer(200, TOKEN),
+        head if head.contains("/siem/v1/") => answer(429, ""),
+        _ => answer(200, EMPTY),
+    });
+    let url = api.url();
+    let place = Place::new(&url, &format!("\"{url}\""), "");
+    let (output, said) = place.run(&["check"]);
+    assert_success(&output);
+    assert_eq!(
+        said.matches("the rate limit is used up").count(),
+        13,
+        "{said}"
+    );
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let last = text.lines().last().unwrap_or_default();
+    assert!(last.starts_with("Connection successful 20"), "{said}");
+    let received = String::from_utf8_lossy(&api.received()).into_owned();
+    assert_eq!(received.matches("GET /siem/v1/").count(), 2, "{received}");
+}
+
+#[test]
+fn a_storage_that_is_not_allowed_is_named_by_check() {
+    let setup = Setup::new(small(), "");
+    let storage = setup.simulator.storage_url();
+    let text = fs::read_to_string(setup.path("host.toml")).unwrap();
+    let without = text.replace(&format!(", \"{storage}\""), "");
+    assert_ne!(text, without);
+    fs::write(setup.path("host.toml"), without).unwrap();
+    let check = setup.command("check").output().unwrap();
+    let said = String::from_utf8_lossy(&check.stdout).into_owned();
+    assert_eq!(check.status.code(), Some(78), "{said}");
+    assert!(said.contains(&storage), "{said}");
+}
+
+#[test]
+fn a_stream_that_is_named_and_not_permitted_is_a_failure() {
+    let setup = Setup::new(small(), "");
+    setup.simulator.permit("dlp", false);
+    let check = |arguments: &[&str]| {
+        let output = setup.command("check").args(arguments).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        (output.status.code(), said)
+    };
+    let (code, said) = check(&[]);
+    assert_eq!(code, Some(0), "{said}");
+    let (code, said) = check(&["--stream", "dlp"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("grant: Monitoring | Data Leak Prevention | Read"),
+        "{said}"
+    );
+    assert!(!said.contains("audit"), "{said}");
+    assert!(said.contains("Connection failed 20"), "{said}");
+    let (code, said) = check(&["--stream", "audit", "--source", "acme"]);
+    assert_eq!(code, Some(0), "{said}");
+    let (code, _) = check(&["--source", "acne"]);
+    assert_eq!(code, Some(78));
+    setup.write_settings(
+        "streams = [\"audit\", \"dlp\"]",
+        "type = \"file\"\npath = \"events.ndjson\"",
+    );
+    let (code, said) = check(&[]);
+    assert_eq!(code, Some(1), "{said}");
+}
+
+#[test]
+fn an_output_that_cannot_be_reached_fails_a_check_and_a_check_makes_no_file() {
+    let setup = Setup::new(small(), "");
+    let said = |output: &str| {
+        setup.write_settings("streams = [\"audit\"]", output);
+        let check = setup.command("check").output().unwrap();
+        let said = String::from_utf8_lossy(&check.stdout).into_owned();
+        (check.status.code(), said)
+    };
+    let (code, text) = said("type = \"file\"\npath = \"sub/events.ndjson\"");
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("events.ndjson: reachable"), "{text}");
+    assert!(!setup.path("sub").exists() && !setup.path("state").exists());
+    let (code, text) = said("type = \"file\"\npath = \"host.toml/events.ndjson\"");
+    assert_eq!(code, Some(1), "{text}");
+    let receiver = Server::start(|_| answer(200, ""));
+    let url = receiver.url();
+    let (code, text) = said(&format!("type = \"http\"\nendpoint = \"{url}/in\""));
+    assert_eq!(code, Some(0), "{text}");
+    assert!(receiver.received().is_empty(), "nothing is sent");
+    // Nothing listens at port 1.
+    for output in [
+        "type = \"http\"\nendpoint = \"http://127.0.0.1:1/in\"",
+        "type = \"forward\"\naddress = \"127.0.0.1:1\"",
+        "type = \"nats\"\nservers = [\"nats://127.0.0.1:1\"]",
+    ] {
+        let (code, text) = said(output);
+        assert_eq!(code, Some(1), "{output}: {text}");
+        assert!(
+            text.contains("outputs\n") && text.contains("127.0.0.1:1"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_source_that_cannot_be_checked_keeps_no_other_from_being_checked() {
+    let setup = Setup::new(small(), "streams = [\"audit\"]");
+    let good = fs::read_to_string(setup.path("host.toml")).unwrap();
+    let (_, source) = good.split_once("[[source]]").unwrap();
+    let (source, _) = source.split_once("[[output]]").unwrap();
+    let bad = source
+        .replace("acme", "aaa")
+        .replace("{ file = \"secret\" }", "{ env = \"NO_SUCH_VARIABLE_7\" }");
+    let text = good.replace("[[source]]", &format!("[[source]]{bad}\n[[source]]"));
+    fs::write(setup.path("host.toml"), text).unwrap();
+    let check = setup.command("check").output().unwrap();
+    let said = String::from_utf8_lossy(&check.stdout).into_owned();
+    assert_eq!(check.status.code(), Some(78), "{said}");
+    assert!(said.contains("NO_SUCH_VARIABLE_7"), "{said}");
+    assert!(said.contains("readable"), "{said}");
+}

@@ -1,0 +1,160 @@
+//! What comes of the component's requests where a host or a server refuses them, and of thousands
+//! of them.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tempfile::TempDir;
+
+use crate::server::{Server, answer};
+
+const TOKEN: &str = r#"{"access_token":"t","token_type":"Bearer","expires_in":1800}"#;
+
+/// A folder with a settings file, and a host that is run there.
+pub(crate) struct Place {
+    pub(crate) folder: TempDir,
+}
+
+impl Place {
+    /// A source of that API; `allow` are origins beside it.
+    pub(crate) fn new(api: &str, allow: &str, settings: &str) -> Self {
+        let folder = TempDir::new().unwrap();
+        let text = format!(
+            "state_dir = \"state\"\n[[source]]\nname = \"acme\"\nallow = [{allow}]\n\
+             [source.settings]\nbase_url = \"{api}\"\nclient_id = \"id\"\n\
+             client_secret = \"hush-4711\"\n{settings}\n\
+             [[output]]\ntype = \"file\"\npath = \"events.ndjson\"\n"
+        );
+        fs::write(folder.path().join("host.toml"), text).unwrap();
+        Self { folder }
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> (Output, String) {
+        let output = Command::new(env!("CARGO_BIN_EXE_source-host"))
+            .args(arguments)
+            .arg("host.toml")
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let said = [&*output.stdout, &*output.stderr].concat();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        (output, said)
+    }
+}
+
+/// An address at which nothing listens.
+fn closed_port() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    format!("http://{}", listener.local_addr().unwrap())
+}
+
+#[test]
+fn the_reason_of_a_refused_request_is_that_of_the_host_at_every_try() {
+    let api = closed_port();
+    let refused = Place::new(
+        &api,
+        &format!("\"{api}\""),
+        "streams = [\"audit\", \"dlp\"]",
+    );
+    // The name belongs to nobody, and no list has it.
+    let denied = Place::new(
+        "https://api.mimecast.invalid",
+        "\"https://other.invalid\"",
+        "",
+    );
+    let tries = 10;
+    for _ in 0..tries {
+        let (output, said) = refused.run(&["check"]);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        let reason = "connection refused; is there a firewall or proxy in between?";
+        assert_eq!(said.matches(reason).count(), 1, "{said}");
+        assert!(!said.contains("ErrorCode"), "{said}");
+    }
+    if !said_to_be_allowed(&denied) {
+        for verb in ["check", "validate"] {
+            for _ in 0..tries {
+                let (output, said) = denied.run(&[verb]);
+                assert_eq!(output.status.code(), Some(78), "{verb}: {said}");
+                assert!(said.contains("https://api.mimecast.invalid"), "{said}");
+            }
+        }
+    }
+}
+
+/// Whether the host allows the origin of `base_url` whatever its lists say.
+fn said_to_be_allowed(place: &Place) -> bool {
+    let (_, said) = place.run(&["check"]);
+    said.contains("its name does not resolve")
+}
+
+#[test]
+fn an_answer_before_the_body_was_read_is_read() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let api = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut first = [0; 1];
+            if stream.read(&mut first).unwrap_or(0) == 0 {
+                continue;
+            }
+            let body = r#"{"fail":[{"code":"invalid_client","message":"early"}]}"#;
+            let head = format!(
+                "HTTP/1.1 400 Bad\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            let _ = stream.write_all(head.as_bytes());
+            // What is left of the request is read, so that nothing resets the connection.
+            let _ = stream.shutdown(std::net::Shutdown::Write);
+            let _ = std::io::copy(&mut stream, &mut std::io::sink());
+        }
+    });
+    let place = Place::new(&api, &format!("\"{api}\""), "streams = [\"audit\"]");
+    for _ in 0..5 {
+        let (_, said) = place.run(&["check"]);
+        assert!(said.contains("HTTP 400 invalid_client early"), "{said}");
+    }
+}
+
+#[test]
+fn four_thousand_requests_are_made_by_one_instance() {
+    const PAGES: usize = 4_000;
+    let pages = AtomicUsize::new(0);
+    let api = Server::start(move |head| {
+        if head.contains("/oauth/token") {
+            return answer(200, TOKEN);
+        }
+        let page = pages.fetch_add(1, Ordering::SeqCst) + 1;
+        let next = match page {
+            ..PAGES => format!("\"next\":\"page-{page}\""),
+            _ => String::new(),
+        };
+        let data = match page {
+            ..=PAGES => format!(
+                "{{\"id\":\"e{page}\",\"auditType\":\"T\",\"user\":\"a@example.com\",\"eventTime\":\"2026-02-03T04:05:06+0000\"}}"
+            ),
+            _ => String::new(),
+        };
+        answer(
+            200,
+            format!(
+                "{{\"meta\":{{\"status\":200,\"pagination\":{{{next}}}}},\"data\":[{data}],\"fail\":[]}}"
+            ),
+        )
+    });
+    let url = api.url();
+    let settings = "streams = [\"audit\"]\nstart = \"1h\"";
+    let place = Place::new(&url, &format!("\"{url}\""), settings);
+    let (output, said) = place.run(&["run", "--once"]);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(
+        !said.contains("trap") && !said.contains("resource table"),
+        "{said}"
+    );
+    let events = fs::read_to_string(place.folder.path().join("events.ndjson")).unwrap();
+    assert_eq!(events.lines().count(), PAGES);
+}
