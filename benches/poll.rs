@@ -104,8 +104,9 @@ fn poll(checkpoint: &str) -> Batch {
                 };
                 session.handle_head(answer, NOW);
             }
+            Action::Continue => {}
             Action::Read => match body.take() {
-                Some(chunk) => session.handle_chunk(chunk),
+                Some(chunk) => session.handle_chunk(chunk, NOW),
                 None => session.handle_end(),
             },
             Action::Yield(result) => return result.unwrap(),

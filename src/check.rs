@@ -93,6 +93,8 @@ pub struct Check {
     /// How far the host's clock was taken to be ahead when the request was made.
     signed_skew_ms: i64,
     purpose: Purpose,
+    /// Whether a request was sent and its answer is not complete.
+    awaits_answer: bool,
     head: Option<Head>,
     body: Vec<u8>,
     ended: bool,
@@ -136,6 +138,7 @@ impl Check {
             nonce,
             signed_skew_ms: 0,
             purpose: Purpose::Ask,
+            awaits_answer: false,
             head: None,
             body: Vec::new(),
             ended: false,
@@ -186,6 +189,7 @@ impl Check {
     fn handle_whole_answer(&mut self, now: Timestamp) {
         let head = self.head.take().unwrap_or_default();
         let body = core::mem::take(&mut self.body);
+        self.awaits_answer = false;
         self.ended = false;
         let error = self.auth.read_error(&self.settings, &body);
         let verdict = Verdict::of(head.status, error.as_ref());
@@ -383,9 +387,9 @@ impl Machine for Check {
     type Output = Vec<CheckResult>;
 
     fn next(&mut self, now: Timestamp) -> Action<Self::Output> {
-        if self.head.is_some() {
+        if self.awaits_answer {
             // That a file can be had is known from its head.
-            if !self.ended && self.purpose != Purpose::File {
+            if !self.ended && !(self.head.is_some() && self.purpose == Purpose::File) {
                 return Action::Read;
             }
             self.handle_whole_answer(now);
@@ -401,6 +405,7 @@ impl Machine for Check {
             nonce: self.nonce,
         };
         self.signed_skew_ms = skew_ms;
+        self.awaits_answer = true;
         if !self.auth.is_ready(&self.settings, now) {
             self.purpose = Purpose::Ask;
             return Action::Send(self.auth.ask(&self.settings, stamp));
@@ -434,7 +439,7 @@ impl Machine for Check {
         self.head = Some(head);
     }
 
-    fn handle_chunk(&mut self, chunk: Vec<u8>) {
+    fn handle_chunk(&mut self, chunk: Vec<u8>, _now: Timestamp) {
         self.body.extend_from_slice(&chunk);
         self.ended = self.body.len() > ANSWER_BYTES_MAX;
     }
@@ -444,6 +449,7 @@ impl Machine for Check {
     }
 
     fn handle_failure(&mut self, failure: TransportError, _now: Timestamp) {
+        self.awaits_answer = false;
         self.head = None;
         self.body.clear();
         let error = match failure {

@@ -11,7 +11,7 @@ use crate::streams::paging::Paging;
 use crate::time::Timestamp;
 
 /// The version this release writes. It reads this one and all before it.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What `pipeline:source` allows.
 pub const CHECKPOINT_BYTES_MAX: usize = 768 * 1024;
@@ -81,6 +81,10 @@ pub struct StreamPosition {
     /// Until when the stream rests, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rest: Option<Rest>,
+    /// How many answers in a row were open at the end of a poll. A session that goes on from here
+    /// has lost the last of them.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub lost_answers: u32,
     /// The position of a SIEM batch stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<FilesPosition>,
@@ -172,12 +176,69 @@ pub struct FilesPosition {
     /// The files of this page and of some before it that are done: 8 bytes each, in base64.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub done: String,
+    /// The files that could not be fetched or read and are tried again, by the page that lists
+    /// them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub set_aside: Vec<SetAsidePage>,
+    /// No page of them is listed again before this, so that the quota is left to what is new.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<Timestamp>,
+}
+
+/// A page with files that are set aside.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetAsidePage {
+    /// The token that lists the page; none where it is listed by its day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page_token: Option<String>,
+    /// The day that lists it where there is no token, or the token is refused.
+    pub since: Timestamp,
+    /// The token was refused: the pages from the day on are searched for the files.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub searching: bool,
+    /// When the page is listed again.
+    pub next_try: Timestamp,
+    /// How often that was done.
+    #[serde(default)]
+    pub tries: u32,
+    /// Its files.
+    pub files: Vec<SetAsideFile>,
+}
+
+/// A file that could not be fetched or read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetAsideFile {
+    /// How far it was read, and how often it failed for its present cause.
+    #[serde(flatten)]
+    pub at: FilePosition,
+    /// When it was set aside.
+    pub since: Timestamp,
+    /// What it failed for last.
+    pub cause: FileFault,
+    /// The same for people, as a short clause.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub why: String,
+}
+
+/// What a file failed for; how long it is tried depends on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FileFault {
+    /// It is not there (404, 410), or no longer listed.
+    Gone,
+    /// The storage refused it.
+    Refused,
+    /// The storage failed, could not be reached, or was too slow.
+    #[default]
+    Unreachable,
+    /// It came and could not be read.
+    Unreadable,
 }
 
 /// The position in one batch file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FilePosition {
-    /// The path of the file, without the signature.
+    /// The path of the file and those parameters of its query that are no signature.
     pub name: String,
     /// How many lines are done.
     pub line: u64,
@@ -495,6 +556,14 @@ impl StreamPosition {
     reason = "serde passes a reference"
 )]
 const fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+const fn is_none(count: &u32) -> bool {
     *count == 0
 }
 

@@ -9,11 +9,16 @@ use crate::time::Timestamp;
 /// What the driver has to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action<T> {
-    /// Read the open body, then call `handle_chunk`, `handle_end` or `handle_failure`.
+    /// Call `next` again. Some work is done and some time has passed.
+    Continue,
+    /// Wait for more of the answer, then call `handle_head`, `handle_chunk`, `handle_end` or
+    /// `handle_failure`. Where nothing came within a second or so, call `next` again at once, so
+    /// that the machine can give the answer up.
     Read,
-    /// Send the request, then call `handle_head` or `handle_failure`. An open body is dropped.
+    /// Send the request, then call `handle_head` or `handle_failure` where the outcome is known,
+    /// or `next` where it is not yet. An answer that is still open is dropped.
     Send(Request),
-    /// Return this. Where [`Machine::keeps_body`] says so the body stays open.
+    /// Return this. Where [`Machine::keeps_body`] says so the answer stays open.
     Yield(T),
 }
 
@@ -30,7 +35,7 @@ pub trait Machine {
     fn handle_head(&mut self, head: Head, now: Timestamp);
 
     /// Takes the next chunk of the open body.
-    fn handle_chunk(&mut self, chunk: Vec<u8>);
+    fn handle_chunk(&mut self, chunk: Vec<u8>, now: Timestamp);
 
     /// The open body is complete.
     fn handle_end(&mut self);
@@ -38,7 +43,7 @@ pub trait Machine {
     /// No answer, or no whole answer, came.
     fn handle_failure(&mut self, failure: TransportError, now: Timestamp);
 
-    /// Whether the open body is to be kept after a yield.
+    /// Whether the answer that is open or awaited is to be kept after a yield.
     fn keeps_body(&self) -> bool;
 }
 

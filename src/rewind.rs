@@ -44,6 +44,15 @@ pub fn rewind(
     };
     for stream in selected {
         let old = checkpoint.streams.remove(stream.name());
+        // Files that are set aside were not delivered, whatever their time.
+        let mut set_aside = old
+            .as_ref()
+            .and_then(|old| old.files.as_ref())
+            .map(|files| files.set_aside.clone())
+            .unwrap_or_default();
+        for file in set_aside.iter_mut().flat_map(|page| &mut page.files) {
+            file.at.line = 0;
+        }
         let mut position = StreamPosition {
             rest: old
                 .and_then(|old| old.rest)
@@ -51,6 +60,9 @@ pub fn rewind(
             ..StreamPosition::default()
         };
         Feed::open(stream, None, (from, &settings)).save(&mut position);
+        if let Some(files) = &mut position.files {
+            files.set_aside = set_aside;
+        }
         checkpoint
             .streams
             .insert(stream.name().to_owned(), position);

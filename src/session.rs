@@ -10,6 +10,7 @@ pub(crate) mod answers;
 #[cfg(test)]
 mod clocks;
 mod drive;
+mod files;
 #[cfg(test)]
 mod legacy;
 mod lines;
@@ -28,14 +29,19 @@ mod resumption;
 #[cfg(test)]
 mod said;
 #[cfg(test)]
+mod set_aside;
+#[cfg(test)]
 mod simulation;
 #[cfg(test)]
 mod single_events;
+#[cfg(test)]
+mod slow;
 #[cfg(test)]
 mod snapshots;
 pub mod status;
 #[cfg(test)]
 mod tests;
+mod transfer;
 
 use crate::auth::{Auth, Stamp};
 use crate::batch::{Batch, Builder, Intake, Limits, NoticeKind, Offer};
@@ -45,8 +51,9 @@ use crate::decode::log_files::LogFileReader;
 use crate::machine::{Action, ClockSkew};
 use crate::normalize::Options;
 use crate::request::Request;
-use crate::response::Head;
+use crate::response::{Head, TransportError};
 use crate::retry::{self, Wait};
+use crate::session::transfer::Transfer;
 use crate::settings::{Settings, SettingsError, parse_origin};
 use crate::stream::Stream;
 use crate::streams::paging::Stall;
@@ -57,8 +64,12 @@ use crate::time::Timestamp;
 use crate::volatile::Volatile;
 
 /// A poll that lasts longer returns what it has, so that a slow upstream does not run into the
-/// host's limit with its position unmoved.
-const POLL_MS_MAX: i64 = 20_000;
+/// host's limit with its position unmoved. Hosts set limits of a few seconds and more.
+const POLL_MS_MAX: i64 = 5_000;
+
+/// A host that drops an instance after each poll loses the answer that is open at its end. After
+/// so many in a row a poll does not end inside an answer of the stream any more.
+const LOST_ANSWERS_MAX: u32 = 3;
 
 /// The greatest answer that is kept in memory as a whole. A page of 500 records is far below.
 const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -132,6 +143,9 @@ struct Slot {
     detail: String,
     /// When the stream last had its turn, as a count of turns.
     turn: u64,
+    /// How many answers in a row were open or in memory at the end of a poll and lost with their
+    /// session.
+    lost_answers: u32,
 }
 
 /// What a request in flight is for.
@@ -159,10 +173,11 @@ struct Flight {
     ended: bool,
     /// How far the host's clock was taken to be ahead when the request was made.
     skew_ms: i64,
+    transfer: Transfer,
 }
 
 impl Flight {
-    /// Whether the body is read record by record, so that a poll may end inside it.
+    /// Whether the body is read record by record, while it arrives.
     const fn is_streamed(&self) -> bool {
         self.lines.is_some() || self.files.is_some()
     }
@@ -206,6 +221,8 @@ struct Poll {
     limits: Limits,
     requests: u32,
     began_at: Timestamp,
+    /// The slot that the last request was made for.
+    last_slot: Option<usize>,
     error: Option<PollError>,
 }
 
@@ -239,6 +256,7 @@ impl Session {
             Slot {
                 stream: *stream,
                 feed,
+                lost_answers: position.as_ref().map_or(0, |p| p.lost_answers),
                 rest: position.and_then(|p| p.rest),
                 detail: String::new(),
                 turn: 0,
@@ -335,20 +353,43 @@ impl Session {
             limits,
             requests: 0,
             began_at: now,
+            last_slot: None,
             error: None,
         });
     }
 
-    /// Between requests and inside a batch file a poll may end; inside an answer it may not.
+    /// Whether a poll may end here: between requests and inside an answer, which stays open. Not
+    /// inside what the credentials need, which everything waits for, and not where an answer is
+    /// lost each time.
     fn may_stop_here(&self) -> bool {
-        self.flight.as_ref().is_none_or(Flight::is_streamed)
+        let holds = |slot: &Slot| {
+            slot.feed.has_records()
+                || (slot.lost_answers >= LOST_ANSWERS_MAX && slot.feed.holds_answer())
+        };
+        match self.flight.as_ref().map(|flight| flight.purpose) {
+            None => !self.slots.iter().any(holds),
+            Some(Purpose::Ask) => false,
+            Some(Purpose::Call { slot, .. } | Purpose::File { slot }) => self
+                .slots
+                .get(slot)
+                .is_none_or(|slot| slot.lost_answers < LOST_ANSWERS_MAX),
+        }
     }
 
     /// Goes on with the answer in flight.
     fn go_on(&mut self, now: Timestamp) -> Step {
-        let Some(flight) = &self.flight else {
+        let Some(flight) = &mut self.flight else {
             return Step::Again;
         };
+        flight.transfer.end_wait(now, 0);
+        if let Some(why) = flight
+            .transfer
+            .too_slow(flight.is_streamed())
+            .filter(|_| !flight.ended)
+        {
+            self.handle_no_answer(TransportError::Failed(why), now);
+            return Step::Again;
+        }
         if flight.lines.is_some() {
             return self.take_lines(now);
         }
@@ -366,7 +407,9 @@ impl Session {
     /// again if the poll ended now, then the stream whose turn was longest ago.
     fn start_next(&mut self, now: Timestamp) -> Step {
         let ready = |index: &usize| self.is_ready(*index, now);
-        let turn = |index: &usize| self.slots.get(*index).map(|slot| slot.turn);
+        // Streams whose answers are lost each time come last: the host may end a poll inside.
+        let loses = |slot: &Slot| slot.lost_answers >= LOST_ANSWERS_MAX;
+        let turn = |index: &usize| self.slots.get(*index).map(|slot| (loses(slot), slot.turn));
         let longest_ago = || (0..self.slots.len()).filter(ready).min_by_key(turn);
         let has_records = |index: &usize| {
             let slot = self.slots.get(*index);
@@ -386,6 +429,11 @@ impl Session {
         if poll.limits.max_requests == 0 {
             return Step::Stop;
         }
+        // And they have a poll of their own, so that others lose nothing with them.
+        let served_others = poll.last_slot.is_some_and(|last| last != index);
+        if slot.lost_answers >= LOST_ANSWERS_MAX && served_others {
+            return Step::Stop;
+        }
         let context = clocks.of(&self.settings);
         // The credentials come first: the answer also tells the upstream's clock.
         if slot.feed.wants_call(context) && !self.auth.is_ready(&self.settings, now) {
@@ -400,6 +448,9 @@ impl Session {
                 let offer = slot
                     .feed
                     .take_records(&mut self.intake, context, &mut poll.batch);
+                if offer == Offer::Taken {
+                    slot.lost_answers = 0;
+                }
                 let stall = slot.feed.take_stall();
                 self.rest_if_stalled(index, stall, now);
                 match offer {
@@ -450,6 +501,9 @@ impl Session {
             Purpose::Call { slot, .. } | Purpose::File { slot } => self.slots.get_mut(slot),
             Purpose::Ask => None,
         };
+        if let Purpose::Call { slot, .. } | Purpose::File { slot } = purpose {
+            poll.last_slot = Some(slot);
+        }
         if let Some(slot) = slot {
             slot.turn = self.turns;
             let stats = poll.batch.stats(slot.stream);
@@ -469,6 +523,7 @@ impl Session {
             files: None,
             ended: false,
             skew_ms: self.skew.ms(),
+            transfer: Transfer::default(),
         });
         Step::Send(request)
     }
@@ -527,6 +582,10 @@ impl Session {
         let (Some(slot), Some(poll)) = (self.slots.get_mut(index), &mut self.poll) else {
             return;
         };
+        if let Some(files) = slot.feed.batch_files() {
+            files.interrupt_retry(now);
+        }
+        slot.lost_answers = 0;
         let tries = slot.rest.map_or(0, |rest| rest.tries);
         let tries = fault.tries.unwrap_or(tries);
         let wait_ms = retry::wait_ms(fault.retry, tries, fault.asked_wait_ms, jitter);
@@ -558,6 +617,7 @@ impl Session {
 /// What a step of the loop came to.
 enum Step {
     Again,
+    Continue,
     Read,
     Send(Request),
     Stop,

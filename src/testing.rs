@@ -21,6 +21,9 @@ use tenant::Tenant;
 pub(crate) const API: &str = "https://api.test";
 const STORAGE: &str = "https://files.test";
 
+/// How long a driver waits for more of an answer at once.
+const WAIT_MS: i64 = 1_000;
+
 /// What the upstream does with one request.
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
@@ -77,6 +80,9 @@ pub(crate) struct Upstream {
     pub(crate) always: Vec<(String, Answer)>,
     pub(crate) listings: Vec<(Timestamp, String)>,
     pub(crate) requests: Vec<String>,
+    /// How the answers to requests arrive whose URL or body contains the text: chunks of so many
+    /// bytes, each after so many milliseconds.
+    pub(crate) pace: Vec<(String, usize, i64)>,
     /// What comes in place of some answers.
     pub(crate) faults: Option<faults::Faults>,
     /// How often a machine was asked what to do.
@@ -86,6 +92,9 @@ pub(crate) struct Upstream {
     tokens: u32,
     signatures: u32,
     open: VecDeque<Result<Vec<u8>, TransportError>>,
+    /// How long each chunk of the open body takes, and the next one still.
+    chunk_ms: i64,
+    chunk_in_ms: i64,
 }
 
 impl Upstream {
@@ -108,6 +117,9 @@ impl Upstream {
             always: Vec::new(),
             listings: Vec::new(),
             requests: Vec::new(),
+            pace: Vec::new(),
+            chunk_ms: 0,
+            chunk_in_ms: 0,
             faults: None,
             steps: 0,
             legacy: None,
@@ -370,13 +382,27 @@ impl Upstream {
         Head { status, headers }
     }
 
+    fn next_chunk(&mut self) -> Option<Result<Vec<u8>, TransportError>> {
+        let next = self.open.pop_front();
+        if next.is_some() {
+            self.now = self.now.plus_ms(self.chunk_in_ms);
+            self.chunk_in_ms = self.chunk_ms;
+        }
+        next
+    }
+
     /// Runs a machine until it yields.
     pub(crate) fn drive<M: Machine>(&mut self, machine: &mut M) -> M::Output {
         loop {
             self.steps += 1;
             match machine.next(self.host_now()) {
-                Action::Read => match self.open.pop_front() {
-                    Some(Ok(chunk)) => machine.handle_chunk(chunk),
+                Action::Continue => {}
+                Action::Read if self.chunk_in_ms > WAIT_MS && !self.open.is_empty() => {
+                    self.now = self.now.plus_ms(WAIT_MS);
+                    self.chunk_in_ms -= WAIT_MS;
+                }
+                Action::Read => match self.next_chunk() {
+                    Some(Ok(chunk)) => machine.handle_chunk(chunk, self.host_now()),
                     Some(Err(error)) => machine.handle_failure(error, self.host_now()),
                     None => machine.handle_end(),
                 },
@@ -391,7 +417,11 @@ impl Upstream {
                         }
                     };
                     let sent = &body[..cut.unwrap_or(body.len()).min(body.len())];
-                    self.open = sent.chunks(97).map(|chunk| Ok(chunk.to_vec())).collect();
+                    let shown = self.requests.last().cloned().unwrap_or_default();
+                    let pace = self.pace.iter().find(|(part, ..)| shown.contains(part));
+                    let (bytes, chunk_ms) = pace.map_or((97, 0), |(_, bytes, ms)| (*bytes, *ms));
+                    (self.chunk_ms, self.chunk_in_ms) = (chunk_ms, chunk_ms);
+                    self.open = sent.chunks(bytes).map(|chunk| Ok(chunk.to_vec())).collect();
                     if cut.is_some() {
                         self.open
                             .push_back(Err(TransportError::Failed("connection reset".to_owned())));

@@ -188,6 +188,34 @@ fn refused_credentials_exit_77_and_say_status_code_and_request_id() {
 }
 
 #[test]
+fn a_run_with_once_ends_with_1_and_names_the_file_that_is_set_aside() {
+    let setup = Setup::new(small(), "streams = [\"siem\"]\nstart = \"2d\"");
+    assert!(setup.simulator.delete_file(0).is_some());
+    let ended = setup.run_once();
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    let ledger = setup.simulator.ledger();
+    let mut deleted = ledger.streams().flat_map(|stream| ledger.deleted(stream));
+    let (path, lost) = deleted.next().expect("a file is deleted");
+    let said = String::from_utf8(ended.stderr).unwrap();
+    let last = said.trim_end().lines().last().unwrap();
+    assert!(last.contains("set aside") && last.contains(path), "{said}");
+    assert!(!said.contains(" gap: "), "{said}");
+    let events = setup.events();
+    let siem = ledger
+        .streams()
+        .filter(|stream| stream.starts_with("siem."));
+    let missing: usize = siem
+        .map(|stream| ledger.missing(stream, of(&events, stream)).len())
+        .sum();
+    assert_eq!(missing, lost.len(), "{said}");
+    // The next run finds nothing else to do, and says the same.
+    let again = setup.run_once();
+    assert_eq!(again.status.code(), Some(1), "{again:?}");
+    let said = String::from_utf8(again.stderr).unwrap();
+    assert!(said.contains(path), "{said}");
+}
+
+#[test]
 fn every_bad_settings_file_exits_78_with_one_clear_line() {
     let setup = Setup::new(small(), "");
     let good = std::fs::read_to_string(setup.path("host.toml")).unwrap();

@@ -136,9 +136,10 @@ fn poll(session: &mut Session, upstream: &mut Upstream<'_>) -> Batch {
     session.begin(limits, NOW);
     loop {
         match session.next(NOW) {
+            Action::Continue => {}
             Action::Send(request) => session.handle_head(upstream.answer(&request.url), NOW),
             Action::Read => match upstream.read() {
-                Some(chunk) => session.handle_chunk(chunk),
+                Some(chunk) => session.handle_chunk(chunk, NOW),
                 None => session.handle_end(),
             },
             Action::Yield(result) => return result.unwrap(),

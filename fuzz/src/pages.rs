@@ -76,6 +76,7 @@ fn poll<'a>(
     let mut body: Option<Vec<u8>> = None;
     for _ in 0..ACTIONS_MAX {
         match session.next(*now) {
+            Action::Continue => {}
             Action::Yield(result) => return result,
             Action::Send(request) => {
                 check_request(&request);
@@ -92,7 +93,7 @@ fn poll<'a>(
                 session.handle_head(head, *now);
             }
             Action::Read => match body.take() {
-                Some(body) => session.handle_chunk(body),
+                Some(body) => session.handle_chunk(body, *now),
                 None => session.handle_end(),
             },
         }

@@ -117,6 +117,7 @@ fn drive(
     let mut body: Option<Vec<u8>> = None;
     for _ in 0..ACTIONS_MAX {
         match session.next(*now) {
+            Action::Continue => {}
             Action::Yield(result) => return Ok(result),
             Action::Send(request) => {
                 check_request(&request);
@@ -141,7 +142,7 @@ fn drive(
                     } else {
                         u.int_in_range(1..=most)?
                     };
-                    session.handle_chunk(left.drain(..size).collect());
+                    session.handle_chunk(left.drain(..size).collect(), *now);
                 }
             }
         }

@@ -33,6 +33,9 @@ const INSTANCE_IDLE_MAX: Duration = Duration::from_secs(60);
 const WAIT_MIN: Duration = Duration::from_secs(1);
 /// With `--once`: failures in a row until it is given up.
 const FAILURES_MAX_ONCE: u32 = 5;
+/// With `--once`: a failing stream whose next try is further ahead is not waited for. Files that a
+/// component has set aside are tried again after minutes and hours.
+const FAILING_WAIT_MAX_ONCE: Duration = Duration::from_secs(60);
 /// Polls in a row that did nothing and asked for another at once.
 const FRUITLESS_MAX: u32 = 20;
 
@@ -267,7 +270,11 @@ impl Running {
             }
             NextPoll::Failing(ms) => {
                 let detail = self.with.record.failing_detail();
-                self.fail("failing", &detail, wait(ms)).await
+                let wait = wait(ms);
+                if self.with.once && wait > FAILING_WAIT_MAX_ONCE {
+                    return self.give_up(&detail, wait).await;
+                }
+                self.fail("failing", &detail, wait).await
             }
             NextPoll::Now => {
                 self.failures = 0;
@@ -344,6 +351,20 @@ impl Running {
             .await
     }
 
+    /// Ends a run with `--once` whose streams are collected but for what fails for longer.
+    async fn give_up(&mut self, detail: &str, wait: Duration) -> Step {
+        if let Err(failure) = self.finish_storing().await {
+            return Step::End(End::Failed(failure));
+        }
+        self.with.record.note_error("failing", detail);
+        self.start_storing();
+        let name = &self.with.source.name;
+        let seconds = wait.as_secs();
+        Step::End(End::Failed(Failure::failed(format!(
+            "source `{name}`: failing: {detail} (the next try is in {seconds} s, which a run with --once does not wait for)"
+        ))))
+    }
+
     /// A failure that may pass. It is kept for `status`.
     async fn fail(&mut self, kind: &str, detail: &str, asked: Duration) -> Step {
         self.failures = self.failures.saturating_add(1);
@@ -358,7 +379,12 @@ impl Running {
                 "source `{name}`: {kind}: {detail} (given up after {FAILURES_MAX_ONCE} tries)"
             ))));
         }
-        let wait = backoff::wait(self.failures, fastrand::f64()).max(asked);
+        // Streams that fail say themselves when they try again; the others must not wait longer.
+        let wait = if kind == "failing" {
+            asked
+        } else {
+            backoff::wait(self.failures, fastrand::f64()).max(asked)
+        };
         let seconds = wait.as_secs_f64();
         let failures = self.failures;
         if kind == "component" {

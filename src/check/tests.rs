@@ -35,9 +35,10 @@ fn driven(
     let mut body = None;
     loop {
         match check.next(NOW) {
+            Action::Continue => {}
             Action::Yield(results) => return results,
             Action::Read => match body.take() {
-                Some(chunk) => check.handle_chunk(chunk),
+                Some(chunk) => check.handle_chunk(chunk, NOW),
                 None => check.handle_end(),
             },
             Action::Send(request) => match answer(request) {
@@ -289,7 +290,7 @@ fn an_answer_without_an_end_is_not_read_to_it() {
     check.handle_head(head(200), NOW);
     let mut chunks = 0;
     while check.next(NOW) == Action::Read {
-        check.handle_chunk(vec![b'x'; 64 * 1024]);
+        check.handle_chunk(vec![b'x'; 64 * 1024], NOW);
         chunks += 1;
     }
     assert_eq!(chunks, ANSWER_BYTES_MAX / (64 * 1024) + 1);

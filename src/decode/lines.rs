@@ -1,4 +1,4 @@
-//! A gzip body, in chunks as they arrive, to lines, with bounded memory.
+//! A body of lines, gzip or plain, in chunks as they arrive, with bounded memory.
 //!
 //! The reader pulls: it inflates only as much as it needs for the next line, so that a small
 //! chunk that inflates to a lot costs no more memory than one line (design rule 12).
@@ -9,6 +9,24 @@ use flate2::{Decompress, FlushDecompress, Status};
 
 /// Longer lines are rejected: no known record comes near, and one line must fit into memory.
 pub const LINE_BYTES_MAX: usize = 1024 * 1024;
+
+/// What some writers put before a text in UTF-8.
+pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// How much of a body that is no gzip has to be there before it is called broken: its beginning
+/// is kept for people.
+const SAMPLE_BYTES: usize = 256;
+
+/// What records of SIEM logs have, one or the other (`mimecast-api.md` §3.3, §4).
+const MEMBERS: [&str; 4] = [
+    "\"type\"",
+    "\"eventType\"",
+    "\"aggregateId\"",
+    "\"timestamp\"",
+];
+
+/// How much of what cannot be read is kept for the rejected record.
+const UNREAD_BYTES_MAX: usize = 16 * 1024;
 
 /// How much of a line that is too long is kept for the rejected record.
 const LINE_BYTES_KEPT: usize = 16 * 1024;
@@ -41,7 +59,7 @@ pub enum Line<'a> {
 /// Why a body cannot be read any further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BrokenBody {
-    /// It does not begin like gzip.
+    /// It begins neither like gzip nor like lines of records.
     NotGzip,
     /// The compressed data or its checksum is wrong.
     Corrupt,
@@ -58,7 +76,7 @@ impl BrokenBody {
     #[must_use]
     pub const fn reason(self) -> &'static str {
         match self {
-            Self::NotGzip => "the body is not gzip",
+            Self::NotGzip => "the body is neither gzip nor lines of records",
             Self::Empty => "the body is empty, and the page lists a file that is not",
             Self::Corrupt => "the gzip data or its checksum is wrong",
             Self::Truncated => "the body ended in the middle of the gzip data",
@@ -67,7 +85,7 @@ impl BrokenBody {
     }
 }
 
-/// Where the gzip decoder stands.
+/// Where the decoder stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     /// Before the first byte of a member; `first` until one was seen.
@@ -75,6 +93,8 @@ enum Stage {
         first: bool,
     },
     Inside,
+    /// The lines are not compressed: something on the way has inflated them.
+    Plain,
     Done,
     Broken(BrokenBody),
 }
@@ -100,6 +120,10 @@ pub struct LineReader {
     taken_bytes: u64,
     inflated_bytes: u64,
     may_be_empty: bool,
+    /// Whether the first line is still to come: it may begin with a byte order mark.
+    is_first: bool,
+    /// Whether the body is not compressed and no record was seen yet.
+    is_unproven: bool,
 }
 
 impl Default for LineReader {
@@ -127,6 +151,8 @@ impl LineReader {
             taken_bytes: 0,
             inflated_bytes: 0,
             may_be_empty: true,
+            is_first: true,
+            is_unproven: false,
         }
     }
 
@@ -159,8 +185,12 @@ impl LineReader {
     pub fn next_line(&mut self) -> Line<'_> {
         loop {
             if let Some(range) = self.find_line() {
+                let range = self.without_mark(range);
                 if core::mem::take(&mut self.passing_over) {
                     continue; // the rest of a line that was returned as too long
+                }
+                if !self.is_proven_by(&range) {
+                    return Line::Broken(BrokenBody::NotGzip);
                 }
                 return Line::Whole(self.window.get(range).unwrap_or_default());
             }
@@ -177,13 +207,26 @@ impl LineReader {
             match self.stage {
                 Stage::Broken(broken) => return Line::Broken(broken),
                 Stage::Done => return self.last_line(),
-                Stage::Start { .. } | Stage::Inside => {
+                Stage::Start { .. } | Stage::Inside | Stage::Plain => {
                     if !self.inflate_more() {
                         return Line::NeedsInput;
                     }
                 }
             }
         }
+    }
+
+    /// The first bytes of what could not be read, after [`Line::Broken`]: of the line that was not
+    /// complete, or of the body.
+    #[must_use]
+    pub fn unread(&self) -> &[u8] {
+        let line = self
+            .window
+            .get(self.line_at..self.filled)
+            .unwrap_or_default();
+        let body = self.input.get(self.input_at..).unwrap_or_default();
+        let unread = if line.is_empty() { body } else { line };
+        unread.get(..UNREAD_BYTES_MAX).unwrap_or(unread)
     }
 
     /// Returns the last whole line once more. Nothing may be called in between.
@@ -216,10 +259,47 @@ impl LineReader {
     fn last_line(&mut self) -> Line<'_> {
         let start = core::mem::replace(&mut self.line_at, self.filled);
         self.last_at = start;
-        match self.window.get(start..self.filled) {
+        let range = self.without_mark(start..self.filled);
+        if !self.is_proven_by(&range) {
+            return Line::Broken(BrokenBody::NotGzip);
+        }
+        match self.window.get(range) {
             Some(line) if !line.is_empty() => Line::Whole(line),
+            _ if self.is_unproven => Line::Broken(BrokenBody::NotGzip),
             _ => Line::End,
         }
+    }
+
+    /// The line without a byte order mark, where it is the first one.
+    fn without_mark(&mut self, range: Range<usize>) -> Range<usize> {
+        if !core::mem::take(&mut self.is_first) {
+            return range;
+        }
+        let line = self.window.get(range.clone()).unwrap_or_default();
+        if !line.starts_with(BYTE_ORDER_MARK) {
+            return range;
+        }
+        let start = range.start.saturating_add(BYTE_ORDER_MARK.len());
+        self.last_at = start;
+        start..range.end
+    }
+
+    /// Whether the line may be one of a batch file. Where a body is not compressed, its first line
+    /// has to look like a record: an answer that is no file may be JSON as well, and must not count
+    /// as the file.
+    fn is_proven_by(&mut self, range: &Range<usize>) -> bool {
+        let line = self.window.get(range.clone()).unwrap_or_default();
+        if !self.is_unproven || line.trim_ascii().is_empty() {
+            return true;
+        }
+        self.is_unproven = false;
+        let is_in_line = |member: &&str| memchr::memmem::find(line, member.as_bytes()).is_some();
+        let is_proven = MEMBERS.iter().any(is_in_line);
+        if !is_proven {
+            self.line_at = range.start;
+            self.stage = Stage::Broken(BrokenBody::NotGzip);
+        }
+        is_proven
     }
 
     /// Inflates into the window. Returns whether anything moved.
@@ -228,6 +308,7 @@ impl LineReader {
         if let Stage::Start { first } = self.stage {
             if let Some(stage) = start_of_member(input, first, self.finished) {
                 let is_empty = first && stage == Stage::Done;
+                self.is_unproven = stage == Stage::Plain;
                 self.stage = if is_empty && !self.may_be_empty {
                     Stage::Broken(BrokenBody::Empty)
                 } else {
@@ -238,10 +319,16 @@ impl LineReader {
             return false;
         }
         if input.is_empty() {
-            if self.finished {
+            if self.finished && self.stage == Stage::Plain {
+                self.stage = Stage::Done;
+            } else if self.finished {
                 self.stage = Stage::Broken(BrokenBody::Truncated);
             }
             return self.finished;
+        }
+        if self.stage == Stage::Plain {
+            self.take_plain();
+            return true;
         }
         self.make_room();
         let (before_in, before_out) = (self.inflate.total_in(), self.inflate.total_out());
@@ -275,6 +362,25 @@ impl LineReader {
         true
     }
 
+    /// Takes a part of the body as it is.
+    fn take_plain(&mut self) {
+        self.make_room();
+        let input = self.input.get(self.input_at..).unwrap_or_default();
+        let room = self.window.get_mut(self.filled..).unwrap_or_default();
+        let most = input.len().min(room.len());
+        if let (Some(input), Some(room)) = (input.get(..most), room.get_mut(..most)) {
+            room.copy_from_slice(input);
+        }
+        self.input_at = self.input_at.saturating_add(most);
+        self.filled = self.filled.saturating_add(most);
+        let bytes = u64::try_from(most).unwrap_or(u64::MAX);
+        self.taken_bytes = self.taken_bytes.saturating_add(bytes);
+        self.inflated_bytes = self.inflated_bytes.saturating_add(bytes);
+        if self.inflated_bytes > INFLATED_BYTES_MAX {
+            self.stage = Stage::Broken(BrokenBody::Bomb);
+        }
+    }
+
     /// Whether the body has inflated beyond the limits.
     const fn is_bomb(&self) -> bool {
         self.inflated_bytes > INFLATED_BYTES_MAX
@@ -297,7 +403,10 @@ impl LineReader {
     }
 }
 
-/// The stage at the start of a member, or `None` while its two magic bytes are not there yet.
+/// The stage at the start of a member, or `None` while too little is there to see it.
+///
+/// A body that begins like JSON was inflated on the way, as a proxy or an HTTP client does with
+/// `Content-Encoding: gzip`.
 ///
 /// What follows the last member and is not another one is passed over, as gzip itself does.
 fn start_of_member(input: &[u8], first: bool, finished: bool) -> Option<Stage> {
@@ -306,6 +415,9 @@ fn start_of_member(input: &[u8], first: bool, finished: bool) -> Option<Stage> {
         [] if finished => Some(Stage::Done), // an empty body holds no record
         [] => None,
         [0x1f] if !finished => None,
+        [b'{' | b'[' | b' ' | b'\t' | b'\r' | b'\n', ..] if first => Some(Stage::Plain),
+        [..] if first && input.starts_with(BYTE_ORDER_MARK) => Some(Stage::Plain),
+        [..] if first && !finished && input.len() < SAMPLE_BYTES => None,
         [..] if first => Some(Stage::Broken(BrokenBody::NotGzip)),
         [..] => Some(Stage::Done),
     }
@@ -396,6 +508,58 @@ mod tests {
         let at = body.len() - 6;
         body[at] ^= 1;
         assert_eq!(read(&body, 3).1, Err(BrokenBody::Corrupt));
+    }
+
+    #[test]
+    fn a_body_that_is_not_compressed_is_read_as_lines_where_it_has_records() {
+        let line = b"{\"type\":\"receipt\"}";
+        for before in [&b""[..], b"\xef\xbb\xbf", b"\r\n \n"] {
+            let text = [before, line, b"\n{\"b\":2}\nlast"].concat();
+            for size in [1, 2, 3, 1000] {
+                for body in [text.clone(), gzip(&text)] {
+                    let (lines, end) = read(&body, size);
+                    let lines: Vec<Vec<u8>> = lines
+                        .into_iter()
+                        .filter(|line| !line.trim_ascii().is_empty())
+                        .collect();
+                    assert_eq!(
+                        lines,
+                        [&line[..], b"{\"b\":2}", b"last"],
+                        "{before:?} {size}"
+                    );
+                    assert_eq!(end, Ok(()));
+                }
+            }
+        }
+        for other in [
+            "{}",
+            "{\"message\":\"Forbidden\"}\n{}",
+            "  {",
+            "\u{feff}<html>",
+            "\u{feff}",
+        ] {
+            assert_eq!(
+                read(other.as_bytes(), 1).1,
+                Err(BrokenBody::NotGzip),
+                "{other}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_shown_by_its_first_bytes() {
+        let unread = |body: &[u8]| {
+            let mut reader = LineReader::new();
+            reader.push(body.to_vec());
+            reader.finish();
+            while !matches!(reader.next_line(), Line::Broken(_)) {}
+            reader.unread().to_vec()
+        };
+        assert_eq!(unread(b"<html>x</html>"), b"<html>x</html>");
+        assert_eq!(unread(b"{\"code\":1}"), b"{\"code\":1}");
+        let whole = gzip(b"first\nsecond line");
+        assert_eq!(unread(&whole[..whole.len() - 2]), b"second line");
+        assert!(unread(&vec![b'<'; 100_000]).len() <= UNREAD_BYTES_MAX);
     }
 
     #[test]

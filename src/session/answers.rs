@@ -243,10 +243,10 @@ impl Session {
         head: &Head,
         now: Timestamp,
     ) {
-        let slot = self.slots.get(index);
-        let Some((stream, meter)) = slot.map(|slot| (slot.stream, slot.feed.meter())) else {
+        let Some(slot) = self.slots.get(index) else {
             return;
         };
+        let (stream, meter) = (slot.stream, slot.feed.meter());
         if head.status == 200 && flight.body.len() > ANSWER_BYTES_MAX {
             let what = format!("{stream}: the answer is longer than {ANSWER_BYTES_MAX} bytes");
             return self.rest(index, Fault::protocol(what), now);
@@ -352,6 +352,9 @@ impl Session {
             Ok(()) => {
                 // A broken file rests its stream over the listing that fetches it again.
                 slot.rest = None;
+                if !slot.feed.holds_answer() {
+                    slot.lost_answers = 0;
+                }
             }
             Err(Unusable(why)) => {
                 let what = format!("{}: {why}", describe(slot.stream.name(), head, None));
@@ -373,30 +376,6 @@ impl Session {
         }
     }
 
-    /// A batch file was refused (`mimecast-api.md` §3.2): the link has ended, or the file is gone.
-    fn handle_file_refusal(&mut self, index: usize, head: &Head, now: Timestamp) {
-        let upstream_now = self.upstream_now(now);
-        let (Some(slot), Some(poll)) = (self.slots.get_mut(index), &mut self.poll) else {
-            return;
-        };
-        let what = format!("{}: the storage answered HTTP {}", slot.stream, head.status);
-        match head.status {
-            400 | 403 | 404 | 410 => {
-                if let Some(feed) = slot.feed.batch_files() {
-                    feed.handle_missing(&format!("HTTP {}", head.status), &mut poll.batch);
-                }
-            }
-            429 => {
-                let fault = Fault::throttled(what, head.asked_wait_ms(upstream_now));
-                self.rest(index, fault, now);
-            }
-            _ => {
-                let fault = Fault::unavailable(what, head.retry_after_ms(upstream_now));
-                self.rest(index, fault, now);
-            }
-        }
-    }
-
     /// No answer, or no whole answer, came.
     pub(super) fn handle_no_answer(&mut self, failure: TransportError, now: Timestamp) {
         let Some(flight) = self.flight.take() else {
@@ -411,26 +390,14 @@ impl Session {
                 let failure = self.failure(what, Cause::Unavailable, None);
                 self.hold(PollError::Unavailable(failure), now);
             }
-            (Purpose::Call { slot, .. } | Purpose::File { slot }, why) => {
+            (Purpose::Call { slot, .. }, why) => {
                 let Some(stream) = self.slots.get(slot).map(|slot| slot.stream) else {
                     return;
                 };
-                self.note_oldest(slot);
-                self.rest(
-                    slot,
-                    Fault::unavailable(format!("{stream}: {why}"), None),
-                    now,
-                );
+                let what = format!("{stream}: {why}");
+                self.rest(slot, Fault::unavailable(what, None), now);
             }
-        }
-    }
-
-    fn note_oldest(&mut self, index: usize) {
-        let (Some(slot), Some(poll)) = (self.slots.get_mut(index), &mut self.poll) else {
-            return;
-        };
-        if let Some(feed) = slot.feed.batch_files() {
-            feed.note_oldest(poll.batch.stats(slot.stream).oldest);
+            (Purpose::File { slot }, why) => self.handle_file_failure(slot, &why, now),
         }
     }
 }
@@ -469,7 +436,7 @@ impl Fault {
         }
     }
 
-    const fn throttled(detail: String, asked_wait_ms: Option<i64>) -> Self {
+    pub(super) const fn throttled(detail: String, asked_wait_ms: Option<i64>) -> Self {
         Self {
             retry: Cause::Throttled,
             cause: RestCause::Throttled,
@@ -480,7 +447,7 @@ impl Fault {
         }
     }
 
-    const fn unavailable(detail: String, asked_wait_ms: Option<i64>) -> Self {
+    pub(super) const fn unavailable(detail: String, asked_wait_ms: Option<i64>) -> Self {
         Self {
             retry: Cause::Unavailable,
             cause: RestCause::Failing,

@@ -1,7 +1,7 @@
 //! What the driver sees of a session: the [`Machine`] of one poll.
 
 use crate::batch::Batch;
-use crate::decode::lines::LineReader;
+use crate::decode::lines::{BYTE_ORDER_MARK, LineReader};
 use crate::machine::{Action, Machine};
 use crate::response::{Head, TransportError};
 use crate::session::{
@@ -29,8 +29,15 @@ impl Machine for Session {
             };
             match step {
                 Step::Again => {}
-                Step::Read => return Action::Read,
-                Step::Send(request) => return Action::Send(request),
+                Step::Continue => return Action::Continue,
+                Step::Read => {
+                    self.begin_wait(now);
+                    return Action::Read;
+                }
+                Step::Send(request) => {
+                    self.begin_wait(now);
+                    return Action::Send(request);
+                }
                 Step::Stop => return self.finish(now),
             }
         }
@@ -70,13 +77,15 @@ impl Machine for Session {
             }
             (Purpose::Ask | Purpose::Call { .. } | Purpose::File { .. }, _) => {}
         }
+        flight.transfer.handle_head(now);
         flight.head = Some(head);
     }
 
-    fn handle_chunk(&mut self, chunk: Vec<u8>) {
+    fn handle_chunk(&mut self, chunk: Vec<u8>, now: Timestamp) {
         let Some(flight) = &mut self.flight else {
             return;
         };
+        flight.transfer.end_wait(now, chunk.len());
         if let (Some(poll), Purpose::Call { slot, .. } | Purpose::File { slot }) =
             (&mut self.poll, flight.purpose)
             && let Some(slot) = self.slots.get(slot)
@@ -109,6 +118,9 @@ impl Machine for Session {
             return;
         };
         flight.ended = true;
+        if flight.body.starts_with(BYTE_ORDER_MARK) {
+            flight.body.drain(..BYTE_ORDER_MARK.len());
+        }
         if let Some(lines) = &mut flight.lines {
             lines.reader.finish();
         }
@@ -122,8 +134,15 @@ impl Machine for Session {
     }
 
     fn keeps_body(&self) -> bool {
-        self.flight
-            .as_ref()
-            .is_some_and(|flight| flight.is_streamed() && !flight.ended)
+        self.flight.as_ref().is_some_and(|flight| !flight.ended)
+    }
+}
+
+impl Session {
+    /// From now on more of the answer is waited for.
+    const fn begin_wait(&mut self, now: Timestamp) {
+        if let Some(flight) = &mut self.flight {
+            flight.transfer.begin_wait(now);
+        }
     }
 }

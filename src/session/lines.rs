@@ -5,17 +5,22 @@ use crate::batch::{Offer, RecordLine};
 use crate::decode::lines::Line;
 use crate::time::Timestamp;
 
+/// How many bytes of lines become events before the clock is looked at.
+const BYTES_PER_STEP: usize = 256 * 1024;
+
 impl Session {
     /// Makes events of lines until more of the body is needed or the batch is full.
     pub(super) fn take_lines(&mut self, now: Timestamp) -> Step {
-        let upstream_now = self.upstream_now(now);
+        let clocks = self.clocks(now);
+        let context = clocks.of(&self.settings);
         let (Some(flight), Some(poll)) = (&mut self.flight, &mut self.poll) else {
             return Step::Stop;
         };
         let (Purpose::File { slot }, Some(lines)) = (flight.purpose, &mut flight.lines) else {
             return Step::Stop;
         };
-        let Some(slot) = self.slots.get_mut(slot) else {
+        let index = slot;
+        let Some(slot) = self.slots.get_mut(index) else {
             return Step::Stop;
         };
         let stream = slot.stream;
@@ -23,12 +28,18 @@ impl Session {
         let Some(feed) = slot.feed.batch_files() else {
             return Step::Stop;
         };
+        let mut bytes_left = BYTES_PER_STEP;
         while poll.batch.has_room() {
             match lines.reader.next_line() {
                 Line::Whole(_) | Line::TooLong(_) if lines.skip > 0 => {
                     lines.skip = lines.skip.saturating_sub(1);
                 }
                 Line::Whole(bytes) => {
+                    if bytes_left == 0 {
+                        lines.reader.put_back();
+                        return Step::Continue;
+                    }
+                    bytes_left = bytes_left.saturating_sub(bytes.len().saturating_add(1));
                     let record = RecordLine { stream, bytes };
                     if filter.passes_over(record, &mut self.intake) {
                         poll.batch.count_duplicate(stream);
@@ -36,9 +47,9 @@ impl Session {
                         let name = &lines.name;
                         let line = feed.lines_done();
                         let locator = || format!("{stream} {name} line {}", line.saturating_add(1));
-                        let offer =
-                            poll.batch
-                                .offer(&mut self.intake, record, None, upstream_now, locator);
+                        let intake = &mut self.intake;
+                        let now = context.upstream_now;
+                        let offer = poll.batch.offer(intake, record, None, now, locator);
                         if offer == Offer::NoRoom {
                             lines.reader.put_back();
                             return Step::Stop;
@@ -56,14 +67,16 @@ impl Session {
                 Line::NeedsInput => return Step::Read,
                 Line::End => {
                     feed.note_oldest(poll.batch.stats(stream).oldest);
-                    feed.finish_file();
+                    feed.finish_file(context);
                     slot.rest = None;
+                    slot.lost_answers = 0;
                     self.flight = None;
                     return Step::Again;
                 }
                 Line::Broken(broken) => {
-                    feed.handle_broken(broken.reason(), &mut poll.batch);
+                    let original = lines.reader.unread().to_vec();
                     self.flight = None;
+                    self.handle_broken_file(index, (broken.reason(), original), now);
                     return Step::Again;
                 }
             }

@@ -25,6 +25,7 @@ impl Session {
         match feed.take(reader, &mut self.intake, context, &mut poll.batch) {
             Progress::Done => {
                 slot.rest = None;
+                slot.lost_answers = 0;
                 let stall = feed.take_stall();
                 self.flight = None;
                 self.rest_if_stalled(index, stall, now);

@@ -1,9 +1,9 @@
 //! The end of a poll, and when to poll again.
 
-use crate::batch::Next;
+use crate::batch::{Next, NoticeKind};
 use crate::checkpoint::{Checkpoint, RestCause, StreamPosition};
 use crate::machine::Action;
-use crate::session::{Failure, Flight, PollAction, PollError, Session, Slot};
+use crate::session::{Failure, Flight, PollAction, PollError, Purpose, Session, Slot};
 use crate::time::Timestamp;
 
 /// When a stream wants its next turn, and what holds it until then.
@@ -47,7 +47,13 @@ impl Session {
         let clocks = self.clocks(now);
         let (due, caught_up) = slot.feed.due(clocks.of(&self.settings));
         if due > now {
-            return Turn::At(due, Hold::CaughtUp);
+            // What is due later and is not caught up are files that are set aside.
+            let hold = if caught_up {
+                Hold::CaughtUp
+            } else {
+                Hold::Failing
+            };
+            return Turn::At(due, hold);
         }
         let meter = slot
             .feed
@@ -122,8 +128,6 @@ impl Session {
                 "no poll was begun",
             ))));
         };
-        // Only a file survives the end of a poll; an answer would be asked for again.
-        self.flight = self.flight.take().filter(Flight::is_streamed);
         let error = poll.error.take();
         if let Some(error) = error.clone().filter(|_| poll.batch.is_empty()) {
             return Action::Yield(Err(error));
@@ -131,6 +135,10 @@ impl Session {
         self.see_rests_at(now);
         let clocks = self.clocks(now);
         for slot in &self.slots {
+            if let Some((detail, _)) = slot.feed.set_aside() {
+                poll.batch
+                    .notice(slot.stream, NoticeKind::Postponed, detail);
+            }
             let (_, caught_up) = slot.feed.due(clocks.of(&self.settings));
             if let Some(stats) = poll.batch.stats_if_any(slot.stream) {
                 stats.caught_up = caught_up && slot.rest.is_none();
@@ -157,9 +165,16 @@ impl Session {
         let last = self.slots.iter().max_by_key(|slot| slot.turn);
         checkpoint.last_turn = last.map(|slot| slot.stream.name().to_owned());
         checkpoint.streams.extend(self.others.iter().cloned());
-        for slot in &self.slots {
+        for (index, slot) in self.slots.iter().enumerate() {
+            let is_open = |flight: &Flight| match flight.purpose {
+                Purpose::Ask => false,
+                Purpose::Call { slot, .. } | Purpose::File { slot } => slot == index,
+            };
+            let is_open = self.flight.as_ref().is_some_and(is_open) || slot.feed.holds_answer();
+            let is_open = u32::from(is_open);
             let mut position = StreamPosition {
                 rest: slot.rest,
+                lost_answers: slot.lost_answers.saturating_add(is_open),
                 ..StreamPosition::default()
             };
             slot.feed.save(&mut position);

@@ -80,18 +80,18 @@ fn a_permanent_failure_is_never_asked_in_a_tight_loop() {
     rows.extend(everywhere("/cg?", 2));
     rows.extend(everywhere("get-audit", 1));
     let endless = r#"{"value":[],"@nextPage":"9","isCaughtUp":false}"#;
-    // Of ten files, each is tried three times and then given up.
+    // Of ten files, each is tried twice and then after 2, 8 and 32 minutes.
     rows.extend([
         ("never caught up", "/cg?", json(200, endless), 40),
-        ("403", "files.test", json(403, "<Error/>"), 30),
-        ("404", "files.test", json(404, "<Error/>"), 30),
-        ("410", "files.test", json(410, "<Error/>"), 30),
-        ("not gzip", "files.test", json(200, "no gzip"), 30),
-        ("empty", "files.test", json(200, ""), 30),
-        ("429", "files.test", json(429, ""), 20),
-        ("503", "files.test", json(503, ""), 40),
-        ("refused", "files.test", nothing("refused"), 40),
-        ("stalled body", "files.test", Answer::Cut(gzip("{}"), 5), 40),
+        ("403", "files.test", json(403, "<Error/>"), 50),
+        ("404", "files.test", json(404, "<Error/>"), 50),
+        ("410", "files.test", json(410, "<Error/>"), 50),
+        ("not gzip", "files.test", json(200, "no gzip"), 40),
+        ("empty", "files.test", json(200, ""), 40),
+        ("429", "files.test", json(429, ""), 70),
+        ("503", "files.test", json(503, ""), 70),
+        ("refused", "files.test", nothing("refused"), 70),
+        ("stalled body", "files.test", Answer::Cut(gzip("{}"), 5), 70),
     ]);
     for row in rows {
         assert_seldom(row, &mut upstream(), &mut host());

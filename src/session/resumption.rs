@@ -258,7 +258,7 @@ fn a_refused_page_token_lists_again_from_an_hour_before_the_newest_event() {
 }
 
 #[test]
-fn a_poll_of_a_slow_upstream_ends_after_20_seconds_with_what_it_has() {
+fn a_poll_of_a_slow_upstream_ends_after_5_seconds_with_what_it_has() {
     let mut upstream = Upstream::new();
     upstream.answer_ms = 1_000;
     for n in 0..300 {
@@ -274,8 +274,8 @@ fn a_poll_of_a_slow_upstream_ends_after_20_seconds_with_what_it_has() {
     let begun_at = upstream.now;
     let batch = host.poll(&mut upstream).unwrap();
     let lasted_ms = upstream.now.millis() - begun_at.millis();
-    assert!((20_000..=21_000).contains(&lasted_ms), "{lasted_ms} ms");
-    assert!(batch.events.lines().count() >= 50, "it has what was read");
+    assert!((5_000..=6_000).contains(&lasted_ms), "{lasted_ms} ms");
+    assert!(batch.events.lines().count() >= 5, "it has what was read");
     assert_eq!(batch.next, Next::Now);
     host.collect(&mut upstream);
     host.assert_exactly_once(&upstream);

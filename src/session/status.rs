@@ -60,9 +60,10 @@ impl Session {
                 };
                 (state, Some(rest.until).filter(|until| *until > now))
             }
-            None => match self.quota_until(slot, now) {
-                Some(until) => (StreamState::Waiting, Some(until)),
-                None => (StreamState::Active, None),
+            None => match (slot.feed.set_aside(), self.quota_until(slot, now)) {
+                (Some((_, next_try)), _) => (StreamState::Failing, Some(next_try)),
+                (None, Some(until)) => (StreamState::Waiting, Some(until)),
+                (None, None) => (StreamState::Active, None),
             },
         };
         let start = self.settings.start.resolve(now);
@@ -91,6 +92,9 @@ impl Session {
     fn detail(&self, slot: &Slot, state: StreamState) -> String {
         if state == StreamState::Active {
             return String::new();
+        }
+        if let (None, Some((detail, _))) = (slot.rest, slot.feed.set_aside()) {
+            return format!("{}: {detail}", slot.stream);
         }
         if !slot.detail.is_empty() {
             return slot.detail.clone();

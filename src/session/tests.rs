@@ -219,7 +219,7 @@ fn failures_of_connection_and_server_are_waited_out() {
 }
 
 #[test]
-fn a_link_that_is_refused_is_listed_again_and_a_file_that_is_gone_is_said() {
+fn a_link_that_is_refused_is_listed_again_and_a_file_that_is_gone_is_a_gap() {
     let (mut upstream, mut host) = (upstream(), host());
     let expired = || Answer::json(403, "<Error><Code>AccessDenied</Code></Error>");
     upstream
@@ -278,7 +278,7 @@ fn a_broken_file_is_fetched_again_and_then_rejected_after_what_could_be_read() {
     );
     assert_eq!(
         host.rejected[1].reason,
-        "the rest of the file is rejected: the body is not gzip"
+        "the rest of the file is rejected: the body is neither gzip nor lines of records"
     );
 }
 

@@ -1,21 +1,25 @@
 //! SIEM batch: pages of presigned files (`mimecast-api.md` §3.1, §3.2).
 //!
 //! The position is the page token, the name of the file being read and its line. A link is never
-//! part of it: on resume the page is listed again for fresh ones (design §3.4).
+//! part of it: on resume the page is listed again for fresh ones (design §3.4). A file that cannot
+//! be fetched or read is set aside, and its page is listed again for it later.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use crate::batch::{Builder, NoticeKind};
-use crate::checkpoint::{FilePosition, FilesPosition};
+use crate::checkpoint::{FileFault, FilePosition, FilesPosition, SetAsideFile, SetAsidePage};
 use crate::request::{Request, percent_encode};
 use crate::stream::{Stream, Way};
 use crate::streams::done_files::DoneFiles;
-use crate::streams::{Context, Unusable, Want, hours_ms, pages};
+use crate::streams::{Context, Unusable, Want, hours_ms};
 use crate::time::Timestamp;
 
-use listing::{File, Listing, file};
+use listing::{Distinct, File, Listing, find_all};
+pub use set_aside::FileFailure;
+use set_aside::lost;
 
 mod listing;
+mod set_aside;
 
 /// The greatest page the API gives (`mimecast-api.md` §3.1): fewest calls for the quota.
 const PAGE_FILES: u32 = 100;
@@ -34,8 +38,19 @@ const LINK_RESERVE_MS: i64 = 10_000;
 /// The links of a listing that is younger than this are taken as they are, whatever they say.
 const FRESH_LISTING_MS: i64 = 30_000;
 
-/// Tries of a file with a fresh link each, before it is given up.
-const FILE_TRIES_MAX: u32 = 3;
+/// Tries in a row of a file that is refused, broken or not listed: the second with a fresh link.
+const TRIES_MAX: u32 = 2;
+
+/// The same where the storage failed, could not be reached or was too slow: the stream rests
+/// between them, because other files would fail as well.
+const UNREACHABLE_TRIES_MAX: u32 = 4;
+
+/// Fresh links for one page that are asked for at once. Each costs a call of the quota.
+const RELISTED_MAX: u32 = 3;
+
+/// Listings without the file that is being read, before it counts as gone: perhaps a page was not
+/// whole.
+const LISTINGS_MAX: u32 = 3;
 
 /// The page in memory. A checkpoint does not hold it.
 #[derive(Clone, Debug)]
@@ -47,16 +62,58 @@ struct Page {
 }
 
 impl Page {
-    /// Whether the link of the file at hand ends before it could be used. Links of a listing that
-    /// was just made are taken as they are, or a wrong clock would list for ever.
     fn is_stale(&self, context: Context<'_>) -> bool {
-        let ends_soon = |file: &File| {
-            let ends = file.expiry.map(|expiry| expiry.plus_ms(-LINK_RESERVE_MS));
-            ends.is_some_and(|ends| ends <= context.upstream_now)
-        };
-        self.listed_at.plus_ms(FRESH_LISTING_MS) < context.now
-            && self.waiting.front().is_some_and(ends_soon)
+        is_stale(self.waiting.front(), self.listed_at, context)
     }
+}
+
+/// A page that is listed again for files that are set aside.
+#[derive(Clone, Debug)]
+struct Retry {
+    /// Which of the pages with such files it is.
+    page: usize,
+    listed: Option<Listed>,
+}
+
+/// Its listing.
+#[derive(Clone, Debug)]
+struct Listed {
+    /// The files with the names under which they were set aside.
+    waiting: VecDeque<(String, File)>,
+    listed_at: Timestamp,
+}
+
+impl Retry {
+    fn front(&self) -> Option<&(String, File)> {
+        self.listed.as_ref()?.waiting.front()
+    }
+
+    fn is_stale(&self, context: Context<'_>) -> bool {
+        let front = self.front().map(|(_, file)| file);
+        let listed_at = self.listed.as_ref().map(|listed| listed.listed_at);
+        listed_at.is_some_and(|listed_at| is_stale(front, listed_at, context))
+    }
+}
+
+/// Whether a link ends before it could be used. Links of a listing that was just made are taken as
+/// they are, or a wrong clock would list for ever.
+fn is_stale(file: Option<&File>, listed_at: Timestamp, context: Context<'_>) -> bool {
+    let ends_soon = |file: &File| {
+        let ends = file.expiry.map(|expiry| expiry.plus_ms(-LINK_RESERVE_MS));
+        ends.is_some_and(|ends| ends <= context.upstream_now)
+    };
+    listed_at.plus_ms(FRESH_LISTING_MS) < context.now && file.is_some_and(ends_soon)
+}
+
+/// What is next after a file could not be fetched or read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AfterFailure {
+    /// The same file with a fresh link, or another one.
+    GoOn,
+    /// The same file, after a rest of the stream. It has failed so often in a row.
+    Rest(u32),
+    /// The same: it should be set aside, and there is no room for it.
+    RestWithoutRoom(u32),
 }
 
 /// The feed of one event type.
@@ -67,6 +124,10 @@ pub struct BatchFiles {
     page: Option<Page>,
     /// Whether the next listing is only for fresh links of the page at hand.
     relisting: bool,
+    /// How often the page was listed again at once because a link of it was refused.
+    relisted: u32,
+    /// Files that are set aside and tried again now.
+    retry: Option<Retry>,
 }
 
 impl BatchFiles {
@@ -86,6 +147,8 @@ impl BatchFiles {
             done,
             page: None,
             relisting,
+            relisted: 0,
+            retry: None,
         }
     }
 
@@ -102,16 +165,32 @@ impl BatchFiles {
     #[must_use]
     pub fn collected_until(&self, context: Context<'_>) -> Timestamp {
         let at = self.position.listed_at.filter(|_| self.position.caught_up);
-        at.map(|at| context.to_upstream(at))
+        let until = at
+            .map(|at| context.to_upstream(at))
             .into_iter()
             .chain(self.position.newest)
             .chain(self.position.read_to)
-            .fold(self.position.since, Timestamp::max)
+            .fold(self.position.since, Timestamp::max);
+        // What a file that is set aside holds is not collected.
+        let pages = self.position.set_aside.iter();
+        let set_aside = pages.flat_map(|page| &page.files);
+        let set_aside = set_aside.map(|file| context.to_upstream(file.since)).min();
+        set_aside.map_or(until, |set_aside| until.min(set_aside))
     }
 
-    /// When the feed next wants something, and whether it is caught up until then.
+    /// When the feed next wants something, and whether it is caught up until then. With files that
+    /// are set aside it is not.
     #[must_use]
     pub fn due(&self, context: Context<'_>) -> (Timestamp, bool) {
+        let (due, caught_up) = self.page_due(context);
+        match self.retry_due(context) {
+            Some(retry_due) => (due.min(retry_due), false),
+            None => (due, caught_up),
+        }
+    }
+
+    /// The same without the files that are set aside.
+    fn page_due(&self, context: Context<'_>) -> (Timestamp, bool) {
         if !self.position.caught_up || self.page.is_some() {
             return (context.now, false);
         }
@@ -120,29 +199,89 @@ impl BatchFiles {
         (due, true)
     }
 
+    /// When files that are set aside are tried again.
+    fn retry_due(&self, context: Context<'_>) -> Option<Timestamp> {
+        if self.retry.is_some() {
+            return Some(context.now);
+        }
+        let position = &self.position;
+        set_aside::due(&position.set_aside, position.retry_after, context.now)
+    }
+
+    /// The files that are set aside, as a clause for people, and when they are fetched again.
+    #[must_use]
+    pub fn set_aside(&self) -> Option<(String, Timestamp)> {
+        set_aside::summary(&self.position.set_aside)
+    }
+
+    /// Whether a page is in memory.
+    #[must_use]
+    pub fn holds_page(&self) -> bool {
+        let listed = |retry: &Retry| retry.listed.is_some();
+        self.page.is_some() || self.retry.as_ref().is_some_and(listed)
+    }
+
     /// Whether the next want is a listing.
     #[must_use]
     pub fn wants_call(&self, context: Context<'_>) -> bool {
-        self.page.as_ref().is_none_or(|page| page.is_stale(context))
+        match (&self.retry, &self.page) {
+            (Some(retry), _) => retry.front().is_none() || retry.is_stale(context),
+            (None, Some(page)) => page.is_stale(context),
+            (None, None) => true,
+        }
     }
 
-    /// What to do next.
+    /// What to do next: the page in memory, then files that are set aside and due, then the next
+    /// page. After each listing for such files there is a pause in which only new pages are listed.
     pub fn next(&mut self, context: Context<'_>, batch: &mut Builder) -> Want {
-        let (due, caught_up) = self.due(context);
-        if caught_up && due > context.now {
+        let (due, _) = self.due(context);
+        if due > context.now {
             return Want::Nothing(due);
         }
         self.skip_what_expired(context, batch);
-        if self
-            .page
-            .as_ref()
-            .is_some_and(|page| page.is_stale(context))
-        {
+        let stale = |page: &Page| page.is_stale(context);
+        if self.page.as_ref().is_some_and(stale) {
             self.relist();
+        }
+        if self.retry.is_none() && self.page.is_none() {
+            self.begin_retry(context, batch);
+        }
+        if let Some(retry) = &mut self.retry {
+            if retry.is_stale(context) {
+                retry.listed = None;
+            }
+            if let Some((_, file)) = retry.front() {
+                return Want::Download(Request::get(file.url.clone()));
+            }
+            if let Some(page) = self.position.set_aside.get(retry.page) {
+                let (token, since) = (page.page_token.as_ref(), page.since);
+                return Want::Call(self.listing(context, token, since));
+            }
+            self.retry = None;
+        }
+        let (due, _) = self.page_due(context);
+        if due > context.now {
+            return Want::Nothing(due);
         }
         match self.page.as_ref().and_then(|page| page.waiting.front()) {
             Some(file) => Want::Download(Request::get(file.url.clone())),
-            None => Want::Call(self.listing(context)),
+            None => {
+                let token = self.position.page_token.as_ref();
+                Want::Call(self.listing(context, token, self.position.since))
+            }
+        }
+    }
+
+    /// Begins with the files that are set aside, where some are due.
+    fn begin_retry(&mut self, context: Context<'_>, batch: &mut Builder) {
+        let pages = &mut self.position.set_aside;
+        set_aside::give_up_expired(self.stream, pages, context.now, batch);
+        if self
+            .retry_due(context)
+            .is_some_and(|due| due <= context.now)
+        {
+            let page = set_aside::next_page(&self.position.set_aside);
+            self.retry = page.map(|page| Retry { page, listed: None });
         }
     }
 
@@ -175,23 +314,31 @@ impl BatchFiles {
         *position = FilesPosition {
             since: oldest,
             newest: position.newest,
+            set_aside: core::mem::take(&mut position.set_aside),
+            retry_after: position.retry_after,
             ..FilesPosition::default()
         };
         self.page = None;
+        self.relisting = false;
     }
 
-    /// The call that lists the page. With a page token no dates are sent
+    /// The call that lists a page. With a page token no dates are sent
     /// (`mimecast-api.md` §3.1).
-    fn listing(&self, context: Context<'_>) -> Request {
+    fn listing(
+        &self,
+        context: Context<'_>,
+        page_token: Option<&String>,
+        since: Timestamp,
+    ) -> Request {
         let mut url = endpoint(self.stream, context, PAGE_FILES);
-        match &self.position.page_token {
+        match page_token {
             Some(token) => {
                 url.push_str("&nextPage=");
                 percent_encode(token, &mut url);
             }
             None => {
                 url.push_str("&dateRangeStartsAt=");
-                url.push_str(&self.position.since.to_day());
+                url.push_str(&since.to_day());
             }
         }
         Request::get(url)
@@ -208,106 +355,169 @@ impl BatchFiles {
         context: Context<'_>,
         batch: &mut Builder,
     ) -> Result<(), Unusable> {
-        let listing: Listing<'_> = serde_json::from_slice(body)
-            .map_err(|_| Unusable("the page is not the documented JSON".to_owned()))?;
-        if listing.value.is_none() && listing.next_page.is_none() && listing.is_caught_up.is_none()
-        {
-            return Err(Unusable("the page has none of its members".to_owned()));
+        let listing = Listing::read(self.stream, body)?;
+        if self.retry.is_some() {
+            self.find_set_aside(listing, context, batch);
+            return Ok(());
         }
-        let next_token = listing.next_page.filter(|token| !token.is_empty());
-        if next_token
-            .as_ref()
-            .is_some_and(|token| pages::is_too_long(token))
-        {
-            return Err(pages::too_long());
+        let was_empty = listing.files.is_empty();
+        let files = listing.files.into_iter();
+        let waiting = self.without_known(files, context, batch);
+        let caught_up = listing.is_caught_up;
+        if !caught_up && was_empty && listing.next_token == self.position.page_token {
+            return Err(Unusable(
+                "the page is empty and its token does not move".to_owned(),
+            ));
         }
-        let listed = listing.value.unwrap_or_default();
-        let was_empty = listed.is_empty();
-        let mut waiting: VecDeque<File> = VecDeque::new();
-        for item in &listed {
-            match file(self.stream, item) {
-                Some(file) => {
-                    let again = waiting.iter().any(|other| other.key == file.key);
-                    if !again && !self.done.contains(&file.key) {
-                        waiting.push_back(file);
-                    }
-                }
+        let waiting = if self.relisting {
+            self.find_file_again(waiting, context)?
+        } else {
+            waiting
+        };
+        self.relisting = false;
+        self.position.read_to = Some(self.collected_until(context));
+        self.position.listed_at = Some(context.now);
+        self.position.caught_up = false;
+        self.page = Some(Page {
+            waiting,
+            next_token: listing.next_token,
+            caught_up,
+            listed_at: context.now,
+        });
+        self.finish_page_if_done();
+        Ok(())
+    }
+
+    /// The files of a page that are not done, not listed twice and not set aside.
+    fn without_known(
+        &mut self,
+        files: impl Iterator<Item = Option<File>>,
+        context: Context<'_>,
+        batch: &mut Builder,
+    ) -> VecDeque<File> {
+        let mut distinct = Distinct::without(self.done.iter());
+        let mut waiting = VecDeque::new();
+        for file in files {
+            match file {
+                Some(file) if distinct.is_new(&file) => waiting.push_back(file),
+                Some(_) => {}
                 None => {
                     let detail = "a file is lost: the page lists it without a usable url";
                     batch.notice(self.stream, NoticeKind::Gap, detail.to_owned());
                 }
             }
         }
-        let caught_up = listing.is_caught_up.unwrap_or(false) || next_token.is_none();
-        if !caught_up && was_empty && next_token == self.position.page_token {
-            return Err(Unusable(
-                "the page is empty and its token does not move".to_owned(),
-            ));
+        let pages = self.position.set_aside.iter();
+        let set_aside = pages.flat_map(|page| &page.files);
+        let names: Vec<String> = set_aside.map(|file| file.at.name.clone()).collect();
+        let found = find_all(&waiting, &names);
+        let is_found = |(name, at): (&String, &Option<usize>)| at.map(|_| name.clone());
+        let listed: Vec<String> = names.iter().zip(&found).filter_map(is_found).collect();
+        if !listed.is_empty() {
+            let places: BTreeSet<usize> = found.into_iter().flatten().collect();
+            let others = core::mem::take(&mut waiting).into_iter().enumerate();
+            let others = others.filter(|(at, _)| !places.contains(at));
+            waiting = others.map(|(_, file)| file).collect();
+            let since = self.restart(context);
+            let page = (self.position.page_token.as_ref(), since);
+            let is_listed = |name: &str| listed.iter().any(|listed| listed == name);
+            set_aside::regroup(&mut self.position.set_aside, is_listed, page);
         }
-        if self.relisting && self.misses_file(&waiting) {
-            return Err(Unusable(
-                "the page does not list the file that is being read".to_owned(),
-            ));
-        }
-        self.position.read_to = Some(self.collected_until(context));
-        self.position.listed_at = Some(context.now);
-        self.position.caught_up = false;
-        self.page = Some(Page {
-            waiting,
-            next_token,
-            caught_up,
-            listed_at: context.now,
-        });
-        if core::mem::take(&mut self.relisting) {
-            self.find_file_again(batch);
-        }
-        self.finish_page_if_done();
-        Ok(())
+        waiting
     }
 
-    /// Whether the file that was being read is not among these and the page is to be listed again:
-    /// perhaps it was not whole.
-    fn misses_file(&mut self, waiting: &VecDeque<File>) -> bool {
-        let Some(file) = &mut self.position.file else {
-            return false;
+    /// Puts the file that was being read first. Where the page does not list it, the page is to be
+    /// listed again, because it was perhaps not whole; then the file is set aside.
+    fn find_file_again(
+        &mut self,
+        mut waiting: VecDeque<File>,
+        context: Context<'_>,
+    ) -> Result<VecDeque<File>, Unusable> {
+        let Some(mut file) = self.position.file.clone() else {
+            return Ok(waiting);
         };
-        if waiting.iter().any(|other| other.name == file.name) {
-            return false;
+        let found = find_all(&waiting, core::slice::from_ref(&file.name));
+        if let Some(at) = found.into_iter().flatten().next() {
+            waiting.rotate_left(at);
+            if let (Some(front), Some(file)) = (waiting.front(), &mut self.position.file) {
+                file.name = front.name();
+            }
+            return Ok(waiting);
         }
         file.tries = file.tries.saturating_add(1);
-        file.tries < FILE_TRIES_MAX
+        self.position.file = Some(file.clone());
+        let failure = FileFailure {
+            fault: FileFault::Gone,
+            why: "it is no longer listed".to_owned(),
+            original: Vec::new(),
+        };
+        if file.tries >= LISTINGS_MAX && self.add_set_aside(file, &failure, context) {
+            return Ok(waiting);
+        }
+        Err(Unusable(
+            "the page does not list the file that is being read".to_owned(),
+        ))
     }
 
-    /// Puts the file that was being read first, or says that it is gone.
-    fn find_file_again(&mut self, batch: &mut Builder) {
-        let (Some(file), Some(page)) = (&self.position.file, &mut self.page) else {
+    /// Takes the listing of a page with files that are set aside.
+    fn find_set_aside(&mut self, listing: Listing, context: Context<'_>, batch: &mut Builder) {
+        let Some(retry) = &mut self.retry else {
             return;
         };
-        match page
-            .waiting
-            .iter()
-            .position(|other| other.name == file.name)
-        {
-            Some(at) => page.waiting.rotate_left(at),
-            None => {
-                let detail = lost_file(file, "is no longer listed");
-                batch.notice(self.stream, NoticeKind::Gap, detail);
-                self.position.file = None;
+        let files: VecDeque<File> = listing.files.into_iter().flatten().collect();
+        let page = self.position.set_aside.get_mut(retry.page);
+        let mut waiting = VecDeque::new();
+        let mut missing = Vec::new();
+        let names = page.iter().flat_map(|page| &page.files);
+        let names: Vec<String> = names.map(|file| file.at.name.clone()).collect();
+        let found = find_all(&files, &names);
+        for (name, at) in names.into_iter().zip(found) {
+            match at.and_then(|at| files.get(at)) {
+                Some(found) => waiting.push_back((name, found.clone())),
+                None => missing.push(name),
             }
         }
+        retry.listed = Some(Listed {
+            waiting,
+            listed_at: context.now,
+        });
+        let next = listing.next_token.filter(|_| !listing.is_caught_up);
+        match page.filter(|page| page.searching) {
+            // They may be on one of the pages behind this one.
+            Some(page) if !missing.is_empty() && next.is_some() && next != page.page_token => {
+                page.page_token = next;
+            }
+            page => {
+                if let Some(page) = page {
+                    page.page_token = None;
+                }
+                let failure = FileFailure {
+                    fault: FileFault::Gone,
+                    why: "it is no longer listed".to_owned(),
+                    original: Vec::new(),
+                };
+                for name in missing {
+                    self.count_retry(&name, &failure, batch);
+                }
+            }
+        }
+        self.finish_retry_if_done(context);
     }
 
     /// The page token was refused: begins again by date, at the last file that was read.
     pub fn handle_refusal(&mut self, context: Context<'_>, batch: &mut Builder) -> bool {
+        if let Some(retry) = &self.retry {
+            let page = self.position.set_aside.get_mut(retry.page);
+            return page.is_some_and(|page| {
+                let had_token = page.page_token.take().is_some();
+                page.searching = true;
+                had_token
+            });
+        }
         if self.position.page_token.is_none() {
             return false;
         }
-        // A file may hold events of the hours before it; an hour back costs repeats, not records.
-        let newest = self.position.newest.unwrap_or(self.position.since);
-        let since = newest
-            .plus_ms(-3_600_000)
-            .max(self.position.since)
-            .min(context.now);
+        let since = self.restart(context);
         let detail = format!(
             "Mimecast refused the page token; listing begins again at {} and repeats events with the same ids",
             since.to_day()
@@ -318,16 +528,46 @@ impl BatchFiles {
             since,
             newest,
             listed_at: Some(context.now),
+            set_aside: core::mem::take(&mut self.position.set_aside),
+            retry_after: self.position.retry_after,
             ..FilesPosition::default()
         };
         self.page = None;
+        self.relisting = false;
         true
+    }
+
+    /// The day from which files that are not done are listed where there is no usable token. A
+    /// file may hold events of the hours before it; an hour back costs repeats, not records.
+    fn restart(&self, context: Context<'_>) -> Timestamp {
+        let newest = self.position.newest.unwrap_or(self.position.since);
+        newest
+            .plus_ms(-3_600_000)
+            .max(self.position.since)
+            .min(context.now)
+    }
+
+    /// A call of this stream failed: where it was for files that are set aside, these are put off,
+    /// so that the next call is for the next page.
+    pub fn interrupt_retry(&mut self, now: Timestamp) {
+        if self
+            .retry
+            .as_ref()
+            .is_some_and(|retry| retry.listed.is_none())
+            && let Some(retry) = self.retry.take()
+            && let Some(page) = self.position.set_aside.get_mut(retry.page)
+        {
+            put_off(page, now);
+        }
     }
 
     /// How many lines of the file at hand are done, and its name.
     pub fn file_at_hand(&mut self) -> FilePosition {
+        if let Some(file) = self.retried() {
+            return file.at.clone();
+        }
         let front = self.page.as_ref().and_then(|page| page.waiting.front());
-        let name = front.map(|file| file.name.clone()).unwrap_or_default();
+        let name = front.map(File::name).unwrap_or_default();
         match &self.position.file {
             Some(position) if position.name == name => position.clone(),
             Some(_) | None => {
@@ -343,37 +583,66 @@ impl BatchFiles {
         }
     }
 
+    /// The file that is set aside and tried again now.
+    fn retried(&mut self) -> Option<&mut SetAsideFile> {
+        let retry = self.retry.as_ref()?;
+        let (name, _) = retry.front()?;
+        let page = self.position.set_aside.get_mut(retry.page)?;
+        page.files.iter_mut().find(|file| file.at.name == *name)
+    }
+
+    /// How far the file at hand is read.
+    fn at(&mut self) -> Option<&mut FilePosition> {
+        if self.retry.is_some() {
+            return self.retried().map(|file| &mut file.at);
+        }
+        self.position.file.as_mut()
+    }
+
     /// Whether the file at hand may have no bytes.
     #[must_use]
     pub fn may_be_empty(&self) -> bool {
-        let front = self.page.as_ref().and_then(|page| page.waiting.front());
+        let front = match &self.retry {
+            Some(retry) => retry.front().map(|(_, file)| file),
+            None => self.page.as_ref().and_then(|page| page.waiting.front()),
+        };
         front.is_some_and(|file| file.is_empty)
     }
 
     /// How many lines of the file at hand are done.
     #[must_use]
-    pub fn lines_done(&self) -> u64 {
-        self.position.file.as_ref().map_or(0, |file| file.line)
+    pub fn lines_done(&mut self) -> u64 {
+        self.at().map_or(0, |file| file.line)
     }
 
-    /// One more line of the file at hand is done.
-    pub const fn finish_line(&mut self) {
-        if let Some(file) = &mut self.position.file {
+    /// One more line of the file at hand is done, so the tries so far were not in vain.
+    pub fn finish_line(&mut self) {
+        if let Some(file) = self.at() {
             file.line = file.line.saturating_add(1);
+            file.tries = 0;
         }
     }
 
     /// The oldest time of an event of this poll.
     pub fn note_oldest(&mut self, oldest: Option<Timestamp>) {
-        if let (Some(file), Some(oldest)) = (&mut self.position.file, oldest) {
+        if let (Some(file), Some(oldest)) = (self.at(), oldest) {
             file.oldest = Some(file.oldest.map_or(oldest, |before| before.min(oldest)));
         }
     }
 
     /// The file at hand is read to its end.
-    pub fn finish_file(&mut self) {
-        let oldest = self.position.file.take().and_then(|file| file.oldest);
+    pub fn finish_file(&mut self, context: Context<'_>) {
+        let oldest = self.at().and_then(|file| file.oldest);
         self.position.newest = self.position.newest.max(oldest);
+        if self.retry.is_some() {
+            if let Some((name, file)) = self.take_retried() {
+                self.done.push(file.key);
+                self.remove_set_aside(&name);
+            }
+            self.finish_retry_if_done(context);
+            return;
+        }
+        self.position.file = None;
         let Some(file) = self.page.as_mut().and_then(|page| page.waiting.pop_front()) else {
             return;
         };
@@ -381,47 +650,137 @@ impl BatchFiles {
         self.finish_page_if_done();
     }
 
-    /// The file at hand could not be had although its link was fresh (403, 404, 410). It is
-    /// listed again, or given up as lost.
-    pub fn handle_missing(&mut self, why: &str, batch: &mut Builder) {
-        if self.count_try() < FILE_TRIES_MAX {
-            return;
+    /// The file at hand could not be fetched or read: it is tried again, or set aside.
+    pub fn handle_failure(
+        &mut self,
+        failure: &FileFailure,
+        context: Context<'_>,
+        batch: &mut Builder,
+    ) -> AfterFailure {
+        if self.retry.is_some() {
+            if let Some((name, _)) = self.take_retried() {
+                self.count_retry(&name, failure, batch);
+            }
+            self.finish_retry_if_done(context);
+            return AfterFailure::GoOn;
         }
-        let file = self.position.file.clone().unwrap_or_default();
-        let detail = lost_file(
-            &file,
-            &format!("could not be had with {FILE_TRIES_MAX} fresh links: {why}"),
-        );
-        batch.notice(self.stream, NoticeKind::Gap, detail);
-        self.finish_file();
-    }
-
-    /// The body of the file at hand is broken. It is fetched again, or the rest is rejected.
-    pub fn handle_broken(&mut self, why: &str, batch: &mut Builder) {
-        if self.count_try() < FILE_TRIES_MAX {
-            return;
-        }
-        let file = self.position.file.clone().unwrap_or_default();
-        let locator = format!("{} {} after line {}", self.stream, file.name, file.line);
-        batch.reject(
-            self.stream,
-            locator,
-            format!("the rest of the file is rejected: {why}"),
-            b"",
-        );
-        self.finish_file();
-    }
-
-    /// Counts a try of the file at hand and asks for a fresh link.
-    fn count_try(&mut self) -> u32 {
         let mut file = self.file_at_hand();
         file.tries = file.tries.saturating_add(1);
-        let tries = file.tries;
-        self.position.file = Some(file);
-        if tries < FILE_TRIES_MAX {
+        self.position.file = Some(file.clone());
+        if failure.fault == FileFault::Unreachable {
+            if file.tries < UNREACHABLE_TRIES_MAX {
+                return AfterFailure::Rest(file.tries);
+            }
+        } else if file.tries < TRIES_MAX && self.may_list_again(context) {
+            self.relisted = self.relisted.saturating_add(1);
             self.relist();
+            return AfterFailure::GoOn;
         }
-        tries
+        let tries = file.tries;
+        if self.add_set_aside(file, failure, context) {
+            if let Some(page) = &mut self.page {
+                page.waiting.pop_front();
+            }
+            self.finish_page_if_done();
+            return AfterFailure::GoOn;
+        }
+        self.relist();
+        AfterFailure::RestWithoutRoom(tries)
+    }
+
+    /// Whether a fresh link may help: one that is older than a few seconds may have ended. Fresh
+    /// ones are refused together with all others of their page, which is listed again only a few times.
+    fn may_list_again(&self, context: Context<'_>) -> bool {
+        let listed_at = self.page.as_ref().map(|page| page.listed_at);
+        let is_old = |at: Timestamp| at.plus_ms(FRESH_LISTING_MS) < context.now;
+        self.relisted < RELISTED_MAX || listed_at.is_none_or(is_old)
+    }
+
+    /// Sets the file that was being read aside, where there is room.
+    fn add_set_aside(
+        &mut self,
+        file: FilePosition,
+        failure: &FileFailure,
+        context: Context<'_>,
+    ) -> bool {
+        let since = self.restart(context);
+        let file = SetAsideFile {
+            at: FilePosition { tries: 0, ..file },
+            since: context.now,
+            cause: failure.fault,
+            why: failure.why.clone(),
+        };
+        let page = (self.position.page_token.as_ref(), since);
+        let added = set_aside::add(&mut self.position.set_aside, page, file, context);
+        if added {
+            self.position.file = None;
+        }
+        added
+    }
+
+    /// The file that is tried again, without its place in the queue.
+    fn take_retried(&mut self) -> Option<(String, File)> {
+        let listed = self.retry.as_mut()?.listed.as_mut()?;
+        listed.waiting.pop_front()
+    }
+
+    /// Counts a failure of a file that is set aside, and gives it up where that is due.
+    fn count_retry(&mut self, name: &str, failure: &FileFailure, batch: &mut Builder) {
+        let stream = self.stream;
+        let page = self.retry.as_ref().map(|retry| retry.page);
+        let page = page.and_then(|page| self.position.set_aside.get_mut(page));
+        let file = page.and_then(|page| page.files.iter_mut().find(|file| file.at.name == name));
+        let Some(file) = file else {
+            return;
+        };
+        if set_aside::count(file, failure) {
+            return;
+        }
+        if failure.fault == FileFault::Unreadable {
+            let locator = format!("{stream} {name} after line {}", file.at.line);
+            let why = format!("the rest of the file is rejected: {}", failure.why);
+            batch.reject(stream, locator, why, &failure.original);
+        } else {
+            let what = format!(
+                "could not be fetched in {} tries over hours: {}",
+                file.at.tries, failure.why
+            );
+            batch.notice(stream, NoticeKind::Gap, lost(&file.at, &what));
+        }
+        self.remove_set_aside(name);
+    }
+
+    fn remove_set_aside(&mut self, name: &str) {
+        let page = self.retry.as_ref().map(|retry| retry.page);
+        if let Some(page) = page.and_then(|page| self.position.set_aside.get_mut(page)) {
+            page.files.retain(|file| file.at.name != name);
+        }
+    }
+
+    /// Ends the retry of a page when all its files were tried.
+    fn finish_retry_if_done(&mut self, context: Context<'_>) {
+        if self
+            .retry
+            .as_ref()
+            .is_none_or(|retry| retry.front().is_some())
+        {
+            return;
+        }
+        let Some(retry) = self.retry.take() else {
+            return;
+        };
+        self.position.retry_after = Some(context.now.plus_ms(retry_interval_ms(context)));
+        if let Some(page) = self.position.set_aside.get_mut(retry.page) {
+            // A search goes on with its next page as soon as the quota allows.
+            if !(page.searching && page.page_token.is_some()) {
+                put_off(page, context.now);
+            }
+        }
+        let pages = &mut self.position.set_aside;
+        pages.retain(|page| !page.files.is_empty());
+        if pages.is_empty() {
+            self.position.retry_after = None;
+        }
     }
 
     /// Lists the page again for a fresh link of the file at hand.
@@ -439,7 +798,14 @@ impl BatchFiles {
             self.position.page_token = Some(token);
         }
         self.position.caught_up = page.caught_up;
+        self.relisted = 0;
     }
+}
+
+/// Counts a try of a page with files that are set aside.
+fn put_off(page: &mut SetAsidePage, now: Timestamp) {
+    page.tries = page.tries.saturating_add(1);
+    page.next_try = now.plus_ms(set_aside::wait_ms(page.tries));
 }
 
 /// The smallest listing of a stream.
@@ -464,18 +830,22 @@ fn endpoint(stream: Stream, context: Context<'_>, page_files: u32) -> String {
 /// How long a caught-up stream rests: so long that all streams together use three fifths of the
 /// quota, and the rest is left for the pages of those that are behind.
 fn interval_ms(context: Context<'_>) -> i64 {
+    share_ms(context, (3, 5)).max(POLL_INTERVAL_MS)
+}
+
+/// The pause after a listing for files that are set aside: so long that all streams together use a
+/// fifth of the quota for them.
+fn retry_interval_ms(context: Context<'_>) -> i64 {
+    share_ms(context, (1, 5))
+}
+
+/// How far the calls of a stream have to lie apart so that all streams together use no more than
+/// this share of the quota.
+fn share_ms(context: Context<'_>, (part, of): (i64, i64)) -> i64 {
     let batch = |stream: &&Stream| stream.is_batch();
     let streams = context.settings.streams.iter().filter(batch).count();
     let streams = i64::try_from(streams).unwrap_or(i64::MAX);
     let calls = i64::from(context.settings.siem_calls_per_15_min).max(1);
-    let by_quota = streams.saturating_mul(15 * 60_000).saturating_mul(5) / calls.saturating_mul(3);
-    by_quota.max(POLL_INTERVAL_MS)
-}
-
-fn lost_file(file: &FilePosition, what: &str) -> String {
-    format!(
-        "1 file is lost: {} from line {} on {what}",
-        file.name,
-        file.line.saturating_add(1)
-    )
+    let per_window = calls.saturating_mul(part).max(1);
+    streams.saturating_mul(15 * 60_000).saturating_mul(of) / per_window
 }

@@ -47,6 +47,11 @@ impl DoneFiles {
         self.keys.contains(key)
     }
 
+    /// The files that are remembered.
+    pub fn iter(&self) -> impl Iterator<Item = FileKey> {
+        self.keys.iter().copied()
+    }
+
     /// Remembers one more file, and forgets the oldest where there are too many.
     pub fn push(&mut self, key: FileKey) {
         self.keys.push_back(key);

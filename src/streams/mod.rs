@@ -24,6 +24,7 @@ use crate::response::Head;
 use crate::settings::{Settings, SiemEndpoint};
 use crate::stream::{Stream, Way};
 use crate::time::Timestamp;
+use batch_files::BatchFiles;
 use paging::Stall;
 use quota::Meter;
 
@@ -94,7 +95,7 @@ pub fn hours_ms(hours: u32) -> i64 {
 /// One of the feeds.
 pub enum Feed {
     /// Pages of batch files.
-    BatchFiles(batch_files::BatchFiles),
+    BatchFiles(BatchFiles),
     /// A list of what is there now.
     Lists(lists::Lists),
     /// Log files of API 1.0.
@@ -135,7 +136,7 @@ impl Feed {
                 let covered = events.filter(|_| files.is_none());
                 let covered = covered.map(|events| events.covered.unwrap_or(events.since));
                 let start = covered.unwrap_or(start);
-                Self::BatchFiles(batch_files::BatchFiles::open(stream, files, start))
+                Self::BatchFiles(BatchFiles::open(stream, files, start))
             }
             Way::List {
                 post,
@@ -226,6 +227,30 @@ impl Feed {
             Self::SiemEvents(feed) => feed.has_records(),
             Self::ThreatFeeds(feed) => !feed.wants_call(),
             Self::Windows(feed) => !feed.wants_call(),
+        }
+    }
+
+    /// The files that are set aside, as a clause for people, and when they are fetched again.
+    #[must_use]
+    pub fn set_aside(&self) -> Option<(String, Timestamp)> {
+        match self {
+            Self::BatchFiles(feed) => feed.set_aside(),
+            Self::SiemEvents(feed) => feed.files.as_ref()?.set_aside(),
+            Self::Lists(_) | Self::LogFiles(_) | Self::ThreatFeeds(_) | Self::Windows(_) => None,
+        }
+    }
+
+    /// Whether an answer is in memory that would have to be asked for again.
+    #[must_use]
+    pub fn holds_answer(&self) -> bool {
+        match self {
+            Self::BatchFiles(feed) => feed.holds_page(),
+            Self::SiemEvents(feed) => {
+                feed.has_records() || feed.files.as_ref().is_some_and(BatchFiles::holds_page)
+            }
+            Self::Lists(_) | Self::LogFiles(_) | Self::ThreatFeeds(_) | Self::Windows(_) => {
+                self.has_records()
+            }
         }
     }
 
@@ -330,7 +355,7 @@ impl Feed {
     }
 
     /// The batch files, where the feed reads some.
-    pub const fn batch_files(&mut self) -> Option<&mut batch_files::BatchFiles> {
+    pub const fn batch_files(&mut self) -> Option<&mut BatchFiles> {
         match self {
             Self::BatchFiles(feed) => Some(feed),
             Self::SiemEvents(feed) => feed.files.as_mut(),

@@ -1,7 +1,7 @@
 //! How the room of a checkpoint is shared out, so that all streams together stay within it.
 //!
-//! Of 768 KiB, lists have 600 and the identities of other streams 64. The rest is for names of
-//! files, page tokens and times.
+//! Of 768 KiB, lists have 600, the identities of other streams 64 and files that are set aside 24.
+//! The rest is for names of files, page tokens and times.
 
 use crate::settings::Settings;
 use crate::stream::{Stream, Way};
@@ -12,6 +12,9 @@ const LISTS_BYTES: usize = 600 * 1024;
 
 /// The room for the identities of other streams.
 const IDENTITIES_BYTES: usize = 64 * 1024;
+
+/// The room for files that are set aside, of all streams.
+const SET_ASIDE_BYTES: usize = 24 * 1024;
 
 /// More than a page, so that a page that is read twice repeats nothing; more would only be read
 /// and written at every poll.
@@ -48,6 +51,14 @@ pub fn bytes(stream: Stream, settings: &Settings) -> usize {
 
 fn is_list(stream: Stream) -> bool {
     matches!(stream.row().way, Way::List { .. })
+}
+
+/// How many bytes of a checkpoint the files that a stream has set aside may take.
+#[must_use]
+pub fn set_aside_bytes(settings: &Settings) -> usize {
+    let batch = |stream: &&Stream| stream.is_batch();
+    let streams = settings.streams.iter().filter(batch).count();
+    SET_ASIDE_BYTES / streams.max(1)
 }
 
 /// How many identities a stream may remember.

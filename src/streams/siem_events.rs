@@ -88,9 +88,14 @@ impl SiemEvents {
             ..EventsPosition::default()
         };
         let had_position = position.is_some();
-        let position = position.cloned().unwrap_or_else(fresh);
+        let mut position = position.cloned().unwrap_or_else(fresh);
+        // Files that are set aside are read to their end before the endpoint takes over.
+        if !had_position && files.is_some_and(|files| !files.set_aside.is_empty()) {
+            position.since = files.map_or(since, |files| files.since);
+            position.until = Some(since);
+        }
         let remembered = Remembered::from_text(&position.remembered, capacity);
-        let files = files.filter(|_| had_position && position.until.is_some());
+        let files = files.filter(|_| position.until.is_some());
         Self {
             stream,
             files: files.map(|files| BatchFiles::open(stream, Some(files), position.since)),

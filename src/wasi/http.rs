@@ -1,10 +1,12 @@
 //! Sends one request at a time through `wasi:http/outgoing-handler` and reads its body in chunks.
 
+use super::bindings::wasi::clocks::monotonic_clock;
 use super::bindings::wasi::http::outgoing_handler;
 use super::bindings::wasi::http::types::{
-    ErrorCode, Fields, IncomingBody, IncomingResponse, Method as WasiMethod, OutgoingBody,
-    OutgoingRequest, Scheme, http_error_code,
+    ErrorCode, Fields, FutureIncomingResponse, IncomingBody, IncomingResponse,
+    Method as WasiMethod, OutgoingBody, OutgoingRequest, Scheme, http_error_code,
 };
+use super::bindings::wasi::io::poll::{Pollable, poll};
 use super::bindings::wasi::io::streams::{InputStream, StreamError};
 use crate::decode::fail::shown;
 use crate::request::{Method, Request, origin};
@@ -13,33 +15,52 @@ use crate::response::{Head, TransportError};
 /// Read at most this much at once: several network frames, and little against the memory limit.
 const CHUNK_BYTES: u64 = 256 * 1024;
 
+/// How long to wait for more of an answer before the machine is asked again: it may give the
+/// answer up, or end the poll before the host's time limit does.
+const WAIT_NS: u64 = 1_000_000_000;
+
 /// A request body is written in pieces of what `wasi:io` takes in one call.
 const WRITE_BYTES: usize = 4096;
 
-/// The connection's state: at most one open body.
+/// The connection's state: at most one answer.
 #[derive(Default)]
 pub(crate) struct Http {
     open: Option<Open>,
 }
 
+enum Open {
+    /// The head has not come yet. The text is the origin that was asked.
+    Awaited(FutureIncomingResponse, String),
+    Body(Body),
+}
+
 /// An open body. The fields are dropped in this order: a stream is a child of its body.
-struct Open {
+struct Body {
     stream: InputStream,
     _body: IncomingBody,
     _response: IncomingResponse,
 }
 
+/// What has come of an answer.
+pub(crate) enum Event {
+    Head(Head),
+    Chunk(Vec<u8>),
+    End,
+    /// Nothing within [`WAIT_NS`].
+    Nothing,
+}
+
 impl Http {
-    /// Drops an open body, and with it the connection.
+    /// Drops an answer that is open or awaited, and with it the connection.
     pub(crate) fn close(&mut self) {
         self.open = None;
     }
 
-    /// Sends a request and waits for the head of its answer.
+    /// Sends a request. Its answer is then waited for by [`Http::read`].
     ///
     /// It sends no request options: hosts on wasmtime-wasi-http keep each of them in the table of
     /// the instance's resources, which is full after some 1,000. The time-outs are the host's.
-    pub(crate) fn send(&mut self, request: &Request) -> Result<Head, TransportError> {
+    pub(crate) fn send(&mut self, request: &Request) -> Result<(), TransportError> {
         self.close();
         let origin = request.shown_origin();
         let outgoing = outgoing(request).ok_or_else(|| {
@@ -55,13 +76,36 @@ impl Http {
         } else {
             drop(body);
         }
-        let response = loop {
-            match future.get() {
-                Some(Ok(Ok(response))) => break response,
-                Some(Ok(Err(code))) => return Err(error(&code, &origin)),
-                Some(Err(())) => return Err(unusable()),
-                None => future.subscribe().block(),
+        self.open = Some(Open::Awaited(future, origin));
+        Ok(())
+    }
+
+    /// What comes next of the answer, or that nothing has come for a while.
+    pub(crate) fn read(&mut self) -> Result<Event, TransportError> {
+        match self.open.take() {
+            None => Ok(Event::End),
+            Some(Open::Awaited(future, origin)) => self.read_head(future, origin),
+            Some(Open::Body(body)) => self.read_body(body),
+        }
+    }
+
+    fn read_head(
+        &mut self,
+        future: FutureIncomingResponse,
+        origin: String,
+    ) -> Result<Event, TransportError> {
+        let outcome = future.get().or_else(|| {
+            wait(&future.subscribe());
+            future.get()
+        });
+        let response = match outcome {
+            None => {
+                self.open = Some(Open::Awaited(future, origin));
+                return Ok(Event::Nothing);
             }
+            Some(Ok(Ok(response))) => response,
+            Some(Ok(Err(code))) => return Err(error(&code, &origin)),
+            Some(Err(())) => return Err(unusable()),
         };
         let headers = response
             .headers()
@@ -76,40 +120,47 @@ impl Http {
         };
         let body = response.consume().map_err(|()| unusable())?;
         let stream = body.stream().map_err(|()| unusable())?;
-        self.open = Some(Open {
+        self.open = Some(Open::Body(Body {
             stream,
             _body: body,
             _response: response,
-        });
-        Ok(head)
+        }));
+        Ok(Event::Head(head))
     }
 
-    /// The next chunk of the open body, or `None` at its end.
-    pub(crate) fn read(&mut self) -> Result<Option<Vec<u8>>, TransportError> {
-        let Some(open) = &self.open else {
-            return Ok(None);
-        };
-        loop {
-            match open.stream.blocking_read(CHUNK_BYTES) {
-                Ok(chunk) if chunk.is_empty() => {}
-                Ok(chunk) => return Ok(Some(chunk)),
-                Err(StreamError::Closed) => {
-                    self.close();
-                    return Ok(None);
-                }
-                Err(StreamError::LastOperationFailed(problem)) => {
-                    let code = http_error_code(&problem);
-                    drop(problem);
-                    let reason = code
-                        .as_ref()
-                        .map_or_else(|| "the connection was lost".to_owned(), reason);
-                    let why = format!("the answer broke off before its end: {reason}");
-                    self.close();
-                    return Err(TransportError::Failed(why));
-                }
+    fn read_body(&mut self, body: Body) -> Result<Event, TransportError> {
+        let mut read = body.stream.read(CHUNK_BYTES);
+        if read.as_ref().is_ok_and(Vec::is_empty) {
+            wait(&body.stream.subscribe());
+            read = body.stream.read(CHUNK_BYTES);
+        }
+        match read {
+            Ok(chunk) => {
+                self.open = Some(Open::Body(body));
+                Ok(if chunk.is_empty() {
+                    Event::Nothing
+                } else {
+                    Event::Chunk(chunk)
+                })
+            }
+            Err(StreamError::Closed) => Ok(Event::End),
+            Err(StreamError::LastOperationFailed(problem)) => {
+                let code = http_error_code(&problem);
+                drop(problem);
+                let reason = code
+                    .as_ref()
+                    .map_or_else(|| "the connection was lost".to_owned(), reason);
+                let why = format!("the answer broke off before its end: {reason}");
+                Err(TransportError::Failed(why))
             }
         }
     }
+}
+
+/// Waits until something is there, for at most [`WAIT_NS`].
+fn wait(pollable: &Pollable) {
+    let timer = monotonic_clock::subscribe_duration(WAIT_NS);
+    poll(&[pollable, &timer]);
 }
 
 fn unusable() -> TransportError {

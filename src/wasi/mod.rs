@@ -18,6 +18,7 @@ use bindings::exports::pipeline::source::{normalizer, source};
 use bindings::pipeline::source::types as wit;
 use bindings::wasi::clocks::wall_clock;
 use bindings::wasi::random::random;
+use http::Event;
 
 /// What the world exports.
 pub(crate) struct Component;
@@ -50,15 +51,19 @@ fn now() -> Timestamp {
 fn drive<M: Machine>(machine: &mut M, http: &mut http::Http) -> M::Output {
     loop {
         match machine.next(now()) {
+            Action::Continue => {}
             Action::Read => match http.read() {
-                Ok(Some(chunk)) => machine.handle_chunk(chunk),
-                Ok(None) => machine.handle_end(),
+                Ok(Event::Nothing) => {}
+                Ok(Event::Head(head)) => machine.handle_head(head, now()),
+                Ok(Event::Chunk(chunk)) => machine.handle_chunk(chunk, now()),
+                Ok(Event::End) => machine.handle_end(),
                 Err(error) => machine.handle_failure(error, now()),
             },
-            Action::Send(request) => match http.send(&request) {
-                Ok(head) => machine.handle_head(head, now()),
-                Err(error) => machine.handle_failure(error, now()),
-            },
+            Action::Send(request) => {
+                if let Err(error) = http.send(&request) {
+                    machine.handle_failure(error, now());
+                }
+            }
             Action::Yield(output) => {
                 if !machine.keeps_body() {
                     http.close();

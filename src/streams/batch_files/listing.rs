@@ -1,48 +1,160 @@
 //! The pages that list files (`mimecast-api.md` §3.1).
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::decode::lenient;
-use crate::request::{is_usable, path};
+use crate::request::{is_usable, origin, path};
 use crate::stream::Stream;
+use crate::streams::Unusable;
 use crate::streams::done_files::FileKey;
-use crate::streams::pages::escaped_len;
+use crate::streams::pages;
 use crate::time::Timestamp;
 
-/// A name from outside is bounded, because it goes into the checkpoint.
-const NAME_BYTES_MAX: usize = 1024;
+/// Names go into the checkpoint, so a longer one is cut and ends with a hash of the whole.
+const NAME_BYTES_MAX: usize = 256;
 
-/// What a call for a page answers.
+/// A parameter with a longer value may be a credential: a hash of the value stands for it.
+const VALUE_BYTES_MAX: usize = 32;
+
+/// Parameters that sign a link or say how it is signed: each listing has others. Those of S3 come
+/// first, then CloudFront, Google and Azure. In lower case.
+const SIGNATURE: [&str; 23] = [
+    "awsaccesskeyid",
+    "signature",
+    "expires",
+    "x-id",
+    "key-pair-id",
+    "policy",
+    "hash-algorithm",
+    "googleaccessid",
+    "sig",
+    "se",
+    "sp",
+    "spr",
+    "sr",
+    "st",
+    "sv",
+    "ske",
+    "skoid",
+    "sks",
+    "skt",
+    "sktid",
+    "skv",
+    "token",
+    "access_token",
+];
+
+/// The same, by how they begin.
+const SIGNATURE_PREFIXES: [&str; 2] = ["x-amz-", "x-goog-"];
+
+/// What a call for a page answers. What is optional and cannot be read is as if it were missing:
+/// it is no reason to throw the files away.
+pub(super) struct Listing {
+    pub(super) files: Vec<Option<File>>,
+    pub(super) next_token: Option<String>,
+    pub(super) is_caught_up: bool,
+}
+
 #[derive(Deserialize)]
-pub(super) struct Listing<'a> {
+struct Answer<'a> {
     #[serde(borrow)]
-    pub(super) value: Option<Vec<&'a RawValue>>,
+    value: Option<Vec<&'a RawValue>>,
     #[serde(
         rename = "@nextPage",
         default,
         deserialize_with = "lenient::optional_text"
     )]
-    pub(super) next_page: Option<String>,
+    next_page: Option<String>,
     #[serde(
         rename = "isCaughtUp",
         default,
         deserialize_with = "lenient::optional_boolean"
     )]
-    pub(super) is_caught_up: Option<bool>,
+    is_caught_up: Option<bool>,
+}
+
+impl Listing {
+    /// Reads a page.
+    ///
+    /// # Errors
+    ///
+    /// The body is not one.
+    pub(super) fn read(stream: Stream, body: &[u8]) -> Result<Self, Unusable> {
+        let answer: Answer<'_> = serde_json::from_slice(body)
+            .map_err(|_| Unusable("the page is not the documented JSON".to_owned()))?;
+        if answer.value.is_none() && answer.next_page.is_none() && answer.is_caught_up.is_none() {
+            return Err(Unusable("the page has none of its members".to_owned()));
+        }
+        let next_token = answer.next_page.filter(|token| !token.is_empty());
+        if next_token.as_deref().is_some_and(pages::is_too_long) {
+            return Err(pages::too_long());
+        }
+        let items = answer.value.unwrap_or_default();
+        Ok(Self {
+            files: items.into_iter().map(|item| file(stream, item)).collect(),
+            is_caught_up: answer.is_caught_up.unwrap_or(false) || next_token.is_none(),
+            next_token,
+        })
+    }
 }
 
 /// One file of the page in memory.
 #[derive(Clone, Debug)]
 pub(super) struct File {
-    pub(super) name: String,
     pub(super) key: FileKey,
     pub(super) url: String,
     pub(super) expiry: Option<Timestamp>,
     /// Whether the page lists it as a file of no bytes.
     pub(super) is_empty: bool,
+}
+
+impl File {
+    /// What the file is recognized by when it is listed again, and what people are shown.
+    pub(super) fn name(&self) -> String {
+        shown(&name(&self.url))
+    }
+
+    /// Whether this may be the file of that name although its own name is another one: an older
+    /// release wrote only the path, and a parameter that may be a credential may change.
+    fn may_be(&self, name: &str) -> bool {
+        let is_hashed = |name: &str| name.contains("=~");
+        !name.contains('?') || (is_hashed(name) && is_hashed(&self.name()))
+    }
+}
+
+/// Where the files of these names are in a page. One pass, whatever the size of the page.
+pub(super) fn find_all(files: &VecDeque<File>, names: &[String]) -> Vec<Option<usize>> {
+    let path_of = |name: &str| name.split('?').next().unwrap_or_default().to_owned();
+    let mut by_name: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut by_path: BTreeMap<String, Vec<(usize, &File)>> = names
+        .iter()
+        .map(|name| (path_of(name), Vec::new()))
+        .collect();
+    let wanted: BTreeSet<&str> = names.iter().map(String::as_str).collect();
+    if names.is_empty() {
+        return Vec::new();
+    }
+    for (at, file) in files.iter().enumerate() {
+        if let Some(name) = wanted.get(file.name().as_str()) {
+            by_name.entry(name).or_insert(at);
+        }
+        if let Some(same_path) = by_path.get_mut(&shown(path(&file.url))) {
+            same_path.push((at, file));
+        }
+    }
+    let other = |name: &String| {
+        let same_path = by_path.get(&path_of(name))?;
+        let mut others = same_path.iter().filter(|(_, file)| file.may_be(name));
+        let first = others.next()?;
+        // An older release read the first file of a path.
+        (!name.contains('?') || others.next().is_none()).then_some(first.0)
+    };
+    let find = |name: &String| by_name.get(name.as_str()).copied().or_else(|| other(name));
+    names.iter().map(find).collect()
 }
 
 /// One item of a page.
@@ -57,11 +169,11 @@ struct Item<'a> {
 }
 
 /// Reads one item of a page.
-pub(super) fn file(stream: Stream, item: &RawValue) -> Option<File> {
+fn file(stream: Stream, item: &RawValue) -> Option<File> {
     let item: Item<'_> = serde_json::from_str(item.get()).ok()?;
     let url = item.url.as_ref();
-    let name = path(url);
-    if !is_usable(url) || name.len() < 2 || escaped_len(name) > NAME_BYTES_MAX {
+    let name = name(url);
+    if !is_usable(url) || name.len() < 2 {
         return None;
     }
     // A file that has grown is another file; the host part may change with the region.
@@ -75,10 +187,137 @@ pub(super) fn file(stream: Stream, item: &RawValue) -> Option<File> {
         .expiry
         .and_then(|expiry| Timestamp::parse(expiry.get().trim_matches('"')));
     Some(File {
-        name: name.to_owned(),
         key,
         url: url.to_owned(),
         expiry,
         is_empty: size == "0",
     })
+}
+
+/// The path of a link and those parameters of its query that are no part of the signature.
+fn name(url: &str) -> String {
+    let path = path(url);
+    let mut name = path.to_owned();
+    let rest = url.get(origin(url).len().saturating_add(path.len())..);
+    let query = rest
+        .and_then(|rest| rest.strip_prefix('?'))
+        .unwrap_or_default();
+    let query = query.split('#').next().unwrap_or_default();
+    let mut separator = '?';
+    for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
+        let (key, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        if is_signature(key) {
+            continue;
+        }
+        name.push(separator);
+        separator = '&';
+        if value.len() > VALUE_BYTES_MAX {
+            name.push_str(&format!("{key}=~{}", hash(value)));
+        } else {
+            name.push_str(parameter);
+        }
+    }
+    name
+}
+
+fn is_signature(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    SIGNATURE.contains(&key.as_str())
+        || SIGNATURE_PREFIXES
+            .iter()
+            .any(|prefix| key.starts_with(prefix))
+}
+
+/// A name within its bound.
+fn shown(name: &str) -> String {
+    if name.len() <= NAME_BYTES_MAX {
+        return name.to_owned();
+    }
+    let cut = name.floor_char_boundary(NAME_BYTES_MAX - 17);
+    format!("{}~{}", name.get(..cut).unwrap_or_default(), hash(name))
+}
+
+/// 64 bits in hexadecimal.
+fn hash(text: &str) -> String {
+    let hash = blake3::hash(text.as_bytes()).to_hex();
+    hash.chars().take(16).collect()
+}
+
+/// The files of a page without those that are done or listed before.
+pub(super) struct Distinct {
+    seen: BTreeSet<FileKey>,
+}
+
+impl Distinct {
+    /// Begins with what is done.
+    pub(super) fn without(done: impl Iterator<Item = FileKey>) -> Self {
+        Self {
+            seen: done.collect(),
+        }
+    }
+
+    /// Whether the file was not seen before.
+    pub(super) fn is_new(&mut self, file: &File) -> bool {
+        self.seen.insert(file.key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_has_the_parameters_that_are_no_signature() {
+        let names = [
+            (
+                "https://h/a/1.gz?X-Amz-Signature=s&X-Amz-Expires=9",
+                "/a/1.gz",
+            ),
+            ("https://h/d?file=0&sig=x", "/d?file=0"),
+            (
+                "https://h/d?file=1&Signature=x&Key-Pair-Id=k#f",
+                "/d?file=1",
+            ),
+            ("https://h/?b=2&token=t&a=1", "/?b=2&a=1"),
+            ("https://h/d?Policy=eyJ&Expires=1", "/d"),
+        ];
+        for (url, expected) in names {
+            assert_eq!(name(url), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_may_be_a_credential_is_not_in_the_name() {
+        let secret = "s3cr3t".repeat(8);
+        let first = name(&format!("https://h/d?jwt={secret}"));
+        assert!(!first.contains("s3cr3t"), "{first}");
+        assert_ne!(first, name(&format!("https://h/d?jwt={secret}x")));
+    }
+
+    #[test]
+    fn a_long_name_is_cut_and_still_another_one() {
+        let long = |end: &str| shown(&format!("/{}{end}", "é".repeat(300)));
+        assert!(long("a").len() <= NAME_BYTES_MAX);
+        assert_ne!(long("a"), long("b"));
+    }
+
+    #[test]
+    fn a_file_is_found_by_its_name_or_by_what_an_older_release_wrote() {
+        let file = |url: &str| {
+            let item = format!(r#"{{"url":"{url}"}}"#);
+            let item = RawValue::from_string(item).unwrap();
+            file(Stream::Audit, &item).unwrap()
+        };
+        let files = VecDeque::from([
+            file("https://h/d?n=0"),
+            file("https://h/d?n=1"),
+            file(&format!("https://h/e?jwt={}", "x".repeat(40))),
+        ]);
+        let find = |name: &str| find_all(&files, &[name.to_owned()]);
+        assert_eq!(find("/d?n=1"), [Some(1)]);
+        assert_eq!(find("/d?n=2"), [None]);
+        assert_eq!(find("/d"), [Some(0)]);
+        assert_eq!(find("/e?jwt=~0011223344556677"), [Some(2)]);
+        assert_eq!(find("/f"), [None]);
+    }
 }

@@ -1,0 +1,115 @@
+//! Batch files that could not be fetched or read.
+
+use crate::checkpoint::{FileFault, Rest};
+use crate::response::{Head, TransportError};
+use crate::session::{Fault, Session};
+use crate::streams::batch_files::{AfterFailure, FileFailure};
+use crate::time::Timestamp;
+
+impl Session {
+    /// The storage answered with something else than the file (`mimecast-api.md` §3.2).
+    pub(super) fn handle_file_refusal(&mut self, index: usize, head: &Head, now: Timestamp) {
+        let fault = match head.status {
+            404 | 410 => FileFault::Gone,
+            408 | 429 | 500.. => FileFault::Unreachable,
+            _ => FileFault::Refused,
+        };
+        let failure = FileFailure {
+            fault,
+            why: format!("HTTP {}", head.status),
+            original: Vec::new(),
+        };
+        let what = format!("the storage answered HTTP {}", head.status);
+        let upstream_now = self.upstream_now(now);
+        let fault = |detail| match head.status {
+            429 => Fault::throttled(detail, head.asked_wait_ms(upstream_now)),
+            _ => Fault::unavailable(detail, head.retry_after_ms(upstream_now)),
+        };
+        self.count_file_failure(index, &failure, (&what, fault), now);
+    }
+
+    /// No answer, or no whole answer, came.
+    pub(super) fn handle_file_failure(
+        &mut self,
+        index: usize,
+        error: &TransportError,
+        now: Timestamp,
+    ) {
+        let failure = FileFailure {
+            fault: FileFault::Unreachable,
+            why: match error {
+                TransportError::Denied(_) => "the host refused its origin",
+                TransportError::Failed(_) => "the storage failed or was too slow",
+            }
+            .to_owned(),
+            original: Vec::new(),
+        };
+        let fault = |detail| Fault::unavailable(detail, None);
+        self.count_file_failure(index, &failure, (&error.to_string(), fault), now);
+    }
+
+    /// The file came and cannot be read.
+    pub(super) fn handle_broken_file(
+        &mut self,
+        index: usize,
+        (why, original): (&str, Vec<u8>),
+        now: Timestamp,
+    ) {
+        let failure = FileFailure {
+            fault: FileFault::Unreadable,
+            why: why.to_owned(),
+            original,
+        };
+        let fault = |detail| Fault::unavailable(detail, None);
+        self.count_file_failure(index, &failure, (why, fault), now);
+    }
+
+    /// Sets the file aside where that is due, or lets the stream rest before the next try.
+    fn count_file_failure(
+        &mut self,
+        index: usize,
+        failure: &FileFailure,
+        (what, fault): (&str, impl FnOnce(String) -> Fault),
+        now: Timestamp,
+    ) {
+        let clocks = self.clocks(now);
+        let (Some(slot), Some(poll)) = (self.slots.get_mut(index), &mut self.poll) else {
+            return;
+        };
+        let stream = slot.stream;
+        let oldest = poll.batch.stats(stream).oldest;
+        let Some(feed) = slot.feed.batch_files() else {
+            return;
+        };
+        feed.note_oldest(oldest);
+        let context = clocks.of(&self.settings);
+        let after = feed.handle_failure(failure, context, &mut poll.batch);
+        let mut fault = fault(format!("{stream}: {what}"));
+        let tries = match after {
+            // A wait that the storage asks for is kept, whichever file is next.
+            AfterFailure::GoOn
+                if failure.fault == FileFault::Unreachable
+                    && fault.asked_wait_ms.is_some_and(|wait_ms| wait_ms > 0) =>
+            {
+                1
+            }
+            AfterFailure::GoOn => return,
+            AfterFailure::Rest(tries) => tries,
+            AfterFailure::RestWithoutRoom(tries) => {
+                fault.detail.push_str(
+                    "; the checkpoint has no room for more files that are set aside, so the stream waits at this one",
+                );
+                tries
+            }
+        };
+        // The listing in between was good, and is no reason to try sooner.
+        let before = slot.rest.map_or(0, |rest| rest.tries);
+        slot.rest = Some(Rest {
+            since: Some(now),
+            until: now,
+            cause: fault.cause,
+            tries: before.max(tries.saturating_sub(1)),
+        });
+        self.rest(index, fault, now);
+    }
+}

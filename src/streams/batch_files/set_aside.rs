@@ -1,0 +1,223 @@
+//! Files that could not be fetched or read: kept in the checkpoint and tried again for as long as
+//! Mimecast keeps them, while the stream goes on (design §3.4).
+
+use crate::batch::{Builder, NoticeKind};
+use crate::checkpoint::{FileFault, FilePosition, SetAsideFile, SetAsidePage};
+use crate::stream::Stream;
+use crate::streams::{Context, hours_ms, room};
+use crate::time::Timestamp;
+
+/// The first wait before a page is listed again for its files, and the longest: each try makes the
+/// wait four times as long.
+const FIRST_WAIT_MS: i64 = 2 * 60_000;
+const WAIT_MS_MAX: i64 = 4 * 3_600_000;
+
+/// Tries of a file that is not there, or not listed: the last one is some three hours after the
+/// first. A file that a storage has lost does not come back, and one that is late does.
+const GONE_TRIES_MAX: u32 = 4;
+
+/// Tries of a file that came and could not be read: the last one is some ten minutes after the
+/// first.
+const UNREADABLE_TRIES_MAX: u32 = 2;
+
+/// Where Mimecast does not say how long it keeps a log.
+const RETENTION_HOURS: u32 = 7 * 24;
+
+/// Files that are named in one notice.
+const NAMED_MAX: usize = 20;
+
+/// Why a file could not be fetched or read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileFailure {
+    /// What it was.
+    pub fault: FileFault,
+    /// The same as a short clause for people, without the file and without a secret.
+    pub why: String,
+    /// The first bytes of what could not be read.
+    pub original: Vec<u8>,
+}
+
+/// The wait before a page is listed again after so many tries.
+pub(super) fn wait_ms(tries: u32) -> i64 {
+    let factor = 4_i64.checked_pow(tries.min(16)).unwrap_or(i64::MAX);
+    FIRST_WAIT_MS.saturating_mul(factor).min(WAIT_MS_MAX)
+}
+
+/// When the first of the pages is listed again.
+///
+/// A time further ahead than any wait was written by a clock that has since been set back.
+pub(super) fn due(
+    pages: &[SetAsidePage],
+    after: Option<Timestamp>,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let soonest = pages.iter().map(|page| page.next_try).min()?;
+    let due = after.map_or(soonest, |after| after.max(soonest));
+    Some(if due > now.plus_ms(WAIT_MS_MAX) {
+        now
+    } else {
+        due
+    })
+}
+
+/// The page to list now: the one that has waited longest.
+pub(super) fn next_page(pages: &[SetAsidePage]) -> Option<usize> {
+    let waiting = pages.iter().enumerate();
+    let next = waiting.min_by_key(|(_, page)| page.next_try)?;
+    Some(next.0)
+}
+
+/// Adds a file, where there is room for it in the checkpoint.
+#[must_use]
+pub(super) fn add(
+    pages: &mut Vec<SetAsidePage>,
+    (page_token, since): (Option<&String>, Timestamp),
+    file: SetAsideFile,
+    context: Context<'_>,
+) -> bool {
+    let listed_by =
+        |page: &&mut SetAsidePage| page.page_token.as_ref() == page_token && !page.searching;
+    let mut more = pages.clone();
+    match more.iter_mut().find(listed_by) {
+        Some(page) => page.files.push(file),
+        None => more.push(SetAsidePage {
+            page_token: page_token.cloned(),
+            since,
+            searching: false,
+            next_try: context.now.plus_ms(wait_ms(0)),
+            tries: 0,
+            files: vec![file],
+        }),
+    }
+    let bytes = serde_json::to_string(&more).map_or(usize::MAX, |text| text.len());
+    let fits = bytes <= room::set_aside_bytes(context.settings);
+    if fits {
+        *pages = more;
+    }
+    fits
+}
+
+/// Counts a failure of a file that was tried again. Returns whether it is tried once more.
+pub(super) fn count(file: &mut SetAsideFile, failure: &FileFailure) -> bool {
+    if file.cause != failure.fault {
+        file.cause = failure.fault;
+        file.at.tries = 0;
+    }
+    file.at.tries = file.at.tries.saturating_add(1);
+    file.why.clone_from(&failure.why);
+    match file.cause {
+        FileFault::Gone => file.at.tries < GONE_TRIES_MAX,
+        FileFault::Unreadable => file.at.tries < UNREADABLE_TRIES_MAX,
+        FileFault::Refused | FileFault::Unreachable => true,
+    }
+}
+
+/// Moves files that another page lists to that page: its token is newer.
+pub(super) fn regroup(
+    pages: &mut Vec<SetAsidePage>,
+    listed: impl Fn(&str) -> bool,
+    (page_token, since): (Option<&String>, Timestamp),
+) {
+    let mut moved: Option<SetAsidePage> = None;
+    for page in pages
+        .iter_mut()
+        .filter(|page| page.page_token.as_ref() != page_token || page.searching)
+    {
+        let (here, there): (Vec<_>, Vec<_>) = core::mem::take(&mut page.files)
+            .into_iter()
+            .partition(|file| !listed(&file.at.name));
+        page.files = here;
+        if there.is_empty() {
+            continue;
+        }
+        let to = moved.get_or_insert_with(|| SetAsidePage {
+            page_token: page_token.cloned(),
+            since,
+            searching: false,
+            next_try: page.next_try,
+            tries: page.tries,
+            files: Vec::new(),
+        });
+        to.files.extend(there);
+    }
+    pages.retain(|page| !page.files.is_empty());
+    if let Some(moved) = moved {
+        let same =
+            |page: &&mut SetAsidePage| page.page_token == moved.page_token && !page.searching;
+        match pages.iter_mut().find(same) {
+            Some(page) => page.files.extend(moved.files),
+            None => pages.push(moved),
+        }
+    }
+}
+
+/// Gives up what Mimecast does not keep any longer.
+pub(super) fn give_up_expired(
+    stream: Stream,
+    pages: &mut Vec<SetAsidePage>,
+    now: Timestamp,
+    batch: &mut Builder,
+) {
+    let hours = stream.row().retention_hours.unwrap_or(RETENTION_HOURS);
+    let oldest = now.plus_ms(hours_ms(hours).saturating_neg());
+    for page in pages.iter_mut() {
+        page.files.retain(|file| {
+            let is_kept = file.since > oldest;
+            if !is_kept {
+                let days = hours / 24;
+                let what = format!(
+                    "could not be fetched in the {days} days that Mimecast keeps it: {}",
+                    file.why
+                );
+                batch.notice(stream, NoticeKind::Gap, lost(&file.at, &what));
+            }
+            is_kept
+        });
+    }
+    pages.retain(|page| !page.files.is_empty());
+}
+
+/// The files that are set aside, as a clause for people, and when they are fetched again; nothing
+/// where there are none.
+///
+/// It stays the same until something changes, so that it is not reported anew at each poll.
+pub(super) fn summary(pages: &[SetAsidePage]) -> Option<(String, Timestamp)> {
+    let files = || pages.iter().flat_map(|page| &page.files);
+    let count = files().count();
+    let next_try = pages.iter().map(|page| page.next_try).min()?;
+    let name = |file: &SetAsideFile| {
+        let line = file.at.line.saturating_add(1);
+        format!("{} from line {line} on ({})", file.at.name, file.why)
+    };
+    let mut names: Vec<String> = files().take(NAMED_MAX).map(name).collect();
+    if count > NAMED_MAX {
+        names.push(format!("and {} more", count.saturating_sub(NAMED_MAX)));
+    }
+    let is = if count == 1 { "file is" } else { "files are" };
+    let detail = format!(
+        "{count} {is} set aside and fetched again from {next_try} on: {}",
+        names.join(", ")
+    );
+    Some((detail, next_try))
+}
+
+/// A file that can no longer be fetched, as a clause for people.
+pub(super) fn lost(file: &FilePosition, what: &str) -> String {
+    format!(
+        "1 file is lost: {} from line {} on {what}",
+        file.name,
+        file.line.saturating_add(1)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_waits_grow_to_hours() {
+        let waits: Vec<i64> = (0..6).map(|tries| wait_ms(tries) / 60_000).collect();
+        assert_eq!(waits, [2, 8, 32, 128, 240, 240]);
+        assert_eq!(wait_ms(u32::MAX), WAIT_MS_MAX);
+    }
+}
