@@ -1,7 +1,7 @@
 //! The host's own words: on standard error, or in a file, as text or JSON.
 //! Events never come here.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -41,15 +41,9 @@ pub fn init(format: Format, file: Option<&Path>) -> Result<(), Failure> {
         .map_err(|error| Failure::settings(format!("{LEVEL_VARIABLE}: {error}")))?;
     let file = match file {
         None => None,
-        Some(path) => Some(
-            OpenOptions::new()
-                .create(true)
-                .append(true)
-                .open(path)
-                .map_err(|error| {
-                    Failure::settings(format!("--log-file {}: {error}", path.display()))
-                })?,
-        ),
+        Some(path) => Some(open(path).map_err(|error| {
+            Failure::settings(format!("--log-file {}: {error}", path.display()))
+        })?),
     };
     let ansi = file.is_none() && io::stderr().is_terminal();
     let writer = Writer(file);
@@ -73,6 +67,16 @@ pub fn init(format: Format, file: Option<&Path>) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Open a log file to append to. A new one can be read by the host's user and
+/// group only: errors may repeat what an upstream says about mail.
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o640);
+    options.open(path)
+}
+
 /// At its lowest level wasmtime writes down each value that a component passes
 /// to the host, and so the headers and the links of every request. No setting
 /// of the level brings that into a log.
@@ -88,11 +92,11 @@ pub(crate) fn draw_around(bars: &MultiProgress) {
 
 static DRAWN: Mutex<Option<MultiProgress>> = Mutex::new(None);
 
-struct Writer(Option<std::fs::File>);
+struct Writer(Option<File>);
 
 /// One event of the log, written in one piece.
 struct Line<'a> {
-    file: Option<&'a std::fs::File>,
+    file: Option<&'a File>,
 }
 
 impl<'a> MakeWriter<'a> for Writer {
