@@ -45,6 +45,9 @@ pub struct Failure {
     pub exit: Exit,
     /// A lower-case clause that names the thing; never a secret.
     pub message: String,
+    /// Whether another try may work without a change of the settings file:
+    /// what it names, such as a file, may be there by then.
+    pub may_pass: bool,
 }
 
 impl Failure {
@@ -53,6 +56,7 @@ impl Failure {
         Self {
             exit: Exit::BadSettings,
             message: message.into(),
+            may_pass: false,
         }
     }
 
@@ -61,6 +65,7 @@ impl Failure {
         Self {
             exit: Exit::Failed,
             message: message.into(),
+            may_pass: true,
         }
     }
 
@@ -69,6 +74,17 @@ impl Failure {
         Self {
             exit: Exit::Unauthorized,
             message: message.into(),
+            may_pass: false,
+        }
+    }
+
+    /// The same failure, of something that may be repaired while the host
+    /// runs.
+    #[must_use]
+    pub fn that_may_pass(self) -> Self {
+        Self {
+            may_pass: true,
+            ..self
         }
     }
 }

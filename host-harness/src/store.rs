@@ -176,10 +176,28 @@ impl Record {
             ..Self::default()
         }
     }
+
+    /// Whether anything was read: counts are stored with the checkpoint behind
+    /// what they count, and never without one.
+    fn counts_anything(&self) -> bool {
+        let counts = |stream: &StreamRecord| {
+            [
+                stream.requests,
+                stream.received_bytes,
+                stream.received,
+                stream.events,
+                stream.rejected,
+                stream.duplicates,
+            ]
+        };
+        let counts = self.streams.values().flat_map(counts);
+        counts.chain([self.undeliverable]).any(|count| count > 0)
+    }
 }
 
 /// What is kept of a source, without a lock: for `status`, which may look
-/// while a run goes on. `None` where it has never run.
+/// while a run goes on. `None` where it has never run. The file may be
+/// repaired while the host runs, so the failure may pass.
 pub fn read(state_dir: &Path, source: &str) -> Result<Option<Record>, Failure> {
     let path = record_path(state_dir, source);
     let text = match fs::read_to_string(&path) {
@@ -209,6 +227,9 @@ pub fn read(state_dir: &Path, source: &str) -> Result<Option<Record>, Failure> {
         let reason = format!("belongs to the source `{}`", record.source);
         return Err(unusable(&path, &reason));
     }
+    if record.checkpoint.is_none() && record.counts_anything() {
+        return Err(unusable(&path, "counts records but has no checkpoint"));
+    }
     Ok(Some(record))
 }
 
@@ -235,6 +256,7 @@ fn unusable(path: &Path, reason: &str) -> Failure {
          already delivered then come again, with the same ids)",
         path.display()
     ))
+    .that_may_pass()
 }
 
 /// Write as much as a checkpoint can have, in a file that is gone at once.
@@ -353,6 +375,33 @@ mod tests {
         }
         fs::write(&path, b"\xff\xfe").unwrap();
         assert!(state.load("acme").is_err());
+    }
+
+    #[test]
+    fn counts_without_a_checkpoint_are_an_error_and_never_a_fresh_start() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = StateDir::open(directory.path()).unwrap();
+        let path = record_path(directory.path(), "acme");
+        let whole = serde_json::to_value(filled()).unwrap();
+        let mut without = whole.clone();
+        without.as_object_mut().unwrap().remove("checkpoint");
+        let mut null = whole;
+        null["checkpoint"] = serde_json::Value::Null;
+        for record in [without, null] {
+            fs::write(&path, record.to_string()).unwrap();
+            let failure = state.load("acme").unwrap_err();
+            assert_eq!(failure.exit.code(), 78);
+            assert!(failure.message.contains("has no checkpoint"), "{failure}");
+        }
+        // A source that has failed before its first batch has neither.
+        let mut fresh = Record::new("acme");
+        fresh.last_error = Some(Remark {
+            at: String::new(),
+            kind: "component".to_owned(),
+            detail: "trapped".to_owned(),
+        });
+        state.store(&fresh).unwrap();
+        assert_eq!(state.load("acme").unwrap(), fresh);
     }
 
     #[test]
