@@ -33,7 +33,7 @@ async fn source(simulator: &Simulator, more: &str) -> Source {
     );
     std::fs::write(&file, text).unwrap();
     let settings = Settings::read(&file).unwrap();
-    let mut components = Components::new(None).unwrap();
+    let components = Components::new(None).unwrap();
     components
         .source(&settings, &settings.sources[0], Reach::Network)
         .await

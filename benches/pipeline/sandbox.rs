@@ -15,7 +15,7 @@ use crate::tenant::{self, RECORDS};
 pub(crate) fn measure(size: Size, native: &Native) {
     let runtime = tenant::runtime();
     let cache = tempfile::tempdir().unwrap();
-    let mut components = Components::new(Some(cache.path().join("cache"))).unwrap();
+    let components = Components::new(Some(cache.path().join("cache"))).unwrap();
     let (loaded, _) = runtime.block_on(components.get(None)).unwrap();
 
     let mut instance = runtime.block_on(offline_instance(&loaded)).unwrap();

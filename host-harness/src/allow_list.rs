@@ -1,5 +1,9 @@
 //! Which origins a source may talk to: deny by default, pure, and every
 //! refusal says which line would allow it.
+//!
+//! An entry comes from the settings file or from the component's description.
+//! Both allow an origin; only one of the settings file names an address that
+//! is not public, see [`crate::address_gate`].
 
 use std::fmt;
 use std::net::IpAddr;
@@ -8,31 +12,76 @@ use std::str::FromStr;
 /// The origins that one source may reach. An empty list allows nothing.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct AllowList {
-    entries: Vec<Pattern>,
+    /// From the settings file: `allow` or `allow_only`, and settings of the
+    /// component that are origins, such as `base_url`.
+    named: Vec<Pattern>,
+    /// From the component's description.
+    described: Vec<Pattern>,
+    written: Written,
+}
+
+/// What a `[[source]]` says about origins.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Written {
+    /// `allow`: these, besides those that the component describes.
+    Also(Vec<String>),
+    /// `allow_only`: these, and none that the component describes.
+    Only(Vec<String>),
+}
+
+impl Default for Written {
+    fn default() -> Self {
+        Self::Also(Vec::new())
+    }
 }
 
 impl AllowList {
-    /// Parse the entries of `allow`. The error is a clause that names the
-    /// entry and says what would be right.
+    /// The list of a source: what its `[[source]]` says, the origins among the
+    /// settings of its component, and those that the component describes.
+    ///
+    /// The error is a clause that names the entry and says what would be
+    /// right. A setting that is not an origin is left to the component, which
+    /// checks its settings.
+    pub fn new(
+        written: Written,
+        settings: &[String],
+        described: &[String],
+    ) -> Result<Self, String> {
+        let (key, entries, described) = match &written {
+            Written::Also(entries) => ("allow", entries, described),
+            Written::Only(entries) => ("allow_only", entries, [].as_slice()),
+        };
+        let mut named = parse(entries).map_err(|reason| format!("`{key}`: {reason}"))?;
+        let origins = settings.iter().filter_map(|text| text.parse().ok());
+        named.extend(origins.filter(|pattern: &Pattern| !pattern.subdomains));
+        let described = parse(described)
+            .map_err(|reason| format!("an origin that the component describes: {reason}"))?;
+        Ok(Self {
+            named,
+            described,
+            written,
+        })
+    }
+
+    /// A list of the entries of `allow` alone.
     pub fn parse<S: AsRef<str>>(entries: &[S]) -> Result<Self, String> {
-        let entries = entries
-            .iter()
-            .map(|entry| entry.as_ref().parse())
-            .collect::<Result<_, _>>()?;
-        Ok(Self { entries })
+        let entries = entries.iter().map(|entry| entry.as_ref().to_owned());
+        Self::new(Written::Also(entries.collect()), &[], &[])
     }
 
     /// Whether an entry covers this origin.
     #[must_use]
     pub fn allows(&self, origin: &Origin) -> bool {
-        self.entries.iter().any(|entry| entry.matches(origin))
+        let mut entries = self.named.iter().chain(&self.described);
+        entries.any(|entry| entry.matches(origin))
     }
 
-    /// Whether an entry names this very address and port, and so opens the
-    /// address gate for it. `localhost` stands for every loopback address.
+    /// Whether an entry of the settings file names this very address and port,
+    /// and so opens the address gate for it. `localhost` stands for every
+    /// loopback address. What a component describes opens nothing.
     #[must_use]
     pub fn names_address(&self, address: IpAddr, port: u16) -> bool {
-        self.entries.iter().any(|entry| {
+        self.named.iter().any(|entry| {
             !entry.subdomains
                 && entry.origin.port == port
                 && match entry.origin.host.parse::<IpAddr>() {
@@ -41,6 +90,26 @@ impl AllowList {
                 }
         })
     }
+
+    /// The line of `[[source]]` that also allows this origin. It replaces the
+    /// line that is there.
+    #[must_use]
+    pub fn line_that_allows(&self, origin: &Origin) -> String {
+        let (key, entries) = match &self.written {
+            Written::Also(entries) => ("allow", entries),
+            Written::Only(entries) => ("allow_only", entries),
+        };
+        let mut entries = entries.clone();
+        let origin = origin.to_string();
+        if !entries.contains(&origin) {
+            entries.push(origin);
+        }
+        format!("{key} = {}", toml::Value::from(entries))
+    }
+}
+
+fn parse(entries: &[String]) -> Result<Vec<Pattern>, String> {
+    entries.iter().map(|entry| entry.parse()).collect()
 }
 
 /// Scheme, host and port: what a request is allowed by.
@@ -70,6 +139,14 @@ impl Origin {
         let host = bare_host(host)?;
         let port = port.unwrap_or_else(|| scheme.default_port());
         Some(Self { scheme, host, port })
+    }
+
+    /// The origin in a text such as `https://api.example.com`. `None` where it
+    /// is none, or has more than an origin.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let pattern: Pattern = text.parse().ok()?;
+        (!pattern.subdomains).then_some(pattern.origin)
     }
 
     /// The host, in lower case and without brackets.

@@ -14,7 +14,7 @@ fn allows(entries: &[&str], wanted: &str) -> bool {
 }
 
 fn refusal(entry: &str) -> String {
-    AllowList::parse(&[entry]).unwrap_err()
+    entry.parse::<Pattern>().unwrap_err()
 }
 
 #[test]
@@ -150,6 +150,94 @@ fn only_a_literal_entry_names_an_address() {
     assert!(list.names_address(loopback, 9000));
     assert!(list.names_address("::1".parse().unwrap(), 9000));
     assert!(!list.names_address("10.0.0.1".parse().unwrap(), 9000));
+}
+
+fn texts(entries: &[&str]) -> Vec<String> {
+    entries.iter().map(|entry| (*entry).to_owned()).collect()
+}
+
+#[test]
+fn what_a_component_describes_is_allowed_and_opens_no_address() {
+    let described = texts(&["http://127.0.0.1:8080", "https://*.example.com"]);
+    let list = AllowList::new(Written::default(), &[], &described).unwrap();
+    let loopback: IpAddr = "127.0.0.1".parse().unwrap();
+    assert!(list.allows(&origin("http://127.0.0.1:8080")));
+    assert!(list.allows(&origin("https://a.example.com")));
+    assert!(!list.names_address(loopback, 8080));
+    assert!(crate::address_gate::check(&list, loopback, 8080).is_err());
+
+    for opened in [
+        AllowList::new(
+            Written::Also(texts(&["http://127.0.0.1:8080"])),
+            &[],
+            &described,
+        ),
+        AllowList::new(
+            Written::Only(texts(&["http://127.0.0.1:8080"])),
+            &[],
+            &described,
+        ),
+        AllowList::new(
+            Written::default(),
+            &texts(&["http://127.0.0.1:8080/"]),
+            &described,
+        ),
+    ] {
+        assert!(opened.unwrap().names_address(loopback, 8080));
+    }
+}
+
+#[test]
+fn allow_adds_and_allow_only_replaces_all_but_the_settings() {
+    let described = texts(&["https://api.example.com"]);
+    let settings = texts(&[
+        "https://eu.example.com",
+        "no origin",
+        "https://*.example.org",
+    ]);
+    let entries = texts(&["https://files.example.com"]);
+    let also = AllowList::new(Written::Also(entries.clone()), &settings, &described).unwrap();
+    let only = AllowList::new(Written::Only(entries), &settings, &described).unwrap();
+    for (wanted, by_also, by_only) in [
+        ("https://api.example.com", true, false),
+        ("https://eu.example.com", true, true),
+        ("https://files.example.com", true, true),
+        ("https://a.example.org", false, false),
+    ] {
+        assert_eq!(also.allows(&origin(wanted)), by_also, "{wanted}");
+        assert_eq!(only.allows(&origin(wanted)), by_only, "{wanted}");
+    }
+}
+
+#[test]
+fn the_line_that_allows_an_origin_keeps_the_entries_that_are_there() {
+    let wanted = origin("https://new.example.com");
+    let line = |written| {
+        AllowList::new(written, &[], &texts(&["https://api.example.com"]))
+            .unwrap()
+            .line_that_allows(&wanted)
+    };
+    assert_eq!(
+        line(Written::default()),
+        r#"allow = ["https://new.example.com"]"#
+    );
+    assert_eq!(
+        line(Written::Also(texts(&["https://a.example"]))),
+        r#"allow = ["https://a.example", "https://new.example.com"]"#
+    );
+    assert_eq!(
+        line(Written::Only(texts(&["https://new.example.com"]))),
+        r#"allow_only = ["https://new.example.com"]"#
+    );
+}
+
+#[test]
+fn an_entry_that_cannot_be_used_says_where_it_is_from() {
+    let bad = texts(&["*"]);
+    let of = |written, described: &[String]| AllowList::new(written, &[], described).unwrap_err();
+    assert!(of(Written::Also(bad.clone()), &[]).starts_with("`allow`: `*` would"));
+    assert!(of(Written::Only(bad.clone()), &[]).starts_with("`allow_only`: `*` would"));
+    assert!(of(Written::default(), &bad).contains("the component describes: `*` would"));
 }
 
 #[test]

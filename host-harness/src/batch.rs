@@ -1,15 +1,63 @@
 //! Whether a batch keeps the promises of the contract. One that does not is
 //! never delivered: its position could not be trusted either.
 
+use std::collections::BTreeSet;
+
+use serde::de::IgnoredAny;
+
 use crate::bindings::{Batch, Description, Limits};
 use crate::output::to_usize;
+use crate::secret::Redactor;
 use crate::store::CHECKPOINT_BYTES_MAX;
 
-/// Check a batch. The error is a clause about the component.
-pub fn verify(batch: &Batch, description: &Description, limits: Limits) -> Result<(), String> {
+/// A component has a few for each stream; the log and the state file have the
+/// rest of the numbers.
+const NOTICES_MAX: usize = 1_000;
+/// What notices and the last rejected record may have beyond `max-bytes`,
+/// which is all that a component counts while it fills a batch.
+const TEXT_BYTES_SPARE: u64 = 512 * 1024;
+/// No poll has more requests, records or bytes. Totals over many polls stay far
+/// below the end of their numbers.
+const COUNT_MAX: u64 = 1 << 40;
+
+/// Check a batch, of which all texts have been sanitized. The error is a clause
+/// about the component. No checkpoint may contain one of the `credentials`.
+pub fn verify(
+    batch: &Batch,
+    description: &Description,
+    limits: Limits,
+    credentials: &Redactor,
+) -> Result<(), String> {
+    verify_limits(batch, limits)?;
+    verify_streams(batch, description)?;
     verify_index(batch, description)?;
+    verify_events(batch)?;
     verify_stats(batch)?;
-    verify_limits(batch, limits)
+    if credentials.finds(&batch.checkpoint) {
+        return Err("the checkpoint contains a secret of the source".to_owned());
+    }
+    Ok(())
+}
+
+/// The host keeps counts and the last notice of each stream, so a stream that
+/// is not described has no place.
+fn verify_streams(batch: &Batch, description: &Description) -> Result<(), String> {
+    let streams = description.streams.iter();
+    let described: BTreeSet<&str> = streams.map(|stream| stream.name.as_str()).collect();
+    let rejected = batch.rejected.iter().map(|record| record.stream.as_str());
+    let notices = batch.notices.iter().map(|notice| notice.stream.as_str());
+    let stats = batch.stats.iter().map(|stats| stats.stream.as_str());
+    let mut named = rejected.chain(notices).chain(stats.clone());
+    if let Some(stream) = named.find(|stream| !described.contains(stream)) {
+        return Err(format!("the stream `{stream}` is not described"));
+    }
+    let mut counted = BTreeSet::new();
+    for stream in stats {
+        if !counted.insert(stream) {
+            return Err(format!("the stream `{stream}` is counted twice"));
+        }
+    }
+    Ok(())
 }
 
 fn verify_index(batch: &Batch, description: &Description) -> Result<(), String> {
@@ -39,22 +87,52 @@ fn verify_index(batch: &Batch, description: &Description) -> Result<(), String> 
     Ok(())
 }
 
+/// Each line is one JSON object. Receivers refuse a whole request for one that
+/// is not, and with it the events of other sources.
+fn verify_events(batch: &Batch) -> Result<(), String> {
+    let mut lines = batch.events.lines().enumerate();
+    match lines.find(|(_, line)| !is_json_object(line)) {
+        None => Ok(()),
+        Some((place, _)) => Err(format!(
+            "line {} of the events is not a JSON object",
+            place + 1
+        )),
+    }
+}
+
+fn is_json_object(line: &str) -> bool {
+    let is_object = line.trim_start_matches([' ', '\t']).starts_with('{');
+    is_object && serde_json::from_str::<IgnoredAny>(line).is_ok()
+}
+
 fn verify_stats(batch: &Batch) -> Result<(), String> {
     let mut events = 0_u64;
     let mut rejected = 0_u64;
     for stats in &batch.stats {
-        let accounted = stats
-            .events
-            .saturating_add(stats.rejected)
-            .saturating_add(stats.duplicates);
-        if stats.received != accounted {
+        let counts = [
+            u64::from(stats.requests),
+            stats.received_bytes,
+            stats.received,
+            stats.events,
+            stats.rejected,
+            stats.duplicates,
+        ];
+        if let Some(count) = counts.into_iter().find(|count| *count > COUNT_MAX) {
+            return Err(format!(
+                "stream {}: a count of {count}; no poll has more than {COUNT_MAX}",
+                stats.stream
+            ));
+        }
+        let accounted = sum([stats.events, stats.rejected, stats.duplicates]);
+        if Some(stats.received) != accounted {
             return Err(format!(
                 "stream {}: {} records received, but {} events + {} rejected + {} duplicates",
                 stats.stream, stats.received, stats.events, stats.rejected, stats.duplicates
             ));
         }
-        events = events.saturating_add(stats.events);
-        rejected = rejected.saturating_add(stats.rejected);
+        let overflow = || format!("stream {}: the counts of the batch overflow", stats.stream);
+        events = sum([events, stats.events]).ok_or_else(overflow)?;
+        rejected = sum([rejected, stats.rejected]).ok_or_else(overflow)?;
     }
     let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
     if events != count(batch.index.len()) || rejected != count(batch.rejected.len()) {
@@ -65,6 +143,10 @@ fn verify_stats(batch: &Batch) -> Result<(), String> {
         ));
     }
     Ok(())
+}
+
+fn sum<const N: usize>(counts: [u64; N]) -> Option<u64> {
+    counts.into_iter().try_fold(0, u64::checked_add)
 }
 
 fn verify_limits(batch: &Batch, limits: Limits) -> Result<(), String> {
@@ -87,6 +169,18 @@ fn verify_limits(batch: &Batch, limits: Limits) -> Result<(), String> {
             "{bytes} bytes of events and rejected records; the limit is {max}"
         ));
     }
+    let texts = bytes_of_texts(batch);
+    let all = u64::try_from(bytes.saturating_add(texts)).unwrap_or(u64::MAX);
+    let all_max = limits.max_bytes.saturating_add(TEXT_BYTES_SPARE);
+    if all > all_max {
+        return Err(format!(
+            "{all} bytes with the texts of rejected records and notices; the limit is {all_max}"
+        ));
+    }
+    if batch.notices.len() > NOTICES_MAX {
+        let notices = batch.notices.len();
+        return Err(format!("{notices} notices; the limit is {NOTICES_MAX}"));
+    }
     if batch.checkpoint.len() > CHECKPOINT_BYTES_MAX {
         let bytes = batch.checkpoint.len();
         return Err(format!(
@@ -96,10 +190,21 @@ fn verify_limits(batch: &Batch, limits: Limits) -> Result<(), String> {
     Ok(())
 }
 
+fn bytes_of_texts(batch: &Batch) -> usize {
+    let rejected = batch.rejected.iter();
+    let rejected = rejected.flat_map(|one| [one.stream.len(), one.locator.len(), one.reason.len()]);
+    let notices = batch.notices.iter();
+    let notices = notices.flat_map(|one| [one.stream.len(), one.detail.len()]);
+    rejected.chain(notices).fold(0, usize::saturating_add)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bindings::{Entry, Kind, NextPoll, StreamStats};
+    use crate::bindings::{
+        Entry, Kind, NextPoll, Notice, NoticeKind, Order, RejectedRecord, StreamDescription,
+        StreamStats,
+    };
 
     const LIMITS: Limits = Limits {
         max_events: 10,
@@ -112,13 +217,26 @@ mod tests {
             name: "test".to_owned(),
             version: "0.0.0".to_owned(),
             settings_schema: "{}".to_owned(),
-            streams: Vec::new(),
+            streams: ["a", "b"].map(stream).to_vec(),
             kinds: vec![Kind {
                 name: "a.b".to_owned(),
                 stream: "a".to_owned(),
             }],
             formats: Vec::new(),
             origins: Vec::new(),
+        }
+    }
+
+    fn stream(name: &str) -> StreamDescription {
+        StreamDescription {
+            name: name.to_owned(),
+            summary: String::new(),
+            endpoint: String::new(),
+            permission: String::new(),
+            product: String::new(),
+            retention_hours: None,
+            order: Order::AsWritten,
+            identity: String::new(),
         }
     }
 
@@ -152,15 +270,126 @@ mod tests {
         }
     }
 
+    fn check(batch: &Batch, limits: Limits) -> Result<(), String> {
+        let credentials = Redactor::new(["hunter\"22".to_owned()]);
+        verify(batch, &description(), limits, &credentials)
+    }
+
     fn reason(change: impl FnOnce(&mut Batch)) -> String {
         let mut batch = batch();
         change(&mut batch);
-        verify(&batch, &description(), LIMITS).unwrap_err()
+        check(&batch, LIMITS).unwrap_err()
+    }
+
+    fn notice(stream: &str, detail: &str) -> Notice {
+        Notice {
+            stream: stream.to_owned(),
+            kind: NoticeKind::Gap,
+            detail: detail.to_owned(),
+        }
+    }
+
+    #[test]
+    fn every_event_must_be_a_json_object() {
+        for line in [
+            "not json",
+            "[1,2,3]",
+            "\"text\"",
+            "1234567",
+            "nullnull",
+            "{\"a\":}",
+            "{\"a\":1",
+            "{}{}",
+            "{} {}",
+            "{\"a\":1}x",
+            "{\"a\u{1}\":1}",
+            "{'a':1}",
+        ] {
+            let reason = reason(|batch| {
+                batch.events = format!("{{}}\n{line}\n");
+                batch.index[1] = entry(u32::try_from(batch.events.len()).unwrap());
+            });
+            assert_eq!(
+                reason, "line 2 of the events is not a JSON object",
+                "{line}"
+            );
+        }
+        let deep = format!("{{\"a\":{}{}}}\n", "[".repeat(10_000), "]".repeat(10_000));
+        let mut good = batch();
+        good.events = deep;
+        good.index = vec![entry(u32::try_from(good.events.len()).unwrap())];
+        good.stats[0].events = 1;
+        good.stats[0].duplicates = 2;
+        let limits = Limits {
+            max_bytes: 100_000,
+            ..LIMITS
+        };
+        check(&good, limits).unwrap();
+    }
+
+    #[test]
+    fn only_described_streams_are_accepted_and_each_is_counted_once() {
+        assert!(reason(|batch| batch.stats[0].stream = "c".to_owned()).contains("`c`"));
+        assert!(reason(|batch| batch.notices.push(notice("c", ""))).contains("`c`"));
+        let rejected = reason(|batch| {
+            batch.stats[0].rejected = 1;
+            batch.stats[0].duplicates = 0;
+            batch.rejected.push(RejectedRecord {
+                stream: "c".to_owned(),
+                locator: String::new(),
+                reason: String::new(),
+                original: Vec::new(),
+            });
+        });
+        assert!(rejected.contains("the stream `c` is not described"));
+        let twice = reason(|batch| {
+            let stats = batch.stats[0].clone();
+            batch.stats.push(stats);
+        });
+        assert_eq!(twice, "the stream `a` is counted twice");
+    }
+
+    #[test]
+    fn all_texts_count_and_so_do_notices() {
+        let many = |count: usize, bytes: usize| {
+            move |batch: &mut Batch| {
+                batch.notices = vec![notice("b", &"x".repeat(bytes)); count];
+            }
+        };
+        assert!(reason(many(300, 2_048)).contains("the limit is 525288"));
+        assert_eq!(reason(many(1_001, 1)), "1001 notices; the limit is 1000");
+    }
+
+    #[test]
+    fn counts_that_overflow_are_a_violation_and_so_are_those_that_no_poll_can_have() {
+        for (received, rejected, duplicates) in [
+            (u64::MAX, 0, u64::MAX),
+            (1, u64::MAX, 0),
+            (1, 0, u64::MAX),
+            (COUNT_MAX + 3, 0, COUNT_MAX + 1),
+        ] {
+            let reason = reason(|batch| {
+                batch.stats[0].received = received;
+                batch.stats[0].rejected = rejected;
+                batch.stats[0].duplicates = duplicates;
+            });
+            assert!(reason.contains("no poll has more"), "{reason}");
+        }
+        assert!(reason(|batch| batch.stats[0].received_bytes = u64::MAX).contains("no poll"));
+        assert_eq!(sum([u64::MAX, 1]), None);
+    }
+
+    #[test]
+    fn a_checkpoint_with_a_secret_is_a_violation_in_each_form_that_json_has() {
+        for checkpoint in ["x hunter\"22 y", r#"{"a":"hunter\"22"}"#] {
+            let reason = reason(|batch| batch.checkpoint = checkpoint.to_owned());
+            assert_eq!(reason, "the checkpoint contains a secret of the source");
+        }
     }
 
     #[test]
     fn a_batch_that_keeps_its_promises_passes() {
-        verify(&batch(), &description(), LIMITS).unwrap();
+        check(&batch(), LIMITS).unwrap();
     }
 
     #[test]
@@ -198,9 +427,9 @@ mod tests {
         assert!(reason(|batch| batch.checkpoint = "x".repeat(65_537)).contains("65537 bytes"));
         let mut narrow = LIMITS;
         narrow.max_events = 1;
-        assert!(verify(&batch(), &description(), narrow).is_err());
+        assert!(check(&batch(), narrow).is_err());
         narrow = LIMITS;
         narrow.max_bytes = 10;
-        assert!(verify(&batch(), &description(), narrow).is_err());
+        assert!(check(&batch(), narrow).is_err());
     }
 }

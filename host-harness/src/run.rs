@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 use tokio::task::{Id, JoinSet};
-use tracing::{debug, error, info};
+use tracing::{error, info};
 
-use crate::command::validate;
 use crate::dead_letter::DeadLetter;
 use crate::descriptors;
 use crate::exit::{Exit, Failure};
@@ -18,9 +17,10 @@ use crate::output::{OutputError, Outputs};
 use crate::progress::Bars;
 use crate::settings::{DeadLetterSettings, Settings};
 use crate::shutdown::{Shutdown, Stopper};
-use crate::source::{Components, Reach};
-use crate::source_loop::{End, SourceLoop};
-use crate::store::{self, Record, StateDir};
+use crate::source::Components;
+use crate::source_loop::End;
+use crate::start::{Start, Starts};
+use crate::store::{Record, StateDir};
 
 /// Machine code, in the state directory.
 pub(crate) const STATE_CACHE: &str = "cache";
@@ -85,41 +85,31 @@ pub async fn run(settings: &Settings, options: Options) -> Result<Summary, Failu
     let state = Arc::new(StateDir::open(&settings.state_dir)?);
     let cache_dir = options.cache_dir.clone();
     let cache_dir = cache_dir.unwrap_or_else(|| state.path().join(STATE_CACHE));
-    let mut components = Components::new(Some(cache_dir))?;
-    let mut ready = Vec::with_capacity(settings.sources.len());
-    for source in &settings.sources {
-        let record = state.load(&source.name)?;
-        let source = components.source(settings, source, Reach::Network).await?;
-        // A file with a mistake starts nothing, not one source of several. A
-        // component that fails holds up nobody but its own source, whose loop
-        // says so.
-        if let Err(error) = validate::ask(&source, &settings.file, 0).await? {
-            debug!(source = %source.name, "settings are not checked: {error}");
-        }
-        ready.push((source, record));
-    }
+    let components = Components::of(settings, Some(cache_dir))?;
     let tries_max = options.once.then_some(OUTPUT_TRIES_MAX_ONCE);
     let outputs = Arc::new(Outputs::open(&settings.outputs, tries_max).await?);
     let dead_letters = DeadLetters::open(settings, &state, tries_max).await?;
-    let bars = Bars::new(options.progress);
+    let bars = Arc::new(Bars::new(options.progress));
+    let starts = Starts::new(settings.sources.len());
 
     let mut tasks = JoinSet::new();
     let mut running = BTreeMap::new();
-    for (place, (source, record)) in ready.into_iter().enumerate() {
+    for (place, source) in settings.sources.iter().enumerate() {
         let name = source.name.clone();
-        info!(source = %name, component = %source.description.name, version = %source.description.version, "started");
-        let kept = record.clone();
-        let looped = SourceLoop {
-            record,
+        let start = Start {
+            file: settings.file.clone(),
+            settings: source.clone(),
+            components: components.clone(),
             state: Arc::clone(&state),
             outputs: Arc::clone(&outputs),
             dead_letter: dead_letters.of(&name),
+            bars: Arc::clone(&bars),
             once: options.once,
             shutdown: options.shutdown.clone(),
-            progress: bars.source(&name, &kept),
-            source,
+            starts: starts.clone(),
         };
-        let task = tasks.spawn(looped.run());
+        let task = tasks.spawn(start.run());
+        let kept = Record::new(&name);
         running.insert(task.id(), (place, name, kept));
     }
     let sources = wait_for_all(tasks, running, &options).await;

@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::OnceCell;
 use tracing::warn;
 
-use crate::allow_list::AllowList;
+use crate::allow_list::{AllowList, Origin};
 use crate::bindings::{Description, Limits};
+use crate::description;
 use crate::engine::{
     BUILT_IN, CallError, Instance, InstanceSettings, Loaded, Sandbox, SourceShare,
 };
@@ -18,6 +20,7 @@ use crate::exit::Failure;
 use crate::outgoing::Outgoing;
 use crate::secret::{Redactor, Secret};
 use crate::settings::{Settings, SourceSettings, resolve};
+use crate::untrusted_text::{DETAIL_BYTES_MAX, Sanitizer};
 
 /// Whether a source may reach the network.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -28,12 +31,22 @@ pub enum Reach {
     Offline,
 }
 
-/// Components that are loaded, so that sources share one.
+/// Components that are loaded, so that sources share one. Clones share them
+/// too. Different components are loaded side by side: one whose `describe`
+/// does not return holds up the sources that name it and no other.
+#[derive(Clone)]
 pub struct Components {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
     sandbox: Sandbox,
     cache_dir: Option<PathBuf>,
-    loaded: BTreeMap<Option<PathBuf>, (Loaded, Arc<Description>)>,
+    /// By path; a load that fails leaves its cell empty for the next try.
+    loaded: Mutex<BTreeMap<Option<PathBuf>, Arc<OnceCell<Component>>>>,
 }
+
+type Component = (Loaded, Arc<Description>);
 
 /// A source with all that its calls need.
 pub struct Source {
@@ -45,6 +58,9 @@ pub struct Source {
     pub limits: Limits,
     /// Takes its secrets out of text.
     pub redactor: Redactor,
+    /// Finds those of its secrets that no checkpoint may contain.
+    pub credentials: Redactor,
+    allow: AllowList,
     loaded: Loaded,
     settings: Secret,
     instance: InstanceSettings,
@@ -61,54 +77,94 @@ impl fmt::Debug for Source {
 impl Components {
     /// No component yet. Machine code is kept in `cache_dir`.
     pub fn new(cache_dir: Option<PathBuf>) -> Result<Self, Failure> {
-        let sandbox = Sandbox::new().map_err(Failure::failed)?;
+        Self::with_memory(cache_dir, OFFLINE_MEMORY_BYTES_MAX)
+    }
+
+    /// No component yet, with the memory that the sources of a settings file
+    /// may have.
+    pub fn of(settings: &Settings, cache_dir: Option<PathBuf>) -> Result<Self, Failure> {
+        let sizes = settings
+            .sources
+            .iter()
+            .map(|source| source.memory_bytes_max);
+        Self::with_memory(cache_dir, sizes.fold(OFFLINE_MEMORY_BYTES_MAX, usize::max))
+    }
+
+    fn with_memory(cache_dir: Option<PathBuf>, bytes_max: usize) -> Result<Self, Failure> {
+        let sandbox = Sandbox::new(bytes_max).map_err(Failure::failed)?;
         Ok(Self {
-            sandbox,
-            cache_dir,
-            loaded: BTreeMap::new(),
+            shared: Arc::new(Shared {
+                sandbox,
+                cache_dir,
+                loaded: Mutex::default(),
+            }),
         })
     }
 
     /// A component and what it says of itself; the built-in one without a
     /// path.
-    pub async fn get(
-        &mut self,
-        path: Option<&Path>,
-    ) -> Result<(Loaded, Arc<Description>), Failure> {
-        let key = path.map(Path::to_owned);
-        if let Some((loaded, description)) = self.loaded.get(&key) {
-            return Ok((loaded.clone(), Arc::clone(description)));
-        }
-        let name = path.map_or_else(
+    pub async fn get(&self, path: Option<&Path>) -> Result<Component, Failure> {
+        let path = path.map(Path::to_owned);
+        let cell = {
+            let mut loaded = self
+                .shared
+                .loaded
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(loaded.entry(path.clone()).or_default())
+        };
+        let component = cell.get_or_try_init(|| self.load(path)).await?;
+        Ok(component.clone())
+    }
+
+    async fn load(&self, path: Option<PathBuf>) -> Result<Component, Failure> {
+        let name = path.as_ref().map_or_else(
             || "the built-in component".to_owned(),
             |path| format!("component {}", path.display()),
         );
-        let bad = |reason: &dyn fmt::Display| Failure::settings(format!("{name}: {reason}"));
-        let loaded = match path {
-            None => self.sandbox.load(BUILT_IN, self.cache_dir.as_deref()),
-            Some(path) => {
-                let wasm = fs::read(path).map_err(|error| bad(&error))?;
-                self.sandbox.load(&wasm, self.cache_dir.as_deref())
+        let bad = |reason: &dyn fmt::Display| {
+            // What is wrong with a component may be told in its own words.
+            let reason = Sanitizer::default().text(&reason.to_string(), DETAIL_BYTES_MAX);
+            Failure::settings(format!("{name}: {reason}")).that_may_pass()
+        };
+        let shared = Arc::clone(&self.shared);
+        // Compiling takes seconds of a processor.
+        let compiled = tokio::task::spawn_blocking(move || shared.load(path.as_deref())).await;
+        let loaded = compiled
+            .map_err(|error| bad(&error))?
+            .map_err(|error| bad(&error))?;
+        let described = describe(&loaded).await.map_err(|error| match error {
+            CallError::NoAddressSpace(_) => {
+                Failure::failed(format!("{name}: {error}; {}", error.advice()))
             }
-        }
-        .map_err(|error| bad(&error))?;
-        let description = describe(&loaded).await.map_err(|error| bad(&error))?;
-        let description = Arc::new(description);
-        self.loaded
-            .insert(key, (loaded.clone(), Arc::clone(&description)));
-        Ok((loaded, description))
+            CallError::OutOfMemory { .. } | CallError::TimedOut(_) | CallError::Trapped(_) => {
+                bad(&error)
+            }
+        })?;
+        description::verify(&described).map_err(|reason| bad(&reason))?;
+        Ok((loaded, Arc::new(described)))
     }
 
     /// Make a source ready.
     pub async fn source(
-        &mut self,
+        &self,
         settings: &Settings,
+        source: &SourceSettings,
+        reach: Reach,
+    ) -> Result<Source, Failure> {
+        self.ready(&settings.file, source, reach).await
+    }
+
+    /// Make a source of the settings file at `file` ready.
+    pub(crate) async fn ready(
+        &self,
+        file: &Path,
         source: &SourceSettings,
         reach: Reach,
     ) -> Result<Source, Failure> {
         let (loaded, description) = self.get(source.component.as_deref()).await?;
         let resolved = resolve(
-            &settings.file,
+            file,
             &source.name,
             &source.settings,
             &description.settings_schema,
@@ -117,20 +173,26 @@ impl Components {
         for warning in &resolved.warnings {
             warn!("{warning}");
         }
-        let place = format!("{}: [[source]] `{}`", settings.file.display(), source.name);
-        let entries = source.allow.as_ref().unwrap_or(&description.origins);
-        let allow = AllowList::parse(entries)
-            .map_err(|reason| Failure::settings(format!("{place}: `allow`: {reason}")))?;
+        let place = format!("{}: [[source]] `{}`", file.display(), source.name);
+        let bad = |reason: String| Failure::settings(format!("{place}: {reason}"));
+        let allow = AllowList::new(
+            source.allow.clone(),
+            &resolved.origins,
+            &description.origins,
+        )
+        .map_err(bad)?;
         let outgoing = match reach {
-            Reach::Network => Outgoing::new(&source.name, allow, source.ca_file.as_deref())
-                .map_err(|reason| Failure::settings(format!("{place}: {reason}")))?,
-            Reach::Offline => Outgoing::offline(&source.name, allow),
+            Reach::Network => Outgoing::new(&source.name, allow.clone(), source.ca_file.as_deref())
+                .map_err(|reason| bad(reason).that_may_pass())?,
+            Reach::Offline => Outgoing::offline(&source.name, allow.clone()),
         };
         Ok(Source {
             name: source.name.clone(),
             description,
             limits: source.limits,
             redactor: resolved.redactor.clone(),
+            credentials: resolved.credentials,
+            allow,
             loaded,
             settings: resolved.json,
             instance: InstanceSettings {
@@ -142,6 +204,19 @@ impl Components {
                 share: SourceShare::default(),
             },
         })
+    }
+}
+
+impl Shared {
+    fn load(&self, path: Option<&Path>) -> Result<Loaded, String> {
+        let cache_dir = self.cache_dir.as_deref();
+        match path {
+            None => self.sandbox.load(BUILT_IN, cache_dir),
+            Some(path) => {
+                let wasm = fs::read(path).map_err(|error| error.to_string())?;
+                self.sandbox.load(&wasm, cache_dir)
+            }
+        }
     }
 }
 
@@ -158,6 +233,24 @@ impl Source {
             ..self.instance.clone()
         };
         Instance::new(&self.loaded, &settings).await
+    }
+
+    /// What to do about an origin of which the component says that its host
+    /// refused it, as a clause.
+    #[must_use]
+    pub fn denied(&self, origin: &str) -> String {
+        let name = &self.name;
+        match Origin::parse(origin) {
+            None => format!("the component says that `{origin}` was refused, which is no origin"),
+            Some(parsed) if self.allow.allows(&parsed) => format!(
+                "{origin} is on the allow-list of `{name}`, but the name resolves to an address \
+                 that is not public; the log has the line that would allow it"
+            ),
+            Some(parsed) => format!(
+                "{origin} is not on the allow-list of `{name}`; write in its [[source]]: {}",
+                self.allow.line_that_allows(&parsed)
+            ),
+        }
     }
 
     /// Its settings as the component gets them.

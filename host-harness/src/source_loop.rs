@@ -1,16 +1,19 @@
 //! The loop of one source: poll, verify, deliver, store, wait.
 
 mod keep;
+mod pace;
 mod record;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
+use self::pace::Pace;
+use self::record::News;
 use crate::backoff;
 use crate::batch;
 use crate::bindings::{Batch, NextPoll, PollError};
@@ -19,6 +22,7 @@ use crate::engine::{CallError, Instance};
 use crate::exit::Failure;
 use crate::output::{Delivery, Outputs, Poison, Undelivered};
 use crate::progress::Progress;
+use crate::rate_limit::{Admission, Rate, RateLimit};
 use crate::shutdown::Shutdown;
 use crate::source::Source;
 use crate::store::{Record, StateDir};
@@ -38,6 +42,18 @@ const FAILURES_MAX_ONCE: u32 = 5;
 const FAILING_WAIT_MAX_ONCE: Duration = Duration::from_secs(60);
 /// Polls in a row that did nothing and asked for another at once.
 const FRUITLESS_MAX: u32 = 20;
+
+/// Rejected records that a source may write. They are data, so a source that
+/// has more of them waits. A format that the upstream changes overnight makes
+/// each record one, and a disk has to hold them until the morning.
+const REJECTED_BYTES_PER_SECOND: u32 = 1024 * 1024;
+const REJECTED_BURST: Duration = Duration::from_secs(16);
+/// What a source may write to the log about its notices and rejected records.
+const NOTICES: Rate = Rate {
+    lines_per_second: 10,
+    bytes_per_second: 4 * 1024,
+    burst: Duration::from_secs(60),
+};
 
 /// Everything one source works with.
 pub struct SourceLoop {
@@ -85,6 +101,10 @@ struct Running {
     storing: Option<JoinHandle<Result<(), String>>>,
     failures: u32,
     fruitless: u32,
+    /// Of rejected records.
+    rejected: Pace,
+    /// Of lines in the log.
+    notices: RateLimit,
 }
 
 impl SourceLoop {
@@ -96,6 +116,8 @@ impl SourceLoop {
             storing: None,
             failures: 0,
             fruitless: 0,
+            rejected: Pace::new(REJECTED_BYTES_PER_SECOND, REJECTED_BURST),
+            notices: RateLimit::new(NOTICES),
         };
         let end = running.drive().await;
         let end = match (running.finish_storing().await, end) {
@@ -171,23 +193,28 @@ impl Running {
         polled
     }
 
-    async fn take(&mut self, mut batch: Batch) -> Step {
+    async fn take(&mut self, batch: Batch) -> Step {
         let source = &self.with.source;
-        if let Err(reason) = batch::verify(&batch, &source.description, source.limits) {
+        let verified = batch::verify(
+            &batch,
+            &source.description,
+            source.limits,
+            &source.credentials,
+        );
+        if let Err(reason) = verified {
             self.instance = None;
             let reason = format!("the component broke the contract: {reason}");
             return self.fail("component", &reason, Duration::ZERO).await;
-        }
-        for notice in &mut batch.notices {
-            notice.detail = source.redactor.redact(&notice.detail);
         }
         let poison = match self.deliver(&batch).await {
             Ok(poison) => poison,
             Err(step) => return step,
         };
-        if let Err(end) = self.with.keep_rejected(&batch, &poison).await {
-            return Step::End(end);
+        match self.with.keep_rejected(&batch, &poison).await {
+            Ok(bytes) => self.rejected.spend(bytes, Instant::now()),
+            Err(end) => return Step::End(end),
         }
+        self.log_rejected(batch.rejected.len(), poison.len());
         let idle = batch.stats.is_empty() && batch.index.is_empty();
         let idle = idle && self.with.record.checkpoint.as_ref() == Some(&batch.checkpoint);
         self.note(&batch, poison.len());
@@ -196,7 +223,19 @@ impl Running {
         } = batch;
         self.with.record.checkpoint = Some(checkpoint);
         self.start_storing();
-        self.next_step(next, idle).await
+        let step = self.next_step(next, idle).await;
+        self.at_pace(step)
+    }
+
+    /// The next step, not before rejected records have budget again.
+    fn at_pace(&self, step: Step) -> Step {
+        let least = self.rejected.wait(Instant::now());
+        match step {
+            Step::End(end) => Step::End(end),
+            Step::Poll if least.is_zero() => Step::Poll,
+            Step::Poll => Step::Wait(least),
+            Step::Wait(wait) => Step::Wait(wait.max(least)),
+        }
     }
 
     async fn deliver(&mut self, batch: &Batch) -> Result<Vec<Poison>, Step> {
@@ -246,15 +285,45 @@ impl Running {
             .record
             .note_batch(batch, &source.description, undeliverable);
         for notice in news {
-            let detail = &notice.detail;
-            let (source, stream) = (&source.name, &notice.stream);
-            if notice.is_warning {
-                warn!(%source, %stream, "{}: {detail}", notice.kind);
-            } else {
-                info!(%source, %stream, "{}: {detail}", notice.kind);
-            }
+            self.log_notice(&notice);
         }
         self.with.progress.update(&self.with.record);
+    }
+
+    fn log_notice(&mut self, notice: &News) {
+        let detail = &notice.detail;
+        if !self.may_log(notice.stream.len().saturating_add(detail.len())) {
+            return;
+        }
+        let (source, stream) = (&self.with.source.name, &notice.stream);
+        if notice.is_warning {
+            warn!(%source, %stream, "{}: {detail}", notice.kind);
+        } else {
+            info!(%source, %stream, "{}: {detail}", notice.kind);
+        }
+    }
+
+    fn log_rejected(&mut self, rejected: usize, undeliverable: usize) {
+        if rejected.saturating_add(undeliverable) > 0 && self.may_log(0) {
+            let source = &self.with.source.name;
+            warn!(%source, rejected, undeliverable, "records kept with the rejected ones");
+        }
+    }
+
+    /// Whether a line of so many bytes may be written, besides its time and
+    /// its fields.
+    fn may_log(&mut self, bytes: usize) -> bool {
+        const FIELDS_BYTES: usize = 100;
+        let bytes = bytes.saturating_add(FIELDS_BYTES);
+        match self.notices.admit(bytes, Instant::now()) {
+            Admission::Pass(suppressed) => {
+                if let Some(suppressed) = suppressed {
+                    warn!(source = %self.with.source.name, "notices: {suppressed}");
+                }
+                true
+            }
+            Admission::Suppress => false,
+        }
     }
 
     async fn next_step(&mut self, next: NextPoll, idle: bool) -> Step {
@@ -272,7 +341,7 @@ impl Running {
                 let detail = self.with.record.failing_detail();
                 let wait = wait(ms);
                 if self.with.once && wait > FAILING_WAIT_MAX_ONCE {
-                    return self.give_up(&detail, wait).await;
+                    return self.end_once(&detail, wait).await;
                 }
                 self.fail("failing", &detail, wait).await
             }
@@ -299,52 +368,37 @@ impl Running {
     }
 
     async fn poll_failed(&mut self, error: PollError) -> Step {
-        let end = |failure| Step::End(End::Failed(failure));
-        let redact = |text: &str| self.with.source.redactor.redact(text);
         let name = self.with.source.name.clone();
         let (kind, detail, wait_ms) = match error {
             PollError::Denied(origin) => {
-                let origin = redact(&origin);
-                return end(Failure::settings(format!(
-                    "source `{name}`: {origin} is not on its allow-list; add allow = [\"{origin}\"]"
-                )));
+                let detail = self.with.source.denied(&origin);
+                return self.give_up("denied", &detail, Failure::settings);
             }
-            PollError::Internal(detail) => ("component", redact(&detail), 0),
-            PollError::Protocol(failure) => {
-                ("protocol", redact(&failure.detail), failure.retry_after_ms)
-            }
+            PollError::Internal(detail) => ("component", detail, 0),
+            PollError::Protocol(failure) => ("protocol", failure.detail, failure.retry_after_ms),
             PollError::Settings(error) => {
-                return end(Failure::settings(settings_error(
-                    &name,
-                    &error.setting,
-                    &redact(&error.detail),
-                )));
+                let detail = settings_error(&name, &error.setting, &error.detail);
+                return self.give_up("settings", &detail, Failure::settings);
             }
             PollError::Throttled(failure) => {
                 let wait = Duration::from_millis(failure.retry_after_ms).max(WAIT_MIN);
-                info!(source = %name, "the upstream asks for patience: {}", redact(&failure.detail));
+                info!(source = %name, "the upstream asks for patience: {}", failure.detail);
                 return Step::Wait(wait);
             }
             PollError::Unauthorized(detail) => {
-                let detail = redact(&detail);
-                self.with.record.note_error("unauthorized", &detail);
-                self.start_storing();
-                return end(Failure::unauthorized(format!(
-                    "source `{name}`: the credentials are refused: {detail}"
-                )));
+                let detail = format!("the credentials are refused: {detail}");
+                return self.give_up("unauthorized", &detail, Failure::unauthorized);
             }
-            PollError::Unavailable(failure) => (
-                "unavailable",
-                redact(&failure.detail),
-                failure.retry_after_ms,
-            ),
+            PollError::Unavailable(failure) => {
+                ("unavailable", failure.detail, failure.retry_after_ms)
+            }
             PollError::UnusableCheckpoint(detail) => {
                 let path = crate::store::record_path(self.with.state.path(), &name);
-                return end(Failure::settings(format!(
-                    "source `{name}`: its checkpoint cannot be used: {}; move {} away to begin again at `start`",
-                    redact(&detail),
+                let detail = format!(
+                    "its checkpoint cannot be used: {detail}; move {} away to begin again at `start`",
                     path.display()
-                )));
+                );
+                return self.give_up("checkpoint", &detail, Failure::settings);
             }
         };
         self.fail(kind, &detail, Duration::from_millis(wait_ms))
@@ -352,7 +406,7 @@ impl Running {
     }
 
     /// Ends a run with `--once` whose streams are collected but for what fails for longer.
-    async fn give_up(&mut self, detail: &str, wait: Duration) -> Step {
+    async fn end_once(&mut self, detail: &str, wait: Duration) -> Step {
         if let Err(failure) = self.finish_storing().await {
             return Step::End(End::Failed(failure));
         }
@@ -363,6 +417,14 @@ impl Running {
         Step::End(End::Failed(Failure::failed(format!(
             "source `{name}`: failing: {detail} (the next try is in {seconds} s, which a run with --once does not wait for)"
         ))))
+    }
+
+    /// A failure that another try does not change. It is kept for `status`.
+    fn give_up(&mut self, kind: &str, detail: &str, failure: fn(String) -> Failure) -> Step {
+        self.with.record.note_error(kind, detail);
+        self.start_storing();
+        let name = &self.with.source.name;
+        Step::End(End::Failed(failure(format!("source `{name}`: {detail}"))))
     }
 
     /// A failure that may pass. It is kept for `status`.

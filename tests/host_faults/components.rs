@@ -24,9 +24,14 @@ const FAULTS: [(&str, &str); 3] = [
     ),
 ];
 
-/// Compiles `broken.rs` with a fault. The linker of the target makes a component of it, which
-/// needs the package as one file.
+/// Compiles `broken.rs` with a fault.
 pub(crate) fn compile(folder: &Path, fault: &str) -> PathBuf {
+    compile_file("broken.rs", folder, fault)
+}
+
+/// Compiles a component with a fault. The linker of the target makes a component of it, which
+/// needs the package as one file.
+pub(crate) fn compile_file(file: &str, folder: &Path, fault: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let read = |name: &str| fs::read_to_string(root.join("wit").join(name)).unwrap();
     let wit = format!(
@@ -49,7 +54,7 @@ pub(crate) fn compile(folder: &Path, fault: &str) -> PathBuf {
         .arg(format!("-Clink-arg=--component-type={}", world.display()))
         .arg("-o")
         .arg(&component)
-        .arg(root.join("tests/host_faults/broken.rs"))
+        .arg(root.join("tests/host_faults").join(file))
         .current_dir(&root) // where `rust-toolchain.toml` is
         .output()
         .unwrap();

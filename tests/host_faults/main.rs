@@ -12,6 +12,7 @@ mod check;
 mod components;
 mod disk;
 mod hostile;
+mod isolation;
 mod process;
 mod requests;
 mod running;

@@ -29,7 +29,7 @@ pub struct Only {
 pub async fn check(config: &Path, only: &Only) -> Result<Exit, Failure> {
     let mut settings = Settings::read(config)?;
     choose(&mut settings, only)?;
-    let mut components = Components::new(cache_dir(&settings))?;
+    let components = Components::of(&settings, cache_dir(&settings))?;
     let mut exit = Exit::Done;
     for source in &settings.sources {
         // A source that cannot be checked keeps no other from being checked.

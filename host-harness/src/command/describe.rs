@@ -13,7 +13,7 @@ use crate::source::{Components, Reach};
 
 /// Describe a component, for people or as JSON.
 pub async fn describe(component: Option<&Path>, as_json: bool) -> Result<Exit, Failure> {
-    let mut components = Components::new(user_cache_dir())?;
+    let components = Components::new(user_cache_dir())?;
     let (_, description) = components.get(component).await?;
     print(&if as_json {
         format!("{:#}\n", to_json(&description)?)
@@ -27,21 +27,36 @@ pub async fn describe(component: Option<&Path>, as_json: bool) -> Result<Exit, F
 /// can be read, and what the upstream says about each.
 pub async fn describe_online(config: &Path) -> Result<Exit, Failure> {
     let settings = Settings::read(config)?;
-    let mut components = Components::new(cache_dir(&settings))?;
+    let components = Components::of(&settings, cache_dir(&settings))?;
     let mut text = String::new();
     let mut exit = Exit::Done;
-    for source in &settings.sources {
-        let source = components.source(&settings, source, Reach::Network).await?;
+    for settings_of_source in &settings.sources {
+        let name = &settings_of_source.name;
+        // Writing to a `String` cannot fail.
+        let _ = writeln!(text, "source `{name}`");
+        let ready = components.source(&settings, settings_of_source, Reach::Network);
+        let asked = match ready.await {
+            Ok(source) => check::ask(&source, config).await,
+            Err(failure) => Err(failure),
+        };
+        let results = match asked {
+            Ok(results) => results,
+            Err(failure) => {
+                exit = exit.max(failure.exit);
+                let _ = writeln!(text, "failed: {failure}");
+                continue;
+            }
+        };
         let mut table = Table::new(&["stream", "outcome", "what the upstream says"]);
-        for result in check::ask(&source, config).await? {
+        for result in results {
             let (outcome, of_stream) = check::outcome(&result.outcome);
             exit = exit.max(of_stream);
-            let remark = result.remark.unwrap_or_default();
-            let redact = |text: &str| source.redactor.redact(text);
-            table.row(vec![result.stream, redact(&outcome), redact(&remark)]);
+            table.row(vec![
+                result.stream,
+                outcome,
+                result.remark.unwrap_or_default(),
+            ]);
         }
-        // Writing to a `String` cannot fail.
-        let _ = writeln!(text, "source `{}`", source.name);
         text.push_str(&table.render());
     }
     print(&text)?;

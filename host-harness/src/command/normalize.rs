@@ -23,7 +23,7 @@ pub async fn normalize(
     format: Option<&str>,
     component: Option<&Path>,
 ) -> Result<Exit, Failure> {
-    let mut components = Components::new(user_cache_dir())?;
+    let components = Components::new(user_cache_dir())?;
     let (loaded, description) = components.get(component).await?;
     let mut instance = offline_instance(&loaded)
         .await

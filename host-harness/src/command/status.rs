@@ -12,18 +12,29 @@ use crate::progress::lag;
 use crate::settings::Settings;
 use crate::store::{self, Record, StreamRecord};
 
-/// Show the state of every source. It can be asked while a run goes on.
+/// Show the state of every source. It can be asked while a run goes on. A
+/// state file that cannot be used is shown as the failure of its source, and in
+/// the exit code.
 pub fn status(config: &Path, as_json: bool) -> Result<Exit, Failure> {
     let settings = Settings::read(config)?;
     let now = SystemTime::now();
     let mut text = String::new();
     let mut values = Vec::new();
+    let mut exit = Exit::Done;
     for source in &settings.sources {
-        let record = store::read(&settings.state_dir, &source.name)?;
-        if as_json {
-            values.push(to_json(&source.name, record.as_ref(), now));
-        } else {
-            text.push_str(&to_text(&source.name, record.as_ref(), now));
+        let name = &source.name;
+        match store::read(&settings.state_dir, name) {
+            Ok(record) if as_json => values.push(to_json(name, record.as_ref(), now)),
+            Ok(record) => text.push_str(&to_text(name, record.as_ref(), now)),
+            Err(failure) => {
+                exit = exit.max(failure.exit);
+                if as_json {
+                    values.push(unusable_to_json(name, &failure));
+                } else {
+                    // Writing to a `String` cannot fail.
+                    let _ = writeln!(text, "source `{name}`: failing\nlast error: {failure}\n");
+                }
+            }
         }
     }
     print(&if as_json {
@@ -31,7 +42,15 @@ pub fn status(config: &Path, as_json: bool) -> Result<Exit, Failure> {
     } else {
         text
     })?;
-    Ok(Exit::Done)
+    Ok(exit)
+}
+
+fn unusable_to_json(name: &str, failure: &Failure) -> Value {
+    json!({
+        "source": name,
+        "state": "failing",
+        "last_error": { "kind": "state", "detail": failure.message },
+    })
 }
 
 /// The checkpoint itself is nobody's business; that there is one is.

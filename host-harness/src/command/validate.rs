@@ -7,35 +7,63 @@ use super::{cache_dir, print};
 use crate::bindings::{Limits, PollError};
 use crate::engine::CallError;
 use crate::exit::{Exit, Failure};
-use crate::settings::Settings;
+use crate::settings::{Settings, SourceSettings};
 use crate::source::{Components, Reach, Source};
 use crate::source_loop::settings_error;
 
-/// Check a settings file, and what its components say about it.
+/// Check a settings file, and what its components say about it. Every source
+/// is checked; the failure has a line for each that cannot be used.
 pub async fn validate(config: &Path) -> Result<Exit, Failure> {
     let settings = Settings::read(config)?;
-    let mut components = Components::new(cache_dir(&settings))?;
+    let components = Components::of(&settings, cache_dir(&settings))?;
     let mut text = String::new();
+    let mut failures = Vec::new();
     for source in &settings.sources {
-        let source = components.source(&settings, source, Reach::Offline).await?;
-        ask(&source, config, 1).await?.map_err(|error| {
-            let file = config.display();
-            let advice = error.advice();
-            Failure::settings(format!(
-                "{file}: source `{}`: {error}; {advice}",
-                source.name
-            ))
-        })?;
         // Writing to a `String` cannot fail.
-        let _ = writeln!(
-            text,
-            "source `{}`: settings are good ({} {})",
-            source.name, source.description.name, source.description.version
-        );
+        match check(&components, &settings, source).await {
+            Ok(source) => {
+                let _ = writeln!(
+                    text,
+                    "source `{}`: settings are good ({} {})",
+                    source.name, source.description.name, source.description.version
+                );
+            }
+            Err(failure) => failures.push(failure),
+        }
     }
-    let _ = writeln!(text, "{} is valid", config.display());
+    let Some(gravest) = failures.iter().map(|failure| failure.exit).max() else {
+        let _ = writeln!(text, "{} is valid", config.display());
+        print(&text)?;
+        return Ok(Exit::Done);
+    };
     print(&text)?;
-    Ok(Exit::Done)
+    let messages: Vec<String> = failures.into_iter().map(|one| one.message).collect();
+    Err(Failure {
+        exit: gravest,
+        message: messages.join("\nerror: "),
+        may_pass: false,
+    })
+}
+
+async fn check(
+    components: &Components,
+    settings: &Settings,
+    source: &SourceSettings,
+) -> Result<Source, Failure> {
+    let source = components.source(settings, source, Reach::Offline).await?;
+    let asked = ask(&source, &settings.file, 1).await?;
+    asked.map_err(|error| {
+        let file = settings.file.display();
+        let advice = error.advice();
+        let message = format!("{file}: source `{}`: {error}; {advice}", source.name);
+        match error {
+            CallError::NoAddressSpace(_) => Failure::failed(message),
+            CallError::OutOfMemory { .. } | CallError::TimedOut(_) | CallError::Trapped(_) => {
+                Failure::settings(message)
+            }
+        }
+    })?;
+    Ok(source)
 }
 
 /// A poll that reaches nothing: the component checks its settings before it
@@ -64,16 +92,10 @@ pub(crate) async fn ask(
     };
     match answer {
         Err(PollError::Settings(error)) => {
-            let detail = source.redactor.redact(&error.detail);
-            let reason = settings_error(&source.name, &error.setting, &detail);
+            let reason = settings_error(&source.name, &error.setting, &error.detail);
             Err(Failure::settings(format!("{file}: {reason}")))
         }
-        Err(PollError::Denied(origin)) => {
-            let origin = source.redactor.redact(&origin);
-            Err(fault(&format!(
-                "{origin} is not on its allow-list; add allow = [\"{origin}\"]"
-            )))
-        }
+        Err(PollError::Denied(origin)) => Err(fault(&source.denied(&origin))),
         Ok(_)
         | Err(
             PollError::Internal(_)

@@ -69,6 +69,9 @@ struct Turns {
 /// Why a call came to no result. It says nothing about the upstream.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum CallError {
+    /// The system has no address space left for an instance; the clause is
+    /// the system's.
+    NoAddressSpace(String),
     /// It asked for more memory than it may have.
     OutOfMemory {
         /// What it may have.
@@ -83,6 +86,16 @@ pub enum CallError {
 impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::NoAddressSpace(reason) => {
+                write!(f, "no address space for an instance: {reason}")?;
+                match super::address_space_bytes_max() {
+                    None => Ok(()),
+                    Some(bytes) => {
+                        let mib = bytes / (1024 * 1024);
+                        write!(f, " (this process may have {mib} MiB, see `ulimit -v`)")
+                    }
+                }
+            }
             Self::OutOfMemory { bytes_max } => write!(
                 f,
                 "the component needs more than its {} MiB of memory",
@@ -105,6 +118,9 @@ impl CallError {
     #[must_use]
     pub fn advice(&self) -> &'static str {
         match self {
+            Self::NoAddressSpace(_) => {
+                "raise the limit of the address space, or lower memory_mib of the sources"
+            }
             Self::OutOfMemory { .. } => "raise its memory_mib, or lower its max_bytes",
             Self::TimedOut(_) => {
                 "raise its poll_timeout_secs, or report this to who made the component"
@@ -290,6 +306,9 @@ fn explain(
             bytes_max: memory.bytes_max(),
         };
     }
+    if let Some(reason) = no_address_space(error) {
+        return CallError::NoAddressSpace(reason);
+    }
     let cause = match error.downcast_ref::<Trap>() {
         Some(trap) => trap.to_string(),
         None => error.root_cause().to_string(),
@@ -299,6 +318,25 @@ fn explain(
         Some(line) => format!("{cause}; it said last: {line}"),
         None => cause,
     })
+}
+
+/// What the system says where it could not map memory.
+#[cfg(unix)]
+fn no_address_space(error: &wasmtime::Error) -> Option<String> {
+    use rustix::io::Errno;
+
+    let mut causes = error.chain();
+    causes.find_map(|cause| {
+        let of_std = cause.downcast_ref::<std::io::Error>();
+        let of_std = of_std.and_then(Errno::from_io_error);
+        let errno = cause.downcast_ref::<Errno>().copied().or(of_std);
+        (errno == Some(Errno::NOMEM)).then(|| cause.to_string())
+    })
+}
+
+#[cfg(not(unix))]
+fn no_address_space(_: &wasmtime::Error) -> Option<String> {
+    None
 }
 
 /// What a store holds besides the component.

@@ -46,9 +46,13 @@ pub struct Loaded {
 }
 
 impl Sandbox {
-    /// Start the engine and the clock that makes busy components yield.
-    pub fn new() -> Result<Self, String> {
+    /// Start the engine and the clock that makes busy components yield. No
+    /// instance may have more memory than `memory_bytes_max`.
+    pub fn new(memory_bytes_max: usize) -> Result<Self, String> {
         let mut config = Config::new();
+        if address_space_bytes_max().is_some() {
+            reserve_only(&mut config, memory_bytes_max);
+        }
         config.epoch_interruption(true);
         // Only WASI 0.2 is offered; without it a call is cheaper.
         config.concurrency_support(false);
@@ -103,6 +107,28 @@ impl Sandbox {
         wasmtime_wasi_http::p2::add_only_http_to_linker_async(l)?;
         EventSourcePre::new(linker.instantiate_pre(component)?)
     }
+}
+
+/// The limit of this process's address space (`ulimit -v`), if it has one.
+#[cfg(unix)]
+fn address_space_bytes_max() -> Option<u64> {
+    use rustix::process::{Resource, getrlimit};
+
+    getrlimit(Resource::As).current
+}
+
+#[cfg(not(unix))]
+fn address_space_bytes_max() -> Option<u64> {
+    None
+}
+
+/// By default 4 GiB of address space are reserved for each memory, which saves
+/// the compiled code its bounds checks and costs no memory. Where address
+/// space is limited, only what a memory may grow to is reserved.
+fn reserve_only(config: &mut Config, bytes: usize) {
+    config.memory_reservation(u64::try_from(bytes).unwrap_or(u64::MAX));
+    config.memory_reservation_for_growth(0);
+    config.memory_guard_size(0);
 }
 
 /// An error with its causes on one line.

@@ -179,10 +179,11 @@ impl GatedConnector {
                 Err(kind) => warn!(
                     source = %self.source,
                     %origin,
-                    "the name resolves to {address}, which is {kind}; to allow it, add to \
-                     [[source]] `{}`: allow = [\"{}\"]",
+                    "the name resolves to {address}, which is {kind}; to allow it, write in \
+                     [[source]] `{}`: {}",
                     self.source,
-                    literal(origin, address),
+                    literal(origin, address)
+                        .map_or_else(String::new, |literal| self.allow.line_that_allows(&literal)),
                 ),
             }
         }
@@ -278,13 +279,12 @@ impl AsyncWrite for Counted {
     }
 }
 
-/// The entry that would name an address, with the scheme and port that were
-/// asked for.
-fn literal(origin: &Origin, address: SocketAddr) -> String {
+/// The origin that names an address, with the scheme and port that were asked
+/// for.
+fn literal(origin: &Origin, address: SocketAddr) -> Option<Origin> {
     let host = match address.ip() {
         IpAddr::V4(v4) => v4.to_string(),
         IpAddr::V6(v6) => format!("[{v6}]"),
     };
     Origin::new(origin.scheme().name(), &host, Some(origin.port()))
-        .map_or(host, |origin| origin.to_string())
 }

@@ -147,8 +147,9 @@ impl Shared {
             warn!(
                 source = %self.source,
                 %origin,
-                "request denied; to allow it, add to [[source]] `{}`: allow = [\"{origin}\"]",
+                "request denied; to allow it, write in [[source]] `{}`: {}",
                 self.source,
+                self.allow.line_that_allows(origin),
             );
         }
         Err(HttpError::HttpRequestDenied)

@@ -11,6 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::allow_list::Written;
 use crate::bindings::Limits;
 use crate::exit::Failure;
 use crate::output::{self, Plan};
@@ -64,14 +65,14 @@ pub enum DeadLetterSettings {
 }
 
 /// One `[[source]]`, as far as it can be understood without its component.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct SourceSettings {
     /// Its name: that of its files, and of it in logs.
     pub name: String,
     /// A component of the user's; otherwise the built-in one.
     pub component: Option<PathBuf>,
-    /// The allow-list; otherwise the origins that the component describes.
-    pub allow: Option<Vec<String>>,
+    /// Which origins it may reach, besides those among its settings.
+    pub allow: Written,
     /// Trust anchors besides the system's.
     pub ca_file: Option<PathBuf>,
     /// The memory of an instance.
@@ -205,7 +206,7 @@ fn parse_source(
     let timeout_secs = section.number("poll_timeout_secs", 1..=86_400)?;
     let source = SourceSettings {
         component: section.path("component")?,
-        allow: section.strings("allow")?,
+        allow: parse_allow(&mut section)?,
         ca_file: section.path("ca_file")?,
         memory_bytes_max: usize::try_from(memory_bytes).unwrap_or(usize::MAX),
         poll_timeout: Duration::from_secs(timeout_secs.unwrap_or(POLL_TIMEOUT_SECS_DEFAULT)),
@@ -218,6 +219,19 @@ fn parse_source(
     };
     section.finish()?;
     Ok(source)
+}
+
+fn parse_allow(section: &mut Section<'_>) -> Result<Written, Failure> {
+    match (section.strings("allow")?, section.strings("allow_only")?) {
+        (None, None) => Ok(Written::default()),
+        (Some(entries), None) => Ok(Written::Also(entries)),
+        (None, Some(entries)) => Ok(Written::Only(entries)),
+        (Some(_), Some(_)) => Err(section.error(
+            "allow_only",
+            "stands beside `allow`; write `allow` to add origins to those of the component, or \
+             `allow_only` to name all of them",
+        )),
+    }
 }
 
 fn parse_limits(section: &mut Section<'_>) -> Result<Limits, Failure> {

@@ -22,6 +22,10 @@ pub struct SettingsTable {
     /// The lines of its keys.
     pub lines: Lines,
 }
+/// The format of a string in a schema that is an origin the component talks to.
+const FORMAT_ORIGIN: &str = "origin";
+/// The same of components of `pipeline:source@0.1.0`, which has no such format.
+const BASE_URL: &str = "base_url";
 
 /// Settings as the component gets them.
 #[derive(Debug)]
@@ -30,6 +34,13 @@ pub struct Resolved {
     pub json: Secret,
     /// Takes the secrets in it out of other text.
     pub redactor: Redactor,
+    /// Finds those that the schema marks as such: no checkpoint may contain
+    /// one. Other settings that are kept elsewhere are not shown either, but
+    /// may be in a position.
+    pub credentials: Redactor,
+    /// Origins that the settings file names, such as a `base_url`. What the
+    /// schema has as a default is not among them.
+    pub origins: Vec<String>,
     /// What an operator should know, as clauses with their place.
     pub warnings: Vec<String>,
 }
@@ -62,6 +73,8 @@ pub fn resolve(
 
     let mut object = Map::new();
     let mut secrets = Vec::new();
+    let mut credentials = Vec::new();
+    let mut origins = Vec::new();
     let mut warnings = Vec::new();
     for (key, value) in &settings.table {
         let place = place(key);
@@ -70,17 +83,21 @@ pub fn resolve(
             Some(property) => property,
             None if open => &Value::Null,
             None => {
-                {
-                    let known: Vec<&str> = properties.keys().map(String::as_str).collect();
-                    return Err(fail(unknown_key(key, &known)));
-                };
+                let known: Vec<&str> = properties.keys().map(String::as_str).collect();
+                return Err(fail(unknown_key(key, &known)));
             }
         };
         let write_only = property.get("writeOnly") == Some(&Value::Bool(true));
         let json = match Indirect::recognize(value).filter(|_| !is_type(property, "object")) {
             Some(indirect) => {
-                let text = read_indirect(&indirect, file, env)
-                    .map_err(|reason| fail(format!("`{key}` {reason}")))?;
+                let text = read_indirect(&indirect, file, env).map_err(|reason| {
+                    let failure = fail(format!("`{key}` {reason}"));
+                    match indirect {
+                        // The environment of a process does not change.
+                        Indirect::Env(_) => failure,
+                        Indirect::File(_) => failure.that_may_pass(),
+                    }
+                })?;
                 secrets.push(text.clone());
                 from_text(text, property)
             }
@@ -94,6 +111,14 @@ pub fn resolve(
             }
         };
         check(&json, property).map_err(|reason| fail(format!("`{key}` {reason}")))?;
+        if let Value::String(text) = &json {
+            if write_only {
+                credentials.push(text.clone());
+            }
+            if key == BASE_URL || property.get("format").is_some_and(|it| it == FORMAT_ORIGIN) {
+                origins.push(text.clone());
+            }
+        }
         object.insert(key.clone(), json);
     }
     if let Some(key) = missing(&schema, &object) {
@@ -102,6 +127,8 @@ pub fn resolve(
     Ok(Resolved {
         json: Secret::new(Value::Object(object).to_string()),
         redactor: Redactor::new(secrets),
+        credentials: Redactor::new(credentials),
+        origins,
         warnings,
     })
 }

@@ -19,18 +19,17 @@ use crate::source::Source;
 
 impl SourceLoop {
     /// Put rejected records, and events that no output can take, on the disk.
-    pub(super) async fn keep_rejected(&self, batch: &Batch, poison: &[Poison]) -> Result<(), End> {
+    /// Returns the bytes of the rejected records.
+    pub(super) async fn keep_rejected(
+        &self,
+        batch: &Batch,
+        poison: &[Poison],
+    ) -> Result<usize, End> {
         if batch.rejected.is_empty() && poison.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         let source = &self.source;
         let undeliverable = undeliverable(source, batch, poison);
-        warn!(
-            source = %source.name,
-            rejected = batch.rejected.len(),
-            undeliverable = undeliverable.len(),
-            "records kept with the rejected ones"
-        );
         let failed = |reason| Failure::failed(format!("rejected records: {reason}"));
         for records in [&batch.rejected, &undeliverable] {
             let mut tries = self.tries();
@@ -53,7 +52,7 @@ impl SourceLoop {
             }
             tries.done("rejected records");
         }
-        Ok(())
+        Ok(batch.rejected.iter().map(bytes_of).sum())
     }
 
     fn tries(&self) -> Tries {
@@ -138,6 +137,19 @@ impl Tries {
             info!(source = %self.source, tries = self.count, "{what} stored again");
         }
     }
+}
+
+/// About the bytes of a rejected record where it is kept.
+fn bytes_of(record: &RejectedRecord) -> usize {
+    const MEMBERS_BYTES: usize = 100;
+    [
+        record.stream.len(),
+        record.locator.len(),
+        record.reason.len(),
+        record.original.len(),
+    ]
+    .into_iter()
+    .fold(MEMBERS_BYTES, usize::saturating_add)
 }
 
 /// Events that no output can take, as the records they are kept as.

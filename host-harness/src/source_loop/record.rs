@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use crate::bindings::{Batch, Description, NoticeKind};
 use crate::store::{Record, Remark};
+use crate::untrusted_text::{DETAIL_BYTES_MAX, Sanitizer};
 
 /// A notice that was not there before.
 pub(super) struct News {
@@ -90,8 +91,14 @@ impl Record {
         if failing.is_empty() {
             "a stream fails for now".to_owned()
         } else {
-            failing.join("; ")
+            Sanitizer::default().text(&failing.join("; "), DETAIL_BYTES_MAX)
         }
+    }
+
+    /// Note an error before the source has run. What is kept of it stays.
+    pub(crate) fn note_start_error(&mut self, detail: &str) {
+        self.note_error("start", detail);
+        self.stored_at = now();
     }
 
     /// Say when and by which component the record is written.

@@ -1,0 +1,70 @@
+//! How fast one source may write what is not events: a budget of bytes per
+//! second, of which some seconds' worth may be used at once.
+
+use std::time::{Duration, Instant};
+
+/// What one source has used of a budget.
+#[derive(Clone, Debug)]
+pub(super) struct Pace {
+    bytes_per_second: u32,
+    burst: Duration,
+    /// When all that was written would have been written at the pace.
+    used_until: Option<Instant>,
+}
+
+impl Pace {
+    /// A budget of which nothing is used.
+    pub(super) fn new(bytes_per_second: u32, burst: Duration) -> Self {
+        Self {
+            bytes_per_second,
+            burst,
+            used_until: None,
+        }
+    }
+
+    /// Count bytes that are written, whatever is left of the budget.
+    pub(super) fn spend(&mut self, bytes: usize, now: Instant) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        let ns = bytes.saturating_mul(1_000_000_000) / u64::from(self.bytes_per_second.max(1));
+        let from = self.used_until.map_or(now, |until| until.max(now));
+        self.used_until = from.checked_add(Duration::from_nanos(ns));
+    }
+
+    /// How long to wait until there is budget again; zero where there is some.
+    pub(super) fn wait(&self, now: Instant) -> Duration {
+        let ahead = self
+            .used_until
+            .map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
+        ahead.saturating_sub(self.burst)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_is_held_to_the_pace_after_the_burst() {
+        let mut pace = Pace::new(1_000, Duration::from_secs(10));
+        let begun = Instant::now();
+        let mut now = begun;
+        let mut written = 0;
+        while now - begun < Duration::from_secs(100) {
+            pace.spend(500, now);
+            written += 500;
+            now += pace.wait(now);
+        }
+        assert!((109_000..=112_000).contains(&written), "{written}");
+    }
+
+    #[test]
+    fn what_is_within_the_pace_never_waits() {
+        let mut pace = Pace::new(1_000, Duration::from_secs(1));
+        let mut now = Instant::now();
+        for _ in 0..1_000 {
+            pace.spend(1_000, now);
+            assert_eq!(pace.wait(now), Duration::ZERO);
+            now += Duration::from_secs(1);
+        }
+    }
+}

@@ -1,0 +1,476 @@
+//! What one source, component or state file does stays with its source: the others run, and what
+//! the host keeps, shows and logs has bounds, no secret and no line of a component's making.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Instant;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::components::compile_file;
+use crate::running::{Running, lines_of, wait_until};
+use crate::server::{Server, answer};
+use crate::setup::{Setup, assert_success, small};
+
+const MIB: u64 = 1024 * 1024;
+const SECRET: &str = "mark+component\"secret=Lw5Xc8Rt";
+
+/// Compiles `untruthful.rs` with a fault of its `describe`, or with none.
+fn compile(folder: &Path, fault: &str) -> PathBuf {
+    compile_file("untruthful.rs", folder, fault)
+}
+
+/// A source whose component does what `does` names.
+fn source(name: &str, component: &Path, does: &str) -> String {
+    format!(
+        "[[source]]\nname = \"{name}\"\ncomponent = \"{}\"\n[source.settings]\ndoes = \"{does}\"\n",
+        component.display()
+    )
+}
+
+/// Adds text to the settings file.
+fn add(setup: &Setup, text: &str) {
+    let mut settings = fs::read_to_string(setup.path("host.toml")).unwrap();
+    settings.push_str(text);
+    fs::write(setup.path("host.toml"), settings).unwrap();
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn bytes_of(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |metadata| metadata.len())
+}
+
+/// What `status --json` says of a source.
+fn status_of(status: &Value, name: &str) -> Value {
+    let sources = status["sources"].as_array().unwrap();
+    let found = sources.iter().find(|source| source["source"] == name);
+    found.unwrap_or_else(|| panic!("{name}: {status}")).clone()
+}
+
+/// Each source that cannot start, and words of the reason.
+const CANNOT_START: [(&str, &str); 9] = [
+    ("describe-traps", "the component trapped"),
+    ("bad-schema", "settings schema is not JSON"),
+    ("any-origin", "`*` would allow every origin"),
+    ("refuses", "`does`: is refused"),
+    (
+        "denied",
+        "https://denied.example.com is not on the allow-list",
+    ),
+    ("no-component", "no-such-component.wasm"),
+    ("cut", "is not a checkpoint file or is cut"),
+    ("no-variable", "NO_SUCH_VARIABLE_9"),
+    ("no-secret-file", "no-such-secret"),
+];
+
+fn add_sources_that_cannot_start(setup: &Setup) {
+    let folder = setup.folder.path();
+    let good = compile(folder, "none");
+    for (name, _) in CANNOT_START {
+        let text = match name {
+            "describe-traps" | "bad-schema" | "any-origin" => {
+                let component = compile(folder, &name.replace('-', " "));
+                source(name, &component, "nothing")
+            }
+            "no-component" => source(name, Path::new("no-such-component.wasm"), "nothing"),
+            "no-variable" => {
+                let secret = "secret = { env = \"NO_SUCH_VARIABLE_9\" }\n";
+                source(name, &good, "nothing") + secret
+            }
+            "no-secret-file" => {
+                let secret = "secret = { file = \"no-such-secret\" }\n";
+                source(name, &good, "nothing") + secret
+            }
+            "cut" => source(name, &good, "nothing"),
+            does => source(name, &good, does),
+        };
+        add(setup, &text);
+    }
+    fs::create_dir_all(setup.path("state")).unwrap();
+    fs::write(
+        setup.path("state/cut.checkpoint.json"),
+        "{\"version\":1,\"sou",
+    )
+    .unwrap();
+}
+
+#[test]
+fn a_source_that_cannot_start_stops_no_other_and_each_is_reported() {
+    let setup = Setup::new(small(), "");
+    add_sources_that_cannot_start(&setup);
+
+    let validated = setup.command("validate").output().unwrap();
+    let said = stderr(&validated);
+    assert_eq!(validated.status.code(), Some(78), "{said}");
+    let run = setup.run_once();
+    let logged = stderr(&run);
+    assert_eq!(run.status.code(), Some(78), "{logged}");
+    setup.assert_exactly_once(&setup.events());
+
+    let status = setup.command("status").arg("--json").output().unwrap();
+    assert_eq!(status.status.code(), Some(78), "of the file that is cut");
+    let status: Value = serde_json::from_slice(&status.stdout).unwrap();
+    assert_eq!(status_of(&status, "acme")["state"], "caught up");
+    for (name, reason) in CANNOT_START {
+        if name != "cut" {
+            assert!(said.contains(reason), "validate, {name}: {said}");
+        }
+        assert!(logged.contains(reason), "run, {name}: {logged}");
+        let source = status_of(&status, name);
+        assert_eq!(source["state"], "failing", "{source}");
+        let detail = source["last_error"]["detail"].as_str().unwrap();
+        assert!(detail.contains(reason), "status, {name}: {detail}");
+    }
+    let cut = fs::read_to_string(setup.path("state/cut.checkpoint.json")).unwrap();
+    assert_eq!(cut, "{\"version\":1,\"sou", "it is not overwritten");
+    let text = setup.command("status").output().unwrap();
+    let text = String::from_utf8(text.stdout).unwrap();
+    assert!(text.contains("source `acme`: caught up"), "{text}");
+    assert!(text.contains("source `cut`: failing"), "{text}");
+}
+
+#[test]
+fn a_source_whose_files_are_repaired_is_started_while_the_others_run() {
+    let setup = Setup::new(small(), "");
+    let component = compile(setup.folder.path(), "none");
+    add(&setup, &source("late", Path::new("late.wasm"), "nothing"));
+    add(&setup, &source("cut", &component, "nothing"));
+    fs::create_dir_all(setup.path("state")).unwrap();
+    let cut = setup.path("state/cut.checkpoint.json");
+    fs::write(&cut, "{").unwrap();
+    let mut host = Running::start(setup.command("run"));
+    for name in ["late", "cut"] {
+        let words = format!("source={name} failures=1");
+        if !host.said.contains(&words) {
+            let line = host.wait_for(&words);
+            assert!(line.contains("next try in"), "{line}");
+        }
+    }
+    fs::rename(&component, setup.path("late.wasm")).unwrap();
+    fs::remove_file(&cut).unwrap();
+    let state = setup.path("state/late.checkpoint.json");
+    wait_until("started", || {
+        fs::read_to_string(&state).is_ok_and(|text| text.contains("\"checkpoint\": \"c\""))
+    });
+    let (status, said) = host.stop();
+    // The other component file was moved away, so that source still failed.
+    assert!(matches!(status.code(), Some(0 | 78)), "{said}");
+    assert!(said.contains("started source=late"), "{said}");
+}
+
+#[test]
+fn a_run_of_which_no_source_can_start_ends() {
+    let setup = Setup::new(small(), "");
+    let text = fs::read_to_string(setup.path("host.toml")).unwrap();
+    let text = text.replace("{ file = \"secret\" }", "{ file = \"no-such-secret\" }");
+    fs::write(setup.path("host.toml"), text).unwrap();
+    let run = setup.command("run").output().unwrap();
+    assert_eq!(run.status.code(), Some(78), "{}", stderr(&run));
+}
+
+#[test]
+fn no_flood_of_texts_fills_memory_state_log_or_disk_or_stops_another_source() {
+    const FLOODS: [&str; 6] = [
+        "new streams",
+        "new counts",
+        "long notices",
+        "many notices",
+        "rejected",
+        "long error",
+    ];
+    let setup = Setup::new(small(), "");
+    let component = compile(setup.folder.path(), "none");
+    for does in FLOODS {
+        let name = does.replace(' ', "-");
+        let more = "memory_mib = 128\nmax_bytes = 4194304\n[source.settings]";
+        let text = source(&name, &component, does).replace("[source.settings]", more);
+        add(&setup, &text);
+    }
+    let mut command = setup.command("run");
+    command.args(["--log-file", "log"]);
+    let host = Running::start(command);
+    let begun = Instant::now();
+    let log = setup.path("log");
+    // Long enough to use up each burst.
+    let rejected = setup.path("state/rejected.rejected.ndjson");
+    wait_until("that the floods go on", || {
+        bytes_of(&rejected) > 16 * MIB
+            && fs::read_to_string(&log)
+                .is_ok_and(|text| text.contains("notices: ") && text.contains("suppressed by"))
+    });
+    wait_until("that the other source is done", || {
+        lines_of(&setup.path("events.ndjson")) == setup.owed()
+    });
+    let peak = fs::read_to_string(format!("/proc/{}/status", host.id())).unwrap();
+    let peak = peak
+        .lines()
+        .find(|line| line.starts_with("VmHWM"))
+        .unwrap()
+        .to_owned();
+    let (status, said) = host.stop();
+    let seconds = begun.elapsed().as_secs() + 1;
+    assert_eq!(status.code(), Some(0), "{said}");
+    setup.assert_exactly_once(&setup.events());
+
+    let kib: u64 = peak.split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert!(kib < 800 * 1024, "{peak}");
+    // Each of two bursts of 240 KiB, 4 KiB a second after them, and errors with their waits.
+    assert!(
+        bytes_of(&log) < 2 * MIB + seconds * 16 * 1024,
+        "{}",
+        bytes_of(&log)
+    );
+    assert!(
+        bytes_of(&rejected) < (18 + seconds) * MIB,
+        "{}",
+        bytes_of(&rejected)
+    );
+    let text = fs::read_to_string(&log).unwrap();
+    for does in FLOODS {
+        let name = does.replace(' ', "-");
+        let state = setup.path(&format!("state/{name}.checkpoint.json"));
+        assert!(bytes_of(&state) < 64 * 1024, "{name}");
+        assert!(
+            text.contains(&format!("source={name}")),
+            "{name} was polled"
+        );
+    }
+    for name in ["new-streams", "new-counts"] {
+        let state = fs::read_to_string(setup.path(&format!("state/{name}.checkpoint.json")));
+        let state = state.unwrap();
+        assert!(state.contains("broke the contract"), "{state}");
+    }
+}
+
+#[test]
+fn events_that_are_no_json_and_counts_that_overflow_stop_their_source_only() {
+    let receiver = Server::start(|_| answer(200, "{}"));
+    let setup = Setup::new(small(), "");
+    let output = format!(
+        "type = \"file\"\npath = \"events.ndjson\"\n[[output]]\ntype = \"http\"\nendpoint = \"{}\"",
+        receiver.url()
+    );
+    setup.write_settings("", &output);
+    let component = compile(setup.folder.path(), "none");
+    add(&setup, &source("no-json", &component, "no json"));
+    add(&setup, &source("overflow", &component, "overflow"));
+    let run = setup.run_once();
+    let said = stderr(&run);
+    assert_eq!(run.status.code(), Some(1), "{said}");
+    setup.assert_exactly_once(&setup.events());
+    let line = "source=no-json failures=1 the component broke the contract: line 1 of the events is not a JSON object";
+    assert!(said.contains(line), "{said}");
+    let line = "source=overflow failures=1 the component broke the contract: stream s: a count of 18446744073709551615";
+    assert!(said.contains(line), "{said}");
+    let received = receiver.received();
+    assert!(memchr::memmem::find(&received, b"not json").is_none());
+}
+
+/// Settings with one source for each thing that a component may do with its secret.
+fn with_secret(folder: &TempDir, all: &[&str]) -> PathBuf {
+    let component = compile(folder.path(), "none");
+    fs::write(folder.path().join("outside"), SECRET).unwrap();
+    let secret = format!(
+        "secret = {{ file = \"{}\" }}\n",
+        folder.path().join("outside").display()
+    );
+    let mut text = "state_dir = \"state\"\n".to_owned();
+    for does in all {
+        text.push_str(&source(&does.replace(' ', "-"), &component, does));
+        text.push_str(&secret);
+    }
+    text.push_str("[[output]]\ntype = \"file\"\npath = \"events.ndjson\"\n");
+    let place = folder.path().join("host");
+    fs::create_dir(&place).unwrap();
+    fs::write(place.join("host.toml"), text).unwrap();
+    place
+}
+
+/// Every file below a folder, with its bytes.
+fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            let bytes = fs::read(&path).unwrap();
+            found.push((path, bytes));
+        }
+    }
+    found
+}
+
+#[test]
+fn no_text_of_a_component_shows_a_secret_or_forges_a_line() {
+    const ALL: [&str; 5] = [
+        "secrets",
+        "secret stream",
+        "secret counts",
+        "secret error",
+        "secret checkpoint",
+    ];
+    let folder = TempDir::new().unwrap();
+    let place = with_secret(&folder, &ALL);
+    let host = |verb: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_source-host"));
+        command.arg(verb).arg("host.toml").current_dir(&place);
+        command
+    };
+    let mut running = Running::start(host("run"));
+    for does in ALL {
+        let words = format!("source={} ", does.replace(' ', "-"));
+        let started = |line: &str| line.contains(&words) && !line.contains("started");
+        while !running.said.lines().any(started) {
+            running.wait_for(&words);
+        }
+    }
+    let state = place.join("state/secrets.checkpoint.json");
+    wait_until("stored", || state.exists());
+    let (_, log) = running.stop();
+    let status = host("status").output().unwrap();
+    let status_json = host("status").arg("--json").output().unwrap();
+
+    let mut shown = files(&place);
+    shown.push(("the log".into(), log.clone().into_bytes()));
+    shown.push(("status".into(), status.stdout));
+    shown.push(("status --json".into(), status_json.stdout));
+    let in_json = json!(SECRET).to_string();
+    for (path, bytes) in &shown {
+        for form in [SECRET, in_json.trim_matches('"')] {
+            let found = memchr::memmem::find(bytes, form.as_bytes());
+            assert!(found.is_none(), "the secret is in {}", path.display());
+        }
+        if path.extension().is_none_or(|kind| kind != "cwasm") {
+            for character in [
+                "\u{1b}", "\r", "\u{202e}", "\u{2066}", "\u{200f}", "\u{2028}",
+            ] {
+                let found = memchr::memmem::find(bytes, character.as_bytes());
+                assert!(found.is_none(), "{character:?} is in {}", path.display());
+            }
+        }
+    }
+    assert!(log.contains("forged1 "), "it is shown: {log}");
+    for line in log.lines() {
+        let is_own = line.contains(" source=") && !line.starts_with("2026-01-01");
+        assert!(is_own, "a line of a component's making: {line}");
+    }
+    assert!(
+        log.contains("the checkpoint contains a secret of the source"),
+        "{log}"
+    );
+    let kept = fs::read_to_string(place.join("state/secrets.rejected.ndjson")).unwrap();
+    let kept: Value = serde_json::from_str(kept.lines().next().unwrap()).unwrap();
+    let expected = "a [redacted]\\r\\n2026-01-01T00:00:00.000000Z  INFO forged";
+    for text in ["locator", "reason"] {
+        assert!(kept[text].as_str().unwrap().starts_with(expected), "{kept}");
+    }
+}
+
+#[test]
+fn a_new_log_file_is_closed_to_others() {
+    let setup = Setup::new(small(), "");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "umask 0; exec \"$@\"", "sh"]);
+    shell.arg(env!("CARGO_BIN_EXE_source-host"));
+    shell.args(["status", "host.toml", "--log-file", "log"]);
+    assert_success(&shell.current_dir(setup.folder.path()).output().unwrap());
+    let mode = fs::metadata(setup.path("log"))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o640);
+}
+
+/// The host with a limit of its address space in KiB.
+fn run_within(setup: &Setup, kib: u64) -> Output {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("ulimit -v {kib}; exec \"$@\""), "sh"]);
+    shell.arg(env!("CARGO_BIN_EXE_source-host"));
+    shell.args(["run", "--once", "host.toml"]);
+    shell.current_dir(setup.folder.path()).output().unwrap()
+}
+
+#[test]
+fn a_limit_of_the_address_space_is_no_fault_of_the_settings() {
+    let setup = Setup::new(small(), "");
+    let output = run_within(&setup, 4 * 1024 * 1024);
+    assert_success(&output);
+    setup.assert_exactly_once(&setup.events());
+
+    // More than the limit leaves for one memory.
+    setup.begin_again();
+    let text = fs::read_to_string(setup.path("host.toml")).unwrap();
+    let text = text.replace("[source.settings]", "memory_mib = 4096\n[source.settings]");
+    fs::write(setup.path("host.toml"), text).unwrap();
+    let output = run_within(&setup, 4 * 1024 * 1024);
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("no address space for an instance"), "{said}");
+    assert!(said.contains("this process may have 4096 MiB"), "{said}");
+    assert!(said.contains("lower memory_mib"), "{said}");
+}
+
+#[test]
+fn base_url_needs_no_entry_and_the_printed_line_allows_what_was_refused() {
+    let setup = Setup::new(small(), "");
+    let text = fs::read_to_string(setup.path("host.toml")).unwrap();
+    let (before, rest) = text.split_once("allow = ").unwrap();
+    let (_, after) = rest.split_once('\n').unwrap();
+    let other = "https://files.example.com";
+    let with = |allow: &str| format!("{before}{allow}\n{after}");
+    for entry in [
+        "",
+        "allow = [\"https://files.example.com\"]",
+        "allow_only = []",
+    ] {
+        setup.begin_again();
+        fs::write(setup.path("host.toml"), with(entry)).unwrap();
+        let run = setup.run_once();
+        let said = stderr(&run);
+        assert_eq!(run.status.code(), Some(1), "{said}");
+        assert!(!setup.events().is_empty(), "the API is reached: {said}");
+        let key = if entry.starts_with("allow_only") {
+            "allow_only = ["
+        } else {
+            "allow = ["
+        };
+        let line = said
+            .lines()
+            .find(|line| line.contains("request denied"))
+            .unwrap();
+        let at = line.find(key).unwrap();
+        let end = line[at..].find(']').unwrap();
+        let printed = &line[at..=at + end];
+        assert_eq!(printed.contains(other), entry.contains(other), "{printed}");
+        fs::write(setup.path("host.toml"), with(printed)).unwrap();
+        assert_success(&setup.run_once());
+        setup.assert_complete(&setup.events());
+    }
+    let both = with("allow = []\nallow_only = []");
+    fs::write(setup.path("host.toml"), both).unwrap();
+    let validated = setup.command("validate").output().unwrap();
+    assert_eq!(validated.status.code(), Some(78));
+    assert!(stderr(&validated).contains("`allow_only` stands beside `allow`"));
+}
+
+#[test]
+fn a_state_file_that_lost_its_checkpoint_is_no_fresh_start() {
+    let setup = Setup::new(small(), "");
+    assert_success(&setup.run_once());
+    let path = setup.path("state/acme.checkpoint.json");
+    let mut record: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    record["checkpoint"] = Value::Null;
+    fs::write(&path, record.to_string()).unwrap();
+    let events = lines_of(&setup.path("events.ndjson"));
+    let run = setup.run_once();
+    assert_eq!(run.status.code(), Some(78), "{}", stderr(&run));
+    assert_eq!(lines_of(&setup.path("events.ndjson")), events);
+    assert!(stderr(&run).contains("counts records but has no checkpoint"));
+}

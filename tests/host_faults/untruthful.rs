@@ -1,0 +1,409 @@
+//! A source component by hand, without bindings, whose polls return what its setting `does`
+//! names. The test beside it compiles it.
+
+#![no_std]
+#![no_main]
+
+extern crate alloc;
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::alloc::{GlobalAlloc, Layout};
+use core::arch::wasm32;
+use core::cell::Cell;
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    wasm32::unreachable()
+}
+
+/// What one thread writes and reads.
+struct Single<T>(T);
+
+unsafe impl<T> Sync for Single<T> {}
+
+/// Memory that is given out and taken back as a whole, when a poll begins.
+struct Heap {
+    base: Cell<usize>,
+    next: Cell<usize>,
+    end: Cell<usize>,
+}
+
+#[global_allocator]
+static HEAP: Single<Heap> = Single(Heap {
+    base: Cell::new(0),
+    next: Cell::new(0),
+    end: Cell::new(0),
+});
+
+unsafe impl GlobalAlloc for Single<Heap> {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let heap = &self.0;
+        let at = heap.next.get().next_multiple_of(layout.align());
+        let end = at + layout.size();
+        if end > heap.end.get() {
+            let pages = (end - heap.end.get()).div_ceil(65_536);
+            let grown = wasm32::memory_grow::<0>(pages);
+            if grown == usize::MAX {
+                wasm32::unreachable();
+            }
+            if heap.end.get() == 0 {
+                heap.base.set(grown * 65_536);
+                heap.next.set(grown * 65_536);
+                heap.end.set((grown + pages) * 65_536);
+                return unsafe { self.alloc(layout) };
+            }
+            heap.end.set((grown + pages) * 65_536);
+        }
+        heap.next.set(end);
+        core::ptr::with_exposed_provenance_mut(at)
+    }
+
+    unsafe fn dealloc(&self, _: *mut u8, _: Layout) {}
+}
+
+/// Where the host puts settings and checkpoint.
+const INPUT_BYTES: usize = 256 * 1024;
+static INPUT: Single<Cell<[u8; INPUT_BYTES]>> = Single(Cell::new([0; INPUT_BYTES]));
+static INPUT_USED: Single<Cell<usize>> = Single(Cell::new(0));
+static POLLS: Single<Cell<u64>> = Single(Cell::new(0));
+
+#[unsafe(export_name = "cabi_realloc")]
+extern "C" fn allocate(_: *const u8, _: usize, align: usize, bytes: usize) -> usize {
+    let base = INPUT.0.as_ptr().expose_provenance();
+    let at = (base + INPUT_USED.0.get()).next_multiple_of(align);
+    INPUT_USED.0.set(at + bytes - base);
+    if at + bytes > base + INPUT_BYTES {
+        wasm32::unreachable();
+    }
+    at
+}
+
+/// A text or a list, as the component model lays it out.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Slice(*const u8, usize);
+
+const NONE: Slice = Slice(core::ptr::without_provenance(8), 0);
+
+fn text(text: &str) -> Slice {
+    Slice(text.as_ptr(), text.len())
+}
+
+fn owned(text: String) -> Slice {
+    let slice = self::text(&text);
+    core::mem::forget(text);
+    slice
+}
+
+fn list<T>(values: Vec<T>) -> Slice {
+    let slice = Slice(values.as_ptr().cast(), values.len());
+    core::mem::forget(values);
+    slice
+}
+
+fn leak<T>(value: T) -> usize {
+    let mut one = Vec::with_capacity(1);
+    one.push(value);
+    let at = one.as_ptr().expose_provenance();
+    core::mem::forget(one);
+    at
+}
+
+#[repr(C)]
+struct Stream {
+    texts: [Slice; 5],
+    retention_hours: [u32; 2],
+    order: u32,
+    identity: Slice,
+}
+
+#[repr(C)]
+struct Description {
+    name: Slice,
+    version: Slice,
+    schema: Slice,
+    streams: Slice,
+    kinds: Slice,
+    formats: Slice,
+    origins: Slice,
+}
+
+const SCHEMA: &str = r#"{"type":"object","properties":{
+    "does":{"type":"string"},
+    "secret":{"type":"string","writeOnly":true}}}"#;
+
+#[unsafe(export_name = "pipeline:source/source@0.1.0#describe")]
+extern "C" fn describe() -> usize {
+    if cfg!(fault = "describe traps") {
+        wasm32::unreachable();
+    }
+    let stream = Stream {
+        texts: [text("s"), NONE, NONE, NONE, NONE],
+        retention_hours: [0, 0],
+        order: 0,
+        identity: NONE,
+    };
+    let mut streams = Vec::new();
+    streams.push(stream);
+    let mut kinds = Vec::new();
+    kinds.push([text("s"), text("s")]);
+    let mut origins = Vec::new();
+    if cfg!(fault = "any origin") {
+        origins.push(text("*"));
+    }
+    let schema = if cfg!(fault = "bad schema") {
+        "{\"properties\""
+    } else {
+        SCHEMA
+    };
+    leak(Description {
+        name: text("untruthful"),
+        version: text("1"),
+        schema: text(schema),
+        streams: list(streams),
+        kinds: list(kinds),
+        formats: NONE,
+        origins: list(origins),
+    })
+}
+
+#[unsafe(export_name = "pipeline:source/source@0.1.0#check")]
+extern "C" fn check(_: *const u8, _: usize) -> usize {
+    wasm32::unreachable()
+}
+
+#[unsafe(export_name = "pipeline:source/normalizer@0.1.0#normalize")]
+extern "C" fn normalize(_: i32, _: i32, _: i32, _: i32, _: i32, _: i32) -> usize {
+    wasm32::unreachable()
+}
+
+#[repr(C, align(8))]
+struct Answer {
+    is_error: u64,
+    events: Slice,
+    index: Slice,
+    rejected: Slice,
+    notices: Slice,
+    checkpoint: Slice,
+    /// The variant, and its milliseconds.
+    next: [u64; 2],
+    stats: Slice,
+}
+
+#[repr(C, align(8))]
+struct Error {
+    is_error: u64,
+    variant: u64,
+    texts: [Slice; 2],
+    retry_after_ms: u64,
+}
+
+#[repr(C)]
+struct Rejected {
+    stream: Slice,
+    locator: Slice,
+    reason: Slice,
+    original: Slice,
+}
+
+#[repr(C)]
+struct Notice {
+    stream: Slice,
+    kind: u32,
+    detail: Slice,
+}
+
+#[repr(C, align(8))]
+struct Entry {
+    end: u64,
+    occurred_at: i64,
+    kind: u64,
+}
+
+#[repr(C, align(8))]
+struct Stats {
+    stream: Slice,
+    requests: u64,
+    received_bytes: u64,
+    received: u64,
+    events: u64,
+    rejected: u64,
+    duplicates: u64,
+    caught_up: u64,
+    newest: [u64; 2],
+}
+
+fn stats(stream: Slice, received: u64, events: u64, rejected: u64, duplicates: u64) -> Stats {
+    Stats {
+        stream,
+        requests: 1,
+        received_bytes: 1,
+        received,
+        events,
+        rejected,
+        duplicates,
+        caught_up: 1,
+        newest: [0, 0],
+    }
+}
+
+fn answer() -> Answer {
+    Answer {
+        is_error: 0,
+        events: NONE,
+        index: NONE,
+        rejected: NONE,
+        notices: NONE,
+        checkpoint: text("c"),
+        next: [0, 0],
+        stats: NONE,
+    }
+}
+
+fn one<T>(value: T) -> Slice {
+    let mut values = Vec::with_capacity(1);
+    values.push(value);
+    list(values)
+}
+
+/// The value of a member of the settings, which are a flat object of plain texts.
+fn setting<'a>(settings: &'a str, name: &str) -> &'a str {
+    let begin = format!("\"{name}\":\"");
+    let rest = settings.split_once(begin.as_str()).map_or("", |(_, rest)| rest);
+    rest.split_once('"').map_or("", |(value, _)| value)
+}
+
+#[unsafe(export_name = "pipeline:source/source@0.1.0#poll")]
+extern "C" fn poll(
+    settings: *const u8,
+    settings_bytes: usize,
+    _has_checkpoint: i32,
+    _checkpoint: *const u8,
+    _: usize,
+    _max_events: u32,
+    _max_bytes: u64,
+    max_requests: u32,
+) -> usize {
+    HEAP.0.next.set(HEAP.0.base.get());
+    INPUT_USED.0.set(0);
+    let polls = POLLS.0.get() + 1;
+    POLLS.0.set(polls);
+    let settings = unsafe { core::slice::from_raw_parts(settings, settings_bytes) };
+    let settings = core::str::from_utf8(settings).unwrap_or("");
+    let secret = setting(settings, "secret");
+    let mut answer = answer();
+    match setting(settings, "does") {
+        // Settings that are refused, and an origin that is.
+        "refuses" => {
+            return leak(Error {
+                is_error: 1,
+                variant: 0,
+                texts: [text("does"), text("is refused")],
+                retry_after_ms: 0,
+            });
+        }
+        "denied" => return error(3, String::from("https://denied.example.com")),
+        "nothing" => answer.next = [1, 1_000],
+        _ if max_requests == 0 => {}
+        "new streams" => {
+            let notices = (0..900).map(|number| Notice {
+                stream: owned(format!("s{polls}-{number}")),
+                kind: 0,
+                detail: owned("n".repeat(30 * 1024)),
+            });
+            answer.notices = list(notices.collect());
+        }
+        "new counts" => {
+            let counts = (0..20_000).map(|number| {
+                stats(owned(format!("s{polls}-{number}")), 0, 0, 0, 0)
+            });
+            answer.stats = list(counts.collect());
+        }
+        "long notices" => {
+            let mut detail = String::with_capacity(25 * 1024 * 1024 + 32);
+            detail.push_str(&format!("{polls} "));
+            detail.extend(core::iter::repeat_n('n', 25 * 1024 * 1024));
+            answer.notices = one(Notice {
+                stream: text("s"),
+                kind: 0,
+                detail: owned(detail),
+            });
+        }
+        "many notices" => {
+            let notices = (0..200).map(|number| Notice {
+                stream: text("s"),
+                kind: 0,
+                detail: owned(format!("{polls}-{number} {}", "n".repeat(900))),
+            });
+            answer.notices = list(notices.collect());
+        }
+        "rejected" => {
+            let rejected = (0..900).map(|number| Rejected {
+                stream: text("s"),
+                locator: owned(format!("{polls}-{number}")),
+                reason: owned("r".repeat(30 * 1024)),
+                original: NONE,
+            });
+            answer.rejected = list(rejected.collect());
+            answer.stats = one(stats(text("s"), 900, 0, 900, 0));
+        }
+        "long error" => return error(4, "e".repeat(20 * 1024 * 1024)),
+        "no json" => {
+            answer.events = text("not json\nnot json\n");
+            let mut index = Vec::new();
+            for end in [9, 18] {
+                index.push(Entry {
+                    end,
+                    occurred_at: 0,
+                    kind: 0,
+                });
+            }
+            answer.index = list(index);
+            answer.stats = one(stats(text("s"), 2, 2, 0, 0));
+        }
+        "overflow" => answer.stats = one(stats(text("s"), u64::MAX, 0, 0, u64::MAX)),
+        "secret checkpoint" => answer.checkpoint = owned(format!("{{\"k\":\"{secret}\"}}")),
+        "secrets" => {
+            let forged = format!(
+                "a {secret}\r\n2026-01-01T00:00:00.000000Z  INFO forged{polls} \
+                 \u{1b}[2J\u{202e}\u{2066}\u{200f}\u{2028}b"
+            );
+            answer.notices = one(Notice {
+                stream: text("s"),
+                kind: 0,
+                detail: owned(forged.clone()),
+            });
+            answer.rejected = one(Rejected {
+                stream: text("s"),
+                locator: owned(forged.clone()),
+                reason: owned(forged),
+                original: NONE,
+            });
+            answer.stats = one(stats(text("s"), 1, 0, 1, 0));
+            answer.next = [1, 1_000];
+        }
+        "secret stream" => {
+            answer.notices = one(Notice {
+                stream: owned(format!("{secret}\n\u{1b}")),
+                kind: 0,
+                detail: NONE,
+            });
+        }
+        "secret counts" => answer.stats = one(stats(owned(format!("{secret}\n")), 0, 0, 0, 0)),
+        "secret error" => return error(5, format!("{secret}\n\u{1b}[2Jforged")),
+        _ => wasm32::unreachable(),
+    }
+    leak(answer)
+}
+
+/// An error with a text: 3 `denied`, 4 `unavailable`, 5 `throttled`.
+fn error(variant: u64, detail: String) -> usize {
+    leak(Error {
+        is_error: 1,
+        variant,
+        texts: [owned(detail), NONE],
+        retry_after_ms: 0,
+    })
+}
