@@ -20,7 +20,7 @@ use crate::shutdown::{Shutdown, Stopper};
 use crate::source::Components;
 use crate::source_loop::End;
 use crate::start::{Start, Starts};
-use crate::store::{Record, StateDir};
+use crate::store::{self, Record, StateDir};
 
 /// Machine code, in the state directory.
 pub(crate) const STATE_CACHE: &str = "cache";

@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::components::compile_file;
-use crate::running::{Running, lines_of, wait_until};
+use crate::running::Running;
 use crate::server::{Server, answer};
-use crate::setup::{Setup, assert_success, small};
+use crate::setup::{Setup, assert_success, lines_of, small, wait_until};
 
 const MIB: u64 = 1024 * 1024;
 const SECRET: &str = "mark+component\"secret=Lw5Xc8Rt";

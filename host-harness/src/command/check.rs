@@ -77,7 +77,7 @@ fn choose(settings: &mut Settings, only: &Only) -> Result<(), Failure> {
         for source in &mut settings.sources {
             let streams = vec![toml::Value::String(stream.clone())];
             let streams = toml::Value::Array(streams);
-            source.settings.insert(STREAMS.to_owned(), streams);
+            source.settings.table.insert(STREAMS.to_owned(), streams);
         }
     }
     Ok(())
@@ -118,7 +118,7 @@ async fn check_source(
 ) -> Result<(String, Exit), Failure> {
     let begun = Instant::now();
     let results = ask(source, config).await?;
-    let is_named = settings.settings.contains_key(STREAMS);
+    let is_named = settings.settings.table.contains_key(STREAMS);
     let found: Vec<Found> = results
         .iter()
         .map(|result| {

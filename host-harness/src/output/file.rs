@@ -91,7 +91,7 @@ impl FilePlan {
 /// Whether a file can be appended to, or be made. Nothing is made.
 fn may_be_written(path: &Path) -> io::Result<()> {
     match OpenOptions::new().append(true).open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
         opened => return opened.map(drop),
     }
     let directories = path.ancestors().skip(1).map(|directory| {
@@ -103,10 +103,10 @@ fn may_be_written(path: &Path) -> io::Result<()> {
     });
     for directory in directories {
         match fs::metadata(directory) {
-            Ok(found) if !found.is_dir() => return Err(io::ErrorKind::NotADirectory.into()),
+            Ok(found) if !found.is_dir() => return Err(ErrorKind::NotADirectory.into()),
             // A file without a name, which is gone when it is closed.
             Ok(_) => return tempfile::tempfile_in(directory).map(drop),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
     }

@@ -16,7 +16,7 @@ use super::lanes::{Lane, Lanes, Refusal, Wait};
 use super::parts::Cut;
 use super::template::Template;
 use super::tls::Tls;
-use super::{Event, Output, Plan, Poison};
+use super::{Event, Output, OutputError, Plan, Poison};
 use crate::exit::Failure;
 use crate::secret::Secret;
 use crate::settings::Section;

@@ -181,6 +181,10 @@ mod tests {
         async fn open(&self) -> Result<Box<dyn Output>, Failure> {
             Ok(Box::new(self.clone()))
         }
+
+        async fn test(&self) -> Result<String, OutputError> {
+            Ok("http http://x".to_owned())
+        }
     }
 
     #[async_trait]

@@ -19,7 +19,7 @@ use super::lanes::{Lane, Lanes, Refusal};
 use super::parts::Cut;
 use super::template::Template;
 use super::tls::Tls;
-use super::{Event, Output, Plan};
+use super::{Event, Output, OutputError, Plan};
 use crate::exit::Failure;
 use crate::settings::Section;
 

@@ -20,7 +20,7 @@ use super::answer::Answer;
 use super::settings::RequestSettings;
 use crate::exit::Failure;
 use crate::output::lanes::{Lane, Lanes, Refusal};
-use crate::output::{Event, Output, Plan};
+use crate::output::{Event, Output, OutputError, Plan};
 
 /// How long TCP may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
