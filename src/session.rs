@@ -416,7 +416,13 @@ impl Session {
             slot.is_some_and(|slot| slot.feed.has_records()) && ready(index)
         };
         let in_memory = || (0..self.slots.len()).find(has_records);
-        let next = self.repeat.or_else(in_memory).or_else(longest_ago);
+        // Once such a stream has its poll, it goes on: a page is listed again in each poll, and its
+        // files have to follow in the same one.
+        let last_slot = self.poll.as_ref().and_then(|poll| poll.last_slot);
+        let own_poll =
+            last_slot.filter(|index| self.slots.get(*index).is_some_and(loses) && ready(index));
+        let next = self.repeat.or_else(in_memory).or(own_poll);
+        let next = next.or_else(longest_ago);
         let Some(index) = next else {
             return Step::Stop;
         };

@@ -45,6 +45,23 @@ fn a_fresh_session_for_each_poll_delivers_the_same() {
 }
 
 #[test]
+fn a_fresh_session_for_each_poll_whose_batch_ends_inside_files_makes_progress() {
+    let mut upstream = Upstream::new();
+    let types = ["receipt", "process", "delivery", "av", "spam", "journal"];
+    for event_type in types {
+        for _ in 0..4 {
+            upstream.add_file(event_type, 5);
+        }
+    }
+    let mut host = Host::new(r#","streams":["siem"],"siem_calls_per_15_min":1000000"#);
+    host.fresh_each_poll = true;
+    host.limits.max_events = 7;
+    host.limits.max_requests = 100;
+    host.collect(&mut upstream);
+    host.assert_exactly_once(&upstream);
+}
+
+#[test]
 fn a_host_killed_after_any_poll_misses_nothing_and_repeats_only_that_poll() {
     for kill_at in 0..40 {
         let (mut upstream, mut host) = (upstream(), host());
