@@ -389,7 +389,8 @@ impl Machine for Check {
     fn next(&mut self, now: Timestamp) -> Action<Self::Output> {
         if self.awaits_answer {
             // That a file can be had is known from its head.
-            if !self.ended && !(self.head.is_some() && self.purpose == Purpose::File) {
+            let is_enough = self.head.is_some() && self.purpose == Purpose::File;
+            if !self.ended && !is_enough {
                 return Action::Read;
             }
             self.handle_whole_answer(now);

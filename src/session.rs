@@ -416,16 +416,22 @@ impl Session {
             slot.is_some_and(|slot| slot.feed.has_records()) && ready(index)
         };
         let in_memory = || (0..self.slots.len()).find(has_records);
-        // Once such a stream has its poll, it goes on: a page is listed again in each poll, and its
-        // files have to follow in the same one.
-        let last_slot = self.poll.as_ref().and_then(|poll| poll.last_slot);
-        let own_poll =
-            last_slot.filter(|index| self.slots.get(*index).is_some_and(loses) && ready(index));
-        let next = self.repeat.or_else(in_memory).or(own_poll);
-        let next = next.or_else(longest_ago);
-        let Some(index) = next else {
+        let next = self.repeat.or_else(in_memory).or_else(longest_ago);
+        let Some(mut index) = next else {
             return Step::Stop;
         };
+        // And they have a poll of their own, so that others lose nothing with them. The stream
+        // that has it goes on: its page is listed again in each poll, and the files of the page
+        // have to follow in the same one.
+        let last_slot = self.poll.as_ref().and_then(|poll| poll.last_slot);
+        if let Some(last) = last_slot.filter(|last| *last != index)
+            && self.slots.get(index).is_some_and(loses)
+        {
+            if !(self.slots.get(last).is_some_and(loses) && ready(&last)) {
+                return Step::Stop;
+            }
+            index = last;
+        }
         let clocks = self.clocks(now);
         let stamp = self.stamp(now);
         let (Some(poll), Some(slot)) = (&mut self.poll, self.slots.get_mut(index)) else {
@@ -433,11 +439,6 @@ impl Session {
         };
         // Looking at a feed may write notices, so a poll that may make no request stops first.
         if poll.limits.max_requests == 0 {
-            return Step::Stop;
-        }
-        // And they have a poll of their own, so that others lose nothing with them.
-        let served_others = poll.last_slot.is_some_and(|last| last != index);
-        if slot.lost_answers >= LOST_ANSWERS_MAX && served_others {
             return Step::Stop;
         }
         let context = clocks.of(&self.settings);

@@ -93,7 +93,8 @@ fn an_output_that_cannot_be_reached_fails_a_check_and_a_check_makes_no_file() {
     let (code, text) = said("type = \"file\"\npath = \"sub/events.ndjson\"");
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains("events.ndjson: reachable"), "{text}");
-    assert!(!setup.path("sub").exists() && !setup.path("state").exists());
+    let checkpoint = setup.path("state/acme.checkpoint.json");
+    assert!(!setup.path("sub").exists() && !checkpoint.exists());
     let (code, text) = said("type = \"file\"\npath = \"host.toml/events.ndjson\"");
     assert_eq!(code, Some(1), "{text}");
     let receiver = Server::start(|_| answer(200, ""));
