@@ -127,7 +127,9 @@ async fn check_source(
                 CheckOutcome::NotPermitted(missing) if is_named => {
                     (not_permitted(missing), Exit::Failed)
                 }
-                other => outcome(other),
+                other @ (CheckOutcome::Failed(_)
+                | CheckOutcome::NotPermitted(_)
+                | CheckOutcome::Readable) => outcome(other),
             };
             Found {
                 stream: result.stream.clone(),

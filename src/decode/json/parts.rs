@@ -104,7 +104,7 @@ pub struct Error {
 }
 
 impl Error {
-    /// Whether the text can be read after a [repair](super::repair).
+    /// Whether the text can be read after a [repair](mod@super::repair).
     #[must_use]
     pub fn is_repairable(&self) -> bool {
         [super::CONTROL_CHARACTER, super::HALF_PAIR, super::TOO_DEEP].contains(&self.what)

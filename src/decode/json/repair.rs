@@ -9,7 +9,7 @@ use crate::encode::push_escaped;
 #[derive(Debug, PartialEq, Eq)]
 pub struct Repaired {
     /// The text, with a replacement character for each half of a surrogate pair, an escape for
-    /// each control character in a string, and what is nested too deeply [flattened](flatten).
+    /// each control character in a string, and what is nested too deeply [flattened](mod@super::flatten).
     pub text: String,
     /// The offsets in `text` at which strings were repaired, in ascending order.
     pub places: Vec<usize>,
