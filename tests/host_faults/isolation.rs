@@ -334,10 +334,12 @@ fn no_text_of_a_component_shows_a_secret_or_forges_a_line() {
     };
     let mut running = Running::start(host("run"));
     for does in ALL {
-        let words = format!("source={} ", does.replace(' ', "-"));
-        let started = |line: &str| line.contains(&words) && !line.contains("started");
-        while !running.said.lines().any(started) {
-            running.wait_for(&words);
+        let field = format!("source={}", does.replace(' ', "-"));
+        let is_polled = |line: &str| {
+            !line.contains("started") && line.split_whitespace().any(|word| word == field)
+        };
+        while !running.said.lines().any(is_polled) {
+            running.wait_for(&field);
         }
     }
     let state = place.join("state/secrets.checkpoint.json");
