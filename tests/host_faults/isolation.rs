@@ -16,7 +16,7 @@ use crate::server::{Server, answer};
 use crate::setup::{Setup, assert_success, lines_of, small, wait_until};
 
 const MIB: u64 = 1024 * 1024;
-const SECRET: &str = "mark+component\"secret=Lw5Xc8Rt";
+const SECRET: &str = "mark+component/secret=Lw5Xc8Rt";
 
 /// Compiles `untruthful.rs` with a fault of its `describe`, or with none.
 fn compile(folder: &Path, fault: &str) -> PathBuf {
