@@ -13,6 +13,12 @@ pub(super) fn bare(text: &str) -> Option<&str> {
     is_bare(inner).then_some(inner)
 }
 
+/// The part of an address behind the last `@`.
+pub(super) fn domain(address: &str) -> Option<&str> {
+    let (_, domain) = address.rsplit_once('@')?;
+    (!domain.is_empty()).then_some(domain)
+}
+
 /// One `@` with something on both sides, and no character that separates addresses.
 fn is_bare(text: &str) -> bool {
     let mut at = None;

@@ -1,5 +1,6 @@
 //! Records to events: the tables, and the engine that carries them out.
 
+mod account;
 mod address;
 mod compound;
 mod distinct;
@@ -27,6 +28,7 @@ use core::cell::OnceCell;
 use line::{Buffers, Line};
 use plan::{Condition, Plan};
 use severity::Severities;
+use table::Test;
 
 use crate::encode::escape_breaks;
 use crate::encode::{push_line, push_quoted};
@@ -228,15 +230,16 @@ impl Ready {
     #[cold]
     fn new(format: Format, stream: Stream, severities: &Severities) -> Self {
         let severity = |is_alert| severities.of(stream, is_alert);
+        let denial = (stream == Stream::Audit).then_some(Test::Denied("eventInfo"));
         let choices = match format {
             Format::Ecs => vec![Choice {
                 when: Vec::new(),
-                plan: Plan::new(ecs::tables(stream), &severity),
+                plan: Plan::new(ecs::tables(stream), &severity, denial),
             }],
             Format::Ocsf => {
                 let choice = |variant: &ocsf::Variant| Choice {
                     when: plan::conditions(variant.when),
-                    plan: variant.plan(&severity),
+                    plan: variant.plan(&severity, denial),
                 };
                 ocsf::variants(stream).iter().map(choice).collect()
             }

@@ -7,7 +7,7 @@ use super::plan::Leaf;
 use super::shape::push_escaped_word;
 use super::table::{More, Prose, Related, Stix};
 use super::values::{Plain, contains_ignore_case, is_absent, is_placeholder};
-use super::{objects, ocsf, people, prose, stix, url};
+use super::{account, objects, ocsf, people, prose, stix, url};
 use crate::decode::json::{self, Kind};
 use crate::encode::{push_escaped, push_lowercase, push_quoted};
 use crate::record::Value;
@@ -21,6 +21,16 @@ pub(super) fn write(line: &mut Line<'_, '_>, leaf: &Leaf, shape: More) {
         return compound::files(line, leaf, objects::push_email_file);
     } else if let More::OriginalTime = shape {
         return original_time(line, leaf);
+    } else if let More::Account(account, part) = shape {
+        return account::person(line, leaf, account, part);
+    } else if let More::Object = shape {
+        return account::object(line, leaf);
+    } else if let More::Group = shape {
+        return account::group(line, leaf);
+    } else if let More::GroupOr(name) = shape {
+        return account::group_or(line, leaf, name);
+    } else if let More::Roles = shape {
+        return account::roles(line, leaf);
     }
     for name in &leaf.from {
         let Some(value) = line.record.get(*name).filter(|value| !is_absent(value)) else {
@@ -121,18 +131,23 @@ fn plain_text(line: &mut Line<'_, '_>, leaf: &Leaf, plain: Plain<'_>, shape: Mor
             written
         }
         // These do not come as text and are written elsewhere.
-        More::Auth
+        More::Account(..)
+        | More::Auth
         | More::Email
         | More::Emails
         | More::File
         | More::Files
+        | More::Group
+        | More::GroupOr(_)
         | More::Joined
         | More::List
+        | More::Object
         | More::OriginalTime
         | More::Part(_)
         | More::People
         | More::Person
-        | More::Resources => false,
+        | More::Resources
+        | More::Roles => false,
     }
 }
 

@@ -3,7 +3,7 @@
 use super::severity::Severity;
 use super::table::{Class, Computed, Keep, Row, Shape, Tables, Test, With};
 use crate::decode::json::Kind;
-use crate::record::{NAMES, Name, Record};
+use crate::record::{NAMES, Name, Record, Value};
 
 /// The tables of one stream in the form in which they are carried out.
 pub(super) struct Plan {
@@ -54,6 +54,11 @@ enum Is {
     NullSender,
     Pattern,
     Word(&'static [&'static str], bool),
+    Any(&'static [&'static str]),
+    Denied,
+    Names,
+    Role,
+    Says(&'static [&'static str]),
 }
 
 /// A rule made ready: what has to hold, and the JSON text to write then.
@@ -76,11 +81,27 @@ pub(super) struct Parts<'t> {
 impl Plan {
     /// Makes the tables of ECS ready. A severity that is given stands for that of every rule.
     #[cold]
-    pub(super) fn new(tables: &Tables, severity: Severity<'_>) -> Self {
-        let rules = tables.rules.iter().map(|rule| {
-            let mut class = rule.class;
+    ///
+    /// What a rule takes for a success is a failure where `denial` holds.
+    pub(super) fn new(tables: &Tables, severity: Severity<'_>, denial: Option<Test>) -> Self {
+        let set = |mut class: Class| {
             class.severity = severity(class.kind == "alert").unwrap_or(class.severity);
-            (conditions(rule.when), class_json(&class))
+            class_json(&class)
+        };
+        let rules = tables.rules.iter().flat_map(|rule| {
+            let class = rule.class;
+            let denial = denial.filter(|_| class.outcome == Some("success"));
+            let denied = denial.map(|denial| {
+                let class = Class {
+                    outcome: Some("failure"),
+                    severity: class.severity.max(2),
+                    ..class
+                };
+                (conditions(&[rule.when, &[denial]].concat()), set(class))
+            });
+            denied
+                .into_iter()
+                .chain([(conditions(rule.when), set(class))])
         });
         Self::build(Parts {
             rows: tables.rows,
@@ -152,6 +173,14 @@ impl Condition {
                 },
                 Is::NullSender => value.kind == Kind::String && matches!(text, "" | "<>"),
                 Is::Pattern => super::stix::osint(text).is_some(),
+                Is::Any(words) => text.split([',', ';']).any(|part| {
+                    let part = part.trim_ascii();
+                    words.iter().any(|word| part.eq_ignore_ascii_case(word))
+                }),
+                Is::Denied => of_prose(value, super::prose::is_denied),
+                Is::Names => of_prose(value, |text| super::prose::people(text).next().is_some()),
+                Is::Role => of_prose(value, super::prose::names_role),
+                Is::Says(words) => of_prose(value, |text| super::prose::says(text, words)),
                 Is::Word(words, true) => words.iter().any(|word| text.eq_ignore_ascii_case(word)),
                 Is::Word(words, false) => words
                     .iter()
@@ -159,6 +188,12 @@ impl Condition {
             }
         })
     }
+}
+
+/// Whether something holds for the prose of an audit event.
+fn of_prose(value: Value<'_>, holds: impl FnOnce(&str) -> bool) -> bool {
+    let mut buffer = String::new();
+    super::values::Plain::new(value, &mut buffer).is_some_and(|plain| holds(plain.text))
 }
 
 /// Writes the steps for rows whose paths are given below the object they stand in. Rows of one
@@ -211,6 +246,11 @@ pub(super) fn conditions(tests: &[Test]) -> Vec<Condition> {
     let names = |fields: &[&str]| fields.iter().filter_map(|field| Name::new(field)).collect();
     let ready = tests.iter().map(|test| {
         let (fields, is) = match *test {
+            Test::Any(field, words) => (names(&[field]), Is::Any(words)),
+            Test::Denied(field) => (names(&[field]), Is::Denied),
+            Test::Names(field) => (names(&[field]), Is::Names),
+            Test::Role(field) => (names(&[field]), Is::Role),
+            Test::Says(field, words) => (names(&[field]), Is::Says(words)),
             Test::Email(fields) => (names(fields), Is::Email),
             Test::Given(fields) => (names(fields), Is::Given),
             Test::Has(field, words) => (names(&[field]), Is::Word(words, false)),

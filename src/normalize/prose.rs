@@ -1,110 +1,453 @@
 //! What can be found in the prose of an audit event, each thing by itself.
 //!
-//! The wording changes from release to release, so there is no pattern for a whole sentence.
+//! The wording changes from release to release, so there is no pattern for a whole sentence. Some
+//! texts quote what others have written: the sender and the subject of a message, the words of a
+//! search, the name with which a logon was tried. What is quoted is never evidence: facts are
+//! read from before the quotation and from the trailer behind it (`Processed: …` or
+//! `Date: …, Time: …, IP: …`), and the last occurrence of a label counts.
 
-use super::address::endpoint;
+use super::address::{self, endpoint};
+use super::files;
 use super::table::Prose;
+use super::values::{is_placeholder, places_ignore_case};
 
-/// Labels a part may have, in lower case; the value follows, perhaps after colons and spaces.
-const LABELS: &[(Prose, &[&str])] = &[
-    (Prose::Application, &["application"]),
-    (Prose::Method, &["method"]),
-    (Prose::Mfa, &["2fa"]),
-    (Prose::Reason, &["reason"]),
+/// Labels that end a value, in lower case. The labels of addresses may stand without a colon.
+const LABELS: &[&str] = &[
+    "application",
+    "method",
+    "2fa",
+    "reason",
+    "remote ip is",
+    "remote ip",
+    "ip address",
+    "ip",
+    "date",
+    "time",
+    "processed",
+    "success",
+    "status",
+    "size",
 ];
 
-/// The labels of the address from which somebody came.
+/// The labels of the address from which a user came.
 const IP_LABELS: &[&str] = &["remote ip is", "remote ip", "ip address", "ip"];
+
+/// The labels of texts that an administrator does not write: whoever sent the message does.
+const QUOTED: &[&str] = &["from", "to", "subject", "sender", "recipient"];
+
+/// The labels of texts that a user types.
+const TYPED: &[&str] = &[
+    "search text",
+    "text",
+    "query",
+    "keywords",
+    "comment",
+    "comments",
+];
+
+/// The labels of outcomes.
+const OUTCOMES: &[&str] = &["success", "status", "result", "outcome"];
+
+/// Values of outcomes that deny it.
+const NO: &[&str] = &[
+    "false",
+    "no",
+    "failed",
+    "failure",
+    "error",
+    "unsuccessful",
+    "denied",
+    "rejected",
+];
+
+/// How a text begins that says that something was not done.
+const DENIED_FIRST: &[&str] = &[
+    "failed",
+    "failure",
+    "unable",
+    "could not",
+    "cannot",
+    "unsuccessful",
+    "error",
+    "denied",
+    "rejected",
+];
+
+/// What such a text contains.
+const DENIED: &[&str] = &[
+    "failed to ",
+    "has failed",
+    "have failed",
+    "was denied",
+    "was rejected",
+    "not successful",
+    "unsuccessful",
+    "not have the required permission",
+    "could not be",
+    "was not ",
+    "were not ",
+    "did not ",
+];
+
+/// What an object is called by in front of its name.
+const OBJECT_LABELS: &[&str] = &[
+    "name",
+    "group",
+    "folder",
+    "case",
+    "connector",
+    "task",
+    "report",
+    "definition",
+    "policy",
+    "incident",
+    "created",
+    "updated",
+    "changed",
+    "edited",
+    "deleted",
+    "removed",
+    "added",
+];
+
+/// Where the name of a role ends.
+const ROLE_ENDS: &[&str] = &[
+    " assigned",
+    " added",
+    " removed",
+    " granted",
+    " revoked",
+    " was ",
+    " has ",
+    " to ",
+    " for ",
+    " from ",
+    " by ",
+    ",",
+    ";",
+    "\n",
+    "\r",
+];
 
 /// Longer than any IP address with a port. It also bounds the search for where one ends.
 const ENDPOINT_BYTES_MAX: usize = 64;
 
+/// How far the next label is looked for behind a value, in bytes.
+const VALUE_BYTES_MAX: usize = 1024;
+
+/// How many occurrences of a label are tried, from the last on, so that a search is linear.
+const TRIES: usize = 8;
+
+/// The parts of a text that are evidence.
+struct Facts<'a> {
+    /// The sentence: what was done, by whom and to what. It ends before the first label.
+    sentence: &'a str,
+    /// Where labels are looked for: the trailer, then what stands before a quotation.
+    labelled: [&'a str; 2],
+}
+
+impl<'a> Facts<'a> {
+    fn of(text: &'a str) -> Self {
+        let first = |labels: &[&str]| {
+            let places = labels.iter().filter_map(|label| places(text, label).next());
+            places.min().map(|(at, _)| at)
+        };
+        let behind = |at: usize| text.get(at..).unwrap_or_default();
+        let before = |at: usize| text.get(..at).unwrap_or_default();
+        let quoted = first(QUOTED);
+        let typed = first(TYPED);
+        let trailer = |from: usize| {
+            let last = |label| {
+                let at = places(behind(from), label).last()?.0;
+                Some(from + at)
+            };
+            last("processed").or_else(|| {
+                let date = last("date")?;
+                places(behind(date), "time").next().map(|_| date)
+            })
+        };
+        let (whole, labelled) = match quoted.into_iter().chain(typed).min() {
+            Some(at) => {
+                // What a user types may lack the date, what outsiders write must not decide it.
+                let last_ip = || {
+                    let ips = IP_LABELS
+                        .iter()
+                        .filter_map(|label| places(behind(at), label).last());
+                    Some(at + ips.map(|(place, _)| place).max()?)
+                };
+                let tail = trailer(at).or_else(|| quoted.is_none().then(last_ip)?);
+                (before(at), [tail.map_or("", behind), before(at)])
+            }
+            None => match trailer(0) {
+                Some(at) => (before(at), [behind(at), ""]),
+                None => (text, [text, ""]),
+            },
+        };
+        let labels = LABELS
+            .iter()
+            .filter_map(|label| places(whole, label).next());
+        let end = labels.map(|(at, _)| at).min();
+        Self {
+            sentence: whole.get(..end.unwrap_or(whole.len())).unwrap_or_default(),
+            labelled,
+        }
+    }
+
+    /// The value of the last label that has one.
+    fn value<T>(&self, labels: &[&str], value: fn(&'a str) -> Option<T>) -> Option<T> {
+        self.labelled.iter().find_map(|part| {
+            let found = labels.iter().filter_map(|label| {
+                let mut last = [None; TRIES];
+                for place in places(part, label) {
+                    last.rotate_left(1);
+                    if let Some(slot) = last.last_mut() {
+                        *slot = Some(place);
+                    }
+                }
+                let mut tried = last.into_iter().rev().flatten();
+                tried.find_map(|(at, behind)| Some((at, value(behind)?)))
+            });
+            found.max_by_key(|(at, _)| *at).map(|(_, value)| value)
+        })
+    }
+}
+
 /// That part of the text, if it is there and says something.
 pub(super) fn find(text: &str, part: Prose) -> Option<&str> {
-    let ip = || labelled(text, IP_LABELS, ip_value);
+    let facts = Facts::of(text);
+    let sentence = facts.sentence;
+    let ip = || facts.value(IP_LABELS, ip_value);
     match part {
-        Prose::Application | Prose::Method | Prose::Mfa | Prose::Reason => {
-            let (_, labels) = LABELS.iter().find(|(name, _)| *name == part)?;
-            labelled(text, labels, text_value)
-        }
-        Prose::FullName => full_name(text),
+        Prose::Application => facts.value(&["application"], text_value),
+        Prose::Method => facts.value(&["method"], text_value),
+        Prose::Mfa => facts.value(&["2fa"], text_value),
+        Prose::Reason => facts.value(&["reason"], text_value),
+        Prose::FullName => full_name(sentence),
         Prose::Ip => ip().map(|(ip, _)| ip),
         Prose::Port => ip().and_then(|(_, port)| port),
+        Prose::Role => role(sentence),
+        Prose::Object => object(sentence),
+        Prose::File => file(sentence),
+        Prose::FileExtension => file(sentence).and_then(files::extension),
+        Prose::FileSize => facts.value(&["size"], text_value).and_then(size),
+        Prose::Hash(digits) => words(sentence)
+            .find(|word| word.len() == digits && word.bytes().all(|byte| byte.is_ascii_hexdigit())),
     }
 }
 
-/// The value behind the first label that has one.
-fn labelled<'a, T>(text: &'a str, labels: &[&str], value: fn(&'a str) -> Option<T>) -> Option<T> {
-    labels.iter().find_map(|label| {
-        let mut rest = text;
-        while let Some(after) = after_word(rest, label) {
-            if let Some(value) = marked(after, label).and_then(value) {
-                return Some(value);
-            }
-            rest = after;
-        }
-        None
-    })
+/// The addresses that the sentence names.
+pub(super) fn people(text: &str) -> impl Iterator<Item = &str> {
+    words(Facts::of(text).sentence).filter_map(address::bare)
 }
 
-/// What comes after the label's value mark: a colon, or a label that ends in a verb.
-fn marked<'a>(after: &'a str, label: &str) -> Option<&'a str> {
-    let marked = after.trim_start_matches([':', ' ']);
-    let mark = after.get(..after.len() - marked.len())?;
-    if marked.starts_with(',') || (!mark.contains(':') && !label.ends_with(" is")) {
-        return None;
+/// Whether the sentence names a person and a role.
+pub(super) fn names_role(text: &str) -> bool {
+    find(text, Prose::Role).is_some() && people(text).next().is_some()
+}
+
+/// Whether the sentence contains one of the words.
+pub(super) fn says(text: &str, words: &[&str]) -> bool {
+    let sentence = Facts::of(text).sentence;
+    words
+        .iter()
+        .any(|word| places_ignore_case(sentence, word).next().is_some())
+}
+
+/// Whether the text says that something was not done.
+pub(super) fn is_denied(text: &str) -> bool {
+    let facts = Facts::of(text);
+    if let Some(outcome) = facts.value(OUTCOMES, text_value) {
+        return NO.iter().any(|word| outcome.eq_ignore_ascii_case(word));
     }
-    Some(marked)
+    let sentence = facts.sentence.trim().trim_end_matches(['.', ':', ',']);
+    let begins = |word: &&str| {
+        sentence
+            .get(..word.len())
+            .is_some_and(|begin| begin.eq_ignore_ascii_case(word))
+    };
+    let ends = || {
+        let end = sentence.len().checked_sub(" failed".len());
+        end.and_then(|at| sentence.get(at..))
+            .is_some_and(|end| end.eq_ignore_ascii_case(" failed"))
+    };
+    DENIED_FIRST.iter().any(begins)
+        || ends()
+        || DENIED
+            .iter()
+            .any(|words| places_ignore_case(sentence, words).next().is_some())
+}
+
+/// Where a label stands that has a value mark, and what comes behind the mark: a colon, or a
+/// label that ends in a verb.
+fn places<'a>(text: &'a str, label: &str) -> impl Iterator<Item = (usize, &'a str)> {
+    let bytes = text.as_bytes();
+    let is_letter = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_alphanumeric);
+    let is_verb = label.ends_with(" is");
+    let length = label.len();
+    places_ignore_case(text, label)
+        .filter(move |at| !at.checked_sub(1).is_some_and(is_letter) && !is_letter(at + length))
+        .filter_map(move |at| {
+            let behind = text.get(at + length..)?;
+            let marked = behind.trim_start_matches([':', ' ']);
+            let mark = behind.get(..behind.len() - marked.len())?;
+            ((mark.contains(':') || is_verb) && !marked.starts_with(',')).then_some((at, marked))
+        })
 }
 
 /// The IP address that the text begins with, and its port.
 fn ip_value(marked: &str) -> Option<(&str, Option<&str>)> {
     let mut bytes = marked.bytes().take(ENDPOINT_BYTES_MAX);
     let end = bytes
-        .position(|byte| matches!(byte, b',' | b' ' | b')' | b';'))
+        .position(|byte| matches!(byte, b',' | b' ' | b')' | b';' | b'\n' | b'\r'))
         .or_else(|| (marked.len() <= ENDPOINT_BYTES_MAX).then_some(marked.len()))?;
     endpoint(marked.get(..end)?.trim_end_matches('.'))
 }
 
-/// The text up to the next label.
+/// The text up to the next label or line.
 fn text_value(marked: &str) -> Option<&str> {
-    // A value ends where the next label begins, at `, Word:`, or with the text.
-    let end = marked.match_indices(", ").find(|(at, _)| {
-        let next = marked.get(at + 2..).unwrap_or_default();
+    let window = window(marked);
+    let labels = LABELS
+        .iter()
+        .filter_map(|label| places(window, label).next())
+        .map(|(at, _)| at);
+    // Labels that are not known stand behind a comma.
+    let unknown = window.match_indices(", ").find(|(at, _)| {
+        let next = window.get(at + 2..).unwrap_or_default();
         let word = next.split([' ', ',']).next().unwrap_or_default();
         word.ends_with(':')
             || next
                 .get(word.len()..)
                 .is_some_and(|tail| tail.starts_with(" :"))
     });
+    let end = labels
+        .chain(unknown.map(|(at, _)| at))
+        .chain(window.find(['\n', '\r']))
+        .min();
     let text = marked
-        .get(..end.map_or(marked.len(), |(at, _)| at))?
+        .get(..end.unwrap_or(marked.len()))?
         .trim()
-        .trim_end_matches(',');
-    (!super::values::is_placeholder(text)).then_some(text)
+        .trim_end_matches([',', ';'])
+        .trim_end();
+    (!is_placeholder(text)).then_some(text)
 }
 
-/// The text after a word that stands by itself.
-fn after_word<'a>(text: &'a str, word: &str) -> Option<&'a str> {
-    let bytes = text.as_bytes();
-    let is_letter = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_alphanumeric);
-    let found = super::values::places_ignore_case(text, word)
-        .find(|at| !at.checked_sub(1).is_some_and(is_letter) && !is_letter(at + word.len()));
-    text.get(found? + word.len()..)
+/// The beginning of a text, as far as the end of a value is looked for.
+fn window(text: &str) -> &str {
+    let end = text.len().min(VALUE_BYTES_MAX);
+    (0..4)
+        .find_map(|back| text.get(..end.checked_sub(back)?))
+        .unwrap_or_default()
 }
 
-/// The name in `<Last, First>`; an address in brackets is none.
-fn full_name(text: &str) -> Option<&str> {
-    let mut rest = text;
-    loop {
-        let (_, behind) = rest.split_once('<')?;
-        let (name, behind) = behind.split_once('>')?;
+/// The words of a sentence, without the marks around them.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| {
+        c.is_whitespace() || matches!(c, ',' | ';' | '(' | ')' | '=' | '<' | '>' | '\'' | '"')
+    })
+    .map(|word| word.trim_matches(['.', ':', '[', ']']))
+    .filter(|word| !word.is_empty())
+}
+
+/// The name in `for ADDRESS <Last, First>` or `by ADDRESS<…>`.
+fn full_name(sentence: &str) -> Option<&str> {
+    let names = sentence.match_indices('<').take(TRIES);
+    names.into_iter().find_map(|(at, _)| {
+        let before = sentence.get(..at)?.trim_end();
+        let (before, person) = before.rsplit_once(' ')?;
+        let word = before.trim_end().rsplit(' ').next()?;
+        let is_person = ["for", "by"]
+            .iter()
+            .any(|known| word.eq_ignore_ascii_case(known));
+        let (name, _) = sentence.get(at + 1..)?.split_once('>')?;
         let name = name.trim();
-        if !name.is_empty() && !name.contains(['@', '<']) {
+        let is_name = !name.is_empty() && !name.contains(['@', '<']);
+        (is_person && is_name && address::bare(person).is_some()).then_some(name)
+    })
+}
+
+/// The role in `… role NAME …` or `… to the NAME role`.
+fn role(sentence: &str) -> Option<&str> {
+    let trim = |text: &'static [char], part| -> &str { str::trim_matches(part, text) };
+    let marks = &[' ', ':', '\'', '"', '.', '\n', '\r'];
+    for word in ["role", "permission", "privilege"] {
+        let Some(at) = places_ignore_case(sentence, word).next() else {
+            continue;
+        };
+        let behind = sentence.get(at + word.len()..)?;
+        let behind = behind.strip_prefix('s').unwrap_or(behind);
+        let end = ROLE_ENDS.iter().filter_map(|end| behind.find(end)).min();
+        let name = trim(marks, behind.get(..end.unwrap_or(behind.len()))?);
+        if !name.is_empty() && address::bare(name).is_none() {
             return Some(name);
         }
-        rest = behind;
+        let before = sentence.get(..at)?;
+        let name = [" to the ", " from the ", " to ", " from "]
+            .iter()
+            .find_map(|link| before.rsplit_once(link))
+            .map(|(_, name)| trim(marks, name))
+            .filter(|name| !name.is_empty() && address::bare(name).is_none());
+        if name.is_some() {
+            return name;
+        }
     }
+    None
+}
+
+/// What was acted on: the number of an incident, a name in quotes or behind a label, or what a
+/// connector is for.
+fn object(sentence: &str) -> Option<&str> {
+    let is_incident = |word: &&str| word.starts_with("TR-") && word.len() > 3;
+    if let Some(incident) = words(sentence).find(is_incident) {
+        return Some(incident);
+    }
+    for quote in ['\'', '"'] {
+        let quoted = sentence
+            .split_once(quote)
+            .and_then(|(_, rest)| rest.split_once(quote));
+        if let Some((name, _)) = quoted
+            && !name.trim().is_empty()
+        {
+            return Some(name.trim());
+        }
+    }
+    let labelled = OBJECT_LABELS.iter().find_map(|label| {
+        let (_, behind) = places(sentence, label).next()?;
+        text_value(behind)
+    });
+    if labelled.is_some() {
+        return labelled;
+    }
+    let at = places_ignore_case(sentence, "connector").next()?;
+    let (_, name) = sentence.get(at..)?.split_once(" for ")?;
+    let name = name.split(['\n', '\r', ',']).next()?.trim();
+    (!is_placeholder(name) && address::bare(name).is_none()).then_some(name)
+}
+
+/// The name of a file: behind its label, or a word with an extension.
+fn file(sentence: &str) -> Option<&str> {
+    let labelled = ["file name", "filename", "file"].iter().find_map(|label| {
+        let (_, behind) = places(sentence, label).next()?;
+        text_value(behind)
+    });
+    let known = |word: &&str| {
+        let is_known = |extension: &str| {
+            [
+                "csv", "eml", "json", "pdf", "pst", "txt", "xls", "xlsx", "xml", "zip",
+            ]
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(extension))
+        };
+        !word.contains('@') && files::extension(word).is_some_and(is_known)
+    };
+    labelled.or_else(|| words(sentence).find(known))
+}
+
+/// The digits of a size in bytes.
+fn size(text: &str) -> Option<&str> {
+    let end = text.bytes().position(|byte| !byte.is_ascii_digit());
+    let (digits, unit) = text.split_at_checked(end.unwrap_or(text.len()))?;
+    let is_bytes = matches!(unit.trim(), "" | "B" | "bytes" | "byte");
+    (is_bytes && super::values::long(digits).is_some()).then_some(digits)
 }
 
 #[cfg(test)]
@@ -114,6 +457,23 @@ mod tests {
     const LOGON: &str = "Failed authentication for ann@example.com <Li, Ann>, Date: 2026-02-03, \
         Time: 04:05:06 GMT-05:00, IP: 198.51.100.7, Application: Administration Console, \
         Method: Cloud, Reason: Bad password, or locked, 2FA: TOTP";
+
+    const PARTS: [Prose; 14] = [
+        Prose::Application,
+        Prose::File,
+        Prose::FileSize,
+        Prose::FullName,
+        Prose::Hash(32),
+        Prose::Hash(40),
+        Prose::Hash(64),
+        Prose::Ip,
+        Prose::Method,
+        Prose::Mfa,
+        Prose::Object,
+        Prose::Port,
+        Prose::Reason,
+        Prose::Role,
+    ];
 
     #[test]
     fn the_parts_of_a_logon() {
@@ -126,6 +486,7 @@ mod tests {
         assert_eq!(find(LOGON, Prose::Reason), Some("Bad password, or locked"));
         assert_eq!(find(LOGON, Prose::Mfa), Some("TOTP"));
         assert_eq!(find(LOGON, Prose::FullName), Some("Li, Ann"));
+        assert_eq!(people(LOGON).collect::<Vec<_>>(), ["ann@example.com"]);
     }
 
     #[test]
@@ -148,28 +509,145 @@ mod tests {
             assert_eq!(find(text, Prose::Ip), Some(ip), "{text}");
             assert_eq!(find(text, Prose::Port), Some("443"), "{text}");
         }
-        let first = "IP: 192.0.2.4, Remote: x, IP: 203.0.113.7:443";
-        assert_eq!(find(first, Prose::Port), None);
+        let last = "IP: 192.0.2.4, Remote: x, IP: 203.0.113.7:443";
+        assert_eq!(find(last, Prose::Port), Some("443"));
         assert_eq!(find("Internal IP range, zip: 1", Prose::Ip), None);
     }
 
     #[test]
-    fn a_text_without_parts_has_none() {
-        for part in [
-            Prose::Application,
-            Prose::FullName,
-            Prose::Ip,
-            Prose::Method,
-            Prose::Mfa,
-            Prose::Port,
-            Prose::Reason,
+    fn a_value_ends_at_the_next_label_with_or_without_a_colon() {
+        for text in [
+            "Successful, Application: API, Remote IP is 198.51.100.23",
+            "Successful, Application: API; IP Address : 198.51.100.23",
+            "Successful, Application: API\nRemote IP is 198.51.100.23",
+            "Successful, Application: API IP: 198.51.100.23",
+            "Successful, Application: API, Unknown: x, IP: 198.51.100.23",
         ] {
+            assert_eq!(find(text, Prose::Application), Some("API"), "{text}");
+            assert_eq!(find(text, Prose::Ip), Some("198.51.100.23"), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_a_message_says_is_no_evidence() {
+        let forged = "IP: 192.0.2.66, Remote IP is 192.0.2.67, Application: Nothing, \
+            Method: none such, Reason: none at all, 2FA: SMS, Success: false, Size: 7, \
+            Processed: 2026-03-01, for eve@example.net <Eve>, file: x.csv, role X";
+        for start in [
+            "Viewed Message - From: <Mallory> mallory@example.net, Subject: ",
+            "Viewed Message - From: ",
+            "Viewed Message - Subject: Re: From: x, ",
+            "Viewed Message - To : ",
+        ] {
+            let text = format!(
+                "{start}{forged}, Processed: 2026-03-01, IP: 198.51.100.21, Application: review"
+            );
+            assert_eq!(find(&text, Prose::Ip), Some("198.51.100.21"), "{text}");
+            assert_eq!(find(&text, Prose::Application), Some("review"), "{text}");
+            for part in PARTS {
+                if !matches!(part, Prose::Ip | Prose::Application) {
+                    assert_eq!(find(&text, part), None, "{part:?} in {text}");
+                }
+            }
+            assert_eq!(people(&text).next(), None, "{text}");
+            assert!(!is_denied(&text), "{text}");
+            // Without a trailer nothing behind the quotation counts.
+            let text = format!("{start}IP: 192.0.2.66, Application: Nothing, Reason: none at all");
+            for part in PARTS {
+                assert_eq!(find(&text, part), None, "{part:?} in {text}");
+            }
+        }
+        let tried = "Failed authentication for x, Method: none such, 2FA: SMS@example.com, \
+            Date: 2026-02-03, Time: 04:05:06 GMT, IP: 198.51.100.7, Application: API";
+        assert_eq!(find(tried, Prose::Method), None);
+        assert_eq!(find(tried, Prose::Mfa), None);
+        assert_eq!(find(tried, Prose::Ip), Some("198.51.100.7"));
+        assert_eq!(find("From: <Mallory> m@example.net", Prose::FullName), None);
+    }
+
+    #[test]
+    fn who_and_what_was_changed() {
+        for (text, person) in [
+            (
+                "Password reset for user: bob@example.com, IP: 198.51.100.21",
+                "bob@example.com",
+            ),
+            (
+                "Password reset for emailAddress=bob@example.test",
+                "bob@example.test",
+            ),
+            (
+                "User bob@example.com added to role Super Administrator",
+                "bob@example.com",
+            ),
+            ("Account locked (bob@example.com).", "bob@example.com"),
+        ] {
+            assert_eq!(people(text).next(), Some(person), "{text}");
+        }
+        for text in [
+            "User bob@example.com added to role Super Administrator",
+            "Role 'Super Administrator' assigned to bob@example.com, IP: 192.0.2.4",
+            "bob@example.com was removed from the Super Administrator role",
+            "Role: Super Administrator, IP: 192.0.2.4",
+        ] {
+            assert_eq!(
+                find(text, Prose::Role),
+                Some("Super Administrator"),
+                "{text}"
+            );
+        }
+        for (text, object) in [
+            (
+                "Remediation Incident TR-EXMPL-00021-M was updated",
+                "TR-EXMPL-00021-M",
+            ),
+            (
+                "Profile group created: Blocked Senders, IP : 192.0.2.4",
+                "Blocked Senders",
+            ),
+            ("Profile group 'Blocked' deleted", "Blocked"),
+            (
+                "Connector creation for Azure AD Sync\nSuccess: false",
+                "Azure AD Sync",
+            ),
+            ("Opened case: GDPR 7, IP: 192.0.2.4", "GDPR 7"),
+        ] {
+            assert_eq!(find(text, Prose::Object), Some(object), "{text}");
+        }
+        let export = "Exported file: held list.csv, Size: 1200 bytes, IP: 192.0.2.4";
+        assert_eq!(find(export, Prose::File), Some("held list.csv"));
+        assert_eq!(find(export, Prose::FileSize), Some("1200"));
+        assert_eq!(find("Download of a.zip done", Prose::File), Some("a.zip"));
+    }
+
+    #[test]
+    fn what_denies_that_something_was_done() {
+        for text in [
+            "Connector creation for Azure AD Sync\nSuccess: false",
+            "Failed to enroll the user for device enrollment",
+            "Deletion of policy x failed.",
+            "ann@example.com does not have the required permissions, Date: 2026-02-03",
+            "Policy changed, Status: Failed, IP: 192.0.2.4",
+            "The change was rejected",
+        ] {
+            assert!(is_denied(text), "{text}");
+        }
+        for text in [
+            "Connector creation for Azure AD Sync\nSuccess: true",
+            "Profile group created: Failed logons, IP : 192.0.2.4",
+            "Viewed Message - Subject: Failed to pay, Success: false, Processed: 2026-03-01",
+            "",
+        ] {
+            assert!(!is_denied(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_text_without_parts_has_none() {
+        for part in PARTS {
             assert_eq!(find("Directory sync completed", part), None);
             assert_eq!(find("", part), None);
-            assert_eq!(
-                find("IP:IP:<é>: Reason: , Reason", part).filter(|_| part != Prose::FullName),
-                None
-            );
+            assert_eq!(find("IP:IP:<é>: Reason: , Reason", part), None);
         }
     }
 
@@ -182,11 +660,15 @@ mod tests {
             "Reason:",
             "method: -, ",
             "Remote IP is ",
+            "from: ",
+            "role ",
+            "for a@b <c> ",
         ] {
             let text = piece.repeat(1_000_000 / piece.len());
-            for part in [Prose::FullName, Prose::Ip, Prose::Port, Prose::Reason] {
+            for part in PARTS {
                 let _whatever_is_found = find(&text, part);
             }
+            let _whoever_is_named = (people(&text).count(), is_denied(&text));
         }
     }
 

@@ -111,8 +111,15 @@ fn push_plain(line: &mut Line<'_, '_>, plain: Plain<'_>, shape: Shape) -> bool {
         Shape::Milliseconds => milliseconds(line, text),
         Shape::Prose(part) => match prose::find(text, part) {
             Some(found) if part == Prose::Ip => noted(line, plain, found, Related::Ip),
-            Some(found) if part == Prose::Port => {
+            Some(found) if matches!(part, Prose::FileSize | Prose::Port) => {
                 line.out.push_str(found);
+                true
+            }
+            Some(found) if let Prose::Hash(digits) = part => hash(line, found, digits),
+            Some(found) if part == Prose::FileExtension => {
+                line.out.push('"');
+                push_lowercase(line.out, found);
+                line.out.push('"');
                 true
             }
             Some(found) => quoted(line, plain, found),

@@ -1,5 +1,7 @@
 //! The vocabulary of the mapping tables: what a row can say.
 
+pub use super::account::Part;
+
 /// One row: where a value goes, where it comes from, and what happens on the way.
 ///
 /// Rows stand in the order of the output. In a path, dots separate objects and `[]` marks an
@@ -144,6 +146,16 @@ pub enum More {
     Email,
     /// A list of such addresses, each once.
     Emails,
+    /// A person of an audit event, from the fields `user`, `eventInfo` and `auditType`.
+    Account(Account, Part),
+    /// The name of what an audit event acted on, from its prose, else from the next field.
+    Object,
+    /// The name of the group that an audit event acted on.
+    Group,
+    /// The same, or that name where none is found.
+    GroupOr(&'static str),
+    /// The role that an audit event names, as a list.
+    Roles,
     /// A file, from its name, extension, media type, size and hashes.
     File,
     /// `auth_protocol_id` and `auth_protocol` from the prose of an audit event.
@@ -203,23 +215,46 @@ pub enum Stix {
     Domain,
 }
 
+/// Whose account it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Account {
+    /// Who acted. Where a logon has no user, whom its prose names.
+    Actor,
+    /// Whose account was changed, as the prose names it.
+    Target,
+    /// The target, or the actor where no other is named.
+    Subject,
+}
+
 /// What can be found in the prose of an audit event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Prose {
     /// The application that was used.
     Application,
-    /// The display name in angle brackets.
+    /// The name of a file.
+    File,
+    /// The extension of that name, in lower case.
+    FileExtension,
+    /// The size of a file in bytes.
+    FileSize,
+    /// The display name behind the address of who acted.
     FullName,
+    /// A hexadecimal hash of that many digits.
+    Hash(usize),
     /// Where the user came from.
     Ip,
     /// How the user was authenticated.
     Method,
     /// The second factor.
     Mfa,
+    /// What was acted on.
+    Object,
     /// The port from which the user came.
     Port,
     /// Why something failed.
     Reason,
+    /// The role that was given or taken.
+    Role,
 }
 
 /// How a field is written that no row uses.
@@ -280,6 +315,16 @@ pub enum Test {
     Has(&'static str, &'static [&'static str]),
     /// The text is one of the words.
     Is(&'static str, &'static [&'static str]),
+    /// The prose of an audit event says that something was not done.
+    Denied(&'static str),
+    /// The prose of an audit event names a person.
+    Names(&'static str),
+    /// The prose of an audit event names a person and a role.
+    Role(&'static str),
+    /// The sentence of an audit event, without labels and quotations, contains one of the words.
+    Says(&'static str, &'static [&'static str]),
+    /// One of the parts of the text, with commas or semicolons between them, is one of the words.
+    Any(&'static str, &'static [&'static str]),
 }
 
 impl Test {
@@ -288,9 +333,14 @@ impl Test {
     pub fn fields(&self) -> &[&'static str] {
         match self {
             Self::Email(fields) | Self::Given(fields) => fields,
-            Self::Has(field, _)
+            Self::Any(field, _)
+            | Self::Denied(field)
+            | Self::Has(field, _)
             | Self::Is(field, _)
+            | Self::Names(field)
             | Self::NullSender(field)
+            | Self::Role(field)
+            | Self::Says(field, _)
             | Self::Pattern(field) => core::slice::from_ref(field),
         }
     }

@@ -1,8 +1,9 @@
 //! OCSF for audit events: who logged on, what was changed, and who looked at what.
 
-use super::super::ecs::audit::{CHANGED, CREATED, DELETED};
+use super::super::account::{ACCESSES, LOGONS};
+use super::super::ecs::audit::{ACCOUNTS, CHANGED, CREATED, DELETED, DONE, ROLES};
 use super::super::kept::LOGS;
-use super::super::table::{Keep, More, Prose, Row, Shape, Test, constant, row};
+use super::super::table::{Account, Keep, More, Part, Prose, Row, Shape, Test, constant, row};
 use super::classes::{self, Class, Is, Rule, Variant, rule};
 use super::{CONTROL, CONTROL_AND_HOST, GATEWAY, HEAD, TAIL};
 
@@ -25,40 +26,53 @@ const fn variant(
     }
 }
 
+/// The prose names the person that `user` does not.
+const NAMED: Test = Test::Names("eventInfo");
+const ROLE_TYPE: Test = Test::Has("auditType", ROLES);
+const ROLE_TEXT: Test = Test::Says("eventInfo", ROLES);
+const PASSWORD: Test = Test::Has("auditType", &["password"]);
+
+/// The account that was changed is the user, who changed it the actor.
+const ACCOUNT_ROWS: &[&[Row]] = &[
+    HEAD, GATEWAY, CONTROL, AUDIT_ROWS, SUBJECT, ACTOR, KEPT_PARTS, TAIL,
+];
+const ACCESS_ROWS: &[&[Row]] = &[
+    HEAD, GATEWAY, CONTROL, AUDIT_ROWS, SUBJECT, PRIVILEGES, ACTOR, KEPT_PARTS, TAIL,
+];
+const LOGON_ROWS: &[&[Row]] = &[HEAD, GATEWAY, CONTROL, AUDIT_ROWS, USER_ROWS, LOGON, TAIL];
+
 /// Types of audit events and their classes; all others are changes to something that is managed.
 #[rustfmt::skip]
 pub(super) const AUDIT: &[Variant] = &[
-    variant(&[Test::Is("auditType", &["User Logged On"]), Test::Has("eventInfo", &["enroll"])],
-        classes::ENTITY, &[HEAD, GATEWAY, CONTROL, AUDIT_ROWS, ACTOR, DEVICE, TAIL],
+    variant(&[Test::Is("auditType", &["User Logged On"]), Test::Says("eventInfo", &["enroll"])],
+        classes::ENTITY, &[HEAD, GATEWAY, CONTROL, AUDIT_ROWS, ACTOR, DEVICE, KEPT_PARTS, TAIL],
         &[rule(&[], Is::fine(6, "Enroll"))]),
-    variant(&[Test::Is("auditType", LOGONS), USER],
-        classes::AUTHENTICATION, &[HEAD, GATEWAY, CONTROL, AUDIT_ROWS, USER_ROWS, LOGON, TAIL],
-        LOGON_RULES),
-    variant(&[Test::Is("auditType", &["User Password Changed"]), USER],
-        classes::ACCOUNT_CHANGE, &[HEAD, GATEWAY, CONTROL, AUDIT_ROWS, USER_ROWS, TAIL],
-        &[rule(&[Test::Has("eventInfo", &["reset"])], Is::fine(4, "Password Reset")),
-          rule(&[], Is::fine(3, "Password Change"))]),
+    variant(&[Test::Is("auditType", LOGONS), USER], classes::AUTHENTICATION, LOGON_ROWS, LOGON_RULES),
+    variant(&[Test::Is("auditType", LOGONS), NAMED], classes::AUTHENTICATION, LOGON_ROWS, LOGON_RULES),
+    variant(&[ROLE_TYPE, Test::Role("eventInfo")],            classes::USER_ACCESS, ACCESS_ROWS, PRIVILEGE_RULES),
+    variant(&[ACCOUNTS, ROLE_TEXT, Test::Role("eventInfo")],  classes::USER_ACCESS, ACCESS_ROWS, PRIVILEGE_RULES),
+    variant(&[ROLE_TYPE, USER],            classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ROLE_RULES),
+    variant(&[ROLE_TYPE, NAMED],           classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ROLE_RULES),
+    variant(&[ACCOUNTS, ROLE_TEXT, USER],  classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ROLE_RULES),
+    variant(&[ACCOUNTS, ROLE_TEXT, NAMED], classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ROLE_RULES),
+    variant(&[PASSWORD, USER],             classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ACCOUNT_RULES),
+    variant(&[PASSWORD, NAMED],            classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ACCOUNT_RULES),
+    variant(&[ACCOUNTS, USER],             classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ACCOUNT_RULES),
+    variant(&[ACCOUNTS, NAMED],            classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ACCOUNT_RULES),
     variant(&[Test::Is("auditType", &["Folder Log Entry"])],
-        classes::GROUP, &[HEAD, GATEWAY, CONTROL, AUDIT_ROWS, ACTOR, PROFILE_GROUP, TAIL],
-        &[rule(&[Test::Has("eventInfo", DELETED)], Is::fine(5, "Delete")),
-          rule(&[Test::Has("eventInfo", CREATED)], Is::fine(6, "Create")),
+        classes::GROUP, &[HEAD, GATEWAY, CONTROL, AUDIT_ROWS, ACTOR, PROFILE_GROUP, KEPT_PARTS, TAIL],
+        &[rule(&[Test::Says("eventInfo", DELETED)], Is::fine(5, "Delete")),
+          rule(&[Test::Says("eventInfo", CREATED)], Is::fine(6, "Create")),
           rule(&[], Is::fine(99, "Folder Log Entry"))]),
     variant(&[Test::Is("auditType", ACCESSES)],
-        classes::WEB_RESOURCES, &[HEAD, GATEWAY, CONTROL_AND_HOST, AUDIT_ROWS, ACTOR, RESOURCE, TAIL],
+        classes::WEB_RESOURCES, &[HEAD, GATEWAY, CONTROL_AND_HOST, AUDIT_ROWS, ACTOR, RESOURCE, KEPT_PARTS, TAIL],
         ACCESS_RULES),
     variant(&[Test::Given(&["auditType"])],
-        classes::ENTITY, &[HEAD, GATEWAY, CONTROL, AUDIT_ROWS, ACTOR, ENTITY, TAIL],
+        classes::ENTITY, &[HEAD, GATEWAY, CONTROL, AUDIT_ROWS, ACTOR, ENTITY, KEPT_PARTS, TAIL],
         CHANGE_RULES),
     variant(&[],
-        classes::BASE, &[HEAD, GATEWAY, CONTROL, AUDIT_BASE, TAIL],
-        &[rule(&[], Is::fine(99, "Audit"))]),
-];
-
-const LOGONS: &[&str] = &[
-    "User Logged On",
-    "Logon Requires Challenge",
-    "Logon Authentication Failed",
-    "Mimecast Support Login",
+        classes::BASE, &[HEAD, GATEWAY, CONTROL, AUDIT_BASE, KEPT_PARTS, TAIL],
+        &[rule(&[], Is::fine(99, "Audit").status(Some(0)))]),
 ];
 
 const READS: &[&str] = &["Message Action", "Case Action", "Review Set Action"];
@@ -67,15 +81,28 @@ const EXPORTS: &[&str] = &[
     "Archive Mailbox Export Download",
     "Threat Intel Feed Download",
 ];
-const ACCESSES: &[&str] = &[
-    "Message Action",
-    "Case Action",
-    "Review Set Action",
-    "Search Action",
-    "Page Data Exports",
-    "Archive Mailbox Export Download",
-    "Threat Intel Feed Download",
-    "Archive Mailbox Restore",
+
+/// The fields that [`More::Account`] reads.
+const PEOPLE: &[&str] = &["user", "eventInfo", "auditType"];
+
+/// What only an authentication has a place for.
+#[rustfmt::skip]
+const KEPT_PARTS: &[Row] = &[
+    row("unmapped.application",        &["eventInfo"], Shape::Prose(Prose::Application)),
+    row("unmapped.method",             &["eventInfo"], Shape::Prose(Prose::Method)),
+    row("unmapped.mfa",                &["eventInfo"], Shape::Prose(Prose::Mfa)),
+];
+
+#[rustfmt::skip]
+const SUBJECT: &[Row] = &[
+    row("user.name",                   PEOPLE,         Shape::More(More::Account(Account::Subject, Part::Name))),
+    row("user.email_addr",             PEOPLE,         Shape::More(More::Account(Account::Subject, Part::Email))),
+    row("user.domain",                 PEOPLE,         Shape::More(More::Account(Account::Subject, Part::Domain))),
+];
+
+#[rustfmt::skip]
+const PRIVILEGES: &[Row] = &[
+    row("privileges",                  &["eventInfo"], Shape::More(More::Roles)),
 ];
 
 #[rustfmt::skip]
@@ -100,16 +127,16 @@ const AUDIT_ROWS: &[Row] = &[
 
 #[rustfmt::skip]
 const USER_ROWS: &[Row] = &[
-    row("user.name",                   &["user"],      Shape::User),
-    row("user.email_addr",             &["user"],      Shape::More(More::Email)),
-    row("user.domain",                 &["user"],      Shape::Domain),
+    row("user.name",                   PEOPLE,         Shape::More(More::Account(Account::Actor, Part::Name))),
+    row("user.email_addr",             PEOPLE,         Shape::More(More::Account(Account::Actor, Part::Email))),
+    row("user.domain",                 PEOPLE,         Shape::More(More::Account(Account::Actor, Part::Domain))),
     row("user.full_name",              &["eventInfo"], Shape::Prose(Prose::FullName)),
 ];
 
 #[rustfmt::skip]
 const ACTOR: &[Row] = &[
-    row("actor.user.name",             &["user"],      Shape::User),
-    row("actor.user.email_addr",       &["user"],      Shape::More(More::Email)),
+    row("actor.user.name",             PEOPLE,         Shape::More(More::Account(Account::Actor, Part::Name))),
+    row("actor.user.email_addr",       PEOPLE,         Shape::More(More::Account(Account::Actor, Part::Email))),
 ];
 
 #[rustfmt::skip]
@@ -127,19 +154,19 @@ const DEVICE: &[Row] = &[
 
 #[rustfmt::skip]
 const ENTITY: &[Row] = &[
-    row("entity.name",                 &["auditType"], Shape::Text),
+    row("entity.name",                 &["eventInfo", "auditType"], Shape::More(More::Object)),
     row("entity.type",                 &["category"],  Shape::Text),
 ];
 
 #[rustfmt::skip]
 const PROFILE_GROUP: &[Row] = &[
-    constant("group.name",             "\"Profile group\""),
+    row("group.name",                  &["eventInfo"], Shape::More(More::GroupOr("Profile group"))),
     row("group.type",                  &["category"],  Shape::Text),
 ];
 
 #[rustfmt::skip]
 const RESOURCE: &[Row] = &[
-    row("web_resources[].name",        &["auditType"], Shape::Text),
+    row("web_resources[].name",        &["eventInfo", "auditType"], Shape::More(More::Object)),
     row("web_resources[].type",        &["category"],  Shape::Text),
 ];
 
@@ -147,7 +174,7 @@ const RESOURCE: &[Row] = &[
 const LOGON_RULES: &[Rule] = &[
     rule(&[Test::Is("auditType", &["Logon Requires Challenge"])],    Is::fine(6, "Preauth").status(Some(0))),
     rule(&[Test::Is("auditType", &["Logon Authentication Failed"]),
-           Test::Has("eventInfo", &["required permissions"])],       Is::fine(1, "Logon").severity(2).status(Some(2)).acts(2, 26)),
+           Test::Says("eventInfo", &["required permission"])],       Is::fine(1, "Logon").severity(2).status(Some(2)).acts(2, 26)),
     rule(&[Test::Is("auditType", &["Logon Authentication Failed"])], Is::fine(1, "Logon").severity(2).status(Some(2))),
     rule(&[Test::Is("auditType", &["Mimecast Support Login"])],      Is::fine(1, "Logon").severity(3).alert()),
     rule(&[],                                                        Is::fine(1, "Logon")),
@@ -162,14 +189,58 @@ const ACCESS_RULES: &[Rule] = &[
 ];
 
 #[rustfmt::skip]
+const PRIVILEGE_RULES: &[Rule] = &[
+    rule(&[Test::Says("eventInfo", TAKEN)],           Is::fine(2, "Revoke Privileges")),
+    rule(&[],                                         Is::fine(1, "Assign Privileges")),
+];
+
+#[rustfmt::skip]
+const ROLE_RULES: &[Rule] = &[
+    rule(&[Test::Says("eventInfo", TAKEN)],           Is::fine(8, "Detach Policy")),
+    rule(&[Test::Has("auditType", TAKEN)],            Is::fine(8, "Detach Policy")),
+    rule(&[],                                         Is::fine(7, "Attach Policy")),
+];
+
+/// How a role is taken from an account.
+const TAKEN: &[&str] = &["remov", "revok", "delet", "taken", "unassign"];
+
+const FACTOR: Test = Test::Says(
+    "eventInfo",
+    &["2fa", "mfa", "two-factor", "multi-factor", "second factor"],
+);
+
+#[rustfmt::skip]
+const ACCOUNT_RULES: &[Rule] = &[
+    rule(&[Test::Says("eventInfo", &["reset"])],      Is::fine(4, "Password Reset")),
+    rule(&[PASSWORD],                                 Is::fine(3, "Password Change")),
+    rule(&[FACTOR, Test::Says("eventInfo", &["disabl"])], Is::fine(11, "MFA Factor Disable")),
+    rule(&[FACTOR, Test::Says("eventInfo", &["enabl"])],  Is::fine(10, "MFA Factor Enable")),
+    rule(&[Test::Says("eventInfo", &["unlock"])],     Is::fine(12, "Unlock")),
+    rule(&[Test::Says("eventInfo", &["locked"])],     Is::fine(9, "Lock")),
+    rule(&[Test::Says("eventInfo", &["disabl"])],     Is::fine(5, "Disable")),
+    rule(&[Test::Says("eventInfo", &["enabl"])],      Is::fine(2, "Enable")),
+    rule(&[Test::Has("auditType", DELETED)],          Is::fine(6, "Delete")),
+    rule(&[Test::Has("auditType", CREATED)],          Is::fine(1, "Create")),
+    rule(&[Test::Has("auditType", CHANGED)],          Is::fine(99, "Account Change")),
+    rule(&[Test::Says("eventInfo", DELETED)],         Is::fine(6, "Delete")),
+    rule(&[Test::Says("eventInfo", CREATED)],         Is::fine(1, "Create")),
+    rule(&[Test::Says("eventInfo", CHANGED)],         Is::fine(99, "Account Change")),
+    rule(&[],                                         Is::fine(99, "Account Change").status(Some(0))),
+];
+
+#[rustfmt::skip]
 const CHANGE_RULES: &[Rule] = &[
     rule(&[Test::Is("auditType", &["Completed Directory Sync"])], Is::fine(99, "Completed Directory Sync")),
     rule(&[Test::Is("auditType", &["Logon Authentication Failed"])], Is::fine(99, "Logon").severity(2).status(Some(2))),
+    rule(&[Test::Is("auditType", &["Logon Requires Challenge"])], Is::fine(99, "Logon").status(Some(0))),
+    rule(&[Test::Is("auditType", LOGONS)],            Is::fine(99, "Logon")),
     rule(&[Test::Has("auditType", DELETED)],          Is::fine(4, "Delete")),
     rule(&[Test::Has("auditType", CREATED)],          Is::fine(1, "Create")),
     rule(&[Test::Has("auditType", CHANGED)],          Is::fine(3, "Update")),
-    rule(&[Test::Has("eventInfo", DELETED)],          Is::fine(4, "Delete")),
-    rule(&[Test::Has("eventInfo", CREATED)],          Is::fine(1, "Create")),
-    rule(&[Test::Has("eventInfo", CHANGED)],          Is::fine(3, "Update")),
-    rule(&[],                                         Is::fine(99, "Audit")),
+    rule(&[Test::Has("auditType", DONE)],             Is::fine(99, "Audit")),
+    rule(&[Test::Says("eventInfo", DELETED)],         Is::fine(4, "Delete")),
+    rule(&[Test::Says("eventInfo", CREATED)],         Is::fine(1, "Create")),
+    rule(&[Test::Says("eventInfo", CHANGED)],         Is::fine(3, "Update")),
+    rule(&[Test::Denied("eventInfo")],                Is::fine(99, "Audit").severity(2).status(Some(2))),
+    rule(&[],                                         Is::fine(99, "Audit").status(Some(0))),
 ];

@@ -35,6 +35,8 @@ pub const ACCOUNT_CHANGE: Class = class(3001, "Account Change", 3);
 pub const AUTHENTICATION: Class = class(3002, "Authentication", 3);
 /// Something that is managed was changed.
 pub const ENTITY: Class = class(3004, "Entity Management", 3);
+/// A role was given to a user or taken.
+pub const USER_ACCESS: Class = class(3005, "User Access Management", 3);
 /// A group was changed.
 pub const GROUP: Class = class(3006, "Group Management", 3);
 /// Something happened to a message.
@@ -148,14 +150,25 @@ pub const fn rule(when: &'static [Test], is: Is) -> Rule {
 }
 
 impl Variant {
-    pub(in super::super) fn plan(&self, severity: Severity<'_>) -> Plan {
-        let rules = self.rules.iter().map(|rule| {
+    /// Makes the tables ready. What a rule takes for a success is a failure where `denial` holds.
+    pub(in super::super) fn plan(&self, severity: Severity<'_>, denial: Option<Test>) -> Plan {
+        let set = |is: Is| {
             let is = Is {
-                activity: self.activity.unwrap_or(rule.is.activity),
-                severity: severity(rule.is.alert).unwrap_or(rule.is.severity),
-                ..rule.is
+                activity: self.activity.unwrap_or(is.activity),
+                severity: severity(is.alert).unwrap_or(is.severity),
+                ..is
             };
-            (conditions(rule.when), members(&self.class, &is))
+            members(&self.class, &is)
+        };
+        let rules = self.rules.iter().flat_map(|rule| {
+            let denial = denial.filter(|_| rule.is.status == Some(1));
+            let denied = denial.map(|denial| {
+                let is = rule.is.status(Some(2)).severity(rule.is.severity.max(2));
+                (conditions(&[rule.when, &[denial]].concat()), set(is))
+            });
+            denied
+                .into_iter()
+                .chain([(conditions(rule.when), set(rule.is))])
         });
         Plan::build(Parts {
             rows: self.rows,
