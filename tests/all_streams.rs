@@ -10,8 +10,6 @@
 
 mod setup;
 
-use std::process::Stdio;
-
 use mimecast_simulator::{
     Config, Effect, Endpoint, EventType, Fault, Matcher, Refusal, When, streams,
 };
@@ -89,10 +87,12 @@ fn the_event_endpoint_and_csv_deliver_the_same_records() {
 
 #[test]
 fn a_run_that_is_killed_at_page_boundaries_loses_nothing_and_repeats_what_was_in_flight() {
+    // So many pages that there is one left for each kill, however far the run before has come.
     let config = Config {
-        pages: 2,
-        files_per_page: 2,
-        log_records: 40,
+        pages: 6,
+        files_per_page: 8,
+        log_records: 400,
+        general_quota_calls: 1_000_000,
         ..little()
     };
     let setup = Setup::new(config, "");
@@ -103,16 +103,16 @@ fn a_run_that_is_killed_at_page_boundaries_loses_nothing_and_repeats_what_was_in
     for (endpoint, nth) in [
         (Endpoint::Post, 1),
         (Endpoint::Batch, 2),
+        (Endpoint::Batch, 1),
         (Endpoint::Post, 5),
-        (Endpoint::File, 2),
         (Endpoint::Post, 3),
-        (Endpoint::Batch, 3),
-        (Endpoint::Post, 4),
-        (Endpoint::File, 3),
         (Endpoint::Post, 7),
+        (Endpoint::Post, 4),
         (Endpoint::Post, 6),
         (Endpoint::Post, 2),
-        (Endpoint::Batch, 1),
+        (Endpoint::File, 2),
+        (Endpoint::File, 3),
+        (Endpoint::File, 1),
     ] {
         // The host waits for this page, with all before it delivered, when it is killed.
         let effect = Effect::Stall { ms: 60_000 };
@@ -123,8 +123,9 @@ fn a_run_that_is_killed_at_page_boundaries_loses_nothing_and_repeats_what_was_in
             when: When::Nth(nth),
         };
         setup.simulator.script(Fault { at, effect });
-        let mut host = setup.command("run").stderr(Stdio::null()).spawn().unwrap();
+        let mut host = setup.start("run --once");
         wait_until(&format!("{endpoint:?} {nth}"), || {
+            assert_eq!(host.try_wait().unwrap(), None, "before {endpoint:?} {nth}");
             setup.simulator.requests().begun(endpoint) >= before + nth
         });
         host.kill().unwrap();

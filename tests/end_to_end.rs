@@ -19,7 +19,7 @@ use serde_json::Value;
 
 mod setup;
 
-use setup::{Setup, assert_success, of, small, stream_and_id, wait_until};
+use setup::{Process, Setup, assert_success, of, small, stream_and_id, wait_until};
 
 const FILE: &str = "type = \"file\"\npath = \"events.ndjson\"";
 
@@ -105,7 +105,7 @@ fn kills_between_and_within_batches_lose_nothing_and_every_repeat_has_its_id() {
         // A checkpoint moves at least once every two batches.
         let more = 1 + usize::try_from(random % 400).unwrap();
         let wanted = setup.lines() + more;
-        let mut host = setup.command("run").stderr(Stdio::null()).spawn().unwrap();
+        let mut host = setup.start("run");
         wait_until(&format!("line {wanted} before kill {kill}"), || {
             assert!(host.try_wait().unwrap().is_none(), "the host has ended");
             setup.lines() >= wanted
@@ -269,7 +269,7 @@ fn sigterm_ends_a_run_within_five_seconds_and_the_next_one_goes_on() {
         },
         "",
     );
-    let mut host = setup.command("run").stderr(Stdio::null()).spawn().unwrap();
+    let mut host = setup.start("run");
     wait_until("an event", || setup.lines() > 0);
     let begun = Instant::now();
     terminate(host.id());
@@ -309,13 +309,12 @@ fn a_closed_pipe_does_not_move_the_checkpoint() {
     };
     let setup = Setup::new(config, "");
     setup.write_settings("streams = [\"siem.receipt\"]", "type = \"stdout\"");
-    let mut host = setup
-        .command("run")
+    let mut command = setup.command("run");
+    command
         .arg("--once")
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+        .stderr(Stdio::null());
+    let mut host = Process(command.spawn().unwrap());
     let mut stdout = host.stdout.take().unwrap();
     stdout.read_exact(&mut [0; 1000]).unwrap();
     drop(stdout);
@@ -331,7 +330,7 @@ fn a_closed_pipe_does_not_move_the_checkpoint() {
 #[test]
 fn two_runs_over_one_state_do_not_overlap() {
     let setup = Setup::new(small(), "");
-    let mut first = setup.command("run").stderr(Stdio::null()).spawn().unwrap();
+    let mut first = setup.start("run");
     wait_until("an event", || setup.lines() > 0);
     let second = setup.run_once();
     assert_eq!(second.status.code(), Some(1));

@@ -21,7 +21,7 @@ use mimecast_simulator::{LegacyConfig, LegacySimulator, legacy_key};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use shared::DEADLINE;
+use shared::{DEADLINE, Process};
 
 const HOST: &str = env!("CARGO_BIN_EXE_source-host");
 
@@ -169,7 +169,7 @@ fn nothing_is_missing_in_any_form_whatever_happens() {
             random ^= random >> 7;
             random ^= random << 17;
             let written = setup.lines();
-            let mut host = setup.command("run").stderr(Stdio::null()).spawn().unwrap();
+            let mut host = Process(setup.command("run").stderr(Stdio::null()).spawn().unwrap());
             if kill == 2 {
                 setup.wait_for_a_token();
                 setup.simulator.invalidate_tokens();

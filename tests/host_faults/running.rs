@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
 
-use crate::setup::DEADLINE;
+use crate::setup::{DEADLINE, Process};
 
 /// A host as a process, and its log.
 pub(crate) struct Running {
-    child: Child,
+    child: Process,
     lines: Receiver<String>,
     /// What has been read of the log.
     pub(crate) said: String,
@@ -32,7 +32,7 @@ impl Running {
             }
         });
         Self {
-            child,
+            child: Process(child),
             lines,
             said: String::new(),
         }

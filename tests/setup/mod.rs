@@ -9,15 +9,41 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
+use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use mimecast_simulator::{Config, EventType, Simulator};
 use serde_json::Value;
 use tempfile::TempDir;
+
+/// A process that does not outlive its test, which may fail at any place.
+pub(crate) struct Process(pub(crate) Child);
+
+impl Deref for Process {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl DerefMut for Process {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.0
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Neither fails for a process that has ended.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
 
 /// What a test waits for takes a few seconds on an idle machine.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
@@ -77,6 +103,13 @@ impl Setup {
             .current_dir(self.folder.path());
         command.stdin(Stdio::null());
         command
+    }
+
+    /// Starts the host with a verb, and perhaps flags; its log goes nowhere.
+    pub(crate) fn start(&self, verb: &str) -> Process {
+        let mut command = self.command(verb);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        Process(command.spawn().unwrap())
     }
 
     pub(crate) fn run_once(&self) -> Output {
