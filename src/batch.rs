@@ -367,7 +367,7 @@ impl Builder {
         record: RecordLine<'_>,
         remembered: Option<&mut Remembered>,
         now: Timestamp,
-        locator: impl FnOnce() -> String,
+        locator: &dyn Fn() -> String,
     ) -> Offer {
         let known = Known {
             remembered,
@@ -384,7 +384,7 @@ impl Builder {
         record: RecordLine<'_>,
         known: Known<'_>,
         now: Timestamp,
-        locator: impl FnOnce() -> String,
+        locator: &dyn Fn() -> String,
     ) -> Offer {
         let Intake {
             parser,

@@ -145,7 +145,7 @@ mod tests {
                 bytes: text.as_bytes(),
             };
             let now = Timestamp::from_millis(1_770_091_600_000);
-            let offer = batch.offer(&mut intake, record, None, now, String::new);
+            let offer = batch.offer(&mut intake, record, None, now, &String::new);
             assert_eq!(offer, Offer::Taken);
         }
         batch.finish(String::new(), Next::Now)

@@ -55,7 +55,7 @@ pub fn normalize_all(
                 stream: kind,
                 bytes,
             };
-            batch.offer_as(stream, intake, record, Known::default(), now, locator);
+            batch.offer_as(stream, intake, record, Known::default(), now, &locator);
         }
     }
     Normalized {

@@ -49,7 +49,7 @@ impl Session {
                         let locator = || format!("{stream} {name} line {}", line.saturating_add(1));
                         let intake = &mut self.intake;
                         let now = context.upstream_now;
-                        let offer = poll.batch.offer(intake, record, None, now, locator);
+                        let offer = poll.batch.offer(intake, record, None, now, &locator);
                         if offer == Offer::NoRoom {
                             lines.reader.put_back();
                             return Step::Stop;

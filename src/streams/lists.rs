@@ -238,7 +238,7 @@ impl Lists {
             } else {
                 let locator = || format!("{} list record {}", self.stream, page.number());
                 let now = context.upstream_now;
-                if batch.offer(intake, record, None, now, locator) == Offer::NoRoom {
+                if batch.offer(intake, record, None, now, &locator) == Offer::NoRoom {
                     return Offer::NoRoom;
                 }
             }
@@ -335,7 +335,7 @@ impl Lists {
                 };
                 let locator = || format!("{} released-or-expired", self.stream);
                 let now = context.upstream_now;
-                if batch.offer(intake, record, None, now, locator) == Offer::NoRoom {
+                if batch.offer(intake, record, None, now, &locator) == Offer::NoRoom {
                     return Offer::NoRoom;
                 }
             }

@@ -440,7 +440,7 @@ impl LogFiles {
         };
         let events_before = batch.stats(stream).events;
         let now = context.upstream_now;
-        let offer = batch.offer_as(stream, intake, record, known, now, locator);
+        let offer = batch.offer_as(stream, intake, record, known, now, &locator);
         answer.has_news |= batch.stats(stream).events > events_before;
         offer
     }

@@ -369,7 +369,7 @@ impl SiemEvents {
             } else {
                 let locator = || format!("{} page record {}", self.stream, page.number());
                 let now = context.upstream_now;
-                if batch.offer(intake, record, None, now, locator) == Offer::NoRoom {
+                if batch.offer(intake, record, None, now, &locator) == Offer::NoRoom {
                     return Offer::NoRoom;
                 }
                 self.has_news |= batch.stats(self.stream).events > events_before;

@@ -239,7 +239,7 @@ impl ThreatFeeds {
             let locator = || format!("{} file record {}", self.stream, page.number());
             let remembered = Some(&mut self.remembered);
             let now = context.upstream_now;
-            if batch.offer(intake, record, remembered, now, locator) == Offer::NoRoom {
+            if batch.offer(intake, record, remembered, now, &locator) == Offer::NoRoom {
                 return Offer::NoRoom;
             }
             self.has_news |= batch.stats(self.stream).events > events_before;

@@ -277,7 +277,7 @@ impl Windows {
                     occurrences: Some(occurrences),
                 };
                 let now = context.upstream_now;
-                let offer = batch.offer_as(stream, intake, record, known, now, locator);
+                let offer = batch.offer_as(stream, intake, record, known, now, &locator);
                 self.has_news |= batch.stats(stream).events > events_before;
                 if offer == Offer::NoRoom {
                     return Offer::NoRoom;
