@@ -9,11 +9,14 @@
 )]
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use host_harness::bindings::{Batch, Limits, NextPoll};
+use host_harness::secret::Secret;
 use host_harness::settings::Settings;
 use host_harness::source::{Components, Reach, Source};
-use mimecast_simulator::{Config, Simulator};
+use mimecast_simulator::{Config, Endpoint, Simulator};
+use serde_json::Value;
 
 const LIMITS: Limits = Limits {
     max_events: 1000,
@@ -40,22 +43,39 @@ async fn source(simulator: &Simulator, more: &str) -> Source {
         .unwrap()
 }
 
+/// What a host keeps between two polls, beside an instance.
+#[derive(Default)]
+struct Kept {
+    checkpoint: Option<String>,
+    session: Option<Secret>,
+    polls: u64,
+}
+
 /// Polls to the end of what there is. Returns the event lines and the greatest memory of an
 /// instance.
 async fn collect(source: &Source, fresh_each_poll: bool) -> (Vec<String>, usize) {
+    collect_from(&mut Kept::default(), source, fresh_each_poll).await
+}
+
+async fn collect_from(
+    kept: &mut Kept,
+    source: &Source,
+    fresh_each_poll: bool,
+) -> (Vec<String>, usize) {
     let mut instance = source.instance().await.unwrap();
-    let mut resume: Option<String> = None;
     let mut lines = Vec::new();
     let mut peak = 0;
     loop {
         if fresh_each_poll {
             instance = source.instance().await.unwrap();
         }
+        let (checkpoint, session) = (kept.checkpoint.as_deref(), kept.session.as_ref());
         let batch: Batch = instance
-            .poll(source.settings(), resume.as_deref(), LIMITS)
+            .poll(source.settings(), checkpoint, session, LIMITS)
             .await
             .unwrap()
             .unwrap();
+        kept.polls += 1;
         peak = peak.max(instance.memory_bytes_peak());
         lines.extend(batch.events.lines().map(str::to_owned));
         assert_eq!(
@@ -65,7 +85,8 @@ async fn collect(source: &Source, fresh_each_poll: bool) -> (Vec<String>, usize)
                 .map_or(0, |e| usize::try_from(e.end).unwrap()),
             batch.events.len()
         );
-        resume = Some(batch.checkpoint);
+        kept.checkpoint = Some(batch.checkpoint);
+        kept.session = batch.session.map(Secret::new);
         match batch.next {
             NextPoll::Now => {}
             NextPoll::CaughtUp(_) => return (lines, peak),
@@ -100,6 +121,129 @@ async fn one_instance_and_a_fresh_one_for_each_poll_give_the_same_events() {
     assert_eq!(kept.len(), fresh.len());
     assert_eq!(sets[0].len(), kept.len(), "one instance repeats nothing");
     assert!(sets[0] == sets[1], "the events differ");
+}
+
+#[tokio::test]
+async fn a_host_that_drops_each_instance_asks_for_one_token_per_lifetime() {
+    let config = Config {
+        pages: 2,
+        files_per_page: 2,
+        records_per_file: 300,
+        audit_events: 2_000,
+        quota_calls: 1_000_000,
+        general_quota_calls: 1_000_000,
+        traps: false, // which add records of their own
+        ..Config::default()
+    };
+    let simulator = Simulator::start(config).await.unwrap();
+    let source = source(&simulator, "streams = [\"siem\", \"audit\"]").await;
+    let tokens = || simulator.requests().to(Endpoint::Token);
+    let mut kept = Kept::default();
+    let (first, _) = collect_from(&mut kept, &source, true).await;
+    assert!(kept.polls > 10, "{} polls", kept.polls);
+    assert_eq!(tokens(), 1, "over {} polls", kept.polls);
+    // The lifetime ends: one more.
+    simulator.expire_tokens();
+    simulator.add_audit(100, simulator.now_ms() - 1_000);
+    // Not beyond what is read again and remembered.
+    age(&mut kept, Duration::from_secs(600));
+    let (second, _) = collect_from(&mut kept, &source, true).await;
+    assert_eq!(second.len(), 100);
+    assert_eq!(tokens(), 2, "over {} polls", kept.polls);
+    // A host that also drops the session loses nothing but the requests.
+    let mut forgetful = Kept::default();
+    let mut without = Vec::new();
+    loop {
+        let mut instance = source.instance().await.unwrap();
+        let checkpoint = forgetful.checkpoint.as_deref();
+        let polled = instance.poll(source.settings(), checkpoint, None, LIMITS);
+        let batch = polled.await.unwrap().unwrap();
+        without.extend(batch.events.lines().map(str::to_owned));
+        forgetful.checkpoint = Some(batch.checkpoint);
+        forgetful.polls += 1;
+        if matches!(batch.next, NextPoll::CaughtUp(_)) {
+            break;
+        }
+    }
+    assert_eq!(tokens(), 2 + forgetful.polls);
+    assert_eq!(without.len(), first.len() + second.len());
+}
+
+#[tokio::test]
+async fn twenty_thousand_held_messages_are_followed_beside_all_streams() {
+    const HELD: usize = 20_000;
+    let config = Config {
+        pages: 1,
+        files_per_page: 1,
+        records_per_file: 10,
+        audit_events: 50,
+        log_records: 20,
+        quota_calls: 1_000_000,
+        general_quota_calls: 1_000_000,
+        traps: false,
+        ..Config::default()
+    };
+    let simulator = Simulator::start(config).await.unwrap();
+    let source = source(&simulator, "format = \"raw\"").await;
+    let held = u32::try_from(HELD - 20).unwrap();
+    simulator.add_records("held-messages", held, simulator.now_ms() - 60_000);
+    let mut kept = Kept::default();
+    let mut ids = BTreeSet::new();
+    let mut releases = BTreeSet::new();
+    let mut released = 0;
+    for round in 0..4 {
+        if round > 0 {
+            simulator.release("held-messages", 150);
+            released += 150;
+            simulator.add_records("held-messages", 140, simulator.now_ms() - 1_000);
+        }
+        // An item has left when two readings in a row did not find it.
+        for _ in 0..2 {
+            age(&mut kept, Duration::from_secs(7 * 3_600));
+            let (lines, _) = collect_from(&mut kept, &source, true).await;
+            for line in lines {
+                let event: Value = serde_json::from_str(&line).unwrap();
+                if event["stream"] != "held-messages" {
+                    continue;
+                }
+                let first = &event["record"]["firstEventId"];
+                let (set, id) = match first.as_str() {
+                    Some(first) => (&mut releases, first),
+                    None => (&mut ids, event["id"].as_str().unwrap()),
+                };
+                assert!(set.insert(id.to_owned()), "twice: {event}");
+            }
+        }
+    }
+    let bytes = kept.checkpoint.as_ref().unwrap().len();
+    println!("a checkpoint of {bytes} bytes after {} polls", kept.polls);
+    assert!(bytes <= 768 * 1024, "{bytes}");
+    let owed = simulator.ledger().of_tenant("acme");
+    assert_eq!(&ids, owed.expected("held-messages"));
+    assert_eq!(ids.len(), HELD + 3 * 140);
+    assert_eq!(releases.len(), released);
+    assert!(releases.is_subset(&ids), "a release of what was never held");
+}
+
+/// Moves the times of the last reads in a checkpoint back, so that streams are due.
+fn age(kept: &mut Kept, by: Duration) {
+    const TIMES: [&str; 3] = ["read_at", "listed_at", "asked_at"];
+    let Some(checkpoint) = &mut kept.checkpoint else {
+        return;
+    };
+    let (head, lists) = checkpoint.split_once('\n').unwrap_or((checkpoint, ""));
+    let mut head: Value = serde_json::from_str(head).unwrap();
+    let streams = head["streams"].as_object_mut().unwrap().values_mut();
+    let positions = streams.flat_map(|stream| stream.as_object_mut().unwrap().values_mut());
+    for position in positions.filter_map(Value::as_object_mut) {
+        for (name, time) in position {
+            if let (true, Some(at)) = (TIMES.contains(&name.as_str()), time.as_i64()) {
+                *time = Value::from(at - i64::try_from(by.as_millis()).unwrap());
+            }
+        }
+    }
+    let separator = if lists.is_empty() { "" } else { "\n" };
+    *checkpoint = format!("{head}{separator}{lists}");
 }
 
 #[tokio::test]

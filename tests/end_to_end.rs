@@ -143,7 +143,7 @@ fn a_missing_permission_is_named_by_check_and_stops_no_other_stream() {
     );
     assert_success(&setup.run_once());
     let events = setup.events();
-    let ledger = setup.simulator.ledger();
+    let ledger = setup.ledger();
     for stream in ledger.streams() {
         let refused = stream == "siem.receipt" || stream == "audit";
         let expected = if refused {
@@ -193,7 +193,7 @@ fn a_run_with_once_ends_with_1_and_names_the_file_that_is_set_aside() {
     assert!(setup.simulator.delete_file(0).is_some());
     let ended = setup.run_once();
     assert_eq!(ended.status.code(), Some(1), "{ended:?}");
-    let ledger = setup.simulator.ledger();
+    let ledger = setup.ledger();
     let mut deleted = ledger.streams().flat_map(|stream| ledger.deleted(stream));
     let (path, lost) = deleted.next().expect("a file is deleted");
     let said = String::from_utf8(ended.stderr).unwrap();

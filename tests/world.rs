@@ -20,7 +20,7 @@ use wasmparser::{ComponentExternalKind, Parser, Payload, Validator, WasmFeatures
 ///
 /// The toolchain raises the versions; the functions that are called are those of 0.2.0.
 const IMPORTS: [&str; 19] = [
-    "pipeline:source/types@0.1.0",
+    "pipeline:source/types@0.2.0",
     "wasi:cli/environment@0.2.6",
     "wasi:cli/exit@0.2.6",
     "wasi:cli/stderr@0.2.6",
@@ -42,8 +42,8 @@ const IMPORTS: [&str; 19] = [
 ];
 
 const EXPORTS: [&str; 2] = [
-    "pipeline:source/normalizer@0.1.0",
-    "pipeline:source/source@0.1.0",
+    "pipeline:source/normalizer@0.2.0",
+    "pipeline:source/source@0.2.0",
 ];
 
 /// Size budget of the component, 1.25 MiB: hosts compile it and keep it in memory.

@@ -3,6 +3,7 @@
 use std::hint::black_box;
 
 use host_harness::bindings::{Limits, NextPoll};
+use host_harness::secret::Secret;
 use host_harness::settings::Settings;
 use host_harness::source::{Components, Reach, Source, offline_instance};
 use mimecast_simulator::Simulator;
@@ -19,11 +20,12 @@ pub(crate) fn measure(size: Size, native: &Native) {
     let (loaded, _) = runtime.block_on(components.get(None)).unwrap();
 
     let mut instance = runtime.block_on(offline_instance(&loaded)).unwrap();
+    let none = Secret::new("{}".to_owned());
     for Normalize { file, format, cost } in &native.normalize {
         let mut run = || {
             timed(|| {
                 for _ in 0..size.files {
-                    let call = instance.normalize(file.stream.name(), format, &file.text);
+                    let call = instance.normalize(file.stream.name(), format, &none, &file.text);
                     let normalized = runtime.block_on(call).unwrap().unwrap();
                     assert_eq!(black_box(normalized).index.len(), RECORDS);
                 }
@@ -74,7 +76,7 @@ async fn collect(source: &Source) -> usize {
     let mut checkpoint: Option<String> = None;
     let mut events = 0;
     loop {
-        let call = instance.poll(source.settings(), checkpoint.as_deref(), limits);
+        let call = instance.poll(source.settings(), checkpoint.as_deref(), None, limits);
         let batch = call.await.unwrap().unwrap();
         events += black_box(&batch).index.len();
         checkpoint = Some(batch.checkpoint);

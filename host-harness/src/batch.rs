@@ -16,7 +16,7 @@ const NOTICES_MAX: usize = 1_000;
 /// What notices may have beyond `max-bytes`.
 const TEXT_BYTES_SPARE: u64 = 512 * 1024;
 /// The same of locator and reason of each rejected record, since a component
-/// of `pipeline:source@0.1.0` counts its original only.
+/// of `pipeline:source` counts its original only.
 const REJECTED_BYTES_SPARE: u64 = 512;
 /// No poll has more requests, records or bytes. Totals over many polls stay far
 /// below the end of their numbers.
@@ -52,6 +52,16 @@ fn verify_streams(batch: &Batch, description: &Description) -> Result<(), String
     let mut named = rejected.chain(notices).chain(stats.clone());
     if let Some(stream) = named.find(|stream| !described.contains(stream)) {
         return Err(format!("the stream `{stream}` is not described"));
+    }
+    let mut reported = BTreeSet::new();
+    for status in &batch.status {
+        let stream = status.stream.as_str();
+        if !described.contains(stream) {
+            return Err(format!("the stream `{stream}` is not described"));
+        }
+        if !reported.insert(stream) {
+            return Err(format!("the status of stream `{stream}` is returned twice"));
+        }
     }
     let mut counted = BTreeSet::new();
     for stream in stats {
@@ -193,15 +203,27 @@ fn verify_limits(batch: &Batch, limits: Limits) -> Result<(), String> {
             "a checkpoint of {bytes} bytes; the limit is {CHECKPOINT_BYTES_MAX}"
         ));
     }
+    let session = batch.session.as_ref().map_or(0, String::len);
+    if session > SESSION_BYTES_MAX {
+        return Err(format!(
+            "a session of {session} bytes; the limit is {SESSION_BYTES_MAX}"
+        ));
+    }
     Ok(())
 }
+
+/// What `pipeline:source` allows.
+const SESSION_BYTES_MAX: usize = 16 * 1024;
 
 fn bytes_of_texts(batch: &Batch) -> usize {
     let rejected = batch.rejected.iter();
     let rejected = rejected.flat_map(|one| [one.stream.len(), one.locator.len(), one.reason.len()]);
     let notices = batch.notices.iter();
     let notices = notices.flat_map(|one| [one.stream.len(), one.detail.len()]);
-    rejected.chain(notices).fold(0, usize::saturating_add)
+    let status = batch.status.iter();
+    let status = status.flat_map(|one| [one.stream.len(), one.detail.len()]);
+    let texts = rejected.chain(notices).chain(status);
+    texts.fold(0, usize::saturating_add)
 }
 
 #[cfg(test)]
@@ -221,6 +243,7 @@ mod tests {
     fn description() -> Description {
         Description {
             name: "test".to_owned(),
+            namespace: "test".to_owned(),
             version: "0.0.0".to_owned(),
             settings_schema: "{}".to_owned(),
             streams: ["a", "b"].map(stream).to_vec(),
@@ -265,6 +288,8 @@ mod tests {
                 caught_up: false,
                 newest: None,
             }],
+            session: None,
+            status: Vec::new(),
         }
     }
 

@@ -22,8 +22,8 @@ wasmtime::component::bindgen!({
         package source-host:exports;
 
         world event-source {
-            export pipeline:source/source@0.1.0;
-            export pipeline:source/normalizer@0.1.0;
+            export pipeline:source/source@0.2.0;
+            export pipeline:source/normalizer@0.2.0;
         }
     ",
     world: "source-host:exports/event-source",
@@ -34,5 +34,5 @@ pub use self::exports::pipeline::source::normalizer::{NormalizeError, Normalized
 pub use self::pipeline::source::types::{
     Batch, CheckOutcome, CheckResult, Description, Entry, Failure, Kind, Limits, NextPoll,
     NotPermitted, Notice, NoticeKind, Order, PollError, RejectedRecord, SettingsError,
-    StreamDescription, StreamStats,
+    StreamDescription, StreamState, StreamStats, StreamStatus,
 };

@@ -111,6 +111,9 @@ enum Command {
         /// The format of the events; without it, the component's first
         #[arg(long, value_name = "FORMAT")]
         format: Option<String>,
+        /// Settings of the component that shape events, such as {"tenant":"acme"}
+        #[arg(long, value_name = "JSON")]
+        settings: Option<String>,
         /// The component; without it, the built-in one
         component: Option<PathBuf>,
     },
@@ -163,8 +166,12 @@ async fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Normalize {
             stream,
             format,
+            settings,
             component,
-        } => command::normalize::normalize(&stream, format.as_deref(), component.as_deref()).await,
+        } => {
+            let (format, component) = (format.as_deref(), component.as_deref());
+            command::normalize::normalize(&stream, format, settings, component).await
+        }
         Command::Migrate { config } => command::migrate::migrate(&config),
         Command::Run { config, once } => command::run::run(&config, once).await,
         Command::Status { config, json } => command::status::status(&config, json),

@@ -161,7 +161,7 @@ fn is_stdout(path: impl AsRef<Path>) -> bool {
 
 /// A table by stream, and what the upstream says about it.
 fn report(summary: &Summary, simulator: &Simulator, elapsed: Duration) -> String {
-    let ledger = simulator.ledger();
+    let ledger = simulator.ledger().of_tenant("demo");
     let mut table = Table::new(&[
         "stream",
         "received",

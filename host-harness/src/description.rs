@@ -53,6 +53,7 @@ mod tests {
         Description {
             name: "test".to_owned(),
             version: "1".to_owned(),
+            namespace: "test".to_owned(),
             settings_schema: "{}".to_owned(),
             streams: Vec::new(),
             kinds: Vec::new(),

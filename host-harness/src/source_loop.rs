@@ -23,6 +23,7 @@ use crate::exit::Failure;
 use crate::output::{Delivery, Outputs, Poison, Undelivered};
 use crate::progress::Progress;
 use crate::rate_limit::{Admission, Rate, RateLimit};
+use crate::secret::Secret;
 use crate::shutdown::Shutdown;
 use crate::source::Source;
 use crate::store::{Record, StateDir};
@@ -98,6 +99,9 @@ enum Step {
 struct Running {
     with: SourceLoop,
     instance: Option<Instance>,
+    /// What the last poll left for the next one. It holds a credential: it is passed on, and
+    /// neither stored nor shown.
+    session: Option<Secret>,
     storing: Option<JoinHandle<Result<(), String>>>,
     failures: u32,
     fruitless: u32,
@@ -113,6 +117,7 @@ impl SourceLoop {
         let mut running = Running {
             with: self,
             instance: None,
+            session: None,
             storing: None,
             failures: 0,
             fruitless: 0,
@@ -184,7 +189,12 @@ impl Running {
         };
         let checkpoint = self.with.record.checkpoint.as_deref();
         let polled = instance
-            .poll(source.settings(), checkpoint, source.limits)
+            .poll(
+                source.settings(),
+                checkpoint,
+                self.session.as_ref(),
+                source.limits,
+            )
             .await;
         self.with.record.note_memory(instance.memory_bytes_peak());
         if let Ok(Ok(_)) = polled {
@@ -219,8 +229,12 @@ impl Running {
         let idle = idle && self.with.record.checkpoint.as_ref() == Some(&batch.checkpoint);
         self.note(&batch, poison.len());
         let Batch {
-            checkpoint, next, ..
+            checkpoint,
+            next,
+            session,
+            ..
         } = batch;
+        self.session = session.map(Secret::new);
         self.with.record.checkpoint = Some(checkpoint);
         self.start_storing();
         let step = self.next_step(next, idle).await;

@@ -67,6 +67,10 @@ impl Sanitizer {
         for stats in &mut batch.stats {
             self.apply(&mut stats.stream, NAME_BYTES_MAX);
         }
+        for status in &mut batch.status {
+            self.apply(&mut status.stream, NAME_BYTES_MAX);
+            self.apply(&mut status.detail, DETAIL_BYTES_MAX);
+        }
     }
 
     /// Every text of what `normalize` returns but its events and originals.
@@ -131,6 +135,7 @@ impl Sanitizer {
     pub fn description(&self, description: &mut Description) {
         let Description {
             name,
+            namespace,
             version,
             settings_schema,
             streams,
@@ -143,7 +148,11 @@ impl Sanitizer {
         {
             *settings_schema = escape_all(schema).to_string();
         }
-        for text in [name, version].into_iter().chain(formats).chain(origins) {
+        for text in [name, namespace, version]
+            .into_iter()
+            .chain(formats)
+            .chain(origins)
+        {
             self.apply(text, NAME_BYTES_MAX);
         }
         for stream in streams {
@@ -229,7 +238,8 @@ fn escape_all(value: Value) -> Value {
 mod tests {
     use super::*;
     use crate::bindings::{
-        Failure, NextPoll, Notice, NoticeKind, Order, StreamDescription, StreamStats,
+        Failure, NextPoll, Notice, NoticeKind, Order, StreamDescription, StreamState, StreamStats,
+        StreamStatus,
     };
 
     const HOSTILE: &str = "a hunter22\r\n\u{1b}[2J\u{202e}\u{2066}\u{200f}\u{2028}\u{85}\u{7f}b";
@@ -302,6 +312,15 @@ mod tests {
                 caught_up: false,
                 newest: None,
             }],
+            session: Some("a session".to_owned()),
+            status: vec![StreamStatus {
+                stream: hostile(),
+                state: StreamState::Active,
+                until: None,
+                collected_until: 0,
+                quota_remaining: None,
+                detail: hostile(),
+            }],
         };
         sanitizer().batch(&mut batch);
         assert_eq!(batch.checkpoint, HOSTILE, "it is checked, not changed");
@@ -311,7 +330,7 @@ mod tests {
         let shown = format!("{batch:?}");
         assert_eq!(
             shown.matches("[redacted]").count(),
-            6,
+            8,
             "every text: {shown}"
         );
         assert!(!shown.contains("hunter22") && !shown.contains("u{1b}[2J\\u{1b}"));
@@ -350,6 +369,7 @@ mod tests {
         }
         let mut description = Description {
             name: hostile(),
+            namespace: hostile(),
             version: hostile(),
             settings_schema: r#"{"properties":{"a\u001bb":{"description":"c\u001bd"}}}"#.to_owned(),
             streams: vec![StreamDescription {
@@ -368,7 +388,7 @@ mod tests {
         };
         sanitizer().description(&mut description);
         let shown = format!("{description:?}");
-        assert_eq!(shown.matches("[redacted]").count(), 10, "{shown}");
+        assert_eq!(shown.matches("[redacted]").count(), 11, "{shown}");
         let schema: Value = serde_json::from_str(&description.settings_schema).unwrap();
         assert_eq!(
             schema["properties"]["a\\u{1b}b"]["description"],

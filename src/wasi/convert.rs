@@ -4,6 +4,7 @@ use super::bindings::pipeline::source::types as wit;
 use crate::batch::{self, Batch, Entry, Limits, Next, Notice, NoticeKind, Rejected, Stats};
 use crate::check::{CheckResult, Outcome};
 use crate::decode::fail::shown_within;
+use crate::session::status::{StreamState, StreamStatus};
 use crate::session::{Failure, PollError};
 use crate::settings::SettingsError;
 use crate::stream::{Order, Row, Stream};
@@ -139,7 +140,27 @@ fn stats((stream, stats): (Stream, Stats)) -> wit::StreamStats {
     }
 }
 
-pub(crate) fn batch(batch: Batch) -> wit::Batch {
+fn status(status: StreamStatus) -> wit::StreamStatus {
+    wit::StreamStatus {
+        stream: status.stream.name().to_owned(),
+        state: match status.state {
+            StreamState::Active => wit::StreamState::Active,
+            StreamState::Failing => wit::StreamState::Failing,
+            StreamState::NotPermitted => wit::StreamState::NotPermitted,
+            StreamState::Waiting => wit::StreamState::Waiting,
+        },
+        until: status.until.map(|until| until.millis()),
+        collected_until: status.collected_until.millis(),
+        quota_remaining: status.quota_remaining,
+        detail: status.detail,
+    }
+}
+
+pub(crate) fn batch(
+    batch: Batch,
+    session: Option<String>,
+    statuses: Vec<StreamStatus>,
+) -> wit::Batch {
     wit::Batch {
         events: batch.events,
         index: batch.index.into_iter().map(entry).collect(),
@@ -153,6 +174,8 @@ pub(crate) fn batch(batch: Batch) -> wit::Batch {
             Next::Throttled(ms) => wit::NextPoll::Throttled(ms),
         },
         stats: batch.stats.into_iter().map(stats).collect(),
+        session,
+        status: statuses.into_iter().map(status).collect(),
     }
 }
 

@@ -10,8 +10,9 @@ use crate::batch::{Intake, normalize_all};
 use crate::check::Check;
 use crate::machine::{Action, Machine};
 use crate::normalize::{Format, Options};
+use crate::rewind::rewind;
 use crate::session::{PollError, Session};
-use crate::settings::{self, FORMATS, Settings};
+use crate::settings::{self, EventSettings, FORMATS, Settings};
 use crate::stream::{STREAMS, Stream};
 use crate::time::Timestamp;
 use bindings::exports::pipeline::source::{normalizer, source};
@@ -23,6 +24,9 @@ use http::Event;
 /// What the world exports.
 pub(crate) struct Component;
 
+/// The word from which hosts take default tags, subjects and indexes.
+const NAMESPACE: &str = "mimecast";
+
 /// What an instance keeps between two polls: a saving, never a need.
 struct Kept {
     settings: String,
@@ -33,8 +37,27 @@ struct Kept {
 
 thread_local! {
     static KEPT: RefCell<Option<Kept>> = const { RefCell::new(None) };
-    /// For calls of `normalize` one after the other, which mostly ask for one format.
-    static INTAKE: RefCell<Option<Intake>> = const { RefCell::new(None) };
+    /// For calls of `normalize` in a row, which mostly have one format and one text of settings.
+    static INTAKE: RefCell<Option<KeptIntake>> = const { RefCell::new(None) };
+}
+
+/// An intake and the settings that it was made for.
+struct KeptIntake {
+    settings: String,
+    intake: Intake,
+}
+
+impl KeptIntake {
+    fn new(format: Format, settings: String) -> Result<Self, wit::NormalizeError> {
+        let parsed = EventSettings::parse(&settings)
+            .map_err(|error| wit::NormalizeError::Settings(convert::settings_error(error)))?;
+        let options = Options {
+            include_original: parsed.include_original,
+        };
+        let intake = Intake::with_severities(format, options, &parsed.severities)
+            .with_tenant(parsed.tenant.as_deref());
+        Ok(Self { settings, intake })
+    }
 }
 
 /// The only reading of a clock.
@@ -74,14 +97,22 @@ fn drive<M: Machine>(machine: &mut M, http: &mut http::Http) -> M::Output {
     }
 }
 
-/// The session to go on with: the kept one where it stands at `resume`, or a new one.
-fn session(settings: &str, resume: Option<&str>) -> Result<(Session, http::Http), PollError> {
+/// The session to go on with: the kept one where it stands at `resume`, or a new one, which takes
+/// over the token of the kept one or of `volatile`.
+fn session(
+    settings: &str,
+    resume: Option<&str>,
+    volatile: Option<&str>,
+) -> Result<(Session, http::Http), PollError> {
     let kept = KEPT.take().filter(|kept| kept.settings == settings);
     match kept {
         Some(kept) if Some(kept.checkpoint.as_str()) == resume => Ok((kept.session, kept.http)),
         kept => {
             let parsed = Settings::parse(settings).map_err(PollError::Settings)?;
             let mut session = Session::open(parsed, resume, now(), random::get_random_u64() | 1)?;
+            if let Some(volatile) = volatile {
+                session.resume_volatile(volatile, now());
+            }
             if let Some(kept) = kept {
                 session.inherit(kept.session);
             }
@@ -94,6 +125,7 @@ impl source::Guest for Component {
     fn describe() -> wit::Description {
         wit::Description {
             name: env!("CARGO_PKG_NAME").to_owned(),
+            namespace: NAMESPACE.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             settings_schema: settings::schema(),
             streams: STREAMS.iter().map(convert::stream_description).collect(),
@@ -119,10 +151,11 @@ impl source::Guest for Component {
     fn poll(
         settings: String,
         resume: Option<String>,
+        volatile: Option<String>,
         limits: wit::Limits,
     ) -> Result<wit::Batch, wit::PollError> {
-        let (mut session, mut http) =
-            session(&settings, resume.as_deref()).map_err(convert::poll_error)?;
+        let (mut session, mut http) = session(&settings, resume.as_deref(), volatile.as_deref())
+            .map_err(convert::poll_error)?;
         session.begin(convert::limits(limits), now());
         let result = drive(&mut session, &mut http);
         // After a failure the position in memory may be ahead of the host's checkpoint, which no
@@ -131,13 +164,26 @@ impl source::Guest for Component {
             .as_ref()
             .map(|batch| batch.checkpoint.clone())
             .unwrap_or_default();
+        let (volatile, statuses) = (session.volatile(now()), session.statuses(now()));
         KEPT.set(Some(Kept {
             settings,
             checkpoint,
             session,
             http,
         }));
-        result.map(convert::batch).map_err(convert::poll_error)
+        result
+            .map(|batch| convert::batch(batch, volatile, statuses))
+            .map_err(convert::poll_error)
+    }
+
+    fn rewind(
+        settings: String,
+        checkpoint: String,
+        streams: Vec<String>,
+        from_ms: i64,
+    ) -> Result<String, String> {
+        let from = Timestamp::from_millis(from_ms);
+        rewind(&settings, &checkpoint, &streams, from, now())
     }
 }
 
@@ -145,6 +191,7 @@ impl normalizer::Guest for Component {
     fn normalize(
         stream: String,
         format: String,
+        settings: String,
         records: Vec<u8>,
     ) -> Result<wit::Normalized, wit::NormalizeError> {
         let stream = Stream::from_name(&stream).ok_or_else(|| {
@@ -153,10 +200,15 @@ impl normalizer::Guest for Component {
         })?;
         let format = Format::from_name(&format)
             .ok_or_else(|| wit::NormalizeError::UnknownFormat(FORMATS.join(", ")))?;
-        let kept = INTAKE.take().filter(|kept| kept.format() == format);
-        let mut intake = kept.unwrap_or_else(|| Intake::new(format, Options::default()));
-        let normalized = normalize_all(&mut intake, stream, &records, now());
-        INTAKE.set(Some(intake));
+        let kept = INTAKE
+            .take()
+            .filter(|kept| kept.intake.format() == format && kept.settings == settings);
+        let mut kept = match kept {
+            Some(kept) => kept,
+            None => KeptIntake::new(format, settings)?,
+        };
+        let normalized = normalize_all(&mut kept.intake, stream, &records, now());
+        INTAKE.set(Some(kept));
         Ok(convert::normalized(normalized))
     }
 }

@@ -31,44 +31,51 @@ unsafe impl<T> Sync for Shared<T> {}
 /// Two texts.
 const SCHEMA: &str = r#"{"type":"object","properties":{"one":{"type":"string","writeOnly":true},"two":{"type":"string","writeOnly":true}}}"#;
 
-/// Name, version, schema of the settings; no stream, kind, format and origin.
-static DESCRIPTION: Shared<[Slice; 7]> =
-    Shared([text("broken"), text("1"), text(SCHEMA), NONE, NONE, NONE, NONE]);
+/// Name, namespace, version, schema of the settings; no stream, kind, format and origin.
+static DESCRIPTION: Shared<[Slice; 8]> =
+    Shared([text("broken"), text("broken"), text("1"), text(SCHEMA), NONE, NONE, NONE, NONE]);
 
-/// `ok` of a batch: no event, index, rejected record and notice; a checkpoint; poll again at
-/// once; no counts.
+/// `ok` of a batch: no event, index, rejected record and notice; a checkpoint; no session; poll
+/// again at once; no counts and no status.
 #[repr(C, align(8))]
 struct Answer {
     is_error: u64,
     batch: [Slice; 5],
+    session: [u32; 3],
     next: [u64; 2],
     stats: Slice,
+    status: Slice,
 }
 
 static ANSWER: Shared<Answer> = Shared(Answer {
     is_error: 0,
     batch: [NONE, NONE, NONE, NONE, text("c")],
+    session: [0; 3],
     next: [0, 0],
     stats: NONE,
+    status: NONE,
 });
 
-#[unsafe(export_name = "pipeline:source/source@0.1.0#describe")]
-extern "C" fn describe() -> *const Shared<[Slice; 7]> {
+#[unsafe(export_name = "pipeline:source/source@0.2.0#describe")]
+extern "C" fn describe() -> *const Shared<[Slice; 8]> {
     &raw const DESCRIPTION
 }
 
-#[unsafe(export_name = "pipeline:source/source@0.1.0#check")]
+#[unsafe(export_name = "pipeline:source/source@0.2.0#check")]
 extern "C" fn check(_: *const u8, _: usize) -> usize {
     wasm32::unreachable()
 }
 
-#[unsafe(export_name = "pipeline:source/source@0.1.0#poll")]
+#[unsafe(export_name = "pipeline:source/source@0.2.0#poll")]
 extern "C" fn poll(
     settings: *const u8,
     settings_bytes: usize,
     has_checkpoint: i32,
     _checkpoint: *const u8,
     _: usize,
+    _has_session: i32,
+    _session: *const u8,
+    _session_bytes: usize,
     _max_events: u32,
     _max_bytes: u64,
     _max_requests: u32,
@@ -110,8 +117,30 @@ fn fail() {
     wasm32::unreachable()
 }
 
-#[unsafe(export_name = "pipeline:source/normalizer@0.1.0#normalize")]
-extern "C" fn normalize(_: i32, _: i32, _: i32, _: i32, _: i32, _: i32) -> usize {
+#[unsafe(export_name = "pipeline:source/source@0.2.0#rewind")]
+extern "C" fn rewind(
+    _: *const u8,
+    _: usize,
+    _: *const u8,
+    _: usize,
+    _: *const u8,
+    _: usize,
+    _: i64,
+) -> usize {
+    wasm32::unreachable()
+}
+
+#[unsafe(export_name = "pipeline:source/normalizer@0.2.0#normalize")]
+extern "C" fn normalize(
+    _: i32,
+    _: i32,
+    _: i32,
+    _: i32,
+    _: i32,
+    _: i32,
+    _: i32,
+    _: i32,
+) -> usize {
     wasm32::unreachable()
 }
 

@@ -35,8 +35,8 @@ pub(crate) fn compile_file(file: &str, folder: &Path, fault: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let read = |name: &str| fs::read_to_string(root.join("wit").join(name)).unwrap();
     let wit = format!(
-        "package test:broken;\nworld broken {{\n  export pipeline:source/source@0.1.0;\n  \
-         export pipeline:source/normalizer@0.1.0;\n}}\npackage pipeline:source@0.1.0 {{\n{}\n{}\n}}\n",
+        "package test:broken;\nworld broken {{\n  export pipeline:source/source@0.2.0;\n  \
+         export pipeline:source/normalizer@0.2.0;\n}}\npackage pipeline:source@0.2.0 {{\n{}\n{}\n}}\n",
         read("types.wit"),
         read("source.wit"),
     );

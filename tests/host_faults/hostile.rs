@@ -22,9 +22,9 @@ pub(crate) fn compile(folder: &Path) -> PathBuf {
     };
     let wit = [
         "package test:hostile;\nworld hostile {\n  import wasi:http/outgoing-handler@0.2.0;\n  \
-         export pipeline:source/source@0.1.0;\n  export pipeline:source/normalizer@0.1.0;\n}\n"
+         export pipeline:source/source@0.2.0;\n  export pipeline:source/normalizer@0.2.0;\n}\n"
             .to_owned(),
-        package("pipeline:source@0.1.0", &["types.wit", "source.wit"]),
+        package("pipeline:source@0.2.0", &["types.wit", "source.wit"]),
         package(
             "wasi:http@0.2.0",
             &["deps/http/types.wit", "deps/http/handler.wit"],

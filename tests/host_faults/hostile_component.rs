@@ -48,8 +48,9 @@ static STREAM: Shared<Stream> = Shared(Stream {
     identity: text("none"),
 });
 
-/// Name, version, schema of the settings, streams; no kind, format and origin.
-static DESCRIPTION: Shared<[Slice; 7]> = Shared([
+/// Name, namespace, version, schema of the settings, streams; no kind, format and origin.
+static DESCRIPTION: Shared<[Slice; 8]> = Shared([
+    text("hostile"),
     text("hostile"),
     text("1"),
     text(SCHEMA),
@@ -74,14 +75,16 @@ const NOTICE: Notice = Notice {
 };
 static NOTICES: Shared<[Notice; 900]> = Shared([NOTICE; 900]);
 
-/// `ok` of a batch: no event, index and rejected record; notices; a checkpoint; poll again at
-/// once; no counts.
+/// `ok` of a batch: no event, index and rejected record; notices; a checkpoint; no session; poll
+/// again at once; no counts and no status.
 #[repr(C, align(8))]
 struct Answer {
     is_error: u64,
     batch: [Slice; 5],
+    session: [u32; 3],
     next: [u64; 2],
     stats: Slice,
+    status: Slice,
 }
 
 #[link(wasm_import_module = "wasi:http/types@0.2.0")]
@@ -112,28 +115,53 @@ unsafe extern "C" {
     fn block(pollable: i32);
 }
 
-#[unsafe(export_name = "pipeline:source/source@0.1.0#describe")]
-extern "C" fn describe() -> *const Shared<[Slice; 7]> {
+#[unsafe(export_name = "pipeline:source/source@0.2.0#describe")]
+extern "C" fn describe() -> *const Shared<[Slice; 8]> {
     &raw const DESCRIPTION
 }
 
-#[unsafe(export_name = "pipeline:source/source@0.1.0#check")]
+#[unsafe(export_name = "pipeline:source/source@0.2.0#check")]
 extern "C" fn check(_: *const u8, _: usize) -> usize {
     std::process::abort()
 }
 
-#[unsafe(export_name = "pipeline:source/normalizer@0.1.0#normalize")]
-extern "C" fn normalize(_: i32, _: i32, _: i32, _: i32, _: i32, _: i32) -> usize {
+#[unsafe(export_name = "pipeline:source/source@0.2.0#rewind")]
+extern "C" fn rewind(
+    _: *const u8,
+    _: usize,
+    _: *const u8,
+    _: usize,
+    _: *const u8,
+    _: usize,
+    _: i64,
+) -> usize {
     std::process::abort()
 }
 
-#[unsafe(export_name = "pipeline:source/source@0.1.0#poll")]
+#[unsafe(export_name = "pipeline:source/normalizer@0.2.0#normalize")]
+extern "C" fn normalize(
+    _: i32,
+    _: i32,
+    _: i32,
+    _: i32,
+    _: i32,
+    _: i32,
+    _: i32,
+    _: i32,
+) -> usize {
+    std::process::abort()
+}
+
+#[unsafe(export_name = "pipeline:source/source@0.2.0#poll")]
 extern "C" fn poll(
     settings: *mut u8,
     settings_bytes: usize,
     has_checkpoint: i32,
     checkpoint: *mut u8,
     checkpoint_bytes: usize,
+    _has_session: i32,
+    _session: *const u8,
+    _session_bytes: usize,
     _max_events: u32,
     _max_bytes: u64,
     _max_requests: u32,
@@ -164,8 +192,10 @@ extern "C" fn poll(
     Box::leak(Box::new(Answer {
         is_error: 0,
         batch: [NONE, NONE, NONE, notices, text(other)],
+        session: [0; 3],
         next: [0, 0],
         stats: NONE,
+        status: NONE,
     }))
 }
 

@@ -134,6 +134,7 @@ struct Stream {
 #[repr(C)]
 struct Description {
     name: Slice,
+    namespace: Slice,
     version: Slice,
     schema: Slice,
     streams: Slice,
@@ -146,7 +147,7 @@ const SCHEMA: &str = r#"{"type":"object","properties":{
     "does":{"type":"string"},
     "secret":{"type":"string","writeOnly":true}}}"#;
 
-#[unsafe(export_name = "pipeline:source/source@0.1.0#describe")]
+#[unsafe(export_name = "pipeline:source/source@0.2.0#describe")]
 extern "C" fn describe() -> usize {
     if cfg!(fault = "describe traps") {
         wasm32::unreachable();
@@ -172,6 +173,7 @@ extern "C" fn describe() -> usize {
     };
     leak(Description {
         name: text("untruthful"),
+        namespace: text("untruthful"),
         version: text("1"),
         schema: text(schema),
         streams: list(streams),
@@ -181,13 +183,35 @@ extern "C" fn describe() -> usize {
     })
 }
 
-#[unsafe(export_name = "pipeline:source/source@0.1.0#check")]
+#[unsafe(export_name = "pipeline:source/source@0.2.0#check")]
 extern "C" fn check(_: *const u8, _: usize) -> usize {
     wasm32::unreachable()
 }
 
-#[unsafe(export_name = "pipeline:source/normalizer@0.1.0#normalize")]
-extern "C" fn normalize(_: i32, _: i32, _: i32, _: i32, _: i32, _: i32) -> usize {
+#[unsafe(export_name = "pipeline:source/normalizer@0.2.0#normalize")]
+extern "C" fn normalize(
+    _: i32,
+    _: i32,
+    _: i32,
+    _: i32,
+    _: i32,
+    _: i32,
+    _: i32,
+    _: i32,
+) -> usize {
+    wasm32::unreachable()
+}
+
+#[unsafe(export_name = "pipeline:source/source@0.2.0#rewind")]
+extern "C" fn rewind(
+    _: *const u8,
+    _: usize,
+    _: *const u8,
+    _: usize,
+    _: *const u8,
+    _: usize,
+    _: i64,
+) -> usize {
     wasm32::unreachable()
 }
 
@@ -199,9 +223,11 @@ struct Answer {
     rejected: Slice,
     notices: Slice,
     checkpoint: Slice,
+    session: [u32; 3],
     /// The variant, and its milliseconds.
     next: [u64; 2],
     stats: Slice,
+    status: Slice,
 }
 
 #[repr(C, align(8))]
@@ -269,8 +295,10 @@ fn answer() -> Answer {
         rejected: NONE,
         notices: NONE,
         checkpoint: text("c"),
+        session: [0; 3],
         next: [0, 0],
         stats: NONE,
+        status: NONE,
     }
 }
 
@@ -287,13 +315,16 @@ fn setting<'a>(settings: &'a str, name: &str) -> &'a str {
     rest.split_once('"').map_or("", |(value, _)| value)
 }
 
-#[unsafe(export_name = "pipeline:source/source@0.1.0#poll")]
+#[unsafe(export_name = "pipeline:source/source@0.2.0#poll")]
 extern "C" fn poll(
     settings: *const u8,
     settings_bytes: usize,
     _has_checkpoint: i32,
     _checkpoint: *const u8,
     _: usize,
+    _has_session: i32,
+    _session: *const u8,
+    _session_bytes: usize,
     _max_events: u32,
     _max_bytes: u64,
     max_requests: u32,

@@ -21,6 +21,9 @@ const STREAMS = ["siem.receipt", "siem.process", "siem.url-protect", "audit"];
 // Small, so that a position in the middle of a file is resumed from many times.
 const LIMITS = { maxEvents: 250, maxBytes: 1_000_000n, maxRequests: 50 };
 const POLLS_MAX = 200;
+const CHECKPOINT_BYTES_MAX = 768 * 1024;
+const SESSION_BYTES_MAX = 16 * 1024;
+const HOUR_MS = 3_600_000;
 
 const [wasm, simulatorPath, work] = process.argv.slice(2);
 const instantiate = await load(wasm, work);
@@ -33,6 +36,7 @@ try {
     streams: STREAMS,
     start: "48h",
     siem_calls_per_15_min: 10_000,
+    tenant: "acme",
   });
   const { source } = await instantiate();
   describes(source.describe());
@@ -47,6 +51,7 @@ try {
   assert.equal(one.events - one.repaired, OWED, "the number of events");
   assert.ok(one.rejected > 0, "no line was rejected");
   assert.deepEqual(fresh.lines, one.lines, "another instance, other events");
+  rewinds((await instantiate()).source, settings, one.checkpoint);
   normalizes((await instantiate()).normalizer);
 } finally {
   simulator.stop();
@@ -94,6 +99,7 @@ async function startSimulator(path) {
 
 function describes(description) {
   assert.equal(description.name, "mimecast-source");
+  assert.equal(description.namespace, "mimecast");
   assert.match(description.version, /^\d+\.\d+\.\d+/);
   const schema = JSON.parse(description.settingsSchema);
   assert.equal(schema.properties.client_secret.writeOnly, true);
@@ -112,7 +118,7 @@ function checks(results) {
 
 function refuses(source) {
   assert.throws(
-    () => source.poll("{}", undefined, LIMITS),
+    () => source.poll("{}", undefined, undefined, LIMITS),
     (error) => error.tag === "settings" && error.val.setting === "client_id",
   );
 }
@@ -122,18 +128,25 @@ async function collect(what, settings, instance) {
   const started = performance.now();
   const total = { events: 0, repaired: 0, rejected: 0, duplicates: 0, lines: {} };
   let checkpoint;
+  let session;
   for (let polls = 1; polls <= POLLS_MAX; polls += 1) {
-    const batch = (await instance()).poll(settings, checkpoint, LIMITS);
+    const batch = (await instance()).poll(settings, checkpoint, session, LIMITS);
     add(total, batch);
     checkpoint = batch.checkpoint;
-    assert.ok(Buffer.byteLength(checkpoint) <= 768 * 1024, "the checkpoint is too long");
+    session = batch.session;
+    assert.ok(Buffer.byteLength(checkpoint) <= CHECKPOINT_BYTES_MAX, "the checkpoint is too long");
+    assert.ok(Buffer.byteLength(session) <= SESSION_BYTES_MAX, "the session is too long");
+    const states = batch.status.map(({ stream, state }) => [stream, state]).sort();
+    assert.deepEqual(states, STREAMS.map((stream) => [stream, "active"]).sort());
     if (batch.next.tag === "caught-up") {
       const ms = Math.round(performance.now() - started);
       console.log(
         `${what}: ${total.events} events, ${total.rejected} rejected, ` +
           `${total.duplicates} duplicates, ${polls} polls, ${ms} ms`,
       );
-      return total;
+      const token = JSON.parse(session).token[0];
+      assert.ok(!checkpoint.includes(token), "a token in the checkpoint");
+      return { ...total, checkpoint };
     }
     assert.equal(batch.next.tag, "now", JSON.stringify(batch.notices));
   }
@@ -149,6 +162,7 @@ function add(total, batch) {
     const line = bytes.subarray(at, entry.end).toString();
     assert.ok(line.endsWith("\n"));
     const event = JSON.parse(line);
+    assert.equal(event.organization.name, "acme");
     total.repaired += event.mimecast?.parse_errors?.includes("subject") ? 1 : 0;
     (total.lines[entry.kind] ??= []).push(line);
     at = entry.end;
@@ -169,9 +183,22 @@ function add(total, batch) {
   total.rejected += batch.rejected.length;
 }
 
+// A stream that is rewound comes again.
+function rewinds(source, settings, checkpoint) {
+  const from = BigInt(Date.now() - 48 * HOUR_MS);
+  const again = source.rewind(settings, checkpoint, ["audit"], from);
+  const { index } = source.poll(settings, again, undefined, LIMITS);
+  assert.ok(index.length > 0, "nothing came again");
+  assert.throws(
+    () => source.rewind(settings, checkpoint, ["no such stream"], from),
+    (error) => String(error).includes("not selected"),
+  );
+}
+
 function normalizes(normalizer) {
   const records = new TextEncoder().encode('{"aggregateId":"a","timestamp":1770000000000}\nno record\n');
-  const result = normalizer.normalize("siem.receipt", "ecs", records);
+  const result = normalizer.normalize("siem.receipt", "ecs", '{"tenant":"acme"}', records);
   assert.equal(result.index.length, 1);
   assert.equal(result.rejected.length, 1);
+  assert.equal(JSON.parse(result.events).organization.name, "acme");
 }

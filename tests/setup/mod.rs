@@ -16,7 +16,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use mimecast_simulator::{Config, EventType, Simulator};
+use mimecast_simulator::{Config, EventType, Ledger, Simulator};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -140,9 +140,14 @@ impl Setup {
         lines_of(&self.path("events.ndjson"))
     }
 
+    /// What exists, by the ids that it has as events of the source.
+    pub(crate) fn ledger(&self) -> Ledger {
+        self.simulator.ledger().of_tenant("acme")
+    }
+
     /// How many records there are.
     pub(crate) fn owed(&self) -> usize {
-        self.simulator.ledger().total()
+        self.ledger().total()
     }
 
     /// Asserts that nothing that the tenant owes is missing and nothing is invented.
@@ -152,7 +157,7 @@ impl Setup {
 
     /// The same, where one stream is left out.
     pub(crate) fn assert_complete_without(&self, without: &str, events: &[(String, String)]) {
-        let ledger = self.simulator.ledger();
+        let ledger = self.ledger();
         let mut owed = 0;
         for stream in ledger.streams().filter(|stream| *stream != without) {
             let ids = of(events, stream).map(|id| ledger.original(stream, id));
@@ -176,7 +181,7 @@ impl Setup {
 
     /// How many different records the events are of.
     pub(crate) fn distinct(&self, events: &[(String, String)]) -> usize {
-        let ledger = self.simulator.ledger();
+        let ledger = self.ledger();
         let records = events
             .iter()
             .map(|(stream, id)| (stream, ledger.original(stream, id)));

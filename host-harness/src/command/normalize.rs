@@ -9,6 +9,7 @@ use crate::bindings::NormalizeError;
 use crate::dead_letter;
 use crate::engine::Instance;
 use crate::exit::{Exit, Failure};
+use crate::secret::Secret;
 use crate::source::{Components, offline_instance};
 
 /// What is given to the component at a time; ends at the end of a line.
@@ -21,6 +22,7 @@ const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub async fn normalize(
     stream: &str,
     format: Option<&str>,
+    settings: Option<String>,
     component: Option<&Path>,
 ) -> Result<Exit, Failure> {
     let components = Components::new(user_cache_dir())?;
@@ -30,6 +32,12 @@ pub async fn normalize(
         .map_err(|error| Failure::failed(error.to_string()))?;
     let first = description.formats.first().map(String::as_str);
     let format = format.or(first).unwrap_or_default();
+    let settings = Secret::new(settings.unwrap_or_else(|| "{}".to_owned()));
+    let wanted = Wanted {
+        stream,
+        format,
+        settings: &settings,
+    };
     let mut input = BufReader::with_capacity(CHUNK_BYTES, io::stdin());
     let mut rejected = 0_u64;
     loop {
@@ -38,7 +46,7 @@ pub async fn normalize(
         if chunk.is_empty() {
             break;
         }
-        rejected += give(&mut instance, stream, format, &chunk).await?;
+        rejected += give(&mut instance, &wanted, &chunk).await?;
     }
     if rejected > 0 {
         return Err(Failure::failed(format!("{rejected} records were rejected")));
@@ -46,17 +54,31 @@ pub async fn normalize(
     Ok(Exit::Done)
 }
 
+/// What the events are made of, and how.
+struct Wanted<'a> {
+    stream: &'a str,
+    format: &'a str,
+    settings: &'a Secret,
+}
+
 async fn give(
     instance: &mut Instance,
-    stream: &str,
-    format: &str,
+    wanted: &Wanted<'_>,
     records: &[u8],
 ) -> Result<u64, Failure> {
+    let Wanted {
+        stream,
+        format,
+        settings,
+    } = *wanted;
     let normalized = instance
-        .normalize(stream, format, records)
+        .normalize(stream, format, settings, records)
         .await
         .map_err(|error| Failure::failed(error.to_string()))?
         .map_err(|error| match error {
+            NormalizeError::Settings(error) => {
+                Failure::settings(format!("--settings: {}: {}", error.setting, error.detail))
+            }
             NormalizeError::UnknownFormat(known) => {
                 Failure::settings(format!("--format {format} is unknown; known are: {known}"))
             }

@@ -83,7 +83,7 @@ pub(crate) async fn ask(
         ..source.limits
     };
     let polled = match source.brief_instance().await {
-        Ok(mut instance) => instance.poll(source.settings(), None, limits).await,
+        Ok(mut instance) => instance.poll(source.settings(), None, None, limits).await,
         Err(error) => Err(error),
     };
     let answer = match polled {

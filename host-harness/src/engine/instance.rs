@@ -207,11 +207,13 @@ impl Instance {
         Ok(checked)
     }
 
-    /// The next batch after `resume`.
+    /// Fetches the next batch after `resume`. `session` is that of the poll before, where the host
+    /// still has it.
     pub async fn poll(
         &mut self,
         settings: &Secret,
         resume: Option<&str>,
+        session: Option<&Secret>,
         limits: Limits,
     ) -> Result<Result<Batch, PollError>, CallError> {
         // The text, its index and the originals, and as much again for the
@@ -220,10 +222,12 @@ impl Instance {
         let fuel = batch.saturating_mul(2).saturating_add(CROSSING_BYTES_SPARE);
         self.store.set_hostcall_fuel(fuel);
         let resume = resume.map(str::to_owned);
+        let session = session.map(|session| session.reveal().to_owned());
         let call = self.exports.pipeline_source_source().call_poll(
             &mut self.store,
             settings.reveal(),
             resume.as_ref(),
+            session.as_ref(),
             limits,
         );
         let result = self.turns.drive(call).await;
@@ -235,17 +239,42 @@ impl Instance {
         Ok(polled)
     }
 
-    /// Normalize records that have come by another way.
+    /// Returns a checkpoint from which `streams` are collected again from `from_ms` on; with no
+    /// stream, all that the settings select.
+    pub async fn rewind(
+        &mut self,
+        settings: &Secret,
+        checkpoint: &str,
+        streams: &[String],
+        from_ms: i64,
+    ) -> Result<Result<String, String>, CallError> {
+        let checkpoint = checkpoint.to_owned();
+        let call = self.exports.pipeline_source_source().call_rewind(
+            &mut self.store,
+            settings.reveal(),
+            &checkpoint,
+            streams,
+            from_ms,
+        );
+        let result = self.turns.drive(call).await;
+        let rewound = self.turns.end(result, &self.store, &self.sanitizer)?;
+        Ok(rewound.map_err(|reason| self.sanitizer.text(&reason, DETAIL_BYTES_MAX)))
+    }
+
+    /// Normalizes records that have come by another way. Of the settings, a JSON object, those
+    /// that shape events are used.
     pub async fn normalize(
         &mut self,
         stream: &str,
         format: &str,
+        settings: &Secret,
         records: &[u8],
     ) -> Result<Result<Normalized, NormalizeError>, CallError> {
         let call = self.exports.pipeline_source_normalizer().call_normalize(
             &mut self.store,
             stream,
             format,
+            settings.reveal(),
             records,
         );
         let result = self.turns.drive(call).await;
@@ -255,6 +284,7 @@ impl Instance {
             Err(NormalizeError::UnknownFormat(known) | NormalizeError::UnknownStream(known)) => {
                 *known = self.sanitizer.text(known, DETAIL_BYTES_MAX);
             }
+            Err(NormalizeError::Settings(error)) => self.sanitizer.settings_error(error),
         }
         Ok(normalized)
     }

@@ -30,6 +30,9 @@ use crate::bindings::EventSourcePre;
 /// The component that this program was built with.
 pub const BUILT_IN: &[u8] = include_bytes!(env!("SOURCE_HOST_COMPONENT"));
 
+/// The version of `pipeline:source` that this host implements.
+const CONTRACT: &str = "0.2.0";
+
 /// The engine that all sources of a process share.
 pub struct Sandbox {
     engine: Engine,
@@ -73,11 +76,25 @@ impl Sandbox {
     pub fn load(&self, wasm: &[u8], cache_dir: Option<&Path>) -> Result<Loaded, String> {
         let component = cache::load_or_compile(&self.engine, wasm, cache_dir)
             .map_err(|error| one_line(&error))?;
+        if let Some(version) = self.older_contract(&component) {
+            return Err(format!(
+                "it implements pipeline:source {version}, and this host pipeline:source \
+                 {CONTRACT}; use a release of the component for {CONTRACT}"
+            ));
+        }
         let pre = self.link(&component).map_err(|error| one_line(&error))?;
         Ok(Loaded {
             pre,
             scheduler: Arc::clone(&self.scheduler),
         })
+    }
+
+    /// The version of `pipeline:source` that a component implements, where it is another one.
+    fn older_contract(&self, component: &Component) -> Option<String> {
+        let of_component = component.component_type();
+        let mut names = of_component.exports(&self.engine).map(|(name, _)| name);
+        let version = names.find_map(|name| name.strip_prefix("pipeline:source/source@"))?;
+        (version != CONTRACT).then(|| version.to_owned())
     }
 
     /// HTTP, clocks, random numbers and the parts of `wasi:cli` that Rust's

@@ -22,10 +22,11 @@ pub struct SettingsTable {
     /// The lines of its keys.
     pub lines: Lines,
 }
+
 /// The format of a string in a schema that is an origin the component talks to.
 const FORMAT_ORIGIN: &str = "origin";
-/// The same of components of `pipeline:source@0.1.0`, which has no such format.
-const BASE_URL: &str = "base_url";
+/// The setting that names the tenant; without one it is the name of the source.
+const TENANT: &str = "tenant";
 
 /// Settings as the component gets them.
 #[derive(Debug)]
@@ -115,11 +116,14 @@ pub fn resolve(
             if write_only {
                 credentials.push(text.clone());
             }
-            if key == BASE_URL || property.get("format").is_some_and(|it| it == FORMAT_ORIGIN) {
+            if property.get("format").is_some_and(|it| it == FORMAT_ORIGIN) {
                 origins.push(text.clone());
             }
         }
         object.insert(key.clone(), json);
+    }
+    if properties.contains_key(TENANT) && !object.contains_key(TENANT) {
+        object.insert(TENANT.to_owned(), Value::from(source));
     }
     if let Some(key) = missing(&schema, &object) {
         return Err(fail(format!("`{key}` is missing")));

@@ -11,7 +11,7 @@ const SCHEMA: &str = r#"{
   "properties": {
     "client_id": { "type": "string" },
     "client_secret": { "type": "string", "writeOnly": true },
-    "base_url": { "type": "string" },
+    "base_url": { "type": "string", "format": "origin" },
     "streams": { "type": "array", "items": { "type": "string", "enum": ["siem", "audit"] } },
     "format": { "type": "string", "enum": ["ecs", "ocsf", "raw"] },
     "calls": { "type": "integer" }
@@ -211,6 +211,24 @@ fn any_setting_may_be_kept_elsewhere() {
     assert!(resolved.warnings.is_empty());
     assert_eq!(resolved.redactor.redact("x from-a-file"), "x [redacted]");
     assert!(!format!("{resolved:?}").contains("from-a-file"));
+}
+
+#[test]
+fn the_name_of_the_source_is_the_tenant_where_the_component_has_one_and_none_is_set() {
+    let schema = r#"{"properties":{"tenant":{"type":"string"}}}"#;
+    let tenant = |settings: &str| {
+        let table = SettingsTable {
+            table: parse_table(settings),
+            lines: Lines::default(),
+        };
+        let resolved = resolve(Path::new("m.toml"), "acme", &table, schema, &|_| None);
+        resolved.unwrap().json.reveal().to_owned()
+    };
+    assert_eq!(tenant(""), r#"{"tenant":"acme"}"#);
+    assert_eq!(tenant("tenant = \"other\""), r#"{"tenant":"other"}"#);
+    assert_eq!(tenant("tenant = \"\""), r#"{"tenant":""}"#);
+    let without = resolved("client_id = \"a\"").unwrap();
+    assert!(!without.json.reveal().contains("tenant"));
 }
 
 #[test]

@@ -32,7 +32,7 @@ pub(crate) struct Account {
 
 impl Account {
     pub(crate) fn of(run: &Run) -> Self {
-        let ledger = run.setup.simulator.ledger();
+        let ledger = run.setup.ledger();
         let mut account = Self {
             owed: ledger.total(),
             happened: run.happened.clone(),

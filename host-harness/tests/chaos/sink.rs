@@ -3,7 +3,7 @@
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use mimecast_simulator::identity;
+use mimecast_simulator::{identity, of_tenant};
 use serde_json::{Value, json};
 
 use crate::forward_receiver::{Demands, ForwardReceiver};
@@ -154,7 +154,10 @@ fn brief(event: Value) -> Value {
     {
         brief["replaced"] = true.into();
     } else if let Some(record) = event.get("record")
-        && identity(&stream, record).as_deref() != Some(id.as_str())
+        && identity(&stream, record)
+            .map(|base| of_tenant(&base, "acme"))
+            .as_ref()
+            != Some(&id)
     {
         brief["alien"] = record.clone();
     }

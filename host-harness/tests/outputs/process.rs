@@ -175,7 +175,7 @@ async fn thirty_kills_of_the_host_and_of_its_receivers_lose_nothing() {
         }
     }
     finish(&file);
-    let owed = simulator.ledger();
+    let owed = simulator.ledger().of_tenant("acme");
     let read = assert_complete(&owed, &forward.ledger);
     assert_eq!(assert_complete(&owed, &http.ledger), read);
     let kept = kept(&directory.path().join("kept"));
@@ -260,7 +260,7 @@ async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 
 /// How many records the tenant has handed out.
 fn served(simulator: &Simulator) -> usize {
-    let ledger = simulator.ledger();
+    let ledger = simulator.ledger().of_tenant("acme");
     ledger
         .streams()
         .map(|stream| ledger.served(stream).count())
@@ -285,7 +285,7 @@ async fn a_receiver_that_stands_still_holds_the_source_back_in_little_memory() {
     receiver.ledger.hold(false);
     // What was fetched is at most some batches ahead of what was accepted, at
     // every instant.
-    let total = simulator.ledger().total();
+    let total = simulator.ledger().of_tenant("acme").total();
     for count in (500..total).step_by(500) {
         let fetched = served(&simulator);
         let accepted = receiver.ledger.count();
@@ -299,7 +299,10 @@ async fn a_receiver_that_stands_still_holds_the_source_back_in_little_memory() {
     // It waits for more, so that it is still there.
     let memory = running.memory_mib_peak();
     running.stop();
-    assert_eq!(assert_complete(&simulator.ledger(), &receiver.ledger), 0);
+    assert_eq!(
+        assert_complete(&simulator.ledger().of_tenant("acme"), &receiver.ledger),
+        0
+    );
     println!("at most {memory} MiB");
     // In the development profile, and with the component compiled in it.
     assert!(memory <= MEMORY_MIB_MAX, "{memory} MiB");
@@ -322,7 +325,7 @@ async fn a_pipe_that_nobody_reads_holds_the_source_back() {
     let mut process = command.spawn().unwrap();
     let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
     let ledger = Ledger::new();
-    let total = simulator.ledger().total();
+    let total = simulator.ledger().of_tenant("acme").total();
     let mut read = 0;
     while let Some(line) = tokio::task::block_in_place(|| lines.next()) {
         ledger.take(vec![serde_json::from_str(&line.unwrap()).unwrap()]);
@@ -337,7 +340,10 @@ async fn a_pipe_that_nobody_reads_holds_the_source_back() {
         }
     }
     assert!(process.wait().unwrap().success());
-    assert_eq!(assert_complete(&simulator.ledger(), &ledger), 0);
+    assert_eq!(
+        assert_complete(&simulator.ledger().of_tenant("acme"), &ledger),
+        0
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -357,10 +363,16 @@ async fn refused_credentials_block_the_output_and_end_nothing() {
     );
     let mut running = Running::start(&file);
     running.says("output blocked").await;
-    receiver.ledger.has_taken(simulator.ledger().total()).await;
+    receiver
+        .ledger
+        .has_taken(simulator.ledger().of_tenant("acme").total())
+        .await;
     running.says("the output accepts again").await;
     running.stop();
-    assert_eq!(assert_complete(&simulator.ledger(), &receiver.ledger), 0);
+    assert_eq!(
+        assert_complete(&simulator.ledger().of_tenant("acme"), &receiver.ledger),
+        0
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -409,7 +421,7 @@ async fn two_hosts_do_not_write_to_one_file() {
         "{log}"
     );
     // The first one has not noticed.
-    let total = simulator.ledger().total();
+    let total = simulator.ledger().of_tenant("acme").total();
     let lines = || std::fs::read_to_string(&path).unwrap().lines().count();
     until("lines of events", || lines() >= total).await;
     running.stop();

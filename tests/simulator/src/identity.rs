@@ -36,6 +36,21 @@ pub(crate) fn of_canonical(stream: &str, canonical: &[u8]) -> Identity {
     identity
 }
 
+/// The id of the first event of a record, by its identity in hexadecimal, for a tenant.
+#[must_use]
+pub fn of_tenant(identity: &str, tenant: &str) -> String {
+    let digits = identity.as_bytes().as_chunks::<2>().0;
+    let byte = |pair: &[u8; 2]| {
+        let text = core::str::from_utf8(pair).unwrap_or_default();
+        u8::from_str_radix(text, 16).unwrap_or_default()
+    };
+    let mut bytes: Vec<u8> = digits.iter().map(byte).collect();
+    bytes.extend(1_u32.to_le_bytes());
+    bytes.extend(tenant.as_bytes());
+    let hash = blake3::hash(&bytes);
+    hex(hash.as_bytes().split_at(16).0)
+}
+
 /// Lower-case hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len() * 2);

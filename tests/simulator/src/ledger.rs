@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::identity::{Identity, hex};
+use crate::identity::{Identity, hex, of_tenant};
 
 /// What exists and what was served, per stream, at one moment.
 #[derive(Clone, Debug, Default)]
@@ -125,6 +125,40 @@ impl Ledger {
         self.streams
             .get(stream)
             .map_or(&NOTHING, |account| &account.untimed)
+    }
+
+    /// The same ledger with the ids that the records have as events of a tenant: BLAKE3 of the
+    /// identity, the occurrence (1) and the name.
+    #[must_use]
+    pub fn of_tenant(&self, tenant: &str) -> Self {
+        let id = |identity: &String| of_tenant(identity, tenant);
+        let all = |identities: &BTreeSet<String>| identities.iter().map(id).collect();
+        let account = |account: &Account| Account {
+            expected: all(&account.expected),
+            served: account
+                .served
+                .iter()
+                .map(|(identity, times)| (id(identity), *times))
+                .collect(),
+            untimed: all(&account.untimed),
+            deleted: account
+                .deleted
+                .iter()
+                .map(|(path, identities)| (path.clone(), all(identities)))
+                .collect(),
+            forms: account
+                .forms
+                .iter()
+                .map(|(form, original)| (id(form), id(original)))
+                .collect(),
+            ..*account
+        };
+        let streams = self.streams.iter();
+        Self {
+            streams: streams
+                .map(|(stream, of)| (stream.clone(), account(of)))
+                .collect(),
+        }
     }
 
     pub(crate) fn add(&mut self, stream: &str, identity: &Identity, served: u64) {

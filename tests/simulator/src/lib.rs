@@ -47,7 +47,7 @@ pub use config::{Config, Generate};
 pub use counters::Requests;
 pub use event_type::EventType;
 pub use fault::{Effect, Endpoint, FailShape, Fault, Matcher, When};
-pub use identity::identity;
+pub use identity::{identity, of_tenant};
 pub use ledger::Ledger;
 pub use legacy::{LegacyConfig, LegacyKeys, LegacyRequests, LegacySimulator, legacy_key};
 pub use permissions::Refusal;
