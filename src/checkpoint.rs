@@ -183,6 +183,9 @@ pub struct FilesPosition {
     /// No page of them is listed again before this, so that the quota is left to what is new.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<Timestamp>,
+    /// Listings in a row of the page that had files without a usable link.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub unlinked: u32,
 }
 
 /// A page with files that are set aside.
@@ -279,6 +282,12 @@ pub struct WindowPosition {
     /// The token of an empty page that led nowhere, and is not followed again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_token: Option<String>,
+    /// When the page token came, by the host's clock, where an empty page gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub empty_at: Option<Timestamp>,
+    /// The window is being read a second time, because a token of an empty page was refused.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub read_twice: bool,
     /// Up to when everything is collected whichever of two clocks is right that do not agree.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certain: Option<Timestamp>,

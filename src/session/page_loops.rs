@@ -1,5 +1,7 @@
 //! Pages that lead nowhere, empty pages on the way, and equal entries of one page.
 
+use std::collections::BTreeSet;
+
 use crate::batch::NoticeKind;
 use crate::checkpoint::CHECKPOINT_BYTES_MAX;
 use crate::session::requests_per_hour::wait_after;
@@ -182,6 +184,49 @@ fn a_token_of_an_empty_page_that_the_upstream_refuses_ends_the_window_without_a_
     }
     host.assert_exactly_once(&upstream);
     assert!(host.notices.is_empty(), "{:?}", host.notices);
+}
+
+#[test]
+fn a_token_of_an_empty_page_that_expires_during_a_rest_costs_no_record() {
+    let refused = || Answer::json(400, r#"{"fail":[{"code":"err_invalid_token"}]}"#);
+    let unavailable = || Answer::with(503, &[("retry-after", "300")], "");
+    let asked = r#""pageToken":"c""#;
+    for fresh in [false, true] {
+        for times in [1, 50] {
+            let mut upstream = Upstream::new();
+            for (asked, answer) in [
+                (r#""pageToken":"b""#, page(&[], "c")),
+                (asked, page(&[&audit("2")], "")),
+                ("get-audit", page(&[&audit("1")], "b")),
+            ] {
+                upstream.always.push((asked.to_owned(), answer));
+            }
+            for _ in 0..times {
+                for answer in [unavailable(), refused()] {
+                    upstream.script.push_back((asked.to_owned(), answer));
+                }
+            }
+            let mut host = Host::new(r#","streams":["audit"]"#);
+            host.fresh_each_poll = fresh;
+            host.collect(&mut upstream);
+            let adjusted = host
+                .notices
+                .iter()
+                .filter(|notice| notice.kind == NoticeKind::Adjusted);
+            let adjusted = adjusted.count();
+            if times == 1 {
+                // These answers come in every window, also in those behind their time.
+                let delivered: BTreeSet<&str> = host.delivered.iter().map(String::as_str).collect();
+                assert_eq!(delivered, BTreeSet::from(["audit/1", "audit/2"]), "{fresh}");
+                assert_eq!(adjusted, 1, "{:?}", host.notices);
+            } else {
+                // It is always refused: each window is read twice at most.
+                assert_eq!(adjusted, 2, "{:?}", host.notices);
+                let requests = upstream.requests.len();
+                assert!(requests < 60, "{requests} requests");
+            }
+        }
+    }
 }
 
 #[test]

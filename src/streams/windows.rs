@@ -22,6 +22,9 @@ const POLL_INTERVAL_MS: i64 = 60_000;
 /// A token that leads nowhere is kept where it is not longer: it is a word and no position.
 const DEAD_TOKEN_BYTES_MAX: usize = 64;
 
+/// A token that is refused within this after it came has not expired: it never led anywhere.
+const TOKEN_FRESH_MS: u64 = 60_000;
+
 /// How far a stream goes back at most because of a clock that was wrong, where only one of the
 /// two clocks says so.
 const READ_AGAIN_MS_MAX: i64 = 24 * 3_600_000;
@@ -63,6 +66,8 @@ impl Windows {
             answered_at: None,
             begun_at: None,
             dead_token: None,
+            empty_at: None,
+            read_twice: false,
             certain: None,
             paging: Paging::default(),
             remembered: String::new(),
@@ -173,6 +178,8 @@ impl Windows {
         position.answered_at = None;
         position.page_token = None;
         position.page_done = None;
+        position.empty_at = None;
+        position.read_twice = false;
     }
 
     /// After an outage longer than the retention, says what is lost and goes on behind it.
@@ -220,15 +227,28 @@ impl Windows {
     }
 
     /// The call was refused: if it had a page token, the window is read again without one. A token
-    /// that an empty page gave leads nowhere, and the window ends there.
+    /// that an empty page has just given leads nowhere, and the window ends there; an older one may
+    /// have expired, so the window is read once more.
     pub fn handle_refusal(&mut self, context: Context<'_>, batch: &mut Builder) -> bool {
         let Some(token) = self.position.page_token.take() else {
             return false;
         };
+        let empty_at = self.position.empty_at.take();
         if self.position.paging.empty > 0 {
-            self.position.dead_token = Some(token).filter(|token| is_short(token));
-            self.finish_window(context, batch);
-            return true;
+            let age_ms = empty_at.map(|at| at.millis().abs_diff(context.now.millis()));
+            let is_fresh = age_ms.is_some_and(|age_ms| age_ms <= TOKEN_FRESH_MS);
+            if is_fresh || self.position.read_twice {
+                if !is_fresh {
+                    let detail = "Mimecast refused the page token of an empty page twice; the window \
+                                  ends there";
+                    batch.notice(self.stream, NoticeKind::Adjusted, detail.to_owned());
+                }
+                self.position.dead_token = Some(token).filter(|token| is_short(token));
+                self.finish_window(context, batch);
+                return true;
+            }
+            self.position.read_twice = true;
+            self.position.paging.empty = 0;
         }
         self.position.page_done = None;
         let detail = "Mimecast refused the page token; the window is read again, and what was \
@@ -309,6 +329,7 @@ impl Windows {
         }
         let paging = &mut self.position.paging;
         if is_empty {
+            self.position.empty_at = Some(context.now);
             if !paging.follow_empty() {
                 self.position.page_token = None;
                 batch.notice(self.stream, NoticeKind::Adjusted, too_many_empty("window"));
