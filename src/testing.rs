@@ -19,7 +19,7 @@ pub(crate) use host::Host;
 use tenant::Tenant;
 
 pub(crate) const API: &str = "https://api.test";
-const STORAGE: &str = "https://files.test";
+pub(crate) const STORAGE: &str = "https://files.test";
 
 /// How long a driver waits for more of an answer at once.
 const WAIT_MS: i64 = 1_000;

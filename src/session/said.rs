@@ -3,7 +3,7 @@
 
 use crate::batch::NoticeKind;
 use crate::testing::legacy::{Legacy, settings};
-use crate::testing::{Answer, Host, Upstream};
+use crate::testing::{Answer, Host, STORAGE, Upstream};
 
 /// The notices of a host after it has collected everything, in a word and the text of each.
 fn said(host: &mut Host, upstream: &mut Upstream) -> Vec<(NoticeKind, String)> {
@@ -13,18 +13,52 @@ fn said(host: &mut Host, upstream: &mut Upstream) -> Vec<(NoticeKind, String)> {
 }
 
 #[test]
-fn a_file_that_is_listed_without_a_usable_url_is_a_gap() {
+fn a_file_that_is_listed_without_a_usable_url_is_a_gap_after_three_listings() {
+    for (bad_listings, is_lost) in [(1, false), (2, false), (3, true)] {
+        let mut upstream = Upstream::new();
+        upstream.add_file("receipt", 2);
+        let listing =
+            r#"{"value":[{"url":"nowhere","size":7}],"@nextPage":"0","isCaughtUp":false}"#;
+        for _ in 0..bad_listings {
+            let answer = Answer::json(200, listing);
+            upstream
+                .script
+                .push_back(("/siem/v1/batch".to_owned(), answer));
+        }
+        let mut host = Host::new(r#","streams":["siem.receipt"]"#);
+        let said = said(&mut host, &mut upstream);
+        let gaps: Vec<_> = said
+            .iter()
+            .filter(|(kind, _)| *kind == NoticeKind::Gap)
+            .collect();
+        if is_lost {
+            assert!(
+                matches!(&gaps[..], [(_, text)] if text.contains("1 file is lost") && text.contains("usable url")),
+                "{said:?}"
+            );
+        } else {
+            assert!(gaps.is_empty(), "{said:?}");
+        }
+        host.assert_exactly_once(&upstream);
+    }
+}
+
+#[test]
+fn the_other_files_of_a_page_do_not_wait_for_one_without_a_usable_url() {
     let mut upstream = Upstream::new();
     upstream.add_file("receipt", 2);
-    let listing = r#"{"value":[{"url":"nowhere","size":7}],"@nextPage":"0","isCaughtUp":false}"#;
-    let answer = Answer::json(200, listing);
+    upstream.add_file("receipt", 2);
+    let listing = format!(
+        r#"{{"value":[{{"url":"{STORAGE}/receipt/0?X-Amz-Signature=a","size":1}},{{"url":"nowhere","size":1}}],"@nextPage":"2","isCaughtUp":true}}"#
+    );
     upstream
         .script
-        .push_back(("/siem/v1/batch".to_owned(), answer));
+        .push_back(("/siem/v1/batch".to_owned(), Answer::json(200, &listing)));
     let mut host = Host::new(r#","streams":["siem.receipt"]"#);
     let said = said(&mut host, &mut upstream);
     assert!(
-        matches!(&said[..], [(NoticeKind::Gap, text)] if text.contains("without a usable url"))
+        said.iter().all(|(kind, _)| *kind != NoticeKind::Gap),
+        "{said:?}"
     );
     host.assert_exactly_once(&upstream);
 }

@@ -58,6 +58,8 @@ struct Page {
     waiting: VecDeque<File>,
     next_token: Option<String>,
     caught_up: bool,
+    /// Whether the page is listed again when its files are done.
+    list_again: bool,
     listed_at: Timestamp,
 }
 
@@ -275,7 +277,7 @@ impl BatchFiles {
     /// Begins with the files that are set aside, where some are due.
     fn begin_retry(&mut self, context: Context<'_>, batch: &mut Builder) {
         let pages = &mut self.position.set_aside;
-        set_aside::give_up_expired(self.stream, pages, context.now, batch);
+        set_aside::give_up_expired(self.stream, pages, context, batch);
         if self
             .retry_due(context)
             .is_some_and(|due| due <= context.now)
@@ -361,8 +363,8 @@ impl BatchFiles {
             return Ok(());
         }
         let was_empty = listing.files.is_empty();
-        let files = listing.files.into_iter();
-        let waiting = self.without_known(files, context, batch);
+        let unlinked = listing.files.iter().filter(|file| file.is_none()).count();
+        let waiting = self.without_known(listing.files.into_iter().flatten(), context);
         let caught_up = listing.is_caught_up;
         if !caught_up && was_empty && listing.next_token == self.position.page_token {
             return Err(Unusable(
@@ -375,6 +377,7 @@ impl BatchFiles {
             waiting
         };
         self.relisting = false;
+        let list_again = self.count_unlinked(unlinked, &waiting, batch)?;
         self.position.read_to = Some(self.collected_until(context));
         self.position.listed_at = Some(context.now);
         self.position.caught_up = false;
@@ -382,31 +385,57 @@ impl BatchFiles {
             waiting,
             next_token: listing.next_token,
             caught_up,
+            list_again,
             listed_at: context.now,
         });
         self.finish_page_if_done();
         Ok(())
     }
 
+    /// Counts a page that lists files without a usable link. It is listed again, after its other
+    /// files, because it was perhaps not whole; then these files are a gap. Returns whether it is
+    /// to be listed again.
+    fn count_unlinked(
+        &mut self,
+        unlinked: usize,
+        waiting: &VecDeque<File>,
+        batch: &mut Builder,
+    ) -> Result<bool, Unusable> {
+        if unlinked == 0 {
+            self.position.unlinked = 0;
+            return Ok(false);
+        }
+        self.position.unlinked = self.position.unlinked.saturating_add(1);
+        if self.position.unlinked < LISTINGS_MAX {
+            return if waiting.is_empty() {
+                Err(Unusable(
+                    "the page lists a file without a usable url".to_owned(),
+                ))
+            } else {
+                Ok(true)
+            };
+        }
+        self.position.unlinked = 0;
+        let (files, are) = if unlinked == 1 {
+            ("file", "is")
+        } else {
+            ("files", "are")
+        };
+        let detail = format!(
+            "{unlinked} {files} {are} lost: {LISTINGS_MAX} listings of the page had no usable url"
+        );
+        batch.notice(self.stream, NoticeKind::Gap, detail);
+        Ok(false)
+    }
+
     /// The files of a page that are not done, not listed twice and not set aside.
     fn without_known(
         &mut self,
-        files: impl Iterator<Item = Option<File>>,
+        files: impl Iterator<Item = File>,
         context: Context<'_>,
-        batch: &mut Builder,
     ) -> VecDeque<File> {
         let mut distinct = Distinct::without(self.done.iter());
-        let mut waiting = VecDeque::new();
-        for file in files {
-            match file {
-                Some(file) if distinct.is_new(&file) => waiting.push_back(file),
-                Some(_) => {}
-                None => {
-                    let detail = "a file is lost: the page lists it without a usable url";
-                    batch.notice(self.stream, NoticeKind::Gap, detail.to_owned());
-                }
-            }
-        }
+        let mut waiting: VecDeque<File> = files.filter(|file| distinct.is_new(file)).collect();
         let pages = self.position.set_aside.iter();
         let set_aside = pages.flat_map(|page| &page.files);
         let names: Vec<String> = set_aside.map(|file| file.at.name.clone()).collect();
@@ -794,6 +823,9 @@ impl BatchFiles {
         let Some(page) = self.page.take_if(|page| page.waiting.is_empty()) else {
             return;
         };
+        if page.list_again {
+            return;
+        }
         if let Some(token) = page.next_token {
             self.position.page_token = Some(token);
         }

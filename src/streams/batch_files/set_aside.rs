@@ -10,7 +10,7 @@ use crate::time::Timestamp;
 /// The first wait before a page is listed again for its files, and the longest: each try makes the
 /// wait four times as long.
 const FIRST_WAIT_MS: i64 = 2 * 60_000;
-const WAIT_MS_MAX: i64 = 4 * 3_600_000;
+const LONGEST_WAIT_MS: i64 = 4 * 3_600_000;
 
 /// Tries of a file that is not there, or not listed: the last one is some three hours after the
 /// first. A file that a storage has lost does not come back, and one that is late does.
@@ -40,7 +40,7 @@ pub struct FileFailure {
 /// The wait before a page is listed again after so many tries.
 pub(super) fn wait_ms(tries: u32) -> i64 {
     let factor = 4_i64.checked_pow(tries.min(16)).unwrap_or(i64::MAX);
-    FIRST_WAIT_MS.saturating_mul(factor).min(WAIT_MS_MAX)
+    FIRST_WAIT_MS.saturating_mul(factor).min(LONGEST_WAIT_MS)
 }
 
 /// When the first of the pages is listed again.
@@ -53,7 +53,7 @@ pub(super) fn due(
 ) -> Option<Timestamp> {
     let soonest = pages.iter().map(|page| page.next_try).min()?;
     let due = after.map_or(soonest, |after| after.max(soonest));
-    Some(if due > now.plus_ms(WAIT_MS_MAX) {
+    Some(if due > now.plus_ms(LONGEST_WAIT_MS) {
         now
     } else {
         due
@@ -155,11 +155,12 @@ pub(super) fn regroup(
 pub(super) fn give_up_expired(
     stream: Stream,
     pages: &mut Vec<SetAsidePage>,
-    now: Timestamp,
+    context: Context<'_>,
     batch: &mut Builder,
 ) {
     let hours = stream.row().retention_hours.unwrap_or(RETENTION_HOURS);
-    let oldest = now.plus_ms(hours_ms(hours).saturating_neg());
+    // By the earlier clock: what a wrong one takes for expired may still be there.
+    let oldest = context.earlier().plus_ms(hours_ms(hours).saturating_neg());
     for page in pages.iter_mut() {
         page.files.retain(|file| {
             let is_kept = file.since > oldest;
@@ -218,6 +219,6 @@ mod tests {
     fn the_waits_grow_to_hours() {
         let waits: Vec<i64> = (0..6).map(|tries| wait_ms(tries) / 60_000).collect();
         assert_eq!(waits, [2, 8, 32, 128, 240, 240]);
-        assert_eq!(wait_ms(u32::MAX), WAIT_MS_MAX);
+        assert_eq!(wait_ms(u32::MAX), LONGEST_WAIT_MS);
     }
 }
