@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use crate::auth::hmac::SKEW_MS_MAX;
 use crate::auth::{AskError, Auth, Stamp};
 use crate::batch::Intake;
+use crate::decode::lines::strip_byte_order_mark;
 use crate::machine::{self, Action, Machine};
 use crate::normalize::{Format, Options};
 use crate::request::{Request, is_usable};
@@ -447,6 +448,9 @@ impl Machine for Check {
 
     fn handle_end(&mut self) {
         self.ended = true;
+        if self.purpose != Purpose::File {
+            strip_byte_order_mark(&mut self.body);
+        }
     }
 
     fn handle_failure(&mut self, failure: TransportError, _now: Timestamp) {

@@ -284,6 +284,23 @@ fn audit_is_readable_with_its_categories_and_without() {
 }
 
 #[test]
+fn a_byte_order_mark_before_an_answer_changes_nothing() {
+    fn marked(text: &str) -> &'static str {
+        format!("\u{feff}{text}").leak()
+    }
+    let (results, _) = checked(r#""audit","dlp""#, |url, _| match url {
+        url if is_token(url) => Ok((200, marked(TOKEN))),
+        url if url.ends_with("/get-categories") => Ok((200, marked(CATEGORIES))),
+        _ => Ok((200, marked(EMPTY))),
+    });
+    assert_eq!(results.len(), 2);
+    for result in &results {
+        assert_eq!(result.outcome, Outcome::Readable);
+    }
+    assert!(results.iter().any(|result| result.remark.is_some()));
+}
+
+#[test]
 fn an_answer_without_an_end_is_not_read_to_it() {
     let mut check = check(r#""streams":["dlp"]"#);
     assert!(matches!(check.next(NOW), Action::Send(_)));

@@ -13,6 +13,13 @@ pub const LINE_BYTES_MAX: usize = 1024 * 1024;
 /// What some writers put before a text in UTF-8.
 pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
+/// Removes a byte order mark from the beginning of a whole body.
+pub fn strip_byte_order_mark(body: &mut Vec<u8>) {
+    if body.starts_with(BYTE_ORDER_MARK) {
+        body.drain(..BYTE_ORDER_MARK.len());
+    }
+}
+
 /// How much of a body that is no gzip has to be there before it is called broken: its beginning
 /// is kept for people.
 const SAMPLE_BYTES: usize = 256;

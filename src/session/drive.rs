@@ -1,7 +1,7 @@
 //! What the driver sees of a session: the [`Machine`] of one poll.
 
 use crate::batch::Batch;
-use crate::decode::lines::{BYTE_ORDER_MARK, LineReader};
+use crate::decode::lines::{LineReader, strip_byte_order_mark};
 use crate::machine::{Action, Machine};
 use crate::response::{Head, TransportError};
 use crate::session::{
@@ -118,9 +118,7 @@ impl Machine for Session {
             return;
         };
         flight.ended = true;
-        if flight.body.starts_with(BYTE_ORDER_MARK) {
-            flight.body.drain(..BYTE_ORDER_MARK.len());
-        }
+        strip_byte_order_mark(&mut flight.body);
         if let Some(lines) = &mut flight.lines {
             lines.reader.finish();
         }
