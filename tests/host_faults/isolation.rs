@@ -460,6 +460,9 @@ fn base_url_needs_no_entry_and_the_printed_line_allows_what_was_refused() {
         let end = line[at..].find(']').unwrap();
         let printed = &line[at..=at + end];
         assert_eq!(printed.contains(other), entry.contains(other), "{printed}");
+        let checked = setup.command("check").output().unwrap();
+        let found = String::from_utf8_lossy(&checked.stdout).into_owned();
+        assert!(found.contains(printed), "{printed}: {found}");
         fs::write(setup.path("host.toml"), with(printed)).unwrap();
         // From the start, as what was set aside is fetched again after minutes.
         setup.begin_again();

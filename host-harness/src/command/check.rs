@@ -129,7 +129,7 @@ async fn check_source(
                 }
                 other @ (CheckOutcome::Failed(_)
                 | CheckOutcome::NotPermitted(_)
-                | CheckOutcome::Readable) => outcome(other),
+                | CheckOutcome::Readable) => outcome(source, other),
             };
             Found {
                 stream: result.stream.clone(),
@@ -184,9 +184,9 @@ fn outcomes(found: &[Found]) -> String {
 
 /// A stream that is not permitted is for a person to grant, and as long as
 /// others can be read it is no failure of the connection.
-pub(super) fn outcome(outcome: &CheckOutcome) -> (String, Exit) {
+pub(super) fn outcome(source: &Source, outcome: &CheckOutcome) -> (String, Exit) {
     match outcome {
-        CheckOutcome::Failed(error) => failed(error),
+        CheckOutcome::Failed(error) => failed(source, error),
         CheckOutcome::NotPermitted(missing) => (not_permitted(missing), Exit::Done),
         CheckOutcome::Readable => ("readable".to_owned(), Exit::Done),
     }
@@ -203,12 +203,9 @@ fn not_permitted(missing: &NotPermitted) -> String {
     text
 }
 
-fn failed(error: &PollError) -> (String, Exit) {
+fn failed(source: &Source, error: &PollError) -> (String, Exit) {
     match error {
-        PollError::Denied(origin) => (
-            format!("denied by this host; to allow it: allow = [\"{origin}\"]"),
-            Exit::BadSettings,
-        ),
+        PollError::Denied(origin) => (source.denied(origin), Exit::BadSettings),
         PollError::Internal(detail) => (format!("fault: {detail}"), Exit::Failed),
         PollError::Protocol(failure) => {
             (format!("not understood: {}", failure.detail), Exit::Failed)

@@ -36,11 +36,13 @@ pub async fn describe_online(config: &Path) -> Result<Exit, Failure> {
         let _ = writeln!(text, "source `{name}`");
         let ready = components.source(&settings, settings_of_source, Reach::Network);
         let asked = match ready.await {
-            Ok(source) => check::ask(&source, config).await,
+            Ok(source) => check::ask(&source, config)
+                .await
+                .map(|results| (source, results)),
             Err(failure) => Err(failure),
         };
-        let results = match asked {
-            Ok(results) => results,
+        let (source, results) = match asked {
+            Ok(asked) => asked,
             Err(failure) => {
                 exit = exit.max(failure.exit);
                 let _ = writeln!(text, "failed: {failure}");
@@ -49,7 +51,7 @@ pub async fn describe_online(config: &Path) -> Result<Exit, Failure> {
         };
         let mut table = Table::new(&["stream", "outcome", "what the upstream says"]);
         for result in results {
-            let (outcome, of_stream) = check::outcome(&result.outcome);
+            let (outcome, of_stream) = check::outcome(&source, &result.outcome);
             exit = exit.max(of_stream);
             table.row(vec![
                 result.stream,
