@@ -7,5 +7,6 @@ pub mod key_value;
 pub mod lenient;
 pub mod lines;
 pub mod log_files;
+pub mod number;
 pub mod unescape;
 pub mod zip;

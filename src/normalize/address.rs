@@ -19,8 +19,26 @@ pub(super) fn domain(address: &str) -> Option<&str> {
     (!domain.is_empty()).then_some(domain)
 }
 
-/// One `@` with something on both sides, and no character that separates addresses.
+/// One `@` with something on both sides, and no character that separates addresses. What stands in
+/// quotes before the `@` may be anything.
 fn is_bare(text: &str) -> bool {
+    if let Some(rest) = text.strip_prefix('"') {
+        let Some((local, domain)) = rest.rsplit_once("\"@") else {
+            return false;
+        };
+        // A quotation mark inside stands behind a backslash.
+        let is_quoted = !local.replace("\\\\", "").replace("\\\"", "").contains('"');
+        return !local.is_empty() && is_quoted && is_domain(domain);
+    }
+    is_unquoted(text)
+}
+
+/// Whether a domain could stand behind an `@`.
+fn is_domain(domain: &str) -> bool {
+    !domain.is_empty() && !domain.contains('@') && is_unquoted(&format!("a@{domain}"))
+}
+
+fn is_unquoted(text: &str) -> bool {
     let mut at = None;
     for (place, byte) in text.bytes().enumerate() {
         match byte {
@@ -32,6 +50,86 @@ fn is_bare(text: &str) -> bool {
     }
     let has_both_sides = at.is_some_and(|at| at > 0 && at + 1 < text.len());
     has_both_sides && (text.is_ascii() || !text.contains(char::is_whitespace))
+}
+
+/// The address with its domain in punycode (RFC 3492), where that is not ASCII.
+pub(super) fn with_ascii_domain(address: &str) -> Option<String> {
+    let (local, domain) = address.rsplit_once('@')?;
+    if domain.is_ascii() {
+        return None;
+    }
+    let domain = domain.to_lowercase().replace(['。', '．', '｡'], ".");
+    let labels = domain.split('.').map(|label| {
+        if label.is_ascii() {
+            return Some(label.to_owned());
+        }
+        punycode(label).map(|encoded| format!("xn--{encoded}"))
+    });
+    let labels: Option<Vec<String>> = labels.collect();
+    Some(format!("{local}@{}", labels?.join(".")))
+}
+
+/// Encodes a label in punycode, RFC 3492 §6.3. Nothing where it is too long to be one.
+fn punycode(label: &str) -> Option<String> {
+    const BASE: u32 = 36;
+    let characters: Vec<u32> = label.chars().map(u32::from).collect();
+    if characters.len() > 63 {
+        return None;
+    }
+    let mut out: String = label.chars().filter(char::is_ascii).collect();
+    let basic = u32::try_from(out.len()).ok()?;
+    if basic > 0 {
+        out.push('-');
+    }
+    let (mut n, mut delta, mut bias, mut handled) = (128_u32, 0_u32, 72_u32, basic);
+    while usize::try_from(handled).ok()? < characters.len() {
+        let next = characters.iter().copied().filter(|c| *c >= n).min()?;
+        delta = delta.checked_add((next - n).checked_mul(handled.checked_add(1)?)?)?;
+        n = next;
+        for &character in &characters {
+            if character < n {
+                delta = delta.checked_add(1)?;
+            }
+            if character != n {
+                continue;
+            }
+            let mut q = delta;
+            let mut k = BASE;
+            loop {
+                let t = k.saturating_sub(bias).clamp(1, 26);
+                if q < t {
+                    break;
+                }
+                out.push(digit(t + (q - t) % (BASE - t))?);
+                q = (q - t) / (BASE - t);
+                k += BASE;
+            }
+            out.push(digit(q)?);
+            // The adaptation of the bias, RFC 3492 §6.1.
+            let mut scaled = delta / if handled == basic { 700 } else { 2 };
+            scaled += scaled / (handled + 1);
+            let mut k = 0;
+            while scaled > 455 {
+                scaled /= BASE - 1;
+                k += BASE;
+            }
+            bias = k + BASE * scaled / (scaled + 38);
+            delta = 0;
+            handled += 1;
+        }
+        delta = delta.checked_add(1)?;
+        n = n.checked_add(1)?;
+    }
+    Some(out)
+}
+
+/// A digit of punycode: `a` to `z`, then `0` to `9`.
+fn digit(value: u32) -> Option<char> {
+    let value = u8::try_from(value).ok()?;
+    Some(char::from(match value {
+        0..=25 => b'a'.checked_add(value)?,
+        _ => b'0'.checked_add(value.checked_sub(26)?)?,
+    }))
 }
 
 /// The parts of a list of addresses, split at commas and semicolons outside quotes and angle
@@ -133,5 +231,46 @@ mod tests {
     fn lists_are_split_outside_quotes_and_brackets() {
         let parts: Vec<_> = split("a@x.test; \"Li, Ann\" <b@x.test>,,c@x.test").collect();
         assert_eq!(parts, ["a@x.test", "\"Li, Ann\" <b@x.test>", "c@x.test"]);
+    }
+
+    #[test]
+    fn a_quoted_local_part_may_be_anything() {
+        for address in [
+            r#""ops team"@example.net"#,
+            r#""a@b, c"@example.net"#,
+            r#""a \"b\" c"@example.net"#,
+            "root@nas",
+            "büro@example.com",
+            "eve@evil_mail.example",
+        ] {
+            assert_eq!(bare(address), Some(address));
+        }
+        for text in [
+            r#""a" "b"@example.net"#,
+            r#"""@example.net"#,
+            r#""ops team"@"#,
+            r#""ops team"@a b"#,
+            r#""a"@b@c"#,
+            "a b@c.d",
+            "a@b@c.d",
+            "@a.b",
+        ] {
+            assert_eq!(bare(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn domains_of_other_scripts_are_written_in_punycode() {
+        for (address, expected) in [
+            ("post@bücher.example", "post@xn--bcher-kva.example"),
+            ("a@Bücher.Example", "a@xn--bcher-kva.example"),
+            ("a@例え.テスト", "a@xn--r8jz45g.xn--zckzah"),
+            ("a@ولايات.example", "a@xn--mgbaj5htao.example"),
+            ("büro@münchen.example", "büro@xn--mnchen-3ya.example"),
+        ] {
+            assert_eq!(with_ascii_domain(address).as_deref(), Some(expected));
+        }
+        assert_eq!(with_ascii_domain("a@example.com"), None);
+        assert_eq!(with_ascii_domain(&format!("a@{}", "é".repeat(64))), None);
     }
 }

@@ -281,7 +281,7 @@ fn listed_names(list: &str) -> Option<Vec<Cow<'_, str>>> {
         let mut name = String::new();
         unescape_into(element.value.of(list), &mut name);
         is_plain &= element.kind == Kind::String;
-        names.push(Cow::Owned(name.trim().to_owned()));
+        names.push(Cow::Owned(files::unquoted_name(&name).to_owned()));
     });
     is_plain.then_some(names)
 }

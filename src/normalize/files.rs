@@ -16,8 +16,23 @@ pub(super) fn names<'t>(text: &'t str, count: Option<&str>) -> Vec<Cow<'t, str>>
             .filter(|name| !name.is_empty())
             .collect(),
         Some(inner) => vec![inner.trim().into()],
-        None => vec![text.trim().into()],
+        None => unquoted(text.trim(), count),
     }
+}
+
+/// The names in `a.docx, b.xlsx` or `a.docx, b.xlsx,`: a list only where it has as many parts as
+/// there are attachments.
+fn unquoted<'t>(text: &'t str, count: Option<&str>) -> Vec<Cow<'t, str>> {
+    let parts = || {
+        text.split([',', ';'])
+            .map(str::trim)
+            .filter(|part| !part.is_empty())
+    };
+    let count = count.and_then(|count| count.trim().parse::<usize>().ok());
+    if count.is_some_and(|count| count > 1 && parts().count() == count) {
+        return parts().map(Cow::from).collect();
+    }
+    vec![text.into()]
 }
 
 /// What stands between the quotes that have commas behind them.
@@ -30,6 +45,15 @@ fn parts(text: &str) -> impl Iterator<Item = &str> {
         start = end + 2;
         part
     })
+}
+
+/// A name without the quotes around it.
+pub(super) fn unquoted_name(name: &str) -> &str {
+    let name = name.trim();
+    let inner = name
+        .strip_prefix('"')
+        .and_then(|name| name.strip_suffix('"'));
+    inner.unwrap_or(name).trim()
 }
 
 fn clean(part: &str) -> Cow<'_, str> {
@@ -67,6 +91,10 @@ mod tests {
             ("\"a.txt\",\"b.txt\"", "2", &["a.txt", "b.txt"]),
             ("\"a.txt\", \"b.txt\"", "0", &["a.txt", "b.txt"]),
             ("tpsreport.doc", "1", &["tpsreport.doc"]),
+            ("a.docx, b.ods", "2", &["a.docx", "b.ods"]),
+            ("a.docx, b.ods, c.jpg,", " 3", &["a.docx", "b.ods", "c.jpg"]),
+            ("Q1, Q2.ods", "1", &["Q1, Q2.ods"]),
+            ("Q1, Q2.ods, c.jpg", "2", &["Q1, Q2.ods, c.jpg"]),
             (
                 "so-called \"REPORT\", we need it.pdf",
                 "1",

@@ -28,7 +28,7 @@ pub(super) const LOGS: &[(&str, Keep)] = &[
     ("impersonationResults",  Keep::Json),
     ("isAdmin",               Keep::Boolean),
     ("labels",                Keep::Json),
-    ("manageRecipient",       Keep::Json),
+    ("manageRecipient",       Keep::Boolean),
     ("numCorrect",            Keep::Long),
     ("numIncorrect",          Keep::Long),
     ("numNotWatched",         Keep::Long),

@@ -32,10 +32,16 @@ pub(super) fn write(line: &mut Line<'_, '_>, leaf: &Leaf, shape: More) {
     } else if let More::Roles = shape {
         return account::roles(line, leaf);
     }
+    // Of two fields, one that says `none` leaves it to the other.
+    let mut said_nothing = None;
     for name in &leaf.from {
         let Some(value) = line.record.get(*name).filter(|value| !is_absent(value)) else {
             continue;
         };
+        if matches!(shape, More::Acts(..)) && is_placeholder(value.text.trim_ascii()) {
+            said_nothing = said_nothing.or(Some((*name, value)));
+            continue;
+        }
         let start = line.out.len();
         line.out.push_str(&leaf.key);
         if push(line, leaf, value, shape) {
@@ -45,6 +51,14 @@ pub(super) fn write(line: &mut Line<'_, '_>, leaf: &Leaf, shape: More) {
         }
         line.forget_field();
         line.out.truncate(start);
+    }
+    if let (More::Acts(..), Some((name, value))) = (shape, said_nothing) {
+        line.out.push_str(&leaf.key);
+        if push(line, leaf, value, shape) {
+            line.out.push(',');
+            line.finish_field(name);
+            return;
+        }
     }
     if let More::Acts(action, disposition) = shape {
         acts_numbers(line, action, disposition);
@@ -108,6 +122,7 @@ fn plain_text(line: &mut Line<'_, '_>, leaf: &Leaf, plain: Plain<'_>, shape: Mor
             "[{\"classification_ids\":[0],\"name\":\"",
             "\",\"provider\":\"Mimecast\"}]",
         ),
+        More::Signatures => signatures(line, plain),
         More::Mfa => mfa(line, text),
         More::Millis => match Timestamp::parse(text) {
             Some(time) if super::OCCURRED_MS.contains(&time.millis()) => {
@@ -195,6 +210,34 @@ fn acts(line: &mut Line<'_, '_>, plain: Plain<'_>) -> bool {
         line.is_partial = true;
     }
     true
+}
+
+/// Writes an entry for each signature in `[engine.name, engine.name]`.
+fn signatures(line: &mut Line<'_, '_>, plain: Plain<'_>) -> bool {
+    line.out.push('[');
+    let start = line.out.len();
+    let inner = plain.text.trim_matches(['[', ']']);
+    for name in inner.split([',', ';']).take(VALUES_MAX) {
+        let name = name.trim_matches(['[', ']', ' ']);
+        if !is_placeholder(name) {
+            named(
+                line,
+                Plain {
+                    text: name,
+                    ..plain
+                },
+                "{\"classification_ids\":[0],\"name\":\"",
+                "\",\"provider\":\"Mimecast\"},",
+            );
+        }
+    }
+    let is_written = line.out.len() > start;
+    if is_written {
+        line.out.pop();
+    }
+    line.out.push(']');
+    line.is_partial = true;
+    is_written
 }
 
 fn named(line: &mut Line<'_, '_>, plain: Plain<'_>, open: &str, close: &str) -> bool {

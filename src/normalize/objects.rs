@@ -76,7 +76,7 @@ pub(super) fn file(line: &mut Line<'_, '_>, leaf: &Leaf) {
         && let Some(digits) = values::long(&text).filter(|digits| !digits.starts_with('-'))
     {
         line.out.push_str("\"size\":");
-        line.out.push_str(digits);
+        line.out.push_str(&digits);
         line.out.push(',');
         line.mark_used(*name);
     }

@@ -51,6 +51,7 @@ pub(super) struct Condition {
 enum Is {
     Email,
     Given,
+    Missing,
     NullSender,
     Pattern,
     Word(&'static [&'static str], bool),
@@ -162,15 +163,16 @@ impl Plan {
 impl Condition {
     pub(super) fn holds(&self, record: &Record<'_>) -> bool {
         let mut values = self.fields.iter().filter_map(|field| record.get(*field));
+        if matches!(self.is, Is::Missing) {
+            return !values.any(is_given);
+        }
         values.any(|value| {
             let text = value.text.trim_ascii();
             match self.is {
                 Is::Email => super::people::has_email(value),
-                Is::Given => match value.kind {
-                    Kind::String => !super::values::is_placeholder(text),
-                    Kind::False | Kind::Number | Kind::True => true,
-                    Kind::Array | Kind::Null | Kind::Object => false,
-                },
+                Is::Given => is_given(value),
+                // Decided above.
+                Is::Missing => false,
                 Is::NullSender => value.kind == Kind::String && matches!(text, "" | "<>"),
                 Is::Pattern => super::stix::osint(text).is_some(),
                 Is::Any(words) => text.split([',', ';']).any(|part| {
@@ -187,6 +189,15 @@ impl Condition {
                     .any(|word| super::values::contains_ignore_case(text, word)),
             }
         })
+    }
+}
+
+/// Whether it is a value that says something.
+fn is_given(value: Value<'_>) -> bool {
+    match value.kind {
+        Kind::String => !super::values::is_placeholder(value.text.trim_ascii()),
+        Kind::False | Kind::Number | Kind::True => true,
+        Kind::Array | Kind::Null | Kind::Object => false,
     }
 }
 
@@ -253,6 +264,7 @@ pub(super) fn conditions(tests: &[Test]) -> Vec<Condition> {
             Test::Says(field, words) => (names(&[field]), Is::Says(words)),
             Test::Email(fields) => (names(fields), Is::Email),
             Test::Given(fields) => (names(fields), Is::Given),
+            Test::Missing(fields) => (names(fields), Is::Missing),
             Test::Has(field, words) => (names(&[field]), Is::Word(words, false)),
             Test::Is(field, words) => (names(&[field]), Is::Word(words, true)),
             Test::NullSender(field) => (names(&[field]), Is::NullSender),

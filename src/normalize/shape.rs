@@ -103,6 +103,13 @@ fn push_plain(line: &mut Line<'_, '_>, plain: Plain<'_>, shape: Shape) -> bool {
             None => false,
         },
         Shape::Kebab => kebab(line, text),
+        Shape::Reason => reason(line, plain),
+        Shape::Digits => {
+            text.bytes().all(|byte| byte.is_ascii_digit()) && quoted(line, plain, text)
+        }
+        Shape::Words => {
+            !text.bytes().all(|byte| byte.is_ascii_digit()) && quoted(line, plain, text)
+        }
         Shape::Long => push_digits(line, text),
         Shape::MessageId => {
             let id = text.trim_matches(['<', '>', ' ']);
@@ -150,6 +157,18 @@ fn push_plain(line: &mut Line<'_, '_>, plain: Plain<'_>, shape: Shape) -> bool {
 }
 
 #[inline]
+fn reason(line: &mut Line<'_, '_>, plain: Plain<'_>) -> bool {
+    if plain.text.eq_ignore_ascii_case("unknown") {
+        return false;
+    }
+    let is_padded = plain.text.contains("  ") || plain.text.contains(['\r', '\n', '\t']);
+    if !is_padded {
+        return quoted(line, plain, plain.text);
+    }
+    let words: Vec<&str> = plain.text.split_whitespace().collect();
+    quoted(line, plain, &words.join(" "))
+}
+
 fn quoted(line: &mut Line<'_, '_>, plain: Plain<'_>, text: &str) -> bool {
     line.out.push('"');
     plain.push(text, line.out);
@@ -263,12 +282,13 @@ fn push_digits(line: &mut Line<'_, '_>, text: &str) -> bool {
     let Some(digits) = values::long(text) else {
         return false;
     };
-    line.out.push_str(if digits == "-0" { "0" } else { digits });
+    line.out
+        .push_str(if digits == "-0" { "0" } else { &digits });
     true
 }
 
 fn milliseconds(line: &mut Line<'_, '_>, text: &str) -> bool {
-    match values::long(text) {
+    match values::long(text).as_deref() {
         Some("0") => line.out.push('0'),
         // Twelve digits are thirty years; nanoseconds of that still fit.
         Some(digits) if digits.len() <= 12 && !digits.starts_with('-') => {

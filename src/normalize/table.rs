@@ -76,6 +76,8 @@ pub enum Shape {
     Boolean,
     /// A code that is not zero, as text.
     Code,
+    /// Text of digits only.
+    Digits,
     /// The part of an e-mail address after the `@`.
     Domain,
     /// `inbound`, `outbound`, `internal`, `external` or `unknown`.
@@ -102,6 +104,8 @@ pub enum Shape {
     NullSender,
     /// When it happened, if the field says yes.
     OccurredIfTrue,
+    /// Text with one blank for each run of white space; the word `unknown` is no reason.
+    Reason,
     /// A JSON object, perhaps as text, perhaps as text twice over.
     Object,
     /// The port behind an IP address.
@@ -123,6 +127,8 @@ pub enum Shape {
     User,
     /// An object with the URL and its parts.
     Url,
+    /// Text that is not a number.
+    Words,
     /// That constant; the field is used up if it says the same.
     Word(&'static str),
 }
@@ -172,6 +178,8 @@ pub enum More {
     Millis,
     /// Malware of that name.
     Malware,
+    /// A list of malware, from a list of signatures in brackets. The field is kept besides.
+    Signatures,
     /// The text of the field from which the time of the event comes.
     OriginalTime,
     /// The member of that name in an object, or in the first object of a list.
@@ -307,6 +315,8 @@ pub enum Test {
     Email(&'static [&'static str]),
     /// One of the fields has a value.
     Given(&'static [&'static str]),
+    /// None of the fields has a value.
+    Missing(&'static [&'static str]),
     /// The sender is given and empty: a bounce.
     NullSender(&'static str),
     /// The field is the pattern of a threat indicator that can be read.
@@ -332,7 +342,7 @@ impl Test {
     #[must_use]
     pub fn fields(&self) -> &[&'static str] {
         match self {
-            Self::Email(fields) | Self::Given(fields) => fields,
+            Self::Email(fields) | Self::Given(fields) | Self::Missing(fields) => fields,
             Self::Any(field, _)
             | Self::Denied(field)
             | Self::Has(field, _)

@@ -1,6 +1,9 @@
 //! Words and small texts: what counts as absent, as yes, as a direction, as a verdict.
 
+use std::borrow::Cow;
+
 use crate::decode::json::Kind;
+use crate::decode::number::without_exponent;
 use crate::decode::unescape::unescape_into;
 use crate::encode::push_escaped;
 use crate::record::Value;
@@ -139,7 +142,17 @@ pub(super) fn boolean(text: &str) -> Option<bool> {
 }
 
 /// The digits of a whole number, as JSON has it. A fraction of zero is left away.
-pub(super) fn long(text: &str) -> Option<&str> {
+pub(super) fn long(text: &str) -> Option<Cow<'_, str>> {
+    match whole_number(text) {
+        Some(digits) => Some(Cow::Borrowed(digits)),
+        None => {
+            let plain = without_exponent(text)?;
+            whole_number(&plain).map(|digits| Cow::Owned(digits.to_owned()))
+        }
+    }
+}
+
+fn whole_number(text: &str) -> Option<&str> {
     let whole = match text.bytes().position(|byte| byte == b'.') {
         Some(dot) => {
             let (whole, fraction) = text.split_at_checked(dot)?;
@@ -202,11 +215,14 @@ mod tests {
             ("", None),
             ("-", None),
             ("5.5", None),
-            ("1e3", None),
+            ("1e3", Some("1000")),
+            ("1.5E3", Some("1500")),
+            ("15e-1", None),
+            ("1e30", None),
             ("٣", None),
             ("9999999999999999999", None),
         ] {
-            assert_eq!(long(text), expected, "{text}");
+            assert_eq!(long(text).as_deref(), expected, "{text}");
         }
     }
 

@@ -64,7 +64,7 @@ const MESSAGE: &[Row] = &[
 const ENTITY: &[Row] = &[
     row("event.provider",           &["type", "eventType"],              Shape::Word("entities")),
     row("event.action",             &["threatState"],                    Shape::Action("scanned")),
-    row("event.reason",             &["threatType"],                     Shape::Text),
+    row("event.reason",             &["threatType"],                     Shape::Reason),
     row("rule.name",                &["policiesApplied"],                Shape::More(More::Part("name"))),
     row("email.attachments",        &["attachments"],                    Shape::Files),
     row("tags",                     &["tags"],                           Shape::More(More::List)),

@@ -97,7 +97,7 @@ const DLP_RULES: &[Rule] = &[
 const HELD: &[Row] = &[
     row("event.action",              &["event"],            Shape::Action("held")),
     row("event.code",                &["reasonCode"],       Shape::Text),
-    row("event.reason",              &["reason"],           Shape::Text),
+    row("event.reason",              &["reason"],           Shape::Reason),
     row("email.local_id",            &["id"],               Shape::Text),
     row("email.sender.address",      &["from"],             Shape::More(More::Person)),
     row("email.from.address",        &["fromHeader", "from"], Shape::More(More::People)),
@@ -119,7 +119,7 @@ const HELD_RULES: &[Rule] = &[
 #[rustfmt::skip]
 const RELEASE: &[Row] = &[
     row("event.action",              &["status"],           Shape::Action("released")),
-    row("event.reason",              &["rejectReason", "heldReason"], Shape::Text),
+    row("event.reason",              &["rejectReason", "heldReason"], Shape::Reason),
     row("email.local_id",            &["id"],               Shape::Text),
     row("email.sender.address",      &["fromEnv"],          Shape::More(More::Person)),
     row("email.from.address",        &["fromHdr", "fromEnv"], Shape::More(More::People)),
@@ -143,8 +143,9 @@ const RELEASE_RULES: &[Rule] = &[
 #[rustfmt::skip]
 const REJECTION: &[Row] = &[
     constant("event.action",         "\"rejected\""),
-    row("event.reason",              &["info", "description"], Shape::Text),
-    row("error.type",                &["type"],             Shape::Text),
+    row("event.reason",              &["info", "description"], Shape::Reason),
+    row("error.type",                &["type", "description"], Shape::Words),
+    row("error.code",                &["type"],             Shape::Digits),
     row("email.local_id",            &["id"],               Shape::Text),
     row("email.sender.address",      &["fromAddress"],      Shape::More(More::Person)),
     row("email.from.address",        &["fromAddress"],      Shape::More(More::People)),
@@ -158,8 +159,14 @@ const REJECTION: &[Row] = &[
 
 #[rustfmt::skip]
 const REJECTION_RULES: &[Rule] = &[
-    Rule { when: &[Test::Has("type", &["virus", "malware"])],
+    Rule { when: &[Test::Has("type", VIRUS)],
         class: Class { category: MALWARE, outcome: Some("failure"), severity: 4, ..ALERT } },
+    Rule { when: &[Test::Has("description", VIRUS)],
+        class: Class { category: MALWARE, outcome: Some("failure"), severity: 4, ..ALERT } },
+    Rule { when: &[Test::Has("type", DETECTION)],
+        class: Class { category: INTRUSION, outcome: Some("failure"), ..ALERT } },
+    Rule { when: &[Test::Has("description", DETECTION)],
+        class: Class { category: INTRUSION, outcome: Some("failure"), ..ALERT } },
     Rule { when: &[],
         class: Class { outcome: Some("failure"), severity: 2, ..EMAIL } },
 ];
@@ -168,7 +175,7 @@ const REJECTION_RULES: &[Rule] = &[
 #[rustfmt::skip]
 const CLICK: &[Row] = &[
     row("event.action",              &["actions", "action"], Shape::Text),
-    row("event.reason",              &["category"],         Shape::Text),
+    row("event.reason",              &["category"],         Shape::Reason),
     row("email.message_id",          &["messageId"],        Shape::MessageId),
     row("email.from.address",        &["fromUserEmailAddress"], Shape::More(More::People)),
     row("email.to.address",          &["userEmailAddress"], Shape::More(More::People)),
@@ -184,17 +191,46 @@ const CLICK: &[Row] = &[
     row("mimecast.scanResult",       &["scanResult"],       Shape::Text),
 ];
 
+/// Words of rejections by a virus scanner.
+pub(in super::super) const VIRUS: &[&str] = &["virus", "malware"];
+/// Words of rejections by another detection.
+pub(in super::super) const DETECTION: &[&str] = &[
+    "qrcode",
+    "qr code",
+    "dangerous",
+    "impersonation",
+    "phishing",
+    "malicious",
+];
+pub(in super::super) const BLOCK: &[&str] = &["block", "blocked"];
+pub(in super::super) const ALLOW: &[&str] = &["allow", "allowed"];
+/// What was done stands in `actions`, unless that says nothing: then in `action`.
+pub(in super::super) const DONE: Test = Test::Given(&["actions"]);
+pub(in super::super) const MALICIOUS_URL: Test = Test::Is("scanResult", UNSAFE);
+/// Words for that something is malicious.
+pub(in super::super) const UNSAFE: &[&str] = &["malicious", "unsafe"];
+pub(in super::super) const CLEAN: &[&str] = &["clean", "safe"];
+
+/// A malicious link that was let through weighs more than one that was stopped.
 #[rustfmt::skip]
 const CLICK_RULES: &[Rule] = &[
-    Rule { when: &[Test::Is("scanResult", &["clean"])],
+    Rule { when: &[Test::Is("scanResult", CLEAN)],
         class: EMAIL },
-    Rule { when: &[Test::Is("actions", &["block"])],
+    Rule { when: &[Test::Missing(&["scanResult"])],
+        class: EMAIL },
+    Rule { when: &[Test::Is("actions", BLOCK)],
         class: Class { category: INTRUSION, types: DENIED, ..ALERT } },
-    Rule { when: &[Test::Is("action", &["block"])],
-        class: Class { category: INTRUSION, types: DENIED, ..ALERT } },
-    Rule { when: &[Test::Is("scanResult", &["malicious"]), Test::Is("action", &["allow"])],
+    Rule { when: &[MALICIOUS_URL, Test::Is("actions", ALLOW)],
         class: Class { category: INTRUSION, types: ALLOWED, severity: 4, ..ALERT } },
-    Rule { when: &[Test::Is("action", &["allow"])],
+    Rule { when: &[Test::Is("actions", ALLOW)],
+        class: Class { category: INTRUSION, types: ALLOWED, ..ALERT } },
+    Rule { when: &[DONE],
+        class: Class { category: INTRUSION, ..ALERT } },
+    Rule { when: &[Test::Is("action", BLOCK)],
+        class: Class { category: INTRUSION, types: DENIED, ..ALERT } },
+    Rule { when: &[MALICIOUS_URL, Test::Is("action", ALLOW)],
+        class: Class { category: INTRUSION, types: ALLOWED, severity: 4, ..ALERT } },
+    Rule { when: &[Test::Is("action", ALLOW)],
         class: Class { category: INTRUSION, types: ALLOWED, ..ALERT } },
     Rule { when: &[],
         class: Class { category: INTRUSION, ..ALERT } },
@@ -203,7 +239,7 @@ const CLICK_RULES: &[Rule] = &[
 #[rustfmt::skip]
 const ATTACHMENT: &[Row] = &[
     row("event.action",              &["actionTriggered"],  Shape::Action("attachment-scanned")),
-    row("event.reason",              &["details"],          Shape::Text),
+    row("event.reason",              &["details"],          Shape::Reason),
     row("email.message_id",          &["messageId"],        Shape::MessageId),
     row("email.from.address",        &["senderAddress"],    Shape::More(More::People)),
     row("email.to.address",          &["recipientAddress"], Shape::More(More::People)),
@@ -221,10 +257,15 @@ const ATTACHMENT: &[Row] = &[
 
 #[rustfmt::skip]
 const ATTACHMENT_RULES: &[Rule] = &[
-    Rule { when: &[Test::Is("result", &["safe", "clean"])],
+    Rule { when: &[Test::Is("result", CLEAN)],
         class: EMAIL },
-    Rule { when: &[],
+    Rule { when: &[Test::Missing(&["result"])],
+        class: EMAIL },
+    Rule { when: &[Test::Is("result", UNSAFE)],
         class: Class { category: MALWARE, severity: 4, ..ALERT } },
+    // A timeout, an error or an unknown word is no verdict.
+    Rule { when: &[],
+        class: Class { category: INTRUSION, ..ALERT } },
 ];
 
 #[rustfmt::skip]
@@ -261,7 +302,7 @@ const IMPERSONATION_RULES: &[Rule] = &[
 #[rustfmt::skip]
 const SEARCH: &[Row] = &[
     constant("event.action",         "\"archive-search\""),
-    row("event.reason",              &["searchReason"],     Shape::Text),
+    row("event.reason",              &["searchReason"],     Shape::Reason),
     row("message",                   &["description"],      Shape::Text),
     row("user.name",                 &["emailAddr"],        Shape::User),
     row("user.email",                &["emailAddr"],        Shape::Address),

@@ -1,6 +1,7 @@
 //! ECS for what happens to messages: receipt, process, delivery, journal, spam.
 
 use super::super::table::{Class, Keep, Row, Rule, Shape, Tables, Test, constant, row};
+use super::logs::{DETECTION, INTRUSION, VIRUS};
 use super::{HEAD, TAIL};
 
 pub(super) const RECEIPT: Tables = Tables {
@@ -78,7 +79,7 @@ const REJECTION: &[Row] = &[
 const RECEIPT_ROWS: &[Row] = &[
     row("event.provider",                    &["type", "eventType"],           Shape::Word("receipt")),
     row("event.action",                      &["action"],                      Shape::Action("receipt")),
-    row("event.reason",                      &["rejectionInfo", "receiptErrors"], Shape::Text),
+    row("event.reason",                      &["rejectionInfo", "receiptErrors"], Shape::Reason),
     row("mimecast.spamProcessingDetail",     &["spamProcessingDetail"],        Shape::SpamDetail),
 ];
 
@@ -86,7 +87,7 @@ const RECEIPT_ROWS: &[Row] = &[
 const PROCESS_ROWS: &[Row] = &[
     row("event.provider",                    &["type", "eventType"],           Shape::Word("process")),
     row("event.action",                      &["action"],                      Shape::Action("process")),
-    row("event.reason",                      &["holdReason"],                  Shape::Text),
+    row("event.reason",                      &["holdReason"],                  Shape::Reason),
     row("email.attachments",                 &["attachments", "numberAttachments"], Shape::Files),
 ];
 
@@ -100,7 +101,7 @@ pub(super) const ROUTE: &[Row] = &[
 const DELIVERY_ROWS: &[Row] = &[
     row("event.provider",                    &["type", "eventType"],           Shape::Word("delivery")),
     row("event.action",                      &["action"],                      Shape::Action("delivery")),
-    row("event.reason",                      &["deliveryErrors", "rejectionInfo"], Shape::Text),
+    row("event.reason",                      &["deliveryErrors", "rejectionInfo"], Shape::Reason),
     row("email.direction",                   &["direction"],                   Shape::Direction),
     row("rule.name",                         &["route"],                       Shape::Text),
     row("event.duration",                    &["deliveryTime"],                Shape::Milliseconds),
@@ -172,6 +173,19 @@ const EMAIL: &[&str] = &["email"];
 const INFO: &[&str] = &["info"];
 const REJECTED: Test = Test::Is("action", &["rej", "bnc", "block", "blocked"]);
 
+pub(in super::super) const HELD: Test = Test::Is(
+    "action",
+    &["hld", "hold", "held", "del", "delete", "deleted"],
+);
+pub(in super::super) const ACCEPTED: Test =
+    Test::Is("action", &["acc", "accept", "accepted", "allow", "allowed"]);
+
+/// What became of the message is open: it waits, or the word for it is not known.
+const OPEN: Class = Class {
+    outcome: Some("unknown"),
+    ..PASSED
+};
+
 /// A message that went through.
 const PASSED: Class = Class {
     kind: "event",
@@ -191,7 +205,7 @@ const STOPPED: Class = Class {
 /// `virusFound` also carries texts about block lists: only the type of a rejection says virus.
 const RECEIPT_RULES: &[Rule] = &[
     Rule {
-        when: &[REJECTED, Test::Has("rejectionType", &["virus", "malware"])],
+        when: &[REJECTED, Test::Has("rejectionType", VIRUS)],
         class: Class {
             kind: "alert",
             category: &["email", "malware"],
@@ -201,25 +215,35 @@ const RECEIPT_RULES: &[Rule] = &[
         },
     },
     Rule {
+        when: &[REJECTED, Test::Has("rejectionType", DETECTION)],
+        class: Class {
+            kind: "alert",
+            category: INTRUSION,
+            severity: 3,
+            ..STOPPED
+        },
+    },
+    Rule {
         when: &[REJECTED],
         class: STOPPED,
     },
     Rule {
-        when: &[Test::Is("action", &["ign"])],
-        class: Class {
-            outcome: Some("unknown"),
-            ..PASSED
-        },
+        when: &[HELD],
+        class: STOPPED,
+    },
+    Rule {
+        when: &[ACCEPTED],
+        class: PASSED,
     },
     Rule {
         when: &[],
-        class: PASSED,
+        class: OPEN,
     },
 ];
 
 const PROCESS_RULES: &[Rule] = &[
     Rule {
-        when: &[Test::Is("action", &["hld", "hold", "held", "del"])],
+        when: &[HELD],
         class: STOPPED,
     },
     Rule {
@@ -227,15 +251,12 @@ const PROCESS_RULES: &[Rule] = &[
         class: STOPPED,
     },
     Rule {
-        when: &[Test::Is("action", &["sdbx", "rty", "ign"])],
-        class: Class {
-            outcome: Some("unknown"),
-            ..PASSED
-        },
+        when: &[ACCEPTED],
+        class: PASSED,
     },
     Rule {
         when: &[],
-        class: PASSED,
+        class: OPEN,
     },
 ];
 

@@ -3,7 +3,7 @@
 pub(super) mod audit;
 mod integrated;
 mod inventory;
-mod logs;
+pub(super) mod logs;
 pub(super) mod messages;
 mod threats;
 

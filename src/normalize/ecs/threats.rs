@@ -70,7 +70,7 @@ const IMPERSONATION_ROWS: &[Row] = &[
 const INTERNAL_ROWS: &[Row] = &[
     row("event.provider", &["type", "eventType"], Shape::Word("internal email protect")),
     row("event.action",   &["action"],            Shape::Action("internal-threat-found")),
-    row("event.reason",   &["scanResults"],       Shape::Text),
+    row("event.reason",   &["scanResults"],       Shape::Reason),
 ];
 
 /// `sourceIp`, which becomes `source.ip`, is the server that sent the message and not the user
@@ -79,7 +79,7 @@ const INTERNAL_ROWS: &[Row] = &[
 const URL_ROWS: &[Row] = &[
     row("event.provider", &["type", "eventType"],   Shape::Word("url protect")),
     row("event.action",   &["action"],              Shape::Action("malicious-url-found")),
-    row("event.reason",   &["blockReason", "reason"],         Shape::Text),
+    row("event.reason",   &["blockReason", "reason"],         Shape::Reason),
     row("url",            &["url"],                 Shape::Url),
 ];
 

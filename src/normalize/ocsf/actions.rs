@@ -10,7 +10,7 @@ pub const ACTIONS: &[(&str, u8, u8)] = &[
     ("delivered",            1,  1),
     ("delivery_in_progress", 1,  1),
     ("do_nothing",           1, 16),
-    // 2 Denied: 2 Blocked, 3 Quarantined, 5 Deleted, 25 Rejected
+    // 2 Denied: 2 Blocked, 3 Quarantined, 4 Isolated, 5 Deleted, 25 Rejected
     ("rej",                  2,  2),
     ("block",                2,  2),
     ("blocked",              2,  2),
@@ -21,6 +21,9 @@ pub const ACTIONS: &[(&str, u8, u8)] = &[
     ("bnc",                  2, 25),
     ("bounce",               2, 25),
     ("rejected",             2, 25),
+    ("browser isolation",    2,  4),
+    ("isolate",              2,  4),
+    ("isolated",             2,  4),
     ("del",                  2,  5),
     ("delete",               2,  5),
     // 3 Observed: 16 No Action, 17 Logged, 19 Alert
@@ -39,11 +42,18 @@ pub const ACTIONS: &[(&str, u8, u8)] = &[
 pub(in super::super) fn find(text: &str) -> Option<(u8, u8)> {
     text.split(',').find_map(|part| {
         let part = part.trim();
-        let (_, action, disposition) = ACTIONS
-            .iter()
-            .find(|(word, ..)| word.eq_ignore_ascii_case(part))?;
+        let (_, action, disposition) = ACTIONS.iter().find(|(word, ..)| is_same(word, part))?;
         Some((*action, *disposition))
     })
+}
+
+/// Whether two words are equal without regard to case, and to what stands between their parts.
+fn is_same(word: &str, other: &str) -> bool {
+    let plain = |byte: u8| match byte {
+        b'_' | b'-' => b' ',
+        _ => byte.to_ascii_lowercase(),
+    };
+    word.len() == other.len() && word.bytes().map(plain).eq(other.bytes().map(plain))
 }
 
 #[cfg(test)]
@@ -55,6 +65,8 @@ mod tests {
         assert_eq!(find("Hld"), Some((2, 3)));
         assert_eq!(find("user release, none"), Some((3, 17)));
         assert_eq!(find("hold, notify"), Some((2, 3)));
+        assert_eq!(find("Browser_Isolation"), Some((2, 4)));
+        assert_eq!(find("do nothing"), Some((1, 16)));
         assert_eq!(find("smart_folder"), None);
     }
 }

@@ -110,7 +110,7 @@ const IMPERSONATION_ROWS: &[Row] = &[
 const INTERNAL_ROWS: &[Row] = &[
     constant("finding_info.title",            "\"Threat found in an internal message\""),
     constant("finding_info.types",            "[\"Internal threat\"]"),
-    row("finding_info.desc",                  &["scanResults"],                    Shape::Text),
+    row("finding_info.desc",                  &["scanResults"],                    Shape::Reason),
     row("evidences[].url",                    &["url"],                            Shape::More(More::Url)),
 ];
 
@@ -119,7 +119,7 @@ const INTERNAL_ROWS: &[Row] = &[
 const URL_ROWS: &[Row] = &[
     constant("finding_info.title",            "\"Malicious URL found\""),
     constant("finding_info.types",            "[\"Malicious URL\"]"),
-    row("finding_info.desc",                  &["blockReason", "reason"],          Shape::Text),
+    row("finding_info.desc",                  &["blockReason", "reason"],          Shape::Reason),
     row("evidences[].url",                    &["url"],                            Shape::More(More::Url)),
     row("evidences[].user.name",              &["recipients", "recipient"],        Shape::More(More::Person)),
     row("evidences[].user.email_addr",        &["recipients", "recipient"],        Shape::More(More::Email)),

@@ -1,6 +1,7 @@
 //! OCSF for the logs behind POST endpoints: data leak prevention, targeted threat protection,
 //! held, released and rejected messages, and the archive.
 
+use super::super::ecs::logs::{ALLOW, BLOCK, CLEAN, DETECTION, DONE, MALICIOUS_URL, UNSAFE, VIRUS};
 use super::super::kept::LOGS;
 use super::super::table::Computed;
 use super::super::table::{Keep, More, Row, Shape, Test, computed, constant, row};
@@ -73,21 +74,50 @@ const TTP_ADDRESSES: &[&str] = &["senderAddress", "recipientAddress"];
 /// is an actor only after a click.
 #[rustfmt::skip]
 pub(super) const TTP_URL: &[Variant] = &[
-    variant(&[Test::Is("scanResult", &["clean"]), Test::Email(CLICK_ADDRESSES), Test::Is("creationMethod", &["user click"])],
+    variant(&[CLEAN_URL, Test::Email(CLICK_ADDRESSES), Test::Is("creationMethod", &["user click"])],
         classes::EMAIL, &[HEAD, GATEWAY, CONTROL_AND_HOST, DATE, CLICKED, CLICKER, TAIL],
         &[rule(&[], Is::fine(3, "Scan"))]),
-    variant(&[Test::Is("scanResult", &["clean"]), Test::Email(CLICK_ADDRESSES)],
+    variant(&[CLEAN_URL, Test::Email(CLICK_ADDRESSES)],
         classes::EMAIL, &[HEAD, GATEWAY, CONTROL, DATE, CLICKED, TAIL],
         &[rule(&[], Is::fine(3, "Scan"))]),
-    variant(&[Test::Is("scanResult", &["clean"])],
+    variant(&[CLEAN_URL],
         classes::BASE, &[HEAD, GATEWAY, CONTROL, DATE, TAIL],
         &[rule(&[], Is::fine(99, "Scan"))]),
+    variant(&[NO_VERDICT, Test::Email(CLICK_ADDRESSES), Test::Is("creationMethod", &["user click"])],
+        classes::EMAIL, &[HEAD, GATEWAY, CONTROL_AND_HOST, DATE, CLICKED, CLICKER, TAIL],
+        &[rule(&[], Is::fine(3, "Scan"))]),
+    variant(&[NO_VERDICT, Test::Email(CLICK_ADDRESSES)],
+        classes::EMAIL, &[HEAD, GATEWAY, CONTROL, DATE, CLICKED, TAIL],
+        &[rule(&[], Is::fine(3, "Scan"))]),
+    variant(&[NO_VERDICT],
+        classes::BASE, &[HEAD, GATEWAY, CONTROL, DATE, TAIL],
+        &[rule(&[], Is::fine(99, "Scan"))]),
+    variant(&[MALICIOUS_URL, Test::Email(CLICK_ADDRESSES)],
+        classes::DETECTION, &[HEAD, GATEWAY, CONTROL, DATE, MALICIOUS_TITLE, URL_FINDING, URL_MESSAGE, TAIL],
+        URL_RULES),
+    variant(&[MALICIOUS_URL],
+        classes::DETECTION, &[HEAD, GATEWAY, CONTROL, DATE, MALICIOUS_TITLE, URL_FINDING, TAIL],
+        URL_RULES),
     variant(&[Test::Email(CLICK_ADDRESSES)],
-        classes::DETECTION, &[HEAD, GATEWAY, CONTROL, DATE, URL_FINDING, URL_MESSAGE, TAIL],
+        classes::DETECTION, &[HEAD, GATEWAY, CONTROL, DATE, SUSPICIOUS_TITLE, URL_FINDING, URL_MESSAGE, TAIL],
         URL_RULES),
     variant(&[],
-        classes::DETECTION, &[HEAD, GATEWAY, CONTROL, DATE, URL_FINDING, TAIL],
+        classes::DETECTION, &[HEAD, GATEWAY, CONTROL, DATE, SUSPICIOUS_TITLE, URL_FINDING, TAIL],
         URL_RULES),
+];
+
+const CLEAN_URL: Test = Test::Is("scanResult", CLEAN);
+const NO_VERDICT: Test = Test::Missing(&["scanResult"]);
+
+#[rustfmt::skip]
+const MALICIOUS_TITLE: &[Row] = &[
+    constant("finding_info.title",             "\"Malicious URL found\""),
+    constant("finding_info.types",             "[\"Malicious URL\"]"),
+];
+
+#[rustfmt::skip]
+const SUSPICIOUS_TITLE: &[Row] = &[
+    constant("finding_info.title",             "\"Suspicious URL\""),
 ];
 
 #[rustfmt::skip]
@@ -105,7 +135,7 @@ const CLICKED: &[Row] = &[
     row("src_endpoint.ip",                     &["sendingIp"],       Shape::Ip),
     row("src_endpoint.port",                   &["sendingIp"],       Shape::Port),
     row("policy.name",                         &["ttpDefinition"],   Shape::Text),
-    row("status_detail",                       &["category"],        Shape::Text),
+    row("status_detail",                       &["category"],        Shape::Reason),
     row("",                                    &["route"],           Shape::More(More::Direction)),
     row("",                                    &["actions", "action"], Shape::More(More::Acts(1, 1))),
 ];
@@ -119,9 +149,7 @@ const CLICKER: &[Row] = &[
 #[rustfmt::skip]
 const URL_FINDING: &[Row] = &[
     computed("finding_info.uid",               Computed::Id),
-    constant("finding_info.title",             "\"Malicious URL found\""),
-    constant("finding_info.types",             "[\"Malicious URL\"]"),
-    row("finding_info.desc",                   &["category"],        Shape::Text),
+    row("finding_info.desc",                   &["category"],        Shape::Reason),
     row("finding_info.analytic",               &["ttpDefinition"],   Shape::More(More::Analytic)),
     row("policy.name",                         &["ttpDefinition"],   Shape::Text),
     row("evidences[].url",                     &["url"],             Shape::More(More::Url)),
@@ -144,11 +172,15 @@ const URL_MESSAGE: &[Row] = &[
 /// A malicious link that was let through weighs more than one that was stopped.
 #[rustfmt::skip]
 const URL_RULES: &[Rule] = &[
-    rule(&[Test::Is("scanResult", &["malicious"]), Test::Is("action", &["allow"])], Is::found(4)),
-    rule(&[],                                                                       Is::found(3)),
+    rule(&[Test::Is("actions", BLOCK)],                        Is::found(3)),
+    rule(&[MALICIOUS_URL, Test::Is("actions", ALLOW)],         Is::found(4)),
+    rule(&[DONE],                                              Is::found(3)),
+    rule(&[MALICIOUS_URL, Test::Is("action", ALLOW)],          Is::found(4)),
+    rule(&[],                                                  Is::found(3)),
 ];
 
-const SAFE: Test = Test::Is("result", &["safe", "clean"]);
+const SAFE: Test = Test::Is("result", CLEAN);
+const MALICIOUS_FILE: Test = Test::Is("result", UNSAFE);
 
 #[rustfmt::skip]
 pub(super) const TTP_ATTACHMENT: &[Variant] = &[
@@ -158,12 +190,40 @@ pub(super) const TTP_ATTACHMENT: &[Variant] = &[
     variant(&[SAFE],
         classes::BASE, &[HEAD, GATEWAY, CONTROL, DATE, TAIL],
         &[rule(&[], Is::fine(99, "Scan").acts(1, 1))]),
+    variant(&[Test::Missing(&["result"]), Test::Email(TTP_ADDRESSES)],
+        classes::EMAIL, &[HEAD, GATEWAY, CONTROL, DATE, OPENED, OPENED_ACTION, TAIL],
+        &[rule(&[], Is::fine(3, "Scan"))]),
+    variant(&[Test::Missing(&["result"])],
+        classes::BASE, &[HEAD, GATEWAY, CONTROL, DATE, OPENED_ACTION, TAIL],
+        &[rule(&[], Is::fine(99, "Scan"))]),
+    variant(&[MALICIOUS_FILE, Test::Email(TTP_ADDRESSES)],
+        classes::DETECTION, &[HEAD, GATEWAY, CONTROL, DATE, MALICIOUS_FILE_TITLE, FILE_FINDING, TTP_MESSAGE, TAIL],
+        &[rule(&[], Is::found(4))]),
+    variant(&[MALICIOUS_FILE],
+        classes::DETECTION, &[HEAD, GATEWAY, CONTROL, DATE, MALICIOUS_FILE_TITLE, FILE_FINDING, TAIL],
+        &[rule(&[], Is::found(4))]),
     variant(&[Test::Email(TTP_ADDRESSES)],
-        classes::DETECTION, &[HEAD, GATEWAY, CONTROL, DATE, FILE_FINDING, TTP_MESSAGE, TAIL],
-        &[rule(&[], Is::found(4))]),
+        classes::DETECTION, &[HEAD, GATEWAY, CONTROL, DATE, SUSPICIOUS_FILE_TITLE, FILE_FINDING, TTP_MESSAGE, TAIL],
+        &[rule(&[], Is::found(3))]),
     variant(&[],
-        classes::DETECTION, &[HEAD, GATEWAY, CONTROL, DATE, FILE_FINDING, TAIL],
-        &[rule(&[], Is::found(4))]),
+        classes::DETECTION, &[HEAD, GATEWAY, CONTROL, DATE, SUSPICIOUS_FILE_TITLE, FILE_FINDING, TAIL],
+        &[rule(&[], Is::found(3))]),
+];
+
+#[rustfmt::skip]
+const OPENED_ACTION: &[Row] = &[
+    row("",                                    &["actionTriggered"], Shape::More(More::Acts(3, 15))),
+];
+
+#[rustfmt::skip]
+const MALICIOUS_FILE_TITLE: &[Row] = &[
+    constant("finding_info.title",             "\"Malicious attachment found\""),
+    constant("finding_info.types",             "[\"Malware\"]"),
+];
+
+#[rustfmt::skip]
+const SUSPICIOUS_FILE_TITLE: &[Row] = &[
+    constant("finding_info.title",             "\"Suspicious attachment\""),
 ];
 
 /// Name, extension, type, size and hash of the attachment; there is no size, and the extension
@@ -184,16 +244,14 @@ const OPENED: &[Row] = &[
     row("email.message_uid",                   &["messageId"],       Shape::MessageId),
     row("email.files",                         ATTACHMENT,           Shape::More(More::File)),
     row("policy.name",                         &["definition"],      Shape::Text),
-    row("status_detail",                       &["details"],         Shape::Text),
+    row("status_detail",                       &["details"],         Shape::Reason),
     row("",                                    &["route"],           Shape::More(More::Direction)),
 ];
 
 #[rustfmt::skip]
 const FILE_FINDING: &[Row] = &[
     computed("finding_info.uid",               Computed::Id),
-    constant("finding_info.title",             "\"Malicious attachment found\""),
-    constant("finding_info.types",             "[\"Malware\"]"),
-    row("finding_info.desc",                   &["details"],         Shape::Text),
+    row("finding_info.desc",                   &["details"],         Shape::Reason),
     row("finding_info.analytic",               &["definition"],      Shape::More(More::Analytic)),
     row("policy.name",                         &["definition"],      Shape::Text),
     row("evidences[].file",                    ATTACHMENT,           Shape::More(More::File)),
@@ -256,7 +314,7 @@ pub(super) const HELD_MESSAGES: &[Variant] = &[
 const HELD_IDS: &[Row] = &[
     row("metadata.original_time",              &["dateReceived"],    Shape::More(More::OriginalTime)),
     row("metadata.original_event_uid",         &["id"],              Shape::Text),
-    row("status_detail",                       &["reason", "event"], Shape::Text),
+    row("status_detail",                       &["reason", "event"], Shape::Reason),
     row("status_code",                         &["reasonCode"],      Shape::Text),
 ];
 
@@ -284,7 +342,7 @@ pub(super) const HELD_RELEASE: &[Variant] = &[
 const RELEASE_IDS: &[Row] = &[
     row("metadata.original_time",              &["released"],        Shape::More(More::OriginalTime)),
     row("metadata.original_event_uid",         &["id"],              Shape::Text),
-    row("status_detail",                       &["rejectReason", "heldReason"], Shape::Text),
+    row("status_detail",                       &["rejectReason", "heldReason"], Shape::Reason),
     row("actor.user.name",                     &["operator"],        Shape::More(More::Person)),
     row("actor.user.email_addr",               &["operator"],        Shape::More(More::Email)),
     row("policy.name",                         &["policy"],          Shape::Text),
@@ -311,11 +369,32 @@ const RELEASE_RULES: &[Rule] = &[
 
 #[rustfmt::skip]
 pub(super) const REJECTIONS: &[Variant] = &[
+    variant(&[Test::Has("type", VIRUS), Test::Email(&["fromAddress", "toAddress"])],
+        classes::EMAIL, &[HEAD, GATEWAY, CONTROL, REJECTION_IDS, REJECTION, SIGNATURES, TAIL],
+        REJECTION_RULES),
+    variant(&[Test::Has("description", VIRUS), Test::Email(&["fromAddress", "toAddress"])],
+        classes::EMAIL, &[HEAD, GATEWAY, CONTROL, REJECTION_IDS, REJECTION, SIGNATURES, TAIL],
+        REJECTION_RULES),
     variant(&[Test::Email(&["fromAddress", "toAddress"])],
         classes::EMAIL, &[HEAD, GATEWAY, CONTROL, REJECTION_IDS, REJECTION, TAIL],
-        &[rule(&[], Is::fine(2, "Receive").severity(2).status(Some(2)).acts(2, 2))]),
-    base(&[HEAD, GATEWAY, CONTROL, REJECTION_IDS, TAIL],
-        &[rule(&[], Is::fine(2, "Receive").severity(2).status(Some(2)).acts(2, 2))], "Receive"),
+        REJECTION_RULES),
+    base(&[HEAD, GATEWAY, CONTROL, REJECTION_IDS, TAIL], REJECTION_RULES, "Receive"),
+];
+
+const REFUSED: Is = Is::fine(2, "Receive").status(Some(2)).acts(2, 2);
+
+#[rustfmt::skip]
+const REJECTION_RULES: &[Rule] = &[
+    rule(&[Test::Has("type", VIRUS)],            REFUSED.severity(4).alert()),
+    rule(&[Test::Has("description", VIRUS)],     REFUSED.severity(4).alert()),
+    rule(&[Test::Has("type", DETECTION)],        REFUSED.severity(3).alert()),
+    rule(&[Test::Has("description", DETECTION)], REFUSED.severity(3).alert()),
+    rule(&[],                                    REFUSED.severity(2)),
+];
+
+#[rustfmt::skip]
+const SIGNATURES: &[Row] = &[
+    row("malware",                             &["info"],            Shape::More(More::Signatures)),
 ];
 
 #[rustfmt::skip]
@@ -323,7 +402,7 @@ const REJECTION_IDS: &[Row] = &[
     row("metadata.original_time",              &["created"],         Shape::More(More::OriginalTime)),
     row("metadata.original_event_uid",         &["id"],              Shape::Text),
     row("metadata.event_code",                 &["type"],            Shape::Text),
-    row("status_detail",                       &["info", "description"], Shape::Text),
+    row("status_detail",                       &["info", "description"], Shape::Reason),
 ];
 
 #[rustfmt::skip]
@@ -355,7 +434,7 @@ const SEARCH: &[Row] = &[
     constant("web_resources[].name",           "\"Archive\""),
     constant("web_resources[].type",           "\"Archive\""),
     row("web_resources[].desc",                &["searchText"],      Shape::Text),
-    row("status_detail",                       &["searchReason"],    Shape::Text),
+    row("status_detail",                       &["searchReason"],    Shape::Reason),
     row("message",                             &["description"],     Shape::Text),
 ];
 

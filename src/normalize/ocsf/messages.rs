@@ -1,7 +1,8 @@
 //! OCSF for what happens to messages: receipt, process, delivery, journal, spam, and what Cloud
 //! Integrated says of messages.
 
-use super::super::ecs::messages::KEPT;
+use super::super::ecs::logs;
+use super::super::ecs::messages::{ACCEPTED, HELD, KEPT};
 use super::super::kept::LOGS;
 use super::super::table::{More, Row, Shape, Test, constant, row};
 use super::classes::{self, Is, Rule, Variant, rule};
@@ -199,7 +200,7 @@ const CI_AUTH: &[Row] = &[
 #[rustfmt::skip]
 const RECEIPT_ROWS: &[Row] = &[
     row("status_code",        &["rejectionCode"],                  Shape::Code),
-    row("status_detail",      &["rejectionInfo", "receiptErrors", "rejectionType"], Shape::Text),
+    row("status_detail",      &["rejectionInfo", "receiptErrors", "rejectionType"], Shape::Reason),
 ];
 
 /// `virusFound` also carries texts about block lists: only the type of a rejection says virus.
@@ -210,7 +211,7 @@ pub(super) const MALWARE: &[Row] = &[
 
 #[rustfmt::skip]
 const PROCESS_ROWS: &[Row] = &[
-    row("status_detail",      &["holdReason"],                     Shape::Text),
+    row("status_detail",      &["holdReason"],                     Shape::Reason),
 ];
 
 #[rustfmt::skip]
@@ -230,32 +231,36 @@ const DELIVERY_ROWS: &[Row] = &[
 #[rustfmt::skip]
 const DELIVERY_STATUS: &[Row] = &[
     row("status_code",        &["rejectionCode"],                  Shape::Code),
-    row("status_detail",      &["deliveryErrors", "rejectionInfo", "rejectionType"], Shape::Text),
+    row("status_detail",      &["deliveryErrors", "rejectionInfo", "rejectionType"], Shape::Reason),
 ];
 
 #[rustfmt::skip]
 const THREAT: &[Row] = &[
     row("",                   &["threatState"],                    Shape::More(More::Acts(3, 15))),
     row("policy.name",        &["policiesApplied"],                Shape::More(More::Part("name"))),
-    row("status_detail",      &["threatType"],                     Shape::Text),
+    row("status_detail",      &["threatType"],                     Shape::Reason),
 ];
 
 const REJECTED: Test = Test::Is("action", &["rej", "bnc", "block", "blocked"]);
-const VIRUS: Test = Test::Has("rejectionType", &["virus", "malware"]);
+const VIRUS: Test = Test::Has("rejectionType", logs::VIRUS);
+const DETECTION: Test = Test::Has("rejectionType", logs::DETECTION);
 
 #[rustfmt::skip]
 const RECEIPT_RULES: &[Rule] = &[
     rule(&[REJECTED, VIRUS],                 Is::fine(2, "Receive").severity(4).status(Some(2)).alert()),
+    rule(&[REJECTED, DETECTION],             Is::fine(2, "Receive").severity(3).status(Some(2)).alert()),
     rule(&[REJECTED],                        Is::fine(2, "Receive").severity(2).status(Some(2))),
-    rule(&[Test::Is("action", &["ign"])],    Is::fine(2, "Receive").status(None)),
-    rule(&[],                                Is::fine(2, "Receive")),
+    rule(&[HELD],                            Is::fine(2, "Receive").severity(2)),
+    rule(&[ACCEPTED],                        Is::fine(2, "Receive")),
+    rule(&[],                                Is::fine(2, "Receive").status(Some(0))),
 ];
 
 #[rustfmt::skip]
 const PROCESS_RULES: &[Rule] = &[
-    rule(&[Test::Is("action", &["hld", "hold", "held", "del"])], Is::fine(3, "Scan").severity(2)),
-    rule(&[REJECTED],                                            Is::fine(3, "Scan").severity(2)),
-    rule(&[],                                                    Is::fine(3, "Scan")),
+    rule(&[HELD],      Is::fine(3, "Scan").severity(2)),
+    rule(&[REJECTED],  Is::fine(3, "Scan").severity(2)),
+    rule(&[ACCEPTED],  Is::fine(3, "Scan")),
+    rule(&[],          Is::fine(3, "Scan").status(Some(0))),
 ];
 
 /// That the next hop refuses a message is no decision of a security control.
