@@ -319,6 +319,12 @@ pub(super) fn url(line: &mut Line<'_, '_>, plain: Plain<'_>) -> bool {
             line.out.push_str(",\"port\":");
             line.out.push_str(parts.port);
         }
+    } else if let Some(host) = url::host(text) {
+        line.out.push_str(",\"domain\":");
+        let host = host.to_lowercase();
+        let bare = host.trim_matches(['[', ']']);
+        let is_ip = bare.parse::<IpAddr>().is_ok();
+        noted_host(line, plain, &host, (is_ip, bare));
     }
     line.out.push('}');
     true

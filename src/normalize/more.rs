@@ -435,12 +435,19 @@ fn pattern(line: &mut Line<'_, '_>, text: &str, part: Stix) -> bool {
 /// A URL without white space, and its parts where it is absolute.
 fn ocsf_url(line: &mut Line<'_, '_>, leaf: &Leaf, plain: Plain<'_>) -> bool {
     let text = plain.text;
-    if text.contains(char::is_whitespace) {
+    let has_blank = text.contains(char::is_whitespace);
+    // A text without a host is a sentence and no URL.
+    if has_blank && url::host(text).is_none() {
         return false;
     }
     line.out.push_str("{\"url_string\":\"");
     let start = line.out.len();
-    plain.push(text, line.out);
+    if has_blank {
+        plain.push(&text.replace(char::is_whitespace, "%20"), line.out);
+        line.is_partial = true;
+    } else {
+        plain.push(text, line.out);
+    }
     let end = line.out.len();
     let path = match leaf.observable.0 {
         "email.urls" => "email.urls[].url_string",
@@ -467,6 +474,9 @@ fn ocsf_url(line: &mut Line<'_, '_>, leaf: &Leaf, plain: Plain<'_>) -> bool {
             line.out.push_str(",\"port\":");
             line.out.push_str(parts.port);
         }
+    } else if let Some(host) = url::host(text) {
+        line.out.push_str(",\"hostname\":");
+        push_quoted(line.out, host.to_lowercase().trim_matches(['[', ']']));
     }
     line.out.push('}');
     true

@@ -4,7 +4,7 @@ use super::line::Line;
 use super::plan::Leaf;
 use super::table::{Prose, Related, Shape};
 use super::values::{self, Plain, is_absent, is_placeholder};
-use super::{address, compound, more, prose};
+use super::{address, compound, files, more, prose};
 use crate::decode::json::Kind;
 use crate::encode::{push_escaped, push_lowercase};
 use crate::record::Value;
@@ -38,6 +38,9 @@ pub(super) fn write(line: &mut Line<'_, '_>, leaf: &Leaf) {
         if is_absent(&value) {
             continue;
         }
+        // The first field is the extension itself, the next one a name that ends with it.
+        let is_name = matches!(shape, Shape::Extension) && leaf.from.first() != Some(name);
+        let shape = if is_name { Shape::ExtensionOf } else { shape };
         let start = line.out.len();
         line.out.push_str(&leaf.key);
         if push(line, value, shape) {
@@ -104,6 +107,11 @@ fn push_plain(line: &mut Line<'_, '_>, plain: Plain<'_>, shape: Shape) -> bool {
         },
         Shape::Kebab => kebab(line, text),
         Shape::Reason => reason(line, plain),
+        Shape::Extension => extension(line, text.trim_start_matches('.')),
+        Shape::ExtensionOf => match files::extension(text) {
+            Some(text) => extension(line, text),
+            None => false,
+        },
         Shape::Digits => {
             text.bytes().all(|byte| byte.is_ascii_digit()) && quoted(line, plain, text)
         }
@@ -157,6 +165,17 @@ fn push_plain(line: &mut Line<'_, '_>, plain: Plain<'_>, shape: Shape) -> bool {
 }
 
 #[inline]
+/// Writes a file's extension in lower case.
+fn extension(line: &mut Line<'_, '_>, text: &str) -> bool {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return false;
+    }
+    line.out.push('"');
+    push_lowercase(line.out, text);
+    line.out.push('"');
+    true
+}
+
 fn reason(line: &mut Line<'_, '_>, plain: Plain<'_>) -> bool {
     if plain.text.eq_ignore_ascii_case("unknown") {
         return false;
@@ -183,6 +202,12 @@ pub(super) fn noted(line: &mut Line<'_, '_>, plain: Plain<'_>, text: &str, sort:
     let start = line.out.len();
     plain.push(text, line.out);
     line.note(sort, start);
+    if let (Related::User, Some(domain)) = (sort, address::domain(text)) {
+        // A domain has no escapes. One in brackets is an address of a host, and no name.
+        if !domain.starts_with('[') {
+            line.note(Related::Hosts, line.out.len().saturating_sub(domain.len()));
+        }
+    }
     line.out.push('"');
     true
 }

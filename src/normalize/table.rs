@@ -78,6 +78,11 @@ pub enum Shape {
     Code,
     /// Text of digits only.
     Digits,
+    /// The extension of a file in lower case, from a field that is one, else from the name of the
+    /// file in the next field.
+    Extension,
+    /// The extension at the end of a file's name.
+    ExtensionOf,
     /// The part of an e-mail address after the `@`.
     Domain,
     /// `inbound`, `outbound`, `internal`, `external` or `unknown`.

@@ -50,6 +50,35 @@ pub(super) fn split(text: &str) -> Option<Parts<'_>> {
     })
 }
 
+/// The host of a URL that is not absolute, as `mail.example.com/path` or `//mail.example.com`, or
+/// that has blanks in it. It has a dot or is an IP address.
+pub(super) fn host(text: &str) -> Option<&str> {
+    let rest = match text.split_once("://") {
+        Some((_, rest)) => rest,
+        None => text.strip_prefix("//").unwrap_or(text),
+    };
+    let is_end = |c: char| matches!(c, '/' | '?' | '#' | '\\') || c.is_whitespace();
+    let authority = rest.split(is_end).next()?;
+    // Without a scheme, what has an `@` is the address of a person.
+    if authority.contains('@') && !text.contains("//") {
+        return None;
+    }
+    let host_port = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, host)| host);
+    let (host, _) = split_port(host_port);
+    let is_ip = host
+        .trim_matches(['[', ']'])
+        .parse::<core::net::IpAddr>()
+        .is_ok();
+    let is_name = |host: &str| {
+        let is_part = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
+        let mut labels = host.split('.');
+        host.contains('.') && labels.all(|label| !label.is_empty()) && host.chars().all(is_part)
+    };
+    (is_ip || is_name(host)).then_some(host)
+}
+
 /// Host and port; the colons of an IPv6 address stand in brackets.
 fn split_port(text: &str) -> (&str, &str) {
     match text.rsplit_once(':') {
@@ -114,6 +143,25 @@ mod tests {
             "://x",
         ] {
             assert_eq!(split(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn hosts_are_found_where_a_url_is_not_absolute() {
+        for (text, expected) in [
+            ("pay.example.net/login", Some("pay.example.net")),
+            ("//pay.example.net/login", Some("pay.example.net")),
+            ("203.0.113.7/x", Some("203.0.113.7")),
+            ("pay.example.net:8443", Some("pay.example.net")),
+            ("https://pay.example.net/a b", Some("pay.example.net")),
+            ("https://u:p@pay.example.net/a b", Some("pay.example.net")),
+            ("//[2001:db8::7]/x", Some("[2001:db8::7]")),
+            ("/login", None),
+            ("login", None),
+            ("ann@example.com", None),
+            ("", None),
+        ] {
+            assert_eq!(host(text), expected, "{text}");
         }
     }
 }

@@ -271,7 +271,7 @@ pub(crate) fn stream_and_id_of(event: &Value) -> (String, String) {
     let dataset = text(&event["event"]["dataset"]);
     let provider = text(&event["event"]["provider"]);
     let stream = match dataset.as_str() {
-        "mimecast.siem" => EventType::from_name(&provider).unwrap().stream(),
+        "mimecast.siem" | "mimecast.ci" => EventType::from_name(&provider).unwrap().stream(),
         other => mimecast_simulator::streams()
             .into_iter()
             .find(|stream| format!("mimecast.{}", stream.replace(['.', '-'], "_")) == other)

@@ -37,7 +37,7 @@ pub(super) const URLCLICK: Tables = Tables {
 
 #[rustfmt::skip]
 const INTEGRATED: &[Row] = &[
-    constant("event.dataset",       "\"mimecast.siem\""),
+    constant("event.dataset",       "\"mimecast.ci\""),
     constant("observer.vendor",     "\"Mimecast\""),
     constant("observer.product",    "\"Mimecast Email Security Cloud Integrated\""),
     constant("observer.type",       "\"email-gateway\""),

@@ -72,6 +72,8 @@ const EMAIL: &[&str] = &["emailAddress", "email"];
 
 #[rustfmt::skip]
 const PERSON: &[Row] = &[
+    row("user.name",                           EMAIL,            Shape::More(More::Person)),
     row("user.email",                          EMAIL,            Shape::More(More::Person)),
+    row("user.domain",                         EMAIL,            Shape::Domain),
     row("user.full_name",                      &["name"],        Shape::Text),
 ];

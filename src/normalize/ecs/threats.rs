@@ -1,7 +1,7 @@
 //! ECS for what was found in messages: av, attachment, impersonation, internal email and URL
 //! protect.
 
-use super::super::table::{Class, Row, Rule, Shape, Tables, Test, constant, row};
+use super::super::table::{Class, More, Row, Rule, Shape, Tables, Test, constant, row};
 use super::messages::{KEPT, MESSAGE, ROUTE};
 use super::{HEAD, TAIL};
 
@@ -38,7 +38,7 @@ pub(super) const URL_PROTECT: Tables = Tables {
 #[rustfmt::skip]
 const FILE: &[Row] = &[
     row("email.attachments[].file.name",        &["fileName"],       Shape::Text),
-    row("email.attachments[].file.extension",   &["fileExtension"],  Shape::Text),
+    row("email.attachments[].file.extension",   &["fileExtension", "fileName"], Shape::Extension),
     row("email.attachments[].file.mime_type",   &["fileMime"],       Shape::Text),
     row("email.attachments[].file.size",        &["sizeAttachment"], Shape::Long),
     row("email.attachments[].file.hash.md5",    &["md5"],            Shape::Hash(32)),
@@ -70,6 +70,7 @@ const IMPERSONATION_ROWS: &[Row] = &[
 const INTERNAL_ROWS: &[Row] = &[
     row("event.provider", &["type", "eventType"], Shape::Word("internal email protect")),
     row("event.action",   &["action"],            Shape::Action("internal-threat-found")),
+    row("url",            &["url"],               Shape::Url),
     row("event.reason",   &["scanResults"],       Shape::Reason),
 ];
 
@@ -81,6 +82,9 @@ const URL_ROWS: &[Row] = &[
     row("event.action",   &["action"],              Shape::Action("malicious-url-found")),
     row("event.reason",   &["blockReason", "reason"],         Shape::Reason),
     row("url",            &["url"],                 Shape::Url),
+    row("user.name",      &["recipients", "recipient"], Shape::More(More::Person)),
+    row("user.email",     &["recipients", "recipient"], Shape::More(More::Person)),
+    row("user.domain",    &["recipients", "recipient"], Shape::Domain),
 ];
 
 const INTRUSION: &[&str] = &["email", "intrusion_detection"];
