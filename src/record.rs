@@ -7,6 +7,7 @@ use crate::stream::Stream;
 use dictionary::{Dictionary, Habits, Reader};
 
 mod dictionary;
+mod feed;
 pub mod legacy;
 
 /// The names the upstream is known to use, in all its spellings. A [`Name`] is a position in

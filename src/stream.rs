@@ -229,7 +229,7 @@ const fn threat_intel(name: &'static str, feed_type: &'static str) -> Row {
             name,
             "/api/ttp/threat-intel/get-feed",
             POST,
-            &["modified", "created", "CreationDate"],
+            &["modified", "created", "CreationDate", "timestamp"],
             "Services | Gateway | Tracking | Read",
         )
     }
@@ -454,6 +454,12 @@ impl Stream {
     #[must_use]
     pub fn is_batch(self) -> bool {
         matches!(self.row().way, Way::Files { .. })
+    }
+
+    /// Whether its records are indicators of a threat feed.
+    #[must_use]
+    pub const fn is_threat_feed(self) -> bool {
+        matches!(self, Self::ThreatIntelCustomer | Self::ThreatIntelGrid)
     }
 
     /// Whether records come in the words of the gateway's SIEM logs, of either API.

@@ -404,7 +404,7 @@ fn pattern(line: &mut Line<'_, '_>, text: &str, part: Stix) -> bool {
         push_number(line.out, type_id);
         push_escaped_word(line, ",\"value\":\"", value);
         line.out.pop();
-        line.is_partial = true;
+        line.is_partial |= value != text;
         return true;
     }
     let Some(found) = stix::find(text, part) else {
@@ -428,7 +428,7 @@ fn pattern(line: &mut Line<'_, '_>, text: &str, part: Stix) -> bool {
         Stix::EcsType | Stix::Email | Stix::Osint | Stix::Url => push_escaped(line.out, found),
     }
     line.out.push('"');
-    line.is_partial = true;
+    line.is_partial |= found != text;
     true
 }
 

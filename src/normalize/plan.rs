@@ -268,7 +268,7 @@ pub(super) fn conditions(tests: &[Test]) -> Vec<Condition> {
             Test::Has(field, words) => (names(&[field]), Is::Word(words, false)),
             Test::Is(field, words) => (names(&[field]), Is::Word(words, true)),
             Test::NullSender(field) => (names(&[field]), Is::NullSender),
-            Test::Pattern(field) => (names(&[field]), Is::Pattern),
+            Test::Pattern(fields) => (names(fields), Is::Pattern),
         };
         Condition { fields, is }
     });

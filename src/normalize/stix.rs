@@ -20,6 +20,7 @@ pub(super) fn find(pattern: &str, part: Stix) -> Option<&str> {
         Some(value)
     };
     match part {
+        Stix::EcsType if is_hash(pattern) => Some("file"),
         Stix::EcsType => {
             let object = OBJECTS
                 .iter()
@@ -42,6 +43,9 @@ pub(super) fn find(pattern: &str, part: Stix) -> Option<&str> {
 
 /// The type and the value as `osint` has them.
 pub(super) fn osint(pattern: &str) -> Option<(i64, &str)> {
+    if is_hash(pattern) {
+        return Some((4, pattern));
+    }
     OBJECTS.iter().find_map(|(name, _, type_id)| {
         let (value, _) = comparison(pattern, name)?;
         Some((*type_id, value))
@@ -58,8 +62,16 @@ fn comparison<'p>(pattern: &'p str, name: &str) -> Option<(&'p str, &'p str)> {
     (!value.is_empty() && !super::values::is_placeholder(value)).then_some((value, rest))
 }
 
+/// Whether the text is a bare hash.
+fn is_hash(text: &str) -> bool {
+    matches!(text.len(), 32 | 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 /// The hash of that many digits: names of algorithms are spelt in several ways.
 fn hash(pattern: &str, digits: usize) -> Option<&str> {
+    if pattern.len() == digits && is_hash(pattern) {
+        return Some(pattern);
+    }
     let mut rest = pattern;
     loop {
         let (value, behind) = comparison(rest, "file:hashes")?;

@@ -324,8 +324,8 @@ pub enum Test {
     Missing(&'static [&'static str]),
     /// The sender is given and empty: a bounce.
     NullSender(&'static str),
-    /// The field is the pattern of a threat indicator that can be read.
-    Pattern(&'static str),
+    /// One of the fields is the pattern of a threat indicator that can be read, or a hash.
+    Pattern(&'static [&'static str]),
     /// The text contains one of the words.
     Has(&'static str, &'static [&'static str]),
     /// The text is one of the words.
@@ -347,7 +347,10 @@ impl Test {
     #[must_use]
     pub fn fields(&self) -> &[&'static str] {
         match self {
-            Self::Email(fields) | Self::Given(fields) | Self::Missing(fields) => fields,
+            Self::Email(fields)
+            | Self::Given(fields)
+            | Self::Missing(fields)
+            | Self::Pattern(fields) => fields,
             Self::Any(field, _)
             | Self::Denied(field)
             | Self::Has(field, _)
@@ -355,8 +358,7 @@ impl Test {
             | Self::Names(field)
             | Self::NullSender(field)
             | Self::Role(field)
-            | Self::Says(field, _)
-            | Self::Pattern(field) => core::slice::from_ref(field),
+            | Self::Says(field, _) => core::slice::from_ref(field),
         }
     }
 }

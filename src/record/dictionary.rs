@@ -1,7 +1,7 @@
 //! Known names: found by their spelling, and expected where they stood the last time.
 
 use super::legacy::Aliases;
-use super::{NAMES, Name, Slots};
+use super::{NAMES, Name, Slots, feed};
 use crate::decode::json::Keys;
 use crate::stream::Stream;
 
@@ -197,13 +197,16 @@ impl<'p> Reader<'p, '_> {
         self.is_known
     }
 
-    /// The name that a field of API 1.0 has in API 2.0, unless the record has that already: two
+    /// The name that a field of API 1.0 has in API 2.0, or that a column of a threat feed has, unless the record has that already: two
     /// values would become one.
     fn alias(&self, key: &str) -> Option<Name> {
-        if !self.stream.is_gateway_siem() {
+        let name = if self.stream.is_gateway_siem() {
+            self.dictionary.aliases.look_up(self.stream, key)?
+        } else if self.stream.is_threat_feed() {
+            feed::look_up(key)?
+        } else {
             return None;
-        }
-        let name = self.dictionary.aliases.look_up(self.stream, key)?;
+        };
         (self.slots.get(name.index()) == Some(&0)).then_some(name)
     }
 

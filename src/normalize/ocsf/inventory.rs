@@ -5,10 +5,21 @@ use super::super::table::{More, Row, Shape, Stix, Test, constant, row};
 use super::classes::{self, Is, Variant, rule};
 use super::{CONTROL, GATEWAY, HEAD, TAIL};
 
+/// What says what to look for: a pattern, or hashes, of which the strongest comes first.
+const INDICATES: &[&str] = &["pattern", "sha256", "sha1", "md5"];
+
 /// Only indicators with a pattern that can be read say what to look for.
 pub(super) const THREAT_INTEL: &[Variant] = &[
     Variant {
-        when: &[Test::Pattern("pattern")],
+        when: &[Test::Pattern(&["pattern"])],
+        class: classes::OSINT_INVENTORY,
+        rows: &[HEAD, GATEWAY, CONTROL, FEED, OSINT, PATTERN, TAIL],
+        kept: &[LOGS],
+        activity: None,
+        rules: &[rule(&[], Is::fine(2, "Collect"))],
+    },
+    Variant {
+        when: &[Test::Pattern(INDICATES)],
         class: classes::OSINT_INVENTORY,
         rows: &[HEAD, GATEWAY, CONTROL, FEED, OSINT, TAIL],
         kept: &[LOGS],
@@ -29,12 +40,12 @@ pub(super) const THREAT_INTEL: &[Variant] = &[
 const FEED: &[Row] = &[
     row("metadata.original_event_uid",       &["id"],         Shape::Text),
     row("metadata.event_code",               &["type"],       Shape::Text),
-    row("metadata.original_time",            &["modified", "created", "CreationDate"], Shape::More(More::OriginalTime)),
+    row("metadata.original_time",            &["modified", "created", "CreationDate", "timestamp"], Shape::More(More::OriginalTime)),
 ];
 
 #[rustfmt::skip]
 const OSINT: &[Row] = &[
-    row("osint[].",                          &["pattern"],    Shape::More(More::Stix(Stix::Osint))),
+    row("osint[].",                          INDICATES,       Shape::More(More::Stix(Stix::Osint))),
     row("osint[].uid",                       &["id"],         Shape::Text),
     row("osint[].name",                      &["name"],       Shape::Text),
     row("osint[].desc",                      &["description"],Shape::Text),
@@ -42,9 +53,13 @@ const OSINT: &[Row] = &[
     row("osint[].created_time",              &["created"],    Shape::More(More::Millis)),
     row("osint[].modified_time",             &["modified"],   Shape::More(More::Millis)),
     row("osint[].uploaded_time",             &["valid_from"], Shape::More(More::Millis)),
+    constant("osint[].vendor_name",          "\"Mimecast\""),
+];
+
+#[rustfmt::skip]
+const PATTERN: &[Row] = &[
     row("osint[].detection_pattern",         &["pattern"],    Shape::Text),
     constant("osint[].detection_pattern_type_id", "1"),
-    constant("osint[].vendor_name",          "\"Mimecast\""),
 ];
 
 const EMAIL: &[&str] = &["emailAddress", "email"];
