@@ -36,6 +36,9 @@ const DELIVERY_GRACE: Duration = Duration::from_secs(4);
 const INSTANCE_IDLE_MAX: Duration = Duration::from_secs(60);
 /// The least wait where the component asks for one.
 const WAIT_MIN: Duration = Duration::from_secs(1);
+/// Refused credentials are not tried again before this: an account may be locked for that.
+const UNAUTHORIZED_WAIT_MS: u64 = 15_000;
+
 /// With `--once`: failures in a row until it is given up.
 const FAILURES_MAX_ONCE: u32 = 5;
 /// With `--once`: a failing stream whose next try is further ahead is not waited for. Files that a
@@ -70,6 +73,8 @@ pub struct SourceLoop {
     pub dead_letter: Arc<Mutex<DeadLetter>>,
     /// Whether to end when it is caught up.
     pub once: bool,
+    /// Whether the process has other sources, and so goes on when this one ends.
+    pub has_others: bool,
     /// The request to stop.
     pub shutdown: Shutdown,
     /// What a person at a terminal sees.
@@ -401,7 +406,10 @@ impl Running {
             }
             PollError::Unauthorized(detail) => {
                 let detail = format!("the credentials are refused: {detail}");
-                return self.give_up("unauthorized", &detail, Failure::unauthorized);
+                if self.with.once || !self.with.has_others {
+                    return self.give_up("unauthorized", &detail, Failure::unauthorized);
+                }
+                ("unauthorized", detail, UNAUTHORIZED_WAIT_MS)
             }
             PollError::Unavailable(failure) => {
                 ("unavailable", failure.detail, failure.retry_after_ms)

@@ -39,6 +39,8 @@ pub(crate) struct Start {
     pub(crate) bars: Arc<Bars>,
     /// Whether to end when it is caught up.
     pub(crate) once: bool,
+    /// Whether there are other sources.
+    pub(crate) has_others: bool,
     /// The request to stop.
     pub(crate) shutdown: Shutdown,
     /// What the first tries of all sources have come to.
@@ -135,6 +137,7 @@ impl Start {
             outputs: self.outputs,
             dead_letter: self.dead_letter,
             once: self.once,
+            has_others: self.has_others,
             shutdown: self.shutdown,
         };
         looped.run().await

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
-use mimecast_simulator::Config;
+use mimecast_simulator::{Config, Effect, Endpoint, FailShape, Fault, Matcher, When};
 
 use crate::running::Running;
 use crate::setup::{Setup, assert_success, events_so_far, of, small, wait_until};
@@ -39,6 +39,39 @@ fn a_host_that_is_suspended_and_continued_goes_on_and_loses_nothing() {
     let (status, said) = host.stop();
     assert_eq!(status.code(), Some(0), "{said}");
     setup.assert_exactly_once(&setup.events());
+}
+
+#[test]
+fn credentials_that_are_refused_for_a_while_end_no_source_beside_others() {
+    let setup = Setup::new(small(), "");
+    let settings = "format = \"raw\"\nstreams = [\"audit\"]";
+    setup.write_settings(settings, "type = \"file\"\npath = \"events.ndjson\"");
+    let good = fs::read_to_string(setup.path("host.toml")).unwrap();
+    let (_, source) = good.split_once("[[source]]").unwrap();
+    let (source, _) = source.split_once("[[output]]").unwrap();
+    let other = source.replace("acme", "other");
+    fs::write(
+        setup.path("host.toml"),
+        format!("{good}\n[[source]]{other}"),
+    )
+    .unwrap();
+    setup.simulator.script(Fault {
+        at: Matcher {
+            endpoint: Endpoint::Token,
+            stream: None,
+            when: When::Nth(1),
+        },
+        effect: Effect::fail(401, FailShape::Flat, "InvalidClientIdentifier", "Invalid"),
+    });
+    let mut host = Running::start(setup.command("run"));
+    let said = host.wait_for("the credentials are refused");
+    assert!(said.contains("InvalidClientIdentifier"), "{said}");
+    wait_until("the events of both sources", || setup.lines() >= 600);
+    let (status, said) = host.stop();
+    assert_eq!(status.code(), Some(0), "{said}");
+    let events = setup.events();
+    let ids: BTreeSet<_> = of(&events, "audit").collect();
+    assert_eq!((ids.len(), events.len()), (600, 600), "once by each source");
 }
 
 /// No label of a name is longer than 63 letters, so nobody is asked for it.
