@@ -1,6 +1,6 @@
 //! E-mail and IP addresses as the upstream writes them.
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr};
 
 /// The bare address in `a@b`, `<a@b>` or `Name <a@b>`.
 #[inline]
@@ -152,7 +152,7 @@ pub(super) fn split(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// An IP address, and the port where there is one: `192.0.2.1`, `192.0.2.1:443`, `2001:db8::1`,
-/// `[2001:db8::1]`, `[2001:db8::1]:443`.
+/// `[2001:db8::1]`, `[2001:db8::1]:443`, and the same brackets around an IPv4 address.
 pub(super) fn endpoint(text: &str) -> Option<(&str, Option<&str>)> {
     if text.parse::<IpAddr>().is_ok() {
         return Some((text, None));
@@ -160,7 +160,7 @@ pub(super) fn endpoint(text: &str) -> Option<(&str, Option<&str>)> {
     let (ip, behind) = match text.strip_prefix('[') {
         Some(inner) => inner
             .split_once(']')
-            .filter(|(ip, _)| ip.parse::<Ipv6Addr>().is_ok())?,
+            .filter(|(ip, _)| ip.parse::<IpAddr>().is_ok())?,
         None => {
             let parts = text.split_at_checked(text.find(':')?)?;
             Some(parts).filter(|(ip, _)| ip.parse::<Ipv4Addr>().is_ok())?
@@ -217,7 +217,8 @@ mod tests {
             ("192.0.2.1:080", None),
             ("192.0.2.1:+1", None),
             ("192.0.2.1:", None),
-            ("[192.0.2.1]:443", None),
+            ("[192.0.2.1]", Some(("192.0.2.1", None))),
+            ("[192.0.2.1]:443", Some(("192.0.2.1", Some("443")))),
             ("[2001:db8::1]443", None),
             ("[2001:db8::1", None),
             ("host.example:443", None),

@@ -1,16 +1,16 @@
-//! Values with an inner structure: lists of addresses and files, URLs, checks of a message.
+//! Values with an inner structure: lists of files, URLs, checks of a message.
 
 use core::net::IpAddr;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use super::distinct::{Distinct, VALUES_MAX};
+use super::distinct::VALUES_MAX;
 use super::line::Line;
 use super::plan::Leaf;
 use super::shape::{noted, push_escaped_word};
 use super::table::Related;
 use super::values::{self, Plain, is_absent};
-use super::{address, files, more, people, url};
+use super::{files, more, url};
 use crate::decode::json::{self, Kind, Member};
 use crate::decode::unescape::unescape_into;
 use crate::encode::{push_line, push_lowercase};
@@ -136,69 +136,6 @@ fn verdict(line: &mut Line<'_, '_>, check: &str, result: &str) {
     }
     line.buffers.inner = members;
     line.buffers.plain = text;
-}
-
-/// Writes a list of bare addresses from text or from a list of texts. Where only a part reads
-/// as addresses, the field is kept besides.
-pub(super) fn addresses(line: &mut Line<'_, '_>, value: Value<'_>) -> bool {
-    let mut list = List {
-        complete: true,
-        seen: core::mem::take(&mut line.buffers.list),
-    };
-    list.seen.clear();
-    line.out.push('[');
-    match value.kind {
-        Kind::Array => {
-            let _scanned_before = json::scan_array(value.text, |element| {
-                let text = element.value.of(value.text);
-                let inner = Value {
-                    kind: element.kind,
-                    text,
-                    escaped: element.escaped,
-                };
-                list.add(line, inner);
-            });
-        }
-        Kind::False | Kind::Null | Kind::Number | Kind::Object | Kind::True => {}
-        Kind::String => list.add(line, value),
-    }
-    line.out.push(']');
-    line.is_partial |= !list.complete;
-    let is_written = !list.seen.values().is_empty();
-    line.buffers.list = list.seen;
-    is_written
-}
-
-struct List {
-    complete: bool,
-    seen: Distinct<(usize, usize)>,
-}
-
-impl List {
-    fn add(&mut self, line: &mut Line<'_, '_>, value: Value<'_>) {
-        let mut buffer = String::new();
-        if let Some(plain) = Plain::new(value, &mut buffer) {
-            match address::bare(plain.text) {
-                Some(text) => self.push(line, plain, text),
-                None => {
-                    for part in address::split(plain.text) {
-                        match address::bare(part) {
-                            Some(text) => self.push(line, plain, text),
-                            None => self.complete = false,
-                        }
-                    }
-                }
-            }
-        } else if !is_absent(&value) {
-            self.complete = false;
-        }
-    }
-
-    fn push(&mut self, line: &mut Line<'_, '_>, plain: Plain<'_>, text: &str) {
-        people::push_once(line, &mut self.seen, |line| {
-            noted(line, plain, text, Related::User);
-        });
-    }
 }
 
 /// Writes a list of files from the text that names them, or from a list of names. `push` writes

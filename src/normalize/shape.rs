@@ -60,9 +60,7 @@ pub(super) fn write(line: &mut Line<'_, '_>, leaf: &Leaf) {
 
 /// Writes a value in its shape, if it fits; what is written otherwise is taken back.
 fn push(line: &mut Line<'_, '_>, value: Value<'_>, shape: Shape) -> bool {
-    if let Shape::Addresses = shape {
-        return compound::addresses(line, value);
-    } else if let Shape::Boolean = shape {
+    if let Shape::Boolean = shape {
         return push_boolean(line, value);
     } else if let Shape::Object = shape {
         return push_object(line, value);
@@ -151,8 +149,7 @@ fn push_plain(line: &mut Line<'_, '_>, plain: Plain<'_>, shape: Shape) -> bool {
         Shape::Url => compound::url(line, plain),
         Shape::User => noted(line, plain, text, Related::User),
         // These do not come as text and are written elsewhere.
-        Shape::Addresses
-        | Shape::Boolean
+        Shape::Boolean
         | Shape::Files
         | Shape::More(_)
         | Shape::NullSender

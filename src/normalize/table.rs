@@ -70,8 +70,6 @@ pub enum Shape {
     Action(&'static str),
     /// One bare e-mail address.
     Address,
-    /// A list of bare e-mail addresses, from a list or from text.
-    Addresses,
     /// `true` or `false`, from the words in [`super::values::YES`] and [`super::values::NO`].
     Boolean,
     /// A code that is not zero, as text.

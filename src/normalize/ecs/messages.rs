@@ -1,6 +1,6 @@
 //! ECS for what happens to messages: receipt, process, delivery, journal, spam.
 
-use super::super::table::{Class, Keep, Row, Rule, Shape, Tables, Test, constant, row};
+use super::super::table::{Class, Keep, More, Row, Rule, Shape, Tables, Test, constant, row};
 use super::logs::{DETECTION, INTRUSION, VIRUS};
 use super::{HEAD, TAIL};
 
@@ -53,8 +53,8 @@ pub(super) const MESSAGE: &[Row] = &[
     row("email.local_id",                    &["aggregateId"],                 Shape::Text),
     row("email.message_id",                  &["messageId"],                   Shape::MessageId),
     row("email.sender.address",              &["senderEnvelope"],              Shape::Address),
-    row("email.from.address",                &["senderHeader", "senderEnvelope"], Shape::Addresses),
-    row("email.to.address",                  &["recipients", "recipient"],     Shape::Addresses),
+    row("email.from.address",                &["senderHeader", "senderEnvelope"], Shape::More(More::People)),
+    row("email.to.address",                  &["recipients", "recipient"],     Shape::More(More::People)),
     row("email.subject",                     &["subject"],                     Shape::Text),
     row("source.ip",                         &["senderIp", "sourceIp"],        Shape::Ip),
     row("source.port",                       &["senderIp", "sourceIp"],        Shape::Port),
@@ -128,6 +128,9 @@ const UNKNOWN_ROWS: &[Row] = &[
 const SPAM_ROWS: &[Row] = &[
     row("event.provider",                    &["type", "eventType"],           Shape::Word("spam")),
     row("event.action",                      &["action"],                      Shape::Action("spam-detected")),
+    row("event.reason",                      &["rejectionInfo"],               Shape::Reason),
+    row("error.type",                        &["rejectionType"],               Shape::Text),
+    row("error.code",                        &["rejectionCode"],               Shape::Code),
 ];
 
 /// How fields are kept that no row has used. The upstream writes numbers and booleans as text.
@@ -289,11 +292,17 @@ const MESSAGE_RULES: &[Rule] = &[Rule {
     },
 }];
 
-const SPAM_RULES: &[Rule] = &[Rule {
-    when: &[],
-    class: Class {
-        outcome: None,
-        severity: 2,
-        ..PASSED
+const SPAM_RULES: &[Rule] = &[
+    Rule {
+        when: &[REJECTED],
+        class: STOPPED,
     },
-}];
+    Rule {
+        when: &[],
+        class: Class {
+            outcome: None,
+            severity: 2,
+            ..PASSED
+        },
+    },
+];

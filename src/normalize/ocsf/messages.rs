@@ -115,16 +115,19 @@ pub(super) const UNKNOWN: &[Variant] = &message!(
 );
 
 pub(super) const SPAM: &[Variant] = &message!(
-    &[rule(
-        &[],
-        Is::fine(3, "Scan").severity(2).status(None).acts(3, 15)
-    )],
+    SPAM_RULES,
     "Scan",
     GATEWAY,
     SIEM_KEPT,
     [ROUTE],
-    []
+    [RECEIPT_ROWS]
 );
+
+#[rustfmt::skip]
+const SPAM_RULES: &[Rule] = &[
+    rule(&[REJECTED], Is::fine(3, "Scan").severity(2).status(Some(2)).acts(2, 2)),
+    rule(&[],         Is::fine(3, "Scan").severity(2).status(None).acts(3, 15)),
+];
 
 pub(super) const CI_ENTITIES: &[Variant] = &message!(
     CI_RULES,
