@@ -9,7 +9,6 @@
 )]
 
 mod check;
-mod compile;
 mod components;
 mod disk;
 mod hostile;
