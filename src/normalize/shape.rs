@@ -110,12 +110,8 @@ fn push_plain(line: &mut Line<'_, '_>, plain: Plain<'_>, shape: Shape) -> bool {
             Some(text) => extension(line, text),
             None => false,
         },
-        Shape::Digits => {
-            text.bytes().all(|byte| byte.is_ascii_digit()) && quoted(line, plain, text)
-        }
-        Shape::Words => {
-            !text.bytes().all(|byte| byte.is_ascii_digit()) && quoted(line, plain, text)
-        }
+        Shape::Digits => is_digits(text) && quoted(line, plain, text),
+        Shape::Words => !is_digits(text) && quoted(line, plain, text),
         Shape::Long => push_digits(line, text),
         Shape::MessageId => {
             let id = text.trim_matches(['<', '>', ' ']);
@@ -161,7 +157,6 @@ fn push_plain(line: &mut Line<'_, '_>, plain: Plain<'_>, shape: Shape) -> bool {
     }
 }
 
-#[inline]
 /// Writes a file's extension in lower case.
 fn extension(line: &mut Line<'_, '_>, text: &str) -> bool {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
@@ -173,6 +168,11 @@ fn extension(line: &mut Line<'_, '_>, text: &str) -> bool {
     true
 }
 
+fn is_digits(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Writes text with one blank for each run of white space, unless it is the word `unknown`.
 fn reason(line: &mut Line<'_, '_>, plain: Plain<'_>) -> bool {
     if plain.text.eq_ignore_ascii_case("unknown") {
         return false;
@@ -185,6 +185,7 @@ fn reason(line: &mut Line<'_, '_>, plain: Plain<'_>) -> bool {
     quoted(line, plain, &words.join(" "))
 }
 
+#[inline]
 fn quoted(line: &mut Line<'_, '_>, plain: Plain<'_>, text: &str) -> bool {
     line.out.push('"');
     plain.push(text, line.out);
