@@ -15,7 +15,9 @@ use crate::time::Timestamp;
 
 /// Writes the row: the first field with a value that fits, or what the row has for none.
 pub(super) fn write(line: &mut Line<'_, '_>, leaf: &Leaf, shape: More) {
-    if let More::File = shape {
+    if let More::Extension = shape {
+        return objects::extension(line, leaf);
+    } else if let More::File = shape {
         return objects::file(line, leaf);
     } else if let More::Files = shape {
         return compound::files(line, leaf, objects::push_email_file);
@@ -150,6 +152,7 @@ fn plain_text(line: &mut Line<'_, '_>, leaf: &Leaf, plain: Plain<'_>, shape: Mor
         | More::Auth
         | More::Email
         | More::Emails
+        | More::Extension
         | More::File
         | More::Files
         | More::Group

@@ -1,14 +1,15 @@
 //! Objects that are written whole or not at all: files, verdicts, parts of other objects.
 
-use super::compound;
 use super::line::Line;
 use super::more::{push_number, push_verdict};
 use super::observe;
 use super::plan::Leaf;
 use super::shape::push_escaped_word;
 use super::values::{self, Plain, is_absent, is_placeholder};
+use super::{compound, files};
 use crate::decode::json::{self, Kind};
 use crate::decode::unescape::unescape_into;
+use crate::encode::push_lowercase;
 use crate::record::{Name, Value};
 
 /// OCSF's number of the algorithm that makes hashes of that length.
@@ -30,6 +31,26 @@ fn text(line: &Line<'_, '_>, name: Option<&Name>) -> Option<String> {
     let mut buffer = String::new();
     let plain = Plain::new(value, &mut buffer)?;
     (!is_placeholder(plain.text)).then(|| plain.text.to_owned())
+}
+
+/// Writes the extension of a file in lower case: the first field is one, the second a name.
+pub(super) fn extension(line: &mut Line<'_, '_>, leaf: &Leaf) {
+    let whole: fn(&str) -> Option<&str> = |text| Some(text.trim_start_matches('.'));
+    let is_extension =
+        |text: &&str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    for (name, read) in leaf.from.iter().zip([whole, files::extension]) {
+        let Some(text) = text(line, Some(name)) else {
+            continue;
+        };
+        if let Some(extension) = read(&text).filter(is_extension) {
+            line.out.push_str(&leaf.key);
+            line.out.push('"');
+            push_lowercase(line.out, extension);
+            line.out.push_str("\",");
+            line.finish_field(*name);
+            return;
+        }
+    }
 }
 
 /// Writes a file: its name, extension, media type, size and hashes, in this order in the row. A

@@ -4,7 +4,7 @@ use super::line::Line;
 use super::plan::Leaf;
 use super::table::{Prose, Related, Shape};
 use super::values::{self, Plain, is_absent, is_placeholder};
-use super::{address, compound, files, more, prose};
+use super::{address, compound, more, prose};
 use crate::decode::json::Kind;
 use crate::encode::{push_escaped, push_lowercase};
 use crate::record::Value;
@@ -38,9 +38,6 @@ pub(super) fn write(line: &mut Line<'_, '_>, leaf: &Leaf) {
         if is_absent(&value) {
             continue;
         }
-        // The first field is the extension itself, the next one a name that ends with it.
-        let is_name = matches!(shape, Shape::Extension) && leaf.from.first() != Some(name);
-        let shape = if is_name { Shape::ExtensionOf } else { shape };
         let start = line.out.len();
         line.out.push_str(&leaf.key);
         if push(line, value, shape) {
@@ -105,11 +102,6 @@ fn push_plain(line: &mut Line<'_, '_>, plain: Plain<'_>, shape: Shape) -> bool {
         },
         Shape::Kebab => kebab(line, text),
         Shape::Reason => reason(line, plain),
-        Shape::Extension => extension(line, text.trim_start_matches('.')),
-        Shape::ExtensionOf => match files::extension(text) {
-            Some(text) => extension(line, text),
-            None => false,
-        },
         Shape::Digits => is_digits(text) && quoted(line, plain, text),
         Shape::Words => !is_digits(text) && quoted(line, plain, text),
         Shape::Long => push_digits(line, text),
@@ -155,17 +147,6 @@ fn push_plain(line: &mut Line<'_, '_>, plain: Plain<'_>, shape: Shape) -> bool {
         | Shape::SpamDetail
         | Shape::Word(_) => false,
     }
-}
-
-/// Writes a file's extension in lower case.
-fn extension(line: &mut Line<'_, '_>, text: &str) -> bool {
-    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-        return false;
-    }
-    line.out.push('"');
-    push_lowercase(line.out, text);
-    line.out.push('"');
-    true
 }
 
 fn is_digits(text: &str) -> bool {

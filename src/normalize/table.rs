@@ -76,11 +76,6 @@ pub enum Shape {
     Code,
     /// Text of digits only.
     Digits,
-    /// The extension of a file in lower case, from a field that is one, else from the name of the
-    /// file in the next field.
-    Extension,
-    /// The extension at the end of a file's name.
-    ExtensionOf,
     /// The part of an e-mail address after the `@`.
     Domain,
     /// `inbound`, `outbound`, `internal`, `external` or `unknown`.
@@ -165,6 +160,9 @@ pub enum More {
     GroupOr(&'static str),
     /// The role that an audit event names, as a list.
     Roles,
+    /// The extension of a file in lower case, from a field that is one, else from the name of the
+    /// file in the next field.
+    Extension,
     /// A file, from its name, extension, media type, size and hashes.
     File,
     /// `auth_protocol_id` and `auth_protocol` from the prose of an audit event.

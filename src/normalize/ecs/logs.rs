@@ -255,7 +255,7 @@ const ATTACHMENT: &[Row] = &[
     row("email.subject",             &["subject"],          Shape::Text),
     row("email.direction",           &["route"],            Shape::Direction),
     row("email.attachments[].file.name",        &["fileName"], Shape::Text),
-    row("email.attachments[].file.extension",   &["fileExtension", "fileName"], Shape::Extension),
+    row("email.attachments[].file.extension",   &["fileExtension", "fileName"], Shape::More(More::Extension)),
     row("email.attachments[].file.mime_type",   &["fileType"], Shape::Text),
     row("email.attachments[].file.hash.md5",    &["fileHash"], Shape::Hash(32)),
     row("email.attachments[].file.hash.sha1",   &["fileHash"], Shape::Hash(40)),

@@ -38,7 +38,7 @@ pub(super) const URL_PROTECT: Tables = Tables {
 #[rustfmt::skip]
 const FILE: &[Row] = &[
     row("email.attachments[].file.name",        &["fileName"],       Shape::Text),
-    row("email.attachments[].file.extension",   &["fileExtension", "fileName"], Shape::Extension),
+    row("email.attachments[].file.extension",   &["fileExtension", "fileName"], Shape::More(More::Extension)),
     row("email.attachments[].file.mime_type",   &["fileMime"],       Shape::Text),
     row("email.attachments[].file.size",        &["sizeAttachment"], Shape::Long),
     row("email.attachments[].file.hash.md5",    &["md5"],            Shape::Hash(32)),
