@@ -28,28 +28,30 @@ fn is_bare(text: &str) -> bool {
         };
         // A quotation mark inside stands behind a backslash.
         let is_quoted = !local.replace("\\\\", "").replace("\\\"", "").contains('"');
-        return !local.is_empty() && is_quoted && is_domain(domain);
+        let is_domain = !domain.is_empty()
+            && !domain.contains(|c: char| c == '@' || c.is_whitespace())
+            && !domain.bytes().any(is_separator);
+        return !local.is_empty() && is_quoted && is_domain;
     }
-    is_unquoted(text)
-}
-
-/// Whether a domain could stand behind an `@`.
-fn is_domain(domain: &str) -> bool {
-    !domain.is_empty() && !domain.contains('@') && is_unquoted(&format!("a@{domain}"))
-}
-
-fn is_unquoted(text: &str) -> bool {
     let mut at = None;
     for (place, byte) in text.bytes().enumerate() {
         match byte {
             b'@' if at.is_some() => return false,
             b'@' => at = Some(place),
-            0..=b' ' | b'<' | b'>' | b',' | b';' | b'"' | b'\\' | 0x7f => return false,
+            byte if is_separator(byte) => return false,
             _ => {}
         }
     }
     let has_both_sides = at.is_some_and(|at| at > 0 && at + 1 < text.len());
     has_both_sides && (text.is_ascii() || !text.contains(char::is_whitespace))
+}
+
+/// Whether a byte separates addresses, or stands in none that is not quoted.
+const fn is_separator(byte: u8) -> bool {
+    matches!(
+        byte,
+        0..=b' ' | b'<' | b'>' | b',' | b';' | b'"' | b'\\' | 0x7f
+    )
 }
 
 /// The address with its domain in punycode (RFC 3492), where that is not ASCII.

@@ -235,10 +235,7 @@ pub(super) fn url(line: &mut Line<'_, '_>, plain: Plain<'_>) -> bool {
         line.out.push_str("\",\"scheme\":\"");
         push_lowercase(line.out, parts.scheme);
         line.out.push_str("\",\"domain\":");
-        let host = parts.host.to_lowercase();
-        let bare = host.trim_matches(['[', ']']);
-        let is_ip = bare.parse::<IpAddr>().is_ok();
-        noted_host(line, plain, &host, (is_ip, bare));
+        noted_host(line, plain, parts.host);
         for (key, part) in [
             (",\"path\":\"", parts.path),
             (",\"query\":\"", parts.query),
@@ -258,19 +255,19 @@ pub(super) fn url(line: &mut Line<'_, '_>, plain: Plain<'_>) -> bool {
         }
     } else if let Some(host) = url::host(text) {
         line.out.push_str(",\"domain\":");
-        let host = host.to_lowercase();
-        let bare = host.trim_matches(['[', ']']);
-        let is_ip = bare.parse::<IpAddr>().is_ok();
-        noted_host(line, plain, &host, (is_ip, bare));
+        noted_host(line, plain, host);
     }
     line.out.push('}');
     true
 }
 
-/// Writes the host of a URL; an address in it is related as an address, without brackets.
-fn noted_host(line: &mut Line<'_, '_>, plain: Plain<'_>, host: &str, (is_ip, bare): (bool, &str)) {
-    if !is_ip {
-        noted(line, plain, host, Related::Hosts);
+/// Writes the host of a URL in lower case; an address in it is related as an address, without
+/// brackets.
+fn noted_host(line: &mut Line<'_, '_>, plain: Plain<'_>, host: &str) {
+    let host = host.to_lowercase();
+    let bare = host.trim_matches(['[', ']']);
+    if bare.parse::<IpAddr>().is_err() {
+        noted(line, plain, &host, Related::Hosts);
         return;
     }
     line.out.push('"');

@@ -10,7 +10,7 @@ use super::values::{Plain, contains_ignore_case, is_absent, is_placeholder};
 use super::{account, objects, ocsf, people, prose, stix, url};
 use crate::decode::json::{self, Kind};
 use crate::encode::{push_escaped, push_lowercase, push_quoted};
-use crate::record::Value;
+use crate::record::{Name, Value};
 use crate::time::Timestamp;
 
 /// Writes the row: the first field with a value that fits, or what the row has for none.
@@ -34,16 +34,17 @@ pub(super) fn write(line: &mut Line<'_, '_>, leaf: &Leaf, shape: More) {
     } else if let More::Roles = shape {
         return account::roles(line, leaf);
     }
-    // Of two fields, one that says `none` leaves it to the other.
-    let mut said_nothing = None;
-    for name in &leaf.from {
-        let Some(value) = line.record.get(*name).filter(|value| !is_absent(value)) else {
+    // Of two fields with actions, one that says `none` leaves it to the other.
+    let record = line.record;
+    let is_put_off = |name: &&Name| {
+        let says_nothing = |value: Value<'_>| is_placeholder(value.text.trim_ascii());
+        matches!(shape, More::Acts(..)) && record.get(**name).is_some_and(says_nothing)
+    };
+    let first = leaf.from.iter().filter(|name| !is_put_off(name));
+    for name in first.chain(leaf.from.iter().filter(is_put_off)) {
+        let Some(value) = record.get(*name).filter(|value| !is_absent(value)) else {
             continue;
         };
-        if matches!(shape, More::Acts(..)) && is_placeholder(value.text.trim_ascii()) {
-            said_nothing = said_nothing.or(Some((*name, value)));
-            continue;
-        }
         let start = line.out.len();
         line.out.push_str(&leaf.key);
         if push(line, leaf, value, shape) {
@@ -53,14 +54,6 @@ pub(super) fn write(line: &mut Line<'_, '_>, leaf: &Leaf, shape: More) {
         }
         line.forget_field();
         line.out.truncate(start);
-    }
-    if let (More::Acts(..), Some((name, value))) = (shape, said_nothing) {
-        line.out.push_str(&leaf.key);
-        if push(line, leaf, value, shape) {
-            line.out.push(',');
-            line.finish_field(name);
-            return;
-        }
     }
     if let More::Acts(action, disposition) = shape {
         acts_numbers(line, action, disposition);
@@ -118,12 +111,12 @@ fn plain_text(line: &mut Line<'_, '_>, leaf: &Leaf, plain: Plain<'_>, shape: Mor
         },
         More::AuthProtocol => auth_protocol(line, text),
         More::Direction => direction(line, plain),
-        More::Malware => named(
-            line,
-            plain,
-            "[{\"classification_ids\":[0],\"name\":\"",
-            "\",\"provider\":\"Mimecast\"}]",
-        ),
+        More::Malware => {
+            line.out.push('[');
+            malware(line, plain);
+            line.out.push(']');
+            true
+        }
         More::Signatures => signatures(line, plain),
         More::Mfa => mfa(line, text),
         More::Millis => match Timestamp::parse(text) {
@@ -223,15 +216,14 @@ fn signatures(line: &mut Line<'_, '_>, plain: Plain<'_>) -> bool {
     for name in inner.split([',', ';']).take(VALUES_MAX) {
         let name = name.trim_matches(['[', ']', ' ']);
         if !is_placeholder(name) {
-            named(
+            malware(
                 line,
                 Plain {
                     text: name,
                     ..plain
                 },
-                "{\"classification_ids\":[0],\"name\":\"",
-                "\",\"provider\":\"Mimecast\"},",
             );
+            line.out.push(',');
         }
     }
     let is_written = line.out.len() > start;
@@ -241,6 +233,16 @@ fn signatures(line: &mut Line<'_, '_>, plain: Plain<'_>) -> bool {
     line.out.push(']');
     line.is_partial = true;
     is_written
+}
+
+/// Writes malware of that name.
+fn malware(line: &mut Line<'_, '_>, plain: Plain<'_>) {
+    named(
+        line,
+        plain,
+        "{\"classification_ids\":[0],\"name\":\"",
+        "\",\"provider\":\"Mimecast\"}",
+    );
 }
 
 fn named(line: &mut Line<'_, '_>, plain: Plain<'_>, open: &str, close: &str) -> bool {

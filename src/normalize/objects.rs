@@ -13,7 +13,7 @@ use crate::encode::push_lowercase;
 use crate::record::{Name, Value};
 
 /// OCSF's number of the algorithm that makes hashes of that length.
-fn algorithm(hash: &str) -> Option<i64> {
+pub(super) fn algorithm(hash: &str) -> Option<i64> {
     if !hash.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }

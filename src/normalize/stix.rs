@@ -1,6 +1,7 @@
 //! The pattern of a threat indicator: `[file:hashes.'SHA-256' = '…']` and the like.
 
 use super::address::endpoint;
+use super::objects::algorithm;
 use super::table::Stix;
 
 /// The objects that a pattern can name, with the type in ECS's words and OCSF's `osint.type_id`.
@@ -64,7 +65,7 @@ fn comparison<'p>(pattern: &'p str, name: &str) -> Option<(&'p str, &'p str)> {
 
 /// Whether the text is a bare hash.
 fn is_hash(text: &str) -> bool {
-    matches!(text.len(), 32 | 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+    algorithm(text).is_some()
 }
 
 /// The hash of that many digits: names of algorithms are spelt in several ways.
