@@ -51,10 +51,10 @@ pub(super) struct Condition {
 enum Is {
     Email,
     Given,
-    Missing,
     NullSender,
     Pattern,
     Word(&'static [&'static str], bool),
+    WordOrMissing(&'static [&'static str]),
     Any(&'static [&'static str]),
     Denied,
     Names,
@@ -163,32 +163,35 @@ impl Plan {
 impl Condition {
     pub(super) fn holds(&self, record: &Record<'_>) -> bool {
         let mut values = self.fields.iter().filter_map(|field| record.get(*field));
-        if matches!(self.is, Is::Missing) {
-            return !values.any(is_given);
-        }
-        values.any(|value| {
+        let is_one_of =
+            |text: &str, words: &[&str]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
+        let holds = |value: Value<'_>| {
             let text = value.text.trim_ascii();
             match self.is {
                 Is::Email => super::people::has_email(value),
                 Is::Given => is_given(value),
-                // Decided above.
-                Is::Missing => false,
                 Is::NullSender => value.kind == Kind::String && matches!(text, "" | "<>"),
                 Is::Pattern => super::stix::osint(text).is_some(),
-                Is::Any(words) => text.split([',', ';']).any(|part| {
-                    let part = part.trim_ascii();
-                    words.iter().any(|word| part.eq_ignore_ascii_case(word))
-                }),
+                Is::Any(words) => text
+                    .split([',', ';'])
+                    .any(|part| is_one_of(part.trim_ascii(), words)),
                 Is::Denied => of_prose(value, super::prose::is_denied),
                 Is::Names => of_prose(value, |text| super::prose::people(text).next().is_some()),
                 Is::Role => of_prose(value, super::prose::names_role),
                 Is::Says(words) => of_prose(value, |text| super::prose::says(text, words)),
-                Is::Word(words, true) => words.iter().any(|word| text.eq_ignore_ascii_case(word)),
+                Is::Word(words, true) => is_one_of(text, words),
+                Is::WordOrMissing(words) => !is_given(value) || is_one_of(text, words),
                 Is::Word(words, false) => words
                     .iter()
                     .any(|word| super::values::contains_ignore_case(text, word)),
             }
-        })
+        };
+        if let Is::WordOrMissing(_) = self.is {
+            // It holds where there is no value as well.
+            values.all(holds)
+        } else {
+            values.any(holds)
+        }
     }
 }
 
@@ -264,9 +267,9 @@ pub(super) fn conditions(tests: &[Test]) -> Vec<Condition> {
             Test::Says(field, words) => (names(&[field]), Is::Says(words)),
             Test::Email(fields) => (names(fields), Is::Email),
             Test::Given(fields) => (names(fields), Is::Given),
-            Test::Missing(fields) => (names(fields), Is::Missing),
-            Test::Has(field, words) => (names(&[field]), Is::Word(words, false)),
+            Test::Has(fields, words) => (names(fields), Is::Word(words, false)),
             Test::Is(field, words) => (names(&[field]), Is::Word(words, true)),
+            Test::IsOrMissing(field, words) => (names(&[field]), Is::WordOrMissing(words)),
             Test::NullSender(field) => (names(&[field]), Is::NullSender),
             Test::Pattern(fields) => (names(fields), Is::Pattern),
         };

@@ -316,16 +316,16 @@ pub enum Test {
     Email(&'static [&'static str]),
     /// One of the fields has a value.
     Given(&'static [&'static str]),
-    /// None of the fields has a value.
-    Missing(&'static [&'static str]),
     /// The sender is given and empty: a bounce.
     NullSender(&'static str),
     /// One of the fields is the pattern of a threat indicator that can be read, or a hash.
     Pattern(&'static [&'static str]),
-    /// The text contains one of the words.
-    Has(&'static str, &'static [&'static str]),
+    /// The text of one of the fields contains one of the words.
+    Has(&'static [&'static str], &'static [&'static str]),
     /// The text is one of the words.
     Is(&'static str, &'static [&'static str]),
+    /// The text is one of the words, or the field has no value.
+    IsOrMissing(&'static str, &'static [&'static str]),
     /// The prose of an audit event says that something was not done.
     Denied(&'static str),
     /// The prose of an audit event names a person.
@@ -345,12 +345,12 @@ impl Test {
         match self {
             Self::Email(fields)
             | Self::Given(fields)
-            | Self::Missing(fields)
+            | Self::Has(fields, _)
             | Self::Pattern(fields) => fields,
             Self::Any(field, _)
             | Self::Denied(field)
-            | Self::Has(field, _)
             | Self::Is(field, _)
+            | Self::IsOrMissing(field, _)
             | Self::Names(field)
             | Self::NullSender(field)
             | Self::Role(field)

@@ -89,13 +89,13 @@ const CLICK: &[Row] = &[
 
 #[rustfmt::skip]
 const ENTITY_RULES: &[Rule] = &[
-    Rule { when: &[Test::Has("threatType", &["malware"])],
+    Rule { when: &[Test::Has(&["threatType"], &["malware"])],
         class: Class { category: MALWARE, severity: 4, ..ALERT } },
     Rule { when: &[Test::Is("threatType", NO_THREAT)],
         class: EMAIL },
     Rule { when: &[Test::Given(&["threatType"]), Test::Is("threatState", &["blocked"])],
         class: Class { category: INTRUSION, types: DENIED, ..ALERT } },
-    Rule { when: &[Test::Given(&["threatType"]), Test::Has("threatState", &["deliver"])],
+    Rule { when: &[Test::Given(&["threatType"]), Test::Has(&["threatState"], &["deliver"])],
         class: Class { category: INTRUSION, types: &["info", "allowed"], ..ALERT } },
     Rule { when: &[Test::Given(&["threatType"])],
         class: Class { category: INTRUSION, ..ALERT } },

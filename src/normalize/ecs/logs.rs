@@ -91,7 +91,7 @@ const DLP_ROWS: &[Row] = &[
 
 #[rustfmt::skip]
 const DLP_RULES: &[Rule] = &[
-    Rule { when: &[Test::Has("action", &["hold", "bounce", "delete", "block"])],
+    Rule { when: &[Test::Has(&["action"], &["hold", "bounce", "delete", "block"])],
         class: ALERT },
     Rule { when: &[],
         class: Class { severity: 2, ..ALERT } },
@@ -165,13 +165,9 @@ const REJECTION: &[Row] = &[
 
 #[rustfmt::skip]
 const REJECTION_RULES: &[Rule] = &[
-    Rule { when: &[Test::Has("type", VIRUS)],
+    Rule { when: &[Test::Has(REJECTED_BY, VIRUS)],
         class: Class { category: MALWARE, outcome: Some("failure"), severity: 4, ..ALERT } },
-    Rule { when: &[Test::Has("description", VIRUS)],
-        class: Class { category: MALWARE, outcome: Some("failure"), severity: 4, ..ALERT } },
-    Rule { when: &[Test::Has("type", DETECTION)],
-        class: Class { category: INTRUSION, outcome: Some("failure"), ..ALERT } },
-    Rule { when: &[Test::Has("description", DETECTION)],
+    Rule { when: &[Test::Has(REJECTED_BY, DETECTION)],
         class: Class { category: INTRUSION, outcome: Some("failure"), ..ALERT } },
     Rule { when: &[],
         class: Class { outcome: Some("failure"), severity: 2, ..EMAIL } },
@@ -199,6 +195,8 @@ const CLICK: &[Row] = &[
     row("mimecast.scanResult",       &["scanResult"],       Shape::Text),
 ];
 
+/// Where a rejection says what rejected it: `type` may be a number.
+pub(in super::super) const REJECTED_BY: &[&str] = &["type", "description"];
 /// Words of rejections by a virus scanner.
 pub(in super::super) const VIRUS: &[&str] = &["virus", "malware"];
 /// Words of rejections by another detection.
@@ -214,6 +212,8 @@ pub(in super::super) const BLOCK: &[&str] = &["block", "blocked"];
 pub(in super::super) const ALLOW: &[&str] = &["allow", "allowed"];
 /// What was done stands in `actions`, unless that says nothing: then in `action`.
 pub(in super::super) const DONE: Test = Test::Given(&["actions"]);
+/// What is not scanned has no verdict against it.
+pub(in super::super) const HARMLESS_URL: Test = Test::IsOrMissing("scanResult", CLEAN);
 pub(in super::super) const MALICIOUS_URL: Test = Test::Is("scanResult", UNSAFE);
 /// Words for that something is malicious.
 pub(in super::super) const UNSAFE: &[&str] = &["malicious", "unsafe"];
@@ -222,9 +222,7 @@ pub(in super::super) const CLEAN: &[&str] = &["clean", "safe"];
 /// A malicious link that was let through weighs more than one that was stopped.
 #[rustfmt::skip]
 const CLICK_RULES: &[Rule] = &[
-    Rule { when: &[Test::Is("scanResult", CLEAN)],
-        class: EMAIL },
-    Rule { when: &[Test::Missing(&["scanResult"])],
+    Rule { when: &[HARMLESS_URL],
         class: EMAIL },
     Rule { when: &[Test::Is("actions", BLOCK)],
         class: Class { category: INTRUSION, types: DENIED, ..ALERT } },
@@ -267,9 +265,7 @@ const ATTACHMENT: &[Row] = &[
 
 #[rustfmt::skip]
 const ATTACHMENT_RULES: &[Rule] = &[
-    Rule { when: &[Test::Is("result", CLEAN)],
-        class: EMAIL },
-    Rule { when: &[Test::Missing(&["result"])],
+    Rule { when: &[Test::IsOrMissing("result", CLEAN)],
         class: EMAIL },
     Rule { when: &[Test::Is("result", UNSAFE)],
         class: Class { category: MALWARE, severity: 4, ..ALERT } },

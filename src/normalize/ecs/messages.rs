@@ -208,7 +208,7 @@ const STOPPED: Class = Class {
 /// `virusFound` also carries texts about block lists: only the type of a rejection says virus.
 const RECEIPT_RULES: &[Rule] = &[
     Rule {
-        when: &[REJECTED, Test::Has("rejectionType", VIRUS)],
+        when: &[REJECTED, Test::Has(&["rejectionType"], VIRUS)],
         class: Class {
             kind: "alert",
             category: &["email", "malware"],
@@ -218,7 +218,7 @@ const RECEIPT_RULES: &[Rule] = &[
         },
     },
     Rule {
-        when: &[REJECTED, Test::Has("rejectionType", DETECTION)],
+        when: &[REJECTED, Test::Has(&["rejectionType"], DETECTION)],
         class: Class {
             kind: "alert",
             category: INTRUSION,

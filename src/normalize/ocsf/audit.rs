@@ -28,9 +28,9 @@ const fn variant(
 
 /// The prose names the person that `user` does not.
 const NAMED: Test = Test::Names("eventInfo");
-const ROLE_TYPE: Test = Test::Has("auditType", ROLES);
+const ROLE_TYPE: Test = Test::Has(&["auditType"], ROLES);
 const ROLE_TEXT: Test = Test::Says("eventInfo", ROLES);
-const PASSWORD: Test = Test::Has("auditType", &["password"]);
+const PASSWORD: Test = Test::Has(&["auditType"], &["password"]);
 
 /// The account that was changed is the user, who changed it the actor.
 const ACCOUNT_ROWS: &[&[Row]] = &[
@@ -197,7 +197,7 @@ const PRIVILEGE_RULES: &[Rule] = &[
 #[rustfmt::skip]
 const ROLE_RULES: &[Rule] = &[
     rule(&[Test::Says("eventInfo", TAKEN)],           Is::fine(8, "Detach Policy")),
-    rule(&[Test::Has("auditType", TAKEN)],            Is::fine(8, "Detach Policy")),
+    rule(&[Test::Has(&["auditType"], TAKEN)],            Is::fine(8, "Detach Policy")),
     rule(&[],                                         Is::fine(7, "Attach Policy")),
 ];
 
@@ -219,9 +219,9 @@ const ACCOUNT_RULES: &[Rule] = &[
     rule(&[Test::Says("eventInfo", &["locked"])],     Is::fine(9, "Lock")),
     rule(&[Test::Says("eventInfo", &["disabl"])],     Is::fine(5, "Disable")),
     rule(&[Test::Says("eventInfo", &["enabl"])],      Is::fine(2, "Enable")),
-    rule(&[Test::Has("auditType", DELETED)],          Is::fine(6, "Delete")),
-    rule(&[Test::Has("auditType", CREATED)],          Is::fine(1, "Create")),
-    rule(&[Test::Has("auditType", CHANGED)],          Is::fine(99, "Account Change")),
+    rule(&[Test::Has(&["auditType"], DELETED)],          Is::fine(6, "Delete")),
+    rule(&[Test::Has(&["auditType"], CREATED)],          Is::fine(1, "Create")),
+    rule(&[Test::Has(&["auditType"], CHANGED)],          Is::fine(99, "Account Change")),
     rule(&[Test::Says("eventInfo", DELETED)],         Is::fine(6, "Delete")),
     rule(&[Test::Says("eventInfo", CREATED)],         Is::fine(1, "Create")),
     rule(&[Test::Says("eventInfo", CHANGED)],         Is::fine(99, "Account Change")),
@@ -234,10 +234,10 @@ const CHANGE_RULES: &[Rule] = &[
     rule(&[Test::Is("auditType", &["Logon Authentication Failed"])], Is::fine(99, "Logon").severity(2).status(Some(2))),
     rule(&[Test::Is("auditType", &["Logon Requires Challenge"])], Is::fine(99, "Logon").status(Some(0))),
     rule(&[Test::Is("auditType", LOGONS)],            Is::fine(99, "Logon")),
-    rule(&[Test::Has("auditType", DELETED)],          Is::fine(4, "Delete")),
-    rule(&[Test::Has("auditType", CREATED)],          Is::fine(1, "Create")),
-    rule(&[Test::Has("auditType", CHANGED)],          Is::fine(3, "Update")),
-    rule(&[Test::Has("auditType", DONE)],             Is::fine(99, "Audit")),
+    rule(&[Test::Has(&["auditType"], DELETED)],          Is::fine(4, "Delete")),
+    rule(&[Test::Has(&["auditType"], CREATED)],          Is::fine(1, "Create")),
+    rule(&[Test::Has(&["auditType"], CHANGED)],          Is::fine(3, "Update")),
+    rule(&[Test::Has(&["auditType"], DONE)],             Is::fine(99, "Audit")),
     rule(&[Test::Says("eventInfo", DELETED)],         Is::fine(4, "Delete")),
     rule(&[Test::Says("eventInfo", CREATED)],         Is::fine(1, "Create")),
     rule(&[Test::Says("eventInfo", CHANGED)],         Is::fine(3, "Update")),

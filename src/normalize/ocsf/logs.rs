@@ -1,7 +1,9 @@
 //! OCSF for the logs behind POST endpoints: data leak prevention, targeted threat protection,
 //! held, released and rejected messages, and the archive.
 
-use super::super::ecs::logs::{ALLOW, BLOCK, CLEAN, DETECTION, DONE, MALICIOUS_URL, UNSAFE, VIRUS};
+use super::super::ecs::logs::{
+    ALLOW, BLOCK, CLEAN, DETECTION, DONE, HARMLESS_URL, MALICIOUS_URL, REJECTED_BY, UNSAFE, VIRUS,
+};
 use super::super::kept::LOGS;
 use super::super::table::Computed;
 use super::super::table::{Keep, More, Row, Shape, Test, computed, constant, row};
@@ -63,7 +65,7 @@ const DLP_ROWS: &[Row] = &[
 
 #[rustfmt::skip]
 const DLP_RULES: &[Rule] = &[
-    rule(&[Test::Has("action", &["hold", "bounce", "delete", "block"])], Is::found(3)),
+    rule(&[Test::Has(&["action"], &["hold", "bounce", "delete", "block"])], Is::found(3)),
     rule(&[],                                                            Is::found(2)),
 ];
 
@@ -74,22 +76,13 @@ const TTP_ADDRESSES: &[&str] = &["senderAddress", "recipientAddress"];
 /// is an actor only after a click.
 #[rustfmt::skip]
 pub(super) const TTP_URL: &[Variant] = &[
-    variant(&[CLEAN_URL, Test::Email(CLICK_ADDRESSES), Test::Is("creationMethod", &["user click"])],
+    variant(&[HARMLESS_URL, Test::Email(CLICK_ADDRESSES), Test::Is("creationMethod", &["user click"])],
         classes::EMAIL, &[HEAD, GATEWAY, CONTROL_AND_HOST, DATE, CLICKED, CLICKER, TAIL],
         &[rule(&[], Is::fine(3, "Scan"))]),
-    variant(&[CLEAN_URL, Test::Email(CLICK_ADDRESSES)],
+    variant(&[HARMLESS_URL, Test::Email(CLICK_ADDRESSES)],
         classes::EMAIL, &[HEAD, GATEWAY, CONTROL, DATE, CLICKED, TAIL],
         &[rule(&[], Is::fine(3, "Scan"))]),
-    variant(&[CLEAN_URL],
-        classes::BASE, &[HEAD, GATEWAY, CONTROL, DATE, TAIL],
-        &[rule(&[], Is::fine(99, "Scan"))]),
-    variant(&[NO_VERDICT, Test::Email(CLICK_ADDRESSES), Test::Is("creationMethod", &["user click"])],
-        classes::EMAIL, &[HEAD, GATEWAY, CONTROL_AND_HOST, DATE, CLICKED, CLICKER, TAIL],
-        &[rule(&[], Is::fine(3, "Scan"))]),
-    variant(&[NO_VERDICT, Test::Email(CLICK_ADDRESSES)],
-        classes::EMAIL, &[HEAD, GATEWAY, CONTROL, DATE, CLICKED, TAIL],
-        &[rule(&[], Is::fine(3, "Scan"))]),
-    variant(&[NO_VERDICT],
+    variant(&[HARMLESS_URL],
         classes::BASE, &[HEAD, GATEWAY, CONTROL, DATE, TAIL],
         &[rule(&[], Is::fine(99, "Scan"))]),
     variant(&[MALICIOUS_URL, Test::Email(CLICK_ADDRESSES)],
@@ -105,9 +98,6 @@ pub(super) const TTP_URL: &[Variant] = &[
         classes::DETECTION, &[HEAD, GATEWAY, CONTROL, DATE, SUSPICIOUS_TITLE, URL_FINDING, TAIL],
         URL_RULES),
 ];
-
-const CLEAN_URL: Test = Test::Is("scanResult", CLEAN);
-const NO_VERDICT: Test = Test::Missing(&["scanResult"]);
 
 #[rustfmt::skip]
 const MALICIOUS_TITLE: &[Row] = &[
@@ -181,6 +171,7 @@ const URL_RULES: &[Rule] = &[
 
 const SAFE: Test = Test::Is("result", CLEAN);
 const MALICIOUS_FILE: Test = Test::Is("result", UNSAFE);
+const SCANNED: Test = Test::Given(&["result"]);
 
 #[rustfmt::skip]
 pub(super) const TTP_ATTACHMENT: &[Variant] = &[
@@ -190,24 +181,24 @@ pub(super) const TTP_ATTACHMENT: &[Variant] = &[
     variant(&[SAFE],
         classes::BASE, &[HEAD, GATEWAY, CONTROL, DATE, TAIL],
         &[rule(&[], Is::fine(99, "Scan").acts(1, 1))]),
-    variant(&[Test::Missing(&["result"]), Test::Email(TTP_ADDRESSES)],
-        classes::EMAIL, &[HEAD, GATEWAY, CONTROL, DATE, OPENED, OPENED_ACTION, TAIL],
-        &[rule(&[], Is::fine(3, "Scan"))]),
-    variant(&[Test::Missing(&["result"])],
-        classes::BASE, &[HEAD, GATEWAY, CONTROL, DATE, OPENED_ACTION, TAIL],
-        &[rule(&[], Is::fine(99, "Scan"))]),
     variant(&[MALICIOUS_FILE, Test::Email(TTP_ADDRESSES)],
         classes::DETECTION, &[HEAD, GATEWAY, CONTROL, DATE, MALICIOUS_FILE_TITLE, FILE_FINDING, TTP_MESSAGE, TAIL],
         &[rule(&[], Is::found(4))]),
     variant(&[MALICIOUS_FILE],
         classes::DETECTION, &[HEAD, GATEWAY, CONTROL, DATE, MALICIOUS_FILE_TITLE, FILE_FINDING, TAIL],
         &[rule(&[], Is::found(4))]),
-    variant(&[Test::Email(TTP_ADDRESSES)],
+    variant(&[SCANNED, Test::Email(TTP_ADDRESSES)],
         classes::DETECTION, &[HEAD, GATEWAY, CONTROL, DATE, SUSPICIOUS_FILE_TITLE, FILE_FINDING, TTP_MESSAGE, TAIL],
         &[rule(&[], Is::found(3))]),
-    variant(&[],
+    variant(&[SCANNED],
         classes::DETECTION, &[HEAD, GATEWAY, CONTROL, DATE, SUSPICIOUS_FILE_TITLE, FILE_FINDING, TAIL],
         &[rule(&[], Is::found(3))]),
+    variant(&[Test::Email(TTP_ADDRESSES)],
+        classes::EMAIL, &[HEAD, GATEWAY, CONTROL, DATE, OPENED, OPENED_ACTION, TAIL],
+        &[rule(&[], Is::fine(3, "Scan"))]),
+    variant(&[],
+        classes::BASE, &[HEAD, GATEWAY, CONTROL, DATE, OPENED_ACTION, TAIL],
+        &[rule(&[], Is::fine(99, "Scan"))]),
 ];
 
 #[rustfmt::skip]
@@ -369,10 +360,7 @@ const RELEASE_RULES: &[Rule] = &[
 
 #[rustfmt::skip]
 pub(super) const REJECTIONS: &[Variant] = &[
-    variant(&[Test::Has("type", VIRUS), Test::Email(&["fromAddress", "toAddress"])],
-        classes::EMAIL, &[HEAD, GATEWAY, CONTROL, REJECTION_IDS, REJECTION, SIGNATURES, TAIL],
-        REJECTION_RULES),
-    variant(&[Test::Has("description", VIRUS), Test::Email(&["fromAddress", "toAddress"])],
+    variant(&[Test::Has(REJECTED_BY, VIRUS), Test::Email(&["fromAddress", "toAddress"])],
         classes::EMAIL, &[HEAD, GATEWAY, CONTROL, REJECTION_IDS, REJECTION, SIGNATURES, TAIL],
         REJECTION_RULES),
     variant(&[Test::Email(&["fromAddress", "toAddress"])],
@@ -385,11 +373,9 @@ const REFUSED: Is = Is::fine(2, "Receive").status(Some(2)).acts(2, 2);
 
 #[rustfmt::skip]
 const REJECTION_RULES: &[Rule] = &[
-    rule(&[Test::Has("type", VIRUS)],            REFUSED.severity(4).alert()),
-    rule(&[Test::Has("description", VIRUS)],     REFUSED.severity(4).alert()),
-    rule(&[Test::Has("type", DETECTION)],        REFUSED.severity(3).alert()),
-    rule(&[Test::Has("description", DETECTION)], REFUSED.severity(3).alert()),
-    rule(&[],                                    REFUSED.severity(2)),
+    rule(&[Test::Has(REJECTED_BY, VIRUS)],     REFUSED.severity(4).alert()),
+    rule(&[Test::Has(REJECTED_BY, DETECTION)], REFUSED.severity(3).alert()),
+    rule(&[],                                  REFUSED.severity(2)),
 ];
 
 #[rustfmt::skip]

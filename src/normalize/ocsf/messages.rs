@@ -245,8 +245,8 @@ const THREAT: &[Row] = &[
 ];
 
 const REJECTED: Test = Test::Is("action", &["rej", "bnc", "block", "blocked"]);
-const VIRUS: Test = Test::Has("rejectionType", logs::VIRUS);
-const DETECTION: Test = Test::Has("rejectionType", logs::DETECTION);
+const VIRUS: Test = Test::Has(&["rejectionType"], logs::VIRUS);
+const DETECTION: Test = Test::Has(&["rejectionType"], logs::DETECTION);
 
 #[rustfmt::skip]
 const RECEIPT_RULES: &[Rule] = &[
@@ -280,7 +280,7 @@ pub(in super::super) const NO_THREAT: &[&str] =
 
 #[rustfmt::skip]
 const CI_RULES: &[Rule] = &[
-    rule(&[Test::Has("threatType", &["malware"])], Is::fine(3, "Scan").severity(4).alert()),
+    rule(&[Test::Has(&["threatType"], &["malware"])], Is::fine(3, "Scan").severity(4).alert()),
     rule(&[Test::Is("threatType", NO_THREAT)],     Is::fine(3, "Scan")),
     rule(&[Test::Given(&["threatType"])],          Is::fine(3, "Scan").severity(3).alert()),
     rule(&[],                                      Is::fine(3, "Scan")),
