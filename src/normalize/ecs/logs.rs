@@ -8,7 +8,7 @@ use super::{HEAD, TAIL};
 pub(super) const INTRUSION: &[&str] = &["email", "intrusion_detection"];
 pub(super) const MALWARE: &[&str] = &["email", "malware"];
 pub(super) const DENIED: &[&str] = &["info", "denied"];
-const ALLOWED: &[&str] = &["info", "allowed"];
+pub(super) const ALLOWED: &[&str] = &["info", "allowed"];
 
 /// Something happened to a message.
 pub(super) const EMAIL: Class = Class {
@@ -292,7 +292,7 @@ const IMPERSONATION: &[Row] = &[
 ];
 
 const STOPPED: Test = Test::Is("action", &["hold", "bounce", "block", "reject"]);
-const MALICIOUS: Test = Test::Is("taggedMalicious", &["true", "yes"]);
+pub(super) const MALICIOUS: Test = Test::Is("taggedMalicious", &["true", "yes"]);
 
 #[rustfmt::skip]
 const IMPERSONATION_RULES: &[Rule] = &[

@@ -1,7 +1,7 @@
 //! ECS for what happens to messages: receipt, process, delivery, journal, spam.
 
 use super::super::table::{Class, Keep, More, Row, Rule, Shape, Tables, Test, constant, row};
-use super::logs::{DETECTION, INTRUSION, VIRUS};
+use super::logs::{ALERT, DETECTION, EMAIL, INTRUSION, MALWARE, VIRUS};
 use super::{HEAD, TAIL};
 
 pub(super) const RECEIPT: Tables = Tables {
@@ -172,10 +172,7 @@ pub(in super::super) const KEPT: &[(&str, Keep)] = &[
     ("totalSizeAttachments",          Keep::Long),
 ];
 
-const EMAIL: &[&str] = &["email"];
-const INFO: &[&str] = &["info"];
-const REJECTED: Test = Test::Is("action", &["rej", "bnc", "block", "blocked"]);
-
+pub(in super::super) const REJECTED: Test = Test::Is("action", &["rej", "bnc", "block", "blocked"]);
 pub(in super::super) const HELD: Test = Test::Is(
     "action",
     &["hld", "hold", "held", "del", "delete", "deleted"],
@@ -183,26 +180,38 @@ pub(in super::super) const HELD: Test = Test::Is(
 pub(in super::super) const ACCEPTED: Test =
     Test::Is("action", &["acc", "accept", "accepted", "allow", "allowed"]);
 
-/// What became of the message is open: it waits, or the word for it is not known.
-const OPEN: Class = Class {
-    outcome: Some("unknown"),
-    ..PASSED
-};
-
 /// A message that went through.
 const PASSED: Class = Class {
-    kind: "event",
-    category: EMAIL,
-    types: INFO,
     outcome: Some("success"),
-    severity: 1,
+    ..EMAIL
 };
 
 /// A message that was stopped by policy.
 const STOPPED: Class = Class {
     outcome: Some("failure"),
     severity: 2,
-    ..PASSED
+    ..EMAIL
+};
+
+const IF_REJECTED: Rule = Rule {
+    when: &[REJECTED],
+    class: STOPPED,
+};
+const IF_HELD: Rule = Rule {
+    when: &[HELD],
+    class: STOPPED,
+};
+const IF_ACCEPTED: Rule = Rule {
+    when: &[ACCEPTED],
+    class: PASSED,
+};
+/// What became of the message is open: it waits, or the word for it is not known.
+const ELSE_OPEN: Rule = Rule {
+    when: &[],
+    class: Class {
+        outcome: Some("unknown"),
+        ..EMAIL
+    },
 };
 
 /// `virusFound` also carries texts about block lists: only the type of a rejection says virus.
@@ -210,58 +219,27 @@ const RECEIPT_RULES: &[Rule] = &[
     Rule {
         when: &[REJECTED, Test::Has(&["rejectionType"], VIRUS)],
         class: Class {
-            kind: "alert",
-            category: &["email", "malware"],
-            types: INFO,
+            category: MALWARE,
             outcome: Some("failure"),
             severity: 4,
+            ..ALERT
         },
     },
     Rule {
         when: &[REJECTED, Test::Has(&["rejectionType"], DETECTION)],
         class: Class {
-            kind: "alert",
             category: INTRUSION,
-            severity: 3,
-            ..STOPPED
+            outcome: Some("failure"),
+            ..ALERT
         },
     },
-    Rule {
-        when: &[REJECTED],
-        class: STOPPED,
-    },
-    Rule {
-        when: &[HELD],
-        class: STOPPED,
-    },
-    Rule {
-        when: &[ACCEPTED],
-        class: PASSED,
-    },
-    Rule {
-        when: &[],
-        class: OPEN,
-    },
+    IF_REJECTED,
+    IF_HELD,
+    IF_ACCEPTED,
+    ELSE_OPEN,
 ];
 
-const PROCESS_RULES: &[Rule] = &[
-    Rule {
-        when: &[HELD],
-        class: STOPPED,
-    },
-    Rule {
-        when: &[REJECTED],
-        class: STOPPED,
-    },
-    Rule {
-        when: &[ACCEPTED],
-        class: PASSED,
-    },
-    Rule {
-        when: &[],
-        class: OPEN,
-    },
-];
+const PROCESS_RULES: &[Rule] = &[IF_HELD, IF_REJECTED, IF_ACCEPTED, ELSE_OPEN];
 
 const DELIVERY_RULES: &[Rule] = &[
     Rule {
@@ -275,13 +253,7 @@ const DELIVERY_RULES: &[Rule] = &[
             ..PASSED
         },
     },
-    Rule {
-        when: &[],
-        class: Class {
-            outcome: Some("unknown"),
-            ..PASSED
-        },
-    },
+    ELSE_OPEN,
 ];
 
 const MESSAGE_RULES: &[Rule] = &[Rule {
@@ -293,10 +265,7 @@ const MESSAGE_RULES: &[Rule] = &[Rule {
 }];
 
 const SPAM_RULES: &[Rule] = &[
-    Rule {
-        when: &[REJECTED],
-        class: STOPPED,
-    },
+    IF_REJECTED,
     Rule {
         when: &[],
         class: Class {

@@ -2,6 +2,7 @@
 //! protect.
 
 use super::super::table::{Class, More, Row, Rule, Shape, Tables, Test, constant, row};
+use super::logs::{self, ALERT, ALLOWED, DENIED, INTRUSION, MALICIOUS};
 use super::messages::{KEPT, MESSAGE, ROUTE};
 use super::{HEAD, TAIL};
 
@@ -87,27 +88,20 @@ const URL_ROWS: &[Row] = &[
     row("user.domain",    &["recipients", "recipient"], Shape::Domain),
 ];
 
-const INTRUSION: &[&str] = &["email", "intrusion_detection"];
-const INFO: &[&str] = &["info"];
-const DENIED: &[&str] = &["info", "denied"];
 const STOPPED: Test = Test::Is(
     "action",
     &["hold", "hld", "block", "blocked", "rej", "bnc", "del"],
 );
-const MALICIOUS: Test = Test::Is("taggedMalicious", &["true", "yes"]);
 
 const FOUND: Class = Class {
-    kind: "alert",
     category: INTRUSION,
-    types: INFO,
-    outcome: None,
-    severity: 3,
+    ..ALERT
 };
 
 const MALWARE: &[Rule] = &[Rule {
     when: &[],
     class: Class {
-        category: &["email", "malware"],
+        category: logs::MALWARE,
         severity: 4,
         ..FOUND
     },
@@ -132,7 +126,7 @@ const IMPERSONATION_RULES: &[Rule] = &[
     Rule {
         when: &[MALICIOUS],
         class: Class {
-            types: &["info", "allowed"],
+            types: ALLOWED,
             severity: 4,
             ..FOUND
         },
@@ -140,7 +134,7 @@ const IMPERSONATION_RULES: &[Rule] = &[
     Rule {
         when: &[Test::Is("action", &["none", "allow", "allowed", "acc"])],
         class: Class {
-            types: &["info", "allowed"],
+            types: ALLOWED,
             ..FOUND
         },
     },
@@ -169,7 +163,7 @@ const URL_RULES: &[Rule] = &[
     Rule {
         when: &[Test::Is("action", &["none", "allow", "allowed"])],
         class: Class {
-            types: &["info", "allowed"],
+            types: ALLOWED,
             ..FOUND
         },
     },

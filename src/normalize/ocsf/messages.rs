@@ -2,7 +2,7 @@
 //! Integrated says of messages.
 
 use super::super::ecs::logs;
-use super::super::ecs::messages::{ACCEPTED, HELD, KEPT};
+use super::super::ecs::messages::{ACCEPTED, HELD, KEPT, REJECTED};
 use super::super::kept::LOGS;
 use super::super::table::{More, Row, Shape, Test, constant, row};
 use super::classes::{self, Is, Rule, Variant, rule};
@@ -244,7 +244,6 @@ const THREAT: &[Row] = &[
     row("status_detail",      &["threatType"],                     Shape::Reason),
 ];
 
-const REJECTED: Test = Test::Is("action", &["rej", "bnc", "block", "blocked"]);
 const VIRUS: Test = Test::Has(&["rejectionType"], logs::VIRUS);
 const DETECTION: Test = Test::Has(&["rejectionType"], logs::DETECTION);
 
