@@ -4,8 +4,9 @@
 //! upstream's forms, since no strict format covers them, and the writer of RFC 3339, which runs
 //! several times for each event.
 
-use crate::decode::number::without_exponent;
 use chrono::{DateTime, Datelike as _, NaiveDate, NaiveDateTime, NaiveTime, Timelike as _};
+
+use crate::decode::number::without_exponent;
 
 /// Milliseconds since the Unix epoch, in UTC.
 #[derive(
@@ -63,8 +64,9 @@ impl Timestamp {
     }
 
     /// Reads any of the forms the upstream uses: epoch milliseconds (or seconds) as an integer or
-    /// a decimal fraction, with or without an exponent, and ISO 8601 with `Z`, `+0000`, `+00:00`, `+01` or no offset, with an
-    /// hour of one digit, with or without a fraction of a second.
+    /// a decimal fraction, with or without an exponent, and ISO 8601 with `Z`, `+0000`, `+00:00`,
+    /// `+01` or no offset, with an hour of one digit, with or without a fraction of a second and
+    /// with or without blanks beside its colons.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim_ascii();

@@ -3,6 +3,7 @@
 use serde_json::value::RawValue;
 
 use super::flatten;
+use crate::decode::lines::BYTE_ORDER_MARK;
 use crate::encode::push_escaped;
 
 /// A text after a repair.
@@ -58,9 +59,6 @@ pub fn repair(text: &str) -> Repaired {
         .push_str(text.get(copied..).unwrap_or_default());
     repaired
 }
-
-/// What some servers and proxies write before a text.
-const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// An answer as JSON that can be read: as it is where it can be, otherwise without a byte order
 /// mark and with its strings repaired. One bad string costs no more than itself then.
