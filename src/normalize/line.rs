@@ -145,6 +145,9 @@ impl<'r, 'b> Line<'r, 'b> {
     /// Remembers what was written from `start` to here for `related`.
     #[inline]
     pub(super) fn note(&mut self, sort: Related, start: usize) {
+        if !self.plan.relates {
+            return;
+        }
         let [hash, hosts, ip, user] = &mut self.buffers.related;
         let values = match sort {
             Related::Hash => hash,

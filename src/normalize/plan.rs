@@ -13,6 +13,8 @@ pub(super) struct Plan {
     pub(super) kept: [Keep; NAMES.len()],
     /// Names beside the kept fields that rows write and that no unknown field may have.
     pub(super) reserved: Vec<&'static str>,
+    /// Whether a step writes related values, so that they have to be remembered.
+    pub(super) relates: bool,
     rules: Vec<ReadyRule>,
 }
 
@@ -146,6 +148,9 @@ impl Plan {
             steps,
             kept,
             reserved,
+            relates: rows
+                .iter()
+                .any(|row| matches!(row.with, With::Computed(Computed::Related(_)))),
             rules: tables.rules,
         }
     }
