@@ -49,27 +49,27 @@ fn verify_streams(batch: &Batch, description: &Description) -> Result<(), String
     let rejected = batch.rejected.iter().map(|record| record.stream.as_str());
     let notices = batch.notices.iter().map(|notice| notice.stream.as_str());
     let stats = batch.stats.iter().map(|stats| stats.stream.as_str());
-    let mut named = rejected.chain(notices).chain(stats.clone());
+    let statuses = batch.status.iter().map(|status| status.stream.as_str());
+    let mut named = rejected
+        .chain(notices)
+        .chain(stats.clone())
+        .chain(statuses.clone());
     if let Some(stream) = named.find(|stream| !described.contains(stream)) {
         return Err(format!("the stream `{stream}` is not described"));
     }
-    let mut reported = BTreeSet::new();
-    for status in &batch.status {
-        let stream = status.stream.as_str();
-        if !described.contains(stream) {
-            return Err(format!("the stream `{stream}` is not described"));
-        }
-        if !reported.insert(stream) {
-            return Err(format!("the status of stream `{stream}` is returned twice"));
-        }
+    if let Some(stream) = repeated(statuses) {
+        return Err(format!("the status of stream `{stream}` is returned twice"));
     }
-    let mut counted = BTreeSet::new();
-    for stream in stats {
-        if !counted.insert(stream) {
-            return Err(format!("the stream `{stream}` is counted twice"));
-        }
+    if let Some(stream) = repeated(stats) {
+        return Err(format!("the stream `{stream}` is counted twice"));
     }
     Ok(())
+}
+
+/// The first name that has come before.
+fn repeated<'a>(mut names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let mut seen = BTreeSet::new();
+    names.find(|name| !seen.insert(*name))
 }
 
 fn verify_index(batch: &Batch, description: &Description) -> Result<(), String> {

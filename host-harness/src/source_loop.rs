@@ -38,7 +38,6 @@ const INSTANCE_IDLE_MAX: Duration = Duration::from_secs(60);
 const WAIT_MIN: Duration = Duration::from_secs(1);
 /// Refused credentials are not tried again before this: an account may be locked for that.
 const UNAUTHORIZED_WAIT_MS: u64 = 15_000;
-
 /// With `--once`: failures in a row until it is given up.
 const FAILURES_MAX_ONCE: u32 = 5;
 /// With `--once`: a failing stream whose next try is further ahead is not waited for. Files that a
