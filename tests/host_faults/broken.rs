@@ -4,22 +4,15 @@
 #![no_std]
 #![no_main]
 
+mod abi;
+
 use core::arch::wasm32;
+
+use abi::{Answer, NONE, Slice, text};
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     wasm32::unreachable()
-}
-
-/// A text or a list, as the component model lays it out.
-#[repr(C)]
-struct Slice(*const u8, usize);
-
-/// Where nothing is, at an address that is good for whatever a list could hold.
-const NONE: Slice = Slice(core::ptr::without_provenance(8), 0);
-
-const fn text(text: &'static str) -> Slice {
-    Slice(text.as_ptr(), text.len())
 }
 
 /// Values that the host reads and nobody writes.
@@ -35,35 +28,11 @@ const SCHEMA: &str = r#"{"type":"object","properties":{"one":{"type":"string","w
 static DESCRIPTION: Shared<[Slice; 8]> =
     Shared([text("broken"), text("broken"), text("1"), text(SCHEMA), NONE, NONE, NONE, NONE]);
 
-/// `ok` of a batch: no event, index, rejected record and notice; a checkpoint; no session; poll
-/// again at once; no counts and no status.
-#[repr(C, align(8))]
-struct Answer {
-    is_error: u64,
-    batch: [Slice; 5],
-    session: [u32; 3],
-    next: [u64; 2],
-    stats: Slice,
-    status: Slice,
-}
-
-static ANSWER: Shared<Answer> = Shared(Answer {
-    is_error: 0,
-    batch: [NONE, NONE, NONE, NONE, text("c")],
-    session: [0; 3],
-    next: [0, 0],
-    stats: NONE,
-    status: NONE,
-});
+static ANSWER: Shared<Answer> = Shared(Answer::empty(text("c")));
 
 #[unsafe(export_name = "pipeline:source/source@0.2.0#describe")]
 extern "C" fn describe() -> *const Shared<[Slice; 8]> {
     &raw const DESCRIPTION
-}
-
-#[unsafe(export_name = "pipeline:source/source@0.2.0#check")]
-extern "C" fn check(_: *const u8, _: usize) -> usize {
-    wasm32::unreachable()
 }
 
 #[unsafe(export_name = "pipeline:source/source@0.2.0#poll")]
@@ -114,33 +83,6 @@ fn fail() {
         core::hint::spin_loop();
     }
     while cfg!(fault = "grows") && wasm32::memory_grow::<0>(16) != usize::MAX {}
-    wasm32::unreachable()
-}
-
-#[unsafe(export_name = "pipeline:source/source@0.2.0#rewind")]
-extern "C" fn rewind(
-    _: *const u8,
-    _: usize,
-    _: *const u8,
-    _: usize,
-    _: *const u8,
-    _: usize,
-    _: i64,
-) -> usize {
-    wasm32::unreachable()
-}
-
-#[unsafe(export_name = "pipeline:source/normalizer@0.2.0#normalize")]
-extern "C" fn normalize(
-    _: i32,
-    _: i32,
-    _: i32,
-    _: i32,
-    _: i32,
-    _: i32,
-    _: i32,
-    _: i32,
-) -> usize {
     wasm32::unreachable()
 }
 

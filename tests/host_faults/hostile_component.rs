@@ -1,26 +1,19 @@
 //! A source component that takes more than its share. Its setting `does` names what it takes, from
 //! the second poll on; each poll asks for the next one at once. `hostile.rs` compiles it.
 
+mod abi;
+
 use std::alloc::Layout;
 use std::hint::black_box;
 use std::io::Write as _;
 
-/// A text or a list, as the component model lays it out.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Slice(*const u8, usize);
+use abi::{Answer, NONE, Slice, text};
 
 /// A value that never changes, with pointers to others that never change.
 #[repr(transparent)]
 struct Shared<T>(T);
 
 unsafe impl<T> Sync for Shared<T> {}
-
-const NONE: Slice = Slice(core::ptr::without_provenance(8), 0);
-
-const fn text(text: &'static str) -> Slice {
-    Slice(text.as_ptr(), text.len())
-}
 
 const SCHEMA: &str =
     r#"{"type":"object","properties":{"does":{"type":"string"},"authority":{"type":"string"}}}"#;
@@ -75,18 +68,6 @@ const NOTICE: Notice = Notice {
 };
 static NOTICES: Shared<[Notice; 900]> = Shared([NOTICE; 900]);
 
-/// `ok` of a batch: no event, index and rejected record; notices; a checkpoint; no session; poll
-/// again at once; no counts and no status.
-#[repr(C, align(8))]
-struct Answer {
-    is_error: u64,
-    batch: [Slice; 5],
-    session: [u32; 3],
-    next: [u64; 2],
-    stats: Slice,
-    status: Slice,
-}
-
 #[link(wasm_import_module = "wasi:http/types@0.2.0")]
 unsafe extern "C" {
     #[link_name = "[constructor]fields"]
@@ -118,38 +99,6 @@ unsafe extern "C" {
 #[unsafe(export_name = "pipeline:source/source@0.2.0#describe")]
 extern "C" fn describe() -> *const Shared<[Slice; 8]> {
     &raw const DESCRIPTION
-}
-
-#[unsafe(export_name = "pipeline:source/source@0.2.0#check")]
-extern "C" fn check(_: *const u8, _: usize) -> usize {
-    std::process::abort()
-}
-
-#[unsafe(export_name = "pipeline:source/source@0.2.0#rewind")]
-extern "C" fn rewind(
-    _: *const u8,
-    _: usize,
-    _: *const u8,
-    _: usize,
-    _: *const u8,
-    _: usize,
-    _: i64,
-) -> usize {
-    std::process::abort()
-}
-
-#[unsafe(export_name = "pipeline:source/normalizer@0.2.0#normalize")]
-extern "C" fn normalize(
-    _: i32,
-    _: i32,
-    _: i32,
-    _: i32,
-    _: i32,
-    _: i32,
-    _: i32,
-    _: i32,
-) -> usize {
-    std::process::abort()
 }
 
 #[unsafe(export_name = "pipeline:source/source@0.2.0#poll")]
@@ -190,12 +139,8 @@ extern "C" fn poll(
     };
     let other = if checkpoint == "c" { "d" } else { "c" };
     Box::leak(Box::new(Answer {
-        is_error: 0,
-        batch: [NONE, NONE, NONE, notices, text(other)],
-        session: [0; 3],
-        next: [0, 0],
-        stats: NONE,
-        status: NONE,
+        notices,
+        ..Answer::empty(text(other))
     }))
 }
 

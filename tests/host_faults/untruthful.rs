@@ -6,12 +6,16 @@
 
 extern crate alloc;
 
+mod abi;
+
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::alloc::{GlobalAlloc, Layout};
 use core::arch::wasm32;
 use core::cell::Cell;
+
+use abi::{Answer, NONE, Slice, text};
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
@@ -92,19 +96,8 @@ extern "C" fn allocate(_: *const u8, _: usize, align: usize, bytes: usize) -> us
     at
 }
 
-/// A text or a list, as the component model lays it out.
-#[derive(Clone, Copy)]
-#[repr(C)]
-struct Slice(*const u8, usize);
-
-const NONE: Slice = Slice(core::ptr::without_provenance(8), 0);
-
-fn text(text: &str) -> Slice {
-    Slice(text.as_ptr(), text.len())
-}
-
 fn owned(text: String) -> Slice {
-    let slice = self::text(&text);
+    let slice = abi::text(&text);
     core::mem::forget(text);
     slice
 }
@@ -183,53 +176,6 @@ extern "C" fn describe() -> usize {
     })
 }
 
-#[unsafe(export_name = "pipeline:source/source@0.2.0#check")]
-extern "C" fn check(_: *const u8, _: usize) -> usize {
-    wasm32::unreachable()
-}
-
-#[unsafe(export_name = "pipeline:source/normalizer@0.2.0#normalize")]
-extern "C" fn normalize(
-    _: i32,
-    _: i32,
-    _: i32,
-    _: i32,
-    _: i32,
-    _: i32,
-    _: i32,
-    _: i32,
-) -> usize {
-    wasm32::unreachable()
-}
-
-#[unsafe(export_name = "pipeline:source/source@0.2.0#rewind")]
-extern "C" fn rewind(
-    _: *const u8,
-    _: usize,
-    _: *const u8,
-    _: usize,
-    _: *const u8,
-    _: usize,
-    _: i64,
-) -> usize {
-    wasm32::unreachable()
-}
-
-#[repr(C, align(8))]
-struct Answer {
-    is_error: u64,
-    events: Slice,
-    index: Slice,
-    rejected: Slice,
-    notices: Slice,
-    checkpoint: Slice,
-    session: [u32; 3],
-    /// The variant, and its milliseconds.
-    next: [u64; 2],
-    stats: Slice,
-    status: Slice,
-}
-
 #[repr(C, align(8))]
 struct Error {
     is_error: u64,
@@ -288,18 +234,7 @@ fn stats(stream: Slice, received: u64, events: u64, rejected: u64, duplicates: u
 }
 
 fn answer() -> Answer {
-    Answer {
-        is_error: 0,
-        events: NONE,
-        index: NONE,
-        rejected: NONE,
-        notices: NONE,
-        checkpoint: text("c"),
-        session: [0; 3],
-        next: [0, 0],
-        stats: NONE,
-        status: NONE,
-    }
+    Answer::empty(text("c"))
 }
 
 fn one<T>(value: T) -> Slice {

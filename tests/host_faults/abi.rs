@@ -1,0 +1,73 @@
+//! What the components by hand have in common: how the component model lays texts, lists and the
+//! answer of a poll out, and the exports that none of them has a use for.
+
+use core::arch::wasm32;
+
+/// A text or a list.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Slice(pub *const u8, pub usize);
+
+/// Where nothing is, at an address that is good for whatever a list could hold.
+pub const NONE: Slice = Slice(core::ptr::without_provenance(8), 0);
+
+pub const fn text(text: &str) -> Slice {
+    Slice(text.as_ptr(), text.len())
+}
+
+/// `ok` of a batch.
+#[repr(C, align(8))]
+pub struct Answer {
+    pub is_error: u64,
+    pub events: Slice,
+    pub index: Slice,
+    pub rejected: Slice,
+    pub notices: Slice,
+    pub checkpoint: Slice,
+    pub session: [u32; 3],
+    /// The variant, and its milliseconds.
+    pub next: [u64; 2],
+    pub stats: Slice,
+    pub status: Slice,
+}
+
+impl Answer {
+    /// Nothing but a checkpoint, and poll again at once.
+    pub const fn empty(checkpoint: Slice) -> Self {
+        Self {
+            is_error: 0,
+            events: NONE,
+            index: NONE,
+            rejected: NONE,
+            notices: NONE,
+            checkpoint,
+            session: [0; 3],
+            next: [0, 0],
+            stats: NONE,
+            status: NONE,
+        }
+    }
+}
+
+#[unsafe(export_name = "pipeline:source/source@0.2.0#check")]
+extern "C" fn check(_: *const u8, _: usize) -> usize {
+    wasm32::unreachable()
+}
+
+#[unsafe(export_name = "pipeline:source/source@0.2.0#rewind")]
+extern "C" fn rewind(
+    _: *const u8,
+    _: usize,
+    _: *const u8,
+    _: usize,
+    _: *const u8,
+    _: usize,
+    _: i64,
+) -> usize {
+    wasm32::unreachable()
+}
+
+#[unsafe(export_name = "pipeline:source/normalizer@0.2.0#normalize")]
+extern "C" fn normalize(_: i32, _: i32, _: i32, _: i32, _: i32, _: i32, _: i32, _: i32) -> usize {
+    wasm32::unreachable()
+}
