@@ -121,12 +121,9 @@ fn an_output_that_cannot_be_reached_fails_a_check_and_a_check_makes_no_file() {
 fn a_source_that_cannot_be_checked_keeps_no_other_from_being_checked() {
     let setup = Setup::new(small(), "streams = [\"audit\"]");
     let good = fs::read_to_string(setup.path("host.toml")).unwrap();
-    let (_, source) = good.split_once("[[source]]").unwrap();
-    let (source, _) = source.split_once("[[output]]").unwrap();
-    let bad = source
-        .replace("acme", "aaa")
-        .replace("{ file = \"secret\" }", "{ env = \"NO_SUCH_VARIABLE_7\" }");
-    let text = good.replace("[[source]]", &format!("[[source]]{bad}\n[[source]]"));
+    let bad = setup.source_named("aaa");
+    let bad = bad.replace("{ file = \"secret\" }", "{ env = \"NO_SUCH_VARIABLE_7\" }");
+    let text = good.replace("[[source]]", &format!("{bad}\n[[source]]"));
     fs::write(setup.path("host.toml"), text).unwrap();
     let check = setup.command("check").output().unwrap();
     let said = String::from_utf8_lossy(&check.stdout).into_owned();

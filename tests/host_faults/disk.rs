@@ -19,15 +19,12 @@ const KIB: u64 = 1024;
 fn write_two_sources(setup: &Setup, state_dir: &str, output: &str, more: &str) {
     let audit = format!("{RAW}\nstreams = [\"audit\"]");
     setup.write_source("max_events = 100", &audit, "");
-    let text = fs::read_to_string(setup.path("host.toml")).unwrap();
-    let (_, second) = text.split_once("[[source]]").unwrap();
-    let second = second.replace("acme", "other");
-    let (second, _) = second.split_once("[[output]]").unwrap();
+    let second = setup.source_named("other");
     let siem = format!("{RAW}\nstreams = [\"siem\"]");
     setup.write_source("max_events = 100", &siem, output);
     let first = fs::read_to_string(setup.path("host.toml")).unwrap();
     let first = first.replace("\"state\"", &format!("\"{state_dir}\""));
-    let text = format!("{first}\n{more}\n[[source]]{second}");
+    let text = format!("{first}\n{more}{second}");
     fs::write(setup.path("host.toml"), text).unwrap();
 }
 

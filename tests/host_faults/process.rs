@@ -47,14 +47,8 @@ fn credentials_that_are_refused_for_a_while_end_no_source_beside_others() {
     let settings = "format = \"raw\"\nstreams = [\"audit\"]";
     setup.write_settings(settings, "type = \"file\"\npath = \"events.ndjson\"");
     let good = fs::read_to_string(setup.path("host.toml")).unwrap();
-    let (_, source) = good.split_once("[[source]]").unwrap();
-    let (source, _) = source.split_once("[[output]]").unwrap();
-    let other = source.replace("acme", "other");
-    fs::write(
-        setup.path("host.toml"),
-        format!("{good}\n[[source]]{other}"),
-    )
-    .unwrap();
+    let other = setup.source_named("other");
+    fs::write(setup.path("host.toml"), good + &other).unwrap();
     setup.simulator.script(Fault {
         at: Matcher {
             endpoint: Endpoint::Token,
@@ -82,12 +76,9 @@ fn a_name_that_does_not_resolve_is_said_and_stops_no_other_source() {
     let settings = "format = \"raw\"\nstreams = [\"audit\"]";
     setup.write_settings(settings, "type = \"file\"\npath = \"events.ndjson\"");
     let good = fs::read_to_string(setup.path("host.toml")).unwrap();
-    let (_, source) = good.split_once("[[source]]").unwrap();
-    let (source, _) = source.split_once("[[output]]").unwrap();
-    let lost = source
-        .replace("acme", "lost")
-        .replace(&setup.simulator.api_url(), &nowhere);
-    fs::write(setup.path("host.toml"), format!("{good}\n[[source]]{lost}")).unwrap();
+    let lost = setup.source_named("lost");
+    let lost = lost.replace(&setup.simulator.api_url(), &nowhere);
+    fs::write(setup.path("host.toml"), good + &lost).unwrap();
 
     let check = setup.command("check").output().unwrap();
     let said = String::from_utf8_lossy(&check.stdout).into_owned();

@@ -90,6 +90,14 @@ impl Setup {
         std::fs::write(self.path("host.toml"), text).unwrap();
     }
 
+    /// The `[[source]]` of the settings file, for a source of another name.
+    pub(crate) fn source_named(&self, name: &str) -> String {
+        let text = std::fs::read_to_string(self.path("host.toml")).unwrap();
+        let (_, source) = text.split_once("[[source]]").unwrap();
+        let (source, _) = source.split_once("[[output]]").unwrap();
+        format!("\n[[source]]{}", source.replace("acme", name))
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
