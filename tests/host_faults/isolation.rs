@@ -10,7 +10,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::components::compile_file;
+use crate::compile::compile_file;
 use crate::running::Running;
 use crate::server::{Server, answer};
 use crate::setup::{Setup, assert_success, lines_of, small, wait_until};

@@ -9,6 +9,7 @@
 )]
 
 mod check;
+mod compile;
 mod components;
 mod disk;
 mod hostile;

@@ -12,7 +12,7 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::components::compile;
+use crate::compile::compile;
 use crate::running::Running;
 use crate::server::{Server, answer, header};
 

@@ -8,6 +8,8 @@
 
 use mimecast_simulator::{Effect, Endpoint, FailShape};
 
+const DAY_MS: i64 = 86_400_000;
+
 /// A fault: what it is called, where it happens, and what happens.
 pub(crate) type Row = (&'static str, Endpoint, fn() -> Effect);
 
@@ -46,7 +48,27 @@ pub(crate) fn rows() -> Vec<Row> {
 }
 
 /// What anything can be answered with.
-const ANSWERS: [Named; 8] = [
+const ANSWERS: [Named; 14] = [
+    ("a Date a month ahead", || Effect::DateAhead {
+        ms: 30 * DAY_MS,
+    }),
+    ("a Date a month behind", || Effect::DateAhead {
+        ms: -30 * DAY_MS,
+    }),
+    ("a Date that is none", || Effect::DateText("soon")),
+    ("a slow body", || Effect::Slow {
+        bytes_per_s: 2_000,
+        for_ms: 1_500,
+    }),
+    ("503 with a Retry-After of 4 s", || {
+        answer(503, &[("retry-after", "4")], "")
+    }),
+    ("503 with a Retry-After that is a date", || {
+        Effect::AnswerUntil {
+            status: 503,
+            ms: 3_000,
+        }
+    }),
     ("500 with HTML", || Effect::html(500)),
     ("502 with HTML", || Effect::html(502)),
     ("503 with Retry-After", || {

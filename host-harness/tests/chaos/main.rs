@@ -14,6 +14,9 @@
 )]
 
 mod account;
+mod bulk_receiver;
+#[path = "../../../tests/host_faults/compile.rs"]
+mod compile;
 mod faults;
 #[expect(dead_code, reason = "the tests of outputs ask for more")]
 #[path = "../outputs/feed.rs"]
@@ -33,16 +36,13 @@ mod run;
 mod setup;
 mod sink;
 
-use std::path::PathBuf;
 use std::time::Instant;
 
 use futures_util::{StreamExt as _, stream};
-use mimecast_simulator::Config;
 
 use account::Account;
 use plan::{Plan, Size};
 use run::Run;
-use setup::{Setup, assert_success};
 
 /// What a run of the test suite does.
 const SHORT: Size = Size {
@@ -80,7 +80,6 @@ fn whatever_happens_to_the_host_loses_nothing() {
         },
     };
     let at_once = usize::try_from(number("CHAOS_AT_ONCE").unwrap_or(6)).unwrap();
-    let prepared = (seeds > 1).then(Prepared::new);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // Reading a file or comparing what came takes seconds; receivers are not to wait for it.
         .worker_threads(at_once + 2)
@@ -91,14 +90,10 @@ fn whatever_happens_to_the_host_loses_nothing() {
     let mut sum = Account::default();
     let mut failed = Vec::new();
     runtime.block_on(async {
-        let runs = stream::iter(first..first + seeds).map(|seed| {
-            let cache = prepared.as_ref().map(Prepared::cache);
-            async move {
-                let run =
-                    async move { Run::carry_out(Plan::new(seed, size), cache.as_deref()).await };
-                let begun = Instant::now();
-                (seed, begun, tokio::spawn(run).await)
-            }
+        let runs = stream::iter(first..first + seeds).map(|seed| async move {
+            let begun = Instant::now();
+            let run = Run::carry_out(Plan::new(seed, size));
+            (seed, begun, tokio::spawn(run).await)
         });
         let mut ended = runs.buffer_unordered(at_once);
         while let Some((seed, begun, account)) = ended.next().await {
@@ -124,25 +119,4 @@ fn whatever_happens_to_the_host_loses_nothing() {
         println!("{times:>7}  {name}");
     }
     assert!(failed.is_empty(), "seeds that failed: {failed:?}");
-}
-
-/// The component as machine code, once for all runs.
-struct Prepared(Setup);
-
-impl Prepared {
-    fn new() -> Self {
-        let nothing = Config {
-            types: Vec::new(),
-            audit_events: 0,
-            quota_calls: 1_000_000,
-            ..Config::default()
-        };
-        let setup = Setup::new(nothing, "");
-        assert_success(&setup.run_once());
-        Self(setup)
-    }
-
-    fn cache(&self) -> PathBuf {
-        self.0.path("state/cache")
-    }
 }

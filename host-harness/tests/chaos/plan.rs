@@ -34,6 +34,8 @@ pub(crate) struct Plan {
     /// Lines of `[source.settings]`.
     pub(crate) settings: String,
     pub(crate) sinks: &'static [Kind],
+    /// What a second source does whose component is hostile.
+    pub(crate) hostile: Option<&'static str>,
     /// What happens, and behind how many events that a receiver has taken.
     pub(crate) actions: Vec<(usize, Action)>,
 }
@@ -63,13 +65,17 @@ pub(crate) enum Action {
     Upstream(Row),
 }
 
-const SINKS: [&[Kind]; 5] = [
+const SINKS: [&[Kind]; 6] = [
     &[Kind::Forward],
     &[Kind::Http],
     &[Kind::File],
     &[Kind::Http, Kind::File],
     &[Kind::Forward, Kind::Http],
+    &[Kind::Elasticsearch, Kind::File],
 ];
+
+/// Faults of `tests/host_faults/broken.rs`.
+const HOSTILE: [Option<&str>; 4] = [None, Some("traps"), Some("loops"), Some("grows")];
 
 /// How many records each POST log, list and feed has, audit apart.
 const LOG_RECORDS: usize = 60;
@@ -78,6 +84,7 @@ impl Plan {
     pub(crate) fn new(seed: u64, size: Size) -> Self {
         let mut random = Rng::with_seed(seed);
         let sinks = SINKS[usize::try_from(seed).unwrap() % SINKS.len()];
+        let hostile = HOSTILE[usize::try_from(seed).unwrap() % HOSTILE.len()];
         let max_events = random.choice([150, 700, 3_000]).unwrap();
         let max_requests = random.choice([4, 15, 100]).unwrap();
         let format = random.choice(["raw", "raw", "ecs"]).unwrap();
@@ -91,6 +98,7 @@ impl Plan {
                  siem_calls_per_15_min = 100000\n"
             ),
             sinks,
+            hostile,
             actions: Vec::new(),
         };
         plan.prepare(size, &mut random);

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -12,9 +11,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::account::Account;
+use crate::compile::compile;
 use crate::faults::Row;
 use crate::plan::{Action, Plan};
-use crate::setup::Setup;
+use crate::setup::{Setup, link_machine_code};
 use crate::sink::Sink;
 
 /// How long nothing may come before it counts as a standstill.
@@ -35,25 +35,20 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Carries out a plan, with machine code of the component from `cache` where it is given.
-    pub(crate) async fn carry_out(plan: Plan, cache: Option<&Path>) -> Account {
+    /// Carries out a plan.
+    pub(crate) async fn carry_out(plan: Plan) -> Account {
         let setup = Setup {
             simulator: Simulator::start(plan.tenant.clone()).await.unwrap(),
             folder: TempDir::new().unwrap(),
         };
-        if let Some(cache) = cache {
-            copy(cache, &setup.path("state/cache"));
-        }
+        let cache = setup.path("state/cache");
+        tokio::task::spawn_blocking(move || link_machine_code(&cache))
+            .await
+            .unwrap();
         let mut sinks = Vec::new();
         for kind in plan.sinks {
-            sinks.push(Sink::start(*kind, setup.folder.path()).await);
+            sinks.push(Sink::start(*kind, setup.folder.path(), plan.seed).await);
         }
-        let outputs: Vec<String> = sinks.iter().map(Sink::settings).collect();
-        setup.write_source(
-            &plan.source,
-            &plan.settings,
-            &outputs.join("\n[[output]]\n"),
-        );
         let mut run = Self {
             plan,
             setup,
@@ -62,8 +57,39 @@ impl Run {
             scripted: Vec::new(),
             happened: BTreeMap::new(),
         };
+        run.write_settings();
+        if let Some(fault) = run.plan.hostile {
+            run.add_hostile(fault).await;
+        }
         run.drive().await;
+        // The honest source alone ends in order.
+        run.write_settings();
         run.finish().await
+    }
+
+    fn write_settings(&self) {
+        let outputs: Vec<String> = self.sinks.iter().map(Sink::settings).collect();
+        self.setup.write_source(
+            &self.plan.source,
+            &self.plan.settings,
+            &outputs.join("\n[[output]]\n"),
+        );
+    }
+
+    /// A component beside the honest one that does not return, traps or takes all memory.
+    async fn add_hostile(&mut self, fault: &'static str) {
+        let folder = self.setup.folder.path().to_owned();
+        let component = tokio::task::spawn_blocking(move || compile(&folder, fault))
+            .await
+            .unwrap();
+        let path = self.setup.path("host.toml");
+        let mut text = std::fs::read_to_string(&path).unwrap();
+        text.push_str(&format!(
+            "[[source]]\nname = \"hostile\"\ncomponent = \"{}\"\npoll_timeout_secs = 1\nmemory_mib = 16\n",
+            component.display()
+        ));
+        std::fs::write(path, text).unwrap();
+        self.note(&format!("a component beside it: {fault}"));
     }
 
     async fn drive(&mut self) {
@@ -252,6 +278,11 @@ impl Run {
             let name = format!("{:?}: {}", row.1, row.0).to_lowercase();
             *self.happened.entry(name).or_default() += struck;
         }
+        let partly = self.sinks.iter().map(Sink::answered_partly).sum();
+        self.happened.insert(
+            "receiver: refused some events of a request".to_owned(),
+            partly,
+        );
         self.happened.retain(|_, times| *times > 0);
         self.setup.simulator.clear_faults();
         for _ in 0..ENDINGS_MAX {
@@ -338,14 +369,4 @@ fn signal(process: &Child, name: &str) {
         .stderr(Stdio::null())
         .status();
     status.unwrap();
-}
-
-/// The host takes machine code only from where nobody else can write.
-fn copy(from: &Path, to: &Path) {
-    let mut directory = std::fs::DirBuilder::new();
-    directory.recursive(true).mode(0o700).create(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-    }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use mimecast_simulator::{identity, of_tenant};
 use serde_json::{Value, json};
 
+use crate::bulk_receiver::BulkReceiver;
 use crate::forward_receiver::{Demands, ForwardReceiver};
 use crate::http_receiver::HttpReceiver;
 use crate::receiver::{Ledger, Treatment};
@@ -14,6 +15,7 @@ use crate::setup::stream_and_id_of;
 /// What kind of output.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
+    Elasticsearch,
     File,
     Forward,
     Http,
@@ -21,6 +23,7 @@ pub(crate) enum Kind {
 
 /// One output, seen from the other side.
 pub(crate) enum Sink {
+    Bulk(BulkReceiver),
     File(Lines),
     Forward(ForwardReceiver),
     Http(HttpReceiver),
@@ -34,9 +37,10 @@ pub(crate) struct Lines {
 }
 
 impl Sink {
-    pub(crate) async fn start(kind: Kind, directory: &Path) -> Self {
+    pub(crate) async fn start(kind: Kind, directory: &Path, seed: u64) -> Self {
         let ledger = Ledger::keeping(brief);
         match kind {
+            Kind::Elasticsearch => Self::Bulk(BulkReceiver::with(ledger, seed).await),
             Kind::File => Self::File(Lines {
                 path: directory.join("events.ndjson"),
                 read_bytes: 0,
@@ -50,6 +54,7 @@ impl Sink {
     /// Small requests, so that there are many instants; little patience, so that they are used.
     pub(crate) fn settings(&self) -> String {
         match self {
+            Self::Bulk(receiver) => receiver.settings(),
             Self::File(_) => "type = \"file\"\npath = \"events.ndjson\"".to_owned(),
             Self::Forward(receiver) => receiver.settings("frame_kib = 64\nack_timeout_secs = 2"),
             Self::Http(receiver) => receiver.settings("http", "request_kib = 64\ntimeout_secs = 2"),
@@ -58,6 +63,7 @@ impl Sink {
 
     fn ledger(&self) -> Option<&Ledger> {
         match self {
+            Self::Bulk(receiver) => Some(&receiver.ledger),
             Self::File(_) => None,
             Self::Forward(receiver) => Some(&receiver.ledger),
             Self::Http(receiver) => Some(&receiver.ledger),
@@ -67,6 +73,7 @@ impl Sink {
     /// How many events have come, repeats included.
     pub(crate) fn count(&mut self) -> usize {
         match self {
+            Self::Bulk(receiver) => receiver.ledger.count(),
             Self::File(lines) => lines.count(),
             Self::Forward(receiver) => receiver.ledger.count(),
             Self::Http(receiver) => receiver.ledger.count(),
@@ -76,13 +83,22 @@ impl Sink {
     /// What has come, in brief.
     pub(crate) fn taken(&self) -> Vec<Value> {
         match self {
+            Self::Bulk(receiver) => receiver.ledger.taken(),
             Self::File(lines) => lines.taken(),
             Self::Forward(receiver) => receiver.ledger.taken(),
             Self::Http(receiver) => receiver.ledger.taken(),
         }
     }
 
-    /// Whether there was somebody to be told.
+    /// How many requests it has answered with a refusal of some of their events.
+    pub(crate) fn answered_partly(&self) -> u64 {
+        match self {
+            Self::Bulk(receiver) => receiver.answered_partly(),
+            Self::File(_) | Self::Forward(_) | Self::Http(_) => 0,
+        }
+    }
+
+    /// Whether there is a receiver that treats requests.
     pub(crate) fn treat(&self, treatment: &Treatment) -> bool {
         let ledger = self.ledger();
         if let Some(ledger) = ledger {
@@ -99,9 +115,10 @@ impl Sink {
         ledger.is_some()
     }
 
-    /// Whether there was somebody to kill.
+    /// Whether there is a receiver to kill.
     pub(crate) async fn kill(&mut self) -> bool {
         match self {
+            Self::Bulk(receiver) => receiver.kill().await,
             Self::File(_) => return false,
             Self::Forward(receiver) => receiver.kill().await,
             Self::Http(receiver) => receiver.kill().await,
@@ -111,6 +128,7 @@ impl Sink {
 
     pub(crate) async fn restart(&mut self) {
         match self {
+            Self::Bulk(receiver) => receiver.restart().await,
             Self::File(_) => {}
             Self::Forward(receiver) => receiver.restart().await,
             Self::Http(receiver) => receiver.restart().await,

@@ -12,7 +12,7 @@ use hyper::Response;
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{CONTENT_LENGTH, HeaderValue};
 use serde_json::Value;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use crate::batch_file::BatchFile;
 
@@ -32,6 +32,13 @@ pub(crate) struct Answer {
 pub(crate) enum Ending {
     /// After half of it the connection closes.
     CloseAfterHalf,
+    /// It comes slowly for a time, and then as fast as it can.
+    Slow {
+        /// How slowly.
+        bytes_per_s: u64,
+        /// For how long.
+        for_ms: u64,
+    },
     /// After half of it nothing happens for so many milliseconds.
     StallAfterHalf(u64),
     /// As it should.
@@ -65,11 +72,15 @@ impl Answer {
     /// The answer as HTTP.
     pub(crate) fn into_response(self) -> Response<Payload> {
         let length = self.body.len();
-        let half = (self.ending != Ending::Whole).then_some(length / 2);
+        let half = match self.ending {
+            Ending::CloseAfterHalf | Ending::StallAfterHalf(_) => Some(length / 2),
+            Ending::Slow { .. } | Ending::Whole => None,
+        };
         let mut response = Response::new(Payload {
             rest: self.body,
             until_half: half,
             ending: self.ending,
+            slow_until: None,
             sleep: None,
             file: self.file,
         });
@@ -91,6 +102,8 @@ pub(crate) struct Payload {
     rest: Bytes,
     until_half: Option<usize>,
     ending: Ending,
+    /// Until when the body comes slowly, once it has begun.
+    slow_until: Option<Instant>,
     sleep: Option<Pin<Box<Sleep>>>,
     file: Option<Arc<BatchFile>>,
 }
@@ -126,7 +139,7 @@ impl Body for Payload {
             let pause_ms = match this.ending {
                 Ending::CloseAfterHalf => FLUSH_MS,
                 Ending::StallAfterHalf(ms) => ms,
-                Ending::Whole => 0,
+                Ending::Slow { .. } | Ending::Whole => 0,
             };
             let sleep = this.sleep.get_or_insert_with(|| {
                 Box::pin(tokio::time::sleep(Duration::from_millis(pause_ms)))
@@ -139,7 +152,32 @@ impl Body for Payload {
             }
             this.until_half = None;
         }
-        let chunk_bytes = CHUNK_BYTES
+        let mut most_bytes = CHUNK_BYTES;
+        if let Ending::Slow {
+            bytes_per_s,
+            for_ms,
+        } = this.ending
+        {
+            let now = Instant::now();
+            let until = *this
+                .slow_until
+                .get_or_insert_with(|| now + Duration::from_millis(for_ms));
+            let tick = Duration::from_millis(1000 / SLOW_CHUNKS_PER_S);
+            let sleep = this
+                .sleep
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep(tick)));
+            if sleep.as_mut().poll(context).is_pending() {
+                return Poll::Pending;
+            }
+            this.sleep = None;
+            if now < until {
+                let chunk_bytes = (bytes_per_s / SLOW_CHUNKS_PER_S).max(1);
+                most_bytes = usize::try_from(chunk_bytes).unwrap_or(CHUNK_BYTES);
+            } else {
+                this.ending = Ending::Whole;
+            }
+        }
+        let chunk_bytes = most_bytes
             .min(this.rest.len())
             .min(this.until_half.unwrap_or(usize::MAX));
         if chunk_bytes == 0 {
@@ -173,5 +211,7 @@ impl Payload {
 
 /// Bytes that were not sent when the connection closes would be lost: this is time to send them.
 const FLUSH_MS: u64 = 10;
+/// A slow body comes in so many pieces a second.
+const SLOW_CHUNKS_PER_S: u64 = 10;
 /// Large enough to be fast, small enough that the reader sees a stream.
 const CHUNK_BYTES: usize = 64 * 1024;

@@ -7,6 +7,7 @@ use crate::answer::{Answer, Ending};
 use crate::batch_file::{BatchFile, gzip, inflate};
 use crate::random::Random;
 use crate::siem::Page;
+use crate::time::Civil;
 
 /// One thing that goes wrong on certain requests.
 #[derive(Clone, Debug)]
@@ -79,10 +80,24 @@ pub enum Effect {
         /// The body.
         body: String,
     },
+    /// An error with a `Retry-After` that is a date, so far ahead of the upstream's clock.
+    AnswerUntil {
+        /// The status.
+        status: u16,
+        /// How far ahead.
+        ms: i64,
+    },
     /// The connection ends without an answer.
     CloseBeforeHeaders,
     /// The connection ends after half of the body.
     CloseMidBody,
+    /// The header `Date` of the answer is so far ahead of the upstream's clock, or behind it.
+    DateAhead {
+        /// How far ahead; negative is behind.
+        ms: i64,
+    },
+    /// The header `Date` of the answer is this text.
+    DateText(&'static str),
     /// The file is no bytes at all.
     EmptyFile,
     /// The page is empty, but not the last one.
@@ -106,6 +121,13 @@ pub enum Effect {
     PageRepeated,
     /// The page token of the request is refused.
     PageTokenRefused,
+    /// The body comes slowly for a time; then comes the rest of it.
+    Slow {
+        /// How slowly.
+        bytes_per_s: u64,
+        /// For how long.
+        for_ms: u64,
+    },
     /// Nothing happens for a time; then comes the answer.
     Stall {
         /// For how long.
@@ -321,8 +343,17 @@ pub(crate) enum Before {
 }
 
 /// Applies an effect before the request is looked at.
-pub(crate) fn before(effect: &Effect, endpoint: Endpoint, has_page_token: bool) -> Before {
+pub(crate) fn before(
+    effect: &Effect,
+    endpoint: Endpoint,
+    has_page_token: bool,
+    now_ms: i64,
+) -> Before {
     match effect {
+        Effect::AnswerUntil { status, ms } => {
+            let until = Civil::new(now_ms.saturating_add(*ms)).http();
+            Before::Answer(Answer::new(*status, "").with("retry-after", until))
+        }
         Effect::Answer {
             status,
             headers,
@@ -339,6 +370,8 @@ pub(crate) fn before(effect: &Effect, endpoint: Endpoint, has_page_token: bool) 
         Effect::PageTokenRefused if has_page_token => Before::Answer(page_token_refused()),
         Effect::Stall { ms } => Before::Wait(*ms),
         Effect::CloseMidBody
+        | Effect::DateAhead { .. }
+        | Effect::DateText(_)
         | Effect::EmptyFile
         | Effect::EmptyPage
         | Effect::ExpiredLinks
@@ -350,6 +383,7 @@ pub(crate) fn before(effect: &Effect, endpoint: Endpoint, has_page_token: bool) 
         | Effect::NotGzip
         | Effect::PageRepeated
         | Effect::PageTokenRefused
+        | Effect::Slow { .. }
         | Effect::StallMidBody { .. }
         | Effect::TrailingGarbage
         | Effect::TruncatedGzip
@@ -404,9 +438,30 @@ pub(crate) fn on_file(effect: &Effect, file: Bytes) -> Bytes {
 pub(crate) fn on_answer(effect: &Effect, answer: &mut Answer) {
     if let Effect::CloseMidBody = effect {
         answer.ending = Ending::CloseAfterHalf;
+    } else if let Effect::Slow {
+        bytes_per_s,
+        for_ms,
+    } = effect
+    {
+        answer.ending = Ending::Slow {
+            bytes_per_s: *bytes_per_s,
+            for_ms: *for_ms,
+        };
     } else if let Effect::StallMidBody { ms } = effect {
         answer.ending = Ending::StallAfterHalf(*ms);
     }
+}
+
+/// The header `Date` of an answer.
+pub(crate) fn date(effect: Option<&Effect>, now_ms: i64) -> String {
+    if let Some(Effect::DateText(text)) = effect {
+        return (*text).to_owned();
+    }
+    let ahead_ms = match effect {
+        Some(Effect::DateAhead { ms }) => *ms,
+        Some(_) | None => 0,
+    };
+    Civil::new(now_ms.saturating_add(ahead_ms)).http()
 }
 
 /// The error answer for a page token that is not one.

@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::answer::{Answer, Closed, Payload};
 use crate::batch_file::BatchFile;
-use crate::fault::{Before, Effect, Endpoint, Target, before, on_answer, on_file};
+use crate::fault::{Before, Effect, Endpoint, Target, before, date, on_answer, on_file};
 use crate::permissions::Refusal;
 use crate::post::Kind;
 use crate::request::Request;
@@ -78,7 +78,7 @@ async fn respond(
         faults_per_file_max: world.config.faults_per_file_max,
     });
     let first = effect.as_ref().map_or(Before::Proceed, |effect| {
-        before(effect, endpoint, has_page_token)
+        before(effect, endpoint, has_page_token, world.clock.now_ms())
     });
     let (instead, wait_ms) = match first {
         Before::Answer(answer) => (Some(answer), 0),
@@ -103,7 +103,7 @@ async fn respond(
         on_answer(effect, &mut answer);
     }
     world.counters.note(endpoint, &stream, answer.status);
-    let date = crate::time::Civil::new(world.clock.now_ms()).http();
+    let date = date(effect.as_ref(), world.clock.now_ms());
     let id = match origin {
         Origin::Api => "x-request-id",
         Origin::Storage => "x-amz-request-id",

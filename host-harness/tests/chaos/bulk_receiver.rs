@@ -1,0 +1,178 @@
+//! A receiver of Elasticsearch's `_bulk` that answers for each event by itself: most are created,
+//! some were there before, and now and then some of a request are refused for the moment.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use fastrand::Rng;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::receiver::{Ledger, Treatment, listen_again};
+
+/// One request in so many is answered in parts.
+const PARTLY: u8 = 3;
+
+pub(crate) struct BulkReceiver {
+    pub(crate) ledger: Ledger,
+    address: SocketAddr,
+    store: Arc<Mutex<Store>>,
+    task: JoinHandle<()>,
+}
+
+/// What outlives the process of the receiver, as an index does.
+struct Store {
+    ids: BTreeSet<String>,
+    random: Rng,
+    /// Requests of which some events were refused for the moment.
+    partly: u64,
+}
+
+impl BulkReceiver {
+    pub(crate) async fn with(ledger: Ledger, seed: u64) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let store = Arc::new(Mutex::new(Store {
+            ids: BTreeSet::new(),
+            random: Rng::with_seed(seed),
+            partly: 0,
+        }));
+        Self {
+            address: listener.local_addr().unwrap(),
+            task: tokio::spawn(serve(listener, ledger.clone(), Arc::clone(&store))),
+            ledger,
+            store,
+        }
+    }
+
+    pub(crate) async fn kill(&mut self) {
+        self.task.abort();
+        // Its sockets are closed once it has ended.
+        drop((&mut self.task).await);
+    }
+
+    pub(crate) async fn restart(&mut self) {
+        let listener = listen_again(self.address).await;
+        let store = Arc::clone(&self.store);
+        self.task = tokio::spawn(serve(listener, self.ledger.clone(), store));
+    }
+
+    pub(crate) fn settings(&self) -> String {
+        format!(
+            "type = \"elasticsearch\"\nendpoint = \"http://{}\"\nrequest_kib = 64\ntimeout_secs = 2",
+            self.address
+        )
+    }
+
+    pub(crate) fn answered_partly(&self) -> u64 {
+        self.store.lock().unwrap().partly
+    }
+}
+
+impl Drop for BulkReceiver {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn serve(listener: TcpListener, ledger: Ledger, store: Arc<Mutex<Store>>) {
+    let mut connections = JoinSet::new();
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        let (ledger, store) = (ledger.clone(), Arc::clone(&store));
+        connections.spawn(async move {
+            let service = service_fn(|request| answer(request, ledger.clone(), Arc::clone(&store)));
+            let connection = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service);
+            // A reset is how some of these connections are meant to end.
+            drop(connection.await);
+        });
+    }
+}
+
+type Answer = Result<Response<Full<Bytes>>, Box<dyn std::error::Error + Send + Sync>>;
+
+async fn answer(request: Request<Incoming>, ledger: Ledger, store: Arc<Mutex<Store>>) -> Answer {
+    let reset = || Err::<Response<Full<Bytes>>, _>("reset".into());
+    let mut body = request.into_body();
+    if ledger.breaks_off() {
+        body.frame().await;
+        return reset();
+    }
+    let body = body.collect().await?.to_bytes();
+    ledger.released().await;
+    let treatment = ledger.next_treatment();
+    match treatment {
+        Treatment::Accept | Treatment::HalfAnswer | Treatment::TakeAndReset => {}
+        Treatment::Late(wait) => tokio::time::sleep(wait).await,
+        Treatment::Refuse => return Ok(reply(500, "no")),
+        Treatment::BreakOff | Treatment::Reset => return reset(),
+        Treatment::Answer(status, headers, text) => {
+            let mut answer = reply(status, text);
+            for (name, value) in headers {
+                answer.headers_mut().insert(name, value.parse()?);
+            }
+            return Ok(answer);
+        }
+    }
+    let answered = store.lock().unwrap().take(&body, &ledger);
+    if matches!(treatment, Treatment::HalfAnswer | Treatment::TakeAndReset) {
+        return reset();
+    }
+    Ok(reply(200, &answered.to_string()))
+}
+
+fn reply(status: u16, text: &str) -> Response<Full<Bytes>> {
+    let mut answer = Response::new(Full::new(Bytes::from(text.to_owned())));
+    *answer.status_mut() = status.try_into().unwrap();
+    answer
+}
+
+impl Store {
+    /// Answers for each event of a request, in order.
+    fn take(&mut self, body: &[u8], ledger: &Ledger) -> Value {
+        let text = std::str::from_utf8(body).unwrap();
+        assert!(text.ends_with('\n'), "a body ends with a whole line");
+        let lines: Vec<Value> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        let partly = self.random.u8(..PARTLY) == 0;
+        let (mut created, mut items) = (Vec::new(), Vec::new());
+        let (mut errors, mut refused) = (false, false);
+        for pair in lines.chunks(2) {
+            let id = pair[0]["create"]["_id"].as_str().unwrap();
+            let index = pair[0]["create"]["_index"].as_str().unwrap();
+            let key = format!("{index} {id}");
+            let (status, kind) = if self.ids.contains(&key) {
+                (409, "version_conflict_engine_exception")
+            } else if partly && self.random.bool() {
+                refused = true;
+                (
+                    self.random.choice([429, 503]).unwrap(),
+                    "es_rejected_execution_exception",
+                )
+            } else {
+                self.ids.insert(key);
+                created.push(pair[1].clone());
+                (201, "")
+            };
+            let mut item = json!({"_index": index, "_id": id, "status": status});
+            if status != 201 {
+                errors = true;
+                item["error"] = json!({"type": kind, "reason": "as this test has it"});
+            }
+            items.push(json!({"create": item}));
+        }
+        self.partly += u64::from(refused);
+        ledger.take(created);
+        json!({"took": 1, "errors": errors, "items": items})
+    }
+}
