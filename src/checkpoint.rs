@@ -291,6 +291,10 @@ pub struct WindowPosition {
     /// Up to when everything is collected whichever of two clocks is right that do not agree.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certain: Option<Timestamp>,
+    /// The last window ended long before the upstream's clock at its answers, because it was begun
+    /// by another one.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub behind: bool,
     /// How the pages go on.
     #[serde(default, skip_serializing_if = "Paging::is_default")]
     pub paging: Paging,
@@ -433,9 +437,15 @@ pub struct ListPosition {
     /// When the list was last read to its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_at: Option<Timestamp>,
+    /// The last reading was of a window that a wrong clock gave.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub behind: bool,
     /// The end of the window of the reading at hand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Timestamp>,
+    /// The host's clock when the reading at hand was begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begun_at: Option<Timestamp>,
     /// The token of the page to read next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub page_token: Option<String>,

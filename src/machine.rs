@@ -77,10 +77,13 @@ impl ClockSkew {
         }
     }
 
-    /// The median of the last answers, in milliseconds; without any the clocks are taken to agree.
-    /// Between two it is the one that is nearer to the host's clock.
+    /// The median of the last answers, in milliseconds; with fewer than two the clocks are taken to
+    /// agree. Between two it is the one that is nearer to the host's clock.
     #[must_use]
     pub fn ms(&self) -> i64 {
+        if self.samples.len() < 2 {
+            return 0;
+        }
         let mut sorted: Vec<i64> = self.samples.iter().copied().collect();
         sorted.sort_unstable();
         let upper = sorted.get(sorted.len() / 2).copied().unwrap_or(0);
@@ -106,8 +109,25 @@ impl ClockSkew {
     /// Believes the last answer and forgets those before it, after the upstream itself has refused
     /// a call for its time.
     pub fn believe_last(&mut self) {
-        let last = self.samples.pop_back();
-        self.samples = last.into_iter().collect();
+        if let Some(last) = self.last_ms() {
+            *self = Self::known(last);
+        }
+    }
+
+    /// The skew to sign a request with: one answer is enough, because the upstream refuses a
+    /// signature whose time is wrong.
+    #[must_use]
+    pub fn signing_ms(&self) -> i64 {
+        match self.last_ms() {
+            Some(only) if self.samples.len() == 1 => only,
+            Some(_) | None => self.ms(),
+        }
+    }
+
+    /// The skew for another session, where more than one answer has shown it.
+    #[must_use]
+    pub fn shown(&self) -> Option<i64> {
+        (self.samples.len() > 1).then(|| self.ms())
     }
 }
 
@@ -142,7 +162,7 @@ mod tests {
             -(skew.ms() + 500)
         };
         const DAY_MS: i64 = 86_400_000;
-        assert_eq!(note(DAY_MS), DAY_MS, "there is no other");
+        assert_eq!(note(DAY_MS), -500, "one answer is not believed");
         assert_eq!(note(0), 0, "the nearer one of two");
         assert_eq!(note(0), 0);
         assert_eq!(note(-DAY_MS), 0);

@@ -328,7 +328,7 @@ impl Session {
     pub fn volatile(&self, now: Timestamp) -> Option<String> {
         let mut kept = Volatile::new(&self.settings);
         kept.token = self.auth.export_token(now);
-        kept.skew_ms = self.skew.ms();
+        kept.skew_ms = self.skew.shown();
         kept.to_text()
     }
 
@@ -338,7 +338,9 @@ impl Session {
         let Some(kept) = Volatile::parse(text, &self.settings) else {
             return;
         };
-        self.skew = ClockSkew::known(kept.skew_ms);
+        if let Some(skew_ms) = kept.skew_ms {
+            self.skew = ClockSkew::known(skew_ms);
+        }
         if let Some(token) = kept.token {
             self.auth.import_token(token, now);
         }
@@ -529,7 +531,7 @@ impl Session {
             lines: None,
             files: None,
             ended: false,
-            skew_ms: self.skew.ms(),
+            skew_ms: self.skew.signing_ms(),
             transfer: Transfer::default(),
         });
         Step::Send(request)
@@ -558,7 +560,7 @@ impl Session {
     fn stamp(&mut self, now: Timestamp) -> Stamp {
         Stamp {
             now,
-            upstream_now: self.upstream_now(now),
+            upstream_now: now.plus_ms(self.skew.signing_ms().saturating_neg()),
             nonce: u128::from(self.next_jitter()) << 64 | u128::from(self.next_jitter()),
         }
     }

@@ -25,9 +25,10 @@ pub struct Volatile {
     /// The access token of API 2.0 and when to stop using it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<(String, Timestamp)>,
-    /// How far the host's clock is ahead of the upstream's, in milliseconds.
-    #[serde(default)]
-    pub skew_ms: i64,
+    /// How far the host's clock is ahead of the upstream's, in milliseconds, where more than one
+    /// answer has shown it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skew_ms: Option<i64>,
 }
 
 impl Volatile {
@@ -38,7 +39,7 @@ impl Volatile {
             version: VERSION,
             owner: owner(settings),
             token: None,
-            skew_ms: 0,
+            skew_ms: None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Clocks that are wrong: an odd `Date`, none, all of them odd, and a host that is hours off.
 
 use crate::batch::NoticeKind;
+use crate::stream::Stream;
 use crate::testing::{Host, Upstream};
 
 const HOUR_MS: i64 = 3_600_000;
@@ -150,9 +151,7 @@ fn an_odd_date_on_any_answer_loses_no_single_event_and_no_indicator() {
                 upstream.add_file("receipt", 2);
                 let at = upstream.now;
                 let id = format!("i{hours}");
-                upstream
-                    .tenant
-                    .add(crate::stream::Stream::ThreatIntelGrid, &id, (at, at));
+                upstream.tenant.add(Stream::ThreatIntelGrid, &id, (at, at));
                 if hours % 3 == 0 {
                     host.session = None;
                 }
@@ -190,6 +189,66 @@ fn a_host_that_jumps_days_ahead_keeps_its_place_in_the_batch_files() {
             assert_eq!(by_day.count(), 1, "{what}: {:?}", upstream.requests);
             assert!(host.notices.is_empty(), "{what}: {:?}", host.notices);
             host.assert_exactly_once(&upstream);
+        }
+    }
+}
+
+#[test]
+fn a_stream_is_caught_up_only_when_everything_was_read_whichever_dates_are_odd() {
+    let streams = [
+        (Stream::Audit, ""),
+        (Stream::Dlp, ""),
+        (Stream::HeldMessages, ""),
+        (Stream::ThreatIntelGrid, ""),
+        (Stream::SiemReceipt, ""),
+        (Stream::SiemReceipt, r#","siem_endpoint":"events""#),
+    ];
+    let odd: [&[usize]; 8] = [
+        &[0],
+        &[1],
+        &[0, 1],
+        &[1, 2],
+        &[0, 2],
+        &[0, 1, 2],
+        &[0, 1, 3],
+        &[2, 3, 4],
+    ];
+    for (stream, more) in streams {
+        for odd_ms in [5 * HOUR_MS, 30 * DAY_MS, -5 * HOUR_MS, -300 * DAY_MS] {
+            for numbers in odd {
+                for ahead_ms in [0, -2 * HOUR_MS, 18 * HOUR_MS] {
+                    let settings = format!(r#","streams":["{stream}"],"start":"40h"{more}"#);
+                    let (mut upstream, mut host) = (Upstream::new(), Host::new(&settings));
+                    let end = upstream.now;
+                    for hours in (1..20).rev() {
+                        let at = end.plus_ms(-hours * HOUR_MS - 1000);
+                        upstream.now = at;
+                        let id = format!("{stream}-{hours}");
+                        if stream == Stream::Audit {
+                            upstream.add_audit(&id, at);
+                        } else if stream == Stream::SiemReceipt {
+                            upstream.add_file("receipt", 2);
+                        } else {
+                            upstream.tenant.add(stream, &id, (at, at));
+                        }
+                    }
+                    upstream.now = end;
+                    upstream.host_ahead_ms = ahead_ms;
+                    for number in numbers {
+                        upstream.odd_dates.insert(*number, Some(odd_ms));
+                    }
+                    host.collect(&mut upstream);
+                    let missing: Vec<String> = upstream
+                        .owed()
+                        .into_iter()
+                        .filter(|key| !host.delivered.contains(key))
+                        .collect();
+                    let what = format!(
+                        "{stream}{more}: answers {numbers:?} off by {odd_ms} ms, host by {ahead_ms} ms"
+                    );
+                    assert!(missing.is_empty(), "{what}: {missing:?}");
+                }
+            }
         }
     }
 }

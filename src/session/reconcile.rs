@@ -205,6 +205,25 @@ fn asked(stream: Stream) -> &'static str {
     }
 }
 
+#[test]
+fn what_comes_while_a_window_is_read_that_ends_in_the_future_is_not_missed() {
+    let (mut upstream, mut model) = (Upstream::new(), Model::default());
+    upstream.host_ahead_ms = 3_600_000;
+    let mut host = Host::new(r#","streams":["held-release"]"#);
+    host.collect(&mut upstream);
+    pass(&mut upstream, 20 * 60_000);
+    model.add(&mut upstream, Stream::HeldRelease, "a", 0);
+    // A session that knows nothing of the upstream's clock begins a window by the host's, which
+    // is an hour ahead.
+    host.session = None;
+    host.limits.max_requests = 2;
+    host.poll(&mut upstream).unwrap();
+    // The second record moves the first one to the page that is read next.
+    model.add(&mut upstream, Stream::HeldRelease, "b", 0);
+    settle(&mut host, &mut upstream);
+    model.check(&host);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 

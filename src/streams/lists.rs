@@ -15,12 +15,18 @@ use crate::stream::{Post, Stream};
 use crate::streams::list_items::{Item, ListItems};
 use crate::streams::pages::{self, Ask, Page};
 use crate::streams::paging::{Stall, too_many_empty};
-use crate::streams::{Context, Unusable, Want, hours_ms};
+use crate::streams::{CLOCKS_AGREE_MS, Context, Unusable, Want, hours_ms};
 use crate::time::Timestamp;
 
 /// A list that does not fit into the checkpoint is read less often by this factor, because each
 /// reading repeats what is not remembered.
 const OVERFLOW_FACTOR: i64 = 12;
+
+/// A reading of a window that a wrong clock gave is repeated after this.
+const AGAIN_AFTER_MS: i64 = 60_000;
+
+/// How far ahead of the upstream's clock a window may end.
+const AHEAD_MS_MAX: i64 = 24 * 3_600_000;
 
 /// An item that leaves is reported with the id of its first event, which takes the whole identity.
 const KEY_BYTES: usize = 16;
@@ -91,7 +97,9 @@ impl Lists {
             },
             // Each field by its name, so that the text of the items is not copied twice.
             read_at: self.position.read_at,
+            behind: self.position.behind,
             to: self.position.to,
+            begun_at: self.position.begun_at,
             page_token: self.position.page_token.clone(),
             pages_done: self.position.pages_done,
             overflow: self.position.overflow,
@@ -126,6 +134,9 @@ impl Lists {
         let Some(read_at) = self.position.read_at.filter(|_| self.position.to.is_none()) else {
             return (context.now, false);
         };
+        if self.position.behind {
+            return (context.due_again(read_at, AGAIN_AFTER_MS), false);
+        }
         let factor = if self.position.overflow {
             OVERFLOW_FACTOR
         } else {
@@ -147,14 +158,18 @@ impl Lists {
         if !self.wants_call() {
             return Want::Records;
         }
-        let (due, caught_up) = self.due(context);
-        if caught_up && due > context.now {
+        let (due, _) = self.due(context);
+        if due > context.now {
             return Want::Nothing(due);
         }
-        let to = *self
-            .position
-            .to
-            .get_or_insert_with(|| context.upstream_now.floor_second());
+        let to = match self.position.to {
+            Some(to) => to,
+            None => {
+                self.position.begun_at = Some(context.now);
+                context.upstream_now.floor_second()
+            }
+        };
+        self.position.to = Some(to);
         let back_ms = hours_ms(self.reading.back_hours);
         let ask = Ask {
             window: (to.plus_ms(back_ms.saturating_neg()), to),
@@ -312,6 +327,18 @@ impl Lists {
         self.stall.take()
     }
 
+    /// Whether the window of the reading ended where the upstream's clock was when it was begun, by
+    /// all that is known of that clock now.
+    fn window_was_true(&self, context: Context<'_>) -> bool {
+        let (Some(to), Some(begun_at)) = (self.position.to, self.position.begun_at) else {
+            return true;
+        };
+        let begun_at = context.to_upstream(begun_at);
+        // What a window that ends too late leaves out at its beginning has expired long ago.
+        let in_time = begun_at.plus_ms(-CLOCKS_AGREE_MS)..=begun_at.plus_ms(AHEAD_MS_MAX);
+        self.reading.post.window.is_none() || in_time.contains(&to)
+    }
+
     /// Tells what has left, and ends the reading.
     fn finish_reading(
         &mut self,
@@ -319,7 +346,10 @@ impl Lists {
         context: Context<'_>,
         batch: &mut Builder,
     ) -> Offer {
-        let gone = self.items().ids(|item| !item.seen && item.missed);
+        let is_true = self.window_was_true(context);
+        let gone = self
+            .items()
+            .ids(|item| is_true && !item.seen && item.missed);
         let tell = self.reading.departures && context.settings.snapshot == Snapshot::Changes;
         for id in gone {
             if tell {
@@ -342,12 +372,13 @@ impl Lists {
             self.items().remove(&id);
         }
         for item in self.items().iter_mut() {
-            item.missed = !item.seen;
+            item.missed = !item.seen && (is_true || item.missed);
             item.seen = false;
         }
         let items = self.items.take().map(|items| items.to_text());
         self.position = ListPosition {
             read_at: Some(context.now),
+            behind: !is_true,
             overflow: self.position.overflow_now,
             items: items.unwrap_or_default(),
             ..ListPosition::default()

@@ -69,6 +69,7 @@ impl Windows {
             empty_at: None,
             read_twice: false,
             certain: None,
+            behind: false,
             paging: Paging::default(),
             remembered: String::new(),
         };
@@ -116,7 +117,7 @@ impl Windows {
             return (context.now, false);
         };
         let due = context.due_again(read_at, POLL_INTERVAL_MS);
-        (due, true)
+        (due, !self.position.behind)
     }
 
     /// Whether the next want is a page.
@@ -130,8 +131,8 @@ impl Windows {
         if self.page.is_some() {
             return Want::Records;
         }
-        let (due, caught_up) = self.due(context);
-        if caught_up && due > context.now {
+        let (due, _) = self.due(context);
+        if due > context.now {
             return Want::Nothing(due);
         }
         if self.position.to.is_none() {
@@ -351,8 +352,8 @@ impl Windows {
         self.stall.take()
     }
 
-    /// All pages are read: the bound moves, but never beyond the upstream's clock at the answers of
-    /// this window.
+    /// All pages are read: the bound moves, but never beyond the upstream's clock when this window
+    /// was begun and at its answers.
     fn finish_window(&mut self, context: Context<'_>, batch: &mut Builder) {
         let from = self.from(context);
         let Some(to) = self.position.to.take() else {
@@ -366,7 +367,10 @@ impl Windows {
         let before = position.bound;
         let was_first = core::mem::take(&mut position.first);
         position.paging = Paging::default();
-        position.bound = to.min(answered_at.floor_second()).max(before);
+        // What came after the window was begun may have moved from a page that was still to be read
+        // to one that was done.
+        let shown = answered_at.min(context.to_upstream(begun_at));
+        position.bound = to.min(shown.floor_second()).max(before);
         let again = time_to_read_again(position, (from, answered_at), was_first, context);
         if let Some(again) = again {
             let detail = format!(
@@ -389,9 +393,13 @@ impl Windows {
             }
             Some(_) | None => (sure.plus_ms(CLOCKS_AGREE_MS) < bound).then_some(sure),
         };
-        // A window that was cut at its greatest length leaves more to read.
-        let is_last = answered_at < bound.plus_ms(POLL_INTERVAL_MS) || bound == before;
-        position.read_at = is_last.then_some(context.now);
+        // A window that was cut at its greatest length leaves more to read. One that was cut to
+        // nothing far from the upstream's clock was begun by a wrong one, and rests before it is
+        // tried again.
+        let has_more = answered_at >= bound.plus_ms(POLL_INTERVAL_MS);
+        let is_ahead = answered_at.plus_ms(CLOCKS_AGREE_MS) < bound;
+        position.behind = bound == before && (has_more || is_ahead);
+        position.read_at = (!has_more || position.behind).then_some(context.now);
         self.remembered
             .forget_before(bound.plus_ms(overlap_ms.saturating_neg()));
     }

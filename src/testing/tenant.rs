@@ -69,7 +69,9 @@ impl Tenant {
             Way::Feed { .. } => self.feed(stream, &body, now),
             Way::Files { .. } | Way::LogFiles => panic!("{stream} is answered elsewhere"),
             Way::List { post, .. } => {
-                let items = self.lists.entry(stream).or_default().clone();
+                let mut items = self.lists.entry(stream).or_default().clone();
+                let is_inside = window_of(stream, post, &body);
+                items.retain(|item| is_inside(item));
                 page(post, &body, &items, self.page_records)
             }
             Way::Windows(post) => {
@@ -112,7 +114,10 @@ impl Tenant {
         assert_ne!(asked["token"].is_null(), asked["start"].is_null());
         let none = Vec::new();
         let log = self.logs.get(&stream).unwrap_or(&none).iter();
-        let mut visible: Vec<&Entry> = log.filter(|entry| entry.visible <= now).collect();
+        let end = asked["end"].as_str().and_then(Timestamp::parse);
+        let mut visible: Vec<&Entry> = log
+            .filter(|entry| entry.visible <= now && end.is_none_or(|end| entry.visible <= end))
+            .collect();
         visible.sort_by_key(|entry| entry.visible);
         let from = match asked["token"].as_str() {
             Some(token) => token.trim_start_matches('f').parse().unwrap(),
@@ -145,6 +150,25 @@ impl Tenant {
             vec![("x-mc-threat-feed-next-token".to_owned(), next)],
             body,
         )
+    }
+}
+
+/// Says which items of a list lie in the window that is asked for.
+fn window_of(stream: Stream, post: &Post, body: &Value) -> impl Fn(&str) -> bool {
+    let time = |text: &str| Timestamp::parse(text).unwrap();
+    let asked = |name: &str| time(body["data"][0][name].as_str().unwrap());
+    let window = post.window.map(|(from, to)| asked(from)..=asked(to));
+    let name = stream.row().times.first().copied().unwrap_or_default();
+    let before = format!("\"{name}\":\"");
+    move |item| {
+        // Found by its text: a list may have 20,000 items.
+        let at = item
+            .split_once(&before)
+            .and_then(|(_, at)| at.split('"').next());
+        let (Some(at), Some(window)) = (at, &window) else {
+            return true;
+        };
+        window.contains(&time(at))
     }
 }
 
