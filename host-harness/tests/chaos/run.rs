@@ -293,7 +293,7 @@ impl Run {
             let account = Account::of(&self);
             // A file that was deleted is set aside, and tried again for hours before it is a gap.
             let is_set_aside = ended.code() == Some(1) && account.lost_by_design > 0;
-            if (ended.success() || is_set_aside) && account.missing.is_empty() {
+            if ended.success() || (is_set_aside && account.missing.is_empty()) {
                 account.assert_good(&self.name());
                 return account;
             }
