@@ -33,7 +33,7 @@ const MEMBERS: [&str; 4] = [
 ];
 
 /// How much of what cannot be read is kept for the rejected record.
-const UNREAD_BYTES_MAX: usize = 16 * 1024;
+pub const UNREAD_BYTES_MAX: usize = 16 * 1024;
 
 /// How much of a line that is too long is kept for the rejected record.
 const LINE_BYTES_KEPT: usize = 16 * 1024;

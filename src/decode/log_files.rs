@@ -9,7 +9,7 @@ use scan::{List, list_at};
 
 use super::json::Nesting;
 use super::key_value;
-use super::lines::LINE_BYTES_MAX;
+use super::lines::{LINE_BYTES_MAX, UNREAD_BYTES_MAX};
 use super::zip::{self, Archive, Part, ZipError};
 
 /// What [`LogFileReader::read`] found.
@@ -238,6 +238,19 @@ impl LogFileReader {
         }
     }
 
+    /// The first bytes of what could not be read, after [`Found::FileBroken`] and
+    /// [`Found::Broken`]: of the record that was not complete, or of the body.
+    #[must_use]
+    pub fn unread(&self) -> &[u8] {
+        let record = self.rest();
+        let body = match &self.body {
+            Body::Archive(archive) => archive.rest(),
+            Body::Plain { waiting, .. } | Body::Unknown { waiting, .. } => waiting,
+        };
+        let unread = if record.is_empty() { body } else { record };
+        unread.get(..UNREAD_BYTES_MAX).unwrap_or(unread)
+    }
+
     /// Returns the last record once more. Nothing may be called in between.
     pub const fn put_back(&mut self) {
         self.again = true;
@@ -445,6 +458,7 @@ impl LogFileReader {
             self.stage = Stage::Lines { first: false };
             Look::Object
         } else if first {
+            self.at = range.start;
             Look::Broken(UNKNOWN)
         } else {
             Look::NotARecord(range)

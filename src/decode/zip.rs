@@ -190,7 +190,9 @@ impl Archive {
         }
     }
 
-    fn rest(&self) -> &[u8] {
+    /// What was handed over and not taken yet.
+    #[must_use]
+    pub fn rest(&self) -> &[u8] {
         self.input.get(self.at..).unwrap_or_default()
     }
 

@@ -139,6 +139,7 @@ fn a_malformed_file_is_rejected_with_its_name_and_the_token_moves_on() {
                 rejected.reason.contains("in the middle of its JSON"),
                 "{rejected:?}"
             );
+            assert!(rejected.original.starts_with(b"{"), "{rejected:?}");
         }
     }
 }
@@ -173,6 +174,7 @@ fn an_archive_that_is_cut_is_asked_for_again_and_then_rejected() {
                 rejected.reason.contains("the archive ends early"),
                 "{rejected:?}"
             );
+            assert_eq!(rejected.original, part);
         }
     }
 }

@@ -273,7 +273,7 @@ impl LogFiles {
                             return Progress::Done;
                         }
                         let why = format!("the rest of the file is rejected: {why}");
-                        self.reject(&why, &[], batch);
+                        self.reject(&why, reader.unread(), batch);
                     }
                     self.finish_file();
                 }
@@ -303,7 +303,7 @@ impl LogFiles {
                 Found::Broken(why) => {
                     if !self.try_again() {
                         let why = format!("the rest of the answer is rejected: {why}");
-                        self.reject(&why, &[], batch);
+                        self.reject(&why, reader.unread(), batch);
                         self.finish_answer(context);
                     }
                     return Progress::Done;
