@@ -4,18 +4,53 @@
 use std::time::Duration;
 
 /// The wait after the first failure.
-pub const FIRST: Duration = Duration::from_secs(1);
+const FIRST: Duration = Duration::from_secs(1);
 /// No wait is longer, unless the upstream asks for it.
-pub const MAX: Duration = Duration::from_secs(300);
+const MAX: Duration = Duration::from_secs(300);
 
-/// The wait after so many failures in a row. `spread` is a random number from
-/// 0 to 1; the wait lies between half and the whole of its bound.
-#[must_use]
-pub fn wait(failures: u32, spread: f64) -> Duration {
-    let doublings = failures.saturating_sub(1).min(16);
-    let bound = FIRST.saturating_mul(1 << doublings).min(MAX);
-    let fraction = 0.5 + spread.clamp(0.0, 1.0) / 2.0;
-    bound.mul_f64(fraction)
+/// Failures in a row, and the wait that follows each.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Backoff {
+    failures: u32,
+}
+
+impl Backoff {
+    /// Count a failure.
+    pub const fn fail(&mut self) {
+        self.failures = self.failures.saturating_add(1);
+    }
+
+    /// Forget all failures.
+    pub const fn reset(&mut self) {
+        self.failures = 0;
+    }
+
+    /// How many failures there were in a row.
+    #[must_use]
+    pub const fn failures(self) -> u32 {
+        self.failures
+    }
+
+    /// How long to wait now, by chance between half and the whole of its
+    /// bound.
+    #[must_use]
+    pub fn wait(self) -> Duration {
+        self.wait_with(fastrand::f64())
+    }
+
+    /// The same where so many failures are free; `None` for those.
+    #[must_use]
+    pub fn wait_beyond(self, free: u32) -> Option<Duration> {
+        let failures = self.failures.checked_sub(free).filter(|over| *over > 0)?;
+        Some(Self { failures }.wait())
+    }
+
+    /// The same; `spread` is from 0 to 1.
+    fn wait_with(self, spread: f64) -> Duration {
+        let doublings = self.failures.saturating_sub(1).min(16);
+        let bound = FIRST.saturating_mul(1 << doublings).min(MAX);
+        bound.mul_f64(0.5 + spread / 2.0)
+    }
 }
 
 #[cfg(test)]
@@ -23,17 +58,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_up_to_the_greatest() {
-        assert_eq!(wait(1, 1.0), Duration::from_secs(1));
-        assert_eq!(wait(2, 1.0), Duration::from_secs(2));
-        assert_eq!(wait(5, 1.0), Duration::from_secs(16));
-        assert_eq!(wait(10, 1.0), MAX);
-        assert_eq!(wait(u32::MAX, 1.0), MAX);
+    fn waits_double_up_to_the_greatest_and_begin_anew() {
+        let mut backoff = Backoff::default();
+        let waits: Vec<u64> = (0..10)
+            .map(|_| {
+                backoff.fail();
+                backoff.wait_with(1.0).as_secs()
+            })
+            .collect();
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300]);
+        backoff.failures = u32::MAX;
+        backoff.fail();
+        assert_eq!(backoff.wait_with(1.0), MAX);
+        backoff.reset();
+        backoff.fail();
+        assert_eq!((backoff.failures(), backoff.wait_with(1.0)), (1, FIRST));
     }
 
     #[test]
     fn the_spread_takes_at_most_half() {
-        assert_eq!(wait(3, 0.0), Duration::from_secs(2));
-        assert_eq!(wait(3, 0.5), Duration::from_secs(3));
+        let backoff = Backoff { failures: 3 };
+        assert_eq!(backoff.wait_with(0.0), Duration::from_secs(2));
+        assert_eq!(backoff.wait_with(0.5), Duration::from_secs(3));
+        assert_eq!(backoff.wait_beyond(3), None);
+        assert!(backoff.wait_beyond(2).is_some_and(|wait| wait <= FIRST));
+        let wait = backoff.wait();
+        assert!(wait >= Duration::from_secs(2) && wait <= Duration::from_secs(4));
     }
 }

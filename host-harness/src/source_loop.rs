@@ -14,7 +14,7 @@ use tracing::{debug, error, info, warn};
 
 use self::pace::Pace;
 use self::record::News;
-use crate::backoff;
+use crate::backoff::Backoff;
 use crate::batch;
 use crate::bindings::{Batch, NextPoll, PollError};
 use crate::dead_letter::DeadLetter;
@@ -107,8 +107,8 @@ struct Running {
     /// neither stored nor shown.
     session: Option<Secret>,
     storing: Option<JoinHandle<Result<(), String>>>,
-    failures: u32,
-    fruitless: u32,
+    backoff: Backoff,
+    fruitless: Backoff,
     /// Of rejected records.
     rejected: Pace,
     /// Of lines in the log.
@@ -123,8 +123,8 @@ impl SourceLoop {
             instance: None,
             session: None,
             storing: None,
-            failures: 0,
-            fruitless: 0,
+            backoff: Backoff::default(),
+            fruitless: Backoff::default(),
             rejected: Pace::new(REJECTED_BYTES_PER_SECOND, REJECTED_BURST),
             notices: RateLimit::new(NOTICES),
         };
@@ -348,7 +348,7 @@ impl Running {
         let wait = |ms| Duration::from_millis(ms).max(WAIT_MIN);
         match next {
             NextPoll::CaughtUp(ms) => {
-                self.failures = 0;
+                self.backoff.reset();
                 if self.with.once {
                     Step::End(End::CaughtUp)
                 } else {
@@ -364,20 +364,17 @@ impl Running {
                 self.fail("failing", &detail, wait).await
             }
             NextPoll::Now => {
-                self.failures = 0;
-                self.fruitless = if idle {
-                    self.fruitless.saturating_add(1)
+                self.backoff.reset();
+                if idle {
+                    self.fruitless.fail();
                 } else {
-                    0
-                };
-                if self.fruitless > FRUITLESS_MAX {
-                    let over = self.fruitless - FRUITLESS_MAX;
-                    return Step::Wait(backoff::wait(over, fastrand::f64()));
+                    self.fruitless.reset();
                 }
-                Step::Poll
+                let wait = self.fruitless.wait_beyond(FRUITLESS_MAX);
+                wait.map_or(Step::Poll, Step::Wait)
             }
             NextPoll::Throttled(ms) => {
-                self.failures = 0;
+                self.backoff.reset();
                 let wait = wait(ms);
                 info!(source = %self.with.source.name, wait_ms = ms, "the upstream asks for patience");
                 Step::Wait(wait)
@@ -450,14 +447,15 @@ impl Running {
 
     /// A failure that may pass. It is kept for `status`.
     async fn fail(&mut self, kind: &str, detail: &str, asked: Duration) -> Step {
-        self.failures = self.failures.saturating_add(1);
+        self.backoff.fail();
+        let failures = self.backoff.failures();
         if let Err(failure) = self.finish_storing().await {
             return Step::End(End::Failed(failure));
         }
         self.with.record.note_error(kind, detail);
         self.start_storing();
         let name = &self.with.source.name;
-        if self.with.once && self.failures >= FAILURES_MAX_ONCE {
+        if self.with.once && failures >= FAILURES_MAX_ONCE {
             return Step::End(End::Failed(Failure::failed(format!(
                 "source `{name}`: {kind}: {detail} (given up after {FAILURES_MAX_ONCE} tries)"
             ))));
@@ -466,10 +464,9 @@ impl Running {
         let wait = if kind == "failing" {
             asked
         } else {
-            backoff::wait(self.failures, fastrand::f64()).max(asked)
+            self.backoff.wait().max(asked)
         };
         let seconds = wait.as_secs_f64();
-        let failures = self.failures;
         if kind == "component" {
             error!(source = %name, failures, "{detail}; next try in {seconds:.1} s");
         } else {

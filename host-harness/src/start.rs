@@ -9,7 +9,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
-use crate::backoff;
+use crate::backoff::Backoff;
 use crate::command::validate;
 use crate::dead_letter::DeadLetter;
 use crate::exit::Failure;
@@ -53,7 +53,7 @@ type Ready = (Source, Record);
 impl Start {
     /// Start the source and run it until the end.
     pub(crate) async fn run(mut self) -> (End, Record) {
-        let mut failures = 0_u32;
+        let mut backoff = Backoff::default();
         loop {
             let mut shutdown = self.shutdown.clone();
             let readied = tokio::select! {
@@ -67,16 +67,17 @@ impl Start {
                 }
                 Err(failure) => failure,
             };
-            if failures == 0 {
+            backoff.fail();
+            let failures = backoff.failures();
+            if failures == 1 {
                 self.starts.has_failed();
             }
-            failures = failures.saturating_add(1);
             // A run of which no source has started ends, so that whoever
             // started it learns of that.
             if self.once || !failure.may_pass || !self.starts.any_started().await {
                 return (End::Failed(failure), self.blank());
             }
-            let wait = backoff::wait(failures, fastrand::f64());
+            let wait = backoff.wait();
             let seconds = wait.as_secs_f64();
             error!(source = %self.settings.name, failures, "{failure}; next try in {seconds:.1} s");
             tokio::select! {

@@ -105,6 +105,8 @@ struct Work {
     parts: VecDeque<Part>,
     poison: Vec<Poison>,
     stop: Option<OutputError>,
+    /// How many events were open when this try began.
+    open_before: usize,
 }
 
 impl<L: Lane> Lanes<L> {
@@ -124,16 +126,9 @@ impl<L: Lane> Lanes<L> {
         if let Some(unfinished) = self.unfinished.remove(delivery.source)
             && unfinished.digest == blake3::hash(delivery.events.as_bytes())
         {
-            return Work {
-                parts: unfinished.parts,
-                poison: unfinished.poison,
-                stop: None,
-            };
+            return Work::begin(unfinished.parts, unfinished.poison);
         }
-        Work {
-            parts: self.cut.parts(events).into(),
-            ..Work::default()
-        }
+        Work::begin(self.cut.parts(events).into(), Vec::new())
     }
 
     fn end(
@@ -142,7 +137,7 @@ impl<L: Lane> Lanes<L> {
         count: usize,
         work: Work,
     ) -> Result<(), OutputError> {
-        let open: usize = work.parts.iter().map(Vec::len).sum();
+        let open = work.open();
         if open.saturating_add(work.poison.len()) < count
             && !self.accepted.contains(delivery.source)
         {
@@ -152,10 +147,16 @@ impl<L: Lane> Lanes<L> {
             parts,
             mut poison,
             stop,
+            open_before,
         } = work;
+        let stop = stop.map(|stop| match stop {
+            OutputError::Retry(reason) if open < open_before => OutputError::Partly(reason),
+            other => other,
+        });
         match stop {
             Some(
                 error @ (OutputError::Blocked(_)
+                | OutputError::Partly(_)
                 | OutputError::Retry(_)
                 | OutputError::Throttled { .. }),
             ) => {
@@ -247,6 +248,21 @@ fn lock(work: &Mutex<Work>) -> MutexGuard<'_, Work> {
 }
 
 impl Work {
+    fn begin(parts: VecDeque<Part>, poison: Vec<Poison>) -> Self {
+        let mut work = Self {
+            parts,
+            poison,
+            ..Self::default()
+        };
+        work.open_before = work.open();
+        work
+    }
+
+    /// How many events are neither accepted nor refused for good.
+    fn open(&self) -> usize {
+        self.parts.iter().map(Vec::len).sum()
+    }
+
     fn refuse(&mut self, mut part: Part, refusal: Refusal) {
         match refusal {
             Refusal::Blocked(reason) => self.halt(part, OutputError::Blocked(reason)),
@@ -306,9 +322,13 @@ impl Work {
             (None, _) => true,
             (Some(OutputError::Blocked(_)), _) => false,
             (Some(_), OutputError::Blocked(_) | OutputError::Throttled { .. }) => true,
-            (Some(_), OutputError::Closed | OutputError::Poison(_) | OutputError::Retry(_)) => {
-                false
-            }
+            (
+                Some(_),
+                OutputError::Closed
+                | OutputError::Partly(_)
+                | OutputError::Poison(_)
+                | OutputError::Retry(_),
+            ) => false,
         };
         if graver {
             self.stop = Some(error);

@@ -169,6 +169,9 @@ pub enum OutputError {
     /// other event of the delivery has been accepted. The host keeps them with
     /// the rejected records and goes on.
     Poison(Vec<Poison>),
+    /// As `Retry`, and this try has made some progress: there is no reason to
+    /// wait longer than after a first failure.
+    Partly(String),
     /// The host repeats the delivery after a while and fetches nothing
     /// meanwhile.
     Retry(String),
@@ -194,9 +197,10 @@ impl fmt::Display for OutputError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Closed => f.write_str("the other end is closed"),
-            Self::Blocked(reason) | Self::Retry(reason) | Self::Throttled { reason, .. } => {
-                f.write_str(reason)
-            }
+            Self::Blocked(reason)
+            | Self::Partly(reason)
+            | Self::Retry(reason)
+            | Self::Throttled { reason, .. } => f.write_str(reason),
             Self::Poison(events) => write!(f, "{} events can never be accepted", events.len()),
         }
     }

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use tracing::{error, info, warn};
 
 use super::{Delivery, Output, OutputError, Plan, Poison};
-use crate::backoff;
+use crate::backoff::Backoff;
 use crate::exit::Failure;
 use crate::untrusted_text::escape;
 
@@ -70,14 +70,14 @@ impl Outputs {
         output: &Mutex<Box<dyn Output>>,
         delivery: &Delivery<'_>,
     ) -> Result<Vec<Poison>, Undelivered> {
-        let mut tries = 0_u32;
+        let mut backoff = Backoff::default();
         loop {
             // Other sources take their turn between two tries.
             let mut held = output.lock().await;
             let name = held.name().to_owned();
             let result = held.accept(delivery).await;
             drop(held);
-            tries = tries.saturating_add(1);
+            let tries = backoff.failures().saturating_add(1);
             let later = match result {
                 Ok(()) => {
                     if tries > 1 {
@@ -98,6 +98,14 @@ impl Outputs {
                     is_blocked: true,
                     asked: Duration::ZERO,
                 },
+                Err(OutputError::Partly(reason)) => {
+                    backoff.reset();
+                    Later {
+                        reason,
+                        is_blocked: false,
+                        asked: Duration::ZERO,
+                    }
+                }
                 Err(OutputError::Retry(reason)) => Later {
                     reason,
                     is_blocked: false,
@@ -109,7 +117,8 @@ impl Outputs {
                     asked: wait,
                 },
             };
-            self.retry_later(&name, delivery, tries, later).await?;
+            backoff.fail();
+            self.retry_later(&name, delivery, backoff, later).await?;
         }
     }
 
@@ -118,10 +127,10 @@ impl Outputs {
         &self,
         output: &str,
         delivery: &Delivery<'_>,
-        tries: u32,
+        backoff: Backoff,
         later: Later,
     ) -> Result<(), Undelivered> {
-        let source = delivery.source;
+        let (source, tries) = (delivery.source, backoff.failures());
         // Part of it is what a receiver answers.
         let reason = escape(&later.reason).into_owned();
         let tries_max = self.tries_max.map(|max| {
@@ -134,7 +143,7 @@ impl Outputs {
         if tries_max.is_some_and(|max| tries >= max) {
             return Err(Undelivered::Failed(reason));
         }
-        let wait = backoff::wait(tries, fastrand::f64()).max(later.asked);
+        let wait = backoff.wait().max(later.asked);
         let seconds = wait.as_secs_f64();
         if later.is_blocked {
             error!(%source, %output, tries, "output blocked, next try in {seconds:.1} s: {reason}");
@@ -263,6 +272,15 @@ mod tests {
         let (result, tries) = deliver(9, Some(8), || OutputError::Retry(String::new())).await;
         assert!(matches!(result, Err(Undelivered::Failed(_))), "{result:?}");
         assert_eq!(tries, 8);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn progress_begins_the_backoff_anew() {
+        let begun = tokio::time::Instant::now();
+        let partly = || OutputError::Partly("429".to_owned());
+        let (result, tries) = deliver(30, Some(8), partly).await;
+        assert_eq!((result.unwrap().len(), tries), (0, 31));
+        assert!(begun.elapsed() <= Duration::from_secs(30));
     }
 
     #[tokio::test(start_paused = true)]

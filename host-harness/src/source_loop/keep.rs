@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use tracing::{info, warn};
 
 use super::{End, FAILURES_MAX_ONCE, Running, SourceLoop};
-use crate::backoff;
+use crate::backoff::Backoff;
 use crate::bindings::{Batch, RejectedRecord};
 use crate::dead_letter::NotKept;
 use crate::disk;
@@ -58,8 +58,8 @@ impl SourceLoop {
     fn tries(&self) -> Tries {
         Tries {
             source: self.source.name.clone(),
-            count: 0,
-            count_max: self.once.then_some(FAILURES_MAX_ONCE),
+            backoff: Backoff::default(),
+            tries_max: self.once.then_some(FAILURES_MAX_ONCE),
             shutdown: self.shutdown.clone(),
         }
     }
@@ -106,8 +106,8 @@ impl Running {
 /// How often something has been tried.
 struct Tries {
     source: String,
-    count: u32,
-    count_max: Option<u32>,
+    backoff: Backoff,
+    tries_max: Option<u32>,
     shutdown: Shutdown,
 }
 
@@ -115,14 +115,15 @@ impl Tries {
     /// Wait before the next one. The reason comes back where there is none:
     /// after the last one, and when a stop was asked for.
     async fn put_off(&mut self, what: &str, reason: String) -> Result<(), String> {
-        self.count = self.count.saturating_add(1);
-        if self.count_max.is_some_and(|max| self.count >= max) {
+        self.backoff.fail();
+        let tries = self.backoff.failures();
+        if self.tries_max.is_some_and(|max| tries >= max) {
             return Err(reason);
         }
-        let wait = backoff::wait(self.count, fastrand::f64());
+        let wait = self.backoff.wait();
         warn!(
             source = %self.source,
-            tries = self.count,
+            tries,
             "{what} not stored, next try in {:.1} s: {reason}",
             wait.as_secs_f64()
         );
@@ -133,8 +134,9 @@ impl Tries {
     }
 
     fn done(&self, what: &str) {
-        if self.count > 0 {
-            info!(source = %self.source, tries = self.count, "{what} stored again");
+        let tries = self.backoff.failures();
+        if tries > 0 {
+            info!(source = %self.source, tries, "{what} stored again");
         }
     }
 }
