@@ -9,6 +9,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use hyper::http::uri::Authority;
+
 /// The origins that one source may reach. An empty list allows nothing.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct AllowList {
@@ -251,11 +253,17 @@ impl FromStr for Pattern {
                 "`{entry}` has a user name; an entry is an origin only"
             ));
         }
-        let (host, port) = split_port(rest)
-            .ok_or_else(|| format!("`{entry}` has a port that is not a number from 1 to 65535"))?;
+        let (host, port) = split_authority(rest).ok_or_else(|| {
+            let behind_address = rest.rsplit(']').next().unwrap_or_default();
+            if behind_address.contains(':') {
+                format!("`{entry}` has a port that is not a number from 1 to 65535")
+            } else {
+                format!("`{entry}` has no valid host")
+            }
+        })?;
         let (host, subdomains) = match host.strip_prefix("*.") {
             Some(parent) => (parent, true),
-            None => (host, false),
+            None => (host.as_str(), false),
         };
         if host == "*" || host.contains('*') {
             return Err(format!(
@@ -279,25 +287,16 @@ impl FromStr for Pattern {
     }
 }
 
-/// Split `host:port` or `[address]:port`. `None` where the port is no number.
-fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
-    let port_at = match authority.rfind(']') {
-        Some(end) => authority.get(end..)?.find(':').map(|colon| end + colon),
-        None if authority.starts_with('[') => None, // and so no valid host
-        None => authority.find(':'),
+/// Split `host:port` or `[address]:port`. `None` where it is neither, or the
+/// port is no number from 1 to 65535.
+pub(crate) fn split_authority(text: &str) -> Option<(String, Option<u16>)> {
+    let authority: Authority = text.parse().ok()?;
+    let port = authority.port_u16().filter(|port| *port > 0);
+    let is_whole = match port {
+        Some(port) => text.strip_prefix(authority.host()) == Some(&format!(":{port}")),
+        None => text == authority.host(),
     };
-    let Some(at) = port_at else {
-        return Some((authority, None));
-    };
-    let (host, port) = authority.split_at_checked(at)?;
-    let digits = port.strip_prefix(':')?;
-    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    match digits.parse() {
-        Ok(0) | Err(_) => None,
-        Ok(number) => Some((host, Some(number))),
-    }
+    (is_whole && !authority.host().is_empty()).then(|| (authority.host().to_owned(), port))
 }
 
 /// A host as it is compared: lower case, no brackets, no final dot, and an

@@ -5,8 +5,8 @@ use super::*;
 
 fn origin(text: &str) -> Origin {
     let (scheme, rest) = text.split_once("://").unwrap();
-    let (host, port) = split_port(rest).unwrap();
-    Origin::new(scheme, host, port).unwrap()
+    let (host, port) = split_authority(rest).unwrap();
+    Origin::new(scheme, &host, port).unwrap()
 }
 
 fn allows(entries: &[&str], wanted: &str) -> bool {

@@ -20,6 +20,7 @@ use super::parts::Cut;
 use super::template::Template;
 use super::tls::Tls;
 use super::{Event, Output, OutputError, Plan};
+use crate::allow_list::split_authority;
 use crate::exit::Failure;
 use crate::settings::Section;
 
@@ -111,24 +112,10 @@ fn parse_address(section: &Section<'_>, text: &str) -> Result<Address, Failure> 
             Err(refuse())
         };
     }
-    let (host, port) = match text.strip_prefix('[') {
-        Some(rest) => {
-            let (host, rest) = rest.split_once(']').ok_or_else(refuse)?;
-            (host, rest.strip_prefix(':'))
-        }
-        None => match text.rsplit_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (text, None),
-        },
-    };
-    let port = match port {
-        Some(port) => port.parse().map_err(|_| refuse())?,
-        None => PORT_DEFAULT,
-    };
-    if host.is_empty() || host.contains('/') {
-        return Err(refuse());
-    }
-    Ok(Address::Tcp(host.to_owned(), port))
+    let (host, port) = split_authority(text).ok_or_else(refuse)?;
+    // A socket's address has no brackets.
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    Ok(Address::Tcp(host.to_owned(), port.unwrap_or(PORT_DEFAULT)))
 }
 
 fn read_login(section: &mut Section<'_>) -> Result<Option<Login>, Failure> {
