@@ -165,6 +165,33 @@ fn a_source_whose_files_are_repaired_is_started_while_the_others_run() {
 }
 
 #[test]
+fn a_source_is_not_polled_before_it_has_asked_for() {
+    const RESTS: [&str; 3] = [
+        "caught up for 60 s",
+        "failing for 60 s",
+        "throttled for 60 s",
+    ];
+    let setup = Setup::new(small(), "");
+    let component = compile(setup.folder.path(), "none");
+    for does in RESTS.iter().chain(&["caught up for 1 s"]) {
+        add(&setup, &source(&does.replace(' ', "-"), &component, does));
+    }
+    let mut host = Running::start(setup.command("run"));
+    for does in RESTS {
+        let started = format!("started source={}", does.replace(' ', "-"));
+        if !host.said.contains(&started) {
+            host.wait_for(&started);
+        }
+    }
+    // The clock of this test is a source that is polled every second.
+    host.wait_for("poll 6.");
+    let (status, said) = host.stop();
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert_eq!(said.matches("poll 1.").count(), 4, "{said}");
+    assert_eq!(said.matches("poll 2.").count(), 1, "{said}");
+}
+
+#[test]
 fn a_run_of_which_no_source_can_start_ends() {
     let setup = Setup::new(small(), "");
     let text = fs::read_to_string(setup.path("host.toml")).unwrap();

@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
+use std::time::Instant;
 
 use crate::setup::{DEADLINE, Process};
 
@@ -40,8 +41,10 @@ impl Running {
 
     /// The next line of the log with these words.
     pub(crate) fn wait_for(&mut self, words: &str) -> String {
+        let deadline = Instant::now() + DEADLINE;
         loop {
-            let Ok(line) = self.lines.recv_timeout(DEADLINE) else {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Ok(line) = self.lines.recv_timeout(left) else {
                 panic!("the host does not say `{words}`:\n{}", self.said);
             };
             self.said.push_str(&line);
