@@ -5,7 +5,7 @@ mod pace;
 mod record;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
@@ -16,7 +16,7 @@ use self::pace::Pace;
 use self::record::News;
 use crate::backoff::Backoff;
 use crate::batch;
-use crate::bindings::{Batch, NextPoll, PollError};
+use crate::bindings::{Batch, NextPoll, PollError, StreamState};
 use crate::dead_letter::DeadLetter;
 use crate::engine::{CallError, Instance};
 use crate::exit::Failure;
@@ -232,6 +232,7 @@ impl Running {
         let idle = batch.stats.is_empty() && batch.index.is_empty();
         let idle = idle && self.with.record.checkpoint.as_ref() == Some(&batch.checkpoint);
         self.note(&batch, poison.len());
+        let retry_at = first_retry(&batch);
         let Batch {
             checkpoint,
             next,
@@ -241,7 +242,7 @@ impl Running {
         self.session = session.map(Secret::new);
         self.with.record.checkpoint = Some(checkpoint);
         self.start_storing();
-        let step = self.next_step(next, idle).await;
+        let step = self.next_step(next, idle, retry_at).await;
         self.at_pace(step)
     }
 
@@ -344,7 +345,13 @@ impl Running {
         }
     }
 
-    async fn next_step(&mut self, next: NextPoll, idle: bool) -> Step {
+    /// `retry_at` is when the first failing stream is tried again, where the component says it.
+    async fn next_step(
+        &mut self,
+        next: NextPoll,
+        idle: bool,
+        retry_at: Option<SystemTime>,
+    ) -> Step {
         let wait = |ms| Duration::from_millis(ms).max(WAIT_MIN);
         match next {
             NextPoll::CaughtUp(ms) => {
@@ -358,8 +365,12 @@ impl Running {
             NextPoll::Failing(ms) => {
                 let detail = self.with.record.failing_detail();
                 let wait = wait(ms);
-                if self.with.once && wait > FAILING_WAIT_MAX_ONCE {
-                    return self.end_once(&detail, wait).await;
+                // Others, which are caught up, may be due before that.
+                let retry_in = retry_at
+                    .map(|at| at.duration_since(SystemTime::now()).unwrap_or_default())
+                    .map_or(wait, |retry_in| retry_in.max(wait));
+                if self.with.once && retry_in > FAILING_WAIT_MAX_ONCE {
+                    return self.end_once(&detail, retry_in).await;
                 }
                 self.fail("failing", &detail, wait).await
             }
@@ -483,4 +494,14 @@ pub fn settings_error(source: &str, setting: &str, detail: &str) -> String {
         "" => format!("[source.settings] of `{source}`: {detail}"),
         _ => format!("[source.settings] of `{source}`: `{setting}`: {detail}"),
     }
+}
+
+/// When the first of the failing streams is tried again.
+fn first_retry(batch: &Batch) -> Option<SystemTime> {
+    let failing = batch
+        .status
+        .iter()
+        .filter(|status| status.state == StreamState::Failing);
+    let first_ms = failing.filter_map(|status| status.until).min()?;
+    UNIX_EPOCH.checked_add(Duration::from_millis(first_ms.try_into().ok()?))
 }

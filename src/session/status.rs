@@ -63,7 +63,10 @@ impl Session {
             None => match (slot.feed.set_aside(), self.quota_until(slot, now)) {
                 (Some((_, next_try)), _) => (StreamState::Failing, Some(next_try)),
                 (None, Some(until)) => (StreamState::Waiting, Some(until)),
-                (None, None) => (StreamState::Active, None),
+                (None, None) => match slot.feed.due(context) {
+                    (due, false) if due > now => (StreamState::Failing, Some(due)),
+                    _ => (StreamState::Active, None),
+                },
             },
         };
         let start = self.settings.start.resolve(now);
@@ -108,10 +111,14 @@ impl Session {
             (StreamState::Failing, Some(rest)) => {
                 format!("{stream}: failed {} times in a row", rest.tries)
             }
+            (StreamState::Failing, None) => format!(
+                "{stream}: the clocks of Mimecast and of this host do not agree, and what a wrong \
+                 one has cut short is read again; set the clock of this host"
+            ),
             (StreamState::Waiting, Some(_)) => {
                 format!("{stream}: Mimecast asked for fewer requests")
             }
-            (StreamState::Active | StreamState::Failing | StreamState::Waiting, _) => format!(
+            (StreamState::Active | StreamState::Waiting, _) => format!(
                 "{stream}: the calls of this quota are used up ({})",
                 match slot.feed.meter() {
                     Some(Meter::Batch) => "siem_calls_per_15_min",

@@ -19,7 +19,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::receiver::{Ledger, Treatment, listen_again};
 
 /// One request in so many is answered in parts.
-const PARTLY: u8 = 3;
+const PARTLY: u8 = 40;
 
 pub(crate) struct BulkReceiver {
     pub(crate) ledger: Ledger,
