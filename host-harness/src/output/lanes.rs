@@ -149,10 +149,12 @@ impl<L: Lane> Lanes<L> {
             stop,
             open_before,
         } = work;
-        let stop = stop.map(|stop| match stop {
-            OutputError::Retry(reason) if open < open_before => OutputError::Partly(reason),
-            other => other,
-        });
+        let stop = match stop {
+            Some(OutputError::Retry(reason)) if open < open_before => {
+                Some(OutputError::Partly(reason))
+            }
+            stop => stop,
+        };
         match stop {
             Some(
                 error @ (OutputError::Blocked(_)
