@@ -189,7 +189,10 @@ fn refused_credentials_exit_77_and_say_status_code_and_request_id() {
 
 #[test]
 fn a_run_with_once_ends_with_1_and_names_the_file_that_is_set_aside() {
-    let setup = Setup::new(small(), "streams = [\"siem\", \"audit\", \"dlp\"]\nstart = \"2d\"");
+    let setup = Setup::new(
+        small(),
+        "streams = [\"siem\", \"audit\", \"dlp\"]\nstart = \"2d\"",
+    );
     assert!(setup.simulator.delete_file(0).is_some());
     let ended = setup.run_once();
     assert_eq!(ended.status.code(), Some(1), "{ended:?}");

@@ -254,8 +254,11 @@ impl FromStr for Pattern {
             ));
         }
         let (host, port) = split_authority(rest).ok_or_else(|| {
-            let behind_address = rest.rsplit(']').next().unwrap_or_default();
-            if behind_address.contains(':') {
+            let names_port = match rest.rsplit_once(']') {
+                Some((_, behind)) => behind.contains(':'),
+                None => !rest.starts_with('[') && rest.contains(':'),
+            };
+            if names_port {
                 format!("`{entry}` has a port that is not a number from 1 to 65535")
             } else {
                 format!("`{entry}` has no valid host")
