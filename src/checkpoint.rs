@@ -443,7 +443,7 @@ pub struct ListPosition {
     /// The end of the window of the reading at hand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Timestamp>,
-    /// The host's clock when the reading at hand was begun.
+    /// When the current reading began, by the host's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub begun_at: Option<Timestamp>,
     /// The token of the page to read next.

@@ -237,8 +237,8 @@ fn answer() -> Answer {
     Answer::empty(text("c"))
 }
 
-/// Says in a notice which poll it is.
-fn told(answer: &mut Answer, polls: u64, next: [u64; 2]) {
+/// Reports the number of this poll in a notice, and when to poll next.
+fn report_poll(answer: &mut Answer, polls: u64, next: [u64; 2]) {
     answer.next = next;
     answer.notices = one(Notice {
         stream: text("s"),
@@ -295,10 +295,10 @@ extern "C" fn poll(
         "denied" => return error(3, String::from("https://denied.example.com")),
         "nothing" => answer.next = [1, 1_000],
         _ if max_requests == 0 => {}
-        "caught up for 1 s" => told(&mut answer, polls, [1, 1_000]),
-        "caught up for 60 s" => told(&mut answer, polls, [1, 60_000]),
-        "failing for 60 s" => told(&mut answer, polls, [2, 60_000]),
-        "throttled for 60 s" => told(&mut answer, polls, [3, 60_000]),
+        "caught up for 1 s" => report_poll(&mut answer, polls, [1, 1_000]),
+        "caught up for 60 s" => report_poll(&mut answer, polls, [1, 60_000]),
+        "failing for 60 s" => report_poll(&mut answer, polls, [2, 60_000]),
+        "throttled for 60 s" => report_poll(&mut answer, polls, [3, 60_000]),
         "new streams" => {
             let notices = (0..900).map(|number| Notice {
                 stream: owned(format!("s{polls}-{number}")),

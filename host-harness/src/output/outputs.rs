@@ -41,6 +41,17 @@ struct Later {
     asked: Duration,
 }
 
+impl Later {
+    /// Where the receiver is not blocked and asks for no wait.
+    const fn new(reason: String) -> Self {
+        Self {
+            reason,
+            is_blocked: false,
+            asked: Duration::ZERO,
+        }
+    }
+}
+
 impl Outputs {
     /// Open every output.
     pub async fn open(plans: &[Box<dyn Plan>], tries_max: Option<u32>) -> Result<Self, Failure> {
@@ -94,27 +105,17 @@ impl Outputs {
                     return Ok(events.into_iter().map(name_it).collect());
                 }
                 Err(OutputError::Blocked(reason)) => Later {
-                    reason,
                     is_blocked: true,
-                    asked: Duration::ZERO,
+                    ..Later::new(reason)
                 },
                 Err(OutputError::Partly(reason)) => {
                     backoff.reset();
-                    Later {
-                        reason,
-                        is_blocked: false,
-                        asked: Duration::ZERO,
-                    }
+                    Later::new(reason)
                 }
-                Err(OutputError::Retry(reason)) => Later {
-                    reason,
-                    is_blocked: false,
-                    asked: Duration::ZERO,
-                },
+                Err(OutputError::Retry(reason)) => Later::new(reason),
                 Err(OutputError::Throttled { reason, wait }) => Later {
-                    reason,
-                    is_blocked: false,
                     asked: wait,
+                    ..Later::new(reason)
                 },
             };
             backoff.fail();
