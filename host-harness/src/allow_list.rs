@@ -294,12 +294,17 @@ impl FromStr for Pattern {
 /// port is no number from 1 to 65535.
 pub(crate) fn split_authority(text: &str) -> Option<(String, Option<u16>)> {
     let authority: Authority = text.parse().ok()?;
-    let port = authority.port_u16().filter(|port| *port > 0);
-    let is_whole = match port {
-        Some(port) => text.strip_prefix(authority.host()) == Some(&format!(":{port}")),
-        None => text == authority.host(),
+    let host = authority.host();
+    // Not a user name, which stands before the host.
+    let behind = text.strip_prefix(host)?;
+    let port = match behind.strip_prefix(':') {
+        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Some(authority.port_u16().filter(|port| *port > 0)?)
+        }
+        None if behind.is_empty() => None,
+        Some(_) | None => return None,
     };
-    (is_whole && !authority.host().is_empty()).then(|| (authority.host().to_owned(), port))
+    (!host.is_empty()).then(|| (host.to_owned(), port))
 }
 
 /// A host as it is compared: lower case, no brackets, no final dot, and an

@@ -129,6 +129,10 @@ fn a_user_name_a_bad_port_and_an_empty_host_are_refused() {
     assert!(refusal("https://api.example.com:0").contains("port"));
     assert!(refusal("https://api.example.com:65536").contains("port"));
     assert!(refusal("https://api.example.com:+80").contains("port"));
+    assert!(allows(
+        &["https://api.example.com:00443"],
+        "https://api.example.com"
+    ));
     assert!(refusal("https://").contains("no valid host"));
     assert!(refusal("https://a..b").contains("no valid host"));
     assert!(refusal("https://a b").contains("no valid host"));
