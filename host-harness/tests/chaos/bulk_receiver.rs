@@ -2,30 +2,26 @@
 //! some were there before, and now and then some of a request are refused for the moment.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::io;
 use std::sync::{Arc, Mutex};
 
-use bytes::Bytes;
 use fastrand::Rng;
-use http_body_util::{BodyExt as _, Full};
+use futures_util::FutureExt as _;
+use http_body_util::BodyExt as _;
+use hyper::Request;
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio::task::{JoinHandle, JoinSet};
 
-use crate::receiver::{Ledger, Treatment, listen_again};
+use crate::http_receiver::{Answer, HttpServer, reply};
+use crate::receiver::{Ledger, Treatment};
 
 /// One request in so many is answered in parts.
 const PARTLY: u8 = 40;
 
 pub(crate) struct BulkReceiver {
     pub(crate) ledger: Ledger,
-    address: SocketAddr,
+    pub(crate) server: HttpServer,
     store: Arc<Mutex<Store>>,
-    task: JoinHandle<()>,
 }
 
 /// What outlives the process of the receiver, as an index does.
@@ -38,36 +34,27 @@ struct Store {
 
 impl BulkReceiver {
     pub(crate) async fn with(ledger: Ledger, seed: u64) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let store = Arc::new(Mutex::new(Store {
             ids: BTreeSet::new(),
             random: Rng::with_seed(seed),
             partly: 0,
         }));
+        let answering = (ledger.clone(), Arc::clone(&store));
+        let server = HttpServer::start(move |request| {
+            let (ledger, store) = answering.clone();
+            answer(request, ledger, store).boxed()
+        });
         Self {
-            address: listener.local_addr().unwrap(),
-            task: tokio::spawn(serve(listener, ledger.clone(), Arc::clone(&store))),
+            server: server.await,
             ledger,
             store,
         }
     }
 
-    pub(crate) async fn kill(&mut self) {
-        self.task.abort();
-        // Its sockets are closed once it has ended.
-        drop((&mut self.task).await);
-    }
-
-    pub(crate) async fn restart(&mut self) {
-        let listener = listen_again(self.address).await;
-        let store = Arc::clone(&self.store);
-        self.task = tokio::spawn(serve(listener, self.ledger.clone(), store));
-    }
-
     pub(crate) fn settings(&self) -> String {
         format!(
             "type = \"elasticsearch\"\nendpoint = \"http://{}\"\nrequest_kib = 64\ntimeout_secs = 2",
-            self.address
+            self.server.address
         )
     }
 
@@ -76,37 +63,14 @@ impl BulkReceiver {
     }
 }
 
-impl Drop for BulkReceiver {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-async fn serve(listener: TcpListener, ledger: Ledger, store: Arc<Mutex<Store>>) {
-    let mut connections = JoinSet::new();
-    loop {
-        let (stream, _) = listener.accept().await.unwrap();
-        let (ledger, store) = (ledger.clone(), Arc::clone(&store));
-        connections.spawn(async move {
-            let service = service_fn(|request| answer(request, ledger.clone(), Arc::clone(&store)));
-            let connection = hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service);
-            // A reset is how some of these connections are meant to end.
-            drop(connection.await);
-        });
-    }
-}
-
-type Answer = Result<Response<Full<Bytes>>, Box<dyn std::error::Error + Send + Sync>>;
-
 async fn answer(request: Request<Incoming>, ledger: Ledger, store: Arc<Mutex<Store>>) -> Answer {
-    let reset = || Err::<Response<Full<Bytes>>, _>("reset".into());
+    let reset = || Err(io::Error::other("reset"));
     let mut body = request.into_body();
     if ledger.breaks_off() {
         body.frame().await;
         return reset();
     }
-    let body = body.collect().await?.to_bytes();
+    let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
     ledger.released().await;
     let treatment = ledger.next_treatment();
     match treatment {
@@ -117,7 +81,7 @@ async fn answer(request: Request<Incoming>, ledger: Ledger, store: Arc<Mutex<Sto
         Treatment::Answer(status, headers, text) => {
             let mut answer = reply(status, text);
             for (name, value) in headers {
-                answer.headers_mut().insert(name, value.parse()?);
+                answer.headers_mut().insert(name, value.parse().unwrap());
             }
             return Ok(answer);
         }
@@ -126,13 +90,7 @@ async fn answer(request: Request<Incoming>, ledger: Ledger, store: Arc<Mutex<Sto
     if matches!(treatment, Treatment::HalfAnswer | Treatment::TakeAndReset) {
         return reset();
     }
-    Ok(reply(200, &answered.to_string()))
-}
-
-fn reply(status: u16, text: &str) -> Response<Full<Bytes>> {
-    let mut answer = Response::new(Full::new(Bytes::from(text.to_owned())));
-    *answer.status_mut() = status.try_into().unwrap();
-    answer
+    Ok(reply(200, answered.to_string()))
 }
 
 impl Store {

@@ -118,7 +118,7 @@ impl Sink {
     /// Whether there is a receiver to kill.
     pub(crate) async fn kill(&mut self) -> bool {
         match self {
-            Self::Bulk(receiver) => receiver.kill().await,
+            Self::Bulk(receiver) => receiver.server.kill().await,
             Self::File(_) => return false,
             Self::Forward(receiver) => receiver.kill().await,
             Self::Http(receiver) => receiver.kill().await,
@@ -128,7 +128,7 @@ impl Sink {
 
     pub(crate) async fn restart(&mut self) {
         match self {
-            Self::Bulk(receiver) => receiver.restart().await,
+            Self::Bulk(receiver) => receiver.server.restart().await,
             Self::File(_) => {}
             Self::Forward(receiver) => receiver.restart().await,
             Self::Http(receiver) => receiver.restart().await,

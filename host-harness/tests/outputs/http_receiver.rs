@@ -1,10 +1,13 @@
 //! An HTTP receiver that understands every body this host sends, told apart by
 //! the path: an array or NDJSON, `_bulk`, the event collector, OTLP.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
@@ -24,7 +27,7 @@ use crate::receiver::{Ledger, Treatment, listen_again};
 pub(crate) struct HttpReceiver {
     pub(crate) ledger: Ledger,
     pub(crate) address: SocketAddr,
-    task: JoinHandle<()>,
+    server: HttpServer,
 }
 
 impl HttpReceiver {
@@ -33,11 +36,54 @@ impl HttpReceiver {
     }
 
     pub(crate) async fn with(ledger: Ledger) -> Self {
+        let answering = ledger.clone();
+        let server =
+            HttpServer::start(move |request| answer(request, answering.clone()).boxed()).await;
+        Self {
+            address: server.address,
+            server,
+            ledger,
+        }
+    }
+
+    pub(crate) async fn kill(&mut self) {
+        self.server.kill().await;
+    }
+
+    pub(crate) async fn restart(&mut self) {
+        self.server.restart().await;
+    }
+
+    pub(crate) fn settings(&self, kind: &str, more: &str) -> String {
+        format!(
+            "type = \"{kind}\"\nendpoint = \"http://{}\"\n{more}",
+            self.address
+        )
+    }
+}
+
+/// A server that can be killed and begun again at its address.
+pub(crate) struct HttpServer {
+    pub(crate) address: SocketAddr,
+    answer: Arc<Handler>,
+    task: JoinHandle<()>,
+}
+
+type Handler = dyn Fn(Request<Incoming>) -> BoxFuture<'static, Answer> + Send + Sync;
+
+/// An error resets the connection.
+pub(crate) type Answer = io::Result<Response<Full<Bytes>>>;
+
+impl HttpServer {
+    pub(crate) async fn start(
+        answer: impl Fn(Request<Incoming>) -> BoxFuture<'static, Answer> + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let answer: Arc<Handler> = Arc::new(answer);
         Self {
             address: listener.local_addr().unwrap(),
-            task: tokio::spawn(serve(listener, ledger.clone())),
-            ledger,
+            task: tokio::spawn(serve(listener, Arc::clone(&answer))),
+            answer,
         }
     }
 
@@ -49,30 +95,23 @@ impl HttpReceiver {
 
     pub(crate) async fn restart(&mut self) {
         let listener = listen_again(self.address).await;
-        self.task = tokio::spawn(serve(listener, self.ledger.clone()));
-    }
-
-    pub(crate) fn settings(&self, kind: &str, more: &str) -> String {
-        format!(
-            "type = \"{kind}\"\nendpoint = \"http://{}\"\n{more}",
-            self.address
-        )
+        self.task = tokio::spawn(serve(listener, Arc::clone(&self.answer)));
     }
 }
 
-impl Drop for HttpReceiver {
+impl Drop for HttpServer {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-async fn serve(listener: TcpListener, ledger: Ledger) {
+async fn serve(listener: TcpListener, answer: Arc<Handler>) {
     let mut connections = JoinSet::new();
     loop {
         let (stream, _) = listener.accept().await.unwrap();
-        let ledger = ledger.clone();
+        let answer = Arc::clone(&answer);
         connections.spawn(async move {
-            let service = service_fn(|request| answer(request, ledger.clone()));
+            let service = service_fn(|request| answer(request));
             let connection = hyper::server::conn::http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), service);
             // A reset is how some of these connections are meant to end.
@@ -80,8 +119,6 @@ async fn serve(listener: TcpListener, ledger: Ledger) {
         });
     }
 }
-
-type Answer = Result<Response<Full<Bytes>>, Box<dyn std::error::Error + Send + Sync>>;
 
 async fn answer(request: Request<Incoming>, ledger: Ledger) -> Answer {
     let path = request.uri().path().to_owned();
@@ -95,13 +132,13 @@ async fn answer(request: Request<Incoming>, ledger: Ledger) -> Answer {
         "{path} {kind} {}",
         header(AUTHORIZATION).unwrap_or_default()
     ));
-    let reset = || Err::<Response<Full<Bytes>>, _>("reset".into());
+    let reset = || Err(io::Error::other("reset"));
     let mut body = request.into_body();
     if ledger.breaks_off() {
         body.frame().await;
         return reset();
     }
-    let body = body.collect().await?.to_bytes();
+    let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
     let body = decompress(encoding.as_deref(), &body);
     ledger.released().await;
     match ledger.next_treatment() {
@@ -116,7 +153,7 @@ async fn answer(request: Request<Incoming>, ledger: Ledger) -> Answer {
         Treatment::Answer(status, headers, text) => {
             let mut answer = reply(status, text);
             for (name, value) in headers {
-                answer.headers_mut().insert(name, value.parse()?);
+                answer.headers_mut().insert(name, value.parse().unwrap());
             }
             return Ok(answer);
         }
@@ -146,7 +183,7 @@ fn created(events: &[Value]) -> String {
     json!({ "took": 1, "errors": false, "items": items }).to_string()
 }
 
-fn reply(status: u16, text: impl Into<Bytes>) -> Response<Full<Bytes>> {
+pub(crate) fn reply(status: u16, text: impl Into<Bytes>) -> Response<Full<Bytes>> {
     let mut answer = Response::new(Full::new(text.into()));
     *answer.status_mut() = status.try_into().unwrap();
     answer
