@@ -17,6 +17,8 @@
 mod hostile;
 #[expect(dead_code, reason = "the other benchmarks print rows of costs")]
 mod measure;
+#[path = "../tests/host_faults/rustc.rs"]
+mod rustc;
 #[path = "pipeline/tenant.rs"]
 #[expect(dead_code, reason = "the benchmark of the pipeline takes files apart")]
 mod tenant;

@@ -4,11 +4,11 @@
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::{Arc, Mutex};
 
-/// Compiles the component. The linker of the target makes a component of it, which needs all its
-/// interfaces as one file.
+use crate::rustc::compile_component;
+
+/// Compiles the component.
 pub(crate) fn compile(folder: &Path) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let package = |name: &str, files: &[&str]| {
@@ -39,26 +39,12 @@ pub(crate) fn compile(folder: &Path) -> PathBuf {
             ],
         ),
     ];
-    let world = folder.join("hostile.wit");
-    fs::write(&world, wit.concat()).unwrap();
-    let component = folder.join("hostile.wasm");
-    let compiled = Command::new("rustc")
-        .args([
-            "--edition=2024",
-            "--target=wasm32-wasip2",
-            "--crate-type=cdylib",
-        ])
-        .args(["-Copt-level=s", "-Cpanic=abort"])
-        .arg(format!("-Clink-arg=--component-type={}", world.display()))
-        .arg("-o")
-        .arg(&component)
-        .arg(root.join("tests/host_faults/hostile_component.rs"))
-        .current_dir(&root) // where `rust-toolchain.toml` is
-        .output()
-        .unwrap();
-    let errors = String::from_utf8_lossy(&compiled.stderr);
-    assert!(compiled.status.success(), "{errors}");
-    component
+    compile_component(
+        "hostile_component.rs",
+        &wit.concat(),
+        (folder, "hostile"),
+        &[],
+    )
 }
 
 /// The settings of a source that does what `does` names. `authority` is where it sends requests.

@@ -17,6 +17,7 @@ mod isolation;
 mod process;
 mod requests;
 mod running;
+mod rustc;
 mod secrets;
 mod server;
 #[path = "../setup/mod.rs"]

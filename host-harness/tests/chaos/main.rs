@@ -32,6 +32,8 @@ mod plan;
 #[path = "../outputs/receiver.rs"]
 mod receiver;
 mod run;
+#[path = "../../../tests/host_faults/rustc.rs"]
+mod rustc;
 #[path = "../../../tests/setup/mod.rs"]
 mod setup;
 mod sink;
