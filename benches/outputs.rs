@@ -15,9 +15,9 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use host_harness::bindings::{Entry, Kind};
-use host_harness::output::{self, Delivery, Output};
-use host_harness::settings::Section;
+use source_common::section::Section;
+use source_outputs::{self as output, Delivery, Output};
+use source_outputs::{Entry, Kind};
 
 use crate::measure::{Cost, best, head, is_smoke, row, timed};
 
@@ -134,6 +134,7 @@ impl Feed {
     fn delivery(&self) -> Delivery<'_> {
         Delivery {
             source: "acme",
+            namespace: "mimecast",
             events: &self.events,
             index: &self.index,
             kinds: &self.kinds,

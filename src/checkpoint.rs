@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::paging::Paging;
 use crate::retry::Wait;
-use crate::streams::paging::Paging;
 use crate::time::Timestamp;
 
 /// The version this release writes. It reads this one and all before it.

@@ -1,6 +1,6 @@
 //! Pieces of single-line JSON.
 
-use crate::decode::json::plain_prefix;
+use crate::scan::plain_prefix;
 
 /// Appends text as the contents of a JSON string, escaped the way `serde_json` does it.
 pub fn push_escaped(out: &mut String, text: &str) {

@@ -1,7 +1,7 @@
 //! HTTP requests as plain values.
 
 use crate::decode::fail;
-use crate::settings::Secret;
+use crate::secret::Secret;
 
 /// What to send. The driver adds nothing but the connection.
 #[derive(Clone, Debug, PartialEq, Eq)]

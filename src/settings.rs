@@ -3,7 +3,6 @@
 pub mod legacy;
 mod start;
 
-use core::fmt;
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
@@ -11,6 +10,7 @@ use serde::Deserialize;
 use crate::normalize::Format;
 use crate::normalize::severity::{self, Severities};
 use crate::request::origin;
+use crate::secret::Secret;
 use crate::stream::{STREAMS, Stream};
 use crate::time::Timestamp;
 use legacy::Legacy;
@@ -38,30 +38,6 @@ pub const FORMATS: [&str; 3] = ["ecs", "ocsf", "raw"];
 /// How far the next window of a windowed stream reaches back into the last one, so that records
 /// that the upstream wrote late are still found.
 const OVERLAP_MS: i64 = 15 * 60_000;
-
-/// A text that must never be shown. Its debug form is `[redacted]`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Takes a text out of sight.
-    #[must_use]
-    pub const fn new(text: String) -> Self {
-        Self(text)
-    }
-
-    /// The text itself, for the one place that sends it.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[redacted]")
-    }
-}
 
 /// A version of the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,12 +11,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use host_harness::bindings::{Batch, Limits, NextPoll};
-use host_harness::secret::Secret;
-use host_harness::settings::Settings;
-use host_harness::source::{Components, Reach, Source};
 use mimecast_simulator::{Config, Endpoint, Simulator};
 use serde_json::Value;
+use source_common::secret::Secret;
+use source_host::settings::Settings;
+use source_host::source::{components, ready};
+use source_runtime::bindings::{Batch, Limits, NextPoll};
+use source_runtime::source::{Reach, Source};
 
 const LIMITS: Limits = Limits {
     max_events: 1000,
@@ -36,9 +37,8 @@ async fn source(simulator: &Simulator, more: &str) -> Source {
     );
     std::fs::write(&file, text).unwrap();
     let settings = Settings::read(&file).unwrap();
-    let components = Components::new(None).unwrap();
-    components
-        .source(&settings, &settings.sources[0], Reach::Network)
+    let components = components(&settings, None).unwrap();
+    ready(&components, &file, &settings.sources[0], Reach::Network)
         .await
         .unwrap()
 }

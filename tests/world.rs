@@ -12,7 +12,7 @@ use std::io::Write as _;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use host_harness::engine::BUILT_IN;
+use source_host::source::BUILT_IN;
 use wasmparser::{ComponentExternalKind, Parser, Payload, Validator, WasmFeatures};
 
 /// What the world lists, what that uses, and what Rust's standard library brings whether or not

@@ -2,11 +2,12 @@
 
 use std::hint::black_box;
 
-use host_harness::bindings::{Limits, NextPoll};
-use host_harness::secret::Secret;
-use host_harness::settings::Settings;
-use host_harness::source::{Components, Reach, Source, offline_instance};
 use mimecast_simulator::Simulator;
+use source_common::secret::Secret;
+use source_host::settings::Settings;
+use source_host::source::{component_at, ready};
+use source_runtime::bindings::{Limits, NextPoll};
+use source_runtime::source::{Components, OFFLINE_MEMORY_BYTES_MAX, Reach, Source};
 
 use crate::Size;
 use crate::measure::{Cost, best, row, timed};
@@ -16,10 +17,12 @@ use crate::tenant::{self, RECORDS};
 pub(crate) fn measure(size: Size, native: &Native) {
     let runtime = tenant::runtime();
     let cache = tempfile::tempdir().unwrap();
-    let components = Components::new(Some(cache.path().join("cache"))).unwrap();
-    let (loaded, _) = runtime.block_on(components.get(None)).unwrap();
-
-    let mut instance = runtime.block_on(offline_instance(&loaded)).unwrap();
+    let cache_dir = cache.path().join("cache");
+    let components = Components::new(Some(cache_dir), OFFLINE_MEMORY_BYTES_MAX).unwrap();
+    let component = runtime
+        .block_on(components.get(&component_at(None)))
+        .unwrap();
+    let mut instance = runtime.block_on(component.offline_instance()).unwrap();
     let none = Secret::new("{}".to_owned());
     for Normalize { file, format, cost } in &native.normalize {
         let mut run = || {
@@ -47,7 +50,7 @@ pub(crate) fn measure(size: Size, native: &Native) {
     let directory = tempfile::tempdir().unwrap();
     let path = tenant::write_settings(&tenant::access(&simulator), directory.path());
     let settings = Settings::read(&path).unwrap();
-    let source = components.source(&settings, &settings.sources[0], Reach::Network);
+    let source = ready(&components, &path, &settings.sources[0], Reach::Network);
     let source = runtime.block_on(source).unwrap();
     let mut events = 0;
     let run = || timed(|| events = runtime.block_on(collect(&source)));

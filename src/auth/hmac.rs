@@ -13,7 +13,8 @@ use super::{AskError, Stamp};
 use crate::decode::{fail, lenient};
 use crate::encode::push_quoted;
 use crate::request::{Request, path};
-use crate::settings::{Secret, Settings, parse_origin};
+use crate::secret::Secret;
+use crate::settings::{Settings, parse_origin};
 
 /// Signatures need no state: everything is in the settings and the stamp.
 #[derive(Clone, Copy, Debug)]

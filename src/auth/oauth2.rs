@@ -5,7 +5,8 @@ use serde::Deserialize;
 use super::AskError;
 use crate::decode::{fail, lenient};
 use crate::request::Request;
-use crate::settings::{Credentials, Secret, Settings};
+use crate::secret::Secret;
+use crate::settings::{Credentials, Settings};
 use crate::time::Timestamp;
 
 /// The life of a token where the answer does not say.

@@ -3,20 +3,20 @@
 //! It accepts what `serde_json` accepts as an object, to a depth of [`DEPTH_MAX`]. Whatever it
 //! accepts can be copied into other JSON as it stands.
 
+use crate::scan::plain_prefix;
+
 use flatten::flatten;
 pub use keys::Keys;
 use keys::Order;
 pub use nesting::{Nesting, nested_prefix};
 pub use parts::{Element, Error, Kind, Member, Outline, Span};
 pub use repair::{Repaired, readable, repair};
-pub use specials::plain_prefix;
 
 mod flatten;
 mod keys;
 mod nesting;
 mod parts;
 mod repair;
-mod specials;
 
 /// How deep arrays and objects may be nested, the outermost object included. Records are two or
 /// three levels deep; the limit keeps hostile input from using up the stack.

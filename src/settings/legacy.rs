@@ -4,7 +4,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 
-use super::{Api, Raw, Secret, SettingsError, choice, error, parse_origin, required};
+use crate::secret::Secret;
+
+use super::{Api, Raw, SettingsError, choice, error, parse_origin, required};
 use crate::stream::{Stream, Way};
 
 /// The host that knows the region of every address (`mimecast-api.md` §1.2).

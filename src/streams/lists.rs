@@ -10,11 +10,11 @@ use crate::batch::{Builder, Intake, NoticeKind, Offer, RecordLine};
 use crate::checkpoint::ListPosition;
 use crate::encode::push_quoted;
 use crate::identity::EventId;
+use crate::paging::{Stall, too_many_empty};
 use crate::settings::Snapshot;
 use crate::stream::{Post, Stream};
 use crate::streams::list_items::{Item, ListItems};
 use crate::streams::pages::{self, Ask, Page};
-use crate::streams::paging::{Stall, too_many_empty};
 use crate::streams::{CLOCKS_AGREE_MS, Context, Unusable, Want, hours_ms};
 use crate::time::Timestamp;
 

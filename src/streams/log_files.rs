@@ -17,13 +17,13 @@ use crate::batch::{Builder, Intake, NoticeKind, Offer, RecordLine};
 use crate::checkpoint::{LogFileAt, LogFilesPosition};
 use crate::decode::fail;
 use crate::decode::log_files::{Found, LogFileReader};
+use crate::paging::{Paging, Stall};
 use crate::record::legacy;
 use crate::remembered::{Known, Remembered};
 use crate::response::Head;
 use crate::stream::Stream;
 use crate::streams::done_files::{DoneFiles, key};
 use crate::streams::pages::escaped_len;
-use crate::streams::paging::{Paging, Stall};
 use crate::streams::{Context, Unusable, Want, hours_ms};
 use crate::time::Timestamp;
 

@@ -9,7 +9,6 @@ pub mod list_items;
 pub mod lists;
 pub mod log_files;
 pub mod pages;
-pub mod paging;
 pub mod quota;
 pub mod room;
 pub mod siem_events;
@@ -19,13 +18,13 @@ pub mod windows;
 use crate::batch::{Builder, Intake, Offer};
 use crate::checkpoint::StreamPosition;
 use crate::decode::log_files::LogFileReader;
+use crate::paging::Stall;
 use crate::request::Request;
 use crate::response::Head;
 use crate::settings::{Settings, SiemEndpoint};
 use crate::stream::{Stream, Way};
 use crate::time::Timestamp;
 use batch_files::BatchFiles;
-use paging::Stall;
 use quota::Meter;
 
 /// What a feed needs to know of its surroundings.

@@ -12,12 +12,12 @@ use crate::checkpoint::{EventsPosition, FilesPosition};
 use crate::decode::json::readable;
 use crate::decode::lenient;
 use crate::identity::EventId;
+use crate::paging::{Paging, Stall};
 use crate::remembered::Remembered;
 use crate::request::{Request, percent_encode};
 use crate::stream::{Stream, Way};
 use crate::streams::batch_files::BatchFiles;
 use crate::streams::pages::{Page, ranges};
-use crate::streams::paging::{Paging, Stall};
 use crate::streams::{CLOCKS_AGREE_MS, Context, Unusable, Want, hours_ms};
 use crate::time::Timestamp;
 

@@ -10,13 +10,13 @@ use crate::batch::{Builder, Intake, NoticeKind, Offer, RecordLine};
 use crate::checkpoint::FeedPosition;
 use crate::decode::{csv, zip};
 use crate::encode::push_quoted;
+use crate::paging::{Paging, Stall};
 use crate::remembered::Remembered;
 use crate::request::Request;
 use crate::response::Head;
 use crate::settings::ThreatFeed;
 use crate::stream::Stream;
 use crate::streams::pages::{Page, ranges};
-use crate::streams::paging::{Paging, Stall};
 use crate::streams::{Context, Unusable, Want, hours_ms};
 use crate::time::Timestamp;
 

@@ -7,11 +7,11 @@
 
 use crate::batch::{Builder, Intake, NoticeKind, Offer, RecordLine};
 use crate::checkpoint::WindowPosition;
+use crate::paging::{Paging, Stall, too_many_empty};
 use crate::remembered::{Known, Occurrences, Remembered};
 use crate::response::Head;
 use crate::stream::{Post, Stream};
 use crate::streams::pages::{self, Ask, Page};
-use crate::streams::paging::{Paging, Stall, too_many_empty};
 use crate::streams::{CLOCKS_AGREE_MS, Context, Unusable, Want, hours_ms};
 use crate::time::Timestamp;
 

@@ -12,7 +12,7 @@ pub(crate) fn compile(folder: &Path, fault: &str) -> PathBuf {
 
 /// Compiles a component with a fault.
 pub(crate) fn compile_file(file: &str, folder: &Path, fault: &str) -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let read = |name: &str| fs::read_to_string(root.join("wit").join(name)).unwrap();
     let wit = format!(
         "package test:broken;\nworld broken {{\n  export pipeline:source/source@0.2.0;\n  \

@@ -10,7 +10,7 @@ use crate::rustc::compile_component;
 
 /// Compiles the component.
 pub(crate) fn compile(folder: &Path) -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let package = |name: &str, files: &[&str]| {
         let mut text = format!("package {name} {{\n");
         for file in files {

@@ -12,7 +12,7 @@ pub(crate) fn compile_component(
     (folder, name): (&Path, &str),
     flags: &[String],
 ) -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let wit = folder.join(format!("{name}.wit"));
     fs::write(&wit, world).unwrap();
     let component = folder.join(format!("{name}.wasm"));

@@ -1,0 +1,21 @@
+//! Host and port of an address, as the settings file and components write them.
+
+use http::uri::Authority;
+
+/// Splits `host:port` or `[address]:port`. `None` where it is neither, or the
+/// port is no number from 1 to 65535.
+#[must_use]
+pub fn split_authority(text: &str) -> Option<(String, Option<u16>)> {
+    let authority: Authority = text.parse().ok()?;
+    let host = authority.host();
+    // Not a user name, which stands before the host.
+    let behind = text.strip_prefix(host)?;
+    let port = match behind.strip_prefix(':') {
+        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Some(authority.port_u16().filter(|port| *port > 0)?)
+        }
+        None if behind.is_empty() => None,
+        Some(_) | None => return None,
+    };
+    (!host.is_empty()).then(|| (host.to_owned(), port))
+}

@@ -1,0 +1,153 @@
+//! Events on their way from a source to the outputs.
+
+use std::ops::Range;
+
+/// Where an event ends in the text of its batch, and what it is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Entry {
+    /// The offset behind its `\n`.
+    pub end: u32,
+    /// When it happened, in milliseconds since the epoch.
+    pub occurred_at: i64,
+    /// Its place among the kinds.
+    pub kind: u16,
+}
+
+/// A sort of event.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Kind {
+    /// Such as `siem.receipt`.
+    pub name: String,
+    /// The stream that events of this kind come from.
+    pub stream: String,
+}
+
+/// The events of one batch of one source.
+#[derive(Clone, Copy, Debug)]
+pub struct Delivery<'a> {
+    /// The name of the source.
+    pub source: &'a str,
+    /// The namespace that its component describes, a lower-case word from
+    /// which default tags, subjects and indexes begin.
+    pub namespace: &'a str,
+    /// One JSON object a line, each line ended by `\n`; never empty.
+    pub events: &'a str,
+    /// One entry for each line, in the same order.
+    pub index: &'a [Entry],
+    /// What `Entry::kind` points to.
+    pub kinds: &'a [Kind],
+}
+
+/// One event of a delivery.
+#[derive(Clone, Copy, Debug)]
+pub struct Event<'a> {
+    /// The JSON object, without its `\n`.
+    pub body: &'a str,
+    /// When it happened, in milliseconds since the epoch.
+    pub occurred_at: i64,
+    /// Its kind, such as `siem.receipt`; empty where the component named none.
+    pub kind: &'a str,
+    /// The stream it comes from.
+    pub stream: &'a str,
+    /// The namespace of its component.
+    pub namespace: &'a str,
+}
+
+impl<'a> Delivery<'a> {
+    /// The events one by one.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Event<'a>> + use<'a> {
+        let delivery = *self;
+        let mut begin = 0;
+        self.index.iter().map(move |entry| {
+            let range = begin..to_usize(entry.end);
+            begin = range.end;
+            delivery.event(entry, range)
+        })
+    }
+
+    /// The text of the events in a range of the index, each with its `\n`.
+    #[must_use]
+    pub fn text(&self, entries: Range<usize>) -> &'a str {
+        let offset = |count: usize| match count.checked_sub(1) {
+            None => 0,
+            Some(last) => self
+                .index
+                .get(last)
+                .map_or(self.events.len(), |entry| to_usize(entry.end)),
+        };
+        self.events
+            .get(offset(entries.start)..offset(entries.end))
+            .unwrap_or_default()
+    }
+
+    fn event(&self, entry: &Entry, range: Range<usize>) -> Event<'a> {
+        let line = self.events.get(range).unwrap_or_default();
+        let kind = self.kinds.get(usize::from(entry.kind));
+        Event {
+            body: line.strip_suffix('\n').unwrap_or(line),
+            occurred_at: entry.occurred_at,
+            kind: kind.map_or("", |kind| kind.name.as_str()),
+            stream: kind.map_or("", |kind| kind.stream.as_str()),
+            namespace: self.namespace,
+        }
+    }
+}
+
+/// An event that an output can never accept.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Poison {
+    /// Its place in the index of the delivery.
+    pub event: usize,
+    /// Why not.
+    pub reason: String,
+}
+
+/// Why a delivery has come to an end without being accepted.
+#[derive(Debug)]
+pub enum Undelivered {
+    /// Standard output is closed, so that nothing can be delivered any more.
+    Closed,
+    /// The bound on the tries is reached.
+    Failed(String),
+}
+
+/// A `u32` always fits where this program runs.
+#[must_use]
+pub fn to_usize(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delivery_knows_its_events_and_their_text() {
+        let kinds = [Kind {
+            name: "siem.receipt".to_owned(),
+            stream: "siem".to_owned(),
+        }];
+        let entry = |end, kind| Entry {
+            end,
+            occurred_at: 7,
+            kind,
+        };
+        let index = [entry(3, 0), entry(8, 9)];
+        let delivery = Delivery {
+            source: "acme",
+            namespace: "test",
+            events: "{}\n{\"a\"\n",
+            index: &index,
+            kinds: &kinds,
+        };
+        let bodies: Vec<_> = delivery
+            .iter()
+            .map(|event| (event.body, event.kind))
+            .collect();
+        assert_eq!(bodies, [("{}", "siem.receipt"), ("{\"a\"", "")]);
+        assert_eq!(delivery.text(0..1), "{}\n");
+        assert_eq!(delivery.text(1..2), "{\"a\"\n");
+        assert_eq!(delivery.text(0..2), delivery.events);
+        assert_eq!(delivery.text(1..1), "");
+    }
+}

@@ -1,0 +1,152 @@
+//! Steps that put something on the disk for good, and messages about those
+//! that fail.
+//!
+//! Whether a step was left out shows only after a power failure, so tests
+//! read the steps that were taken from a record of them.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write};
+use std::path::Path;
+
+use tempfile::NamedTempFile;
+
+/// Writes all bytes to the file at `path`.
+pub fn write_all(mut file: &File, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    file.write_all(bytes)?;
+    record("write", path);
+    Ok(())
+}
+
+/// Waits until what was written to the file at `path` is on the disk.
+pub fn sync(file: &File, path: &Path) -> io::Result<()> {
+    file.sync_data()?;
+    record("sync", path);
+    Ok(())
+}
+
+/// Cuts off what the file at `path` has behind a length. A shorter file stays
+/// as it is: another program has truncated it meanwhile.
+pub fn cut(file: &File, path: &Path, length: u64) -> io::Result<()> {
+    if file.metadata()?.len() > length {
+        file.set_len(length)?;
+        record("cut", path);
+    }
+    Ok(())
+}
+
+/// Renames a file, which is on the disk only when its directory is.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)?;
+    record("rename to", to);
+    Ok(())
+}
+
+/// Gives a temporary file its name, in the place of what had it.
+pub fn persist(file: NamedTempFile, to: &Path) -> io::Result<()> {
+    file.persist(to)?;
+    record("rename to", to);
+    Ok(())
+}
+
+/// Waits until the name of a file is on the disk, which its directory holds.
+pub fn sync_directory(path: &Path) -> io::Result<()> {
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let directory = parent.unwrap_or_else(|| Path::new("."));
+    if cfg!(unix) {
+        File::open(directory)?.sync_all()?;
+    }
+    record("sync the directory of", path);
+    Ok(())
+}
+
+/// Runs file operations where they hold nobody up.
+pub async fn blocking<T: Send + 'static>(
+    act: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(act)
+        .await
+        .map_err(io::Error::other)?
+}
+
+#[cfg(not(feature = "recorded"))]
+fn record(_: &str, _: &Path) {}
+
+#[cfg(feature = "recorded")]
+use self::recorded::record;
+
+#[cfg(feature = "recorded")]
+pub mod recorded {
+    //! The steps that were taken in a directory, for tests.
+
+    use std::collections::BTreeMap;
+    use std::path::{Path, PathBuf};
+    use std::sync::{Mutex, PoisonError};
+
+    /// By directory, of those that a test of this process watches.
+    static STEPS: Mutex<BTreeMap<PathBuf, Vec<String>>> = Mutex::new(BTreeMap::new());
+
+    pub(super) fn record(what: &str, path: &Path) {
+        let mut watched = STEPS.lock().unwrap_or_else(PoisonError::into_inner);
+        for (directory, steps) in watched.iter_mut() {
+            if path.starts_with(directory) {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                steps.push(format!("{what} {name}"));
+            }
+        }
+    }
+
+    /// Records the steps in a directory from now on.
+    pub fn watch(directory: &Path) {
+        let mut watched = STEPS.lock().unwrap_or_else(PoisonError::into_inner);
+        watched.insert(directory.to_owned(), Vec::new());
+    }
+
+    /// Returns the steps in a watched directory since they were last taken.
+    #[must_use]
+    pub fn take(directory: &Path) -> Vec<String> {
+        let mut watched = STEPS.lock().unwrap_or_else(PoisonError::into_inner);
+        watched
+            .get_mut(directory)
+            .map(std::mem::take)
+            .unwrap_or_default()
+    }
+}
+
+/// The path, what the system says, and what to do about it.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the kinds of the standard library, of which few say what to do"
+)]
+pub fn failed(path: &Path, error: &io::Error) -> String {
+    let advice = match error.kind() {
+        ErrorKind::FileTooLarge | ErrorKind::QuotaExceeded | ErrorKind::StorageFull => {
+            "; make room there"
+        }
+        ErrorKind::ResourceBusy => "; stop that one, or give each a file of its own",
+        ErrorKind::AlreadyExists
+        | ErrorKind::IsADirectory
+        | ErrorKind::NotADirectory
+        | ErrorKind::PermissionDenied
+        | ErrorKind::ReadOnlyFilesystem => {
+            "; let the user that runs source-host write there, or name another place in the \
+             settings file"
+        }
+        _ => "",
+    };
+    format!("{}: {error}{advice}", path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_and_a_place_that_cannot_be_written_say_what_to_do() {
+        let said = |kind: ErrorKind| failed(Path::new("/there"), &kind.into());
+        assert!(said(ErrorKind::StorageFull).ends_with("; make room there"));
+        assert!(said(ErrorKind::ReadOnlyFilesystem).ends_with("in the settings file"));
+        assert_eq!(said(ErrorKind::TimedOut), "/there: timed out");
+    }
+}

@@ -1,0 +1,20 @@
+//! What the parts of `source-host` share: how things fail, the settings file
+//! read table by table, secrets, text from outside, files that must last, and
+//! the events on their way to the outputs.
+//!
+//! Nothing here knows of WebAssembly, of an output or of a vendor.
+
+#![deny(unsafe_code)]
+
+pub mod authority;
+pub mod backoff;
+pub mod delivery;
+pub mod disk;
+pub mod escape;
+pub mod exit;
+pub mod indirect;
+pub mod lines;
+pub mod names;
+pub mod secret;
+pub mod section;
+pub mod trust_anchors;

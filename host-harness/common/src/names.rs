@@ -1,0 +1,49 @@
+//! The name that was probably meant.
+
+/// Below this likeness a suggestion would puzzle rather than help.
+const LIKENESS_MIN: f64 = 0.7;
+/// Above most words that only begin alike.
+const LIKENESS_OF_ONE_SLIP: f64 = 0.9;
+
+/// The candidate that is most like a name, if one is like it at all.
+pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    candidates
+        .into_iter()
+        .map(|candidate| (likeness(name, candidate), candidate))
+        .filter(|(likeness, _)| *likeness >= LIKENESS_MIN)
+        .max_by(|(one, _), (other, _)| one.total_cmp(other))
+        .map(|(_, candidate)| candidate)
+}
+
+fn likeness(name: &str, candidate: &str) -> f64 {
+    // One slip in a short word makes it very unlike by the first measure.
+    let one_slip = name.len() > 1 && strsim::damerau_levenshtein(name, candidate) == 1;
+    let likeness = strsim::jaro_winkler(name, candidate);
+    if one_slip {
+        likeness.max(LIKENESS_OF_ONE_SLIP)
+    } else {
+        likeness
+    }
+}
+
+/// A clause about a key that is not known, with the nearest that is.
+#[must_use]
+pub fn unknown_key(key: &str, known: &[&str]) -> String {
+    match nearest(key, known.iter().copied()) {
+        Some(meant) => format!("unknown key `{key}`; did you mean `{meant}`?"),
+        None => format!("unknown key `{key}`; the keys are: {}", known.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_of_the_finger_is_understood() {
+        let keys = ["client_id", "client_secret", "base_url", "streams"];
+        assert_eq!(nearest("client_secert", keys), Some("client_secret"));
+        assert_eq!(nearest("stream", keys), Some("streams"));
+        assert_eq!(nearest("xyz", keys), None);
+    }
+}

@@ -1,0 +1,289 @@
+//! One table of the settings file, read key by key. What was never asked for
+//! is unknown, and refused at the end.
+
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+
+use tracing::warn;
+
+use crate::exit::Failure;
+use crate::indirect::{Indirect, read_indirect};
+use crate::lines::Lines;
+use crate::names::unknown_key;
+use crate::secret::Secret;
+
+/// A table of the settings file with its place, for messages.
+#[derive(Debug)]
+pub struct Section<'a> {
+    file: &'a Path,
+    place: String,
+    table: toml::Table,
+    lines: Lines,
+    known: Vec<&'static str>,
+}
+
+impl<'a> Section<'a> {
+    /// A table at a place such as ``[[source]] `acme` ``, or at none.
+    #[must_use]
+    pub fn new(file: &'a Path, place: String, table: toml::Table) -> Self {
+        Self {
+            file,
+            place,
+            table,
+            lines: Lines::default(),
+            known: Vec::new(),
+        }
+    }
+
+    /// The same table, with the lines of its keys for messages.
+    #[must_use]
+    pub fn with_lines(self, lines: Lines) -> Self {
+        Self { lines, ..self }
+    }
+
+    /// An error about one key, on one line with file, line and place.
+    #[must_use]
+    pub fn error(&self, key: &str, reason: &str) -> Failure {
+        self.failure(key, &format!("`{key}` {reason}"))
+    }
+
+    /// The text at a key.
+    pub fn string(&mut self, key: &'static str) -> Result<Option<String>, Failure> {
+        match self.take(key) {
+            None => Ok(None),
+            Some(toml::Value::String(text)) => Ok(Some(text)),
+            Some(other) => Err(self.wrong_type(key, "a text in quotes", &other)),
+        }
+    }
+
+    /// The text at a key that must be there.
+    pub fn required_string(&mut self, key: &'static str) -> Result<String, Failure> {
+        self.string(key)?
+            .ok_or_else(|| self.error(key, "is missing"))
+    }
+
+    /// The path at a key.
+    pub fn path(&mut self, key: &'static str) -> Result<Option<PathBuf>, Failure> {
+        Ok(self.string(key)?.map(|text| self.resolve(&text)))
+    }
+
+    /// The path at a key that must be there.
+    pub fn required_path(&mut self, key: &'static str) -> Result<PathBuf, Failure> {
+        self.path(key)?.ok_or_else(|| self.error(key, "is missing"))
+    }
+
+    /// A path as it is meant: relative ones begin at the settings file.
+    #[must_use]
+    pub fn resolve(&self, text: &str) -> PathBuf {
+        let directory = self.file.parent().unwrap_or_else(|| Path::new(""));
+        directory.join(text)
+    }
+
+    /// The texts at a key.
+    pub fn strings(&mut self, key: &'static str) -> Result<Option<Vec<String>>, Failure> {
+        let values = match self.take(key) {
+            None => return Ok(None),
+            Some(toml::Value::Array(values)) => values,
+            Some(other) => return Err(self.wrong_type(key, "a list of texts", &other)),
+        };
+        values
+            .into_iter()
+            .map(|value| match value.as_str() {
+                Some(text) => Ok(text.to_owned()),
+                None => Err(self.wrong_type(key, "a list of texts", &value)),
+            })
+            .collect::<Result<_, _>>()
+            .map(Some)
+    }
+
+    /// The whole number at a key, within a range.
+    pub fn number(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<u64>,
+    ) -> Result<Option<u64>, Failure> {
+        let number = match self.take(key) {
+            None => return Ok(None),
+            Some(toml::Value::Integer(number)) => number,
+            Some(other) => return Err(self.wrong_type(key, "a whole number", &other)),
+        };
+        match u64::try_from(number) {
+            Ok(number) if range.contains(&number) => Ok(Some(number)),
+            _ => {
+                let (least, most) = range.into_inner();
+                let reason = format!("is {number}; it must be from {least} to {most}");
+                Err(self.error(key, &reason))
+            }
+        }
+    }
+
+    /// The switch at a key.
+    pub fn switch(&mut self, key: &'static str) -> Result<Option<bool>, Failure> {
+        match self.take(key) {
+            None => Ok(None),
+            Some(toml::Value::Boolean(on)) => Ok(Some(on)),
+            Some(other) => Err(self.wrong_type(key, "true or false", &other)),
+        }
+    }
+
+    /// The secret at a key: `{ env = ".." }`, `{ file = ".." }`, or a literal
+    /// with a warning.
+    pub fn secret(&mut self, key: &'static str) -> Result<Option<Secret>, Failure> {
+        let Some(value) = self.take(key) else {
+            return Ok(None);
+        };
+        if value.is_str() {
+            warn!("{}", self.failure(key, &literal_advice(key)));
+        }
+        self.reveal(key, &value).map(Some)
+    }
+
+    /// The text at a key that may be a secret and mostly is none: written out,
+    /// `{ env = ".." }` or `{ file = ".." }`.
+    pub fn text_or_reference(&mut self, key: &'static str) -> Result<Option<Secret>, Failure> {
+        match self.take(key) {
+            None => Ok(None),
+            Some(value) => self.reveal(key, &value).map(Some),
+        }
+    }
+
+    /// The names and values in the table at a key, such as headers; each value
+    /// is a text, `{ env = ".." }` or `{ file = ".." }`.
+    pub fn secrets(&mut self, key: &'static str) -> Result<Vec<(String, Secret)>, Failure> {
+        let table = self.table(key)?.unwrap_or_default();
+        table
+            .into_iter()
+            .map(|(name, value)| Ok((name, self.reveal(key, &value)?)))
+            .collect()
+    }
+
+    fn reveal(&self, key: &str, value: &toml::Value) -> Result<Secret, Failure> {
+        match Indirect::recognize(value) {
+            Some(indirect) => read_indirect(&indirect, self.file, &|name| std::env::var(name).ok())
+                .map(Secret::new)
+                .map_err(|reason| self.error(key, &reason)),
+            None => match value.as_str() {
+                Some(text) => Ok(Secret::new(text.to_owned())),
+                None => Err(self.wrong_type(
+                    key,
+                    "a text, { env = \"..\" } or { file = \"..\" }",
+                    value,
+                )),
+            },
+        }
+    }
+
+    /// The table at a key.
+    pub fn table(&mut self, key: &'static str) -> Result<Option<toml::Table>, Failure> {
+        match self.take(key) {
+            None => Ok(None),
+            Some(toml::Value::Table(table)) => Ok(Some(table)),
+            Some(other) => Err(self.wrong_type(key, "a table", &other)),
+        }
+    }
+
+    /// The tables at a key, as in `[[source]]`.
+    pub fn tables(&mut self, key: &'static str) -> Result<Vec<toml::Table>, Failure> {
+        let values = match self.take(key) {
+            None => return Ok(Vec::new()),
+            Some(toml::Value::Array(values)) => values,
+            Some(other) => {
+                let wanted = format!("written as [[{key}]]");
+                return Err(self.wrong_type(key, &wanted, &other));
+            }
+        };
+        values
+            .into_iter()
+            .map(|value| match value.as_table() {
+                Some(table) => Ok(table.clone()),
+                None => Err(self.wrong_type(key, "a table", &value)),
+            })
+            .collect()
+    }
+
+    /// Refuses every key that is left, with the nearest key that is known.
+    pub fn finish(self) -> Result<(), Failure> {
+        let mut mistakes = Mistakes::default();
+        let mut keys: Vec<&str> = self.table.keys().map(String::as_str).collect();
+        keys.sort_by_key(|key| self.lines.line(key));
+        for key in keys {
+            mistakes.add(self.failure(key, &unknown_key(key, &self.known)));
+        }
+        mistakes.into_result()
+    }
+
+    fn take(&mut self, key: &'static str) -> Option<toml::Value> {
+        self.known.push(key);
+        self.table.remove(key)
+    }
+
+    fn wrong_type(&self, key: &str, wanted: &str, found: &toml::Value) -> Failure {
+        self.error(key, &format!("must be {wanted}, not {}", type_name(found)))
+    }
+
+    fn failure(&self, key: &str, reason: &str) -> Failure {
+        let place = match self.place.as_str() {
+            "" => String::new(),
+            place => format!("{place}: "),
+        };
+        let at = at(self.file, self.lines.line(key));
+        Failure::settings(format!("{at}: {place}{reason}"))
+    }
+}
+
+/// A file, and the line in it where that is known.
+#[must_use]
+pub fn at(file: &Path, line: Option<usize>) -> String {
+    match line {
+        Some(line) => format!("{}:{line}", file.display()),
+        None => file.display().to_string(),
+    }
+}
+
+/// Several mistakes of a settings file, reported together: one on each line.
+#[derive(Debug, Default)]
+pub struct Mistakes(Vec<Failure>);
+
+impl Mistakes {
+    /// Adds one.
+    pub fn add(&mut self, mistake: Failure) {
+        self.0.push(mistake);
+    }
+
+    /// The value, or nothing where there is a mistake in its place.
+    pub fn note<T>(&mut self, result: Result<T, Failure>) -> Option<T> {
+        result.map_err(|mistake| self.add(mistake)).ok()
+    }
+
+    /// Returns all of them as one failure, if there are any.
+    pub fn into_result(self) -> Result<(), Failure> {
+        let messages: Vec<&str> = self.0.iter().map(|it| it.message.as_str()).collect();
+        let message = messages.join("\n");
+        match self.0.into_iter().next() {
+            None => Ok(()),
+            Some(first) => Err(Failure { message, ..first }),
+        }
+    }
+}
+
+/// What to do instead of writing a secret down.
+#[must_use]
+pub fn literal_advice(key: &str) -> String {
+    format!(
+        "`{key}` is written out in the file; better: {key} = {{ env = \"..\" }} or {{ file = \"..\" }}"
+    )
+}
+
+/// What a value is, in words for messages.
+#[must_use]
+pub fn type_name(value: &toml::Value) -> &'static str {
+    match value {
+        toml::Value::Array(_) => "a list",
+        toml::Value::Boolean(_) => "true or false",
+        toml::Value::Datetime(_) => "a date",
+        toml::Value::Float(_) => "a number",
+        toml::Value::Integer(_) => "a whole number",
+        toml::Value::String(_) => "a text",
+        toml::Value::Table(_) => "a table",
+    }
+}

@@ -1,0 +1,183 @@
+//! The command line.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use source_common::exit::{Exit, Failure};
+use source_runtime::engine;
+
+use crate::command;
+#[cfg(feature = "demo")]
+use crate::demo::{self, DemoOptions};
+use crate::descriptors;
+use crate::log;
+
+/// What still runs in a thread when everything is done may be stuck in a pipe
+/// or a disk; it is not waited for.
+const THREADS_END_MAX: Duration = Duration::from_millis(100);
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "source-host",
+    version,
+    about = "Collects events with a sandboxed source component and delivers them"
+)]
+#[command(
+    after_help = "Exit codes: 0 done; 1 upstream or output failed; 2 usage; 77 credentials refused; 78 bad settings file."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+#[derive(Args, Debug)]
+struct LogArgs {
+    /// How lines of the log are written
+    #[arg(long, global = true, value_enum, default_value_t = log::Format::Text)]
+    log_format: log::Format,
+
+    /// Write the log to a file instead of standard error
+    #[arg(long, global = true, value_name = "FILE")]
+    log_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Collect from a built-in simulated tenant; no account needed
+    #[cfg(feature = "demo")]
+    Demo(DemoOptions),
+    /// Collect and deliver
+    Run {
+        /// The settings file
+        config: PathBuf,
+        /// Stop when every stream is caught up
+        #[arg(long)]
+        once: bool,
+    },
+    /// Test the connection, per source and stream, and the outputs
+    Check {
+        /// The settings file
+        config: PathBuf,
+        /// Only this source, without the outputs
+        #[arg(long, value_name = "NAME")]
+        source: Option<String>,
+        /// Only this stream, without the outputs
+        #[arg(long, value_name = "NAME")]
+        stream: Option<String>,
+    },
+    /// Check the settings file without the network
+    Validate {
+        /// The settings file
+        config: PathBuf,
+    },
+    /// Streams, permissions and settings of a component
+    Describe {
+        /// The component; without it, the built-in one
+        component: Option<PathBuf>,
+        /// As JSON, with the settings schema
+        #[arg(long)]
+        json: bool,
+        /// What the sources of this settings file find upstream instead
+        #[arg(long, value_name = "CONFIG", conflicts_with_all = ["component", "json"])]
+        online: Option<PathBuf>,
+    },
+    /// What becomes of each upstream field in the events of the built-in component
+    Fields {
+        /// The stream; without it, all
+        stream: Option<String>,
+    },
+    /// Settings for API 2.0 in place of those for Mimecast's API 1.0
+    Migrate {
+        /// The settings file
+        config: PathBuf,
+    },
+    /// Collection status from the state directory
+    Status {
+        /// The settings file
+        config: PathBuf,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Turn records from standard input into events on standard output
+    Normalize {
+        /// The stream that the records are of
+        #[arg(long, value_name = "NAME")]
+        stream: String,
+        /// The format of the events; without it, the component's first
+        #[arg(long, value_name = "FORMAT")]
+        format: Option<String>,
+        /// Settings of the component that shape events, such as {"tenant":"acme"}
+        #[arg(long, value_name = "JSON")]
+        settings: Option<String>,
+        /// The component; without it, the built-in one
+        component: Option<PathBuf>,
+    },
+}
+
+/// Parse the command line and do what it says.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse(); // ends the process with 2 where it is misused
+    let exit = match start(cli) {
+        Ok(exit) => exit,
+        Err(failure) => {
+            // Without standard error there is only the code.
+            drop(writeln!(io::stderr().lock(), "error: {failure}"));
+            failure.exit
+        }
+    };
+    exit.into()
+}
+
+fn start(cli: Cli) -> Result<Exit, Failure> {
+    log::init(cli.log.log_format, cli.log.log_file.as_deref())?;
+    descriptors::raise_limit();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(engine::worker_threads())
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
+    let result = runtime.block_on(dispatch(cli.command));
+    runtime.shutdown_timeout(THREADS_END_MAX);
+    result
+}
+
+async fn dispatch(command: Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Check {
+            config,
+            source,
+            stream,
+        } => command::check::check(&config, &command::check::Only { source, stream }).await,
+        #[cfg(feature = "demo")]
+        Command::Demo(options) => demo::demo(options).await,
+        Command::Describe {
+            online: Some(config),
+            ..
+        } => command::describe::describe_online(&config).await,
+        Command::Describe {
+            component, json, ..
+        } => command::describe::describe(component.as_deref(), json).await,
+        Command::Fields { stream } => command::fields::fields(stream.as_deref()),
+        Command::Normalize {
+            stream,
+            format,
+            settings,
+            component,
+        } => {
+            let (format, component) = (format.as_deref(), component.as_deref());
+            command::normalize::normalize(&stream, format, settings, component).await
+        }
+        Command::Migrate { config } => command::migrate::migrate(&config),
+        Command::Run { config, once } => command::run::run(&config, once).await,
+        Command::Status { config, json } => command::status::status(&config, json),
+        Command::Validate { config } => command::validate::validate(&config).await,
+    }
+}

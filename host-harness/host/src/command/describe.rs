@@ -1,0 +1,191 @@
+//! `describe`: what a component is and what it offers.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use source_common::exit::{Exit, Failure};
+use source_runtime::bindings::{Description, Order};
+use source_runtime::source::{Components, OFFLINE_MEMORY_BYTES_MAX, Reach};
+
+use super::{Table, cache_dir, check, print, user_cache_dir};
+use crate::settings::Settings;
+use crate::source::{self, component_at};
+
+/// Describe a component, for people or as JSON.
+pub async fn describe(component: Option<&Path>, as_json: bool) -> Result<Exit, Failure> {
+    let components = Components::new(user_cache_dir(), OFFLINE_MEMORY_BYTES_MAX)?;
+    let component = components.get(&component_at(component)).await?;
+    let description = component.description();
+    print(&if as_json {
+        format!("{:#}\n", to_json(description)?)
+    } else {
+        to_text(description)?
+    })?;
+    Ok(Exit::Done)
+}
+
+/// Describe what the sources of a settings file find upstream: which streams
+/// can be read, and what the upstream says about each.
+pub async fn describe_online(config: &Path) -> Result<Exit, Failure> {
+    let settings = Settings::read(config)?;
+    let components = source::components(&settings, cache_dir(&settings))?;
+    let mut text = String::new();
+    let mut exit = Exit::Done;
+    for settings_of_source in &settings.sources {
+        let name = &settings_of_source.name;
+        // Writing to a `String` cannot fail.
+        let _ = writeln!(text, "source `{name}`");
+        let ready = source::ready(
+            &components,
+            &settings.file,
+            settings_of_source,
+            Reach::Network,
+        );
+        let asked = match ready.await {
+            Ok(source) => check::ask(&source, config)
+                .await
+                .map(|results| (source, results)),
+            Err(failure) => Err(failure),
+        };
+        let (source, results) = match asked {
+            Ok(asked) => asked,
+            Err(failure) => {
+                exit = exit.max(failure.exit);
+                let _ = writeln!(text, "failed: {failure}");
+                continue;
+            }
+        };
+        let mut table = Table::new(&["stream", "outcome", "what the upstream says"]);
+        for result in results {
+            let (outcome, of_stream) = check::outcome(&source, &result.outcome);
+            exit = exit.max(of_stream);
+            table.row(vec![
+                result.stream,
+                outcome,
+                result.remark.unwrap_or_default(),
+            ]);
+        }
+        text.push_str(&table.render());
+    }
+    print(&text)?;
+    Ok(exit)
+}
+
+fn schema(description: &Description) -> Result<Value, Failure> {
+    serde_json::from_str(&description.settings_schema)
+        .map_err(|error| Failure::failed(format!("the settings schema is not JSON: {error}")))
+}
+
+fn to_json(description: &Description) -> Result<Value, Failure> {
+    let streams: Vec<Value> = description
+        .streams
+        .iter()
+        .map(|stream| {
+            json!({
+                "name": stream.name,
+                "summary": stream.summary,
+                "endpoint": stream.endpoint,
+                "permission": stream.permission,
+                "product": stream.product,
+                "retention_hours": stream.retention_hours,
+                "order": order(stream.order),
+                "identity": stream.identity,
+            })
+        })
+        .collect();
+    let kinds: Vec<Value> = description
+        .kinds
+        .iter()
+        .map(|kind| json!({ "name": kind.name, "stream": kind.stream }))
+        .collect();
+    Ok(json!({
+        "name": description.name,
+        "version": description.version,
+        "settings_schema": schema(description)?,
+        "streams": streams,
+        "kinds": kinds,
+        "formats": description.formats,
+        "origins": description.origins,
+    }))
+}
+
+fn to_text(description: &Description) -> Result<String, Failure> {
+    // Writing to a `String` cannot fail.
+    let mut text = String::new();
+    let _ = writeln!(text, "{} {}", description.name, description.version);
+    let _ = writeln!(text, "formats: {}", description.formats.join(", "));
+    let _ = writeln!(text, "origins: {}\n", description.origins.join(", "));
+
+    let mut streams = Table::new(&[
+        "stream",
+        "kept",
+        "order",
+        "permission",
+        "product",
+        "endpoint",
+    ]);
+    for stream in &description.streams {
+        streams.row(vec![
+            stream.name.clone(),
+            stream.retention_hours.map_or_else(String::new, retention),
+            order(stream.order).to_owned(),
+            stream.permission.clone(),
+            stream.product.clone(),
+            stream.endpoint.clone(),
+        ]);
+    }
+    text.push_str(&streams.render());
+
+    let schema = schema(description)?;
+    let mut settings = Table::new(&["setting", "type", "default", "what it is"]);
+    for (name, property) in schema
+        .get("properties")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+    {
+        settings.row(setting(name, property));
+    }
+    text.push('\n');
+    text.push_str(&settings.render());
+    Ok(text)
+}
+
+fn setting(name: &str, property: &Value) -> Vec<String> {
+    let word = |key: &str| {
+        property
+            .get(key)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
+    let secret = property.get("writeOnly") == Some(&Value::Bool(true));
+    let kind = match word("type") {
+        _ if secret => "secret",
+        "" => "any",
+        kind => kind,
+    };
+    let default = match property.get("default") {
+        None => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    };
+    let description = word("description").replace('\n', " ");
+    vec![name.to_owned(), kind.to_owned(), default, description]
+}
+
+fn retention(hours: u32) -> String {
+    if hours.is_multiple_of(24) {
+        format!("{} d", hours / 24)
+    } else {
+        format!("{hours} h")
+    }
+}
+
+fn order(order: Order) -> &'static str {
+    match order {
+        Order::AsWritten => "as written",
+        Order::NewestFirst => "newest first",
+        Order::OldestFirst => "oldest first",
+    }
+}

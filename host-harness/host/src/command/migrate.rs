@@ -1,0 +1,174 @@
+//! `migrate`: what a source of Mimecast's API 1.0 becomes in API 2.0. Beside `demo` the only place
+//! where the host knows a vendor.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use source_common::exit::{Exit, Failure};
+use source_runtime::store::{self, Record};
+use toml::{Table, Value};
+
+use super::print;
+use crate::settings::Settings;
+
+/// The settings that only API 1.0 has. All others stay.
+const REPLACED: [&str; 12] = [
+    "access_key",
+    "account_code",
+    "api",
+    "app_id",
+    "app_key",
+    "base_url",
+    "discovery_url",
+    "email",
+    "secret_key",
+    "siem_compress",
+    "siem_file_format",
+    "start",
+];
+
+/// Log files of API 1.0 are written every 30 minutes and are not in the order of time. What was
+/// not delivered is no older than this before the newest event that was.
+const BACK: Duration = Duration::from_secs(2 * 3600);
+
+/// How long Mimecast keeps SIEM records.
+const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Print the settings for API 2.0 of every source of API 1.0.
+pub fn migrate(config: &Path) -> Result<Exit, Failure> {
+    let settings = Settings::read(config)?;
+    let mut text = String::new();
+    for source in &settings.sources {
+        if source.settings.table.get("api").and_then(Value::as_str) != Some("1.0") {
+            continue;
+        }
+        let record = store::read(&settings.state_dir, &source.name)?;
+        let now = SystemTime::now();
+        text.push_str(&section(
+            &source.name,
+            &source.settings.table,
+            record.as_ref(),
+            now,
+        ));
+    }
+    if text.is_empty() {
+        text = format!("{}: no source has api = \"1.0\"\n", config.display());
+    }
+    print(&text)?;
+    Ok(Exit::Done)
+}
+
+fn section(name: &str, settings: &Table, record: Option<&Record>, now: SystemTime) -> String {
+    let newest_ms = record
+        .and_then(|record| record.streams.get("siem"))
+        .and_then(|siem| siem.newest_ms)
+        .and_then(|ms| u64::try_from(ms).ok());
+    let newest = newest_ms.map(|ms| SystemTime::UNIX_EPOCH + Duration::from_millis(ms));
+    // Writing to a `String` cannot fail.
+    let mut text = format!(
+        "# Source `{name}`. Keep its name and the state directory: every stream but `siem` goes on\n\
+         # where it is. If it has an `allow`, allow https://api.services.mimecast.com and\n\
+         # https://*.amazonaws.com instead of the hosts of API 1.0.\n"
+    );
+    let start = match newest {
+        Some(newest) => {
+            let _ = writeln!(
+                text,
+                "# The newest SIEM event is of {}; `start` lies two hours before it.",
+                shown(newest)
+            );
+            if newest + KEPT < now + BACK {
+                text.push_str(
+                    "# That is longer ago than the 7 days that Mimecast keeps: what lies between is lost.\n",
+                );
+            }
+            Value::String(shown(newest.checked_sub(BACK).unwrap_or(newest)))
+        }
+        None => {
+            text.push_str("# No SIEM event was delivered yet: `start` stays as it is.\n");
+            let start = settings.get("start").cloned();
+            start.unwrap_or_else(|| Value::String("24h".to_owned()))
+        }
+    };
+    let mut new = Table::new();
+    new.insert("api".to_owned(), "2.0".into());
+    new.insert(
+        "client_id".to_owned(),
+        "the client id of the API 2.0 application".into(),
+    );
+    let mut secret = Table::new();
+    secret.insert("env".to_owned(), "MIMECAST_CLIENT_SECRET".into());
+    new.insert("client_secret".to_owned(), secret.into());
+    new.insert("start".to_owned(), start);
+    let kept = settings
+        .iter()
+        .filter(|(key, _)| !REPLACED.contains(&key.as_str()));
+    new.extend(kept.map(|(key, value)| (key.clone(), value.clone())));
+    text.push_str("[source.settings]\n");
+    for (key, value) in &new {
+        let _ = writeln!(text, "{key} = {value}");
+    }
+    text.push('\n');
+    text
+}
+
+fn shown(time: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(time).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use source_runtime::store::StreamRecord;
+
+    fn settings() -> Table {
+        toml::from_str(
+            "api = \"1.0\"\nemail = \"a@example.com\"\napp_key = { env = \"K\" }\nstart = \"7d\"\n\
+             streams = [\"siem\", \"audit\"]\nformat = \"ocsf\"\nseverity_overrides = { \"siem.av\" = \"critical\" }\n",
+        )
+        .unwrap()
+    }
+
+    fn parsed(text: &str) -> Table {
+        let whole: Table = toml::from_str(&text.replace("[source.", "[")).unwrap();
+        whole["settings"].as_table().unwrap().clone()
+    }
+
+    #[test]
+    fn settings_of_both_apis_stay_and_keys_are_replaced() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_770_000_000);
+        let text = section("acme", &settings(), None, now);
+        let new = parsed(&text);
+        assert_eq!(new["api"].as_str(), Some("2.0"));
+        assert_eq!(new["start"].as_str(), Some("7d"));
+        assert_eq!(new["streams"].as_array().unwrap().len(), 2);
+        assert_eq!(
+            new["severity_overrides"]["siem.av"].as_str(),
+            Some("critical")
+        );
+        assert!(new.contains_key("client_secret") && !new.contains_key("app_key"));
+    }
+
+    #[test]
+    fn the_start_lies_two_hours_before_the_newest_event() {
+        let record = |newest_ms: i64| -> Record {
+            let mut record = Record::default();
+            let siem = StreamRecord {
+                newest_ms: Some(newest_ms),
+                ..StreamRecord::default()
+            };
+            record.streams.insert("siem".to_owned(), siem);
+            record
+        };
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_770_000_000);
+        let text = section("acme", &settings(), Some(&record(1_769_990_000_500)), now);
+        assert_eq!(
+            parsed(&text)["start"].as_str(),
+            Some("2026-02-01T21:53:20Z")
+        );
+        assert!(!text.contains("is lost"), "{text}");
+        let text = section("acme", &settings(), Some(&record(1_769_000_000_000)), now);
+        assert!(text.contains("is lost"), "{text}");
+    }
+}

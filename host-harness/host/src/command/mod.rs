@@ -1,0 +1,48 @@
+//! What each command does.
+
+pub mod check;
+pub mod describe;
+pub mod fields;
+pub mod migrate;
+pub mod normalize;
+pub mod run;
+pub mod status;
+mod table;
+pub mod validate;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use source_common::exit::Failure;
+
+pub(crate) use self::table::Table;
+use crate::settings::{STATE_CACHE, Settings};
+
+/// The machine code of a settings file's components, where a run has made the
+/// state directory; looking must not make it.
+pub(crate) fn cache_dir(settings: &Settings) -> Option<PathBuf> {
+    if settings.state_dir.is_dir() {
+        Some(settings.state_dir.join(STATE_CACHE))
+    } else {
+        user_cache_dir()
+    }
+}
+
+/// Machine code that belongs to no settings file: `$XDG_CACHE_HOME/source-host`
+/// or `~/.cache/source-host`.
+pub(crate) fn user_cache_dir() -> Option<PathBuf> {
+    let absolute = |path: &PathBuf| path.is_absolute();
+    let xdg = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let home = || Some(std::env::home_dir()?.join(".cache"));
+    let base = xdg.filter(absolute).or_else(home).filter(absolute)?;
+    Some(base.join("source-host"))
+}
+
+/// Write to standard output, in one piece.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+        .map_err(|error| Failure::failed(format!("stdout: {error}")))
+}

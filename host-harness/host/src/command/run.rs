@@ -1,0 +1,32 @@
+//! `run`: collect and deliver, until told to stop or, with `--once`, until
+//! caught up.
+
+use std::path::Path;
+
+use source_common::exit::{Exit, Failure};
+use source_runtime::shutdown;
+use tracing::error;
+
+use crate::run::{self, Options};
+use crate::settings::Settings;
+
+/// Run the sources of a settings file.
+pub async fn run(config: &Path, once: bool) -> Result<Exit, Failure> {
+    let settings = Settings::read(config)?;
+    let (stopper, shutdown) = shutdown::channel();
+    let signals = tokio::spawn(shutdown::on_signal(stopper.clone()));
+    let options = Options {
+        once,
+        progress: true,
+        cache_dir: None,
+        stopper,
+        shutdown,
+    };
+    let summary = run::run(&settings, options).await?;
+    if signals.is_finished()
+        && let Ok(Err(error)) = signals.await
+    {
+        error!("signals cannot be received: {error}");
+    }
+    Ok(summary.exit())
+}

@@ -1,0 +1,257 @@
+//! Records that could not become events, and events that no output can take:
+//! one JSON object a line, on the disk or accepted by an output of their own
+//! before the position moves.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+use source_common::delivery::{Delivery, Entry, Kind, Undelivered};
+use source_common::disk::{self, blocking};
+use source_outputs::{Appender, Outputs};
+use source_runtime::bindings::RejectedRecord;
+use source_runtime::deliver::NotKept;
+
+/// What an output of rejected records is told that they are.
+const KIND: &str = "rejected";
+
+/// Where rejected records are kept: a file, which is made with the first of
+/// them, or an output, and the file for what that cannot take.
+pub struct DeadLetter {
+    path: PathBuf,
+    appender: Option<Appender>,
+    output: Option<Arc<Outputs>>,
+}
+
+impl DeadLetter {
+    /// The file at `path`.
+    #[must_use]
+    pub fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            appender: None,
+            output: None,
+        }
+    }
+
+    /// An output, with the file at `path` for what it cannot take.
+    #[must_use]
+    pub fn with_output(path: PathBuf, output: Arc<Outputs>) -> Self {
+        Self {
+            output: Some(output),
+            ..Self::new(path)
+        }
+    }
+
+    /// Keep records of one source; they are on the disk, or accepted, when it
+    /// returns.
+    pub async fn keep(
+        &mut self,
+        source: &str,
+        namespace: &str,
+        records: &[RejectedRecord],
+    ) -> Result<(), NotKept> {
+        let mut lines: Vec<String> = records.iter().map(|record| line(source, record)).collect();
+        if let Some(output) = &self.output {
+            lines = deliver(output, source, namespace, records, lines).await?;
+        }
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let mut text = lines.join("\n");
+        text.push('\n');
+        let path = self.path.clone();
+        let appender = self.appender.take();
+        let appender = blocking(move || {
+            let mut appender = match appender {
+                Some(appender) => appender,
+                None => Appender::open(&path)?,
+            };
+            appender.append(text.as_bytes(), SystemTime::now())?;
+            Ok(appender)
+        })
+        .await
+        .map_err(|error| NotKept::Disk(disk::failed(&self.path, &error)))?;
+        self.appender = Some(appender);
+        Ok(())
+    }
+}
+
+/// Deliver the lines of records. Returns those that the output can never take.
+async fn deliver(
+    output: &Outputs,
+    source: &str,
+    namespace: &str,
+    records: &[RejectedRecord],
+    lines: Vec<String>,
+) -> Result<Vec<String>, NotKept> {
+    let too_large =
+        |_| NotKept::Output("more rejected records than fit in one delivery".to_owned());
+    if lines.is_empty() {
+        return Ok(lines);
+    }
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let occurred_at = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
+    let mut events = String::new();
+    let mut index = Vec::with_capacity(lines.len());
+    let mut kinds: Vec<Kind> = Vec::new();
+    for (line, record) in lines.iter().zip(records) {
+        events.push_str(line);
+        events.push('\n');
+        let known = kinds.iter().position(|kind| kind.stream == record.stream);
+        let kind = known.unwrap_or(kinds.len());
+        if known.is_none() {
+            kinds.push(Kind {
+                name: KIND.to_owned(),
+                stream: record.stream.clone(),
+            });
+        }
+        index.push(Entry {
+            end: u32::try_from(events.len()).map_err(too_large)?,
+            occurred_at,
+            kind: u16::try_from(kind).map_err(too_large)?,
+        });
+    }
+    let delivery = Delivery {
+        source,
+        namespace,
+        events: &events,
+        index: &index,
+        kinds: &kinds,
+    };
+    let poison = output
+        .accept(&delivery)
+        .await
+        .map_err(|undelivered| match undelivered {
+            Undelivered::Closed => NotKept::Closed,
+            Undelivered::Failed(reason) => NotKept::Output(reason),
+        })?;
+    Ok(poison
+        .iter()
+        .filter_map(|poison| lines.get(poison.event).cloned())
+        .collect())
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    source: &'a str,
+    stream: &'a str,
+    locator: &'a str,
+    reason: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    original: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    original_base64: Option<String>,
+}
+
+/// A rejected record as one JSON object. Bytes that are not UTF-8 are given
+/// in base64, under another name.
+#[must_use]
+pub fn line(source: &str, record: &RejectedRecord) -> String {
+    let original = std::str::from_utf8(&record.original).ok();
+    let line = Line {
+        source,
+        stream: &record.stream,
+        locator: &record.locator,
+        reason: &record.reason,
+        original,
+        original_base64: match original {
+            Some(_) => None,
+            None => Some(STANDARD.encode(&record.original)),
+        },
+    };
+    // Texts in a flat structure always serialize.
+    serde_json::to_string(&line).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn record(original: &[u8]) -> RejectedRecord {
+        RejectedRecord {
+            stream: "siem.receipt".to_owned(),
+            locator: "file a, line 3".to_owned(),
+            reason: "not a JSON object".to_owned(),
+            original: original.to_vec(),
+        }
+    }
+
+    #[test]
+    fn text_is_kept_as_text_and_other_bytes_in_base64() {
+        assert_eq!(
+            line("acme", &record(b"{\"a\":")),
+            r#"{"source":"acme","stream":"siem.receipt","locator":"file a, line 3","reason":"not a JSON object","original":"{\"a\":"}"#
+        );
+        assert!(line("acme", &record(b"\xff\x00")).ends_with(r#","original_base64":"/wA="}"#));
+    }
+
+    #[tokio::test]
+    async fn records_are_appended_and_a_torn_line_is_cut_off() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("acme.rejected.ndjson");
+        std::fs::write(&path, "{\"torn").unwrap();
+        let mut dead_letter = DeadLetter::new(path.clone());
+        dead_letter.keep("acme", "test", &[]).await.unwrap();
+        dead_letter
+            .keep("acme", "test", &[record(b"a"), record(b"b")])
+            .await
+            .unwrap();
+        dead_letter
+            .keep("acme", "test", &[record(b"c")])
+            .await
+            .unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let originals: Vec<Value> = text
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap()["original"].clone())
+            .collect();
+        assert_eq!(originals, ["a", "b", "c"]);
+    }
+
+    #[tokio::test]
+    async fn an_output_of_its_own_takes_records_and_the_file_what_is_left() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let settings = format!(
+            "type = \"forward\"\naddress = \"unix:{}\"\nevent_kib_max = 1\n",
+            path("nobody").display()
+        );
+        let section = |text: &str| {
+            let table: toml::Table = text.parse().unwrap();
+            source_common::section::Section::new(
+                std::path::Path::new("m.toml"),
+                "[dead_letter]".to_owned(),
+                table,
+            )
+        };
+        let plan = source_outputs::plan(section(&settings)).unwrap();
+        let outputs = Outputs::open(&[plan], Some(1)).await.unwrap();
+        let mut dead_letter = DeadLetter::with_output(path("left"), Arc::new(outputs));
+        // Nobody listens: the records are not accepted, and that is an error.
+        dead_letter
+            .keep("acme", "test", &[record(b"a")])
+            .await
+            .unwrap_err();
+
+        let file = format!("type = \"file\"\npath = \"{}\"", path("kept").display());
+        let plan = source_outputs::plan(section(&file)).unwrap();
+        let outputs = Outputs::open(&[plan], Some(1)).await.unwrap();
+        let mut dead_letter = DeadLetter::with_output(path("left"), Arc::new(outputs));
+        dead_letter
+            .keep("acme", "test", &[record(b"a"), record(b"b")])
+            .await
+            .unwrap();
+        let text = std::fs::read_to_string(path("kept")).unwrap();
+        assert_eq!(text.lines().count(), 2);
+        assert!(text.contains("not a JSON object"));
+        assert!(!path("left").exists());
+    }
+}

@@ -1,0 +1,30 @@
+//! `source-host`: runs `pipeline:source` components under wasmtime and
+//! delivers their events.
+//!
+//! ```text
+//! settings ─► run ─► start ─► source_runtime::source_loop
+//!                                 │
+//!                            destination ─┬─► source_outputs: every output accepts the batch
+//!                                         └─► dead_letter: the rejected records are on disk
+//! ```
+//!
+//! The sandbox, the loop and the checkpoints are `source-runtime`'s, the
+//! receivers are `source-outputs`'. What a source is and offers comes from its
+//! `describe`. The exceptions are `demo`, which runs the built-in component
+//! against a simulated upstream, and `migrate`.
+
+#![deny(unsafe_code)]
+
+pub mod cli;
+pub mod command;
+pub mod dead_letter;
+#[cfg(feature = "demo")]
+pub mod demo;
+mod descriptors;
+mod destination;
+pub mod log;
+pub mod progress;
+pub mod run;
+pub mod settings;
+pub mod source;
+mod start;

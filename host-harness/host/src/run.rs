@@ -1,0 +1,224 @@
+//! All sources of a settings file at once: each its own task, store, memory
+//! and checkpoint, so that the failure of one never stops another.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use source_common::exit::{Exit, Failure};
+use source_outputs::{OutputError, Outputs};
+use source_runtime::shutdown::{Shutdown, Stopper};
+use source_runtime::source_loop::End;
+use source_runtime::store::{self, Record, StateDir};
+use tokio::sync::Mutex;
+use tokio::task::{Id, JoinSet};
+use tracing::{error, info};
+
+use crate::dead_letter::DeadLetter;
+use crate::descriptors;
+use crate::progress::Bars;
+use crate::settings::{DeadLetterSettings, STATE_CACHE, Settings};
+use crate::source;
+use crate::start::{Start, Starts};
+
+/// With `--once`: deliveries in a row that an output may put off.
+const OUTPUT_TRIES_MAX_ONCE: u32 = 8;
+/// A service manager kills what has not ended after five.
+const STOP_MAX: Duration = Duration::from_millis(4_700);
+
+/// How to run.
+#[derive(Debug)]
+pub struct Options {
+    /// End when every source is caught up.
+    pub once: bool,
+    /// Show progress on standard error, where it is a terminal.
+    pub progress: bool,
+    /// Where machine code is kept; by default `cache` in the state directory.
+    pub cache_dir: Option<PathBuf>,
+    /// Asks for a stop; also used from within when an output is gone.
+    pub stopper: Stopper,
+    /// Is asked.
+    pub shutdown: Shutdown,
+}
+
+/// How a run has ended.
+#[derive(Debug)]
+pub struct Summary {
+    /// One for each source, in the order of the settings file.
+    pub sources: Vec<SourceSummary>,
+}
+
+/// How one source has ended.
+#[derive(Debug)]
+pub struct SourceSummary {
+    /// Its name.
+    pub name: String,
+    /// How it ended.
+    pub end: End,
+    /// What is kept of it.
+    pub record: Record,
+}
+
+impl Summary {
+    /// The exit code that stands for all sources: the gravest of them.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        let of = |end: &End| match end {
+            End::CaughtUp | End::Stopped => Exit::Done,
+            End::Failed(failure) | End::Output(Some(failure)) => failure.exit,
+            End::Output(None) => Exit::Failed,
+        };
+        self.sources
+            .iter()
+            .map(|source| of(&source.end))
+            .max()
+            .unwrap_or(Exit::Done)
+    }
+}
+
+/// Run every source until all have ended.
+pub async fn run(settings: &Settings, options: Options) -> Result<Summary, Failure> {
+    descriptors::warn_if_few(settings.sources.len(), settings.outputs.len());
+    let state = Arc::new(StateDir::open(&settings.state_dir)?);
+    let cache_dir = options.cache_dir.clone();
+    let cache_dir = cache_dir.unwrap_or_else(|| state.path().join(STATE_CACHE));
+    let components = source::components(settings, Some(cache_dir))?;
+    let tries_max = options.once.then_some(OUTPUT_TRIES_MAX_ONCE);
+    let outputs = Arc::new(Outputs::open(&settings.outputs, tries_max).await?);
+    let dead_letters = DeadLetters::open(settings, &state, tries_max).await?;
+    let bars = Arc::new(Bars::new(options.progress));
+    let starts = Starts::new(settings.sources.len());
+
+    let mut tasks = JoinSet::new();
+    let mut running = BTreeMap::new();
+    for (place, source) in settings.sources.iter().enumerate() {
+        let name = source.name.clone();
+        let start = Start {
+            file: settings.file.clone(),
+            settings: source.clone(),
+            components: components.clone(),
+            state: Arc::clone(&state),
+            outputs: Arc::clone(&outputs),
+            dead_letter: dead_letters.of(&name),
+            bars: Arc::clone(&bars),
+            once: options.once,
+            has_others: settings.sources.len() > 1,
+            shutdown: options.shutdown.clone(),
+            starts: starts.clone(),
+        };
+        let task = tasks.spawn(start.run());
+        let kept = Record::new(&name);
+        running.insert(task.id(), (place, name, kept));
+    }
+    let sources = wait_for_all(tasks, running, &options).await;
+    bars.clear();
+    for closed in [outputs.close().await, dead_letters.close().await] {
+        closed.map_err(|error| Failure::failed(format!("output: {error}")))?;
+    }
+    Ok(Summary { sources })
+}
+
+type Running = BTreeMap<Id, (usize, String, Record)>;
+
+async fn wait_for_all(
+    mut tasks: JoinSet<(End, Record)>,
+    mut running: Running,
+    options: &Options,
+) -> Vec<SourceSummary> {
+    let mut shutdown = options.shutdown.clone();
+    let mut ended = BTreeMap::new();
+    loop {
+        let joined = tokio::select! {
+            joined = tasks.join_next_with_id() => joined,
+            () = shutdown.requested_since(STOP_MAX) => break,
+        };
+        let (id, result) = match joined {
+            None => break,
+            Some(Ok((id, (end, record)))) => (id, Some((end, record))),
+            Some(Err(error)) => {
+                error!("a source ended in a fault of the host: {error}");
+                (error.id(), None)
+            }
+        };
+        let Some((place, name, kept)) = running.remove(&id) else {
+            continue;
+        };
+        let (end, record) = result.unwrap_or_else(|| {
+            let fault = Failure::failed(format!("source `{name}`: a fault of the host"));
+            (End::Failed(fault), kept)
+        });
+        report(&name, &end);
+        if matches!(end, End::Output(None)) {
+            // No other source can deliver either.
+            options.stopper.stop();
+        }
+        ended.insert(place, SourceSummary { name, end, record });
+    }
+    // What has not ended by now is cut off; its position has not moved.
+    for (place, name, record) in running.into_values() {
+        let end = End::Stopped;
+        ended.insert(place, SourceSummary { name, end, record });
+    }
+    ended.into_values().collect()
+}
+
+fn report(name: &str, end: &End) {
+    match end {
+        End::CaughtUp => info!(source = %name, "caught up"),
+        End::Failed(failure) | End::Output(Some(failure)) => error!(source = %name, "{failure}"),
+        End::Output(None) => error!(source = %name, "standard output was closed by its reader"),
+        End::Stopped => info!(source = %name, "stopped"),
+    }
+}
+
+/// Where rejected records go: a file for each source, a file for all, or an
+/// output for all.
+struct DeadLetters {
+    shared: Option<Arc<Mutex<DeadLetter>>>,
+    output: Option<Arc<Outputs>>,
+    directory: PathBuf,
+}
+
+impl DeadLetters {
+    async fn open(
+        settings: &Settings,
+        state: &StateDir,
+        tries_max: Option<u32>,
+    ) -> Result<Self, Failure> {
+        let mut letters = Self {
+            shared: None,
+            output: None,
+            directory: state.path().to_owned(),
+        };
+        match &settings.dead_letter {
+            None => {}
+            Some(DeadLetterSettings::File(path)) => {
+                letters.shared = Some(Arc::new(Mutex::new(DeadLetter::new(path.clone()))));
+            }
+            Some(DeadLetterSettings::Output(plan)) => {
+                let outputs = Outputs::open(std::slice::from_ref(plan), tries_max).await?;
+                letters.output = Some(Arc::new(outputs));
+            }
+        }
+        Ok(letters)
+    }
+
+    fn of(&self, source: &str) -> Arc<Mutex<DeadLetter>> {
+        if let Some(shared) = &self.shared {
+            return Arc::clone(shared);
+        }
+        let path = store::rejected_path(&self.directory, source);
+        Arc::new(Mutex::new(match &self.output {
+            None => DeadLetter::new(path),
+            Some(output) => DeadLetter::with_output(path, Arc::clone(output)),
+        }))
+    }
+
+    async fn close(&self) -> Result<(), OutputError> {
+        match &self.output {
+            None => Ok(()),
+            Some(output) => output.close().await,
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! From `[source.settings]` to the JSON that the component gets: keys and
+//! types checked against its schema, secrets fetched from where they are kept.
+
+use std::path::Path;
+
+use serde_json::{Map, Value};
+use source_common::exit::Failure;
+use source_common::indirect::{Indirect, read_indirect};
+use source_common::lines::Lines;
+use source_common::names::{nearest, unknown_key};
+use source_common::secret::{Redactor, Secret};
+use source_common::section::{at, literal_advice};
+
+/// `[source.settings]` as it is in the file.
+#[derive(Clone, Debug, Default)]
+pub struct SettingsTable {
+    /// Its keys and values.
+    pub table: toml::Table,
+    /// The lines of its keys.
+    pub lines: Lines,
+}
+
+/// The format of a string in a schema that is an origin the component talks to.
+const FORMAT_ORIGIN: &str = "origin";
+/// The setting that names the tenant; without one it is the name of the source.
+const TENANT: &str = "tenant";
+
+/// Settings as the component gets them.
+#[derive(Debug)]
+pub struct Resolved {
+    /// The JSON object.
+    pub json: Secret,
+    /// Takes the secrets in it out of other text.
+    pub redactor: Redactor,
+    /// Finds those that the schema marks as such: no checkpoint may contain
+    /// one. Other settings that are kept elsewhere are not shown either, but
+    /// may be in a position.
+    pub credentials: Redactor,
+    /// Origins that the settings file names, such as a `base_url`. What the
+    /// schema has as a default is not among them.
+    pub origins: Vec<String>,
+    /// What an operator should know, as clauses with their place.
+    pub warnings: Vec<String>,
+}
+
+/// Check `[source.settings]` of one source against the component's schema and
+/// fetch what it refers to. `env` looks up a variable of the environment.
+pub fn resolve(
+    file: &Path,
+    source: &str,
+    settings: &SettingsTable,
+    schema: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Resolved, Failure> {
+    let place = |key: &str| {
+        let at = at(file, settings.lines.line(key));
+        format!("{at}: [source.settings] of `{source}`")
+    };
+    let fail = |reason: String| Failure::settings(format!("{}: {reason}", place("")));
+    let schema: Value = serde_json::from_str(schema).map_err(|error| {
+        fail(format!(
+            "the component's settings schema is not JSON: {error}"
+        ))
+    })?;
+    let nothing = Map::new();
+    let properties = schema
+        .get("properties")
+        .and_then(Value::as_object)
+        .unwrap_or(&nothing);
+    let open = schema.get("additionalProperties") == Some(&Value::Bool(true));
+
+    let mut object = Map::new();
+    let mut secrets = Vec::new();
+    let mut credentials = Vec::new();
+    let mut origins = Vec::new();
+    let mut warnings = Vec::new();
+    for (key, value) in &settings.table {
+        let place = place(key);
+        let fail = |reason: String| Failure::settings(format!("{place}: {reason}"));
+        let property = match properties.get(key) {
+            Some(property) => property,
+            None if open => &Value::Null,
+            None => {
+                let known: Vec<&str> = properties.keys().map(String::as_str).collect();
+                return Err(fail(unknown_key(key, &known)));
+            }
+        };
+        let write_only = property.get("writeOnly") == Some(&Value::Bool(true));
+        let json = match Indirect::recognize(value).filter(|_| !is_type(property, "object")) {
+            Some(indirect) => {
+                let text = read_indirect(&indirect, file, env).map_err(|reason| {
+                    let failure = fail(format!("`{key}` {reason}"));
+                    match indirect {
+                        // The environment of a process does not change.
+                        Indirect::Env(_) => failure,
+                        Indirect::File(_) => failure.that_may_pass(),
+                    }
+                })?;
+                secrets.push(text.clone());
+                from_text(text, property)
+            }
+            None => {
+                let json = to_json(value);
+                if write_only && let Value::String(text) = &json {
+                    secrets.push(text.clone());
+                    warnings.push(format!("{place}: {}", literal_advice(key)));
+                }
+                json
+            }
+        };
+        check(&json, property).map_err(|reason| fail(format!("`{key}` {reason}")))?;
+        if let Value::String(text) = &json {
+            if write_only {
+                credentials.push(text.clone());
+            }
+            if property.get("format").is_some_and(|it| it == FORMAT_ORIGIN) {
+                origins.push(text.clone());
+            }
+        }
+        object.insert(key.clone(), json);
+    }
+    if properties.contains_key(TENANT) && !object.contains_key(TENANT) {
+        object.insert(TENANT.to_owned(), Value::from(source));
+    }
+    if let Some(key) = missing(&schema, &object) {
+        return Err(fail(format!("`{key}` is missing")));
+    }
+    Ok(Resolved {
+        json: Secret::new(Value::Object(object).to_string()),
+        redactor: Redactor::new(secrets),
+        credentials: Redactor::new(credentials),
+        origins,
+        warnings,
+    })
+}
+
+/// A number or a switch may also come from the environment.
+fn from_text(text: String, property: &Value) -> Value {
+    let parses = ["boolean", "integer", "number"]
+        .iter()
+        .any(|name| is_type(property, name));
+    if parses && let Ok(value) = serde_json::from_str(&text) {
+        return value;
+    }
+    Value::String(text)
+}
+
+fn to_json(value: &toml::Value) -> Value {
+    match value {
+        toml::Value::Array(values) => Value::Array(values.iter().map(to_json).collect()),
+        toml::Value::Boolean(on) => Value::Bool(*on),
+        toml::Value::Datetime(time) => Value::String(time.to_string()),
+        toml::Value::Float(number) => Value::from(*number),
+        toml::Value::Integer(number) => Value::from(*number),
+        toml::Value::String(text) => Value::String(text.clone()),
+        toml::Value::Table(table) => Value::Object(
+            table
+                .iter()
+                .map(|(key, value)| (key.clone(), to_json(value)))
+                .collect(),
+        ),
+    }
+}
+
+/// The part of JSON Schema that gives a better message here than from the
+/// component, which checks all of it.
+fn check(value: &Value, property: &Value) -> Result<(), String> {
+    let types = type_names(property);
+    if !types.is_empty() && !types.iter().any(|name| has_type(value, name)) {
+        return Err(format!("must be {}", types.join(" or ")));
+    }
+    if let Some(options) = property.get("enum").and_then(Value::as_array)
+        && !options.contains(value)
+    {
+        let names: Vec<&str> = options.iter().filter_map(Value::as_str).collect();
+        let meant = value
+            .as_str()
+            .and_then(|text| nearest(text, names.iter().copied()));
+        let list = names.join(", ");
+        return Err(match meant {
+            Some(meant) => format!("is {value}; did you mean `{meant}`? it is one of: {list}"),
+            None => format!("is {value}; it must be one of: {list}"),
+        });
+    }
+    if let (Some(items), Some(values)) = (property.get("items"), value.as_array()) {
+        for value in values {
+            check(value, items)?;
+        }
+    }
+    Ok(())
+}
+
+fn type_names(property: &Value) -> Vec<&str> {
+    match property.get("type") {
+        Some(Value::String(name)) => vec![name],
+        Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn is_type(property: &Value, name: &str) -> bool {
+    type_names(property).contains(&name)
+}
+
+fn has_type(value: &Value, name: &str) -> bool {
+    match name {
+        "array" => value.is_array(),
+        "boolean" => value.is_boolean(),
+        "integer" => value.is_i64() || value.is_u64(),
+        "null" => value.is_null(),
+        "number" => value.is_number(),
+        "object" => value.is_object(),
+        "string" => value.is_string(),
+        _ => true,
+    }
+}
+
+fn missing<'a>(schema: &'a Value, object: &Map<String, Value>) -> Option<&'a str> {
+    schema
+        .get("required")?
+        .as_array()?
+        .iter()
+        .filter_map(Value::as_str)
+        .find(|key| !object.contains_key(*key))
+}

@@ -1,0 +1,119 @@
+//! From a `[[source]]` of the settings file to a source that is ready to run.
+
+use std::path::{Path, PathBuf};
+
+use source_common::exit::Failure;
+use source_runtime::bindings::{Limits, PollError};
+use source_runtime::engine::CallError;
+use source_runtime::source::{Components, Reach, Source, SourceOptions, Wasm};
+use source_runtime::source_loop::settings_error;
+use tracing::warn;
+
+use crate::settings::{Settings, SourceSettings, resolve};
+
+/// The component that this program was built with.
+pub const BUILT_IN: &[u8] = include_bytes!(env!("SOURCE_HOST_COMPONENT"));
+
+/// The component at a path; the built-in one without.
+#[must_use]
+pub fn component_at(path: Option<&Path>) -> Wasm {
+    match path {
+        None => Wasm::BuiltIn("the built-in component", BUILT_IN),
+        Some(path) => Wasm::File(path.to_owned()),
+    }
+}
+
+/// Where the components of a settings file are loaded, with the memory that
+/// its sources may have.
+pub fn components(settings: &Settings, cache_dir: Option<PathBuf>) -> Result<Components, Failure> {
+    let sizes = settings
+        .sources
+        .iter()
+        .map(|source| source.memory_bytes_max);
+    Components::new(cache_dir, sizes.max().unwrap_or_default())
+}
+
+/// Makes a source of the settings file at `file` ready: its component loaded,
+/// its settings resolved, its way to the network open.
+pub async fn ready(
+    components: &Components,
+    file: &Path,
+    source: &SourceSettings,
+    reach: Reach,
+) -> Result<Source, Failure> {
+    let component = components
+        .get(&component_at(source.component.as_deref()))
+        .await?;
+    let resolved = resolve(
+        file,
+        &source.name,
+        &source.settings,
+        &component.description().settings_schema,
+        &|name| std::env::var(name).ok(),
+    )?;
+    for warning in &resolved.warnings {
+        warn!("{warning}");
+    }
+    let options = SourceOptions {
+        name: source.name.clone(),
+        settings: resolved.json,
+        redactor: resolved.redactor,
+        credentials: resolved.credentials,
+        allow: source.allow.clone(),
+        origins: resolved.origins,
+        ca_file: source.ca_file.clone(),
+        memory_bytes_max: source.memory_bytes_max,
+        poll_timeout: source.poll_timeout,
+        limits: source.limits,
+    };
+    Source::new(&component, options, reach).map_err(|failure| Failure {
+        message: format!(
+            "{}: [[source]] `{}`: {failure}",
+            file.display(),
+            source.name
+        ),
+        ..failure
+    })
+}
+
+/// Has the component check its settings, by a poll that reaches nothing: it
+/// does so before it asks for the network, and with one request allowed it names the origin it
+/// would go to. What is wrong with the component is not wrong with the file.
+pub(crate) async fn try_settings(
+    source: &Source,
+    config: &Path,
+    requests_max: u32,
+) -> Result<Result<(), CallError>, Failure> {
+    let file = config.display();
+    let fault = |error: &dyn std::fmt::Display| {
+        Failure::settings(format!("{file}: source `{}`: {error}", source.name))
+    };
+    let limits = Limits {
+        max_requests: requests_max,
+        ..source.limits
+    };
+    let polled = match source.brief_instance().await {
+        Ok(mut instance) => instance.poll(source.settings(), None, None, limits).await,
+        Err(error) => Err(error),
+    };
+    let answer = match polled {
+        Ok(answer) => answer,
+        Err(error) => return Ok(Err(error)),
+    };
+    match answer {
+        Err(PollError::Settings(error)) => {
+            let reason = settings_error(&source.name, &error.setting, &error.detail);
+            Err(Failure::settings(format!("{file}: {reason}")))
+        }
+        Err(PollError::Denied(origin)) => Err(fault(&source.denied(&origin))),
+        Ok(_)
+        | Err(
+            PollError::Internal(_)
+            | PollError::Protocol(_)
+            | PollError::Throttled(_)
+            | PollError::Unauthorized(_)
+            | PollError::Unavailable(_)
+            | PollError::UnusableCheckpoint(_),
+        ) => Ok(Ok(())),
+    }
+}

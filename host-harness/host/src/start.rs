@@ -1,0 +1,198 @@
+//! From the settings of one source to its loop. What cannot start is the
+//! failure of that source alone: it is logged, shown by `status` and in the
+//! exit code, and tried again where another try can help.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use source_common::backoff::Backoff;
+use source_common::disk::blocking;
+use source_common::exit::Failure;
+use source_outputs::Outputs;
+use source_runtime::shutdown::Shutdown;
+use source_runtime::source::{Components, Reach, Source};
+use source_runtime::source_loop::{End, SourceLoop};
+use source_runtime::store::{Record, StateDir};
+use tokio::sync::{Mutex, watch};
+use tokio::time::sleep;
+use tracing::{debug, error, info, warn};
+
+use crate::dead_letter::DeadLetter;
+use crate::destination::Destination;
+use crate::progress::Bars;
+use crate::settings::SourceSettings;
+use crate::source;
+
+/// All that a source needs to start, and to start again.
+pub(crate) struct Start {
+    /// The settings file.
+    pub(crate) file: PathBuf,
+    /// The `[[source]]` in it.
+    pub(crate) settings: SourceSettings,
+    /// Where its component is loaded.
+    pub(crate) components: Components,
+    /// Where its checkpoint is kept.
+    pub(crate) state: Arc<StateDir>,
+    /// Where its events go.
+    pub(crate) outputs: Arc<Outputs>,
+    /// Where its rejected records go.
+    pub(crate) dead_letter: Arc<Mutex<DeadLetter>>,
+    /// What a person at a terminal sees.
+    pub(crate) bars: Arc<Bars>,
+    /// Whether to end when it is caught up.
+    pub(crate) once: bool,
+    /// Whether there are other sources.
+    pub(crate) has_others: bool,
+    /// The request to stop.
+    pub(crate) shutdown: Shutdown,
+    /// What the first tries of all sources have come to.
+    pub(crate) starts: Starts,
+}
+
+/// A source that is ready, and what is kept of it.
+type Ready = (Source, Record);
+
+impl Start {
+    /// Start the source and run it until the end.
+    pub(crate) async fn run(mut self) -> (End, Record) {
+        let mut backoff = Backoff::default();
+        loop {
+            let mut shutdown = self.shutdown.clone();
+            let readied = tokio::select! {
+                readied = self.ready() => readied,
+                _ = shutdown.requested() => return (End::Stopped, self.blank()),
+            };
+            let failure = match readied {
+                Ok((source, record)) => {
+                    self.starts.has_started();
+                    return self.start(source, record).await;
+                }
+                Err(failure) => failure,
+            };
+            backoff.fail();
+            let failures = backoff.failures();
+            if failures == 1 {
+                self.starts.has_failed();
+            }
+            // A run of which no source has started ends, so that whoever
+            // started it learns of that.
+            if self.once || !failure.may_pass || !self.starts.any_started().await {
+                return (End::Failed(failure), self.blank());
+            }
+            let wait = backoff.wait();
+            let seconds = wait.as_secs_f64();
+            error!(source = %self.settings.name, failures, "{failure}; next try in {seconds:.1} s");
+            tokio::select! {
+                () = sleep(wait) => {}
+                _ = self.shutdown.requested() => return (End::Failed(failure), self.blank()),
+            }
+        }
+    }
+
+    /// Load what is kept of the source, its component and its settings.
+    async fn ready(&self) -> Result<Ready, Failure> {
+        let mut record = self.state.load(&self.settings.name)?;
+        match self.source().await {
+            Ok(source) => Ok((source, record)),
+            Err(failure) => {
+                record.note_start_error(&failure.message);
+                self.store(record).await;
+                Err(failure)
+            }
+        }
+    }
+
+    async fn source(&self) -> Result<Source, Failure> {
+        let source =
+            source::ready(&self.components, &self.file, &self.settings, Reach::Network).await?;
+        // Settings that the component refuses end the source here. One that
+        // fails in another way is run, and its loop tries it again.
+        if let Err(error) = source::try_settings(&source, &self.file, 0).await? {
+            debug!(source = %source.name, "settings are not checked: {error}");
+        }
+        Ok(source)
+    }
+
+    /// Best effort: `status` shows what is stored, and the log has it too.
+    async fn store(&self, record: Record) {
+        let state = Arc::clone(&self.state);
+        if let Err(error) = blocking(move || state.store(&record)).await {
+            let directory = self.state.path().display();
+            warn!(source = %self.settings.name, "its failure is not stored in {directory}: {error}");
+        }
+    }
+
+    async fn start(self, source: Source, record: Record) -> (End, Record) {
+        let description = &source.description;
+        info!(
+            source = %source.name,
+            component = %description.name,
+            version = %description.version,
+            "started"
+        );
+        let destination = Destination {
+            progress: self.bars.source(&source.name, &record),
+            outputs: self.outputs,
+            namespace: description.namespace.clone(),
+            dead_letter: self.dead_letter,
+        };
+        let looped = SourceLoop {
+            source,
+            record,
+            state: self.state,
+            deliver: Arc::new(destination),
+            once: self.once,
+            has_others: self.has_others,
+            shutdown: self.shutdown,
+        };
+        looped.run().await
+    }
+
+    fn blank(&self) -> Record {
+        Record::new(&self.settings.name)
+    }
+}
+
+/// What the first tries of all sources have come to. Clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct Starts {
+    counts: watch::Sender<Counts>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Counts {
+    started: usize,
+    undecided: usize,
+}
+
+impl Starts {
+    /// So many sources, of which none has been tried.
+    pub(crate) fn new(sources: usize) -> Self {
+        let counts = Counts {
+            started: 0,
+            undecided: sources,
+        };
+        Self {
+            counts: watch::Sender::new(counts),
+        }
+    }
+
+    fn has_started(&self) {
+        self.counts.send_modify(|counts| {
+            counts.started = counts.started.saturating_add(1);
+            counts.undecided = counts.undecided.saturating_sub(1);
+        });
+    }
+
+    fn has_failed(&self) {
+        self.counts
+            .send_modify(|counts| counts.undecided = counts.undecided.saturating_sub(1));
+    }
+
+    /// Wait until a source has started, or none can. Whether one has.
+    async fn any_started(&self) -> bool {
+        let mut counts = self.counts.subscribe();
+        let decided = counts.wait_for(|counts| counts.started > 0 || counts.undecided == 0);
+        decided.await.is_ok_and(|counts| counts.started > 0)
+    }
+}

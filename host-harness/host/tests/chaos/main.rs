@@ -1,0 +1,124 @@
+//! The host as a process under faults by chance: of the upstream, of the receivers, and of itself.
+//!
+//! Everything comes from a seed, and what happens is tied to how many events were delivered, so
+//! that a run that fails can be had again:
+//! `CHAOS_SEED=7 cargo test --release -p source-host --test chaos -- --nocapture`.
+
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "tests may fail fast"
+)]
+
+mod account;
+mod bulk_receiver;
+#[path = "../../../../tests/host_faults/compile.rs"]
+mod compile;
+mod faults;
+#[expect(dead_code, reason = "the tests of outputs ask for more")]
+#[path = "../outputs/feed.rs"]
+mod feed;
+#[expect(dead_code, reason = "the tests of outputs ask for more")]
+#[path = "../outputs/forward_receiver.rs"]
+mod forward_receiver;
+#[expect(dead_code, reason = "the tests of outputs ask for more")]
+#[path = "../outputs/http_receiver.rs"]
+mod http_receiver;
+mod plan;
+#[expect(dead_code, reason = "the tests of outputs ask for more")]
+#[path = "../outputs/receiver.rs"]
+mod receiver;
+mod run;
+#[path = "../../../../tests/host_faults/rustc.rs"]
+mod rustc;
+#[path = "../../../../tests/setup/mod.rs"]
+mod setup;
+mod sink;
+
+use std::time::Instant;
+
+use futures_util::{StreamExt as _, stream};
+
+use account::Account;
+use plan::{Plan, Size};
+use run::Run;
+
+/// What a run of the test suite does.
+const SHORT: Size = Size {
+    events: 6_000,
+    upstream: 14,
+    kills: 3,
+    others: 1,
+    faults_min: 7,
+};
+
+/// A run of full size.
+const LONG: Size = Size {
+    events: 100_000,
+    upstream: 36,
+    kills: 6,
+    others: 3,
+    faults_min: 20,
+};
+
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap())
+}
+
+#[test]
+fn whatever_happens_to_the_host_loses_nothing() {
+    let asked = ["CHAOS_SEED", "CHAOS_SEEDS", "CHAOS_EVENTS"].map(number);
+    let seeds = asked[1].unwrap_or(1);
+    let first = asked[0].unwrap_or(1);
+    let size = match asked {
+        [None, None, None] => SHORT,
+        [_, _, events] => Size {
+            events: events.map_or(LONG.events, |events| usize::try_from(events).unwrap()),
+            ..LONG
+        },
+    };
+    let at_once = usize::try_from(number("CHAOS_AT_ONCE").unwrap_or(6)).unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        // Reading a file or comparing what came takes seconds; receivers are not to wait for it.
+        .worker_threads(at_once + 2)
+        .enable_all()
+        .build()
+        .unwrap();
+    let begun = Instant::now();
+    let mut sum = Account::default();
+    let mut failed = Vec::new();
+    runtime.block_on(async {
+        let runs = stream::iter(first..first + seeds).map(|seed| async move {
+            let begun = Instant::now();
+            let run = Run::carry_out(Plan::new(seed, size));
+            (seed, begun, tokio::spawn(run).await)
+        });
+        let mut ended = runs.buffer_unordered(at_once);
+        while let Some((seed, begun, account)) = ended.next().await {
+            // Why it has failed was said where it did.
+            let Ok(account) = account else {
+                println!("seed {seed}: FAILED");
+                failed.push(seed);
+                continue;
+            };
+            let seconds = begun.elapsed().as_secs_f64();
+            println!("seed {seed}: {} ({seconds:.0} s)", account.figures());
+            assert!(account.faults() >= size.faults_min);
+            assert!(account.kills() >= u64::try_from(size.kills).unwrap());
+            sum.add(account);
+        }
+    });
+    println!(
+        "{seeds} seeds: {} ({:.0} s)",
+        sum.figures(),
+        begun.elapsed().as_secs_f64()
+    );
+    for (name, times) in &sum.happened {
+        println!("{times:>7}  {name}");
+    }
+    assert!(failed.is_empty(), "seeds that failed: {failed:?}");
+}

@@ -1,0 +1,107 @@
+//! Sender and receiver are killed at random instants, and nothing is lost.
+
+use std::time::Duration;
+
+use source_outputs::OutputError;
+
+use crate::feed::{Feed, open};
+use crate::forward_receiver::{Demands, ForwardReceiver};
+use crate::http_receiver::HttpReceiver;
+use crate::receiver::{Ledger, Treatment};
+
+const KILLS: u32 = 30;
+const EVENTS_PER_BATCH: usize = 60;
+
+enum Receiver {
+    Forward(ForwardReceiver),
+    Http(HttpReceiver),
+}
+
+impl Receiver {
+    fn ledger(&self) -> Ledger {
+        match self {
+            Self::Forward(receiver) => receiver.ledger.clone(),
+            Self::Http(receiver) => receiver.ledger.clone(),
+        }
+    }
+
+    fn settings(&self) -> String {
+        match self {
+            Self::Forward(receiver) => receiver.settings("frame_kib = 4"),
+            Self::Http(receiver) => receiver.settings("http", "request_kib = 4"),
+        }
+    }
+
+    async fn restart(&mut self) {
+        match self {
+            Self::Forward(receiver) => {
+                receiver.kill().await;
+                receiver.restart().await;
+            }
+            Self::Http(receiver) => {
+                receiver.kill().await;
+                receiver.restart().await;
+            }
+        }
+    }
+}
+
+/// What the host does: a batch again and again until it is accepted, then the
+/// next. Killed, it begins again with the batch that was not accepted yet. It
+/// is killed when the receiver has taken a number of events, so that a busy
+/// machine makes it slower and nothing else.
+async fn run(mut receiver: Receiver) {
+    let ledger = receiver.ledger();
+    let mut random = fastrand::Rng::with_seed(7);
+    let mut output = open(&receiver.settings()).await;
+    let mut accepted = 0;
+    let mut kills = 0;
+    while kills < KILLS || accepted < 40 {
+        let begin = accepted * EVENTS_PER_BATCH;
+        let feed = Feed::new(begin..begin + EVENTS_PER_BATCH);
+        let delivery = feed.delivery();
+        // Answers that take a while, so that there are instants to be hit.
+        ledger.expect((0..5).map(|_| Treatment::Late(Duration::from_millis(random.u64(0..6)))));
+        let requests = ledger.requests().len() + random.usize(0..3);
+        let events = ledger.count() + random.usize(0..EVENTS_PER_BATCH * 2);
+        let killed = async {
+            ledger.has_requests(requests).await;
+            ledger.has_taken(events).await;
+        };
+        tokio::select! {
+            biased;
+            () = killed => {
+                kills += 1;
+                if random.bool() {
+                    output = open(&receiver.settings()).await;
+                }
+                if random.bool() {
+                    receiver.restart().await;
+                }
+            }
+            result = output.accept(&delivery) => match result {
+                Ok(()) => {
+                    accepted += 1;
+                    let numbers = ledger.distinct();
+                    let expected: Vec<usize> = (0..begin + EVENTS_PER_BATCH).collect();
+                    assert_eq!(numbers, expected, "accepted before it was taken");
+                }
+                Err(OutputError::Partly(_) | OutputError::Retry(_) | OutputError::Throttled { .. }) => {}
+                Err(error) => panic!("{error}"),
+            },
+        }
+    }
+}
+
+#[tokio::test]
+async fn forward_loses_nothing() {
+    run(Receiver::Forward(
+        ForwardReceiver::start(Demands::default()).await,
+    ))
+    .await;
+}
+
+#[tokio::test]
+async fn http_loses_nothing() {
+    run(Receiver::Http(HttpReceiver::start().await)).await;
+}

@@ -1,0 +1,197 @@
+//! What every output promises, whatever it speaks.
+
+use source_outputs::OutputError;
+
+use crate::feed::{Feed, SOON, accept, deliver, left_out};
+use crate::forward_receiver::{Demands, ForwardReceiver};
+use crate::http_receiver::HttpReceiver;
+use crate::peers::{CONNECTIONS, Directory, For, Gone, Nats, Peer, Pipe, Scripted};
+
+/// All promises of one output with some settings.
+async fn conforms(mut peer: impl Peer) {
+    accepts_in_order(&mut peer).await;
+    never_accepts_early_and_bounds_what_is_under_way(&mut peer).await;
+    survives_faults(&mut peer).await;
+    survives_a_restart(&mut peer).await;
+    close_leaves_nothing_behind(&mut peer).await;
+}
+
+async fn accepts_in_order(peer: &mut impl Peer) {
+    let mut output = peer.open(For::Order).await;
+    for batch in 0..5 {
+        let feed = Feed::new(batch * 40..(batch + 1) * 40);
+        accept(&mut *output, &feed).await.unwrap();
+    }
+    let expected: Vec<usize> = (0..200).collect();
+    assert_eq!(peer.numbers().await, expected);
+}
+
+async fn never_accepts_early_and_bounds_what_is_under_way(peer: &mut impl Peer) {
+    let mut output = peer.open(For::Hold).await;
+    let before = peer.parts().await.unwrap_or(0);
+    let _ = peer.take_under_way_max().await;
+    // More than a pipe holds.
+    let feed = Feed::new(200..600);
+    let delivery = feed.delivery();
+    let is_held = peer.hold().await;
+    let mut accepting = output.accept(&delivery);
+    if is_held {
+        let early = async {
+            // As many as there can be: no answer has been given.
+            peer.has_parts(before + CONNECTIONS).await;
+            // Everything that can go on without an answer does so.
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            result = &mut accepting => panic!("accepted too early: {result:?}"),
+            () = early => {}
+        }
+    }
+    peer.release().await;
+    tokio::time::timeout(SOON, accepting)
+        .await
+        .unwrap()
+        .unwrap();
+    if let Some(max) = peer.take_under_way_max().await {
+        assert_eq!(max, CONNECTIONS, "one part for each connection");
+    }
+    has_all(peer, 600).await;
+}
+
+async fn survives_faults(peer: &mut impl Peer) {
+    let mut output = peer.open(For::Faults).await;
+    for begin in (600..800).step_by(50) {
+        if begin % 100 == 0 {
+            peer.fail().await;
+        }
+        let feed = Feed::new(begin..begin + 50);
+        let first = accept(&mut *output, &feed).await;
+        peer.recover().await;
+        if first.is_err() {
+            deliver(&mut *output, &feed).await;
+        }
+        has_all(peer, begin + 50).await;
+    }
+}
+
+async fn survives_a_restart(peer: &mut impl Peer) {
+    let mut output = peer.open(For::Faults).await;
+    deliver(&mut *output, &Feed::new(800..850)).await;
+    let gone = peer.kill().await;
+    let feed = Feed::new(850..900);
+    let error = accept(&mut *output, &feed).await.unwrap_err();
+    match gone {
+        Gone::Retry => assert!(matches!(error, OutputError::Retry(_)), "{error:?}"),
+        Gone::Closed => {
+            assert!(matches!(error, OutputError::Closed), "{error:?}");
+            output = peer.open(For::Faults).await;
+        }
+    }
+    peer.restart().await;
+    deliver(&mut *output, &feed).await;
+    has_all(peer, 900).await;
+}
+
+async fn close_leaves_nothing_behind(peer: &mut impl Peer) {
+    let mut output = peer.open(For::Faults).await;
+    deliver(&mut *output, &Feed::new(900..901)).await;
+    output.close().await.unwrap();
+    drop(output);
+    has_all(peer, 901).await;
+}
+
+/// Nothing that was accepted is missing; it may be there again.
+async fn has_all(peer: &impl Peer, count: usize) {
+    let mut numbers = peer.numbers().await;
+    numbers.sort_unstable();
+    numbers.dedup();
+    assert_eq!(numbers, (0..count).collect::<Vec<_>>());
+}
+
+async fn forward(demands: Demands, more: &'static str) {
+    let receiver = ForwardReceiver::start(demands).await;
+    let kind = "forward";
+    conforms(Scripted {
+        receiver,
+        kind,
+        more,
+    })
+    .await;
+}
+
+async fn http(kind: &'static str, more: &'static str) {
+    let receiver = HttpReceiver::start().await;
+    conforms(Scripted {
+        receiver,
+        kind,
+        more,
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn elasticsearch_keeps_every_promise() {
+    http("elasticsearch", "").await;
+}
+
+#[tokio::test]
+async fn file_keeps_every_promise() {
+    conforms(Directory::new()).await;
+}
+
+#[tokio::test]
+async fn forward_keeps_every_promise() {
+    forward(Demands::default(), "").await;
+}
+
+#[tokio::test]
+async fn forward_keeps_every_promise_compressed() {
+    forward(Demands::default(), "compression = \"gzip\"").await;
+}
+
+#[tokio::test]
+async fn forward_keeps_every_promise_with_a_login() {
+    let demands = Demands {
+        shared_key: Some("a key"),
+        user: Some(("ann", "secret")),
+        ..Demands::default()
+    };
+    let login = "shared_key = \"a key\"\nusername = \"ann\"\npassword = \"secret\"";
+    forward(demands, login).await;
+}
+
+#[tokio::test]
+async fn http_keeps_every_promise() {
+    http("http", "").await;
+}
+
+#[tokio::test]
+async fn http_keeps_every_promise_as_compressed_ndjson() {
+    http("http", "format = \"ndjson\"\ncompression = \"zstd\"").await;
+}
+
+#[tokio::test]
+async fn nats_keeps_every_promise() {
+    match Nats::start().await {
+        Some(peer) => conforms(peer).await,
+        None => left_out("nats-server is not installed"),
+    }
+}
+
+#[tokio::test]
+async fn otlp_keeps_every_promise() {
+    http("otlp", "compression = \"gzip\"").await;
+}
+
+#[tokio::test]
+async fn splunk_keeps_every_promise() {
+    http("splunk", "").await;
+}
+
+#[tokio::test]
+async fn stdout_keeps_every_promise() {
+    conforms(Pipe::new()).await;
+}

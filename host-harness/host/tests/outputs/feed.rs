@@ -1,0 +1,117 @@
+//! Deliveries for outputs, and outputs from settings.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use source_common::section::Section;
+use source_outputs::{self as output, Delivery, Output, OutputError};
+use source_outputs::{Entry, Kind};
+
+/// Nothing in these tests takes as long, on a machine however busy.
+pub(crate) const SOON: Duration = Duration::from_secs(120);
+
+/// Events with the ids of a range.
+pub(crate) struct Feed {
+    events: String,
+    index: Vec<Entry>,
+    kinds: Vec<Kind>,
+}
+
+impl Feed {
+    pub(crate) fn new(ids: std::ops::Range<usize>) -> Self {
+        let mut feed = Self::empty();
+        for id in ids {
+            feed.push(&body(id));
+        }
+        feed
+    }
+
+    pub(crate) fn empty() -> Self {
+        Self {
+            events: String::new(),
+            index: Vec::new(),
+            kinds: vec![Kind {
+                name: "email.receipt".to_owned(),
+                stream: "siem.receipt".to_owned(),
+            }],
+        }
+    }
+
+    pub(crate) fn push(&mut self, body: &str) {
+        self.events.push_str(body);
+        self.events.push('\n');
+        self.index.push(Entry {
+            end: u32::try_from(self.events.len()).unwrap(),
+            occurred_at: 1_770_091_506_789,
+            kind: 0,
+        });
+    }
+
+    pub(crate) fn delivery(&self) -> Delivery<'_> {
+        Delivery {
+            source: "acme",
+            namespace: "mimecast",
+            events: &self.events,
+            index: &self.index,
+            kinds: &self.kinds,
+        }
+    }
+}
+
+/// An event of about 300 bytes.
+pub(crate) fn body(id: usize) -> String {
+    let text = "x".repeat(200);
+    format!(
+        r#"{{"@timestamp":"2026-02-03T04:05:06.789Z","event":{{"id":"id-{id}","kind":"event"}},"n":{id},"text":"{text}"}}"#
+    )
+}
+
+/// The number that [`body`] has given an event.
+pub(crate) fn number(event: &Value) -> usize {
+    usize::try_from(event["n"].as_u64().unwrap()).unwrap()
+}
+
+/// The output that a settings file describes, opened.
+pub(crate) async fn open(settings: &str) -> Box<dyn Output> {
+    let table: toml::Table = settings.parse().expect("settings are TOML");
+    let section = Section::new(Path::new("test.toml"), "[[output]]".to_owned(), table);
+    let plan = output::plan(section).expect("the settings are good");
+    plan.open().await.expect("the output opens")
+}
+
+/// The settings are refused with this message.
+pub(crate) fn refusal(settings: &str) -> String {
+    let table: toml::Table = settings.parse().expect("settings are TOML");
+    let section = Section::new(Path::new("test.toml"), "[[output]]".to_owned(), table);
+    output::plan(section).expect_err("they are bad").message
+}
+
+/// Deliver as the host does: again after each failure that may pass.
+pub(crate) async fn deliver(output: &mut dyn Output, feed: &Feed) {
+    let begun = Instant::now();
+    while begun.elapsed() < SOON {
+        match accept(output, feed).await {
+            Ok(()) => return,
+            Err(OutputError::Partly(_) | OutputError::Retry(_) | OutputError::Throttled { .. }) => {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    panic!("never accepted");
+}
+
+/// One try.
+pub(crate) async fn accept(output: &mut dyn Output, feed: &Feed) -> Result<(), OutputError> {
+    tokio::time::timeout(SOON, output.accept(&feed.delivery()))
+        .await
+        .expect("an answer comes in time")
+}
+
+/// Say that a test has tested nothing, past what the harness captures.
+pub(crate) fn left_out(why: &str) {
+    let mut stderr = std::io::stderr();
+    writeln!(stderr, "LEFT OUT: {why}").unwrap();
+}

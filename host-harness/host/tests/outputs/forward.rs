@@ -1,0 +1,234 @@
+//! What `forward` does beside the promises that all outputs share.
+
+use std::time::{Duration, Instant};
+
+use source_outputs::OutputError;
+
+use crate::feed::{Feed, accept, deliver, open, refusal};
+use crate::forward_receiver::{Demands, ForwardReceiver, silent};
+use crate::receiver::Treatment;
+
+const KEY: &str = "shared_key = \"a key\"\n";
+
+async fn keyed(demands: Demands) -> ForwardReceiver {
+    ForwardReceiver::start(Demands {
+        shared_key: Some("a key"),
+        ..demands
+    })
+    .await
+}
+
+async fn error_with(receiver: &ForwardReceiver, settings: &str) -> OutputError {
+    let mut output = open(&receiver.settings(settings)).await;
+    accept(&mut *output, &Feed::new(0..1)).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn a_refused_frame_comes_again_with_the_same_chunk() {
+    let receiver = ForwardReceiver::start(Demands::default()).await;
+    receiver
+        .ledger
+        .expect([Treatment::Refuse, Treatment::Reset]);
+    let mut output = open(&receiver.settings("")).await;
+    deliver(&mut *output, &Feed::new(0..10)).await;
+    let chunks = receiver.ledger.requests();
+    assert_eq!(chunks.len(), 3);
+    assert!(chunks.iter().all(|chunk| *chunk == chunks[0]), "{chunks:?}");
+    assert_eq!(receiver.ledger.numbers().len(), 10);
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_not_sent_again_with_the_rest() {
+    let receiver = ForwardReceiver::start(Demands::default()).await;
+    receiver
+        .ledger
+        .expect([Treatment::Accept, Treatment::Refuse]);
+    let mut output = open(&receiver.settings("connections = 1\nframe_kib = 1")).await;
+    deliver(&mut *output, &Feed::new(0..30)).await;
+    let expected: Vec<usize> = (0..30).collect();
+    assert_eq!(receiver.ledger.numbers(), expected);
+}
+
+#[tokio::test]
+async fn a_receiver_that_pauses_gets_everything_when_it_goes_on() {
+    let receiver = ForwardReceiver::start(Demands::default()).await;
+    let mut output = open(&receiver.settings("connections = 1\nack_timeout_secs = 1")).await;
+    accept(&mut *output, &Feed::new(0..5)).await.unwrap();
+    receiver.pause(true);
+    let feed = Feed::new(5..10);
+    // The open connection is reset; the next is never answered.
+    let mut reasons = Vec::new();
+    for _ in 0..2 {
+        let error = accept(&mut *output, &feed).await.unwrap_err();
+        assert!(matches!(error, OutputError::Retry(_)), "{error:?}");
+        reasons.push(error.to_string());
+    }
+    assert!(reasons[1].contains("no acknowledgement"), "{reasons:?}");
+    receiver.pause(false);
+    deliver(&mut *output, &feed).await;
+    assert_eq!(receiver.ledger.distinct(), (0..10).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_frame_that_was_read_in_part_comes_again_whole() {
+    let receiver = ForwardReceiver::start(Demands::default()).await;
+    receiver.ledger.expect([Treatment::BreakOff]);
+    let mut output = open(&receiver.settings("connections = 1")).await;
+    let feed = Feed::new(0..50);
+    let error = accept(&mut *output, &feed).await.unwrap_err();
+    assert!(matches!(error, OutputError::Retry(_)), "{error:?}");
+    assert_eq!(receiver.ledger.count(), 0);
+    deliver(&mut *output, &feed).await;
+    assert_eq!(receiver.ledger.numbers(), (0..50).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn half_an_acknowledgement_is_none() {
+    let receiver = ForwardReceiver::start(Demands::default()).await;
+    receiver.ledger.expect([Treatment::HalfAnswer]);
+    let mut output = open(&receiver.settings("connections = 1")).await;
+    let error = accept(&mut *output, &Feed::new(0..5)).await.unwrap_err();
+    assert!(
+        matches!(&error, OutputError::Retry(said) if said.contains("closed the connection")),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn no_acknowledgement_in_time_is_no_acceptance() {
+    let (address, _open) = silent().await;
+    let settings = format!("type = \"forward\"\naddress = \"{address}\"\nack_timeout_secs = 1");
+    let mut output = open(&settings).await;
+    let begun = Instant::now();
+    let error = accept(&mut *output, &Feed::new(0..1)).await.unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("no acknowledgement has come in 1 s"),
+        "{error}"
+    );
+    assert!(begun.elapsed() >= Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn a_server_without_a_greeting_is_named() {
+    let (address, _open) = silent().await;
+    let settings =
+        format!("type = \"forward\"\naddress = \"{address}\"\nhandshake_timeout_secs = 1\n{KEY}");
+    let mut output = open(&settings).await;
+    let error = accept(&mut *output, &Feed::new(0..1)).await.unwrap_err();
+    assert!(
+        error.to_string().contains("no HELO has come in 1 s"),
+        "{error}"
+    );
+    assert!(error.to_string().contains("Vector"), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_with_a_key_we_do_not_have_is_named() {
+    let receiver = keyed(Demands::default()).await;
+    let error = error_with(&receiver, "").await;
+    assert!(
+        matches!(&error, OutputError::Blocked(said) if said.contains("set shared_key")),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_wrong_key_and_a_wrong_password_are_told() {
+    let receiver = keyed(Demands::default()).await;
+    let error = error_with(&receiver, "shared_key = \"wrong\"").await;
+    assert!(
+        error.to_string().contains("where shared_key is wrong"),
+        "{error}"
+    );
+
+    let user = Some(("ann", "secret"));
+    let receiver = keyed(Demands {
+        user,
+        ..Demands::default()
+    })
+    .await;
+    let wrong = format!("{KEY}username = \"ann\"\npassword = \"wrong-one\"");
+    let error = error_with(&receiver, &wrong).await;
+    assert!(
+        matches!(&error, OutputError::Blocked(said) if said.contains("username/password mismatch")),
+        "{error}"
+    );
+    assert!(!error.to_string().contains("wrong-one"));
+}
+
+#[tokio::test]
+async fn a_receiver_that_cannot_prove_the_key_gets_no_events() {
+    let receiver = keyed(Demands {
+        impostor: true,
+        ..Demands::default()
+    })
+    .await;
+    let error = error_with(&receiver, KEY).await;
+    assert!(
+        matches!(&error, OutputError::Blocked(said) if said.contains("does not know shared_key"))
+    );
+    assert!(receiver.ledger.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_connection_for_one_frame_is_not_used_twice() {
+    let receiver = keyed(Demands {
+        one_frame: true,
+        ..Demands::default()
+    })
+    .await;
+    let mut output = open(&receiver.settings(KEY)).await;
+    for batch in 0..3 {
+        accept(&mut *output, &Feed::new(batch..batch + 1))
+            .await
+            .unwrap();
+    }
+    assert_eq!(receiver.ledger.numbers(), [0, 1, 2]);
+}
+
+#[tokio::test]
+async fn a_connection_that_was_closed_meanwhile_is_opened_again_at_once() {
+    let mut receiver = ForwardReceiver::start(Demands::default()).await;
+    let mut output = open(&receiver.settings("connections = 1")).await;
+    accept(&mut *output, &Feed::new(0..1)).await.unwrap();
+    receiver.kill().await;
+    receiver.restart().await;
+    // The runtime looks at the socket, which is closed at the other end.
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    accept(&mut *output, &Feed::new(1..2)).await.unwrap();
+    assert_eq!(receiver.ledger.numbers(), [0, 1]);
+}
+
+#[tokio::test]
+async fn what_no_receiver_takes_is_poison_and_the_rest_is_accepted() {
+    let receiver = ForwardReceiver::start(Demands::default()).await;
+    let mut output = open(&receiver.settings("event_kib_max = 1")).await;
+    let mut feed = Feed::new(0..3);
+    feed.push("[\"no\", \"object\"]");
+    feed.push(&format!("{{\"n\":4,\"long\":\"{}\"}}", "x".repeat(300_000)));
+    feed.push("{\"n\":5}");
+    let error = accept(&mut *output, &feed).await.unwrap_err();
+    let OutputError::Poison(poison) = error else {
+        panic!("{error}");
+    };
+    let places: Vec<usize> = poison.iter().map(|poison| poison.event).collect();
+    assert_eq!(places, [3, 4]);
+    assert_eq!(receiver.ledger.distinct(), [0, 1, 2, 5]);
+}
+
+#[test]
+fn settings_that_cannot_work_are_refused() {
+    let refuse = |more: &str| refusal(&format!("type = \"forward\"\n{more}"));
+    assert!(refuse("").contains("`address` is missing"));
+    assert!(refuse("address = \"http://x\"").contains("host:port"));
+    let at = |more: &str| refuse(&format!("address = \"localhost\"\n{more}"));
+    assert!(at("compression = \"zstd\"").contains("`none` or `gzip`"));
+    assert!(at("tag = \"a.{x}\"").contains("{x}"));
+    assert!(at("username = \"a\"").contains("needs password"));
+    assert!(at("ca_file = \"x\"").contains("`tls` must be true"));
+    assert!(at("conections = 1").contains("did you mean `connections`?"));
+}

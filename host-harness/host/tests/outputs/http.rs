@@ -1,0 +1,221 @@
+//! What `http` and its relatives do beside the promises that all share.
+
+use std::time::Duration;
+
+use source_outputs::OutputError;
+
+use crate::feed::{Feed, accept, body, deliver, open, refusal};
+use crate::http_receiver::HttpReceiver;
+use crate::receiver::Treatment;
+
+#[tokio::test]
+async fn an_event_that_makes_the_request_bad_is_found_and_the_others_are_accepted() {
+    let receiver = HttpReceiver::start().await;
+    let mut output = open(&receiver.settings("http", "connections = 1")).await;
+    let mut feed = Feed::empty();
+    for id in 0..100 {
+        match id {
+            13 | 77 => feed.push("{\"poison\":true}"),
+            _ => feed.push(&body(id)),
+        }
+    }
+    let error = accept(&mut *output, &feed).await.unwrap_err();
+    let OutputError::Poison(poison) = error else {
+        panic!("{error}");
+    };
+    let places: Vec<usize> = poison.iter().map(|poison| poison.event).collect();
+    assert_eq!(places, [13, 77]);
+    assert!(
+        poison[0].reason.contains("400 cannot decode"),
+        "{}",
+        poison[0].reason
+    );
+    let expected: Vec<usize> = (0..100).filter(|id| *id != 13 && *id != 77).collect();
+    assert_eq!(receiver.ledger.numbers(), expected);
+}
+
+#[tokio::test]
+async fn refused_credentials_block_the_output_until_they_are_accepted() {
+    let receiver = HttpReceiver::start().await;
+    let login = "username = \"ann\"\npassword = \"secret\"";
+    let mut output = open(&receiver.settings("http", login)).await;
+    let feed = Feed::new(0..2);
+    for status in [401, 403, 407] {
+        receiver
+            .ledger
+            .expect([Treatment::Answer(status, Vec::new(), "who are you")]);
+        let error = accept(&mut *output, &feed).await.unwrap_err();
+        assert!(
+            matches!(&error, OutputError::Blocked(said) if said.contains("credentials are refused")),
+            "{error:?}"
+        );
+    }
+    accept(&mut *output, &feed).await.unwrap();
+    assert_eq!(receiver.ledger.numbers(), [0, 1]);
+    assert_eq!(
+        receiver.ledger.requests()[0],
+        "/ application/json Basic YW5uOnNlY3JldA=="
+    );
+}
+
+/// Nothing of it is believed: the events come again.
+#[tokio::test]
+async fn a_success_that_is_not_of_the_documented_form_accepts_nothing() {
+    let page = "<!DOCTYPE html><html><title>Log in</title></html>";
+    for (kind, status, body) in [
+        ("elasticsearch", 200, page),
+        ("elasticsearch", 200, ""),
+        ("elasticsearch", 200, "{\"errors\":false}"),
+        ("elasticsearch", 200, "{\"errors\":false,\"items\":[]}"),
+        (
+            "elasticsearch",
+            200,
+            "{\"errors\":false,\"items\":[{\"index\":{\"_id\":\"id-0\",\"status\":201}},{\"index\":{\"_id\":\"id-1\",\"status\":201}}]}",
+        ),
+        ("http", 200, page),
+        ("http", 207, ""),
+        ("otlp", 200, page),
+        ("otlp", 200, "OK"),
+        ("splunk", 200, page),
+        ("splunk", 200, ""),
+        ("splunk", 200, "{\"text\":\"Server is busy\",\"code\":9}"),
+        ("splunk", 200, "{\"text\":\"Success\"}"),
+    ] {
+        let receiver = HttpReceiver::start().await;
+        receiver
+            .ledger
+            .expect([Treatment::Answer(status, Vec::new(), body)]);
+        let mut output = open(&receiver.settings(kind, "connections = 1")).await;
+        let feed = Feed::new(0..2);
+        let error = accept(&mut *output, &feed).await.unwrap_err();
+        assert!(
+            matches!(error, OutputError::Retry(_)),
+            "{kind} {body}: {error:?}"
+        );
+        accept(&mut *output, &feed).await.unwrap();
+        assert_eq!(receiver.ledger.numbers(), [0, 1], "{kind} {body}");
+    }
+}
+
+#[tokio::test]
+async fn half_a_bulk_answer_accepts_half_of_the_events() {
+    let receiver = HttpReceiver::start().await;
+    let items = r#"{"took":1,"errors":false,"items":[{"create":{"_id":"id-3","status":201}},{"create":{"_id":"id-1","status":503}},{"create":{"_id":"id-0","status":409}},{"create":{"_id":"of-another-request","status":201}}]}"#;
+    receiver
+        .ledger
+        .expect([Treatment::Answer(200, Vec::new(), items)]);
+    let mut output = open(&receiver.settings("elasticsearch", "")).await;
+    let feed = Feed::new(0..4);
+    let error = accept(&mut *output, &feed).await.unwrap_err();
+    assert!(matches!(error, OutputError::Partly(_)), "{error:?}");
+    accept(&mut *output, &feed).await.unwrap();
+    assert_eq!(receiver.ledger.numbers(), [1, 2]);
+}
+
+#[tokio::test]
+async fn an_event_that_the_collector_names_is_rejected_and_the_others_are_accepted() {
+    let receiver = HttpReceiver::start().await;
+    let invalid = r#"{"text":"Invalid data format","code":6,"invalid-event-number":3}"#;
+    // With a status of success, as for the whole; then for the one alone.
+    receiver.ledger.expect([
+        Treatment::Answer(200, Vec::new(), invalid),
+        Treatment::Answer(400, Vec::new(), invalid),
+    ]);
+    let mut output = open(&receiver.settings("splunk", "connections = 1")).await;
+    let error = accept(&mut *output, &Feed::new(0..6)).await.unwrap_err();
+    assert!(
+        matches!(&error, OutputError::Poison(poison) if poison.len() == 1 && poison[0].event == 3),
+        "{error:?}"
+    );
+    assert_eq!(receiver.ledger.numbers(), [0, 1, 2, 4, 5]);
+    assert_eq!(receiver.ledger.requests().len(), 3);
+}
+
+#[tokio::test]
+async fn a_retry_after_is_respected() {
+    let receiver = HttpReceiver::start().await;
+    let headers = vec![("retry-after", "7")];
+    receiver
+        .ledger
+        .expect([Treatment::Answer(429, headers, "slow down")]);
+    let mut output = open(&receiver.settings("http", "bearer_token = \"t0ken\"")).await;
+    let feed = Feed::new(0..2);
+    let error = accept(&mut *output, &feed).await.unwrap_err();
+    assert!(
+        matches!(error, OutputError::Throttled { wait, .. } if wait == Duration::from_secs(7)),
+        "{error:?}"
+    );
+    deliver(&mut *output, &feed).await;
+    assert_eq!(
+        receiver.ledger.requests()[1],
+        "/ application/json Bearer t0ken"
+    );
+}
+
+#[tokio::test]
+async fn a_wrong_endpoint_or_format_does_not_reject_the_events() {
+    let receiver = HttpReceiver::start().await;
+    let wrong_type = || Treatment::Answer(400, Vec::new(), "invalid 'Content-Type'");
+    receiver.ledger.expect((0..20).map(|_| wrong_type()));
+    let mut output = open(&receiver.settings("http", "format = \"ndjson\"")).await;
+    let error = accept(&mut *output, &Feed::new(0..4)).await.unwrap_err();
+    assert!(
+        matches!(&error, OutputError::Blocked(said) if said.contains("refuses every event")),
+        "{error}"
+    );
+    // Repaired there.
+    let ledger = &receiver.ledger;
+    while matches!(ledger.next_treatment(), Treatment::Answer(..)) {}
+    accept(&mut *output, &Feed::new(0..4)).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_path_may_name_the_stream() {
+    let receiver = HttpReceiver::start().await;
+    let endpoint = format!("http://{}/mimecast.{{stream}}", receiver.address);
+    let mut output = open(&format!("type = \"http\"\nendpoint = \"{endpoint}\"")).await;
+    accept(&mut *output, &Feed::new(0..2)).await.unwrap();
+    assert_eq!(
+        receiver.ledger.requests(),
+        ["/mimecast.siem.receipt application/json "]
+    );
+}
+
+#[tokio::test]
+async fn events_that_bulk_refuses_one_by_one_are_told_apart() {
+    let receiver = HttpReceiver::start().await;
+    let items = r#"{"took":1,"errors":true,"items":[{"create":{"_id":"id-0","status":201}},{"create":{"_id":"id-1","status":400,"error":{"type":"document_parsing_exception","reason":"bad"}}},{"create":{"_id":"id-2","status":429,"error":{"type":"es_rejected_execution_exception","reason":"full"}}}]}"#;
+    receiver
+        .ledger
+        .expect([Treatment::Answer(200, Vec::new(), items)]);
+    let mut output = open(&receiver.settings("elasticsearch", "token = \"key\"")).await;
+    let feed = Feed::new(0..3);
+    let error = accept(&mut *output, &feed).await.unwrap_err();
+    assert!(
+        matches!(&error, OutputError::Partly(said) if said.contains("429")),
+        "{error}"
+    );
+    let error = accept(&mut *output, &feed).await.unwrap_err();
+    assert!(
+        matches!(&error, OutputError::Poison(poison) if poison[0].event == 1),
+        "{error}"
+    );
+    // Only the one that was to come again.
+    assert_eq!(receiver.ledger.numbers(), [2]);
+    assert!(receiver.ledger.requests()[0].ends_with("ApiKey key"));
+}
+
+#[test]
+fn settings_that_cannot_work_are_refused() {
+    let refuse = |more: &str| refusal(&format!("type = \"http\"\n{more}"));
+    assert!(refuse("").contains("`endpoint` is missing"));
+    assert!(refuse("endpoint = \"localhost:80\"").contains("must begin with http://"));
+    assert!(refuse("endpoint = \"http://a:b@c\"").contains("use username and password"));
+    let at = |more: &str| refuse(&format!("endpoint = \"http://localhost\"\n{more}"));
+    assert!(at("compression = \"lz4\"").contains("`none`, `gzip` or `zstd`"));
+    assert!(at("username = \"a\"").contains("needs password"));
+    let both = "bearer_token = \"a\"\nusername = \"b\"\npassword = \"c\"";
+    assert!(at(both).contains("exclude each other"));
+    assert!(at("headers = { \"Content-Type\" = \"x\" }").contains("content-type"));
+    assert!(at("key_file = \"x\"").contains("needs cert_file"));
+}

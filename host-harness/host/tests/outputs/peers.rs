@@ -1,0 +1,439 @@
+//! The other end of each output, as the promises that all outputs keep need it.
+
+use std::fs;
+use std::io::{self, PipeWriter, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use source_outputs::{Output, lines};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::net::unix::pipe::Receiver;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::feed::{number, open};
+use crate::forward_receiver::ForwardReceiver;
+use crate::http_receiver::HttpReceiver;
+use crate::nats;
+use crate::receiver::{LONG, Ledger, Treatment};
+
+/// What an output is opened for.
+#[derive(Clone, Copy)]
+pub(crate) enum For {
+    /// Delivery, one thing after the other.
+    Order,
+    /// An other end that does not answer for now.
+    Hold,
+    /// Faults of the other end.
+    Faults,
+}
+
+/// What an output says of an other end that is gone.
+pub(crate) enum Gone {
+    /// Try again; the same output goes on when it is back.
+    Retry,
+    /// The host ends, and is started again when it is back.
+    Closed,
+}
+
+/// The other end of an output.
+#[async_trait]
+pub(crate) trait Peer: Send + Sync {
+    /// An output that leads to it.
+    async fn open(&mut self, purpose: For) -> Box<dyn Output>;
+
+    /// The numbers of the events that it has taken, in order.
+    async fn numbers(&self) -> Vec<usize>;
+
+    /// Answer nothing for now; `false` for one that cannot be made to.
+    async fn hold(&mut self) -> bool;
+
+    /// Answer again.
+    async fn release(&mut self);
+
+    /// How many parts of deliveries have come in; `None` where there are no
+    /// parts.
+    async fn parts(&self) -> Option<usize> {
+        None
+    }
+
+    /// Wait until so many parts have come in, where there are any.
+    async fn has_parts(&self, _: usize) {}
+
+    /// The most parts that came in before an answer, since this was asked;
+    /// `None` where there are no parts.
+    async fn take_under_way_max(&self) -> Option<usize> {
+        None
+    }
+
+    /// Make some faults in a row, from now on.
+    async fn fail(&mut self);
+
+    /// End a fault that lasts: the output has had it.
+    async fn recover(&mut self) {}
+
+    /// Go away with all connections.
+    async fn kill(&mut self) -> Gone;
+
+    /// Come back in the same place.
+    async fn restart(&mut self);
+}
+
+/// A receiver of these tests, which keeps a ledger.
+pub(crate) struct Scripted<R> {
+    pub(crate) receiver: R,
+    pub(crate) kind: &'static str,
+    pub(crate) more: &'static str,
+}
+
+/// What the receivers of these tests have in common.
+#[async_trait]
+pub(crate) trait Ledgered: Send + Sync {
+    /// The setting for the smallest parts, so that there are several.
+    const SMALL_PARTS: &str;
+    fn ledger(&self) -> &Ledger;
+    fn settings(&self, kind: &str, more: &str) -> String;
+    async fn kill(&mut self);
+    async fn restart(&mut self);
+}
+
+/// Connections of an output, where it has several.
+pub(crate) const CONNECTIONS: usize = 3;
+
+#[async_trait]
+impl<R: Ledgered> Peer for Scripted<R> {
+    async fn open(&mut self, purpose: For) -> Box<dyn Output> {
+        let more = match purpose {
+            For::Order => "connections = 1".to_owned(),
+            For::Hold => format!("connections = {CONNECTIONS}\n{}", R::SMALL_PARTS),
+            For::Faults => String::new(),
+        };
+        let more = format!("{more}\n{}", self.more);
+        open(&self.receiver.settings(self.kind, &more)).await
+    }
+
+    async fn numbers(&self) -> Vec<usize> {
+        self.receiver.ledger().numbers()
+    }
+
+    async fn hold(&mut self) -> bool {
+        self.receiver.ledger().hold(true);
+        true
+    }
+
+    async fn release(&mut self) {
+        self.receiver.ledger().hold(false);
+    }
+
+    async fn parts(&self) -> Option<usize> {
+        Some(self.receiver.ledger().requests().len())
+    }
+
+    async fn has_parts(&self, count: usize) {
+        self.receiver.ledger().has_requests(count).await;
+    }
+
+    async fn take_under_way_max(&self) -> Option<usize> {
+        Some(self.receiver.ledger().take_under_way_max())
+    }
+
+    async fn fail(&mut self) {
+        self.receiver.ledger().expect([
+            Treatment::Refuse,
+            Treatment::Reset,
+            Treatment::BreakOff,
+            Treatment::HalfAnswer,
+            Treatment::TakeAndReset,
+            Treatment::Late(Duration::from_millis(50)),
+            Treatment::Reset,
+        ]);
+    }
+
+    async fn kill(&mut self) -> Gone {
+        self.receiver.kill().await;
+        Gone::Retry
+    }
+
+    async fn restart(&mut self) {
+        self.receiver.restart().await;
+    }
+}
+
+#[async_trait]
+impl Ledgered for ForwardReceiver {
+    const SMALL_PARTS: &str = "frame_kib = 1";
+
+    fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    fn settings(&self, _: &str, more: &str) -> String {
+        self.settings(more)
+    }
+
+    async fn kill(&mut self) {
+        self.kill().await;
+    }
+
+    async fn restart(&mut self) {
+        self.restart().await;
+    }
+}
+
+#[async_trait]
+impl Ledgered for HttpReceiver {
+    const SMALL_PARTS: &str = "request_kib = 1";
+
+    fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    fn settings(&self, kind: &str, more: &str) -> String {
+        self.settings(kind, more)
+    }
+
+    async fn kill(&mut self) {
+        self.kill().await;
+    }
+
+    async fn restart(&mut self) {
+        self.restart().await;
+    }
+}
+
+/// A directory. Another program moves the file away or puts something else in
+/// the place of the directory. Nothing makes a write to a disk stand still.
+pub(crate) struct Directory {
+    root: TempDir,
+    moved: usize,
+}
+
+impl Directory {
+    pub(crate) fn new() -> Self {
+        Self {
+            root: tempfile::tempdir().unwrap(),
+            moved: 0,
+        }
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+}
+
+#[async_trait]
+impl Peer for Directory {
+    async fn open(&mut self, _: For) -> Box<dyn Output> {
+        let path = self.at("events/e.ndjson");
+        open(&format!("type = \"file\"\npath = \"{}\"", path.display())).await
+    }
+
+    async fn numbers(&self) -> Vec<usize> {
+        // Files that were moved away have the numbers 0, 1 and so on.
+        let moved = (0..self.moved).map(|number| self.at(&format!("events/{number}")));
+        let files = moved.chain([self.at("events/e.ndjson")]);
+        let text: String = files
+            .map(|path| fs::read_to_string(path).unwrap())
+            .collect();
+        text.lines()
+            .map(|line| number(&serde_json::from_str(line).unwrap()))
+            .collect()
+    }
+
+    async fn hold(&mut self) -> bool {
+        false
+    }
+
+    async fn release(&mut self) {}
+
+    async fn fail(&mut self) {
+        let to = self.at(&format!("events/{}", self.moved));
+        fs::rename(self.at("events/e.ndjson"), to).unwrap();
+        self.moved += 1;
+    }
+
+    async fn kill(&mut self) -> Gone {
+        fs::rename(self.at("events"), self.at("away")).unwrap();
+        fs::write(self.at("events"), "no directory").unwrap();
+        Gone::Retry
+    }
+
+    async fn restart(&mut self) {
+        fs::remove_file(self.at("events")).unwrap();
+        fs::rename(self.at("away"), self.at("events")).unwrap();
+    }
+}
+
+/// The reader of a pipe. A new one for each start of the host.
+pub(crate) struct Pipe {
+    /// How many bytes have gone into the pipes.
+    written: Arc<AtomicUsize>,
+    taken: watch::Sender<Taken>,
+    held: watch::Sender<bool>,
+    reader: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Taken {
+    bytes: usize,
+    numbers: Vec<usize>,
+}
+
+/// The end of a pipe that the host writes to.
+struct Counted {
+    pipe: PipeWriter,
+    written: Arc<AtomicUsize>,
+}
+
+impl Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.pipe.write_all(bytes)?;
+        self.written.fetch_add(bytes.len(), Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.pipe.flush()
+    }
+}
+
+impl Pipe {
+    pub(crate) fn new() -> Self {
+        Self {
+            written: Arc::default(),
+            taken: watch::channel(Taken::default()).0,
+            held: watch::channel(false).0,
+            reader: None,
+        }
+    }
+}
+
+async fn read(pipe: Receiver, taken: watch::Sender<Taken>, mut held: watch::Receiver<bool>) {
+    let mut lines = BufReader::new(pipe).lines();
+    while let Some(line) = lines.next_line().await.unwrap() {
+        let event = serde_json::from_str(&line).unwrap();
+        taken.send_modify(|taken| {
+            taken.bytes += line.len() + 1;
+            taken.numbers.push(number(&event));
+        });
+        held.wait_for(|held| !held).await.unwrap();
+    }
+}
+
+#[async_trait]
+impl Peer for Pipe {
+    async fn open(&mut self, _: For) -> Box<dyn Output> {
+        let (reader, writer) = io::pipe().unwrap();
+        let reader = Receiver::from_owned_fd(reader.into()).unwrap();
+        let read = read(reader, self.taken.clone(), self.held.subscribe());
+        self.reader = Some(tokio::spawn(read));
+        let written = Arc::clone(&self.written);
+        let pipe = Counted {
+            pipe: writer,
+            written,
+        };
+        lines(pipe, None).unwrap()
+    }
+
+    async fn numbers(&self) -> Vec<usize> {
+        // What is in the pipe has been taken, and is on its way to the reader.
+        let written = self.written.load(Ordering::SeqCst);
+        let mut taken = self.taken.subscribe();
+        let all = taken.wait_for(|taken| taken.bytes >= written);
+        let taken = tokio::time::timeout(LONG, all).await.unwrap().unwrap();
+        taken.numbers.clone()
+    }
+
+    async fn hold(&mut self) -> bool {
+        self.held.send_replace(true);
+        true
+    }
+
+    async fn release(&mut self) {
+        self.held.send_replace(false);
+    }
+
+    /// A pipe does not fail: it stands still, or it is closed.
+    async fn fail(&mut self) {}
+
+    async fn kill(&mut self) -> Gone {
+        drop(self.numbers().await);
+        let reader = self.reader.take().unwrap();
+        reader.abort();
+        // The pipe is closed when it is gone.
+        drop(reader.await);
+        Gone::Closed
+    }
+
+    /// The host gets a new pipe when it is started again.
+    async fn restart(&mut self) {}
+}
+
+/// A real nats-server, with a stream.
+pub(crate) struct Nats {
+    server: nats::Server,
+    directory: TempDir,
+}
+
+impl Nats {
+    /// `None` where there is no nats-server.
+    pub(crate) async fn start() -> Option<Self> {
+        let directory = tempfile::tempdir().unwrap();
+        let server = nats::Server::start(directory.path(), None).await?;
+        assert_eq!(nats::messages(server.port, true).await, 0);
+        Some(Self { server, directory })
+    }
+}
+
+#[async_trait]
+impl Peer for Nats {
+    async fn open(&mut self, purpose: For) -> Box<dyn Output> {
+        let seconds = match purpose {
+            For::Order | For::Hold => 20,
+            For::Faults => 1,
+        };
+        let more = format!("password = \"secret\"\nack_timeout_secs = {seconds}");
+        open(&self.server.settings(&more)).await
+    }
+
+    async fn numbers(&self) -> Vec<usize> {
+        nats::numbers(self.server.port).await
+    }
+
+    async fn hold(&mut self) -> bool {
+        self.server.stop().await;
+        true
+    }
+
+    async fn release(&mut self) {
+        self.server.signal("-CONT");
+    }
+
+    /// It does not answer until the output has stopped waiting.
+    async fn fail(&mut self) {
+        self.server.stop().await;
+    }
+
+    async fn recover(&mut self) {
+        self.server.signal("-CONT");
+    }
+
+    async fn kill(&mut self) -> Gone {
+        self.server.kill();
+        Gone::Retry
+    }
+
+    async fn restart(&mut self) {
+        let again = nats::Server::start(self.directory.path(), Some(self.server.port)).await;
+        self.server = again.unwrap();
+    }
+}

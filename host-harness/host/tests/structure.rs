@@ -1,0 +1,211 @@
+//! What depends on what: the packages of the host, and the modules in each.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::string_slice,
+    reason = "a test may fail fast"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Each package of the workspace with those that it may depend on.
+const PACKAGES: [(&str, &[&str]); 6] = [
+    ("mimecast-simulator", &[]),
+    ("mimecast-source", &[]),
+    ("source-common", &[]),
+    (
+        "source-host",
+        &[
+            "mimecast-simulator",
+            "source-common",
+            "source-outputs",
+            "source-runtime",
+        ],
+    ),
+    ("source-outputs", &["source-common"]),
+    ("source-runtime", &["source-common"]),
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn cargo(arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO"))
+        .args(arguments)
+        .args(["--offline", "--locked"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn packages_depend_on_each_other_in_one_direction() {
+    let metadata = cargo(&["metadata", "--no-deps", "--format-version", "1"]);
+    let metadata: serde_json::Value = serde_json::from_str(&metadata).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    let found: BTreeMap<&str, BTreeSet<&str>> = packages
+        .iter()
+        .map(|package| {
+            let dependencies = package["dependencies"].as_array().unwrap().iter();
+            let ours = dependencies
+                .filter(|one| one["kind"].is_null() && one.get("path").is_some())
+                .map(|one| one["name"].as_str().unwrap());
+            (package["name"].as_str().unwrap(), ours.collect())
+        })
+        .collect();
+    let wanted = PACKAGES.map(|(name, may)| (name, may.iter().copied().collect()));
+    assert_eq!(found, BTreeMap::from(wanted));
+}
+
+#[test]
+fn outputs_need_no_sandbox_and_the_runtime_no_output() {
+    let of = |package: &str| {
+        let tree = cargo(&["tree", "-p", package, "-e", "normal", "--prefix", "none"]);
+        let names = tree
+            .lines()
+            .filter_map(|line| line.split(' ').next().map(str::to_owned));
+        names.collect::<BTreeSet<String>>()
+    };
+    assert!(!of("source-outputs").contains("wasmtime"));
+    let runtime = of("source-runtime");
+    assert!(runtime.contains("wasmtime"));
+    for other in ["async-nats", "opentelemetry-proto", "rmp", "clap"] {
+        assert!(!runtime.contains(other), "{other}");
+    }
+}
+
+/// The Rust files of a package, with their text.
+fn sources(folder: &Path) -> Vec<(PathBuf, String)> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(sources(&path));
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            files.push((path, text));
+        }
+    }
+    files
+}
+
+/// What a source is and offers comes from its `describe`.
+#[test]
+fn nothing_but_the_program_knows_a_vendor() {
+    for package in ["common", "outputs", "runtime"] {
+        let files = sources(&root().join("host-harness").join(package));
+        assert!(files.len() > 5, "{package}");
+        for (path, text) in files {
+            let named = text.to_lowercase().contains("mimecast");
+            assert!(!named, "{} names a vendor", path.display());
+        }
+    }
+    let may_name = ["demo.rs", "migrate.rs", "cli.rs"];
+    for (path, text) in sources(&root().join("host-harness/host/src")) {
+        let name = path.file_name().unwrap().to_string_lossy();
+        let named = text.to_lowercase().contains("mimecast");
+        assert!(
+            !named || may_name.contains(&&*name),
+            "{} names a vendor",
+            path.display()
+        );
+    }
+}
+
+/// The modules of a package that each module at its top uses, without tests.
+fn uses(folder: &Path) -> BTreeMap<String, BTreeSet<String>> {
+    let mut uses: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (path, text) in sources(folder) {
+        let relative = path.strip_prefix(folder).unwrap();
+        let module = relative.iter().next().unwrap().to_string_lossy();
+        let module = module.trim_end_matches(".rs").to_owned();
+        if ["lib", "main", "testing"].contains(&&*module)
+            || path.to_string_lossy().contains("tests")
+        {
+            continue;
+        }
+        let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+        let lines = code.lines().map(|line| line.split("//").next().unwrap());
+        let code: String = lines.collect::<Vec<_>>().join("\n");
+        let used = code.split("crate::").skip(1).map(|rest| {
+            let end = rest.find(|it: char| !it.is_alphanumeric() && it != '_');
+            rest[..end.unwrap_or(rest.len())].to_owned()
+        });
+        let others = used.filter(|other| *other != module);
+        let others: Vec<String> = others.collect();
+        uses.entry(module).or_default().extend(others);
+    }
+    uses
+}
+
+/// A module that leads back to itself, with the way.
+fn circle(uses: &BTreeMap<String, BTreeSet<String>>) -> Option<Vec<String>> {
+    fn follow(
+        uses: &BTreeMap<String, BTreeSet<String>>,
+        way: &mut Vec<String>,
+        done: &mut BTreeSet<String>,
+    ) -> bool {
+        let module = way.last().unwrap().clone();
+        for next in uses.get(&module).into_iter().flatten() {
+            if way.contains(next) {
+                way.push(next.clone());
+                return true;
+            }
+            if !done.contains(next) {
+                way.push(next.clone());
+                if follow(uses, way, done) {
+                    return true;
+                }
+                way.pop();
+            }
+        }
+        done.insert(module);
+        false
+    }
+    let mut done = BTreeSet::new();
+    uses.keys().find_map(|module| {
+        let mut way = vec![module.clone()];
+        follow(uses, &mut way, &mut done).then_some(way)
+    })
+}
+
+#[test]
+fn no_module_leads_back_to_itself() {
+    let folders = [
+        "host-harness/common/src",
+        "host-harness/outputs/src",
+        "host-harness/runtime/src",
+        "host-harness/host/src",
+        "src",
+    ];
+    for folder in folders {
+        let uses = uses(&root().join(folder));
+        assert!(uses.len() > 3, "{folder}");
+        assert_eq!(circle(&uses), None, "{folder}");
+    }
+}
+
+#[test]
+fn a_circle_is_found() {
+    let uses = |pairs: &[(&str, &str)]| {
+        let mut uses: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (one, other) in pairs {
+            let used = uses.entry((*one).to_owned()).or_default();
+            used.insert((*other).to_owned());
+        }
+        uses
+    };
+    assert_eq!(circle(&uses(&[("a", "b"), ("a", "c"), ("b", "c")])), None);
+    let found = circle(&uses(&[("a", "b"), ("b", "c"), ("c", "b")])).unwrap();
+    assert_eq!(found, ["a", "b", "c", "b"]);
+}

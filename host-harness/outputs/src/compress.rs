@@ -1,0 +1,85 @@
+//! What is sent or kept, compressed.
+
+use std::fs::File;
+use std::io::{self, BufReader, Write};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use source_common::exit::Failure;
+use source_common::section::Section;
+
+/// Level 1 leaves little more than level 3, at half its cost.
+const ZSTD_LEVEL: i32 = 1;
+/// A file is compressed once and kept for long.
+const ZSTD_LEVEL_FILE: i32 = 6;
+
+/// How something is compressed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Encoding {
+    Gzip,
+    Plain,
+    Zstd,
+}
+
+impl Encoding {
+    /// `compression` in the settings file.
+    pub(super) fn read(section: &mut Section<'_>) -> Result<Self, Failure> {
+        match section.string("compression")?.as_deref() {
+            None | Some("none") => Ok(Self::Plain),
+            Some("gzip") => Ok(Self::Gzip),
+            Some("zstd") => Ok(Self::Zstd),
+            Some(_) => Err(section.error("compression", "must be `none`, `gzip` or `zstd`")),
+        }
+    }
+
+    /// The value of `Content-Encoding`.
+    pub(super) fn header(self) -> Option<&'static str> {
+        match self {
+            Self::Gzip => Some("gzip"),
+            Self::Plain => None,
+            Self::Zstd => Some("zstd"),
+        }
+    }
+
+    /// What is put after the name of a compressed file.
+    pub(super) fn suffix(self) -> Option<&'static str> {
+        match self {
+            Self::Gzip => Some(".gz"),
+            Self::Plain => None,
+            Self::Zstd => Some(".zst"),
+        }
+    }
+
+    /// Write the compressed content of one file into another.
+    pub(super) fn copy(self, from: &File, mut to: &File) -> io::Result<()> {
+        let mut from = BufReader::new(from);
+        match self {
+            Self::Gzip => {
+                let mut encoder = GzEncoder::new(to, Compression::default());
+                io::copy(&mut from, &mut encoder)?;
+                encoder.finish()?;
+            }
+            Self::Plain => {
+                io::copy(&mut from, &mut to)?;
+            }
+            Self::Zstd => zstd::stream::copy_encode(from, to, ZSTD_LEVEL_FILE)?,
+        }
+        Ok(())
+    }
+
+    /// The compressed body of a request.
+    pub(super) fn encode(self, body: Vec<u8>) -> io::Result<Vec<u8>> {
+        match self {
+            Self::Gzip => gzip(&body),
+            Self::Plain => Ok(body),
+            Self::Zstd => zstd::bulk::compress(&body, ZSTD_LEVEL),
+        }
+    }
+}
+
+/// One gzip member.
+pub(super) fn gzip(body: &[u8]) -> io::Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(body)?;
+    encoder.finish()
+}

@@ -1,0 +1,410 @@
+//! Elasticsearch's `_bulk`: each event created under its own identity, so that
+//! one that comes again is not stored twice, and each answered for by itself.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use source_common::exit::Failure;
+use source_common::section::Section;
+
+use super::event_id::event_id;
+use super::http::{Answer, Api, Defaults, HttpPlan, RequestSettings};
+use super::lanes::{Refusal, Wait};
+use super::template::Template;
+use super::{Event, Plan, Poison};
+
+const PATH: &str = "/_bulk";
+/// The naming of data streams: type, dataset, namespace.
+const INDEX_DEFAULT: &str = "logs-{namespace}.{stream}-default";
+const REASON_CHARS: usize = 300;
+
+/// Understand `type = "elasticsearch"`.
+pub(super) fn plan(mut section: Section<'_>) -> Result<Box<dyn Plan>, Failure> {
+    let index = section.string("index")?;
+    let index = Template::parse(index.as_deref().unwrap_or(INDEX_DEFAULT))
+        .map_err(|reason| section.error("index", &reason))?;
+    let defaults = Defaults {
+        kind: "elasticsearch",
+        path: PATH,
+        token: Some("ApiKey"),
+    };
+    let request = RequestSettings::read(&mut section, &defaults)?;
+    section.finish()?;
+    Ok(Box::new(HttpPlan::new(request, Bulk { index })))
+}
+
+#[derive(Clone, Debug)]
+struct Bulk {
+    index: Template,
+}
+
+#[derive(Serialize)]
+struct Action<'a> {
+    create: Create<'a>,
+}
+
+#[derive(Serialize)]
+struct Create<'a> {
+    _index: &'a str,
+    _id: &'a str,
+}
+
+/// The body of an answer. Each item is read by itself: one that is not of the
+/// documented form accepts its own event only not.
+#[derive(Deserialize)]
+struct Answered<'a> {
+    #[serde(rename = "errors")]
+    _errors: bool,
+    #[serde(borrow)]
+    items: Vec<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Item<'a> {
+    #[serde(borrow)]
+    create: Created<'a>,
+}
+
+#[derive(Deserialize)]
+struct Created<'a> {
+    #[serde(borrow, rename = "_id")]
+    id: Cow<'a, str>,
+    status: u16,
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Cause<'a> {
+    #[serde(borrow, rename = "type", default)]
+    kind: Cow<'a, str>,
+    #[serde(borrow, default)]
+    reason: Cow<'a, str>,
+}
+
+impl Api for Bulk {
+    /// The identities of the events, in their order.
+    type Sent = Vec<String>;
+
+    fn content_type(&self) -> &str {
+        "application/x-ndjson"
+    }
+
+    fn encode(&self, source: &str, part: &[Event<'_>], body: &mut Vec<u8>) -> Vec<String> {
+        let mut ids = Vec::with_capacity(part.len());
+        for event in part {
+            let id = event_id(event.body);
+            let action = Action {
+                create: Create {
+                    _index: &self.index.render(event, source),
+                    _id: &id,
+                },
+            };
+            // Texts in a flat structure always serialize.
+            drop(serde_json::to_writer(&mut *body, &action));
+            body.push(b'\n');
+            body.extend_from_slice(event.body.as_bytes());
+            body.push(b'\n');
+            ids.push(id);
+        }
+        ids
+    }
+
+    fn accepted(&self, sent: &Vec<String>, answer: &Answer<'_>) -> Result<(), Refusal> {
+        let Ok(answered) = serde_json::from_slice::<Answered<'_>>(answer.body) else {
+            return Err(answer.undocumented("an answer of _bulk"));
+        };
+        let mut results = Results::new(sent);
+        for item in &answered.items {
+            if let Ok(item) = serde_json::from_str::<Item<'_>>(item.get()) {
+                results.take(&item.create, answer);
+            }
+        }
+        results.verdict(answer)
+    }
+}
+
+/// What has become of the events of a request. `errors` of the answer is not
+/// believed: only an item with the identity of an event accepts it.
+struct Results<'a> {
+    /// The events without an item so far, by identity, in their order.
+    open: BTreeMap<&'a str, VecDeque<usize>>,
+    poison: Vec<Poison>,
+    again: Vec<usize>,
+    wait: Option<Wait>,
+}
+
+impl<'a> Results<'a> {
+    fn new(sent: &'a [String]) -> Self {
+        let mut open: BTreeMap<&str, VecDeque<usize>> = BTreeMap::new();
+        for (event, id) in sent.iter().enumerate() {
+            open.entry(id).or_default().push_back(event);
+        }
+        Self {
+            open,
+            poison: Vec::new(),
+            again: Vec::new(),
+            wait: None,
+        }
+    }
+
+    fn take(&mut self, item: &Created<'_>, answer: &Answer<'_>) {
+        let event = self.open.get_mut(item.id.as_ref());
+        let Some(event) = event.and_then(VecDeque::pop_front) else {
+            return;
+        };
+        match item.status {
+            // 409: it is there already, from a try that was cut off.
+            200..=299 | 409 => {}
+            // The index or the right to write to it, not this event.
+            401 | 403 | 404 => {
+                self.again.push(event);
+                if !matches!(self.wait, Some(Wait::Blocked(_))) {
+                    self.wait = Some(Wait::Blocked(item.reason(answer)));
+                }
+            }
+            400 | 402..=428 | 430..=499 => self.poison.push(Poison {
+                event,
+                reason: item.reason(answer),
+            }),
+            // 429, a fault of the server, or no status that there is.
+            _ => {
+                self.again.push(event);
+                self.wait
+                    .get_or_insert_with(|| Wait::Retry(item.reason(answer)));
+            }
+        }
+    }
+
+    fn verdict(mut self, answer: &Answer<'_>) -> Result<(), Refusal> {
+        let missing: Vec<usize> = self.open.into_values().flatten().collect();
+        if !missing.is_empty() {
+            let (name, count) = (answer.name, missing.len());
+            self.wait.get_or_insert_with(|| {
+                Wait::Retry(format!(
+                    "{name} gives no result for {count} of the events; they are sent again"
+                ))
+            });
+            self.again.extend(missing);
+        }
+        if self.poison.is_empty() && self.again.is_empty() {
+            return Ok(());
+        }
+        self.again.sort_unstable();
+        Err(Refusal::Partly {
+            poison: self.poison,
+            again: self.again,
+            wait: self.wait,
+        })
+    }
+}
+
+impl Created<'_> {
+    fn reason(&self, answer: &Answer<'_>) -> String {
+        let cause = self
+            .error
+            .and_then(|error| serde_json::from_str::<Cause<'_>>(error.get()).ok());
+        let (kind, reason) =
+            cause.map_or_else(Default::default, |cause| (cause.kind, cause.reason));
+        let reason = answer.excerpt(&format!("{kind}: {reason}"), REASON_CHARS);
+        format!("{} answers {} {reason}", answer.name, self.status)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use hyper::{HeaderMap, StatusCode};
+
+    use super::*;
+    use source_common::secret::Redactor;
+
+    const EVENT: Event<'_> = Event {
+        body: r#"{"event":{"id":"e1"}}"#,
+        occurred_at: 0,
+        kind: "",
+        stream: "siem",
+        namespace: "test",
+    };
+
+    fn bulk() -> Bulk {
+        Bulk {
+            index: Template::parse(INDEX_DEFAULT).unwrap(),
+        }
+    }
+
+    /// What an answer with this body makes of events with these identities.
+    fn accepted(ids: &[&str], body: &str) -> Result<(), Refusal> {
+        let sent: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
+        let answer = Answer {
+            name: "elasticsearch http://x",
+            status: StatusCode::OK,
+            headers: &HeaderMap::new(),
+            body: body.as_bytes(),
+            redactor: &Redactor::default(),
+            now: SystemTime::UNIX_EPOCH,
+        };
+        bulk().accepted(&sent, &answer)
+    }
+
+    fn answer(errors: bool, items: &[(&str, u16)]) -> String {
+        let items: Vec<String> = items
+            .iter()
+            .map(|(id, status)| {
+                let error = if *status < 300 {
+                    ""
+                } else {
+                    r#","error":{"type":"t","reason":"r"}"#
+                };
+                format!(r#"{{"create":{{"_index":"i","_id":"{id}","status":{status}{error}}}}}"#)
+            })
+            .collect();
+        let items = items.join(",");
+        format!(r#"{{"took":3,"errors":{errors},"items":[{items}]}}"#)
+    }
+
+    /// The places of the rejected events and of those to be sent again.
+    fn parts(result: Result<(), Refusal>) -> (Vec<usize>, Vec<usize>) {
+        match result {
+            Ok(()) => (Vec::new(), Vec::new()),
+            Err(Refusal::Partly { poison, again, .. }) => {
+                (poison.iter().map(|poison| poison.event).collect(), again)
+            }
+            Err(refusal) => panic!("{refusal:?}"),
+        }
+    }
+
+    #[test]
+    fn an_event_is_created_under_its_identity() {
+        let mut body = Vec::new();
+        let sent = bulk().encode("acme", &[EVENT], &mut body);
+        assert_eq!(
+            String::from_utf8(body).unwrap(),
+            "{\"create\":{\"_index\":\"logs-test.siem-default\",\"_id\":\"e1\"}}\n{\"event\":{\"id\":\"e1\"}}\n"
+        );
+        assert_eq!(sent, ["e1"]);
+    }
+
+    #[test]
+    fn each_event_is_answered_for() {
+        let body = r#"{"took":3,"errors":true,"items":[
+            {"create":{"_id":"a","status":409,"error":{"type":"version_conflict_engine_exception","reason":"there"}}},
+            {"create":{"_id":"b","status":400,"error":{"type":"document_parsing_exception","reason":"[1:2]\n\"x\""}}},
+            {"create":{"_id":"c","status":429,"error":{"type":"es_rejected_execution_exception","reason":"full"}}}]}"#;
+        let Err(Refusal::Partly {
+            poison,
+            again,
+            wait,
+        }) = accepted(&["a", "b", "c"], body)
+        else {
+            panic!("it is in parts");
+        };
+        assert_eq!(poison.len(), 1);
+        assert_eq!(poison[0].event, 1);
+        assert_eq!(
+            poison[0].reason,
+            "elasticsearch http://x answers 400 document_parsing_exception: [1:2]\\n\"x\""
+        );
+        assert_eq!(again, [2]);
+        assert!(matches!(wait, Some(Wait::Retry(reason)) if reason.contains("429")));
+    }
+
+    #[test]
+    fn items_are_matched_by_identity_and_not_by_position() {
+        let body = answer(true, &[("c", 201), ("b", 201), ("a", 400)]);
+        assert_eq!(parts(accepted(&["a", "b", "c"], &body)), (vec![0], vec![]));
+    }
+
+    #[test]
+    fn the_status_of_an_item_counts_whatever_errors_says() {
+        let body = answer(false, &[("a", 201), ("b", 503), ("c", 201), ("d", 503)]);
+        let ids = ["a", "b", "c", "d"];
+        assert_eq!(parts(accepted(&ids, &body)), (vec![], vec![1, 3]));
+        let body = answer(true, &[("a", 201), ("b", 409)]);
+        accepted(&["a", "b"], &body).unwrap();
+    }
+
+    #[test]
+    fn an_event_without_an_item_is_sent_again() {
+        let half = answer(false, &[("a", 201), ("c", 201)]);
+        let ids = ["a", "b", "c", "d"];
+        assert_eq!(parts(accepted(&ids, &half)), (vec![], vec![1, 3]));
+        let none = r#"{"errors":false,"items":[]}"#;
+        assert_eq!(parts(accepted(&["a"], none)), (vec![], vec![0]));
+    }
+
+    #[test]
+    fn an_item_of_another_event_accepts_none() {
+        let body = answer(false, &[("a", 201), ("x", 201)]);
+        assert_eq!(parts(accepted(&["a", "b"], &body)), (vec![], vec![1]));
+        // More items for an identity than there are events with it.
+        let body = answer(false, &[("a", 201), ("a", 201)]);
+        assert_eq!(parts(accepted(&["a", "b"], &body)), (vec![], vec![1]));
+    }
+
+    #[test]
+    fn two_events_of_one_identity_need_two_items() {
+        let body = answer(true, &[("a", 201), ("b", 201), ("a", 409)]);
+        accepted(&["a", "a", "b"], &body).unwrap();
+        let body = answer(false, &[("a", 201), ("b", 201)]);
+        assert_eq!(parts(accepted(&["a", "a", "b"], &body)), (vec![], vec![1]));
+    }
+
+    #[test]
+    fn an_item_that_is_not_of_the_documented_form_accepts_none() {
+        for item in [
+            r#"{"index":{"_id":"b","status":201}}"#,
+            r#"{"create":{"status":201}}"#,
+            r#"{"create":{"_id":"b"}}"#,
+            r#"{"create":{"_id":"b","status":"201"}}"#,
+            r#"{"create":{"_id":"b","status":0}}"#,
+            r#"{"create":{"_id":"b","status":302}}"#,
+            r#"{"create":{"_id":7,"status":201}}"#,
+            "null",
+            "[]",
+        ] {
+            let body = format!(
+                r#"{{"errors":false,"items":[{{"create":{{"_id":"a","status":201}}}},{item}]}}"#
+            );
+            let result = parts(accepted(&["a", "b"], &body));
+            assert_eq!(result, (vec![], vec![1]), "{item}");
+        }
+    }
+
+    #[test]
+    fn an_index_that_cannot_be_written_blocks_and_rejects_no_event() {
+        let body = answer(true, &[("a", 503), ("b", 403), ("c", 201)]);
+        let Err(Refusal::Partly {
+            poison,
+            again,
+            wait,
+        }) = accepted(&["a", "b", "c"], &body)
+        else {
+            panic!("it is in parts");
+        };
+        assert!(poison.is_empty());
+        assert_eq!(again, [0, 1]);
+        assert!(matches!(wait, Some(Wait::Blocked(reason)) if reason.contains("403")));
+    }
+
+    #[test]
+    fn an_answer_of_another_server_is_not_acceptance() {
+        for body in [
+            "",
+            "OK",
+            "<html>log in</html>",
+            "{}",
+            r#"{"errors":false}"#,
+            r#"{"items":[]}"#,
+            r#"{"errors":"no","items":[]}"#,
+            r#"{"error":{"type":"x"},"status":200}"#,
+            r#"{"took":1,"errors":false,"items":[{"create":{"_id":"a","status":201}}"#,
+        ] {
+            let refused = accepted(&["a"], body);
+            assert!(matches!(refused, Err(Refusal::Retry(_))), "{body}");
+        }
+    }
+}

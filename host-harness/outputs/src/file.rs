@@ -1,0 +1,673 @@
+//! NDJSON in a file: appended, and on the disk before it is accepted.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use source_common::disk::{self, blocking};
+use source_common::exit::Failure;
+use source_common::section::Section;
+use tracing::{info, warn};
+
+use super::compress::Encoding;
+use super::rotate::{self, Rotation};
+use super::{Delivery, Output, OutputError, Plan};
+
+/// How much of the end is looked at in one step for the last line's begin.
+const TAIL_BYTES: usize = 64 * 1024;
+/// A file that is put aside each time between opening and locking it.
+const OPEN_TRIES_MAX: u32 = 5;
+
+#[derive(Clone, Debug)]
+struct FilePlan {
+    path: PathBuf,
+    rotation: Option<Rotation>,
+}
+
+/// Understand `type = "file"`.
+pub(super) fn plan(mut section: Section<'_>) -> Result<Box<dyn Plan>, Failure> {
+    let path = section.required_path("path")?;
+    let mib = section.number("rotate_mib", 1..=1_000_000)?;
+    let hours = section.number("rotate_hours", 1..=8_760)?;
+    let compression = Encoding::read(&mut section)?;
+    let keep = section.number("keep", 1..=100_000)?;
+    if mib.is_none() && hours.is_none() {
+        for (key, set) in [
+            ("compression", compression != Encoding::Plain),
+            ("keep", keep.is_some()),
+        ] {
+            if set {
+                let reason = "is about closed files; set rotate_mib or rotate_hours as well";
+                return Err(section.error(key, reason));
+            }
+        }
+    }
+    section.finish()?;
+    let rotation = (mib.is_some() || hours.is_some()).then(|| Rotation {
+        bytes_max: mib.map(|mib| mib.saturating_mul(1024 * 1024)),
+        age_max: hours.map(|hours| Duration::from_secs(hours.saturating_mul(3_600))),
+        compression,
+        keep: keep.map(|keep| usize::try_from(keep).unwrap_or(usize::MAX)),
+    });
+    Ok(Box::new(FilePlan { path, rotation }))
+}
+
+#[async_trait]
+impl Plan for FilePlan {
+    async fn open(&self) -> Result<Box<dyn Output>, Failure> {
+        let appender = self
+            .appender()
+            .await
+            .map_err(|error| Failure::failed(disk::failed(&self.path, &error)))?;
+        Ok(Box::new(FileOutput {
+            name: format!("file {}", self.path.display()),
+            plan: self.clone(),
+            appender: Some(appender),
+        }))
+    }
+
+    async fn test(&self) -> Result<String, OutputError> {
+        let path = self.path.clone();
+        blocking(move || may_be_written(&path))
+            .await
+            .map_err(|error| OutputError::Retry(disk::failed(&self.path, &error)))?;
+        Ok(format!("file {}", self.path.display()))
+    }
+
+    fn file(&self) -> Option<&Path> {
+        Some(&self.path)
+    }
+}
+
+impl FilePlan {
+    async fn appender(&self) -> io::Result<Appender> {
+        let plan = self.clone();
+        blocking(move || Appender::with_rotation(&plan.path, plan.rotation)).await
+    }
+}
+
+/// Whether a file can be appended to, or be made. Nothing is made.
+fn may_be_written(path: &Path) -> io::Result<()> {
+    match OpenOptions::new().append(true).open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        opened => return opened.map(drop),
+    }
+    let directories = path.ancestors().skip(1).map(|directory| {
+        if directory.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            directory
+        }
+    });
+    for directory in directories {
+        match fs::metadata(directory) {
+            Ok(found) if !found.is_dir() => return Err(ErrorKind::NotADirectory.into()),
+            // A file without a name, which is gone when it is closed.
+            Ok(_) => return tempfile::tempfile_in(directory).map(drop),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+struct FileOutput {
+    name: String,
+    plan: FilePlan,
+    /// `None` while a write is under way, and after one was abandoned.
+    appender: Option<Appender>,
+}
+
+#[async_trait]
+impl Output for FileOutput {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn accept(&mut self, delivery: &Delivery<'_>) -> Result<(), OutputError> {
+        // A full disk may have room again.
+        let retry = |error: &io::Error| OutputError::Retry(disk::failed(&self.plan.path, error));
+        let mut appender = match self.appender.take() {
+            Some(appender) => appender,
+            // It is locked until a write that was abandoned has ended.
+            None => self.plan.appender().await.map_err(|error| retry(&error))?,
+        };
+        let text = delivery.events.to_owned();
+        let (appender, result) = blocking(move || {
+            let result = appender.append(text.as_bytes(), SystemTime::now());
+            Ok((appender, result))
+        })
+        .await
+        .map_err(|error| retry(&error))?;
+        self.appender = Some(appender);
+        result.map_err(|error| OutputError::Retry(disk::failed(&self.plan.path, &error)))
+    }
+
+    async fn close(&mut self) -> Result<(), OutputError> {
+        // Every accepted batch is on the disk.
+        self.appender = None;
+        Ok(())
+    }
+}
+
+/// A file of whole lines, which this process alone writes to: it is locked
+/// for as long as it is open, and so is what is opened in its place.
+#[derive(Debug)]
+pub struct Appender {
+    path: PathBuf,
+    file: File,
+    bytes: u64,
+    /// The length behind which there is a piece that is to be cut off.
+    torn: Option<u64>,
+    begun: SystemTime,
+    rotation: Option<Rotation>,
+}
+
+impl Appender {
+    /// Opens or makes the file, and cuts off a line that a crash has left
+    /// unfinished: its event was not accepted and comes again.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        Self::with_rotation(path, None)
+    }
+
+    /// The same with a file that is put aside by size or age.
+    pub(crate) fn with_rotation(path: &Path, rotation: Option<Rotation>) -> io::Result<Self> {
+        make_directory(path)?;
+        let is_new = !path.exists();
+        let mut file = open_locked(path)?;
+        let length = file.metadata()?.len();
+        let bytes = whole_lines(&mut file, length)?;
+        if bytes < length {
+            warn!(
+                file = %path.display(),
+                bytes = length - bytes,
+                "cut off an unfinished line; its event is delivered again"
+            );
+            disk::cut(&file, path, bytes)?;
+            disk::sync(&file, path)?;
+        }
+        match disk::sync_directory(path) {
+            // Its directory may be one that this user cannot read.
+            Err(error) if is_new || error.kind() != ErrorKind::PermissionDenied => {
+                return Err(error);
+            }
+            // Also where it was there: a crash may have come before this.
+            Ok(()) | Err(_) => {}
+        }
+        let metadata = file.metadata()?;
+        let begun = metadata.created().or_else(|_| metadata.modified())?;
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            bytes,
+            torn: None,
+            begun,
+            rotation,
+        })
+    }
+
+    /// Appends whole lines, on the disk when it returns. After an error the
+    /// file ends where it ended before, at the latest when it is appended to
+    /// again.
+    pub fn append(&mut self, text: &[u8], now: SystemTime) -> io::Result<()> {
+        if let Some(length) = self.torn {
+            disk::cut(&self.file, &self.path, length)?;
+            self.torn = None;
+        }
+        self.follow_the_name()?;
+        self.rotate_if_due(now)?;
+        // Not what was written so far: another program may have truncated it.
+        let before = self.file.metadata()?.len();
+        let written = disk::write_all(&self.file, &self.path, text)
+            .and_then(|()| disk::sync(&self.file, &self.path));
+        match written {
+            Ok(()) => {
+                self.bytes = before + u64::try_from(text.len()).unwrap_or(0);
+                Ok(())
+            }
+            Err(error) => {
+                self.bytes = before;
+                self.torn = disk::cut(&self.file, &self.path, before)
+                    .is_err()
+                    .then_some(before);
+                Err(error)
+            }
+        }
+    }
+
+    /// Begin the file again if somebody else has renamed or removed it, as
+    /// logrotate does: what went into it from now on would be read by nobody.
+    fn follow_the_name(&mut self) -> io::Result<()> {
+        if is_at(&self.path, &self.file)? {
+            return Ok(());
+        }
+        warn!(file = %self.path.display(), "the file was moved or removed by another program; begin it again");
+        *self = Self::with_rotation(&self.path, self.rotation.clone())?;
+        Ok(())
+    }
+
+    fn rotate_if_due(&mut self, now: SystemTime) -> io::Result<()> {
+        let due = self
+            .rotation
+            .as_ref()
+            .is_some_and(|rotation| rotation.is_due(self.bytes, self.begun, now));
+        if !due {
+            return Ok(());
+        }
+        let closed = rotate::closed_path(&self.path, now);
+        disk::rename(&self.path, &closed)?;
+        disk::sync_directory(&self.path)?;
+        *self = Self {
+            begun: now,
+            ..Self::with_rotation(&self.path, self.rotation.clone())?
+        };
+        info!(file = %closed.display(), "closed a file of events");
+        if let Some(rotation) = &self.rotation {
+            rotate::finish(&self.path, rotation);
+        }
+        Ok(())
+    }
+}
+
+/// Makes the directory of a file where it is missing, and puts its name on the
+/// disk with those of the directories above it.
+fn make_directory(path: &Path) -> io::Result<()> {
+    let Some(directory) = path.parent() else {
+        return Ok(());
+    };
+    let missing: Vec<&Path> = directory
+        .ancestors()
+        .take_while(|directory| !directory.as_os_str().is_empty() && !directory.exists())
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    fs::create_dir_all(directory)?;
+    missing.into_iter().try_for_each(disk::sync_directory)
+}
+
+/// Opens the file at a path and locks it, so that no other process and no
+/// other output cuts off or mixes what is written to it. The system lets go of
+/// the lock when the file is closed, also by a kill.
+fn open_locked(path: &Path) -> io::Result<File> {
+    for _ in 0..OPEN_TRIES_MAX {
+        let file = open_private(path)?;
+        lock(path, &file)?;
+        // Another process may have put it aside before it was locked.
+        if is_at(path, &file)? {
+            return Ok(file);
+        }
+    }
+    Err(io::Error::new(
+        ErrorKind::ResourceBusy,
+        "another program keeps replacing it",
+    ))
+}
+
+#[cfg(unix)]
+fn lock(path: &Path, file: &File) -> io::Result<()> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(io::Error::new(
+            ErrorKind::ResourceBusy,
+            "another source-host or another output is writing to it",
+        )),
+        Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => {
+            warn!(file = %path.display(), "its file system has no locks; see to it that no other process writes to it");
+            Ok(())
+        }
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Elsewhere a lock keeps readers away too.
+#[cfg(not(unix))]
+fn lock(_: &Path, _: &File) -> io::Result<()> {
+    Ok(())
+}
+
+/// Events and rejected records are nobody else's business.
+fn open_private(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o640);
+    options.open(path)
+}
+
+/// Whether the path still leads to the open file.
+#[cfg(unix)]
+fn is_at(path: &Path, file: &File) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+
+    let open = file.metadata()?;
+    match fs::metadata(path) {
+        Ok(named) => Ok((named.dev(), named.ino()) == (open.dev(), open.ino())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Elsewhere an open file cannot be renamed or removed by another program.
+#[cfg(not(unix))]
+fn is_at(path: &Path, _: &File) -> io::Result<bool> {
+    Ok(path.exists())
+}
+
+/// The length of the file up to and with its last `\n`.
+fn whole_lines(file: &mut File, length: u64) -> io::Result<u64> {
+    let mut end = length;
+    let mut buffer = vec![0; TAIL_BYTES];
+    while end > 0 {
+        let begin = end.saturating_sub(u64::try_from(TAIL_BYTES).unwrap_or(u64::MAX));
+        let count = usize::try_from(end - begin).unwrap_or(TAIL_BYTES);
+        let Some(piece) = buffer.get_mut(..count) else {
+            break;
+        };
+        file.seek(SeekFrom::Start(begin))?;
+        file.read_exact(piece)?;
+        if let Some(at) = memchr::memrchr(b'\n', piece) {
+            return Ok(begin + u64::try_from(at).unwrap_or(0) + 1);
+        }
+        end = begin;
+    }
+    Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use source_common::delivery::Entry;
+
+    fn batch() -> (&'static str, [Entry; 1]) {
+        let entry = Entry {
+            end: 3,
+            occurred_at: 0,
+            kind: 0,
+        };
+        ("{}\n", [entry])
+    }
+
+    fn delivery<'a>(batch: &'a (&'static str, [Entry; 1])) -> Delivery<'a> {
+        Delivery {
+            source: "acme",
+            namespace: "test",
+            events: batch.0,
+            index: &batch.1,
+            kinds: &[],
+        }
+    }
+
+    fn plan(path: &Path) -> FilePlan {
+        FilePlan {
+            path: path.to_owned(),
+            rotation: None,
+        }
+    }
+
+    /// A kill does not show whether a step is missing: what a process has
+    /// written outlives it, but not a power failure.
+    #[tokio::test]
+    async fn events_and_the_name_of_their_file_are_on_the_disk_when_they_are_accepted() {
+        let directory = tempfile::tempdir().unwrap();
+        disk::recorded::watch(directory.path());
+        let path = directory.path().join("new").join("events.ndjson");
+        let mut output = plan(&path).open().await.unwrap();
+        assert_eq!(
+            disk::recorded::take(directory.path()),
+            [
+                "sync the directory of new",
+                "sync the directory of events.ndjson"
+            ]
+        );
+        let batch = batch();
+        output.accept(&delivery(&batch)).await.unwrap();
+        assert_eq!(
+            disk::recorded::take(directory.path()),
+            ["write events.ndjson", "sync events.ndjson"]
+        );
+    }
+
+    #[test]
+    fn a_closed_file_and_the_next_one_have_their_names_on_the_disk() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("events.ndjson");
+        let rotation = Rotation {
+            bytes_max: Some(1),
+            age_max: None,
+            compression: Encoding::Gzip,
+            keep: None,
+        };
+        let mut appender = Appender::with_rotation(&path, Some(rotation)).unwrap();
+        appender.append(b"{}\n", SystemTime::UNIX_EPOCH).unwrap();
+        disk::recorded::watch(directory.path());
+        appender.append(b"{}\n", SystemTime::UNIX_EPOCH).unwrap();
+        let closed = "events-19700101T000000.000Z.ndjson";
+        assert_eq!(
+            disk::recorded::take(directory.path()),
+            [
+                &*format!("rename to {closed}"),
+                "sync the directory of events.ndjson",
+                // The new one.
+                "sync the directory of events.ndjson",
+                &*format!("sync {closed}.part"),
+                &*format!("rename to {closed}.gz"),
+                &*format!("sync the directory of {closed}.gz"),
+                "write events.ndjson",
+                "sync events.ndjson",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_file_that_another_one_writes_to_is_refused_until_that_one_ends() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("events.ndjson");
+        let first = Appender::open(&path).unwrap();
+        let error = Appender::open(&path).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ResourceBusy);
+        let message = disk::failed(&path, &error);
+        assert!(message.contains("another source-host"), "{message}");
+        assert!(message.contains("a file of its own"), "{message}");
+        drop(first);
+        Appender::open(&path).unwrap();
+    }
+
+    #[test]
+    fn the_lock_goes_with_the_name_over_rotations_and_moves() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("events.ndjson");
+        let is_locked = || Appender::open(&path).is_err();
+        let rotation = Rotation {
+            bytes_max: Some(1),
+            age_max: None,
+            compression: Encoding::Plain,
+            keep: None,
+        };
+        let mut appender = Appender::with_rotation(&path, Some(rotation)).unwrap();
+        let at = |second| SystemTime::UNIX_EPOCH + Duration::from_secs(second);
+        for second in 1..=3 {
+            appender.append(b"{\"n\":1}\n", at(second)).unwrap();
+            assert!(is_locked(), "after {second} writes");
+        }
+        // As logrotate does, with and without `create`.
+        fs::rename(&path, directory.path().join("events.1")).unwrap();
+        fs::write(&path, "").unwrap();
+        appender.append(b"{\"n\":2}\n", at(4)).unwrap();
+        assert!(is_locked());
+        fs::remove_file(&path).unwrap();
+        appender.append(b"{\"n\":3}\n", at(5)).unwrap();
+        assert!(is_locked());
+        assert_eq!(written(&path), "{\"n\":3}\n");
+        // Another process was faster to make the next file: nothing is written to it.
+        fs::rename(&path, directory.path().join("events.2")).unwrap();
+        let other = Appender::open(&path).unwrap();
+        let error = appender.append(b"{\"n\":4}\n", at(6)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ResourceBusy);
+        drop(other);
+        appender.append(b"{\"n\":4}\n", at(7)).unwrap();
+        assert_eq!(written(&path), "{\"n\":4}\n");
+    }
+
+    #[test]
+    fn a_file_that_another_program_has_changed_is_never_cut_below_its_length() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("events.ndjson");
+        let mut appender = Appender::open(&path).unwrap();
+        appender.append(b"{\"n\":1}\n", SystemTime::now()).unwrap();
+        // One that takes no lock appends to it, and then our write fails.
+        let mut other = OpenOptions::new().append(true).open(&path).unwrap();
+        io::Write::write_all(&mut other, b"{\"other\":1}\n").unwrap();
+        appender.file = File::open(&path).unwrap();
+        appender
+            .append(b"{\"n\":2}\n", SystemTime::now())
+            .unwrap_err();
+        assert_eq!(written(&path), "{\"n\":1}\n{\"other\":1}\n");
+        appender.file = OpenOptions::new().append(true).open(&path).unwrap();
+        appender.append(b"{\"n\":2}\n", SystemTime::now()).unwrap();
+        assert_eq!(written(&path), "{\"n\":1}\n{\"other\":1}\n{\"n\":2}\n");
+        // As logrotate's copytruncate: nothing is filled up with zeros.
+        File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_len(0)
+            .unwrap();
+        appender.file = File::open(&path).unwrap();
+        appender
+            .append(b"{\"n\":3}\n", SystemTime::now())
+            .unwrap_err();
+        assert_eq!(written(&path), "");
+    }
+
+    #[tokio::test]
+    async fn an_abandoned_write_does_not_close_the_output() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("events.ndjson");
+        let mut output = plan(&path).open().await.unwrap();
+        let batch = batch();
+        // Polled once, so that the write is under way, and dropped.
+        let delivery = delivery(&batch);
+        let accepting = output.accept(&delivery);
+        drop(futures_util::future::select(accepting, std::future::ready(())).await);
+        let accepted = async {
+            while let Err(error) = output.accept(&delivery).await {
+                assert!(matches!(error, OutputError::Retry(_)), "{error:?}");
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), accepted)
+            .await
+            .unwrap();
+        assert!(written(&path).ends_with("{}\n"));
+    }
+
+    #[test]
+    fn a_file_that_could_not_be_begun_is_begun_later() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("events.ndjson");
+        let rotation = Rotation {
+            bytes_max: Some(1),
+            age_max: None,
+            compression: Encoding::Plain,
+            keep: None,
+        };
+        let mut appender = Appender::with_rotation(&path, Some(rotation)).unwrap();
+        let at = |second| SystemTime::UNIX_EPOCH + Duration::from_secs(second);
+        appender.append(b"{\"n\":1}\n", at(1)).unwrap();
+        // Neither can the file be put aside, nor can one be begun there.
+        let gone = directory.path().with_extension("gone");
+        fs::rename(directory.path(), &gone).unwrap();
+        fs::write(directory.path(), "").unwrap();
+        appender.append(b"{\"n\":2}\n", at(2)).unwrap_err();
+        fs::remove_file(directory.path()).unwrap();
+        fs::rename(&gone, directory.path()).unwrap();
+        // It was put aside, and no more.
+        fs::rename(&path, directory.path().join("aside")).unwrap();
+        appender.append(b"{\"n\":2}\n", at(3)).unwrap();
+        assert_eq!(written(&path), "{\"n\":2}\n");
+        appender.append(b"{\"n\":3}\n", at(4)).unwrap();
+        assert_eq!(written(&path), "{\"n\":3}\n", "it is still rotated");
+    }
+
+    fn written(path: &Path) -> String {
+        fs::read_to_string(path).unwrap()
+    }
+
+    #[test]
+    fn a_torn_last_line_is_cut_off() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("events.ndjson");
+        fs::write(&path, "{\"a\":1}\n{\"b\":").unwrap();
+        let mut appender = Appender::open(&path).unwrap();
+        assert_eq!(written(&path), "{\"a\":1}\n");
+        appender.append(b"{\"b\":2}\n", SystemTime::now()).unwrap();
+        assert_eq!(written(&path), "{\"a\":1}\n{\"b\":2}\n");
+    }
+
+    #[test]
+    fn a_torn_line_longer_than_one_step_is_cut_off_too() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("events.ndjson");
+        let torn = "x".repeat(TAIL_BYTES * 3);
+        fs::write(&path, format!("{{}}\n{torn}")).unwrap();
+        Appender::open(&path).unwrap();
+        assert_eq!(written(&path), "{}\n");
+        fs::write(&path, torn).unwrap();
+        Appender::open(&path).unwrap();
+        assert_eq!(written(&path), "");
+    }
+
+    #[test]
+    fn a_whole_file_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("deep").join("events.ndjson");
+        Appender::open(&path)
+            .unwrap()
+            .append(b"{}\n", SystemTime::now())
+            .unwrap();
+        Appender::open(&path).unwrap();
+        assert_eq!(written(&path), "{}\n");
+    }
+
+    #[test]
+    fn a_file_that_is_moved_or_removed_by_another_program_is_begun_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, moved) = (directory.path().join("events"), directory.path().join("1"));
+        let mut appender = Appender::open(&path).unwrap();
+        appender.append(b"{\"n\":1}\n", SystemTime::now()).unwrap();
+        fs::rename(&path, &moved).unwrap();
+        appender.append(b"{\"n\":2}\n", SystemTime::now()).unwrap();
+        assert_eq!(written(&moved), "{\"n\":1}\n");
+        assert_eq!(written(&path), "{\"n\":2}\n");
+        fs::remove_file(&path).unwrap();
+        appender.append(b"{\"n\":3}\n", SystemTime::now()).unwrap();
+        assert_eq!(written(&path), "{\"n\":3}\n");
+    }
+
+    #[test]
+    fn a_full_file_is_closed_and_a_new_one_begun() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("events.ndjson");
+        let rotation = Rotation {
+            bytes_max: Some(4),
+            age_max: None,
+            compression: Encoding::Zstd,
+            keep: Some(1),
+        };
+        let mut appender = Appender::with_rotation(&path, Some(rotation)).unwrap();
+        for second in 1..=3 {
+            let now = SystemTime::UNIX_EPOCH + Duration::from_secs(second);
+            appender.append(b"{\"n\":1}\n", now).unwrap();
+        }
+        assert_eq!(written(&path), "{\"n\":1}\n");
+        let closed: Vec<String> = fs::read_dir(directory.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name != "events.ndjson")
+            .collect();
+        assert_eq!(closed, ["events-19700101T000003.000Z.ndjson.zst"]);
+    }
+}

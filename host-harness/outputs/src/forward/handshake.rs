@@ -1,0 +1,136 @@
+//! HELO, PING and PONG: both ends prove that they know the shared key.
+
+use std::time::Duration;
+
+use rmp::encode;
+use rmpv::Value;
+use sha2::{Digest, Sha512};
+use source_common::secret::Secret;
+
+use super::connection::{Connection, Fault, member, text};
+
+/// As text, twice as long: Fluent Bit refuses a salt in bytes.
+const SALT_BYTES: usize = 16;
+
+/// What this end proves, and asks the other to prove.
+#[derive(Debug)]
+pub(super) struct Login {
+    pub(super) shared_key: Secret,
+    pub(super) user: Option<(String, Secret)>,
+    /// The name of this end.
+    pub(super) hostname: String,
+}
+
+/// Shake hands. Returns whether the connection may carry several frames.
+pub(super) async fn greet(connection: &mut Connection, login: &Login) -> Result<bool, Fault> {
+    let hello = connection.read().await?;
+    let options = match hello.as_array().map(Vec::as_slice) {
+        Some([word, options, ..]) if text(word) == Some("HELO") => options,
+        _ => return Err(lasting("its greeting is no HELO")),
+    };
+    let nonce = bytes(member(options, "nonce"));
+    let auth = bytes(member(options, "auth"));
+    let keep = member(options, "keepalive").and_then(Value::as_bool);
+
+    let salt = salt()?;
+    let ping = ping(login, &salt, nonce, auth)
+        .map_err(|error| Fault::Passing(format!("no PING: {error}")))?;
+    connection.write(&ping).await?;
+    let pong = connection.read().await.map_err(|fault| match fault {
+        Fault::Lasting(_) => fault,
+        Fault::Passing(reason) => Fault::Passing(format!(
+            "{reason}; Fluent Bit does so where shared_key is wrong"
+        )),
+    })?;
+    check(&pong, login, &salt, nonce)?;
+    Ok(keep.unwrap_or(true))
+}
+
+/// What it may mean that nothing comes.
+pub(super) fn no_greeting(waited: Duration) -> String {
+    format!(
+        "shared_key is set, but no HELO has come in {} s: the receiver knows no shared key (Vector's \
+         fluent source has none; use TLS there), or it is paused",
+        waited.as_secs()
+    )
+}
+
+fn ping(login: &Login, salt: &str, nonce: &[u8], auth: &[u8]) -> std::io::Result<Vec<u8>> {
+    let key = login.shared_key.reveal().as_bytes();
+    let digest = digest(&[salt.as_bytes(), login.hostname.as_bytes(), nonce, key]);
+    let (user, password) = match &login.user {
+        Some((user, password)) => {
+            let parts = [auth, user.as_bytes(), password.reveal().as_bytes()];
+            (user.as_str(), self::digest(&parts))
+        }
+        None => ("", String::new()),
+    };
+    let mut out = Vec::with_capacity(512);
+    encode::write_array_len(&mut out, 6)?;
+    for part in ["PING", &login.hostname, salt, &digest, user, &password] {
+        encode::write_str(&mut out, part)?;
+    }
+    Ok(out)
+}
+
+fn check(pong: &Value, login: &Login, salt: &str, nonce: &[u8]) -> Result<(), Fault> {
+    let Some([word, success, reason, server, proof, ..]) = pong.as_array().map(Vec::as_slice)
+    else {
+        return Err(lasting("its answer to PING is no PONG"));
+    };
+    if text(word) != Some("PONG") {
+        return Err(lasting("its answer to PING is no PONG"));
+    }
+    if success.as_bool() != Some(true) {
+        let reason = text(reason).filter(|reason| !reason.is_empty());
+        let reason = reason.unwrap_or("without a reason");
+        return Err(Fault::Lasting(format!(
+            "the receiver refuses the login: {reason}"
+        )));
+    }
+    let server = text(server).unwrap_or_default();
+    let key = login.shared_key.reveal().as_bytes();
+    let wanted = digest(&[salt.as_bytes(), server.as_bytes(), nonce, key]);
+    if text(proof) == Some(wanted.as_str()) {
+        Ok(())
+    } else {
+        Err(lasting(
+            "the receiver does not know shared_key; it may be another than it should be",
+        ))
+    }
+}
+
+fn lasting(reason: &str) -> Fault {
+    Fault::Lasting(reason.to_owned())
+}
+
+/// Receivers send the nonce as text or as bytes.
+fn bytes(value: Option<&Value>) -> &[u8] {
+    value.and_then(Value::as_slice).unwrap_or_default()
+}
+
+fn salt() -> Result<String, Fault> {
+    let mut random = [0; SALT_BYTES];
+    rustls::crypto::ring::default_provider()
+        .secure_random
+        .fill(&mut random)
+        .map_err(|_| Fault::Passing("no randomness for a salt".to_owned()))?;
+    Ok(hex(&random))
+}
+
+fn digest(parts: &[&[u8]]) -> String {
+    let mut hasher = Sha512::new();
+    for part in parts {
+        hasher.update(part);
+    }
+    hex(&hasher.finalize())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a `String` cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,292 @@
+//! Fluent Forward, version 1: packed frames, each acknowledged by Vector,
+//! Fluent Bit or Fluentd before it counts as accepted.
+
+mod connection;
+mod frame;
+mod handshake;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rustls::pki_types::ServerName;
+use source_common::authority::split_authority;
+use source_common::exit::Failure;
+use source_common::section::Section;
+use tokio::time::timeout;
+
+use self::connection::{Address, Connection, Dialler, Fault};
+use self::handshake::Login;
+use super::lanes::{Lane, Lanes, Refusal};
+use super::parts::Cut;
+use super::template::Template;
+use super::tls::Tls;
+use super::{Event, Output, OutputError, Plan};
+
+const PORT_DEFAULT: u16 = 24_224;
+const TAG_DEFAULT: &str = "{namespace}.{stream}";
+/// A receiver works on one frame of a connection at a time.
+const CONNECTIONS_DEFAULT: u64 = 2;
+const CONNECTIONS_MAX: u64 = 64;
+/// Large enough to cost little, small enough to be acknowledged soon.
+const FRAME_KIB_DEFAULT: u64 = 256;
+const FRAME_KIB_MAX: u64 = 900; // below what Fluent Bit reads at once
+/// Fluentd's own; a receiver that acknowledges end to end does so late.
+const ACK_TIMEOUT_SECS_DEFAULT: u64 = 190;
+const HANDSHAKE_TIMEOUT_SECS_DEFAULT: u64 = 10;
+/// Fluent Bit closes the connection above 6,144,000 bytes in a frame.
+const EVENT_KIB_DEFAULT: u64 = 5_900;
+const EVENT_KIB_MAX: u64 = 102_400; // 100 MiB, Vector's limit
+
+#[derive(Clone, Debug)]
+struct ForwardPlan {
+    name: String,
+    address: Address,
+    tag: Template,
+    connections: usize,
+    cut: Cut,
+    event_bytes_max: usize,
+    compress: bool,
+    ack_timeout: Duration,
+    handshake_timeout: Duration,
+    login: Option<Arc<Login>>,
+    tls: Option<(Tls, ServerName<'static>)>,
+}
+
+/// Understand `type = "forward"`.
+pub(super) fn plan(mut section: Section<'_>) -> Result<Box<dyn Plan>, Failure> {
+    let text = section.required_string("address")?;
+    let address = parse_address(&section, &text)?;
+    let tag = section.string("tag")?;
+    let tag = Template::parse(tag.as_deref().unwrap_or(TAG_DEFAULT))
+        .map_err(|reason| section.error("tag", &reason))?;
+    let connections = section.number("connections", 1..=CONNECTIONS_MAX)?;
+    let frame_kib = section.number("frame_kib", 1..=FRAME_KIB_MAX)?;
+    let event_kib = section.number("event_kib_max", 1..=EVENT_KIB_MAX)?;
+    let ack_timeout = section.number("ack_timeout_secs", 1..=3_600)?;
+    let handshake_timeout = section.number("handshake_timeout_secs", 1..=600)?;
+    let compress = match section.string("compression")?.as_deref() {
+        None | Some("none") => false,
+        Some("gzip") => true,
+        Some(_) => {
+            // Vector and older Fluentd take nothing else, and do not say so.
+            return Err(section.error("compression", "must be `none` or `gzip`"));
+        }
+    };
+    let login = read_login(&mut section)?;
+    let tls = read_tls(&mut section, &address)?;
+    section.finish()?;
+    let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    Ok(Box::new(ForwardPlan {
+        name: format!("forward {address}"),
+        address,
+        connections: count(connections.unwrap_or(CONNECTIONS_DEFAULT)),
+        cut: Cut {
+            bytes_max: count(frame_kib.unwrap_or(FRAME_KIB_DEFAULT)).saturating_mul(1_024),
+            events_max: usize::MAX,
+            by: Some(tag.clone()),
+        },
+        tag,
+        event_bytes_max: count(event_kib.unwrap_or(EVENT_KIB_DEFAULT)).saturating_mul(1_024),
+        compress,
+        ack_timeout: Duration::from_secs(ack_timeout.unwrap_or(ACK_TIMEOUT_SECS_DEFAULT)),
+        handshake_timeout: Duration::from_secs(
+            handshake_timeout.unwrap_or(HANDSHAKE_TIMEOUT_SECS_DEFAULT),
+        ),
+        login: login.map(Arc::new),
+        tls,
+    }))
+}
+
+fn parse_address(section: &Section<'_>, text: &str) -> Result<Address, Failure> {
+    let refuse = || {
+        let reason = format!("is `{text}`; it must be host:port or unix:/path/to/socket");
+        section.error("address", &reason)
+    };
+    if let Some(path) = text.strip_prefix("unix:") {
+        let path = PathBuf::from(path);
+        return if path.is_absolute() {
+            Ok(Address::Unix(path))
+        } else {
+            Err(refuse())
+        };
+    }
+    let (host, port) = split_authority(text).ok_or_else(refuse)?;
+    // A socket's address has no brackets.
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    Ok(Address::Tcp(host.to_owned(), port.unwrap_or(PORT_DEFAULT)))
+}
+
+fn read_login(section: &mut Section<'_>) -> Result<Option<Login>, Failure> {
+    let shared_key = section.secret("shared_key")?;
+    let username = section.string("username")?;
+    let password = section.secret("password")?;
+    let hostname = section.string("hostname")?;
+    let user = match (username, password) {
+        (None, None) => None,
+        (Some(username), Some(password)) => Some((username, password)),
+        (Some(_), None) => return Err(section.error("username", "needs password as well")),
+        (None, Some(_)) => return Err(section.error("password", "needs username as well")),
+    };
+    match shared_key {
+        Some(shared_key) => Ok(Some(Login {
+            shared_key,
+            user,
+            hostname: hostname.unwrap_or_else(|| "source-host".to_owned()),
+        })),
+        None if user.is_some() => Err(section.error("username", "needs shared_key as well")),
+        None => Ok(None),
+    }
+}
+
+fn read_tls(
+    section: &mut Section<'_>,
+    address: &Address,
+) -> Result<Option<(Tls, ServerName<'static>)>, Failure> {
+    let wanted = section.switch("tls")?;
+    let server_name = section.string("server_name")?;
+    let tls = Tls::read(section)?;
+    if wanted != Some(true) {
+        if tls.is_set() || server_name.is_some() {
+            let reason = "must be true where certificates or a server_name are set";
+            return Err(section.error("tls", reason));
+        }
+        return Ok(None);
+    }
+    let name = match (server_name, address) {
+        (Some(name), _) => name,
+        (None, Address::Tcp(host, _)) => host.clone(),
+        (None, Address::Unix(_)) => {
+            return Err(section.error("tls", "needs server_name over a socket of the file system"));
+        }
+    };
+    let name = ServerName::try_from(name)
+        .map_err(|_| section.error("server_name", "must be a host name or an IP address"))?;
+    Ok(Some((tls, name)))
+}
+
+#[async_trait]
+impl Plan for ForwardPlan {
+    async fn open(&self) -> Result<Box<dyn Output>, Failure> {
+        let dialler = self
+            .dialler()
+            .map_err(|reason| Failure::failed(format!("{}: {reason}", self.name)))?;
+        let lane = || ForwardLane {
+            plan: self.clone(),
+            dialler: dialler.clone(),
+            connection: None,
+        };
+        let lanes = (0..self.connections).map(|_| lane()).collect();
+        Ok(Box::new(Lanes::new(
+            self.name.clone(),
+            lanes,
+            self.cut.clone(),
+        )))
+    }
+
+    /// A connection and, where there is a shared key, the handshake.
+    async fn test(&self) -> Result<String, OutputError> {
+        let failed = |reason: String| OutputError::Retry(format!("{}: {reason}", self.name));
+        let dialler = self.dialler().map_err(failed)?;
+        match dialler.connect().await {
+            Ok(mut connection) => {
+                connection.close().await;
+                Ok(self.name.clone())
+            }
+            Err(Fault::Lasting(reason) | Fault::Passing(reason)) => Err(failed(reason)),
+        }
+    }
+}
+
+impl ForwardPlan {
+    fn dialler(&self) -> Result<Dialler, String> {
+        let tls = match &self.tls {
+            None => None,
+            Some((tls, name)) => Some((Arc::new(tls.config()?), name.clone())),
+        };
+        Ok(Dialler {
+            address: self.address.clone(),
+            tls,
+            login: self.login.clone(),
+            handshake_timeout: self.handshake_timeout,
+        })
+    }
+}
+
+struct ForwardLane {
+    plan: ForwardPlan,
+    dialler: Dialler,
+    /// `None` while a frame is under way: nobody knows what will have come of
+    /// one that was abandoned.
+    connection: Option<Connection>,
+}
+
+#[async_trait]
+impl Lane for ForwardLane {
+    async fn send(&mut self, source: &str, part: &[Event<'_>]) -> Result<(), Refusal> {
+        let Some(first) = part.first() else {
+            return Ok(());
+        };
+        let max = self.plan.event_bytes_max;
+        if part.len() == 1 && first.body.len() > max {
+            let bytes = first.body.len();
+            let reason = format!("it has {bytes} bytes; event_kib_max stands for {max}");
+            return Err(Refusal::Poisoned {
+                reason,
+                suspect: None,
+            });
+        }
+        let tag = self.plan.tag.render(first, source);
+        let (frame, poison) = frame::pack(&tag, part, self.plan.compress)
+            .map_err(|error| Refusal::Blocked(format!("{}: {error}", self.plan.name)))?;
+        if poison.len() < part.len() {
+            self.transfer(&frame)
+                .await
+                .map_err(|fault| self.refusal(fault))?;
+        }
+        if poison.is_empty() {
+            return Ok(());
+        }
+        Err(Refusal::Partly {
+            poison,
+            again: Vec::new(),
+            wait: None,
+        })
+    }
+
+    async fn close(&mut self) {
+        if let Some(mut connection) = self.connection.take() {
+            connection.close().await;
+        }
+    }
+}
+
+impl ForwardLane {
+    async fn transfer(&mut self, frame: &frame::Frame) -> Result<(), Fault> {
+        let mut connection = match self.usable_connection().await {
+            Some(connection) => connection,
+            None => self.dialler.connect().await?,
+        };
+        let limit = self.plan.ack_timeout;
+        timeout(limit, connection.send(frame)).await.map_err(|_| {
+            let seconds = limit.as_secs();
+            Fault::Passing(format!("no acknowledgement has come in {seconds} s"))
+        })??;
+        self.connection = Some(connection);
+        Ok(())
+    }
+
+    async fn usable_connection(&mut self) -> Option<Connection> {
+        let mut connection = self.connection.take()?;
+        connection.is_usable().await.then_some(connection)
+    }
+
+    fn refusal(&self, fault: Fault) -> Refusal {
+        let name = &self.plan.name;
+        match fault {
+            Fault::Lasting(reason) => Refusal::Blocked(format!("{name}: {reason}")),
+            Fault::Passing(reason) => Refusal::Retry(format!("{name}: {reason}")),
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! The answer of a receiver, and what its status means for the events of the request.
+
+use std::time::{Duration, SystemTime};
+
+use hyper::header::RETRY_AFTER;
+use hyper::{HeaderMap, StatusCode};
+use source_common::escape::escape;
+use source_common::secret::Redactor;
+
+use crate::lanes::Refusal;
+
+/// Upper bound of `Retry-After`: one header may not block an output for more than an hour.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
+/// Enough to say what is wrong, too little to repeat events into a log.
+const EXCERPT_CHARS: usize = 200;
+/// How many bytes of a body are searched for the beginning of an HTML page.
+const HTML_BYTES: usize = 512;
+
+/// The answer to one request.
+#[derive(Debug)]
+pub(crate) struct Answer<'a> {
+    /// The name of the output, for messages.
+    pub(crate) name: &'a str,
+    pub(crate) status: StatusCode,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) body: &'a [u8],
+    /// Takes credentials out of the receiver's text.
+    pub(crate) redactor: &'a Redactor,
+    /// When it came.
+    pub(crate) now: SystemTime,
+}
+
+impl Answer<'_> {
+    /// Name, status and the beginning of the body, as they may be logged.
+    pub(crate) fn message(&self) -> String {
+        let text = String::from_utf8_lossy(self.body);
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let (name, status) = (self.name, self.status.as_str());
+        match self.excerpt(&words.join(" "), EXCERPT_CHARS).as_str() {
+            "" => format!("{name} answers {status}"),
+            excerpt => format!("{name} answers {status} {excerpt}"),
+        }
+    }
+
+    /// The beginning of a text of the receiver, as it may be logged.
+    pub(crate) fn excerpt(&self, text: &str, chars_max: usize) -> String {
+        // Redacted as a whole: half a secret at the cut would not be recognized.
+        let text = self.redactor.redact(text);
+        escape(&text.chars().take(chars_max).collect::<String>()).into_owned()
+    }
+
+    /// Not now; not before the time in `Retry-After`, if there is one.
+    pub(crate) fn retry(&self, reason: String) -> Refusal {
+        match self.retry_after() {
+            Some(wait) => Refusal::Throttled { reason, wait },
+            None => Refusal::Retry(reason),
+        }
+    }
+
+    /// A success whose body is not of the documented form: nothing of it is believed.
+    pub(crate) fn undocumented(&self, wanted: &str) -> Refusal {
+        self.retry(format!(
+            "{}; that is not {wanted}, so nothing counts as accepted; check the endpoint",
+            self.message()
+        ))
+    }
+
+    /// Whether the status accepts a request whose answer has no documented body. Not 203 (a
+    /// proxy changed it), 206 or 207 (some of it), and no HTML: a login page or a proxy answers
+    /// so, never a receiver of events.
+    pub(crate) fn is_plain_success(&self) -> bool {
+        matches!(self.status.as_u16(), 200 | 201 | 202 | 204) && !self.is_html()
+    }
+
+    fn is_html(&self) -> bool {
+        let begin = self.body.get(..HTML_BYTES).unwrap_or(self.body);
+        let begin = String::from_utf8_lossy(begin).to_ascii_lowercase();
+        let begin =
+            begin.trim_start_matches(|char: char| char.is_whitespace() || char == '\u{feff}');
+        begin.starts_with('<') && (begin.starts_with("<!doctype html") || begin.contains("<html"))
+    }
+
+    /// What any receiver means with a status that is not one of success.
+    pub(super) fn refusal(&self) -> Refusal {
+        let message = self.message();
+        match self.status.as_u16() {
+            400 | 413 | 422 => Refusal::Poisoned {
+                reason: message,
+                suspect: None,
+            },
+            401 | 403 | 407 => Refusal::Blocked(format!("the credentials are refused: {message}")),
+            408 | 425 | 429 | 500..=599 => self.retry(message),
+            _ => Refusal::Blocked(format!("{message}; check the endpoint and the format")),
+        }
+    }
+
+    /// Seconds, or a date.
+    fn retry_after(&self) -> Option<Duration> {
+        let text = self.headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+        let wait = match text.parse::<u64>() {
+            Ok(seconds) => Duration::from_secs(seconds),
+            Err(_) => httpdate::parse_http_date(text)
+                .ok()?
+                .duration_since(self.now)
+                .unwrap_or_default(),
+        };
+        Some(wait.min(RETRY_AFTER_MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer<T>(
+        status: u16,
+        after: Option<&str>,
+        body: &[u8],
+        ask: impl Fn(&Answer<'_>) -> T,
+    ) -> T {
+        let mut headers = HeaderMap::new();
+        if let Some(after) = after {
+            headers.insert(RETRY_AFTER, after.parse().unwrap());
+        }
+        ask(&Answer {
+            name: "http x",
+            status: StatusCode::from_u16(status).unwrap(),
+            headers: &headers,
+            body,
+            redactor: &Redactor::new(["hunter22".to_owned()]),
+            now: SystemTime::UNIX_EPOCH,
+        })
+    }
+
+    fn refused(status: u16, after: Option<&str>) -> Refusal {
+        answer(status, after, b"no\n good", |answer| answer.refusal())
+    }
+
+    #[test]
+    fn each_status_has_its_consequence() {
+        assert!(
+            matches!(refused(400, None), Refusal::Poisoned { reason, .. } if reason == "http x answers 400 no good")
+        );
+        assert!(matches!(refused(413, None), Refusal::Poisoned { .. }));
+        for status in [401, 403, 407] {
+            assert!(
+                matches!(refused(status, None), Refusal::Blocked(reason) if reason.contains("credentials")),
+                "{status}"
+            );
+        }
+        assert!(matches!(refused(404, None), Refusal::Blocked(_)));
+        assert!(matches!(refused(301, None), Refusal::Blocked(_)));
+        for status in [408, 429, 500, 502, 503] {
+            assert!(
+                matches!(refused(status, None), Refusal::Retry(_)),
+                "{status}"
+            );
+        }
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date_and_at_most_an_hour() {
+        let asked = |after: &str| {
+            let Refusal::Throttled { wait, .. } = refused(429, Some(after)) else {
+                panic!("429 with Retry-After");
+            };
+            wait.as_secs()
+        };
+        assert_eq!(asked("7"), 7);
+        assert_eq!(asked("Thu, 01 Jan 1970 00:01:00 GMT"), 60);
+        assert_eq!(asked("999999999"), 3_600);
+        assert!(matches!(refused(503, Some("soon")), Refusal::Retry(_)));
+    }
+
+    #[test]
+    fn a_success_is_one_of_four_statuses_and_no_html() {
+        let succeeds =
+            |status, body: &[u8]| answer(status, None, body, |answer| answer.is_plain_success());
+        for status in [200, 201, 202, 204] {
+            assert!(succeeds(status, b""), "{status}");
+        }
+        for status in [203, 205, 206, 207, 226] {
+            assert!(!succeeds(status, b""), "{status}");
+        }
+        assert!(succeeds(200, b"{\"text\":\"<html>\"}"));
+        assert!(succeeds(200, b"<ok/>"));
+        for page in [
+            "<!DOCTYPE html><title>Log in</title>",
+            "\n <html lang=\"en\">",
+            "\u{feff}<?xml version=\"1.0\"?><HTML>",
+        ] {
+            assert!(!succeeds(200, page.as_bytes()), "{page}");
+        }
+    }
+
+    #[test]
+    fn a_message_has_no_secret_no_line_feed_and_no_control_character() {
+        let body = b"your token hunter22 is\r\n\x1b[31mwrong\xe2\x80\xae";
+        let message = answer(500, None, body, |answer| answer.message());
+        assert_eq!(
+            message,
+            "http x answers 500 your token [redacted] is \\u{1b}[31mwrong\\u{202e}"
+        );
+        // Also where the cut would go through it.
+        let long = format!("{}hunter22", "x".repeat(EXCERPT_CHARS - 4));
+        let message = answer(500, None, long.as_bytes(), |answer| answer.message());
+        assert!(!message.contains("hunt"), "{message}");
+    }
+}

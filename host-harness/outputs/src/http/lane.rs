@@ -1,0 +1,245 @@
+//! A request, its answer, and what both mean.
+
+use std::error::Error;
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, USER_AGENT};
+use hyper::{HeaderMap, Method, Request, StatusCode, Uri};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use source_common::exit::Failure;
+use tokio::time::timeout;
+use tower_service::Service as _;
+
+use super::answer::Answer;
+use super::settings::RequestSettings;
+use crate::lanes::{Lane, Lanes, Refusal};
+use crate::{Event, Output, OutputError, Plan};
+
+/// How long TCP may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Below the times after which receivers drop idle connections.
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(45);
+/// An answer to a thousand events, with a reason for each of them.
+const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+type HttpClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+
+/// How a kind of receiver wants its requests, and how it answers.
+pub(crate) trait Api: Clone + fmt::Debug + Send + Sync + 'static {
+    /// What of a request is needed to understand its answer.
+    type Sent: Send;
+
+    /// The value of `Content-Type`.
+    fn content_type(&self) -> &str;
+
+    /// Writes the body for these events.
+    fn encode(&self, source: &str, part: &[Event<'_>], body: &mut Vec<u8>) -> Self::Sent;
+
+    /// Returns whether an answer with a status of success accepts every event.
+    /// What is not of the documented form accepts none.
+    fn accepted(&self, sent: &Self::Sent, answer: &Answer<'_>) -> Result<(), Refusal>;
+
+    /// Returns what another answer means, where this receiver has its own rule.
+    fn refused(&self, answer: &Answer<'_>) -> Option<Refusal> {
+        let _ = answer;
+        None
+    }
+}
+
+/// An output over HTTP, not yet opened.
+#[derive(Clone, Debug)]
+pub(crate) struct HttpPlan<A> {
+    request: RequestSettings,
+    api: A,
+}
+
+impl<A: Api> HttpPlan<A> {
+    pub(crate) fn new(request: RequestSettings, api: A) -> Self {
+        Self { request, api }
+    }
+}
+
+#[async_trait]
+impl<A: Api> Plan for HttpPlan<A> {
+    async fn open(&self) -> Result<Box<dyn Output>, Failure> {
+        let settings = &self.request;
+        let connector = self
+            .connector()
+            .map_err(|reason| Failure::failed(format!("{}: {reason}", settings.name)))?;
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+            .build(connector);
+        let lane = || HttpLane {
+            client: client.clone(),
+            plan: self.clone(),
+        };
+        let lanes = (0..settings.connections).map(|_| lane()).collect();
+        let output = Lanes::new(settings.name.clone(), lanes, settings.cut.clone());
+        Ok(Box::new(output))
+    }
+
+    /// A connection, and no request: what a receiver makes of one without
+    /// events is not known.
+    async fn test(&self) -> Result<String, OutputError> {
+        let name = &self.request.name;
+        let failed = |reason: &dyn fmt::Display| OutputError::Retry(format!("{name}: {reason}"));
+        let event = Event {
+            body: "",
+            occurred_at: 0,
+            kind: "",
+            stream: "",
+            namespace: "test",
+        };
+        let endpoint = self.request.endpoint.render(&event, "");
+        let uri: Uri = endpoint.parse().map_err(|error| failed(&error))?;
+        let mut connector = self.connector().map_err(|reason| failed(&reason))?;
+        match timeout(CONNECT_TIMEOUT, connector.call(uri)).await {
+            Ok(Ok(_)) => Ok(name.clone()),
+            Ok(Err(error)) => Err(failed(&causes(&*error))),
+            Err(_) => Err(failed(&"no connection in time")),
+        }
+    }
+}
+
+impl<A> HttpPlan<A> {
+    fn connector(&self) -> Result<HttpsConnector<HttpConnector>, String> {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        Ok(HttpsConnectorBuilder::new()
+            .with_tls_config(self.request.tls.config()?)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(tcp))
+    }
+}
+
+struct HttpLane<A> {
+    client: HttpClient,
+    plan: HttpPlan<A>,
+}
+
+#[async_trait]
+impl<A: Api> Lane for HttpLane<A> {
+    async fn send(&mut self, source: &str, part: &[Event<'_>]) -> Result<(), Refusal> {
+        let settings = &self.plan.request;
+        let (request, sent) = self.request(source, part)?;
+        let (status, headers, body) = match timeout(settings.timeout, self.ask(request)).await {
+            Ok(answer) => answer?,
+            Err(_) => {
+                let seconds = settings.timeout.as_secs();
+                let reason = format!("{} has not answered in {seconds} s", settings.name);
+                return Err(Refusal::Retry(reason));
+            }
+        };
+        let answer = Answer {
+            name: &settings.name,
+            status,
+            headers: &headers,
+            body: &body,
+            redactor: &settings.redactor,
+            now: SystemTime::now(),
+        };
+        if status.is_success() {
+            return self.plan.api.accepted(&sent, &answer);
+        }
+        let refused = self.plan.api.refused(&answer);
+        Err(refused.unwrap_or_else(|| answer.refusal()))
+    }
+}
+
+impl<A: Api> HttpLane<A> {
+    fn request(
+        &self,
+        source: &str,
+        part: &[Event<'_>],
+    ) -> Result<(Request<Full<Bytes>>, A::Sent), Refusal> {
+        let settings = &self.plan.request;
+        let blocked =
+            |error: &dyn fmt::Display| Refusal::Blocked(format!("{}: {error}", settings.name));
+        let Some(first) = part.first() else {
+            return Err(blocked(&"a request without events"));
+        };
+        // All events of a part have the same one, so it is they that make it unusable.
+        let uri: Uri = settings
+            .endpoint
+            .render(first, source)
+            .parse()
+            .map_err(|error| Refusal::Poisoned {
+                reason: format!(
+                    "{}: its kind or stream makes no URL: {error}",
+                    settings.name
+                ),
+                suspect: None,
+            })?;
+        let bytes: usize = part.iter().map(|event| event.body.len() + 1).sum();
+        let mut body = Vec::with_capacity(bytes.saturating_add(16));
+        let sent = self.plan.api.encode(source, part, &mut body);
+        let body = settings
+            .encoding
+            .encode(body)
+            .map_err(|error| blocked(&error))?;
+        let content_type =
+            HeaderValue::from_str(self.plan.api.content_type()).map_err(|error| blocked(&error))?;
+        let mut request = Request::builder()
+            .method(Method::POST)
+            .uri(uri)
+            .header(CONTENT_TYPE, content_type)
+            .header(
+                USER_AGENT,
+                concat!("source-host/", env!("CARGO_PKG_VERSION")),
+            );
+        if let Some(encoding) = settings.encoding.header() {
+            request = request.header(CONTENT_ENCODING, encoding);
+        }
+        for (name, value) in &settings.headers {
+            request = request.header(name, value);
+        }
+        let request = request
+            .body(Full::new(Bytes::from(body)))
+            .map_err(|error| blocked(&error))?;
+        Ok((request, sent))
+    }
+
+    async fn ask(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<(StatusCode, HeaderMap, Bytes), Refusal> {
+        let name = &self.plan.request.name;
+        let answer = self
+            .client
+            .request(request)
+            .await
+            .map_err(|error| Refusal::Retry(format!("{name}: {}", causes(&error))))?;
+        let (head, body) = answer.into_parts();
+        let body = Limited::new(body, ANSWER_BYTES_MAX)
+            .collect()
+            .await
+            .map_err(|error| Refusal::Retry(format!("{name}: {error}")))?
+            .to_bytes();
+        Ok((head.status, head.headers, body))
+    }
+}
+
+/// An error and what caused it, each once.
+fn causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        cause = error.source();
+    }
+    text
+}

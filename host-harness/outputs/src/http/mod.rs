@@ -1,0 +1,116 @@
+//! Events over HTTP: a JSON array in each request, the one body that Vector,
+//! Fluent Bit and Fluentd all take, or NDJSON.
+
+mod answer;
+mod lane;
+mod settings;
+
+use source_common::exit::Failure;
+use source_common::section::Section;
+
+pub(super) use self::answer::Answer;
+pub(super) use self::lane::{Api, HttpPlan};
+pub(super) use self::settings::{Defaults, RequestSettings};
+use super::lanes::Refusal;
+use super::{Event, Plan};
+
+/// Understand `type = "http"`.
+pub(super) fn plan(mut section: Section<'_>) -> Result<Box<dyn Plan>, Failure> {
+    let format = match section.string("format")?.as_deref() {
+        None | Some("array") => Format::Array,
+        Some("ndjson") => Format::Ndjson,
+        Some(_) => return Err(section.error("format", "must be `array` or `ndjson`")),
+    };
+    let content_type = section.string("content_type")?;
+    let content_type = content_type.unwrap_or_else(|| format.content_type().to_owned());
+    let request = RequestSettings::read(&mut section, &Defaults::new("http"))?;
+    section.finish()?;
+    Ok(Box::new(HttpPlan::new(
+        request,
+        Lines {
+            format,
+            content_type,
+        },
+    )))
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Format {
+    Array,
+    Ndjson,
+}
+
+impl Format {
+    fn content_type(self) -> &'static str {
+        match self {
+            Self::Array => "application/json",
+            Self::Ndjson => "application/x-ndjson",
+        }
+    }
+}
+
+/// The bodies of events as they are.
+#[derive(Clone, Debug)]
+struct Lines {
+    format: Format,
+    content_type: String,
+}
+
+impl Api for Lines {
+    type Sent = ();
+
+    fn content_type(&self) -> &str {
+        &self.content_type
+    }
+
+    fn encode(&self, _: &str, part: &[Event<'_>], body: &mut Vec<u8>) {
+        let (begin, between, end): (&[u8], u8, &[u8]) = match self.format {
+            Format::Array => (b"[", b',', b"]\n"),
+            Format::Ndjson => (b"", b'\n', b"\n"),
+        };
+        body.extend_from_slice(begin);
+        for (place, event) in part.iter().enumerate() {
+            if place > 0 {
+                body.push(between);
+            }
+            body.extend_from_slice(event.body.as_bytes());
+        }
+        body.extend_from_slice(end);
+    }
+
+    fn accepted(&self, (): &(), answer: &Answer<'_>) -> Result<(), Refusal> {
+        if answer.is_plain_success() {
+            Ok(())
+        } else {
+            Err(answer.undocumented("how a receiver of events accepts a request"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(format: Format) -> String {
+        let lines = Lines {
+            format,
+            content_type: String::new(),
+        };
+        let event = |body| Event {
+            body,
+            occurred_at: 0,
+            kind: "",
+            stream: "",
+            namespace: "test",
+        };
+        let mut text = Vec::new();
+        lines.encode("acme", &[event("{\"a\":1}"), event("{}")], &mut text);
+        String::from_utf8(text).unwrap()
+    }
+
+    #[test]
+    fn a_body_ends_with_a_whole_line() {
+        assert_eq!(body(Format::Array), "[{\"a\":1},{}]\n");
+        assert_eq!(body(Format::Ndjson), "{\"a\":1}\n{}\n");
+    }
+}

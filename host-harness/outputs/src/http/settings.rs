@@ -1,0 +1,367 @@
+//! What all outputs over HTTP have in common in the settings file.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hyper::Uri;
+use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use source_common::exit::Failure;
+use source_common::secret::{Redactor, Secret};
+use source_common::section::Section;
+
+use crate::Event;
+use crate::compress::Encoding;
+use crate::parts::Cut;
+use crate::template::Template;
+use crate::tls::Tls;
+
+/// Above the longest time that usual sinks hold a batch back: a receiver that
+/// acknowledges end to end answers only after that.
+const TIMEOUT_SECS_DEFAULT: u64 = 190;
+/// Vector and Fluent Bit handle one request of a connection at a time.
+const CONNECTIONS_DEFAULT: u64 = 2;
+const CONNECTIONS_MAX: u64 = 64;
+/// Well below every receiver's limit, and large enough to cost little.
+const REQUEST_KIB_DEFAULT: u64 = 1_024;
+const REQUEST_KIB_MAX: u64 = 102_400; // 100 MiB, Vector's limit
+const REQUEST_EVENTS_MAX: u64 = 100_000;
+
+/// What differs from output to output.
+#[derive(Clone, Debug)]
+pub(crate) struct Defaults {
+    /// The type, for the name in logs.
+    pub(crate) kind: &'static str,
+    /// What is put after an endpoint that names no path.
+    pub(crate) path: &'static str,
+    /// The scheme of the credential in `token`, if there is such a key.
+    pub(crate) token: Option<&'static str>,
+}
+
+impl Defaults {
+    pub(crate) fn new(kind: &'static str) -> Self {
+        Self {
+            kind,
+            path: "/",
+            token: None,
+        }
+    }
+}
+
+/// Where requests go, and how.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestSettings {
+    pub(super) name: String,
+    pub(super) endpoint: Template,
+    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+    /// Takes the credentials, and what of the endpoint may be one, out of the
+    /// text of a receiver.
+    pub(super) redactor: Redactor,
+    pub(super) encoding: Encoding,
+    pub(super) timeout: Duration,
+    pub(super) connections: usize,
+    pub(super) cut: Cut,
+    pub(super) tls: Tls,
+}
+
+impl RequestSettings {
+    /// Read the keys that all have.
+    pub(crate) fn read(section: &mut Section<'_>, defaults: &Defaults) -> Result<Self, Failure> {
+        let (endpoint, origin) = read_endpoint(section, defaults)?;
+        let mut headers = read_headers(section)?;
+        headers.extend(read_credentials(section, defaults)?);
+        let timeout = section.number("timeout_secs", 1..=3_600)?;
+        let connections = section.number("connections", 1..=CONNECTIONS_MAX)?;
+        let kib = section.number("request_kib", 1..=REQUEST_KIB_MAX)?;
+        let events = section.number("request_events", 1..=REQUEST_EVENTS_MAX)?;
+        let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        Ok(Self {
+            name: format!("{} {origin}", defaults.kind),
+            redactor: redactor(&headers, &endpoint, defaults),
+            headers,
+            encoding: Encoding::read(section)?,
+            timeout: Duration::from_secs(timeout.unwrap_or(TIMEOUT_SECS_DEFAULT)),
+            connections: count(connections.unwrap_or(CONNECTIONS_DEFAULT)),
+            cut: Cut {
+                bytes_max: count(kib.unwrap_or(REQUEST_KIB_DEFAULT)).saturating_mul(1_024),
+                events_max: count(events.unwrap_or(REQUEST_EVENTS_MAX)),
+                by: Some(endpoint.clone()),
+            },
+            endpoint,
+            tls: Tls::read(section)?,
+        })
+    }
+}
+
+/// The endpoint, and its origin: no more of it is shown, since of many
+/// receivers the path or the query is the credential.
+fn read_endpoint(
+    section: &mut Section<'_>,
+    defaults: &Defaults,
+) -> Result<(Template, String), Failure> {
+    let endpoint = section.text_or_reference("endpoint")?;
+    let refuse = |reason: &str| section.error("endpoint", reason);
+    let endpoint = endpoint.ok_or_else(|| refuse("is missing"))?;
+    let text = endpoint.reveal();
+    let template = Template::parse(text)
+        .map_err(|_| refuse("may have {kind}, {source} and {stream}, and no other braces"))?;
+    let example = Event {
+        body: "",
+        occurred_at: 0,
+        kind: "kind",
+        stream: "stream",
+        namespace: "test",
+    };
+    let uri: Uri = template
+        .render(&example, "source")
+        .parse()
+        .map_err(|error| refuse(&format!("is not a URL: {error}")))?;
+    let authority = uri
+        .authority()
+        .filter(|authority| !authority.host().is_empty());
+    let (Some(scheme @ ("http" | "https")), Some(authority)) = (uri.scheme_str(), authority) else {
+        return Err(refuse("must begin with http:// or https:// and a host"));
+    };
+    if authority.as_str().contains('@') {
+        return Err(refuse(
+            "has credentials in it, which would be in logs; use username and password",
+        ));
+    }
+    let origin = format!("{scheme}://{authority}");
+    let bare = uri.path() == "/" && uri.query().is_none() && !text.ends_with("//");
+    if bare && defaults.path != "/" {
+        let whole = format!("{}{}", text.trim_end_matches('/'), defaults.path);
+        let template = Template::parse(&whole).map_err(|reason| refuse(&reason))?;
+        return Ok((template, origin));
+    }
+    Ok((template, origin))
+}
+
+fn read_headers(section: &mut Section<'_>) -> Result<Vec<(HeaderName, HeaderValue)>, Failure> {
+    let mut headers = Vec::new();
+    for (name, value) in section.secrets("headers")? {
+        let name: HeaderName = name.parse().map_err(|_| {
+            section.error("headers", &format!("has `{name}`, which names no header"))
+        })?;
+        let reserved = ["content-encoding", "content-length", "content-type", "host"];
+        if reserved.contains(&name.as_str()) {
+            let reason = format!("has `{name}`, which the output sets itself");
+            return Err(section.error("headers", &reason));
+        }
+        headers.push((
+            name.clone(),
+            sensitive(section, name.as_str(), value.reveal())?,
+        ));
+    }
+    Ok(headers)
+}
+
+fn read_credentials(
+    section: &mut Section<'_>,
+    defaults: &Defaults,
+) -> Result<Option<(HeaderName, HeaderValue)>, Failure> {
+    let username = section.string("username")?;
+    let password = section.secret("password")?;
+    let bearer = section.secret("bearer_token")?;
+    let token = match defaults.token {
+        Some(scheme) => section.secret("token")?.map(|token| (scheme, token)),
+        None => None,
+    };
+    let mut values: Vec<String> = Vec::new();
+    match (username, password) {
+        (None, None) => {}
+        (Some(name), Some(password)) => {
+            let pair = Secret::new(format!("{name}:{}", password.reveal()));
+            values.push(format!("Basic {}", STANDARD.encode(pair.reveal())));
+        }
+        (Some(_), None) => return Err(section.error("username", "needs password as well")),
+        (None, Some(_)) => return Err(section.error("password", "needs username as well")),
+    }
+    values.extend(bearer.map(|token| format!("Bearer {}", token.reveal())));
+    values.extend(token.map(|(scheme, token)| format!("{scheme} {}", token.reveal())));
+    match values.as_slice() {
+        [] => Ok(None),
+        [value] => Ok(Some((
+            AUTHORIZATION,
+            sensitive(section, "credentials", value)?,
+        ))),
+        _ => Err(section.error(
+            "username",
+            "and tokens exclude each other; a request has one credential",
+        )),
+    }
+}
+
+/// Takes the values of headers out of the text of a receiver; of a credential also without its
+/// scheme, and the password of a pair; and the path and the query of the endpoint.
+fn redactor(
+    headers: &[(HeaderName, HeaderValue)],
+    endpoint: &Template,
+    defaults: &Defaults,
+) -> Redactor {
+    let mut secrets = endpoint_secrets(endpoint, defaults);
+    for value in headers.iter().filter_map(|(_, value)| value.to_str().ok()) {
+        secrets.push(value.to_owned());
+        let Some((scheme, credential)) = value.split_once(' ') else {
+            continue;
+        };
+        secrets.push(credential.to_owned());
+        let pair = STANDARD
+            .decode(credential)
+            .ok()
+            .filter(|_| scheme == "Basic");
+        let pair = pair.and_then(|pair| String::from_utf8(pair).ok());
+        let password = pair.as_deref().and_then(|pair| pair.split_once(':'));
+        secrets.extend(password.map(|(_, password)| password.to_owned()));
+    }
+    Redactor::new(secrets)
+}
+
+/// Each part of the path and of the query by itself: receivers repeat them apart. Not those that
+/// the receiver's documentation gives.
+fn endpoint_secrets(endpoint: &Template, defaults: &Defaults) -> Vec<String> {
+    let mut texts = endpoint.texts();
+    let first = texts.next().unwrap_or_default();
+    let behind_scheme = first.split_once("://").map_or(first, |(_, rest)| rest);
+    let first = behind_scheme
+        .find(['/', '?'])
+        .map(|at| behind_scheme.split_at(at).1);
+    let parts = first.into_iter().chain(texts);
+    let parts = parts.flat_map(|text| text.split(['/', '?', '&', '=', '#']));
+    let known: Vec<&str> = defaults.path.split('/').collect();
+    let mut secrets: Vec<String> = parts
+        .filter(|part| !known.contains(part))
+        .map(str::to_owned)
+        .collect();
+    // The longest first, so that none is taken out of another.
+    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    secrets
+}
+
+fn sensitive(section: &Section<'_>, name: &str, value: &str) -> Result<HeaderValue, Failure> {
+    let mut value = HeaderValue::from_str(value)
+        .map_err(|_| section.error(name, "has characters that no header may have"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn table(settings: &str) -> toml::Table {
+        settings.parse().unwrap()
+    }
+
+    fn read(kind: &Defaults, settings: &str) -> Result<RequestSettings, Failure> {
+        let table = table(settings);
+        let mut section = Section::new(Path::new("test.toml"), "[[output]]".to_owned(), table);
+        RequestSettings::read(&mut section, kind)
+    }
+
+    fn http() -> Defaults {
+        Defaults::new("http")
+    }
+
+    #[test]
+    fn every_header_value_is_sensitive_and_is_not_shown() {
+        let splunk = Defaults {
+            token: Some("Splunk"),
+            ..Defaults::new("splunk")
+        };
+        for credential in [
+            "username = \"ann\"\npassword = \"s3cr3t-mark\"",
+            "bearer_token = \"s3cr3t-mark\"",
+            "token = \"s3cr3t-mark\"",
+        ] {
+            let text = format!(
+                "endpoint = \"http://x\"\nheaders = {{ X-Key = \"s3cr3t-mark\", X-Other = \"another-mark\" }}\n{credential}"
+            );
+            let settings = read(&splunk, &text).unwrap();
+            assert_eq!(settings.headers.len(), 3);
+            assert!(
+                settings
+                    .headers
+                    .iter()
+                    .all(|(_, value)| value.is_sensitive())
+            );
+            let shown = format!("{settings:?}");
+            for secret in ["s3cr3t-mark", "another-mark", "YW5uOnMzY3IzdC1tYXJr"] {
+                assert!(!shown.contains(secret), "{shown}");
+            }
+        }
+    }
+
+    #[test]
+    fn of_an_endpoint_only_the_origin_is_shown() {
+        for endpoint in [
+            "http://10.0.0.1:8080/receiver/ZaVnC4dhaV1?key=QueryMark",
+            "http://10.0.0.1:8080?key=QueryMark&x=ZaVnC4dhaV1",
+            "http://10.0.0.1:8080/ZaVnC4dhaV1/{stream}/QueryMark",
+        ] {
+            let settings = read(&http(), &format!("endpoint = \"{endpoint}\"")).unwrap();
+            assert_eq!(settings.name, "http http://10.0.0.1:8080");
+            let shown = format!("{settings:?}");
+            assert!(
+                !shown.contains("ZaVnC4dhaV1") && !shown.contains("QueryMark"),
+                "{shown}"
+            );
+            // A receiver that repeats it.
+            let text = settings.redactor.redact("no ZaVnC4dhaV1, no QueryMark");
+            assert_eq!(text, "no [redacted], no [redacted]");
+        }
+        let splunk = Defaults {
+            path: "/services/collector/event",
+            ..Defaults::new("splunk")
+        };
+        let documented = "endpoint = \"http://x/services/collector/event\"";
+        let settings = read(&splunk, documented).unwrap();
+        let text = "see /services/collector/event";
+        assert_eq!(settings.redactor.redact(text), text);
+    }
+
+    #[test]
+    fn an_endpoint_may_be_kept_elsewhere() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("endpoint");
+        std::fs::write(&path, "https://hooks.example.com/ZaVnC4dhaV1\n").unwrap();
+        let text = format!("endpoint = {{ file = \"{}\" }}", path.display());
+        let settings = read(&http(), &text).unwrap();
+        assert_eq!(settings.name, "http https://hooks.example.com");
+        let event = Event {
+            body: "",
+            occurred_at: 0,
+            kind: "",
+            stream: "",
+            namespace: "test",
+        };
+        assert_eq!(
+            settings.endpoint.render(&event, "acme"),
+            "https://hooks.example.com/ZaVnC4dhaV1"
+        );
+        let unset = read(&http(), "endpoint = { env = \"NO_SUCH_VARIABLE\" }").unwrap_err();
+        assert!(
+            unset.message.contains("NO_SUCH_VARIABLE, which is not set"),
+            "{unset}"
+        );
+    }
+
+    #[test]
+    fn a_wrong_endpoint_is_refused_without_showing_it() {
+        for wrong in [
+            "http://x/ZaVnC4dhaV1/{stream",
+            "http://x/{ZaVnC4dhaV1}",
+            "http://x/ZaVnC4dhaV1 y",
+            "ftp://x/ZaVnC4dhaV1",
+            "x/ZaVnC4dhaV1",
+            "http:///ZaVnC4dhaV1",
+            "http://ann:ZaVnC4dhaV1@x",
+        ] {
+            let failure = read(&http(), &format!("endpoint = \"{wrong}\"")).unwrap_err();
+            assert!(failure.message.contains("`endpoint` "), "{failure}");
+            assert!(!failure.message.contains("ZaVnC4dhaV1"), "{failure}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Where events go: the contract of an output, and the table of those there
+//! are.
+//!
+//! One output, one file. To add one, write its file and add a line to
+//! `KINDS`.
+
+mod compress;
+mod elasticsearch;
+mod event_id;
+mod file;
+mod forward;
+mod http;
+mod lanes;
+mod nats;
+mod otlp;
+mod outputs;
+mod parts;
+mod rotate;
+mod splunk;
+mod stdout;
+mod template;
+mod tls;
+
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use source_common::exit::Failure;
+use source_common::names::nearest;
+use source_common::section::Section;
+
+pub use self::file::Appender;
+pub use self::outputs::Outputs;
+pub use self::stdout::lines;
+pub use source_common::delivery::{Delivery, Entry, Event, Kind, Poison, Undelivered};
+
+/// The outputs there are, by the name that `type` has in the settings file.
+const KINDS: [(&str, Planner); 8] = [
+    ("elasticsearch", elasticsearch::plan),
+    ("file", file::plan),
+    ("forward", forward::plan),
+    ("http", http::plan),
+    ("nats", nats::plan),
+    ("otlp", otlp::plan),
+    ("splunk", splunk::plan),
+    ("stdout", stdout::plan),
+];
+
+type Planner = fn(Section<'_>) -> Result<Box<dyn Plan>, Failure>;
+
+/// Somewhere that events are delivered to.
+///
+/// An output that has returned `Ok` from [`Output::accept`] has taken the
+/// events for good: the position of the source moves after that.
+#[async_trait]
+pub trait Output: Send {
+    /// A name for logs, such as `stdout` or `file /var/log/events.ndjson`.
+    fn name(&self) -> &str;
+
+    /// Takes every event of a delivery, durably, or returns why not.
+    ///
+    /// The future may be dropped at any await point, when the host has to
+    /// stop; the delivery is then repeated by the next run.
+    async fn accept(&mut self, delivery: &Delivery<'_>) -> Result<(), OutputError>;
+
+    /// Flush and let go. Nothing is accepted after it.
+    async fn close(&mut self) -> Result<(), OutputError>;
+}
+
+/// An output as the settings file describes it: checked, not yet opened.
+#[async_trait]
+pub trait Plan: fmt::Debug + Send + Sync {
+    /// Opens it. An error ends the host before anything is collected.
+    async fn open(&self) -> Result<Box<dyn Output>, Failure>;
+
+    /// Find out whether it can be opened and its receiver be reached. This
+    /// delivers nothing, changes nothing, and may be done while another
+    /// process delivers to it. Returns its name.
+    async fn test(&self) -> Result<String, OutputError>;
+
+    /// Whether it writes to standard output, which only one may.
+    fn is_stdout(&self) -> bool {
+        false
+    }
+
+    /// The file that it writes to, which nothing else may write to.
+    fn file(&self) -> Option<&Path> {
+        None
+    }
+}
+
+/// Why an output has not accepted a delivery, by what the host does next.
+#[derive(Debug)]
+pub enum OutputError {
+    /// Standard output is closed. The host stops; the position does not move.
+    Closed,
+    /// The receiver refuses until an operator changes something there or in
+    /// the settings: credentials, the endpoint, every event. The host keeps
+    /// the events, reports the output as blocked and retries with backoff.
+    Blocked(String),
+    /// These events can never be accepted, by their place in the index. Every
+    /// other event of the delivery has been accepted. The host keeps them with
+    /// the rejected records and goes on.
+    Poison(Vec<Poison>),
+    /// As `Retry`, and this try has made some progress: there is no reason to
+    /// wait longer than after a first failure.
+    Partly(String),
+    /// The host repeats the delivery after a while and fetches nothing
+    /// meanwhile.
+    Retry(String),
+    /// As `Retry`, and the other end has said how long to wait at least.
+    Throttled {
+        /// What it said.
+        reason: String,
+        /// How long it wants to be left alone.
+        wait: Duration,
+    },
+}
+
+impl fmt::Display for OutputError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("the other end is closed"),
+            Self::Blocked(reason)
+            | Self::Partly(reason)
+            | Self::Retry(reason)
+            | Self::Throttled { reason, .. } => f.write_str(reason),
+            Self::Poison(events) => write!(f, "{} events can never be accepted", events.len()),
+        }
+    }
+}
+
+impl std::error::Error for OutputError {}
+
+/// Understand one `[[output]]`.
+pub fn plan(mut section: Section<'_>) -> Result<Box<dyn Plan>, Failure> {
+    let kind = section.required_string("type")?;
+    let names = KINDS.map(|(name, _)| name);
+    match KINDS.iter().find(|(name, _)| *name == kind) {
+        Some((_, planner)) => planner(section),
+        None => {
+            let reason = match nearest(&kind, names) {
+                Some(meant) => format!("is `{kind}`; did you mean `{meant}`?"),
+                None => format!("is `{kind}`; it must be one of: {}", names.join(", ")),
+            };
+            Err(section.error("type", &reason))
+        }
+    }
+}

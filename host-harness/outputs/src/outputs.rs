@@ -1,0 +1,285 @@
+//! All outputs together: a batch is accepted when each of them has accepted
+//! it.
+
+use std::time::Duration;
+
+use source_common::backoff::Backoff;
+use source_common::escape::escape;
+use source_common::exit::Failure;
+use tokio::sync::Mutex;
+use tokio::time::sleep;
+use tracing::{error, info, warn};
+
+use super::{Delivery, Output, OutputError, Plan, Poison, Undelivered};
+
+/// With a bound on the tries: those of an output that is blocked. Waiting
+/// longer would keep an operator from the reason.
+const BLOCKED_TRIES_MAX: u32 = 3;
+
+/// The outputs of a run, shared by its sources.
+pub struct Outputs {
+    outputs: Vec<Mutex<Box<dyn Output>>>,
+    /// How often a delivery is tried at most; without it, for ever.
+    tries_max: Option<u32>,
+}
+
+/// Why a delivery is tried again later.
+struct Later {
+    reason: String,
+    /// Until an operator changes something.
+    is_blocked: bool,
+    /// How long the receiver wants to be left alone.
+    asked: Duration,
+}
+
+impl Later {
+    /// Where the receiver is not blocked and asks for no wait.
+    const fn new(reason: String) -> Self {
+        Self {
+            reason,
+            is_blocked: false,
+            asked: Duration::ZERO,
+        }
+    }
+}
+
+impl Outputs {
+    /// Open every output.
+    pub async fn open(plans: &[Box<dyn Plan>], tries_max: Option<u32>) -> Result<Self, Failure> {
+        let mut outputs = Vec::with_capacity(plans.len());
+        for plan in plans {
+            let output = plan.open().await.map_err(|failure| Failure {
+                message: format!("output: {failure}"),
+                ..failure
+            })?;
+            outputs.push(Mutex::new(output));
+        }
+        Ok(Self { outputs, tries_max })
+    }
+
+    /// Deliver to each output, as often as it takes. Returns the events that
+    /// an output can never accept.
+    pub async fn accept(&self, delivery: &Delivery<'_>) -> Result<Vec<Poison>, Undelivered> {
+        let mut poison = Vec::new();
+        for output in &self.outputs {
+            poison.extend(self.accept_by(output, delivery).await?);
+        }
+        Ok(poison)
+    }
+
+    async fn accept_by(
+        &self,
+        output: &Mutex<Box<dyn Output>>,
+        delivery: &Delivery<'_>,
+    ) -> Result<Vec<Poison>, Undelivered> {
+        let mut backoff = Backoff::default();
+        loop {
+            // Other sources take their turn between two tries.
+            let mut held = output.lock().await;
+            let name = held.name().to_owned();
+            let result = held.accept(delivery).await;
+            drop(held);
+            let tries = backoff.failures().saturating_add(1);
+            let later = match result {
+                Ok(()) => {
+                    if tries > 1 {
+                        info!(source = %delivery.source, output = %name, tries, "the output accepts again");
+                    }
+                    return Ok(Vec::new());
+                }
+                Err(OutputError::Closed) => return Err(Undelivered::Closed),
+                Err(OutputError::Poison(events)) => {
+                    let name_it = |poison: Poison| Poison {
+                        reason: escape(&format!("output {name}: {}", poison.reason)).into_owned(),
+                        ..poison
+                    };
+                    return Ok(events.into_iter().map(name_it).collect());
+                }
+                Err(OutputError::Blocked(reason)) => Later {
+                    is_blocked: true,
+                    ..Later::new(reason)
+                },
+                Err(OutputError::Partly(reason)) => {
+                    backoff.reset();
+                    Later::new(reason)
+                }
+                Err(OutputError::Retry(reason)) => Later::new(reason),
+                Err(OutputError::Throttled { reason, wait }) => Later {
+                    asked: wait,
+                    ..Later::new(reason)
+                },
+            };
+            backoff.fail();
+            self.retry_later(&name, delivery, backoff, later).await?;
+        }
+    }
+
+    /// Waits before the next try, at least as long as the receiver asks for.
+    async fn retry_later(
+        &self,
+        output: &str,
+        delivery: &Delivery<'_>,
+        backoff: Backoff,
+        later: Later,
+    ) -> Result<(), Undelivered> {
+        let (source, tries) = (delivery.source, backoff.failures());
+        // Part of it is what a receiver answers.
+        let reason = escape(&later.reason).into_owned();
+        let tries_max = self.tries_max.map(|max| {
+            if later.is_blocked {
+                max.min(BLOCKED_TRIES_MAX)
+            } else {
+                max
+            }
+        });
+        if tries_max.is_some_and(|max| tries >= max) {
+            return Err(Undelivered::Failed(reason));
+        }
+        let wait = backoff.wait().max(later.asked);
+        let seconds = wait.as_secs_f64();
+        if later.is_blocked {
+            error!(%source, %output, tries, "output blocked, next try in {seconds:.1} s: {reason}");
+        } else {
+            warn!(%source, %output, tries, "not accepted, next try in {seconds:.1} s: {reason}");
+        }
+        sleep(wait).await;
+        Ok(())
+    }
+
+    /// Flush and close every output; the first error is returned.
+    pub async fn close(&self) -> Result<(), OutputError> {
+        let mut first = Ok(());
+        for output in &self.outputs {
+            let closed = output.lock().await.close().await;
+            if first.is_ok() {
+                first = closed;
+            }
+        }
+        first
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use async_trait::async_trait;
+
+    use super::*;
+    use source_common::delivery::Entry;
+
+    /// Refuses so many deliveries, then accepts.
+    #[derive(Clone, Debug)]
+    struct Refusing {
+        left: u32,
+        tries: Arc<AtomicU32>,
+        error: fn() -> OutputError,
+    }
+
+    #[async_trait]
+    impl Plan for Refusing {
+        async fn open(&self) -> Result<Box<dyn Output>, Failure> {
+            Ok(Box::new(self.clone()))
+        }
+
+        async fn test(&self) -> Result<String, OutputError> {
+            Ok("http http://x".to_owned())
+        }
+    }
+
+    #[async_trait]
+    impl Output for Refusing {
+        fn name(&self) -> &str {
+            "http http://x"
+        }
+
+        async fn accept(&mut self, _: &Delivery<'_>) -> Result<(), OutputError> {
+            self.tries.fetch_add(1, Ordering::Relaxed);
+            match self.left.checked_sub(1) {
+                None => Ok(()),
+                Some(left) => {
+                    self.left = left;
+                    Err((self.error)())
+                }
+            }
+        }
+
+        async fn close(&mut self) -> Result<(), OutputError> {
+            Ok(())
+        }
+    }
+
+    /// Delivers in virtual time. Returns how it ended and after how many tries.
+    async fn deliver(
+        left: u32,
+        tries_max: Option<u32>,
+        error: fn() -> OutputError,
+    ) -> (Result<Vec<Poison>, Undelivered>, u32) {
+        let plan = Refusing {
+            left,
+            tries: Arc::default(),
+            error,
+        };
+        let tries = Arc::clone(&plan.tries);
+        let plans: [Box<dyn Plan>; 1] = [Box::new(plan)];
+        let outputs = Outputs::open(&plans, tries_max).await.unwrap();
+        let index = [Entry {
+            end: 3,
+            occurred_at: 0,
+            kind: 0,
+        }];
+        let delivery = Delivery {
+            source: "acme",
+            namespace: "test",
+            events: "{}\n",
+            index: &index,
+            kinds: &[],
+        };
+        let result = outputs.accept(&delivery).await;
+        (result, tries.load(Ordering::Relaxed))
+    }
+
+    fn blocked() -> OutputError {
+        OutputError::Blocked("the credentials are refused".to_owned())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_blocked_output_is_retried_with_backoff_until_it_accepts() {
+        let begun = tokio::time::Instant::now();
+        let (result, tries) = deliver(30, None, blocked).await;
+        assert_eq!((result.unwrap().len(), tries), (0, 31));
+        // Some 20 of them have the longest wait, of which half is by chance.
+        let waited = begun.elapsed();
+        assert!(waited > Duration::from_secs(20 * 150), "{waited:?}");
+        assert!(waited < Duration::from_secs(22 * 300), "{waited:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn with_a_bound_a_blocked_output_is_given_up_after_three_tries() {
+        let (result, tries) = deliver(3, Some(8), blocked).await;
+        assert!(matches!(result, Err(Undelivered::Failed(_))), "{result:?}");
+        assert_eq!(tries, 3);
+        let (result, tries) = deliver(2, Some(8), blocked).await;
+        assert_eq!((result.unwrap().len(), tries), (0, 3));
+        let (result, tries) = deliver(9, Some(8), || OutputError::Retry(String::new())).await;
+        assert!(matches!(result, Err(Undelivered::Failed(_))), "{result:?}");
+        assert_eq!(tries, 8);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn progress_begins_the_backoff_anew() {
+        let begun = tokio::time::Instant::now();
+        let partly = || OutputError::Partly("429".to_owned());
+        let (result, tries) = deliver(30, Some(8), partly).await;
+        assert_eq!((result.unwrap().len(), tries), (0, 31));
+        assert!(begun.elapsed() <= Duration::from_secs(30));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn closed_standard_output_is_not_retried() {
+        let (result, tries) = deliver(1, None, || OutputError::Closed).await;
+        assert!(matches!(result, Err(Undelivered::Closed)), "{result:?}");
+        assert_eq!(tries, 1);
+    }
+}

@@ -1,0 +1,84 @@
+//! A delivery cut into parts, each small enough for one request.
+
+use std::collections::BTreeMap;
+
+use super::Event;
+use super::template::Template;
+
+/// Events that travel together, by their places in the index, in order.
+pub(super) type Part = Vec<usize>;
+
+/// Where to cut.
+#[derive(Clone, Debug)]
+pub(super) struct Cut {
+    /// The greatest sum of the bodies; a single greater event travels alone.
+    pub(super) bytes_max: usize,
+    /// The greatest number of events.
+    pub(super) events_max: usize,
+    /// Events for which it says different texts travel apart.
+    pub(super) by: Option<Template>,
+}
+
+impl Cut {
+    /// Cut the events of a delivery.
+    pub(super) fn parts(&self, events: &[Event<'_>]) -> Vec<Part> {
+        let mut parts: Vec<(Part, usize)> = Vec::new();
+        let mut open: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+        for (place, event) in events.iter().enumerate() {
+            let key = self.by.as_ref().map_or(("", ""), |by| by.key(event));
+            let bytes = event.body.len() + 1;
+            if let Some((part, sum)) = open.get(&key).and_then(|at| parts.get_mut(*at))
+                && part.len() < self.events_max
+                && *sum + bytes <= self.bytes_max
+            {
+                part.push(place);
+                *sum += bytes;
+                continue;
+            }
+            open.insert(key, parts.len());
+            parts.push((vec![place], bytes));
+        }
+        parts.into_iter().map(|(part, _)| part).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event<'a>(body: &'a str, stream: &'a str) -> Event<'a> {
+        Event {
+            body,
+            occurred_at: 0,
+            kind: "",
+            stream,
+            namespace: "test",
+        }
+    }
+
+    #[test]
+    fn parts_are_full_and_in_order() {
+        let cut = Cut {
+            bytes_max: 10,
+            events_max: 3,
+            by: None,
+        };
+        let long = "x".repeat(50);
+        let events = ["{}", "{}", "{}", "{}", &long, "{}"].map(|body| event(body, "a"));
+        assert_eq!(
+            cut.parts(&events),
+            [vec![0, 1, 2], vec![3], vec![4], vec![5]]
+        );
+    }
+
+    #[test]
+    fn events_with_different_tags_travel_apart() {
+        let cut = Cut {
+            bytes_max: 1_000,
+            events_max: 2,
+            by: Some(Template::parse("x.{stream}").unwrap()),
+        };
+        let events = ["a", "b", "a", "a", "b"].map(|stream| event("{}", stream));
+        assert_eq!(cut.parts(&events), [vec![0, 2], vec![1, 4], vec![3]]);
+    }
+}

@@ -1,0 +1,239 @@
+//! When a file of events is full, and what becomes of it.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use source_common::disk;
+use tracing::warn;
+
+use super::compress::Encoding;
+
+/// When to close a file and begin another.
+#[derive(Clone, Debug)]
+pub(crate) struct Rotation {
+    /// Before it would grow past this; a batch is never split.
+    pub(crate) bytes_max: Option<u64>,
+    /// When it is this old.
+    pub(crate) age_max: Option<Duration>,
+    /// How closed files are compressed.
+    pub(super) compression: Encoding,
+    /// How many closed files stay; without it, all.
+    pub(crate) keep: Option<usize>,
+}
+
+impl Rotation {
+    pub(super) fn is_due(&self, bytes: u64, begun: SystemTime, now: SystemTime) -> bool {
+        let full = self.bytes_max.is_some_and(|max| bytes >= max);
+        let age = now.duration_since(begun).unwrap_or_default();
+        let old = self.age_max.is_some_and(|max| age >= max);
+        bytes > 0 && (full || old)
+    }
+}
+
+/// The name of a file that is closed now: `events-20261122T101500.123Z.ndjson`.
+pub(super) fn closed_path(path: &Path, now: SystemTime) -> PathBuf {
+    let time = humantime::format_rfc3339_millis(now)
+        .to_string()
+        .replace(['-', ':'], "");
+    let (stem, extension) = parts(path);
+    path.with_file_name(format!("{stem}-{time}{extension}"))
+}
+
+/// Remove the oldest of the closed files, and compress the others, also those
+/// that a crash has left. Neither may stop the delivery: on an error a file
+/// stays as it is.
+pub(super) fn finish(path: &Path, rotation: &Rotation) {
+    let finished = closed_files(path).and_then(|mut closed| {
+        let surplus = closed
+            .len()
+            .saturating_sub(rotation.keep.unwrap_or(usize::MAX));
+        // First, since a full disk has no room for a compressed copy.
+        for file in closed.drain(..surplus) {
+            fs::remove_file(&file.path)?;
+        }
+        for file in &closed {
+            compress(file, rotation.compression)?;
+        }
+        Ok(())
+    });
+    if let Err(error) = finished {
+        warn!(file = %path.display(), %error, "closed files stay as they are");
+    }
+}
+
+struct Closed {
+    path: PathBuf,
+    is_plain: bool,
+}
+
+fn compress(closed: &Closed, encoding: Encoding) -> io::Result<()> {
+    let Some(suffix) = encoding.suffix().filter(|_| closed.is_plain) else {
+        return Ok(());
+    };
+    let named = |suffix: &str| {
+        let mut name = closed.path.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
+    };
+    let (target, aside) = (named(suffix), named(".part"));
+    let copied = compressed_copy(&closed.path, &aside, encoding);
+    if let Err(error) = copied.and_then(|()| disk::rename(&aside, &target)) {
+        // What there is of the copy takes room that events need.
+        drop(fs::remove_file(&aside));
+        return Err(error);
+    }
+    disk::sync_directory(&target)?;
+    fs::remove_file(&closed.path)
+}
+
+fn compressed_copy(from: &Path, path: &Path, encoding: Encoding) -> io::Result<()> {
+    let (from, to) = (File::open(from)?, File::create(path)?);
+    to.set_permissions(from.metadata()?.permissions())?;
+    encoding.copy(&from, &to)?;
+    disk::sync(&to, path)
+}
+
+/// The closed files that belong to a path, oldest first.
+fn closed_files(path: &Path) -> io::Result<Vec<Closed>> {
+    let (stem, extension) = parts(path);
+    let prefix = format!("{stem}-");
+    let directory = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let mut closed = Vec::new();
+    for entry in fs::read_dir(directory.unwrap_or_else(|| Path::new(".")))? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Some(rest) = name.strip_prefix(&prefix) else {
+            continue;
+        };
+        let plain = rest
+            .strip_suffix(".gz")
+            .or_else(|| rest.strip_suffix(".zst"))
+            .unwrap_or(rest);
+        if plain.strip_suffix(extension.as_str()).is_some_and(is_time) {
+            closed.push(Closed {
+                path: entry.path(),
+                is_plain: plain == rest,
+            });
+        }
+    }
+    // The time in the name sorts as text.
+    closed.sort_by(|one, other| one.path.cmp(&other.path));
+    Ok(closed)
+}
+
+/// `20261122T101500.123Z`, so that no file of another origin is ever removed.
+fn is_time(text: &str) -> bool {
+    text.len() == 20
+        && text.bytes().enumerate().all(|(at, byte)| match at {
+            8 => byte == b'T',
+            15 => byte == b'.',
+            19 => byte == b'Z',
+            _ => byte.is_ascii_digit(),
+        })
+}
+
+/// The name without its extension, and the extension with its dot.
+fn parts(path: &Path) -> (String, String) {
+    let text = |part: Option<&std::ffi::OsStr>| {
+        part.map(|part| part.to_string_lossy().into_owned())
+            .unwrap_or_default()
+    };
+    let extension = text(path.extension());
+    let dotted = if extension.is_empty() {
+        extension
+    } else {
+        format!(".{extension}")
+    };
+    (text(path.file_stem()), dotted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RECORDS: &str = "{\"n\":1}\n{\"n\":2}\n";
+
+    fn names(directory: &Path) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(directory)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    fn rotation(compression: Encoding, keep: Option<usize>) -> Rotation {
+        Rotation {
+            bytes_max: Some(100),
+            age_max: Some(Duration::from_secs(3_600)),
+            compression,
+            keep,
+        }
+    }
+
+    #[test]
+    fn a_file_is_closed_when_it_is_full_or_old_and_not_while_it_is_empty() {
+        let rotation = rotation(Encoding::Plain, None);
+        let begun = SystemTime::UNIX_EPOCH;
+        let after = |secs| begun + Duration::from_secs(secs);
+        assert!(!rotation.is_due(99, begun, after(3_599)));
+        assert!(rotation.is_due(100, begun, after(1)));
+        assert!(rotation.is_due(1, begun, after(3_600)));
+        assert!(!rotation.is_due(0, begun, after(9_999)));
+        // The clock was set back meanwhile.
+        assert!(!rotation.is_due(1, after(9_999), begun));
+    }
+
+    #[test]
+    fn what_a_crash_left_is_compressed_and_strangers_are_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("events.ndjson");
+        for name in [
+            "events-20260101T000000.000Z.ndjson",
+            "events-20260102T000000.000Z.ndjson",
+            "events-20260102T000000.000Z.ndjson.part",
+            "events-of-last-year.ndjson",
+            "events.ndjson",
+        ] {
+            fs::write(directory.path().join(name), RECORDS).unwrap();
+        }
+        finish(&path, &rotation(Encoding::Gzip, None));
+        assert_eq!(
+            names(directory.path()),
+            [
+                "events-20260101T000000.000Z.ndjson.gz",
+                "events-20260102T000000.000Z.ndjson.gz",
+                "events-of-last-year.ndjson",
+                "events.ndjson",
+            ]
+        );
+        let packed = directory
+            .path()
+            .join("events-20260102T000000.000Z.ndjson.gz");
+        let unpacked = flate2::read::GzDecoder::new(File::open(packed).unwrap());
+        assert_eq!(io::read_to_string(unpacked).unwrap(), RECORDS);
+        finish(&path, &rotation(Encoding::Gzip, Some(1)));
+        assert_eq!(names(directory.path()).len(), 3);
+    }
+
+    #[test]
+    fn zstd_gives_back_what_it_got() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("events.ndjson");
+        let closed = directory.path().join("events-20260101T000000.000Z.ndjson");
+        fs::write(&closed, RECORDS).unwrap();
+        finish(&path, &rotation(Encoding::Zstd, None));
+        assert!(!closed.exists());
+        let packed = File::open(
+            directory
+                .path()
+                .join("events-20260101T000000.000Z.ndjson.zst"),
+        );
+        let unpacked = zstd::stream::decode_all(packed.unwrap()).unwrap();
+        assert_eq!(unpacked, RECORDS.as_bytes());
+    }
+}

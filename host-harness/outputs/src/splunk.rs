@@ -1,0 +1,267 @@
+//! Splunk's HTTP Event Collector: each event in its envelope, several of them
+//! in a request.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use source_common::exit::Failure;
+use source_common::section::Section;
+
+use super::http::{Answer, Api, Defaults, HttpPlan, RequestSettings};
+use super::lanes::Refusal;
+use super::{Event, Plan};
+
+const PATH: &str = "/services/collector/event";
+
+/// Understand `type = "splunk"`.
+pub(super) fn plan(mut section: Section<'_>) -> Result<Box<dyn Plan>, Failure> {
+    let api = Collector {
+        index: section.string("index")?,
+        sourcetype: section.string("sourcetype")?,
+        host: section.string("host")?,
+    };
+    let defaults = Defaults {
+        kind: "splunk",
+        path: PATH,
+        token: Some("Splunk"),
+    };
+    let request = RequestSettings::read(&mut section, &defaults)?;
+    section.finish()?;
+    Ok(Box::new(HttpPlan::new(request, api)))
+}
+
+#[derive(Clone, Debug)]
+struct Collector {
+    index: Option<String>,
+    sourcetype: Option<String>,
+    host: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Envelope<'a> {
+    time: &'a RawValue,
+    source: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sourcetype: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<&'a str>,
+    event: &'a RawValue,
+}
+
+/// The body of every answer of the collector, of whatever status.
+#[derive(Deserialize)]
+struct Verdict {
+    code: u32,
+    /// Counted from 0.
+    #[serde(default, rename = "invalid-event-number")]
+    invalid_event_number: Option<usize>,
+}
+
+impl Api for Collector {
+    type Sent = ();
+
+    fn content_type(&self) -> &str {
+        "application/json"
+    }
+
+    fn encode(&self, _: &str, part: &[Event<'_>], body: &mut Vec<u8>) {
+        for event in part {
+            let millis = event.occurred_at.max(0);
+            let time = format!("{}.{:03}", millis / 1_000, millis % 1_000);
+            let (Ok(time), Ok(body_json)) = (
+                serde_json::from_str::<&RawValue>(&time),
+                serde_json::from_str::<&RawValue>(event.body),
+            ) else {
+                // The collector names it as the event that it cannot read.
+                body.extend_from_slice(event.body.as_bytes());
+                body.push(b'\n');
+                continue;
+            };
+            let envelope = Envelope {
+                time,
+                source: event.kind,
+                sourcetype: self.sourcetype.as_deref(),
+                index: self.index.as_deref(),
+                host: self.host.as_deref(),
+                event: body_json,
+            };
+            // Texts in a flat structure always serialize.
+            drop(serde_json::to_writer(&mut *body, &envelope));
+            body.push(b'\n');
+        }
+    }
+
+    fn accepted(&self, (): &(), answer: &Answer<'_>) -> Result<(), Refusal> {
+        match Verdict::read(answer) {
+            Some(Verdict { code: 0, .. }) => Ok(()),
+            Some(verdict) => Err(verdict
+                .refusal(answer)
+                .unwrap_or_else(|| answer.retry(answer.message()))),
+            None => Err(answer.undocumented("an answer of the HTTP Event Collector")),
+        }
+    }
+
+    fn refused(&self, answer: &Answer<'_>) -> Option<Refusal> {
+        Verdict::read(answer)?.refusal(answer)
+    }
+}
+
+impl Verdict {
+    fn read(answer: &Answer<'_>) -> Option<Self> {
+        serde_json::from_slice(answer.body).ok()
+    }
+
+    /// What a code means for the events; `None` for one that is not documented.
+    fn refusal(&self, answer: &Answer<'_>) -> Option<Refusal> {
+        let reason = answer.message();
+        Some(match self.code {
+            // No token, or one that is disabled, wrong or not taken from the query.
+            1..=4 | 16 | 21 | 22 => {
+                Refusal::Blocked(format!("the credentials are refused: {reason}"))
+            }
+            // The format, a field that is missing or empty, an indexed field.
+            6 | 12 | 13 | 15 => Refusal::Poisoned {
+                reason,
+                suspect: self.invalid_event_number,
+            },
+            // The index, and a channel that is missing, wrong or not enabled.
+            7 | 10 | 11 | 14 => Refusal::Blocked(format!("{reason}; check the token's settings")),
+            // Nothing came, an error inside, busy, unhealthy, shutting down.
+            5 | 8 | 9 | 18..=20 | 23 => answer.retry(reason),
+            _ => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use hyper::{HeaderMap, StatusCode};
+
+    use super::*;
+    use source_common::secret::Redactor;
+
+    fn collector() -> Collector {
+        Collector {
+            index: Some("mail".to_owned()),
+            sourcetype: None,
+            host: None,
+        }
+    }
+
+    #[test]
+    fn an_event_travels_in_its_envelope() {
+        let event = Event {
+            body: "{\"a\":1}",
+            occurred_at: 1_770_091_506_070,
+            kind: "email.receipt",
+            stream: "",
+            namespace: "test",
+        };
+        let mut body = Vec::new();
+        collector().encode("acme", &[event], &mut body);
+        assert_eq!(
+            String::from_utf8(body).unwrap(),
+            "{\"time\":1770091506.070,\"source\":\"email.receipt\",\"index\":\"mail\",\"event\":{\"a\":1}}\n"
+        );
+    }
+
+    fn answered<T>(status: u16, body: &str, ask: impl Fn(&Answer<'_>) -> T) -> T {
+        let mut headers = HeaderMap::new();
+        if body.contains("busy") {
+            headers.insert("retry-after", "7".parse().unwrap());
+        }
+        ask(&Answer {
+            name: "splunk http://x",
+            status: StatusCode::from_u16(status).unwrap(),
+            headers: &headers,
+            body: body.as_bytes(),
+            redactor: &Redactor::default(),
+            now: SystemTime::UNIX_EPOCH,
+        })
+    }
+
+    fn accepted(body: &str) -> Result<(), Refusal> {
+        answered(200, body, |answer| collector().accepted(&(), answer))
+    }
+
+    fn refused(body: &str) -> Option<Refusal> {
+        answered(400, body, |answer| collector().refused(answer))
+    }
+
+    #[test]
+    fn only_code_0_accepts() {
+        accepted(r#"{"text":"Success","code":0}"#).unwrap();
+        accepted(r#"{"text":"Success","code":0,"ackId":3}"#).unwrap();
+        for code in 1..=30 {
+            let body = format!(r#"{{"text":"no","code":{code}}}"#);
+            assert!(accepted(&body).is_err(), "{code}");
+        }
+        for body in [
+            "",
+            "{}",
+            "OK",
+            "0",
+            "<html>log in</html>",
+            r#"{"text":"Success"}"#,
+            r#"{"text":"Success","code":"0"}"#,
+            r#"{"text":"Success","code":-1}"#,
+        ] {
+            assert!(matches!(accepted(body), Err(Refusal::Retry(_))), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_code_means_the_same_with_every_status() {
+        let by_code = |code: u32| {
+            let body = format!(r#"{{"text":"no","code":{code},"invalid-event-number":3}}"#);
+            (accepted(&body).unwrap_err(), refused(&body))
+        };
+        for code in [1, 2, 3, 4, 16, 21, 22] {
+            let (success, error) = by_code(code);
+            for refusal in [success, error.unwrap()] {
+                let said =
+                    matches!(&refusal, Refusal::Blocked(reason) if reason.contains("credentials"));
+                assert!(said, "{code}: {refusal:?}");
+            }
+        }
+        for code in [6, 12, 13, 15] {
+            let (success, error) = by_code(code);
+            for refusal in [success, error.unwrap()] {
+                let named = matches!(
+                    refusal,
+                    Refusal::Poisoned {
+                        suspect: Some(3),
+                        ..
+                    }
+                );
+                assert!(named, "{code}");
+            }
+        }
+        // A wrong index is no fault of an event.
+        for code in [7, 10, 11, 14] {
+            let (success, error) = by_code(code);
+            assert!(matches!(success, Refusal::Blocked(_)), "{code}");
+            assert!(matches!(error, Some(Refusal::Blocked(_))), "{code}");
+        }
+        for code in [5, 8, 9, 18, 19, 20, 23] {
+            let (success, error) = by_code(code);
+            assert!(matches!(success, Refusal::Retry(_)), "{code}");
+            assert!(matches!(error, Some(Refusal::Retry(_))), "{code}");
+        }
+        // By the status alone.
+        assert!(refused(r#"{"text":"new","code":99}"#).is_none());
+        assert!(refused("<html>").is_none());
+    }
+
+    #[test]
+    fn a_busy_collector_may_ask_for_a_wait() {
+        let busy = accepted(r#"{"text":"Server is busy","code":9}"#);
+        assert!(
+            matches!(busy, Err(Refusal::Throttled { wait, .. }) if wait.as_secs() == 7),
+            "{busy:?}"
+        );
+    }
+}

@@ -1,0 +1,323 @@
+//! NDJSON on standard output: whole lines, flushed with each batch.
+//!
+//! A thread of its own does the writing. A reader that stands still holds the
+//! source back, and neither the runtime nor a signal.
+
+use std::io::{self, Write};
+use std::sync::mpsc;
+use std::thread;
+
+use async_trait::async_trait;
+use source_common::exit::Failure;
+use source_common::section::Section;
+use tokio::sync::oneshot;
+
+use super::{Delivery, Output, OutputError, Plan, Poison};
+
+const LINE_BYTES_MIN: u64 = 256;
+const LINE_BYTES_MAX: u64 = 1 << 30;
+
+#[derive(Clone, Debug)]
+struct StdoutPlan {
+    line_bytes_max: Option<usize>,
+}
+
+/// Understand `type = "stdout"`.
+pub(super) fn plan(mut section: Section<'_>) -> Result<Box<dyn Plan>, Failure> {
+    let bytes = section.number("max_line_bytes", LINE_BYTES_MIN..=LINE_BYTES_MAX)?;
+    section.finish()?;
+    Ok(Box::new(StdoutPlan {
+        line_bytes_max: bytes.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
+    }))
+}
+
+#[async_trait]
+impl Plan for StdoutPlan {
+    async fn open(&self) -> Result<Box<dyn Output>, Failure> {
+        lines(io::stdout(), self.line_bytes_max)
+    }
+
+    async fn test(&self) -> Result<String, OutputError> {
+        Ok("stdout".to_owned())
+    }
+
+    fn is_stdout(&self) -> bool {
+        true
+    }
+}
+
+/// NDJSON into a writer, as `stdout` does it, for programs that have a pipe of
+/// their own. A line longer than `line_bytes_max` is poison.
+pub fn lines(
+    writer: impl Write + Send + 'static,
+    line_bytes_max: Option<usize>,
+) -> Result<Box<dyn Output>, Failure> {
+    let output = Lines::start(writer, line_bytes_max)
+        .map_err(|error| Failure::failed(format!("stdout: {error}")))?;
+    Ok(Box::new(output))
+}
+
+/// Writes `rest` and then whole lines. After an error `rest` is what is missing
+/// of the line that was begun.
+fn write(writer: &mut impl Write, rest: &mut Vec<u8>, text: &[u8]) -> io::Result<()> {
+    let (written, result) = write_counted(writer, rest);
+    rest.drain(..written);
+    result?;
+    let (written, result) = write_counted(writer, text);
+    let (done, left) = text.split_at_checked(written).unwrap_or((text, &[]));
+    if result.is_err() && !done.is_empty() && !done.ends_with(b"\n") {
+        let line = left.split_inclusive(|byte| *byte == b'\n').next();
+        rest.extend_from_slice(line.unwrap_or_default());
+    }
+    result.and_then(|()| writer.flush())
+}
+
+/// Writes all bytes, and returns how many were written in any case.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "`write_all` does not tell how much it has written before an error"
+)]
+fn write_counted(writer: &mut impl Write, bytes: &[u8]) -> (usize, io::Result<()>) {
+    let mut written = 0;
+    loop {
+        let left = bytes.get(written..).unwrap_or_default();
+        if left.is_empty() {
+            return (written, Ok(()));
+        }
+        match writer.write(left) {
+            Ok(0) => return (written, Err(io::ErrorKind::WriteZero.into())),
+            Ok(count) => written += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return (written, Err(error)),
+        }
+    }
+}
+
+/// A writer behind a thread.
+struct Lines {
+    jobs: mpsc::Sender<Job>,
+    line_bytes_max: Option<usize>,
+}
+
+struct Job {
+    text: String,
+    done: oneshot::Sender<io::Result<()>>,
+}
+
+impl Lines {
+    fn start(
+        mut writer: impl Write + Send + 'static,
+        line_bytes_max: Option<usize>,
+    ) -> io::Result<Self> {
+        let (jobs, queue) = mpsc::channel::<Job>();
+        thread::Builder::new()
+            .name("stdout".to_owned())
+            .spawn(move || {
+                // What is left of a line that could be written in part only. It
+                // is finished before anything else, and written again as a whole.
+                let mut rest = Vec::new();
+                for job in queue {
+                    let result = write(&mut writer, &mut rest, job.text.as_bytes());
+                    // Nobody waits any more when the host stops.
+                    drop(job.done.send(result));
+                }
+            })?;
+        Ok(Self {
+            jobs,
+            line_bytes_max,
+        })
+    }
+
+    /// What is written, and what is too long to be.
+    fn select(&self, delivery: &Delivery<'_>) -> (String, Vec<Poison>) {
+        let Some(bytes_max) = self.line_bytes_max else {
+            return (delivery.events.to_owned(), Vec::new());
+        };
+        let mut text = String::with_capacity(delivery.events.len());
+        let mut poison = Vec::new();
+        for (event, found) in delivery.iter().enumerate() {
+            let bytes = found.body.len() + 1;
+            if bytes > bytes_max {
+                let reason = format!("its line has {bytes} bytes; max_line_bytes is {bytes_max}");
+                poison.push(Poison { event, reason });
+            } else {
+                text.push_str(found.body);
+                text.push('\n');
+            }
+        }
+        (text, poison)
+    }
+
+    async fn write(&self, text: String) -> Result<(), OutputError> {
+        let (done, written) = oneshot::channel();
+        self.jobs
+            .send(Job { text, done })
+            .map_err(|_| OutputError::Closed)?;
+        match written.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => Err(OutputError::Closed),
+            // A file on a full disk, for one.
+            Ok(Err(error)) => Err(OutputError::Retry(format!("stdout: {error}"))),
+            Err(_) => Err(OutputError::Closed),
+        }
+    }
+}
+
+#[async_trait]
+impl Output for Lines {
+    fn name(&self) -> &str {
+        "stdout"
+    }
+
+    async fn accept(&mut self, delivery: &Delivery<'_>) -> Result<(), OutputError> {
+        let (text, poison) = self.select(delivery);
+        if !text.is_empty() {
+            self.write(text).await?;
+        }
+        if poison.is_empty() {
+            Ok(())
+        } else {
+            Err(OutputError::Poison(poison))
+        }
+    }
+
+    async fn close(&mut self) -> Result<(), OutputError> {
+        // Every accepted batch has been flushed.
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use source_common::delivery::Entry;
+
+    #[derive(Clone, Default)]
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let mut written = self.0.lock().map_err(|_| io::ErrorKind::Other)?;
+            written.extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    struct Broken;
+
+    impl Write for Broken {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn delivery<'a>(events: &'a str, index: &'a [Entry]) -> Delivery<'a> {
+        Delivery {
+            source: "acme",
+            namespace: "test",
+            events,
+            index,
+            kinds: &[],
+        }
+    }
+
+    fn entry(end: u32) -> Entry {
+        Entry {
+            end,
+            occurred_at: 0,
+            kind: 0,
+        }
+    }
+
+    #[tokio::test]
+    async fn events_are_written_before_they_are_accepted() {
+        let shared = Shared::default();
+        let mut output = Lines::start(shared.clone(), None).unwrap();
+        let index = [entry(3), entry(6)];
+        output.accept(&delivery("{}\n[]\n", &index)).await.unwrap();
+        assert_eq!(*shared.0.lock().unwrap(), b"{}\n[]\n");
+    }
+
+    /// Has room for so many bytes.
+    #[derive(Clone, Default)]
+    struct Full(Arc<Mutex<(usize, Vec<u8>)>>);
+
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let mut disk = self.0.lock().map_err(|_| io::ErrorKind::Other)?;
+            let count = bytes.len().min(disk.0);
+            if count == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            disk.0 -= count;
+            disk.1.extend_from_slice(&bytes[..count]);
+            Ok(count)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn standard_output_on_a_full_disk_is_retried_and_no_line_is_torn() {
+        let full = Full::default();
+        full.0.lock().unwrap().0 = 8;
+        let mut output = Lines::start(full.clone(), None).unwrap();
+        let events = "{\"n\":1}\n{\"n\":2}\n{\"n\":3}\n";
+        let index = [entry(8), entry(16), entry(24)];
+        for room in [3, 2, 5] {
+            let error = output.accept(&delivery(events, &index)).await.unwrap_err();
+            assert!(matches!(error, OutputError::Retry(_)), "{error:?}");
+            full.0.lock().unwrap().0 = room;
+        }
+        full.0.lock().unwrap().0 = 1_000;
+        // A delivery of another source comes first.
+        output.accept(&delivery("{}\n", &index[..1])).await.unwrap();
+        output.accept(&delivery(events, &index)).await.unwrap();
+        let written = String::from_utf8(full.0.lock().unwrap().1.clone()).unwrap();
+        let lines: Vec<&str> = written.lines().collect();
+        assert!(
+            lines
+                .iter()
+                .all(|line| *line == "{}" || events.contains(&format!("{line}\n"))),
+            "{lines:?}"
+        );
+        assert!(written.ends_with(&format!("{{}}\n{events}")), "{written}");
+    }
+
+    #[tokio::test]
+    async fn a_closed_pipe_is_told_apart_from_other_errors() {
+        let mut output = Lines::start(Broken, None).unwrap();
+        let index = [entry(3)];
+        let error = output.accept(&delivery("{}\n", &index)).await.unwrap_err();
+        assert!(matches!(error, OutputError::Closed), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_line_that_is_too_long_is_poison_and_the_others_are_written() {
+        let shared = Shared::default();
+        let mut output = Lines::start(shared.clone(), Some(4)).unwrap();
+        let index = [entry(3), entry(9), entry(12)];
+        let error = output
+            .accept(&delivery("{}\n12345\n[]\n", &index))
+            .await
+            .unwrap_err();
+        let OutputError::Poison(poison) = error else {
+            panic!("{error}");
+        };
+        assert_eq!(poison.len(), 1);
+        assert_eq!(poison[0].event, 1);
+        assert_eq!(*shared.0.lock().unwrap(), b"{}\n[]\n");
+    }
+}

@@ -1,0 +1,80 @@
+//! TLS towards a receiver: the system's trust anchors, those of a file, and a
+//! certificate of our own.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
+use source_common::exit::Failure;
+use source_common::section::Section;
+use source_common::trust_anchors::add_anchors;
+
+/// What the settings file says of TLS.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tls {
+    ca_file: Option<PathBuf>,
+    certificate: Option<(PathBuf, PathBuf)>,
+}
+
+impl Tls {
+    /// `ca_file`, `cert_file` and `key_file`.
+    pub(super) fn read(section: &mut Section<'_>) -> Result<Self, Failure> {
+        let ca_file = section.path("ca_file")?;
+        let certificate = match (section.path("cert_file")?, section.path("key_file")?) {
+            (None, None) => None,
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (Some(_), None) => {
+                return Err(section.error("cert_file", "needs key_file as well"));
+            }
+            (None, Some(_)) => {
+                return Err(section.error("key_file", "needs cert_file as well"));
+            }
+        };
+        Ok(Self {
+            ca_file,
+            certificate,
+        })
+    }
+
+    /// Whether any of it is set, so that plain text would be a mistake.
+    pub(super) fn is_set(&self) -> bool {
+        self.ca_file.is_some() || self.certificate.is_some()
+    }
+
+    /// Read the files.
+    pub(super) fn config(&self) -> Result<ClientConfig, String> {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        if let Some(path) = &self.ca_file {
+            add_anchors(&mut roots, path)
+                .map_err(|reason| format!("ca_file {}: {reason}", path.display()))?;
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?
+            .with_root_certificates(roots);
+        match &self.certificate {
+            None => Ok(builder.with_no_client_auth()),
+            Some((certificate, key)) => builder
+                .with_client_auth_cert(certificates(certificate)?, private_key(key)?)
+                .map_err(|error| format!("cert_file {}: {error}", certificate.display())),
+        }
+    }
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let fail =
+        |error: rustls::pki_types::pem::Error| format!("cert_file {}: {error}", path.display());
+    CertificateDer::pem_file_iter(path)
+        .map_err(fail)?
+        .collect::<Result<_, _>>()
+        .map_err(fail)
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    PrivateKeyDer::from_pem_file(path)
+        .map_err(|error| format!("key_file {}: {error}", path.display()))
+}

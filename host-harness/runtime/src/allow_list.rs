@@ -1,0 +1,328 @@
+//! Which origins a source may talk to: deny by default, pure, and every
+//! refusal says which line would allow it.
+//!
+//! An entry comes from the settings file or from the component's description.
+//! Both allow an origin; only one of the settings file names an address that
+//! is not public, see [`crate::address_gate`].
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use source_common::authority::split_authority;
+
+/// The origins that one source may reach. An empty list allows nothing.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct AllowList {
+    /// From the settings file: `allow` or `allow_only`, and settings of the
+    /// component that are origins, such as `base_url`.
+    named: Vec<Pattern>,
+    /// From the component's description.
+    described: Vec<Pattern>,
+    written: Written,
+}
+
+/// What a `[[source]]` says about origins.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Written {
+    /// `allow`: these, besides those that the component describes.
+    Also(Vec<String>),
+    /// `allow_only`: these, and none that the component describes.
+    Only(Vec<String>),
+}
+
+impl Default for Written {
+    fn default() -> Self {
+        Self::Also(Vec::new())
+    }
+}
+
+impl AllowList {
+    /// The list of a source: what its `[[source]]` says, the origins among the
+    /// settings of its component, and those that the component describes.
+    ///
+    /// The error is a clause that names the entry and says what would be
+    /// right. A setting that is not an origin is left to the component, which
+    /// checks its settings.
+    pub fn new(
+        written: Written,
+        settings: &[String],
+        described: &[String],
+    ) -> Result<Self, String> {
+        let (key, entries, described) = match &written {
+            Written::Also(entries) => ("allow", entries, described),
+            Written::Only(entries) => ("allow_only", entries, [].as_slice()),
+        };
+        let mut named = parse(entries).map_err(|reason| format!("`{key}`: {reason}"))?;
+        let origins = settings.iter().filter_map(|text| text.parse().ok());
+        named.extend(origins.filter(|pattern: &Pattern| !pattern.subdomains));
+        let described = parse(described)
+            .map_err(|reason| format!("an origin that the component describes: {reason}"))?;
+        Ok(Self {
+            named,
+            described,
+            written,
+        })
+    }
+
+    /// A list of the entries of `allow` alone.
+    pub fn parse<S: AsRef<str>>(entries: &[S]) -> Result<Self, String> {
+        let entries = entries.iter().map(|entry| entry.as_ref().to_owned());
+        Self::new(Written::Also(entries.collect()), &[], &[])
+    }
+
+    /// Whether an entry covers this origin.
+    #[must_use]
+    pub fn allows(&self, origin: &Origin) -> bool {
+        let mut entries = self.named.iter().chain(&self.described);
+        entries.any(|entry| entry.matches(origin))
+    }
+
+    /// Whether an entry of the settings file names this very address and port,
+    /// and so opens the address gate for it. `localhost` stands for every
+    /// loopback address. What a component describes opens nothing.
+    #[must_use]
+    pub fn names_address(&self, address: IpAddr, port: u16) -> bool {
+        self.named.iter().any(|entry| {
+            !entry.subdomains
+                && entry.origin.port == port
+                && match entry.origin.host.parse::<IpAddr>() {
+                    Ok(named) => named == address,
+                    Err(_) => entry.origin.host == "localhost" && address.is_loopback(),
+                }
+        })
+    }
+
+    /// The line of `[[source]]` that also allows this origin. It replaces the
+    /// line that is there.
+    #[must_use]
+    pub fn line_that_allows(&self, origin: &Origin) -> String {
+        let (key, entries) = match &self.written {
+            Written::Also(entries) => ("allow", entries),
+            Written::Only(entries) => ("allow_only", entries),
+        };
+        let mut entries = entries.clone();
+        let origin = origin.to_string();
+        if !entries.contains(&origin) {
+            entries.push(origin);
+        }
+        format!("{key} = {}", toml::Value::from(entries))
+    }
+}
+
+fn parse(entries: &[String]) -> Result<Vec<Pattern>, String> {
+    entries.iter().map(|entry| entry.parse()).collect()
+}
+
+/// Scheme, host and port: what a request is allowed by.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Origin {
+    scheme: Scheme,
+    /// Lower-case, without the brackets of an IPv6 address.
+    host: String,
+    port: u16,
+}
+
+/// The two schemes there are.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Scheme {
+    /// Plain text; an entry must name it.
+    Http,
+    /// Over TLS.
+    Https,
+}
+
+impl Origin {
+    /// The origin of a request. `None` where the scheme is neither, or the
+    /// host is empty.
+    #[must_use]
+    pub fn new(scheme: &str, host: &str, port: Option<u16>) -> Option<Self> {
+        let scheme = Scheme::parse(scheme)?;
+        let host = bare_host(host)?;
+        let port = port.unwrap_or_else(|| scheme.default_port());
+        Some(Self { scheme, host, port })
+    }
+
+    /// The origin in a text such as `https://api.example.com`. `None` where it
+    /// is none, or has more than an origin.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let pattern: Pattern = text.parse().ok()?;
+        (!pattern.subdomains).then_some(pattern.origin)
+    }
+
+    /// The host, in lower case and without brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port, also where it is the scheme's own.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The scheme.
+    #[must_use]
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_origin(f, self.scheme, "", &self.host, self.port)
+    }
+}
+
+impl Scheme {
+    fn parse(text: &str) -> Option<Self> {
+        if text.eq_ignore_ascii_case("https") {
+            Some(Self::Https)
+        } else if text.eq_ignore_ascii_case("http") {
+            Some(Self::Http)
+        } else {
+            None
+        }
+    }
+
+    fn default_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
+
+    /// As it stands before `://`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+/// One entry: an origin, or any subdomain of one.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Pattern {
+    origin: Origin,
+    subdomains: bool,
+}
+
+impl Pattern {
+    fn matches(&self, origin: &Origin) -> bool {
+        if self.origin.scheme != origin.scheme || self.origin.port != origin.port {
+            return false;
+        }
+        if !self.subdomains {
+            return self.origin.host == origin.host;
+        }
+        // An address never has a subdomain, whatever its text ends with.
+        origin.host.parse::<IpAddr>().is_err()
+            && origin
+                .host
+                .strip_suffix(&self.origin.host)
+                .and_then(|labels| labels.strip_suffix('.'))
+                .is_some_and(|labels| !labels.is_empty())
+    }
+}
+
+impl FromStr for Pattern {
+    type Err = String;
+
+    fn from_str(entry: &str) -> Result<Self, String> {
+        let Some((scheme, rest)) = entry.split_once("://") else {
+            return Err(match entry {
+                "*" => "`*` would allow every origin; name them, as in `https://api.example.com`"
+                    .to_owned(),
+                _ => format!("`{entry}` has no scheme; write `https://{entry}`"),
+            });
+        };
+        let scheme =
+            Scheme::parse(scheme).ok_or_else(|| format!("`{entry}` is neither https nor http"))?;
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        if rest.contains(['/', '?', '#']) {
+            return Err(format!(
+                "`{entry}` has a path; an entry is an origin, as in `https://api.example.com`"
+            ));
+        }
+        if rest.contains('@') {
+            return Err(format!(
+                "`{entry}` has a user name; an entry is an origin only"
+            ));
+        }
+        let (host, port) = split_authority(rest).ok_or_else(|| {
+            let names_port = match rest.rsplit_once(']') {
+                Some((_, behind)) => behind.contains(':'),
+                None => !rest.starts_with('[') && rest.contains(':'),
+            };
+            if names_port {
+                format!("`{entry}` has a port that is not a number from 1 to 65535")
+            } else {
+                format!("`{entry}` has no valid host")
+            }
+        })?;
+        let (host, subdomains) = match host.strip_prefix("*.") {
+            Some(parent) => (parent, true),
+            None => (host.as_str(), false),
+        };
+        if host == "*" || host.contains('*') {
+            return Err(format!(
+                "`{entry}` is too wide; `*.` may only stand before a domain, as in `https://*.example.com`"
+            ));
+        }
+        let host = bare_host(host).ok_or_else(|| format!("`{entry}` has no valid host"))?;
+        if subdomains && (!host.contains('.') || host.parse::<IpAddr>().is_ok()) {
+            return Err(format!(
+                "`{entry}` is too wide; name at least a domain and its suffix, as in `https://*.example.com`"
+            ));
+        }
+        Ok(Self {
+            origin: Origin {
+                scheme,
+                host,
+                port: port.unwrap_or_else(|| scheme.default_port()),
+            },
+            subdomains,
+        })
+    }
+}
+
+/// A host as it is compared: lower case, no brackets, no final dot, and an
+/// address in its shortest form.
+fn bare_host(host: &str) -> Option<String> {
+    if let Some(inner) = host.strip_prefix('[') {
+        let address: std::net::Ipv6Addr = inner.strip_suffix(']')?.parse().ok()?;
+        return Some(address.to_string());
+    }
+    let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    let labels_are_filled = host.split('.').all(|label| !label.is_empty());
+    (labels_are_filled && host.bytes().all(allowed)).then_some(host)
+}
+
+fn write_origin(
+    f: &mut fmt::Formatter<'_>,
+    scheme: Scheme,
+    prefix: &str,
+    host: &str,
+    port: u16,
+) -> fmt::Result {
+    write!(f, "{}://{prefix}", scheme.name())?;
+    if host.contains(':') {
+        write!(f, "[{host}]")?;
+    } else {
+        f.write_str(host)?;
+    }
+    if port == scheme.default_port() {
+        Ok(())
+    } else {
+        write!(f, ":{port}")
+    }
+}
+
+#[cfg(test)]
+#[path = "allow_list_tests.rs"]
+mod tests;

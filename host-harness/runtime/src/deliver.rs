@@ -1,0 +1,38 @@
+//! Where a source's events and rejected records go, as the loop sees it.
+
+use async_trait::async_trait;
+use source_common::delivery::{Delivery, Poison, Undelivered};
+
+use crate::bindings::RejectedRecord;
+use crate::store::Record;
+
+/// Takes what a source collects. The checkpoint of the source is stored after
+/// it has returned `Ok`, so what it has taken must not be lost by a crash.
+#[async_trait]
+pub trait Deliver: Send + Sync {
+    /// Takes every event of a batch, as often as that has to be tried. Returns
+    /// the events that can never be taken; the loop has them kept with the
+    /// rejected records.
+    ///
+    /// The future may be dropped at any await point, when the source has to
+    /// stop; the events then come again.
+    async fn accept(&self, delivery: &Delivery<'_>) -> Result<Vec<Poison>, Undelivered>;
+
+    /// Keeps records of a source that could not become events, and events that
+    /// can never be taken.
+    async fn keep(&self, source: &str, records: &[RejectedRecord]) -> Result<(), NotKept>;
+
+    /// Is told what has been reached, after each batch.
+    fn progress(&self, _record: &Record) {}
+}
+
+/// Why rejected records were not kept.
+#[derive(Debug)]
+pub enum NotKept {
+    /// A file could not be written; perhaps another time.
+    Disk(String),
+    /// The output for them is standard output, and closed.
+    Closed,
+    /// The bound on the tries of the output for them is reached.
+    Output(String),
+}

@@ -1,0 +1,221 @@
+//! A component's standard error, line by line into the host's log, with
+//! bounds and without secrets.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use bytes::Bytes;
+use tokio::io::AsyncWrite;
+use tracing::{info, warn};
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+
+use super::share::SourceShare;
+use crate::rate_limit::{Admission, Suppressed};
+use crate::untrusted_text::Sanitizer;
+
+/// What a component may write in one piece.
+const WRITE_BYTES_MAX: usize = 64 * 1024;
+/// A line beyond this is cut: it is a diagnostic, not a dump.
+const LINE_BYTES_MAX: usize = 4 * 1024;
+
+/// The log of one instance. Clones write to the same log.
+#[derive(Clone, Debug)]
+pub(super) struct GuestLog {
+    shared: Arc<Mutex<Lines>>,
+}
+
+#[derive(Debug)]
+struct Lines {
+    source: String,
+    sanitizer: Sanitizer,
+    share: SourceShare,
+    partial: Vec<u8>,
+    /// The last line of this call, for the report of a trap.
+    last: Option<String>,
+}
+
+impl GuestLog {
+    pub(super) fn new(source: &str, sanitizer: Sanitizer, share: SourceShare) -> Self {
+        Self {
+            shared: Arc::new(Mutex::new(Lines {
+                source: source.to_owned(),
+                sanitizer,
+                share,
+                partial: Vec::new(),
+                last: None,
+            })),
+        }
+    }
+
+    /// Begin a call.
+    pub(super) fn begin_call(&self) {
+        self.with(|lines| lines.last = None);
+    }
+
+    /// End a call: log what has no end of line yet. Returns the last line,
+    /// which is where a panic says what happened.
+    pub(super) fn end_call(&self) -> Option<String> {
+        self.with(|lines| {
+            let now = Instant::now();
+            lines.end_line(now);
+            let suppressed = lines.share.stderr().report(now);
+            lines.log_suppressed(suppressed);
+            lines.last.take()
+        })
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut Lines) -> T) -> T {
+        act(&mut self.shared.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Lines {
+    fn push(&mut self, bytes: &[u8], now: Instant) {
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let text = piece.strip_suffix(b"\n").unwrap_or(piece);
+            let room = LINE_BYTES_MAX.saturating_sub(self.partial.len());
+            self.partial.extend(text.iter().take(room));
+            if text.len() < piece.len() {
+                self.end_line(now);
+            }
+        }
+    }
+
+    fn end_line(&mut self, now: Instant) {
+        let line = String::from_utf8_lossy(&self.partial).trim_end().to_owned();
+        self.partial.clear();
+        if line.is_empty() {
+            return;
+        }
+        let line = self.sanitizer.text(&line, LINE_BYTES_MAX);
+        let admission = self.share.stderr().admit(line.len(), now);
+        if let Admission::Pass(suppressed) = admission {
+            self.log_suppressed(suppressed);
+            info!(source = %self.source, "component: {line}");
+        }
+        // Also of a flood the last line is kept: it says why the component
+        // traps. The advice on backtraces that follows a panic does not.
+        if !line.starts_with("note: ") {
+            self.last = Some(line);
+        }
+    }
+
+    fn log_suppressed(&self, suppressed: Option<Suppressed>) {
+        if let Some(suppressed) = suppressed {
+            warn!(source = %self.source, "standard error of the component: {suppressed}");
+        }
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        let suppressed = self.share.stderr().take();
+        self.log_suppressed(suppressed);
+    }
+}
+
+impl IsTerminal for GuestLog {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for GuestLog {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        // Only WASI 0.3 asks for this one, and it is not linked.
+        Box::new(tokio::io::sink())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+#[async_trait::async_trait]
+impl Pollable for GuestLog {
+    async fn ready(&mut self) {}
+}
+
+impl OutputStream for GuestLog {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.with(|lines| lines.push(&bytes, Instant::now()));
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(WRITE_BYTES_MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use source_common::secret::Redactor;
+
+    fn log_of(pieces: &[&str]) -> (GuestLog, Option<String>) {
+        let redactor = Redactor::new(["hunter22".to_owned()]);
+        let log = GuestLog::new("acme", Sanitizer::new(redactor), SourceShare::default());
+        log.begin_call();
+        for piece in pieces {
+            log.clone().write(Bytes::from((*piece).to_owned())).unwrap();
+        }
+        let last = log.end_call();
+        (log, last)
+    }
+
+    #[test]
+    fn a_line_may_arrive_in_pieces() {
+        let (_, last) = log_of(&["one\nthe se", "cond"]);
+        assert_eq!(last.as_deref(), Some("the second"));
+    }
+
+    #[test]
+    fn a_secret_does_not_reach_the_log() {
+        let (_, last) = log_of(&["the secret is hunter", "22!\n"]);
+        assert_eq!(last.as_deref(), Some("the secret is [redacted]!"));
+    }
+
+    #[test]
+    fn a_line_cannot_look_like_several_or_move_the_cursor() {
+        let (_, last) = log_of(&["a\r2026-01-01T00:00:00Z  INFO forged\u{1b}[2K\u{202e}b\n"]);
+        let line = "a\\r2026-01-01T00:00:00Z  INFO forged\\u{1b}[2K\\u{202e}b";
+        assert_eq!(last.as_deref(), Some(line));
+    }
+
+    /// A component that traps is called in a fresh instance each time.
+    #[test]
+    fn a_flood_is_limited_per_source_and_not_per_call_or_instance() {
+        let share = SourceShare::default();
+        let flood = "x\n".repeat(1_000);
+        let mut logs = Vec::new();
+        for _ in 0..10 {
+            let sanitizer = Sanitizer::new(Redactor::default());
+            let log = GuestLog::new("acme", sanitizer, share.clone());
+            for _ in 0..10 {
+                log.begin_call();
+                log.clone().write(Bytes::from(flood.clone())).unwrap();
+                log.end_call();
+            }
+            logs.push(log); // at its end it would report, and reset the count
+        }
+        let suppressed = share.stderr().take().unwrap().lines;
+        assert!(suppressed > 99_000, "{suppressed}");
+    }
+
+    #[test]
+    fn the_last_line_of_a_flood_is_kept_for_the_report_of_a_trap() {
+        let (_, last) = log_of(&[&"x\n".repeat(1_000), "the reason\n"]);
+        assert_eq!(last.as_deref(), Some("the reason"));
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_cut() {
+        let (_, last) = log_of(&[&"y".repeat(LINE_BYTES_MAX * 2)]);
+        assert_eq!(last.map(|line| line.len()), Some(LINE_BYTES_MAX));
+    }
+}

@@ -1,0 +1,405 @@
+//! One instance of a component: its state, and a call that cannot hang, grow
+//! or take the host down.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use source_common::secret::{Redactor, Secret};
+use wasmtime::component::{HasData, ResourceTable};
+use wasmtime::{Store, Trap, UpdateDeadline};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+use super::Loaded;
+use super::guest_log::GuestLog;
+use super::limits::MemoryLimit;
+use super::scheduler::{Account, Scheduler};
+use super::share::SourceShare;
+use crate::bindings::{
+    Batch, CheckResult, Description, EventSource, Limits, NormalizeError, Normalized, PollError,
+    SettingsError,
+};
+use crate::outgoing::Outgoing;
+use crate::untrusted_text::{DETAIL_BYTES_MAX, Sanitizer};
+
+/// Requests, bodies, streams and pollables alive at one time.
+const RESOURCES_MAX: usize = 1_000;
+/// What may cross from the component in one call besides the batch itself.
+const CROSSING_BYTES_SPARE: usize = 32 * 1024 * 1024;
+/// The greatest piece of random bytes that a call may ask for.
+const RANDOM_BYTES_MAX: u64 = 64 * 1024;
+
+/// How an instance is made.
+#[derive(Clone, Debug)]
+pub struct InstanceSettings {
+    /// The name of the source, for logs.
+    pub source: String,
+    /// Its way to the network.
+    pub outgoing: Outgoing,
+    /// Its memory.
+    pub memory_bytes_max: usize,
+    /// How long one call may take.
+    pub call_timeout: Duration,
+    /// What must not appear in its diagnostics.
+    pub redactor: Redactor,
+    /// What all instances of the source use together.
+    pub share: SourceShare,
+}
+
+/// A component that can be called. After a [`CallError`] it must be dropped.
+pub struct Instance {
+    store: Store<State>,
+    exports: EventSource,
+    sanitizer: Sanitizer,
+    turns: Turns,
+}
+
+/// How the calls of an instance are driven.
+struct Turns {
+    scheduler: Arc<Scheduler>,
+    account: Arc<Account>,
+    /// Whether an epoch has interrupted the component in this slice.
+    interrupted: Arc<AtomicBool>,
+    log: GuestLog,
+    call_timeout: Duration,
+}
+
+/// Why a call came to no result. It says nothing about the upstream.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum CallError {
+    /// The system has no address space left for an instance; the clause is
+    /// the system's.
+    NoAddressSpace(String),
+    /// It asked for more memory than it may have.
+    OutOfMemory {
+        /// What it may have.
+        bytes_max: usize,
+    },
+    /// It did not return in time.
+    TimedOut(Duration),
+    /// It trapped; the clause says how, and what it said last.
+    Trapped(String),
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoAddressSpace(reason) => {
+                write!(f, "no address space for an instance: {reason}")?;
+                match super::address_space_bytes_max() {
+                    None => Ok(()),
+                    Some(bytes) => {
+                        let mib = bytes / (1024 * 1024);
+                        write!(f, " (this process may have {mib} MiB, see `ulimit -v`)")
+                    }
+                }
+            }
+            Self::OutOfMemory { bytes_max } => write!(
+                f,
+                "the component needs more than its {} MiB of memory",
+                bytes_max / (1024 * 1024)
+            ),
+            Self::TimedOut(limit) => write!(
+                f,
+                "the component did not return within {}",
+                humantime::format_duration(*limit)
+            ),
+            Self::Trapped(reason) => write!(f, "the component trapped: {reason}"),
+        }
+    }
+}
+
+impl std::error::Error for CallError {}
+
+impl CallError {
+    /// What to do about it in the settings of a source.
+    #[must_use]
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Self::NoAddressSpace(_) => {
+                "raise the limit of the address space, or lower memory_mib of the sources"
+            }
+            Self::OutOfMemory { .. } => "raise its memory_mib, or lower its max_bytes",
+            Self::TimedOut(_) => {
+                "raise its poll_timeout_secs, or report this to who made the component"
+            }
+            Self::Trapped(_) => "report this to who made the component",
+        }
+    }
+}
+
+impl Instance {
+    /// A fresh instance with a memory and a table of its own.
+    pub async fn new(loaded: &Loaded, settings: &InstanceSettings) -> Result<Self, CallError> {
+        let sanitizer = Sanitizer::new(settings.redactor.clone());
+        let log = GuestLog::new(&settings.source, sanitizer.clone(), settings.share.clone());
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(RESOURCES_MAX);
+        let wasi = WasiCtx::builder()
+            .stderr(log.clone())
+            .max_random_size(RANDOM_BYTES_MAX)
+            .build();
+        let state = State {
+            wasi,
+            http: WasiHttpCtx::new(),
+            table,
+            outgoing: settings.outgoing.clone(),
+            memory: MemoryLimit::new(settings.memory_bytes_max),
+        };
+        let mut store = Store::new(loaded.pre.engine(), state);
+        store.limiter(|state| &mut state.memory);
+        store.set_hostcall_fuel(CROSSING_BYTES_SPARE);
+        let turns = Turns {
+            scheduler: Arc::clone(&loaded.scheduler),
+            account: Arc::clone(&settings.share.cpu),
+            interrupted: Arc::default(),
+            log,
+            call_timeout: settings.call_timeout,
+        };
+        let interrupted = Arc::clone(&turns.interrupted);
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(move |_| {
+            interrupted.store(true, Ordering::Relaxed);
+            Ok(UpdateDeadline::Yield(1))
+        });
+        // Code of the component runs here too, before its first call.
+        let result = turns.drive(loaded.pre.instantiate_async(&mut store)).await;
+        let exports = turns.end(result, &store, &sanitizer)?;
+        Ok(Self {
+            store,
+            exports,
+            sanitizer,
+            turns,
+        })
+    }
+
+    /// What the component is and what it offers.
+    pub async fn describe(&mut self) -> Result<Description, CallError> {
+        let call = self
+            .exports
+            .pipeline_source_source()
+            .call_describe(&mut self.store);
+        let result = self.turns.drive(call).await;
+        let mut description = self.turns.end(result, &self.store, &self.sanitizer)?;
+        self.sanitizer.description(&mut description);
+        Ok(description)
+    }
+
+    /// Whether each stream can be read with these settings.
+    pub async fn check(
+        &mut self,
+        settings: &Secret,
+    ) -> Result<Result<Vec<CheckResult>, SettingsError>, CallError> {
+        let call = self
+            .exports
+            .pipeline_source_source()
+            .call_check(&mut self.store, settings.reveal());
+        let result = self.turns.drive(call).await;
+        let mut checked = self.turns.end(result, &self.store, &self.sanitizer)?;
+        match &mut checked {
+            Ok(results) => results
+                .iter_mut()
+                .for_each(|result| self.sanitizer.check_result(result)),
+            Err(error) => self.sanitizer.settings_error(error),
+        }
+        Ok(checked)
+    }
+
+    /// Fetches the next batch after `resume`. `session` is that of the poll before, where the host
+    /// still has it.
+    pub async fn poll(
+        &mut self,
+        settings: &Secret,
+        resume: Option<&str>,
+        session: Option<&Secret>,
+        limits: Limits,
+    ) -> Result<Result<Batch, PollError>, CallError> {
+        // The text, its index and the originals, and as much again for the
+        // rest of the batch.
+        let batch = usize::try_from(limits.max_bytes).unwrap_or(usize::MAX);
+        let fuel = batch.saturating_mul(2).saturating_add(CROSSING_BYTES_SPARE);
+        self.store.set_hostcall_fuel(fuel);
+        let resume = resume.map(str::to_owned);
+        let session = session.map(|session| session.reveal().to_owned());
+        let call = self.exports.pipeline_source_source().call_poll(
+            &mut self.store,
+            settings.reveal(),
+            resume.as_ref(),
+            session.as_ref(),
+            limits,
+        );
+        let result = self.turns.drive(call).await;
+        let mut polled = self.turns.end(result, &self.store, &self.sanitizer)?;
+        match &mut polled {
+            Ok(batch) => self.sanitizer.batch(batch),
+            Err(error) => self.sanitizer.poll_error(error),
+        }
+        Ok(polled)
+    }
+
+    /// Returns a checkpoint from which `streams` are collected again from `from_ms` on; with no
+    /// stream, all that the settings select.
+    pub async fn rewind(
+        &mut self,
+        settings: &Secret,
+        checkpoint: &str,
+        streams: &[String],
+        from_ms: i64,
+    ) -> Result<Result<String, String>, CallError> {
+        let checkpoint = checkpoint.to_owned();
+        let call = self.exports.pipeline_source_source().call_rewind(
+            &mut self.store,
+            settings.reveal(),
+            &checkpoint,
+            streams,
+            from_ms,
+        );
+        let result = self.turns.drive(call).await;
+        let rewound = self.turns.end(result, &self.store, &self.sanitizer)?;
+        Ok(rewound.map_err(|reason| self.sanitizer.text(&reason, DETAIL_BYTES_MAX)))
+    }
+
+    /// Normalizes records that have come by another way. Of the settings, a JSON object, those
+    /// that shape events are used.
+    pub async fn normalize(
+        &mut self,
+        stream: &str,
+        format: &str,
+        settings: &Secret,
+        records: &[u8],
+    ) -> Result<Result<Normalized, NormalizeError>, CallError> {
+        let call = self.exports.pipeline_source_normalizer().call_normalize(
+            &mut self.store,
+            stream,
+            format,
+            settings.reveal(),
+            records,
+        );
+        let result = self.turns.drive(call).await;
+        let mut normalized = self.turns.end(result, &self.store, &self.sanitizer)?;
+        match &mut normalized {
+            Ok(normalized) => self.sanitizer.normalized(normalized),
+            Err(NormalizeError::UnknownFormat(known) | NormalizeError::UnknownStream(known)) => {
+                *known = self.sanitizer.text(known, DETAIL_BYTES_MAX);
+            }
+            Err(NormalizeError::Settings(error)) => self.sanitizer.settings_error(error),
+        }
+        Ok(normalized)
+    }
+
+    /// The most memory this instance has had.
+    #[must_use]
+    pub fn memory_bytes_peak(&self) -> usize {
+        self.store.data().memory.bytes_peak()
+    }
+}
+
+impl Turns {
+    /// Drive a call to its end, within its time and beside those of others.
+    /// Returns `None` when it took too long.
+    async fn drive<T>(
+        &self,
+        call: impl Future<Output = wasmtime::Result<T>>,
+    ) -> Option<wasmtime::Result<T>> {
+        self.log.begin_call();
+        self.scheduler
+            .run(&self.account, &self.interrupted, self.call_timeout, call)
+            .await
+    }
+
+    fn end<T>(
+        &self,
+        result: Option<wasmtime::Result<T>>,
+        store: &Store<State>,
+        sanitizer: &Sanitizer,
+    ) -> Result<T, CallError> {
+        let last_line = self.log.end_call();
+        match result {
+            Some(Ok(value)) => Ok(value),
+            Some(Err(error)) => Err(explain(&error, store, sanitizer, last_line)),
+            None => Err(CallError::TimedOut(self.call_timeout)),
+        }
+    }
+}
+
+fn explain(
+    error: &wasmtime::Error,
+    store: &Store<State>,
+    sanitizer: &Sanitizer,
+    last_line: Option<String>,
+) -> CallError {
+    let memory = &store.data().memory;
+    if memory.was_refused() {
+        return CallError::OutOfMemory {
+            bytes_max: memory.bytes_max(),
+        };
+    }
+    if let Some(reason) = no_address_space(error) {
+        return CallError::NoAddressSpace(reason);
+    }
+    let cause = match error.downcast_ref::<Trap>() {
+        Some(trap) => trap.to_string(),
+        None => error.root_cause().to_string(),
+    };
+    let cause = sanitizer.text(&cause, DETAIL_BYTES_MAX);
+    CallError::Trapped(match last_line {
+        Some(line) => format!("{cause}; it said last: {line}"),
+        None => cause,
+    })
+}
+
+/// What the system says where it could not map memory.
+#[cfg(unix)]
+fn no_address_space(error: &wasmtime::Error) -> Option<String> {
+    use rustix::io::Errno;
+
+    let mut causes = error.chain();
+    causes.find_map(|cause| {
+        let of_std = cause.downcast_ref::<std::io::Error>();
+        let of_std = of_std.and_then(Errno::from_io_error);
+        let errno = cause.downcast_ref::<Errno>().copied().or(of_std);
+        (errno == Some(Errno::NOMEM)).then(|| cause.to_string())
+    })
+}
+
+#[cfg(not(unix))]
+fn no_address_space(_: &wasmtime::Error) -> Option<String> {
+    None
+}
+
+/// What a store holds besides the component.
+pub(super) struct State {
+    pub(super) wasi: WasiCtx,
+    http: WasiHttpCtx,
+    pub(super) table: ResourceTable,
+    outgoing: Outgoing,
+    memory: MemoryLimit,
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
+    }
+}
+
+impl WasiHttpView for State {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView {
+            ctx: &mut self.http,
+            table: &mut self.table,
+            hooks: &mut self.outgoing,
+        }
+    }
+}
+
+/// `wasi:io` needs nothing but the table.
+pub(super) struct Io;
+
+impl HasData for Io {
+    type Data<'a> = &'a mut ResourceTable;
+}

@@ -1,0 +1,151 @@
+//! The sandbox: compile a component once, and call it within limits of
+//! memory, time and reach.
+
+mod cache;
+mod guest_log;
+mod instance;
+mod limits;
+mod scheduler;
+mod share;
+mod ticker;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use wasmtime::component::{Component, Linker};
+use wasmtime::{Config, Engine};
+use wasmtime_wasi::cli::{WasiCli, WasiCliView as _};
+use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView as _};
+use wasmtime_wasi::p2::bindings::{cli, clocks, io, random};
+use wasmtime_wasi::random::WasiRandom;
+
+pub use self::instance::{CallError, Instance, InstanceSettings};
+use self::instance::{Io, State};
+use self::scheduler::Scheduler;
+pub use self::scheduler::worker_threads;
+pub use self::share::SourceShare;
+use self::ticker::Ticker;
+use crate::bindings::EventSourcePre;
+
+/// The version of `pipeline:source` that this host implements.
+const CONTRACT: &str = "0.2.0";
+
+/// The engine that all sources of a process share.
+pub struct Sandbox {
+    engine: Engine,
+    scheduler: Arc<Scheduler>,
+    _ticker: Ticker,
+}
+
+/// A compiled component, linked and ready to be instantiated any number of
+/// times.
+#[derive(Clone)]
+pub struct Loaded {
+    pre: EventSourcePre<State>,
+    scheduler: Arc<Scheduler>,
+}
+
+impl Sandbox {
+    /// Start the engine and the clock that makes busy components yield. No
+    /// instance may have more memory than `memory_bytes_max`.
+    pub fn new(memory_bytes_max: usize) -> Result<Self, String> {
+        let mut config = Config::new();
+        if address_space_bytes_max().is_some() {
+            reserve_only(&mut config, memory_bytes_max);
+        }
+        config.epoch_interruption(true);
+        // Only WASI 0.2 is offered; without it a call is cheaper.
+        config.concurrency_support(false);
+        config.wasm_relaxed_simd(false);
+        let engine = Engine::new(&config).map_err(|error| one_line(&error))?;
+        let ticker = Ticker::start(&engine)
+            .map_err(|error| format!("cannot start the epoch thread: {error}"))?;
+        let scheduler = Arc::new(Scheduler::new(engine.weak()));
+        Ok(Self {
+            engine,
+            scheduler,
+            _ticker: ticker,
+        })
+    }
+
+    /// Compile a component, or take its machine code from `cache_dir` where a
+    /// process of ours has put it.
+    pub fn load(&self, wasm: &[u8], cache_dir: Option<&Path>) -> Result<Loaded, String> {
+        let component = cache::load_or_compile(&self.engine, wasm, cache_dir)
+            .map_err(|error| one_line(&error))?;
+        if let Some(version) = self.other_contract(&component) {
+            return Err(format!(
+                "it implements pipeline:source {version}, and this host pipeline:source \
+                 {CONTRACT}; use a release of the component for {CONTRACT}"
+            ));
+        }
+        let pre = self.link(&component).map_err(|error| one_line(&error))?;
+        Ok(Loaded {
+            pre,
+            scheduler: Arc::clone(&self.scheduler),
+        })
+    }
+
+    /// The version of `pipeline:source` that a component implements, where it is another one.
+    fn other_contract(&self, component: &Component) -> Option<String> {
+        let of_component = component.component_type();
+        let mut names = of_component.exports(&self.engine).map(|(name, _)| name);
+        let version = names.find_map(|name| name.strip_prefix("pipeline:source/source@"))?;
+        (version != CONTRACT).then(|| version.to_owned())
+    }
+
+    /// HTTP, clocks, random numbers and the parts of `wasi:cli` that Rust's
+    /// std imports. No file system, no sockets: a component that asks for
+    /// them does not link.
+    fn link(&self, component: &Component) -> wasmtime::Result<EventSourcePre<State>> {
+        let mut linker: Linker<State> = Linker::new(&self.engine);
+        let l = &mut linker;
+        io::error::add_to_linker::<State, Io>(l, |state| &mut state.table)?;
+        io::poll::add_to_linker::<State, Io>(l, |state| &mut state.table)?;
+        io::streams::add_to_linker::<State, Io>(l, |state| &mut state.table)?;
+        clocks::wall_clock::add_to_linker::<State, WasiClocks>(l, State::clocks)?;
+        clocks::monotonic_clock::add_to_linker::<State, WasiClocks>(l, State::clocks)?;
+        random::random::add_to_linker::<State, WasiRandom>(l, |state| state.wasi.random())?;
+        random::insecure::add_to_linker::<State, WasiRandom>(l, |state| state.wasi.random())?;
+        random::insecure_seed::add_to_linker::<State, WasiRandom>(l, |state| state.wasi.random())?;
+        cli::environment::add_to_linker::<State, WasiCli>(l, State::cli)?;
+        cli::exit::add_to_linker::<State, WasiCli>(l, State::cli)?;
+        cli::stdin::add_to_linker::<State, WasiCli>(l, State::cli)?;
+        cli::stdout::add_to_linker::<State, WasiCli>(l, State::cli)?;
+        cli::stderr::add_to_linker::<State, WasiCli>(l, State::cli)?;
+        cli::terminal_input::add_to_linker::<State, WasiCli>(l, State::cli)?;
+        cli::terminal_output::add_to_linker::<State, WasiCli>(l, State::cli)?;
+        cli::terminal_stdin::add_to_linker::<State, WasiCli>(l, State::cli)?;
+        cli::terminal_stdout::add_to_linker::<State, WasiCli>(l, State::cli)?;
+        cli::terminal_stderr::add_to_linker::<State, WasiCli>(l, State::cli)?;
+        wasmtime_wasi_http::p2::add_only_http_to_linker_async(l)?;
+        EventSourcePre::new(linker.instantiate_pre(component)?)
+    }
+}
+
+/// The limit of this process's address space (`ulimit -v`), if it has one.
+#[cfg(unix)]
+fn address_space_bytes_max() -> Option<u64> {
+    use rustix::process::{Resource, getrlimit};
+
+    getrlimit(Resource::As).current
+}
+
+#[cfg(not(unix))]
+fn address_space_bytes_max() -> Option<u64> {
+    None
+}
+
+/// By default 4 GiB of address space are reserved for each memory, which saves
+/// the compiled code its bounds checks and costs no memory. Where address
+/// space is limited, only what a memory may grow to is reserved.
+fn reserve_only(config: &mut Config, bytes: usize) {
+    config.memory_reservation(u64::try_from(bytes).unwrap_or(u64::MAX));
+    config.memory_reservation_for_growth(0);
+    config.memory_guard_size(0);
+}
+
+/// An error with its causes on one line.
+fn one_line(error: &wasmtime::Error) -> String {
+    format!("{error:#}").replace('\n', " ")
+}

@@ -1,0 +1,32 @@
+//! Runs components of the WIT package `pipeline:source`: in a sandbox, with an
+//! outgoing HTTP that reaches what an allow-list allows, in a loop that polls,
+//! delivers and stores the checkpoint.
+//!
+//! ```text
+//! source_loop ─► engine::Instance ─► outgoing ─► the upstream
+//!      │            (sandbox)        (allow_list, address_gate)
+//!      ├─► Deliver   takes the events and the rejected records, then
+//!      └─► store     the checkpoint moves: here and nowhere else
+//! ```
+//!
+//! It has no output and no command line, and knows no vendor: what a source is
+//! and offers comes from its `describe`. An embedder implements
+//! [`deliver::Deliver`], makes a [`source::Source`] of a component and its
+//! settings, and runs a [`source_loop::SourceLoop`].
+
+#![deny(unsafe_code)]
+
+pub mod address_gate;
+pub mod allow_list;
+pub mod batch;
+pub mod bindings;
+pub mod deliver;
+mod description;
+pub mod engine;
+pub mod outgoing;
+pub mod rate_limit;
+pub mod shutdown;
+pub mod source;
+pub mod source_loop;
+pub mod store;
+pub mod untrusted_text;

@@ -1,0 +1,275 @@
+//! From an origin to a connection: resolve, pass every address through the
+//! gate, dial, and put TLS on top.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::Uri;
+use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::rt::TokioIo;
+use rustls::{ClientConfig, RootCertStore};
+use source_common::trust_anchors::add_anchors;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tower_service::Service;
+use tracing::warn;
+
+use super::limits::{Limit, Place};
+use crate::address_gate;
+use crate::allow_list::{AllowList, Origin};
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
+
+/// TLS over TCP through the address gate, all within one time-out.
+#[derive(Clone, Debug)]
+pub(super) struct Connector {
+    inner: HttpsConnector<GatedConnector>,
+    connections: Limit,
+    limit: Duration,
+}
+
+/// TCP to those addresses of a name that the gate lets through.
+#[derive(Clone, Debug)]
+pub(super) struct GatedConnector {
+    source: Arc<str>,
+    allow: Arc<AllowList>,
+    connections: Limit,
+}
+
+/// A connection that counts as one of its source until it is closed.
+#[derive(Debug)]
+pub(super) struct Counted {
+    stream: TcpStream,
+    _place: Place,
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub(super) enum ConnectError {
+    /// The source had as many connections as it may have, all the time.
+    Limit,
+    /// The name resolves only to addresses that the gate refuses.
+    Prohibited,
+    /// The name does not resolve.
+    Resolve(io::Error),
+    /// No address answered; this is what the last one said.
+    Tcp(io::Error),
+    /// The whole took too long.
+    TimedOut,
+    /// The URI names no origin.
+    Uri,
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Limit => f.write_str("the source has too many connections"),
+            Self::Prohibited => f.write_str("the name resolves to a prohibited address"),
+            Self::Resolve(error) => write!(f, "the name does not resolve: {error}"),
+            Self::Tcp(error) => write!(f, "no connection: {error}"),
+            Self::TimedOut => f.write_str("no connection in time"),
+            Self::Uri => f.write_str("the URI has no origin"),
+        }
+    }
+}
+
+impl std::error::Error for ConnectError {}
+
+/// Put TLS on top of a connector, with the system's trust anchors and those
+/// of `ca_file`.
+pub(super) fn with_tls(
+    gate: GatedConnector,
+    ca_file: Option<&Path>,
+    limit: Duration,
+) -> Result<Connector, String> {
+    let mut roots = RootCertStore::empty();
+    // A host without trust anchors can still reach plain-text origins; TLS
+    // itself then says what is missing.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if let Some(path) = ca_file {
+        add_anchors(&mut roots, path)
+            .map_err(|reason| format!("ca_file {}: {reason}", path.display()))?;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Connector {
+        connections: gate.connections.clone(),
+        inner: HttpsConnector::from((gate, config)),
+        limit,
+    })
+}
+
+impl Service<Uri> for Connector {
+    type Response = MaybeHttpsStream<TokioIo<Counted>>;
+    type Error = BoxError;
+    type Future = Connecting<Self::Response>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let connecting = self.inner.call(uri);
+        let limit = self.limit;
+        let connections = self.connections.clone();
+        Box::pin(async move {
+            match tokio::time::timeout(limit, connecting).await {
+                Ok(outcome) => outcome,
+                Err(_) if connections.is_used_up() => Err(ConnectError::Limit.into()),
+                Err(_) => Err(ConnectError::TimedOut.into()),
+            }
+        })
+    }
+}
+
+impl GatedConnector {
+    pub(super) fn new(source: &str, allow: Arc<AllowList>, connections: Limit) -> Self {
+        Self {
+            source: Arc::from(source),
+            allow,
+            connections,
+        }
+    }
+
+    /// The addresses of an origin that may be dialled, in the resolver's
+    /// order.
+    async fn addresses(&self, origin: &Origin) -> Result<Vec<SocketAddr>, ConnectError> {
+        let resolved: Vec<SocketAddr> = match origin.host().parse::<IpAddr>() {
+            Ok(address) => vec![SocketAddr::new(address, origin.port())],
+            Err(_) => tokio::net::lookup_host((origin.host(), origin.port()))
+                .await
+                .map_err(ConnectError::Resolve)?
+                .collect(),
+        };
+        if resolved.is_empty() {
+            let nothing = io::Error::new(io::ErrorKind::NotFound, "no address");
+            return Err(ConnectError::Resolve(nothing));
+        }
+        let mut permitted = Vec::with_capacity(resolved.len());
+        for address in resolved {
+            match address_gate::check(&self.allow, address.ip(), address.port()) {
+                Ok(()) => permitted.push(address),
+                Err(kind) => warn!(
+                    source = %self.source,
+                    %origin,
+                    "the name resolves to {address}, which is {kind}; to allow it, write in \
+                     [[source]] `{}`: {}",
+                    self.source,
+                    literal(origin, address)
+                        .map_or_else(String::new, |literal| self.allow.line_that_allows(&literal)),
+                ),
+            }
+        }
+        if permitted.is_empty() {
+            return Err(ConnectError::Prohibited);
+        }
+        Ok(permitted)
+    }
+
+    async fn dial(&self, uri: &Uri) -> Result<Counted, ConnectError> {
+        let origin = uri
+            .scheme_str()
+            .zip(uri.host())
+            .and_then(|(scheme, host)| Origin::new(scheme, host, uri.port_u16()))
+            .ok_or(ConnectError::Uri)?;
+        let place = self.connections.acquire().await;
+        let mut last = None;
+        for address in self.addresses(&origin).await? {
+            match TcpStream::connect(address).await {
+                Ok(stream) => {
+                    // Requests are small and wait for their answer.
+                    stream.set_nodelay(true).map_err(ConnectError::Tcp)?;
+                    return Ok(Counted {
+                        stream,
+                        _place: place,
+                    });
+                }
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.map_or(ConnectError::Prohibited, ConnectError::Tcp))
+    }
+}
+
+impl Service<Uri> for GatedConnector {
+    type Response = TokioIo<Counted>;
+    type Error = BoxError;
+    type Future = Connecting<Self::Response>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let this = self.clone();
+        Box::pin(async move { Ok(TokioIo::new(this.dial(&uri).await?)) })
+    }
+}
+
+impl Connection for Counted {
+    fn connected(&self) -> Connected {
+        self.stream.connected()
+    }
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, pieces)
+    }
+}
+
+/// The origin that names an address, with the scheme and port that were asked
+/// for.
+fn literal(origin: &Origin, address: SocketAddr) -> Option<Origin> {
+    let host = match address.ip() {
+        IpAddr::V4(v4) => v4.to_string(),
+        IpAddr::V6(v6) => format!("[{v6}]"),
+    };
+    Origin::new(origin.scheme().name(), &host, Some(origin.port()))
+}

@@ -1,0 +1,240 @@
+//! Every request that a component makes: allow-list, address gate, pooled
+//! client, time-outs, and the `wasi:http` error that says what went wrong.
+//!
+//! Nothing here follows a redirect, reads a proxy variable or decodes a body.
+
+mod body;
+mod connect;
+mod errors;
+mod limits;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::{Request, Response};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tracing::{debug, warn};
+use wasmtime_wasi_http::{Error as HttpError, RequestOptions, WasiBody, WasiHttpHooks};
+
+use self::connect::{Connector, GatedConnector};
+use self::limits::Limit;
+use crate::allow_list::{AllowList, Origin};
+
+/// How long DNS, TCP and TLS may take together.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the upstream may think about an answer.
+const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a body may stand still.
+const BETWEEN_BYTES_TIMEOUT: Duration = Duration::from_secs(60);
+/// Below the 60 s after which common load balancers drop an idle connection.
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(45);
+/// One source makes one request at a time; a few more for other origins.
+const POOL_IDLE_PER_HOST_MAX: usize = 4;
+/// Requests of one source whose answer is not yet complete. One that collects
+/// makes a few at a time.
+const REQUESTS_MAX: usize = 16;
+/// Connections of one source: those of its requests, and as many idle ones.
+const CONNECTIONS_MAX: usize = 2 * REQUESTS_MAX;
+/// Large reads: fewer chunks cross into the component.
+const READ_BUFFER_BYTES_MAX: usize = 512 * 1024;
+
+/// What a request that is let through becomes.
+type Sent = Box<dyn Future<Output = Result<(), HttpError>> + Send>;
+
+/// The outgoing HTTP of one source. Clones share the connection pool, so an
+/// instance can be dropped without dropping connections.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    source: String,
+    allow: Arc<AllowList>,
+    reach: Reach,
+    requests: Limit,
+    /// Origins whose refusal has been logged; once is enough.
+    refused: Mutex<BTreeSet<Origin>>,
+}
+
+/// How far a request that the allow-list lets through gets.
+#[derive(Debug)]
+enum Reach {
+    Network(Box<Client<Connector, UnsyncBoxBody<Bytes, HttpError>>>),
+    /// Nowhere: for commands that promise to stay offline.
+    Offline,
+}
+
+impl Outgoing {
+    /// The client of one source, with the system's trust anchors and those of
+    /// `ca_file`.
+    pub fn new(source: &str, allow: AllowList, ca_file: Option<&Path>) -> Result<Self, String> {
+        Self::with_connect_limit(source, allow, ca_file, CONNECT_TIMEOUT)
+    }
+
+    fn with_connect_limit(
+        source: &str,
+        allow: AllowList,
+        ca_file: Option<&Path>,
+        limit: Duration,
+    ) -> Result<Self, String> {
+        let allow = Arc::new(allow);
+        let connections = Limit::new(CONNECTIONS_MAX);
+        let gate = GatedConnector::new(source, Arc::clone(&allow), connections);
+        let connector = connect::with_tls(gate, ca_file, limit)?;
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+            .pool_max_idle_per_host(POOL_IDLE_PER_HOST_MAX)
+            .http1_max_buf_size(READ_BUFFER_BYTES_MAX)
+            .build(connector);
+        Ok(Self::with_reach(
+            source,
+            allow,
+            Reach::Network(Box::new(client)),
+        ))
+    }
+
+    /// A client that sends nothing: a request to a listed origin fails as if
+    /// the destination were unavailable, one to another origin is denied.
+    #[must_use]
+    pub fn offline(source: &str, allow: AllowList) -> Self {
+        Self::with_reach(source, Arc::new(allow), Reach::Offline)
+    }
+
+    fn with_reach(source: &str, allow: Arc<AllowList>, reach: Reach) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                source: source.to_owned(),
+                allow,
+                reach,
+                requests: Limit::new(REQUESTS_MAX),
+                refused: Mutex::default(),
+            }),
+        }
+    }
+
+    fn origin(request: &Request<WasiBody>) -> Result<Origin, HttpError> {
+        let uri = request.uri();
+        if uri
+            .authority()
+            .is_some_and(|part| part.as_str().contains('@'))
+        {
+            return Err(HttpError::HttpRequestUriInvalid);
+        }
+        uri.scheme_str()
+            .zip(uri.host())
+            .and_then(|(scheme, host)| Origin::new(scheme, host, uri.port_u16()))
+            .ok_or(HttpError::HttpRequestUriInvalid)
+    }
+}
+
+impl Shared {
+    fn check(&self, origin: &Origin) -> Result<(), HttpError> {
+        if self.allow.allows(origin) {
+            return Ok(());
+        }
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if refused.insert(origin.clone()) {
+            warn!(
+                source = %self.source,
+                %origin,
+                "request denied; to allow it, write in [[source]] `{}`: {}",
+                self.source,
+                self.allow.line_that_allows(origin),
+            );
+        }
+        Err(HttpError::HttpRequestDenied)
+    }
+
+    async fn send(
+        &self,
+        request: Request<WasiBody>,
+        options: RequestOptions,
+    ) -> Result<(Response<WasiBody>, Sent), HttpError> {
+        let client = match &self.reach {
+            Reach::Network(client) => client,
+            Reach::Offline => return Err(HttpError::DestinationUnavailable),
+        };
+        let connect = options.connect_timeout.unwrap_or(CONNECT_TIMEOUT);
+        let first_byte = options.first_byte_timeout.unwrap_or(FIRST_BYTE_TIMEOUT);
+        let between_bytes = options
+            .between_bytes_timeout
+            .unwrap_or(BETWEEN_BYTES_TIMEOUT);
+
+        // A component that waits for this answer before it reads those that
+        // it has would wait for ever.
+        let slot = tokio::time::timeout(connect, self.requests.acquire())
+            .await
+            .map_err(|_| self.too_many_requests(connect))?;
+        let pending = client.request(request);
+        let answered = tokio::time::timeout(connect.saturating_add(first_byte), pending)
+            .await
+            .map_err(|_| HttpError::ConnectionReadTimeout)?
+            .map_err(|error| errors::from_client(&error))?;
+        let response =
+            answered.map(|incoming| body::Timed::new(incoming, between_bytes, slot).boxed_unsync());
+        // The pool drives the connection; nothing is left to be awaited.
+        let sent: Sent = Box::new(std::future::ready(Ok(())));
+        Ok((response, sent))
+    }
+}
+
+impl Shared {
+    fn too_many_requests(&self, waited: Duration) -> HttpError {
+        if self.requests.is_first_refusal() {
+            warn!(
+                source = %self.source,
+                "a request failed: {REQUESTS_MAX} others were open for {}, and a source may \
+                 have no more at a time; report this to who made the component",
+                humantime::format_duration(waited),
+            );
+        }
+        HttpError::ConnectionLimitReached
+    }
+}
+
+impl WasiHttpHooks for Outgoing {
+    fn send_request(
+        &mut self,
+        request: Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _body_error: Sent,
+    ) -> Box<dyn Future<Output = Result<(Response<WasiBody>, Sent), HttpError>> + Send> {
+        let shared = Arc::clone(&self.shared);
+        Box::new(async move {
+            let origin = Self::origin(&request)?;
+            shared.check(&origin)?;
+            let method = request.method().clone();
+            let outcome = shared.send(request, options.unwrap_or_default()).await;
+            match &outcome {
+                Ok((response, _)) => debug!(
+                    source = %shared.source,
+                    %origin,
+                    %method,
+                    status = response.status().as_u16(),
+                    "request answered"
+                ),
+                Err(error) => debug!(
+                    source = %shared.source,
+                    %origin,
+                    %method,
+                    %error,
+                    "request failed"
+                ),
+            }
+            outcome
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

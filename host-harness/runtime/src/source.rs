@@ -1,0 +1,308 @@
+//! A source that is ready to run: its component loaded, its settings resolved,
+//! its way to the network open.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use source_common::delivery::Kind;
+use source_common::exit::Failure;
+use source_common::secret::{Redactor, Secret};
+use tokio::sync::OnceCell;
+
+use crate::allow_list::{AllowList, Origin, Written};
+use crate::bindings::{Description, Limits};
+use crate::description;
+use crate::engine::{CallError, Instance, InstanceSettings, Loaded, Sandbox, SourceShare};
+use crate::outgoing::Outgoing;
+use crate::untrusted_text::{DETAIL_BYTES_MAX, Sanitizer};
+
+/// Whether a source may reach the network.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Reach {
+    /// As far as its allow-list goes.
+    Network,
+    /// Not at all.
+    Offline,
+}
+
+/// Where the bytes of a component are.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Wasm {
+    /// In the program, which calls it by this name.
+    BuiltIn(&'static str, &'static [u8]),
+    /// In a file.
+    File(PathBuf),
+}
+
+/// What a source is, besides its component.
+#[derive(Debug)]
+pub struct SourceOptions {
+    /// Its name: that of its files, and of it in logs.
+    pub name: String,
+    /// Its settings as the component gets them: a JSON object.
+    pub settings: Secret,
+    /// Takes its secrets out of text.
+    pub redactor: Redactor,
+    /// Finds those of its secrets that no checkpoint may contain.
+    pub credentials: Redactor,
+    /// Which origins it may reach, besides those that the component describes.
+    pub allow: Written,
+    /// Origins that its settings name, such as a `base_url`.
+    pub origins: Vec<String>,
+    /// Trust anchors besides the system's.
+    pub ca_file: Option<PathBuf>,
+    /// The memory of an instance. It may not be more than what the
+    /// [`Components`] were made for.
+    pub memory_bytes_max: usize,
+    /// How long one call may take.
+    pub poll_timeout: Duration,
+    /// The limits of one poll.
+    pub limits: Limits,
+}
+
+/// Components that are loaded, so that sources share one. Clones share them
+/// too. Different components are loaded side by side: one whose `describe`
+/// does not return holds up the sources that name it and no other.
+#[derive(Clone)]
+pub struct Components {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    sandbox: Sandbox,
+    cache_dir: Option<PathBuf>,
+    /// A load that fails leaves its cell empty for the next try.
+    loaded: Mutex<BTreeMap<Wasm, Arc<OnceCell<Component>>>>,
+}
+
+/// A component that is loaded, and what it says of itself.
+#[derive(Clone)]
+pub struct Component {
+    loaded: Loaded,
+    description: Arc<Description>,
+    kinds: Arc<[Kind]>,
+}
+
+impl Component {
+    /// What the component says of itself.
+    #[must_use]
+    pub fn description(&self) -> &Arc<Description> {
+        &self.description
+    }
+
+    /// An instance that can be described and can normalize, and reaches nothing.
+    pub async fn offline_instance(&self) -> Result<Instance, CallError> {
+        offline_instance(&self.loaded).await
+    }
+}
+
+/// A source with all that its calls need.
+pub struct Source {
+    /// Its name.
+    pub name: String,
+    /// What its component says of itself.
+    pub description: Arc<Description>,
+    /// The kinds of its events.
+    pub kinds: Arc<[Kind]>,
+    /// The limits of one poll.
+    pub limits: Limits,
+    /// Takes its secrets out of text.
+    pub redactor: Redactor,
+    /// Finds those of its secrets that no checkpoint may contain.
+    pub credentials: Redactor,
+    allow: AllowList,
+    loaded: Loaded,
+    settings: Secret,
+    instance: InstanceSettings,
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Components {
+    /// No component yet. Machine code is kept in `cache_dir`; no instance may
+    /// have more memory than `memory_bytes_max`, or than
+    /// [`OFFLINE_MEMORY_BYTES_MAX`] where that is more.
+    pub fn new(cache_dir: Option<PathBuf>, memory_bytes_max: usize) -> Result<Self, Failure> {
+        let memory_bytes_max = memory_bytes_max.max(OFFLINE_MEMORY_BYTES_MAX);
+        let sandbox = Sandbox::new(memory_bytes_max).map_err(Failure::failed)?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                sandbox,
+                cache_dir,
+                loaded: Mutex::default(),
+            }),
+        })
+    }
+
+    /// Loads a component, or returns the one that is.
+    pub async fn get(&self, wasm: &Wasm) -> Result<Component, Failure> {
+        let cell = {
+            let mut loaded = self
+                .shared
+                .loaded
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(loaded.entry(wasm.clone()).or_default())
+        };
+        let component = cell.get_or_try_init(|| self.load(wasm)).await?;
+        Ok(component.clone())
+    }
+
+    async fn load(&self, wasm: &Wasm) -> Result<Component, Failure> {
+        let name = match wasm {
+            Wasm::BuiltIn(name, _) => (*name).to_owned(),
+            Wasm::File(path) => format!("component {}", path.display()),
+        };
+        let bad = |reason: &dyn fmt::Display| {
+            // What is wrong with a component may be told in its own words.
+            let reason = Sanitizer::default().text(&reason.to_string(), DETAIL_BYTES_MAX);
+            Failure::settings(format!("{name}: {reason}")).that_may_pass()
+        };
+        let (shared, wasm) = (Arc::clone(&self.shared), wasm.clone());
+        // Compiling takes seconds of a processor.
+        let compiled = tokio::task::spawn_blocking(move || shared.load(&wasm)).await;
+        let loaded = compiled
+            .map_err(|error| bad(&error))?
+            .map_err(|error| bad(&error))?;
+        let described = describe(&loaded).await.map_err(|error| match error {
+            CallError::NoAddressSpace(_) => {
+                Failure::failed(format!("{name}: {error}; {}", error.advice()))
+            }
+            CallError::OutOfMemory { .. } | CallError::TimedOut(_) | CallError::Trapped(_) => {
+                bad(&error)
+            }
+        })?;
+        description::verify(&described).map_err(|reason| bad(&reason))?;
+        let kinds = described.kinds.iter().map(|kind| Kind {
+            name: kind.name.clone(),
+            stream: kind.stream.clone(),
+        });
+        Ok(Component {
+            loaded,
+            kinds: kinds.collect(),
+            description: Arc::new(described),
+        })
+    }
+}
+
+impl Shared {
+    fn load(&self, wasm: &Wasm) -> Result<Loaded, String> {
+        let cache_dir = self.cache_dir.as_deref();
+        match wasm {
+            Wasm::BuiltIn(_, wasm) => self.sandbox.load(wasm, cache_dir),
+            Wasm::File(path) => {
+                let wasm = fs::read(path).map_err(|error| error.to_string())?;
+                self.sandbox.load(&wasm, cache_dir)
+            }
+        }
+    }
+}
+
+impl Source {
+    /// Makes a source of a component ready. The error is a clause about the
+    /// source; one that may pass is about a file that it names.
+    pub fn new(
+        component: &Component,
+        options: SourceOptions,
+        reach: Reach,
+    ) -> Result<Self, Failure> {
+        let description = Arc::clone(&component.description);
+        let allow = AllowList::new(options.allow, &options.origins, &description.origins)
+            .map_err(Failure::settings)?;
+        let outgoing = match reach {
+            Reach::Network => {
+                Outgoing::new(&options.name, allow.clone(), options.ca_file.as_deref())
+                    .map_err(|reason| Failure::settings(reason).that_may_pass())?
+            }
+            Reach::Offline => Outgoing::offline(&options.name, allow.clone()),
+        };
+        Ok(Self {
+            name: options.name.clone(),
+            description,
+            kinds: Arc::clone(&component.kinds),
+            limits: options.limits,
+            redactor: options.redactor.clone(),
+            credentials: options.credentials,
+            allow,
+            loaded: component.loaded.clone(),
+            settings: options.settings,
+            instance: InstanceSettings {
+                source: options.name,
+                outgoing,
+                memory_bytes_max: options.memory_bytes_max,
+                call_timeout: options.poll_timeout,
+                redactor: options.redactor,
+                share: SourceShare::default(),
+            },
+        })
+    }
+
+    /// A fresh instance of its component.
+    pub async fn instance(&self) -> Result<Instance, CallError> {
+        Instance::new(&self.loaded, &self.instance).await
+    }
+
+    /// One whose calls wait for nothing, and so need little time.
+    pub async fn brief_instance(&self) -> Result<Instance, CallError> {
+        let settings = InstanceSettings {
+            call_timeout: self.instance.call_timeout.min(OFFLINE_CALL_TIMEOUT),
+            ..self.instance.clone()
+        };
+        Instance::new(&self.loaded, &settings).await
+    }
+
+    /// What to do about an origin of which the component says that its host
+    /// refused it, as a clause.
+    #[must_use]
+    pub fn denied(&self, origin: &str) -> String {
+        let name = &self.name;
+        match Origin::parse(origin) {
+            None => format!("the component says that `{origin}` was refused, which is no origin"),
+            Some(parsed) if self.allow.allows(&parsed) => format!(
+                "{origin} is on the allow-list of `{name}`, but the name resolves to an address \
+                 that is not public; the log has the line that would allow it"
+            ),
+            Some(parsed) => format!(
+                "{origin} is not on the allow-list of `{name}`; write in its [[source]]: {}",
+                self.allow.line_that_allows(&parsed)
+            ),
+        }
+    }
+
+    /// Its settings as the component gets them.
+    #[must_use]
+    pub fn settings(&self) -> &Secret {
+        &self.settings
+    }
+}
+
+async fn offline_instance(loaded: &Loaded) -> Result<Instance, CallError> {
+    let settings = InstanceSettings {
+        source: "component".to_owned(),
+        outgoing: Outgoing::offline("component", AllowList::default()),
+        memory_bytes_max: OFFLINE_MEMORY_BYTES_MAX,
+        call_timeout: OFFLINE_CALL_TIMEOUT,
+        redactor: Redactor::default(),
+        share: SourceShare::default(),
+    };
+    Instance::new(loaded, &settings).await
+}
+
+async fn describe(loaded: &Loaded) -> Result<Description, CallError> {
+    offline_instance(loaded).await?.describe().await
+}
+
+/// What an instance has that is asked what it is, or to normalize.
+pub const OFFLINE_MEMORY_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// These calls wait for nothing.
+const OFFLINE_CALL_TIMEOUT: Duration = Duration::from_secs(30);

@@ -1,0 +1,515 @@
+//! The loop of one source: poll, verify, deliver, store, wait.
+
+mod keep;
+mod pace;
+mod record;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use source_common::backoff::Backoff;
+use source_common::delivery::{Delivery, Entry, Poison, Undelivered};
+use source_common::exit::Failure;
+use source_common::secret::Secret;
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+use tracing::{debug, error, info, warn};
+
+use self::pace::Pace;
+use self::record::News;
+use crate::batch;
+use crate::bindings::{Batch, NextPoll, PollError, StreamState};
+use crate::deliver::Deliver;
+use crate::engine::{CallError, Instance};
+use crate::rate_limit::{Admission, Rate, RateLimit};
+use crate::shutdown::Shutdown;
+use crate::source::Source;
+use crate::store::{Record, StateDir};
+
+/// How long a poll may still go on after a stop was asked for.
+const POLL_GRACE: Duration = Duration::from_secs(3);
+/// How long its delivery may: a second remains for the checkpoint.
+const DELIVERY_GRACE: Duration = Duration::from_secs(4);
+/// Beyond this wait an idle instance costs more than a fresh one.
+const INSTANCE_IDLE_MAX: Duration = Duration::from_secs(60);
+/// The least wait where the component asks for one.
+const WAIT_MIN: Duration = Duration::from_secs(1);
+/// Refused credentials are not tried again before this: an account may be locked for that.
+const UNAUTHORIZED_WAIT_MS: u64 = 15_000;
+/// With `--once`: failures in a row until it is given up.
+const FAILURES_MAX_ONCE: u32 = 5;
+/// With `--once`: a failing stream whose next try is further ahead is not waited for. Files that a
+/// component has set aside are tried again after minutes and hours.
+const FAILING_WAIT_MAX_ONCE: Duration = Duration::from_secs(60);
+/// Polls in a row that did nothing and asked for another at once.
+const FRUITLESS_MAX: u32 = 20;
+
+/// Rejected records that a source may write. They are data, so a source that
+/// has more of them waits. A format that the upstream changes overnight makes
+/// each record one, and a disk has to hold them until the morning.
+const REJECTED_BYTES_PER_SECOND: u32 = 1024 * 1024;
+const REJECTED_BURST: Duration = Duration::from_secs(16);
+/// What a source may write to the log about its notices and rejected records.
+const NOTICES: Rate = Rate {
+    lines_per_second: 10,
+    bytes_per_second: 4 * 1024,
+    burst: Duration::from_secs(60),
+};
+
+/// Everything one source works with.
+pub struct SourceLoop {
+    /// The source.
+    pub source: Source,
+    /// What is kept of it.
+    pub record: Record,
+    /// Where that is kept.
+    pub state: Arc<StateDir>,
+    /// Where its events and its rejected records go.
+    pub deliver: Arc<dyn Deliver>,
+    /// Whether to end when it is caught up.
+    pub once: bool,
+    /// Whether the process has other sources, and so goes on when this one ends.
+    pub has_others: bool,
+    /// The request to stop.
+    pub shutdown: Shutdown,
+}
+
+/// How a source has ended.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum End {
+    /// It is caught up, and that was all that was asked for.
+    CaughtUp,
+    /// It cannot go on.
+    Failed(Failure),
+    /// An output did not accept: with a failure, as often as it is tried with
+    /// `--once`; without, standard output is closed, and no source can go on.
+    Output(Option<Failure>),
+    /// It was asked to stop.
+    Stopped,
+}
+
+enum Step {
+    End(End),
+    Poll,
+    Wait(Duration),
+}
+
+struct Running {
+    with: SourceLoop,
+    instance: Option<Instance>,
+    /// What the last poll left for the next one. It holds a credential: it is passed on, and
+    /// neither stored nor shown.
+    session: Option<Secret>,
+    storing: Option<JoinHandle<Result<(), String>>>,
+    backoff: Backoff,
+    fruitless: Backoff,
+    /// Of rejected records.
+    rejected: Pace,
+    /// Of lines in the log.
+    notices: RateLimit,
+}
+
+impl SourceLoop {
+    /// Run until the end. Returns it with what is kept of the source then.
+    pub async fn run(self) -> (End, Record) {
+        let mut running = Running {
+            with: self,
+            instance: None,
+            session: None,
+            storing: None,
+            backoff: Backoff::default(),
+            fruitless: Backoff::default(),
+            rejected: Pace::new(REJECTED_BYTES_PER_SECOND, REJECTED_BURST),
+            notices: RateLimit::new(NOTICES),
+        };
+        let end = running.drive().await;
+        let end = match (running.finish_storing().await, end) {
+            // What ended it comes before what that led to.
+            (_, end @ (End::Failed(_) | End::Output(Some(_)))) | (Ok(()), end) => end,
+            (Err(failure), _) => End::Failed(failure),
+        };
+        (end, running.with.record)
+    }
+}
+
+impl Running {
+    async fn drive(&mut self) -> End {
+        loop {
+            if self.with.shutdown.is_requested() {
+                return End::Stopped;
+            }
+            match self.step().await {
+                Step::End(end) => return end,
+                Step::Poll => {}
+                Step::Wait(wait) => {
+                    if let Err(failure) = self.finish_storing().await {
+                        return End::Failed(failure);
+                    }
+                    if wait > INSTANCE_IDLE_MAX {
+                        self.instance = None;
+                    }
+                    tokio::select! {
+                        () = sleep(wait) => {}
+                        _ = self.with.shutdown.requested() => return End::Stopped,
+                    }
+                }
+            }
+        }
+    }
+
+    async fn step(&mut self) -> Step {
+        let mut shutdown = self.with.shutdown.clone();
+        let polled = tokio::select! {
+            polled = self.poll() => polled,
+            // Nothing is lost: the position has not moved.
+            () = shutdown.requested_since(POLL_GRACE) => return Step::End(End::Stopped),
+        };
+        // The checkpoint of the batch before was stored during the poll.
+        if let Err(failure) = self.finish_storing().await {
+            return Step::End(End::Failed(failure));
+        }
+        match polled {
+            Ok(Ok(batch)) => self.take(batch).await,
+            Ok(Err(error)) => self.poll_failed(error).await,
+            Err(error) => {
+                let detail = format!("{error}; {}", error.advice());
+                self.fail("component", &detail, Duration::ZERO).await
+            }
+        }
+    }
+
+    /// One call. The instance stays only where the call has ended well.
+    async fn poll(&mut self) -> Result<Result<Batch, PollError>, CallError> {
+        let source = &self.with.source;
+        let mut instance = match self.instance.take() {
+            Some(instance) => instance,
+            None => source.instance().await?,
+        };
+        let checkpoint = self.with.record.checkpoint.as_deref();
+        let polled = instance
+            .poll(
+                source.settings(),
+                checkpoint,
+                self.session.as_ref(),
+                source.limits,
+            )
+            .await;
+        self.with.record.note_memory(instance.memory_bytes_peak());
+        if let Ok(Ok(_)) = polled {
+            self.instance = Some(instance);
+        }
+        polled
+    }
+
+    async fn take(&mut self, batch: Batch) -> Step {
+        let source = &self.with.source;
+        let verified = batch::verify(
+            &batch,
+            &source.description,
+            source.limits,
+            &source.credentials,
+        );
+        if let Err(reason) = verified {
+            self.instance = None;
+            let reason = format!("the component broke the contract: {reason}");
+            return self.fail("component", &reason, Duration::ZERO).await;
+        }
+        let poison = match self.deliver(&batch).await {
+            Ok(poison) => poison,
+            Err(step) => return step,
+        };
+        match self.with.keep_rejected(&batch, &poison).await {
+            Ok(bytes) => self.rejected.spend(bytes, Instant::now()),
+            Err(end) => return Step::End(end),
+        }
+        self.log_rejected(batch.rejected.len(), poison.len());
+        let idle = batch.stats.is_empty() && batch.index.is_empty();
+        let idle = idle && self.with.record.checkpoint.as_ref() == Some(&batch.checkpoint);
+        self.note(&batch, poison.len());
+        let retry_at = first_retry(&batch);
+        let Batch {
+            checkpoint,
+            next,
+            session,
+            ..
+        } = batch;
+        self.session = session.map(Secret::new);
+        self.with.record.checkpoint = Some(checkpoint);
+        self.start_storing();
+        let step = self.next_step(next, idle, retry_at).await;
+        self.at_pace(step)
+    }
+
+    /// The next step, not before rejected records have budget again.
+    fn at_pace(&self, step: Step) -> Step {
+        let least = self.rejected.wait(Instant::now());
+        match step {
+            Step::End(end) => Step::End(end),
+            Step::Poll if least.is_zero() => Step::Poll,
+            Step::Poll => Step::Wait(least),
+            Step::Wait(wait) => Step::Wait(wait.max(least)),
+        }
+    }
+
+    async fn deliver(&mut self, batch: &Batch) -> Result<Vec<Poison>, Step> {
+        if batch.index.is_empty() {
+            return Ok(Vec::new());
+        }
+        let index = index(batch);
+        let delivery = Delivery {
+            source: &self.with.source.name,
+            namespace: &self.with.source.description.namespace,
+            events: &batch.events,
+            index: &index,
+            kinds: &self.with.source.kinds,
+        };
+        let accepted = tokio::select! {
+            accepted = self.with.deliver.accept(&delivery) => accepted,
+            () = self.with.shutdown.requested_since(DELIVERY_GRACE) => {
+                return Err(Step::End(End::Stopped));
+            }
+        };
+        accepted.map_err(|undelivered| {
+            Step::End(End::Output(match undelivered {
+                Undelivered::Closed => None,
+                Undelivered::Failed(reason) => Some(Failure::failed(format!("output: {reason}"))),
+            }))
+        })
+    }
+
+    /// Count, and tell people.
+    fn note(&mut self, batch: &Batch, undeliverable: usize) {
+        let source = &self.with.source;
+        for stats in &batch.stats {
+            debug!(
+                source = %source.name,
+                stream = %stats.stream,
+                requests = stats.requests,
+                received_bytes = stats.received_bytes,
+                received = stats.received,
+                events = stats.events,
+                rejected = stats.rejected,
+                duplicates = stats.duplicates,
+                caught_up = stats.caught_up,
+                newest = stats.newest,
+                "polled"
+            );
+        }
+        let news = self
+            .with
+            .record
+            .note_batch(batch, &source.description, undeliverable);
+        for notice in news {
+            self.log_notice(&notice);
+        }
+        self.with.deliver.progress(&self.with.record);
+    }
+
+    fn log_notice(&mut self, notice: &News) {
+        let detail = &notice.detail;
+        if !self.may_log(notice.stream.len().saturating_add(detail.len())) {
+            return;
+        }
+        let (source, stream) = (&self.with.source.name, &notice.stream);
+        if notice.is_warning {
+            warn!(%source, %stream, "{}: {detail}", notice.kind);
+        } else {
+            info!(%source, %stream, "{}: {detail}", notice.kind);
+        }
+    }
+
+    fn log_rejected(&mut self, rejected: usize, undeliverable: usize) {
+        if rejected.saturating_add(undeliverable) > 0 && self.may_log(0) {
+            let source = &self.with.source.name;
+            warn!(%source, rejected, undeliverable, "records kept with the rejected ones");
+        }
+    }
+
+    /// Whether a line of so many bytes may be written, besides its time and
+    /// its fields.
+    fn may_log(&mut self, bytes: usize) -> bool {
+        const FIELDS_BYTES: usize = 100;
+        let bytes = bytes.saturating_add(FIELDS_BYTES);
+        match self.notices.admit(bytes, Instant::now()) {
+            Admission::Pass(suppressed) => {
+                if let Some(suppressed) = suppressed {
+                    warn!(source = %self.with.source.name, "notices: {suppressed}");
+                }
+                true
+            }
+            Admission::Suppress => false,
+        }
+    }
+
+    /// `retry_at` is when the first failing stream is tried again, where the component says it.
+    async fn next_step(
+        &mut self,
+        next: NextPoll,
+        idle: bool,
+        retry_at: Option<SystemTime>,
+    ) -> Step {
+        let wait = |ms| Duration::from_millis(ms).max(WAIT_MIN);
+        match next {
+            NextPoll::CaughtUp(ms) => {
+                self.backoff.reset();
+                if self.with.once {
+                    Step::End(End::CaughtUp)
+                } else {
+                    Step::Wait(wait(ms))
+                }
+            }
+            NextPoll::Failing(ms) => {
+                let detail = self.with.record.failing_detail();
+                let wait = wait(ms);
+                // Others, which are caught up, may be due before that.
+                let retry_in = retry_at
+                    .map(|at| at.duration_since(SystemTime::now()).unwrap_or_default())
+                    .map_or(wait, |retry_in| retry_in.max(wait));
+                if self.with.once && retry_in > FAILING_WAIT_MAX_ONCE {
+                    return self.end_once(&detail, retry_in).await;
+                }
+                self.fail("failing", &detail, wait).await
+            }
+            NextPoll::Now => {
+                self.backoff.reset();
+                if idle {
+                    self.fruitless.fail();
+                } else {
+                    self.fruitless.reset();
+                }
+                let wait = self.fruitless.wait_beyond(FRUITLESS_MAX);
+                wait.map_or(Step::Poll, Step::Wait)
+            }
+            NextPoll::Throttled(ms) => {
+                self.backoff.reset();
+                let wait = wait(ms);
+                info!(source = %self.with.source.name, wait_ms = ms, "the upstream asks for patience");
+                Step::Wait(wait)
+            }
+        }
+    }
+
+    async fn poll_failed(&mut self, error: PollError) -> Step {
+        let name = self.with.source.name.clone();
+        let (kind, detail, wait_ms) = match error {
+            PollError::Denied(origin) => {
+                let detail = self.with.source.denied(&origin);
+                return self.give_up("denied", &detail, Failure::settings);
+            }
+            PollError::Internal(detail) => ("component", detail, 0),
+            PollError::Protocol(failure) => ("protocol", failure.detail, failure.retry_after_ms),
+            PollError::Settings(error) => {
+                let detail = settings_error(&name, &error.setting, &error.detail);
+                return self.give_up("settings", &detail, Failure::settings);
+            }
+            PollError::Throttled(failure) => {
+                let wait = Duration::from_millis(failure.retry_after_ms).max(WAIT_MIN);
+                info!(source = %name, "the upstream asks for patience: {}", failure.detail);
+                return Step::Wait(wait);
+            }
+            PollError::Unauthorized(detail) => {
+                let detail = format!("the credentials are refused: {detail}");
+                if self.with.once || !self.with.has_others {
+                    return self.give_up("unauthorized", &detail, Failure::unauthorized);
+                }
+                ("unauthorized", detail, UNAUTHORIZED_WAIT_MS)
+            }
+            PollError::Unavailable(failure) => {
+                ("unavailable", failure.detail, failure.retry_after_ms)
+            }
+            PollError::UnusableCheckpoint(detail) => {
+                let path = crate::store::record_path(self.with.state.path(), &name);
+                let detail = format!(
+                    "its checkpoint cannot be used: {detail}; move {} away to begin again at `start`",
+                    path.display()
+                );
+                return self.give_up("checkpoint", &detail, Failure::settings);
+            }
+        };
+        self.fail(kind, &detail, Duration::from_millis(wait_ms))
+            .await
+    }
+
+    /// Ends a run with `--once` whose streams are collected but for what fails for longer.
+    async fn end_once(&mut self, detail: &str, wait: Duration) -> Step {
+        if let Err(failure) = self.finish_storing().await {
+            return Step::End(End::Failed(failure));
+        }
+        self.with.record.note_error("failing", detail);
+        self.start_storing();
+        let name = &self.with.source.name;
+        let seconds = wait.as_secs();
+        Step::End(End::Failed(Failure::failed(format!(
+            "source `{name}`: failing: {detail} (the next try is in {seconds} s, which a run with --once does not wait for)"
+        ))))
+    }
+
+    /// A failure that another try does not change. It is kept for `status`.
+    fn give_up(&mut self, kind: &str, detail: &str, failure: fn(String) -> Failure) -> Step {
+        self.with.record.note_error(kind, detail);
+        self.start_storing();
+        let name = &self.with.source.name;
+        Step::End(End::Failed(failure(format!("source `{name}`: {detail}"))))
+    }
+
+    /// A failure that may pass. It is kept for `status`.
+    async fn fail(&mut self, kind: &str, detail: &str, asked: Duration) -> Step {
+        self.backoff.fail();
+        let failures = self.backoff.failures();
+        if let Err(failure) = self.finish_storing().await {
+            return Step::End(End::Failed(failure));
+        }
+        self.with.record.note_error(kind, detail);
+        self.start_storing();
+        let name = &self.with.source.name;
+        if self.with.once && failures >= FAILURES_MAX_ONCE {
+            return Step::End(End::Failed(Failure::failed(format!(
+                "source `{name}`: {kind}: {detail} (given up after {FAILURES_MAX_ONCE} tries)"
+            ))));
+        }
+        // Streams that fail say themselves when they try again; the others must not wait longer.
+        let wait = if kind == "failing" {
+            asked
+        } else {
+            self.backoff.wait().max(asked)
+        };
+        let seconds = wait.as_secs_f64();
+        if kind == "component" {
+            error!(source = %name, failures, "{detail}; next try in {seconds:.1} s");
+        } else {
+            warn!(source = %name, failures, "{kind}: {detail}; next try in {seconds:.1} s");
+        }
+        Step::Wait(wait)
+    }
+}
+
+/// A setting that the component cannot use, as one clause.
+#[must_use]
+pub fn settings_error(source: &str, setting: &str, detail: &str) -> String {
+    match setting {
+        "" => format!("[source.settings] of `{source}`: {detail}"),
+        _ => format!("[source.settings] of `{source}`: `{setting}`: {detail}"),
+    }
+}
+
+/// The index of a batch in the words of a delivery.
+fn index(batch: &Batch) -> Vec<Entry> {
+    let entries = batch.index.iter();
+    entries
+        .map(|entry| Entry {
+            end: entry.end,
+            occurred_at: entry.occurred_at,
+            kind: entry.kind,
+        })
+        .collect()
+}
+
+/// When the first of the failing streams is tried again.
+fn first_retry(batch: &Batch) -> Option<SystemTime> {
+    let failing = batch
+        .status
+        .iter()
+        .filter(|status| status.state == StreamState::Failing);
+    let first_ms = failing.filter_map(|status| status.until).min()?;
+    UNIX_EPOCH.checked_add(Duration::from_millis(first_ms.try_into().ok()?))
+}

@@ -1,0 +1,175 @@
+//! What the host writes for itself: rejected records and the checkpoint. A
+//! disk that is full may have room again, so it is tried until it works; the
+//! source waits meanwhile, and the others go on.
+
+use std::sync::Arc;
+
+use source_common::backoff::Backoff;
+use source_common::delivery::{Delivery, Poison};
+use source_common::disk::{self, blocking};
+use source_common::exit::Failure;
+use tokio::time::sleep;
+use tracing::{info, warn};
+
+use super::{End, FAILURES_MAX_ONCE, Running, SourceLoop, index};
+use crate::bindings::{Batch, RejectedRecord};
+use crate::deliver::NotKept;
+use crate::shutdown::Shutdown;
+use crate::source::Source;
+
+impl SourceLoop {
+    /// Put rejected records, and events that no output can take, on the disk.
+    /// Returns the bytes of the rejected records.
+    pub(super) async fn keep_rejected(
+        &self,
+        batch: &Batch,
+        poison: &[Poison],
+    ) -> Result<usize, End> {
+        if batch.rejected.is_empty() && poison.is_empty() {
+            return Ok(0);
+        }
+        let source = &self.source;
+        let undeliverable = undeliverable(source, batch, poison);
+        let failed = |reason| Failure::failed(format!("rejected records: {reason}"));
+        for records in [&batch.rejected, &undeliverable] {
+            let mut tries = self.tries();
+            loop {
+                match self.deliver.keep(&source.name, records).await {
+                    Ok(()) => break,
+                    Err(NotKept::Disk(reason)) => tries
+                        .put_off("rejected records", reason)
+                        .await
+                        .map_err(|reason| End::Failed(failed(reason)))?,
+                    Err(NotKept::Closed) => return Err(End::Output(None)),
+                    Err(NotKept::Output(reason)) => {
+                        return Err(End::Output(Some(failed(reason))));
+                    }
+                }
+            }
+            tries.done("rejected records");
+        }
+        Ok(batch.rejected.iter().map(bytes_of).sum())
+    }
+
+    fn tries(&self) -> Tries {
+        Tries {
+            source: self.source.name.clone(),
+            backoff: Backoff::default(),
+            tries_max: self.once.then_some(FAILURES_MAX_ONCE),
+            shutdown: self.shutdown.clone(),
+        }
+    }
+}
+
+impl Running {
+    /// Put the record on the disk, while the next poll goes on. This is the
+    /// only place where a checkpoint is stored, and every output has accepted
+    /// what it covers.
+    pub(super) fn start_storing(&mut self) {
+        self.with.record.stamp(&self.with.source.description);
+        let record = Arc::new(self.with.record.clone());
+        let state = Arc::clone(&self.with.state);
+        let mut tries = self.with.tries();
+        self.storing = Some(tokio::spawn(async move {
+            loop {
+                let (record, state) = (Arc::clone(&record), Arc::clone(&state));
+                let path = state.path().to_owned();
+                match blocking(move || state.store(&record)).await {
+                    Ok(()) => break,
+                    Err(error) => {
+                        let reason = disk::failed(&path, &error);
+                        tries.put_off("checkpoint", reason).await?;
+                    }
+                }
+            }
+            tries.done("checkpoint");
+            Ok(())
+        }));
+    }
+
+    /// Wait until it is there.
+    pub(super) async fn finish_storing(&mut self) -> Result<(), Failure> {
+        let Some(storing) = self.storing.take() else {
+            return Ok(());
+        };
+        let stored = storing.await.map_err(|error| error.to_string());
+        stored.and_then(|stored| stored).map_err(|reason| {
+            Failure::failed(format!("the checkpoint cannot be stored in {reason}"))
+        })
+    }
+}
+
+/// How often something has been tried.
+struct Tries {
+    source: String,
+    backoff: Backoff,
+    tries_max: Option<u32>,
+    shutdown: Shutdown,
+}
+
+impl Tries {
+    /// Wait before the next one. The reason comes back where there is none:
+    /// after the last one, and when a stop was asked for.
+    async fn put_off(&mut self, what: &str, reason: String) -> Result<(), String> {
+        self.backoff.fail();
+        let tries = self.backoff.failures();
+        if self.tries_max.is_some_and(|max| tries >= max) {
+            return Err(reason);
+        }
+        let wait = self.backoff.wait();
+        warn!(
+            source = %self.source,
+            tries,
+            "{what} not stored, next try in {:.1} s: {reason}",
+            wait.as_secs_f64()
+        );
+        tokio::select! {
+            () = sleep(wait) => Ok(()),
+            _ = self.shutdown.requested() => Err(reason),
+        }
+    }
+
+    fn done(&self, what: &str) {
+        let tries = self.backoff.failures();
+        if tries > 0 {
+            info!(source = %self.source, tries, "{what} stored again");
+        }
+    }
+}
+
+/// About the bytes of a rejected record where it is kept.
+fn bytes_of(record: &RejectedRecord) -> usize {
+    const MEMBERS_BYTES: usize = 100;
+    [
+        record.stream.len(),
+        record.locator.len(),
+        record.reason.len(),
+        record.original.len(),
+    ]
+    .into_iter()
+    .fold(MEMBERS_BYTES, usize::saturating_add)
+}
+
+/// Events that no output can take, as the records they are kept as.
+fn undeliverable(source: &Source, batch: &Batch, poison: &[Poison]) -> Vec<RejectedRecord> {
+    let delivery = Delivery {
+        source: &source.name,
+        namespace: &source.description.namespace,
+        events: &batch.events,
+        index: &index(batch),
+        kinds: &source.kinds,
+    };
+    let events: Vec<_> = delivery.iter().collect();
+    poison
+        .iter()
+        .filter_map(|poison| {
+            let event = events.get(poison.event)?;
+            Some(RejectedRecord {
+                stream: event.stream.to_owned(),
+                locator: format!("event of kind {}", event.kind),
+                reason: poison.reason.clone(),
+                original: event.body.as_bytes().to_vec(),
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,130 @@
+//! What a batch or an error changes in the record of a source.
+
+use std::time::SystemTime;
+
+use crate::bindings::{Batch, Description, NoticeKind};
+use crate::store::{Record, Remark};
+use crate::untrusted_text::{DETAIL_BYTES_MAX, Sanitizer};
+
+/// A notice that was not there before.
+pub(super) struct News {
+    pub(super) stream: String,
+    pub(super) kind: &'static str,
+    pub(super) detail: String,
+    pub(super) is_warning: bool,
+}
+
+impl Record {
+    pub(super) fn note_memory(&mut self, bytes: usize) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.memory_bytes_peak = self.memory_bytes_peak.max(bytes);
+    }
+
+    pub(super) fn note_error(&mut self, kind: &str, detail: &str) {
+        self.last_error = Some(remark(kind, detail));
+    }
+
+    /// Count a batch that has been accepted. Returns the notices that people
+    /// have not seen yet.
+    pub(super) fn note_batch(
+        &mut self,
+        batch: &Batch,
+        description: &Description,
+        undeliverable: usize,
+    ) -> Vec<News> {
+        let undeliverable = u64::try_from(undeliverable).unwrap_or(u64::MAX);
+        self.undeliverable = self.undeliverable.saturating_add(undeliverable);
+        self.last_error = None;
+        self.component = format!("{} {}", description.name, description.version);
+        let now = now();
+        for stats in &batch.stats {
+            let stream = self.streams.entry(stats.stream.clone()).or_default();
+            stream.requests = stream.requests.saturating_add(u64::from(stats.requests));
+            stream.received_bytes = stream.received_bytes.saturating_add(stats.received_bytes);
+            stream.received = stream.received.saturating_add(stats.received);
+            stream.events = stream.events.saturating_add(stats.events);
+            stream.rejected = stream.rejected.saturating_add(stats.rejected);
+            stream.duplicates = stream.duplicates.saturating_add(stats.duplicates);
+            stream.caught_up = stats.caught_up;
+            stream.newest_ms = stream.newest_ms.max(stats.newest);
+            stream.asked_at = Some(now.clone());
+            stream.last_error = None;
+        }
+        let mut news = Vec::new();
+        for notice in &batch.notices {
+            let kind = notice_name(notice.kind);
+            let stream = self.streams.entry(notice.stream.clone()).or_default();
+            let known = stream
+                .last_notice
+                .as_ref()
+                .is_some_and(|last| last.kind == kind && last.detail == notice.detail);
+            let said = remark(kind, &notice.detail);
+            if matches!(
+                notice.kind,
+                NoticeKind::NotPermitted | NoticeKind::Postponed
+            ) {
+                stream.last_error = Some(said.clone());
+            }
+            stream.last_notice = Some(said);
+            if !known {
+                news.push(News {
+                    stream: notice.stream.clone(),
+                    kind,
+                    detail: notice.detail.clone(),
+                    is_warning: notice.kind != NoticeKind::Adjusted,
+                });
+            }
+        }
+        news
+    }
+
+    /// Which streams fail, and why.
+    pub(super) fn failing_detail(&self) -> String {
+        let failing: Vec<String> = self
+            .streams
+            .iter()
+            .filter_map(|(name, stream)| {
+                let remark = stream.last_error.as_ref()?;
+                (remark.kind == "postponed").then(|| format!("{name}: {}", remark.detail))
+            })
+            .collect();
+        if failing.is_empty() {
+            "a stream fails for now".to_owned()
+        } else {
+            Sanitizer::default().text(&failing.join("; "), DETAIL_BYTES_MAX)
+        }
+    }
+
+    /// Note an error before the source has run. What is kept of it stays.
+    pub fn note_start_error(&mut self, detail: &str) {
+        self.note_error("start", detail);
+        self.stored_at = now();
+    }
+
+    /// Say when and by which component the record is written.
+    pub(super) fn stamp(&mut self, description: &Description) {
+        self.stored_at = now();
+        self.component = format!("{} {}", description.name, description.version);
+    }
+}
+
+fn notice_name(kind: NoticeKind) -> &'static str {
+    match kind {
+        NoticeKind::Adjusted => "adjusted",
+        NoticeKind::Gap => "gap",
+        NoticeKind::NotPermitted => "not-permitted",
+        NoticeKind::Postponed => "postponed",
+    }
+}
+
+fn remark(kind: &str, detail: &str) -> Remark {
+    Remark {
+        at: now(),
+        kind: kind.to_owned(),
+        detail: detail.to_owned(),
+    }
+}
+
+fn now() -> String {
+    humantime::format_rfc3339_seconds(SystemTime::now()).to_string()
+}

@@ -1,0 +1,417 @@
+//! The state of each source between runs: its checkpoint, and what `status`
+//! shows.
+//!
+//! One JSON file for each source, written aside, synced, renamed, and the
+//! directory synced. A database would bring a format that nobody can read, a
+//! lock that outlives a crash and a dependency that must never break its own
+//! files; what has to be kept is one value of at most 768 KiB that is replaced
+//! as a whole, and for that a rename is atomic on every file system.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use source_common::disk;
+use source_common::exit::Failure;
+
+/// The layout of the file. A newer one is refused, never guessed at.
+const VERSION: u32 = 1;
+
+/// What the name of a source's file ends with.
+pub const RECORD_SUFFIX: &str = ".checkpoint.json";
+
+/// What the contract allows a checkpoint to have.
+pub const CHECKPOINT_BYTES_MAX: usize = 768 * 1024;
+
+/// A directory of state that this process alone writes to.
+#[derive(Debug)]
+pub struct StateDir {
+    path: PathBuf,
+    /// Held for as long as this value lives; the system lets go of it also
+    /// when the process is killed.
+    _lock: File,
+}
+
+/// What is kept of one source.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Record {
+    version: u32,
+    /// The name of the source.
+    pub source: String,
+    /// The position after the last batch that every output has accepted.
+    pub checkpoint: Option<String>,
+    /// When this was written, in RFC 3339.
+    pub stored_at: String,
+    /// The component that wrote the checkpoint, as `name version`.
+    #[serde(default)]
+    pub component: String,
+    /// Why the source as a whole did not go on, until it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<Remark>,
+    /// The most memory an instance has had.
+    #[serde(default)]
+    pub memory_bytes_peak: u64,
+    /// Events that an output could never accept.
+    #[serde(default)]
+    pub undeliverable: u64,
+    /// By stream.
+    #[serde(default)]
+    pub streams: BTreeMap<String, StreamRecord>,
+}
+
+/// What is kept of one stream.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct StreamRecord {
+    /// Requests made.
+    #[serde(default)]
+    pub requests: u64,
+    /// Bytes of response bodies, as they came over the wire.
+    #[serde(default)]
+    pub received_bytes: u64,
+    /// Records read; always `events` + `rejected` + `duplicates`.
+    #[serde(default)]
+    pub received: u64,
+    /// Records that became events.
+    #[serde(default)]
+    pub events: u64,
+    /// Records that were rejected.
+    #[serde(default)]
+    pub rejected: u64,
+    /// Records left out because they had been delivered before.
+    #[serde(default)]
+    pub duplicates: u64,
+    /// Whether the upstream said, when it was last asked, that there is no
+    /// more for now.
+    #[serde(default)]
+    pub caught_up: bool,
+    /// The time of the newest event, in milliseconds since the epoch.
+    #[serde(default)]
+    pub newest_ms: Option<i64>,
+    /// When the upstream was last asked, in RFC 3339.
+    #[serde(default)]
+    pub asked_at: Option<String>,
+    /// The last failure of this stream, until it works again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<Remark>,
+    /// The last thing an operator should know about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_notice: Option<Remark>,
+}
+
+/// Something that was said, and when.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Remark {
+    /// In RFC 3339.
+    pub at: String,
+    /// What sort of thing, such as `gap` or `unavailable`.
+    pub kind: String,
+    /// For people; never with a secret.
+    pub detail: String,
+}
+
+impl StateDir {
+    /// Make the directory where it is missing, lock it, and see to it that a
+    /// checkpoint can be stored: what could not be would be delivered again
+    /// after every start.
+    pub fn open(path: &Path) -> Result<Self, Failure> {
+        let failure = |reason: String| Failure::failed(format!("state directory {reason}"));
+        let cannot = |error: &io::Error| failure(disk::failed(path, error));
+        make_private_dir(path).map_err(|error| cannot(&error))?;
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(path.join("lock"))
+            .map_err(|error| cannot(&error))?;
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => failure(format!(
+                "{}: another source-host is using it; wait for it to end or stop it",
+                path.display()
+            )),
+            TryLockError::Error(error) => cannot(&error),
+        })?;
+        try_to_write(path).map_err(|error| cannot(&error))?;
+        Ok(Self {
+            path: path.to_owned(),
+            _lock: lock,
+        })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What is kept of a source; a fresh record where there is nothing.
+    pub fn load(&self, source: &str) -> Result<Record, Failure> {
+        Ok(read(&self.path, source)?.unwrap_or_else(|| Record::new(source)))
+    }
+
+    /// Replace what is kept of a source. It is on the disk when this returns.
+    pub fn store(&self, record: &Record) -> io::Result<()> {
+        let target = record_path(&self.path, &record.source);
+        let mut text = serde_json::to_vec_pretty(record)?;
+        text.push(b'\n');
+        let aside = tempfile::Builder::new()
+            .prefix(".checkpoint-")
+            .tempfile_in(&self.path)?;
+        disk::write_all(aside.as_file(), aside.path(), &text)?;
+        disk::sync(aside.as_file(), aside.path())?;
+        disk::persist(aside, &target)?;
+        disk::sync_directory(&target)
+    }
+}
+
+impl Record {
+    /// A source that has never been read.
+    #[must_use]
+    pub fn new(source: &str) -> Self {
+        Self {
+            version: VERSION,
+            source: source.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    /// Whether anything was read: counts are stored with the checkpoint behind
+    /// what they count, and never without one.
+    fn counts_anything(&self) -> bool {
+        let counts = |stream: &StreamRecord| {
+            [
+                stream.requests,
+                stream.received_bytes,
+                stream.received,
+                stream.events,
+                stream.rejected,
+                stream.duplicates,
+            ]
+        };
+        let counts = self.streams.values().flat_map(counts);
+        counts.chain([self.undeliverable]).any(|count| count > 0)
+    }
+}
+
+/// What is kept of a source, without a lock: for `status`, which may look
+/// while a run goes on. `None` where it has never run. The file may be
+/// repaired while the host runs, so the failure may pass.
+pub fn read(state_dir: &Path, source: &str) -> Result<Option<Record>, Failure> {
+    let path = record_path(state_dir, source);
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(unusable(&path, &format!("cannot be read: {error}"))),
+    };
+    let version = serde_json::from_str::<Version>(&text)
+        .map_err(|error| {
+            unusable(
+                &path,
+                &format!("is not a checkpoint file or is cut: {error}"),
+            )
+        })?
+        .version;
+    if version != VERSION {
+        let reason = format!("has layout {version}; this source-host knows layout {VERSION}");
+        return Err(unusable(&path, &reason));
+    }
+    let record: Record = serde_json::from_str(&text).map_err(|error| {
+        unusable(
+            &path,
+            &format!("is not a checkpoint file or is cut: {error}"),
+        )
+    })?;
+    if record.source != source {
+        let reason = format!("belongs to the source `{}`", record.source);
+        return Err(unusable(&path, &reason));
+    }
+    if record.checkpoint.is_none() && record.counts_anything() {
+        return Err(unusable(&path, "counts records but has no checkpoint"));
+    }
+    Ok(Some(record))
+}
+
+/// The file of a source.
+#[must_use]
+pub fn record_path(state_dir: &Path, source: &str) -> PathBuf {
+    state_dir.join(format!("{source}{RECORD_SUFFIX}"))
+}
+
+/// Where the rejected records of a source are kept by default.
+#[must_use]
+pub fn rejected_path(state_dir: &Path, source: &str) -> PathBuf {
+    state_dir.join(format!("{source}.rejected.ndjson"))
+}
+
+#[derive(Deserialize)]
+struct Version {
+    version: u32,
+}
+
+fn unusable(path: &Path, reason: &str) -> Failure {
+    Failure::settings(format!(
+        "{} {reason}; restore it from a copy, or move it away to begin again at `start` (events \
+         already delivered then come again, with the same ids)",
+        path.display()
+    ))
+    .that_may_pass()
+}
+
+/// Write as much as a checkpoint can have, in a file that is gone at once.
+fn try_to_write(path: &Path) -> io::Result<()> {
+    tempfile::tempfile_in(path)?.write_all(&[0; CHECKPOINT_BYTES_MAX])
+}
+
+fn make_private_dir(path: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o750);
+    builder.create(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled() -> Record {
+        let mut record = Record::new("acme");
+        record.checkpoint = Some("{\"v\":1}".to_owned());
+        record.streams.insert(
+            "siem".to_owned(),
+            StreamRecord {
+                received: 3,
+                events: 2,
+                rejected: 1,
+                newest_ms: Some(1_700_000_000_000),
+                ..StreamRecord::default()
+            },
+        );
+        record
+    }
+
+    #[test]
+    fn what_is_stored_is_read_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = StateDir::open(directory.path()).unwrap();
+        assert_eq!(state.load("acme").unwrap(), Record::new("acme"));
+        state.store(&filled()).unwrap();
+        assert_eq!(state.load("acme").unwrap(), filled());
+        assert_eq!(read(directory.path(), "other").unwrap(), None);
+    }
+
+    /// A kill does not show whether a step is missing: what a process has
+    /// written outlives it, but not a power failure.
+    #[test]
+    fn a_checkpoint_is_on_the_disk_under_its_name_when_it_is_stored() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = StateDir::open(directory.path()).unwrap();
+        disk::recorded::watch(directory.path());
+        for _ in 0..2 {
+            state.store(&filled()).unwrap();
+            let steps = disk::recorded::take(directory.path());
+            let aside = steps[0].strip_prefix("write ").unwrap();
+            assert!(aside.starts_with(".checkpoint-"), "{steps:?}");
+            assert_eq!(
+                steps[1..],
+                [
+                    &*format!("sync {aside}"),
+                    "rename to acme.checkpoint.json",
+                    "sync the directory of acme.checkpoint.json",
+                ]
+            );
+        }
+    }
+
+    #[test]
+    fn nothing_but_the_record_and_the_lock_stays_in_the_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = StateDir::open(directory.path()).unwrap();
+        state.store(&filled()).unwrap();
+        state.store(&filled()).unwrap();
+        let mut names: Vec<_> = fs::read_dir(directory.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        names.sort();
+        assert_eq!(names, ["acme.checkpoint.json", "lock"]);
+    }
+
+    #[test]
+    fn a_cut_file_is_an_error_at_every_length_and_never_a_fresh_start() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = StateDir::open(directory.path()).unwrap();
+        state.store(&filled()).unwrap();
+        let path = record_path(directory.path(), "acme");
+        let whole = fs::read(&path).unwrap();
+        for length in 0..whole.len() - 2 {
+            fs::write(&path, &whole[..length]).unwrap();
+            let failure = state.load("acme").unwrap_err();
+            assert_eq!(failure.exit.code(), 78);
+            assert!(failure.message.contains("move it away"), "{failure}");
+        }
+    }
+
+    #[test]
+    fn an_alien_file_is_an_error_and_never_a_fresh_start() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = StateDir::open(directory.path()).unwrap();
+        let path = record_path(directory.path(), "acme");
+        for (text, reason) in [
+            ("hello", "is not a checkpoint file"),
+            ("{}", "is not a checkpoint file"),
+            ("\u{0}", "is not a checkpoint file"),
+            ("{\"version\":2}", "has layout 2"),
+            (
+                "{\"version\":1,\"source\":\"other\",\"checkpoint\":null,\"stored_at\":\"\"}",
+                "belongs to the source `other`",
+            ),
+        ] {
+            fs::write(&path, text).unwrap();
+            let failure = state.load("acme").unwrap_err();
+            assert_eq!(failure.exit.code(), 78);
+            assert!(failure.message.contains(reason), "{failure}");
+        }
+        fs::write(&path, b"\xff\xfe").unwrap();
+        assert!(state.load("acme").is_err());
+    }
+
+    #[test]
+    fn counts_without_a_checkpoint_are_an_error_and_never_a_fresh_start() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = StateDir::open(directory.path()).unwrap();
+        let path = record_path(directory.path(), "acme");
+        let whole = serde_json::to_value(filled()).unwrap();
+        let mut without = whole.clone();
+        without.as_object_mut().unwrap().remove("checkpoint");
+        let mut null = whole;
+        null["checkpoint"] = serde_json::Value::Null;
+        for record in [without, null] {
+            fs::write(&path, record.to_string()).unwrap();
+            let failure = state.load("acme").unwrap_err();
+            assert_eq!(failure.exit.code(), 78);
+            assert!(failure.message.contains("has no checkpoint"), "{failure}");
+        }
+        // A source that has failed before its first batch has neither.
+        let mut fresh = Record::new("acme");
+        fresh.last_error = Some(Remark {
+            at: String::new(),
+            kind: "component".to_owned(),
+            detail: "trapped".to_owned(),
+        });
+        state.store(&fresh).unwrap();
+        assert_eq!(state.load("acme").unwrap(), fresh);
+    }
+
+    #[test]
+    fn two_runs_cannot_have_the_same_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = StateDir::open(directory.path()).unwrap();
+        let failure = StateDir::open(directory.path()).unwrap_err();
+        assert_eq!(failure.exit.code(), 1);
+        assert!(failure.message.contains("another source-host"), "{failure}");
+        drop(first);
+        StateDir::open(directory.path()).unwrap();
+    }
+}
