@@ -54,19 +54,19 @@ pub async fn ready(
     for warning in &resolved.warnings {
         warn!("{warning}");
     }
-    let options = SourceOptions {
-        name: source.name.clone(),
-        settings: resolved.json,
-        redactor: resolved.redactor,
-        credentials: resolved.credentials,
-        allow: source.allow.clone(),
-        origins: resolved.origins,
-        ca_file: source.ca_file.clone(),
-        memory_bytes_max: source.memory_bytes_max,
-        poll_timeout: source.poll_timeout,
-        limits: source.limits,
+    let ready = || {
+        let options = SourceOptions {
+            redactor: resolved.redactor,
+            allow: source.allow.clone(),
+            ca_file: source.ca_file.clone(),
+            memory_bytes_max: source.memory_bytes_max,
+            poll_timeout: source.poll_timeout,
+            limits: source.limits,
+            ..SourceOptions::new(&component, source.name.clone(), resolved.json)?
+        };
+        Source::new(&component, options, reach)
     };
-    Source::new(&component, options, reach).map_err(|failure| Failure {
+    ready().map_err(|failure: Failure| Failure {
         message: format!(
             "{}: [[source]] `{}`: {failure}",
             file.display(),

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Each package of the workspace with those that it may depend on.
-const PACKAGES: [(&str, &[&str]); 6] = [
+const PACKAGES: [(&str, &[&str]); 7] = [
+    ("embed-rust", &["source-common", "source-runtime"]),
     ("mimecast-simulator", &[]),
     ("mimecast-source", &[]),
     ("source-common", &[]),

@@ -4,21 +4,45 @@
 //! One output, one file. To add one, write its file and add a line to
 //! `KINDS`.
 
+#![cfg_attr(
+    not(all(
+        feature = "elasticsearch",
+        feature = "forward",
+        feature = "nats",
+        feature = "otlp"
+    )),
+    allow(
+        dead_code,
+        reason = "what the outputs share, and some of them do not need"
+    )
+)]
+
 mod compress;
+#[cfg(feature = "elasticsearch")]
 mod elasticsearch;
+#[cfg(any(feature = "elasticsearch", feature = "nats"))]
 mod event_id;
 mod file;
+#[cfg(feature = "forward")]
 mod forward;
+#[cfg(feature = "http")]
 mod http;
+#[cfg(feature = "receiver")]
 mod lanes;
+#[cfg(feature = "nats")]
 mod nats;
+#[cfg(feature = "otlp")]
 mod otlp;
 mod outputs;
+#[cfg(feature = "receiver")]
 mod parts;
 mod rotate;
+#[cfg(feature = "splunk")]
 mod splunk;
 mod stdout;
+#[cfg(feature = "receiver")]
 mod template;
+#[cfg(feature = "receiver")]
 mod tls;
 
 use std::fmt;
@@ -36,13 +60,19 @@ pub use self::stdout::lines;
 pub use source_common::delivery::{Delivery, Entry, Event, Kind, Poison, Undelivered};
 
 /// The outputs there are, by the name that `type` has in the settings file.
-const KINDS: [(&str, Planner); 8] = [
+const KINDS: &[(&str, Planner)] = &[
+    #[cfg(feature = "elasticsearch")]
     ("elasticsearch", elasticsearch::plan),
     ("file", file::plan),
+    #[cfg(feature = "forward")]
     ("forward", forward::plan),
+    #[cfg(feature = "http")]
     ("http", http::plan),
+    #[cfg(feature = "nats")]
     ("nats", nats::plan),
+    #[cfg(feature = "otlp")]
     ("otlp", otlp::plan),
+    #[cfg(feature = "splunk")]
     ("splunk", splunk::plan),
     ("stdout", stdout::plan),
 ];
@@ -136,11 +166,11 @@ impl std::error::Error for OutputError {}
 /// Understand one `[[output]]`.
 pub fn plan(mut section: Section<'_>) -> Result<Box<dyn Plan>, Failure> {
     let kind = section.required_string("type")?;
-    let names = KINDS.map(|(name, _)| name);
+    let names: Vec<&str> = KINDS.iter().map(|(name, _)| *name).collect();
     match KINDS.iter().find(|(name, _)| *name == kind) {
         Some((_, planner)) => planner(section),
         None => {
-            let reason = match nearest(&kind, names) {
+            let reason = match nearest(&kind, names.iter().copied()) {
                 Some(meant) => format!("is `{kind}`; did you mean `{meant}`?"),
                 None => format!("is `{kind}`; it must be one of: {}", names.join(", ")),
             };

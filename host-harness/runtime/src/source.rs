@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use serde_json::{Map, Value};
 use source_common::delivery::Kind;
 use source_common::exit::Failure;
 use source_common::secret::{Redactor, Secret};
@@ -19,6 +20,19 @@ use crate::description;
 use crate::engine::{CallError, Instance, InstanceSettings, Loaded, Sandbox, SourceShare};
 use crate::outgoing::Outgoing;
 use crate::untrusted_text::{DETAIL_BYTES_MAX, Sanitizer};
+
+/// Generous: a component works on one batch at a time and needs a few MiB.
+pub const MEMORY_BYTES_MAX_DEFAULT: usize = 64 * 1024 * 1024;
+/// A batch may need several requests that each may take a minute.
+pub const POLL_TIMEOUT_DEFAULT: Duration = Duration::from_secs(300);
+/// Events and bytes: large enough that a call costs little, small enough to
+/// stay in the cache of a processor. Requests: one call shall return within a
+/// minute or so, also over a slow line.
+pub const LIMITS_DEFAULT: Limits = Limits {
+    max_events: 1_000,
+    max_bytes: 1024 * 1024,
+    max_requests: 50,
+};
 
 /// Whether a source may reach the network.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -62,6 +76,42 @@ pub struct SourceOptions {
     pub poll_timeout: Duration,
     /// The limits of one poll.
     pub limits: Limits,
+}
+
+impl SourceOptions {
+    /// Settings (a JSON object, as the component gets it) with the limits that
+    /// most sources need. Its credentials and origins are the settings that
+    /// the component's schema marks as such, with `writeOnly` and with the
+    /// format `origin`.
+    pub fn new(component: &Component, name: String, settings: Secret) -> Result<Self, Failure> {
+        let object: Map<String, Value> = serde_json::from_str(settings.reveal())
+            .map_err(|error| Failure::settings(format!("settings: {error}")))?;
+        let schema: Value = serde_json::from_str(&component.description.settings_schema)
+            .map_err(|error| Failure::settings(format!("settings schema: {error}")))?;
+        let marked = |mark: &str, wanted: Value| -> Vec<String> {
+            let has_mark = |key: &str| {
+                let property = schema.get("properties").and_then(|all| all.get(key));
+                property.and_then(|property| property.get(mark)) == Some(&wanted)
+            };
+            let marked = object.iter().filter(|(key, _)| has_mark(key));
+            marked
+                .filter_map(|(_, value)| value.as_str().map(str::to_owned))
+                .collect()
+        };
+        let credentials = Redactor::new(marked("writeOnly", Value::Bool(true)));
+        Ok(Self {
+            name,
+            redactor: credentials.clone(),
+            credentials,
+            allow: Written::default(),
+            origins: marked("format", Value::from("origin")),
+            ca_file: None,
+            memory_bytes_max: MEMORY_BYTES_MAX_DEFAULT,
+            poll_timeout: POLL_TIMEOUT_DEFAULT,
+            limits: LIMITS_DEFAULT,
+            settings,
+        })
+    }
 }
 
 /// Components that are loaded, so that sources share one. Clones share them

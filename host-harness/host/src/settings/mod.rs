@@ -14,6 +14,7 @@ use source_common::section::{Mistakes, Section, at};
 use source_outputs::{self, Plan};
 use source_runtime::allow_list::Written;
 use source_runtime::bindings::Limits;
+use source_runtime::source::{LIMITS_DEFAULT, MEMORY_BYTES_MAX_DEFAULT, POLL_TIMEOUT_DEFAULT};
 
 pub use self::resolve::{Resolved, SettingsTable, resolve};
 
@@ -22,19 +23,9 @@ const MIB: u64 = 1024 * 1024;
 /// The folder for machine code in the state directory.
 pub const STATE_CACHE: &str = "cache";
 
-/// Generous: a component works on one batch at a time and needs a few MiB.
-const MEMORY_MIB_DEFAULT: u64 = 64;
 const MEMORY_MIB_MAX: u64 = 4096;
-/// A batch may need several requests that each may take a minute.
-const POLL_TIMEOUT_SECS_DEFAULT: u64 = 300;
-/// Large enough that a call costs little, small enough to stay in the cache
-/// of a processor.
-const MAX_EVENTS_DEFAULT: u64 = 1_000;
 const MAX_EVENTS_MAX: u64 = 100_000;
-const MAX_BYTES_DEFAULT: u64 = MIB;
 const MAX_BYTES_MAX: u64 = 256 * MIB;
-/// One call shall return within a minute or so, also over a slow line.
-const MAX_REQUESTS_DEFAULT: u64 = 50;
 const MAX_REQUESTS_MAX: u64 = 100_000;
 
 /// A settings file that has been understood.
@@ -200,14 +191,16 @@ fn parse_source(
         ));
     }
     let memory_mib = section.number("memory_mib", 1..=MEMORY_MIB_MAX)?;
-    let memory_bytes = memory_mib.unwrap_or(MEMORY_MIB_DEFAULT).saturating_mul(MIB);
+    let memory_bytes = memory_mib.map(|mib| usize::try_from(mib.saturating_mul(MIB)));
     let timeout_secs = section.number("poll_timeout_secs", 1..=86_400)?;
     let source = SourceSettings {
         component: section.path("component")?,
         allow: parse_allow(&mut section)?,
         ca_file: section.path("ca_file")?,
-        memory_bytes_max: usize::try_from(memory_bytes).unwrap_or(usize::MAX),
-        poll_timeout: Duration::from_secs(timeout_secs.unwrap_or(POLL_TIMEOUT_SECS_DEFAULT)),
+        memory_bytes_max: memory_bytes.map_or(MEMORY_BYTES_MAX_DEFAULT, |bytes| {
+            bytes.unwrap_or(usize::MAX)
+        }),
+        poll_timeout: timeout_secs.map_or(POLL_TIMEOUT_DEFAULT, Duration::from_secs),
         limits: parse_limits(&mut section)?,
         settings: SettingsTable {
             table: section.table("settings")?.unwrap_or_default(),
@@ -238,9 +231,9 @@ fn parse_limits(section: &mut Section<'_>) -> Result<Limits, Failure> {
     let requests = section.number("max_requests", 1..=MAX_REQUESTS_MAX)?;
     let narrow = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
     Ok(Limits {
-        max_events: narrow(events.unwrap_or(MAX_EVENTS_DEFAULT)),
-        max_bytes: bytes.unwrap_or(MAX_BYTES_DEFAULT),
-        max_requests: narrow(requests.unwrap_or(MAX_REQUESTS_DEFAULT)),
+        max_events: events.map_or(LIMITS_DEFAULT.max_events, narrow),
+        max_bytes: bytes.unwrap_or(LIMITS_DEFAULT.max_bytes),
+        max_requests: requests.map_or(LIMITS_DEFAULT.max_requests, narrow),
     })
 }
 

@@ -20,8 +20,6 @@ pub struct SettingsTable {
     pub lines: Lines,
 }
 
-/// The format of a string in a schema that is an origin the component talks to.
-const FORMAT_ORIGIN: &str = "origin";
 /// The setting that names the tenant; without one it is the name of the source.
 const TENANT: &str = "tenant";
 
@@ -30,15 +28,9 @@ const TENANT: &str = "tenant";
 pub struct Resolved {
     /// The JSON object.
     pub json: Secret,
-    /// Takes the secrets in it out of other text.
+    /// Takes the secrets in it out of other text, and what else is kept
+    /// elsewhere than in the file.
     pub redactor: Redactor,
-    /// Finds those that the schema marks as such: no checkpoint may contain
-    /// one. Other settings that are kept elsewhere are not shown either, but
-    /// may be in a position.
-    pub credentials: Redactor,
-    /// Origins that the settings file names, such as a `base_url`. What the
-    /// schema has as a default is not among them.
-    pub origins: Vec<String>,
     /// What an operator should know, as clauses with their place.
     pub warnings: Vec<String>,
 }
@@ -71,8 +63,6 @@ pub fn resolve(
 
     let mut object = Map::new();
     let mut secrets = Vec::new();
-    let mut credentials = Vec::new();
-    let mut origins = Vec::new();
     let mut warnings = Vec::new();
     for (key, value) in &settings.table {
         let place = place(key);
@@ -109,14 +99,6 @@ pub fn resolve(
             }
         };
         check(&json, property).map_err(|reason| fail(format!("`{key}` {reason}")))?;
-        if let Value::String(text) = &json {
-            if write_only {
-                credentials.push(text.clone());
-            }
-            if property.get("format").is_some_and(|it| it == FORMAT_ORIGIN) {
-                origins.push(text.clone());
-            }
-        }
         object.insert(key.clone(), json);
     }
     if properties.contains_key(TENANT) && !object.contains_key(TENANT) {
@@ -128,8 +110,6 @@ pub fn resolve(
     Ok(Resolved {
         json: Secret::new(Value::Object(object).to_string()),
         redactor: Redactor::new(secrets),
-        credentials: Redactor::new(credentials),
-        origins,
         warnings,
     })
 }

@@ -1,0 +1,95 @@
+//! Runs a component until it is caught up and prints its events.
+//!
+//! ```text
+//! embed-rust COMPONENT STATE_DIR [ORIGIN ..] < settings.json
+//! ```
+//!
+//! The settings are the JSON object that the component gets; it may reach the
+//! origins that it describes, those in its settings, and those named here.
+
+use std::env::args;
+use std::io::{self, Read as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use source_common::delivery::{Delivery, Poison, Undelivered};
+use source_common::exit::Failure;
+use source_common::secret::Secret;
+use source_runtime::allow_list::Written;
+use source_runtime::bindings::RejectedRecord;
+use source_runtime::deliver::{Deliver, NotKept};
+use source_runtime::shutdown;
+use source_runtime::source::{
+    Components, MEMORY_BYTES_MAX_DEFAULT, Reach, Source, SourceOptions, Wasm,
+};
+use source_runtime::source_loop::{End, SourceLoop};
+use source_runtime::store::StateDir;
+
+/// Events to standard output, rejected records to standard error.
+struct Print;
+
+#[async_trait]
+impl Deliver for Print {
+    async fn accept(&self, delivery: &Delivery<'_>) -> Result<Vec<Poison>, Undelivered> {
+        let mut stdout = io::stdout().lock();
+        let written = stdout.write_all(delivery.events.as_bytes());
+        // The checkpoint moves when this has returned.
+        let flushed = written.and_then(|()| stdout.flush());
+        flushed.map_err(|_| Undelivered::Closed)?;
+        Ok(Vec::new())
+    }
+
+    async fn keep(&self, source: &str, records: &[RejectedRecord]) -> Result<(), NotKept> {
+        let mut stderr = io::stderr().lock();
+        for record in records {
+            let original = String::from_utf8_lossy(&record.original);
+            let (stream, reason) = (&record.stream, &record.reason);
+            writeln!(stderr, "{source}: {stream}: {reason}: {original}")
+                .map_err(|error| NotKept::Disk(error.to_string()))?;
+        }
+        Ok(())
+    }
+}
+
+async fn run() -> Result<End, Failure> {
+    let usage = || Failure::settings("usage: embed-rust COMPONENT STATE_DIR [ORIGIN ..]");
+    let mut arguments = args().skip(1);
+    let component = PathBuf::from(arguments.next().ok_or_else(usage)?);
+    let state = StateDir::open(&PathBuf::from(arguments.next().ok_or_else(usage)?))?;
+    let mut settings = String::new();
+    io::stdin()
+        .read_to_string(&mut settings)
+        .map_err(|error| Failure::failed(format!("stdin: {error}")))?;
+
+    let cache = state.path().join("cache");
+    let components = Components::new(Some(cache), MEMORY_BYTES_MAX_DEFAULT)?;
+    let component = components.get(&Wasm::File(component)).await?;
+    let options = SourceOptions {
+        allow: Written::Also(arguments.collect()),
+        ..SourceOptions::new(&component, "embedded".to_owned(), Secret::new(settings))?
+    };
+    let (_stopper, shutdown) = shutdown::channel();
+    let source_loop = SourceLoop {
+        source: Source::new(&component, options, Reach::Network)?,
+        record: state.load("embedded")?,
+        state: Arc::new(state),
+        deliver: Arc::new(Print),
+        once: true,
+        has_others: false,
+        shutdown,
+    };
+    Ok(source_loop.run().await.0)
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let failure = match run().await {
+        Ok(End::CaughtUp | End::Stopped) => return ExitCode::SUCCESS,
+        Ok(End::Output(None)) => Failure::failed("standard output is closed"),
+        Ok(End::Failed(failure) | End::Output(Some(failure))) | Err(failure) => failure,
+    };
+    drop(writeln!(io::stderr(), "error: {failure}"));
+    failure.exit.into()
+}
