@@ -157,6 +157,10 @@ pub struct Intake {
     pub normalizer: Normalizer,
     correlation: Option<Correlation>,
     tenant: Option<String>,
+    /// What other objects of its file say of the next record, as members with a comma behind each.
+    beside: String,
+    /// Reads a record together with that.
+    beside_parser: Parser,
 }
 
 impl Intake {
@@ -174,6 +178,8 @@ impl Intake {
             normalizer: Normalizer::with_severities(format, options, severities),
             correlation: None,
             tenant: None,
+            beside: String::new(),
+            beside_parser: Parser::new(),
         }
     }
 
@@ -184,6 +190,16 @@ impl Intake {
             normalizer: self.normalizer.with_tenant(tenant),
             tenant: tenant.map(str::to_owned),
             ..self
+        }
+    }
+
+    /// Gives the events of the records that follow, until the next call, what other objects of
+    /// their file say of them: members as they stand in JSON, with a comma behind each. The
+    /// identity of a record and its original stay what they are.
+    pub fn set_beside(&mut self, members: &str) {
+        if self.format() != Format::Raw {
+            self.beside.clear();
+            self.beside.push_str(members);
         }
     }
 
@@ -391,6 +407,8 @@ impl Builder {
             normalizer,
             correlation,
             tenant,
+            beside,
+            beside_parser,
         } = intake;
         let Known {
             remembered,
@@ -427,6 +445,13 @@ impl Builder {
                 .as_mut()
                 .and_then(|correlation| correlation.join(&read))
                 .unwrap_or(read);
+            // The members of the record itself stand last, and so they count.
+            let with_beside = read.text().strip_prefix('{').filter(|_| !beside.is_empty());
+            let with_beside = with_beside.map(|own| ["{", beside, own].concat());
+            let joined = with_beside
+                .as_deref()
+                .and_then(|text| beside_parser.parse(record.stream, text).ok())
+                .unwrap_or(joined);
             let start = self.events.len();
             let event_id = base.of_event(occurrence, tenant.as_deref());
             let at = normalizer.write_from(&source, &joined, &event_id, now, &mut self.events);

@@ -129,6 +129,7 @@ mod tests {
     fn taken(format: Format, correlates: bool, records: &[(Stream, &str)]) -> Batch {
         let options = Options {
             include_original: true,
+            ..Options::default()
         };
         let mut intake = Intake::new(format, options);
         if correlates {

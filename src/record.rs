@@ -68,7 +68,7 @@ pub const NAMES: &[&str] = &[
     "searchPath", "searchReason", "searchText", "viewer",
     // threat intelligence and awareness training
     "department", "email", "emailAddress", "engagement", "humanError", "knowledge", "labels",
-    "name", "numCorrect", "numIncorrect", "numNotWatched", "pattern", "risk", "sentiment",
+    "malwareName", "name", "numCorrect", "numIncorrect", "numNotWatched", "pattern", "risk", "sentiment",
     "userDetails", "userState", "valid_from", "watchlistCount",
 ];
 

@@ -275,6 +275,7 @@ impl Session {
         }
         let options = Options {
             include_original: settings.include_original,
+            attack: settings.attack,
         };
         let mut intake = Intake::with_severities(settings.format, options, &settings.severities)
             .with_tenant(settings.tenant.as_deref());

@@ -78,6 +78,8 @@ pub struct Settings {
     pub tenant: Option<String>,
     /// Whether an event keeps the upstream record as text.
     pub include_original: bool,
+    /// Whether events name the techniques of MITRE ATT&CK.
+    pub attack: bool,
     /// Whether records about one message get what was said of it before.
     pub correlate: bool,
     /// Severities in place of those of the tables.
@@ -159,6 +161,7 @@ struct Raw {
     format: Option<String>,
     tenant: Option<String>,
     include_original: Option<bool>,
+    attack: Option<bool>,
     correlate: Option<bool>,
     severity_overrides: Option<BTreeMap<String, String>>,
     start: Option<String>,
@@ -170,10 +173,12 @@ struct Raw {
 }
 
 /// The settings that shape events, whatever they were collected by.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct EventSettings {
     /// Whether an event keeps the upstream record as text.
     pub include_original: bool,
+    /// Whether events name the techniques of MITRE ATT&CK.
+    pub attack: bool,
     /// Severities in place of those of the tables.
     pub severities: Severities,
     /// The name of the tenant.
@@ -192,6 +197,7 @@ impl EventSettings {
             serde_json::from_str(json).map_err(|problem| error("", not_an_object(&problem)))?;
         Ok(Self {
             include_original: raw.include_original.unwrap_or(false),
+            attack: raw.attack.unwrap_or(true),
             severities: parse_severities(&raw.severity_overrides.unwrap_or_default())?,
             tenant: parse_tenant(raw.tenant)?,
         })
@@ -253,6 +259,7 @@ impl Settings {
             format: parse_format(raw.format.as_deref())?,
             tenant: parse_tenant(raw.tenant)?,
             include_original: raw.include_original.unwrap_or(false),
+            attack: raw.attack.unwrap_or(true),
             correlate: raw.correlate.unwrap_or(false),
             severities: parse_severities(&raw.severity_overrides.unwrap_or_default())?,
             start: parse_start(raw.start.as_deref().unwrap_or("24h"))?,

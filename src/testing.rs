@@ -464,5 +464,7 @@ pub(crate) fn key_of(record: &str) -> String {
         .or_else(|| value.get("eventType"))
         .and_then(|kind| kind.as_str())
         .unwrap_or("audit");
+    // The type of an indicator does not tell its stream, so its id does.
+    let (kind, key) = key.split_once(':').unwrap_or((kind, key));
     format!("{kind}/{key}")
 }

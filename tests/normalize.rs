@@ -189,7 +189,9 @@ fn no_input_makes_the_normalizer_fail() {
 #[test]
 fn what_is_nested_too_deeply_is_kept_as_text_and_named() {
     let deep = format!("{}7{}", "[".repeat(1000), "]".repeat(1000));
-    let record = format!(r#"{{"type":"receipt","subject":"s","spamInfo":{deep},"extra":{deep}}}"#);
+    let record = format!(
+        r#"{{"type":"receipt","timestamp":1770091506789,"subject":"s","spamInfo":{deep},"extra":{deep}}}"#
+    );
     for (format, home) in [(Format::Ecs, "mimecast"), (Format::Ocsf, "unmapped")] {
         let result = normalized(Stream::SiemReceipt, format, record.as_bytes());
         let event = one_line(&result.events);
@@ -235,7 +237,7 @@ fn every_event_of_every_format_names_its_tenant_and_has_an_id_of_its_own() {
 
 #[test]
 fn bytes_that_are_no_text_are_replaced_and_named() {
-    let record = b"{\"type\":\"receipt\",\"subject\":\"caf\xe9\",\"extra\":\"\xff\"}";
+    let record = b"{\"type\":\"receipt\",\"timestamp\":1770091506789,\"subject\":\"caf\xe9\",\"extra\":\"\xff\"}";
     for (format, home) in [(Format::Ecs, "mimecast"), (Format::Ocsf, "unmapped")] {
         let result = normalized(Stream::SiemReceipt, format, record);
         let event = one_line(&result.events);
@@ -260,7 +262,7 @@ fn half_of_a_surrogate_pair_and_control_characters_are_repaired_and_named() {
         ("one\u{1}two", "one\u{1}two"),
     ] {
         let record = format!(
-            r#"{{"type":"receipt","extra":{{"a":["{subject}"]}},"messageId":"<m1>","recipients":"ann@example.com","subject":"{subject}"}}"#
+            r#"{{"type":"receipt","timestamp":1770091506789,"extra":{{"a":["{subject}"]}},"messageId":"<m1>","recipients":"ann@example.com","subject":"{subject}"}}"#
         );
         for (format, home) in [(Format::Ecs, "mimecast"), (Format::Ocsf, "unmapped")] {
             let result = normalized(Stream::SiemReceipt, format, record.as_bytes());
@@ -392,8 +394,9 @@ fn a_list_ends_after_ten_thousand_values_and_its_field_is_kept_and_named() {
             let list = event.pointer(path).and_then(Value::as_array);
             assert_eq!(list.map(Vec::len), Some(10_000), "{name}");
             let errors = event.pointer("/mimecast/parse_errors");
-            let expected = serde_json::json!([field]);
-            assert_eq!(errors, is_cut.then_some(&expected), "{name}");
+            let errors = errors.and_then(Value::as_array);
+            let is_named = errors.is_some_and(|errors| errors.contains(&field.into()));
+            assert_eq!(is_named, is_cut, "{name}");
             let kept = event["mimecast"].to_string();
             let last = format!(
                 "{}{}.",
@@ -412,7 +415,7 @@ fn a_list_ends_after_ten_thousand_values_and_its_field_is_kept_and_named() {
 
 thread_local! {
     static NORMALIZERS: RefCell<Vec<Normalizer>> = RefCell::new({
-        let options = Options { include_original: true };
+        let options = Options { include_original: true, ..Options::default() };
         [Format::Ecs, Format::Ocsf, Format::Raw].map(|format| Normalizer::new(format, options)).into()
     });
 }
@@ -491,6 +494,7 @@ fn no_reader_of_lines_finds_a_break_inside_an_event() {
             Format::Ecs,
             Options {
                 include_original: true,
+                ..Options::default()
             },
         )
         .write(&record, &record.id(), NOW, &mut out);

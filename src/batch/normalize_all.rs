@@ -1,7 +1,13 @@
 //! Lines that came by another way than a poll.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde_json::value::RawValue;
+
 use super::{Builder, Entry, Intake, Limits, RecordLine, Rejected};
 use crate::decode::key_value;
+use crate::encode::push_quoted;
 use crate::record::legacy;
 use crate::remembered::Known;
 use crate::stream::Stream;
@@ -50,7 +56,8 @@ pub fn normalize_all(
         if !bytes.is_empty() {
             let locator = || format!("{stream} line {}", index.saturating_add(1));
             object.clear();
-            let (kind, bytes) = of_line(stream, bytes, &mut object);
+            let pushed = unwrapped(bytes);
+            let (kind, bytes) = of_line(stream, pushed.as_deref().unwrap_or(bytes), &mut object);
             let record = RecordLine {
                 stream: kind,
                 bytes,
@@ -63,6 +70,29 @@ pub fn normalize_all(
         index: batch.index,
         rejected: batch.rejected,
     }
+}
+
+/// The record that an event push wraps in a member, `{"mimecast_body":{…}}`, with what stands
+/// beside it; nothing where the line is no such push.
+fn unwrapped(line: &[u8]) -> Option<Vec<u8>> {
+    memchr::memmem::find(line, br#""mimecast_body""#)?;
+    let mut members: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(line).ok()?;
+    let body = members.remove("mimecast_body")?.get();
+    let inner = body.strip_prefix('{')?;
+    let mut record = String::from("{");
+    for (name, value) in members {
+        push_quoted(&mut record, &name);
+        record.push(':');
+        record.push_str(value.get());
+        record.push(',');
+    }
+    // Its own members stand last, and so they count.
+    if inner.trim_start().starts_with('}') {
+        record.pop();
+        record.push_str(if record.is_empty() { "{" } else { "" });
+    }
+    record.push_str(inner);
+    Some(record.into_bytes())
 }
 
 /// The type and the record of a line of a SIEM log, which API 1.0 also writes as key=value and

@@ -1,5 +1,6 @@
 //! The tables as a text for people: which field becomes what.
 
+use super::attack::{self, RELEASE};
 use super::ecs;
 use super::ocsf::{self, OBSERVABLES, actions::ACTIONS};
 use super::table::{Keep, More, Row, Shape, With};
@@ -12,9 +13,10 @@ struct Line {
     ocsf: Vec<String>,
 }
 
-/// The tables of one stream, or of all, as Markdown.
+/// The tables of one stream, or of all, as Markdown. What `sample` says of a stream stands at the
+/// end of its section.
 #[must_use]
-pub fn render(stream: Option<Stream>) -> String {
+pub fn render(stream: Option<Stream>, sample: &dyn Fn(Stream) -> String) -> String {
     let mut out = String::new();
     if stream.is_none() {
         preface(&mut out);
@@ -22,6 +24,7 @@ pub fn render(stream: Option<Stream>) -> String {
     for row in STREAMS {
         if stream.is_none_or(|stream| stream == row.stream) {
             section(&mut out, row.stream);
+            out.push_str(&sample(row.stream));
         }
     }
     out
@@ -37,6 +40,9 @@ fn preface(out: &mut String) {
          are not UTF-8, half of a surrogate pair, a control character) and lists that are cut: after 10,000\n\
          values a list ends, and its field is kept whole under its own name. A path is written when the value\n\
          fits; of several fields in one row the first that fits is taken.\n\n\
+         Severities are 1 informational, 2 low, 3 medium, 4 high, the same in both formats: `event.severity` and\n\
+         `severity_id`. An outcome is `none` where a record is about nothing that could fail. A word of the upstream\n\
+         that no table has gives the outcome `unknown` and `status_id` 0.\n\n\
          ## Actions\n\n\
          What the words of the upstream mean in OCSF. A word that is not here becomes 99, with the word\n\
          itself in `action` and `disposition`.\n\n\
@@ -48,6 +54,25 @@ fn preface(out: &mut String) {
     out.push_str("\n## Observables\n\n| path | `type_id` |\n|---|---|\n");
     for (path, type_id) in OBSERVABLES {
         out.push_str(&format!("| `{path}` | {type_id} |\n"));
+    }
+    out.push_str(&format!(
+        "\n## ATT&CK\n\n\
+         The techniques that a record names by its stream and verdict, with the ids of ATT&CK {RELEASE}: in ECS below\n\
+         `threat`, in OCSF in `attacks`. The setting `attack = false` leaves them out. For each stream the first row\n\
+         that fits counts.\n\n\
+         | stream | record | techniques |\n|---|---|---|\n"
+    ));
+    for row in attack::ROWS {
+        let names = row.techniques.iter().map(|it| {
+            let (id, name) = it.sub.unwrap_or(it.technique);
+            let (tactic, tactic_name) = it.tactic;
+            format!("{id} {name} ({tactic} {tactic_name})")
+        });
+        let names = names.collect::<Vec<_>>().join(", ");
+        out.push_str(&format!(
+            "| `{}` | {} | {names} |\n",
+            row.stream, row.meaning
+        ));
     }
     out.push_str("\n## Streams\n\n");
 }
@@ -67,7 +92,9 @@ fn section(out: &mut String, stream: Stream) {
         }
     }
     out.push_str(&classes.join(", "));
-    out.push_str("\n\n| upstream | ECS | OCSF |\n|---|---|---|\n");
+    out.push_str("\n\n");
+    values(out, stream);
+    out.push_str("| upstream | ECS | OCSF |\n|---|---|---|\n");
     for line in lines(stream) {
         out.push_str(&format!(
             "| `{}` | {} | {} |\n",
@@ -77,6 +104,56 @@ fn section(out: &mut String, stream: Stream) {
         ));
     }
     out.push('\n');
+}
+
+/// The values that the rules of a stream give, and where its word of action comes from.
+fn values(out: &mut String, stream: Stream) {
+    let tables = ecs::tables(stream);
+    let mut kinds: Vec<String> = Vec::new();
+    let mut categories = Vec::new();
+    let mut types = Vec::new();
+    let mut outcomes = Vec::new();
+    let mut severities = Vec::new();
+    for rule in tables.rules {
+        let class = rule.class;
+        add(&mut kinds, class.kind);
+        class
+            .category
+            .iter()
+            .for_each(|it| add(&mut categories, it));
+        class.types.iter().for_each(|it| add(&mut types, it));
+        add(&mut outcomes, class.outcome.unwrap_or("none"));
+        add(&mut severities, &class.severity.to_string());
+    }
+    severities.sort();
+    let actions = tables.rows.iter().copied().flatten();
+    let actions = actions.filter(|row| row.path == "event.action");
+    let action = actions.map(|row| match (row.from, row.with) {
+        (from, With::Shaped(Shape::Action(other))) if !other.is_empty() => {
+            format!("the word of {}, or `{other}`", cell_of(from))
+        }
+        (from, With::Shaped(_)) => format!("the word of {}", cell_of(from)),
+        (_, With::Json(json)) => format!("`{}`", json.trim_matches('"')),
+        (_, With::Computed(_)) => String::new(),
+    });
+    let action = action.collect::<Vec<_>>().join(", ");
+    out.push_str("| ECS field | values |\n|---|---|\n");
+    for (field, values) in [
+        ("event.kind", cell(&kinds)),
+        ("event.category", cell(&categories)),
+        ("event.type", cell(&types)),
+        ("event.outcome", cell(&outcomes)),
+        ("event.severity", cell(&severities)),
+        ("event.action", action),
+    ] {
+        out.push_str(&format!("| `{field}` | {values} |\n"));
+    }
+    out.push('\n');
+}
+
+fn cell_of(fields: &[&str]) -> String {
+    let fields: Vec<String> = fields.iter().map(|field| (*field).to_owned()).collect();
+    cell(&fields)
 }
 
 fn cell(paths: &[String]) -> String {
@@ -167,16 +244,44 @@ fn paths(row: &Row) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    use serde_json::Value;
+
     use super::*;
+    use crate::batch::{Intake, normalize_all};
+    use crate::normalize::{Format, Options};
+    use crate::time::Timestamp;
+
+    /// The first record of the first fixture of a stream, and its events.
+    fn sample(stream: Stream) -> String {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+        let entries = fs::read_dir(folder.join(stream.name())).unwrap();
+        let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+        files.retain(|file| file.to_string_lossy().ends_with(".upstream.ndjson"));
+        files.sort();
+        let text = fs::read_to_string(&files[0]).unwrap();
+        let record = text.lines().next().unwrap();
+        let mut out = format!("A record:\n\n```json\n{record}\n```\n\n");
+        for (format, name) in [(Format::Ecs, "ECS"), (Format::Ocsf, "OCSF")] {
+            let mut intake = Intake::new(format, Options::default());
+            let now = Timestamp::from_millis(1_772_400_000_000);
+            let normalized = normalize_all(&mut intake, stream, record.as_bytes(), now);
+            let event: Value = serde_json::from_str(&normalized.events).unwrap();
+            out.push_str(&format!("In {name}:\n\n```json\n{event:#}\n```\n\n"));
+        }
+        out
+    }
 
     #[test]
     fn the_page_of_fields_is_what_the_tables_say() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/fields.md");
-        let rendered = render(None);
+        let rendered = render(None, &sample);
         if std::env::var_os("BLESS").is_some() {
-            std::fs::write(path, &rendered).unwrap();
+            fs::write(path, &rendered).unwrap();
         }
-        let written = std::fs::read_to_string(path).unwrap_or_default();
+        let written = fs::read_to_string(path).unwrap_or_default();
         assert!(
             written == rendered,
             "run the tests with BLESS=1 to write docs/fields.md"
@@ -185,7 +290,7 @@ mod tests {
 
     #[test]
     fn a_stream_has_a_page_of_its_own() {
-        let page = render(Some(Stream::SiemReceipt));
+        let page = render(Some(Stream::SiemReceipt), &|_| String::new());
         assert!(page.starts_with("### siem.receipt\n"));
         assert!(
             page.contains("| `senderIp` | `source.ip`, `source.port` | `src_endpoint.ip`, `src_endpoint.port` |"),

@@ -50,3 +50,42 @@ pub(super) const LOGS: &[(&str, Keep)] = &[
     ("viewed",                Keep::Unparsed),
     ("watchlistCount",        Keep::Long),
 ];
+
+/// Fields that hold a thing to look for, where no row of a table writes them, and the sort of
+/// observable. The schema knows no path below `unmapped`, so such an observable has no name.
+pub(super) const LOOKED_FOR: &[(&str, u8)] = &[
+    ("customerIp", 2),
+    ("destinationIp", 2),
+    ("ipAddress", 2),
+    ("sendingIp", 2),
+    ("senderIp", 2),
+    ("senderIpAddress", 2),
+    ("sourceIp", 2),
+    ("emailAddr", 5),
+    ("emailAddress", 5),
+    ("fromUserEmailAddress", 5),
+    ("operator", 5),
+    ("recipient", 5),
+    ("recipientAddress", 5),
+    ("senderAddress", 5),
+    ("user", 5),
+    ("userEmailAddress", 5),
+    ("viewer", 5),
+    ("originalUrl", 6),
+    ("url", 6),
+    ("fileHash", 8),
+    ("md5", 8),
+    ("sha1", 8),
+    ("sha256", 8),
+];
+
+/// Whether a text is a thing of that sort.
+pub(super) fn is_of_sort(text: &str, sort: u8) -> bool {
+    match sort {
+        2 => text.parse::<core::net::IpAddr>().is_ok(),
+        5 => super::address::bare(text).is_some_and(|address| address == text),
+        6 => super::url::host(text).is_some(),
+        8 => super::objects::algorithm(text).is_some(),
+        _ => false,
+    }
+}

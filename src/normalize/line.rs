@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::about;
 use super::distinct::Distinct;
+use super::kept::{LOOKED_FOR, is_of_sort};
 use super::plan::{Leaf, Plan, Step};
 use super::shape;
 use super::table::{Computed, Keep, Related};
-use super::values::is_absent;
-use crate::decode::json::{Kind, Member};
+use super::values::{is_absent, is_placeholder};
+use crate::decode::json::{self, Kind, Member};
 use crate::encode::{push_escaped, push_line, push_quoted};
 use crate::identity::EventId;
 use crate::record::{Field, NAMES, Name, Record, Value};
@@ -34,6 +36,10 @@ pub(super) struct Line<'r, 'b> {
     pub(super) record: Record<'r>,
     pub(super) id: &'b EventId,
     pub(super) occurred: Timestamp,
+    /// When it was collected.
+    pub(super) collected: Timestamp,
+    /// The name of a time that cannot be read or is not there.
+    pub(super) untimed: Option<&'static str>,
     pub(super) out: &'b mut String,
     pub(super) buffers: &'b mut Buffers,
     pub(super) used: [bool; NAMES.len()],
@@ -70,6 +76,8 @@ impl<'r, 'b> Line<'r, 'b> {
             record,
             id,
             occurred,
+            collected: occurred,
+            untimed: None,
             out,
             buffers,
             used,
@@ -145,6 +153,12 @@ impl<'r, 'b> Line<'r, 'b> {
     /// Remembers what was written from `start` to here for `related`.
     #[inline]
     pub(super) fn note(&mut self, sort: Related, start: usize) {
+        self.note_range(sort, (start, self.out.len()));
+    }
+
+    /// The same for a range of what was written.
+    #[inline]
+    fn note_range(&mut self, sort: Related, range: (usize, usize)) {
         if !self.plan.relates {
             return;
         }
@@ -155,7 +169,6 @@ impl<'r, 'b> Line<'r, 'b> {
             Related::Ip => ip,
             Related::User => user,
         };
-        let range = (start, self.out.len());
         values.add(self.out, range);
     }
 
@@ -169,6 +182,34 @@ impl<'r, 'b> Line<'r, 'b> {
 
     fn computed(&mut self, key: &str, what: Computed) {
         match what {
+            Computed::Attack => {
+                if let Some(json) = self.plan.attack(&self.record) {
+                    self.out.push_str(key);
+                    self.out.push_str(json);
+                }
+            }
+            Computed::Collected => {
+                self.out.push_str(key);
+                self.out.push('"');
+                self.collected.write_rfc3339(self.out);
+                self.out.push_str("\",");
+            }
+            Computed::CollectedMillis => {
+                self.out.push_str(key);
+                super::more::push_number(self.out, self.collected.millis());
+                self.out.push(',');
+            }
+            Computed::Feature => {
+                self.out.push_str(key);
+                self.out.push('"');
+                self.out.push_str(about::feature(self.record.stream()));
+                self.out.push_str("\",");
+            }
+            Computed::FeatureAnalytic => {
+                self.out.push_str(key);
+                super::more::push_feature_analytic(self);
+            }
+            Computed::Message => self.message(key),
             Computed::Class => self.out.push_str(self.plan.class(&self.record)),
             Computed::Id => {
                 self.out.push_str(key);
@@ -204,6 +245,27 @@ impl<'r, 'b> Line<'r, 'b> {
                 self.out.push_str("\",");
             }
         }
+    }
+
+    /// The feature, and who did what to whom as far as the record says it.
+    fn message(&mut self, key: &str) {
+        self.out.push_str(key);
+        self.out.push('"');
+        self.out.push_str(about::feature(self.record.stream()));
+        for (words, names) in &self.plan.pieces {
+            let values = names.iter().filter_map(|name| self.record.get(*name));
+            let mut texts = values.filter(|value| {
+                value.kind == Kind::String
+                    && value.text.len() <= about::VALUE_BYTES_MAX
+                    && !is_absent(value)
+                    && !is_placeholder(value.text.trim_ascii())
+            });
+            if let Some(value) = texts.next() {
+                self.out.push_str(words);
+                self.out.push_str(value.text.trim_ascii());
+            }
+        }
+        self.out.push_str("\",");
     }
 
     fn related(&mut self, key: &str, sort: Related) {
@@ -297,7 +359,7 @@ impl<'r, 'b> Line<'r, 'b> {
                 return;
             }
             Keep::Json => {
-                self.push_raw(field.value);
+                self.push_without_nulls(field.value);
                 true
             }
             Keep::Long => shape::push_long(self, field.value),
@@ -306,10 +368,67 @@ impl<'r, 'b> Line<'r, 'b> {
             Keep::Unparsed => false,
         };
         if written {
+            self.look_for(name, field.value);
             self.out.push(',');
         } else {
             self.out.truncate(start);
             self.unparsed.push(field);
+        }
+    }
+
+    /// Remembers a text that was just kept, if it is a thing to look for.
+    fn look_for(&mut self, name: Name, value: Value<'_>) {
+        let at = self.plan.looked_for.get(name.index()).copied();
+        let place = at.and_then(|at| usize::from(at).checked_sub(1));
+        let Some((_, sort)) = place.and_then(|place| LOOKED_FOR.get(place)) else {
+            return;
+        };
+        let end = self.out.len().saturating_sub(1);
+        let start = end.saturating_sub(value.text.len());
+        let is_as_given = self.out.get(start..end) == Some(value.text);
+        if value.kind != Kind::String || !is_as_given || !is_of_sort(value.text, *sort) {
+            return;
+        }
+        if self.plan.observes {
+            super::observe::note_text(self, *sort, "", (start, end));
+        } else {
+            match sort {
+                2 => self.note_range(Related::Ip, (start, end)),
+                5 => self.note_range(Related::User, (start, end)),
+                8 => self.note_range(Related::Hash, (start, end)),
+                _ => {}
+            }
+        }
+    }
+
+    /// The same value; a list without the elements that are `null`.
+    fn push_without_nulls(&mut self, value: Value<'_>) {
+        if value.kind != Kind::Array || !value.text.contains("null") {
+            return self.push_raw(value);
+        }
+        let start = self.out.len();
+        self.out.push('[');
+        let mut is_read = true;
+        is_read &= json::scan_array(value.text, |element| {
+            let quote = if element.kind == Kind::String {
+                "\""
+            } else {
+                ""
+            };
+            if element.kind != Kind::Null {
+                for piece in [quote, element.value.of(value.text), quote, ","] {
+                    self.out.push_str(piece);
+                }
+            }
+        })
+        .is_ok();
+        if self.out.ends_with(',') {
+            self.out.pop();
+        }
+        self.out.push(']');
+        if !is_read || self.record.is_multiline() {
+            self.out.truncate(start);
+            self.push_raw(value);
         }
     }
 
@@ -348,7 +467,11 @@ impl<'r, 'b> Line<'r, 'b> {
     /// The fields whose values could not be read, as text; and the names of these, of those that
     /// were repaired and of those whose lists are cut.
     fn unparsed(&mut self) {
-        if self.unparsed.is_empty() && self.repaired.is_empty() && self.cut.is_empty() {
+        if self.unparsed.is_empty()
+            && self.repaired.is_empty()
+            && self.cut.is_empty()
+            && self.untimed.is_none()
+        {
             return;
         }
         let fields = core::mem::take(&mut self.unparsed);
@@ -356,7 +479,7 @@ impl<'r, 'b> Line<'r, 'b> {
         let cut = cut.filter_map(|name| NAMES.get(name.index()).copied());
         let mut known = BTreeSet::new();
         let mut errors: Vec<&str> = fields.iter().map(|field| field.key).collect();
-        errors.extend(self.repaired.iter().copied().chain(cut));
+        errors.extend(self.repaired.iter().copied().chain(cut).chain(self.untimed));
         errors.retain(|key| known.insert(*key));
         if !fields.is_empty() {
             self.out.push_str("\"unparsed\":{");

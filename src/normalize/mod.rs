@@ -1,7 +1,9 @@
 //! Records to events: the tables, and the engine that carries them out.
 
+pub mod about;
 mod account;
 mod address;
+pub mod attack;
 mod compound;
 mod distinct;
 pub mod ecs;
@@ -26,7 +28,7 @@ pub mod values;
 use core::cell::OnceCell;
 
 use line::{Buffers, Line};
-use plan::{Condition, Plan};
+use plan::{Common, Condition, Plan};
 use severity::Severities;
 use table::Test;
 
@@ -62,10 +64,21 @@ impl Format {
 }
 
 /// What to put into an event beside the mapped fields.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Put the text of the record into `event.original` or `raw_data`.
     pub include_original: bool,
+    /// Name the techniques of MITRE ATT&CK.
+    pub attack: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            include_original: false,
+            attack: true,
+        }
+    }
 }
 
 /// What a record was made of.
@@ -90,6 +103,7 @@ pub struct Normalizer {
 struct Tables {
     format: Format,
     severities: Severities,
+    attack: bool,
     /// By the index of the stream; made ready when its first record comes.
     streams: [OnceCell<Ready>; STREAMS.len()],
 }
@@ -128,6 +142,7 @@ impl Normalizer {
             tables: Tables {
                 format,
                 severities: severities.clone(),
+                attack: options.attack,
                 streams: [const { OnceCell::new() }; STREAMS.len()],
             },
             buffers: Buffers::default(),
@@ -194,6 +209,11 @@ impl Normalizer {
             &mut self.buffers,
         );
         line.repaired = source.repaired;
+        line.collected = now;
+        line.untimed = match time_field {
+            Some(_) => None,
+            None => record.stream().row().times.first().copied(),
+        };
         line.tenant = self.tenant.as_deref();
         if let Some(name) = time_field {
             line.mark_used(name);
@@ -222,24 +242,27 @@ impl Tables {
     #[inline]
     fn of(&self, stream: Stream) -> Option<&Ready> {
         let cell = self.streams.get(stream.index())?;
-        Some(cell.get_or_init(|| Ready::new(self.format, stream, &self.severities)))
+        Some(cell.get_or_init(|| Ready::new(self, stream)))
     }
 }
 
 impl Ready {
     #[cold]
-    fn new(format: Format, stream: Stream, severities: &Severities) -> Self {
-        let severity = |is_alert| severities.of(stream, is_alert);
-        let denial = (stream == Stream::Audit).then_some(Test::Denied("eventInfo"));
-        let choices = match format {
+    fn new(tables: &Tables, stream: Stream) -> Self {
+        let common = Common {
+            severity: &|is_alert| tables.severities.of(stream, is_alert),
+            denial: (stream == Stream::Audit).then_some(Test::Denied("eventInfo")),
+            attack: tables.attack.then_some(stream),
+        };
+        let choices = match tables.format {
             Format::Ecs => vec![Choice {
                 when: Vec::new(),
-                plan: Plan::new(ecs::tables(stream), &severity, denial),
+                plan: Plan::new(ecs::tables(stream), &common),
             }],
             Format::Ocsf => {
                 let choice = |variant: &ocsf::Variant| Choice {
                     when: plan::conditions(variant.when),
-                    plan: variant.plan(&severity, denial),
+                    plan: variant.plan(&common),
                 };
                 ocsf::variants(stream).iter().map(choice).collect()
             }

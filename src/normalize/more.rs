@@ -59,7 +59,13 @@ pub(super) fn write(line: &mut Line<'_, '_>, leaf: &Leaf, shape: More) {
         acts_numbers(line, action, disposition);
         line.out.push(',');
     } else if let More::Direction = shape {
-        line.out.push_str("\"direction_id\":0,");
+        line.out
+            .push_str("\"direction_id\":0,\"direction\":\"Unknown\",");
+    } else if let More::Analytic = shape {
+        line.out.push_str(&leaf.key);
+        push_feature_analytic(line);
+    } else if let More::EntityType = shape {
+        line.out.push_str("\"type_id\":99,\"type\":\"Other\",");
     } else if let More::Service = shape {
         line.out.push_str(&leaf.key);
         line.out.push_str("\"Mimecast\",");
@@ -109,6 +115,50 @@ fn plain_text(line: &mut Line<'_, '_>, leaf: &Leaf, plain: Plain<'_>, shape: Mor
             }
             None => false,
         },
+        More::InfoUrl => {
+            let Some(found) = url::bracketed(text) else {
+                return false;
+            };
+            let plain = Plain {
+                text: found,
+                ..plain
+            };
+            line.is_partial = true;
+            if line.plan.observes {
+                line.out.push('[');
+                let written = ocsf_url(line, leaf, plain);
+                line.out.push(']');
+                written
+            } else {
+                compound::url(line, plain)
+            }
+        }
+        More::EntityType => {
+            let words = [
+                ("polic", 5, "Policy"),
+                ("group", 3, "Group"),
+                ("user", 2, "User"),
+                ("account", 2, "User"),
+            ];
+            let known = words
+                .iter()
+                .find(|(word, ..)| contains_ignore_case(text, word));
+            line.out.push_str("\"type_id\":");
+            match known {
+                Some((_, type_id, caption)) => {
+                    push_number(line.out, *type_id);
+                    line.out.push_str(",\"type\":\"");
+                    line.out.push_str(caption);
+                    line.is_partial = true;
+                }
+                None => {
+                    line.out.push_str("99,\"type\":\"");
+                    plain.push(text, line.out);
+                }
+            }
+            line.out.push('"');
+            true
+        }
         More::AuthProtocol => auth_protocol(line, text),
         More::Direction => direction(line, plain),
         More::Malware => {
@@ -184,26 +234,23 @@ pub(super) fn push_number(out: &mut String, number: i64) {
 }
 
 fn acts_numbers(line: &mut Line<'_, '_>, action: u8, disposition: u8) {
-    line.out.push_str("\"action_id\":");
-    push_number(line.out, i64::from(action));
-    line.out.push_str(",\"disposition_id\":");
-    push_number(line.out, i64::from(disposition));
+    ocsf::actions::push_members(line.out, action, disposition);
 }
 
 /// The numbers for a word, or 99 and the word itself. The word is kept besides: the same number
 /// stands for several.
 fn acts(line: &mut Line<'_, '_>, plain: Plain<'_>) -> bool {
     let known = ocsf::actions::find(plain.text);
-    let (action, disposition) = known.unwrap_or((99, 99));
-    acts_numbers(line, action, disposition);
-    if known.is_none() {
+    if let Some((action, disposition)) = known {
+        acts_numbers(line, action, disposition);
+        line.is_partial = true;
+    } else {
+        line.out.push_str("\"action_id\":99,\"disposition_id\":99");
         for key in [",\"action\":\"", ",\"disposition\":\""] {
             line.out.push_str(key);
             plain.push(plain.text, line.out);
             line.out.push('"');
         }
-    } else {
-        line.is_partial = true;
     }
     true
 }
@@ -235,6 +282,15 @@ fn signatures(line: &mut Line<'_, '_>, plain: Plain<'_>) -> bool {
     is_written
 }
 
+/// Writes the feature of the product as what found something, and a comma.
+pub(super) fn push_feature_analytic(line: &mut Line<'_, '_>) {
+    line.out.push_str("{\"name\":\"");
+    line.out
+        .push_str(super::about::feature(line.record.stream()));
+    line.out
+        .push_str("\",\"type_id\":99,\"type\":\"Product feature\"},");
+}
+
 /// Writes malware of that name.
 fn malware(line: &mut Line<'_, '_>, plain: Plain<'_>) {
     named(
@@ -259,7 +315,13 @@ fn direction(line: &mut Line<'_, '_>, plain: Plain<'_>) -> bool {
         .position(|word| word.eq_ignore_ascii_case(plain.text));
     line.out.push_str("\"direction_id\":");
     match known {
-        Some(at) => push_number(line.out, i64::try_from(at + 1).unwrap_or(0)),
+        Some(at) => {
+            push_number(line.out, i64::try_from(at + 1).unwrap_or(0));
+            let caption = ["Inbound", "Outbound", "Internal"].get(at).copied();
+            line.out.push_str(",\"direction\":\"");
+            line.out.push_str(caption.unwrap_or_default());
+            line.out.push('"');
+        }
         None => {
             line.out.push_str("99,\"direction\":\"");
             plain.push(plain.text, line.out);
@@ -407,8 +469,22 @@ fn pattern(line: &mut Line<'_, '_>, text: &str, part: Stix) -> bool {
         };
         line.out.push_str("\"type_id\":");
         push_number(line.out, type_id);
+        let start = line.out.len() + ",\"value\":\"".len();
         push_escaped_word(line, ",\"value\":\"", value);
         line.out.pop();
+        let end = line.out.len() - 1;
+        // Sorts of indicators as sorts of observables.
+        let observable = match type_id {
+            1 => 2,
+            2 => 1,
+            4 => 8,
+            5 => 6,
+            9 => 5,
+            _ => 0,
+        };
+        if observable != 0 {
+            super::observe::note_text(line, observable, "osint[].value", (start, end));
+        }
         line.is_partial |= value != text;
         return true;
     }
@@ -464,7 +540,14 @@ fn ocsf_url(line: &mut Line<'_, '_>, leaf: &Leaf, plain: Plain<'_>) -> bool {
         line.out.push_str(",\"scheme\":\"");
         push_lowercase(line.out, parts.scheme);
         line.out.push_str("\",\"hostname\":");
+        let start = line.out.len() + 1;
         push_quoted(line.out, parts.host.to_lowercase().trim_matches(['[', ']']));
+        let end = line.out.len() - 1;
+        let path = match leaf.observable.0 {
+            "email.urls" => "email.urls[].hostname",
+            _ => "evidences[].url.hostname",
+        };
+        super::observe::note_text(line, 1, path, (start, end));
         for (key, part) in [
             (",\"path\":\"", parts.path),
             (",\"query_string\":\"", parts.query),

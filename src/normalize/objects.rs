@@ -87,11 +87,16 @@ pub(super) fn file(line: &mut Line<'_, '_>, leaf: &Leaf) {
         observe::note_text(line, 7, name_path, (start, end));
     }
     line.out.push_str("\"type_id\":1,");
-    for (field, key) in [(ext, "\"ext\":\""), (mime, "\"mime_type\":\"")] {
-        if let (Some(name), Some(text)) = (field, text(line, field)) {
-            push_escaped_word(line, key, text.trim_start_matches('.'));
-            line.mark_used(*name);
-        }
+    if let (Some(name), Some(text)) = (ext, text(line, ext)) {
+        let extension = text.trim_start_matches('.').to_ascii_lowercase();
+        push_escaped_word(line, "\"ext\":\"", &extension);
+        line.mark_used(*name);
+    } else if let Some(extension) = own_name.as_deref().and_then(files::extension) {
+        push_escaped_word(line, "\"ext\":\"", &extension.to_ascii_lowercase());
+    }
+    if let (Some(name), Some(text)) = (mime, text(line, mime)) {
+        push_escaped_word(line, "\"mime_type\":\"", &text);
+        line.mark_used(*name);
     }
     if let (Some(name), Some(text)) = (size, text(line, size))
         && let Some(digits) = values::long(&text).filter(|digits| !digits.starts_with('-'))

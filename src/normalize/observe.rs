@@ -98,9 +98,12 @@ pub(super) fn write(line: &mut Line<'_, '_>, key: &str) {
     for observed in line.buffers.observed.values() {
         line.out.push_str("{\"type_id\":");
         super::more::push_number(line.out, i64::from(observed.type_id));
-        line.out.push_str(",\"name\":\"");
-        line.out.push_str(observed.path);
-        line.out.push_str("\",\"value\":\"");
+        if !observed.path.is_empty() {
+            line.out.push_str(",\"name\":\"");
+            line.out.push_str(observed.path);
+            line.out.push('"');
+        }
+        line.out.push_str(",\"value\":\"");
         line.out.extend_from_within(observed.start..observed.end);
         line.out.push_str("\"},");
     }

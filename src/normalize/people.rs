@@ -206,7 +206,11 @@ pub(super) fn resources(line: &mut Line<'_, '_>, value: Value<'_>) -> bool {
             return;
         }
         line.out.push_str("{\"name\":\"");
+        let start = line.out.len();
         push_escaped(line.out, address);
+        let end = line.out.len();
+        // The schema takes a name there for that of a resource, and this is an address.
+        super::observe::note_text(line, 5, "", (start, end));
         line.out.push_str("\",\"type\":\"Mailbox\",\"role_id\":1},");
     });
     let written = line.out.len() > start;

@@ -1,9 +1,13 @@
 //! Tables made ready: rows as a sequence of steps that write nested objects in one pass.
 
+use super::about;
+use super::attack::{self, Technique};
+use super::kept::LOOKED_FOR;
 use super::severity::Severity;
 use super::table::{Class, Computed, Keep, Row, Shape, Tables, Test, With};
 use crate::decode::json::Kind;
 use crate::record::{NAMES, Name, Record, Value};
+use crate::stream::Stream;
 
 /// The tables of one stream in the form in which they are carried out.
 pub(super) struct Plan {
@@ -11,11 +15,38 @@ pub(super) struct Plan {
     pub(super) steps: Vec<Step>,
     /// How each known field is kept, by the index of its name.
     pub(super) kept: [Keep; NAMES.len()],
+    /// One more than the place of a field in [`LOOKED_FOR`], or zero, by the index of its name.
+    pub(super) looked_for: [u8; NAMES.len()],
+    /// Whether the event has observables, and not related values.
+    pub(super) observes: bool,
     /// Names beside the kept fields that rows write and that no unknown field may have.
     pub(super) reserved: Vec<&'static str>,
     /// Whether a step writes related values, so that they have to be remembered.
     pub(super) relates: bool,
     rules: Vec<ReadyRule>,
+    /// The techniques of ATT&CK, as JSON.
+    attacks: Vec<ReadyRule>,
+    /// The words of the sentence, and the fields behind each.
+    pub(super) pieces: Vec<(&'static str, Vec<Name>)>,
+}
+
+/// What all tables of a stream have in common.
+pub(super) struct Common<'s> {
+    /// The severity that the user sets.
+    pub(super) severity: Severity<'s>,
+    /// What turns a success into a failure.
+    pub(super) denial: Option<Test>,
+    /// The stream, where its events name techniques of ATT&CK.
+    pub(super) attack: Option<Stream>,
+}
+
+impl Common<'_> {
+    /// The rules for techniques, with the JSON that `write` makes of them.
+    pub(super) fn attacks(&self, write: fn(&[Technique]) -> String) -> Vec<ReadyRule> {
+        let rows = self.attack.into_iter().flat_map(attack::rows);
+        rows.map(|row| (conditions(row.when), write(row.techniques)))
+            .collect()
+    }
 }
 
 /// One step of a plan.
@@ -75,6 +106,8 @@ pub(super) struct Parts<'t> {
     pub(super) kept: Vec<(&'static str, Keep)>,
     /// The rules of classification.
     pub(super) rules: Vec<ReadyRule>,
+    /// The rules for techniques of ATT&CK.
+    pub(super) attacks: Vec<ReadyRule>,
     /// The object in which fields are kept that no row uses.
     pub(super) home: &'static str,
     /// What sort of observable stands at a path; 0 is none.
@@ -86,7 +119,8 @@ impl Plan {
     #[cold]
     ///
     /// What a rule takes for a success is a failure where `denial` holds.
-    pub(super) fn new(tables: &Tables, severity: Severity<'_>, denial: Option<Test>) -> Self {
+    pub(super) fn new(tables: &Tables, common: &Common<'_>) -> Self {
+        let (severity, denial) = (common.severity, common.denial);
         let set = |mut class: Class| {
             class.severity = severity(class.kind == "alert").unwrap_or(class.severity);
             class_json(&class)
@@ -110,6 +144,7 @@ impl Plan {
             rows: tables.rows,
             kept: tables.kept.to_vec(),
             rules: rules.collect(),
+            attacks: common.attacks(attack::ecs),
             home: "mimecast",
             observable: |_| 0,
         })
@@ -124,7 +159,11 @@ impl Plan {
             Some("related" | "observables") => 2,
             _ => 0,
         };
-        let all = || tables.rows.iter().copied().flatten();
+        let rows = || tables.rows.iter().copied().flatten();
+        // Where a field of the record is the message, no other is made.
+        let is_made = |row: &&Row| matches!(row.with, With::Computed(Computed::Message));
+        let has_message = rows().any(|row| row.path == "message" && !is_made(&row));
+        let all = || rows().filter(|row| !(has_message && is_made(row)));
         let rows = (0..3).flat_map(|pass| all().filter(move |row| place(row) == pass));
         let rows: Vec<&Row> = rows.collect();
         let mut steps = Vec::new();
@@ -134,6 +173,13 @@ impl Plan {
         for (field, keep) in &tables.kept {
             if let Some(slot) = Name::new(field).and_then(|name| kept.get_mut(name.index())) {
                 *slot = *keep;
+            }
+        }
+        let mut looked_for = [0; NAMES.len()];
+        for (at, (field, ..)) in (1_u8..).zip(LOOKED_FOR) {
+            let name = Name::new(field);
+            if let Some(slot) = name.and_then(|name| looked_for.get_mut(name.index())) {
+                *slot = at;
             }
         }
         let reserved = rows
@@ -147,12 +193,29 @@ impl Plan {
         Self {
             steps,
             kept,
+            looked_for,
+            observes: tables.home == "unmapped",
             reserved,
             relates: rows
                 .iter()
                 .any(|row| matches!(row.with, With::Computed(Computed::Related(_)))),
             rules: tables.rules,
+            attacks: tables.attacks,
+            pieces: about::PIECES
+                .iter()
+                .map(|(words, fields)| {
+                    let names = fields.iter().filter_map(|field| Name::new(field));
+                    (*words, names.collect())
+                })
+                .collect(),
         }
+    }
+
+    /// The techniques that a record names, as JSON.
+    pub(super) fn attack(&self, record: &Record<'_>) -> Option<&str> {
+        let mut rules = self.attacks.iter();
+        let rule = rules.find(|(when, _)| when.iter().all(|test| test.holds(record)));
+        rule.map(|(_, json)| json.as_str())
     }
 
     /// The class of a record as members of an object, by the first rule that holds.

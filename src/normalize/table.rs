@@ -30,6 +30,18 @@ pub enum With {
 /// A value that no single field holds.
 #[derive(Clone, Copy, Debug)]
 pub enum Computed {
+    /// The techniques of ATT&CK that the record names.
+    Attack,
+    /// When it was collected.
+    Collected,
+    /// The same, in milliseconds since the epoch.
+    CollectedMillis,
+    /// The feature of the product that wrote it.
+    Feature,
+    /// The same as what found something.
+    FeatureAnalytic,
+    /// One sentence for people.
+    Message,
     /// Kind, category, type, outcome and severity by the first rule that holds.
     Class,
     /// The identity of the record.
@@ -177,6 +189,11 @@ pub enum More {
     Mfa,
     /// Milliseconds since the epoch, from any time that can be read.
     Millis,
+    /// The URL that the details of a rejection give as `Url: […]`, as `url` of ECS or `email.urls`
+    /// of OCSF.
+    InfoUrl,
+    /// `entity.type_id` by the words of a category.
+    EntityType,
     /// Malware of that name.
     Malware,
     /// A list of malware, from a list of signatures in brackets. The field is kept besides.

@@ -50,6 +50,16 @@ pub(super) fn split(text: &str) -> Option<Parts<'_>> {
     })
 }
 
+/// The URL in the details of a rejection: `Type: [Phishing & Fraud],Url: [https://…],UrlBlock: [true]`.
+/// It ends at the bracket behind which the next detail begins.
+pub(super) fn bracketed(text: &str) -> Option<&str> {
+    let at = text.to_ascii_lowercase().find("url: [")?;
+    let rest = text.get(at..)?.split_once('[')?.1;
+    let end = rest.find("],").or_else(|| rest.find(']'))?;
+    let found = rest.get(..end)?.trim();
+    host(found).map(|_| found)
+}
+
 /// The host of a URL that is not absolute, as `mail.example.com/path` or `//mail.example.com`, or
 /// that has blanks in it. It has a dot or is an IP address.
 pub(super) fn host(text: &str) -> Option<&str> {
@@ -96,6 +106,25 @@ fn split_port(text: &str) -> (&str, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_url_of_a_rejection_stands_in_brackets() {
+        for (text, found) in [
+            (
+                "[Type: [Phishing & Fraud],Url: [https://qr.example.net/p?id=9],UrlBlock: [true]]",
+                Some("https://qr.example.net/p?id=9"),
+            ),
+            ("[Url: [qr.example.net/p]]", Some("qr.example.net/p")),
+            (
+                "URL: [ https://qr.example.net/[1] ],x",
+                Some("https://qr.example.net/[1]"),
+            ),
+            ("Url: []", None),
+            ("see Url: https://qr.example.net", None),
+        ] {
+            assert_eq!(bracketed(text), found, "{text}");
+        }
+    }
 
     #[test]
     fn urls_are_cut_up() {

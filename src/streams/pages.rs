@@ -127,6 +127,12 @@ impl Page {
         self.digest(self.records.len())
     }
 
+    /// A hash over the page and what is on it beside the records.
+    #[must_use]
+    pub fn body_digest(&self) -> String {
+        short(&blake3::hash(&self.body))
+    }
+
     /// Where the record at hand stands, counted from 1.
     #[must_use]
     pub const fn number(&self) -> usize {
@@ -171,8 +177,12 @@ impl Page {
             hasher.update(self.bytes(at).unwrap_or_default());
             hasher.update(b"\n");
         }
-        hasher.finalize().to_hex().chars().take(16).collect()
+        short(&hasher.finalize())
     }
+}
+
+fn short(hash: &blake3::Hash) -> String {
+    hash.to_hex().chars().take(16).collect()
 }
 
 /// Whether a page token is too long for a checkpoint, in which control characters take six times

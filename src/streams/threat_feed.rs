@@ -3,6 +3,10 @@
 //! The token of the feed is the position. A file is STIX or CSV, zipped or not, and is told by
 //! what it is and not by what was asked for.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::ops::Range;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -29,6 +33,9 @@ const FILE_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// The header with the position of the next file.
 const NEXT_TOKEN: &str = "x-mc-threat-feed-next-token";
 
+/// The type of the objects that are records.
+const INDICATOR: &str = "indicator";
+
 /// One feed.
 pub struct ThreatFeeds {
     stream: Stream,
@@ -36,6 +43,8 @@ pub struct ThreatFeeds {
     position: FeedPosition,
     remembered: Remembered,
     page: Option<Page>,
+    /// What other objects of the file say of each record on the page, as members of JSON.
+    beside: Vec<String>,
     /// Whether the file has given an event.
     has_news: bool,
     stall: Option<(Stall, u32)>,
@@ -48,6 +57,28 @@ struct Bundle<'a> {
     /// Of the envelope that other endpoints answer with.
     #[serde(borrow)]
     data: Option<&'a RawValue>,
+}
+
+/// An object of a bundle, as far as it tells what it is.
+#[derive(Deserialize)]
+struct Object<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    name: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    source_ref: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    target_ref: Option<Cow<'a, str>>,
+}
+
+/// One file: its records, and what its other objects say of each.
+struct File {
+    body: Vec<u8>,
+    records: Vec<Range<usize>>,
+    beside: Vec<String>,
 }
 
 impl ThreatFeeds {
@@ -71,6 +102,7 @@ impl ThreatFeeds {
             position,
             remembered: remembered.unwrap_or_else(|| Remembered::new(capacity)),
             page: None,
+            beside: Vec::new(),
             has_news: false,
             stall: None,
         }
@@ -178,21 +210,19 @@ impl ThreatFeeds {
         if body.is_empty() && next.is_none() {
             return Err(Unusable("there is neither a file nor a token".to_owned()));
         }
-        let mut page = if zip::is_zip(&body) {
+        let file = if zip::is_zip(&body) {
             let files =
                 zip::files(&body, FILE_BYTES_MAX).map_err(|error| Unusable(error.0.to_owned()))?;
-            let mut lines = Vec::new();
-            for (_, file) in files {
-                let page = read_file(file, None)?;
-                lines.extend(records(page));
-            }
-            of_lines(&lines, next)?
+            let files = files.into_iter().map(|(_, file)| read_file(file));
+            joined(&files.collect::<Result<Vec<File>, _>>()?)
         } else {
-            read_file(body, next)?
+            read_file(body)?
         };
+        let mut page = Page::of(file.body, file.records, next)?;
         page.resume(self.position.page_done.as_ref());
         self.position.asked_at = Some(context.earlier());
         self.has_news = false;
+        self.beside = file.beside;
         self.page = Some(page);
         Ok(())
     }
@@ -239,7 +269,11 @@ impl ThreatFeeds {
             let locator = || format!("{} file record {}", self.stream, page.number());
             let remembered = Some(&mut self.remembered);
             let now = context.upstream_now;
-            if batch.offer(intake, record, remembered, now, &locator) == Offer::NoRoom {
+            let beside = self.beside.get(page.number().saturating_sub(1));
+            intake.set_beside(beside.map_or("", String::as_str));
+            let offer = batch.offer(intake, record, remembered, now, &locator);
+            intake.set_beside("");
+            if offer == Offer::NoRoom {
                 return Offer::NoRoom;
             }
             self.has_news |= batch.stats(self.stream).events > events_before;
@@ -247,7 +281,12 @@ impl ThreatFeeds {
             page.advance();
         }
         let next_token = page.next_token.take();
-        let digest = page.whole_digest();
+        // Files of which no object is a record are not the same for that.
+        let digest = if page.is_empty() {
+            page.body_digest()
+        } else {
+            page.whole_digest()
+        };
         self.page = None;
         let paging = &mut self.position.paging;
         if next_token.is_some() {
@@ -325,7 +364,7 @@ fn call(stream: Stream, feed_type: &str, context: Context<'_>, from: &From<'_>) 
 }
 
 /// Reads one file: STIX, CSV, or the envelope of an answer without a file.
-fn read_file(file: Vec<u8>, next_token: Option<String>) -> Result<Page, Unusable> {
+fn read_file(file: Vec<u8>) -> Result<File, Unusable> {
     let first = file.iter().find(|byte| !byte.is_ascii_whitespace());
     if first == Some(&b'{') {
         let bundle: Bundle<'_> = serde_json::from_slice(&file)
@@ -333,32 +372,169 @@ fn read_file(file: Vec<u8>, next_token: Option<String>) -> Result<Page, Unusable
         if bundle.objects.is_none() && bundle.data.is_none() {
             return Err(Unusable("the file has no objects".to_owned()));
         }
-        let records = ranges(&file, &bundle.objects.unwrap_or_default());
-        return Page::of(file, records, next_token);
+        let (indicators, beside) = indicators(&bundle.objects.unwrap_or_default());
+        let records = ranges(&file, &indicators);
+        return Ok(File {
+            body: file,
+            records,
+            beside,
+        });
     }
     if matches!(first, Some(b'<' | b'[')) {
         return Err(Unusable("the file is neither STIX nor CSV".to_owned()));
     }
-    let text = String::from_utf8_lossy(&file);
-    of_lines(&csv::objects(&text), next_token)
-}
-
-fn of_lines(lines: &[String], next_token: Option<String>) -> Result<Page, Unusable> {
+    let rows = csv::objects(&String::from_utf8_lossy(&file));
     let mut body = Vec::new();
-    let mut records = Vec::new();
-    for line in lines {
-        let start = body.len();
-        body.extend_from_slice(line.as_bytes());
-        records.push(start..body.len());
-    }
-    Page::of(body, records, next_token)
+    let records = rows.iter().map(|row| append(&mut body, row.as_bytes()));
+    Ok(File {
+        records: records.collect(),
+        body,
+        beside: Vec::new(),
+    })
 }
 
-fn records(mut page: Page) -> Vec<String> {
-    let mut records = Vec::new();
-    while let Some(record) = page.record() {
-        records.push(String::from_utf8_lossy(record).into_owned());
-        page.advance();
+/// The indicators among the objects of a bundle, and the name of the malware that a relationship
+/// ties to each. The malware and the relationships are no records: they match nothing. What does
+/// not tell its type is taken for an indicator, so that nothing is left out unseen.
+fn indicators<'a>(objects: &[&'a RawValue]) -> (Vec<&'a RawValue>, Vec<String>) {
+    let read = |object: &&'a RawValue| serde_json::from_str::<Object<'a>>(object.get()).ok();
+    let read: Vec<Option<Object<'_>>> = objects.iter().map(read).collect();
+    let known = || read.iter().flatten();
+    let of_kind =
+        |wanted: &'static str| known().filter(move |object| object.kind.as_deref() == Some(wanted));
+    let names: BTreeMap<&str, &str> = of_kind("malware")
+        .filter_map(|object| Some((object.id.as_deref()?, object.name.as_deref()?)))
+        .collect();
+    let mut malware: BTreeMap<&str, &str> = BTreeMap::new();
+    for object in of_kind("relationship") {
+        let ends = (object.source_ref.as_deref(), object.target_ref.as_deref());
+        let (Some(source), Some(target)) = ends else {
+            continue;
+        };
+        for (one, other) in [(source, target), (target, source)] {
+            if let Some(name) = names.get(other) {
+                malware.entry(one).or_insert(name);
+            }
+        }
     }
-    records
+    let kept = objects.iter().zip(&read).filter(|(_, read)| {
+        let kind = read.as_ref().and_then(|object| object.kind.as_deref());
+        kind.is_none_or(|kind| kind == INDICATOR)
+    });
+    let beside = |read: &Option<Object<'_>>| {
+        let id = read.as_ref().and_then(|object| object.id.as_deref());
+        let mut members = String::new();
+        if let Some(name) = id.and_then(|id| malware.get(id)) {
+            members.push_str("\"malwareName\":");
+            push_quoted(&mut members, name);
+            members.push(',');
+        }
+        members
+    };
+    kept.map(|(object, read)| (*object, beside(read))).unzip()
+}
+
+/// Several files as one.
+fn joined(files: &[File]) -> File {
+    let mut all = File {
+        body: Vec::new(),
+        records: Vec::new(),
+        beside: Vec::new(),
+    };
+    for file in files {
+        for (at, record) in file.records.iter().enumerate() {
+            let record = file.body.get(record.clone()).unwrap_or_default();
+            all.records.push(append(&mut all.body, record));
+            let beside = file.beside.get(at).cloned();
+            all.beside.push(beside.unwrap_or_default());
+        }
+    }
+    all
+}
+
+/// Appends a record to a body. Returns where it is.
+fn append(body: &mut Vec<u8>, record: &[u8]) -> Range<usize> {
+    let start = body.len();
+    body.extend_from_slice(record);
+    start..body.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::{Limits, Next};
+    use crate::normalize::{Format, Options};
+
+    const BUNDLE: &str = r#"{"type":"bundle","objects":[
+        {"type":"malware","id":"malware--1","name":"Dropper \"X\""},
+        {"type":"relationship","id":"relationship--1","relationship_type":"indicates","source_ref":"indicator--1","target_ref":"malware--1"},
+        {"type":"indicator","id":"indicator--1","pattern":"[url:value='https://bad.example.test/a']","modified":"2026-03-01T10:20:30Z"},
+        {"type":"indicator","id":"indicator--2","pattern":"[domain-name:value='bad.example.test']","modified":"2026-03-01T10:20:30Z"},
+        {"type":"identity","id":"identity--1"},
+        {"id":"of no type"},
+        7]}"#;
+
+    fn texts(file: &File) -> Vec<&str> {
+        let records = file.records.iter();
+        records
+            .map(|record| std::str::from_utf8(&file.body[record.clone()]).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn only_indicators_are_records_and_what_has_no_type_is_not_left_out() {
+        let file = read_file(BUNDLE.into()).unwrap();
+        let texts = texts(&file);
+        assert_eq!(texts.len(), 4, "{texts:?}");
+        for (text, start) in texts.iter().zip([
+            r#"{"type":"indicator","id":"indicator--1""#,
+            r#"{"type":"indicator","id":"indicator--2""#,
+            r#"{"id":"of no type"}"#,
+            "7",
+        ]) {
+            assert!(text.starts_with(start), "{text}");
+        }
+        let name = r#""malwareName":"Dropper \"X\"","#;
+        assert_eq!(file.beside, [name, "", "", ""]);
+        let twice = joined(&[read_file(BUNDLE.into()).unwrap(), file]);
+        assert_eq!(twice.records.len(), 8);
+        assert_eq!(twice.beside[4], name);
+        let rows = read_file(b"Id,Pattern\r\na,b\r\n".to_vec()).unwrap();
+        assert_eq!(rows.records.len(), 1);
+    }
+
+    #[test]
+    fn an_indicator_has_the_name_of_its_malware_and_keeps_its_identity_and_its_original() {
+        let file = read_file(BUNDLE.into()).unwrap();
+        let bytes = texts(&file)[0].as_bytes();
+        let event = |format, beside: &str| {
+            let options = Options {
+                include_original: true,
+                ..Options::default()
+            };
+            let mut intake = Intake::new(format, options);
+            intake.set_beside(beside);
+            let mut batch = Builder::new(Limits {
+                max_events: 9,
+                max_bytes: 1 << 20,
+                max_requests: 1,
+            });
+            let record = RecordLine {
+                stream: Stream::ThreatIntelGrid,
+                bytes,
+            };
+            let now = Timestamp::from_millis(1_772_360_430_000);
+            let offer = batch.offer(&mut intake, record, None, now, &String::new);
+            assert_eq!(offer, Offer::Taken);
+            let batch = batch.finish(String::new(), Next::Now);
+            serde_json::from_str::<serde_json::Value>(&batch.events).unwrap()
+        };
+        let (ecs, alone) = (event(Format::Ecs, &file.beside[0]), event(Format::Ecs, ""));
+        assert_eq!(ecs["threat"]["software"]["name"], "Dropper \"X\"");
+        assert_eq!(ecs["event"]["id"], alone["event"]["id"]);
+        assert_eq!(ecs["event"]["original"], alone["event"]["original"]);
+        let ocsf = event(Format::Ocsf, &file.beside[0]);
+        assert_eq!(ocsf["osint"][0]["malware"][0]["name"], "Dropper \"X\"");
+        assert_eq!(event(Format::Raw, &file.beside[0]), event(Format::Raw, ""));
+    }
 }

@@ -17,6 +17,12 @@ pub(crate) struct Entry {
     pub(crate) text: String,
 }
 
+/// Objects of a bundle that are no records.
+const NO_RECORDS: [&str; 2] = [
+    r#"{"type":"malware","id":"malware--1","name":"Dropper"}"#,
+    r#"{"type":"relationship","id":"relationship--1","source_ref":"indicator--1","target_ref":"malware--1"}"#,
+];
+
 /// Records by stream.
 #[derive(Default)]
 pub(crate) struct Tenant {
@@ -31,7 +37,13 @@ pub(crate) struct Tenant {
 
 /// A record of that stream.
 pub(crate) fn record(stream: Stream, id: &str, at: Timestamp) -> String {
-    let mut record = json!({ "type": stream.name(), "id": id });
+    let mut record = match stream.row().way {
+        // Of the objects of a feed only these are records.
+        Way::Feed { .. } => json!({ "type": "indicator", "id": format!("{stream}:{id}") }),
+        Way::Files { .. } | Way::List { .. } | Way::LogFiles | Way::Windows(_) => {
+            json!({ "type": stream.name(), "id": id })
+        }
+    };
     if let Some(name) = stream.row().times.first() {
         record[*name] = at.to_upstream().into();
     }
@@ -135,7 +147,8 @@ impl Tenant {
         let text = if asked["fileType"] == "csv" {
             csv(&file)
         } else {
-            format!(r#"{{"type":"bundle","objects":[{}]}}"#, file.join(",\n"))
+            let objects = [&NO_RECORDS[..], &file].concat().join(",\n");
+            format!(r#"{{"type":"bundle","objects":[{objects}]}}"#)
         };
         self.fetched += 1;
         let body = if self.fetched.is_multiple_of(2) {

@@ -53,6 +53,7 @@ impl KeptIntake {
             .map_err(|error| wit::NormalizeError::Settings(convert::settings_error(error)))?;
         let options = Options {
             include_original: parsed.include_original,
+            attack: parsed.attack,
         };
         let intake = Intake::with_severities(format, options, &parsed.severities)
             .with_tenant(parsed.tenant.as_deref());

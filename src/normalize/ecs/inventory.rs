@@ -59,6 +59,7 @@ const INDICATOR: &[Row] = &[
     row("threat.indicator.description",        &["description"], Shape::Text),
     row("threat.indicator.first_seen",         &["valid_from"],  Shape::More(More::Date)),
     row("threat.indicator.modified_at",        &["modified"],    Shape::More(More::Date)),
+    row("threat.software.name",                &["malwareName"], Shape::Text),
     row("threat.indicator.file.name",          &["fileName"],    Shape::Text),
     row("threat.indicator.file.hash.md5",      &["pattern", "md5"], Shape::More(More::Stix(Stix::Md5))),
     row("threat.indicator.file.hash.sha1",     &["pattern", "sha1"], Shape::More(More::Stix(Stix::Sha1))),

@@ -142,14 +142,20 @@ const RELEASE: &[Row] = &[
 const RELEASE_RULES: &[Rule] = &[
     Rule { when: &[Test::Is("status", &["rejected"])],
         class: Class { outcome: Some("failure"), severity: 2, ..EMAIL } },
-    Rule { when: &[],
+    Rule { when: &[Test::Is("status", RELEASED)],
         class: Class { outcome: Some("success"), ..EMAIL } },
+    Rule { when: &[],
+        class: Class { outcome: Some("unknown"), ..EMAIL } },
 ];
+
+/// Words for that a held message was let go. Those that expired are in the log as well.
+pub(in super::super) const RELEASED: &[&str] = &["released", "release", "permit", "permitted"];
 
 #[rustfmt::skip]
 const REJECTION: &[Row] = &[
     constant("event.action",         "\"rejected\""),
     row("event.reason",              &["info", "description"], Shape::Reason),
+    row("url",                       &["info"],             Shape::More(More::InfoUrl)),
     row("error.type",                &["type", "description"], Shape::Words),
     row("error.code",                &["type"],             Shape::Digits),
     row("email.local_id",            &["id"],               Shape::Text),
@@ -292,6 +298,11 @@ const IMPERSONATION: &[Row] = &[
 ];
 
 const STOPPED: Test = Test::Is("action", &["hold", "bounce", "block", "reject"]);
+/// A word that is not known says neither that it was stopped nor that it was let through.
+const LET_THROUGH: Test = Test::Is(
+    "action",
+    &["none", "allow", "allowed", "acc", "tag", "tagged"],
+);
 pub(super) const MALICIOUS: Test = Test::Is("taggedMalicious", &["true", "yes"]);
 
 #[rustfmt::skip]
@@ -300,10 +311,14 @@ const IMPERSONATION_RULES: &[Rule] = &[
         class: Class { category: INTRUSION, types: DENIED, severity: 4, ..ALERT } },
     Rule { when: &[STOPPED],
         class: Class { category: INTRUSION, types: DENIED, ..ALERT } },
-    Rule { when: &[MALICIOUS],
+    Rule { when: &[MALICIOUS, LET_THROUGH],
         class: Class { category: INTRUSION, types: ALLOWED, severity: 4, ..ALERT } },
-    Rule { when: &[],
+    Rule { when: &[MALICIOUS],
+        class: Class { category: INTRUSION, severity: 4, ..ALERT } },
+    Rule { when: &[LET_THROUGH],
         class: Class { category: INTRUSION, types: ALLOWED, ..ALERT } },
+    Rule { when: &[],
+        class: Class { category: INTRUSION, ..ALERT } },
 ];
 
 #[rustfmt::skip]

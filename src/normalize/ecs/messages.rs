@@ -80,6 +80,7 @@ const RECEIPT_ROWS: &[Row] = &[
     row("event.provider",                    &["type", "eventType"],           Shape::Word("receipt")),
     row("event.action",                      &["action"],                      Shape::Action("receipt")),
     row("event.reason",                      &["rejectionInfo", "receiptErrors"], Shape::Reason),
+    row("url",                               &["rejectionInfo"],               Shape::More(More::InfoUrl)),
     row("mimecast.spamProcessingDetail",     &["spamProcessingDetail"],        Shape::SpamDetail),
 ];
 

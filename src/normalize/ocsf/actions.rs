@@ -1,5 +1,7 @@
 //! What the upstream's words for actions mean as `action_id` and `disposition_id`.
 
+use super::super::more::push_number;
+
 /// A word, and the action and the disposition it stands for. Case makes no difference.
 #[rustfmt::skip]
 pub const ACTIONS: &[(&str, u8, u8)] = &[
@@ -55,6 +57,69 @@ fn is_same(word: &str, other: &str) -> bool {
     };
     word.len() == other.len() && word.bytes().map(plain).eq(other.bytes().map(plain))
 }
+
+/// Appends the members for an action and a disposition, with their captions.
+pub fn push_members(out: &mut String, action: u8, disposition: u8) {
+    let caption = |captions: &[&'static str], id: u8| {
+        let caption = captions.get(usize::from(id)).copied();
+        caption.unwrap_or("Other")
+    };
+    for (key, id, caption_key, caption) in [
+        (
+            "\"action_id\":",
+            action,
+            ",\"action\":\"",
+            caption(&ACTION_CAPTIONS, action),
+        ),
+        (
+            ",\"disposition_id\":",
+            disposition,
+            ",\"disposition\":\"",
+            caption(&DISPOSITION_CAPTIONS, disposition),
+        ),
+    ] {
+        out.push_str(key);
+        push_number(out, i64::from(id));
+        out.push_str(caption_key);
+        out.push_str(caption);
+        out.push('"');
+    }
+}
+
+/// By `action_id`.
+const ACTION_CAPTIONS: [&str; 5] = ["Unknown", "Allowed", "Denied", "Observed", "Modified"];
+
+/// By `disposition_id`.
+const DISPOSITION_CAPTIONS: [&str; 28] = [
+    "Unknown",
+    "Allowed",
+    "Blocked",
+    "Quarantined",
+    "Isolated",
+    "Deleted",
+    "Dropped",
+    "Custom Action",
+    "Approved",
+    "Restored",
+    "Exonerated",
+    "Corrected",
+    "Partially Corrected",
+    "Uncorrected",
+    "Delayed",
+    "Detected",
+    "No Action",
+    "Logged",
+    "Tagged",
+    "Alert",
+    "Count",
+    "Reset",
+    "Captcha",
+    "Challenge",
+    "Access Revoked",
+    "Rejected",
+    "Unauthorized",
+    "Error",
+];
 
 #[cfg(test)]
 mod tests {

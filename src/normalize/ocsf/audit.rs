@@ -155,7 +155,7 @@ const DEVICE: &[Row] = &[
 #[rustfmt::skip]
 const ENTITY: &[Row] = &[
     row("entity.name",                 &["eventInfo", "auditType"], Shape::More(More::Object)),
-    row("entity.type",                 &["category"],  Shape::Text),
+    row("entity.",                     &["category"],  Shape::More(More::EntityType)),
 ];
 
 #[rustfmt::skip]

@@ -1,8 +1,9 @@
 //! The classes of OCSF that events have, and how a record comes to its class.
 
-use super::super::plan::{Parts, Plan, conditions};
-use super::super::severity::Severity;
+use super::super::attack;
+use super::super::plan::{Common, Parts, Plan, conditions};
 use super::super::table::{Keep, Row, Test};
+use super::actions;
 
 /// A class of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,7 +152,8 @@ pub const fn rule(when: &'static [Test], is: Is) -> Rule {
 
 impl Variant {
     /// Makes the tables ready. What a rule takes for a success is a failure where `denial` holds.
-    pub(in super::super) fn plan(&self, severity: Severity<'_>, denial: Option<Test>) -> Plan {
+    pub(in super::super) fn plan(&self, common: &Common<'_>) -> Plan {
+        let (severity, denial) = (common.severity, common.denial);
         let set = |is: Is| {
             let is = Is {
                 activity: self.activity.unwrap_or(is.activity),
@@ -174,6 +176,7 @@ impl Variant {
             rows: self.rows,
             kept: self.kept.concat(),
             rules: rules.collect(),
+            attacks: common.attacks(attack::ocsf),
             home: "unmapped",
             observable: super::observable,
         })
@@ -202,19 +205,40 @@ fn members(class: &Class, is: &Is) -> String {
     .copied()
     .unwrap_or("Unknown");
     let type_uid = u32::from(*uid) * 100 + u32::from(activity);
+    let category_name = match category {
+        2 => "Findings",
+        3 => "Identity & Access Management",
+        4 => "Network Activity",
+        5 => "Discovery",
+        6 => "Application Activity",
+        _ => "Uncategorized",
+    };
+    // 99 is called by its own word in `activity_name` alone.
+    let type_activity = if activity == 99 {
+        "Other"
+    } else {
+        activity_name
+    };
     let mut json = format!(
         "\"class_uid\":{uid},\"class_name\":\"{name}\",\"category_uid\":{category},\
+         \"category_name\":\"{category_name}\",\"type_name\":\"{name}: {type_activity}\",\
          \"activity_id\":{activity},\"activity_name\":\"{activity_name}\",\"type_uid\":{type_uid},\
          \"severity_id\":{severity},\"severity\":\"{severity_name}\","
     );
     if let Some(status) = is.status {
-        json.push_str(&format!("\"status_id\":{status},"));
+        let caption = match status {
+            // The state of the work on a finding.
+            1 if *category == 2 => "New",
+            1 => "Success",
+            2 => "Failure",
+            _ => "Unknown",
+        };
+        json.push_str(&format!("\"status_id\":{status},\"status\":\"{caption}\","));
     }
     json.push_str(&format!("\"is_alert\":{},", is.alert));
     if let Some((action, disposition)) = is.acts {
-        json.push_str(&format!(
-            "\"action_id\":{action},\"disposition_id\":{disposition},"
-        ));
+        actions::push_members(&mut json, action, disposition);
+        json.push(',');
     }
     json
 }

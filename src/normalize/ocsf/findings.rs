@@ -58,6 +58,7 @@ pub(super) const CI_URLCLICK: &[Variant] = finding!(
 #[rustfmt::skip]
 pub(super) const FINDING: &[Row] = &[
     computed("finding_info.uid",              Computed::Id),
+    computed("finding_info.created_time", Computed::OccurredMillis),
     row("evidences[].src_endpoint.ip",        &["senderIp", "sourceIp"],           Shape::Ip),
     row("evidences[].src_endpoint.port",      &["senderIp", "sourceIp"],           Shape::Port),
     row("resources",                          &["recipients", "recipient"],        Shape::More(More::Resources)),

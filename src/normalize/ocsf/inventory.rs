@@ -53,6 +53,7 @@ const OSINT: &[Row] = &[
     row("osint[].created_time",              &["created"],    Shape::More(More::Millis)),
     row("osint[].modified_time",             &["modified"],   Shape::More(More::Millis)),
     row("osint[].uploaded_time",             &["valid_from"], Shape::More(More::Millis)),
+    row("osint[].malware",                   &["malwareName"], Shape::More(More::Malware)),
     constant("osint[].vendor_name",          "\"Mimecast\""),
 ];
 

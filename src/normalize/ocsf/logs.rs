@@ -2,7 +2,8 @@
 //! held, released and rejected messages, and the archive.
 
 use super::super::ecs::logs::{
-    ALLOW, BLOCK, CLEAN, DETECTION, DONE, HARMLESS_URL, MALICIOUS_URL, REJECTED_BY, UNSAFE, VIRUS,
+    ALLOW, BLOCK, CLEAN, DETECTION, DONE, HARMLESS_URL, MALICIOUS_URL, REJECTED_BY, RELEASED,
+    UNSAFE, VIRUS,
 };
 use super::super::kept::LOGS;
 use super::super::table::Computed;
@@ -51,6 +52,7 @@ pub(super) const DLP: &[Variant] = &[variant(
 const DLP_ROWS: &[Row] = &[
     row("metadata.original_time",              &["eventTime"],       Shape::More(More::OriginalTime)),
     computed("finding_info.uid",               Computed::Id),
+    computed("finding_info.created_time", Computed::OccurredMillis),
     constant("finding_info.title",             "\"Data leak prevention policy applied\""),
     row("finding_info.analytic",               &["policy"],          Shape::More(More::Analytic)),
     constant("data_security.detection_system_id",     "6"),
@@ -139,6 +141,7 @@ const CLICKER: &[Row] = &[
 #[rustfmt::skip]
 const URL_FINDING: &[Row] = &[
     computed("finding_info.uid",               Computed::Id),
+    computed("finding_info.created_time", Computed::OccurredMillis),
     row("finding_info.desc",                   &["category"],        Shape::Reason),
     row("finding_info.analytic",               &["ttpDefinition"],   Shape::More(More::Analytic)),
     row("policy.name",                         &["ttpDefinition"],   Shape::Text),
@@ -242,6 +245,7 @@ const OPENED: &[Row] = &[
 #[rustfmt::skip]
 const FILE_FINDING: &[Row] = &[
     computed("finding_info.uid",               Computed::Id),
+    computed("finding_info.created_time", Computed::OccurredMillis),
     row("finding_info.desc",                   &["details"],         Shape::Reason),
     row("finding_info.analytic",               &["definition"],      Shape::More(More::Analytic)),
     row("policy.name",                         &["definition"],      Shape::Text),
@@ -273,6 +277,7 @@ const IMPERSONATION: &[Row] = &[
     row("metadata.original_time",              &["eventTime"],       Shape::More(More::OriginalTime)),
     row("metadata.original_event_uid",         &["id"],              Shape::Text),
     computed("finding_info.uid",               Computed::Id),
+    computed("finding_info.created_time", Computed::OccurredMillis),
     constant("finding_info.title",             "\"Impersonation found\""),
     row("finding_info.desc",                   &["identifiers"],     Shape::More(More::Joined)),
     constant("finding_info.types",             "[\"Impersonation\"]"),
@@ -355,7 +360,8 @@ const RELEASE: &[Row] = &[
 #[rustfmt::skip]
 const RELEASE_RULES: &[Rule] = &[
     rule(&[Test::Is("status", &["rejected"])], Is::fine(99, "Release").severity(2)),
-    rule(&[],                                  Is::fine(99, "Release")),
+    rule(&[Test::Is("status", RELEASED)],      Is::fine(99, "Release")),
+    rule(&[],                                  Is::fine(99, "Release").status(Some(0))),
 ];
 
 #[rustfmt::skip]
@@ -397,6 +403,7 @@ const REJECTION: &[Row] = &[
     row("to",                                  &["toAddress"],       Shape::More(More::Emails)),
     row("email.from",                          &["fromAddress"],     Shape::More(More::Email)),
     row("email.to",                            &["toAddress"],       Shape::More(More::Emails)),
+    row("email.urls",                          &["info"],            Shape::More(More::InfoUrl)),
     row("src_endpoint.ip",                     &["ipAddress"],       Shape::Ip),
     row("src_endpoint.port",                   &["ipAddress"],       Shape::Port),
     row("src_endpoint.name",                   &["remoteName"],      Shape::Text),

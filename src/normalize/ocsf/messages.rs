@@ -204,6 +204,7 @@ const CI_AUTH: &[Row] = &[
 const RECEIPT_ROWS: &[Row] = &[
     row("status_code",        &["rejectionCode"],                  Shape::Code),
     row("status_detail",      &["rejectionInfo", "receiptErrors", "rejectionType"], Shape::Reason),
+    row("email.urls",         &["rejectionInfo"],                  Shape::More(More::InfoUrl)),
 ];
 
 /// `virusFound` also carries texts about block lists: only the type of a rejection says virus.
@@ -282,5 +283,5 @@ const CI_RULES: &[Rule] = &[
     rule(&[Test::Has(&["threatType"], &["malware"])], Is::fine(3, "Scan").severity(4).alert()),
     rule(&[Test::Is("threatType", NO_THREAT)],     Is::fine(3, "Scan")),
     rule(&[Test::Given(&["threatType"])],          Is::fine(3, "Scan").severity(3).alert()),
-    rule(&[],                                      Is::fine(3, "Scan")),
+    rule(&[],                                      Is::fine(3, "Scan").status(Some(0))),
 ];

@@ -89,13 +89,17 @@ const HEAD: &[Row] = &[
     constant("metadata.version",            "\"1.8.0\""),
     computed("metadata.uid",                Computed::Id),
     constant("metadata.product.vendor_name","\"Mimecast\""),
+    computed("metadata.product.feature.name", Computed::Feature),
+    computed("metadata.logged_time",        Computed::CollectedMillis),
     constant("metadata.log_provider",       "\"Mimecast\""),
     computed("metadata.log_name",           Computed::Stream),
+    computed("message",                     Computed::Message),
 ];
 
 /// Every event ends with this.
 #[rustfmt::skip]
 const TAIL: &[Row] = &[
+    computed("attacks",                     Computed::Attack),
     row("metadata.tenant_uid",              &["accountId"], Shape::Tenant),
     computed("raw_data",                    Computed::Original),
     computed("unmapped.",                   Computed::Kept),
@@ -146,6 +150,7 @@ const UNMAPPED: &[(&str, Keep)] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::normalize::table::With;
     use crate::record::Name;
     use crate::stream::STREAMS;
     use std::collections::BTreeSet;
@@ -162,8 +167,10 @@ mod tests {
             for variant in variants {
                 let mut paths = BTreeSet::new();
                 for row in variant.rows.iter().copied().flatten() {
-                    let is_new =
-                        row.path.is_empty() || row.path.ends_with('.') || paths.insert(row.path);
+                    let is_new = matches!(row.with, With::Computed(Computed::Message))
+                        || row.path.is_empty()
+                        || row.path.ends_with('.')
+                        || paths.insert(row.path);
                     assert!(is_new, "{}: {} twice", stream.name, row.path);
                     for field in row.from {
                         assert!(

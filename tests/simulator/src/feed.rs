@@ -89,8 +89,23 @@ fn first_since(items: &[&mut Item], asked: &Value, now_ms: i64) -> usize {
     items.iter().take_while(before).count()
 }
 
+/// A bundle of the indicators, and of the malware that some of them are tied to: both the malware
+/// and what ties it are objects, but no records.
 fn stix(file: &[&Item]) -> String {
-    let objects: Vec<&Value> = file.iter().map(|item| &item.record).collect();
+    let mut objects: Vec<Value> = Vec::new();
+    for (number, item) in file.iter().enumerate() {
+        let indicator = item.record.clone();
+        let id = indicator.get("id").cloned().unwrap_or_default();
+        objects.push(indicator);
+        if number % 3 == 1 {
+            let malware = format!("malware--{number}");
+            objects.push(json!({"type": "malware", "id": malware, "name": "Dropper.X", "labels": ["trojan"]}));
+            objects.push(json!({
+                "type": "relationship", "id": format!("relationship--{number}"),
+                "relationship_type": "indicates", "source_ref": id, "target_ref": malware,
+            }));
+        }
+    }
     json!({"type": "bundle", "id": "bundle--1", "spec_version": "2.0", "objects": objects})
         .to_string()
 }

@@ -4,32 +4,18 @@ use serde_json::{Value, json};
 
 use super::{Sketch, words};
 
-/// Mostly an indicator; some malware, and what relates the two.
+/// An indicator. What stands beside it in a file is no record.
 pub(crate) fn indicator(sketch: &mut Sketch) -> Value {
-    let kind = match sketch.number % 8 {
-        3 => "malware",
-        7 => "relationship",
-        _ => "indicator",
-    };
     let at = sketch.at().iso_ms();
-    let id = format!("{kind}--{}", sketch.random.uuid());
-    let common = json!({"type": kind, "id": id, "created": at, "modified": at});
-    let own = match kind {
-        "malware" => json!({"name": sketch.pick(words::VIRUSES), "labels": ["virus"]}),
-        "relationship" => json!({
-            "relationship_type": "indicates",
-            "source_ref": format!("indicator--{}", sketch.random.uuid()),
-            "target_ref": format!("malware--{}", sketch.random.uuid()),
-        }),
-        _ => {
-            json!({"labels": ["malicious-activity"], "pattern": pattern(sketch), "valid_from": at})
-        }
-    };
-    let mut record = common;
-    if let (Some(record), Value::Object(own)) = (record.as_object_mut(), own) {
-        record.extend(own);
-    }
-    record
+    json!({
+        "type": "indicator",
+        "id": format!("indicator--{}", sketch.random.uuid()),
+        "created": at,
+        "modified": at,
+        "labels": ["malicious-activity"],
+        "pattern": pattern(sketch),
+        "valid_from": at,
+    })
 }
 
 fn pattern(sketch: &mut Sketch) -> String {

@@ -1,0 +1,218 @@
+//! The MITRE ATT&CK techniques that a record names by its stream and its verdict, never by text
+//! that a sender writes. One table for both formats.
+//!
+//! Spam, plain rejections, holds, leaks of data, administration, and scans that found nothing or
+//! did not finish name no technique.
+
+use super::ecs::logs::{ALLOW, BLOCK, DETECTION, DONE, MALICIOUS_URL, REJECTED_BY, UNSAFE};
+use super::table::Test;
+use crate::stream::Stream;
+
+/// The release of ATT&CK that the ids are of. In it Impersonation is T1656.
+pub const RELEASE: &str = "17.1";
+
+/// An id and its name.
+type Named = (&'static str, &'static str);
+
+/// One technique, with the tactic it serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Technique {
+    /// Why it is used.
+    pub tactic: Named,
+    /// The technique.
+    pub technique: Named,
+    /// The part of the technique, if one is known.
+    pub sub: Option<Named>,
+}
+
+/// Records of a stream, and the techniques that they name.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// The stream.
+    pub stream: Stream,
+    /// All of these hold.
+    pub when: &'static [Test],
+    /// The techniques.
+    pub techniques: &'static [Technique],
+    /// What the tests mean, for the page of fields.
+    pub meaning: &'static str,
+}
+
+const INITIAL_ACCESS: Named = ("TA0001", "Initial Access");
+const PHISHING: Named = ("T1566", "Phishing");
+
+const ANY_PHISHING: Technique = Technique {
+    tactic: INITIAL_ACCESS,
+    technique: PHISHING,
+    sub: None,
+};
+const ATTACHMENT: Technique = Technique {
+    sub: Some(("T1566.001", "Spearphishing Attachment")),
+    ..ANY_PHISHING
+};
+const LINK: Technique = Technique {
+    sub: Some(("T1566.002", "Spearphishing Link")),
+    ..ANY_PHISHING
+};
+const CLICKED: Technique = Technique {
+    tactic: ("TA0002", "Execution"),
+    technique: ("T1204", "User Execution"),
+    sub: Some(("T1204.001", "Malicious Link")),
+};
+const INTERNAL: Technique = Technique {
+    tactic: ("TA0008", "Lateral Movement"),
+    technique: ("T1534", "Internal Spearphishing"),
+    sub: None,
+};
+const IMPERSONATION: Technique = Technique {
+    tactic: ("TA0005", "Defense Evasion"),
+    technique: ("T1656", "Impersonation"),
+    sub: None,
+};
+
+const fn row(
+    stream: Stream,
+    when: &'static [Test],
+    techniques: &'static [Technique],
+    meaning: &'static str,
+) -> Row {
+    Row {
+        stream,
+        when,
+        techniques,
+        meaning,
+    }
+}
+
+const PHISHED: Test = Test::Has(&["threatType"], &["phish"]);
+const QR_CODE: &[&str] = &["qrcode", "qr code", "url"];
+
+/// For each stream the first row that holds counts.
+#[rustfmt::skip]
+pub const ROWS: &[Row] = &[
+    row(Stream::SiemUrlProtect, &[Test::Is("action", ALLOWED_CLICK)], &[LINK, CLICKED], "clicked and allowed"),
+    row(Stream::SiemUrlProtect, &[],                                  &[LINK],          "every record"),
+    row(Stream::TtpUrl, &[MALICIOUS_URL, Test::Is("actions", ALLOW)], &[LINK, CLICKED], "malicious and allowed"),
+    row(Stream::TtpUrl, &[MALICIOUS_URL, DONE],                       &[LINK],          "malicious"),
+    row(Stream::TtpUrl, &[MALICIOUS_URL, Test::Is("action", BLOCK)],  &[LINK],          "malicious"),
+    row(Stream::TtpUrl, &[MALICIOUS_URL, Test::Is("action", ALLOW)],  &[LINK, CLICKED], "malicious and allowed"),
+    row(Stream::TtpUrl, &[MALICIOUS_URL],                             &[LINK],          "malicious"),
+    row(Stream::CiUrlclick, &[Test::Is("action", ALLOW)],             &[LINK, CLICKED], "clicked and allowed"),
+    row(Stream::CiUrlclick, &[],                                      &[LINK],          "every record"),
+    row(Stream::SiemReceipt, &[Test::Has(&["rejectionType"], DETECTION), Test::Has(&["rejectionType"], QR_CODE)],
+                                                                      &[LINK],          "rejected for a malicious QR code or link"),
+    row(Stream::Rejections, &[Test::Has(REJECTED_BY, DETECTION), Test::Has(REJECTED_BY, QR_CODE)],
+                                                                      &[LINK],          "rejected for a malicious QR code or link"),
+    row(Stream::CiEntities, &[PHISHED, Test::Given(&["url", "originalUrl"])], &[LINK],  "phishing with a link"),
+    row(Stream::CiEntities, &[PHISHED],                               &[ANY_PHISHING],  "phishing"),
+    row(Stream::SiemAv, &[],                                          &[ATTACHMENT],    "every record"),
+    row(Stream::SiemAttachmentProtect, &[],                           &[ATTACHMENT],    "every record"),
+    row(Stream::TtpAttachment, &[Test::Is("result", UNSAFE)],         &[ATTACHMENT],    "malicious or unsafe"),
+    row(Stream::SiemInternalEmailProtect, &[],                        &[INTERNAL],      "every record"),
+    row(Stream::SiemImpersonationProtect, &[],                        &[IMPERSONATION], "every record"),
+    row(Stream::TtpImpersonation, &[],                                &[IMPERSONATION], "every record"),
+];
+
+const ALLOWED_CLICK: &[&str] = &["none", "allow", "allowed"];
+
+/// The rows of a stream.
+pub fn rows(stream: Stream) -> impl Iterator<Item = &'static Row> {
+    ROWS.iter().filter(move |row| row.stream == stream)
+}
+
+/// The members of ECS's `threat`.
+#[must_use]
+pub fn ecs(techniques: &[Technique]) -> String {
+    let list = |part: fn(&Named) -> &'static str, all: &[Named]| {
+        let mut seen: Vec<&str> = Vec::new();
+        for named in all {
+            let text = part(named);
+            if !seen.contains(&text) {
+                seen.push(text);
+            }
+        }
+        format!("[\"{}\"]", seen.join("\",\""))
+    };
+    let both = |all: &[Named]| {
+        let (ids, names) = (list(|it| it.0, all), list(|it| it.1, all));
+        format!("\"id\":{ids},\"name\":{names}")
+    };
+    let tactics: Vec<Named> = techniques.iter().map(|it| it.tactic).collect();
+    let whole: Vec<Named> = techniques.iter().map(|it| it.technique).collect();
+    let subs: Vec<Named> = techniques.iter().filter_map(|it| it.sub).collect();
+    let sub = if subs.is_empty() {
+        String::new()
+    } else {
+        format!(",\"subtechnique\":{{{}}}", both(&subs))
+    };
+    format!(
+        "\"framework\":\"MITRE ATT&CK\",\"tactic\":{{{}}},\"technique\":{{{}{sub}}},",
+        both(&tactics),
+        both(&whole)
+    )
+}
+
+/// OCSF's `attacks`.
+#[must_use]
+pub fn ocsf(techniques: &[Technique]) -> String {
+    let object = |(id, name): Named| format!("{{\"uid\":\"{id}\",\"name\":\"{name}\"}}");
+    let attacks: Vec<String> = techniques
+        .iter()
+        .map(|it| {
+            let sub = it.sub.map_or_else(String::new, |sub| {
+                format!(",\"sub_technique\":{}", object(sub))
+            });
+            format!(
+                "{{\"tactic\":{},\"technique\":{}{sub},\"version\":\"{RELEASE}\"}}",
+                object(it.tactic),
+                object(it.technique)
+            )
+        })
+        .collect();
+    format!("[{}],", attacks.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn ids_are_those_of_their_kind_and_each_stream_ends_with_its_widest_row() {
+        for row in ROWS {
+            for technique in row.techniques {
+                let (id, _) = technique.technique;
+                assert!(technique.tactic.0.starts_with("TA") && id.starts_with('T'));
+                if let Some((sub, _)) = technique.sub {
+                    assert!(sub.starts_with(&format!("{id}.")), "{sub}");
+                }
+            }
+            let all: Vec<_> = rows(row.stream).collect();
+            let wide = all.iter().position(|row| row.when.is_empty());
+            assert!(wide.is_none_or(|at| at + 1 == all.len()), "{}", row.stream);
+        }
+    }
+
+    #[test]
+    fn both_forms_are_json_and_name_each_thing_once() {
+        let ecs: Value =
+            serde_json::from_str(&format!("{{{}\"end\":0}}", ecs(&[LINK, CLICKED]))).unwrap();
+        assert_eq!(ecs["tactic"]["id"], json!(["TA0001", "TA0002"]));
+        assert_eq!(
+            ecs["technique"]["subtechnique"]["id"],
+            json!(["T1566.002", "T1204.001"])
+        );
+        let ocsf = ocsf(&[LINK, ANY_PHISHING]);
+        let ocsf: Value = serde_json::from_str(ocsf.trim_end_matches(',')).unwrap();
+        assert_eq!(ocsf[0]["sub_technique"]["uid"], "T1566.002");
+        assert_eq!(
+            ocsf[1],
+            json!({
+                "tactic": {"uid": "TA0001", "name": "Initial Access"},
+                "technique": {"uid": "T1566", "name": "Phishing"},
+                "version": RELEASE,
+            })
+        );
+    }
+}

@@ -1,0 +1,336 @@
+//! As much of KQL and of Splunk's search language as plain rules need: comparisons, wildcards,
+//! `and`, `or`, `not` and parentheses. A list matches when one of its elements does.
+
+use serde_json::Value;
+
+/// The language of a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// Kibana's.
+    Kql,
+    /// The search command of Splunk, without pipes: terms stand side by side, and case makes no
+    /// difference.
+    Spl,
+}
+
+/// A query that has been read.
+#[derive(Debug)]
+pub(crate) struct Query {
+    dialect: Dialect,
+    expression: Expression,
+}
+
+#[derive(Debug)]
+enum Expression {
+    All(Vec<Expression>),
+    Any(Vec<Expression>),
+    Compare(String, Operator, String),
+    Not(Box<Expression>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Operator {
+    AtLeast,
+    AtMost,
+    Is,
+    Less,
+    More,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Token {
+    Quoted(String),
+    Symbol(&'static str),
+    Word(String),
+}
+
+const SYMBOLS: [&str; 10] = [">=", "<=", "!=", "(", ")", ":", "=", ">", "<", ","];
+
+impl Query {
+    /// Reads a query. The error says where it ends to make sense.
+    pub(crate) fn parse(dialect: Dialect, text: &str) -> Result<Self, String> {
+        let mut parser = Parser {
+            dialect,
+            tokens: tokens(text)?,
+            at: 0,
+        };
+        let expression = parser.any()?;
+        match parser.tokens.get(parser.at) {
+            None => Ok(Self {
+                dialect,
+                expression,
+            }),
+            Some(token) => Err(format!("{token:?} is left over")),
+        }
+    }
+
+    /// Whether an event is among what the query finds.
+    pub(crate) fn matches(&self, event: &Value) -> bool {
+        self.expression.holds(self.dialect, event)
+    }
+}
+
+impl Expression {
+    fn holds(&self, dialect: Dialect, event: &Value) -> bool {
+        match self {
+            Self::All(all) => all.iter().all(|one| one.holds(dialect, event)),
+            Self::Any(any) => any.iter().any(|one| one.holds(dialect, event)),
+            Self::Not(inner) => !inner.holds(dialect, event),
+            Self::Compare(field, operator, wanted) => {
+                let mut values = Vec::new();
+                let path: Vec<&str> = field.split('.').collect();
+                collect(event, &path, &mut values);
+                let mut values = values.into_iter();
+                values.any(|value| compare(dialect, value, *operator, wanted))
+            }
+        }
+    }
+}
+
+/// The values at a path, over all elements of lists on the way.
+fn collect<'v>(value: &'v Value, path: &[&str], found: &mut Vec<&'v Value>) {
+    match (value, path) {
+        (Value::Array(values), _) => {
+            for value in values {
+                collect(value, path, found);
+            }
+        }
+        (_, []) => found.push(value),
+        (Value::Object(members), [first, rest @ ..]) => {
+            if let Some(value) = members.get(first.trim_end_matches("{}")) {
+                collect(value, rest, found);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn compare(dialect: Dialect, value: &Value, operator: Operator, wanted: &str) -> bool {
+    let text = match value {
+        Value::Bool(_) | Value::Number(_) => value.to_string(),
+        Value::String(text) => text.clone(),
+        Value::Array(_) | Value::Null | Value::Object(_) => return wanted == "*",
+    };
+    if operator == Operator::Is {
+        return match dialect {
+            Dialect::Kql => is_like(&text, wanted),
+            Dialect::Spl => is_like(&text.to_lowercase(), &wanted.to_lowercase()),
+        };
+    }
+    let (Ok(value), Ok(wanted)) = (text.parse::<f64>(), wanted.parse::<f64>()) else {
+        return false;
+    };
+    match operator {
+        Operator::AtLeast => value >= wanted,
+        Operator::AtMost => value <= wanted,
+        Operator::Is => false,
+        Operator::Less => value < wanted,
+        Operator::More => value > wanted,
+    }
+}
+
+/// Whether a text is like a pattern, in which `*` stands for anything.
+fn is_like(text: &str, pattern: &str) -> bool {
+    let Some((start, rest)) = pattern.split_once('*') else {
+        return text == pattern;
+    };
+    let Some(mut text) = text.strip_prefix(start) else {
+        return false;
+    };
+    let mut parts = rest.split('*').peekable();
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            return text.ends_with(part);
+        }
+        match text.split_once(part) {
+            Some((_, behind)) => text = behind,
+            None => return false,
+        }
+    }
+    true
+}
+
+fn tokens(text: &str) -> Result<Vec<Token>, String> {
+    let mut tokens = Vec::new();
+    let mut rest = text.trim_start();
+    while !rest.is_empty() {
+        if let Some(quoted) = rest.strip_prefix('"') {
+            let (inner, behind) = quoted.split_once('"').ok_or("a quote is not closed")?;
+            tokens.push(Token::Quoted(inner.to_owned()));
+            rest = behind;
+        } else if let Some(symbol) = SYMBOLS.into_iter().find(|it| rest.starts_with(it)) {
+            tokens.push(Token::Symbol(symbol));
+            rest = rest.strip_prefix(symbol).unwrap_or(rest);
+        } else {
+            let ends = |it: char| it.is_whitespace() || "()\":=><!,".contains(it);
+            let (word, behind) = rest.split_at(rest.find(ends).unwrap_or(rest.len()));
+            if word.is_empty() {
+                return Err(format!("cannot read {rest:?}"));
+            }
+            tokens.push(Token::Word(word.to_owned()));
+            rest = behind;
+        }
+        rest = rest.trim_start();
+    }
+    Ok(tokens)
+}
+
+struct Parser {
+    dialect: Dialect,
+    tokens: Vec<Token>,
+    at: usize,
+}
+
+impl Parser {
+    fn next(&mut self) -> Option<Token> {
+        let token = self.tokens.get(self.at).cloned();
+        self.at += 1;
+        token
+    }
+
+    fn take(&mut self, wanted: &Token) -> bool {
+        let is_there = self.tokens.get(self.at) == Some(wanted);
+        self.at += usize::from(is_there);
+        is_there
+    }
+
+    /// Takes a word of the language, which KQL has in lower and Splunk in upper case.
+    fn take_word(&mut self, word: &str) -> bool {
+        let word = match self.dialect {
+            Dialect::Kql => word.to_owned(),
+            Dialect::Spl => word.to_uppercase(),
+        };
+        self.take(&Token::Word(word))
+    }
+
+    fn any(&mut self) -> Result<Expression, String> {
+        let mut any = vec![self.all()?];
+        while self.take_word("or") {
+            any.push(self.all()?);
+        }
+        Ok(Expression::Any(any))
+    }
+
+    fn all(&mut self) -> Result<Expression, String> {
+        let mut all = vec![self.not()?];
+        loop {
+            let is_joined = self.take_word("and");
+            let ends = match self.tokens.get(self.at) {
+                None | Some(Token::Symbol(")")) => true,
+                Some(Token::Word(word)) => word == "OR" || word == "or",
+                Some(Token::Quoted(_) | Token::Symbol(_)) => false,
+            };
+            if !is_joined && (ends || self.dialect == Dialect::Kql) {
+                return Ok(Expression::All(all));
+            }
+            all.push(self.not()?);
+        }
+    }
+
+    fn not(&mut self) -> Result<Expression, String> {
+        if self.take_word("not") {
+            return Ok(Expression::Not(Box::new(self.not()?)));
+        }
+        if self.take(&Token::Symbol("(")) {
+            let inner = self.any()?;
+            return self.closed(inner);
+        }
+        self.comparison()
+    }
+
+    fn closed(&mut self, inner: Expression) -> Result<Expression, String> {
+        if self.take(&Token::Symbol(")")) {
+            Ok(inner)
+        } else {
+            Err("a parenthesis is not closed".to_owned())
+        }
+    }
+
+    fn comparison(&mut self) -> Result<Expression, String> {
+        let field = match self.next() {
+            Some(Token::Quoted(field) | Token::Word(field)) => field,
+            other => return Err(format!("{other:?} where a field is due")),
+        };
+        if self.dialect == Dialect::Spl && self.take_word("in") {
+            return self.list(&field, Token::Symbol(","));
+        }
+        let operator = match self.next() {
+            Some(Token::Symbol("=" | ":" | "!=")) => Operator::Is,
+            Some(Token::Symbol(">=")) => Operator::AtLeast,
+            Some(Token::Symbol("<=")) => Operator::AtMost,
+            Some(Token::Symbol(">")) => Operator::More,
+            Some(Token::Symbol("<")) => Operator::Less,
+            other => return Err(format!("{other:?} where a comparison is due")),
+        };
+        let is_not =
+            self.at.checked_sub(1).and_then(|at| self.tokens.get(at)) == Some(&Token::Symbol("!="));
+        if self.dialect == Dialect::Kql && self.tokens.get(self.at) == Some(&Token::Symbol("(")) {
+            return self.list(&field, Token::Word("or".to_owned()));
+        }
+        let value = self.value()?;
+        let compared = Expression::Compare(field, operator, value);
+        Ok(if is_not {
+            Expression::Not(Box::new(compared))
+        } else {
+            compared
+        })
+    }
+
+    /// Values in parentheses, of which one is wanted.
+    fn list(&mut self, field: &str, between: Token) -> Result<Expression, String> {
+        if !self.take(&Token::Symbol("(")) {
+            return Err("a list has no parenthesis".to_owned());
+        }
+        let mut any = Vec::new();
+        loop {
+            any.push(Expression::Compare(
+                field.to_owned(),
+                Operator::Is,
+                self.value()?,
+            ));
+            if !self.take(&between) {
+                return self.closed(Expression::Any(any));
+            }
+        }
+    }
+
+    fn value(&mut self) -> Result<String, String> {
+        match self.next() {
+            Some(Token::Quoted(value) | Token::Word(value)) => Ok(value),
+            other => Err(format!("{other:?} where a value is due")),
+        }
+    }
+}
+
+#[test]
+fn queries_match_as_their_languages_say() {
+    let event = serde_json::json!({
+        "a": {"b": ["x", "Yes"], "n": 4}, "flag": true, "list": [{"name": "one"}, {"name": "two"}]
+    });
+    for (dialect, text, wanted) in [
+        (Dialect::Kql, r#"a.b : "x" and a.n >= 4"#, true),
+        (Dialect::Kql, r#"a.b : "yes""#, false),
+        (
+            Dialect::Kql,
+            r#"a.b : ("q" or "Yes") and not a.n > 4"#,
+            true,
+        ),
+        (Dialect::Kql, r#"a.c : * or list.name : "t*""#, true),
+        (Dialect::Kql, r#"not (flag : true)"#, false),
+        (Dialect::Spl, r#"a.b{}="yes" a.n=4"#, true),
+        (Dialect::Spl, r#"a.b{}="yes" a.n<4"#, false),
+        (
+            Dialect::Spl,
+            r#"list{}.name IN ("three", "TWO") NOT a.c=*"#,
+            true,
+        ),
+        (Dialect::Spl, r#"(flag=false OR a.n<=4) a.n!=5"#, true),
+        (Dialect::Spl, r#"a.n!=4"#, false),
+    ] {
+        let query = Query::parse(dialect, text).unwrap();
+        assert_eq!(query.matches(&event), wanted, "{text}");
+    }
+    for text in ["a :", "a : (b or c", "a b", "(a : b"] {
+        assert!(Query::parse(Dialect::Kql, text).is_err(), "{text}");
+    }
+}

@@ -1,0 +1,87 @@
+//! What must hold for events of certain records: `tests/facts.json` has the records and the facts.
+//!
+//! A key is a path; a number in it is a place in a list. `null` is absent, `"*"` is there with any
+//! value, and a key that ends in `[]` names a list that has at least these values.
+
+#![expect(clippy::unwrap_used, reason = "a test may fail fast")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use mimecast_source::batch::{Intake, normalize_all};
+use mimecast_source::normalize::{Format, Options};
+use mimecast_source::stream::STREAMS;
+use mimecast_source::time::Timestamp;
+use serde::Deserialize;
+use serde_json::Value;
+
+#[derive(Deserialize)]
+struct Case {
+    /// What the record shows.
+    shows: String,
+    stream: String,
+    /// A JSON object, or a line of another form.
+    record: Value,
+    #[serde(default)]
+    ecs: BTreeMap<String, Value>,
+    #[serde(default)]
+    ocsf: BTreeMap<String, Value>,
+}
+
+fn at<'v>(event: &'v Value, path: &str) -> Option<&'v Value> {
+    let mut value = event;
+    for part in path.split('.') {
+        value = match part.parse::<usize>() {
+            Ok(place) if value.is_array() => value.get(place)?,
+            Ok(_) | Err(_) => value.get(part)?,
+        };
+    }
+    Some(value)
+}
+
+/// What is wrong with one fact, if it does not hold.
+fn wrong(event: &Value, key: &str, wanted: &Value) -> Option<String> {
+    if let Some(path) = key.strip_suffix("[]") {
+        let found = at(event, path).and_then(Value::as_array);
+        let missing = wanted.as_array().unwrap().iter();
+        let missing: Vec<_> = missing
+            .filter(|value| !found.is_some_and(|found| found.contains(value)))
+            .collect();
+        return (!missing.is_empty()).then(|| format!("{key} has no {missing:?} but {found:?}"));
+    }
+    let found = at(event, key);
+    let holds = match wanted {
+        Value::Null => found.is_none(),
+        Value::String(any) if any == "*" => found.is_some(),
+        _ => found == Some(wanted),
+    };
+    (!holds).then(|| format!("{key} is {found:?} and should be {wanted}"))
+}
+
+#[test]
+fn the_events_of_certain_records_say_what_they_must() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/facts.json");
+    let cases: Vec<Case> = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
+    let mut failures = Vec::new();
+    for case in &cases {
+        let row = STREAMS.iter().find(|row| row.name == case.stream).unwrap();
+        let text = match &case.record {
+            Value::String(line) => line.clone(),
+            record => record.to_string(),
+        };
+        for (format, facts) in [(Format::Ecs, &case.ecs), (Format::Ocsf, &case.ocsf)] {
+            let mut intake = Intake::new(format, Options::default());
+            let now = Timestamp::from_millis(1_772_400_000_000);
+            let normalized = normalize_all(&mut intake, row.stream, text.as_bytes(), now);
+            assert!(normalized.rejected.is_empty(), "{}", case.shows);
+            let event: Value = serde_json::from_str(&normalized.events).unwrap();
+            let wrong = facts
+                .iter()
+                .filter_map(|(key, value)| wrong(&event, key, value));
+            failures.extend(wrong.map(|wrong| format!("{}: {wrong}", case.shows)));
+        }
+    }
+    assert!(cases.len() > 50, "{} cases", cases.len());
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
