@@ -77,6 +77,15 @@ fn push(observed: &mut Distinct<Observed>, new: Observed, out: &str) {
     }
 }
 
+/// Whether the same value stands at a path that has a name.
+fn is_named(line: &Line<'_, '_>, observed: &Observed) -> bool {
+    let text = |one: &Observed| line.out.get(one.start..one.end);
+    let mut others = line.buffers.observed.values().iter();
+    others.any(|other| {
+        !other.path.is_empty() && other.type_id == observed.type_id && text(other) == text(observed)
+    })
+}
+
 fn closing_quote(bytes: &[u8], from: usize) -> Option<usize> {
     let mut at = from;
     loop {
@@ -96,6 +105,9 @@ pub(super) fn write(line: &mut Line<'_, '_>, key: &str) {
     line.out.push_str(key);
     line.out.push('[');
     for observed in line.buffers.observed.values() {
+        if observed.path.is_empty() && is_named(line, observed) {
+            continue;
+        }
         line.out.push_str("{\"type_id\":");
         super::more::push_number(line.out, i64::from(observed.type_id));
         if !observed.path.is_empty() {
