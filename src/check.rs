@@ -217,11 +217,11 @@ impl Check {
                 self.asked_again = false;
                 match self.auth.handle_answer(&mut self.settings, &body, now) {
                     Ok(()) => {}
-                    Err(AskError::Refused(why)) if words.asks == "discovery" => {
+                    Err(AskError::Refused(why)) => {
                         let detail = format!("{detail}: {why}; {}", words.advice);
                         self.report_all(&PollError::Unauthorized(detail));
                     }
-                    Err(AskError::Refused(why) | AskError::Protocol(why)) => {
+                    Err(AskError::Protocol(why)) => {
                         let failure = Failure::new(&format!("{detail}: {why}"));
                         self.report_all(&PollError::Protocol(failure));
                     }

@@ -4,40 +4,12 @@
 //! functions. Everything that fails is either the failure of one stream, which then rests while
 //! the others go on, or the failure of the poll.
 
-#[cfg(test)]
-mod all_streams;
 pub(crate) mod answers;
-#[cfg(test)]
-mod clocks;
 mod drive;
 mod files;
-#[cfg(test)]
-mod legacy;
 mod lines;
 mod log_files;
 mod outlook;
-#[cfg(test)]
-mod page_loops;
-#[cfg(test)]
-mod reconcile;
-#[cfg(test)]
-mod regressions;
-#[cfg(test)]
-mod requests_per_hour;
-#[cfg(test)]
-mod resumption;
-#[cfg(test)]
-mod said;
-#[cfg(test)]
-mod set_aside;
-#[cfg(test)]
-mod simulation;
-#[cfg(test)]
-mod single_events;
-#[cfg(test)]
-mod slow;
-#[cfg(test)]
-mod snapshots;
 pub mod status;
 #[cfg(test)]
 mod tests;

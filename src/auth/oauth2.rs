@@ -117,7 +117,8 @@ impl OAuth2 {
     /// The answer names a failure or holds no token.
     pub fn handle_answer(&mut self, body: &[u8], now: Timestamp) -> Result<(), AskError> {
         if let Some(error) = fail::read(body) {
-            return Err(AskError::Refused(format!(
+            // A refusal has a status of its own: such an answer may be another one next time.
+            return Err(AskError::Protocol(format!(
                 "{} {}",
                 error.code, error.message
             )));
@@ -204,7 +205,7 @@ mod tests {
         let refused = OAuth2::default().handle_answer(body, T0).unwrap_err();
         assert_eq!(
             refused,
-            AskError::Refused("invalid_client_identifier m".to_owned())
+            AskError::Protocol("invalid_client_identifier m".to_owned())
         );
     }
 

@@ -83,6 +83,8 @@ fn push(line: &mut Line<'_, '_>, leaf: &Leaf, value: Value<'_>, shape: More) -> 
         return joined(line, value);
     } else if let More::List = shape {
         return list(line, value);
+    } else if let More::Mailbox = shape {
+        return people::mailbox(line, value);
     } else if let More::Part(member) = shape {
         return objects::part(line, value, member);
     } else if let More::People = shape {
@@ -201,6 +203,7 @@ fn plain_text(line: &mut Line<'_, '_>, leaf: &Leaf, plain: Plain<'_>, shape: Mor
         | More::Group
         | More::GroupOr(_)
         | More::Joined
+        | More::Mailbox
         | More::List
         | More::Object
         | More::OriginalTime

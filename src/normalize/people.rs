@@ -183,6 +183,24 @@ pub(super) fn emails(line: &mut Line<'_, '_>, value: Value<'_>) -> bool {
     all(line, value, Form::Ascii)
 }
 
+/// The first address as the upstream gives it, where OCSF's form is another one. The address stands
+/// elsewhere as well, so the field is not used up.
+pub(super) fn mailbox(line: &mut Line<'_, '_>, value: Value<'_>) -> bool {
+    let mut count = 0_u32;
+    let mut is_written = false;
+    addresses(value, &mut |address| {
+        count = count.saturating_add(1);
+        if count == 1 && address::with_ascii_domain(address).is_some() {
+            line.out.push('"');
+            push_escaped(line.out, address);
+            line.out.push('"');
+            is_written = true;
+        }
+    });
+    line.is_partial = true;
+    is_written
+}
+
 /// One address.
 pub(super) fn person(line: &mut Line<'_, '_>, value: Value<'_>) -> bool {
     first(line, value, Form::Given)

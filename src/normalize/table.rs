@@ -192,6 +192,8 @@ pub enum More {
     /// The URL that the details of a rejection give as `Url: […]`, as `url` of ECS or `email.urls`
     /// of OCSF.
     InfoUrl,
+    /// The address as the upstream gives it, where OCSF's `email_t` asks for another form.
+    Mailbox,
     /// `entity.type_id` by the words of a category.
     EntityType,
     /// Malware of that name.

@@ -171,10 +171,10 @@ impl Session {
                     self.held = None;
                     return;
                 }
-                Err(AskError::Refused(why)) if words.asks == "discovery" => {
+                Err(AskError::Refused(why)) => {
                     PollError::Unauthorized(format!("{detail}: {why}; {}", words.advice))
                 }
-                Err(AskError::Refused(why) | AskError::Protocol(why)) => {
+                Err(AskError::Protocol(why)) => {
                     let what = format!("{detail}: {why}");
                     let asked_ms = head.retry_after_ms(self.upstream_now(now));
                     PollError::Protocol(self.failure(what, Cause::Protocol, asked_ms))

@@ -6,6 +6,20 @@ use crate::session::{PollError, Session};
 use crate::settings::Settings;
 use crate::testing::{Answer, Host, Upstream, gzip};
 
+mod all_streams;
+mod clocks;
+mod legacy;
+mod page_loops;
+mod reconcile;
+mod regressions;
+mod requests_per_hour;
+mod resumption;
+mod said;
+mod set_aside;
+mod simulation;
+mod single_events;
+mod slow;
+mod snapshots;
 mod windows;
 
 /// Two types with three pages each, and a day of audit events.

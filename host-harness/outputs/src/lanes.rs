@@ -339,5 +339,4 @@ impl Work {
 }
 
 #[cfg(test)]
-#[path = "lanes_tests.rs"]
 mod tests;

@@ -87,5 +87,4 @@ fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
 }
 
 #[cfg(test)]
-#[path = "address_gate_tests.rs"]
 mod tests;

@@ -324,5 +324,4 @@ fn write_origin(
 }
 
 #[cfg(test)]
-#[path = "allow_list_tests.rs"]
 mod tests;

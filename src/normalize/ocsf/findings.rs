@@ -68,6 +68,7 @@ pub(super) const FINDING: &[Row] = &[
 #[rustfmt::skip]
 const MESSAGE: &[Row] = &[
     row("evidences[].email.from",             &["senderHeader", "senderEnvelope"], Shape::More(More::Email)),
+    row("evidences[].email.from_mailbox", &["senderHeader", "senderEnvelope"], Shape::More(More::Mailbox)),
     row("evidences[].email.to",               &["recipients", "recipient"],        Shape::More(More::Emails)),
     row("evidences[].email.return_path",      &["senderEnvelope"],                 Shape::More(More::Email)),
     row("evidences[].email.subject",          &["subject"],                        Shape::Text),

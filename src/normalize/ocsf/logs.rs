@@ -120,6 +120,7 @@ const DATE: &[Row] = &[
 #[rustfmt::skip]
 const CLICKED: &[Row] = &[
     row("email.from",                          &["fromUserEmailAddress"], Shape::More(More::Email)),
+    row("email.from_mailbox", &["fromUserEmailAddress"], Shape::More(More::Mailbox)),
     row("email.to",                            &["userEmailAddress"],Shape::More(More::Emails)),
     row("email.subject",                       &["subject"],         Shape::Text),
     row("email.message_uid",                   &["messageId"],       Shape::MessageId),
@@ -157,6 +158,7 @@ const URL_FINDING: &[Row] = &[
 #[rustfmt::skip]
 const URL_MESSAGE: &[Row] = &[
     row("evidences[].email.from",              &["fromUserEmailAddress"], Shape::More(More::Email)),
+    row("evidences[].email.from_mailbox", &["fromUserEmailAddress"], Shape::More(More::Mailbox)),
     row("evidences[].email.to",                &["userEmailAddress"],Shape::More(More::Emails)),
     row("evidences[].email.subject",           &["subject"],         Shape::Text),
     row("evidences[].email.message_uid",       &["messageId"],       Shape::MessageId),
@@ -233,6 +235,7 @@ const ATTACHMENT: &[&str] = &[
 #[rustfmt::skip]
 const OPENED: &[Row] = &[
     row("email.from",                          &["senderAddress"],   Shape::More(More::Email)),
+    row("email.from_mailbox", &["senderAddress"], Shape::More(More::Mailbox)),
     row("email.to",                            &["recipientAddress"],Shape::More(More::Emails)),
     row("email.subject",                       &["subject"],         Shape::Text),
     row("email.message_uid",                   &["messageId"],       Shape::MessageId),
@@ -257,6 +260,7 @@ const FILE_FINDING: &[Row] = &[
 #[rustfmt::skip]
 const TTP_MESSAGE: &[Row] = &[
     row("evidences[].email.from",              &["senderAddress"],   Shape::More(More::Email)),
+    row("evidences[].email.from_mailbox", &["senderAddress"], Shape::More(More::Mailbox)),
     row("evidences[].email.to",                &["recipientAddress"],Shape::More(More::Emails)),
     row("evidences[].email.subject",           &["subject"],         Shape::Text),
     row("evidences[].email.message_uid",       &["messageId"],       Shape::MessageId),
@@ -319,6 +323,7 @@ const HELD: &[Row] = &[
     row("from",                                &["from"],            Shape::More(More::Email)),
     row("to",                                  &["to"],              Shape::More(More::Emails)),
     row("email.from",                          &["fromHeader", "from"], Shape::More(More::Email)),
+    row("email.from_mailbox", &["fromHeader", "from"], Shape::More(More::Mailbox)),
     row("email.to",                            &["to"],              Shape::More(More::Emails)),
     row("email.subject",                       &["subject"],         Shape::Text),
     row("email.size",                          &["size"],            Shape::Long),
@@ -350,6 +355,7 @@ const RELEASE: &[Row] = &[
     row("from",                                &["fromEnv"],         Shape::More(More::Email)),
     row("to",                                  &["to"],              Shape::More(More::Emails)),
     row("email.from",                          &["fromHdr", "fromEnv"], Shape::More(More::Email)),
+    row("email.from_mailbox", &["fromHdr", "fromEnv"], Shape::More(More::Mailbox)),
     row("email.to",                            &["to"],              Shape::More(More::Emails)),
     row("email.subject",                       &["subject"],         Shape::Text),
     row("email.size",                          &["size"],            Shape::Long),
@@ -402,6 +408,7 @@ const REJECTION: &[Row] = &[
     row("from",                                &["fromAddress"],     Shape::More(More::Email)),
     row("to",                                  &["toAddress"],       Shape::More(More::Emails)),
     row("email.from",                          &["fromAddress"],     Shape::More(More::Email)),
+    row("email.from_mailbox", &["fromAddress"], Shape::More(More::Mailbox)),
     row("email.to",                            &["toAddress"],       Shape::More(More::Emails)),
     row("email.urls",                          &["info"],            Shape::More(More::InfoUrl)),
     row("src_endpoint.ip",                     &["ipAddress"],       Shape::Ip),

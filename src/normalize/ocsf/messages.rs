@@ -166,6 +166,7 @@ const MESSAGE: &[Row] = &[
 const SENDER: &[Row] = &[
     row("from",               &["senderEnvelope"],                 Shape::More(More::Email)),
     row("email.from",         &["senderHeader", "senderEnvelope"], Shape::More(More::Email)),
+    row("email.from_mailbox", &["senderHeader", "senderEnvelope"], Shape::More(More::Mailbox)),
 ];
 
 /// A bounce of which no recipient is given has only its empty sender.

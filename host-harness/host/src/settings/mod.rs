@@ -290,5 +290,4 @@ fn is_file_name(name: &str) -> bool {
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
 mod tests;

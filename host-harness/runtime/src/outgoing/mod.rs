@@ -236,5 +236,4 @@ impl WasiHttpHooks for Outgoing {
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
 mod tests;

@@ -269,5 +269,4 @@ fn nanos(time: Duration) -> u64 {
 }
 
 #[cfg(test)]
-#[path = "fair_queue_tests.rs"]
 mod tests;

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use super::requests_per_hour::wait_after;
 use crate::batch::NoticeKind;
 use crate::checkpoint::CHECKPOINT_BYTES_MAX;
-use crate::session::requests_per_hour::wait_after;
 use crate::stream::{STREAMS, Stream, Way};
 use crate::testing::tenant::record;
 use crate::testing::{Answer, Host, Upstream};
