@@ -22,10 +22,10 @@ pub(crate) struct Query {
 
 #[derive(Debug)]
 enum Expression {
-    All(Vec<Expression>),
-    Any(Vec<Expression>),
+    All(Vec<Self>),
+    Any(Vec<Self>),
     Compare(String, Operator, String),
-    Not(Box<Expression>),
+    Not(Box<Self>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
