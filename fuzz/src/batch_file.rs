@@ -109,7 +109,10 @@ fn normalize(stream: Stream, line: &str, parser: &mut Parser, normalizers: &mut 
 
 /// Each format, with and without the original.
 fn normalizers() -> Vec<Normalizer> {
-    let both = [false, true].map(|include_original| Options { include_original });
+    let both = [false, true].map(|include_original| Options {
+        include_original,
+        attack: include_original,
+    });
     [Format::Ecs, Format::Raw]
         .into_iter()
         .flat_map(|format| both.map(|options| Normalizer::new(format, options)))
