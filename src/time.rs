@@ -85,13 +85,10 @@ impl Timestamp {
         let date = text.split_once(',').map_or(text, |(_, date)| date);
         // Its names of zones are `GMT` and `UT`.
         let known = date.strip_suffix('C').filter(|rest| rest.ends_with(" UT"));
-        if let Ok(time) = DateTime::parse_from_rfc2822(known.unwrap_or(date)) {
-            return Some(Self(time.timestamp_millis()));
-        }
-        ["%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"]
-            .into_iter()
-            .find_map(|form| NaiveDateTime::parse_from_str(text, form).ok())
-            .map(|time| Self(time.and_utc().timestamp_millis()))
+        let read = |date: &str| DateTime::parse_from_rfc2822(date).ok();
+        read(known.unwrap_or(date))
+            .or_else(|| read(&in_order(text)?))
+            .map(|time| Self(time.timestamp_millis()))
     }
 
     /// Appends RFC 3339 with milliseconds and `Z`: `2026-02-03T04:05:06.789Z`. It has no years
@@ -139,8 +136,11 @@ impl Timestamp {
     /// As a signature of API 1.0 has it: `Fri, 31 May 2024 10:15:30 UTC`.
     #[must_use]
     pub fn to_signed_date(self) -> String {
-        let form = self.date_time().format("%a, %d %b %Y %H:%M:%S UTC");
-        form.to_string()
+        let date = self.date_time().and_utc().to_rfc2822();
+        // RFC 2822 leaves out the zero of a day, and has `+0000`.
+        let (weekday, rest) = date.split_once(", ").unwrap_or_default();
+        let zero = if rest.find(' ') == Some(1) { "0" } else { "" };
+        [weekday, ", ", zero, rest].concat().replace("+0000", "UTC")
     }
 
     /// The beginning of RFC 3339.
@@ -259,6 +259,19 @@ fn offset_ms(zone: &str) -> Option<i64> {
 /// The last two decimal digits.
 fn two_digits(value: u32) -> [u8; 2] {
     [value / 10 % 10, value % 10].map(|digit| b'0' + u8::try_from(digit).unwrap_or_default())
+}
+
+/// The parts of the obsolete forms of HTTP dates in the order of RFC 2822, which has names for days
+/// and months: `Sunday, 06-Nov-94 08:49:37 GMT` and `Sun Nov  6 08:49:37 1994`.
+fn in_order(text: &str) -> Option<String> {
+    if let Some((_, date)) = text.split_once(", ") {
+        return Some(date.replace('-', " "));
+    }
+    let mut parts = text.split_ascii_whitespace().skip(1);
+    let (month, day) = (parts.next()?, parts.next()?);
+    let (time, year) = (parts.next()?, parts.next()?);
+    let is_all = parts.next().is_none();
+    is_all.then(|| [day, " ", month, " ", year, " ", time, " GMT"].concat())
 }
 
 #[cfg(test)]

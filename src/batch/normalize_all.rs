@@ -1,13 +1,8 @@
 //! Lines that came by another way than a poll.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
-
-use serde_json::value::RawValue;
-
 use super::{Builder, Entry, Intake, Limits, RecordLine, Rejected};
+use crate::decode::json::{self, Kind, Member};
 use crate::decode::key_value;
-use crate::encode::push_quoted;
 use crate::record::legacy;
 use crate::remembered::Known;
 use crate::stream::Stream;
@@ -75,21 +70,31 @@ pub fn normalize_all(
 /// The record that an event push wraps in a member, `{"mimecast_body":{…}}`, with what stands
 /// beside it; nothing where the line is no such push.
 fn unwrapped(line: &[u8]) -> Option<Vec<u8>> {
-    memchr::memmem::find(line, br#""mimecast_body""#)?;
-    let mut members: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(line).ok()?;
-    let body = members.remove("mimecast_body")?.get();
-    let inner = body.strip_prefix('{')?;
+    const BODY: &str = "mimecast_body";
+    let line = std::str::from_utf8(line).ok()?;
+    if !line.contains(BODY) {
+        return None;
+    }
+    let mut members = Vec::new();
+    json::scan_object(line, &mut members).ok()?;
+    let is_body = |member: &&Member| member.key.of(line) == BODY && member.kind == Kind::Object;
+    let body = members.iter().find(is_body)?.value.of(line);
     let mut record = String::from("{");
-    for (name, value) in members {
-        push_quoted(&mut record, &name);
-        record.push(':');
-        record.push_str(value.get());
-        record.push(',');
+    for member in members.iter().filter(|member| !is_body(member)) {
+        let quote = if member.kind == Kind::String {
+            "\""
+        } else {
+            ""
+        };
+        let (key, value) = (member.key.of(line), member.value.of(line));
+        for piece in ["\"", key, "\":", quote, value, quote, ","] {
+            record.push_str(piece);
+        }
     }
     // Its own members stand last, and so they count.
-    if inner.trim_start().starts_with('}') {
+    let inner = body.strip_prefix('{')?.trim_start();
+    if inner.starts_with('}') && record.len() > 1 {
         record.pop();
-        record.push_str(if record.is_empty() { "{" } else { "" });
     }
     record.push_str(inner);
     Some(record.into_bytes())

@@ -123,53 +123,67 @@ pub fn rows(stream: Stream) -> impl Iterator<Item = &'static Row> {
 /// The members of ECS's `threat`.
 #[must_use]
 pub fn ecs(techniques: &[Technique]) -> String {
-    let list = |part: fn(&Named) -> &'static str, all: &[Named]| {
-        let mut seen: Vec<&str> = Vec::new();
-        for named in all {
-            let text = part(named);
-            if !seen.contains(&text) {
-                seen.push(text);
-            }
-        }
-        format!("[\"{}\"]", seen.join("\",\""))
-    };
-    let both = |all: &[Named]| {
-        let (ids, names) = (list(|it| it.0, all), list(|it| it.1, all));
-        format!("\"id\":{ids},\"name\":{names}")
-    };
     let tactics: Vec<Named> = techniques.iter().map(|it| it.tactic).collect();
     let whole: Vec<Named> = techniques.iter().map(|it| it.technique).collect();
     let subs: Vec<Named> = techniques.iter().filter_map(|it| it.sub).collect();
-    let sub = if subs.is_empty() {
-        String::new()
-    } else {
-        format!(",\"subtechnique\":{{{}}}", both(&subs))
-    };
-    format!(
-        "\"framework\":\"MITRE ATT&CK\",\"tactic\":{{{}}},\"technique\":{{{}{sub}}},",
-        both(&tactics),
-        both(&whole)
-    )
+    let mut json = String::from("\"framework\":\"MITRE ATT&CK\",\"tactic\":{");
+    push_lists(&mut json, &tactics);
+    json.push_str("},\"technique\":{");
+    push_lists(&mut json, &whole);
+    if !subs.is_empty() {
+        json.push_str(",\"subtechnique\":{");
+        push_lists(&mut json, &subs);
+        json.push('}');
+    }
+    json.push_str("},");
+    json
+}
+
+/// Appends the ids and the names, each once.
+fn push_lists(json: &mut String, all: &[Named]) {
+    for (at, key) in ["\"id\":[", ",\"name\":["].into_iter().enumerate() {
+        let text = |named: &Named| if at == 0 { named.0 } else { named.1 };
+        json.push_str(key);
+        for (place, named) in all.iter().enumerate() {
+            let before = all.get(..place).unwrap_or_default();
+            if before.iter().any(|other| text(other) == text(named)) {
+                continue;
+            }
+            let comma = if place == 0 { "\"" } else { ",\"" };
+            for piece in [comma, text(named), "\""] {
+                json.push_str(piece);
+            }
+        }
+        json.push(']');
+    }
 }
 
 /// OCSF's `attacks`.
 #[must_use]
 pub fn ocsf(techniques: &[Technique]) -> String {
-    let object = |(id, name): Named| format!("{{\"uid\":\"{id}\",\"name\":\"{name}\"}}");
-    let attacks: Vec<String> = techniques
-        .iter()
-        .map(|it| {
-            let sub = it.sub.map_or_else(String::new, |sub| {
-                format!(",\"sub_technique\":{}", object(sub))
-            });
-            format!(
-                "{{\"tactic\":{},\"technique\":{}{sub},\"version\":\"{RELEASE}\"}}",
-                object(it.tactic),
-                object(it.technique)
-            )
-        })
-        .collect();
-    format!("[{}],", attacks.join(","))
+    let mut json = String::from("[");
+    for (place, it) in techniques.iter().enumerate() {
+        if place > 0 {
+            json.push(',');
+        }
+        let parts = [
+            ("{\"tactic\":", Some(it.tactic)),
+            (",\"technique\":", Some(it.technique)),
+            (",\"sub_technique\":", it.sub),
+        ];
+        for (key, named) in parts {
+            if let Some((id, name)) = named {
+                for piece in [key, "{\"uid\":\"", id, "\",\"name\":\"", name, "\"}"] {
+                    json.push_str(piece);
+                }
+            }
+        }
+        for piece in [",\"version\":\"", RELEASE, "\"}"] {
+            json.push_str(piece);
+        }
+    }
+    json.push_str("],");
+    json
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 //! The token of the feed is the position. A file is STIX or CSV, zipped or not, and is told by
 //! what it is and not by what was asked for.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -12,6 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::batch::{Builder, Intake, NoticeKind, Offer, RecordLine};
 use crate::checkpoint::FeedPosition;
+use crate::decode::json::{self, Kind, Member};
 use crate::decode::{csv, zip};
 use crate::encode::push_quoted;
 use crate::paging::{Paging, Stall};
@@ -59,19 +59,36 @@ struct Bundle<'a> {
     data: Option<&'a RawValue>,
 }
 
-/// An object of a bundle, as far as it tells what it is.
-#[derive(Deserialize)]
+/// An object of a bundle, as far as it tells what it is: texts as they stand in JSON.
+#[derive(Default)]
 struct Object<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    id: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    name: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    source_ref: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    target_ref: Option<Cow<'a, str>>,
+    kind: Option<&'a str>,
+    id: Option<&'a str>,
+    name: Option<&'a str>,
+    source: Option<&'a str>,
+    target: Option<&'a str>,
+}
+
+impl<'a> Object<'a> {
+    fn read(object: &'a RawValue) -> Self {
+        let (text, mut members) = (object.get(), Vec::new());
+        if json::scan_object(text, &mut members).is_err() {
+            return Self::default();
+        }
+        let of = |name: &str| {
+            let is_it = |member: &&Member| member.key.of(text) == name;
+            let member = members.iter().rfind(is_it);
+            let member = member.filter(|member| member.kind == Kind::String)?;
+            Some(member.value.of(text))
+        };
+        Self {
+            kind: of("type"),
+            id: of("id"),
+            name: of("name"),
+            source: of("source_ref"),
+            target: of("target_ref"),
+        }
+    }
 }
 
 /// One file: its records, and what its other objects say of each.
@@ -397,18 +414,17 @@ fn read_file(file: Vec<u8>) -> Result<File, Unusable> {
 /// ties to each. The malware and the relationships are no records: they match nothing. What does
 /// not tell its type is taken for an indicator, so that nothing is left out unseen.
 fn indicators<'a>(objects: &[&'a RawValue]) -> (Vec<&'a RawValue>, Vec<String>) {
-    let read = |object: &&'a RawValue| serde_json::from_str::<Object<'a>>(object.get()).ok();
-    let read: Vec<Option<Object<'_>>> = objects.iter().map(read).collect();
-    let known = || read.iter().flatten();
-    let of_kind =
-        |wanted: &'static str| known().filter(move |object| object.kind.as_deref() == Some(wanted));
-    let names: BTreeMap<&str, &str> = of_kind("malware")
-        .filter_map(|object| Some((object.id.as_deref()?, object.name.as_deref()?)))
-        .collect();
+    let read: Vec<Object<'a>> = objects.iter().map(|object| Object::read(object)).collect();
+    let mut names: BTreeMap<&str, &str> = BTreeMap::new();
+    for object in &read {
+        if let (Some("malware"), Some(id), Some(name)) = (object.kind, object.id, object.name) {
+            names.insert(id, name);
+        }
+    }
     let mut malware: BTreeMap<&str, &str> = BTreeMap::new();
-    for object in of_kind("relationship") {
-        let ends = (object.source_ref.as_deref(), object.target_ref.as_deref());
-        let (Some(source), Some(target)) = ends else {
+    for object in &read {
+        let ends = (object.kind, object.source, object.target);
+        let (Some("relationship"), Some(source), Some(target)) = ends else {
             continue;
         };
         for (one, other) in [(source, target), (target, source)] {
@@ -417,21 +433,21 @@ fn indicators<'a>(objects: &[&'a RawValue]) -> (Vec<&'a RawValue>, Vec<String>) 
             }
         }
     }
-    let kept = objects.iter().zip(&read).filter(|(_, read)| {
-        let kind = read.as_ref().and_then(|object| object.kind.as_deref());
-        kind.is_none_or(|kind| kind == INDICATOR)
-    });
-    let beside = |read: &Option<Object<'_>>| {
-        let id = read.as_ref().and_then(|object| object.id.as_deref());
-        let mut members = String::new();
-        if let Some(name) = id.and_then(|id| malware.get(id)) {
-            members.push_str("\"malwareName\":");
-            push_quoted(&mut members, name);
-            members.push(',');
+    let (mut kept, mut beside) = (Vec::new(), Vec::new());
+    for (object, read) in objects.iter().zip(&read) {
+        if read.kind.is_some_and(|kind| kind != INDICATOR) {
+            continue;
         }
-        members
-    };
-    kept.map(|(object, read)| (*object, beside(read))).unzip()
+        let mut members = String::new();
+        if let Some(name) = read.id.and_then(|id| malware.get(id)) {
+            for piece in ["\"malwareName\":\"", name, "\","] {
+                members.push_str(piece);
+            }
+        }
+        kept.push(*object);
+        beside.push(members);
+    }
+    (kept, beside)
 }
 
 /// Several files as one.
