@@ -1,4 +1,4 @@
-//! Certificates that a peer may prove itself with, from a file.
+//! Certificates that a peer may prove itself with.
 
 use std::path::Path;
 
@@ -6,9 +6,22 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
+/// Returns the trust anchors of the system, and those of `ca_file`. A system
+/// without any is no error: TLS itself then says what is missing, and
+/// plain-text origins need none.
+pub fn load(ca_file: Option<&Path>) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if let Some(path) = ca_file {
+        add_file(&mut roots, path)
+            .map_err(|reason| format!("ca_file {}: {reason}", path.display()))?;
+    }
+    Ok(roots)
+}
+
 /// Adds the certificates of a PEM file, of which there must be one at least.
 /// The error is a clause about the file.
-pub fn add_anchors(roots: &mut RootCertStore, path: &Path) -> Result<(), String> {
+fn add_file(roots: &mut RootCertStore, path: &Path) -> Result<(), String> {
     let certificates = CertificateDer::pem_file_iter(path).map_err(|error| error.to_string())?;
     let mut count = 0_usize;
     for certificate in certificates {

@@ -4,12 +4,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::ClientConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
 use source_common::exit::Failure;
 use source_common::section::Section;
-use source_common::trust_anchors::add_anchors;
+use source_common::trust_anchors;
 
 /// What the settings file says of TLS.
 #[derive(Clone, Debug, Default)]
@@ -45,17 +45,11 @@ impl Tls {
 
     /// Read the files.
     pub(super) fn config(&self) -> Result<ClientConfig, String> {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if let Some(path) = &self.ca_file {
-            add_anchors(&mut roots, path)
-                .map_err(|reason| format!("ca_file {}: {reason}", path.display()))?;
-        }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?
-            .with_root_certificates(roots);
+            .with_root_certificates(trust_anchors::load(self.ca_file.as_deref())?);
         match &self.certificate {
             None => Ok(builder.with_no_client_auth()),
             Some((certificate, key)) => builder

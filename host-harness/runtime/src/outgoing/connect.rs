@@ -14,8 +14,8 @@ use hyper::Uri;
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, RootCertStore};
-use source_common::trust_anchors::add_anchors;
+use rustls::ClientConfig;
+use source_common::trust_anchors;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tower_service::Service;
@@ -90,19 +90,11 @@ pub(super) fn with_tls(
     ca_file: Option<&Path>,
     limit: Duration,
 ) -> Result<Connector, String> {
-    let mut roots = RootCertStore::empty();
-    // A host without trust anchors can still reach plain-text origins; TLS
-    // itself then says what is missing.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if let Some(path) = ca_file {
-        add_anchors(&mut roots, path)
-            .map_err(|reason| format!("ca_file {}: {reason}", path.display()))?;
-    }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
-        .with_root_certificates(roots)
+        .with_root_certificates(trust_anchors::load(ca_file)?)
         .with_no_client_auth();
     Ok(Connector {
         connections: gate.connections.clone(),
