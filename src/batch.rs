@@ -12,7 +12,7 @@ use crate::decode::json::{Repaired, repair};
 use crate::identity::EventId;
 use crate::normalize::severity::Severities;
 use crate::normalize::{Format, Normalizer, Options, Source};
-use crate::record::{Parser, Record, Reject};
+use crate::record::{Joiner, Parser, Record, Reject};
 use crate::remembered::{Known, Remembered};
 use crate::stream::Stream;
 use crate::time::Timestamp;
@@ -157,10 +157,8 @@ pub struct Intake {
     pub normalizer: Normalizer,
     correlation: Option<Correlation>,
     tenant: Option<String>,
-    /// What other objects of its file say of the next record, as members with a comma behind each.
-    beside: String,
-    /// Reads a record together with that.
-    beside_parser: Parser,
+    /// Reads a record together with what others say of it.
+    joiner: Joiner,
 }
 
 impl Intake {
@@ -178,8 +176,7 @@ impl Intake {
             normalizer: Normalizer::with_severities(format, options, severities),
             correlation: None,
             tenant: None,
-            beside: String::new(),
-            beside_parser: Parser::new(),
+            joiner: Joiner::default(),
         }
     }
 
@@ -190,16 +187,6 @@ impl Intake {
             normalizer: self.normalizer.with_tenant(tenant),
             tenant: tenant.map(str::to_owned),
             ..self
-        }
-    }
-
-    /// Gives the events of the records that follow, until the next call, what other objects of
-    /// their file say of them: members as they stand in JSON, with a comma behind each. The
-    /// identity of a record and its original stay what they are.
-    pub fn set_beside(&mut self, members: &str) {
-        if self.format() != Format::Raw {
-            self.beside.clear();
-            self.beside.push_str(members);
         }
     }
 
@@ -407,8 +394,7 @@ impl Builder {
             normalizer,
             correlation,
             tenant,
-            beside,
-            beside_parser,
+            joiner,
         } = intake;
         let Known {
             remembered,
@@ -441,17 +427,14 @@ impl Builder {
                 text: read.text(),
                 repaired: fields.as_deref().unwrap_or_default(),
             };
-            let joined = correlation
-                .as_mut()
-                .and_then(|correlation| correlation.join(&read))
-                .unwrap_or(read);
-            // The members of the record itself stand last, and so they count.
-            let with_beside = read.text().strip_prefix('{').filter(|_| !beside.is_empty());
-            let with_beside = with_beside.map(|own| ["{", beside, own].concat());
-            let joined = with_beside
-                .as_deref()
-                .and_then(|text| beside_parser.parse(record.stream, text).ok())
-                .unwrap_or(joined);
+            // The record as such stays what it is: so do its identity and its original.
+            let beside = match correlation {
+                _ if normalizer.format() == Format::Raw => None,
+                Some(correlation) if record.beside.is_empty() => correlation.members_for(&read),
+                Some(_) | None => Some(record.beside),
+            };
+            let joined = beside.and_then(|members| joiner.join(&read, members));
+            let joined = joined.unwrap_or(read);
             let start = self.events.len();
             let event_id = base.of_event(occurrence, tenant.as_deref());
             let at = normalizer.write_from(&source, &joined, &event_id, now, &mut self.events);
@@ -532,4 +515,18 @@ pub struct RecordLine<'a> {
     pub stream: Stream,
     /// One JSON object.
     pub bytes: &'a [u8],
+    /// What other objects of its file say of it, as members of JSON with a comma behind each.
+    pub beside: &'a str,
+}
+
+impl<'a> RecordLine<'a> {
+    /// A record of which nothing else says anything.
+    #[must_use]
+    pub const fn new(stream: Stream, bytes: &'a [u8]) -> Self {
+        Self {
+            stream,
+            bytes,
+            beside: "",
+        }
+    }
 }

@@ -6,7 +6,7 @@
 //! it, so that a half that never comes costs nothing.
 
 use crate::decode::json::Kind;
-use crate::record::{Name, Parser, Record};
+use crate::record::{Name, Record};
 use crate::stream::Stream;
 
 /// By stream: the other stream, and which members of this one its records get.
@@ -27,8 +27,6 @@ const MEMBERS_BYTES_MAX: usize = 2 * 1024;
 /// Remembers what the records of the last messages said.
 pub struct Correlation {
     places: Vec<Half>,
-    parser: Parser,
-    joined: String,
 }
 
 /// What one record said of its message.
@@ -43,16 +41,13 @@ impl Default for Correlation {
     fn default() -> Self {
         Self {
             places: vec![Half::default(); PLACES],
-            parser: Parser::new(),
-            joined: String::new(),
         }
     }
 }
 
 impl Correlation {
-    /// The record with the members that its counterpart has left for it, if there is one: those
-    /// of the record itself stand last, and so they count.
-    pub fn join<'a>(&'a mut self, record: &Record<'_>) -> Option<Record<'a>> {
+    /// The members that the counterpart of a record has left for it, if there is one.
+    pub fn members_for(&mut self, record: &Record<'_>) -> Option<&str> {
         let (stream, other, names) = CARRIED
             .iter()
             .find(|(stream, ..)| *stream == record.stream())?;
@@ -68,15 +63,7 @@ impl Correlation {
             };
         }
         let half = self.places.get(place(*other, id.text))?;
-        if half.id != id.text {
-            return None;
-        }
-        let own = record.text().strip_prefix('{')?;
-        self.joined.clear();
-        for piece in ["{", &half.members, own] {
-            self.joined.push_str(piece);
-        }
-        self.parser.parse(*stream, &self.joined).ok()
+        (half.id == id.text).then_some(half.members.as_str())
     }
 }
 
@@ -96,11 +83,10 @@ fn members(record: &Record<'_>, names: &[&str]) -> String {
         let Some(value) = Name::new(name).and_then(|name| record.get(name)) else {
             continue;
         };
-        let quote = match value.kind {
-            Kind::Null => continue,
-            Kind::String => "\"",
-            Kind::Array | Kind::False | Kind::Number | Kind::Object | Kind::True => "",
-        };
+        if value.kind == Kind::Null {
+            continue;
+        }
+        let quote = value.kind.quote();
         for piece in ["\"", name, "\":", quote, value.text, quote, ","] {
             members.push_str(piece);
         }
@@ -115,6 +101,7 @@ mod tests {
     use super::*;
     use crate::batch::{Batch, Builder, Intake, Limits, Next, Offer, RecordLine};
     use crate::normalize::{Format, Options};
+    use crate::record::Parser;
     use crate::testing::{API, Host, Upstream};
     use crate::time::Timestamp;
 
@@ -141,10 +128,7 @@ mod tests {
             max_requests: 1,
         });
         for (stream, text) in records {
-            let record = RecordLine {
-                stream: *stream,
-                bytes: text.as_bytes(),
-            };
+            let record = RecordLine::new(*stream, text.as_bytes());
             let now = Timestamp::from_millis(1_770_091_600_000);
             let offer = batch.offer(&mut intake, record, None, now, &String::new);
             assert_eq!(offer, Offer::Taken);
@@ -225,14 +209,14 @@ mod tests {
                 r#"{{"aggregateId":"m{message}","authResults":[{{"type":"SPF","result":"{padding}"}}]}}"#
             );
             let record = parser.parse(Stream::CiMailflow, &text).unwrap();
-            assert!(correlation.join(&record).is_none());
+            assert!(correlation.members_for(&record).is_none());
         }
         let lengths = correlation.places.iter().map(|half| half.members.len());
         assert!(lengths.clone().count() == PLACES && lengths.max() <= Some(MEMBERS_BYTES_MAX));
         let mut is_known = |message| {
             let text = format!(r#"{{"aggregateId":"m{message}","subject":"one of the last"}}"#);
             let record = parser.parse(Stream::CiEntities, &text).unwrap();
-            correlation.join(&record).is_some()
+            correlation.members_for(&record).is_some()
         };
         assert!(is_known(19_999));
         assert!(

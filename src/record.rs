@@ -213,6 +213,29 @@ impl Parser {
     }
 }
 
+/// Reads records together with members that other records state.
+#[derive(Default)]
+pub struct Joiner {
+    parser: Parser,
+    text: String,
+}
+
+impl Joiner {
+    /// The record with these members, each of which has a comma behind it; nothing where there are
+    /// none. Those of the record itself stand last, and so they count.
+    pub fn join<'a>(&'a mut self, record: &Record<'_>, members: &str) -> Option<Record<'a>> {
+        let own = record.text().strip_prefix('{')?;
+        if members.is_empty() {
+            return None;
+        }
+        self.text.clear();
+        for piece in ["{", members, own] {
+            self.text.push_str(piece);
+        }
+        self.parser.parse(record.stream, &self.text).ok()
+    }
+}
+
 impl<'a> Record<'a> {
     /// The stream it came from.
     #[must_use]

@@ -53,10 +53,7 @@ pub fn normalize_all(
             object.clear();
             let pushed = unwrapped(bytes);
             let (kind, bytes) = of_line(stream, pushed.as_deref().unwrap_or(bytes), &mut object);
-            let record = RecordLine {
-                stream: kind,
-                bytes,
-            };
+            let record = RecordLine::new(kind, bytes);
             batch.offer_as(stream, intake, record, Known::default(), now, &locator);
         }
     }
@@ -81,11 +78,7 @@ fn unwrapped(line: &[u8]) -> Option<Vec<u8>> {
     let body = members.iter().find(is_body)?.value.of(line);
     let mut record = String::from("{");
     for member in members.iter().filter(|member| !is_body(member)) {
-        let quote = if member.kind == Kind::String {
-            "\""
-        } else {
-            ""
-        };
+        let quote = member.kind.quote();
         let (key, value) = (member.key.of(line), member.value.of(line));
         for piece in ["\"", key, "\":", quote, value, quote, ","] {
             record.push_str(piece);

@@ -205,10 +205,6 @@ impl<'r, 'b> Line<'r, 'b> {
                 self.out.push_str(about::feature(self.record.stream()));
                 self.out.push_str("\",");
             }
-            Computed::FeatureAnalytic => {
-                self.out.push_str(key);
-                super::more::push_feature_analytic(self);
-            }
             Computed::Message => self.message(key),
             Computed::Class => self.out.push_str(self.plan.class(&self.record)),
             Computed::Id => {
@@ -408,13 +404,8 @@ impl<'r, 'b> Line<'r, 'b> {
         }
         let start = self.out.len();
         self.out.push('[');
-        let mut is_read = true;
-        is_read &= json::scan_array(value.text, |element| {
-            let quote = if element.kind == Kind::String {
-                "\""
-            } else {
-                ""
-            };
+        let is_read = json::scan_array(value.text, |element| {
+            let quote = element.kind.quote();
             if element.kind != Kind::Null {
                 for piece in [quote, element.value.of(value.text), quote, ","] {
                     self.out.push_str(piece);

@@ -38,8 +38,6 @@ pub enum Computed {
     CollectedMillis,
     /// The feature of the product that wrote it.
     Feature,
-    /// The same as what found something.
-    FeatureAnalytic,
     /// One sentence for people.
     Message,
     /// Kind, category, type, outcome and severity by the first rule that holds.

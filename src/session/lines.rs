@@ -40,7 +40,7 @@ impl Session {
                         return Step::Continue;
                     }
                     bytes_left = bytes_left.saturating_sub(bytes.len().saturating_add(1));
-                    let record = RecordLine { stream, bytes };
+                    let record = RecordLine::new(stream, bytes);
                     if filter.passes_over(record, &mut self.intake) {
                         poll.batch.count_duplicate(stream);
                     } else if !bytes.is_empty() {

@@ -241,10 +241,7 @@ impl Lists {
             if !batch.has_room() {
                 return Offer::NoRoom;
             }
-            let record = RecordLine {
-                stream: self.stream,
-                bytes,
-            };
+            let record = RecordLine::new(self.stream, bytes);
             let id = intake.id(record);
             let known = id.and_then(|id| self.items().get_mut(&id));
             let is_news = known.as_ref().is_none_or(|item| !item.seen);
@@ -359,10 +356,7 @@ impl Lists {
                 let name = self.items().get_mut(&id).and_then(|item| item.name.clone());
                 let first = id.of_event(1, context.settings.tenant.as_deref());
                 let record = departure(&first, name.as_deref());
-                let record = RecordLine {
-                    stream: self.stream,
-                    bytes: record.as_bytes(),
-                };
+                let record = RecordLine::new(self.stream, record.as_bytes());
                 let locator = || format!("{} released-or-expired", self.stream);
                 let now = context.upstream_now;
                 if batch.offer(intake, record, None, now, &locator) == Offer::NoRoom {

@@ -414,10 +414,7 @@ impl LogFiles {
             return Offer::Taken;
         };
         let kind = answer.file.kind;
-        let record = RecordLine {
-            stream: kind.unwrap_or_else(|| legacy::type_of_record(bytes)),
-            bytes,
-        };
+        let record = RecordLine::new(kind.unwrap_or_else(|| legacy::type_of_record(bytes)), bytes);
         // A week after the start nothing older can come any more, and no time has to be read.
         let hours = self.stream.row().retention_hours.unwrap_or(0);
         let may_be_older = context.now < self.position.since.plus_ms(hours_ms(hours));

@@ -356,10 +356,7 @@ impl SiemEvents {
             if !batch.has_room() {
                 return Offer::NoRoom;
             }
-            let record = RecordLine {
-                stream: self.stream,
-                bytes,
-            };
+            let record = RecordLine::new(self.stream, bytes);
             let at = intake.time(record);
             let id = same_words(record, intake);
             let known = id.is_some_and(|id| self.remembered.contains(&id));
@@ -441,10 +438,7 @@ fn same_words(record: RecordLine<'_>, intake: &mut Intake) -> Option<EventId> {
     let text = text
         .replace("\"eventType\":", "\"type\":")
         .replace("\"subType\":", "\"subtype\":");
-    intake.id(RecordLine {
-        stream: record.stream,
-        bytes: text.as_bytes(),
-    })
+    intake.id(RecordLine::new(record.stream, text.as_bytes()))
 }
 
 fn endpoint(stream: Stream, context: Context<'_>, page_records: u32) -> String {

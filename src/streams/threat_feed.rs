@@ -279,18 +279,16 @@ impl ThreatFeeds {
             if !batch.has_room() {
                 return Offer::NoRoom;
             }
+            let beside = self.beside.get(page.number().saturating_sub(1));
             let record = RecordLine {
                 stream: self.stream,
                 bytes,
+                beside: beside.map_or("", String::as_str),
             };
             let locator = || format!("{} file record {}", self.stream, page.number());
             let remembered = Some(&mut self.remembered);
             let now = context.upstream_now;
-            let beside = self.beside.get(page.number().saturating_sub(1));
-            intake.set_beside(beside.map_or("", String::as_str));
-            let offer = batch.offer(intake, record, remembered, now, &locator);
-            intake.set_beside("");
-            if offer == Offer::NoRoom {
+            if batch.offer(intake, record, remembered, now, &locator) == Offer::NoRoom {
                 return Offer::NoRoom;
             }
             self.has_news |= batch.stats(self.stream).events > events_before;
@@ -529,7 +527,6 @@ mod tests {
                 ..Options::default()
             };
             let mut intake = Intake::new(format, options);
-            intake.set_beside(beside);
             let mut batch = Builder::new(Limits {
                 max_events: 9,
                 max_bytes: 1 << 20,
@@ -538,6 +535,7 @@ mod tests {
             let record = RecordLine {
                 stream: Stream::ThreatIntelGrid,
                 bytes,
+                beside,
             };
             let now = Timestamp::from_millis(1_772_360_430_000);
             let offer = batch.offer(&mut intake, record, None, now, &String::new);

@@ -278,7 +278,7 @@ impl Windows {
         let occurrences = self.occurrences.get_or_insert_with(|| {
             let mut done = Occurrences::default();
             for bytes in page.done_records() {
-                if let Some(base) = intake.id(RecordLine { stream, bytes }) {
+                if let Some(base) = intake.id(RecordLine::new(stream, bytes)) {
                     done.count(base);
                 }
             }
@@ -289,7 +289,7 @@ impl Windows {
             if !batch.has_room() {
                 return Offer::NoRoom;
             }
-            let record = RecordLine { stream, bytes };
+            let record = RecordLine::new(stream, bytes);
             self.below_window = !dated && intake.time(record).is_some_and(|at| at < from);
             if !self.below_window {
                 let locator = || format!("{stream} page record {}", page.number());

@@ -21,6 +21,17 @@ pub enum Kind {
     True,
 }
 
+impl Kind {
+    /// What stands around a value of this sort: spans of strings are without their quotes.
+    #[must_use]
+    pub const fn quote(self) -> &'static str {
+        match self {
+            Self::String => "\"",
+            Self::Array | Self::False | Self::Null | Self::Number | Self::Object | Self::True => "",
+        }
+    }
+}
+
 /// A range of bytes of the scanned text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Span {
