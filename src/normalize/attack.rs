@@ -4,7 +4,8 @@
 //! Spam, plain rejections, holds, leaks of data, administration, and scans that found nothing or
 //! did not finish name no technique.
 
-use super::ecs::logs::{ALLOW, BLOCK, DETECTION, DONE, MALICIOUS_URL, REJECTED_BY, UNSAFE};
+use super::ecs::logs::{ALLOW, DETECTION, DONE, MALICIOUS_URL, REJECTED_BY, UNSAFE};
+use super::ecs::threats::CLICK_ALLOWED;
 use super::table::Test;
 use crate::stream::Stream;
 
@@ -90,11 +91,10 @@ const QR_CODE: &[&str] = &["qrcode", "qr code", "url"];
 /// For each stream the first row that holds counts.
 #[rustfmt::skip]
 pub const ROWS: &[Row] = &[
-    row(Stream::SiemUrlProtect, &[Test::Is("action", ALLOWED_CLICK)], &[LINK, CLICKED], "clicked and allowed"),
+    row(Stream::SiemUrlProtect, &[CLICK_ALLOWED], &[LINK, CLICKED], "clicked and allowed"),
     row(Stream::SiemUrlProtect, &[],                                  &[LINK],          "every record"),
     row(Stream::TtpUrl, &[MALICIOUS_URL, Test::Is("actions", ALLOW)], &[LINK, CLICKED], "malicious and allowed"),
     row(Stream::TtpUrl, &[MALICIOUS_URL, DONE],                       &[LINK],          "malicious"),
-    row(Stream::TtpUrl, &[MALICIOUS_URL, Test::Is("action", BLOCK)],  &[LINK],          "malicious"),
     row(Stream::TtpUrl, &[MALICIOUS_URL, Test::Is("action", ALLOW)],  &[LINK, CLICKED], "malicious and allowed"),
     row(Stream::TtpUrl, &[MALICIOUS_URL],                             &[LINK],          "malicious"),
     row(Stream::CiUrlclick, &[Test::Is("action", ALLOW)],             &[LINK, CLICKED], "clicked and allowed"),
@@ -112,8 +112,6 @@ pub const ROWS: &[Row] = &[
     row(Stream::SiemImpersonationProtect, &[],                        &[IMPERSONATION], "every record"),
     row(Stream::TtpImpersonation, &[],                                &[IMPERSONATION], "every record"),
 ];
-
-const ALLOWED_CLICK: &[&str] = &["none", "allow", "allowed"];
 
 /// The rows of a stream.
 pub fn rows(stream: Stream) -> impl Iterator<Item = &'static Row> {

@@ -5,7 +5,7 @@ mod integrated;
 mod inventory;
 pub(super) mod logs;
 pub(super) mod messages;
-mod threats;
+pub(super) mod threats;
 
 use super::table::{Computed, Related, Row, Shape, Tables, computed, constant, row};
 use crate::stream::Stream;

@@ -152,6 +152,9 @@ const INTERNAL_RULES: &[Rule] = &[Rule {
     },
 }];
 
+/// The user reached the page.
+pub(in super::super) const CLICK_ALLOWED: Test = Test::Is("action", &["none", "allow", "allowed"]);
+
 const URL_RULES: &[Rule] = &[
     Rule {
         when: &[STOPPED],
@@ -161,7 +164,7 @@ const URL_RULES: &[Rule] = &[
         },
     },
     Rule {
-        when: &[Test::Is("action", &["none", "allow", "allowed"])],
+        when: &[CLICK_ALLOWED],
         class: Class {
             types: ALLOWED,
             ..FOUND
