@@ -3,14 +3,15 @@
 //! A key is a path; a number in it is a place in a list. `null` is absent, `"*"` is there with any
 //! value, and a key that ends in `[]` names a list that has at least these values.
 
+mod event;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use mimecast_source::batch::{Intake, normalize_all};
-use mimecast_source::normalize::{Format, Options};
+use event::event;
+use mimecast_source::normalize::Format;
 use mimecast_source::stream::STREAMS;
-use mimecast_source::time::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -69,11 +70,7 @@ fn the_events_of_certain_records_say_what_they_must() {
         let line = case.record.as_str().map(str::to_owned);
         let text = line.unwrap_or_else(|| case.record.to_string());
         for (format, facts) in [(Format::Ecs, &case.ecs), (Format::Ocsf, &case.ocsf)] {
-            let mut intake = Intake::new(format, Options::default());
-            let now = Timestamp::from_millis(1_772_400_000_000);
-            let normalized = normalize_all(&mut intake, row.stream, text.as_bytes(), now);
-            assert!(normalized.rejected.is_empty(), "{}", case.shows);
-            let event: Value = serde_json::from_str(&normalized.events).unwrap();
+            let event = event(row.stream, format, &text);
             let wrong = facts
                 .iter()
                 .filter_map(|(key, value)| wrong(&event, key, value));

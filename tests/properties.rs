@@ -1,26 +1,18 @@
 //! What holds for every event, whatever a record says.
 
-#![expect(clippy::unwrap_used, reason = "a test may fail fast")]
+mod event;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use mimecast_source::batch::{Intake, normalize_all};
-use mimecast_source::normalize::{Format, Options};
+use mimecast_source::normalize::Format;
 use mimecast_source::stream::{STREAMS, Stream};
-use mimecast_source::time::Timestamp;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-/// The event of a record.
 fn event(stream: Stream, format: Format, record: &Value) -> Value {
-    let mut intake = Intake::new(format, Options::default());
-    let now = Timestamp::from_millis(1_772_400_000_000);
-    let text = record.to_string();
-    let normalized = normalize_all(&mut intake, stream, text.as_bytes(), now);
-    assert!(normalized.rejected.is_empty(), "{text}");
-    serde_json::from_str(&normalized.events).unwrap()
+    event::event(stream, format, &record.to_string())
 }
 
 /// An event without what is different in any two: ids, and copies of a text.

@@ -7,15 +7,16 @@
     reason = "a test may fail fast and says what is wrong"
 )]
 
+#[path = "../event/mod.rs"]
+mod event;
 mod query;
 
 use std::fs;
 use std::path::Path;
 
-use mimecast_source::batch::{Intake, normalize_all};
-use mimecast_source::normalize::{Format, Options};
+use event::event;
+use mimecast_source::normalize::Format;
 use mimecast_source::stream::STREAMS;
-use mimecast_source::time::Timestamp;
 use query::{Dialect, Query};
 use serde::Deserialize;
 use serde_json::Value;
@@ -68,14 +69,9 @@ fn rules() -> Vec<Rule> {
     rules.collect()
 }
 
-fn event(stream: &str, format: Format, record: &Value) -> Value {
+fn event_of(stream: &str, format: Format, record: &Value) -> Value {
     let row = STREAMS.iter().find(|row| row.name == stream).unwrap();
-    let mut intake = Intake::new(format, Options::default());
-    let now = Timestamp::from_millis(1_772_400_000_000);
-    let text = record.to_string();
-    let normalized = normalize_all(&mut intake, row.stream, text.as_bytes(), now);
-    assert!(normalized.rejected.is_empty(), "{text}");
-    serde_json::from_str(&normalized.events).unwrap()
+    event(row.stream, format, &record.to_string())
 }
 
 #[test]
@@ -100,7 +96,7 @@ fn each_rule_matches_what_it_is_for_and_nothing_that_looks_like_it() {
             ] {
                 for record in records {
                     for (format, query) in [(Format::Ecs, &rule.kql), (Format::Ocsf, &rule.spl)] {
-                        let event = event(stream, format, record);
+                        let event = event_of(stream, format, record);
                         if query.matches(&event) != wanted {
                             let verb = if wanted { "misses" } else { "matches" };
                             failures.push(format!("{} {verb} {event}", rule.title));
