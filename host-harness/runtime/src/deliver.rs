@@ -22,7 +22,7 @@ pub trait Deliver: Send + Sync {
     /// can never be taken.
     async fn keep(&self, source: &str, records: &[RejectedRecord]) -> Result<(), NotKept>;
 
-    /// Is told what has been reached, after each batch.
+    /// Reports the state of the source after each batch. Does nothing by default.
     fn progress(&self, _record: &Record) {}
 }
 

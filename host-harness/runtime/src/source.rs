@@ -214,7 +214,7 @@ impl Components {
             Wasm::File(path) => format!("component {}", path.display()),
         };
         let bad = |reason: &dyn fmt::Display| {
-            // What is wrong with a component may be told in its own words.
+            // An error about a component may quote its text.
             let reason = Sanitizer::default().text(&reason.to_string(), DETAIL_BYTES_MAX);
             Failure::settings(format!("{name}: {reason}")).that_may_pass()
         };
