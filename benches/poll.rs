@@ -107,7 +107,7 @@ fn poll(checkpoint: &str) -> Batch {
             Action::Continue => {}
             Action::Read => match body.take() {
                 Some(chunk) => session.handle_chunk(chunk, NOW),
-                None => session.handle_end(),
+                None => session.handle_end(NOW),
             },
             Action::Yield(result) => return result.unwrap(),
         }

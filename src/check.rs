@@ -10,23 +10,19 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::auth::hmac::SKEW_MS_MAX;
-use crate::auth::{AskError, Auth, Stamp};
+use crate::api::ApiClient;
+use crate::api::incoming::Incoming;
+use crate::api::verdict::Verdict;
 use crate::batch::Intake;
-use crate::decode::lines::strip_byte_order_mark;
-use crate::machine::{self, Action, Machine};
+use crate::machine::{Action, Machine};
 use crate::normalize::{Format, Options};
+use crate::poll_error::{Failure, PollError};
 use crate::request::{Request, is_usable};
 use crate::response::{Head, TransportError};
-use crate::session::answers::{Verdict, describe, remedy};
-use crate::session::{Failure, PollError};
-use crate::settings::{Settings, SettingsError};
+use crate::settings::{Api, Settings, SettingsError};
 use crate::stream::{Stream, Way};
 use crate::streams::{Context, Feed, log_files};
 use crate::time::Timestamp;
-
-/// How much of an answer is read; a probe asks for one record or one file.
-const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
 /// What was found for one stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,7 +73,7 @@ enum Question {
 /// Asks one small question for all streams that share an endpoint and a permission.
 pub struct Check {
     settings: Settings,
-    auth: Auth,
+    client: ApiClient,
     /// Streams that share an endpoint and a permission; the first of them is asked for.
     groups: Vec<Vec<Stream>>,
     /// How many groups are done.
@@ -85,21 +81,8 @@ pub struct Check {
     results: Vec<CheckResult>,
     /// Whether the group was asked before, and refused for its credentials.
     again: bool,
-    /// The same for what the credentials need first.
-    asked_again: bool,
-    /// Whether the base URL is what discovery found.
-    finds_region: bool,
-    /// Random; request ids are made of it.
-    nonce: u128,
-    /// How far the host's clock was taken to be ahead when the request was made.
-    signed_skew_ms: i64,
-    purpose: Purpose,
-    /// Whether a request was sent and its answer is not complete.
-    awaits_answer: bool,
-    head: Option<Head>,
-    body: Vec<u8>,
-    ended: bool,
-    skew_ms: Option<i64>,
+    /// The request that was sent, and what has come of its answer.
+    flight: Option<(Purpose, Incoming)>,
     account: Option<String>,
     remark: Option<String>,
     question: Question,
@@ -124,26 +107,17 @@ fn groups(streams: &[Stream]) -> Vec<Vec<Stream>> {
 }
 
 impl Check {
-    /// A check of all streams of the settings. `nonce` is random.
+    /// A check of all streams of the settings. `random` seeds request ids.
     #[must_use]
-    pub fn new(settings: Settings, nonce: u128) -> Self {
+    pub fn new(settings: Settings, now: Timestamp, random: u64) -> Self {
         Self {
-            auth: Auth::new(&settings),
+            client: ApiClient::new(&settings.credentials, now, random),
             groups: groups(&settings.streams),
             done: 0,
-            finds_region: settings.base_url.is_empty(),
             settings,
             results: Vec::new(),
             again: false,
-            asked_again: false,
-            nonce,
-            signed_skew_ms: 0,
-            purpose: Purpose::Ask,
-            awaits_answer: false,
-            head: None,
-            body: Vec::new(),
-            ended: false,
-            skew_ms: None,
+            flight: None,
             account: None,
             remark: None,
             question: Question::Probe,
@@ -163,7 +137,7 @@ impl Check {
         self.results.extend(group.map(|stream| CheckResult {
             stream: *stream,
             outcome: outcome.clone(),
-            clock_skew_ms: self.skew_ms,
+            clock_skew_ms: self.client.last_skew_ms(),
             account: account.clone(),
             remark: remark.clone(),
         }));
@@ -187,88 +161,81 @@ impl Check {
         }
     }
 
-    fn handle_whole_answer(&mut self, now: Timestamp) {
-        let head = self.head.take().unwrap_or_default();
-        let body = core::mem::take(&mut self.body);
-        self.awaits_answer = false;
-        self.ended = false;
-        let error = self.auth.read_error(&self.settings, &body);
-        let verdict = Verdict::of(head.status, error.as_ref());
-        let words = self.auth.words();
-        let name = match self.purpose {
-            Purpose::Ask => words.asks,
-            Purpose::Categories | Purpose::File | Purpose::Probe => {
-                self.stream().map_or("", Stream::name)
-            }
-        };
-        let detail = describe(name, &head, error.as_ref());
-        let is_ask = self.purpose == Purpose::Ask;
-        let is_again = if is_ask { self.asked_again } else { self.again };
-        if !is_again && self.may_repeat(verdict) {
-            if is_ask {
-                self.asked_again = true;
-            } else {
-                self.again = true;
-            }
-            return;
-        }
-        match (self.purpose, verdict) {
-            (Purpose::Ask, Verdict::Good) => {
-                self.asked_again = false;
-                match self.auth.handle_answer(&mut self.settings, &body, now) {
-                    Ok(()) => {}
-                    Err(AskError::Refused(why)) => {
-                        let detail = format!("{detail}: {why}; {}", words.advice);
-                        self.report_all(&PollError::Unauthorized(detail));
-                    }
-                    Err(AskError::Protocol(why)) => {
-                        let failure = Failure::new(&format!("{detail}: {why}"));
-                        self.report_all(&PollError::Protocol(failure));
-                    }
+    fn handle_whole_answer(&mut self, purpose: Purpose, incoming: Incoming) {
+        let (head, body) = incoming.into_parts();
+        match purpose {
+            Purpose::Ask => {
+                if let Err(error) = self.client.handle_asked(&head, &body) {
+                    self.report_all(&error);
                 }
             }
-            (Purpose::Ask, verdict) => self.report_all(&failed(verdict, &head, detail, now)),
             // Whatever comes, the stream can be read; without categories nothing is said of them.
-            (Purpose::Categories, verdict) => {
-                self.remark = categories::read(&body).filter(|_| verdict == Verdict::Good);
+            Purpose::Categories => {
+                let is_good = head.status == 200;
+                self.remark = categories::read(&body).filter(|_| is_good);
                 self.report(Outcome::Readable);
             }
-            (Purpose::File, _) => self.report(self.file_outcome(&head)),
-            (Purpose::Probe, Verdict::Good) => self.handle_probe(&head, body, &detail),
-            (Purpose::Probe, Verdict::NotPermitted) => self.report(Outcome::NotPermitted(detail)),
-            (
-                Purpose::Probe,
-                Verdict::Expired | Verdict::KeyRefused | Verdict::SignatureRefused,
-            ) => {
-                let detail = detail + remedy(verdict);
-                self.report_all(&PollError::Unauthorized(detail));
+            Purpose::File => self.report(self.file_outcome(&head)),
+            Purpose::Probe => self.handle_probe_answer(&head, body),
+        }
+    }
+
+    fn handle_probe_answer(&mut self, head: &Head, body: Vec<u8>) {
+        let name = self.stream().map_or("", Stream::name);
+        let reply = self.client.read(name, (head, &body), self.again);
+        if reply.repeat {
+            self.again = true;
+            return;
+        }
+        match reply.verdict {
+            Verdict::Good => self.handle_probe(head, body, &reply.detail),
+            Verdict::NotPermitted => self.report(Outcome::NotPermitted(reply.detail)),
+            Verdict::Expired | Verdict::KeyRefused | Verdict::SignatureRefused => {
+                self.report_all(&PollError::Unauthorized(reply.detail));
             }
-            (Purpose::Probe, verdict) => {
-                let detail = detail + remedy(verdict);
-                let outcome = Outcome::Failed(failed(verdict, &head, detail, now));
-                self.report(outcome);
+            Verdict::TokenRefused => {
+                self.report(Outcome::Failed(PollError::Unauthorized(reply.detail)));
+            }
+            Verdict::Refused | Verdict::TooLong | Verdict::WrongRegion => {
+                let failure = self.failure(head, reply.detail);
+                self.report(Outcome::Failed(PollError::Protocol(failure)));
+            }
+            Verdict::Throttled => {
+                let failure = self.failure(head, reply.detail);
+                self.report(Outcome::Failed(PollError::Throttled(failure)));
+            }
+            Verdict::Unavailable => {
+                let failure = self.failure(head, reply.detail);
+                self.report(Outcome::Failed(PollError::Unavailable(failure)));
             }
         }
     }
 
-    /// Whether a call that was refused may do when it is made once more.
-    fn may_repeat(&mut self, verdict: Verdict) -> bool {
-        match (self.purpose, verdict) {
-            (Purpose::Categories | Purpose::File, _) => false,
-            (_, Verdict::KeyRefused) => true,
-            (Purpose::Probe, Verdict::TokenRefused) => {
-                self.auth.forget();
-                true
-            }
-            (Purpose::Probe, Verdict::SignatureRefused) => {
-                self.skew_ms.unwrap_or(0).abs_diff(self.signed_skew_ms) > SKEW_MS_MAX
-            }
-            (Purpose::Probe, Verdict::WrongRegion) if self.finds_region => {
-                self.settings.base_url.clear();
-                true
-            }
-            (_, _) => false,
+    /// A failure with the wait that the upstream asks for.
+    fn failure(&self, head: &Head, detail: String) -> Failure {
+        let wait_ms = self.client.asked_wait_ms(head).unwrap_or(0);
+        Failure {
+            detail,
+            retry_after_ms: u64::try_from(wait_ms).unwrap_or(0),
         }
+    }
+
+    /// No answer, or no whole answer, came.
+    fn handle_no_answer(&mut self, purpose: Purpose, why: TransportError) {
+        let error = match (purpose, why) {
+            (Purpose::Ask, why) => {
+                let error = self.client.handle_not_asked(why);
+                return self.report_all(&error);
+            }
+            (Purpose::Categories, _) => return self.report(Outcome::Readable),
+            (Purpose::File | Purpose::Probe, TransportError::Denied(origin)) => {
+                PollError::Denied(origin)
+            }
+            (Purpose::File | Purpose::Probe, TransportError::Failed(why)) => {
+                PollError::Unavailable(Failure::new(&why))
+            }
+        };
+        self.report(Outcome::Failed(error));
     }
 
     /// Acts on the good answer to a probe.
@@ -292,7 +259,7 @@ impl Check {
                 Some(url) => self.question = Question::File(url),
                 None => self.report(Outcome::Readable),
             }
-        } else if stream == Stream::Audit && matches!(self.auth, Auth::OAuth2(_)) {
+        } else if stream == Stream::Audit && self.settings.api() == Api::V2 {
             self.question = Question::Categories;
         } else {
             let outcome = self.account_of(head, body);
@@ -359,28 +326,27 @@ fn listed_file(body: &[u8]) -> Option<String> {
     urls.find(|url| is_usable(url))
 }
 
-/// The poll error that a verdict stands for.
-fn failed(verdict: Verdict, head: &Head, detail: String, now: Timestamp) -> PollError {
-    let wait_ms = head.asked_wait_ms(now).unwrap_or(0);
-    let retry_after_ms = u64::try_from(wait_ms).unwrap_or(0);
-    match verdict {
-        Verdict::Expired
-        | Verdict::KeyRefused
-        | Verdict::NotPermitted
-        | Verdict::SignatureRefused
-        | Verdict::TokenRefused => PollError::Unauthorized(detail),
-        Verdict::Good | Verdict::Refused | Verdict::WrongRegion => PollError::Protocol(Failure {
-            detail,
-            retry_after_ms,
-        }),
-        Verdict::Throttled => PollError::Throttled(Failure {
-            detail,
-            retry_after_ms,
-        }),
-        Verdict::Unavailable => PollError::Unavailable(Failure {
-            detail,
-            retry_after_ms,
-        }),
+impl Check {
+    /// The next request, or what stands in its way.
+    fn next_request(&mut self, stream: Stream) -> Result<(Purpose, Request), PollError> {
+        if !self.client.is_ready() {
+            return Ok((Purpose::Ask, self.client.ask()?));
+        }
+        let context = Context::new(&self.settings, &self.client);
+        let (purpose, call) = match &self.question {
+            Question::Categories => (Purpose::Categories, categories::call()),
+            Question::File(url) => {
+                // The link carries its own signature; no token goes with it.
+                let request = Request::get(url.clone());
+                self.file_origin = request.shown_origin();
+                return Ok((Purpose::File, request));
+            }
+            Question::Probe => (Purpose::Probe, Feed::probe(stream, context)),
+        };
+        match self.client.authorize(call) {
+            Some(request) => Ok((purpose, request)),
+            None => Ok((Purpose::Ask, self.client.ask()?)),
+        }
     }
 }
 
@@ -388,83 +354,64 @@ impl Machine for Check {
     type Output = Vec<CheckResult>;
 
     fn next(&mut self, now: Timestamp) -> Action<Self::Output> {
-        if self.awaits_answer {
+        self.client.set_now(now);
+        if let Some((purpose, mut incoming)) = self.flight.take() {
+            incoming.end_wait(now, 0);
             // That a file can be had is known from its head.
-            let is_enough = self.head.is_some() && self.purpose == Purpose::File;
-            if !self.ended && !is_enough {
+            let is_enough = incoming.head().is_some() && purpose == Purpose::File;
+            if incoming.has_ended() || is_enough {
+                self.handle_whole_answer(purpose, incoming);
+            } else if let Some(why) = incoming.too_slow(false) {
+                self.handle_no_answer(purpose, TransportError::Failed(why));
+            } else {
+                incoming.begin_wait(now);
+                self.flight = Some((purpose, incoming));
                 return Action::Read;
             }
-            self.handle_whole_answer(now);
         }
-        let Some(stream) = self.stream() else {
-            return Action::Yield(self.take_results());
-        };
-        let skew_ms = self.skew_ms.unwrap_or(0);
-        self.nonce = self.nonce.wrapping_add(1);
-        let stamp = Stamp {
-            now,
-            upstream_now: now.plus_ms(skew_ms.saturating_neg()),
-            nonce: self.nonce,
-        };
-        self.signed_skew_ms = skew_ms;
-        self.awaits_answer = true;
-        if !self.auth.is_ready(&self.settings, now) {
-            self.purpose = Purpose::Ask;
-            return Action::Send(self.auth.ask(&self.settings, stamp));
-        }
-        let context = Context {
-            settings: &self.settings,
-            now,
-            upstream_now: stamp.upstream_now,
-            last_upstream_now: stamp.upstream_now,
-        };
-        let (purpose, mut request) = match &self.question {
-            Question::Categories => (Purpose::Categories, categories::request(&self.settings)),
-            Question::File(url) => {
-                // The link carries its own signature; no token goes with it.
-                let request = Request::get(url.clone());
-                self.file_origin = request.shown_origin();
-                self.purpose = Purpose::File;
-                return Action::Send(request);
+        while let Some(stream) = self.stream() {
+            match self.next_request(stream) {
+                Ok((purpose, request)) => {
+                    let mut incoming = Incoming::default();
+                    incoming.begin_wait(now);
+                    self.flight = Some((purpose, incoming));
+                    return Action::Send(request);
+                }
+                Err(error) => self.report_all(&error),
             }
-            Question::Probe => (Purpose::Probe, Feed::probe(stream, context)),
-        };
-        self.auth.authorize(&mut request, &self.settings, stamp);
-        self.purpose = purpose;
-        Action::Send(request)
+        }
+        Action::Yield(self.take_results())
     }
 
     fn handle_head(&mut self, head: Head, now: Timestamp) {
-        if self.purpose != Purpose::File {
-            self.skew_ms = machine::skew_ms(&head, now).or(self.skew_ms);
-        }
-        self.head = Some(head);
-    }
-
-    fn handle_chunk(&mut self, chunk: Vec<u8>, _now: Timestamp) {
-        self.body.extend_from_slice(&chunk);
-        self.ended = self.body.len() > ANSWER_BYTES_MAX;
-    }
-
-    fn handle_end(&mut self) {
-        self.ended = true;
-        if self.purpose != Purpose::File {
-            strip_byte_order_mark(&mut self.body);
+        self.client.set_now(now);
+        if let Some((purpose, incoming)) = &mut self.flight {
+            if *purpose != Purpose::File {
+                self.client.handle_head(&head);
+            }
+            incoming.handle_head(head, now);
         }
     }
 
-    fn handle_failure(&mut self, failure: TransportError, _now: Timestamp) {
-        self.awaits_answer = false;
-        self.head = None;
-        self.body.clear();
-        let error = match failure {
-            TransportError::Denied(origin) => PollError::Denied(origin),
-            TransportError::Failed(why) => PollError::Unavailable(Failure::new(&why)),
-        };
-        match self.purpose {
-            Purpose::Ask => self.report_all(&error),
-            Purpose::Categories => self.report(Outcome::Readable),
-            Purpose::File | Purpose::Probe => self.report(Outcome::Failed(error)),
+    fn handle_chunk(&mut self, chunk: Vec<u8>, now: Timestamp) {
+        self.client.set_now(now);
+        if let Some((_, incoming)) = &mut self.flight {
+            incoming.end_wait(now, chunk.len());
+            incoming.push(&chunk);
+        }
+    }
+
+    fn handle_end(&mut self, now: Timestamp) {
+        self.client.set_now(now);
+        if let Some((_, incoming)) = &mut self.flight {
+            incoming.end();
+        }
+    }
+
+    fn handle_failure(&mut self, failure: TransportError, now: Timestamp) {
+        self.client.set_now(now);
+        if let Some((purpose, _)) = self.flight.take() {
+            self.handle_no_answer(purpose, failure);
         }
     }
 

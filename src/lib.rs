@@ -33,6 +33,7 @@
 //! * It does not panic on what comes from outside, and takes nothing from there without a limit.
 //! * It does not show a secret: neither in a checkpoint, nor in an error, a notice or a debug form.
 
+pub mod api;
 pub mod auth;
 pub mod batch;
 pub mod check;
@@ -44,6 +45,7 @@ pub mod identity;
 pub mod machine;
 pub mod normalize;
 pub mod paging;
+pub mod poll_error;
 pub mod record;
 pub mod remembered;
 pub mod request;

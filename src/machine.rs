@@ -1,7 +1,5 @@
 //! What a state machine that talks HTTP and its driver say to each other.
 
-use std::collections::VecDeque;
-
 use crate::request::Request;
 use crate::response::{Head, TransportError};
 use crate::time::Timestamp;
@@ -38,148 +36,11 @@ pub trait Machine {
     fn handle_chunk(&mut self, chunk: Vec<u8>, now: Timestamp);
 
     /// The open body is complete.
-    fn handle_end(&mut self);
+    fn handle_end(&mut self, now: Timestamp);
 
     /// No answer, or no whole answer, came.
     fn handle_failure(&mut self, failure: TransportError, now: Timestamp);
 
     /// Whether the answer that is open or awaited is to be kept after a yield.
     fn keeps_body(&self) -> bool;
-}
-
-/// How many answers the skew is taken from.
-const SKEW_SAMPLES_MAX: usize = 5;
-
-/// How far the host's clock is ahead of the upstream's, from the last few answers. One odd `Date`
-/// changes nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ClockSkew {
-    /// The oldest first.
-    samples: VecDeque<i64>,
-}
-
-impl ClockSkew {
-    /// A skew that several earlier answers have shown.
-    #[must_use]
-    pub fn known(ms: i64) -> Self {
-        Self {
-            samples: VecDeque::from([ms, ms]),
-        }
-    }
-
-    /// Notes the `Date` of an answer that came at `now`.
-    pub fn note(&mut self, head: &Head, now: Timestamp) {
-        if let Some(skew_ms) = skew_ms(head, now) {
-            self.samples.push_back(skew_ms);
-        }
-        while self.samples.len() > SKEW_SAMPLES_MAX {
-            self.samples.pop_front();
-        }
-    }
-
-    /// The median of the last answers, in milliseconds; with fewer than two the clocks are taken to
-    /// agree. Between two it is the one that is nearer to the host's clock.
-    #[must_use]
-    pub fn ms(&self) -> i64 {
-        if self.samples.len() < 2 {
-            return 0;
-        }
-        let mut sorted: Vec<i64> = self.samples.iter().copied().collect();
-        sorted.sort_unstable();
-        let upper = sorted.get(sorted.len() / 2).copied().unwrap_or(0);
-        if sorted.len() % 2 == 1 {
-            return upper;
-        }
-        let lower = sorted
-            .len()
-            .checked_sub(1)
-            .and_then(|last| sorted.get(last / 2));
-        lower
-            .copied()
-            .filter(|lower| lower.unsigned_abs() < upper.unsigned_abs())
-            .unwrap_or(upper)
-    }
-
-    /// What the last answer alone says.
-    #[must_use]
-    pub fn last_ms(&self) -> Option<i64> {
-        self.samples.back().copied()
-    }
-
-    /// Believes the last answer and forgets those before it, after the upstream itself has refused
-    /// a call for its time.
-    pub fn believe_last(&mut self) {
-        if let Some(last) = self.last_ms() {
-            *self = Self::known(last);
-        }
-    }
-
-    /// The skew to sign a request with: one answer is enough, because the upstream refuses a
-    /// signature whose time is wrong.
-    #[must_use]
-    pub fn signing_ms(&self) -> i64 {
-        match self.last_ms() {
-            Some(only) if self.samples.len() == 1 => only,
-            Some(_) | None => self.ms(),
-        }
-    }
-
-    /// The skew for another session, where more than one answer has shown it.
-    #[must_use]
-    pub fn shown(&self) -> Option<i64> {
-        (self.samples.len() > 1).then(|| self.ms())
-    }
-}
-
-/// How far `now` is ahead of the `Date` of an answer, in milliseconds.
-#[must_use]
-pub fn skew_ms(head: &Head, now: Timestamp) -> Option<i64> {
-    let date = head.date()?;
-    // `Date` has whole seconds; on average it is half a second behind.
-    Some(
-        now.millis()
-            .saturating_sub(date.millis())
-            .saturating_sub(500),
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_odd_date_changes_nothing_and_a_clock_that_jumps_is_followed() {
-        let now = Timestamp::parse("2026-02-03T04:05:06Z").unwrap();
-        let mut skew = ClockSkew::default();
-        let mut note = |upstream_ahead_ms: i64| {
-            let date = crate::testing::http_date(now.plus_ms(upstream_ahead_ms));
-            let head = Head {
-                status: 200,
-                headers: vec![("date".to_owned(), date)],
-            };
-            skew.note(&head, now);
-            // To the second, as an HTTP date.
-            -(skew.ms() + 500)
-        };
-        const DAY_MS: i64 = 86_400_000;
-        assert_eq!(note(DAY_MS), -500, "one answer is not believed");
-        assert_eq!(note(0), 0, "the nearer one of two");
-        assert_eq!(note(0), 0);
-        assert_eq!(note(-DAY_MS), 0);
-        assert_eq!(note(0), 0);
-        assert_eq!([note(3000), note(3000), note(3000)], [0, 0, 3000]);
-        let none = Head::default();
-        skew.note(&none, now);
-        assert_eq!(-(skew.ms() + 500), 3000);
-    }
-
-    #[test]
-    fn what_is_known_outweighs_one_answer() {
-        let mut skew = ClockSkew::known(-7_200_000);
-        assert_eq!((skew.ms(), ClockSkew::default().ms()), (-7_200_000, 0));
-        skew.samples.push_back(9);
-        assert_eq!(skew.ms(), -7_200_000);
-        skew.believe_last();
-        assert_eq!((skew.ms(), skew.last_ms()), (9, Some(9)));
-    }
 }

@@ -35,6 +35,49 @@ pub struct Body {
     pub bytes: Secret,
 }
 
+/// A call of the API, without what only [`crate::api::ApiClient`] knows: the origin and the
+/// credentials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// The path and the query.
+    path: String,
+    /// The JSON text of a `POST`; a `GET` has none.
+    json: Option<String>,
+}
+
+impl Call {
+    /// A `GET` of this path and query.
+    #[must_use]
+    pub const fn get(path: String) -> Self {
+        Self { path, json: None }
+    }
+
+    /// A `POST` of a JSON text.
+    #[must_use]
+    pub const fn post(path: String, json: String) -> Self {
+        Self {
+            path,
+            json: Some(json),
+        }
+    }
+
+    /// The path, which a signature covers.
+    #[must_use]
+    pub fn path_without_query(&self) -> &str {
+        path(&self.path)
+    }
+
+    /// The request at this origin, without credentials.
+    #[must_use]
+    pub fn at(self, origin: &str) -> Request {
+        let url = format!("{origin}{}", self.path);
+        match self.json {
+            None => Request::get(url),
+            Some(json) => Request::post_json(url, json),
+        }
+    }
+}
+
 impl Request {
     /// A `GET` without credentials.
     #[must_use]

@@ -4,7 +4,7 @@
 //! functions. Everything that fails is either the failure of one stream, which then rests while
 //! the others go on, or the failure of the poll.
 
-pub(crate) mod answers;
+mod answers;
 mod drive;
 mod files;
 mod lines;
@@ -13,21 +13,21 @@ mod outlook;
 pub mod status;
 #[cfg(test)]
 mod tests;
-mod transfer;
 
-use crate::auth::{Auth, Stamp};
+use crate::api::ApiClient;
+use crate::api::incoming::Incoming;
 use crate::batch::{Batch, Builder, Intake, Limits, NoticeKind, Offer};
-use crate::checkpoint::{Checkpoint, CheckpointError, Rest, RestCause, StreamPosition};
+use crate::checkpoint::{Checkpoint, Rest, RestCause, StreamPosition};
 use crate::decode::lines::LineReader;
 use crate::decode::log_files::LogFileReader;
-use crate::machine::{Action, ClockSkew};
+use crate::machine::Action;
 use crate::normalize::Options;
 use crate::paging::Stall;
+pub use crate::poll_error::{Failure, PollError};
 use crate::request::Request;
-use crate::response::{Head, TransportError};
-use crate::retry::{self, Wait};
-use crate::session::transfer::Transfer;
-use crate::settings::{Settings, SettingsError, parse_origin};
+use crate::response::TransportError;
+use crate::retry;
+use crate::settings::Settings;
 use crate::stream::Stream;
 use crate::streams::quota::{BATCH_WINDOW_S, EVENTS_WINDOW_S, Meter, Quota};
 use crate::streams::siem_events::CALLS_PER_HOUR;
@@ -43,68 +43,8 @@ const POLL_MS_MAX: i64 = 5_000;
 /// so many in a row a poll does not end inside an answer of the stream any more.
 const LOST_ANSWERS_MAX: u32 = 3;
 
-/// The greatest answer that is kept in memory as a whole. A page of 500 records is far below.
-const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
-
-/// The seed of the random numbers where the driver has none.
-const JITTER_SEED: u64 = 0x9E37_79B9_7F4A_7C15;
-
-/// How much of an error body is read.
-const ERROR_BYTES_MAX: usize = 64 * 1024;
-
 /// What the driver of a poll has to do.
 pub type PollAction = Action<Result<Batch, PollError>>;
-
-/// Why a poll failed as a whole.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PollError {
-    /// The host refused an origin.
-    Denied(String),
-    /// The upstream's answer was not in its documented form.
-    Protocol(Failure),
-    /// The settings cannot be used.
-    Settings(SettingsError),
-    /// The upstream asked for fewer requests.
-    Throttled(Failure),
-    /// The upstream refused the credentials.
-    Unauthorized(String),
-    /// The upstream could not be reached.
-    Unavailable(Failure),
-    /// The checkpoint is not one of this component.
-    UnusableCheckpoint(CheckpointError),
-}
-
-impl PollError {
-    /// The same error with another wait.
-    fn after(mut self, wait_ms: i64) -> Self {
-        if let Self::Protocol(failure) | Self::Throttled(failure) | Self::Unavailable(failure) =
-            &mut self
-        {
-            failure.retry_after_ms = u64::try_from(wait_ms).unwrap_or(0);
-        }
-        self
-    }
-}
-
-/// What went wrong and how long to wait.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// For people, without secrets.
-    pub detail: String,
-    /// How long to wait before the next poll.
-    pub retry_after_ms: u64,
-}
-
-impl Failure {
-    /// A failure that may be tried again at once.
-    #[must_use]
-    pub fn new(detail: &str) -> Self {
-        Self {
-            detail: detail.to_owned(),
-            retry_after_ms: 0,
-        }
-    }
-}
 
 /// One stream with its feed.
 struct Slot {
@@ -137,15 +77,10 @@ enum Purpose {
 /// A request and what has come of its answer.
 struct Flight {
     purpose: Purpose,
-    head: Option<Head>,
-    body: Vec<u8>,
+    incoming: Incoming,
     lines: Option<Lines>,
     /// The log files of API 1.0, whose answers are read as they come.
     files: Option<LogFileReader>,
-    ended: bool,
-    /// How far the host's clock was taken to be ahead when the request was made.
-    skew_ms: i64,
-    transfer: Transfer,
 }
 
 impl Flight {
@@ -166,7 +101,7 @@ struct Lines {
 /// One source between two checkpoints.
 pub struct Session {
     settings: Settings,
-    auth: Auth,
+    client: ApiClient,
     slots: Vec<Slot>,
     /// Positions of streams that are not collected now.
     others: Vec<(String, StreamPosition)>,
@@ -178,13 +113,6 @@ pub struct Session {
     repeat: Option<usize>,
     poll: Option<Poll>,
     turns: u64,
-    token_tries: u32,
-    /// Until when the credentials are not asked for again, and the failure that asked for that.
-    held: Option<(Wait, PollError)>,
-    skew: ClockSkew,
-    jitter: u64,
-    /// Whether the base URL is what discovery found, and not what the settings say.
-    finds_region: bool,
 }
 
 /// The state of one poll.
@@ -201,26 +129,24 @@ struct Poll {
 impl Session {
     /// A session that resumes after `resume`, or at the start that the settings name.
     ///
-    /// `jitter` is random; it spreads the waits after failures.
+    /// `random` seeds request ids and the spread of the waits after failures.
     ///
     /// # Errors
     ///
     /// The settings do not fit the time of day, or the checkpoint is not one of this component.
     pub fn open(
-        mut settings: Settings,
+        settings: Settings,
         resume: Option<&str>,
         now: Timestamp,
-        jitter: u64,
+        random: u64,
     ) -> Result<Self, PollError> {
         settings.check_start(now).map_err(PollError::Settings)?;
         let checkpoint = resume.map(Checkpoint::parse).transpose();
         let mut checkpoint = checkpoint
             .map_err(PollError::UnusableCheckpoint)?
             .unwrap_or_default();
-        let finds_region = settings.base_url.is_empty();
-        if let (Some(region), true) = (&checkpoint.region, finds_region) {
-            settings.base_url = parse_origin("region", region).unwrap_or_default();
-        }
+        let mut client = ApiClient::new(&settings.credentials, now, random);
+        client.resume_region(checkpoint.region.as_deref());
         let start = settings.start.resolve(now);
         let slot = |stream: &Stream| {
             let position = checkpoint.streams.remove(stream.name());
@@ -269,59 +195,50 @@ impl Session {
                 checkpoint.events_blocked,
             ),
             others: checkpoint.streams.into_iter().collect(),
-            auth: Auth::new(&settings),
-            finds_region,
+            client,
             settings,
             slots,
             flight: None,
             repeat: None,
             poll: None,
             turns,
-            token_tries: 0,
-            held: None,
-            skew: ClockSkew::default(),
-            // The generator would stay at zero for ever, and request ids are made of it.
-            jitter: if jitter == 0 { JITTER_SEED } else { jitter },
         })
     }
 
     /// Takes over what another session with the same settings learned: token and clock skew.
     pub fn inherit(&mut self, other: Self) {
-        if self.finds_region && other.finds_region {
-            self.settings.base_url = other.settings.base_url;
-        }
-        self.auth = other.auth;
-        self.skew = other.skew;
-        self.token_tries = other.token_tries;
-        self.held = other.held;
+        self.client.inherit(other.client);
     }
 
     /// What this session leaves for the next one: see [`crate::volatile`].
     #[must_use]
-    pub fn volatile(&self, now: Timestamp) -> Option<String> {
-        let mut kept = Volatile::new(&self.settings);
-        kept.token = self.auth.export_token(now);
-        kept.skew_ms = self.skew.shown();
+    pub fn volatile(&mut self, now: Timestamp) -> Option<String> {
+        self.client.set_now(now);
+        let mut kept = Volatile::new(&self.settings.credentials);
+        kept.token = self.client.export_token();
+        kept.skew_ms = self.client.known_skew_ms();
         kept.to_text()
     }
 
     /// Takes over what an earlier session with the same credentials left. Any other text is
     /// ignored.
     pub fn resume_volatile(&mut self, text: &str, now: Timestamp) {
-        let Some(kept) = Volatile::parse(text, &self.settings) else {
+        self.client.set_now(now);
+        let Some(kept) = Volatile::parse(text, &self.settings.credentials) else {
             return;
         };
         if let Some(skew_ms) = kept.skew_ms {
-            self.skew = ClockSkew::known(skew_ms);
+            self.client.resume_skew(skew_ms);
         }
         if let Some(token) = kept.token {
-            self.auth.import_token(token, now);
+            self.client.import_token(token);
         }
     }
 
     /// Begins a poll.
     pub fn begin(&mut self, limits: Limits, now: Timestamp) {
-        self.see_rests_at(now);
+        self.client.set_now(now);
+        self.see_rests();
         let batch = Builder::new(limits);
         self.poll = Some(Poll {
             batch,
@@ -352,36 +269,33 @@ impl Session {
     }
 
     /// Goes on with the answer in flight.
-    fn go_on(&mut self, now: Timestamp) -> Step {
+    fn go_on(&mut self) -> Step {
         let Some(flight) = &mut self.flight else {
             return Step::Again;
         };
-        flight.transfer.end_wait(now, 0);
-        if let Some(why) = flight
-            .transfer
-            .too_slow(flight.is_streamed())
-            .filter(|_| !flight.ended)
-        {
-            self.handle_no_answer(TransportError::Failed(why), now);
+        let is_streamed = flight.is_streamed();
+        flight.incoming.end_wait(self.client.now(), 0);
+        if let Some(why) = flight.incoming.too_slow(is_streamed) {
+            self.handle_no_answer(TransportError::Failed(why));
             return Step::Again;
         }
         if flight.lines.is_some() {
-            return self.take_lines(now);
+            return self.take_lines();
         }
         if flight.files.is_some() {
-            return self.take_log_files(now);
+            return self.take_log_files();
         }
-        if !flight.ended {
+        if !flight.incoming.has_ended() {
             return Step::Read;
         }
-        self.handle_whole_answer(now);
+        self.handle_whole_answer();
         Step::Again
     }
 
     /// Starts what is most due: a call to repeat, then what is in memory and would be asked for
     /// again if the poll ended now, then the stream whose turn was longest ago.
-    fn start_next(&mut self, now: Timestamp) -> Step {
-        let ready = |index: &usize| self.is_ready(*index, now);
+    fn start_next(&mut self) -> Step {
+        let ready = |index: &usize| self.is_ready(*index);
         // Streams whose answers are lost each time come last: the host may end a poll inside.
         let loses = |slot: &Slot| slot.lost_answers >= LOST_ANSWERS_MAX;
         let turn = |index: &usize| self.slots.get(*index).map(|slot| (loses(slot), slot.turn));
@@ -407,8 +321,7 @@ impl Session {
             }
             index = last;
         }
-        let clocks = self.clocks(now);
-        let stamp = self.stamp(now);
+        let context = Context::new(&self.settings, &self.client);
         let (Some(poll), Some(slot)) = (&mut self.poll, self.slots.get_mut(index)) else {
             return Step::Stop;
         };
@@ -416,10 +329,9 @@ impl Session {
         if poll.limits.max_requests == 0 {
             return Step::Stop;
         }
-        let context = clocks.of(&self.settings);
         // The credentials come first: the answer also tells the upstream's clock.
-        if slot.feed.wants_call(context) && !self.auth.is_ready(&self.settings, now) {
-            return self.ask(stamp, now);
+        if slot.feed.wants_call(context) && !self.client.is_ready() {
+            return self.ask();
         }
         match slot.feed.next(context, &mut poll.batch) {
             Want::Nothing(_) => {
@@ -434,43 +346,42 @@ impl Session {
                     slot.lost_answers = 0;
                 }
                 let stall = slot.feed.take_stall();
-                self.rest_if_stalled(index, stall, now);
+                self.rest_if_stalled(index, stall);
                 match offer {
                     Offer::Taken => Step::Again,
                     Offer::NoRoom => Step::Stop,
                 }
             }
-            Want::Call(mut request) => {
+            Want::Call(call) => {
                 // After an outage a feed may list anew what it seemed to have.
-                if !self.auth.is_ready(&self.settings, now) {
-                    return self.ask(stamp, now);
+                if !self.client.is_ready() {
+                    return self.ask();
                 }
-                self.auth.authorize(&mut request, &self.settings, stamp);
                 let again = self.repeat.is_some();
-                self.send(Purpose::Call { slot: index, again }, request, now)
+                match self.client.authorize(call) {
+                    Some(request) => self.send(Purpose::Call { slot: index, again }, request),
+                    None => self.ask(),
+                }
             }
-            Want::Download(request) => self.send(Purpose::File { slot: index }, request, now),
+            Want::Download(request) => self.send(Purpose::File { slot: index }, request),
         }
     }
 
     /// Asks for what the credentials need first, unless the last answer to that has asked for a
     /// wait that is not over.
-    fn ask(&mut self, stamp: Stamp, now: Timestamp) -> Step {
-        if let Some((wait, error)) = &self.held
-            && wait.since.is_none_or(|since| since <= now)
-            && now < wait.until
-        {
-            let left_ms = wait.until.millis().saturating_sub(now.millis());
-            let error = error.clone().after(left_ms);
-            self.fail(error);
-            return Step::Again;
+    fn ask(&mut self) -> Step {
+        match self.client.ask() {
+            Ok(request) => self.send(Purpose::Ask, request),
+            Err(error) => {
+                self.fail(error);
+                Step::Again
+            }
         }
-        let request = self.auth.ask(&self.settings, stamp);
-        self.send(Purpose::Ask, request, now)
     }
 
     /// Sends a request, if the poll may make one more.
-    fn send(&mut self, purpose: Purpose, request: Request, now: Timestamp) -> Step {
+    fn send(&mut self, purpose: Purpose, request: Request) -> Step {
+        let now = self.client.now();
         let Some(poll) = &mut self.poll else {
             return Step::Stop;
         };
@@ -499,13 +410,9 @@ impl Session {
         }
         self.flight = Some(Flight {
             purpose,
-            head: None,
-            body: Vec::new(),
+            incoming: Incoming::default(),
             lines: None,
             files: None,
-            ended: false,
-            skew_ms: self.skew.signing_ms(),
-            transfer: Transfer::default(),
         });
         Step::Send(request)
     }
@@ -524,43 +431,19 @@ impl Session {
         }
     }
 
-    /// The upstream's clock.
-    fn upstream_now(&self, now: Timestamp) -> Timestamp {
-        now.plus_ms(self.skew.ms().saturating_neg())
-    }
-
-    /// What the next request is stamped with.
-    fn stamp(&mut self, now: Timestamp) -> Stamp {
-        Stamp {
-            now,
-            upstream_now: now.plus_ms(self.skew.signing_ms().saturating_neg()),
-            nonce: u128::from(self.next_jitter()) << 64 | u128::from(self.next_jitter()),
-        }
-    }
-
-    fn clocks(&self, now: Timestamp) -> Clocks {
-        let upstream_now = self.upstream_now(now);
-        let last_ms = self.skew.last_ms();
-        let last_upstream_now = last_ms.map(|skew_ms| now.plus_ms(skew_ms.saturating_neg()));
-        Clocks {
-            now,
-            upstream_now,
-            last_upstream_now: last_upstream_now.unwrap_or(upstream_now),
-        }
-    }
-
     /// Lets a stream rest whose pages lead nowhere.
-    fn rest_if_stalled(&mut self, index: usize, stall: Option<(Stall, u32)>, now: Timestamp) {
+    fn rest_if_stalled(&mut self, index: usize, stall: Option<(Stall, u32)>) {
         let stream = self.slots.get(index).map(|slot| slot.stream);
         if let (Some((stall, tries)), Some(stream)) = (stall, stream) {
             let fault = Fault::no_progress(format!("{stream}: {}", stall.detail()), tries);
-            self.rest(index, fault, now);
+            self.rest(index, fault);
         }
     }
 
     /// Lets a stream rest after a failure and tells the operator.
-    fn rest(&mut self, index: usize, fault: Fault, now: Timestamp) {
-        let jitter = self.next_jitter();
+    fn rest(&mut self, index: usize, fault: Fault) {
+        let now = self.client.now();
+        let random = self.client.next_random();
         let (Some(slot), Some(poll)) = (self.slots.get_mut(index), &mut self.poll) else {
             return;
         };
@@ -570,7 +453,7 @@ impl Session {
         slot.lost_answers = 0;
         let tries = slot.rest.map_or(0, |rest| rest.tries);
         let tries = fault.tries.unwrap_or(tries);
-        let wait_ms = retry::wait_ms(fault.retry, tries, fault.asked_wait_ms, jitter);
+        let wait_ms = retry::wait_ms(fault.retry, tries, fault.asked_wait_ms, random);
         slot.rest = Some(Rest {
             since: Some(now),
             until: now.plus_ms(wait_ms),
@@ -585,14 +468,6 @@ impl Session {
         };
         slot.detail.clone_from(&detail);
         poll.batch.notice(slot.stream, fault.notice, detail);
-    }
-
-    /// The next number of a small generator, seeded by the driver.
-    const fn next_jitter(&mut self) -> u64 {
-        self.jitter ^= self.jitter << 13;
-        self.jitter ^= self.jitter >> 7;
-        self.jitter ^= self.jitter << 17;
-        self.jitter
     }
 }
 
@@ -614,23 +489,4 @@ struct Fault {
     asked_wait_ms: Option<i64>,
     /// How often it has failed in a row, where that is not the number of rests in a row.
     tries: Option<u32>,
-}
-
-/// The clocks, apart from the settings so that the session can be borrowed in parts.
-#[derive(Clone, Copy)]
-struct Clocks {
-    now: Timestamp,
-    upstream_now: Timestamp,
-    last_upstream_now: Timestamp,
-}
-
-impl Clocks {
-    const fn of(self, settings: &Settings) -> Context<'_> {
-        Context {
-            settings,
-            now: self.now,
-            upstream_now: self.upstream_now,
-            last_upstream_now: self.last_upstream_now,
-        }
-    }
 }

@@ -53,6 +53,8 @@ pub enum Api {
 pub enum Credentials {
     /// API 2.0.
     Client {
+        /// The API's origin.
+        base_url: String,
         /// The application's client id.
         id: String,
         /// The application's client secret.
@@ -62,13 +64,21 @@ pub enum Credentials {
     Keys(Box<Legacy>),
 }
 
+impl Credentials {
+    /// The texts that must not be shown.
+    #[must_use]
+    pub fn secrets(&self) -> [&str; 3] {
+        match self {
+            Self::Client { secret, .. } => [secret.expose(), "", ""],
+            Self::Keys(keys) => keys.secrets(),
+        }
+    }
+}
+
 /// Checked settings of one source.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The API's base URL, without a slash at the end. For API 1.0 it is empty while the region
-    /// is not known.
-    pub base_url: String,
-    /// The credentials, and with them the version of the API.
+    /// The credentials, and with them the version and the origin of the API.
     pub credentials: Credentials,
     /// The streams to collect, each once, in the order of [`STREAMS`].
     pub streams: Vec<Stream>,
@@ -214,18 +224,6 @@ const THREAT_FEEDS: [(&str, ThreatFeed); 2] =
     [("stix", ThreatFeed::Stix), ("csv", ThreatFeed::Csv)];
 
 impl Settings {
-    /// What must not be shown.
-    #[must_use]
-    pub fn secrets(&self) -> [&str; 3] {
-        match &self.credentials {
-            Credentials::Client { secret, .. } => [secret.expose(), "", ""],
-            Credentials::Keys(keys) => {
-                let keys = [&keys.app_key, &keys.access_key, &keys.secret_key];
-                keys.map(Secret::expose)
-            }
-        }
-    }
-
     /// Parses the JSON object that a host hands over.
     ///
     /// # Errors
@@ -237,23 +235,22 @@ impl Settings {
             serde_json::from_str(json).map_err(|problem| error("", not_an_object(&problem)))?;
         let api = choice("api", raw.api.take(), [("2.0", Api::V2), ("1.0", Api::V1)])?;
         legacy::refuse_others(&raw, api)?;
-        let (default_url, credentials) = match api {
-            Api::V1 => ("", Credentials::Keys(Box::new(Legacy::parse(&mut raw)?))),
-            Api::V2 => {
-                let id = required("client_id", raw.client_id)?;
-                let secret = Secret::new(required("client_secret", raw.client_secret)?);
-                (DEFAULT_BASE_URL, Credentials::Client { id, secret })
-            }
+        let base_url = raw.base_url.take();
+        let base_url = base_url.map(|url| parse_origin("base_url", &url));
+        let base_url = base_url.transpose()?;
+        let credentials = match api {
+            Api::V1 => Credentials::Keys(Box::new(Legacy::parse(&mut raw, base_url)?)),
+            Api::V2 => Credentials::Client {
+                base_url: base_url.unwrap_or_else(|| DEFAULT_BASE_URL.to_owned()),
+                id: required("client_id", raw.client_id)?,
+                secret: Secret::new(required("client_secret", raw.client_secret)?),
+            },
         };
         let calls = raw.siem_calls_per_15_min.unwrap_or(SIEM_CALLS_PER_15_MIN);
         if calls == 0 {
             return Err(error("siem_calls_per_15_min", "must be at least 1"));
         }
         Ok(Self {
-            base_url: match raw.base_url {
-                Some(url) => parse_origin("base_url", &url)?,
-                None => default_url.to_owned(),
-            },
             credentials,
             streams: parse_streams(raw.streams, api)?,
             format: parse_format(raw.format.as_deref())?,

@@ -404,7 +404,7 @@ impl Upstream {
                 Action::Read => match self.next_chunk() {
                     Some(Ok(chunk)) => machine.handle_chunk(chunk, self.host_now()),
                     Some(Err(error)) => machine.handle_failure(error, self.host_now()),
-                    None => machine.handle_end(),
+                    None => machine.handle_end(self.host_now()),
                 },
                 Action::Send(request) => {
                     self.now = self.now.plus_ms(self.answer_ms);

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::settings::{Credentials, Settings};
+use crate::settings::Credentials;
 use crate::time::Timestamp;
 
 /// The greatest text that `pipeline:source` allows.
@@ -32,12 +32,12 @@ pub struct Volatile {
 }
 
 impl Volatile {
-    /// A session for the source with these settings.
+    /// A session for the source with these credentials.
     #[must_use]
-    pub fn new(settings: &Settings) -> Self {
+    pub fn new(credentials: &Credentials) -> Self {
         Self {
             version: VERSION,
-            owner: owner(settings),
+            owner: owner(credentials),
             token: None,
             skew_ms: None,
         }
@@ -46,12 +46,12 @@ impl Volatile {
     /// Reads [`Volatile::to_text`]; `None` where the text is something else or belongs to other
     /// credentials.
     #[must_use]
-    pub fn parse(text: &str, settings: &Settings) -> Option<Self> {
+    pub fn parse(text: &str, credentials: &Credentials) -> Option<Self> {
         if text.len() > SESSION_BYTES_MAX {
             return None;
         }
         let session: Self = serde_json::from_str(text).ok()?;
-        (session.version == VERSION && session.owner == owner(settings)).then_some(session)
+        (session.version == VERSION && session.owner == owner(credentials)).then_some(session)
     }
 
     /// The text for the host; `None` where it would be longer than [`SESSION_BYTES_MAX`].
@@ -64,14 +64,14 @@ impl Volatile {
 
 /// A hash of the credentials and of the API that they are for. It gives neither of them away: the
 /// text is a secret all the same.
-fn owner(settings: &Settings) -> String {
-    // The base URL of API 1.0 may be what discovery found later.
-    let (base_url, id) = match &settings.credentials {
-        Credentials::Client { id, .. } => (settings.base_url.as_str(), id.as_str()),
+fn owner(credentials: &Credentials) -> String {
+    // The origin of API 1.0 may be what discovery found later.
+    let (base_url, id) = match credentials {
+        Credentials::Client { base_url, id, .. } => (base_url.as_str(), id.as_str()),
         Credentials::Keys(keys) => ("", keys.app_id.as_str()),
     };
     let mut hasher = blake3::Hasher::new();
-    for part in [base_url, id].into_iter().chain(settings.secrets()) {
+    for part in [base_url, id].into_iter().chain(credentials.secrets()) {
         hasher.update(part.as_bytes());
         hasher.update(b"\n");
     }
@@ -83,6 +83,7 @@ fn owner(settings: &Settings) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::Settings;
     use crate::testing::{Host, Upstream};
 
     fn settings(secret: &str) -> Settings {
@@ -92,11 +93,14 @@ mod tests {
 
     #[test]
     fn a_session_of_other_credentials_or_another_form_is_ignored() {
-        let mut session = Volatile::new(&settings("s-1"));
+        let mut session = Volatile::new(&settings("s-1").credentials);
         session.token = Some(("t".to_owned(), Timestamp::from_millis(9)));
         let text = session.to_text().unwrap();
-        assert!(Volatile::parse(&text, &settings("s-1")).is_some_and(|read| read == session));
-        assert!(Volatile::parse(&text, &settings("s-2")).is_none());
+        assert!(
+            Volatile::parse(&text, &settings("s-1").credentials)
+                .is_some_and(|read| read == session)
+        );
+        assert!(Volatile::parse(&text, &settings("s-2").credentials).is_none());
         for other in [
             "",
             "{}",
@@ -105,7 +109,7 @@ mod tests {
             &"x".repeat(SESSION_BYTES_MAX + 1),
         ] {
             assert!(
-                Volatile::parse(other, &settings("s-1")).is_none(),
+                Volatile::parse(other, &settings("s-1").credentials).is_none(),
                 "{other}"
             );
         }
@@ -113,7 +117,7 @@ mod tests {
 
     #[test]
     fn a_token_that_does_not_fit_leaves_no_session() {
-        let mut session = Volatile::new(&settings("s-1"));
+        let mut session = Volatile::new(&settings("s-1").credentials);
         let token = "t".repeat(SESSION_BYTES_MAX);
         session.token = Some((token, Timestamp::from_millis(9)));
         assert!(session.to_text().is_none());

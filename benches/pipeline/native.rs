@@ -140,7 +140,7 @@ fn poll(session: &mut Session, upstream: &mut Upstream<'_>) -> Batch {
             Action::Send(request) => session.handle_head(upstream.answer(&request.url), NOW),
             Action::Read => match upstream.read() {
                 Some(chunk) => session.handle_chunk(chunk, NOW),
-                None => session.handle_end(),
+                None => session.handle_end(NOW),
             },
             Action::Yield(result) => return result.unwrap(),
         }

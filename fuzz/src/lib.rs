@@ -16,6 +16,7 @@ pub use session::{checkpoint, session};
 
 use mimecast_source::auth::oauth2::OAuth2;
 use mimecast_source::decode::fail;
+use mimecast_source::secret::Secret;
 use mimecast_source::settings::{Credentials, Settings};
 use mimecast_source::time::Timestamp;
 
@@ -27,7 +28,8 @@ pub fn fail_body(data: &[u8]) {
             assert!(!text.chars().any(char::is_control));
         }
     }
-    let _ = OAuth2::default().handle_answer(data, Timestamp::from_millis(0));
+    let secret = Secret::new(String::new());
+    let _ = OAuth2::new("", "", &secret).handle_answer(data, Timestamp::from_millis(0));
 }
 
 const YEARS_0_TO_9999_MS: core::ops::RangeInclusive<i64> =
@@ -65,13 +67,18 @@ pub fn settings(data: &[u8]) {
     };
     assert!(!settings.streams.is_empty());
     assert!(settings.siem_calls_per_15_min > 0);
-    let Credentials::Client { id, secret } = &settings.credentials else {
+    let Credentials::Client {
+        base_url,
+        id,
+        secret,
+    } = &settings.credentials
+    else {
         return;
     };
-    let request = OAuth2::request(&settings);
-    assert_eq!(request.shown_origin(), settings.base_url);
+    let request = OAuth2::new(base_url, id, secret).request();
+    assert_eq!(&request.shown_origin(), base_url);
     let secret = secret.expose();
-    if secret.len() >= 16 && !id.contains(secret) && !settings.base_url.contains(secret) {
+    if secret.len() >= 16 && !id.contains(secret) && !base_url.contains(secret) {
         assert!(!format!("{settings:?} {request:?}").contains(secret));
     }
 }

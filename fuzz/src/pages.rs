@@ -94,7 +94,7 @@ fn poll<'a>(
             }
             Action::Read => match body.take() {
                 Some(body) => session.handle_chunk(body, *now),
-                None => session.handle_end(),
+                None => session.handle_end(*now),
             },
         }
     }

@@ -132,7 +132,7 @@ fn drive(
             Action::Read => {
                 let left = body.get_or_insert_default();
                 if left.is_empty() {
-                    session.handle_end();
+                    session.handle_end(*now);
                 } else if u.ratio(1, 30)? {
                     session.handle_failure(TransportError::Failed("broken off".into()), *now);
                 } else {

@@ -12,13 +12,18 @@ use sha1::Sha1;
 use super::{AskError, Stamp};
 use crate::decode::{fail, lenient};
 use crate::encode::push_quoted;
-use crate::request::{Request, path};
+use crate::request::{Call, Request};
 use crate::secret::Secret;
-use crate::settings::{Settings, parse_origin};
+use crate::settings::legacy::Legacy;
+use crate::settings::parse_origin;
 
-/// Signatures need no state: everything is in the settings and the stamp.
-#[derive(Clone, Copy, Debug)]
-pub struct Hmac;
+/// The keys of one source, and the region that was found for its account.
+#[derive(Clone, Debug)]
+pub struct Hmac {
+    keys: Box<Legacy>,
+    /// What discovery found, where the settings name no base URL.
+    found: Option<String>,
+}
 
 /// The path that finds the region of an address.
 const DISCOVERY: &str = "/api/login/discover-authentication";
@@ -27,14 +32,68 @@ const DISCOVERY: &str = "/api/login/discover-authentication";
 /// time. How far Mimecast lets it be off is not published.
 pub const SKEW_MS_MAX: u64 = 60_000;
 
+impl Hmac {
+    /// Signs with these keys.
+    #[must_use]
+    pub fn new(keys: &Legacy) -> Self {
+        Self {
+            keys: Box::new(keys.clone()),
+            found: None,
+        }
+    }
+
+    /// The keys.
+    #[must_use]
+    pub fn keys(&self) -> &Legacy {
+        &self.keys
+    }
+
+    /// The origin of the API, where it is known.
+    #[must_use]
+    pub fn base_url(&self) -> Option<&str> {
+        self.keys.base_url.as_deref().or(self.found.as_deref())
+    }
+
+    /// What discovery found.
+    #[must_use]
+    pub fn found(&self) -> Option<&str> {
+        self.found.as_deref()
+    }
+
+    /// Uses what discovery found earlier, unless the settings name a base URL.
+    pub fn resume_found(&mut self, origin: Option<&str>) {
+        let origin = origin.filter(|_| self.keys.base_url.is_none());
+        self.found = origin.and_then(|text| parse_origin("region", text).ok());
+    }
+
+    /// Forgets what discovery found. Returns whether it can be asked again.
+    pub fn forget_found(&mut self) -> bool {
+        self.found = None;
+        self.keys.base_url.is_none()
+    }
+
+    /// The call that finds the region.
+    #[must_use]
+    pub fn discovery(&self, stamp: Stamp) -> Request {
+        discovery(&self.keys, stamp)
+    }
+
+    /// Takes the answer to [`Hmac::discovery`].
+    ///
+    /// # Errors
+    ///
+    /// The answer names a failure, or no region that can be used.
+    pub fn handle_answer(&mut self, body: &[u8]) -> Result<(), AskError> {
+        self.found = Some(region(body)?);
+        Ok(())
+    }
+}
+
 /// The headers of a signed call. The body is not signed.
 #[must_use]
-pub fn sign(request: &Request, settings: &Settings, stamp: Stamp) -> Vec<(&'static str, Secret)> {
-    let Some(keys) = settings.legacy() else {
-        return Vec::new();
-    };
+pub fn sign(call: &Call, keys: &Legacy, stamp: Stamp) -> Vec<(&'static str, Secret)> {
     let (date, id) = (stamp.upstream_now.to_signed_date(), uuid(stamp.nonce));
-    let uri = path(&request.url);
+    let uri = call.path_without_query();
     let text = format!("{date}:{id}:{uri}:{}", keys.app_key.expose());
     let Ok(signature) = hmac_sha1(&keys.secret_bytes(), text.as_bytes()) else {
         return Vec::new();
@@ -50,18 +109,13 @@ pub fn sign(request: &Request, settings: &Settings, stamp: Stamp) -> Vec<(&'stat
 }
 
 /// The call that finds the region. It carries no signature.
-#[must_use]
-pub fn discovery(settings: &Settings, stamp: Stamp) -> Request {
-    let keys = settings.legacy();
-    let email = keys.and_then(|keys| keys.email.as_deref());
+fn discovery(keys: &Legacy, stamp: Stamp) -> Request {
     let mut body = String::from("{\"data\":[{\"emailAddress\":");
-    push_quoted(&mut body, email.unwrap_or_default());
+    push_quoted(&mut body, keys.email.as_deref().unwrap_or_default());
     body.push_str("}]}");
-    let origin = keys.map_or("", |keys| keys.discovery_url.as_str());
-    let mut request = Request::post_json(format!("{origin}{DISCOVERY}"), body);
-    let app_id = keys.map(|keys| keys.app_id.clone()).unwrap_or_default();
+    let mut request = Call::post(DISCOVERY.to_owned(), body).at(&keys.discovery_url);
     request.credentials = vec![
-        ("x-mc-app-id", Secret::new(app_id)),
+        ("x-mc-app-id", Secret::new(keys.app_id.clone())),
         (
             "x-mc-date",
             Secret::new(stamp.upstream_now.to_signed_date()),
@@ -96,12 +150,8 @@ fn api_of(account: &RawValue) -> Option<String> {
     region.api
 }
 
-/// The base URL in the answer to [`discovery`].
-///
-/// # Errors
-///
-/// The answer names a failure, or no region that can be used.
-pub fn region(body: &[u8]) -> Result<String, AskError> {
+/// The base URL in the answer to [`discovery`], or that it names a failure or no usable region.
+fn region(body: &[u8]) -> Result<String, AskError> {
     if let Some(error) = fail::read(body) {
         let why = format!("{} {}", error.code, error.message);
         return Err(AskError::Refused(why));
@@ -145,16 +195,17 @@ fn hmac_sha1(key: &[u8], message: &[u8]) -> Result<[u8; 20], InvalidLength> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::Settings;
     use crate::time::Timestamp;
 
-    fn settings() -> Settings {
-        Settings::parse(
+    fn keys() -> Legacy {
+        let settings = Settings::parse(
             r#"{"api":"1.0","email":"a\"b@example.com","app_id":"app-1",
                 "app_key":"11111111-2222-3333-4444-555555555555",
                 "access_key":"mYtEsTaCcEsSkEy",
                 "secret_key":"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="}"#,
-        )
-        .unwrap()
+        );
+        settings.unwrap().legacy().unwrap().clone()
     }
 
     fn stamp() -> Stamp {
@@ -167,9 +218,8 @@ mod tests {
     }
 
     fn signed(uri: &str) -> Vec<(&'static str, String)> {
-        let url = format!("https://eu-api.mimecast.com{uri}");
-        let request = Request::post_json(url, "{}".to_owned());
-        let headers = sign(&request, &settings(), stamp());
+        let call = Call::post(uri.to_owned(), "{}".to_owned());
+        let headers = sign(&call, &keys(), stamp());
         let shown = |(name, value): (&'static str, Secret)| (name, value.expose().to_owned());
         headers.into_iter().map(shown).collect()
     }
@@ -187,8 +237,7 @@ mod tests {
             let text = format!(
                 "Fri, 31 May 2024 10:15:30 UTC:6f9619ff-8b86-d011-b42d-00cf4fc964ff:{uri}:11111111-2222-3333-4444-555555555555"
             );
-            let settings = settings();
-            let key = settings.legacy().unwrap().secret_bytes();
+            let key = keys().secret_bytes();
             let made = hmac_sha1(&key, text.as_bytes()).unwrap();
             assert_eq!(STANDARD.encode(made), signature);
         }
@@ -254,7 +303,7 @@ mod tests {
 
     #[test]
     fn discovery_asks_without_a_signature_and_finds_the_region() {
-        let request = discovery(&settings(), stamp());
+        let request = discovery(&keys(), stamp());
         assert_eq!(
             request.url,
             "https://api.mimecast.com/api/login/discover-authentication"

@@ -4,8 +4,8 @@ pub mod hmac;
 pub mod oauth2;
 
 use crate::decode::fail::{self, UpstreamError};
-use crate::request::Request;
-use crate::settings::{Credentials, Settings};
+use crate::request::{Call, Request};
+use crate::settings::Credentials;
 use crate::time::Timestamp;
 use hmac::Hmac;
 use oauth2::OAuth2;
@@ -54,30 +54,34 @@ pub struct Words {
 }
 
 impl Auth {
-    /// The credentials of these settings.
+    /// What these credentials begin with.
     #[must_use]
-    pub fn new(settings: &Settings) -> Self {
-        match settings.credentials {
-            Credentials::Client { .. } => Self::OAuth2(OAuth2::default()),
-            Credentials::Keys(_) => Self::Hmac(Hmac),
+    pub fn new(credentials: &Credentials) -> Self {
+        match credentials {
+            Credentials::Client {
+                base_url,
+                id,
+                secret,
+            } => Self::OAuth2(OAuth2::new(base_url, id, secret)),
+            Credentials::Keys(keys) => Self::Hmac(Hmac::new(keys)),
         }
     }
 
     /// Whether the API can be called, or something has to be asked first.
     #[must_use]
-    pub fn is_ready(&self, settings: &Settings, now: Timestamp) -> bool {
+    pub fn is_ready(&self, now: Timestamp) -> bool {
         match self {
-            Self::Hmac(_) => !settings.base_url.is_empty(),
-            Self::OAuth2(tokens) => tokens.token(now).is_some(),
+            Self::Hmac(keys) => keys.base_url().is_some(),
+            Self::OAuth2(application) => application.token(now).is_some(),
         }
     }
 
     /// What has to be asked first: for a token, or for the region.
     #[must_use]
-    pub fn ask(&self, settings: &Settings, stamp: Stamp) -> Request {
+    pub fn ask(&self, stamp: Stamp) -> Request {
         match self {
-            Self::Hmac(_) => hmac::discovery(settings, stamp),
-            Self::OAuth2(_) => OAuth2::request(settings),
+            Self::Hmac(keys) => keys.discovery(stamp),
+            Self::OAuth2(application) => application.request(),
         }
     }
 
@@ -86,45 +90,61 @@ impl Auth {
     /// # Errors
     ///
     /// The answer names a failure or does not hold what was asked for.
-    pub fn handle_answer(
-        &mut self,
-        settings: &mut Settings,
-        body: &[u8],
-        now: Timestamp,
-    ) -> Result<(), AskError> {
+    pub fn handle_answer(&mut self, body: &[u8], now: Timestamp) -> Result<(), AskError> {
         match self {
-            Self::Hmac(_) => {
-                settings.base_url = hmac::region(body)?;
-                Ok(())
-            }
-            Self::OAuth2(tokens) => tokens.handle_answer(body, now),
+            Self::Hmac(keys) => keys.handle_answer(body),
+            Self::OAuth2(application) => application.handle_answer(body, now),
         }
     }
 
-    /// Gives a call what shows who makes it.
-    pub fn authorize(&self, request: &mut Request, settings: &Settings, stamp: Stamp) {
-        request.credentials = match self {
-            Self::Hmac(_) => hmac::sign(request, settings, stamp),
-            Self::OAuth2(tokens) => tokens.header(stamp.now),
+    /// The request of a call, with what shows who makes it. Without an origin that is known there
+    /// is none: [`Auth::is_ready`] comes first.
+    #[must_use]
+    pub fn authorize(&self, call: Call, stamp: Stamp) -> Option<Request> {
+        let (origin, credentials) = match self {
+            Self::Hmac(keys) => (keys.base_url()?, hmac::sign(&call, keys.keys(), stamp)),
+            Self::OAuth2(application) => (application.base_url(), application.header(stamp.now)),
         };
+        let mut request = call.at(origin);
+        request.credentials = credentials;
+        Some(request)
     }
 
     /// Reads the error that a body names, without the credentials where the upstream repeats them.
     #[must_use]
-    pub fn read_error(&self, settings: &Settings, body: &[u8]) -> Option<UpstreamError> {
+    pub fn read_error(&self, body: &[u8]) -> Option<UpstreamError> {
         fail::read(body)?;
         // Before it is read: what is read is cut, and a part of a secret would not be found.
-        let token = match self {
-            Self::Hmac(_) => None,
-            Self::OAuth2(tokens) => tokens.any_token(),
+        let text = String::from_utf8_lossy(body).into_owned();
+        let text = match self {
+            Self::Hmac(keys) => redacted(text, &keys.keys().secrets()),
+            Self::OAuth2(application) => redacted(text, &application.secrets()),
         };
-        let mut text = String::from_utf8_lossy(body).into_owned();
-        for secret in settings.secrets().into_iter().chain(token) {
-            if secret.len() >= REDACTED_BYTES_MIN {
-                text = text.replace(secret, "[redacted]");
-            }
-        }
         fail::read(text.as_bytes())
+    }
+
+    /// The region that discovery found.
+    #[must_use]
+    pub fn found_region(&self) -> Option<&str> {
+        match self {
+            Self::Hmac(keys) => keys.found(),
+            Self::OAuth2(_) => None,
+        }
+    }
+
+    /// Uses the region that discovery found earlier, unless the settings name one.
+    pub fn resume_region(&mut self, origin: Option<&str>) {
+        if let Self::Hmac(keys) = self {
+            keys.resume_found(origin);
+        }
+    }
+
+    /// Forgets the region that discovery found. Returns whether it can be asked again.
+    pub fn forget_region(&mut self) -> bool {
+        match self {
+            Self::Hmac(keys) => keys.forget_found(),
+            Self::OAuth2(_) => false,
+        }
     }
 
     /// The access token and the time until which it may be used, where there is one.
@@ -132,7 +152,7 @@ impl Auth {
     pub fn export_token(&self, now: Timestamp) -> Option<(String, Timestamp)> {
         match self {
             Self::Hmac(_) => None,
-            Self::OAuth2(tokens) => tokens.export(now),
+            Self::OAuth2(application) => application.export(now),
         }
     }
 
@@ -140,15 +160,15 @@ impl Auth {
     pub fn import_token(&mut self, (text, use_until): (String, Timestamp), now: Timestamp) {
         match self {
             Self::Hmac(_) => {}
-            Self::OAuth2(tokens) => tokens.import(text, use_until, now),
+            Self::OAuth2(application) => application.import(text, use_until, now),
         }
     }
 
-    /// Forgets what was refused.
+    /// Forgets the token, after the API refused it.
     pub fn forget(&mut self) {
         match self {
             Self::Hmac(_) => {}
-            Self::OAuth2(tokens) => tokens.forget(),
+            Self::OAuth2(application) => application.forget(),
         }
     }
 
@@ -168,4 +188,14 @@ impl Auth {
             },
         }
     }
+}
+
+/// The text without these secrets.
+fn redacted(mut text: String, secrets: &[&str]) -> String {
+    for secret in secrets {
+        if secret.len() >= REDACTED_BYTES_MIN {
+            text = text.replace(secret, "[redacted]");
+        }
+    }
+    text
 }

@@ -6,7 +6,6 @@ use super::AskError;
 use crate::decode::{fail, lenient};
 use crate::request::Request;
 use crate::secret::Secret;
-use crate::settings::{Credentials, Settings};
 use crate::time::Timestamp;
 
 /// The life of a token where the answer does not say.
@@ -25,9 +24,13 @@ struct Token {
     use_until: Timestamp,
 }
 
-/// The token of one source. It lives as long as its instance and is never stored.
-#[derive(Clone, Debug, Default)]
+/// The application of one source and its token, which lives as long as its instance and is never
+/// stored.
+#[derive(Clone, Debug)]
 pub struct OAuth2 {
+    base_url: String,
+    id: String,
+    secret: Secret,
     token: Option<Token>,
 }
 
@@ -43,6 +46,30 @@ struct Grant {
 }
 
 impl OAuth2 {
+    /// The application with this id and secret, at an API with this origin.
+    #[must_use]
+    pub fn new(base_url: &str, id: &str, secret: &Secret) -> Self {
+        Self {
+            base_url: base_url.to_owned(),
+            id: id.to_owned(),
+            secret: secret.clone(),
+            token: None,
+        }
+    }
+
+    /// The origin of the API.
+    #[must_use]
+    pub fn base_url(&self) -> &str {
+        &self.base_url
+    }
+
+    /// The application's secret, and the token, also one that is used up.
+    #[must_use]
+    pub fn secrets(&self) -> [&str; 2] {
+        let token = self.token.as_ref().map(|token| token.secret.expose());
+        [self.secret.expose(), token.unwrap_or_default()]
+    }
+
     /// The token, where there is one that may still be used at `now`.
     #[must_use]
     pub fn token(&self, now: Timestamp) -> Option<&Secret> {
@@ -50,12 +77,6 @@ impl OAuth2 {
             .as_ref()
             .filter(|token| now < token.use_until)
             .map(|token| &token.secret)
-    }
-
-    /// The token, also one that is used up.
-    #[must_use]
-    pub fn any_token(&self) -> Option<&str> {
-        self.token.as_ref().map(|token| token.secret.expose())
     }
 
     /// The token with the time until which it may be used, to be kept for the next session.
@@ -84,16 +105,12 @@ impl OAuth2 {
 
     /// The request for a new token.
     #[must_use]
-    pub fn request(settings: &Settings) -> Request {
-        let (id, secret) = match &settings.credentials {
-            Credentials::Client { id, secret } => (id.as_str(), secret.expose()),
-            Credentials::Keys(_) => ("", ""),
-        };
+    pub fn request(&self) -> Request {
         Request::post_form(
-            format!("{}/oauth/token", settings.base_url),
+            format!("{}/oauth/token", self.base_url),
             &[
-                ("client_id", id),
-                ("client_secret", secret),
+                ("client_id", &self.id),
+                ("client_secret", self.secret.expose()),
                 ("grant_type", "client_credentials"),
             ],
         )
@@ -165,9 +182,13 @@ mod tests {
 
     const T0: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
+    fn application() -> OAuth2 {
+        OAuth2::new("https://api.test", "id", &Secret::new("hush".to_owned()))
+    }
+
     #[test]
     fn a_token_is_renewed_a_minute_before_its_end() {
-        let mut auth = OAuth2::default();
+        let mut auth = application();
         assert!(auth.token(T0).is_none());
         auth.handle_answer(
             br#"{"access_token":"t","token_type":"Bearer","expires_in":1799}"#,
@@ -192,7 +213,7 @@ mod tests {
             (r#"{"access_token":"t","expires_in":1e999}"#, 1_739_999),
             (r#"{"access_token":"t","expires_in":null}"#, 1_739_999),
         ] {
-            let mut auth = OAuth2::default();
+            let mut auth = application();
             auth.handle_answer(body.as_bytes(), T0).unwrap();
             assert!(auth.token(T0.plus_ms(usable_ms)).is_some(), "{body}");
             assert!(auth.token(T0.plus_ms(usable_ms + 1)).is_none(), "{body}");
@@ -202,7 +223,7 @@ mod tests {
     #[test]
     fn a_failure_in_a_successful_answer_is_a_refusal() {
         let body = br#"{"fail":[{"errors":[{"code":"invalid_client_identifier","message":"m"}]}]}"#;
-        let refused = OAuth2::default().handle_answer(body, T0).unwrap_err();
+        let refused = application().handle_answer(body, T0).unwrap_err();
         assert_eq!(
             refused,
             AskError::Protocol("invalid_client_identifier m".to_owned())
@@ -218,7 +239,7 @@ mod tests {
             r#"{"access_token":"a\nb"}"#,
             r#"{"access_token":["t"]}"#,
         ] {
-            let error = OAuth2::default()
+            let error = application()
                 .handle_answer(body.as_bytes(), T0)
                 .unwrap_err();
             assert!(matches!(error, AskError::Protocol(_)), "{body}");

@@ -4,8 +4,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::decode::{fail, lenient};
-use crate::request::Request;
-use crate::settings::Settings;
+use crate::request::Call;
 
 /// Names beyond so many are left out: nobody reads them.
 const CATEGORIES_MAX: usize = 100;
@@ -29,9 +28,9 @@ struct Category {
 }
 
 /// The question.
-pub(super) fn request(settings: &Settings) -> Request {
-    let url = format!("{}/api/audit/get-categories", settings.base_url);
-    Request::post_json(url, "{\"data\":[]}".to_owned())
+pub(super) fn call() -> Call {
+    let path = "/api/audit/get-categories".to_owned();
+    Call::post(path, "{\"data\":[]}".to_owned())
 }
 
 /// The codes in an answer, as a clause for people; nothing where there is none.

@@ -1,6 +1,7 @@
 //! What a check says of each answer, against a scripted upstream.
 
 use super::*;
+use crate::api::incoming::ANSWER_BYTES_MAX;
 use crate::request::Request;
 
 const NOW: Timestamp = Timestamp::from_millis(1_770_100_000_000);
@@ -19,7 +20,7 @@ fn check(more: &str) -> Check {
     let settings = format!(
         r#"{{"base_url":"https://api.test","client_id":"id","client_secret":"hush",{more}}}"#
     );
-    Check::new(Settings::parse(&settings).unwrap(), 1)
+    Check::new(Settings::parse(&settings).unwrap(), NOW, 1)
 }
 
 fn head(status: u16) -> Head {
@@ -39,7 +40,7 @@ fn driven(
             Action::Yield(results) => return results,
             Action::Read => match body.take() {
                 Some(chunk) => check.handle_chunk(chunk, NOW),
-                None => check.handle_end(),
+                None => check.handle_end(NOW),
             },
             Action::Send(request) => match answer(request) {
                 Ok((status, text)) => {

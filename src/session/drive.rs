@@ -1,54 +1,53 @@
 //! What the driver sees of a session: the [`Machine`] of one poll.
 
 use crate::batch::Batch;
-use crate::decode::lines::{LineReader, strip_byte_order_mark};
+use crate::decode::lines::LineReader;
 use crate::machine::{Action, Machine};
 use crate::response::{Head, TransportError};
-use crate::session::{
-    ANSWER_BYTES_MAX, ERROR_BYTES_MAX, Lines, POLL_MS_MAX, PollAction, PollError, Purpose, Session,
-    Step,
-};
+use crate::session::{Lines, POLL_MS_MAX, PollAction, PollError, Purpose, Session, Step};
 use crate::time::Timestamp;
 
 impl Machine for Session {
     type Output = Result<Batch, PollError>;
 
     fn next(&mut self, now: Timestamp) -> PollAction {
+        self.client.set_now(now);
         loop {
             let Some(poll) = &self.poll else {
-                return self.finish(now);
+                return self.finish();
             };
             let late = now >= poll.began_at.plus_ms(POLL_MS_MAX) && self.may_stop_here();
             if poll.error.is_some() || !poll.batch.has_room() || late {
-                return self.finish(now);
+                return self.finish();
             }
             let step = if self.flight.is_some() {
-                self.go_on(now)
+                self.go_on()
             } else {
-                self.start_next(now)
+                self.start_next()
             };
             match step {
                 Step::Again => {}
                 Step::Continue => return Action::Continue,
                 Step::Read => {
-                    self.begin_wait(now);
+                    self.begin_wait();
                     return Action::Read;
                 }
                 Step::Send(request) => {
-                    self.begin_wait(now);
+                    self.begin_wait();
                     return Action::Send(request);
                 }
-                Step::Stop => return self.finish(now),
+                Step::Stop => return self.finish(),
             }
         }
     }
 
     fn handle_head(&mut self, head: Head, now: Timestamp) {
+        self.client.set_now(now);
         let Some(flight) = &mut self.flight else {
             return;
         };
         if !matches!(flight.purpose, Purpose::File { .. }) {
-            self.skew.note(&head, now);
+            self.client.handle_head(&head);
         }
         match (flight.purpose, head.status) {
             (Purpose::Call { slot, .. }, 200) => {
@@ -77,15 +76,15 @@ impl Machine for Session {
             }
             (Purpose::Ask | Purpose::Call { .. } | Purpose::File { .. }, _) => {}
         }
-        flight.transfer.handle_head(now);
-        flight.head = Some(head);
+        flight.incoming.handle_head(head, now);
     }
 
     fn handle_chunk(&mut self, chunk: Vec<u8>, now: Timestamp) {
+        self.client.set_now(now);
         let Some(flight) = &mut self.flight else {
             return;
         };
-        flight.transfer.end_wait(now, chunk.len());
+        flight.incoming.end_wait(now, chunk.len());
         if let (Some(poll), Purpose::Call { slot, .. } | Purpose::File { slot }) =
             (&mut self.poll, flight.purpose)
             && let Some(slot) = self.slots.get(slot)
@@ -102,23 +101,15 @@ impl Machine for Session {
             files.push(chunk);
             return;
         }
-        let good = flight.head.as_ref().is_some_and(|head| head.status == 200);
-        let most = if good {
-            ANSWER_BYTES_MAX
-        } else {
-            ERROR_BYTES_MAX
-        };
-        flight.body.extend_from_slice(&chunk);
-        // Enough of an error is known; a success that is too large is told by its length.
-        flight.ended = flight.body.len() > most;
+        flight.incoming.push(&chunk);
     }
 
-    fn handle_end(&mut self) {
+    fn handle_end(&mut self, now: Timestamp) {
+        self.client.set_now(now);
         let Some(flight) = &mut self.flight else {
             return;
         };
-        flight.ended = true;
-        strip_byte_order_mark(&mut flight.body);
+        flight.incoming.end();
         if let Some(lines) = &mut flight.lines {
             lines.reader.finish();
         }
@@ -128,19 +119,22 @@ impl Machine for Session {
     }
 
     fn handle_failure(&mut self, failure: TransportError, now: Timestamp) {
-        self.handle_no_answer(failure, now);
+        self.client.set_now(now);
+        self.handle_no_answer(failure);
     }
 
     fn keeps_body(&self) -> bool {
-        self.flight.as_ref().is_some_and(|flight| !flight.ended)
+        self.flight
+            .as_ref()
+            .is_some_and(|flight| !flight.incoming.has_ended())
     }
 }
 
 impl Session {
     /// From now on more of the answer is waited for.
-    const fn begin_wait(&mut self, now: Timestamp) {
+    const fn begin_wait(&mut self) {
         if let Some(flight) = &mut self.flight {
-            flight.transfer.begin_wait(now);
+            flight.incoming.begin_wait(self.client.now());
         }
     }
 }

@@ -3,12 +3,12 @@
 use crate::checkpoint::{FileFault, Rest};
 use crate::response::{Head, TransportError};
 use crate::session::{Fault, Session};
+use crate::streams::Context;
 use crate::streams::batch_files::{AfterFailure, FileFailure};
-use crate::time::Timestamp;
 
 impl Session {
     /// The storage answered with something else than the file (`mimecast-api.md` §3.2).
-    pub(super) fn handle_file_refusal(&mut self, index: usize, head: &Head, now: Timestamp) {
+    pub(super) fn handle_file_refusal(&mut self, index: usize, head: &Head) {
         let fault = match head.status {
             404 | 410 => FileFault::Gone,
             408 | 429 | 500.. => FileFault::Unreachable,
@@ -20,21 +20,19 @@ impl Session {
             original: Vec::new(),
         };
         let what = format!("the storage answered HTTP {}", head.status);
-        let upstream_now = self.upstream_now(now);
+        let (asked_ms, after_ms) = (
+            self.client.asked_wait_ms(head),
+            self.client.retry_after_ms(head),
+        );
         let fault = |detail| match head.status {
-            429 => Fault::throttled(detail, head.asked_wait_ms(upstream_now)),
-            _ => Fault::unavailable(detail, head.retry_after_ms(upstream_now)),
+            429 => Fault::throttled(detail, asked_ms),
+            _ => Fault::unavailable(detail, after_ms),
         };
-        self.count_file_failure(index, &failure, (&what, fault), now);
+        self.count_file_failure(index, &failure, (&what, fault));
     }
 
     /// No answer, or no whole answer, came.
-    pub(super) fn handle_file_failure(
-        &mut self,
-        index: usize,
-        error: &TransportError,
-        now: Timestamp,
-    ) {
+    pub(super) fn handle_file_failure(&mut self, index: usize, error: &TransportError) {
         let failure = FileFailure {
             fault: FileFault::Unreachable,
             why: match error {
@@ -45,23 +43,18 @@ impl Session {
             original: Vec::new(),
         };
         let fault = |detail| Fault::unavailable(detail, None);
-        self.count_file_failure(index, &failure, (&error.to_string(), fault), now);
+        self.count_file_failure(index, &failure, (&error.to_string(), fault));
     }
 
     /// The file came and cannot be read.
-    pub(super) fn handle_broken_file(
-        &mut self,
-        index: usize,
-        (why, original): (&str, Vec<u8>),
-        now: Timestamp,
-    ) {
+    pub(super) fn handle_broken_file(&mut self, index: usize, (why, original): (&str, Vec<u8>)) {
         let failure = FileFailure {
             fault: FileFault::Unreadable,
             why: why.to_owned(),
             original,
         };
         let fault = |detail| Fault::unavailable(detail, None);
-        self.count_file_failure(index, &failure, (why, fault), now);
+        self.count_file_failure(index, &failure, (why, fault));
     }
 
     /// Sets the file aside where that is due, or lets the stream rest before the next try.
@@ -70,9 +63,8 @@ impl Session {
         index: usize,
         failure: &FileFailure,
         (what, fault): (&str, impl FnOnce(String) -> Fault),
-        now: Timestamp,
     ) {
-        let clocks = self.clocks(now);
+        let context = Context::new(&self.settings, &self.client);
         let (Some(slot), Some(poll)) = (self.slots.get_mut(index), &mut self.poll) else {
             return;
         };
@@ -82,7 +74,6 @@ impl Session {
             return;
         };
         feed.note_oldest(oldest);
-        let context = clocks.of(&self.settings);
         let after = feed.handle_failure(failure, context, &mut poll.batch);
         let mut fault = fault(format!("{stream}: {what}"));
         let tries = match after {
@@ -105,11 +96,11 @@ impl Session {
         // The listing in between was good, and is no reason to try sooner.
         let before = slot.rest.map_or(0, |rest| rest.tries);
         slot.rest = Some(Rest {
-            since: Some(now),
-            until: now,
+            since: Some(context.now),
+            until: context.now,
             cause: fault.cause,
             tries: before.max(tries.saturating_sub(1)),
         });
-        self.rest(index, fault, now);
+        self.rest(index, fault);
     }
 }

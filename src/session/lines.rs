@@ -3,16 +3,15 @@
 use super::{Purpose, Session, Step};
 use crate::batch::{Offer, RecordLine};
 use crate::decode::lines::Line;
-use crate::time::Timestamp;
+use crate::streams::Context;
 
 /// How many bytes of lines become events before the clock is looked at.
 const BYTES_PER_STEP: usize = 256 * 1024;
 
 impl Session {
     /// Makes events of lines until more of the body is needed or the batch is full.
-    pub(super) fn take_lines(&mut self, now: Timestamp) -> Step {
-        let clocks = self.clocks(now);
-        let context = clocks.of(&self.settings);
+    pub(super) fn take_lines(&mut self) -> Step {
+        let context = Context::new(&self.settings, &self.client);
         let (Some(flight), Some(poll)) = (&mut self.flight, &mut self.poll) else {
             return Step::Stop;
         };
@@ -76,7 +75,7 @@ impl Session {
                 Line::Broken(broken) => {
                     let original = lines.reader.unread().to_vec();
                     self.flight = None;
-                    self.handle_broken_file(index, (broken.reason(), original), now);
+                    self.handle_broken_file(index, (broken.reason(), original));
                     return Step::Again;
                 }
             }

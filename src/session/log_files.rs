@@ -1,13 +1,13 @@
 //! The log files of API 1.0, read record by record as their bytes come.
 
 use crate::session::{Purpose, Session, Step};
+use crate::streams::Context;
 use crate::streams::log_files::Progress;
-use crate::time::Timestamp;
 
 impl Session {
     /// Makes events of records until more of the body is needed or the batch is full.
-    pub(super) fn take_log_files(&mut self, now: Timestamp) -> Step {
-        let clocks = self.clocks(now);
+    pub(super) fn take_log_files(&mut self) -> Step {
+        let context = Context::new(&self.settings, &self.client);
         let (Some(flight), Some(poll)) = (&mut self.flight, &mut self.poll) else {
             return Step::Stop;
         };
@@ -21,14 +21,13 @@ impl Session {
         let Some(feed) = slot.feed.log_files() else {
             return Step::Stop;
         };
-        let context = clocks.of(&self.settings);
         match feed.take(reader, &mut self.intake, context, &mut poll.batch) {
             Progress::Done => {
                 slot.rest = None;
                 slot.lost_answers = 0;
                 let stall = feed.take_stall();
                 self.flight = None;
-                self.rest_if_stalled(index, stall, now);
+                self.rest_if_stalled(index, stall);
                 Step::Again
             }
             Progress::NeedsInput => Step::Read,

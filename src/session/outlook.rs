@@ -4,6 +4,7 @@ use crate::batch::{Next, NoticeKind};
 use crate::checkpoint::{Checkpoint, RestCause, StreamPosition};
 use crate::machine::Action;
 use crate::session::{Failure, Flight, PollAction, PollError, Purpose, Session, Slot};
+use crate::streams::Context;
 use crate::time::Timestamp;
 
 /// When a stream wants its next turn, and what holds it until then.
@@ -29,13 +30,14 @@ const POLL_INTERVAL_MS_MAX: i64 = 60 * 60_000;
 
 impl Session {
     /// Whether the stream can be given a turn now.
-    pub(super) fn is_ready(&self, index: usize, now: Timestamp) -> bool {
+    pub(super) fn is_ready(&self, index: usize) -> bool {
         self.slots
             .get(index)
-            .is_some_and(|slot| self.turn(slot, now) == Turn::Now)
+            .is_some_and(|slot| self.turn(slot) == Turn::Now)
     }
 
-    fn turn(&self, slot: &Slot, now: Timestamp) -> Turn {
+    fn turn(&self, slot: &Slot) -> Turn {
+        let now = self.client.now();
         if let Some(rest) = slot.rest.filter(|rest| rest.until > now) {
             let hold = match rest.cause {
                 RestCause::Failing => Hold::Failing,
@@ -44,8 +46,8 @@ impl Session {
             };
             return Turn::At(rest.until, hold);
         }
-        let clocks = self.clocks(now);
-        let (due, caught_up) = slot.feed.due(clocks.of(&self.settings));
+        let context = Context::new(&self.settings, &self.client);
+        let (due, caught_up) = slot.feed.due(context);
         if due > now {
             // What is due later and is not caught up are files that are set aside.
             let hold = if caught_up {
@@ -55,10 +57,7 @@ impl Session {
             };
             return Turn::At(due, hold);
         }
-        let meter = slot
-            .feed
-            .meter()
-            .filter(|_| slot.feed.wants_call(clocks.of(&self.settings)));
+        let meter = slot.feed.meter().filter(|_| slot.feed.wants_call(context));
         let free_at = meter.map_or(now, |meter| self.quota(meter).free_at(now));
         match (free_at > now, caught_up) {
             (false, _) => Turn::Now,
@@ -68,8 +67,9 @@ impl Session {
     }
 
     /// When to poll again.
-    fn outlook(&self, now: Timestamp) -> Next {
-        let turns: Vec<Turn> = self.slots.iter().map(|slot| self.turn(slot, now)).collect();
+    fn outlook(&self) -> Next {
+        let now = self.client.now();
+        let turns: Vec<Turn> = self.slots.iter().map(|slot| self.turn(slot)).collect();
         if self.flight.is_some() || self.repeat.is_some() || turns.contains(&Turn::Now) {
             return Next::Now;
         }
@@ -93,7 +93,8 @@ impl Session {
     }
 
     /// Looks at every rest with the clock of this poll, which may have been set back.
-    pub(super) fn see_rests_at(&mut self, now: Timestamp) {
+    pub(super) fn see_rests(&mut self) {
+        let now = self.client.now();
         for slot in &mut self.slots {
             slot.rest = slot.rest.map(|rest| rest.seen_at(now));
         }
@@ -101,7 +102,7 @@ impl Session {
 
     /// When to poll again after a poll that failed behind some events. A stream may be ready, and
     /// what it needs first is not to be had yet.
-    fn outlook_after(&self, error: Option<&PollError>, now: Timestamp) -> Next {
+    fn outlook_after(&self, error: Option<&PollError>) -> Next {
         let wait = |failure: &Failure| {
             let most = u64::try_from(POLL_INTERVAL_MS_MAX).unwrap_or(u64::MAX);
             failure.retry_after_ms.clamp(1, most)
@@ -117,12 +118,12 @@ impl Session {
                 | PollError::Unauthorized(_)
                 | PollError::UnusableCheckpoint(_),
             )
-            | None => self.outlook(now),
+            | None => self.outlook(),
         }
     }
 
     /// Ends the poll with its batch, or with its error where it got nothing.
-    pub(super) fn finish(&mut self, now: Timestamp) -> PollAction {
+    pub(super) fn finish(&mut self) -> PollAction {
         let Some(mut poll) = self.poll.take() else {
             return Action::Yield(Err(PollError::Unavailable(Failure::new(
                 "no poll was begun",
@@ -132,25 +133,26 @@ impl Session {
         if let Some(error) = error.clone().filter(|_| poll.batch.is_empty()) {
             return Action::Yield(Err(error));
         }
-        self.see_rests_at(now);
-        let clocks = self.clocks(now);
+        self.see_rests();
+        let context = Context::new(&self.settings, &self.client);
         for slot in &self.slots {
             if let Some((detail, _)) = slot.feed.set_aside() {
                 poll.batch
                     .notice(slot.stream, NoticeKind::Postponed, detail);
             }
-            let (_, caught_up) = slot.feed.due(clocks.of(&self.settings));
+            let (_, caught_up) = slot.feed.due(context);
             if let Some(stats) = poll.batch.stats_if_any(slot.stream) {
                 stats.caught_up = caught_up && slot.rest.is_none();
             }
         }
-        let checkpoint = self.checkpoint(now);
-        let next = self.outlook_after(error.as_ref(), now);
+        let checkpoint = self.checkpoint();
+        let next = self.outlook_after(error.as_ref());
         Action::Yield(Ok(poll.batch.finish(checkpoint, next)))
     }
 
     /// The position after the last record.
-    fn checkpoint(&self, now: Timestamp) -> String {
+    fn checkpoint(&self) -> String {
+        let now = self.client.now();
         let mut checkpoint = Checkpoint::default();
         let latest = |mut calls: Vec<i64>| {
             let first = calls.len().saturating_sub(CALLS_MAX);
@@ -160,8 +162,7 @@ impl Session {
         checkpoint.event_calls = latest(self.events_quota.made(now));
         checkpoint.siem_blocked = self.batch_quota.blocked(now);
         checkpoint.events_blocked = self.events_quota.blocked(now);
-        let region = Some(self.settings.base_url.clone());
-        checkpoint.region = region.filter(|region| self.finds_region && !region.is_empty());
+        checkpoint.region = self.client.found_region().map(str::to_owned);
         let last = self.slots.iter().max_by_key(|slot| slot.turn);
         checkpoint.last_turn = last.map(|slot| slot.stream.name().to_owned());
         checkpoint.streams.extend(self.others.iter().cloned());

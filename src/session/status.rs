@@ -1,9 +1,10 @@
 //! The state of every stream at the end of a poll, for a host to report.
 
 use super::{Meter, Session, Slot};
+use crate::api::verdict::grant;
 use crate::checkpoint::RestCause;
-use crate::session::answers::grant;
 use crate::stream::Stream;
+use crate::streams::Context;
 use crate::time::Timestamp;
 
 /// What a stream is doing.
@@ -39,14 +40,14 @@ pub struct StreamStatus {
 impl Session {
     /// The state of every selected stream.
     #[must_use]
-    pub fn statuses(&self, now: Timestamp) -> Vec<StreamStatus> {
-        let status = |slot| self.status(slot, now);
-        self.slots.iter().map(status).collect()
+    pub fn statuses(&mut self, now: Timestamp) -> Vec<StreamStatus> {
+        self.client.set_now(now);
+        self.slots.iter().map(|slot| self.status(slot)).collect()
     }
 
-    fn status(&self, slot: &Slot, now: Timestamp) -> StreamStatus {
-        let clocks = self.clocks(now);
-        let context = clocks.of(&self.settings);
+    fn status(&self, slot: &Slot) -> StreamStatus {
+        let now = self.client.now();
+        let context = Context::new(&self.settings, &self.client);
         let quota_remaining = slot
             .feed
             .meter()
@@ -60,7 +61,7 @@ impl Session {
                 };
                 (state, Some(rest.until).filter(|until| *until > now))
             }
-            None => match (slot.feed.set_aside(), self.quota_until(slot, now)) {
+            None => match (slot.feed.set_aside(), self.quota_until(slot)) {
                 (Some((_, next_try)), _) => (StreamState::Failing, Some(next_try)),
                 (None, Some(until)) => (StreamState::Waiting, Some(until)),
                 (None, None) => match slot.feed.due(context) {
@@ -81,9 +82,9 @@ impl Session {
     }
 
     /// Until when a quota that is used up holds back a stream that has more to collect.
-    fn quota_until(&self, slot: &Slot, now: Timestamp) -> Option<Timestamp> {
-        let clocks = self.clocks(now);
-        let context = clocks.of(&self.settings);
+    fn quota_until(&self, slot: &Slot) -> Option<Timestamp> {
+        let now = self.client.now();
+        let context = Context::new(&self.settings, &self.client);
         let (_, caught_up) = slot.feed.due(context);
         let wants_call = !caught_up && slot.feed.wants_call(context);
         let meter = slot.feed.meter().filter(|_| wants_call)?;
@@ -141,7 +142,7 @@ mod tests {
         let settings = crate::settings::Settings::parse(&host.settings).unwrap();
         let now = upstream.host_now();
         // A new session: nothing but the checkpoint says how the streams are.
-        let session = Session::open(settings, host.checkpoint.as_deref(), now, 1).unwrap();
+        let mut session = Session::open(settings, host.checkpoint.as_deref(), now, 1).unwrap();
         let statuses = session.statuses(now);
         statuses
             .into_iter()
@@ -164,7 +165,7 @@ mod tests {
                 upstream.host_now().plus_ms(-48 * HOUR_MS)
             );
             host.collect(&mut upstream);
-            let session = host.session.as_ref().unwrap();
+            let session = host.session.as_mut().unwrap();
             for status in session.statuses(upstream.host_now()) {
                 assert_eq!(status.state, StreamState::Active, "{status:?}");
                 assert_eq!((status.until, status.detail.as_str()), (None, ""));
@@ -196,7 +197,8 @@ mod tests {
                 host.poll(&mut upstream).unwrap();
                 let settings = crate::settings::Settings::parse(&host.settings).unwrap();
                 let now = upstream.host_now();
-                let session = Session::open(settings, host.checkpoint.as_deref(), now, 1).unwrap();
+                let mut session =
+                    Session::open(settings, host.checkpoint.as_deref(), now, 1).unwrap();
                 for status in session.statuses(now) {
                     // Lists begin at the start, which moves with the clock.
                     let until = status.collected_until;
@@ -227,11 +229,11 @@ mod tests {
             host.poll(&mut upstream).unwrap();
         }
         for fresh in [false, true] {
-            let of = |stream| {
+            let mut of = |stream| {
                 if fresh {
                     return status(&host, &upstream, stream);
                 }
-                let session = host.session.as_ref().unwrap();
+                let session = host.session.as_mut().unwrap();
                 let mut statuses = session.statuses(upstream.host_now()).into_iter();
                 statuses.find(|status| status.stream == stream).unwrap()
             };

@@ -1,9 +1,6 @@
-use std::collections::BTreeSet;
-
 use crate::batch::{Limits, Next, NoticeKind};
 use crate::response::TransportError;
-use crate::session::{PollError, Session};
-use crate::settings::Settings;
+use crate::session::PollError;
 use crate::testing::{Answer, Host, Upstream, gzip};
 
 mod all_streams;
@@ -508,15 +505,6 @@ fn an_origin_that_the_host_refuses_is_named() {
         host.poll(&mut upstream).unwrap_err(),
         PollError::Denied("https://api.test".to_owned())
     );
-}
-
-#[test]
-fn a_driver_without_randomness_still_gives_each_request_an_id_of_its_own() {
-    let settings = Settings::parse(&host().settings).unwrap();
-    let now = upstream().now;
-    let mut session = Session::open(settings, None, now, 0).unwrap();
-    let nonces: BTreeSet<u128> = (0..100).map(|_| session.stamp(now).nonce).collect();
-    assert_eq!(nonces.len(), 100);
 }
 
 #[test]

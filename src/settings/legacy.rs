@@ -30,6 +30,8 @@ pub const ORIGINS: [&str; 11] = [
 /// What only API 1.0 needs.
 #[derive(Clone, Debug)]
 pub struct Legacy {
+    /// The origin of the account's region, where the settings name it.
+    pub base_url: Option<String>,
     /// The account that the keys should belong to.
     pub account_code: Option<String>,
     /// The application id.
@@ -60,6 +62,12 @@ pub enum FileFormat {
 }
 
 impl Legacy {
+    /// The texts that must not be shown.
+    #[must_use]
+    pub fn secrets(&self) -> [&str; 3] {
+        [&self.app_key, &self.access_key, &self.secret_key].map(Secret::expose)
+    }
+
     /// The bytes of the secret key.
     #[must_use]
     pub fn secret_bytes(&self) -> Vec<u8> {
@@ -67,8 +75,8 @@ impl Legacy {
     }
 
     /// Takes the settings of API 1.0 out of all that were given.
-    pub(super) fn parse(raw: &mut Raw) -> Result<Self, SettingsError> {
-        if raw.email.is_none() && raw.base_url.is_none() {
+    pub(super) fn parse(raw: &mut Raw, base_url: Option<String>) -> Result<Self, SettingsError> {
+        if raw.email.is_none() && base_url.is_none() {
             return Err(error(
                 "email",
                 "is missing; without a base_url it finds the region of the account",
@@ -87,6 +95,7 @@ impl Legacy {
         }
         let discovery = raw.discovery_url.take();
         Ok(Self {
+            base_url,
             account_code: account_code.transpose()?,
             app_id: header_safe("app_id", raw.app_id.take())?,
             app_key: Secret::new(header_safe("app_key", raw.app_key.take())?),
@@ -190,8 +199,8 @@ mod tests {
     #[test]
     fn the_least_settings_find_the_region_and_collect_everything_there_is() {
         let settings = parse(r#","email":"a@example.com""#).unwrap();
-        assert_eq!(settings.base_url, "");
         let legacy = settings.legacy().unwrap();
+        assert_eq!(legacy.base_url, None);
         assert_eq!(legacy.secret_bytes(), b"secret-key");
         assert!(legacy.compress);
         assert!(settings.streams.contains(&Stream::Siem));

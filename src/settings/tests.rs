@@ -67,7 +67,10 @@ fn severities_are_checked() {
 #[test]
 fn the_least_settings_collect_everything_as_ecs_from_a_day_back() {
     let settings = with("").unwrap();
-    assert_eq!(settings.base_url, DEFAULT_BASE_URL);
+    let Credentials::Client { base_url, .. } = &settings.credentials else {
+        panic!("{settings:?}");
+    };
+    assert_eq!(base_url, DEFAULT_BASE_URL);
     assert_eq!(settings.streams.len(), STREAMS.len() - 1);
     assert_eq!(settings.format, Format::Ecs);
     assert_eq!(settings.start, Start::Back(86_400_000));

@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use crate::batch::{Builder, NoticeKind};
 use crate::checkpoint::{FileFault, FilePosition, FilesPosition, SetAsideFile, SetAsidePage};
-use crate::request::{Request, percent_encode};
+use crate::request::{Call, Request, percent_encode};
 use crate::stream::{Stream, Way};
 use crate::streams::done_files::DoneFiles;
 use crate::streams::{Context, Unusable, Want, hours_ms};
@@ -257,7 +257,7 @@ impl BatchFiles {
             }
             if let Some(page) = self.position.set_aside.get(retry.page) {
                 let (token, since) = (page.page_token.as_ref(), page.since);
-                return Want::Call(self.listing(context, token, since));
+                return Want::Call(self.listing(token, since));
             }
             self.retry = None;
         }
@@ -269,7 +269,7 @@ impl BatchFiles {
             Some(file) => Want::Download(Request::get(file.url.clone())),
             None => {
                 let token = self.position.page_token.as_ref();
-                Want::Call(self.listing(context, token, self.position.since))
+                Want::Call(self.listing(token, self.position.since))
             }
         }
     }
@@ -326,24 +326,19 @@ impl BatchFiles {
 
     /// The call that lists a page. With a page token no dates are sent
     /// (`mimecast-api.md` §3.1).
-    fn listing(
-        &self,
-        context: Context<'_>,
-        page_token: Option<&String>,
-        since: Timestamp,
-    ) -> Request {
-        let mut url = endpoint(self.stream, context, PAGE_FILES);
+    fn listing(&self, page_token: Option<&String>, since: Timestamp) -> Call {
+        let mut path = endpoint(self.stream, PAGE_FILES);
         match page_token {
             Some(token) => {
-                url.push_str("&nextPage=");
-                percent_encode(token, &mut url);
+                path.push_str("&nextPage=");
+                percent_encode(token, &mut path);
             }
             None => {
-                url.push_str("&dateRangeStartsAt=");
-                url.push_str(&since.to_day());
+                path.push_str("&dateRangeStartsAt=");
+                path.push_str(&since.to_day());
             }
         }
-        Request::get(url)
+        Call::get(path)
     }
 
     /// Takes the answer to a listing.
@@ -842,21 +837,21 @@ fn put_off(page: &mut SetAsidePage, now: Timestamp) {
 
 /// The smallest listing of a stream.
 #[must_use]
-pub fn probe(stream: Stream, context: Context<'_>) -> Request {
-    let mut url = endpoint(stream, context, 1);
-    url.push_str("&dateRangeStartsAt=");
-    url.push_str(&context.upstream_now.to_day());
-    Request::get(url)
+pub fn probe(stream: Stream, context: Context<'_>) -> Call {
+    let mut path = endpoint(stream, 1);
+    path.push_str("&dateRangeStartsAt=");
+    path.push_str(&context.upstream_now.to_day());
+    Call::get(path)
 }
 
-fn endpoint(stream: Stream, context: Context<'_>, page_files: u32) -> String {
+fn endpoint(stream: Stream, page_files: u32) -> String {
     let row = stream.row();
-    let mut url = format!("{}{}?type=", context.settings.base_url, row.endpoint);
+    let mut path = format!("{}?type=", row.endpoint);
     if let Way::Files { event_type, .. } = row.way {
-        percent_encode(event_type, &mut url);
+        percent_encode(event_type, &mut path);
     }
-    url.push_str(&format!("&pageSize={page_files}"));
-    url
+    path.push_str(&format!("&pageSize={page_files}"));
+    path
 }
 
 /// How long a caught-up stream rests: so long that all streams together use three fifths of the

@@ -176,7 +176,7 @@ impl Lists {
             page_records: self.reading.post.page_records,
             token: self.position.page_token.as_deref(),
         };
-        Want::Call(pages::call(self.stream, self.reading.post, context, &ask))
+        Want::Call(pages::call(self.stream, self.reading.post, &ask))
     }
 
     /// Takes the answer to a page's call.

@@ -15,11 +15,12 @@ pub mod siem_events;
 pub mod threat_feed;
 pub mod windows;
 
+use crate::api::ApiClient;
 use crate::batch::{Builder, Intake, Offer};
 use crate::checkpoint::StreamPosition;
 use crate::decode::log_files::LogFileReader;
 use crate::paging::Stall;
-use crate::request::Request;
+use crate::request::{Call, Request};
 use crate::response::Head;
 use crate::settings::{Settings, SiemEndpoint};
 use crate::stream::{Stream, Way};
@@ -43,7 +44,18 @@ pub struct Context<'a> {
 /// How far two clocks may be apart and still be taken to agree.
 const CLOCKS_AGREE_MS: i64 = 2 * 60_000;
 
-impl Context<'_> {
+impl<'a> Context<'a> {
+    /// What is known at the time that the client was told last.
+    #[must_use]
+    pub fn new(settings: &'a Settings, client: &ApiClient) -> Self {
+        Self {
+            settings,
+            now: client.now(),
+            upstream_now: client.upstream_now(),
+            last_upstream_now: client.last_upstream_now(),
+        }
+    }
+
     /// A time by the host's clock as the upstream's clock has it.
     pub(crate) const fn to_upstream(self, at: Timestamp) -> Timestamp {
         let ahead_ms = self.now.millis().saturating_sub(self.upstream_now.millis());
@@ -72,7 +84,7 @@ impl Context<'_> {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Want {
     /// An API call; its answer goes to `handle_answer`.
-    Call(Request),
+    Call(Call),
     /// A batch file; its lines go to `take_line`.
     Download(Request),
     /// Records are in memory: call `take_records`.
@@ -266,7 +278,7 @@ impl Feed {
 
     /// The smallest call that shows whether the stream can be read.
     #[must_use]
-    pub fn probe(stream: Stream, context: Context<'_>) -> Request {
+    pub fn probe(stream: Stream, context: Context<'_>) -> Call {
         match &stream.row().way {
             Way::Feed { feed_type } => threat_feed::probe(stream, feed_type, context),
             Way::Files { .. } if context.settings.siem_endpoint == SiemEndpoint::Events => {

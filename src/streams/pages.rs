@@ -12,7 +12,7 @@ use crate::checkpoint::PageDone;
 use crate::decode::json::readable;
 use crate::decode::lenient;
 use crate::encode::push_quoted;
-use crate::request::Request;
+use crate::request::Call;
 use crate::stream::{Post, Stream};
 use crate::streams::{Context, Unusable};
 use crate::time::Timestamp;
@@ -266,18 +266,18 @@ pub struct Ask<'a> {
 
 /// The smallest page of a stream.
 #[must_use]
-pub fn probe(stream: Stream, post: &Post, context: Context<'_>) -> Request {
+pub fn probe(stream: Stream, post: &Post, context: Context<'_>) -> Call {
     let ask = Ask {
         window: (context.upstream_now.plus_ms(-60_000), context.upstream_now),
         page_records: 1,
         token: None,
     };
-    call(stream, post, context, &ask)
+    call(stream, post, &ask)
 }
 
 /// The call for one page. The window is sent again with the token (`mimecast-api.md` §5.1).
 #[must_use]
-pub fn call(stream: Stream, post: &Post, context: Context<'_>, ask: &Ask<'_>) -> Request {
+pub fn call(stream: Stream, post: &Post, ask: &Ask<'_>) -> Call {
     let mut body = format!(
         "{{\"meta\":{{\"pagination\":{{\"pageSize\":{}",
         ask.page_records
@@ -297,8 +297,7 @@ pub fn call(stream: Stream, post: &Post, context: Context<'_>, ask: &Ask<'_>) ->
         body.pop();
     }
     body.push_str("}]}");
-    let url = format!("{}{}", context.settings.base_url, stream.row().endpoint);
-    Request::post_json(url, body)
+    Call::post(stream.row().endpoint.to_owned(), body)
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::decode::lenient;
 use crate::identity::EventId;
 use crate::paging::{Paging, Stall};
 use crate::remembered::Remembered;
-use crate::request::{Request, percent_encode};
+use crate::request::{Call, percent_encode};
 use crate::stream::{Stream, Way};
 use crate::streams::batch_files::BatchFiles;
 use crate::streams::pages::{Page, ranges};
@@ -176,7 +176,7 @@ impl SiemEvents {
         }
         match &mut self.files {
             Some(files) => files.next(context, batch),
-            None => Want::Call(self.call(context)),
+            None => Want::Call(self.call()),
         }
     }
 
@@ -253,19 +253,19 @@ impl SiemEvents {
         oldest
     }
 
-    fn call(&self, context: Context<'_>) -> Request {
-        let mut url = endpoint(self.stream, context, PAGE_RECORDS);
+    fn call(&self) -> Call {
+        let mut path = endpoint(self.stream, PAGE_RECORDS);
         match &self.position.page_token {
             Some(token) => {
-                url.push_str("&nextPage=");
-                percent_encode(token, &mut url);
+                path.push_str("&nextPage=");
+                percent_encode(token, &mut path);
             }
             None => {
-                url.push_str("&dateRangeStartsAt=");
-                percent_encode(&self.position.since.to_rfc3339(), &mut url);
+                path.push_str("&dateRangeStartsAt=");
+                percent_encode(&self.position.since.to_rfc3339(), &mut path);
             }
         }
-        Request::get(url)
+        Call::get(path)
     }
 
     /// Takes the answer to a call.
@@ -441,26 +441,26 @@ fn same_words(record: RecordLine<'_>, intake: &mut Intake) -> Option<EventId> {
     intake.id(RecordLine::new(record.stream, text.as_bytes()))
 }
 
-fn endpoint(stream: Stream, context: Context<'_>, page_records: u32) -> String {
+fn endpoint(stream: Stream, page_records: u32) -> String {
     let Way::Files { event_type, events } = stream.row().way else {
-        return context.settings.base_url.clone();
+        return String::new();
     };
-    let mut url = format!("{}{events}?types=", context.settings.base_url);
-    percent_encode(event_type, &mut url);
-    url.push_str(&format!("&pageSize={page_records}"));
-    url
+    let mut path = format!("{events}?types=");
+    percent_encode(event_type, &mut path);
+    path.push_str(&format!("&pageSize={page_records}"));
+    path
 }
 
 /// The smallest call of a stream.
 #[must_use]
-pub fn probe(stream: Stream, context: Context<'_>) -> Request {
-    let mut url = endpoint(stream, context, 1);
-    url.push_str("&dateRangeStartsAt=");
+pub fn probe(stream: Stream, context: Context<'_>) -> Call {
+    let mut path = endpoint(stream, 1);
+    path.push_str("&dateRangeStartsAt=");
     percent_encode(
         &context.upstream_now.plus_ms(-60_000).to_rfc3339(),
-        &mut url,
+        &mut path,
     );
-    Request::get(url)
+    Call::get(path)
 }
 
 /// How long a caught-up stream rests: so long that all streams together use three fifths of the

@@ -16,7 +16,7 @@ use crate::decode::{csv, zip};
 use crate::encode::push_quoted;
 use crate::paging::{Paging, Stall};
 use crate::remembered::Remembered;
-use crate::request::Request;
+use crate::request::Call;
 use crate::response::Head;
 use crate::settings::ThreatFeed;
 use crate::stream::Stream;
@@ -349,12 +349,12 @@ enum From<'a> {
 
 /// The smallest call of a stream.
 #[must_use]
-pub fn probe(stream: Stream, feed_type: &str, context: Context<'_>) -> Request {
+pub fn probe(stream: Stream, feed_type: &str, context: Context<'_>) -> Call {
     let from = From::Time(context.upstream_now.plus_ms(-60_000));
     call(stream, feed_type, context, &from)
 }
 
-fn call(stream: Stream, feed_type: &str, context: Context<'_>, from: &From<'_>) -> Request {
+fn call(stream: Stream, feed_type: &str, context: Context<'_>, from: &From<'_>) -> Call {
     let file_type = match context.settings.threat_feed {
         ThreatFeed::Csv => "csv",
         ThreatFeed::Stix => "stix",
@@ -374,8 +374,7 @@ fn call(stream: Stream, feed_type: &str, context: Context<'_>, from: &From<'_>) 
         }
     }
     body.push_str("}]}");
-    let url = format!("{}{}", context.settings.base_url, stream.row().endpoint);
-    Request::post_json(url, body)
+    Call::post(stream.row().endpoint.to_owned(), body)
 }
 
 /// Reads one file: STIX, CSV, or the envelope of an answer without a file.

@@ -144,7 +144,7 @@ impl Windows {
             page_records: self.post.page_records,
             token: self.position.page_token.as_deref(),
         };
-        Want::Call(pages::call(self.stream, self.post, context, &ask))
+        Want::Call(pages::call(self.stream, self.post, &ask))
     }
 
     /// Where the window begins: it reaches back, except for the first one.

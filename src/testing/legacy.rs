@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{API, Answer};
 use crate::auth::{Stamp, hmac};
 use crate::decode::zip::tests::{END, archive};
-use crate::request::{Request, origin, path};
+use crate::request::{Call, Request, origin, path};
 use crate::settings::Settings;
 use crate::time::Timestamp;
 
@@ -138,7 +138,8 @@ impl Legacy {
             nonce: u128::from_str_radix(&id.replace('-', ""), 16).unwrap(),
         };
         let settings = Settings::parse(&self.settings).unwrap();
-        let headers = hmac::sign(request, &settings, stamp);
+        let call = Call::get(path(&request.url).to_owned());
+        let headers = hmac::sign(&call, settings.legacy().unwrap(), stamp);
         headers[0].1.expose().to_owned()
     }
 

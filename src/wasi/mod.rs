@@ -80,7 +80,7 @@ fn drive<M: Machine>(machine: &mut M, http: &mut http::Http) -> M::Output {
                 Ok(Event::Nothing) => {}
                 Ok(Event::Head(head)) => machine.handle_head(head, now()),
                 Ok(Event::Chunk(chunk)) => machine.handle_chunk(chunk, now()),
-                Ok(Event::End) => machine.handle_end(),
+                Ok(Event::End) => machine.handle_end(now()),
                 Err(error) => machine.handle_failure(error, now()),
             },
             Action::Send(request) => {
@@ -110,7 +110,7 @@ fn session(
         Some(kept) if Some(kept.checkpoint.as_str()) == resume => Ok((kept.session, kept.http)),
         kept => {
             let parsed = Settings::parse(settings).map_err(PollError::Settings)?;
-            let mut session = Session::open(parsed, resume, now(), random::get_random_u64() | 1)?;
+            let mut session = Session::open(parsed, resume, now(), random::get_random_u64())?;
             if let Some(volatile) = volatile {
                 session.resume_volatile(volatile, now());
             }
@@ -143,9 +143,8 @@ impl source::Guest for Component {
     fn check(settings: String) -> Result<Vec<wit::CheckResult>, wit::SettingsError> {
         let parsed = Settings::parse(&settings).map_err(convert::settings_error)?;
         parsed.check_start(now()).map_err(convert::settings_error)?;
-        let (high, low) = (random::get_random_u64(), random::get_random_u64());
-        let nonce = u128::from(high) << 64 | u128::from(low);
-        let results = drive(&mut Check::new(parsed, nonce), &mut http::Http::default());
+        let mut check = Check::new(parsed, now(), random::get_random_u64());
+        let results = drive(&mut check, &mut http::Http::default());
         Ok(results.into_iter().map(convert::check_result).collect())
     }
 

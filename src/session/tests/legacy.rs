@@ -380,7 +380,7 @@ fn another_account_than_expected_is_told() {
 fn a_check_names_account_skew_and_what_is_wrong() {
     let check = |extra: &str, upstream: &mut Upstream| {
         let all = settings(&format!(r#","streams":["siem","audit"]{extra}"#));
-        let mut check = Check::new(Settings::parse(&all).unwrap(), 7);
+        let mut check = Check::new(Settings::parse(&all).unwrap(), upstream.host_now(), 7);
         let results = upstream.drive(&mut check);
         assert!(!check.keeps_body());
         results

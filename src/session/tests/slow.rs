@@ -168,7 +168,7 @@ fn time_passes_inside_a_large_chunk_of_lines() {
             }
             Action::Read => match body.take() {
                 Some(body) => session.handle_chunk(body, now),
-                None => session.handle_end(),
+                None => session.handle_end(now),
             },
             Action::Yield(_) => break,
         }

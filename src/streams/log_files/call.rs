@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use crate::decode::lenient;
 use crate::encode::push_quoted;
-use crate::request::Request;
+use crate::request::Call;
 use crate::response::Head;
 use crate::settings::legacy::FileFormat;
 use crate::stream::Stream;
@@ -55,11 +55,11 @@ pub(super) fn file_name(head: &Head) -> Option<String> {
 
 /// The smallest call: one file.
 #[must_use]
-pub fn probe(stream: Stream, context: Context<'_>) -> Request {
+pub fn probe(stream: Stream, context: Context<'_>) -> Call {
     request(stream, context, false, None)
 }
 
-pub(super) fn call(stream: Stream, context: Context<'_>, token: Option<&str>) -> Request {
+pub(super) fn call(stream: Stream, context: Context<'_>, token: Option<&str>) -> Call {
     let compress = context
         .settings
         .legacy()
@@ -67,7 +67,7 @@ pub(super) fn call(stream: Stream, context: Context<'_>, token: Option<&str>) ->
     request(stream, context, compress, token)
 }
 
-fn request(stream: Stream, context: Context<'_>, compress: bool, token: Option<&str>) -> Request {
+fn request(stream: Stream, context: Context<'_>, compress: bool, token: Option<&str>) -> Call {
     let format = match context.settings.legacy().map(|legacy| legacy.file_format) {
         Some(FileFormat::KeyValue) => "key_value",
         Some(FileFormat::Json) | None => "json",
@@ -80,6 +80,5 @@ fn request(stream: Stream, context: Context<'_>, compress: bool, token: Option<&
         push_quoted(&mut body, token);
     }
     body.push_str("}]}");
-    let url = format!("{}{}", context.settings.base_url, stream.row().endpoint);
-    Request::post_json(url, body)
+    Call::post(stream.row().endpoint.to_owned(), body)
 }

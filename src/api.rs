@@ -1,0 +1,423 @@
+//! The exchange with the API: credentials, the region of the account, the two clocks, and what an
+//! answer means.
+//!
+//! A session and a check both talk to the API through an [`ApiClient`]. It is told the time, makes
+//! no request itself and changes no settings.
+
+pub mod incoming;
+mod skew;
+mod transfer;
+pub mod verdict;
+
+use crate::auth::hmac::SKEW_MS_MAX;
+use crate::auth::{AskError, Auth, Stamp};
+use crate::poll_error::{Failure, PollError};
+use crate::request::{Call, Request};
+use crate::response::{Head, TransportError};
+use crate::retry::{self, Cause, Wait};
+use crate::settings::Credentials;
+use crate::time::Timestamp;
+use incoming::ANSWER_BYTES_MAX;
+use skew::ClockSkew;
+use verdict::{Verdict, describe, remedy};
+
+/// The seed of the random numbers where the driver has none: the generator would stay at zero for
+/// ever, and request ids are made of it.
+const SEED: u64 = 0x9E37_79B9_7F4A_7C15;
+
+/// The API as one source sees it.
+pub struct ApiClient {
+    auth: Auth,
+    skew: ClockSkew,
+    /// The state of a small generator.
+    random: u64,
+    /// The host's clock, as it was told last.
+    now: Timestamp,
+    /// How far the host's clock was taken to be ahead when the last call was signed.
+    signed_skew_ms: i64,
+    /// How often in a row what the credentials need first was not to be had.
+    failures: u32,
+    /// Until when that is not asked for again, and the failure that asked for the wait.
+    held: Option<(Wait, PollError)>,
+}
+
+/// What the answer to a call comes to.
+pub struct Reply {
+    /// What it means.
+    pub verdict: Verdict,
+    /// The call, the status, Mimecast's code and its request id, in one clause.
+    pub detail: String,
+    /// Whether the call may do when it is made once more.
+    pub repeat: bool,
+}
+
+impl ApiClient {
+    /// A client with these credentials. `random` seeds request ids and the spread of waits.
+    #[must_use]
+    pub fn new(credentials: &Credentials, now: Timestamp, random: u64) -> Self {
+        Self {
+            auth: Auth::new(credentials),
+            skew: ClockSkew::default(),
+            random: if random == 0 { SEED } else { random },
+            now,
+            signed_skew_ms: 0,
+            failures: 0,
+            held: None,
+        }
+    }
+
+    /// Takes over what another client with the same credentials learned.
+    pub fn inherit(&mut self, other: Self) {
+        *self = Self {
+            random: self.random,
+            now: self.now,
+            ..other
+        };
+    }
+
+    /// Tells the time by the host's clock. Everything that follows is done at that time.
+    pub const fn set_now(&mut self, now: Timestamp) {
+        self.now = now;
+    }
+
+    /// The host's clock.
+    #[must_use]
+    pub const fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// The upstream's clock, by several answers.
+    #[must_use]
+    pub fn upstream_now(&self) -> Timestamp {
+        self.now.plus_ms(self.skew.ms().saturating_neg())
+    }
+
+    /// The upstream's clock, by its last answer alone.
+    #[must_use]
+    pub fn last_upstream_now(&self) -> Timestamp {
+        let skew_ms = self.skew.last_ms().unwrap_or_else(|| self.skew.ms());
+        self.now.plus_ms(skew_ms.saturating_neg())
+    }
+
+    /// How far the host's clock is ahead by the last answer, in milliseconds.
+    #[must_use]
+    pub fn last_skew_ms(&self) -> Option<i64> {
+        self.skew.last_ms()
+    }
+
+    /// How far the host's clock is ahead, where more than one answer has shown it.
+    #[must_use]
+    pub fn known_skew_ms(&self) -> Option<i64> {
+        self.skew.shown()
+    }
+
+    /// Takes over a skew that an earlier client has known.
+    pub fn resume_skew(&mut self, skew_ms: i64) {
+        self.skew = ClockSkew::known(skew_ms);
+    }
+
+    /// The access token and the time until which it may be used, where there is one.
+    #[must_use]
+    pub fn export_token(&self) -> Option<(String, Timestamp)> {
+        self.auth.export_token(self.now)
+    }
+
+    /// Takes over the access token of an earlier client.
+    pub fn import_token(&mut self, token: (String, Timestamp)) {
+        self.auth.import_token(token, self.now);
+    }
+
+    /// Forgets the token, after the API refused it.
+    pub fn forget_token(&mut self) {
+        self.auth.forget();
+    }
+
+    /// The region that discovery found.
+    #[must_use]
+    pub fn found_region(&self) -> Option<&str> {
+        self.auth.found_region()
+    }
+
+    /// Uses the region that discovery found earlier, unless the settings name one.
+    pub fn resume_region(&mut self, origin: Option<&str>) {
+        self.auth.resume_region(origin);
+    }
+
+    /// How a call was repeated that was refused, as a clause.
+    #[must_use]
+    pub const fn how_repeated(&self) -> &'static str {
+        self.auth.words().repeated
+    }
+
+    /// The next random number.
+    pub const fn next_random(&mut self) -> u64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.random
+    }
+
+    /// What the next request is stamped with.
+    fn stamp(&mut self) -> Stamp {
+        let skew_ms = self.skew.signing_ms();
+        self.signed_skew_ms = skew_ms;
+        Stamp {
+            now: self.now,
+            upstream_now: self.now.plus_ms(skew_ms.saturating_neg()),
+            nonce: u128::from(self.next_random()) << 64 | u128::from(self.next_random()),
+        }
+    }
+
+    /// Whether the API can be called, or something has to be asked first.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.auth.is_ready(self.now)
+    }
+
+    /// The request for what the credentials need first: a token, or the region.
+    ///
+    /// # Errors
+    ///
+    /// The last answer to that has asked for a wait that is not over.
+    pub fn ask(&mut self) -> Result<Request, PollError> {
+        if let Some((wait, error)) = &self.held
+            && wait.since.is_none_or(|since| since <= self.now)
+            && self.now < wait.until
+        {
+            let left_ms = wait.until.millis().saturating_sub(self.now.millis());
+            return Err(error.clone().after(left_ms));
+        }
+        let stamp = self.stamp();
+        Ok(self.auth.ask(stamp))
+    }
+
+    /// The request of a call. There is none before [`ApiClient::is_ready`].
+    pub fn authorize(&mut self, call: Call) -> Option<Request> {
+        let stamp = self.stamp();
+        self.auth.authorize(call, stamp)
+    }
+
+    /// Takes the upstream's clock from an answer.
+    pub fn handle_head(&mut self, head: &Head) {
+        self.skew.note(head, self.now);
+    }
+
+    /// How long the upstream asks to wait before the next call, in milliseconds.
+    #[must_use]
+    pub fn asked_wait_ms(&self, head: &Head) -> Option<i64> {
+        head.asked_wait_ms(self.upstream_now())
+    }
+
+    /// How long a failing upstream asks to wait, in milliseconds.
+    #[must_use]
+    pub fn retry_after_ms(&self, head: &Head) -> Option<i64> {
+        head.retry_after_ms(self.upstream_now())
+    }
+
+    /// Takes the answer to [`ApiClient::ask`].
+    ///
+    /// # Errors
+    ///
+    /// What was asked for is not to be had, or not now.
+    pub fn handle_asked(&mut self, head: &Head, body: &[u8]) -> Result<(), PollError> {
+        let error = self.auth.read_error(body);
+        let words = self.auth.words();
+        let detail = describe(words.asks, head, error.as_ref());
+        let error = match Verdict::of(head.status, error.as_ref()) {
+            Verdict::Good => match self.auth.handle_answer(body, self.now) {
+                Ok(()) => {
+                    self.failures = 0;
+                    self.held = None;
+                    return Ok(());
+                }
+                Err(AskError::Refused(why)) => {
+                    PollError::Unauthorized(format!("{detail}: {why}; {}", words.advice))
+                }
+                Err(AskError::Protocol(why)) => {
+                    let what = format!("{detail}: {why}");
+                    let asked_ms = self.retry_after_ms(head);
+                    PollError::Protocol(self.failure(what, Cause::Protocol, asked_ms))
+                }
+            },
+            // Seen to pass by itself (`mimecast-api.md` §6.1).
+            Verdict::KeyRefused if self.failures == 0 => {
+                self.failures = 1;
+                return Ok(());
+            }
+            Verdict::Expired
+            | Verdict::KeyRefused
+            | Verdict::NotPermitted
+            | Verdict::Refused
+            | Verdict::SignatureRefused
+            | Verdict::TokenRefused
+            | Verdict::TooLong
+            | Verdict::WrongRegion => {
+                PollError::Unauthorized(format!("{detail}; {}", words.advice))
+            }
+            Verdict::Throttled => {
+                let asked_ms = self.asked_wait_ms(head);
+                PollError::Throttled(self.failure(detail, Cause::Throttled, asked_ms))
+            }
+            Verdict::Unavailable => {
+                let asked_ms = self.retry_after_ms(head);
+                PollError::Unavailable(self.failure(detail, Cause::Unavailable, asked_ms))
+            }
+        };
+        self.hold(&error);
+        Err(error)
+    }
+
+    /// No answer to [`ApiClient::ask`] came.
+    #[must_use]
+    pub fn handle_not_asked(&mut self, why: TransportError) -> PollError {
+        let why = match why {
+            TransportError::Denied(origin) => return PollError::Denied(origin),
+            TransportError::Failed(why) => why,
+        };
+        let what = format!("{}: {why}", self.auth.words().asks);
+        let error = PollError::Unavailable(self.failure(what, Cause::Unavailable, None));
+        self.hold(&error);
+        error
+    }
+
+    /// Fails what comes before the wait of this failure is over.
+    fn hold(&mut self, error: &PollError) {
+        if let Some(failure) = error.failure() {
+            let wait_ms = i64::try_from(failure.retry_after_ms).unwrap_or(i64::MAX);
+            self.held = Some((Wait::begin(self.now, wait_ms), error.clone()));
+        }
+    }
+
+    /// A failure with the wait that the upstream or the table asks for.
+    fn failure(&mut self, detail: String, cause: Cause, asked_ms: Option<i64>) -> Failure {
+        let random = self.next_random();
+        let wait_ms = retry::wait_ms(cause, self.failures, asked_ms, random);
+        self.failures = self.failures.saturating_add(1);
+        Failure {
+            detail,
+            retry_after_ms: u64::try_from(wait_ms).unwrap_or(0),
+        }
+    }
+
+    /// Reads the answer to a call, which `what` names. A call that was repeated is not repeated
+    /// again.
+    pub fn read(&mut self, what: &str, (head, body): (&Head, &[u8]), is_repeat: bool) -> Reply {
+        if head.status == 200 && body.len() > ANSWER_BYTES_MAX {
+            return Reply {
+                verdict: Verdict::TooLong,
+                detail: format!("{what}: the answer is longer than {ANSWER_BYTES_MAX} bytes"),
+                repeat: false,
+            };
+        }
+        let error = self.auth.read_error(body);
+        let verdict = Verdict::of(head.status, error.as_ref());
+        Reply {
+            verdict,
+            detail: describe(what, head, error.as_ref()) + remedy(verdict),
+            repeat: !is_repeat && self.may_repeat(verdict),
+        }
+    }
+
+    /// Whether a call that was refused may do when it is made once more, and what it takes.
+    fn may_repeat(&mut self, verdict: Verdict) -> bool {
+        match verdict {
+            Verdict::KeyRefused => true,
+            // The answer has the upstream's clock, and the signature had another time.
+            Verdict::SignatureRefused => {
+                let is_off = |skew_ms: i64| skew_ms.abs_diff(self.signed_skew_ms) > SKEW_MS_MAX;
+                let is_off = self.skew.last_ms().is_some_and(is_off);
+                if is_off {
+                    self.skew.believe_last();
+                }
+                is_off
+            }
+            Verdict::TokenRefused => {
+                self.auth.forget();
+                true
+            }
+            Verdict::WrongRegion => self.auth.forget_region(),
+            Verdict::Expired
+            | Verdict::Good
+            | Verdict::NotPermitted
+            | Verdict::Refused
+            | Verdict::Throttled
+            | Verdict::TooLong
+            | Verdict::Unavailable => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::secret::Secret;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_770_100_000_000);
+
+    fn client(random: u64) -> ApiClient {
+        let credentials = Credentials::Client {
+            base_url: "https://api.test".to_owned(),
+            id: "id".to_owned(),
+            secret: Secret::new("hush-9".to_owned()),
+        };
+        ApiClient::new(&credentials, NOW, random)
+    }
+
+    fn head(status: u16) -> Head {
+        Head {
+            status,
+            headers: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_driver_without_randomness_still_gives_each_request_an_id_of_its_own() {
+        let mut client = client(0);
+        let nonces: BTreeSet<u128> = (0..100).map(|_| client.stamp().nonce).collect();
+        assert_eq!(nonces.len(), 100);
+    }
+
+    #[test]
+    fn a_call_needs_a_token_which_is_not_asked_for_again_before_the_wait_is_over() {
+        let mut client = client(1);
+        assert!(!client.is_ready());
+        assert!(client.ask().unwrap().url.ends_with("/oauth/token"));
+        let error = client.handle_asked(&head(503), b"").unwrap_err();
+        assert_eq!(client.ask(), Err(error.clone()));
+        let wait_ms = error.failure().unwrap().retry_after_ms.try_into().unwrap();
+        client.set_now(NOW.plus_ms(wait_ms));
+        client.ask().unwrap();
+        let body = br#"{"access_token":"t-1","expires_in":1800}"#;
+        client.handle_asked(&head(200), body).unwrap();
+        assert!(client.is_ready());
+        let request = client.authorize(Call::get("/a?b=1".to_owned())).unwrap();
+        assert_eq!(request.url, "https://api.test/a?b=1");
+        assert_eq!(request.credentials[0].1.expose(), "Bearer t-1");
+    }
+
+    #[test]
+    fn a_refused_token_is_worth_one_repeat() {
+        let mut client = client(1);
+        let body = br#"{"access_token":"t-1","expires_in":1800}"#;
+        client.handle_asked(&head(200), body).unwrap();
+        let reply = client.read("audit", (&head(401), b""), false);
+        assert_eq!((reply.verdict, reply.repeat), (Verdict::TokenRefused, true));
+        assert!(!client.is_ready(), "the token is forgotten");
+        let reply = client.read("audit", (&head(401), b""), true);
+        assert!(!reply.repeat);
+    }
+
+    #[test]
+    fn an_answer_that_repeats_a_secret_or_is_too_long_is_told_without_it() {
+        let mut client = client(1);
+        let body = br#"{"fail":[{"errors":[{"code":"err","message":"hush-9 is wrong"}]}]}"#;
+        let reply = client.read("audit", (&head(400), body), false);
+        assert_eq!(reply.detail, "audit: HTTP 400 err [redacted] is wrong");
+        let long = vec![b'x'; ANSWER_BYTES_MAX + 1];
+        let reply = client.read("audit", (&head(200), &long), false);
+        assert_eq!(reply.verdict, Verdict::TooLong);
+        assert!(!reply.repeat && reply.detail.contains("8388608 bytes"));
+    }
+}

@@ -1,0 +1,82 @@
+//! The answer to the request in flight, while it arrives.
+
+use super::transfer::Transfer;
+use crate::decode::lines::strip_byte_order_mark;
+use crate::response::Head;
+use crate::time::Timestamp;
+
+/// The greatest answer that is kept in memory as a whole. A page of 500 records is far below.
+pub const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// How much of an error body is read.
+const ERROR_BYTES_MAX: usize = 64 * 1024;
+
+/// What has come of an answer.
+#[derive(Debug, Default)]
+pub struct Incoming {
+    head: Option<Head>,
+    body: Vec<u8>,
+    ended: bool,
+    transfer: Transfer,
+}
+
+impl Incoming {
+    /// Status and headers, where they have come.
+    #[must_use]
+    pub const fn head(&self) -> Option<&Head> {
+        self.head.as_ref()
+    }
+
+    /// Whether nothing more of it is needed.
+    #[must_use]
+    pub const fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// More of it is waited for from now on.
+    pub const fn begin_wait(&mut self, now: Timestamp) {
+        self.transfer.begin_wait(now);
+    }
+
+    /// A wait has ended, with so many bytes.
+    pub fn end_wait(&mut self, now: Timestamp, bytes: usize) {
+        self.transfer.end_wait(now, bytes);
+    }
+
+    /// Takes status and headers.
+    pub fn handle_head(&mut self, head: Head, now: Timestamp) {
+        self.transfer.handle_head(now);
+        self.head = Some(head);
+    }
+
+    /// Keeps a chunk of the body. Enough of an error is known after some kilobytes; an answer that
+    /// is too large is told by its length.
+    pub fn push(&mut self, chunk: &[u8]) {
+        let is_good = self.head.as_ref().is_some_and(|head| head.status == 200);
+        let most = if is_good {
+            ANSWER_BYTES_MAX
+        } else {
+            ERROR_BYTES_MAX
+        };
+        self.body.extend_from_slice(chunk);
+        self.ended = self.body.len() > most;
+    }
+
+    /// The body is complete.
+    pub fn end(&mut self) {
+        self.ended = true;
+        strip_byte_order_mark(&mut self.body);
+    }
+
+    /// Why it is not waited for any longer, as a clause.
+    #[must_use]
+    pub fn too_slow(&self, is_streamed: bool) -> Option<String> {
+        self.transfer.too_slow(is_streamed).filter(|_| !self.ended)
+    }
+
+    /// The answer as a whole.
+    #[must_use]
+    pub fn into_parts(self) -> (Head, Vec<u8>) {
+        (self.head.unwrap_or_default(), self.body)
+    }
+}

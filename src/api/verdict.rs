@@ -1,0 +1,194 @@
+//! What an answer means: one table from status and code to what happens next.
+
+use crate::decode::fail::{self, UpstreamError};
+use crate::response::Head;
+use crate::settings::Api;
+use crate::stream::{NO_PERMISSION, Stream};
+
+/// What an answer of the API comes to (`mimecast-api.md` §2, §6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The access key has expired.
+    Expired,
+    /// The body is an answer.
+    Good,
+    /// The application is not known; seen to pass by itself.
+    KeyRefused,
+    /// The credentials do not permit this.
+    NotPermitted,
+    /// The call as such was refused, for example for its page token.
+    Refused,
+    /// The signature is not what the upstream works out.
+    SignatureRefused,
+    /// The token was refused; a fresh one may do.
+    TokenRefused,
+    /// There were too many calls.
+    Throttled,
+    /// The answer is longer than one that is kept in memory.
+    TooLong,
+    /// The server failed.
+    Unavailable,
+    /// The account is in another region.
+    WrongRegion,
+}
+
+/// Codes that decide, whatever the status (`mimecast-api.md` §2, §6.1). The first that is a part
+/// of the answer's code in lower case counts.
+const CODES: [(&str, Verdict); 15] = [
+    ("app_forbidden", Verdict::NotPermitted),
+    ("binding_expired", Verdict::Expired),
+    ("developer_key", Verdict::KeyRefused),
+    ("invalid_signature", Verdict::SignatureRefused),
+    ("incorrect_region", Verdict::WrongRegion),
+    ("siem_invalid_token", Verdict::Refused),
+    ("client_unauthorized", Verdict::NotPermitted),
+    ("operation_forbidden", Verdict::NotPermitted),
+    ("endpoint_evaluation_failed", Verdict::NotPermitted),
+    ("token_expired", Verdict::TokenRefused),
+    ("token_verification_failed", Verdict::TokenRefused),
+    ("invalid_access_token", Verdict::TokenRefused),
+    ("invalidclientidentifier", Verdict::TokenRefused),
+    ("unauthorized", Verdict::TokenRefused),
+    ("internal_server_error", Verdict::Unavailable),
+];
+
+impl Verdict {
+    /// Reads an answer. A 200 can be an error (`mimecast-api.md` §6.1).
+    #[must_use]
+    pub fn of(status: u16, error: Option<&UpstreamError>) -> Self {
+        if let Some(error) = error {
+            let code = error.code.to_ascii_lowercase();
+            if let Some((_, verdict)) = CODES.iter().find(|(part, _)| code.contains(part)) {
+                return *verdict;
+            }
+        }
+        match (status, error) {
+            (200, None) => Self::Good,
+            (401, _) => Self::TokenRefused,
+            (418, _) => Self::Expired,
+            (403 | 404, _) => Self::NotPermitted,
+            (429, _) => Self::Throttled,
+            (408 | 500.., _) => Self::Unavailable,
+            (_, _) => Self::Refused,
+        }
+    }
+}
+
+/// The stream, the status, Mimecast's code and its request id, in one clause.
+#[must_use]
+pub fn describe(what: &str, head: &Head, error: Option<&UpstreamError>) -> String {
+    let mut text = format!("{what}: HTTP {}", head.status);
+    if let Some(error) = error {
+        for part in [&error.code, &error.message] {
+            if !part.is_empty() {
+                text.push(' ');
+                text.push_str(part);
+            }
+        }
+    }
+    if let Some(id) = head.header("x-request-id") {
+        text.push_str(", request id ");
+        text.push_str(&fail::shown(id));
+    }
+    text
+}
+
+/// What to do about credentials that are refused, where the answer says which part of them it is.
+#[must_use]
+pub fn remedy(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Expired => {
+            "; the access key has expired: create new keys, for a user whose authentication profile lets them never expire"
+        }
+        Verdict::KeyRefused => "; check app_id: Mimecast does not know the application",
+        Verdict::SignatureRefused => {
+            "; check app_key, access_key and secret_key: Mimecast does not say which of the three is wrong"
+        }
+        Verdict::WrongRegion => {
+            "; the account is in another region: remove base_url and set email, or set base_url to the host of the region"
+        }
+        Verdict::Good
+        | Verdict::NotPermitted
+        | Verdict::Refused
+        | Verdict::Throttled
+        | Verdict::TokenRefused
+        | Verdict::TooLong
+        | Verdict::Unavailable => "",
+    }
+}
+
+/// What to grant so that a stream can be read.
+#[must_use]
+pub fn grant(stream: Stream, api: Api) -> String {
+    let row = stream.row();
+    if api == Api::V1 {
+        return format!(
+            "grant the permission \"{}\" to the role of the user whose keys these are",
+            row.permission
+        );
+    }
+    let product = format!("select the product \"{}\"", row.product);
+    if row.permission == NO_PERMISSION {
+        return product;
+    }
+    format!(
+        "grant the role permission \"{}\" and {product}",
+        row.permission
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(status: u16, body: &str) -> Verdict {
+        Verdict::of(status, fail::read(body.as_bytes()).as_ref())
+    }
+
+    #[test]
+    fn status_and_code_decide_together() {
+        let fail = |code: &str| format!(r#"{{"fail":[{{"code":"{code}"}}]}}"#);
+        assert_eq!(verdict(200, "{}"), Verdict::Good);
+        assert_eq!(verdict(200, &fail("app_forbidden")), Verdict::NotPermitted);
+        assert_eq!(verdict(200, &fail("err_validation_null")), Verdict::Refused);
+        assert_eq!(verdict(403, &fail("app_forbidden")), Verdict::NotPermitted);
+        assert_eq!(
+            verdict(404, &fail("endpoint_evaluation_failed_1")),
+            Verdict::NotPermitted
+        );
+        assert_eq!(verdict(401, "<html>"), Verdict::TokenRefused);
+        assert_eq!(verdict(200, &fail("token_expired")), Verdict::TokenRefused);
+        assert_eq!(
+            verdict(401, &fail("Unauthorized Request")),
+            Verdict::TokenRefused
+        );
+        assert_eq!(verdict(400, &fail("err_x")), Verdict::Refused);
+        assert_eq!(
+            verdict(429, r#"{"detail":"Over throttling limit"}"#),
+            Verdict::Throttled
+        );
+        assert_eq!(verdict(502, "<html>"), Verdict::Unavailable);
+        assert_eq!(
+            verdict(500, &fail("internal_server_error_1")),
+            Verdict::Unavailable
+        );
+        assert_eq!(verdict(302, ""), Verdict::Refused);
+    }
+
+    #[test]
+    fn a_description_names_status_code_and_request_id() {
+        let headers = vec![("x-request-id".to_owned(), "r-1".to_owned())];
+        let head = Head {
+            status: 403,
+            headers,
+        };
+        let error = UpstreamError {
+            code: "app_forbidden".into(),
+            message: "Forbidden".into(),
+        };
+        assert_eq!(
+            describe("audit", &head, Some(&error)),
+            "audit: HTTP 403 app_forbidden Forbidden, request id r-1"
+        );
+    }
+}
