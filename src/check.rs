@@ -21,7 +21,7 @@ use crate::request::{Request, is_usable};
 use crate::response::{Head, TransportError};
 use crate::settings::{Api, Settings, SettingsError};
 use crate::stream::{Stream, Way};
-use crate::streams::{Context, Feed, log_files};
+use crate::streams::{self, Context, log_files};
 use crate::time::Timestamp;
 
 /// What was found for one stream.
@@ -341,7 +341,7 @@ impl Check {
                 self.file_origin = request.shown_origin();
                 return Ok((Purpose::File, request));
             }
-            Question::Probe => (Purpose::Probe, Feed::probe(stream, context)),
+            Question::Probe => (Purpose::Probe, streams::probe(stream, context)),
         };
         match self.client.authorize(call) {
             Some(request) => Ok((purpose, request)),

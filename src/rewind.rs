@@ -3,7 +3,7 @@
 use crate::checkpoint::{Checkpoint, RestCause, StreamPosition};
 use crate::settings::Settings;
 use crate::stream::Stream;
-use crate::streams::Feed;
+use crate::streams;
 use crate::time::Timestamp;
 
 /// Returns a checkpoint from which `streams` are collected again from `from` on; with no name in
@@ -59,7 +59,7 @@ pub fn rewind(
                 .filter(|rest| rest.cause == RestCause::Throttled),
             ..StreamPosition::default()
         };
-        Feed::open(stream, None, (from, &settings)).save(&mut position);
+        streams::open(stream, None, (from, &settings)).save(&mut position);
         if let Some(files) = &mut position.files {
             files.set_aside = set_aside;
         }

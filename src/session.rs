@@ -31,7 +31,7 @@ use crate::settings::Settings;
 use crate::stream::Stream;
 use crate::streams::quota::{BATCH_WINDOW_S, EVENTS_WINDOW_S, Meter, Quota};
 use crate::streams::siem_events::CALLS_PER_HOUR;
-use crate::streams::{Context, Feed, Want};
+use crate::streams::{self, Context, Feed, Want};
 use crate::time::Timestamp;
 use crate::volatile::Volatile;
 
@@ -49,7 +49,7 @@ pub type PollAction = Action<Result<Batch, PollError>>;
 /// One stream with its feed.
 struct Slot {
     stream: Stream,
-    feed: Feed,
+    feed: Box<dyn Feed>,
     rest: Option<Rest>,
     /// The message of the failure that it rests from.
     detail: String,
@@ -78,15 +78,23 @@ enum Purpose {
 struct Flight {
     purpose: Purpose,
     incoming: Incoming,
-    lines: Option<Lines>,
-    /// The log files of API 1.0, whose answers are read as they come.
-    files: Option<LogFileReader>,
+    reader: Reader,
+}
+
+/// How a body is read.
+enum Reader {
+    /// As a whole, when it is complete.
+    Whole,
+    /// A batch file, line by line.
+    Lines(Lines),
+    /// The log files of API 1.0, record by record.
+    LogFiles(LogFileReader),
 }
 
 impl Flight {
     /// Whether the body is read record by record, while it arrives.
     const fn is_streamed(&self) -> bool {
-        self.lines.is_some() || self.files.is_some()
+        !matches!(self.reader, Reader::Whole)
     }
 }
 
@@ -150,7 +158,7 @@ impl Session {
         let start = settings.start.resolve(now);
         let slot = |stream: &Stream| {
             let position = checkpoint.streams.remove(stream.name());
-            let feed = Feed::open(*stream, position.as_ref(), (start, &settings));
+            let feed = streams::open(*stream, position.as_ref(), (start, &settings));
             Slot {
                 stream: *stream,
                 feed,
@@ -279,17 +287,15 @@ impl Session {
             self.handle_no_answer(TransportError::Failed(why));
             return Step::Again;
         }
-        if flight.lines.is_some() {
-            return self.take_lines();
+        match flight.reader {
+            Reader::Lines(_) => self.take_lines(),
+            Reader::LogFiles(_) => self.take_log_files(),
+            Reader::Whole if !flight.incoming.has_ended() => Step::Read,
+            Reader::Whole => {
+                self.handle_whole_answer();
+                Step::Again
+            }
         }
-        if flight.files.is_some() {
-            return self.take_log_files();
-        }
-        if !flight.incoming.has_ended() {
-            return Step::Read;
-        }
-        self.handle_whole_answer();
-        Step::Again
     }
 
     /// Starts what is most due: a call to repeat, then what is in memory and would be asked for
@@ -411,8 +417,7 @@ impl Session {
         self.flight = Some(Flight {
             purpose,
             incoming: Incoming::default(),
-            lines: None,
-            files: None,
+            reader: Reader::Whole,
         });
         Step::Send(request)
     }
@@ -447,7 +452,7 @@ impl Session {
         let (Some(slot), Some(poll)) = (self.slots.get_mut(index), &mut self.poll) else {
             return;
         };
-        if let Some(files) = slot.feed.batch_files() {
+        if let Some((files, _)) = slot.feed.batch_files() {
             files.interrupt_retry(now);
         }
         slot.lost_answers = 0;

@@ -4,7 +4,7 @@ use crate::batch::Batch;
 use crate::decode::lines::LineReader;
 use crate::machine::{Action, Machine};
 use crate::response::{Head, TransportError};
-use crate::session::{Lines, POLL_MS_MAX, PollAction, PollError, Purpose, Session, Step};
+use crate::session::{Lines, POLL_MS_MAX, PollAction, PollError, Purpose, Reader, Session, Step};
 use crate::time::Timestamp;
 
 impl Machine for Session {
@@ -52,11 +52,12 @@ impl Machine for Session {
         match (flight.purpose, head.status) {
             (Purpose::Call { slot, .. }, 200) => {
                 if let Some(slot) = self.slots.get_mut(slot) {
-                    flight.files = slot.feed.begin_files(&head);
+                    let reader = slot.feed.log_files().and_then(|files| files.begin(&head));
+                    flight.reader = reader.map_or(Reader::Whole, Reader::LogFiles);
                 }
             }
             (Purpose::File { slot }, 200) => {
-                if let Some(feed) = self
+                if let Some((feed, _)) = self
                     .slots
                     .get_mut(slot)
                     .and_then(|slot| slot.feed.batch_files())
@@ -67,7 +68,7 @@ impl Machine for Session {
                     } else {
                         LineReader::of_some_bytes()
                     };
-                    flight.lines = Some(Lines {
+                    flight.reader = Reader::Lines(Lines {
                         reader,
                         skip: file.line,
                         name: file.name,
@@ -93,15 +94,11 @@ impl Machine for Session {
             let bytes = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
             stats.received_bytes = stats.received_bytes.saturating_add(bytes);
         }
-        if let Some(lines) = &mut flight.lines {
-            lines.reader.push(chunk);
-            return;
+        match &mut flight.reader {
+            Reader::Lines(lines) => lines.reader.push(chunk),
+            Reader::LogFiles(files) => files.push(chunk),
+            Reader::Whole => flight.incoming.push(&chunk),
         }
-        if let Some(files) = &mut flight.files {
-            files.push(chunk);
-            return;
-        }
-        flight.incoming.push(&chunk);
     }
 
     fn handle_end(&mut self, now: Timestamp) {
@@ -110,11 +107,10 @@ impl Machine for Session {
             return;
         };
         flight.incoming.end();
-        if let Some(lines) = &mut flight.lines {
-            lines.reader.finish();
-        }
-        if let Some(files) = &mut flight.files {
-            files.finish();
+        match &mut flight.reader {
+            Reader::Lines(lines) => lines.reader.finish(),
+            Reader::LogFiles(files) => files.finish(),
+            Reader::Whole => {}
         }
     }
 

@@ -1,6 +1,6 @@
 //! The lines of a batch file while it arrives.
 
-use super::{Purpose, Session, Step};
+use super::{Purpose, Reader, Session, Step};
 use crate::batch::{Offer, RecordLine};
 use crate::decode::lines::Line;
 use crate::streams::Context;
@@ -15,7 +15,8 @@ impl Session {
         let (Some(flight), Some(poll)) = (&mut self.flight, &mut self.poll) else {
             return Step::Stop;
         };
-        let (Purpose::File { slot }, Some(lines)) = (flight.purpose, &mut flight.lines) else {
+        let (Purpose::File { slot }, Reader::Lines(lines)) = (flight.purpose, &mut flight.reader)
+        else {
             return Step::Stop;
         };
         let index = slot;
@@ -23,8 +24,7 @@ impl Session {
             return Step::Stop;
         };
         let stream = slot.stream;
-        let filter = slot.feed.line_filter();
-        let Some(feed) = slot.feed.batch_files() else {
+        let Some((feed, filter)) = slot.feed.batch_files() else {
             return Step::Stop;
         };
         let mut bytes_left = BYTES_PER_STEP;

@@ -1,8 +1,8 @@
 //! The log files of API 1.0, read record by record as their bytes come.
 
-use crate::session::{Purpose, Session, Step};
-use crate::streams::Context;
+use crate::session::{Purpose, Reader, Session, Step};
 use crate::streams::log_files::Progress;
+use crate::streams::{Context, Feed as _};
 
 impl Session {
     /// Makes events of records until more of the body is needed or the batch is full.
@@ -11,7 +11,8 @@ impl Session {
         let (Some(flight), Some(poll)) = (&mut self.flight, &mut self.poll) else {
             return Step::Stop;
         };
-        let (Purpose::Call { slot: index, .. }, Some(reader)) = (flight.purpose, &mut flight.files)
+        let (Purpose::Call { slot: index, .. }, Reader::LogFiles(reader)) =
+            (flight.purpose, &mut flight.reader)
         else {
             return Step::Stop;
         };

@@ -75,7 +75,7 @@ impl Session {
             stream: slot.stream,
             state,
             until,
-            collected_until: slot.feed.collected_until(context, start),
+            collected_until: slot.feed.collected_until(context).unwrap_or(start),
             quota_remaining,
             detail: self.detail(slot, state),
         }

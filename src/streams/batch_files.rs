@@ -7,11 +7,17 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use crate::batch::{Builder, NoticeKind};
-use crate::checkpoint::{FileFault, FilePosition, FilesPosition, SetAsideFile, SetAsidePage};
+use crate::checkpoint::{
+    FileFault, FilePosition, FilesPosition, SetAsideFile, SetAsidePage, StreamPosition,
+};
 use crate::request::{Call, Request, percent_encode};
+use crate::response::Head;
 use crate::stream::{Stream, Way};
 use crate::streams::done_files::DoneFiles;
-use crate::streams::{Context, Unusable, Want, hours_ms};
+use crate::streams::quota::Meter;
+use crate::streams::retention::Retention;
+use crate::streams::siem_events::LineFilter;
+use crate::streams::{Context, Feed, Unusable, Want};
 use crate::time::Timestamp;
 
 use listing::{Distinct, File, Listing, find_all};
@@ -154,44 +160,7 @@ impl BatchFiles {
         }
     }
 
-    /// The position for a checkpoint.
-    #[must_use]
-    pub fn position(&self) -> FilesPosition {
-        FilesPosition {
-            done: self.done.to_text(),
-            ..self.position.clone()
-        }
-    }
-
-    /// The time, by the upstream's clock, up to which its records are known to be collected.
-    #[must_use]
-    pub fn collected_until(&self, context: Context<'_>) -> Timestamp {
-        let at = self.position.listed_at.filter(|_| self.position.caught_up);
-        let until = at
-            .map(|at| context.to_upstream(at))
-            .into_iter()
-            .chain(self.position.newest)
-            .chain(self.position.read_to)
-            .fold(self.position.since, Timestamp::max);
-        // What a file that is set aside holds is not collected.
-        let pages = self.position.set_aside.iter();
-        let set_aside = pages.flat_map(|page| &page.files);
-        let set_aside = set_aside.map(|file| context.to_upstream(file.since)).min();
-        set_aside.map_or(until, |set_aside| until.min(set_aside))
-    }
-
-    /// When the feed next wants something, and whether it is caught up until then. With files that
-    /// are set aside it is not.
-    #[must_use]
-    pub fn due(&self, context: Context<'_>) -> (Timestamp, bool) {
-        let (due, caught_up) = self.page_due(context);
-        match self.retry_due(context) {
-            Some(retry_due) => (due.min(retry_due), false),
-            None => (due, caught_up),
-        }
-    }
-
-    /// The same without the files that are set aside.
+    /// When the next page is due, and whether everything but files that are set aside is collected.
     fn page_due(&self, context: Context<'_>) -> (Timestamp, bool) {
         if !self.position.caught_up || self.page.is_some() {
             return (context.now, false);
@@ -210,70 +179,6 @@ impl BatchFiles {
         set_aside::due(&position.set_aside, position.retry_after, context.now)
     }
 
-    /// The files that are set aside, as a clause for people, and when they are fetched again.
-    #[must_use]
-    pub fn set_aside(&self) -> Option<(String, Timestamp)> {
-        set_aside::summary(&self.position.set_aside)
-    }
-
-    /// Whether a page is in memory.
-    #[must_use]
-    pub fn holds_page(&self) -> bool {
-        let listed = |retry: &Retry| retry.listed.is_some();
-        self.page.is_some() || self.retry.as_ref().is_some_and(listed)
-    }
-
-    /// Whether the next want is a listing.
-    #[must_use]
-    pub fn wants_call(&self, context: Context<'_>) -> bool {
-        match (&self.retry, &self.page) {
-            (Some(retry), _) => retry.front().is_none() || retry.is_stale(context),
-            (None, Some(page)) => page.is_stale(context),
-            (None, None) => true,
-        }
-    }
-
-    /// What to do next: the page in memory, then files that are set aside and due, then the next
-    /// page. After each listing for such files there is a pause in which only new pages are listed.
-    pub fn next(&mut self, context: Context<'_>, batch: &mut Builder) -> Want {
-        let (due, _) = self.due(context);
-        if due > context.now {
-            return Want::Nothing(due);
-        }
-        self.skip_what_expired(context, batch);
-        let stale = |page: &Page| page.is_stale(context);
-        if self.page.as_ref().is_some_and(stale) {
-            self.relist();
-        }
-        if self.retry.is_none() && self.page.is_none() {
-            self.begin_retry(context, batch);
-        }
-        if let Some(retry) = &mut self.retry {
-            if retry.is_stale(context) {
-                retry.listed = None;
-            }
-            if let Some((_, file)) = retry.front() {
-                return Want::Download(Request::get(file.url.clone()));
-            }
-            if let Some(page) = self.position.set_aside.get(retry.page) {
-                let (token, since) = (page.page_token.as_ref(), page.since);
-                return Want::Call(self.listing(token, since));
-            }
-            self.retry = None;
-        }
-        let (due, _) = self.page_due(context);
-        if due > context.now {
-            return Want::Nothing(due);
-        }
-        match self.page.as_ref().and_then(|page| page.waiting.front()) {
-            Some(file) => Want::Download(Request::get(file.url.clone())),
-            None => {
-                let token = self.position.page_token.as_ref();
-                Want::Call(self.listing(token, self.position.since))
-            }
-        }
-    }
-
     /// Begins with the files that are set aside, where some are due.
     fn begin_retry(&mut self, context: Context<'_>, batch: &mut Builder) {
         let pages = &mut self.position.set_aside;
@@ -289,27 +194,18 @@ impl BatchFiles {
 
     /// After an outage longer than the retention, says what is lost and begins anew.
     fn skip_what_expired(&mut self, context: Context<'_>, batch: &mut Builder) {
-        let Some(hours) = self.stream.row().retention_hours else {
+        let Some(retention) = Retention::of(self.stream, context) else {
             return;
         };
-        // By the earlier clock: what a wrong one takes for expired may still be there.
-        let oldest = context.earlier().plus_ms(hours_ms(hours).saturating_neg());
-        let days = hours / 24;
+        let oldest = retention.oldest;
         let position = &mut self.position;
         match position.listed_at {
             Some(listed_at) if listed_at < oldest => {
-                let detail = format!(
-                    "records between {listed_at} and {oldest} are older than the {days} days that Mimecast keeps and can no longer be had"
-                );
-                batch.notice(self.stream, NoticeKind::Gap, detail);
+                retention.tell_gap("records", listed_at, batch);
             }
             // Files are listed by whole days, so the day of `oldest` is still there.
             None if position.page_token.is_none() && position.since.to_day() < oldest.to_day() => {
-                let detail = format!(
-                    "collection begins at {oldest}, because Mimecast keeps {days} days, and not at {}",
-                    position.since
-                );
-                batch.notice(self.stream, NoticeKind::Adjusted, detail);
+                retention.tell_start("collection", position.since, batch);
             }
             Some(_) | None => return,
         }
@@ -339,52 +235,6 @@ impl BatchFiles {
             }
         }
         Call::get(path)
-    }
-
-    /// Takes the answer to a listing.
-    ///
-    /// # Errors
-    ///
-    /// The body is not a listing.
-    pub fn handle_answer(
-        &mut self,
-        body: &[u8],
-        context: Context<'_>,
-        batch: &mut Builder,
-    ) -> Result<(), Unusable> {
-        let listing = Listing::read(self.stream, body)?;
-        if self.retry.is_some() {
-            self.find_set_aside(listing, context, batch);
-            return Ok(());
-        }
-        let was_empty = listing.files.is_empty();
-        let unlinked = listing.files.iter().filter(|file| file.is_none()).count();
-        let waiting = self.without_known(listing.files.into_iter().flatten(), context);
-        let caught_up = listing.is_caught_up;
-        if !caught_up && was_empty && listing.next_token == self.position.page_token {
-            return Err(Unusable(
-                "the page is empty and its token does not move".to_owned(),
-            ));
-        }
-        let waiting = if self.relisting {
-            self.find_file_again(waiting, context)?
-        } else {
-            waiting
-        };
-        self.relisting = false;
-        let list_again = self.count_unlinked(unlinked, &waiting, batch)?;
-        self.position.read_to = Some(self.collected_until(context));
-        self.position.listed_at = Some(context.now);
-        self.position.caught_up = false;
-        self.page = Some(Page {
-            waiting,
-            next_token: listing.next_token,
-            caught_up,
-            list_again,
-            listed_at: context.now,
-        });
-        self.finish_page_if_done();
-        Ok(())
     }
 
     /// Counts a page that lists files without a usable link. It is listed again, after its other
@@ -526,39 +376,6 @@ impl BatchFiles {
             }
         }
         self.finish_retry_if_done(context);
-    }
-
-    /// The page token was refused: begins again by date, at the last file that was read.
-    pub fn handle_refusal(&mut self, context: Context<'_>, batch: &mut Builder) -> bool {
-        if let Some(retry) = &self.retry {
-            let page = self.position.set_aside.get_mut(retry.page);
-            return page.is_some_and(|page| {
-                let had_token = page.page_token.take().is_some();
-                page.searching = true;
-                had_token
-            });
-        }
-        if self.position.page_token.is_none() {
-            return false;
-        }
-        let since = self.restart(context);
-        let detail = format!(
-            "Mimecast refused the page token; listing begins again at {} and repeats events with the same ids",
-            since.to_day()
-        );
-        batch.notice(self.stream, NoticeKind::Adjusted, detail);
-        let newest = self.position.newest;
-        self.position = FilesPosition {
-            since,
-            newest,
-            listed_at: Some(context.now),
-            set_aside: core::mem::take(&mut self.position.set_aside),
-            retry_after: self.position.retry_after,
-            ..FilesPosition::default()
-        };
-        self.page = None;
-        self.relisting = false;
-        true
     }
 
     /// The day from which files that are not done are listed where there is no usable token. A
@@ -826,6 +643,179 @@ impl BatchFiles {
         }
         self.position.caught_up = page.caught_up;
         self.relisted = 0;
+    }
+}
+
+impl Feed for BatchFiles {
+    /// What to do next: the page in memory, then files that are set aside and due, then the next
+    /// page. After each listing for such files there is a pause in which only new pages are listed.
+    fn next(&mut self, context: Context<'_>, batch: &mut Builder) -> Want {
+        let (due, _) = self.due(context);
+        if due > context.now {
+            return Want::Nothing(due);
+        }
+        self.skip_what_expired(context, batch);
+        let stale = |page: &Page| page.is_stale(context);
+        if self.page.as_ref().is_some_and(stale) {
+            self.relist();
+        }
+        if self.retry.is_none() && self.page.is_none() {
+            self.begin_retry(context, batch);
+        }
+        if let Some(retry) = &mut self.retry {
+            if retry.is_stale(context) {
+                retry.listed = None;
+            }
+            if let Some((_, file)) = retry.front() {
+                return Want::Download(Request::get(file.url.clone()));
+            }
+            if let Some(page) = self.position.set_aside.get(retry.page) {
+                let (token, since) = (page.page_token.as_ref(), page.since);
+                return Want::Call(self.listing(token, since));
+            }
+            self.retry = None;
+        }
+        let (due, _) = self.page_due(context);
+        if due > context.now {
+            return Want::Nothing(due);
+        }
+        match self.page.as_ref().and_then(|page| page.waiting.front()) {
+            Some(file) => Want::Download(Request::get(file.url.clone())),
+            None => {
+                let token = self.position.page_token.as_ref();
+                Want::Call(self.listing(token, self.position.since))
+            }
+        }
+    }
+
+    /// With files that are set aside it is not caught up.
+    fn due(&self, context: Context<'_>) -> (Timestamp, bool) {
+        let (due, caught_up) = self.page_due(context);
+        match self.retry_due(context) {
+            Some(retry_due) => (due.min(retry_due), false),
+            None => (due, caught_up),
+        }
+    }
+
+    fn collected_until(&self, context: Context<'_>) -> Option<Timestamp> {
+        let at = self.position.listed_at.filter(|_| self.position.caught_up);
+        let until = at
+            .map(|at| context.to_upstream(at))
+            .into_iter()
+            .chain(self.position.newest)
+            .chain(self.position.read_to)
+            .fold(self.position.since, Timestamp::max);
+        // What a file that is set aside holds is not collected.
+        let pages = self.position.set_aside.iter();
+        let set_aside = pages.flat_map(|page| &page.files);
+        let set_aside = set_aside.map(|file| context.to_upstream(file.since)).min();
+        Some(set_aside.map_or(until, |set_aside| until.min(set_aside)))
+    }
+
+    fn wants_call(&self, context: Context<'_>) -> bool {
+        match (&self.retry, &self.page) {
+            (Some(retry), _) => retry.front().is_none() || retry.is_stale(context),
+            (None, Some(page)) => page.is_stale(context),
+            (None, None) => true,
+        }
+    }
+
+    fn holds_answer(&self) -> bool {
+        let listed = |retry: &Retry| retry.listed.is_some();
+        self.page.is_some() || self.retry.as_ref().is_some_and(listed)
+    }
+
+    fn meter(&self) -> Option<Meter> {
+        Some(Meter::Batch)
+    }
+
+    fn handle_answer(
+        &mut self,
+        (_, body): (&Head, Vec<u8>),
+        context: Context<'_>,
+        batch: &mut Builder,
+    ) -> Result<(), Unusable> {
+        let listing = Listing::read(self.stream, &body)?;
+        if self.retry.is_some() {
+            self.find_set_aside(listing, context, batch);
+            return Ok(());
+        }
+        let was_empty = listing.files.is_empty();
+        let unlinked = listing.files.iter().filter(|file| file.is_none()).count();
+        let waiting = self.without_known(listing.files.into_iter().flatten(), context);
+        let caught_up = listing.is_caught_up;
+        if !caught_up && was_empty && listing.next_token == self.position.page_token {
+            return Err(Unusable(
+                "the page is empty and its token does not move".to_owned(),
+            ));
+        }
+        let waiting = if self.relisting {
+            self.find_file_again(waiting, context)?
+        } else {
+            waiting
+        };
+        self.relisting = false;
+        let list_again = self.count_unlinked(unlinked, &waiting, batch)?;
+        self.position.read_to = self.collected_until(context);
+        self.position.listed_at = Some(context.now);
+        self.position.caught_up = false;
+        self.page = Some(Page {
+            waiting,
+            next_token: listing.next_token,
+            caught_up,
+            list_again,
+            listed_at: context.now,
+        });
+        self.finish_page_if_done();
+        Ok(())
+    }
+
+    /// The page token was refused: begins again by date, at the last file that was read.
+    fn handle_refusal(&mut self, context: Context<'_>, batch: &mut Builder) -> bool {
+        if let Some(retry) = &self.retry {
+            let page = self.position.set_aside.get_mut(retry.page);
+            return page.is_some_and(|page| {
+                let had_token = page.page_token.take().is_some();
+                page.searching = true;
+                had_token
+            });
+        }
+        if self.position.page_token.is_none() {
+            return false;
+        }
+        let since = self.restart(context);
+        let detail = format!(
+            "Mimecast refused the page token; listing begins again at {} and repeats events with the same ids",
+            since.to_day()
+        );
+        batch.notice(self.stream, NoticeKind::Adjusted, detail);
+        let newest = self.position.newest;
+        self.position = FilesPosition {
+            since,
+            newest,
+            listed_at: Some(context.now),
+            set_aside: core::mem::take(&mut self.position.set_aside),
+            retry_after: self.position.retry_after,
+            ..FilesPosition::default()
+        };
+        self.page = None;
+        self.relisting = false;
+        true
+    }
+
+    fn set_aside(&self) -> Option<(String, Timestamp)> {
+        set_aside::summary(&self.position.set_aside)
+    }
+
+    fn batch_files(&mut self) -> Option<(&mut BatchFiles, LineFilter<'_>)> {
+        Some((self, LineFilter::default()))
+    }
+
+    fn save(&self, position: &mut StreamPosition) {
+        position.files = Some(FilesPosition {
+            done: self.done.to_text(),
+            ..self.position.clone()
+        });
     }
 }
 

@@ -7,15 +7,17 @@
 //! are read.
 
 use crate::batch::{Builder, Intake, NoticeKind, Offer, RecordLine};
-use crate::checkpoint::ListPosition;
+use crate::checkpoint::{ListPosition, StreamPosition};
 use crate::encode::push_quoted;
 use crate::identity::EventId;
-use crate::paging::{Stall, too_many_empty};
+use crate::request::Call;
+use crate::response::Head;
 use crate::settings::Snapshot;
 use crate::stream::{Post, Stream};
 use crate::streams::list_items::{Item, ListItems};
-use crate::streams::pages::{self, Ask, Page};
-use crate::streams::{CLOCKS_AGREE_MS, Context, Unusable, Want, hours_ms};
+use crate::streams::paged::{DonePage, EmptyPages, Found, Marks, Strategy, Taken};
+use crate::streams::pages::{self, Ask, Page, page_done};
+use crate::streams::{CLOCKS_AGREE_MS, Context, Unusable, hours_ms};
 use crate::time::Timestamp;
 
 /// A list that does not fit into the checkpoint is read less often by this factor, because each
@@ -47,8 +49,8 @@ pub struct Reading {
     pub back_hours: u32,
 }
 
-/// The feed of one list.
-pub struct Lists {
+/// The reading of one list.
+pub struct List {
     stream: Stream,
     reading: Reading,
     position: ListPosition,
@@ -56,14 +58,10 @@ pub struct Lists {
     items: Option<ListItems>,
     /// How many characters the items may have in the checkpoint.
     chars_max: usize,
-    page: Option<Page>,
-    /// Whether the page has an item that this reading had not found before.
-    has_news: bool,
-    stall: Option<(Stall, u32)>,
 }
 
-impl Lists {
-    /// The feed of a list, from its position.
+impl List {
+    /// The reading of a list, from its position.
     #[must_use]
     pub fn open(
         stream: Stream,
@@ -77,34 +75,6 @@ impl Lists {
             position: position.cloned().unwrap_or_default(),
             items: None,
             chars_max,
-            page: None,
-            has_news: false,
-            stall: None,
-        }
-    }
-
-    /// The position for a checkpoint.
-    #[must_use]
-    pub fn position(&self) -> ListPosition {
-        ListPosition {
-            items: match &self.items {
-                Some(items) => items.to_text(),
-                None => self.position.items.clone(),
-            },
-            page_done: match &self.page {
-                Some(page) => page.done(),
-                None => self.position.page_done.clone(),
-            },
-            // Each field by its name, so that the text of the items is not copied twice.
-            read_at: self.position.read_at,
-            behind: self.position.behind,
-            to: self.position.to,
-            begun_at: self.position.begun_at,
-            page_token: self.position.page_token.clone(),
-            pages_done: self.position.pages_done,
-            overflow: self.position.overflow,
-            overflow_now: self.position.overflow_now,
-            paging: self.position.paging.clone(),
         }
     }
 
@@ -120,148 +90,6 @@ impl Lists {
             };
             ListItems::parse(&core::mem::take(text), key_bytes, chars_max)
         })
-    }
-
-    /// When the last complete reading was, by the upstream's clock.
-    #[must_use]
-    pub fn collected_until(&self, context: Context<'_>) -> Option<Timestamp> {
-        self.position.read_at.map(|at| context.to_upstream(at))
-    }
-
-    /// When the feed next wants something, and whether it is caught up until then.
-    #[must_use]
-    pub fn due(&self, context: Context<'_>) -> (Timestamp, bool) {
-        let Some(read_at) = self.position.read_at.filter(|_| self.position.to.is_none()) else {
-            return (context.now, false);
-        };
-        if self.position.behind {
-            return (context.due_again(read_at, AGAIN_AFTER_MS), false);
-        }
-        let factor = if self.position.overflow {
-            OVERFLOW_FACTOR
-        } else {
-            1
-        };
-        let every_ms = i64::from(self.reading.every_minutes).saturating_mul(60_000 * factor);
-        let due = context.due_again(read_at, every_ms);
-        (due, true)
-    }
-
-    /// Whether the next want is a page.
-    #[must_use]
-    pub const fn wants_call(&self) -> bool {
-        self.page.is_none() && !self.position.pages_done
-    }
-
-    /// What to do next.
-    pub fn next(&mut self, context: Context<'_>) -> Want {
-        if !self.wants_call() {
-            return Want::Records;
-        }
-        let (due, _) = self.due(context);
-        if due > context.now {
-            return Want::Nothing(due);
-        }
-        let to = match self.position.to {
-            Some(to) => to,
-            None => {
-                self.position.begun_at = Some(context.now);
-                context.upstream_now.floor_second()
-            }
-        };
-        self.position.to = Some(to);
-        let back_ms = hours_ms(self.reading.back_hours);
-        let ask = Ask {
-            window: (to.plus_ms(back_ms.saturating_neg()), to),
-            page_records: self.reading.post.page_records,
-            token: self.position.page_token.as_deref(),
-        };
-        Want::Call(pages::call(self.stream, self.reading.post, &ask))
-    }
-
-    /// Takes the answer to a page's call.
-    ///
-    /// # Errors
-    ///
-    /// The body is not a page.
-    pub fn handle_answer(&mut self, body: Vec<u8>) -> Result<(), Unusable> {
-        let token = self.position.page_token.as_deref();
-        let mut page = Page::read(body, self.reading.post.list, token)?;
-        page.resume(self.position.page_done.as_ref());
-        self.has_news = false;
-        self.page = Some(page);
-        Ok(())
-    }
-
-    /// The call was refused: if it had a page token, the list is read again from its beginning.
-    pub fn handle_refusal(&mut self, batch: &mut Builder) -> bool {
-        if self.position.page_token.take().is_none() {
-            return false;
-        }
-        if self.position.paging.empty > 0 {
-            // A token that an empty page gave leads nowhere.
-            self.position.pages_done = true;
-            return true;
-        }
-        self.position.page_done = None;
-        let detail = "Mimecast refused the page token; the list is read again from its beginning";
-        batch.notice(self.stream, NoticeKind::Adjusted, detail.to_owned());
-        true
-    }
-
-    /// Makes events of the page in memory, and after the last page of what has left.
-    pub fn take_records(
-        &mut self,
-        intake: &mut Intake,
-        context: Context<'_>,
-        batch: &mut Builder,
-    ) -> Offer {
-        if let Some(mut page) = self.page.take() {
-            if self.take_page(&mut page, intake, context, batch) == Offer::NoRoom {
-                self.page = Some(page);
-                return Offer::NoRoom;
-            }
-            self.finish_page(page, batch);
-        }
-        if !self.position.pages_done {
-            return Offer::Taken;
-        }
-        self.finish_reading(intake, context, batch)
-    }
-
-    fn take_page(
-        &mut self,
-        page: &mut Page,
-        intake: &mut Intake,
-        context: Context<'_>,
-        batch: &mut Builder,
-    ) -> Offer {
-        let full = context.settings.snapshot == Snapshot::Full;
-        while let Some(bytes) = page.record() {
-            if !batch.has_room() {
-                return Offer::NoRoom;
-            }
-            let record = RecordLine::new(self.stream, bytes);
-            let id = intake.id(record);
-            let known = id.and_then(|id| self.items().get_mut(&id));
-            let is_news = known.as_ref().is_none_or(|item| !item.seen);
-            if known.is_some_and(|item| item.seen || !full) {
-                batch.count_duplicate(self.stream);
-            } else {
-                let locator = || format!("{} list record {}", self.stream, page.number());
-                let now = context.upstream_now;
-                if batch.offer(intake, record, None, now, &locator) == Offer::NoRoom {
-                    return Offer::NoRoom;
-                }
-            }
-            self.has_news |= is_news;
-            if let Some(id) = id {
-                let name = item_name(bytes).filter(|_| self.reading.departures);
-                self.note_seen(&id, name, batch);
-            }
-            page.advance();
-        }
-        Offer::Taken
     }
 
     /// Remembers that the current reading has found an item.
@@ -293,37 +121,6 @@ impl Lists {
         }
     }
 
-    /// Moves the position behind the page.
-    fn finish_page(&mut self, page: Page, batch: &mut Builder) {
-        self.position.page_done = None;
-        let is_empty = page.is_empty();
-        let digest = page.whole_digest();
-        self.position.page_token = page.next_token;
-        self.position.pages_done = self.position.page_token.is_none();
-        if self.position.pages_done {
-            return;
-        }
-        let paging = &mut self.position.paging;
-        if is_empty {
-            if !paging.follow_empty() {
-                self.position.page_token = None;
-                self.position.pages_done = true;
-                batch.notice(self.stream, NoticeKind::Adjusted, too_many_empty("list"));
-            }
-            return;
-        }
-        let stall = paging.follow(&digest, self.has_news);
-        self.stall = stall.map(|stall| (stall, paging.tries()));
-        if stall == Some(Stall::Cycle) {
-            self.position.page_token = None;
-        }
-    }
-
-    /// Why the reading rests, after a page that was done.
-    pub const fn take_stall(&mut self) -> Option<(Stall, u32)> {
-        self.stall.take()
-    }
-
     /// Whether the window of the reading ended where the upstream's clock was when it was begun, by
     /// all that is known of that clock now.
     fn window_was_true(&self, context: Context<'_>) -> bool {
@@ -337,12 +134,7 @@ impl Lists {
     }
 
     /// Tells what has left, and ends the reading.
-    fn finish_reading(
-        &mut self,
-        intake: &mut Intake,
-        context: Context<'_>,
-        batch: &mut Builder,
-    ) -> Offer {
+    fn finish(&mut self, intake: &mut Intake, context: Context<'_>, batch: &mut Builder) -> Offer {
         let is_true = self.window_was_true(context);
         let gone = self
             .items()
@@ -378,6 +170,157 @@ impl Lists {
             ..ListPosition::default()
         };
         Offer::Taken
+    }
+}
+
+impl Strategy for List {
+    const EMPTY_PAGES: EmptyPages = EmptyPages::AreFollowed("list");
+
+    fn stream(&self) -> Stream {
+        self.stream
+    }
+
+    fn marks(&mut self) -> Marks<'_> {
+        Marks {
+            token: &mut self.position.page_token,
+            page_done: &mut self.position.page_done,
+            paging: &mut self.position.paging,
+        }
+    }
+
+    fn due(&self, _has_page: bool, context: Context<'_>) -> (Timestamp, bool) {
+        let Some(read_at) = self.position.read_at.filter(|_| self.position.to.is_none()) else {
+            return (context.now, false);
+        };
+        if self.position.behind {
+            return (context.due_again(read_at, AGAIN_AFTER_MS), false);
+        }
+        let factor = if self.position.overflow {
+            OVERFLOW_FACTOR
+        } else {
+            1
+        };
+        let every_ms = i64::from(self.reading.every_minutes).saturating_mul(60_000 * factor);
+        (context.due_again(read_at, every_ms), true)
+    }
+
+    /// When the last complete reading was.
+    fn collected_until(&self, context: Context<'_>) -> Option<Timestamp> {
+        self.position.read_at.map(|at| context.to_upstream(at))
+    }
+
+    fn call(&mut self, context: Context<'_>, _batch: &mut Builder) -> Call {
+        let to = match self.position.to {
+            Some(to) => to,
+            None => {
+                self.position.begun_at = Some(context.now);
+                context.upstream_now.floor_second()
+            }
+        };
+        self.position.to = Some(to);
+        let back_ms = hours_ms(self.reading.back_hours);
+        let ask = Ask {
+            window: (to.plus_ms(back_ms.saturating_neg()), to),
+            page_records: self.reading.post.page_records,
+            token: self.position.page_token.as_deref(),
+        };
+        pages::call(self.stream, self.reading.post, &ask)
+    }
+
+    fn read(&mut self, (_, body): (&Head, Vec<u8>), _: Context<'_>) -> Result<Page, Unusable> {
+        let token = self.position.page_token.as_deref();
+        Page::read(body, self.reading.post.list, token)
+    }
+
+    /// News is an item that this reading had not found before.
+    fn offer(
+        &mut self,
+        found: Found<'_>,
+        intake: &mut Intake,
+        context: Context<'_>,
+        batch: &mut Builder,
+    ) -> Taken {
+        let full = context.settings.snapshot == Snapshot::Full;
+        let record = RecordLine::new(self.stream, found.bytes);
+        let id = intake.id(record);
+        let known = id.and_then(|id| self.items().get_mut(&id));
+        let is_news = known.as_ref().is_none_or(|item| !item.seen);
+        if known.is_some_and(|item| item.seen || !full) {
+            batch.count_duplicate(self.stream);
+        } else {
+            let locator = || format!("{} list record {}", self.stream, found.number);
+            let now = context.upstream_now;
+            if batch.offer(intake, record, None, now, &locator) == Offer::NoRoom {
+                return Taken::NoRoom;
+            }
+        }
+        if let Some(id) = id {
+            let name = item_name(found.bytes).filter(|_| self.reading.departures);
+            self.note_seen(&id, name, batch);
+        }
+        Taken::Counted(is_news)
+    }
+
+    fn follow(&mut self, page: DonePage, _context: Context<'_>) -> bool {
+        self.position.page_token = page.next_token;
+        self.position.page_token.is_some()
+    }
+
+    fn end(&mut self, _context: Context<'_>, _batch: &mut Builder) {
+        self.position.pages_done = true;
+    }
+
+    fn leave_cycle(&mut self) {
+        self.position.page_token = None;
+    }
+
+    /// If the call had a page token, the list is read again from its beginning.
+    fn handle_refusal(&mut self, _context: Context<'_>, batch: &mut Builder) -> bool {
+        if self.position.page_token.take().is_none() {
+            return false;
+        }
+        if self.position.paging.empty > 0 {
+            // A token that an empty page gave leads nowhere.
+            self.position.pages_done = true;
+            return true;
+        }
+        self.position.page_done = None;
+        let detail = "Mimecast refused the page token; the list is read again from its beginning";
+        batch.notice(self.stream, NoticeKind::Adjusted, detail.to_owned());
+        true
+    }
+
+    fn has_rest(&self) -> bool {
+        self.position.pages_done
+    }
+
+    fn take_rest(
+        &mut self,
+        intake: &mut Intake,
+        context: Context<'_>,
+        batch: &mut Builder,
+    ) -> Offer {
+        self.finish(intake, context, batch)
+    }
+
+    fn save(&self, page: Option<&Page>, position: &mut StreamPosition) {
+        position.list = Some(ListPosition {
+            items: match &self.items {
+                Some(items) => items.to_text(),
+                None => self.position.items.clone(),
+            },
+            page_done: page_done(page, self.position.page_done.as_ref()),
+            // Each field by its name, so that the text of the items is not copied twice.
+            read_at: self.position.read_at,
+            behind: self.position.behind,
+            to: self.position.to,
+            begun_at: self.position.begun_at,
+            page_token: self.position.page_token.clone(),
+            pages_done: self.position.pages_done,
+            overflow: self.position.overflow,
+            overflow_now: self.position.overflow_now,
+            paging: self.position.paging.clone(),
+        });
     }
 }
 

@@ -14,7 +14,7 @@ pub use call::probe;
 use call::{call, file_name};
 
 use crate::batch::{Builder, Intake, NoticeKind, Offer, RecordLine};
-use crate::checkpoint::{LogFileAt, LogFilesPosition};
+use crate::checkpoint::{LogFileAt, LogFilesPosition, StreamPosition};
 use crate::decode::fail;
 use crate::decode::log_files::{Found, LogFileReader};
 use crate::paging::{Paging, Stall};
@@ -24,7 +24,8 @@ use crate::response::Head;
 use crate::stream::Stream;
 use crate::streams::done_files::{DoneFiles, key};
 use crate::streams::pages::escaped_len;
-use crate::streams::{Context, Unusable, Want, hours_ms};
+use crate::streams::retention::Retention;
+use crate::streams::{Context, Feed, Unusable, Want, hours_ms};
 use crate::time::Timestamp;
 
 /// A caught-up stream is asked again after this. New files appear every 30 minutes; nothing is
@@ -122,85 +123,23 @@ impl LogFiles {
         }
     }
 
-    /// The position for a checkpoint.
-    #[must_use]
-    pub fn position(&self) -> LogFilesPosition {
-        LogFilesPosition {
-            at: self.at(),
-            done: self.done.to_text(),
-            remembered: self.remembered.to_text(),
-            ..self.position.clone()
-        }
-    }
-
-    /// The time, by the upstream's clock, up to which its records are known to be collected.
-    #[must_use]
-    pub fn collected_until(&self, context: Context<'_>) -> Timestamp {
-        let at = self.position.read_at.map(|at| context.to_upstream(at));
-        at.into_iter()
-            .chain(self.position.read_to)
-            .fold(self.position.since, Timestamp::max)
-    }
-
-    /// When the feed next wants something, and whether it is caught up until then.
-    #[must_use]
-    pub fn due(&self, context: Context<'_>) -> (Timestamp, bool) {
-        match self.position.read_at {
-            Some(read_at) => (context.due_again(read_at, POLL_INTERVAL_MS), true),
-            None => (context.now, false),
-        }
-    }
-
-    /// What to do next.
-    pub fn next(&mut self, context: Context<'_>, batch: &mut Builder) -> Want {
-        let (due, caught_up) = self.due(context);
-        if caught_up && due > context.now {
-            return Want::Nothing(due);
-        }
-        self.say_what_expired(context, batch);
-        // An answer that broke off is asked for again, and read on from where it broke.
-        self.position.at = self.at();
-        self.answer = None;
-        Want::Call(call(self.stream, context, self.position.token.as_deref()))
-    }
-
     /// Says what lies before everything that the upstream still has.
     fn say_what_expired(&mut self, context: Context<'_>, batch: &mut Builder) {
-        let Some(hours) = self.stream.row().retention_hours else {
+        let Some(retention) = Retention::of(self.stream, context) else {
             return;
         };
-        // By the earlier clock: what a wrong one takes for expired may still be there.
-        let oldest = context.earlier().plus_ms(hours_ms(hours).saturating_neg());
-        let days = hours / 24;
+        let since = self.position.since;
         match self.position.asked_at {
-            Some(asked_at) if asked_at < oldest => {
-                let detail = format!(
-                    "records between {asked_at} and {oldest} are older than the {days} days that Mimecast keeps and can no longer be had"
-                );
-                batch.notice(self.stream, NoticeKind::Gap, detail);
+            Some(asked_at) if asked_at < retention.oldest => {
+                retention.tell_gap("records", asked_at, batch);
                 self.position.asked_at = Some(context.now);
             }
-            None if self.position.since < oldest => {
-                let detail = format!(
-                    "collection begins at {oldest}, because Mimecast keeps {days} days, and not at {}",
-                    self.position.since
-                );
-                batch.notice(self.stream, NoticeKind::Adjusted, detail);
-                self.position.since = oldest;
+            None if since < retention.oldest => {
+                retention.tell_start("collection", since, batch);
+                self.position.since = retention.oldest;
             }
             Some(_) | None => {}
         }
-    }
-
-    /// Takes an answer without files: there are no more for now.
-    ///
-    /// # Errors
-    ///
-    /// The body is neither that nor a file.
-    pub fn handle_answer(&mut self, body: &[u8], context: Context<'_>) -> Result<(), Unusable> {
-        call::read_end(body)?;
-        self.catch_up(context);
-        Ok(())
     }
 
     fn catch_up(&mut self, context: Context<'_>) {
@@ -209,25 +148,6 @@ impl LogFiles {
         self.position.asked_at = Some(context.now);
         self.position.replaying = false;
         self.position.paging = Paging::default();
-    }
-
-    /// Why the reading rests, after an answer that was done.
-    pub const fn take_stall(&mut self) -> Option<(Stall, u32)> {
-        self.stall.take()
-    }
-
-    /// The token was refused: everything that is still there is read again, without what is known.
-    pub fn handle_refusal(&mut self, batch: &mut Builder) -> bool {
-        if self.position.token.take().is_none() {
-            return false;
-        }
-        self.position.at = None;
-        self.position.read_at = None;
-        self.position.replaying = true;
-        let detail = "Mimecast refused the token; its files are read again from the oldest, and what \
-                      was delivered is left out or repeated with the same ids";
-        batch.notice(self.stream, NoticeKind::Adjusted, detail.to_owned());
-        true
     }
 
     /// A reader for the body, where the head says that it holds files.
@@ -502,6 +422,83 @@ impl LogFiles {
                 self.catch_up(context);
             }
         }
+    }
+}
+
+impl Feed for LogFiles {
+    fn next(&mut self, context: Context<'_>, batch: &mut Builder) -> Want {
+        let (due, caught_up) = self.due(context);
+        if caught_up && due > context.now {
+            return Want::Nothing(due);
+        }
+        self.say_what_expired(context, batch);
+        // An answer that broke off is asked for again, and read on from where it broke.
+        self.position.at = self.at();
+        self.answer = None;
+        Want::Call(call(self.stream, context, self.position.token.as_deref()))
+    }
+
+    fn due(&self, context: Context<'_>) -> (Timestamp, bool) {
+        match self.position.read_at {
+            Some(read_at) => (context.due_again(read_at, POLL_INTERVAL_MS), true),
+            None => (context.now, false),
+        }
+    }
+
+    fn collected_until(&self, context: Context<'_>) -> Option<Timestamp> {
+        let at = self.position.read_at.map(|at| context.to_upstream(at));
+        let until = at
+            .into_iter()
+            .chain(self.position.read_to)
+            .fold(self.position.since, Timestamp::max);
+        Some(until)
+    }
+
+    fn wants_call(&self, _context: Context<'_>) -> bool {
+        true
+    }
+
+    /// Takes an answer without files: there are no more for now.
+    fn handle_answer(
+        &mut self,
+        (_, body): (&Head, Vec<u8>),
+        context: Context<'_>,
+        _batch: &mut Builder,
+    ) -> Result<(), Unusable> {
+        call::read_end(&body)?;
+        self.catch_up(context);
+        Ok(())
+    }
+
+    /// Everything that is still there is read again, without what is known.
+    fn handle_refusal(&mut self, _context: Context<'_>, batch: &mut Builder) -> bool {
+        if self.position.token.take().is_none() {
+            return false;
+        }
+        self.position.at = None;
+        self.position.read_at = None;
+        self.position.replaying = true;
+        let detail = "Mimecast refused the token; its files are read again from the oldest, and what \
+                      was delivered is left out or repeated with the same ids";
+        batch.notice(self.stream, NoticeKind::Adjusted, detail.to_owned());
+        true
+    }
+
+    fn take_stall(&mut self) -> Option<(Stall, u32)> {
+        self.stall.take()
+    }
+
+    fn log_files(&mut self) -> Option<&mut LogFiles> {
+        Some(self)
+    }
+
+    fn save(&self, position: &mut StreamPosition) {
+        position.log_files = Some(LogFilesPosition {
+            at: self.at(),
+            done: self.done.to_text(),
+            remembered: self.remembered.to_text(),
+            ..self.position.clone()
+        });
     }
 }
 

@@ -181,6 +181,15 @@ impl Page {
     }
 }
 
+/// How much of the page to ask for is done: what the one in memory says, or what was noted before.
+#[must_use]
+pub fn page_done(page: Option<&Page>, before: Option<&PageDone>) -> Option<PageDone> {
+    match page {
+        Some(page) => page.done(),
+        None => before.cloned(),
+    }
+}
+
 fn short(hash: &blake3::Hash) -> String {
     hash.to_hex().chars().take(16).collect()
 }

@@ -8,17 +8,21 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::batch::{Builder, Intake, NoticeKind, Offer, RecordLine};
-use crate::checkpoint::{EventsPosition, FilesPosition};
+use crate::checkpoint::{EventsPosition, FilesPosition, StreamPosition};
 use crate::decode::json::readable;
 use crate::decode::lenient;
 use crate::identity::EventId;
-use crate::paging::{Paging, Stall};
+use crate::paging::Stall;
 use crate::remembered::Remembered;
 use crate::request::{Call, percent_encode};
+use crate::response::Head;
 use crate::stream::{Stream, Way};
 use crate::streams::batch_files::BatchFiles;
-use crate::streams::pages::{Page, ranges};
-use crate::streams::{CLOCKS_AGREE_MS, Context, Unusable, Want, hours_ms};
+use crate::streams::paged::{DonePage, EmptyPages, Found, Marks, PagedFeed, Strategy, Taken};
+use crate::streams::pages::{Page, page_done, ranges};
+use crate::streams::quota::Meter;
+use crate::streams::retention::Retention;
+use crate::streams::{CLOCKS_AGREE_MS, Context, Feed, Unusable, Want, hours_ms};
 use crate::time::Timestamp;
 
 /// The greatest page the API gives.
@@ -41,17 +45,18 @@ const BORDER_MS_MAX: i64 = 18 * 3_600_000;
 /// A caught-up stream is asked again after this at the earliest.
 const POLL_INTERVAL_MS: i64 = 60_000;
 
-/// The feed of one event type.
+/// The feed of one event type: batch files, then the endpoint.
 pub struct SiemEvents {
+    events: PagedFeed<Events>,
+    /// The batch files that come before the endpoint.
+    files: Option<BatchFiles>,
+}
+
+/// The reading of the event endpoint.
+struct Events {
     stream: Stream,
     position: EventsPosition,
     remembered: Remembered,
-    page: Option<Page>,
-    /// Whether the page has given an event.
-    has_news: bool,
-    stall: Option<(Stall, u32)>,
-    /// The batch files that come before the endpoint.
-    pub files: Option<BatchFiles>,
 }
 
 #[derive(Deserialize)]
@@ -97,86 +102,12 @@ impl SiemEvents {
         let remembered = Remembered::from_text(&position.remembered, capacity);
         let files = files.filter(|_| position.until.is_some());
         Self {
-            stream,
             files: files.map(|files| BatchFiles::open(stream, Some(files), position.since)),
-            position,
-            remembered: remembered.unwrap_or_else(|| Remembered::new(capacity)),
-            page: None,
-            has_news: false,
-            stall: None,
-        }
-    }
-
-    /// The position for a checkpoint.
-    #[must_use]
-    pub fn position(&self) -> (EventsPosition, Option<FilesPosition>) {
-        let events = EventsPosition {
-            remembered: self.remembered.to_text(),
-            page_done: match &self.page {
-                Some(page) => page.done(),
-                None => self.position.page_done.clone(),
-            },
-            ..self.position.clone()
-        };
-        (events, self.files.as_ref().map(BatchFiles::position))
-    }
-
-    /// The time, by the upstream's clock, up to which its records are known to be collected.
-    #[must_use]
-    pub fn collected_until(&self, context: Context<'_>) -> Timestamp {
-        match &self.files {
-            Some(files) => files.collected_until(context),
-            None => self.position.covered.unwrap_or(self.position.since),
-        }
-    }
-
-    /// When the feed next wants something, and whether it is caught up until then.
-    #[must_use]
-    pub fn due(&self, context: Context<'_>) -> (Timestamp, bool) {
-        if let Some(files) = &self.files {
-            let (due, caught_up) = files.due(context);
-            // Files that are caught up end that part; more is waiting behind it.
-            return (if caught_up { context.now } else { due }, false);
-        }
-        let read_at = self.position.read_at.filter(|_| self.page.is_none());
-        let Some(read_at) = read_at.filter(|_| !self.position.behind) else {
-            return (context.now, false);
-        };
-        let due = context.due_again(read_at, interval_ms(context));
-        (due, true)
-    }
-
-    /// Whether the next want is a call of the API.
-    #[must_use]
-    pub fn wants_call(&self, context: Context<'_>) -> bool {
-        match &self.files {
-            Some(files) => files.wants_call(context) && !files.due(context).1,
-            None => self.page.is_none(),
-        }
-    }
-
-    /// Whether a page of events is in memory.
-    #[must_use]
-    pub const fn has_records(&self) -> bool {
-        self.page.is_some()
-    }
-
-    /// What to do next.
-    pub fn next(&mut self, context: Context<'_>, batch: &mut Builder) -> Want {
-        let (due, caught_up) = self.due(context);
-        if caught_up && due > context.now {
-            return Want::Nothing(due);
-        }
-        if self.page.is_some() {
-            return Want::Records;
-        }
-        if self.choose(context, batch) {
-            // The other endpoint has another quota, and may be the first to need a token.
-            return Want::Nothing(context.now);
-        }
-        match &mut self.files {
-            Some(files) => files.next(context, batch),
-            None => Want::Call(self.call()),
+            events: PagedFeed::new(Events {
+                stream,
+                position,
+                remembered: remembered.unwrap_or_else(|| Remembered::new(capacity)),
+            }),
         }
     }
 
@@ -186,36 +117,155 @@ impl SiemEvents {
         let caught_up = files.is_some_and(|files| files.due(context).1);
         if caught_up {
             self.files = None;
-            let until = self.position.until.take().unwrap_or(self.position.since);
-            self.position.since = until.min(border(context));
+            let position = &mut self.events.strategy.position;
+            let until = position.until.take().unwrap_or(position.since);
+            position.since = until.min(border(context));
         }
         if self.files.is_some() {
             return false;
         }
-        self.come_back_from_the_future(context, batch);
+        let events = &mut self.events.strategy;
+        events.come_back_from_the_future(context, batch);
         let served = context
             .upstream_now
             .plus_ms(hours_ms(SERVED_HOURS).saturating_neg());
         // Up to when everything is read: the last reading, or the start.
-        let covered = self.position.covered.unwrap_or(self.position.since);
+        let covered = events.position.covered.unwrap_or(events.position.since);
         if covered >= served {
             return caught_up;
         }
-        let overlap_ms = self
+        let overlap_ms = events
             .position
             .covered
             .map_or(0, |_| context.settings.overlap_ms);
         let since = covered.plus_ms(overlap_ms.saturating_neg());
-        let since = self.skip_what_expired(since, context, batch);
-        self.position = EventsPosition {
+        let since = events.skip_what_expired(since, context, batch);
+        events.position = EventsPosition {
             since,
             until: Some(border(context)),
             ..EventsPosition::default()
         };
-        self.files = Some(BatchFiles::open(self.stream, None, since));
+        self.files = Some(BatchFiles::open(events.stream, None, since));
         true
     }
+}
 
+impl Feed for SiemEvents {
+    fn next(&mut self, context: Context<'_>, batch: &mut Builder) -> Want {
+        let (due, caught_up) = self.due(context);
+        if caught_up && due > context.now {
+            return Want::Nothing(due);
+        }
+        if self.has_records() {
+            return Want::Records;
+        }
+        if self.choose(context, batch) {
+            // The other endpoint has another quota, and may be the first to need a token.
+            return Want::Nothing(context.now);
+        }
+        match &mut self.files {
+            Some(files) => files.next(context, batch),
+            None => self.events.next(context, batch),
+        }
+    }
+
+    fn due(&self, context: Context<'_>) -> (Timestamp, bool) {
+        let Some(files) = &self.files else {
+            return self.events.due(context);
+        };
+        let (due, caught_up) = files.due(context);
+        // Files that are caught up end that part; more is waiting behind it.
+        (if caught_up { context.now } else { due }, false)
+    }
+
+    fn collected_until(&self, context: Context<'_>) -> Option<Timestamp> {
+        match &self.files {
+            Some(files) => files.collected_until(context),
+            None => self.events.collected_until(context),
+        }
+    }
+
+    fn wants_call(&self, context: Context<'_>) -> bool {
+        match &self.files {
+            Some(files) => files.wants_call(context) && !files.due(context).1,
+            None => self.events.wants_call(context),
+        }
+    }
+
+    fn has_records(&self) -> bool {
+        self.events.has_records()
+    }
+
+    fn holds_answer(&self) -> bool {
+        self.has_records() || self.files.as_ref().is_some_and(Feed::holds_answer)
+    }
+
+    fn meter(&self) -> Option<Meter> {
+        match &self.files {
+            Some(files) => files.meter(),
+            None => Some(Meter::Events),
+        }
+    }
+
+    fn handle_answer(
+        &mut self,
+        answer: (&Head, Vec<u8>),
+        context: Context<'_>,
+        batch: &mut Builder,
+    ) -> Result<(), Unusable> {
+        let Some(files) = &mut self.files else {
+            return self.events.handle_answer(answer, context, batch);
+        };
+        // The border may have been drawn by the first answer alone, whose clock was wrong.
+        let border = border(context);
+        let until = &mut self.events.strategy.position.until;
+        *until = until.map(|until| until.min(border));
+        files.handle_answer(answer, context, batch)
+    }
+
+    fn handle_refusal(&mut self, context: Context<'_>, batch: &mut Builder) -> bool {
+        match &mut self.files {
+            Some(files) => files.handle_refusal(context, batch),
+            None => self.events.handle_refusal(context, batch),
+        }
+    }
+
+    fn take_records(
+        &mut self,
+        intake: &mut Intake,
+        context: Context<'_>,
+        batch: &mut Builder,
+    ) -> Offer {
+        self.events.take_records(intake, context, batch)
+    }
+
+    fn take_stall(&mut self) -> Option<(Stall, u32)> {
+        self.events.take_stall()
+    }
+
+    fn set_aside(&self) -> Option<(String, Timestamp)> {
+        self.files.as_ref()?.set_aside()
+    }
+
+    fn batch_files(&mut self) -> Option<(&mut BatchFiles, LineFilter<'_>)> {
+        let events = &self.events.strategy;
+        let until = events.position.until;
+        let filter = LineFilter {
+            bounds: until.map(|until| (events.position.since, until)),
+            remembered: Some(&events.remembered),
+        };
+        Some((self.files.as_mut()?, filter))
+    }
+
+    fn save(&self, position: &mut StreamPosition) {
+        self.events.save(position);
+        if let Some(files) = &self.files {
+            files.save(position);
+        }
+    }
+}
+
+impl Events {
     /// A border that has not come yet was drawn by a clock that was wrong: what is older than it was
     /// taken for a record of the batch files.
     fn come_back_from_the_future(&mut self, context: Context<'_>, batch: &mut Builder) {
@@ -239,21 +289,47 @@ impl SiemEvents {
         context: Context<'_>,
         batch: &mut Builder,
     ) -> Timestamp {
-        let hours = self.stream.row().retention_hours.unwrap_or(u32::MAX);
-        // By the earlier clock: what a wrong one takes for expired may still be there.
-        let oldest = context.earlier().plus_ms(hours_ms(hours).saturating_neg());
-        if since >= oldest || self.position.covered.is_none() {
-            return since;
+        let retention = Retention::of(self.stream, context);
+        let retention = retention.filter(|_| self.position.covered.is_some());
+        match retention.filter(|retention| since < retention.oldest) {
+            Some(retention) => {
+                retention.tell_gap("records", since, batch);
+                retention.oldest
+            }
+            None => since,
         }
-        let detail = format!(
-            "records between {since} and {oldest} are older than the {} days that Mimecast keeps and can no longer be had",
-            hours / 24
-        );
-        batch.notice(self.stream, NoticeKind::Gap, detail);
-        oldest
+    }
+}
+
+impl Strategy for Events {
+    /// The quota bounds them.
+    const EMPTY_PAGES: EmptyPages = EmptyPages::DoNotCount;
+
+    fn stream(&self) -> Stream {
+        self.stream
     }
 
-    fn call(&self) -> Call {
+    fn marks(&mut self) -> Marks<'_> {
+        Marks {
+            token: &mut self.position.page_token,
+            page_done: &mut self.position.page_done,
+            paging: &mut self.position.paging,
+        }
+    }
+
+    fn due(&self, has_page: bool, context: Context<'_>) -> (Timestamp, bool) {
+        let read_at = self.position.read_at.filter(|_| !has_page);
+        let Some(read_at) = read_at.filter(|_| !self.position.behind) else {
+            return (context.now, false);
+        };
+        (context.due_again(read_at, interval_ms(context)), true)
+    }
+
+    fn collected_until(&self, _context: Context<'_>) -> Option<Timestamp> {
+        Some(self.position.covered.unwrap_or(self.position.since))
+    }
+
+    fn call(&mut self, _context: Context<'_>, _batch: &mut Builder) -> Call {
         let mut path = endpoint(self.stream, PAGE_RECORDS);
         match &self.position.page_token {
             Some(token) => {
@@ -268,23 +344,11 @@ impl SiemEvents {
         Call::get(path)
     }
 
-    /// Takes the answer to a call.
-    ///
-    /// # Errors
-    ///
-    /// The body is not a page.
-    pub fn handle_answer(
+    fn read(
         &mut self,
-        body: Vec<u8>,
+        (_, body): (&Head, Vec<u8>),
         context: Context<'_>,
-        batch: &mut Builder,
-    ) -> Result<(), Unusable> {
-        if let Some(files) = &mut self.files {
-            // The border may have been drawn by the first answer alone, whose clock was wrong.
-            let border = border(context);
-            self.position.until = self.position.until.map(|until| until.min(border));
-            return files.handle_answer(&body, context, batch);
-        }
+    ) -> Result<Page, Unusable> {
         let body = readable(body);
         let answer: Answer<'_> = serde_json::from_slice(&body)
             .map_err(|_| Unusable("the page is not the documented JSON".to_owned()))?;
@@ -296,23 +360,55 @@ impl SiemEvents {
         let records = ranges(&body, &answer.value.unwrap_or_default());
         // An empty answer whose token does not move is the end, whatever it says.
         let stuck = records.is_empty() && next == self.position.page_token;
-        let mut page = Page::of(body, records, next)?;
-        self.has_news = false;
-        page.resume(self.position.page_done.as_ref());
+        let page = Page::of(body, records, next)?;
         self.position.behind = !(caught_up || stuck);
         self.position.read_at = Some(context.now);
         if caught_up || stuck {
             self.position.covered_next = Some(context.upstream_now);
         }
-        self.page = Some(page);
-        Ok(())
+        Ok(page)
     }
 
-    /// The page token was refused: goes on by date, where everything is known to be read.
-    pub fn handle_refusal(&mut self, context: Context<'_>, batch: &mut Builder) -> bool {
-        if let Some(files) = &mut self.files {
-            return files.handle_refusal(context, batch);
+    fn offer(
+        &mut self,
+        found: Found<'_>,
+        intake: &mut Intake,
+        context: Context<'_>,
+        batch: &mut Builder,
+    ) -> Taken {
+        let stream = self.stream;
+        let record = RecordLine::new(stream, found.bytes);
+        let at = intake.time(record);
+        let id = same_words(record, intake);
+        let known = id.is_some_and(|id| self.remembered.contains(&id));
+        // What is older than the border came from the batch files.
+        if known || at.is_some_and(|at| at < self.position.since) {
+            batch.count_duplicate(stream);
+            return Taken::Counted(false);
         }
+        let locator = || format!("{stream} page record {}", found.number);
+        let now = context.upstream_now;
+        let events_before = batch.stats(stream).events;
+        if batch.offer(intake, record, None, now, &locator) == Offer::NoRoom {
+            return Taken::NoRoom;
+        }
+        if let Some(id) = id {
+            self.remembered.insert(&id, at.unwrap_or(now));
+        }
+        Taken::Counted(batch.stats(stream).events > events_before)
+    }
+
+    fn follow(&mut self, page: DonePage, _context: Context<'_>) -> bool {
+        // Without a token the old one stays good.
+        if let Some(token) = page.next_token {
+            self.position.page_token = Some(token);
+        }
+        self.position.covered = self.position.covered_next.or(self.position.covered);
+        self.position.behind
+    }
+
+    /// Goes on by date, where everything is known to be read.
+    fn handle_refusal(&mut self, context: Context<'_>, batch: &mut Builder) -> bool {
         if self.position.page_token.take().is_none() {
             return false;
         }
@@ -329,78 +425,12 @@ impl SiemEvents {
         true
     }
 
-    /// Which lines of the batch files become events.
-    #[must_use]
-    pub fn line_filter(&self) -> LineFilter {
-        LineFilter {
-            bounds: self
-                .position
-                .until
-                .map(|until| (self.position.since, until)),
-            remembered: self.remembered.clone(),
-        }
-    }
-
-    /// Makes events of the page in memory until it is done or the batch is full.
-    pub fn take_records(
-        &mut self,
-        intake: &mut Intake,
-        context: Context<'_>,
-        batch: &mut Builder,
-    ) -> Offer {
-        let Some(page) = &mut self.page else {
-            return Offer::Taken;
-        };
-        let events_before = batch.stats(self.stream).events;
-        while let Some(bytes) = page.record() {
-            if !batch.has_room() {
-                return Offer::NoRoom;
-            }
-            let record = RecordLine::new(self.stream, bytes);
-            let at = intake.time(record);
-            let id = same_words(record, intake);
-            let known = id.is_some_and(|id| self.remembered.contains(&id));
-            // What is older than the border came from the batch files.
-            if known || at.is_some_and(|at| at < self.position.since) {
-                batch.count_duplicate(self.stream);
-            } else {
-                let locator = || format!("{} page record {}", self.stream, page.number());
-                let now = context.upstream_now;
-                if batch.offer(intake, record, None, now, &locator) == Offer::NoRoom {
-                    return Offer::NoRoom;
-                }
-                self.has_news |= batch.stats(self.stream).events > events_before;
-                if let Some(id) = id {
-                    self.remembered.insert(&id, at.unwrap_or(now));
-                }
-            }
-            page.advance();
-        }
-        let paging = &mut self.position.paging;
-        if self.position.behind {
-            // The quota bounds empty pages.
-            if !page.is_empty() {
-                let stall = paging.follow(&page.whole_digest(), self.has_news);
-                self.stall = stall.map(|stall| (stall, paging.tries()));
-            }
-        } else {
-            *paging = Paging::default();
-        }
-        // Without a token the old one stays good.
-        if let Some(token) = page.next_token.take() {
-            self.position.page_token = Some(token);
-        }
-        self.page = None;
-        self.position.page_done = None;
-        self.position.covered = self.position.covered_next.or(self.position.covered);
-        Offer::Taken
-    }
-}
-
-impl SiemEvents {
-    /// Why the reading rests, after a page that was done.
-    pub const fn take_stall(&mut self) -> Option<(Stall, u32)> {
-        self.stall.take()
+    fn save(&self, page: Option<&Page>, position: &mut StreamPosition) {
+        position.events = Some(EventsPosition {
+            remembered: self.remembered.to_text(),
+            page_done: page_done(page, self.position.page_done.as_ref()),
+            ..self.position.clone()
+        });
     }
 }
 
@@ -415,20 +445,20 @@ fn border(context: Context<'_>) -> Timestamp {
 /// Says which lines of batch files become events: those before the border that were not read
 /// from the endpoint before. Without bounds it is every line.
 #[derive(Default)]
-pub struct LineFilter {
+pub struct LineFilter<'a> {
     bounds: Option<(Timestamp, Timestamp)>,
-    remembered: Remembered,
+    remembered: Option<&'a Remembered>,
 }
 
-impl LineFilter {
+impl LineFilter<'_> {
     /// Whether the line is no event of this part.
     pub fn passes_over(&self, record: RecordLine<'_>, intake: &mut Intake) -> bool {
         let Some((since, until)) = self.bounds else {
             return false;
         };
         let outside = |at: Timestamp| at < since || at >= until;
-        intake.time(record).is_some_and(outside)
-            || same_words(record, intake).is_some_and(|id| self.remembered.contains(&id))
+        let is_known = |id: EventId| self.remembered.is_some_and(|known| known.contains(&id));
+        intake.time(record).is_some_and(outside) || same_words(record, intake).is_some_and(is_known)
     }
 }
 

@@ -10,18 +10,19 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::batch::{Builder, Intake, NoticeKind, Offer, RecordLine};
-use crate::checkpoint::FeedPosition;
+use crate::checkpoint::{FeedPosition, StreamPosition};
 use crate::decode::json::{self, Kind, Member};
 use crate::decode::{csv, zip};
 use crate::encode::push_quoted;
-use crate::paging::{Paging, Stall};
 use crate::remembered::Remembered;
 use crate::request::Call;
 use crate::response::Head;
-use crate::settings::ThreatFeed;
+use crate::settings;
 use crate::stream::Stream;
-use crate::streams::pages::{Page, ranges};
-use crate::streams::{Context, Unusable, Want, hours_ms};
+use crate::streams::paged::{DonePage, EmptyPages, Found, Marks, Strategy, Taken};
+use crate::streams::pages::{Page, page_done, ranges};
+use crate::streams::retention::Retention;
+use crate::streams::{Context, Unusable};
 use crate::time::Timestamp;
 
 /// A caught-up feed is asked again after this: indicators are lists for firewalls, not alarms.
@@ -36,18 +37,14 @@ const NEXT_TOKEN: &str = "x-mc-threat-feed-next-token";
 /// The type of the objects that are records.
 const INDICATOR: &str = "indicator";
 
-/// One feed.
-pub struct ThreatFeeds {
+/// The reading of one feed.
+pub struct ThreatFeed {
     stream: Stream,
     feed_type: &'static str,
     position: FeedPosition,
     remembered: Remembered,
-    page: Option<Page>,
     /// What other objects of the file say of each record on the page, as members of JSON.
     beside: Vec<String>,
-    /// Whether the file has given an event.
-    has_news: bool,
-    stall: Option<(Stall, u32)>,
 }
 
 #[derive(Deserialize)]
@@ -98,8 +95,8 @@ struct File {
     beside: Vec<String>,
 }
 
-impl ThreatFeeds {
-    /// The feed of a stream, from its position or from `start`.
+impl ThreatFeed {
+    /// The reading of a stream, from its position or from `start`.
     #[must_use]
     pub fn open(
         stream: Stream,
@@ -118,108 +115,81 @@ impl ThreatFeeds {
             feed_type,
             position,
             remembered: remembered.unwrap_or_else(|| Remembered::new(capacity)),
-            page: None,
             beside: Vec::new(),
-            has_news: false,
-            stall: None,
         }
-    }
-
-    /// The position for a checkpoint.
-    #[must_use]
-    pub fn position(&self) -> FeedPosition {
-        FeedPosition {
-            remembered: self.remembered.to_text(),
-            page_done: match &self.page {
-                Some(page) => page.done(),
-                None => self.position.page_done.clone(),
-            },
-            ..self.position.clone()
-        }
-    }
-
-    /// The time, by the upstream's clock, up to which its records are known to be collected.
-    #[must_use]
-    pub fn collected_until(&self, context: Context<'_>) -> Timestamp {
-        let at = self.position.read_at.map(|at| context.to_upstream(at));
-        at.into_iter()
-            .chain(self.position.read_to)
-            .fold(self.position.since, Timestamp::max)
-    }
-
-    /// When the feed next wants something, and whether it is caught up until then.
-    #[must_use]
-    pub fn due(&self, context: Context<'_>) -> (Timestamp, bool) {
-        let Some(read_at) = self.position.read_at.filter(|_| self.page.is_none()) else {
-            return (context.now, false);
-        };
-        let due = context.due_again(read_at, POLL_INTERVAL_MS);
-        (due, true)
-    }
-
-    /// Whether the next want is a file.
-    #[must_use]
-    pub const fn wants_call(&self) -> bool {
-        self.page.is_none()
-    }
-
-    /// What to do next.
-    pub fn next(&mut self, context: Context<'_>, batch: &mut Builder) -> Want {
-        if self.page.is_some() {
-            return Want::Records;
-        }
-        let (due, caught_up) = self.due(context);
-        if caught_up && due > context.now {
-            return Want::Nothing(due);
-        }
-        self.skip_what_expired(context, batch);
-        let from = match &self.position.token {
-            Some(token) => From::Token(token),
-            None => From::Time(self.position.since),
-        };
-        Want::Call(call(self.stream, self.feed_type, context, &from))
     }
 
     /// Says what the feed no longer has: after an outage longer than the retention, or at a start
     /// that lies before it.
     fn skip_what_expired(&mut self, context: Context<'_>, batch: &mut Builder) {
-        let hours = self.stream.row().retention_hours.unwrap_or(u32::MAX);
-        let days = hours / 24;
-        // By the earlier clock: what a wrong one takes for expired may still be there.
-        let oldest = context.earlier().plus_ms(hours_ms(hours).saturating_neg());
         let position = &mut self.position;
+        // A time that has not come yet was named by a clock that was wrong.
+        let since = position.since.min(context.earlier());
+        let Some(retention) = Retention::of(self.stream, context) else {
+            position.since = since;
+            return;
+        };
         match position.asked_at {
-            Some(asked_at) if asked_at < oldest => {
-                let detail = format!(
-                    "indicators between {asked_at} and {oldest} are older than the {days} days that Mimecast keeps and can no longer be had"
-                );
-                batch.notice(self.stream, NoticeKind::Gap, detail);
-                position.asked_at = Some(oldest);
+            Some(asked_at) if asked_at < retention.oldest => {
+                retention.tell_gap("indicators", asked_at, batch);
+                position.asked_at = Some(retention.oldest);
             }
-            None if position.token.is_none() && position.since < oldest => {
-                let detail = format!(
-                    "the feed begins at {oldest}, because Mimecast keeps {days} days, and not at {}",
-                    position.since
-                );
-                batch.notice(self.stream, NoticeKind::Adjusted, detail);
+            None if position.token.is_none() && position.since < retention.oldest => {
+                retention.tell_start("the feed", position.since, batch);
             }
             Some(_) | None => {}
         }
-        // A time that has not come yet was named by a clock that was wrong.
-        position.since = position.since.min(context.earlier()).max(oldest);
+        position.since = since.max(retention.oldest);
+    }
+}
+
+impl Strategy for ThreatFeed {
+    /// A page is a file; one without an indicator is as good as any other.
+    const EMPTY_PAGES: EmptyPages = EmptyPages::Count;
+
+    fn stream(&self) -> Stream {
+        self.stream
     }
 
-    /// Takes the answer to a call: the whole body is one file.
-    ///
-    /// # Errors
-    ///
-    /// The file is neither STIX nor CSV, or its archive is broken.
-    pub fn handle_answer(
+    fn marks(&mut self) -> Marks<'_> {
+        Marks {
+            token: &mut self.position.token,
+            page_done: &mut self.position.page_done,
+            paging: &mut self.position.paging,
+        }
+    }
+
+    fn due(&self, has_page: bool, context: Context<'_>) -> (Timestamp, bool) {
+        let Some(read_at) = self.position.read_at.filter(|_| !has_page) else {
+            return (context.now, false);
+        };
+        (context.due_again(read_at, POLL_INTERVAL_MS), true)
+    }
+
+    fn collected_until(&self, context: Context<'_>) -> Option<Timestamp> {
+        let at = self.position.read_at.map(|at| context.to_upstream(at));
+        let until = at
+            .into_iter()
+            .chain(self.position.read_to)
+            .fold(self.position.since, Timestamp::max);
+        Some(until)
+    }
+
+    fn call(&mut self, context: Context<'_>, batch: &mut Builder) -> Call {
+        self.skip_what_expired(context, batch);
+        let from = match &self.position.token {
+            Some(token) => From::Token(token),
+            None => From::Time(self.position.since),
+        };
+        call(self.stream, self.feed_type, context, &from)
+    }
+
+    /// The whole body is one file: STIX or CSV, perhaps in an archive.
+    fn read(
         &mut self,
-        body: Vec<u8>,
-        head: &Head,
+        (head, body): (&Head, Vec<u8>),
         context: Context<'_>,
-    ) -> Result<(), Unusable> {
+    ) -> Result<Page, Unusable> {
         let token = self.position.token.as_deref();
         let next = head.header(NEXT_TOKEN).map(str::trim);
         let next = next.filter(|next| !next.is_empty() && Some(*next) != token);
@@ -235,17 +205,57 @@ impl ThreatFeeds {
         } else {
             read_file(body)?
         };
-        let mut page = Page::of(file.body, file.records, next)?;
-        page.resume(self.position.page_done.as_ref());
+        let page = Page::of(file.body, file.records, next)?;
         self.position.asked_at = Some(context.earlier());
-        self.has_news = false;
         self.beside = file.beside;
-        self.page = Some(page);
-        Ok(())
+        Ok(page)
     }
 
-    /// The token was refused: the feed begins again by date.
-    pub fn handle_refusal(&mut self, context: Context<'_>, batch: &mut Builder) -> bool {
+    fn offer(
+        &mut self,
+        found: Found<'_>,
+        intake: &mut Intake,
+        context: Context<'_>,
+        batch: &mut Builder,
+    ) -> Taken {
+        let stream = self.stream;
+        let beside = self.beside.get(found.number.saturating_sub(1));
+        let record = RecordLine {
+            stream,
+            bytes: found.bytes,
+            beside: beside.map_or("", String::as_str),
+        };
+        let locator = || format!("{stream} file record {}", found.number);
+        let remembered = Some(&mut self.remembered);
+        let events_before = batch.stats(stream).events;
+        let now = context.upstream_now;
+        if batch.offer(intake, record, remembered, now, &locator) == Offer::NoRoom {
+            return Taken::NoRoom;
+        }
+        self.position.newest = self.position.newest.max(intake.time(record));
+        Taken::Counted(batch.stats(stream).events > events_before)
+    }
+
+    fn follow(&mut self, page: DonePage, context: Context<'_>) -> bool {
+        let Some(token) = page.next_token else {
+            // There is no more for now, and this token is asked again.
+            self.position.read_at = Some(context.now);
+            self.position.read_to = Some(context.upstream_now);
+            // Indicators may be written late, as events are.
+            if let (None, Some(asked_at)) = (&self.position.token, self.position.asked_at) {
+                let overlap_ms = context.settings.overlap_ms;
+                let from = asked_at.plus_ms(overlap_ms.saturating_neg());
+                self.position.since = self.position.since.max(from);
+            }
+            return false;
+        };
+        self.position.read_at = None;
+        self.position.token = Some(token);
+        true
+    }
+
+    /// The feed begins again by date.
+    fn handle_refusal(&mut self, context: Context<'_>, batch: &mut Builder) -> bool {
         if self.position.token.take().is_none() {
             return false;
         }
@@ -264,80 +274,12 @@ impl ThreatFeeds {
         true
     }
 
-    /// Makes events of the file in memory until it is done or the batch is full.
-    pub fn take_records(
-        &mut self,
-        intake: &mut Intake,
-        context: Context<'_>,
-        batch: &mut Builder,
-    ) -> Offer {
-        let Some(page) = &mut self.page else {
-            return Offer::Taken;
-        };
-        let events_before = batch.stats(self.stream).events;
-        while let Some(bytes) = page.record() {
-            if !batch.has_room() {
-                return Offer::NoRoom;
-            }
-            let beside = self.beside.get(page.number().saturating_sub(1));
-            let record = RecordLine {
-                stream: self.stream,
-                bytes,
-                beside: beside.map_or("", String::as_str),
-            };
-            let locator = || format!("{} file record {}", self.stream, page.number());
-            let remembered = Some(&mut self.remembered);
-            let now = context.upstream_now;
-            if batch.offer(intake, record, remembered, now, &locator) == Offer::NoRoom {
-                return Offer::NoRoom;
-            }
-            self.has_news |= batch.stats(self.stream).events > events_before;
-            self.position.newest = self.position.newest.max(intake.time(record));
-            page.advance();
-        }
-        let next_token = page.next_token.take();
-        // Files of which no object is a record are not the same for that.
-        let digest = if page.is_empty() {
-            page.body_digest()
-        } else {
-            page.whole_digest()
-        };
-        self.page = None;
-        let paging = &mut self.position.paging;
-        if next_token.is_some() {
-            let stall = paging.follow(&digest, self.has_news);
-            self.stall = stall.map(|stall| (stall, paging.tries()));
-        } else {
-            *paging = Paging::default();
-        }
-        self.position.page_done = None;
-        // Without a further token there is no more for now, and this one is asked again.
-        self.position.read_at = next_token.is_none().then_some(context.now);
-        if next_token.is_none() {
-            self.position.read_to = Some(context.upstream_now);
-        }
-        match next_token {
-            Some(token) => self.position.token = Some(token),
-            // Indicators may be written late, as events are.
-            None if self.position.token.is_none() => {
-                let overlap_ms = context.settings.overlap_ms;
-                let asked_at = self.position.asked_at;
-                self.position.since = asked_at.map_or(self.position.since, |asked_at| {
-                    asked_at
-                        .plus_ms(overlap_ms.saturating_neg())
-                        .max(self.position.since)
-                });
-            }
-            None => {}
-        }
-        Offer::Taken
-    }
-}
-
-impl ThreatFeeds {
-    /// Why the reading rests, after a file that was done.
-    pub const fn take_stall(&mut self) -> Option<(Stall, u32)> {
-        self.stall.take()
+    fn save(&self, page: Option<&Page>, position: &mut StreamPosition) {
+        position.feed = Some(FeedPosition {
+            remembered: self.remembered.to_text(),
+            page_done: page_done(page, self.position.page_done.as_ref()),
+            ..self.position.clone()
+        });
     }
 }
 
@@ -356,8 +298,8 @@ pub fn probe(stream: Stream, feed_type: &str, context: Context<'_>) -> Call {
 
 fn call(stream: Stream, feed_type: &str, context: Context<'_>, from: &From<'_>) -> Call {
     let file_type = match context.settings.threat_feed {
-        ThreatFeed::Csv => "csv",
-        ThreatFeed::Stix => "stix",
+        settings::ThreatFeed::Csv => "csv",
+        settings::ThreatFeed::Stix => "stix",
     };
     let mut body = format!(
         "{{\"data\":[{{\"feedType\":\"{feed_type}\",\"fileType\":\"{file_type}\",\"compress\":true,"

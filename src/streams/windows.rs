@@ -6,13 +6,16 @@
 //! down to where the window begins.
 
 use crate::batch::{Builder, Intake, NoticeKind, Offer, RecordLine};
-use crate::checkpoint::WindowPosition;
-use crate::paging::{Paging, Stall, too_many_empty};
+use crate::checkpoint::{StreamPosition, WindowPosition};
+use crate::paging::Paging;
 use crate::remembered::{Known, Occurrences, Remembered};
+use crate::request::Call;
 use crate::response::Head;
 use crate::stream::{Post, Stream};
-use crate::streams::pages::{self, Ask, Page};
-use crate::streams::{CLOCKS_AGREE_MS, Context, Unusable, Want, hours_ms};
+use crate::streams::paged::{DonePage, EmptyPages, Found, Marks, Strategy, Taken};
+use crate::streams::pages::{self, Ask, Page, page_done};
+use crate::streams::retention::Retention;
+use crate::streams::{CLOCKS_AGREE_MS, Context, Unusable, hours_ms};
 use crate::time::Timestamp;
 
 /// A caught-up stream is asked again after this. Nothing is published about the quota of these
@@ -29,26 +32,22 @@ const TOKEN_FRESH_MS: u64 = 60_000;
 /// two clocks says so.
 const READ_AGAIN_MS_MAX: i64 = 24 * 3_600_000;
 
-/// The feed of one windowed log.
+/// The reading of one log by windows.
 pub struct Windows {
     stream: Stream,
     post: &'static Post,
     position: WindowPosition,
     remembered: Remembered,
-    page: Option<Page>,
     /// How often each record stands on the part of the page that is done; not known before the
     /// records of a page are looked at.
     occurrences: Option<Occurrences>,
-    /// Whether the page has given an event.
-    has_news: bool,
-    stall: Option<(Stall, u32)>,
     /// The record that was looked at last is older than the window: only where the endpoint knows
     /// no dates.
     below_window: bool,
 }
 
 impl Windows {
-    /// The feed of a stream, from its position or from `start`.
+    /// The reading of a stream, from its position or from `start`.
     #[must_use]
     pub fn open(
         stream: Stream,
@@ -81,70 +80,9 @@ impl Windows {
             post,
             position,
             remembered,
-            page: None,
             occurrences: None,
-            has_news: false,
-            stall: None,
             below_window: false,
         }
-    }
-
-    /// The position for a checkpoint.
-    #[must_use]
-    pub fn position(&self) -> WindowPosition {
-        let page_done = match &self.page {
-            Some(page) => page.done(),
-            None => self.position.page_done.clone(),
-        };
-        WindowPosition {
-            remembered: self.remembered.to_text(),
-            page_done,
-            ..self.position.clone()
-        }
-    }
-
-    /// The time, by the upstream's clock, up to which its records are known to be collected.
-    #[must_use]
-    pub const fn collected_until(&self) -> Timestamp {
-        self.position.bound
-    }
-
-    /// When the feed next wants something, and whether it is caught up until then.
-    #[must_use]
-    pub fn due(&self, context: Context<'_>) -> (Timestamp, bool) {
-        let inside = self.page.is_some() || self.position.to.is_some();
-        let Some(read_at) = self.position.read_at.filter(|_| !inside) else {
-            return (context.now, false);
-        };
-        let due = context.due_again(read_at, POLL_INTERVAL_MS);
-        (due, !self.position.behind)
-    }
-
-    /// Whether the next want is a page.
-    #[must_use]
-    pub const fn wants_call(&self) -> bool {
-        self.page.is_none()
-    }
-
-    /// What to do next.
-    pub fn next(&mut self, context: Context<'_>, batch: &mut Builder) -> Want {
-        if self.page.is_some() {
-            return Want::Records;
-        }
-        let (due, _) = self.due(context);
-        if due > context.now {
-            return Want::Nothing(due);
-        }
-        if self.position.to.is_none() {
-            self.begin_window(context, batch);
-        }
-        let to = self.position.to.unwrap_or(context.upstream_now);
-        let ask = Ask {
-            window: (self.from(context), to),
-            page_records: self.post.page_records,
-            token: self.position.page_token.as_deref(),
-        };
-        Want::Call(pages::call(self.stream, self.post, &ask))
     }
 
     /// Where the window begins: it reaches back, except for the first one.
@@ -185,171 +123,17 @@ impl Windows {
 
     /// After an outage longer than the retention, says what is lost and goes on behind it.
     fn skip_what_expired(&mut self, context: Context<'_>, batch: &mut Builder) {
-        let Some(hours) = self.stream.row().retention_hours else {
-            return;
-        };
-        // By the earlier clock: what a wrong one takes for expired may still be there.
-        let oldest = context.earlier().plus_ms(hours_ms(hours).saturating_neg());
         let bound = self.position.bound;
-        if bound >= oldest {
+        let retention = Retention::of(self.stream, context);
+        let Some(retention) = retention.filter(|retention| bound < retention.oldest) else {
             return;
-        }
-        let days = hours / 24;
-        let (kind, detail) = if self.position.first {
-            let detail = format!(
-                "collection begins at {oldest}, because Mimecast keeps {days} days, and not at {bound}"
-            );
-            (NoticeKind::Adjusted, detail)
+        };
+        if self.position.first {
+            retention.tell_start("collection", bound, batch);
         } else {
-            let detail = format!(
-                "records between {bound} and {oldest} are older than the {days} days that Mimecast keeps and can no longer be had"
-            );
-            (NoticeKind::Gap, detail)
-        };
-        batch.notice(self.stream, kind, detail);
-        self.position.bound = oldest;
-    }
-
-    /// Takes the answer to a page's call.
-    ///
-    /// # Errors
-    ///
-    /// The body is not a page.
-    pub fn handle_answer(&mut self, body: Vec<u8>, head: &Head) -> Result<(), Unusable> {
-        let token = self.position.page_token.as_deref();
-        let mut page = Page::read(body, self.post.list, token)?;
-        page.resume(self.position.page_done.as_ref());
-        self.position.answered_at = self.position.answered_at.max(head.date());
-        self.occurrences = None;
-        self.has_news = false;
-        self.below_window = false;
-        self.page = Some(page);
-        Ok(())
-    }
-
-    /// The call was refused: if it had a page token, the window is read again without one. A token
-    /// that an empty page has just given leads nowhere, and the window ends there; an older one may
-    /// have expired, so the window is read once more.
-    pub fn handle_refusal(&mut self, context: Context<'_>, batch: &mut Builder) -> bool {
-        let Some(token) = self.position.page_token.take() else {
-            return false;
-        };
-        let empty_at = self.position.empty_at.take();
-        if self.position.paging.empty > 0 {
-            let age_ms = empty_at.map(|at| at.millis().abs_diff(context.now.millis()));
-            let is_fresh = age_ms.is_some_and(|age_ms| age_ms <= TOKEN_FRESH_MS);
-            if is_fresh || self.position.read_twice {
-                if !is_fresh {
-                    let detail = "Mimecast refused the page token of an empty page twice; the window \
-                                  ends there";
-                    batch.notice(self.stream, NoticeKind::Adjusted, detail.to_owned());
-                }
-                self.position.dead_token = Some(token).filter(|token| is_short(token));
-                self.finish_window(context, batch);
-                return true;
-            }
-            self.position.read_twice = true;
-            self.position.paging.empty = 0;
+            retention.tell_gap("records", bound, batch);
         }
-        self.position.page_done = None;
-        let detail = "Mimecast refused the page token; the window is read again, and what was \
-                      delivered is left out or repeated with the same ids";
-        batch.notice(self.stream, NoticeKind::Adjusted, detail.to_owned());
-        true
-    }
-
-    /// Makes events of the page in memory until it is done or the batch is full.
-    pub fn take_records(
-        &mut self,
-        intake: &mut Intake,
-        context: Context<'_>,
-        batch: &mut Builder,
-    ) -> Offer {
-        let from = self.from(context);
-        let to = self.position.to.unwrap_or(self.position.bound);
-        let overlap_ms = context.settings.overlap_ms;
-        let next_from = to.plus_ms(overlap_ms.saturating_neg());
-        self.remembered.spare(self.position.bound, next_from);
-        let dated = self.post.window.is_some();
-        let Some(page) = &mut self.page else {
-            return Offer::Taken;
-        };
-        let stream = self.stream;
-        let occurrences = self.occurrences.get_or_insert_with(|| {
-            let mut done = Occurrences::default();
-            for bytes in page.done_records() {
-                if let Some(base) = intake.id(RecordLine::new(stream, bytes)) {
-                    done.count(base);
-                }
-            }
-            done
-        });
-        let events_before = batch.stats(stream).events;
-        while let Some(bytes) = page.record() {
-            if !batch.has_room() {
-                return Offer::NoRoom;
-            }
-            let record = RecordLine::new(stream, bytes);
-            self.below_window = !dated && intake.time(record).is_some_and(|at| at < from);
-            if !self.below_window {
-                let locator = || format!("{stream} page record {}", page.number());
-                let known = Known {
-                    remembered: Some(&mut self.remembered),
-                    occurrences: Some(occurrences),
-                };
-                let now = context.upstream_now;
-                let offer = batch.offer_as(stream, intake, record, known, now, &locator);
-                self.has_news |= batch.stats(stream).events > events_before;
-                if offer == Offer::NoRoom {
-                    return Offer::NoRoom;
-                }
-            }
-            page.advance();
-        }
-        self.finish_page(context, batch);
-        Offer::Taken
-    }
-
-    /// All records of the page are done: goes on to the next page, or ends the window.
-    fn finish_page(&mut self, context: Context<'_>, batch: &mut Builder) {
-        let Some(page) = self.page.take() else {
-            return;
-        };
-        self.position.page_done = None;
-        let is_empty = page.is_empty();
-        let digest = page.whole_digest();
-        let sent = self.position.page_token.take();
-        let is_dead = is_empty && page.next_token == self.position.dead_token;
-        let next = page.next_token.filter(|_| !self.below_window && !is_dead);
-        if next.is_none() && is_empty && self.position.paging.empty > 0 {
-            self.position.dead_token = sent.filter(|token| is_short(token));
-        }
-        self.position.page_token = next;
-        if self.position.page_token.is_none() {
-            return self.finish_window(context, batch);
-        }
-        let paging = &mut self.position.paging;
-        if is_empty {
-            self.position.empty_at = Some(context.now);
-            if !paging.follow_empty() {
-                self.position.page_token = None;
-                batch.notice(self.stream, NoticeKind::Adjusted, too_many_empty("window"));
-                self.finish_window(context, batch);
-            }
-            return;
-        }
-        let stall = paging.follow(&digest, self.has_news);
-        self.stall = stall.map(|stall| (stall, paging.tries()));
-        if stall == Some(Stall::Cycle) {
-            // The window is read again from its first page, with what has come in the meantime.
-            self.position.page_token = None;
-            self.position.to = None;
-        }
-    }
-
-    /// Why the reading rests, after a page that was done.
-    pub const fn take_stall(&mut self) -> Option<(Stall, u32)> {
-        self.stall.take()
+        self.position.bound = retention.oldest;
     }
 
     /// All pages are read: the bound moves, but never beyond the upstream's clock when this window
@@ -402,6 +186,172 @@ impl Windows {
         position.read_at = (!has_more || position.behind).then_some(context.now);
         self.remembered
             .forget_before(bound.plus_ms(overlap_ms.saturating_neg()));
+    }
+}
+
+impl Strategy for Windows {
+    const EMPTY_PAGES: EmptyPages = EmptyPages::AreFollowed("window");
+
+    fn stream(&self) -> Stream {
+        self.stream
+    }
+
+    fn marks(&mut self) -> Marks<'_> {
+        Marks {
+            token: &mut self.position.page_token,
+            page_done: &mut self.position.page_done,
+            paging: &mut self.position.paging,
+        }
+    }
+
+    fn due(&self, has_page: bool, context: Context<'_>) -> (Timestamp, bool) {
+        let inside = has_page || self.position.to.is_some();
+        let Some(read_at) = self.position.read_at.filter(|_| !inside) else {
+            return (context.now, false);
+        };
+        let due = context.due_again(read_at, POLL_INTERVAL_MS);
+        (due, !self.position.behind)
+    }
+
+    fn collected_until(&self, _context: Context<'_>) -> Option<Timestamp> {
+        Some(self.position.bound)
+    }
+
+    fn call(&mut self, context: Context<'_>, batch: &mut Builder) -> Call {
+        if self.position.to.is_none() {
+            self.begin_window(context, batch);
+        }
+        let to = self.position.to.unwrap_or(context.upstream_now);
+        let ask = Ask {
+            window: (self.from(context), to),
+            page_records: self.post.page_records,
+            token: self.position.page_token.as_deref(),
+        };
+        pages::call(self.stream, self.post, &ask)
+    }
+
+    fn read(&mut self, (head, body): (&Head, Vec<u8>), _: Context<'_>) -> Result<Page, Unusable> {
+        let token = self.position.page_token.as_deref();
+        let page = Page::read(body, self.post.list, token)?;
+        self.position.answered_at = self.position.answered_at.max(head.date());
+        self.occurrences = None;
+        self.below_window = false;
+        Ok(page)
+    }
+
+    fn prepare(&mut self, page: &Page, intake: &mut Intake, context: Context<'_>) {
+        let to = self.position.to.unwrap_or(self.position.bound);
+        let overlap_ms = context.settings.overlap_ms;
+        let next_from = to.plus_ms(overlap_ms.saturating_neg());
+        self.remembered.spare(self.position.bound, next_from);
+        let stream = self.stream;
+        self.occurrences.get_or_insert_with(|| {
+            let mut done = Occurrences::default();
+            for bytes in page.done_records() {
+                if let Some(base) = intake.id(RecordLine::new(stream, bytes)) {
+                    done.count(base);
+                }
+            }
+            done
+        });
+    }
+
+    fn offer(
+        &mut self,
+        found: Found<'_>,
+        intake: &mut Intake,
+        context: Context<'_>,
+        batch: &mut Builder,
+    ) -> Taken {
+        let stream = self.stream;
+        let record = RecordLine::new(stream, found.bytes);
+        let from = self.from(context);
+        let dated = self.post.window.is_some();
+        self.below_window = !dated && intake.time(record).is_some_and(|at| at < from);
+        if self.below_window {
+            return Taken::Counted(false);
+        }
+        let locator = || format!("{stream} page record {}", found.number);
+        let known = Known {
+            remembered: Some(&mut self.remembered),
+            occurrences: self.occurrences.as_mut(),
+        };
+        let events_before = batch.stats(stream).events;
+        match batch.offer_as(
+            stream,
+            intake,
+            record,
+            known,
+            context.upstream_now,
+            &locator,
+        ) {
+            Offer::NoRoom => Taken::NoRoom,
+            Offer::Taken => Taken::Counted(batch.stats(stream).events > events_before),
+        }
+    }
+
+    fn follow(&mut self, page: DonePage, _context: Context<'_>) -> bool {
+        let sent = self.position.page_token.take();
+        let is_dead = page.is_empty && page.next_token == self.position.dead_token;
+        let next = page.next_token.filter(|_| !self.below_window && !is_dead);
+        if next.is_none() && page.is_empty && self.position.paging.empty > 0 {
+            self.position.dead_token = sent.filter(|token| is_short(token));
+        }
+        self.position.page_token = next;
+        self.position.page_token.is_some()
+    }
+
+    fn end(&mut self, context: Context<'_>, batch: &mut Builder) {
+        self.finish_window(context, batch);
+    }
+
+    fn note_empty(&mut self, context: Context<'_>) {
+        self.position.empty_at = Some(context.now);
+    }
+
+    /// The window is read again from its first page, with what has come in the meantime.
+    fn leave_cycle(&mut self) {
+        self.position.page_token = None;
+        self.position.to = None;
+    }
+
+    /// If the call had a page token, the window is read again without one. A token that an empty
+    /// page has just given leads nowhere, and the window ends there; an older one may have expired,
+    /// so the window is read once more.
+    fn handle_refusal(&mut self, context: Context<'_>, batch: &mut Builder) -> bool {
+        let Some(token) = self.position.page_token.take() else {
+            return false;
+        };
+        let empty_at = self.position.empty_at.take();
+        if self.position.paging.empty > 0 {
+            let age_ms = empty_at.map(|at| at.millis().abs_diff(context.now.millis()));
+            let is_fresh = age_ms.is_some_and(|age_ms| age_ms <= TOKEN_FRESH_MS);
+            if is_fresh || self.position.read_twice {
+                if !is_fresh {
+                    let detail = "Mimecast refused the page token of an empty page twice; the window \
+                                  ends there";
+                    batch.notice(self.stream, NoticeKind::Adjusted, detail.to_owned());
+                }
+                self.position.dead_token = Some(token).filter(|token| is_short(token));
+                self.finish_window(context, batch);
+                return true;
+            }
+            self.position.read_twice = true;
+            self.position.paging.empty = 0;
+        }
+        self.position.page_done = None;
+        let detail = "Mimecast refused the page token; the window is read again, and what was \
+                      delivered is left out or repeated with the same ids";
+        batch.notice(self.stream, NoticeKind::Adjusted, detail.to_owned());
+        true
+    }
+
+    fn save(&self, page: Option<&Page>, position: &mut StreamPosition) {
+        position.window = Some(WindowPosition {
+            remembered: self.remembered.to_text(),
+            page_done: page_done(page, self.position.page_done.as_ref()),
+            ..self.position.clone()
+        });
     }
 }
 

@@ -1,0 +1,286 @@
+//! Pages of records in memory: everything that all ways of paging have in common.
+//!
+//! A page is asked for, read, and its records become events until it is done or the batch is full;
+//! then comes the page that it names. What differs (what to ask for, when the reading is done, and
+//! what is remembered) is a [`Strategy`] with a file of its own.
+
+use crate::batch::{Builder, Intake, NoticeKind, Offer};
+use crate::checkpoint::{PageDone, StreamPosition};
+use crate::paging::{Paging, Stall, too_many_empty};
+use crate::request::Call;
+use crate::response::Head;
+use crate::stream::Stream;
+use crate::streams::pages::Page;
+use crate::streams::{Context, Feed, Unusable, Want};
+use crate::time::Timestamp;
+
+/// What an empty page that names a further one means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EmptyPages {
+    /// A few in a row are followed; then the reading, which this names, ends.
+    AreFollowed(&'static str),
+    /// They are pages like others.
+    Count,
+    /// They say nothing: a quota bounds them.
+    DoNotCount,
+}
+
+/// What became of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// The batch is full.
+    NoRoom,
+    /// It is counted. With `true` it is something that the reading had not found before.
+    Counted(bool),
+}
+
+/// A record of the page at hand.
+#[derive(Clone, Copy)]
+pub struct Found<'a> {
+    /// Its bytes.
+    pub bytes: &'a [u8],
+    /// Where it stands on the page, counted from 1.
+    pub number: usize,
+}
+
+/// A page whose records are done.
+pub struct DonePage {
+    /// Whether it had no record.
+    pub is_empty: bool,
+    /// The token of the page after it, where it names one.
+    pub next_token: Option<String>,
+}
+
+/// What every position of a paged reading has.
+pub struct Marks<'a> {
+    /// The token of the page to ask for.
+    pub token: &'a mut Option<String>,
+    /// How much of that page was done before.
+    pub page_done: &'a mut Option<PageDone>,
+    /// The pages of the reading so far.
+    pub paging: &'a mut Paging,
+}
+
+/// One way of paging.
+pub trait Strategy {
+    /// What an empty page that names a further one means.
+    const EMPTY_PAGES: EmptyPages;
+
+    /// The stream that is read.
+    fn stream(&self) -> Stream;
+
+    /// The common part of the position.
+    fn marks(&mut self) -> Marks<'_>;
+
+    /// When the next page is wanted, and whether everything is collected until then. `has_page`
+    /// says that one is in memory.
+    fn due(&self, has_page: bool, context: Context<'_>) -> (Timestamp, bool);
+
+    /// The time, by the upstream's clock, up to which the records are known to be collected;
+    /// nothing where the position does not say where it begins.
+    fn collected_until(&self, context: Context<'_>) -> Option<Timestamp>;
+
+    /// The call for the next page.
+    fn call(&mut self, context: Context<'_>, batch: &mut Builder) -> Call;
+
+    /// Reads the answer to that.
+    ///
+    /// # Errors
+    ///
+    /// The body is not a page.
+    fn read(&mut self, answer: (&Head, Vec<u8>), context: Context<'_>) -> Result<Page, Unusable>;
+
+    /// Looks at the page before the next of its records are offered.
+    fn prepare(&mut self, _page: &Page, _intake: &mut Intake, _context: Context<'_>) {}
+
+    /// Makes an event of a record, or counts it as what it is.
+    fn offer(
+        &mut self,
+        record: Found<'_>,
+        intake: &mut Intake,
+        context: Context<'_>,
+        batch: &mut Builder,
+    ) -> Taken;
+
+    /// Moves the position behind a page. Returns whether there is another one to read.
+    fn follow(&mut self, page: DonePage, context: Context<'_>) -> bool;
+
+    /// The last page of the reading is done.
+    fn end(&mut self, _context: Context<'_>, _batch: &mut Builder) {}
+
+    /// An empty page was done and the next one is to be read.
+    fn note_empty(&mut self, _context: Context<'_>) {}
+
+    /// The pages turned out to go in a circle.
+    fn leave_cycle(&mut self) {}
+
+    /// The upstream refused the call as such. Returns whether there is another way to ask.
+    fn handle_refusal(&mut self, context: Context<'_>, batch: &mut Builder) -> bool;
+
+    /// Whether something is left to tell after the last page.
+    fn has_rest(&self) -> bool {
+        false
+    }
+
+    /// Makes events of that.
+    fn take_rest(
+        &mut self,
+        _intake: &mut Intake,
+        _context: Context<'_>,
+        _batch: &mut Builder,
+    ) -> Offer {
+        Offer::Taken
+    }
+
+    /// Writes the position, with how much of the page in memory is done.
+    fn save(&self, page: Option<&Page>, position: &mut StreamPosition);
+}
+
+/// A feed that reads pages by a [`Strategy`].
+pub struct PagedFeed<S> {
+    pub(super) strategy: S,
+    page: Option<Page>,
+    /// Whether the page had something that the reading had not found before.
+    has_news: bool,
+    stall: Option<(Stall, u32)>,
+}
+
+impl<S: Strategy> PagedFeed<S> {
+    /// A feed at the strategy's position.
+    #[must_use]
+    pub const fn new(strategy: S) -> Self {
+        Self {
+            strategy,
+            page: None,
+            has_news: false,
+            stall: None,
+        }
+    }
+
+    /// All records of the page are done: goes on to the next page, or ends the reading.
+    fn finish_page(&mut self, page: Page, context: Context<'_>, batch: &mut Builder) {
+        let is_empty = page.is_empty();
+        // Pages of which nothing is a record are not the same for that.
+        let digest = if is_empty {
+            page.body_digest()
+        } else {
+            page.whole_digest()
+        };
+        *self.strategy.marks().page_done = None;
+        let done = DonePage {
+            is_empty,
+            next_token: page.next_token,
+        };
+        if !self.strategy.follow(done, context) {
+            *self.strategy.marks().paging = Paging::default();
+            return self.strategy.end(context, batch);
+        }
+        match S::EMPTY_PAGES {
+            EmptyPages::AreFollowed(reading) if is_empty => {
+                if self.strategy.marks().paging.follow_empty() {
+                    return self.strategy.note_empty(context);
+                }
+                *self.strategy.marks().token = None;
+                let stream = self.strategy.stream();
+                batch.notice(stream, NoticeKind::Adjusted, too_many_empty(reading));
+                self.strategy.end(context, batch);
+            }
+            EmptyPages::DoNotCount if is_empty => {}
+            EmptyPages::AreFollowed(_) | EmptyPages::Count | EmptyPages::DoNotCount => {
+                let paging = self.strategy.marks().paging;
+                let stall = paging.follow(&digest, self.has_news);
+                self.stall = stall.map(|stall| (stall, paging.tries()));
+                if stall == Some(Stall::Cycle) {
+                    self.strategy.leave_cycle();
+                }
+            }
+        }
+    }
+}
+
+impl<S: Strategy> Feed for PagedFeed<S> {
+    fn next(&mut self, context: Context<'_>, batch: &mut Builder) -> Want {
+        if self.has_records() {
+            return Want::Records;
+        }
+        let (due, _) = self.due(context);
+        if due > context.now {
+            return Want::Nothing(due);
+        }
+        Want::Call(self.strategy.call(context, batch))
+    }
+
+    fn due(&self, context: Context<'_>) -> (Timestamp, bool) {
+        self.strategy.due(self.page.is_some(), context)
+    }
+
+    fn collected_until(&self, context: Context<'_>) -> Option<Timestamp> {
+        self.strategy.collected_until(context)
+    }
+
+    fn wants_call(&self, _context: Context<'_>) -> bool {
+        !self.has_records()
+    }
+
+    fn has_records(&self) -> bool {
+        self.page.is_some() || self.strategy.has_rest()
+    }
+
+    fn handle_answer(
+        &mut self,
+        answer: (&Head, Vec<u8>),
+        context: Context<'_>,
+        _batch: &mut Builder,
+    ) -> Result<(), Unusable> {
+        let mut page = self.strategy.read(answer, context)?;
+        page.resume(self.strategy.marks().page_done.as_ref());
+        self.has_news = false;
+        self.page = Some(page);
+        Ok(())
+    }
+
+    fn handle_refusal(&mut self, context: Context<'_>, batch: &mut Builder) -> bool {
+        self.strategy.handle_refusal(context, batch)
+    }
+
+    fn take_records(
+        &mut self,
+        intake: &mut Intake,
+        context: Context<'_>,
+        batch: &mut Builder,
+    ) -> Offer {
+        if let Some(mut page) = self.page.take() {
+            self.strategy.prepare(&page, intake, context);
+            while let Some(bytes) = page.record() {
+                let number = page.number();
+                let found = Found { bytes, number };
+                let taken = if batch.has_room() {
+                    self.strategy.offer(found, intake, context, batch)
+                } else {
+                    Taken::NoRoom
+                };
+                match taken {
+                    Taken::Counted(is_news) => self.has_news |= is_news,
+                    Taken::NoRoom => {
+                        self.page = Some(page);
+                        return Offer::NoRoom;
+                    }
+                }
+                page.advance();
+            }
+            self.finish_page(page, context, batch);
+        }
+        if self.strategy.has_rest() {
+            return self.strategy.take_rest(intake, context, batch);
+        }
+        Offer::Taken
+    }
+
+    fn take_stall(&mut self) -> Option<(Stall, u32)> {
+        self.stall.take()
+    }
+
+    fn save(&self, position: &mut StreamPosition) {
+        self.strategy.save(self.page.as_ref(), position);
+    }
+}

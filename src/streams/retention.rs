@@ -1,0 +1,49 @@
+//! What Mimecast no longer has: after an outage that was longer than it keeps records, or at a
+//! start that lies before them.
+
+use crate::batch::{Builder, NoticeKind};
+use crate::stream::Stream;
+use crate::streams::{Context, hours_ms};
+use crate::time::Timestamp;
+
+/// The end of what Mimecast has of a stream.
+#[derive(Clone, Copy)]
+pub struct Retention {
+    stream: Stream,
+    /// Nothing before this can be had.
+    pub oldest: Timestamp,
+    days: u32,
+}
+
+impl Retention {
+    /// The retention of a stream, where one is documented.
+    #[must_use]
+    pub fn of(stream: Stream, context: Context<'_>) -> Option<Self> {
+        let hours = stream.row().retention_hours?;
+        // By the earlier clock: what a wrong one takes for expired may still be there.
+        let oldest = context.earlier().plus_ms(hours_ms(hours).saturating_neg());
+        Some(Self {
+            stream,
+            oldest,
+            days: hours / 24,
+        })
+    }
+
+    /// Says that what came after `until`, up to which everything is collected, is lost.
+    pub fn tell_gap(self, what: &str, until: Timestamp, batch: &mut Builder) {
+        let Self { oldest, days, .. } = self;
+        let detail = format!(
+            "{what} between {until} and {oldest} are older than the {days} days that Mimecast keeps and can no longer be had"
+        );
+        batch.notice(self.stream, NoticeKind::Gap, detail);
+    }
+
+    /// Says that collection begins later than the settings ask for.
+    pub fn tell_start(self, what: &str, start: Timestamp, batch: &mut Builder) {
+        let Self { oldest, days, .. } = self;
+        let detail = format!(
+            "{what} begins at {oldest}, because Mimecast keeps {days} days, and not at {start}"
+        );
+        batch.notice(self.stream, NoticeKind::Adjusted, detail);
+    }
+}
