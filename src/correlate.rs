@@ -6,16 +6,17 @@
 //! it, so that a half that never comes costs nothing.
 
 use crate::decode::json::Kind;
-use crate::record::{Name, Record};
+use crate::field::{self, Name};
+use crate::record::Record;
 use crate::stream::Stream;
 
 /// By stream: the other stream, and which members of this one its records get.
 #[rustfmt::skip]
-const CARRIED: [(Stream, Stream, &[&str]); 2] = [
+const CARRIED: [(Stream, Stream, &[Name]); 2] = [
     (Stream::CiEntities, Stream::CiMailflow,
-        &["direction", "recipient", "recipients", "senderEnvelope", "senderHeader", "senderIp", "subject"]),
+        &[field::DIRECTION, field::RECIPIENT, field::RECIPIENTS, field::SENDER_ENVELOPE, field::SENDER_HEADER, field::SENDER_IP, field::SUBJECT]),
     (Stream::CiMailflow, Stream::CiEntities,
-        &["authResults"]),
+        &[field::AUTH_RESULTS]),
 ];
 
 /// How many records are remembered at most.
@@ -51,7 +52,7 @@ impl Correlation {
         let (stream, other, names) = CARRIED
             .iter()
             .find(|(stream, ..)| *stream == record.stream())?;
-        let id = Name::new("aggregateId").and_then(|name| record.get(name))?;
+        let id = record.get(field::AGGREGATE_ID)?;
         if id.kind != Kind::String || id.text.is_empty() {
             return None;
         }
@@ -77,17 +78,17 @@ fn place(stream: Stream, id: &str) -> usize {
 }
 
 /// The members of these names, as they stand, each with a comma behind it.
-fn members(record: &Record<'_>, names: &[&str]) -> String {
+fn members(record: &Record<'_>, names: &[Name]) -> String {
     let mut members = String::new();
     for &name in names {
-        let Some(value) = Name::new(name).and_then(|name| record.get(name)) else {
+        let Some(value) = record.get(name) else {
             continue;
         };
         if value.kind == Kind::Null {
             continue;
         }
         let quote = value.kind.quote();
-        for piece in ["\"", name, "\":", quote, value.text, quote, ","] {
+        for piece in ["\"", name.spelling(), "\":", quote, value.text, quote, ","] {
             members.push_str(piece);
         }
     }

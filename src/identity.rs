@@ -1,11 +1,12 @@
 //! What makes two records the same: a hash of the stream and of the record in canonical form.
 
+use crate::field::Name;
 use core::fmt;
 
 use crate::decode::json::{self, Kind, Member};
 use crate::decode::unescape::unescape_into;
 use crate::encode::push_escaped;
-use crate::record::{Name, Record};
+use crate::record::Record;
 use crate::stream::Stream;
 
 /// The identity of a record: 128 bits of BLAKE3 over the name of the stream, a line feed and the
@@ -256,7 +257,8 @@ fn push_value(out: &mut String, kind: Kind, text: &str, canonical: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{NAMES, Parser};
+    use crate::field::NAMES;
+    use crate::record::Parser;
     use crate::stream::Stream;
     use proptest::prelude::*;
     use serde_json::Value;

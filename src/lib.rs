@@ -41,6 +41,7 @@ pub mod checkpoint;
 pub mod correlate;
 pub mod decode;
 pub mod encode;
+pub mod field;
 pub mod identity;
 pub mod machine;
 pub mod normalize;

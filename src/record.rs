@@ -1,5 +1,6 @@
 //! One upstream record: its members in the upstream's words, nothing decided, nothing lost.
 
+use crate::field::{NAMES, Name};
 use core::fmt;
 
 use crate::decode::json::{self, Kind, Member, Outline};
@@ -9,91 +10,6 @@ use dictionary::{Dictionary, Habits, Reader};
 mod dictionary;
 mod feed;
 pub mod legacy;
-
-/// The names the upstream is known to use, in all its spellings. A [`Name`] is a position in
-/// this list. Names that are not in it are kept as they are.
-#[rustfmt::skip]
-pub const NAMES: &[&str] = &[
-    // transport
-    "_offset", "_partition",
-    // every SIEM record
-    "accountId", "aggregateId", "eventType", "logType", "Logtype", "processingId", "subType",
-    "subtype", "timestamp", "type",
-    // messages
-    "action", "direction", "emailSize", "messageId", "numberAttachments", "recipient",
-    "recipients", "route", "senderDomain", "senderEnvelope", "senderHeader", "senderIp", "subject",
-    "tlsCipher", "tlsUsed", "tlsVersion", "totalSizeAttachments",
-    // receipt
-    "receiptErrors", "rejectionCode", "rejectionInfo", "rejectionType", "spamDetectionLevel",
-    "spamInfo", "spamProcessingDetail", "spamScore", "virusFound",
-    // process
-    "attachments", "holdReason", "ipNewDomain", "ipReplyMismatch", "ipSimilarDomain",
-    "ipThreatDictionary", "ipUserName",
-    // delivery
-    "Hostname", "delivered", "deliveryAttempts", "deliveryErrors", "deliveryTime",
-    "destinationIp", "hostname",
-    // files
-    "customerIp", "fileExtension", "fileMime", "fileName", "md5", "senderDomainInternal", "sha1",
-    "sha256", "sizeAttachment",
-    // impersonation and internal email protect
-    "customName", "customNameMatch", "customThreatDictionary", "internalUserName",
-    "itemsDetected", "mimecastThreatDictionary", "monitoredDomainSource", "newDomain",
-    "policyDefinition", "replyMismatch", "scanResults", "similarCustomExternalDomain",
-    "similarDomain", "similarInternalDomain", "similarMimecastExternalDomain", "taggedExternal",
-    "taggedMalicious", "urlCategory",
-    // url protect
-    "analysis", "blockReason", "sourceIp", "url",
-    // audit
-    "auditType", "category", "eventInfo", "eventTime", "id", "user",
-    // times of other logs
-    "CreationDate", "createTime", "created", "date", "dateReceived", "modified", "released",
-    "viewed",
-    // cloud integrated
-    "authResults", "historicalMail", "originalUrl", "policiesApplied", "redirectUrl", "source",
-    "tags", "threatState", "threatType",
-    // dlp and targeted threat protection
-    "actionTriggered", "actions", "adminOverride", "creationMethod", "definition", "details",
-    "emailPartsDescription", "fileHash", "fileType", "fromUserEmailAddress", "hits",
-    "identifiers", "impersonationResults", "policy", "recipientAddress", "result", "scanResult",
-    "senderAddress", "senderIpAddress", "sendingIp", "tagMap", "ttpDefinition",
-    "userAwarenessAction", "userEmailAddress", "userOverride",
-    // held and rejected messages
-    "description", "detectionLevel", "event", "firstEventId", "from", "fromAddress", "fromEnv",
-    "fromHdr", "fromHeader", "hasAttachments", "heldGroup", "heldReason", "info", "ipAddress",
-    "manageRecipient", "messageInfo", "operator", "policyInfo", "reason", "reasonCode",
-    "reasonId", "rejectReason", "remoteEhlo", "remoteName", "size", "status", "to", "toAddress",
-    "toAddressPostCheck", "toAddressPreCheck",
-    // archive
-    "contentViewed", "discoveryCase", "emailAddr", "isAdmin", "messageDate", "museQuery",
-    "searchPath", "searchReason", "searchText", "viewer",
-    // threat intelligence and awareness training
-    "department", "email", "emailAddress", "engagement", "humanError", "knowledge", "labels",
-    "malwareName", "name", "numCorrect", "numIncorrect", "numNotWatched", "pattern", "risk", "sentiment",
-    "userDetails", "userState", "valid_from", "watchlistCount",
-];
-
-/// A known name: its position in [`NAMES`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Name(u8);
-
-impl Name {
-    /// The names of members that say how a record travelled and not what it says.
-    pub(crate) const TRANSPORT: [Self; 2] = [Self(0), Self(1)];
-
-    /// The known name that is spelt so.
-    #[must_use]
-    #[inline(never)]
-    pub fn new(spelling: &str) -> Option<Self> {
-        let at = NAMES.iter().position(|name| *name == spelling)?;
-        u8::try_from(at).ok().map(Self)
-    }
-
-    /// The position in [`NAMES`].
-    #[must_use]
-    pub fn index(self) -> usize {
-        usize::from(self.0)
-    }
-}
 
 /// A value as it stands in the record.
 #[derive(Clone, Copy, Debug)]
@@ -380,7 +296,7 @@ mod tests {
         let record = parser
             .parse(Stream::Audit, r#"{"user":"a","x":1,"user":"b"}"#)
             .unwrap();
-        assert_eq!(record.get(Name::new("user").unwrap()).unwrap().text, "b");
+        assert_eq!(record.get(crate::field::USER).unwrap().text, "b");
         assert_eq!(
             record.fields().map(|field| field.key).collect::<Vec<_>>(),
             ["x", "user"]

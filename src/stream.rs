@@ -2,6 +2,7 @@
 //!
 //! Everything that is a fact about a stream and not a decision stands in one row of [`STREAMS`].
 
+use crate::field::{self, Name};
 use core::fmt;
 
 /// Declares the [`Stream`] enum and its table from one list, so that neither can miss a row.
@@ -37,7 +38,7 @@ pub struct Row {
     /// How records are asked for, and where they stand in an answer.
     pub way: Way,
     /// The members of a record that say when it happened; the first that can be read counts.
-    pub times: &'static [&'static str],
+    pub times: &'static [Name],
     /// The role permission, in the words of the Administration Console.
     pub permission: &'static str,
     /// The API product to select for the application.
@@ -130,7 +131,7 @@ const fn siem(name: &'static str, event_type: &'static str) -> Row {
             event_type,
             events: "/siem/v1/events/cg",
         },
-        times: &["timestamp"],
+        times: &[field::TIMESTAMP],
         permission: SIEM,
         product: "Threats, Security Events and Data for CG",
         retention_hours: Some(7 * 24),
@@ -175,7 +176,7 @@ const fn log(
     name: &'static str,
     endpoint: &'static str,
     post: Post,
-    times: &'static [&'static str],
+    times: &'static [Name],
     permission: &'static str,
 ) -> Row {
     Row {
@@ -200,7 +201,7 @@ const fn ascending(
     name: &'static str,
     endpoint: &'static str,
     list: &'static str,
-    times: &'static [&'static str],
+    times: &'static [Name],
     permission: &'static str,
 ) -> Row {
     let post = Post {
@@ -229,7 +230,12 @@ const fn threat_intel(name: &'static str, feed_type: &'static str) -> Row {
             name,
             "/api/ttp/threat-intel/get-feed",
             POST,
-            &["modified", "created", "CreationDate", "timestamp"],
+            &[
+                field::MODIFIED,
+                field::CREATED,
+                field::CREATION_DATE,
+                field::TIMESTAMP,
+            ],
             "Services | Gateway | Tracking | Read",
         )
     }
@@ -290,7 +296,7 @@ streams! {
             "audit",
             "/api/audit/get-audit-events",
             Post { window: Some(("startDateTime", "endDateTime")), ..POST },
-            &["eventTime"],
+            &[field::EVENT_TIME],
             "Account | Logs | Read",
         )
     };
@@ -305,7 +311,7 @@ streams! {
         "dlp",
         "/api/dlp/get-logs",
         "dlpLogs",
-        &["eventTime"],
+        &[field::EVENT_TIME],
         "Monitoring | Data Leak Prevention | Read",
     );
     /// Links that were clicked or scanned.
@@ -313,7 +319,7 @@ streams! {
         "ttp.url",
         "/api/ttp/url/get-logs",
         "clickLogs",
-        &["date"],
+        &[field::DATE],
         "Monitoring | URL Protection | Read",
     );
     /// Attachments that were opened in the sandbox.
@@ -321,7 +327,7 @@ streams! {
         "ttp.attachment",
         "/api/ttp/attachment/get-logs",
         "attachmentLogs",
-        &["date"],
+        &[field::DATE],
         "Monitoring | Attachment Protection | Read",
     );
     /// Messages that look like somebody else wrote them, with what gave them away.
@@ -329,7 +335,7 @@ streams! {
         "ttp.impersonation",
         "/api/ttp/impersonation/get-logs",
         "impersonationLogs",
-        &["eventTime"],
+        &[field::EVENT_TIME],
         "Monitoring | Impersonation Protection | Read",
     );
     /// Messages that are held now: one event when a message appears, one when it is gone.
@@ -349,7 +355,7 @@ streams! {
             "held-messages",
             "/api/gateway/get-hold-message-list",
             POST,
-            &["dateReceived"],
+            &[field::DATE_RECEIVED],
             "Account | Dashboard | Read",
         )
     };
@@ -358,7 +364,7 @@ streams! {
         "held-release",
         "/api/gateway/get-held-release-logs",
         Post { list: "heldReleaseLogs", ..POST },
-        &["released"],
+        &[field::RELEASED],
         "Monitoring | Held | Read",
     );
     /// Messages that were rejected before they were accepted.
@@ -366,7 +372,7 @@ streams! {
         "rejections",
         "/api/gateway/get-rejections",
         Post { list: "rejections", members: "\"admin\":true,", ..POST },
-        &["created"],
+        &[field::CREATED],
         "Monitoring | Rejections | Read",
     );
     /// Who searched the archive, for what and why.
@@ -374,7 +380,7 @@ streams! {
         "archive.search",
         "/api/archive/get-archive-search-logs",
         Post { window: None, list: "logs", ..POST },
-        &["createTime"],
+        &[field::CREATE_TIME],
         "Archive | Search Logs | Read",
     );
     /// Who looked at which message in the archive.
@@ -382,7 +388,7 @@ streams! {
         "archive.view",
         "/api/archive/get-view-logs",
         POST,
-        &["viewed"],
+        &[field::VIEWED],
         "Archive | View Logs | Read",
     );
     /// Malware that was found in messages to the own organization, as indicators.

@@ -1,5 +1,6 @@
 //! What each stream is about, for people: the feature of the product, and one sentence.
 
+use crate::field::{self, Name};
 use crate::stream::Stream;
 
 /// The feature of the product that writes the records of a stream.
@@ -35,49 +36,49 @@ pub const fn feature(stream: Stream) -> &'static str {
 
 /// What a sentence says after the feature: the words before a value, and the fields that it may
 /// come from. Free text such as a subject is not among them.
-pub(super) const PIECES: &[(&str, &[&str])] = &[
+pub(super) const PIECES: &[(&str, &[Name])] = &[
     (
         ": ",
         &[
-            "action",
-            "actionTriggered",
-            "event",
-            "threatState",
-            "status",
-            "result",
+            field::ACTION,
+            field::ACTION_TRIGGERED,
+            field::EVENT,
+            field::THREAT_STATE,
+            field::STATUS,
+            field::RESULT,
         ],
     ),
     (
         ", from ",
         &[
-            "senderEnvelope",
-            "senderHeader",
-            "senderAddress",
-            "fromEnv",
-            "fromAddress",
-            "fromUserEmailAddress",
-            "from",
-            "fromHeader",
+            field::SENDER_ENVELOPE,
+            field::SENDER_HEADER,
+            field::SENDER_ADDRESS,
+            field::FROM_ENV,
+            field::FROM_ADDRESS,
+            field::FROM_USER_EMAIL_ADDRESS,
+            field::FROM,
+            field::FROM_HEADER,
         ],
     ),
     (
         ", to ",
         &[
-            "recipients",
-            "recipient",
-            "recipientAddress",
-            "toAddress",
-            "to",
+            field::RECIPIENTS,
+            field::RECIPIENT,
+            field::RECIPIENT_ADDRESS,
+            field::TO_ADDRESS,
+            field::TO,
         ],
     ),
     (
         ", by ",
         &[
-            "userEmailAddress",
-            "operator",
-            "viewer",
-            "emailAddress",
-            "email",
+            field::USER_EMAIL_ADDRESS,
+            field::OPERATOR,
+            field::VIEWER,
+            field::EMAIL_ADDRESS,
+            field::EMAIL,
         ],
     ),
 ];

@@ -8,7 +8,7 @@ use super::shape::noted;
 use super::table::{Account, Prose, Related};
 use super::values::{Plain, is_absent, is_placeholder};
 use crate::encode::push_escaped;
-use crate::record::Name;
+use crate::field::Name;
 
 /// Types of audit events that say who logged on, or tried to.
 pub(super) const LOGONS: &[&str] = &[

@@ -7,6 +7,7 @@
 use super::ecs::logs::{ALLOW, DETECTION, DONE, MALICIOUS_URL, REJECTED_BY, UNSAFE};
 use super::ecs::threats::CLICK_ALLOWED;
 use super::table::Test;
+use crate::field;
 use crate::stream::Stream;
 
 /// The release of ATT&CK that the ids are of. In it Impersonation is T1656.
@@ -85,7 +86,7 @@ const fn row(
     }
 }
 
-const PHISHED: Test = Test::Has(&["threatType"], &["phish"]);
+const PHISHED: Test = Test::Has(&[field::THREAT_TYPE], &["phish"]);
 const QR_CODE: &[&str] = &["qrcode", "qr code", "url"];
 
 /// For each stream the first row that holds counts.
@@ -93,21 +94,21 @@ const QR_CODE: &[&str] = &["qrcode", "qr code", "url"];
 pub const ROWS: &[Row] = &[
     row(Stream::SiemUrlProtect, &[CLICK_ALLOWED], &[LINK, CLICKED], "clicked and allowed"),
     row(Stream::SiemUrlProtect, &[],                                  &[LINK],          "every record"),
-    row(Stream::TtpUrl, &[MALICIOUS_URL, Test::Is("actions", ALLOW)], &[LINK, CLICKED], "malicious and allowed"),
+    row(Stream::TtpUrl, &[MALICIOUS_URL, Test::Is(field::ACTIONS, ALLOW)], &[LINK, CLICKED], "malicious and allowed"),
     row(Stream::TtpUrl, &[MALICIOUS_URL, DONE],                       &[LINK],          "malicious"),
-    row(Stream::TtpUrl, &[MALICIOUS_URL, Test::Is("action", ALLOW)],  &[LINK, CLICKED], "malicious and allowed"),
+    row(Stream::TtpUrl, &[MALICIOUS_URL, Test::Is(field::ACTION, ALLOW)],  &[LINK, CLICKED], "malicious and allowed"),
     row(Stream::TtpUrl, &[MALICIOUS_URL],                             &[LINK],          "malicious"),
-    row(Stream::CiUrlclick, &[Test::Is("action", ALLOW)],             &[LINK, CLICKED], "clicked and allowed"),
+    row(Stream::CiUrlclick, &[Test::Is(field::ACTION, ALLOW)],             &[LINK, CLICKED], "clicked and allowed"),
     row(Stream::CiUrlclick, &[],                                      &[LINK],          "every record"),
-    row(Stream::SiemReceipt, &[Test::Has(&["rejectionType"], DETECTION), Test::Has(&["rejectionType"], QR_CODE)],
+    row(Stream::SiemReceipt, &[Test::Has(&[field::REJECTION_TYPE], DETECTION), Test::Has(&[field::REJECTION_TYPE], QR_CODE)],
                                                                       &[LINK],          "rejected for a malicious QR code or link"),
     row(Stream::Rejections, &[Test::Has(REJECTED_BY, DETECTION), Test::Has(REJECTED_BY, QR_CODE)],
                                                                       &[LINK],          "rejected for a malicious QR code or link"),
-    row(Stream::CiEntities, &[PHISHED, Test::Given(&["url", "originalUrl"])], &[LINK],  "phishing with a link"),
+    row(Stream::CiEntities, &[PHISHED, Test::Given(&[field::URL, field::ORIGINAL_URL])], &[LINK],  "phishing with a link"),
     row(Stream::CiEntities, &[PHISHED],                               &[ANY_PHISHING],  "phishing"),
     row(Stream::SiemAv, &[],                                          &[ATTACHMENT],    "every record"),
     row(Stream::SiemAttachmentProtect, &[],                           &[ATTACHMENT],    "every record"),
-    row(Stream::TtpAttachment, &[Test::Is("result", UNSAFE)],         &[ATTACHMENT],    "malicious or unsafe"),
+    row(Stream::TtpAttachment, &[Test::Is(field::RESULT, UNSAFE)],         &[ATTACHMENT],    "malicious or unsafe"),
     row(Stream::SiemInternalEmailProtect, &[],                        &[INTERNAL],      "every record"),
     row(Stream::SiemImpersonationProtect, &[],                        &[IMPERSONATION], "every record"),
     row(Stream::TtpImpersonation, &[],                                &[IMPERSONATION], "every record"),

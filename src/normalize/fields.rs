@@ -4,6 +4,7 @@ use super::attack::{self, RELEASE};
 use super::ecs;
 use super::ocsf::{self, OBSERVABLES, actions::ACTIONS};
 use super::table::{Keep, More, Row, Shape, With};
+use crate::field::Name;
 use crate::stream::{STREAMS, Stream};
 
 /// What becomes of one upstream field.
@@ -151,8 +152,11 @@ fn values(out: &mut String, stream: Stream) {
     out.push('\n');
 }
 
-fn cell_of(fields: &[&str]) -> String {
-    let fields: Vec<String> = fields.iter().map(|field| (*field).to_owned()).collect();
+fn cell_of(fields: &[Name]) -> String {
+    let fields: Vec<String> = fields
+        .iter()
+        .map(|field| field.spelling().to_owned())
+        .collect();
     cell(&fields)
 }
 
@@ -165,7 +169,7 @@ fn cell(paths: &[String]) -> String {
 fn lines(stream: Stream) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
     for field in stream.row().times {
-        with_line(&mut lines, field, |line| {
+        with_line(&mut lines, field.spelling(), |line| {
             add(&mut line.ecs, "@timestamp");
             add(&mut line.ocsf, "time");
         });
@@ -173,7 +177,7 @@ fn lines(stream: Stream) -> Vec<Line> {
     let tables = ecs::tables(stream);
     for row in tables.rows.iter().copied().flatten() {
         for field in row.from {
-            with_line(&mut lines, field, |line| {
+            with_line(&mut lines, field.spelling(), |line| {
                 for path in paths(row) {
                     add(&mut line.ecs, &path);
                 }
@@ -183,7 +187,7 @@ fn lines(stream: Stream) -> Vec<Line> {
     for variant in ocsf::variants(stream) {
         for row in variant.rows.iter().copied().flatten() {
             for field in row.from {
-                with_line(&mut lines, field, |line| {
+                with_line(&mut lines, field.spelling(), |line| {
                     for path in paths(row) {
                         add(&mut line.ocsf, &path);
                     }
@@ -192,7 +196,10 @@ fn lines(stream: Stream) -> Vec<Line> {
         }
     }
     for line in &mut lines {
-        let is_dropped = tables.kept.contains(&(line.field, Keep::Drop));
+        let is_dropped = tables
+            .kept
+            .iter()
+            .any(|(field, keep)| field.spelling() == line.field && *keep == Keep::Drop);
         for (paths, home) in [(&mut line.ecs, "mimecast"), (&mut line.ocsf, "unmapped")] {
             if paths.is_empty() && !is_dropped {
                 paths.push(format!("{home}.{}", line.field));

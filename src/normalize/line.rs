@@ -1,5 +1,6 @@
 //! Carries out a plan: writes one event as one line, straight into the output.
 
+use crate::field::{NAMES, Name};
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::about;
@@ -12,7 +13,7 @@ use super::values::{is_absent, is_placeholder};
 use crate::decode::json::{self, Kind, Member};
 use crate::encode::{push_escaped, push_line, push_quoted};
 use crate::identity::EventId;
-use crate::record::{Field, NAMES, Name, Record, Value};
+use crate::record::{Field, Record, Value};
 use crate::time::Timestamp;
 
 /// Buffers that are used again for every event.
@@ -39,7 +40,7 @@ pub(super) struct Line<'r, 'b> {
     /// When it was collected.
     pub(super) collected: Timestamp,
     /// The name of a time that cannot be read or is not there.
-    pub(super) untimed: Option<&'static str>,
+    pub(super) untimed: Option<Name>,
     pub(super) out: &'b mut String,
     pub(super) buffers: &'b mut Buffers,
     pub(super) used: [bool; NAMES.len()],
@@ -248,7 +249,7 @@ impl<'r, 'b> Line<'r, 'b> {
         self.out.push_str(key);
         self.out.push('"');
         self.out.push_str(about::feature(self.record.stream()));
-        for (words, names) in &self.plan.pieces {
+        for (words, names) in about::PIECES {
             let values = names.iter().filter_map(|name| self.record.get(*name));
             let mut texts = values.filter(|value| {
                 value.kind == Kind::String
@@ -345,8 +346,7 @@ impl<'r, 'b> Line<'r, 'b> {
         let start = self.out.len();
         self.out.push('"');
         // The name and not the key: API 1.0 spells it in another way.
-        self.out
-            .push_str(NAMES.get(name.index()).copied().unwrap_or(field.key));
+        self.out.push_str(name.spelling());
         self.out.push_str("\":");
         let written = match keep {
             Keep::Boolean => shape::push_boolean(self, field.value),
@@ -466,11 +466,14 @@ impl<'r, 'b> Line<'r, 'b> {
             return;
         }
         let fields = core::mem::take(&mut self.unparsed);
-        let cut = core::mem::take(&mut self.cut).into_iter();
-        let cut = cut.filter_map(|name| NAMES.get(name.index()).copied());
+        let cut = core::mem::take(&mut self.cut);
+        let repaired = self.repaired;
         let mut known = BTreeSet::new();
         let mut errors: Vec<&str> = fields.iter().map(|field| field.key).collect();
-        errors.extend(self.repaired.iter().copied().chain(cut).chain(self.untimed));
+        errors.extend(repaired);
+        for name in cut.into_iter().chain(self.untimed) {
+            errors.push(name.spelling());
+        }
         errors.retain(|key| known.insert(*key));
         if !fields.is_empty() {
             self.out.push_str("\"unparsed\":{");

@@ -25,17 +25,18 @@ pub mod table;
 mod url;
 pub mod values;
 
+use crate::field::{self, Name};
 use core::cell::OnceCell;
 
 use line::{Buffers, Line};
-use plan::{Common, Condition, Plan};
+use plan::{Common, Plan, all_hold};
 use severity::Severities;
 use table::Test;
 
 use crate::encode::escape_breaks;
 use crate::encode::{push_line, push_quoted};
 use crate::identity::EventId;
-use crate::record::{Name, Record};
+use crate::record::Record;
 use crate::stream::{STREAMS, Stream};
 use crate::time::Timestamp;
 
@@ -111,14 +112,14 @@ struct Tables {
 /// What the records of one stream need.
 struct Ready {
     /// The names under which they carry the time.
-    times: Vec<Name>,
+    times: &'static [Name],
     /// The first whose conditions hold counts. Empty for formats that have no tables.
     choices: Vec<Choice>,
 }
 
 /// The plan for the records of a stream of which something holds.
 struct Choice {
-    when: Vec<Condition>,
+    when: &'static [Test],
     plan: Plan,
 }
 
@@ -192,7 +193,7 @@ impl Normalizer {
         };
         let choice = ready.and_then(|ready| {
             let mut choices = ready.choices.iter();
-            choices.find(|choice| choice.when.iter().all(|test| test.holds(record)))
+            choices.find(|choice| all_hold(choice.when, record))
         });
         let Some(Choice { plan, .. }) = choice else {
             write_raw(record, id, occurred, self.tenant.as_deref(), out);
@@ -251,26 +252,25 @@ impl Ready {
     fn new(tables: &Tables, stream: Stream) -> Self {
         let common = Common {
             severity: &|is_alert| tables.severities.of(stream, is_alert),
-            denial: (stream == Stream::Audit).then_some(Test::Denied("eventInfo")),
+            denial: (stream == Stream::Audit).then_some(Test::Denied(field::EVENT_INFO)),
             attack: tables.attack.then_some(stream),
         };
         let choices = match tables.format {
             Format::Ecs => vec![Choice {
-                when: Vec::new(),
+                when: &[],
                 plan: Plan::new(ecs::tables(stream), &common),
             }],
             Format::Ocsf => {
                 let choice = |variant: &ocsf::Variant| Choice {
-                    when: plan::conditions(variant.when),
+                    when: variant.when,
                     plan: variant.plan(&common),
                 };
                 ocsf::variants(stream).iter().map(choice).collect()
             }
             Format::Raw => Vec::new(),
         };
-        let times = stream.row().times.iter();
         Self {
-            times: times.filter_map(|name| Name::new(name)).collect(),
+            times: stream.row().times,
             choices,
         }
     }

@@ -10,7 +10,8 @@ use super::values::{Plain, contains_ignore_case, is_absent, is_placeholder};
 use super::{account, objects, ocsf, people, prose, stix, url};
 use crate::decode::json::{self, Kind};
 use crate::encode::{push_escaped, push_lowercase, push_quoted};
-use crate::record::{Name, Value};
+use crate::field::Name;
+use crate::record::Value;
 use crate::time::Timestamp;
 
 /// Writes the row: the first field with a value that fits, or what the row has for none.
@@ -448,7 +449,7 @@ fn list(line: &mut Line<'_, '_>, value: Value<'_>) -> bool {
 }
 
 fn original_time(line: &mut Line<'_, '_>, leaf: &Leaf) {
-    for name in &leaf.from {
+    for name in leaf.from {
         // Only the field that was read as the time of the event is used up.
         let is_time = line.used.get(name.index()).copied().unwrap_or_default();
         let Some(value) = line.record.get(*name).filter(|_| is_time) else {

@@ -10,7 +10,8 @@ use super::{compound, files};
 use crate::decode::json::{self, Kind};
 use crate::decode::unescape::unescape_into;
 use crate::encode::push_lowercase;
-use crate::record::{Name, Value};
+use crate::field::Name;
+use crate::record::Value;
 
 /// OCSF's number of the algorithm that makes hashes of that length.
 pub(super) fn algorithm(hash: &str) -> Option<i64> {

@@ -1,12 +1,12 @@
 //! Tables made ready: rows as a sequence of steps that write nested objects in one pass.
 
-use super::about;
 use super::attack::{self, Technique};
 use super::kept::LOOKED_FOR;
 use super::severity::Severity;
 use super::table::{Class, Computed, Keep, Row, Shape, Tables, Test, With};
 use crate::decode::json::Kind;
-use crate::record::{NAMES, Name, Record, Value};
+use crate::field::{NAMES, Name};
+use crate::record::{Record, Value};
 use crate::stream::Stream;
 
 /// The tables of one stream in the form in which they are carried out.
@@ -26,8 +26,6 @@ pub(super) struct Plan {
     rules: Vec<ReadyRule>,
     /// The techniques of ATT&CK, as JSON.
     attacks: Vec<ReadyRule>,
-    /// The words of the sentence, and the fields behind each.
-    pub(super) pieces: Vec<(&'static str, Vec<Name>)>,
 }
 
 /// What all tables of a stream have in common.
@@ -44,7 +42,7 @@ impl Common<'_> {
     /// The rules for techniques, with the JSON that `write` makes of them.
     pub(super) fn attacks(&self, write: fn(&[Technique]) -> String) -> Vec<ReadyRule> {
         let rows = self.attack.into_iter().flat_map(attack::rows);
-        rows.map(|row| (conditions(row.when), write(row.techniques)))
+        rows.map(|row| (row.when.to_vec(), write(row.techniques)))
             .collect()
     }
 }
@@ -68,42 +66,22 @@ pub(super) struct Leaf {
     /// The name in quotes, and a colon.
     pub(super) key: String,
     /// The fields it may come from.
-    pub(super) from: Vec<Name>,
+    pub(super) from: &'static [Name],
     /// How it is read and written.
     pub(super) shape: Shape,
     /// The path in the event, and what sort of observable stands there; 0 is none.
     pub(super) observable: (&'static str, u8),
 }
 
-/// A test made ready.
-pub(super) struct Condition {
-    fields: Vec<Name>,
-    is: Is,
-}
-
-enum Is {
-    Email,
-    Given,
-    NullSender,
-    Pattern,
-    Word(&'static [&'static str], bool),
-    WordOrMissing(&'static [&'static str]),
-    Any(&'static [&'static str]),
-    Denied,
-    Names,
-    Role,
-    Says(&'static [&'static str]),
-}
-
-/// A rule made ready: what has to hold, and the JSON text to write then.
-pub(super) type ReadyRule = (Vec<Condition>, String);
+/// What has to hold, and the JSON text to write then.
+pub(super) type ReadyRule = (Vec<Test>, String);
 
 /// What a plan is made of.
 pub(super) struct Parts<'t> {
     /// As in [`Tables`].
     pub(super) rows: &'t [&'static [Row]],
     /// As in [`Tables`].
-    pub(super) kept: Vec<(&'static str, Keep)>,
+    pub(super) kept: Vec<(Name, Keep)>,
     /// The rules of classification.
     pub(super) rules: Vec<ReadyRule>,
     /// The rules for techniques of ATT&CK.
@@ -134,11 +112,9 @@ impl Plan {
                     severity: class.severity.max(2),
                     ..class
                 };
-                (conditions(&[rule.when, &[denial]].concat()), set(class))
+                ([rule.when, &[denial]].concat(), set(class))
             });
-            denied
-                .into_iter()
-                .chain([(conditions(rule.when), set(class))])
+            denied.into_iter().chain([(rule.when.to_vec(), set(class))])
         });
         Self::build(Parts {
             rows: tables.rows,
@@ -171,14 +147,13 @@ impl Plan {
         push_steps(&mut steps, &paths, tables.observable);
         let mut kept = [Keep::Text; NAMES.len()];
         for (field, keep) in &tables.kept {
-            if let Some(slot) = Name::new(field).and_then(|name| kept.get_mut(name.index())) {
+            if let Some(slot) = kept.get_mut(field.index()) {
                 *slot = *keep;
             }
         }
         let mut looked_for = [0; NAMES.len()];
         for (at, (field, ..)) in (1_u8..).zip(LOOKED_FOR) {
-            let name = Name::new(field);
-            if let Some(slot) = name.and_then(|name| looked_for.get_mut(name.index())) {
+            if let Some(slot) = looked_for.get_mut(field.index()) {
                 *slot = at;
             }
         }
@@ -201,66 +176,60 @@ impl Plan {
                 .any(|row| matches!(row.with, With::Computed(Computed::Related(_)))),
             rules: tables.rules,
             attacks: tables.attacks,
-            pieces: about::PIECES
-                .iter()
-                .map(|(words, fields)| {
-                    let names = fields.iter().filter_map(|field| Name::new(field));
-                    (*words, names.collect())
-                })
-                .collect(),
         }
     }
 
     /// The techniques that a record names, as JSON.
     pub(super) fn attack(&self, record: &Record<'_>) -> Option<&str> {
         let mut rules = self.attacks.iter();
-        let rule = rules.find(|(when, _)| when.iter().all(|test| test.holds(record)));
+        let rule = rules.find(|(when, _)| all_hold(when, record));
         rule.map(|(_, json)| json.as_str())
     }
 
     /// The class of a record as members of an object, by the first rule that holds.
     pub(super) fn class(&self, record: &Record<'_>) -> &str {
-        let rule = self
-            .rules
-            .iter()
-            .find(|(when, _)| when.iter().all(|test| test.holds(record)));
+        let rule = self.rules.iter().find(|(when, _)| all_hold(when, record));
         rule.map_or("", |(_, class)| class)
     }
 }
 
-impl Condition {
-    pub(super) fn holds(&self, record: &Record<'_>) -> bool {
-        let mut values = self.fields.iter().filter_map(|field| record.get(*field));
-        let is_one_of =
-            |text: &str, words: &[&str]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
-        let holds = |value: Value<'_>| {
-            let text = value.text.trim_ascii();
-            match self.is {
-                Is::Email => super::people::has_email(value),
-                Is::Given => is_given(value),
-                Is::NullSender => value.kind == Kind::String && matches!(text, "" | "<>"),
-                Is::Pattern => super::stix::osint(text).is_some(),
-                Is::Any(words) => text
-                    .split([',', ';'])
-                    .any(|part| is_one_of(part.trim_ascii(), words)),
-                Is::Denied => of_prose(value, super::prose::is_denied),
-                Is::Names => of_prose(value, |text| super::prose::people(text).next().is_some()),
-                Is::Role => of_prose(value, super::prose::names_role),
-                Is::Says(words) => of_prose(value, |text| super::prose::says(text, words)),
-                Is::Word(words, true) => is_one_of(text, words),
-                Is::WordOrMissing(words) => !is_given(value) || is_one_of(text, words),
-                Is::Word(words, false) => words
-                    .iter()
-                    .any(|word| super::values::contains_ignore_case(text, word)),
-            }
-        };
-        if let Is::WordOrMissing(_) = self.is {
-            // It holds where there is no value as well.
-            values.all(holds)
-        } else {
-            values.any(holds)
+/// Whether a test holds for a record.
+pub(super) fn holds(test: &Test, record: &Record<'_>) -> bool {
+    let mut values = test.fields().iter().filter_map(|field| record.get(*field));
+    let is_one_of =
+        |text: &str, words: &[&str]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
+    let holds = |value: Value<'_>| {
+        let text = value.text.trim_ascii();
+        match *test {
+            Test::Email(_) => super::people::has_email(value),
+            Test::Given(_) => is_given(value),
+            Test::NullSender(_) => value.kind == Kind::String && matches!(text, "" | "<>"),
+            Test::Pattern(_) => super::stix::osint(text).is_some(),
+            Test::Any(_, words) => text
+                .split([',', ';'])
+                .any(|part| is_one_of(part.trim_ascii(), words)),
+            Test::Denied(_) => of_prose(value, super::prose::is_denied),
+            Test::Names(_) => of_prose(value, |text| super::prose::people(text).next().is_some()),
+            Test::Role(_) => of_prose(value, super::prose::names_role),
+            Test::Says(_, words) => of_prose(value, |text| super::prose::says(text, words)),
+            Test::Is(_, words) => is_one_of(text, words),
+            Test::IsOrMissing(_, words) => !is_given(value) || is_one_of(text, words),
+            Test::Has(_, words) => words
+                .iter()
+                .any(|word| super::values::contains_ignore_case(text, word)),
         }
+    };
+    if let Test::IsOrMissing(..) = test {
+        // It holds where there is no value as well.
+        values.all(holds)
+    } else {
+        values.any(holds)
     }
+}
+
+/// Whether all tests hold for a record.
+pub(super) fn all_hold(tests: &[Test], record: &Record<'_>) -> bool {
+    tests.iter().all(|test| holds(test, record))
 }
 
 /// Whether it is a value that says something.
@@ -289,13 +258,12 @@ fn push_steps(steps: &mut Vec<Step>, rows: &[(&'static str, &Row)], observable: 
             } else {
                 format!("\"{path}\":")
             };
-            let from = row.from.iter().filter_map(|field| Name::new(field));
             steps.push(match row.with {
                 With::Computed(what) => Step::Computed(key, what),
                 With::Json(json) => Step::Text(format!("{key}{json},")),
                 With::Shaped(shape) => Step::Value(Leaf {
                     key,
-                    from: from.collect(),
+                    from: row.from,
                     shape,
                     observable: (row.path, observable(row.path)),
                 }),
@@ -321,29 +289,6 @@ fn push_steps(steps: &mut Vec<Step>, rows: &[(&'static str, &Row)], observable: 
         push_steps(steps, &inner, observable);
         steps.push(Step::Leave(close));
     }
-}
-
-/// Makes tests ready.
-pub(super) fn conditions(tests: &[Test]) -> Vec<Condition> {
-    let names = |fields: &[&str]| fields.iter().filter_map(|field| Name::new(field)).collect();
-    let ready = tests.iter().map(|test| {
-        let (fields, is) = match *test {
-            Test::Any(field, words) => (names(&[field]), Is::Any(words)),
-            Test::Denied(field) => (names(&[field]), Is::Denied),
-            Test::Names(field) => (names(&[field]), Is::Names),
-            Test::Role(field) => (names(&[field]), Is::Role),
-            Test::Says(field, words) => (names(&[field]), Is::Says(words)),
-            Test::Email(fields) => (names(fields), Is::Email),
-            Test::Given(fields) => (names(fields), Is::Given),
-            Test::Has(fields, words) => (names(fields), Is::Word(words, false)),
-            Test::Is(field, words) => (names(&[field]), Is::Word(words, true)),
-            Test::IsOrMissing(field, words) => (names(&[field]), Is::WordOrMissing(words)),
-            Test::NullSender(field) => (names(&[field]), Is::NullSender),
-            Test::Pattern(fields) => (names(fields), Is::Pattern),
-        };
-        Condition { fields, is }
-    });
-    ready.collect()
 }
 
 fn class_json(class: &Class) -> String {

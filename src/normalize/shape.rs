@@ -31,7 +31,7 @@ pub(super) fn write(line: &mut Line<'_, '_>, leaf: &Leaf) {
         line.out.push(',');
         return;
     }
-    for name in &leaf.from {
+    for name in leaf.from {
         let Some(value) = line.record.get(*name) else {
             continue;
         };
@@ -200,7 +200,7 @@ fn push_word(line: &mut Line<'_, '_>, leaf: &Leaf, word: &str) {
 
 fn constant(line: &mut Line<'_, '_>, leaf: &Leaf, word: &str) {
     push_word(line, leaf, word);
-    for name in &leaf.from {
+    for name in leaf.from {
         if line
             .record
             .get(*name)
@@ -212,7 +212,7 @@ fn constant(line: &mut Line<'_, '_>, leaf: &Leaf, word: &str) {
 }
 
 fn null_sender(line: &mut Line<'_, '_>, leaf: &Leaf) {
-    for name in &leaf.from {
+    for name in leaf.from {
         let value = line
             .record
             .get(*name)

@@ -1,6 +1,7 @@
 //! The vocabulary of the mapping tables: what a row can say.
 
 pub use super::account::Part;
+use crate::field::Name;
 
 /// One row: where a value goes, where it comes from, and what happens on the way.
 ///
@@ -11,7 +12,7 @@ pub struct Row {
     /// Where the value goes.
     pub path: &'static str,
     /// The upstream fields it may come from: the first that has a usable value wins.
-    pub from: &'static [&'static str],
+    pub from: &'static [Name],
     /// What is written.
     pub with: With,
 }
@@ -330,35 +331,35 @@ pub struct Class {
 #[derive(Clone, Copy, Debug)]
 pub enum Test {
     /// One of the fields has an address of the form that OCSF takes.
-    Email(&'static [&'static str]),
+    Email(&'static [Name]),
     /// One of the fields has a value.
-    Given(&'static [&'static str]),
+    Given(&'static [Name]),
     /// The sender is given and empty: a bounce.
-    NullSender(&'static str),
+    NullSender(Name),
     /// One of the fields is the pattern of a threat indicator that can be read, or a hash.
-    Pattern(&'static [&'static str]),
+    Pattern(&'static [Name]),
     /// The text of one of the fields contains one of the words.
-    Has(&'static [&'static str], &'static [&'static str]),
+    Has(&'static [Name], &'static [&'static str]),
     /// The text is one of the words.
-    Is(&'static str, &'static [&'static str]),
+    Is(Name, &'static [&'static str]),
     /// The text is one of the words, or the field has no value.
-    IsOrMissing(&'static str, &'static [&'static str]),
+    IsOrMissing(Name, &'static [&'static str]),
     /// The prose of an audit event says that something was not done.
-    Denied(&'static str),
+    Denied(Name),
     /// The prose of an audit event names a person.
-    Names(&'static str),
+    Names(Name),
     /// The prose of an audit event names a person and a role.
-    Role(&'static str),
+    Role(Name),
     /// The sentence of an audit event, without labels and quotations, contains one of the words.
-    Says(&'static str, &'static [&'static str]),
+    Says(Name, &'static [&'static str]),
     /// One of the parts of the text, with commas or semicolons between them, is one of the words.
-    Any(&'static str, &'static [&'static str]),
+    Any(Name, &'static [&'static str]),
 }
 
 impl Test {
     /// The fields that it looks at.
     #[must_use]
-    pub fn fields(&self) -> &[&'static str] {
+    pub const fn fields(&self) -> &[Name] {
         match self {
             Self::Email(fields)
             | Self::Given(fields)
@@ -383,14 +384,14 @@ pub struct Tables {
     /// one object are brought together.
     pub rows: &'static [&'static [Row]],
     /// How fields are kept.
-    pub kept: &'static [(&'static str, Keep)],
+    pub kept: &'static [(Name, Keep)],
     /// The rules of classification.
     pub rules: &'static [Rule],
 }
 
 /// A row that takes the first usable of these fields.
 #[must_use]
-pub const fn row(path: &'static str, from: &'static [&'static str], shape: Shape) -> Row {
+pub const fn row(path: &'static str, from: &'static [Name], shape: Shape) -> Row {
     Row {
         path,
         from,

@@ -1,8 +1,9 @@
 //! Known names: found by their spelling, and expected where they stood the last time.
 
-use super::legacy::Aliases;
-use super::{NAMES, Name, Slots, feed};
+use super::legacy;
+use super::{Slots, feed};
 use crate::decode::json::Keys;
+use crate::field::{NAMES, Name};
 use crate::stream::Stream;
 
 /// Known names by hash: open addressing in a table that is never more than a quarter full.
@@ -10,7 +11,6 @@ pub(super) struct Dictionary {
     table: Box<[u8; TABLE_LEN]>,
     known: Vec<Known>,
     ranked: Vec<Name>,
-    aliases: Aliases,
 }
 
 const TABLE_LEN: usize = 1024;
@@ -88,17 +88,16 @@ impl Dictionary {
             }
         }
         let known: Vec<Known> = NAMES.iter().map(|name| Known::new(name)).collect();
-        let mut ranked = vec![Name(0); known.len()];
+        let mut ranked = vec![Name::at(0); known.len()];
         for (at, known) in (0..).zip(&known) {
             if let Some(place) = ranked.get_mut(known.rank) {
-                *place = Name(at);
+                *place = Name::at(at);
             }
         }
         Self {
             table,
             known,
             ranked,
-            aliases: Aliases::new(),
         }
     }
 
@@ -114,7 +113,7 @@ impl Dictionary {
             // The empty mark is no position in the list, so this ends at an empty cell.
             let name = NAMES.get(usize::from(candidate))?;
             if *name == key {
-                return Some(Name(candidate));
+                return Some(Name::at(candidate));
             }
             place = (place + 1) % TABLE_LEN;
         }
@@ -201,7 +200,7 @@ impl<'p> Reader<'p, '_> {
     /// values would become one.
     fn alias(&self, key: &str) -> Option<Name> {
         let name = if self.stream.is_gateway_siem() {
-            self.dictionary.aliases.look_up(self.stream, key)?
+            legacy::look_up(self.stream, key)?
         } else if self.stream.is_threat_feed() {
             feed::look_up(key)?
         } else {

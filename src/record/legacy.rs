@@ -4,109 +4,94 @@
 //! A record stays as it is; only its names are understood. So the same tables make events of the
 //! records of both APIs.
 
-use super::Name;
 use crate::decode::json;
+use crate::field::{self, Name};
 use crate::stream::Stream;
 
 /// The spelling of API 1.0, sorted, and that of API 2.0.
 #[rustfmt::skip]
-pub(super) const ALIASES: &[(&str, &str)] = &[
-    ("Act",                           "action"),
-    ("Action",                        "action"),
-    ("AttCnt",                        "numberAttachments"),
-    ("AttNames",                      "attachments"),
-    ("AttSize",                       "totalSizeAttachments"),
-    ("Attempt",                       "deliveryAttempts"),
-    ("Cphr",                          "tlsCipher"),
-    ("CustomName",                    "customNameMatch"),
-    ("CustomThreatDictionary",        "customThreatDictionary"),
-    ("CustomerIP",                    "customerIp"),
-    ("Definition",                    "policyDefinition"),
-    ("Delivered",                     "delivered"),
-    ("Dir",                           "direction"),
-    ("Err",                           "deliveryErrors"),
-    ("Error",                         "receiptErrors"),
-    ("Hits",                          "itemsDetected"),
-    ("Hld",                           "holdReason"),
-    ("IP",                            "senderIp"),
-    ("IPInternalName",                "ipUserName"),
-    ("IPNewDomain",                   "ipNewDomain"),
-    ("IPReplyMismatch",               "ipReplyMismatch"),
-    ("IPSimilarDomain",               "ipSimilarDomain"),
-    ("IPThreadDict",                  "ipThreatDictionary"),
-    ("IPThreatDict",                  "ipThreatDictionary"),
-    ("InternalName",                  "internalUserName"),
-    ("Latency",                       "deliveryTime"),
-    ("MsgId",                         "messageId"),
-    ("MsgSize",                       "emailSize"),
-    ("NewDomain",                     "newDomain"),
-    ("Rcpt",                          "recipients"),
-    ("Recipient",                     "recipients"),
-    ("RejCode",                       "rejectionCode"),
-    ("RejInfo",                       "rejectionInfo"),
-    ("RejType",                       "rejectionType"),
-    ("ReplyMismatch",                 "replyMismatch"),
-    ("Route",                         "route"),
-    ("ScanResultInfo",                "scanResults"),
-    ("Sender",                        "senderEnvelope"),
-    ("SenderDomain",                  "senderDomain"),
-    ("SenderDomainInternal",          "senderDomainInternal"),
-    ("SimilarCustomExternalDomain",   "similarCustomExternalDomain"),
-    ("SimilarInternalDomain",         "similarInternalDomain"),
-    ("SimilarMimecastExternalDomain", "similarMimecastExternalDomain"),
-    ("Size",                          "sizeAttachment"),
-    ("Snt",                           "emailSize"),
-    ("SourceIP",                      "senderIp"),
-    ("SpamInfo",                      "spamInfo"),
-    ("SpamLimit",                     "spamDetectionLevel"),
-    ("SpamProcessingDetail",          "spamProcessingDetail"),
-    ("SpamScore",                     "spamScore"),
-    ("Subject",                       "subject"),
-    ("TaggedExternal",                "taggedExternal"),
-    ("TaggedMalicious",               "taggedMalicious"),
-    ("ThreatDictionary",              "mimecastThreatDictionary"),
-    ("TlsVer",                        "tlsVersion"),
-    ("URL",                           "url"),
-    ("UrlCategory",                   "urlCategory"),
-    ("UseTls",                        "tlsUsed"),
-    ("Virus",                         "virusFound"),
-    ("aCode",                         "aggregateId"),
-    ("acc",                           "accountId"),
-    ("credentialTheft",               "analysis"),
-    ("datetime",                      "timestamp"),
-    ("fileExt",                       "fileExtension"),
-    ("headerFrom",                    "senderHeader"),
-    ("msgid",                         "messageId"),
-    ("sender",                        "senderEnvelope"),
+pub(super) const ALIASES: &[(&str, Name)] = &[
+    ("Act",                           field::ACTION),
+    ("Action",                        field::ACTION),
+    ("AttCnt",                        field::NUMBER_ATTACHMENTS),
+    ("AttNames",                      field::ATTACHMENTS),
+    ("AttSize",                       field::TOTAL_SIZE_ATTACHMENTS),
+    ("Attempt",                       field::DELIVERY_ATTEMPTS),
+    ("Cphr",                          field::TLS_CIPHER),
+    ("CustomName",                    field::CUSTOM_NAME_MATCH),
+    ("CustomThreatDictionary",        field::CUSTOM_THREAT_DICTIONARY),
+    ("CustomerIP",                    field::CUSTOMER_IP),
+    ("Definition",                    field::POLICY_DEFINITION),
+    ("Delivered",                     field::DELIVERED),
+    ("Dir",                           field::DIRECTION),
+    ("Err",                           field::DELIVERY_ERRORS),
+    ("Error",                         field::RECEIPT_ERRORS),
+    ("Hits",                          field::ITEMS_DETECTED),
+    ("Hld",                           field::HOLD_REASON),
+    ("IP",                            field::SENDER_IP),
+    ("IPInternalName",                field::IP_USER_NAME),
+    ("IPNewDomain",                   field::IP_NEW_DOMAIN),
+    ("IPReplyMismatch",               field::IP_REPLY_MISMATCH),
+    ("IPSimilarDomain",               field::IP_SIMILAR_DOMAIN),
+    ("IPThreadDict",                  field::IP_THREAT_DICTIONARY),
+    ("IPThreatDict",                  field::IP_THREAT_DICTIONARY),
+    ("InternalName",                  field::INTERNAL_USER_NAME),
+    ("Latency",                       field::DELIVERY_TIME),
+    ("MsgId",                         field::MESSAGE_ID),
+    ("MsgSize",                       field::EMAIL_SIZE),
+    ("NewDomain",                     field::NEW_DOMAIN),
+    ("Rcpt",                          field::RECIPIENTS),
+    ("Recipient",                     field::RECIPIENTS),
+    ("RejCode",                       field::REJECTION_CODE),
+    ("RejInfo",                       field::REJECTION_INFO),
+    ("RejType",                       field::REJECTION_TYPE),
+    ("ReplyMismatch",                 field::REPLY_MISMATCH),
+    ("Route",                         field::ROUTE),
+    ("ScanResultInfo",                field::SCAN_RESULTS),
+    ("Sender",                        field::SENDER_ENVELOPE),
+    ("SenderDomain",                  field::SENDER_DOMAIN),
+    ("SenderDomainInternal",          field::SENDER_DOMAIN_INTERNAL),
+    ("SimilarCustomExternalDomain",   field::SIMILAR_CUSTOM_EXTERNAL_DOMAIN),
+    ("SimilarInternalDomain",         field::SIMILAR_INTERNAL_DOMAIN),
+    ("SimilarMimecastExternalDomain", field::SIMILAR_MIMECAST_EXTERNAL_DOMAIN),
+    ("Size",                          field::SIZE_ATTACHMENT),
+    ("Snt",                           field::EMAIL_SIZE),
+    ("SourceIP",                      field::SENDER_IP),
+    ("SpamInfo",                      field::SPAM_INFO),
+    ("SpamLimit",                     field::SPAM_DETECTION_LEVEL),
+    ("SpamProcessingDetail",          field::SPAM_PROCESSING_DETAIL),
+    ("SpamScore",                     field::SPAM_SCORE),
+    ("Subject",                       field::SUBJECT),
+    ("TaggedExternal",                field::TAGGED_EXTERNAL),
+    ("TaggedMalicious",               field::TAGGED_MALICIOUS),
+    ("ThreatDictionary",              field::MIMECAST_THREAT_DICTIONARY),
+    ("TlsVer",                        field::TLS_VERSION),
+    ("URL",                           field::URL),
+    ("UrlCategory",                   field::URL_CATEGORY),
+    ("UseTls",                        field::TLS_USED),
+    ("Virus",                         field::VIRUS_FOUND),
+    ("aCode",                         field::AGGREGATE_ID),
+    ("acc",                           field::ACCOUNT_ID),
+    ("credentialTheft",               field::ANALYSIS),
+    ("datetime",                      field::TIMESTAMP),
+    ("fileExt",                       field::FILE_EXTENSION),
+    ("headerFrom",                    field::SENDER_HEADER),
+    ("msgid",                         field::MESSAGE_ID),
+    ("sender",                        field::SENDER_ENVELOPE),
 ];
 
 /// In a delivery this is where the message went, and not where it came from.
-pub(super) const DELIVERY: (&str, &str) = ("IP", "destinationIp");
+pub(super) const DELIVERY: (&str, Name) = ("IP", field::DESTINATION_IP);
 
-/// The names of [`ALIASES`] in their order, made ready.
-pub(super) struct Aliases {
-    names: Vec<Option<Name>>,
-    delivery: Option<Name>,
-}
-
-impl Aliases {
-    pub(super) fn new() -> Self {
-        Self {
-            names: ALIASES.iter().map(|(_, name)| Name::new(name)).collect(),
-            delivery: Name::new(DELIVERY.1),
-        }
+/// The name that API 2.0 has for what a record of the stream calls `key`.
+pub(super) fn look_up(stream: Stream, key: &str) -> Option<Name> {
+    if stream == Stream::SiemDelivery && key == DELIVERY.0 {
+        return Some(DELIVERY.1);
     }
-
-    /// The name that API 2.0 has for what a record of the stream calls `key`.
-    pub(super) fn look_up(&self, stream: Stream, key: &str) -> Option<Name> {
-        if stream == Stream::SiemDelivery && key == DELIVERY.0 {
-            return self.delivery;
-        }
-        let at = ALIASES
-            .binary_search_by_key(&key, |(alias, _)| alias)
-            .ok()?;
-        *self.names.get(at)?
-    }
+    let at = ALIASES
+        .binary_search_by_key(&key, |(alias, _)| alias)
+        .ok()?;
+    ALIASES.get(at).map(|(_, name)| *name)
 }
 
 /// What the names of files begin with (`mimecast-api.md` §7.3, §7.5).
@@ -185,13 +170,13 @@ pub fn type_of_record(record: &[u8]) -> Stream {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{NAMES, Parser};
+    use crate::field::NAMES;
+    use crate::record::Parser;
 
     #[test]
-    fn aliases_are_sorted_and_lead_to_names_that_are_known() {
+    fn aliases_are_sorted_and_are_no_names_of_their_own() {
         assert!(ALIASES.is_sorted_by(|a, b| a.0 < b.0));
-        for (alias, name) in ALIASES.iter().chain([&DELIVERY]) {
-            assert!(NAMES.contains(name), "{name}");
+        for (alias, _) in ALIASES.iter().chain([&DELIVERY]) {
             assert!(!NAMES.contains(alias), "{alias} has a meaning of its own");
         }
     }
@@ -200,17 +185,16 @@ mod tests {
     fn names_of_api_1_are_understood_where_they_are_used_and_nowhere_else() {
         let line = r#"{"acc":"C0","IP":"192.0.2.1","Subject":"s","subject":"t","x":1}"#;
         let mut parser = Parser::new();
-        let name = |name: &str| Name::new(name).unwrap();
         for _ in 0..2 {
             let record = parser.parse(Stream::SiemReceipt, line).unwrap();
-            assert_eq!(record.get(name("accountId")).unwrap().text, "C0");
-            assert_eq!(record.get(name("senderIp")).unwrap().text, "192.0.2.1");
+            assert_eq!(record.get(field::ACCOUNT_ID).unwrap().text, "C0");
+            assert_eq!(record.get(field::SENDER_IP).unwrap().text, "192.0.2.1");
             let record = parser.parse(Stream::SiemDelivery, line).unwrap();
-            assert_eq!(record.get(name("destinationIp")).unwrap().text, "192.0.2.1");
-            assert!(record.get(name("senderIp")).is_none());
+            assert_eq!(record.get(field::DESTINATION_IP).unwrap().text, "192.0.2.1");
+            assert!(record.get(field::SENDER_IP).is_none());
             let record = parser.parse(Stream::Audit, line).unwrap();
-            assert!(record.get(name("accountId")).is_none());
-            assert_eq!(record.get(name("subject")).unwrap().text, "t");
+            assert!(record.get(field::ACCOUNT_ID).is_none());
+            assert_eq!(record.get(field::SUBJECT).unwrap().text, "t");
         }
     }
 

@@ -45,7 +45,7 @@ pub(crate) fn record(stream: Stream, id: &str, at: Timestamp) -> String {
         }
     };
     if let Some(name) = stream.row().times.first() {
-        record[*name] = at.to_upstream().into();
+        record[name.spelling()] = at.to_upstream().into();
     }
     record.to_string()
 }
@@ -171,7 +171,11 @@ fn window_of(stream: Stream, post: &Post, body: &Value) -> impl Fn(&str) -> bool
     let time = |text: &str| Timestamp::parse(text).unwrap();
     let asked = |name: &str| time(body["data"][0][name].as_str().unwrap());
     let window = post.window.map(|(from, to)| asked(from)..=asked(to));
-    let name = stream.row().times.first().copied().unwrap_or_default();
+    let name = stream
+        .row()
+        .times
+        .first()
+        .map_or("", |name| name.spelling());
     let before = format!("\"{name}\":\"");
     move |item| {
         // Found by its text: a list may have 20,000 items.

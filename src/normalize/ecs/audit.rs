@@ -5,6 +5,7 @@ use super::super::table::{
     Account, Class, Keep, More, Part, Prose, Row, Rule, Shape, Tables, Test, constant, row,
 };
 use super::{HEAD, TAIL};
+use crate::field::{self, Name};
 
 pub(super) const TABLES: Tables = Tables {
     rows: &[HEAD, ROWS, TAIL],
@@ -13,47 +14,47 @@ pub(super) const TABLES: Tables = Tables {
 };
 
 /// Who acted, whose account it was: the fields that [`More::Account`] reads.
-const PEOPLE: &[&str] = &["user", "eventInfo", "auditType"];
+const PEOPLE: &[Name] = &[field::USER, field::EVENT_INFO, field::AUDIT_TYPE];
 
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
     constant("event.dataset",    "\"mimecast.audit\""),
     constant("event.provider",   "\"audit\""),
-    row("event.action",          &["auditType"], Shape::Kebab),
-    row("event.code",            &["category"],  Shape::Text),
-    row("event.reason",          &["eventInfo"], Shape::Prose(Prose::Reason)),
-    row("message",               &["eventInfo"], Shape::Text),
+    row("event.action",          &[field::AUDIT_TYPE], Shape::Kebab),
+    row("event.code",            &[field::CATEGORY],  Shape::Text),
+    row("event.reason",          &[field::EVENT_INFO], Shape::Prose(Prose::Reason)),
+    row("message",               &[field::EVENT_INFO], Shape::Text),
     constant("observer.vendor",  "\"Mimecast\""),
     constant("observer.product", "\"Mimecast Email Security\""),
     constant("observer.type",    "\"email-gateway\""),
-    row("file.name",             &["eventInfo"], Shape::Prose(Prose::File)),
-    row("file.extension",        &["eventInfo"], Shape::Prose(Prose::FileExtension)),
-    row("file.size",             &["eventInfo"], Shape::Prose(Prose::FileSize)),
-    row("file.hash.md5",         &["eventInfo"], Shape::Prose(Prose::Hash(32))),
-    row("file.hash.sha1",        &["eventInfo"], Shape::Prose(Prose::Hash(40))),
-    row("file.hash.sha256",      &["eventInfo"], Shape::Prose(Prose::Hash(64))),
-    row("group.name",            &["eventInfo", "auditType", "category"], Shape::More(More::Group)),
-    row("service.name",          &["eventInfo"], Shape::Prose(Prose::Application)),
-    row("source.ip",             &["eventInfo"], Shape::Prose(Prose::Ip)),
-    row("source.port",           &["eventInfo"], Shape::Prose(Prose::Port)),
+    row("file.name",             &[field::EVENT_INFO], Shape::Prose(Prose::File)),
+    row("file.extension",        &[field::EVENT_INFO], Shape::Prose(Prose::FileExtension)),
+    row("file.size",             &[field::EVENT_INFO], Shape::Prose(Prose::FileSize)),
+    row("file.hash.md5",         &[field::EVENT_INFO], Shape::Prose(Prose::Hash(32))),
+    row("file.hash.sha1",        &[field::EVENT_INFO], Shape::Prose(Prose::Hash(40))),
+    row("file.hash.sha256",      &[field::EVENT_INFO], Shape::Prose(Prose::Hash(64))),
+    row("group.name",            &[field::EVENT_INFO, field::AUDIT_TYPE, field::CATEGORY], Shape::More(More::Group)),
+    row("service.name",          &[field::EVENT_INFO], Shape::Prose(Prose::Application)),
+    row("source.ip",             &[field::EVENT_INFO], Shape::Prose(Prose::Ip)),
+    row("source.port",           &[field::EVENT_INFO], Shape::Prose(Prose::Port)),
     row("user.name",             PEOPLE,         Shape::More(More::Account(Account::Actor, Part::Name))),
     row("user.email",            PEOPLE,         Shape::More(More::Account(Account::Actor, Part::Email))),
     row("user.domain",           PEOPLE,         Shape::More(More::Account(Account::Actor, Part::Domain))),
-    row("user.full_name",        &["eventInfo"], Shape::Prose(Prose::FullName)),
+    row("user.full_name",        &[field::EVENT_INFO], Shape::Prose(Prose::FullName)),
     row("user.target.name",      PEOPLE,         Shape::More(More::Account(Account::Target, Part::Name))),
     row("user.target.email",     PEOPLE,         Shape::More(More::Account(Account::Target, Part::Email))),
     row("user.target.domain",    PEOPLE,         Shape::More(More::Account(Account::Target, Part::Domain))),
-    row("user.target.roles",     &["eventInfo"], Shape::More(More::Roles)),
-    row("mimecast.audit_id",     &["id"],        Shape::Text),
-    row("mimecast.auditType",    &["auditType"], Shape::Text),
-    row("mimecast.category",     &["category"],  Shape::Text),
-    row("mimecast.method",       &["eventInfo"], Shape::Prose(Prose::Method)),
-    row("mimecast.mfa",          &["eventInfo"], Shape::Prose(Prose::Mfa)),
+    row("user.target.roles",     &[field::EVENT_INFO], Shape::More(More::Roles)),
+    row("mimecast.audit_id",     &[field::ID],        Shape::Text),
+    row("mimecast.auditType",    &[field::AUDIT_TYPE], Shape::Text),
+    row("mimecast.category",     &[field::CATEGORY],  Shape::Text),
+    row("mimecast.method",       &[field::EVENT_INFO], Shape::Prose(Prose::Method)),
+    row("mimecast.mfa",          &[field::EVENT_INFO], Shape::Prose(Prose::Mfa)),
 ];
 
 #[rustfmt::skip]
-const KEPT: &[(&str, Keep)] = &[
-    ("eventTime", Keep::Unparsed),
+const KEPT: &[(Name, Keep)] = &[
+    (field::EVENT_TIME, Keep::Unparsed),
 ];
 
 /// A type of audit event, and what its text says where the type is not enough.
@@ -88,51 +89,52 @@ pub(in super::super) const DONE: &[&str] = &[
 
 /// Roles and permissions, and the accounts that have them.
 pub(in super::super) const ROLES: &[&str] = &["role", "permission", "privilege"];
-pub(in super::super) const ACCOUNTS: Test = Test::Is("category", &["user_account_and_role_logs"]);
+pub(in super::super) const ACCOUNTS: Test =
+    Test::Is(field::CATEGORY, &["user_account_and_role_logs"]);
 
 const UNKNOWN: Option<&str> = Some("unknown");
 
 #[rustfmt::skip]
 const RULES: &[Rule] = &[
-    rule(&[Test::Is("auditType", &["User Logged On"]), Test::Says("eventInfo", &["enroll"])],
+    rule(&[Test::Is(field::AUDIT_TYPE, &["User Logged On"]), Test::Says(field::EVENT_INFO, &["enroll"])],
         class(IAM, &["creation", "user"])),
-    rule(&[Test::Is("auditType", &["User Logged On"])],
+    rule(&[Test::Is(field::AUDIT_TYPE, &["User Logged On"])],
         class(AUTHENTICATION, &["start"])),
-    rule(&[Test::Is("auditType", &["Logon Requires Challenge"])],
+    rule(&[Test::Is(field::AUDIT_TYPE, &["Logon Requires Challenge"])],
         Class { outcome: UNKNOWN, ..class(AUTHENTICATION, &["info"]) }),
-    rule(&[Test::Is("auditType", &["Logon Authentication Failed"])],
+    rule(&[Test::Is(field::AUDIT_TYPE, &["Logon Authentication Failed"])],
         Class { outcome: Some("failure"), severity: 2, ..class(AUTHENTICATION, &["start"]) }),
-    rule(&[Test::Is("auditType", &["Mimecast Support Login"])],
+    rule(&[Test::Is(field::AUDIT_TYPE, &["Mimecast Support Login"])],
         Class { severity: 3, ..class(AUTHENTICATION, &["start"]) }),
-    rule(&[Test::Is("auditType", &["Completed Directory Sync"])],
+    rule(&[Test::Is(field::AUDIT_TYPE, &["Completed Directory Sync"])],
         class(CONFIGURATION, &["info"])),
-    rule(&[Test::Is("auditType", ACCESSES)],
+    rule(&[Test::Is(field::AUDIT_TYPE, ACCESSES)],
         class(API, &["access"])),
-    rule(&[Test::Has(&["auditType"], ROLES)],            class(IAM, &["admin", "change"])),
-    rule(&[ACCOUNTS, Test::Says("eventInfo", ROLES)], class(IAM, &["admin", "change"])),
-    rule(&[Test::Has(&["auditType"], &["password"])],    class(IAM, &["user", "change"])),
-    rule(&[ACCOUNTS, Test::Has(&["auditType"], DELETED)],class(IAM, &["user", "deletion"])),
-    rule(&[ACCOUNTS, Test::Has(&["auditType"], CREATED)],class(IAM, &["user", "creation"])),
-    rule(&[ACCOUNTS, Test::Has(&["auditType"], CHANGED)],class(IAM, &["user", "change"])),
-    rule(&[ACCOUNTS, Test::Says("eventInfo", DELETED)],class(IAM, &["user", "deletion"])),
-    rule(&[ACCOUNTS, Test::Says("eventInfo", CREATED)],class(IAM, &["user", "creation"])),
-    rule(&[ACCOUNTS, Test::Says("eventInfo", CHANGED)],class(IAM, &["user", "change"])),
+    rule(&[Test::Has(&[field::AUDIT_TYPE], ROLES)],            class(IAM, &["admin", "change"])),
+    rule(&[ACCOUNTS, Test::Says(field::EVENT_INFO, ROLES)], class(IAM, &["admin", "change"])),
+    rule(&[Test::Has(&[field::AUDIT_TYPE], &["password"])],    class(IAM, &["user", "change"])),
+    rule(&[ACCOUNTS, Test::Has(&[field::AUDIT_TYPE], DELETED)],class(IAM, &["user", "deletion"])),
+    rule(&[ACCOUNTS, Test::Has(&[field::AUDIT_TYPE], CREATED)],class(IAM, &["user", "creation"])),
+    rule(&[ACCOUNTS, Test::Has(&[field::AUDIT_TYPE], CHANGED)],class(IAM, &["user", "change"])),
+    rule(&[ACCOUNTS, Test::Says(field::EVENT_INFO, DELETED)],class(IAM, &["user", "deletion"])),
+    rule(&[ACCOUNTS, Test::Says(field::EVENT_INFO, CREATED)],class(IAM, &["user", "creation"])),
+    rule(&[ACCOUNTS, Test::Says(field::EVENT_INFO, CHANGED)],class(IAM, &["user", "change"])),
     rule(&[ACCOUNTS],                                 Class { outcome: UNKNOWN, ..class(IAM, &["user", "change"]) }),
-    rule(&[Test::Is("auditType", &["Folder Log Entry"]), Test::Says("eventInfo", DELETED)],
+    rule(&[Test::Is(field::AUDIT_TYPE, &["Folder Log Entry"]), Test::Says(field::EVENT_INFO, DELETED)],
         class(IAM, &["group", "deletion"])),
-    rule(&[Test::Is("auditType", &["Folder Log Entry"]), Test::Says("eventInfo", CREATED)],
+    rule(&[Test::Is(field::AUDIT_TYPE, &["Folder Log Entry"]), Test::Says(field::EVENT_INFO, CREATED)],
         class(IAM, &["group", "creation"])),
-    rule(&[Test::Is("auditType", &["Folder Log Entry"])],
+    rule(&[Test::Is(field::AUDIT_TYPE, &["Folder Log Entry"])],
         class(IAM, &["group", "change"])),
-    rule(&[Test::Has(&["auditType"], DELETED)], class(CONFIGURATION, &["deletion"])),
-    rule(&[Test::Has(&["auditType"], CREATED)], class(CONFIGURATION, &["creation"])),
-    rule(&[Test::Has(&["auditType"], CHANGED)], class(CONFIGURATION, &["change"])),
-    rule(&[Test::Has(&["auditType"], DONE)],    class(CONFIGURATION, &["info"])),
-    rule(&[Test::Says("eventInfo", DELETED)], class(CONFIGURATION, &["deletion"])),
-    rule(&[Test::Says("eventInfo", CREATED)], class(CONFIGURATION, &["creation"])),
-    rule(&[Test::Says("eventInfo", CHANGED)], class(CONFIGURATION, &["change"])),
+    rule(&[Test::Has(&[field::AUDIT_TYPE], DELETED)], class(CONFIGURATION, &["deletion"])),
+    rule(&[Test::Has(&[field::AUDIT_TYPE], CREATED)], class(CONFIGURATION, &["creation"])),
+    rule(&[Test::Has(&[field::AUDIT_TYPE], CHANGED)], class(CONFIGURATION, &["change"])),
+    rule(&[Test::Has(&[field::AUDIT_TYPE], DONE)],    class(CONFIGURATION, &["info"])),
+    rule(&[Test::Says(field::EVENT_INFO, DELETED)], class(CONFIGURATION, &["deletion"])),
+    rule(&[Test::Says(field::EVENT_INFO, CREATED)], class(CONFIGURATION, &["creation"])),
+    rule(&[Test::Says(field::EVENT_INFO, CHANGED)], class(CONFIGURATION, &["change"])),
     // A type that is not known and states no act.
-    rule(&[Test::Denied("eventInfo")],
+    rule(&[Test::Denied(field::EVENT_INFO)],
         Class { outcome: Some("failure"), severity: 2, ..class(CONFIGURATION, &["info"]) }),
     rule(&[], Class { outcome: UNKNOWN, ..class(CONFIGURATION, &["info"]) }),
 ];

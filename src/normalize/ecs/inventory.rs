@@ -3,6 +3,7 @@
 use super::super::kept::LOGS;
 use super::super::table::{Class, More, Row, Rule, Shape, Stix, Tables, constant, row};
 use super::{HEAD, TAIL};
+use crate::field::{self, Name};
 
 /// Declares the tables of an inventory: its name, its rows, its class.
 macro_rules! inventory {
@@ -50,32 +51,32 @@ const STATE: Class = Class {
 
 #[rustfmt::skip]
 const INDICATOR: &[Row] = &[
-    row("tags",                                &["labels"],      Shape::More(More::List)),
+    row("tags",                                &[field::LABELS],      Shape::More(More::List)),
     constant("threat.feed.name",               "\"Mimecast Threat Intelligence\""),
     constant("threat.indicator.provider",      "\"Mimecast\""),
-    row("threat.indicator.id",                 &["id"],          Shape::More(More::List)),
-    row("threat.indicator.type",               &["pattern", "sha256", "sha1", "md5"], Shape::More(More::Stix(Stix::EcsType))),
-    row("threat.indicator.name",               &["name"],        Shape::Text),
-    row("threat.indicator.description",        &["description"], Shape::Text),
-    row("threat.indicator.first_seen",         &["valid_from"],  Shape::More(More::Date)),
-    row("threat.indicator.modified_at",        &["modified"],    Shape::More(More::Date)),
-    row("threat.software.name",                &["malwareName"], Shape::Text),
-    row("threat.indicator.file.name",          &["fileName"],    Shape::Text),
-    row("threat.indicator.file.hash.md5",      &["pattern", "md5"], Shape::More(More::Stix(Stix::Md5))),
-    row("threat.indicator.file.hash.sha1",     &["pattern", "sha1"], Shape::More(More::Stix(Stix::Sha1))),
-    row("threat.indicator.file.hash.sha256",   &["pattern", "sha256"], Shape::More(More::Stix(Stix::Sha256))),
-    row("threat.indicator.ip",                 &["pattern"],     Shape::More(More::Stix(Stix::Ip))),
-    row("threat.indicator.email.address",      &["pattern"],     Shape::More(More::Stix(Stix::Email))),
-    row("threat.indicator.url.original",       &["pattern"],     Shape::More(More::Stix(Stix::Url))),
-    row("threat.indicator.url.domain",         &["pattern"],     Shape::More(More::Stix(Stix::Domain))),
+    row("threat.indicator.id",                 &[field::ID],          Shape::More(More::List)),
+    row("threat.indicator.type",               &[field::PATTERN, field::SHA256, field::SHA1, field::MD5], Shape::More(More::Stix(Stix::EcsType))),
+    row("threat.indicator.name",               &[field::NAME],        Shape::Text),
+    row("threat.indicator.description",        &[field::DESCRIPTION], Shape::Text),
+    row("threat.indicator.first_seen",         &[field::VALID_FROM],  Shape::More(More::Date)),
+    row("threat.indicator.modified_at",        &[field::MODIFIED],    Shape::More(More::Date)),
+    row("threat.software.name",                &[field::MALWARE_NAME], Shape::Text),
+    row("threat.indicator.file.name",          &[field::FILE_NAME],    Shape::Text),
+    row("threat.indicator.file.hash.md5",      &[field::PATTERN, field::MD5], Shape::More(More::Stix(Stix::Md5))),
+    row("threat.indicator.file.hash.sha1",     &[field::PATTERN, field::SHA1], Shape::More(More::Stix(Stix::Sha1))),
+    row("threat.indicator.file.hash.sha256",   &[field::PATTERN, field::SHA256], Shape::More(More::Stix(Stix::Sha256))),
+    row("threat.indicator.ip",                 &[field::PATTERN],     Shape::More(More::Stix(Stix::Ip))),
+    row("threat.indicator.email.address",      &[field::PATTERN],     Shape::More(More::Stix(Stix::Email))),
+    row("threat.indicator.url.original",       &[field::PATTERN],     Shape::More(More::Stix(Stix::Url))),
+    row("threat.indicator.url.domain",         &[field::PATTERN],     Shape::More(More::Stix(Stix::Domain))),
 ];
 
-const EMAIL: &[&str] = &["emailAddress", "email"];
+const EMAIL: &[Name] = &[field::EMAIL_ADDRESS, field::EMAIL];
 
 #[rustfmt::skip]
 const PERSON: &[Row] = &[
     row("user.name",                           EMAIL,            Shape::More(More::Person)),
     row("user.email",                          EMAIL,            Shape::More(More::Person)),
     row("user.domain",                         EMAIL,            Shape::Domain),
-    row("user.full_name",                      &["name"],        Shape::Text),
+    row("user.full_name",                      &[field::NAME],        Shape::Text),
 ];

@@ -4,6 +4,7 @@
 use super::super::kept::LOGS;
 use super::super::table::{Class, More, Row, Rule, Shape, Tables, Test, constant, row};
 use super::{HEAD, TAIL};
+use crate::field::{self, Name};
 
 pub(super) const INTRUSION: &[&str] = &["email", "intrusion_detection"];
 pub(super) const MALWARE: &[&str] = &["email", "malware"];
@@ -75,23 +76,23 @@ const OBSERVER: &[Row] = &[
 
 #[rustfmt::skip]
 const DLP_ROWS: &[Row] = &[
-    row("event.action",              &["action"],           Shape::Action("policy-applied")),
-    row("email.message_id",          &["messageId"],        Shape::MessageId),
-    row("email.sender.address",      &["senderAddress"],    Shape::More(More::Person)),
-    row("email.from.address",        &["senderAddress"],    Shape::More(More::People)),
-    row("email.to.address",          &["recipientAddress"], Shape::More(More::People)),
-    row("email.subject",             &["subject"],          Shape::Text),
-    row("email.direction",           &["route"],            Shape::Direction),
-    row("user.name",                 &["senderAddress"],    Shape::More(More::Person)),
-    row("user.email",                &["senderAddress"],    Shape::More(More::Person)),
-    row("user.domain",               &["senderAddress"],    Shape::Domain),
-    row("rule.name",                 &["policy"],           Shape::Text),
-    row("mimecast.null_sender",      &["senderAddress"],    Shape::NullSender),
+    row("event.action",              &[field::ACTION],           Shape::Action("policy-applied")),
+    row("email.message_id",          &[field::MESSAGE_ID],        Shape::MessageId),
+    row("email.sender.address",      &[field::SENDER_ADDRESS],    Shape::More(More::Person)),
+    row("email.from.address",        &[field::SENDER_ADDRESS],    Shape::More(More::People)),
+    row("email.to.address",          &[field::RECIPIENT_ADDRESS], Shape::More(More::People)),
+    row("email.subject",             &[field::SUBJECT],          Shape::Text),
+    row("email.direction",           &[field::ROUTE],            Shape::Direction),
+    row("user.name",                 &[field::SENDER_ADDRESS],    Shape::More(More::Person)),
+    row("user.email",                &[field::SENDER_ADDRESS],    Shape::More(More::Person)),
+    row("user.domain",               &[field::SENDER_ADDRESS],    Shape::Domain),
+    row("rule.name",                 &[field::POLICY],           Shape::Text),
+    row("mimecast.null_sender",      &[field::SENDER_ADDRESS],    Shape::NullSender),
 ];
 
 #[rustfmt::skip]
 const DLP_RULES: &[Rule] = &[
-    Rule { when: &[Test::Has(&["action"], &["hold", "bounce", "delete", "block"])],
+    Rule { when: &[Test::Has(&[field::ACTION], &["hold", "bounce", "delete", "block"])],
         class: ALERT },
     Rule { when: &[],
         class: Class { severity: 2, ..ALERT } },
@@ -99,22 +100,22 @@ const DLP_RULES: &[Rule] = &[
 
 #[rustfmt::skip]
 const HELD: &[Row] = &[
-    row("event.action",              &["event"],            Shape::Action("held")),
-    row("event.code",                &["reasonCode"],       Shape::Text),
-    row("event.reason",              &["reason"],           Shape::Reason),
-    row("email.local_id",            &["id"],               Shape::Text),
-    row("email.sender.address",      &["from"],             Shape::More(More::Person)),
-    row("email.from.address",        &["fromHeader", "from"], Shape::More(More::People)),
-    row("email.to.address",          &["to"],               Shape::More(More::People)),
-    row("email.subject",             &["subject"],          Shape::Text),
-    row("email.direction",           &["route"],            Shape::Direction),
-    row("rule.name",                 &["policyInfo"],       Shape::Text),
-    row("mimecast.email_size",       &["size"],             Shape::Long),
+    row("event.action",              &[field::EVENT],            Shape::Action("held")),
+    row("event.code",                &[field::REASON_CODE],       Shape::Text),
+    row("event.reason",              &[field::REASON],           Shape::Reason),
+    row("email.local_id",            &[field::ID],               Shape::Text),
+    row("email.sender.address",      &[field::FROM],             Shape::More(More::Person)),
+    row("email.from.address",        &[field::FROM_HEADER, field::FROM], Shape::More(More::People)),
+    row("email.to.address",          &[field::TO],               Shape::More(More::People)),
+    row("email.subject",             &[field::SUBJECT],          Shape::Text),
+    row("email.direction",           &[field::ROUTE],            Shape::Direction),
+    row("rule.name",                 &[field::POLICY_INFO],       Shape::Text),
+    row("mimecast.email_size",       &[field::SIZE],             Shape::Long),
 ];
 
 #[rustfmt::skip]
 const HELD_RULES: &[Rule] = &[
-    Rule { when: &[Test::Given(&["event"])],
+    Rule { when: &[Test::Given(&[field::EVENT])],
         class: EMAIL },
     Rule { when: &[],
         class: Class { outcome: Some("failure"), severity: 2, ..EMAIL } },
@@ -122,27 +123,27 @@ const HELD_RULES: &[Rule] = &[
 
 #[rustfmt::skip]
 const RELEASE: &[Row] = &[
-    row("event.action",              &["status"],           Shape::Action("released")),
-    row("event.reason",              &["rejectReason", "heldReason"], Shape::Reason),
-    row("email.local_id",            &["id"],               Shape::Text),
-    row("email.sender.address",      &["fromEnv"],          Shape::More(More::Person)),
-    row("email.from.address",        &["fromHdr", "fromEnv"], Shape::More(More::People)),
-    row("email.to.address",          &["to"],               Shape::More(More::People)),
-    row("email.subject",             &["subject"],          Shape::Text),
-    row("email.direction",           &["route"],            Shape::Direction),
-    row("rule.name",                 &["policy"],           Shape::Text),
-    row("user.name",                 &["operator"], Shape::More(More::Person)),
-    row("user.email",                &["operator"],         Shape::More(More::Person)),
-    row("user.domain",               &["operator"], Shape::Domain),
-    row("mimecast.auth",             &["spamProcessingDetail"], Shape::More(More::Auth)),
-    row("mimecast.email_size",       &["size"],             Shape::Long),
+    row("event.action",              &[field::STATUS],           Shape::Action("released")),
+    row("event.reason",              &[field::REJECT_REASON, field::HELD_REASON], Shape::Reason),
+    row("email.local_id",            &[field::ID],               Shape::Text),
+    row("email.sender.address",      &[field::FROM_ENV],          Shape::More(More::Person)),
+    row("email.from.address",        &[field::FROM_HDR, field::FROM_ENV], Shape::More(More::People)),
+    row("email.to.address",          &[field::TO],               Shape::More(More::People)),
+    row("email.subject",             &[field::SUBJECT],          Shape::Text),
+    row("email.direction",           &[field::ROUTE],            Shape::Direction),
+    row("rule.name",                 &[field::POLICY],           Shape::Text),
+    row("user.name",                 &[field::OPERATOR], Shape::More(More::Person)),
+    row("user.email",                &[field::OPERATOR],         Shape::More(More::Person)),
+    row("user.domain",               &[field::OPERATOR], Shape::Domain),
+    row("mimecast.auth",             &[field::SPAM_PROCESSING_DETAIL], Shape::More(More::Auth)),
+    row("mimecast.email_size",       &[field::SIZE],             Shape::Long),
 ];
 
 #[rustfmt::skip]
 const RELEASE_RULES: &[Rule] = &[
-    Rule { when: &[Test::Is("status", &["rejected"])],
+    Rule { when: &[Test::Is(field::STATUS, &["rejected"])],
         class: Class { outcome: Some("failure"), severity: 2, ..EMAIL } },
-    Rule { when: &[Test::Is("status", RELEASED)],
+    Rule { when: &[Test::Is(field::STATUS, RELEASED)],
         class: Class { outcome: Some("success"), ..EMAIL } },
     Rule { when: &[],
         class: Class { outcome: Some("unknown"), ..EMAIL } },
@@ -154,19 +155,19 @@ pub(in super::super) const RELEASED: &[&str] = &["released", "release", "permit"
 #[rustfmt::skip]
 const REJECTION: &[Row] = &[
     constant("event.action",         "\"rejected\""),
-    row("event.reason",              &["info", "description"], Shape::Reason),
-    row("url",                       &["info"],             Shape::More(More::InfoUrl)),
-    row("error.type",                &["type", "description"], Shape::Words),
-    row("error.code",                &["type"],             Shape::Digits),
-    row("email.local_id",            &["id"],               Shape::Text),
-    row("email.sender.address",      &["fromAddress"],      Shape::More(More::Person)),
-    row("email.from.address",        &["fromAddress"],      Shape::More(More::People)),
-    row("email.to.address",          &["toAddress"],        Shape::More(More::People)),
-    row("email.direction",           &["route"],            Shape::Direction),
-    row("source.ip",                 &["ipAddress"],        Shape::Ip),
-    row("source.port",               &["ipAddress"],        Shape::Port),
-    row("source.domain",             &["remoteName"],       Shape::Host),
-    row("mimecast.null_sender",      &["fromAddress"],      Shape::NullSender),
+    row("event.reason",              &[field::INFO, field::DESCRIPTION], Shape::Reason),
+    row("url",                       &[field::INFO],             Shape::More(More::InfoUrl)),
+    row("error.type",                &[field::TYPE, field::DESCRIPTION], Shape::Words),
+    row("error.code",                &[field::TYPE],             Shape::Digits),
+    row("email.local_id",            &[field::ID],               Shape::Text),
+    row("email.sender.address",      &[field::FROM_ADDRESS],      Shape::More(More::Person)),
+    row("email.from.address",        &[field::FROM_ADDRESS],      Shape::More(More::People)),
+    row("email.to.address",          &[field::TO_ADDRESS],        Shape::More(More::People)),
+    row("email.direction",           &[field::ROUTE],            Shape::Direction),
+    row("source.ip",                 &[field::IP_ADDRESS],        Shape::Ip),
+    row("source.port",               &[field::IP_ADDRESS],        Shape::Port),
+    row("source.domain",             &[field::REMOTE_NAME],       Shape::Host),
+    row("mimecast.null_sender",      &[field::FROM_ADDRESS],      Shape::NullSender),
 ];
 
 #[rustfmt::skip]
@@ -182,27 +183,27 @@ const REJECTION_RULES: &[Rule] = &[
 /// What was done stands in `actions`, unless that says nothing.
 #[rustfmt::skip]
 const CLICK: &[Row] = &[
-    row("event.action",              &["actions", "action"], Shape::Text),
-    row("event.reason",              &["category"],         Shape::Reason),
-    row("email.message_id",          &["messageId"],        Shape::MessageId),
-    row("email.from.address",        &["fromUserEmailAddress"], Shape::More(More::People)),
-    row("email.to.address",          &["userEmailAddress"], Shape::More(More::People)),
-    row("email.subject",             &["subject"],          Shape::Text),
-    row("email.direction",           &["route"],            Shape::Direction),
-    row("rule.name",                 &["ttpDefinition"],    Shape::Text),
-    row("source.ip",                 &["sendingIp"],        Shape::Ip),
-    row("source.port",               &["sendingIp"],        Shape::Port),
-    row("url",                       &["url"],              Shape::Url),
-    row("user.name",                 &["userEmailAddress"], Shape::More(More::Person)),
-    row("user.email",                &["userEmailAddress"], Shape::More(More::Person)),
-    row("user.domain",               &["userEmailAddress"], Shape::Domain),
-    row("mimecast.action",           &["action"],           Shape::Action("")),
-    row("mimecast.actions",          &["actions"],          Shape::Action("")),
-    row("mimecast.scanResult",       &["scanResult"],       Shape::Text),
+    row("event.action",              &[field::ACTIONS, field::ACTION], Shape::Text),
+    row("event.reason",              &[field::CATEGORY],         Shape::Reason),
+    row("email.message_id",          &[field::MESSAGE_ID],        Shape::MessageId),
+    row("email.from.address",        &[field::FROM_USER_EMAIL_ADDRESS], Shape::More(More::People)),
+    row("email.to.address",          &[field::USER_EMAIL_ADDRESS], Shape::More(More::People)),
+    row("email.subject",             &[field::SUBJECT],          Shape::Text),
+    row("email.direction",           &[field::ROUTE],            Shape::Direction),
+    row("rule.name",                 &[field::TTP_DEFINITION],    Shape::Text),
+    row("source.ip",                 &[field::SENDING_IP],        Shape::Ip),
+    row("source.port",               &[field::SENDING_IP],        Shape::Port),
+    row("url",                       &[field::URL],              Shape::Url),
+    row("user.name",                 &[field::USER_EMAIL_ADDRESS], Shape::More(More::Person)),
+    row("user.email",                &[field::USER_EMAIL_ADDRESS], Shape::More(More::Person)),
+    row("user.domain",               &[field::USER_EMAIL_ADDRESS], Shape::Domain),
+    row("mimecast.action",           &[field::ACTION],           Shape::Action("")),
+    row("mimecast.actions",          &[field::ACTIONS],          Shape::Action("")),
+    row("mimecast.scanResult",       &[field::SCAN_RESULT],       Shape::Text),
 ];
 
 /// Where a rejection says what rejected it: `type` may be a number.
-pub(in super::super) const REJECTED_BY: &[&str] = &["type", "description"];
+pub(in super::super) const REJECTED_BY: &[Name] = &[field::TYPE, field::DESCRIPTION];
 /// Words of rejections by a virus scanner.
 pub(in super::super) const VIRUS: &[&str] = &["virus", "malware"];
 /// Words of rejections by another detection.
@@ -217,10 +218,10 @@ pub(in super::super) const DETECTION: &[&str] = &[
 pub(in super::super) const BLOCK: &[&str] = &["block", "blocked"];
 pub(in super::super) const ALLOW: &[&str] = &["allow", "allowed"];
 /// What was done stands in `actions`, unless that says nothing: then in `action`.
-pub(in super::super) const DONE: Test = Test::Given(&["actions"]);
+pub(in super::super) const DONE: Test = Test::Given(&[field::ACTIONS]);
 /// What is not scanned has no verdict against it.
-pub(in super::super) const HARMLESS_URL: Test = Test::IsOrMissing("scanResult", CLEAN);
-pub(in super::super) const MALICIOUS_URL: Test = Test::Is("scanResult", UNSAFE);
+pub(in super::super) const HARMLESS_URL: Test = Test::IsOrMissing(field::SCAN_RESULT, CLEAN);
+pub(in super::super) const MALICIOUS_URL: Test = Test::Is(field::SCAN_RESULT, UNSAFE);
 /// Words for that something is malicious.
 pub(in super::super) const UNSAFE: &[&str] = &["malicious", "unsafe"];
 pub(in super::super) const CLEAN: &[&str] = &["clean", "safe"];
@@ -230,19 +231,19 @@ pub(in super::super) const CLEAN: &[&str] = &["clean", "safe"];
 const CLICK_RULES: &[Rule] = &[
     Rule { when: &[HARMLESS_URL],
         class: EMAIL },
-    Rule { when: &[Test::Is("actions", BLOCK)],
+    Rule { when: &[Test::Is(field::ACTIONS, BLOCK)],
         class: Class { category: INTRUSION, types: DENIED, ..ALERT } },
-    Rule { when: &[MALICIOUS_URL, Test::Is("actions", ALLOW)],
+    Rule { when: &[MALICIOUS_URL, Test::Is(field::ACTIONS, ALLOW)],
         class: Class { category: INTRUSION, types: ALLOWED, severity: 4, ..ALERT } },
-    Rule { when: &[Test::Is("actions", ALLOW)],
+    Rule { when: &[Test::Is(field::ACTIONS, ALLOW)],
         class: Class { category: INTRUSION, types: ALLOWED, ..ALERT } },
     Rule { when: &[DONE],
         class: Class { category: INTRUSION, ..ALERT } },
-    Rule { when: &[Test::Is("action", BLOCK)],
+    Rule { when: &[Test::Is(field::ACTION, BLOCK)],
         class: Class { category: INTRUSION, types: DENIED, ..ALERT } },
-    Rule { when: &[MALICIOUS_URL, Test::Is("action", ALLOW)],
+    Rule { when: &[MALICIOUS_URL, Test::Is(field::ACTION, ALLOW)],
         class: Class { category: INTRUSION, types: ALLOWED, severity: 4, ..ALERT } },
-    Rule { when: &[Test::Is("action", ALLOW)],
+    Rule { when: &[Test::Is(field::ACTION, ALLOW)],
         class: Class { category: INTRUSION, types: ALLOWED, ..ALERT } },
     Rule { when: &[],
         class: Class { category: INTRUSION, ..ALERT } },
@@ -250,30 +251,30 @@ const CLICK_RULES: &[Rule] = &[
 
 #[rustfmt::skip]
 const ATTACHMENT: &[Row] = &[
-    row("event.action",              &["actionTriggered"],  Shape::Action("attachment-scanned")),
-    row("event.reason",              &["details"],          Shape::Reason),
-    row("email.message_id",          &["messageId"],        Shape::MessageId),
-    row("email.sender.address",      &["senderAddress"],    Shape::More(More::Person)),
-    row("email.from.address",        &["senderAddress"],    Shape::More(More::People)),
-    row("email.to.address",          &["recipientAddress"], Shape::More(More::People)),
-    row("email.subject",             &["subject"],          Shape::Text),
-    row("email.direction",           &["route"],            Shape::Direction),
-    row("email.attachments[].file.name",        &["fileName"], Shape::Text),
-    row("email.attachments[].file.extension",   &["fileExtension", "fileName"], Shape::More(More::Extension)),
-    row("email.attachments[].file.mime_type",   &["fileType"], Shape::Text),
-    row("email.attachments[].file.hash.md5",    &["fileHash"], Shape::Hash(32)),
-    row("email.attachments[].file.hash.sha1",   &["fileHash"], Shape::Hash(40)),
-    row("email.attachments[].file.hash.sha256", &["fileHash"], Shape::Hash(64)),
-    row("rule.name",                 &["definition"],       Shape::Text),
-    row("mimecast.null_sender",      &["senderAddress"],    Shape::NullSender),
-    row("mimecast.result",           &["result"],           Shape::Text),
+    row("event.action",              &[field::ACTION_TRIGGERED],  Shape::Action("attachment-scanned")),
+    row("event.reason",              &[field::DETAILS],          Shape::Reason),
+    row("email.message_id",          &[field::MESSAGE_ID],        Shape::MessageId),
+    row("email.sender.address",      &[field::SENDER_ADDRESS],    Shape::More(More::Person)),
+    row("email.from.address",        &[field::SENDER_ADDRESS],    Shape::More(More::People)),
+    row("email.to.address",          &[field::RECIPIENT_ADDRESS], Shape::More(More::People)),
+    row("email.subject",             &[field::SUBJECT],          Shape::Text),
+    row("email.direction",           &[field::ROUTE],            Shape::Direction),
+    row("email.attachments[].file.name",        &[field::FILE_NAME], Shape::Text),
+    row("email.attachments[].file.extension",   &[field::FILE_EXTENSION, field::FILE_NAME], Shape::More(More::Extension)),
+    row("email.attachments[].file.mime_type",   &[field::FILE_TYPE], Shape::Text),
+    row("email.attachments[].file.hash.md5",    &[field::FILE_HASH], Shape::Hash(32)),
+    row("email.attachments[].file.hash.sha1",   &[field::FILE_HASH], Shape::Hash(40)),
+    row("email.attachments[].file.hash.sha256", &[field::FILE_HASH], Shape::Hash(64)),
+    row("rule.name",                 &[field::DEFINITION],       Shape::Text),
+    row("mimecast.null_sender",      &[field::SENDER_ADDRESS],    Shape::NullSender),
+    row("mimecast.result",           &[field::RESULT],           Shape::Text),
 ];
 
 #[rustfmt::skip]
 const ATTACHMENT_RULES: &[Rule] = &[
-    Rule { when: &[Test::IsOrMissing("result", CLEAN)],
+    Rule { when: &[Test::IsOrMissing(field::RESULT, CLEAN)],
         class: EMAIL },
-    Rule { when: &[Test::Is("result", UNSAFE)],
+    Rule { when: &[Test::Is(field::RESULT, UNSAFE)],
         class: Class { category: MALWARE, severity: 4, ..ALERT } },
     // A timeout, an error or an unknown word is no verdict.
     Rule { when: &[],
@@ -282,28 +283,28 @@ const ATTACHMENT_RULES: &[Rule] = &[
 
 #[rustfmt::skip]
 const IMPERSONATION: &[Row] = &[
-    row("event.action",              &["action"],           Shape::Action("impersonation-found")),
-    row("event.reason",              &["identifiers"],      Shape::More(More::Joined)),
-    row("email.local_id",            &["id"],               Shape::Text),
-    row("email.message_id",          &["messageId"],        Shape::MessageId),
-    row("email.sender.address",      &["senderAddress"],    Shape::More(More::Person)),
-    row("email.from.address",        &["senderAddress"],    Shape::More(More::People)),
-    row("email.to.address",          &["recipientAddress"], Shape::More(More::People)),
-    row("email.subject",             &["subject"],          Shape::Text),
-    row("rule.name",                 &["definition"],       Shape::Text),
+    row("event.action",              &[field::ACTION],           Shape::Action("impersonation-found")),
+    row("event.reason",              &[field::IDENTIFIERS],      Shape::More(More::Joined)),
+    row("email.local_id",            &[field::ID],               Shape::Text),
+    row("email.message_id",          &[field::MESSAGE_ID],        Shape::MessageId),
+    row("email.sender.address",      &[field::SENDER_ADDRESS],    Shape::More(More::Person)),
+    row("email.from.address",        &[field::SENDER_ADDRESS],    Shape::More(More::People)),
+    row("email.to.address",          &[field::RECIPIENT_ADDRESS], Shape::More(More::People)),
+    row("email.subject",             &[field::SUBJECT],          Shape::Text),
+    row("rule.name",                 &[field::DEFINITION],       Shape::Text),
     constant("rule.category",        "\"impersonation\""),
-    row("source.ip",                 &["senderIpAddress"],  Shape::Ip),
-    row("source.port",               &["senderIpAddress"],  Shape::Port),
-    row("mimecast.null_sender",      &["senderAddress"],    Shape::NullSender),
+    row("source.ip",                 &[field::SENDER_IP_ADDRESS],  Shape::Ip),
+    row("source.port",               &[field::SENDER_IP_ADDRESS],  Shape::Port),
+    row("mimecast.null_sender",      &[field::SENDER_ADDRESS],    Shape::NullSender),
 ];
 
-const STOPPED: Test = Test::Is("action", &["hold", "bounce", "block", "reject"]);
+const STOPPED: Test = Test::Is(field::ACTION, &["hold", "bounce", "block", "reject"]);
 /// A word that is not known says neither that it was stopped nor that it was let through.
 const LET_THROUGH: Test = Test::Is(
-    "action",
+    field::ACTION,
     &["none", "allow", "allowed", "acc", "tag", "tagged"],
 );
-pub(super) const MALICIOUS: Test = Test::Is("taggedMalicious", &["true", "yes"]);
+pub(super) const MALICIOUS: Test = Test::Is(field::TAGGED_MALICIOUS, &["true", "yes"]);
 
 #[rustfmt::skip]
 const IMPERSONATION_RULES: &[Rule] = &[
@@ -324,20 +325,20 @@ const IMPERSONATION_RULES: &[Rule] = &[
 #[rustfmt::skip]
 const SEARCH: &[Row] = &[
     constant("event.action",         "\"archive-search\""),
-    row("event.reason",              &["searchReason"],     Shape::Reason),
-    row("message",                   &["description"],      Shape::Text),
-    row("user.name",                 &["emailAddr"],        Shape::User),
-    row("user.email",                &["emailAddr"],        Shape::Address),
+    row("event.reason",              &[field::SEARCH_REASON],     Shape::Reason),
+    row("message",                   &[field::DESCRIPTION],      Shape::Text),
+    row("user.name",                 &[field::EMAIL_ADDR],        Shape::User),
+    row("user.email",                &[field::EMAIL_ADDR],        Shape::Address),
 ];
 
 #[rustfmt::skip]
 const VIEW: &[Row] = &[
     constant("event.action",         "\"archive-view\""),
-    row("email.from.address",        &["from"],             Shape::More(More::People)),
-    row("email.to.address",          &["to"],               Shape::More(More::People)),
-    row("email.subject",             &["subject"],          Shape::Text),
-    row("email.origination_timestamp", &["messageDate"],    Shape::More(More::Date)),
-    row("user.name",                 &["viewer"],           Shape::User),
-    row("user.email",                &["viewer"],           Shape::Address),
-    row("mimecast.null_sender",      &["from"],             Shape::NullSender),
+    row("email.from.address",        &[field::FROM],             Shape::More(More::People)),
+    row("email.to.address",          &[field::TO],               Shape::More(More::People)),
+    row("email.subject",             &[field::SUBJECT],          Shape::Text),
+    row("email.origination_timestamp", &[field::MESSAGE_DATE],    Shape::More(More::Date)),
+    row("user.name",                 &[field::VIEWER],           Shape::User),
+    row("user.email",                &[field::VIEWER],           Shape::Address),
+    row("mimecast.null_sender",      &[field::FROM],             Shape::NullSender),
 ];

@@ -3,6 +3,7 @@
 use super::super::table::{Class, Keep, More, Row, Rule, Shape, Tables, Test, constant, row};
 use super::logs::{ALERT, DETECTION, EMAIL, INTRUSION, MALWARE, VIRUS};
 use super::{HEAD, TAIL};
+use crate::field::{self, Name};
 
 pub(super) const RECEIPT: Tables = Tables {
     rows: &[HEAD, MESSAGE, ROUTE, RECEIPT_ROWS, REJECTION, TAIL],
@@ -49,137 +50,140 @@ pub(super) const MESSAGE: &[Row] = &[
     constant("observer.vendor",              "\"Mimecast\""),
     constant("observer.product",             "\"Mimecast Email Security\""),
     constant("observer.type",                "\"email-gateway\""),
-    row("organization.id",                   &["accountId"],                   Shape::Text),
-    row("email.local_id",                    &["aggregateId"],                 Shape::Text),
-    row("email.message_id",                  &["messageId"],                   Shape::MessageId),
-    row("email.sender.address",              &["senderEnvelope"],              Shape::Address),
-    row("email.from.address",                &["senderHeader", "senderEnvelope"], Shape::More(More::People)),
-    row("email.to.address",                  &["recipients", "recipient"],     Shape::More(More::People)),
-    row("email.subject",                     &["subject"],                     Shape::Text),
-    row("source.ip",                         &["senderIp", "sourceIp"],        Shape::Ip),
-    row("source.port",                       &["senderIp", "sourceIp"],        Shape::Port),
-    row("tls.version",                       &["tlsVersion"],                  Shape::TlsVersion),
-    row("tls.version_protocol",              &["tlsVersion"],                  Shape::TlsProtocol),
-    row("tls.cipher",                        &["tlsCipher"],                   Shape::Text),
-    row("tls.established",                   &["tlsUsed"],                     Shape::Boolean),
-    row("mimecast.subtype",                  &["subtype", "subType"],          Shape::Action("")),
-    row("mimecast.sender_envelope",          &["senderEnvelope"],              Shape::Address),
-    row("mimecast.null_sender",              &["senderEnvelope"],              Shape::NullSender),
-    row("mimecast.senderDomain",             &["senderDomain"],                Shape::Host),
-    row("mimecast.email_size",               &["emailSize"],                   Shape::Long),
+    row("organization.id",                   &[field::ACCOUNT_ID],                   Shape::Text),
+    row("email.local_id",                    &[field::AGGREGATE_ID],                 Shape::Text),
+    row("email.message_id",                  &[field::MESSAGE_ID],                   Shape::MessageId),
+    row("email.sender.address",              &[field::SENDER_ENVELOPE],              Shape::Address),
+    row("email.from.address",                &[field::SENDER_HEADER, field::SENDER_ENVELOPE], Shape::More(More::People)),
+    row("email.to.address",                  &[field::RECIPIENTS, field::RECIPIENT],     Shape::More(More::People)),
+    row("email.subject",                     &[field::SUBJECT],                     Shape::Text),
+    row("source.ip",                         &[field::SENDER_IP, field::SOURCE_IP],        Shape::Ip),
+    row("source.port",                       &[field::SENDER_IP, field::SOURCE_IP],        Shape::Port),
+    row("tls.version",                       &[field::TLS_VERSION],                  Shape::TlsVersion),
+    row("tls.version_protocol",              &[field::TLS_VERSION],                  Shape::TlsProtocol),
+    row("tls.cipher",                        &[field::TLS_CIPHER],                   Shape::Text),
+    row("tls.established",                   &[field::TLS_USED],                     Shape::Boolean),
+    row("mimecast.subtype",                  &[field::SUBTYPE, field::SUB_TYPE],          Shape::Action("")),
+    row("mimecast.sender_envelope",          &[field::SENDER_ENVELOPE],              Shape::Address),
+    row("mimecast.null_sender",              &[field::SENDER_ENVELOPE],              Shape::NullSender),
+    row("mimecast.senderDomain",             &[field::SENDER_DOMAIN],                Shape::Host),
+    row("mimecast.email_size",               &[field::EMAIL_SIZE],                   Shape::Long),
 ];
 
 #[rustfmt::skip]
 const REJECTION: &[Row] = &[
-    row("error.type",                        &["rejectionType"],               Shape::Text),
-    row("error.code",                        &["rejectionCode"],               Shape::Code),
+    row("error.type",                        &[field::REJECTION_TYPE],               Shape::Text),
+    row("error.code",                        &[field::REJECTION_CODE],               Shape::Code),
 ];
 
 #[rustfmt::skip]
 const RECEIPT_ROWS: &[Row] = &[
-    row("event.provider",                    &["type", "eventType"],           Shape::Word("receipt")),
-    row("event.action",                      &["action"],                      Shape::Action("receipt")),
-    row("event.reason",                      &["rejectionInfo", "receiptErrors"], Shape::Reason),
-    row("url",                               &["rejectionInfo"],               Shape::More(More::InfoUrl)),
-    row("mimecast.spamProcessingDetail",     &["spamProcessingDetail"],        Shape::SpamDetail),
+    row("event.provider",                    &[field::TYPE, field::EVENT_TYPE],           Shape::Word("receipt")),
+    row("event.action",                      &[field::ACTION],                      Shape::Action("receipt")),
+    row("event.reason",                      &[field::REJECTION_INFO, field::RECEIPT_ERRORS], Shape::Reason),
+    row("url",                               &[field::REJECTION_INFO],               Shape::More(More::InfoUrl)),
+    row("mimecast.spamProcessingDetail",     &[field::SPAM_PROCESSING_DETAIL],        Shape::SpamDetail),
 ];
 
 #[rustfmt::skip]
 const PROCESS_ROWS: &[Row] = &[
-    row("event.provider",                    &["type", "eventType"],           Shape::Word("process")),
-    row("event.action",                      &["action"],                      Shape::Action("process")),
-    row("event.reason",                      &["holdReason"],                  Shape::Reason),
-    row("email.attachments",                 &["attachments", "numberAttachments"], Shape::Files),
+    row("event.provider",                    &[field::TYPE, field::EVENT_TYPE],           Shape::Word("process")),
+    row("event.action",                      &[field::ACTION],                      Shape::Action("process")),
+    row("event.reason",                      &[field::HOLD_REASON],                  Shape::Reason),
+    row("email.attachments",                 &[field::ATTACHMENTS, field::NUMBER_ATTACHMENTS], Shape::Files),
 ];
 
 /// The route is a direction everywhere but in a delivery.
 #[rustfmt::skip]
 pub(super) const ROUTE: &[Row] = &[
-    row("email.direction",                   &["direction", "route"],          Shape::Direction),
+    row("email.direction",                   &[field::DIRECTION, field::ROUTE],          Shape::Direction),
 ];
 
 #[rustfmt::skip]
 const DELIVERY_ROWS: &[Row] = &[
-    row("event.provider",                    &["type", "eventType"],           Shape::Word("delivery")),
-    row("event.action",                      &["action"],                      Shape::Action("delivery")),
-    row("event.reason",                      &["deliveryErrors", "rejectionInfo"], Shape::Reason),
-    row("email.direction",                   &["direction"],                   Shape::Direction),
-    row("rule.name",                         &["route"],                       Shape::Text),
-    row("event.duration",                    &["deliveryTime"],                Shape::Milliseconds),
-    row("email.delivery_timestamp",          &["delivered"],                   Shape::OccurredIfTrue),
-    row("destination.address",               &["Hostname", "hostname"],        Shape::Host),
-    row("destination.domain",                &["Hostname", "hostname"],        Shape::Host),
-    row("destination.ip",                    &["destinationIp"],               Shape::Ip),
-    row("destination.port",                  &["destinationIp"],               Shape::Port),
+    row("event.provider",                    &[field::TYPE, field::EVENT_TYPE],           Shape::Word("delivery")),
+    row("event.action",                      &[field::ACTION],                      Shape::Action("delivery")),
+    row("event.reason",                      &[field::DELIVERY_ERRORS, field::REJECTION_INFO], Shape::Reason),
+    row("email.direction",                   &[field::DIRECTION],                   Shape::Direction),
+    row("rule.name",                         &[field::ROUTE],                       Shape::Text),
+    row("event.duration",                    &[field::DELIVERY_TIME],                Shape::Milliseconds),
+    row("email.delivery_timestamp",          &[field::DELIVERED],                   Shape::OccurredIfTrue),
+    row("destination.address",               &[field::HOSTNAME_CAPITAL, field::HOSTNAME],        Shape::Host),
+    row("destination.domain",                &[field::HOSTNAME_CAPITAL, field::HOSTNAME],        Shape::Host),
+    row("destination.ip",                    &[field::DESTINATION_IP],               Shape::Ip),
+    row("destination.port",                  &[field::DESTINATION_IP],               Shape::Port),
 ];
 
 #[rustfmt::skip]
 const JOURNAL_ROWS: &[Row] = &[
-    row("event.provider",                    &["type", "eventType"],           Shape::Word("journal")),
-    row("event.action",                      &["action"],                      Shape::Action("journal")),
+    row("event.provider",                    &[field::TYPE, field::EVENT_TYPE],           Shape::Word("journal")),
+    row("event.action",                      &[field::ACTION],                      Shape::Action("journal")),
 ];
 
 #[rustfmt::skip]
 const UNKNOWN_ROWS: &[Row] = &[
     constant("event.provider",               "\"siem\""),
-    row("event.action",                      &["action"],                      Shape::Action("unknown")),
+    row("event.action",                      &[field::ACTION],                      Shape::Action("unknown")),
 ];
 
 #[rustfmt::skip]
 const SPAM_ROWS: &[Row] = &[
-    row("event.provider",                    &["type", "eventType"],           Shape::Word("spam")),
-    row("event.action",                      &["action"],                      Shape::Action("spam-detected")),
-    row("event.reason",                      &["rejectionInfo"],               Shape::Reason),
-    row("error.type",                        &["rejectionType"],               Shape::Text),
-    row("error.code",                        &["rejectionCode"],               Shape::Code),
+    row("event.provider",                    &[field::TYPE, field::EVENT_TYPE],           Shape::Word("spam")),
+    row("event.action",                      &[field::ACTION],                      Shape::Action("spam-detected")),
+    row("event.reason",                      &[field::REJECTION_INFO],               Shape::Reason),
+    row("error.type",                        &[field::REJECTION_TYPE],               Shape::Text),
+    row("error.code",                        &[field::REJECTION_CODE],               Shape::Code),
 ];
 
 /// How fields are kept that no row has used. The upstream writes numbers and booleans as text.
 #[rustfmt::skip]
-pub(in super::super) const KEPT: &[(&str, Keep)] = &[
-    ("_offset",                       Keep::Drop),
-    ("_partition",                    Keep::Drop),
-    ("analysis",                      Keep::Object),
-    ("customName",                    Keep::Boolean),
-    ("customNameMatch",               Keep::Boolean),
-    ("customThreatDictionary",        Keep::Boolean),
-    ("delivered",                     Keep::Boolean),
-    ("deliveryAttempts",              Keep::Long),
-    ("deliveryTime",                  Keep::Long),
-    ("emailSize",                     Keep::Unparsed),
-    ("internalUserName",              Keep::Boolean),
-    ("ipNewDomain",                   Keep::Boolean),
-    ("ipReplyMismatch",               Keep::Boolean),
-    ("ipSimilarDomain",               Keep::Boolean),
-    ("ipThreatDictionary",            Keep::Boolean),
-    ("ipUserName",                    Keep::Boolean),
-    ("itemsDetected",                 Keep::Long),
-    ("mimecastThreatDictionary",      Keep::Boolean),
-    ("newDomain",                     Keep::Boolean),
-    ("numberAttachments",             Keep::Long),
-    ("replyMismatch",                 Keep::Boolean),
-    ("senderDomainInternal",          Keep::Boolean),
-    ("similarCustomExternalDomain",   Keep::Boolean),
-    ("similarInternalDomain",         Keep::Boolean),
-    ("similarMimecastExternalDomain", Keep::Boolean),
-    ("sizeAttachment",                Keep::Unparsed),
-    ("spamDetectionLevel",            Keep::Long),
-    ("spamProcessingDetail",          Keep::Object),
-    ("spamScore",                     Keep::Long),
-    ("taggedExternal",                Keep::Boolean),
-    ("taggedMalicious",               Keep::Boolean),
-    ("timestamp",                     Keep::Unparsed),
-    ("tlsUsed",                       Keep::Unparsed),
-    ("totalSizeAttachments",          Keep::Long),
+pub(in super::super) const KEPT: &[(Name, Keep)] = &[
+    (field::OFFSET,                       Keep::Drop),
+    (field::PARTITION,                    Keep::Drop),
+    (field::ANALYSIS,                      Keep::Object),
+    (field::CUSTOM_NAME,                    Keep::Boolean),
+    (field::CUSTOM_NAME_MATCH,               Keep::Boolean),
+    (field::CUSTOM_THREAT_DICTIONARY,        Keep::Boolean),
+    (field::DELIVERED,                     Keep::Boolean),
+    (field::DELIVERY_ATTEMPTS,              Keep::Long),
+    (field::DELIVERY_TIME,                  Keep::Long),
+    (field::EMAIL_SIZE,                     Keep::Unparsed),
+    (field::INTERNAL_USER_NAME,              Keep::Boolean),
+    (field::IP_NEW_DOMAIN,                   Keep::Boolean),
+    (field::IP_REPLY_MISMATCH,               Keep::Boolean),
+    (field::IP_SIMILAR_DOMAIN,               Keep::Boolean),
+    (field::IP_THREAT_DICTIONARY,            Keep::Boolean),
+    (field::IP_USER_NAME,                    Keep::Boolean),
+    (field::ITEMS_DETECTED,                 Keep::Long),
+    (field::MIMECAST_THREAT_DICTIONARY,      Keep::Boolean),
+    (field::NEW_DOMAIN,                     Keep::Boolean),
+    (field::NUMBER_ATTACHMENTS,             Keep::Long),
+    (field::REPLY_MISMATCH,                 Keep::Boolean),
+    (field::SENDER_DOMAIN_INTERNAL,          Keep::Boolean),
+    (field::SIMILAR_CUSTOM_EXTERNAL_DOMAIN,   Keep::Boolean),
+    (field::SIMILAR_INTERNAL_DOMAIN,         Keep::Boolean),
+    (field::SIMILAR_MIMECAST_EXTERNAL_DOMAIN, Keep::Boolean),
+    (field::SIZE_ATTACHMENT,                Keep::Unparsed),
+    (field::SPAM_DETECTION_LEVEL,            Keep::Long),
+    (field::SPAM_PROCESSING_DETAIL,          Keep::Object),
+    (field::SPAM_SCORE,                     Keep::Long),
+    (field::TAGGED_EXTERNAL,                Keep::Boolean),
+    (field::TAGGED_MALICIOUS,               Keep::Boolean),
+    (field::TIMESTAMP,                     Keep::Unparsed),
+    (field::TLS_USED,                       Keep::Unparsed),
+    (field::TOTAL_SIZE_ATTACHMENTS,          Keep::Long),
 ];
 
-pub(in super::super) const REJECTED: Test = Test::Is("action", &["rej", "bnc", "block", "blocked"]);
+pub(in super::super) const REJECTED: Test =
+    Test::Is(field::ACTION, &["rej", "bnc", "block", "blocked"]);
 pub(in super::super) const HELD: Test = Test::Is(
-    "action",
+    field::ACTION,
     &["hld", "hold", "held", "del", "delete", "deleted"],
 );
-pub(in super::super) const ACCEPTED: Test =
-    Test::Is("action", &["acc", "accept", "accepted", "allow", "allowed"]);
+pub(in super::super) const ACCEPTED: Test = Test::Is(
+    field::ACTION,
+    &["acc", "accept", "accepted", "allow", "allowed"],
+);
 
 /// A message that went through.
 const PASSED: Class = Class {
@@ -218,7 +222,7 @@ const ELSE_OPEN: Rule = Rule {
 /// `virusFound` also carries texts about block lists: only the type of a rejection says virus.
 const RECEIPT_RULES: &[Rule] = &[
     Rule {
-        when: &[REJECTED, Test::Has(&["rejectionType"], VIRUS)],
+        when: &[REJECTED, Test::Has(&[field::REJECTION_TYPE], VIRUS)],
         class: Class {
             category: MALWARE,
             outcome: Some("failure"),
@@ -227,7 +231,7 @@ const RECEIPT_RULES: &[Rule] = &[
         },
     },
     Rule {
-        when: &[REJECTED, Test::Has(&["rejectionType"], DETECTION)],
+        when: &[REJECTED, Test::Has(&[field::REJECTION_TYPE], DETECTION)],
         class: Class {
             category: INTRUSION,
             outcome: Some("failure"),
@@ -244,11 +248,11 @@ const PROCESS_RULES: &[Rule] = &[IF_HELD, IF_REJECTED, IF_ACCEPTED, ELSE_OPEN];
 
 const DELIVERY_RULES: &[Rule] = &[
     Rule {
-        when: &[Test::Is("delivered", &["true", "yes"])],
+        when: &[Test::Is(field::DELIVERED, &["true", "yes"])],
         class: PASSED,
     },
     Rule {
-        when: &[Test::Is("delivered", &["false", "no"])],
+        when: &[Test::Is(field::DELIVERED, &["false", "no"])],
         class: Class {
             outcome: Some("failure"),
             ..PASSED

@@ -75,12 +75,11 @@ const TAIL: &[Row] = &[
 mod tests {
     use super::*;
     use crate::normalize::table::With;
-    use crate::record::Name;
     use crate::stream::STREAMS;
     use std::collections::BTreeSet;
 
     #[test]
-    fn no_table_writes_a_path_twice_and_all_fields_are_known() {
+    fn no_table_writes_a_path_twice() {
         for stream in STREAMS {
             let tables = tables(stream.stream);
             let mut paths = BTreeSet::new();
@@ -92,29 +91,6 @@ mod tests {
                     stream.name,
                     row.path
                 );
-                for field in row.from {
-                    assert!(
-                        Name::new(field).is_some(),
-                        "{}: {field} is unknown",
-                        stream.name
-                    );
-                }
-            }
-            for (field, _) in tables.kept {
-                assert!(
-                    Name::new(field).is_some(),
-                    "{}: {field} is unknown",
-                    stream.name
-                );
-            }
-            for test in tables.rules.iter().flat_map(|rule| rule.when) {
-                for field in test.fields() {
-                    assert!(
-                        Name::new(field).is_some(),
-                        "{}: {field} is unknown",
-                        stream.name
-                    );
-                }
             }
             assert!(tables.rules.last().is_some_and(|rule| rule.when.is_empty()));
         }

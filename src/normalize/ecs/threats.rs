@@ -5,6 +5,7 @@ use super::super::table::{Class, More, Row, Rule, Shape, Tables, Test, constant,
 use super::logs::{self, ALERT, ALLOWED, DENIED, INTRUSION, MALICIOUS};
 use super::messages::{KEPT, MESSAGE, ROUTE};
 use super::{HEAD, TAIL};
+use crate::field;
 
 pub(super) const AV: Tables = Tables {
     rows: &[HEAD, MESSAGE, ROUTE, AV_ROWS, FILE, TAIL],
@@ -38,58 +39,58 @@ pub(super) const URL_PROTECT: Tables = Tables {
 
 #[rustfmt::skip]
 const FILE: &[Row] = &[
-    row("email.attachments[].file.name",        &["fileName"],       Shape::Text),
-    row("email.attachments[].file.extension",   &["fileExtension", "fileName"], Shape::More(More::Extension)),
-    row("email.attachments[].file.mime_type",   &["fileMime"],       Shape::Text),
-    row("email.attachments[].file.size",        &["sizeAttachment"], Shape::Long),
-    row("email.attachments[].file.hash.md5",    &["md5"],            Shape::Hash(32)),
-    row("email.attachments[].file.hash.sha1",   &["sha1"],           Shape::Hash(40)),
-    row("email.attachments[].file.hash.sha256", &["sha256"],         Shape::Hash(64)),
+    row("email.attachments[].file.name",        &[field::FILE_NAME],       Shape::Text),
+    row("email.attachments[].file.extension",   &[field::FILE_EXTENSION, field::FILE_NAME], Shape::More(More::Extension)),
+    row("email.attachments[].file.mime_type",   &[field::FILE_MIME],       Shape::Text),
+    row("email.attachments[].file.size",        &[field::SIZE_ATTACHMENT], Shape::Long),
+    row("email.attachments[].file.hash.md5",    &[field::MD5],            Shape::Hash(32)),
+    row("email.attachments[].file.hash.sha1",   &[field::SHA1],           Shape::Hash(40)),
+    row("email.attachments[].file.hash.sha256", &[field::SHA256],         Shape::Hash(64)),
 ];
 
 #[rustfmt::skip]
 const AV_ROWS: &[Row] = &[
-    row("event.provider", &["type", "eventType"], Shape::Word("av")),
-    row("event.action",   &["action"],            Shape::Action("virus-found")),
+    row("event.provider", &[field::TYPE, field::EVENT_TYPE], Shape::Word("av")),
+    row("event.action",   &[field::ACTION],            Shape::Action("virus-found")),
 ];
 
 #[rustfmt::skip]
 const ATTACHMENT_ROWS: &[Row] = &[
-    row("event.provider", &["type", "eventType"], Shape::Word("attachment protect")),
-    row("event.action",   &["action"],            Shape::Action("malicious-attachment-found")),
+    row("event.provider", &[field::TYPE, field::EVENT_TYPE], Shape::Word("attachment protect")),
+    row("event.action",   &[field::ACTION],            Shape::Action("malicious-attachment-found")),
 ];
 
 #[rustfmt::skip]
 const IMPERSONATION_ROWS: &[Row] = &[
-    row("event.provider", &["type", "eventType"], Shape::Word("impersonation protect")),
-    row("event.action",   &["action"],            Shape::Action("impersonation-found")),
-    row("rule.name",      &["policyDefinition"],  Shape::Text),
+    row("event.provider", &[field::TYPE, field::EVENT_TYPE], Shape::Word("impersonation protect")),
+    row("event.action",   &[field::ACTION],            Shape::Action("impersonation-found")),
+    row("rule.name",      &[field::POLICY_DEFINITION],  Shape::Text),
     constant("rule.category", "\"impersonation\""),
 ];
 
 #[rustfmt::skip]
 const INTERNAL_ROWS: &[Row] = &[
-    row("event.provider", &["type", "eventType"], Shape::Word("internal email protect")),
-    row("event.action",   &["action"],            Shape::Action("internal-threat-found")),
-    row("url",            &["url"],               Shape::Url),
-    row("event.reason",   &["scanResults"],       Shape::Reason),
+    row("event.provider", &[field::TYPE, field::EVENT_TYPE], Shape::Word("internal email protect")),
+    row("event.action",   &[field::ACTION],            Shape::Action("internal-threat-found")),
+    row("url",            &[field::URL],               Shape::Url),
+    row("event.reason",   &[field::SCAN_RESULTS],       Shape::Reason),
 ];
 
 /// `sourceIp`, which becomes `source.ip`, is the server that sent the message and not the user
 /// who clicked.
 #[rustfmt::skip]
 const URL_ROWS: &[Row] = &[
-    row("event.provider", &["type", "eventType"],   Shape::Word("url protect")),
-    row("event.action",   &["action"],              Shape::Action("malicious-url-found")),
-    row("event.reason",   &["blockReason", "reason"],         Shape::Reason),
-    row("url",            &["url"],                 Shape::Url),
-    row("user.name",      &["recipients", "recipient"], Shape::More(More::Person)),
-    row("user.email",     &["recipients", "recipient"], Shape::More(More::Person)),
-    row("user.domain",    &["recipients", "recipient"], Shape::Domain),
+    row("event.provider", &[field::TYPE, field::EVENT_TYPE],   Shape::Word("url protect")),
+    row("event.action",   &[field::ACTION],              Shape::Action("malicious-url-found")),
+    row("event.reason",   &[field::BLOCK_REASON, field::REASON],         Shape::Reason),
+    row("url",            &[field::URL],                 Shape::Url),
+    row("user.name",      &[field::RECIPIENTS, field::RECIPIENT], Shape::More(More::Person)),
+    row("user.email",     &[field::RECIPIENTS, field::RECIPIENT], Shape::More(More::Person)),
+    row("user.domain",    &[field::RECIPIENTS, field::RECIPIENT], Shape::Domain),
 ];
 
 const STOPPED: Test = Test::Is(
-    "action",
+    field::ACTION,
     &["hold", "hld", "block", "blocked", "rej", "bnc", "del"],
 );
 
@@ -132,7 +133,10 @@ const IMPERSONATION_RULES: &[Rule] = &[
         },
     },
     Rule {
-        when: &[Test::Is("action", &["none", "allow", "allowed", "acc"])],
+        when: &[Test::Is(
+            field::ACTION,
+            &["none", "allow", "allowed", "acc"],
+        )],
         class: Class {
             types: ALLOWED,
             ..FOUND
@@ -153,7 +157,8 @@ const INTERNAL_RULES: &[Rule] = &[Rule {
 }];
 
 /// The user reached the page.
-pub(in super::super) const CLICK_ALLOWED: Test = Test::Is("action", &["none", "allow", "allowed"]);
+pub(in super::super) const CLICK_ALLOWED: Test =
+    Test::Is(field::ACTION, &["none", "allow", "allowed"]);
 
 const URL_RULES: &[Rule] = &[
     Rule {

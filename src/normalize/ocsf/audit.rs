@@ -6,9 +6,10 @@ use super::super::kept::LOGS;
 use super::super::table::{Account, Keep, More, Part, Prose, Row, Shape, Test, constant, row};
 use super::classes::{self, Class, Is, Rule, Variant, rule};
 use super::{CONTROL, CONTROL_AND_HOST, GATEWAY, HEAD, TAIL};
+use crate::field::{self, Name};
 
-const USER: Test = Test::Given(&["user"]);
-const KEPT: &[&[(&str, Keep)]] = &[LOGS];
+const USER: Test = Test::Given(&[field::USER]);
+const KEPT: &[&[(Name, Keep)]] = &[LOGS];
 
 const fn variant(
     when: &'static [Test],
@@ -27,10 +28,10 @@ const fn variant(
 }
 
 /// The prose names the person that `user` does not.
-const NAMED: Test = Test::Names("eventInfo");
-const ROLE_TYPE: Test = Test::Has(&["auditType"], ROLES);
-const ROLE_TEXT: Test = Test::Says("eventInfo", ROLES);
-const PASSWORD: Test = Test::Has(&["auditType"], &["password"]);
+const NAMED: Test = Test::Names(field::EVENT_INFO);
+const ROLE_TYPE: Test = Test::Has(&[field::AUDIT_TYPE], ROLES);
+const ROLE_TEXT: Test = Test::Says(field::EVENT_INFO, ROLES);
+const PASSWORD: Test = Test::Has(&[field::AUDIT_TYPE], &["password"]);
 
 /// The account that was changed is the user, who changed it the actor.
 const ACCOUNT_ROWS: &[&[Row]] = &[
@@ -44,13 +45,13 @@ const LOGON_ROWS: &[&[Row]] = &[HEAD, GATEWAY, CONTROL, AUDIT_ROWS, USER_ROWS, L
 /// Types of audit events and their classes; all others are changes to something that is managed.
 #[rustfmt::skip]
 pub(super) const AUDIT: &[Variant] = &[
-    variant(&[Test::Is("auditType", &["User Logged On"]), Test::Says("eventInfo", &["enroll"])],
+    variant(&[Test::Is(field::AUDIT_TYPE, &["User Logged On"]), Test::Says(field::EVENT_INFO, &["enroll"])],
         classes::ENTITY, &[HEAD, GATEWAY, CONTROL, AUDIT_ROWS, ACTOR, DEVICE, KEPT_PARTS, TAIL],
         &[rule(&[], Is::fine(6, "Enroll"))]),
-    variant(&[Test::Is("auditType", LOGONS), USER], classes::AUTHENTICATION, LOGON_ROWS, LOGON_RULES),
-    variant(&[Test::Is("auditType", LOGONS), NAMED], classes::AUTHENTICATION, LOGON_ROWS, LOGON_RULES),
-    variant(&[ROLE_TYPE, Test::Role("eventInfo")],            classes::USER_ACCESS, ACCESS_ROWS, PRIVILEGE_RULES),
-    variant(&[ACCOUNTS, ROLE_TEXT, Test::Role("eventInfo")],  classes::USER_ACCESS, ACCESS_ROWS, PRIVILEGE_RULES),
+    variant(&[Test::Is(field::AUDIT_TYPE, LOGONS), USER], classes::AUTHENTICATION, LOGON_ROWS, LOGON_RULES),
+    variant(&[Test::Is(field::AUDIT_TYPE, LOGONS), NAMED], classes::AUTHENTICATION, LOGON_ROWS, LOGON_RULES),
+    variant(&[ROLE_TYPE, Test::Role(field::EVENT_INFO)],            classes::USER_ACCESS, ACCESS_ROWS, PRIVILEGE_RULES),
+    variant(&[ACCOUNTS, ROLE_TEXT, Test::Role(field::EVENT_INFO)],  classes::USER_ACCESS, ACCESS_ROWS, PRIVILEGE_RULES),
     variant(&[ROLE_TYPE, USER],            classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ROLE_RULES),
     variant(&[ROLE_TYPE, NAMED],           classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ROLE_RULES),
     variant(&[ACCOUNTS, ROLE_TEXT, USER],  classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ROLE_RULES),
@@ -59,15 +60,15 @@ pub(super) const AUDIT: &[Variant] = &[
     variant(&[PASSWORD, NAMED],            classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ACCOUNT_RULES),
     variant(&[ACCOUNTS, USER],             classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ACCOUNT_RULES),
     variant(&[ACCOUNTS, NAMED],            classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ACCOUNT_RULES),
-    variant(&[Test::Is("auditType", &["Folder Log Entry"])],
+    variant(&[Test::Is(field::AUDIT_TYPE, &["Folder Log Entry"])],
         classes::GROUP, &[HEAD, GATEWAY, CONTROL, AUDIT_ROWS, ACTOR, PROFILE_GROUP, KEPT_PARTS, TAIL],
-        &[rule(&[Test::Says("eventInfo", DELETED)], Is::fine(5, "Delete")),
-          rule(&[Test::Says("eventInfo", CREATED)], Is::fine(6, "Create")),
+        &[rule(&[Test::Says(field::EVENT_INFO, DELETED)], Is::fine(5, "Delete")),
+          rule(&[Test::Says(field::EVENT_INFO, CREATED)], Is::fine(6, "Create")),
           rule(&[], Is::fine(99, "Folder Log Entry"))]),
-    variant(&[Test::Is("auditType", ACCESSES)],
+    variant(&[Test::Is(field::AUDIT_TYPE, ACCESSES)],
         classes::WEB_RESOURCES, &[HEAD, GATEWAY, CONTROL_AND_HOST, AUDIT_ROWS, ACTOR, RESOURCE, KEPT_PARTS, TAIL],
         ACCESS_RULES),
-    variant(&[Test::Given(&["auditType"])],
+    variant(&[Test::Given(&[field::AUDIT_TYPE])],
         classes::ENTITY, &[HEAD, GATEWAY, CONTROL, AUDIT_ROWS, ACTOR, ENTITY, KEPT_PARTS, TAIL],
         CHANGE_RULES),
     variant(&[],
@@ -83,14 +84,14 @@ const EXPORTS: &[&str] = &[
 ];
 
 /// The fields that [`More::Account`] reads.
-const PEOPLE: &[&str] = &["user", "eventInfo", "auditType"];
+const PEOPLE: &[Name] = &[field::USER, field::EVENT_INFO, field::AUDIT_TYPE];
 
 /// What only an authentication has a place for.
 #[rustfmt::skip]
 const KEPT_PARTS: &[Row] = &[
-    row("unmapped.application",        &["eventInfo"], Shape::Prose(Prose::Application)),
-    row("unmapped.method",             &["eventInfo"], Shape::Prose(Prose::Method)),
-    row("unmapped.mfa",                &["eventInfo"], Shape::Prose(Prose::Mfa)),
+    row("unmapped.application",        &[field::EVENT_INFO], Shape::Prose(Prose::Application)),
+    row("unmapped.method",             &[field::EVENT_INFO], Shape::Prose(Prose::Method)),
+    row("unmapped.mfa",                &[field::EVENT_INFO], Shape::Prose(Prose::Mfa)),
 ];
 
 #[rustfmt::skip]
@@ -102,27 +103,27 @@ const SUBJECT: &[Row] = &[
 
 #[rustfmt::skip]
 const PRIVILEGES: &[Row] = &[
-    row("privileges",                  &["eventInfo"], Shape::More(More::Roles)),
+    row("privileges",                  &[field::EVENT_INFO], Shape::More(More::Roles)),
 ];
 
 #[rustfmt::skip]
 const AUDIT_BASE: &[Row] = &[
-    row("metadata.event_code",         &["auditType"], Shape::Text),
-    row("metadata.original_event_uid", &["id"],        Shape::Text),
-    row("metadata.original_time",      &["eventTime"], Shape::More(More::OriginalTime)),
-    row("message",                     &["eventInfo"], Shape::Text),
-    row("status_detail",               &["eventInfo"], Shape::Prose(Prose::Reason)),
+    row("metadata.event_code",         &[field::AUDIT_TYPE], Shape::Text),
+    row("metadata.original_event_uid", &[field::ID],        Shape::Text),
+    row("metadata.original_time",      &[field::EVENT_TIME], Shape::More(More::OriginalTime)),
+    row("message",                     &[field::EVENT_INFO], Shape::Text),
+    row("status_detail",               &[field::EVENT_INFO], Shape::Prose(Prose::Reason)),
 ];
 
 #[rustfmt::skip]
 const AUDIT_ROWS: &[Row] = &[
-    row("metadata.event_code",         &["auditType"], Shape::Text),
-    row("metadata.original_event_uid", &["id"],        Shape::Text),
-    row("metadata.original_time",      &["eventTime"], Shape::More(More::OriginalTime)),
-    row("message",                     &["eventInfo"], Shape::Text),
-    row("status_detail",               &["eventInfo"], Shape::Prose(Prose::Reason)),
-    row("src_endpoint.ip",             &["eventInfo"], Shape::Prose(Prose::Ip)),
-    row("src_endpoint.port",           &["eventInfo"], Shape::Prose(Prose::Port)),
+    row("metadata.event_code",         &[field::AUDIT_TYPE], Shape::Text),
+    row("metadata.original_event_uid", &[field::ID],        Shape::Text),
+    row("metadata.original_time",      &[field::EVENT_TIME], Shape::More(More::OriginalTime)),
+    row("message",                     &[field::EVENT_INFO], Shape::Text),
+    row("status_detail",               &[field::EVENT_INFO], Shape::Prose(Prose::Reason)),
+    row("src_endpoint.ip",             &[field::EVENT_INFO], Shape::Prose(Prose::Ip)),
+    row("src_endpoint.port",           &[field::EVENT_INFO], Shape::Prose(Prose::Port)),
 ];
 
 #[rustfmt::skip]
@@ -130,7 +131,7 @@ const USER_ROWS: &[Row] = &[
     row("user.name",                   PEOPLE,         Shape::More(More::Account(Account::Actor, Part::Name))),
     row("user.email_addr",             PEOPLE,         Shape::More(More::Account(Account::Actor, Part::Email))),
     row("user.domain",                 PEOPLE,         Shape::More(More::Account(Account::Actor, Part::Domain))),
-    row("user.full_name",              &["eventInfo"], Shape::Prose(Prose::FullName)),
+    row("user.full_name",              &[field::EVENT_INFO], Shape::Prose(Prose::FullName)),
 ];
 
 #[rustfmt::skip]
@@ -141,9 +142,9 @@ const ACTOR: &[Row] = &[
 
 #[rustfmt::skip]
 const LOGON: &[Row] = &[
-    row("service.name",                &["eventInfo"], Shape::More(More::Service)),
-    row("",                            &["eventInfo"], Shape::More(More::AuthProtocol)),
-    row("",                            &["eventInfo"], Shape::More(More::Mfa)),
+    row("service.name",                &[field::EVENT_INFO], Shape::More(More::Service)),
+    row("",                            &[field::EVENT_INFO], Shape::More(More::AuthProtocol)),
+    row("",                            &[field::EVENT_INFO], Shape::More(More::Mfa)),
 ];
 
 #[rustfmt::skip]
@@ -154,50 +155,50 @@ const DEVICE: &[Row] = &[
 
 #[rustfmt::skip]
 const ENTITY: &[Row] = &[
-    row("entity.name",                 &["eventInfo", "auditType"], Shape::More(More::Object)),
-    row("entity.",                     &["category"],  Shape::More(More::EntityType)),
+    row("entity.name",                 &[field::EVENT_INFO, field::AUDIT_TYPE], Shape::More(More::Object)),
+    row("entity.",                     &[field::CATEGORY],  Shape::More(More::EntityType)),
 ];
 
 #[rustfmt::skip]
 const PROFILE_GROUP: &[Row] = &[
-    row("group.name",                  &["eventInfo"], Shape::More(More::GroupOr("Profile group"))),
-    row("group.type",                  &["category"],  Shape::Text),
+    row("group.name",                  &[field::EVENT_INFO], Shape::More(More::GroupOr("Profile group"))),
+    row("group.type",                  &[field::CATEGORY],  Shape::Text),
 ];
 
 #[rustfmt::skip]
 const RESOURCE: &[Row] = &[
-    row("web_resources[].name",        &["eventInfo", "auditType"], Shape::More(More::Object)),
-    row("web_resources[].type",        &["category"],  Shape::Text),
+    row("web_resources[].name",        &[field::EVENT_INFO, field::AUDIT_TYPE], Shape::More(More::Object)),
+    row("web_resources[].type",        &[field::CATEGORY],  Shape::Text),
 ];
 
 #[rustfmt::skip]
 const LOGON_RULES: &[Rule] = &[
-    rule(&[Test::Is("auditType", &["Logon Requires Challenge"])],    Is::fine(6, "Preauth").status(Some(0))),
-    rule(&[Test::Is("auditType", &["Logon Authentication Failed"]),
-           Test::Says("eventInfo", &["required permission"])],       Is::fine(1, "Logon").severity(2).status(Some(2)).acts(2, 26)),
-    rule(&[Test::Is("auditType", &["Logon Authentication Failed"])], Is::fine(1, "Logon").severity(2).status(Some(2))),
-    rule(&[Test::Is("auditType", &["Mimecast Support Login"])],      Is::fine(1, "Logon").severity(3).alert()),
+    rule(&[Test::Is(field::AUDIT_TYPE, &["Logon Requires Challenge"])],    Is::fine(6, "Preauth").status(Some(0))),
+    rule(&[Test::Is(field::AUDIT_TYPE, &["Logon Authentication Failed"]),
+           Test::Says(field::EVENT_INFO, &["required permission"])],       Is::fine(1, "Logon").severity(2).status(Some(2)).acts(2, 26)),
+    rule(&[Test::Is(field::AUDIT_TYPE, &["Logon Authentication Failed"])], Is::fine(1, "Logon").severity(2).status(Some(2))),
+    rule(&[Test::Is(field::AUDIT_TYPE, &["Mimecast Support Login"])],      Is::fine(1, "Logon").severity(3).alert()),
     rule(&[],                                                        Is::fine(1, "Logon")),
 ];
 
 #[rustfmt::skip]
 const ACCESS_RULES: &[Rule] = &[
-    rule(&[Test::Is("auditType", READS)],             Is::fine(2, "Read")),
-    rule(&[Test::Is("auditType", &["Search Action"])],Is::fine(5, "Search")),
-    rule(&[Test::Is("auditType", EXPORTS)],           Is::fine(7, "Export")),
+    rule(&[Test::Is(field::AUDIT_TYPE, READS)],             Is::fine(2, "Read")),
+    rule(&[Test::Is(field::AUDIT_TYPE, &["Search Action"])],Is::fine(5, "Search")),
+    rule(&[Test::Is(field::AUDIT_TYPE, EXPORTS)],           Is::fine(7, "Export")),
     rule(&[],                                         Is::fine(6, "Import")),
 ];
 
 #[rustfmt::skip]
 const PRIVILEGE_RULES: &[Rule] = &[
-    rule(&[Test::Says("eventInfo", TAKEN)],           Is::fine(2, "Revoke Privileges")),
+    rule(&[Test::Says(field::EVENT_INFO, TAKEN)],           Is::fine(2, "Revoke Privileges")),
     rule(&[],                                         Is::fine(1, "Assign Privileges")),
 ];
 
 #[rustfmt::skip]
 const ROLE_RULES: &[Rule] = &[
-    rule(&[Test::Says("eventInfo", TAKEN)],           Is::fine(8, "Detach Policy")),
-    rule(&[Test::Has(&["auditType"], TAKEN)],            Is::fine(8, "Detach Policy")),
+    rule(&[Test::Says(field::EVENT_INFO, TAKEN)],           Is::fine(8, "Detach Policy")),
+    rule(&[Test::Has(&[field::AUDIT_TYPE], TAKEN)],            Is::fine(8, "Detach Policy")),
     rule(&[],                                         Is::fine(7, "Attach Policy")),
 ];
 
@@ -205,42 +206,42 @@ const ROLE_RULES: &[Rule] = &[
 const TAKEN: &[&str] = &["remov", "revok", "delet", "taken", "unassign"];
 
 const FACTOR: Test = Test::Says(
-    "eventInfo",
+    field::EVENT_INFO,
     &["2fa", "mfa", "two-factor", "multi-factor", "second factor"],
 );
 
 #[rustfmt::skip]
 const ACCOUNT_RULES: &[Rule] = &[
-    rule(&[Test::Says("eventInfo", &["reset"])],      Is::fine(4, "Password Reset")),
+    rule(&[Test::Says(field::EVENT_INFO, &["reset"])],      Is::fine(4, "Password Reset")),
     rule(&[PASSWORD],                                 Is::fine(3, "Password Change")),
-    rule(&[FACTOR, Test::Says("eventInfo", &["disabl"])], Is::fine(11, "MFA Factor Disable")),
-    rule(&[FACTOR, Test::Says("eventInfo", &["enabl"])],  Is::fine(10, "MFA Factor Enable")),
-    rule(&[Test::Says("eventInfo", &["unlock"])],     Is::fine(12, "Unlock")),
-    rule(&[Test::Says("eventInfo", &["locked"])],     Is::fine(9, "Lock")),
-    rule(&[Test::Says("eventInfo", &["disabl"])],     Is::fine(5, "Disable")),
-    rule(&[Test::Says("eventInfo", &["enabl"])],      Is::fine(2, "Enable")),
-    rule(&[Test::Has(&["auditType"], DELETED)],          Is::fine(6, "Delete")),
-    rule(&[Test::Has(&["auditType"], CREATED)],          Is::fine(1, "Create")),
-    rule(&[Test::Has(&["auditType"], CHANGED)],          Is::fine(99, "Account Change")),
-    rule(&[Test::Says("eventInfo", DELETED)],         Is::fine(6, "Delete")),
-    rule(&[Test::Says("eventInfo", CREATED)],         Is::fine(1, "Create")),
-    rule(&[Test::Says("eventInfo", CHANGED)],         Is::fine(99, "Account Change")),
+    rule(&[FACTOR, Test::Says(field::EVENT_INFO, &["disabl"])], Is::fine(11, "MFA Factor Disable")),
+    rule(&[FACTOR, Test::Says(field::EVENT_INFO, &["enabl"])],  Is::fine(10, "MFA Factor Enable")),
+    rule(&[Test::Says(field::EVENT_INFO, &["unlock"])],     Is::fine(12, "Unlock")),
+    rule(&[Test::Says(field::EVENT_INFO, &["locked"])],     Is::fine(9, "Lock")),
+    rule(&[Test::Says(field::EVENT_INFO, &["disabl"])],     Is::fine(5, "Disable")),
+    rule(&[Test::Says(field::EVENT_INFO, &["enabl"])],      Is::fine(2, "Enable")),
+    rule(&[Test::Has(&[field::AUDIT_TYPE], DELETED)],          Is::fine(6, "Delete")),
+    rule(&[Test::Has(&[field::AUDIT_TYPE], CREATED)],          Is::fine(1, "Create")),
+    rule(&[Test::Has(&[field::AUDIT_TYPE], CHANGED)],          Is::fine(99, "Account Change")),
+    rule(&[Test::Says(field::EVENT_INFO, DELETED)],         Is::fine(6, "Delete")),
+    rule(&[Test::Says(field::EVENT_INFO, CREATED)],         Is::fine(1, "Create")),
+    rule(&[Test::Says(field::EVENT_INFO, CHANGED)],         Is::fine(99, "Account Change")),
     rule(&[],                                         Is::fine(99, "Account Change").status(Some(0))),
 ];
 
 #[rustfmt::skip]
 const CHANGE_RULES: &[Rule] = &[
-    rule(&[Test::Is("auditType", &["Completed Directory Sync"])], Is::fine(99, "Completed Directory Sync")),
-    rule(&[Test::Is("auditType", &["Logon Authentication Failed"])], Is::fine(99, "Logon").severity(2).status(Some(2))),
-    rule(&[Test::Is("auditType", &["Logon Requires Challenge"])], Is::fine(99, "Logon").status(Some(0))),
-    rule(&[Test::Is("auditType", LOGONS)],            Is::fine(99, "Logon")),
-    rule(&[Test::Has(&["auditType"], DELETED)],          Is::fine(4, "Delete")),
-    rule(&[Test::Has(&["auditType"], CREATED)],          Is::fine(1, "Create")),
-    rule(&[Test::Has(&["auditType"], CHANGED)],          Is::fine(3, "Update")),
-    rule(&[Test::Has(&["auditType"], DONE)],             Is::fine(99, "Audit")),
-    rule(&[Test::Says("eventInfo", DELETED)],         Is::fine(4, "Delete")),
-    rule(&[Test::Says("eventInfo", CREATED)],         Is::fine(1, "Create")),
-    rule(&[Test::Says("eventInfo", CHANGED)],         Is::fine(3, "Update")),
-    rule(&[Test::Denied("eventInfo")],                Is::fine(99, "Audit").severity(2).status(Some(2))),
+    rule(&[Test::Is(field::AUDIT_TYPE, &["Completed Directory Sync"])], Is::fine(99, "Completed Directory Sync")),
+    rule(&[Test::Is(field::AUDIT_TYPE, &["Logon Authentication Failed"])], Is::fine(99, "Logon").severity(2).status(Some(2))),
+    rule(&[Test::Is(field::AUDIT_TYPE, &["Logon Requires Challenge"])], Is::fine(99, "Logon").status(Some(0))),
+    rule(&[Test::Is(field::AUDIT_TYPE, LOGONS)],            Is::fine(99, "Logon")),
+    rule(&[Test::Has(&[field::AUDIT_TYPE], DELETED)],          Is::fine(4, "Delete")),
+    rule(&[Test::Has(&[field::AUDIT_TYPE], CREATED)],          Is::fine(1, "Create")),
+    rule(&[Test::Has(&[field::AUDIT_TYPE], CHANGED)],          Is::fine(3, "Update")),
+    rule(&[Test::Has(&[field::AUDIT_TYPE], DONE)],             Is::fine(99, "Audit")),
+    rule(&[Test::Says(field::EVENT_INFO, DELETED)],         Is::fine(4, "Delete")),
+    rule(&[Test::Says(field::EVENT_INFO, CREATED)],         Is::fine(1, "Create")),
+    rule(&[Test::Says(field::EVENT_INFO, CHANGED)],         Is::fine(3, "Update")),
+    rule(&[Test::Denied(field::EVENT_INFO)],                Is::fine(99, "Audit").severity(2).status(Some(2))),
     rule(&[],                                         Is::fine(99, "Audit").status(Some(0))),
 ];

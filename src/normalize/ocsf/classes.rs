@@ -1,9 +1,10 @@
 //! The classes of OCSF that events have, and how a record comes to its class.
 
 use super::super::attack;
-use super::super::plan::{Common, Parts, Plan, conditions};
+use super::super::plan::{Common, Parts, Plan};
 use super::super::table::{Keep, Row, Test};
 use super::actions;
+use crate::field::Name;
 
 /// A class of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +60,7 @@ pub struct Variant {
     /// As in [`super::super::table::Tables`].
     pub rows: &'static [&'static [Row]],
     /// How fields are kept; later lists count before earlier ones.
-    pub kept: &'static [&'static [(&'static str, Keep)]],
+    pub kept: &'static [&'static [(Name, Keep)]],
     /// The activity that stands for that of every rule, if there is one.
     pub activity: Option<(u8, &'static str)>,
     /// The rules, the first of which that holds says what happened.
@@ -166,11 +167,11 @@ impl Variant {
             let denial = denial.filter(|_| rule.is.status == Some(1));
             let denied = denial.map(|denial| {
                 let is = rule.is.status(Some(2)).severity(rule.is.severity.max(2));
-                (conditions(&[rule.when, &[denial]].concat()), set(is))
+                ([rule.when, &[denial]].concat(), set(is))
             });
             denied
                 .into_iter()
-                .chain([(conditions(rule.when), set(rule.is))])
+                .chain([(rule.when.to_vec(), set(rule.is))])
         });
         Plan::build(Parts {
             rows: self.rows,

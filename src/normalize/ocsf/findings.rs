@@ -7,6 +7,7 @@ use super::super::table::{Computed, Keep, More, Row, Shape, Test, computed, cons
 use super::classes::{self, Is, Rule, Variant, rule};
 use super::messages::{ADDRESSES, MALWARE};
 use super::{CONTROL, GATEWAY, HEAD, INTEGRATED, SIEM, TAIL, UNMAPPED};
+use crate::field::{self, Name};
 
 /// A finding; the message is evidence if it has an address.
 macro_rules! finding {
@@ -32,7 +33,7 @@ macro_rules! finding {
     };
 }
 
-const FINDING_KEPT: &[&[(&str, Keep)]] = &[KEPT, LOGS, UNMAPPED];
+const FINDING_KEPT: &[&[(Name, Keep)]] = &[KEPT, LOGS, UNMAPPED];
 
 pub(super) const AV: &[Variant] = finding!(HIGH, GATEWAY, [AV_ROWS, MALWARE, FILE, ACTION]);
 
@@ -59,33 +60,32 @@ pub(super) const CI_URLCLICK: &[Variant] = finding!(
 pub(super) const FINDING: &[Row] = &[
     computed("finding_info.uid",              Computed::Id),
     computed("finding_info.created_time", Computed::OccurredMillis),
-    row("evidences[].src_endpoint.ip",        &["senderIp", "sourceIp"],           Shape::Ip),
-    row("evidences[].src_endpoint.port",      &["senderIp", "sourceIp"],           Shape::Port),
-    row("resources",                          &["recipients", "recipient"],        Shape::More(More::Resources)),
+    row("evidences[].src_endpoint.ip",        &[field::SENDER_IP, field::SOURCE_IP],           Shape::Ip),
+    row("evidences[].src_endpoint.port",      &[field::SENDER_IP, field::SOURCE_IP],           Shape::Port),
+    row("resources",                          &[field::RECIPIENTS, field::RECIPIENT],        Shape::More(More::Resources)),
 ];
 
 /// The message, where it has an address.
 #[rustfmt::skip]
 const MESSAGE: &[Row] = &[
-    row("evidences[].email.from",             &["senderHeader", "senderEnvelope"], Shape::More(More::Email)),
-    row("evidences[].email.from_mailbox", &["senderHeader", "senderEnvelope"], Shape::More(More::Mailbox)),
-    row("evidences[].email.to",               &["recipients", "recipient"],        Shape::More(More::Emails)),
-    row("evidences[].email.return_path",      &["senderEnvelope"],                 Shape::More(More::Email)),
-    row("evidences[].email.subject",          &["subject"],                        Shape::Text),
-    row("evidences[].email.message_uid",      &["messageId"],                      Shape::MessageId),
-    row("evidences[].email.size",             &["emailSize"],                      Shape::Long),
+    row("evidences[].email.from",             &[field::SENDER_HEADER, field::SENDER_ENVELOPE], Shape::More(More::Email)),
+    row("evidences[].email.from_mailbox", &[field::SENDER_HEADER, field::SENDER_ENVELOPE], Shape::More(More::Mailbox)),
+    row("evidences[].email.to",               &[field::RECIPIENTS, field::RECIPIENT],        Shape::More(More::Emails)),
+    row("evidences[].email.return_path",      &[field::SENDER_ENVELOPE],                 Shape::More(More::Email)),
+    row("evidences[].email.subject",          &[field::SUBJECT],                        Shape::Text),
+    row("evidences[].email.message_uid",      &[field::MESSAGE_ID],                      Shape::MessageId),
+    row("evidences[].email.size",             &[field::EMAIL_SIZE],                      Shape::Long),
 ];
 
 #[rustfmt::skip]
 const FILE: &[Row] = &[
-    row("evidences[].file", &["fileName", "fileExtension", "fileMime", "sizeAttachment",
-                              "md5", "sha1", "sha256"],                            Shape::More(More::File)),
+    row("evidences[].file", &[field::FILE_NAME, field::FILE_EXTENSION, field::FILE_MIME, field::SIZE_ATTACHMENT, field::MD5, field::SHA1, field::SHA256],                            Shape::More(More::File)),
 ];
 
 /// Without a word for what was done, something was detected.
 #[rustfmt::skip]
 const ACTION: &[Row] = &[
-    row("",                                   &["action"],                         Shape::More(More::Acts(3, 15))),
+    row("",                                   &[field::ACTION],                         Shape::More(More::Acts(3, 15))),
 ];
 
 #[rustfmt::skip]
@@ -104,16 +104,16 @@ const ATTACHMENT_ROWS: &[Row] = &[
 const IMPERSONATION_ROWS: &[Row] = &[
     constant("finding_info.title",            "\"Impersonation found\""),
     constant("finding_info.types",            "[\"Impersonation\"]"),
-    row("finding_info.analytic",              &["policyDefinition"],               Shape::More(More::Analytic)),
-    row("policy.name",                        &["policyDefinition"],               Shape::Text),
+    row("finding_info.analytic",              &[field::POLICY_DEFINITION],               Shape::More(More::Analytic)),
+    row("policy.name",                        &[field::POLICY_DEFINITION],               Shape::Text),
 ];
 
 #[rustfmt::skip]
 const INTERNAL_ROWS: &[Row] = &[
     constant("finding_info.title",            "\"Threat found in an internal message\""),
     constant("finding_info.types",            "[\"Internal threat\"]"),
-    row("finding_info.desc",                  &["scanResults"],                    Shape::Reason),
-    row("evidences[].url",                    &["url"],                            Shape::More(More::Url)),
+    row("finding_info.desc",                  &[field::SCAN_RESULTS],                    Shape::Reason),
+    row("evidences[].url",                    &[field::URL],                            Shape::More(More::Url)),
 ];
 
 /// The source of a record about a URL is the server that sent the message, not who clicked.
@@ -121,31 +121,31 @@ const INTERNAL_ROWS: &[Row] = &[
 const URL_ROWS: &[Row] = &[
     constant("finding_info.title",            "\"Malicious URL found\""),
     constant("finding_info.types",            "[\"Malicious URL\"]"),
-    row("finding_info.desc",                  &["blockReason", "reason"],          Shape::Reason),
-    row("evidences[].url",                    &["url"],                            Shape::More(More::Url)),
-    row("evidences[].user.name",              &["recipients", "recipient"],        Shape::More(More::Person)),
-    row("evidences[].user.email_addr",        &["recipients", "recipient"],        Shape::More(More::Email)),
+    row("finding_info.desc",                  &[field::BLOCK_REASON, field::REASON],          Shape::Reason),
+    row("evidences[].url",                    &[field::URL],                            Shape::More(More::Url)),
+    row("evidences[].user.name",              &[field::RECIPIENTS, field::RECIPIENT],        Shape::More(More::Person)),
+    row("evidences[].user.email_addr",        &[field::RECIPIENTS, field::RECIPIENT],        Shape::More(More::Email)),
 ];
 
 #[rustfmt::skip]
 const CLICK_ROWS: &[Row] = &[
     constant("finding_info.title",            "\"Click on a malicious URL blocked\""),
     constant("finding_info.types",            "[\"Malicious URL\"]"),
-    row("evidences[].url",                    &["originalUrl", "url"],             Shape::More(More::Url)),
-    row("evidences[].user.name",              &["recipients", "recipient"],        Shape::More(More::Person)),
-    row("evidences[].user.email_addr",        &["recipients", "recipient"],        Shape::More(More::Email)),
+    row("evidences[].url",                    &[field::ORIGINAL_URL, field::URL],             Shape::More(More::Url)),
+    row("evidences[].user.name",              &[field::RECIPIENTS, field::RECIPIENT],        Shape::More(More::Person)),
+    row("evidences[].user.email_addr",        &[field::RECIPIENTS, field::RECIPIENT],        Shape::More(More::Email)),
 ];
 
 /// Only blocked clicks are logged.
 #[rustfmt::skip]
 const CLICK_ACTION: &[Row] = &[
-    row("",                                   &["action"],                         Shape::More(More::Acts(2, 2))),
+    row("",                                   &[field::ACTION],                         Shape::More(More::Acts(2, 2))),
 ];
 
 const HIGH: &[Rule] = &[rule(&[], Is::found(4))];
 
 #[rustfmt::skip]
 const IMPERSONATION_RULES: &[Rule] = &[
-    rule(&[Test::Is("taggedMalicious", &["true", "yes"])], Is::found(4)),
+    rule(&[Test::Is(field::TAGGED_MALICIOUS, &["true", "yes"])], Is::found(4)),
     rule(&[],                                              Is::found(3)),
 ];

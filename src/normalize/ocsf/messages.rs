@@ -7,10 +7,15 @@ use super::super::kept::LOGS;
 use super::super::table::{More, Row, Shape, Test, constant, row};
 use super::classes::{self, Is, Rule, Variant, rule};
 use super::{CONTROL, GATEWAY, HEAD, INTEGRATED, SIEM, TAIL, UNMAPPED};
+use crate::field::{self, Name};
 
 /// The fields that have the addresses of a message.
-pub(super) const ADDRESSES: &[&str] =
-    &["senderEnvelope", "senderHeader", "recipients", "recipient"];
+pub(super) const ADDRESSES: &[Name] = &[
+    field::SENDER_ENVELOPE,
+    field::SENDER_HEADER,
+    field::RECIPIENTS,
+    field::RECIPIENT,
+];
 
 /// A message with an address; one without is told by its empty sender, or is only a base event.
 macro_rules! message {
@@ -25,7 +30,7 @@ macro_rules! message {
                 rules: $rules,
             },
             Variant {
-                when: &[Test::NullSender("senderEnvelope")],
+                when: &[Test::NullSender(field::SENDER_ENVELOPE)],
                 class: classes::EMAIL,
                 rows: &[HEAD, $product, CONTROL, SIEM, MESSAGE, BOUNCE, $($rows,)* $($plain,)* TAIL],
                 kept: $kept,
@@ -44,8 +49,8 @@ macro_rules! message {
     };
 }
 
-const SIEM_KEPT: &[&[(&str, super::Keep)]] = &[KEPT, UNMAPPED];
-const CI_KEPT: &[&[(&str, super::Keep)]] = &[KEPT, LOGS, UNMAPPED];
+const SIEM_KEPT: &[&[(Name, super::Keep)]] = &[KEPT, UNMAPPED];
+const CI_KEPT: &[&[(Name, super::Keep)]] = &[KEPT, LOGS, UNMAPPED];
 
 pub(super) const RECEIPT: &[Variant] = &{
     let [message, bounce, base] = message!(
@@ -150,23 +155,23 @@ pub(super) const CI_MAILFLOW: &[Variant] = &message!(
 /// What every record about a message has.
 #[rustfmt::skip]
 const MESSAGE: &[Row] = &[
-    row("message_trace_uid",  &["aggregateId"],                    Shape::Text),
-    row("to",                 &["recipients", "recipient"],        Shape::More(More::Emails)),
-    row("email.to",           &["recipients", "recipient"],        Shape::More(More::Emails)),
-    row("email.subject",      &["subject"],                        Shape::Text),
-    row("email.message_uid",  &["messageId"],                      Shape::MessageId),
-    row("email.size",         &["emailSize"],                      Shape::Long),
-    row("src_endpoint.ip",    &["senderIp", "sourceIp"],           Shape::Ip),
-    row("src_endpoint.port",  &["senderIp", "sourceIp"],           Shape::Port),
+    row("message_trace_uid",  &[field::AGGREGATE_ID],                    Shape::Text),
+    row("to",                 &[field::RECIPIENTS, field::RECIPIENT],        Shape::More(More::Emails)),
+    row("email.to",           &[field::RECIPIENTS, field::RECIPIENT],        Shape::More(More::Emails)),
+    row("email.subject",      &[field::SUBJECT],                        Shape::Text),
+    row("email.message_uid",  &[field::MESSAGE_ID],                      Shape::MessageId),
+    row("email.size",         &[field::EMAIL_SIZE],                      Shape::Long),
+    row("src_endpoint.ip",    &[field::SENDER_IP, field::SOURCE_IP],           Shape::Ip),
+    row("src_endpoint.port",  &[field::SENDER_IP, field::SOURCE_IP],           Shape::Port),
     constant("protocol_name", "\"SMTP\""),
 ];
 
 /// The envelope's sender stands beside the message, the header's in it.
 #[rustfmt::skip]
 const SENDER: &[Row] = &[
-    row("from",               &["senderEnvelope"],                 Shape::More(More::Email)),
-    row("email.from",         &["senderHeader", "senderEnvelope"], Shape::More(More::Email)),
-    row("email.from_mailbox", &["senderHeader", "senderEnvelope"], Shape::More(More::Mailbox)),
+    row("from",               &[field::SENDER_ENVELOPE],                 Shape::More(More::Email)),
+    row("email.from",         &[field::SENDER_HEADER, field::SENDER_ENVELOPE], Shape::More(More::Email)),
+    row("email.from_mailbox", &[field::SENDER_HEADER, field::SENDER_ENVELOPE], Shape::More(More::Mailbox)),
 ];
 
 /// A bounce of which no recipient is given has only its empty sender.
@@ -178,76 +183,76 @@ const BOUNCE: &[Row] = &[
 /// The route is a direction everywhere but in a delivery.
 #[rustfmt::skip]
 const ROUTE: &[Row] = &[
-    row("",                   &["direction", "route"],             Shape::More(More::Direction)),
+    row("",                   &[field::DIRECTION, field::ROUTE],             Shape::More(More::Direction)),
 ];
 
 #[rustfmt::skip]
 const DIRECTION: &[Row] = &[
-    row("",                   &["direction"],                      Shape::More(More::Direction)),
+    row("",                   &[field::DIRECTION],                      Shape::More(More::Direction)),
 ];
 
 #[rustfmt::skip]
 const ACTION: &[Row] = &[
-    row("",                   &["action"],                         Shape::More(More::Acts(3, 17))),
+    row("",                   &[field::ACTION],                         Shape::More(More::Acts(3, 17))),
 ];
 
 #[rustfmt::skip]
 const AUTH: &[Row] = &[
-    row("email_auth",         &["spamProcessingDetail"],           Shape::More(More::Auth)),
+    row("email_auth",         &[field::SPAM_PROCESSING_DETAIL],           Shape::More(More::Auth)),
 ];
 
 #[rustfmt::skip]
 const CI_AUTH: &[Row] = &[
-    row("email_auth",         &["authResults"],                    Shape::More(More::Auth)),
+    row("email_auth",         &[field::AUTH_RESULTS],                    Shape::More(More::Auth)),
 ];
 
 #[rustfmt::skip]
 const RECEIPT_ROWS: &[Row] = &[
-    row("status_code",        &["rejectionCode"],                  Shape::Code),
-    row("status_detail",      &["rejectionInfo", "receiptErrors", "rejectionType"], Shape::Reason),
-    row("email.urls",         &["rejectionInfo"],                  Shape::More(More::InfoUrl)),
+    row("status_code",        &[field::REJECTION_CODE],                  Shape::Code),
+    row("status_detail",      &[field::REJECTION_INFO, field::RECEIPT_ERRORS, field::REJECTION_TYPE], Shape::Reason),
+    row("email.urls",         &[field::REJECTION_INFO],                  Shape::More(More::InfoUrl)),
 ];
 
 /// `virusFound` also carries texts about block lists: only the type of a rejection says virus.
 #[rustfmt::skip]
 pub(super) const MALWARE: &[Row] = &[
-    row("malware",            &["virusFound"],                     Shape::More(More::Malware)),
+    row("malware",            &[field::VIRUS_FOUND],                     Shape::More(More::Malware)),
 ];
 
 #[rustfmt::skip]
 const PROCESS_ROWS: &[Row] = &[
-    row("status_detail",      &["holdReason"],                     Shape::Reason),
+    row("status_detail",      &[field::HOLD_REASON],                     Shape::Reason),
 ];
 
 #[rustfmt::skip]
 const FILES: &[Row] = &[
-    row("email.files",        &["attachments", "numberAttachments"], Shape::More(More::Files)),
+    row("email.files",        &[field::ATTACHMENTS, field::NUMBER_ATTACHMENTS], Shape::More(More::Files)),
 ];
 
 #[rustfmt::skip]
 const DELIVERY_ROWS: &[Row] = &[
-    row("dst_endpoint.ip",       &["destinationIp"],               Shape::Ip),
-    row("dst_endpoint.port",     &["destinationIp"],               Shape::Port),
-    row("dst_endpoint.hostname", &["Hostname", "hostname"],        Shape::Host),
-    row("duration",              &["deliveryTime"],                Shape::Long),
-    row("attempt",               &["deliveryAttempts"],            Shape::Long),
+    row("dst_endpoint.ip",       &[field::DESTINATION_IP],               Shape::Ip),
+    row("dst_endpoint.port",     &[field::DESTINATION_IP],               Shape::Port),
+    row("dst_endpoint.hostname", &[field::HOSTNAME_CAPITAL, field::HOSTNAME],        Shape::Host),
+    row("duration",              &[field::DELIVERY_TIME],                Shape::Long),
+    row("attempt",               &[field::DELIVERY_ATTEMPTS],            Shape::Long),
 ];
 
 #[rustfmt::skip]
 const DELIVERY_STATUS: &[Row] = &[
-    row("status_code",        &["rejectionCode"],                  Shape::Code),
-    row("status_detail",      &["deliveryErrors", "rejectionInfo", "rejectionType"], Shape::Reason),
+    row("status_code",        &[field::REJECTION_CODE],                  Shape::Code),
+    row("status_detail",      &[field::DELIVERY_ERRORS, field::REJECTION_INFO, field::REJECTION_TYPE], Shape::Reason),
 ];
 
 #[rustfmt::skip]
 const THREAT: &[Row] = &[
-    row("",                   &["threatState"],                    Shape::More(More::Acts(3, 15))),
-    row("policy.name",        &["policiesApplied"],                Shape::More(More::Part("name"))),
-    row("status_detail",      &["threatType"],                     Shape::Reason),
+    row("",                   &[field::THREAT_STATE],                    Shape::More(More::Acts(3, 15))),
+    row("policy.name",        &[field::POLICIES_APPLIED],                Shape::More(More::Part("name"))),
+    row("status_detail",      &[field::THREAT_TYPE],                     Shape::Reason),
 ];
 
-const VIRUS: Test = Test::Has(&["rejectionType"], logs::VIRUS);
-const DETECTION: Test = Test::Has(&["rejectionType"], logs::DETECTION);
+const VIRUS: Test = Test::Has(&[field::REJECTION_TYPE], logs::VIRUS);
+const DETECTION: Test = Test::Has(&[field::REJECTION_TYPE], logs::DETECTION);
 
 #[rustfmt::skip]
 const RECEIPT_RULES: &[Rule] = &[
@@ -270,8 +275,8 @@ const PROCESS_RULES: &[Rule] = &[
 /// That the next hop refuses a message is no decision of a security control.
 #[rustfmt::skip]
 const DELIVERY_RULES: &[Rule] = &[
-    rule(&[Test::Is("delivered", &["true", "yes"])],  Is::fine(1, "Send").acts(1, 1)),
-    rule(&[Test::Is("delivered", &["false", "no"])],  Is::fine(1, "Send").status(Some(2)).acts(0, 27)),
+    rule(&[Test::Is(field::DELIVERED, &["true", "yes"])],  Is::fine(1, "Send").acts(1, 1)),
+    rule(&[Test::Is(field::DELIVERED, &["false", "no"])],  Is::fine(1, "Send").status(Some(2)).acts(0, 27)),
     rule(&[],                                         Is::fine(1, "Send").status(Some(0))),
 ];
 
@@ -281,8 +286,8 @@ pub(in super::super) const NO_THREAT: &[&str] =
 
 #[rustfmt::skip]
 const CI_RULES: &[Rule] = &[
-    rule(&[Test::Has(&["threatType"], &["malware"])], Is::fine(3, "Scan").severity(4).alert()),
-    rule(&[Test::Is("threatType", NO_THREAT)],     Is::fine(3, "Scan")),
-    rule(&[Test::Given(&["threatType"])],          Is::fine(3, "Scan").severity(3).alert()),
+    rule(&[Test::Has(&[field::THREAT_TYPE], &["malware"])], Is::fine(3, "Scan").severity(4).alert()),
+    rule(&[Test::Is(field::THREAT_TYPE, NO_THREAT)],     Is::fine(3, "Scan")),
+    rule(&[Test::Given(&[field::THREAT_TYPE])],          Is::fine(3, "Scan").severity(3).alert()),
     rule(&[],                                      Is::fine(3, "Scan").status(Some(0))),
 ];

@@ -8,6 +8,7 @@ mod inventory;
 mod logs;
 mod messages;
 
+use crate::field::{self, Name};
 pub use classes::Variant;
 pub(super) use messages::NO_THREAT;
 
@@ -100,7 +101,7 @@ const HEAD: &[Row] = &[
 #[rustfmt::skip]
 const TAIL: &[Row] = &[
     computed("attacks",                     Computed::Attack),
-    row("metadata.tenant_uid",              &["accountId"], Shape::Tenant),
+    row("metadata.tenant_uid",              &[field::ACCOUNT_ID], Shape::Tenant),
     computed("raw_data",                    Computed::Original),
     computed("unmapped.",                   Computed::Kept),
     computed("observables",                 Computed::Observables),
@@ -133,30 +134,29 @@ const CONTROL_AND_HOST: &[Row] = &[
 /// What every SIEM record has.
 #[rustfmt::skip]
 const SIEM: &[Row] = &[
-    row("metadata.event_code",      &["type", "eventType", "Logtype", "logType"], Shape::Text),
-    row("metadata.original_time",   &["timestamp"],    Shape::More(More::OriginalTime)),
-    row("metadata.correlation_uid", &["aggregateId"],  Shape::Text),
+    row("metadata.event_code",      &[field::TYPE, field::EVENT_TYPE, field::LOG_TYPE_CAPITAL, field::LOG_TYPE], Shape::Text),
+    row("metadata.original_time",   &[field::TIMESTAMP],    Shape::More(More::OriginalTime)),
+    row("metadata.correlation_uid", &[field::AGGREGATE_ID],  Shape::Text),
 ];
 
 /// SIEM fields that OCSF has no place for, though ECS has.
-const UNMAPPED: &[(&str, Keep)] = &[
-    ("attachments", Keep::Json),
-    ("recipients", Keep::Json),
-    ("sizeAttachment", Keep::Long),
-    ("emailSize", Keep::Long),
-    ("tlsUsed", Keep::Boolean),
+const UNMAPPED: &[(Name, Keep)] = &[
+    (field::ATTACHMENTS, Keep::Json),
+    (field::RECIPIENTS, Keep::Json),
+    (field::SIZE_ATTACHMENT, Keep::Long),
+    (field::EMAIL_SIZE, Keep::Long),
+    (field::TLS_USED, Keep::Boolean),
 ];
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::normalize::table::With;
-    use crate::record::Name;
     use crate::stream::STREAMS;
     use std::collections::BTreeSet;
 
     #[test]
-    fn no_variant_writes_a_path_twice_and_all_fields_are_known() {
+    fn no_variant_writes_a_path_twice() {
         for stream in STREAMS {
             let variants = variants(stream.stream);
             assert!(
@@ -172,30 +172,6 @@ mod tests {
                         || row.path.ends_with('.')
                         || paths.insert(row.path);
                     assert!(is_new, "{}: {} twice", stream.name, row.path);
-                    for field in row.from {
-                        assert!(
-                            Name::new(field).is_some(),
-                            "{}: {field} is unknown",
-                            stream.name
-                        );
-                    }
-                }
-                for (field, _) in variant.kept.iter().copied().flatten() {
-                    assert!(
-                        Name::new(field).is_some(),
-                        "{}: {field} is unknown",
-                        stream.name
-                    );
-                }
-                let rules = variant.rules.iter().flat_map(|rule| rule.when);
-                for test in rules.chain(variant.when) {
-                    for field in test.fields() {
-                        assert!(
-                            Name::new(field).is_some(),
-                            "{}: {field} is unknown",
-                            stream.name
-                        );
-                    }
                 }
                 assert!(
                     variant

@@ -3,7 +3,7 @@
 use crate::batch::{Builder, Intake, NoticeKind, RecordLine};
 use crate::decode::fail;
 use crate::decode::log_files::{Found, LogFileReader};
-use crate::record::Name;
+use crate::field;
 use crate::response::Head;
 use crate::stream::Stream;
 use crate::streams::Context;
@@ -33,7 +33,7 @@ pub(super) fn tell_account(
 
 fn account_in(stream: Stream, text: &str, intake: &mut Intake) -> Option<String> {
     let record = intake.parser.parse(stream, text).ok()?;
-    let account = record.get(Name::new("accountId")?)?;
+    let account = record.get(field::ACCOUNT_ID)?;
     (!account.text.is_empty()).then(|| fail::shown(account.text))
 }
 
