@@ -149,9 +149,11 @@ impl Check {
     /// The results in the order of the settings.
     fn take_results(&mut self) -> Vec<CheckResult> {
         let mut results = core::mem::take(&mut self.results);
-        let streams = &self.settings.streams;
-        results.sort_by_key(|result| streams.iter().position(|stream| *stream == result.stream));
-        results
+        let mut take = |stream: &Stream| {
+            let at = results.iter().position(|result| result.stream == *stream)?;
+            Some(results.swap_remove(at))
+        };
+        self.settings.streams.iter().filter_map(&mut take).collect()
     }
 
     /// A failure of the credentials concerns every stream that is left.

@@ -4,7 +4,7 @@
 //! part of it: on resume the page is listed again for fresh ones (design §3.4). A file that cannot
 //! be fetched or read is set aside, and its page is listed again for it later.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use crate::batch::{Builder, NoticeKind};
 use crate::checkpoint::{
@@ -288,10 +288,14 @@ impl BatchFiles {
         let is_found = |(name, at): (&String, &Option<usize>)| at.map(|_| name.clone());
         let listed: Vec<String> = names.iter().zip(&found).filter_map(is_found).collect();
         if !listed.is_empty() {
-            let places: BTreeSet<usize> = found.into_iter().flatten().collect();
-            let others = core::mem::take(&mut waiting).into_iter().enumerate();
-            let others = others.filter(|(at, _)| !places.contains(at));
-            waiting = others.map(|(_, file)| file).collect();
+            let mut is_other = vec![true; waiting.len()];
+            for at in found.into_iter().flatten() {
+                if let Some(is_other) = is_other.get_mut(at) {
+                    *is_other = false;
+                }
+            }
+            let mut is_other = is_other.into_iter();
+            waiting.retain(|_| is_other.next().unwrap_or(true));
             let since = self.restart(context);
             let page = (self.position.page_token.as_ref(), since);
             let is_listed = |name: &str| listed.iter().any(|listed| listed == name);

@@ -129,18 +129,19 @@ impl File {
 /// Where the files of these names are in a page. One pass, whatever the size of the page.
 pub(super) fn find_all(files: &VecDeque<File>, names: &[String]) -> Vec<Option<usize>> {
     let path_of = |name: &str| name.split('?').next().unwrap_or_default().to_owned();
-    let mut by_name: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut by_path: BTreeMap<String, Vec<(usize, &File)>> = names
-        .iter()
-        .map(|name| (path_of(name), Vec::new()))
-        .collect();
-    let wanted: BTreeSet<&str> = names.iter().map(String::as_str).collect();
     if names.is_empty() {
         return Vec::new();
     }
+    // One by one: to collect them would bring the code of a sort for each type.
+    let mut by_name: BTreeMap<&str, Option<usize>> = BTreeMap::new();
+    let mut by_path: BTreeMap<String, Vec<(usize, &File)>> = BTreeMap::new();
+    for name in names {
+        by_name.insert(name, None);
+        by_path.insert(path_of(name), Vec::new());
+    }
     for (at, file) in files.iter().enumerate() {
-        if let Some(name) = wanted.get(file.name().as_str()) {
-            by_name.entry(name).or_insert(at);
+        if let Some(first) = by_name.get_mut(file.name().as_str()) {
+            first.get_or_insert(at);
         }
         if let Some(same_path) = by_path.get_mut(&shown(path(&file.url))) {
             same_path.push((at, file));
@@ -153,7 +154,13 @@ pub(super) fn find_all(files: &VecDeque<File>, names: &[String]) -> Vec<Option<u
         // An older release read the first file of a path.
         (!name.contains('?') || others.next().is_none()).then_some(first.0)
     };
-    let find = |name: &String| by_name.get(name.as_str()).copied().or_else(|| other(name));
+    let find = |name: &String| {
+        by_name
+            .get(name.as_str())
+            .copied()
+            .flatten()
+            .or_else(|| other(name))
+    };
     names.iter().map(find).collect()
 }
 
@@ -251,9 +258,11 @@ pub(super) struct Distinct {
 impl Distinct {
     /// Begins with what is done.
     pub(super) fn without(done: impl Iterator<Item = FileKey>) -> Self {
-        Self {
-            seen: done.collect(),
+        let mut seen = BTreeSet::new();
+        for key in done {
+            seen.insert(key);
         }
+        Self { seen }
     }
 
     /// Whether the file was not seen before.
