@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use mimecast_source::batch::{Intake, Normalized, normalize_all};
 use mimecast_source::decode::json::{scan_array, scan_object};
 use mimecast_source::field::NAMES;
-use mimecast_source::normalize::table::{Shape, With};
+use mimecast_source::normalize::table::With;
 use mimecast_source::normalize::{Format, Normalizer, Options};
 use mimecast_source::normalize::{ecs, ocsf};
 use mimecast_source::record::Parser;
@@ -118,10 +118,10 @@ fn rows(stream: Stream, format: Format) -> Vec<TableRow> {
         Format::Raw => Vec::new(),
     };
     rows.into_iter()
-        .filter(|row| matches!(row.with, With::Shaped(_)))
+        .filter(|row| matches!(row.with, With::Field(_)))
         // The tenant comes from the settings; a test of its own covers every stream.
-        .filter(|row| !matches!(row.with, With::Shaped(Shape::Tenant)))
-        .filter(|row| !row.path.is_empty() && !row.path.ends_with('.'))
+        .filter(|row| !matches!(row.path, "organization.name" | "metadata.tenant_uid"))
+        .filter(|row| !row.path.is_empty() && !row.path.ends_with(['.', '}']))
         .map(|row| {
             (
                 row.path,

@@ -1,12 +1,12 @@
 //! The people of an audit event: who acted, whose account it was, and what was acted on.
 
 use super::address;
-use super::line::Line;
-use super::plan::Leaf;
-use super::prose;
-use super::shape::noted;
-use super::table::{Account, Prose, Related};
+use super::convert::noted;
+use super::plan::FieldStep;
+use super::prose::{self, Prose};
+use super::table::Related;
 use super::values::{Plain, is_absent, is_placeholder};
+use super::writer::EventWriter;
 use crate::encode::push_escaped;
 use crate::field::Name;
 
@@ -30,9 +30,20 @@ pub(super) const ACCESSES: &[&str] = &[
     "Archive Mailbox Restore",
 ];
 
+/// Whose account it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Account {
+    /// Who acted. Where a logon has no user, whom its prose names.
+    Actor,
+    /// Whose account was changed, as the prose names it.
+    Target,
+    /// The target, or the actor where no other is named.
+    Subject,
+}
+
 /// What is written of a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+enum Part {
     /// The name, which mostly is an address.
     Name,
     /// The address.
@@ -41,9 +52,54 @@ pub enum Part {
     Domain,
 }
 
+/// Writes the name of who acted.
+pub(super) fn actor_name(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
+    person(writer, row, Account::Actor, Part::Name);
+}
+
+/// Writes the address of who acted.
+pub(super) fn actor_email(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
+    person(writer, row, Account::Actor, Part::Email);
+}
+
+/// Writes the domain of who acted.
+pub(super) fn actor_domain(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
+    person(writer, row, Account::Actor, Part::Domain);
+}
+
+/// Writes the name of whose account was changed.
+pub(super) fn target_name(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
+    person(writer, row, Account::Target, Part::Name);
+}
+
+/// Writes the address of whose account was changed.
+pub(super) fn target_email(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
+    person(writer, row, Account::Target, Part::Email);
+}
+
+/// Writes the domain of whose account was changed.
+pub(super) fn target_domain(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
+    person(writer, row, Account::Target, Part::Domain);
+}
+
+/// Writes the name of whose account was changed, or who acted where no other is named.
+pub(super) fn subject_name(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
+    person(writer, row, Account::Subject, Part::Name);
+}
+
+/// Writes the address of whose account was changed, or who acted where no other is named.
+pub(super) fn subject_email(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
+    person(writer, row, Account::Subject, Part::Email);
+}
+
+/// Writes the domain of whose account was changed, or who acted where no other is named.
+pub(super) fn subject_domain(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
+    person(writer, row, Account::Subject, Part::Domain);
+}
+
 /// Writes a person, from the fields `user`, `eventInfo` and `auditType` in this order.
-pub(super) fn person(line: &mut Line<'_, '_>, leaf: &Leaf, account: Account, part: Part) {
-    let [user, prose, kind] = [0, 1, 2].map(|at| text(line, leaf.from.get(at)));
+fn person(writer: &mut EventWriter<'_, '_>, row: &FieldStep, account: Account, part: Part) {
+    let [user, prose, kind] = [0, 1, 2].map(|at| text(writer, row.from.get(at)));
     let is_one_of = |types: &[&str]| types.iter().any(|word| word.eq_ignore_ascii_case(&kind));
     let named = || {
         let mut people = prose::people(&prose);
@@ -72,76 +128,76 @@ pub(super) fn person(line: &mut Line<'_, '_>, leaf: &Leaf, account: Account, par
     let Some(text) = text else {
         return;
     };
-    line.out.push_str(&leaf.key);
+    writer.out.push_str(&row.key);
     let plain = Plain {
         text,
         unescaped: true,
     };
     if is_noted {
-        noted(line, plain, text, Related::User);
+        noted(writer, plain, text, Related::User);
     } else {
-        line.out.push('"');
-        plain.push(text, line.out);
-        line.out.push('"');
+        writer.out.push('"');
+        plain.push(text, writer.out);
+        writer.out.push('"');
     }
-    line.out.push(',');
+    writer.out.push(',');
     let is_user = found.is_some_and(|found| core::ptr::eq(found, user.as_str()));
-    if let (true, Some(name)) = (is_user, leaf.from.first()) {
-        line.mark_used(*name);
+    if let (true, Some(name)) = (is_user, row.from.first()) {
+        writer.mark_used(*name);
     }
 }
 
 /// Writes the name of what was acted on: from the prose in the first field, else the text of the
 /// second.
-pub(super) fn object(line: &mut Line<'_, '_>, leaf: &Leaf) {
-    let [prose, kind] = [0, 1].map(|at| text(line, leaf.from.get(at)));
+pub(super) fn object(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
+    let [prose, kind] = [0, 1].map(|at| text(writer, row.from.get(at)));
     let found = prose::find(&prose, Prose::Object).or_else(|| prose::find(&prose, Prose::File));
     let name = found.unwrap_or(&kind);
     if !name.is_empty() {
-        push_text(line, &leaf.key, name);
+        push_text(writer, &row.key, name);
     }
 }
 
 /// Writes the name of a group, from the prose in the first field, where the type in the second or
 /// the category in the third says that it is about one.
-pub(super) fn group(line: &mut Line<'_, '_>, leaf: &Leaf) {
-    let [prose, kind, category] = [0, 1, 2].map(|at| text(line, leaf.from.get(at)));
+pub(super) fn group(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
+    let [prose, kind, category] = [0, 1, 2].map(|at| text(writer, row.from.get(at)));
     let is_group = kind.eq_ignore_ascii_case("Folder Log Entry")
         || category.eq_ignore_ascii_case("profile_group_logs");
     if let Some(name) = prose::find(&prose, Prose::Object).filter(|_| is_group) {
-        push_text(line, &leaf.key, name);
+        push_text(writer, &row.key, name);
     }
 }
 
-/// The same for prose that is about a group, or the name given here.
-pub(super) fn group_or(line: &mut Line<'_, '_>, leaf: &Leaf, name: &str) {
-    let prose = text(line, leaf.from.first());
+/// The same for prose that is about a group; a group without a name is a `Profile group`.
+pub(super) fn profile_group(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
+    let prose = text(writer, row.from.first());
     let found = prose::find(&prose, Prose::Object);
-    push_text(line, &leaf.key, found.unwrap_or(name));
+    push_text(writer, &row.key, found.unwrap_or("Profile group"));
 }
 
 /// Writes the role that the prose names, as a list, where it names a person as well.
-pub(super) fn roles(line: &mut Line<'_, '_>, leaf: &Leaf) {
-    let prose = text(line, leaf.from.first());
+pub(super) fn roles(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
+    let prose = text(writer, row.from.first());
     let role = prose::find(&prose, Prose::Role);
     if let (Some(role), Some(_)) = (role, prose::people(&prose).next()) {
-        line.out.push_str(&leaf.key);
-        line.out.push_str("[\"");
-        push_escaped(line.out, role);
-        line.out.push_str("\"],");
+        writer.out.push_str(&row.key);
+        writer.out.push_str("[\"");
+        push_escaped(writer.out, role);
+        writer.out.push_str("\"],");
     }
 }
 
-fn push_text(line: &mut Line<'_, '_>, key: &str, text: &str) {
-    line.out.push_str(key);
-    line.out.push('"');
-    push_escaped(line.out, text);
-    line.out.push_str("\",");
+fn push_text(writer: &mut EventWriter<'_, '_>, key: &str, text: &str) {
+    writer.out.push_str(key);
+    writer.out.push('"');
+    push_escaped(writer.out, text);
+    writer.out.push_str("\",");
 }
 
 /// The text of a field; empty if it says nothing.
-fn text(line: &Line<'_, '_>, name: Option<&Name>) -> String {
-    let value = name.and_then(|name| line.record.get(*name));
+fn text(writer: &EventWriter<'_, '_>, name: Option<&Name>) -> String {
+    let value = name.and_then(|name| writer.record.get(*name));
     let mut buffer = String::new();
     value
         .filter(|value| !is_absent(value))

@@ -4,13 +4,13 @@ use core::net::IpAddr;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use super::convert::{noted, push_escaped_word, push_verdict};
 use super::distinct::VALUES_MAX;
-use super::line::Line;
-use super::plan::Leaf;
-use super::shape::{noted, push_escaped_word};
+use super::plan::FieldStep;
 use super::table::Related;
 use super::values::{self, Plain, is_absent};
-use super::{files, more, url};
+use super::writer::EventWriter;
+use super::{files, url};
 use crate::decode::json::{self, Kind, Member};
 use crate::decode::unescape::unescape_into;
 use crate::encode::{push_line, push_lowercase};
@@ -63,64 +63,64 @@ fn decode_members<'v>(
 }
 
 /// Writes the object, and its verdicts as `auth` behind it.
-pub(super) fn spam_detail(line: &mut Line<'_, '_>, value: Value<'_>) -> bool {
-    with_object(line, value, |line, object, members| {
-        push_line(line.out, object);
-        let start = line.out.len();
-        line.out.push_str(",\"auth\":{");
-        if verdicts(line, object, members) {
-            line.out.pop();
-            line.out.push('}');
+pub(super) fn spam_detail(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
+    with_object(writer, value, |writer, object, members| {
+        push_line(writer.out, object);
+        let start = writer.out.len();
+        writer.out.push_str(",\"auth\":{");
+        if verdicts(writer, object, members) {
+            writer.out.pop();
+            writer.out.push('}');
         } else {
-            line.out.truncate(start);
+            writer.out.truncate(start);
         }
     })
 }
 
 /// Writes the verdicts of such an object as members, each with a comma behind it.
-pub(super) fn push_verdicts(line: &mut Line<'_, '_>, value: Value<'_>) {
-    with_object(line, value, |line, object, members| {
-        verdicts(line, object, members);
+pub(super) fn push_verdicts(writer: &mut EventWriter<'_, '_>, value: Value<'_>) {
+    with_object(writer, value, |writer, object, members| {
+        verdicts(writer, object, members);
     });
 }
 
 /// Calls `each` with the object in a value and its members, if there is one.
 fn with_object<'r, 'b>(
-    line: &mut Line<'r, 'b>,
+    writer: &mut EventWriter<'r, 'b>,
     value: Value<'_>,
-    each: impl FnOnce(&mut Line<'r, 'b>, &str, &[Member]),
+    each: impl FnOnce(&mut EventWriter<'r, 'b>, &str, &[Member]),
 ) -> bool {
-    let mut decoded = core::mem::take(&mut line.buffers.decoded);
-    let mut members = core::mem::take(&mut line.buffers.members);
+    let mut decoded = core::mem::take(&mut writer.buffers.decoded);
+    let mut members = core::mem::take(&mut writer.buffers.members);
     let object = decode_members(value, &mut decoded, &mut members).filter(|object| {
         // One that came as it is has been scanned with its record.
         value.kind != Kind::Object || json::scan_object(object, &mut members).is_ok()
     });
     if let Some(object) = object {
-        each(line, object, &members);
+        each(writer, object, &members);
     }
     let is_object = object.is_some();
-    line.buffers.decoded = decoded;
-    line.buffers.members = members;
+    writer.buffers.decoded = decoded;
+    writer.buffers.members = members;
     is_object
 }
 
-fn verdicts(line: &mut Line<'_, '_>, object: &str, members: &[Member]) -> bool {
-    let before = line.out.len();
+fn verdicts(writer: &mut EventWriter<'_, '_>, object: &str, members: &[Member]) -> bool {
+    let before = writer.out.len();
     for check in CHECKS {
         let found = members
             .iter()
             .rfind(|member| member.key.of(object) == check);
         if let Some(member) = found.filter(|member| member.kind == Kind::Object) {
-            verdict(line, check, member.value.of(object));
+            verdict(writer, check, member.value.of(object));
         }
     }
-    line.out.len() > before
+    writer.out.len() > before
 }
 
-fn verdict(line: &mut Line<'_, '_>, check: &str, result: &str) {
-    let mut members = core::mem::take(&mut line.buffers.inner);
-    let mut text = core::mem::take(&mut line.buffers.plain);
+fn verdict(writer: &mut EventWriter<'_, '_>, check: &str, result: &str) {
+    let mut members = core::mem::take(&mut writer.buffers.inner);
+    let mut text = core::mem::take(&mut writer.buffers.plain);
     text.clear();
     if json::scan_object(result, &mut members).is_ok() {
         let info = members
@@ -132,25 +132,34 @@ fn verdict(line: &mut Line<'_, '_>, check: &str, result: &str) {
     }
     let word = text.trim();
     if !word.is_empty() {
-        more::push_verdict(line, check, word);
+        push_verdict(writer, check, word);
     }
-    line.buffers.inner = members;
-    line.buffers.plain = text;
+    writer.buffers.inner = members;
+    writer.buffers.plain = text;
 }
 
-/// Writes a list of files from the text that names them, or from a list of names. `push` writes
-/// one, with a comma behind it, and is told whether it was named before.
-pub(super) fn files(line: &mut Line<'_, '_>, leaf: &Leaf, push: fn(&mut Line<'_, '_>, &str, bool)) {
-    let mut from = leaf.from.iter().copied();
+/// Writes a list of attachments, from the text that names them or from a list of names.
+pub(super) fn attachments(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
+    files(writer, row, push_attachment);
+}
+
+/// The same for files of any form: `push` writes one, with a comma behind it, and is told whether
+/// it was named before.
+pub(super) fn files(
+    writer: &mut EventWriter<'_, '_>,
+    row: &FieldStep,
+    push: fn(&mut EventWriter<'_, '_>, &str, bool),
+) {
+    let mut from = row.from.iter().copied();
     let mut next = || {
         from.next()
-            .and_then(|name| Some((name, line.record.get(name)?)))
+            .and_then(|name| Some((name, writer.record.get(name)?)))
     };
     let Some((field, value)) = next().filter(|(_, value)| !is_absent(value)) else {
         return;
     };
     let count = next().map(|(_, value)| value.text);
-    let mut text = core::mem::take(&mut line.buffers.plain);
+    let mut text = core::mem::take(&mut writer.buffers.plain);
     let names = match value.kind {
         Kind::Array => listed_names(value.text),
         Kind::False | Kind::Null | Kind::Number | Kind::Object | Kind::True => None,
@@ -164,49 +173,49 @@ pub(super) fn files(line: &mut Line<'_, '_>, leaf: &Leaf, push: fn(&mut Line<'_,
         names.retain(|name| !values::is_placeholder(name));
         if names.len() > VALUES_MAX {
             names.truncate(VALUES_MAX);
-            line.is_cut = true;
-            line.is_partial = true;
+            writer.is_cut = true;
+            writer.is_partial = true;
         }
-        push_files(line, leaf, &names, push);
-        line.finish_field(field);
+        push_files(writer, row, &names, push);
+        writer.finish_field(field);
     }
-    line.buffers.plain = text;
+    writer.buffers.plain = text;
 }
 
 fn push_files(
-    line: &mut Line<'_, '_>,
-    leaf: &Leaf,
+    writer: &mut EventWriter<'_, '_>,
+    row: &FieldStep,
     names: &[Cow<'_, str>],
-    push: fn(&mut Line<'_, '_>, &str, bool),
+    push: fn(&mut EventWriter<'_, '_>, &str, bool),
 ) {
     if names.is_empty() {
         return;
     }
-    line.out.push_str(&leaf.key);
-    line.out.push('[');
+    writer.out.push_str(&row.key);
+    writer.out.push('[');
     let mut known = BTreeSet::new();
     for name in names {
-        push(line, name, !known.insert(name));
+        push(writer, name, !known.insert(name));
     }
-    line.out.pop();
-    line.out.push_str("],");
+    writer.out.pop();
+    writer.out.push_str("],");
 }
 
 /// Writes an element of `email.attachments`.
-pub(super) fn push_attachment(line: &mut Line<'_, '_>, name: &str, _is_repeat: bool) {
-    line.out.push_str("{\"file\":{");
-    push_escaped_word(line, "\"name\":\"", name);
-    push_extension(line, "\"extension\":\"", name);
-    line.out.pop();
-    line.out.push_str("}},");
+fn push_attachment(writer: &mut EventWriter<'_, '_>, name: &str, _is_repeat: bool) {
+    writer.out.push_str("{\"file\":{");
+    push_escaped_word(writer, "\"name\":\"", name);
+    push_extension(writer, "\"extension\":\"", name);
+    writer.out.pop();
+    writer.out.push_str("}},");
 }
 
 /// Writes the extension of a file's name, in lower case, if it has one.
-pub(super) fn push_extension(line: &mut Line<'_, '_>, key: &str, name: &str) {
+pub(super) fn push_extension(writer: &mut EventWriter<'_, '_>, key: &str, name: &str) {
     if let Some(extension) = files::extension(name) {
-        line.out.push_str(key);
-        push_lowercase(line.out, extension);
-        line.out.push_str("\",");
+        writer.out.push_str(key);
+        push_lowercase(writer.out, extension);
+        writer.out.push_str("\",");
     }
 }
 
@@ -224,18 +233,18 @@ fn listed_names(list: &str) -> Option<Vec<Cow<'_, str>>> {
 }
 
 /// Writes an object with the URL and, where it is absolute, its parts.
-pub(super) fn url(line: &mut Line<'_, '_>, plain: Plain<'_>) -> bool {
+pub(super) fn url(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
     let text = plain.text;
-    line.out.push_str("{\"original\":\"");
-    plain.push(text, line.out);
-    line.out.push('"');
+    writer.out.push_str("{\"original\":\"");
+    plain.push(text, writer.out);
+    writer.out.push('"');
     if let Some(parts) = url::split(text) {
-        line.out.push_str(",\"full\":\"");
-        plain.push(text, line.out);
-        line.out.push_str("\",\"scheme\":\"");
-        push_lowercase(line.out, parts.scheme);
-        line.out.push_str("\",\"domain\":");
-        noted_host(line, plain, parts.host);
+        writer.out.push_str(",\"full\":\"");
+        plain.push(text, writer.out);
+        writer.out.push_str("\",\"scheme\":\"");
+        push_lowercase(writer.out, parts.scheme);
+        writer.out.push_str("\",\"domain\":");
+        noted_host(writer, plain, parts.host);
         for (key, part) in [
             (",\"path\":\"", parts.path),
             (",\"query\":\"", parts.query),
@@ -244,43 +253,43 @@ pub(super) fn url(line: &mut Line<'_, '_>, plain: Plain<'_>) -> bool {
             (",\"username\":\"", parts.username),
         ] {
             if !part.is_empty() && !values::is_placeholder(part) {
-                line.out.push_str(key);
-                plain.push(part, line.out);
-                line.out.push('"');
+                writer.out.push_str(key);
+                plain.push(part, writer.out);
+                writer.out.push('"');
             }
         }
         if !parts.port.is_empty() {
-            line.out.push_str(",\"port\":");
-            line.out.push_str(parts.port);
+            writer.out.push_str(",\"port\":");
+            writer.out.push_str(parts.port);
         }
     } else if let Some(host) = url::host(text) {
-        line.out.push_str(",\"domain\":");
-        noted_host(line, plain, host);
+        writer.out.push_str(",\"domain\":");
+        noted_host(writer, plain, host);
     }
-    line.out.push('}');
+    writer.out.push('}');
     true
 }
 
 /// Writes the host of a URL in lower case; an address in it is related as an address, without
 /// brackets.
-fn noted_host(line: &mut Line<'_, '_>, plain: Plain<'_>, host: &str) {
+fn noted_host(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>, host: &str) {
     let host = host.to_lowercase();
     let bare = host.trim_matches(['[', ']']);
     if bare.parse::<IpAddr>().is_err() {
-        noted(line, plain, &host, Related::Hosts);
+        noted(writer, plain, &host, Related::Hosts);
         return;
     }
-    line.out.push('"');
+    writer.out.push('"');
     if host == bare {
-        let start = line.out.len();
-        line.out.push_str(bare);
-        line.note(Related::Ip, start);
+        let start = writer.out.len();
+        writer.out.push_str(bare);
+        writer.note(Related::Ip, start);
     } else {
-        line.out.push('[');
-        let start = line.out.len();
-        line.out.push_str(bare);
-        line.note(Related::Ip, start);
-        line.out.push(']');
+        writer.out.push('[');
+        let start = writer.out.len();
+        writer.out.push_str(bare);
+        writer.note(Related::Ip, start);
+        writer.out.push(']');
     }
-    line.out.push('"');
+    writer.out.push('"');
 }

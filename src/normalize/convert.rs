@@ -1,303 +1,265 @@
-//! How the value of a field is written, for each [`Shape`].
+//! Conversions that both formats use: functions that read a value and write what becomes of it.
 
-use super::line::Line;
-use super::plan::Leaf;
-use super::table::{Prose, Related, Shape};
+use super::distinct::VALUES_MAX;
+use super::plan::FieldStep;
+use super::table::{Read, Related};
 use super::values::{self, Plain, is_absent, is_placeholder};
-use super::{address, compound, more, prose};
-use crate::decode::json::Kind;
+use super::writer::EventWriter;
+use super::{address, compound};
+use crate::decode::json::{self, Kind};
 use crate::encode::{push_escaped, push_lowercase};
 use crate::record::Value;
 
-/// Writes the row: the first field with a value that fits, or what the row has for none.
-pub(super) fn write(line: &mut Line<'_, '_>, leaf: &Leaf) {
-    let shape = leaf.shape;
-    if let Shape::Files = shape {
-        return compound::files(line, leaf, compound::push_attachment);
-    } else if let Shape::NullSender = shape {
-        return null_sender(line, leaf);
-    } else if let Shape::OccurredIfTrue = shape {
-        return occurred_if_true(line, leaf);
-    } else if let Shape::Port = shape {
-        return port(line, leaf);
-    } else if let Shape::Word(word) = shape {
-        return constant(line, leaf, word);
-    } else if let Shape::More(shape) = shape {
-        return more::write(line, leaf, shape);
-    }
-    if let (Shape::Tenant, Some(tenant)) = (shape, line.tenant) {
-        line.out.push_str(&leaf.key);
-        line.out.push_str(tenant);
-        line.out.push(',');
+/// Writes text as it stands.
+pub(super) fn as_it_is(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
+    quoted(writer, plain, plain.text)
+}
+
+/// Writes one bare e-mail address.
+pub(super) fn address(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
+    let found = address::bare(plain.text);
+    found.is_some_and(|found| noted(writer, plain, found, Related::User))
+}
+
+/// Writes the part of an e-mail address after the `@`.
+pub(super) fn domain(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
+    let found = address::bare(plain.text).and_then(|text| text.rsplit_once('@'));
+    found.is_some_and(|(_, domain)| quoted(writer, plain, domain))
+}
+
+/// Writes the name of a user.
+pub(super) fn user(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
+    noted(writer, plain, plain.text, Related::User)
+}
+
+/// Writes the name of a host.
+pub(super) fn host(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
+    !plain.text.contains(char::is_whitespace) && noted(writer, plain, plain.text, Related::Hosts)
+}
+
+/// Writes an IP address, without the port that may stand behind it.
+pub(super) fn ip(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
+    let found = address::endpoint(plain.text);
+    found.is_some_and(|(ip, _)| noted(writer, plain, ip, Related::Ip))
+}
+
+/// Writes a code that is not zero, as text.
+pub(super) fn code(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
+    plain.text != "0" && quoted(writer, plain, plain.text)
+}
+
+/// Writes text of digits only.
+pub(super) fn digits(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
+    is_digits(plain.text) && quoted(writer, plain, plain.text)
+}
+
+/// Writes text that is not a number.
+pub(super) fn not_digits(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
+    !is_digits(plain.text) && quoted(writer, plain, plain.text)
+}
+
+/// Writes a whole number, from a number or its digits.
+pub(super) fn long(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
+    push_digits(writer, plain.text)
+}
+
+/// Writes a message id without its angle brackets.
+pub(super) fn message_id(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
+    let id = plain.text.trim_matches(['<', '>', ' ']);
+    !is_placeholder(id) && quoted(writer, plain, id)
+}
+
+/// Writes a hexadecimal hash of that many digits, in lower case.
+pub(super) fn hash<const DIGITS: usize>(
+    writer: &mut EventWriter<'_, '_>,
+    plain: Plain<'_>,
+) -> bool {
+    push_hash(writer, plain.text, DIGITS)
+}
+
+/// Writes the name of the tenant; where none is set, the text of the field.
+pub(super) fn tenant(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
+    if let Some(tenant) = writer.tenant {
+        writer.out.push_str(&row.key);
+        writer.out.push_str(tenant);
+        writer.out.push(',');
         return;
     }
-    for name in leaf.from {
-        let Some(value) = line.record.get(*name) else {
-            continue;
-        };
-        if is_absent(&value) {
-            continue;
-        }
-        let start = line.out.len();
-        line.out.push_str(&leaf.key);
-        if push(line, value, shape) {
-            line.out.push(',');
-            line.finish_field(*name);
-            return;
-        }
-        line.forget_field();
-        line.out.truncate(start);
-    }
-    if let Shape::Action(word) = shape
-        && !word.is_empty()
-    {
-        push_word(line, leaf, word);
-    }
-}
-
-/// Writes a value in its shape, if it fits; what is written otherwise is taken back.
-fn push(line: &mut Line<'_, '_>, value: Value<'_>, shape: Shape) -> bool {
-    if let Shape::Boolean = shape {
-        return push_boolean(line, value);
-    } else if let Shape::Object = shape {
-        return push_object(line, value);
-    } else if let Shape::SpamDetail = shape {
-        return compound::spam_detail(line, value);
-    }
-    let mut buffer = String::new();
-    match Plain::new(value, &mut buffer) {
-        Some(plain) if matches!(shape, Shape::Action(_)) || !is_placeholder(plain.text) => {
-            push_plain(line, plain, shape)
-        }
-        Some(_) | None => false,
-    }
-}
-
-/// Writes text in its shape, if it fits.
-#[inline]
-fn push_plain(line: &mut Line<'_, '_>, plain: Plain<'_>, shape: Shape) -> bool {
-    let text = plain.text;
-    match shape {
-        Shape::Action(_) | Shape::Tenant | Shape::Text => quoted(line, plain, text),
-        Shape::Address => match address::bare(text) {
-            Some(text) => noted(line, plain, text, Related::User),
-            None => false,
-        },
-        Shape::Code => text != "0" && quoted(line, plain, text),
-        Shape::Direction => match values::direction(text) {
-            Some(word) => quoted(line, plain, word),
-            None => false,
-        },
-        Shape::Domain => match address::bare(text).and_then(|text| text.rsplit_once('@')) {
-            Some((_, domain)) => quoted(line, plain, domain),
-            None => false,
-        },
-        Shape::Hash(digits) => hash(line, text, digits),
-        Shape::Host => {
-            !text.contains(char::is_whitespace) && noted(line, plain, text, Related::Hosts)
-        }
-        Shape::Ip => match address::endpoint(text) {
-            Some((ip, _)) => noted(line, plain, ip, Related::Ip),
-            None => false,
-        },
-        Shape::Kebab => kebab(line, text),
-        Shape::Reason => reason(line, plain),
-        Shape::Digits => is_digits(text) && quoted(line, plain, text),
-        Shape::Words => !is_digits(text) && quoted(line, plain, text),
-        Shape::Long => push_digits(line, text),
-        Shape::MessageId => {
-            let id = text.trim_matches(['<', '>', ' ']);
-            !is_placeholder(id) && quoted(line, plain, id)
-        }
-        Shape::Milliseconds => milliseconds(line, text),
-        Shape::Prose(part) => match prose::find(text, part) {
-            Some(found) if part == Prose::Ip => noted(line, plain, found, Related::Ip),
-            Some(found) if matches!(part, Prose::FileSize | Prose::Port) => {
-                line.out.push_str(found);
-                true
-            }
-            Some(found) if let Prose::Hash(digits) = part => hash(line, found, digits),
-            Some(found) if part == Prose::FileExtension => {
-                line.out.push('"');
-                push_lowercase(line.out, found);
-                line.out.push('"');
-                true
-            }
-            Some(found) => quoted(line, plain, found),
-            None => false,
-        },
-        Shape::TlsProtocol => match values::tls_version(text) {
-            Some((protocol, _)) => quoted(line, plain, protocol),
-            None => false,
-        },
-        Shape::TlsVersion => match values::tls_version(text) {
-            Some((_, number)) => quoted(line, plain, number),
-            None => false,
-        },
-        Shape::Url => compound::url(line, plain),
-        Shape::User => noted(line, plain, text, Related::User),
-        // These do not come as text and are written elsewhere.
-        Shape::Boolean
-        | Shape::Files
-        | Shape::More(_)
-        | Shape::NullSender
-        | Shape::Object
-        | Shape::OccurredIfTrue
-        | Shape::Port
-        | Shape::SpamDetail
-        | Shape::Word(_) => false,
-    }
+    let read = Read::Text(as_it_is);
+    let _is_written = row
+        .from
+        .iter()
+        .any(|name| writer.push_field_as(row, *name, read));
 }
 
 fn is_digits(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Writes text with one blank for each run of white space, unless it is the word `unknown`.
-fn reason(line: &mut Line<'_, '_>, plain: Plain<'_>) -> bool {
+/// Writes text with one blank for each run of white space; the word `unknown` is no reason.
+pub(super) fn reason(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
     if plain.text.eq_ignore_ascii_case("unknown") {
         return false;
     }
     let is_padded = plain.text.contains("  ") || plain.text.contains(['\r', '\n', '\t']);
     if !is_padded {
-        return quoted(line, plain, plain.text);
+        return quoted(writer, plain, plain.text);
     }
     let words: Vec<&str> = plain.text.split_whitespace().collect();
-    quoted(line, plain, &words.join(" "))
+    quoted(writer, plain, &words.join(" "))
 }
 
-#[inline]
-fn quoted(line: &mut Line<'_, '_>, plain: Plain<'_>, text: &str) -> bool {
-    line.out.push('"');
-    plain.push(text, line.out);
-    line.out.push('"');
+/// Writes text in quotes.
+#[inline(never)]
+pub(super) fn quoted(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>, text: &str) -> bool {
+    writer.out.push('"');
+    plain.push(text, writer.out);
+    writer.out.push('"');
     true
 }
 
 /// Writes text in quotes and remembers it for `related`.
-#[inline]
-pub(super) fn noted(line: &mut Line<'_, '_>, plain: Plain<'_>, text: &str, sort: Related) -> bool {
-    line.out.push('"');
-    let start = line.out.len();
-    plain.push(text, line.out);
-    line.note(sort, start);
+#[inline(never)]
+pub(super) fn noted(
+    writer: &mut EventWriter<'_, '_>,
+    plain: Plain<'_>,
+    text: &str,
+    sort: Related,
+) -> bool {
+    writer.out.push('"');
+    let start = writer.out.len();
+    plain.push(text, writer.out);
+    writer.note(sort, start);
     if let (Related::User, Some(domain)) = (sort, address::domain(text)) {
         // A domain has no escapes. One in brackets is an address of a host, and no name.
         if !domain.starts_with('[') {
-            line.note(Related::Hosts, line.out.len().saturating_sub(domain.len()));
+            writer.note(
+                Related::Hosts,
+                writer.out.len().saturating_sub(domain.len()),
+            );
         }
     }
-    line.out.push('"');
+    writer.out.push('"');
     true
 }
 
-fn push_word(line: &mut Line<'_, '_>, leaf: &Leaf, word: &str) {
-    line.out.push_str(&leaf.key);
-    line.out.push('"');
-    line.out.push_str(word);
-    line.out.push_str("\",");
+/// Writes the word of the row.
+pub(super) fn push_word(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
+    writer.out.push_str(&row.key);
+    writer.out.push('"');
+    writer.out.push_str(row.convert.word);
+    writer.out.push_str("\",");
 }
 
-fn constant(line: &mut Line<'_, '_>, leaf: &Leaf, word: &str) {
-    push_word(line, leaf, word);
-    for name in leaf.from {
-        if line
+/// Writes the word of the row; a field that says the same is used up.
+pub(super) fn constant(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
+    push_word(writer, row);
+    let word = row.convert.word;
+    for name in row.from {
+        if writer
             .record
             .get(*name)
             .is_some_and(|value| value.text.eq_ignore_ascii_case(word))
         {
-            line.mark_used(*name);
+            writer.mark_used(*name);
         }
     }
 }
 
-fn null_sender(line: &mut Line<'_, '_>, leaf: &Leaf) {
-    for name in leaf.from {
-        let value = line
+/// Writes `true` if the sender is given and empty: a bounce.
+pub(super) fn null_sender(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
+    for name in row.from {
+        let value = writer
             .record
             .get(*name)
             .filter(|value| value.kind == Kind::String);
         if value.is_some_and(|value| matches!(value.text.trim_ascii(), "" | "<>")) {
-            line.out.push_str(&leaf.key);
-            line.out.push_str("true,");
-            line.mark_used(*name);
+            writer.out.push_str(&row.key);
+            writer.out.push_str("true,");
+            writer.mark_used(*name);
         }
     }
 }
 
-fn occurred_if_true(line: &mut Line<'_, '_>, leaf: &Leaf) {
-    let mut values = leaf.from.iter().filter_map(|name| line.record.get(*name));
+/// Writes when it happened, if the field says yes.
+pub(super) fn occurred_if_true(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
+    let mut values = row.from.iter().filter_map(|name| writer.record.get(*name));
     if values.any(|value| values::boolean(value.text) == Some(true)) {
-        line.out.push_str(&leaf.key);
-        line.out.push('"');
-        line.occurred.write_rfc3339(line.out);
-        line.out.push_str("\",");
+        writer.out.push_str(&row.key);
+        writer.out.push('"');
+        writer.occurred.write_rfc3339(writer.out);
+        writer.out.push_str("\",");
     }
 }
 
 /// The port of the IP address that the row of the address takes: the first there is.
-fn port(line: &mut Line<'_, '_>, leaf: &Leaf) {
-    let record = line.record;
-    let values = leaf.from.iter().filter_map(|name| record.get(*name));
+pub(super) fn port(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
+    let record = writer.record;
+    let values = row.from.iter().filter_map(|name| record.get(*name));
     let mut buffer = String::new();
     for value in values.filter(|value| !is_absent(value)) {
         let found = Plain::new(value, &mut buffer).and_then(|plain| address::endpoint(plain.text));
         if let Some((_, port)) = found {
             if let Some(port) = port {
-                line.out.push_str(&leaf.key);
-                line.out.push_str(port);
-                line.out.push(',');
+                writer.out.push_str(&row.key);
+                writer.out.push_str(port);
+                writer.out.push(',');
             }
             return;
         }
     }
 }
 
-fn hash(line: &mut Line<'_, '_>, text: &str, digits: usize) -> bool {
+/// Writes a hexadecimal hash of that many digits, in lower case.
+pub(super) fn push_hash(writer: &mut EventWriter<'_, '_>, text: &str, digits: usize) -> bool {
     if text.len() != digits || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return false;
     }
-    line.out.push('"');
-    let start = line.out.len();
-    push_lowercase(line.out, text);
-    line.note(Related::Hash, start);
-    line.out.push('"');
+    writer.out.push('"');
+    let start = writer.out.len();
+    push_lowercase(writer.out, text);
+    writer.note(Related::Hash, start);
+    writer.out.push('"');
     true
 }
 
-fn kebab(line: &mut Line<'_, '_>, text: &str) -> bool {
-    line.out.push('"');
-    let start = line.out.len();
-    for word in text
+/// Writes text in lower case with hyphens between the words.
+pub(super) fn kebab(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
+    writer.out.push('"');
+    let start = writer.out.len();
+    for word in plain
+        .text
         .split(|c: char| !c.is_alphanumeric())
         .filter(|word| !word.is_empty())
     {
-        if line.out.len() > start {
-            line.out.push('-');
+        if writer.out.len() > start {
+            writer.out.push('-');
         }
-        line.out.extend(word.chars().flat_map(char::to_lowercase));
+        writer.out.extend(word.chars().flat_map(char::to_lowercase));
     }
-    let written = line.out.len() > start;
-    line.out.push('"');
+    let written = writer.out.len() > start;
+    writer.out.push('"');
     written
 }
 
-fn push_digits(line: &mut Line<'_, '_>, text: &str) -> bool {
+fn push_digits(writer: &mut EventWriter<'_, '_>, text: &str) -> bool {
     let Some(digits) = values::long(text) else {
         return false;
     };
-    line.out
+    writer
+        .out
         .push_str(if digits == "-0" { "0" } else { &digits });
     true
 }
 
-fn milliseconds(line: &mut Line<'_, '_>, text: &str) -> bool {
-    match values::long(text).as_deref() {
-        Some("0") => line.out.push('0'),
+/// Writes milliseconds as nanoseconds.
+pub(super) fn milliseconds(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
+    match values::long(plain.text).as_deref() {
+        Some("0") => writer.out.push('0'),
         // Twelve digits are thirty years; nanoseconds of that still fit.
         Some(digits) if digits.len() <= 12 && !digits.starts_with('-') => {
-            line.out.push_str(digits);
-            line.out.push_str("000000");
+            writer.out.push_str(digits);
+            writer.out.push_str("000000");
         }
         Some(_) | None => return false,
     }
@@ -305,14 +267,14 @@ fn milliseconds(line: &mut Line<'_, '_>, text: &str) -> bool {
 }
 
 /// Writes `true` or `false` for a boolean or a word for it.
-pub(super) fn push_boolean(line: &mut Line<'_, '_>, value: Value<'_>) -> bool {
+pub(super) fn push_boolean(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
     let known = match value.kind {
         Kind::True => Some(true),
         Kind::False => Some(false),
         Kind::String => values::boolean(value.text.trim_ascii()),
         Kind::Array | Kind::Null | Kind::Number | Kind::Object => None,
     };
-    line.out.push_str(match known {
+    writer.out.push_str(match known {
         Some(true) => "true",
         Some(false) => "false",
         None => return false,
@@ -321,34 +283,129 @@ pub(super) fn push_boolean(line: &mut Line<'_, '_>, value: Value<'_>) -> bool {
 }
 
 /// Writes a whole number for a number or its digits.
-pub(super) fn push_long(line: &mut Line<'_, '_>, value: Value<'_>) -> bool {
+pub(super) fn push_long(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
     let is_scalar = matches!(value.kind, Kind::Number | Kind::String);
-    is_scalar && push_digits(line, value.text.trim_ascii())
+    is_scalar && push_digits(writer, value.text.trim_ascii())
 }
 
 /// Writes a scalar as a string.
-pub(super) fn push_text(line: &mut Line<'_, '_>, value: Value<'_>) -> bool {
+pub(super) fn push_text(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
     if matches!(value.kind, Kind::Array | Kind::Object | Kind::Null) {
         return false;
     }
-    line.out.push('"');
-    line.out.push_str(value.text);
-    line.out.push('"');
+    writer.out.push('"');
+    writer.out.push_str(value.text);
+    writer.out.push('"');
     true
 }
 
 /// Writes a JSON object, also one that comes as text.
-pub(super) fn push_object(line: &mut Line<'_, '_>, value: Value<'_>) -> bool {
-    let Some(object) = compound::decode(value, &mut line.buffers.decoded) else {
+pub(super) fn push_object(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
+    let Some(object) = compound::decode(value, &mut writer.buffers.decoded) else {
         return false;
     };
-    crate::encode::push_line(line.out, object);
+    crate::encode::push_line(writer.out, object);
     true
 }
 
 /// Writes text in quotes, escaped.
-pub(super) fn push_escaped_word(line: &mut Line<'_, '_>, key: &str, text: &str) {
-    line.out.push_str(key);
-    push_escaped(line.out, text);
-    line.out.push_str("\",");
+pub(super) fn push_escaped_word(writer: &mut EventWriter<'_, '_>, key: &str, text: &str) {
+    writer.out.push_str(key);
+    push_escaped(writer.out, text);
+    writer.out.push_str("\",");
+}
+
+/// Writes the texts of a list in one, with commas between them. The list is kept besides.
+pub(super) fn joined(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
+    let start = writer.out.len();
+    writer.out.push('"');
+    let is_plain = match value.kind {
+        Kind::Array => {
+            writer.is_partial = true;
+            let mut is_plain = true;
+            let scanned = json::scan_array(value.text, |element| {
+                is_plain &= element.kind == Kind::String;
+                if writer.out.len() > start + 1 {
+                    writer.out.push_str(", ");
+                }
+                writer.out.push_str(element.value.of(value.text));
+            });
+            is_plain && scanned.is_ok()
+        }
+        Kind::String => {
+            writer.out.push_str(value.text);
+            true
+        }
+        Kind::False | Kind::Null | Kind::Number | Kind::Object | Kind::True => false,
+    };
+    writer.out.push('"');
+    is_plain && writer.out.len() > start + 2
+}
+
+/// Writes a list of texts, or one text as a list.
+pub(super) fn list(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
+    writer.out.push('[');
+    let start = writer.out.len();
+    let mut is_plain = true;
+    match value.kind {
+        Kind::Array => {
+            let mut count = 0_usize;
+            let _scanned_before = json::scan_array(value.text, |element| {
+                let text = element.value.of(value.text);
+                is_plain &= element.kind == Kind::String;
+                count = count.saturating_add(1);
+                if count > VALUES_MAX {
+                    writer.is_cut = true;
+                    writer.is_partial = true;
+                    return;
+                }
+                writer.out.push('"');
+                writer.out.push_str(text);
+                writer.out.push_str("\",");
+            });
+        }
+        Kind::String => {
+            writer.out.push('"');
+            writer.out.push_str(value.text);
+            writer.out.push_str("\",");
+        }
+        Kind::False | Kind::Null | Kind::Number | Kind::Object | Kind::True => return false,
+    }
+    let written = writer.out.len() > start && is_plain;
+    writer.out.pop();
+    writer.out.push(']');
+    written
+}
+
+/// Appends a number.
+pub(super) fn push_number(out: &mut String, number: i64) {
+    let mut digits = [0_u8; 20];
+    let mut at = digits.len();
+    let mut left = number.unsigned_abs();
+    loop {
+        at = at.saturating_sub(1);
+        if let Some(digit) = digits.get_mut(at) {
+            *digit = b'0' + u8::try_from(left % 10).unwrap_or(0);
+        }
+        left /= 10;
+        if left == 0 {
+            break;
+        }
+    }
+    if number < 0 {
+        out.push('-');
+    }
+    out.push_str(core::str::from_utf8(digits.get(at..).unwrap_or_default()).unwrap_or("0"));
+}
+
+/// Writes the verdict of one check as a member.
+pub(super) fn push_verdict(writer: &mut EventWriter<'_, '_>, check: &str, word: &str) {
+    writer.out.push('"');
+    writer.out.push_str(check);
+    writer.out.push_str("\":\"");
+    match values::verdict(word) {
+        Some(word) => writer.out.push_str(word),
+        None => push_escaped(writer.out, &word.to_lowercase()),
+    }
+    writer.out.push_str("\",");
 }

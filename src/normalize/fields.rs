@@ -3,7 +3,7 @@
 use super::attack::{self, RELEASE};
 use super::ecs;
 use super::ocsf::{self, OBSERVABLES, actions::ACTIONS};
-use super::table::{Keep, More, Row, Shape, With};
+use super::table::{Keep, Row, With};
 use crate::field::Name;
 use crate::stream::{STREAMS, Stream};
 
@@ -130,10 +130,10 @@ fn values(out: &mut String, stream: Stream) {
     let actions = tables.rows.iter().copied().flatten();
     let actions = actions.filter(|row| row.path == "event.action");
     let action = actions.map(|row| match (row.from, row.with) {
-        (from, With::Shaped(Shape::Action(other))) if !other.is_empty() => {
-            format!("the word of {}, or `{other}`", cell_of(from))
+        (from, With::Field(convert)) if !convert.word.is_empty() => {
+            format!("the word of {}, or `{}`", cell_of(from), convert.word)
         }
-        (from, With::Shaped(_)) => format!("the word of {}", cell_of(from)),
+        (from, With::Field(_)) => format!("the word of {}", cell_of(from)),
         (_, With::Json(json)) => format!("`{}`", json.trim_matches('"')),
         (_, With::Computed(_)) => String::new(),
     });
@@ -230,23 +230,16 @@ fn add(paths: &mut Vec<String>, path: &str) {
     }
 }
 
-/// Where a row writes: rows without a path of their own write several members.
+/// Where a row writes.
 fn paths(row: &Row) -> Vec<String> {
-    if !row.path.is_empty() && !row.path.ends_with('.') {
-        return vec![row.path.to_owned()];
+    if row.path.is_empty() || row.path.ends_with('.') {
+        return Vec::new();
     }
-    let members: &[&str] = match row.with {
-        With::Shaped(Shape::More(More::Acts(..))) => &["action_id", "disposition_id"],
-        With::Shaped(Shape::More(More::Direction)) => &["direction_id"],
-        With::Shaped(Shape::More(More::AuthProtocol)) => &["auth_protocol_id"],
-        With::Shaped(Shape::More(More::Mfa)) => &["is_mfa", "auth_factors[]"],
-        With::Shaped(Shape::More(More::Stix(_))) => &["type_id", "value"],
-        With::Computed(_) | With::Json(_) | With::Shaped(_) => &[],
+    let Some((object, members)) = row.path.split_once('{') else {
+        return vec![row.path.to_owned()];
     };
-    members
-        .iter()
-        .map(|member| format!("{}{member}", row.path))
-        .collect()
+    let members = members.trim_end_matches('}').split(',');
+    members.map(|member| format!("{object}{member}")).collect()
 }
 
 #[cfg(test)]

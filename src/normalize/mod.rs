@@ -4,14 +4,14 @@ pub mod about;
 mod account;
 mod address;
 pub mod attack;
+mod audit;
 mod compound;
+mod convert;
 mod distinct;
 pub mod ecs;
 pub mod fields;
 mod files;
 mod kept;
-mod line;
-mod more;
 mod objects;
 mod observe;
 pub mod ocsf;
@@ -19,19 +19,19 @@ mod people;
 mod plan;
 mod prose;
 pub mod severity;
-mod shape;
 mod stix;
 pub mod table;
 mod url;
 pub mod values;
+mod writer;
 
 use crate::field::{self, Name};
 use core::cell::OnceCell;
 
-use line::{Buffers, Line};
 use plan::{Common, Plan, all_hold};
 use severity::Severities;
 use table::Test;
+use writer::{Buffers, Collected, EventWriter};
 
 use crate::encode::escape_breaks;
 use crate::encode::{push_line, push_quoted};
@@ -98,6 +98,7 @@ pub struct Normalizer {
     tenant: Option<String>,
     tables: Tables,
     buffers: Buffers,
+    collected: Collected,
 }
 
 /// The tables of one format.
@@ -147,6 +148,7 @@ impl Normalizer {
                 streams: [const { OnceCell::new() }; STREAMS.len()],
             },
             buffers: Buffers::default(),
+            collected: Collected::default(),
         }
     }
 
@@ -186,6 +188,7 @@ impl Normalizer {
         now: Timestamp,
         out: &mut String,
     ) -> Timestamp {
+        self.collected.set(now);
         let ready = self.tables.of(record.stream());
         let (time_field, occurred) = match ready.and_then(|ready| ready.occurred(record)) {
             Some((name, time)) => (Some(name), time),
@@ -201,25 +204,24 @@ impl Normalizer {
         };
         let start = out.len();
         let original = self.options.include_original.then_some(source.text);
-        let mut line = Line::new(
+        let mut writer = EventWriter::new(
             plan,
             original,
             *record,
-            (id, occurred),
+            (id, occurred, &self.collected),
             out,
             &mut self.buffers,
         );
-        line.repaired = source.repaired;
-        line.collected = now;
-        line.untimed = match time_field {
+        writer.repaired = source.repaired;
+        writer.untimed = match time_field {
             Some(_) => None,
             None => record.stream().row().times.first().copied(),
         };
-        line.tenant = self.tenant.as_deref();
+        writer.tenant = self.tenant.as_deref();
         if let Some(name) = time_field {
-            line.mark_used(name);
+            writer.mark_used(name);
         }
-        line.write();
+        writer.write();
         if !record.outline().plain {
             escape_breaks(out, start);
         }

@@ -1,11 +1,10 @@
 //! Objects that are written whole or not at all: files, verdicts, parts of other objects.
 
-use super::line::Line;
-use super::more::{push_number, push_verdict};
+use super::convert::{push_escaped_word, push_number, push_verdict};
 use super::observe;
-use super::plan::Leaf;
-use super::shape::push_escaped_word;
+use super::plan::FieldStep;
 use super::values::{self, Plain, is_absent, is_placeholder};
+use super::writer::EventWriter;
 use super::{compound, files};
 use crate::decode::json::{self, Kind};
 use crate::decode::unescape::unescape_into;
@@ -27,28 +26,31 @@ pub(super) fn algorithm(hash: &str) -> Option<i64> {
 }
 
 /// The text of a field, if it says something.
-fn text(line: &Line<'_, '_>, name: Option<&Name>) -> Option<String> {
-    let value = line.record.get(*name?).filter(|value| !is_absent(value))?;
+fn text(writer: &EventWriter<'_, '_>, name: Option<&Name>) -> Option<String> {
+    let value = writer
+        .record
+        .get(*name?)
+        .filter(|value| !is_absent(value))?;
     let mut buffer = String::new();
     let plain = Plain::new(value, &mut buffer)?;
     (!is_placeholder(plain.text)).then(|| plain.text.to_owned())
 }
 
 /// Writes the extension of a file in lower case: the first field is one, the second a name.
-pub(super) fn extension(line: &mut Line<'_, '_>, leaf: &Leaf) {
+pub(super) fn extension(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
     let whole: fn(&str) -> Option<&str> = |text| Some(text.trim_start_matches('.'));
     let is_extension =
         |text: &&str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    for (name, read) in leaf.from.iter().zip([whole, files::extension]) {
-        let Some(text) = text(line, Some(name)) else {
+    for (name, read) in row.from.iter().zip([whole, files::extension]) {
+        let Some(text) = text(writer, Some(name)) else {
             continue;
         };
         if let Some(extension) = read(&text).filter(is_extension) {
-            line.out.push_str(&leaf.key);
-            line.out.push('"');
-            push_lowercase(line.out, extension);
-            line.out.push_str("\",");
-            line.finish_field(*name);
+            writer.out.push_str(&row.key);
+            writer.out.push('"');
+            push_lowercase(writer.out, extension);
+            writer.out.push_str("\",");
+            writer.finish_field(*name);
             return;
         }
     }
@@ -56,16 +58,16 @@ pub(super) fn extension(line: &mut Line<'_, '_>, leaf: &Leaf) {
 
 /// Writes a file: its name, extension, media type, size and hashes, in this order in the row. A
 /// file without a name is known by its hash.
-pub(super) fn file(line: &mut Line<'_, '_>, leaf: &Leaf) {
-    let mut fields = leaf.from.iter();
+pub(super) fn file(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
+    let mut fields = row.from.iter();
     let (name, ext, mime, size) = (fields.next(), fields.next(), fields.next(), fields.next());
     let hashes: Vec<(Name, i64, String)> = fields
         .filter_map(|name| {
-            let hash = text(line, Some(name))?;
+            let hash = text(writer, Some(name))?;
             Some((*name, algorithm(&hash)?, hash.to_ascii_lowercase()))
         })
         .collect();
-    let own_name = text(line, name);
+    let own_name = text(writer, name);
     let best_hash = hashes.iter().max_by_key(|(_, algorithm, _)| *algorithm);
     let Some(shown) = own_name
         .as_ref()
@@ -73,84 +75,93 @@ pub(super) fn file(line: &mut Line<'_, '_>, leaf: &Leaf) {
     else {
         return;
     };
-    let (name_path, hash_path) = match leaf.observable.0 {
+    let (name_path, hash_path) = match row.observable.0 {
         "email.files" => ("email.files[].name", "email.files[].hashes[].value"),
         _ => ("evidences[].file.name", "evidences[].file.hashes[].value"),
     };
-    let is_list = leaf.observable.0 == "email.files";
-    line.out.push_str(&leaf.key);
-    line.out.push_str(if is_list { "[{" } else { "{" });
-    let start = line.out.len() + "\"name\":\"".len();
-    push_escaped_word(line, "\"name\":\"", shown);
-    let end = line.out.len() - "\",".len();
+    let is_list = row.observable.0 == "email.files";
+    writer.out.push_str(&row.key);
+    writer.out.push_str(if is_list { "[{" } else { "{" });
+    let start = writer.out.len() + "\"name\":\"".len();
+    push_escaped_word(writer, "\"name\":\"", shown);
+    let end = writer.out.len() - "\",".len();
     if let (Some(name), Some(_)) = (name, &own_name) {
-        line.mark_used(*name);
-        observe::note_text(line, 7, name_path, (start, end));
+        writer.mark_used(*name);
+        observe::note_text(writer, 7, name_path, (start, end));
     }
-    line.out.push_str("\"type_id\":1,");
-    if let (Some(name), Some(text)) = (ext, text(line, ext)) {
+    writer.out.push_str("\"type_id\":1,");
+    if let (Some(name), Some(text)) = (ext, text(writer, ext)) {
         let extension = text.trim_start_matches('.').to_ascii_lowercase();
-        push_escaped_word(line, "\"ext\":\"", &extension);
-        line.mark_used(*name);
+        push_escaped_word(writer, "\"ext\":\"", &extension);
+        writer.mark_used(*name);
     } else if let Some(extension) = own_name.as_deref().and_then(files::extension) {
-        push_escaped_word(line, "\"ext\":\"", &extension.to_ascii_lowercase());
+        push_escaped_word(writer, "\"ext\":\"", &extension.to_ascii_lowercase());
     }
-    if let (Some(name), Some(text)) = (mime, text(line, mime)) {
-        push_escaped_word(line, "\"mime_type\":\"", &text);
-        line.mark_used(*name);
+    if let (Some(name), Some(text)) = (mime, text(writer, mime)) {
+        push_escaped_word(writer, "\"mime_type\":\"", &text);
+        writer.mark_used(*name);
     }
-    if let (Some(name), Some(text)) = (size, text(line, size))
+    if let (Some(name), Some(text)) = (size, text(writer, size))
         && let Some(digits) = values::long(&text).filter(|digits| !digits.starts_with('-'))
     {
-        line.out.push_str("\"size\":");
-        line.out.push_str(&digits);
-        line.out.push(',');
-        line.mark_used(*name);
+        writer.out.push_str("\"size\":");
+        writer.out.push_str(&digits);
+        writer.out.push(',');
+        writer.mark_used(*name);
     }
-    push_hashes(line, &hashes, hash_path);
-    line.out.pop();
-    line.out.push_str(if is_list { "}]," } else { "}," });
+    push_hashes(writer, &hashes, hash_path);
+    writer.out.pop();
+    writer.out.push_str(if is_list { "}]," } else { "}," });
 }
 
-fn push_hashes(line: &mut Line<'_, '_>, hashes: &[(Name, i64, String)], path: &'static str) {
+fn push_hashes(
+    writer: &mut EventWriter<'_, '_>,
+    hashes: &[(Name, i64, String)],
+    path: &'static str,
+) {
     if hashes.is_empty() {
         return;
     }
-    line.out.push_str("\"hashes\":[");
+    writer.out.push_str("\"hashes\":[");
     for (name, algorithm, hash) in hashes {
-        line.out.push_str("{\"algorithm_id\":");
-        push_number(line.out, *algorithm);
-        line.out.push_str(",\"value\":\"");
-        let start = line.out.len();
-        line.out.push_str(hash);
-        let end = line.out.len();
-        line.out.push_str("\"},");
-        observe::note_text(line, 8, path, (start, end));
-        line.mark_used(*name);
+        writer.out.push_str("{\"algorithm_id\":");
+        push_number(writer.out, *algorithm);
+        writer.out.push_str(",\"value\":\"");
+        let start = writer.out.len();
+        writer.out.push_str(hash);
+        let end = writer.out.len();
+        writer.out.push_str("\"},");
+        observe::note_text(writer, 8, path, (start, end));
+        writer.mark_used(*name);
     }
-    line.out.pop();
-    line.out.push_str("],");
+    writer.out.pop();
+    writer.out.push_str("],");
+}
+
+/// Writes a list of files, from the text that names them or from a list of names.
+pub(super) fn files_of_email(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
+    compound::files(writer, row, push_email_file);
 }
 
 /// Writes an element of `email.files`; each name is written once.
-pub(super) fn push_email_file(line: &mut Line<'_, '_>, name: &str, is_repeat: bool) {
+fn push_email_file(writer: &mut EventWriter<'_, '_>, name: &str, is_repeat: bool) {
     if is_repeat {
         return;
     }
-    let start = line.out.len() + "{\"name\":\"".len();
-    push_escaped_word(line, "{\"name\":\"", name);
-    let end = line.out.len() - "\",".len();
-    observe::note_text(line, 7, "email.files[].name", (start, end));
-    line.out.push_str("\"type_id\":1,");
-    compound::push_extension(line, "\"ext\":\"", name);
-    line.out.pop();
-    line.out.push_str("},");
+    let start = writer.out.len() + "{\"name\":\"".len();
+    push_escaped_word(writer, "{\"name\":\"", name);
+    let end = writer.out.len() - "\",".len();
+    observe::note_text(writer, 7, "email.files[].name", (start, end));
+    writer.out.push_str("\"type_id\":1,");
+    compound::push_extension(writer, "\"ext\":\"", name);
+    writer.out.pop();
+    writer.out.push_str("},");
 }
 
 /// Writes the verdicts on a message: from the gateway's check, or from a list of results.
-pub(super) fn auth(line: &mut Line<'_, '_>, value: Value<'_>) -> bool {
-    line.out.push('{');
-    let start = line.out.len();
+pub(super) fn auth(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
+    writer.out.push('{');
+    let start = writer.out.len();
     if value.kind == Kind::Array {
         let mut left = compound::CHECKS.to_vec();
         let _scanned_before = json::scan_array(value.text, |element| {
@@ -163,16 +174,16 @@ pub(super) fn auth(line: &mut Line<'_, '_>, value: Value<'_>) -> bool {
             if let Some(place) = place
                 && let Some(result) = member(text, "result")
             {
-                push_verdict(line, left.swap_remove(place), result.trim());
+                push_verdict(writer, left.swap_remove(place), result.trim());
             }
         });
     } else {
-        compound::push_verdicts(line, value);
+        compound::push_verdicts(writer, value);
     }
-    let written = line.out.len() > start;
-    line.out.pop();
-    line.out.push('}');
-    line.is_partial = true;
+    let written = writer.out.len() > start;
+    writer.out.pop();
+    writer.out.push('}');
+    writer.is_partial = true;
     written
 }
 
@@ -189,15 +200,15 @@ fn member(object: &str, name: &str) -> Option<String> {
     Some(text)
 }
 
-/// Writes the text of a member of an object, or of the first object of a list. The rest is kept.
-pub(super) fn part(line: &mut Line<'_, '_>, value: Value<'_>, name: &str) -> bool {
+/// Writes the member `name` of an object, or of the first object of a list. The rest is kept.
+pub(super) fn name(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
     let mut found = None;
     match value.kind {
-        Kind::Object => found = member(value.text, name),
+        Kind::Object => found = member(value.text, "name"),
         Kind::Array => {
             let _scanned_before = json::scan_array(value.text, |element| {
                 if found.is_none() {
-                    found = member(element.value.of(value.text), name);
+                    found = member(element.value.of(value.text), "name");
                 }
             });
         }
@@ -206,7 +217,7 @@ pub(super) fn part(line: &mut Line<'_, '_>, value: Value<'_>, name: &str) -> boo
     let Some(text) = found.filter(|text| !is_placeholder(text.trim())) else {
         return false;
     };
-    crate::encode::push_quoted(line.out, text.trim());
-    line.is_partial = true;
+    crate::encode::push_quoted(writer.out, text.trim());
+    writer.is_partial = true;
     true
 }

@@ -1,8 +1,8 @@
 //! OCSF's observables: what an investigation looks for, with the place at which it stands.
 
 use super::distinct::{Distinct, Placed};
-use super::line::Line;
-use super::plan::Leaf;
+use super::plan::FieldStep;
+use super::writer::EventWriter;
 
 /// A value that was written: what sort it is, where it stands in the event, and in the text.
 #[derive(Clone, Copy)]
@@ -24,11 +24,11 @@ impl Placed for Observed {
 }
 
 /// Remembers the text, or the texts of the list, that a leaf wrote from `start` to here.
-pub(super) fn note(line: &mut Line<'_, '_>, leaf: &Leaf, start: usize) {
-    let (path, type_id) = leaf.observable;
-    let first = start + leaf.key.len();
-    let end = line.out.len().saturating_sub(1);
-    let bytes = line.out.as_bytes();
+pub(super) fn note(writer: &mut EventWriter<'_, '_>, row: &FieldStep, start: usize) {
+    let (path, type_id) = row.observable;
+    let first = start + row.key.len();
+    let end = writer.out.len().saturating_sub(1);
+    let bytes = writer.out.as_bytes();
     let mut at = first;
     // Between the texts there are only brackets and commas.
     while at < end {
@@ -38,14 +38,14 @@ pub(super) fn note(line: &mut Line<'_, '_>, leaf: &Leaf, start: usize) {
         }
         let close = closing_quote(bytes, at + 1).unwrap_or(end);
         push(
-            &mut line.buffers.observed,
+            &mut writer.buffers.observed,
             Observed {
                 type_id,
                 path,
                 start: at + 1,
                 end: close,
             },
-            line.out,
+            writer.out,
         );
         at = close + 1;
     }
@@ -53,21 +53,21 @@ pub(super) fn note(line: &mut Line<'_, '_>, leaf: &Leaf, start: usize) {
 
 /// Remembers a text that stands in the output.
 pub(super) fn note_text(
-    line: &mut Line<'_, '_>,
+    writer: &mut EventWriter<'_, '_>,
     type_id: u8,
     path: &'static str,
     range: (usize, usize),
 ) {
     let (start, end) = range;
     push(
-        &mut line.buffers.observed,
+        &mut writer.buffers.observed,
         Observed {
             type_id,
             path,
             start,
             end,
         },
-        line.out,
+        writer.out,
     );
 }
 
@@ -78,9 +78,9 @@ fn push(observed: &mut Distinct<Observed>, new: Observed, out: &str) {
 }
 
 /// Whether the same value stands at a path that has a name.
-fn is_named(line: &Line<'_, '_>, observed: &Observed) -> bool {
-    let text = |one: &Observed| line.out.get(one.start..one.end);
-    let mut others = line.buffers.observed.values().iter();
+fn is_named(writer: &EventWriter<'_, '_>, observed: &Observed) -> bool {
+    let text = |one: &Observed| writer.out.get(one.start..one.end);
+    let mut others = writer.buffers.observed.values().iter();
     others.any(|other| {
         !other.path.is_empty() && other.type_id == observed.type_id && text(other) == text(observed)
     })
@@ -98,27 +98,27 @@ fn closing_quote(bytes: &[u8], from: usize) -> Option<usize> {
 }
 
 /// Writes the list.
-pub(super) fn write(line: &mut Line<'_, '_>, key: &str) {
-    if line.buffers.observed.values().is_empty() {
+pub(super) fn write(writer: &mut EventWriter<'_, '_>, key: &str) {
+    if writer.buffers.observed.values().is_empty() {
         return;
     }
-    line.out.push_str(key);
-    line.out.push('[');
-    for observed in line.buffers.observed.values() {
-        if observed.path.is_empty() && is_named(line, observed) {
+    writer.out.push_str(key);
+    writer.out.push('[');
+    for observed in writer.buffers.observed.values() {
+        if observed.path.is_empty() && is_named(writer, observed) {
             continue;
         }
-        line.out.push_str("{\"type_id\":");
-        super::more::push_number(line.out, i64::from(observed.type_id));
+        writer.out.push_str("{\"type_id\":");
+        super::convert::push_number(writer.out, i64::from(observed.type_id));
         if !observed.path.is_empty() {
-            line.out.push_str(",\"name\":\"");
-            line.out.push_str(observed.path);
-            line.out.push('"');
+            writer.out.push_str(",\"name\":\"");
+            writer.out.push_str(observed.path);
+            writer.out.push('"');
         }
-        line.out.push_str(",\"value\":\"");
-        line.out.extend_from_within(observed.start..observed.end);
-        line.out.push_str("\"},");
+        writer.out.push_str(",\"value\":\"");
+        writer.out.extend_from_within(observed.start..observed.end);
+        writer.out.push_str("\"},");
     }
-    line.out.pop();
-    line.out.push_str("],");
+    writer.out.pop();
+    writer.out.push_str("],");
 }

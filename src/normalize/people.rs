@@ -1,11 +1,11 @@
 //! Addresses of people: bare, with names, in objects, in lists of all these.
 
 use super::address;
+use super::convert::noted;
 use super::distinct::{Distinct, VALUES_MAX};
-use super::line::Line;
-use super::shape::noted;
 use super::table::Related;
 use super::values::{Plain, is_absent, is_placeholder};
+use super::writer::EventWriter;
 use crate::decode::json::{self, Kind};
 use crate::encode::push_escaped;
 use crate::record::Value;
@@ -87,57 +87,57 @@ pub(super) fn has_email(value: Value<'_>) -> bool {
 }
 
 /// Writes the first address that fits; the field is kept if there is more in it.
-fn first(line: &mut Line<'_, '_>, value: Value<'_>, form: Form) -> bool {
+fn first(writer: &mut EventWriter<'_, '_>, value: Value<'_>, form: Form) -> bool {
     let mut count = 0_u32;
     let mut is_as_given = true;
     let is_all = addresses(value, &mut |address| {
         count = count.saturating_add(1);
         if count == 1 {
-            is_as_given &= quote(line, address, form);
+            is_as_given &= quote(writer, address, form);
         }
     });
-    line.is_partial |= !is_all || !is_as_given || count > 1;
+    writer.is_partial |= !is_all || !is_as_given || count > 1;
     count > 0
 }
 
 /// Writes every address that fits, each once.
-fn all(line: &mut Line<'_, '_>, value: Value<'_>, form: Form) -> bool {
-    let mut seen = core::mem::take(&mut line.buffers.list);
+fn all(writer: &mut EventWriter<'_, '_>, value: Value<'_>, form: Form) -> bool {
+    let mut seen = core::mem::take(&mut writer.buffers.list);
     seen.clear();
-    line.out.push('[');
+    writer.out.push('[');
     let mut is_as_given = true;
     let is_all = addresses(value, &mut |address| {
-        push_once(line, &mut seen, |line| {
-            is_as_given &= quote(line, address, form);
+        push_once(writer, &mut seen, |writer| {
+            is_as_given &= quote(writer, address, form);
         });
     });
-    line.out.push(']');
-    line.is_partial |= !is_all || !is_as_given;
+    writer.out.push(']');
+    writer.is_partial |= !is_all || !is_as_given;
     let is_written = !seen.values().is_empty();
-    line.buffers.list = seen;
+    writer.buffers.list = seen;
     is_written
 }
 
 /// Writes a value of a list, with a comma before it where it is not the first, unless it stands in
 /// the list or the list is full.
 pub(super) fn push_once<'r, 'b>(
-    line: &mut Line<'r, 'b>,
+    writer: &mut EventWriter<'r, 'b>,
     seen: &mut Distinct<(usize, usize)>,
-    push: impl FnOnce(&mut Line<'r, 'b>),
+    push: impl FnOnce(&mut EventWriter<'r, 'b>),
 ) {
     if seen.is_full() {
-        line.is_cut = true;
-        line.is_partial = true;
+        writer.is_cut = true;
+        writer.is_partial = true;
         return;
     }
-    let before = line.out.len();
+    let before = writer.out.len();
     if !seen.values().is_empty() {
-        line.out.push(',');
+        writer.out.push(',');
     }
-    let start = line.out.len();
-    push(line);
-    if !seen.add(line.out, (start, line.out.len())) {
-        line.out.truncate(before);
+    let start = writer.out.len();
+    push(writer);
+    if !seen.add(writer.out, (start, writer.out.len())) {
+        writer.out.truncate(before);
     }
 }
 
@@ -151,7 +151,7 @@ enum Form {
 }
 
 /// Writes an address. Returns whether it is as the upstream gives it.
-fn quote(line: &mut Line<'_, '_>, address: &str, form: Form) -> bool {
+fn quote(writer: &mut EventWriter<'_, '_>, address: &str, form: Form) -> bool {
     let plain = Plain {
         text: address,
         // Only a quoted local part has something to escape.
@@ -163,78 +163,80 @@ fn quote(line: &mut Line<'_, '_>, address: &str, form: Form) -> bool {
     };
     match ascii {
         Some(ascii) => {
-            noted(line, plain, &ascii, Related::User);
+            noted(writer, plain, &ascii, Related::User);
             false
         }
         None => {
-            noted(line, plain, address, Related::User);
+            noted(writer, plain, address, Related::User);
             true
         }
     }
 }
 
 /// One address in OCSF's form.
-pub(super) fn email(line: &mut Line<'_, '_>, value: Value<'_>) -> bool {
-    first(line, value, Form::Ascii)
+pub(super) fn email(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
+    first(writer, value, Form::Ascii)
 }
 
 /// All addresses in OCSF's form.
-pub(super) fn emails(line: &mut Line<'_, '_>, value: Value<'_>) -> bool {
-    all(line, value, Form::Ascii)
+pub(super) fn emails(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
+    all(writer, value, Form::Ascii)
 }
 
 /// The first address as the upstream gives it, where OCSF's form is another one. The address stands
 /// elsewhere as well, so the field is not used up.
-pub(super) fn mailbox(line: &mut Line<'_, '_>, value: Value<'_>) -> bool {
+pub(super) fn mailbox(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
     let mut count = 0_u32;
     let mut is_written = false;
     addresses(value, &mut |address| {
         count = count.saturating_add(1);
         if count == 1 && address::with_ascii_domain(address).is_some() {
-            line.out.push('"');
-            push_escaped(line.out, address);
-            line.out.push('"');
+            writer.out.push('"');
+            push_escaped(writer.out, address);
+            writer.out.push('"');
             is_written = true;
         }
     });
-    line.is_partial = true;
+    writer.is_partial = true;
     is_written
 }
 
 /// One address.
-pub(super) fn person(line: &mut Line<'_, '_>, value: Value<'_>) -> bool {
-    first(line, value, Form::Given)
+pub(super) fn person(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
+    first(writer, value, Form::Given)
 }
 
 /// All addresses.
-pub(super) fn people(line: &mut Line<'_, '_>, value: Value<'_>) -> bool {
-    all(line, value, Form::Given)
+pub(super) fn people(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
+    all(writer, value, Form::Given)
 }
 
 /// Mailboxes that something was meant for. The addresses stand elsewhere as well, so the field
 /// is not used up.
-pub(super) fn resources(line: &mut Line<'_, '_>, value: Value<'_>) -> bool {
-    line.out.push('[');
-    let start = line.out.len();
+pub(super) fn resources(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
+    writer.out.push('[');
+    let start = writer.out.len();
     let mut count = 0_usize;
     addresses(value, &mut |address| {
         count = count.saturating_add(1);
         if count > VALUES_MAX {
-            line.is_cut = true;
+            writer.is_cut = true;
             return;
         }
-        line.out.push_str("{\"name\":\"");
-        let start = line.out.len();
-        push_escaped(line.out, address);
-        let end = line.out.len();
+        writer.out.push_str("{\"name\":\"");
+        let start = writer.out.len();
+        push_escaped(writer.out, address);
+        let end = writer.out.len();
         // The schema takes a name there for that of a resource, and this is an address.
-        super::observe::note_text(line, 5, "", (start, end));
-        line.out.push_str("\",\"type\":\"Mailbox\",\"role_id\":1},");
+        super::observe::note_text(writer, 5, "", (start, end));
+        writer
+            .out
+            .push_str("\",\"type\":\"Mailbox\",\"role_id\":1},");
     });
-    let written = line.out.len() > start;
-    line.out.pop();
-    line.out.push(']');
-    line.is_partial = true;
+    let written = writer.out.len() > start;
+    writer.out.pop();
+    writer.out.push(']');
+    writer.is_partial = true;
     written
 }
 

@@ -3,7 +3,7 @@
 use super::attack::{self, Technique};
 use super::kept::LOOKED_FOR;
 use super::severity::Severity;
-use super::table::{Class, Computed, Keep, Row, Shape, Tables, Test, With};
+use super::table::{Class, Computed, Convert, Keep, Row, Tables, Test, With};
 use crate::decode::json::Kind;
 use crate::field::{NAMES, Name};
 use crate::record::{Record, Value};
@@ -53,22 +53,24 @@ pub(super) enum Step {
     Enter(String),
     /// Ends the object begun last; without members it is taken back.
     Leave(&'static str),
+    /// Ends an object that has members.
+    Close(&'static str),
     /// Writes always the same.
     Text(String),
     /// Writes what the engine works out; the name in quotes, and a colon, stands before it.
     Computed(String, Computed),
     /// Writes one value, or nothing.
-    Value(Leaf),
+    Field(FieldStep),
 }
 
 /// A row made ready.
-pub(super) struct Leaf {
+pub(super) struct FieldStep {
     /// The name in quotes, and a colon.
     pub(super) key: String,
     /// The fields it may come from.
     pub(super) from: &'static [Name],
     /// How it is read and written.
-    pub(super) shape: Shape,
+    pub(super) convert: Convert,
     /// The path in the event, and what sort of observable stands there; 0 is none.
     pub(super) observable: (&'static str, u8),
 }
@@ -145,6 +147,7 @@ impl Plan {
         let mut steps = Vec::new();
         let paths: Vec<_> = rows.iter().map(|row| (row.path, *row)).collect();
         push_steps(&mut steps, &paths, tables.observable);
+        let steps = merge_constants(steps);
         let mut kept = [Keep::Text; NAMES.len()];
         for (field, keep) in &tables.kept {
             if let Some(slot) = kept.get_mut(field.index()) {
@@ -191,6 +194,43 @@ impl Plan {
         let rule = self.rules.iter().find(|(when, _)| all_hold(when, record));
         rule.map_or("", |(_, class)| class)
     }
+}
+
+/// Writes constants that stand side by side in one step. An object that has one is never empty, so
+/// nothing has to be remembered of it.
+fn merge_constants(steps: Vec<Step>) -> Vec<Step> {
+    let mut merged: Vec<Step> = Vec::new();
+    // Whether each object that is open has a constant at its beginning.
+    let mut open = Vec::new();
+    let mut steps = steps.into_iter().peekable();
+    while let Some(step) = steps.next() {
+        let step = match step {
+            Step::Enter(text) => {
+                let is_full = matches!(steps.peek(), Some(Step::Text(_)));
+                open.push(is_full);
+                if is_full {
+                    Step::Text(text)
+                } else {
+                    Step::Enter(text)
+                }
+            }
+            Step::Leave(close) if open.pop() == Some(true) => Step::Close(close),
+            Step::Leave(_)
+            | Step::Close(_)
+            | Step::Text(_)
+            | Step::Computed(..)
+            | Step::Field(_) => step,
+        };
+        match (merged.last_mut(), step) {
+            (Some(Step::Text(before)), Step::Text(text)) => before.push_str(&text),
+            (Some(Step::Text(before)), Step::Close(close)) => {
+                before.pop();
+                before.push_str(close);
+            }
+            (_, step) => merged.push(step),
+        }
+    }
+    merged
 }
 
 /// Whether a test holds for a record.
@@ -253,7 +293,7 @@ fn push_steps(steps: &mut Vec<Step>, rows: &[(&'static str, &Row)], observable: 
     let mut done: Vec<&str> = Vec::new();
     for (path, row) in rows {
         let Some((object, _)) = path.split_once('.') else {
-            let key = if path.is_empty() {
+            let key = if path.is_empty() || path.starts_with('{') {
                 String::new()
             } else {
                 format!("\"{path}\":")
@@ -261,10 +301,10 @@ fn push_steps(steps: &mut Vec<Step>, rows: &[(&'static str, &Row)], observable: 
             steps.push(match row.with {
                 With::Computed(what) => Step::Computed(key, what),
                 With::Json(json) => Step::Text(format!("{key}{json},")),
-                With::Shaped(shape) => Step::Value(Leaf {
+                With::Field(convert) => Step::Field(FieldStep {
                     key,
                     from: row.from,
-                    shape,
+                    convert,
                     observable: (row.path, observable(row.path)),
                 }),
             });

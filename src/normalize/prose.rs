@@ -8,8 +8,38 @@
 
 use super::address::{self, endpoint};
 use super::files;
-use super::table::Prose;
 use super::values::{is_placeholder, places_ignore_case};
+
+/// What can be found in the prose of an audit event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Prose {
+    /// The application that was used.
+    Application,
+    /// The name of a file.
+    File,
+    /// The extension of that name, in lower case.
+    FileExtension,
+    /// The size of a file in bytes.
+    FileSize,
+    /// The display name behind the address of who acted.
+    FullName,
+    /// A hexadecimal hash of that many digits.
+    Hash(usize),
+    /// Where the user came from.
+    Ip,
+    /// How the user was authenticated.
+    Method,
+    /// The second factor.
+    Mfa,
+    /// What was acted on.
+    Object,
+    /// The port from which the user came.
+    Port,
+    /// Why something failed.
+    Reason,
+    /// The role that was given or taken.
+    Role,
+}
 
 /// Labels that end a value, in lower case. The labels of addresses may stand without a colon.
 const LABELS: &[&str] = &[

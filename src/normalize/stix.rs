@@ -2,7 +2,27 @@
 
 use super::address::endpoint;
 use super::objects::algorithm;
-use super::table::Stix;
+
+/// What can be found in the pattern of a threat indicator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stix {
+    /// The MD5 hash of a file.
+    Md5,
+    /// The SHA-1 hash of a file.
+    Sha1,
+    /// The SHA-256 hash of a file.
+    Sha256,
+    /// The type of the indicator, in the words of ECS.
+    EcsType,
+    /// The IP address.
+    Ip,
+    /// The e-mail address.
+    Email,
+    /// The URL.
+    Url,
+    /// The domain.
+    Domain,
+}
 
 /// The objects that a pattern can name, with the type in ECS's words and OCSF's `osint.type_id`.
 const OBJECTS: &[(&str, &str, i64)] = &[
@@ -38,7 +58,6 @@ pub(super) fn find(pattern: &str, part: Stix) -> Option<&str> {
             .and_then(endpoint)
             .map(|(ip, _)| ip),
         Stix::Url => word("url:value"),
-        Stix::Osint => None,
     }
 }
 

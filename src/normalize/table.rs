@@ -1,12 +1,18 @@
 //! The vocabulary of the mapping tables: what a row can say.
 
-pub use super::account::Part;
+use core::fmt;
+
+use super::convert;
+use super::plan::FieldStep;
+use super::values::Plain;
+use super::writer::EventWriter;
 use crate::field::Name;
+use crate::record::Value;
 
 /// One row: where a value goes, where it comes from, and what happens on the way.
 ///
 /// Rows stand in the order of the output. In a path, dots separate objects and `[]` marks an
-/// array of one object.
+/// array of one object. A row that writes several members names them in braces.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
     /// Where the value goes.
@@ -24,8 +30,8 @@ pub enum With {
     Computed(Computed),
     /// A constant, as JSON.
     Json(&'static str),
-    /// The value of a field, in that shape. Values that do not fit are not written.
-    Shaped(Shape),
+    /// The value of a field, converted. Values that do not fit are not written.
+    Field(Convert),
 }
 
 /// A value that no single field holds.
@@ -74,228 +80,106 @@ pub enum Related {
     User,
 }
 
-/// How a value is read and written.
-#[derive(Clone, Copy, Debug)]
-pub enum Shape {
-    /// Text as it stands, `none` included; the word given here if there is none.
-    Action(&'static str),
-    /// One bare e-mail address.
-    Address,
-    /// `true` or `false`, from the words in [`super::values::YES`] and [`super::values::NO`].
-    Boolean,
-    /// A code that is not zero, as text.
-    Code,
-    /// Text of digits only.
-    Digits,
-    /// The part of an e-mail address after the `@`.
-    Domain,
-    /// `inbound`, `outbound`, `internal`, `external` or `unknown`.
-    Direction,
-    /// A list of attachments, from the text that names them or a list.
-    Files,
-    /// A hexadecimal hash of that many digits, in lower case.
-    Hash(usize),
-    /// The name of a host.
-    Host,
-    /// An IP address, without the port that may stand behind it.
-    Ip,
-    /// Text in lower case with hyphens between the words.
-    Kebab,
-    /// A whole number, from a number or its digits.
-    Long,
-    /// One of the shapes beyond the common ones.
-    More(More),
-    /// A message id without its angle brackets.
-    MessageId,
-    /// Milliseconds, written as nanoseconds.
-    Milliseconds,
-    /// `true` if the sender is given and empty: a bounce.
-    NullSender,
-    /// When it happened, if the field says yes.
-    OccurredIfTrue,
-    /// Text with one blank for each run of white space; the word `unknown` is no reason.
-    Reason,
-    /// A JSON object, perhaps as text, perhaps as text twice over.
-    Object,
-    /// The port behind an IP address.
-    Port,
-    /// A part of the prose of an audit event.
-    Prose(Prose),
-    /// The gateway's check of a message: the object, and its SPF, DKIM and DMARC verdicts as
-    /// `auth` beside it.
-    SpamDetail,
-    /// The name of the tenant; where none is set, text.
-    Tenant,
-    /// Text without white space around it.
-    Text,
-    /// The name of a TLS version, `tls`.
-    TlsProtocol,
-    /// The number of a TLS version, `1.3`.
-    TlsVersion,
-    /// The name of a user.
-    User,
-    /// An object with the URL and its parts.
-    Url,
-    /// Text that is not a number.
-    Words,
-    /// That constant; the field is used up if it says the same.
-    Word(&'static str),
+/// How the value of a row is read and written: functions, and what there is for none.
+#[derive(Clone, Copy)]
+pub struct Convert {
+    pub(super) read: Read,
+    /// Writes what stands there where no field has a value that fits.
+    pub(super) otherwise: Option<fn(&mut EventWriter<'_, '_>, &FieldStep)>,
+    /// The constant that the row writes, or writes where no field has a value that fits.
+    pub(super) word: &'static str,
 }
 
-/// Shapes that only some streams or only one format need.
-#[derive(Clone, Copy, Debug)]
-pub enum More {
-    /// `action_id` and `disposition_id` by the words of [`super::ocsf::actions::ACTIONS`]; these
-    /// two if there is no word.
-    Acts(u8, u8),
-    /// An object with the name of a rule.
-    Analytic,
-    /// SPF, DKIM and DMARC verdicts as an object, from the gateway's check of a message or from
-    /// a list of results. The field is kept besides.
-    Auth,
-    /// An RFC 3339 time, from any time that can be read.
-    Date,
-    /// `direction_id`, and `direction` where that is another.
-    Direction,
-    /// One address of the form that OCSF takes.
-    Email,
-    /// A list of such addresses, each once.
-    Emails,
-    /// A person of an audit event, from the fields `user`, `eventInfo` and `auditType`.
-    Account(Account, Part),
-    /// The name of what an audit event acted on, from its prose, else from the next field.
-    Object,
-    /// The name of the group that an audit event acted on.
-    Group,
-    /// The same, or that name where none is found.
-    GroupOr(&'static str),
-    /// The role that an audit event names, as a list.
-    Roles,
-    /// The extension of a file in lower case, from a field that is one, else from the name of the
-    /// file in the next field.
-    Extension,
-    /// A file, from its name, extension, media type, size and hashes.
-    File,
-    /// `auth_protocol_id` and `auth_protocol` from the prose of an audit event.
-    AuthProtocol,
-    /// A list of files, from the text that names them or a list.
-    Files,
-    /// The texts of a list in one, with commas between them. The list is kept besides.
-    Joined,
-    /// A list of texts.
-    List,
-    /// `is_mfa` and `auth_factors` from the prose of an audit event.
-    Mfa,
-    /// Milliseconds since the epoch, from any time that can be read.
-    Millis,
-    /// The URL that the details of a rejection give as `Url: […]`, as `url` of ECS or `email.urls`
-    /// of OCSF.
-    InfoUrl,
-    /// The address as the upstream gives it, where OCSF's `email_t` asks for another form.
-    Mailbox,
-    /// `entity.type_id` by the words of a category.
-    EntityType,
-    /// Malware of that name.
-    Malware,
-    /// A list of malware, from a list of signatures in brackets. The field is kept besides.
-    Signatures,
-    /// The text of the field from which the time of the event comes.
-    OriginalTime,
-    /// The member of that name in an object, or in the first object of a list.
-    Part(&'static str),
-    /// Somebody's address, from text or from an object with `emailAddress`.
-    Person,
-    /// The addresses of several.
-    People,
-    /// A list of mailboxes that something was meant for.
-    Resources,
-    /// The application that the prose of an audit event names, or `Mimecast`.
-    Service,
-    /// A part of the pattern of a threat indicator.
-    Stix(Stix),
-    /// A URL as an object, as OCSF divides it.
-    Url,
-    /// A list of one such URL.
-    Urls,
+/// What a function of a row is given. Those that write one value return whether it fits.
+#[derive(Clone, Copy)]
+pub(super) enum Read {
+    /// The row: it looks at its fields itself.
+    Row(fn(&mut EventWriter<'_, '_>, &FieldStep)),
+    /// The value of a field, whatever it is.
+    Value(fn(&mut EventWriter<'_, '_>, Value<'_>) -> bool),
+    /// The text of a value that says something.
+    Text(fn(&mut EventWriter<'_, '_>, Plain<'_>) -> bool),
+    /// The text of a value, also `none` and the like.
+    Word(fn(&mut EventWriter<'_, '_>, Plain<'_>) -> bool),
 }
 
-/// What can be found in the pattern of a threat indicator.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stix {
-    /// The MD5 hash of a file.
-    Md5,
-    /// The SHA-1 hash of a file.
-    Sha1,
-    /// The SHA-256 hash of a file.
-    Sha256,
-    /// The type of the indicator, in the words of ECS.
-    EcsType,
-    /// The type of the indicator as the number and the value of OCSF's `osint`.
-    Osint,
-    /// The IP address.
-    Ip,
-    /// The e-mail address.
-    Email,
-    /// The URL.
-    Url,
-    /// The domain.
-    Domain,
+impl Convert {
+    const fn new(read: Read) -> Self {
+        Self {
+            read,
+            otherwise: None,
+            word: "",
+        }
+    }
+
+    /// The same, with a function that writes what stands there where no value fits.
+    pub(super) const fn or(self, otherwise: fn(&mut EventWriter<'_, '_>, &FieldStep)) -> Self {
+        Self {
+            otherwise: Some(otherwise),
+            ..self
+        }
+    }
 }
 
-/// Whose account it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Account {
-    /// Who acted. Where a logon has no user, whom its prose names.
-    Actor,
-    /// Whose account was changed, as the prose names it.
-    Target,
-    /// The target, or the actor where no other is named.
-    Subject,
+impl fmt::Debug for Convert {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Convert").finish_non_exhaustive()
+    }
 }
 
-/// What can be found in the prose of an audit event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Prose {
-    /// The application that was used.
-    Application,
-    /// The name of a file.
-    File,
-    /// The extension of that name, in lower case.
-    FileExtension,
-    /// The size of a file in bytes.
-    FileSize,
-    /// The display name behind the address of who acted.
-    FullName,
-    /// A hexadecimal hash of that many digits.
-    Hash(usize),
-    /// Where the user came from.
-    Ip,
-    /// How the user was authenticated.
-    Method,
-    /// The second factor.
-    Mfa,
-    /// What was acted on.
-    Object,
-    /// The port from which the user came.
-    Port,
-    /// Why something failed.
-    Reason,
-    /// The role that was given or taken.
-    Role,
+/// A conversion of the text of a value that says something.
+pub(super) const fn text(push: fn(&mut EventWriter<'_, '_>, Plain<'_>) -> bool) -> Convert {
+    Convert::new(Read::Text(push))
+}
+
+/// A conversion of the text of a value, also `none` and the like.
+pub(super) const fn word(push: fn(&mut EventWriter<'_, '_>, Plain<'_>) -> bool) -> Convert {
+    Convert::new(Read::Word(push))
+}
+
+/// A conversion of a value, whatever it is.
+pub(super) const fn value(push: fn(&mut EventWriter<'_, '_>, Value<'_>) -> bool) -> Convert {
+    Convert::new(Read::Value(push))
+}
+
+/// A conversion that looks at the fields of its row itself.
+pub(super) const fn whole(write: fn(&mut EventWriter<'_, '_>, &FieldStep)) -> Convert {
+    Convert::new(Read::Row(write))
+}
+
+/// The text as it stands, `none` included; where there is none, the word given here.
+pub(super) const fn action(other: &'static str) -> Convert {
+    let convert = Convert {
+        word: other,
+        ..word(convert::as_it_is)
+    };
+    if other.is_empty() {
+        convert
+    } else {
+        convert.or(convert::push_word)
+    }
+}
+
+/// That word; a field that says the same is used up.
+pub(super) const fn always(word: &'static str) -> Convert {
+    Convert {
+        word,
+        ..whole(convert::constant)
+    }
 }
 
 /// How a field is written that no row uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
-    /// As [`Shape::Boolean`].
+    /// `true` or `false`, from a boolean or a word for one.
     Boolean,
     /// Not at all.
     Drop,
     /// As it stands, whatever it is.
     Json,
-    /// As [`Shape::Long`].
+    /// As a whole number, from a number or its digits.
     Long,
-    /// As [`Shape::Object`].
+    /// As a JSON object, from one or from the text of one.
     Object,
     /// As text. This is how every known field is kept that no table names.
     Text,
@@ -391,11 +275,11 @@ pub struct Tables {
 
 /// A row that takes the first usable of these fields.
 #[must_use]
-pub const fn row(path: &'static str, from: &'static [Name], shape: Shape) -> Row {
+pub const fn row(path: &'static str, from: &'static [Name], convert: Convert) -> Row {
     Row {
         path,
         from,
-        with: With::Shaped(shape),
+        with: With::Field(convert),
     }
 }
 

@@ -4,12 +4,12 @@ use crate::field::{NAMES, Name};
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::about;
+use super::convert::{push_boolean, push_long, push_number, push_object, push_text};
 use super::distinct::Distinct;
 use super::kept::{LOOKED_FOR, is_of_sort};
-use super::plan::{Leaf, Plan, Step};
-use super::shape;
-use super::table::{Computed, Keep, Related};
-use super::values::{is_absent, is_placeholder};
+use super::plan::{FieldStep, Plan, Step};
+use super::table::{Computed, Keep, Read, Related};
+use super::values::{Plain, is_absent, is_placeholder};
 use crate::decode::json::{self, Kind, Member};
 use crate::encode::{push_escaped, push_line, push_quoted};
 use crate::identity::EventId;
@@ -29,8 +29,34 @@ pub(super) struct Buffers {
     pub(super) observed: Distinct<super::observe::Observed>,
 }
 
+/// The time of collection as the formats have it, with a comma behind it: many events in a row have
+/// the same.
+#[derive(Default)]
+pub(super) struct Collected {
+    at: Option<Timestamp>,
+    text: String,
+    millis: String,
+}
+
+impl Collected {
+    /// From now on it is that time.
+    pub(super) fn set(&mut self, at: Timestamp) {
+        if self.at == Some(at) {
+            return;
+        }
+        self.at = Some(at);
+        self.text.clear();
+        self.text.push('"');
+        at.write_rfc3339(&mut self.text);
+        self.text.push_str("\",");
+        self.millis.clear();
+        push_number(&mut self.millis, at.millis());
+        self.millis.push(',');
+    }
+}
+
 /// One event while it is written.
-pub(super) struct Line<'r, 'b> {
+pub(super) struct EventWriter<'r, 'b> {
     pub(super) plan: &'b Plan,
     /// The text to keep as such, if it is to be kept.
     original: Option<&'b str>,
@@ -38,7 +64,7 @@ pub(super) struct Line<'r, 'b> {
     pub(super) id: &'b EventId,
     pub(super) occurred: Timestamp,
     /// When it was collected.
-    pub(super) collected: Timestamp,
+    pub(super) collected: &'b Collected,
     /// The name of a time that cannot be read or is not there.
     pub(super) untimed: Option<Name>,
     pub(super) out: &'b mut String,
@@ -57,12 +83,12 @@ pub(super) struct Line<'r, 'b> {
     cut: Vec<Name>,
 }
 
-impl<'r, 'b> Line<'r, 'b> {
+impl<'r, 'b> EventWriter<'r, 'b> {
     pub(super) fn new(
         plan: &'b Plan,
         original: Option<&'b str>,
         record: Record<'r>,
-        (id, occurred): (&'b EventId, Timestamp),
+        (id, occurred, collected): (&'b EventId, Timestamp, &'b Collected),
         out: &'b mut String,
         buffers: &'b mut Buffers,
     ) -> Self {
@@ -77,7 +103,7 @@ impl<'r, 'b> Line<'r, 'b> {
             record,
             id,
             occurred,
-            collected: occurred,
+            collected,
             untimed: None,
             out,
             buffers,
@@ -116,9 +142,13 @@ impl<'r, 'b> Line<'r, 'b> {
                         self.out.push_str(close);
                     }
                 }
+                Step::Close(close) => {
+                    self.out.pop();
+                    self.out.push_str(close);
+                }
                 Step::Computed(key, what) => self.computed(key, *what),
                 Step::Text(text) => self.out.push_str(text),
-                Step::Value(leaf) => self.leaf(leaf),
+                Step::Field(row) => self.field(row),
             }
         }
         if self.out.ends_with(',') {
@@ -173,12 +203,52 @@ impl<'r, 'b> Line<'r, 'b> {
         values.add(self.out, range);
     }
 
-    fn leaf(&mut self, leaf: &Leaf) {
+    fn field(&mut self, row: &FieldStep) {
         let start = self.out.len();
-        shape::write(self, leaf);
-        if leaf.observable.1 != 0 {
-            super::observe::note(self, leaf, start);
+        if let Read::Row(write) = row.convert.read {
+            write(self, row);
+        } else if !row.from.iter().any(|name| self.push_field(row, *name))
+            && let Some(otherwise) = row.convert.otherwise
+        {
+            otherwise(self, row);
         }
+        if row.observable.1 != 0 {
+            super::observe::note(self, row, start);
+        }
+    }
+
+    #[inline]
+    fn push_field(&mut self, row: &FieldStep, name: Name) -> bool {
+        self.push_field_as(row, name, row.convert.read)
+    }
+
+    /// Writes one field of the row, if it has a value that fits; what is written of any other is
+    /// taken back.
+    #[inline(never)]
+    pub(super) fn push_field_as(&mut self, row: &FieldStep, name: Name, read: Read) -> bool {
+        let Some(value) = self.record.get(name).filter(|value| !is_absent(value)) else {
+            return false;
+        };
+        let start = self.out.len();
+        self.out.push_str(&row.key);
+        let mut buffer = String::new();
+        let is_written = match read {
+            Read::Row(_) => false,
+            Read::Value(push) => push(self, value),
+            Read::Text(push) => Plain::new(value, &mut buffer)
+                .is_some_and(|plain| !is_placeholder(plain.text) && push(self, plain)),
+            Read::Word(push) => {
+                Plain::new(value, &mut buffer).is_some_and(|plain| push(self, plain))
+            }
+        };
+        if is_written {
+            self.out.push(',');
+            self.finish_field(name);
+        } else {
+            self.forget_field();
+            self.out.truncate(start);
+        }
+        is_written
     }
 
     fn computed(&mut self, key: &str, what: Computed) {
@@ -191,14 +261,11 @@ impl<'r, 'b> Line<'r, 'b> {
             }
             Computed::Collected => {
                 self.out.push_str(key);
-                self.out.push('"');
-                self.collected.write_rfc3339(self.out);
-                self.out.push_str("\",");
+                self.out.push_str(&self.collected.text);
             }
             Computed::CollectedMillis => {
                 self.out.push_str(key);
-                super::more::push_number(self.out, self.collected.millis());
-                self.out.push(',');
+                self.out.push_str(&self.collected.millis);
             }
             Computed::Feature => {
                 self.out.push_str(key);
@@ -224,7 +291,7 @@ impl<'r, 'b> Line<'r, 'b> {
             Computed::Observables => super::observe::write(self, key),
             Computed::OccurredMillis => {
                 self.out.push_str(key);
-                super::more::push_number(self.out, self.occurred.millis());
+                push_number(self.out, self.occurred.millis());
                 self.out.push(',');
             }
             Computed::Original => {
@@ -349,7 +416,7 @@ impl<'r, 'b> Line<'r, 'b> {
         self.out.push_str(name.spelling());
         self.out.push_str("\":");
         let written = match keep {
-            Keep::Boolean => shape::push_boolean(self, field.value),
+            Keep::Boolean => push_boolean(self, field.value),
             Keep::Drop => {
                 self.out.truncate(start);
                 return;
@@ -358,9 +425,9 @@ impl<'r, 'b> Line<'r, 'b> {
                 self.push_without_nulls(field.value);
                 true
             }
-            Keep::Long => shape::push_long(self, field.value),
-            Keep::Object => shape::push_object(self, field.value),
-            Keep::Text => shape::push_text(self, field.value),
+            Keep::Long => push_long(self, field.value),
+            Keep::Object => push_object(self, field.value),
+            Keep::Text => push_text(self, field.value),
             Keep::Unparsed => false,
         };
         if written {

@@ -1,9 +1,9 @@
 //! ECS for audit events: what administrators and users changed, and who logged on.
 
 use super::super::account::ACCESSES;
-use super::super::table::{
-    Account, Class, Keep, More, Part, Prose, Row, Rule, Shape, Tables, Test, constant, row,
-};
+use super::super::convert::{as_it_is, kebab};
+use super::super::table::{Class, Keep, Row, Rule, Tables, Test, constant, row, text, whole};
+use super::super::{account, audit};
 use super::{HEAD, TAIL};
 use crate::field::{self, Name};
 
@@ -13,43 +13,43 @@ pub(super) const TABLES: Tables = Tables {
     rules: RULES,
 };
 
-/// Who acted, whose account it was: the fields that [`More::Account`] reads.
+/// Who acted, whose account it was: the fields that they are read from.
 const PEOPLE: &[Name] = &[field::USER, field::EVENT_INFO, field::AUDIT_TYPE];
 
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
     constant("event.dataset",    "\"mimecast.audit\""),
     constant("event.provider",   "\"audit\""),
-    row("event.action",          &[field::AUDIT_TYPE], Shape::Kebab),
-    row("event.code",            &[field::CATEGORY],  Shape::Text),
-    row("event.reason",          &[field::EVENT_INFO], Shape::Prose(Prose::Reason)),
-    row("message",               &[field::EVENT_INFO], Shape::Text),
+    row("event.action",          &[field::AUDIT_TYPE],                                     text(kebab)),
+    row("event.code",            &[field::CATEGORY],                                       text(as_it_is)),
+    row("event.reason",          &[field::EVENT_INFO],                                     text(audit::reason)),
+    row("message",               &[field::EVENT_INFO],                                     text(as_it_is)),
     constant("observer.vendor",  "\"Mimecast\""),
     constant("observer.product", "\"Mimecast Email Security\""),
     constant("observer.type",    "\"email-gateway\""),
-    row("file.name",             &[field::EVENT_INFO], Shape::Prose(Prose::File)),
-    row("file.extension",        &[field::EVENT_INFO], Shape::Prose(Prose::FileExtension)),
-    row("file.size",             &[field::EVENT_INFO], Shape::Prose(Prose::FileSize)),
-    row("file.hash.md5",         &[field::EVENT_INFO], Shape::Prose(Prose::Hash(32))),
-    row("file.hash.sha1",        &[field::EVENT_INFO], Shape::Prose(Prose::Hash(40))),
-    row("file.hash.sha256",      &[field::EVENT_INFO], Shape::Prose(Prose::Hash(64))),
-    row("group.name",            &[field::EVENT_INFO, field::AUDIT_TYPE, field::CATEGORY], Shape::More(More::Group)),
-    row("service.name",          &[field::EVENT_INFO], Shape::Prose(Prose::Application)),
-    row("source.ip",             &[field::EVENT_INFO], Shape::Prose(Prose::Ip)),
-    row("source.port",           &[field::EVENT_INFO], Shape::Prose(Prose::Port)),
-    row("user.name",             PEOPLE,         Shape::More(More::Account(Account::Actor, Part::Name))),
-    row("user.email",            PEOPLE,         Shape::More(More::Account(Account::Actor, Part::Email))),
-    row("user.domain",           PEOPLE,         Shape::More(More::Account(Account::Actor, Part::Domain))),
-    row("user.full_name",        &[field::EVENT_INFO], Shape::Prose(Prose::FullName)),
-    row("user.target.name",      PEOPLE,         Shape::More(More::Account(Account::Target, Part::Name))),
-    row("user.target.email",     PEOPLE,         Shape::More(More::Account(Account::Target, Part::Email))),
-    row("user.target.domain",    PEOPLE,         Shape::More(More::Account(Account::Target, Part::Domain))),
-    row("user.target.roles",     &[field::EVENT_INFO], Shape::More(More::Roles)),
-    row("mimecast.audit_id",     &[field::ID],        Shape::Text),
-    row("mimecast.auditType",    &[field::AUDIT_TYPE], Shape::Text),
-    row("mimecast.category",     &[field::CATEGORY],  Shape::Text),
-    row("mimecast.method",       &[field::EVENT_INFO], Shape::Prose(Prose::Method)),
-    row("mimecast.mfa",          &[field::EVENT_INFO], Shape::Prose(Prose::Mfa)),
+    row("file.name",             &[field::EVENT_INFO],                                     text(audit::file)),
+    row("file.extension",        &[field::EVENT_INFO],                                     text(audit::file_extension)),
+    row("file.size",             &[field::EVENT_INFO],                                     text(audit::file_size)),
+    row("file.hash.md5",         &[field::EVENT_INFO],                                     text(audit::hash::<32>)),
+    row("file.hash.sha1",        &[field::EVENT_INFO],                                     text(audit::hash::<40>)),
+    row("file.hash.sha256",      &[field::EVENT_INFO],                                     text(audit::hash::<64>)),
+    row("group.name",            &[field::EVENT_INFO, field::AUDIT_TYPE, field::CATEGORY], whole(account::group)),
+    row("service.name",          &[field::EVENT_INFO],                                     text(audit::application)),
+    row("source.ip",             &[field::EVENT_INFO],                                     text(audit::ip)),
+    row("source.port",           &[field::EVENT_INFO],                                     text(audit::port)),
+    row("user.name",             PEOPLE,                                                   whole(account::actor_name)),
+    row("user.email",            PEOPLE,                                                   whole(account::actor_email)),
+    row("user.domain",           PEOPLE,                                                   whole(account::actor_domain)),
+    row("user.full_name",        &[field::EVENT_INFO],                                     text(audit::full_name)),
+    row("user.target.name",      PEOPLE,                                                   whole(account::target_name)),
+    row("user.target.email",     PEOPLE,                                                   whole(account::target_email)),
+    row("user.target.domain",    PEOPLE,                                                   whole(account::target_domain)),
+    row("user.target.roles",     &[field::EVENT_INFO],                                     whole(account::roles)),
+    row("mimecast.audit_id",     &[field::ID],                                             text(as_it_is)),
+    row("mimecast.auditType",    &[field::AUDIT_TYPE],                                     text(as_it_is)),
+    row("mimecast.category",     &[field::CATEGORY],                                       text(as_it_is)),
+    row("mimecast.method",       &[field::EVENT_INFO],                                     text(audit::method)),
+    row("mimecast.mfa",          &[field::EVENT_INFO],                                     text(audit::mfa)),
 ];
 
 #[rustfmt::skip]

@@ -1,8 +1,13 @@
 //! ECS for Cloud Integrated: what it says of messages, and the clicks it blocked.
 
+use super::super::convert::{address, as_it_is, ip, list, message_id, null_sender, port, reason};
 use super::super::kept::LOGS;
 use super::super::ocsf::NO_THREAT;
-use super::super::table::{Class, More, Row, Rule, Shape, Tables, Test, constant, row};
+use super::super::table::{
+    Class, Row, Rule, Tables, Test, action, always, constant, row, text, value, whole,
+};
+use super::super::{compound, objects, people};
+use super::convert::direction;
 use super::logs::{ALERT, DENIED, EMAIL, INTRUSION, MALWARE};
 use super::messages::KEPT;
 use super::{HEAD, TAIL};
@@ -38,54 +43,54 @@ pub(super) const URLCLICK: Tables = Tables {
 
 #[rustfmt::skip]
 const INTEGRATED: &[Row] = &[
-    constant("event.dataset",       "\"mimecast.ci\""),
-    constant("observer.vendor",     "\"Mimecast\""),
-    constant("observer.product",    "\"Mimecast Email Security Cloud Integrated\""),
-    constant("observer.type",       "\"email-gateway\""),
+    constant("event.dataset",    "\"mimecast.ci\""),
+    constant("observer.vendor",  "\"Mimecast\""),
+    constant("observer.product", "\"Mimecast Email Security Cloud Integrated\""),
+    constant("observer.type",    "\"email-gateway\""),
 ];
 
 #[rustfmt::skip]
 const MESSAGE: &[Row] = &[
-    row("organization.id",          &[field::ACCOUNT_ID],                      Shape::Text),
-    row("email.local_id",           &[field::AGGREGATE_ID],                    Shape::Text),
-    row("email.message_id",         &[field::MESSAGE_ID],                      Shape::MessageId),
-    row("email.sender.address",     &[field::SENDER_ENVELOPE],                 Shape::Address),
-    row("email.from.address",       &[field::SENDER_HEADER, field::SENDER_ENVELOPE], Shape::More(More::People)),
-    row("email.to.address",         &[field::RECIPIENTS, field::RECIPIENT],        Shape::More(More::People)),
-    row("email.subject",            &[field::SUBJECT],                        Shape::Text),
-    row("email.direction",          &[field::DIRECTION, field::ROUTE],             Shape::Direction),
-    row("source.ip",                &[field::SENDER_IP, field::SOURCE_IP],           Shape::Ip),
-    row("source.port",              &[field::SENDER_IP, field::SOURCE_IP],           Shape::Port),
-    row("mimecast.subtype",         &[field::SUBTYPE, field::SUB_TYPE],             Shape::Action("")),
-    row("mimecast.sender_envelope", &[field::SENDER_ENVELOPE],                 Shape::Address),
-    row("mimecast.null_sender",     &[field::SENDER_ENVELOPE],                 Shape::NullSender),
+    row("organization.id",          &[field::ACCOUNT_ID],                            text(as_it_is)),
+    row("email.local_id",           &[field::AGGREGATE_ID],                          text(as_it_is)),
+    row("email.message_id",         &[field::MESSAGE_ID],                            text(message_id)),
+    row("email.sender.address",     &[field::SENDER_ENVELOPE],                       text(address)),
+    row("email.from.address",       &[field::SENDER_HEADER, field::SENDER_ENVELOPE], value(people::people)),
+    row("email.to.address",         &[field::RECIPIENTS, field::RECIPIENT],          value(people::people)),
+    row("email.subject",            &[field::SUBJECT],                               text(as_it_is)),
+    row("email.direction",          &[field::DIRECTION, field::ROUTE],               text(direction)),
+    row("source.ip",                &[field::SENDER_IP, field::SOURCE_IP],           text(ip)),
+    row("source.port",              &[field::SENDER_IP, field::SOURCE_IP],           whole(port)),
+    row("mimecast.subtype",         &[field::SUBTYPE, field::SUB_TYPE],              action("")),
+    row("mimecast.sender_envelope", &[field::SENDER_ENVELOPE],                       text(address)),
+    row("mimecast.null_sender",     &[field::SENDER_ENVELOPE],                       whole(null_sender)),
 ];
 
 #[rustfmt::skip]
 const ENTITY: &[Row] = &[
-    row("event.provider",           &[field::TYPE, field::EVENT_TYPE],              Shape::Word("entities")),
-    row("event.action",             &[field::THREAT_STATE],                    Shape::Action("scanned")),
-    row("event.reason",             &[field::THREAT_TYPE],                     Shape::Reason),
-    row("rule.name",                &[field::POLICIES_APPLIED],                Shape::More(More::Part("name"))),
-    row("email.attachments",        &[field::ATTACHMENTS],                    Shape::Files),
-    row("tags",                     &[field::TAGS],                           Shape::More(More::List)),
-    row("mimecast.auth",            &[field::AUTH_RESULTS],                    Shape::More(More::Auth)),
-    row("mimecast.threatState",     &[field::THREAT_STATE],                    Shape::Text),
-    row("mimecast.threatType",      &[field::THREAT_TYPE],                     Shape::Text),
+    row("event.provider",       &[field::TYPE, field::EVENT_TYPE], always("entities")),
+    row("event.action",         &[field::THREAT_STATE],            action("scanned")),
+    row("event.reason",         &[field::THREAT_TYPE],             text(reason)),
+    row("rule.name",            &[field::POLICIES_APPLIED],        value(objects::name)),
+    row("email.attachments",    &[field::ATTACHMENTS],             whole(compound::attachments)),
+    row("tags",                 &[field::TAGS],                    value(list)),
+    row("mimecast.auth",        &[field::AUTH_RESULTS],            value(objects::auth)),
+    row("mimecast.threatState", &[field::THREAT_STATE],            text(as_it_is)),
+    row("mimecast.threatType",  &[field::THREAT_TYPE],             text(as_it_is)),
 ];
 
 #[rustfmt::skip]
 const FLOW: &[Row] = &[
-    row("event.provider",           &[field::TYPE, field::EVENT_TYPE],              Shape::Word("mailflow")),
-    row("event.action",             &[field::ACTION],                         Shape::Action("authentication-results")),
-    row("mimecast.auth",            &[field::AUTH_RESULTS],                    Shape::More(More::Auth)),
+    row("event.provider", &[field::TYPE, field::EVENT_TYPE], always("mailflow")),
+    row("event.action",   &[field::ACTION],                  action("authentication-results")),
+    row("mimecast.auth",  &[field::AUTH_RESULTS],            value(objects::auth)),
 ];
 
 #[rustfmt::skip]
 const CLICK: &[Row] = &[
-    row("event.provider",           &[field::TYPE, field::EVENT_TYPE],              Shape::Word("urlclick")),
-    row("event.action",             &[field::ACTION],                         Shape::Action("click-blocked")),
-    row("url",                      &[field::ORIGINAL_URL, field::URL],             Shape::Url),
+    row("event.provider", &[field::TYPE, field::EVENT_TYPE],  always("urlclick")),
+    row("event.action",   &[field::ACTION],                   action("click-blocked")),
+    row("url",            &[field::ORIGINAL_URL, field::URL], text(compound::url)),
 ];
 
 #[rustfmt::skip]

@@ -1,7 +1,13 @@
 //! ECS for what is known of threats and of people.
 
+use super::super::convert::{as_it_is, domain, list};
 use super::super::kept::LOGS;
-use super::super::table::{Class, More, Row, Rule, Shape, Stix, Tables, constant, row};
+use super::super::people;
+use super::super::table::{Class, Row, Rule, Tables, constant, row, text, value};
+use super::convert::{
+    date, indicator_domain, indicator_email, indicator_ip, indicator_md5, indicator_sha1,
+    indicator_sha256, indicator_type, indicator_url,
+};
 use super::{HEAD, TAIL};
 use crate::field::{self, Name};
 
@@ -51,32 +57,32 @@ const STATE: Class = Class {
 
 #[rustfmt::skip]
 const INDICATOR: &[Row] = &[
-    row("tags",                                &[field::LABELS],      Shape::More(More::List)),
-    constant("threat.feed.name",               "\"Mimecast Threat Intelligence\""),
-    constant("threat.indicator.provider",      "\"Mimecast\""),
-    row("threat.indicator.id",                 &[field::ID],          Shape::More(More::List)),
-    row("threat.indicator.type",               &[field::PATTERN, field::SHA256, field::SHA1, field::MD5], Shape::More(More::Stix(Stix::EcsType))),
-    row("threat.indicator.name",               &[field::NAME],        Shape::Text),
-    row("threat.indicator.description",        &[field::DESCRIPTION], Shape::Text),
-    row("threat.indicator.first_seen",         &[field::VALID_FROM],  Shape::More(More::Date)),
-    row("threat.indicator.modified_at",        &[field::MODIFIED],    Shape::More(More::Date)),
-    row("threat.software.name",                &[field::MALWARE_NAME], Shape::Text),
-    row("threat.indicator.file.name",          &[field::FILE_NAME],    Shape::Text),
-    row("threat.indicator.file.hash.md5",      &[field::PATTERN, field::MD5], Shape::More(More::Stix(Stix::Md5))),
-    row("threat.indicator.file.hash.sha1",     &[field::PATTERN, field::SHA1], Shape::More(More::Stix(Stix::Sha1))),
-    row("threat.indicator.file.hash.sha256",   &[field::PATTERN, field::SHA256], Shape::More(More::Stix(Stix::Sha256))),
-    row("threat.indicator.ip",                 &[field::PATTERN],     Shape::More(More::Stix(Stix::Ip))),
-    row("threat.indicator.email.address",      &[field::PATTERN],     Shape::More(More::Stix(Stix::Email))),
-    row("threat.indicator.url.original",       &[field::PATTERN],     Shape::More(More::Stix(Stix::Url))),
-    row("threat.indicator.url.domain",         &[field::PATTERN],     Shape::More(More::Stix(Stix::Domain))),
+    row("tags",                              &[field::LABELS],                                          value(list)),
+    constant("threat.feed.name",             "\"Mimecast Threat Intelligence\""),
+    constant("threat.indicator.provider",    "\"Mimecast\""),
+    row("threat.indicator.id",               &[field::ID],                                              value(list)),
+    row("threat.indicator.type",             &[field::PATTERN, field::SHA256, field::SHA1, field::MD5], text(indicator_type)),
+    row("threat.indicator.name",             &[field::NAME],                                            text(as_it_is)),
+    row("threat.indicator.description",      &[field::DESCRIPTION],                                     text(as_it_is)),
+    row("threat.indicator.first_seen",       &[field::VALID_FROM],                                      text(date)),
+    row("threat.indicator.modified_at",      &[field::MODIFIED],                                        text(date)),
+    row("threat.software.name",              &[field::MALWARE_NAME],                                    text(as_it_is)),
+    row("threat.indicator.file.name",        &[field::FILE_NAME],                                       text(as_it_is)),
+    row("threat.indicator.file.hash.md5",    &[field::PATTERN, field::MD5],                             text(indicator_md5)),
+    row("threat.indicator.file.hash.sha1",   &[field::PATTERN, field::SHA1],                            text(indicator_sha1)),
+    row("threat.indicator.file.hash.sha256", &[field::PATTERN, field::SHA256],                          text(indicator_sha256)),
+    row("threat.indicator.ip",               &[field::PATTERN],                                         text(indicator_ip)),
+    row("threat.indicator.email.address",    &[field::PATTERN],                                         text(indicator_email)),
+    row("threat.indicator.url.original",     &[field::PATTERN],                                         text(indicator_url)),
+    row("threat.indicator.url.domain",       &[field::PATTERN],                                         text(indicator_domain)),
 ];
 
 const EMAIL: &[Name] = &[field::EMAIL_ADDRESS, field::EMAIL];
 
 #[rustfmt::skip]
 const PERSON: &[Row] = &[
-    row("user.name",                           EMAIL,            Shape::More(More::Person)),
-    row("user.email",                          EMAIL,            Shape::More(More::Person)),
-    row("user.domain",                         EMAIL,            Shape::Domain),
-    row("user.full_name",                      &[field::NAME],        Shape::Text),
+    row("user.name",      EMAIL,          value(people::person)),
+    row("user.email",     EMAIL,          value(people::person)),
+    row("user.domain",    EMAIL,          text(domain)),
+    row("user.full_name", &[field::NAME], text(as_it_is)),
 ];

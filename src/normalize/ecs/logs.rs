@@ -1,8 +1,16 @@
 //! ECS for the logs behind POST endpoints: data leak prevention, targeted threat protection,
 //! held, released and rejected messages, and the archive.
 
+use super::super::convert::{
+    address, as_it_is, digits, domain, hash, host, ip, joined, long, message_id, not_digits,
+    null_sender, port, reason, user,
+};
 use super::super::kept::LOGS;
-use super::super::table::{Class, More, Row, Rule, Shape, Tables, Test, constant, row};
+use super::super::table::{
+    Class, Row, Rule, Tables, Test, action, constant, row, text, value, whole,
+};
+use super::super::{compound, objects, people};
+use super::convert::{date, direction, info_url};
 use super::{HEAD, TAIL};
 use crate::field::{self, Name};
 
@@ -69,25 +77,25 @@ log! {
 
 #[rustfmt::skip]
 const OBSERVER: &[Row] = &[
-    constant("observer.vendor",      "\"Mimecast\""),
-    constant("observer.product",     "\"Mimecast Email Security\""),
-    constant("observer.type",        "\"email-gateway\""),
+    constant("observer.vendor",  "\"Mimecast\""),
+    constant("observer.product", "\"Mimecast Email Security\""),
+    constant("observer.type",    "\"email-gateway\""),
 ];
 
 #[rustfmt::skip]
 const DLP_ROWS: &[Row] = &[
-    row("event.action",              &[field::ACTION],           Shape::Action("policy-applied")),
-    row("email.message_id",          &[field::MESSAGE_ID],        Shape::MessageId),
-    row("email.sender.address",      &[field::SENDER_ADDRESS],    Shape::More(More::Person)),
-    row("email.from.address",        &[field::SENDER_ADDRESS],    Shape::More(More::People)),
-    row("email.to.address",          &[field::RECIPIENT_ADDRESS], Shape::More(More::People)),
-    row("email.subject",             &[field::SUBJECT],          Shape::Text),
-    row("email.direction",           &[field::ROUTE],            Shape::Direction),
-    row("user.name",                 &[field::SENDER_ADDRESS],    Shape::More(More::Person)),
-    row("user.email",                &[field::SENDER_ADDRESS],    Shape::More(More::Person)),
-    row("user.domain",               &[field::SENDER_ADDRESS],    Shape::Domain),
-    row("rule.name",                 &[field::POLICY],           Shape::Text),
-    row("mimecast.null_sender",      &[field::SENDER_ADDRESS],    Shape::NullSender),
+    row("event.action",         &[field::ACTION],            action("policy-applied")),
+    row("email.message_id",     &[field::MESSAGE_ID],        text(message_id)),
+    row("email.sender.address", &[field::SENDER_ADDRESS],    value(people::person)),
+    row("email.from.address",   &[field::SENDER_ADDRESS],    value(people::people)),
+    row("email.to.address",     &[field::RECIPIENT_ADDRESS], value(people::people)),
+    row("email.subject",        &[field::SUBJECT],           text(as_it_is)),
+    row("email.direction",      &[field::ROUTE],             text(direction)),
+    row("user.name",            &[field::SENDER_ADDRESS],    value(people::person)),
+    row("user.email",           &[field::SENDER_ADDRESS],    value(people::person)),
+    row("user.domain",          &[field::SENDER_ADDRESS],    text(domain)),
+    row("rule.name",            &[field::POLICY],            text(as_it_is)),
+    row("mimecast.null_sender", &[field::SENDER_ADDRESS],    whole(null_sender)),
 ];
 
 #[rustfmt::skip]
@@ -100,17 +108,17 @@ const DLP_RULES: &[Rule] = &[
 
 #[rustfmt::skip]
 const HELD: &[Row] = &[
-    row("event.action",              &[field::EVENT],            Shape::Action("held")),
-    row("event.code",                &[field::REASON_CODE],       Shape::Text),
-    row("event.reason",              &[field::REASON],           Shape::Reason),
-    row("email.local_id",            &[field::ID],               Shape::Text),
-    row("email.sender.address",      &[field::FROM],             Shape::More(More::Person)),
-    row("email.from.address",        &[field::FROM_HEADER, field::FROM], Shape::More(More::People)),
-    row("email.to.address",          &[field::TO],               Shape::More(More::People)),
-    row("email.subject",             &[field::SUBJECT],          Shape::Text),
-    row("email.direction",           &[field::ROUTE],            Shape::Direction),
-    row("rule.name",                 &[field::POLICY_INFO],       Shape::Text),
-    row("mimecast.email_size",       &[field::SIZE],             Shape::Long),
+    row("event.action",         &[field::EVENT],                    action("held")),
+    row("event.code",           &[field::REASON_CODE],              text(as_it_is)),
+    row("event.reason",         &[field::REASON],                   text(reason)),
+    row("email.local_id",       &[field::ID],                       text(as_it_is)),
+    row("email.sender.address", &[field::FROM],                     value(people::person)),
+    row("email.from.address",   &[field::FROM_HEADER, field::FROM], value(people::people)),
+    row("email.to.address",     &[field::TO],                       value(people::people)),
+    row("email.subject",        &[field::SUBJECT],                  text(as_it_is)),
+    row("email.direction",      &[field::ROUTE],                    text(direction)),
+    row("rule.name",            &[field::POLICY_INFO],              text(as_it_is)),
+    row("mimecast.email_size",  &[field::SIZE],                     text(long)),
 ];
 
 #[rustfmt::skip]
@@ -123,20 +131,20 @@ const HELD_RULES: &[Rule] = &[
 
 #[rustfmt::skip]
 const RELEASE: &[Row] = &[
-    row("event.action",              &[field::STATUS],           Shape::Action("released")),
-    row("event.reason",              &[field::REJECT_REASON, field::HELD_REASON], Shape::Reason),
-    row("email.local_id",            &[field::ID],               Shape::Text),
-    row("email.sender.address",      &[field::FROM_ENV],          Shape::More(More::Person)),
-    row("email.from.address",        &[field::FROM_HDR, field::FROM_ENV], Shape::More(More::People)),
-    row("email.to.address",          &[field::TO],               Shape::More(More::People)),
-    row("email.subject",             &[field::SUBJECT],          Shape::Text),
-    row("email.direction",           &[field::ROUTE],            Shape::Direction),
-    row("rule.name",                 &[field::POLICY],           Shape::Text),
-    row("user.name",                 &[field::OPERATOR], Shape::More(More::Person)),
-    row("user.email",                &[field::OPERATOR],         Shape::More(More::Person)),
-    row("user.domain",               &[field::OPERATOR], Shape::Domain),
-    row("mimecast.auth",             &[field::SPAM_PROCESSING_DETAIL], Shape::More(More::Auth)),
-    row("mimecast.email_size",       &[field::SIZE],             Shape::Long),
+    row("event.action",         &[field::STATUS],                            action("released")),
+    row("event.reason",         &[field::REJECT_REASON, field::HELD_REASON], text(reason)),
+    row("email.local_id",       &[field::ID],                                text(as_it_is)),
+    row("email.sender.address", &[field::FROM_ENV],                          value(people::person)),
+    row("email.from.address",   &[field::FROM_HDR, field::FROM_ENV],         value(people::people)),
+    row("email.to.address",     &[field::TO],                                value(people::people)),
+    row("email.subject",        &[field::SUBJECT],                           text(as_it_is)),
+    row("email.direction",      &[field::ROUTE],                             text(direction)),
+    row("rule.name",            &[field::POLICY],                            text(as_it_is)),
+    row("user.name",            &[field::OPERATOR],                          value(people::person)),
+    row("user.email",           &[field::OPERATOR],                          value(people::person)),
+    row("user.domain",          &[field::OPERATOR],                          text(domain)),
+    row("mimecast.auth",        &[field::SPAM_PROCESSING_DETAIL],            value(objects::auth)),
+    row("mimecast.email_size",  &[field::SIZE],                              text(long)),
 ];
 
 #[rustfmt::skip]
@@ -154,20 +162,20 @@ pub(in super::super) const RELEASED: &[&str] = &["released", "release", "permit"
 
 #[rustfmt::skip]
 const REJECTION: &[Row] = &[
-    constant("event.action",         "\"rejected\""),
-    row("event.reason",              &[field::INFO, field::DESCRIPTION], Shape::Reason),
-    row("url",                       &[field::INFO],             Shape::More(More::InfoUrl)),
-    row("error.type",                &[field::TYPE, field::DESCRIPTION], Shape::Words),
-    row("error.code",                &[field::TYPE],             Shape::Digits),
-    row("email.local_id",            &[field::ID],               Shape::Text),
-    row("email.sender.address",      &[field::FROM_ADDRESS],      Shape::More(More::Person)),
-    row("email.from.address",        &[field::FROM_ADDRESS],      Shape::More(More::People)),
-    row("email.to.address",          &[field::TO_ADDRESS],        Shape::More(More::People)),
-    row("email.direction",           &[field::ROUTE],            Shape::Direction),
-    row("source.ip",                 &[field::IP_ADDRESS],        Shape::Ip),
-    row("source.port",               &[field::IP_ADDRESS],        Shape::Port),
-    row("source.domain",             &[field::REMOTE_NAME],       Shape::Host),
-    row("mimecast.null_sender",      &[field::FROM_ADDRESS],      Shape::NullSender),
+    constant("event.action",    "\"rejected\""),
+    row("event.reason",         &[field::INFO, field::DESCRIPTION], text(reason)),
+    row("url",                  &[field::INFO],                     text(info_url)),
+    row("error.type",           &[field::TYPE, field::DESCRIPTION], text(not_digits)),
+    row("error.code",           &[field::TYPE],                     text(digits)),
+    row("email.local_id",       &[field::ID],                       text(as_it_is)),
+    row("email.sender.address", &[field::FROM_ADDRESS],             value(people::person)),
+    row("email.from.address",   &[field::FROM_ADDRESS],             value(people::people)),
+    row("email.to.address",     &[field::TO_ADDRESS],               value(people::people)),
+    row("email.direction",      &[field::ROUTE],                    text(direction)),
+    row("source.ip",            &[field::IP_ADDRESS],               text(ip)),
+    row("source.port",          &[field::IP_ADDRESS],               whole(port)),
+    row("source.domain",        &[field::REMOTE_NAME],              text(host)),
+    row("mimecast.null_sender", &[field::FROM_ADDRESS],             whole(null_sender)),
 ];
 
 #[rustfmt::skip]
@@ -183,23 +191,23 @@ const REJECTION_RULES: &[Rule] = &[
 /// What was done stands in `actions`, unless that says nothing.
 #[rustfmt::skip]
 const CLICK: &[Row] = &[
-    row("event.action",              &[field::ACTIONS, field::ACTION], Shape::Text),
-    row("event.reason",              &[field::CATEGORY],         Shape::Reason),
-    row("email.message_id",          &[field::MESSAGE_ID],        Shape::MessageId),
-    row("email.from.address",        &[field::FROM_USER_EMAIL_ADDRESS], Shape::More(More::People)),
-    row("email.to.address",          &[field::USER_EMAIL_ADDRESS], Shape::More(More::People)),
-    row("email.subject",             &[field::SUBJECT],          Shape::Text),
-    row("email.direction",           &[field::ROUTE],            Shape::Direction),
-    row("rule.name",                 &[field::TTP_DEFINITION],    Shape::Text),
-    row("source.ip",                 &[field::SENDING_IP],        Shape::Ip),
-    row("source.port",               &[field::SENDING_IP],        Shape::Port),
-    row("url",                       &[field::URL],              Shape::Url),
-    row("user.name",                 &[field::USER_EMAIL_ADDRESS], Shape::More(More::Person)),
-    row("user.email",                &[field::USER_EMAIL_ADDRESS], Shape::More(More::Person)),
-    row("user.domain",               &[field::USER_EMAIL_ADDRESS], Shape::Domain),
-    row("mimecast.action",           &[field::ACTION],           Shape::Action("")),
-    row("mimecast.actions",          &[field::ACTIONS],          Shape::Action("")),
-    row("mimecast.scanResult",       &[field::SCAN_RESULT],       Shape::Text),
+    row("event.action",        &[field::ACTIONS, field::ACTION],  text(as_it_is)),
+    row("event.reason",        &[field::CATEGORY],                text(reason)),
+    row("email.message_id",    &[field::MESSAGE_ID],              text(message_id)),
+    row("email.from.address",  &[field::FROM_USER_EMAIL_ADDRESS], value(people::people)),
+    row("email.to.address",    &[field::USER_EMAIL_ADDRESS],      value(people::people)),
+    row("email.subject",       &[field::SUBJECT],                 text(as_it_is)),
+    row("email.direction",     &[field::ROUTE],                   text(direction)),
+    row("rule.name",           &[field::TTP_DEFINITION],          text(as_it_is)),
+    row("source.ip",           &[field::SENDING_IP],              text(ip)),
+    row("source.port",         &[field::SENDING_IP],              whole(port)),
+    row("url",                 &[field::URL],                     text(compound::url)),
+    row("user.name",           &[field::USER_EMAIL_ADDRESS],      value(people::person)),
+    row("user.email",          &[field::USER_EMAIL_ADDRESS],      value(people::person)),
+    row("user.domain",         &[field::USER_EMAIL_ADDRESS],      text(domain)),
+    row("mimecast.action",     &[field::ACTION],                  action("")),
+    row("mimecast.actions",    &[field::ACTIONS],                 action("")),
+    row("mimecast.scanResult", &[field::SCAN_RESULT],             text(as_it_is)),
 ];
 
 /// Where a rejection says what rejected it: `type` may be a number.
@@ -251,23 +259,23 @@ const CLICK_RULES: &[Rule] = &[
 
 #[rustfmt::skip]
 const ATTACHMENT: &[Row] = &[
-    row("event.action",              &[field::ACTION_TRIGGERED],  Shape::Action("attachment-scanned")),
-    row("event.reason",              &[field::DETAILS],          Shape::Reason),
-    row("email.message_id",          &[field::MESSAGE_ID],        Shape::MessageId),
-    row("email.sender.address",      &[field::SENDER_ADDRESS],    Shape::More(More::Person)),
-    row("email.from.address",        &[field::SENDER_ADDRESS],    Shape::More(More::People)),
-    row("email.to.address",          &[field::RECIPIENT_ADDRESS], Shape::More(More::People)),
-    row("email.subject",             &[field::SUBJECT],          Shape::Text),
-    row("email.direction",           &[field::ROUTE],            Shape::Direction),
-    row("email.attachments[].file.name",        &[field::FILE_NAME], Shape::Text),
-    row("email.attachments[].file.extension",   &[field::FILE_EXTENSION, field::FILE_NAME], Shape::More(More::Extension)),
-    row("email.attachments[].file.mime_type",   &[field::FILE_TYPE], Shape::Text),
-    row("email.attachments[].file.hash.md5",    &[field::FILE_HASH], Shape::Hash(32)),
-    row("email.attachments[].file.hash.sha1",   &[field::FILE_HASH], Shape::Hash(40)),
-    row("email.attachments[].file.hash.sha256", &[field::FILE_HASH], Shape::Hash(64)),
-    row("rule.name",                 &[field::DEFINITION],       Shape::Text),
-    row("mimecast.null_sender",      &[field::SENDER_ADDRESS],    Shape::NullSender),
-    row("mimecast.result",           &[field::RESULT],           Shape::Text),
+    row("event.action",                         &[field::ACTION_TRIGGERED],                 action("attachment-scanned")),
+    row("event.reason",                         &[field::DETAILS],                          text(reason)),
+    row("email.message_id",                     &[field::MESSAGE_ID],                       text(message_id)),
+    row("email.sender.address",                 &[field::SENDER_ADDRESS],                   value(people::person)),
+    row("email.from.address",                   &[field::SENDER_ADDRESS],                   value(people::people)),
+    row("email.to.address",                     &[field::RECIPIENT_ADDRESS],                value(people::people)),
+    row("email.subject",                        &[field::SUBJECT],                          text(as_it_is)),
+    row("email.direction",                      &[field::ROUTE],                            text(direction)),
+    row("email.attachments[].file.name",        &[field::FILE_NAME],                        text(as_it_is)),
+    row("email.attachments[].file.extension",   &[field::FILE_EXTENSION, field::FILE_NAME], whole(objects::extension)),
+    row("email.attachments[].file.mime_type",   &[field::FILE_TYPE],                        text(as_it_is)),
+    row("email.attachments[].file.hash.md5",    &[field::FILE_HASH],                        text(hash::<32>)),
+    row("email.attachments[].file.hash.sha1",   &[field::FILE_HASH],                        text(hash::<40>)),
+    row("email.attachments[].file.hash.sha256", &[field::FILE_HASH],                        text(hash::<64>)),
+    row("rule.name",                            &[field::DEFINITION],                       text(as_it_is)),
+    row("mimecast.null_sender",                 &[field::SENDER_ADDRESS],                   whole(null_sender)),
+    row("mimecast.result",                      &[field::RESULT],                           text(as_it_is)),
 ];
 
 #[rustfmt::skip]
@@ -283,19 +291,19 @@ const ATTACHMENT_RULES: &[Rule] = &[
 
 #[rustfmt::skip]
 const IMPERSONATION: &[Row] = &[
-    row("event.action",              &[field::ACTION],           Shape::Action("impersonation-found")),
-    row("event.reason",              &[field::IDENTIFIERS],      Shape::More(More::Joined)),
-    row("email.local_id",            &[field::ID],               Shape::Text),
-    row("email.message_id",          &[field::MESSAGE_ID],        Shape::MessageId),
-    row("email.sender.address",      &[field::SENDER_ADDRESS],    Shape::More(More::Person)),
-    row("email.from.address",        &[field::SENDER_ADDRESS],    Shape::More(More::People)),
-    row("email.to.address",          &[field::RECIPIENT_ADDRESS], Shape::More(More::People)),
-    row("email.subject",             &[field::SUBJECT],          Shape::Text),
-    row("rule.name",                 &[field::DEFINITION],       Shape::Text),
-    constant("rule.category",        "\"impersonation\""),
-    row("source.ip",                 &[field::SENDER_IP_ADDRESS],  Shape::Ip),
-    row("source.port",               &[field::SENDER_IP_ADDRESS],  Shape::Port),
-    row("mimecast.null_sender",      &[field::SENDER_ADDRESS],    Shape::NullSender),
+    row("event.action",         &[field::ACTION],            action("impersonation-found")),
+    row("event.reason",         &[field::IDENTIFIERS],       value(joined)),
+    row("email.local_id",       &[field::ID],                text(as_it_is)),
+    row("email.message_id",     &[field::MESSAGE_ID],        text(message_id)),
+    row("email.sender.address", &[field::SENDER_ADDRESS],    value(people::person)),
+    row("email.from.address",   &[field::SENDER_ADDRESS],    value(people::people)),
+    row("email.to.address",     &[field::RECIPIENT_ADDRESS], value(people::people)),
+    row("email.subject",        &[field::SUBJECT],           text(as_it_is)),
+    row("rule.name",            &[field::DEFINITION],        text(as_it_is)),
+    constant("rule.category",   "\"impersonation\""),
+    row("source.ip",            &[field::SENDER_IP_ADDRESS], text(ip)),
+    row("source.port",          &[field::SENDER_IP_ADDRESS], whole(port)),
+    row("mimecast.null_sender", &[field::SENDER_ADDRESS],    whole(null_sender)),
 ];
 
 const STOPPED: Test = Test::Is(field::ACTION, &["hold", "bounce", "block", "reject"]);
@@ -324,21 +332,21 @@ const IMPERSONATION_RULES: &[Rule] = &[
 
 #[rustfmt::skip]
 const SEARCH: &[Row] = &[
-    constant("event.action",         "\"archive-search\""),
-    row("event.reason",              &[field::SEARCH_REASON],     Shape::Reason),
-    row("message",                   &[field::DESCRIPTION],      Shape::Text),
-    row("user.name",                 &[field::EMAIL_ADDR],        Shape::User),
-    row("user.email",                &[field::EMAIL_ADDR],        Shape::Address),
+    constant("event.action", "\"archive-search\""),
+    row("event.reason",      &[field::SEARCH_REASON], text(reason)),
+    row("message",           &[field::DESCRIPTION],   text(as_it_is)),
+    row("user.name",         &[field::EMAIL_ADDR],    text(user)),
+    row("user.email",        &[field::EMAIL_ADDR],    text(address)),
 ];
 
 #[rustfmt::skip]
 const VIEW: &[Row] = &[
-    constant("event.action",         "\"archive-view\""),
-    row("email.from.address",        &[field::FROM],             Shape::More(More::People)),
-    row("email.to.address",          &[field::TO],               Shape::More(More::People)),
-    row("email.subject",             &[field::SUBJECT],          Shape::Text),
-    row("email.origination_timestamp", &[field::MESSAGE_DATE],    Shape::More(More::Date)),
-    row("user.name",                 &[field::VIEWER],           Shape::User),
-    row("user.email",                &[field::VIEWER],           Shape::Address),
-    row("mimecast.null_sender",      &[field::FROM],             Shape::NullSender),
+    constant("event.action",           "\"archive-view\""),
+    row("email.from.address",          &[field::FROM],         value(people::people)),
+    row("email.to.address",            &[field::TO],           value(people::people)),
+    row("email.subject",               &[field::SUBJECT],      text(as_it_is)),
+    row("email.origination_timestamp", &[field::MESSAGE_DATE], text(date)),
+    row("user.name",                   &[field::VIEWER],       text(user)),
+    row("user.email",                  &[field::VIEWER],       text(address)),
+    row("mimecast.null_sender",        &[field::FROM],         whole(null_sender)),
 ];

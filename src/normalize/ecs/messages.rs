@@ -1,6 +1,14 @@
 //! ECS for what happens to messages: receipt, process, delivery, journal, spam.
 
-use super::super::table::{Class, Keep, More, Row, Rule, Shape, Tables, Test, constant, row};
+use super::super::convert::{
+    address, as_it_is, code, host, ip, long, message_id, milliseconds, null_sender,
+    occurred_if_true, port, push_boolean, reason,
+};
+use super::super::table::{
+    Class, Keep, Row, Rule, Tables, Test, action, always, constant, row, text, value, whole,
+};
+use super::super::{compound, people};
+use super::convert::{direction, info_url, tls_protocol, tls_version};
 use super::logs::{ALERT, DETECTION, EMAIL, INTRUSION, MALWARE, VIRUS};
 use super::{HEAD, TAIL};
 use crate::field::{self, Name};
@@ -46,93 +54,93 @@ pub(super) const SPAM: Tables = Tables {
 /// stands in `email.sender` and under `mimecast`.
 #[rustfmt::skip]
 pub(super) const MESSAGE: &[Row] = &[
-    constant("event.dataset",                "\"mimecast.siem\""),
-    constant("observer.vendor",              "\"Mimecast\""),
-    constant("observer.product",             "\"Mimecast Email Security\""),
-    constant("observer.type",                "\"email-gateway\""),
-    row("organization.id",                   &[field::ACCOUNT_ID],                   Shape::Text),
-    row("email.local_id",                    &[field::AGGREGATE_ID],                 Shape::Text),
-    row("email.message_id",                  &[field::MESSAGE_ID],                   Shape::MessageId),
-    row("email.sender.address",              &[field::SENDER_ENVELOPE],              Shape::Address),
-    row("email.from.address",                &[field::SENDER_HEADER, field::SENDER_ENVELOPE], Shape::More(More::People)),
-    row("email.to.address",                  &[field::RECIPIENTS, field::RECIPIENT],     Shape::More(More::People)),
-    row("email.subject",                     &[field::SUBJECT],                     Shape::Text),
-    row("source.ip",                         &[field::SENDER_IP, field::SOURCE_IP],        Shape::Ip),
-    row("source.port",                       &[field::SENDER_IP, field::SOURCE_IP],        Shape::Port),
-    row("tls.version",                       &[field::TLS_VERSION],                  Shape::TlsVersion),
-    row("tls.version_protocol",              &[field::TLS_VERSION],                  Shape::TlsProtocol),
-    row("tls.cipher",                        &[field::TLS_CIPHER],                   Shape::Text),
-    row("tls.established",                   &[field::TLS_USED],                     Shape::Boolean),
-    row("mimecast.subtype",                  &[field::SUBTYPE, field::SUB_TYPE],          Shape::Action("")),
-    row("mimecast.sender_envelope",          &[field::SENDER_ENVELOPE],              Shape::Address),
-    row("mimecast.null_sender",              &[field::SENDER_ENVELOPE],              Shape::NullSender),
-    row("mimecast.senderDomain",             &[field::SENDER_DOMAIN],                Shape::Host),
-    row("mimecast.email_size",               &[field::EMAIL_SIZE],                   Shape::Long),
+    constant("event.dataset",       "\"mimecast.siem\""),
+    constant("observer.vendor",     "\"Mimecast\""),
+    constant("observer.product",    "\"Mimecast Email Security\""),
+    constant("observer.type",       "\"email-gateway\""),
+    row("organization.id",          &[field::ACCOUNT_ID],                            text(as_it_is)),
+    row("email.local_id",           &[field::AGGREGATE_ID],                          text(as_it_is)),
+    row("email.message_id",         &[field::MESSAGE_ID],                            text(message_id)),
+    row("email.sender.address",     &[field::SENDER_ENVELOPE],                       text(address)),
+    row("email.from.address",       &[field::SENDER_HEADER, field::SENDER_ENVELOPE], value(people::people)),
+    row("email.to.address",         &[field::RECIPIENTS, field::RECIPIENT],          value(people::people)),
+    row("email.subject",            &[field::SUBJECT],                               text(as_it_is)),
+    row("source.ip",                &[field::SENDER_IP, field::SOURCE_IP],           text(ip)),
+    row("source.port",              &[field::SENDER_IP, field::SOURCE_IP],           whole(port)),
+    row("tls.version",              &[field::TLS_VERSION],                           text(tls_version)),
+    row("tls.version_protocol",     &[field::TLS_VERSION],                           text(tls_protocol)),
+    row("tls.cipher",               &[field::TLS_CIPHER],                            text(as_it_is)),
+    row("tls.established",          &[field::TLS_USED],                              value(push_boolean)),
+    row("mimecast.subtype",         &[field::SUBTYPE, field::SUB_TYPE],              action("")),
+    row("mimecast.sender_envelope", &[field::SENDER_ENVELOPE],                       text(address)),
+    row("mimecast.null_sender",     &[field::SENDER_ENVELOPE],                       whole(null_sender)),
+    row("mimecast.senderDomain",    &[field::SENDER_DOMAIN],                         text(host)),
+    row("mimecast.email_size",      &[field::EMAIL_SIZE],                            text(long)),
 ];
 
 #[rustfmt::skip]
 const REJECTION: &[Row] = &[
-    row("error.type",                        &[field::REJECTION_TYPE],               Shape::Text),
-    row("error.code",                        &[field::REJECTION_CODE],               Shape::Code),
+    row("error.type", &[field::REJECTION_TYPE], text(as_it_is)),
+    row("error.code", &[field::REJECTION_CODE], text(code)),
 ];
 
 #[rustfmt::skip]
 const RECEIPT_ROWS: &[Row] = &[
-    row("event.provider",                    &[field::TYPE, field::EVENT_TYPE],           Shape::Word("receipt")),
-    row("event.action",                      &[field::ACTION],                      Shape::Action("receipt")),
-    row("event.reason",                      &[field::REJECTION_INFO, field::RECEIPT_ERRORS], Shape::Reason),
-    row("url",                               &[field::REJECTION_INFO],               Shape::More(More::InfoUrl)),
-    row("mimecast.spamProcessingDetail",     &[field::SPAM_PROCESSING_DETAIL],        Shape::SpamDetail),
+    row("event.provider",                &[field::TYPE, field::EVENT_TYPE],               always("receipt")),
+    row("event.action",                  &[field::ACTION],                                action("receipt")),
+    row("event.reason",                  &[field::REJECTION_INFO, field::RECEIPT_ERRORS], text(reason)),
+    row("url",                           &[field::REJECTION_INFO],                        text(info_url)),
+    row("mimecast.spamProcessingDetail", &[field::SPAM_PROCESSING_DETAIL],                value(compound::spam_detail)),
 ];
 
 #[rustfmt::skip]
 const PROCESS_ROWS: &[Row] = &[
-    row("event.provider",                    &[field::TYPE, field::EVENT_TYPE],           Shape::Word("process")),
-    row("event.action",                      &[field::ACTION],                      Shape::Action("process")),
-    row("event.reason",                      &[field::HOLD_REASON],                  Shape::Reason),
-    row("email.attachments",                 &[field::ATTACHMENTS, field::NUMBER_ATTACHMENTS], Shape::Files),
+    row("event.provider",    &[field::TYPE, field::EVENT_TYPE],                always("process")),
+    row("event.action",      &[field::ACTION],                                 action("process")),
+    row("event.reason",      &[field::HOLD_REASON],                            text(reason)),
+    row("email.attachments", &[field::ATTACHMENTS, field::NUMBER_ATTACHMENTS], whole(compound::attachments)),
 ];
 
 /// The route is a direction everywhere but in a delivery.
 #[rustfmt::skip]
 pub(super) const ROUTE: &[Row] = &[
-    row("email.direction",                   &[field::DIRECTION, field::ROUTE],          Shape::Direction),
+    row("email.direction", &[field::DIRECTION, field::ROUTE], text(direction)),
 ];
 
 #[rustfmt::skip]
 const DELIVERY_ROWS: &[Row] = &[
-    row("event.provider",                    &[field::TYPE, field::EVENT_TYPE],           Shape::Word("delivery")),
-    row("event.action",                      &[field::ACTION],                      Shape::Action("delivery")),
-    row("event.reason",                      &[field::DELIVERY_ERRORS, field::REJECTION_INFO], Shape::Reason),
-    row("email.direction",                   &[field::DIRECTION],                   Shape::Direction),
-    row("rule.name",                         &[field::ROUTE],                       Shape::Text),
-    row("event.duration",                    &[field::DELIVERY_TIME],                Shape::Milliseconds),
-    row("email.delivery_timestamp",          &[field::DELIVERED],                   Shape::OccurredIfTrue),
-    row("destination.address",               &[field::HOSTNAME_CAPITAL, field::HOSTNAME],        Shape::Host),
-    row("destination.domain",                &[field::HOSTNAME_CAPITAL, field::HOSTNAME],        Shape::Host),
-    row("destination.ip",                    &[field::DESTINATION_IP],               Shape::Ip),
-    row("destination.port",                  &[field::DESTINATION_IP],               Shape::Port),
+    row("event.provider",           &[field::TYPE, field::EVENT_TYPE],                always("delivery")),
+    row("event.action",             &[field::ACTION],                                 action("delivery")),
+    row("event.reason",             &[field::DELIVERY_ERRORS, field::REJECTION_INFO], text(reason)),
+    row("email.direction",          &[field::DIRECTION],                              text(direction)),
+    row("rule.name",                &[field::ROUTE],                                  text(as_it_is)),
+    row("event.duration",           &[field::DELIVERY_TIME],                          text(milliseconds)),
+    row("email.delivery_timestamp", &[field::DELIVERED],                              whole(occurred_if_true)),
+    row("destination.address",      &[field::HOSTNAME_CAPITAL, field::HOSTNAME],      text(host)),
+    row("destination.domain",       &[field::HOSTNAME_CAPITAL, field::HOSTNAME],      text(host)),
+    row("destination.ip",           &[field::DESTINATION_IP],                         text(ip)),
+    row("destination.port",         &[field::DESTINATION_IP],                         whole(port)),
 ];
 
 #[rustfmt::skip]
 const JOURNAL_ROWS: &[Row] = &[
-    row("event.provider",                    &[field::TYPE, field::EVENT_TYPE],           Shape::Word("journal")),
-    row("event.action",                      &[field::ACTION],                      Shape::Action("journal")),
+    row("event.provider", &[field::TYPE, field::EVENT_TYPE], always("journal")),
+    row("event.action",   &[field::ACTION],                  action("journal")),
 ];
 
 #[rustfmt::skip]
 const UNKNOWN_ROWS: &[Row] = &[
-    constant("event.provider",               "\"siem\""),
-    row("event.action",                      &[field::ACTION],                      Shape::Action("unknown")),
+    constant("event.provider", "\"siem\""),
+    row("event.action",        &[field::ACTION], action("unknown")),
 ];
 
 #[rustfmt::skip]
 const SPAM_ROWS: &[Row] = &[
-    row("event.provider",                    &[field::TYPE, field::EVENT_TYPE],           Shape::Word("spam")),
-    row("event.action",                      &[field::ACTION],                      Shape::Action("spam-detected")),
-    row("event.reason",                      &[field::REJECTION_INFO],               Shape::Reason),
-    row("error.type",                        &[field::REJECTION_TYPE],               Shape::Text),
-    row("error.code",                        &[field::REJECTION_CODE],               Shape::Code),
+    row("event.provider", &[field::TYPE, field::EVENT_TYPE], always("spam")),
+    row("event.action",   &[field::ACTION],                  action("spam-detected")),
+    row("event.reason",   &[field::REJECTION_INFO],          text(reason)),
+    row("error.type",     &[field::REJECTION_TYPE],          text(as_it_is)),
+    row("error.code",     &[field::REJECTION_CODE],          text(code)),
 ];
 
 /// How fields are kept that no row has used. The upstream writes numbers and booleans as text.

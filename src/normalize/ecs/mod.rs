@@ -1,13 +1,15 @@
 //! Elastic Common Schema 9.4.0: which tables belong to which stream.
 
 pub(super) mod audit;
+mod convert;
 mod integrated;
 mod inventory;
 pub(super) mod logs;
 pub(super) mod messages;
 pub(super) mod threats;
 
-use super::table::{Computed, Related, Row, Shape, Tables, computed, constant, row};
+use super::convert::tenant;
+use super::table::{Computed, Related, Row, Tables, computed, constant, row, whole};
 use crate::stream::Stream;
 
 /// The tables of a stream.
@@ -49,26 +51,26 @@ pub const fn tables(stream: Stream) -> &'static Tables {
 /// Every event begins with this.
 #[rustfmt::skip]
 const HEAD: &[Row] = &[
-    computed("@timestamp",          Computed::Occurred),
-    constant("ecs.version",         "\"9.4.0\""),
-    computed("event.id",            Computed::Id),
-    computed("event.created",       Computed::Collected),
-    constant("event.module",        "\"mimecast\""),
-    computed("event.",              Computed::Class),
-    computed("event.original",      Computed::Original),
-    computed("message",             Computed::Message),
+    computed("@timestamp",     Computed::Occurred),
+    constant("ecs.version",    "\"9.4.0\""),
+    computed("event.id",       Computed::Id),
+    computed("event.created",  Computed::Collected),
+    constant("event.module",   "\"mimecast\""),
+    computed("event.",         Computed::Class),
+    computed("event.original", Computed::Original),
+    computed("message",        Computed::Message),
 ];
 
 /// Every event ends with this.
 #[rustfmt::skip]
 const TAIL: &[Row] = &[
-    computed("threat.",             Computed::Attack),
-    row("organization.name",        &[],            Shape::Tenant),
-    computed("mimecast.",           Computed::Kept),
-    computed("related.hash",        Computed::Related(Related::Hash)),
-    computed("related.hosts",       Computed::Related(Related::Hosts)),
-    computed("related.ip",          Computed::Related(Related::Ip)),
-    computed("related.user",        Computed::Related(Related::User)),
+    computed("threat.",       Computed::Attack),
+    row("organization.name",  &[], whole(tenant)),
+    computed("mimecast.",     Computed::Kept),
+    computed("related.hash",  Computed::Related(Related::Hash)),
+    computed("related.hosts", Computed::Related(Related::Hosts)),
+    computed("related.ip",    Computed::Related(Related::Ip)),
+    computed("related.user",  Computed::Related(Related::User)),
 ];
 
 #[cfg(test)]

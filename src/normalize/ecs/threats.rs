@@ -1,7 +1,11 @@
 //! ECS for what was found in messages: av, attachment, impersonation, internal email and URL
 //! protect.
 
-use super::super::table::{Class, More, Row, Rule, Shape, Tables, Test, constant, row};
+use super::super::convert::{as_it_is, domain, hash, long, reason};
+use super::super::table::{
+    Class, Row, Rule, Tables, Test, action, always, constant, row, text, value, whole,
+};
+use super::super::{compound, objects, people};
 use super::logs::{self, ALERT, ALLOWED, DENIED, INTRUSION, MALICIOUS};
 use super::messages::{KEPT, MESSAGE, ROUTE};
 use super::{HEAD, TAIL};
@@ -39,54 +43,54 @@ pub(super) const URL_PROTECT: Tables = Tables {
 
 #[rustfmt::skip]
 const FILE: &[Row] = &[
-    row("email.attachments[].file.name",        &[field::FILE_NAME],       Shape::Text),
-    row("email.attachments[].file.extension",   &[field::FILE_EXTENSION, field::FILE_NAME], Shape::More(More::Extension)),
-    row("email.attachments[].file.mime_type",   &[field::FILE_MIME],       Shape::Text),
-    row("email.attachments[].file.size",        &[field::SIZE_ATTACHMENT], Shape::Long),
-    row("email.attachments[].file.hash.md5",    &[field::MD5],            Shape::Hash(32)),
-    row("email.attachments[].file.hash.sha1",   &[field::SHA1],           Shape::Hash(40)),
-    row("email.attachments[].file.hash.sha256", &[field::SHA256],         Shape::Hash(64)),
+    row("email.attachments[].file.name",        &[field::FILE_NAME],                        text(as_it_is)),
+    row("email.attachments[].file.extension",   &[field::FILE_EXTENSION, field::FILE_NAME], whole(objects::extension)),
+    row("email.attachments[].file.mime_type",   &[field::FILE_MIME],                        text(as_it_is)),
+    row("email.attachments[].file.size",        &[field::SIZE_ATTACHMENT],                  text(long)),
+    row("email.attachments[].file.hash.md5",    &[field::MD5],                              text(hash::<32>)),
+    row("email.attachments[].file.hash.sha1",   &[field::SHA1],                             text(hash::<40>)),
+    row("email.attachments[].file.hash.sha256", &[field::SHA256],                           text(hash::<64>)),
 ];
 
 #[rustfmt::skip]
 const AV_ROWS: &[Row] = &[
-    row("event.provider", &[field::TYPE, field::EVENT_TYPE], Shape::Word("av")),
-    row("event.action",   &[field::ACTION],            Shape::Action("virus-found")),
+    row("event.provider", &[field::TYPE, field::EVENT_TYPE], always("av")),
+    row("event.action",   &[field::ACTION],                  action("virus-found")),
 ];
 
 #[rustfmt::skip]
 const ATTACHMENT_ROWS: &[Row] = &[
-    row("event.provider", &[field::TYPE, field::EVENT_TYPE], Shape::Word("attachment protect")),
-    row("event.action",   &[field::ACTION],            Shape::Action("malicious-attachment-found")),
+    row("event.provider", &[field::TYPE, field::EVENT_TYPE], always("attachment protect")),
+    row("event.action",   &[field::ACTION],                  action("malicious-attachment-found")),
 ];
 
 #[rustfmt::skip]
 const IMPERSONATION_ROWS: &[Row] = &[
-    row("event.provider", &[field::TYPE, field::EVENT_TYPE], Shape::Word("impersonation protect")),
-    row("event.action",   &[field::ACTION],            Shape::Action("impersonation-found")),
-    row("rule.name",      &[field::POLICY_DEFINITION],  Shape::Text),
+    row("event.provider",     &[field::TYPE, field::EVENT_TYPE], always("impersonation protect")),
+    row("event.action",       &[field::ACTION],                  action("impersonation-found")),
+    row("rule.name",          &[field::POLICY_DEFINITION],       text(as_it_is)),
     constant("rule.category", "\"impersonation\""),
 ];
 
 #[rustfmt::skip]
 const INTERNAL_ROWS: &[Row] = &[
-    row("event.provider", &[field::TYPE, field::EVENT_TYPE], Shape::Word("internal email protect")),
-    row("event.action",   &[field::ACTION],            Shape::Action("internal-threat-found")),
-    row("url",            &[field::URL],               Shape::Url),
-    row("event.reason",   &[field::SCAN_RESULTS],       Shape::Reason),
+    row("event.provider", &[field::TYPE, field::EVENT_TYPE], always("internal email protect")),
+    row("event.action",   &[field::ACTION],                  action("internal-threat-found")),
+    row("url",            &[field::URL],                     text(compound::url)),
+    row("event.reason",   &[field::SCAN_RESULTS],            text(reason)),
 ];
 
 /// `sourceIp`, which becomes `source.ip`, is the server that sent the message and not the user
 /// who clicked.
 #[rustfmt::skip]
 const URL_ROWS: &[Row] = &[
-    row("event.provider", &[field::TYPE, field::EVENT_TYPE],   Shape::Word("url protect")),
-    row("event.action",   &[field::ACTION],              Shape::Action("malicious-url-found")),
-    row("event.reason",   &[field::BLOCK_REASON, field::REASON],         Shape::Reason),
-    row("url",            &[field::URL],                 Shape::Url),
-    row("user.name",      &[field::RECIPIENTS, field::RECIPIENT], Shape::More(More::Person)),
-    row("user.email",     &[field::RECIPIENTS, field::RECIPIENT], Shape::More(More::Person)),
-    row("user.domain",    &[field::RECIPIENTS, field::RECIPIENT], Shape::Domain),
+    row("event.provider", &[field::TYPE, field::EVENT_TYPE],      always("url protect")),
+    row("event.action",   &[field::ACTION],                       action("malicious-url-found")),
+    row("event.reason",   &[field::BLOCK_REASON, field::REASON],  text(reason)),
+    row("url",            &[field::URL],                          text(compound::url)),
+    row("user.name",      &[field::RECIPIENTS, field::RECIPIENT], value(people::person)),
+    row("user.email",     &[field::RECIPIENTS, field::RECIPIENT], value(people::person)),
+    row("user.domain",    &[field::RECIPIENTS, field::RECIPIENT], text(domain)),
 ];
 
 const STOPPED: Test = Test::Is(

@@ -1,6 +1,6 @@
 //! What the upstream's words for actions mean as `action_id` and `disposition_id`.
 
-use super::super::more::push_number;
+use super::super::convert::push_number;
 
 /// A word, and the action and the disposition it stands for. Case makes no difference.
 #[rustfmt::skip]

@@ -1,10 +1,15 @@
 //! OCSF for audit events: who logged on, what was changed, and who looked at what.
 
 use super::super::account::{ACCESSES, LOGONS};
+use super::super::convert::as_it_is;
 use super::super::ecs::audit::{ACCOUNTS, CHANGED, CREATED, DELETED, DONE, ROLES};
 use super::super::kept::LOGS;
-use super::super::table::{Account, Keep, More, Part, Prose, Row, Shape, Test, constant, row};
+use super::super::table::{Keep, Row, Test, constant, row, text, whole};
+use super::super::{account, audit};
 use super::classes::{self, Class, Is, Rule, Variant, rule};
+use super::convert::{
+    auth_protocol, entity_type, mfa, mimecast, original_time, other_entity, service,
+};
 use super::{CONTROL, CONTROL_AND_HOST, GATEWAY, HEAD, TAIL};
 use crate::field::{self, Name};
 
@@ -83,92 +88,92 @@ const EXPORTS: &[&str] = &[
     "Threat Intel Feed Download",
 ];
 
-/// The fields that [`More::Account`] reads.
+/// The fields that the people of an event are read from.
 const PEOPLE: &[Name] = &[field::USER, field::EVENT_INFO, field::AUDIT_TYPE];
 
 /// What only an authentication has a place for.
 #[rustfmt::skip]
 const KEPT_PARTS: &[Row] = &[
-    row("unmapped.application",        &[field::EVENT_INFO], Shape::Prose(Prose::Application)),
-    row("unmapped.method",             &[field::EVENT_INFO], Shape::Prose(Prose::Method)),
-    row("unmapped.mfa",                &[field::EVENT_INFO], Shape::Prose(Prose::Mfa)),
+    row("unmapped.application", &[field::EVENT_INFO], text(audit::application)),
+    row("unmapped.method",      &[field::EVENT_INFO], text(audit::method)),
+    row("unmapped.mfa",         &[field::EVENT_INFO], text(audit::mfa)),
 ];
 
 #[rustfmt::skip]
 const SUBJECT: &[Row] = &[
-    row("user.name",                   PEOPLE,         Shape::More(More::Account(Account::Subject, Part::Name))),
-    row("user.email_addr",             PEOPLE,         Shape::More(More::Account(Account::Subject, Part::Email))),
-    row("user.domain",                 PEOPLE,         Shape::More(More::Account(Account::Subject, Part::Domain))),
+    row("user.name",       PEOPLE, whole(account::subject_name)),
+    row("user.email_addr", PEOPLE, whole(account::subject_email)),
+    row("user.domain",     PEOPLE, whole(account::subject_domain)),
 ];
 
 #[rustfmt::skip]
 const PRIVILEGES: &[Row] = &[
-    row("privileges",                  &[field::EVENT_INFO], Shape::More(More::Roles)),
+    row("privileges", &[field::EVENT_INFO], whole(account::roles)),
 ];
 
 #[rustfmt::skip]
 const AUDIT_BASE: &[Row] = &[
-    row("metadata.event_code",         &[field::AUDIT_TYPE], Shape::Text),
-    row("metadata.original_event_uid", &[field::ID],        Shape::Text),
-    row("metadata.original_time",      &[field::EVENT_TIME], Shape::More(More::OriginalTime)),
-    row("message",                     &[field::EVENT_INFO], Shape::Text),
-    row("status_detail",               &[field::EVENT_INFO], Shape::Prose(Prose::Reason)),
+    row("metadata.event_code",         &[field::AUDIT_TYPE], text(as_it_is)),
+    row("metadata.original_event_uid", &[field::ID],         text(as_it_is)),
+    row("metadata.original_time",      &[field::EVENT_TIME], whole(original_time)),
+    row("message",                     &[field::EVENT_INFO], text(as_it_is)),
+    row("status_detail",               &[field::EVENT_INFO], text(audit::reason)),
 ];
 
 #[rustfmt::skip]
 const AUDIT_ROWS: &[Row] = &[
-    row("metadata.event_code",         &[field::AUDIT_TYPE], Shape::Text),
-    row("metadata.original_event_uid", &[field::ID],        Shape::Text),
-    row("metadata.original_time",      &[field::EVENT_TIME], Shape::More(More::OriginalTime)),
-    row("message",                     &[field::EVENT_INFO], Shape::Text),
-    row("status_detail",               &[field::EVENT_INFO], Shape::Prose(Prose::Reason)),
-    row("src_endpoint.ip",             &[field::EVENT_INFO], Shape::Prose(Prose::Ip)),
-    row("src_endpoint.port",           &[field::EVENT_INFO], Shape::Prose(Prose::Port)),
+    row("metadata.event_code",         &[field::AUDIT_TYPE], text(as_it_is)),
+    row("metadata.original_event_uid", &[field::ID],         text(as_it_is)),
+    row("metadata.original_time",      &[field::EVENT_TIME], whole(original_time)),
+    row("message",                     &[field::EVENT_INFO], text(as_it_is)),
+    row("status_detail",               &[field::EVENT_INFO], text(audit::reason)),
+    row("src_endpoint.ip",             &[field::EVENT_INFO], text(audit::ip)),
+    row("src_endpoint.port",           &[field::EVENT_INFO], text(audit::port)),
 ];
 
 #[rustfmt::skip]
 const USER_ROWS: &[Row] = &[
-    row("user.name",                   PEOPLE,         Shape::More(More::Account(Account::Actor, Part::Name))),
-    row("user.email_addr",             PEOPLE,         Shape::More(More::Account(Account::Actor, Part::Email))),
-    row("user.domain",                 PEOPLE,         Shape::More(More::Account(Account::Actor, Part::Domain))),
-    row("user.full_name",              &[field::EVENT_INFO], Shape::Prose(Prose::FullName)),
+    row("user.name",       PEOPLE,               whole(account::actor_name)),
+    row("user.email_addr", PEOPLE,               whole(account::actor_email)),
+    row("user.domain",     PEOPLE,               whole(account::actor_domain)),
+    row("user.full_name",  &[field::EVENT_INFO], text(audit::full_name)),
 ];
 
 #[rustfmt::skip]
 const ACTOR: &[Row] = &[
-    row("actor.user.name",             PEOPLE,         Shape::More(More::Account(Account::Actor, Part::Name))),
-    row("actor.user.email_addr",       PEOPLE,         Shape::More(More::Account(Account::Actor, Part::Email))),
+    row("actor.user.name",       PEOPLE, whole(account::actor_name)),
+    row("actor.user.email_addr", PEOPLE, whole(account::actor_email)),
 ];
 
 #[rustfmt::skip]
 const LOGON: &[Row] = &[
-    row("service.name",                &[field::EVENT_INFO], Shape::More(More::Service)),
-    row("",                            &[field::EVENT_INFO], Shape::More(More::AuthProtocol)),
-    row("",                            &[field::EVENT_INFO], Shape::More(More::Mfa)),
+    row("service.name",            &[field::EVENT_INFO], text(service).or(mimecast)),
+    row("{auth_protocol_id}",      &[field::EVENT_INFO], text(auth_protocol)),
+    row("{is_mfa,auth_factors[]}", &[field::EVENT_INFO], text(mfa)),
 ];
 
 #[rustfmt::skip]
 const DEVICE: &[Row] = &[
-    constant("entity.name",            "\"User device\""),
-    constant("entity.type_id",         "1"),
+    constant("entity.name",    "\"User device\""),
+    constant("entity.type_id", "1"),
 ];
 
 #[rustfmt::skip]
 const ENTITY: &[Row] = &[
-    row("entity.name",                 &[field::EVENT_INFO, field::AUDIT_TYPE], Shape::More(More::Object)),
-    row("entity.",                     &[field::CATEGORY],  Shape::More(More::EntityType)),
+    row("entity.name",           &[field::EVENT_INFO, field::AUDIT_TYPE], whole(account::object)),
+    row("entity.{type_id,type}", &[field::CATEGORY],                      text(entity_type).or(other_entity)),
 ];
 
 #[rustfmt::skip]
 const PROFILE_GROUP: &[Row] = &[
-    row("group.name",                  &[field::EVENT_INFO], Shape::More(More::GroupOr("Profile group"))),
-    row("group.type",                  &[field::CATEGORY],  Shape::Text),
+    row("group.name", &[field::EVENT_INFO], whole(account::profile_group)),
+    row("group.type", &[field::CATEGORY],   text(as_it_is)),
 ];
 
 #[rustfmt::skip]
 const RESOURCE: &[Row] = &[
-    row("web_resources[].name",        &[field::EVENT_INFO, field::AUDIT_TYPE], Shape::More(More::Object)),
-    row("web_resources[].type",        &[field::CATEGORY],  Shape::Text),
+    row("web_resources[].name", &[field::EVENT_INFO, field::AUDIT_TYPE], whole(account::object)),
+    row("web_resources[].type", &[field::CATEGORY],                      text(as_it_is)),
 ];
 
 #[rustfmt::skip]

@@ -1,10 +1,13 @@
 //! OCSF for what was found in messages: av, attachment, impersonation, internal email and URL
 //! protect, and blocked clicks.
 
+use super::super::convert::{as_it_is, ip, long, message_id, port, reason};
 use super::super::ecs::messages::KEPT;
 use super::super::kept::LOGS;
-use super::super::table::{Computed, Keep, More, Row, Shape, Test, computed, constant, row};
+use super::super::table::{Computed, Keep, Row, Test, computed, constant, row, text, value, whole};
+use super::super::{objects, people};
 use super::classes::{self, Is, Rule, Variant, rule};
+use super::convert::{acts, analytic, feature_analytic, url};
 use super::messages::{ADDRESSES, MALWARE};
 use super::{CONTROL, GATEWAY, HEAD, INTEGRATED, SIEM, TAIL, UNMAPPED};
 use crate::field::{self, Name};
@@ -58,88 +61,88 @@ pub(super) const CI_URLCLICK: &[Variant] = finding!(
 /// What every finding has.
 #[rustfmt::skip]
 pub(super) const FINDING: &[Row] = &[
-    computed("finding_info.uid",              Computed::Id),
+    computed("finding_info.uid",          Computed::Id),
     computed("finding_info.created_time", Computed::OccurredMillis),
-    row("evidences[].src_endpoint.ip",        &[field::SENDER_IP, field::SOURCE_IP],           Shape::Ip),
-    row("evidences[].src_endpoint.port",      &[field::SENDER_IP, field::SOURCE_IP],           Shape::Port),
-    row("resources",                          &[field::RECIPIENTS, field::RECIPIENT],        Shape::More(More::Resources)),
+    row("evidences[].src_endpoint.ip",    &[field::SENDER_IP, field::SOURCE_IP],  text(ip)),
+    row("evidences[].src_endpoint.port",  &[field::SENDER_IP, field::SOURCE_IP],  whole(port)),
+    row("resources",                      &[field::RECIPIENTS, field::RECIPIENT], value(people::resources)),
 ];
 
 /// The message, where it has an address.
 #[rustfmt::skip]
 const MESSAGE: &[Row] = &[
-    row("evidences[].email.from",             &[field::SENDER_HEADER, field::SENDER_ENVELOPE], Shape::More(More::Email)),
-    row("evidences[].email.from_mailbox", &[field::SENDER_HEADER, field::SENDER_ENVELOPE], Shape::More(More::Mailbox)),
-    row("evidences[].email.to",               &[field::RECIPIENTS, field::RECIPIENT],        Shape::More(More::Emails)),
-    row("evidences[].email.return_path",      &[field::SENDER_ENVELOPE],                 Shape::More(More::Email)),
-    row("evidences[].email.subject",          &[field::SUBJECT],                        Shape::Text),
-    row("evidences[].email.message_uid",      &[field::MESSAGE_ID],                      Shape::MessageId),
-    row("evidences[].email.size",             &[field::EMAIL_SIZE],                      Shape::Long),
+    row("evidences[].email.from",         &[field::SENDER_HEADER, field::SENDER_ENVELOPE], value(people::email)),
+    row("evidences[].email.from_mailbox", &[field::SENDER_HEADER, field::SENDER_ENVELOPE], value(people::mailbox)),
+    row("evidences[].email.to",           &[field::RECIPIENTS, field::RECIPIENT],          value(people::emails)),
+    row("evidences[].email.return_path",  &[field::SENDER_ENVELOPE],                       value(people::email)),
+    row("evidences[].email.subject",      &[field::SUBJECT],                               text(as_it_is)),
+    row("evidences[].email.message_uid",  &[field::MESSAGE_ID],                            text(message_id)),
+    row("evidences[].email.size",         &[field::EMAIL_SIZE],                            text(long)),
 ];
 
 #[rustfmt::skip]
 const FILE: &[Row] = &[
-    row("evidences[].file", &[field::FILE_NAME, field::FILE_EXTENSION, field::FILE_MIME, field::SIZE_ATTACHMENT, field::MD5, field::SHA1, field::SHA256],                            Shape::More(More::File)),
+    row("evidences[].file", &[field::FILE_NAME, field::FILE_EXTENSION, field::FILE_MIME, field::SIZE_ATTACHMENT, field::MD5, field::SHA1, field::SHA256],whole(objects::file)),
 ];
 
 /// Without a word for what was done, something was detected.
 #[rustfmt::skip]
 const ACTION: &[Row] = &[
-    row("",                                   &[field::ACTION],                         Shape::More(More::Acts(3, 15))),
+    row("{action_id,disposition_id}", &[field::ACTION], whole(acts::<3, 15>)),
 ];
 
 #[rustfmt::skip]
 const AV_ROWS: &[Row] = &[
-    constant("finding_info.title",            "\"Virus found in a message\""),
-    constant("finding_info.types",            "[\"Malware\"]"),
+    constant("finding_info.title", "\"Virus found in a message\""),
+    constant("finding_info.types", "[\"Malware\"]"),
 ];
 
 #[rustfmt::skip]
 const ATTACHMENT_ROWS: &[Row] = &[
-    constant("finding_info.title",            "\"Malicious attachment found\""),
-    constant("finding_info.types",            "[\"Malware\"]"),
+    constant("finding_info.title", "\"Malicious attachment found\""),
+    constant("finding_info.types", "[\"Malware\"]"),
 ];
 
 #[rustfmt::skip]
 const IMPERSONATION_ROWS: &[Row] = &[
-    constant("finding_info.title",            "\"Impersonation found\""),
-    constant("finding_info.types",            "[\"Impersonation\"]"),
-    row("finding_info.analytic",              &[field::POLICY_DEFINITION],               Shape::More(More::Analytic)),
-    row("policy.name",                        &[field::POLICY_DEFINITION],               Shape::Text),
+    constant("finding_info.title", "\"Impersonation found\""),
+    constant("finding_info.types", "[\"Impersonation\"]"),
+    row("finding_info.analytic",   &[field::POLICY_DEFINITION], text(analytic).or(feature_analytic)),
+    row("policy.name",             &[field::POLICY_DEFINITION], text(as_it_is)),
 ];
 
 #[rustfmt::skip]
 const INTERNAL_ROWS: &[Row] = &[
-    constant("finding_info.title",            "\"Threat found in an internal message\""),
-    constant("finding_info.types",            "[\"Internal threat\"]"),
-    row("finding_info.desc",                  &[field::SCAN_RESULTS],                    Shape::Reason),
-    row("evidences[].url",                    &[field::URL],                            Shape::More(More::Url)),
+    constant("finding_info.title", "\"Threat found in an internal message\""),
+    constant("finding_info.types", "[\"Internal threat\"]"),
+    row("finding_info.desc",       &[field::SCAN_RESULTS], text(reason)),
+    row("evidences[].url",         &[field::URL],          text(url)),
 ];
 
 /// The source of a record about a URL is the server that sent the message, not who clicked.
 #[rustfmt::skip]
 const URL_ROWS: &[Row] = &[
-    constant("finding_info.title",            "\"Malicious URL found\""),
-    constant("finding_info.types",            "[\"Malicious URL\"]"),
-    row("finding_info.desc",                  &[field::BLOCK_REASON, field::REASON],          Shape::Reason),
-    row("evidences[].url",                    &[field::URL],                            Shape::More(More::Url)),
-    row("evidences[].user.name",              &[field::RECIPIENTS, field::RECIPIENT],        Shape::More(More::Person)),
-    row("evidences[].user.email_addr",        &[field::RECIPIENTS, field::RECIPIENT],        Shape::More(More::Email)),
+    constant("finding_info.title",     "\"Malicious URL found\""),
+    constant("finding_info.types",     "[\"Malicious URL\"]"),
+    row("finding_info.desc",           &[field::BLOCK_REASON, field::REASON],  text(reason)),
+    row("evidences[].url",             &[field::URL],                          text(url)),
+    row("evidences[].user.name",       &[field::RECIPIENTS, field::RECIPIENT], value(people::person)),
+    row("evidences[].user.email_addr", &[field::RECIPIENTS, field::RECIPIENT], value(people::email)),
 ];
 
 #[rustfmt::skip]
 const CLICK_ROWS: &[Row] = &[
-    constant("finding_info.title",            "\"Click on a malicious URL blocked\""),
-    constant("finding_info.types",            "[\"Malicious URL\"]"),
-    row("evidences[].url",                    &[field::ORIGINAL_URL, field::URL],             Shape::More(More::Url)),
-    row("evidences[].user.name",              &[field::RECIPIENTS, field::RECIPIENT],        Shape::More(More::Person)),
-    row("evidences[].user.email_addr",        &[field::RECIPIENTS, field::RECIPIENT],        Shape::More(More::Email)),
+    constant("finding_info.title",     "\"Click on a malicious URL blocked\""),
+    constant("finding_info.types",     "[\"Malicious URL\"]"),
+    row("evidences[].url",             &[field::ORIGINAL_URL, field::URL],     text(url)),
+    row("evidences[].user.name",       &[field::RECIPIENTS, field::RECIPIENT], value(people::person)),
+    row("evidences[].user.email_addr", &[field::RECIPIENTS, field::RECIPIENT], value(people::email)),
 ];
 
 /// Only blocked clicks are logged.
 #[rustfmt::skip]
 const CLICK_ACTION: &[Row] = &[
-    row("",                                   &[field::ACTION],                         Shape::More(More::Acts(2, 2))),
+    row("{action_id,disposition_id}", &[field::ACTION], whole(acts::<2, 2>)),
 ];
 
 const HIGH: &[Rule] = &[rule(&[], Is::found(4))];

@@ -1,8 +1,11 @@
 //! OCSF for what is known of threats and of people.
 
+use super::super::convert::{as_it_is, list};
 use super::super::kept::LOGS;
-use super::super::table::{More, Row, Shape, Stix, Test, constant, row};
+use super::super::people;
+use super::super::table::{Row, Test, constant, row, text, value, whole};
 use super::classes::{self, Is, Variant, rule};
+use super::convert::{malware, millis, original_time, osint};
 use super::{CONTROL, GATEWAY, HEAD, TAIL};
 use crate::field::{self, Name};
 
@@ -39,28 +42,28 @@ pub(super) const THREAT_INTEL: &[Variant] = &[
 
 #[rustfmt::skip]
 const FEED: &[Row] = &[
-    row("metadata.original_event_uid",       &[field::ID],         Shape::Text),
-    row("metadata.event_code",               &[field::TYPE],       Shape::Text),
-    row("metadata.original_time",            &[field::MODIFIED, field::CREATED, field::CREATION_DATE, field::TIMESTAMP], Shape::More(More::OriginalTime)),
+    row("metadata.original_event_uid", &[field::ID],   text(as_it_is)),
+    row("metadata.event_code",         &[field::TYPE], text(as_it_is)),
+    row("metadata.original_time",      &[field::MODIFIED, field::CREATED, field::CREATION_DATE, field::TIMESTAMP],whole(original_time)),
 ];
 
 #[rustfmt::skip]
 const OSINT: &[Row] = &[
-    row("osint[].",                          INDICATES,       Shape::More(More::Stix(Stix::Osint))),
-    row("osint[].uid",                       &[field::ID],         Shape::Text),
-    row("osint[].name",                      &[field::NAME],       Shape::Text),
-    row("osint[].desc",                      &[field::DESCRIPTION],Shape::Text),
-    row("osint[].labels",                    &[field::LABELS],     Shape::More(More::List)),
-    row("osint[].created_time",              &[field::CREATED],    Shape::More(More::Millis)),
-    row("osint[].modified_time",             &[field::MODIFIED],   Shape::More(More::Millis)),
-    row("osint[].uploaded_time",             &[field::VALID_FROM], Shape::More(More::Millis)),
-    row("osint[].malware",                   &[field::MALWARE_NAME], Shape::More(More::Malware)),
-    constant("osint[].vendor_name",          "\"Mimecast\""),
+    row("osint[].{type_id,value}",  INDICATES,              text(osint)),
+    row("osint[].uid",              &[field::ID],           text(as_it_is)),
+    row("osint[].name",             &[field::NAME],         text(as_it_is)),
+    row("osint[].desc",             &[field::DESCRIPTION],  text(as_it_is)),
+    row("osint[].labels",           &[field::LABELS],       value(list)),
+    row("osint[].created_time",     &[field::CREATED],      text(millis)),
+    row("osint[].modified_time",    &[field::MODIFIED],     text(millis)),
+    row("osint[].uploaded_time",    &[field::VALID_FROM],   text(millis)),
+    row("osint[].malware",          &[field::MALWARE_NAME], text(malware)),
+    constant("osint[].vendor_name", "\"Mimecast\""),
 ];
 
 #[rustfmt::skip]
 const PATTERN: &[Row] = &[
-    row("osint[].detection_pattern",         &[field::PATTERN],    Shape::Text),
+    row("osint[].detection_pattern",              &[field::PATTERN], text(as_it_is)),
     constant("osint[].detection_pattern_type_id", "1"),
 ];
 
@@ -87,12 +90,12 @@ pub(super) const TRAINING: &[Variant] = &[
 
 #[rustfmt::skip]
 const TRAINING_PRODUCT: &[Row] = &[
-    constant("metadata.product.name",        "\"Mimecast Awareness Training\""),
+    constant("metadata.product.name", "\"Mimecast Awareness Training\""),
 ];
 
 #[rustfmt::skip]
 const PERSON: &[Row] = &[
-    row("user.name",                         EMAIL,           Shape::More(More::Email)),
-    row("user.email_addr",                   EMAIL,           Shape::More(More::Email)),
-    row("user.full_name",                    &[field::NAME],       Shape::Text),
+    row("user.name",       EMAIL,          value(people::email)),
+    row("user.email_addr", EMAIL,          value(people::email)),
+    row("user.full_name",  &[field::NAME], text(as_it_is)),
 ];

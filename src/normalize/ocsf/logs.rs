@@ -1,14 +1,19 @@
 //! OCSF for the logs behind POST endpoints: data leak prevention, targeted threat protection,
 //! held, released and rejected messages, and the archive.
 
+use super::super::convert::{as_it_is, ip, joined, long, message_id, port, reason, user};
 use super::super::ecs::logs::{
     ALLOW, BLOCK, CLEAN, DETECTION, DONE, HARMLESS_URL, MALICIOUS_URL, REJECTED_BY, RELEASED,
     UNSAFE, VIRUS,
 };
 use super::super::kept::LOGS;
-use super::super::table::Computed;
-use super::super::table::{Keep, More, Row, Shape, Test, computed, constant, row};
+use super::super::table::{Computed, Keep, Row, Test, computed, constant, row, text, value, whole};
+use super::super::{objects, people};
 use super::classes::{self, Class, Is, Rule, Variant, rule};
+use super::convert::{
+    acts, analytic, direction, feature_analytic, info_urls, no_direction, original_time,
+    signatures, url, urls,
+};
 use super::{CONTROL, CONTROL_AND_HOST, GATEWAY, HEAD, TAIL};
 use crate::field::{self, Name};
 
@@ -51,19 +56,19 @@ pub(super) const DLP: &[Variant] = &[variant(
 
 #[rustfmt::skip]
 const DLP_ROWS: &[Row] = &[
-    row("metadata.original_time",              &[field::EVENT_TIME],       Shape::More(More::OriginalTime)),
-    computed("finding_info.uid",               Computed::Id),
-    computed("finding_info.created_time", Computed::OccurredMillis),
-    constant("finding_info.title",             "\"Data leak prevention policy applied\""),
-    row("finding_info.analytic",               &[field::POLICY],          Shape::More(More::Analytic)),
+    row("metadata.original_time",                     &[field::EVENT_TIME],        whole(original_time)),
+    computed("finding_info.uid",                      Computed::Id),
+    computed("finding_info.created_time",             Computed::OccurredMillis),
+    constant("finding_info.title",                    "\"Data leak prevention policy applied\""),
+    row("finding_info.analytic",                      &[field::POLICY],            text(analytic).or(feature_analytic)),
     constant("data_security.detection_system_id",     "6"),
     constant("data_security.data_lifecycle_state_id", "2"),
-    row("data_security.policy.name",           &[field::POLICY],          Shape::Text),
-    row("policy.name",                         &[field::POLICY],          Shape::Text),
-    row("actor.user.name",                     &[field::SENDER_ADDRESS],   Shape::More(More::Person)),
-    row("actor.user.email_addr",               &[field::SENDER_ADDRESS],   Shape::More(More::Email)),
-    row("resources",                           &[field::RECIPIENT_ADDRESS],Shape::More(More::Resources)),
-    row("",                                    &[field::ACTION],          Shape::More(More::Acts(3, 15))),
+    row("data_security.policy.name",                  &[field::POLICY],            text(as_it_is)),
+    row("policy.name",                                &[field::POLICY],            text(as_it_is)),
+    row("actor.user.name",                            &[field::SENDER_ADDRESS],    value(people::person)),
+    row("actor.user.email_addr",                      &[field::SENDER_ADDRESS],    value(people::email)),
+    row("resources",                                  &[field::RECIPIENT_ADDRESS], value(people::resources)),
+    row("{action_id,disposition_id}",                 &[field::ACTION],            whole(acts::<3, 15>)),
 ];
 
 #[rustfmt::skip]
@@ -104,65 +109,65 @@ pub(super) const TTP_URL: &[Variant] = &[
 
 #[rustfmt::skip]
 const MALICIOUS_TITLE: &[Row] = &[
-    constant("finding_info.title",             "\"Malicious URL found\""),
-    constant("finding_info.types",             "[\"Malicious URL\"]"),
+    constant("finding_info.title", "\"Malicious URL found\""),
+    constant("finding_info.types", "[\"Malicious URL\"]"),
 ];
 
 #[rustfmt::skip]
 const SUSPICIOUS_TITLE: &[Row] = &[
-    constant("finding_info.title",             "\"Suspicious URL\""),
+    constant("finding_info.title", "\"Suspicious URL\""),
 ];
 
 #[rustfmt::skip]
 const DATE: &[Row] = &[
-    row("metadata.original_time",              &[field::DATE],            Shape::More(More::OriginalTime)),
+    row("metadata.original_time", &[field::DATE], whole(original_time)),
 ];
 
 #[rustfmt::skip]
 const CLICKED: &[Row] = &[
-    row("email.from",                          &[field::FROM_USER_EMAIL_ADDRESS], Shape::More(More::Email)),
-    row("email.from_mailbox", &[field::FROM_USER_EMAIL_ADDRESS], Shape::More(More::Mailbox)),
-    row("email.to",                            &[field::USER_EMAIL_ADDRESS],Shape::More(More::Emails)),
-    row("email.subject",                       &[field::SUBJECT],         Shape::Text),
-    row("email.message_uid",                   &[field::MESSAGE_ID],       Shape::MessageId),
-    row("email.urls",                          &[field::URL],             Shape::More(More::Urls)),
-    row("src_endpoint.ip",                     &[field::SENDING_IP],       Shape::Ip),
-    row("src_endpoint.port",                   &[field::SENDING_IP],       Shape::Port),
-    row("policy.name",                         &[field::TTP_DEFINITION],   Shape::Text),
-    row("status_detail",                       &[field::CATEGORY],        Shape::Reason),
-    row("",                                    &[field::ROUTE],           Shape::More(More::Direction)),
-    row("",                                    &[field::ACTIONS, field::ACTION], Shape::More(More::Acts(1, 1))),
+    row("email.from",                 &[field::FROM_USER_EMAIL_ADDRESS], value(people::email)),
+    row("email.from_mailbox",         &[field::FROM_USER_EMAIL_ADDRESS], value(people::mailbox)),
+    row("email.to",                   &[field::USER_EMAIL_ADDRESS],      value(people::emails)),
+    row("email.subject",              &[field::SUBJECT],                 text(as_it_is)),
+    row("email.message_uid",          &[field::MESSAGE_ID],              text(message_id)),
+    row("email.urls",                 &[field::URL],                     text(urls)),
+    row("src_endpoint.ip",            &[field::SENDING_IP],              text(ip)),
+    row("src_endpoint.port",          &[field::SENDING_IP],              whole(port)),
+    row("policy.name",                &[field::TTP_DEFINITION],          text(as_it_is)),
+    row("status_detail",              &[field::CATEGORY],                text(reason)),
+    row("{direction_id}",             &[field::ROUTE],                   text(direction).or(no_direction)),
+    row("{action_id,disposition_id}", &[field::ACTIONS, field::ACTION],  whole(acts::<1, 1>)),
 ];
 
 #[rustfmt::skip]
 const CLICKER: &[Row] = &[
-    row("actor.user.name",                     &[field::USER_EMAIL_ADDRESS],Shape::More(More::Person)),
-    row("actor.user.email_addr",               &[field::USER_EMAIL_ADDRESS],Shape::More(More::Email)),
+    row("actor.user.name",       &[field::USER_EMAIL_ADDRESS], value(people::person)),
+    row("actor.user.email_addr", &[field::USER_EMAIL_ADDRESS], value(people::email)),
 ];
 
 #[rustfmt::skip]
 const URL_FINDING: &[Row] = &[
-    computed("finding_info.uid",               Computed::Id),
+    computed("finding_info.uid",          Computed::Id),
     computed("finding_info.created_time", Computed::OccurredMillis),
-    row("finding_info.desc",                   &[field::CATEGORY],        Shape::Reason),
-    row("finding_info.analytic",               &[field::TTP_DEFINITION],   Shape::More(More::Analytic)),
-    row("policy.name",                         &[field::TTP_DEFINITION],   Shape::Text),
-    row("evidences[].url",                     &[field::URL],             Shape::More(More::Url)),
-    row("evidences[].src_endpoint.ip",         &[field::SENDING_IP],       Shape::Ip),
-    row("evidences[].src_endpoint.port",       &[field::SENDING_IP],       Shape::Port),
-    row("evidences[].user.name",               &[field::USER_EMAIL_ADDRESS],Shape::More(More::Person)),
-    row("evidences[].user.email_addr",         &[field::USER_EMAIL_ADDRESS],Shape::More(More::Email)),
-    row("resources",                           &[field::USER_EMAIL_ADDRESS],Shape::More(More::Resources)),
-    row("",                                    &[field::ACTIONS, field::ACTION], Shape::More(More::Acts(3, 15))),
+    row("finding_info.desc",              &[field::CATEGORY],               text(reason)),
+    row("finding_info.analytic",          &[field::TTP_DEFINITION],         text(analytic).or(feature_analytic)),
+    row("policy.name",                    &[field::TTP_DEFINITION],         text(as_it_is)),
+    row("evidences[].url",                &[field::URL],                    text(url)),
+    row("evidences[].src_endpoint.ip",    &[field::SENDING_IP],             text(ip)),
+    row("evidences[].src_endpoint.port",  &[field::SENDING_IP],             whole(port)),
+    row("evidences[].user.name",          &[field::USER_EMAIL_ADDRESS],     value(people::person)),
+    row("evidences[].user.email_addr",    &[field::USER_EMAIL_ADDRESS],     value(people::email)),
+    row("resources",                      &[field::USER_EMAIL_ADDRESS],     value(people::resources)),
+    row("{action_id,disposition_id}",     &[field::ACTIONS, field::ACTION], whole(acts::<3, 15>)),
 ];
 
 #[rustfmt::skip]
 const URL_MESSAGE: &[Row] = &[
-    row("evidences[].email.from",              &[field::FROM_USER_EMAIL_ADDRESS], Shape::More(More::Email)),
-    row("evidences[].email.from_mailbox", &[field::FROM_USER_EMAIL_ADDRESS], Shape::More(More::Mailbox)),
-    row("evidences[].email.to",                &[field::USER_EMAIL_ADDRESS],Shape::More(More::Emails)),
-    row("evidences[].email.subject",           &[field::SUBJECT],         Shape::Text),
-    row("evidences[].email.message_uid",       &[field::MESSAGE_ID],       Shape::MessageId),
+    row("evidences[].email.from",         &[field::FROM_USER_EMAIL_ADDRESS], value(people::email)),
+    row("evidences[].email.from_mailbox", &[field::FROM_USER_EMAIL_ADDRESS], value(people::mailbox)),
+    row("evidences[].email.to",           &[field::USER_EMAIL_ADDRESS],      value(people::emails)),
+    row("evidences[].email.subject",      &[field::SUBJECT],                 text(as_it_is)),
+    row("evidences[].email.message_uid",  &[field::MESSAGE_ID],              text(message_id)),
 ];
 
 /// A malicious link that was let through weighs more than one that was stopped.
@@ -209,18 +214,18 @@ pub(super) const TTP_ATTACHMENT: &[Variant] = &[
 
 #[rustfmt::skip]
 const OPENED_ACTION: &[Row] = &[
-    row("",                                    &[field::ACTION_TRIGGERED], Shape::More(More::Acts(3, 15))),
+    row("{action_id,disposition_id}", &[field::ACTION_TRIGGERED], whole(acts::<3, 15>)),
 ];
 
 #[rustfmt::skip]
 const MALICIOUS_FILE_TITLE: &[Row] = &[
-    constant("finding_info.title",             "\"Malicious attachment found\""),
-    constant("finding_info.types",             "[\"Malware\"]"),
+    constant("finding_info.title", "\"Malicious attachment found\""),
+    constant("finding_info.types", "[\"Malware\"]"),
 ];
 
 #[rustfmt::skip]
 const SUSPICIOUS_FILE_TITLE: &[Row] = &[
-    constant("finding_info.title",             "\"Suspicious attachment\""),
+    constant("finding_info.title", "\"Suspicious attachment\""),
 ];
 
 /// Name, extension, type, size and hash of the attachment; there is no size, and the extension
@@ -235,36 +240,36 @@ const ATTACHMENT: &[Name] = &[
 
 #[rustfmt::skip]
 const OPENED: &[Row] = &[
-    row("email.from",                          &[field::SENDER_ADDRESS],   Shape::More(More::Email)),
-    row("email.from_mailbox", &[field::SENDER_ADDRESS], Shape::More(More::Mailbox)),
-    row("email.to",                            &[field::RECIPIENT_ADDRESS],Shape::More(More::Emails)),
-    row("email.subject",                       &[field::SUBJECT],         Shape::Text),
-    row("email.message_uid",                   &[field::MESSAGE_ID],       Shape::MessageId),
-    row("email.files",                         ATTACHMENT,           Shape::More(More::File)),
-    row("policy.name",                         &[field::DEFINITION],      Shape::Text),
-    row("status_detail",                       &[field::DETAILS],         Shape::Reason),
-    row("",                                    &[field::ROUTE],           Shape::More(More::Direction)),
+    row("email.from",         &[field::SENDER_ADDRESS],    value(people::email)),
+    row("email.from_mailbox", &[field::SENDER_ADDRESS],    value(people::mailbox)),
+    row("email.to",           &[field::RECIPIENT_ADDRESS], value(people::emails)),
+    row("email.subject",      &[field::SUBJECT],           text(as_it_is)),
+    row("email.message_uid",  &[field::MESSAGE_ID],        text(message_id)),
+    row("email.files",        ATTACHMENT,                  whole(objects::file)),
+    row("policy.name",        &[field::DEFINITION],        text(as_it_is)),
+    row("status_detail",      &[field::DETAILS],           text(reason)),
+    row("{direction_id}",     &[field::ROUTE],             text(direction).or(no_direction)),
 ];
 
 #[rustfmt::skip]
 const FILE_FINDING: &[Row] = &[
-    computed("finding_info.uid",               Computed::Id),
+    computed("finding_info.uid",          Computed::Id),
     computed("finding_info.created_time", Computed::OccurredMillis),
-    row("finding_info.desc",                   &[field::DETAILS],         Shape::Reason),
-    row("finding_info.analytic",               &[field::DEFINITION],      Shape::More(More::Analytic)),
-    row("policy.name",                         &[field::DEFINITION],      Shape::Text),
-    row("evidences[].file",                    ATTACHMENT,           Shape::More(More::File)),
-    row("resources",                           &[field::RECIPIENT_ADDRESS],Shape::More(More::Resources)),
-    row("",                                    &[field::ACTION_TRIGGERED], Shape::More(More::Acts(3, 15))),
+    row("finding_info.desc",              &[field::DETAILS],           text(reason)),
+    row("finding_info.analytic",          &[field::DEFINITION],        text(analytic).or(feature_analytic)),
+    row("policy.name",                    &[field::DEFINITION],        text(as_it_is)),
+    row("evidences[].file",               ATTACHMENT,                  whole(objects::file)),
+    row("resources",                      &[field::RECIPIENT_ADDRESS], value(people::resources)),
+    row("{action_id,disposition_id}",     &[field::ACTION_TRIGGERED],  whole(acts::<3, 15>)),
 ];
 
 #[rustfmt::skip]
 const TTP_MESSAGE: &[Row] = &[
-    row("evidences[].email.from",              &[field::SENDER_ADDRESS],   Shape::More(More::Email)),
-    row("evidences[].email.from_mailbox", &[field::SENDER_ADDRESS], Shape::More(More::Mailbox)),
-    row("evidences[].email.to",                &[field::RECIPIENT_ADDRESS],Shape::More(More::Emails)),
-    row("evidences[].email.subject",           &[field::SUBJECT],         Shape::Text),
-    row("evidences[].email.message_uid",       &[field::MESSAGE_ID],       Shape::MessageId),
+    row("evidences[].email.from",         &[field::SENDER_ADDRESS],    value(people::email)),
+    row("evidences[].email.from_mailbox", &[field::SENDER_ADDRESS],    value(people::mailbox)),
+    row("evidences[].email.to",           &[field::RECIPIENT_ADDRESS], value(people::emails)),
+    row("evidences[].email.subject",      &[field::SUBJECT],           text(as_it_is)),
+    row("evidences[].email.message_uid",  &[field::MESSAGE_ID],        text(message_id)),
 ];
 
 #[rustfmt::skip]
@@ -279,19 +284,19 @@ pub(super) const TTP_IMPERSONATION: &[Variant] = &[
 
 #[rustfmt::skip]
 const IMPERSONATION: &[Row] = &[
-    row("metadata.original_time",              &[field::EVENT_TIME],       Shape::More(More::OriginalTime)),
-    row("metadata.original_event_uid",         &[field::ID],              Shape::Text),
-    computed("finding_info.uid",               Computed::Id),
+    row("metadata.original_time",         &[field::EVENT_TIME],        whole(original_time)),
+    row("metadata.original_event_uid",    &[field::ID],                text(as_it_is)),
+    computed("finding_info.uid",          Computed::Id),
     computed("finding_info.created_time", Computed::OccurredMillis),
-    constant("finding_info.title",             "\"Impersonation found\""),
-    row("finding_info.desc",                   &[field::IDENTIFIERS],     Shape::More(More::Joined)),
-    constant("finding_info.types",             "[\"Impersonation\"]"),
-    row("finding_info.analytic",               &[field::DEFINITION],      Shape::More(More::Analytic)),
-    row("policy.name",                         &[field::DEFINITION],      Shape::Text),
-    row("evidences[].src_endpoint.ip",         &[field::SENDER_IP_ADDRESS], Shape::Ip),
-    row("evidences[].src_endpoint.port",       &[field::SENDER_IP_ADDRESS], Shape::Port),
-    row("resources",                           &[field::RECIPIENT_ADDRESS],Shape::More(More::Resources)),
-    row("",                                    &[field::ACTION],          Shape::More(More::Acts(3, 15))),
+    constant("finding_info.title",        "\"Impersonation found\""),
+    row("finding_info.desc",              &[field::IDENTIFIERS],       value(joined)),
+    constant("finding_info.types",        "[\"Impersonation\"]"),
+    row("finding_info.analytic",          &[field::DEFINITION],        text(analytic).or(feature_analytic)),
+    row("policy.name",                    &[field::DEFINITION],        text(as_it_is)),
+    row("evidences[].src_endpoint.ip",    &[field::SENDER_IP_ADDRESS], text(ip)),
+    row("evidences[].src_endpoint.port",  &[field::SENDER_IP_ADDRESS], whole(port)),
+    row("resources",                      &[field::RECIPIENT_ADDRESS], value(people::resources)),
+    row("{action_id,disposition_id}",     &[field::ACTION],            whole(acts::<3, 15>)),
 ];
 
 #[rustfmt::skip]
@@ -313,23 +318,23 @@ pub(super) const HELD_MESSAGES: &[Variant] = &[
 
 #[rustfmt::skip]
 const HELD_IDS: &[Row] = &[
-    row("metadata.original_time",              &[field::DATE_RECEIVED],    Shape::More(More::OriginalTime)),
-    row("metadata.original_event_uid",         &[field::ID],              Shape::Text),
-    row("status_detail",                       &[field::REASON, field::EVENT], Shape::Reason),
-    row("status_code",                         &[field::REASON_CODE],      Shape::Text),
+    row("metadata.original_time",      &[field::DATE_RECEIVED],        whole(original_time)),
+    row("metadata.original_event_uid", &[field::ID],                   text(as_it_is)),
+    row("status_detail",               &[field::REASON, field::EVENT], text(reason)),
+    row("status_code",                 &[field::REASON_CODE],          text(as_it_is)),
 ];
 
 #[rustfmt::skip]
 const HELD: &[Row] = &[
-    row("from",                                &[field::FROM],            Shape::More(More::Email)),
-    row("to",                                  &[field::TO],              Shape::More(More::Emails)),
-    row("email.from",                          &[field::FROM_HEADER, field::FROM], Shape::More(More::Email)),
-    row("email.from_mailbox", &[field::FROM_HEADER, field::FROM], Shape::More(More::Mailbox)),
-    row("email.to",                            &[field::TO],              Shape::More(More::Emails)),
-    row("email.subject",                       &[field::SUBJECT],         Shape::Text),
-    row("email.size",                          &[field::SIZE],            Shape::Long),
-    row("policy.name",                         &[field::POLICY_INFO],      Shape::Text),
-    row("",                                    &[field::ROUTE],           Shape::More(More::Direction)),
+    row("from",               &[field::FROM],                     value(people::email)),
+    row("to",                 &[field::TO],                       value(people::emails)),
+    row("email.from",         &[field::FROM_HEADER, field::FROM], value(people::email)),
+    row("email.from_mailbox", &[field::FROM_HEADER, field::FROM], value(people::mailbox)),
+    row("email.to",           &[field::TO],                       value(people::emails)),
+    row("email.subject",      &[field::SUBJECT],                  text(as_it_is)),
+    row("email.size",         &[field::SIZE],                     text(long)),
+    row("policy.name",        &[field::POLICY_INFO],              text(as_it_is)),
+    row("{direction_id}",     &[field::ROUTE],                    text(direction).or(no_direction)),
 ];
 
 #[rustfmt::skip]
@@ -342,26 +347,26 @@ pub(super) const HELD_RELEASE: &[Variant] = &[
 
 #[rustfmt::skip]
 const RELEASE_IDS: &[Row] = &[
-    row("metadata.original_time",              &[field::RELEASED],        Shape::More(More::OriginalTime)),
-    row("metadata.original_event_uid",         &[field::ID],              Shape::Text),
-    row("status_detail",                       &[field::REJECT_REASON, field::HELD_REASON], Shape::Reason),
-    row("actor.user.name",                     &[field::OPERATOR],        Shape::More(More::Person)),
-    row("actor.user.email_addr",               &[field::OPERATOR],        Shape::More(More::Email)),
-    row("policy.name",                         &[field::POLICY],          Shape::Text),
-    row("",                                    &[field::STATUS],          Shape::More(More::Acts(4, 9))),
+    row("metadata.original_time",      &[field::RELEASED],                          whole(original_time)),
+    row("metadata.original_event_uid", &[field::ID],                                text(as_it_is)),
+    row("status_detail",               &[field::REJECT_REASON, field::HELD_REASON], text(reason)),
+    row("actor.user.name",             &[field::OPERATOR],                          value(people::person)),
+    row("actor.user.email_addr",       &[field::OPERATOR],                          value(people::email)),
+    row("policy.name",                 &[field::POLICY],                            text(as_it_is)),
+    row("{action_id,disposition_id}",  &[field::STATUS],                            whole(acts::<4, 9>)),
 ];
 
 #[rustfmt::skip]
 const RELEASE: &[Row] = &[
-    row("from",                                &[field::FROM_ENV],         Shape::More(More::Email)),
-    row("to",                                  &[field::TO],              Shape::More(More::Emails)),
-    row("email.from",                          &[field::FROM_HDR, field::FROM_ENV], Shape::More(More::Email)),
-    row("email.from_mailbox", &[field::FROM_HDR, field::FROM_ENV], Shape::More(More::Mailbox)),
-    row("email.to",                            &[field::TO],              Shape::More(More::Emails)),
-    row("email.subject",                       &[field::SUBJECT],         Shape::Text),
-    row("email.size",                          &[field::SIZE],            Shape::Long),
-    row("email_auth",                          &[field::SPAM_PROCESSING_DETAIL], Shape::More(More::Auth)),
-    row("",                                    &[field::ROUTE],           Shape::More(More::Direction)),
+    row("from",               &[field::FROM_ENV],                  value(people::email)),
+    row("to",                 &[field::TO],                        value(people::emails)),
+    row("email.from",         &[field::FROM_HDR, field::FROM_ENV], value(people::email)),
+    row("email.from_mailbox", &[field::FROM_HDR, field::FROM_ENV], value(people::mailbox)),
+    row("email.to",           &[field::TO],                        value(people::emails)),
+    row("email.subject",      &[field::SUBJECT],                   text(as_it_is)),
+    row("email.size",         &[field::SIZE],                      text(long)),
+    row("email_auth",         &[field::SPAM_PROCESSING_DETAIL],    value(objects::auth)),
+    row("{direction_id}",     &[field::ROUTE],                     text(direction).or(no_direction)),
 ];
 
 #[rustfmt::skip]
@@ -393,31 +398,31 @@ const REJECTION_RULES: &[Rule] = &[
 
 #[rustfmt::skip]
 const SIGNATURES: &[Row] = &[
-    row("malware",                             &[field::INFO],            Shape::More(More::Signatures)),
+    row("malware", &[field::INFO], text(signatures)),
 ];
 
 #[rustfmt::skip]
 const REJECTION_IDS: &[Row] = &[
-    row("metadata.original_time",              &[field::CREATED],         Shape::More(More::OriginalTime)),
-    row("metadata.original_event_uid",         &[field::ID],              Shape::Text),
-    row("metadata.event_code",                 &[field::TYPE],            Shape::Text),
-    row("status_detail",                       &[field::INFO, field::DESCRIPTION], Shape::Reason),
+    row("metadata.original_time",      &[field::CREATED],                  whole(original_time)),
+    row("metadata.original_event_uid", &[field::ID],                       text(as_it_is)),
+    row("metadata.event_code",         &[field::TYPE],                     text(as_it_is)),
+    row("status_detail",               &[field::INFO, field::DESCRIPTION], text(reason)),
 ];
 
 #[rustfmt::skip]
 const REJECTION: &[Row] = &[
-    row("from",                                &[field::FROM_ADDRESS],     Shape::More(More::Email)),
-    row("to",                                  &[field::TO_ADDRESS],       Shape::More(More::Emails)),
-    row("email.from",                          &[field::FROM_ADDRESS],     Shape::More(More::Email)),
-    row("email.from_mailbox", &[field::FROM_ADDRESS], Shape::More(More::Mailbox)),
-    row("email.to",                            &[field::TO_ADDRESS],       Shape::More(More::Emails)),
-    row("email.urls",                          &[field::INFO],            Shape::More(More::InfoUrl)),
-    row("src_endpoint.ip",                     &[field::IP_ADDRESS],       Shape::Ip),
-    row("src_endpoint.port",                   &[field::IP_ADDRESS],       Shape::Port),
-    row("src_endpoint.name",                   &[field::REMOTE_NAME],      Shape::Text),
-    row("command",                             &[field::REMOTE_EHLO],      Shape::Text),
-    constant("protocol_name",                  "\"SMTP\""),
-    row("",                                    &[field::ROUTE],           Shape::More(More::Direction)),
+    row("from",               &[field::FROM_ADDRESS], value(people::email)),
+    row("to",                 &[field::TO_ADDRESS],   value(people::emails)),
+    row("email.from",         &[field::FROM_ADDRESS], value(people::email)),
+    row("email.from_mailbox", &[field::FROM_ADDRESS], value(people::mailbox)),
+    row("email.to",           &[field::TO_ADDRESS],   value(people::emails)),
+    row("email.urls",         &[field::INFO],         text(info_urls)),
+    row("src_endpoint.ip",    &[field::IP_ADDRESS],   text(ip)),
+    row("src_endpoint.port",  &[field::IP_ADDRESS],   whole(port)),
+    row("src_endpoint.name",  &[field::REMOTE_NAME],  text(as_it_is)),
+    row("command",            &[field::REMOTE_EHLO],  text(as_it_is)),
+    constant("protocol_name", "\"SMTP\""),
+    row("{direction_id}",     &[field::ROUTE],        text(direction).or(no_direction)),
 ];
 
 pub(super) const ARCHIVE_SEARCH: &[Variant] = &[variant(
@@ -429,14 +434,14 @@ pub(super) const ARCHIVE_SEARCH: &[Variant] = &[variant(
 
 #[rustfmt::skip]
 const SEARCH: &[Row] = &[
-    row("metadata.original_time",              &[field::CREATE_TIME],      Shape::More(More::OriginalTime)),
-    row("actor.user.name",                     &[field::EMAIL_ADDR],       Shape::User),
-    row("actor.user.email_addr",               &[field::EMAIL_ADDR],       Shape::More(More::Email)),
-    constant("web_resources[].name",           "\"Archive\""),
-    constant("web_resources[].type",           "\"Archive\""),
-    row("web_resources[].desc",                &[field::SEARCH_TEXT],      Shape::Text),
-    row("status_detail",                       &[field::SEARCH_REASON],    Shape::Reason),
-    row("message",                             &[field::DESCRIPTION],     Shape::Text),
+    row("metadata.original_time",    &[field::CREATE_TIME],   whole(original_time)),
+    row("actor.user.name",           &[field::EMAIL_ADDR],    text(user)),
+    row("actor.user.email_addr",     &[field::EMAIL_ADDR],    value(people::email)),
+    constant("web_resources[].name", "\"Archive\""),
+    constant("web_resources[].type", "\"Archive\""),
+    row("web_resources[].desc",      &[field::SEARCH_TEXT],   text(as_it_is)),
+    row("status_detail",             &[field::SEARCH_REASON], text(reason)),
+    row("message",                   &[field::DESCRIPTION],   text(as_it_is)),
 ];
 
 pub(super) const ARCHIVE_VIEW: &[Variant] = &[variant(
@@ -448,10 +453,10 @@ pub(super) const ARCHIVE_VIEW: &[Variant] = &[variant(
 
 #[rustfmt::skip]
 const VIEW: &[Row] = &[
-    row("metadata.original_time",              &[field::VIEWED],          Shape::More(More::OriginalTime)),
-    row("actor.user.name",                     &[field::VIEWER],          Shape::User),
-    row("actor.user.email_addr",               &[field::VIEWER],          Shape::More(More::Email)),
-    constant("web_resources[].name",           "\"Archived message\""),
-    constant("web_resources[].type",           "\"Archive\""),
-    row("web_resources[].desc",                &[field::SUBJECT],         Shape::Text),
+    row("metadata.original_time",    &[field::VIEWED],  whole(original_time)),
+    row("actor.user.name",           &[field::VIEWER],  text(user)),
+    row("actor.user.email_addr",     &[field::VIEWER],  value(people::email)),
+    constant("web_resources[].name", "\"Archived message\""),
+    constant("web_resources[].type", "\"Archive\""),
+    row("web_resources[].desc",      &[field::SUBJECT], text(as_it_is)),
 ];

@@ -1,11 +1,14 @@
 //! OCSF for what happens to messages: receipt, process, delivery, journal, spam, and what Cloud
 //! Integrated says of messages.
 
+use super::super::convert::{as_it_is, code, host, ip, long, message_id, port, reason};
 use super::super::ecs::logs;
 use super::super::ecs::messages::{ACCEPTED, HELD, KEPT, REJECTED};
 use super::super::kept::LOGS;
-use super::super::table::{More, Row, Shape, Test, constant, row};
+use super::super::table::{Row, Test, constant, row, text, value, whole};
+use super::super::{objects, people};
 use super::classes::{self, Is, Rule, Variant, rule};
+use super::convert::{acts, direction, info_urls, malware, no_direction};
 use super::{CONTROL, GATEWAY, HEAD, INTEGRATED, SIEM, TAIL, UNMAPPED};
 use crate::field::{self, Name};
 
@@ -155,100 +158,100 @@ pub(super) const CI_MAILFLOW: &[Variant] = &message!(
 /// What every record about a message has.
 #[rustfmt::skip]
 const MESSAGE: &[Row] = &[
-    row("message_trace_uid",  &[field::AGGREGATE_ID],                    Shape::Text),
-    row("to",                 &[field::RECIPIENTS, field::RECIPIENT],        Shape::More(More::Emails)),
-    row("email.to",           &[field::RECIPIENTS, field::RECIPIENT],        Shape::More(More::Emails)),
-    row("email.subject",      &[field::SUBJECT],                        Shape::Text),
-    row("email.message_uid",  &[field::MESSAGE_ID],                      Shape::MessageId),
-    row("email.size",         &[field::EMAIL_SIZE],                      Shape::Long),
-    row("src_endpoint.ip",    &[field::SENDER_IP, field::SOURCE_IP],           Shape::Ip),
-    row("src_endpoint.port",  &[field::SENDER_IP, field::SOURCE_IP],           Shape::Port),
+    row("message_trace_uid",  &[field::AGGREGATE_ID],                 text(as_it_is)),
+    row("to",                 &[field::RECIPIENTS, field::RECIPIENT], value(people::emails)),
+    row("email.to",           &[field::RECIPIENTS, field::RECIPIENT], value(people::emails)),
+    row("email.subject",      &[field::SUBJECT],                      text(as_it_is)),
+    row("email.message_uid",  &[field::MESSAGE_ID],                   text(message_id)),
+    row("email.size",         &[field::EMAIL_SIZE],                   text(long)),
+    row("src_endpoint.ip",    &[field::SENDER_IP, field::SOURCE_IP],  text(ip)),
+    row("src_endpoint.port",  &[field::SENDER_IP, field::SOURCE_IP],  whole(port)),
     constant("protocol_name", "\"SMTP\""),
 ];
 
 /// The envelope's sender stands beside the message, the header's in it.
 #[rustfmt::skip]
 const SENDER: &[Row] = &[
-    row("from",               &[field::SENDER_ENVELOPE],                 Shape::More(More::Email)),
-    row("email.from",         &[field::SENDER_HEADER, field::SENDER_ENVELOPE], Shape::More(More::Email)),
-    row("email.from_mailbox", &[field::SENDER_HEADER, field::SENDER_ENVELOPE], Shape::More(More::Mailbox)),
+    row("from",               &[field::SENDER_ENVELOPE],                       value(people::email)),
+    row("email.from",         &[field::SENDER_HEADER, field::SENDER_ENVELOPE], value(people::email)),
+    row("email.from_mailbox", &[field::SENDER_HEADER, field::SENDER_ENVELOPE], value(people::mailbox)),
 ];
 
 /// A bounce of which no recipient is given has only its empty sender.
 #[rustfmt::skip]
 const BOUNCE: &[Row] = &[
-    constant("email.from",    "\"<>\""),
+    constant("email.from", "\"<>\""),
 ];
 
 /// The route is a direction everywhere but in a delivery.
 #[rustfmt::skip]
 const ROUTE: &[Row] = &[
-    row("",                   &[field::DIRECTION, field::ROUTE],             Shape::More(More::Direction)),
+    row("{direction_id}", &[field::DIRECTION, field::ROUTE], text(direction).or(no_direction)),
 ];
 
 #[rustfmt::skip]
 const DIRECTION: &[Row] = &[
-    row("",                   &[field::DIRECTION],                      Shape::More(More::Direction)),
+    row("{direction_id}", &[field::DIRECTION], text(direction).or(no_direction)),
 ];
 
 #[rustfmt::skip]
 const ACTION: &[Row] = &[
-    row("",                   &[field::ACTION],                         Shape::More(More::Acts(3, 17))),
+    row("{action_id,disposition_id}", &[field::ACTION], whole(acts::<3, 17>)),
 ];
 
 #[rustfmt::skip]
 const AUTH: &[Row] = &[
-    row("email_auth",         &[field::SPAM_PROCESSING_DETAIL],           Shape::More(More::Auth)),
+    row("email_auth", &[field::SPAM_PROCESSING_DETAIL], value(objects::auth)),
 ];
 
 #[rustfmt::skip]
 const CI_AUTH: &[Row] = &[
-    row("email_auth",         &[field::AUTH_RESULTS],                    Shape::More(More::Auth)),
+    row("email_auth", &[field::AUTH_RESULTS], value(objects::auth)),
 ];
 
 #[rustfmt::skip]
 const RECEIPT_ROWS: &[Row] = &[
-    row("status_code",        &[field::REJECTION_CODE],                  Shape::Code),
-    row("status_detail",      &[field::REJECTION_INFO, field::RECEIPT_ERRORS, field::REJECTION_TYPE], Shape::Reason),
-    row("email.urls",         &[field::REJECTION_INFO],                  Shape::More(More::InfoUrl)),
+    row("status_code",   &[field::REJECTION_CODE], text(code)),
+    row("status_detail", &[field::REJECTION_INFO, field::RECEIPT_ERRORS, field::REJECTION_TYPE],text(reason)),
+    row("email.urls",    &[field::REJECTION_INFO], text(info_urls)),
 ];
 
 /// `virusFound` also carries texts about block lists: only the type of a rejection says virus.
 #[rustfmt::skip]
 pub(super) const MALWARE: &[Row] = &[
-    row("malware",            &[field::VIRUS_FOUND],                     Shape::More(More::Malware)),
+    row("malware", &[field::VIRUS_FOUND], text(malware)),
 ];
 
 #[rustfmt::skip]
 const PROCESS_ROWS: &[Row] = &[
-    row("status_detail",      &[field::HOLD_REASON],                     Shape::Reason),
+    row("status_detail", &[field::HOLD_REASON], text(reason)),
 ];
 
 #[rustfmt::skip]
 const FILES: &[Row] = &[
-    row("email.files",        &[field::ATTACHMENTS, field::NUMBER_ATTACHMENTS], Shape::More(More::Files)),
+    row("email.files", &[field::ATTACHMENTS, field::NUMBER_ATTACHMENTS], whole(objects::files_of_email)),
 ];
 
 #[rustfmt::skip]
 const DELIVERY_ROWS: &[Row] = &[
-    row("dst_endpoint.ip",       &[field::DESTINATION_IP],               Shape::Ip),
-    row("dst_endpoint.port",     &[field::DESTINATION_IP],               Shape::Port),
-    row("dst_endpoint.hostname", &[field::HOSTNAME_CAPITAL, field::HOSTNAME],        Shape::Host),
-    row("duration",              &[field::DELIVERY_TIME],                Shape::Long),
-    row("attempt",               &[field::DELIVERY_ATTEMPTS],            Shape::Long),
+    row("dst_endpoint.ip",       &[field::DESTINATION_IP],                    text(ip)),
+    row("dst_endpoint.port",     &[field::DESTINATION_IP],                    whole(port)),
+    row("dst_endpoint.hostname", &[field::HOSTNAME_CAPITAL, field::HOSTNAME], text(host)),
+    row("duration",              &[field::DELIVERY_TIME],                     text(long)),
+    row("attempt",               &[field::DELIVERY_ATTEMPTS],                 text(long)),
 ];
 
 #[rustfmt::skip]
 const DELIVERY_STATUS: &[Row] = &[
-    row("status_code",        &[field::REJECTION_CODE],                  Shape::Code),
-    row("status_detail",      &[field::DELIVERY_ERRORS, field::REJECTION_INFO, field::REJECTION_TYPE], Shape::Reason),
+    row("status_code",   &[field::REJECTION_CODE], text(code)),
+    row("status_detail", &[field::DELIVERY_ERRORS, field::REJECTION_INFO, field::REJECTION_TYPE],text(reason)),
 ];
 
 #[rustfmt::skip]
 const THREAT: &[Row] = &[
-    row("",                   &[field::THREAT_STATE],                    Shape::More(More::Acts(3, 15))),
-    row("policy.name",        &[field::POLICIES_APPLIED],                Shape::More(More::Part("name"))),
-    row("status_detail",      &[field::THREAT_TYPE],                     Shape::Reason),
+    row("{action_id,disposition_id}", &[field::THREAT_STATE],     whole(acts::<3, 15>)),
+    row("policy.name",                &[field::POLICIES_APPLIED], value(objects::name)),
+    row("status_detail",              &[field::THREAT_TYPE],      text(reason)),
 ];
 
 const VIRUS: Test = Test::Has(&[field::REJECTION_TYPE], logs::VIRUS);

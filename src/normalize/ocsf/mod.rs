@@ -3,6 +3,7 @@
 pub mod actions;
 mod audit;
 pub mod classes;
+mod convert;
 mod findings;
 mod inventory;
 mod logs;
@@ -12,8 +13,10 @@ use crate::field::{self, Name};
 pub use classes::Variant;
 pub(super) use messages::NO_THREAT;
 
-use super::table::{Computed, Keep, More, Row, Shape, computed, constant, row};
+use super::convert::{as_it_is, tenant};
+use super::table::{Computed, Keep, Row, computed, constant, row, text, whole};
 use crate::stream::Stream;
+use convert::original_time;
 
 /// The variants of a stream: the first of which all tests hold makes the event. The last has
 /// none.
@@ -84,59 +87,59 @@ pub(super) fn observable(path: &str) -> u8 {
 /// Every event begins with this.
 #[rustfmt::skip]
 const HEAD: &[Row] = &[
-    computed("",                            Computed::Class),
-    computed("time",                        Computed::OccurredMillis),
-    constant("timezone_offset",             "0"),
-    constant("metadata.version",            "\"1.8.0\""),
-    computed("metadata.uid",                Computed::Id),
-    constant("metadata.product.vendor_name","\"Mimecast\""),
+    computed("",                              Computed::Class),
+    computed("time",                          Computed::OccurredMillis),
+    constant("timezone_offset",               "0"),
+    constant("metadata.version",              "\"1.8.0\""),
+    computed("metadata.uid",                  Computed::Id),
+    constant("metadata.product.vendor_name",  "\"Mimecast\""),
     computed("metadata.product.feature.name", Computed::Feature),
-    computed("metadata.logged_time",        Computed::CollectedMillis),
-    constant("metadata.log_provider",       "\"Mimecast\""),
-    computed("metadata.log_name",           Computed::Stream),
-    computed("message",                     Computed::Message),
+    computed("metadata.logged_time",          Computed::CollectedMillis),
+    constant("metadata.log_provider",         "\"Mimecast\""),
+    computed("metadata.log_name",             Computed::Stream),
+    computed("message",                       Computed::Message),
 ];
 
 /// Every event ends with this.
 #[rustfmt::skip]
 const TAIL: &[Row] = &[
-    computed("attacks",                     Computed::Attack),
-    row("metadata.tenant_uid",              &[field::ACCOUNT_ID], Shape::Tenant),
-    computed("raw_data",                    Computed::Original),
-    computed("unmapped.",                   Computed::Kept),
-    computed("observables",                 Computed::Observables),
+    computed("attacks",        Computed::Attack),
+    row("metadata.tenant_uid", &[field::ACCOUNT_ID], whole(tenant)),
+    computed("raw_data",       Computed::Original),
+    computed("unmapped.",      Computed::Kept),
+    computed("observables",    Computed::Observables),
 ];
 
 /// The gateway.
 #[rustfmt::skip]
 const GATEWAY: &[Row] = &[
-    constant("metadata.product.name",       "\"Mimecast Email Security\""),
+    constant("metadata.product.name", "\"Mimecast Email Security\""),
 ];
 
 /// The product that works beside another gateway.
 #[rustfmt::skip]
 const INTEGRATED: &[Row] = &[
-    constant("metadata.product.name",       "\"Mimecast Email Security Cloud Integrated\""),
+    constant("metadata.product.name", "\"Mimecast Email Security Cloud Integrated\""),
 ];
 
 /// The profile of events about what a security control did.
 #[rustfmt::skip]
 const CONTROL: &[Row] = &[
-    constant("metadata.profiles",           "[\"security_control\"]"),
+    constant("metadata.profiles", "[\"security_control\"]"),
 ];
 
 /// The same where `actor` needs a profile.
 #[rustfmt::skip]
 const CONTROL_AND_HOST: &[Row] = &[
-    constant("metadata.profiles",           "[\"security_control\",\"host\"]"),
+    constant("metadata.profiles", "[\"security_control\",\"host\"]"),
 ];
 
 /// What every SIEM record has.
 #[rustfmt::skip]
 const SIEM: &[Row] = &[
-    row("metadata.event_code",      &[field::TYPE, field::EVENT_TYPE, field::LOG_TYPE_CAPITAL, field::LOG_TYPE], Shape::Text),
-    row("metadata.original_time",   &[field::TIMESTAMP],    Shape::More(More::OriginalTime)),
-    row("metadata.correlation_uid", &[field::AGGREGATE_ID],  Shape::Text),
+    row("metadata.event_code",      &[field::TYPE, field::EVENT_TYPE, field::LOG_TYPE_CAPITAL, field::LOG_TYPE],text(as_it_is)),
+    row("metadata.original_time",   &[field::TIMESTAMP],    whole(original_time)),
+    row("metadata.correlation_uid", &[field::AGGREGATE_ID], text(as_it_is)),
 ];
 
 /// SIEM fields that OCSF has no place for, though ECS has.
@@ -169,7 +172,7 @@ mod tests {
                 for row in variant.rows.iter().copied().flatten() {
                     let is_new = matches!(row.with, With::Computed(Computed::Message))
                         || row.path.is_empty()
-                        || row.path.ends_with('.')
+                        || row.path.ends_with(['.', '}'])
                         || paths.insert(row.path);
                     assert!(is_new, "{}: {} twice", stream.name, row.path);
                 }
