@@ -424,6 +424,37 @@ streams! {
 }
 
 impl Stream {
+    /// The feature of the product that writes its records.
+    #[must_use]
+    pub const fn feature(self) -> &'static str {
+        match self {
+            Self::ArchiveSearch => "Archive Search",
+            Self::ArchiveView => "Archive Message View",
+            Self::Audit => "Audit Events",
+            Self::CiEntities => "Threat Detection",
+            Self::CiMailflow => "Mail Flow",
+            Self::CiUrlclick | Self::SiemUrlProtect | Self::TtpUrl => "URL Protect",
+            Self::Dlp => "Data Leak Prevention",
+            Self::HeldMessages => "Held Messages",
+            Self::HeldRelease => "Held Message Release",
+            Self::Rejections => "Message Rejection",
+            Self::Siem => "Message Logs",
+            Self::SiemAttachmentProtect | Self::TtpAttachment => "Attachment Protect",
+            Self::SiemAv => "Anti-Virus",
+            Self::SiemDelivery => "Message Delivery",
+            Self::SiemImpersonationProtect | Self::TtpImpersonation => "Impersonation Protect",
+            Self::SiemInternalEmailProtect => "Internal Email Protect",
+            Self::SiemJournal => "Journaling",
+            Self::SiemProcess => "Message Processing",
+            Self::SiemReceipt => "Message Receipt",
+            Self::SiemSpam => "Spam Detection",
+            Self::ThreatIntelCustomer | Self::ThreatIntelGrid => "Threat Intelligence",
+            Self::TrainingPerformance | Self::TrainingSafeScore | Self::TrainingWatchlist => {
+                "Awareness Training"
+            }
+        }
+    }
+
     /// The row of this stream.
     #[must_use]
     pub fn row(self) -> &'static Row {

@@ -33,7 +33,7 @@ pub fn render(stream: Option<Stream>, sample: &dyn Fn(Stream) -> String) -> Stri
 
 fn preface(out: &mut String) {
     out.push_str(
-        "# Fields\n\n\
+        "# Streams and fields\n\n\
          This file is written from the tables that the normalizer carries out; a test compares it.\n\n\
          A field that no row names is kept under its own name: in ECS below `mimecast`, in OCSF below\n\
          `unmapped`. What cannot be read as what it should be is kept as text in `unparsed`, and named in\n\
@@ -43,8 +43,11 @@ fn preface(out: &mut String) {
          fits; of several fields in one row the first that fits is taken.\n\n\
          Severities are 1 informational, 2 low, 3 medium, 4 high, the same in both formats: `event.severity` and\n\
          `severity_id`. An outcome is `none` where a record is about nothing that could fail. A word of the upstream\n\
-         that no table has gives the outcome `unknown` and `status_id` 0.\n\n\
-         ## Actions\n\n\
+         that no table has gives the outcome `unknown` and `status_id` 0.\n\n",
+    );
+    endpoints(out);
+    out.push_str(
+        "\n## Actions\n\n\
          What the words of the upstream mean in OCSF. A word that is not here becomes 99, with the word\n\
          itself in `action` and `disposition`.\n\n\
          | word | `action_id` | `disposition_id` |\n|---|---|---|\n",
@@ -76,6 +79,26 @@ fn preface(out: &mut String) {
         ));
     }
     out.push_str("\n## Streams\n\n");
+}
+
+/// Where each stream comes from, and what its records are told apart by.
+fn endpoints(out: &mut String) {
+    out.push_str(
+        "## Endpoints\n\n\
+         Of each stream: the endpoint, the permission of the role, how long Mimecast keeps its records where that\n\
+         is documented, and what tells two records apart.\n\n\
+         | stream | endpoint | permission | kept | told apart by |\n|---|---|---|---|---|\n",
+    );
+    for row in STREAMS {
+        let kept = row
+            .retention_hours
+            .map_or_else(String::new, |hours| format!("{} days", hours / 24));
+        let permission = row.permission.replace('|', "\\|");
+        out.push_str(&format!(
+            "| `{}` | `{}` | {permission} | {kept} | {} |\n",
+            row.name, row.endpoint, row.identity
+        ));
+    }
 }
 
 fn section(out: &mut String, stream: Stream) {

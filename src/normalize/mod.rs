@@ -1,6 +1,6 @@
 //! Records to events: the tables, and the engine that carries them out.
 
-pub mod about;
+mod about;
 mod account;
 mod address;
 pub mod attack;

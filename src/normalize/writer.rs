@@ -270,7 +270,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
             Computed::Feature => {
                 self.out.push_str(key);
                 self.out.push('"');
-                self.out.push_str(about::feature(self.record.stream()));
+                self.out.push_str(self.record.stream().feature());
                 self.out.push_str("\",");
             }
             Computed::Message => self.message(key),
@@ -315,7 +315,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
     fn message(&mut self, key: &str) {
         self.out.push_str(key);
         self.out.push('"');
-        self.out.push_str(about::feature(self.record.stream()));
+        self.out.push_str(self.record.stream().feature());
         for (words, names) in about::PIECES {
             let values = names.iter().filter_map(|name| self.record.get(*name));
             let mut texts = values.filter(|value| {

@@ -8,7 +8,7 @@ use super::super::prose::{self, Prose};
 use super::super::table::Read;
 use super::super::values::{Plain, contains_ignore_case, is_placeholder};
 use super::super::writer::EventWriter;
-use super::super::{about, stix, url};
+use super::super::{stix, url};
 use super::actions;
 use crate::encode::{push_lowercase, push_quoted};
 use crate::field::Name;
@@ -97,7 +97,7 @@ pub(super) fn analytic(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bo
 pub(super) fn feature_analytic(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
     writer.out.push_str(&row.key);
     writer.out.push_str("{\"name\":\"");
-    writer.out.push_str(about::feature(writer.record.stream()));
+    writer.out.push_str(writer.record.stream().feature());
     writer
         .out
         .push_str("\",\"type_id\":99,\"type\":\"Product feature\"},");
