@@ -63,7 +63,7 @@ fn measure(kind: &str, batches: usize) {
         String::new(),
         settings.parse().unwrap(),
     );
-    let plan = output::plan(section).unwrap();
+    let plan = output::config(section).unwrap();
     // One thread, whose time is all of the time.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -10,7 +10,7 @@ mod transfer;
 pub mod verdict;
 
 use crate::auth::hmac::SKEW_MS_MAX;
-use crate::auth::{AskError, Auth, Stamp};
+use crate::auth::{Auth, AuthError, Stamp};
 use crate::poll_error::{Failure, PollError};
 use crate::request::{Call, Request};
 use crate::response::{Head, TransportError};
@@ -48,7 +48,7 @@ pub struct Reply {
     /// The call, the status, Mimecast's code and its request id, in one clause.
     pub detail: String,
     /// Whether the call may do when it is made once more.
-    pub repeat: bool,
+    pub may_retry: bool,
 }
 
 impl ApiClient {
@@ -146,7 +146,7 @@ impl ApiClient {
     /// How a call was repeated that was refused, as a clause.
     #[must_use]
     pub const fn how_repeated(&self) -> &'static str {
-        self.auth.words().repeated
+        self.auth.messages().repeated
     }
 
     /// The next random number.
@@ -179,7 +179,7 @@ impl ApiClient {
     /// # Errors
     ///
     /// The last answer to that has asked for a wait that is not over.
-    pub fn ask(&mut self) -> Result<Request, PollError> {
+    pub fn preflight(&mut self) -> Result<Request, PollError> {
         if let Some((wait, error)) = &self.held
             && wait.since.is_none_or(|since| since <= self.now)
             && self.now < wait.until
@@ -188,7 +188,7 @@ impl ApiClient {
             return Err(error.clone().after(left_ms));
         }
         let stamp = self.stamp();
-        Ok(self.auth.ask(stamp))
+        Ok(self.auth.preflight(stamp))
     }
 
     /// The request of a call. There is none before [`ApiClient::is_ready`].
@@ -214,15 +214,15 @@ impl ApiClient {
         head.retry_after_ms(self.upstream_now())
     }
 
-    /// Takes the answer to [`ApiClient::ask`].
+    /// Takes the answer to [`ApiClient::preflight`].
     ///
     /// # Errors
     ///
     /// What was asked for is not to be had, or not now.
-    pub fn handle_asked(&mut self, head: &Head, body: &[u8]) -> Result<(), PollError> {
+    pub fn handle_preflight(&mut self, head: &Head, body: &[u8]) -> Result<(), PollError> {
         let error = self.auth.read_error(body);
-        let words = self.auth.words();
-        let detail = describe(words.asks, head, error.as_ref());
+        let messages = self.auth.messages();
+        let detail = describe(messages.request, head, error.as_ref());
         let error = match Verdict::of(head.status, error.as_ref()) {
             Verdict::Good => match self.auth.handle_answer(body, self.now) {
                 Ok(()) => {
@@ -230,10 +230,10 @@ impl ApiClient {
                     self.held = None;
                     return Ok(());
                 }
-                Err(AskError::Refused(why)) => {
-                    PollError::Unauthorized(format!("{detail}: {why}; {}", words.advice))
+                Err(AuthError::Refused(why)) => {
+                    PollError::Unauthorized(format!("{detail}: {why}; {}", messages.advice))
                 }
-                Err(AskError::Protocol(why)) => {
+                Err(AuthError::Protocol(why)) => {
                     let what = format!("{detail}: {why}");
                     let asked_ms = self.retry_after_ms(head);
                     PollError::Protocol(self.failure(what, Cause::Protocol, asked_ms))
@@ -252,7 +252,7 @@ impl ApiClient {
             | Verdict::TokenRefused
             | Verdict::TooLong
             | Verdict::WrongRegion => {
-                PollError::Unauthorized(format!("{detail}; {}", words.advice))
+                PollError::Unauthorized(format!("{detail}; {}", messages.advice))
             }
             Verdict::Throttled => {
                 let asked_ms = self.asked_wait_ms(head);
@@ -267,14 +267,14 @@ impl ApiClient {
         Err(error)
     }
 
-    /// No answer to [`ApiClient::ask`] came.
+    /// No answer to [`ApiClient::preflight`] came.
     #[must_use]
-    pub fn handle_not_asked(&mut self, why: TransportError) -> PollError {
+    pub fn fail_preflight(&mut self, why: TransportError) -> PollError {
         let why = match why {
             TransportError::Denied(origin) => return PollError::Denied(origin),
             TransportError::Failed(why) => why,
         };
-        let what = format!("{}: {why}", self.auth.words().asks);
+        let what = format!("{}: {why}", self.auth.messages().request);
         let error = PollError::Unavailable(self.failure(what, Cause::Unavailable, None));
         self.hold(&error);
         error
@@ -306,7 +306,7 @@ impl ApiClient {
             return Reply {
                 verdict: Verdict::TooLong,
                 detail: format!("{what}: the answer is longer than {ANSWER_BYTES_MAX} bytes"),
-                repeat: false,
+                may_retry: false,
             };
         }
         let error = self.auth.read_error(body);
@@ -314,7 +314,7 @@ impl ApiClient {
         Reply {
             verdict,
             detail: describe(what, head, error.as_ref()) + remedy(verdict),
-            repeat: !is_repeat && self.may_repeat(verdict),
+            may_retry: !is_repeat && self.may_repeat(verdict),
         }
     }
 
@@ -383,14 +383,14 @@ mod tests {
     fn a_call_needs_a_token_which_is_not_asked_for_again_before_the_wait_is_over() {
         let mut client = client(1);
         assert!(!client.is_ready());
-        assert!(client.ask().unwrap().url.ends_with("/oauth/token"));
-        let error = client.handle_asked(&head(503), b"").unwrap_err();
-        assert_eq!(client.ask(), Err(error.clone()));
+        assert!(client.preflight().unwrap().url.ends_with("/oauth/token"));
+        let error = client.handle_preflight(&head(503), b"").unwrap_err();
+        assert_eq!(client.preflight(), Err(error.clone()));
         let wait_ms = error.failure().unwrap().retry_after_ms.try_into().unwrap();
         client.set_now(NOW.plus_ms(wait_ms));
-        client.ask().unwrap();
+        client.preflight().unwrap();
         let body = br#"{"access_token":"t-1","expires_in":1800}"#;
-        client.handle_asked(&head(200), body).unwrap();
+        client.handle_preflight(&head(200), body).unwrap();
         assert!(client.is_ready());
         let request = client.authorize(Call::get("/a?b=1".to_owned())).unwrap();
         assert_eq!(request.url, "https://api.test/a?b=1");
@@ -401,12 +401,15 @@ mod tests {
     fn a_refused_token_is_worth_one_repeat() {
         let mut client = client(1);
         let body = br#"{"access_token":"t-1","expires_in":1800}"#;
-        client.handle_asked(&head(200), body).unwrap();
+        client.handle_preflight(&head(200), body).unwrap();
         let reply = client.read("audit", (&head(401), b""), false);
-        assert_eq!((reply.verdict, reply.repeat), (Verdict::TokenRefused, true));
+        assert_eq!(
+            (reply.verdict, reply.may_retry),
+            (Verdict::TokenRefused, true)
+        );
         assert!(!client.is_ready(), "the token is forgotten");
         let reply = client.read("audit", (&head(401), b""), true);
-        assert!(!reply.repeat);
+        assert!(!reply.may_retry);
     }
 
     #[test]
@@ -418,6 +421,6 @@ mod tests {
         let long = vec![b'x'; ANSWER_BYTES_MAX + 1];
         let reply = client.read("audit", (&head(200), &long), false);
         assert_eq!(reply.verdict, Verdict::TooLong);
-        assert!(!reply.repeat && reply.detail.contains("8388608 bytes"));
+        assert!(!reply.may_retry && reply.detail.contains("8388608 bytes"));
     }
 }

@@ -110,7 +110,7 @@ pub struct Stats {
 
 /// When to poll again, in milliseconds from now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
+pub enum NextPoll {
     /// Every stream that can be read is caught up.
     CaughtUp(u64),
     /// A stream fails for now and nothing else is waiting.
@@ -135,22 +135,22 @@ pub struct Batch {
     /// The position after the last record.
     pub checkpoint: String,
     /// When to poll again.
-    pub next: Next,
+    pub next: NextPoll,
     /// The counts of the streams that did something.
     pub stats: Vec<(Stream, Stats)>,
 }
 
 /// What became of a record that was offered to the [`Builder`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Offer {
+pub enum PushResult {
     /// It is counted, as an event, a rejected record or a duplicate.
-    Taken,
+    Pushed,
     /// It does not fit any more; offer it again to the next batch.
-    NoRoom,
+    BatchFull,
 }
 
 /// Turns record lines into events. Its buffers live as long as the session.
-pub struct Intake {
+pub struct RecordProcessor {
     /// Bytes to record.
     pub parser: Parser,
     /// Record to event.
@@ -161,14 +161,14 @@ pub struct Intake {
     joiner: Joiner,
 }
 
-impl Intake {
-    /// An intake for one format.
+impl RecordProcessor {
+    /// An processor for one format.
     #[must_use]
     pub fn new(format: Format, options: Options) -> Self {
         Self::with_severities(format, options, &Severities::default())
     }
 
-    /// An intake whose events have other severities than those of the tables.
+    /// An processor whose events have other severities than those of the tables.
     #[must_use]
     pub fn with_severities(format: Format, options: Options, severities: &Severities) -> Self {
         Self {
@@ -366,36 +366,36 @@ impl Builder {
     /// duplicate. `locator` is only asked when the record is rejected.
     pub fn offer(
         &mut self,
-        intake: &mut Intake,
+        processor: &mut RecordProcessor,
         record: RecordLine<'_>,
         remembered: Option<&mut Remembered>,
         now: Timestamp,
         locator: &dyn Fn() -> String,
-    ) -> Offer {
+    ) -> PushResult {
         let known = Known {
             remembered,
             occurrences: None,
         };
-        self.offer_as(record.stream, intake, record, known, now, locator)
+        self.offer_as(record.stream, processor, record, known, now, locator)
     }
 
     /// The same for a record that counts for another stream than the one whose event it becomes.
     pub fn offer_as(
         &mut self,
         counted: Stream,
-        intake: &mut Intake,
+        processor: &mut RecordProcessor,
         record: RecordLine<'_>,
         known: Known<'_>,
         now: Timestamp,
         locator: &dyn Fn() -> String,
-    ) -> Offer {
-        let Intake {
+    ) -> PushResult {
+        let RecordProcessor {
             parser,
             normalizer,
             correlation,
             tenant,
             joiner,
-        } = intake;
+        } = processor;
         let Known {
             remembered,
             occurrences,
@@ -405,7 +405,7 @@ impl Builder {
                 Ok(read) => read,
                 Err(reason) => {
                     self.reject(counted, locator(), reason.to_string(), record.bytes);
-                    return Offer::Taken;
+                    return PushResult::Pushed;
                 }
             };
             let base = id(record, &read, repaired.is_some());
@@ -420,7 +420,7 @@ impl Builder {
                 if let Some(occurrences) = occurrences {
                     occurrences.count(base);
                 }
-                return Offer::Taken;
+                return PushResult::Pushed;
             }
             let fields = repaired.map(|repaired| repaired_fields(&read, repaired));
             let source = Source {
@@ -442,14 +442,14 @@ impl Builder {
                 let only = self.index.is_empty() && self.rejected.is_empty();
                 self.events.truncate(start);
                 if !only {
-                    return Offer::NoRoom;
+                    return PushResult::BatchFull;
                 }
                 let reason = format!("the event is larger than {} bytes", self.limits.max_bytes);
                 self.reject(counted, locator(), reason, record.bytes);
                 if let Some(occurrences) = occurrences {
                     occurrences.count(base);
                 }
-                return Offer::Taken;
+                return PushResult::Pushed;
             }
             if let Some(occurrences) = occurrences {
                 occurrences.count(base);
@@ -458,7 +458,7 @@ impl Builder {
                 remembered.insert(&id, at);
             }
             self.accept((counted, record.stream), at, now);
-            Offer::Taken
+            PushResult::Pushed
         })
     }
 
@@ -495,7 +495,7 @@ impl Builder {
 
     /// Completes the batch.
     #[must_use]
-    pub fn finish(self, checkpoint: String, next: Next) -> Batch {
+    pub fn finish(self, checkpoint: String, next: NextPoll) -> Batch {
         Batch {
             events: self.events,
             index: self.index,

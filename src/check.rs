@@ -13,14 +13,14 @@ use serde_json::value::RawValue;
 use crate::api::ApiClient;
 use crate::api::incoming::Incoming;
 use crate::api::verdict::Verdict;
-use crate::batch::Intake;
+use crate::batch::RecordProcessor;
 use crate::machine::{Action, Machine};
 use crate::normalize::{Format, Options};
 use crate::poll_error::{Failure, PollError};
 use crate::request::{Request, is_usable};
 use crate::response::{Head, TransportError};
 use crate::settings::{Api, Settings, SettingsError};
-use crate::stream::{Stream, Way};
+use crate::stream::{FetchKind, Stream};
 use crate::streams::{self, Context, log_files};
 use crate::time::Timestamp;
 
@@ -50,11 +50,11 @@ pub enum Outcome {
     Readable,
 }
 
-/// What a request in flight is for.
+/// What a request in in_flight is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
     /// What the credentials need first: a token, or the region.
-    Ask,
+    Preflight,
     /// The categories of a log that can be read.
     Categories,
     /// A batch file of the listing: only whether it can be had.
@@ -80,9 +80,9 @@ pub struct Check {
     done: usize,
     results: Vec<CheckResult>,
     /// Whether the group was asked before, and refused for its credentials.
-    again: bool,
+    is_retry: bool,
     /// The request that was sent, and what has come of its answer.
-    flight: Option<(Purpose, Incoming)>,
+    in_flight: Option<(Purpose, Incoming)>,
     account: Option<String>,
     remark: Option<String>,
     question: Question,
@@ -116,8 +116,8 @@ impl Check {
             done: 0,
             settings,
             results: Vec::new(),
-            again: false,
-            flight: None,
+            is_retry: false,
+            in_flight: None,
             account: None,
             remark: None,
             question: Question::Probe,
@@ -142,7 +142,7 @@ impl Check {
             remark: remark.clone(),
         }));
         self.done = self.done.saturating_add(1);
-        self.again = false;
+        self.is_retry = false;
         self.question = Question::Probe;
     }
 
@@ -166,8 +166,8 @@ impl Check {
     fn handle_whole_answer(&mut self, purpose: Purpose, incoming: Incoming) {
         let (head, body) = incoming.into_parts();
         match purpose {
-            Purpose::Ask => {
-                if let Err(error) = self.client.handle_asked(&head, &body) {
+            Purpose::Preflight => {
+                if let Err(error) = self.client.handle_preflight(&head, &body) {
                     self.report_all(&error);
                 }
             }
@@ -184,9 +184,9 @@ impl Check {
 
     fn handle_probe_answer(&mut self, head: &Head, body: Vec<u8>) {
         let name = self.stream().map_or("", Stream::name);
-        let reply = self.client.read(name, (head, &body), self.again);
-        if reply.repeat {
-            self.again = true;
+        let reply = self.client.read(name, (head, &body), self.is_retry);
+        if reply.may_retry {
+            self.is_retry = true;
             return;
         }
         match reply.verdict {
@@ -225,8 +225,8 @@ impl Check {
     /// No answer, or no whole answer, came.
     fn handle_no_answer(&mut self, purpose: Purpose, why: TransportError) {
         let error = match (purpose, why) {
-            (Purpose::Ask, why) => {
-                let error = self.client.handle_not_asked(why);
+            (Purpose::Preflight, why) => {
+                let error = self.client.fail_preflight(why);
                 return self.report_all(&error);
             }
             (Purpose::Categories, _) => return self.report(Outcome::Readable),
@@ -246,8 +246,8 @@ impl Check {
             return;
         };
         let is_json = matches!(
-            stream.row().way,
-            Way::Files { .. } | Way::List { .. } | Way::Windows(_)
+            stream.row().fetch,
+            FetchKind::Files { .. } | FetchKind::List { .. } | FetchKind::Windows(_)
         );
         if is_json && serde_json::from_slice::<Listing<'_>>(&body).is_err() {
             let detail = format!(
@@ -285,8 +285,8 @@ impl Check {
     /// Looks into the answer for the account, and whether it is the one that was expected.
     fn account_of(&mut self, head: &Head, body: Vec<u8>) -> Outcome {
         let options = Options::default();
-        let mut intake = Intake::new(Format::Raw, options);
-        let account = log_files::account(head, body, &mut intake);
+        let mut processor = RecordProcessor::new(Format::Raw, options);
+        let account = log_files::account(head, body, &mut processor);
         let expected = self
             .settings
             .legacy()
@@ -332,7 +332,7 @@ impl Check {
     /// The next request, or what stands in its way.
     fn next_request(&mut self, stream: Stream) -> Result<(Purpose, Request), PollError> {
         if !self.client.is_ready() {
-            return Ok((Purpose::Ask, self.client.ask()?));
+            return Ok((Purpose::Preflight, self.client.preflight()?));
         }
         let context = Context::new(&self.settings, &self.client);
         let (purpose, call) = match &self.question {
@@ -347,7 +347,7 @@ impl Check {
         };
         match self.client.authorize(call) {
             Some(request) => Ok((purpose, request)),
-            None => Ok((Purpose::Ask, self.client.ask()?)),
+            None => Ok((Purpose::Preflight, self.client.preflight()?)),
         }
     }
 }
@@ -357,7 +357,7 @@ impl Machine for Check {
 
     fn next(&mut self, now: Timestamp) -> Action<Self::Output> {
         self.client.set_now(now);
-        if let Some((purpose, mut incoming)) = self.flight.take() {
+        if let Some((purpose, mut incoming)) = self.in_flight.take() {
             incoming.end_wait(now, 0);
             // That a file can be had is known from its head.
             let is_enough = incoming.head().is_some() && purpose == Purpose::File;
@@ -367,7 +367,7 @@ impl Machine for Check {
                 self.handle_no_answer(purpose, TransportError::Failed(why));
             } else {
                 incoming.begin_wait(now);
-                self.flight = Some((purpose, incoming));
+                self.in_flight = Some((purpose, incoming));
                 return Action::Read;
             }
         }
@@ -376,7 +376,7 @@ impl Machine for Check {
                 Ok((purpose, request)) => {
                     let mut incoming = Incoming::default();
                     incoming.begin_wait(now);
-                    self.flight = Some((purpose, incoming));
+                    self.in_flight = Some((purpose, incoming));
                     return Action::Send(request);
                 }
                 Err(error) => self.report_all(&error),
@@ -387,7 +387,7 @@ impl Machine for Check {
 
     fn handle_head(&mut self, head: Head, now: Timestamp) {
         self.client.set_now(now);
-        if let Some((purpose, incoming)) = &mut self.flight {
+        if let Some((purpose, incoming)) = &mut self.in_flight {
             if *purpose != Purpose::File {
                 self.client.handle_head(&head);
             }
@@ -397,7 +397,7 @@ impl Machine for Check {
 
     fn handle_chunk(&mut self, chunk: Vec<u8>, now: Timestamp) {
         self.client.set_now(now);
-        if let Some((_, incoming)) = &mut self.flight {
+        if let Some((_, incoming)) = &mut self.in_flight {
             incoming.end_wait(now, chunk.len());
             incoming.push(&chunk);
         }
@@ -405,14 +405,14 @@ impl Machine for Check {
 
     fn handle_end(&mut self, now: Timestamp) {
         self.client.set_now(now);
-        if let Some((_, incoming)) = &mut self.flight {
+        if let Some((_, incoming)) = &mut self.in_flight {
             incoming.end();
         }
     }
 
     fn handle_failure(&mut self, failure: TransportError, now: Timestamp) {
         self.client.set_now(now);
-        if let Some((purpose, _)) = self.flight.take() {
+        if let Some((purpose, _)) = self.in_flight.take() {
             self.handle_no_answer(purpose, failure);
         }
     }

@@ -78,9 +78,9 @@ pub struct Checkpoint {
 /// The position of one stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamPosition {
-    /// Until when the stream rests, and why.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rest: Option<Rest>,
+    /// Until when the stream backs off, and why.
+    #[serde(rename = "rest", default, skip_serializing_if = "Option::is_none")]
+    pub backoff: Option<Backoff>,
     /// How many answers in a row were open at the end of a poll. A session that goes on from here
     /// has lost the last of them.
     #[serde(default, skip_serializing_if = "is_none")]
@@ -107,20 +107,20 @@ pub struct StreamPosition {
 
 /// A pause of one stream after a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rest {
+pub struct Backoff {
     /// When it began, by the host's clock; checkpoints of older releases do not say it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
     /// When the stream may be tried again.
     pub until: Timestamp,
-    /// What it rests from.
-    pub cause: RestCause,
+    /// What it backs off from.
+    pub cause: BackoffCause,
     /// How often it has failed in a row.
     pub tries: u32,
 }
 
-impl Rest {
-    /// The rest as it has to be seen at `now`, whose clock may have been set back.
+impl Backoff {
+    /// The backoff as it has to be seen at `now`, whose clock may have been set back.
     #[must_use]
     pub fn seen_at(self, now: Timestamp) -> Self {
         let wait = Wait {
@@ -136,10 +136,10 @@ impl Rest {
     }
 }
 
-/// What a stream rests from.
+/// What a stream backs off from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum RestCause {
+pub enum BackoffCause {
     /// It failed.
     Failing,
     /// It is not permitted.

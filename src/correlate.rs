@@ -27,12 +27,12 @@ const MEMBERS_BYTES_MAX: usize = 2 * 1024;
 
 /// Remembers what the records of the last messages said.
 pub struct Correlation {
-    places: Vec<Half>,
+    places: Vec<CorrelationEntry>,
 }
 
 /// What one record said of its message.
 #[derive(Clone, Default)]
-struct Half {
+struct CorrelationEntry {
     /// The message.
     id: String,
     members: String,
@@ -41,7 +41,7 @@ struct Half {
 impl Default for Correlation {
     fn default() -> Self {
         Self {
-            places: vec![Half::default(); PLACES],
+            places: vec![CorrelationEntry::default(); PLACES],
         }
     }
 }
@@ -58,18 +58,18 @@ impl Correlation {
         }
         let members = members(record, names);
         if !members.is_empty() && members.len() <= MEMBERS_BYTES_MAX {
-            *self.places.get_mut(place(*stream, id.text))? = Half {
+            *self.places.get_mut(slot_of(*stream, id.text))? = CorrelationEntry {
                 id: id.text.to_owned(),
                 members,
             };
         }
-        let half = self.places.get(place(*other, id.text))?;
+        let half = self.places.get(slot_of(*other, id.text))?;
         (half.id == id.text).then_some(half.members.as_str())
     }
 }
 
 /// FNV-1a of the message, over [`PLACES`]: one half of them for each stream.
-fn place(stream: Stream, id: &str) -> usize {
+fn slot_of(stream: Stream, id: &str) -> usize {
     let hash = id.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
         (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
     });
@@ -100,7 +100,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::batch::{Batch, Builder, Intake, Limits, Next, Offer, RecordLine};
+    use crate::batch::{Batch, Builder, Limits, NextPoll, PushResult, RecordLine, RecordProcessor};
     use crate::normalize::{Format, Options};
     use crate::record::Parser;
     use crate::testing::{API, Host, Upstream};
@@ -119,9 +119,9 @@ mod tests {
             include_original: true,
             ..Options::default()
         };
-        let mut intake = Intake::new(format, options);
+        let mut processor = RecordProcessor::new(format, options);
         if correlates {
-            intake.correlate();
+            processor.correlate();
         }
         let mut batch = Builder::new(Limits {
             max_events: 1_000,
@@ -131,10 +131,10 @@ mod tests {
         for (stream, text) in records {
             let record = RecordLine::new(*stream, text.as_bytes());
             let now = Timestamp::from_millis(1_770_091_600_000);
-            let offer = batch.offer(&mut intake, record, None, now, &String::new);
-            assert_eq!(offer, Offer::Taken);
+            let offer = batch.offer(&mut processor, record, None, now, &String::new);
+            assert_eq!(offer, PushResult::Pushed);
         }
-        batch.finish(String::new(), Next::Now)
+        batch.finish(String::new(), NextPoll::Now)
     }
 
     fn events(batch: &Batch) -> Vec<Value> {

@@ -5,7 +5,7 @@ use core::fmt;
 
 use crate::decode::json::{self, Kind, Member, Outline};
 use crate::stream::Stream;
-use dictionary::{Dictionary, Habits, Reader};
+use dictionary::{Dictionary, KeyPredictor, Reader};
 
 mod dictionary;
 mod feed;
@@ -71,7 +71,7 @@ impl core::error::Error for Reject {}
 /// Reads records, one after the other, into buffers it uses again.
 pub struct Parser {
     dictionary: Dictionary,
-    habits: Habits,
+    predictor: KeyPredictor,
     members: Vec<Member>,
     names: Vec<Option<Name>>,
     slots: Slots,
@@ -93,7 +93,7 @@ impl Parser {
     pub fn new() -> Self {
         Self {
             dictionary: Dictionary::new(),
-            habits: Habits::new(),
+            predictor: KeyPredictor::new(),
             members: Vec::new(),
             names: Vec::new(),
             slots: [0; NAMES.len()],
@@ -103,7 +103,7 @@ impl Parser {
     /// Reads `line`, which must be one JSON object and white space around it.
     pub fn parse<'a>(&'a mut self, stream: Stream, line: &'a str) -> Result<Record<'a>, Reject> {
         let (names, slots) = (&mut self.names, &mut self.slots);
-        let mut reader = Reader::new(&self.dictionary, stream, &mut self.habits, names, slots);
+        let mut reader = Reader::new(&self.dictionary, stream, &mut self.predictor, names, slots);
         let outline =
             json::scan_object_with(line, &mut self.members, &mut reader).map_err(Reject)?;
         let is_known = reader.is_known();

@@ -1,6 +1,6 @@
 //! Changes a checkpoint so that streams are collected again from a chosen time.
 
-use crate::checkpoint::{Checkpoint, RestCause, StreamPosition};
+use crate::checkpoint::{BackoffCause, Checkpoint, StreamPosition};
 use crate::settings::Settings;
 use crate::stream::Stream;
 use crate::streams;
@@ -54,9 +54,9 @@ pub fn rewind(
             file.at.line = 0;
         }
         let mut position = StreamPosition {
-            rest: old
-                .and_then(|old| old.rest)
-                .filter(|rest| rest.cause == RestCause::Throttled),
+            backoff: old
+                .and_then(|old| old.backoff)
+                .filter(|backoff| backoff.cause == BackoffCause::Throttled),
             ..StreamPosition::default()
         };
         streams::open(stream, None, (from, &settings)).save(&mut position);
@@ -175,8 +175,8 @@ mod tests {
         let text = rewind(&host.settings, &checkpoint, &[], now.plus_ms(-1000), now).unwrap();
         let read = Checkpoint::parse(&text).unwrap();
         assert_eq!(read.siem_calls, [7, 8]);
-        let cause = |name: &str| read.streams[name].rest.map(|rest| rest.cause);
-        assert_eq!(cause("siem.receipt"), Some(RestCause::Throttled));
+        let cause = |name: &str| read.streams[name].backoff.map(|backoff| backoff.cause);
+        assert_eq!(cause("siem.receipt"), Some(BackoffCause::Throttled));
         assert_eq!(cause("audit"), None);
     }
 

@@ -5,7 +5,7 @@ const BLOCK: usize = 16;
 
 /// What is known about a block, one bit for each byte, bit 0 for the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Marks {
+struct BlockMask {
     /// Strings may end here or need a look.
     special: u32,
     /// There is more than ASCII.
@@ -39,7 +39,7 @@ pub fn plain_prefix(text: &[u8]) -> (usize, bool) {
 
 /// The answer for a block that the text ends in: there is nothing after the end.
 #[cold]
-fn in_last_block(rest: &[u8]) -> Marks {
+fn in_last_block(rest: &[u8]) -> BlockMask {
     let mut padded = [b' '; BLOCK];
     for (to, from) in padded.iter_mut().zip(rest) {
         *to = *from;
@@ -50,13 +50,13 @@ fn in_last_block(rest: &[u8]) -> Marks {
 /// The answer for a whole block.
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 #[inline]
-fn in_block(block: &[u8; BLOCK]) -> Marks {
+fn in_block(block: &[u8; BLOCK]) -> BlockMask {
     use core::arch::wasm32::{u8x16_bitmask, u8x16_eq, u8x16_lt, u8x16_splat, u64x2, v128_or};
     let bytes = u64x2(low(block), high(block));
     let quotes = u8x16_eq(bytes, u8x16_splat(b'"'));
     let backslashes = u8x16_eq(bytes, u8x16_splat(b'\\'));
     let controls = u8x16_lt(bytes, u8x16_splat(b' '));
-    Marks {
+    BlockMask {
         special: u32::from(u8x16_bitmask(v128_or(
             v128_or(quotes, backslashes),
             controls,
@@ -68,7 +68,7 @@ fn in_block(block: &[u8; BLOCK]) -> Marks {
 /// The answer for a whole block.
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 #[inline]
-fn in_block(block: &[u8; BLOCK]) -> Marks {
+fn in_block(block: &[u8; BLOCK]) -> BlockMask {
     in_words(low(block), high(block))
 }
 
@@ -87,7 +87,7 @@ fn high(block: &[u8; BLOCK]) -> u64 {
 /// The answer for sixteen bytes, given as two little-endian words.
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 #[inline]
-fn in_words(low: u64, high: u64) -> Marks {
+fn in_words(low: u64, high: u64) -> BlockMask {
     const ONES: u64 = u64::MAX / 255;
     const LOWS: u64 = ONES * 0x7f;
     const HIGHS: u64 = ONES * 0x80;
@@ -101,7 +101,7 @@ fn in_words(low: u64, high: u64) -> Marks {
             & not_zero(word & (ONES * 0xe0));
         gather(!plain)
     };
-    Marks {
+    BlockMask {
         special: u32::try_from(special(low) | special(high) << 8).unwrap_or_default(),
         high: (low | high) & HIGHS != 0,
     }
@@ -112,8 +112,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn by_byte(bytes: &[u8]) -> Marks {
-        let mut marks = Marks {
+    fn by_byte(bytes: &[u8]) -> BlockMask {
+        let mut marks = BlockMask {
             special: 0,
             high: false,
         };

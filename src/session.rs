@@ -9,15 +9,15 @@ mod drive;
 mod files;
 mod lines;
 mod log_files;
-mod outlook;
+mod schedule;
 pub mod status;
 #[cfg(test)]
 mod tests;
 
 use crate::api::ApiClient;
 use crate::api::incoming::Incoming;
-use crate::batch::{Batch, Builder, Intake, Limits, NoticeKind, Offer};
-use crate::checkpoint::{Checkpoint, Rest, RestCause, StreamPosition};
+use crate::batch::{Batch, Builder, Limits, NoticeKind, PushResult, RecordProcessor};
+use crate::checkpoint::{Backoff, BackoffCause, Checkpoint, StreamPosition};
 use crate::decode::lines::LineReader;
 use crate::decode::log_files::LogFileReader;
 use crate::machine::Action;
@@ -31,7 +31,7 @@ use crate::settings::Settings;
 use crate::stream::Stream;
 use crate::streams::quota::{BATCH_WINDOW_S, EVENTS_WINDOW_S, Meter, Quota};
 use crate::streams::siem_events::CALLS_PER_HOUR;
-use crate::streams::{self, Context, Feed, Want};
+use crate::streams::{self, Context, Feed, FeedAction};
 use crate::time::Timestamp;
 use crate::volatile::Volatile;
 
@@ -47,11 +47,11 @@ const LOST_ANSWERS_MAX: u32 = 3;
 pub type PollAction = Action<Result<Batch, PollError>>;
 
 /// One stream with its feed.
-struct Slot {
+struct StreamEntry {
     stream: Stream,
     feed: Box<dyn Feed>,
-    rest: Option<Rest>,
-    /// The message of the failure that it rests from.
+    backoff: Option<Backoff>,
+    /// The message of the failure that it backs off from.
     detail: String,
     /// When the stream last had its turn, as a count of turns.
     turn: u64,
@@ -60,14 +60,14 @@ struct Slot {
     lost_answers: u32,
 }
 
-/// What a request in flight is for.
+/// What a request in in_flight is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
     /// What the credentials need first: a token, or the region.
-    Ask,
+    Preflight,
     Call {
         slot: usize,
-        again: bool,
+        is_retry: bool,
     },
     File {
         slot: usize,
@@ -75,7 +75,7 @@ enum Purpose {
 }
 
 /// A request and what has come of its answer.
-struct Flight {
+struct InFlight {
     purpose: Purpose,
     incoming: Incoming,
     reader: Reader,
@@ -91,7 +91,7 @@ enum Reader {
     LogFiles(LogFileReader),
 }
 
-impl Flight {
+impl InFlight {
     /// Whether the body is read record by record, while it arrives.
     const fn is_streamed(&self) -> bool {
         !matches!(self.reader, Reader::Whole)
@@ -110,15 +110,15 @@ struct Lines {
 pub struct Session {
     settings: Settings,
     client: ApiClient,
-    slots: Vec<Slot>,
+    slots: Vec<StreamEntry>,
     /// Positions of streams that are not collected now.
     others: Vec<(String, StreamPosition)>,
     batch_quota: Quota,
     events_quota: Quota,
-    intake: Intake,
-    flight: Option<Flight>,
+    processor: RecordProcessor,
+    in_flight: Option<InFlight>,
     /// A call to make again with a fresh token.
-    repeat: Option<usize>,
+    retry_call: Option<usize>,
     poll: Option<Poll>,
     turns: u64,
 }
@@ -159,16 +159,16 @@ impl Session {
         let slot = |stream: &Stream| {
             let position = checkpoint.streams.remove(stream.name());
             let feed = streams::open(*stream, position.as_ref(), (start, &settings));
-            Slot {
+            StreamEntry {
                 stream: *stream,
                 feed,
                 lost_answers: position.as_ref().map_or(0, |p| p.lost_answers),
-                rest: position.and_then(|p| p.rest),
+                backoff: position.and_then(|p| p.backoff),
                 detail: String::new(),
                 turn: 0,
             }
         };
-        let mut slots: Vec<Slot> = settings.streams.iter().map(slot).collect();
+        let mut slots: Vec<StreamEntry> = settings.streams.iter().map(slot).collect();
         let last = checkpoint.last_turn.as_deref();
         let last = slots
             .iter()
@@ -183,13 +183,14 @@ impl Session {
             include_original: settings.include_original,
             attack: settings.attack,
         };
-        let mut intake = Intake::with_severities(settings.format, options, &settings.severities)
-            .with_tenant(settings.tenant.as_deref());
+        let mut processor =
+            RecordProcessor::with_severities(settings.format, options, &settings.severities)
+                .with_tenant(settings.tenant.as_deref());
         if settings.correlate {
-            intake.correlate();
+            processor.correlate();
         }
         Ok(Self {
-            intake,
+            processor,
             batch_quota: Quota::new(
                 settings.siem_calls_per_15_min,
                 BATCH_WINDOW_S,
@@ -206,8 +207,8 @@ impl Session {
             client,
             settings,
             slots,
-            flight: None,
-            repeat: None,
+            in_flight: None,
+            retry_call: None,
             poll: None,
             turns,
         })
@@ -246,7 +247,7 @@ impl Session {
     /// Begins a poll.
     pub fn begin(&mut self, limits: Limits, now: Timestamp) {
         self.client.set_now(now);
-        self.see_rests();
+        self.see_backoffs();
         let batch = Builder::new(limits);
         self.poll = Some(Poll {
             batch,
@@ -262,13 +263,13 @@ impl Session {
     /// inside what the credentials need, which everything waits for, and not where an answer is
     /// lost each time.
     fn may_stop_here(&self) -> bool {
-        let holds = |slot: &Slot| {
+        let holds = |slot: &StreamEntry| {
             slot.feed.has_records()
                 || (slot.lost_answers >= LOST_ANSWERS_MAX && slot.feed.holds_answer())
         };
-        match self.flight.as_ref().map(|flight| flight.purpose) {
+        match self.in_flight.as_ref().map(|in_flight| in_flight.purpose) {
             None => !self.slots.iter().any(holds),
-            Some(Purpose::Ask) => false,
+            Some(Purpose::Preflight) => false,
             Some(Purpose::Call { slot, .. } | Purpose::File { slot }) => self
                 .slots
                 .get(slot)
@@ -276,21 +277,21 @@ impl Session {
         }
     }
 
-    /// Goes on with the answer in flight.
+    /// Goes on with the answer in in_flight.
     fn go_on(&mut self) -> Step {
-        let Some(flight) = &mut self.flight else {
+        let Some(in_flight) = &mut self.in_flight else {
             return Step::Again;
         };
-        let is_streamed = flight.is_streamed();
-        flight.incoming.end_wait(self.client.now(), 0);
-        if let Some(why) = flight.incoming.too_slow(is_streamed) {
+        let is_streamed = in_flight.is_streamed();
+        in_flight.incoming.end_wait(self.client.now(), 0);
+        if let Some(why) = in_flight.incoming.too_slow(is_streamed) {
             self.handle_no_answer(TransportError::Failed(why));
             return Step::Again;
         }
-        match flight.reader {
+        match in_flight.reader {
             Reader::Lines(_) => self.take_lines(),
             Reader::LogFiles(_) => self.take_log_files(),
-            Reader::Whole if !flight.incoming.has_ended() => Step::Read,
+            Reader::Whole if !in_flight.incoming.has_ended() => Step::Read,
             Reader::Whole => {
                 self.handle_whole_answer();
                 Step::Again
@@ -303,7 +304,7 @@ impl Session {
     fn start_next(&mut self) -> Step {
         let ready = |index: &usize| self.is_ready(*index);
         // Streams whose answers are lost each time come last: the host may end a poll inside.
-        let loses = |slot: &Slot| slot.lost_answers >= LOST_ANSWERS_MAX;
+        let loses = |slot: &StreamEntry| slot.lost_answers >= LOST_ANSWERS_MAX;
         let turn = |index: &usize| self.slots.get(*index).map(|slot| (loses(slot), slot.turn));
         let longest_ago = || (0..self.slots.len()).filter(ready).min_by_key(turn);
         let has_records = |index: &usize| {
@@ -311,7 +312,7 @@ impl Session {
             slot.is_some_and(|slot| slot.feed.has_records()) && ready(index)
         };
         let in_memory = || (0..self.slots.len()).find(has_records);
-        let next = self.repeat.or_else(in_memory).or_else(longest_ago);
+        let next = self.retry_call.or_else(in_memory).or_else(longest_ago);
         let Some(mut index) = next else {
             return Step::Stop;
         };
@@ -337,47 +338,53 @@ impl Session {
         }
         // The credentials come first: the answer also tells the upstream's clock.
         if slot.feed.wants_call(context) && !self.client.is_ready() {
-            return self.ask();
+            return self.preflight();
         }
         match slot.feed.next(context, &mut poll.batch) {
-            Want::Nothing(_) => {
-                self.repeat = None;
+            FeedAction::Nothing(_) => {
+                self.retry_call = None;
                 Step::Again
             }
-            Want::Records => {
+            FeedAction::Records => {
                 let offer = slot
                     .feed
-                    .take_records(&mut self.intake, context, &mut poll.batch);
-                if offer == Offer::Taken {
+                    .take_records(&mut self.processor, context, &mut poll.batch);
+                if offer == PushResult::Pushed {
                     slot.lost_answers = 0;
                 }
                 let stall = slot.feed.take_stall();
-                self.rest_if_stalled(index, stall);
+                self.back_off_if_stalled(index, stall);
                 match offer {
-                    Offer::Taken => Step::Again,
-                    Offer::NoRoom => Step::Stop,
+                    PushResult::Pushed => Step::Again,
+                    PushResult::BatchFull => Step::Stop,
                 }
             }
-            Want::Call(call) => {
+            FeedAction::Call(call) => {
                 // After an outage a feed may list anew what it seemed to have.
                 if !self.client.is_ready() {
-                    return self.ask();
+                    return self.preflight();
                 }
-                let again = self.repeat.is_some();
+                let is_retry = self.retry_call.is_some();
                 match self.client.authorize(call) {
-                    Some(request) => self.send(Purpose::Call { slot: index, again }, request),
-                    None => self.ask(),
+                    Some(request) => self.send(
+                        Purpose::Call {
+                            slot: index,
+                            is_retry,
+                        },
+                        request,
+                    ),
+                    None => self.preflight(),
                 }
             }
-            Want::Download(request) => self.send(Purpose::File { slot: index }, request),
+            FeedAction::Download(request) => self.send(Purpose::File { slot: index }, request),
         }
     }
 
     /// Asks for what the credentials need first, unless the last answer to that has asked for a
     /// wait that is not over.
-    fn ask(&mut self) -> Step {
-        match self.client.ask() {
-            Ok(request) => self.send(Purpose::Ask, request),
+    fn preflight(&mut self) -> Step {
+        match self.client.preflight() {
+            Ok(request) => self.send(Purpose::Preflight, request),
             Err(error) => {
                 self.fail(error);
                 Step::Again
@@ -398,7 +405,7 @@ impl Session {
         self.turns = self.turns.saturating_add(1);
         let slot = match purpose {
             Purpose::Call { slot, .. } | Purpose::File { slot } => self.slots.get_mut(slot),
-            Purpose::Ask => None,
+            Purpose::Preflight => None,
         };
         if let Purpose::Call { slot, .. } | Purpose::File { slot } = purpose {
             poll.last_slot = Some(slot);
@@ -412,9 +419,9 @@ impl Session {
             }
         }
         if matches!(purpose, Purpose::Call { .. }) {
-            self.repeat = None;
+            self.retry_call = None;
         }
-        self.flight = Some(Flight {
+        self.in_flight = Some(InFlight {
             purpose,
             incoming: Incoming::default(),
             reader: Reader::Whole,
@@ -436,17 +443,17 @@ impl Session {
         }
     }
 
-    /// Lets a stream rest whose pages lead nowhere.
-    fn rest_if_stalled(&mut self, index: usize, stall: Option<(Stall, u32)>) {
+    /// Backs off from a stream whose pages lead nowhere.
+    fn back_off_if_stalled(&mut self, index: usize, stall: Option<(Stall, u32)>) {
         let stream = self.slots.get(index).map(|slot| slot.stream);
         if let (Some((stall, tries)), Some(stream)) = (stall, stream) {
             let fault = Fault::no_progress(format!("{stream}: {}", stall.detail()), tries);
-            self.rest(index, fault);
+            self.back_off(index, fault);
         }
     }
 
-    /// Lets a stream rest after a failure and tells the operator.
-    fn rest(&mut self, index: usize, fault: Fault) {
+    /// Backs off after a failure of a stream, with a notice.
+    fn back_off(&mut self, index: usize, fault: Fault) {
         let now = self.client.now();
         let random = self.client.next_random();
         let (Some(slot), Some(poll)) = (self.slots.get_mut(index), &mut self.poll) else {
@@ -456,10 +463,10 @@ impl Session {
             files.interrupt_retry(now);
         }
         slot.lost_answers = 0;
-        let tries = slot.rest.map_or(0, |rest| rest.tries);
+        let tries = slot.backoff.map_or(0, |backoff| backoff.tries);
         let tries = fault.tries.unwrap_or(tries);
         let wait_ms = retry::wait_ms(fault.retry, tries, fault.asked_wait_ms, random);
-        slot.rest = Some(Rest {
+        slot.backoff = Some(Backoff {
             since: Some(now),
             until: now.plus_ms(wait_ms),
             cause: fault.cause,
@@ -488,10 +495,10 @@ enum Step {
 /// A failure of one stream.
 struct Fault {
     retry: retry::Cause,
-    cause: RestCause,
+    cause: BackoffCause,
     notice: NoticeKind,
     detail: String,
     asked_wait_ms: Option<i64>,
-    /// How often it has failed in a row, where that is not the number of rests in a row.
+    /// How often it has failed in a row, where that is not the number of backoffs in a row.
     tries: Option<u32>,
 }

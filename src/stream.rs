@@ -36,7 +36,7 @@ pub struct Row {
     /// The path it is read from, below the base URL.
     pub endpoint: &'static str,
     /// How records are asked for, and where they stand in an answer.
-    pub way: Way,
+    pub fetch: FetchKind,
     /// The members of a record that say when it happened; the first that can be read counts.
     pub times: &'static [Name],
     /// The role permission, in the words of the Administration Console.
@@ -51,7 +51,7 @@ pub struct Row {
     pub identity: &'static str,
     /// The share in the room that a checkpoint has for items of lists or for identities of other
     /// streams.
-    pub memory: u32,
+    pub budget_share: u32,
 }
 
 /// In which order a stream's records come.
@@ -67,7 +67,7 @@ pub enum Order {
 
 /// How the records of a stream are asked for.
 #[derive(Clone, Copy, Debug)]
-pub enum Way {
+pub enum FetchKind {
     /// One file of threat indicators after another, by token (`mimecast-api.md` §5.11).
     Feed {
         /// The `feedType` of the request.
@@ -127,7 +127,7 @@ const fn siem(name: &'static str, event_type: &'static str) -> Row {
         name,
         summary: "",
         endpoint: "/siem/v1/batch/events/cg",
-        way: Way::Files {
+        fetch: FetchKind::Files {
             event_type,
             events: "/siem/v1/events/cg",
         },
@@ -137,7 +137,7 @@ const fn siem(name: &'static str, event_type: &'static str) -> Row {
         retention_hours: Some(7 * 24),
         order: Order::AsWritten,
         identity: WHOLE_RECORD,
-        memory: 1,
+        budget_share: 1,
     }
 }
 
@@ -146,7 +146,7 @@ const fn siem(name: &'static str, event_type: &'static str) -> Row {
 const fn integrated(name: &'static str, event_type: &'static str) -> Row {
     Row {
         endpoint: "/siem/v1/batch/events/ci",
-        way: Way::Files {
+        fetch: FetchKind::Files {
             event_type,
             events: "/siem/v1/events/ci",
         },
@@ -184,14 +184,14 @@ const fn log(
         name,
         summary: "",
         endpoint,
-        way: Way::Windows(post),
+        fetch: FetchKind::Windows(post),
         times,
         permission,
         product: "Audit Events",
         retention_hours: None,
         order: Order::NewestFirst,
         identity: "hash of the whole record",
-        memory: 1,
+        budget_share: 1,
     }
 }
 
@@ -214,7 +214,7 @@ const fn ascending(
         product: "Security Events",
         retention_hours: Some(60 * 24),
         order: Order::OldestFirst,
-        memory: 3,
+        budget_share: 3,
         ..log(name, endpoint, post, times, permission)
     }
 }
@@ -222,7 +222,7 @@ const fn ascending(
 /// A feed of threat indicators (`mimecast-api.md` §5.11).
 const fn threat_intel(name: &'static str, feed_type: &'static str) -> Row {
     Row {
-        way: Way::Feed { feed_type },
+        fetch: FetchKind::Feed { feed_type },
         product: "Threat Management",
         retention_hours: Some(7 * 24),
         order: Order::AsWritten,
@@ -248,14 +248,14 @@ const fn training(name: &'static str, endpoint: &'static str) -> Row {
         ..POST
     };
     Row {
-        way: Way::List {
+        fetch: FetchKind::List {
             post,
             departures: false,
             every_minutes: 6 * 60,
             back_hours: 0,
         },
         product: "Awareness Training",
-        memory: 1,
+        budget_share: 1,
         order: Order::AsWritten,
         ..log(
             name,
@@ -291,7 +291,7 @@ streams! {
     /// What administrators and users changed, and who logged on.
     Audit = Row {
         retention_hours: Some(60 * 24),
-        memory: 4,
+        budget_share: 4,
         ..log(
             "audit",
             "/api/audit/get-audit-events",
@@ -340,7 +340,7 @@ streams! {
     );
     /// Messages that are held now: one event when a message appears, one when it is gone.
     HeldMessages = Row {
-        way: Way::List {
+        fetch: FetchKind::List {
             post: Post { members: "\"admin\":true,", ..POST },
             departures: true,
             every_minutes: 5,
@@ -348,7 +348,7 @@ streams! {
             back_hours: 90 * 24,
         },
         product: "Cloud Gateway",
-        memory: 12,
+        budget_share: 12,
         order: Order::AsWritten,
         identity: "hash of the whole item; what is gone is named by the id of its first event",
         ..log(
@@ -414,11 +414,11 @@ streams! {
     /// where no type can be told.
     Siem = Row {
         endpoint: "/api/audit/get-siem-logs",
-        way: Way::LogFiles,
+        fetch: FetchKind::LogFiles,
         permission: "Gateway | Tracking | Read",
         product: "an API 1.0 application",
         identity: "hash of the whole record",
-        memory: 8,
+        budget_share: 8,
         ..siem("siem", "")
     };
 }
@@ -490,7 +490,7 @@ impl Stream {
     /// Whether the stream is read from batch files.
     #[must_use]
     pub fn is_batch(self) -> bool {
-        matches!(self.row().way, Way::Files { .. })
+        matches!(self.row().fetch, FetchKind::Files { .. })
     }
 
     /// Whether its records are indicators of a threat feed.

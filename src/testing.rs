@@ -13,7 +13,7 @@ pub(crate) mod tenant;
 use crate::machine::{Action, Machine};
 use crate::request::{Request, origin, path};
 use crate::response::{Head, TransportError};
-use crate::stream::{STREAMS, Way};
+use crate::stream::{FetchKind, STREAMS};
 use crate::time::Timestamp;
 pub(crate) use host::Host;
 use tenant::Tenant;
@@ -222,9 +222,12 @@ impl Upstream {
             "/siem/v1/events/cg" | "/siem/v1/events/ci" => self.events(&request.url),
             "/api/audit/get-audit-events" => self.audit_page(body),
             _ => {
-                let asked = |row: &&crate::stream::Row| match row.way {
-                    Way::Feed { feed_type } => body.contains(feed_type),
-                    Way::Files { .. } | Way::List { .. } | Way::LogFiles | Way::Windows(_) => true,
+                let asked = |row: &&crate::stream::Row| match row.fetch {
+                    FetchKind::Feed { feed_type } => body.contains(feed_type),
+                    FetchKind::Files { .. }
+                    | FetchKind::List { .. }
+                    | FetchKind::LogFiles
+                    | FetchKind::Windows(_) => true,
                 };
                 let row = STREAMS
                     .iter()

@@ -11,10 +11,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use mimecast_source::batch::{Intake, normalize_all};
+use mimecast_source::batch::{RecordProcessor, normalize_all};
 use mimecast_source::normalize::{Format, Options};
 use mimecast_source::record::legacy::type_of_record;
-use mimecast_source::stream::{STREAMS, Stream, Way};
+use mimecast_source::stream::{FetchKind, STREAMS, Stream};
 use mimecast_source::time::Timestamp;
 use serde_json::Value;
 
@@ -68,8 +68,8 @@ fn flat(value: &Value, path: &str, out: &mut BTreeMap<String, Value>) {
 
 fn event(stream: Stream, record: &str) -> BTreeMap<String, Value> {
     let now = Timestamp::from_millis(1_770_100_000_000);
-    let mut intake = Intake::new(Format::Ecs, Options::default());
-    let normalized = normalize_all(&mut intake, stream, record.as_bytes(), now);
+    let mut processor = RecordProcessor::new(Format::Ecs, Options::default());
+    let normalized = normalize_all(&mut processor, stream, record.as_bytes(), now);
     assert!(normalized.rejected.is_empty(), "{:?}", normalized.rejected);
     let mut flattened = BTreeMap::new();
     let event = serde_json::from_str(&normalized.events).unwrap();
@@ -81,9 +81,9 @@ fn event(stream: Stream, record: &str) -> BTreeMap<String, Value> {
 fn both_apis_give_equal_events_but_for_what_is_listed() {
     let listed = listed();
     let mut met = BTreeSet::new();
-    let types = STREAMS
-        .iter()
-        .filter(|row| matches!(row.way, Way::Files { .. }) && row.stream.family() == "siem");
+    let types = STREAMS.iter().filter(|row| {
+        matches!(row.fetch, FetchKind::Files { .. }) && row.stream.family() == "siem"
+    });
     let mut count = 0;
     let mut unlisted = Vec::new();
     for row in types {

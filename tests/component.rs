@@ -17,7 +17,7 @@ use source_common::secret::Secret;
 use source_host::settings::Settings;
 use source_host::source::{components, ready};
 use source_runtime::bindings::{Batch, Limits, NextPoll};
-use source_runtime::source::{Reach, Source};
+use source_runtime::source::{NetworkAccess, Source};
 
 const LIMITS: Limits = Limits {
     max_events: 1000,
@@ -38,9 +38,14 @@ async fn source(simulator: &Simulator, more: &str) -> Source {
     std::fs::write(&file, text).unwrap();
     let settings = Settings::read(&file).unwrap();
     let components = components(&settings, None).unwrap();
-    ready(&components, &file, &settings.sources[0], Reach::Network)
-        .await
-        .unwrap()
+    ready(
+        &components,
+        &file,
+        &settings.sources[0],
+        NetworkAccess::Online,
+    )
+    .await
+    .unwrap()
 }
 
 /// What a host keeps between two polls, beside an instance.

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use mimecast_source::batch::{Intake, Normalized, normalize_all};
+use mimecast_source::batch::{Normalized, RecordProcessor, normalize_all};
 use mimecast_source::decode::json::{scan_array, scan_object};
 use mimecast_source::field::NAMES;
 use mimecast_source::normalize::table::With;
@@ -28,8 +28,8 @@ const NOW: Timestamp = Timestamp::from_millis(1_770_100_000_000);
 
 /// All that normalizing these lines gives.
 fn normalized(stream: Stream, format: Format, records: &[u8]) -> Normalized {
-    let mut intake = Intake::new(format, Options::default());
-    normalize_all(&mut intake, stream, records, NOW)
+    let mut processor = RecordProcessor::new(format, Options::default());
+    normalize_all(&mut processor, stream, records, NOW)
 }
 
 #[test]
@@ -225,8 +225,9 @@ fn every_event_of_every_format_names_its_tenant_and_has_an_id_of_its_own() {
                 Format::Raw => "/id",
             };
             let event = |tenant| {
-                let mut intake = Intake::new(format, Options::default()).with_tenant(tenant);
-                one_line(&normalize_all(&mut intake, stream, record, NOW).events)
+                let mut processor =
+                    RecordProcessor::new(format, Options::default()).with_tenant(tenant);
+                one_line(&normalize_all(&mut processor, stream, record, NOW).events)
             };
             let (plain, acme, other) = (event(None), event(Some(name)), event(Some("other")));
             assert_eq!(acme.pointer(path).unwrap(), name, "{acme}");

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::rc::Rc;
 
-use mimecast_source::batch::{Batch, Intake, Limits, normalize_all};
+use mimecast_source::batch::{Batch, Limits, RecordProcessor, normalize_all};
 use mimecast_source::decode::lines::{Line, LineReader};
 use mimecast_source::machine::{Action, Machine as _};
 use mimecast_source::normalize::{Format, Options};
@@ -71,8 +71,8 @@ pub(crate) fn measure(size: Size) -> Native {
     let mut normalize = Vec::new();
     for file in [file, process] {
         for (format, name) in FORMATS {
-            let mut intake = Intake::new(format, Options::default());
-            let mut all = || normalize_all(&mut intake, file.stream, black_box(&file.text), NOW);
+            let mut processor = RecordProcessor::new(format, Options::default());
+            let mut all = || normalize_all(&mut processor, file.stream, black_box(&file.text), NOW);
             let mut run = || timed(|| (0..files).for_each(|_| drop(black_box(all()))));
             let cost = of(&file, files, best(size.runs, &mut run, |time| *time));
             let bytes = file.text.len() / RECORDS;

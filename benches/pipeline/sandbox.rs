@@ -7,7 +7,7 @@ use source_common::secret::Secret;
 use source_host::settings::Settings;
 use source_host::source::{component_at, ready};
 use source_runtime::bindings::{Limits, NextPoll};
-use source_runtime::source::{Components, OFFLINE_MEMORY_BYTES_MAX, Reach, Source};
+use source_runtime::source::{Components, NetworkAccess, OFFLINE_MEMORY_BYTES_MAX, Source};
 
 use crate::Size;
 use crate::measure::{Cost, best, row, timed};
@@ -50,7 +50,12 @@ pub(crate) fn measure(size: Size, native: &Native) {
     let directory = tempfile::tempdir().unwrap();
     let path = tenant::write_settings(&tenant::access(&simulator), directory.path());
     let settings = Settings::read(&path).unwrap();
-    let source = ready(&components, &path, &settings.sources[0], Reach::Network);
+    let source = ready(
+        &components,
+        &path,
+        &settings.sources[0],
+        NetworkAccess::Online,
+    );
     let source = runtime.block_on(source).unwrap();
     let mut events = 0;
     let run = || timed(|| events = runtime.block_on(collect(&source)));

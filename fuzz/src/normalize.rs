@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use mimecast_source::batch::{Intake, Normalized, normalize_all};
+use mimecast_source::batch::{RecordProcessor, Normalized, normalize_all};
 use mimecast_source::decode::json::DEPTH_MAX;
 use mimecast_source::normalize::{Format, Options};
 use mimecast_source::stream::{STREAMS, Stream};
@@ -42,16 +42,16 @@ pub fn normalize(format: Format, data: &[u8]) {
 
 std::thread_local! {
     /// Making tables ready costs far more than using them.
-    static INTAKES: RefCell<[Intake; 3]> = RefCell::new(
-        [Format::Ecs, Format::Ocsf, Format::Raw].map(|format| Intake::new(format, Options::default())),
+    static PROCESSORS: RefCell<[RecordProcessor; 3]> = RefCell::new(
+        [Format::Ecs, Format::Ocsf, Format::Raw].map(|format| RecordProcessor::new(format, Options::default())),
     );
 }
 
 /// All that normalizing these lines gives.
 pub(crate) fn normalized(stream: Stream, format: Format, records: &[u8]) -> Normalized {
-    INTAKES.with_borrow_mut(|intakes| {
-        let intake = intakes.iter_mut().find(|intake| intake.format() == format);
-        normalize_all(intake.unwrap(), stream, records, NOW)
+    PROCESSORS.with_borrow_mut(|intakes| {
+        let processor = intakes.iter_mut().find(|processor| processor.format() == format);
+        normalize_all(processor.unwrap(), stream, records, NOW)
     })
 }
 

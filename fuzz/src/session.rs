@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use arbitrary::{Result, Unstructured};
-use mimecast_source::batch::{Batch, Limits, Next};
+use mimecast_source::batch::{Batch, Limits, NextPoll};
 use mimecast_source::checkpoint::{CHECKPOINT_BYTES_MAX, Checkpoint};
 use mimecast_source::machine::{Action, Machine as _};
 use mimecast_source::request::{Request, origin};
@@ -327,7 +327,7 @@ pub(crate) fn check(batch: &Batch, limits: Limits) {
 
     let requests: u32 = batch.stats.iter().map(|(_, stats)| stats.requests).sum();
     assert!(requests <= limits.max_requests);
-    if let Next::CaughtUp(ms) | Next::Failing(ms) | Next::Throttled(ms) = batch.next {
+    if let NextPoll::CaughtUp(ms) | NextPoll::Failing(ms) | NextPoll::Throttled(ms) = batch.next {
         assert!((1..=3_600_000).contains(&ms), "{ms}");
     }
     assert!(Checkpoint::parse(&batch.checkpoint).is_ok());

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use sha1::Sha1;
 
-use super::{AskError, Stamp};
+use super::{AuthError, Stamp};
 use crate::decode::{fail, lenient};
 use crate::encode::push_quoted;
 use crate::request::{Call, Request};
@@ -83,7 +83,7 @@ impl Hmac {
     /// # Errors
     ///
     /// The answer names a failure, or no region that can be used.
-    pub fn handle_answer(&mut self, body: &[u8]) -> Result<(), AskError> {
+    pub fn handle_answer(&mut self, body: &[u8]) -> Result<(), AuthError> {
         self.found = Some(region(body)?);
         Ok(())
     }
@@ -151,24 +151,24 @@ fn api_of(account: &RawValue) -> Option<String> {
 }
 
 /// The base URL in the answer to [`discovery`], or that it names a failure or no usable region.
-fn region(body: &[u8]) -> Result<String, AskError> {
+fn region(body: &[u8]) -> Result<String, AuthError> {
     if let Some(error) = fail::read(body) {
         let why = format!("{} {}", error.code, error.message);
-        return Err(AskError::Refused(why));
+        return Err(AuthError::Refused(why));
     }
     let answer: Answer<'_> = serde_json::from_slice(body)
-        .map_err(|_| AskError::Protocol("the discovery answer is not JSON".to_owned()))?;
+        .map_err(|_| AuthError::Protocol("the discovery answer is not JSON".to_owned()))?;
     let data = answer
         .data
-        .ok_or_else(|| AskError::Protocol("the discovery answer has no data".to_owned()))?;
+        .ok_or_else(|| AuthError::Protocol("the discovery answer has no data".to_owned()))?;
     let region = lenient::elements(data).into_iter().find_map(api_of);
     let Some(region) = region else {
         let why = "Mimecast knows no region for the address in email".to_owned();
-        return Err(AskError::Refused(why));
+        return Err(AuthError::Refused(why));
     };
     parse_origin("base_url", &region).map_err(|_| {
         let shown = fail::shown(&region);
-        AskError::Protocol(format!(
+        AuthError::Protocol(format!(
             "the discovery answer names {shown:?}, which is no origin"
         ))
     })
@@ -365,7 +365,7 @@ mod tests {
             ),
         ] {
             let error = region(body.as_bytes()).unwrap_err();
-            assert_eq!(matches!(error, AskError::Refused(_)), refused, "{body}");
+            assert_eq!(matches!(error, AuthError::Refused(_)), refused, "{body}");
         }
     }
 }

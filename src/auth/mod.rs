@@ -35,7 +35,7 @@ const REDACTED_BYTES_MIN: usize = 6;
 
 /// Why an answer does not let the API be called.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AskError {
+pub enum AuthError {
     /// The answer is not what the documentation says.
     Protocol(String),
     /// The credentials were refused. The payload is the upstream's code and message.
@@ -44,9 +44,9 @@ pub enum AskError {
 
 /// What is said of the credentials.
 #[derive(Clone, Copy, Debug)]
-pub struct Words {
+pub struct AuthMessages {
     /// What is asked for before the first call.
-    pub asks: &'static str,
+    pub request: &'static str,
     /// What to look at when that is refused.
     pub advice: &'static str,
     /// How a call was repeated that was refused.
@@ -78,19 +78,19 @@ impl Auth {
 
     /// What has to be asked first: for a token, or for the region.
     #[must_use]
-    pub fn ask(&self, stamp: Stamp) -> Request {
+    pub fn preflight(&self, stamp: Stamp) -> Request {
         match self {
             Self::Hmac(keys) => keys.discovery(stamp),
             Self::OAuth2(application) => application.request(),
         }
     }
 
-    /// Takes the successful answer to [`Auth::ask`].
+    /// Takes the successful answer to [`Auth::preflight`].
     ///
     /// # Errors
     ///
     /// The answer names a failure or does not hold what was asked for.
-    pub fn handle_answer(&mut self, body: &[u8], now: Timestamp) -> Result<(), AskError> {
+    pub fn handle_answer(&mut self, body: &[u8], now: Timestamp) -> Result<(), AuthError> {
         match self {
             Self::Hmac(keys) => keys.handle_answer(body),
             Self::OAuth2(application) => application.handle_answer(body, now),
@@ -174,15 +174,15 @@ impl Auth {
 
     /// What is said of the credentials.
     #[must_use]
-    pub const fn words(&self) -> Words {
+    pub const fn messages(&self) -> AuthMessages {
         match self {
-            Self::Hmac(_) => Words {
-                asks: "discovery",
+            Self::Hmac(_) => AuthMessages {
+                request: "discovery",
                 advice: "check email and app_id, or set base_url to the host of the account's region",
                 repeated: "twice in a row",
             },
-            Self::OAuth2(_) => Words {
-                asks: "token",
+            Self::OAuth2(_) => AuthMessages {
+                request: "token",
                 advice: "check client_id and client_secret, and that the application is active",
                 repeated: "with a fresh token",
             },

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::AskError;
+use super::AuthError;
 use crate::decode::{fail, lenient};
 use crate::request::Request;
 use crate::secret::Secret;
@@ -132,18 +132,18 @@ impl OAuth2 {
     /// # Errors
     ///
     /// The answer names a failure or holds no token.
-    pub fn handle_answer(&mut self, body: &[u8], now: Timestamp) -> Result<(), AskError> {
+    pub fn handle_answer(&mut self, body: &[u8], now: Timestamp) -> Result<(), AuthError> {
         if let Some(error) = fail::read(body) {
             // A refusal has a status of its own: such an answer may be another one next time.
-            return Err(AskError::Protocol(format!(
+            return Err(AuthError::Protocol(format!(
                 "{} {}",
                 error.code, error.message
             )));
         }
         let grant: Grant = serde_json::from_slice(body)
-            .map_err(|_| AskError::Protocol("the token answer is not a JSON object".to_owned()))?;
+            .map_err(|_| AuthError::Protocol("the token answer is not a JSON object".to_owned()))?;
         let Some(text) = grant.access_token.filter(|text| is_header_safe(text)) else {
-            return Err(AskError::Protocol(
+            return Err(AuthError::Protocol(
                 "the token answer holds no usable token".to_owned(),
             ));
         };
@@ -226,7 +226,7 @@ mod tests {
         let refused = application().handle_answer(body, T0).unwrap_err();
         assert_eq!(
             refused,
-            AskError::Protocol("invalid_client_identifier m".to_owned())
+            AuthError::Protocol("invalid_client_identifier m".to_owned())
         );
     }
 
@@ -242,7 +242,7 @@ mod tests {
             let error = application()
                 .handle_answer(body.as_bytes(), T0)
                 .unwrap_err();
-            assert!(matches!(error, AskError::Protocol(_)), "{body}");
+            assert!(matches!(error, AuthError::Protocol(_)), "{body}");
         }
     }
 }

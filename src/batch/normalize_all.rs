@@ -1,6 +1,6 @@
 //! Lines that came by another way than a poll.
 
-use super::{Builder, Entry, Intake, Limits, RecordLine, Rejected};
+use super::{Builder, Entry, Limits, RecordLine, RecordProcessor, Rejected};
 use crate::decode::json::{self, Kind, Member};
 use crate::decode::key_value;
 use crate::record::legacy;
@@ -27,7 +27,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 /// a byte order mark at the beginning of a line.
 #[must_use]
 pub fn normalize_all(
-    intake: &mut Intake,
+    processor: &mut RecordProcessor,
     stream: Stream,
     records: &[u8],
     now: Timestamp,
@@ -54,7 +54,7 @@ pub fn normalize_all(
             let pushed = unwrapped(bytes);
             let (kind, bytes) = of_line(stream, pushed.as_deref().unwrap_or(bytes), &mut object);
             let record = RecordLine::new(kind, bytes);
-            batch.offer_as(stream, intake, record, Known::default(), now, &locator);
+            batch.offer_as(stream, processor, record, Known::default(), now, &locator);
         }
     }
     Normalized {

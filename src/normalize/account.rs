@@ -2,7 +2,7 @@
 
 use super::address;
 use super::convert::noted;
-use super::plan::FieldStep;
+use super::mapping::FieldStep;
 use super::prose::{self, Prose};
 use super::table::Related;
 use super::values::{Plain, is_absent, is_placeholder};

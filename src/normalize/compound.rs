@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use super::convert::{noted, push_escaped_word, push_verdict};
 use super::distinct::VALUES_MAX;
-use super::plan::FieldStep;
+use super::mapping::FieldStep;
 use super::table::Related;
 use super::values::{self, Plain, is_absent};
 use super::writer::EventWriter;

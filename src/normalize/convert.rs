@@ -1,7 +1,7 @@
 //! Conversions that both formats use: functions that read a value and write what becomes of it.
 
 use super::distinct::VALUES_MAX;
-use super::plan::FieldStep;
+use super::mapping::FieldStep;
 use super::table::{Read, Related};
 use super::values::{self, Plain, is_absent, is_placeholder};
 use super::writer::EventWriter;

@@ -273,7 +273,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::batch::{Intake, normalize_all};
+    use crate::batch::{RecordProcessor, normalize_all};
     use crate::normalize::{Format, Options};
     use crate::time::Timestamp;
 
@@ -288,9 +288,9 @@ mod tests {
         let record = text.lines().next().unwrap();
         let mut out = format!("A record:\n\n```json\n{record}\n```\n\n");
         for (format, name) in [(Format::Ecs, "ECS"), (Format::Ocsf, "OCSF")] {
-            let mut intake = Intake::new(format, Options::default());
+            let mut processor = RecordProcessor::new(format, Options::default());
             let now = Timestamp::from_millis(1_772_400_000_000);
-            let normalized = normalize_all(&mut intake, stream, record.as_bytes(), now);
+            let normalized = normalize_all(&mut processor, stream, record.as_bytes(), now);
             let event: Value = serde_json::from_str(&normalized.events).unwrap();
             out.push_str(&format!("In {name}:\n\n```json\n{event:#}\n```\n\n"));
         }

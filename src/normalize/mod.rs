@@ -12,11 +12,11 @@ pub mod ecs;
 pub mod fields;
 mod files;
 mod kept;
+mod mapping;
 mod objects;
 mod observe;
 pub mod ocsf;
 mod people;
-mod plan;
 mod prose;
 pub mod severity;
 mod stix;
@@ -28,7 +28,7 @@ mod writer;
 use crate::field::{self, Name};
 use core::cell::OnceCell;
 
-use plan::{Common, Plan, all_hold};
+use mapping::{Common, CompiledMapping, all_hold};
 use severity::Severities;
 use table::Test;
 use writer::{Buffers, Collected, EventWriter};
@@ -118,10 +118,10 @@ struct Ready {
     choices: Vec<Choice>,
 }
 
-/// The plan for the records of a stream of which something holds.
+/// The mapping for the records of a stream of which something holds.
 struct Choice {
     when: &'static [Test],
-    plan: Plan,
+    mapping: CompiledMapping,
 }
 
 /// The years in which events can have happened. Anything else is a mistake of a clock or of a
@@ -198,14 +198,14 @@ impl Normalizer {
             let mut choices = ready.choices.iter();
             choices.find(|choice| all_hold(choice.when, record))
         });
-        let Some(Choice { plan, .. }) = choice else {
+        let Some(Choice { mapping, .. }) = choice else {
             write_raw(record, id, occurred, self.tenant.as_deref(), out);
             return occurred;
         };
         let start = out.len();
         let original = self.options.include_original.then_some(source.text);
         let mut writer = EventWriter::new(
-            plan,
+            mapping,
             original,
             *record,
             (id, occurred, &self.collected),
@@ -260,12 +260,12 @@ impl Ready {
         let choices = match tables.format {
             Format::Ecs => vec![Choice {
                 when: &[],
-                plan: Plan::new(ecs::tables(stream), &common),
+                mapping: CompiledMapping::new(ecs::tables(stream), &common),
             }],
             Format::Ocsf => {
                 let choice = |variant: &ocsf::Variant| Choice {
                     when: variant.when,
-                    plan: variant.plan(&common),
+                    mapping: variant.mapping(&common),
                 };
                 ocsf::variants(stream).iter().map(choice).collect()
             }

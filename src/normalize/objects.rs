@@ -1,8 +1,8 @@
 //! Objects that are written whole or not at all: files, verdicts, parts of other objects.
 
 use super::convert::{push_escaped_word, push_number, push_verdict};
+use super::mapping::FieldStep;
 use super::observe;
-use super::plan::FieldStep;
 use super::values::{self, Plain, is_absent, is_placeholder};
 use super::writer::EventWriter;
 use super::{compound, files};

@@ -1,7 +1,7 @@
 //! OCSF's observables: what an investigation looks for, with the place at which it stands.
 
 use super::distinct::{Distinct, Placed};
-use super::plan::FieldStep;
+use super::mapping::FieldStep;
 use super::writer::EventWriter;
 
 /// A value that was written: what sort it is, where it stands in the event, and in the text.

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use super::convert;
-use super::plan::FieldStep;
+use super::mapping::FieldStep;
 use super::values::Plain;
 use super::writer::EventWriter;
 use crate::field::Name;

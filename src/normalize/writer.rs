@@ -1,4 +1,4 @@
-//! Carries out a plan: writes one event as one line, straight into the output.
+//! Carries out a mapping: writes one event as one line, straight into the output.
 
 use crate::field::{NAMES, Name};
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,7 +7,7 @@ use super::about;
 use super::convert::{push_boolean, push_long, push_number, push_object, push_text};
 use super::distinct::Distinct;
 use super::kept::{LOOKED_FOR, is_of_sort};
-use super::plan::{FieldStep, Plan, Step};
+use super::mapping::{CompiledMapping, FieldStep, MappingStep};
 use super::table::{Computed, Keep, Read, Related};
 use super::values::{Plain, is_absent, is_placeholder};
 use crate::decode::json::{self, Kind, Member};
@@ -57,7 +57,7 @@ impl Collected {
 
 /// One event while it is written.
 pub(super) struct EventWriter<'r, 'b> {
-    pub(super) plan: &'b Plan,
+    pub(super) mapping: &'b CompiledMapping,
     /// The text to keep as such, if it is to be kept.
     original: Option<&'b str>,
     pub(super) record: Record<'r>,
@@ -85,7 +85,7 @@ pub(super) struct EventWriter<'r, 'b> {
 
 impl<'r, 'b> EventWriter<'r, 'b> {
     pub(super) fn new(
-        plan: &'b Plan,
+        mapping: &'b CompiledMapping,
         original: Option<&'b str>,
         record: Record<'r>,
         (id, occurred, collected): (&'b EventId, Timestamp, &'b Collected),
@@ -98,7 +98,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
         buffers.observed.clear();
         let used = [false; NAMES.len()];
         Self {
-            plan,
+            mapping,
             original,
             record,
             id,
@@ -122,17 +122,17 @@ impl<'r, 'b> EventWriter<'r, 'b> {
         let mut begun: [(usize, usize); 8] = [(0, 0); 8];
         let mut depth = 0_usize;
         self.out.push('{');
-        let plan = self.plan;
-        for step in &plan.steps {
+        let mapping = self.mapping;
+        for step in &mapping.steps {
             match step {
-                Step::Enter(open) => {
+                MappingStep::Enter(open) => {
                     if let Some(mark) = begun.get_mut(depth) {
                         *mark = (self.out.len(), self.out.len() + open.len());
                     }
                     depth += 1;
                     self.out.push_str(open);
                 }
-                Step::Leave(close) => {
+                MappingStep::Leave(close) => {
                     depth = depth.saturating_sub(1);
                     let mark = begun.get(depth).copied().unwrap_or_default();
                     if self.out.len() == mark.1 {
@@ -142,13 +142,13 @@ impl<'r, 'b> EventWriter<'r, 'b> {
                         self.out.push_str(close);
                     }
                 }
-                Step::Close(close) => {
+                MappingStep::Close(close) => {
                     self.out.pop();
                     self.out.push_str(close);
                 }
-                Step::Computed(key, what) => self.computed(key, *what),
-                Step::Text(text) => self.out.push_str(text),
-                Step::Field(row) => self.field(row),
+                MappingStep::Computed(key, what) => self.computed(key, *what),
+                MappingStep::Text(text) => self.out.push_str(text),
+                MappingStep::Field(row) => self.field(row),
             }
         }
         if self.out.ends_with(',') {
@@ -190,7 +190,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
     /// The same for a range of what was written.
     #[inline]
     fn note_range(&mut self, sort: Related, range: (usize, usize)) {
-        if !self.plan.relates {
+        if !self.mapping.relates {
             return;
         }
         let [hash, hosts, ip, user] = &mut self.buffers.related;
@@ -254,7 +254,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
     fn computed(&mut self, key: &str, what: Computed) {
         match what {
             Computed::Attack => {
-                if let Some(json) = self.plan.attack(&self.record) {
+                if let Some(json) = self.mapping.attack(&self.record) {
                     self.out.push_str(key);
                     self.out.push_str(json);
                 }
@@ -274,7 +274,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
                 self.out.push_str("\",");
             }
             Computed::Message => self.message(key),
-            Computed::Class => self.out.push_str(self.plan.class(&self.record)),
+            Computed::Class => self.out.push_str(self.mapping.class(&self.record)),
             Computed::Id => {
                 self.out.push_str(key);
                 self.out.push('"');
@@ -405,7 +405,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
             return;
         }
         let keep = self
-            .plan
+            .mapping
             .kept
             .get(name.index())
             .copied()
@@ -441,7 +441,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
 
     /// Remembers a text that was just kept, if it is a thing to look for.
     fn look_for(&mut self, name: Name, value: Value<'_>) {
-        let at = self.plan.looked_for.get(name.index()).copied();
+        let at = self.mapping.looked_for.get(name.index()).copied();
         let place = at.and_then(|at| usize::from(at).checked_sub(1));
         let Some((_, sort)) = place.and_then(|place| LOOKED_FOR.get(place)) else {
             return;
@@ -452,7 +452,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
         if value.kind != Kind::String || !is_as_given || !is_of_sort(value.text, *sort) {
             return;
         }
-        if self.plan.observes {
+        if self.mapping.observes {
             super::observe::note_text(self, *sort, "", (start, end));
         } else {
             match sort {
@@ -494,7 +494,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
         if is_absent(&field.value) {
             return;
         }
-        if field.key.is_empty() || self.plan.reserved.contains(&field.key) {
+        if field.key.is_empty() || self.mapping.reserved.contains(&field.key) {
             self.unparsed.push(field);
             return;
         }

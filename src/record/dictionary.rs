@@ -140,12 +140,12 @@ impl Dictionary {
 
 /// Which known name came after which the last time. Records of one stream are alike, so the
 /// next name is mostly the one that is expected, and needs no more than a comparison.
-pub(super) struct Habits {
+pub(super) struct KeyPredictor {
     /// By the name before; the last place is for the beginning and for unknown names.
     next: [Option<Name>; NAMES.len() + 1],
 }
 
-impl Habits {
+impl KeyPredictor {
     pub(super) const fn new() -> Self {
         Self {
             next: [None; NAMES.len() + 1],
@@ -157,10 +157,10 @@ impl Habits {
 pub(super) struct Reader<'p, 't> {
     dictionary: &'p Dictionary,
     stream: Stream,
-    habits: &'p mut Habits,
+    predictor: &'p mut KeyPredictor,
     names: &'p mut Vec<Option<Name>>,
     slots: &'p mut Slots,
-    /// The place in the habits of the name seen last.
+    /// The place in the predictor of the name seen last.
     place: usize,
     /// The name seen last and its rank, if it is known.
     previous: (&'t str, Option<usize>),
@@ -172,7 +172,7 @@ impl<'p> Reader<'p, '_> {
     pub(super) fn new(
         dictionary: &'p Dictionary,
         stream: Stream,
-        habits: &'p mut Habits,
+        predictor: &'p mut KeyPredictor,
         names: &'p mut Vec<Option<Name>>,
         slots: &'p mut Slots,
     ) -> Self {
@@ -181,7 +181,7 @@ impl<'p> Reader<'p, '_> {
         Self {
             dictionary,
             stream,
-            habits,
+            predictor,
             names,
             slots,
             place: NAMES.len(),
@@ -222,7 +222,7 @@ impl<'p> Reader<'p, '_> {
 impl<'t> Keys<'t> for Reader<'_, 't> {
     #[inline]
     fn expected(&mut self, rest: &[u8]) -> Option<usize> {
-        let name = (*self.habits.next.get(self.place)?)?;
+        let name = (*self.predictor.next.get(self.place)?)?;
         let known = self.dictionary.known.get(name.index())?;
         if !known.begins(rest) {
             return None;
@@ -266,7 +266,7 @@ impl<'t> Keys<'t> for Reader<'_, 't> {
         };
         self.is_sorted &= follows && !escaped;
         if let Some(next) = self
-            .habits
+            .predictor
             .next
             .get_mut(self.place)
             .filter(|_| name.is_some())

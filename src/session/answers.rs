@@ -2,7 +2,7 @@
 
 use crate::api::verdict::{Verdict, describe, grant};
 use crate::batch::NoticeKind;
-use crate::checkpoint::RestCause;
+use crate::checkpoint::BackoffCause;
 use crate::response::{Head, TransportError};
 use crate::retry::Cause;
 use crate::session::{Fault, PollError, Purpose, Session};
@@ -12,17 +12,19 @@ use crate::streams::{Context, Unusable};
 impl Session {
     /// Acts on an answer that is in memory as a whole.
     pub(super) fn handle_whole_answer(&mut self) {
-        let Some(flight) = self.flight.take() else {
+        let Some(in_flight) = self.in_flight.take() else {
             return;
         };
-        let (head, body) = flight.incoming.into_parts();
-        match flight.purpose {
-            Purpose::Ask => {
-                if let Err(error) = self.client.handle_asked(&head, &body) {
+        let (head, body) = in_flight.incoming.into_parts();
+        match in_flight.purpose {
+            Purpose::Preflight => {
+                if let Err(error) = self.client.handle_preflight(&head, &body) {
                     self.fail(error);
                 }
             }
-            Purpose::Call { slot, again } => self.handle_call_answer(slot, again, &head, body),
+            Purpose::Call { slot, is_retry } => {
+                self.handle_call_answer(slot, is_retry, &head, body)
+            }
             Purpose::File { slot } => self.handle_file_refusal(slot, &head),
         }
     }
@@ -33,17 +35,17 @@ impl Session {
         }
     }
 
-    fn handle_call_answer(&mut self, index: usize, again: bool, head: &Head, body: Vec<u8>) {
+    fn handle_call_answer(&mut self, index: usize, is_retry: bool, head: &Head, body: Vec<u8>) {
         let Some(slot) = self.slots.get(index) else {
             return;
         };
         let (stream, meter) = (slot.stream, slot.feed.meter());
-        let reply = self.client.read(stream.name(), (head, &body), again);
+        let reply = self.client.read(stream.name(), (head, &body), is_retry);
         if reply.verdict != Verdict::TooLong {
             self.note_remaining(head, meter);
         }
-        if reply.repeat {
-            self.repeat = Some(index);
+        if reply.may_retry {
+            self.retry_call = Some(index);
             return;
         }
         let detail = reply.detail;
@@ -52,31 +54,33 @@ impl Session {
             Verdict::Expired | Verdict::KeyRefused | Verdict::SignatureRefused => {
                 self.fail(PollError::Unauthorized(detail));
             }
-            Verdict::TooLong | Verdict::WrongRegion => self.rest(index, Fault::protocol(detail)),
+            Verdict::TooLong | Verdict::WrongRegion => {
+                self.back_off(index, Fault::protocol(detail))
+            }
             Verdict::TokenRefused => {
                 // The token is fresh and is still refused: seen to pass by itself (§2).
                 self.client.forget_token();
                 let how = self.client.how_repeated();
-                self.rest(index, Fault::protocol(format!("{detail}, {how}")));
+                self.back_off(index, Fault::protocol(format!("{detail}, {how}")));
             }
             Verdict::NotPermitted => {
                 let detail = format!("{detail}; {}", grant(stream, self.settings.api()));
-                self.rest(index, Fault::not_permitted(detail));
+                self.back_off(index, Fault::not_permitted(detail));
             }
             Verdict::Refused => self.handle_refusal(index, detail),
             Verdict::Throttled => {
                 let fault = Fault::throttled(detail, self.client.asked_wait_ms(head));
-                self.rest(index, fault);
-                let rest = self.slots.get(index).and_then(|slot| slot.rest);
-                if let (Some(rest), Some(meter)) = (rest, meter) {
+                self.back_off(index, fault);
+                let backoff = self.slots.get(index).and_then(|slot| slot.backoff);
+                if let (Some(backoff), Some(meter)) = (backoff, meter) {
                     let now = self.client.now();
-                    let wait_ms = rest.until.millis().saturating_sub(now.millis());
+                    let wait_ms = backoff.until.millis().saturating_sub(now.millis());
                     self.quota_mut(meter).block(now, wait_ms);
                 }
             }
             Verdict::Unavailable => {
                 let fault = Fault::unavailable(detail, self.client.retry_after_ms(head));
-                self.rest(index, fault);
+                self.back_off(index, fault);
             }
         }
     }
@@ -103,15 +107,15 @@ impl Session {
             .handle_answer((head, body), context, &mut poll.batch)
         {
             Ok(()) => {
-                // A broken file rests its stream over the listing that fetches it again.
-                slot.rest = None;
+                // After a broken file the backoff outlasts the listing that fetches it again.
+                slot.backoff = None;
                 if !slot.feed.holds_answer() {
                     slot.lost_answers = 0;
                 }
             }
             Err(Unusable(why)) => {
                 let what = format!("{}: {why}", describe(slot.stream.name(), head, None));
-                self.rest(index, Fault::protocol(what));
+                self.back_off(index, Fault::protocol(what));
             }
         }
     }
@@ -122,18 +126,18 @@ impl Session {
             return;
         };
         if !slot.feed.handle_refusal(context, &mut poll.batch) {
-            self.rest(index, Fault::protocol(detail));
+            self.back_off(index, Fault::protocol(detail));
         }
     }
 
     /// No answer, or no whole answer, came.
     pub(super) fn handle_no_answer(&mut self, failure: TransportError) {
-        let Some(flight) = self.flight.take() else {
+        let Some(in_flight) = self.in_flight.take() else {
             return;
         };
-        match (flight.purpose, failure) {
-            (Purpose::Ask, why) => {
-                let error = self.client.handle_not_asked(why);
+        match (in_flight.purpose, failure) {
+            (Purpose::Preflight, why) => {
+                let error = self.client.fail_preflight(why);
                 self.fail(error);
             }
             (Purpose::Call { .. }, TransportError::Denied(origin)) => {
@@ -144,7 +148,7 @@ impl Session {
                     return;
                 };
                 let what = format!("{stream}: {why}");
-                self.rest(slot, Fault::unavailable(what, None));
+                self.back_off(slot, Fault::unavailable(what, None));
             }
             (Purpose::File { slot }, why) => self.handle_file_failure(slot, &why),
         }
@@ -155,7 +159,7 @@ impl Fault {
     const fn not_permitted(detail: String) -> Self {
         Self {
             retry: Cause::NotPermitted,
-            cause: RestCause::NotPermitted,
+            cause: BackoffCause::NotPermitted,
             notice: NoticeKind::NotPermitted,
             detail,
             asked_wait_ms: None,
@@ -166,7 +170,7 @@ impl Fault {
     const fn protocol(detail: String) -> Self {
         Self {
             retry: Cause::Protocol,
-            cause: RestCause::Failing,
+            cause: BackoffCause::Failing,
             notice: NoticeKind::Postponed,
             detail,
             asked_wait_ms: None,
@@ -177,7 +181,7 @@ impl Fault {
     pub(super) const fn no_progress(detail: String, tries: u32) -> Self {
         Self {
             retry: Cause::NoProgress,
-            cause: RestCause::Failing,
+            cause: BackoffCause::Failing,
             notice: NoticeKind::Postponed,
             detail,
             asked_wait_ms: None,
@@ -188,7 +192,7 @@ impl Fault {
     pub(super) const fn throttled(detail: String, asked_wait_ms: Option<i64>) -> Self {
         Self {
             retry: Cause::Throttled,
-            cause: RestCause::Throttled,
+            cause: BackoffCause::Throttled,
             notice: NoticeKind::Postponed,
             detail,
             asked_wait_ms,
@@ -199,7 +203,7 @@ impl Fault {
     pub(super) const fn unavailable(detail: String, asked_wait_ms: Option<i64>) -> Self {
         Self {
             retry: Cause::Unavailable,
-            cause: RestCause::Failing,
+            cause: BackoffCause::Failing,
             notice: NoticeKind::Postponed,
             detail,
             asked_wait_ms,

@@ -20,7 +20,7 @@ impl Machine for Session {
             if poll.error.is_some() || !poll.batch.has_room() || late {
                 return self.finish();
             }
-            let step = if self.flight.is_some() {
+            let step = if self.in_flight.is_some() {
                 self.go_on()
             } else {
                 self.start_next()
@@ -43,17 +43,17 @@ impl Machine for Session {
 
     fn handle_head(&mut self, head: Head, now: Timestamp) {
         self.client.set_now(now);
-        let Some(flight) = &mut self.flight else {
+        let Some(in_flight) = &mut self.in_flight else {
             return;
         };
-        if !matches!(flight.purpose, Purpose::File { .. }) {
+        if !matches!(in_flight.purpose, Purpose::File { .. }) {
             self.client.handle_head(&head);
         }
-        match (flight.purpose, head.status) {
+        match (in_flight.purpose, head.status) {
             (Purpose::Call { slot, .. }, 200) => {
                 if let Some(slot) = self.slots.get_mut(slot) {
                     let reader = slot.feed.log_files().and_then(|files| files.begin(&head));
-                    flight.reader = reader.map_or(Reader::Whole, Reader::LogFiles);
+                    in_flight.reader = reader.map_or(Reader::Whole, Reader::LogFiles);
                 }
             }
             (Purpose::File { slot }, 200) => {
@@ -68,46 +68,46 @@ impl Machine for Session {
                     } else {
                         LineReader::of_some_bytes()
                     };
-                    flight.reader = Reader::Lines(Lines {
+                    in_flight.reader = Reader::Lines(Lines {
                         reader,
                         skip: file.line,
                         name: file.name,
                     });
                 }
             }
-            (Purpose::Ask | Purpose::Call { .. } | Purpose::File { .. }, _) => {}
+            (Purpose::Preflight | Purpose::Call { .. } | Purpose::File { .. }, _) => {}
         }
-        flight.incoming.handle_head(head, now);
+        in_flight.incoming.handle_head(head, now);
     }
 
     fn handle_chunk(&mut self, chunk: Vec<u8>, now: Timestamp) {
         self.client.set_now(now);
-        let Some(flight) = &mut self.flight else {
+        let Some(in_flight) = &mut self.in_flight else {
             return;
         };
-        flight.incoming.end_wait(now, chunk.len());
+        in_flight.incoming.end_wait(now, chunk.len());
         if let (Some(poll), Purpose::Call { slot, .. } | Purpose::File { slot }) =
-            (&mut self.poll, flight.purpose)
+            (&mut self.poll, in_flight.purpose)
             && let Some(slot) = self.slots.get(slot)
         {
             let stats = poll.batch.stats(slot.stream);
             let bytes = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
             stats.received_bytes = stats.received_bytes.saturating_add(bytes);
         }
-        match &mut flight.reader {
+        match &mut in_flight.reader {
             Reader::Lines(lines) => lines.reader.push(chunk),
             Reader::LogFiles(files) => files.push(chunk),
-            Reader::Whole => flight.incoming.push(&chunk),
+            Reader::Whole => in_flight.incoming.push(&chunk),
         }
     }
 
     fn handle_end(&mut self, now: Timestamp) {
         self.client.set_now(now);
-        let Some(flight) = &mut self.flight else {
+        let Some(in_flight) = &mut self.in_flight else {
             return;
         };
-        flight.incoming.end();
-        match &mut flight.reader {
+        in_flight.incoming.end();
+        match &mut in_flight.reader {
             Reader::Lines(lines) => lines.reader.finish(),
             Reader::LogFiles(files) => files.finish(),
             Reader::Whole => {}
@@ -120,17 +120,17 @@ impl Machine for Session {
     }
 
     fn keeps_body(&self) -> bool {
-        self.flight
+        self.in_flight
             .as_ref()
-            .is_some_and(|flight| !flight.incoming.has_ended())
+            .is_some_and(|in_flight| !in_flight.incoming.has_ended())
     }
 }
 
 impl Session {
     /// From now on more of the answer is waited for.
     const fn begin_wait(&mut self) {
-        if let Some(flight) = &mut self.flight {
-            flight.incoming.begin_wait(self.client.now());
+        if let Some(in_flight) = &mut self.in_flight {
+            in_flight.incoming.begin_wait(self.client.now());
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Batch files that could not be fetched or read.
 
-use crate::checkpoint::{FileFault, Rest};
+use crate::checkpoint::{Backoff, FileFault};
 use crate::response::{Head, TransportError};
 use crate::session::{Fault, Session};
 use crate::streams::Context;
@@ -57,7 +57,7 @@ impl Session {
         self.count_file_failure(index, &failure, (why, fault));
     }
 
-    /// Sets the file aside where that is due, or lets the stream rest before the next try.
+    /// Sets the file aside where that is due, or backs off before the next try.
     fn count_file_failure(
         &mut self,
         index: usize,
@@ -85,8 +85,8 @@ impl Session {
                 1
             }
             AfterFailure::GoOn => return,
-            AfterFailure::Rest(tries) => tries,
-            AfterFailure::RestWithoutRoom(tries) => {
+            AfterFailure::BackOff(tries) => tries,
+            AfterFailure::BackOffWithoutRoom(tries) => {
                 fault.detail.push_str(
                     "; the checkpoint has no room for more files that are set aside, so the stream waits at this one",
                 );
@@ -94,13 +94,13 @@ impl Session {
             }
         };
         // The listing in between was good, and is no reason to try sooner.
-        let before = slot.rest.map_or(0, |rest| rest.tries);
-        slot.rest = Some(Rest {
+        let before = slot.backoff.map_or(0, |backoff| backoff.tries);
+        slot.backoff = Some(Backoff {
             since: Some(context.now),
             until: context.now,
             cause: fault.cause,
             tries: before.max(tries.saturating_sub(1)),
         });
-        self.rest(index, fault);
+        self.back_off(index, fault);
     }
 }

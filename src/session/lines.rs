@@ -1,7 +1,7 @@
 //! The lines of a batch file while it arrives.
 
 use super::{Purpose, Reader, Session, Step};
-use crate::batch::{Offer, RecordLine};
+use crate::batch::{PushResult, RecordLine};
 use crate::decode::lines::Line;
 use crate::streams::Context;
 
@@ -12,10 +12,11 @@ impl Session {
     /// Makes events of lines until more of the body is needed or the batch is full.
     pub(super) fn take_lines(&mut self) -> Step {
         let context = Context::new(&self.settings, &self.client);
-        let (Some(flight), Some(poll)) = (&mut self.flight, &mut self.poll) else {
+        let (Some(in_flight), Some(poll)) = (&mut self.in_flight, &mut self.poll) else {
             return Step::Stop;
         };
-        let (Purpose::File { slot }, Reader::Lines(lines)) = (flight.purpose, &mut flight.reader)
+        let (Purpose::File { slot }, Reader::Lines(lines)) =
+            (in_flight.purpose, &mut in_flight.reader)
         else {
             return Step::Stop;
         };
@@ -40,16 +41,16 @@ impl Session {
                     }
                     bytes_left = bytes_left.saturating_sub(bytes.len().saturating_add(1));
                     let record = RecordLine::new(stream, bytes);
-                    if filter.passes_over(record, &mut self.intake) {
+                    if filter.passes_over(record, &mut self.processor) {
                         poll.batch.count_duplicate(stream);
                     } else if !bytes.is_empty() {
                         let name = &lines.name;
                         let line = feed.lines_done();
                         let locator = || format!("{stream} {name} line {}", line.saturating_add(1));
-                        let intake = &mut self.intake;
+                        let processor = &mut self.processor;
                         let now = context.upstream_now;
-                        let offer = poll.batch.offer(intake, record, None, now, &locator);
-                        if offer == Offer::NoRoom {
+                        let offer = poll.batch.offer(processor, record, None, now, &locator);
+                        if offer == PushResult::BatchFull {
                             lines.reader.put_back();
                             return Step::Stop;
                         }
@@ -67,14 +68,14 @@ impl Session {
                 Line::End => {
                     feed.note_oldest(poll.batch.stats(stream).oldest);
                     feed.finish_file(context);
-                    slot.rest = None;
+                    slot.backoff = None;
                     slot.lost_answers = 0;
-                    self.flight = None;
+                    self.in_flight = None;
                     return Step::Again;
                 }
                 Line::Broken(broken) => {
                     let original = lines.reader.unread().to_vec();
-                    self.flight = None;
+                    self.in_flight = None;
                     self.handle_broken_file(index, (broken.reason(), original));
                     return Step::Again;
                 }

@@ -8,11 +8,11 @@ impl Session {
     /// Makes events of records until more of the body is needed or the batch is full.
     pub(super) fn take_log_files(&mut self) -> Step {
         let context = Context::new(&self.settings, &self.client);
-        let (Some(flight), Some(poll)) = (&mut self.flight, &mut self.poll) else {
+        let (Some(in_flight), Some(poll)) = (&mut self.in_flight, &mut self.poll) else {
             return Step::Stop;
         };
         let (Purpose::Call { slot: index, .. }, Reader::LogFiles(reader)) =
-            (flight.purpose, &mut flight.reader)
+            (in_flight.purpose, &mut in_flight.reader)
         else {
             return Step::Stop;
         };
@@ -22,17 +22,17 @@ impl Session {
         let Some(feed) = slot.feed.log_files() else {
             return Step::Stop;
         };
-        match feed.take(reader, &mut self.intake, context, &mut poll.batch) {
+        match feed.take(reader, &mut self.processor, context, &mut poll.batch) {
             Progress::Done => {
-                slot.rest = None;
+                slot.backoff = None;
                 slot.lost_answers = 0;
                 let stall = feed.take_stall();
-                self.flight = None;
-                self.rest_if_stalled(index, stall);
+                self.in_flight = None;
+                self.back_off_if_stalled(index, stall);
                 Step::Again
             }
             Progress::NeedsInput => Step::Read,
-            Progress::NoRoom => Step::Stop,
+            Progress::BatchFull => Step::Stop,
         }
     }
 }

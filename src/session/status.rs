@@ -1,8 +1,8 @@
 //! The state of every stream at the end of a poll, for a host to report.
 
-use super::{Meter, Session, Slot};
+use super::{Meter, Session, StreamEntry};
 use crate::api::verdict::grant;
-use crate::checkpoint::RestCause;
+use crate::checkpoint::BackoffCause;
 use crate::stream::Stream;
 use crate::streams::Context;
 use crate::time::Timestamp;
@@ -45,21 +45,21 @@ impl Session {
         self.slots.iter().map(|slot| self.status(slot)).collect()
     }
 
-    fn status(&self, slot: &Slot) -> StreamStatus {
+    fn status(&self, slot: &StreamEntry) -> StreamStatus {
         let now = self.client.now();
         let context = Context::new(&self.settings, &self.client);
         let quota_remaining = slot
             .feed
             .meter()
             .map(|meter| self.quota(meter).remaining(now));
-        let (state, until) = match slot.rest {
-            Some(rest) => {
-                let state = match rest.cause {
-                    RestCause::Failing => StreamState::Failing,
-                    RestCause::NotPermitted => StreamState::NotPermitted,
-                    RestCause::Throttled => StreamState::Waiting,
+        let (state, until) = match slot.backoff {
+            Some(backoff) => {
+                let state = match backoff.cause {
+                    BackoffCause::Failing => StreamState::Failing,
+                    BackoffCause::NotPermitted => StreamState::NotPermitted,
+                    BackoffCause::Throttled => StreamState::Waiting,
                 };
-                (state, Some(rest.until).filter(|until| *until > now))
+                (state, Some(backoff.until).filter(|until| *until > now))
             }
             None => match (slot.feed.set_aside(), self.quota_until(slot)) {
                 (Some((_, next_try)), _) => (StreamState::Failing, Some(next_try)),
@@ -82,7 +82,7 @@ impl Session {
     }
 
     /// Until when a quota that is used up holds back a stream that has more to collect.
-    fn quota_until(&self, slot: &Slot) -> Option<Timestamp> {
+    fn quota_until(&self, slot: &StreamEntry) -> Option<Timestamp> {
         let now = self.client.now();
         let context = Context::new(&self.settings, &self.client);
         let (_, caught_up) = slot.feed.due(context);
@@ -93,24 +93,24 @@ impl Session {
     }
 
     /// The message of the last failure; where another session had it, what the checkpoint knows.
-    fn detail(&self, slot: &Slot, state: StreamState) -> String {
+    fn detail(&self, slot: &StreamEntry, state: StreamState) -> String {
         if state == StreamState::Active {
             return String::new();
         }
-        if let (None, Some((detail, _))) = (slot.rest, slot.feed.set_aside()) {
+        if let (None, Some((detail, _))) = (slot.backoff, slot.feed.set_aside()) {
             return format!("{}: {detail}", slot.stream);
         }
         if !slot.detail.is_empty() {
             return slot.detail.clone();
         }
         let stream = slot.stream;
-        match (state, slot.rest) {
+        match (state, slot.backoff) {
             (StreamState::NotPermitted, _) => format!(
                 "{stream}: not permitted; {}",
                 grant(stream, self.settings.api())
             ),
-            (StreamState::Failing, Some(rest)) => {
-                format!("{stream}: failed {} times in a row", rest.tries)
+            (StreamState::Failing, Some(backoff)) => {
+                format!("{stream}: failed {} times in a row", backoff.tries)
             }
             (StreamState::Failing, None) => format!(
                 "{stream}: the clocks of Mimecast and of this host do not agree, and what a wrong \

@@ -1,4 +1,4 @@
-use crate::batch::{Limits, Next, NoticeKind};
+use crate::batch::{Limits, NextPoll, NoticeKind};
 use crate::response::TransportError;
 use crate::session::PollError;
 use crate::testing::{Answer, Host, Upstream, gzip};
@@ -205,7 +205,7 @@ fn a_throttled_stream_waits_as_long_as_it_is_told_while_the_others_go_on() {
     );
     upstream.script.push_back(("/cg?".to_owned(), reset));
     let began = upstream.now;
-    while host.poll(&mut upstream).unwrap().next == Next::Now {}
+    while host.poll(&mut upstream).unwrap().next == NextPoll::Now {}
     assert_eq!(host.delivered.len(), 40, "audit is collected meanwhile");
     assert!(upstream.listings.is_empty());
     host.collect(&mut upstream);

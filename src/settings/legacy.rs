@@ -7,7 +7,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use crate::secret::Secret;
 
 use super::{Api, Raw, SettingsError, choice, error, parse_origin, required};
-use crate::stream::{Stream, Way};
+use crate::stream::{FetchKind, Stream};
 
 /// The host that knows the region of every address (`mimecast-api.md` §1.2).
 pub const DISCOVERY_URL: &str = "https://api.mimecast.com";
@@ -156,10 +156,10 @@ pub(super) fn refuse_others(raw: &Raw, api: Api) -> Result<(), SettingsError> {
 
 /// Whether the API hands out the stream. API 1.0 has one log of all SIEM types.
 pub(super) fn offers(api: Api, stream: Stream) -> bool {
-    match stream.row().way {
-        Way::Files { .. } => api == Api::V2,
-        Way::LogFiles => api == Api::V1,
-        Way::Feed { .. } | Way::List { .. } | Way::Windows(_) => true,
+    match stream.row().fetch {
+        FetchKind::Files { .. } => api == Api::V2,
+        FetchKind::LogFiles => api == Api::V1,
+        FetchKind::Feed { .. } | FetchKind::List { .. } | FetchKind::Windows(_) => true,
     }
 }
 

@@ -31,7 +31,7 @@ fn the_page_about_setting_up_names_the_product_and_permission_of_every_stream() 
         .collect();
     for row in STREAMS
         .iter()
-        .filter(|row| !matches!(row.way, Way::LogFiles))
+        .filter(|row| !matches!(row.fetch, FetchKind::LogFiles))
     {
         let begins = |line: &&&str| {
             [row.name, row.stream.family()]

@@ -12,12 +12,12 @@ use crate::checkpoint::{
 };
 use crate::request::{Call, Request, percent_encode};
 use crate::response::Head;
-use crate::stream::{Stream, Way};
+use crate::stream::{FetchKind, Stream};
 use crate::streams::done_files::DoneFiles;
 use crate::streams::quota::Meter;
 use crate::streams::retention::Retention;
 use crate::streams::siem_events::LineFilter;
-use crate::streams::{Context, Feed, Unusable, Want};
+use crate::streams::{Context, Feed, FeedAction, Unusable};
 use crate::time::Timestamp;
 
 use listing::{Distinct, File, Listing, find_all};
@@ -119,9 +119,9 @@ pub enum AfterFailure {
     /// The same file with a fresh link, or another one.
     GoOn,
     /// The same file, after a rest of the stream. It has failed so often in a row.
-    Rest(u32),
+    BackOff(u32),
     /// The same: it should be set aside, and there is no room for it.
-    RestWithoutRoom(u32),
+    BackOffWithoutRoom(u32),
 }
 
 /// The feed of one event type.
@@ -402,7 +402,7 @@ impl BatchFiles {
             && let Some(retry) = self.retry.take()
             && let Some(page) = self.position.set_aside.get_mut(retry.page)
         {
-            put_off(page, now);
+            postpone(page, now);
         }
     }
 
@@ -514,7 +514,7 @@ impl BatchFiles {
         self.position.file = Some(file.clone());
         if failure.fault == FileFault::Unreachable {
             if file.tries < UNREACHABLE_TRIES_MAX {
-                return AfterFailure::Rest(file.tries);
+                return AfterFailure::BackOff(file.tries);
             }
         } else if file.tries < TRIES_MAX && self.may_list_again(context) {
             self.relisted = self.relisted.saturating_add(1);
@@ -530,7 +530,7 @@ impl BatchFiles {
             return AfterFailure::GoOn;
         }
         self.relist();
-        AfterFailure::RestWithoutRoom(tries)
+        AfterFailure::BackOffWithoutRoom(tries)
     }
 
     /// Whether a fresh link may help: one that is older than a few seconds may have ended. Fresh
@@ -618,7 +618,7 @@ impl BatchFiles {
         if let Some(page) = self.position.set_aside.get_mut(retry.page) {
             // A search goes on with its next page as soon as the quota allows.
             if !(page.searching && page.page_token.is_some()) {
-                put_off(page, context.now);
+                postpone(page, context.now);
             }
         }
         let pages = &mut self.position.set_aside;
@@ -653,10 +653,10 @@ impl BatchFiles {
 impl Feed for BatchFiles {
     /// What to do next: the page in memory, then files that are set aside and due, then the next
     /// page. After each listing for such files there is a pause in which only new pages are listed.
-    fn next(&mut self, context: Context<'_>, batch: &mut Builder) -> Want {
+    fn next(&mut self, context: Context<'_>, batch: &mut Builder) -> FeedAction {
         let (due, _) = self.due(context);
         if due > context.now {
-            return Want::Nothing(due);
+            return FeedAction::Nothing(due);
         }
         self.skip_what_expired(context, batch);
         let stale = |page: &Page| page.is_stale(context);
@@ -671,23 +671,23 @@ impl Feed for BatchFiles {
                 retry.listed = None;
             }
             if let Some((_, file)) = retry.front() {
-                return Want::Download(Request::get(file.url.clone()));
+                return FeedAction::Download(Request::get(file.url.clone()));
             }
             if let Some(page) = self.position.set_aside.get(retry.page) {
                 let (token, since) = (page.page_token.as_ref(), page.since);
-                return Want::Call(self.listing(token, since));
+                return FeedAction::Call(self.listing(token, since));
             }
             self.retry = None;
         }
         let (due, _) = self.page_due(context);
         if due > context.now {
-            return Want::Nothing(due);
+            return FeedAction::Nothing(due);
         }
         match self.page.as_ref().and_then(|page| page.waiting.front()) {
-            Some(file) => Want::Download(Request::get(file.url.clone())),
+            Some(file) => FeedAction::Download(Request::get(file.url.clone())),
             None => {
                 let token = self.position.page_token.as_ref();
-                Want::Call(self.listing(token, self.position.since))
+                FeedAction::Call(self.listing(token, self.position.since))
             }
         }
     }
@@ -824,7 +824,7 @@ impl Feed for BatchFiles {
 }
 
 /// Counts a try of a page with files that are set aside.
-fn put_off(page: &mut SetAsidePage, now: Timestamp) {
+fn postpone(page: &mut SetAsidePage, now: Timestamp) {
     page.tries = page.tries.saturating_add(1);
     page.next_try = now.plus_ms(set_aside::wait_ms(page.tries));
 }
@@ -841,7 +841,7 @@ pub fn probe(stream: Stream, context: Context<'_>) -> Call {
 fn endpoint(stream: Stream, page_files: u32) -> String {
     let row = stream.row();
     let mut path = format!("{}?type=", row.endpoint);
-    if let Way::Files { event_type, .. } = row.way {
+    if let FetchKind::Files { event_type, .. } = row.fetch {
         percent_encode(event_type, &mut path);
     }
     path.push_str(&format!("&pageSize={page_files}"));

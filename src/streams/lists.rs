@@ -6,7 +6,7 @@
 //! do not find has left the list: one reading alone may miss it, because pages move while they
 //! are read.
 
-use crate::batch::{Builder, Intake, NoticeKind, Offer, RecordLine};
+use crate::batch::{Builder, NoticeKind, PushResult, RecordLine, RecordProcessor};
 use crate::checkpoint::{ListPosition, StreamPosition};
 use crate::encode::push_quoted;
 use crate::identity::EventId;
@@ -15,8 +15,8 @@ use crate::response::Head;
 use crate::settings::Snapshot;
 use crate::stream::{Post, Stream};
 use crate::streams::list_items::{Item, ListItems};
-use crate::streams::paged::{DonePage, EmptyPages, Found, Marks, Strategy, Taken};
-use crate::streams::pages::{self, Ask, Page, page_done};
+use crate::streams::paged::{Cursor, DonePage, EmptyPages, PageRecord, Processed, Strategy};
+use crate::streams::pages::{self, Page, PageRequest, page_done};
 use crate::streams::{CLOCKS_AGREE_MS, Context, Unusable, hours_ms};
 use crate::time::Timestamp;
 
@@ -134,7 +134,12 @@ impl List {
     }
 
     /// Tells what has left, and ends the reading.
-    fn finish(&mut self, intake: &mut Intake, context: Context<'_>, batch: &mut Builder) -> Offer {
+    fn finish(
+        &mut self,
+        processor: &mut RecordProcessor,
+        context: Context<'_>,
+        batch: &mut Builder,
+    ) -> PushResult {
         let is_true = self.window_was_true(context);
         let gone = self
             .items()
@@ -143,7 +148,7 @@ impl List {
         for id in gone {
             if tell {
                 if !batch.has_room() {
-                    return Offer::NoRoom;
+                    return PushResult::BatchFull;
                 }
                 let name = self.items().get_mut(&id).and_then(|item| item.name.clone());
                 let first = id.of_event(1, context.settings.tenant.as_deref());
@@ -151,8 +156,8 @@ impl List {
                 let record = RecordLine::new(self.stream, record.as_bytes());
                 let locator = || format!("{} released-or-expired", self.stream);
                 let now = context.upstream_now;
-                if batch.offer(intake, record, None, now, &locator) == Offer::NoRoom {
-                    return Offer::NoRoom;
+                if batch.offer(processor, record, None, now, &locator) == PushResult::BatchFull {
+                    return PushResult::BatchFull;
                 }
             }
             self.items().remove(&id);
@@ -169,7 +174,7 @@ impl List {
             items: items.unwrap_or_default(),
             ..ListPosition::default()
         };
-        Offer::Taken
+        PushResult::Pushed
     }
 }
 
@@ -180,8 +185,8 @@ impl Strategy for List {
         self.stream
     }
 
-    fn marks(&mut self) -> Marks<'_> {
-        Marks {
+    fn cursor(&mut self) -> Cursor<'_> {
+        Cursor {
             token: &mut self.position.page_token,
             page_done: &mut self.position.page_done,
             paging: &mut self.position.paging,
@@ -219,12 +224,12 @@ impl Strategy for List {
         };
         self.position.to = Some(to);
         let back_ms = hours_ms(self.reading.back_hours);
-        let ask = Ask {
+        let request = PageRequest {
             window: (to.plus_ms(back_ms.saturating_neg()), to),
             page_records: self.reading.post.page_records,
             token: self.position.page_token.as_deref(),
         };
-        pages::call(self.stream, self.reading.post, &ask)
+        pages::call(self.stream, self.reading.post, &request)
     }
 
     fn read(&mut self, (_, body): (&Head, Vec<u8>), _: Context<'_>) -> Result<Page, Unusable> {
@@ -235,14 +240,14 @@ impl Strategy for List {
     /// News is an item that this reading had not found before.
     fn offer(
         &mut self,
-        found: Found<'_>,
-        intake: &mut Intake,
+        found: PageRecord<'_>,
+        processor: &mut RecordProcessor,
         context: Context<'_>,
         batch: &mut Builder,
-    ) -> Taken {
+    ) -> Processed {
         let full = context.settings.snapshot == Snapshot::Full;
         let record = RecordLine::new(self.stream, found.bytes);
-        let id = intake.id(record);
+        let id = processor.id(record);
         let known = id.and_then(|id| self.items().get_mut(&id));
         let is_news = known.as_ref().is_none_or(|item| !item.seen);
         if known.is_some_and(|item| item.seen || !full) {
@@ -250,15 +255,15 @@ impl Strategy for List {
         } else {
             let locator = || format!("{} list record {}", self.stream, found.number);
             let now = context.upstream_now;
-            if batch.offer(intake, record, None, now, &locator) == Offer::NoRoom {
-                return Taken::NoRoom;
+            if batch.offer(processor, record, None, now, &locator) == PushResult::BatchFull {
+                return Processed::BatchFull;
             }
         }
         if let Some(id) = id {
             let name = item_name(found.bytes).filter(|_| self.reading.departures);
             self.note_seen(&id, name, batch);
         }
-        Taken::Counted(is_news)
+        Processed::Counted(is_news)
     }
 
     fn follow(&mut self, page: DonePage, _context: Context<'_>) -> bool {
@@ -296,11 +301,11 @@ impl Strategy for List {
 
     fn take_rest(
         &mut self,
-        intake: &mut Intake,
+        processor: &mut RecordProcessor,
         context: Context<'_>,
         batch: &mut Builder,
-    ) -> Offer {
-        self.finish(intake, context, batch)
+    ) -> PushResult {
+        self.finish(processor, context, batch)
     }
 
     fn save(&self, page: Option<&Page>, position: &mut StreamPosition) {

@@ -13,7 +13,7 @@ use account::tell_account;
 pub use call::probe;
 use call::{call, file_name};
 
-use crate::batch::{Builder, Intake, NoticeKind, Offer, RecordLine};
+use crate::batch::{Builder, NoticeKind, PushResult, RecordLine, RecordProcessor};
 use crate::checkpoint::{LogFileAt, LogFilesPosition, StreamPosition};
 use crate::decode::fail;
 use crate::decode::log_files::{Found, LogFileReader};
@@ -25,7 +25,7 @@ use crate::stream::Stream;
 use crate::streams::done_files::{DoneFiles, key};
 use crate::streams::pages::escaped_len;
 use crate::streams::retention::Retention;
-use crate::streams::{Context, Feed, Unusable, Want, hours_ms};
+use crate::streams::{Context, Feed, FeedAction, Unusable, hours_ms};
 use crate::time::Timestamp;
 
 /// A caught-up stream is asked again after this. New files appear every 30 minutes; nothing is
@@ -95,7 +95,7 @@ pub enum Progress {
     /// More of the body is needed.
     NeedsInput,
     /// The batch is full.
-    NoRoom,
+    BatchFull,
 }
 
 impl LogFiles {
@@ -172,7 +172,7 @@ impl LogFiles {
     pub fn take(
         &mut self,
         reader: &mut LogFileReader,
-        intake: &mut Intake,
+        processor: &mut RecordProcessor,
         context: Context<'_>,
         batch: &mut Builder,
     ) -> Progress {
@@ -207,10 +207,10 @@ impl LogFiles {
                 }
                 Found::Record(bytes) => {
                     if self.is_wanted(batch)
-                        && self.offer(bytes, intake, context, batch) == Offer::NoRoom
+                        && self.offer(bytes, processor, context, batch) == PushResult::BatchFull
                     {
                         reader.put_back();
-                        return Progress::NoRoom;
+                        return Progress::BatchFull;
                     }
                     self.finish_record();
                 }
@@ -230,7 +230,7 @@ impl LogFiles {
                 }
             }
         }
-        Progress::NoRoom
+        Progress::BatchFull
     }
 
     /// How far the answer is read, for a checkpoint.
@@ -326,12 +326,12 @@ impl LogFiles {
     fn offer(
         &mut self,
         bytes: &[u8],
-        intake: &mut Intake,
+        processor: &mut RecordProcessor,
         context: Context<'_>,
         batch: &mut Builder,
-    ) -> Offer {
+    ) -> PushResult {
         let Some(answer) = &mut self.answer else {
-            return Offer::Taken;
+            return PushResult::Pushed;
         };
         let kind = answer.file.kind;
         let record = RecordLine::new(kind.unwrap_or_else(|| legacy::type_of_record(bytes)), bytes);
@@ -339,14 +339,14 @@ impl LogFiles {
         let hours = self.stream.row().retention_hours.unwrap_or(0);
         let may_be_older = context.now < self.position.since.plus_ms(hours_ms(hours));
         if may_be_older
-            && intake
+            && processor
                 .time(record)
                 .is_some_and(|at| at < self.position.since)
         {
-            return Offer::Taken;
+            return PushResult::Pushed;
         }
         if !core::mem::replace(&mut answer.account_seen, true) {
-            tell_account(self.stream, record, intake, context, batch);
+            tell_account(self.stream, record, processor, context, batch);
         }
         let (name, number) = (&answer.file.name, answer.file.records.saturating_add(1));
         let stream = self.stream;
@@ -357,7 +357,7 @@ impl LogFiles {
         };
         let events_before = batch.stats(stream).events;
         let now = context.upstream_now;
-        let offer = batch.offer_as(stream, intake, record, known, now, &locator);
+        let offer = batch.offer_as(stream, processor, record, known, now, &locator);
         answer.has_news |= batch.stats(stream).events > events_before;
         offer
     }
@@ -426,16 +426,16 @@ impl LogFiles {
 }
 
 impl Feed for LogFiles {
-    fn next(&mut self, context: Context<'_>, batch: &mut Builder) -> Want {
+    fn next(&mut self, context: Context<'_>, batch: &mut Builder) -> FeedAction {
         let (due, caught_up) = self.due(context);
         if caught_up && due > context.now {
-            return Want::Nothing(due);
+            return FeedAction::Nothing(due);
         }
         self.say_what_expired(context, batch);
         // An answer that broke off is asked for again, and read on from where it broke.
         self.position.at = self.at();
         self.answer = None;
-        Want::Call(call(self.stream, context, self.position.token.as_deref()))
+        FeedAction::Call(call(self.stream, context, self.position.token.as_deref()))
     }
 
     fn due(&self, context: Context<'_>) -> (Timestamp, bool) {

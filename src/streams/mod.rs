@@ -6,6 +6,7 @@
 //! [`open`] and [`probe`].
 
 pub mod batch_files;
+pub mod budget;
 pub mod done_files;
 pub mod list_items;
 pub mod lists;
@@ -14,19 +15,18 @@ pub mod paged;
 pub mod pages;
 pub mod quota;
 pub mod retention;
-pub mod room;
 pub mod siem_events;
 pub mod threat_feed;
 pub mod windows;
 
 use crate::api::ApiClient;
-use crate::batch::{Builder, Intake, Offer};
+use crate::batch::{Builder, PushResult, RecordProcessor};
 use crate::checkpoint::StreamPosition;
 use crate::paging::Stall;
 use crate::request::{Call, Request};
 use crate::response::Head;
 use crate::settings::{Settings, SiemEndpoint};
-use crate::stream::{Stream, Way};
+use crate::stream::{FetchKind, Stream};
 use crate::time::Timestamp;
 use batch_files::BatchFiles;
 use log_files::LogFiles;
@@ -88,7 +88,7 @@ impl<'a> Context<'a> {
 
 /// What a feed wants next.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Want {
+pub enum FeedAction {
     /// An API call; its answer goes to `handle_answer`.
     Call(Call),
     /// A batch file; its lines go to `take_line`.
@@ -112,7 +112,7 @@ pub fn hours_ms(hours: u32) -> i64 {
 /// The reading of one stream.
 pub trait Feed {
     /// What to do next.
-    fn next(&mut self, context: Context<'_>, batch: &mut Builder) -> Want;
+    fn next(&mut self, context: Context<'_>, batch: &mut Builder) -> FeedAction;
 
     /// When the feed next wants something, and whether it is caught up until then.
     fn due(&self, context: Context<'_>) -> (Timestamp, bool);
@@ -139,7 +139,7 @@ pub trait Feed {
         None
     }
 
-    /// Takes a successful answer to a [`Want::Call`].
+    /// Takes a successful answer to a [`FeedAction::Call`].
     ///
     /// # Errors
     ///
@@ -157,11 +157,11 @@ pub trait Feed {
     /// Makes events of records in memory until there are no more or the batch is full.
     fn take_records(
         &mut self,
-        _intake: &mut Intake,
+        _intake: &mut RecordProcessor,
         _context: Context<'_>,
         _batch: &mut Builder,
-    ) -> Offer {
-        Offer::Taken
+    ) -> PushResult {
+        PushResult::Pushed
     }
 
     /// Why the reading rests after the page that was done last, and how often it has rested in a
@@ -196,14 +196,14 @@ pub fn open(
     position: Option<&StreamPosition>,
     (start, settings): (Timestamp, &Settings),
 ) -> Box<dyn Feed> {
-    let begin = (start, room::identities(stream, settings));
-    match &stream.row().way {
-        Way::Feed { feed_type } => {
+    let begin = (start, budget::identities(stream, settings));
+    match &stream.row().fetch {
+        FetchKind::Feed { feed_type } => {
             let position = position.and_then(|position| position.feed.as_ref());
             let feed = threat_feed::ThreatFeed::open(stream, feed_type, position, begin);
             Box::new(PagedFeed::new(feed))
         }
-        Way::Files { .. } => {
+        FetchKind::Files { .. } => {
             let files = position.and_then(|position| position.files.as_ref());
             let events = position.and_then(|position| position.events.as_ref());
             if settings.siem_endpoint == SiemEndpoint::Events {
@@ -216,7 +216,7 @@ pub fn open(
             let start = covered.unwrap_or(start);
             Box::new(BatchFiles::open(stream, files, start))
         }
-        Way::List {
+        FetchKind::List {
             post,
             departures,
             every_minutes,
@@ -229,15 +229,15 @@ pub fn open(
                 back_hours: *back_hours,
             };
             let position = position.and_then(|position| position.list.as_ref());
-            let room = room::bytes(stream, settings);
+            let room = budget::bytes(stream, settings);
             let list = lists::List::open(stream, reading, position, room);
             Box::new(PagedFeed::new(list))
         }
-        Way::LogFiles => {
+        FetchKind::LogFiles => {
             let position = position.and_then(|position| position.log_files.as_ref());
             Box::new(LogFiles::open(stream, position, begin))
         }
-        Way::Windows(post) => {
+        FetchKind::Windows(post) => {
             let position = position.and_then(|position| position.window.as_ref());
             let windows = windows::Windows::open(stream, post, position, begin);
             Box::new(PagedFeed::new(windows))
@@ -248,13 +248,15 @@ pub fn open(
 /// The smallest call that shows whether a stream can be read.
 #[must_use]
 pub fn probe(stream: Stream, context: Context<'_>) -> Call {
-    match &stream.row().way {
-        Way::Feed { feed_type } => threat_feed::probe(stream, feed_type, context),
-        Way::Files { .. } if context.settings.siem_endpoint == SiemEndpoint::Events => {
+    match &stream.row().fetch {
+        FetchKind::Feed { feed_type } => threat_feed::probe(stream, feed_type, context),
+        FetchKind::Files { .. } if context.settings.siem_endpoint == SiemEndpoint::Events => {
             siem_events::probe(stream, context)
         }
-        Way::Files { .. } => batch_files::probe(stream, context),
-        Way::LogFiles => log_files::probe(stream, context),
-        Way::List { post, .. } | Way::Windows(post) => pages::probe(stream, post, context),
+        FetchKind::Files { .. } => batch_files::probe(stream, context),
+        FetchKind::LogFiles => log_files::probe(stream, context),
+        FetchKind::List { post, .. } | FetchKind::Windows(post) => {
+            pages::probe(stream, post, context)
+        }
     }
 }

@@ -4,14 +4,14 @@
 //! then comes the page that it names. What differs (what to ask for, when the reading is done, and
 //! what is remembered) is a [`Strategy`] with a file of its own.
 
-use crate::batch::{Builder, Intake, NoticeKind, Offer};
+use crate::batch::{Builder, NoticeKind, PushResult, RecordProcessor};
 use crate::checkpoint::{PageDone, StreamPosition};
 use crate::paging::{Paging, Stall, too_many_empty};
 use crate::request::Call;
 use crate::response::Head;
 use crate::stream::Stream;
 use crate::streams::pages::Page;
-use crate::streams::{Context, Feed, Unusable, Want};
+use crate::streams::{Context, Feed, FeedAction, Unusable};
 use crate::time::Timestamp;
 
 /// What an empty page that names a further one means.
@@ -27,16 +27,16 @@ pub enum EmptyPages {
 
 /// What became of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taken {
+pub enum Processed {
     /// The batch is full.
-    NoRoom,
+    BatchFull,
     /// It is counted. With `true` it is something that the reading had not found before.
     Counted(bool),
 }
 
 /// A record of the page at hand.
 #[derive(Clone, Copy)]
-pub struct Found<'a> {
+pub struct PageRecord<'a> {
     /// Its bytes.
     pub bytes: &'a [u8],
     /// Where it stands on the page, counted from 1.
@@ -52,7 +52,7 @@ pub struct DonePage {
 }
 
 /// What every position of a paged reading has.
-pub struct Marks<'a> {
+pub struct Cursor<'a> {
     /// The token of the page to ask for.
     pub token: &'a mut Option<String>,
     /// How much of that page was done before.
@@ -70,7 +70,7 @@ pub trait Strategy {
     fn stream(&self) -> Stream;
 
     /// The common part of the position.
-    fn marks(&mut self) -> Marks<'_>;
+    fn cursor(&mut self) -> Cursor<'_>;
 
     /// When the next page is wanted, and whether everything is collected until then. `has_page`
     /// says that one is in memory.
@@ -91,16 +91,16 @@ pub trait Strategy {
     fn read(&mut self, answer: (&Head, Vec<u8>), context: Context<'_>) -> Result<Page, Unusable>;
 
     /// Looks at the page before the next of its records are offered.
-    fn prepare(&mut self, _page: &Page, _intake: &mut Intake, _context: Context<'_>) {}
+    fn prepare(&mut self, _page: &Page, _intake: &mut RecordProcessor, _context: Context<'_>) {}
 
     /// Makes an event of a record, or counts it as what it is.
     fn offer(
         &mut self,
-        record: Found<'_>,
-        intake: &mut Intake,
+        record: PageRecord<'_>,
+        processor: &mut RecordProcessor,
         context: Context<'_>,
         batch: &mut Builder,
-    ) -> Taken;
+    ) -> Processed;
 
     /// Moves the position behind a page. Returns whether there is another one to read.
     fn follow(&mut self, page: DonePage, context: Context<'_>) -> bool;
@@ -125,11 +125,11 @@ pub trait Strategy {
     /// Makes events of that.
     fn take_rest(
         &mut self,
-        _intake: &mut Intake,
+        _intake: &mut RecordProcessor,
         _context: Context<'_>,
         _batch: &mut Builder,
-    ) -> Offer {
-        Offer::Taken
+    ) -> PushResult {
+        PushResult::Pushed
     }
 
     /// Writes the position, with how much of the page in memory is done.
@@ -166,28 +166,28 @@ impl<S: Strategy> PagedFeed<S> {
         } else {
             page.whole_digest()
         };
-        *self.strategy.marks().page_done = None;
+        *self.strategy.cursor().page_done = None;
         let done = DonePage {
             is_empty,
             next_token: page.next_token,
         };
         if !self.strategy.follow(done, context) {
-            *self.strategy.marks().paging = Paging::default();
+            *self.strategy.cursor().paging = Paging::default();
             return self.strategy.end(context, batch);
         }
         match S::EMPTY_PAGES {
             EmptyPages::AreFollowed(reading) if is_empty => {
-                if self.strategy.marks().paging.follow_empty() {
+                if self.strategy.cursor().paging.follow_empty() {
                     return self.strategy.note_empty(context);
                 }
-                *self.strategy.marks().token = None;
+                *self.strategy.cursor().token = None;
                 let stream = self.strategy.stream();
                 batch.notice(stream, NoticeKind::Adjusted, too_many_empty(reading));
                 self.strategy.end(context, batch);
             }
             EmptyPages::DoNotCount if is_empty => {}
             EmptyPages::AreFollowed(_) | EmptyPages::Count | EmptyPages::DoNotCount => {
-                let paging = self.strategy.marks().paging;
+                let paging = self.strategy.cursor().paging;
                 let stall = paging.follow(&digest, self.has_news);
                 self.stall = stall.map(|stall| (stall, paging.tries()));
                 if stall == Some(Stall::Cycle) {
@@ -199,15 +199,15 @@ impl<S: Strategy> PagedFeed<S> {
 }
 
 impl<S: Strategy> Feed for PagedFeed<S> {
-    fn next(&mut self, context: Context<'_>, batch: &mut Builder) -> Want {
+    fn next(&mut self, context: Context<'_>, batch: &mut Builder) -> FeedAction {
         if self.has_records() {
-            return Want::Records;
+            return FeedAction::Records;
         }
         let (due, _) = self.due(context);
         if due > context.now {
-            return Want::Nothing(due);
+            return FeedAction::Nothing(due);
         }
-        Want::Call(self.strategy.call(context, batch))
+        FeedAction::Call(self.strategy.call(context, batch))
     }
 
     fn due(&self, context: Context<'_>) -> (Timestamp, bool) {
@@ -233,7 +233,7 @@ impl<S: Strategy> Feed for PagedFeed<S> {
         _batch: &mut Builder,
     ) -> Result<(), Unusable> {
         let mut page = self.strategy.read(answer, context)?;
-        page.resume(self.strategy.marks().page_done.as_ref());
+        page.resume(self.strategy.cursor().page_done.as_ref());
         self.has_news = false;
         self.page = Some(page);
         Ok(())
@@ -245,25 +245,25 @@ impl<S: Strategy> Feed for PagedFeed<S> {
 
     fn take_records(
         &mut self,
-        intake: &mut Intake,
+        processor: &mut RecordProcessor,
         context: Context<'_>,
         batch: &mut Builder,
-    ) -> Offer {
+    ) -> PushResult {
         if let Some(mut page) = self.page.take() {
-            self.strategy.prepare(&page, intake, context);
+            self.strategy.prepare(&page, processor, context);
             while let Some(bytes) = page.record() {
                 let number = page.number();
-                let found = Found { bytes, number };
+                let found = PageRecord { bytes, number };
                 let taken = if batch.has_room() {
-                    self.strategy.offer(found, intake, context, batch)
+                    self.strategy.offer(found, processor, context, batch)
                 } else {
-                    Taken::NoRoom
+                    Processed::BatchFull
                 };
                 match taken {
-                    Taken::Counted(is_news) => self.has_news |= is_news,
-                    Taken::NoRoom => {
+                    Processed::Counted(is_news) => self.has_news |= is_news,
+                    Processed::BatchFull => {
                         self.page = Some(page);
-                        return Offer::NoRoom;
+                        return PushResult::BatchFull;
                     }
                 }
                 page.advance();
@@ -271,9 +271,9 @@ impl<S: Strategy> Feed for PagedFeed<S> {
             self.finish_page(page, context, batch);
         }
         if self.strategy.has_rest() {
-            return self.strategy.take_rest(intake, context, batch);
+            return self.strategy.take_rest(processor, context, batch);
         }
-        Offer::Taken
+        PushResult::Pushed
     }
 
     fn take_stall(&mut self) -> Option<(Stall, u32)> {

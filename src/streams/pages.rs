@@ -181,7 +181,7 @@ impl Page {
     }
 }
 
-/// How much of the page to ask for is done: what the one in memory says, or what was noted before.
+/// How much of the page to request for is done: what the one in memory says, or what was noted before.
 #[must_use]
 pub fn page_done(page: Option<&Page>, before: Option<&PageDone>) -> Option<PageDone> {
     match page {
@@ -263,8 +263,8 @@ pub fn ranges(body: &[u8], values: &[&RawValue]) -> Vec<Range<usize>> {
     values.iter().map(range).collect()
 }
 
-/// What to ask for.
-pub struct Ask<'a> {
+/// What to request for.
+pub struct PageRequest<'a> {
     /// The window, for endpoints that know dates.
     pub window: (Timestamp, Timestamp),
     /// How many records the page is to have.
@@ -276,29 +276,29 @@ pub struct Ask<'a> {
 /// The smallest page of a stream.
 #[must_use]
 pub fn probe(stream: Stream, post: &Post, context: Context<'_>) -> Call {
-    let ask = Ask {
+    let request = PageRequest {
         window: (context.upstream_now.plus_ms(-60_000), context.upstream_now),
         page_records: 1,
         token: None,
     };
-    call(stream, post, &ask)
+    call(stream, post, &request)
 }
 
 /// The call for one page. The window is sent again with the token (`mimecast-api.md` §5.1).
 #[must_use]
-pub fn call(stream: Stream, post: &Post, ask: &Ask<'_>) -> Call {
+pub fn call(stream: Stream, post: &Post, request: &PageRequest<'_>) -> Call {
     let mut body = format!(
         "{{\"meta\":{{\"pagination\":{{\"pageSize\":{}",
-        ask.page_records
+        request.page_records
     );
-    if let Some(token) = ask.token {
+    if let Some(token) = request.token {
         body.push_str(",\"pageToken\":");
         push_quoted(&mut body, token);
     }
     body.push_str("}},\"data\":[{");
     body.push_str(post.members);
     if let Some((from, to)) = post.window {
-        for (name, at) in [(from, ask.window.0), (to, ask.window.1)] {
+        for (name, at) in [(from, request.window.0), (to, request.window.1)] {
             body.push_str(&format!("\"{name}\":\"{}\",", at.to_upstream()));
         }
     }

@@ -7,7 +7,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::batch::{Builder, Intake, NoticeKind, Offer, RecordLine};
+use crate::batch::{Builder, NoticeKind, PushResult, RecordLine, RecordProcessor};
 use crate::checkpoint::{EventsPosition, FilesPosition, StreamPosition};
 use crate::decode::json::readable;
 use crate::decode::lenient;
@@ -16,13 +16,15 @@ use crate::paging::Stall;
 use crate::remembered::Remembered;
 use crate::request::{Call, percent_encode};
 use crate::response::Head;
-use crate::stream::{Stream, Way};
+use crate::stream::{FetchKind, Stream};
 use crate::streams::batch_files::BatchFiles;
-use crate::streams::paged::{DonePage, EmptyPages, Found, Marks, PagedFeed, Strategy, Taken};
+use crate::streams::paged::{
+    Cursor, DonePage, EmptyPages, PageRecord, PagedFeed, Processed, Strategy,
+};
 use crate::streams::pages::{Page, page_done, ranges};
 use crate::streams::quota::Meter;
 use crate::streams::retention::Retention;
-use crate::streams::{CLOCKS_AGREE_MS, Context, Feed, Unusable, Want, hours_ms};
+use crate::streams::{CLOCKS_AGREE_MS, Context, Feed, FeedAction, Unusable, hours_ms};
 use crate::time::Timestamp;
 
 /// The greatest page the API gives.
@@ -151,17 +153,17 @@ impl SiemEvents {
 }
 
 impl Feed for SiemEvents {
-    fn next(&mut self, context: Context<'_>, batch: &mut Builder) -> Want {
+    fn next(&mut self, context: Context<'_>, batch: &mut Builder) -> FeedAction {
         let (due, caught_up) = self.due(context);
         if caught_up && due > context.now {
-            return Want::Nothing(due);
+            return FeedAction::Nothing(due);
         }
         if self.has_records() {
-            return Want::Records;
+            return FeedAction::Records;
         }
         if self.choose(context, batch) {
             // The other endpoint has another quota, and may be the first to need a token.
-            return Want::Nothing(context.now);
+            return FeedAction::Nothing(context.now);
         }
         match &mut self.files {
             Some(files) => files.next(context, batch),
@@ -232,11 +234,11 @@ impl Feed for SiemEvents {
 
     fn take_records(
         &mut self,
-        intake: &mut Intake,
+        processor: &mut RecordProcessor,
         context: Context<'_>,
         batch: &mut Builder,
-    ) -> Offer {
-        self.events.take_records(intake, context, batch)
+    ) -> PushResult {
+        self.events.take_records(processor, context, batch)
     }
 
     fn take_stall(&mut self) -> Option<(Stall, u32)> {
@@ -309,8 +311,8 @@ impl Strategy for Events {
         self.stream
     }
 
-    fn marks(&mut self) -> Marks<'_> {
-        Marks {
+    fn cursor(&mut self) -> Cursor<'_> {
+        Cursor {
             token: &mut self.position.page_token,
             page_done: &mut self.position.page_done,
             paging: &mut self.position.paging,
@@ -371,31 +373,31 @@ impl Strategy for Events {
 
     fn offer(
         &mut self,
-        found: Found<'_>,
-        intake: &mut Intake,
+        found: PageRecord<'_>,
+        processor: &mut RecordProcessor,
         context: Context<'_>,
         batch: &mut Builder,
-    ) -> Taken {
+    ) -> Processed {
         let stream = self.stream;
         let record = RecordLine::new(stream, found.bytes);
-        let at = intake.time(record);
-        let id = same_words(record, intake);
+        let at = processor.time(record);
+        let id = same_words(record, processor);
         let known = id.is_some_and(|id| self.remembered.contains(&id));
         // What is older than the border came from the batch files.
         if known || at.is_some_and(|at| at < self.position.since) {
             batch.count_duplicate(stream);
-            return Taken::Counted(false);
+            return Processed::Counted(false);
         }
         let locator = || format!("{stream} page record {}", found.number);
         let now = context.upstream_now;
         let events_before = batch.stats(stream).events;
-        if batch.offer(intake, record, None, now, &locator) == Offer::NoRoom {
-            return Taken::NoRoom;
+        if batch.offer(processor, record, None, now, &locator) == PushResult::BatchFull {
+            return Processed::BatchFull;
         }
         if let Some(id) = id {
             self.remembered.insert(&id, at.unwrap_or(now));
         }
-        Taken::Counted(batch.stats(stream).events > events_before)
+        Processed::Counted(batch.stats(stream).events > events_before)
     }
 
     fn follow(&mut self, page: DonePage, _context: Context<'_>) -> bool {
@@ -452,27 +454,28 @@ pub struct LineFilter<'a> {
 
 impl LineFilter<'_> {
     /// Whether the line is no event of this part.
-    pub fn passes_over(&self, record: RecordLine<'_>, intake: &mut Intake) -> bool {
+    pub fn passes_over(&self, record: RecordLine<'_>, processor: &mut RecordProcessor) -> bool {
         let Some((since, until)) = self.bounds else {
             return false;
         };
         let outside = |at: Timestamp| at < since || at >= until;
         let is_known = |id: EventId| self.remembered.is_some_and(|known| known.contains(&id));
-        intake.time(record).is_some_and(outside) || same_words(record, intake).is_some_and(is_known)
+        processor.time(record).is_some_and(outside)
+            || same_words(record, processor).is_some_and(is_known)
     }
 }
 
 /// The identity of a record with the names that batch files use.
-fn same_words(record: RecordLine<'_>, intake: &mut Intake) -> Option<EventId> {
+fn same_words(record: RecordLine<'_>, processor: &mut RecordProcessor) -> Option<EventId> {
     let text = core::str::from_utf8(record.bytes).ok()?;
     let text = text
         .replace("\"eventType\":", "\"type\":")
         .replace("\"subType\":", "\"subtype\":");
-    intake.id(RecordLine::new(record.stream, text.as_bytes()))
+    processor.id(RecordLine::new(record.stream, text.as_bytes()))
 }
 
 fn endpoint(stream: Stream, page_records: u32) -> String {
-    let Way::Files { event_type, events } = stream.row().way else {
+    let FetchKind::Files { event_type, events } = stream.row().fetch else {
         return String::new();
     };
     let mut path = format!("{events}?types=");

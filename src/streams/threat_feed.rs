@@ -9,7 +9,7 @@ use std::ops::Range;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::batch::{Builder, Intake, NoticeKind, Offer, RecordLine};
+use crate::batch::{Builder, NoticeKind, PushResult, RecordLine, RecordProcessor};
 use crate::checkpoint::{FeedPosition, StreamPosition};
 use crate::decode::json::{self, Kind, Member};
 use crate::decode::{csv, zip};
@@ -19,7 +19,7 @@ use crate::request::Call;
 use crate::response::Head;
 use crate::settings;
 use crate::stream::Stream;
-use crate::streams::paged::{DonePage, EmptyPages, Found, Marks, Strategy, Taken};
+use crate::streams::paged::{Cursor, DonePage, EmptyPages, PageRecord, Processed, Strategy};
 use crate::streams::pages::{Page, page_done, ranges};
 use crate::streams::retention::Retention;
 use crate::streams::{Context, Unusable};
@@ -151,8 +151,8 @@ impl Strategy for ThreatFeed {
         self.stream
     }
 
-    fn marks(&mut self) -> Marks<'_> {
-        Marks {
+    fn cursor(&mut self) -> Cursor<'_> {
+        Cursor {
             token: &mut self.position.token,
             page_done: &mut self.position.page_done,
             paging: &mut self.position.paging,
@@ -213,11 +213,11 @@ impl Strategy for ThreatFeed {
 
     fn offer(
         &mut self,
-        found: Found<'_>,
-        intake: &mut Intake,
+        found: PageRecord<'_>,
+        processor: &mut RecordProcessor,
         context: Context<'_>,
         batch: &mut Builder,
-    ) -> Taken {
+    ) -> Processed {
         let stream = self.stream;
         let beside = self.beside.get(found.number.saturating_sub(1));
         let record = RecordLine {
@@ -229,11 +229,11 @@ impl Strategy for ThreatFeed {
         let remembered = Some(&mut self.remembered);
         let events_before = batch.stats(stream).events;
         let now = context.upstream_now;
-        if batch.offer(intake, record, remembered, now, &locator) == Offer::NoRoom {
-            return Taken::NoRoom;
+        if batch.offer(processor, record, remembered, now, &locator) == PushResult::BatchFull {
+            return Processed::BatchFull;
         }
-        self.position.newest = self.position.newest.max(intake.time(record));
-        Taken::Counted(batch.stats(stream).events > events_before)
+        self.position.newest = self.position.newest.max(processor.time(record));
+        Processed::Counted(batch.stats(stream).events > events_before)
     }
 
     fn follow(&mut self, page: DonePage, context: Context<'_>) -> bool {
@@ -417,7 +417,7 @@ fn append(body: &mut Vec<u8>, record: &[u8]) -> Range<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::batch::{Limits, Next};
+    use crate::batch::{Limits, NextPoll};
     use crate::normalize::{Format, Options};
 
     const BUNDLE: &str = r#"{"type":"bundle","objects":[
@@ -467,7 +467,7 @@ mod tests {
                 include_original: true,
                 ..Options::default()
             };
-            let mut intake = Intake::new(format, options);
+            let mut processor = RecordProcessor::new(format, options);
             let mut batch = Builder::new(Limits {
                 max_events: 9,
                 max_bytes: 1 << 20,
@@ -479,9 +479,9 @@ mod tests {
                 beside,
             };
             let now = Timestamp::from_millis(1_772_360_430_000);
-            let offer = batch.offer(&mut intake, record, None, now, &String::new);
-            assert_eq!(offer, Offer::Taken);
-            let batch = batch.finish(String::new(), Next::Now);
+            let offer = batch.offer(&mut processor, record, None, now, &String::new);
+            assert_eq!(offer, PushResult::Pushed);
+            let batch = batch.finish(String::new(), NextPoll::Now);
             serde_json::from_str::<serde_json::Value>(&batch.events).unwrap()
         };
         let (ecs, alone) = (event(Format::Ecs, &file.beside[0]), event(Format::Ecs, ""));

@@ -2,18 +2,18 @@
 //!
 //! A window is fixed when it is begun. The bound moves only when all pages of the window are
 //! read; the next window reaches back by the overlap, and what it finds again is told by its
-//! identity (design §3.5). An endpoint that knows no dates is read the same way: newest first,
+//! identity (design §3.5). An endpoint that knows no dates is read the same fetch: newest first,
 //! down to where the window begins.
 
-use crate::batch::{Builder, Intake, NoticeKind, Offer, RecordLine};
+use crate::batch::{Builder, NoticeKind, PushResult, RecordLine, RecordProcessor};
 use crate::checkpoint::{StreamPosition, WindowPosition};
 use crate::paging::Paging;
 use crate::remembered::{Known, Occurrences, Remembered};
 use crate::request::Call;
 use crate::response::Head;
 use crate::stream::{Post, Stream};
-use crate::streams::paged::{DonePage, EmptyPages, Found, Marks, Strategy, Taken};
-use crate::streams::pages::{self, Ask, Page, page_done};
+use crate::streams::paged::{Cursor, DonePage, EmptyPages, PageRecord, Processed, Strategy};
+use crate::streams::pages::{self, Page, PageRequest, page_done};
 use crate::streams::retention::Retention;
 use crate::streams::{CLOCKS_AGREE_MS, Context, Unusable, hours_ms};
 use crate::time::Timestamp;
@@ -196,8 +196,8 @@ impl Strategy for Windows {
         self.stream
     }
 
-    fn marks(&mut self) -> Marks<'_> {
-        Marks {
+    fn cursor(&mut self) -> Cursor<'_> {
+        Cursor {
             token: &mut self.position.page_token,
             page_done: &mut self.position.page_done,
             paging: &mut self.position.paging,
@@ -222,12 +222,12 @@ impl Strategy for Windows {
             self.begin_window(context, batch);
         }
         let to = self.position.to.unwrap_or(context.upstream_now);
-        let ask = Ask {
+        let request = PageRequest {
             window: (self.from(context), to),
             page_records: self.post.page_records,
             token: self.position.page_token.as_deref(),
         };
-        pages::call(self.stream, self.post, &ask)
+        pages::call(self.stream, self.post, &request)
     }
 
     fn read(&mut self, (head, body): (&Head, Vec<u8>), _: Context<'_>) -> Result<Page, Unusable> {
@@ -239,7 +239,7 @@ impl Strategy for Windows {
         Ok(page)
     }
 
-    fn prepare(&mut self, page: &Page, intake: &mut Intake, context: Context<'_>) {
+    fn prepare(&mut self, page: &Page, processor: &mut RecordProcessor, context: Context<'_>) {
         let to = self.position.to.unwrap_or(self.position.bound);
         let overlap_ms = context.settings.overlap_ms;
         let next_from = to.plus_ms(overlap_ms.saturating_neg());
@@ -248,7 +248,7 @@ impl Strategy for Windows {
         self.occurrences.get_or_insert_with(|| {
             let mut done = Occurrences::default();
             for bytes in page.done_records() {
-                if let Some(base) = intake.id(RecordLine::new(stream, bytes)) {
+                if let Some(base) = processor.id(RecordLine::new(stream, bytes)) {
                     done.count(base);
                 }
             }
@@ -258,18 +258,18 @@ impl Strategy for Windows {
 
     fn offer(
         &mut self,
-        found: Found<'_>,
-        intake: &mut Intake,
+        found: PageRecord<'_>,
+        processor: &mut RecordProcessor,
         context: Context<'_>,
         batch: &mut Builder,
-    ) -> Taken {
+    ) -> Processed {
         let stream = self.stream;
         let record = RecordLine::new(stream, found.bytes);
         let from = self.from(context);
         let dated = self.post.window.is_some();
-        self.below_window = !dated && intake.time(record).is_some_and(|at| at < from);
+        self.below_window = !dated && processor.time(record).is_some_and(|at| at < from);
         if self.below_window {
-            return Taken::Counted(false);
+            return Processed::Counted(false);
         }
         let locator = || format!("{stream} page record {}", found.number);
         let known = Known {
@@ -279,14 +279,14 @@ impl Strategy for Windows {
         let events_before = batch.stats(stream).events;
         match batch.offer_as(
             stream,
-            intake,
+            processor,
             record,
             known,
             context.upstream_now,
             &locator,
         ) {
-            Offer::NoRoom => Taken::NoRoom,
-            Offer::Taken => Taken::Counted(batch.stats(stream).events > events_before),
+            PushResult::BatchFull => Processed::BatchFull,
+            PushResult::Pushed => Processed::Counted(batch.stats(stream).events > events_before),
         }
     }
 

@@ -163,12 +163,12 @@ impl Host {
     /// Polls until everything is caught up, waiting in virtual time.
     pub(crate) fn collect(&mut self, upstream: &mut Upstream) {
         for _ in 0..20_000 {
-            use crate::batch::Next;
+            use crate::batch::NextPoll;
             let wait_ms = match self.poll(upstream) {
                 Ok(batch) => match batch.next {
-                    Next::Now => 0,
-                    Next::CaughtUp(_) => return,
-                    Next::Failing(ms) | Next::Throttled(ms) => ms,
+                    NextPoll::Now => 0,
+                    NextPoll::CaughtUp(_) => return,
+                    NextPoll::Failing(ms) | NextPoll::Throttled(ms) => ms,
                 },
                 Err(PollError::Unavailable(failure) | PollError::Throttled(failure)) => {
                     failure.retry_after_ms

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Answer, key_of};
 use crate::decode::zip::tests::{END, archive};
-use crate::stream::{Order, Post, Stream, Way};
+use crate::stream::{FetchKind, Order, Post, Stream};
 use crate::time::Timestamp;
 
 /// One record of a log, and from when on it can be read.
@@ -37,10 +37,13 @@ pub(crate) struct Tenant {
 
 /// A record of that stream.
 pub(crate) fn record(stream: Stream, id: &str, at: Timestamp) -> String {
-    let mut record = match stream.row().way {
+    let mut record = match stream.row().fetch {
         // Of the objects of a feed only these are records.
-        Way::Feed { .. } => json!({ "type": "indicator", "id": format!("{stream}:{id}") }),
-        Way::Files { .. } | Way::List { .. } | Way::LogFiles | Way::Windows(_) => {
+        FetchKind::Feed { .. } => json!({ "type": "indicator", "id": format!("{stream}:{id}") }),
+        FetchKind::Files { .. }
+        | FetchKind::List { .. }
+        | FetchKind::LogFiles
+        | FetchKind::Windows(_) => {
             json!({ "type": stream.name(), "id": id })
         }
     };
@@ -54,7 +57,7 @@ impl Tenant {
     /// Adds a record that happened at `at` and can be read from `visible` on.
     pub(crate) fn add(&mut self, stream: Stream, id: &str, (at, visible): (Timestamp, Timestamp)) {
         let text = record(stream, id, at);
-        if matches!(stream.row().way, Way::List { .. }) {
+        if matches!(stream.row().fetch, FetchKind::List { .. }) {
             self.lists.entry(stream).or_default().push(text);
         } else {
             let entry = Entry { at, visible, text };
@@ -77,16 +80,18 @@ impl Tenant {
     /// Answers a POST of that stream.
     pub(crate) fn answer(&mut self, stream: Stream, body: &str, now: Timestamp) -> Answer {
         let body: Value = serde_json::from_str(body).unwrap();
-        match &stream.row().way {
-            Way::Feed { .. } => self.feed(stream, &body, now),
-            Way::Files { .. } | Way::LogFiles => panic!("{stream} is answered elsewhere"),
-            Way::List { post, .. } => {
+        match &stream.row().fetch {
+            FetchKind::Feed { .. } => self.feed(stream, &body, now),
+            FetchKind::Files { .. } | FetchKind::LogFiles => {
+                panic!("{stream} is answered elsewhere")
+            }
+            FetchKind::List { post, .. } => {
                 let mut items = self.lists.entry(stream).or_default().clone();
                 let is_inside = window_of(stream, post, &body);
                 items.retain(|item| is_inside(item));
                 page(post, &body, &items, self.page_records)
             }
-            Way::Windows(post) => {
+            FetchKind::Windows(post) => {
                 let items = self.inside(stream, post, &body, now);
                 page(post, &body, &items, self.page_records)
             }
@@ -119,7 +124,7 @@ impl Tenant {
     /// Two records a file; STIX or CSV, every other file zipped.
     fn feed(&mut self, stream: Stream, body: &Value, now: Timestamp) -> Answer {
         let asked = &body["data"][0];
-        let Way::Feed { feed_type } = stream.row().way else {
+        let FetchKind::Feed { feed_type } = stream.row().fetch else {
             panic!("{stream} is no feed");
         };
         assert_eq!(asked["feedType"], feed_type);

@@ -1,7 +1,7 @@
 //! The core's types to the types of `pipeline:source`, case by case.
 
 use super::bindings::pipeline::source::types as wit;
-use crate::batch::{self, Batch, Entry, Limits, Next, Notice, NoticeKind, Rejected, Stats};
+use crate::batch::{self, Batch, Entry, Limits, NextPoll, Notice, NoticeKind, Rejected, Stats};
 use crate::check::{CheckResult, Outcome};
 use crate::decode::fail::shown_within;
 use crate::session::status::{StreamState, StreamStatus};
@@ -168,10 +168,10 @@ pub(crate) fn batch(
         notices: batch.notices.into_iter().map(notice).collect(),
         checkpoint: batch.checkpoint,
         next: match batch.next {
-            Next::CaughtUp(ms) => wit::NextPoll::CaughtUp(ms),
-            Next::Failing(ms) => wit::NextPoll::Failing(ms),
-            Next::Now => wit::NextPoll::Now,
-            Next::Throttled(ms) => wit::NextPoll::Throttled(ms),
+            NextPoll::CaughtUp(ms) => wit::NextPoll::CaughtUp(ms),
+            NextPoll::Failing(ms) => wit::NextPoll::Failing(ms),
+            NextPoll::Now => wit::NextPoll::Now,
+            NextPoll::Throttled(ms) => wit::NextPoll::Throttled(ms),
         },
         stats: batch.stats.into_iter().map(stats).collect(),
         session,

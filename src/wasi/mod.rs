@@ -6,7 +6,7 @@ mod http;
 
 use std::cell::RefCell;
 
-use crate::batch::{Intake, normalize_all};
+use crate::batch::{RecordProcessor, normalize_all};
 use crate::check::Check;
 use crate::machine::{Action, Machine};
 use crate::normalize::{Format, Options};
@@ -38,16 +38,16 @@ struct Kept {
 thread_local! {
     static KEPT: RefCell<Option<Kept>> = const { RefCell::new(None) };
     /// For calls of `normalize` in a row, which mostly have one format and one text of settings.
-    static INTAKE: RefCell<Option<KeptIntake>> = const { RefCell::new(None) };
+    static PROCESSOR: RefCell<Option<KeptProcessor>> = const { RefCell::new(None) };
 }
 
-/// An intake and the settings that it was made for.
-struct KeptIntake {
+/// An processor and the settings that it was made for.
+struct KeptProcessor {
     settings: String,
-    intake: Intake,
+    processor: RecordProcessor,
 }
 
-impl KeptIntake {
+impl KeptProcessor {
     fn new(format: Format, settings: String) -> Result<Self, wit::NormalizeError> {
         let parsed = EventSettings::parse(&settings)
             .map_err(|error| wit::NormalizeError::Settings(convert::settings_error(error)))?;
@@ -55,9 +55,12 @@ impl KeptIntake {
             include_original: parsed.include_original,
             attack: parsed.attack,
         };
-        let intake = Intake::with_severities(format, options, &parsed.severities)
+        let processor = RecordProcessor::with_severities(format, options, &parsed.severities)
             .with_tenant(parsed.tenant.as_deref());
-        Ok(Self { settings, intake })
+        Ok(Self {
+            settings,
+            processor,
+        })
     }
 }
 
@@ -200,15 +203,15 @@ impl normalizer::Guest for Component {
         })?;
         let format = Format::from_name(&format)
             .ok_or_else(|| wit::NormalizeError::UnknownFormat(FORMATS.join(", ")))?;
-        let kept = INTAKE
+        let kept = PROCESSOR
             .take()
-            .filter(|kept| kept.intake.format() == format && kept.settings == settings);
+            .filter(|kept| kept.processor.format() == format && kept.settings == settings);
         let mut kept = match kept {
             Some(kept) => kept,
-            None => KeptIntake::new(format, settings)?,
+            None => KeptProcessor::new(format, settings)?,
         };
-        let normalized = normalize_all(&mut kept.intake, stream, &records, now());
-        INTAKE.set(Some(kept));
+        let normalized = normalize_all(&mut kept.processor, stream, &records, now());
+        PROCESSOR.set(Some(kept));
         Ok(convert::normalized(normalized))
     }
 }

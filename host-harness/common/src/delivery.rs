@@ -95,7 +95,7 @@ impl<'a> Delivery<'a> {
 
 /// An event that an output can never accept.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Poison {
+pub struct RejectedEvent {
     /// Its place in the index of the delivery.
     pub event: usize,
     /// Why not.

@@ -135,7 +135,7 @@ impl<'a> Section<'a> {
         if value.is_str() {
             warn!("{}", self.failure(key, &literal_advice(key)));
         }
-        self.reveal(key, &value).map(Some)
+        self.expose(key, &value).map(Some)
     }
 
     /// The text at a key that may be a secret and mostly is none: written out,
@@ -143,7 +143,7 @@ impl<'a> Section<'a> {
     pub fn text_or_reference(&mut self, key: &'static str) -> Result<Option<Secret>, Failure> {
         match self.take(key) {
             None => Ok(None),
-            Some(value) => self.reveal(key, &value).map(Some),
+            Some(value) => self.expose(key, &value).map(Some),
         }
     }
 
@@ -153,11 +153,11 @@ impl<'a> Section<'a> {
         let table = self.table(key)?.unwrap_or_default();
         table
             .into_iter()
-            .map(|(name, value)| Ok((name, self.reveal(key, &value)?)))
+            .map(|(name, value)| Ok((name, self.expose(key, &value)?)))
             .collect()
     }
 
-    fn reveal(&self, key: &str, value: &toml::Value) -> Result<Secret, Failure> {
+    fn expose(&self, key: &str, value: &toml::Value) -> Result<Secret, Failure> {
         match Indirect::recognize(value) {
             Some(indirect) => read_indirect(&indirect, self.file, &|name| std::env::var(name).ok())
                 .map(Secret::new)

@@ -124,16 +124,17 @@ async fn deliver(
         index: &index,
         kinds: &kinds,
     };
-    let poison = output
-        .accept(&delivery)
-        .await
-        .map_err(|undelivered| match undelivered {
-            Undelivered::Closed => NotKept::Closed,
-            Undelivered::Failed(reason) => NotKept::Output(reason),
-        })?;
-    Ok(poison
+    let rejected_events =
+        output
+            .accept(&delivery)
+            .await
+            .map_err(|undelivered| match undelivered {
+                Undelivered::Closed => NotKept::Closed,
+                Undelivered::Failed(reason) => NotKept::Output(reason),
+            })?;
+    Ok(rejected_events
         .iter()
-        .filter_map(|poison| lines.get(poison.event).cloned())
+        .filter_map(|rejected_events| lines.get(rejected_events.event).cloned())
         .collect())
 }
 
@@ -232,8 +233,8 @@ mod tests {
                 table,
             )
         };
-        let plan = source_outputs::plan(section(&settings)).unwrap();
-        let outputs = Outputs::open(&[plan], Some(1)).await.unwrap();
+        let config = source_outputs::config(section(&settings)).unwrap();
+        let outputs = Outputs::open(&[config], Some(1)).await.unwrap();
         let mut dead_letter = DeadLetter::with_output(path("left"), Arc::new(outputs));
         // Nobody listens: the records are not accepted, and that is an error.
         dead_letter
@@ -242,8 +243,8 @@ mod tests {
             .unwrap_err();
 
         let file = format!("type = \"file\"\npath = \"{}\"", path("kept").display());
-        let plan = source_outputs::plan(section(&file)).unwrap();
-        let outputs = Outputs::open(&[plan], Some(1)).await.unwrap();
+        let config = source_outputs::config(section(&file)).unwrap();
+        let outputs = Outputs::open(&[config], Some(1)).await.unwrap();
         let mut dead_letter = DeadLetter::with_output(path("left"), Arc::new(outputs));
         dead_letter
             .keep("acme", "test", &[record(b"a"), record(b"b")])

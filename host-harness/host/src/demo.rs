@@ -13,7 +13,7 @@ use clap::Args;
 use mimecast_simulator::{Config, EventType, Simulator};
 use serde_json::Value;
 use source_common::exit::{Exit, Failure};
-use source_outputs::{Delivery, Output, OutputError, Plan};
+use source_outputs::{Delivery, Output, OutputConfig, OutputError};
 use source_runtime::shutdown;
 use source_runtime::store::StreamRecord;
 
@@ -245,7 +245,7 @@ impl FirstEvents {
 }
 
 #[async_trait]
-impl Plan for FirstEvents {
+impl OutputConfig for FirstEvents {
     async fn open(&self) -> Result<Box<dyn Output>, Failure> {
         Ok(Box::new(self.clone()))
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use source_common::delivery::{Delivery, Poison, Undelivered};
+use source_common::delivery::{Delivery, RejectedEvent, Undelivered};
 use source_outputs::Outputs;
 use source_runtime::bindings::RejectedRecord;
 use source_runtime::deliver::{Deliver, NotKept};
@@ -24,7 +24,7 @@ pub(crate) struct Destination {
 
 #[async_trait]
 impl Deliver for Destination {
-    async fn accept(&self, delivery: &Delivery<'_>) -> Result<Vec<Poison>, Undelivered> {
+    async fn accept(&self, delivery: &Delivery<'_>) -> Result<Vec<RejectedEvent>, Undelivered> {
         self.outputs.accept(delivery).await
     }
 

@@ -196,8 +196,8 @@ impl DeadLetters {
             Some(DeadLetterSettings::File(path)) => {
                 letters.shared = Some(Arc::new(Mutex::new(DeadLetter::new(path.clone()))));
             }
-            Some(DeadLetterSettings::Output(plan)) => {
-                let outputs = Outputs::open(std::slice::from_ref(plan), tries_max).await?;
+            Some(DeadLetterSettings::Output(config)) => {
+                let outputs = Outputs::open(std::slice::from_ref(config), tries_max).await?;
                 letters.output = Some(Arc::new(outputs));
             }
         }

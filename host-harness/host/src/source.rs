@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use source_common::exit::Failure;
 use source_runtime::bindings::{Limits, PollError};
 use source_runtime::engine::CallError;
-use source_runtime::source::{Components, Reach, Source, SourceOptions, Wasm};
+use source_runtime::source::{Components, NetworkAccess, Source, SourceOptions, Wasm};
 use source_runtime::source_loop::settings_error;
 use tracing::warn;
 
@@ -39,7 +39,7 @@ pub async fn ready(
     components: &Components,
     file: &Path,
     source: &SourceSettings,
-    reach: Reach,
+    access: NetworkAccess,
 ) -> Result<Source, Failure> {
     let component = components
         .get(&component_at(source.component.as_deref()))
@@ -64,7 +64,7 @@ pub async fn ready(
             limits: source.limits,
             ..SourceOptions::new(&component, source.name.clone(), resolved.json)?
         };
-        Source::new(&component, options, reach)
+        Source::new(&component, options, access)
     };
     ready().map_err(|failure: Failure| Failure {
         message: format!(
@@ -92,7 +92,7 @@ pub(crate) async fn try_settings(
         max_requests: requests_max,
         ..source.limits
     };
-    let polled = match source.brief_instance().await {
+    let polled = match source.short_timeout_instance().await {
         Ok(mut instance) => instance.poll(source.settings(), None, None, limits).await,
         Err(error) => Err(error),
     };

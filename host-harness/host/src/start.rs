@@ -10,7 +10,7 @@ use source_common::disk::blocking;
 use source_common::exit::Failure;
 use source_outputs::Outputs;
 use source_runtime::shutdown::Shutdown;
-use source_runtime::source::{Components, Reach, Source};
+use source_runtime::source::{Components, NetworkAccess, Source};
 use source_runtime::source_loop::{End, SourceLoop};
 use source_runtime::store::{Record, StateDir};
 use tokio::sync::{Mutex, watch};
@@ -103,8 +103,13 @@ impl Start {
     }
 
     async fn source(&self) -> Result<Source, Failure> {
-        let source =
-            source::ready(&self.components, &self.file, &self.settings, Reach::Network).await?;
+        let source = source::ready(
+            &self.components,
+            &self.file,
+            &self.settings,
+            NetworkAccess::Online,
+        )
+        .await?;
         // Settings that the component refuses end the source here. One that
         // fails in another way is run, and its loop tries it again.
         if let Err(error) = source::try_settings(&source, &self.file, 0).await? {

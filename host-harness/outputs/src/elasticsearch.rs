@@ -10,10 +10,10 @@ use source_common::exit::Failure;
 use source_common::section::Section;
 
 use super::event_id::event_id;
-use super::http::{Answer, Api, Defaults, HttpPlan, RequestSettings};
-use super::lanes::{Refusal, Wait};
+use super::http::{Answer, Api, Defaults, HttpOutputConfig, RequestSettings};
 use super::template::Template;
-use super::{Event, Plan, Poison};
+use super::worker_pool::{Refusal, Wait};
+use super::{Event, OutputConfig, RejectedEvent};
 
 const PATH: &str = "/_bulk";
 /// The naming of data streams: type, dataset, namespace.
@@ -21,7 +21,7 @@ const INDEX_DEFAULT: &str = "logs-{namespace}.{stream}-default";
 const REASON_CHARS: usize = 300;
 
 /// Understand `type = "elasticsearch"`.
-pub(super) fn plan(mut section: Section<'_>) -> Result<Box<dyn Plan>, Failure> {
+pub(super) fn config(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
     let index = section.string("index")?;
     let index = Template::parse(index.as_deref().unwrap_or(INDEX_DEFAULT))
         .map_err(|reason| section.error("index", &reason))?;
@@ -32,7 +32,7 @@ pub(super) fn plan(mut section: Section<'_>) -> Result<Box<dyn Plan>, Failure> {
     };
     let request = RequestSettings::read(&mut section, &defaults)?;
     section.finish()?;
-    Ok(Box::new(HttpPlan::new(request, Bulk { index })))
+    Ok(Box::new(HttpOutputConfig::new(request, Bulk { index })))
 }
 
 #[derive(Clone, Debug)]
@@ -131,7 +131,7 @@ impl Api for Bulk {
 struct Results<'a> {
     /// The events without an item so far, by identity, in their order.
     open: BTreeMap<&'a str, VecDeque<usize>>,
-    poison: Vec<Poison>,
+    rejected_events: Vec<RejectedEvent>,
     again: Vec<usize>,
     wait: Option<Wait>,
 }
@@ -144,7 +144,7 @@ impl<'a> Results<'a> {
         }
         Self {
             open,
-            poison: Vec::new(),
+            rejected_events: Vec::new(),
             again: Vec::new(),
             wait: None,
         }
@@ -165,7 +165,7 @@ impl<'a> Results<'a> {
                     self.wait = Some(Wait::Blocked(item.reason(answer)));
                 }
             }
-            400 | 402..=428 | 430..=499 => self.poison.push(Poison {
+            400 | 402..=428 | 430..=499 => self.rejected_events.push(RejectedEvent {
                 event,
                 reason: item.reason(answer),
             }),
@@ -189,12 +189,12 @@ impl<'a> Results<'a> {
             });
             self.again.extend(missing);
         }
-        if self.poison.is_empty() && self.again.is_empty() {
+        if self.rejected_events.is_empty() && self.again.is_empty() {
             return Ok(());
         }
         self.again.sort_unstable();
         Err(Refusal::Partly {
-            poison: self.poison,
+            rejected_events: self.rejected_events,
             again: self.again,
             wait: self.wait,
         })
@@ -270,9 +270,17 @@ mod tests {
     fn parts(result: Result<(), Refusal>) -> (Vec<usize>, Vec<usize>) {
         match result {
             Ok(()) => (Vec::new(), Vec::new()),
-            Err(Refusal::Partly { poison, again, .. }) => {
-                (poison.iter().map(|poison| poison.event).collect(), again)
-            }
+            Err(Refusal::Partly {
+                rejected_events,
+                again,
+                ..
+            }) => (
+                rejected_events
+                    .iter()
+                    .map(|rejected_events| rejected_events.event)
+                    .collect(),
+                again,
+            ),
             Err(refusal) => panic!("{refusal:?}"),
         }
     }
@@ -295,17 +303,17 @@ mod tests {
             {"create":{"_id":"b","status":400,"error":{"type":"document_parsing_exception","reason":"[1:2]\n\"x\""}}},
             {"create":{"_id":"c","status":429,"error":{"type":"es_rejected_execution_exception","reason":"full"}}}]}"#;
         let Err(Refusal::Partly {
-            poison,
+            rejected_events,
             again,
             wait,
         }) = accepted(&["a", "b", "c"], body)
         else {
             panic!("it is in parts");
         };
-        assert_eq!(poison.len(), 1);
-        assert_eq!(poison[0].event, 1);
+        assert_eq!(rejected_events.len(), 1);
+        assert_eq!(rejected_events[0].event, 1);
         assert_eq!(
-            poison[0].reason,
+            rejected_events[0].reason,
             "elasticsearch http://x answers 400 document_parsing_exception: [1:2]\\n\"x\""
         );
         assert_eq!(again, [2]);
@@ -378,14 +386,14 @@ mod tests {
     fn an_index_that_cannot_be_written_blocks_and_rejects_no_event() {
         let body = answer(true, &[("a", 503), ("b", 403), ("c", 201)]);
         let Err(Refusal::Partly {
-            poison,
+            rejected_events,
             again,
             wait,
         }) = accepted(&["a", "b", "c"], &body)
         else {
             panic!("it is in parts");
         };
-        assert!(poison.is_empty());
+        assert!(rejected_events.is_empty());
         assert_eq!(again, [0, 1]);
         assert!(matches!(wait, Some(Wait::Blocked(reason)) if reason.contains("403")));
     }

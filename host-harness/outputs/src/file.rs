@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use super::compress::Encoding;
 use super::rotate::{self, Rotation};
-use super::{Delivery, Output, OutputError, Plan};
+use super::{Delivery, Output, OutputConfig, OutputError};
 
 /// How much of the end is looked at in one step for the last line's begin.
 const TAIL_BYTES: usize = 64 * 1024;
@@ -21,13 +21,13 @@ const TAIL_BYTES: usize = 64 * 1024;
 const OPEN_TRIES_MAX: u32 = 5;
 
 #[derive(Clone, Debug)]
-struct FilePlan {
+struct FileOutputConfig {
     path: PathBuf,
     rotation: Option<Rotation>,
 }
 
 /// Understand `type = "file"`.
-pub(super) fn plan(mut section: Section<'_>) -> Result<Box<dyn Plan>, Failure> {
+pub(super) fn config(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
     let path = section.required_path("path")?;
     let mib = section.number("rotate_mib", 1..=1_000_000)?;
     let hours = section.number("rotate_hours", 1..=8_760)?;
@@ -51,11 +51,11 @@ pub(super) fn plan(mut section: Section<'_>) -> Result<Box<dyn Plan>, Failure> {
         compression,
         keep: keep.map(|keep| usize::try_from(keep).unwrap_or(usize::MAX)),
     });
-    Ok(Box::new(FilePlan { path, rotation }))
+    Ok(Box::new(FileOutputConfig { path, rotation }))
 }
 
 #[async_trait]
-impl Plan for FilePlan {
+impl OutputConfig for FileOutputConfig {
     async fn open(&self) -> Result<Box<dyn Output>, Failure> {
         let appender = self
             .appender()
@@ -63,7 +63,7 @@ impl Plan for FilePlan {
             .map_err(|error| Failure::failed(disk::failed(&self.path, &error)))?;
         Ok(Box::new(FileOutput {
             name: format!("file {}", self.path.display()),
-            plan: self.clone(),
+            config: self.clone(),
             appender: Some(appender),
         }))
     }
@@ -81,10 +81,10 @@ impl Plan for FilePlan {
     }
 }
 
-impl FilePlan {
+impl FileOutputConfig {
     async fn appender(&self) -> io::Result<Appender> {
-        let plan = self.clone();
-        blocking(move || Appender::with_rotation(&plan.path, plan.rotation)).await
+        let config = self.clone();
+        blocking(move || Appender::with_rotation(&config.path, config.rotation)).await
     }
 }
 
@@ -115,7 +115,7 @@ fn may_be_written(path: &Path) -> io::Result<()> {
 
 struct FileOutput {
     name: String,
-    plan: FilePlan,
+    config: FileOutputConfig,
     /// `None` while a write is under way, and after one was abandoned.
     appender: Option<Appender>,
 }
@@ -128,11 +128,15 @@ impl Output for FileOutput {
 
     async fn accept(&mut self, delivery: &Delivery<'_>) -> Result<(), OutputError> {
         // A full disk may have room again.
-        let retry = |error: &io::Error| OutputError::Retry(disk::failed(&self.plan.path, error));
+        let retry = |error: &io::Error| OutputError::Retry(disk::failed(&self.config.path, error));
         let mut appender = match self.appender.take() {
             Some(appender) => appender,
             // It is locked until a write that was abandoned has ended.
-            None => self.plan.appender().await.map_err(|error| retry(&error))?,
+            None => self
+                .config
+                .appender()
+                .await
+                .map_err(|error| retry(&error))?,
         };
         let text = delivery.events.to_owned();
         let (appender, result) = blocking(move || {
@@ -142,7 +146,7 @@ impl Output for FileOutput {
         .await
         .map_err(|error| retry(&error))?;
         self.appender = Some(appender);
-        result.map_err(|error| OutputError::Retry(disk::failed(&self.plan.path, &error)))
+        result.map_err(|error| OutputError::Retry(disk::failed(&self.config.path, &error)))
     }
 
     async fn close(&mut self) -> Result<(), OutputError> {
@@ -400,8 +404,8 @@ mod tests {
         }
     }
 
-    fn plan(path: &Path) -> FilePlan {
-        FilePlan {
+    fn config(path: &Path) -> FileOutputConfig {
+        FileOutputConfig {
             path: path.to_owned(),
             rotation: None,
         }
@@ -414,7 +418,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         disk::recorded::watch(directory.path());
         let path = directory.path().join("new").join("events.ndjson");
-        let mut output = plan(&path).open().await.unwrap();
+        let mut output = config(&path).open().await.unwrap();
         assert_eq!(
             disk::recorded::take(directory.path()),
             [
@@ -546,7 +550,7 @@ mod tests {
     async fn an_abandoned_write_does_not_close_the_output() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("events.ndjson");
-        let mut output = plan(&path).open().await.unwrap();
+        let mut output = config(&path).open().await.unwrap();
         let batch = batch();
         // Polled once, so that the write is under way, and dropped.
         let delivery = delivery(&batch);

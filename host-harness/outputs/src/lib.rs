@@ -27,8 +27,6 @@ mod file;
 mod forward;
 #[cfg(feature = "http")]
 mod http;
-#[cfg(feature = "receiver")]
-mod lanes;
 #[cfg(feature = "nats")]
 mod nats;
 #[cfg(feature = "otlp")]
@@ -44,6 +42,8 @@ mod stdout;
 mod template;
 #[cfg(feature = "receiver")]
 mod tls;
+#[cfg(feature = "receiver")]
+mod worker_pool;
 
 use std::fmt;
 use std::path::Path;
@@ -57,27 +57,27 @@ use source_common::section::Section;
 pub use self::file::Appender;
 pub use self::outputs::Outputs;
 pub use self::stdout::lines;
-pub use source_common::delivery::{Delivery, Entry, Event, Kind, Poison, Undelivered};
+pub use source_common::delivery::{Delivery, Entry, Event, Kind, RejectedEvent, Undelivered};
 
 /// The outputs there are, by the name that `type` has in the settings file.
 const KINDS: &[(&str, Planner)] = &[
     #[cfg(feature = "elasticsearch")]
-    ("elasticsearch", elasticsearch::plan),
-    ("file", file::plan),
+    ("elasticsearch", elasticsearch::config),
+    ("file", file::config),
     #[cfg(feature = "forward")]
-    ("forward", forward::plan),
+    ("forward", forward::config),
     #[cfg(feature = "http")]
-    ("http", http::plan),
+    ("http", http::config),
     #[cfg(feature = "nats")]
-    ("nats", nats::plan),
+    ("nats", nats::config),
     #[cfg(feature = "otlp")]
-    ("otlp", otlp::plan),
+    ("otlp", otlp::config),
     #[cfg(feature = "splunk")]
-    ("splunk", splunk::plan),
-    ("stdout", stdout::plan),
+    ("splunk", splunk::config),
+    ("stdout", stdout::config),
 ];
 
-type Planner = fn(Section<'_>) -> Result<Box<dyn Plan>, Failure>;
+type Planner = fn(Section<'_>) -> Result<Box<dyn OutputConfig>, Failure>;
 
 /// Somewhere that events are delivered to.
 ///
@@ -100,7 +100,7 @@ pub trait Output: Send {
 
 /// An output as the settings file describes it: checked, not yet opened.
 #[async_trait]
-pub trait Plan: fmt::Debug + Send + Sync {
+pub trait OutputConfig: fmt::Debug + Send + Sync {
     /// Opens it. An error ends the host before anything is collected.
     async fn open(&self) -> Result<Box<dyn Output>, Failure>;
 
@@ -132,7 +132,7 @@ pub enum OutputError {
     /// These events can never be accepted, by their place in the index. Every
     /// other event of the delivery has been accepted. The host keeps them with
     /// the rejected records and goes on.
-    Poison(Vec<Poison>),
+    Rejected(Vec<RejectedEvent>),
     /// As `Retry`, and this try has made some progress: there is no reason to
     /// wait longer than after a first failure.
     Partly(String),
@@ -156,7 +156,9 @@ impl fmt::Display for OutputError {
             | Self::Partly(reason)
             | Self::Retry(reason)
             | Self::Throttled { reason, .. } => f.write_str(reason),
-            Self::Poison(events) => write!(f, "{} events can never be accepted", events.len()),
+            Self::Rejected(events) => {
+                write!(f, "{} events can never be accepted", events.len())
+            }
         }
     }
 }
@@ -164,7 +166,7 @@ impl fmt::Display for OutputError {
 impl std::error::Error for OutputError {}
 
 /// Understand one `[[output]]`.
-pub fn plan(mut section: Section<'_>) -> Result<Box<dyn Plan>, Failure> {
+pub fn config(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
     let kind = section.required_string("type")?;
     let names: Vec<&str> = KINDS.iter().map(|(name, _)| *name).collect();
     match KINDS.iter().find(|(name, _)| *name == kind) {

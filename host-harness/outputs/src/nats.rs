@@ -15,11 +15,11 @@ use source_common::secret::Secret;
 use source_common::section::Section;
 
 use super::event_id::event_id;
-use super::lanes::{Lane, Lanes, Refusal, Wait};
-use super::parts::Cut;
+use super::parts::PartLimits;
 use super::template::Template;
 use super::tls::Tls;
-use super::{Event, Output, OutputError, Plan, Poison};
+use super::worker_pool::{Refusal, Wait, Worker, WorkerPool};
+use super::{Event, Output, OutputConfig, OutputError, RejectedEvent};
 
 const SUBJECT_DEFAULT: &str = "{namespace}.{stream}";
 /// The server drops what comes twice under the same id.
@@ -31,7 +31,7 @@ const UNACKED_EVENTS_MAX: usize = 500;
 const UNACKED_BYTES_MAX: usize = 1_024 * 1_024;
 
 #[derive(Clone, Debug)]
-struct NatsPlan {
+struct NatsOutputConfig {
     name: String,
     servers: Vec<String>,
     subject: Template,
@@ -49,7 +49,7 @@ enum Login {
 }
 
 /// Understand `type = "nats"`.
-pub(super) fn plan(mut section: Section<'_>) -> Result<Box<dyn Plan>, Failure> {
+pub(super) fn config(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
     let servers = section
         .strings("servers")?
         .filter(|servers| !servers.is_empty())
@@ -66,7 +66,7 @@ pub(super) fn plan(mut section: Section<'_>) -> Result<Box<dyn Plan>, Failure> {
     let require_tls = section.switch("tls")?.unwrap_or(false);
     let tls = Tls::read(&mut section)?;
     section.finish()?;
-    Ok(Box::new(NatsPlan {
+    Ok(Box::new(NatsOutputConfig {
         name: format!("nats {}", servers.join(",")),
         servers,
         subject,
@@ -93,21 +93,25 @@ fn read_login(section: &mut Section<'_>) -> Result<Login, Failure> {
 }
 
 #[async_trait]
-impl Plan for NatsPlan {
+impl OutputConfig for NatsOutputConfig {
     async fn open(&self) -> Result<Box<dyn Output>, Failure> {
         // Files that are missing show themselves now, not with the first event.
         self.options()
             .map_err(|reason| Failure::failed(format!("{}: {reason}", self.name)))?;
-        let lane = NatsLane {
-            plan: self.clone(),
+        let worker = NatsWorker {
+            config: self.clone(),
             context: None,
         };
-        let cut = Cut {
+        let limits = PartLimits {
             bytes_max: UNACKED_BYTES_MAX,
             events_max: UNACKED_EVENTS_MAX,
             by: None,
         };
-        Ok(Box::new(Lanes::new(self.name.clone(), vec![lane], cut)))
+        Ok(Box::new(WorkerPool::new(
+            self.name.clone(),
+            vec![worker],
+            limits,
+        )))
     }
 
     async fn test(&self) -> Result<String, OutputError> {
@@ -119,7 +123,7 @@ impl Plan for NatsPlan {
     }
 }
 
-impl NatsPlan {
+impl NatsOutputConfig {
     fn options(&self) -> Result<ConnectOptions, String> {
         let options = ConnectOptions::new()
             .name("source-host")
@@ -128,9 +132,9 @@ impl NatsPlan {
             .tls_client_config(self.tls.config()?);
         Ok(match &self.login {
             Login::Nobody => options,
-            Login::Token(token) => options.token(token.reveal().to_owned()),
+            Login::Token(token) => options.token(token.expose().to_owned()),
             Login::User(user, password) => {
-                options.user_and_password(user.clone(), password.reveal().to_owned())
+                options.user_and_password(user.clone(), password.expose().to_owned())
             }
         })
     }
@@ -159,27 +163,27 @@ impl NatsPlan {
     }
 }
 
-struct NatsLane {
-    plan: NatsPlan,
+struct NatsWorker {
+    config: NatsOutputConfig,
     context: Option<Context>,
 }
 
 #[async_trait]
-impl Lane for NatsLane {
+impl Worker for NatsWorker {
     async fn send(&mut self, source: &str, part: &[Event<'_>]) -> Result<(), Refusal> {
         let context = match &self.context {
             Some(context) => context.clone(),
-            None => self.context.insert(self.plan.connect().await?).clone(),
+            None => self.context.insert(self.config.connect().await?).clone(),
         };
         if context.client().connection_state() != State::Connected {
             // Otherwise what is published would pile up until it is.
-            let name = &self.plan.name;
+            let name = &self.config.name;
             return Err(Refusal::Retry(format!("{name}: not connected")));
         }
         let mut judged = Judged::default();
         let mut waiting: Vec<(usize, PublishAckFuture)> = Vec::with_capacity(part.len());
         for (place, event) in part.iter().enumerate() {
-            let subject = self.plan.subject.render(event, source);
+            let subject = self.config.subject.render(event, source);
             let mut headers = HeaderMap::new();
             headers.insert(ID_HEADER, event_id(event.body));
             let body = Bytes::copy_from_slice(event.body.as_bytes());
@@ -197,7 +201,7 @@ impl Lane for NatsLane {
                 judged.note(place, error.kind(), &error);
             }
         }
-        judged.verdict(&self.plan.name)
+        judged.verdict(&self.config.name)
     }
 
     async fn close(&mut self) {
@@ -208,7 +212,7 @@ impl Lane for NatsLane {
 /// What has become of the events of a part.
 #[derive(Default)]
 struct Judged {
-    poison: Vec<Poison>,
+    rejected_events: Vec<RejectedEvent>,
     again: Vec<usize>,
     wait: Option<String>,
 }
@@ -218,7 +222,7 @@ impl Judged {
         let reason = match kind {
             PublishErrorKind::MaxPayloadExceeded => {
                 let reason = format!("nats: {error}");
-                self.poison.push(Poison { event, reason });
+                self.rejected_events.push(RejectedEvent { event, reason });
                 return;
             }
             PublishErrorKind::StreamNotFound => {
@@ -236,11 +240,11 @@ impl Judged {
     }
 
     fn verdict(self, name: &str) -> Result<(), Refusal> {
-        if self.poison.is_empty() && self.again.is_empty() {
+        if self.rejected_events.is_empty() && self.again.is_empty() {
             return Ok(());
         }
         Err(Refusal::Partly {
-            poison: self.poison,
+            rejected_events: self.rejected_events,
             again: self.again,
             wait: self
                 .wait

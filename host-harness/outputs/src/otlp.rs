@@ -18,15 +18,15 @@ use serde_json::Value;
 use source_common::exit::Failure;
 use source_common::section::Section;
 
-use super::http::{Answer, Api, Defaults, HttpPlan, RequestSettings};
-use super::lanes::Refusal;
-use super::{Event, Plan, Poison};
+use super::http::{Answer, Api, Defaults, HttpOutputConfig, RequestSettings};
+use super::worker_pool::Refusal;
+use super::{Event, OutputConfig, RejectedEvent};
 
 const PATH: &str = "/v1/logs";
 const REASON_CHARS: usize = 300;
 
 /// Understand `type = "otlp"`.
-pub(super) fn plan(mut section: Section<'_>) -> Result<Box<dyn Plan>, Failure> {
+pub(super) fn config(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
     let defaults = Defaults {
         kind: "otlp",
         path: PATH,
@@ -34,7 +34,7 @@ pub(super) fn plan(mut section: Section<'_>) -> Result<Box<dyn Plan>, Failure> {
     };
     let request = RequestSettings::read(&mut section, &defaults)?;
     section.finish()?;
-    Ok(Box::new(HttpPlan::new(request, Otlp)))
+    Ok(Box::new(HttpOutputConfig::new(request, Otlp)))
 }
 
 #[derive(Clone, Debug)]
@@ -70,12 +70,12 @@ impl Api for Otlp {
             answer.name
         );
         if rejected == *sent {
-            let poison = |event| Poison {
+            let rejected_events = |event| RejectedEvent {
                 event,
                 reason: reason.clone(),
             };
             return Err(Refusal::Partly {
-                poison: (0..*sent).map(poison).collect(),
+                rejected_events: (0..*sent).map(rejected_events).collect(),
                 again: Vec::new(),
                 wait: None,
             });
@@ -300,7 +300,7 @@ mod tests {
         }
         let all = accepted(StatusCode::OK, &rejecting(2));
         assert!(
-            matches!(&all, Err(Refusal::Partly { poison, again, .. }) if poison.len() == 2 && again.is_empty()),
+            matches!(&all, Err(Refusal::Partly { rejected_events, again, .. }) if rejected_events.len() == 2 && again.is_empty()),
             "{all:?}"
         );
     }

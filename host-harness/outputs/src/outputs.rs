@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 use tokio::time::sleep;
 use tracing::{error, info, warn};
 
-use super::{Delivery, Output, OutputError, Plan, Poison, Undelivered};
+use super::{Delivery, Output, OutputConfig, OutputError, RejectedEvent, Undelivered};
 
 /// With a bound on the tries: those of an output that is blocked. Waiting
 /// longer would keep an operator from the reason.
@@ -45,10 +45,13 @@ impl Later {
 
 impl Outputs {
     /// Open every output.
-    pub async fn open(plans: &[Box<dyn Plan>], tries_max: Option<u32>) -> Result<Self, Failure> {
-        let mut outputs = Vec::with_capacity(plans.len());
-        for plan in plans {
-            let output = plan.open().await.map_err(|failure| Failure {
+    pub async fn open(
+        configs: &[Box<dyn OutputConfig>],
+        tries_max: Option<u32>,
+    ) -> Result<Self, Failure> {
+        let mut outputs = Vec::with_capacity(configs.len());
+        for config in configs {
+            let output = config.open().await.map_err(|failure| Failure {
                 message: format!("output: {failure}"),
                 ..failure
             })?;
@@ -59,19 +62,19 @@ impl Outputs {
 
     /// Deliver to each output, as often as it takes. Returns the events that
     /// an output can never accept.
-    pub async fn accept(&self, delivery: &Delivery<'_>) -> Result<Vec<Poison>, Undelivered> {
-        let mut poison = Vec::new();
+    pub async fn accept(&self, delivery: &Delivery<'_>) -> Result<Vec<RejectedEvent>, Undelivered> {
+        let mut rejected_events = Vec::new();
         for output in &self.outputs {
-            poison.extend(self.accept_by(output, delivery).await?);
+            rejected_events.extend(self.accept_by(output, delivery).await?);
         }
-        Ok(poison)
+        Ok(rejected_events)
     }
 
     async fn accept_by(
         &self,
         output: &Mutex<Box<dyn Output>>,
         delivery: &Delivery<'_>,
-    ) -> Result<Vec<Poison>, Undelivered> {
+    ) -> Result<Vec<RejectedEvent>, Undelivered> {
         let mut backoff = Backoff::default();
         loop {
             // Other sources take their turn between two tries.
@@ -88,10 +91,11 @@ impl Outputs {
                     return Ok(Vec::new());
                 }
                 Err(OutputError::Closed) => return Err(Undelivered::Closed),
-                Err(OutputError::Poison(events)) => {
-                    let name_it = |poison: Poison| Poison {
-                        reason: escape(&format!("output {name}: {}", poison.reason)).into_owned(),
-                        ..poison
+                Err(OutputError::Rejected(events)) => {
+                    let name_it = |rejected_events: RejectedEvent| RejectedEvent {
+                        reason: escape(&format!("output {name}: {}", rejected_events.reason))
+                            .into_owned(),
+                        ..rejected_events
                     };
                     return Ok(events.into_iter().map(name_it).collect());
                 }
@@ -178,7 +182,7 @@ mod tests {
     }
 
     #[async_trait]
-    impl Plan for Refusing {
+    impl OutputConfig for Refusing {
         async fn open(&self) -> Result<Box<dyn Output>, Failure> {
             Ok(Box::new(self.clone()))
         }
@@ -215,15 +219,15 @@ mod tests {
         left: u32,
         tries_max: Option<u32>,
         error: fn() -> OutputError,
-    ) -> (Result<Vec<Poison>, Undelivered>, u32) {
-        let plan = Refusing {
+    ) -> (Result<Vec<RejectedEvent>, Undelivered>, u32) {
+        let config = Refusing {
             left,
             tries: Arc::default(),
             error,
         };
-        let tries = Arc::clone(&plan.tries);
-        let plans: [Box<dyn Plan>; 1] = [Box::new(plan)];
-        let outputs = Outputs::open(&plans, tries_max).await.unwrap();
+        let tries = Arc::clone(&config.tries);
+        let configs: [Box<dyn OutputConfig>; 1] = [Box::new(config)];
+        let outputs = Outputs::open(&configs, tries_max).await.unwrap();
         let index = [Entry {
             end: 3,
             occurred_at: 0,

@@ -8,9 +8,9 @@ use super::template::Template;
 /// Events that travel together, by their places in the index, in order.
 pub(super) type Part = Vec<usize>;
 
-/// Where to cut.
+/// Where to limits.
 #[derive(Clone, Debug)]
-pub(super) struct Cut {
+pub(super) struct PartLimits {
     /// The greatest sum of the bodies; a single greater event travels alone.
     pub(super) bytes_max: usize,
     /// The greatest number of events.
@@ -19,8 +19,8 @@ pub(super) struct Cut {
     pub(super) by: Option<Template>,
 }
 
-impl Cut {
-    /// Cut the events of a delivery.
+impl PartLimits {
+    /// PartLimits the events of a delivery.
     pub(super) fn parts(&self, events: &[Event<'_>]) -> Vec<Part> {
         let mut parts: Vec<(Part, usize)> = Vec::new();
         let mut open: BTreeMap<(&str, &str), usize> = BTreeMap::new();
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn parts_are_full_and_in_order() {
-        let cut = Cut {
+        let limits = PartLimits {
             bytes_max: 10,
             events_max: 3,
             by: None,
@@ -66,19 +66,19 @@ mod tests {
         let long = "x".repeat(50);
         let events = ["{}", "{}", "{}", "{}", &long, "{}"].map(|body| event(body, "a"));
         assert_eq!(
-            cut.parts(&events),
+            limits.parts(&events),
             [vec![0, 1, 2], vec![3], vec![4], vec![5]]
         );
     }
 
     #[test]
     fn events_with_different_tags_travel_apart() {
-        let cut = Cut {
+        let limits = PartLimits {
             bytes_max: 1_000,
             events_max: 2,
             by: Some(Template::parse("x.{stream}").unwrap()),
         };
         let events = ["a", "b", "a", "a", "b"].map(|stream| event("{}", stream));
-        assert_eq!(cut.parts(&events), [vec![0, 2], vec![1, 4], vec![3]]);
+        assert_eq!(limits.parts(&events), [vec![0, 2], vec![1, 4], vec![3]]);
     }
 }

@@ -6,14 +6,14 @@ use serde_json::value::RawValue;
 use source_common::exit::Failure;
 use source_common::section::Section;
 
-use super::http::{Answer, Api, Defaults, HttpPlan, RequestSettings};
-use super::lanes::Refusal;
-use super::{Event, Plan};
+use super::http::{Answer, Api, Defaults, HttpOutputConfig, RequestSettings};
+use super::worker_pool::Refusal;
+use super::{Event, OutputConfig};
 
 const PATH: &str = "/services/collector/event";
 
 /// Understand `type = "splunk"`.
-pub(super) fn plan(mut section: Section<'_>) -> Result<Box<dyn Plan>, Failure> {
+pub(super) fn config(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
     let api = Collector {
         index: section.string("index")?,
         sourcetype: section.string("sourcetype")?,
@@ -26,7 +26,7 @@ pub(super) fn plan(mut section: Section<'_>) -> Result<Box<dyn Plan>, Failure> {
     };
     let request = RequestSettings::read(&mut section, &defaults)?;
     section.finish()?;
-    Ok(Box::new(HttpPlan::new(request, api)))
+    Ok(Box::new(HttpOutputConfig::new(request, api)))
 }
 
 #[derive(Clone, Debug)]

@@ -12,27 +12,27 @@ use source_common::exit::Failure;
 use source_common::section::Section;
 use tokio::sync::oneshot;
 
-use super::{Delivery, Output, OutputError, Plan, Poison};
+use super::{Delivery, Output, OutputConfig, OutputError, RejectedEvent};
 
 const LINE_BYTES_MIN: u64 = 256;
 const LINE_BYTES_MAX: u64 = 1 << 30;
 
 #[derive(Clone, Debug)]
-struct StdoutPlan {
+struct StdoutOutputConfig {
     line_bytes_max: Option<usize>,
 }
 
 /// Understand `type = "stdout"`.
-pub(super) fn plan(mut section: Section<'_>) -> Result<Box<dyn Plan>, Failure> {
+pub(super) fn config(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
     let bytes = section.number("max_line_bytes", LINE_BYTES_MIN..=LINE_BYTES_MAX)?;
     section.finish()?;
-    Ok(Box::new(StdoutPlan {
+    Ok(Box::new(StdoutOutputConfig {
         line_bytes_max: bytes.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
     }))
 }
 
 #[async_trait]
-impl Plan for StdoutPlan {
+impl OutputConfig for StdoutOutputConfig {
     async fn open(&self) -> Result<Box<dyn Output>, Failure> {
         lines(io::stdout(), self.line_bytes_max)
     }
@@ -47,7 +47,7 @@ impl Plan for StdoutPlan {
 }
 
 /// NDJSON into a writer, as `stdout` does it, for programs that have a pipe of
-/// their own. A line longer than `line_bytes_max` is poison.
+/// their own. A line longer than `line_bytes_max` is rejected_events.
 pub fn lines(
     writer: impl Write + Send + 'static,
     line_bytes_max: Option<usize>,
@@ -129,23 +129,23 @@ impl Lines {
     }
 
     /// What is written, and what is too long to be.
-    fn select(&self, delivery: &Delivery<'_>) -> (String, Vec<Poison>) {
+    fn select(&self, delivery: &Delivery<'_>) -> (String, Vec<RejectedEvent>) {
         let Some(bytes_max) = self.line_bytes_max else {
             return (delivery.events.to_owned(), Vec::new());
         };
         let mut text = String::with_capacity(delivery.events.len());
-        let mut poison = Vec::new();
+        let mut rejected_events = Vec::new();
         for (event, found) in delivery.iter().enumerate() {
             let bytes = found.body.len() + 1;
             if bytes > bytes_max {
                 let reason = format!("its line has {bytes} bytes; max_line_bytes is {bytes_max}");
-                poison.push(Poison { event, reason });
+                rejected_events.push(RejectedEvent { event, reason });
             } else {
                 text.push_str(found.body);
                 text.push('\n');
             }
         }
-        (text, poison)
+        (text, rejected_events)
     }
 
     async fn write(&self, text: String) -> Result<(), OutputError> {
@@ -170,14 +170,14 @@ impl Output for Lines {
     }
 
     async fn accept(&mut self, delivery: &Delivery<'_>) -> Result<(), OutputError> {
-        let (text, poison) = self.select(delivery);
+        let (text, rejected_events) = self.select(delivery);
         if !text.is_empty() {
             self.write(text).await?;
         }
-        if poison.is_empty() {
+        if rejected_events.is_empty() {
             Ok(())
         } else {
-            Err(OutputError::Poison(poison))
+            Err(OutputError::Rejected(rejected_events))
         }
     }
 
@@ -313,11 +313,11 @@ mod tests {
             .accept(&delivery("{}\n12345\n[]\n", &index))
             .await
             .unwrap_err();
-        let OutputError::Poison(poison) = error else {
+        let OutputError::Rejected(rejected_events) = error else {
             panic!("{error}");
         };
-        assert_eq!(poison.len(), 1);
-        assert_eq!(poison[0].event, 1);
+        assert_eq!(rejected_events.len(), 1);
+        assert_eq!(rejected_events[0].event, 1);
         assert_eq!(*shared.0.lock().unwrap(), b"{}\n[]\n");
     }
 }

@@ -1,7 +1,7 @@
 //! Where a source's events and rejected records go, as the loop sees it.
 
 use async_trait::async_trait;
-use source_common::delivery::{Delivery, Poison, Undelivered};
+use source_common::delivery::{Delivery, RejectedEvent, Undelivered};
 
 use crate::bindings::RejectedRecord;
 use crate::store::Record;
@@ -16,7 +16,7 @@ pub trait Deliver: Send + Sync {
     ///
     /// The future may be dropped at any await point, when the source has to
     /// stop; the events then come again.
-    async fn accept(&self, delivery: &Delivery<'_>) -> Result<Vec<Poison>, Undelivered>;
+    async fn accept(&self, delivery: &Delivery<'_>) -> Result<Vec<RejectedEvent>, Undelivered>;
 
     /// Keeps records of a source that could not become events, and events that
     /// can never be taken.

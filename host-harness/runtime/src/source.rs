@@ -36,9 +36,9 @@ pub const LIMITS_DEFAULT: Limits = Limits {
 
 /// Whether a source may reach the network.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Reach {
+pub enum NetworkAccess {
     /// As far as its allow-list goes.
-    Network,
+    Online,
     /// Not at all.
     Offline,
 }
@@ -84,7 +84,7 @@ impl SourceOptions {
     /// the component's schema marks as such, with `writeOnly` and with the
     /// format `origin`.
     pub fn new(component: &Component, name: String, settings: Secret) -> Result<Self, Failure> {
-        let object: Map<String, Value> = serde_json::from_str(settings.reveal())
+        let object: Map<String, Value> = serde_json::from_str(settings.expose())
             .map_err(|error| Failure::settings(format!("settings: {error}")))?;
         let schema: Value = serde_json::from_str(&component.description.settings_schema)
             .map_err(|error| Failure::settings(format!("settings schema: {error}")))?;
@@ -264,17 +264,17 @@ impl Source {
     pub fn new(
         component: &Component,
         options: SourceOptions,
-        reach: Reach,
+        access: NetworkAccess,
     ) -> Result<Self, Failure> {
         let description = Arc::clone(&component.description);
         let allow = AllowList::new(options.allow, &options.origins, &description.origins)
             .map_err(Failure::settings)?;
-        let outgoing = match reach {
-            Reach::Network => {
+        let outgoing = match access {
+            NetworkAccess::Online => {
                 Outgoing::new(&options.name, allow.clone(), options.ca_file.as_deref())
                     .map_err(|reason| Failure::settings(reason).that_may_pass())?
             }
-            Reach::Offline => Outgoing::offline(&options.name, allow.clone()),
+            NetworkAccess::Offline => Outgoing::offline(&options.name, allow.clone()),
         };
         Ok(Self {
             name: options.name.clone(),
@@ -303,7 +303,7 @@ impl Source {
     }
 
     /// One whose calls wait for nothing, and so need little time.
-    pub async fn brief_instance(&self) -> Result<Instance, CallError> {
+    pub async fn short_timeout_instance(&self) -> Result<Instance, CallError> {
         let settings = InstanceSettings {
             call_timeout: self.instance.call_timeout.min(OFFLINE_CALL_TIMEOUT),
             ..self.instance.clone()

@@ -1,14 +1,14 @@
 //! The loop of one source: poll, verify, deliver, store, wait.
 
-mod keep;
 mod pace;
+mod persist;
 mod record;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use source_common::backoff::Backoff;
-use source_common::delivery::{Delivery, Entry, Poison, Undelivered};
+use source_common::delivery::{Delivery, Entry, RejectedEvent, Undelivered};
 use source_common::exit::Failure;
 use source_common::secret::Secret;
 use tokio::task::JoinHandle;
@@ -16,7 +16,7 @@ use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
 use self::pace::Pace;
-use self::record::News;
+use self::record::NewNotice;
 use crate::batch;
 use crate::bindings::{Batch, NextPoll, PollError, StreamState};
 use crate::deliver::Deliver;
@@ -42,7 +42,7 @@ const FAILURES_MAX_ONCE: u32 = 5;
 /// component has set aside are tried again after minutes and hours.
 const FAILING_WAIT_MAX_ONCE: Duration = Duration::from_secs(60);
 /// Polls in a row that did nothing and asked for another at once.
-const FRUITLESS_MAX: u32 = 20;
+const EMPTY_POLLS_MAX: u32 = 20;
 
 /// Rejected records that a source may write. They are data, so a source that
 /// has more of them waits. A format that the upstream changes overnight makes
@@ -102,7 +102,7 @@ struct Running {
     session: Option<Secret>,
     storing: Option<JoinHandle<Result<(), String>>>,
     backoff: Backoff,
-    fruitless: Backoff,
+    empty_polls: Backoff,
     /// Of rejected records.
     rejected: Pace,
     /// Of lines in the log.
@@ -118,7 +118,7 @@ impl SourceLoop {
             session: None,
             storing: None,
             backoff: Backoff::default(),
-            fruitless: Backoff::default(),
+            empty_polls: Backoff::default(),
             rejected: Pace::new(REJECTED_BYTES_PER_SECOND, REJECTED_BURST),
             notices: RateLimit::new(NOTICES),
         };
@@ -214,18 +214,18 @@ impl Running {
             let reason = format!("the component broke the contract: {reason}");
             return self.fail("component", &reason, Duration::ZERO).await;
         }
-        let poison = match self.deliver(&batch).await {
-            Ok(poison) => poison,
+        let rejected_events = match self.deliver(&batch).await {
+            Ok(rejected_events) => rejected_events,
             Err(step) => return step,
         };
-        match self.with.keep_rejected(&batch, &poison).await {
+        match self.with.keep_rejected(&batch, &rejected_events).await {
             Ok(bytes) => self.rejected.spend(bytes, Instant::now()),
             Err(end) => return Step::End(end),
         }
-        self.log_rejected(batch.rejected.len(), poison.len());
+        self.log_rejected(batch.rejected.len(), rejected_events.len());
         let idle = batch.stats.is_empty() && batch.index.is_empty();
         let idle = idle && self.with.record.checkpoint.as_ref() == Some(&batch.checkpoint);
-        self.note(&batch, poison.len());
+        self.note(&batch, rejected_events.len());
         let retry_at = first_retry(&batch);
         let Batch {
             checkpoint,
@@ -251,7 +251,7 @@ impl Running {
         }
     }
 
-    async fn deliver(&mut self, batch: &Batch) -> Result<Vec<Poison>, Step> {
+    async fn deliver(&mut self, batch: &Batch) -> Result<Vec<RejectedEvent>, Step> {
         if batch.index.is_empty() {
             return Ok(Vec::new());
         }
@@ -305,7 +305,7 @@ impl Running {
         self.with.deliver.progress(&self.with.record);
     }
 
-    fn log_notice(&mut self, notice: &News) {
+    fn log_notice(&mut self, notice: &NewNotice) {
         let detail = &notice.detail;
         if !self.may_log(notice.stream.len().saturating_add(detail.len())) {
             return;
@@ -373,11 +373,11 @@ impl Running {
             NextPoll::Now => {
                 self.backoff.reset();
                 if idle {
-                    self.fruitless.fail();
+                    self.empty_polls.fail();
                 } else {
-                    self.fruitless.reset();
+                    self.empty_polls.reset();
                 }
-                let wait = self.fruitless.wait_beyond(FRUITLESS_MAX);
+                let wait = self.empty_polls.wait_beyond(EMPTY_POLLS_MAX);
                 wait.map_or(Step::Poll, Step::Wait)
             }
             NextPoll::Throttled(ms) => {

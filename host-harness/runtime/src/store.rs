@@ -49,7 +49,7 @@ pub struct Record {
     pub component: String,
     /// Why the source as a whole did not go on, until it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_error: Option<Remark>,
+    pub last_error: Option<StatusMessage>,
     /// The most memory an instance has had.
     #[serde(default)]
     pub memory_bytes_peak: u64,
@@ -94,15 +94,15 @@ pub struct StreamRecord {
     pub asked_at: Option<String>,
     /// The last failure of this stream, until it works again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_error: Option<Remark>,
+    pub last_error: Option<StatusMessage>,
     /// The last thing an operator should know about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_notice: Option<Remark>,
+    pub last_notice: Option<StatusMessage>,
 }
 
 /// Something that was said, and when.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Remark {
+pub struct StatusMessage {
     /// In RFC 3339.
     pub at: String,
     /// What sort of thing, such as `gap` or `unavailable`.
@@ -395,7 +395,7 @@ mod tests {
         }
         // A source that has failed before its first batch has neither.
         let mut fresh = Record::new("acme");
-        fresh.last_error = Some(Remark {
+        fresh.last_error = Some(StatusMessage {
             at: String::new(),
             kind: "component".to_owned(),
             detail: "trapped".to_owned(),

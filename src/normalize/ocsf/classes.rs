@@ -1,7 +1,7 @@
 //! The classes of OCSF that events have, and how a record comes to its class.
 
 use super::super::attack;
-use super::super::plan::{Common, Parts, Plan};
+use super::super::mapping::{Common, CompiledMapping, Parts};
 use super::super::table::{Keep, Row, Test};
 use super::actions;
 use crate::field::Name;
@@ -153,7 +153,7 @@ pub const fn rule(when: &'static [Test], is: Is) -> Rule {
 
 impl Variant {
     /// Makes the tables ready. What a rule takes for a success is a failure where `denial` holds.
-    pub(in super::super) fn plan(&self, common: &Common<'_>) -> Plan {
+    pub(in super::super) fn mapping(&self, common: &Common<'_>) -> CompiledMapping {
         let (severity, denial) = (common.severity, common.denial);
         let set = |is: Is| {
             let is = Is {
@@ -173,7 +173,7 @@ impl Variant {
                 .into_iter()
                 .chain([(rule.when.to_vec(), set(rule.is))])
         });
-        Plan::build(Parts {
+        CompiledMapping::build(Parts {
             rows: self.rows,
             kept: self.kept.concat(),
             rules: rules.collect(),

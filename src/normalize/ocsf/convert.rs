@@ -2,8 +2,8 @@
 
 use super::super::convert::{push_escaped_word, push_number};
 use super::super::distinct::VALUES_MAX;
+use super::super::mapping::FieldStep;
 use super::super::observe;
-use super::super::plan::FieldStep;
 use super::super::prose::{self, Prose};
 use super::super::table::Read;
 use super::super::values::{Plain, contains_ignore_case, is_placeholder};

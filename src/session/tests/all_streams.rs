@@ -2,7 +2,7 @@
 
 use crate::batch::{Limits, NoticeKind};
 use crate::checkpoint::CHECKPOINT_BYTES_MAX;
-use crate::stream::{NO_PERMISSION, Row, STREAMS, Stream, Way};
+use crate::stream::{FetchKind, NO_PERMISSION, Row, STREAMS, Stream};
 use crate::testing::{Answer, Host, Upstream};
 
 /// The streams of API 2.0.
@@ -28,9 +28,9 @@ fn add(upstream: &mut Upstream, stream: Stream, n: usize) {
     let back_ms = i64::try_from(n / 4).unwrap() * 7_000_000 + 60_000;
     let at = upstream.now.plus_ms(-back_ms);
     let now = upstream.now;
-    match (stream, stream.row().way) {
+    match (stream, stream.row().fetch) {
         (Stream::Audit, _) => upstream.add_audit(&format!("a{n}"), at),
-        (_, Way::Files { event_type, .. }) => upstream.add_file(event_type, n % 4 + 1),
+        (_, FetchKind::Files { event_type, .. }) => upstream.add_file(event_type, n % 4 + 1),
         (_, _) => upstream.tenant.add(stream, &format!("{n}"), (at, now)),
     }
 }
@@ -85,14 +85,18 @@ fn each_stream_in_turn_can_be_forbidden_while_the_others_complete() {
     ];
     for (row, answer) in streams().zip(forbidden.iter().cycle()) {
         let (mut upstream, mut host) = (upstream(), host());
-        let asked = match row.way {
-            Way::Files { event_type, .. } => format!("type={}&", event_type.replace(' ', "%20")),
-            Way::Feed { feed_type } => feed_type.to_owned(),
-            Way::List { .. } | Way::LogFiles | Way::Windows(_) => row.endpoint.to_owned(),
+        let asked = match row.fetch {
+            FetchKind::Files { event_type, .. } => {
+                format!("type={}&", event_type.replace(' ', "%20"))
+            }
+            FetchKind::Feed { feed_type } => feed_type.to_owned(),
+            FetchKind::List { .. } | FetchKind::LogFiles | FetchKind::Windows(_) => {
+                row.endpoint.to_owned()
+            }
         };
         upstream.always.push((asked, answer.clone()));
         host.collect(&mut upstream);
-        if let Way::Files { event_type, .. } = row.way {
+        if let FetchKind::Files { event_type, .. } = row.fetch {
             upstream.files.remove(event_type);
         }
         if row.stream == Stream::Audit {
@@ -134,9 +138,12 @@ fn a_page_token_that_expires_in_the_middle_costs_no_record() {
         }
         host.collect(&mut upstream);
         // A window or list is read again, and what was delivered is told by its identity.
-        match row.way {
-            Way::Files { .. } => host.assert_at_least_once(&upstream),
-            Way::Feed { .. } | Way::List { .. } | Way::LogFiles | Way::Windows(_) => {
+        match row.fetch {
+            FetchKind::Files { .. } => host.assert_at_least_once(&upstream),
+            FetchKind::Feed { .. }
+            | FetchKind::List { .. }
+            | FetchKind::LogFiles
+            | FetchKind::Windows(_) => {
                 host.assert_exactly_once(&upstream);
             }
         }
@@ -205,12 +212,12 @@ fn a_checkpoint_of_all_streams_stays_within_its_bound() {
         for n in 0..600 {
             let at = now.plus_ms(-1000 - n * 500);
             let id = format!("eNoVzb0NwiAUQOGd3tgCwgPKG-eNoVzb0NwiAUQOGd3tgCwgPKG-{n}");
-            match (row.stream, row.way) {
+            match (row.stream, row.fetch) {
                 (Stream::Audit, _) => upstream.add_audit(&id, at),
-                (_, Way::Files { event_type, .. }) if n % 4 == 0 => {
+                (_, FetchKind::Files { event_type, .. }) if n % 4 == 0 => {
                     upstream.add_file(event_type, 1)
                 }
-                (_, Way::Files { .. }) => {}
+                (_, FetchKind::Files { .. }) => {}
                 (_, _) => upstream.tenant.add(row.stream, &id, (at, now)),
             }
         }

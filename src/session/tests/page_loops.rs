@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::requests_per_hour::wait_after;
 use crate::batch::NoticeKind;
 use crate::checkpoint::CHECKPOINT_BYTES_MAX;
-use crate::stream::{STREAMS, Stream, Way};
+use crate::stream::{FetchKind, STREAMS, Stream};
 use crate::testing::tenant::record;
 use crate::testing::{Answer, Host, Upstream};
 use proptest::prelude::*;
@@ -279,18 +279,18 @@ fn hostile(stream: Stream, token: &str, name: &str) -> Answer {
     let quoted = serde_json::Value::from(token).to_string();
     let url = serde_json::Value::from(format!("https://files.test/{name}")).to_string();
     let item = record(stream, "x", Upstream::new().now);
-    match stream.row().way {
-        Way::Files { .. } | Way::LogFiles => Answer::json(
+    match stream.row().fetch {
+        FetchKind::Files { .. } | FetchKind::LogFiles => Answer::json(
             200,
             &format!(
                 r#"{{"value":[{{"url":{url},"size":1}}],"@nextPage":{quoted},"isCaughtUp":false}}"#
             ),
         ),
-        Way::Feed { .. } => {
+        FetchKind::Feed { .. } => {
             let body = format!(r#"{{"type":"bundle","objects":[{item}]}}"#);
             Answer::with(200, &[("x-mc-threat-feed-next-token", token)], &body)
         }
-        Way::List { post, .. } | Way::Windows(post) => {
+        FetchKind::List { post, .. } | FetchKind::Windows(post) => {
             let data = if post.list.is_empty() {
                 format!("[{item}]")
             } else {
@@ -335,12 +335,12 @@ proptest! {
         host.limits.max_requests = 50;
         host.limits.max_events = 50;
         for row in STREAMS.iter().filter(|row| row.stream != Stream::Siem) {
-            let asked = match row.way {
-                Way::Feed { feed_type } => feed_type.to_owned(),
-                Way::Files { event_type, .. } => {
+            let asked = match row.fetch {
+                FetchKind::Feed { feed_type } => feed_type.to_owned(),
+                FetchKind::Files { event_type, .. } => {
                     format!("={}&", event_type.replace(' ', "%20"))
                 }
-                Way::List { .. } | Way::LogFiles | Way::Windows(_) => row.endpoint.to_owned(),
+                FetchKind::List { .. } | FetchKind::LogFiles | FetchKind::Windows(_) => row.endpoint.to_owned(),
             };
             upstream.always.push((asked, hostile(row.stream, &token, &name)));
         }

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use crate::stream::{Stream, Way};
+use crate::stream::{FetchKind, Stream};
 use crate::testing::{Answer, Host, Upstream};
 
 /// Files or event pages, windows in both orders, the list that is remembered, the list of what is
@@ -198,10 +198,12 @@ fn fault(number: usize) -> Answer {
 
 /// The part of a request by which the stream is told.
 fn asked(stream: Stream) -> &'static str {
-    match stream.row().way {
-        Way::Files { event_type, .. } => event_type,
-        Way::Feed { feed_type } => feed_type,
-        Way::List { .. } | Way::LogFiles | Way::Windows(_) => stream.row().endpoint,
+    match stream.row().fetch {
+        FetchKind::Files { event_type, .. } => event_type,
+        FetchKind::Feed { feed_type } => feed_type,
+        FetchKind::List { .. } | FetchKind::LogFiles | FetchKind::Windows(_) => {
+            stream.row().endpoint
+        }
     }
 }
 

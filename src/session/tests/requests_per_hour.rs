@@ -1,6 +1,6 @@
 //! What never gets better is asked for seldom: the requests of an hour, counted.
 
-use crate::batch::{Batch, Next};
+use crate::batch::{Batch, NextPoll};
 use crate::response::TransportError;
 use crate::session::PollError;
 use crate::testing::legacy::{Legacy, settings};
@@ -244,8 +244,8 @@ fn assert_kept(
 pub(super) fn wait_after(result: Result<Batch, PollError>, what: &str) -> i64 {
     let wait_ms = match result {
         Ok(batch) => match batch.next {
-            Next::Now => 0,
-            Next::CaughtUp(ms) | Next::Failing(ms) | Next::Throttled(ms) => ms,
+            NextPoll::Now => 0,
+            NextPoll::CaughtUp(ms) | NextPoll::Failing(ms) | NextPoll::Throttled(ms) => ms,
         },
         Err(PollError::Unavailable(f) | PollError::Throttled(f) | PollError::Protocol(f)) => {
             assert!(f.retry_after_ms > 0, "{what}");

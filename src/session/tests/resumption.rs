@@ -1,6 +1,6 @@
 //! What a new session does with what a checkpoint remembers, and when the next request follows.
 
-use crate::batch::{Limits, Next, NoticeKind};
+use crate::batch::{Limits, NextPoll, NoticeKind};
 use crate::stream::Stream;
 use crate::streams::quota::{BATCH_WINDOW_S, EVENTS_WINDOW_S};
 use crate::testing::{Answer, Host, Upstream};
@@ -40,10 +40,12 @@ fn time_of_next_request(
 }
 
 /// The wait of a batch that is not due at once.
-fn wait_ms(next: Next) -> i64 {
+fn wait_ms(next: NextPoll) -> i64 {
     match next {
-        Next::Now => 0,
-        Next::CaughtUp(ms) | Next::Failing(ms) | Next::Throttled(ms) => ms.try_into().unwrap(),
+        NextPoll::Now => 0,
+        NextPoll::CaughtUp(ms) | NextPoll::Failing(ms) | NextPoll::Throttled(ms) => {
+            ms.try_into().unwrap()
+        }
     }
 }
 
@@ -106,7 +108,10 @@ fn the_quota_of_the_event_endpoint_counts_the_calls_of_the_session_before() {
         max_bytes: 1 << 24,
         max_requests: 1_000,
     };
-    while !matches!(host.poll(&mut upstream).unwrap().next, Next::Throttled(_)) {}
+    while !matches!(
+        host.poll(&mut upstream).unwrap().next,
+        NextPoll::Throttled(_)
+    ) {}
     assert_eq!(upstream.listings.len(), 300, "the documented quota is used");
     let first = upstream.listings[0].0;
     host.session = None;
@@ -202,7 +207,11 @@ fn a_page_without_a_token_is_the_last_one() {
         .find(|(stream, _)| *stream == Stream::SiemReceipt)
         .unwrap();
     assert_eq!((stats.events, stats.caught_up), (3, true), "{stats:?}");
-    assert!(matches!(batch.next, Next::CaughtUp(_)), "{:?}", batch.next);
+    assert!(
+        matches!(batch.next, NextPoll::CaughtUp(_)),
+        "{:?}",
+        batch.next
+    );
     let next = time_of_next_request("type=receipt", 5_000, &mut host, &mut upstream);
     assert!(next >= listed_at.plus_ms(5 * 60_000), "{next} is too early");
     host.assert_exactly_once(&upstream);
@@ -276,7 +285,7 @@ fn a_poll_of_a_slow_upstream_ends_after_5_seconds_with_what_it_has() {
     let lasted_ms = upstream.now.millis() - begun_at.millis();
     assert!((5_000..=6_000).contains(&lasted_ms), "{lasted_ms} ms");
     assert!(batch.events.lines().count() >= 5, "it has what was read");
-    assert_eq!(batch.next, Next::Now);
+    assert_eq!(batch.next, NextPoll::Now);
     host.collect(&mut upstream);
     host.assert_exactly_once(&upstream);
 }
@@ -290,14 +299,18 @@ fn a_success_ends_a_backoff_and_its_count_of_tries() {
         upstream.script.push_back(failure.clone());
         let failed = host.poll(&mut upstream).unwrap();
         assert!(
-            matches!(failed.next, Next::Failing(1_000..1_250)),
+            matches!(failed.next, NextPoll::Failing(1_000..1_250)),
             "{:?}",
             failed.next
         );
         upstream.now = upstream.now.plus_ms(wait_ms(failed.next));
         let good = host.poll(&mut upstream).unwrap();
         assert!(good.stats.iter().all(|(_, stats)| stats.caught_up));
-        assert!(matches!(good.next, Next::CaughtUp(_)), "{:?}", good.next);
+        assert!(
+            matches!(good.next, NextPoll::CaughtUp(_)),
+            "{:?}",
+            good.next
+        );
         upstream.now = upstream.now.plus_ms(wait_ms(good.next));
     }
 }

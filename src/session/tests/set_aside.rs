@@ -1,7 +1,7 @@
 //! Files that cannot be fetched or read are set aside and fetched later, while everything else
 //! goes on.
 
-use crate::batch::{Next, NoticeKind};
+use crate::batch::{NextPoll, NoticeKind};
 use crate::checkpoint::{CHECKPOINT_BYTES_MAX, Checkpoint};
 use crate::response::TransportError;
 use crate::testing::{Answer, Host, Upstream, gzip};
@@ -37,10 +37,10 @@ fn refused(status: u16) -> Answer {
 fn collect_others(host: &mut Host, upstream: &mut Upstream) -> i64 {
     for _ in 0..100 {
         match host.poll(upstream).unwrap().next {
-            Next::Failing(ms) if ms > 60_000 => return i64::try_from(ms).unwrap(),
-            Next::CaughtUp(_) => panic!("nothing is set aside"),
-            Next::Now => {}
-            Next::Failing(ms) | Next::Throttled(ms) => {
+            NextPoll::Failing(ms) if ms > 60_000 => return i64::try_from(ms).unwrap(),
+            NextPoll::CaughtUp(_) => panic!("nothing is set aside"),
+            NextPoll::Now => {}
+            NextPoll::Failing(ms) | NextPoll::Throttled(ms) => {
                 upstream.now = upstream.now.plus_ms(i64::try_from(ms).unwrap());
             }
         }
@@ -53,8 +53,8 @@ fn run_for(host: &mut Host, upstream: &mut Upstream, ms: i64) {
     let end = upstream.now.plus_ms(ms);
     while upstream.now < end {
         let wait_ms = match host.poll(upstream).unwrap().next {
-            Next::Now => 0,
-            Next::CaughtUp(ms) | Next::Failing(ms) | Next::Throttled(ms) => ms,
+            NextPoll::Now => 0,
+            NextPoll::CaughtUp(ms) | NextPoll::Failing(ms) | NextPoll::Throttled(ms) => ms,
         };
         upstream.now = upstream.now.plus_ms(wait_ms.try_into().unwrap());
     }

@@ -7,9 +7,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::batch::{Limits, Next, NoticeKind};
+use crate::batch::{Limits, NextPoll, NoticeKind};
 use crate::session::PollError;
-use crate::stream::{STREAMS, Stream, Way};
+use crate::stream::{FetchKind, STREAMS, Stream};
 use crate::testing::faults::{Chance, Faults};
 use crate::testing::{Host, Upstream};
 
@@ -54,11 +54,11 @@ impl Run {
         let late_ms = i64::try_from(self.chance.below(14)).unwrap() * 60_000;
         let (now, at) = (self.upstream.now, self.upstream.now.plus_ms(-late_ms));
         let id = format!("s{}", self.number);
-        match (row.stream, row.way) {
+        match (row.stream, row.fetch) {
             (Stream::Audit, _) => self.upstream.add_audit(&id, at),
-            (_, Way::Files { event_type, .. }) => self.add_file(event_type),
+            (_, FetchKind::Files { event_type, .. }) => self.add_file(event_type),
             // API 2.0 has no such files.
-            (_, Way::LogFiles) => {}
+            (_, FetchKind::LogFiles) => {}
             (stream, _) => self.upstream.tenant.add(stream, &id, (at, now)),
         }
         // Lists that are longer than a checkpoint remembers are read less often.
@@ -96,8 +96,8 @@ impl Run {
         };
         let wait_ms = match result {
             Ok(batch) => match batch.next {
-                Next::Now => 0,
-                Next::CaughtUp(ms) | Next::Failing(ms) | Next::Throttled(ms) => ms,
+                NextPoll::Now => 0,
+                NextPoll::CaughtUp(ms) | NextPoll::Failing(ms) | NextPoll::Throttled(ms) => ms,
             },
             Err(
                 PollError::Unavailable(failure)

@@ -1,6 +1,6 @@
 //! Slow and silent answers cost their own stream its turn and nothing else.
 
-use crate::batch::{Limits, Next};
+use crate::batch::{Limits, NextPoll};
 use crate::session::PollError;
 use crate::testing::{Host, Upstream};
 
@@ -45,8 +45,8 @@ fn run_for(host: &mut Host, upstream: &mut Upstream, (ms, timeout_ms): (i64, i64
         }
         let wait_ms = match polled {
             Ok(batch) => match batch.next {
-                Next::Now => 0,
-                Next::CaughtUp(ms) | Next::Failing(ms) | Next::Throttled(ms) => ms,
+                NextPoll::Now => 0,
+                NextPoll::CaughtUp(ms) | NextPoll::Failing(ms) | NextPoll::Throttled(ms) => ms,
             },
             Err(PollError::Unavailable(failure)) => failure.retry_after_ms,
             Err(other) => panic!("{other:?}"),

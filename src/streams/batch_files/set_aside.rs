@@ -4,7 +4,7 @@
 use crate::batch::{Builder, NoticeKind};
 use crate::checkpoint::{FileFault, FilePosition, SetAsideFile, SetAsidePage};
 use crate::stream::Stream;
-use crate::streams::{Context, hours_ms, room};
+use crate::streams::{Context, budget, hours_ms};
 use crate::time::Timestamp;
 
 /// The first wait before a page is listed again for its files, and the longest: each try makes the
@@ -90,7 +90,7 @@ pub(super) fn add(
         }),
     }
     let bytes = serde_json::to_string(&more).map_or(usize::MAX, |text| text.len());
-    let fits = bytes <= room::set_aside_bytes(context.settings);
+    let fits = bytes <= budget::set_aside_bytes(context.settings);
     if fits {
         *pages = more;
     }

@@ -1,6 +1,6 @@
 //! Whose records an answer holds.
 
-use crate::batch::{Builder, Intake, NoticeKind, RecordLine};
+use crate::batch::{Builder, NoticeKind, RecordLine, RecordProcessor};
 use crate::decode::fail;
 use crate::decode::log_files::{Found, LogFileReader};
 use crate::field;
@@ -12,7 +12,7 @@ use crate::streams::Context;
 pub(super) fn tell_account(
     stream: Stream,
     record: RecordLine<'_>,
-    intake: &mut Intake,
+    processor: &mut RecordProcessor,
     context: Context<'_>,
     batch: &mut Builder,
 ) {
@@ -20,7 +20,7 @@ pub(super) fn tell_account(
     let expected = legacy.and_then(|legacy| legacy.account_code.as_ref());
     let seen = core::str::from_utf8(record.bytes)
         .ok()
-        .and_then(|text| account_in(record.stream, text, intake));
+        .and_then(|text| account_in(record.stream, text, processor));
     if let (Some(expected), Some(seen)) = (expected, seen)
         && !expected.eq_ignore_ascii_case(&seen)
     {
@@ -31,15 +31,15 @@ pub(super) fn tell_account(
     }
 }
 
-fn account_in(stream: Stream, text: &str, intake: &mut Intake) -> Option<String> {
-    let record = intake.parser.parse(stream, text).ok()?;
+fn account_in(stream: Stream, text: &str, processor: &mut RecordProcessor) -> Option<String> {
+    let record = processor.parser.parse(stream, text).ok()?;
     let account = record.get(field::ACCOUNT_ID)?;
     (!account.text.is_empty()).then(|| fail::shown(account.text))
 }
 
 /// The account in the first record of an answer, where it has one.
 #[must_use]
-pub fn account(head: &Head, body: Vec<u8>, intake: &mut Intake) -> Option<String> {
+pub fn account(head: &Head, body: Vec<u8>, processor: &mut RecordProcessor) -> Option<String> {
     let mut reader = LogFileReader::new(&super::call::file_name(head)?);
     reader.push(body);
     reader.finish();
@@ -47,7 +47,7 @@ pub fn account(head: &Head, body: Vec<u8>, intake: &mut Intake) -> Option<String
         match reader.read() {
             Found::Record(bytes) => {
                 let text = core::str::from_utf8(bytes).ok()?;
-                return account_in(Stream::Siem, text, intake);
+                return account_in(Stream::Siem, text, processor);
             }
             Found::Broken(_) | Found::End | Found::NeedsInput => return None,
             Found::File(_)

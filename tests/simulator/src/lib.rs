@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   POST /oauth/token ──────────────┐
-//!   GET  /siem/v1/batch/events/… ───┤ API origin      (door: tokens, quotas; siem: pages of links)
+//!   GET  /siem/v1/batch/events/… ───┤ API origin      (auth: tokens, quotas; siem: pages of links)
 //!   GET  /siem/v1/events/… ─────────┤                 (events: one by one, of the last day)
 //!   POST /api/… ────────────────────┘                 (post, log: windows and lists; feed: files)
 //!   GET  /<bucket>/…json.gz?X-Amz-… ── storage origin (storage: signed links; batch_file: gzip)
@@ -14,10 +14,10 @@
 
 mod answer;
 mod audit;
+mod auth;
 mod batch_file;
 mod config;
 mod counters;
-mod door;
 mod event_type;
 mod events;
 mod fault;

@@ -158,7 +158,7 @@ async fn api(
     let refused = instead.or_else(|| match endpoint {
         Endpoint::Token => None,
         Endpoint::Batch | Endpoint::Events | Endpoint::File | Endpoint::Other | Endpoint::Post => {
-            world.door().refuse(request, now_ms)
+            world.auth().refuse(request, now_ms)
         }
     });
     let mut answer = match refused.or(throttled) {
@@ -168,7 +168,7 @@ async fn api(
             Endpoint::Events => single_events(world, request, effect.as_ref()),
             Endpoint::File | Endpoint::Other => missing(world),
             Endpoint::Post => posted(world, request, effect.as_ref()),
-            Endpoint::Token => world.door().grant(request, now_ms),
+            Endpoint::Token => world.auth().grant(request, now_ms),
         },
     };
     answer.headers.extend(headers);

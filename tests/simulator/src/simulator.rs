@@ -78,13 +78,13 @@ impl Simulator {
     /// The client id of the application.
     #[must_use]
     pub fn client_id(&self) -> String {
-        self.world.door().client_id.clone()
+        self.world.auth().client_id.clone()
     }
 
     /// The client secret of the application.
     #[must_use]
     pub fn client_secret(&self) -> String {
-        self.world.door().client_secret.clone()
+        self.world.auth().client_secret.clone()
     }
 
     /// What exists now and what has gone out. Generates every file that was not listed yet.
@@ -173,7 +173,7 @@ impl Simulator {
 
     /// Ends the life of every access token given out so far.
     pub fn expire_tokens(&self) {
-        self.world.door().expire_all();
+        self.world.auth().expire_all();
     }
 }
 

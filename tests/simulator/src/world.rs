@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::auth::{Auth, Quota};
 use crate::batch_file::BatchFile;
 use crate::config::Config;
 use crate::counters::Counters;
-use crate::door::{Door, Quota};
 use crate::event_type::EventType;
 use crate::fault::{Effect, Faults};
 use crate::feed::OtherForm;
@@ -32,7 +32,7 @@ pub(crate) struct World {
     pub(crate) counters: Counters,
     /// Set when the simulator is dropped.
     pub(crate) stopped: AtomicBool,
-    door: Mutex<Door>,
+    auth: Mutex<Auth>,
     batch_quota: Mutex<Quota>,
     events_quota: Mutex<Quota>,
     general_quota: Mutex<Quota>,
@@ -68,7 +68,7 @@ impl World {
             bucket: Bucket::new(storage_origin, config.seed),
             counters: Counters::default(),
             stopped: AtomicBool::new(false),
-            door: Mutex::new(Door::new(&config)),
+            auth: Mutex::new(Auth::new(&config)),
             batch_quota: Mutex::new(Quota::new(config.quota_calls, config.quota_window_ms)),
             events_quota: Mutex::new(Quota::new(
                 config.events_quota_calls,
@@ -89,8 +89,8 @@ impl World {
         }
     }
 
-    pub(crate) fn door(&self) -> MutexGuard<'_, Door> {
-        lock(&self.door)
+    pub(crate) fn auth(&self) -> MutexGuard<'_, Auth> {
+        lock(&self.auth)
     }
 
     pub(crate) fn batch_quota(&self) -> MutexGuard<'_, Quota> {

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use source_common::delivery::{Delivery, Poison, Undelivered};
+use source_common::delivery::{Delivery, RejectedEvent, Undelivered};
 use source_common::exit::Failure;
 use source_common::secret::Secret;
 use source_runtime::allow_list::Written;
@@ -22,7 +22,7 @@ use source_runtime::bindings::RejectedRecord;
 use source_runtime::deliver::{Deliver, NotKept};
 use source_runtime::shutdown;
 use source_runtime::source::{
-    Components, MEMORY_BYTES_MAX_DEFAULT, Reach, Source, SourceOptions, Wasm,
+    Components, MEMORY_BYTES_MAX_DEFAULT, NetworkAccess, Source, SourceOptions, Wasm,
 };
 use source_runtime::source_loop::{End, SourceLoop};
 use source_runtime::store::StateDir;
@@ -32,7 +32,7 @@ struct Print;
 
 #[async_trait]
 impl Deliver for Print {
-    async fn accept(&self, delivery: &Delivery<'_>) -> Result<Vec<Poison>, Undelivered> {
+    async fn accept(&self, delivery: &Delivery<'_>) -> Result<Vec<RejectedEvent>, Undelivered> {
         let mut stdout = io::stdout().lock();
         let written = stdout.write_all(delivery.events.as_bytes());
         // The checkpoint moves when this has returned.
@@ -72,7 +72,7 @@ async fn run() -> Result<End, Failure> {
     };
     let (_stopper, shutdown) = shutdown::channel();
     let source_loop = SourceLoop {
-        source: Source::new(&component, options, Reach::Network)?,
+        source: Source::new(&component, options, NetworkAccess::Online)?,
         record: state.load("embedded")?,
         state: Arc::new(state),
         deliver: Arc::new(Print),

@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime};
 use source_common::exit::{Exit, Failure};
 use source_common::names::nearest;
 use source_runtime::bindings::{CheckOutcome, CheckResult, NotPermitted, PollError};
-use source_runtime::source::{Reach, Source};
+use source_runtime::source::{NetworkAccess, Source};
 use source_runtime::source_loop::settings_error;
 
 use super::{Table, cache_dir, print};
@@ -36,11 +36,11 @@ pub async fn check(config: &Path, only: &Only) -> Result<Exit, Failure> {
     let mut exit = Exit::Done;
     for source in &settings.sources {
         // A source that cannot be checked keeps no other from being checked.
-        let checked = match source::ready(&components, &settings.file, source, Reach::Network).await
-        {
-            Ok(ready) => check_source(&ready, source, config).await,
-            Err(failure) => Err(failure),
-        };
+        let checked =
+            match source::ready(&components, &settings.file, source, NetworkAccess::Online).await {
+                Ok(ready) => check_source(&ready, source, config).await,
+                Err(failure) => Err(failure),
+            };
         let (text, of_source) = checked.unwrap_or_else(|failure| {
             let text = format!("source `{}`\nfailed: {failure}\n", source.name);
             (text, failure.exit)
@@ -258,8 +258,8 @@ fn facts(results: &[CheckResult]) -> String {
 async fn check_outputs(settings: &Settings) -> Result<Exit, Failure> {
     let mut exit = Exit::Done;
     let mut text = String::from("outputs\n");
-    for (index, plan) in settings.outputs.iter().enumerate() {
-        let _ = match plan.test().await {
+    for (index, config) in settings.outputs.iter().enumerate() {
+        let _ = match config.test().await {
             Ok(name) => writeln!(text, "{name}: reachable"),
             Err(error) => {
                 exit = Exit::Failed;

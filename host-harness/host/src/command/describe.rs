@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use source_common::exit::{Exit, Failure};
 use source_runtime::bindings::{Description, Order};
-use source_runtime::source::{Components, OFFLINE_MEMORY_BYTES_MAX, Reach};
+use source_runtime::source::{Components, NetworkAccess, OFFLINE_MEMORY_BYTES_MAX};
 
 use super::{Table, cache_dir, check, print, user_cache_dir};
 use crate::settings::Settings;
@@ -40,7 +40,7 @@ pub async fn describe_online(config: &Path) -> Result<Exit, Failure> {
             &components,
             &settings.file,
             settings_of_source,
-            Reach::Network,
+            NetworkAccess::Online,
         );
         let asked = match ready.await {
             Ok(source) => check::ask(&source, config)

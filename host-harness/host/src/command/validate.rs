@@ -5,7 +5,7 @@ use std::path::Path;
 
 use source_common::exit::{Exit, Failure};
 use source_runtime::engine::CallError;
-use source_runtime::source::{Components, Reach, Source};
+use source_runtime::source::{Components, NetworkAccess, Source};
 
 use super::{cache_dir, print};
 use crate::settings::{Settings, SourceSettings};
@@ -50,7 +50,7 @@ async fn check(
     settings: &Settings,
     source: &SourceSettings,
 ) -> Result<Source, Failure> {
-    let source = source::ready(components, &settings.file, source, Reach::Offline).await?;
+    let source = source::ready(components, &settings.file, source, NetworkAccess::Offline).await?;
     let asked = try_settings(&source, &settings.file, 1).await?;
     asked.map_err(|error| {
         let file = settings.file.display();

@@ -94,19 +94,19 @@ fn output_files(settings: &Settings) -> Vec<(String, &Path)> {
     let several = settings.outputs.len() > 1;
     let outputs = settings.outputs.iter().enumerate();
     let mut files: Vec<(String, &Path)> = outputs
-        .filter_map(|(index, plan)| {
+        .filter_map(|(index, config)| {
             let place = if several {
                 format!("[[output]] number {}", index + 1)
             } else {
                 "[[output]]".to_owned()
             };
-            Some((place, plan.file()?))
+            Some((place, config.file()?))
         })
         .collect();
     let dead_letter = match &settings.dead_letter {
         None => None,
         Some(DeadLetterSettings::File(path)) => Some(path.as_path()),
-        Some(DeadLetterSettings::Output(plan)) => plan.file(),
+        Some(DeadLetterSettings::Output(config)) => config.file(),
     };
     files.extend(dead_letter.map(|path| ("[dead_letter]".to_owned(), path)));
     files

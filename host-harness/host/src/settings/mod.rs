@@ -11,7 +11,7 @@ use std::time::Duration;
 use source_common::exit::Failure;
 use source_common::lines::Lines;
 use source_common::section::{Mistakes, Section, at};
-use source_outputs::{self, Plan};
+use source_outputs::{self, OutputConfig};
 use source_runtime::allow_list::Written;
 use source_runtime::bindings::Limits;
 use source_runtime::source::{LIMITS_DEFAULT, MEMORY_BYTES_MAX_DEFAULT, POLL_TIMEOUT_DEFAULT};
@@ -38,7 +38,7 @@ pub struct Settings {
     /// At least one, with different names.
     pub sources: Vec<SourceSettings>,
     /// At least one.
-    pub outputs: Vec<Box<dyn Plan>>,
+    pub outputs: Vec<Box<dyn OutputConfig>>,
     /// Where rejected records go; by default a file for each source in
     /// `state_dir`.
     pub dead_letter: Option<DeadLetterSettings>,
@@ -50,7 +50,7 @@ pub enum DeadLetterSettings {
     /// One file for all sources.
     File(PathBuf),
     /// An output.
-    Output(Box<dyn Plan>),
+    Output(Box<dyn OutputConfig>),
 }
 
 /// One `[[source]]`, as far as it can be understood without its component.
@@ -117,11 +117,11 @@ impl Settings {
 
     fn refuse_two_stdouts(&self) -> Result<(), Failure> {
         let dead_letter = match &self.dead_letter {
-            Some(DeadLetterSettings::Output(plan)) => Some(plan),
+            Some(DeadLetterSettings::Output(config)) => Some(config),
             Some(DeadLetterSettings::File(_)) | None => None,
         };
-        let plans = self.outputs.iter().chain(dead_letter);
-        let writers = plans.filter(|plan| plan.is_stdout()).count();
+        let configs = self.outputs.iter().chain(dead_letter);
+        let writers = configs.filter(|config| config.is_stdout()).count();
         if writers > 1 {
             return Err(Failure::settings(format!(
                 "{}: two outputs of type `stdout`; what they write would be mixed",
@@ -242,14 +242,14 @@ fn parse_outputs(
     tables: Vec<toml::Table>,
     lines: &Lines,
     mistakes: &mut Mistakes,
-) -> Vec<Box<dyn Plan>> {
+) -> Vec<Box<dyn OutputConfig>> {
     if tables.is_empty() {
         let hint =
             "no [[output]]; for NDJSON on standard output write [[output]] and type = \"stdout\"";
         mistakes.add(Failure::settings(format!("{}: {hint}", file.display())));
     }
     let several = tables.len() > 1;
-    let mut plans = Vec::with_capacity(tables.len());
+    let mut configs = Vec::with_capacity(tables.len());
     for (index, table) in tables.into_iter().enumerate() {
         let place = if several {
             format!("[[output]] number {}", index + 1)
@@ -257,9 +257,9 @@ fn parse_outputs(
             "[[output]]".to_owned()
         };
         let section = Section::new(file, place, table).with_lines(lines.element("output", index));
-        plans.extend(mistakes.note(source_outputs::plan(section)));
+        configs.extend(mistakes.note(source_outputs::config(section)));
     }
-    plans
+    configs
 }
 
 /// Without a type it is a file that only grows.
@@ -271,7 +271,8 @@ fn parse_dead_letter(
     let has_type = table.contains_key("type");
     let mut section = Section::new(file, "[dead_letter]".to_owned(), table).with_lines(lines);
     if has_type {
-        return source_outputs::plan(section).map(|plan| Some(DeadLetterSettings::Output(plan)));
+        return source_outputs::config(section)
+            .map(|config| Some(DeadLetterSettings::Output(config)));
     }
     section.string("type")?; // not there; it belongs to what a message lists
     let path = section.path("path")?;

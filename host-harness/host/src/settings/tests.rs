@@ -205,7 +205,7 @@ fn any_setting_may_be_kept_elsewhere() {
     );
     let resolved = resolved(&settings).unwrap();
     assert_eq!(
-        resolved.json.reveal(),
+        resolved.json.expose(),
         r#"{"client_id":"from-the-environment","client_secret":"from-a-file"}"#
     );
     assert!(resolved.warnings.is_empty());
@@ -222,13 +222,13 @@ fn the_name_of_the_source_is_the_tenant_where_the_component_has_one_and_none_is_
             lines: Lines::default(),
         };
         let resolved = resolve(Path::new("m.toml"), "acme", &table, schema, &|_| None);
-        resolved.unwrap().json.reveal().to_owned()
+        resolved.unwrap().json.expose().to_owned()
     };
     assert_eq!(tenant(""), r#"{"tenant":"acme"}"#);
     assert_eq!(tenant("tenant = \"other\""), r#"{"tenant":"other"}"#);
     assert_eq!(tenant("tenant = \"\""), r#"{"tenant":""}"#);
     let without = resolved("client_id = \"a\"").unwrap();
-    assert!(!without.json.reveal().contains("tenant"));
+    assert!(!without.json.expose().contains("tenant"));
 }
 
 #[test]
@@ -239,7 +239,7 @@ fn a_number_may_be_kept_elsewhere_too() {
         lines: Lines::default(),
     };
     let resolved = resolve(Path::new("m.toml"), "acme", &table, SCHEMA, &env).unwrap();
-    assert_eq!(resolved.json.reveal(), r#"{"calls":50,"client_id":"a"}"#);
+    assert_eq!(resolved.json.expose(), r#"{"calls":50,"client_id":"a"}"#);
 }
 
 #[test]

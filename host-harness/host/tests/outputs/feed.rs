@@ -77,15 +77,15 @@ pub(crate) fn number(event: &Value) -> usize {
 pub(crate) async fn open(settings: &str) -> Box<dyn Output> {
     let table: toml::Table = settings.parse().expect("settings are TOML");
     let section = Section::new(Path::new("test.toml"), "[[output]]".to_owned(), table);
-    let plan = output::plan(section).expect("the settings are good");
-    plan.open().await.expect("the output opens")
+    let config = output::config(section).expect("the settings are good");
+    config.open().await.expect("the output opens")
 }
 
 /// The settings are refused with this message.
 pub(crate) fn refusal(settings: &str) -> String {
     let table: toml::Table = settings.parse().expect("settings are TOML");
     let section = Section::new(Path::new("test.toml"), "[[output]]".to_owned(), table);
-    output::plan(section).expect_err("they are bad").message
+    output::config(section).expect_err("they are bad").message
 }
 
 /// Deliver as the host does: again after each failure that may pass.

@@ -56,11 +56,11 @@ pub(super) fn no_greeting(waited: Duration) -> String {
 }
 
 fn ping(login: &Login, salt: &str, nonce: &[u8], auth: &[u8]) -> std::io::Result<Vec<u8>> {
-    let key = login.shared_key.reveal().as_bytes();
+    let key = login.shared_key.expose().as_bytes();
     let digest = digest(&[salt.as_bytes(), login.hostname.as_bytes(), nonce, key]);
     let (user, password) = match &login.user {
         Some((user, password)) => {
-            let parts = [auth, user.as_bytes(), password.reveal().as_bytes()];
+            let parts = [auth, user.as_bytes(), password.expose().as_bytes()];
             (user.as_str(), self::digest(&parts))
         }
         None => ("", String::new()),
@@ -89,7 +89,7 @@ fn check(pong: &Value, login: &Login, salt: &str, nonce: &[u8]) -> Result<(), Fa
         )));
     }
     let server = text(server).unwrap_or_default();
-    let key = login.shared_key.reveal().as_bytes();
+    let key = login.shared_key.expose().as_bytes();
     let wanted = digest(&[salt.as_bytes(), server.as_bytes(), nonce, key]);
     if text(proof) == Some(wanted.as_str()) {
         Ok(())

@@ -18,11 +18,11 @@ use tokio::time::timeout;
 
 use self::connection::{Address, Connection, Dialler, Fault};
 use self::handshake::Login;
-use super::lanes::{Lane, Lanes, Refusal};
-use super::parts::Cut;
+use super::parts::PartLimits;
 use super::template::Template;
 use super::tls::Tls;
-use super::{Event, Output, OutputError, Plan};
+use super::worker_pool::{Refusal, Worker, WorkerPool};
+use super::{Event, Output, OutputConfig, OutputError};
 
 const PORT_DEFAULT: u16 = 24_224;
 const TAG_DEFAULT: &str = "{namespace}.{stream}";
@@ -40,12 +40,12 @@ const EVENT_KIB_DEFAULT: u64 = 5_900;
 const EVENT_KIB_MAX: u64 = 102_400; // 100 MiB, Vector's limit
 
 #[derive(Clone, Debug)]
-struct ForwardPlan {
+struct ForwardOutputConfig {
     name: String,
     address: Address,
     tag: Template,
     connections: usize,
-    cut: Cut,
+    limits: PartLimits,
     event_bytes_max: usize,
     compress: bool,
     ack_timeout: Duration,
@@ -55,7 +55,7 @@ struct ForwardPlan {
 }
 
 /// Understand `type = "forward"`.
-pub(super) fn plan(mut section: Section<'_>) -> Result<Box<dyn Plan>, Failure> {
+pub(super) fn config(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
     let text = section.required_string("address")?;
     let address = parse_address(&section, &text)?;
     let tag = section.string("tag")?;
@@ -78,11 +78,11 @@ pub(super) fn plan(mut section: Section<'_>) -> Result<Box<dyn Plan>, Failure> {
     let tls = read_tls(&mut section, &address)?;
     section.finish()?;
     let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-    Ok(Box::new(ForwardPlan {
+    Ok(Box::new(ForwardOutputConfig {
         name: format!("forward {address}"),
         address,
         connections: count(connections.unwrap_or(CONNECTIONS_DEFAULT)),
-        cut: Cut {
+        limits: PartLimits {
             bytes_max: count(frame_kib.unwrap_or(FRAME_KIB_DEFAULT)).saturating_mul(1_024),
             events_max: usize::MAX,
             by: Some(tag.clone()),
@@ -167,21 +167,21 @@ fn read_tls(
 }
 
 #[async_trait]
-impl Plan for ForwardPlan {
+impl OutputConfig for ForwardOutputConfig {
     async fn open(&self) -> Result<Box<dyn Output>, Failure> {
         let dialler = self
             .dialler()
             .map_err(|reason| Failure::failed(format!("{}: {reason}", self.name)))?;
-        let lane = || ForwardLane {
-            plan: self.clone(),
+        let worker = || ForwardWorker {
+            config: self.clone(),
             dialler: dialler.clone(),
             connection: None,
         };
-        let lanes = (0..self.connections).map(|_| lane()).collect();
-        Ok(Box::new(Lanes::new(
+        let workers = (0..self.connections).map(|_| worker()).collect();
+        Ok(Box::new(WorkerPool::new(
             self.name.clone(),
-            lanes,
-            self.cut.clone(),
+            workers,
+            self.limits.clone(),
         )))
     }
 
@@ -199,7 +199,7 @@ impl Plan for ForwardPlan {
     }
 }
 
-impl ForwardPlan {
+impl ForwardOutputConfig {
     fn dialler(&self) -> Result<Dialler, String> {
         let tls = match &self.tls {
             None => None,
@@ -214,8 +214,8 @@ impl ForwardPlan {
     }
 }
 
-struct ForwardLane {
-    plan: ForwardPlan,
+struct ForwardWorker {
+    config: ForwardOutputConfig,
     dialler: Dialler,
     /// `None` while a frame is under way: nobody knows what will have come of
     /// one that was abandoned.
@@ -223,12 +223,12 @@ struct ForwardLane {
 }
 
 #[async_trait]
-impl Lane for ForwardLane {
+impl Worker for ForwardWorker {
     async fn send(&mut self, source: &str, part: &[Event<'_>]) -> Result<(), Refusal> {
         let Some(first) = part.first() else {
             return Ok(());
         };
-        let max = self.plan.event_bytes_max;
+        let max = self.config.event_bytes_max;
         if part.len() == 1 && first.body.len() > max {
             let bytes = first.body.len();
             let reason = format!("it has {bytes} bytes; event_kib_max stands for {max}");
@@ -237,19 +237,19 @@ impl Lane for ForwardLane {
                 suspect: None,
             });
         }
-        let tag = self.plan.tag.render(first, source);
-        let (frame, poison) = frame::pack(&tag, part, self.plan.compress)
-            .map_err(|error| Refusal::Blocked(format!("{}: {error}", self.plan.name)))?;
-        if poison.len() < part.len() {
+        let tag = self.config.tag.render(first, source);
+        let (frame, rejected_events) = frame::pack(&tag, part, self.config.compress)
+            .map_err(|error| Refusal::Blocked(format!("{}: {error}", self.config.name)))?;
+        if rejected_events.len() < part.len() {
             self.transfer(&frame)
                 .await
                 .map_err(|fault| self.refusal(fault))?;
         }
-        if poison.is_empty() {
+        if rejected_events.is_empty() {
             return Ok(());
         }
         Err(Refusal::Partly {
-            poison,
+            rejected_events,
             again: Vec::new(),
             wait: None,
         })
@@ -262,13 +262,13 @@ impl Lane for ForwardLane {
     }
 }
 
-impl ForwardLane {
+impl ForwardWorker {
     async fn transfer(&mut self, frame: &frame::Frame) -> Result<(), Fault> {
         let mut connection = match self.usable_connection().await {
             Some(connection) => connection,
             None => self.dialler.connect().await?,
         };
-        let limit = self.plan.ack_timeout;
+        let limit = self.config.ack_timeout;
         timeout(limit, connection.send(frame)).await.map_err(|_| {
             let seconds = limit.as_secs();
             Fault::Passing(format!("no acknowledgement has come in {seconds} s"))
@@ -283,7 +283,7 @@ impl ForwardLane {
     }
 
     fn refusal(&self, fault: Fault) -> Refusal {
-        let name = &self.plan.name;
+        let name = &self.config.name;
         match fault {
             Fault::Lasting(reason) => Refusal::Blocked(format!("{name}: {reason}")),
             Fault::Passing(reason) => Refusal::Retry(format!("{name}: {reason}")),

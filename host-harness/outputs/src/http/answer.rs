@@ -7,7 +7,7 @@ use hyper::{HeaderMap, StatusCode};
 use source_common::escape::escape;
 use source_common::secret::Redactor;
 
-use crate::lanes::Refusal;
+use crate::worker_pool::Refusal;
 
 /// Upper bound of `Retry-After`: one header may not block an output for more than an hour.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);

@@ -2,20 +2,20 @@
 //! Fluent Bit and Fluentd all take, or NDJSON.
 
 mod answer;
-mod lane;
 mod settings;
+mod worker;
 
 use source_common::exit::Failure;
 use source_common::section::Section;
 
 pub(super) use self::answer::Answer;
-pub(super) use self::lane::{Api, HttpPlan};
 pub(super) use self::settings::{Defaults, RequestSettings};
-use super::lanes::Refusal;
-use super::{Event, Plan};
+pub(super) use self::worker::{Api, HttpOutputConfig};
+use super::worker_pool::Refusal;
+use super::{Event, OutputConfig};
 
 /// Understand `type = "http"`.
-pub(super) fn plan(mut section: Section<'_>) -> Result<Box<dyn Plan>, Failure> {
+pub(super) fn config(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
     let format = match section.string("format")?.as_deref() {
         None | Some("array") => Format::Array,
         Some("ndjson") => Format::Ndjson,
@@ -25,7 +25,7 @@ pub(super) fn plan(mut section: Section<'_>) -> Result<Box<dyn Plan>, Failure> {
     let content_type = content_type.unwrap_or_else(|| format.content_type().to_owned());
     let request = RequestSettings::read(&mut section, &Defaults::new("http"))?;
     section.finish()?;
-    Ok(Box::new(HttpPlan::new(
+    Ok(Box::new(HttpOutputConfig::new(
         request,
         Lines {
             format,

@@ -12,7 +12,7 @@ use source_common::section::Section;
 
 use crate::Event;
 use crate::compress::Encoding;
-use crate::parts::Cut;
+use crate::parts::PartLimits;
 use crate::template::Template;
 use crate::tls::Tls;
 
@@ -60,7 +60,7 @@ pub(crate) struct RequestSettings {
     pub(super) encoding: Encoding,
     pub(super) timeout: Duration,
     pub(super) connections: usize,
-    pub(super) cut: Cut,
+    pub(super) limits: PartLimits,
     pub(super) tls: Tls,
 }
 
@@ -82,7 +82,7 @@ impl RequestSettings {
             encoding: Encoding::read(section)?,
             timeout: Duration::from_secs(timeout.unwrap_or(TIMEOUT_SECS_DEFAULT)),
             connections: count(connections.unwrap_or(CONNECTIONS_DEFAULT)),
-            cut: Cut {
+            limits: PartLimits {
                 bytes_max: count(kib.unwrap_or(REQUEST_KIB_DEFAULT)).saturating_mul(1_024),
                 events_max: count(events.unwrap_or(REQUEST_EVENTS_MAX)),
                 by: Some(endpoint.clone()),
@@ -102,7 +102,7 @@ fn read_endpoint(
     let endpoint = section.text_or_reference("endpoint")?;
     let refuse = |reason: &str| section.error("endpoint", reason);
     let endpoint = endpoint.ok_or_else(|| refuse("is missing"))?;
-    let text = endpoint.reveal();
+    let text = endpoint.expose();
     let template = Template::parse(text)
         .map_err(|_| refuse("may have {kind}, {source} and {stream}, and no other braces"))?;
     let example = Event {
@@ -150,7 +150,7 @@ fn read_headers(section: &mut Section<'_>) -> Result<Vec<(HeaderName, HeaderValu
         }
         headers.push((
             name.clone(),
-            sensitive(section, name.as_str(), value.reveal())?,
+            sensitive(section, name.as_str(), value.expose())?,
         ));
     }
     Ok(headers)
@@ -171,14 +171,14 @@ fn read_credentials(
     match (username, password) {
         (None, None) => {}
         (Some(name), Some(password)) => {
-            let pair = Secret::new(format!("{name}:{}", password.reveal()));
-            values.push(format!("Basic {}", STANDARD.encode(pair.reveal())));
+            let pair = Secret::new(format!("{name}:{}", password.expose()));
+            values.push(format!("Basic {}", STANDARD.encode(pair.expose())));
         }
         (Some(_), None) => return Err(section.error("username", "needs password as well")),
         (None, Some(_)) => return Err(section.error("password", "needs username as well")),
     }
-    values.extend(bearer.map(|token| format!("Bearer {}", token.reveal())));
-    values.extend(token.map(|(scheme, token)| format!("{scheme} {}", token.reveal())));
+    values.extend(bearer.map(|token| format!("Bearer {}", token.expose())));
+    values.extend(token.map(|(scheme, token)| format!("{scheme} {}", token.expose())));
     match values.as_slice() {
         [] => Ok(None),
         [value] => Ok(Some((

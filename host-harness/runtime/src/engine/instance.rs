@@ -195,7 +195,7 @@ impl Instance {
         let call = self
             .exports
             .pipeline_source_source()
-            .call_check(&mut self.store, settings.reveal());
+            .call_check(&mut self.store, settings.expose());
         let result = self.turns.drive(call).await;
         let mut checked = self.turns.end(result, &self.store, &self.sanitizer)?;
         match &mut checked {
@@ -222,10 +222,10 @@ impl Instance {
         let fuel = batch.saturating_mul(2).saturating_add(CROSSING_BYTES_SPARE);
         self.store.set_hostcall_fuel(fuel);
         let resume = resume.map(str::to_owned);
-        let session = session.map(|session| session.reveal().to_owned());
+        let session = session.map(|session| session.expose().to_owned());
         let call = self.exports.pipeline_source_source().call_poll(
             &mut self.store,
-            settings.reveal(),
+            settings.expose(),
             resume.as_ref(),
             session.as_ref(),
             limits,
@@ -251,7 +251,7 @@ impl Instance {
         let checkpoint = checkpoint.to_owned();
         let call = self.exports.pipeline_source_source().call_rewind(
             &mut self.store,
-            settings.reveal(),
+            settings.expose(),
             &checkpoint,
             streams,
             from_ms,
@@ -274,7 +274,7 @@ impl Instance {
             &mut self.store,
             stream,
             format,
-            settings.reveal(),
+            settings.expose(),
             records,
         );
         let result = self.turns.drive(call).await;

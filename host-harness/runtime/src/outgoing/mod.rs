@@ -58,7 +58,7 @@ pub struct Outgoing {
 struct Shared {
     source: String,
     allow: Arc<AllowList>,
-    reach: Reach,
+    transport: Transport,
     requests: Limit,
     /// Origins whose refusal has been logged; once is enough.
     refused: Mutex<BTreeSet<Origin>>,
@@ -66,7 +66,7 @@ struct Shared {
 
 /// How far a request that the allow-list lets through gets.
 #[derive(Debug)]
-enum Reach {
+enum Transport {
     Network(Box<Client<Connector, UnsyncBoxBody<Bytes, HttpError>>>),
     /// Nowhere: for commands that promise to stay offline.
     Offline,
@@ -95,10 +95,10 @@ impl Outgoing {
             .pool_max_idle_per_host(POOL_IDLE_PER_HOST_MAX)
             .http1_max_buf_size(READ_BUFFER_BYTES_MAX)
             .build(connector);
-        Ok(Self::with_reach(
+        Ok(Self::with_transport(
             source,
             allow,
-            Reach::Network(Box::new(client)),
+            Transport::Network(Box::new(client)),
         ))
     }
 
@@ -106,15 +106,15 @@ impl Outgoing {
     /// the destination were unavailable, one to another origin is denied.
     #[must_use]
     pub fn offline(source: &str, allow: AllowList) -> Self {
-        Self::with_reach(source, Arc::new(allow), Reach::Offline)
+        Self::with_transport(source, Arc::new(allow), Transport::Offline)
     }
 
-    fn with_reach(source: &str, allow: Arc<AllowList>, reach: Reach) -> Self {
+    fn with_transport(source: &str, allow: Arc<AllowList>, transport: Transport) -> Self {
         Self {
             shared: Arc::new(Shared {
                 source: source.to_owned(),
                 allow,
-                reach,
+                transport,
                 requests: Limit::new(REQUESTS_MAX),
                 refused: Mutex::default(),
             }),
@@ -159,9 +159,9 @@ impl Shared {
         request: Request<WasiBody>,
         options: RequestOptions,
     ) -> Result<(Response<WasiBody>, Sent), HttpError> {
-        let client = match &self.reach {
-            Reach::Network(client) => client,
-            Reach::Offline => return Err(HttpError::DestinationUnavailable),
+        let client = match &self.transport {
+            Transport::Network(client) => client,
+            Transport::Offline => return Err(HttpError::DestinationUnavailable),
         };
         let connect = options.connect_timeout.unwrap_or(CONNECT_TIMEOUT);
         let first_byte = options.first_byte_timeout.unwrap_or(FIRST_BYTE_TIMEOUT);

@@ -3,11 +3,11 @@
 use std::time::SystemTime;
 
 use crate::bindings::{Batch, Description, NoticeKind};
-use crate::store::{Record, Remark};
+use crate::store::{Record, StatusMessage};
 use crate::untrusted_text::{DETAIL_BYTES_MAX, Sanitizer};
 
 /// A notice that was not there before.
-pub(super) struct News {
+pub(super) struct NewNotice {
     pub(super) stream: String,
     pub(super) kind: &'static str,
     pub(super) detail: String,
@@ -21,7 +21,7 @@ impl Record {
     }
 
     pub(super) fn note_error(&mut self, kind: &str, detail: &str) {
-        self.last_error = Some(remark(kind, detail));
+        self.last_error = Some(status_message(kind, detail));
     }
 
     /// Count a batch that has been accepted. Returns the notices that people
@@ -31,7 +31,7 @@ impl Record {
         batch: &Batch,
         description: &Description,
         undeliverable: usize,
-    ) -> Vec<News> {
+    ) -> Vec<NewNotice> {
         let undeliverable = u64::try_from(undeliverable).unwrap_or(u64::MAX);
         self.undeliverable = self.undeliverable.saturating_add(undeliverable);
         self.last_error = None;
@@ -58,7 +58,7 @@ impl Record {
                 .last_notice
                 .as_ref()
                 .is_some_and(|last| last.kind == kind && last.detail == notice.detail);
-            let said = remark(kind, &notice.detail);
+            let said = status_message(kind, &notice.detail);
             if matches!(
                 notice.kind,
                 NoticeKind::NotPermitted | NoticeKind::Postponed
@@ -67,7 +67,7 @@ impl Record {
             }
             stream.last_notice = Some(said);
             if !known {
-                news.push(News {
+                news.push(NewNotice {
                     stream: notice.stream.clone(),
                     kind,
                     detail: notice.detail.clone(),
@@ -117,8 +117,8 @@ fn notice_name(kind: NoticeKind) -> &'static str {
     }
 }
 
-fn remark(kind: &str, detail: &str) -> Remark {
-    Remark {
+fn status_message(kind: &str, detail: &str) -> StatusMessage {
+    StatusMessage {
         at: now(),
         kind: kind.to_owned(),
         detail: detail.to_owned(),

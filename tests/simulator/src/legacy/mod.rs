@@ -2,11 +2,11 @@
 //!
 //! ```text
 //!   POST /api/login/discover-authentication ─┐
-//!   POST /api/audit/get-siem-logs ───────────┤ one origin   (door: dates, ids and signatures)
+//!   POST /api/audit/get-siem-logs ───────────┤ one origin   (auth: dates, ids and signatures)
 //!   POST /api/audit/get-audit-events ────────┘              (files: JSON or key=value, zip or not)
 //! ```
 
-mod door;
+mod auth;
 mod files;
 mod records;
 mod server;
@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 
 use crate::random::Random;
 use crate::time::Clock;
-use door::Door;
+use auth::Auth;
 use files::LogFile;
 
 /// The tenant to simulate.
@@ -105,7 +105,7 @@ struct World {
     config: LegacyConfig,
     url: String,
     clock: Clock,
-    door: Door,
+    auth: Auth,
     files: Vec<LogFile>,
     audit: Vec<Value>,
     /// Tokens of another era are refused.
@@ -152,7 +152,7 @@ impl LegacySimulator {
     /// The keys that are accepted.
     #[must_use]
     pub fn keys(&self) -> LegacyKeys {
-        lock(&self.world).door.keys.clone()
+        lock(&self.world).auth.keys.clone()
     }
 
     /// What tells each record that exists from all others: see [`legacy_key`].
@@ -212,7 +212,7 @@ impl World {
         let audit =
             (0..config.audit_events).map(|number| records::audit(config.seed, number, now_ms));
         let mut world = Self {
-            door: Door::new(config.seed),
+            auth: Auth::new(config.seed),
             audit: audit.collect(),
             url: url.to_owned(),
             clock,

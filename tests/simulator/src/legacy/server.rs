@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use super::door::{Refusal, Visitor};
+use super::auth::{Caller, Refusal};
 use super::files::{LogFile, archive};
 use super::{World, lock};
 use crate::time::{Civil, parse_date_time};
@@ -77,7 +77,7 @@ async fn respond(
         let value = parts.headers.get(name).map(HeaderValue::as_bytes);
         String::from_utf8_lossy(value.unwrap_or_default()).into_owned()
     };
-    let visitor = Visitor {
+    let caller = Caller {
         app_id: header("x-mc-app-id"),
         date: header("x-mc-date"),
         request_id: header("x-mc-req-id"),
@@ -87,7 +87,7 @@ async fn respond(
     let delay_ms = lock(world).config.delay_ms;
     tokio::time::sleep(Duration::from_millis(delay_ms)).await;
     let mut world = lock(world);
-    let (status, headers, body) = world.answer(path, &visitor, &body);
+    let (status, headers, body) = world.answer(path, &caller, &body);
     let counted = (path.to_owned(), status);
     *world.requests.answers.entry(counted).or_default() += 1;
     let date = Civil::new(world.clock.now_ms()).http();
@@ -105,7 +105,7 @@ async fn respond(
 }
 
 impl World {
-    fn answer(&mut self, path: &str, visitor: &Visitor, body: &[u8]) -> Answer {
+    fn answer(&mut self, path: &str, caller: &Caller, body: &[u8]) -> Answer {
         let fault = self
             .faults
             .iter()
@@ -115,9 +115,9 @@ impl World {
         }
         let signed = Some(path).filter(|path| *path != DISCOVERY);
         let times = (self.clock.now_ms(), self.config.window_ms);
-        match self.door.refuse(visitor, signed, times) {
+        match self.auth.refuse(caller, signed, times) {
             Some(Refusal::App) => {
-                let message = format!("App ID is invalid: {}", visitor.app_id);
+                let message = format!("App ID is invalid: {}", caller.app_id);
                 return failed(200, "err_developer_key", &message);
             }
             Some(refusal) => {
@@ -137,7 +137,7 @@ impl World {
     }
 
     fn discovery(&self, body: &Value) -> Answer {
-        let is_known = text(body, "/data/0/emailAddress") == Some(&self.door.keys.email);
+        let is_known = text(body, "/data/0/emailAddress") == Some(&self.auth.keys.email);
         // Of an address that is not known there is no region.
         let region = is_known.then(|| json!({"code": "local", "api": self.url}));
         let account = json!({"authenticate": ["Basic-Cloud"], "region": region});

@@ -1,4 +1,4 @@
-//! The door of the API: access tokens, and quotas.
+//! Access to the API: tokens and quotas.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::request::{Request, find, parse_form};
 
 /// Who may come in.
 #[derive(Debug)]
-pub(crate) struct Door {
+pub(crate) struct Auth {
     pub(crate) client_id: String,
     pub(crate) client_secret: String,
     shape: FailShape,
@@ -24,7 +24,7 @@ pub(crate) struct Door {
     tokens: BTreeMap<String, i64>,
 }
 
-impl Door {
+impl Auth {
     pub(crate) fn new(config: &Config) -> Self {
         let mut random = Random::new(config.seed, "door", &[]);
         let or_random = |given: &str, made: String| {

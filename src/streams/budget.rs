@@ -4,7 +4,7 @@
 //! The rest is for names of files, page tokens and times.
 
 use crate::settings::Settings;
-use crate::stream::{Stream, Way};
+use crate::stream::{FetchKind, Stream};
 
 /// The room for the items of lists. With every stream selected, `held-messages` has four fifths of
 /// it, which is enough for 22,000 messages.
@@ -32,7 +32,7 @@ pub fn bytes(stream: Stream, settings: &Settings) -> usize {
         let share = if settings.reads_files(*stream) {
             0
         } else {
-            stream.row().memory
+            stream.row().budget_share
         };
         usize::try_from(share).unwrap_or(0)
     };
@@ -50,7 +50,7 @@ pub fn bytes(stream: Stream, settings: &Settings) -> usize {
 }
 
 fn is_list(stream: Stream) -> bool {
-    matches!(stream.row().way, Way::List { .. })
+    matches!(stream.row().fetch, FetchKind::List { .. })
 }
 
 /// How many bytes of a checkpoint the files that a stream has set aside may take.

@@ -5,27 +5,27 @@ use super::*;
 /// Answers from a script, then accepts.
 struct Scripted {
     answers: VecDeque<Refusal>,
-    poisonous: &'static str,
-    /// The place that it names as the one of a poisonous event.
+    rejected: &'static str,
+    /// The place that it names as the one of a rejected event.
     suspect: Option<usize>,
     requests: usize,
     accepted: Vec<String>,
 }
 
-fn poisoned(reason: &str, suspect: Option<usize>) -> Refusal {
+fn rejected(reason: &str, suspect: Option<usize>) -> Refusal {
     let reason = reason.to_owned();
     Refusal::Poisoned { reason, suspect }
 }
 
 #[async_trait]
-impl Lane for Scripted {
+impl Worker for Scripted {
     async fn send(&mut self, _: &str, part: &[Event<'_>]) -> Result<(), Refusal> {
         self.requests += 1;
         if let Some(refusal) = self.answers.pop_front() {
             return Err(refusal);
         }
-        if part.iter().any(|event| event.body == self.poisonous) {
-            return Err(poisoned("400", self.suspect));
+        if part.iter().any(|event| event.body == self.rejected) {
+            return Err(rejected("400", self.suspect));
         }
         self.accepted
             .extend(part.iter().map(|event| event.body.to_owned()));
@@ -33,32 +33,32 @@ impl Lane for Scripted {
     }
 }
 
-fn output(answers: Vec<Refusal>, poisonous: &'static str) -> Lanes<Scripted> {
-    let lane = Scripted {
+fn output(answers: Vec<Refusal>, rejected: &'static str) -> WorkerPool<Scripted> {
+    let worker = Scripted {
         answers: answers.into(),
-        poisonous,
+        rejected,
         suspect: None,
         requests: 0,
         accepted: Vec::new(),
     };
-    let cut = Cut {
+    let limits = PartLimits {
         bytes_max: 1_000,
         events_max: 4,
         by: None,
     };
-    Lanes::new("test".to_owned(), vec![lane], cut)
+    WorkerPool::new("test".to_owned(), vec![worker], limits)
 }
 
 /// `0` to `9`, one a line.
 const EVENTS: &str = "0\n1\n2\n3\n4\n5\n6\n7\n8\n9\n";
 
-async fn accept(output: &mut Lanes<Scripted>, events: &str) -> Result<(), OutputError> {
+async fn accept(output: &mut WorkerPool<Scripted>, events: &str) -> Result<(), OutputError> {
     accept_of("acme", output, events).await
 }
 
 async fn accept_of(
     source: &str,
-    output: &mut Lanes<Scripted>,
+    output: &mut WorkerPool<Scripted>,
     events: &str,
 ) -> Result<(), OutputError> {
     let index: Vec<Entry> = (1..=events.len() / 2)
@@ -78,8 +78,8 @@ async fn accept_of(
     output.accept(&delivery).await
 }
 
-fn accepted(output: &Lanes<Scripted>) -> String {
-    output.lanes[0].accepted.concat()
+fn accepted(output: &WorkerPool<Scripted>) -> String {
+    output.workers[0].accepted.concat()
 }
 
 #[tokio::test]
@@ -93,20 +93,23 @@ async fn parts_are_sent_in_order() {
 async fn an_event_that_is_refused_is_found_and_the_others_are_accepted() {
     let mut output = output(Vec::new(), "6");
     let error = accept(&mut output, EVENTS).await.unwrap_err();
-    let OutputError::Poison(poison) = error else {
+    let OutputError::Rejected(rejected_events) = error else {
         panic!("{error}");
     };
-    assert_eq!(poison.len(), 1);
-    assert_eq!((poison[0].event, poison[0].reason.as_str()), (6, "400"));
+    assert_eq!(rejected_events.len(), 1);
+    assert_eq!(
+        (rejected_events[0].event, rejected_events[0].reason.as_str()),
+        (6, "400")
+    );
     assert_eq!(accepted(&output), "012345789");
 }
 
 #[tokio::test]
 async fn after_a_retry_only_what_was_not_accepted_is_sent() {
     let mut output = output(Vec::new(), "");
-    output.lanes[0].poisonous = "5";
-    output.lanes[0].answers = VecDeque::from([Refusal::Partly {
-        poison: Vec::new(),
+    output.workers[0].rejected = "5";
+    output.workers[0].answers = VecDeque::from([Refusal::Partly {
+        rejected_events: Vec::new(),
         again: vec![1],
         wait: Some(Wait::Retry("429".to_owned())),
     }]);
@@ -115,7 +118,7 @@ async fn after_a_retry_only_what_was_not_accepted_is_sent() {
     assert!(matches!(error, OutputError::Partly(_)), "{error}");
     assert_eq!(accepted(&output), "");
     let error = accept(&mut output, EVENTS).await.unwrap_err();
-    assert!(matches!(error, OutputError::Poison(_)), "{error}");
+    assert!(matches!(error, OutputError::Rejected(_)), "{error}");
     assert_eq!(accepted(&output), "146789");
     // The delivery after that is a new one.
     accept(&mut output, "a\n").await.unwrap();
@@ -133,22 +136,22 @@ async fn another_delivery_of_the_source_does_not_inherit_what_is_left() {
 #[tokio::test]
 async fn an_event_that_the_receiver_names_is_sent_alone_and_the_others_together() {
     let mut named = output(Vec::new(), "2");
-    named.lanes[0].suspect = Some(2);
+    named.workers[0].suspect = Some(2);
     let error = accept(&mut named, "0\n1\n2\n3\n").await.unwrap_err();
     assert!(
-        matches!(error, OutputError::Poison(poison) if poison.len() == 1 && poison[0].event == 2)
+        matches!(error, OutputError::Rejected(rejected_events) if rejected_events.len() == 1 && rejected_events[0].event == 2)
     );
     assert_eq!(accepted(&named), "013");
-    assert_eq!(named.lanes[0].requests, 3);
+    assert_eq!(named.workers[0].requests, 3);
     // A receiver that names another one: that one is not rejected.
     for wrong in [1, 3, 4, usize::MAX] {
         let mut misled = output(Vec::new(), "2");
-        misled.lanes[0].suspect = Some(wrong);
+        misled.workers[0].suspect = Some(wrong);
         let error = accept(&mut misled, "0\n1\n2\n3\n").await.unwrap_err();
         assert!(
-            matches!(error, OutputError::Poison(poison) if poison.len() == 1 && poison[0].event == 2)
+            matches!(error, OutputError::Rejected(rejected_events) if rejected_events.len() == 1 && rejected_events[0].event == 2)
         );
-        let mut taken = misled.lanes[0].accepted.clone();
+        let mut taken = misled.workers[0].accepted.clone();
         taken.sort();
         assert_eq!(taken, ["0", "1", "3"]);
     }
@@ -156,7 +159,7 @@ async fn an_event_that_the_receiver_names_is_sent_alone_and_the_others_together(
 
 #[tokio::test]
 async fn a_receiver_that_refuses_everything_from_the_start_blocks_and_rejects_nothing() {
-    let always = || (0..30).map(|_| poisoned("bad content type", None));
+    let always = || (0..30).map(|_| rejected("bad content type", None));
     let mut refusing = output(always().collect(), "");
     let error = accept(&mut refusing, EVENTS).await.unwrap_err();
     let OutputError::Blocked(reason) = error else {
@@ -167,25 +170,25 @@ async fn a_receiver_that_refuses_everything_from_the_start_blocks_and_rejects_no
         "test refuses every event of this source: bad content type"
     );
     // Corrected there: all of it is accepted.
-    refusing.lanes[0].answers.clear();
+    refusing.workers[0].answers.clear();
     accept(&mut refusing, EVENTS).await.unwrap();
     assert_eq!(accepted(&refusing), "0123456789");
     // Once it has accepted something of the source, the events are to blame.
-    refusing.lanes[0].answers = always().collect();
+    refusing.workers[0].answers = always().collect();
     let error = accept(&mut refusing, EVENTS).await.unwrap_err();
-    assert!(matches!(error, OutputError::Poison(events) if events.len() == 10));
+    assert!(matches!(error, OutputError::Rejected(events) if events.len() == 10));
 }
 
 #[tokio::test]
 async fn a_source_whose_events_are_all_refused_does_not_block_another() {
     let mut shared = output(Vec::new(), "");
-    let always = || (0..30).map(|_| poisoned("400", None));
+    let always = || (0..30).map(|_| rejected("400", None));
     // Before and after the other one has delivered.
     for _ in 0..2 {
-        shared.lanes[0].answers = always().collect();
+        shared.workers[0].answers = always().collect();
         let error = accept_of("hostile", &mut shared, EVENTS).await.unwrap_err();
         assert!(matches!(error, OutputError::Blocked(_)), "{error:?}");
-        shared.lanes[0].answers.clear();
+        shared.workers[0].answers.clear();
         accept_of("honest", &mut shared, EVENTS).await.unwrap();
     }
     assert_eq!(accepted(&shared), "01234567890123456789");
@@ -194,9 +197,9 @@ async fn a_source_whose_events_are_all_refused_does_not_block_another() {
 #[tokio::test]
 async fn what_a_blocked_receiver_has_accepted_is_not_sent_again() {
     let mut output = output(Vec::new(), "");
-    output.lanes[0].answers = VecDeque::from([
+    output.workers[0].answers = VecDeque::from([
         Refusal::Partly {
-            poison: Vec::new(),
+            rejected_events: Vec::new(),
             again: vec![1, 3],
             wait: None,
         },

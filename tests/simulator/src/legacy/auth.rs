@@ -14,7 +14,7 @@ use crate::random::Random;
 
 /// The keys, and the request ids so far.
 #[derive(Debug)]
-pub(super) struct Door {
+pub(super) struct Auth {
     pub(super) keys: LegacyKeys,
     secret: Vec<u8>,
     seen: BTreeSet<String>,
@@ -22,7 +22,7 @@ pub(super) struct Door {
 
 /// The headers of a call.
 #[derive(Debug, Default)]
-pub(super) struct Visitor {
+pub(super) struct Caller {
     pub(super) app_id: String,
     pub(super) date: String,
     pub(super) request_id: String,
@@ -40,7 +40,7 @@ pub(super) enum Refusal {
     Signature,
 }
 
-impl Door {
+impl Auth {
     pub(super) fn new(seed: u64) -> Self {
         let mut random = Random::new(seed, "legacy keys", &[]);
         let secret = random.hex(64);
@@ -61,30 +61,30 @@ impl Door {
     /// Whether a call may come in; the path is that of discovery if it needs no signature.
     pub(super) fn refuse(
         &mut self,
-        visitor: &Visitor,
+        caller: &Caller,
         signed_path: Option<&str>,
         (now_ms, window_ms): (i64, i64),
     ) -> Option<Refusal> {
-        let is_new = visitor.request_id.len() == 36 && self.seen.insert(visitor.request_id.clone());
+        let is_new = caller.request_id.len() == 36 && self.seen.insert(caller.request_id.clone());
         if !is_new {
             return Some(Refusal::Reused);
         }
-        if visitor.app_id != self.keys.app_id {
+        if caller.app_id != self.keys.app_id {
             return Some(Refusal::App);
         }
         let path = signed_path?;
-        let late = parse_date(&visitor.date)
+        let late = parse_date(&caller.date)
             .is_none_or(|date_ms| date_ms.abs_diff(now_ms) > window_ms.unsigned_abs());
         let text = format!(
             "{}:{}:{path}:{}",
-            visitor.date, visitor.request_id, self.keys.app_key
+            caller.date, caller.request_id, self.keys.app_key
         );
         let Ok(signature) = hmac_sha1(&self.secret, text.as_bytes()) else {
             return Some(Refusal::Signature);
         };
         let signature = STANDARD.encode(signature);
         let expected = format!("MC {}:{signature}", self.keys.access_key);
-        (late || visitor.authorization != expected).then_some(Refusal::Signature)
+        (late || caller.authorization != expected).then_some(Refusal::Signature)
     }
 }
 
@@ -133,13 +133,13 @@ mod tests {
 
     #[test]
     fn an_id_opens_the_door_once() {
-        let mut door = Door::new(1);
-        let visitor = Visitor {
-            app_id: door.keys.app_id.clone(),
+        let mut auth = Auth::new(1);
+        let caller = Caller {
+            app_id: auth.keys.app_id.clone(),
             request_id: "6f9619ff-8b86-4011-b42d-00cf4fc964ff".to_owned(),
-            ..Visitor::default()
+            ..Caller::default()
         };
-        assert_eq!(door.refuse(&visitor, None, (0, 0)), None);
-        assert_eq!(door.refuse(&visitor, None, (0, 0)), Some(Refusal::Reused));
+        assert_eq!(auth.refuse(&caller, None, (0, 0)), None);
+        assert_eq!(auth.refuse(&caller, None, (0, 0)), Some(Refusal::Reused));
     }
 }

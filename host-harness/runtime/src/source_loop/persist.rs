@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use source_common::backoff::Backoff;
-use source_common::delivery::{Delivery, Poison};
+use source_common::delivery::{Delivery, RejectedEvent};
 use source_common::disk::{self, blocking};
 use source_common::exit::Failure;
 use tokio::time::sleep;
@@ -23,13 +23,13 @@ impl SourceLoop {
     pub(super) async fn keep_rejected(
         &self,
         batch: &Batch,
-        poison: &[Poison],
+        rejected_events: &[RejectedEvent],
     ) -> Result<usize, End> {
-        if batch.rejected.is_empty() && poison.is_empty() {
+        if batch.rejected.is_empty() && rejected_events.is_empty() {
             return Ok(0);
         }
         let source = &self.source;
-        let undeliverable = undeliverable(source, batch, poison);
+        let undeliverable = undeliverable(source, batch, rejected_events);
         let failed = |reason| Failure::failed(format!("rejected records: {reason}"));
         for records in [&batch.rejected, &undeliverable] {
             let mut tries = self.tries();
@@ -37,7 +37,7 @@ impl SourceLoop {
                 match self.deliver.keep(&source.name, records).await {
                     Ok(()) => break,
                     Err(NotKept::Disk(reason)) => tries
-                        .put_off("rejected records", reason)
+                        .retry_later("rejected records", reason)
                         .await
                         .map_err(|reason| End::Failed(failed(reason)))?,
                     Err(NotKept::Closed) => return Err(End::Output(None)),
@@ -78,7 +78,7 @@ impl Running {
                     Ok(()) => break,
                     Err(error) => {
                         let reason = disk::failed(&path, &error);
-                        tries.put_off("checkpoint", reason).await?;
+                        tries.retry_later("checkpoint", reason).await?;
                     }
                 }
             }
@@ -110,7 +110,7 @@ struct Tries {
 impl Tries {
     /// Wait before the next one. The reason comes back where there is none:
     /// after the last one, and when a stop was asked for.
-    async fn put_off(&mut self, what: &str, reason: String) -> Result<(), String> {
+    async fn retry_later(&mut self, what: &str, reason: String) -> Result<(), String> {
         self.backoff.fail();
         let tries = self.backoff.failures();
         if self.tries_max.is_some_and(|max| tries >= max) {
@@ -151,7 +151,11 @@ fn bytes_of(record: &RejectedRecord) -> usize {
 }
 
 /// Events that no output can take, as the records they are kept as.
-fn undeliverable(source: &Source, batch: &Batch, poison: &[Poison]) -> Vec<RejectedRecord> {
+fn undeliverable(
+    source: &Source,
+    batch: &Batch,
+    rejected_events: &[RejectedEvent],
+) -> Vec<RejectedRecord> {
     let delivery = Delivery {
         source: &source.name,
         namespace: &source.description.namespace,
@@ -160,14 +164,14 @@ fn undeliverable(source: &Source, batch: &Batch, poison: &[Poison]) -> Vec<Rejec
         kinds: &source.kinds,
     };
     let events: Vec<_> = delivery.iter().collect();
-    poison
+    rejected_events
         .iter()
-        .filter_map(|poison| {
-            let event = events.get(poison.event)?;
+        .filter_map(|rejected_events| {
+            let event = events.get(rejected_events.event)?;
             Some(RejectedRecord {
                 stream: event.stream.to_owned(),
                 locator: format!("event of kind {}", event.kind),
-                reason: poison.reason.clone(),
+                reason: rejected_events.reason.clone(),
                 original: event.body.as_bytes().to_vec(),
             })
         })

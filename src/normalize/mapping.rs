@@ -10,9 +10,9 @@ use crate::record::{Record, Value};
 use crate::stream::Stream;
 
 /// The tables of one stream in the form in which they are carried out.
-pub(super) struct Plan {
+pub(super) struct CompiledMapping {
     /// What to write, in order.
-    pub(super) steps: Vec<Step>,
+    pub(super) steps: Vec<MappingStep>,
     /// How each known field is kept, by the index of its name.
     pub(super) kept: [Keep; NAMES.len()],
     /// One more than the place of a field in [`LOOKED_FOR`], or zero, by the index of its name.
@@ -47,8 +47,8 @@ impl Common<'_> {
     }
 }
 
-/// One step of a plan.
-pub(super) enum Step {
+/// One step of a mapping.
+pub(super) enum MappingStep {
     /// Begins an object: the text to write.
     Enter(String),
     /// Ends the object begun last; without members it is taken back.
@@ -78,7 +78,7 @@ pub(super) struct FieldStep {
 /// What has to hold, and the JSON text to write then.
 pub(super) type ReadyRule = (Vec<Test>, String);
 
-/// What a plan is made of.
+/// What a mapping is made of.
 pub(super) struct Parts<'t> {
     /// As in [`Tables`].
     pub(super) rows: &'t [&'static [Row]],
@@ -94,7 +94,7 @@ pub(super) struct Parts<'t> {
     pub(super) observable: fn(&str) -> u8,
 }
 
-impl Plan {
+impl CompiledMapping {
     /// Makes the tables of ECS ready. A severity that is given stands for that of every rule.
     #[cold]
     ///
@@ -198,32 +198,32 @@ impl Plan {
 
 /// Writes constants that stand side by side in one step. An object that has one is never empty, so
 /// nothing has to be remembered of it.
-fn merge_constants(steps: Vec<Step>) -> Vec<Step> {
-    let mut merged: Vec<Step> = Vec::new();
+fn merge_constants(steps: Vec<MappingStep>) -> Vec<MappingStep> {
+    let mut merged: Vec<MappingStep> = Vec::new();
     // Whether each object that is open has a constant at its beginning.
     let mut open = Vec::new();
     let mut steps = steps.into_iter().peekable();
     while let Some(step) = steps.next() {
         let step = match step {
-            Step::Enter(text) => {
-                let is_full = matches!(steps.peek(), Some(Step::Text(_)));
+            MappingStep::Enter(text) => {
+                let is_full = matches!(steps.peek(), Some(MappingStep::Text(_)));
                 open.push(is_full);
                 if is_full {
-                    Step::Text(text)
+                    MappingStep::Text(text)
                 } else {
-                    Step::Enter(text)
+                    MappingStep::Enter(text)
                 }
             }
-            Step::Leave(close) if open.pop() == Some(true) => Step::Close(close),
-            Step::Leave(_)
-            | Step::Close(_)
-            | Step::Text(_)
-            | Step::Computed(..)
-            | Step::Field(_) => step,
+            MappingStep::Leave(close) if open.pop() == Some(true) => MappingStep::Close(close),
+            MappingStep::Leave(_)
+            | MappingStep::Close(_)
+            | MappingStep::Text(_)
+            | MappingStep::Computed(..)
+            | MappingStep::Field(_) => step,
         };
         match (merged.last_mut(), step) {
-            (Some(Step::Text(before)), Step::Text(text)) => before.push_str(&text),
-            (Some(Step::Text(before)), Step::Close(close)) => {
+            (Some(MappingStep::Text(before)), MappingStep::Text(text)) => before.push_str(&text),
+            (Some(MappingStep::Text(before)), MappingStep::Close(close)) => {
                 before.pop();
                 before.push_str(close);
             }
@@ -289,7 +289,11 @@ fn of_prose(value: Value<'_>, holds: impl FnOnce(&str) -> bool) -> bool {
 
 /// Writes the steps for rows whose paths are given below the object they stand in. Rows of one
 /// object come where the first of them stands.
-fn push_steps(steps: &mut Vec<Step>, rows: &[(&'static str, &Row)], observable: fn(&str) -> u8) {
+fn push_steps(
+    steps: &mut Vec<MappingStep>,
+    rows: &[(&'static str, &Row)],
+    observable: fn(&str) -> u8,
+) {
     let mut done: Vec<&str> = Vec::new();
     for (path, row) in rows {
         let Some((object, _)) = path.split_once('.') else {
@@ -299,9 +303,9 @@ fn push_steps(steps: &mut Vec<Step>, rows: &[(&'static str, &Row)], observable: 
                 format!("\"{path}\":")
             };
             steps.push(match row.with {
-                With::Computed(what) => Step::Computed(key, what),
-                With::Json(json) => Step::Text(format!("{key}{json},")),
-                With::Field(convert) => Step::Field(FieldStep {
+                With::Computed(what) => MappingStep::Computed(key, what),
+                With::Json(json) => MappingStep::Text(format!("{key}{json},")),
+                With::Field(convert) => MappingStep::Field(FieldStep {
                     key,
                     from: row.from,
                     convert,
@@ -318,7 +322,7 @@ fn push_steps(steps: &mut Vec<Step>, rows: &[(&'static str, &Row)], observable: 
             Some(name) => (name, "[{", "}],"),
             None => (object, "{", "},"),
         };
-        steps.push(Step::Enter(format!("\"{name}\":{open}")));
+        steps.push(MappingStep::Enter(format!("\"{name}\":{open}")));
         let inner: Vec<_> = rows
             .iter()
             .filter_map(|(path, row)| {
@@ -327,7 +331,7 @@ fn push_steps(steps: &mut Vec<Step>, rows: &[(&'static str, &Row)], observable: 
             })
             .collect();
         push_steps(steps, &inner, observable);
-        steps.push(Step::Leave(close));
+        steps.push(MappingStep::Leave(close));
     }
 }
 

@@ -19,8 +19,8 @@ use tower_service::Service as _;
 
 use super::answer::Answer;
 use super::settings::RequestSettings;
-use crate::lanes::{Lane, Lanes, Refusal};
-use crate::{Event, Output, OutputError, Plan};
+use crate::worker_pool::{Refusal, Worker, WorkerPool};
+use crate::{Event, Output, OutputConfig, OutputError};
 
 /// How long TCP may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -55,19 +55,19 @@ pub(crate) trait Api: Clone + fmt::Debug + Send + Sync + 'static {
 
 /// An output over HTTP, not yet opened.
 #[derive(Clone, Debug)]
-pub(crate) struct HttpPlan<A> {
+pub(crate) struct HttpOutputConfig<A> {
     request: RequestSettings,
     api: A,
 }
 
-impl<A: Api> HttpPlan<A> {
+impl<A: Api> HttpOutputConfig<A> {
     pub(crate) fn new(request: RequestSettings, api: A) -> Self {
         Self { request, api }
     }
 }
 
 #[async_trait]
-impl<A: Api> Plan for HttpPlan<A> {
+impl<A: Api> OutputConfig for HttpOutputConfig<A> {
     async fn open(&self) -> Result<Box<dyn Output>, Failure> {
         let settings = &self.request;
         let connector = self
@@ -77,12 +77,12 @@ impl<A: Api> Plan for HttpPlan<A> {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(POOL_IDLE_TIMEOUT)
             .build(connector);
-        let lane = || HttpLane {
+        let worker = || HttpWorker {
             client: client.clone(),
-            plan: self.clone(),
+            config: self.clone(),
         };
-        let lanes = (0..settings.connections).map(|_| lane()).collect();
-        let output = Lanes::new(settings.name.clone(), lanes, settings.cut.clone());
+        let workers = (0..settings.connections).map(|_| worker()).collect();
+        let output = WorkerPool::new(settings.name.clone(), workers, settings.limits.clone());
         Ok(Box::new(output))
     }
 
@@ -109,7 +109,7 @@ impl<A: Api> Plan for HttpPlan<A> {
     }
 }
 
-impl<A> HttpPlan<A> {
+impl<A> HttpOutputConfig<A> {
     fn connector(&self) -> Result<HttpsConnector<HttpConnector>, String> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
@@ -123,15 +123,15 @@ impl<A> HttpPlan<A> {
     }
 }
 
-struct HttpLane<A> {
+struct HttpWorker<A> {
     client: HttpClient,
-    plan: HttpPlan<A>,
+    config: HttpOutputConfig<A>,
 }
 
 #[async_trait]
-impl<A: Api> Lane for HttpLane<A> {
+impl<A: Api> Worker for HttpWorker<A> {
     async fn send(&mut self, source: &str, part: &[Event<'_>]) -> Result<(), Refusal> {
-        let settings = &self.plan.request;
+        let settings = &self.config.request;
         let (request, sent) = self.request(source, part)?;
         let (status, headers, body) = match timeout(settings.timeout, self.ask(request)).await {
             Ok(answer) => answer?,
@@ -150,20 +150,20 @@ impl<A: Api> Lane for HttpLane<A> {
             now: SystemTime::now(),
         };
         if status.is_success() {
-            return self.plan.api.accepted(&sent, &answer);
+            return self.config.api.accepted(&sent, &answer);
         }
-        let refused = self.plan.api.refused(&answer);
+        let refused = self.config.api.refused(&answer);
         Err(refused.unwrap_or_else(|| answer.refusal()))
     }
 }
 
-impl<A: Api> HttpLane<A> {
+impl<A: Api> HttpWorker<A> {
     fn request(
         &self,
         source: &str,
         part: &[Event<'_>],
     ) -> Result<(Request<Full<Bytes>>, A::Sent), Refusal> {
-        let settings = &self.plan.request;
+        let settings = &self.config.request;
         let blocked =
             |error: &dyn fmt::Display| Refusal::Blocked(format!("{}: {error}", settings.name));
         let Some(first) = part.first() else {
@@ -183,13 +183,13 @@ impl<A: Api> HttpLane<A> {
             })?;
         let bytes: usize = part.iter().map(|event| event.body.len() + 1).sum();
         let mut body = Vec::with_capacity(bytes.saturating_add(16));
-        let sent = self.plan.api.encode(source, part, &mut body);
+        let sent = self.config.api.encode(source, part, &mut body);
         let body = settings
             .encoding
             .encode(body)
             .map_err(|error| blocked(&error))?;
-        let content_type =
-            HeaderValue::from_str(self.plan.api.content_type()).map_err(|error| blocked(&error))?;
+        let content_type = HeaderValue::from_str(self.config.api.content_type())
+            .map_err(|error| blocked(&error))?;
         let mut request = Request::builder()
             .method(Method::POST)
             .uri(uri)
@@ -214,7 +214,7 @@ impl<A: Api> HttpLane<A> {
         &self,
         request: Request<Full<Bytes>>,
     ) -> Result<(StatusCode, HeaderMap, Bytes), Refusal> {
-        let name = &self.plan.request.name;
+        let name = &self.config.request.name;
         let answer = self
             .client
             .request(request)

@@ -1,10 +1,10 @@
 //! The common way of outputs that send and wait for an answer: a delivery is
-//! cut into parts, several lanes send them at once, and what is settled is
+//! cut into parts, several workers send them at once, and what is settled is
 //! remembered until all of it is.
 //!
 //! ```text
-//! delivery ─► Cut ─► parts ─► lane 1 ─► accepted
-//!                      ▲  └─► lane 2 ─► refused for now: kept for the next try
+//! delivery ─► PartLimits ─► parts ─► worker 1 ─► accepted
+//!                      ▲  └─► worker 2 ─► refused for now: kept for the next try
 //!                      └── halves ◄──── refused for good: until the event is alone
 //! ```
 
@@ -15,14 +15,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::future::join_all;
 
-use super::parts::{Cut, Part};
-use super::{Delivery, Event, Output, OutputError, Poison};
+use super::parts::{Part, PartLimits};
+use super::{Delivery, Event, Output, OutputError, RejectedEvent};
 
 /// One way to the receiver. It has at most one part under way.
 #[async_trait]
-pub(super) trait Lane: Send {
+pub(super) trait Worker: Send {
     /// Send events and wait until they are accepted. The future may be
-    /// dropped; the lane must then begin afresh.
+    /// dropped; the worker must then begin afresh.
     async fn send(&mut self, source: &str, part: &[Event<'_>]) -> Result<(), Refusal>;
 
     /// Let go of the receiver.
@@ -38,7 +38,7 @@ pub(super) enum Refusal {
     /// events that are not named have been accepted.
     Partly {
         /// Never to be accepted.
-        poison: Vec<Poison>,
+        rejected_events: Vec<RejectedEvent>,
         /// To be sent again.
         again: Vec<usize>,
         /// Why to wait before that; without it, at once.
@@ -82,11 +82,11 @@ impl From<Wait> for OutputError {
     }
 }
 
-/// An output of lanes.
-pub(super) struct Lanes<L> {
+/// An output of workers.
+pub(super) struct WorkerPool<L> {
     name: String,
-    lanes: Vec<L>,
-    cut: Cut,
+    workers: Vec<L>,
+    limits: PartLimits,
     /// What is left of deliveries that were put off, by source.
     unfinished: BTreeMap<String, Unfinished>,
     /// The sources of which an event has been accepted since it was opened.
@@ -96,25 +96,25 @@ pub(super) struct Lanes<L> {
 struct Unfinished {
     digest: blake3::Hash,
     parts: VecDeque<Part>,
-    poison: Vec<Poison>,
+    rejected_events: Vec<RejectedEvent>,
 }
 
-/// What the lanes share while a delivery is under way.
+/// What the workers share while a delivery is under way.
 #[derive(Default)]
 struct Work {
     parts: VecDeque<Part>,
-    poison: Vec<Poison>,
+    rejected_events: Vec<RejectedEvent>,
     stop: Option<OutputError>,
     /// How many events were open when this try began.
     open_before: usize,
 }
 
-impl<L: Lane> Lanes<L> {
-    pub(super) fn new(name: String, lanes: Vec<L>, cut: Cut) -> Self {
+impl<L: Worker> WorkerPool<L> {
+    pub(super) fn new(name: String, workers: Vec<L>, limits: PartLimits) -> Self {
         Self {
             name,
-            lanes,
-            cut,
+            workers,
+            limits,
             unfinished: BTreeMap::new(),
             accepted: BTreeSet::new(),
         }
@@ -126,9 +126,9 @@ impl<L: Lane> Lanes<L> {
         if let Some(unfinished) = self.unfinished.remove(delivery.source)
             && unfinished.digest == blake3::hash(delivery.events.as_bytes())
         {
-            return Work::begin(unfinished.parts, unfinished.poison);
+            return Work::begin(unfinished.parts, unfinished.rejected_events);
         }
-        Work::begin(self.cut.parts(events).into(), Vec::new())
+        Work::begin(self.limits.parts(events).into(), Vec::new())
     }
 
     fn end(
@@ -138,14 +138,14 @@ impl<L: Lane> Lanes<L> {
         work: Work,
     ) -> Result<(), OutputError> {
         let open = work.open();
-        if open.saturating_add(work.poison.len()) < count
+        if open.saturating_add(work.rejected_events.len()) < count
             && !self.accepted.contains(delivery.source)
         {
             self.accepted.insert(delivery.source.to_owned());
         }
         let Work {
             parts,
-            mut poison,
+            mut rejected_events,
             stop,
             open_before,
         } = work;
@@ -165,23 +165,23 @@ impl<L: Lane> Lanes<L> {
                 let unfinished = Unfinished {
                     digest: blake3::hash(delivery.events.as_bytes()),
                     parts,
-                    poison,
+                    rejected_events,
                 };
                 self.unfinished
                     .insert(delivery.source.to_owned(), unfinished);
                 Err(error)
             }
             Some(error) => Err(error),
-            None if poison.is_empty() => Ok(()),
+            None if rejected_events.is_empty() => Ok(()),
             None => {
-                poison.sort_by_key(|poison| poison.event);
-                match poison.first() {
+                rejected_events.sort_by_key(|rejected_events| rejected_events.event);
+                match rejected_events.first() {
                     // Rather the settings are wrong than all of the events. Other sources
                     // say nothing about it: this one may be a component that makes no
                     // event that a receiver can take.
                     Some(first)
                         if count > 1
-                            && poison.len() == count
+                            && rejected_events.len() == count
                             && !self.accepted.contains(delivery.source) =>
                     {
                         Err(OutputError::Blocked(format!(
@@ -189,7 +189,7 @@ impl<L: Lane> Lanes<L> {
                             self.name, first.reason
                         )))
                     }
-                    _ => Err(OutputError::Poison(poison)),
+                    _ => Err(OutputError::Rejected(rejected_events)),
                 }
             }
         }
@@ -197,7 +197,7 @@ impl<L: Lane> Lanes<L> {
 }
 
 #[async_trait]
-impl<L: Lane> Output for Lanes<L> {
+impl<L: Worker> Output for WorkerPool<L> {
     fn name(&self) -> &str {
         &self.name
     }
@@ -206,24 +206,24 @@ impl<L: Lane> Output for Lanes<L> {
         let events: Vec<Event<'_>> = delivery.iter().collect();
         let work = Mutex::new(self.begin(delivery, &events));
         let driven = self
-            .lanes
+            .workers
             .iter_mut()
-            .map(|lane| drive(lane, delivery.source, &events, &work));
+            .map(|worker| drive(worker, delivery.source, &events, &work));
         join_all(driven).await;
         let work = work.into_inner().unwrap_or_else(PoisonError::into_inner);
         self.end(delivery, events.len(), work)
     }
 
     async fn close(&mut self) -> Result<(), OutputError> {
-        for lane in &mut self.lanes {
-            lane.close().await;
+        for worker in &mut self.workers {
+            worker.close().await;
         }
         Ok(())
     }
 }
 
-/// Send parts over one lane until there are no more, or something is wrong.
-async fn drive<L: Lane>(lane: &mut L, source: &str, events: &[Event<'_>], work: &Mutex<Work>) {
+/// Send parts over one worker until there are no more, or something is wrong.
+async fn drive<L: Worker>(worker: &mut L, source: &str, events: &[Event<'_>], work: &Mutex<Work>) {
     loop {
         let part = {
             let mut work = lock(work);
@@ -239,7 +239,7 @@ async fn drive<L: Lane>(lane: &mut L, source: &str, events: &[Event<'_>], work: 
             .iter()
             .filter_map(|place| events.get(*place).copied())
             .collect();
-        if let Err(refusal) = lane.send(source, &chosen).await {
+        if let Err(refusal) = worker.send(source, &chosen).await {
             lock(work).refuse(part, refusal);
         }
     }
@@ -250,10 +250,10 @@ fn lock(work: &Mutex<Work>) -> MutexGuard<'_, Work> {
 }
 
 impl Work {
-    fn begin(parts: VecDeque<Part>, poison: Vec<Poison>) -> Self {
+    fn begin(parts: VecDeque<Part>, rejected_events: Vec<RejectedEvent>) -> Self {
         let mut work = Self {
             parts,
-            poison,
+            rejected_events,
             ..Self::default()
         };
         work.open_before = work.open();
@@ -269,18 +269,18 @@ impl Work {
         match refusal {
             Refusal::Blocked(reason) => self.halt(part, OutputError::Blocked(reason)),
             Refusal::Partly {
-                poison,
+                rejected_events,
                 again,
                 wait,
             } => {
                 let place = |at: usize| part.get(at).copied();
-                let found = poison.into_iter().filter_map(|poison| {
-                    Some(Poison {
-                        event: place(poison.event)?,
-                        ..poison
+                let found = rejected_events.into_iter().filter_map(|rejected_events| {
+                    Some(RejectedEvent {
+                        event: place(rejected_events.event)?,
+                        ..rejected_events
                     })
                 });
-                self.poison.extend(found);
+                self.rejected_events.extend(found);
                 let again: Part = again.into_iter().filter_map(place).collect();
                 match wait {
                     Some(wait) => self.halt(again, wait.into()),
@@ -289,7 +289,7 @@ impl Work {
             }
             Refusal::Poisoned { reason, suspect } => match part.as_slice() {
                 [] => {}
-                [event] => self.poison.push(Poison {
+                [event] => self.rejected_events.push(RejectedEvent {
                     event: *event,
                     reason,
                 }),
@@ -328,7 +328,7 @@ impl Work {
                 Some(_),
                 OutputError::Closed
                 | OutputError::Partly(_)
-                | OutputError::Poison(_)
+                | OutputError::Rejected(_)
                 | OutputError::Retry(_),
             ) => false,
         };

@@ -1,21 +1,21 @@
 //! The end of a poll, and when to poll again.
 
-use crate::batch::{Next, NoticeKind};
-use crate::checkpoint::{Checkpoint, RestCause, StreamPosition};
+use crate::batch::{NextPoll, NoticeKind};
+use crate::checkpoint::{BackoffCause, Checkpoint, StreamPosition};
 use crate::machine::Action;
-use crate::session::{Failure, Flight, PollAction, PollError, Purpose, Session, Slot};
+use crate::session::{Failure, InFlight, PollAction, PollError, Purpose, Session, StreamEntry};
 use crate::streams::Context;
 use crate::time::Timestamp;
 
 /// When a stream wants its next turn, and what holds it until then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Turn {
-    At(Timestamp, Hold),
+enum Readiness {
+    At(Timestamp, WaitReason),
     Now,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Hold {
+enum WaitReason {
     CaughtUp,
     Failing,
     Throttled,
@@ -33,84 +33,93 @@ impl Session {
     pub(super) fn is_ready(&self, index: usize) -> bool {
         self.slots
             .get(index)
-            .is_some_and(|slot| self.turn(slot) == Turn::Now)
+            .is_some_and(|slot| self.readiness(slot) == Readiness::Now)
     }
 
-    fn turn(&self, slot: &Slot) -> Turn {
+    fn readiness(&self, slot: &StreamEntry) -> Readiness {
         let now = self.client.now();
-        if let Some(rest) = slot.rest.filter(|rest| rest.until > now) {
-            let hold = match rest.cause {
-                RestCause::Failing => Hold::Failing,
-                RestCause::NotPermitted => Hold::CaughtUp,
-                RestCause::Throttled => Hold::Throttled,
+        if let Some(backoff) = slot.backoff.filter(|backoff| backoff.until > now) {
+            let reason = match backoff.cause {
+                BackoffCause::Failing => WaitReason::Failing,
+                BackoffCause::NotPermitted => WaitReason::CaughtUp,
+                BackoffCause::Throttled => WaitReason::Throttled,
             };
-            return Turn::At(rest.until, hold);
+            return Readiness::At(backoff.until, reason);
         }
         let context = Context::new(&self.settings, &self.client);
         let (due, caught_up) = slot.feed.due(context);
         if due > now {
             // What is due later and is not caught up are files that are set aside.
-            let hold = if caught_up {
-                Hold::CaughtUp
+            let reason = if caught_up {
+                WaitReason::CaughtUp
             } else {
-                Hold::Failing
+                WaitReason::Failing
             };
-            return Turn::At(due, hold);
+            return Readiness::At(due, reason);
         }
         let meter = slot.feed.meter().filter(|_| slot.feed.wants_call(context));
         let free_at = meter.map_or(now, |meter| self.quota(meter).free_at(now));
         match (free_at > now, caught_up) {
-            (false, _) => Turn::Now,
-            (true, true) => Turn::At(free_at, Hold::CaughtUp),
-            (true, false) => Turn::At(free_at, Hold::Throttled),
+            (false, _) => Readiness::Now,
+            (true, true) => Readiness::At(free_at, WaitReason::CaughtUp),
+            (true, false) => Readiness::At(free_at, WaitReason::Throttled),
         }
     }
 
     /// When to poll again.
-    fn outlook(&self) -> Next {
+    fn next_poll(&self) -> NextPoll {
         let now = self.client.now();
-        let turns: Vec<Turn> = self.slots.iter().map(|slot| self.turn(slot)).collect();
-        if self.flight.is_some() || self.repeat.is_some() || turns.contains(&Turn::Now) {
-            return Next::Now;
+        let readiness: Vec<Readiness> =
+            self.slots.iter().map(|slot| self.readiness(slot)).collect();
+        if self.in_flight.is_some()
+            || self.retry_call.is_some()
+            || readiness.contains(&Readiness::Now)
+        {
+            return NextPoll::Now;
         }
-        let soonest = |wanted: &[Hold]| {
-            let at = turns.iter().filter_map(|turn| match turn {
-                Turn::At(at, hold) if wanted.contains(hold) => Some(at.millis()),
-                Turn::At(..) | Turn::Now => None,
+        let soonest = |wanted: &[WaitReason]| {
+            let at = readiness.iter().filter_map(|readiness| match readiness {
+                Readiness::At(at, reason) if wanted.contains(reason) => Some(at.millis()),
+                Readiness::At(..) | Readiness::Now => None,
             });
             let wait_ms = at.min()?.saturating_sub(now.millis());
             let wait_ms = wait_ms.clamp(1, POLL_INTERVAL_MS_MAX);
             u64::try_from(wait_ms).ok()
         };
-        let wait_ms = soonest(&[Hold::CaughtUp, Hold::Failing, Hold::Throttled]).unwrap_or(60_000);
-        if soonest(&[Hold::Throttled]).is_some() {
-            Next::Throttled(wait_ms)
-        } else if soonest(&[Hold::Failing]).is_some() {
-            Next::Failing(wait_ms)
+        let wait_ms = soonest(&[
+            WaitReason::CaughtUp,
+            WaitReason::Failing,
+            WaitReason::Throttled,
+        ])
+        .unwrap_or(60_000);
+        if soonest(&[WaitReason::Throttled]).is_some() {
+            NextPoll::Throttled(wait_ms)
+        } else if soonest(&[WaitReason::Failing]).is_some() {
+            NextPoll::Failing(wait_ms)
         } else {
-            Next::CaughtUp(wait_ms)
+            NextPoll::CaughtUp(wait_ms)
         }
     }
 
-    /// Looks at every rest with the clock of this poll, which may have been set back.
-    pub(super) fn see_rests(&mut self) {
+    /// Looks at every backoff with the clock of this poll, which may have been set back.
+    pub(super) fn see_backoffs(&mut self) {
         let now = self.client.now();
         for slot in &mut self.slots {
-            slot.rest = slot.rest.map(|rest| rest.seen_at(now));
+            slot.backoff = slot.backoff.map(|backoff| backoff.seen_at(now));
         }
     }
 
     /// When to poll again after a poll that failed behind some events. A stream may be ready, and
     /// what it needs first is not to be had yet.
-    fn outlook_after(&self, error: Option<&PollError>) -> Next {
+    fn next_poll_after(&self, error: Option<&PollError>) -> NextPoll {
         let wait = |failure: &Failure| {
             let most = u64::try_from(POLL_INTERVAL_MS_MAX).unwrap_or(u64::MAX);
             failure.retry_after_ms.clamp(1, most)
         };
         match error {
-            Some(PollError::Throttled(failure)) => Next::Throttled(wait(failure)),
+            Some(PollError::Throttled(failure)) => NextPoll::Throttled(wait(failure)),
             Some(PollError::Protocol(failure) | PollError::Unavailable(failure)) => {
-                Next::Failing(wait(failure))
+                NextPoll::Failing(wait(failure))
             }
             Some(
                 PollError::Denied(_)
@@ -118,7 +127,7 @@ impl Session {
                 | PollError::Unauthorized(_)
                 | PollError::UnusableCheckpoint(_),
             )
-            | None => self.outlook(),
+            | None => self.next_poll(),
         }
     }
 
@@ -133,7 +142,7 @@ impl Session {
         if let Some(error) = error.clone().filter(|_| poll.batch.is_empty()) {
             return Action::Yield(Err(error));
         }
-        self.see_rests();
+        self.see_backoffs();
         let context = Context::new(&self.settings, &self.client);
         for slot in &self.slots {
             if let Some((detail, _)) = slot.feed.set_aside() {
@@ -142,11 +151,11 @@ impl Session {
             }
             let (_, caught_up) = slot.feed.due(context);
             if let Some(stats) = poll.batch.stats_if_any(slot.stream) {
-                stats.caught_up = caught_up && slot.rest.is_none();
+                stats.caught_up = caught_up && slot.backoff.is_none();
             }
         }
         let checkpoint = self.checkpoint();
-        let next = self.outlook_after(error.as_ref());
+        let next = self.next_poll_after(error.as_ref());
         Action::Yield(Ok(poll.batch.finish(checkpoint, next)))
     }
 
@@ -167,14 +176,14 @@ impl Session {
         checkpoint.last_turn = last.map(|slot| slot.stream.name().to_owned());
         checkpoint.streams.extend(self.others.iter().cloned());
         for (index, slot) in self.slots.iter().enumerate() {
-            let is_open = |flight: &Flight| match flight.purpose {
-                Purpose::Ask => false,
+            let is_open = |in_flight: &InFlight| match in_flight.purpose {
+                Purpose::Preflight => false,
                 Purpose::Call { slot, .. } | Purpose::File { slot } => slot == index,
             };
-            let is_open = self.flight.as_ref().is_some_and(is_open) || slot.feed.holds_answer();
+            let is_open = self.in_flight.as_ref().is_some_and(is_open) || slot.feed.holds_answer();
             let is_open = u32::from(is_open);
             let mut position = StreamPosition {
-                rest: slot.rest,
+                backoff: slot.backoff,
                 lost_answers: slot.lost_answers.saturating_add(is_open),
                 ..StreamPosition::default()
             };
