@@ -4,10 +4,10 @@
 //! A session and a check both talk to the API through an [`ApiClient`]. It is told the time, makes
 //! no request itself and changes no settings.
 
+pub mod answer_status;
 pub mod incoming;
 mod skew;
 mod transfer;
-pub mod verdict;
 
 use crate::auth::hmac::SKEW_MS_MAX;
 use crate::auth::{Auth, AuthError, Stamp};
@@ -17,9 +17,9 @@ use crate::response::{Head, TransportError};
 use crate::retry::{self, Cause, Wait};
 use crate::settings::Credentials;
 use crate::time::Timestamp;
+use answer_status::{AnswerStatus, describe, remedy};
 use incoming::ANSWER_BYTES_MAX;
 use skew::ClockSkew;
-use verdict::{Verdict, describe, remedy};
 
 /// The seed of the random numbers where the driver has none: the generator would stay at zero for
 /// ever, and request ids are made of it.
@@ -38,13 +38,13 @@ pub struct ApiClient {
     /// How often in a row what the credentials need first was not to be had.
     failures: u32,
     /// Until when that is not asked for again, and the failure that asked for the wait.
-    held: Option<(Wait, PollError)>,
+    preflight_failure: Option<(Wait, PollError)>,
 }
 
 /// What the answer to a call comes to.
 pub struct Reply {
     /// What it means.
-    pub verdict: Verdict,
+    pub status: AnswerStatus,
     /// The call, the status, Mimecast's code and its request id, in one clause.
     pub detail: String,
     /// Whether the call may do when it is made once more.
@@ -62,7 +62,7 @@ impl ApiClient {
             now,
             signed_skew_ms: 0,
             failures: 0,
-            held: None,
+            preflight_failure: None,
         }
     }
 
@@ -108,7 +108,7 @@ impl ApiClient {
     /// How far the host's clock is ahead, where more than one answer has shown it.
     #[must_use]
     pub fn known_skew_ms(&self) -> Option<i64> {
-        self.skew.shown()
+        self.skew.confirmed_ms()
     }
 
     /// Takes over a skew that an earlier client has known.
@@ -180,7 +180,7 @@ impl ApiClient {
     ///
     /// The last answer to that has asked for a wait that is not over.
     pub fn preflight(&mut self) -> Result<Request, PollError> {
-        if let Some((wait, error)) = &self.held
+        if let Some((wait, error)) = &self.preflight_failure
             && wait.since.is_none_or(|since| since <= self.now)
             && self.now < wait.until
         {
@@ -223,11 +223,11 @@ impl ApiClient {
         let error = self.auth.read_error(body);
         let messages = self.auth.messages();
         let detail = describe(messages.request, head, error.as_ref());
-        let error = match Verdict::of(head.status, error.as_ref()) {
-            Verdict::Good => match self.auth.handle_answer(body, self.now) {
+        let error = match AnswerStatus::of(head.status, error.as_ref()) {
+            AnswerStatus::Good => match self.auth.handle_answer(body, self.now) {
                 Ok(()) => {
                     self.failures = 0;
-                    self.held = None;
+                    self.preflight_failure = None;
                     return Ok(());
                 }
                 Err(AuthError::Refused(why)) => {
@@ -240,30 +240,30 @@ impl ApiClient {
                 }
             },
             // Seen to pass by itself (`mimecast-api.md` §6.1).
-            Verdict::KeyRefused if self.failures == 0 => {
+            AnswerStatus::KeyRefused if self.failures == 0 => {
                 self.failures = 1;
                 return Ok(());
             }
-            Verdict::Expired
-            | Verdict::KeyRefused
-            | Verdict::NotPermitted
-            | Verdict::Refused
-            | Verdict::SignatureRefused
-            | Verdict::TokenRefused
-            | Verdict::TooLong
-            | Verdict::WrongRegion => {
+            AnswerStatus::Expired
+            | AnswerStatus::KeyRefused
+            | AnswerStatus::NotPermitted
+            | AnswerStatus::Refused
+            | AnswerStatus::SignatureRefused
+            | AnswerStatus::TokenRefused
+            | AnswerStatus::TooLong
+            | AnswerStatus::WrongRegion => {
                 PollError::Unauthorized(format!("{detail}; {}", messages.advice))
             }
-            Verdict::Throttled => {
+            AnswerStatus::Throttled => {
                 let asked_ms = self.asked_wait_ms(head);
                 PollError::Throttled(self.failure(detail, Cause::Throttled, asked_ms))
             }
-            Verdict::Unavailable => {
+            AnswerStatus::Unavailable => {
                 let asked_ms = self.retry_after_ms(head);
                 PollError::Unavailable(self.failure(detail, Cause::Unavailable, asked_ms))
             }
         };
-        self.hold(&error);
+        self.remember_failure(&error);
         Err(error)
     }
 
@@ -276,15 +276,15 @@ impl ApiClient {
         };
         let what = format!("{}: {why}", self.auth.messages().request);
         let error = PollError::Unavailable(self.failure(what, Cause::Unavailable, None));
-        self.hold(&error);
+        self.remember_failure(&error);
         error
     }
 
     /// Fails what comes before the wait of this failure is over.
-    fn hold(&mut self, error: &PollError) {
+    fn remember_failure(&mut self, error: &PollError) {
         if let Some(failure) = error.failure() {
             let wait_ms = i64::try_from(failure.retry_after_ms).unwrap_or(i64::MAX);
-            self.held = Some((Wait::begin(self.now, wait_ms), error.clone()));
+            self.preflight_failure = Some((Wait::begin(self.now, wait_ms), error.clone()));
         }
     }
 
@@ -304,26 +304,26 @@ impl ApiClient {
     pub fn read(&mut self, what: &str, (head, body): (&Head, &[u8]), is_repeat: bool) -> Reply {
         if head.status == 200 && body.len() > ANSWER_BYTES_MAX {
             return Reply {
-                verdict: Verdict::TooLong,
+                status: AnswerStatus::TooLong,
                 detail: format!("{what}: the answer is longer than {ANSWER_BYTES_MAX} bytes"),
                 may_retry: false,
             };
         }
         let error = self.auth.read_error(body);
-        let verdict = Verdict::of(head.status, error.as_ref());
+        let status = AnswerStatus::of(head.status, error.as_ref());
         Reply {
-            verdict,
-            detail: describe(what, head, error.as_ref()) + remedy(verdict),
-            may_retry: !is_repeat && self.may_repeat(verdict),
+            status,
+            detail: describe(what, head, error.as_ref()) + remedy(status),
+            may_retry: !is_repeat && self.may_repeat(status),
         }
     }
 
     /// Whether a call that was refused may do when it is made once more, and what it takes.
-    fn may_repeat(&mut self, verdict: Verdict) -> bool {
-        match verdict {
-            Verdict::KeyRefused => true,
+    fn may_repeat(&mut self, status: AnswerStatus) -> bool {
+        match status {
+            AnswerStatus::KeyRefused => true,
             // The answer has the upstream's clock, and the signature had another time.
-            Verdict::SignatureRefused => {
+            AnswerStatus::SignatureRefused => {
                 let is_off = |skew_ms: i64| skew_ms.abs_diff(self.signed_skew_ms) > SKEW_MS_MAX;
                 let is_off = self.skew.last_ms().is_some_and(is_off);
                 if is_off {
@@ -331,18 +331,18 @@ impl ApiClient {
                 }
                 is_off
             }
-            Verdict::TokenRefused => {
+            AnswerStatus::TokenRefused => {
                 self.auth.forget();
                 true
             }
-            Verdict::WrongRegion => self.auth.forget_region(),
-            Verdict::Expired
-            | Verdict::Good
-            | Verdict::NotPermitted
-            | Verdict::Refused
-            | Verdict::Throttled
-            | Verdict::TooLong
-            | Verdict::Unavailable => false,
+            AnswerStatus::WrongRegion => self.auth.forget_region(),
+            AnswerStatus::Expired
+            | AnswerStatus::Good
+            | AnswerStatus::NotPermitted
+            | AnswerStatus::Refused
+            | AnswerStatus::Throttled
+            | AnswerStatus::TooLong
+            | AnswerStatus::Unavailable => false,
         }
     }
 }
@@ -404,8 +404,8 @@ mod tests {
         client.handle_preflight(&head(200), body).unwrap();
         let reply = client.read("audit", (&head(401), b""), false);
         assert_eq!(
-            (reply.verdict, reply.may_retry),
-            (Verdict::TokenRefused, true)
+            (reply.status, reply.may_retry),
+            (AnswerStatus::TokenRefused, true)
         );
         assert!(!client.is_ready(), "the token is forgotten");
         let reply = client.read("audit", (&head(401), b""), true);
@@ -420,7 +420,7 @@ mod tests {
         assert_eq!(reply.detail, "audit: HTTP 400 err [redacted] is wrong");
         let long = vec![b'x'; ANSWER_BYTES_MAX + 1];
         let reply = client.read("audit", (&head(200), &long), false);
-        assert_eq!(reply.verdict, Verdict::TooLong);
+        assert_eq!(reply.status, AnswerStatus::TooLong);
         assert!(!reply.may_retry && reply.detail.contains("8388608 bytes"));
     }
 }

@@ -13,7 +13,7 @@ use crate::identity::EventId;
 use crate::normalize::severity::Severities;
 use crate::normalize::{Format, Normalizer, Options, Source};
 use crate::record::{Joiner, Parser, Record, Reject};
-use crate::remembered::{Known, Remembered};
+use crate::remembered::{Deduplication, SeenIds};
 use crate::stream::Stream;
 use crate::time::Timestamp;
 
@@ -162,13 +162,13 @@ pub struct RecordProcessor {
 }
 
 impl RecordProcessor {
-    /// An processor for one format.
+    /// A processor for one format.
     #[must_use]
     pub fn new(format: Format, options: Options) -> Self {
         Self::with_severities(format, options, &Severities::default())
     }
 
-    /// An processor whose events have other severities than those of the tables.
+    /// A processor whose events have other severities than those of the tables.
     #[must_use]
     pub fn with_severities(format: Format, options: Options, severities: &Severities) -> Self {
         Self {
@@ -368,11 +368,11 @@ impl Builder {
         &mut self,
         processor: &mut RecordProcessor,
         record: RecordLine<'_>,
-        remembered: Option<&mut Remembered>,
+        remembered: Option<&mut SeenIds>,
         now: Timestamp,
         locator: &dyn Fn() -> String,
     ) -> PushResult {
-        let known = Known {
+        let known = Deduplication {
             remembered,
             occurrences: None,
         };
@@ -385,7 +385,7 @@ impl Builder {
         counted: Stream,
         processor: &mut RecordProcessor,
         record: RecordLine<'_>,
-        known: Known<'_>,
+        known: Deduplication<'_>,
         now: Timestamp,
         locator: &dyn Fn() -> String,
     ) -> PushResult {
@@ -396,7 +396,7 @@ impl Builder {
             tenant,
             joiner,
         } = processor;
-        let Known {
+        let Deduplication {
             remembered,
             occurrences,
         } = known;

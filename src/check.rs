@@ -11,8 +11,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::api::ApiClient;
+use crate::api::answer_status::AnswerStatus;
 use crate::api::incoming::Incoming;
-use crate::api::verdict::Verdict;
 use crate::batch::RecordProcessor;
 use crate::machine::{Action, Machine};
 use crate::normalize::{Format, Options};
@@ -50,7 +50,7 @@ pub enum Outcome {
     Readable,
 }
 
-/// What a request in in_flight is for.
+/// What a request in flight is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
     /// What the credentials need first: a token, or the region.
@@ -189,24 +189,24 @@ impl Check {
             self.is_retry = true;
             return;
         }
-        match reply.verdict {
-            Verdict::Good => self.handle_probe(head, body, &reply.detail),
-            Verdict::NotPermitted => self.report(Outcome::NotPermitted(reply.detail)),
-            Verdict::Expired | Verdict::KeyRefused | Verdict::SignatureRefused => {
+        match reply.status {
+            AnswerStatus::Good => self.handle_probe(head, body, &reply.detail),
+            AnswerStatus::NotPermitted => self.report(Outcome::NotPermitted(reply.detail)),
+            AnswerStatus::Expired | AnswerStatus::KeyRefused | AnswerStatus::SignatureRefused => {
                 self.report_all(&PollError::Unauthorized(reply.detail));
             }
-            Verdict::TokenRefused => {
+            AnswerStatus::TokenRefused => {
                 self.report(Outcome::Failed(PollError::Unauthorized(reply.detail)));
             }
-            Verdict::Refused | Verdict::TooLong | Verdict::WrongRegion => {
+            AnswerStatus::Refused | AnswerStatus::TooLong | AnswerStatus::WrongRegion => {
                 let failure = self.failure(head, reply.detail);
                 self.report(Outcome::Failed(PollError::Protocol(failure)));
             }
-            Verdict::Throttled => {
+            AnswerStatus::Throttled => {
                 let failure = self.failure(head, reply.detail);
                 self.report(Outcome::Failed(PollError::Throttled(failure)));
             }
-            Verdict::Unavailable => {
+            AnswerStatus::Unavailable => {
                 let failure = self.failure(head, reply.detail);
                 self.report(Outcome::Failed(PollError::Unavailable(failure)));
             }

@@ -122,12 +122,12 @@ pub struct Backoff {
 impl Backoff {
     /// The backoff as it has to be seen at `now`, whose clock may have been set back.
     #[must_use]
-    pub fn seen_at(self, now: Timestamp) -> Self {
+    pub fn adjusted_to(self, now: Timestamp) -> Self {
         let wait = Wait {
             since: self.since,
             until: self.until,
         };
-        let Wait { since, until } = wait.seen_at(now);
+        let Wait { since, until } = wait.adjusted_to(now);
         Self {
             since,
             until,
@@ -298,7 +298,7 @@ pub struct WindowPosition {
     /// How the pages go on.
     #[serde(default, skip_serializing_if = "Paging::is_default")]
     pub paging: Paging,
-    /// The identities that may come again, as `Remembered` writes them.
+    /// The identities that may come again, as `SeenIds` writes them.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub remembered: String,
 }
@@ -341,7 +341,7 @@ pub struct EventsPosition {
     /// How the pages go on.
     #[serde(default, skip_serializing_if = "Paging::is_default")]
     pub paging: Paging,
-    /// The identities that may come again, as `Remembered` writes them.
+    /// The identities that may come again, as `SeenIds` writes them.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub remembered: String,
 }
@@ -373,7 +373,7 @@ pub struct FeedPosition {
     /// How the pages go on.
     #[serde(default, skip_serializing_if = "Paging::is_default")]
     pub paging: Paging,
-    /// The identities that may come again, as `Remembered` writes them.
+    /// The identities that may come again, as `SeenIds` writes them.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub remembered: String,
 }
@@ -408,7 +408,7 @@ pub struct LogFilesPosition {
     /// The names of the last files that are done: 8 bytes each, in base64.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub done: String,
-    /// The identities that may come again, as `Remembered` writes them.
+    /// The identities that may come again, as `SeenIds` writes them.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub remembered: String,
 }
@@ -592,7 +592,7 @@ const LINE_END: &str = " .";
 /// The name of a stream and what else stands in its line of items.
 const NAME_CHARS: usize = 40;
 
-/// One entry of `Remembered`: 18 bytes in base64.
+/// One entry of `SeenIds`: 18 bytes in base64.
 const REMEMBERED_CHARS: usize = 24;
 
 /// Drops the first half of a text of entries, and all of it where little is left.

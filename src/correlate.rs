@@ -12,7 +12,7 @@ use crate::stream::Stream;
 
 /// By stream: the other stream, and which members of this one its records get.
 #[rustfmt::skip]
-const CARRIED: [(Stream, Stream, &[Name]); 2] = [
+const SHARED_FIELDS: [(Stream, Stream, &[Name]); 2] = [
     (Stream::CiEntities, Stream::CiMailflow,
         &[field::DIRECTION, field::RECIPIENT, field::RECIPIENTS, field::SENDER_ENVELOPE, field::SENDER_HEADER, field::SENDER_IP, field::SUBJECT]),
     (Stream::CiMailflow, Stream::CiEntities,
@@ -49,7 +49,7 @@ impl Default for Correlation {
 impl Correlation {
     /// The members that the counterpart of a record has left for it, if there is one.
     pub fn members_for(&mut self, record: &Record<'_>) -> Option<&str> {
-        let (stream, other, names) = CARRIED
+        let (stream, other, names) = SHARED_FIELDS
             .iter()
             .find(|(stream, ..)| *stream == record.stream())?;
         let id = record.get(field::AGGREGATE_ID)?;

@@ -11,13 +11,13 @@ impl Name {
     /// The known name that is spelt so.
     #[must_use]
     #[inline(never)]
-    pub fn new(spelling: &str) -> Option<Self> {
+    pub fn from_spelling(spelling: &str) -> Option<Self> {
         let at = NAMES.iter().position(|name| *name == spelling)?;
         u8::try_from(at).ok().map(Self)
     }
 
     /// The name at a position in [`NAMES`].
-    pub(crate) const fn at(position: u8) -> Self {
+    pub(crate) const fn from_index(position: u8) -> Self {
         Self(position)
     }
 

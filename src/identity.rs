@@ -384,7 +384,7 @@ mod tests {
         })
     }
 
-    /// The same JSON written another fetch: other order, other escapes, white space.
+    /// The same JSON written another way: other order, other escapes, white space.
     fn restyled(value: &Value) -> String {
         match value {
             Value::Object(map) => {

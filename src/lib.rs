@@ -53,6 +53,7 @@ pub mod request;
 pub mod response;
 pub mod retry;
 pub mod rewind;
+pub mod saved_session;
 pub mod scan;
 pub mod secret;
 pub mod session;
@@ -62,6 +63,5 @@ pub mod streams;
 #[cfg(test)]
 mod testing;
 pub mod time;
-pub mod volatile;
 #[cfg(target_family = "wasm")]
 mod wasi;

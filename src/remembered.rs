@@ -18,7 +18,7 @@ type Key = [u8; KEY_BYTES];
 
 /// A bounded set of record identities with the time of each record.
 #[derive(Clone, Debug, Default)]
-pub struct Remembered {
+pub struct SeenIds {
     /// In the order of insertion.
     entries: VecDeque<(Timestamp, Key)>,
     keys: BTreeSet<Key>,
@@ -27,7 +27,7 @@ pub struct Remembered {
     spare: Option<(Timestamp, Timestamp)>,
 }
 
-impl Remembered {
+impl SeenIds {
     /// An empty set for at most `capacity` identities.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
@@ -81,7 +81,7 @@ impl Remembered {
 
     /// Says which entries are not needed again: those between `after`, up to which this window
     /// overlaps the last one, and `before`, from which on the next one will overlap it.
-    pub const fn spare(&mut self, after: Timestamp, before: Timestamp) {
+    pub const fn evict_first(&mut self, after: Timestamp, before: Timestamp) {
         self.spare = Some((after, before));
     }
 
@@ -110,7 +110,7 @@ impl Remembered {
         STANDARD_NO_PAD.encode(bytes)
     }
 
-    /// Reads [`Remembered::to_text`]; `None` where it is something else.
+    /// Reads [`SeenIds::to_text`]; `None` where it is something else.
     #[must_use]
     pub fn from_text(text: &str, capacity: usize) -> Option<Self> {
         let bytes = STANDARD_NO_PAD.decode(text).ok()?;
@@ -156,9 +156,9 @@ impl Occurrences {
 
 /// What is known of records that may come again.
 #[derive(Default)]
-pub struct Known<'a> {
+pub struct Deduplication<'a> {
     /// Records of earlier pages and windows.
-    pub remembered: Option<&'a mut Remembered>,
+    pub remembered: Option<&'a mut SeenIds>,
     /// Where equal entries of one page are records of their own: those of this page.
     pub occurrences: Option<&'a mut Occurrences>,
 }
@@ -185,21 +185,21 @@ mod tests {
 
     #[test]
     fn the_text_form_gives_the_same_set_back() {
-        let mut set = Remembered::new(10);
+        let mut set = SeenIds::new(10);
         set.insert(&id(1), at(1_700_000_000_123));
         set.insert(&id(2), at(0));
-        let again = Remembered::from_text(&set.to_text(), 10).unwrap();
+        let again = SeenIds::from_text(&set.to_text(), 10).unwrap();
         assert_eq!(again.to_text(), set.to_text());
         assert!(again.contains(&id(1)) && again.contains(&id(2)) && !again.contains(&id(3)));
         assert_eq!(set.to_text().len(), 2 * 24);
-        assert!(Remembered::from_text("AAA", 10).is_none());
-        assert!(Remembered::from_text("no base64!", 10).is_none());
+        assert!(SeenIds::from_text("AAA", 10).is_none());
+        assert!(SeenIds::from_text("no base64!", 10).is_none());
     }
 
     #[test]
     fn a_full_set_forgets_what_the_next_window_does_not_need() {
-        let mut set = Remembered::new(2);
-        set.spare(at(10), at(100));
+        let mut set = SeenIds::new(2);
+        set.evict_first(at(10), at(100));
         set.insert(&id(1), at(150));
         set.insert(&id(2), at(50));
         set.insert(&id(3), at(120));
@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn what_lies_before_the_overlap_is_forgotten() {
-        let mut set = Remembered::new(10);
+        let mut set = SeenIds::new(10);
         set.insert(&id(1), at(99));
         set.insert(&id(2), at(100));
         set.forget_before(at(100));

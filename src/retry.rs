@@ -41,7 +41,7 @@ impl Wait {
     /// The wait as it has to be seen at `now`. When the clock was set back to before its beginning,
     /// nobody knows how much of it has passed: it begins again, with its own length.
     #[must_use]
-    pub fn seen_at(self, now: Timestamp) -> Self {
+    pub fn adjusted_to(self, now: Timestamp) -> Self {
         match self.since {
             Some(since) => {
                 let length_ms = self.until.millis().saturating_sub(since.millis());
@@ -133,21 +133,21 @@ mod tests {
     fn a_wait_begins_again_when_the_clock_is_set_back_to_before_its_beginning() {
         let at = |ms| Timestamp::from_millis(ms);
         let wait = Wait::begin(at(1_000_000), 60_000);
-        assert_eq!(wait.seen_at(at(1_030_000)).until, at(1_060_000));
-        assert_eq!(wait.seen_at(at(9_000_000)).until, at(1_060_000));
-        assert_eq!(wait.seen_at(at(500_000)).until, at(560_000));
+        assert_eq!(wait.adjusted_to(at(1_030_000)).until, at(1_060_000));
+        assert_eq!(wait.adjusted_to(at(9_000_000)).until, at(1_060_000));
+        assert_eq!(wait.adjusted_to(at(500_000)).until, at(560_000));
         let endless = Wait {
             since: Some(at(0)),
             until: at(i64::MAX),
         };
-        assert_eq!(endless.seen_at(at(7)).until, at(WAIT_MS_MAX));
+        assert_eq!(endless.adjusted_to(at(7)).until, at(WAIT_MS_MAX));
         // Of a release that did not write the beginning.
         let old = |ms| Wait {
             since: None,
             until: at(ms),
         };
-        assert_eq!(old(600_000).seen_at(at(0)).until, at(600_000));
-        assert_eq!(old(i64::MAX).seen_at(at(7)).until, at(7));
+        assert_eq!(old(600_000).adjusted_to(at(0)).until, at(600_000));
+        assert_eq!(old(i64::MAX).adjusted_to(at(7)).until, at(7));
     }
 
     #[test]

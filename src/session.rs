@@ -5,10 +5,10 @@
 //! the others go on, or the failure of the poll.
 
 mod answers;
-mod drive;
 mod files;
 mod lines;
 mod log_files;
+mod machine_impl;
 mod schedule;
 pub mod status;
 #[cfg(test)]
@@ -27,13 +27,13 @@ pub use crate::poll_error::{Failure, PollError};
 use crate::request::Request;
 use crate::response::TransportError;
 use crate::retry;
+use crate::saved_session::SavedSession;
 use crate::settings::Settings;
 use crate::stream::Stream;
 use crate::streams::quota::{BATCH_WINDOW_S, EVENTS_WINDOW_S, Meter, Quota};
 use crate::streams::siem_events::CALLS_PER_HOUR;
 use crate::streams::{self, Context, Feed, FeedAction};
 use crate::time::Timestamp;
-use crate::volatile::Volatile;
 
 /// A poll that lasts longer returns what it has, so that a slow upstream does not run into the
 /// host's limit with its position unmoved. Hosts set limits of a few seconds and more.
@@ -60,7 +60,7 @@ struct StreamEntry {
     lost_answers: u32,
 }
 
-/// What a request in in_flight is for.
+/// What a request in flight is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
     /// What the credentials need first: a token, or the region.
@@ -219,11 +219,11 @@ impl Session {
         self.client.inherit(other.client);
     }
 
-    /// What this session leaves for the next one: see [`crate::volatile`].
+    /// What this session leaves for the next one: see [`crate::saved_session`].
     #[must_use]
     pub fn volatile(&mut self, now: Timestamp) -> Option<String> {
         self.client.set_now(now);
-        let mut kept = Volatile::new(&self.settings.credentials);
+        let mut kept = SavedSession::new(&self.settings.credentials);
         kept.token = self.client.export_token();
         kept.skew_ms = self.client.known_skew_ms();
         kept.to_text()
@@ -233,7 +233,7 @@ impl Session {
     /// ignored.
     pub fn resume_volatile(&mut self, text: &str, now: Timestamp) {
         self.client.set_now(now);
-        let Some(kept) = Volatile::parse(text, &self.settings.credentials) else {
+        let Some(kept) = SavedSession::parse(text, &self.settings.credentials) else {
             return;
         };
         if let Some(skew_ms) = kept.skew_ms {
@@ -277,7 +277,7 @@ impl Session {
         }
     }
 
-    /// Goes on with the answer in in_flight.
+    /// Goes on with the answer in flight.
     fn go_on(&mut self) -> Step {
         let Some(in_flight) = &mut self.in_flight else {
             return Step::Again;
@@ -447,13 +447,13 @@ impl Session {
     fn back_off_if_stalled(&mut self, index: usize, stall: Option<(Stall, u32)>) {
         let stream = self.slots.get(index).map(|slot| slot.stream);
         if let (Some((stall, tries)), Some(stream)) = (stall, stream) {
-            let fault = Fault::no_progress(format!("{stream}: {}", stall.detail()), tries);
+            let fault = StreamFailure::no_progress(format!("{stream}: {}", stall.detail()), tries);
             self.back_off(index, fault);
         }
     }
 
     /// Backs off after a failure of a stream, with a notice.
-    fn back_off(&mut self, index: usize, fault: Fault) {
+    fn back_off(&mut self, index: usize, fault: StreamFailure) {
         let now = self.client.now();
         let random = self.client.next_random();
         let (Some(slot), Some(poll)) = (self.slots.get_mut(index), &mut self.poll) else {
@@ -465,7 +465,7 @@ impl Session {
         slot.lost_answers = 0;
         let tries = slot.backoff.map_or(0, |backoff| backoff.tries);
         let tries = fault.tries.unwrap_or(tries);
-        let wait_ms = retry::wait_ms(fault.retry, tries, fault.asked_wait_ms, random);
+        let wait_ms = retry::wait_ms(fault.wait, tries, fault.asked_wait_ms, random);
         slot.backoff = Some(Backoff {
             since: Some(now),
             until: now.plus_ms(wait_ms),
@@ -493,8 +493,8 @@ enum Step {
 }
 
 /// A failure of one stream.
-struct Fault {
-    retry: retry::Cause,
+struct StreamFailure {
+    wait: retry::Cause,
     cause: BackoffCause,
     notice: NoticeKind,
     detail: String,

@@ -103,7 +103,7 @@ pub struct Settings {
     /// From which endpoints SIEM records are read.
     pub siem_endpoint: SiemEndpoint,
     /// What is told of lists.
-    pub snapshot: Snapshot,
+    pub snapshot: ListMode,
     /// The form of the threat feeds.
     pub threat_feed: ThreatFeed,
 }
@@ -119,7 +119,7 @@ pub enum SiemEndpoint {
 
 /// What is told of lists of what is there now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Snapshot {
+pub enum ListMode {
     /// What is new in a list, and what has left it.
     Changes,
     /// The whole list, each time it is read.
@@ -153,7 +153,7 @@ fn error(setting: &str, detail: impl Into<String>) -> SettingsError {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Raw {
+struct SettingsInput {
     account_code: Option<String>,
     app_id: Option<String>,
     app_key: Option<String>,
@@ -203,7 +203,7 @@ impl EventSettings {
     ///
     /// The first setting that is unknown or, of those that shape events, not usable.
     pub fn parse(json: &str) -> Result<Self, SettingsError> {
-        let raw: Raw =
+        let raw: SettingsInput =
             serde_json::from_str(json).map_err(|problem| error("", not_an_object(&problem)))?;
         Ok(Self {
             include_original: raw.include_original.unwrap_or(false),
@@ -219,7 +219,7 @@ const SIEM_ENDPOINTS: [(&str, SiemEndpoint); 2] = [
     ("batch", SiemEndpoint::Batch),
     ("events", SiemEndpoint::Events),
 ];
-const SNAPSHOTS: [(&str, Snapshot); 2] = [("changes", Snapshot::Changes), ("full", Snapshot::Full)];
+const SNAPSHOTS: [(&str, ListMode); 2] = [("changes", ListMode::Changes), ("full", ListMode::Full)];
 const THREAT_FEEDS: [(&str, ThreatFeed); 2] =
     [("stix", ThreatFeed::Stix), ("csv", ThreatFeed::Csv)];
 
@@ -231,7 +231,7 @@ impl Settings {
     /// The first setting that is missing, unknown or not usable.
     #[cold]
     pub fn parse(json: &str) -> Result<Self, SettingsError> {
-        let mut raw: Raw =
+        let mut raw: SettingsInput =
             serde_json::from_str(json).map_err(|problem| error("", not_an_object(&problem)))?;
         let api = choice("api", raw.api.take(), [("2.0", Api::V2), ("1.0", Api::V1)])?;
         legacy::refuse_others(&raw, api)?;
@@ -420,7 +420,7 @@ fn parse_tenant(name: Option<String>) -> Result<Option<String>, SettingsError> {
 }
 
 fn parse_streams(names: Option<Vec<String>>, api: Api) -> Result<Vec<Stream>, SettingsError> {
-    let offered: Vec<&crate::stream::Row> = STREAMS
+    let offered: Vec<&crate::stream::StreamInfo> = STREAMS
         .iter()
         .filter(|row| legacy::offers(api, row.stream))
         .collect();
@@ -449,7 +449,7 @@ fn parse_streams(names: Option<Vec<String>>, api: Api) -> Result<Vec<Stream>, Se
             ));
         }
     }
-    let wanted = |row: &&&crate::stream::Row| {
+    let wanted = |row: &&&crate::stream::StreamInfo| {
         names
             .iter()
             .any(|name| row.name == name || row.stream.family() == name)
@@ -462,7 +462,7 @@ fn parse_streams(names: Option<Vec<String>>, api: Api) -> Result<Vec<Stream>, Se
 }
 
 /// The names that stand for several of the streams.
-fn families(rows: &[&crate::stream::Row]) -> Vec<&'static str> {
+fn families(rows: &[&crate::stream::StreamInfo]) -> Vec<&'static str> {
     let mut names: Vec<&str> = Vec::new();
     for row in rows {
         let family = row.stream.family();

@@ -16,7 +16,7 @@ macro_rules! streams {
         }
 
         /// One row per stream, in the order of the enum.
-        pub static STREAMS: &[Row] = &[$(Row {
+        pub static STREAMS: &[StreamInfo] = &[$(StreamInfo {
             stream: Stream::$variant,
             summary: concat!($($summary),+),
             ..$row
@@ -26,7 +26,7 @@ macro_rules! streams {
 
 /// What is known about a stream. Sources: `mimecast-api.md` §2.2 to §5.
 #[derive(Clone, Copy, Debug)]
-pub struct Row {
+pub struct StreamInfo {
     /// The stream this row describes.
     pub stream: Stream,
     /// The name in settings, logs and events.
@@ -121,8 +121,8 @@ const SIEM: &str = "Security Events and Data Retrieval | Threat and Security Eve
 pub const NO_PERMISSION: &str = "none documented";
 
 /// A SIEM batch stream (`mimecast-api.md` §3.1, §3.5).
-const fn siem(name: &'static str, event_type: &'static str) -> Row {
-    Row {
+const fn siem(name: &'static str, event_type: &'static str) -> StreamInfo {
+    StreamInfo {
         stream: Stream::SiemReceipt,
         name,
         summary: "",
@@ -143,8 +143,8 @@ const fn siem(name: &'static str, event_type: &'static str) -> Row {
 
 /// A SIEM batch stream of Cloud Integrated (`mimecast-api.md` §3.4). No role permission is
 /// documented for it.
-const fn integrated(name: &'static str, event_type: &'static str) -> Row {
-    Row {
+const fn integrated(name: &'static str, event_type: &'static str) -> StreamInfo {
+    StreamInfo {
         endpoint: "/siem/v1/batch/events/ci",
         fetch: FetchKind::Files {
             event_type,
@@ -178,8 +178,8 @@ const fn log(
     post: Post,
     times: &'static [Name],
     permission: &'static str,
-) -> Row {
-    Row {
+) -> StreamInfo {
+    StreamInfo {
         stream: Stream::Audit,
         name,
         summary: "",
@@ -203,14 +203,14 @@ const fn ascending(
     list: &'static str,
     times: &'static [Name],
     permission: &'static str,
-) -> Row {
+) -> StreamInfo {
     let post = Post {
         window: FROM_TO,
         members: OLDEST_FIRST,
         list,
         ..POST
     };
-    Row {
+    StreamInfo {
         product: "Security Events",
         retention_hours: Some(60 * 24),
         order: Order::OldestFirst,
@@ -220,8 +220,8 @@ const fn ascending(
 }
 
 /// A feed of threat indicators (`mimecast-api.md` §5.11).
-const fn threat_intel(name: &'static str, feed_type: &'static str) -> Row {
-    Row {
+const fn threat_intel(name: &'static str, feed_type: &'static str) -> StreamInfo {
+    StreamInfo {
         fetch: FetchKind::Feed { feed_type },
         product: "Threat Management",
         retention_hours: Some(7 * 24),
@@ -242,12 +242,12 @@ const fn threat_intel(name: &'static str, feed_type: &'static str) -> Row {
 }
 
 /// A list of people and what the awareness training knows of them (`mimecast-api.md` §5.12).
-const fn training(name: &'static str, endpoint: &'static str) -> Row {
+const fn training(name: &'static str, endpoint: &'static str) -> StreamInfo {
     let post = Post {
         window: None,
         ..POST
     };
-    Row {
+    StreamInfo {
         fetch: FetchKind::List {
             post,
             departures: false,
@@ -289,7 +289,7 @@ streams! {
     /// Messages taken into the journal.
     SiemJournal = siem("siem.journal", "journal");
     /// What administrators and users changed, and who logged on.
-    Audit = Row {
+    Audit = StreamInfo {
         retention_hours: Some(60 * 24),
         budget_share: 4,
         ..log(
@@ -339,7 +339,7 @@ streams! {
         "Monitoring | Impersonation Protection | Read",
     );
     /// Messages that are held now: one event when a message appears, one when it is gone.
-    HeldMessages = Row {
+    HeldMessages = StreamInfo {
         fetch: FetchKind::List {
             post: Post { members: "\"admin\":true,", ..POST },
             departures: true,
@@ -412,7 +412,7 @@ streams! {
     );
     /// API 1.0: log files of all SIEM types. Events have the kind of their own type, and this one
     /// where no type can be told.
-    Siem = Row {
+    Siem = StreamInfo {
         endpoint: "/api/audit/get-siem-logs",
         fetch: FetchKind::LogFiles,
         permission: "Gateway | Tracking | Read",
@@ -457,7 +457,7 @@ impl Stream {
 
     /// The row of this stream.
     #[must_use]
-    pub fn row(self) -> &'static Row {
+    pub fn row(self) -> &'static StreamInfo {
         // The macro writes one row per variant in the same order; the fallback is never taken.
         STREAMS.get(self.index()).unwrap_or(&FALLBACK)
     }
@@ -512,7 +512,7 @@ impl Stream {
     }
 }
 
-static FALLBACK: Row = siem("siem.receipt", "receipt");
+static FALLBACK: StreamInfo = siem("siem.receipt", "receipt");
 
 impl fmt::Display for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

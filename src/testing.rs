@@ -222,7 +222,7 @@ impl Upstream {
             "/siem/v1/events/cg" | "/siem/v1/events/ci" => self.events(&request.url),
             "/api/audit/get-audit-events" => self.audit_page(body),
             _ => {
-                let asked = |row: &&crate::stream::Row| match row.fetch {
+                let asked = |row: &&crate::stream::StreamInfo| match row.fetch {
                     FetchKind::Feed { feed_type } => body.contains(feed_type),
                     FetchKind::Files { .. }
                     | FetchKind::List { .. }

@@ -89,7 +89,7 @@ impl ClockSkew {
 
     /// The skew for another session, where more than one answer has shown it.
     #[must_use]
-    pub(super) fn shown(&self) -> Option<i64> {
+    pub(super) fn confirmed_ms(&self) -> Option<i64> {
         (self.samples.len() > 1).then(|| self.ms())
     }
 }

@@ -4,7 +4,7 @@ use super::{Builder, Entry, Limits, RecordLine, RecordProcessor, Rejected};
 use crate::decode::json::{self, Kind, Member};
 use crate::decode::key_value;
 use crate::record::legacy;
-use crate::remembered::Known;
+use crate::remembered::Deduplication;
 use crate::stream::Stream;
 use crate::time::Timestamp;
 
@@ -54,7 +54,14 @@ pub fn normalize_all(
             let pushed = unwrapped(bytes);
             let (kind, bytes) = of_line(stream, pushed.as_deref().unwrap_or(bytes), &mut object);
             let record = RecordLine::new(kind, bytes);
-            batch.offer_as(stream, processor, record, Known::default(), now, &locator);
+            batch.offer_as(
+                stream,
+                processor,
+                record,
+                Deduplication::default(),
+                now,
+                &locator,
+            );
         }
     }
     Normalized {

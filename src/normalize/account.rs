@@ -1,11 +1,11 @@
 //! The people of an audit event: who acted, whose account it was, and what was acted on.
 
 use super::address;
-use super::convert::noted;
+use super::convert::quoted_and_related;
 use super::mapping::FieldStep;
 use super::prose::{self, Prose};
 use super::table::Related;
-use super::values::{Plain, is_absent, is_placeholder};
+use super::values::{UnescapedText, is_absent, is_placeholder};
 use super::writer::EventWriter;
 use crate::encode::push_escaped;
 use crate::field::Name;
@@ -129,12 +129,12 @@ fn person(writer: &mut EventWriter<'_, '_>, row: &FieldStep, account: Account, p
         return;
     };
     writer.out.push_str(&row.key);
-    let plain = Plain {
+    let plain = UnescapedText {
         text,
         unescaped: true,
     };
     if is_noted {
-        noted(writer, plain, text, Related::User);
+        quoted_and_related(writer, plain, text, Related::User);
     } else {
         writer.out.push('"');
         plain.push(text, writer.out);
@@ -201,7 +201,7 @@ fn text(writer: &EventWriter<'_, '_>, name: Option<&Name>) -> String {
     let mut buffer = String::new();
     value
         .filter(|value| !is_absent(value))
-        .and_then(|value| Plain::new(value, &mut buffer))
+        .and_then(|value| UnescapedText::new(value, &mut buffer))
         .filter(|plain| !is_placeholder(plain.text))
         .map_or_else(String::new, |plain| plain.text.to_owned())
 }

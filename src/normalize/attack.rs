@@ -29,7 +29,7 @@ pub struct Technique {
 
 /// Records of a stream, and the techniques that they name.
 #[derive(Clone, Copy, Debug)]
-pub struct Row {
+pub struct AttackRule {
     /// The stream.
     pub stream: Stream,
     /// All of these hold.
@@ -77,8 +77,8 @@ const fn row(
     when: &'static [Test],
     techniques: &'static [Technique],
     meaning: &'static str,
-) -> Row {
-    Row {
+) -> AttackRule {
+    AttackRule {
         stream,
         when,
         techniques,
@@ -91,7 +91,7 @@ const QR_CODE: &[&str] = &["qrcode", "qr code", "url"];
 
 /// For each stream the first row that holds counts.
 #[rustfmt::skip]
-pub const ROWS: &[Row] = &[
+pub const ROWS: &[AttackRule] = &[
     row(Stream::SiemUrlProtect, &[CLICK_ALLOWED], &[LINK, CLICKED], "clicked and allowed"),
     row(Stream::SiemUrlProtect, &[],                                  &[LINK],          "every record"),
     row(Stream::TtpUrl, &[MALICIOUS_URL, Test::Is(field::ACTIONS, ALLOW)], &[LINK, CLICKED], "malicious and allowed"),
@@ -115,7 +115,7 @@ pub const ROWS: &[Row] = &[
 ];
 
 /// The rows of a stream.
-pub fn rows(stream: Stream) -> impl Iterator<Item = &'static Row> {
+pub fn rows(stream: Stream) -> impl Iterator<Item = &'static AttackRule> {
     ROWS.iter().filter(move |row| row.stream == stream)
 }
 

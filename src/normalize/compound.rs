@@ -4,11 +4,11 @@ use core::net::IpAddr;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use super::convert::{noted, push_escaped_word, push_verdict};
+use super::convert::{push_escaped_word, push_verdict, quoted_and_related};
 use super::distinct::VALUES_MAX;
 use super::mapping::FieldStep;
 use super::table::Related;
-use super::values::{self, Plain, is_absent};
+use super::values::{self, UnescapedText, is_absent};
 use super::writer::EventWriter;
 use super::{files, url};
 use crate::decode::json::{self, Kind, Member};
@@ -173,7 +173,7 @@ pub(super) fn files(
         names.retain(|name| !values::is_placeholder(name));
         if names.len() > VALUES_MAX {
             names.truncate(VALUES_MAX);
-            writer.is_cut = true;
+            writer.is_truncated = true;
             writer.is_partial = true;
         }
         push_files(writer, row, &names, push);
@@ -233,7 +233,7 @@ fn listed_names(list: &str) -> Option<Vec<Cow<'_, str>>> {
 }
 
 /// Writes an object with the URL and, where it is absolute, its parts.
-pub(super) fn url(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
+pub(super) fn url(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     let text = plain.text;
     writer.out.push_str("{\"original\":\"");
     plain.push(text, writer.out);
@@ -244,7 +244,7 @@ pub(super) fn url(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
         writer.out.push_str("\",\"scheme\":\"");
         push_lowercase(writer.out, parts.scheme);
         writer.out.push_str("\",\"domain\":");
-        noted_host(writer, plain, parts.host);
+        quoted_host(writer, plain, parts.host);
         for (key, part) in [
             (",\"path\":\"", parts.path),
             (",\"query\":\"", parts.query),
@@ -264,7 +264,7 @@ pub(super) fn url(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
         }
     } else if let Some(host) = url::host(text) {
         writer.out.push_str(",\"domain\":");
-        noted_host(writer, plain, host);
+        quoted_host(writer, plain, host);
     }
     writer.out.push('}');
     true
@@ -272,23 +272,23 @@ pub(super) fn url(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
 
 /// Writes the host of a URL in lower case; an address in it is related as an address, without
 /// brackets.
-fn noted_host(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>, host: &str) {
+fn quoted_host(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>, host: &str) {
     let host = host.to_lowercase();
     let bare = host.trim_matches(['[', ']']);
     if bare.parse::<IpAddr>().is_err() {
-        noted(writer, plain, &host, Related::Hosts);
+        quoted_and_related(writer, plain, &host, Related::Hosts);
         return;
     }
     writer.out.push('"');
     if host == bare {
         let start = writer.out.len();
         writer.out.push_str(bare);
-        writer.note(Related::Ip, start);
+        writer.add_related(Related::Ip, start);
     } else {
         writer.out.push('[');
         let start = writer.out.len();
         writer.out.push_str(bare);
-        writer.note(Related::Ip, start);
+        writer.add_related(Related::Ip, start);
         writer.out.push(']');
     }
     writer.out.push('"');

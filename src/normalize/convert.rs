@@ -2,8 +2,8 @@
 
 use super::distinct::VALUES_MAX;
 use super::mapping::FieldStep;
-use super::table::{Read, Related};
-use super::values::{self, Plain, is_absent, is_placeholder};
+use super::table::{ConvertFn, Related};
+use super::values::{self, UnescapedText, is_absent, is_placeholder};
 use super::writer::EventWriter;
 use super::{address, compound};
 use crate::decode::json::{self, Kind};
@@ -11,60 +11,61 @@ use crate::encode::{push_escaped, push_lowercase};
 use crate::record::Value;
 
 /// Writes text as it stands.
-pub(super) fn as_it_is(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
+pub(super) fn as_it_is(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     quoted(writer, plain, plain.text)
 }
 
 /// Writes one bare e-mail address.
-pub(super) fn address(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
+pub(super) fn address(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     let found = address::bare(plain.text);
-    found.is_some_and(|found| noted(writer, plain, found, Related::User))
+    found.is_some_and(|found| quoted_and_related(writer, plain, found, Related::User))
 }
 
 /// Writes the part of an e-mail address after the `@`.
-pub(super) fn domain(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
+pub(super) fn domain(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     let found = address::bare(plain.text).and_then(|text| text.rsplit_once('@'));
     found.is_some_and(|(_, domain)| quoted(writer, plain, domain))
 }
 
 /// Writes the name of a user.
-pub(super) fn user(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
-    noted(writer, plain, plain.text, Related::User)
+pub(super) fn user(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
+    quoted_and_related(writer, plain, plain.text, Related::User)
 }
 
 /// Writes the name of a host.
-pub(super) fn host(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
-    !plain.text.contains(char::is_whitespace) && noted(writer, plain, plain.text, Related::Hosts)
+pub(super) fn host(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
+    !plain.text.contains(char::is_whitespace)
+        && quoted_and_related(writer, plain, plain.text, Related::Hosts)
 }
 
 /// Writes an IP address, without the port that may stand behind it.
-pub(super) fn ip(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
+pub(super) fn ip(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     let found = address::endpoint(plain.text);
-    found.is_some_and(|(ip, _)| noted(writer, plain, ip, Related::Ip))
+    found.is_some_and(|(ip, _)| quoted_and_related(writer, plain, ip, Related::Ip))
 }
 
 /// Writes a code that is not zero, as text.
-pub(super) fn code(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
+pub(super) fn code(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     plain.text != "0" && quoted(writer, plain, plain.text)
 }
 
 /// Writes text of digits only.
-pub(super) fn digits(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
+pub(super) fn digits(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     is_digits(plain.text) && quoted(writer, plain, plain.text)
 }
 
 /// Writes text that is not a number.
-pub(super) fn not_digits(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
+pub(super) fn not_digits(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     !is_digits(plain.text) && quoted(writer, plain, plain.text)
 }
 
 /// Writes a whole number, from a number or its digits.
-pub(super) fn long(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
+pub(super) fn long(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     push_digits(writer, plain.text)
 }
 
 /// Writes a message id without its angle brackets.
-pub(super) fn message_id(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
+pub(super) fn message_id(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     let id = plain.text.trim_matches(['<', '>', ' ']);
     !is_placeholder(id) && quoted(writer, plain, id)
 }
@@ -72,7 +73,7 @@ pub(super) fn message_id(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> 
 /// Writes a hexadecimal hash of that many digits, in lower case.
 pub(super) fn hash<const DIGITS: usize>(
     writer: &mut EventWriter<'_, '_>,
-    plain: Plain<'_>,
+    plain: UnescapedText<'_>,
 ) -> bool {
     push_hash(writer, plain.text, DIGITS)
 }
@@ -85,7 +86,7 @@ pub(super) fn tenant(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
         writer.out.push(',');
         return;
     }
-    let read = Read::Text(as_it_is);
+    let read = ConvertFn::Text(as_it_is);
     let _is_written = row
         .from
         .iter()
@@ -97,7 +98,7 @@ fn is_digits(text: &str) -> bool {
 }
 
 /// Writes text with one blank for each run of white space; the word `unknown` is no reason.
-pub(super) fn reason(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
+pub(super) fn reason(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     if plain.text.eq_ignore_ascii_case("unknown") {
         return false;
     }
@@ -111,7 +112,11 @@ pub(super) fn reason(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool
 
 /// Writes text in quotes.
 #[inline(never)]
-pub(super) fn quoted(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>, text: &str) -> bool {
+pub(super) fn quoted(
+    writer: &mut EventWriter<'_, '_>,
+    plain: UnescapedText<'_>,
+    text: &str,
+) -> bool {
     writer.out.push('"');
     plain.push(text, writer.out);
     writer.out.push('"');
@@ -120,20 +125,20 @@ pub(super) fn quoted(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>, text: &
 
 /// Writes text in quotes and remembers it for `related`.
 #[inline(never)]
-pub(super) fn noted(
+pub(super) fn quoted_and_related(
     writer: &mut EventWriter<'_, '_>,
-    plain: Plain<'_>,
+    plain: UnescapedText<'_>,
     text: &str,
     sort: Related,
 ) -> bool {
     writer.out.push('"');
     let start = writer.out.len();
     plain.push(text, writer.out);
-    writer.note(sort, start);
+    writer.add_related(sort, start);
     if let (Related::User, Some(domain)) = (sort, address::domain(text)) {
         // A domain has no escapes. One in brackets is an address of a host, and no name.
         if !domain.starts_with('[') {
-            writer.note(
+            writer.add_related(
                 Related::Hosts,
                 writer.out.len().saturating_sub(domain.len()),
             );
@@ -198,7 +203,8 @@ pub(super) fn port(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
     let values = row.from.iter().filter_map(|name| record.get(*name));
     let mut buffer = String::new();
     for value in values.filter(|value| !is_absent(value)) {
-        let found = Plain::new(value, &mut buffer).and_then(|plain| address::endpoint(plain.text));
+        let found =
+            UnescapedText::new(value, &mut buffer).and_then(|plain| address::endpoint(plain.text));
         if let Some((_, port)) = found {
             if let Some(port) = port {
                 writer.out.push_str(&row.key);
@@ -218,13 +224,13 @@ pub(super) fn push_hash(writer: &mut EventWriter<'_, '_>, text: &str, digits: us
     writer.out.push('"');
     let start = writer.out.len();
     push_lowercase(writer.out, text);
-    writer.note(Related::Hash, start);
+    writer.add_related(Related::Hash, start);
     writer.out.push('"');
     true
 }
 
 /// Writes text in lower case with hyphens between the words.
-pub(super) fn kebab(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
+pub(super) fn kebab(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     writer.out.push('"');
     let start = writer.out.len();
     for word in plain
@@ -253,7 +259,7 @@ fn push_digits(writer: &mut EventWriter<'_, '_>, text: &str) -> bool {
 }
 
 /// Writes milliseconds as nanoseconds.
-pub(super) fn milliseconds(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
+pub(super) fn milliseconds(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     match values::long(plain.text).as_deref() {
         Some("0") => writer.out.push('0'),
         // Twelve digits are thirty years; nanoseconds of that still fit.
@@ -355,7 +361,7 @@ pub(super) fn list(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
                 is_plain &= element.kind == Kind::String;
                 count = count.saturating_add(1);
                 if count > VALUES_MAX {
-                    writer.is_cut = true;
+                    writer.is_truncated = true;
                     writer.is_partial = true;
                     return;
                 }

@@ -10,16 +10,16 @@ pub(super) const VALUES_MAX: usize = 10_000;
 const SEARCHED_MAX: usize = 16;
 
 /// A value that stands in the output.
-pub(super) trait Placed {
+pub(super) trait OutputText {
     /// What sort of value it is: only values of one sort are compared.
-    fn sort(&self) -> u8;
+    fn kind(&self) -> u8;
 
     /// Where it stands.
     fn range(&self) -> (usize, usize);
 }
 
-impl Placed for (usize, usize) {
-    fn sort(&self) -> u8 {
+impl OutputText for (usize, usize) {
+    fn kind(&self) -> u8 {
         0
     }
 
@@ -45,14 +45,14 @@ impl<T> Default for Distinct<T> {
     }
 }
 
-impl<T: Placed> Distinct<T> {
+impl<T: OutputText> Distinct<T> {
     /// Adds a value of the output, unless its text is there already. Says whether it is new.
     #[inline]
     pub(super) fn add(&mut self, out: &str, value: T) -> bool {
         let is_new = if self.values.len() <= SEARCHED_MAX {
             let mut earlier = self.values.iter();
             let text = text_of(out, &value);
-            !earlier.any(|earlier| earlier.sort() == value.sort() && text_of(out, earlier) == text)
+            !earlier.any(|earlier| earlier.kind() == value.kind() && text_of(out, earlier) == text)
         } else {
             self.add_text(out, &value)
         };
@@ -64,7 +64,7 @@ impl<T: Placed> Distinct<T> {
 
     #[cold]
     fn add_text(&mut self, out: &str, value: &T) -> bool {
-        let key = |value: &T| (value.sort(), Box::from(text_of(out, value)));
+        let key = |value: &T| (value.kind(), Box::from(text_of(out, value)));
         if self.texts.is_empty() {
             self.texts.extend(self.values.iter().map(key));
         }
@@ -89,7 +89,7 @@ impl<T> Distinct<T> {
 }
 
 #[inline]
-fn text_of<'o>(out: &'o str, value: &impl Placed) -> &'o str {
+fn text_of<'o>(out: &'o str, value: &impl OutputText) -> &'o str {
     let (start, end) = value.range();
     out.get(start..end).unwrap_or_default()
 }

@@ -54,7 +54,7 @@ pub(super) const LOGS: &[(Name, Keep)] = &[
 
 /// Fields that hold a thing to look for, where no row of a table writes them, and the sort of
 /// observable. The schema knows no path below `unmapped`, so such an observable has no name.
-pub(super) const LOOKED_FOR: &[(Name, u8)] = &[
+pub(super) const OBSERVABLE_FIELDS: &[(Name, u8)] = &[
     (field::CUSTOMER_IP, 2),
     (field::DESTINATION_IP, 2),
     (field::IP_ADDRESS, 2),

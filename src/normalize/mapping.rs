@@ -1,9 +1,9 @@
 //! Tables made ready: rows as a sequence of steps that write nested objects in one pass.
 
 use super::attack::{self, Technique};
-use super::kept::LOOKED_FOR;
+use super::kept::OBSERVABLE_FIELDS;
 use super::severity::Severity;
-use super::table::{Class, Computed, Convert, Keep, Row, Tables, Test, With};
+use super::table::{Class, Computed, Convert, FieldMapping, Keep, Tables, Test, With};
 use crate::decode::json::Kind;
 use crate::field::{NAMES, Name};
 use crate::record::{Record, Value};
@@ -15,17 +15,17 @@ pub(super) struct CompiledMapping {
     pub(super) steps: Vec<MappingStep>,
     /// How each known field is kept, by the index of its name.
     pub(super) kept: [Keep; NAMES.len()],
-    /// One more than the place of a field in [`LOOKED_FOR`], or zero, by the index of its name.
-    pub(super) looked_for: [u8; NAMES.len()],
+    /// One more than the place of a field in [`OBSERVABLE_FIELDS`], or zero, by the index of its name.
+    pub(super) observable_fields: [u8; NAMES.len()],
     /// Whether the event has observables, and not related values.
-    pub(super) observes: bool,
+    pub(super) writes_observables: bool,
     /// Names beside the kept fields that rows write and that no unknown field may have.
     pub(super) reserved: Vec<&'static str>,
     /// Whether a step writes related values, so that they have to be remembered.
-    pub(super) relates: bool,
-    rules: Vec<ReadyRule>,
+    pub(super) writes_related: bool,
+    rules: Vec<CompiledRule>,
     /// The techniques of ATT&CK, as JSON.
-    attacks: Vec<ReadyRule>,
+    attacks: Vec<CompiledRule>,
 }
 
 /// What all tables of a stream have in common.
@@ -33,14 +33,14 @@ pub(super) struct Common<'s> {
     /// The severity that the user sets.
     pub(super) severity: Severity<'s>,
     /// What turns a success into a failure.
-    pub(super) denial: Option<Test>,
+    pub(super) negation: Option<Test>,
     /// The stream, where its events name techniques of ATT&CK.
     pub(super) attack: Option<Stream>,
 }
 
 impl Common<'_> {
     /// The rules for techniques, with the JSON that `write` makes of them.
-    pub(super) fn attacks(&self, write: fn(&[Technique]) -> String) -> Vec<ReadyRule> {
+    pub(super) fn attacks(&self, write: fn(&[Technique]) -> String) -> Vec<CompiledRule> {
         let rows = self.attack.into_iter().flat_map(attack::rows);
         rows.map(|row| (row.when.to_vec(), write(row.techniques)))
             .collect()
@@ -76,20 +76,20 @@ pub(super) struct FieldStep {
 }
 
 /// What has to hold, and the JSON text to write then.
-pub(super) type ReadyRule = (Vec<Test>, String);
+pub(super) type CompiledRule = (Vec<Test>, String);
 
 /// What a mapping is made of.
-pub(super) struct Parts<'t> {
+pub(super) struct MappingInputs<'t> {
     /// As in [`Tables`].
-    pub(super) rows: &'t [&'static [Row]],
+    pub(super) rows: &'t [&'static [FieldMapping]],
     /// As in [`Tables`].
     pub(super) kept: Vec<(Name, Keep)>,
     /// The rules of classification.
-    pub(super) rules: Vec<ReadyRule>,
+    pub(super) rules: Vec<CompiledRule>,
     /// The rules for techniques of ATT&CK.
-    pub(super) attacks: Vec<ReadyRule>,
+    pub(super) attacks: Vec<CompiledRule>,
     /// The object in which fields are kept that no row uses.
-    pub(super) home: &'static str,
+    pub(super) unused_under: &'static str,
     /// What sort of observable stands at a path; 0 is none.
     pub(super) observable: fn(&str) -> u8,
 }
@@ -98,52 +98,52 @@ impl CompiledMapping {
     /// Makes the tables of ECS ready. A severity that is given stands for that of every rule.
     #[cold]
     ///
-    /// What a rule takes for a success is a failure where `denial` holds.
+    /// What a rule takes for a success is a failure where `negation` holds.
     pub(super) fn new(tables: &Tables, common: &Common<'_>) -> Self {
-        let (severity, denial) = (common.severity, common.denial);
+        let (severity, negation) = (common.severity, common.negation);
         let set = |mut class: Class| {
             class.severity = severity(class.kind == "alert").unwrap_or(class.severity);
             class_json(&class)
         };
         let rules = tables.rules.iter().flat_map(|rule| {
             let class = rule.class;
-            let denial = denial.filter(|_| class.outcome == Some("success"));
-            let denied = denial.map(|denial| {
+            let negation = negation.filter(|_| class.outcome == Some("success"));
+            let denied = negation.map(|negation| {
                 let class = Class {
                     outcome: Some("failure"),
                     severity: class.severity.max(2),
                     ..class
                 };
-                ([rule.when, &[denial]].concat(), set(class))
+                ([rule.when, &[negation]].concat(), set(class))
             });
             denied.into_iter().chain([(rule.when.to_vec(), set(class))])
         });
-        Self::build(Parts {
+        Self::build(MappingInputs {
             rows: tables.rows,
             kept: tables.kept.to_vec(),
             rules: rules.collect(),
             attacks: common.attacks(attack::ecs),
-            home: "mimecast",
+            unused_under: "mimecast",
             observable: |_| 0,
         })
     }
 
     /// Makes rows and rules ready.
-    pub(super) fn build(tables: Parts<'_>) -> Self {
+    pub(super) fn build(tables: MappingInputs<'_>) -> Self {
         // What is left over is known when all else has been written. Three passes and no sort: the
         // code of a stable one is twenty times as long.
-        let place = |row: &Row| match row.path.split('.').next() {
-            Some(object) if object == tables.home => 1,
+        let place = |row: &FieldMapping| match row.path.split('.').next() {
+            Some(object) if object == tables.unused_under => 1,
             Some("related" | "observables") => 2,
             _ => 0,
         };
         let rows = || tables.rows.iter().copied().flatten();
         // Where a field of the record is the message, no other is made.
-        let is_made = |row: &&Row| matches!(row.with, With::Computed(Computed::Message));
+        let is_made = |row: &&FieldMapping| matches!(row.with, With::Computed(Computed::Message));
         let has_message = rows().any(|row| row.path == "message" && !is_made(&row));
         let all = || rows().filter(|row| !(has_message && is_made(row)));
         let rows = (0..3).flat_map(|pass| all().filter(move |row| place(row) == pass));
-        let rows: Vec<&Row> = rows.collect();
+        let rows: Vec<&FieldMapping> = rows.collect();
         let mut steps = Vec::new();
         let paths: Vec<_> = rows.iter().map(|row| (row.path, *row)).collect();
         push_steps(&mut steps, &paths, tables.observable);
@@ -154,16 +154,16 @@ impl CompiledMapping {
                 *slot = *keep;
             }
         }
-        let mut looked_for = [0; NAMES.len()];
-        for (at, (field, ..)) in (1_u8..).zip(LOOKED_FOR) {
-            if let Some(slot) = looked_for.get_mut(field.index()) {
+        let mut observable_fields = [0; NAMES.len()];
+        for (at, (field, ..)) in (1_u8..).zip(OBSERVABLE_FIELDS) {
+            if let Some(slot) = observable_fields.get_mut(field.index()) {
                 *slot = at;
             }
         }
         let reserved = rows
             .iter()
             .filter_map(|row| row.path.split_once('.'))
-            .filter(|(object, _)| *object == tables.home)
+            .filter(|(object, _)| *object == tables.unused_under)
             .filter_map(|(_, path)| path.split('.').next())
             .filter(|name| !name.is_empty())
             .chain(["auth", "parse_errors", "unparsed"])
@@ -171,10 +171,10 @@ impl CompiledMapping {
         Self {
             steps,
             kept,
-            looked_for,
-            observes: tables.home == "unmapped",
+            observable_fields,
+            writes_observables: tables.unused_under == "unmapped",
             reserved,
-            relates: rows
+            writes_related: rows
                 .iter()
                 .any(|row| matches!(row.with, With::Computed(Computed::Related(_)))),
             rules: tables.rules,
@@ -248,7 +248,7 @@ pub(super) fn holds(test: &Test, record: &Record<'_>) -> bool {
             Test::Any(_, words) => text
                 .split([',', ';'])
                 .any(|part| is_one_of(part.trim_ascii(), words)),
-            Test::Denied(_) => of_prose(value, super::prose::is_denied),
+            Test::SaysNotDone(_) => of_prose(value, super::prose::says_not_done),
             Test::Names(_) => of_prose(value, |text| super::prose::people(text).next().is_some()),
             Test::Role(_) => of_prose(value, super::prose::names_role),
             Test::Says(_, words) => of_prose(value, |text| super::prose::says(text, words)),
@@ -284,14 +284,14 @@ fn is_given(value: Value<'_>) -> bool {
 /// Whether something holds for the prose of an audit event.
 fn of_prose(value: Value<'_>, holds: impl FnOnce(&str) -> bool) -> bool {
     let mut buffer = String::new();
-    super::values::Plain::new(value, &mut buffer).is_some_and(|plain| holds(plain.text))
+    super::values::UnescapedText::new(value, &mut buffer).is_some_and(|plain| holds(plain.text))
 }
 
 /// Writes the steps for rows whose paths are given below the object they stand in. Rows of one
 /// object come where the first of them stands.
 fn push_steps(
     steps: &mut Vec<MappingStep>,
-    rows: &[(&'static str, &Row)],
+    rows: &[(&'static str, &FieldMapping)],
     observable: fn(&str) -> u8,
 ) {
     let mut done: Vec<&str> = Vec::new();

@@ -1,6 +1,5 @@
 //! Records to events: the tables, and the engine that carries them out.
 
-mod about;
 mod account;
 mod address;
 pub mod attack;
@@ -9,10 +8,11 @@ mod compound;
 mod convert;
 mod distinct;
 pub mod ecs;
-pub mod fields;
+pub mod field_reference;
 mod files;
 mod kept;
 mod mapping;
+mod message_parts;
 mod objects;
 mod observe;
 pub mod ocsf;
@@ -91,35 +91,35 @@ pub struct Source<'a> {
     pub repaired: &'a [&'a str],
 }
 
-/// Writes events: the tables of one format, made ready, and buffers that are used again.
+/// Writes events: the tables of one format, compiled, and buffers that are used again.
 pub struct Normalizer {
     options: Options,
     /// The name of the tenant as a JSON string.
     tenant: Option<String>,
-    tables: Tables,
+    tables: CompiledTables,
     buffers: Buffers,
     collected: Collected,
 }
 
 /// The tables of one format.
-struct Tables {
+struct CompiledTables {
     format: Format,
     severities: Severities,
     attack: bool,
-    /// By the index of the stream; made ready when its first record comes.
-    streams: [OnceCell<Ready>; STREAMS.len()],
+    /// By the index of the stream; compiled when its first record comes.
+    streams: [OnceCell<StreamMappings>; STREAMS.len()],
 }
 
 /// What the records of one stream need.
-struct Ready {
+struct StreamMappings {
     /// The names under which they carry the time.
     times: &'static [Name],
     /// The first whose conditions hold counts. Empty for formats that have no tables.
-    choices: Vec<Choice>,
+    choices: Vec<ConditionalMapping>,
 }
 
 /// The mapping for the records of a stream of which something holds.
-struct Choice {
+struct ConditionalMapping {
     when: &'static [Test],
     mapping: CompiledMapping,
 }
@@ -141,7 +141,7 @@ impl Normalizer {
         Self {
             options,
             tenant: None,
-            tables: Tables {
+            tables: CompiledTables {
                 format,
                 severities: severities.clone(),
                 attack: options.attack,
@@ -189,16 +189,16 @@ impl Normalizer {
         out: &mut String,
     ) -> Timestamp {
         self.collected.set(now);
-        let ready = self.tables.of(record.stream());
-        let (time_field, occurred) = match ready.and_then(|ready| ready.occurred(record)) {
+        let mappings = self.tables.of(record.stream());
+        let (time_field, occurred) = match mappings.and_then(|mappings| mappings.occurred(record)) {
             Some((name, time)) => (Some(name), time),
             None => (None, now),
         };
-        let choice = ready.and_then(|ready| {
-            let mut choices = ready.choices.iter();
+        let choice = mappings.and_then(|mappings| {
+            let mut choices = mappings.choices.iter();
             choices.find(|choice| all_hold(choice.when, record))
         });
-        let Some(Choice { mapping, .. }) = choice else {
+        let Some(ConditionalMapping { mapping, .. }) = choice else {
             write_raw(record, id, occurred, self.tenant.as_deref(), out);
             return occurred;
         };
@@ -213,7 +213,7 @@ impl Normalizer {
             &mut self.buffers,
         );
         writer.repaired = source.repaired;
-        writer.untimed = match time_field {
+        writer.unreadable_time = match time_field {
             Some(_) => None,
             None => record.stream().row().times.first().copied(),
         };
@@ -241,29 +241,29 @@ impl Normalizer {
     }
 }
 
-impl Tables {
+impl CompiledTables {
     #[inline]
-    fn of(&self, stream: Stream) -> Option<&Ready> {
+    fn of(&self, stream: Stream) -> Option<&StreamMappings> {
         let cell = self.streams.get(stream.index())?;
-        Some(cell.get_or_init(|| Ready::new(self, stream)))
+        Some(cell.get_or_init(|| StreamMappings::new(self, stream)))
     }
 }
 
-impl Ready {
+impl StreamMappings {
     #[cold]
-    fn new(tables: &Tables, stream: Stream) -> Self {
+    fn new(tables: &CompiledTables, stream: Stream) -> Self {
         let common = Common {
             severity: &|is_alert| tables.severities.of(stream, is_alert),
-            denial: (stream == Stream::Audit).then_some(Test::Denied(field::EVENT_INFO)),
+            negation: (stream == Stream::Audit).then_some(Test::SaysNotDone(field::EVENT_INFO)),
             attack: tables.attack.then_some(stream),
         };
         let choices = match tables.format {
-            Format::Ecs => vec![Choice {
+            Format::Ecs => vec![ConditionalMapping {
                 when: &[],
                 mapping: CompiledMapping::new(ecs::tables(stream), &common),
             }],
             Format::Ocsf => {
-                let choice = |variant: &ocsf::Variant| Choice {
+                let choice = |variant: &ocsf::Variant| ConditionalMapping {
                     when: variant.when,
                     mapping: variant.mapping(&common),
                 };

@@ -3,7 +3,7 @@
 use super::convert::{push_escaped_word, push_number, push_verdict};
 use super::mapping::FieldStep;
 use super::observe;
-use super::values::{self, Plain, is_absent, is_placeholder};
+use super::values::{self, UnescapedText, is_absent, is_placeholder};
 use super::writer::EventWriter;
 use super::{compound, files};
 use crate::decode::json::{self, Kind};
@@ -32,7 +32,7 @@ fn text(writer: &EventWriter<'_, '_>, name: Option<&Name>) -> Option<String> {
         .get(*name?)
         .filter(|value| !is_absent(value))?;
     let mut buffer = String::new();
-    let plain = Plain::new(value, &mut buffer)?;
+    let plain = UnescapedText::new(value, &mut buffer)?;
     (!is_placeholder(plain.text)).then(|| plain.text.to_owned())
 }
 
@@ -87,7 +87,7 @@ pub(super) fn file(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
     let end = writer.out.len() - "\",".len();
     if let (Some(name), Some(_)) = (name, &own_name) {
         writer.mark_used(*name);
-        observe::note_text(writer, 7, name_path, (start, end));
+        observe::add_text(writer, 7, name_path, (start, end));
     }
     writer.out.push_str("\"type_id\":1,");
     if let (Some(name), Some(text)) = (ext, text(writer, ext)) {
@@ -131,7 +131,7 @@ fn push_hashes(
         writer.out.push_str(hash);
         let end = writer.out.len();
         writer.out.push_str("\"},");
-        observe::note_text(writer, 8, path, (start, end));
+        observe::add_text(writer, 8, path, (start, end));
         writer.mark_used(*name);
     }
     writer.out.pop();
@@ -151,7 +151,7 @@ fn push_email_file(writer: &mut EventWriter<'_, '_>, name: &str, is_repeat: bool
     let start = writer.out.len() + "{\"name\":\"".len();
     push_escaped_word(writer, "{\"name\":\"", name);
     let end = writer.out.len() - "\",".len();
-    observe::note_text(writer, 7, "email.files[].name", (start, end));
+    observe::add_text(writer, 7, "email.files[].name", (start, end));
     writer.out.push_str("\"type_id\":1,");
     compound::push_extension(writer, "\"ext\":\"", name);
     writer.out.pop();

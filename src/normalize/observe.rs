@@ -1,6 +1,6 @@
 //! OCSF's observables: what an investigation looks for, with the place at which it stands.
 
-use super::distinct::{Distinct, Placed};
+use super::distinct::{Distinct, OutputText};
 use super::mapping::FieldStep;
 use super::writer::EventWriter;
 
@@ -13,8 +13,8 @@ pub(super) struct Observed {
     end: usize,
 }
 
-impl Placed for Observed {
-    fn sort(&self) -> u8 {
+impl OutputText for Observed {
+    fn kind(&self) -> u8 {
         self.type_id
     }
 
@@ -24,7 +24,7 @@ impl Placed for Observed {
 }
 
 /// Remembers the text, or the texts of the list, that a leaf wrote from `start` to here.
-pub(super) fn note(writer: &mut EventWriter<'_, '_>, row: &FieldStep, start: usize) {
+pub(super) fn add_written(writer: &mut EventWriter<'_, '_>, row: &FieldStep, start: usize) {
     let (path, type_id) = row.observable;
     let first = start + row.key.len();
     let end = writer.out.len().saturating_sub(1);
@@ -52,7 +52,7 @@ pub(super) fn note(writer: &mut EventWriter<'_, '_>, row: &FieldStep, start: usi
 }
 
 /// Remembers a text that stands in the output.
-pub(super) fn note_text(
+pub(super) fn add_text(
     writer: &mut EventWriter<'_, '_>,
     type_id: u8,
     path: &'static str,

@@ -1,10 +1,10 @@
 //! Addresses of people: bare, with names, in objects, in lists of all these.
 
 use super::address;
-use super::convert::noted;
+use super::convert::quoted_and_related;
 use super::distinct::{Distinct, VALUES_MAX};
 use super::table::Related;
-use super::values::{Plain, is_absent, is_placeholder};
+use super::values::{UnescapedText, is_absent, is_placeholder};
 use super::writer::EventWriter;
 use crate::decode::json::{self, Kind};
 use crate::encode::push_escaped;
@@ -62,7 +62,7 @@ fn addresses(value: Value<'_>, each: &mut dyn FnMut(&str)) -> bool {
     let mut is_all = true;
     let mut buffer = String::new();
     is_all &= texts(value, &mut |text| {
-        let Some(plain) = Plain::new(text, &mut buffer) else {
+        let Some(plain) = UnescapedText::new(text, &mut buffer) else {
             return;
         };
         if let Some(found) = address::bare(plain.text) {
@@ -126,7 +126,7 @@ pub(super) fn push_once<'r, 'b>(
     push: impl FnOnce(&mut EventWriter<'r, 'b>),
 ) {
     if seen.is_full() {
-        writer.is_cut = true;
+        writer.is_truncated = true;
         writer.is_partial = true;
         return;
     }
@@ -152,7 +152,7 @@ enum Form {
 
 /// Writes an address. Returns whether it is as the upstream gives it.
 fn quote(writer: &mut EventWriter<'_, '_>, address: &str, form: Form) -> bool {
-    let plain = Plain {
+    let plain = UnescapedText {
         text: address,
         // Only a quoted local part has something to escape.
         unescaped: address.starts_with('"'),
@@ -163,11 +163,11 @@ fn quote(writer: &mut EventWriter<'_, '_>, address: &str, form: Form) -> bool {
     };
     match ascii {
         Some(ascii) => {
-            noted(writer, plain, &ascii, Related::User);
+            quoted_and_related(writer, plain, &ascii, Related::User);
             false
         }
         None => {
-            noted(writer, plain, address, Related::User);
+            quoted_and_related(writer, plain, address, Related::User);
             true
         }
     }
@@ -220,7 +220,7 @@ pub(super) fn resources(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> b
     addresses(value, &mut |address| {
         count = count.saturating_add(1);
         if count > VALUES_MAX {
-            writer.is_cut = true;
+            writer.is_truncated = true;
             return;
         }
         writer.out.push_str("{\"name\":\"");
@@ -228,7 +228,7 @@ pub(super) fn resources(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> b
         push_escaped(writer.out, address);
         let end = writer.out.len();
         // The schema takes a name there for that of a resource, and this is an address.
-        super::observe::note_text(writer, 5, "", (start, end));
+        super::observe::add_text(writer, 5, "", (start, end));
         writer
             .out
             .push_str("\",\"type\":\"Mailbox\",\"role_id\":1},");

@@ -284,7 +284,7 @@ pub(super) fn says(text: &str, words: &[&str]) -> bool {
 }
 
 /// Whether the text says that something was not done.
-pub(super) fn is_denied(text: &str) -> bool {
+pub(super) fn says_not_done(text: &str) -> bool {
     let facts = Facts::of(text);
     if let Some(outcome) = facts.value(OUTCOMES, text_value) {
         return NO.iter().any(|word| outcome.eq_ignore_ascii_case(word));
@@ -580,7 +580,7 @@ mod tests {
                 }
             }
             assert_eq!(people(&text).next(), None, "{text}");
-            assert!(!is_denied(&text), "{text}");
+            assert!(!says_not_done(&text), "{text}");
             // Without a trailer nothing behind the quotation counts.
             let text = format!("{start}IP: 192.0.2.66, Application: Nothing, Reason: none at all");
             for part in PARTS {
@@ -660,7 +660,7 @@ mod tests {
             "Policy changed, Status: Failed, IP: 192.0.2.4",
             "The change was rejected",
         ] {
-            assert!(is_denied(text), "{text}");
+            assert!(says_not_done(text), "{text}");
         }
         for text in [
             "Connector creation for Azure AD Sync\nSuccess: true",
@@ -668,7 +668,7 @@ mod tests {
             "Viewed Message - Subject: Failed to pay, Success: false, Processed: 2026-03-01",
             "",
         ] {
-            assert!(!is_denied(text), "{text}");
+            assert!(!says_not_done(text), "{text}");
         }
     }
 
@@ -698,7 +698,7 @@ mod tests {
             for part in PARTS {
                 let _whatever_is_found = find(&text, part);
             }
-            let _whoever_is_named = (people(&text).count(), is_denied(&text));
+            let _whoever_is_named = (people(&text).count(), says_not_done(&text));
         }
     }
 

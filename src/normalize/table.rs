@@ -4,7 +4,7 @@ use core::fmt;
 
 use super::convert;
 use super::mapping::FieldStep;
-use super::values::Plain;
+use super::values::UnescapedText;
 use super::writer::EventWriter;
 use crate::field::Name;
 use crate::record::Value;
@@ -14,7 +14,7 @@ use crate::record::Value;
 /// Rows stand in the order of the output. In a path, dots separate objects and `[]` marks an
 /// array of one object. A row that writes several members names them in braces.
 #[derive(Clone, Copy, Debug)]
-pub struct Row {
+pub struct FieldMapping {
     /// Where the value goes.
     pub path: &'static str,
     /// The upstream fields it may come from: the first that has a usable value wins.
@@ -83,7 +83,7 @@ pub enum Related {
 /// How the value of a row is read and written: functions, and what there is for none.
 #[derive(Clone, Copy)]
 pub struct Convert {
-    pub(super) read: Read,
+    pub(super) function: ConvertFn,
     /// Writes what stands there where no field has a value that fits.
     pub(super) otherwise: Option<fn(&mut EventWriter<'_, '_>, &FieldStep)>,
     /// The constant that the row writes, or writes where no field has a value that fits.
@@ -92,21 +92,21 @@ pub struct Convert {
 
 /// What a function of a row is given. Those that write one value return whether it fits.
 #[derive(Clone, Copy)]
-pub(super) enum Read {
+pub(super) enum ConvertFn {
     /// The row: it looks at its fields itself.
     Row(fn(&mut EventWriter<'_, '_>, &FieldStep)),
     /// The value of a field, whatever it is.
     Value(fn(&mut EventWriter<'_, '_>, Value<'_>) -> bool),
     /// The text of a value that says something.
-    Text(fn(&mut EventWriter<'_, '_>, Plain<'_>) -> bool),
+    Text(fn(&mut EventWriter<'_, '_>, UnescapedText<'_>) -> bool),
     /// The text of a value, also `none` and the like.
-    Word(fn(&mut EventWriter<'_, '_>, Plain<'_>) -> bool),
+    AnyText(fn(&mut EventWriter<'_, '_>, UnescapedText<'_>) -> bool),
 }
 
 impl Convert {
-    const fn new(read: Read) -> Self {
+    const fn new(function: ConvertFn) -> Self {
         Self {
-            read,
+            function,
             otherwise: None,
             word: "",
         }
@@ -128,23 +128,23 @@ impl fmt::Debug for Convert {
 }
 
 /// A conversion of the text of a value that says something.
-pub(super) const fn text(push: fn(&mut EventWriter<'_, '_>, Plain<'_>) -> bool) -> Convert {
-    Convert::new(Read::Text(push))
+pub(super) const fn text(push: fn(&mut EventWriter<'_, '_>, UnescapedText<'_>) -> bool) -> Convert {
+    Convert::new(ConvertFn::Text(push))
 }
 
 /// A conversion of the text of a value, also `none` and the like.
-pub(super) const fn word(push: fn(&mut EventWriter<'_, '_>, Plain<'_>) -> bool) -> Convert {
-    Convert::new(Read::Word(push))
+pub(super) const fn word(push: fn(&mut EventWriter<'_, '_>, UnescapedText<'_>) -> bool) -> Convert {
+    Convert::new(ConvertFn::AnyText(push))
 }
 
 /// A conversion of a value, whatever it is.
 pub(super) const fn value(push: fn(&mut EventWriter<'_, '_>, Value<'_>) -> bool) -> Convert {
-    Convert::new(Read::Value(push))
+    Convert::new(ConvertFn::Value(push))
 }
 
 /// A conversion that looks at the fields of its row itself.
 pub(super) const fn whole(write: fn(&mut EventWriter<'_, '_>, &FieldStep)) -> Convert {
-    Convert::new(Read::Row(write))
+    Convert::new(ConvertFn::Row(write))
 }
 
 /// The text as it stands, `none` included; where there is none, the word given here.
@@ -229,7 +229,7 @@ pub enum Test {
     /// The text is one of the words, or the field has no value.
     IsOrMissing(Name, &'static [&'static str]),
     /// The prose of an audit event says that something was not done.
-    Denied(Name),
+    SaysNotDone(Name),
     /// The prose of an audit event names a person.
     Names(Name),
     /// The prose of an audit event names a person and a role.
@@ -250,7 +250,7 @@ impl Test {
             | Self::Has(fields, _)
             | Self::Pattern(fields) => fields,
             Self::Any(field, _)
-            | Self::Denied(field)
+            | Self::SaysNotDone(field)
             | Self::Is(field, _)
             | Self::IsOrMissing(field, _)
             | Self::Names(field)
@@ -266,7 +266,7 @@ impl Test {
 pub struct Tables {
     /// The rows of this stream, in the order of the output when put after one another; rows of
     /// one object are brought together.
-    pub rows: &'static [&'static [Row]],
+    pub rows: &'static [&'static [FieldMapping]],
     /// How fields are kept.
     pub kept: &'static [(Name, Keep)],
     /// The rules of classification.
@@ -275,8 +275,8 @@ pub struct Tables {
 
 /// A row that takes the first usable of these fields.
 #[must_use]
-pub const fn row(path: &'static str, from: &'static [Name], convert: Convert) -> Row {
-    Row {
+pub const fn row(path: &'static str, from: &'static [Name], convert: Convert) -> FieldMapping {
+    FieldMapping {
         path,
         from,
         with: With::Field(convert),
@@ -285,8 +285,8 @@ pub const fn row(path: &'static str, from: &'static [Name], convert: Convert) ->
 
 /// A row that always writes the same JSON.
 #[must_use]
-pub const fn constant(path: &'static str, json: &'static str) -> Row {
-    Row {
+pub const fn constant(path: &'static str, json: &'static str) -> FieldMapping {
+    FieldMapping {
         path,
         from: &[],
         with: With::Json(json),
@@ -295,8 +295,8 @@ pub const fn constant(path: &'static str, json: &'static str) -> Row {
 
 /// A row that the engine works out.
 #[must_use]
-pub const fn computed(path: &'static str, what: Computed) -> Row {
-    Row {
+pub const fn computed(path: &'static str, what: Computed) -> FieldMapping {
+    FieldMapping {
         path,
         from: &[],
         with: With::Computed(what),

@@ -70,14 +70,14 @@ fn trim(text: &str) -> &str {
 
 /// Text that stands for a value, ready to be cut up.
 #[derive(Clone, Copy)]
-pub(super) struct Plain<'a> {
+pub(super) struct UnescapedText<'a> {
     /// The text, without white space around it.
     pub(super) text: &'a str,
     /// It had escapes, which have been resolved: to be escaped again when it is written.
     pub(super) unescaped: bool,
 }
 
-impl<'a> Plain<'a> {
+impl<'a> UnescapedText<'a> {
     /// The text of a scalar. `buffer` takes it where it has escapes.
     #[inline]
     pub(super) fn new(value: Value<'a>, buffer: &'a mut String) -> Option<Self> {

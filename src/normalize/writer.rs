@@ -3,13 +3,13 @@
 use crate::field::{NAMES, Name};
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::about;
 use super::convert::{push_boolean, push_long, push_number, push_object, push_text};
 use super::distinct::Distinct;
-use super::kept::{LOOKED_FOR, is_of_sort};
+use super::kept::{OBSERVABLE_FIELDS, is_of_sort};
 use super::mapping::{CompiledMapping, FieldStep, MappingStep};
-use super::table::{Computed, Keep, Read, Related};
-use super::values::{Plain, is_absent, is_placeholder};
+use super::message_parts;
+use super::table::{Computed, ConvertFn, Keep, Related};
+use super::values::{UnescapedText, is_absent, is_placeholder};
 use crate::decode::json::{self, Kind, Member};
 use crate::encode::{push_escaped, push_line, push_quoted};
 use crate::identity::EventId;
@@ -66,21 +66,21 @@ pub(super) struct EventWriter<'r, 'b> {
     /// When it was collected.
     pub(super) collected: &'b Collected,
     /// The name of a time that cannot be read or is not there.
-    pub(super) untimed: Option<Name>,
+    pub(super) unreadable_time: Option<Name>,
     pub(super) out: &'b mut String,
     pub(super) buffers: &'b mut Buffers,
     pub(super) used: [bool; NAMES.len()],
     /// What was just written is not all that the field says: it is to be kept besides.
     pub(super) is_partial: bool,
     /// What was just written is a list that ends before its values do.
-    pub(super) is_cut: bool,
+    pub(super) is_truncated: bool,
     /// As in [`Source`](super::Source).
     pub(super) repaired: &'b [&'b str],
     /// The name of the tenant as a JSON string.
     pub(super) tenant: Option<&'b str>,
     unparsed: Vec<Field<'r>>,
     /// The fields whose lists end before their values do.
-    cut: Vec<Name>,
+    truncated: Vec<Name>,
 }
 
 impl<'r, 'b> EventWriter<'r, 'b> {
@@ -104,16 +104,16 @@ impl<'r, 'b> EventWriter<'r, 'b> {
             id,
             occurred,
             collected,
-            untimed: None,
+            unreadable_time: None,
             out,
             buffers,
             used,
             is_partial: false,
-            is_cut: false,
+            is_truncated: false,
             repaired: &[],
             tenant: None,
             unparsed: Vec::new(),
-            cut: Vec::new(),
+            truncated: Vec::new(),
         }
     }
 
@@ -167,8 +167,8 @@ impl<'r, 'b> EventWriter<'r, 'b> {
     /// What has been written from a field is all that it says, or the field is kept besides.
     #[inline]
     pub(super) fn finish_field(&mut self, name: Name) {
-        if core::mem::take(&mut self.is_cut) && !self.cut.contains(&name) {
-            self.cut.push(name);
+        if core::mem::take(&mut self.is_truncated) && !self.truncated.contains(&name) {
+            self.truncated.push(name);
         }
         if !core::mem::take(&mut self.is_partial) {
             self.mark_used(name);
@@ -177,20 +177,20 @@ impl<'r, 'b> EventWriter<'r, 'b> {
 
     /// What was written from a field is taken back.
     pub(super) const fn forget_field(&mut self) {
-        self.is_cut = false;
+        self.is_truncated = false;
         self.is_partial = false;
     }
 
     /// Remembers what was written from `start` to here for `related`.
     #[inline]
-    pub(super) fn note(&mut self, sort: Related, start: usize) {
-        self.note_range(sort, (start, self.out.len()));
+    pub(super) fn add_related(&mut self, sort: Related, start: usize) {
+        self.add_related_range(sort, (start, self.out.len()));
     }
 
     /// The same for a range of what was written.
     #[inline]
-    fn note_range(&mut self, sort: Related, range: (usize, usize)) {
-        if !self.mapping.relates {
+    fn add_related_range(&mut self, sort: Related, range: (usize, usize)) {
+        if !self.mapping.writes_related {
             return;
         }
         let [hash, hosts, ip, user] = &mut self.buffers.related;
@@ -205,7 +205,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
 
     fn field(&mut self, row: &FieldStep) {
         let start = self.out.len();
-        if let Read::Row(write) = row.convert.read {
+        if let ConvertFn::Row(write) = row.convert.function {
             write(self, row);
         } else if !row.from.iter().any(|name| self.push_field(row, *name))
             && let Some(otherwise) = row.convert.otherwise
@@ -213,32 +213,37 @@ impl<'r, 'b> EventWriter<'r, 'b> {
             otherwise(self, row);
         }
         if row.observable.1 != 0 {
-            super::observe::note(self, row, start);
+            super::observe::add_written(self, row, start);
         }
     }
 
     #[inline]
     fn push_field(&mut self, row: &FieldStep, name: Name) -> bool {
-        self.push_field_as(row, name, row.convert.read)
+        self.push_field_as(row, name, row.convert.function)
     }
 
     /// Writes one field of the row, if it has a value that fits; what is written of any other is
     /// taken back.
     #[inline(never)]
-    pub(super) fn push_field_as(&mut self, row: &FieldStep, name: Name, read: Read) -> bool {
+    pub(super) fn push_field_as(
+        &mut self,
+        row: &FieldStep,
+        name: Name,
+        function: ConvertFn,
+    ) -> bool {
         let Some(value) = self.record.get(name).filter(|value| !is_absent(value)) else {
             return false;
         };
         let start = self.out.len();
         self.out.push_str(&row.key);
         let mut buffer = String::new();
-        let is_written = match read {
-            Read::Row(_) => false,
-            Read::Value(push) => push(self, value),
-            Read::Text(push) => Plain::new(value, &mut buffer)
+        let is_written = match function {
+            ConvertFn::Row(_) => false,
+            ConvertFn::Value(push) => push(self, value),
+            ConvertFn::Text(push) => UnescapedText::new(value, &mut buffer)
                 .is_some_and(|plain| !is_placeholder(plain.text) && push(self, plain)),
-            Read::Word(push) => {
-                Plain::new(value, &mut buffer).is_some_and(|plain| push(self, plain))
+            ConvertFn::AnyText(push) => {
+                UnescapedText::new(value, &mut buffer).is_some_and(|plain| push(self, plain))
             }
         };
         if is_written {
@@ -316,11 +321,11 @@ impl<'r, 'b> EventWriter<'r, 'b> {
         self.out.push_str(key);
         self.out.push('"');
         self.out.push_str(self.record.stream().feature());
-        for (words, names) in about::PIECES {
+        for (words, names) in message_parts::MESSAGE_PARTS {
             let values = names.iter().filter_map(|name| self.record.get(*name));
             let mut texts = values.filter(|value| {
                 value.kind == Kind::String
-                    && value.text.len() <= about::VALUE_BYTES_MAX
+                    && value.text.len() <= message_parts::VALUE_BYTES_MAX
                     && !is_absent(value)
                     && !is_placeholder(value.text.trim_ascii())
             });
@@ -431,7 +436,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
             Keep::Unparsed => false,
         };
         if written {
-            self.look_for(name, field.value);
+            self.note_observable_field(name, field.value);
             self.out.push(',');
         } else {
             self.out.truncate(start);
@@ -440,10 +445,10 @@ impl<'r, 'b> EventWriter<'r, 'b> {
     }
 
     /// Remembers a text that was just kept, if it is a thing to look for.
-    fn look_for(&mut self, name: Name, value: Value<'_>) {
-        let at = self.mapping.looked_for.get(name.index()).copied();
+    fn note_observable_field(&mut self, name: Name, value: Value<'_>) {
+        let at = self.mapping.observable_fields.get(name.index()).copied();
         let place = at.and_then(|at| usize::from(at).checked_sub(1));
-        let Some((_, sort)) = place.and_then(|place| LOOKED_FOR.get(place)) else {
+        let Some((_, sort)) = place.and_then(|place| OBSERVABLE_FIELDS.get(place)) else {
             return;
         };
         let end = self.out.len().saturating_sub(1);
@@ -452,13 +457,13 @@ impl<'r, 'b> EventWriter<'r, 'b> {
         if value.kind != Kind::String || !is_as_given || !is_of_sort(value.text, *sort) {
             return;
         }
-        if self.mapping.observes {
-            super::observe::note_text(self, *sort, "", (start, end));
+        if self.mapping.writes_observables {
+            super::observe::add_text(self, *sort, "", (start, end));
         } else {
             match sort {
-                2 => self.note_range(Related::Ip, (start, end)),
-                5 => self.note_range(Related::User, (start, end)),
-                8 => self.note_range(Related::Hash, (start, end)),
+                2 => self.add_related_range(Related::Ip, (start, end)),
+                5 => self.add_related_range(Related::User, (start, end)),
+                8 => self.add_related_range(Related::Hash, (start, end)),
                 _ => {}
             }
         }
@@ -527,18 +532,18 @@ impl<'r, 'b> EventWriter<'r, 'b> {
     fn unparsed(&mut self) {
         if self.unparsed.is_empty()
             && self.repaired.is_empty()
-            && self.cut.is_empty()
-            && self.untimed.is_none()
+            && self.truncated.is_empty()
+            && self.unreadable_time.is_none()
         {
             return;
         }
         let fields = core::mem::take(&mut self.unparsed);
-        let cut = core::mem::take(&mut self.cut);
+        let cut = core::mem::take(&mut self.truncated);
         let repaired = self.repaired;
         let mut known = BTreeSet::new();
         let mut errors: Vec<&str> = fields.iter().map(|field| field.key).collect();
         errors.extend(repaired);
-        for name in cut.into_iter().chain(self.untimed) {
+        for name in cut.into_iter().chain(self.unreadable_time) {
             errors.push(name.spelling());
         }
         errors.retain(|key| known.insert(*key));

@@ -88,10 +88,10 @@ impl Dictionary {
             }
         }
         let known: Vec<Known> = NAMES.iter().map(|name| Known::new(name)).collect();
-        let mut ranked = vec![Name::at(0); known.len()];
+        let mut ranked = vec![Name::from_index(0); known.len()];
         for (at, known) in (0..).zip(&known) {
             if let Some(place) = ranked.get_mut(known.rank) {
-                *place = Name::at(at);
+                *place = Name::from_index(at);
             }
         }
         Self {
@@ -113,7 +113,7 @@ impl Dictionary {
             // The empty mark is no position in the list, so this ends at an empty cell.
             let name = NAMES.get(usize::from(candidate))?;
             if *name == key {
-                return Some(Name::at(candidate));
+                return Some(Name::from_index(candidate));
             }
             place = (place + 1) % TABLE_LEN;
         }
@@ -300,6 +300,6 @@ mod tests {
             assert!(!dictionary.known[at].begins(longer.as_bytes()));
         }
         assert_eq!(dictionary.look_up(""), None);
-        assert_eq!(Name::new("senderip"), None);
+        assert_eq!(Name::from_spelling("senderip"), None);
     }
 }

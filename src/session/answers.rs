@@ -1,11 +1,11 @@
 //! What becomes of an answer.
 
-use crate::api::verdict::{Verdict, describe, grant};
+use crate::api::answer_status::{AnswerStatus, describe, grant};
 use crate::batch::NoticeKind;
 use crate::checkpoint::BackoffCause;
 use crate::response::{Head, TransportError};
 use crate::retry::Cause;
-use crate::session::{Fault, PollError, Purpose, Session};
+use crate::session::{PollError, Purpose, Session, StreamFailure};
 use crate::streams::quota::Meter;
 use crate::streams::{Context, Unusable};
 
@@ -41,7 +41,7 @@ impl Session {
         };
         let (stream, meter) = (slot.stream, slot.feed.meter());
         let reply = self.client.read(stream.name(), (head, &body), is_retry);
-        if reply.verdict != Verdict::TooLong {
+        if reply.status != AnswerStatus::TooLong {
             self.note_remaining(head, meter);
         }
         if reply.may_retry {
@@ -49,27 +49,27 @@ impl Session {
             return;
         }
         let detail = reply.detail;
-        match reply.verdict {
-            Verdict::Good => self.take_answer(index, body, head),
-            Verdict::Expired | Verdict::KeyRefused | Verdict::SignatureRefused => {
+        match reply.status {
+            AnswerStatus::Good => self.take_answer(index, body, head),
+            AnswerStatus::Expired | AnswerStatus::KeyRefused | AnswerStatus::SignatureRefused => {
                 self.fail(PollError::Unauthorized(detail));
             }
-            Verdict::TooLong | Verdict::WrongRegion => {
-                self.back_off(index, Fault::protocol(detail))
+            AnswerStatus::TooLong | AnswerStatus::WrongRegion => {
+                self.back_off(index, StreamFailure::protocol(detail))
             }
-            Verdict::TokenRefused => {
+            AnswerStatus::TokenRefused => {
                 // The token is fresh and is still refused: seen to pass by itself (§2).
                 self.client.forget_token();
                 let how = self.client.how_repeated();
-                self.back_off(index, Fault::protocol(format!("{detail}, {how}")));
+                self.back_off(index, StreamFailure::protocol(format!("{detail}, {how}")));
             }
-            Verdict::NotPermitted => {
+            AnswerStatus::NotPermitted => {
                 let detail = format!("{detail}; {}", grant(stream, self.settings.api()));
-                self.back_off(index, Fault::not_permitted(detail));
+                self.back_off(index, StreamFailure::not_permitted(detail));
             }
-            Verdict::Refused => self.handle_refusal(index, detail),
-            Verdict::Throttled => {
-                let fault = Fault::throttled(detail, self.client.asked_wait_ms(head));
+            AnswerStatus::Refused => self.handle_refusal(index, detail),
+            AnswerStatus::Throttled => {
+                let fault = StreamFailure::throttled(detail, self.client.asked_wait_ms(head));
                 self.back_off(index, fault);
                 let backoff = self.slots.get(index).and_then(|slot| slot.backoff);
                 if let (Some(backoff), Some(meter)) = (backoff, meter) {
@@ -78,8 +78,8 @@ impl Session {
                     self.quota_mut(meter).block(now, wait_ms);
                 }
             }
-            Verdict::Unavailable => {
-                let fault = Fault::unavailable(detail, self.client.retry_after_ms(head));
+            AnswerStatus::Unavailable => {
+                let fault = StreamFailure::unavailable(detail, self.client.retry_after_ms(head));
                 self.back_off(index, fault);
             }
         }
@@ -115,7 +115,7 @@ impl Session {
             }
             Err(Unusable(why)) => {
                 let what = format!("{}: {why}", describe(slot.stream.name(), head, None));
-                self.back_off(index, Fault::protocol(what));
+                self.back_off(index, StreamFailure::protocol(what));
             }
         }
     }
@@ -126,7 +126,7 @@ impl Session {
             return;
         };
         if !slot.feed.handle_refusal(context, &mut poll.batch) {
-            self.back_off(index, Fault::protocol(detail));
+            self.back_off(index, StreamFailure::protocol(detail));
         }
     }
 
@@ -148,17 +148,17 @@ impl Session {
                     return;
                 };
                 let what = format!("{stream}: {why}");
-                self.back_off(slot, Fault::unavailable(what, None));
+                self.back_off(slot, StreamFailure::unavailable(what, None));
             }
             (Purpose::File { slot }, why) => self.handle_file_failure(slot, &why),
         }
     }
 }
 
-impl Fault {
+impl StreamFailure {
     const fn not_permitted(detail: String) -> Self {
         Self {
-            retry: Cause::NotPermitted,
+            wait: Cause::NotPermitted,
             cause: BackoffCause::NotPermitted,
             notice: NoticeKind::NotPermitted,
             detail,
@@ -169,7 +169,7 @@ impl Fault {
 
     const fn protocol(detail: String) -> Self {
         Self {
-            retry: Cause::Protocol,
+            wait: Cause::Protocol,
             cause: BackoffCause::Failing,
             notice: NoticeKind::Postponed,
             detail,
@@ -180,7 +180,7 @@ impl Fault {
 
     pub(super) const fn no_progress(detail: String, tries: u32) -> Self {
         Self {
-            retry: Cause::NoProgress,
+            wait: Cause::NoProgress,
             cause: BackoffCause::Failing,
             notice: NoticeKind::Postponed,
             detail,
@@ -191,7 +191,7 @@ impl Fault {
 
     pub(super) const fn throttled(detail: String, asked_wait_ms: Option<i64>) -> Self {
         Self {
-            retry: Cause::Throttled,
+            wait: Cause::Throttled,
             cause: BackoffCause::Throttled,
             notice: NoticeKind::Postponed,
             detail,
@@ -202,7 +202,7 @@ impl Fault {
 
     pub(super) const fn unavailable(detail: String, asked_wait_ms: Option<i64>) -> Self {
         Self {
-            retry: Cause::Unavailable,
+            wait: Cause::Unavailable,
             cause: BackoffCause::Failing,
             notice: NoticeKind::Postponed,
             detail,

@@ -2,7 +2,7 @@
 
 use crate::checkpoint::{Backoff, FileFault};
 use crate::response::{Head, TransportError};
-use crate::session::{Fault, Session};
+use crate::session::{Session, StreamFailure};
 use crate::streams::Context;
 use crate::streams::batch_files::{AfterFailure, FileFailure};
 
@@ -25,8 +25,8 @@ impl Session {
             self.client.retry_after_ms(head),
         );
         let fault = |detail| match head.status {
-            429 => Fault::throttled(detail, asked_ms),
-            _ => Fault::unavailable(detail, after_ms),
+            429 => StreamFailure::throttled(detail, asked_ms),
+            _ => StreamFailure::unavailable(detail, after_ms),
         };
         self.count_file_failure(index, &failure, (&what, fault));
     }
@@ -42,7 +42,7 @@ impl Session {
             .to_owned(),
             original: Vec::new(),
         };
-        let fault = |detail| Fault::unavailable(detail, None);
+        let fault = |detail| StreamFailure::unavailable(detail, None);
         self.count_file_failure(index, &failure, (&error.to_string(), fault));
     }
 
@@ -53,7 +53,7 @@ impl Session {
             why: why.to_owned(),
             original,
         };
-        let fault = |detail| Fault::unavailable(detail, None);
+        let fault = |detail| StreamFailure::unavailable(detail, None);
         self.count_file_failure(index, &failure, (why, fault));
     }
 
@@ -62,7 +62,7 @@ impl Session {
         &mut self,
         index: usize,
         failure: &FileFailure,
-        (what, fault): (&str, impl FnOnce(String) -> Fault),
+        (what, fault): (&str, impl FnOnce(String) -> StreamFailure),
     ) {
         let context = Context::new(&self.settings, &self.client);
         let (Some(slot), Some(poll)) = (self.slots.get_mut(index), &mut self.poll) else {

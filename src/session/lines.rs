@@ -41,7 +41,7 @@ impl Session {
                     }
                     bytes_left = bytes_left.saturating_sub(bytes.len().saturating_add(1));
                     let record = RecordLine::new(stream, bytes);
-                    if filter.passes_over(record, &mut self.processor) {
+                    if filter.excludes(record, &mut self.processor) {
                         poll.batch.count_duplicate(stream);
                     } else if !bytes.is_empty() {
                         let name = &lines.name;

@@ -105,7 +105,7 @@ impl Session {
     pub(super) fn see_backoffs(&mut self) {
         let now = self.client.now();
         for slot in &mut self.slots {
-            slot.backoff = slot.backoff.map(|backoff| backoff.seen_at(now));
+            slot.backoff = slot.backoff.map(|backoff| backoff.adjusted_to(now));
         }
     }
 

@@ -1,7 +1,7 @@
 //! The state of every stream at the end of a poll, for a host to report.
 
 use super::{Meter, Session, StreamEntry};
-use crate::api::verdict::grant;
+use crate::api::answer_status::grant;
 use crate::checkpoint::BackoffCause;
 use crate::stream::Stream;
 use crate::streams::Context;

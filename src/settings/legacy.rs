@@ -6,7 +6,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 
 use crate::secret::Secret;
 
-use super::{Api, Raw, SettingsError, choice, error, parse_origin, required};
+use super::{Api, SettingsError, SettingsInput, choice, error, parse_origin, required};
 use crate::stream::{FetchKind, Stream};
 
 /// The host that knows the region of every address (`mimecast-api.md` §1.2).
@@ -75,7 +75,10 @@ impl Legacy {
     }
 
     /// Takes the settings of API 1.0 out of all that were given.
-    pub(super) fn parse(raw: &mut Raw, base_url: Option<String>) -> Result<Self, SettingsError> {
+    pub(super) fn parse(
+        raw: &mut SettingsInput,
+        base_url: Option<String>,
+    ) -> Result<Self, SettingsError> {
         if raw.email.is_none() && base_url.is_none() {
             return Err(error(
                 "email",
@@ -120,7 +123,7 @@ impl Legacy {
 }
 
 /// Refuses what belongs to the other API, so that a mistake is not taken for a choice.
-pub(super) fn refuse_others(raw: &Raw, api: Api) -> Result<(), SettingsError> {
+pub(super) fn refuse_others(raw: &SettingsInput, api: Api) -> Result<(), SettingsError> {
     let of_v1 = [
         ("account_code", raw.account_code.is_some()),
         ("app_id", raw.app_id.is_some()),

@@ -197,7 +197,7 @@ fn debug_with(least: &str, name: &str, value: &serde_json::Value) -> String {
 #[test]
 fn the_schema_names_the_settings_that_are_read_and_no_other() {
     let mut read = BTreeSet::new();
-    assert!(Raw::deserialize(FieldNames(&mut read)).is_err());
+    assert!(SettingsInput::deserialize(FieldNames(&mut read)).is_err());
     let properties = properties();
     let named: BTreeSet<&str> = properties.keys().map(String::as_str).collect();
     assert_eq!(named, read);

@@ -12,10 +12,10 @@ use crate::encode::push_quoted;
 use crate::identity::EventId;
 use crate::request::Call;
 use crate::response::Head;
-use crate::settings::Snapshot;
+use crate::settings::ListMode;
 use crate::stream::{Post, Stream};
 use crate::streams::list_items::{Item, ListItems};
-use crate::streams::paged::{Cursor, DonePage, EmptyPages, PageRecord, Processed, Strategy};
+use crate::streams::paged::{Cursor, DonePage, EmptyPages, PageRecord, PagingStrategy, Processed};
 use crate::streams::pages::{self, Page, PageRequest, page_done};
 use crate::streams::{CLOCKS_AGREE_MS, Context, Unusable, hours_ms};
 use crate::time::Timestamp;
@@ -38,7 +38,7 @@ const SHORT_KEY_BYTES: usize = 12;
 
 /// How a list is read: what its row in the table of streams says.
 #[derive(Clone, Copy)]
-pub struct Reading {
+pub struct ListConfig {
     /// The request and the answer.
     pub post: &'static Post,
     /// Whether it is told that an item has left.
@@ -52,7 +52,7 @@ pub struct Reading {
 /// The reading of one list.
 pub struct List {
     stream: Stream,
-    reading: Reading,
+    reading: ListConfig,
     position: ListPosition,
     /// The items while the list is being read; otherwise they are a text in the position.
     items: Option<ListItems>,
@@ -65,7 +65,7 @@ impl List {
     #[must_use]
     pub fn open(
         stream: Stream,
-        reading: Reading,
+        reading: ListConfig,
         position: Option<&ListPosition>,
         chars_max: usize,
     ) -> Self {
@@ -144,7 +144,7 @@ impl List {
         let gone = self
             .items()
             .ids(|item| is_true && !item.seen && item.missed);
-        let tell = self.reading.departures && context.settings.snapshot == Snapshot::Changes;
+        let tell = self.reading.departures && context.settings.snapshot == ListMode::Changes;
         for id in gone {
             if tell {
                 if !batch.has_room() {
@@ -178,7 +178,7 @@ impl List {
     }
 }
 
-impl Strategy for List {
+impl PagingStrategy for List {
     const EMPTY_PAGES: EmptyPages = EmptyPages::AreFollowed("list");
 
     fn stream(&self) -> Stream {
@@ -245,7 +245,7 @@ impl Strategy for List {
         context: Context<'_>,
         batch: &mut Builder,
     ) -> Processed {
-        let full = context.settings.snapshot == Snapshot::Full;
+        let full = context.settings.snapshot == ListMode::Full;
         let record = RecordLine::new(self.stream, found.bytes);
         let id = processor.id(record);
         let known = id.and_then(|id| self.items().get_mut(&id));

@@ -19,7 +19,7 @@ use crate::decode::fail;
 use crate::decode::log_files::{Found, LogFileReader};
 use crate::paging::{Paging, Stall};
 use crate::record::legacy;
-use crate::remembered::{Known, Remembered};
+use crate::remembered::{Deduplication, SeenIds};
 use crate::response::Head;
 use crate::stream::Stream;
 use crate::streams::done_files::{DoneFiles, key};
@@ -51,7 +51,7 @@ pub struct LogFiles {
     stream: Stream,
     position: LogFilesPosition,
     done: DoneFiles,
-    remembered: Remembered,
+    remembered: SeenIds,
     answer: Option<Answer>,
     stall: Option<(Stall, u32)>,
 }
@@ -112,12 +112,12 @@ impl LogFiles {
         };
         let position = position.cloned().unwrap_or_else(fresh);
         let done = DoneFiles::from_text(&position.done, DONE_FILES_MAX);
-        let remembered = Remembered::from_text(&position.remembered, capacity);
+        let remembered = SeenIds::from_text(&position.remembered, capacity);
         Self {
             stream,
             position,
             done,
-            remembered: remembered.unwrap_or_else(|| Remembered::new(capacity)),
+            remembered: remembered.unwrap_or_else(|| SeenIds::new(capacity)),
             answer: None,
             stall: None,
         }
@@ -351,7 +351,7 @@ impl LogFiles {
         let (name, number) = (&answer.file.name, answer.file.records.saturating_add(1));
         let stream = self.stream;
         let locator = || format!("{stream} {name} record {number}");
-        let known = Known {
+        let known = Deduplication {
             remembered: Some(&mut self.remembered),
             occurrences: None,
         };

@@ -2,7 +2,7 @@
 //!
 //! A [`Feed`] knows its position and what it wants next. It makes no request, keeps no time and
 //! decides nothing about retries of a request: that is the session's part. Those that read pages of
-//! records share [`paged`]; to add a way of paging, write a [`paged::Strategy`] and name it in
+//! records share [`paged`]; to add a way of paging, write a [`paged::PagingStrategy`] and name it in
 //! [`open`] and [`probe`].
 
 pub mod batch_files;
@@ -222,7 +222,7 @@ pub fn open(
             every_minutes,
             back_hours,
         } => {
-            let reading = lists::Reading {
+            let reading = lists::ListConfig {
                 post,
                 departures: *departures,
                 every_minutes: *every_minutes,

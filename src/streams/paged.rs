@@ -2,7 +2,7 @@
 //!
 //! A page is asked for, read, and its records become events until it is done or the batch is full;
 //! then comes the page that it names. What differs (what to ask for, when the reading is done, and
-//! what is remembered) is a [`Strategy`] with a file of its own.
+//! what is remembered) is a [`PagingStrategy`] with a file of its own.
 
 use crate::batch::{Builder, NoticeKind, PushResult, RecordProcessor};
 use crate::checkpoint::{PageDone, StreamPosition};
@@ -62,7 +62,7 @@ pub struct Cursor<'a> {
 }
 
 /// One way of paging.
-pub trait Strategy {
+pub trait PagingStrategy {
     /// What an empty page that names a further one means.
     const EMPTY_PAGES: EmptyPages;
 
@@ -136,7 +136,7 @@ pub trait Strategy {
     fn save(&self, page: Option<&Page>, position: &mut StreamPosition);
 }
 
-/// A feed that reads pages by a [`Strategy`].
+/// A feed that reads pages by a [`PagingStrategy`].
 pub struct PagedFeed<S> {
     pub(super) strategy: S,
     page: Option<Page>,
@@ -145,7 +145,7 @@ pub struct PagedFeed<S> {
     stall: Option<(Stall, u32)>,
 }
 
-impl<S: Strategy> PagedFeed<S> {
+impl<S: PagingStrategy> PagedFeed<S> {
     /// A feed at the strategy's position.
     #[must_use]
     pub const fn new(strategy: S) -> Self {
@@ -198,7 +198,7 @@ impl<S: Strategy> PagedFeed<S> {
     }
 }
 
-impl<S: Strategy> Feed for PagedFeed<S> {
+impl<S: PagingStrategy> Feed for PagedFeed<S> {
     fn next(&mut self, context: Context<'_>, batch: &mut Builder) -> FeedAction {
         if self.has_records() {
             return FeedAction::Records;

@@ -181,7 +181,7 @@ impl Page {
     }
 }
 
-/// How much of the page to request for is done: what the one in memory says, or what was noted before.
+/// How much of the page to ask for is done: what the one in memory says, or what was noted before.
 #[must_use]
 pub fn page_done(page: Option<&Page>, before: Option<&PageDone>) -> Option<PageDone> {
     match page {
@@ -263,7 +263,7 @@ pub fn ranges(body: &[u8], values: &[&RawValue]) -> Vec<Range<usize>> {
     values.iter().map(range).collect()
 }
 
-/// What to request for.
+/// What to ask for.
 pub struct PageRequest<'a> {
     /// The window, for endpoints that know dates.
     pub window: (Timestamp, Timestamp),

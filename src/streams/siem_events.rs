@@ -13,13 +13,13 @@ use crate::decode::json::readable;
 use crate::decode::lenient;
 use crate::identity::EventId;
 use crate::paging::Stall;
-use crate::remembered::Remembered;
+use crate::remembered::SeenIds;
 use crate::request::{Call, percent_encode};
 use crate::response::Head;
 use crate::stream::{FetchKind, Stream};
 use crate::streams::batch_files::BatchFiles;
 use crate::streams::paged::{
-    Cursor, DonePage, EmptyPages, PageRecord, PagedFeed, Processed, Strategy,
+    Cursor, DonePage, EmptyPages, PageRecord, PagedFeed, PagingStrategy, Processed,
 };
 use crate::streams::pages::{Page, page_done, ranges};
 use crate::streams::quota::Meter;
@@ -58,7 +58,7 @@ pub struct SiemEvents {
 struct Events {
     stream: Stream,
     position: EventsPosition,
-    remembered: Remembered,
+    remembered: SeenIds,
 }
 
 #[derive(Deserialize)]
@@ -101,33 +101,33 @@ impl SiemEvents {
             position.since = files.map_or(since, |files| files.since);
             position.until = Some(since);
         }
-        let remembered = Remembered::from_text(&position.remembered, capacity);
+        let remembered = SeenIds::from_text(&position.remembered, capacity);
         let files = files.filter(|_| position.until.is_some());
         Self {
             files: files.map(|files| BatchFiles::open(stream, Some(files), position.since)),
             events: PagedFeed::new(Events {
                 stream,
                 position,
-                remembered: remembered.unwrap_or_else(|| Remembered::new(capacity)),
+                remembered: remembered.unwrap_or_else(|| SeenIds::new(capacity)),
             }),
         }
     }
 
     /// Moves between the batch files and the endpoint; says whether it did.
-    fn choose(&mut self, context: Context<'_>, batch: &mut Builder) -> bool {
+    fn switch_endpoint(&mut self, context: Context<'_>, batch: &mut Builder) -> bool {
         let files = self.files.as_ref();
         let caught_up = files.is_some_and(|files| files.due(context).1);
         if caught_up {
             self.files = None;
             let position = &mut self.events.strategy.position;
             let until = position.until.take().unwrap_or(position.since);
-            position.since = until.min(border(context));
+            position.since = until.min(handover_time(context));
         }
         if self.files.is_some() {
             return false;
         }
         let events = &mut self.events.strategy;
-        events.come_back_from_the_future(context, batch);
+        events.reset_future_border(context, batch);
         let served = context
             .upstream_now
             .plus_ms(hours_ms(SERVED_HOURS).saturating_neg());
@@ -144,7 +144,7 @@ impl SiemEvents {
         let since = events.skip_what_expired(since, context, batch);
         events.position = EventsPosition {
             since,
-            until: Some(border(context)),
+            until: Some(handover_time(context)),
             ..EventsPosition::default()
         };
         self.files = Some(BatchFiles::open(events.stream, None, since));
@@ -161,7 +161,7 @@ impl Feed for SiemEvents {
         if self.has_records() {
             return FeedAction::Records;
         }
-        if self.choose(context, batch) {
+        if self.switch_endpoint(context, batch) {
             // The other endpoint has another quota, and may be the first to need a token.
             return FeedAction::Nothing(context.now);
         }
@@ -219,7 +219,7 @@ impl Feed for SiemEvents {
             return self.events.handle_answer(answer, context, batch);
         };
         // The border may have been drawn by the first answer alone, whose clock was wrong.
-        let border = border(context);
+        let border = handover_time(context);
         let until = &mut self.events.strategy.position.until;
         *until = until.map(|until| until.min(border));
         files.handle_answer(answer, context, batch)
@@ -270,12 +270,12 @@ impl Feed for SiemEvents {
 impl Events {
     /// A border that has not come yet was drawn by a clock that was wrong: what is older than it was
     /// taken for a record of the batch files.
-    fn come_back_from_the_future(&mut self, context: Context<'_>, batch: &mut Builder) {
+    fn reset_future_border(&mut self, context: Context<'_>, batch: &mut Builder) {
         let since = self.position.since;
         if since <= context.upstream_now.plus_ms(CLOCKS_AGREE_MS) || since <= context.now {
             return;
         }
-        self.position.since = border(context);
+        self.position.since = handover_time(context);
         let detail = format!(
             "the clock of Mimecast was ahead; reading begins again at {}, and records before {since} \
              may be missing",
@@ -303,7 +303,7 @@ impl Events {
     }
 }
 
-impl Strategy for Events {
+impl PagingStrategy for Events {
     /// The quota bounds them.
     const EMPTY_PAGES: EmptyPages = EmptyPages::DoNotCount;
 
@@ -381,7 +381,7 @@ impl Strategy for Events {
         let stream = self.stream;
         let record = RecordLine::new(stream, found.bytes);
         let at = processor.time(record);
-        let id = same_words(record, processor);
+        let id = id_as_in_files(record, processor);
         let known = id.is_some_and(|id| self.remembered.contains(&id));
         // What is older than the border came from the batch files.
         if known || at.is_some_and(|at| at < self.position.since) {
@@ -438,7 +438,7 @@ impl Strategy for Events {
 
 /// Up to when batch files are read before the endpoint is: by the earlier clock, as far as the
 /// endpoint serves that.
-fn border(context: Context<'_>) -> Timestamp {
+fn handover_time(context: Context<'_>) -> Timestamp {
     let served = context.upstream_now.plus_ms(BORDER_MS_MAX.saturating_neg());
     let now = context.earlier().max(served);
     now.plus_ms(FILES_LATE_MS.saturating_neg()).floor_second()
@@ -449,24 +449,24 @@ fn border(context: Context<'_>) -> Timestamp {
 #[derive(Default)]
 pub struct LineFilter<'a> {
     bounds: Option<(Timestamp, Timestamp)>,
-    remembered: Option<&'a Remembered>,
+    remembered: Option<&'a SeenIds>,
 }
 
 impl LineFilter<'_> {
     /// Whether the line is no event of this part.
-    pub fn passes_over(&self, record: RecordLine<'_>, processor: &mut RecordProcessor) -> bool {
+    pub fn excludes(&self, record: RecordLine<'_>, processor: &mut RecordProcessor) -> bool {
         let Some((since, until)) = self.bounds else {
             return false;
         };
         let outside = |at: Timestamp| at < since || at >= until;
         let is_known = |id: EventId| self.remembered.is_some_and(|known| known.contains(&id));
         processor.time(record).is_some_and(outside)
-            || same_words(record, processor).is_some_and(is_known)
+            || id_as_in_files(record, processor).is_some_and(is_known)
     }
 }
 
 /// The identity of a record with the names that batch files use.
-fn same_words(record: RecordLine<'_>, processor: &mut RecordProcessor) -> Option<EventId> {
+fn id_as_in_files(record: RecordLine<'_>, processor: &mut RecordProcessor) -> Option<EventId> {
     let text = core::str::from_utf8(record.bytes).ok()?;
     let text = text
         .replace("\"eventType\":", "\"type\":")

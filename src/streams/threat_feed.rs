@@ -14,12 +14,12 @@ use crate::checkpoint::{FeedPosition, StreamPosition};
 use crate::decode::json::{self, Kind, Member};
 use crate::decode::{csv, zip};
 use crate::encode::push_quoted;
-use crate::remembered::Remembered;
+use crate::remembered::SeenIds;
 use crate::request::Call;
 use crate::response::Head;
 use crate::settings;
 use crate::stream::Stream;
-use crate::streams::paged::{Cursor, DonePage, EmptyPages, PageRecord, Processed, Strategy};
+use crate::streams::paged::{Cursor, DonePage, EmptyPages, PageRecord, PagingStrategy, Processed};
 use crate::streams::pages::{Page, page_done, ranges};
 use crate::streams::retention::Retention;
 use crate::streams::{Context, Unusable};
@@ -42,7 +42,7 @@ pub struct ThreatFeed {
     stream: Stream,
     feed_type: &'static str,
     position: FeedPosition,
-    remembered: Remembered,
+    remembered: SeenIds,
     /// What other objects of the file say of each record on the page, as members of JSON.
     beside: Vec<String>,
 }
@@ -109,12 +109,12 @@ impl ThreatFeed {
             ..FeedPosition::default()
         };
         let position = position.cloned().unwrap_or_else(fresh);
-        let remembered = Remembered::from_text(&position.remembered, capacity);
+        let remembered = SeenIds::from_text(&position.remembered, capacity);
         Self {
             stream,
             feed_type,
             position,
-            remembered: remembered.unwrap_or_else(|| Remembered::new(capacity)),
+            remembered: remembered.unwrap_or_else(|| SeenIds::new(capacity)),
             beside: Vec::new(),
         }
     }
@@ -143,7 +143,7 @@ impl ThreatFeed {
     }
 }
 
-impl Strategy for ThreatFeed {
+impl PagingStrategy for ThreatFeed {
     /// A page is a file; one without an indicator is as good as any other.
     const EMPTY_PAGES: EmptyPages = EmptyPages::Count;
 

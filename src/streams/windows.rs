@@ -2,17 +2,17 @@
 //!
 //! A window is fixed when it is begun. The bound moves only when all pages of the window are
 //! read; the next window reaches back by the overlap, and what it finds again is told by its
-//! identity (design §3.5). An endpoint that knows no dates is read the same fetch: newest first,
+//! identity (design §3.5). An endpoint that knows no dates is read the same way: newest first,
 //! down to where the window begins.
 
 use crate::batch::{Builder, NoticeKind, PushResult, RecordLine, RecordProcessor};
 use crate::checkpoint::{StreamPosition, WindowPosition};
 use crate::paging::Paging;
-use crate::remembered::{Known, Occurrences, Remembered};
+use crate::remembered::{Deduplication, Occurrences, SeenIds};
 use crate::request::Call;
 use crate::response::Head;
 use crate::stream::{Post, Stream};
-use crate::streams::paged::{Cursor, DonePage, EmptyPages, PageRecord, Processed, Strategy};
+use crate::streams::paged::{Cursor, DonePage, EmptyPages, PageRecord, PagingStrategy, Processed};
 use crate::streams::pages::{self, Page, PageRequest, page_done};
 use crate::streams::retention::Retention;
 use crate::streams::{CLOCKS_AGREE_MS, Context, Unusable, hours_ms};
@@ -37,7 +37,7 @@ pub struct Windows {
     stream: Stream,
     post: &'static Post,
     position: WindowPosition,
-    remembered: Remembered,
+    remembered: SeenIds,
     /// How often each record stands on the part of the page that is done; not known before the
     /// records of a page are looked at.
     occurrences: Option<Occurrences>,
@@ -73,8 +73,8 @@ impl Windows {
             remembered: String::new(),
         };
         let position = position.cloned().unwrap_or_else(fresh);
-        let remembered = Remembered::from_text(&position.remembered, capacity);
-        let remembered = remembered.unwrap_or_else(|| Remembered::new(capacity));
+        let remembered = SeenIds::from_text(&position.remembered, capacity);
+        let remembered = remembered.unwrap_or_else(|| SeenIds::new(capacity));
         Self {
             stream,
             post,
@@ -189,7 +189,7 @@ impl Windows {
     }
 }
 
-impl Strategy for Windows {
+impl PagingStrategy for Windows {
     const EMPTY_PAGES: EmptyPages = EmptyPages::AreFollowed("window");
 
     fn stream(&self) -> Stream {
@@ -243,7 +243,7 @@ impl Strategy for Windows {
         let to = self.position.to.unwrap_or(self.position.bound);
         let overlap_ms = context.settings.overlap_ms;
         let next_from = to.plus_ms(overlap_ms.saturating_neg());
-        self.remembered.spare(self.position.bound, next_from);
+        self.remembered.evict_first(self.position.bound, next_from);
         let stream = self.stream;
         self.occurrences.get_or_insert_with(|| {
             let mut done = Occurrences::default();
@@ -272,7 +272,7 @@ impl Strategy for Windows {
             return Processed::Counted(false);
         }
         let locator = || format!("{stream} page record {}", found.number);
-        let known = Known {
+        let known = Deduplication {
             remembered: Some(&mut self.remembered),
             occurrences: self.occurrences.as_mut(),
         };

@@ -7,7 +7,7 @@ use crate::decode::fail::shown_within;
 use crate::session::status::{StreamState, StreamStatus};
 use crate::session::{Failure, PollError};
 use crate::settings::SettingsError;
-use crate::stream::{Order, Row, Stream};
+use crate::stream::{Order, Stream, StreamInfo};
 
 /// Longer than any text that is made here, so that it only cuts what came from outside.
 const TEXT_CHARS_MAX: usize = 4_000;
@@ -25,7 +25,7 @@ pub(crate) fn limits(limits: wit::Limits) -> Limits {
     }
 }
 
-pub(crate) fn stream_description(row: &Row) -> wit::StreamDescription {
+pub(crate) fn stream_description(row: &StreamInfo) -> wit::StreamDescription {
     wit::StreamDescription {
         name: row.name.to_owned(),
         summary: row.summary.trim().to_owned(),
@@ -42,7 +42,7 @@ pub(crate) fn stream_description(row: &Row) -> wit::StreamDescription {
     }
 }
 
-pub(crate) fn kind(row: &Row) -> wit::Kind {
+pub(crate) fn kind(row: &StreamInfo) -> wit::Kind {
     wit::Kind {
         name: row.name.to_owned(),
         stream: row.name.to_owned(),

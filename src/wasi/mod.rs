@@ -41,7 +41,7 @@ thread_local! {
     static PROCESSOR: RefCell<Option<KeptProcessor>> = const { RefCell::new(None) };
 }
 
-/// An processor and the settings that it was made for.
+/// A processor and the settings that it was made for.
 struct KeptProcessor {
     settings: String,
     processor: RecordProcessor,

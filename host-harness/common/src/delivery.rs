@@ -104,7 +104,7 @@ pub struct RejectedEvent {
 
 /// Why a delivery has come to an end without being accepted.
 #[derive(Debug)]
-pub enum Undelivered {
+pub enum DeliveryError {
     /// Standard output is closed, so that nothing can be delivered any more.
     Closed,
     /// The bound on the tries is reached.

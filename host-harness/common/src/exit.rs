@@ -47,7 +47,7 @@ pub struct Failure {
     pub message: String,
     /// Whether another try may work without a change of the settings file:
     /// what it names, such as a file, may be there by then.
-    pub may_pass: bool,
+    pub is_retryable: bool,
 }
 
 impl Failure {
@@ -56,7 +56,7 @@ impl Failure {
         Self {
             exit: Exit::BadSettings,
             message: message.into(),
-            may_pass: false,
+            is_retryable: false,
         }
     }
 
@@ -65,7 +65,7 @@ impl Failure {
         Self {
             exit: Exit::Failed,
             message: message.into(),
-            may_pass: true,
+            is_retryable: true,
         }
     }
 
@@ -74,16 +74,16 @@ impl Failure {
         Self {
             exit: Exit::Unauthorized,
             message: message.into(),
-            may_pass: false,
+            is_retryable: false,
         }
     }
 
     /// The same failure, of something that may be repaired while the host
     /// runs.
     #[must_use]
-    pub fn that_may_pass(self) -> Self {
+    pub fn retryable(self) -> Self {
         Self {
-            may_pass: true,
+            is_retryable: true,
             ..self
         }
     }

@@ -8,14 +8,14 @@ const SECRET_FILE_BYTES_MAX: u64 = 64 * 1024;
 
 /// A value that is kept elsewhere.
 #[derive(Debug, Eq, PartialEq)]
-pub enum Indirect {
+pub enum ValueReference {
     /// In the environment variable of this name.
     Env(String),
     /// In this file; a relative path begins at the settings file.
     File(String),
 }
 
-impl Indirect {
+impl ValueReference {
     /// Recognizes `{ env = ".." }` or `{ file = ".." }`, with nothing else in it.
     #[must_use]
     pub fn recognize(value: &toml::Value) -> Option<Self> {
@@ -31,13 +31,13 @@ impl Indirect {
 }
 
 /// Fetches it. The error is a clause that follows the name of the key.
-pub fn read_indirect(
-    indirect: &Indirect,
+pub fn resolve_reference(
+    indirect: &ValueReference,
     settings_file: &Path,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<String, String> {
     match indirect {
-        Indirect::Env(name) => match env(name) {
+        ValueReference::Env(name) => match env(name) {
             None => Err(format!(
                 "needs the environment variable {name}, which is not set"
             )),
@@ -46,7 +46,7 @@ pub fn read_indirect(
             )),
             Some(text) => Ok(text),
         },
-        Indirect::File(name) => {
+        ValueReference::File(name) => {
             let directory = settings_file.parent().unwrap_or_else(|| Path::new(""));
             let path = directory.join(name);
             let unreadable = |error: &dyn std::fmt::Display| {

@@ -7,7 +7,7 @@ use toml::de::{DeTable, DeValue};
 /// The lines of the keys of one table, and of the tables in it. Without any,
 /// as for a table that is in no file, no line is known.
 #[derive(Clone, Debug, Default)]
-pub struct Lines {
+pub struct KeyLines {
     /// That of the table itself; 0 where it is not known.
     line: usize,
     keys: BTreeMap<String, Self>,
@@ -15,7 +15,7 @@ pub struct Lines {
     elements: Vec<Self>,
 }
 
-impl Lines {
+impl KeyLines {
     /// The lines of a whole file. A file with a syntax error has none.
     #[must_use]
     pub fn of(text: &str) -> Self {
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn keys_tables_and_lists_have_their_lines() {
-        let lines = Lines::of(
+        let lines = KeyLines::of(
             "a = 1\n\n[[source]]\nname = \"x\"\n[source.settings]\nb = [\n  1,\n]\n[[source]]\nc.d = 2\n",
         );
         assert_eq!(lines.line("a"), Some(1));
@@ -107,6 +107,6 @@ mod tests {
         );
         assert_eq!(lines.element("source", 1).table("c").line("d"), Some(10));
         assert_eq!(lines.element("source", 2).line("name"), None);
-        assert_eq!(Lines::of("a = ").line("a"), None);
+        assert_eq!(KeyLines::of("a = ").line("a"), None);
     }
 }

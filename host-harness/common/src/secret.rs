@@ -72,7 +72,7 @@ impl Redactor {
 
     /// Whether a secret is in the text.
     #[must_use]
-    pub fn finds(&self, text: &str) -> bool {
+    pub fn contains_secret(&self, text: &str) -> bool {
         self.secrets.iter().any(|secret| text.contains(secret))
     }
 }
@@ -100,9 +100,9 @@ mod tests {
     fn a_secret_is_also_found_as_it_stands_in_json() {
         let redactor = Redactor::new(["pass\"word\\1".to_owned()]);
         let json = serde_json::json!({ "key": "pass\"word\\1" }).to_string();
-        assert!(redactor.finds(&json));
+        assert!(redactor.contains_secret(&json));
         assert_eq!(redactor.redact(&json), r#"{"key":"[redacted]"}"#);
-        assert!(!redactor.finds("password1"));
+        assert!(!redactor.contains_secret("password1"));
     }
 
     #[test]

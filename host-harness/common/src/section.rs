@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use tracing::warn;
 
 use crate::exit::Failure;
-use crate::indirect::{Indirect, read_indirect};
-use crate::lines::Lines;
+use crate::indirect::{ValueReference, resolve_reference};
+use crate::lines::KeyLines;
 use crate::names::unknown_key;
 use crate::secret::Secret;
 
@@ -18,7 +18,7 @@ pub struct Section<'a> {
     file: &'a Path,
     place: String,
     table: toml::Table,
-    lines: Lines,
+    lines: KeyLines,
     known: Vec<&'static str>,
 }
 
@@ -30,14 +30,14 @@ impl<'a> Section<'a> {
             file,
             place,
             table,
-            lines: Lines::default(),
+            lines: KeyLines::default(),
             known: Vec::new(),
         }
     }
 
     /// The same table, with the lines of its keys for messages.
     #[must_use]
-    pub fn with_lines(self, lines: Lines) -> Self {
+    pub fn with_lines(self, lines: KeyLines) -> Self {
         Self { lines, ..self }
     }
 
@@ -158,10 +158,12 @@ impl<'a> Section<'a> {
     }
 
     fn expose(&self, key: &str, value: &toml::Value) -> Result<Secret, Failure> {
-        match Indirect::recognize(value) {
-            Some(indirect) => read_indirect(&indirect, self.file, &|name| std::env::var(name).ok())
-                .map(Secret::new)
-                .map_err(|reason| self.error(key, &reason)),
+        match ValueReference::recognize(value) {
+            Some(indirect) => {
+                resolve_reference(&indirect, self.file, &|name| std::env::var(name).ok())
+                    .map(Secret::new)
+                    .map_err(|reason| self.error(key, &reason))
+            }
             None => match value.as_str() {
                 Some(text) => Ok(Secret::new(text.to_owned())),
                 None => Err(self.wrong_type(

@@ -12,7 +12,7 @@ use source_runtime::engine;
 use crate::command;
 #[cfg(feature = "demo")]
 use crate::demo::{self, DemoOptions};
-use crate::descriptors;
+use crate::descriptor_limit;
 use crate::log;
 
 /// What still runs in a thread when everything is done may be stuck in a pipe
@@ -138,7 +138,7 @@ pub fn main() -> ExitCode {
 
 fn start(cli: Cli) -> Result<Exit, Failure> {
     log::init(cli.log.log_format, cli.log.log_file.as_deref())?;
-    descriptors::raise_limit();
+    descriptor_limit::raise_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(engine::worker_threads())
         .enable_all()

@@ -9,24 +9,24 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
-use source_common::delivery::{Delivery, Entry, Kind, Undelivered};
+use source_common::delivery::{Delivery, DeliveryError, Entry, Kind};
 use source_common::disk::{self, blocking};
 use source_outputs::{Appender, Outputs};
 use source_runtime::bindings::RejectedRecord;
-use source_runtime::deliver::NotKept;
+use source_runtime::deliver::StoreRejectedError;
 
 /// What an output of rejected records is told that they are.
 const KIND: &str = "rejected";
 
 /// Where rejected records are kept: a file, which is made with the first of
 /// them, or an output, and the file for what that cannot take.
-pub struct DeadLetter {
+pub struct DeadLetterSink {
     path: PathBuf,
     appender: Option<Appender>,
     output: Option<Arc<Outputs>>,
 }
 
-impl DeadLetter {
+impl DeadLetterSink {
     /// The file at `path`.
     #[must_use]
     pub fn new(path: PathBuf) -> Self {
@@ -48,12 +48,12 @@ impl DeadLetter {
 
     /// Keep records of one source; they are on the disk, or accepted, when it
     /// returns.
-    pub async fn keep(
+    pub async fn store_rejected(
         &mut self,
         source: &str,
         namespace: &str,
         records: &[RejectedRecord],
-    ) -> Result<(), NotKept> {
+    ) -> Result<(), StoreRejectedError> {
         let mut lines: Vec<String> = records.iter().map(|record| line(source, record)).collect();
         if let Some(output) = &self.output {
             lines = deliver(output, source, namespace, records, lines).await?;
@@ -74,7 +74,7 @@ impl DeadLetter {
             Ok(appender)
         })
         .await
-        .map_err(|error| NotKept::Disk(disk::failed(&self.path, &error)))?;
+        .map_err(|error| StoreRejectedError::Disk(disk::failed(&self.path, &error)))?;
         self.appender = Some(appender);
         Ok(())
     }
@@ -87,9 +87,9 @@ async fn deliver(
     namespace: &str,
     records: &[RejectedRecord],
     lines: Vec<String>,
-) -> Result<Vec<String>, NotKept> {
+) -> Result<Vec<String>, StoreRejectedError> {
     let too_large =
-        |_| NotKept::Output("more rejected records than fit in one delivery".to_owned());
+        |_| StoreRejectedError::Output("more rejected records than fit in one delivery".to_owned());
     if lines.is_empty() {
         return Ok(lines);
     }
@@ -129,8 +129,8 @@ async fn deliver(
             .accept(&delivery)
             .await
             .map_err(|undelivered| match undelivered {
-                Undelivered::Closed => NotKept::Closed,
-                Undelivered::Failed(reason) => NotKept::Output(reason),
+                DeliveryError::Closed => StoreRejectedError::Closed,
+                DeliveryError::Failed(reason) => StoreRejectedError::Output(reason),
             })?;
     Ok(rejected_events
         .iter()
@@ -199,14 +199,17 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("acme.rejected.ndjson");
         std::fs::write(&path, "{\"torn").unwrap();
-        let mut dead_letter = DeadLetter::new(path.clone());
-        dead_letter.keep("acme", "test", &[]).await.unwrap();
+        let mut dead_letter = DeadLetterSink::new(path.clone());
         dead_letter
-            .keep("acme", "test", &[record(b"a"), record(b"b")])
+            .store_rejected("acme", "test", &[])
             .await
             .unwrap();
         dead_letter
-            .keep("acme", "test", &[record(b"c")])
+            .store_rejected("acme", "test", &[record(b"a"), record(b"b")])
+            .await
+            .unwrap();
+        dead_letter
+            .store_rejected("acme", "test", &[record(b"c")])
             .await
             .unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
@@ -235,19 +238,19 @@ mod tests {
         };
         let config = source_outputs::config(section(&settings)).unwrap();
         let outputs = Outputs::open(&[config], Some(1)).await.unwrap();
-        let mut dead_letter = DeadLetter::with_output(path("left"), Arc::new(outputs));
+        let mut dead_letter = DeadLetterSink::with_output(path("left"), Arc::new(outputs));
         // Nobody listens: the records are not accepted, and that is an error.
         dead_letter
-            .keep("acme", "test", &[record(b"a")])
+            .store_rejected("acme", "test", &[record(b"a")])
             .await
             .unwrap_err();
 
         let file = format!("type = \"file\"\npath = \"{}\"", path("kept").display());
         let config = source_outputs::config(section(&file)).unwrap();
         let outputs = Outputs::open(&[config], Some(1)).await.unwrap();
-        let mut dead_letter = DeadLetter::with_output(path("left"), Arc::new(outputs));
+        let mut dead_letter = DeadLetterSink::with_output(path("left"), Arc::new(outputs));
         dead_letter
-            .keep("acme", "test", &[record(b"a"), record(b"b")])
+            .store_rejected("acme", "test", &[record(b"a"), record(b"b")])
             .await
             .unwrap();
         let text = std::fs::read_to_string(path("kept")).unwrap();

@@ -20,7 +20,7 @@ pub mod command;
 pub mod dead_letter;
 #[cfg(feature = "demo")]
 pub mod demo;
-mod descriptors;
+mod descriptor_limit;
 mod destination;
 pub mod log;
 pub mod progress;

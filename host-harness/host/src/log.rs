@@ -51,7 +51,7 @@ pub fn init(format: Format, file: Option<&Path>) -> Result<(), Failure> {
         .with_target(false)
         .with_ansi(ansi)
         .with_writer(writer);
-    let quiet = filter_fn(|of| !repeats_what_crosses(of));
+    let quiet = filter_fn(|of| !is_wasmtime_trace(of));
     let started = match format {
         Format::Json => builder
             .json()
@@ -79,7 +79,7 @@ fn open(path: &Path) -> io::Result<File> {
 /// At its lowest level wasmtime writes down each value that a component passes
 /// to the host, and so the headers and the links of every request. No setting
 /// of the level brings that into a log.
-fn repeats_what_crosses(of: &Metadata<'_>) -> bool {
+fn is_wasmtime_trace(of: &Metadata<'_>) -> bool {
     *of.level() == Level::TRACE && of.target().starts_with("wasmtime")
 }
 

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant, SystemTime};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use source_runtime::store::Record;
+use source_runtime::store::SourceState;
 
 use crate::log;
 
@@ -40,7 +40,7 @@ impl Bars {
 
     /// The line of a source.
     #[must_use]
-    pub fn source(&self, name: &str, record: &Record) -> Progress {
+    pub fn source(&self, name: &str, record: &SourceState) -> Progress {
         let bar = self.bars.as_ref().map(|bars| {
             let bar = bars.add(ProgressBar::new_spinner());
             if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix}  {msg}") {
@@ -70,7 +70,7 @@ impl Bars {
 
 impl Progress {
     /// Show what has been reached.
-    pub fn update(&self, record: &Record) {
+    pub fn update(&self, record: &SourceState) {
         let Some(bar) = &self.bar else {
             return;
         };
@@ -89,7 +89,7 @@ impl Progress {
 /// How far the stream that is furthest behind is behind; `None` where all are
 /// caught up.
 #[must_use]
-pub fn lag(record: &Record, now: SystemTime) -> Option<Duration> {
+pub fn lag(record: &SourceState, now: SystemTime) -> Option<Duration> {
     record
         .streams
         .values()
@@ -103,6 +103,6 @@ pub fn lag(record: &Record, now: SystemTime) -> Option<Duration> {
         .max()
 }
 
-fn events(record: &Record) -> u64 {
+fn events(record: &SourceState) -> u64 {
     record.streams.values().map(|stream| stream.events).sum()
 }

@@ -9,18 +9,18 @@ use std::time::Duration;
 use source_common::exit::{Exit, Failure};
 use source_outputs::{OutputError, Outputs};
 use source_runtime::shutdown::{Shutdown, Stopper};
-use source_runtime::source_loop::End;
-use source_runtime::store::{self, Record, StateDir};
+use source_runtime::source_loop::SourceExit;
+use source_runtime::store::{self, SourceState, StateDir};
 use tokio::sync::Mutex;
 use tokio::task::{Id, JoinSet};
 use tracing::{error, info};
 
-use crate::dead_letter::DeadLetter;
-use crate::descriptors;
+use crate::dead_letter::DeadLetterSink;
+use crate::descriptor_limit;
 use crate::progress::Bars;
 use crate::settings::{DeadLetterSettings, STATE_CACHE, Settings};
 use crate::source;
-use crate::start::{Start, Starts};
+use crate::start::{SourceStarter, StartupTracker};
 
 /// With `--once`: deliveries in a row that an output may put off.
 const OUTPUT_TRIES_MAX_ONCE: u32 = 8;
@@ -55,19 +55,19 @@ pub struct SourceSummary {
     /// Its name.
     pub name: String,
     /// How it ended.
-    pub end: End,
+    pub end: SourceExit,
     /// What is kept of it.
-    pub record: Record,
+    pub record: SourceState,
 }
 
 impl Summary {
     /// The exit code that stands for all sources: the gravest of them.
     #[must_use]
     pub fn exit(&self) -> Exit {
-        let of = |end: &End| match end {
-            End::CaughtUp | End::Stopped => Exit::Done,
-            End::Failed(failure) | End::Output(Some(failure)) => failure.exit,
-            End::Output(None) => Exit::Failed,
+        let of = |end: &SourceExit| match end {
+            SourceExit::CaughtUp | SourceExit::Stopped => Exit::Done,
+            SourceExit::Failed(failure) | SourceExit::Output(Some(failure)) => failure.exit,
+            SourceExit::Output(None) => Exit::Failed,
         };
         self.sources
             .iter()
@@ -79,22 +79,22 @@ impl Summary {
 
 /// Run every source until all have ended.
 pub async fn run(settings: &Settings, options: Options) -> Result<Summary, Failure> {
-    descriptors::warn_if_few(settings.sources.len(), settings.outputs.len());
+    descriptor_limit::warn_if_few(settings.sources.len(), settings.outputs.len());
     let state = Arc::new(StateDir::open(&settings.state_dir)?);
     let cache_dir = options.cache_dir.clone();
     let cache_dir = cache_dir.unwrap_or_else(|| state.path().join(STATE_CACHE));
     let components = source::components(settings, Some(cache_dir))?;
     let tries_max = options.once.then_some(OUTPUT_TRIES_MAX_ONCE);
     let outputs = Arc::new(Outputs::open(&settings.outputs, tries_max).await?);
-    let dead_letters = DeadLetters::open(settings, &state, tries_max).await?;
+    let dead_letters = DeadLetterSinks::open(settings, &state, tries_max).await?;
     let bars = Arc::new(Bars::new(options.progress));
-    let starts = Starts::new(settings.sources.len());
+    let starts = StartupTracker::new(settings.sources.len());
 
     let mut tasks = JoinSet::new();
     let mut running = BTreeMap::new();
     for (place, source) in settings.sources.iter().enumerate() {
         let name = source.name.clone();
-        let start = Start {
+        let start = SourceStarter {
             file: settings.file.clone(),
             settings: source.clone(),
             components: components.clone(),
@@ -108,7 +108,7 @@ pub async fn run(settings: &Settings, options: Options) -> Result<Summary, Failu
             starts: starts.clone(),
         };
         let task = tasks.spawn(start.run());
-        let kept = Record::new(&name);
+        let kept = SourceState::new(&name);
         running.insert(task.id(), (place, name, kept));
     }
     let sources = wait_for_all(tasks, running, &options).await;
@@ -119,10 +119,10 @@ pub async fn run(settings: &Settings, options: Options) -> Result<Summary, Failu
     Ok(Summary { sources })
 }
 
-type Running = BTreeMap<Id, (usize, String, Record)>;
+type Running = BTreeMap<Id, (usize, String, SourceState)>;
 
 async fn wait_for_all(
-    mut tasks: JoinSet<(End, Record)>,
+    mut tasks: JoinSet<(SourceExit, SourceState)>,
     mut running: Running,
     options: &Options,
 ) -> Vec<SourceSummary> {
@@ -146,10 +146,10 @@ async fn wait_for_all(
         };
         let (end, record) = result.unwrap_or_else(|| {
             let fault = Failure::failed(format!("source `{name}`: a fault of the host"));
-            (End::Failed(fault), kept)
+            (SourceExit::Failed(fault), kept)
         });
         report(&name, &end);
-        if matches!(end, End::Output(None)) {
+        if matches!(end, SourceExit::Output(None)) {
             // No other source can deliver either.
             options.stopper.stop();
         }
@@ -157,30 +157,34 @@ async fn wait_for_all(
     }
     // What has not ended by now is cut off; its position has not moved.
     for (place, name, record) in running.into_values() {
-        let end = End::Stopped;
+        let end = SourceExit::Stopped;
         ended.insert(place, SourceSummary { name, end, record });
     }
     ended.into_values().collect()
 }
 
-fn report(name: &str, end: &End) {
+fn report(name: &str, end: &SourceExit) {
     match end {
-        End::CaughtUp => info!(source = %name, "caught up"),
-        End::Failed(failure) | End::Output(Some(failure)) => error!(source = %name, "{failure}"),
-        End::Output(None) => error!(source = %name, "standard output was closed by its reader"),
-        End::Stopped => info!(source = %name, "stopped"),
+        SourceExit::CaughtUp => info!(source = %name, "caught up"),
+        SourceExit::Failed(failure) | SourceExit::Output(Some(failure)) => {
+            error!(source = %name, "{failure}")
+        }
+        SourceExit::Output(None) => {
+            error!(source = %name, "standard output was closed by its reader")
+        }
+        SourceExit::Stopped => info!(source = %name, "stopped"),
     }
 }
 
 /// Where rejected records go: a file for each source, a file for all, or an
 /// output for all.
-struct DeadLetters {
-    shared: Option<Arc<Mutex<DeadLetter>>>,
+struct DeadLetterSinks {
+    shared: Option<Arc<Mutex<DeadLetterSink>>>,
     output: Option<Arc<Outputs>>,
     directory: PathBuf,
 }
 
-impl DeadLetters {
+impl DeadLetterSinks {
     async fn open(
         settings: &Settings,
         state: &StateDir,
@@ -194,7 +198,7 @@ impl DeadLetters {
         match &settings.dead_letter {
             None => {}
             Some(DeadLetterSettings::File(path)) => {
-                letters.shared = Some(Arc::new(Mutex::new(DeadLetter::new(path.clone()))));
+                letters.shared = Some(Arc::new(Mutex::new(DeadLetterSink::new(path.clone()))));
             }
             Some(DeadLetterSettings::Output(config)) => {
                 let outputs = Outputs::open(std::slice::from_ref(config), tries_max).await?;
@@ -204,14 +208,14 @@ impl DeadLetters {
         Ok(letters)
     }
 
-    fn of(&self, source: &str) -> Arc<Mutex<DeadLetter>> {
+    fn of(&self, source: &str) -> Arc<Mutex<DeadLetterSink>> {
         if let Some(shared) = &self.shared {
             return Arc::clone(shared);
         }
         let path = store::rejected_path(&self.directory, source);
         Arc::new(Mutex::new(match &self.output {
-            None => DeadLetter::new(path),
-            Some(output) => DeadLetter::with_output(path, Arc::clone(output)),
+            None => DeadLetterSink::new(path),
+            Some(output) => DeadLetterSink::with_output(path, Arc::clone(output)),
         }))
     }
 

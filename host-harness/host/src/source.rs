@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use source_common::exit::Failure;
 use source_runtime::bindings::{Limits, PollError};
 use source_runtime::engine::CallError;
-use source_runtime::source::{Components, NetworkAccess, Source, SourceOptions, Wasm};
+use source_runtime::source::{ComponentLocation, Components, NetworkAccess, Source, SourceOptions};
 use source_runtime::source_loop::settings_error;
 use tracing::warn;
 
@@ -16,10 +16,10 @@ pub const BUILT_IN: &[u8] = include_bytes!(env!("SOURCE_HOST_COMPONENT"));
 
 /// The component at a path; the built-in one without.
 #[must_use]
-pub fn component_at(path: Option<&Path>) -> Wasm {
+pub fn component_at(path: Option<&Path>) -> ComponentLocation {
     match path {
-        None => Wasm::BuiltIn("the built-in component", BUILT_IN),
-        Some(path) => Wasm::File(path.to_owned()),
+        None => ComponentLocation::BuiltIn("the built-in component", BUILT_IN),
+        Some(path) => ComponentLocation::File(path.to_owned()),
     }
 }
 

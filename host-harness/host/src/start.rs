@@ -11,20 +11,20 @@ use source_common::exit::Failure;
 use source_outputs::Outputs;
 use source_runtime::shutdown::Shutdown;
 use source_runtime::source::{Components, NetworkAccess, Source};
-use source_runtime::source_loop::{End, SourceLoop};
-use source_runtime::store::{Record, StateDir};
+use source_runtime::source_loop::{SourceExit, SourceLoop};
+use source_runtime::store::{SourceState, StateDir};
 use tokio::sync::{Mutex, watch};
 use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
-use crate::dead_letter::DeadLetter;
+use crate::dead_letter::DeadLetterSink;
 use crate::destination::Destination;
 use crate::progress::Bars;
 use crate::settings::SourceSettings;
 use crate::source;
 
 /// All that a source needs to start, and to start again.
-pub(crate) struct Start {
+pub(crate) struct SourceStarter {
     /// The settings file.
     pub(crate) file: PathBuf,
     /// The `[[source]]` in it.
@@ -36,7 +36,7 @@ pub(crate) struct Start {
     /// Where its events go.
     pub(crate) outputs: Arc<Outputs>,
     /// Where its rejected records go.
-    pub(crate) dead_letter: Arc<Mutex<DeadLetter>>,
+    pub(crate) dead_letter: Arc<Mutex<DeadLetterSink>>,
     /// What a person at a terminal sees.
     pub(crate) bars: Arc<Bars>,
     /// Whether to end when it is caught up.
@@ -46,25 +46,25 @@ pub(crate) struct Start {
     /// The request to stop.
     pub(crate) shutdown: Shutdown,
     /// What the first tries of all sources have come to.
-    pub(crate) starts: Starts,
+    pub(crate) starts: StartupTracker,
 }
 
 /// A source that is ready, and what is kept of it.
-type Ready = (Source, Record);
+type PreparedSource = (Source, SourceState);
 
-impl Start {
+impl SourceStarter {
     /// Start the source and run it until the end.
-    pub(crate) async fn run(mut self) -> (End, Record) {
+    pub(crate) async fn run(mut self) -> (SourceExit, SourceState) {
         let mut backoff = Backoff::default();
         loop {
             let mut shutdown = self.shutdown.clone();
             let readied = tokio::select! {
                 readied = self.ready() => readied,
-                _ = shutdown.requested() => return (End::Stopped, self.blank()),
+                _ = shutdown.requested() => return (SourceExit::Stopped, self.blank()),
             };
             let failure = match readied {
                 Ok((source, record)) => {
-                    self.starts.has_started();
+                    self.starts.record_started();
                     return self.start(source, record).await;
                 }
                 Err(failure) => failure,
@@ -72,25 +72,25 @@ impl Start {
             backoff.fail();
             let failures = backoff.failures();
             if failures == 1 {
-                self.starts.has_failed();
+                self.starts.record_failed();
             }
             // A run of which no source has started ends, so that whoever
             // started it learns of that.
-            if self.once || !failure.may_pass || !self.starts.any_started().await {
-                return (End::Failed(failure), self.blank());
+            if self.once || !failure.is_retryable || !self.starts.any_started().await {
+                return (SourceExit::Failed(failure), self.blank());
             }
             let wait = backoff.wait();
             let seconds = wait.as_secs_f64();
             error!(source = %self.settings.name, failures, "{failure}; next try in {seconds:.1} s");
             tokio::select! {
                 () = sleep(wait) => {}
-                _ = self.shutdown.requested() => return (End::Failed(failure), self.blank()),
+                _ = self.shutdown.requested() => return (SourceExit::Failed(failure), self.blank()),
             }
         }
     }
 
     /// Load what is kept of the source, its component and its settings.
-    async fn ready(&self) -> Result<Ready, Failure> {
+    async fn ready(&self) -> Result<PreparedSource, Failure> {
         let mut record = self.state.load(&self.settings.name)?;
         match self.source().await {
             Ok(source) => Ok((source, record)),
@@ -119,7 +119,7 @@ impl Start {
     }
 
     /// Best effort: `status` shows what is stored, and the log has it too.
-    async fn store(&self, record: Record) {
+    async fn store(&self, record: SourceState) {
         let state = Arc::clone(&self.state);
         if let Err(error) = blocking(move || state.store(&record)).await {
             let directory = self.state.path().display();
@@ -127,7 +127,7 @@ impl Start {
         }
     }
 
-    async fn start(self, source: Source, record: Record) -> (End, Record) {
+    async fn start(self, source: Source, record: SourceState) -> (SourceExit, SourceState) {
         let description = &source.description;
         info!(
             source = %source.name,
@@ -145,7 +145,7 @@ impl Start {
             source,
             record,
             state: self.state,
-            deliver: Arc::new(destination),
+            sink: Arc::new(destination),
             once: self.once,
             has_others: self.has_others,
             shutdown: self.shutdown,
@@ -153,14 +153,14 @@ impl Start {
         looped.run().await
     }
 
-    fn blank(&self) -> Record {
-        Record::new(&self.settings.name)
+    fn blank(&self) -> SourceState {
+        SourceState::new(&self.settings.name)
     }
 }
 
 /// What the first tries of all sources have come to. Clones share it.
 #[derive(Clone, Debug)]
-pub(crate) struct Starts {
+pub(crate) struct StartupTracker {
     counts: watch::Sender<Counts>,
 }
 
@@ -170,7 +170,7 @@ struct Counts {
     undecided: usize,
 }
 
-impl Starts {
+impl StartupTracker {
     /// So many sources, of which none has been tried.
     pub(crate) fn new(sources: usize) -> Self {
         let counts = Counts {
@@ -182,14 +182,14 @@ impl Starts {
         }
     }
 
-    fn has_started(&self) {
+    fn record_started(&self) {
         self.counts.send_modify(|counts| {
             counts.started = counts.started.saturating_add(1);
             counts.undecided = counts.undecided.saturating_sub(1);
         });
     }
 
-    fn has_failed(&self) {
+    fn record_failed(&self) {
         self.counts
             .send_modify(|counts| counts.undecided = counts.undecided.saturating_sub(1));
     }

@@ -10,9 +10,9 @@ use source_common::exit::Failure;
 use source_common::section::Section;
 
 use super::event_id::event_id;
-use super::http::{Answer, Api, Defaults, HttpOutputConfig, RequestSettings};
+use super::http::{Answer, Defaults, HttpOutputConfig, ReceiverProtocol, RequestSettings};
 use super::template::Template;
-use super::worker_pool::{Refusal, Wait};
+use super::worker_pool::{SendError, Wait};
 use super::{Event, OutputConfig, RejectedEvent};
 
 const PATH: &str = "/_bulk";
@@ -54,7 +54,7 @@ struct Create<'a> {
 /// The body of an answer. Each item is read by itself: one that is not of the
 /// documented form accepts its own event only not.
 #[derive(Deserialize)]
-struct Answered<'a> {
+struct BulkAnswer<'a> {
     #[serde(rename = "errors")]
     _errors: bool,
     #[serde(borrow)]
@@ -84,9 +84,9 @@ struct Cause<'a> {
     reason: Cow<'a, str>,
 }
 
-impl Api for Bulk {
+impl ReceiverProtocol for Bulk {
     /// The identities of the events, in their order.
-    type Sent = Vec<String>;
+    type RequestContext = Vec<String>;
 
     fn content_type(&self) -> &str {
         "application/x-ndjson"
@@ -112,8 +112,8 @@ impl Api for Bulk {
         ids
     }
 
-    fn accepted(&self, sent: &Vec<String>, answer: &Answer<'_>) -> Result<(), Refusal> {
-        let Ok(answered) = serde_json::from_slice::<Answered<'_>>(answer.body) else {
+    fn accepted(&self, sent: &Vec<String>, answer: &Answer<'_>) -> Result<(), SendError> {
+        let Ok(answered) = serde_json::from_slice::<BulkAnswer<'_>>(answer.body) else {
             return Err(answer.undocumented("an answer of _bulk"));
         };
         let mut results = Results::new(sent);
@@ -178,7 +178,7 @@ impl<'a> Results<'a> {
         }
     }
 
-    fn verdict(mut self, answer: &Answer<'_>) -> Result<(), Refusal> {
+    fn verdict(mut self, answer: &Answer<'_>) -> Result<(), SendError> {
         let missing: Vec<usize> = self.open.into_values().flatten().collect();
         if !missing.is_empty() {
             let (name, count) = (answer.name, missing.len());
@@ -193,7 +193,7 @@ impl<'a> Results<'a> {
             return Ok(());
         }
         self.again.sort_unstable();
-        Err(Refusal::Partly {
+        Err(SendError::PartiallyAccepted {
             rejected_events: self.rejected_events,
             again: self.again,
             wait: self.wait,
@@ -237,7 +237,7 @@ mod tests {
     }
 
     /// What an answer with this body makes of events with these identities.
-    fn accepted(ids: &[&str], body: &str) -> Result<(), Refusal> {
+    fn accepted(ids: &[&str], body: &str) -> Result<(), SendError> {
         let sent: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
         let answer = Answer {
             name: "elasticsearch http://x",
@@ -267,10 +267,10 @@ mod tests {
     }
 
     /// The places of the rejected events and of those to be sent again.
-    fn parts(result: Result<(), Refusal>) -> (Vec<usize>, Vec<usize>) {
+    fn parts(result: Result<(), SendError>) -> (Vec<usize>, Vec<usize>) {
         match result {
             Ok(()) => (Vec::new(), Vec::new()),
-            Err(Refusal::Partly {
+            Err(SendError::PartiallyAccepted {
                 rejected_events,
                 again,
                 ..
@@ -302,7 +302,7 @@ mod tests {
             {"create":{"_id":"a","status":409,"error":{"type":"version_conflict_engine_exception","reason":"there"}}},
             {"create":{"_id":"b","status":400,"error":{"type":"document_parsing_exception","reason":"[1:2]\n\"x\""}}},
             {"create":{"_id":"c","status":429,"error":{"type":"es_rejected_execution_exception","reason":"full"}}}]}"#;
-        let Err(Refusal::Partly {
+        let Err(SendError::PartiallyAccepted {
             rejected_events,
             again,
             wait,
@@ -385,7 +385,7 @@ mod tests {
     #[test]
     fn an_index_that_cannot_be_written_blocks_and_rejects_no_event() {
         let body = answer(true, &[("a", 503), ("b", 403), ("c", 201)]);
-        let Err(Refusal::Partly {
+        let Err(SendError::PartiallyAccepted {
             rejected_events,
             again,
             wait,
@@ -412,7 +412,7 @@ mod tests {
             r#"{"took":1,"errors":false,"items":[{"create":{"_id":"a","status":201}}"#,
         ] {
             let refused = accepted(&["a"], body);
-            assert!(matches!(refused, Err(Refusal::Retry(_))), "{body}");
+            assert!(matches!(refused, Err(SendError::Retry(_))), "{body}");
         }
     }
 }

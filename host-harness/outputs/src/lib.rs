@@ -2,7 +2,7 @@
 //! are.
 //!
 //! One output, one file. To add one, write its file and add a line to
-//! `KINDS`.
+//! `OUTPUT_TYPES`.
 
 #![cfg_attr(
     not(all(
@@ -57,10 +57,10 @@ use source_common::section::Section;
 pub use self::file::Appender;
 pub use self::outputs::Outputs;
 pub use self::stdout::lines;
-pub use source_common::delivery::{Delivery, Entry, Event, Kind, RejectedEvent, Undelivered};
+pub use source_common::delivery::{Delivery, DeliveryError, Entry, Event, Kind, RejectedEvent};
 
 /// The outputs there are, by the name that `type` has in the settings file.
-const KINDS: &[(&str, Planner)] = &[
+const OUTPUT_TYPES: &[(&str, ParseConfig)] = &[
     #[cfg(feature = "elasticsearch")]
     ("elasticsearch", elasticsearch::config),
     ("file", file::config),
@@ -77,7 +77,7 @@ const KINDS: &[(&str, Planner)] = &[
     ("stdout", stdout::config),
 ];
 
-type Planner = fn(Section<'_>) -> Result<Box<dyn OutputConfig>, Failure>;
+type ParseConfig = fn(Section<'_>) -> Result<Box<dyn OutputConfig>, Failure>;
 
 /// Somewhere that events are delivered to.
 ///
@@ -135,7 +135,7 @@ pub enum OutputError {
     Rejected(Vec<RejectedEvent>),
     /// As `Retry`, and this try has made some progress: there is no reason to
     /// wait longer than after a first failure.
-    Partly(String),
+    RetryAfterProgress(String),
     /// The host repeats the delivery after a while and fetches nothing
     /// meanwhile.
     Retry(String),
@@ -153,7 +153,7 @@ impl fmt::Display for OutputError {
         match self {
             Self::Closed => f.write_str("the other end is closed"),
             Self::Blocked(reason)
-            | Self::Partly(reason)
+            | Self::RetryAfterProgress(reason)
             | Self::Retry(reason)
             | Self::Throttled { reason, .. } => f.write_str(reason),
             Self::Rejected(events) => {
@@ -168,8 +168,8 @@ impl std::error::Error for OutputError {}
 /// Understand one `[[output]]`.
 pub fn config(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
     let kind = section.required_string("type")?;
-    let names: Vec<&str> = KINDS.iter().map(|(name, _)| *name).collect();
-    match KINDS.iter().find(|(name, _)| *name == kind) {
+    let names: Vec<&str> = OUTPUT_TYPES.iter().map(|(name, _)| *name).collect();
+    match OUTPUT_TYPES.iter().find(|(name, _)| *name == kind) {
         Some((_, planner)) => planner(section),
         None => {
             let reason = match nearest(&kind, names.iter().copied()) {

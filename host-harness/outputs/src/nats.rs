@@ -15,10 +15,10 @@ use source_common::secret::Secret;
 use source_common::section::Section;
 
 use super::event_id::event_id;
-use super::parts::PartLimits;
+use super::parts::BatchLimits;
 use super::template::Template;
 use super::tls::Tls;
-use super::worker_pool::{Refusal, Wait, Worker, WorkerPool};
+use super::worker_pool::{SendError, Wait, Worker, WorkerPool};
 use super::{Event, Output, OutputConfig, OutputError, RejectedEvent};
 
 const SUBJECT_DEFAULT: &str = "{namespace}.{stream}";
@@ -102,7 +102,7 @@ impl OutputConfig for NatsOutputConfig {
             config: self.clone(),
             context: None,
         };
-        let limits = PartLimits {
+        let limits = BatchLimits {
             bytes_max: UNACKED_BYTES_MAX,
             events_max: UNACKED_EVENTS_MAX,
             by: None,
@@ -139,8 +139,8 @@ impl NatsOutputConfig {
         })
     }
 
-    async fn connect(&self) -> Result<Context, Refusal> {
-        let blocked = |reason| Refusal::Blocked(format!("{}: {reason}", self.name));
+    async fn connect(&self) -> Result<Context, SendError> {
+        let blocked = |reason| SendError::Blocked(format!("{}: {reason}", self.name));
         let options = self.options().map_err(blocked)?;
         let client = options
             .connect(self.servers.clone())
@@ -149,13 +149,13 @@ impl NatsOutputConfig {
                 ConnectErrorKind::Authentication
                 | ConnectErrorKind::AuthorizationViolation
                 | ConnectErrorKind::ServerParse => {
-                    Refusal::Blocked(format!("{}: {error}", self.name))
+                    SendError::Blocked(format!("{}: {error}", self.name))
                 }
                 ConnectErrorKind::Dns
                 | ConnectErrorKind::Io
                 | ConnectErrorKind::MaxReconnects
                 | ConnectErrorKind::TimedOut
-                | ConnectErrorKind::Tls => Refusal::Retry(format!("{}: {error}", self.name)),
+                | ConnectErrorKind::Tls => SendError::Retry(format!("{}: {error}", self.name)),
             })?;
         let mut context = jetstream::new(client);
         context.set_timeout(self.ack_timeout);
@@ -170,7 +170,7 @@ struct NatsWorker {
 
 #[async_trait]
 impl Worker for NatsWorker {
-    async fn send(&mut self, source: &str, part: &[Event<'_>]) -> Result<(), Refusal> {
+    async fn send(&mut self, source: &str, part: &[Event<'_>]) -> Result<(), SendError> {
         let context = match &self.context {
             Some(context) => context.clone(),
             None => self.context.insert(self.config.connect().await?).clone(),
@@ -178,9 +178,9 @@ impl Worker for NatsWorker {
         if context.client().connection_state() != State::Connected {
             // Otherwise what is published would pile up until it is.
             let name = &self.config.name;
-            return Err(Refusal::Retry(format!("{name}: not connected")));
+            return Err(SendError::Retry(format!("{name}: not connected")));
         }
-        let mut judged = Judged::default();
+        let mut outcomes = EventOutcomes::default();
         let mut waiting: Vec<(usize, PublishAckFuture)> = Vec::with_capacity(part.len());
         for (place, event) in part.iter().enumerate() {
             let subject = self.config.subject.render(event, source);
@@ -189,7 +189,7 @@ impl Worker for NatsWorker {
             let body = Bytes::copy_from_slice(event.body.as_bytes());
             match context.publish_with_headers(subject, headers, body).await {
                 Ok(acknowledged) => waiting.push((place, acknowledged)),
-                Err(error) => judged.note(place, error.kind(), &error),
+                Err(error) => outcomes.note(place, error.kind(), &error),
             }
         }
         // All at once: each waits for its own time only.
@@ -198,10 +198,10 @@ impl Worker for NatsWorker {
             .map(|(place, acknowledged)| async move { (place, acknowledged.await) });
         for (place, answer) in join_all(answers).await {
             if let Err(error) = answer {
-                judged.note(place, error.kind(), &error);
+                outcomes.note(place, error.kind(), &error);
             }
         }
-        judged.verdict(&self.config.name)
+        outcomes.verdict(&self.config.name)
     }
 
     async fn close(&mut self) {
@@ -211,13 +211,13 @@ impl Worker for NatsWorker {
 
 /// What has become of the events of a part.
 #[derive(Default)]
-struct Judged {
+struct EventOutcomes {
     rejected_events: Vec<RejectedEvent>,
     again: Vec<usize>,
     wait: Option<String>,
 }
 
-impl Judged {
+impl EventOutcomes {
     fn note(&mut self, event: usize, kind: PublishErrorKind, error: &dyn std::error::Error) {
         let reason = match kind {
             PublishErrorKind::MaxPayloadExceeded => {
@@ -239,11 +239,11 @@ impl Judged {
         self.wait.get_or_insert(reason);
     }
 
-    fn verdict(self, name: &str) -> Result<(), Refusal> {
+    fn verdict(self, name: &str) -> Result<(), SendError> {
         if self.rejected_events.is_empty() && self.again.is_empty() {
             return Ok(());
         }
-        Err(Refusal::Partly {
+        Err(SendError::PartiallyAccepted {
             rejected_events: self.rejected_events,
             again: self.again,
             wait: self

@@ -18,8 +18,8 @@ use serde_json::Value;
 use source_common::exit::Failure;
 use source_common::section::Section;
 
-use super::http::{Answer, Api, Defaults, HttpOutputConfig, RequestSettings};
-use super::worker_pool::Refusal;
+use super::http::{Answer, Defaults, HttpOutputConfig, ReceiverProtocol, RequestSettings};
+use super::worker_pool::SendError;
 use super::{Event, OutputConfig, RejectedEvent};
 
 const PATH: &str = "/v1/logs";
@@ -40,9 +40,9 @@ pub(super) fn config(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, 
 #[derive(Clone, Debug)]
 struct Otlp;
 
-impl Api for Otlp {
+impl ReceiverProtocol for Otlp {
     /// How many events there are.
-    type Sent = usize;
+    type RequestContext = usize;
 
     fn content_type(&self) -> &str {
         // With parameters, Vector does not know it.
@@ -54,7 +54,7 @@ impl Api for Otlp {
         part.len()
     }
 
-    fn accepted(&self, sent: &usize, answer: &Answer<'_>) -> Result<(), Refusal> {
+    fn accepted(&self, sent: &usize, answer: &Answer<'_>) -> Result<(), SendError> {
         let partial = partial_success(answer.body).filter(|_| answer.is_plain_success());
         let Some(partial) = partial else {
             return Err(answer.undocumented("an ExportLogsServiceResponse"));
@@ -74,7 +74,7 @@ impl Api for Otlp {
                 event,
                 reason: reason.clone(),
             };
-            return Err(Refusal::Partly {
+            return Err(SendError::PartiallyAccepted {
                 rejected_events: (0..*sent).map(rejected_events).collect(),
                 again: Vec::new(),
                 wait: None,
@@ -82,7 +82,7 @@ impl Api for Otlp {
         }
         // It does not say which, so they are found by halves. Others of the
         // same request may arrive twice, with the same id.
-        Err(Refusal::Poisoned {
+        Err(SendError::BatchRejected {
             reason,
             suspect: None,
         })
@@ -266,7 +266,7 @@ mod tests {
         );
     }
 
-    fn accepted(status: StatusCode, body: &[u8]) -> Result<(), Refusal> {
+    fn accepted(status: StatusCode, body: &[u8]) -> Result<(), SendError> {
         let answer = Answer {
             name: "otlp http://x",
             status,
@@ -295,12 +295,12 @@ mod tests {
         let json = br#"{"partialSuccess":{"rejectedLogRecords":"1","errorMessage":"too old"}}"#;
         for body in [rejecting(1), json.to_vec()] {
             assert!(
-                matches!(accepted(StatusCode::OK, &body), Err(Refusal::Poisoned { reason, .. }) if reason.contains("too old"))
+                matches!(accepted(StatusCode::OK, &body), Err(SendError::BatchRejected { reason, .. }) if reason.contains("too old"))
             );
         }
         let all = accepted(StatusCode::OK, &rejecting(2));
         assert!(
-            matches!(&all, Err(Refusal::Partly { rejected_events, again, .. }) if rejected_events.len() == 2 && again.is_empty()),
+            matches!(&all, Err(SendError::PartiallyAccepted { rejected_events, again, .. }) if rejected_events.len() == 2 && again.is_empty()),
             "{all:?}"
         );
     }
@@ -325,7 +325,7 @@ mod tests {
             (StatusCode::PARTIAL_CONTENT, Vec::new()),
         ] {
             let refused = accepted(status, &body);
-            assert!(matches!(refused, Err(Refusal::Retry(_))), "{body:?}");
+            assert!(matches!(refused, Err(SendError::Retry(_))), "{body:?}");
         }
     }
 }

@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 use tokio::time::sleep;
 use tracing::{error, info, warn};
 
-use super::{Delivery, Output, OutputConfig, OutputError, RejectedEvent, Undelivered};
+use super::{Delivery, DeliveryError, Output, OutputConfig, OutputError, RejectedEvent};
 
 /// With a bound on the tries: those of an output that is blocked. Waiting
 /// longer would keep an operator from the reason.
@@ -24,7 +24,7 @@ pub struct Outputs {
 }
 
 /// Why a delivery is tried again later.
-struct Later {
+struct RetryReason {
     reason: String,
     /// Until an operator changes something.
     is_blocked: bool,
@@ -32,7 +32,7 @@ struct Later {
     asked: Duration,
 }
 
-impl Later {
+impl RetryReason {
     /// Where the receiver is not blocked and asks for no wait.
     const fn new(reason: String) -> Self {
         Self {
@@ -62,7 +62,10 @@ impl Outputs {
 
     /// Deliver to each output, as often as it takes. Returns the events that
     /// an output can never accept.
-    pub async fn accept(&self, delivery: &Delivery<'_>) -> Result<Vec<RejectedEvent>, Undelivered> {
+    pub async fn accept(
+        &self,
+        delivery: &Delivery<'_>,
+    ) -> Result<Vec<RejectedEvent>, DeliveryError> {
         let mut rejected_events = Vec::new();
         for output in &self.outputs {
             rejected_events.extend(self.accept_by(output, delivery).await?);
@@ -74,7 +77,7 @@ impl Outputs {
         &self,
         output: &Mutex<Box<dyn Output>>,
         delivery: &Delivery<'_>,
-    ) -> Result<Vec<RejectedEvent>, Undelivered> {
+    ) -> Result<Vec<RejectedEvent>, DeliveryError> {
         let mut backoff = Backoff::default();
         loop {
             // Other sources take their turn between two tries.
@@ -90,7 +93,7 @@ impl Outputs {
                     }
                     return Ok(Vec::new());
                 }
-                Err(OutputError::Closed) => return Err(Undelivered::Closed),
+                Err(OutputError::Closed) => return Err(DeliveryError::Closed),
                 Err(OutputError::Rejected(events)) => {
                     let name_it = |rejected_events: RejectedEvent| RejectedEvent {
                         reason: escape(&format!("output {name}: {}", rejected_events.reason))
@@ -99,18 +102,18 @@ impl Outputs {
                     };
                     return Ok(events.into_iter().map(name_it).collect());
                 }
-                Err(OutputError::Blocked(reason)) => Later {
+                Err(OutputError::Blocked(reason)) => RetryReason {
                     is_blocked: true,
-                    ..Later::new(reason)
+                    ..RetryReason::new(reason)
                 },
-                Err(OutputError::Partly(reason)) => {
+                Err(OutputError::RetryAfterProgress(reason)) => {
                     backoff.reset();
-                    Later::new(reason)
+                    RetryReason::new(reason)
                 }
-                Err(OutputError::Retry(reason)) => Later::new(reason),
-                Err(OutputError::Throttled { reason, wait }) => Later {
+                Err(OutputError::Retry(reason)) => RetryReason::new(reason),
+                Err(OutputError::Throttled { reason, wait }) => RetryReason {
                     asked: wait,
-                    ..Later::new(reason)
+                    ..RetryReason::new(reason)
                 },
             };
             backoff.fail();
@@ -124,8 +127,8 @@ impl Outputs {
         output: &str,
         delivery: &Delivery<'_>,
         backoff: Backoff,
-        later: Later,
-    ) -> Result<(), Undelivered> {
+        later: RetryReason,
+    ) -> Result<(), DeliveryError> {
         let (source, tries) = (delivery.source, backoff.failures());
         // Part of it is what a receiver answers.
         let reason = escape(&later.reason).into_owned();
@@ -137,7 +140,7 @@ impl Outputs {
             }
         });
         if tries_max.is_some_and(|max| tries >= max) {
-            return Err(Undelivered::Failed(reason));
+            return Err(DeliveryError::Failed(reason));
         }
         let wait = backoff.wait().max(later.asked);
         let seconds = wait.as_secs_f64();
@@ -219,7 +222,7 @@ mod tests {
         left: u32,
         tries_max: Option<u32>,
         error: fn() -> OutputError,
-    ) -> (Result<Vec<RejectedEvent>, Undelivered>, u32) {
+    ) -> (Result<Vec<RejectedEvent>, DeliveryError>, u32) {
         let config = Refusing {
             left,
             tries: Arc::default(),
@@ -262,19 +265,25 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn with_a_bound_a_blocked_output_is_given_up_after_three_tries() {
         let (result, tries) = deliver(3, Some(8), blocked).await;
-        assert!(matches!(result, Err(Undelivered::Failed(_))), "{result:?}");
+        assert!(
+            matches!(result, Err(DeliveryError::Failed(_))),
+            "{result:?}"
+        );
         assert_eq!(tries, 3);
         let (result, tries) = deliver(2, Some(8), blocked).await;
         assert_eq!((result.unwrap().len(), tries), (0, 3));
         let (result, tries) = deliver(9, Some(8), || OutputError::Retry(String::new())).await;
-        assert!(matches!(result, Err(Undelivered::Failed(_))), "{result:?}");
+        assert!(
+            matches!(result, Err(DeliveryError::Failed(_))),
+            "{result:?}"
+        );
         assert_eq!(tries, 8);
     }
 
     #[tokio::test(start_paused = true)]
     async fn progress_begins_the_backoff_anew() {
         let begun = tokio::time::Instant::now();
-        let partly = || OutputError::Partly("429".to_owned());
+        let partly = || OutputError::RetryAfterProgress("429".to_owned());
         let (result, tries) = deliver(30, Some(8), partly).await;
         assert_eq!((result.unwrap().len(), tries), (0, 31));
         assert!(begun.elapsed() <= Duration::from_secs(30));
@@ -283,7 +292,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn closed_standard_output_is_not_retried() {
         let (result, tries) = deliver(1, None, || OutputError::Closed).await;
-        assert!(matches!(result, Err(Undelivered::Closed)), "{result:?}");
+        assert!(matches!(result, Err(DeliveryError::Closed)), "{result:?}");
         assert_eq!(tries, 1);
     }
 }

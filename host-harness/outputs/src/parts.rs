@@ -6,11 +6,11 @@ use super::Event;
 use super::template::Template;
 
 /// Events that travel together, by their places in the index, in order.
-pub(super) type Part = Vec<usize>;
+pub(super) type EventBatch = Vec<usize>;
 
-/// Where to limits.
+/// Where to cut.
 #[derive(Clone, Debug)]
-pub(super) struct PartLimits {
+pub(super) struct BatchLimits {
     /// The greatest sum of the bodies; a single greater event travels alone.
     pub(super) bytes_max: usize,
     /// The greatest number of events.
@@ -19,10 +19,10 @@ pub(super) struct PartLimits {
     pub(super) by: Option<Template>,
 }
 
-impl PartLimits {
-    /// PartLimits the events of a delivery.
-    pub(super) fn parts(&self, events: &[Event<'_>]) -> Vec<Part> {
-        let mut parts: Vec<(Part, usize)> = Vec::new();
+impl BatchLimits {
+    /// Cuts the events of a delivery into batches.
+    pub(super) fn parts(&self, events: &[Event<'_>]) -> Vec<EventBatch> {
+        let mut parts: Vec<(EventBatch, usize)> = Vec::new();
         let mut open: BTreeMap<(&str, &str), usize> = BTreeMap::new();
         for (place, event) in events.iter().enumerate() {
             let key = self.by.as_ref().map_or(("", ""), |by| by.key(event));
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn parts_are_full_and_in_order() {
-        let limits = PartLimits {
+        let limits = BatchLimits {
             bytes_max: 10,
             events_max: 3,
             by: None,
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn events_with_different_tags_travel_apart() {
-        let limits = PartLimits {
+        let limits = BatchLimits {
             bytes_max: 1_000,
             events_max: 2,
             by: Some(Template::parse("x.{stream}").unwrap()),

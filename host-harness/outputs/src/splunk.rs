@@ -6,15 +6,15 @@ use serde_json::value::RawValue;
 use source_common::exit::Failure;
 use source_common::section::Section;
 
-use super::http::{Answer, Api, Defaults, HttpOutputConfig, RequestSettings};
-use super::worker_pool::Refusal;
+use super::http::{Answer, Defaults, HttpOutputConfig, ReceiverProtocol, RequestSettings};
+use super::worker_pool::SendError;
 use super::{Event, OutputConfig};
 
 const PATH: &str = "/services/collector/event";
 
 /// Understand `type = "splunk"`.
 pub(super) fn config(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
-    let api = Collector {
+    let api = SplunkHec {
         index: section.string("index")?,
         sourcetype: section.string("sourcetype")?,
         host: section.string("host")?,
@@ -30,7 +30,7 @@ pub(super) fn config(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, 
 }
 
 #[derive(Clone, Debug)]
-struct Collector {
+struct SplunkHec {
     index: Option<String>,
     sourcetype: Option<String>,
     host: Option<String>,
@@ -51,15 +51,15 @@ struct Envelope<'a> {
 
 /// The body of every answer of the collector, of whatever status.
 #[derive(Deserialize)]
-struct Verdict {
+struct HecAnswer {
     code: u32,
     /// Counted from 0.
     #[serde(default, rename = "invalid-event-number")]
     invalid_event_number: Option<usize>,
 }
 
-impl Api for Collector {
-    type Sent = ();
+impl ReceiverProtocol for SplunkHec {
+    type RequestContext = ();
 
     fn content_type(&self) -> &str {
         "application/json"
@@ -92,41 +92,41 @@ impl Api for Collector {
         }
     }
 
-    fn accepted(&self, (): &(), answer: &Answer<'_>) -> Result<(), Refusal> {
-        match Verdict::read(answer) {
-            Some(Verdict { code: 0, .. }) => Ok(()),
+    fn accepted(&self, (): &(), answer: &Answer<'_>) -> Result<(), SendError> {
+        match HecAnswer::read(answer) {
+            Some(HecAnswer { code: 0, .. }) => Ok(()),
             Some(verdict) => Err(verdict
                 .refusal(answer)
                 .unwrap_or_else(|| answer.retry(answer.message()))),
-            None => Err(answer.undocumented("an answer of the HTTP Event Collector")),
+            None => Err(answer.undocumented("an answer of the HTTP Event SplunkHec")),
         }
     }
 
-    fn refused(&self, answer: &Answer<'_>) -> Option<Refusal> {
-        Verdict::read(answer)?.refusal(answer)
+    fn refused(&self, answer: &Answer<'_>) -> Option<SendError> {
+        HecAnswer::read(answer)?.refusal(answer)
     }
 }
 
-impl Verdict {
+impl HecAnswer {
     fn read(answer: &Answer<'_>) -> Option<Self> {
         serde_json::from_slice(answer.body).ok()
     }
 
     /// What a code means for the events; `None` for one that is not documented.
-    fn refusal(&self, answer: &Answer<'_>) -> Option<Refusal> {
+    fn refusal(&self, answer: &Answer<'_>) -> Option<SendError> {
         let reason = answer.message();
         Some(match self.code {
             // No token, or one that is disabled, wrong or not taken from the query.
             1..=4 | 16 | 21 | 22 => {
-                Refusal::Blocked(format!("the credentials are refused: {reason}"))
+                SendError::Blocked(format!("the credentials are refused: {reason}"))
             }
             // The format, a field that is missing or empty, an indexed field.
-            6 | 12 | 13 | 15 => Refusal::Poisoned {
+            6 | 12 | 13 | 15 => SendError::BatchRejected {
                 reason,
                 suspect: self.invalid_event_number,
             },
             // The index, and a channel that is missing, wrong or not enabled.
-            7 | 10 | 11 | 14 => Refusal::Blocked(format!("{reason}; check the token's settings")),
+            7 | 10 | 11 | 14 => SendError::Blocked(format!("{reason}; check the token's settings")),
             // Nothing came, an error inside, busy, unhealthy, shutting down.
             5 | 8 | 9 | 18..=20 | 23 => answer.retry(reason),
             _ => return None,
@@ -143,8 +143,8 @@ mod tests {
     use super::*;
     use source_common::secret::Redactor;
 
-    fn collector() -> Collector {
-        Collector {
+    fn collector() -> SplunkHec {
+        SplunkHec {
             index: Some("mail".to_owned()),
             sourcetype: None,
             host: None,
@@ -183,11 +183,11 @@ mod tests {
         })
     }
 
-    fn accepted(body: &str) -> Result<(), Refusal> {
+    fn accepted(body: &str) -> Result<(), SendError> {
         answered(200, body, |answer| collector().accepted(&(), answer))
     }
 
-    fn refused(body: &str) -> Option<Refusal> {
+    fn refused(body: &str) -> Option<SendError> {
         answered(400, body, |answer| collector().refused(answer))
     }
 
@@ -209,7 +209,7 @@ mod tests {
             r#"{"text":"Success","code":"0"}"#,
             r#"{"text":"Success","code":-1}"#,
         ] {
-            assert!(matches!(accepted(body), Err(Refusal::Retry(_))), "{body}");
+            assert!(matches!(accepted(body), Err(SendError::Retry(_))), "{body}");
         }
     }
 
@@ -222,8 +222,7 @@ mod tests {
         for code in [1, 2, 3, 4, 16, 21, 22] {
             let (success, error) = by_code(code);
             for refusal in [success, error.unwrap()] {
-                let said =
-                    matches!(&refusal, Refusal::Blocked(reason) if reason.contains("credentials"));
+                let said = matches!(&refusal, SendError::Blocked(reason) if reason.contains("credentials"));
                 assert!(said, "{code}: {refusal:?}");
             }
         }
@@ -232,7 +231,7 @@ mod tests {
             for refusal in [success, error.unwrap()] {
                 let named = matches!(
                     refusal,
-                    Refusal::Poisoned {
+                    SendError::BatchRejected {
                         suspect: Some(3),
                         ..
                     }
@@ -243,13 +242,13 @@ mod tests {
         // A wrong index is no fault of an event.
         for code in [7, 10, 11, 14] {
             let (success, error) = by_code(code);
-            assert!(matches!(success, Refusal::Blocked(_)), "{code}");
-            assert!(matches!(error, Some(Refusal::Blocked(_))), "{code}");
+            assert!(matches!(success, SendError::Blocked(_)), "{code}");
+            assert!(matches!(error, Some(SendError::Blocked(_))), "{code}");
         }
         for code in [5, 8, 9, 18, 19, 20, 23] {
             let (success, error) = by_code(code);
-            assert!(matches!(success, Refusal::Retry(_)), "{code}");
-            assert!(matches!(error, Some(Refusal::Retry(_))), "{code}");
+            assert!(matches!(success, SendError::Retry(_)), "{code}");
+            assert!(matches!(error, Some(SendError::Retry(_))), "{code}");
         }
         // By the status alone.
         assert!(refused(r#"{"text":"new","code":99}"#).is_none());
@@ -260,7 +259,7 @@ mod tests {
     fn a_busy_collector_may_ask_for_a_wait() {
         let busy = accepted(r#"{"text":"Server is busy","code":9}"#);
         assert!(
-            matches!(busy, Err(Refusal::Throttled { wait, .. }) if wait.as_secs() == 7),
+            matches!(busy, Err(SendError::Throttled { wait, .. }) if wait.as_secs() == 7),
             "{busy:?}"
         );
     }

@@ -47,7 +47,7 @@ impl OutputConfig for StdoutOutputConfig {
 }
 
 /// NDJSON into a writer, as `stdout` does it, for programs that have a pipe of
-/// their own. A line longer than `line_bytes_max` is rejected_events.
+/// their own. A line longer than `line_bytes_max` is rejected.
 pub fn lines(
     writer: impl Write + Send + 'static,
     line_bytes_max: Option<usize>,

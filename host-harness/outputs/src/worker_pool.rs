@@ -3,7 +3,7 @@
 //! remembered until all of it is.
 //!
 //! ```text
-//! delivery ─► PartLimits ─► parts ─► worker 1 ─► accepted
+//! delivery ─► BatchLimits ─► parts ─► worker 1 ─► accepted
 //!                      ▲  └─► worker 2 ─► refused for now: kept for the next try
 //!                      └── halves ◄──── refused for good: until the event is alone
 //! ```
@@ -15,7 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::future::join_all;
 
-use super::parts::{Part, PartLimits};
+use super::parts::{BatchLimits, EventBatch};
 use super::{Delivery, Event, Output, OutputError, RejectedEvent};
 
 /// One way to the receiver. It has at most one part under way.
@@ -23,7 +23,7 @@ use super::{Delivery, Event, Output, OutputError, RejectedEvent};
 pub(super) trait Worker: Send {
     /// Send events and wait until they are accepted. The future may be
     /// dropped; the worker must then begin afresh.
-    async fn send(&mut self, source: &str, part: &[Event<'_>]) -> Result<(), Refusal>;
+    async fn send(&mut self, source: &str, part: &[Event<'_>]) -> Result<(), SendError>;
 
     /// Let go of the receiver.
     async fn close(&mut self) {}
@@ -31,12 +31,12 @@ pub(super) trait Worker: Send {
 
 /// Why a part has not been accepted as a whole.
 #[derive(Debug)]
-pub(super) enum Refusal {
+pub(super) enum SendError {
     /// Nothing is accepted until an operator changes something.
     Blocked(String),
     /// The receiver has judged each event; places are those in the part. All
     /// events that are not named have been accepted.
-    Partly {
+    PartiallyAccepted {
         /// Never to be accepted.
         rejected_events: Vec<RejectedEvent>,
         /// To be sent again.
@@ -46,7 +46,7 @@ pub(super) enum Refusal {
     },
     /// Nothing has been accepted, because of at least one event that never
     /// will be, or because the part is too large.
-    Poisoned {
+    BatchRejected {
         /// What the receiver said.
         reason: String,
         /// The place in the part of the event that the receiver names. It is
@@ -86,23 +86,23 @@ impl From<Wait> for OutputError {
 pub(super) struct WorkerPool<L> {
     name: String,
     workers: Vec<L>,
-    limits: PartLimits,
+    limits: BatchLimits,
     /// What is left of deliveries that were put off, by source.
-    unfinished: BTreeMap<String, Unfinished>,
+    unfinished: BTreeMap<String, PendingDelivery>,
     /// The sources of which an event has been accepted since it was opened.
     accepted: BTreeSet<String>,
 }
 
-struct Unfinished {
+struct PendingDelivery {
     digest: blake3::Hash,
-    parts: VecDeque<Part>,
+    parts: VecDeque<EventBatch>,
     rejected_events: Vec<RejectedEvent>,
 }
 
 /// What the workers share while a delivery is under way.
 #[derive(Default)]
-struct Work {
-    parts: VecDeque<Part>,
+struct DeliveryProgress {
+    parts: VecDeque<EventBatch>,
     rejected_events: Vec<RejectedEvent>,
     stop: Option<OutputError>,
     /// How many events were open when this try began.
@@ -110,7 +110,7 @@ struct Work {
 }
 
 impl<L: Worker> WorkerPool<L> {
-    pub(super) fn new(name: String, workers: Vec<L>, limits: PartLimits) -> Self {
+    pub(super) fn new(name: String, workers: Vec<L>, limits: BatchLimits) -> Self {
         Self {
             name,
             workers,
@@ -122,20 +122,20 @@ impl<L: Worker> WorkerPool<L> {
 
     /// What is left of this delivery if it was put off before, all of it
     /// otherwise.
-    fn begin(&mut self, delivery: &Delivery<'_>, events: &[Event<'_>]) -> Work {
+    fn begin(&mut self, delivery: &Delivery<'_>, events: &[Event<'_>]) -> DeliveryProgress {
         if let Some(unfinished) = self.unfinished.remove(delivery.source)
             && unfinished.digest == blake3::hash(delivery.events.as_bytes())
         {
-            return Work::begin(unfinished.parts, unfinished.rejected_events);
+            return DeliveryProgress::begin(unfinished.parts, unfinished.rejected_events);
         }
-        Work::begin(self.limits.parts(events).into(), Vec::new())
+        DeliveryProgress::begin(self.limits.parts(events).into(), Vec::new())
     }
 
     fn end(
         &mut self,
         delivery: &Delivery<'_>,
         count: usize,
-        work: Work,
+        work: DeliveryProgress,
     ) -> Result<(), OutputError> {
         let open = work.open();
         if open.saturating_add(work.rejected_events.len()) < count
@@ -143,7 +143,7 @@ impl<L: Worker> WorkerPool<L> {
         {
             self.accepted.insert(delivery.source.to_owned());
         }
-        let Work {
+        let DeliveryProgress {
             parts,
             mut rejected_events,
             stop,
@@ -151,18 +151,18 @@ impl<L: Worker> WorkerPool<L> {
         } = work;
         let stop = match stop {
             Some(OutputError::Retry(reason)) if open < open_before => {
-                Some(OutputError::Partly(reason))
+                Some(OutputError::RetryAfterProgress(reason))
             }
             stop => stop,
         };
         match stop {
             Some(
                 error @ (OutputError::Blocked(_)
-                | OutputError::Partly(_)
+                | OutputError::RetryAfterProgress(_)
                 | OutputError::Retry(_)
                 | OutputError::Throttled { .. }),
             ) => {
-                let unfinished = Unfinished {
+                let unfinished = PendingDelivery {
                     digest: blake3::hash(delivery.events.as_bytes()),
                     parts,
                     rejected_events,
@@ -223,7 +223,12 @@ impl<L: Worker> Output for WorkerPool<L> {
 }
 
 /// Send parts over one worker until there are no more, or something is wrong.
-async fn drive<L: Worker>(worker: &mut L, source: &str, events: &[Event<'_>], work: &Mutex<Work>) {
+async fn drive<L: Worker>(
+    worker: &mut L,
+    source: &str,
+    events: &[Event<'_>],
+    work: &Mutex<DeliveryProgress>,
+) {
     loop {
         let part = {
             let mut work = lock(work);
@@ -245,12 +250,12 @@ async fn drive<L: Worker>(worker: &mut L, source: &str, events: &[Event<'_>], wo
     }
 }
 
-fn lock(work: &Mutex<Work>) -> MutexGuard<'_, Work> {
+fn lock(work: &Mutex<DeliveryProgress>) -> MutexGuard<'_, DeliveryProgress> {
     work.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Work {
-    fn begin(parts: VecDeque<Part>, rejected_events: Vec<RejectedEvent>) -> Self {
+impl DeliveryProgress {
+    fn begin(parts: VecDeque<EventBatch>, rejected_events: Vec<RejectedEvent>) -> Self {
         let mut work = Self {
             parts,
             rejected_events,
@@ -265,10 +270,10 @@ impl Work {
         self.parts.iter().map(Vec::len).sum()
     }
 
-    fn refuse(&mut self, mut part: Part, refusal: Refusal) {
+    fn refuse(&mut self, mut part: EventBatch, refusal: SendError) {
         match refusal {
-            Refusal::Blocked(reason) => self.halt(part, OutputError::Blocked(reason)),
-            Refusal::Partly {
+            SendError::Blocked(reason) => self.halt(part, OutputError::Blocked(reason)),
+            SendError::PartiallyAccepted {
                 rejected_events,
                 again,
                 wait,
@@ -281,13 +286,13 @@ impl Work {
                     })
                 });
                 self.rejected_events.extend(found);
-                let again: Part = again.into_iter().filter_map(place).collect();
+                let again: EventBatch = again.into_iter().filter_map(place).collect();
                 match wait {
                     Some(wait) => self.halt(again, wait.into()),
                     None => self.put_back(again),
                 }
             }
-            Refusal::Poisoned { reason, suspect } => match part.as_slice() {
+            SendError::BatchRejected { reason, suspect } => match part.as_slice() {
                 [] => {}
                 [event] => self.rejected_events.push(RejectedEvent {
                     event: *event,
@@ -305,20 +310,20 @@ impl Work {
                     self.put_back(part);
                 }
             },
-            Refusal::Retry(reason) => self.halt(part, OutputError::Retry(reason)),
-            Refusal::Throttled { reason, wait } => {
+            SendError::Retry(reason) => self.halt(part, OutputError::Retry(reason)),
+            SendError::Throttled { reason, wait } => {
                 self.halt(part, OutputError::Throttled { reason, wait });
             }
         }
     }
 
-    fn put_back(&mut self, part: Part) {
+    fn put_back(&mut self, part: EventBatch) {
         if !part.is_empty() {
             self.parts.push_front(part);
         }
     }
 
-    fn halt(&mut self, part: Part, error: OutputError) {
+    fn halt(&mut self, part: EventBatch, error: OutputError) {
         self.put_back(part);
         let graver = match (&self.stop, &error) {
             (None, _) => true,
@@ -327,7 +332,7 @@ impl Work {
             (
                 Some(_),
                 OutputError::Closed
-                | OutputError::Partly(_)
+                | OutputError::RetryAfterProgress(_)
                 | OutputError::Rejected(_)
                 | OutputError::Retry(_),
             ) => false,

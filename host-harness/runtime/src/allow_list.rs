@@ -19,21 +19,21 @@ pub struct AllowList {
     named: Vec<Pattern>,
     /// From the component's description.
     described: Vec<Pattern>,
-    written: Written,
+    written: AllowSetting,
 }
 
 /// What a `[[source]]` says about origins.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Written {
+pub enum AllowSetting {
     /// `allow`: these, besides those that the component describes.
-    Also(Vec<String>),
+    Extend(Vec<String>),
     /// `allow_only`: these, and none that the component describes.
-    Only(Vec<String>),
+    Replace(Vec<String>),
 }
 
-impl Default for Written {
+impl Default for AllowSetting {
     fn default() -> Self {
-        Self::Also(Vec::new())
+        Self::Extend(Vec::new())
     }
 }
 
@@ -45,13 +45,13 @@ impl AllowList {
     /// right. A setting that is not an origin is left to the component, which
     /// checks its settings.
     pub fn new(
-        written: Written,
+        written: AllowSetting,
         settings: &[String],
         described: &[String],
     ) -> Result<Self, String> {
         let (key, entries, described) = match &written {
-            Written::Also(entries) => ("allow", entries, described),
-            Written::Only(entries) => ("allow_only", entries, [].as_slice()),
+            AllowSetting::Extend(entries) => ("allow", entries, described),
+            AllowSetting::Replace(entries) => ("allow_only", entries, [].as_slice()),
         };
         let mut named = parse(entries).map_err(|reason| format!("`{key}`: {reason}"))?;
         let origins = settings.iter().filter_map(|text| text.parse().ok());
@@ -68,7 +68,7 @@ impl AllowList {
     /// A list of the entries of `allow` alone.
     pub fn parse<S: AsRef<str>>(entries: &[S]) -> Result<Self, String> {
         let entries = entries.iter().map(|entry| entry.as_ref().to_owned());
-        Self::new(Written::Also(entries.collect()), &[], &[])
+        Self::new(AllowSetting::Extend(entries.collect()), &[], &[])
     }
 
     /// Whether an entry covers this origin.
@@ -98,8 +98,8 @@ impl AllowList {
     #[must_use]
     pub fn line_that_allows(&self, origin: &Origin) -> String {
         let (key, entries) = match &self.written {
-            Written::Also(entries) => ("allow", entries),
-            Written::Only(entries) => ("allow_only", entries),
+            AllowSetting::Extend(entries) => ("allow", entries),
+            AllowSetting::Replace(entries) => ("allow_only", entries),
         };
         let mut entries = entries.clone();
         let origin = origin.to_string();

@@ -35,7 +35,7 @@ pub fn verify(
     verify_index(batch, description)?;
     verify_events(batch)?;
     verify_stats(batch)?;
-    if credentials.finds(&batch.checkpoint) {
+    if credentials.contains_secret(&batch.checkpoint) {
         return Err("the checkpoint contains a secret of the source".to_owned());
     }
     Ok(())

@@ -1,34 +1,38 @@
 //! Where a source's events and rejected records go, as the loop sees it.
 
 use async_trait::async_trait;
-use source_common::delivery::{Delivery, RejectedEvent, Undelivered};
+use source_common::delivery::{Delivery, DeliveryError, RejectedEvent};
 
 use crate::bindings::RejectedRecord;
-use crate::store::Record;
+use crate::store::SourceState;
 
 /// Takes what a source collects. The checkpoint of the source is stored after
 /// it has returned `Ok`, so what it has taken must not be lost by a crash.
 #[async_trait]
-pub trait Deliver: Send + Sync {
+pub trait EventSink: Send + Sync {
     /// Takes every event of a batch, as often as that has to be tried. Returns
     /// the events that can never be taken; the loop has them kept with the
     /// rejected records.
     ///
     /// The future may be dropped at any await point, when the source has to
     /// stop; the events then come again.
-    async fn accept(&self, delivery: &Delivery<'_>) -> Result<Vec<RejectedEvent>, Undelivered>;
+    async fn accept(&self, delivery: &Delivery<'_>) -> Result<Vec<RejectedEvent>, DeliveryError>;
 
     /// Keeps records of a source that could not become events, and events that
     /// can never be taken.
-    async fn keep(&self, source: &str, records: &[RejectedRecord]) -> Result<(), NotKept>;
+    async fn store_rejected(
+        &self,
+        source: &str,
+        records: &[RejectedRecord],
+    ) -> Result<(), StoreRejectedError>;
 
     /// Reports the state of the source after each batch. Does nothing by default.
-    fn progress(&self, _record: &Record) {}
+    fn progress(&self, _record: &SourceState) {}
 }
 
 /// Why rejected records were not kept.
 #[derive(Debug)]
-pub enum NotKept {
+pub enum StoreRejectedError {
     /// A file could not be written; perhaps another time.
     Disk(String),
     /// The output for them is standard output, and closed.

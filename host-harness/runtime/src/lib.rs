@@ -5,13 +5,13 @@
 //! ```text
 //! source_loop ─► engine::Instance ─► outgoing ─► the upstream
 //!      │            (sandbox)        (allow_list, address_gate)
-//!      ├─► Deliver   takes the events and the rejected records, then
+//!      ├─► EventSink takes the events and the rejected records, then
 //!      └─► store     the checkpoint moves: here and nowhere else
 //! ```
 //!
 //! It has no output and no command line, and knows no vendor: what a source is
 //! and offers comes from its `describe`. An embedder implements
-//! [`deliver::Deliver`], makes a [`source::Source`] of a component and its
+//! [`deliver::EventSink`], makes a [`source::Source`] of a component and its
 //! settings, and runs a [`source_loop::SourceLoop`].
 
 #![deny(unsafe_code)]

@@ -34,7 +34,7 @@ impl Rate {
 
 /// One limit, with what it has suppressed and not yet reported.
 #[derive(Clone, Debug)]
-pub struct RateLimit {
+pub struct LogRateLimiter {
     rate: Rate,
     /// When everything that passed would have passed at the rate.
     spent_until: Option<Instant>,
@@ -69,7 +69,7 @@ impl fmt::Display for Suppressed {
     }
 }
 
-impl RateLimit {
+impl LogRateLimiter {
     /// A limit of which nothing is used yet.
     #[must_use]
     pub fn new(rate: Rate) -> Self {
@@ -134,7 +134,7 @@ mod tests {
 
     /// Offers a line of this size every `step` for `span`. Returns the lines
     /// and bytes that passed, and what was reported as suppressed.
-    fn offer(limit: &mut RateLimit, bytes: usize, step: Duration, span: Duration) -> Outcome {
+    fn offer(limit: &mut LogRateLimiter, bytes: usize, step: Duration, span: Duration) -> Outcome {
         let begin = Instant::now();
         let mut outcome = Outcome::default();
         let mut at = Duration::ZERO;
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_short_lines_passes_at_the_rate_of_lines_after_the_burst() {
-        let mut limit = RateLimit::new(RATE);
+        let mut limit = LogRateLimiter::new(RATE);
         let outcome = offer(
             &mut limit,
             1,
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_long_lines_passes_at_the_rate_of_bytes() {
-        let mut limit = RateLimit::new(RATE);
+        let mut limit = LogRateLimiter::new(RATE);
         let outcome = offer(
             &mut limit,
             500,
@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_flood_is_reported_once_for_each_half_of_the_burst() {
-        let mut limit = RateLimit::new(RATE);
+        let mut limit = LogRateLimiter::new(RATE);
         let outcome = offer(
             &mut limit,
             1,
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn lines_within_the_rate_all_pass() {
-        let mut limit = RateLimit::new(RATE);
+        let mut limit = LogRateLimiter::new(RATE);
         let outcome = offer(
             &mut limit,
             100,
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn what_was_suppressed_is_reported_when_the_flood_has_ended() {
-        let mut limit = RateLimit::new(RATE);
+        let mut limit = LogRateLimiter::new(RATE);
         let now = Instant::now();
         while limit.admit(10, now) != Admission::Suppress {}
         assert_eq!(limit.report(now), None);
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_goes_back_and_a_line_of_any_length_are_no_panic() {
-        let mut limit = RateLimit::new(RATE);
+        let mut limit = LogRateLimiter::new(RATE);
         let now = Instant::now() + Duration::from_secs(10);
         assert_eq!(limit.admit(usize::MAX, now), Admission::Pass(None));
         assert_eq!(
@@ -242,6 +242,9 @@ mod tests {
             bytes_per_second: 0,
             ..RATE
         };
-        assert_eq!(RateLimit::new(none).admit(1, now), Admission::Pass(None));
+        assert_eq!(
+            LogRateLimiter::new(none).admit(1, now),
+            Admission::Pass(None)
+        );
     }
 }

@@ -14,10 +14,12 @@ use source_common::exit::Failure;
 use source_common::secret::{Redactor, Secret};
 use tokio::sync::OnceCell;
 
-use crate::allow_list::{AllowList, Origin, Written};
+use crate::allow_list::{AllowList, AllowSetting, Origin};
 use crate::bindings::{Description, Limits};
 use crate::description;
-use crate::engine::{CallError, Instance, InstanceSettings, Loaded, Sandbox, SourceShare};
+use crate::engine::{
+    CallError, CompiledComponent, Instance, InstanceSettings, Sandbox, SourceBudget,
+};
 use crate::outgoing::Outgoing;
 use crate::untrusted_text::{DETAIL_BYTES_MAX, Sanitizer};
 
@@ -45,7 +47,7 @@ pub enum NetworkAccess {
 
 /// Where the bytes of a component are.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum Wasm {
+pub enum ComponentLocation {
     /// In the program, which calls it by this name.
     BuiltIn(&'static str, &'static [u8]),
     /// In a file.
@@ -62,9 +64,9 @@ pub struct SourceOptions {
     /// Takes its secrets out of text.
     pub redactor: Redactor,
     /// Finds those of its secrets that no checkpoint may contain.
-    pub credentials: Redactor,
+    pub checkpoint_secrets: Redactor,
     /// Which origins it may reach, besides those that the component describes.
-    pub allow: Written,
+    pub allow: AllowSetting,
     /// Origins that its settings name, such as a `base_url`.
     pub origins: Vec<String>,
     /// Trust anchors besides the system's.
@@ -102,8 +104,8 @@ impl SourceOptions {
         Ok(Self {
             name,
             redactor: credentials.clone(),
-            credentials,
-            allow: Written::default(),
+            checkpoint_secrets: credentials,
+            allow: AllowSetting::default(),
             origins: marked("format", Value::from("origin")),
             ca_file: None,
             memory_bytes_max: MEMORY_BYTES_MAX_DEFAULT,
@@ -126,13 +128,13 @@ struct Shared {
     sandbox: Sandbox,
     cache_dir: Option<PathBuf>,
     /// A load that fails leaves its cell empty for the next try.
-    loaded: Mutex<BTreeMap<Wasm, Arc<OnceCell<Component>>>>,
+    loaded: Mutex<BTreeMap<ComponentLocation, Arc<OnceCell<Component>>>>,
 }
 
 /// A component that is loaded, and what it says of itself.
 #[derive(Clone)]
 pub struct Component {
-    loaded: Loaded,
+    loaded: CompiledComponent,
     description: Arc<Description>,
     kinds: Arc<[Kind]>,
 }
@@ -163,9 +165,9 @@ pub struct Source {
     /// Takes its secrets out of text.
     pub redactor: Redactor,
     /// Finds those of its secrets that no checkpoint may contain.
-    pub credentials: Redactor,
+    pub checkpoint_secrets: Redactor,
     allow: AllowList,
-    loaded: Loaded,
+    loaded: CompiledComponent,
     settings: Secret,
     instance: InstanceSettings,
 }
@@ -195,7 +197,7 @@ impl Components {
     }
 
     /// Loads a component, or returns the one that is.
-    pub async fn get(&self, wasm: &Wasm) -> Result<Component, Failure> {
+    pub async fn get(&self, wasm: &ComponentLocation) -> Result<Component, Failure> {
         let cell = {
             let mut loaded = self
                 .shared
@@ -208,15 +210,15 @@ impl Components {
         Ok(component.clone())
     }
 
-    async fn load(&self, wasm: &Wasm) -> Result<Component, Failure> {
+    async fn load(&self, wasm: &ComponentLocation) -> Result<Component, Failure> {
         let name = match wasm {
-            Wasm::BuiltIn(name, _) => (*name).to_owned(),
-            Wasm::File(path) => format!("component {}", path.display()),
+            ComponentLocation::BuiltIn(name, _) => (*name).to_owned(),
+            ComponentLocation::File(path) => format!("component {}", path.display()),
         };
         let bad = |reason: &dyn fmt::Display| {
             // An error about a component may quote its text.
             let reason = Sanitizer::default().text(&reason.to_string(), DETAIL_BYTES_MAX);
-            Failure::settings(format!("{name}: {reason}")).that_may_pass()
+            Failure::settings(format!("{name}: {reason}")).retryable()
         };
         let (shared, wasm) = (Arc::clone(&self.shared), wasm.clone());
         // Compiling takes seconds of a processor.
@@ -246,11 +248,11 @@ impl Components {
 }
 
 impl Shared {
-    fn load(&self, wasm: &Wasm) -> Result<Loaded, String> {
+    fn load(&self, wasm: &ComponentLocation) -> Result<CompiledComponent, String> {
         let cache_dir = self.cache_dir.as_deref();
         match wasm {
-            Wasm::BuiltIn(_, wasm) => self.sandbox.load(wasm, cache_dir),
-            Wasm::File(path) => {
+            ComponentLocation::BuiltIn(_, wasm) => self.sandbox.load(wasm, cache_dir),
+            ComponentLocation::File(path) => {
                 let wasm = fs::read(path).map_err(|error| error.to_string())?;
                 self.sandbox.load(&wasm, cache_dir)
             }
@@ -272,7 +274,7 @@ impl Source {
         let outgoing = match access {
             NetworkAccess::Online => {
                 Outgoing::new(&options.name, allow.clone(), options.ca_file.as_deref())
-                    .map_err(|reason| Failure::settings(reason).that_may_pass())?
+                    .map_err(|reason| Failure::settings(reason).retryable())?
             }
             NetworkAccess::Offline => Outgoing::offline(&options.name, allow.clone()),
         };
@@ -282,7 +284,7 @@ impl Source {
             kinds: Arc::clone(&component.kinds),
             limits: options.limits,
             redactor: options.redactor.clone(),
-            credentials: options.credentials,
+            checkpoint_secrets: options.checkpoint_secrets,
             allow,
             loaded: component.loaded.clone(),
             settings: options.settings,
@@ -292,7 +294,7 @@ impl Source {
                 memory_bytes_max: options.memory_bytes_max,
                 call_timeout: options.poll_timeout,
                 redactor: options.redactor,
-                share: SourceShare::default(),
+                share: SourceBudget::default(),
             },
         })
     }
@@ -336,19 +338,19 @@ impl Source {
     }
 }
 
-async fn offline_instance(loaded: &Loaded) -> Result<Instance, CallError> {
+async fn offline_instance(loaded: &CompiledComponent) -> Result<Instance, CallError> {
     let settings = InstanceSettings {
         source: "component".to_owned(),
         outgoing: Outgoing::offline("component", AllowList::default()),
         memory_bytes_max: OFFLINE_MEMORY_BYTES_MAX,
         call_timeout: OFFLINE_CALL_TIMEOUT,
         redactor: Redactor::default(),
-        share: SourceShare::default(),
+        share: SourceBudget::default(),
     };
     Instance::new(loaded, &settings).await
 }
 
-async fn describe(loaded: &Loaded) -> Result<Description, CallError> {
+async fn describe(loaded: &CompiledComponent) -> Result<Description, CallError> {
     offline_instance(loaded).await?.describe().await
 }
 

@@ -8,23 +8,23 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use source_common::backoff::Backoff;
-use source_common::delivery::{Delivery, Entry, RejectedEvent, Undelivered};
+use source_common::delivery::{Delivery, DeliveryError, Entry, RejectedEvent};
 use source_common::exit::Failure;
 use source_common::secret::Secret;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
-use self::pace::Pace;
+use self::pace::ByteBudget;
 use self::record::NewNotice;
 use crate::batch;
 use crate::bindings::{Batch, NextPoll, PollError, StreamState};
-use crate::deliver::Deliver;
+use crate::deliver::EventSink;
 use crate::engine::{CallError, Instance};
-use crate::rate_limit::{Admission, Rate, RateLimit};
+use crate::rate_limit::{Admission, LogRateLimiter, Rate};
 use crate::shutdown::Shutdown;
 use crate::source::Source;
-use crate::store::{Record, StateDir};
+use crate::store::{SourceState, StateDir};
 
 /// How long a poll may still go on after a stop was asked for.
 const POLL_GRACE: Duration = Duration::from_secs(3);
@@ -61,11 +61,11 @@ pub struct SourceLoop {
     /// The source.
     pub source: Source,
     /// What is kept of it.
-    pub record: Record,
+    pub record: SourceState,
     /// Where that is kept.
     pub state: Arc<StateDir>,
     /// Where its events and its rejected records go.
-    pub deliver: Arc<dyn Deliver>,
+    pub sink: Arc<dyn EventSink>,
     /// Whether to end when it is caught up.
     pub once: bool,
     /// Whether the process has other sources, and so goes on when this one ends.
@@ -76,7 +76,7 @@ pub struct SourceLoop {
 
 /// How a source has ended.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum End {
+pub enum SourceExit {
     /// It is caught up, and that was all that was asked for.
     CaughtUp,
     /// It cannot go on.
@@ -89,13 +89,13 @@ pub enum End {
 }
 
 enum Step {
-    End(End),
+    SourceExit(SourceExit),
     Poll,
     Wait(Duration),
 }
 
-struct Running {
-    with: SourceLoop,
+struct LoopState {
+    context: SourceLoop,
     instance: Option<Instance>,
     /// What the last poll left for the next one. It holds a credential: it is passed on, and
     /// neither stored nor shown.
@@ -104,53 +104,53 @@ struct Running {
     backoff: Backoff,
     empty_polls: Backoff,
     /// Of rejected records.
-    rejected: Pace,
+    rejected: ByteBudget,
     /// Of lines in the log.
-    notices: RateLimit,
+    notices: LogRateLimiter,
 }
 
 impl SourceLoop {
     /// Run until the end. Returns it with what is kept of the source then.
-    pub async fn run(self) -> (End, Record) {
-        let mut running = Running {
-            with: self,
+    pub async fn run(self) -> (SourceExit, SourceState) {
+        let mut running = LoopState {
+            context: self,
             instance: None,
             session: None,
             storing: None,
             backoff: Backoff::default(),
             empty_polls: Backoff::default(),
-            rejected: Pace::new(REJECTED_BYTES_PER_SECOND, REJECTED_BURST),
-            notices: RateLimit::new(NOTICES),
+            rejected: ByteBudget::new(REJECTED_BYTES_PER_SECOND, REJECTED_BURST),
+            notices: LogRateLimiter::new(NOTICES),
         };
         let end = running.drive().await;
         let end = match (running.finish_storing().await, end) {
             // What ended it comes before what that led to.
-            (_, end @ (End::Failed(_) | End::Output(Some(_)))) | (Ok(()), end) => end,
-            (Err(failure), _) => End::Failed(failure),
+            (_, end @ (SourceExit::Failed(_) | SourceExit::Output(Some(_)))) | (Ok(()), end) => end,
+            (Err(failure), _) => SourceExit::Failed(failure),
         };
-        (end, running.with.record)
+        (end, running.context.record)
     }
 }
 
-impl Running {
-    async fn drive(&mut self) -> End {
+impl LoopState {
+    async fn drive(&mut self) -> SourceExit {
         loop {
-            if self.with.shutdown.is_requested() {
-                return End::Stopped;
+            if self.context.shutdown.is_requested() {
+                return SourceExit::Stopped;
             }
             match self.step().await {
-                Step::End(end) => return end,
+                Step::SourceExit(end) => return end,
                 Step::Poll => {}
                 Step::Wait(wait) => {
                     if let Err(failure) = self.finish_storing().await {
-                        return End::Failed(failure);
+                        return SourceExit::Failed(failure);
                     }
                     if wait > INSTANCE_IDLE_MAX {
                         self.instance = None;
                     }
                     tokio::select! {
                         () = sleep(wait) => {}
-                        _ = self.with.shutdown.requested() => return End::Stopped,
+                        _ = self.context.shutdown.requested() => return SourceExit::Stopped,
                     }
                 }
             }
@@ -158,15 +158,15 @@ impl Running {
     }
 
     async fn step(&mut self) -> Step {
-        let mut shutdown = self.with.shutdown.clone();
+        let mut shutdown = self.context.shutdown.clone();
         let polled = tokio::select! {
             polled = self.poll() => polled,
             // Nothing is lost: the position has not moved.
-            () = shutdown.requested_since(POLL_GRACE) => return Step::End(End::Stopped),
+            () = shutdown.requested_since(POLL_GRACE) => return Step::SourceExit(SourceExit::Stopped),
         };
         // The checkpoint of the batch before was stored during the poll.
         if let Err(failure) = self.finish_storing().await {
-            return Step::End(End::Failed(failure));
+            return Step::SourceExit(SourceExit::Failed(failure));
         }
         match polled {
             Ok(Ok(batch)) => self.take(batch).await,
@@ -180,12 +180,12 @@ impl Running {
 
     /// One call. The instance stays only where the call has ended well.
     async fn poll(&mut self) -> Result<Result<Batch, PollError>, CallError> {
-        let source = &self.with.source;
+        let source = &self.context.source;
         let mut instance = match self.instance.take() {
             Some(instance) => instance,
             None => source.instance().await?,
         };
-        let checkpoint = self.with.record.checkpoint.as_deref();
+        let checkpoint = self.context.record.checkpoint.as_deref();
         let polled = instance
             .poll(
                 source.settings(),
@@ -194,7 +194,9 @@ impl Running {
                 source.limits,
             )
             .await;
-        self.with.record.note_memory(instance.memory_bytes_peak());
+        self.context
+            .record
+            .note_memory(instance.memory_bytes_peak());
         if let Ok(Ok(_)) = polled {
             self.instance = Some(instance);
         }
@@ -202,12 +204,12 @@ impl Running {
     }
 
     async fn take(&mut self, batch: Batch) -> Step {
-        let source = &self.with.source;
+        let source = &self.context.source;
         let verified = batch::verify(
             &batch,
             &source.description,
             source.limits,
-            &source.credentials,
+            &source.checkpoint_secrets,
         );
         if let Err(reason) = verified {
             self.instance = None;
@@ -218,13 +220,13 @@ impl Running {
             Ok(rejected_events) => rejected_events,
             Err(step) => return step,
         };
-        match self.with.keep_rejected(&batch, &rejected_events).await {
+        match self.context.keep_rejected(&batch, &rejected_events).await {
             Ok(bytes) => self.rejected.spend(bytes, Instant::now()),
-            Err(end) => return Step::End(end),
+            Err(end) => return Step::SourceExit(end),
         }
         self.log_rejected(batch.rejected.len(), rejected_events.len());
         let idle = batch.stats.is_empty() && batch.index.is_empty();
-        let idle = idle && self.with.record.checkpoint.as_ref() == Some(&batch.checkpoint);
+        let idle = idle && self.context.record.checkpoint.as_ref() == Some(&batch.checkpoint);
         self.note(&batch, rejected_events.len());
         let retry_at = first_retry(&batch);
         let Batch {
@@ -234,7 +236,7 @@ impl Running {
             ..
         } = batch;
         self.session = session.map(Secret::new);
-        self.with.record.checkpoint = Some(checkpoint);
+        self.context.record.checkpoint = Some(checkpoint);
         self.start_storing();
         let step = self.next_step(next, idle, retry_at).await;
         self.at_pace(step)
@@ -244,7 +246,7 @@ impl Running {
     fn at_pace(&self, step: Step) -> Step {
         let least = self.rejected.wait(Instant::now());
         match step {
-            Step::End(end) => Step::End(end),
+            Step::SourceExit(end) => Step::SourceExit(end),
             Step::Poll if least.is_zero() => Step::Poll,
             Step::Poll => Step::Wait(least),
             Step::Wait(wait) => Step::Wait(wait.max(least)),
@@ -257,29 +259,29 @@ impl Running {
         }
         let index = index(batch);
         let delivery = Delivery {
-            source: &self.with.source.name,
-            namespace: &self.with.source.description.namespace,
+            source: &self.context.source.name,
+            namespace: &self.context.source.description.namespace,
             events: &batch.events,
             index: &index,
-            kinds: &self.with.source.kinds,
+            kinds: &self.context.source.kinds,
         };
         let accepted = tokio::select! {
-            accepted = self.with.deliver.accept(&delivery) => accepted,
-            () = self.with.shutdown.requested_since(DELIVERY_GRACE) => {
-                return Err(Step::End(End::Stopped));
+            accepted = self.context.sink.accept(&delivery) => accepted,
+            () = self.context.shutdown.requested_since(DELIVERY_GRACE) => {
+                return Err(Step::SourceExit(SourceExit::Stopped));
             }
         };
         accepted.map_err(|undelivered| {
-            Step::End(End::Output(match undelivered {
-                Undelivered::Closed => None,
-                Undelivered::Failed(reason) => Some(Failure::failed(format!("output: {reason}"))),
+            Step::SourceExit(SourceExit::Output(match undelivered {
+                DeliveryError::Closed => None,
+                DeliveryError::Failed(reason) => Some(Failure::failed(format!("output: {reason}"))),
             }))
         })
     }
 
     /// Count, and tell people.
     fn note(&mut self, batch: &Batch, undeliverable: usize) {
-        let source = &self.with.source;
+        let source = &self.context.source;
         for stats in &batch.stats {
             debug!(
                 source = %source.name,
@@ -296,13 +298,13 @@ impl Running {
             );
         }
         let news = self
-            .with
+            .context
             .record
             .note_batch(batch, &source.description, undeliverable);
         for notice in news {
             self.log_notice(&notice);
         }
-        self.with.deliver.progress(&self.with.record);
+        self.context.sink.progress(&self.context.record);
     }
 
     fn log_notice(&mut self, notice: &NewNotice) {
@@ -310,7 +312,7 @@ impl Running {
         if !self.may_log(notice.stream.len().saturating_add(detail.len())) {
             return;
         }
-        let (source, stream) = (&self.with.source.name, &notice.stream);
+        let (source, stream) = (&self.context.source.name, &notice.stream);
         if notice.is_warning {
             warn!(%source, %stream, "{}: {detail}", notice.kind);
         } else {
@@ -320,7 +322,7 @@ impl Running {
 
     fn log_rejected(&mut self, rejected: usize, undeliverable: usize) {
         if rejected.saturating_add(undeliverable) > 0 && self.may_log(0) {
-            let source = &self.with.source.name;
+            let source = &self.context.source.name;
             warn!(%source, rejected, undeliverable, "records kept with the rejected ones");
         }
     }
@@ -333,7 +335,7 @@ impl Running {
         match self.notices.admit(bytes, Instant::now()) {
             Admission::Pass(suppressed) => {
                 if let Some(suppressed) = suppressed {
-                    warn!(source = %self.with.source.name, "notices: {suppressed}");
+                    warn!(source = %self.context.source.name, "notices: {suppressed}");
                 }
                 true
             }
@@ -352,20 +354,20 @@ impl Running {
         match next {
             NextPoll::CaughtUp(ms) => {
                 self.backoff.reset();
-                if self.with.once {
-                    Step::End(End::CaughtUp)
+                if self.context.once {
+                    Step::SourceExit(SourceExit::CaughtUp)
                 } else {
                     Step::Wait(wait(ms))
                 }
             }
             NextPoll::Failing(ms) => {
-                let detail = self.with.record.failing_detail();
+                let detail = self.context.record.failing_detail();
                 let wait = wait(ms);
                 // Others, which are caught up, may be due before that.
                 let retry_in = retry_at
                     .map(|at| at.duration_since(SystemTime::now()).unwrap_or_default())
                     .map_or(wait, |retry_in| retry_in.max(wait));
-                if self.with.once && retry_in > FAILING_WAIT_MAX_ONCE {
+                if self.context.once && retry_in > FAILING_WAIT_MAX_ONCE {
                     return self.end_once(&detail, retry_in).await;
                 }
                 self.fail("failing", &detail, wait).await
@@ -383,17 +385,17 @@ impl Running {
             NextPoll::Throttled(ms) => {
                 self.backoff.reset();
                 let wait = wait(ms);
-                info!(source = %self.with.source.name, wait_ms = ms, "the upstream asks for patience");
+                info!(source = %self.context.source.name, wait_ms = ms, "the upstream asks for patience");
                 Step::Wait(wait)
             }
         }
     }
 
     async fn poll_failed(&mut self, error: PollError) -> Step {
-        let name = self.with.source.name.clone();
+        let name = self.context.source.name.clone();
         let (kind, detail, wait_ms) = match error {
             PollError::Denied(origin) => {
-                let detail = self.with.source.denied(&origin);
+                let detail = self.context.source.denied(&origin);
                 return self.give_up("denied", &detail, Failure::settings);
             }
             PollError::Internal(detail) => ("component", detail, 0),
@@ -409,7 +411,7 @@ impl Running {
             }
             PollError::Unauthorized(detail) => {
                 let detail = format!("the credentials are refused: {detail}");
-                if self.with.once || !self.with.has_others {
+                if self.context.once || !self.context.has_others {
                     return self.give_up("unauthorized", &detail, Failure::unauthorized);
                 }
                 ("unauthorized", detail, UNAUTHORIZED_WAIT_MS)
@@ -418,7 +420,7 @@ impl Running {
                 ("unavailable", failure.detail, failure.retry_after_ms)
             }
             PollError::UnusableCheckpoint(detail) => {
-                let path = crate::store::record_path(self.with.state.path(), &name);
+                let path = crate::store::record_path(self.context.state.path(), &name);
                 let detail = format!(
                     "its checkpoint cannot be used: {detail}; move {} away to begin again at `start`",
                     path.display()
@@ -433,23 +435,25 @@ impl Running {
     /// Ends a run with `--once` whose streams are collected but for what fails for longer.
     async fn end_once(&mut self, detail: &str, wait: Duration) -> Step {
         if let Err(failure) = self.finish_storing().await {
-            return Step::End(End::Failed(failure));
+            return Step::SourceExit(SourceExit::Failed(failure));
         }
-        self.with.record.note_error("failing", detail);
+        self.context.record.note_error("failing", detail);
         self.start_storing();
-        let name = &self.with.source.name;
+        let name = &self.context.source.name;
         let seconds = wait.as_secs();
-        Step::End(End::Failed(Failure::failed(format!(
+        Step::SourceExit(SourceExit::Failed(Failure::failed(format!(
             "source `{name}`: failing: {detail} (the next try is in {seconds} s, which a run with --once does not wait for)"
         ))))
     }
 
     /// A failure that another try does not change. It is kept for `status`.
     fn give_up(&mut self, kind: &str, detail: &str, failure: fn(String) -> Failure) -> Step {
-        self.with.record.note_error(kind, detail);
+        self.context.record.note_error(kind, detail);
         self.start_storing();
-        let name = &self.with.source.name;
-        Step::End(End::Failed(failure(format!("source `{name}`: {detail}"))))
+        let name = &self.context.source.name;
+        Step::SourceExit(SourceExit::Failed(failure(format!(
+            "source `{name}`: {detail}"
+        ))))
     }
 
     /// A failure that may pass. It is kept for `status`.
@@ -457,13 +461,13 @@ impl Running {
         self.backoff.fail();
         let failures = self.backoff.failures();
         if let Err(failure) = self.finish_storing().await {
-            return Step::End(End::Failed(failure));
+            return Step::SourceExit(SourceExit::Failed(failure));
         }
-        self.with.record.note_error(kind, detail);
+        self.context.record.note_error(kind, detail);
         self.start_storing();
-        let name = &self.with.source.name;
-        if self.with.once && failures >= FAILURES_MAX_ONCE {
-            return Step::End(End::Failed(Failure::failed(format!(
+        let name = &self.context.source.name;
+        if self.context.once && failures >= FAILURES_MAX_ONCE {
+            return Step::SourceExit(SourceExit::Failed(Failure::failed(format!(
                 "source `{name}`: {kind}: {detail} (given up after {FAILURES_MAX_ONCE} tries)"
             ))));
         }

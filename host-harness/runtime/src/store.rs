@@ -36,7 +36,7 @@ pub struct StateDir {
 
 /// What is kept of one source.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-pub struct Record {
+pub struct SourceState {
     version: u32,
     /// The name of the source.
     pub source: String,
@@ -146,12 +146,12 @@ impl StateDir {
     }
 
     /// What is kept of a source; a fresh record where there is nothing.
-    pub fn load(&self, source: &str) -> Result<Record, Failure> {
-        Ok(read(&self.path, source)?.unwrap_or_else(|| Record::new(source)))
+    pub fn load(&self, source: &str) -> Result<SourceState, Failure> {
+        Ok(read(&self.path, source)?.unwrap_or_else(|| SourceState::new(source)))
     }
 
     /// Replace what is kept of a source. It is on the disk when this returns.
-    pub fn store(&self, record: &Record) -> io::Result<()> {
+    pub fn store(&self, record: &SourceState) -> io::Result<()> {
         let target = record_path(&self.path, &record.source);
         let mut text = serde_json::to_vec_pretty(record)?;
         text.push(b'\n');
@@ -165,7 +165,7 @@ impl StateDir {
     }
 }
 
-impl Record {
+impl SourceState {
     /// A source that has never been read.
     #[must_use]
     pub fn new(source: &str) -> Self {
@@ -197,7 +197,7 @@ impl Record {
 /// What is kept of a source, without a lock: for `status`, which may look
 /// while a run goes on. `None` where it has never run. The file may be
 /// repaired while the host runs, so the failure may pass.
-pub fn read(state_dir: &Path, source: &str) -> Result<Option<Record>, Failure> {
+pub fn read(state_dir: &Path, source: &str) -> Result<Option<SourceState>, Failure> {
     let path = record_path(state_dir, source);
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
@@ -216,7 +216,7 @@ pub fn read(state_dir: &Path, source: &str) -> Result<Option<Record>, Failure> {
         let reason = format!("has layout {version}; this source-host knows layout {VERSION}");
         return Err(unusable(&path, &reason));
     }
-    let record: Record = serde_json::from_str(&text).map_err(|error| {
+    let record: SourceState = serde_json::from_str(&text).map_err(|error| {
         unusable(
             &path,
             &format!("is not a checkpoint file or is cut: {error}"),
@@ -255,7 +255,7 @@ fn unusable(path: &Path, reason: &str) -> Failure {
          already delivered then come again, with the same ids)",
         path.display()
     ))
-    .that_may_pass()
+    .retryable()
 }
 
 /// Write as much as a checkpoint can have, in a file that is gone at once.
@@ -275,8 +275,8 @@ fn make_private_dir(path: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn filled() -> Record {
-        let mut record = Record::new("acme");
+    fn filled() -> SourceState {
+        let mut record = SourceState::new("acme");
         record.checkpoint = Some("{\"v\":1}".to_owned());
         record.streams.insert(
             "siem".to_owned(),
@@ -295,7 +295,7 @@ mod tests {
     fn what_is_stored_is_read_again() {
         let directory = tempfile::tempdir().unwrap();
         let state = StateDir::open(directory.path()).unwrap();
-        assert_eq!(state.load("acme").unwrap(), Record::new("acme"));
+        assert_eq!(state.load("acme").unwrap(), SourceState::new("acme"));
         state.store(&filled()).unwrap();
         assert_eq!(state.load("acme").unwrap(), filled());
         assert_eq!(read(directory.path(), "other").unwrap(), None);
@@ -394,7 +394,7 @@ mod tests {
             assert!(failure.message.contains("has no checkpoint"), "{failure}");
         }
         // A source that has failed before its first batch has neither.
-        let mut fresh = Record::new("acme");
+        let mut fresh = SourceState::new("acme");
         fresh.last_error = Some(StatusMessage {
             at: String::new(),
             kind: "component".to_owned(),

@@ -2,7 +2,9 @@
 
 use super::super::account::ACCESSES;
 use super::super::convert::{as_it_is, kebab};
-use super::super::table::{Class, Keep, Row, Rule, Tables, Test, constant, row, text, whole};
+use super::super::table::{
+    Class, FieldMapping, Keep, Rule, Tables, Test, constant, row, text, whole,
+};
 use super::super::{account, audit};
 use super::{HEAD, TAIL};
 use crate::field::{self, Name};
@@ -17,7 +19,7 @@ pub(super) const TABLES: Tables = Tables {
 const PEOPLE: &[Name] = &[field::USER, field::EVENT_INFO, field::AUDIT_TYPE];
 
 #[rustfmt::skip]
-const ROWS: &[Row] = &[
+const ROWS: &[FieldMapping] = &[
     constant("event.dataset",    "\"mimecast.audit\""),
     constant("event.provider",   "\"audit\""),
     row("event.action",          &[field::AUDIT_TYPE],                                     text(kebab)),
@@ -134,7 +136,7 @@ const RULES: &[Rule] = &[
     rule(&[Test::Says(field::EVENT_INFO, CREATED)], class(CONFIGURATION, &["creation"])),
     rule(&[Test::Says(field::EVENT_INFO, CHANGED)], class(CONFIGURATION, &["change"])),
     // A type that is not known and states no act.
-    rule(&[Test::Denied(field::EVENT_INFO)],
+    rule(&[Test::SaysNotDone(field::EVENT_INFO)],
         Class { outcome: Some("failure"), severity: 2, ..class(CONFIGURATION, &["info"]) }),
     rule(&[], Class { outcome: UNKNOWN, ..class(CONFIGURATION, &["info"]) }),
 ];

@@ -3,14 +3,14 @@
 use super::super::convert::quoted;
 use super::super::stix::{self, Stix};
 use super::super::table::Related;
-use super::super::values::{self, Plain};
+use super::super::values::{self, UnescapedText};
 use super::super::writer::EventWriter;
 use super::super::{compound, url};
 use crate::encode::{push_escaped, push_lowercase};
 use crate::time::Timestamp;
 
 /// Writes an RFC 3339 time, from any time that can be read.
-pub(super) fn date(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
+pub(super) fn date(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     let Some(time) = Timestamp::parse(plain.text) else {
         return false;
     };
@@ -21,29 +21,29 @@ pub(super) fn date(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
 }
 
 /// Writes `inbound`, `outbound`, `internal`, `external` or `unknown`.
-pub(super) fn direction(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
+pub(super) fn direction(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     values::direction(plain.text).is_some_and(|word| quoted(writer, plain, word))
 }
 
 /// Writes the name of a TLS version, `tls`.
-pub(super) fn tls_protocol(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
+pub(super) fn tls_protocol(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     let found = values::tls_version(plain.text);
     found.is_some_and(|(protocol, _)| quoted(writer, plain, protocol))
 }
 
 /// Writes the number of a TLS version, `1.3`.
-pub(super) fn tls_version(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
+pub(super) fn tls_version(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     let found = values::tls_version(plain.text);
     found.is_some_and(|(_, number)| quoted(writer, plain, number))
 }
 
 /// Writes the URL that the details of a rejection give as `Url: […]`. The field is kept besides.
-pub(super) fn info_url(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
+pub(super) fn info_url(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     let Some(found) = url::bracketed(plain.text) else {
         return false;
     };
     writer.is_partial = true;
-    let found = Plain {
+    let found = UnescapedText {
         text: found,
         ..plain
     };
@@ -51,69 +51,69 @@ pub(super) fn info_url(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bo
 }
 
 /// Writes the type of an indicator, in the words of ECS.
-pub(super) fn indicator_type(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
+pub(super) fn indicator_type(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     pattern(writer, plain, Stix::EcsType, |writer, found| {
         push_escaped(writer.out, found)
     })
 }
 
 /// Writes the e-mail address of an indicator.
-pub(super) fn indicator_email(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
+pub(super) fn indicator_email(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     pattern(writer, plain, Stix::Email, |writer, found| {
         push_escaped(writer.out, found)
     })
 }
 
 /// Writes the URL of an indicator.
-pub(super) fn indicator_url(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
+pub(super) fn indicator_url(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     pattern(writer, plain, Stix::Url, |writer, found| {
         push_escaped(writer.out, found)
     })
 }
 
 /// Writes the MD5 hash of an indicator.
-pub(super) fn indicator_md5(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
+pub(super) fn indicator_md5(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     pattern(writer, plain, Stix::Md5, push_hash)
 }
 
 /// Writes the SHA-1 hash of an indicator.
-pub(super) fn indicator_sha1(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
+pub(super) fn indicator_sha1(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     pattern(writer, plain, Stix::Sha1, push_hash)
 }
 
 /// Writes the SHA-256 hash of an indicator.
-pub(super) fn indicator_sha256(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
+pub(super) fn indicator_sha256(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     pattern(writer, plain, Stix::Sha256, push_hash)
 }
 
 /// Writes the IP address of an indicator.
-pub(super) fn indicator_ip(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
+pub(super) fn indicator_ip(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     pattern(writer, plain, Stix::Ip, |writer, found| {
         let start = writer.out.len();
         writer.out.push_str(found);
-        writer.note(Related::Ip, start);
+        writer.add_related(Related::Ip, start);
     })
 }
 
 /// Writes the domain of an indicator.
-pub(super) fn indicator_domain(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
+pub(super) fn indicator_domain(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     pattern(writer, plain, Stix::Domain, |writer, found| {
         let start = writer.out.len();
         push_escaped(writer.out, found);
-        writer.note(Related::Hosts, start);
+        writer.add_related(Related::Hosts, start);
     })
 }
 
 fn push_hash(writer: &mut EventWriter<'_, '_>, hash: &str) {
     let start = writer.out.len();
     push_lowercase(writer.out, hash);
-    writer.note(Related::Hash, start);
+    writer.add_related(Related::Hash, start);
 }
 
 /// Writes a part of the pattern of an indicator; what is more of it is kept besides.
 fn pattern(
     writer: &mut EventWriter<'_, '_>,
-    plain: Plain<'_>,
+    plain: UnescapedText<'_>,
     part: Stix,
     push: fn(&mut EventWriter<'_, '_>, &str),
 ) -> bool {

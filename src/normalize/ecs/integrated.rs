@@ -4,7 +4,7 @@ use super::super::convert::{address, as_it_is, ip, list, message_id, null_sender
 use super::super::kept::LOGS;
 use super::super::ocsf::NO_THREAT;
 use super::super::table::{
-    Class, Row, Rule, Tables, Test, action, always, constant, row, text, value, whole,
+    Class, FieldMapping, Rule, Tables, Test, action, always, constant, row, text, value, whole,
 };
 use super::super::{compound, objects, people};
 use super::convert::direction;
@@ -42,7 +42,7 @@ pub(super) const URLCLICK: Tables = Tables {
 };
 
 #[rustfmt::skip]
-const INTEGRATED: &[Row] = &[
+const INTEGRATED: &[FieldMapping] = &[
     constant("event.dataset",    "\"mimecast.ci\""),
     constant("observer.vendor",  "\"Mimecast\""),
     constant("observer.product", "\"Mimecast Email Security Cloud Integrated\""),
@@ -50,7 +50,7 @@ const INTEGRATED: &[Row] = &[
 ];
 
 #[rustfmt::skip]
-const MESSAGE: &[Row] = &[
+const MESSAGE: &[FieldMapping] = &[
     row("organization.id",          &[field::ACCOUNT_ID],                            text(as_it_is)),
     row("email.local_id",           &[field::AGGREGATE_ID],                          text(as_it_is)),
     row("email.message_id",         &[field::MESSAGE_ID],                            text(message_id)),
@@ -67,7 +67,7 @@ const MESSAGE: &[Row] = &[
 ];
 
 #[rustfmt::skip]
-const ENTITY: &[Row] = &[
+const ENTITY: &[FieldMapping] = &[
     row("event.provider",       &[field::TYPE, field::EVENT_TYPE], always("entities")),
     row("event.action",         &[field::THREAT_STATE],            action("scanned")),
     row("event.reason",         &[field::THREAT_TYPE],             text(reason)),
@@ -80,14 +80,14 @@ const ENTITY: &[Row] = &[
 ];
 
 #[rustfmt::skip]
-const FLOW: &[Row] = &[
+const FLOW: &[FieldMapping] = &[
     row("event.provider", &[field::TYPE, field::EVENT_TYPE], always("mailflow")),
     row("event.action",   &[field::ACTION],                  action("authentication-results")),
     row("mimecast.auth",  &[field::AUTH_RESULTS],            value(objects::auth)),
 ];
 
 #[rustfmt::skip]
-const CLICK: &[Row] = &[
+const CLICK: &[FieldMapping] = &[
     row("event.provider", &[field::TYPE, field::EVENT_TYPE],  always("urlclick")),
     row("event.action",   &[field::ACTION],                   action("click-blocked")),
     row("url",            &[field::ORIGINAL_URL, field::URL], text(compound::url)),

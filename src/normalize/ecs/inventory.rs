@@ -3,7 +3,7 @@
 use super::super::convert::{as_it_is, domain, list};
 use super::super::kept::LOGS;
 use super::super::people;
-use super::super::table::{Class, Row, Rule, Tables, constant, row, text, value};
+use super::super::table::{Class, FieldMapping, Rule, Tables, constant, row, text, value};
 use super::convert::{
     date, indicator_domain, indicator_email, indicator_ip, indicator_md5, indicator_sha1,
     indicator_sha256, indicator_type, indicator_url,
@@ -56,7 +56,7 @@ const STATE: Class = Class {
 };
 
 #[rustfmt::skip]
-const INDICATOR: &[Row] = &[
+const INDICATOR: &[FieldMapping] = &[
     row("tags",                              &[field::LABELS],                                          value(list)),
     constant("threat.feed.name",             "\"Mimecast Threat Intelligence\""),
     constant("threat.indicator.provider",    "\"Mimecast\""),
@@ -80,7 +80,7 @@ const INDICATOR: &[Row] = &[
 const EMAIL: &[Name] = &[field::EMAIL_ADDRESS, field::EMAIL];
 
 #[rustfmt::skip]
-const PERSON: &[Row] = &[
+const PERSON: &[FieldMapping] = &[
     row("user.name",      EMAIL,          value(people::person)),
     row("user.email",     EMAIL,          value(people::person)),
     row("user.domain",    EMAIL,          text(domain)),

@@ -7,7 +7,7 @@ use super::super::convert::{
 };
 use super::super::kept::LOGS;
 use super::super::table::{
-    Class, Row, Rule, Tables, Test, action, constant, row, text, value, whole,
+    Class, FieldMapping, Rule, Tables, Test, action, constant, row, text, value, whole,
 };
 use super::super::{compound, objects, people};
 use super::convert::{date, direction, info_url};
@@ -76,14 +76,14 @@ log! {
 }
 
 #[rustfmt::skip]
-const OBSERVER: &[Row] = &[
+const OBSERVER: &[FieldMapping] = &[
     constant("observer.vendor",  "\"Mimecast\""),
     constant("observer.product", "\"Mimecast Email Security\""),
     constant("observer.type",    "\"email-gateway\""),
 ];
 
 #[rustfmt::skip]
-const DLP_ROWS: &[Row] = &[
+const DLP_ROWS: &[FieldMapping] = &[
     row("event.action",         &[field::ACTION],            action("policy-applied")),
     row("email.message_id",     &[field::MESSAGE_ID],        text(message_id)),
     row("email.sender.address", &[field::SENDER_ADDRESS],    value(people::person)),
@@ -107,7 +107,7 @@ const DLP_RULES: &[Rule] = &[
 ];
 
 #[rustfmt::skip]
-const HELD: &[Row] = &[
+const HELD: &[FieldMapping] = &[
     row("event.action",         &[field::EVENT],                    action("held")),
     row("event.code",           &[field::REASON_CODE],              text(as_it_is)),
     row("event.reason",         &[field::REASON],                   text(reason)),
@@ -130,7 +130,7 @@ const HELD_RULES: &[Rule] = &[
 ];
 
 #[rustfmt::skip]
-const RELEASE: &[Row] = &[
+const RELEASE: &[FieldMapping] = &[
     row("event.action",         &[field::STATUS],                            action("released")),
     row("event.reason",         &[field::REJECT_REASON, field::HELD_REASON], text(reason)),
     row("email.local_id",       &[field::ID],                                text(as_it_is)),
@@ -161,7 +161,7 @@ const RELEASE_RULES: &[Rule] = &[
 pub(in super::super) const RELEASED: &[&str] = &["released", "release", "permit", "permitted"];
 
 #[rustfmt::skip]
-const REJECTION: &[Row] = &[
+const REJECTION: &[FieldMapping] = &[
     constant("event.action",    "\"rejected\""),
     row("event.reason",         &[field::INFO, field::DESCRIPTION], text(reason)),
     row("url",                  &[field::INFO],                     text(info_url)),
@@ -190,7 +190,7 @@ const REJECTION_RULES: &[Rule] = &[
 
 /// What was done stands in `actions`, unless that says nothing.
 #[rustfmt::skip]
-const CLICK: &[Row] = &[
+const CLICK: &[FieldMapping] = &[
     row("event.action",        &[field::ACTIONS, field::ACTION],  text(as_it_is)),
     row("event.reason",        &[field::CATEGORY],                text(reason)),
     row("email.message_id",    &[field::MESSAGE_ID],              text(message_id)),
@@ -258,7 +258,7 @@ const CLICK_RULES: &[Rule] = &[
 ];
 
 #[rustfmt::skip]
-const ATTACHMENT: &[Row] = &[
+const ATTACHMENT: &[FieldMapping] = &[
     row("event.action",                         &[field::ACTION_TRIGGERED],                 action("attachment-scanned")),
     row("event.reason",                         &[field::DETAILS],                          text(reason)),
     row("email.message_id",                     &[field::MESSAGE_ID],                       text(message_id)),
@@ -290,7 +290,7 @@ const ATTACHMENT_RULES: &[Rule] = &[
 ];
 
 #[rustfmt::skip]
-const IMPERSONATION: &[Row] = &[
+const IMPERSONATION: &[FieldMapping] = &[
     row("event.action",         &[field::ACTION],            action("impersonation-found")),
     row("event.reason",         &[field::IDENTIFIERS],       value(joined)),
     row("email.local_id",       &[field::ID],                text(as_it_is)),
@@ -331,7 +331,7 @@ const IMPERSONATION_RULES: &[Rule] = &[
 ];
 
 #[rustfmt::skip]
-const SEARCH: &[Row] = &[
+const SEARCH: &[FieldMapping] = &[
     constant("event.action", "\"archive-search\""),
     row("event.reason",      &[field::SEARCH_REASON], text(reason)),
     row("message",           &[field::DESCRIPTION],   text(as_it_is)),
@@ -340,7 +340,7 @@ const SEARCH: &[Row] = &[
 ];
 
 #[rustfmt::skip]
-const VIEW: &[Row] = &[
+const VIEW: &[FieldMapping] = &[
     constant("event.action",           "\"archive-view\""),
     row("email.from.address",          &[field::FROM],         value(people::people)),
     row("email.to.address",            &[field::TO],           value(people::people)),

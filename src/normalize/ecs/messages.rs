@@ -5,7 +5,8 @@ use super::super::convert::{
     occurred_if_true, port, push_boolean, reason,
 };
 use super::super::table::{
-    Class, Keep, Row, Rule, Tables, Test, action, always, constant, row, text, value, whole,
+    Class, FieldMapping, Keep, Rule, Tables, Test, action, always, constant, row, text, value,
+    whole,
 };
 use super::super::{compound, people};
 use super::convert::{direction, info_url, tls_protocol, tls_version};
@@ -53,7 +54,7 @@ pub(super) const SPAM: Tables = Tables {
 /// What every record about a message has. ECS has no field for the envelope's sender, so it
 /// stands in `email.sender` and under `mimecast`.
 #[rustfmt::skip]
-pub(super) const MESSAGE: &[Row] = &[
+pub(super) const MESSAGE: &[FieldMapping] = &[
     constant("event.dataset",       "\"mimecast.siem\""),
     constant("observer.vendor",     "\"Mimecast\""),
     constant("observer.product",    "\"Mimecast Email Security\""),
@@ -79,13 +80,13 @@ pub(super) const MESSAGE: &[Row] = &[
 ];
 
 #[rustfmt::skip]
-const REJECTION: &[Row] = &[
+const REJECTION: &[FieldMapping] = &[
     row("error.type", &[field::REJECTION_TYPE], text(as_it_is)),
     row("error.code", &[field::REJECTION_CODE], text(code)),
 ];
 
 #[rustfmt::skip]
-const RECEIPT_ROWS: &[Row] = &[
+const RECEIPT_ROWS: &[FieldMapping] = &[
     row("event.provider",                &[field::TYPE, field::EVENT_TYPE],               always("receipt")),
     row("event.action",                  &[field::ACTION],                                action("receipt")),
     row("event.reason",                  &[field::REJECTION_INFO, field::RECEIPT_ERRORS], text(reason)),
@@ -94,7 +95,7 @@ const RECEIPT_ROWS: &[Row] = &[
 ];
 
 #[rustfmt::skip]
-const PROCESS_ROWS: &[Row] = &[
+const PROCESS_ROWS: &[FieldMapping] = &[
     row("event.provider",    &[field::TYPE, field::EVENT_TYPE],                always("process")),
     row("event.action",      &[field::ACTION],                                 action("process")),
     row("event.reason",      &[field::HOLD_REASON],                            text(reason)),
@@ -103,12 +104,12 @@ const PROCESS_ROWS: &[Row] = &[
 
 /// The route is a direction everywhere but in a delivery.
 #[rustfmt::skip]
-pub(super) const ROUTE: &[Row] = &[
+pub(super) const ROUTE: &[FieldMapping] = &[
     row("email.direction", &[field::DIRECTION, field::ROUTE], text(direction)),
 ];
 
 #[rustfmt::skip]
-const DELIVERY_ROWS: &[Row] = &[
+const DELIVERY_ROWS: &[FieldMapping] = &[
     row("event.provider",           &[field::TYPE, field::EVENT_TYPE],                always("delivery")),
     row("event.action",             &[field::ACTION],                                 action("delivery")),
     row("event.reason",             &[field::DELIVERY_ERRORS, field::REJECTION_INFO], text(reason)),
@@ -123,19 +124,19 @@ const DELIVERY_ROWS: &[Row] = &[
 ];
 
 #[rustfmt::skip]
-const JOURNAL_ROWS: &[Row] = &[
+const JOURNAL_ROWS: &[FieldMapping] = &[
     row("event.provider", &[field::TYPE, field::EVENT_TYPE], always("journal")),
     row("event.action",   &[field::ACTION],                  action("journal")),
 ];
 
 #[rustfmt::skip]
-const UNKNOWN_ROWS: &[Row] = &[
+const UNKNOWN_ROWS: &[FieldMapping] = &[
     constant("event.provider", "\"siem\""),
     row("event.action",        &[field::ACTION], action("unknown")),
 ];
 
 #[rustfmt::skip]
-const SPAM_ROWS: &[Row] = &[
+const SPAM_ROWS: &[FieldMapping] = &[
     row("event.provider", &[field::TYPE, field::EVENT_TYPE], always("spam")),
     row("event.action",   &[field::ACTION],                  action("spam-detected")),
     row("event.reason",   &[field::REJECTION_INFO],          text(reason)),

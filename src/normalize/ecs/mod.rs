@@ -9,7 +9,7 @@ pub(super) mod messages;
 pub(super) mod threats;
 
 use super::convert::tenant;
-use super::table::{Computed, Related, Row, Tables, computed, constant, row, whole};
+use super::table::{Computed, FieldMapping, Related, Tables, computed, constant, row, whole};
 use crate::stream::Stream;
 
 /// The tables of a stream.
@@ -50,7 +50,7 @@ pub const fn tables(stream: Stream) -> &'static Tables {
 
 /// Every event begins with this.
 #[rustfmt::skip]
-const HEAD: &[Row] = &[
+const HEAD: &[FieldMapping] = &[
     computed("@timestamp",     Computed::Occurred),
     constant("ecs.version",    "\"9.4.0\""),
     computed("event.id",       Computed::Id),
@@ -63,7 +63,7 @@ const HEAD: &[Row] = &[
 
 /// Every event ends with this.
 #[rustfmt::skip]
-const TAIL: &[Row] = &[
+const TAIL: &[FieldMapping] = &[
     computed("threat.",       Computed::Attack),
     row("organization.name",  &[], whole(tenant)),
     computed("mimecast.",     Computed::Kept),

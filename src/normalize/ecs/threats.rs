@@ -3,7 +3,7 @@
 
 use super::super::convert::{as_it_is, domain, hash, long, reason};
 use super::super::table::{
-    Class, Row, Rule, Tables, Test, action, always, constant, row, text, value, whole,
+    Class, FieldMapping, Rule, Tables, Test, action, always, constant, row, text, value, whole,
 };
 use super::super::{compound, objects, people};
 use super::logs::{self, ALERT, ALLOWED, DENIED, INTRUSION, MALICIOUS};
@@ -42,7 +42,7 @@ pub(super) const URL_PROTECT: Tables = Tables {
 };
 
 #[rustfmt::skip]
-const FILE: &[Row] = &[
+const FILE: &[FieldMapping] = &[
     row("email.attachments[].file.name",        &[field::FILE_NAME],                        text(as_it_is)),
     row("email.attachments[].file.extension",   &[field::FILE_EXTENSION, field::FILE_NAME], whole(objects::extension)),
     row("email.attachments[].file.mime_type",   &[field::FILE_MIME],                        text(as_it_is)),
@@ -53,19 +53,19 @@ const FILE: &[Row] = &[
 ];
 
 #[rustfmt::skip]
-const AV_ROWS: &[Row] = &[
+const AV_ROWS: &[FieldMapping] = &[
     row("event.provider", &[field::TYPE, field::EVENT_TYPE], always("av")),
     row("event.action",   &[field::ACTION],                  action("virus-found")),
 ];
 
 #[rustfmt::skip]
-const ATTACHMENT_ROWS: &[Row] = &[
+const ATTACHMENT_ROWS: &[FieldMapping] = &[
     row("event.provider", &[field::TYPE, field::EVENT_TYPE], always("attachment protect")),
     row("event.action",   &[field::ACTION],                  action("malicious-attachment-found")),
 ];
 
 #[rustfmt::skip]
-const IMPERSONATION_ROWS: &[Row] = &[
+const IMPERSONATION_ROWS: &[FieldMapping] = &[
     row("event.provider",     &[field::TYPE, field::EVENT_TYPE], always("impersonation protect")),
     row("event.action",       &[field::ACTION],                  action("impersonation-found")),
     row("rule.name",          &[field::POLICY_DEFINITION],       text(as_it_is)),
@@ -73,7 +73,7 @@ const IMPERSONATION_ROWS: &[Row] = &[
 ];
 
 #[rustfmt::skip]
-const INTERNAL_ROWS: &[Row] = &[
+const INTERNAL_ROWS: &[FieldMapping] = &[
     row("event.provider", &[field::TYPE, field::EVENT_TYPE], always("internal email protect")),
     row("event.action",   &[field::ACTION],                  action("internal-threat-found")),
     row("url",            &[field::URL],                     text(compound::url)),
@@ -83,7 +83,7 @@ const INTERNAL_ROWS: &[Row] = &[
 /// `sourceIp`, which becomes `source.ip`, is the server that sent the message and not the user
 /// who clicked.
 #[rustfmt::skip]
-const URL_ROWS: &[Row] = &[
+const URL_ROWS: &[FieldMapping] = &[
     row("event.provider", &[field::TYPE, field::EVENT_TYPE],      always("url protect")),
     row("event.action",   &[field::ACTION],                       action("malicious-url-found")),
     row("event.reason",   &[field::BLOCK_REASON, field::REASON],  text(reason)),

@@ -4,9 +4,9 @@ use super::super::account::{ACCESSES, LOGONS};
 use super::super::convert::as_it_is;
 use super::super::ecs::audit::{ACCOUNTS, CHANGED, CREATED, DELETED, DONE, ROLES};
 use super::super::kept::LOGS;
-use super::super::table::{Keep, Row, Test, constant, row, text, whole};
+use super::super::table::{FieldMapping, Keep, Test, constant, row, text, whole};
 use super::super::{account, audit};
-use super::classes::{self, Class, Is, Rule, Variant, rule};
+use super::classes::{self, Class, Classification, Rule, Variant, rule};
 use super::convert::{
     auth_protocol, entity_type, mfa, mimecast, original_time, other_entity, service,
 };
@@ -19,7 +19,7 @@ const KEPT: &[&[(Name, Keep)]] = &[LOGS];
 const fn variant(
     when: &'static [Test],
     class: Class,
-    rows: &'static [&'static [Row]],
+    rows: &'static [&'static [FieldMapping]],
     rules: &'static [Rule],
 ) -> Variant {
     Variant {
@@ -39,20 +39,21 @@ const ROLE_TEXT: Test = Test::Says(field::EVENT_INFO, ROLES);
 const PASSWORD: Test = Test::Has(&[field::AUDIT_TYPE], &["password"]);
 
 /// The account that was changed is the user, who changed it the actor.
-const ACCOUNT_ROWS: &[&[Row]] = &[
+const ACCOUNT_ROWS: &[&[FieldMapping]] = &[
     HEAD, GATEWAY, CONTROL, AUDIT_ROWS, SUBJECT, ACTOR, KEPT_PARTS, TAIL,
 ];
-const ACCESS_ROWS: &[&[Row]] = &[
+const ACCESS_ROWS: &[&[FieldMapping]] = &[
     HEAD, GATEWAY, CONTROL, AUDIT_ROWS, SUBJECT, PRIVILEGES, ACTOR, KEPT_PARTS, TAIL,
 ];
-const LOGON_ROWS: &[&[Row]] = &[HEAD, GATEWAY, CONTROL, AUDIT_ROWS, USER_ROWS, LOGON, TAIL];
+const LOGON_ROWS: &[&[FieldMapping]] =
+    &[HEAD, GATEWAY, CONTROL, AUDIT_ROWS, USER_ROWS, LOGON, TAIL];
 
 /// Types of audit events and their classes; all others are changes to something that is managed.
 #[rustfmt::skip]
 pub(super) const AUDIT: &[Variant] = &[
     variant(&[Test::Is(field::AUDIT_TYPE, &["User Logged On"]), Test::Says(field::EVENT_INFO, &["enroll"])],
         classes::ENTITY, &[HEAD, GATEWAY, CONTROL, AUDIT_ROWS, ACTOR, DEVICE, KEPT_PARTS, TAIL],
-        &[rule(&[], Is::fine(6, "Enroll"))]),
+        &[rule(&[], Classification::success(6, "Enroll"))]),
     variant(&[Test::Is(field::AUDIT_TYPE, LOGONS), USER], classes::AUTHENTICATION, LOGON_ROWS, LOGON_RULES),
     variant(&[Test::Is(field::AUDIT_TYPE, LOGONS), NAMED], classes::AUTHENTICATION, LOGON_ROWS, LOGON_RULES),
     variant(&[ROLE_TYPE, Test::Role(field::EVENT_INFO)],            classes::USER_ACCESS, ACCESS_ROWS, PRIVILEGE_RULES),
@@ -67,9 +68,9 @@ pub(super) const AUDIT: &[Variant] = &[
     variant(&[ACCOUNTS, NAMED],            classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ACCOUNT_RULES),
     variant(&[Test::Is(field::AUDIT_TYPE, &["Folder Log Entry"])],
         classes::GROUP, &[HEAD, GATEWAY, CONTROL, AUDIT_ROWS, ACTOR, PROFILE_GROUP, KEPT_PARTS, TAIL],
-        &[rule(&[Test::Says(field::EVENT_INFO, DELETED)], Is::fine(5, "Delete")),
-          rule(&[Test::Says(field::EVENT_INFO, CREATED)], Is::fine(6, "Create")),
-          rule(&[], Is::fine(99, "Folder Log Entry"))]),
+        &[rule(&[Test::Says(field::EVENT_INFO, DELETED)], Classification::success(5, "Delete")),
+          rule(&[Test::Says(field::EVENT_INFO, CREATED)], Classification::success(6, "Create")),
+          rule(&[], Classification::success(99, "Folder Log Entry"))]),
     variant(&[Test::Is(field::AUDIT_TYPE, ACCESSES)],
         classes::WEB_RESOURCES, &[HEAD, GATEWAY, CONTROL_AND_HOST, AUDIT_ROWS, ACTOR, RESOURCE, KEPT_PARTS, TAIL],
         ACCESS_RULES),
@@ -78,7 +79,7 @@ pub(super) const AUDIT: &[Variant] = &[
         CHANGE_RULES),
     variant(&[],
         classes::BASE, &[HEAD, GATEWAY, CONTROL, AUDIT_BASE, KEPT_PARTS, TAIL],
-        &[rule(&[], Is::fine(99, "Audit").status(Some(0)))]),
+        &[rule(&[], Classification::success(99, "Audit").status(Some(0)))]),
 ];
 
 const READS: &[&str] = &["Message Action", "Case Action", "Review Set Action"];
@@ -93,26 +94,26 @@ const PEOPLE: &[Name] = &[field::USER, field::EVENT_INFO, field::AUDIT_TYPE];
 
 /// What only an authentication has a place for.
 #[rustfmt::skip]
-const KEPT_PARTS: &[Row] = &[
+const KEPT_PARTS: &[FieldMapping] = &[
     row("unmapped.application", &[field::EVENT_INFO], text(audit::application)),
     row("unmapped.method",      &[field::EVENT_INFO], text(audit::method)),
     row("unmapped.mfa",         &[field::EVENT_INFO], text(audit::mfa)),
 ];
 
 #[rustfmt::skip]
-const SUBJECT: &[Row] = &[
+const SUBJECT: &[FieldMapping] = &[
     row("user.name",       PEOPLE, whole(account::subject_name)),
     row("user.email_addr", PEOPLE, whole(account::subject_email)),
     row("user.domain",     PEOPLE, whole(account::subject_domain)),
 ];
 
 #[rustfmt::skip]
-const PRIVILEGES: &[Row] = &[
+const PRIVILEGES: &[FieldMapping] = &[
     row("privileges", &[field::EVENT_INFO], whole(account::roles)),
 ];
 
 #[rustfmt::skip]
-const AUDIT_BASE: &[Row] = &[
+const AUDIT_BASE: &[FieldMapping] = &[
     row("metadata.event_code",         &[field::AUDIT_TYPE], text(as_it_is)),
     row("metadata.original_event_uid", &[field::ID],         text(as_it_is)),
     row("metadata.original_time",      &[field::EVENT_TIME], whole(original_time)),
@@ -121,7 +122,7 @@ const AUDIT_BASE: &[Row] = &[
 ];
 
 #[rustfmt::skip]
-const AUDIT_ROWS: &[Row] = &[
+const AUDIT_ROWS: &[FieldMapping] = &[
     row("metadata.event_code",         &[field::AUDIT_TYPE], text(as_it_is)),
     row("metadata.original_event_uid", &[field::ID],         text(as_it_is)),
     row("metadata.original_time",      &[field::EVENT_TIME], whole(original_time)),
@@ -132,7 +133,7 @@ const AUDIT_ROWS: &[Row] = &[
 ];
 
 #[rustfmt::skip]
-const USER_ROWS: &[Row] = &[
+const USER_ROWS: &[FieldMapping] = &[
     row("user.name",       PEOPLE,               whole(account::actor_name)),
     row("user.email_addr", PEOPLE,               whole(account::actor_email)),
     row("user.domain",     PEOPLE,               whole(account::actor_domain)),
@@ -140,71 +141,71 @@ const USER_ROWS: &[Row] = &[
 ];
 
 #[rustfmt::skip]
-const ACTOR: &[Row] = &[
+const ACTOR: &[FieldMapping] = &[
     row("actor.user.name",       PEOPLE, whole(account::actor_name)),
     row("actor.user.email_addr", PEOPLE, whole(account::actor_email)),
 ];
 
 #[rustfmt::skip]
-const LOGON: &[Row] = &[
+const LOGON: &[FieldMapping] = &[
     row("service.name",            &[field::EVENT_INFO], text(service).or(mimecast)),
     row("{auth_protocol_id}",      &[field::EVENT_INFO], text(auth_protocol)),
     row("{is_mfa,auth_factors[]}", &[field::EVENT_INFO], text(mfa)),
 ];
 
 #[rustfmt::skip]
-const DEVICE: &[Row] = &[
+const DEVICE: &[FieldMapping] = &[
     constant("entity.name",    "\"User device\""),
     constant("entity.type_id", "1"),
 ];
 
 #[rustfmt::skip]
-const ENTITY: &[Row] = &[
+const ENTITY: &[FieldMapping] = &[
     row("entity.name",           &[field::EVENT_INFO, field::AUDIT_TYPE], whole(account::object)),
     row("entity.{type_id,type}", &[field::CATEGORY],                      text(entity_type).or(other_entity)),
 ];
 
 #[rustfmt::skip]
-const PROFILE_GROUP: &[Row] = &[
+const PROFILE_GROUP: &[FieldMapping] = &[
     row("group.name", &[field::EVENT_INFO], whole(account::profile_group)),
     row("group.type", &[field::CATEGORY],   text(as_it_is)),
 ];
 
 #[rustfmt::skip]
-const RESOURCE: &[Row] = &[
+const RESOURCE: &[FieldMapping] = &[
     row("web_resources[].name", &[field::EVENT_INFO, field::AUDIT_TYPE], whole(account::object)),
     row("web_resources[].type", &[field::CATEGORY],                      text(as_it_is)),
 ];
 
 #[rustfmt::skip]
 const LOGON_RULES: &[Rule] = &[
-    rule(&[Test::Is(field::AUDIT_TYPE, &["Logon Requires Challenge"])],    Is::fine(6, "Preauth").status(Some(0))),
+    rule(&[Test::Is(field::AUDIT_TYPE, &["Logon Requires Challenge"])],    Classification::success(6, "Preauth").status(Some(0))),
     rule(&[Test::Is(field::AUDIT_TYPE, &["Logon Authentication Failed"]),
-           Test::Says(field::EVENT_INFO, &["required permission"])],       Is::fine(1, "Logon").severity(2).status(Some(2)).acts(2, 26)),
-    rule(&[Test::Is(field::AUDIT_TYPE, &["Logon Authentication Failed"])], Is::fine(1, "Logon").severity(2).status(Some(2))),
-    rule(&[Test::Is(field::AUDIT_TYPE, &["Mimecast Support Login"])],      Is::fine(1, "Logon").severity(3).alert()),
-    rule(&[],                                                        Is::fine(1, "Logon")),
+           Test::Says(field::EVENT_INFO, &["required permission"])],       Classification::success(1, "Logon").severity(2).status(Some(2)).acts(2, 26)),
+    rule(&[Test::Is(field::AUDIT_TYPE, &["Logon Authentication Failed"])], Classification::success(1, "Logon").severity(2).status(Some(2))),
+    rule(&[Test::Is(field::AUDIT_TYPE, &["Mimecast Support Login"])],      Classification::success(1, "Logon").severity(3).alert()),
+    rule(&[],                                                        Classification::success(1, "Logon")),
 ];
 
 #[rustfmt::skip]
 const ACCESS_RULES: &[Rule] = &[
-    rule(&[Test::Is(field::AUDIT_TYPE, READS)],             Is::fine(2, "Read")),
-    rule(&[Test::Is(field::AUDIT_TYPE, &["Search Action"])],Is::fine(5, "Search")),
-    rule(&[Test::Is(field::AUDIT_TYPE, EXPORTS)],           Is::fine(7, "Export")),
-    rule(&[],                                         Is::fine(6, "Import")),
+    rule(&[Test::Is(field::AUDIT_TYPE, READS)],             Classification::success(2, "Read")),
+    rule(&[Test::Is(field::AUDIT_TYPE, &["Search Action"])],Classification::success(5, "Search")),
+    rule(&[Test::Is(field::AUDIT_TYPE, EXPORTS)],           Classification::success(7, "Export")),
+    rule(&[],                                         Classification::success(6, "Import")),
 ];
 
 #[rustfmt::skip]
 const PRIVILEGE_RULES: &[Rule] = &[
-    rule(&[Test::Says(field::EVENT_INFO, TAKEN)],           Is::fine(2, "Revoke Privileges")),
-    rule(&[],                                         Is::fine(1, "Assign Privileges")),
+    rule(&[Test::Says(field::EVENT_INFO, TAKEN)],           Classification::success(2, "Revoke Privileges")),
+    rule(&[],                                         Classification::success(1, "Assign Privileges")),
 ];
 
 #[rustfmt::skip]
 const ROLE_RULES: &[Rule] = &[
-    rule(&[Test::Says(field::EVENT_INFO, TAKEN)],           Is::fine(8, "Detach Policy")),
-    rule(&[Test::Has(&[field::AUDIT_TYPE], TAKEN)],            Is::fine(8, "Detach Policy")),
-    rule(&[],                                         Is::fine(7, "Attach Policy")),
+    rule(&[Test::Says(field::EVENT_INFO, TAKEN)],           Classification::success(8, "Detach Policy")),
+    rule(&[Test::Has(&[field::AUDIT_TYPE], TAKEN)],            Classification::success(8, "Detach Policy")),
+    rule(&[],                                         Classification::success(7, "Attach Policy")),
 ];
 
 /// How a role is taken from an account.
@@ -217,36 +218,36 @@ const FACTOR: Test = Test::Says(
 
 #[rustfmt::skip]
 const ACCOUNT_RULES: &[Rule] = &[
-    rule(&[Test::Says(field::EVENT_INFO, &["reset"])],      Is::fine(4, "Password Reset")),
-    rule(&[PASSWORD],                                 Is::fine(3, "Password Change")),
-    rule(&[FACTOR, Test::Says(field::EVENT_INFO, &["disabl"])], Is::fine(11, "MFA Factor Disable")),
-    rule(&[FACTOR, Test::Says(field::EVENT_INFO, &["enabl"])],  Is::fine(10, "MFA Factor Enable")),
-    rule(&[Test::Says(field::EVENT_INFO, &["unlock"])],     Is::fine(12, "Unlock")),
-    rule(&[Test::Says(field::EVENT_INFO, &["locked"])],     Is::fine(9, "Lock")),
-    rule(&[Test::Says(field::EVENT_INFO, &["disabl"])],     Is::fine(5, "Disable")),
-    rule(&[Test::Says(field::EVENT_INFO, &["enabl"])],      Is::fine(2, "Enable")),
-    rule(&[Test::Has(&[field::AUDIT_TYPE], DELETED)],          Is::fine(6, "Delete")),
-    rule(&[Test::Has(&[field::AUDIT_TYPE], CREATED)],          Is::fine(1, "Create")),
-    rule(&[Test::Has(&[field::AUDIT_TYPE], CHANGED)],          Is::fine(99, "Account Change")),
-    rule(&[Test::Says(field::EVENT_INFO, DELETED)],         Is::fine(6, "Delete")),
-    rule(&[Test::Says(field::EVENT_INFO, CREATED)],         Is::fine(1, "Create")),
-    rule(&[Test::Says(field::EVENT_INFO, CHANGED)],         Is::fine(99, "Account Change")),
-    rule(&[],                                         Is::fine(99, "Account Change").status(Some(0))),
+    rule(&[Test::Says(field::EVENT_INFO, &["reset"])],      Classification::success(4, "Password Reset")),
+    rule(&[PASSWORD],                                 Classification::success(3, "Password Change")),
+    rule(&[FACTOR, Test::Says(field::EVENT_INFO, &["disabl"])], Classification::success(11, "MFA Factor Disable")),
+    rule(&[FACTOR, Test::Says(field::EVENT_INFO, &["enabl"])],  Classification::success(10, "MFA Factor Enable")),
+    rule(&[Test::Says(field::EVENT_INFO, &["unlock"])],     Classification::success(12, "Unlock")),
+    rule(&[Test::Says(field::EVENT_INFO, &["locked"])],     Classification::success(9, "Lock")),
+    rule(&[Test::Says(field::EVENT_INFO, &["disabl"])],     Classification::success(5, "Disable")),
+    rule(&[Test::Says(field::EVENT_INFO, &["enabl"])],      Classification::success(2, "Enable")),
+    rule(&[Test::Has(&[field::AUDIT_TYPE], DELETED)],          Classification::success(6, "Delete")),
+    rule(&[Test::Has(&[field::AUDIT_TYPE], CREATED)],          Classification::success(1, "Create")),
+    rule(&[Test::Has(&[field::AUDIT_TYPE], CHANGED)],          Classification::success(99, "Account Change")),
+    rule(&[Test::Says(field::EVENT_INFO, DELETED)],         Classification::success(6, "Delete")),
+    rule(&[Test::Says(field::EVENT_INFO, CREATED)],         Classification::success(1, "Create")),
+    rule(&[Test::Says(field::EVENT_INFO, CHANGED)],         Classification::success(99, "Account Change")),
+    rule(&[],                                         Classification::success(99, "Account Change").status(Some(0))),
 ];
 
 #[rustfmt::skip]
 const CHANGE_RULES: &[Rule] = &[
-    rule(&[Test::Is(field::AUDIT_TYPE, &["Completed Directory Sync"])], Is::fine(99, "Completed Directory Sync")),
-    rule(&[Test::Is(field::AUDIT_TYPE, &["Logon Authentication Failed"])], Is::fine(99, "Logon").severity(2).status(Some(2))),
-    rule(&[Test::Is(field::AUDIT_TYPE, &["Logon Requires Challenge"])], Is::fine(99, "Logon").status(Some(0))),
-    rule(&[Test::Is(field::AUDIT_TYPE, LOGONS)],            Is::fine(99, "Logon")),
-    rule(&[Test::Has(&[field::AUDIT_TYPE], DELETED)],          Is::fine(4, "Delete")),
-    rule(&[Test::Has(&[field::AUDIT_TYPE], CREATED)],          Is::fine(1, "Create")),
-    rule(&[Test::Has(&[field::AUDIT_TYPE], CHANGED)],          Is::fine(3, "Update")),
-    rule(&[Test::Has(&[field::AUDIT_TYPE], DONE)],             Is::fine(99, "Audit")),
-    rule(&[Test::Says(field::EVENT_INFO, DELETED)],         Is::fine(4, "Delete")),
-    rule(&[Test::Says(field::EVENT_INFO, CREATED)],         Is::fine(1, "Create")),
-    rule(&[Test::Says(field::EVENT_INFO, CHANGED)],         Is::fine(3, "Update")),
-    rule(&[Test::Denied(field::EVENT_INFO)],                Is::fine(99, "Audit").severity(2).status(Some(2))),
-    rule(&[],                                         Is::fine(99, "Audit").status(Some(0))),
+    rule(&[Test::Is(field::AUDIT_TYPE, &["Completed Directory Sync"])], Classification::success(99, "Completed Directory Sync")),
+    rule(&[Test::Is(field::AUDIT_TYPE, &["Logon Authentication Failed"])], Classification::success(99, "Logon").severity(2).status(Some(2))),
+    rule(&[Test::Is(field::AUDIT_TYPE, &["Logon Requires Challenge"])], Classification::success(99, "Logon").status(Some(0))),
+    rule(&[Test::Is(field::AUDIT_TYPE, LOGONS)],            Classification::success(99, "Logon")),
+    rule(&[Test::Has(&[field::AUDIT_TYPE], DELETED)],          Classification::success(4, "Delete")),
+    rule(&[Test::Has(&[field::AUDIT_TYPE], CREATED)],          Classification::success(1, "Create")),
+    rule(&[Test::Has(&[field::AUDIT_TYPE], CHANGED)],          Classification::success(3, "Update")),
+    rule(&[Test::Has(&[field::AUDIT_TYPE], DONE)],             Classification::success(99, "Audit")),
+    rule(&[Test::Says(field::EVENT_INFO, DELETED)],         Classification::success(4, "Delete")),
+    rule(&[Test::Says(field::EVENT_INFO, CREATED)],         Classification::success(1, "Create")),
+    rule(&[Test::Says(field::EVENT_INFO, CHANGED)],         Classification::success(3, "Update")),
+    rule(&[Test::SaysNotDone(field::EVENT_INFO)],                Classification::success(99, "Audit").severity(2).status(Some(2))),
+    rule(&[],                                         Classification::success(99, "Audit").status(Some(0))),
 ];

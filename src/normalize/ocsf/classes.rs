@@ -1,8 +1,8 @@
 //! The classes of OCSF that events have, and how a record comes to its class.
 
 use super::super::attack;
-use super::super::mapping::{Common, CompiledMapping, Parts};
-use super::super::table::{Keep, Row, Test};
+use super::super::mapping::{Common, CompiledMapping, MappingInputs};
+use super::super::table::{FieldMapping, Keep, Test};
 use super::actions;
 use crate::field::Name;
 
@@ -58,7 +58,7 @@ pub struct Variant {
     /// The class.
     pub class: Class,
     /// As in [`super::super::table::Tables`].
-    pub rows: &'static [&'static [Row]],
+    pub rows: &'static [&'static [FieldMapping]],
     /// How fields are kept; later lists count before earlier ones.
     pub kept: &'static [&'static [(Name, Keep)]],
     /// The activity that stands for that of every rule, if there is one.
@@ -73,12 +73,12 @@ pub struct Rule {
     /// All of these must hold.
     pub when: &'static [Test],
     /// What happened then.
-    pub is: Is,
+    pub outcome: Classification,
 }
 
 /// What happened.
 #[derive(Clone, Copy, Debug)]
-pub struct Is {
+pub struct Classification {
     /// `activity_id` and `activity_name`
     pub activity: (u8, &'static str),
     /// `severity_id`
@@ -91,10 +91,10 @@ pub struct Is {
     pub acts: Option<(u8, u8)>,
 }
 
-impl Is {
+impl Classification {
     /// An activity that succeeded and means no harm.
     #[must_use]
-    pub const fn fine(id: u8, name: &'static str) -> Self {
+    pub const fn success(id: u8, name: &'static str) -> Self {
         Self {
             activity: (id, name),
             severity: 1,
@@ -106,11 +106,11 @@ impl Is {
 
     /// A new finding.
     #[must_use]
-    pub const fn found(severity: u8) -> Self {
+    pub const fn finding(severity: u8) -> Self {
         Self {
             alert: true,
             severity,
-            ..Self::fine(1, "Create")
+            ..Self::success(1, "Create")
         }
     }
 
@@ -147,52 +147,55 @@ impl Is {
 
 /// A rule.
 #[must_use]
-pub const fn rule(when: &'static [Test], is: Is) -> Rule {
-    Rule { when, is }
+pub const fn rule(when: &'static [Test], outcome: Classification) -> Rule {
+    Rule { when, outcome }
 }
 
 impl Variant {
-    /// Makes the tables ready. What a rule takes for a success is a failure where `denial` holds.
+    /// Makes the tables ready. What a rule takes for a success is a failure where `negation` holds.
     pub(in super::super) fn mapping(&self, common: &Common<'_>) -> CompiledMapping {
-        let (severity, denial) = (common.severity, common.denial);
-        let set = |is: Is| {
-            let is = Is {
-                activity: self.activity.unwrap_or(is.activity),
-                severity: severity(is.alert).unwrap_or(is.severity),
-                ..is
+        let (severity, negation) = (common.severity, common.negation);
+        let set = |outcome: Classification| {
+            let outcome = Classification {
+                activity: self.activity.unwrap_or(outcome.activity),
+                severity: severity(outcome.alert).unwrap_or(outcome.severity),
+                ..outcome
             };
-            members(&self.class, &is)
+            members(&self.class, &outcome)
         };
         let rules = self.rules.iter().flat_map(|rule| {
-            let denial = denial.filter(|_| rule.is.status == Some(1));
-            let denied = denial.map(|denial| {
-                let is = rule.is.status(Some(2)).severity(rule.is.severity.max(2));
-                ([rule.when, &[denial]].concat(), set(is))
+            let negation = negation.filter(|_| rule.outcome.status == Some(1));
+            let denied = negation.map(|negation| {
+                let outcome = rule
+                    .outcome
+                    .status(Some(2))
+                    .severity(rule.outcome.severity.max(2));
+                ([rule.when, &[negation]].concat(), set(outcome))
             });
             denied
                 .into_iter()
-                .chain([(rule.when.to_vec(), set(rule.is))])
+                .chain([(rule.when.to_vec(), set(rule.outcome))])
         });
-        CompiledMapping::build(Parts {
+        CompiledMapping::build(MappingInputs {
             rows: self.rows,
             kept: self.kept.concat(),
             rules: rules.collect(),
             attacks: common.attacks(attack::ocsf),
-            home: "unmapped",
+            unused_under: "unmapped",
             observable: super::observable,
         })
     }
 }
 
 /// The members that a class and a rule stand for.
-fn members(class: &Class, is: &Is) -> String {
-    let severity = is.severity;
+fn members(class: &Class, outcome: &Classification) -> String {
+    let severity = outcome.severity;
     let Class {
         uid,
         name,
         category,
     } = class;
-    let (activity, activity_name) = is.activity;
+    let (activity, activity_name) = outcome.activity;
     let severity_name = [
         "Unknown",
         "Informational",
@@ -226,7 +229,7 @@ fn members(class: &Class, is: &Is) -> String {
          \"activity_id\":{activity},\"activity_name\":\"{activity_name}\",\"type_uid\":{type_uid},\
          \"severity_id\":{severity},\"severity\":\"{severity_name}\","
     );
-    if let Some(status) = is.status {
+    if let Some(status) = outcome.status {
         let caption = match status {
             // The state of the work on a finding.
             1 if *category == 2 => "New",
@@ -236,8 +239,8 @@ fn members(class: &Class, is: &Is) -> String {
         };
         json.push_str(&format!("\"status_id\":{status},\"status\":\"{caption}\","));
     }
-    json.push_str(&format!("\"is_alert\":{},", is.alert));
-    if let Some((action, disposition)) = is.acts {
+    json.push_str(&format!("\"is_alert\":{},", outcome.alert));
+    if let Some((action, disposition)) = outcome.acts {
         actions::push_members(&mut json, action, disposition);
         json.push(',');
     }

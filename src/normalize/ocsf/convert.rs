@@ -5,8 +5,8 @@ use super::super::distinct::VALUES_MAX;
 use super::super::mapping::FieldStep;
 use super::super::observe;
 use super::super::prose::{self, Prose};
-use super::super::table::Read;
-use super::super::values::{Plain, contains_ignore_case, is_placeholder};
+use super::super::table::ConvertFn;
+use super::super::values::{UnescapedText, contains_ignore_case, is_placeholder};
 use super::super::writer::EventWriter;
 use super::super::{stix, url};
 use super::actions;
@@ -17,14 +17,14 @@ use crate::time::Timestamp;
 
 /// Writes `action_id` and `disposition_id` by the words of [`actions::ACTIONS`]; these two if there
 /// is no word.
-pub(super) fn acts<const ACTION: u8, const DISPOSITION: u8>(
+pub(super) fn action_and_disposition<const ACTION: u8, const DISPOSITION: u8>(
     writer: &mut EventWriter<'_, '_>,
     row: &FieldStep,
 ) {
-    write_acts(writer, row, (ACTION, DISPOSITION));
+    write_action(writer, row, (ACTION, DISPOSITION));
 }
 
-fn write_acts(writer: &mut EventWriter<'_, '_>, row: &FieldStep, other: (u8, u8)) {
+fn write_action(writer: &mut EventWriter<'_, '_>, row: &FieldStep, other: (u8, u8)) {
     // Of two fields with actions, one that says `none` leaves it to the other.
     let record = writer.record;
     let is_put_off = |name: &&Name| {
@@ -34,7 +34,7 @@ fn write_acts(writer: &mut EventWriter<'_, '_>, row: &FieldStep, other: (u8, u8)
     let first = row.from.iter().filter(|name| !is_put_off(name));
     let is_written = first
         .chain(row.from.iter().filter(is_put_off))
-        .any(|name| writer.push_field_as(row, *name, Read::Word(push_act)));
+        .any(|name| writer.push_field_as(row, *name, ConvertFn::AnyText(push_action)));
     if !is_written {
         actions::push_members(writer.out, other.0, other.1);
         writer.out.push(',');
@@ -43,7 +43,7 @@ fn write_acts(writer: &mut EventWriter<'_, '_>, row: &FieldStep, other: (u8, u8)
 
 /// Writes the numbers for a word, or 99 and the word itself. The word is kept besides: the same
 /// number stands for several.
-fn push_act(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
+fn push_action(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     let known = actions::find(plain.text);
     if let Some((action, disposition)) = known {
         actions::push_members(writer.out, action, disposition);
@@ -62,7 +62,7 @@ fn push_act(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
 }
 
 /// Writes malware for each signature in `[engine.name, engine.name]`.
-pub(super) fn signatures(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
+pub(super) fn signatures(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     writer.out.push('[');
     let start = writer.out.len();
     let inner = plain.text.trim_matches(['[', ']']);
@@ -71,7 +71,7 @@ pub(super) fn signatures(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> 
         if !is_placeholder(name) {
             push_malware(
                 writer,
-                Plain {
+                UnescapedText {
                     text: name,
                     ..plain
                 },
@@ -89,7 +89,7 @@ pub(super) fn signatures(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> 
 }
 
 /// Writes the name of a rule as what found something.
-pub(super) fn analytic(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
+pub(super) fn analytic(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     named(writer, plain, "{\"name\":\"", "\",\"type_id\":1}")
 }
 
@@ -104,14 +104,14 @@ pub(super) fn feature_analytic(writer: &mut EventWriter<'_, '_>, row: &FieldStep
 }
 
 /// Writes a list of one malware of that name.
-pub(super) fn malware(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
+pub(super) fn malware(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     writer.out.push('[');
     push_malware(writer, plain);
     writer.out.push(']');
     true
 }
 
-fn push_malware(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) {
+fn push_malware(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) {
     named(
         writer,
         plain,
@@ -120,7 +120,12 @@ fn push_malware(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) {
     );
 }
 
-fn named(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>, open: &str, close: &str) -> bool {
+fn named(
+    writer: &mut EventWriter<'_, '_>,
+    plain: UnescapedText<'_>,
+    open: &str,
+    close: &str,
+) -> bool {
     writer.out.push_str(open);
     plain.push(plain.text, writer.out);
     writer.out.push_str(close);
@@ -128,7 +133,7 @@ fn named(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>, open: &str, close: 
 }
 
 /// Writes `direction_id` and `direction`.
-pub(super) fn direction(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
+pub(super) fn direction(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     let words = ["inbound", "outbound", "internal"];
     let known = words
         .iter()
@@ -160,7 +165,7 @@ pub(super) fn no_direction(writer: &mut EventWriter<'_, '_>, _row: &FieldStep) {
 
 /// Writes `auth_protocol_id` and `auth_protocol` from the prose of an audit event: SAML is known to
 /// OCSF, the upstream's other methods are its own.
-pub(super) fn auth_protocol(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
+pub(super) fn auth_protocol(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     let Some(method) = prose::find(plain.text, Prose::Method) else {
         return false;
     };
@@ -186,7 +191,7 @@ const FACTORS: &[(&str, i64)] = &[
 ];
 
 /// Writes `is_mfa` and `auth_factors` from the prose of an audit event.
-pub(super) fn mfa(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
+pub(super) fn mfa(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     let Some(factor) = prose::find(plain.text, Prose::Mfa) else {
         return false;
     };
@@ -222,7 +227,7 @@ pub(super) fn original_time(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
             continue;
         };
         let mut buffer = String::new();
-        if let Some(plain) = Plain::new(value, &mut buffer) {
+        if let Some(plain) = UnescapedText::new(value, &mut buffer) {
             writer.out.push_str(&row.key);
             writer.out.push('"');
             plain.push(plain.text, writer.out);
@@ -233,7 +238,7 @@ pub(super) fn original_time(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
 }
 
 /// Writes `type_id` and `value` of a threat indicator.
-pub(super) fn osint(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
+pub(super) fn osint(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     let Some((type_id, value)) = stix::osint(plain.text) else {
         return false;
     };
@@ -253,14 +258,14 @@ pub(super) fn osint(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool 
         _ => 0,
     };
     if observable != 0 {
-        observe::note_text(writer, observable, "osint[].value", (start, end));
+        observe::add_text(writer, observable, "osint[].value", (start, end));
     }
     writer.is_partial |= value != plain.text;
     true
 }
 
 /// Writes milliseconds since the epoch, from any time that can be read.
-pub(super) fn millis(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
+pub(super) fn millis(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     let time = Timestamp::parse(plain.text).map(Timestamp::millis);
     let Some(millis) = time.filter(|millis| super::super::OCCURRED_MS.contains(millis)) else {
         return false;
@@ -270,7 +275,7 @@ pub(super) fn millis(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool
 }
 
 /// Writes the application that the prose of an audit event names, or `Mimecast`.
-pub(super) fn service(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
+pub(super) fn service(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     let name = prose::find(plain.text, Prose::Application).unwrap_or("Mimecast");
     push_quoted(writer.out, name);
     writer.is_partial = true;
@@ -292,7 +297,7 @@ const ENTITIES: &[(&str, i64, &str)] = &[
 ];
 
 /// Writes `type_id` and `type` of an entity by the words of a category.
-pub(super) fn entity_type(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
+pub(super) fn entity_type(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     let mut words = ENTITIES.iter();
     let known = words.find(|(word, ..)| contains_ignore_case(plain.text, word));
     writer.out.push_str("\"type_id\":");
@@ -324,12 +329,12 @@ const OF_EMAIL: UrlPaths = ("email.urls[].url_string", "email.urls[].hostname");
 const OF_EVIDENCE: UrlPaths = ("evidences[].url.url_string", "evidences[].url.hostname");
 
 /// Writes the URL of an evidence as an object.
-pub(super) fn url(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
+pub(super) fn url(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     push_url(writer, plain, OF_EVIDENCE)
 }
 
 /// Writes a list of one URL of a message.
-pub(super) fn urls(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
+pub(super) fn urls(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     writer.out.push('[');
     let is_written = push_url(writer, plain, OF_EMAIL);
     writer.out.push(']');
@@ -338,12 +343,12 @@ pub(super) fn urls(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
 
 /// Writes a list of the URL that the details of a rejection give as `Url: […]`. The field is kept
 /// besides.
-pub(super) fn info_urls(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> bool {
+pub(super) fn info_urls(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     let Some(found) = url::bracketed(plain.text) else {
         return false;
     };
     writer.is_partial = true;
-    let found = Plain {
+    let found = UnescapedText {
         text: found,
         ..plain
     };
@@ -351,7 +356,7 @@ pub(super) fn info_urls(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>) -> b
 }
 
 /// Writes a URL without white space, and its parts where it is absolute.
-fn push_url(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>, paths: UrlPaths) -> bool {
+fn push_url(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>, paths: UrlPaths) -> bool {
     let text = plain.text;
     let has_blank = text.contains(char::is_whitespace);
     // A text without a host is a sentence and no URL.
@@ -367,7 +372,7 @@ fn push_url(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>, paths: UrlPaths)
         plain.push(text, writer.out);
     }
     let end = writer.out.len();
-    observe::note_text(writer, 6, paths.0, (start, end));
+    observe::add_text(writer, 6, paths.0, (start, end));
     writer.out.push('"');
     if let Some(parts) = url::split(text) {
         writer.out.push_str(",\"scheme\":\"");
@@ -379,7 +384,7 @@ fn push_url(writer: &mut EventWriter<'_, '_>, plain: Plain<'_>, paths: UrlPaths)
             parts.host.to_lowercase().trim_matches(['[', ']']),
         );
         let end = writer.out.len() - 1;
-        observe::note_text(writer, 1, paths.1, (start, end));
+        observe::add_text(writer, 1, paths.1, (start, end));
         for (key, part) in [
             (",\"path\":\"", parts.path),
             (",\"query_string\":\"", parts.query),

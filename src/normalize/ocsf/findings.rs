@@ -4,10 +4,12 @@
 use super::super::convert::{as_it_is, ip, long, message_id, port, reason};
 use super::super::ecs::messages::KEPT;
 use super::super::kept::LOGS;
-use super::super::table::{Computed, Keep, Row, Test, computed, constant, row, text, value, whole};
+use super::super::table::{
+    Computed, FieldMapping, Keep, Test, computed, constant, row, text, value, whole,
+};
 use super::super::{objects, people};
-use super::classes::{self, Is, Rule, Variant, rule};
-use super::convert::{acts, analytic, feature_analytic, url};
+use super::classes::{self, Classification, Rule, Variant, rule};
+use super::convert::{action_and_disposition, analytic, feature_analytic, url};
 use super::messages::{ADDRESSES, MALWARE};
 use super::{CONTROL, GATEWAY, HEAD, INTEGRATED, SIEM, TAIL, UNMAPPED};
 use crate::field::{self, Name};
@@ -49,18 +51,21 @@ pub(super) const IMPERSONATION_PROTECT: &[Variant] =
 pub(super) const INTERNAL_EMAIL_PROTECT: &[Variant] =
     finding!(HIGH, GATEWAY, [INTERNAL_ROWS, ACTION]);
 
-pub(super) const URL_PROTECT: &[Variant] =
-    finding!(&[rule(&[], Is::found(3))], GATEWAY, [URL_ROWS, ACTION]);
+pub(super) const URL_PROTECT: &[Variant] = finding!(
+    &[rule(&[], Classification::finding(3))],
+    GATEWAY,
+    [URL_ROWS, ACTION]
+);
 
 pub(super) const CI_URLCLICK: &[Variant] = finding!(
-    &[rule(&[], Is::found(3))],
+    &[rule(&[], Classification::finding(3))],
     INTEGRATED,
     [CLICK_ROWS, CLICK_ACTION]
 );
 
 /// What every finding has.
 #[rustfmt::skip]
-pub(super) const FINDING: &[Row] = &[
+pub(super) const FINDING: &[FieldMapping] = &[
     computed("finding_info.uid",          Computed::Id),
     computed("finding_info.created_time", Computed::OccurredMillis),
     row("evidences[].src_endpoint.ip",    &[field::SENDER_IP, field::SOURCE_IP],  text(ip)),
@@ -70,7 +75,7 @@ pub(super) const FINDING: &[Row] = &[
 
 /// The message, where it has an address.
 #[rustfmt::skip]
-const MESSAGE: &[Row] = &[
+const MESSAGE: &[FieldMapping] = &[
     row("evidences[].email.from",         &[field::SENDER_HEADER, field::SENDER_ENVELOPE], value(people::email)),
     row("evidences[].email.from_mailbox", &[field::SENDER_HEADER, field::SENDER_ENVELOPE], value(people::mailbox)),
     row("evidences[].email.to",           &[field::RECIPIENTS, field::RECIPIENT],          value(people::emails)),
@@ -81,30 +86,30 @@ const MESSAGE: &[Row] = &[
 ];
 
 #[rustfmt::skip]
-const FILE: &[Row] = &[
+const FILE: &[FieldMapping] = &[
     row("evidences[].file", &[field::FILE_NAME, field::FILE_EXTENSION, field::FILE_MIME, field::SIZE_ATTACHMENT, field::MD5, field::SHA1, field::SHA256],whole(objects::file)),
 ];
 
 /// Without a word for what was done, something was detected.
 #[rustfmt::skip]
-const ACTION: &[Row] = &[
-    row("{action_id,disposition_id}", &[field::ACTION], whole(acts::<3, 15>)),
+const ACTION: &[FieldMapping] = &[
+    row("{action_id,disposition_id}", &[field::ACTION], whole(action_and_disposition::<3, 15>)),
 ];
 
 #[rustfmt::skip]
-const AV_ROWS: &[Row] = &[
+const AV_ROWS: &[FieldMapping] = &[
     constant("finding_info.title", "\"Virus found in a message\""),
     constant("finding_info.types", "[\"Malware\"]"),
 ];
 
 #[rustfmt::skip]
-const ATTACHMENT_ROWS: &[Row] = &[
+const ATTACHMENT_ROWS: &[FieldMapping] = &[
     constant("finding_info.title", "\"Malicious attachment found\""),
     constant("finding_info.types", "[\"Malware\"]"),
 ];
 
 #[rustfmt::skip]
-const IMPERSONATION_ROWS: &[Row] = &[
+const IMPERSONATION_ROWS: &[FieldMapping] = &[
     constant("finding_info.title", "\"Impersonation found\""),
     constant("finding_info.types", "[\"Impersonation\"]"),
     row("finding_info.analytic",   &[field::POLICY_DEFINITION], text(analytic).or(feature_analytic)),
@@ -112,7 +117,7 @@ const IMPERSONATION_ROWS: &[Row] = &[
 ];
 
 #[rustfmt::skip]
-const INTERNAL_ROWS: &[Row] = &[
+const INTERNAL_ROWS: &[FieldMapping] = &[
     constant("finding_info.title", "\"Threat found in an internal message\""),
     constant("finding_info.types", "[\"Internal threat\"]"),
     row("finding_info.desc",       &[field::SCAN_RESULTS], text(reason)),
@@ -121,7 +126,7 @@ const INTERNAL_ROWS: &[Row] = &[
 
 /// The source of a record about a URL is the server that sent the message, not who clicked.
 #[rustfmt::skip]
-const URL_ROWS: &[Row] = &[
+const URL_ROWS: &[FieldMapping] = &[
     constant("finding_info.title",     "\"Malicious URL found\""),
     constant("finding_info.types",     "[\"Malicious URL\"]"),
     row("finding_info.desc",           &[field::BLOCK_REASON, field::REASON],  text(reason)),
@@ -131,7 +136,7 @@ const URL_ROWS: &[Row] = &[
 ];
 
 #[rustfmt::skip]
-const CLICK_ROWS: &[Row] = &[
+const CLICK_ROWS: &[FieldMapping] = &[
     constant("finding_info.title",     "\"Click on a malicious URL blocked\""),
     constant("finding_info.types",     "[\"Malicious URL\"]"),
     row("evidences[].url",             &[field::ORIGINAL_URL, field::URL],     text(url)),
@@ -141,14 +146,14 @@ const CLICK_ROWS: &[Row] = &[
 
 /// Only blocked clicks are logged.
 #[rustfmt::skip]
-const CLICK_ACTION: &[Row] = &[
-    row("{action_id,disposition_id}", &[field::ACTION], whole(acts::<2, 2>)),
+const CLICK_ACTION: &[FieldMapping] = &[
+    row("{action_id,disposition_id}", &[field::ACTION], whole(action_and_disposition::<2, 2>)),
 ];
 
-const HIGH: &[Rule] = &[rule(&[], Is::found(4))];
+const HIGH: &[Rule] = &[rule(&[], Classification::finding(4))];
 
 #[rustfmt::skip]
 const IMPERSONATION_RULES: &[Rule] = &[
-    rule(&[Test::Is(field::TAGGED_MALICIOUS, &["true", "yes"])], Is::found(4)),
-    rule(&[],                                              Is::found(3)),
+    rule(&[Test::Is(field::TAGGED_MALICIOUS, &["true", "yes"])], Classification::finding(4)),
+    rule(&[],                                              Classification::finding(3)),
 ];

@@ -3,8 +3,8 @@
 use super::super::convert::{as_it_is, list};
 use super::super::kept::LOGS;
 use super::super::people;
-use super::super::table::{Row, Test, constant, row, text, value, whole};
-use super::classes::{self, Is, Variant, rule};
+use super::super::table::{FieldMapping, Test, constant, row, text, value, whole};
+use super::classes::{self, Classification, Variant, rule};
 use super::convert::{malware, millis, original_time, osint};
 use super::{CONTROL, GATEWAY, HEAD, TAIL};
 use crate::field::{self, Name};
@@ -20,7 +20,7 @@ pub(super) const THREAT_INTEL: &[Variant] = &[
         rows: &[HEAD, GATEWAY, CONTROL, FEED, OSINT, PATTERN, TAIL],
         kept: &[LOGS],
         activity: None,
-        rules: &[rule(&[], Is::fine(2, "Collect"))],
+        rules: &[rule(&[], Classification::success(2, "Collect"))],
     },
     Variant {
         when: &[Test::Pattern(INDICATES)],
@@ -28,7 +28,7 @@ pub(super) const THREAT_INTEL: &[Variant] = &[
         rows: &[HEAD, GATEWAY, CONTROL, FEED, OSINT, TAIL],
         kept: &[LOGS],
         activity: None,
-        rules: &[rule(&[], Is::fine(2, "Collect"))],
+        rules: &[rule(&[], Classification::success(2, "Collect"))],
     },
     Variant {
         when: &[],
@@ -36,19 +36,22 @@ pub(super) const THREAT_INTEL: &[Variant] = &[
         rows: &[HEAD, GATEWAY, CONTROL, FEED, TAIL],
         kept: &[LOGS],
         activity: None,
-        rules: &[rule(&[], Is::fine(99, "Threat intelligence"))],
+        rules: &[rule(
+            &[],
+            Classification::success(99, "Threat intelligence"),
+        )],
     },
 ];
 
 #[rustfmt::skip]
-const FEED: &[Row] = &[
+const FEED: &[FieldMapping] = &[
     row("metadata.original_event_uid", &[field::ID],   text(as_it_is)),
     row("metadata.event_code",         &[field::TYPE], text(as_it_is)),
     row("metadata.original_time",      &[field::MODIFIED, field::CREATED, field::CREATION_DATE, field::TIMESTAMP],whole(original_time)),
 ];
 
 #[rustfmt::skip]
-const OSINT: &[Row] = &[
+const OSINT: &[FieldMapping] = &[
     row("osint[].{type_id,value}",  INDICATES,              text(osint)),
     row("osint[].uid",              &[field::ID],           text(as_it_is)),
     row("osint[].name",             &[field::NAME],         text(as_it_is)),
@@ -62,7 +65,7 @@ const OSINT: &[Row] = &[
 ];
 
 #[rustfmt::skip]
-const PATTERN: &[Row] = &[
+const PATTERN: &[FieldMapping] = &[
     row("osint[].detection_pattern",              &[field::PATTERN], text(as_it_is)),
     constant("osint[].detection_pattern_type_id", "1"),
 ];
@@ -76,7 +79,7 @@ pub(super) const TRAINING: &[Variant] = &[
         rows: &[HEAD, TRAINING_PRODUCT, CONTROL, PERSON, TAIL],
         kept: &[LOGS],
         activity: None,
-        rules: &[rule(&[], Is::fine(2, "Collect"))],
+        rules: &[rule(&[], Classification::success(2, "Collect"))],
     },
     Variant {
         when: &[],
@@ -84,17 +87,17 @@ pub(super) const TRAINING: &[Variant] = &[
         rows: &[HEAD, TRAINING_PRODUCT, CONTROL, TAIL],
         kept: &[LOGS],
         activity: None,
-        rules: &[rule(&[], Is::fine(99, "Awareness training"))],
+        rules: &[rule(&[], Classification::success(99, "Awareness training"))],
     },
 ];
 
 #[rustfmt::skip]
-const TRAINING_PRODUCT: &[Row] = &[
+const TRAINING_PRODUCT: &[FieldMapping] = &[
     constant("metadata.product.name", "\"Mimecast Awareness Training\""),
 ];
 
 #[rustfmt::skip]
-const PERSON: &[Row] = &[
+const PERSON: &[FieldMapping] = &[
     row("user.name",       EMAIL,          value(people::email)),
     row("user.email_addr", EMAIL,          value(people::email)),
     row("user.full_name",  &[field::NAME], text(as_it_is)),

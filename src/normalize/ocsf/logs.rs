@@ -7,12 +7,14 @@ use super::super::ecs::logs::{
     UNSAFE, VIRUS,
 };
 use super::super::kept::LOGS;
-use super::super::table::{Computed, Keep, Row, Test, computed, constant, row, text, value, whole};
+use super::super::table::{
+    Computed, FieldMapping, Keep, Test, computed, constant, row, text, value, whole,
+};
 use super::super::{objects, people};
-use super::classes::{self, Class, Is, Rule, Variant, rule};
+use super::classes::{self, Class, Classification, Rule, Variant, rule};
 use super::convert::{
-    acts, analytic, direction, feature_analytic, info_urls, no_direction, original_time,
-    signatures, url, urls,
+    action_and_disposition, analytic, direction, feature_analytic, info_urls, no_direction,
+    original_time, signatures, url, urls,
 };
 use super::{CONTROL, CONTROL_AND_HOST, GATEWAY, HEAD, TAIL};
 use crate::field::{self, Name};
@@ -22,7 +24,7 @@ const KEPT: &[&[(Name, Keep)]] = &[LOGS];
 const fn variant(
     when: &'static [Test],
     class: Class,
-    rows: &'static [&'static [Row]],
+    rows: &'static [&'static [FieldMapping]],
     rules: &'static [Rule],
 ) -> Variant {
     Variant {
@@ -37,7 +39,7 @@ const fn variant(
 
 /// A record of such a log that has no address, and so is no e-mail activity.
 const fn base(
-    rows: &'static [&'static [Row]],
+    rows: &'static [&'static [FieldMapping]],
     rules: &'static [Rule],
     name: &'static str,
 ) -> Variant {
@@ -55,7 +57,7 @@ pub(super) const DLP: &[Variant] = &[variant(
 )];
 
 #[rustfmt::skip]
-const DLP_ROWS: &[Row] = &[
+const DLP_ROWS: &[FieldMapping] = &[
     row("metadata.original_time",                     &[field::EVENT_TIME],        whole(original_time)),
     computed("finding_info.uid",                      Computed::Id),
     computed("finding_info.created_time",             Computed::OccurredMillis),
@@ -68,13 +70,13 @@ const DLP_ROWS: &[Row] = &[
     row("actor.user.name",                            &[field::SENDER_ADDRESS],    value(people::person)),
     row("actor.user.email_addr",                      &[field::SENDER_ADDRESS],    value(people::email)),
     row("resources",                                  &[field::RECIPIENT_ADDRESS], value(people::resources)),
-    row("{action_id,disposition_id}",                 &[field::ACTION],            whole(acts::<3, 15>)),
+    row("{action_id,disposition_id}",                 &[field::ACTION],            whole(action_and_disposition::<3, 15>)),
 ];
 
 #[rustfmt::skip]
 const DLP_RULES: &[Rule] = &[
-    rule(&[Test::Has(&[field::ACTION], &["hold", "bounce", "delete", "block"])], Is::found(3)),
-    rule(&[],                                                            Is::found(2)),
+    rule(&[Test::Has(&[field::ACTION], &["hold", "bounce", "delete", "block"])], Classification::finding(3)),
+    rule(&[],                                                            Classification::finding(2)),
 ];
 
 const CLICK_ADDRESSES: &[Name] = &[field::FROM_USER_EMAIL_ADDRESS, field::USER_EMAIL_ADDRESS];
@@ -86,13 +88,13 @@ const TTP_ADDRESSES: &[Name] = &[field::SENDER_ADDRESS, field::RECIPIENT_ADDRESS
 pub(super) const TTP_URL: &[Variant] = &[
     variant(&[HARMLESS_URL, Test::Email(CLICK_ADDRESSES), Test::Is(field::CREATION_METHOD, &["user click"])],
         classes::EMAIL, &[HEAD, GATEWAY, CONTROL_AND_HOST, DATE, CLICKED, CLICKER, TAIL],
-        &[rule(&[], Is::fine(3, "Scan"))]),
+        &[rule(&[], Classification::success(3, "Scan"))]),
     variant(&[HARMLESS_URL, Test::Email(CLICK_ADDRESSES)],
         classes::EMAIL, &[HEAD, GATEWAY, CONTROL, DATE, CLICKED, TAIL],
-        &[rule(&[], Is::fine(3, "Scan"))]),
+        &[rule(&[], Classification::success(3, "Scan"))]),
     variant(&[HARMLESS_URL],
         classes::BASE, &[HEAD, GATEWAY, CONTROL, DATE, TAIL],
-        &[rule(&[], Is::fine(99, "Scan"))]),
+        &[rule(&[], Classification::success(99, "Scan"))]),
     variant(&[MALICIOUS_URL, Test::Email(CLICK_ADDRESSES)],
         classes::DETECTION, &[HEAD, GATEWAY, CONTROL, DATE, MALICIOUS_TITLE, URL_FINDING, URL_MESSAGE, TAIL],
         URL_RULES),
@@ -108,23 +110,23 @@ pub(super) const TTP_URL: &[Variant] = &[
 ];
 
 #[rustfmt::skip]
-const MALICIOUS_TITLE: &[Row] = &[
+const MALICIOUS_TITLE: &[FieldMapping] = &[
     constant("finding_info.title", "\"Malicious URL found\""),
     constant("finding_info.types", "[\"Malicious URL\"]"),
 ];
 
 #[rustfmt::skip]
-const SUSPICIOUS_TITLE: &[Row] = &[
+const SUSPICIOUS_TITLE: &[FieldMapping] = &[
     constant("finding_info.title", "\"Suspicious URL\""),
 ];
 
 #[rustfmt::skip]
-const DATE: &[Row] = &[
+const DATE: &[FieldMapping] = &[
     row("metadata.original_time", &[field::DATE], whole(original_time)),
 ];
 
 #[rustfmt::skip]
-const CLICKED: &[Row] = &[
+const CLICKED: &[FieldMapping] = &[
     row("email.from",                 &[field::FROM_USER_EMAIL_ADDRESS], value(people::email)),
     row("email.from_mailbox",         &[field::FROM_USER_EMAIL_ADDRESS], value(people::mailbox)),
     row("email.to",                   &[field::USER_EMAIL_ADDRESS],      value(people::emails)),
@@ -136,17 +138,17 @@ const CLICKED: &[Row] = &[
     row("policy.name",                &[field::TTP_DEFINITION],          text(as_it_is)),
     row("status_detail",              &[field::CATEGORY],                text(reason)),
     row("{direction_id}",             &[field::ROUTE],                   text(direction).or(no_direction)),
-    row("{action_id,disposition_id}", &[field::ACTIONS, field::ACTION],  whole(acts::<1, 1>)),
+    row("{action_id,disposition_id}", &[field::ACTIONS, field::ACTION],  whole(action_and_disposition::<1, 1>)),
 ];
 
 #[rustfmt::skip]
-const CLICKER: &[Row] = &[
+const CLICKER: &[FieldMapping] = &[
     row("actor.user.name",       &[field::USER_EMAIL_ADDRESS], value(people::person)),
     row("actor.user.email_addr", &[field::USER_EMAIL_ADDRESS], value(people::email)),
 ];
 
 #[rustfmt::skip]
-const URL_FINDING: &[Row] = &[
+const URL_FINDING: &[FieldMapping] = &[
     computed("finding_info.uid",          Computed::Id),
     computed("finding_info.created_time", Computed::OccurredMillis),
     row("finding_info.desc",              &[field::CATEGORY],               text(reason)),
@@ -158,11 +160,11 @@ const URL_FINDING: &[Row] = &[
     row("evidences[].user.name",          &[field::USER_EMAIL_ADDRESS],     value(people::person)),
     row("evidences[].user.email_addr",    &[field::USER_EMAIL_ADDRESS],     value(people::email)),
     row("resources",                      &[field::USER_EMAIL_ADDRESS],     value(people::resources)),
-    row("{action_id,disposition_id}",     &[field::ACTIONS, field::ACTION], whole(acts::<3, 15>)),
+    row("{action_id,disposition_id}",     &[field::ACTIONS, field::ACTION], whole(action_and_disposition::<3, 15>)),
 ];
 
 #[rustfmt::skip]
-const URL_MESSAGE: &[Row] = &[
+const URL_MESSAGE: &[FieldMapping] = &[
     row("evidences[].email.from",         &[field::FROM_USER_EMAIL_ADDRESS], value(people::email)),
     row("evidences[].email.from_mailbox", &[field::FROM_USER_EMAIL_ADDRESS], value(people::mailbox)),
     row("evidences[].email.to",           &[field::USER_EMAIL_ADDRESS],      value(people::emails)),
@@ -173,11 +175,11 @@ const URL_MESSAGE: &[Row] = &[
 /// A malicious link that was let through weighs more than one that was stopped.
 #[rustfmt::skip]
 const URL_RULES: &[Rule] = &[
-    rule(&[Test::Is(field::ACTIONS, BLOCK)],                        Is::found(3)),
-    rule(&[MALICIOUS_URL, Test::Is(field::ACTIONS, ALLOW)],         Is::found(4)),
-    rule(&[DONE],                                              Is::found(3)),
-    rule(&[MALICIOUS_URL, Test::Is(field::ACTION, ALLOW)],          Is::found(4)),
-    rule(&[],                                                  Is::found(3)),
+    rule(&[Test::Is(field::ACTIONS, BLOCK)],                        Classification::finding(3)),
+    rule(&[MALICIOUS_URL, Test::Is(field::ACTIONS, ALLOW)],         Classification::finding(4)),
+    rule(&[DONE],                                              Classification::finding(3)),
+    rule(&[MALICIOUS_URL, Test::Is(field::ACTION, ALLOW)],          Classification::finding(4)),
+    rule(&[],                                                  Classification::finding(3)),
 ];
 
 const SAFE: Test = Test::Is(field::RESULT, CLEAN);
@@ -188,43 +190,43 @@ const SCANNED: Test = Test::Given(&[field::RESULT]);
 pub(super) const TTP_ATTACHMENT: &[Variant] = &[
     variant(&[SAFE, Test::Email(TTP_ADDRESSES)],
         classes::EMAIL, &[HEAD, GATEWAY, CONTROL, DATE, OPENED, TAIL],
-        &[rule(&[], Is::fine(3, "Scan").acts(1, 1))]),
+        &[rule(&[], Classification::success(3, "Scan").acts(1, 1))]),
     variant(&[SAFE],
         classes::BASE, &[HEAD, GATEWAY, CONTROL, DATE, TAIL],
-        &[rule(&[], Is::fine(99, "Scan").acts(1, 1))]),
+        &[rule(&[], Classification::success(99, "Scan").acts(1, 1))]),
     variant(&[MALICIOUS_FILE, Test::Email(TTP_ADDRESSES)],
         classes::DETECTION, &[HEAD, GATEWAY, CONTROL, DATE, MALICIOUS_FILE_TITLE, FILE_FINDING, TTP_MESSAGE, TAIL],
-        &[rule(&[], Is::found(4))]),
+        &[rule(&[], Classification::finding(4))]),
     variant(&[MALICIOUS_FILE],
         classes::DETECTION, &[HEAD, GATEWAY, CONTROL, DATE, MALICIOUS_FILE_TITLE, FILE_FINDING, TAIL],
-        &[rule(&[], Is::found(4))]),
+        &[rule(&[], Classification::finding(4))]),
     variant(&[SCANNED, Test::Email(TTP_ADDRESSES)],
         classes::DETECTION, &[HEAD, GATEWAY, CONTROL, DATE, SUSPICIOUS_FILE_TITLE, FILE_FINDING, TTP_MESSAGE, TAIL],
-        &[rule(&[], Is::found(3))]),
+        &[rule(&[], Classification::finding(3))]),
     variant(&[SCANNED],
         classes::DETECTION, &[HEAD, GATEWAY, CONTROL, DATE, SUSPICIOUS_FILE_TITLE, FILE_FINDING, TAIL],
-        &[rule(&[], Is::found(3))]),
+        &[rule(&[], Classification::finding(3))]),
     variant(&[Test::Email(TTP_ADDRESSES)],
         classes::EMAIL, &[HEAD, GATEWAY, CONTROL, DATE, OPENED, OPENED_ACTION, TAIL],
-        &[rule(&[], Is::fine(3, "Scan"))]),
+        &[rule(&[], Classification::success(3, "Scan"))]),
     variant(&[],
         classes::BASE, &[HEAD, GATEWAY, CONTROL, DATE, OPENED_ACTION, TAIL],
-        &[rule(&[], Is::fine(99, "Scan"))]),
+        &[rule(&[], Classification::success(99, "Scan"))]),
 ];
 
 #[rustfmt::skip]
-const OPENED_ACTION: &[Row] = &[
-    row("{action_id,disposition_id}", &[field::ACTION_TRIGGERED], whole(acts::<3, 15>)),
+const OPENED_ACTION: &[FieldMapping] = &[
+    row("{action_id,disposition_id}", &[field::ACTION_TRIGGERED], whole(action_and_disposition::<3, 15>)),
 ];
 
 #[rustfmt::skip]
-const MALICIOUS_FILE_TITLE: &[Row] = &[
+const MALICIOUS_FILE_TITLE: &[FieldMapping] = &[
     constant("finding_info.title", "\"Malicious attachment found\""),
     constant("finding_info.types", "[\"Malware\"]"),
 ];
 
 #[rustfmt::skip]
-const SUSPICIOUS_FILE_TITLE: &[Row] = &[
+const SUSPICIOUS_FILE_TITLE: &[FieldMapping] = &[
     constant("finding_info.title", "\"Suspicious attachment\""),
 ];
 
@@ -239,7 +241,7 @@ const ATTACHMENT: &[Name] = &[
 ];
 
 #[rustfmt::skip]
-const OPENED: &[Row] = &[
+const OPENED: &[FieldMapping] = &[
     row("email.from",         &[field::SENDER_ADDRESS],    value(people::email)),
     row("email.from_mailbox", &[field::SENDER_ADDRESS],    value(people::mailbox)),
     row("email.to",           &[field::RECIPIENT_ADDRESS], value(people::emails)),
@@ -252,7 +254,7 @@ const OPENED: &[Row] = &[
 ];
 
 #[rustfmt::skip]
-const FILE_FINDING: &[Row] = &[
+const FILE_FINDING: &[FieldMapping] = &[
     computed("finding_info.uid",          Computed::Id),
     computed("finding_info.created_time", Computed::OccurredMillis),
     row("finding_info.desc",              &[field::DETAILS],           text(reason)),
@@ -260,11 +262,11 @@ const FILE_FINDING: &[Row] = &[
     row("policy.name",                    &[field::DEFINITION],        text(as_it_is)),
     row("evidences[].file",               ATTACHMENT,                  whole(objects::file)),
     row("resources",                      &[field::RECIPIENT_ADDRESS], value(people::resources)),
-    row("{action_id,disposition_id}",     &[field::ACTION_TRIGGERED],  whole(acts::<3, 15>)),
+    row("{action_id,disposition_id}",     &[field::ACTION_TRIGGERED],  whole(action_and_disposition::<3, 15>)),
 ];
 
 #[rustfmt::skip]
-const TTP_MESSAGE: &[Row] = &[
+const TTP_MESSAGE: &[FieldMapping] = &[
     row("evidences[].email.from",         &[field::SENDER_ADDRESS],    value(people::email)),
     row("evidences[].email.from_mailbox", &[field::SENDER_ADDRESS],    value(people::mailbox)),
     row("evidences[].email.to",           &[field::RECIPIENT_ADDRESS], value(people::emails)),
@@ -283,7 +285,7 @@ pub(super) const TTP_IMPERSONATION: &[Variant] = &[
 ];
 
 #[rustfmt::skip]
-const IMPERSONATION: &[Row] = &[
+const IMPERSONATION: &[FieldMapping] = &[
     row("metadata.original_time",         &[field::EVENT_TIME],        whole(original_time)),
     row("metadata.original_event_uid",    &[field::ID],                text(as_it_is)),
     computed("finding_info.uid",          Computed::Id),
@@ -296,13 +298,13 @@ const IMPERSONATION: &[Row] = &[
     row("evidences[].src_endpoint.ip",    &[field::SENDER_IP_ADDRESS], text(ip)),
     row("evidences[].src_endpoint.port",  &[field::SENDER_IP_ADDRESS], whole(port)),
     row("resources",                      &[field::RECIPIENT_ADDRESS], value(people::resources)),
-    row("{action_id,disposition_id}",     &[field::ACTION],            whole(acts::<3, 15>)),
+    row("{action_id,disposition_id}",     &[field::ACTION],            whole(action_and_disposition::<3, 15>)),
 ];
 
 #[rustfmt::skip]
 const IMPERSONATION_RULES: &[Rule] = &[
-    rule(&[Test::Is(field::TAGGED_MALICIOUS, &["true", "yes"])], Is::found(4)),
-    rule(&[],                                              Is::found(3)),
+    rule(&[Test::Is(field::TAGGED_MALICIOUS, &["true", "yes"])], Classification::finding(4)),
+    rule(&[],                                              Classification::finding(3)),
 ];
 
 /// A message that is held, or that is no longer: then only its id is known.
@@ -310,14 +312,14 @@ const IMPERSONATION_RULES: &[Rule] = &[
 pub(super) const HELD_MESSAGES: &[Variant] = &[
     variant(&[Test::Email(&[field::FROM, field::FROM_HEADER, field::TO])],
         classes::EMAIL, &[HEAD, GATEWAY, CONTROL, HELD_IDS, HELD, TAIL],
-        &[rule(&[], Is::fine(3, "Scan").severity(2).acts(2, 3))]),
+        &[rule(&[], Classification::success(3, "Scan").severity(2).acts(2, 3))]),
     base(&[HEAD, GATEWAY, CONTROL, HELD_IDS, TAIL],
-        &[rule(&[Test::Given(&[field::EVENT])], Is::fine(99, "Departure")),
-          rule(&[], Is::fine(99, "Hold").severity(2).acts(2, 3))], "Hold"),
+        &[rule(&[Test::Given(&[field::EVENT])], Classification::success(99, "Departure")),
+          rule(&[], Classification::success(99, "Hold").severity(2).acts(2, 3))], "Hold"),
 ];
 
 #[rustfmt::skip]
-const HELD_IDS: &[Row] = &[
+const HELD_IDS: &[FieldMapping] = &[
     row("metadata.original_time",      &[field::DATE_RECEIVED],        whole(original_time)),
     row("metadata.original_event_uid", &[field::ID],                   text(as_it_is)),
     row("status_detail",               &[field::REASON, field::EVENT], text(reason)),
@@ -325,7 +327,7 @@ const HELD_IDS: &[Row] = &[
 ];
 
 #[rustfmt::skip]
-const HELD: &[Row] = &[
+const HELD: &[FieldMapping] = &[
     row("from",               &[field::FROM],                     value(people::email)),
     row("to",                 &[field::TO],                       value(people::emails)),
     row("email.from",         &[field::FROM_HEADER, field::FROM], value(people::email)),
@@ -346,18 +348,18 @@ pub(super) const HELD_RELEASE: &[Variant] = &[
 ];
 
 #[rustfmt::skip]
-const RELEASE_IDS: &[Row] = &[
+const RELEASE_IDS: &[FieldMapping] = &[
     row("metadata.original_time",      &[field::RELEASED],                          whole(original_time)),
     row("metadata.original_event_uid", &[field::ID],                                text(as_it_is)),
     row("status_detail",               &[field::REJECT_REASON, field::HELD_REASON], text(reason)),
     row("actor.user.name",             &[field::OPERATOR],                          value(people::person)),
     row("actor.user.email_addr",       &[field::OPERATOR],                          value(people::email)),
     row("policy.name",                 &[field::POLICY],                            text(as_it_is)),
-    row("{action_id,disposition_id}",  &[field::STATUS],                            whole(acts::<4, 9>)),
+    row("{action_id,disposition_id}",  &[field::STATUS],                            whole(action_and_disposition::<4, 9>)),
 ];
 
 #[rustfmt::skip]
-const RELEASE: &[Row] = &[
+const RELEASE: &[FieldMapping] = &[
     row("from",               &[field::FROM_ENV],                  value(people::email)),
     row("to",                 &[field::TO],                        value(people::emails)),
     row("email.from",         &[field::FROM_HDR, field::FROM_ENV], value(people::email)),
@@ -371,9 +373,9 @@ const RELEASE: &[Row] = &[
 
 #[rustfmt::skip]
 const RELEASE_RULES: &[Rule] = &[
-    rule(&[Test::Is(field::STATUS, &["rejected"])], Is::fine(99, "Release").severity(2)),
-    rule(&[Test::Is(field::STATUS, RELEASED)],      Is::fine(99, "Release")),
-    rule(&[],                                  Is::fine(99, "Release").status(Some(0))),
+    rule(&[Test::Is(field::STATUS, &["rejected"])], Classification::success(99, "Release").severity(2)),
+    rule(&[Test::Is(field::STATUS, RELEASED)],      Classification::success(99, "Release")),
+    rule(&[],                                  Classification::success(99, "Release").status(Some(0))),
 ];
 
 #[rustfmt::skip]
@@ -387,7 +389,9 @@ pub(super) const REJECTIONS: &[Variant] = &[
     base(&[HEAD, GATEWAY, CONTROL, REJECTION_IDS, TAIL], REJECTION_RULES, "Receive"),
 ];
 
-const REFUSED: Is = Is::fine(2, "Receive").status(Some(2)).acts(2, 2);
+const REFUSED: Classification = Classification::success(2, "Receive")
+    .status(Some(2))
+    .acts(2, 2);
 
 #[rustfmt::skip]
 const REJECTION_RULES: &[Rule] = &[
@@ -397,12 +401,12 @@ const REJECTION_RULES: &[Rule] = &[
 ];
 
 #[rustfmt::skip]
-const SIGNATURES: &[Row] = &[
+const SIGNATURES: &[FieldMapping] = &[
     row("malware", &[field::INFO], text(signatures)),
 ];
 
 #[rustfmt::skip]
-const REJECTION_IDS: &[Row] = &[
+const REJECTION_IDS: &[FieldMapping] = &[
     row("metadata.original_time",      &[field::CREATED],                  whole(original_time)),
     row("metadata.original_event_uid", &[field::ID],                       text(as_it_is)),
     row("metadata.event_code",         &[field::TYPE],                     text(as_it_is)),
@@ -410,7 +414,7 @@ const REJECTION_IDS: &[Row] = &[
 ];
 
 #[rustfmt::skip]
-const REJECTION: &[Row] = &[
+const REJECTION: &[FieldMapping] = &[
     row("from",               &[field::FROM_ADDRESS], value(people::email)),
     row("to",                 &[field::TO_ADDRESS],   value(people::emails)),
     row("email.from",         &[field::FROM_ADDRESS], value(people::email)),
@@ -429,11 +433,11 @@ pub(super) const ARCHIVE_SEARCH: &[Variant] = &[variant(
     &[],
     classes::WEB_RESOURCES,
     &[HEAD, GATEWAY, CONTROL_AND_HOST, SEARCH, TAIL],
-    &[rule(&[], Is::fine(5, "Search"))],
+    &[rule(&[], Classification::success(5, "Search"))],
 )];
 
 #[rustfmt::skip]
-const SEARCH: &[Row] = &[
+const SEARCH: &[FieldMapping] = &[
     row("metadata.original_time",    &[field::CREATE_TIME],   whole(original_time)),
     row("actor.user.name",           &[field::EMAIL_ADDR],    text(user)),
     row("actor.user.email_addr",     &[field::EMAIL_ADDR],    value(people::email)),
@@ -448,11 +452,11 @@ pub(super) const ARCHIVE_VIEW: &[Variant] = &[variant(
     &[],
     classes::WEB_RESOURCES,
     &[HEAD, GATEWAY, CONTROL_AND_HOST, VIEW, TAIL],
-    &[rule(&[], Is::fine(2, "Read"))],
+    &[rule(&[], Classification::success(2, "Read"))],
 )];
 
 #[rustfmt::skip]
-const VIEW: &[Row] = &[
+const VIEW: &[FieldMapping] = &[
     row("metadata.original_time",    &[field::VIEWED],  whole(original_time)),
     row("actor.user.name",           &[field::VIEWER],  text(user)),
     row("actor.user.email_addr",     &[field::VIEWER],  value(people::email)),

@@ -5,10 +5,10 @@ use super::super::convert::{as_it_is, code, host, ip, long, message_id, port, re
 use super::super::ecs::logs;
 use super::super::ecs::messages::{ACCEPTED, HELD, KEPT, REJECTED};
 use super::super::kept::LOGS;
-use super::super::table::{Row, Test, constant, row, text, value, whole};
+use super::super::table::{FieldMapping, Test, constant, row, text, value, whole};
 use super::super::{objects, people};
-use super::classes::{self, Is, Rule, Variant, rule};
-use super::convert::{acts, direction, info_urls, malware, no_direction};
+use super::classes::{self, Classification, Rule, Variant, rule};
+use super::convert::{action_and_disposition, direction, info_urls, malware, no_direction};
 use super::{CONTROL, GATEWAY, HEAD, INTEGRATED, SIEM, TAIL, UNMAPPED};
 use crate::field::{self, Name};
 
@@ -104,7 +104,7 @@ pub(super) const DELIVERY: &[Variant] = &message!(
 );
 
 pub(super) const JOURNAL: &[Variant] = &message!(
-    &[rule(&[], Is::fine(99, "Journal"))],
+    &[rule(&[], Classification::success(99, "Journal"))],
     "Journal",
     GATEWAY,
     SIEM_KEPT,
@@ -114,7 +114,7 @@ pub(super) const JOURNAL: &[Variant] = &message!(
 
 /// A record of API 1.0 whose type cannot be told.
 pub(super) const UNKNOWN: &[Variant] = &message!(
-    &[rule(&[], Is::fine(99, "Unknown"))],
+    &[rule(&[], Classification::success(99, "Unknown"))],
     "Unknown",
     GATEWAY,
     SIEM_KEPT,
@@ -133,8 +133,8 @@ pub(super) const SPAM: &[Variant] = &message!(
 
 #[rustfmt::skip]
 const SPAM_RULES: &[Rule] = &[
-    rule(&[REJECTED], Is::fine(3, "Scan").severity(2).status(Some(2)).acts(2, 2)),
-    rule(&[],         Is::fine(3, "Scan").severity(2).status(None).acts(3, 15)),
+    rule(&[REJECTED], Classification::success(3, "Scan").severity(2).status(Some(2)).acts(2, 2)),
+    rule(&[],         Classification::success(3, "Scan").severity(2).status(None).acts(3, 15)),
 ];
 
 pub(super) const CI_ENTITIES: &[Variant] = &message!(
@@ -147,7 +147,7 @@ pub(super) const CI_ENTITIES: &[Variant] = &message!(
 );
 
 pub(super) const CI_MAILFLOW: &[Variant] = &message!(
-    &[rule(&[], Is::fine(3, "Scan"))],
+    &[rule(&[], Classification::success(3, "Scan"))],
     "Mail flow",
     INTEGRATED,
     CI_KEPT,
@@ -157,7 +157,7 @@ pub(super) const CI_MAILFLOW: &[Variant] = &message!(
 
 /// What every record about a message has.
 #[rustfmt::skip]
-const MESSAGE: &[Row] = &[
+const MESSAGE: &[FieldMapping] = &[
     row("message_trace_uid",  &[field::AGGREGATE_ID],                 text(as_it_is)),
     row("to",                 &[field::RECIPIENTS, field::RECIPIENT], value(people::emails)),
     row("email.to",           &[field::RECIPIENTS, field::RECIPIENT], value(people::emails)),
@@ -171,7 +171,7 @@ const MESSAGE: &[Row] = &[
 
 /// The envelope's sender stands beside the message, the header's in it.
 #[rustfmt::skip]
-const SENDER: &[Row] = &[
+const SENDER: &[FieldMapping] = &[
     row("from",               &[field::SENDER_ENVELOPE],                       value(people::email)),
     row("email.from",         &[field::SENDER_HEADER, field::SENDER_ENVELOPE], value(people::email)),
     row("email.from_mailbox", &[field::SENDER_HEADER, field::SENDER_ENVELOPE], value(people::mailbox)),
@@ -179,38 +179,38 @@ const SENDER: &[Row] = &[
 
 /// A bounce of which no recipient is given has only its empty sender.
 #[rustfmt::skip]
-const BOUNCE: &[Row] = &[
+const BOUNCE: &[FieldMapping] = &[
     constant("email.from", "\"<>\""),
 ];
 
 /// The route is a direction everywhere but in a delivery.
 #[rustfmt::skip]
-const ROUTE: &[Row] = &[
+const ROUTE: &[FieldMapping] = &[
     row("{direction_id}", &[field::DIRECTION, field::ROUTE], text(direction).or(no_direction)),
 ];
 
 #[rustfmt::skip]
-const DIRECTION: &[Row] = &[
+const DIRECTION: &[FieldMapping] = &[
     row("{direction_id}", &[field::DIRECTION], text(direction).or(no_direction)),
 ];
 
 #[rustfmt::skip]
-const ACTION: &[Row] = &[
-    row("{action_id,disposition_id}", &[field::ACTION], whole(acts::<3, 17>)),
+const ACTION: &[FieldMapping] = &[
+    row("{action_id,disposition_id}", &[field::ACTION], whole(action_and_disposition::<3, 17>)),
 ];
 
 #[rustfmt::skip]
-const AUTH: &[Row] = &[
+const AUTH: &[FieldMapping] = &[
     row("email_auth", &[field::SPAM_PROCESSING_DETAIL], value(objects::auth)),
 ];
 
 #[rustfmt::skip]
-const CI_AUTH: &[Row] = &[
+const CI_AUTH: &[FieldMapping] = &[
     row("email_auth", &[field::AUTH_RESULTS], value(objects::auth)),
 ];
 
 #[rustfmt::skip]
-const RECEIPT_ROWS: &[Row] = &[
+const RECEIPT_ROWS: &[FieldMapping] = &[
     row("status_code",   &[field::REJECTION_CODE], text(code)),
     row("status_detail", &[field::REJECTION_INFO, field::RECEIPT_ERRORS, field::REJECTION_TYPE],text(reason)),
     row("email.urls",    &[field::REJECTION_INFO], text(info_urls)),
@@ -218,22 +218,22 @@ const RECEIPT_ROWS: &[Row] = &[
 
 /// `virusFound` also carries texts about block lists: only the type of a rejection says virus.
 #[rustfmt::skip]
-pub(super) const MALWARE: &[Row] = &[
+pub(super) const MALWARE: &[FieldMapping] = &[
     row("malware", &[field::VIRUS_FOUND], text(malware)),
 ];
 
 #[rustfmt::skip]
-const PROCESS_ROWS: &[Row] = &[
+const PROCESS_ROWS: &[FieldMapping] = &[
     row("status_detail", &[field::HOLD_REASON], text(reason)),
 ];
 
 #[rustfmt::skip]
-const FILES: &[Row] = &[
+const FILES: &[FieldMapping] = &[
     row("email.files", &[field::ATTACHMENTS, field::NUMBER_ATTACHMENTS], whole(objects::files_of_email)),
 ];
 
 #[rustfmt::skip]
-const DELIVERY_ROWS: &[Row] = &[
+const DELIVERY_ROWS: &[FieldMapping] = &[
     row("dst_endpoint.ip",       &[field::DESTINATION_IP],                    text(ip)),
     row("dst_endpoint.port",     &[field::DESTINATION_IP],                    whole(port)),
     row("dst_endpoint.hostname", &[field::HOSTNAME_CAPITAL, field::HOSTNAME], text(host)),
@@ -242,14 +242,14 @@ const DELIVERY_ROWS: &[Row] = &[
 ];
 
 #[rustfmt::skip]
-const DELIVERY_STATUS: &[Row] = &[
+const DELIVERY_STATUS: &[FieldMapping] = &[
     row("status_code",   &[field::REJECTION_CODE], text(code)),
     row("status_detail", &[field::DELIVERY_ERRORS, field::REJECTION_INFO, field::REJECTION_TYPE],text(reason)),
 ];
 
 #[rustfmt::skip]
-const THREAT: &[Row] = &[
-    row("{action_id,disposition_id}", &[field::THREAT_STATE],     whole(acts::<3, 15>)),
+const THREAT: &[FieldMapping] = &[
+    row("{action_id,disposition_id}", &[field::THREAT_STATE],     whole(action_and_disposition::<3, 15>)),
     row("policy.name",                &[field::POLICIES_APPLIED], value(objects::name)),
     row("status_detail",              &[field::THREAT_TYPE],      text(reason)),
 ];
@@ -259,28 +259,28 @@ const DETECTION: Test = Test::Has(&[field::REJECTION_TYPE], logs::DETECTION);
 
 #[rustfmt::skip]
 const RECEIPT_RULES: &[Rule] = &[
-    rule(&[REJECTED, VIRUS],                 Is::fine(2, "Receive").severity(4).status(Some(2)).alert()),
-    rule(&[REJECTED, DETECTION],             Is::fine(2, "Receive").severity(3).status(Some(2)).alert()),
-    rule(&[REJECTED],                        Is::fine(2, "Receive").severity(2).status(Some(2))),
-    rule(&[HELD],                            Is::fine(2, "Receive").severity(2)),
-    rule(&[ACCEPTED],                        Is::fine(2, "Receive")),
-    rule(&[],                                Is::fine(2, "Receive").status(Some(0))),
+    rule(&[REJECTED, VIRUS],                 Classification::success(2, "Receive").severity(4).status(Some(2)).alert()),
+    rule(&[REJECTED, DETECTION],             Classification::success(2, "Receive").severity(3).status(Some(2)).alert()),
+    rule(&[REJECTED],                        Classification::success(2, "Receive").severity(2).status(Some(2))),
+    rule(&[HELD],                            Classification::success(2, "Receive").severity(2)),
+    rule(&[ACCEPTED],                        Classification::success(2, "Receive")),
+    rule(&[],                                Classification::success(2, "Receive").status(Some(0))),
 ];
 
 #[rustfmt::skip]
 const PROCESS_RULES: &[Rule] = &[
-    rule(&[HELD],      Is::fine(3, "Scan").severity(2)),
-    rule(&[REJECTED],  Is::fine(3, "Scan").severity(2)),
-    rule(&[ACCEPTED],  Is::fine(3, "Scan")),
-    rule(&[],          Is::fine(3, "Scan").status(Some(0))),
+    rule(&[HELD],      Classification::success(3, "Scan").severity(2)),
+    rule(&[REJECTED],  Classification::success(3, "Scan").severity(2)),
+    rule(&[ACCEPTED],  Classification::success(3, "Scan")),
+    rule(&[],          Classification::success(3, "Scan").status(Some(0))),
 ];
 
 /// That the next hop refuses a message is no decision of a security control.
 #[rustfmt::skip]
 const DELIVERY_RULES: &[Rule] = &[
-    rule(&[Test::Is(field::DELIVERED, &["true", "yes"])],  Is::fine(1, "Send").acts(1, 1)),
-    rule(&[Test::Is(field::DELIVERED, &["false", "no"])],  Is::fine(1, "Send").status(Some(2)).acts(0, 27)),
-    rule(&[],                                         Is::fine(1, "Send").status(Some(0))),
+    rule(&[Test::Is(field::DELIVERED, &["true", "yes"])],  Classification::success(1, "Send").acts(1, 1)),
+    rule(&[Test::Is(field::DELIVERED, &["false", "no"])],  Classification::success(1, "Send").status(Some(2)).acts(0, 27)),
+    rule(&[],                                         Classification::success(1, "Send").status(Some(0))),
 ];
 
 /// Words for that no threat was found.
@@ -289,8 +289,8 @@ pub(in super::super) const NO_THREAT: &[&str] =
 
 #[rustfmt::skip]
 const CI_RULES: &[Rule] = &[
-    rule(&[Test::Has(&[field::THREAT_TYPE], &["malware"])], Is::fine(3, "Scan").severity(4).alert()),
-    rule(&[Test::Is(field::THREAT_TYPE, NO_THREAT)],     Is::fine(3, "Scan")),
-    rule(&[Test::Given(&[field::THREAT_TYPE])],          Is::fine(3, "Scan").severity(3).alert()),
-    rule(&[],                                      Is::fine(3, "Scan").status(Some(0))),
+    rule(&[Test::Has(&[field::THREAT_TYPE], &["malware"])], Classification::success(3, "Scan").severity(4).alert()),
+    rule(&[Test::Is(field::THREAT_TYPE, NO_THREAT)],     Classification::success(3, "Scan")),
+    rule(&[Test::Given(&[field::THREAT_TYPE])],          Classification::success(3, "Scan").severity(3).alert()),
+    rule(&[],                                      Classification::success(3, "Scan").status(Some(0))),
 ];

@@ -14,7 +14,7 @@ pub use classes::Variant;
 pub(super) use messages::NO_THREAT;
 
 use super::convert::{as_it_is, tenant};
-use super::table::{Computed, Keep, Row, computed, constant, row, text, whole};
+use super::table::{Computed, FieldMapping, Keep, computed, constant, row, text, whole};
 use crate::stream::Stream;
 use convert::original_time;
 
@@ -86,7 +86,7 @@ pub(super) fn observable(path: &str) -> u8 {
 
 /// Every event begins with this.
 #[rustfmt::skip]
-const HEAD: &[Row] = &[
+const HEAD: &[FieldMapping] = &[
     computed("",                              Computed::Class),
     computed("time",                          Computed::OccurredMillis),
     constant("timezone_offset",               "0"),
@@ -102,7 +102,7 @@ const HEAD: &[Row] = &[
 
 /// Every event ends with this.
 #[rustfmt::skip]
-const TAIL: &[Row] = &[
+const TAIL: &[FieldMapping] = &[
     computed("attacks",        Computed::Attack),
     row("metadata.tenant_uid", &[field::ACCOUNT_ID], whole(tenant)),
     computed("raw_data",       Computed::Original),
@@ -112,31 +112,31 @@ const TAIL: &[Row] = &[
 
 /// The gateway.
 #[rustfmt::skip]
-const GATEWAY: &[Row] = &[
+const GATEWAY: &[FieldMapping] = &[
     constant("metadata.product.name", "\"Mimecast Email Security\""),
 ];
 
 /// The product that works beside another gateway.
 #[rustfmt::skip]
-const INTEGRATED: &[Row] = &[
+const INTEGRATED: &[FieldMapping] = &[
     constant("metadata.product.name", "\"Mimecast Email Security Cloud Integrated\""),
 ];
 
 /// The profile of events about what a security control did.
 #[rustfmt::skip]
-const CONTROL: &[Row] = &[
+const CONTROL: &[FieldMapping] = &[
     constant("metadata.profiles", "[\"security_control\"]"),
 ];
 
 /// The same where `actor` needs a profile.
 #[rustfmt::skip]
-const CONTROL_AND_HOST: &[Row] = &[
+const CONTROL_AND_HOST: &[FieldMapping] = &[
     constant("metadata.profiles", "[\"security_control\",\"host\"]"),
 ];
 
 /// What every SIEM record has.
 #[rustfmt::skip]
-const SIEM: &[Row] = &[
+const SIEM: &[FieldMapping] = &[
     row("metadata.event_code",      &[field::TYPE, field::EVENT_TYPE, field::LOG_TYPE_CAPITAL, field::LOG_TYPE],text(as_it_is)),
     row("metadata.original_time",   &[field::TIMESTAMP],    whole(original_time)),
     row("metadata.correlation_uid", &[field::AGGREGATE_ID], text(as_it_is)),

@@ -2,11 +2,11 @@
 
 use crate::batch::{Limits, NoticeKind};
 use crate::checkpoint::CHECKPOINT_BYTES_MAX;
-use crate::stream::{FetchKind, NO_PERMISSION, Row, STREAMS, Stream};
+use crate::stream::{FetchKind, NO_PERMISSION, STREAMS, Stream, StreamInfo};
 use crate::testing::{Answer, Host, Upstream};
 
 /// The streams of API 2.0.
-fn streams() -> impl Iterator<Item = &'static Row> {
+fn streams() -> impl Iterator<Item = &'static StreamInfo> {
     STREAMS.iter().filter(|row| row.stream != Stream::Siem)
 }
 

@@ -14,46 +14,50 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use source_common::delivery::{Delivery, RejectedEvent, Undelivered};
+use source_common::delivery::{Delivery, DeliveryError, RejectedEvent};
 use source_common::exit::Failure;
 use source_common::secret::Secret;
-use source_runtime::allow_list::Written;
+use source_runtime::allow_list::AllowSetting;
 use source_runtime::bindings::RejectedRecord;
-use source_runtime::deliver::{Deliver, NotKept};
+use source_runtime::deliver::{EventSink, StoreRejectedError};
 use source_runtime::shutdown;
 use source_runtime::source::{
-    Components, MEMORY_BYTES_MAX_DEFAULT, NetworkAccess, Source, SourceOptions, Wasm,
+    ComponentLocation, Components, MEMORY_BYTES_MAX_DEFAULT, NetworkAccess, Source, SourceOptions,
 };
-use source_runtime::source_loop::{End, SourceLoop};
+use source_runtime::source_loop::{SourceExit, SourceLoop};
 use source_runtime::store::StateDir;
 
 /// Events to standard output, rejected records to standard error.
 struct Print;
 
 #[async_trait]
-impl Deliver for Print {
-    async fn accept(&self, delivery: &Delivery<'_>) -> Result<Vec<RejectedEvent>, Undelivered> {
+impl EventSink for Print {
+    async fn accept(&self, delivery: &Delivery<'_>) -> Result<Vec<RejectedEvent>, DeliveryError> {
         let mut stdout = io::stdout().lock();
         let written = stdout.write_all(delivery.events.as_bytes());
         // The checkpoint moves when this has returned.
         let flushed = written.and_then(|()| stdout.flush());
-        flushed.map_err(|_| Undelivered::Closed)?;
+        flushed.map_err(|_| DeliveryError::Closed)?;
         Ok(Vec::new())
     }
 
-    async fn keep(&self, source: &str, records: &[RejectedRecord]) -> Result<(), NotKept> {
+    async fn store_rejected(
+        &self,
+        source: &str,
+        records: &[RejectedRecord],
+    ) -> Result<(), StoreRejectedError> {
         let mut stderr = io::stderr().lock();
         for record in records {
             let original = String::from_utf8_lossy(&record.original);
             let (stream, reason) = (&record.stream, &record.reason);
             writeln!(stderr, "{source}: {stream}: {reason}: {original}")
-                .map_err(|error| NotKept::Disk(error.to_string()))?;
+                .map_err(|error| StoreRejectedError::Disk(error.to_string()))?;
         }
         Ok(())
     }
 }
 
-async fn run() -> Result<End, Failure> {
+async fn run() -> Result<SourceExit, Failure> {
     let usage = || Failure::settings("usage: embed-rust COMPONENT STATE_DIR [ORIGIN ..]");
     let mut arguments = args().skip(1);
     let component = PathBuf::from(arguments.next().ok_or_else(usage)?);
@@ -65,9 +69,9 @@ async fn run() -> Result<End, Failure> {
 
     let cache = state.path().join("cache");
     let components = Components::new(Some(cache), MEMORY_BYTES_MAX_DEFAULT)?;
-    let component = components.get(&Wasm::File(component)).await?;
+    let component = components.get(&ComponentLocation::File(component)).await?;
     let options = SourceOptions {
-        allow: Written::Also(arguments.collect()),
+        allow: AllowSetting::Extend(arguments.collect()),
         ..SourceOptions::new(&component, "embedded".to_owned(), Secret::new(settings))?
     };
     let (_stopper, shutdown) = shutdown::channel();
@@ -75,7 +79,7 @@ async fn run() -> Result<End, Failure> {
         source: Source::new(&component, options, NetworkAccess::Online)?,
         record: state.load("embedded")?,
         state: Arc::new(state),
-        deliver: Arc::new(Print),
+        sink: Arc::new(Print),
         once: true,
         has_others: false,
         shutdown,
@@ -86,9 +90,11 @@ async fn run() -> Result<End, Failure> {
 #[tokio::main]
 async fn main() -> ExitCode {
     let failure = match run().await {
-        Ok(End::CaughtUp | End::Stopped) => return ExitCode::SUCCESS,
-        Ok(End::Output(None)) => Failure::failed("standard output is closed"),
-        Ok(End::Failed(failure) | End::Output(Some(failure))) | Err(failure) => failure,
+        Ok(SourceExit::CaughtUp | SourceExit::Stopped) => return ExitCode::SUCCESS,
+        Ok(SourceExit::Output(None)) => Failure::failed("standard output is closed"),
+        Ok(SourceExit::Failed(failure) | SourceExit::Output(Some(failure))) | Err(failure) => {
+            failure
+        }
     };
     drop(writeln!(io::stderr(), "error: {failure}"));
     failure.exit.into()

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use source_common::exit::{Exit, Failure};
-use source_runtime::store::{self, Record};
+use source_runtime::store::{self, SourceState};
 use toml::{Table, Value};
 
 use super::print;
@@ -59,7 +59,7 @@ pub fn migrate(config: &Path) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn section(name: &str, settings: &Table, record: Option<&Record>, now: SystemTime) -> String {
+fn section(name: &str, settings: &Table, record: Option<&SourceState>, now: SystemTime) -> String {
     let newest_ms = record
         .and_then(|record| record.streams.get("siem"))
         .and_then(|siem| siem.newest_ms)
@@ -152,8 +152,8 @@ mod tests {
 
     #[test]
     fn the_start_lies_two_hours_before_the_newest_event() {
-        let record = |newest_ms: i64| -> Record {
-            let mut record = Record::default();
+        let record = |newest_ms: i64| -> SourceState {
+            let mut record = SourceState::default();
             let siem = StreamRecord {
                 newest_ms: Some(newest_ms),
                 ..StreamRecord::default()

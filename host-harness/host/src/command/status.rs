@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 use source_common::exit::{Exit, Failure};
-use source_runtime::store::{self, Record, StreamRecord};
+use source_runtime::store::{self, SourceState, StreamRecord};
 
 use super::{Table, print};
 use crate::progress::lag;
@@ -54,7 +54,7 @@ fn unusable_to_json(name: &str, failure: &Failure) -> Value {
 }
 
 /// The checkpoint itself is nobody's business; that there is one is.
-fn to_json(name: &str, record: Option<&Record>, now: SystemTime) -> Value {
+fn to_json(name: &str, record: Option<&SourceState>, now: SystemTime) -> Value {
     let Some(record) = record else {
         return json!({ "source": name, "state": "never run" });
     };
@@ -72,7 +72,7 @@ fn to_json(name: &str, record: Option<&Record>, now: SystemTime) -> Value {
     })
 }
 
-fn to_text(name: &str, record: Option<&Record>, now: SystemTime) -> String {
+fn to_text(name: &str, record: Option<&SourceState>, now: SystemTime) -> String {
     // Writing to a `String` cannot fail.
     let mut text = String::new();
     let Some(record) = record else {
@@ -146,7 +146,7 @@ fn row(stream: &str, kept: &StreamRecord, now: SystemTime) -> Vec<String> {
     ]
 }
 
-fn state(record: &Record) -> &'static str {
+fn state(record: &SourceState) -> &'static str {
     if record.last_error.is_some() {
         "failing"
     } else if record

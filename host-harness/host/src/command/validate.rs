@@ -41,7 +41,7 @@ pub async fn validate(config: &Path) -> Result<Exit, Failure> {
     Err(Failure {
         exit: gravest,
         message: messages.join("\nerror: "),
-        may_pass: false,
+        is_retryable: false,
     })
 }
 

@@ -14,7 +14,7 @@ use super::{DeadLetterSettings, STATE_CACHE, Settings};
 const LINKS_MAX: u32 = 40;
 
 /// A file and what it is for.
-struct Used {
+struct FileUse {
     by: String,
     id: FileId,
 }
@@ -61,14 +61,14 @@ pub(super) fn refuse_shared(settings: &Settings) -> Result<(), Failure> {
         if of_state.is_some_and(is_kept) {
             return Err(refuse("a file of the state directory"));
         }
-        used.push(Used { by, id });
+        used.push(FileUse { by, id });
     }
     Ok(())
 }
 
 /// The files that the host has for itself.
-fn host_files(settings: &Settings) -> Vec<Used> {
-    let used = |by: String, path: &Path| Used {
+fn host_files(settings: &Settings) -> Vec<FileUse> {
+    let used = |by: String, path: &Path| FileUse {
         by,
         id: FileId::of(path),
     };

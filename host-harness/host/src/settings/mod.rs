@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use source_common::exit::Failure;
-use source_common::lines::Lines;
+use source_common::lines::KeyLines;
 use source_common::section::{Mistakes, Section, at};
 use source_outputs::{self, OutputConfig};
-use source_runtime::allow_list::Written;
+use source_runtime::allow_list::AllowSetting;
 use source_runtime::bindings::Limits;
 use source_runtime::source::{LIMITS_DEFAULT, MEMORY_BYTES_MAX_DEFAULT, POLL_TIMEOUT_DEFAULT};
 
@@ -61,7 +61,7 @@ pub struct SourceSettings {
     /// A component of the user's; otherwise the built-in one.
     pub component: Option<PathBuf>,
     /// Which origins it may reach, besides those among its settings.
-    pub allow: Written,
+    pub allow: AllowSetting,
     /// Trust anchors besides the system's.
     pub ca_file: Option<PathBuf>,
     /// The memory of an instance.
@@ -86,7 +86,7 @@ impl Settings {
     /// the directory of `file`.
     pub fn parse(text: &str, file: &Path) -> Result<Self, Failure> {
         let table: toml::Table = text.parse().map_err(|error| syntax(text, file, &error))?;
-        let lines = Lines::of(text);
+        let lines = KeyLines::of(text);
         let mut root = Section::new(file, String::new(), table).with_lines(lines.clone());
         let state_dir = root
             .path("state_dir")?
@@ -144,7 +144,7 @@ fn syntax(text: &str, file: &Path, error: &toml::de::Error) -> Failure {
 fn parse_sources(
     file: &Path,
     tables: Vec<toml::Table>,
-    lines: &Lines,
+    lines: &KeyLines,
     mistakes: &mut Mistakes,
 ) -> Vec<SourceSettings> {
     if tables.is_empty() {
@@ -175,7 +175,7 @@ fn parse_source(
     file: &Path,
     index: usize,
     table: toml::Table,
-    lines: Lines,
+    lines: KeyLines,
 ) -> Result<SourceSettings, Failure> {
     let place = match table.get("name").and_then(toml::Value::as_str) {
         Some(name) => format!("[[source]] `{name}`"),
@@ -212,11 +212,11 @@ fn parse_source(
     Ok(source)
 }
 
-fn parse_allow(section: &mut Section<'_>) -> Result<Written, Failure> {
+fn parse_allow(section: &mut Section<'_>) -> Result<AllowSetting, Failure> {
     match (section.strings("allow")?, section.strings("allow_only")?) {
-        (None, None) => Ok(Written::default()),
-        (Some(entries), None) => Ok(Written::Also(entries)),
-        (None, Some(entries)) => Ok(Written::Only(entries)),
+        (None, None) => Ok(AllowSetting::default()),
+        (Some(entries), None) => Ok(AllowSetting::Extend(entries)),
+        (None, Some(entries)) => Ok(AllowSetting::Replace(entries)),
         (Some(_), Some(_)) => Err(section.error(
             "allow_only",
             "stands beside `allow`; write `allow` to add origins to those of the component, or \
@@ -240,7 +240,7 @@ fn parse_limits(section: &mut Section<'_>) -> Result<Limits, Failure> {
 fn parse_outputs(
     file: &Path,
     tables: Vec<toml::Table>,
-    lines: &Lines,
+    lines: &KeyLines,
     mistakes: &mut Mistakes,
 ) -> Vec<Box<dyn OutputConfig>> {
     if tables.is_empty() {
@@ -266,7 +266,7 @@ fn parse_outputs(
 fn parse_dead_letter(
     file: &Path,
     table: toml::Table,
-    lines: Lines,
+    lines: KeyLines,
 ) -> Result<Option<DeadLetterSettings>, Failure> {
     let has_type = table.contains_key("type");
     let mut section = Section::new(file, "[dead_letter]".to_owned(), table).with_lines(lines);

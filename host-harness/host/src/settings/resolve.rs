@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 use source_common::exit::Failure;
-use source_common::indirect::{Indirect, read_indirect};
-use source_common::lines::Lines;
+use source_common::indirect::{ValueReference, resolve_reference};
+use source_common::lines::KeyLines;
 use source_common::names::{nearest, unknown_key};
 use source_common::secret::{Redactor, Secret};
 use source_common::section::{at, literal_advice};
@@ -17,7 +17,7 @@ pub struct SettingsTable {
     /// Its keys and values.
     pub table: toml::Table,
     /// The lines of its keys.
-    pub lines: Lines,
+    pub lines: KeyLines,
 }
 
 /// The setting that names the tenant; without one it is the name of the source.
@@ -76,14 +76,14 @@ pub fn resolve(
             }
         };
         let write_only = property.get("writeOnly") == Some(&Value::Bool(true));
-        let json = match Indirect::recognize(value).filter(|_| !is_type(property, "object")) {
+        let json = match ValueReference::recognize(value).filter(|_| !is_type(property, "object")) {
             Some(indirect) => {
-                let text = read_indirect(&indirect, file, env).map_err(|reason| {
+                let text = resolve_reference(&indirect, file, env).map_err(|reason| {
                     let failure = fail(format!("`{key}` {reason}"));
                     match indirect {
                         // The environment of a process does not change.
-                        Indirect::Env(_) => failure,
-                        Indirect::File(_) => failure.that_may_pass(),
+                        ValueReference::Env(_) => failure,
+                        ValueReference::File(_) => failure.retryable(),
                     }
                 })?;
                 secrets.push(text.clone());

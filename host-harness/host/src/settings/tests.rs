@@ -27,7 +27,7 @@ fn message(text: &str) -> String {
 fn resolved(settings: &str) -> Result<Resolved, Failure> {
     let table = SettingsTable {
         table: parse_table(settings),
-        lines: Lines::of(settings),
+        lines: KeyLines::of(settings),
     };
     let env = |name: &str| (name == "SET").then(|| "from-the-environment".to_owned());
     resolve(Path::new("m.toml"), "acme", &table, SCHEMA, &env)
@@ -219,7 +219,7 @@ fn the_name_of_the_source_is_the_tenant_where_the_component_has_one_and_none_is_
     let tenant = |settings: &str| {
         let table = SettingsTable {
             table: parse_table(settings),
-            lines: Lines::default(),
+            lines: KeyLines::default(),
         };
         let resolved = resolve(Path::new("m.toml"), "acme", &table, schema, &|_| None);
         resolved.unwrap().json.expose().to_owned()
@@ -236,7 +236,7 @@ fn a_number_may_be_kept_elsewhere_too() {
     let env = |_: &str| Some("50".to_owned());
     let table = SettingsTable {
         table: parse_table("client_id = \"a\"\ncalls = { env = \"N\" }"),
-        lines: Lines::default(),
+        lines: KeyLines::default(),
     };
     let resolved = resolve(Path::new("m.toml"), "acme", &table, SCHEMA, &env).unwrap();
     assert_eq!(resolved.json.expose(), r#"{"calls":50,"client_id":"a"}"#);

@@ -86,7 +86,7 @@ async fn run(mut receiver: Receiver) {
                     let expected: Vec<usize> = (0..begin + EVENTS_PER_BATCH).collect();
                     assert_eq!(numbers, expected, "accepted before it was taken");
                 }
-                Err(OutputError::Partly(_) | OutputError::Retry(_) | OutputError::Throttled { .. }) => {}
+                Err(OutputError::RetryAfterProgress(_) | OutputError::Retry(_) | OutputError::Throttled { .. }) => {}
                 Err(error) => panic!("{error}"),
             },
         }

@@ -94,7 +94,11 @@ pub(crate) async fn deliver(output: &mut dyn Output, feed: &Feed) {
     while begun.elapsed() < SOON {
         match accept(output, feed).await {
             Ok(()) => return,
-            Err(OutputError::Partly(_) | OutputError::Retry(_) | OutputError::Throttled { .. }) => {
+            Err(
+                OutputError::RetryAfterProgress(_)
+                | OutputError::Retry(_)
+                | OutputError::Throttled { .. },
+            ) => {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
             Err(error) => panic!("{error}"),

@@ -110,7 +110,10 @@ async fn half_a_bulk_answer_accepts_half_of_the_events() {
     let mut output = open(&receiver.settings("elasticsearch", "")).await;
     let feed = Feed::new(0..4);
     let error = accept(&mut *output, &feed).await.unwrap_err();
-    assert!(matches!(error, OutputError::Partly(_)), "{error:?}");
+    assert!(
+        matches!(error, OutputError::RetryAfterProgress(_)),
+        "{error:?}"
+    );
     accept(&mut *output, &feed).await.unwrap();
     assert_eq!(receiver.ledger.numbers(), [1, 2]);
 }
@@ -195,7 +198,7 @@ async fn events_that_bulk_refuses_one_by_one_are_told_apart() {
     let feed = Feed::new(0..3);
     let error = accept(&mut *output, &feed).await.unwrap_err();
     assert!(
-        matches!(&error, OutputError::Partly(said) if said.contains("429")),
+        matches!(&error, OutputError::RetryAfterProgress(said) if said.contains("429")),
         "{error}"
     );
     let error = accept(&mut *output, &feed).await.unwrap_err();

@@ -46,16 +46,16 @@ pub(super) struct Dialler {
 
 /// Why something did not work, by whether it may work later.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(super) enum ForwardError {
     /// Later, perhaps.
-    Passing(String),
+    Transient(String),
     /// Not before somebody has looked.
-    Lasting(String),
+    Permanent(String),
 }
 
-impl From<io::Error> for Fault {
+impl From<io::Error> for ForwardError {
     fn from(error: io::Error) -> Self {
-        Self::Passing(error.to_string())
+        Self::Transient(error.to_string())
     }
 }
 
@@ -73,11 +73,11 @@ pub(super) struct Connection {
 }
 
 impl Dialler {
-    pub(super) async fn connect(&self) -> Result<Connection, Fault> {
+    pub(super) async fn connect(&self) -> Result<Connection, ForwardError> {
         let stream = timeout(CONNECT_TIMEOUT, self.dial())
             .await
-            .map_err(|_| Fault::Passing("no connection in time".to_owned()))?
-            .map_err(|error| Fault::Passing(format!("no connection: {error}")))?;
+            .map_err(|_| ForwardError::Transient("no connection in time".to_owned()))?
+            .map_err(|error| ForwardError::Transient(format!("no connection: {error}")))?;
         let mut connection = Connection {
             stream,
             unread: Vec::new(),
@@ -87,7 +87,9 @@ impl Dialler {
             let greeted = handshake::greet(&mut connection, login);
             connection.keep = timeout(self.handshake_timeout, greeted)
                 .await
-                .map_err(|_| Fault::Passing(handshake::no_greeting(self.handshake_timeout)))??;
+                .map_err(|_| {
+                    ForwardError::Transient(handshake::no_greeting(self.handshake_timeout))
+                })??;
         }
         Ok(connection)
     }
@@ -118,21 +120,21 @@ impl Dialler {
 
 impl Connection {
     /// Send a frame and wait until it is acknowledged.
-    pub(super) async fn send(&mut self, frame: &Frame) -> Result<(), Fault> {
+    pub(super) async fn send(&mut self, frame: &Frame) -> Result<(), ForwardError> {
         self.write(&frame.bytes).await?;
         let answer = self.read().await?;
         if let Value::Array(greeting) = &answer
             && greeting.first().and_then(Value::as_str) == Some("HELO")
         {
             let reason = "the receiver asks for a shared key; set shared_key";
-            return Err(Fault::Lasting(reason.to_owned()));
+            return Err(ForwardError::Permanent(reason.to_owned()));
         }
         match member(&answer, "ack").and_then(text) {
             Some(ack) if ack == frame.chunk => Ok(()),
-            Some(_) => Err(Fault::Passing(
+            Some(_) => Err(ForwardError::Transient(
                 "the receiver acknowledges another frame than the one it was sent".to_owned(),
             )),
-            None => Err(Fault::Passing(
+            None => Err(ForwardError::Transient(
                 "the receiver has answered that it does not accept the frame".to_owned(),
             )),
         }
@@ -153,33 +155,33 @@ impl Connection {
         .await
     }
 
-    pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+    pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), ForwardError> {
         self.stream.write_all(bytes).await?;
         self.stream.flush().await?;
         Ok(())
     }
 
     /// The next value that the receiver sends, whole.
-    pub(super) async fn read(&mut self) -> Result<Value, Fault> {
+    pub(super) async fn read(&mut self) -> Result<Value, ForwardError> {
         loop {
             if let Some(value) = self.take_value()? {
                 return Ok(value);
             }
             if self.unread.len() > ANSWER_BYTES_MAX {
-                return Err(Fault::Passing("its answer has no end".to_owned()));
+                return Err(ForwardError::Transient("its answer has no end".to_owned()));
             }
             let mut room = [0; READ_BYTES];
             let count = self.stream.read(&mut room).await?;
             if count == 0 {
                 let reason = "the receiver has closed the connection without an answer";
-                return Err(Fault::Passing(reason.to_owned()));
+                return Err(ForwardError::Transient(reason.to_owned()));
             }
             self.unread
                 .extend_from_slice(room.get(..count).unwrap_or_default());
         }
     }
 
-    fn take_value(&mut self) -> Result<Option<Value>, Fault> {
+    fn take_value(&mut self) -> Result<Option<Value>, ForwardError> {
         let mut rest = self.unread.as_slice();
         match rmpv::decode::read_value(&mut rest) {
             Ok(value) => {
@@ -188,7 +190,7 @@ impl Connection {
                 Ok(Some(value))
             }
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(None),
-            Err(_) => Err(Fault::Passing(
+            Err(_) => Err(ForwardError::Transient(
                 "its answer is not MessagePack; is it a Forward receiver?".to_owned(),
             )),
         }

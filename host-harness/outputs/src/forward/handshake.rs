@@ -7,7 +7,7 @@ use rmpv::Value;
 use sha2::{Digest, Sha512};
 use source_common::secret::Secret;
 
-use super::connection::{Connection, Fault, member, text};
+use super::connection::{Connection, ForwardError, member, text};
 
 /// As text, twice as long: Fluent Bit refuses a salt in bytes.
 const SALT_BYTES: usize = 16;
@@ -22,7 +22,10 @@ pub(super) struct Login {
 }
 
 /// Shake hands. Returns whether the connection may carry several frames.
-pub(super) async fn greet(connection: &mut Connection, login: &Login) -> Result<bool, Fault> {
+pub(super) async fn greet(
+    connection: &mut Connection,
+    login: &Login,
+) -> Result<bool, ForwardError> {
     let hello = connection.read().await?;
     let options = match hello.as_array().map(Vec::as_slice) {
         Some([word, options, ..]) if text(word) == Some("HELO") => options,
@@ -34,11 +37,11 @@ pub(super) async fn greet(connection: &mut Connection, login: &Login) -> Result<
 
     let salt = salt()?;
     let ping = ping(login, &salt, nonce, auth)
-        .map_err(|error| Fault::Passing(format!("no PING: {error}")))?;
+        .map_err(|error| ForwardError::Transient(format!("no PING: {error}")))?;
     connection.write(&ping).await?;
     let pong = connection.read().await.map_err(|fault| match fault {
-        Fault::Lasting(_) => fault,
-        Fault::Passing(reason) => Fault::Passing(format!(
+        ForwardError::Permanent(_) => fault,
+        ForwardError::Transient(reason) => ForwardError::Transient(format!(
             "{reason}; Fluent Bit does so where shared_key is wrong"
         )),
     })?;
@@ -73,7 +76,7 @@ fn ping(login: &Login, salt: &str, nonce: &[u8], auth: &[u8]) -> std::io::Result
     Ok(out)
 }
 
-fn check(pong: &Value, login: &Login, salt: &str, nonce: &[u8]) -> Result<(), Fault> {
+fn check(pong: &Value, login: &Login, salt: &str, nonce: &[u8]) -> Result<(), ForwardError> {
     let Some([word, success, reason, server, proof, ..]) = pong.as_array().map(Vec::as_slice)
     else {
         return Err(lasting("its answer to PING is no PONG"));
@@ -84,7 +87,7 @@ fn check(pong: &Value, login: &Login, salt: &str, nonce: &[u8]) -> Result<(), Fa
     if success.as_bool() != Some(true) {
         let reason = text(reason).filter(|reason| !reason.is_empty());
         let reason = reason.unwrap_or("without a reason");
-        return Err(Fault::Lasting(format!(
+        return Err(ForwardError::Permanent(format!(
             "the receiver refuses the login: {reason}"
         )));
     }
@@ -100,8 +103,8 @@ fn check(pong: &Value, login: &Login, salt: &str, nonce: &[u8]) -> Result<(), Fa
     }
 }
 
-fn lasting(reason: &str) -> Fault {
-    Fault::Lasting(reason.to_owned())
+fn lasting(reason: &str) -> ForwardError {
+    ForwardError::Permanent(reason.to_owned())
 }
 
 /// Receivers send the nonce as text or as bytes.
@@ -109,12 +112,12 @@ fn bytes(value: Option<&Value>) -> &[u8] {
     value.and_then(Value::as_slice).unwrap_or_default()
 }
 
-fn salt() -> Result<String, Fault> {
+fn salt() -> Result<String, ForwardError> {
     let mut random = [0; SALT_BYTES];
     rustls::crypto::ring::default_provider()
         .secure_random
         .fill(&mut random)
-        .map_err(|_| Fault::Passing("no randomness for a salt".to_owned()))?;
+        .map_err(|_| ForwardError::Transient("no randomness for a salt".to_owned()))?;
     Ok(hex(&random))
 }
 

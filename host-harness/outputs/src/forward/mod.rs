@@ -16,12 +16,12 @@ use source_common::exit::Failure;
 use source_common::section::Section;
 use tokio::time::timeout;
 
-use self::connection::{Address, Connection, Dialler, Fault};
+use self::connection::{Address, Connection, Dialler, ForwardError};
 use self::handshake::Login;
-use super::parts::PartLimits;
+use super::parts::BatchLimits;
 use super::template::Template;
 use super::tls::Tls;
-use super::worker_pool::{Refusal, Worker, WorkerPool};
+use super::worker_pool::{SendError, Worker, WorkerPool};
 use super::{Event, Output, OutputConfig, OutputError};
 
 const PORT_DEFAULT: u16 = 24_224;
@@ -45,7 +45,7 @@ struct ForwardOutputConfig {
     address: Address,
     tag: Template,
     connections: usize,
-    limits: PartLimits,
+    limits: BatchLimits,
     event_bytes_max: usize,
     compress: bool,
     ack_timeout: Duration,
@@ -82,7 +82,7 @@ pub(super) fn config(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, 
         name: format!("forward {address}"),
         address,
         connections: count(connections.unwrap_or(CONNECTIONS_DEFAULT)),
-        limits: PartLimits {
+        limits: BatchLimits {
             bytes_max: count(frame_kib.unwrap_or(FRAME_KIB_DEFAULT)).saturating_mul(1_024),
             events_max: usize::MAX,
             by: Some(tag.clone()),
@@ -194,7 +194,9 @@ impl OutputConfig for ForwardOutputConfig {
                 connection.close().await;
                 Ok(self.name.clone())
             }
-            Err(Fault::Lasting(reason) | Fault::Passing(reason)) => Err(failed(reason)),
+            Err(ForwardError::Permanent(reason) | ForwardError::Transient(reason)) => {
+                Err(failed(reason))
+            }
         }
     }
 }
@@ -224,7 +226,7 @@ struct ForwardWorker {
 
 #[async_trait]
 impl Worker for ForwardWorker {
-    async fn send(&mut self, source: &str, part: &[Event<'_>]) -> Result<(), Refusal> {
+    async fn send(&mut self, source: &str, part: &[Event<'_>]) -> Result<(), SendError> {
         let Some(first) = part.first() else {
             return Ok(());
         };
@@ -232,14 +234,14 @@ impl Worker for ForwardWorker {
         if part.len() == 1 && first.body.len() > max {
             let bytes = first.body.len();
             let reason = format!("it has {bytes} bytes; event_kib_max stands for {max}");
-            return Err(Refusal::Poisoned {
+            return Err(SendError::BatchRejected {
                 reason,
                 suspect: None,
             });
         }
         let tag = self.config.tag.render(first, source);
         let (frame, rejected_events) = frame::pack(&tag, part, self.config.compress)
-            .map_err(|error| Refusal::Blocked(format!("{}: {error}", self.config.name)))?;
+            .map_err(|error| SendError::Blocked(format!("{}: {error}", self.config.name)))?;
         if rejected_events.len() < part.len() {
             self.transfer(&frame)
                 .await
@@ -248,7 +250,7 @@ impl Worker for ForwardWorker {
         if rejected_events.is_empty() {
             return Ok(());
         }
-        Err(Refusal::Partly {
+        Err(SendError::PartiallyAccepted {
             rejected_events,
             again: Vec::new(),
             wait: None,
@@ -263,7 +265,7 @@ impl Worker for ForwardWorker {
 }
 
 impl ForwardWorker {
-    async fn transfer(&mut self, frame: &frame::Frame) -> Result<(), Fault> {
+    async fn transfer(&mut self, frame: &frame::Frame) -> Result<(), ForwardError> {
         let mut connection = match self.usable_connection().await {
             Some(connection) => connection,
             None => self.dialler.connect().await?,
@@ -271,7 +273,7 @@ impl ForwardWorker {
         let limit = self.config.ack_timeout;
         timeout(limit, connection.send(frame)).await.map_err(|_| {
             let seconds = limit.as_secs();
-            Fault::Passing(format!("no acknowledgement has come in {seconds} s"))
+            ForwardError::Transient(format!("no acknowledgement has come in {seconds} s"))
         })??;
         self.connection = Some(connection);
         Ok(())
@@ -282,11 +284,11 @@ impl ForwardWorker {
         connection.is_usable().await.then_some(connection)
     }
 
-    fn refusal(&self, fault: Fault) -> Refusal {
+    fn refusal(&self, fault: ForwardError) -> SendError {
         let name = &self.config.name;
         match fault {
-            Fault::Lasting(reason) => Refusal::Blocked(format!("{name}: {reason}")),
-            Fault::Passing(reason) => Refusal::Retry(format!("{name}: {reason}")),
+            ForwardError::Permanent(reason) => SendError::Blocked(format!("{name}: {reason}")),
+            ForwardError::Transient(reason) => SendError::Retry(format!("{name}: {reason}")),
         }
     }
 }

@@ -7,7 +7,7 @@ use hyper::{HeaderMap, StatusCode};
 use source_common::escape::escape;
 use source_common::secret::Redactor;
 
-use crate::worker_pool::Refusal;
+use crate::worker_pool::SendError;
 
 /// Upper bound of `Retry-After`: one header may not block an output for more than an hour.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
@@ -50,15 +50,15 @@ impl Answer<'_> {
     }
 
     /// Not now; not before the time in `Retry-After`, if there is one.
-    pub(crate) fn retry(&self, reason: String) -> Refusal {
+    pub(crate) fn retry(&self, reason: String) -> SendError {
         match self.retry_after() {
-            Some(wait) => Refusal::Throttled { reason, wait },
-            None => Refusal::Retry(reason),
+            Some(wait) => SendError::Throttled { reason, wait },
+            None => SendError::Retry(reason),
         }
     }
 
     /// A success whose body is not of the documented form: nothing of it is believed.
-    pub(crate) fn undocumented(&self, wanted: &str) -> Refusal {
+    pub(crate) fn undocumented(&self, wanted: &str) -> SendError {
         self.retry(format!(
             "{}; that is not {wanted}, so nothing counts as accepted; check the endpoint",
             self.message()
@@ -81,16 +81,18 @@ impl Answer<'_> {
     }
 
     /// What any receiver means with a status that is not one of success.
-    pub(super) fn refusal(&self) -> Refusal {
+    pub(super) fn refusal(&self) -> SendError {
         let message = self.message();
         match self.status.as_u16() {
-            400 | 413 | 422 => Refusal::Poisoned {
+            400 | 413 | 422 => SendError::BatchRejected {
                 reason: message,
                 suspect: None,
             },
-            401 | 403 | 407 => Refusal::Blocked(format!("the credentials are refused: {message}")),
+            401 | 403 | 407 => {
+                SendError::Blocked(format!("the credentials are refused: {message}"))
+            }
             408 | 425 | 429 | 500..=599 => self.retry(message),
-            _ => Refusal::Blocked(format!("{message}; check the endpoint and the format")),
+            _ => SendError::Blocked(format!("{message}; check the endpoint and the format")),
         }
     }
 
@@ -132,27 +134,30 @@ mod tests {
         })
     }
 
-    fn refused(status: u16, after: Option<&str>) -> Refusal {
+    fn refused(status: u16, after: Option<&str>) -> SendError {
         answer(status, after, b"no\n good", |answer| answer.refusal())
     }
 
     #[test]
     fn each_status_has_its_consequence() {
         assert!(
-            matches!(refused(400, None), Refusal::Poisoned { reason, .. } if reason == "http x answers 400 no good")
+            matches!(refused(400, None), SendError::BatchRejected { reason, .. } if reason == "http x answers 400 no good")
         );
-        assert!(matches!(refused(413, None), Refusal::Poisoned { .. }));
+        assert!(matches!(
+            refused(413, None),
+            SendError::BatchRejected { .. }
+        ));
         for status in [401, 403, 407] {
             assert!(
-                matches!(refused(status, None), Refusal::Blocked(reason) if reason.contains("credentials")),
+                matches!(refused(status, None), SendError::Blocked(reason) if reason.contains("credentials")),
                 "{status}"
             );
         }
-        assert!(matches!(refused(404, None), Refusal::Blocked(_)));
-        assert!(matches!(refused(301, None), Refusal::Blocked(_)));
+        assert!(matches!(refused(404, None), SendError::Blocked(_)));
+        assert!(matches!(refused(301, None), SendError::Blocked(_)));
         for status in [408, 429, 500, 502, 503] {
             assert!(
-                matches!(refused(status, None), Refusal::Retry(_)),
+                matches!(refused(status, None), SendError::Retry(_)),
                 "{status}"
             );
         }
@@ -161,7 +166,7 @@ mod tests {
     #[test]
     fn retry_after_is_seconds_or_a_date_and_at_most_an_hour() {
         let asked = |after: &str| {
-            let Refusal::Throttled { wait, .. } = refused(429, Some(after)) else {
+            let SendError::Throttled { wait, .. } = refused(429, Some(after)) else {
                 panic!("429 with Retry-After");
             };
             wait.as_secs()
@@ -169,7 +174,7 @@ mod tests {
         assert_eq!(asked("7"), 7);
         assert_eq!(asked("Thu, 01 Jan 1970 00:01:00 GMT"), 60);
         assert_eq!(asked("999999999"), 3_600);
-        assert!(matches!(refused(503, Some("soon")), Refusal::Retry(_)));
+        assert!(matches!(refused(503, Some("soon")), SendError::Retry(_)));
     }
 
     #[test]

@@ -10,8 +10,8 @@ use source_common::section::Section;
 
 pub(super) use self::answer::Answer;
 pub(super) use self::settings::{Defaults, RequestSettings};
-pub(super) use self::worker::{Api, HttpOutputConfig};
-use super::worker_pool::Refusal;
+pub(super) use self::worker::{HttpOutputConfig, ReceiverProtocol};
+use super::worker_pool::SendError;
 use super::{Event, OutputConfig};
 
 /// Understand `type = "http"`.
@@ -27,7 +27,7 @@ pub(super) fn config(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, 
     section.finish()?;
     Ok(Box::new(HttpOutputConfig::new(
         request,
-        Lines {
+        LinesProtocol {
             format,
             content_type,
         },
@@ -51,13 +51,13 @@ impl Format {
 
 /// The bodies of events as they are.
 #[derive(Clone, Debug)]
-struct Lines {
+struct LinesProtocol {
     format: Format,
     content_type: String,
 }
 
-impl Api for Lines {
-    type Sent = ();
+impl ReceiverProtocol for LinesProtocol {
+    type RequestContext = ();
 
     fn content_type(&self) -> &str {
         &self.content_type
@@ -78,7 +78,7 @@ impl Api for Lines {
         body.extend_from_slice(end);
     }
 
-    fn accepted(&self, (): &(), answer: &Answer<'_>) -> Result<(), Refusal> {
+    fn accepted(&self, (): &(), answer: &Answer<'_>) -> Result<(), SendError> {
         if answer.is_plain_success() {
             Ok(())
         } else {
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     fn body(format: Format) -> String {
-        let lines = Lines {
+        let lines = LinesProtocol {
             format,
             content_type: String::new(),
         };

@@ -12,7 +12,7 @@ use source_common::section::Section;
 
 use crate::Event;
 use crate::compress::Encoding;
-use crate::parts::PartLimits;
+use crate::parts::BatchLimits;
 use crate::template::Template;
 use crate::tls::Tls;
 
@@ -60,7 +60,7 @@ pub(crate) struct RequestSettings {
     pub(super) encoding: Encoding,
     pub(super) timeout: Duration,
     pub(super) connections: usize,
-    pub(super) limits: PartLimits,
+    pub(super) limits: BatchLimits,
     pub(super) tls: Tls,
 }
 
@@ -82,7 +82,7 @@ impl RequestSettings {
             encoding: Encoding::read(section)?,
             timeout: Duration::from_secs(timeout.unwrap_or(TIMEOUT_SECS_DEFAULT)),
             connections: count(connections.unwrap_or(CONNECTIONS_DEFAULT)),
-            limits: PartLimits {
+            limits: BatchLimits {
                 bytes_max: count(kib.unwrap_or(REQUEST_KIB_DEFAULT)).saturating_mul(1_024),
                 events_max: count(events.unwrap_or(REQUEST_EVENTS_MAX)),
                 by: Some(endpoint.clone()),

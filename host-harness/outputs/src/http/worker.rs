@@ -19,7 +19,7 @@ use tower_service::Service as _;
 
 use super::answer::Answer;
 use super::settings::RequestSettings;
-use crate::worker_pool::{Refusal, Worker, WorkerPool};
+use crate::worker_pool::{SendError, Worker, WorkerPool};
 use crate::{Event, Output, OutputConfig, OutputError};
 
 /// How long TCP may take.
@@ -32,22 +32,22 @@ const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 type HttpClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 /// How a kind of receiver wants its requests, and how it answers.
-pub(crate) trait Api: Clone + fmt::Debug + Send + Sync + 'static {
+pub(crate) trait ReceiverProtocol: Clone + fmt::Debug + Send + Sync + 'static {
     /// What of a request is needed to understand its answer.
-    type Sent: Send;
+    type RequestContext: Send;
 
     /// The value of `Content-Type`.
     fn content_type(&self) -> &str;
 
     /// Writes the body for these events.
-    fn encode(&self, source: &str, part: &[Event<'_>], body: &mut Vec<u8>) -> Self::Sent;
+    fn encode(&self, source: &str, part: &[Event<'_>], body: &mut Vec<u8>) -> Self::RequestContext;
 
     /// Returns whether an answer with a status of success accepts every event.
     /// What is not of the documented form accepts none.
-    fn accepted(&self, sent: &Self::Sent, answer: &Answer<'_>) -> Result<(), Refusal>;
+    fn accepted(&self, sent: &Self::RequestContext, answer: &Answer<'_>) -> Result<(), SendError>;
 
     /// Returns what another answer means, where this receiver has its own rule.
-    fn refused(&self, answer: &Answer<'_>) -> Option<Refusal> {
+    fn refused(&self, answer: &Answer<'_>) -> Option<SendError> {
         let _ = answer;
         None
     }
@@ -60,14 +60,14 @@ pub(crate) struct HttpOutputConfig<A> {
     api: A,
 }
 
-impl<A: Api> HttpOutputConfig<A> {
+impl<A: ReceiverProtocol> HttpOutputConfig<A> {
     pub(crate) fn new(request: RequestSettings, api: A) -> Self {
         Self { request, api }
     }
 }
 
 #[async_trait]
-impl<A: Api> OutputConfig for HttpOutputConfig<A> {
+impl<A: ReceiverProtocol> OutputConfig for HttpOutputConfig<A> {
     async fn open(&self) -> Result<Box<dyn Output>, Failure> {
         let settings = &self.request;
         let connector = self
@@ -129,8 +129,8 @@ struct HttpWorker<A> {
 }
 
 #[async_trait]
-impl<A: Api> Worker for HttpWorker<A> {
-    async fn send(&mut self, source: &str, part: &[Event<'_>]) -> Result<(), Refusal> {
+impl<A: ReceiverProtocol> Worker for HttpWorker<A> {
+    async fn send(&mut self, source: &str, part: &[Event<'_>]) -> Result<(), SendError> {
         let settings = &self.config.request;
         let (request, sent) = self.request(source, part)?;
         let (status, headers, body) = match timeout(settings.timeout, self.ask(request)).await {
@@ -138,7 +138,7 @@ impl<A: Api> Worker for HttpWorker<A> {
             Err(_) => {
                 let seconds = settings.timeout.as_secs();
                 let reason = format!("{} has not answered in {seconds} s", settings.name);
-                return Err(Refusal::Retry(reason));
+                return Err(SendError::Retry(reason));
             }
         };
         let answer = Answer {
@@ -157,15 +157,15 @@ impl<A: Api> Worker for HttpWorker<A> {
     }
 }
 
-impl<A: Api> HttpWorker<A> {
+impl<A: ReceiverProtocol> HttpWorker<A> {
     fn request(
         &self,
         source: &str,
         part: &[Event<'_>],
-    ) -> Result<(Request<Full<Bytes>>, A::Sent), Refusal> {
+    ) -> Result<(Request<Full<Bytes>>, A::RequestContext), SendError> {
         let settings = &self.config.request;
         let blocked =
-            |error: &dyn fmt::Display| Refusal::Blocked(format!("{}: {error}", settings.name));
+            |error: &dyn fmt::Display| SendError::Blocked(format!("{}: {error}", settings.name));
         let Some(first) = part.first() else {
             return Err(blocked(&"a request without events"));
         };
@@ -174,7 +174,7 @@ impl<A: Api> HttpWorker<A> {
             .endpoint
             .render(first, source)
             .parse()
-            .map_err(|error| Refusal::Poisoned {
+            .map_err(|error| SendError::BatchRejected {
                 reason: format!(
                     "{}: its kind or stream makes no URL: {error}",
                     settings.name
@@ -213,18 +213,18 @@ impl<A: Api> HttpWorker<A> {
     async fn ask(
         &self,
         request: Request<Full<Bytes>>,
-    ) -> Result<(StatusCode, HeaderMap, Bytes), Refusal> {
+    ) -> Result<(StatusCode, HeaderMap, Bytes), SendError> {
         let name = &self.config.request.name;
         let answer = self
             .client
             .request(request)
             .await
-            .map_err(|error| Refusal::Retry(format!("{name}: {}", causes(&error))))?;
+            .map_err(|error| SendError::Retry(format!("{name}: {}", causes(&error))))?;
         let (head, body) = answer.into_parts();
         let body = Limited::new(body, ANSWER_BYTES_MAX)
             .collect()
             .await
-            .map_err(|error| Refusal::Retry(format!("{name}: {error}")))?
+            .map_err(|error| SendError::Retry(format!("{name}: {error}")))?
             .to_bytes();
         Ok((head.status, head.headers, body))
     }

@@ -4,22 +4,22 @@ use super::*;
 
 /// Answers from a script, then accepts.
 struct Scripted {
-    answers: VecDeque<Refusal>,
+    answers: VecDeque<SendError>,
     rejected: &'static str,
-    /// The place that it names as the one of a rejected event.
+    /// The place of the event that it names.
     suspect: Option<usize>,
     requests: usize,
     accepted: Vec<String>,
 }
 
-fn rejected(reason: &str, suspect: Option<usize>) -> Refusal {
+fn rejected(reason: &str, suspect: Option<usize>) -> SendError {
     let reason = reason.to_owned();
-    Refusal::Poisoned { reason, suspect }
+    SendError::BatchRejected { reason, suspect }
 }
 
 #[async_trait]
 impl Worker for Scripted {
-    async fn send(&mut self, _: &str, part: &[Event<'_>]) -> Result<(), Refusal> {
+    async fn send(&mut self, _: &str, part: &[Event<'_>]) -> Result<(), SendError> {
         self.requests += 1;
         if let Some(refusal) = self.answers.pop_front() {
             return Err(refusal);
@@ -33,7 +33,7 @@ impl Worker for Scripted {
     }
 }
 
-fn output(answers: Vec<Refusal>, rejected: &'static str) -> WorkerPool<Scripted> {
+fn output(answers: Vec<SendError>, rejected: &'static str) -> WorkerPool<Scripted> {
     let worker = Scripted {
         answers: answers.into(),
         rejected,
@@ -41,7 +41,7 @@ fn output(answers: Vec<Refusal>, rejected: &'static str) -> WorkerPool<Scripted>
         requests: 0,
         accepted: Vec::new(),
     };
-    let limits = PartLimits {
+    let limits = BatchLimits {
         bytes_max: 1_000,
         events_max: 4,
         by: None,
@@ -108,14 +108,17 @@ async fn an_event_that_is_refused_is_found_and_the_others_are_accepted() {
 async fn after_a_retry_only_what_was_not_accepted_is_sent() {
     let mut output = output(Vec::new(), "");
     output.workers[0].rejected = "5";
-    output.workers[0].answers = VecDeque::from([Refusal::Partly {
+    output.workers[0].answers = VecDeque::from([SendError::PartiallyAccepted {
         rejected_events: Vec::new(),
         again: vec![1],
         wait: Some(Wait::Retry("429".to_owned())),
     }]);
     let error = accept(&mut output, EVENTS).await.unwrap_err();
     // Of two events of a part, one was accepted.
-    assert!(matches!(error, OutputError::Partly(_)), "{error}");
+    assert!(
+        matches!(error, OutputError::RetryAfterProgress(_)),
+        "{error}"
+    );
     assert_eq!(accepted(&output), "");
     let error = accept(&mut output, EVENTS).await.unwrap_err();
     assert!(matches!(error, OutputError::Rejected(_)), "{error}");
@@ -127,7 +130,7 @@ async fn after_a_retry_only_what_was_not_accepted_is_sent() {
 
 #[tokio::test]
 async fn another_delivery_of_the_source_does_not_inherit_what_is_left() {
-    let mut output = output(vec![Refusal::Retry("reset".to_owned())], "");
+    let mut output = output(vec![SendError::Retry("reset".to_owned())], "");
     accept(&mut output, EVENTS).await.unwrap_err();
     accept(&mut output, "a\nb\n").await.unwrap();
     assert_eq!(accepted(&output), "ab");
@@ -198,12 +201,12 @@ async fn a_source_whose_events_are_all_refused_does_not_block_another() {
 async fn what_a_blocked_receiver_has_accepted_is_not_sent_again() {
     let mut output = output(Vec::new(), "");
     output.workers[0].answers = VecDeque::from([
-        Refusal::Partly {
+        SendError::PartiallyAccepted {
             rejected_events: Vec::new(),
             again: vec![1, 3],
             wait: None,
         },
-        Refusal::Blocked("403".to_owned()),
+        SendError::Blocked("403".to_owned()),
     ]);
     let error = accept(&mut output, EVENTS).await.unwrap_err();
     assert!(matches!(error, OutputError::Blocked(_)), "{error:?}");
@@ -215,7 +218,7 @@ async fn what_a_blocked_receiver_has_accepted_is_not_sent_again() {
 async fn how_long_to_wait_is_passed_on() {
     let wait = Duration::from_secs(7);
     let reason = "429".to_owned();
-    let mut output = output(vec![Refusal::Throttled { reason, wait }], "");
+    let mut output = output(vec![SendError::Throttled { reason, wait }], "");
     let error = accept(&mut output, EVENTS).await.unwrap_err();
     assert!(matches!(error, OutputError::Throttled { wait: asked, .. } if asked == wait));
 }

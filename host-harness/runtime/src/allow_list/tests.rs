@@ -163,7 +163,7 @@ fn texts(entries: &[&str]) -> Vec<String> {
 #[test]
 fn what_a_component_describes_is_allowed_and_opens_no_address() {
     let described = texts(&["http://127.0.0.1:8080", "https://*.example.com"]);
-    let list = AllowList::new(Written::default(), &[], &described).unwrap();
+    let list = AllowList::new(AllowSetting::default(), &[], &described).unwrap();
     let loopback: IpAddr = "127.0.0.1".parse().unwrap();
     assert!(list.allows(&origin("http://127.0.0.1:8080")));
     assert!(list.allows(&origin("https://a.example.com")));
@@ -172,17 +172,17 @@ fn what_a_component_describes_is_allowed_and_opens_no_address() {
 
     for opened in [
         AllowList::new(
-            Written::Also(texts(&["http://127.0.0.1:8080"])),
+            AllowSetting::Extend(texts(&["http://127.0.0.1:8080"])),
             &[],
             &described,
         ),
         AllowList::new(
-            Written::Only(texts(&["http://127.0.0.1:8080"])),
+            AllowSetting::Replace(texts(&["http://127.0.0.1:8080"])),
             &[],
             &described,
         ),
         AllowList::new(
-            Written::default(),
+            AllowSetting::default(),
             &texts(&["http://127.0.0.1:8080/"]),
             &described,
         ),
@@ -200,8 +200,9 @@ fn allow_adds_and_allow_only_replaces_all_but_the_settings() {
         "https://*.example.org",
     ]);
     let entries = texts(&["https://files.example.com"]);
-    let also = AllowList::new(Written::Also(entries.clone()), &settings, &described).unwrap();
-    let only = AllowList::new(Written::Only(entries), &settings, &described).unwrap();
+    let also =
+        AllowList::new(AllowSetting::Extend(entries.clone()), &settings, &described).unwrap();
+    let only = AllowList::new(AllowSetting::Replace(entries), &settings, &described).unwrap();
     for (wanted, by_also, by_only) in [
         ("https://api.example.com", true, false),
         ("https://eu.example.com", true, true),
@@ -222,15 +223,15 @@ fn the_line_that_allows_an_origin_keeps_the_entries_that_are_there() {
             .line_that_allows(&wanted)
     };
     assert_eq!(
-        line(Written::default()),
+        line(AllowSetting::default()),
         r#"allow = ["https://new.example.com"]"#
     );
     assert_eq!(
-        line(Written::Also(texts(&["https://a.example"]))),
+        line(AllowSetting::Extend(texts(&["https://a.example"]))),
         r#"allow = ["https://a.example", "https://new.example.com"]"#
     );
     assert_eq!(
-        line(Written::Only(texts(&["https://new.example.com"]))),
+        line(AllowSetting::Replace(texts(&["https://new.example.com"]))),
         r#"allow_only = ["https://new.example.com"]"#
     );
 }
@@ -239,9 +240,9 @@ fn the_line_that_allows_an_origin_keeps_the_entries_that_are_there() {
 fn an_entry_that_cannot_be_used_says_where_it_is_from() {
     let bad = texts(&["*"]);
     let of = |written, described: &[String]| AllowList::new(written, &[], described).unwrap_err();
-    assert!(of(Written::Also(bad.clone()), &[]).starts_with("`allow`: `*` would"));
-    assert!(of(Written::Only(bad.clone()), &[]).starts_with("`allow_only`: `*` would"));
-    assert!(of(Written::default(), &bad).contains("the component describes: `*` would"));
+    assert!(of(AllowSetting::Extend(bad.clone()), &[]).starts_with("`allow`: `*` would"));
+    assert!(of(AllowSetting::Replace(bad.clone()), &[]).starts_with("`allow_only`: `*` would"));
+    assert!(of(AllowSetting::default(), &bad).contains("the component describes: `*` would"));
 }
 
 #[test]

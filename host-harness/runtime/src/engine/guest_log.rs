@@ -10,7 +10,7 @@ use tracing::{info, warn};
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
-use super::share::SourceShare;
+use super::source_budget::SourceBudget;
 use crate::rate_limit::{Admission, Suppressed};
 use crate::untrusted_text::Sanitizer;
 
@@ -22,23 +22,23 @@ const LINE_BYTES_MAX: usize = 4 * 1024;
 /// The log of one instance. Clones write to the same log.
 #[derive(Clone, Debug)]
 pub(super) struct GuestLog {
-    shared: Arc<Mutex<Lines>>,
+    shared: Arc<Mutex<LogBuffer>>,
 }
 
 #[derive(Debug)]
-struct Lines {
+struct LogBuffer {
     source: String,
     sanitizer: Sanitizer,
-    share: SourceShare,
+    share: SourceBudget,
     partial: Vec<u8>,
     /// The last line of this call, for the report of a trap.
     last: Option<String>,
 }
 
 impl GuestLog {
-    pub(super) fn new(source: &str, sanitizer: Sanitizer, share: SourceShare) -> Self {
+    pub(super) fn new(source: &str, sanitizer: Sanitizer, share: SourceBudget) -> Self {
         Self {
-            shared: Arc::new(Mutex::new(Lines {
+            shared: Arc::new(Mutex::new(LogBuffer {
                 source: source.to_owned(),
                 sanitizer,
                 share,
@@ -65,12 +65,12 @@ impl GuestLog {
         })
     }
 
-    fn with<T>(&self, act: impl FnOnce(&mut Lines) -> T) -> T {
+    fn with<T>(&self, act: impl FnOnce(&mut LogBuffer) -> T) -> T {
         act(&mut self.shared.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-impl Lines {
+impl LogBuffer {
     fn push(&mut self, bytes: &[u8], now: Instant) {
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             let text = piece.strip_suffix(b"\n").unwrap_or(piece);
@@ -108,7 +108,7 @@ impl Lines {
     }
 }
 
-impl Drop for Lines {
+impl Drop for LogBuffer {
     fn drop(&mut self) {
         let suppressed = self.share.stderr().take();
         self.log_suppressed(suppressed);
@@ -159,7 +159,7 @@ mod tests {
 
     fn log_of(pieces: &[&str]) -> (GuestLog, Option<String>) {
         let redactor = Redactor::new(["hunter22".to_owned()]);
-        let log = GuestLog::new("acme", Sanitizer::new(redactor), SourceShare::default());
+        let log = GuestLog::new("acme", Sanitizer::new(redactor), SourceBudget::default());
         log.begin_call();
         for piece in pieces {
             log.clone().write(Bytes::from((*piece).to_owned())).unwrap();
@@ -190,7 +190,7 @@ mod tests {
     /// A component that traps is called in a fresh instance each time.
     #[test]
     fn a_flood_is_limited_per_source_and_not_per_call_or_instance() {
-        let share = SourceShare::default();
+        let share = SourceBudget::default();
         let flood = "x\n".repeat(1_000);
         let mut logs = Vec::new();
         for _ in 0..10 {

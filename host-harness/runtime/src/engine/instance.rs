@@ -12,11 +12,11 @@ use wasmtime::{Store, Trap, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use super::Loaded;
+use super::CompiledComponent;
 use super::guest_log::GuestLog;
 use super::limits::MemoryLimit;
-use super::scheduler::{Account, Scheduler};
-use super::share::SourceShare;
+use super::scheduler::{CpuTimeAccount, Scheduler};
+use super::source_budget::SourceBudget;
 use crate::bindings::{
     Batch, CheckResult, Description, EventSource, Limits, NormalizeError, Normalized, PollError,
     SettingsError,
@@ -45,7 +45,7 @@ pub struct InstanceSettings {
     /// What must not appear in its diagnostics.
     pub redactor: Redactor,
     /// What all instances of the source use together.
-    pub share: SourceShare,
+    pub share: SourceBudget,
 }
 
 /// A component that can be called. After a [`CallError`] it must be dropped.
@@ -53,13 +53,13 @@ pub struct Instance {
     store: Store<State>,
     exports: EventSource,
     sanitizer: Sanitizer,
-    turns: Turns,
+    turns: CallRunner,
 }
 
 /// How the calls of an instance are driven.
-struct Turns {
+struct CallRunner {
     scheduler: Arc<Scheduler>,
-    account: Arc<Account>,
+    account: Arc<CpuTimeAccount>,
     /// Whether an epoch has interrupted the component in this slice.
     interrupted: Arc<AtomicBool>,
     log: GuestLog,
@@ -132,7 +132,10 @@ impl CallError {
 
 impl Instance {
     /// A fresh instance with a memory and a table of its own.
-    pub async fn new(loaded: &Loaded, settings: &InstanceSettings) -> Result<Self, CallError> {
+    pub async fn new(
+        loaded: &CompiledComponent,
+        settings: &InstanceSettings,
+    ) -> Result<Self, CallError> {
         let sanitizer = Sanitizer::new(settings.redactor.clone());
         let log = GuestLog::new(&settings.source, sanitizer.clone(), settings.share.clone());
         let mut table = ResourceTable::new();
@@ -151,7 +154,7 @@ impl Instance {
         let mut store = Store::new(loaded.pre.engine(), state);
         store.limiter(|state| &mut state.memory);
         store.set_hostcall_fuel(CROSSING_BYTES_SPARE);
-        let turns = Turns {
+        let turns = CallRunner {
             scheduler: Arc::clone(&loaded.scheduler),
             account: Arc::clone(&settings.share.cpu),
             interrupted: Arc::default(),
@@ -296,7 +299,7 @@ impl Instance {
     }
 }
 
-impl Turns {
+impl CallRunner {
     /// Drive a call to its end, within its time and beside those of others.
     /// Returns `None` when it took too long.
     async fn drive<T>(

@@ -6,7 +6,7 @@ mod guest_log;
 mod instance;
 mod limits;
 mod scheduler;
-mod share;
+mod source_budget;
 mod ticker;
 
 use std::path::Path;
@@ -23,7 +23,7 @@ pub use self::instance::{CallError, Instance, InstanceSettings};
 use self::instance::{Io, State};
 use self::scheduler::Scheduler;
 pub use self::scheduler::worker_threads;
-pub use self::share::SourceShare;
+pub use self::source_budget::SourceBudget;
 use self::ticker::Ticker;
 use crate::bindings::EventSourcePre;
 
@@ -40,7 +40,7 @@ pub struct Sandbox {
 /// A compiled component, linked and ready to be instantiated any number of
 /// times.
 #[derive(Clone)]
-pub struct Loaded {
+pub struct CompiledComponent {
     pre: EventSourcePre<State>,
     scheduler: Arc<Scheduler>,
 }
@@ -70,7 +70,7 @@ impl Sandbox {
 
     /// Compile a component, or take its machine code from `cache_dir` where a
     /// process of ours has put it.
-    pub fn load(&self, wasm: &[u8], cache_dir: Option<&Path>) -> Result<Loaded, String> {
+    pub fn load(&self, wasm: &[u8], cache_dir: Option<&Path>) -> Result<CompiledComponent, String> {
         let component = cache::load_or_compile(&self.engine, wasm, cache_dir)
             .map_err(|error| one_line(&error))?;
         if let Some(version) = self.other_contract(&component) {
@@ -80,7 +80,7 @@ impl Sandbox {
             ));
         }
         let pre = self.link(&component).map_err(|error| one_line(&error))?;
-        Ok(Loaded {
+        Ok(CompiledComponent {
             pre,
             scheduler: Arc::clone(&self.scheduler),
         })

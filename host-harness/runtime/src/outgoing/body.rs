@@ -10,7 +10,7 @@ use tokio::time::{Instant, Sleep};
 use wasmtime_wasi_http::Error as HttpError;
 
 use super::errors;
-use super::limits::Place;
+use super::limits::Permit;
 
 /// A body with a time-out between its frames.
 pub(super) struct Timed {
@@ -18,33 +18,33 @@ pub(super) struct Timed {
     limit: Duration,
     /// Runs only while the body keeps its reader waiting: a timer that was set
     /// for every frame would cost more than most frames.
-    patience: Option<Pin<Box<Sleep>>>,
+    idle_timer: Option<Pin<Box<Sleep>>>,
     waiting: bool,
     /// Of the request, until its answer is complete.
-    place: Option<Place>,
+    place: Option<Permit>,
 }
 
 impl Timed {
-    pub(super) fn new(incoming: Incoming, limit: Duration, place: Place) -> Self {
+    pub(super) fn new(incoming: Incoming, limit: Duration, place: Permit) -> Self {
         Self {
             place: (!incoming.is_end_stream()).then_some(place),
             incoming,
             limit,
-            patience: None,
+            idle_timer: None,
             waiting: false,
         }
     }
 
-    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_idle_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let limit = self.limit;
-        let patience = self
-            .patience
+        let idle_timer = self
+            .idle_timer
             .get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
         if !self.waiting {
             self.waiting = true;
-            patience.as_mut().reset(Instant::now() + limit);
+            idle_timer.as_mut().reset(Instant::now() + limit);
         }
-        patience.as_mut().poll(cx)
+        idle_timer.as_mut().poll(cx)
     }
 }
 
@@ -65,7 +65,7 @@ impl Body for Timed {
                 Poll::Ready(frame.map(|frame| frame.map_err(|error| errors::from_body(&error))))
             }
             Poll::Pending => self
-                .poll_patience(cx)
+                .poll_idle_timer(cx)
                 .map(|()| Some(Err(HttpError::ConnectionReadTimeout))),
         }
     }

@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 use tower_service::Service;
 use tracing::warn;
 
-use super::limits::{Limit, Place};
+use super::limits::{Limit, Permit};
 use crate::address_gate;
 use crate::allow_list::{AllowList, Origin};
 
@@ -48,7 +48,7 @@ pub(super) struct GatedConnector {
 #[derive(Debug)]
 pub(super) struct Counted {
     stream: TcpStream,
-    _place: Place,
+    _place: Permit,
 }
 
 /// Why there is no connection.

@@ -45,28 +45,28 @@ fn classify(error: &(dyn StdError + 'static), cut: HttpError) -> HttpError {
         cause = current.source();
     }
     match known {
-        Some(Known::Cut) => cut,
-        Some(Known::Exactly(error)) => error,
+        Some(ErrorCause::ConnectionLost) => cut,
+        Some(ErrorCause::Mapped(error)) => error,
         None => HttpError::HttpProtocolError,
     }
 }
 
-enum Known {
-    Cut,
-    Exactly(HttpError),
+enum ErrorCause {
+    ConnectionLost,
+    Mapped(HttpError),
 }
 
-fn from_hyper(error: &hyper::Error) -> Option<Known> {
+fn from_hyper(error: &hyper::Error) -> Option<ErrorCause> {
     if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
-        Some(Known::Cut)
+        Some(ErrorCause::ConnectionLost)
     } else if error.is_timeout() {
-        Some(Known::Exactly(HttpError::ConnectionReadTimeout))
+        Some(ErrorCause::Mapped(HttpError::ConnectionReadTimeout))
     } else if error.is_parse_too_large() {
-        Some(Known::Exactly(HttpError::HttpResponseHeaderSectionSize(
-            None,
-        )))
+        Some(ErrorCause::Mapped(
+            HttpError::HttpResponseHeaderSectionSize(None),
+        ))
     } else if error.is_parse() {
-        Some(Known::Exactly(HttpError::HttpProtocolError))
+        Some(ErrorCause::Mapped(HttpError::HttpProtocolError))
     } else {
         None
     }
@@ -76,15 +76,15 @@ fn from_hyper(error: &hyper::Error) -> Option<Known> {
     clippy::wildcard_enum_match_arm,
     reason = "the kinds of another crate, of which few can happen here"
 )]
-fn from_io(error: &io::Error) -> Option<Known> {
+fn from_io(error: &io::Error) -> Option<ErrorCause> {
     match error.kind() {
         io::ErrorKind::BrokenPipe
         | io::ErrorKind::ConnectionAborted
         | io::ErrorKind::ConnectionReset
         | io::ErrorKind::NotConnected
-        | io::ErrorKind::UnexpectedEof => Some(Known::Cut),
-        io::ErrorKind::ConnectionRefused => Some(Known::Exactly(HttpError::ConnectionRefused)),
-        io::ErrorKind::TimedOut => Some(Known::Exactly(HttpError::ConnectionReadTimeout)),
+        | io::ErrorKind::UnexpectedEof => Some(ErrorCause::ConnectionLost),
+        io::ErrorKind::ConnectionRefused => Some(ErrorCause::Mapped(HttpError::ConnectionRefused)),
+        io::ErrorKind::TimedOut => Some(ErrorCause::Mapped(HttpError::ConnectionReadTimeout)),
         _ => None,
     }
 }

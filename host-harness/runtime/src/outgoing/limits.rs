@@ -15,7 +15,7 @@ pub(super) struct Limit {
 
 /// One of the places, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Place(
+pub(super) struct Permit(
     #[expect(dead_code, reason = "dropping it is its use")] OwnedSemaphorePermit,
 );
 
@@ -28,9 +28,9 @@ impl Limit {
     }
 
     /// Waits for a place, in the order of the calls.
-    pub(super) async fn acquire(&self) -> Place {
+    pub(super) async fn acquire(&self) -> Permit {
         match Arc::clone(&self.places).acquire_owned().await {
-            Ok(permit) => Place(permit),
+            Ok(permit) => Permit(permit),
             // Only a closed semaphore refuses, and nothing closes this one.
             Err(_) => future::pending().await,
         }

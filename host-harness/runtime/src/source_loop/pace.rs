@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 /// What one source has used of a budget.
 #[derive(Clone, Debug)]
-pub(super) struct Pace {
+pub(super) struct ByteBudget {
     bytes_per_second: u32,
     burst: Duration,
     /// When all that was written would have been written at the pace.
     used_until: Option<Instant>,
 }
 
-impl Pace {
+impl ByteBudget {
     /// A budget of which nothing is used.
     pub(super) fn new(bytes_per_second: u32, burst: Duration) -> Self {
         Self {
@@ -45,7 +45,7 @@ mod tests {
 
     #[test]
     fn a_flood_is_held_to_the_pace_after_the_burst() {
-        let mut pace = Pace::new(1_000, Duration::from_secs(10));
+        let mut pace = ByteBudget::new(1_000, Duration::from_secs(10));
         let begun = Instant::now();
         let mut now = begun;
         let mut written = 0;
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn what_is_within_the_pace_never_waits() {
-        let mut pace = Pace::new(1_000, Duration::from_secs(1));
+        let mut pace = ByteBudget::new(1_000, Duration::from_secs(1));
         let mut now = Instant::now();
         for _ in 0..1_000 {
             pace.spend(1_000, now);

@@ -11,9 +11,9 @@ use source_common::exit::Failure;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use super::{End, FAILURES_MAX_ONCE, Running, SourceLoop, index};
+use super::{FAILURES_MAX_ONCE, LoopState, SourceExit, SourceLoop, index};
 use crate::bindings::{Batch, RejectedRecord};
-use crate::deliver::NotKept;
+use crate::deliver::StoreRejectedError;
 use crate::shutdown::Shutdown;
 use crate::source::Source;
 
@@ -24,7 +24,7 @@ impl SourceLoop {
         &self,
         batch: &Batch,
         rejected_events: &[RejectedEvent],
-    ) -> Result<usize, End> {
+    ) -> Result<usize, SourceExit> {
         if batch.rejected.is_empty() && rejected_events.is_empty() {
             return Ok(0);
         }
@@ -34,15 +34,15 @@ impl SourceLoop {
         for records in [&batch.rejected, &undeliverable] {
             let mut tries = self.tries();
             loop {
-                match self.deliver.keep(&source.name, records).await {
+                match self.sink.store_rejected(&source.name, records).await {
                     Ok(()) => break,
-                    Err(NotKept::Disk(reason)) => tries
+                    Err(StoreRejectedError::Disk(reason)) => tries
                         .retry_later("rejected records", reason)
                         .await
-                        .map_err(|reason| End::Failed(failed(reason)))?,
-                    Err(NotKept::Closed) => return Err(End::Output(None)),
-                    Err(NotKept::Output(reason)) => {
-                        return Err(End::Output(Some(failed(reason))));
+                        .map_err(|reason| SourceExit::Failed(failed(reason)))?,
+                    Err(StoreRejectedError::Closed) => return Err(SourceExit::Output(None)),
+                    Err(StoreRejectedError::Output(reason)) => {
+                        return Err(SourceExit::Output(Some(failed(reason))));
                     }
                 }
             }
@@ -61,15 +61,15 @@ impl SourceLoop {
     }
 }
 
-impl Running {
+impl LoopState {
     /// Put the record on the disk, while the next poll goes on. This is the
     /// only place where a checkpoint is stored, and every output has accepted
     /// what it covers.
     pub(super) fn start_storing(&mut self) {
-        self.with.record.stamp(&self.with.source.description);
-        let record = Arc::new(self.with.record.clone());
-        let state = Arc::clone(&self.with.state);
-        let mut tries = self.with.tries();
+        self.context.record.stamp(&self.context.source.description);
+        let record = Arc::new(self.context.record.clone());
+        let state = Arc::clone(&self.context.state);
+        let mut tries = self.context.tries();
         self.storing = Some(tokio::spawn(async move {
             loop {
                 let (record, state) = (Arc::clone(&record), Arc::clone(&state));

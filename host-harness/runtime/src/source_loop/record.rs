@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use crate::bindings::{Batch, Description, NoticeKind};
-use crate::store::{Record, StatusMessage};
+use crate::store::{SourceState, StatusMessage};
 use crate::untrusted_text::{DETAIL_BYTES_MAX, Sanitizer};
 
 /// A notice that was not there before.
@@ -14,7 +14,7 @@ pub(super) struct NewNotice {
     pub(super) is_warning: bool,
 }
 
-impl Record {
+impl SourceState {
     pub(super) fn note_memory(&mut self, bytes: usize) {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         self.memory_bytes_peak = self.memory_bytes_peak.max(bytes);

@@ -1,10 +1,10 @@
 //! Which calls execute now: start-time fair queueing of the execution time of
 //! components, as a pure data structure.
 //!
-//! A source's *service* is the execution time that its calls have had; in a
+//! A source's CPU time is the execution time that its calls have had; in a
 //! call that executes for long it counts several times. A permit goes to the
 //! waiting call whose source has had the least. A source
-//! that was idle keeps an advantage of at most [`CREDIT`], however long it was
+//! that was idle keeps an advantage of at most [`IDLE_CREDIT_MAX`], however long it was
 //! idle: its short call goes ahead of calls that have executed for long, and
 //! it cannot save up time to hold back the others later.
 
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 /// What an idle source may be behind the others when it comes back: the time
 /// of one or two short polls.
-const CREDIT: Duration = Duration::from_millis(50);
+const IDLE_CREDIT_MAX: Duration = Duration::from_millis(50);
 /// How far a running call must be ahead of one that arrives to be interrupted
 /// for it. Well above what the interruption costs.
 const PREEMPTION_GAIN: Duration = Duration::from_millis(1);
@@ -29,12 +29,12 @@ const SLICE_COST_MIN: Duration = Duration::from_micros(20);
 const LONG_CALL: Duration = Duration::from_secs(2);
 /// How much dearer the execution is from there on: a call that does not end
 /// has a quarter of the share of one that does.
-const LONG_CALL_PRICE: u64 = 4;
+const LONG_CALL_CHARGE: u64 = 4;
 
-/// The service of one source so far, in nanoseconds. Only the queue changes
+/// The CPU time of one source so far, in nanoseconds. Only the queue changes
 /// it.
 #[derive(Debug, Default)]
-pub(in crate::engine) struct Account(AtomicU64);
+pub(in crate::engine) struct CpuTimeAccount(AtomicU64);
 
 /// One call, as long as it lasts.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -43,7 +43,7 @@ pub(super) struct Ticket(u64);
 /// The order in which calls wait.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 struct Rank {
-    service: u64,
+    cpu_time: u64,
     /// Of equals the one that came first.
     arrival: u64,
 }
@@ -52,19 +52,19 @@ struct Rank {
 #[derive(Debug)]
 pub(super) struct FairQueue<W> {
     permits: usize,
-    running: Vec<Running>,
+    running: Vec<RunningCall>,
     waiting: BTreeMap<Rank, Waiting<W>>,
     /// Where each waiting call is in the order.
     ranks: BTreeMap<Ticket, Rank>,
-    /// The least service among the calls that want to execute. It only grows.
+    /// The least CPU time among the calls that want to execute. It only grows.
     virtual_time: u64,
     counter: u64,
 }
 
 #[derive(Debug)]
-struct Running {
+struct RunningCall {
     ticket: Ticket,
-    account: Arc<Account>,
+    account: Arc<CpuTimeAccount>,
     since: Instant,
     is_interrupted: bool,
 }
@@ -72,7 +72,7 @@ struct Running {
 #[derive(Debug)]
 struct Waiting<W> {
     ticket: Ticket,
-    account: Arc<Account>,
+    account: Arc<CpuTimeAccount>,
     wake: W,
 }
 
@@ -111,7 +111,7 @@ impl<W> FairQueue<W> {
     pub(super) fn enter(
         &mut self,
         ticket: Ticket,
-        account: &Arc<Account>,
+        account: &Arc<CpuTimeAccount>,
         wake: W,
         now: Instant,
     ) -> Entered {
@@ -129,16 +129,16 @@ impl<W> FairQueue<W> {
             return Entered::Waits { interrupts: false };
         }
         self.advance_virtual_time(now);
-        let least = self.virtual_time.saturating_sub(nanos(CREDIT));
-        let service = account.service().max(least);
-        account.set_service(service);
+        let least = self.virtual_time.saturating_sub(nanos(IDLE_CREDIT_MAX));
+        let cpu_time = account.cpu_time().max(least);
+        account.set_cpu_time(cpu_time);
         if self.running.len() < self.permits {
             self.run(ticket, Arc::clone(account), now);
             return Entered::Runs;
         }
         let interrupts = self.running.iter().any(|running| {
             !running.is_interrupted
-                && running.service(now) > service.saturating_add(nanos(PREEMPTION_GAIN))
+                && running.cpu_time(now) > cpu_time.saturating_add(nanos(PREEMPTION_GAIN))
         });
         if interrupts {
             // An interruption concerns all that run; those that are still
@@ -174,7 +174,7 @@ impl<W> FairQueue<W> {
         let price = if executed < LONG_CALL {
             1
         } else {
-            LONG_CALL_PRICE
+            LONG_CALL_CHARGE
         };
         running.account.charge(nanos(slice).saturating_mul(price));
         if let Some(wake) = again {
@@ -204,8 +204,8 @@ impl<W> FairQueue<W> {
         Some((next.ticket, next.wake))
     }
 
-    fn run(&mut self, ticket: Ticket, account: Arc<Account>, since: Instant) {
-        self.running.push(Running {
+    fn run(&mut self, ticket: Ticket, account: Arc<CpuTimeAccount>, since: Instant) {
+        self.running.push(RunningCall {
             ticket,
             account,
             since,
@@ -213,9 +213,9 @@ impl<W> FairQueue<W> {
         });
     }
 
-    fn wait(&mut self, ticket: Ticket, account: Arc<Account>, wake: W) {
+    fn wait(&mut self, ticket: Ticket, account: Arc<CpuTimeAccount>, wake: W) {
         let rank = Rank {
-            service: account.service(),
+            cpu_time: account.cpu_time(),
             arrival: self.count(),
         };
         self.ranks.insert(ticket, rank);
@@ -228,8 +228,11 @@ impl<W> FairQueue<W> {
     }
 
     fn advance_virtual_time(&mut self, now: Instant) {
-        let running = self.running.iter().map(|running| running.service(now));
-        let waiting = self.waiting.first_key_value().map(|(rank, _)| rank.service);
+        let running = self.running.iter().map(|running| running.cpu_time(now));
+        let waiting = self
+            .waiting
+            .first_key_value()
+            .map(|(rank, _)| rank.cpu_time);
         if let Some(least) = running.chain(waiting).min() {
             self.virtual_time = self.virtual_time.max(least);
         }
@@ -241,26 +244,26 @@ impl<W> FairQueue<W> {
     }
 }
 
-impl Running {
-    fn service(&self, now: Instant) -> u64 {
+impl RunningCall {
+    fn cpu_time(&self, now: Instant) -> u64 {
         let slice = now.saturating_duration_since(self.since);
-        self.account.service().saturating_add(nanos(slice))
+        self.account.cpu_time().saturating_add(nanos(slice))
     }
 }
 
-impl Account {
+impl CpuTimeAccount {
     // Nothing needs an order between accounts: the queue has a lock.
 
-    fn service(&self) -> u64 {
+    fn cpu_time(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 
-    pub(super) fn set_service(&self, service: u64) {
-        self.0.store(service, Ordering::Relaxed);
+    pub(super) fn set_cpu_time(&self, cpu_time: u64) {
+        self.0.store(cpu_time, Ordering::Relaxed);
     }
 
     fn charge(&self, ns: u64) {
-        self.set_service(self.service().saturating_add(ns));
+        self.set_cpu_time(self.cpu_time().saturating_add(ns));
     }
 }
 

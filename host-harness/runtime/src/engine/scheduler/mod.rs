@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use wasmtime::EngineWeak;
 
-pub(super) use self::fair_queue::Account;
+pub(super) use self::fair_queue::CpuTimeAccount;
 use self::fair_queue::{Entered, FairQueue, Ticket};
 
 /// Workers that no component occupies.
@@ -66,13 +66,13 @@ impl Scheduler {
     /// makes the call yield.
     pub(super) async fn run<T>(
         &self,
-        account: &Arc<Account>,
+        account: &Arc<CpuTimeAccount>,
         interrupted: &AtomicBool,
         limit: Duration,
         call: impl Future<Output = T>,
     ) -> Option<T> {
         let mut call = pin!(call);
-        let mut turn = Turn {
+        let mut turn = ScheduledCall {
             scheduler: self,
             account,
             interrupted,
@@ -124,9 +124,9 @@ impl Scheduler {
 }
 
 /// One call and its place. When it is dropped, its permit goes to the next.
-struct Turn<'a> {
+struct ScheduledCall<'a> {
     scheduler: &'a Scheduler,
-    account: &'a Arc<Account>,
+    account: &'a Arc<CpuTimeAccount>,
     interrupted: &'a AtomicBool,
     ticket: Ticket,
     /// How long the call has executed.
@@ -140,7 +140,7 @@ struct Slice<T> {
     woke_another: bool,
 }
 
-impl Turn<'_> {
+impl ScheduledCall<'_> {
     fn poll<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -192,7 +192,7 @@ impl Turn<'_> {
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for ScheduledCall<'_> {
     fn drop(&mut self) {
         let next = {
             let mut queue = self.scheduler.queue();

@@ -20,8 +20,8 @@ struct Call<'a> {
 
 impl Call<'_> {
     async fn run(&self, scheduler: &Scheduler, service: Duration, limit: Duration) -> Option<char> {
-        let account = Arc::<Account>::default();
-        account.set_service(u64::try_from(service.as_nanos()).unwrap());
+        let account = Arc::<CpuTimeAccount>::default();
+        account.set_cpu_time(u64::try_from(service.as_nanos()).unwrap());
         let mut left = self.slices;
         let call = std::future::poll_fn(|cx| {
             self.slices_of_all.borrow_mut().push(self.name);

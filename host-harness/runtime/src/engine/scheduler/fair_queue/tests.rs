@@ -29,7 +29,7 @@ const HONEST: Pattern = Pattern {
 #[derive(Debug)]
 struct Source {
     pattern: Pattern,
-    account: Arc<Account>,
+    account: Arc<CpuTimeAccount>,
     ticket: Ticket,
     /// What is left of the execution, and when a wait for the host ends.
     left: Duration,
@@ -236,7 +236,7 @@ fn an_idle_source_saves_nothing_up() {
     let late = machine.sources[3].executed;
     let share = LONG_CALL + (Duration::from_secs(10) - LONG_CALL) / 2;
     assert!(late + TICK * 3 > share, "{late:?}");
-    assert!(late < share + CREDIT + TICK * 12, "{late:?}");
+    assert!(late < share + IDLE_CREDIT_MAX + TICK * 12, "{late:?}");
 }
 
 /// One that interrupts at each moment is charged for it, and so has no more
@@ -292,7 +292,7 @@ fn a_call_that_is_dropped_gives_its_permit_or_its_place_back() {
 #[test]
 fn ten_thousand_sources_that_all_want_to_execute_have_equal_shares() {
     let mut queue = FairQueue::new(2);
-    let accounts: Vec<Arc<Account>> = (0..10_000).map(|_| Arc::default()).collect();
+    let accounts: Vec<Arc<CpuTimeAccount>> = (0..10_000).map(|_| Arc::default()).collect();
     let tickets: Vec<Ticket> = accounts.iter().map(|_| queue.ticket()).collect();
     let mut now = Instant::now();
     let mut running = Vec::new();
@@ -310,9 +310,9 @@ fn ten_thousand_sources_that_all_want_to_execute_have_equal_shares() {
             running.push(next);
         }
     }
-    let services = accounts.iter().map(|account| account.service());
-    let (least, most) = services.fold((u64::MAX, 0), |(least, most), service| {
-        (least.min(service), most.max(service))
+    let services = accounts.iter().map(|account| account.cpu_time());
+    let (least, most) = services.fold((u64::MAX, 0), |(least, most), cpu_time| {
+        (least.min(cpu_time), most.max(cpu_time))
     });
     assert!(most - least <= 2 * nanos(TICK), "{least} to {most}");
 }

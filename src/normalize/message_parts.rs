@@ -4,7 +4,7 @@ use crate::field::{self, Name};
 
 /// What a sentence says after the feature: the words before a value, and the fields that it may
 /// come from. Free text such as a subject is not among them.
-pub(super) const PIECES: &[(&str, &[Name])] = &[
+pub(super) const MESSAGE_PARTS: &[(&str, &[Name])] = &[
     (
         ": ",
         &[

@@ -7,7 +7,7 @@ use crate::stream::{NO_PERMISSION, Stream};
 
 /// What an answer of the API comes to (`mimecast-api.md` §2, §6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum AnswerStatus {
     /// The access key has expired.
     Expired,
     /// The body is an answer.
@@ -34,25 +34,25 @@ pub enum Verdict {
 
 /// Codes that decide, whatever the status (`mimecast-api.md` §2, §6.1). The first that is a part
 /// of the answer's code in lower case counts.
-const CODES: [(&str, Verdict); 15] = [
-    ("app_forbidden", Verdict::NotPermitted),
-    ("binding_expired", Verdict::Expired),
-    ("developer_key", Verdict::KeyRefused),
-    ("invalid_signature", Verdict::SignatureRefused),
-    ("incorrect_region", Verdict::WrongRegion),
-    ("siem_invalid_token", Verdict::Refused),
-    ("client_unauthorized", Verdict::NotPermitted),
-    ("operation_forbidden", Verdict::NotPermitted),
-    ("endpoint_evaluation_failed", Verdict::NotPermitted),
-    ("token_expired", Verdict::TokenRefused),
-    ("token_verification_failed", Verdict::TokenRefused),
-    ("invalid_access_token", Verdict::TokenRefused),
-    ("invalidclientidentifier", Verdict::TokenRefused),
-    ("unauthorized", Verdict::TokenRefused),
-    ("internal_server_error", Verdict::Unavailable),
+const CODES: [(&str, AnswerStatus); 15] = [
+    ("app_forbidden", AnswerStatus::NotPermitted),
+    ("binding_expired", AnswerStatus::Expired),
+    ("developer_key", AnswerStatus::KeyRefused),
+    ("invalid_signature", AnswerStatus::SignatureRefused),
+    ("incorrect_region", AnswerStatus::WrongRegion),
+    ("siem_invalid_token", AnswerStatus::Refused),
+    ("client_unauthorized", AnswerStatus::NotPermitted),
+    ("operation_forbidden", AnswerStatus::NotPermitted),
+    ("endpoint_evaluation_failed", AnswerStatus::NotPermitted),
+    ("token_expired", AnswerStatus::TokenRefused),
+    ("token_verification_failed", AnswerStatus::TokenRefused),
+    ("invalid_access_token", AnswerStatus::TokenRefused),
+    ("invalidclientidentifier", AnswerStatus::TokenRefused),
+    ("unauthorized", AnswerStatus::TokenRefused),
+    ("internal_server_error", AnswerStatus::Unavailable),
 ];
 
-impl Verdict {
+impl AnswerStatus {
     /// Reads an answer. A 200 can be an error (`mimecast-api.md` §6.1).
     #[must_use]
     pub fn of(status: u16, error: Option<&UpstreamError>) -> Self {
@@ -95,25 +95,25 @@ pub fn describe(what: &str, head: &Head, error: Option<&UpstreamError>) -> Strin
 
 /// What to do about credentials that are refused, where the answer says which part of them it is.
 #[must_use]
-pub fn remedy(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Expired => {
+pub fn remedy(status: AnswerStatus) -> &'static str {
+    match status {
+        AnswerStatus::Expired => {
             "; the access key has expired: create new keys, for a user whose authentication profile lets them never expire"
         }
-        Verdict::KeyRefused => "; check app_id: Mimecast does not know the application",
-        Verdict::SignatureRefused => {
+        AnswerStatus::KeyRefused => "; check app_id: Mimecast does not know the application",
+        AnswerStatus::SignatureRefused => {
             "; check app_key, access_key and secret_key: Mimecast does not say which of the three is wrong"
         }
-        Verdict::WrongRegion => {
+        AnswerStatus::WrongRegion => {
             "; the account is in another region: remove base_url and set email, or set base_url to the host of the region"
         }
-        Verdict::Good
-        | Verdict::NotPermitted
-        | Verdict::Refused
-        | Verdict::Throttled
-        | Verdict::TokenRefused
-        | Verdict::TooLong
-        | Verdict::Unavailable => "",
+        AnswerStatus::Good
+        | AnswerStatus::NotPermitted
+        | AnswerStatus::Refused
+        | AnswerStatus::Throttled
+        | AnswerStatus::TokenRefused
+        | AnswerStatus::TooLong
+        | AnswerStatus::Unavailable => "",
     }
 }
 
@@ -141,38 +141,50 @@ pub fn grant(stream: Stream, api: Api) -> String {
 mod tests {
     use super::*;
 
-    fn verdict(status: u16, body: &str) -> Verdict {
-        Verdict::of(status, fail::read(body.as_bytes()).as_ref())
+    fn verdict(status: u16, body: &str) -> AnswerStatus {
+        AnswerStatus::of(status, fail::read(body.as_bytes()).as_ref())
     }
 
     #[test]
     fn status_and_code_decide_together() {
         let fail = |code: &str| format!(r#"{{"fail":[{{"code":"{code}"}}]}}"#);
-        assert_eq!(verdict(200, "{}"), Verdict::Good);
-        assert_eq!(verdict(200, &fail("app_forbidden")), Verdict::NotPermitted);
-        assert_eq!(verdict(200, &fail("err_validation_null")), Verdict::Refused);
-        assert_eq!(verdict(403, &fail("app_forbidden")), Verdict::NotPermitted);
+        assert_eq!(verdict(200, "{}"), AnswerStatus::Good);
+        assert_eq!(
+            verdict(200, &fail("app_forbidden")),
+            AnswerStatus::NotPermitted
+        );
+        assert_eq!(
+            verdict(200, &fail("err_validation_null")),
+            AnswerStatus::Refused
+        );
+        assert_eq!(
+            verdict(403, &fail("app_forbidden")),
+            AnswerStatus::NotPermitted
+        );
         assert_eq!(
             verdict(404, &fail("endpoint_evaluation_failed_1")),
-            Verdict::NotPermitted
+            AnswerStatus::NotPermitted
         );
-        assert_eq!(verdict(401, "<html>"), Verdict::TokenRefused);
-        assert_eq!(verdict(200, &fail("token_expired")), Verdict::TokenRefused);
+        assert_eq!(verdict(401, "<html>"), AnswerStatus::TokenRefused);
+        assert_eq!(
+            verdict(200, &fail("token_expired")),
+            AnswerStatus::TokenRefused
+        );
         assert_eq!(
             verdict(401, &fail("Unauthorized Request")),
-            Verdict::TokenRefused
+            AnswerStatus::TokenRefused
         );
-        assert_eq!(verdict(400, &fail("err_x")), Verdict::Refused);
+        assert_eq!(verdict(400, &fail("err_x")), AnswerStatus::Refused);
         assert_eq!(
             verdict(429, r#"{"detail":"Over throttling limit"}"#),
-            Verdict::Throttled
+            AnswerStatus::Throttled
         );
-        assert_eq!(verdict(502, "<html>"), Verdict::Unavailable);
+        assert_eq!(verdict(502, "<html>"), AnswerStatus::Unavailable);
         assert_eq!(
             verdict(500, &fail("internal_server_error_1")),
-            Verdict::Unavailable
+            AnswerStatus::Unavailable
         );
-        assert_eq!(verdict(302, ""), Verdict::Refused);
+        assert_eq!(verdict(302, ""), AnswerStatus::Refused);
     }
 
     #[test]

@@ -17,7 +17,7 @@ const VERSION: u32 = 1;
 
 /// What one poll leaves for the next one.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Volatile {
+pub struct SavedSession {
     #[serde(rename = "v")]
     version: u32,
     /// A hash of what the token belongs to, so that a session of other credentials is ignored.
@@ -31,7 +31,7 @@ pub struct Volatile {
     pub skew_ms: Option<i64>,
 }
 
-impl Volatile {
+impl SavedSession {
     /// A session for the source with these credentials.
     #[must_use]
     pub fn new(credentials: &Credentials) -> Self {
@@ -43,7 +43,7 @@ impl Volatile {
         }
     }
 
-    /// Reads [`Volatile::to_text`]; `None` where the text is something else or belongs to other
+    /// Reads [`SavedSession::to_text`]; `None` where the text is something else or belongs to other
     /// credentials.
     #[must_use]
     pub fn parse(text: &str, credentials: &Credentials) -> Option<Self> {
@@ -93,14 +93,14 @@ mod tests {
 
     #[test]
     fn a_session_of_other_credentials_or_another_form_is_ignored() {
-        let mut session = Volatile::new(&settings("s-1").credentials);
+        let mut session = SavedSession::new(&settings("s-1").credentials);
         session.token = Some(("t".to_owned(), Timestamp::from_millis(9)));
         let text = session.to_text().unwrap();
         assert!(
-            Volatile::parse(&text, &settings("s-1").credentials)
+            SavedSession::parse(&text, &settings("s-1").credentials)
                 .is_some_and(|read| read == session)
         );
-        assert!(Volatile::parse(&text, &settings("s-2").credentials).is_none());
+        assert!(SavedSession::parse(&text, &settings("s-2").credentials).is_none());
         for other in [
             "",
             "{}",
@@ -109,7 +109,7 @@ mod tests {
             &"x".repeat(SESSION_BYTES_MAX + 1),
         ] {
             assert!(
-                Volatile::parse(other, &settings("s-1").credentials).is_none(),
+                SavedSession::parse(other, &settings("s-1").credentials).is_none(),
                 "{other}"
             );
         }
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn a_token_that_does_not_fit_leaves_no_session() {
-        let mut session = Volatile::new(&settings("s-1").credentials);
+        let mut session = SavedSession::new(&settings("s-1").credentials);
         let token = "t".repeat(SESSION_BYTES_MAX);
         session.token = Some((token, Timestamp::from_millis(9)));
         assert!(session.to_text().is_none());

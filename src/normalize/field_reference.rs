@@ -3,7 +3,7 @@
 use super::attack::{self, RELEASE};
 use super::ecs;
 use super::ocsf::{self, OBSERVABLES, actions::ACTIONS};
-use super::table::{Keep, Row, With};
+use super::table::{FieldMapping, Keep, With};
 use crate::field::Name;
 use crate::stream::{STREAMS, Stream};
 
@@ -254,7 +254,7 @@ fn add(paths: &mut Vec<String>, path: &str) {
 }
 
 /// Where a row writes.
-fn paths(row: &Row) -> Vec<String> {
+fn paths(row: &FieldMapping) -> Vec<String> {
     if row.path.is_empty() || row.path.ends_with('.') {
         return Vec::new();
     }

@@ -4,8 +4,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::scheduler::Account;
-use crate::rate_limit::{Rate, RateLimit};
+use super::scheduler::CpuTimeAccount;
+use crate::rate_limit::{LogRateLimiter, Rate};
 
 /// A panic message with its context is a few lines; debugging by standard
 /// error is possible; a flood is 40 KiB a second.
@@ -17,22 +17,22 @@ const STDERR_RATE: Rate = Rate {
 
 /// The allowances of one source. Clones are the same allowances.
 #[derive(Clone, Debug)]
-pub struct SourceShare {
-    pub(super) cpu: Arc<Account>,
-    stderr: Arc<Mutex<RateLimit>>,
+pub struct SourceBudget {
+    pub(super) cpu: Arc<CpuTimeAccount>,
+    stderr: Arc<Mutex<LogRateLimiter>>,
 }
 
-impl Default for SourceShare {
+impl Default for SourceBudget {
     fn default() -> Self {
         Self {
             cpu: Arc::default(),
-            stderr: Arc::new(Mutex::new(RateLimit::new(STDERR_RATE))),
+            stderr: Arc::new(Mutex::new(LogRateLimiter::new(STDERR_RATE))),
         }
     }
 }
 
-impl SourceShare {
-    pub(super) fn stderr(&self) -> MutexGuard<'_, RateLimit> {
+impl SourceBudget {
+    pub(super) fn stderr(&self) -> MutexGuard<'_, LogRateLimiter> {
         self.stderr.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
