@@ -100,12 +100,14 @@ const ACTION: &[FieldMapping] = &[
 const AV_ROWS: &[FieldMapping] = &[
     constant("finding_info.title", "\"Virus found in a message\""),
     constant("finding_info.types", "[\"Malware\"]"),
+    row("finding_info.analytic",   &[], whole(feature_analytic)),
 ];
 
 #[rustfmt::skip]
 const ATTACHMENT_ROWS: &[FieldMapping] = &[
     constant("finding_info.title", "\"Malicious attachment found\""),
     constant("finding_info.types", "[\"Malware\"]"),
+    row("finding_info.analytic",   &[], whole(feature_analytic)),
 ];
 
 #[rustfmt::skip]
@@ -120,6 +122,7 @@ const IMPERSONATION_ROWS: &[FieldMapping] = &[
 const INTERNAL_ROWS: &[FieldMapping] = &[
     constant("finding_info.title", "\"Threat found in an internal message\""),
     constant("finding_info.types", "[\"Internal threat\"]"),
+    row("finding_info.analytic",   &[],                    whole(feature_analytic)),
     row("finding_info.desc",       &[field::SCAN_RESULTS], text(reason)),
     row("evidences[].url",         &[field::URL],          text(url)),
 ];
@@ -129,6 +132,7 @@ const INTERNAL_ROWS: &[FieldMapping] = &[
 const URL_ROWS: &[FieldMapping] = &[
     constant("finding_info.title",     "\"Malicious URL found\""),
     constant("finding_info.types",     "[\"Malicious URL\"]"),
+    row("finding_info.analytic",       &[],                                    whole(feature_analytic)),
     row("finding_info.desc",           &[field::BLOCK_REASON, field::REASON],  text(reason)),
     row("evidences[].url",             &[field::URL],                          text(url)),
     row("evidences[].user.name",       &[field::RECIPIENTS, field::RECIPIENT], value(people::person)),
@@ -139,6 +143,7 @@ const URL_ROWS: &[FieldMapping] = &[
 const CLICK_ROWS: &[FieldMapping] = &[
     constant("finding_info.title",     "\"Click on a malicious URL blocked\""),
     constant("finding_info.types",     "[\"Malicious URL\"]"),
+    row("finding_info.analytic",       &[],                                    whole(feature_analytic)),
     row("evidences[].url",             &[field::ORIGINAL_URL, field::URL],     text(url)),
     row("evidences[].user.name",       &[field::RECIPIENTS, field::RECIPIENT], value(people::person)),
     row("evidences[].user.email_addr", &[field::RECIPIENTS, field::RECIPIENT], value(people::email)),
