@@ -214,21 +214,26 @@ impl ApiClient {
         head.retry_after_ms(self.upstream_now())
     }
 
-    /// Takes the answer to [`ApiClient::preflight`].
+    /// Takes the answer to [`ApiClient::preflight`]. Returns the name of an optional member that cannot
+    /// be read.
     ///
     /// # Errors
     ///
     /// What was asked for is not to be had, or not now.
-    pub fn handle_preflight(&mut self, head: &Head, body: &[u8]) -> Result<(), PollError> {
+    pub fn handle_preflight(
+        &mut self,
+        head: &Head,
+        body: &[u8],
+    ) -> Result<Option<&'static str>, PollError> {
         let error = self.auth.read_error(body);
         let messages = self.auth.messages();
         let detail = describe(messages.request, head, error.as_ref());
         let error = match AnswerStatus::of(head.status, error.as_ref()) {
             AnswerStatus::Good => match self.auth.handle_answer(body, self.now) {
-                Ok(()) => {
+                Ok(unreadable) => {
                     self.failures = 0;
                     self.preflight_failure = None;
-                    return Ok(());
+                    return Ok(unreadable);
                 }
                 Err(AuthError::Refused(why)) => {
                     PollError::Unauthorized(format!("{detail}: {why}; {}", messages.advice))
@@ -242,7 +247,7 @@ impl ApiClient {
             // Seen to pass by itself (`mimecast-api.md` §6.1).
             AnswerStatus::KeyRefused if self.failures == 0 => {
                 self.failures = 1;
-                return Ok(());
+                return Ok(None);
             }
             AnswerStatus::Expired
             | AnswerStatus::KeyRefused

@@ -139,7 +139,7 @@ struct Account<'a> {
 
 #[derive(Deserialize)]
 struct Region {
-    #[serde(default, deserialize_with = "lenient::optional_text")]
+    #[serde(default, deserialize_with = "lenient::text_or_absent")]
     api: Option<String>,
 }
 

@@ -85,14 +85,19 @@ impl Auth {
         }
     }
 
-    /// Takes the successful answer to [`Auth::preflight`].
+    /// Takes the successful answer to [`Auth::preflight`]. Returns the name of an optional member that
+    /// cannot be read.
     ///
     /// # Errors
     ///
     /// The answer names a failure or does not hold what was asked for.
-    pub fn handle_answer(&mut self, body: &[u8], now: Timestamp) -> Result<(), AuthError> {
+    pub fn handle_answer(
+        &mut self,
+        body: &[u8],
+        now: Timestamp,
+    ) -> Result<Option<&'static str>, AuthError> {
         match self {
-            Self::Hmac(keys) => keys.handle_answer(body),
+            Self::Hmac(keys) => keys.handle_answer(body).map(|()| None),
             Self::OAuth2(application) => application.handle_answer(body, now),
         }
     }

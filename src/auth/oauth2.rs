@@ -3,7 +3,8 @@
 use serde::Deserialize;
 
 use super::AuthError;
-use crate::decode::{fail, lenient};
+use crate::decode::fail;
+use crate::decode::lenient::{self, Optional};
 use crate::request::Request;
 use crate::secret::Secret;
 use crate::time::Timestamp;
@@ -37,12 +38,12 @@ pub struct OAuth2 {
 /// The answer to a request for a token.
 #[derive(Deserialize)]
 struct Grant {
-    #[serde(default, deserialize_with = "lenient::optional_text")]
+    #[serde(default, deserialize_with = "lenient::text_or_absent")]
     access_token: Option<String>,
     /// Where it cannot be read, the default life counts: that costs a request, and a refusal
     /// would cost everything.
     #[serde(default, deserialize_with = "lenient::optional_number")]
-    expires_in: Option<f64>,
+    expires_in: Optional<f64>,
 }
 
 impl OAuth2 {
@@ -127,12 +128,17 @@ impl OAuth2 {
         header.into_iter().collect()
     }
 
-    /// Takes a successful answer. Even that may hold a `fail` (`mimecast-api.md` §2).
+    /// Takes a successful answer. Even that may hold a `fail` (`mimecast-api.md` §2). Returns the name
+    /// of an optional member that cannot be read.
     ///
     /// # Errors
     ///
     /// The answer names a failure or holds no token.
-    pub fn handle_answer(&mut self, body: &[u8], now: Timestamp) -> Result<(), AuthError> {
+    pub fn handle_answer(
+        &mut self,
+        body: &[u8],
+        now: Timestamp,
+    ) -> Result<Option<&'static str>, AuthError> {
         if let Some(error) = fail::read(body) {
             // A refusal has a status of its own: such an answer may be another one next time.
             return Err(AuthError::Protocol(format!(
@@ -147,7 +153,8 @@ impl OAuth2 {
                 "the token answer holds no usable token".to_owned(),
             ));
         };
-        let life_s = grant.expires_in.map_or(DEFAULT_LIFE_S, life);
+        let unreadable = grant.expires_in.unreadable("expires_in");
+        let life_s = grant.expires_in.value().map_or(DEFAULT_LIFE_S, life);
         let life_ms = i64::from(life_s).saturating_mul(1000);
         // A short life is halved rather than used up by the early renewal.
         let early_ms = EARLY_MS.min(life_ms / 2);
@@ -156,7 +163,7 @@ impl OAuth2 {
             secret: Secret::new(text),
             use_until,
         });
-        Ok(())
+        Ok(unreadable)
     }
 }
 

@@ -23,7 +23,7 @@ struct Item<'a> {
 
 #[derive(Deserialize)]
 struct Category {
-    #[serde(default, deserialize_with = "lenient::optional_text")]
+    #[serde(default, deserialize_with = "lenient::text_or_absent")]
     code: Option<String>,
 }
 

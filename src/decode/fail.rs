@@ -23,7 +23,7 @@ struct Body<'a> {
     fail: Option<&'a RawValue>,
     #[serde(borrow, default)]
     error: Option<&'a RawValue>,
-    #[serde(default, deserialize_with = "lenient::optional_text")]
+    #[serde(default, deserialize_with = "lenient::text_or_absent")]
     detail: Option<String>,
 }
 
@@ -36,9 +36,9 @@ struct Fail<'a> {
 
 #[derive(Deserialize)]
 struct Flat {
-    #[serde(default, deserialize_with = "lenient::optional_text")]
+    #[serde(default, deserialize_with = "lenient::text_or_absent")]
     code: Option<String>,
-    #[serde(default, deserialize_with = "lenient::optional_text")]
+    #[serde(default, deserialize_with = "lenient::text_or_absent")]
     message: Option<String>,
 }
 

@@ -49,31 +49,92 @@ fn plain(value: &RawValue) -> &str {
     value.get().trim_matches('"').trim()
 }
 
-/// For a member that is a boolean where it can be read.
-///
-/// # Errors
-///
-/// The document is not JSON.
-pub fn optional_boolean<'de, D: Deserializer<'de>>(value: D) -> Result<Option<bool>, D::Error> {
-    Ok(Option::<&RawValue>::deserialize(value)?.and_then(boolean))
+/// An optional member of an envelope.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Optional<T> {
+    /// It is not there, or `null`.
+    #[default]
+    Absent,
+    /// Its value.
+    Read(T),
+    /// It is there and cannot be read. It counts as absent, and a notice names it.
+    Unreadable,
 }
 
-/// For a member that is a number where it can be read.
-///
-/// # Errors
-///
-/// The document is not JSON.
-pub fn optional_number<'de, D: Deserializer<'de>>(value: D) -> Result<Option<f64>, D::Error> {
-    Ok(Option::<&RawValue>::deserialize(value)?.and_then(number))
+impl<T> Optional<T> {
+    fn of(value: Option<&RawValue>, read: fn(&RawValue) -> Option<T>) -> Self {
+        match value.filter(|value| value.get() != "null") {
+            None => Self::Absent,
+            Some(value) => read(value).map_or(Self::Unreadable, Self::Read),
+        }
+    }
+
+    /// The value, where there is one that can be read.
+    pub fn value(self) -> Option<T> {
+        match self {
+            Self::Read(value) => Some(value),
+            Self::Absent | Self::Unreadable => None,
+        }
+    }
+
+    /// Whether it is absent.
+    #[must_use]
+    pub const fn is_absent(&self) -> bool {
+        matches!(self, Self::Absent)
+    }
+
+    /// The name of the member, where it cannot be read.
+    #[must_use]
+    pub const fn unreadable(&self, name: &'static str) -> Option<&'static str> {
+        match self {
+            Self::Unreadable => Some(name),
+            Self::Absent | Self::Read(_) => None,
+        }
+    }
 }
 
-/// For a member that is a text where it can be read.
+/// For an optional boolean.
 ///
 /// # Errors
 ///
 /// The document is not JSON.
-pub fn optional_text<'de, D: Deserializer<'de>>(value: D) -> Result<Option<String>, D::Error> {
+pub fn optional_boolean<'de, D: Deserializer<'de>>(value: D) -> Result<Optional<bool>, D::Error> {
+    Ok(Optional::of(Option::deserialize(value)?, boolean))
+}
+
+/// For an optional number.
+///
+/// # Errors
+///
+/// The document is not JSON.
+pub fn optional_number<'de, D: Deserializer<'de>>(value: D) -> Result<Optional<f64>, D::Error> {
+    Ok(Optional::of(Option::deserialize(value)?, number))
+}
+
+/// For an optional text.
+///
+/// # Errors
+///
+/// The document is not JSON.
+pub fn optional_text<'de, D: Deserializer<'de>>(value: D) -> Result<Optional<String>, D::Error> {
+    Ok(Optional::of(Option::deserialize(value)?, text))
+}
+
+/// For a text that is read as absent where it cannot be read.
+///
+/// # Errors
+///
+/// The document is not JSON.
+pub fn text_or_absent<'de, D: Deserializer<'de>>(value: D) -> Result<Option<String>, D::Error> {
     Ok(Option::<&RawValue>::deserialize(value)?.and_then(text))
+}
+
+/// What happens to a member that cannot be read, as a clause for people.
+#[must_use]
+pub fn detail(name: &str) -> String {
+    format!(
+        "Mimecast's answer has a member {name} that cannot be read; it is taken as if it were missing"
+    )
 }
 
 #[cfg(test)]
@@ -83,11 +144,11 @@ mod tests {
     #[derive(Deserialize)]
     struct Envelope {
         #[serde(default, deserialize_with = "optional_boolean")]
-        flag: Option<bool>,
+        flag: Optional<bool>,
         #[serde(default, deserialize_with = "optional_number")]
-        number: Option<f64>,
+        number: Optional<f64>,
         #[serde(default, deserialize_with = "optional_text")]
-        text: Option<String>,
+        text: Optional<String>,
     }
 
     fn read(member: &str, value: &str) -> Envelope {
@@ -107,7 +168,7 @@ mod tests {
             ("[true]", None),
             ("{}", None),
         ] {
-            assert_eq!(read("flag", value).flag, flag, "{value}");
+            assert_eq!(read("flag", value).flag.value(), flag, "{value}");
         }
         for (value, number) in [
             ("1799", Some(1799.0)),
@@ -120,7 +181,7 @@ mod tests {
             ("\"inf\"", None),
             ("1e999", None),
         ] {
-            assert_eq!(read("number", value).number, number, "{value}");
+            assert_eq!(read("number", value).number.value(), number, "{value}");
         }
         for (value, text) in [
             ("\"a\\u0062\"", Some("ab")),
@@ -128,9 +189,12 @@ mod tests {
             ("null", None),
             ("{\"a\":1}", None),
         ] {
-            assert_eq!(read("text", value).text.as_deref(), text, "{value}");
+            assert_eq!(read("text", value).text.value().as_deref(), text, "{value}");
         }
         let empty: Envelope = serde_json::from_str("{}").unwrap();
-        assert!(empty.flag.is_none() && empty.number.is_none() && empty.text.is_none());
+        assert!(empty.flag.is_absent() && empty.number.is_absent() && empty.text.is_absent());
+        assert!(read("flag", "null").flag.is_absent());
+        assert_eq!(read("flag", "[7]").flag.unreadable("flag"), Some("flag"));
+        assert_eq!(read("flag", "true").flag.unreadable("flag"), None);
     }
 }

@@ -3,6 +3,7 @@
 use crate::api::answer_status::{AnswerStatus, describe, grant};
 use crate::batch::NoticeKind;
 use crate::checkpoint::BackoffCause;
+use crate::decode::lenient;
 use crate::response::{Head, TransportError};
 use crate::retry::Cause;
 use crate::session::{PollError, Purpose, Session, StreamFailure};
@@ -17,15 +18,23 @@ impl Session {
         };
         let (head, body) = in_flight.incoming.into_parts();
         match in_flight.purpose {
-            Purpose::Preflight => {
-                if let Err(error) = self.client.handle_preflight(&head, &body) {
-                    self.fail(error);
-                }
-            }
+            Purpose::Preflight => match self.client.handle_preflight(&head, &body) {
+                Ok(None) => {}
+                Ok(Some(member)) => self.tell_unreadable(member),
+                Err(error) => self.fail(error),
+            },
             Purpose::Call { slot, is_retry } => {
                 self.handle_call_answer(slot, is_retry, &head, body)
             }
             Purpose::File { slot } => self.handle_file_refusal(slot, &head),
+        }
+    }
+
+    /// Says of the first stream what cannot be read of an answer that concerns all.
+    fn tell_unreadable(&mut self, member: &str) {
+        if let (Some(slot), Some(poll)) = (self.slots.first(), &mut self.poll) {
+            let detail = lenient::detail(member);
+            poll.batch.notice(slot.stream, NoticeKind::Adjusted, detail);
         }
     }
 

@@ -17,7 +17,7 @@ use crate::streams::done_files::DoneFiles;
 use crate::streams::quota::Meter;
 use crate::streams::retention::Retention;
 use crate::streams::siem_events::LineFilter;
-use crate::streams::{Context, Feed, FeedAction, Unusable};
+use crate::streams::{Context, Feed, FeedAction, Unusable, tell_unreadable};
 use crate::time::Timestamp;
 
 use listing::{Distinct, File, Listing, find_all};
@@ -740,6 +740,7 @@ impl Feed for BatchFiles {
         batch: &mut Builder,
     ) -> Result<(), Unusable> {
         let listing = Listing::read(self.stream, &body)?;
+        tell_unreadable(self.stream, &listing.unreadable, batch);
         if self.retry.is_some() {
             self.find_set_aside(listing, context, batch);
             return Ok(());

@@ -25,7 +25,7 @@ use crate::stream::Stream;
 use crate::streams::done_files::{DoneFiles, key};
 use crate::streams::pages::escaped_len;
 use crate::streams::retention::Retention;
-use crate::streams::{Context, Feed, FeedAction, Unusable, hours_ms};
+use crate::streams::{Context, Feed, FeedAction, Unusable, hours_ms, tell_unreadable};
 use crate::time::Timestamp;
 
 /// A caught-up stream is asked again after this. New files appear every 30 minutes; nothing is
@@ -463,9 +463,10 @@ impl Feed for LogFiles {
         &mut self,
         (_, body): (&Head, Vec<u8>),
         context: Context<'_>,
-        _batch: &mut Builder,
+        batch: &mut Builder,
     ) -> Result<(), Unusable> {
-        call::read_end(&body)?;
+        let unreadable = call::read_end(&body)?;
+        tell_unreadable(self.stream, &[unreadable], batch);
         self.catch_up(context);
         Ok(())
     }

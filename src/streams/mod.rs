@@ -20,8 +20,9 @@ pub mod threat_feed;
 pub mod windows;
 
 use crate::api::ApiClient;
-use crate::batch::{Builder, PushResult, RecordProcessor};
+use crate::batch::{Builder, NoticeKind, PushResult, RecordProcessor};
 use crate::checkpoint::StreamPosition;
+use crate::decode::lenient;
 use crate::paging::Stall;
 use crate::request::{Call, Request};
 use crate::response::Head;
@@ -102,6 +103,13 @@ pub enum FeedAction {
 /// Why an answer could not be used. The text is a clause for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unusable(pub String);
+
+/// Says which optional members of an answer cannot be read.
+fn tell_unreadable(stream: Stream, members: &[Option<&'static str>], batch: &mut Builder) {
+    for member in members.iter().flatten() {
+        batch.notice(stream, NoticeKind::Adjusted, lenient::detail(member));
+    }
+}
 
 /// Hours in milliseconds.
 #[must_use]

@@ -11,7 +11,7 @@ use crate::request::Call;
 use crate::response::Head;
 use crate::stream::Stream;
 use crate::streams::pages::Page;
-use crate::streams::{Context, Feed, FeedAction, Unusable};
+use crate::streams::{Context, Feed, FeedAction, Unusable, tell_unreadable};
 use crate::time::Timestamp;
 
 /// What an empty page that names a further one means.
@@ -230,9 +230,10 @@ impl<S: PagingStrategy> Feed for PagedFeed<S> {
         &mut self,
         answer: (&Head, Vec<u8>),
         context: Context<'_>,
-        _batch: &mut Builder,
+        batch: &mut Builder,
     ) -> Result<(), Unusable> {
         let mut page = self.strategy.read(answer, context)?;
+        tell_unreadable(self.strategy.stream(), &page.unreadable, batch);
         page.resume(self.strategy.cursor().page_done.as_ref());
         self.has_news = false;
         self.page = Some(page);

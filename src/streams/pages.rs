@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::checkpoint::PageDone;
 use crate::decode::json::readable;
-use crate::decode::lenient;
+use crate::decode::lenient::{self, Optional};
 use crate::encode::push_quoted;
 use crate::request::Call;
 use crate::stream::{Post, Stream};
@@ -27,6 +27,8 @@ pub struct Page {
     at: usize,
     /// The token of the page after this one, where there is one.
     pub next_token: Option<String>,
+    /// The names of optional members beside the records that cannot be read.
+    pub unreadable: [Option<&'static str>; 2],
 }
 
 #[derive(Deserialize)]
@@ -51,14 +53,28 @@ struct Meta<'a> {
 #[derive(Deserialize)]
 struct Pagination {
     #[serde(default, deserialize_with = "lenient::optional_text")]
-    next: Option<String>,
+    next: Optional<String>,
 }
 
-/// The pagination of a page. What stands beside the records and cannot be read is absent: it does
-/// not discard them.
-fn pagination(meta: Option<&RawValue>) -> Option<Pagination> {
-    let meta: Meta<'_> = serde_json::from_str(meta?.get()).ok()?;
-    serde_json::from_str(meta.pagination?.get()).ok()
+/// The pagination of a page, and the name of what cannot be read of it. What stands beside the
+/// records and cannot be read is absent: it does not discard them.
+fn pagination(meta: Option<&RawValue>) -> (Option<Pagination>, Option<&'static str>) {
+    let Some(meta) = meta.filter(|meta| meta.get() != "null") else {
+        return (None, None);
+    };
+    let Ok(meta) = serde_json::from_str::<Meta<'_>>(meta.get()) else {
+        return (None, Some("meta"));
+    };
+    let Some(pagination) = meta.pagination.filter(|it| it.get() != "null") else {
+        return (None, None);
+    };
+    match serde_json::from_str::<Pagination>(pagination.get()) {
+        Ok(pagination) => {
+            let unreadable = pagination.next.unreadable("next");
+            (Some(pagination), unreadable)
+        }
+        Err(_) => (None, Some("pagination")),
+    }
 }
 
 impl Page {
@@ -71,7 +87,7 @@ impl Page {
         let broken = || Unusable("the page is not the documented JSON".to_owned());
         let body = readable(body);
         let answer: Answer<'_> = serde_json::from_slice(&body).map_err(|_| broken())?;
-        let pagination = pagination(answer.meta);
+        let (pagination, unreadable) = pagination(answer.meta);
         // `{}` is no empty page: what it leaves out would be taken for nothing.
         let records = match answer.data {
             Some(data) => items(data, list),
@@ -80,9 +96,15 @@ impl Page {
         let records = ranges(&body, &records.ok_or_else(broken)?);
         // A token that does not move ends the list (`mimecast-api.md` §5.1).
         let next = pagination
-            .and_then(|page| page.next)
+            .and_then(|page| page.next.value())
             .filter(|next| !next.is_empty() && Some(next.as_str()) != token);
-        Self::of(body, records, next)
+        Ok(Self::of(body, records, next)?.with_unreadable([unreadable, None]))
+    }
+
+    /// The same page, with the names of members that cannot be read.
+    #[must_use]
+    pub fn with_unreadable(self, unreadable: [Option<&'static str>; 2]) -> Self {
+        Self { unreadable, ..self }
     }
 
     /// A page of records that were found by other means.
@@ -103,6 +125,7 @@ impl Page {
             records,
             at: 0,
             next_token,
+            unreadable: [None; 2],
         })
     }
 

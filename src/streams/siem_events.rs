@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use crate::batch::{Builder, NoticeKind, PushResult, RecordLine, RecordProcessor};
 use crate::checkpoint::{EventsPosition, FilesPosition, StreamPosition};
 use crate::decode::json::readable;
-use crate::decode::lenient;
+use crate::decode::lenient::{self, Optional};
 use crate::identity::EventId;
 use crate::paging::Stall;
 use crate::remembered::SeenIds;
@@ -70,13 +70,13 @@ struct Answer<'a> {
         default,
         deserialize_with = "lenient::optional_text"
     )]
-    next_page: Option<String>,
+    next_page: Optional<String>,
     #[serde(
         rename = "isCaughtUp",
         default,
         deserialize_with = "lenient::optional_boolean"
     )]
-    is_caught_up: Option<bool>,
+    is_caught_up: Optional<bool>,
 }
 
 impl SiemEvents {
@@ -354,15 +354,20 @@ impl PagingStrategy for Events {
         let body = readable(body);
         let answer: Answer<'_> = serde_json::from_slice(&body)
             .map_err(|_| Unusable("the page is not the documented JSON".to_owned()))?;
-        if answer.value.is_none() && answer.next_page.is_none() && answer.is_caught_up.is_none() {
+        if answer.value.is_none() && answer.next_page.is_absent() && answer.is_caught_up.is_absent()
+        {
             return Err(Unusable("the page has none of its members".to_owned()));
         }
-        let next = answer.next_page.filter(|token| !token.is_empty());
-        let caught_up = answer.is_caught_up.unwrap_or(false) || next.is_none();
+        let unreadable = [
+            answer.next_page.unreadable("@nextPage"),
+            answer.is_caught_up.unreadable("isCaughtUp"),
+        ];
+        let next = answer.next_page.value().filter(|token| !token.is_empty());
+        let caught_up = answer.is_caught_up.value().unwrap_or(false) || next.is_none();
         let records = ranges(&body, &answer.value.unwrap_or_default());
         // An empty answer whose token does not move is the end, whatever it says.
         let stuck = records.is_empty() && next == self.position.page_token;
-        let page = Page::of(body, records, next)?;
+        let page = Page::of(body, records, next)?.with_unreadable(unreadable);
         self.position.behind = !(caught_up || stuck);
         self.position.read_at = Some(context.now);
         if caught_up || stuck {

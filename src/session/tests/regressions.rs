@@ -181,3 +181,54 @@ fn a_record_without_a_time_does_not_move_where_a_refused_page_token_begins_again
         .expect("it begins again by date");
     assert!(again.contains(&first.to_day()), "{again}");
 }
+
+#[test]
+fn an_optional_member_that_cannot_be_read_is_named_and_costs_no_record() {
+    for (stream, endpoint, answer, member) in [
+        (
+            "audit",
+            "/oauth/token",
+            r#"{"access_token":"tok-1-0123456789","expires_in":[1799]}"#,
+            "expires_in",
+        ),
+        (
+            "siem.receipt",
+            "/siem/v1/batch/",
+            r#"{"value":[],"isCaughtUp":"perhaps"}"#,
+            "isCaughtUp",
+        ),
+        (
+            "siem.receipt",
+            "/siem/v1/batch/",
+            r#"{"value":[],"@nextPage":{"a":1},"isCaughtUp":true}"#,
+            "@nextPage",
+        ),
+        (
+            "audit",
+            "get-audit-events",
+            r#"{"meta":{"pagination":{"next":["t"]}},"data":[]}"#,
+            "next",
+        ),
+        (
+            "audit",
+            "get-audit-events",
+            r#"{"meta":{"pagination":7},"data":[]}"#,
+            "pagination",
+        ),
+        (
+            "audit",
+            "get-audit-events",
+            r#"{"meta":"?","data":[]}"#,
+            "meta",
+        ),
+    ] {
+        let mut upstream = Upstream::new();
+        let mut host = Host::new(&format!(r#","streams":["{stream}"]"#));
+        let scripted = (endpoint.to_owned(), Answer::json(200, answer));
+        upstream.script.push_back(scripted);
+        host.collect(&mut upstream);
+        let details: Vec<&str> = host.notices.iter().map(|it| it.detail.as_str()).collect();
+        let named = format!("a member {member} that cannot be read");
+        assert!(details.iter().any(|it| it.contains(&named)), "{details:?}");
+    }
+}

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::decode::lenient;
+use crate::decode::lenient::{self, Optional};
 use crate::request::{is_usable, origin, path};
 use crate::stream::Stream;
 use crate::streams::Unusable;
@@ -57,6 +57,8 @@ pub(super) struct Listing {
     pub(super) files: Vec<Option<File>>,
     pub(super) next_token: Option<String>,
     pub(super) is_caught_up: bool,
+    /// The names of members that cannot be read.
+    pub(super) unreadable: [Option<&'static str>; 2],
 }
 
 #[derive(Deserialize)]
@@ -68,13 +70,13 @@ struct Answer<'a> {
         default,
         deserialize_with = "lenient::optional_text"
     )]
-    next_page: Option<String>,
+    next_page: Optional<String>,
     #[serde(
         rename = "isCaughtUp",
         default,
         deserialize_with = "lenient::optional_boolean"
     )]
-    is_caught_up: Option<bool>,
+    is_caught_up: Optional<bool>,
 }
 
 impl Listing {
@@ -86,18 +88,25 @@ impl Listing {
     pub(super) fn read(stream: Stream, body: &[u8]) -> Result<Self, Unusable> {
         let answer: Answer<'_> = serde_json::from_slice(body)
             .map_err(|_| Unusable("the page is not the documented JSON".to_owned()))?;
-        if answer.value.is_none() && answer.next_page.is_none() && answer.is_caught_up.is_none() {
+        if answer.value.is_none() && answer.next_page.is_absent() && answer.is_caught_up.is_absent()
+        {
             return Err(Unusable("the page has none of its members".to_owned()));
         }
-        let next_token = answer.next_page.filter(|token| !token.is_empty());
+        let unreadable = [
+            answer.next_page.unreadable("@nextPage"),
+            answer.is_caught_up.unreadable("isCaughtUp"),
+        ];
+        let next_token = answer.next_page.value();
+        let next_token = next_token.filter(|token| !token.is_empty());
         if next_token.as_deref().is_some_and(pages::is_too_long) {
             return Err(pages::too_long());
         }
         let items = answer.value.unwrap_or_default();
         Ok(Self {
             files: items.into_iter().map(|item| file(stream, item)).collect(),
-            is_caught_up: answer.is_caught_up.unwrap_or(false) || next_token.is_none(),
+            is_caught_up: answer.is_caught_up.value().unwrap_or(false) || next_token.is_none(),
             next_token,
+            unreadable,
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::decode::lenient;
+use crate::decode::lenient::{self, Optional};
 use crate::encode::push_quoted;
 use crate::request::Call;
 use crate::response::Head;
@@ -23,19 +23,20 @@ struct Meta {
         default,
         deserialize_with = "lenient::optional_boolean"
     )]
-    is_last_token: Option<bool>,
+    is_last_token: Optional<bool>,
 }
 
-/// Reads a body that says that there are no more files.
-pub(super) fn read_end(body: &[u8]) -> Result<(), Unusable> {
+/// Reads a body that says that there are no more files. Returns the name of an optional member that
+/// cannot be read.
+pub(super) fn read_end(body: &[u8]) -> Result<Option<&'static str>, Unusable> {
     let answer: Envelope = serde_json::from_slice(body)
         .map_err(|_| Unusable("the answer is neither a file nor JSON".to_owned()))?;
-    if answer.meta.is_last_token == Some(false) {
+    if answer.meta.is_last_token == Optional::Read(false) {
         return Err(Unusable(
             "the answer holds no file and says that there are more".to_owned(),
         ));
     }
-    Ok(())
+    Ok(answer.meta.is_last_token.unreadable("isLastToken"))
 }
 
 /// The name of the file that an answer is, where it is one. That of an archive says nothing.
