@@ -43,7 +43,7 @@ fn a_tenant_of_305_000_records_is_delivered_exactly_once_in_both_formats() {
         assert_eq!(events.len(), 10 * 3 * 5 * 2000 + 5000, "{format}");
         setup.assert_complete(&events);
         let status = setup.command("status").arg("--json").output().unwrap();
-        assert_success(&status);
+        assert_eq!(status.status.code(), Some(3), "nothing runs any more");
         assert_counts(&String::from_utf8(status.stdout).unwrap());
     }
     assert_eq!(setup.simulator.requests().bearer_violations, 0);
@@ -286,6 +286,49 @@ fn sigterm_ends_a_run_within_five_seconds_and_the_next_one_goes_on() {
         distinct.len(),
         events.len(),
         "an orderly end repeats nothing"
+    );
+}
+
+/// A collector that was killed is not healthy, whatever it had collected.
+#[test]
+fn status_tells_a_host_that_runs_from_one_that_has_ended_and_one_that_was_killed() {
+    let setup = Setup::new(small(), "");
+    let status = || {
+        let output = setup.command("status").output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        (output.status.code(), text)
+    };
+    assert_eq!(status().0, Some(3), "no run has been");
+
+    let mut host = setup.start("run");
+    wait_until("the end of what there is", || {
+        let (code, text) = status();
+        code == Some(0) && text.contains("source `acme`: active, lag ")
+    });
+    assert!(status().1.starts_with("host: running since "));
+    host.kill().unwrap();
+    host.wait().unwrap();
+    // As if half a minute had passed.
+    let path = setup.path("state/heartbeat.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let mut heartbeat: Value = serde_json::from_str(&text).unwrap();
+    let written_at = heartbeat["written_at_ms"].as_u64().unwrap();
+    heartbeat["written_at_ms"] = (written_at - 31_000).into();
+    std::fs::write(&path, heartbeat.to_string()).unwrap();
+    let (code, text) = status();
+    assert_eq!(code, Some(3), "{text}");
+    assert!(text.contains(" gave its last sign of life at "), "{text}");
+    assert!(text.contains("source `acme`: stopped, lag "), "{text}");
+
+    let mut host = setup.start("run");
+    wait_until("the next run", || status().0 == Some(0));
+    terminate(host.id());
+    host.wait().unwrap();
+    let (code, text) = status();
+    assert_eq!(code, Some(3), "{text}");
+    assert!(
+        text.starts_with("host: not running; the last run ended at "),
+        "{text}"
     );
 }
 

@@ -116,14 +116,15 @@ fn a_source_that_cannot_start_stops_no_other_and_each_is_reported() {
     let status = setup.command("status").arg("--json").output().unwrap();
     assert_eq!(status.status.code(), Some(78), "of the file that is cut");
     let status: Value = serde_json::from_slice(&status.stdout).unwrap();
-    assert_eq!(status_of(&status, "acme")["state"], "caught up");
+    assert_eq!(status_of(&status, "acme")["state"], "stopped");
     for (name, reason) in CANNOT_START {
         if name != "cut" {
             assert!(said.contains(reason), "validate, {name}: {said}");
         }
         assert!(logged.contains(reason), "run, {name}: {logged}");
         let source = status_of(&status, name);
-        assert_eq!(source["state"], "failing", "{source}");
+        let state = if name == "cut" { "failing" } else { "stopped" };
+        assert_eq!(source["state"], state, "{source}");
         let detail = source["last_error"]["detail"].as_str().unwrap();
         assert!(detail.contains(reason), "status, {name}: {detail}");
     }
@@ -131,7 +132,11 @@ fn a_source_that_cannot_start_stops_no_other_and_each_is_reported() {
     assert_eq!(cut, "{\"version\":1,\"sou", "it is not overwritten");
     let text = setup.command("status").output().unwrap();
     let text = String::from_utf8(text.stdout).unwrap();
-    assert!(text.contains("source `acme`: caught up"), "{text}");
+    assert!(
+        text.starts_with("host: not running; the last run ended at "),
+        "{text}"
+    );
+    assert!(text.contains("source `acme`: stopped, lag "), "{text}");
     assert!(text.contains("source `cut`: failing"), "{text}");
 }
 

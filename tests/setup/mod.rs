@@ -127,7 +127,7 @@ impl Setup {
     /// What `status --json` says of each stream.
     pub(crate) fn status(&self) -> Value {
         let output = self.command("status").arg("--json").output().unwrap();
-        assert_success(&output);
+        assert!(matches!(output.status.code(), Some(0 | 3)), "{output:?}");
         let status: Value = serde_json::from_slice(&output.stdout).unwrap();
         status["sources"][0]["streams"].clone()
     }

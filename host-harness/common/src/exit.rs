@@ -12,6 +12,8 @@ pub enum Exit {
     /// The upstream or an output failed, or another run holds the state
     /// directory.
     Failed,
+    /// Nothing collects, or nothing has for a long time: for `status`.
+    NotRunning,
     /// The upstream refused the credentials.
     Unauthorized,
     /// The settings file, or something it names, cannot be used.
@@ -27,6 +29,7 @@ impl Exit {
             Self::BadSettings => 78, // EX_CONFIG
             Self::Done => 0,
             Self::Failed => 1,
+            Self::NotRunning => 3,
             Self::Unauthorized => 77, // EX_NOPERM
         }
     }

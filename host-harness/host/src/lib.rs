@@ -22,6 +22,7 @@ pub mod dead_letter;
 pub mod demo;
 mod descriptor_limit;
 mod destination;
+mod liveness;
 pub mod log;
 pub mod progress;
 pub mod run;

@@ -17,6 +17,7 @@ use tracing::{error, info};
 
 use crate::dead_letter::DeadLetterSink;
 use crate::descriptor_limit;
+use crate::liveness::Liveness;
 use crate::progress::Bars;
 use crate::settings::{DeadLetterSettings, STATE_CACHE, Settings};
 use crate::source;
@@ -81,6 +82,7 @@ impl Summary {
 pub async fn run(settings: &Settings, options: Options) -> Result<Summary, Failure> {
     descriptor_limit::warn_if_few(settings.sources.len(), settings.outputs.len());
     let state = Arc::new(StateDir::open(&settings.state_dir)?);
+    let _liveness = Liveness::start(Arc::clone(&state));
     let cache_dir = options.cache_dir.clone();
     let cache_dir = cache_dir.unwrap_or_else(|| state.path().join(STATE_CACHE));
     let components = source::components(settings, Some(cache_dir))?;

@@ -11,16 +11,22 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use source_common::disk;
 use source_common::exit::Failure;
+
+use crate::bindings::StreamState;
 
 /// The layout of the file. A newer one is refused, never guessed at.
 const VERSION: u32 = 1;
 
 /// What the name of a source's file ends with.
 pub const RECORD_SUFFIX: &str = ".checkpoint.json";
+
+/// The file of a [`Heartbeat`].
+const HEARTBEAT: &str = "heartbeat.json";
 
 /// What the contract allows a checkpoint to have.
 pub const CHECKPOINT_BYTES_MAX: usize = 768 * 1024;
@@ -61,6 +67,98 @@ pub struct SourceState {
     pub streams: BTreeMap<String, StreamRecord>,
 }
 
+/// What a stream or a source is doing, in the words of every report.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// It collects, or has collected everything there is for now.
+    Active,
+    /// Nothing has come of it yet.
+    #[default]
+    Starting,
+    /// A quota or a rate limit holds it back.
+    Waiting,
+    /// The credentials are good but do not permit it.
+    NotPermitted,
+    /// It failed and is tried again.
+    Failing,
+    /// The credentials are refused.
+    Unauthorized,
+    /// No host is running.
+    Stopped,
+}
+
+impl State {
+    /// Its word.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Starting => "starting",
+            Self::Waiting => "waiting",
+            Self::NotPermitted => "not-permitted",
+            Self::Failing => "failing",
+            Self::Unauthorized => "unauthorized",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+impl From<StreamState> for State {
+    fn from(state: StreamState) -> Self {
+        match state {
+            StreamState::Active => Self::Active,
+            StreamState::Waiting => Self::Waiting,
+            StreamState::NotPermitted => Self::NotPermitted,
+            StreamState::Failing => Self::Failing,
+        }
+    }
+}
+
+/// The sign of life of a host, in its state directory. Times are in milliseconds since the epoch.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Heartbeat {
+    /// The process.
+    pub pid: u32,
+    /// When it started.
+    pub started_at_ms: u64,
+    /// When this was written.
+    pub written_at_ms: u64,
+    /// Whether the host has ended since.
+    pub has_ended: bool,
+}
+
+/// How often a host writes its [`Heartbeat`].
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// A host whose last sign of life is older has died or hangs.
+const HEARTBEAT_AGE_MAX: Duration = Duration::from_secs(30);
+
+impl Heartbeat {
+    /// Whether the host was alive at `now`. A clock that was set is taken for a host that is not.
+    #[must_use]
+    pub fn is_alive(&self, now: SystemTime) -> bool {
+        let age_ms = epoch_ms(now).abs_diff(self.written_at_ms);
+        !self.has_ended && Duration::from_millis(age_ms) <= HEARTBEAT_AGE_MAX
+    }
+}
+
+/// Milliseconds since the epoch.
+#[must_use]
+pub fn epoch_ms(time: SystemTime) -> u64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| {
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    })
+}
+
+/// The last sign of life of the host that uses a state directory, if there was one.
+#[must_use]
+pub fn heartbeat(state_dir: &Path) -> Option<Heartbeat> {
+    let text = fs::read(state_dir.join(HEARTBEAT)).ok()?;
+    serde_json::from_slice(&text).ok()
+}
+
 /// What is kept of one stream.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct StreamRecord {
@@ -92,6 +190,22 @@ pub struct StreamRecord {
     /// When the upstream was last asked, in RFC 3339.
     #[serde(default)]
     pub asked_at: Option<String>,
+    /// What it was doing at the end of the last poll.
+    #[serde(default)]
+    pub state: State,
+    /// When it is tried again, where it waits, in milliseconds since the epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until_ms: Option<i64>,
+    /// The time up to which its records are known to be collected, in
+    /// milliseconds since the epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub collected_until_ms: Option<i64>,
+    /// How many calls its quota leaves, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota_remaining: Option<u32>,
+    /// Why it does not collect, and what to do.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub state_detail: String,
     /// The last failure of this stream, until it works again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<StatusMessage>,
@@ -148,6 +262,15 @@ impl StateDir {
     /// What is kept of a source; a fresh record where there is nothing.
     pub fn load(&self, source: &str) -> Result<SourceState, Failure> {
         Ok(read(&self.path, source)?.unwrap_or_else(|| SourceState::new(source)))
+    }
+
+    /// Replaces the sign of life. It does not have to outlast a crash of the system.
+    pub fn write_heartbeat(&self, heartbeat: &Heartbeat) -> io::Result<()> {
+        let aside = tempfile::Builder::new()
+            .prefix(".heartbeat-")
+            .tempfile_in(&self.path)?;
+        fs::write(aside.path(), serde_json::to_vec(heartbeat)?)?;
+        disk::persist(aside, &self.path.join(HEARTBEAT))
     }
 
     /// Replace what is kept of a source. It is on the disk when this returns.

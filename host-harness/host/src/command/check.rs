@@ -54,7 +54,7 @@ pub async fn check(config: &Path, only: &Only) -> Result<Exit, Failure> {
     let now = humantime::format_rfc3339_seconds(SystemTime::now());
     print(&match exit {
         Exit::Done => format!("Connection successful {now}\n"),
-        Exit::BadSettings | Exit::Failed | Exit::Unauthorized => {
+        Exit::BadSettings | Exit::Failed | Exit::NotRunning | Exit::Unauthorized => {
             format!("Connection failed {now}\n")
         }
     })?;

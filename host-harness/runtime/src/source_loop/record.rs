@@ -50,6 +50,14 @@ impl SourceState {
             stream.asked_at = Some(now.clone());
             stream.last_error = None;
         }
+        for status in &batch.status {
+            let stream = self.streams.entry(status.stream.clone()).or_default();
+            stream.state = status.state.into();
+            stream.until_ms = status.until;
+            stream.collected_until_ms = Some(status.collected_until);
+            stream.quota_remaining = status.quota_remaining;
+            stream.state_detail.clone_from(&status.detail);
+        }
         let mut news = Vec::new();
         for notice in &batch.notices {
             let kind = notice_name(notice.kind);
