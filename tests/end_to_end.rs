@@ -332,6 +332,77 @@ fn status_tells_a_host_that_runs_from_one_that_has_ended_and_one_that_was_killed
     );
 }
 
+/// What is collected again is the same, and only of the streams that were asked for.
+#[test]
+fn a_reset_collects_a_stream_again_with_the_same_ids_and_leaves_the_others() {
+    let setup = Setup::new(small(), "");
+    let reset = |arguments: &[&str]| {
+        let output = setup.command("reset").args(arguments).output().unwrap();
+        let text = [output.stdout, output.stderr].map(|it| String::from_utf8(it).unwrap());
+        (output.status.code(), text.concat())
+    };
+    let (code, text) = reset(&["--source", "acme", "--from", "30d"]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(
+        text.contains("has collected nothing yet; set `start`"),
+        "{text}"
+    );
+
+    assert_success(&setup.run_once());
+    let before = setup.events();
+    for (arguments, reason) in [
+        (
+            ["--source", "acne", "--from", "30d"],
+            "did you mean `acme`?",
+        ),
+        (["--source", "acme", "--from", "soon"], "like 24h"),
+    ] {
+        let (code, text) = reset(&arguments);
+        assert_eq!(code, Some(78), "{text}");
+        assert!(text.contains(reason), "{text}");
+    }
+    let stream = [
+        "--source",
+        "acme",
+        "--stream",
+        "siem.receipt",
+        "--from",
+        "30d",
+    ];
+    let (code, text) = reset(&stream);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(
+        text.contains("the next run collects siem.receipt again from "),
+        "{text}"
+    );
+    assert_success(&setup.run_once());
+
+    let all = setup.events();
+    let again = &all[before.len()..];
+    let receipts = |events: &[(String, String)]| -> BTreeSet<String> {
+        let receipts = events.iter().filter(|(stream, _)| stream == "siem.receipt");
+        receipts.map(|(_, id)| id.clone()).collect()
+    };
+    assert_eq!(
+        receipts(again),
+        receipts(&before),
+        "the same events with the same ids"
+    );
+    assert_eq!(receipts(again).len(), again.len(), "and no others");
+    assert!(!again.is_empty());
+
+    // A host that runs stores its own checkpoint.
+    let mut host = setup.start("run");
+    wait_until("the host", || {
+        setup.command("status").output().unwrap().status.success()
+    });
+    let (code, text) = reset(&stream);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("another source-host is using it"), "{text}");
+    terminate(host.id());
+    host.wait().unwrap();
+}
+
 fn terminate(pid: u32) {
     assert!(
         Command::new("kill")

@@ -26,7 +26,7 @@ const THREADS_END_MAX: Duration = Duration::from_millis(100);
     about = "Collects events with a sandboxed source component and delivers them"
 )]
 #[command(
-    after_help = "Exit codes: 0 done; 1 upstream or output failed; 2 usage; 77 credentials refused; 78 bad settings file."
+    after_help = "Exit codes: 0 done; 1 upstream or output failed; 2 usage; 3 `status` found nothing that runs; 77 credentials refused; 78 bad settings file."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -105,6 +105,20 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Collect streams again from a time; no host may be running
+    Reset {
+        /// The settings file
+        config: PathBuf,
+        /// The source
+        #[arg(long, value_name = "NAME")]
+        source: String,
+        /// Only this stream; may be given several times
+        #[arg(long = "stream", value_name = "NAME")]
+        streams: Vec<String>,
+        /// From when on: a time like 2026-11-01T00:00:00Z, or how long ago, like 24h
+        #[arg(long, value_name = "TIME")]
+        from: String,
+    },
     /// Turn records from standard input into events on standard output
     Normalize {
         /// The stream that the records are of
@@ -176,6 +190,19 @@ async fn dispatch(command: Command) -> Result<Exit, Failure> {
             command::normalize::normalize(&stream, format, settings, component).await
         }
         Command::Migrate { config } => command::migrate::migrate(&config),
+        Command::Reset {
+            config,
+            source,
+            streams,
+            from,
+        } => {
+            let reset = command::reset::Reset {
+                source,
+                streams,
+                from,
+            };
+            command::reset::reset(&config, &reset).await
+        }
         Command::Run { config, once } => command::run::run(&config, once).await,
         Command::Status { config, json } => command::status::status(&config, json),
         Command::Validate { config } => command::validate::validate(&config).await,

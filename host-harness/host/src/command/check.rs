@@ -5,7 +5,6 @@ use std::path::Path;
 use std::time::{Instant, SystemTime};
 
 use source_common::exit::{Exit, Failure};
-use source_common::names::nearest;
 use source_runtime::bindings::{CheckOutcome, CheckResult, NotPermitted, PollError};
 use source_runtime::source::{NetworkAccess, Source};
 use source_runtime::source_loop::settings_error;
@@ -64,18 +63,7 @@ pub async fn check(config: &Path, only: &Only) -> Result<Exit, Failure> {
 /// Leave out what is not to be checked.
 fn choose(settings: &mut Settings, only: &Only) -> Result<(), Failure> {
     if let Some(name) = &only.source {
-        let names: Vec<String> = settings.sources.iter().map(|s| s.name.clone()).collect();
-        settings.sources.retain(|source| source.name == *name);
-        if settings.sources.is_empty() {
-            let file = settings.file.display();
-            let names = names.iter().map(String::as_str);
-            let meant = match nearest(name, names.clone()) {
-                Some(meant) => format!("did you mean `{meant}`?"),
-                None => format!("there are: {}", names.collect::<Vec<_>>().join(", ")),
-            };
-            let reason = format!("{file}: there is no source `{name}`; {meant}");
-            return Err(Failure::settings(reason));
-        }
+        settings.retain_source(name)?;
     }
     if let Some(stream) = &only.stream {
         for source in &mut settings.sources {

@@ -5,6 +5,7 @@ pub mod describe;
 pub mod fields;
 pub mod migrate;
 pub mod normalize;
+pub mod reset;
 pub mod run;
 pub mod status;
 mod table;

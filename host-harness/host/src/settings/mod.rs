@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use source_common::exit::Failure;
 use source_common::lines::KeyLines;
+use source_common::names::nearest;
 use source_common::section::{Mistakes, Section, at};
 use source_outputs::{self, OutputConfig};
 use source_runtime::allow_list::AllowSetting;
@@ -113,6 +114,23 @@ impl Settings {
         settings.refuse_two_stdouts()?;
         files::refuse_shared(&settings)?;
         Ok(settings)
+    }
+
+    /// Leaves only the source of that name. Where there is none, says which one may be meant.
+    pub fn retain_source(&mut self, name: &str) -> Result<(), Failure> {
+        let names: Vec<String> = self.sources.iter().map(|s| s.name.clone()).collect();
+        self.sources.retain(|source| source.name == name);
+        if !self.sources.is_empty() {
+            return Ok(());
+        }
+        let names = names.iter().map(String::as_str);
+        let meant = match nearest(name, names.clone()) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => format!("there are: {}", names.collect::<Vec<_>>().join(", ")),
+        };
+        let file = self.file.display();
+        let reason = format!("{file}: there is no source `{name}`; {meant}");
+        Err(Failure::settings(reason))
     }
 
     fn refuse_two_stdouts(&self) -> Result<(), Failure> {

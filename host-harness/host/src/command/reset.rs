@@ -1,0 +1,118 @@
+//! `reset`: collects streams of a source again from a chosen time.
+
+use std::path::Path;
+use std::time::SystemTime;
+
+use source_common::exit::{Exit, Failure};
+use source_runtime::source::NetworkAccess;
+use source_runtime::store::{StateDir, epoch_ms};
+
+use super::{cache_dir, print};
+use crate::settings::Settings;
+use crate::source;
+
+/// What is to be collected again.
+#[derive(Debug)]
+pub struct Reset {
+    /// The source.
+    pub source: String,
+    /// Its streams; none means every stream that the settings select.
+    pub streams: Vec<String>,
+    /// From when on: an RFC 3339 time, or how long ago, like `24h`.
+    pub from: String,
+}
+
+/// Moves the checkpoint of a source back, as its component does it. What is collected again has
+/// the same ids. No host may be running: it would store its own checkpoint over this one.
+pub async fn reset(config: &Path, reset: &Reset) -> Result<Exit, Failure> {
+    let mut settings = Settings::read(config)?;
+    settings.retain_source(&reset.source)?;
+    let from_ms = parse_from(&reset.from, SystemTime::now())?;
+    let state = StateDir::open(&settings.state_dir)?;
+    let components = source::components(&settings, cache_dir(&settings))?;
+    for settings_of_source in &settings.sources {
+        let name = &settings_of_source.name;
+        let failure =
+            |reason: &dyn std::fmt::Display| Failure::failed(format!("source `{name}`: {reason}"));
+        let mut record = state.load(name)?;
+        let Some(checkpoint) = &record.checkpoint else {
+            return Err(failure(
+                &"has collected nothing yet; set `start` in its settings to begin earlier",
+            ));
+        };
+        let file = &settings.file;
+        let access = NetworkAccess::Offline;
+        let source = source::ready(&components, file, settings_of_source, access).await?;
+        let mut instance = source
+            .short_timeout_instance()
+            .await
+            .map_err(|error| failure(&error))?;
+        let rewound = instance
+            .rewind(source.settings(), checkpoint, &reset.streams, from_ms)
+            .await
+            .map_err(|error| failure(&error))?
+            .map_err(|reason| failure(&reason))?;
+        record.checkpoint = Some(rewound);
+        state
+            .store(&record)
+            .map_err(|error| failure(&format!("its checkpoint cannot be stored: {error}")))?;
+        let streams = if reset.streams.is_empty() {
+            "all its streams".to_owned()
+        } else {
+            reset.streams.join(", ")
+        };
+        print(&format!(
+            "source `{name}`: the next run collects {streams} again from {}; events that were \
+             delivered before come again with the same ids\n",
+            time(from_ms)
+        ))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// A time in milliseconds since the epoch: in RFC 3339, or a time ago.
+fn parse_from(text: &str, now: SystemTime) -> Result<i64, Failure> {
+    let from = match humantime::parse_duration(text) {
+        Ok(ago) => now.checked_sub(ago),
+        Err(_) => humantime::parse_rfc3339_weak(text).ok(),
+    };
+    let from = from.filter(|from| *from > SystemTime::UNIX_EPOCH);
+    let from = from.and_then(|from| i64::try_from(epoch_ms(from)).ok());
+    from.ok_or_else(|| {
+        Failure::settings(format!(
+            "--from {text:?} is no time; write one like 2026-11-01T00:00:00Z, or how long ago, like 24h"
+        ))
+    })
+}
+
+fn time(epoch_ms: i64) -> String {
+    let ms = u64::try_from(epoch_ms).unwrap_or(0);
+    let time = SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(ms);
+    humantime::format_rfc3339_seconds(time).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_time_is_one_of_rfc_3339_or_a_time_ago() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_770_000_000);
+        let parsed = |text: &str| parse_from(text, now).ok();
+        assert_eq!(parsed("24h"), Some((1_770_000_000 - 86_400) * 1000));
+        assert_eq!(parsed("2026-02-01T00:00:00Z"), Some(1_769_904_000_000));
+        assert_eq!(parsed("2026-02-01 00:00:00"), Some(1_769_904_000_000));
+        for text in [
+            "",
+            "yesterday",
+            "-1h",
+            "9000000000h",
+            "2026-13-01T00:00:00Z",
+        ] {
+            let failure = parse_from(text, now).unwrap_err();
+            assert!(failure.message.contains("like 24h"), "{text}");
+        }
+    }
+}
