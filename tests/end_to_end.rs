@@ -10,7 +10,7 @@
 )]
 
 use std::collections::BTreeSet;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -401,6 +401,37 @@ fn a_reset_collects_a_stream_again_with_the_same_ids_and_leaves_the_others() {
     assert!(text.contains("another source-host is using it"), "{text}");
     terminate(host.id());
     host.wait().unwrap();
+}
+
+#[test]
+fn a_paused_source_collects_nothing_and_goes_on_where_it_was() {
+    let setup = Setup::new(small(), "");
+    assert_success(&setup.run_once());
+    let before = setup.lines();
+    let enabled = std::fs::read_to_string(setup.path("host.toml")).unwrap();
+    let paused = enabled.replacen("name = \"acme\"", "name = \"acme\"\nenabled = false", 1);
+    std::fs::write(setup.path("host.toml"), paused).unwrap();
+    let run = setup.run_once();
+    assert_eq!(run.status.code(), Some(78), "it is the only source");
+    let other = setup
+        .source_named("other")
+        .replacen("enabled = false", "enabled = true", 1);
+    let mut both = std::fs::OpenOptions::new()
+        .append(true)
+        .open(setup.path("host.toml"))
+        .unwrap();
+    writeln!(both, "{other}").unwrap();
+    assert_success(&setup.run_once());
+    let status = setup.command("status").output().unwrap();
+    let text = String::from_utf8(status.stdout).unwrap();
+    assert!(text.contains("source `acme`: paused, lag "), "{text}");
+    assert!(text.contains("source `other`: stopped, lag "), "{text}");
+    let of_both = setup.lines();
+    assert_eq!(of_both, 2 * before, "the other has collected the same");
+
+    std::fs::write(setup.path("host.toml"), enabled).unwrap();
+    assert_success(&setup.run_once());
+    assert_eq!(setup.lines(), of_both, "its position was kept");
 }
 
 fn terminate(pid: u32) {

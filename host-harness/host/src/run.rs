@@ -80,6 +80,12 @@ impl Summary {
 
 /// Run every source until all have ended.
 pub async fn run(settings: &Settings, options: Options) -> Result<Summary, Failure> {
+    if settings.sources.iter().all(|source| !source.enabled) {
+        return Err(Failure::settings(format!(
+            "{}: every source is paused by `enabled = false`; nothing would be collected",
+            settings.file.display()
+        )));
+    }
     descriptor_limit::warn_if_few(settings.sources.len(), settings.outputs.len());
     let state = Arc::new(StateDir::open(&settings.state_dir)?);
     let _liveness = Liveness::start(Arc::clone(&state));
@@ -95,6 +101,10 @@ pub async fn run(settings: &Settings, options: Options) -> Result<Summary, Failu
     let mut tasks = JoinSet::new();
     let mut running = BTreeMap::new();
     for (place, source) in settings.sources.iter().enumerate() {
+        if !source.enabled {
+            info!(source = %source.name, "paused by `enabled = false`; its position is kept");
+            continue;
+        }
         let name = source.name.clone();
         let start = SourceStarter {
             file: settings.file.clone(),

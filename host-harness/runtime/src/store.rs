@@ -84,6 +84,8 @@ pub enum State {
     Failing,
     /// The credentials are refused.
     Unauthorized,
+    /// Its settings say that it does not collect now.
+    Paused,
     /// No host is running.
     Stopped,
 }
@@ -99,6 +101,7 @@ impl State {
             Self::NotPermitted => "not-permitted",
             Self::Failing => "failing",
             Self::Unauthorized => "unauthorized",
+            Self::Paused => "paused",
             Self::Stopped => "stopped",
         }
     }

@@ -41,7 +41,7 @@ pub fn status(config: &Path, as_json: bool) -> Result<Exit, Failure> {
         let name = &source.name;
         match store::read(&settings.state_dir, name) {
             Ok(record) => {
-                let shown = Shown::new(name, record.as_ref(), &host);
+                let shown = Shown::new((name, source.enabled), record.as_ref(), &host);
                 exit = graver(exit, shown.exit());
                 if as_json {
                     values.push(shown.to_json());
@@ -134,7 +134,11 @@ struct Shown<'a> {
 }
 
 impl<'a> Shown<'a> {
-    fn new(name: &'a str, record: Option<&'a SourceState>, host: &'a Host) -> Self {
+    fn new(
+        (name, is_enabled): (&'a str, bool),
+        record: Option<&'a SourceState>,
+        host: &'a Host,
+    ) -> Self {
         let stored_at =
             record.and_then(|record| humantime::parse_rfc3339_weak(&record.stored_at).ok());
         let age = stored_at.and_then(|stored_at| host.now.duration_since(stored_at).ok());
@@ -142,8 +146,12 @@ impl<'a> Shown<'a> {
             name,
             record,
             host,
-            state: state(record, host.is_alive()),
-            is_stale: age.is_some_and(|age| age > STALE_AFTER),
+            state: if is_enabled {
+                state(record, host.is_alive())
+            } else {
+                State::Paused
+            },
+            is_stale: is_enabled && age.is_some_and(|age| age > STALE_AFTER),
         }
     }
 
@@ -156,7 +164,11 @@ impl<'a> Shown<'a> {
             State::Stopped if has_failed => Exit::Failed,
             State::Stopped => Exit::NotRunning,
             _ if self.is_stale => Exit::NotRunning,
-            State::Active | State::NotPermitted | State::Starting | State::Waiting => Exit::Done,
+            State::Active
+            | State::NotPermitted
+            | State::Paused
+            | State::Starting
+            | State::Waiting => Exit::Done,
         }
     }
 
@@ -257,10 +269,10 @@ impl<'a> Shown<'a> {
     }
 
     fn stream_state(&self, stream: &StreamRecord) -> State {
-        if self.host.is_alive() {
-            stream.state
+        if matches!(self.state, State::Paused | State::Stopped) {
+            self.state
         } else {
-            State::Stopped
+            stream.state
         }
     }
 
@@ -363,7 +375,7 @@ mod tests {
 
     fn shown(states: &[State], host: &Host, age_secs: u64) -> (State, Exit) {
         let record = record(states, age_secs);
-        let shown = Shown::new("acme", Some(&record), host);
+        let shown = Shown::new(("acme", true), Some(&record), host);
         (shown.state, shown.exit())
     }
 
@@ -392,7 +404,7 @@ mod tests {
                 kind: kind.to_owned(),
                 detail: String::new(),
             });
-            let shown = Shown::new("acme", Some(&refused), &alive);
+            let shown = Shown::new(("acme", true), Some(&refused), &alive);
             assert_eq!((shown.state, shown.exit()), (state, exit), "{kind}");
         }
     }
@@ -424,12 +436,15 @@ mod tests {
         assert_eq!(shown(&[State::Active], &alive, 7_199).1, Exit::Done);
         assert_eq!(shown(&[State::Active], &alive, 7_201).1, Exit::NotRunning);
         let record = record(&[State::Active, State::NotPermitted], 7_201);
-        let shown = Shown::new("acme", Some(&record), &alive);
+        let shown = Shown::new(("acme", true), Some(&record), &alive);
         let json = shown.to_json();
         assert_eq!(json["lag_seconds"], 90, "the other one is not permitted");
         assert_eq!(json["streams"]["stream-1"]["lag_seconds"], 180);
         assert_eq!(json["stale"], true);
         let text = shown.to_text();
         assert!(text.contains("active and stale, lag 1m 30s"), "{text}");
+        let paused = Shown::new(("acme", false), Some(&record), &alive);
+        assert_eq!((paused.state, paused.exit()), (State::Paused, Exit::Done));
+        assert!(paused.to_text().contains("source `acme`: paused, lag "));
     }
 }

@@ -65,6 +65,8 @@ pub struct SourceSettings {
     pub allow: AllowSetting,
     /// Trust anchors besides the system's.
     pub ca_file: Option<PathBuf>,
+    /// Whether it collects; a paused source keeps its position.
+    pub enabled: bool,
     /// The memory of an instance.
     pub memory_bytes_max: usize,
     /// How long one call may take.
@@ -215,6 +217,7 @@ fn parse_source(
         component: section.path("component")?,
         allow: parse_allow(&mut section)?,
         ca_file: section.path("ca_file")?,
+        enabled: section.switch("enabled")?.unwrap_or(true),
         memory_bytes_max: memory_bytes.map_or(MEMORY_BYTES_MAX_DEFAULT, |bytes| {
             bytes.unwrap_or(usize::MAX)
         }),
