@@ -134,7 +134,7 @@ impl List {
     }
 
     /// Tells what has left, and ends the reading.
-    fn finish(
+    fn finish_reading(
         &mut self,
         processor: &mut RecordProcessor,
         context: Context<'_>,
@@ -238,7 +238,7 @@ impl PagingStrategy for List {
     }
 
     /// News is an item that this reading had not found before.
-    fn offer(
+    fn process(
         &mut self,
         found: PageRecord<'_>,
         processor: &mut RecordProcessor,
@@ -266,16 +266,16 @@ impl PagingStrategy for List {
         Processed::Counted(is_news)
     }
 
-    fn follow(&mut self, page: DonePage, _context: Context<'_>) -> bool {
+    fn advance(&mut self, page: DonePage, _context: Context<'_>) -> bool {
         self.position.page_token = page.next_token;
         self.position.page_token.is_some()
     }
 
-    fn end(&mut self, _context: Context<'_>, _batch: &mut Builder) {
+    fn finish(&mut self, _context: Context<'_>, _batch: &mut Builder) {
         self.position.pages_done = true;
     }
 
-    fn leave_cycle(&mut self) {
+    fn restart_reading(&mut self) {
         self.position.page_token = None;
     }
 
@@ -295,17 +295,17 @@ impl PagingStrategy for List {
         true
     }
 
-    fn has_rest(&self) -> bool {
+    fn has_remaining(&self) -> bool {
         self.position.pages_done
     }
 
-    fn take_rest(
+    fn take_remaining(
         &mut self,
         processor: &mut RecordProcessor,
         context: Context<'_>,
         batch: &mut Builder,
     ) -> PushResult {
-        self.finish(processor, context, batch)
+        self.finish_reading(processor, context, batch)
     }
 
     fn save(&self, page: Option<&Page>, position: &mut StreamPosition) {

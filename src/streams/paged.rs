@@ -94,7 +94,7 @@ pub trait PagingStrategy {
     fn prepare(&mut self, _page: &Page, _intake: &mut RecordProcessor, _context: Context<'_>) {}
 
     /// Makes an event of a record, or counts it as what it is.
-    fn offer(
+    fn process(
         &mut self,
         record: PageRecord<'_>,
         processor: &mut RecordProcessor,
@@ -103,27 +103,27 @@ pub trait PagingStrategy {
     ) -> Processed;
 
     /// Moves the position behind a page. Returns whether there is another one to read.
-    fn follow(&mut self, page: DonePage, context: Context<'_>) -> bool;
+    fn advance(&mut self, page: DonePage, context: Context<'_>) -> bool;
 
     /// The last page of the reading is done.
-    fn end(&mut self, _context: Context<'_>, _batch: &mut Builder) {}
+    fn finish(&mut self, _context: Context<'_>, _batch: &mut Builder) {}
 
     /// An empty page was done and the next one is to be read.
     fn note_empty(&mut self, _context: Context<'_>) {}
 
     /// The pages turned out to go in a circle.
-    fn leave_cycle(&mut self) {}
+    fn restart_reading(&mut self) {}
 
     /// The upstream refused the call as such. Returns whether there is another way to ask.
     fn handle_refusal(&mut self, context: Context<'_>, batch: &mut Builder) -> bool;
 
     /// Whether something is left to tell after the last page.
-    fn has_rest(&self) -> bool {
+    fn has_remaining(&self) -> bool {
         false
     }
 
     /// Makes events of that.
-    fn take_rest(
+    fn take_remaining(
         &mut self,
         _intake: &mut RecordProcessor,
         _context: Context<'_>,
@@ -171,9 +171,9 @@ impl<S: PagingStrategy> PagedFeed<S> {
             is_empty,
             next_token: page.next_token,
         };
-        if !self.strategy.follow(done, context) {
+        if !self.strategy.advance(done, context) {
             *self.strategy.cursor().paging = Paging::default();
-            return self.strategy.end(context, batch);
+            return self.strategy.finish(context, batch);
         }
         match S::EMPTY_PAGES {
             EmptyPages::AreFollowed(reading) if is_empty => {
@@ -183,7 +183,7 @@ impl<S: PagingStrategy> PagedFeed<S> {
                 *self.strategy.cursor().token = None;
                 let stream = self.strategy.stream();
                 batch.notice(stream, NoticeKind::Adjusted, too_many_empty(reading));
-                self.strategy.end(context, batch);
+                self.strategy.finish(context, batch);
             }
             EmptyPages::DoNotCount if is_empty => {}
             EmptyPages::AreFollowed(_) | EmptyPages::Count | EmptyPages::DoNotCount => {
@@ -191,7 +191,7 @@ impl<S: PagingStrategy> PagedFeed<S> {
                 let stall = paging.follow(&digest, self.has_news);
                 self.stall = stall.map(|stall| (stall, paging.tries()));
                 if stall == Some(Stall::Cycle) {
-                    self.strategy.leave_cycle();
+                    self.strategy.restart_reading();
                 }
             }
         }
@@ -223,7 +223,7 @@ impl<S: PagingStrategy> Feed for PagedFeed<S> {
     }
 
     fn has_records(&self) -> bool {
-        self.page.is_some() || self.strategy.has_rest()
+        self.page.is_some() || self.strategy.has_remaining()
     }
 
     fn handle_answer(
@@ -256,7 +256,7 @@ impl<S: PagingStrategy> Feed for PagedFeed<S> {
                 let number = page.number();
                 let found = PageRecord { bytes, number };
                 let taken = if batch.has_room() {
-                    self.strategy.offer(found, processor, context, batch)
+                    self.strategy.process(found, processor, context, batch)
                 } else {
                     Processed::BatchFull
                 };
@@ -271,8 +271,8 @@ impl<S: PagingStrategy> Feed for PagedFeed<S> {
             }
             self.finish_page(page, context, batch);
         }
-        if self.strategy.has_rest() {
-            return self.strategy.take_rest(processor, context, batch);
+        if self.strategy.has_remaining() {
+            return self.strategy.take_remaining(processor, context, batch);
         }
         PushResult::Pushed
     }

@@ -376,7 +376,7 @@ impl PagingStrategy for Events {
         Ok(page)
     }
 
-    fn offer(
+    fn process(
         &mut self,
         found: PageRecord<'_>,
         processor: &mut RecordProcessor,
@@ -405,7 +405,7 @@ impl PagingStrategy for Events {
         Processed::Counted(batch.stats(stream).events > events_before)
     }
 
-    fn follow(&mut self, page: DonePage, _context: Context<'_>) -> bool {
+    fn advance(&mut self, page: DonePage, _context: Context<'_>) -> bool {
         // Without a token the old one stays good.
         if let Some(token) = page.next_token {
             self.position.page_token = Some(token);

@@ -211,7 +211,7 @@ impl PagingStrategy for ThreatFeed {
         Ok(page)
     }
 
-    fn offer(
+    fn process(
         &mut self,
         found: PageRecord<'_>,
         processor: &mut RecordProcessor,
@@ -236,7 +236,7 @@ impl PagingStrategy for ThreatFeed {
         Processed::Counted(batch.stats(stream).events > events_before)
     }
 
-    fn follow(&mut self, page: DonePage, context: Context<'_>) -> bool {
+    fn advance(&mut self, page: DonePage, context: Context<'_>) -> bool {
         let Some(token) = page.next_token else {
             // There is no more for now, and this token is asked again.
             self.position.read_at = Some(context.now);

@@ -256,7 +256,7 @@ impl PagingStrategy for Windows {
         });
     }
 
-    fn offer(
+    fn process(
         &mut self,
         found: PageRecord<'_>,
         processor: &mut RecordProcessor,
@@ -290,7 +290,7 @@ impl PagingStrategy for Windows {
         }
     }
 
-    fn follow(&mut self, page: DonePage, _context: Context<'_>) -> bool {
+    fn advance(&mut self, page: DonePage, _context: Context<'_>) -> bool {
         let sent = self.position.page_token.take();
         let is_dead = page.is_empty && page.next_token == self.position.dead_token;
         let next = page.next_token.filter(|_| !self.below_window && !is_dead);
@@ -301,7 +301,7 @@ impl PagingStrategy for Windows {
         self.position.page_token.is_some()
     }
 
-    fn end(&mut self, context: Context<'_>, batch: &mut Builder) {
+    fn finish(&mut self, context: Context<'_>, batch: &mut Builder) {
         self.finish_window(context, batch);
     }
 
@@ -310,7 +310,7 @@ impl PagingStrategy for Windows {
     }
 
     /// The window is read again from its first page, with what has come in the meantime.
-    fn leave_cycle(&mut self) {
+    fn restart_reading(&mut self) {
         self.position.page_token = None;
         self.position.to = None;
     }
