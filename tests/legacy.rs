@@ -182,8 +182,8 @@ fn nothing_is_missing_in_any_form_whatever_happens() {
         setup.assert_complete();
         let malformed = setup.simulator.malformed();
         assert!(malformed.len() >= 3, "{malformed:?}");
-        let status = setup.output("status", &["--json"]).stdout;
-        let status: Value = serde_json::from_slice(&status).unwrap();
+        let status = setup.command("status").arg("--json").output().unwrap();
+        let status: Value = serde_json::from_slice(&status.stdout).unwrap();
         let rejected = &status["sources"][0]["streams"]["siem"]["rejected"];
         let rejected = rejected.as_u64().unwrap();
         assert!(
