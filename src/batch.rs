@@ -411,7 +411,7 @@ impl Builder {
             let base = id(record, &read, repaired.is_some());
             let occurrence = occurrences.as_ref().map_or(1, |page| page.next(&base));
             // What is remembered does not depend on the tenant.
-            let id = base.of_event(occurrence, None);
+            let id = base.to_event_id(occurrence, None);
             if remembered
                 .as_ref()
                 .is_some_and(|remembered| remembered.contains(&id))
@@ -428,15 +428,17 @@ impl Builder {
                 repaired: fields.as_deref().unwrap_or_default(),
             };
             // The record as such stays what it is: so do its identity and its original.
-            let beside = match correlation {
+            let extra_members = match correlation {
                 _ if normalizer.format() == Format::Raw => None,
-                Some(correlation) if record.beside.is_empty() => correlation.members_for(&read),
-                Some(_) | None => Some(record.beside),
+                Some(correlation) if record.extra_members.is_empty() => {
+                    correlation.members_for(&read)
+                }
+                Some(_) | None => Some(record.extra_members),
             };
-            let joined = beside.and_then(|members| joiner.join(&read, members));
+            let joined = extra_members.and_then(|members| joiner.join(&read, members));
             let joined = joined.unwrap_or(read);
             let start = self.events.len();
-            let event_id = base.of_event(occurrence, tenant.as_deref());
+            let event_id = base.to_event_id(occurrence, tenant.as_deref());
             let at = normalizer.write_from(&source, &joined, &event_id, now, &mut self.events);
             if self.bytes() > self.limits.max_bytes {
                 let only = self.index.is_empty() && self.rejected.is_empty();
@@ -516,7 +518,7 @@ pub struct RecordLine<'a> {
     /// One JSON object.
     pub bytes: &'a [u8],
     /// What other objects of its file say of it, as members of JSON with a comma behind each.
-    pub beside: &'a str,
+    pub extra_members: &'a str,
 }
 
 impl<'a> RecordLine<'a> {
@@ -526,7 +528,7 @@ impl<'a> RecordLine<'a> {
         Self {
             stream,
             bytes,
-            beside: "",
+            extra_members: "",
         }
     }
 }

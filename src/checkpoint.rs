@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::paging::Paging;
+use crate::paging::StallDetector;
 use crate::retry::Wait;
 use crate::time::Timestamp;
 
@@ -96,7 +96,7 @@ pub struct StreamPosition {
     pub events: Option<EventsPosition>,
     /// The position of a threat feed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub feed: Option<FeedPosition>,
+    pub feed: Option<ThreatFeedPosition>,
     /// What was on a list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub list: Option<ListPosition>,
@@ -165,8 +165,8 @@ pub struct FilesPosition {
     pub listed_at: Option<Timestamp>,
     /// Where to begin again when the token is refused: the oldest event of a file that was read,
     /// and of these the newest. One record with a wrong time does not move it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub newest: Option<Timestamp>,
+    #[serde(rename = "newest", default, skip_serializing_if = "Option::is_none")]
+    pub relist_from: Option<Timestamp>,
     /// Whether the page was the last one and all its files are done.
     #[serde(default)]
     pub caught_up: bool,
@@ -272,7 +272,7 @@ pub struct WindowPosition {
     pub first: bool,
     /// How much of the page to read next is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub page_done: Option<PageDone>,
+    pub page_done: Option<PageProgress>,
     /// The upstream's clock at the latest answer of the window being read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answered_at: Option<Timestamp>,
@@ -293,11 +293,15 @@ pub struct WindowPosition {
     pub certain: Option<Timestamp>,
     /// The last window ended long before the upstream's clock at its answers, because it was begun
     /// by another one.
-    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
-    pub behind: bool,
+    #[serde(
+        rename = "behind",
+        default,
+        skip_serializing_if = "core::ops::Not::not"
+    )]
+    pub ended_early: bool,
     /// How the pages go on.
-    #[serde(default, skip_serializing_if = "Paging::is_default")]
-    pub paging: Paging,
+    #[serde(default, skip_serializing_if = "StallDetector::is_default")]
+    pub paging: StallDetector,
     /// The identities that may come again, as `SeenIds` writes them.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub remembered: String,
@@ -305,7 +309,7 @@ pub struct WindowPosition {
 
 /// How much of a page is done, told by the records themselves and not only by their number.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PageDone {
+pub struct PageProgress {
     /// How many records are done.
     pub records: u32,
     /// A hash over them.
@@ -325,13 +329,17 @@ pub struct EventsPosition {
     pub page_token: Option<String>,
     /// How much of that page is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub page_done: Option<PageDone>,
+    pub page_done: Option<PageProgress>,
     /// When the endpoint was last asked, by the host's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_at: Option<Timestamp>,
     /// Whether the last answer said that there is more.
-    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
-    pub behind: bool,
+    #[serde(
+        rename = "behind",
+        default,
+        skip_serializing_if = "core::ops::Not::not"
+    )]
+    pub has_more: bool,
     /// Up to when everything is read, by the upstream's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub covered: Option<Timestamp>,
@@ -339,8 +347,8 @@ pub struct EventsPosition {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub covered_next: Option<Timestamp>,
     /// How the pages go on.
-    #[serde(default, skip_serializing_if = "Paging::is_default")]
-    pub paging: Paging,
+    #[serde(default, skip_serializing_if = "StallDetector::is_default")]
+    pub paging: StallDetector,
     /// The identities that may come again, as `SeenIds` writes them.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub remembered: String,
@@ -348,7 +356,7 @@ pub struct EventsPosition {
 
 /// The position in a threat feed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FeedPosition {
+pub struct ThreatFeedPosition {
     /// The time, by the upstream's clock, up to which everything was collected when the stream was
     /// last caught up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -360,7 +368,7 @@ pub struct FeedPosition {
     pub token: Option<String>,
     /// How much of that file is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub page_done: Option<PageDone>,
+    pub page_done: Option<PageProgress>,
     /// When the feed was last read to its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_at: Option<Timestamp>,
@@ -371,8 +379,8 @@ pub struct FeedPosition {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newest: Option<Timestamp>,
     /// How the pages go on.
-    #[serde(default, skip_serializing_if = "Paging::is_default")]
-    pub paging: Paging,
+    #[serde(default, skip_serializing_if = "StallDetector::is_default")]
+    pub paging: StallDetector,
     /// The identities that may come again, as `SeenIds` writes them.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub remembered: String,
@@ -392,7 +400,7 @@ pub struct LogFilesPosition {
     pub token: Option<String>,
     /// How far that answer is read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub at: Option<LogFileAt>,
+    pub at: Option<LogAnswerProgress>,
     /// When there was no more, by the host's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_at: Option<Timestamp>,
@@ -403,8 +411,8 @@ pub struct LogFilesPosition {
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub replaying: bool,
     /// How the pages go on.
-    #[serde(default, skip_serializing_if = "Paging::is_default")]
-    pub paging: Paging,
+    #[serde(default, skip_serializing_if = "StallDetector::is_default")]
+    pub paging: StallDetector,
     /// The names of the last files that are done: 8 bytes each, in base64.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub done: String,
@@ -415,7 +423,7 @@ pub struct LogFilesPosition {
 
 /// How far one answer with log files is read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LogFileAt {
+pub struct LogAnswerProgress {
     /// How many files of the answer are done.
     pub files: u32,
     /// A hash over their names.
@@ -438,9 +446,13 @@ pub struct ListPosition {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_at: Option<Timestamp>,
     /// The last reading was of a window that a wrong clock gave.
-    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
-    pub behind: bool,
-    /// The end of the window of the reading at hand.
+    #[serde(
+        rename = "behind",
+        default,
+        skip_serializing_if = "core::ops::Not::not"
+    )]
+    pub by_wrong_clock: bool,
+    /// The end of the window of the current reading.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Timestamp>,
     /// When the current reading began, by the host's clock.
@@ -451,7 +463,7 @@ pub struct ListPosition {
     pub page_token: Option<String>,
     /// How much of that page is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub page_done: Option<PageDone>,
+    pub page_done: Option<PageProgress>,
     /// All pages are read, and it is not yet told what has left.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub pages_done: bool,
@@ -462,8 +474,8 @@ pub struct ListPosition {
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub overflow_now: bool,
     /// How the pages go on.
-    #[serde(default, skip_serializing_if = "Paging::is_default")]
-    pub paging: Paging,
+    #[serde(default, skip_serializing_if = "StallDetector::is_default")]
+    pub paging: StallDetector,
     /// The items, as `ListItems` writes them. The text form of a checkpoint has them in lines of
     /// their own, which are copied and not parsed; in version 1 they are here.
     #[serde(default, skip_serializing)]

@@ -29,7 +29,7 @@ impl EventId {
     /// `occurrence` counts, from 1, equal records of one page; `tenant` is the setting of that
     /// name. Without a tenant the first occurrence keeps the identity of the record.
     #[must_use]
-    pub fn of_event(&self, occurrence: u32, tenant: Option<&str>) -> Self {
+    pub fn to_event_id(&self, occurrence: u32, tenant: Option<&str>) -> Self {
         if occurrence == 1 && tenant.is_none() {
             return *self;
         }
@@ -327,17 +327,17 @@ mod tests {
     #[test]
     fn an_event_id_differs_by_occurrence_and_tenant() {
         let base = id(r#"{"a":1}"#);
-        assert_eq!(base.of_event(1, None), base);
+        assert_eq!(base.to_event_id(1, None), base);
         let mut bytes = base.as_bytes().to_vec();
         bytes.extend([2, 0, 0, 0]);
         bytes.extend(b"acme");
         let expected = EventId::of_hash(&blake3::hash(&bytes));
-        assert_eq!(base.of_event(2, Some("acme")), expected);
+        assert_eq!(base.to_event_id(2, Some("acme")), expected);
         let ids = [
             base,
-            base.of_event(2, None),
-            base.of_event(1, Some("acme")),
-            base.of_event(1, Some("acmf")),
+            base.to_event_id(2, None),
+            base.to_event_id(1, Some("acme")),
+            base.to_event_id(1, Some("acmf")),
             expected,
         ];
         let distinct: std::collections::BTreeSet<_> = ids.iter().collect();

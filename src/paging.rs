@@ -29,7 +29,7 @@ pub enum Stall {
 
 /// The pages of one reading so far, for a checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Paging {
+pub struct StallDetector {
     /// Empty pages in a row.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub empty: u32,
@@ -58,7 +58,7 @@ const fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
-impl Paging {
+impl StallDetector {
     /// Whether there is nothing to write.
     #[must_use]
     pub fn is_default(&self) -> bool {
@@ -138,7 +138,7 @@ mod tests {
 
     /// The page at which a reading stalls, and why.
     fn stalls_at(pages: impl Iterator<Item = (String, bool)>) -> Option<(usize, Stall)> {
-        let mut paging = Paging::default();
+        let mut paging = StallDetector::default();
         pages.enumerate().find_map(|(number, (digest, has_news))| {
             // A checkpoint between two pages changes nothing.
             let text = serde_json::to_string(&paging).unwrap();
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_few_empty_pages_are_followed() {
-        let mut paging = Paging::default();
+        let mut paging = StallDetector::default();
         let followed = (0..9).take_while(|_| paging.follow_empty()).count();
         assert_eq!(followed, 3);
         assert_eq!(paging.follow("a", true), None);

@@ -221,7 +221,7 @@ impl Session {
 
     /// What this session leaves for the next one: see [`crate::saved_session`].
     #[must_use]
-    pub fn volatile(&mut self, now: Timestamp) -> Option<String> {
+    pub fn save_session(&mut self, now: Timestamp) -> Option<String> {
         self.client.set_now(now);
         let mut kept = SavedSession::new(&self.settings.credentials);
         kept.token = self.client.export_token();
@@ -231,7 +231,7 @@ impl Session {
 
     /// Takes over what an earlier session with the same credentials left. Any other text is
     /// ignored.
-    pub fn resume_volatile(&mut self, text: &str, now: Timestamp) {
+    pub fn restore_session(&mut self, text: &str, now: Timestamp) {
         self.client.set_now(now);
         let Some(kept) = SavedSession::parse(text, &self.settings.credentials) else {
             return;

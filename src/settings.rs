@@ -105,7 +105,7 @@ pub struct Settings {
     /// What is told of lists.
     pub snapshot: ListMode,
     /// The form of the threat feeds.
-    pub threat_feed: ThreatFeed,
+    pub threat_feed: ThreatFeedFormat,
 }
 
 /// From which endpoints SIEM records are read.
@@ -128,7 +128,7 @@ pub enum ListMode {
 
 /// The form of the threat feeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ThreatFeed {
+pub enum ThreatFeedFormat {
     /// Comma-separated values.
     Csv,
     /// STIX 2.0.
@@ -220,8 +220,10 @@ const SIEM_ENDPOINTS: [(&str, SiemEndpoint); 2] = [
     ("events", SiemEndpoint::Events),
 ];
 const SNAPSHOTS: [(&str, ListMode); 2] = [("changes", ListMode::Changes), ("full", ListMode::Full)];
-const THREAT_FEEDS: [(&str, ThreatFeed); 2] =
-    [("stix", ThreatFeed::Stix), ("csv", ThreatFeed::Csv)];
+const THREAT_FEEDS: [(&str, ThreatFeedFormat); 2] = [
+    ("stix", ThreatFeedFormat::Stix),
+    ("csv", ThreatFeedFormat::Csv),
+];
 
 impl Settings {
     /// Parses the JSON object that a host hands over.
@@ -296,7 +298,7 @@ impl Settings {
     /// Whether the stream is read from batch files only.
     #[must_use]
     pub fn reads_files(&self, stream: Stream) -> bool {
-        stream.is_batch() && self.siem_endpoint == SiemEndpoint::Batch
+        stream.has_batch_files() && self.siem_endpoint == SiemEndpoint::Batch
     }
 
     /// Checks what depends on the time of day.

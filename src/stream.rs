@@ -489,7 +489,7 @@ impl Stream {
 
     /// Whether the stream is read from batch files.
     #[must_use]
-    pub fn is_batch(self) -> bool {
+    pub fn has_batch_files(self) -> bool {
         matches!(self.row().fetch, FetchKind::Files { .. })
     }
 

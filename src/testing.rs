@@ -150,7 +150,7 @@ impl Upstream {
     pub(crate) fn add_audit(&mut self, id: &str, at: Timestamp) {
         let event = format!(
             r#"{{"id":"{id}","auditType":"T","eventTime":"{}"}}"#,
-            at.to_upstream()
+            at.to_offset_text()
         );
         self.audit.push((at, event));
     }

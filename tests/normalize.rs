@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use mimecast_source::batch::{Normalized, RecordProcessor, normalize_all};
 use mimecast_source::decode::json::{scan_array, scan_object};
 use mimecast_source::field::NAMES;
-use mimecast_source::normalize::table::With;
+use mimecast_source::normalize::table::RowOutput;
 use mimecast_source::normalize::{Format, Normalizer, Options};
 use mimecast_source::normalize::{ecs, ocsf};
 use mimecast_source::record::Parser;
@@ -118,7 +118,7 @@ fn rows(stream: Stream, format: Format) -> Vec<TableRow> {
         Format::Raw => Vec::new(),
     };
     rows.into_iter()
-        .filter(|row| matches!(row.with, With::Field(_)))
+        .filter(|row| matches!(row.with, RowOutput::Field(_)))
         // The tenant comes from the settings; a test of its own covers every stream.
         .filter(|row| !matches!(row.path, "organization.name" | "metadata.tenant_uid"))
         .filter(|row| !row.path.is_empty() && !row.path.ends_with(['.', '}']))

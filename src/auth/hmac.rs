@@ -22,7 +22,7 @@ use crate::settings::parse_origin;
 pub struct Hmac {
     keys: Box<Legacy>,
     /// What discovery found, where the settings name no base URL.
-    found: Option<String>,
+    found_region: Option<String>,
 }
 
 /// The path that finds the region of an address.
@@ -38,7 +38,7 @@ impl Hmac {
     pub fn new(keys: &Legacy) -> Self {
         Self {
             keys: Box::new(keys.clone()),
-            found: None,
+            found_region: None,
         }
     }
 
@@ -51,24 +51,27 @@ impl Hmac {
     /// The origin of the API, where it is known.
     #[must_use]
     pub fn base_url(&self) -> Option<&str> {
-        self.keys.base_url.as_deref().or(self.found.as_deref())
+        self.keys
+            .base_url
+            .as_deref()
+            .or(self.found_region.as_deref())
     }
 
     /// What discovery found.
     #[must_use]
-    pub fn found(&self) -> Option<&str> {
-        self.found.as_deref()
+    pub fn found_region(&self) -> Option<&str> {
+        self.found_region.as_deref()
     }
 
     /// Uses what discovery found earlier, unless the settings name a base URL.
-    pub fn resume_found(&mut self, origin: Option<&str>) {
+    pub fn restore_region(&mut self, origin: Option<&str>) {
         let origin = origin.filter(|_| self.keys.base_url.is_none());
-        self.found = origin.and_then(|text| parse_origin("region", text).ok());
+        self.found_region = origin.and_then(|text| parse_origin("region", text).ok());
     }
 
     /// Forgets what discovery found. Returns whether it can be asked again.
-    pub fn forget_found(&mut self) -> bool {
-        self.found = None;
+    pub fn forget_region(&mut self) -> bool {
+        self.found_region = None;
         self.keys.base_url.is_none()
     }
 
@@ -84,7 +87,7 @@ impl Hmac {
     ///
     /// The answer names a failure, or no region that can be used.
     pub fn handle_answer(&mut self, body: &[u8]) -> Result<(), AuthError> {
-        self.found = Some(region(body)?);
+        self.found_region = Some(region(body)?);
         Ok(())
     }
 }

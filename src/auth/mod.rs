@@ -132,7 +132,7 @@ impl Auth {
     #[must_use]
     pub fn found_region(&self) -> Option<&str> {
         match self {
-            Self::Hmac(keys) => keys.found(),
+            Self::Hmac(keys) => keys.found_region(),
             Self::OAuth2(_) => None,
         }
     }
@@ -140,14 +140,14 @@ impl Auth {
     /// Uses the region that discovery found earlier, unless the settings name one.
     pub fn resume_region(&mut self, origin: Option<&str>) {
         if let Self::Hmac(keys) = self {
-            keys.resume_found(origin);
+            keys.restore_region(origin);
         }
     }
 
     /// Forgets the region that discovery found. Returns whether it can be asked again.
     pub fn forget_region(&mut self) -> bool {
         match self {
-            Self::Hmac(keys) => keys.forget_found(),
+            Self::Hmac(keys) => keys.forget_region(),
             Self::OAuth2(_) => false,
         }
     }

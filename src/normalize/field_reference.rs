@@ -3,7 +3,7 @@
 use super::attack::{self, RELEASE};
 use super::ecs;
 use super::ocsf::{self, OBSERVABLES, actions::ACTIONS};
-use super::table::{FieldMapping, Keep, With};
+use super::table::{FieldMapping, Keep, RowOutput};
 use crate::field::Name;
 use crate::stream::{STREAMS, Stream};
 
@@ -153,12 +153,12 @@ fn values(out: &mut String, stream: Stream) {
     let actions = tables.rows.iter().copied().flatten();
     let actions = actions.filter(|row| row.path == "event.action");
     let action = actions.map(|row| match (row.from, row.with) {
-        (from, With::Field(convert)) if !convert.word.is_empty() => {
+        (from, RowOutput::Field(convert)) if !convert.word.is_empty() => {
             format!("the word of {}, or `{}`", cell_of(from), convert.word)
         }
-        (from, With::Field(_)) => format!("the word of {}", cell_of(from)),
-        (_, With::Json(json)) => format!("`{}`", json.trim_matches('"')),
-        (_, With::Computed(_)) => String::new(),
+        (from, RowOutput::Field(_)) => format!("the word of {}", cell_of(from)),
+        (_, RowOutput::Json(json)) => format!("`{}`", json.trim_matches('"')),
+        (_, RowOutput::Computed(_)) => String::new(),
     });
     let action = action.collect::<Vec<_>>().join(", ");
     out.push_str("| ECS field | values |\n|---|---|\n");

@@ -81,7 +81,7 @@ pub(super) const OBSERVABLE_FIELDS: &[(Name, u8)] = &[
 ];
 
 /// Whether a text is a thing of that sort.
-pub(super) fn is_of_sort(text: &str, sort: u8) -> bool {
+pub(super) fn matches_observable_type(text: &str, sort: u8) -> bool {
     match sort {
         2 => text.parse::<core::net::IpAddr>().is_ok(),
         5 => super::address::bare(text).is_some_and(|address| address == text),

@@ -3,7 +3,7 @@
 use super::attack::{self, Technique};
 use super::kept::OBSERVABLE_FIELDS;
 use super::severity::Severity;
-use super::table::{Class, Computed, Convert, FieldMapping, Keep, Tables, Test, With};
+use super::table::{Class, Computed, Convert, FieldMapping, Keep, RowOutput, Tables, Test};
 use crate::decode::json::Kind;
 use crate::field::{NAMES, Name};
 use crate::record::{Record, Value};
@@ -139,7 +139,8 @@ impl CompiledMapping {
         };
         let rows = || tables.rows.iter().copied().flatten();
         // Where a field of the record is the message, no other is made.
-        let is_made = |row: &&FieldMapping| matches!(row.with, With::Computed(Computed::Message));
+        let is_made =
+            |row: &&FieldMapping| matches!(row.with, RowOutput::Computed(Computed::Message));
         let has_message = rows().any(|row| row.path == "message" && !is_made(&row));
         let all = || rows().filter(|row| !(has_message && is_made(row)));
         let rows = (0..3).flat_map(|pass| all().filter(move |row| place(row) == pass));
@@ -176,7 +177,7 @@ impl CompiledMapping {
             reserved,
             writes_related: rows
                 .iter()
-                .any(|row| matches!(row.with, With::Computed(Computed::Related(_)))),
+                .any(|row| matches!(row.with, RowOutput::Computed(Computed::Related(_)))),
             rules: tables.rules,
             attacks: tables.attacks,
         }
@@ -245,16 +246,13 @@ pub(super) fn holds(test: &Test, record: &Record<'_>) -> bool {
             Test::Given(_) => is_given(value),
             Test::NullSender(_) => value.kind == Kind::String && matches!(text, "" | "<>"),
             Test::Pattern(_) => super::stix::osint(text).is_some(),
-            Test::Any(_, words) => text
-                .split([',', ';'])
-                .any(|part| is_one_of(part.trim_ascii(), words)),
             Test::SaysNotDone(_) => of_prose(value, super::prose::says_not_done),
             Test::Names(_) => of_prose(value, |text| super::prose::people(text).next().is_some()),
             Test::Role(_) => of_prose(value, super::prose::names_role),
             Test::Says(_, words) => of_prose(value, |text| super::prose::says(text, words)),
             Test::Is(_, words) => is_one_of(text, words),
             Test::IsOrMissing(_, words) => !is_given(value) || is_one_of(text, words),
-            Test::Has(_, words) => words
+            Test::Contains(_, words) => words
                 .iter()
                 .any(|word| super::values::contains_ignore_case(text, word)),
         }
@@ -303,9 +301,9 @@ fn push_steps(
                 format!("\"{path}\":")
             };
             steps.push(match row.with {
-                With::Computed(what) => MappingStep::Computed(key, what),
-                With::Json(json) => MappingStep::Text(format!("{key}{json},")),
-                With::Field(convert) => MappingStep::Field(FieldStep {
+                RowOutput::Computed(what) => MappingStep::Computed(key, what),
+                RowOutput::Json(json) => MappingStep::Text(format!("{key}{json},")),
+                RowOutput::Field(convert) => MappingStep::Field(FieldStep {
                     key,
                     from: row.from,
                     convert,

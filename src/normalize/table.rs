@@ -20,12 +20,12 @@ pub struct FieldMapping {
     /// The upstream fields it may come from: the first that has a usable value wins.
     pub from: &'static [Name],
     /// What is written.
-    pub with: With,
+    pub with: RowOutput,
 }
 
 /// What a row writes.
 #[derive(Clone, Copy, Debug)]
-pub enum With {
+pub enum RowOutput {
     /// Something the engine works out from the whole record.
     Computed(Computed),
     /// A constant, as JSON.
@@ -223,7 +223,7 @@ pub enum Test {
     /// One of the fields is the pattern of a threat indicator that can be read, or a hash.
     Pattern(&'static [Name]),
     /// The text of one of the fields contains one of the words.
-    Has(&'static [Name], &'static [&'static str]),
+    Contains(&'static [Name], &'static [&'static str]),
     /// The text is one of the words.
     Is(Name, &'static [&'static str]),
     /// The text is one of the words, or the field has no value.
@@ -236,8 +236,6 @@ pub enum Test {
     Role(Name),
     /// The sentence of an audit event, without labels and quotations, contains one of the words.
     Says(Name, &'static [&'static str]),
-    /// One of the parts of the text, with commas or semicolons between them, is one of the words.
-    Any(Name, &'static [&'static str]),
 }
 
 impl Test {
@@ -247,10 +245,9 @@ impl Test {
         match self {
             Self::Email(fields)
             | Self::Given(fields)
-            | Self::Has(fields, _)
+            | Self::Contains(fields, _)
             | Self::Pattern(fields) => fields,
-            Self::Any(field, _)
-            | Self::SaysNotDone(field)
+            Self::SaysNotDone(field)
             | Self::Is(field, _)
             | Self::IsOrMissing(field, _)
             | Self::Names(field)
@@ -279,7 +276,7 @@ pub const fn row(path: &'static str, from: &'static [Name], convert: Convert) ->
     FieldMapping {
         path,
         from,
-        with: With::Field(convert),
+        with: RowOutput::Field(convert),
     }
 }
 
@@ -289,7 +286,7 @@ pub const fn constant(path: &'static str, json: &'static str) -> FieldMapping {
     FieldMapping {
         path,
         from: &[],
-        with: With::Json(json),
+        with: RowOutput::Json(json),
     }
 }
 
@@ -299,6 +296,6 @@ pub const fn computed(path: &'static str, what: Computed) -> FieldMapping {
     FieldMapping {
         path,
         from: &[],
-        with: With::Computed(what),
+        with: RowOutput::Computed(what),
     }
 }

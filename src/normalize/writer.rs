@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::convert::{push_boolean, push_long, push_number, push_object, push_text};
 use super::distinct::Distinct;
-use super::kept::{OBSERVABLE_FIELDS, is_of_sort};
+use super::kept::{OBSERVABLE_FIELDS, matches_observable_type};
 use super::mapping::{CompiledMapping, FieldStep, MappingStep};
 use super::message_parts;
 use super::table::{Computed, ConvertFn, Keep, Related};
@@ -454,7 +454,8 @@ impl<'r, 'b> EventWriter<'r, 'b> {
         let end = self.out.len().saturating_sub(1);
         let start = end.saturating_sub(value.text.len());
         let is_as_given = self.out.get(start..end) == Some(value.text);
-        if value.kind != Kind::String || !is_as_given || !is_of_sort(value.text, *sort) {
+        if value.kind != Kind::String || !is_as_given || !matches_observable_type(value.text, *sort)
+        {
             return;
         }
         if self.mapping.writes_observables {

@@ -211,7 +211,7 @@ impl BatchFiles {
         }
         *position = FilesPosition {
             since: oldest,
-            newest: position.newest,
+            relist_from: position.relist_from,
             set_aside: core::mem::take(&mut position.set_aside),
             retry_after: position.retry_after,
             ..FilesPosition::default()
@@ -385,7 +385,7 @@ impl BatchFiles {
     /// The day from which files that are not done are listed where there is no usable token. A
     /// file may hold events of the hours before it; an hour back costs repeats, not records.
     fn restart(&self, context: Context<'_>) -> Timestamp {
-        let newest = self.position.newest.unwrap_or(self.position.since);
+        let newest = self.position.relist_from.unwrap_or(self.position.since);
         newest
             .plus_ms(-3_600_000)
             .max(self.position.since)
@@ -478,7 +478,7 @@ impl BatchFiles {
     /// The file at hand is read to its end.
     pub fn finish_file(&mut self, context: Context<'_>) {
         let oldest = self.at().and_then(|file| file.oldest);
-        self.position.newest = self.position.newest.max(oldest);
+        self.position.relist_from = self.position.relist_from.max(oldest);
         if self.retry.is_some() {
             if let Some((name, file)) = self.take_retried() {
                 self.done.push(file.key);
@@ -706,7 +706,7 @@ impl Feed for BatchFiles {
         let until = at
             .map(|at| context.to_upstream(at))
             .into_iter()
-            .chain(self.position.newest)
+            .chain(self.position.relist_from)
             .chain(self.position.read_to)
             .fold(self.position.since, Timestamp::max);
         // What a file that is set aside holds is not collected.
@@ -794,10 +794,10 @@ impl Feed for BatchFiles {
             since.to_day()
         );
         batch.notice(self.stream, NoticeKind::Adjusted, detail);
-        let newest = self.position.newest;
+        let newest = self.position.relist_from;
         self.position = FilesPosition {
             since,
-            newest,
+            relist_from: newest,
             listed_at: Some(context.now),
             set_aside: core::mem::take(&mut self.position.set_aside),
             retry_after: self.position.retry_after,
@@ -864,7 +864,7 @@ fn retry_interval_ms(context: Context<'_>) -> i64 {
 /// How far the calls of a stream have to lie apart so that all streams together use no more than
 /// this share of the quota.
 fn share_ms(context: Context<'_>, (part, of): (i64, i64)) -> i64 {
-    let batch = |stream: &&Stream| stream.is_batch();
+    let batch = |stream: &&Stream| stream.has_batch_files();
     let streams = context.settings.streams.iter().filter(batch).count();
     let streams = i64::try_from(streams).unwrap_or(i64::MAX);
     let calls = i64::from(context.settings.siem_calls_per_15_min).max(1);

@@ -56,7 +56,7 @@ fn is_list(stream: Stream) -> bool {
 /// How many bytes of a checkpoint the files that a stream has set aside may take.
 #[must_use]
 pub fn set_aside_bytes(settings: &Settings) -> usize {
-    let batch = |stream: &&Stream| stream.is_batch();
+    let batch = |stream: &&Stream| stream.has_batch_files();
     let streams = settings.streams.iter().filter(batch).count();
     SET_ASIDE_BYTES / streams.max(1)
 }

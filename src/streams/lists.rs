@@ -15,7 +15,9 @@ use crate::response::Head;
 use crate::settings::ListMode;
 use crate::stream::{Post, Stream};
 use crate::streams::list_items::{Item, ListItems};
-use crate::streams::paged::{Cursor, DonePage, EmptyPages, PageRecord, PagingStrategy, Processed};
+use crate::streams::paged::{
+    Cursor, EmptyPages, FinishedPage, PageRecord, PagingStrategy, Processed,
+};
 use crate::streams::pages::{self, Page, PageRequest, page_done};
 use crate::streams::{CLOCKS_AGREE_MS, Context, Unusable, hours_ms};
 use crate::time::Timestamp;
@@ -151,7 +153,7 @@ impl List {
                     return PushResult::BatchFull;
                 }
                 let name = self.items().get_mut(&id).and_then(|item| item.name.clone());
-                let first = id.of_event(1, context.settings.tenant.as_deref());
+                let first = id.to_event_id(1, context.settings.tenant.as_deref());
                 let record = departure(&first, name.as_deref());
                 let record = RecordLine::new(self.stream, record.as_bytes());
                 let locator = || format!("{} released-or-expired", self.stream);
@@ -169,7 +171,7 @@ impl List {
         let items = self.items.take().map(|items| items.to_text());
         self.position = ListPosition {
             read_at: Some(context.now),
-            behind: !is_true,
+            by_wrong_clock: !is_true,
             overflow: self.position.overflow_now,
             items: items.unwrap_or_default(),
             ..ListPosition::default()
@@ -197,7 +199,7 @@ impl PagingStrategy for List {
         let Some(read_at) = self.position.read_at.filter(|_| self.position.to.is_none()) else {
             return (context.now, false);
         };
-        if self.position.behind {
+        if self.position.by_wrong_clock {
             return (context.due_again(read_at, AGAIN_AFTER_MS), false);
         }
         let factor = if self.position.overflow {
@@ -266,7 +268,7 @@ impl PagingStrategy for List {
         Processed::Counted(is_news)
     }
 
-    fn advance(&mut self, page: DonePage, _context: Context<'_>) -> bool {
+    fn advance(&mut self, page: FinishedPage, _context: Context<'_>) -> bool {
         self.position.page_token = page.next_token;
         self.position.page_token.is_some()
     }
@@ -317,7 +319,7 @@ impl PagingStrategy for List {
             page_done: page_done(page, self.position.page_done.as_ref()),
             // Each field by its name, so that the text of the items is not copied twice.
             read_at: self.position.read_at,
-            behind: self.position.behind,
+            by_wrong_clock: self.position.by_wrong_clock,
             to: self.position.to,
             begun_at: self.position.begun_at,
             page_token: self.position.page_token.clone(),

@@ -14,10 +14,10 @@ pub use call::probe;
 use call::{call, file_name};
 
 use crate::batch::{Builder, NoticeKind, PushResult, RecordLine, RecordProcessor};
-use crate::checkpoint::{LogFileAt, LogFilesPosition, StreamPosition};
+use crate::checkpoint::{LogAnswerProgress, LogFilesPosition, StreamPosition};
 use crate::decode::fail;
 use crate::decode::log_files::{Found, LogFileReader};
-use crate::paging::{Paging, Stall};
+use crate::paging::{Stall, StallDetector};
 use crate::record::legacy;
 use crate::remembered::{Deduplication, SeenIds};
 use crate::response::Head;
@@ -147,7 +147,7 @@ impl LogFiles {
         self.position.read_to = Some(context.upstream_now);
         self.position.asked_at = Some(context.now);
         self.position.replaying = false;
-        self.position.paging = Paging::default();
+        self.position.paging = StallDetector::default();
     }
 
     /// A reader for the body, where the head says that it holds files.
@@ -234,7 +234,7 @@ impl LogFiles {
     }
 
     /// How far the answer is read, for a checkpoint.
-    fn at(&self) -> Option<LogFileAt> {
+    fn at(&self) -> Option<LogAnswerProgress> {
         let resumed = self.position.at.as_ref();
         let Some(answer) = &self.answer else {
             return resumed.cloned();
@@ -245,7 +245,7 @@ impl LogFiles {
         }
         let inside = answer.begun > answer.ended;
         let file = Some(&answer.file).filter(|_| inside);
-        Some(LogFileAt {
+        Some(LogAnswerProgress {
             files: answer.ended,
             names: answer.digest(),
             name: file.map(|file| file.name.clone()).unwrap_or_default(),

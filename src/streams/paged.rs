@@ -5,8 +5,8 @@
 //! what is remembered) is a [`PagingStrategy`] with a file of its own.
 
 use crate::batch::{Builder, NoticeKind, PushResult, RecordProcessor};
-use crate::checkpoint::{PageDone, StreamPosition};
-use crate::paging::{Paging, Stall, too_many_empty};
+use crate::checkpoint::{PageProgress, StreamPosition};
+use crate::paging::{Stall, StallDetector, too_many_empty};
 use crate::request::Call;
 use crate::response::Head;
 use crate::stream::Stream;
@@ -44,7 +44,7 @@ pub struct PageRecord<'a> {
 }
 
 /// A page whose records are done.
-pub struct DonePage {
+pub struct FinishedPage {
     /// Whether it had no record.
     pub is_empty: bool,
     /// The token of the page after it, where it names one.
@@ -56,9 +56,9 @@ pub struct Cursor<'a> {
     /// The token of the page to ask for.
     pub token: &'a mut Option<String>,
     /// How much of that page was done before.
-    pub page_done: &'a mut Option<PageDone>,
+    pub page_done: &'a mut Option<PageProgress>,
     /// The pages of the reading so far.
-    pub paging: &'a mut Paging,
+    pub paging: &'a mut StallDetector,
 }
 
 /// One way of paging.
@@ -103,7 +103,7 @@ pub trait PagingStrategy {
     ) -> Processed;
 
     /// Moves the position behind a page. Returns whether there is another one to read.
-    fn advance(&mut self, page: DonePage, context: Context<'_>) -> bool;
+    fn advance(&mut self, page: FinishedPage, context: Context<'_>) -> bool;
 
     /// The last page of the reading is done.
     fn finish(&mut self, _context: Context<'_>, _batch: &mut Builder) {}
@@ -167,12 +167,12 @@ impl<S: PagingStrategy> PagedFeed<S> {
             page.whole_digest()
         };
         *self.strategy.cursor().page_done = None;
-        let done = DonePage {
+        let done = FinishedPage {
             is_empty,
             next_token: page.next_token,
         };
         if !self.strategy.advance(done, context) {
-            *self.strategy.cursor().paging = Paging::default();
+            *self.strategy.cursor().paging = StallDetector::default();
             return self.strategy.finish(context, batch);
         }
         match S::EMPTY_PAGES {

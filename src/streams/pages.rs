@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use crate::checkpoint::PageDone;
+use crate::checkpoint::PageProgress;
 use crate::decode::json::readable;
 use crate::decode::lenient::{self, Optional};
 use crate::encode::push_quoted;
@@ -175,15 +175,15 @@ impl Page {
 
     /// How much of the page is done, for a checkpoint.
     #[must_use]
-    pub fn done(&self) -> Option<PageDone> {
+    pub fn done(&self) -> Option<PageProgress> {
         let records = u32::try_from(self.at).ok().filter(|records| *records > 0)?;
         let digest = self.digest(self.at);
-        Some(PageDone { records, digest })
+        Some(PageProgress { records, digest })
     }
 
     /// Passes over what was done when the page was read before. Where other records stand there
     /// now, the page is read from its beginning: what comes again has the same id.
-    pub fn resume(&mut self, done: Option<&PageDone>) {
+    pub fn resume(&mut self, done: Option<&PageProgress>) {
         let count = done.and_then(|done| Some((usize::try_from(done.records).ok()?, done)));
         if let Some((count, done)) = count
             && count <= self.records.len()
@@ -206,7 +206,7 @@ impl Page {
 
 /// How much of the page to ask for is done: what the one in memory says, or what was noted before.
 #[must_use]
-pub fn page_done(page: Option<&Page>, before: Option<&PageDone>) -> Option<PageDone> {
+pub fn page_done(page: Option<&Page>, before: Option<&PageProgress>) -> Option<PageProgress> {
     match page {
         Some(page) => page.done(),
         None => before.cloned(),
@@ -322,7 +322,7 @@ pub fn call(stream: Stream, post: &Post, request: &PageRequest<'_>) -> Call {
     body.push_str(post.members);
     if let Some((from, to)) = post.window {
         for (name, at) in [(from, request.window.0), (to, request.window.1)] {
-            body.push_str(&format!("\"{name}\":\"{}\",", at.to_upstream()));
+            body.push_str(&format!("\"{name}\":\"{}\",", at.to_offset_text()));
         }
     }
     if body.ends_with(',') {

@@ -19,7 +19,7 @@ use crate::response::Head;
 use crate::stream::{FetchKind, Stream};
 use crate::streams::batch_files::BatchFiles;
 use crate::streams::paged::{
-    Cursor, DonePage, EmptyPages, PageRecord, PagedFeed, PagingStrategy, Processed,
+    Cursor, EmptyPages, FinishedPage, PageRecord, PagedFeed, PagingStrategy, Processed,
 };
 use crate::streams::pages::{Page, page_done, ranges};
 use crate::streams::quota::Meter;
@@ -321,7 +321,7 @@ impl PagingStrategy for Events {
 
     fn due(&self, has_page: bool, context: Context<'_>) -> (Timestamp, bool) {
         let read_at = self.position.read_at.filter(|_| !has_page);
-        let Some(read_at) = read_at.filter(|_| !self.position.behind) else {
+        let Some(read_at) = read_at.filter(|_| !self.position.has_more) else {
             return (context.now, false);
         };
         (context.due_again(read_at, interval_ms(context)), true)
@@ -368,7 +368,7 @@ impl PagingStrategy for Events {
         // An empty answer whose token does not move is the end, whatever it says.
         let stuck = records.is_empty() && next == self.position.page_token;
         let page = Page::of(body, records, next)?.with_unreadable(unreadable);
-        self.position.behind = !(caught_up || stuck);
+        self.position.has_more = !(caught_up || stuck);
         self.position.read_at = Some(context.now);
         if caught_up || stuck {
             self.position.covered_next = Some(context.upstream_now);
@@ -405,13 +405,13 @@ impl PagingStrategy for Events {
         Processed::Counted(batch.stats(stream).events > events_before)
     }
 
-    fn advance(&mut self, page: DonePage, _context: Context<'_>) -> bool {
+    fn advance(&mut self, page: FinishedPage, _context: Context<'_>) -> bool {
         // Without a token the old one stays good.
         if let Some(token) = page.next_token {
             self.position.page_token = Some(token);
         }
         self.position.covered = self.position.covered_next.or(self.position.covered);
-        self.position.behind
+        self.position.has_more
     }
 
     /// Goes on by date, where everything is known to be read.
@@ -505,7 +505,7 @@ pub fn probe(stream: Stream, context: Context<'_>) -> Call {
 /// quota.
 fn interval_ms(context: Context<'_>) -> i64 {
     let streams = context.settings.streams.iter();
-    let streams = streams.filter(|stream| stream.is_batch()).count();
+    let streams = streams.filter(|stream| stream.has_batch_files()).count();
     let streams = i64::try_from(streams).unwrap_or(i64::MAX);
     let by_quota = streams.saturating_mul(3_600_000 * 5) / (i64::from(CALLS_PER_HOUR) * 3);
     by_quota.max(POLL_INTERVAL_MS)

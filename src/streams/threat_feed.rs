@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::batch::{Builder, NoticeKind, PushResult, RecordLine, RecordProcessor};
-use crate::checkpoint::{FeedPosition, StreamPosition};
+use crate::checkpoint::{StreamPosition, ThreatFeedPosition};
 use crate::decode::json::{self, Kind, Member};
 use crate::decode::{csv, zip};
 use crate::encode::push_quoted;
@@ -19,7 +19,9 @@ use crate::request::Call;
 use crate::response::Head;
 use crate::settings;
 use crate::stream::Stream;
-use crate::streams::paged::{Cursor, DonePage, EmptyPages, PageRecord, PagingStrategy, Processed};
+use crate::streams::paged::{
+    Cursor, EmptyPages, FinishedPage, PageRecord, PagingStrategy, Processed,
+};
 use crate::streams::pages::{Page, page_done, ranges};
 use crate::streams::retention::Retention;
 use crate::streams::{Context, Unusable};
@@ -41,10 +43,10 @@ const INDICATOR: &str = "indicator";
 pub struct ThreatFeed {
     stream: Stream,
     feed_type: &'static str,
-    position: FeedPosition,
+    position: ThreatFeedPosition,
     remembered: SeenIds,
     /// What other objects of the file say of each record on the page, as members of JSON.
-    beside: Vec<String>,
+    extra_members: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -92,7 +94,7 @@ impl<'a> Object<'a> {
 struct File {
     body: Vec<u8>,
     records: Vec<Range<usize>>,
-    beside: Vec<String>,
+    extra_members: Vec<String>,
 }
 
 impl ThreatFeed {
@@ -101,12 +103,12 @@ impl ThreatFeed {
     pub fn open(
         stream: Stream,
         feed_type: &'static str,
-        position: Option<&FeedPosition>,
+        position: Option<&ThreatFeedPosition>,
         (start, capacity): (Timestamp, usize),
     ) -> Self {
-        let fresh = || FeedPosition {
+        let fresh = || ThreatFeedPosition {
             since: start,
-            ..FeedPosition::default()
+            ..ThreatFeedPosition::default()
         };
         let position = position.cloned().unwrap_or_else(fresh);
         let remembered = SeenIds::from_text(&position.remembered, capacity);
@@ -115,7 +117,7 @@ impl ThreatFeed {
             feed_type,
             position,
             remembered: remembered.unwrap_or_else(|| SeenIds::new(capacity)),
-            beside: Vec::new(),
+            extra_members: Vec::new(),
         }
     }
 
@@ -207,7 +209,7 @@ impl PagingStrategy for ThreatFeed {
         };
         let page = Page::of(file.body, file.records, next)?;
         self.position.asked_at = Some(context.earlier());
-        self.beside = file.beside;
+        self.extra_members = file.extra_members;
         Ok(page)
     }
 
@@ -219,11 +221,11 @@ impl PagingStrategy for ThreatFeed {
         batch: &mut Builder,
     ) -> Processed {
         let stream = self.stream;
-        let beside = self.beside.get(found.number.saturating_sub(1));
+        let extra_members = self.extra_members.get(found.number.saturating_sub(1));
         let record = RecordLine {
             stream,
             bytes: found.bytes,
-            beside: beside.map_or("", String::as_str),
+            extra_members: extra_members.map_or("", String::as_str),
         };
         let locator = || format!("{stream} file record {}", found.number);
         let remembered = Some(&mut self.remembered);
@@ -236,7 +238,7 @@ impl PagingStrategy for ThreatFeed {
         Processed::Counted(batch.stats(stream).events > events_before)
     }
 
-    fn advance(&mut self, page: DonePage, context: Context<'_>) -> bool {
+    fn advance(&mut self, page: FinishedPage, context: Context<'_>) -> bool {
         let Some(token) = page.next_token else {
             // There is no more for now, and this token is asked again.
             self.position.read_at = Some(context.now);
@@ -275,7 +277,7 @@ impl PagingStrategy for ThreatFeed {
     }
 
     fn save(&self, page: Option<&Page>, position: &mut StreamPosition) {
-        position.feed = Some(FeedPosition {
+        position.feed = Some(ThreatFeedPosition {
             remembered: self.remembered.to_text(),
             page_done: page_done(page, self.position.page_done.as_ref()),
             ..self.position.clone()
@@ -298,8 +300,8 @@ pub fn probe(stream: Stream, feed_type: &str, context: Context<'_>) -> Call {
 
 fn call(stream: Stream, feed_type: &str, context: Context<'_>, from: &From<'_>) -> Call {
     let file_type = match context.settings.threat_feed {
-        settings::ThreatFeed::Csv => "csv",
-        settings::ThreatFeed::Stix => "stix",
+        settings::ThreatFeedFormat::Csv => "csv",
+        settings::ThreatFeedFormat::Stix => "stix",
     };
     let mut body = format!(
         "{{\"data\":[{{\"feedType\":\"{feed_type}\",\"fileType\":\"{file_type}\",\"compress\":true,"
@@ -311,7 +313,7 @@ fn call(stream: Stream, feed_type: &str, context: Context<'_>, from: &From<'_>) 
             push_quoted(&mut body, token);
         }
         From::Time(from) => {
-            let (from, to) = (from.to_upstream(), context.upstream_now.to_upstream());
+            let (from, to) = (from.to_offset_text(), context.upstream_now.to_offset_text());
             body.push_str(&format!("\"start\":\"{from}\",\"end\":\"{to}\""));
         }
     }
@@ -328,12 +330,12 @@ fn read_file(file: Vec<u8>) -> Result<File, Unusable> {
         if bundle.objects.is_none() && bundle.data.is_none() {
             return Err(Unusable("the file has no objects".to_owned()));
         }
-        let (indicators, beside) = indicators(&bundle.objects.unwrap_or_default());
+        let (indicators, extra_members) = indicators(&bundle.objects.unwrap_or_default());
         let records = ranges(&file, &indicators);
         return Ok(File {
             body: file,
             records,
-            beside,
+            extra_members,
         });
     }
     if matches!(first, Some(b'<' | b'[')) {
@@ -345,7 +347,7 @@ fn read_file(file: Vec<u8>) -> Result<File, Unusable> {
     Ok(File {
         records: records.collect(),
         body,
-        beside: Vec::new(),
+        extra_members: Vec::new(),
     })
 }
 
@@ -372,7 +374,7 @@ fn indicators<'a>(objects: &[&'a RawValue]) -> (Vec<&'a RawValue>, Vec<String>) 
             }
         }
     }
-    let (mut kept, mut beside) = (Vec::new(), Vec::new());
+    let (mut kept, mut extra_members) = (Vec::new(), Vec::new());
     for (object, read) in objects.iter().zip(&read) {
         if read.kind.is_some_and(|kind| kind != INDICATOR) {
             continue;
@@ -384,9 +386,9 @@ fn indicators<'a>(objects: &[&'a RawValue]) -> (Vec<&'a RawValue>, Vec<String>) 
             }
         }
         kept.push(*object);
-        beside.push(members);
+        extra_members.push(members);
     }
-    (kept, beside)
+    (kept, extra_members)
 }
 
 /// Several files as one.
@@ -394,14 +396,14 @@ fn joined(files: &[File]) -> File {
     let mut all = File {
         body: Vec::new(),
         records: Vec::new(),
-        beside: Vec::new(),
+        extra_members: Vec::new(),
     };
     for file in files {
         for (at, record) in file.records.iter().enumerate() {
             let record = file.body.get(record.clone()).unwrap_or_default();
             all.records.push(append(&mut all.body, record));
-            let beside = file.beside.get(at).cloned();
-            all.beside.push(beside.unwrap_or_default());
+            let extra_members = file.extra_members.get(at).cloned();
+            all.extra_members.push(extra_members.unwrap_or_default());
         }
     }
     all
@@ -450,10 +452,10 @@ mod tests {
             assert!(text.starts_with(start), "{text}");
         }
         let name = r#""malwareName":"Dropper \"X\"","#;
-        assert_eq!(file.beside, [name, "", "", ""]);
+        assert_eq!(file.extra_members, [name, "", "", ""]);
         let twice = joined(&[read_file(BUNDLE.into()).unwrap(), file]);
         assert_eq!(twice.records.len(), 8);
-        assert_eq!(twice.beside[4], name);
+        assert_eq!(twice.extra_members[4], name);
         let rows = read_file(b"Id,Pattern\r\na,b\r\n".to_vec()).unwrap();
         assert_eq!(rows.records.len(), 1);
     }
@@ -462,7 +464,7 @@ mod tests {
     fn an_indicator_has_the_name_of_its_malware_and_keeps_its_identity_and_its_original() {
         let file = read_file(BUNDLE.into()).unwrap();
         let bytes = texts(&file)[0].as_bytes();
-        let event = |format, beside: &str| {
+        let event = |format, extra_members: &str| {
             let options = Options {
                 include_original: true,
                 ..Options::default()
@@ -476,7 +478,7 @@ mod tests {
             let record = RecordLine {
                 stream: Stream::ThreatIntelGrid,
                 bytes,
-                beside,
+                extra_members,
             };
             let now = Timestamp::from_millis(1_772_360_430_000);
             let offer = batch.offer(&mut processor, record, None, now, &String::new);
@@ -484,12 +486,18 @@ mod tests {
             let batch = batch.finish(String::new(), NextPoll::Now);
             serde_json::from_str::<serde_json::Value>(&batch.events).unwrap()
         };
-        let (ecs, alone) = (event(Format::Ecs, &file.beside[0]), event(Format::Ecs, ""));
+        let (ecs, alone) = (
+            event(Format::Ecs, &file.extra_members[0]),
+            event(Format::Ecs, ""),
+        );
         assert_eq!(ecs["threat"]["software"]["name"], "Dropper \"X\"");
         assert_eq!(ecs["event"]["id"], alone["event"]["id"]);
         assert_eq!(ecs["event"]["original"], alone["event"]["original"]);
-        let ocsf = event(Format::Ocsf, &file.beside[0]);
+        let ocsf = event(Format::Ocsf, &file.extra_members[0]);
         assert_eq!(ocsf["osint"][0]["malware"][0]["name"], "Dropper \"X\"");
-        assert_eq!(event(Format::Raw, &file.beside[0]), event(Format::Raw, ""));
+        assert_eq!(
+            event(Format::Raw, &file.extra_members[0]),
+            event(Format::Raw, "")
+        );
     }
 }

@@ -7,12 +7,14 @@
 
 use crate::batch::{Builder, NoticeKind, PushResult, RecordLine, RecordProcessor};
 use crate::checkpoint::{StreamPosition, WindowPosition};
-use crate::paging::Paging;
+use crate::paging::StallDetector;
 use crate::remembered::{Deduplication, Occurrences, SeenIds};
 use crate::request::Call;
 use crate::response::Head;
 use crate::stream::{Post, Stream};
-use crate::streams::paged::{Cursor, DonePage, EmptyPages, PageRecord, PagingStrategy, Processed};
+use crate::streams::paged::{
+    Cursor, EmptyPages, FinishedPage, PageRecord, PagingStrategy, Processed,
+};
 use crate::streams::pages::{self, Page, PageRequest, page_done};
 use crate::streams::retention::Retention;
 use crate::streams::{CLOCKS_AGREE_MS, Context, Unusable, hours_ms};
@@ -68,8 +70,8 @@ impl Windows {
             empty_at: None,
             read_twice: false,
             certain: None,
-            behind: false,
-            paging: Paging::default(),
+            ended_early: false,
+            paging: StallDetector::default(),
             remembered: String::new(),
         };
         let position = position.cloned().unwrap_or_else(fresh);
@@ -150,7 +152,7 @@ impl Windows {
         let answered_at = answered_at.unwrap_or_else(|| context.earlier());
         let before = position.bound;
         let was_first = core::mem::take(&mut position.first);
-        position.paging = Paging::default();
+        position.paging = StallDetector::default();
         // What came after the window was begun may have moved from a page that was still to be read
         // to one that was done.
         let shown = answered_at.min(context.to_upstream(begun_at));
@@ -182,8 +184,8 @@ impl Windows {
         // tried again.
         let has_more = answered_at >= bound.plus_ms(POLL_INTERVAL_MS);
         let is_ahead = answered_at.plus_ms(CLOCKS_AGREE_MS) < bound;
-        position.behind = bound == before && (has_more || is_ahead);
-        position.read_at = (!has_more || position.behind).then_some(context.now);
+        position.ended_early = bound == before && (has_more || is_ahead);
+        position.read_at = (!has_more || position.ended_early).then_some(context.now);
         self.remembered
             .forget_before(bound.plus_ms(overlap_ms.saturating_neg()));
     }
@@ -210,7 +212,7 @@ impl PagingStrategy for Windows {
             return (context.now, false);
         };
         let due = context.due_again(read_at, POLL_INTERVAL_MS);
-        (due, !self.position.behind)
+        (due, !self.position.ended_early)
     }
 
     fn collected_until(&self, _context: Context<'_>) -> Option<Timestamp> {
@@ -290,7 +292,7 @@ impl PagingStrategy for Windows {
         }
     }
 
-    fn advance(&mut self, page: DonePage, _context: Context<'_>) -> bool {
+    fn advance(&mut self, page: FinishedPage, _context: Context<'_>) -> bool {
         let sent = self.position.page_token.take();
         let is_dead = page.is_empty && page.next_token == self.position.dead_token;
         let next = page.next_token.filter(|_| !self.below_window && !is_dead);

@@ -102,7 +102,7 @@ impl Host {
                     session.inherit(failed);
                 }
                 if let Some(volatile) = &self.volatile {
-                    session.resume_volatile(volatile, now);
+                    session.restore_session(volatile, now);
                 }
                 session
             }
@@ -110,7 +110,7 @@ impl Host {
         session.begin(self.limits, now);
         let result = upstream.drive(&mut session);
         if self.keeps_volatile && result.is_ok() {
-            self.volatile = session.volatile(upstream.host_now());
+            self.volatile = session.save_session(upstream.host_now());
         }
         match (&result, self.fresh_each_poll) {
             (_, true) => {}

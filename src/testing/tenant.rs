@@ -48,7 +48,7 @@ pub(crate) fn record(stream: Stream, id: &str, at: Timestamp) -> String {
         }
     };
     if let Some(name) = stream.row().times.first() {
-        record[name.spelling()] = at.to_upstream().into();
+        record[name.spelling()] = at.to_offset_text().into();
     }
     record.to_string()
 }

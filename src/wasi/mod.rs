@@ -28,7 +28,7 @@ pub(crate) struct Component;
 const NAMESPACE: &str = "mimecast";
 
 /// What an instance keeps between two polls: a saving, never a need.
-struct Kept {
+struct CachedSession {
     settings: String,
     checkpoint: String,
     session: Session,
@@ -36,18 +36,18 @@ struct Kept {
 }
 
 thread_local! {
-    static KEPT: RefCell<Option<Kept>> = const { RefCell::new(None) };
+    static CACHED_SESSION: RefCell<Option<CachedSession>> = const { RefCell::new(None) };
     /// For calls of `normalize` in a row, which mostly have one format and one text of settings.
-    static PROCESSOR: RefCell<Option<KeptProcessor>> = const { RefCell::new(None) };
+    static CACHED_PROCESSOR: RefCell<Option<CachedProcessor>> = const { RefCell::new(None) };
 }
 
 /// A processor and the settings that it was made for.
-struct KeptProcessor {
+struct CachedProcessor {
     settings: String,
     processor: RecordProcessor,
 }
 
-impl KeptProcessor {
+impl CachedProcessor {
     fn new(format: Format, settings: String) -> Result<Self, wit::NormalizeError> {
         let parsed = EventSettings::parse(&settings)
             .map_err(|error| wit::NormalizeError::Settings(convert::settings_error(error)))?;
@@ -108,14 +108,16 @@ fn session(
     resume: Option<&str>,
     volatile: Option<&str>,
 ) -> Result<(Session, http::Http), PollError> {
-    let kept = KEPT.take().filter(|kept| kept.settings == settings);
+    let kept = CACHED_SESSION
+        .take()
+        .filter(|kept| kept.settings == settings);
     match kept {
         Some(kept) if Some(kept.checkpoint.as_str()) == resume => Ok((kept.session, kept.http)),
         kept => {
             let parsed = Settings::parse(settings).map_err(PollError::Settings)?;
             let mut session = Session::open(parsed, resume, now(), random::get_random_u64())?;
             if let Some(volatile) = volatile {
-                session.resume_volatile(volatile, now());
+                session.restore_session(volatile, now());
             }
             if let Some(kept) = kept {
                 session.inherit(kept.session);
@@ -167,8 +169,8 @@ impl source::Guest for Component {
             .as_ref()
             .map(|batch| batch.checkpoint.clone())
             .unwrap_or_default();
-        let (volatile, statuses) = (session.volatile(now()), session.statuses(now()));
-        KEPT.set(Some(Kept {
+        let (volatile, statuses) = (session.save_session(now()), session.statuses(now()));
+        CACHED_SESSION.set(Some(CachedSession {
             settings,
             checkpoint,
             session,
@@ -203,15 +205,15 @@ impl normalizer::Guest for Component {
         })?;
         let format = Format::from_name(&format)
             .ok_or_else(|| wit::NormalizeError::UnknownFormat(FORMATS.join(", ")))?;
-        let kept = PROCESSOR
+        let kept = CACHED_PROCESSOR
             .take()
             .filter(|kept| kept.processor.format() == format && kept.settings == settings);
         let mut kept = match kept {
             Some(kept) => kept,
-            None => KeptProcessor::new(format, settings)?,
+            None => CachedProcessor::new(format, settings)?,
         };
         let normalized = normalize_all(&mut kept.processor, stream, &records, now());
-        PROCESSOR.set(Some(kept));
+        CACHED_PROCESSOR.set(Some(kept));
         Ok(convert::normalized(normalized))
     }
 }

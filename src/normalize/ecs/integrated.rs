@@ -95,13 +95,13 @@ const CLICK: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const ENTITY_RULES: &[Rule] = &[
-    Rule { when: &[Test::Has(&[field::THREAT_TYPE], &["malware"])],
+    Rule { when: &[Test::Contains(&[field::THREAT_TYPE], &["malware"])],
         class: Class { category: MALWARE, severity: 4, ..ALERT } },
     Rule { when: &[Test::Is(field::THREAT_TYPE, NO_THREAT)],
         class: EMAIL },
     Rule { when: &[Test::Given(&[field::THREAT_TYPE]), Test::Is(field::THREAT_STATE, &["blocked"])],
         class: Class { category: INTRUSION, types: DENIED, ..ALERT } },
-    Rule { when: &[Test::Given(&[field::THREAT_TYPE]), Test::Has(&[field::THREAT_STATE], &["deliver"])],
+    Rule { when: &[Test::Given(&[field::THREAT_TYPE]), Test::Contains(&[field::THREAT_STATE], &["deliver"])],
         class: Class { category: INTRUSION, types: &["info", "allowed"], ..ALERT } },
     Rule { when: &[Test::Given(&[field::THREAT_TYPE])],
         class: Class { category: INTRUSION, ..ALERT } },

@@ -100,7 +100,7 @@ const DLP_ROWS: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const DLP_RULES: &[Rule] = &[
-    Rule { when: &[Test::Has(&[field::ACTION], &["hold", "bounce", "delete", "block"])],
+    Rule { when: &[Test::Contains(&[field::ACTION], &["hold", "bounce", "delete", "block"])],
         class: ALERT },
     Rule { when: &[],
         class: Class { severity: 2, ..ALERT } },
@@ -180,9 +180,9 @@ const REJECTION: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const REJECTION_RULES: &[Rule] = &[
-    Rule { when: &[Test::Has(REJECTED_BY, VIRUS)],
+    Rule { when: &[Test::Contains(REJECTED_BY, VIRUS)],
         class: Class { category: MALWARE, outcome: Some("failure"), severity: 4, ..ALERT } },
-    Rule { when: &[Test::Has(REJECTED_BY, DETECTION)],
+    Rule { when: &[Test::Contains(REJECTED_BY, DETECTION)],
         class: Class { category: INTRUSION, outcome: Some("failure"), ..ALERT } },
     Rule { when: &[],
         class: Class { outcome: Some("failure"), severity: 2, ..EMAIL } },

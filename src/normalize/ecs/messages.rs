@@ -231,7 +231,7 @@ const ELSE_OPEN: Rule = Rule {
 /// `virusFound` also carries texts about block lists: only the type of a rejection says virus.
 const RECEIPT_RULES: &[Rule] = &[
     Rule {
-        when: &[REJECTED, Test::Has(&[field::REJECTION_TYPE], VIRUS)],
+        when: &[REJECTED, Test::Contains(&[field::REJECTION_TYPE], VIRUS)],
         class: Class {
             category: MALWARE,
             outcome: Some("failure"),
@@ -240,7 +240,10 @@ const RECEIPT_RULES: &[Rule] = &[
         },
     },
     Rule {
-        when: &[REJECTED, Test::Has(&[field::REJECTION_TYPE], DETECTION)],
+        when: &[
+            REJECTED,
+            Test::Contains(&[field::REJECTION_TYPE], DETECTION),
+        ],
         class: Class {
             category: INTRUSION,
             outcome: Some("failure"),

@@ -76,7 +76,7 @@ const TAIL: &[FieldMapping] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::normalize::table::With;
+    use crate::normalize::table::RowOutput;
     use crate::stream::STREAMS;
     use std::collections::BTreeSet;
 
@@ -86,7 +86,7 @@ mod tests {
             let tables = tables(stream.stream);
             let mut paths = BTreeSet::new();
             for row in tables.rows.iter().copied().flatten() {
-                let is_made = matches!(row.with, With::Computed(Computed::Message));
+                let is_made = matches!(row.with, RowOutput::Computed(Computed::Message));
                 assert!(
                     is_made || paths.insert(row.path),
                     "{}: {} twice",

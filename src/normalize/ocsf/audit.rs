@@ -34,9 +34,9 @@ const fn variant(
 
 /// The prose names the person that `user` does not.
 const NAMED: Test = Test::Names(field::EVENT_INFO);
-const ROLE_TYPE: Test = Test::Has(&[field::AUDIT_TYPE], ROLES);
+const ROLE_TYPE: Test = Test::Contains(&[field::AUDIT_TYPE], ROLES);
 const ROLE_TEXT: Test = Test::Says(field::EVENT_INFO, ROLES);
-const PASSWORD: Test = Test::Has(&[field::AUDIT_TYPE], &["password"]);
+const PASSWORD: Test = Test::Contains(&[field::AUDIT_TYPE], &["password"]);
 
 /// The account that was changed is the user, who changed it the actor.
 const ACCOUNT_ROWS: &[&[FieldMapping]] = &[
@@ -181,7 +181,7 @@ const RESOURCE: &[FieldMapping] = &[
 const LOGON_RULES: &[Rule] = &[
     rule(&[Test::Is(field::AUDIT_TYPE, &["Logon Requires Challenge"])],    Classification::success(6, "Preauth").status(Some(0))),
     rule(&[Test::Is(field::AUDIT_TYPE, &["Logon Authentication Failed"]),
-           Test::Says(field::EVENT_INFO, &["required permission"])],       Classification::success(1, "Logon").severity(2).status(Some(2)).acts(2, 26)),
+           Test::Says(field::EVENT_INFO, &["required permission"])],       Classification::success(1, "Logon").severity(2).status(Some(2)).action_disposition(2, 26)),
     rule(&[Test::Is(field::AUDIT_TYPE, &["Logon Authentication Failed"])], Classification::success(1, "Logon").severity(2).status(Some(2))),
     rule(&[Test::Is(field::AUDIT_TYPE, &["Mimecast Support Login"])],      Classification::success(1, "Logon").severity(3).alert()),
     rule(&[],                                                        Classification::success(1, "Logon")),
@@ -204,7 +204,7 @@ const PRIVILEGE_RULES: &[Rule] = &[
 #[rustfmt::skip]
 const ROLE_RULES: &[Rule] = &[
     rule(&[Test::Says(field::EVENT_INFO, TAKEN)],           Classification::success(8, "Detach Policy")),
-    rule(&[Test::Has(&[field::AUDIT_TYPE], TAKEN)],            Classification::success(8, "Detach Policy")),
+    rule(&[Test::Contains(&[field::AUDIT_TYPE], TAKEN)],            Classification::success(8, "Detach Policy")),
     rule(&[],                                         Classification::success(7, "Attach Policy")),
 ];
 
@@ -226,9 +226,9 @@ const ACCOUNT_RULES: &[Rule] = &[
     rule(&[Test::Says(field::EVENT_INFO, &["locked"])],     Classification::success(9, "Lock")),
     rule(&[Test::Says(field::EVENT_INFO, &["disabl"])],     Classification::success(5, "Disable")),
     rule(&[Test::Says(field::EVENT_INFO, &["enabl"])],      Classification::success(2, "Enable")),
-    rule(&[Test::Has(&[field::AUDIT_TYPE], DELETED)],          Classification::success(6, "Delete")),
-    rule(&[Test::Has(&[field::AUDIT_TYPE], CREATED)],          Classification::success(1, "Create")),
-    rule(&[Test::Has(&[field::AUDIT_TYPE], CHANGED)],          Classification::success(99, "Account Change")),
+    rule(&[Test::Contains(&[field::AUDIT_TYPE], DELETED)],          Classification::success(6, "Delete")),
+    rule(&[Test::Contains(&[field::AUDIT_TYPE], CREATED)],          Classification::success(1, "Create")),
+    rule(&[Test::Contains(&[field::AUDIT_TYPE], CHANGED)],          Classification::success(99, "Account Change")),
     rule(&[Test::Says(field::EVENT_INFO, DELETED)],         Classification::success(6, "Delete")),
     rule(&[Test::Says(field::EVENT_INFO, CREATED)],         Classification::success(1, "Create")),
     rule(&[Test::Says(field::EVENT_INFO, CHANGED)],         Classification::success(99, "Account Change")),
@@ -241,10 +241,10 @@ const CHANGE_RULES: &[Rule] = &[
     rule(&[Test::Is(field::AUDIT_TYPE, &["Logon Authentication Failed"])], Classification::success(99, "Logon").severity(2).status(Some(2))),
     rule(&[Test::Is(field::AUDIT_TYPE, &["Logon Requires Challenge"])], Classification::success(99, "Logon").status(Some(0))),
     rule(&[Test::Is(field::AUDIT_TYPE, LOGONS)],            Classification::success(99, "Logon")),
-    rule(&[Test::Has(&[field::AUDIT_TYPE], DELETED)],          Classification::success(4, "Delete")),
-    rule(&[Test::Has(&[field::AUDIT_TYPE], CREATED)],          Classification::success(1, "Create")),
-    rule(&[Test::Has(&[field::AUDIT_TYPE], CHANGED)],          Classification::success(3, "Update")),
-    rule(&[Test::Has(&[field::AUDIT_TYPE], DONE)],             Classification::success(99, "Audit")),
+    rule(&[Test::Contains(&[field::AUDIT_TYPE], DELETED)],          Classification::success(4, "Delete")),
+    rule(&[Test::Contains(&[field::AUDIT_TYPE], CREATED)],          Classification::success(1, "Create")),
+    rule(&[Test::Contains(&[field::AUDIT_TYPE], CHANGED)],          Classification::success(3, "Update")),
+    rule(&[Test::Contains(&[field::AUDIT_TYPE], DONE)],             Classification::success(99, "Audit")),
     rule(&[Test::Says(field::EVENT_INFO, DELETED)],         Classification::success(4, "Delete")),
     rule(&[Test::Says(field::EVENT_INFO, CREATED)],         Classification::success(1, "Create")),
     rule(&[Test::Says(field::EVENT_INFO, CHANGED)],         Classification::success(3, "Update")),

@@ -88,7 +88,7 @@ pub struct Classification {
     /// `is_alert`
     pub alert: bool,
     /// `action_id` and `disposition_id`, where no word of the record says them.
-    pub acts: Option<(u8, u8)>,
+    pub action_disposition: Option<(u8, u8)>,
 }
 
 impl Classification {
@@ -100,7 +100,7 @@ impl Classification {
             severity: 1,
             status: Some(1),
             alert: false,
-            acts: None,
+            action_disposition: None,
         }
     }
 
@@ -137,9 +137,9 @@ impl Classification {
 
     /// The same with an action and a disposition.
     #[must_use]
-    pub const fn acts(self, action: u8, disposition: u8) -> Self {
+    pub const fn action_disposition(self, action: u8, disposition: u8) -> Self {
         Self {
-            acts: Some((action, disposition)),
+            action_disposition: Some((action, disposition)),
             ..self
         }
     }
@@ -240,7 +240,7 @@ fn members(class: &Class, outcome: &Classification) -> String {
         json.push_str(&format!("\"status_id\":{status},\"status\":\"{caption}\","));
     }
     json.push_str(&format!("\"is_alert\":{},", outcome.alert));
-    if let Some((action, disposition)) = outcome.acts {
+    if let Some((action, disposition)) = outcome.action_disposition {
         actions::push_members(&mut json, action, disposition);
         json.push(',');
     }

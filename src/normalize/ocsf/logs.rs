@@ -75,7 +75,7 @@ const DLP_ROWS: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const DLP_RULES: &[Rule] = &[
-    rule(&[Test::Has(&[field::ACTION], &["hold", "bounce", "delete", "block"])], Classification::finding(3)),
+    rule(&[Test::Contains(&[field::ACTION], &["hold", "bounce", "delete", "block"])], Classification::finding(3)),
     rule(&[],                                                            Classification::finding(2)),
 ];
 
@@ -190,10 +190,10 @@ const SCANNED: Test = Test::Given(&[field::RESULT]);
 pub(super) const TTP_ATTACHMENT: &[Variant] = &[
     variant(&[SAFE, Test::Email(TTP_ADDRESSES)],
         classes::EMAIL, &[HEAD, GATEWAY, CONTROL, DATE, OPENED, TAIL],
-        &[rule(&[], Classification::success(3, "Scan").acts(1, 1))]),
+        &[rule(&[], Classification::success(3, "Scan").action_disposition(1, 1))]),
     variant(&[SAFE],
         classes::BASE, &[HEAD, GATEWAY, CONTROL, DATE, TAIL],
-        &[rule(&[], Classification::success(99, "Scan").acts(1, 1))]),
+        &[rule(&[], Classification::success(99, "Scan").action_disposition(1, 1))]),
     variant(&[MALICIOUS_FILE, Test::Email(TTP_ADDRESSES)],
         classes::DETECTION, &[HEAD, GATEWAY, CONTROL, DATE, MALICIOUS_FILE_TITLE, FILE_FINDING, TTP_MESSAGE, TAIL],
         &[rule(&[], Classification::finding(4))]),
@@ -312,10 +312,10 @@ const IMPERSONATION_RULES: &[Rule] = &[
 pub(super) const HELD_MESSAGES: &[Variant] = &[
     variant(&[Test::Email(&[field::FROM, field::FROM_HEADER, field::TO])],
         classes::EMAIL, &[HEAD, GATEWAY, CONTROL, HELD_IDS, HELD, TAIL],
-        &[rule(&[], Classification::success(3, "Scan").severity(2).acts(2, 3))]),
+        &[rule(&[], Classification::success(3, "Scan").severity(2).action_disposition(2, 3))]),
     base(&[HEAD, GATEWAY, CONTROL, HELD_IDS, TAIL],
         &[rule(&[Test::Given(&[field::EVENT])], Classification::success(99, "Departure")),
-          rule(&[], Classification::success(99, "Hold").severity(2).acts(2, 3))], "Hold"),
+          rule(&[], Classification::success(99, "Hold").severity(2).action_disposition(2, 3))], "Hold"),
 ];
 
 #[rustfmt::skip]
@@ -380,7 +380,7 @@ const RELEASE_RULES: &[Rule] = &[
 
 #[rustfmt::skip]
 pub(super) const REJECTIONS: &[Variant] = &[
-    variant(&[Test::Has(REJECTED_BY, VIRUS), Test::Email(&[field::FROM_ADDRESS, field::TO_ADDRESS])],
+    variant(&[Test::Contains(REJECTED_BY, VIRUS), Test::Email(&[field::FROM_ADDRESS, field::TO_ADDRESS])],
         classes::EMAIL, &[HEAD, GATEWAY, CONTROL, REJECTION_IDS, REJECTION, SIGNATURES, TAIL],
         REJECTION_RULES),
     variant(&[Test::Email(&[field::FROM_ADDRESS, field::TO_ADDRESS])],
@@ -391,12 +391,12 @@ pub(super) const REJECTIONS: &[Variant] = &[
 
 const REFUSED: Classification = Classification::success(2, "Receive")
     .status(Some(2))
-    .acts(2, 2);
+    .action_disposition(2, 2);
 
 #[rustfmt::skip]
 const REJECTION_RULES: &[Rule] = &[
-    rule(&[Test::Has(REJECTED_BY, VIRUS)],     REFUSED.severity(4).alert()),
-    rule(&[Test::Has(REJECTED_BY, DETECTION)], REFUSED.severity(3).alert()),
+    rule(&[Test::Contains(REJECTED_BY, VIRUS)],     REFUSED.severity(4).alert()),
+    rule(&[Test::Contains(REJECTED_BY, DETECTION)], REFUSED.severity(3).alert()),
     rule(&[],                                  REFUSED.severity(2)),
 ];
 

@@ -133,8 +133,8 @@ pub(super) const SPAM: &[Variant] = &message!(
 
 #[rustfmt::skip]
 const SPAM_RULES: &[Rule] = &[
-    rule(&[REJECTED], Classification::success(3, "Scan").severity(2).status(Some(2)).acts(2, 2)),
-    rule(&[],         Classification::success(3, "Scan").severity(2).status(None).acts(3, 15)),
+    rule(&[REJECTED], Classification::success(3, "Scan").severity(2).status(Some(2)).action_disposition(2, 2)),
+    rule(&[],         Classification::success(3, "Scan").severity(2).status(None).action_disposition(3, 15)),
 ];
 
 pub(super) const CI_ENTITIES: &[Variant] = &message!(
@@ -254,8 +254,8 @@ const THREAT: &[FieldMapping] = &[
     row("status_detail",              &[field::THREAT_TYPE],      text(reason)),
 ];
 
-const VIRUS: Test = Test::Has(&[field::REJECTION_TYPE], logs::VIRUS);
-const DETECTION: Test = Test::Has(&[field::REJECTION_TYPE], logs::DETECTION);
+const VIRUS: Test = Test::Contains(&[field::REJECTION_TYPE], logs::VIRUS);
+const DETECTION: Test = Test::Contains(&[field::REJECTION_TYPE], logs::DETECTION);
 
 #[rustfmt::skip]
 const RECEIPT_RULES: &[Rule] = &[
@@ -278,8 +278,8 @@ const PROCESS_RULES: &[Rule] = &[
 /// That the next hop refuses a message is no decision of a security control.
 #[rustfmt::skip]
 const DELIVERY_RULES: &[Rule] = &[
-    rule(&[Test::Is(field::DELIVERED, &["true", "yes"])],  Classification::success(1, "Send").acts(1, 1)),
-    rule(&[Test::Is(field::DELIVERED, &["false", "no"])],  Classification::success(1, "Send").status(Some(2)).acts(0, 27)),
+    rule(&[Test::Is(field::DELIVERED, &["true", "yes"])],  Classification::success(1, "Send").action_disposition(1, 1)),
+    rule(&[Test::Is(field::DELIVERED, &["false", "no"])],  Classification::success(1, "Send").status(Some(2)).action_disposition(0, 27)),
     rule(&[],                                         Classification::success(1, "Send").status(Some(0))),
 ];
 
@@ -289,7 +289,7 @@ pub(in super::super) const NO_THREAT: &[&str] =
 
 #[rustfmt::skip]
 const CI_RULES: &[Rule] = &[
-    rule(&[Test::Has(&[field::THREAT_TYPE], &["malware"])], Classification::success(3, "Scan").severity(4).alert()),
+    rule(&[Test::Contains(&[field::THREAT_TYPE], &["malware"])], Classification::success(3, "Scan").severity(4).alert()),
     rule(&[Test::Is(field::THREAT_TYPE, NO_THREAT)],     Classification::success(3, "Scan")),
     rule(&[Test::Given(&[field::THREAT_TYPE])],          Classification::success(3, "Scan").severity(3).alert()),
     rule(&[],                                      Classification::success(3, "Scan").status(Some(0))),

@@ -154,7 +154,7 @@ const UNMAPPED: &[(Name, Keep)] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::normalize::table::With;
+    use crate::normalize::table::RowOutput;
     use crate::stream::STREAMS;
     use std::collections::BTreeSet;
 
@@ -170,7 +170,7 @@ mod tests {
             for variant in variants {
                 let mut paths = BTreeSet::new();
                 for row in variant.rows.iter().copied().flatten() {
-                    let is_new = matches!(row.with, With::Computed(Computed::Message))
+                    let is_new = matches!(row.with, RowOutput::Computed(Computed::Message))
                         || row.path.is_empty()
                         || row.path.ends_with(['.', '}'])
                         || paths.insert(row.path);

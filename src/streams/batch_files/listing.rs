@@ -124,7 +124,7 @@ pub(super) struct File {
 impl File {
     /// What the file is recognized by when it is listed again, and what people are shown.
     pub(super) fn name(&self) -> String {
-        shown(&name(&self.url))
+        bounded_name(&name(&self.url))
     }
 
     /// Whether this may be the file of that name although its own name is another one: an older
@@ -152,7 +152,7 @@ pub(super) fn find_all(files: &VecDeque<File>, names: &[String]) -> Vec<Option<u
         if let Some(first) = by_name.get_mut(file.name().as_str()) {
             first.get_or_insert(at);
         }
-        if let Some(same_path) = by_path.get_mut(&shown(path(&file.url))) {
+        if let Some(same_path) = by_path.get_mut(&bounded_name(path(&file.url))) {
             same_path.push((at, file));
         }
     }
@@ -245,7 +245,7 @@ fn is_signature(key: &str) -> bool {
 }
 
 /// A name within its bound.
-fn shown(name: &str) -> String {
+fn bounded_name(name: &str) -> String {
     if name.len() <= NAME_BYTES_MAX {
         return name.to_owned();
     }
@@ -314,7 +314,7 @@ mod tests {
 
     #[test]
     fn a_long_name_is_cut_and_still_another_one() {
-        let long = |end: &str| shown(&format!("/{}{end}", "é".repeat(300)));
+        let long = |end: &str| bounded_name(&format!("/{}{end}", "é".repeat(300)));
         assert!(long("a").len() <= NAME_BYTES_MAX);
         assert_ne!(long("a"), long("b"));
     }
