@@ -1,8 +1,8 @@
 //! The exchange with the API: credentials, the region of the account, the two clocks, and what an
 //! answer means.
 //!
-//! A session and a check both talk to the API through an [`ApiClient`]. It is told the time, makes
-//! no request itself and changes no settings.
+//! A session and a check both talk to the API through an [`ApiClient`]. Each call
+//! passes it the time; it makes no request itself and changes no settings.
 
 pub mod answer_status;
 pub mod incoming;
@@ -31,7 +31,7 @@ pub struct ApiClient {
     skew: ClockSkew,
     /// The state of a small generator.
     random: u64,
-    /// The host's clock, as it was told last.
+    /// The host's clock at the last call.
     now: Timestamp,
     /// How far the host's clock was taken to be ahead when the last call was signed.
     signed_skew_ms: i64,

@@ -171,7 +171,7 @@ impl Check {
                     self.report_all(&error);
                 }
             }
-            // Whatever comes, the stream can be read; without categories nothing is said of them.
+            // Whatever comes, the stream can be read; without categories they are not reported.
             Purpose::Categories => {
                 let is_good = head.status == 200;
                 self.remark = categories::read(&body).filter(|_| is_good);

@@ -307,7 +307,7 @@ pub struct WindowPosition {
     pub remembered: String,
 }
 
-/// How much of a page is done, told by the records themselves and not only by their number.
+/// How much of a page is done, by a digest of its records and not only by their number.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PageProgress {
     /// How many records are done.
@@ -407,7 +407,7 @@ pub struct LogFilesPosition {
     /// When the API last answered, by the host's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked_at: Option<Timestamp>,
-    /// The token was refused: what was read before comes again and is told by its name.
+    /// The token was refused: what was read before comes again and is recognized by its name.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub replaying: bool,
     /// How the pages go on.
@@ -439,7 +439,7 @@ pub struct LogAnswerProgress {
     pub tries: u32,
 }
 
-/// What was on a list, and how far the reading at hand has come.
+/// What was on a list, and how far the current reading has come.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListPosition {
     /// When the list was last read to its end.
@@ -464,13 +464,13 @@ pub struct ListPosition {
     /// How much of that page is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub page_done: Option<PageProgress>,
-    /// All pages are read, and it is not yet told what has left.
+    /// All pages are read, and what has left is not yet emitted.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub pages_done: bool,
     /// The last reading found more items than can be remembered.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub overflow: bool,
-    /// The reading at hand does.
+    /// The current reading does.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub overflow_now: bool,
     /// How the pages go on.

@@ -155,7 +155,7 @@ mod tests {
         assert_eq!(ecs[1]["event"]["original"], MAILFLOW);
         let ocsf = events(&taken(Format::Ocsf, true, &MAILFLOW_FIRST));
         assert!(ocsf[1]["email_auth"]["spf"].is_string(), "{}", ocsf[1]);
-        // With somebody it is from it is about a message, and no longer about nothing.
+        // With a sender it describes a message.
         let ocsf = events(&taken(Format::Ocsf, true, &ENTITIES_FIRST));
         assert_eq!(ocsf[1]["class_uid"], 4009);
     }

@@ -60,7 +60,7 @@ pub enum Cause {
     Unavailable,
     /// The server answered with 429 and did not say how long to wait.
     Throttled,
-    /// The credentials are good and do not permit the stream; somebody may grant it meanwhile.
+    /// The credentials are good and do not permit the stream; the permission may be granted later.
     NotPermitted,
     /// Page after page was read without a new record.
     NoProgress,

@@ -102,7 +102,7 @@ pub struct Settings {
     pub overlap_ms: i64,
     /// From which endpoints SIEM records are read.
     pub siem_endpoint: SiemEndpoint,
-    /// What is told of lists.
+    /// What is emitted for lists.
     pub snapshot: ListMode,
     /// The form of the threat feeds.
     pub threat_feed: ThreatFeedFormat,
@@ -117,7 +117,7 @@ pub enum SiemEndpoint {
     Events,
 }
 
-/// What is told of lists of what is there now.
+/// What is emitted for lists of what is there now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ListMode {
     /// What is new in a list, and what has left it.

@@ -47,7 +47,7 @@ pub struct StreamInfo {
     pub retention_hours: Option<u32>,
     /// The order in which records come.
     pub order: Order,
-    /// By what two records are told apart.
+    /// What identifies a record.
     pub identity: &'static str,
     /// The share in the room that a checkpoint has for items of lists or for identities of other
     /// streams.
@@ -84,7 +84,7 @@ pub enum FetchKind {
     List {
         /// The request and the answer.
         post: Post,
-        /// Whether it is told that an item is no longer there.
+        /// Whether an event is emitted when an item is no longer there.
         departures: bool,
         /// How long after one reading the next one follows, in minutes.
         every_minutes: u32,
@@ -280,7 +280,7 @@ streams! {
     SiemSpam = siem("siem.spam", "spam");
     /// Threats found in internal and outbound messages.
     SiemInternalEmailProtect = siem("siem.internal-email-protect", "internal email protect");
-    /// Messages that impersonate somebody.
+    /// Messages that impersonate a person or company.
     SiemImpersonationProtect = siem("siem.impersonation-protect", "impersonation protect");
     /// Malicious links found or clicked.
     SiemUrlProtect = siem("siem.url-protect", "url protect");
@@ -330,7 +330,7 @@ streams! {
         &[field::DATE],
         "Monitoring | Attachment Protection | Read",
     );
-    /// Messages that look like somebody else wrote them, with what gave them away.
+    /// Messages with a forged sender, with the signs by which they were found.
     TtpImpersonation = ascending(
         "ttp.impersonation",
         "/api/ttp/impersonation/get-logs",
@@ -359,7 +359,7 @@ streams! {
             "Account | Dashboard | Read",
         )
     };
-    /// Held messages that somebody released or rejected.
+    /// Held messages that were released or rejected.
     HeldRelease = log(
         "held-release",
         "/api/gateway/get-held-release-logs",
@@ -411,7 +411,7 @@ streams! {
         "/api/awareness-training/company/get-watchlist-details",
     );
     /// API 1.0: log files of all SIEM types. Events have the kind of their own type, and this one
-    /// where no type can be told.
+    /// where the type is unknown.
     Siem = StreamInfo {
         endpoint: "/api/audit/get-siem-logs",
         fetch: FetchKind::LogFiles,

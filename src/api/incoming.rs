@@ -49,8 +49,8 @@ impl Incoming {
         self.head = Some(head);
     }
 
-    /// Keeps a chunk of the body. Enough of an error is known after some kilobytes; an answer that
-    /// is too large is told by its length.
+    /// Keeps a chunk of the body. Enough of an error is known after some kilobytes; the length of
+    /// an answer that is too large is still counted.
     pub fn push(&mut self, chunk: &[u8]) {
         let is_good = self.head.as_ref().is_some_and(|head| head.status == 200);
         let most = if is_good {

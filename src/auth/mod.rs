@@ -42,7 +42,7 @@ pub enum AuthError {
     Refused(String),
 }
 
-/// What is said of the credentials.
+/// The answer about the credentials.
 #[derive(Clone, Copy, Debug)]
 pub struct AuthMessages {
     /// What is asked for before the first call.
@@ -177,7 +177,7 @@ impl Auth {
         }
     }
 
-    /// What is said of the credentials.
+    /// The answer about the credentials.
     #[must_use]
     pub const fn messages(&self) -> AuthMessages {
         match self {

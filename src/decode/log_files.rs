@@ -19,9 +19,9 @@ pub enum Found<'a> {
     End,
     /// The next file begins. The name is what the upstream says.
     File(&'a str),
-    /// The rest of the file at hand cannot be read; reading goes on behind it.
+    /// The rest of the current file cannot be read; reading goes on behind it.
     FileBroken(&'static str),
-    /// The file at hand is complete.
+    /// The current file is complete.
     FileEnd,
     /// More of the body is needed: call [`LogFileReader::push`] or [`LogFileReader::finish`].
     NeedsInput,
@@ -50,15 +50,15 @@ const UNKNOWN: &str = "the file is neither JSON nor key=value";
 /// Reads the body of one answer. See the module.
 pub struct LogFileReader {
     body: Body,
-    /// The contents of the file at hand; those before `at` were returned.
+    /// The contents of the current file; those before `at` were returned.
     window: Vec<u8>,
     at: usize,
     /// How far the window was looked at, and what is open there.
     scan: Scan,
     stage: Stage,
-    /// All contents of the file at hand are in the window.
+    /// All contents of the current file are in the window.
     complete: bool,
-    /// It was said that the file at hand is broken.
+    /// It was said that the current file is broken.
     failed: bool,
     name: String,
     /// The record that was made of a line.
@@ -92,7 +92,7 @@ enum Body {
         finished: bool,
         part: PlainPart,
     },
-    /// The beginning, until it can be told what it is.
+    /// The beginning, until its format is known.
     Unknown {
         waiting: Vec<u8>,
         finished: bool,
@@ -465,7 +465,7 @@ impl LogFileReader {
         }
     }
 
-    /// The record at hand is not whole yet, or is longer than records may be.
+    /// The current record is not whole yet, or is longer than records may be.
     fn more_or_too_long(&mut self) -> Look {
         let start = self.at;
         let is_long = self.rest().len() >= LINE_BYTES_MAX;

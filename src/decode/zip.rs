@@ -12,15 +12,15 @@ pub struct ZipError(pub &'static str);
 /// What [`Archive::next`] found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// More of the file at hand was appended.
+    /// More of the current file was appended.
     Content,
     /// All files were returned.
     End,
     /// The next file begins. The name is what the archive says.
     File(String),
-    /// The file at hand cannot be read any further; reading goes on behind it.
+    /// The current file cannot be read any further; reading goes on behind it.
     FileBroken(&'static str),
-    /// The file at hand is complete.
+    /// The current file is complete.
     FileEnd,
     /// More of the archive is needed: call [`Archive::push`] or [`Archive::finish`].
     NeedsInput,
@@ -108,7 +108,7 @@ pub struct Archive {
     inflated_bytes: u64,
 }
 
-/// The file at hand.
+/// The current file.
 #[derive(Default)]
 struct File {
     stored: bool,
@@ -128,7 +128,7 @@ enum Stage {
     Content,
     Descriptor,
     Done,
-    /// The file at hand is not read, for that reason.
+    /// The current file is not read, for that reason.
     Refused(&'static str),
     Skipping(usize),
 }
@@ -272,7 +272,7 @@ impl Archive {
         Part::File(name)
     }
 
-    /// Leaves the file at hand, if it is known where it ends.
+    /// Leaves the current file, if it is known where it ends.
     const fn pass_over(&mut self, why: &'static str) -> Part {
         match self.file.left {
             Some(left) => {

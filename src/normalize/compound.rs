@@ -143,8 +143,8 @@ pub(super) fn attachments(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
     files(writer, row, push_attachment);
 }
 
-/// The same for files of any form: `push` writes one, with a comma behind it, and is told whether
-/// it was named before.
+/// The same for files of any form: `push` writes one, with a comma behind it; its last
+/// argument says whether it was named before.
 pub(super) fn files(
     writer: &mut EventWriter<'_, '_>,
     row: &FieldStep,

@@ -81,13 +81,13 @@ fn preface(out: &mut String) {
     out.push_str("\n## Streams\n\n");
 }
 
-/// Where each stream comes from, and what its records are told apart by.
+/// Where each stream comes from, how long it is kept, and what identifies its records.
 fn endpoints(out: &mut String) {
     out.push_str(
         "## Endpoints\n\n\
          Of each stream: the endpoint, the permission of the role, how long Mimecast keeps its records where that\n\
          is documented, and what tells two records apart.\n\n\
-         | stream | endpoint | permission | kept | told apart by |\n|---|---|---|---|---|\n",
+         | stream | endpoint | permission | retention | deduplicated by |\n|---|---|---|---|---|\n",
     );
     for row in STREAMS {
         let kept = row

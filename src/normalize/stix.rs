@@ -1,4 +1,4 @@
-//! The pattern of a threat indicator: `[file:hashes.'SHA-256' = '…']` and the like.
+//! The pattern of a threat indicator: `[file:hashes.'SHA-256' = '…']` and similar.
 
 use super::address::endpoint;
 use super::objects::algorithm;

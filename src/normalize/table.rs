@@ -99,7 +99,7 @@ pub(super) enum ConvertFn {
     Value(fn(&mut EventWriter<'_, '_>, Value<'_>) -> bool),
     /// The text of a value that says something.
     Text(fn(&mut EventWriter<'_, '_>, UnescapedText<'_>) -> bool),
-    /// The text of a value, also `none` and the like.
+    /// The text of a value, including words for "no value" such as `none`.
     AnyText(fn(&mut EventWriter<'_, '_>, UnescapedText<'_>) -> bool),
 }
 
@@ -132,7 +132,7 @@ pub(super) const fn text(push: fn(&mut EventWriter<'_, '_>, UnescapedText<'_>) -
     Convert::new(ConvertFn::Text(push))
 }
 
-/// A conversion of the text of a value, also `none` and the like.
+/// A conversion of the text of a value, including words for "no value" such as `none`.
 pub(super) const fn word(push: fn(&mut EventWriter<'_, '_>, UnescapedText<'_>) -> bool) -> Convert {
     Convert::new(ConvertFn::AnyText(push))
 }

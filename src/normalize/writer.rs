@@ -207,7 +207,10 @@ impl<'r, 'b> EventWriter<'r, 'b> {
         let start = self.out.len();
         if let ConvertFn::Row(write) = row.convert.function {
             write(self, row);
-        } else if !row.from.iter().any(|name| self.push_field(row, *name))
+        } else if !row
+            .from
+            .iter()
+            .any(|name| self.push_field_as(row, *name, row.convert.function))
             && let Some(otherwise) = row.convert.otherwise
         {
             otherwise(self, row);
@@ -215,11 +218,6 @@ impl<'r, 'b> EventWriter<'r, 'b> {
         if row.observable.1 != 0 {
             super::observe::add_written(self, row, start);
         }
-    }
-
-    #[inline]
-    fn push_field(&mut self, row: &FieldStep, name: Name) -> bool {
-        self.push_field_as(row, name, row.convert.function)
     }
 
     /// Writes one field of the row, if it has a value that fits; what is written of any other is

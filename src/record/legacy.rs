@@ -148,7 +148,7 @@ const KEYS: [(&[&str], Stream); 15] = [
     (&["recipient", "headerfrom"], Stream::SiemSpam),
 ];
 
-/// The type of a record, from the names of its fields. A record of which none can be told is one
+/// The type of a record, from the names of its fields. A record whose type is unknown is one
 /// of [`Stream::Siem`].
 #[must_use]
 pub fn type_of_record(record: &[u8]) -> Stream {

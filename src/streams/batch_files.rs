@@ -17,6 +17,7 @@ use crate::streams::done_files::DoneFiles;
 use crate::streams::quota::Meter;
 use crate::streams::retention::Retention;
 use crate::streams::siem_events::LineFilter;
+use crate::streams::siem_pages::{self, PageStart};
 use crate::streams::{Context, Feed, FeedAction, Unusable, tell_unreadable};
 use crate::time::Timestamp;
 
@@ -130,7 +131,7 @@ pub struct BatchFiles {
     position: FilesPosition,
     done: DoneFiles,
     page: Option<Page>,
-    /// Whether the next listing is only for fresh links of the page at hand.
+    /// Whether the next listing is only for fresh links of the current page.
     relisting: bool,
     /// How often the page was listed again at once because a link of it was refused.
     relisted: u32,
@@ -223,18 +224,11 @@ impl BatchFiles {
     /// The call that lists a page. With a page token no dates are sent
     /// (`mimecast-api.md` §3.1).
     fn listing(&self, page_token: Option<&String>, since: Timestamp) -> Call {
-        let mut path = endpoint(self.stream, PAGE_FILES);
-        match page_token {
-            Some(token) => {
-                path.push_str("&nextPage=");
-                percent_encode(token, &mut path);
-            }
-            None => {
-                path.push_str("&dateRangeStartsAt=");
-                path.push_str(&since.to_day());
-            }
-        }
-        Call::get(path)
+        let start = match page_token {
+            Some(token) => PageStart::Token(token),
+            None => PageStart::Date(since.to_day()),
+        };
+        siem_pages::call(endpoint(self.stream, PAGE_FILES), start)
     }
 
     /// Counts a page that lists files without a usable link. It is listed again, after its other
@@ -406,7 +400,7 @@ impl BatchFiles {
         }
     }
 
-    /// How many lines of the file at hand are done, and its name.
+    /// How many lines of the current file are done, and its name.
     pub fn file_at_hand(&mut self) -> FilePosition {
         if let Some(file) = self.retried() {
             return file.at.clone();
@@ -436,7 +430,7 @@ impl BatchFiles {
         page.files.iter_mut().find(|file| file.at.name == *name)
     }
 
-    /// How far the file at hand is read.
+    /// How far the current file is read.
     fn at(&mut self) -> Option<&mut FilePosition> {
         if self.retry.is_some() {
             return self.retried().map(|file| &mut file.at);
@@ -444,7 +438,7 @@ impl BatchFiles {
         self.position.file.as_mut()
     }
 
-    /// Whether the file at hand may have no bytes.
+    /// Whether the current file may have no bytes.
     #[must_use]
     pub fn may_be_empty(&self) -> bool {
         let front = match &self.retry {
@@ -454,13 +448,13 @@ impl BatchFiles {
         front.is_some_and(|file| file.is_empty)
     }
 
-    /// How many lines of the file at hand are done.
+    /// How many lines of the current file are done.
     #[must_use]
     pub fn lines_done(&mut self) -> u64 {
         self.at().map_or(0, |file| file.line)
     }
 
-    /// One more line of the file at hand is done, so the tries so far were not in vain.
+    /// One more line of the current file is done, so the tries so far were not in vain.
     pub fn finish_line(&mut self) {
         if let Some(file) = self.at() {
             file.line = file.line.saturating_add(1);
@@ -475,7 +469,7 @@ impl BatchFiles {
         }
     }
 
-    /// The file at hand is read to its end.
+    /// The current file is read to its end.
     pub fn finish_file(&mut self, context: Context<'_>) {
         let oldest = self.at().and_then(|file| file.oldest);
         self.position.relist_from = self.position.relist_from.max(oldest);
@@ -495,7 +489,7 @@ impl BatchFiles {
         self.finish_page_if_done();
     }
 
-    /// The file at hand could not be fetched or read: it is tried again, or set aside.
+    /// The current file could not be fetched or read: it is tried again, or set aside.
     pub fn handle_failure(
         &mut self,
         failure: &FileFailure,
@@ -628,7 +622,7 @@ impl BatchFiles {
         }
     }
 
-    /// Lists the page again for a fresh link of the file at hand.
+    /// Lists the page again for a fresh link of the current file.
     pub fn relist(&mut self) {
         self.page = None;
         self.relisting = true;
@@ -703,12 +697,8 @@ impl Feed for BatchFiles {
 
     fn collected_until(&self, context: Context<'_>) -> Option<Timestamp> {
         let at = self.position.listed_at.filter(|_| self.position.caught_up);
-        let until = at
-            .map(|at| context.to_upstream(at))
-            .into_iter()
-            .chain(self.position.relist_from)
-            .chain(self.position.read_to)
-            .fold(self.position.since, Timestamp::max);
+        let read_to = self.position.read_to.max(self.position.relist_from);
+        let until = context.read_until(self.position.since, at, read_to);
         // What a file that is set aside holds is not collected.
         let pages = self.position.set_aside.iter();
         let set_aside = pages.flat_map(|page| &page.files);
@@ -833,10 +823,8 @@ fn postpone(page: &mut SetAsidePage, now: Timestamp) {
 /// The smallest listing of a stream.
 #[must_use]
 pub fn probe(stream: Stream, context: Context<'_>) -> Call {
-    let mut path = endpoint(stream, 1);
-    path.push_str("&dateRangeStartsAt=");
-    path.push_str(&context.upstream_now.to_day());
-    Call::get(path)
+    let start = PageStart::Date(context.upstream_now.to_day());
+    siem_pages::call(endpoint(stream, 1), start)
 }
 
 fn endpoint(stream: Stream, page_files: u32) -> String {

@@ -43,7 +43,7 @@ const SHORT_KEY_BYTES: usize = 12;
 pub struct ListConfig {
     /// The request and the answer.
     pub post: &'static Post,
-    /// Whether it is told that an item has left.
+    /// Whether an event is emitted when an item has left.
     pub departures: bool,
     /// How long after one reading the next one follows, in minutes.
     pub every_minutes: u32,
@@ -239,7 +239,7 @@ impl PagingStrategy for List {
         Page::read(body, self.reading.post.list, token)
     }
 
-    /// News is an item that this reading had not found before.
+    /// New is an item that this reading had not found before.
     fn process(
         &mut self,
         found: PageRecord<'_>,
@@ -251,7 +251,7 @@ impl PagingStrategy for List {
         let record = RecordLine::new(self.stream, found.bytes);
         let id = processor.id(record);
         let known = id.and_then(|id| self.items().get_mut(&id));
-        let is_news = known.as_ref().is_none_or(|item| !item.seen);
+        let is_new = known.as_ref().is_none_or(|item| !item.seen);
         if known.is_some_and(|item| item.seen || !full) {
             batch.count_duplicate(self.stream);
         } else {
@@ -265,7 +265,11 @@ impl PagingStrategy for List {
             let name = item_name(found.bytes).filter(|_| self.reading.departures);
             self.note_seen(&id, name, batch);
         }
-        Processed::Counted(is_news)
+        if is_new {
+            Processed::New
+        } else {
+            Processed::Counted
+        }
     }
 
     fn advance(&mut self, page: FinishedPage, _context: Context<'_>) -> bool {

@@ -71,7 +71,7 @@ struct Answer {
     account_seen: bool,
 }
 
-/// The file at hand.
+/// The current file.
 #[derive(Default)]
 struct File {
     name: String,
@@ -290,7 +290,7 @@ impl LogFiles {
         self.answer.as_ref().is_some_and(|answer| answer.file.past)
     }
 
-    /// Whether the record at hand was not done before.
+    /// Whether the current record was not done before.
     fn is_wanted(&self, batch: &mut Builder) -> bool {
         let Some(file) = self.answer.as_ref().map(|answer| &answer.file) else {
             return false;
@@ -446,12 +446,8 @@ impl Feed for LogFiles {
     }
 
     fn collected_until(&self, context: Context<'_>) -> Option<Timestamp> {
-        let at = self.position.read_at.map(|at| context.to_upstream(at));
-        let until = at
-            .into_iter()
-            .chain(self.position.read_to)
-            .fold(self.position.since, Timestamp::max);
-        Some(until)
+        let position = &self.position;
+        Some(context.read_until(position.since, position.read_at, position.read_to))
     }
 
     fn wants_call(&self, _context: Context<'_>) -> bool {

@@ -16,6 +16,7 @@ pub mod pages;
 pub mod quota;
 pub mod retention;
 pub mod siem_events;
+mod siem_pages;
 pub mod threat_feed;
 pub mod windows;
 
@@ -52,7 +53,7 @@ pub struct Context<'a> {
 const CLOCKS_AGREE_MS: i64 = 2 * 60_000;
 
 impl<'a> Context<'a> {
-    /// What is known at the time that the client was told last.
+    /// The settings and clocks at the last call of the client.
     #[must_use]
     pub fn new(settings: &'a Settings, client: &ApiClient) -> Self {
         Self {
@@ -67,6 +68,18 @@ impl<'a> Context<'a> {
     pub(crate) const fn to_upstream(self, at: Timestamp) -> Timestamp {
         let ahead_ms = self.now.millis().saturating_sub(self.upstream_now.millis());
         at.plus_ms(ahead_ms.saturating_neg())
+    }
+
+    /// Up to when a stream is read that began at `since`, by the upstream's clock: the latest of
+    /// `since`, the time of its last complete reading by the host's clock, and `read_to`.
+    pub(crate) fn read_until(
+        self,
+        since: Timestamp,
+        read_at: Option<Timestamp>,
+        read_to: Option<Timestamp>,
+    ) -> Timestamp {
+        let read_at = read_at.map(|at| self.to_upstream(at));
+        since.max(read_at.max(read_to).unwrap_or(since))
     }
 
     /// The earlier of the two clocks: a time that has surely come. After a jump of the host's clock
@@ -165,7 +178,7 @@ pub trait Feed {
     /// Makes events of records in memory until there are no more or the batch is full.
     fn take_records(
         &mut self,
-        _intake: &mut RecordProcessor,
+        _processor: &mut RecordProcessor,
         _context: Context<'_>,
         _batch: &mut Builder,
     ) -> PushResult {

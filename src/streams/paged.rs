@@ -30,11 +30,13 @@ pub enum EmptyPages {
 pub enum Processed {
     /// The batch is full.
     BatchFull,
-    /// It is counted. With `true` it is something that the reading had not found before.
-    Counted(bool),
+    /// It is counted. Where it became an event, the page has something new.
+    Counted,
+    /// It is counted, and the reading had not found it before.
+    New,
 }
 
-/// A record of the page at hand.
+/// A record of the current page.
 #[derive(Clone, Copy)]
 pub struct PageRecord<'a> {
     /// Its bytes.
@@ -91,7 +93,7 @@ pub trait PagingStrategy {
     fn read(&mut self, answer: (&Head, Vec<u8>), context: Context<'_>) -> Result<Page, Unusable>;
 
     /// Looks at the page before the next of its records are offered.
-    fn prepare(&mut self, _page: &Page, _intake: &mut RecordProcessor, _context: Context<'_>) {}
+    fn prepare(&mut self, _page: &Page, _processor: &mut RecordProcessor, _context: Context<'_>) {}
 
     /// Makes an event of a record, or counts it as what it is.
     fn process(
@@ -125,7 +127,7 @@ pub trait PagingStrategy {
     /// Makes events of that.
     fn take_remaining(
         &mut self,
-        _intake: &mut RecordProcessor,
+        _processor: &mut RecordProcessor,
         _context: Context<'_>,
         _batch: &mut Builder,
     ) -> PushResult {
@@ -141,7 +143,7 @@ pub struct PagedFeed<S> {
     pub(super) strategy: S,
     page: Option<Page>,
     /// Whether the page had something that the reading had not found before.
-    has_news: bool,
+    has_new: bool,
     stall: Option<(Stall, u32)>,
 }
 
@@ -152,7 +154,7 @@ impl<S: PagingStrategy> PagedFeed<S> {
         Self {
             strategy,
             page: None,
-            has_news: false,
+            has_new: false,
             stall: None,
         }
     }
@@ -188,7 +190,7 @@ impl<S: PagingStrategy> PagedFeed<S> {
             EmptyPages::DoNotCount if is_empty => {}
             EmptyPages::AreFollowed(_) | EmptyPages::Count | EmptyPages::DoNotCount => {
                 let paging = self.strategy.cursor().paging;
-                let stall = paging.follow(&digest, self.has_news);
+                let stall = paging.follow(&digest, self.has_new);
                 self.stall = stall.map(|stall| (stall, paging.tries()));
                 if stall == Some(Stall::Cycle) {
                     self.strategy.restart_reading();
@@ -235,7 +237,7 @@ impl<S: PagingStrategy> Feed for PagedFeed<S> {
         let mut page = self.strategy.read(answer, context)?;
         tell_unreadable(self.strategy.stream(), &page.unreadable, batch);
         page.resume(self.strategy.cursor().page_done.as_ref());
-        self.has_news = false;
+        self.has_new = false;
         self.page = Some(page);
         Ok(())
     }
@@ -252,6 +254,9 @@ impl<S: PagingStrategy> Feed for PagedFeed<S> {
     ) -> PushResult {
         if let Some(mut page) = self.page.take() {
             self.strategy.prepare(&page, processor, context);
+            let stream = self.strategy.stream();
+            let events = |batch: &mut Builder| batch.stats_if_any(stream).map_or(0, |it| it.events);
+            let events_before = events(batch);
             while let Some(bytes) = page.record() {
                 let number = page.number();
                 let found = PageRecord { bytes, number };
@@ -261,14 +266,17 @@ impl<S: PagingStrategy> Feed for PagedFeed<S> {
                     Processed::BatchFull
                 };
                 match taken {
-                    Processed::Counted(is_news) => self.has_news |= is_news,
+                    Processed::Counted => {}
+                    Processed::New => self.has_new = true,
                     Processed::BatchFull => {
+                        self.has_new |= events(batch) > events_before;
                         self.page = Some(page);
                         return PushResult::BatchFull;
                     }
                 }
                 page.advance();
             }
+            self.has_new |= events(batch) > events_before;
             self.finish_page(page, context, batch);
         }
         if self.strategy.has_remaining() {

@@ -129,7 +129,7 @@ impl Page {
         })
     }
 
-    /// The record at hand, byte for byte.
+    /// The current record, byte for byte.
     #[must_use]
     pub fn record(&self) -> Option<&[u8]> {
         self.bytes(self.at)
@@ -156,13 +156,13 @@ impl Page {
         short(&blake3::hash(&self.body))
     }
 
-    /// Where the record at hand stands, counted from 1.
+    /// Where the current record stands, counted from 1.
     #[must_use]
     pub const fn number(&self) -> usize {
         self.at.saturating_add(1)
     }
 
-    /// The record at hand is done.
+    /// The current record is done.
     pub const fn advance(&mut self) {
         self.at = self.at.saturating_add(1);
     }

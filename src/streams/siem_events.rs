@@ -4,13 +4,9 @@
 //! from batch files first, up to a time two hours before; from then on the endpoint is read. The
 //! two write the same record in different words, so the border is drawn by the time of a record.
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
 use crate::batch::{Builder, NoticeKind, PushResult, RecordLine, RecordProcessor};
 use crate::checkpoint::{EventsPosition, FilesPosition, StreamPosition};
 use crate::decode::json::readable;
-use crate::decode::lenient::{self, Optional};
 use crate::identity::EventId;
 use crate::paging::Stall;
 use crate::remembered::SeenIds;
@@ -24,6 +20,7 @@ use crate::streams::paged::{
 use crate::streams::pages::{Page, page_done, ranges};
 use crate::streams::quota::Meter;
 use crate::streams::retention::Retention;
+use crate::streams::siem_pages::{self, PageStart, SiemPage};
 use crate::streams::{CLOCKS_AGREE_MS, Context, Feed, FeedAction, Unusable, hours_ms};
 use crate::time::Timestamp;
 
@@ -59,24 +56,6 @@ struct Events {
     stream: Stream,
     position: EventsPosition,
     remembered: SeenIds,
-}
-
-#[derive(Deserialize)]
-struct Answer<'a> {
-    #[serde(borrow)]
-    value: Option<Vec<&'a RawValue>>,
-    #[serde(
-        rename = "@nextPage",
-        default,
-        deserialize_with = "lenient::optional_text"
-    )]
-    next_page: Optional<String>,
-    #[serde(
-        rename = "isCaughtUp",
-        default,
-        deserialize_with = "lenient::optional_boolean"
-    )]
-    is_caught_up: Optional<bool>,
 }
 
 impl SiemEvents {
@@ -284,7 +263,7 @@ impl Events {
         batch.notice(self.stream, NoticeKind::Gap, detail);
     }
 
-    /// What is older than the batch files reach is lost, and it is said.
+    /// What is older than the batch files reach is lost; a notice reports it.
     fn skip_what_expired(
         &self,
         since: Timestamp,
@@ -332,18 +311,11 @@ impl PagingStrategy for Events {
     }
 
     fn call(&mut self, _context: Context<'_>, _batch: &mut Builder) -> Call {
-        let mut path = endpoint(self.stream, PAGE_RECORDS);
-        match &self.position.page_token {
-            Some(token) => {
-                path.push_str("&nextPage=");
-                percent_encode(token, &mut path);
-            }
-            None => {
-                path.push_str("&dateRangeStartsAt=");
-                percent_encode(&self.position.since.to_rfc3339(), &mut path);
-            }
-        }
-        Call::get(path)
+        let start = match &self.position.page_token {
+            Some(token) => PageStart::Token(token),
+            None => PageStart::Date(self.position.since.to_rfc3339()),
+        };
+        siem_pages::call(endpoint(self.stream, PAGE_RECORDS), start)
     }
 
     fn read(
@@ -352,25 +324,20 @@ impl PagingStrategy for Events {
         context: Context<'_>,
     ) -> Result<Page, Unusable> {
         let body = readable(body);
-        let answer: Answer<'_> = serde_json::from_slice(&body)
-            .map_err(|_| Unusable("the page is not the documented JSON".to_owned()))?;
-        if answer.value.is_none() && answer.next_page.is_absent() && answer.is_caught_up.is_absent()
-        {
-            return Err(Unusable("the page has none of its members".to_owned()));
-        }
-        let unreadable = [
-            answer.next_page.unreadable("@nextPage"),
-            answer.is_caught_up.unreadable("isCaughtUp"),
-        ];
-        let next = answer.next_page.value().filter(|token| !token.is_empty());
-        let caught_up = answer.is_caught_up.value().unwrap_or(false) || next.is_none();
-        let records = ranges(&body, &answer.value.unwrap_or_default());
+        let SiemPage {
+            items,
+            next_token,
+            is_caught_up,
+            unreadable,
+        } = SiemPage::parse(&body)?;
+        let records = ranges(&body, &items);
         // An empty answer whose token does not move is the end, whatever it says.
-        let stuck = records.is_empty() && next == self.position.page_token;
-        let page = Page::of(body, records, next)?.with_unreadable(unreadable);
-        self.position.has_more = !(caught_up || stuck);
+        let is_stuck = records.is_empty() && next_token == self.position.page_token;
+        let page = Page::of(body, records, next_token)?.with_unreadable(unreadable);
+        let is_end = is_caught_up || is_stuck;
+        self.position.has_more = !is_end;
         self.position.read_at = Some(context.now);
-        if caught_up || stuck {
+        if is_end {
             self.position.covered_next = Some(context.upstream_now);
         }
         Ok(page)
@@ -391,18 +358,17 @@ impl PagingStrategy for Events {
         // What is older than the border came from the batch files.
         if known || at.is_some_and(|at| at < self.position.since) {
             batch.count_duplicate(stream);
-            return Processed::Counted(false);
+            return Processed::Counted;
         }
         let locator = || format!("{stream} page record {}", found.number);
         let now = context.upstream_now;
-        let events_before = batch.stats(stream).events;
         if batch.offer(processor, record, None, now, &locator) == PushResult::BatchFull {
             return Processed::BatchFull;
         }
         if let Some(id) = id {
             self.remembered.insert(&id, at.unwrap_or(now));
         }
-        Processed::Counted(batch.stats(stream).events > events_before)
+        Processed::Counted
     }
 
     fn advance(&mut self, page: FinishedPage, _context: Context<'_>) -> bool {
@@ -492,13 +458,9 @@ fn endpoint(stream: Stream, page_records: u32) -> String {
 /// The smallest call of a stream.
 #[must_use]
 pub fn probe(stream: Stream, context: Context<'_>) -> Call {
-    let mut path = endpoint(stream, 1);
-    path.push_str("&dateRangeStartsAt=");
-    percent_encode(
-        &context.upstream_now.plus_ms(-60_000).to_rfc3339(),
-        &mut path,
-    );
-    Call::get(path)
+    let a_minute_ago = context.upstream_now.plus_ms(-60_000);
+    let start = PageStart::Date(a_minute_ago.to_rfc3339());
+    siem_pages::call(endpoint(stream, 1), start)
 }
 
 /// How long a caught-up stream rests: so long that all streams together use three fifths of the

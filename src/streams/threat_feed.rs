@@ -1,6 +1,6 @@
 //! Feeds of threat indicators: one file after another, by token (`mimecast-api.md` §5.11).
 //!
-//! The token of the feed is the position. A file is STIX or CSV, zipped or not, and is told by
+//! The token of the feed is the position. A file is STIX or CSV, zipped or not, and is recognized by
 //! what it is and not by what was asked for.
 
 use std::collections::BTreeMap;
@@ -169,12 +169,8 @@ impl PagingStrategy for ThreatFeed {
     }
 
     fn collected_until(&self, context: Context<'_>) -> Option<Timestamp> {
-        let at = self.position.read_at.map(|at| context.to_upstream(at));
-        let until = at
-            .into_iter()
-            .chain(self.position.read_to)
-            .fold(self.position.since, Timestamp::max);
-        Some(until)
+        let position = &self.position;
+        Some(context.read_until(position.since, position.read_at, position.read_to))
     }
 
     fn call(&mut self, context: Context<'_>, batch: &mut Builder) -> Call {
@@ -229,13 +225,12 @@ impl PagingStrategy for ThreatFeed {
         };
         let locator = || format!("{stream} file record {}", found.number);
         let remembered = Some(&mut self.remembered);
-        let events_before = batch.stats(stream).events;
         let now = context.upstream_now;
         if batch.offer(processor, record, remembered, now, &locator) == PushResult::BatchFull {
             return Processed::BatchFull;
         }
         self.position.newest = self.position.newest.max(processor.time(record));
-        Processed::Counted(batch.stats(stream).events > events_before)
+        Processed::Counted
     }
 
     fn advance(&mut self, page: FinishedPage, context: Context<'_>) -> bool {

@@ -1,7 +1,7 @@
 //! Logs that are asked for by windows of time (`mimecast-api.md` §5.1 to §5.10).
 //!
 //! A window is fixed when it is begun. The bound moves only when all pages of the window are
-//! read; the next window reaches back by the overlap, and what it finds again is told by its
+//! read; the next window reaches back by the overlap, and what it finds again is recognized by its
 //! identity (design §3.5). An endpoint that knows no dates is read the same way: newest first,
 //! down to where the window begins.
 
@@ -271,14 +271,13 @@ impl PagingStrategy for Windows {
         let dated = self.post.window.is_some();
         self.below_window = !dated && processor.time(record).is_some_and(|at| at < from);
         if self.below_window {
-            return Processed::Counted(false);
+            return Processed::Counted;
         }
         let locator = || format!("{stream} page record {}", found.number);
         let known = Deduplication {
             remembered: Some(&mut self.remembered),
             occurrences: self.occurrences.as_mut(),
         };
-        let events_before = batch.stats(stream).events;
         match batch.offer_as(
             stream,
             processor,
@@ -288,7 +287,7 @@ impl PagingStrategy for Windows {
             &locator,
         ) {
             PushResult::BatchFull => Processed::BatchFull,
-            PushResult::Pushed => Processed::Counted(batch.stats(stream).events > events_before),
+            PushResult::Pushed => Processed::Counted,
         }
     }
 

@@ -47,7 +47,7 @@ const INDICATION: Class = Class {
     severity: 1,
 };
 
-/// No category fits what somebody knows; accounts and their owners come closest.
+/// No category fits the training of a person; accounts and their owners come closest.
 const STATE: Class = Class {
     kind: "state",
     category: &["iam"],

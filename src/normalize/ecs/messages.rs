@@ -38,7 +38,7 @@ pub(super) const JOURNAL: Tables = Tables {
     rules: MESSAGE_RULES,
 };
 
-/// A record of API 1.0 whose type cannot be told.
+/// A record of API 1.0 whose type is unknown.
 pub(super) const UNKNOWN: Tables = Tables {
     rows: &[HEAD, MESSAGE, ROUTE, UNKNOWN_ROWS, TAIL],
     kept: KEPT,

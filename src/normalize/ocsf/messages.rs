@@ -20,7 +20,7 @@ pub(super) const ADDRESSES: &[Name] = &[
     field::RECIPIENT,
 ];
 
-/// A message with an address; one without is told by its empty sender, or is only a base event.
+/// A message with an address; one without is recognized by its empty sender, or is a base event.
 macro_rules! message {
     ($rules:expr, $base:literal, $product:expr, $kept:expr, [$($rows:expr),*], [$($plain:expr),*]) => {
         [
@@ -112,7 +112,7 @@ pub(super) const JOURNAL: &[Variant] = &message!(
     []
 );
 
-/// A record of API 1.0 whose type cannot be told.
+/// A record of API 1.0 whose type is unknown.
 pub(super) const UNKNOWN: &[Variant] = &message!(
     &[rule(&[], Classification::success(99, "Unknown"))],
     "Unknown",

@@ -137,7 +137,7 @@ fn a_page_token_that_expires_in_the_middle_costs_no_record() {
                 .push_back((part.to_owned(), refused.clone()));
         }
         host.collect(&mut upstream);
-        // A window or list is read again, and what was delivered is told by its identity.
+        // A window or list is read again, and what was delivered is recognized by its identity.
         match row.fetch {
             FetchKind::Files { .. } => host.assert_at_least_once(&upstream),
             FetchKind::Feed { .. }

@@ -362,7 +362,7 @@ fn a_week_without_a_poll_is_told_as_a_gap() {
 }
 
 #[test]
-fn another_account_than_expected_is_told() {
+fn another_account_than_expected_is_reported() {
     let (mut upstream, mut host) = (upstream(), host(r#","account_code":"CUSA1A1""#));
     host.collect(&mut upstream);
     host.assert_exactly_once(&upstream);

@@ -111,11 +111,11 @@ fn page_tokens_that_lead_in_a_circle_or_nowhere_are_followed_seldom_and_cost_no_
                 "{fault}, {fresh}: {asked} calls"
             );
             assert!(host.delivered.contains(&"dlp/d".to_owned()), "{fault}");
-            let is_told = |notice: &crate::batch::Notice| {
+            let is_reported = |notice: &crate::batch::Notice| {
                 notice.kind == NoticeKind::Postponed && notice.detail.contains("next try in")
             };
             assert!(
-                host.notices.iter().any(is_told),
+                host.notices.iter().any(is_reported),
                 "{fault}: {:?}",
                 host.notices
             );

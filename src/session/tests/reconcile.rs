@@ -66,23 +66,23 @@ impl Model {
         }
     }
 
-    /// Delivered is what was served, and told to have left is what was told and has left.
+    /// Delivered is what was served; reported as gone is what was emitted and has left.
     fn check(&self, host: &Host) {
         let delivered: BTreeSet<String> = host.delivered.iter().cloned().collect();
-        let (gone, told): (BTreeSet<_>, BTreeSet<_>) = delivered
+        let (gone, emitted): (BTreeSet<_>, BTreeSet<_>) = delivered
             .into_iter()
             .partition(|key| key.starts_with("gone/"));
-        let missing: Vec<_> = self.served.difference(&told).collect();
+        let missing: Vec<_> = self.served.difference(&emitted).collect();
         let unseen: Vec<_> = missing
             .into_iter()
             .filter(|key| !self.left.contains(*key))
             .collect();
         assert!(unseen.is_empty(), "missing: {unseen:?}");
-        assert!(told.is_subset(&self.served), "something was invented");
+        assert!(emitted.is_subset(&self.served), "something was invented");
         let first_id = |key: &String| host.ids[key].first().unwrap().clone();
         let departed = self
             .left
-            .intersection(&told)
+            .intersection(&emitted)
             .map(|key| format!("gone/{}", first_id(key)));
         assert_eq!(gone, departed.collect());
         assert!(
@@ -196,7 +196,7 @@ fn fault(number: usize) -> Answer {
     }
 }
 
-/// The part of a request by which the stream is told.
+/// The part of a request that identifies the stream.
 fn asked(stream: Stream) -> &'static str {
     match stream.row().fetch {
         FetchKind::Files { event_type, .. } => event_type,

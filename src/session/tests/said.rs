@@ -1,4 +1,4 @@
-//! What cannot be had, or begins later than asked, is said; through a session against the scripted
+//! Notices about data that is not available or begins later than asked, by sessions against the scripted
 //! upstream.
 
 use crate::batch::NoticeKind;

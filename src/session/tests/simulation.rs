@@ -84,7 +84,7 @@ impl Run {
         }
     }
 
-    /// Polls once, or is killed before anything is stored, and waits as it is told.
+    /// Polls once, or is killed before anything is stored, and waits as the batch asks.
     fn poll(&mut self) {
         let result = if self.chance.happens(30) {
             self.kills += 1;

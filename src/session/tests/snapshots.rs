@@ -39,13 +39,13 @@ fn held_messages_are_told_when_they_appear_and_when_they_are_gone() {
             .clone()
     };
     let gone: BTreeSet<String> = (2..5).map(|n| format!("gone/{}", first_id(n))).collect();
-    let told: Vec<&String> = host
+    let emitted: Vec<&String> = host
         .delivered
         .iter()
         .filter(|key| key.starts_with("gone/"))
         .collect();
-    assert_eq!(told.len(), 3);
-    assert_eq!(told.into_iter().cloned().collect::<BTreeSet<_>>(), gone);
+    assert_eq!(emitted.len(), 3);
+    assert_eq!(emitted.into_iter().cloned().collect::<BTreeSet<_>>(), gone);
     assert_eq!(host.delivered.len(), 8 + 3 + 1);
 }
 

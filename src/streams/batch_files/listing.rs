@@ -6,12 +6,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::decode::lenient::{self, Optional};
 use crate::request::{is_usable, origin, path};
 use crate::stream::Stream;
 use crate::streams::Unusable;
 use crate::streams::done_files::FileKey;
-use crate::streams::pages;
+use crate::streams::siem_pages::SiemPage;
 use crate::time::Timestamp;
 
 /// Names go into the checkpoint, so a longer one is cut and ends with a hash of the whole.
@@ -61,24 +60,6 @@ pub(super) struct Listing {
     pub(super) unreadable: [Option<&'static str>; 2],
 }
 
-#[derive(Deserialize)]
-struct Answer<'a> {
-    #[serde(borrow)]
-    value: Option<Vec<&'a RawValue>>,
-    #[serde(
-        rename = "@nextPage",
-        default,
-        deserialize_with = "lenient::optional_text"
-    )]
-    next_page: Optional<String>,
-    #[serde(
-        rename = "isCaughtUp",
-        default,
-        deserialize_with = "lenient::optional_boolean"
-    )]
-    is_caught_up: Optional<bool>,
-}
-
 impl Listing {
     /// Reads a page.
     ///
@@ -86,27 +67,16 @@ impl Listing {
     ///
     /// The body is not one.
     pub(super) fn read(stream: Stream, body: &[u8]) -> Result<Self, Unusable> {
-        let answer: Answer<'_> = serde_json::from_slice(body)
-            .map_err(|_| Unusable("the page is not the documented JSON".to_owned()))?;
-        if answer.value.is_none() && answer.next_page.is_absent() && answer.is_caught_up.is_absent()
-        {
-            return Err(Unusable("the page has none of its members".to_owned()));
-        }
-        let unreadable = [
-            answer.next_page.unreadable("@nextPage"),
-            answer.is_caught_up.unreadable("isCaughtUp"),
-        ];
-        let next_token = answer.next_page.value();
-        let next_token = next_token.filter(|token| !token.is_empty());
-        if next_token.as_deref().is_some_and(pages::is_too_long) {
-            return Err(pages::too_long());
-        }
-        let items = answer.value.unwrap_or_default();
+        let page = SiemPage::parse(body)?;
         Ok(Self {
-            files: items.into_iter().map(|item| file(stream, item)).collect(),
-            is_caught_up: answer.is_caught_up.value().unwrap_or(false) || next_token.is_none(),
-            next_token,
-            unreadable,
+            files: page
+                .items
+                .into_iter()
+                .map(|item| file(stream, item))
+                .collect(),
+            next_token: page.next_token,
+            is_caught_up: page.is_caught_up,
+            unreadable: page.unreadable,
         })
     }
 }

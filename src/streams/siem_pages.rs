@@ -1,0 +1,93 @@
+//! What the pages of both SIEM endpoints have in common (`mimecast-api.md` §3.1 and §3.2).
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::decode::lenient::{self, Optional};
+use crate::request::{Call, percent_encode};
+use crate::streams::Unusable;
+use crate::streams::pages;
+
+/// An answer to a call for a page. What is optional and cannot be read is as if it were missing:
+/// that is no reason to drop the items.
+pub(super) struct SiemPage<'a> {
+    /// The records or files, as they stand in the body.
+    pub(super) items: Vec<&'a RawValue>,
+    /// The token of the next page.
+    pub(super) next_token: Option<String>,
+    /// Whether there is no more for now.
+    pub(super) is_caught_up: bool,
+    /// The names of members that cannot be read.
+    pub(super) unreadable: [Option<&'static str>; 2],
+}
+
+#[derive(Deserialize)]
+struct Answer<'a> {
+    #[serde(borrow)]
+    value: Option<Vec<&'a RawValue>>,
+    #[serde(
+        rename = "@nextPage",
+        default,
+        deserialize_with = "lenient::optional_text"
+    )]
+    next_page: Optional<String>,
+    #[serde(
+        rename = "isCaughtUp",
+        default,
+        deserialize_with = "lenient::optional_boolean"
+    )]
+    is_caught_up: Optional<bool>,
+}
+
+impl<'a> SiemPage<'a> {
+    /// Parses the body of an answer.
+    ///
+    /// # Errors
+    ///
+    /// The body is not a page, or its token is longer than a checkpoint may hold.
+    pub(super) fn parse(body: &'a [u8]) -> Result<Self, Unusable> {
+        let answer: Answer<'a> = serde_json::from_slice(body)
+            .map_err(|_| Unusable("the page is not the documented JSON".to_owned()))?;
+        if answer.value.is_none() && answer.next_page.is_absent() && answer.is_caught_up.is_absent()
+        {
+            return Err(Unusable("the page has none of its members".to_owned()));
+        }
+        let unreadable = [
+            answer.next_page.unreadable("@nextPage"),
+            answer.is_caught_up.unreadable("isCaughtUp"),
+        ];
+        let next_token = answer.next_page.value().filter(|token| !token.is_empty());
+        if next_token.as_deref().is_some_and(pages::is_too_long) {
+            return Err(pages::too_long());
+        }
+        Ok(Self {
+            items: answer.value.unwrap_or_default(),
+            is_caught_up: answer.is_caught_up.value().unwrap_or(false) || next_token.is_none(),
+            next_token,
+            unreadable,
+        })
+    }
+}
+
+/// Where a call for a page begins.
+pub(super) enum PageStart<'a> {
+    /// With a page token no dates are sent.
+    Token(&'a str),
+    /// A day or a time, as the endpoint takes it.
+    Date(String),
+}
+
+/// Returns the call for a page of an endpoint whose path already has a query.
+pub(super) fn call(mut path: String, start: PageStart<'_>) -> Call {
+    match start {
+        PageStart::Token(token) => {
+            path.push_str("&nextPage=");
+            percent_encode(token, &mut path);
+        }
+        PageStart::Date(date) => {
+            path.push_str("&dateRangeStartsAt=");
+            percent_encode(&date, &mut path);
+        }
+    }
+    Call::get(path)
+}
