@@ -35,19 +35,19 @@ pub struct ApiClient {
     now: Timestamp,
     /// How far the host's clock was taken to be ahead when the last call was signed.
     signed_skew_ms: i64,
-    /// How often in a row what the credentials need first was not to be had.
+    /// How often in a row the preflight request (token or region) failed.
     failures: u32,
-    /// Until when that is not asked for again, and the failure that asked for the wait.
+    /// Until when the preflight request is not repeated, and the failure that caused the wait.
     preflight_failure: Option<(Wait, PollError)>,
 }
 
-/// What the answer to a call comes to.
+/// The outcome of a call.
 pub struct Reply {
     /// What it means.
     pub status: AnswerStatus,
     /// The call, the status, Mimecast's code and its request id, in one clause.
     pub detail: String,
-    /// Whether the call may do when it is made once more.
+    /// Whether repeating the call once may succeed.
     pub may_retry: bool,
 }
 
@@ -66,7 +66,7 @@ impl ApiClient {
         }
     }
 
-    /// Takes over what another client with the same credentials learned.
+    /// Copies the token, region and skew of another client with the same credentials.
     pub fn inherit(&mut self, other: Self) {
         *self = Self {
             random: self.random,
@@ -75,7 +75,7 @@ impl ApiClient {
         };
     }
 
-    /// Tells the time by the host's clock. Everything that follows is done at that time.
+    /// Sets the time by the host's clock. Everything that follows uses it.
     pub const fn set_now(&mut self, now: Timestamp) {
         self.now = now;
     }
@@ -111,7 +111,7 @@ impl ApiClient {
         self.skew.confirmed_ms()
     }
 
-    /// Takes over a skew that an earlier client has known.
+    /// Restores a skew that an earlier client has measured.
     pub fn resume_skew(&mut self, skew_ms: i64) {
         self.skew = ClockSkew::known(skew_ms);
     }
@@ -122,12 +122,12 @@ impl ApiClient {
         self.auth.export_token(self.now)
     }
 
-    /// Takes over the access token of an earlier client.
+    /// Restores the access token of an earlier client.
     pub fn import_token(&mut self, token: (String, Timestamp)) {
         self.auth.import_token(token, self.now);
     }
 
-    /// Forgets the token, after the API refused it.
+    /// Drops the token after the API refused it.
     pub fn forget_token(&mut self) {
         self.auth.forget();
     }
@@ -143,7 +143,7 @@ impl ApiClient {
         self.auth.resume_region(origin);
     }
 
-    /// How a call was repeated that was refused, as a clause.
+    /// How a refused call was repeated, as a clause.
     #[must_use]
     pub const fn how_repeated(&self) -> &'static str {
         self.auth.messages().repeated
@@ -157,7 +157,7 @@ impl ApiClient {
         self.random
     }
 
-    /// What the next request is stamped with.
+    /// The clocks and the random number for the next request.
     fn stamp(&mut self) -> Stamp {
         let skew_ms = self.skew.signing_ms();
         self.signed_skew_ms = skew_ms;
@@ -168,17 +168,17 @@ impl ApiClient {
         }
     }
 
-    /// Whether the API can be called, or something has to be asked first.
+    /// Whether the API can be called without a preflight request.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.auth.is_ready(self.now)
     }
 
-    /// The request for what the credentials need first: a token, or the region.
+    /// The preflight request: for a token, or for the region.
     ///
     /// # Errors
     ///
-    /// The last answer to that has asked for a wait that is not over.
+    /// The last answer asked for a wait that is not over.
     pub fn preflight(&mut self) -> Result<Request, PollError> {
         if let Some((wait, error)) = &self.preflight_failure
             && wait.since.is_none_or(|since| since <= self.now)
@@ -214,12 +214,12 @@ impl ApiClient {
         head.retry_after_ms(self.upstream_now())
     }
 
-    /// Takes the answer to [`ApiClient::preflight`]. Returns the name of an optional member that cannot
-    /// be read.
+    /// Takes the answer to [`ApiClient::preflight`]. Returns the name of an optional member that
+    /// cannot be read.
     ///
     /// # Errors
     ///
-    /// What was asked for is not to be had, or not now.
+    /// The token or region was refused, or is not available now.
     pub fn handle_preflight(
         &mut self,
         head: &Head,
@@ -244,7 +244,7 @@ impl ApiClient {
                     PollError::Protocol(self.failure(what, Cause::Protocol, asked_ms))
                 }
             },
-            // Seen to pass by itself (`mimecast-api.md` §6.1).
+            // Known to be transient (`mimecast-api.md` §6.1).
             AnswerStatus::KeyRefused if self.failures == 0 => {
                 self.failures = 1;
                 return Ok(None);
@@ -285,7 +285,7 @@ impl ApiClient {
         error
     }
 
-    /// Fails what comes before the wait of this failure is over.
+    /// Fails every request until the wait of this failure is over.
     fn remember_failure(&mut self, error: &PollError) {
         if let Some(failure) = error.failure() {
             let wait_ms = i64::try_from(failure.retry_after_ms).unwrap_or(i64::MAX);
@@ -323,7 +323,7 @@ impl ApiClient {
         }
     }
 
-    /// Whether a call that was refused may do when it is made once more, and what it takes.
+    /// Whether a refused call may succeed when repeated, after the change that this needs.
     fn may_repeat(&mut self, status: AnswerStatus) -> bool {
         match status {
             AnswerStatus::KeyRefused => true,

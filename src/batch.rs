@@ -31,10 +31,10 @@ pub struct Limits {
 /// The offsets of the index are 32 bits, and a batch has to fit into the component's memory.
 const BATCH_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
-/// Notices in one batch; what goes on beyond that is in the counts.
+/// Notices in one batch; beyond that only the counts grow.
 const NOTICES_MAX: usize = 200;
 
-/// How much of a rejected record is kept at most.
+/// The most bytes of a rejected record that are kept.
 const ORIGINAL_BYTES_MAX: usize = 64 * 1024;
 
 /// Where one event stands in [`Batch::events`].
@@ -61,12 +61,12 @@ pub struct Rejected {
     pub original: Vec<u8>,
 }
 
-/// The sorts of [`Notice`].
+/// The kinds of [`Notice`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoticeKind {
-    /// Something was read in another way than asked.
+    /// Something was read in another way than configured.
     Adjusted,
-    /// Records can no longer be had.
+    /// Records are no longer available.
     Gap,
     /// The credentials do not permit the stream.
     NotPermitted,
@@ -79,7 +79,7 @@ pub enum NoticeKind {
 pub struct Notice {
     /// The stream it is about.
     pub stream: Stream,
-    /// What sort of notice it is.
+    /// Its kind.
     pub kind: NoticeKind,
     /// What happened and what to do.
     pub detail: String,
@@ -117,7 +117,7 @@ pub enum NextPoll {
     Failing(u64),
     /// More is waiting.
     Now,
-    /// More may be waiting, but the upstream asked for patience.
+    /// More may be waiting, but a rate limit holds it back.
     Throttled(u64),
 }
 
@@ -140,12 +140,12 @@ pub struct Batch {
     pub stats: Vec<(Stream, Stats)>,
 }
 
-/// What became of a record that was offered to the [`Builder`].
+/// The result of offering a record to the [`Builder`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PushResult {
     /// It is counted, as an event, a rejected record or a duplicate.
     Pushed,
-    /// It does not fit any more; offer it again to the next batch.
+    /// It does not fit; offer it again to the next batch.
     BatchFull,
 }
 
@@ -157,7 +157,7 @@ pub struct RecordProcessor {
     pub normalizer: Normalizer,
     correlation: Option<Correlation>,
     tenant: Option<String>,
-    /// Reads a record together with what others say of it.
+    /// Parses a record together with members from other records.
     joiner: Joiner,
 }
 
@@ -168,7 +168,7 @@ impl RecordProcessor {
         Self::with_severities(format, options, &Severities::default())
     }
 
-    /// A processor whose events have other severities than those of the tables.
+    /// A processor with severities in place of those of the tables.
     #[must_use]
     pub fn with_severities(format: Format, options: Options, severities: &Severities) -> Self {
         Self {
@@ -190,7 +190,7 @@ impl RecordProcessor {
         }
     }
 
-    /// From now on records about one message get what was said of it before. Upstream records
+    /// From now on records about one message get members of earlier ones. Upstream records
     /// as such stay what they are.
     pub fn correlate(&mut self) {
         if self.format() != Format::Raw {
@@ -204,14 +204,14 @@ impl RecordProcessor {
         self.normalizer.format()
     }
 
-    /// What tells a record from all others; nothing where it is no record.
+    /// Returns the identity of a record, or `None` where it is not a record.
     pub fn id(&mut self, record: RecordLine<'_>) -> Option<EventId> {
         with_record(&mut self.parser, record, |read, repaired| {
             Some(id(record, &read.ok()?, repaired.is_some()))
         })
     }
 
-    /// When a record says that it happened; nothing where it does not say so, or is no record.
+    /// Returns the time of a record, or `None` where it has none or is not a record.
     pub fn time(&mut self, record: RecordLine<'_>) -> Option<Timestamp> {
         with_record(&mut self.parser, record, |read, _| {
             self.normalizer.occurred(&read.ok()?).map(|(_, at)| at)
@@ -226,7 +226,7 @@ fn with_record<T>(
     line: RecordLine<'_>,
     each: impl FnOnce(Result<Record<'_>, Reject>, Option<&Repaired>) -> T,
 ) -> T {
-    // Most are text, and to look for what is not costs more than to see that.
+    // Most lines are valid text, so validity is checked before anything is searched.
     let text = core::str::from_utf8(line.bytes)
         .map_or_else(|_| String::from_utf8_lossy(line.bytes), Cow::Borrowed);
     let is_text = matches!(text, Cow::Borrowed(_));
@@ -238,7 +238,7 @@ fn with_record<T>(
     each(parser.parse(line.stream, &repaired.text), Some(&repaired))
 }
 
-/// What tells a record from all others. What could not be read is not in the record any more, and
+/// The identity of a record. Unreadable bytes are no longer in the record, and
 /// tells records apart all the same.
 fn id(line: RecordLine<'_>, record: &Record<'_>, is_repaired: bool) -> EventId {
     if is_repaired {
@@ -328,7 +328,7 @@ impl Builder {
         self.stats.get_mut(&stream)
     }
 
-    /// Tells the operator something, unless the same was said already.
+    /// Adds a notice, unless the batch has the same one.
     pub fn notice(&mut self, stream: Stream, kind: NoticeKind, detail: String) {
         let notice = Notice {
             stream,
@@ -360,7 +360,7 @@ impl Builder {
         stats.rejected = stats.rejected.saturating_add(1);
     }
 
-    /// Makes an event of one record line, or says why not.
+    /// Makes an event of one record line, or rejects it.
     ///
     /// `remembered` holds the records of this stream that may come again; one that is in it is a
     /// duplicate. `locator` is only asked when the record is rejected.
@@ -488,7 +488,7 @@ impl Builder {
         stats.received = stats.received.saturating_add(1);
         stats.events = stats.events.saturating_add(1);
         stats.newest = stats.newest.max(Some(occurred_at));
-        // What does not say when it happened has the time of reading.
+        // A record without a time gets the time of reading.
         if occurred_at < now {
             let oldest = stats.oldest.unwrap_or(occurred_at);
             stats.oldest = Some(oldest.min(occurred_at));
@@ -517,12 +517,12 @@ pub struct RecordLine<'a> {
     pub stream: Stream,
     /// One JSON object.
     pub bytes: &'a [u8],
-    /// What other objects of its file say of it, as members of JSON with a comma behind each.
+    /// Members from other objects of its file, as JSON with a comma behind each.
     pub extra_members: &'a str,
 }
 
 impl<'a> RecordLine<'a> {
-    /// A record of which nothing else says anything.
+    /// A record without members from elsewhere.
     #[must_use]
     pub const fn new(stream: Stream, bytes: &'a [u8]) -> Self {
         Self {

@@ -24,7 +24,7 @@ use crate::stream::{FetchKind, Stream};
 use crate::streams::{self, Context, log_files};
 use crate::time::Timestamp;
 
-/// What was found for one stream.
+/// The result for one stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckResult {
     /// The stream.
@@ -35,7 +35,7 @@ pub struct CheckResult {
     pub clock_skew_ms: Option<i64>,
     /// The account whose records were seen.
     pub account: Option<String>,
-    /// What else the upstream says about the stream: the categories of audit events.
+    /// Further facts about the stream: the categories of audit events.
     pub remark: Option<String>,
 }
 
@@ -57,12 +57,12 @@ enum Purpose {
     Preflight,
     /// The categories of a log that can be read.
     Categories,
-    /// A batch file of the listing: only whether it can be had.
+    /// A batch file of the listing: only whether it can be fetched.
     File,
     Probe,
 }
 
-/// What is asked next about the streams that are being checked.
+/// The next question about the streams being checked.
 enum Question {
     Categories,
     /// The URL of a batch file.
@@ -70,7 +70,7 @@ enum Question {
     Probe,
 }
 
-/// Asks one small question for all streams that share an endpoint and a permission.
+/// Makes one small call for all streams that share an endpoint and a permission.
 pub struct Check {
     settings: Settings,
     client: ApiClient,
@@ -269,7 +269,8 @@ impl Check {
         }
     }
 
-    /// Whether the storage hands a batch file out. The link is fresh: a refusal is no matter of age.
+    /// Whether the storage serves a batch file. The link is fresh, so a refusal is not due to its
+    /// age.
     fn file_outcome(&self, head: &Head) -> Outcome {
         if matches!(head.status, 200 | 206) {
             return Outcome::Readable;
@@ -282,7 +283,7 @@ impl Check {
         Outcome::Failed(PollError::Unavailable(Failure::new(&detail)))
     }
 
-    /// Looks into the answer for the account, and whether it is the one that was expected.
+    /// Reads the account from the answer, and compares it with the expected one.
     fn account_of(&mut self, head: &Head, body: Vec<u8>) -> Outcome {
         let options = Options::default();
         let mut processor = RecordProcessor::new(Format::Raw, options);
@@ -329,7 +330,7 @@ fn listed_file(body: &[u8]) -> Option<String> {
 }
 
 impl Check {
-    /// The next request, or what stands in its way.
+    /// The next request, or why there is none.
     fn next_request(&mut self, stream: Stream) -> Result<(Purpose, Request), PollError> {
         if !self.client.is_ready() {
             return Ok((Purpose::Preflight, self.client.preflight()?));
@@ -359,7 +360,7 @@ impl Machine for Check {
         self.client.set_now(now);
         if let Some((purpose, mut incoming)) = self.in_flight.take() {
             incoming.end_wait(now, 0);
-            // That a file can be had is known from its head.
+            // The head of the answer shows that the file can be fetched.
             let is_enough = incoming.head().is_some() && purpose == Purpose::File;
             if incoming.has_ended() || is_enough {
                 self.handle_whole_answer(purpose, incoming);

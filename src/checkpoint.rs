@@ -91,7 +91,7 @@ pub struct StreamPosition {
     /// The position of a stream that is read by windows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<WindowPosition>,
-    /// The position in the event endpoint; with `files` beside it while those come first.
+    /// The position in the event endpoint; `files` is set as well while batch files come first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub events: Option<EventsPosition>,
     /// The position of a threat feed.
@@ -120,7 +120,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// The backoff as it has to be seen at `now`, whose clock may have been set back.
+    /// The backoff at `now`, corrected for a clock that was set back.
     #[must_use]
     pub fn adjusted_to(self, now: Timestamp) -> Self {
         let wait = Wait {
@@ -144,7 +144,7 @@ pub enum BackoffCause {
     Failing,
     /// It is not permitted.
     NotPermitted,
-    /// The upstream asked for patience.
+    /// The upstream asked for fewer requests.
     Throttled,
 }
 
@@ -188,7 +188,7 @@ pub struct FilesPosition {
     pub unlinked: u32,
 }
 
-/// A page with files that are set aside.
+/// A page with files that were set aside.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetAsidePage {
     /// The token that lists the page; none where it is listed by its day.
@@ -216,14 +216,14 @@ pub struct SetAsideFile {
     pub at: FilePosition,
     /// When it was set aside.
     pub since: Timestamp,
-    /// What it failed for last.
+    /// The cause of its last failure.
     pub cause: FileFault,
     /// The same for people, as a short clause.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub why: String,
 }
 
-/// What a file failed for; how long it is tried depends on it.
+/// Why a file failed; it decides how long the file is retried.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FileFault {
@@ -234,7 +234,7 @@ pub enum FileFault {
     /// The storage failed, could not be reached, or was too slow.
     #[default]
     Unreachable,
-    /// It came and could not be read.
+    /// It was fetched and could not be read.
     Unreadable,
 }
 
@@ -245,7 +245,7 @@ pub struct FilePosition {
     pub name: String,
     /// How many lines are done.
     pub line: u64,
-    /// How often the file could not be had or read although its link was fresh.
+    /// How often the file could not be fetched or read although its link was fresh.
     #[serde(default)]
     pub tries: u32,
     /// The oldest event that was read of it.
@@ -487,7 +487,7 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// The text is something else.
+    /// The text is not a checkpoint.
     pub fn parse(text: &str) -> Result<Self, CheckpointError> {
         #[derive(Deserialize)]
         struct Version {
@@ -560,7 +560,7 @@ impl Checkpoint {
 }
 
 impl StreamPosition {
-    /// Forgets the older half of what is only remembered.
+    /// Drops the older half of the remembered identities.
     fn forget_half(&mut self) {
         if let Some(window) = &mut self.window {
             forget_half(&mut window.remembered, REMEMBERED_CHARS);

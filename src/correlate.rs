@@ -1,7 +1,7 @@
 //! Cloud Integrated says what it found in a message and how the message was authenticated in two
 //! records of two streams. Here the second of them gets what the first one said.
 //!
-//! Nothing is held back and nothing is put together: each record stays one event with its own
+//! No event is delayed or merged: each record stays one event with its own
 //! identity. What is remembered has one of [`PLACES`] places, by its message, until another takes
 //! it, so that a half that never comes costs nothing.
 
@@ -22,7 +22,7 @@ const SHARED_FIELDS: [(Stream, Stream, &[Name]); 2] = [
 /// How many records are remembered at most.
 pub const PLACES: usize = 4_096;
 
-/// What a record may leave behind at most; one with hundreds of recipients is not worth it.
+/// The most bytes that a record may leave; records with hundreds of recipients exceed it.
 const MEMBERS_BYTES_MAX: usize = 2 * 1024;
 
 /// Remembers what the records of the last messages said.
@@ -30,7 +30,7 @@ pub struct Correlation {
     places: Vec<CorrelationEntry>,
 }
 
-/// What one record said of its message.
+/// The members that one record contributes.
 #[derive(Clone, Default)]
 struct CorrelationEntry {
     /// The message.

@@ -1,4 +1,4 @@
-//! What makes two records the same: a hash of the stream and of the record in canonical form.
+//! The identity of a record: a hash of its stream and its canonical form.
 
 use crate::field::Name;
 use core::fmt;

@@ -1,10 +1,10 @@
-//! What a state machine that talks HTTP and its driver say to each other.
+//! The interface between a state machine that talks HTTP and its driver.
 
 use crate::request::Request;
 use crate::response::{Head, TransportError};
 use crate::time::Timestamp;
 
-/// What the driver has to do.
+/// The next action of the driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action<T> {
     /// Call `next` again. Some work is done and some time has passed.
@@ -26,7 +26,7 @@ pub trait Machine {
     /// What it returns in the end.
     type Output;
 
-    /// What to do next.
+    /// Returns the next action.
     fn next(&mut self, now: Timestamp) -> Action<Self::Output>;
 
     /// Takes the status and the headers of an answer.

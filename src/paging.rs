@@ -1,4 +1,4 @@
-//! Whether the pages of one reading still lead anywhere.
+//! Detects readings whose pages lead nowhere.
 //!
 //! An upstream may hand out page tokens for ever: for empty pages, in a cycle, or always new ones
 //! for the same records. No record is lost by waiting, so the stream rests with waits that grow and
@@ -18,7 +18,7 @@ pub const OLD_PAGES_MAX: u32 = 20;
 /// records look the same.
 const REPEATS_MAX: u32 = 3;
 
-/// Why a reading rests.
+/// Why a reading is stalled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stall {
     /// The same pages come again.

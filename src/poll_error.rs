@@ -23,7 +23,7 @@ pub enum PollError {
 }
 
 impl PollError {
-    /// The failure, where it is one that is worth another try.
+    /// The failure, where a retry may help.
     #[must_use]
     pub const fn failure(&self) -> Option<&Failure> {
         match self {
@@ -49,7 +49,7 @@ impl PollError {
     }
 }
 
-/// What went wrong and how long to wait.
+/// A failure and how long to wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// For people, without secrets.

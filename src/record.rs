@@ -1,4 +1,4 @@
-//! One upstream record: its members in the upstream's words, nothing decided, nothing lost.
+//! One upstream record: its members as the upstream wrote them.
 
 use crate::field::{NAMES, Name};
 use core::fmt;
@@ -14,7 +14,7 @@ pub mod legacy;
 /// A value as it stands in the record.
 #[derive(Clone, Copy, Debug)]
 pub struct Value<'a> {
-    /// What sort of value it is.
+    /// The kind of the value.
     pub kind: Kind,
     /// The contents of a string without quotes, or the whole text of anything else.
     pub text: &'a str,
@@ -68,7 +68,7 @@ impl fmt::Display for Reject {
 
 impl core::error::Error for Reject {}
 
-/// Reads records, one after the other, into buffers it uses again.
+/// Parses records, one after the other, with buffers that are reused.
 pub struct Parser {
     dictionary: Dictionary,
     predictor: KeyPredictor,

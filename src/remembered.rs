@@ -37,7 +37,7 @@ impl SeenIds {
         }
     }
 
-    /// Whether the record was seen.
+    /// Whether the record is in the set.
     #[must_use]
     pub fn contains(&self, id: &EventId) -> bool {
         self.keys.contains(&key(id))
@@ -79,7 +79,7 @@ impl SeenIds {
         }
     }
 
-    /// Says which entries are not needed again: those between `after`, up to which this window
+    /// Marks entries that are not needed again: those between `after`, up to which this window
     /// overlaps the last one, and `before`, from which on the next one will overlap it.
     pub const fn evict_first(&mut self, after: Timestamp, before: Timestamp) {
         self.spare = Some((after, before));
@@ -110,7 +110,7 @@ impl SeenIds {
         STANDARD_NO_PAD.encode(bytes)
     }
 
-    /// Reads [`SeenIds::to_text`]; `None` where it is something else.
+    /// Parses the output of [`SeenIds::to_text`]; `None` for any other text.
     #[must_use]
     pub fn from_text(text: &str, capacity: usize) -> Option<Self> {
         let bytes = STANDARD_NO_PAD.decode(text).ok()?;

@@ -3,7 +3,7 @@
 use crate::decode::fail;
 use crate::secret::Secret;
 
-/// What to send. The driver adds nothing but the connection.
+/// An HTTP request. The driver adds nothing but the connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// `GET` or `POST`.

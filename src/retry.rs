@@ -1,10 +1,10 @@
-//! How long to wait after what: every retry and its bounds in one table.
+//! The retry table: every wait and its bounds.
 
 use serde::{Deserialize, Serialize};
 
 use crate::time::Timestamp;
 
-/// The longest wait there is, whoever asks for it: parser, scheduler and checkpoint use this bound.
+/// The longest wait; parser, scheduler and checkpoint share this bound.
 /// Mimecast keeps batch files for seven days, so nothing is gained by waiting longer.
 pub const WAIT_MS_MAX: i64 = 7 * 24 * 3_600_000;
 
@@ -38,8 +38,8 @@ impl Wait {
         }
     }
 
-    /// The wait as it has to be seen at `now`. When the clock was set back to before its beginning,
-    /// nobody knows how much of it has passed: it begins again, with its own length.
+    /// The wait at `now`. When the clock was set back to before its beginning,
+    /// the time that has passed is unknown: the wait begins again, with its own length.
     #[must_use]
     pub fn adjusted_to(self, now: Timestamp) -> Self {
         match self.since {
@@ -53,7 +53,7 @@ impl Wait {
     }
 }
 
-/// Why something is tried again.
+/// Why something is retried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// The connection failed, the body stalled or the server answered with 5xx.
@@ -84,7 +84,7 @@ const TABLE: [(Cause, i64, i64); 5] = [
 /// all the same, however short the wait it asks for, the waits grow as after other failures.
 ///
 /// `jitter` is a number from the driver's randomness; the wait is spread by up to a quarter, so
-/// that many sources that failed together do not come back together.
+/// that sources that failed together do not retry together.
 #[must_use]
 pub fn wait_ms(cause: Cause, tries: u32, asked_ms: Option<i64>, jitter: u64) -> i64 {
     let cause = match (cause, asked_ms) {

@@ -15,7 +15,7 @@ pub const SESSION_BYTES_MAX: usize = 16 * 1024;
 /// The version this release writes and reads.
 const VERSION: u32 = 1;
 
-/// What one poll leaves for the next one.
+/// The state that one poll leaves for the next one.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedSession {
     #[serde(rename = "v")]
@@ -43,8 +43,8 @@ impl SavedSession {
         }
     }
 
-    /// Reads [`SavedSession::to_text`]; `None` where the text is something else or belongs to other
-    /// credentials.
+    /// Parses the output of [`SavedSession::to_text`]; `None` for any other text and for one of
+    /// other credentials.
     #[must_use]
     pub fn parse(text: &str, credentials: &Credentials) -> Option<Self> {
         if text.len() > SESSION_BYTES_MAX {

@@ -1,4 +1,5 @@
-//! Which of sixteen bytes a string scanner must look at: quotes, backslashes, control characters.
+//! Finds the bytes that a string scanner must inspect, 16 at a time: quotes, backslashes, control
+//! characters.
 
 /// How many bytes are looked at together, one for each bit of the answer.
 const BLOCK: usize = 16;
@@ -6,9 +7,9 @@ const BLOCK: usize = 16;
 /// What is known about a block, one bit for each byte, bit 0 for the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct BlockMask {
-    /// Strings may end here or need a look.
+    /// Quotes, backslashes and control characters.
     special: u32,
-    /// There is more than ASCII.
+    /// Bytes beyond ASCII.
     high: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The scheduler of one source: which stream is next, with what token, within which quota.
+//! The scheduler of one source: chooses the next stream within token and quota.
 //!
 //! `next(now)` says what to do; the driver does it and hands the outcome to one of the `handle_*`
 //! functions. Everything that fails is either the failure of one stream, which then rests while
@@ -43,7 +43,7 @@ const POLL_MS_MAX: i64 = 5_000;
 /// so many in a row a poll does not end inside an answer of the stream any more.
 const LOST_ANSWERS_MAX: u32 = 3;
 
-/// What the driver of a poll has to do.
+/// The next action of the driver of a poll.
 pub type PollAction = Action<Result<Batch, PollError>>;
 
 /// One stream with its feed.
@@ -53,7 +53,7 @@ struct StreamEntry {
     backoff: Option<Backoff>,
     /// The message of the failure that it backs off from.
     detail: String,
-    /// When the stream last had its turn, as a count of turns.
+    /// When the stream was last scheduled, as a count of turns.
     turn: u64,
     /// How many answers in a row were open or in memory at the end of a poll and lost with their
     /// session.
@@ -74,7 +74,7 @@ enum Purpose {
     },
 }
 
-/// A request and what has come of its answer.
+/// A request and the part of its answer that has arrived.
 struct InFlight {
     purpose: Purpose,
     incoming: Incoming,
@@ -101,7 +101,7 @@ impl InFlight {
 /// The lines of a batch file.
 struct Lines {
     reader: LineReader,
-    /// Lines that were done before.
+    /// Lines that were read before.
     skip: u64,
     name: String,
 }
@@ -214,12 +214,12 @@ impl Session {
         })
     }
 
-    /// Takes over what another session with the same settings learned: token and clock skew.
+    /// Copies token and clock skew of another session with the same settings.
     pub fn inherit(&mut self, other: Self) {
         self.client.inherit(other.client);
     }
 
-    /// What this session leaves for the next one: see [`crate::saved_session`].
+    /// Returns the saved session for the next poll: see [`crate::saved_session`].
     #[must_use]
     pub fn save_session(&mut self, now: Timestamp) -> Option<String> {
         self.client.set_now(now);
@@ -229,7 +229,7 @@ impl Session {
         kept.to_text()
     }
 
-    /// Takes over what an earlier session with the same credentials left. Any other text is
+    /// Restores the saved session of an earlier poll with the same credentials. Any other text is
     /// ignored.
     pub fn restore_session(&mut self, text: &str, now: Timestamp) {
         self.client.set_now(now);
@@ -277,7 +277,7 @@ impl Session {
         }
     }
 
-    /// Goes on with the answer in flight.
+    /// Continues with the answer in flight.
     fn go_on(&mut self) -> Step {
         let Some(in_flight) = &mut self.in_flight else {
             return Step::Again;
@@ -299,7 +299,7 @@ impl Session {
         }
     }
 
-    /// Starts what is most due: a call to repeat, then what is in memory and would be asked for
+    /// Starts what is most due: a call to repeat, then what is in memory and would be requested
     /// again if the poll ended now, then the stream whose turn was longest ago.
     fn start_next(&mut self) -> Step {
         let ready = |index: &usize| self.is_ready(*index);
@@ -380,7 +380,7 @@ impl Session {
         }
     }
 
-    /// Asks for what the credentials need first, unless the last answer to that has asked for a
+    /// Makes the preflight request, unless the last answer to it asked for a
     /// wait that is not over.
     fn preflight(&mut self) -> Step {
         match self.client.preflight() {
@@ -483,7 +483,7 @@ impl Session {
     }
 }
 
-/// What a step of the loop came to.
+/// The result of a step of the loop.
 enum Step {
     Again,
     Continue,

@@ -48,7 +48,7 @@ pub enum Api {
     V2,
 }
 
-/// Who the source is to the API.
+/// The credentials and API version of a source.
 #[derive(Clone, Debug)]
 pub enum Credentials {
     /// API 2.0.
@@ -65,7 +65,7 @@ pub enum Credentials {
 }
 
 impl Credentials {
-    /// The texts that must not be shown.
+    /// The secret texts.
     #[must_use]
     pub fn secrets(&self) -> [&str; 3] {
         match self {
@@ -94,7 +94,7 @@ pub struct Settings {
     pub correlate: bool,
     /// Severities in place of those of the tables.
     pub severities: Severities,
-    /// Where to begin without a checkpoint.
+    /// Where collection begins without a checkpoint.
     pub start: Start,
     /// The quota of the SIEM batch endpoints.
     pub siem_calls_per_15_min: u32,

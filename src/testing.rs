@@ -1,4 +1,4 @@
-//! A scripted upstream and an in-memory driver, for tests: no network, and time is a field.
+//! A scripted upstream and an in-memory driver for tests: no network, and time is a field.
 
 #![expect(clippy::unwrap_in_result, reason = "helpers of tests fail fast")]
 
@@ -24,7 +24,7 @@ pub(crate) const STORAGE: &str = "https://files.test";
 /// How long a driver waits for more of an answer at once.
 const WAIT_MS: i64 = 1_000;
 
-/// What the upstream does with one request.
+/// How the upstream answers one request.
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
     /// A response whose body comes in chunks of this many bytes.
@@ -55,7 +55,7 @@ pub(crate) fn gzip(text: &str) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// A small Mimecast: files by type, audit events by time, and a script of faults.
+/// A simulated Mimecast: files by type, audit events by time, and scripted faults.
 pub(crate) struct Upstream {
     pub(crate) now: Timestamp,
     /// How far the host's clock is ahead of the upstream's.
@@ -87,7 +87,7 @@ pub(crate) struct Upstream {
     pub(crate) faults: Option<faults::Faults>,
     /// How often a machine was asked what to do.
     pub(crate) steps: u64,
-    /// What is different where the tenant speaks API 1.0.
+    /// The settings of a tenant of API 1.0.
     pub(crate) legacy: Option<legacy::Legacy>,
     tokens: u32,
     signatures: u32,
@@ -447,7 +447,7 @@ pub(crate) fn http_date(at: Timestamp) -> String {
     at.to_signed_date().replace("UTC", "GMT")
 }
 
-/// What tells a record of this upstream from all others.
+/// The identity of a record of this upstream.
 pub(crate) fn key_of(record: &str) -> String {
     let value: serde_json::Value = serde_json::from_str(record).unwrap();
     let value = value.get("record").unwrap_or(&value);

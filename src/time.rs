@@ -1,4 +1,4 @@
-//! Points in time: one tolerant parser for what the upstream writes, and the few forms we write.
+//! Points in time: a tolerant parser for the upstream's forms, and writers for ours.
 //!
 //! The calendar and the dates of HTTP are those of `chrono`. Written by hand are the parser of the
 //! upstream's forms, since no strict format covers them, and the writer of RFC 3339, which runs
@@ -63,7 +63,7 @@ impl Timestamp {
         Self(self.0.saturating_sub(self.0.rem_euclid(1000)))
     }
 
-    /// Reads any of the forms the upstream uses: epoch milliseconds (or seconds) as an integer or
+    /// Parses any of the forms the upstream uses: epoch milliseconds (or seconds) as an integer or
     /// a decimal fraction, with or without an exponent, and ISO 8601 with `Z`, `+0000`, `+00:00`,
     /// `+01` or no offset, with an hour of one digit, with or without a fraction of a second and
     /// with or without blanks beside its colons.

@@ -5,22 +5,22 @@ use crate::response::Head;
 use crate::settings::Api;
 use crate::stream::{NO_PERMISSION, Stream};
 
-/// What an answer of the API comes to (`mimecast-api.md` §2, §6).
+/// What an answer of the API means (`mimecast-api.md` §2, §6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AnswerStatus {
     /// The access key has expired.
     Expired,
     /// The body is an answer.
     Good,
-    /// The application is not known; seen to pass by itself.
+    /// The application is unknown; known to be transient.
     KeyRefused,
     /// The credentials do not permit this.
     NotPermitted,
     /// The call as such was refused, for example for its page token.
     Refused,
-    /// The signature is not what the upstream works out.
+    /// The signature does not match.
     SignatureRefused,
-    /// The token was refused; a fresh one may do.
+    /// The token was refused; a fresh one may be accepted.
     TokenRefused,
     /// There were too many calls.
     Throttled,

@@ -11,7 +11,7 @@ pub const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// How much of an error body is read.
 const ERROR_BYTES_MAX: usize = 64 * 1024;
 
-/// What has come of an answer.
+/// The part of an answer that has arrived.
 #[derive(Debug, Default)]
 pub struct Incoming {
     head: Option<Head>,
@@ -21,7 +21,7 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// Status and headers, where they have come.
+    /// Status and headers, once they have arrived.
     #[must_use]
     pub const fn head(&self) -> Option<&Head> {
         self.head.as_ref()
@@ -33,12 +33,12 @@ impl Incoming {
         self.ended
     }
 
-    /// More of it is waited for from now on.
+    /// Starts the clock of a wait for more bytes.
     pub const fn begin_wait(&mut self, now: Timestamp) {
         self.transfer.begin_wait(now);
     }
 
-    /// A wait has ended, with so many bytes.
+    /// Ends a wait that brought this many bytes.
     pub fn end_wait(&mut self, now: Timestamp, bytes: usize) {
         self.transfer.end_wait(now, bytes);
     }
@@ -68,7 +68,7 @@ impl Incoming {
         strip_byte_order_mark(&mut self.body);
     }
 
-    /// Why it is not waited for any longer, as a clause.
+    /// Why the transfer is given up, as a clause.
     #[must_use]
     pub fn too_slow(&self, is_streamed: bool) -> Option<String> {
         self.transfer.too_slow(is_streamed).filter(|_| !self.ended)

@@ -69,7 +69,7 @@ impl ClockSkew {
         self.samples.back().copied()
     }
 
-    /// Believes the last answer and forgets those before it, after the upstream itself has refused
+    /// Keeps only the last answer, after the upstream itself refused
     /// a call for its time.
     pub(super) fn believe_last(&mut self) {
         if let Some(last) = self.last_ms() {

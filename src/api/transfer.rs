@@ -1,4 +1,4 @@
-//! How fast an answer arrives, and when it is too slow to be waited for.
+//! Measures how fast an answer arrives, and when it is too slow.
 //!
 //! Only the time that is spent waiting for bytes counts, not the time between two polls and not
 //! the work on what has come.
@@ -17,7 +17,7 @@ const ANSWER_MS_MAX: i64 = 90_000;
 /// How long a file may take that is read while it arrives: 600 MiB at 1 MiB/s.
 const FILE_MS_MAX: i64 = 10 * 60_000;
 
-/// The waits of one answer so far.
+/// The time spent waiting for one answer.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Transfer {
     waiting_since: Option<Timestamp>,
@@ -30,12 +30,12 @@ pub(super) struct Transfer {
 }
 
 impl Transfer {
-    /// More of the answer is waited for from now on.
+    /// Starts a wait for more of the answer.
     pub(super) const fn begin_wait(&mut self, now: Timestamp) {
         self.waiting_since = Some(now);
     }
 
-    /// The wait has ended, with so many bytes.
+    /// Ends the wait, which brought this many bytes.
     pub(super) fn end_wait(&mut self, now: Timestamp, bytes: usize) {
         let since = self.waiting_since.take().unwrap_or(now);
         let ms = now.millis().saturating_sub(since.millis()).max(0);
@@ -59,7 +59,7 @@ impl Transfer {
         self.has_head = true;
     }
 
-    /// Why the answer is not waited for any longer, as a clause.
+    /// Why the transfer is given up, as a clause.
     pub(super) fn too_slow(&self, is_streamed: bool) -> Option<String> {
         let most_ms = if is_streamed {
             FILE_MS_MAX

@@ -1,4 +1,4 @@
-//! Credentials: what has to be asked before the API can be, and what each call carries.
+//! Credentials: the preflight request, and what each call carries.
 
 pub mod hmac;
 pub mod oauth2;
@@ -10,7 +10,7 @@ use crate::time::Timestamp;
 use hmac::Hmac;
 use oauth2::OAuth2;
 
-/// The credentials of a source at work: tokens for API 2.0, signatures for API 1.0.
+/// The credentials of a source: tokens for API 2.0, signatures for API 1.0.
 #[derive(Clone, Debug)]
 pub enum Auth {
     /// API 1.0.
@@ -19,7 +19,7 @@ pub enum Auth {
     OAuth2(OAuth2),
 }
 
-/// What a call is stamped with, from outside.
+/// What a signed call needs besides the keys.
 #[derive(Clone, Copy, Debug)]
 pub struct Stamp {
     /// The host's clock.
@@ -33,10 +33,10 @@ pub struct Stamp {
 /// Shorter ones would be found in innocent words.
 const REDACTED_BYTES_MIN: usize = 6;
 
-/// Why an answer does not let the API be called.
+/// Why a preflight answer cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AuthError {
-    /// The answer is not what the documentation says.
+    /// The answer is not in the documented form.
     Protocol(String),
     /// The credentials were refused. The payload is the upstream's code and message.
     Refused(String),
@@ -45,16 +45,16 @@ pub enum AuthError {
 /// The answer about the credentials.
 #[derive(Clone, Copy, Debug)]
 pub struct AuthMessages {
-    /// What is asked for before the first call.
+    /// The subject of the preflight request.
     pub request: &'static str,
-    /// What to look at when that is refused.
+    /// Which settings to check when it is refused.
     pub advice: &'static str,
     /// How a call was repeated that was refused.
     pub repeated: &'static str,
 }
 
 impl Auth {
-    /// What these credentials begin with.
+    /// The state of fresh credentials.
     #[must_use]
     pub fn new(credentials: &Credentials) -> Self {
         match credentials {
@@ -67,7 +67,7 @@ impl Auth {
         }
     }
 
-    /// Whether the API can be called, or something has to be asked first.
+    /// Whether the API can be called without a preflight request.
     #[must_use]
     pub fn is_ready(&self, now: Timestamp) -> bool {
         match self {
@@ -76,7 +76,7 @@ impl Auth {
         }
     }
 
-    /// What has to be asked first: for a token, or for the region.
+    /// The preflight request: for a token, or for the region.
     #[must_use]
     pub fn preflight(&self, stamp: Stamp) -> Request {
         match self {
@@ -85,8 +85,8 @@ impl Auth {
         }
     }
 
-    /// Takes the successful answer to [`Auth::preflight`]. Returns the name of an optional member that
-    /// cannot be read.
+    /// Takes the successful answer to [`Auth::preflight`]. Returns the name of an optional member
+    /// that cannot be read.
     ///
     /// # Errors
     ///
@@ -102,7 +102,7 @@ impl Auth {
         }
     }
 
-    /// The request of a call, with what shows who makes it. Without an origin that is known there
+    /// The request of a call, with its credentials. Without a known origin there
     /// is none: [`Auth::is_ready`] comes first.
     #[must_use]
     pub fn authorize(&self, call: Call, stamp: Stamp) -> Option<Request> {
@@ -161,7 +161,7 @@ impl Auth {
         }
     }
 
-    /// Takes over the access token of an earlier session.
+    /// Restores the access token of an earlier session.
     pub fn import_token(&mut self, (text, use_until): (String, Timestamp), now: Timestamp) {
         match self {
             Self::Hmac(_) => {}
@@ -169,7 +169,7 @@ impl Auth {
         }
     }
 
-    /// Forgets the token, after the API refused it.
+    /// Drops the token after the API refused it.
     pub fn forget(&mut self) {
         match self {
             Self::Hmac(_) => {}

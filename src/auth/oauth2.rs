@@ -9,13 +9,13 @@ use crate::request::Request;
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
-/// The life of a token where the answer does not say.
+/// The lifetime of a token when the answer does not give one.
 const DEFAULT_LIFE_S: u32 = 1800;
 
-/// The longest life that an answer is believed: a day.
+/// The longest lifetime that is accepted: a day.
 const LIFE_S_MAX: u32 = 86_400;
 
-/// A token is not used in the last minute of its life, so that none expires on the way.
+/// A token is renewed a minute before it expires, so that none expires in flight.
 const EARLY_MS: i64 = 60_000;
 
 /// An access token and when to stop using it.
@@ -40,7 +40,7 @@ pub struct OAuth2 {
 struct Grant {
     #[serde(default, deserialize_with = "lenient::text_or_absent")]
     access_token: Option<String>,
-    /// Where it cannot be read, the default life counts: that costs a request, and a refusal
+    /// An unreadable lifetime counts as the default: that costs a request, and a refusal
     /// would cost everything.
     #[serde(default, deserialize_with = "lenient::optional_number")]
     expires_in: Optional<f64>,
@@ -87,7 +87,7 @@ impl OAuth2 {
         Some((token.secret.expose().to_owned(), token.use_until))
     }
 
-    /// Takes over the token of an earlier session. A clock that was set back does not make it
+    /// Restores the token of an earlier session. A clock that was set back does not make it
     /// last longer than a new one.
     pub fn import(&mut self, text: String, use_until: Timestamp, now: Timestamp) {
         let longest = now.plus_ms(i64::from(LIFE_S_MAX).saturating_mul(1000));
@@ -99,7 +99,7 @@ impl OAuth2 {
         }
     }
 
-    /// Forgets the token, after the API refused it.
+    /// Drops the token after the API refused it.
     pub fn forget(&mut self) {
         self.token = None;
     }
@@ -128,8 +128,8 @@ impl OAuth2 {
         header.into_iter().collect()
     }
 
-    /// Takes a successful answer. Even that may hold a `fail` (`mimecast-api.md` §2). Returns the name
-    /// of an optional member that cannot be read.
+    /// Takes a successful answer. Even that may hold a `fail` (`mimecast-api.md` §2). Returns the
+    /// name of an optional member that cannot be read.
     ///
     /// # Errors
     ///
@@ -140,7 +140,7 @@ impl OAuth2 {
         now: Timestamp,
     ) -> Result<Option<&'static str>, AuthError> {
         if let Some(error) = fail::read(body) {
-            // A refusal has a status of its own: such an answer may be another one next time.
+            // A refusal has its own status, so this answer may differ next time.
             return Err(AuthError::Protocol(format!(
                 "{} {}",
                 error.code, error.message
@@ -156,7 +156,7 @@ impl OAuth2 {
         let unreadable = grant.expires_in.unreadable("expires_in");
         let life_s = grant.expires_in.value().map_or(DEFAULT_LIFE_S, life);
         let life_ms = i64::from(life_s).saturating_mul(1000);
-        // A short life is halved rather than used up by the early renewal.
+        // A short lifetime is halved instead of being used up by the early renewal.
         let early_ms = EARLY_MS.min(life_ms / 2);
         let use_until = now.plus_ms(life_ms.saturating_sub(early_ms));
         self.token = Some(Token {
@@ -167,7 +167,7 @@ impl OAuth2 {
     }
 }
 
-/// A life in whole seconds between one second and a day.
+/// A lifetime in whole seconds between one second and a day.
 #[expect(
     clippy::as_conversions,
     clippy::cast_possible_truncation,

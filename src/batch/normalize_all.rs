@@ -1,4 +1,4 @@
-//! Lines that came by another way than a poll.
+//! Normalizes lines that were not polled.
 
 use super::{Builder, Entry, Limits, RecordLine, RecordProcessor, Rejected};
 use crate::decode::json::{self, Kind, Member};
@@ -19,7 +19,7 @@ pub struct Normalized {
     pub rejected: Vec<Rejected>,
 }
 
-/// What some editors and exports write before a text. Where files were put together, it stands
+/// The byte order mark that some editors write. In concatenated files it stands
 /// before lines in the middle as well.
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 

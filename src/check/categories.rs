@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use crate::decode::{fail, lenient};
 use crate::request::Call;
 
-/// Names beyond so many are left out: nobody reads them.
+/// Further names are left out: a longer list is not readable.
 const CATEGORIES_MAX: usize = 100;
 
 #[derive(Deserialize)]

@@ -10,7 +10,7 @@ use super::lenient;
 pub struct UpstreamError {
     /// Mimecast's error code, or the empty text.
     pub code: String,
-    /// Mimecast's words, or the empty text.
+    /// Mimecast's message, or the empty text.
     pub message: String,
 }
 
@@ -86,7 +86,7 @@ fn of_fail(value: &RawValue) -> UpstreamError {
     }
 }
 
-/// An error that is an object or a text. One that is neither is an error all the same.
+/// An error that is an object or a text; any other value is an error without details.
 fn of_value(value: &RawValue) -> UpstreamError {
     if let Some(text) = lenient::text(value) {
         return UpstreamError {

@@ -7,13 +7,14 @@
 use super::json::nested_prefix;
 use crate::encode::push_quoted;
 
-/// Longer keys are none; the longest documented one has 29 characters.
+/// A longer key is not a key; the longest documented one has 29 characters.
 const KEY_BYTES_MAX: usize = 64;
 
-/// More pairs are no record, real ones have 30. This also bounds the search for where values end.
+/// A line with more pairs is not a record; real ones have 30. This also bounds the search for value
+/// ends.
 const PAIRS_MAX: usize = 1000;
 
-/// Appends the line as a JSON object whose values are all texts. Says whether it is such a line;
+/// Appends the line as a JSON object whose values are all texts. Returns whether it is such a line;
 /// nothing is appended if not.
 #[must_use]
 pub fn push_object(line: &str, out: &mut String) -> bool {

@@ -129,7 +129,7 @@ pub fn text_or_absent<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Stri
     Ok(Option::<&RawValue>::deserialize(value)?.and_then(text))
 }
 
-/// What happens to a member that cannot be read, as a clause for people.
+/// Describes how an unreadable member is handled, as a clause.
 #[must_use]
 pub fn detail(name: &str) -> String {
     format!(

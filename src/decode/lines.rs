@@ -10,7 +10,7 @@ use flate2::{Decompress, FlushDecompress, Status};
 /// Longer lines are rejected: no known record comes near, and one line must fit into memory.
 pub const LINE_BYTES_MAX: usize = 1024 * 1024;
 
-/// What some writers put before a text in UTF-8.
+/// The byte order mark of UTF-8.
 pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Removes a byte order mark from the beginning of a whole body.
@@ -20,7 +20,7 @@ pub fn strip_byte_order_mark(body: &mut Vec<u8>) {
     }
 }
 
-/// How much of a body that is no gzip has to be there before it is called broken: its beginning
+/// How much of a body that is not gzip has to arrive before it is called broken: its beginning
 /// is kept for people.
 const SAMPLE_BYTES: usize = 256;
 
@@ -32,7 +32,7 @@ const MEMBERS: [&str; 4] = [
     "\"timestamp\"",
 ];
 
-/// How much of what cannot be read is kept for the rejected record.
+/// How many unreadable bytes are kept for the rejected record.
 pub const UNREAD_BYTES_MAX: usize = 16 * 1024;
 
 /// How much of a line that is too long is kept for the rejected record.
@@ -48,7 +48,7 @@ const INFLATED_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 const RATIO_MAX: u64 = 400;
 const RATIO_FREE_BYTES: u64 = 16 * 1024 * 1024;
 
-/// What [`LineReader::next_line`] found.
+/// The result of [`LineReader::next_line`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Line<'a> {
     /// A whole line without its line break.
@@ -59,7 +59,7 @@ pub enum Line<'a> {
     NeedsInput,
     /// The body is complete and all lines were returned.
     End,
-    /// The body is not what it should be. The same error comes again.
+    /// The body cannot be read. Further calls return the same error.
     Broken(BrokenBody),
 }
 
@@ -70,11 +70,11 @@ pub enum BrokenBody {
     NotGzip,
     /// The compressed data or its checksum is wrong.
     Corrupt,
-    /// Nothing came although the file has a size.
+    /// The body is empty although the file has a size.
     Empty,
     /// It ended before the compressed data did.
     Truncated,
-    /// It inflates beyond every plausible size or ratio.
+    /// It inflates beyond the limits on size or ratio.
     Bomb,
 }
 
@@ -92,7 +92,7 @@ impl BrokenBody {
     }
 }
 
-/// Where the decoder stands.
+/// The state of the decoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     /// Before the first byte of a member; `first` until one was seen.
@@ -172,7 +172,7 @@ impl LineReader {
         }
     }
 
-    /// Hands over the next chunk of the body.
+    /// Appends the next chunk of the body.
     pub fn push(&mut self, chunk: Vec<u8>) {
         if self.input_at >= self.input.len() {
             self.input = chunk;
@@ -183,12 +183,12 @@ impl LineReader {
         self.input_at = 0;
     }
 
-    /// Says that the body is complete.
+    /// Marks the body as complete.
     pub const fn finish(&mut self) {
         self.finished = true;
     }
 
-    /// The next line, or what is missing for it. Empty lines are returned like any other.
+    /// Returns the next line, or why there is none yet. Empty lines are returned like any other.
     pub fn next_line(&mut self) -> Line<'_> {
         loop {
             if let Some(range) = self.find_line() {
@@ -300,7 +300,7 @@ impl LineReader {
             return true;
         }
         self.is_unproven = false;
-        // Once for each body, so a plain search does.
+        // Runs once for each body, so a plain search is fast enough.
         let is_in_line = |member: &&str| {
             let mut places = line.windows(member.len());
             places.any(|place| place == member.as_bytes())
@@ -373,7 +373,7 @@ impl LineReader {
         true
     }
 
-    /// Takes a part of the body as it is.
+    /// Copies a part of the body as it is.
     fn take_plain(&mut self) {
         self.make_room();
         let input = self.input.get(self.input_at..).unwrap_or_default();

@@ -12,7 +12,7 @@ use super::key_value;
 use super::lines::{LINE_BYTES_MAX, UNREAD_BYTES_MAX};
 use super::zip::{self, Archive, Part, ZipError};
 
-/// What [`LogFileReader::read`] found.
+/// The result of [`LogFileReader::read`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Found<'a> {
     /// All files were returned.
@@ -31,7 +31,7 @@ pub enum Found<'a> {
     Record(&'a [u8]),
     /// The first part of a record that is longer than [`LINE_BYTES_MAX`]; the rest is passed over.
     TooLong(&'a [u8]),
-    /// Nothing more can be read. The same error comes again.
+    /// Nothing more can be read. Further calls return the same error.
     Broken(&'static str),
 }
 
@@ -161,7 +161,7 @@ impl LogFileReader {
         }
     }
 
-    /// Hands over the next chunk of the body.
+    /// Appends the next chunk of the body.
     pub fn push(&mut self, mut chunk: Vec<u8>) {
         match &mut self.body {
             Body::Archive(archive) => archive.push(chunk),
@@ -171,7 +171,7 @@ impl LogFileReader {
         }
     }
 
-    /// Says that the body is complete.
+    /// Marks the body as complete.
     pub const fn finish(&mut self) {
         match &mut self.body {
             Body::Archive(archive) => archive.finish(),

@@ -1,4 +1,4 @@
-//! Bytes to records: nothing is decided here.
+//! Parsers from bytes to records; they make no decisions about streams.
 
 pub mod csv;
 pub mod fail;

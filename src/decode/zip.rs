@@ -9,7 +9,7 @@ use flate2::{Crc, Decompress, FlushDecompress, Status};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ZipError(pub &'static str);
 
-/// What [`Archive::next`] found.
+/// The result of [`Archive::next`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {
     /// More of the current file was appended.
@@ -24,7 +24,7 @@ pub enum Part {
     FileEnd,
     /// More of the archive is needed: call [`Archive::push`] or [`Archive::finish`].
     NeedsInput,
-    /// Nothing more can be read. The same error comes again.
+    /// Nothing more can be read. Further calls return the same error.
     Broken(ZipError),
 }
 
@@ -150,7 +150,7 @@ impl Default for Archive {
 }
 
 impl Archive {
-    /// Hands over the next chunk.
+    /// Appends the next chunk.
     pub fn push(&mut self, chunk: Vec<u8>) {
         if self.at >= self.input.len() {
             self.input = chunk;
@@ -161,7 +161,7 @@ impl Archive {
         self.at = 0;
     }
 
-    /// Says that the archive is complete.
+    /// Marks the archive as complete.
     pub const fn finish(&mut self) {
         self.finished = true;
     }
@@ -190,7 +190,7 @@ impl Archive {
         }
     }
 
-    /// What was handed over and not taken yet.
+    /// The bytes that were appended and not read yet.
     #[must_use]
     pub fn rest(&self) -> &[u8] {
         self.input.get(self.at..).unwrap_or_default()
@@ -207,7 +207,7 @@ impl Archive {
         Part::Broken(error)
     }
 
-    /// More is needed, and may not come.
+    /// More bytes are needed; the archive may be cut.
     const fn starved(&mut self) -> Part {
         if self.finished {
             self.fail(EARLY)

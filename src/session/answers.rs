@@ -1,4 +1,4 @@
-//! What becomes of an answer.
+//! Handles answers.
 
 use crate::api::answer_status::{AnswerStatus, describe, grant};
 use crate::batch::NoticeKind;
@@ -30,7 +30,7 @@ impl Session {
         }
     }
 
-    /// Says of the first stream what cannot be read of an answer that concerns all.
+    /// Adds a notice to the first stream about unreadable members of an answer that concerns all.
     fn tell_unreadable(&mut self, member: &str) {
         if let (Some(slot), Some(poll)) = (self.slots.first(), &mut self.poll) {
             let detail = lenient::detail(member);
@@ -67,7 +67,7 @@ impl Session {
                 self.back_off(index, StreamFailure::protocol(detail))
             }
             AnswerStatus::TokenRefused => {
-                // The token is fresh and is still refused: seen to pass by itself (§2).
+                // The token is fresh and is still refused: known to be transient (§2).
                 self.client.forget_token();
                 let how = self.client.how_repeated();
                 self.back_off(index, StreamFailure::protocol(format!("{detail}, {how}")));

@@ -5,7 +5,7 @@ use crate::batch::{PushResult, RecordLine};
 use crate::decode::lines::Line;
 use crate::streams::Context;
 
-/// How many bytes of lines become events before the clock is looked at.
+/// How many bytes of lines become events before the clock is checked.
 const BYTES_PER_STEP: usize = 256 * 1024;
 
 impl Session {

@@ -1,4 +1,4 @@
-//! What the driver sees of a session: the [`Machine`] of one poll.
+//! Implements [`Machine`] for a poll of a session.
 
 use crate::batch::Batch;
 use crate::decode::lines::LineReader;
@@ -127,7 +127,7 @@ impl Machine for Session {
 }
 
 impl Session {
-    /// From now on more of the answer is waited for.
+    /// Starts a wait for more of the answer.
     const fn begin_wait(&mut self) {
         if let Some(in_flight) = &mut self.in_flight {
             in_flight.incoming.begin_wait(self.client.now());

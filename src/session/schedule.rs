@@ -7,7 +7,7 @@ use crate::session::{Failure, InFlight, PollAction, PollError, Purpose, Session,
 use crate::streams::Context;
 use crate::time::Timestamp;
 
-/// When a stream wants its next turn, and what holds it until then.
+/// When a stream is due next, and why not before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Readiness {
     At(Timestamp, WaitReason),
@@ -29,7 +29,7 @@ const CALLS_MAX: usize = 500;
 const POLL_INTERVAL_MS_MAX: i64 = 60 * 60_000;
 
 impl Session {
-    /// Whether the stream can be given a turn now.
+    /// Whether the stream can be scheduled now.
     pub(super) fn is_ready(&self, index: usize) -> bool {
         self.slots
             .get(index)
@@ -101,7 +101,7 @@ impl Session {
         }
     }
 
-    /// Looks at every backoff with the clock of this poll, which may have been set back.
+    /// Corrects every backoff for the clock of this poll, which may have been set back.
     pub(super) fn see_backoffs(&mut self) {
         let now = self.client.now();
         for slot in &mut self.slots {

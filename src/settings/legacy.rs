@@ -62,7 +62,7 @@ pub enum FileFormat {
 }
 
 impl Legacy {
-    /// The texts that must not be shown.
+    /// The secret texts.
     #[must_use]
     pub fn secrets(&self) -> [&str; 3] {
         [&self.app_key, &self.access_key, &self.secret_key].map(Secret::expose)

@@ -3,7 +3,7 @@
 use super::{SettingsError, error};
 use crate::time::Timestamp;
 
-/// Where to begin without a checkpoint.
+/// Where collection begins without a checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
     /// This many milliseconds before the first poll.

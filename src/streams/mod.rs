@@ -132,7 +132,7 @@ pub fn hours_ms(hours: u32) -> i64 {
 
 /// The reading of one stream.
 pub trait Feed {
-    /// What to do next.
+    /// Returns the next action.
     fn next(&mut self, context: Context<'_>, batch: &mut Builder) -> FeedAction;
 
     /// When the feed next wants something, and whether it is caught up until then.

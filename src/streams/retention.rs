@@ -29,7 +29,7 @@ impl Retention {
         })
     }
 
-    /// Says that what came after `until`, up to which everything is collected, is lost.
+    /// Adds a notice that everything after `until`, up to which the stream is collected, is lost.
     pub fn tell_gap(self, what: &str, until: Timestamp, batch: &mut Builder) {
         let Self { oldest, days, .. } = self;
         let detail = format!(
@@ -38,7 +38,7 @@ impl Retention {
         batch.notice(self.stream, NoticeKind::Gap, detail);
     }
 
-    /// Says that collection begins later than the settings ask for.
+    /// Adds a notice that collection begins later than the settings ask for.
     pub fn tell_start(self, what: &str, start: Timestamp, batch: &mut Builder) {
         let Self { oldest, days, .. } = self;
         let detail = format!(

@@ -41,7 +41,7 @@ const FILES_LATE_MS: i64 = 2 * 3_600_000;
 /// a day.
 const BORDER_MS_MAX: i64 = 18 * 3_600_000;
 
-/// A caught-up stream is asked again after this at the earliest.
+/// The poll interval of a caught-up stream.
 const POLL_INTERVAL_MS: i64 = 60_000;
 
 /// The feed of one event type: batch files, then the endpoint.
@@ -92,7 +92,7 @@ impl SiemEvents {
         }
     }
 
-    /// Moves between the batch files and the endpoint; says whether it did.
+    /// Moves between the batch files and the endpoint; returns whether it did.
     fn switch_endpoint(&mut self, context: Context<'_>, batch: &mut Builder) -> bool {
         let files = self.files.as_ref();
         let caught_up = files.is_some_and(|files| files.due(context).1);
@@ -247,8 +247,8 @@ impl Feed for SiemEvents {
 }
 
 impl Events {
-    /// A border that has not come yet was drawn by a clock that was wrong: what is older than it was
-    /// taken for a record of the batch files.
+    /// A border that has not come yet was drawn by a clock that was wrong: what is older than it
+    /// was taken for a record of the batch files.
     fn reset_future_border(&mut self, context: Context<'_>, batch: &mut Builder) {
         let since = self.position.since;
         if since <= context.upstream_now.plus_ms(CLOCKS_AGREE_MS) || since <= context.now {
@@ -415,7 +415,7 @@ fn handover_time(context: Context<'_>) -> Timestamp {
     now.plus_ms(FILES_LATE_MS.saturating_neg()).floor_second()
 }
 
-/// Says which lines of batch files become events: those before the border that were not read
+/// Selects the lines of batch files that become events: those before the border that were not read
 /// from the endpoint before. Without bounds it is every line.
 #[derive(Default)]
 pub struct LineFilter<'a> {

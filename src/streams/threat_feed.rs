@@ -1,7 +1,7 @@
 //! Feeds of threat indicators: one file after another, by token (`mimecast-api.md` §5.11).
 //!
-//! The token of the feed is the position. A file is STIX or CSV, zipped or not, and is recognized by
-//! what it is and not by what was asked for.
+//! The token of the feed is the position. A file is STIX or CSV, zipped or not, and is recognized
+//! by what it is and not by what was asked for.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -27,7 +27,7 @@ use crate::streams::retention::Retention;
 use crate::streams::{Context, Unusable};
 use crate::time::Timestamp;
 
-/// A caught-up feed is asked again after this: indicators are lists for firewalls, not alarms.
+/// The poll interval of a caught-up feed: indicators are lists for firewalls, not alerts.
 const POLL_INTERVAL_MS: i64 = 15 * 60_000;
 
 /// What a zipped file may inflate to.
@@ -45,7 +45,7 @@ pub struct ThreatFeed {
     feed_type: &'static str,
     position: ThreatFeedPosition,
     remembered: SeenIds,
-    /// What other objects of the file say of each record on the page, as members of JSON.
+    /// Members from other objects of the file for each record on the page, as JSON.
     extra_members: Vec<String>,
 }
 
@@ -90,7 +90,7 @@ impl<'a> Object<'a> {
     }
 }
 
-/// One file: its records, and what its other objects say of each.
+/// One file: its records, and the members that its other objects add to each.
 struct File {
     body: Vec<u8>,
     records: Vec<Range<usize>>,
@@ -121,8 +121,8 @@ impl ThreatFeed {
         }
     }
 
-    /// Says what the feed no longer has: after an outage longer than the retention, or at a start
-    /// that lies before it.
+    /// Adds a notice about what the feed no longer has: after an outage longer than the retention,
+    /// or at a start that lies before it.
     fn skip_what_expired(&mut self, context: Context<'_>, batch: &mut Builder) {
         let position = &mut self.position;
         // A time that has not come yet was named by a clock that was wrong.

@@ -1,4 +1,4 @@
-//! The core's types to the types of `pipeline:source`, case by case.
+//! Converts the core's types to those of `pipeline:source`.
 
 use super::bindings::pipeline::source::types as wit;
 use crate::batch::{self, Batch, Entry, Limits, NextPoll, Notice, NoticeKind, Rejected, Stats};

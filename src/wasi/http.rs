@@ -41,7 +41,7 @@ struct Body {
     _response: IncomingResponse,
 }
 
-/// What has come of an answer.
+/// The part of an answer that has arrived.
 pub(crate) enum Event {
     Head(Head),
     Chunk(Vec<u8>),
@@ -80,7 +80,7 @@ impl Http {
         Ok(())
     }
 
-    /// What comes next of the answer, or that nothing has come for a while.
+    /// The next part of the answer, or that nothing arrived for a while.
     pub(crate) fn read(&mut self) -> Result<Event, TransportError> {
         match self.open.take() {
             None => Ok(Event::End),
@@ -157,7 +157,7 @@ impl Http {
     }
 }
 
-/// Waits until something is there, for at most [`WAIT_NS`].
+/// Waits until something arrives, for at most [`WAIT_NS`].
 fn wait(pollable: &Pollable) {
     let timer = monotonic_clock::subscribe_duration(WAIT_NS);
     poll(&[pollable, &timer]);

@@ -21,13 +21,13 @@ use bindings::wasi::clocks::wall_clock;
 use bindings::wasi::random::random;
 use http::Event;
 
-/// What the world exports.
+/// The exports of the world.
 pub(crate) struct Component;
 
-/// The word from which hosts take default tags, subjects and indexes.
+/// The namespace from which hosts derive default tags, subjects and indexes.
 const NAMESPACE: &str = "mimecast";
 
-/// What an instance keeps between two polls: a saving, never a need.
+/// What an instance keeps between two polls to save requests; losing it changes nothing.
 struct CachedSession {
     settings: String,
     checkpoint: String,
@@ -64,7 +64,7 @@ impl CachedProcessor {
     }
 }
 
-/// The only reading of a clock.
+/// Reads the clock; nothing else does.
 fn now() -> Timestamp {
     let now = wall_clock::now();
     let ms = now
@@ -74,7 +74,7 @@ fn now() -> Timestamp {
     Timestamp::from_millis(i64::try_from(ms).unwrap_or(i64::MAX))
 }
 
-/// Does what the machine says until it yields.
+/// Runs the machine until it yields.
 fn drive<M: Machine>(machine: &mut M, http: &mut http::Http) -> M::Output {
     loop {
         match machine.next(now()) {

@@ -80,7 +80,7 @@ pub struct Member {
     pub key: Span,
     /// The value: for a string its contents without quotes, else the whole text.
     pub value: Span,
-    /// What sort of value it is.
+    /// The kind of the value.
     pub kind: Kind,
     /// The name has escapes.
     pub key_escaped: bool,
@@ -135,7 +135,7 @@ impl core::error::Error for Error {}
 pub struct Element {
     /// As in [`Member::value`].
     pub value: Span,
-    /// What sort of value it is.
+    /// The kind of the value.
     pub kind: Kind,
     /// A string value has escapes.
     pub escaped: bool,
