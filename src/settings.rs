@@ -135,7 +135,7 @@ pub enum ThreatFeedFormat {
     Stix,
 }
 
-/// What is wrong with the settings. Neither text contains a secret.
+/// An error in the settings. Neither text contains a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettingsError {
     /// The name of the setting, or the empty text.
@@ -182,7 +182,7 @@ struct SettingsInput {
     threat_feed: Option<String>,
 }
 
-/// The settings that shape events, whatever they were collected by.
+/// The settings that shape events, however the records were collected.
 #[derive(Clone, Debug)]
 pub struct EventSettings {
     /// Whether an event keeps the upstream record as text.
@@ -317,7 +317,7 @@ impl Settings {
     }
 }
 
-/// The parser's words without its quotation of the text, which could hold a secret.
+/// The parser's message without its quotation of the text, which could hold a secret.
 fn not_an_object(problem: &serde_json::Error) -> String {
     let text = problem.to_string();
     // `unknown field` and `missing field` name keys; type errors quote values, so those are cut.
@@ -378,7 +378,7 @@ fn is_second_word(
 ///
 /// # Errors
 ///
-/// The text is something else, or more.
+/// The text is not an origin.
 #[inline(never)]
 pub fn parse_origin(setting: &str, text: &str) -> Result<String, SettingsError> {
     let detail = "must be an origin like \"https://api.services.mimecast.com\", without a path";

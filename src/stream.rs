@@ -31,11 +31,11 @@ pub struct StreamInfo {
     pub stream: Stream,
     /// The name in settings, logs and events.
     pub name: &'static str,
-    /// One sentence that says what is in it.
+    /// One sentence about its records.
     pub summary: &'static str,
-    /// The path it is read from, below the base URL.
+    /// The path of its endpoint, below the base URL.
     pub endpoint: &'static str,
-    /// How records are asked for, and where they stand in an answer.
+    /// How records are requested, and where they stand in an answer.
     pub fetch: FetchKind,
     /// The members of a record that say when it happened; the first that can be read counts.
     pub times: &'static [Name],
@@ -43,7 +43,7 @@ pub struct StreamInfo {
     pub permission: &'static str,
     /// The API product to select for the application.
     pub product: &'static str,
-    /// How far back the upstream answers, in hours; nothing where nobody says.
+    /// How far back the upstream answers, in hours; `None` where that is not documented.
     pub retention_hours: Option<u32>,
     /// The order in which records come.
     pub order: Order,
@@ -65,7 +65,7 @@ pub enum Order {
     OldestFirst,
 }
 
-/// How the records of a stream are asked for.
+/// How the records of a stream are requested.
 #[derive(Clone, Copy, Debug)]
 pub enum FetchKind {
     /// One file of threat indicators after another, by token (`mimecast-api.md` §5.11).
@@ -108,7 +108,7 @@ pub struct Post {
     pub members: &'static str,
     /// The list in `data[0]` of the answer; the empty text where the records stand in `data`.
     pub list: &'static str,
-    /// How many records a page is asked to have.
+    /// How many records a page is to have.
     pub page_records: u32,
     /// The longest window, in hours, so that reading one again costs little.
     pub window_hours: u32,
@@ -117,7 +117,7 @@ pub struct Post {
 const WHOLE_RECORD: &str = "hash of the whole record without _offset and _partition";
 const SIEM: &str = "Security Events and Data Retrieval | Threat and Security Events (SIEM) | Read";
 
-/// What stands in a row whose role permission Mimecast does not document.
+/// The permission of a row for which Mimecast documents none.
 pub const NO_PERMISSION: &str = "none documented";
 
 /// A SIEM batch stream (`mimecast-api.md` §3.1, §3.5).
@@ -156,7 +156,7 @@ const fn integrated(name: &'static str, event_type: &'static str) -> StreamInfo 
     }
 }
 
-/// The window of the older logs, and that of the logs that can be had in ascending order.
+/// The windows of the older logs, and of the logs that are available in ascending order.
 const START_END: Option<(&str, &str)> = Some(("start", "end"));
 const FROM_TO: Option<(&str, &str)> = Some(("from", "to"));
 const OLDEST_FIRST: &str = "\"oldestFirst\":true,";
@@ -241,7 +241,7 @@ const fn threat_intel(name: &'static str, feed_type: &'static str) -> StreamInfo
     }
 }
 
-/// A list of people and what the awareness training knows of them (`mimecast-api.md` §5.12).
+/// A list of people in the awareness training (`mimecast-api.md` §5.12).
 const fn training(name: &'static str, endpoint: &'static str) -> StreamInfo {
     let post = Post {
         window: None,
@@ -300,9 +300,9 @@ streams! {
             "Account | Logs | Read",
         )
     };
-    /// Messages that Cloud Integrated looked at, and what it found.
+    /// Messages that Cloud Integrated scanned, with the results.
     CiEntities = integrated("ci.entities", "entities");
-    /// SPF, DKIM and DMARC of messages that Cloud Integrated saw.
+    /// SPF, DKIM and DMARC of messages that Cloud Integrated scanned.
     CiMailflow = integrated("ci.mailflow", "mailflow");
     /// Clicks on links that Cloud Integrated blocked.
     CiUrlclick = integrated("ci.urlclick", "urlclick");

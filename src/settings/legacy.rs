@@ -27,7 +27,7 @@ pub const ORIGINS: [&str; 11] = [
     "https://uspcom-api.mimecast-pscom-us.com",
 ];
 
-/// What only API 1.0 needs.
+/// The settings of API 1.0 only.
 #[derive(Clone, Debug)]
 pub struct Legacy {
     /// The origin of the account's region, where the settings name it.
@@ -122,7 +122,7 @@ impl Legacy {
     }
 }
 
-/// Refuses what belongs to the other API, so that a mistake is not taken for a choice.
+/// Refuses settings of the other API, so that a mistake is not taken for a choice.
 pub(super) fn refuse_others(raw: &SettingsInput, api: Api) -> Result<(), SettingsError> {
     let of_v1 = [
         ("account_code", raw.account_code.is_some()),

@@ -1,4 +1,4 @@
-//! Where a source begins that has no checkpoint.
+//! Where a source without a checkpoint begins.
 
 use super::{SettingsError, error};
 use crate::time::Timestamp;

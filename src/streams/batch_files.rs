@@ -39,7 +39,7 @@ const DONE_FILES_MAX: usize = 128;
 /// (`mimecast-api.md` §3.1).
 const POLL_INTERVAL_MS: i64 = 5 * 60_000;
 
-/// A link that ends within this is not used any more.
+/// A link that expires within this is no longer used.
 const LINK_RESERVE_MS: i64 = 10_000;
 
 /// The links of a listing that is younger than this are taken as they are, whatever they say.
@@ -52,7 +52,7 @@ const TRIES_MAX: u32 = 2;
 /// between them, because other files would fail as well.
 const UNREACHABLE_TRIES_MAX: u32 = 4;
 
-/// Fresh links for one page that are asked for at once. Each costs a call of the quota.
+/// How often fresh links of one page are requested at once. Each costs a call of the quota.
 const RELISTED_MAX: u32 = 3;
 
 /// Listings without the file that is being read, before it counts as gone: perhaps a page was not
@@ -114,7 +114,7 @@ fn is_stale(file: Option<&File>, listed_at: Timestamp, context: Context<'_>) -> 
     listed_at.plus_ms(FRESH_LISTING_MS) < context.now && file.is_some_and(ends_soon)
 }
 
-/// What is next after a file could not be fetched or read.
+/// What follows when a file could not be fetched or read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AfterFailure {
     /// The same file with a fresh link, or another one.
@@ -193,7 +193,7 @@ impl BatchFiles {
         }
     }
 
-    /// After an outage longer than the retention, says what is lost and begins anew.
+    /// After an outage longer than the retention, adds a notice about what is lost and begins anew.
     fn skip_what_expired(&mut self, context: Context<'_>, batch: &mut Builder) {
         let Some(retention) = Retention::of(self.stream, context) else {
             return;
@@ -645,7 +645,7 @@ impl BatchFiles {
 }
 
 impl Feed for BatchFiles {
-    /// What to do next: the page in memory, then files that are set aside and due, then the next
+    /// The next action: the page in memory, then files that are set aside and due, then the next
     /// page. After each listing for such files there is a pause in which only new pages are listed.
     fn next(&mut self, context: Context<'_>, batch: &mut Builder) -> FeedAction {
         let (due, _) = self.due(context);

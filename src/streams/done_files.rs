@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
-/// What is remembered of a file: 64 bits of a hash.
+/// The identity of a file: 64 bits of a hash.
 pub type FileKey = [u8; 8];
 
 /// The key of a file by its name.
@@ -23,7 +23,7 @@ pub struct DoneFiles {
 }
 
 impl DoneFiles {
-    /// Reads [`DoneFiles::to_text`]; what is no such text is no file.
+    /// Parses the output of [`DoneFiles::to_text`]; any other text holds no file.
     #[must_use]
     pub fn from_text(text: &str, most: usize) -> Self {
         let bytes = STANDARD_NO_PAD.decode(text).unwrap_or_default();

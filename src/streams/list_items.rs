@@ -29,7 +29,7 @@ pub struct Item {
     pub name: Option<String>,
 }
 
-/// A bounded map from the identities of items to what is known of them.
+/// A bounded map from the identities of items to their state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListItems {
     items: BTreeMap<[u8; KEY_BYTES_MAX], Item>,
@@ -53,7 +53,8 @@ impl ListItems {
         }
     }
 
-    /// Reads [`ListItems::to_text`] or the form of version 1; other texts have no item.
+    /// Parses the output of [`ListItems::to_text`] or the form of version 1; other texts hold no
+    /// item.
     #[must_use]
     pub fn parse(text: &str, key_bytes: usize, chars_max: usize) -> Self {
         let mut list = Self::new(key_bytes, chars_max);

@@ -1,4 +1,4 @@
-//! Lists of what is there now: held messages, and what the training knows of people
+//! Lists of current items: held messages, and people in the awareness training
 //! (`mimecast-api.md` §5.7, §5.12).
 //!
 //! A list has no position, so the position is what was on it. One reading goes over all pages;
@@ -38,7 +38,7 @@ const KEY_BYTES: usize = 16;
 /// 96 of the 128 bits tell apart the items of other lists, as in [`crate::remembered`].
 const SHORT_KEY_BYTES: usize = 12;
 
-/// How a list is read: what its row in the table of streams says.
+/// How a list is read, from its row in the table of streams.
 #[derive(Clone, Copy)]
 pub struct ListConfig {
     /// The request and the answer.
@@ -94,7 +94,7 @@ impl List {
         })
     }
 
-    /// Remembers that the current reading has found an item.
+    /// Marks an item as found by the current reading.
     fn note_seen(&mut self, id: &EventId, name: Option<String>, batch: &mut Builder) {
         if let Some(item) = self.items().get_mut(id) {
             item.seen = true;
@@ -135,7 +135,7 @@ impl List {
         self.reading.post.window.is_none() || in_time.contains(&to)
     }
 
-    /// Tells what has left, and ends the reading.
+    /// Emits events for items that have left, and ends the reading.
     fn finish_reading(
         &mut self,
         processor: &mut RecordProcessor,

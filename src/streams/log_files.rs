@@ -67,7 +67,7 @@ struct Answer {
     file: File,
     /// Whether a record of it became an event.
     has_news: bool,
-    /// Whether the account was looked at.
+    /// Whether the account was checked.
     account_seen: bool,
 }
 
@@ -87,7 +87,7 @@ struct File {
     known: bool,
 }
 
-/// What reading an answer came to.
+/// The result of reading an answer.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Progress {
     /// The answer is done, or is to be asked for again.
@@ -123,7 +123,7 @@ impl LogFiles {
         }
     }
 
-    /// Says what lies before everything that the upstream still has.
+    /// Adds a notice about what lies before the oldest data that the upstream keeps.
     fn say_what_expired(&mut self, context: Context<'_>, batch: &mut Builder) {
         let Some(retention) = Retention::of(self.stream, context) else {
             return;
@@ -256,7 +256,7 @@ impl LogFiles {
         })
     }
 
-    /// Looks at the name of the next file. Says whether reading can go on: not if the answer has
+    /// Checks the name of the next file. Returns whether reading can go on: not if the answer has
     /// other files than when it was read before.
     fn begin_file(&mut self, name: String) -> bool {
         let Some(answer) = &mut self.answer else {
@@ -370,7 +370,7 @@ impl LogFiles {
         batch.reject(self.stream, locator, why.to_owned(), original);
     }
 
-    /// Whether what is broken is to be asked for once more.
+    /// Whether the broken answer is to be requested once more.
     fn try_again(&mut self) -> bool {
         let mut at = self.at().unwrap_or_default();
         at.tries = at.tries.saturating_add(1);
@@ -505,7 +505,7 @@ impl Answer {
     }
 }
 
-/// 64 bits in hexadecimal: they only have to tell an answer from itself as it was.
+/// 64 bits in hexadecimal: enough to notice that an answer has changed.
 fn short(names: &blake3::Hasher) -> String {
     names.finalize().to_hex().chars().take(16).collect()
 }

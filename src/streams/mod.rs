@@ -36,7 +36,7 @@ use paged::PagedFeed;
 use quota::Meter;
 use siem_events::LineFilter;
 
-/// What a feed needs to know of its surroundings.
+/// The settings and clocks that a feed works with.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
     /// The settings of the source.
@@ -49,7 +49,7 @@ pub struct Context<'a> {
     pub last_upstream_now: Timestamp,
 }
 
-/// How far two clocks may be apart and still be taken to agree.
+/// How far apart two clocks may be and still count as agreeing.
 const CLOCKS_AGREE_MS: i64 = 2 * 60_000;
 
 impl<'a> Context<'a> {
@@ -100,7 +100,7 @@ impl<'a> Context<'a> {
     }
 }
 
-/// What a feed wants next.
+/// The next action of a feed.
 #[derive(Debug, PartialEq, Eq)]
 pub enum FeedAction {
     /// An API call; its answer goes to `handle_answer`.
@@ -117,7 +117,7 @@ pub enum FeedAction {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unusable(pub String);
 
-/// Says which optional members of an answer cannot be read.
+/// Adds notices about optional members of an answer that cannot be read.
 fn tell_unreadable(stream: Stream, members: &[Option<&'static str>], batch: &mut Builder) {
     for member in members.iter().flatten() {
         batch.notice(stream, NoticeKind::Adjusted, lenient::detail(member));
@@ -135,22 +135,22 @@ pub trait Feed {
     /// Returns the next action.
     fn next(&mut self, context: Context<'_>, batch: &mut Builder) -> FeedAction;
 
-    /// When the feed next wants something, and whether it is caught up until then.
+    /// When the feed is due next, and whether it is caught up until then.
     fn due(&self, context: Context<'_>) -> (Timestamp, bool);
 
     /// The time, by the upstream's clock, up to which its records are known to be collected;
     /// nothing where nothing was collected and the position does not say where it begins.
     fn collected_until(&self, context: Context<'_>) -> Option<Timestamp>;
 
-    /// Whether the next want is an API call, which a quota may hold back.
+    /// Whether the next action is an API call, which a quota may hold back.
     fn wants_call(&self, context: Context<'_>) -> bool;
 
-    /// Whether records are in memory that would have to be asked for again.
+    /// Whether records are in memory that would have to be fetched again.
     fn has_records(&self) -> bool {
         false
     }
 
-    /// Whether an answer is in memory that would have to be asked for again.
+    /// Whether an answer is in memory that would have to be fetched again.
     fn holds_answer(&self) -> bool {
         self.has_records()
     }
@@ -172,7 +172,8 @@ pub trait Feed {
         batch: &mut Builder,
     ) -> Result<(), Unusable>;
 
-    /// The upstream refused the call as such. Returns whether the feed has another way to ask.
+    /// Handles a call that the upstream refused as such. Returns whether the feed has another call
+    /// to try.
     fn handle_refusal(&mut self, context: Context<'_>, batch: &mut Builder) -> bool;
 
     /// Makes events of records in memory until there are no more or the batch is full.
@@ -185,7 +186,7 @@ pub trait Feed {
         PushResult::Pushed
     }
 
-    /// Why the reading rests after the page that was done last, and how often it has rested in a
+    /// Why the reading is stalled after the last page, and how often it stalled in a
     /// row before.
     fn take_stall(&mut self) -> Option<(Stall, u32)> {
         None

@@ -1,6 +1,6 @@
-//! Pages of records in memory: everything that all ways of paging have in common.
+//! Pages of records in memory: the part that all ways of paging share.
 //!
-//! A page is asked for, read, and its records become events until it is done or the batch is full;
+//! A page is requested, read, and its records become events until it is done or the batch is full;
 //! then comes the page that it names. What differs (what to ask for, when the reading is done, and
 //! what is remembered) is a [`PagingStrategy`] with a file of its own.
 
@@ -19,13 +19,13 @@ use crate::time::Timestamp;
 pub enum EmptyPages {
     /// A few in a row are followed; then the reading, which this names, ends.
     AreFollowed(&'static str),
-    /// They are pages like others.
+    /// They count like other pages.
     Count,
-    /// They say nothing: a quota bounds them.
+    /// They are ignored: a quota bounds them.
     DoNotCount,
 }
 
-/// What became of a record.
+/// The result of processing a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Processed {
     /// The batch is full.
@@ -53,9 +53,9 @@ pub struct FinishedPage {
     pub next_token: Option<String>,
 }
 
-/// What every position of a paged reading has.
+/// The members that every position of a paged reading has.
 pub struct Cursor<'a> {
-    /// The token of the page to ask for.
+    /// The token of the page to request.
     pub token: &'a mut Option<String>,
     /// How much of that page was done before.
     pub page_done: &'a mut Option<PageProgress>,
@@ -74,7 +74,7 @@ pub trait PagingStrategy {
     /// The common part of the position.
     fn cursor(&mut self) -> Cursor<'_>;
 
-    /// When the next page is wanted, and whether everything is collected until then. `has_page`
+    /// When the next page is due, and whether everything is collected until then. `has_page`
     /// says that one is in memory.
     fn due(&self, has_page: bool, context: Context<'_>) -> (Timestamp, bool);
 
@@ -85,17 +85,17 @@ pub trait PagingStrategy {
     /// The call for the next page.
     fn call(&mut self, context: Context<'_>, batch: &mut Builder) -> Call;
 
-    /// Reads the answer to that.
+    /// Parses the answer to that call.
     ///
     /// # Errors
     ///
     /// The body is not a page.
     fn read(&mut self, answer: (&Head, Vec<u8>), context: Context<'_>) -> Result<Page, Unusable>;
 
-    /// Looks at the page before the next of its records are offered.
+    /// Inspects the page before its next records are offered.
     fn prepare(&mut self, _page: &Page, _processor: &mut RecordProcessor, _context: Context<'_>) {}
 
-    /// Makes an event of a record, or counts it as what it is.
+    /// Makes an event of a record, or counts it as rejected or duplicate.
     fn process(
         &mut self,
         record: PageRecord<'_>,
@@ -119,12 +119,12 @@ pub trait PagingStrategy {
     /// The upstream refused the call as such. Returns whether there is another way to ask.
     fn handle_refusal(&mut self, context: Context<'_>, batch: &mut Builder) -> bool;
 
-    /// Whether something is left to tell after the last page.
+    /// Whether events remain to be emitted after the last page.
     fn has_remaining(&self) -> bool {
         false
     }
 
-    /// Makes events of that.
+    /// Emits them.
     fn take_remaining(
         &mut self,
         _processor: &mut RecordProcessor,
@@ -162,7 +162,7 @@ impl<S: PagingStrategy> PagedFeed<S> {
     /// All records of the page are done: goes on to the next page, or ends the reading.
     fn finish_page(&mut self, page: Page, context: Context<'_>, batch: &mut Builder) {
         let is_empty = page.is_empty();
-        // Pages of which nothing is a record are not the same for that.
+        // Pages without a readable record differ by their bodies.
         let digest = if is_empty {
             page.body_digest()
         } else {

@@ -78,7 +78,7 @@ fn pagination(meta: Option<&RawValue>) -> (Option<Pagination>, Option<&'static s
 }
 
 impl Page {
-    /// Reads an answer to [`call`]. `token` is the one that was sent.
+    /// Parses an answer to [`call`]. `token` is the one that was sent.
     ///
     /// # Errors
     ///
@@ -88,7 +88,7 @@ impl Page {
         let body = readable(body);
         let answer: Answer<'_> = serde_json::from_slice(&body).map_err(|_| broken())?;
         let (pagination, unreadable) = pagination(answer.meta);
-        // `{}` is no empty page: what it leaves out would be taken for nothing.
+        // `{}` is not an empty page: records that it leaves out would be lost.
         let records = match answer.data {
             Some(data) => items(data, list),
             None => pagination.as_ref().map(|_| Vec::new()),
@@ -107,7 +107,7 @@ impl Page {
         Self { unreadable, ..self }
     }
 
-    /// A page of records that were found by other means.
+    /// A page of records that another parser found.
     ///
     /// # Errors
     ///
@@ -193,7 +193,7 @@ impl Page {
         }
     }
 
-    /// 64 bits over the first records: they only have to tell a page from itself as it was.
+    /// 64 bits over the first records: enough to notice that a page has changed.
     fn digest(&self, count: usize) -> String {
         let mut hasher = blake3::Hasher::new();
         for at in 0..count {
@@ -224,7 +224,7 @@ pub fn is_too_long(token: &str) -> bool {
     escaped_len(token) > PAGE_TOKEN_BYTES_MAX
 }
 
-/// What a page token is that is too long.
+/// The error for a page token that is too long.
 #[must_use]
 pub fn too_long() -> Unusable {
     Unusable(format!(
@@ -275,7 +275,7 @@ fn holds_nothing(value: &RawValue) -> bool {
         .is_ok_and(|members| members.values().all(is_nothing))
 }
 
-/// Where values that were read out of a body stand in it.
+/// The ranges of values within the body that they were parsed from.
 #[must_use]
 pub fn ranges(body: &[u8], values: &[&RawValue]) -> Vec<Range<usize>> {
     let start = body.as_ptr().addr();
@@ -286,7 +286,7 @@ pub fn ranges(body: &[u8], values: &[&RawValue]) -> Vec<Range<usize>> {
     values.iter().map(range).collect()
 }
 
-/// What to ask for.
+/// The request for one page.
 pub struct PageRequest<'a> {
     /// The window, for endpoints that know dates.
     pub window: (Timestamp, Timestamp),

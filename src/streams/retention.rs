@@ -1,16 +1,16 @@
-//! What Mimecast no longer has: after an outage that was longer than it keeps records, or at a
-//! start that lies before them.
+//! Notices about data that Mimecast no longer has: after an outage longer than the retention, or at
+//! a start that lies before them.
 
 use crate::batch::{Builder, NoticeKind};
 use crate::stream::Stream;
 use crate::streams::{Context, hours_ms};
 use crate::time::Timestamp;
 
-/// The end of what Mimecast has of a stream.
+/// The oldest data that Mimecast has of a stream.
 #[derive(Clone, Copy)]
 pub struct Retention {
     stream: Stream,
-    /// Nothing before this can be had.
+    /// Nothing before this is available.
     pub oldest: Timestamp,
     days: u32,
 }

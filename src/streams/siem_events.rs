@@ -380,7 +380,7 @@ impl PagingStrategy for Events {
         self.position.has_more
     }
 
-    /// Goes on by date, where everything is known to be read.
+    /// Continues by date, from where everything is known to be read.
     fn handle_refusal(&mut self, context: Context<'_>, batch: &mut Builder) -> bool {
         if self.position.page_token.take().is_none() {
             return false;

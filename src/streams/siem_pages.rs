@@ -1,4 +1,4 @@
-//! What the pages of both SIEM endpoints have in common (`mimecast-api.md` §3.1 and §3.2).
+//! The pages of both SIEM endpoints (`mimecast-api.md` §3.1 and §3.3).
 
 use serde::Deserialize;
 use serde_json::value::RawValue;

@@ -123,7 +123,8 @@ impl Windows {
         position.read_twice = false;
     }
 
-    /// After an outage longer than the retention, says what is lost and goes on behind it.
+    /// After an outage longer than the retention, adds a notice about what is lost and continues
+    /// behind it.
     fn skip_what_expired(&mut self, context: Context<'_>, batch: &mut Builder) {
         let bound = self.position.bound;
         let retention = Retention::of(self.stream, context);

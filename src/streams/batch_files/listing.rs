@@ -47,11 +47,11 @@ const SIGNATURE: [&str; 23] = [
     "access_token",
 ];
 
-/// The same, by how they begin.
+/// Prefixes of further such parameters.
 const SIGNATURE_PREFIXES: [&str; 2] = ["x-amz-", "x-goog-"];
 
-/// What a call for a page answers. What is optional and cannot be read is as if it were missing:
-/// it is no reason to throw the files away.
+/// The answer to a call for a page. What is optional and cannot be read is as if it were missing:
+/// it is no reason to drop the files.
 pub(super) struct Listing {
     pub(super) files: Vec<Option<File>>,
     pub(super) next_token: Option<String>,
@@ -65,7 +65,7 @@ impl Listing {
     ///
     /// # Errors
     ///
-    /// The body is not one.
+    /// The body is not a page.
     pub(super) fn read(stream: Stream, body: &[u8]) -> Result<Self, Unusable> {
         let page = SiemPage::parse(body)?;
         Ok(Self {
@@ -92,7 +92,7 @@ pub(super) struct File {
 }
 
 impl File {
-    /// What the file is recognized by when it is listed again, and what people are shown.
+    /// The name by which the file is recognized when it is listed again, and shown to people.
     pub(super) fn name(&self) -> String {
         bounded_name(&name(&self.url))
     }

@@ -29,11 +29,11 @@ const NAMED_MAX: usize = 20;
 /// Why a file could not be fetched or read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileFailure {
-    /// What it was.
+    /// Its category.
     pub fault: FileFault,
     /// The same as a short clause for people, without the file and without a secret.
     pub why: String,
-    /// The first bytes of what could not be read.
+    /// The first unreadable bytes.
     pub original: Vec<u8>,
 }
 
@@ -151,7 +151,7 @@ pub(super) fn regroup(
     }
 }
 
-/// Gives up what Mimecast does not keep any longer.
+/// Gives up files that Mimecast no longer keeps.
 pub(super) fn give_up_expired(
     stream: Stream,
     pages: &mut Vec<SetAsidePage>,

@@ -1,4 +1,4 @@
-//! Whose records an answer holds.
+//! Checks whose records an answer holds.
 
 use crate::batch::{Builder, NoticeKind, RecordLine, RecordProcessor};
 use crate::decode::fail;
@@ -8,7 +8,7 @@ use crate::response::Head;
 use crate::stream::Stream;
 use crate::streams::Context;
 
-/// Says when the records are of another account than the settings name.
+/// Adds a notice when the records are of another account than the settings name.
 pub(super) fn tell_account(
     stream: Stream,
     record: RecordLine<'_>,

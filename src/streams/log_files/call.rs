@@ -1,4 +1,4 @@
-//! The call for an answer, and what its head and a body without files say.
+//! The call for log files, and parsers for the head of the answer and for a body without files.
 
 use serde::Deserialize;
 
@@ -26,8 +26,8 @@ struct Meta {
     is_last_token: Optional<bool>,
 }
 
-/// Reads a body that says that there are no more files. Returns the name of an optional member that
-/// cannot be read.
+/// Parses a body that says that there are no more files. Returns the name of an optional member
+/// that cannot be read.
 pub(super) fn read_end(body: &[u8]) -> Result<Option<&'static str>, Unusable> {
     let answer: Envelope = serde_json::from_slice(body)
         .map_err(|_| Unusable("the answer is neither a file nor JSON".to_owned()))?;
