@@ -38,14 +38,9 @@ async fn source(simulator: &Simulator, more: &str) -> Source {
     std::fs::write(&file, text).unwrap();
     let settings = Settings::read(&file).unwrap();
     let components = components(&settings, None).unwrap();
-    ready(
-        &components,
-        &file,
-        &settings.sources[0],
-        NetworkAccess::Online,
-    )
-    .await
-    .unwrap()
+    ready(&components, &settings.sources[0], NetworkAccess::Online)
+        .await
+        .unwrap()
 }
 
 /// What a host keeps between two polls, beside an instance.

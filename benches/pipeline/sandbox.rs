@@ -50,12 +50,7 @@ pub(crate) fn measure(size: Size, native: &Native) {
     let directory = tempfile::tempdir().unwrap();
     let path = tenant::write_settings(&tenant::access(&simulator), directory.path());
     let settings = Settings::read(&path).unwrap();
-    let source = ready(
-        &components,
-        &path,
-        &settings.sources[0],
-        NetworkAccess::Online,
-    );
+    let source = ready(&components, &settings.sources[0], NetworkAccess::Online);
     let source = runtime.block_on(source).unwrap();
     let mut events = 0;
     let run = || timed(|| events = runtime.block_on(collect(&source)));

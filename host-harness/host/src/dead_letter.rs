@@ -124,14 +124,13 @@ async fn deliver(
         index: &index,
         kinds: &kinds,
     };
-    let rejected_events =
-        output
-            .accept(&delivery)
-            .await
-            .map_err(|undelivered| match undelivered {
-                DeliveryError::Closed => StoreRejectedError::Closed,
-                DeliveryError::Failed(reason) => StoreRejectedError::Output(reason),
-            })?;
+    let rejected_events = output
+        .accept(&delivery, None)
+        .await
+        .map_err(|undelivered| match undelivered {
+            DeliveryError::Closed => StoreRejectedError::Closed,
+            DeliveryError::Failed(reason) => StoreRejectedError::Output(reason),
+        })?;
     Ok(rejected_events
         .iter()
         .filter_map(|rejected_events| lines.get(rejected_events.event).cloned())
@@ -237,7 +236,9 @@ mod tests {
             )
         };
         let config = source_outputs::config(section(&settings)).unwrap();
-        let outputs = Outputs::open(&[config], Some(1)).await.unwrap();
+        let outputs = Outputs::open([("dead_letter", &*config)], Some(1))
+            .await
+            .unwrap();
         let mut dead_letter = DeadLetterSink::with_output(path("left"), Arc::new(outputs));
         // Nobody listens: the records are not accepted, and that is an error.
         dead_letter
@@ -247,7 +248,9 @@ mod tests {
 
         let file = format!("type = \"file\"\npath = \"{}\"", path("kept").display());
         let config = source_outputs::config(section(&file)).unwrap();
-        let outputs = Outputs::open(&[config], Some(1)).await.unwrap();
+        let outputs = Outputs::open([("dead_letter", &*config)], Some(1))
+            .await
+            .unwrap();
         let mut dead_letter = DeadLetterSink::with_output(path("left"), Arc::new(outputs));
         dead_letter
             .store_rejected("acme", "test", &[record(b"a"), record(b"b")])

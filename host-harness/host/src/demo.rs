@@ -19,7 +19,7 @@ use source_runtime::store::StreamRecord;
 
 use crate::command::{self, Table};
 use crate::run::{self, Options, Summary};
-use crate::settings::Settings;
+use crate::settings::{OutputSettings, Settings};
 
 /// How large the simulated tenant is, and where its events go.
 #[derive(Args, Clone, Debug)]
@@ -62,7 +62,11 @@ pub async fn demo(options: DemoOptions) -> Result<Exit, Failure> {
     let mut settings = Settings::read(&file)?;
     let first = FirstEvents::default();
     if options.show {
-        settings.outputs.push(Box::new(first.clone()));
+        settings.outputs.push(OutputSettings {
+            name: "first-events".to_owned(),
+            kind: "demo".to_owned(),
+            config: Box::new(first.clone()),
+        });
     }
 
     let begun = Instant::now();

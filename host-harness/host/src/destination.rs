@@ -13,9 +13,11 @@ use tokio::sync::Mutex;
 use crate::dead_letter::DeadLetterSink;
 use crate::progress::Progress;
 
-/// All outputs, a place for rejected records, and a line on the terminal.
+/// Outputs, a place for rejected records, and a line on the terminal.
 pub(crate) struct Destination {
     pub(crate) outputs: Arc<Outputs>,
+    /// The names of those that its events go to; all without it.
+    pub(crate) chosen: Option<Vec<String>>,
     /// That of the component of the source.
     pub(crate) namespace: String,
     pub(crate) dead_letter: Arc<Mutex<DeadLetterSink>>,
@@ -25,7 +27,7 @@ pub(crate) struct Destination {
 #[async_trait]
 impl EventSink for Destination {
     async fn accept(&self, delivery: &Delivery<'_>) -> Result<Vec<RejectedEvent>, DeliveryError> {
-        self.outputs.accept(delivery).await
+        self.outputs.accept(delivery, self.chosen.as_deref()).await
     }
 
     async fn store_rejected(

@@ -93,7 +93,7 @@ pub async fn run(settings: &Settings, options: Options) -> Result<Summary, Failu
     let cache_dir = cache_dir.unwrap_or_else(|| state.path().join(STATE_CACHE));
     let components = source::components(settings, Some(cache_dir))?;
     let tries_max = options.once.then_some(OUTPUT_TRIES_MAX_ONCE);
-    let outputs = Arc::new(Outputs::open(&settings.outputs, tries_max).await?);
+    let outputs = Arc::new(Outputs::open(settings.named_outputs(), tries_max).await?);
     let dead_letters = DeadLetterSinks::open(settings, &state, tries_max).await?;
     let bars = Arc::new(Bars::new(options.progress));
     let starts = StartupTracker::new(settings.sources.len());
@@ -107,7 +107,6 @@ pub async fn run(settings: &Settings, options: Options) -> Result<Summary, Failu
         }
         let name = source.name.clone();
         let start = SourceStarter {
-            file: settings.file.clone(),
             settings: source.clone(),
             components: components.clone(),
             state: Arc::clone(&state),
@@ -213,7 +212,7 @@ impl DeadLetterSinks {
                 letters.shared = Some(Arc::new(Mutex::new(DeadLetterSink::new(path.clone()))));
             }
             Some(DeadLetterSettings::Output(config)) => {
-                let outputs = Outputs::open(std::slice::from_ref(config), tries_max).await?;
+                let outputs = Outputs::open([("dead_letter", &**config)], tries_max).await?;
                 letters.output = Some(Arc::new(outputs));
             }
         }

@@ -33,14 +33,14 @@ pub fn components(settings: &Settings, cache_dir: Option<PathBuf>) -> Result<Com
     Components::new(cache_dir, sizes.max().unwrap_or_default())
 }
 
-/// Makes a source of the settings file at `file` ready: its component loaded,
-/// its settings resolved, its way to the network open.
+/// Makes a source ready: its component loaded, its settings resolved, its way
+/// to the network open.
 pub async fn ready(
     components: &Components,
-    file: &Path,
     source: &SourceSettings,
     access: NetworkAccess,
 ) -> Result<Source, Failure> {
+    let file = source.file.as_path();
     let component = components
         .get(&component_at(source.component.as_deref()))
         .await?;

@@ -2,7 +2,6 @@
 //! failure of that source alone: it is logged, shown by `status` and in the
 //! exit code, and tried again where another try can help.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use source_common::backoff::Backoff;
@@ -25,9 +24,7 @@ use crate::source;
 
 /// All that a source needs to start, and to start again.
 pub(crate) struct SourceStarter {
-    /// The settings file.
-    pub(crate) file: PathBuf,
-    /// The `[[source]]` in it.
+    /// What the settings say of it.
     pub(crate) settings: SourceSettings,
     /// Where its component is loaded.
     pub(crate) components: Components,
@@ -103,16 +100,10 @@ impl SourceStarter {
     }
 
     async fn source(&self) -> Result<Source, Failure> {
-        let source = source::ready(
-            &self.components,
-            &self.file,
-            &self.settings,
-            NetworkAccess::Online,
-        )
-        .await?;
+        let source = source::ready(&self.components, &self.settings, NetworkAccess::Online).await?;
         // Settings that the component refuses end the source here. One that
         // fails in another way is run, and its loop tries it again.
-        if let Err(error) = source::try_settings(&source, &self.file, 0).await? {
+        if let Err(error) = source::try_settings(&source, &self.settings.file, 0).await? {
             debug!(source = %source.name, "settings are not checked: {error}");
         }
         Ok(source)
@@ -138,6 +129,7 @@ impl SourceStarter {
         let destination = Destination {
             progress: self.bars.source(&source.name, &record),
             outputs: self.outputs,
+            chosen: self.settings.outputs,
             namespace: description.namespace.clone(),
             dead_letter: self.dead_letter,
         };

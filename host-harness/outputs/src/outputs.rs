@@ -18,9 +18,15 @@ const BLOCKED_TRIES_MAX: u32 = 3;
 
 /// The outputs of a run, shared by its sources.
 pub struct Outputs {
-    outputs: Vec<Mutex<Box<dyn Output>>>,
+    outputs: Vec<NamedOutput>,
     /// How often a delivery is tried at most; without it, for ever.
     tries_max: Option<u32>,
+}
+
+/// An output with the name that it has in the settings.
+struct NamedOutput {
+    name: String,
+    output: Mutex<Box<dyn Output>>,
 }
 
 /// Why a delivery is tried again later.
@@ -44,31 +50,39 @@ impl RetryReason {
 }
 
 impl Outputs {
-    /// Open every output.
+    /// Opens every output. Each has a name of its own.
     pub async fn open(
-        configs: &[Box<dyn OutputConfig>],
+        configs: impl IntoIterator<Item = (&str, &dyn OutputConfig)>,
         tries_max: Option<u32>,
     ) -> Result<Self, Failure> {
-        let mut outputs = Vec::with_capacity(configs.len());
-        for config in configs {
+        let mut outputs = Vec::new();
+        for (name, config) in configs {
             let output = config.open().await.map_err(|failure| Failure {
                 message: format!("output: {failure}"),
                 ..failure
             })?;
-            outputs.push(Mutex::new(output));
+            outputs.push(NamedOutput {
+                name: name.to_owned(),
+                output: Mutex::new(output),
+            });
         }
         Ok(Self { outputs, tries_max })
     }
 
-    /// Deliver to each output, as often as it takes. Returns the events that
-    /// an output can never accept.
+    /// Delivers to each output, or to those that are chosen by their names, as
+    /// often as it takes. Returns the events that an output can never accept.
+    /// An output that does not accept holds up the sources that it is chosen
+    /// for, and no other.
     pub async fn accept(
         &self,
         delivery: &Delivery<'_>,
+        chosen: Option<&[String]>,
     ) -> Result<Vec<RejectedEvent>, DeliveryError> {
         let mut rejected_events = Vec::new();
         for output in &self.outputs {
-            rejected_events.extend(self.accept_by(output, delivery).await?);
+            if chosen.is_none_or(|names| names.contains(&output.name)) {
+                rejected_events.extend(self.accept_by(&output.output, delivery).await?);
+            }
         }
         Ok(rejected_events)
     }
@@ -157,7 +171,7 @@ impl Outputs {
     pub async fn close(&self) -> Result<(), OutputError> {
         let mut first = Ok(());
         for output in &self.outputs {
-            let closed = output.lock().await.close().await;
+            let closed = output.output.lock().await.close().await;
             if first.is_ok() {
                 first = closed;
             }
@@ -217,6 +231,21 @@ mod tests {
         }
     }
 
+    const fn delivery() -> Delivery<'static> {
+        const INDEX: &[Entry] = &[Entry {
+            end: 3,
+            occurred_at: 0,
+            kind: 0,
+        }];
+        Delivery {
+            source: "acme",
+            namespace: "test",
+            events: "{}\n",
+            index: INDEX,
+            kinds: &[],
+        }
+    }
+
     /// Delivers in virtual time. Returns how it ended and after how many tries.
     async fn deliver(
         left: u32,
@@ -229,21 +258,9 @@ mod tests {
             error,
         };
         let tries = Arc::clone(&config.tries);
-        let configs: [Box<dyn OutputConfig>; 1] = [Box::new(config)];
-        let outputs = Outputs::open(&configs, tries_max).await.unwrap();
-        let index = [Entry {
-            end: 3,
-            occurred_at: 0,
-            kind: 0,
-        }];
-        let delivery = Delivery {
-            source: "acme",
-            namespace: "test",
-            events: "{}\n",
-            index: &index,
-            kinds: &[],
-        };
-        let result = outputs.accept(&delivery).await;
+        let configs: [(&str, &dyn OutputConfig); 1] = [("http", &config)];
+        let outputs = Outputs::open(configs, tries_max).await.unwrap();
+        let result = outputs.accept(&delivery(), None).await;
         (result, tries.load(Ordering::Relaxed))
     }
 
@@ -294,5 +311,32 @@ mod tests {
         let (result, tries) = deliver(1, None, || OutputError::Closed).await;
         assert!(matches!(result, Err(DeliveryError::Closed)), "{result:?}");
         assert_eq!(tries, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_blocked_output_holds_up_only_deliveries_that_choose_it() {
+        let config = |left| Refusing {
+            left,
+            tries: Arc::default(),
+            error: blocked,
+        };
+        let (good, refusing) = (config(0), config(u32::MAX));
+        let configs: [(&str, &dyn OutputConfig); 2] = [("bad", &refusing), ("good", &good)];
+        let outputs = Arc::new(Outputs::open(configs, None).await.unwrap());
+        let held_up = {
+            let outputs = Arc::clone(&outputs);
+            tokio::spawn(async move { outputs.accept(&delivery(), None).await })
+        };
+        while refusing.tries.load(Ordering::Relaxed) == 0 {
+            tokio::task::yield_now().await;
+        }
+        let only = ["good".to_owned()];
+        for _ in 0..3 {
+            let accepted = outputs.accept(&delivery(), Some(&only)).await;
+            assert!(accepted.unwrap().is_empty());
+        }
+        assert_eq!(good.tries.load(Ordering::Relaxed), 3);
+        assert!(!held_up.is_finished());
+        held_up.abort();
     }
 }

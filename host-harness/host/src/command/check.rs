@@ -33,13 +33,19 @@ pub async fn check(config: &Path, only: &Only) -> Result<Exit, Failure> {
     choose(&mut settings, only)?;
     let components = source::components(&settings, cache_dir(&settings))?;
     let mut exit = Exit::Done;
+    for faulty in &settings.faulty {
+        exit = exit.max(faulty.failure.exit);
+        print(&format!(
+            "source `{}`\nfailed: {}\n",
+            faulty.name, faulty.failure
+        ))?;
+    }
     for source in &settings.sources {
         // A source that cannot be checked keeps no other from being checked.
-        let checked =
-            match source::ready(&components, &settings.file, source, NetworkAccess::Online).await {
-                Ok(ready) => check_source(&ready, source, config).await,
-                Err(failure) => Err(failure),
-            };
+        let checked = match source::ready(&components, source, NetworkAccess::Online).await {
+            Ok(ready) => check_source(&ready, source).await,
+            Err(failure) => Err(failure),
+        };
         let (text, of_source) = checked.unwrap_or_else(|failure| {
             let text = format!("source `{}`\nfailed: {failure}\n", source.name);
             (text, failure.exit)
@@ -106,10 +112,9 @@ struct Found {
 async fn check_source(
     source: &Source,
     settings: &SourceSettings,
-    config: &Path,
 ) -> Result<(String, Exit), Failure> {
     let begun = Instant::now();
-    let results = ask(source, config).await?;
+    let results = ask(source, &settings.file).await?;
     let is_named = settings.settings.table.contains_key(STREAMS);
     let found: Vec<Found> = results
         .iter()
@@ -246,8 +251,8 @@ fn facts(results: &[CheckResult]) -> String {
 async fn check_outputs(settings: &Settings) -> Result<Exit, Failure> {
     let mut exit = Exit::Done;
     let mut text = String::from("outputs\n");
-    for (index, config) in settings.outputs.iter().enumerate() {
-        let _ = match config.test().await {
+    for (index, output) in settings.outputs.iter().enumerate() {
+        let _ = match output.config.test().await {
             Ok(name) => writeln!(text, "{name}: reachable"),
             Err(error) => {
                 exit = Exit::Failed;

@@ -32,18 +32,18 @@ pub async fn describe_online(config: &Path) -> Result<Exit, Failure> {
     let components = source::components(&settings, cache_dir(&settings))?;
     let mut text = String::new();
     let mut exit = Exit::Done;
+    for faulty in &settings.faulty {
+        exit = exit.max(faulty.failure.exit);
+        // Writing to a `String` cannot fail.
+        let _ = writeln!(text, "source `{}`\nfailed: {}", faulty.name, faulty.failure);
+    }
     for settings_of_source in &settings.sources {
         let name = &settings_of_source.name;
         // Writing to a `String` cannot fail.
         let _ = writeln!(text, "source `{name}`");
-        let ready = source::ready(
-            &components,
-            &settings.file,
-            settings_of_source,
-            NetworkAccess::Online,
-        );
+        let ready = source::ready(&components, settings_of_source, NetworkAccess::Online);
         let asked = match ready.await {
-            Ok(source) => check::ask(&source, config)
+            Ok(source) => check::ask(&source, &settings_of_source.file)
                 .await
                 .map(|results| (source, results)),
             Err(failure) => Err(failure),

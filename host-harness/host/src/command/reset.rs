@@ -40,9 +40,8 @@ pub async fn reset(config: &Path, reset: &Reset) -> Result<Exit, Failure> {
                 &"has collected nothing yet; set `start` in its settings to begin earlier",
             ));
         };
-        let file = &settings.file;
         let access = NetworkAccess::Offline;
-        let source = source::ready(&components, file, settings_of_source, access).await?;
+        let source = source::ready(&components, settings_of_source, access).await?;
         let mut instance = source
             .short_timeout_instance()
             .await

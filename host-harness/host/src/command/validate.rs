@@ -17,10 +17,11 @@ pub async fn validate(config: &Path) -> Result<Exit, Failure> {
     let settings = Settings::read(config)?;
     let components = source::components(&settings, cache_dir(&settings))?;
     let mut text = String::new();
-    let mut failures = Vec::new();
+    let faulty = settings.faulty.iter().map(|one| one.failure.clone());
+    let mut failures: Vec<Failure> = faulty.collect();
     for source in &settings.sources {
         // Writing to a `String` cannot fail.
-        match check(&components, &settings, source).await {
+        match check(&components, source).await {
             Ok(source) => {
                 let _ = writeln!(
                     text,
@@ -45,12 +46,8 @@ pub async fn validate(config: &Path) -> Result<Exit, Failure> {
     })
 }
 
-async fn check(
-    components: &Components,
-    settings: &Settings,
-    source: &SourceSettings,
-) -> Result<Source, Failure> {
-    let source = source::ready(components, &settings.file, source, NetworkAccess::Offline).await?;
+async fn check(components: &Components, settings: &SourceSettings) -> Result<Source, Failure> {
+    let source = source::ready(components, settings, NetworkAccess::Offline).await?;
     let asked = try_settings(&source, &settings.file, 1).await?;
     asked.map_err(|error| {
         let file = settings.file.display();

@@ -100,7 +100,7 @@ fn output_files(settings: &Settings) -> Vec<(String, &Path)> {
             } else {
                 "[[output]]".to_owned()
             };
-            Some((place, config.file()?))
+            Some((place, config.config.file()?))
         })
         .collect();
     let dead_letter = match &settings.dead_letter {

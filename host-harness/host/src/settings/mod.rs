@@ -1,9 +1,11 @@
 //! The settings file: parsed once, into values that need no second look.
 
+mod directory;
 mod files;
 mod resolve;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,6 +19,7 @@ use source_runtime::allow_list::AllowSetting;
 use source_runtime::bindings::Limits;
 use source_runtime::source::{LIMITS_DEFAULT, MEMORY_BYTES_MAX_DEFAULT, POLL_TIMEOUT_DEFAULT};
 
+pub use self::directory::{read_file, source_file};
 pub use self::resolve::{Resolved, SettingsTable, resolve};
 
 const MIB: u64 = 1024 * 1024;
@@ -36,13 +39,70 @@ pub struct Settings {
     pub file: PathBuf,
     /// Where checkpoints, rejected records and cached machine code are kept.
     pub state_dir: PathBuf,
-    /// At least one, with different names.
+    /// Where other sources are, one file for each.
+    pub sources_dir: Option<PathBuf>,
+    /// With different names; at least one where there is no `sources_dir`.
     pub sources: Vec<SourceSettings>,
-    /// At least one.
-    pub outputs: Vec<Box<dyn OutputConfig>>,
+    /// The files of `sources_dir` that cannot be used, which is no error of the others.
+    pub faulty: Vec<FaultySource>,
+    /// At least one, with different names.
+    pub outputs: Vec<OutputSettings>,
     /// Where rejected records go; by default a file for each source in
     /// `state_dir`.
     pub dead_letter: Option<DeadLetterSettings>,
+    /// What a running host does not change.
+    pub fixed: FixedSettings,
+}
+
+/// A file of `sources_dir` that cannot be used.
+#[derive(Clone, Debug)]
+pub struct FaultySource {
+    /// The name that its source would have.
+    pub name: String,
+    /// What is wrong with it.
+    pub failure: Failure,
+}
+
+/// One `[[output]]`.
+#[derive(Debug)]
+pub struct OutputSettings {
+    /// Its name; without one, its type, with a number where several have it.
+    pub name: String,
+    /// Its type, such as `file`.
+    pub kind: String,
+    /// Its settings.
+    pub config: Box<dyn OutputConfig>,
+}
+
+/// The parts of a settings file that are read once, at the start of a run: all but its sources.
+#[derive(Clone, Default, PartialEq)]
+pub struct FixedSettings(toml::Table);
+
+/// Without the values, some of which are secrets.
+impl fmt::Debug for FixedSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+impl FixedSettings {
+    fn of(root: &toml::Table) -> Self {
+        let mut rest = root.clone();
+        for key in [SOURCE, SOURCES_DIR] {
+            rest.remove(key);
+        }
+        Self(rest)
+    }
+
+    /// The keys whose values differ, such as `output`.
+    #[must_use]
+    pub fn changed_keys(&self, other: &Self) -> Vec<String> {
+        let keys: BTreeSet<&String> = self.0.keys().chain(other.0.keys()).collect();
+        let changed = keys
+            .into_iter()
+            .filter(|key| self.0.get(*key) != other.0.get(*key));
+        changed.cloned().collect()
+    }
 }
 
 /// `[dead_letter]`.
@@ -54,11 +114,17 @@ pub enum DeadLetterSettings {
     Output(Box<dyn OutputConfig>),
 }
 
-/// One `[[source]]`, as far as it can be understood without its component.
+/// One source, as far as it can be understood without its component.
 #[derive(Clone, Debug)]
 pub struct SourceSettings {
     /// Its name: that of its files, and of it in logs.
     pub name: String,
+    /// The file that describes it: the settings file, or its own in `sources_dir`.
+    pub file: PathBuf,
+    /// Its former name, from which it takes over the checkpoint.
+    pub renamed_from: Option<String>,
+    /// The names of the outputs that its events go to; all without it.
+    pub outputs: Option<Vec<String>>,
     /// A component of the user's; otherwise the built-in one.
     pub component: Option<PathBuf>,
     /// Which origins it may reach, besides those among its settings.
@@ -77,8 +143,68 @@ pub struct SourceSettings {
     pub settings: SettingsTable,
 }
 
+impl SourceSettings {
+    /// Whether a source would run in the same way by both. Its name, and whether it is paused, are
+    /// not looked at.
+    #[must_use]
+    pub fn is_same_run(&self, other: &Self) -> bool {
+        let Self {
+            name: _,
+            file,
+            renamed_from: _,
+            outputs,
+            component,
+            allow,
+            ca_file,
+            enabled: _,
+            memory_bytes_max,
+            poll_timeout,
+            limits,
+            settings,
+        } = self;
+        *file == other.file
+            && *outputs == other.outputs
+            && *component == other.component
+            && *allow == other.allow
+            && *ca_file == other.ca_file
+            && *memory_bytes_max == other.memory_bytes_max
+            && *poll_timeout == other.poll_timeout
+            && limits.max_events == other.limits.max_events
+            && limits.max_bytes == other.limits.max_bytes
+            && limits.max_requests == other.limits.max_requests
+            && settings.table == other.settings.table
+    }
+
+    /// Whether its events go to an output of that name.
+    #[must_use]
+    pub fn uses_output(&self, output: &str) -> bool {
+        let chosen = self.outputs.as_ref();
+        chosen.is_none_or(|names| names.iter().any(|name| name == output))
+    }
+
+    /// Refuses an output that there is not, with the nearest that there is.
+    pub fn check_outputs(&self, known: &[String]) -> Result<(), Failure> {
+        let mut mistakes = Mistakes::default();
+        for name in self.outputs.iter().flatten() {
+            if known.contains(name) {
+                continue;
+            }
+            let meant = match nearest(name, known.iter().map(String::as_str)) {
+                Some(meant) => format!("did you mean `{meant}`?"),
+                None => format!("there are: {}", known.join(", ")),
+            };
+            mistakes.add(Failure::settings(format!(
+                "{}: `outputs` of source `{}`: there is no output `{name}`; {meant}",
+                at(&self.file, self.settings.outputs_line),
+                self.name
+            )));
+        }
+        mistakes.into_result()
+    }
+}
+
 impl Settings {
-    /// Read a settings file.
+    /// Read a settings file, and the files of its `sources_dir`.
     pub fn read(file: &Path) -> Result<Self, Failure> {
         let text = fs::read_to_string(file)
             .map_err(|error| Failure::settings(format!("{}: {error}", file.display())))?;
@@ -89,38 +215,69 @@ impl Settings {
     /// the directory of `file`.
     pub fn parse(text: &str, file: &Path) -> Result<Self, Failure> {
         let table: toml::Table = text.parse().map_err(|error| syntax(text, file, &error))?;
+        let fixed = FixedSettings::of(&table);
         let lines = KeyLines::of(text);
         let mut root = Section::new(file, String::new(), table).with_lines(lines.clone());
         let state_dir = root
             .path("state_dir")?
             .unwrap_or_else(|| root.resolve("state"));
-        let sources = root.tables("source")?;
+        let sources_dir = root.path(SOURCES_DIR)?;
+        let sources = root.tables(SOURCE)?;
         let outputs = root.tables("output")?;
         let dead_letter = root.table("dead_letter")?;
         let mut mistakes = Mistakes::default();
         mistakes.note(root.finish());
+        if sources.is_empty() && sources_dir.is_none() {
+            let hint = "no [[source]]; a source needs a name and [source.settings], or \
+                        `sources_dir` names a directory with a file for each source";
+            mistakes.add(Failure::settings(format!("{}: {hint}", file.display())));
+        }
         let sources = parse_sources(file, sources, &lines, &mut mistakes);
-        let outputs = parse_outputs(file, outputs, &lines, &mut mistakes);
+        let (outputs, output_names) = parse_outputs(file, outputs, &lines, &mut mistakes);
+        for source in &sources {
+            mistakes.note(source.check_outputs(&output_names));
+        }
         let dead_letter = dead_letter
             .map(|table| parse_dead_letter(file, table, lines.table("dead_letter")))
             .and_then(|parsed| mistakes.note(parsed));
         mistakes.into_result()?;
 
-        let settings = Self {
+        let mut settings = Self {
             file: file.to_owned(),
             state_dir,
+            sources_dir,
             sources,
+            faulty: Vec::new(),
             outputs,
             dead_letter: dead_letter.flatten(),
+            fixed,
         };
         settings.refuse_two_stdouts()?;
+        settings.read_directory()?;
         files::refuse_shared(&settings)?;
         Ok(settings)
+    }
+
+    /// Its outputs with their names.
+    pub fn named_outputs(&self) -> impl Iterator<Item = (&str, &dyn OutputConfig)> {
+        let outputs = self.outputs.iter();
+        outputs.map(|output| (output.name.as_str(), &*output.config))
+    }
+
+    /// The names of its outputs.
+    #[must_use]
+    pub fn output_names(&self) -> Vec<String> {
+        let names = self.outputs.iter().map(|output| output.name.clone());
+        names.collect()
     }
 
     /// Leaves only the source of that name. Where there is none, says which one may be meant.
     pub fn retain_source(&mut self, name: &str) -> Result<(), Failure> {
         let names: Vec<String> = self.sources.iter().map(|s| s.name.clone()).collect();
+        self.faulty.retain(|faulty| faulty.name == name);
+        if let Some(faulty) = self.faulty.first() {
+            return Err(faulty.failure.clone());
+        }
         self.sources.retain(|source| source.name == name);
         if !self.sources.is_empty() {
             return Ok(());
@@ -140,7 +297,8 @@ impl Settings {
             Some(DeadLetterSettings::Output(config)) => Some(config),
             Some(DeadLetterSettings::File(_)) | None => None,
         };
-        let configs = self.outputs.iter().chain(dead_letter);
+        let configs = self.outputs.iter().map(|output| &output.config);
+        let configs = configs.chain(dead_letter);
         let writers = configs.filter(|config| config.is_stdout()).count();
         if writers > 1 {
             return Err(Failure::settings(format!(
@@ -167,10 +325,6 @@ fn parse_sources(
     lines: &KeyLines,
     mistakes: &mut Mistakes,
 ) -> Vec<SourceSettings> {
-    if tables.is_empty() {
-        let hint = "no [[source]]; a source needs a name and [source.settings]";
-        mistakes.add(Failure::settings(format!("{}: {hint}", file.display())));
-    }
     let mut names = BTreeSet::new();
     let mut sources = Vec::with_capacity(tables.len());
     for (index, table) in tables.into_iter().enumerate() {
@@ -201,19 +355,34 @@ fn parse_source(
         Some(name) => format!("[[source]] `{name}`"),
         None => format!("[[source]] number {}", index + 1),
     };
-    let settings_lines = lines.table("settings");
-    let mut section = Section::new(file, place, table).with_lines(lines);
+    let mut section = Section::new(file, place, table).with_lines(lines.clone());
     let name = section.required_string("name")?;
     if !is_file_name(&name) {
-        return Err(section.error(
-            "name",
-            "may have letters, digits, `-`, `_` and `.` only, as it names files",
-        ));
+        return Err(section.error("name", FILE_NAME_RULE));
     }
+    parse_source_keys(file, name, section, &lines, "[source.settings]")
+}
+
+/// Parses the keys of a source other than its name.
+fn parse_source_keys(
+    file: &Path,
+    name: String,
+    mut section: Section<'_>,
+    lines: &KeyLines,
+    settings_place: &'static str,
+) -> Result<SourceSettings, Failure> {
     let memory_mib = section.number("memory_mib", 1..=MEMORY_MIB_MAX)?;
     let memory_bytes = memory_mib.map(|mib| usize::try_from(mib.saturating_mul(MIB)));
     let timeout_secs = section.number("poll_timeout_secs", 1..=86_400)?;
+    let outputs = section.strings("outputs")?;
+    if outputs.as_ref().is_some_and(Vec::is_empty) {
+        let reason = "names no output; leave it out to deliver to all of them";
+        return Err(section.error("outputs", reason));
+    }
     let source = SourceSettings {
+        file: file.to_owned(),
+        renamed_from: section.string("renamed_from")?,
+        outputs,
         component: section.path("component")?,
         allow: parse_allow(&mut section)?,
         ca_file: section.path("ca_file")?,
@@ -225,10 +394,18 @@ fn parse_source(
         limits: parse_limits(&mut section)?,
         settings: SettingsTable {
             table: section.table("settings")?.unwrap_or_default(),
-            lines: settings_lines,
+            lines: lines.table("settings"),
+            place: settings_place,
+            outputs_line: lines.line("outputs"),
         },
         name,
     };
+    if let Some(former) = &source.renamed_from
+        && (!is_file_name(former) || *former == source.name)
+    {
+        let reason = format!("is `{former}`; it must be the former name of the source");
+        return Err(section.error("renamed_from", &reason));
+    }
     section.finish()?;
     Ok(source)
 }
@@ -258,29 +435,74 @@ fn parse_limits(section: &mut Section<'_>) -> Result<Limits, Failure> {
     })
 }
 
+/// Returns the outputs that can be used, and the names of all.
 fn parse_outputs(
     file: &Path,
     tables: Vec<toml::Table>,
     lines: &KeyLines,
     mistakes: &mut Mistakes,
-) -> Vec<Box<dyn OutputConfig>> {
+) -> (Vec<OutputSettings>, Vec<String>) {
     if tables.is_empty() {
         let hint =
             "no [[output]]; for NDJSON on standard output write [[output]] and type = \"stdout\"";
         mistakes.add(Failure::settings(format!("{}: {hint}", file.display())));
     }
+    let names = output_names(&tables);
     let several = tables.len() > 1;
-    let mut configs = Vec::with_capacity(tables.len());
-    for (index, table) in tables.into_iter().enumerate() {
+    let mut outputs = Vec::with_capacity(tables.len());
+    let mut taken = BTreeSet::new();
+    for (index, (table, name)) in tables.into_iter().zip(&names).enumerate() {
         let place = if several {
             format!("[[output]] number {}", index + 1)
         } else {
             "[[output]]".to_owned()
         };
-        let section = Section::new(file, place, table).with_lines(lines.element("output", index));
-        configs.extend(mistakes.note(source_outputs::config(section)));
+        let kind = table.get("type").and_then(toml::Value::as_str);
+        let kind = kind.unwrap_or_default().to_owned();
+        let lines = lines.element("output", index);
+        let mut section = Section::new(file, place, table).with_lines(lines);
+        let parsed = section.string("name").and_then(|named| {
+            if named.is_some() && !is_file_name(name) {
+                return Err(section.error("name", FILE_NAME_RULE));
+            }
+            if !taken.insert(name.clone()) {
+                let reason = format!("is `{name}`, which is the name of another output");
+                return Err(section.error("name", &reason));
+            }
+            source_outputs::config(section)
+        });
+        outputs.extend(mistakes.note(parsed).map(|config| OutputSettings {
+            name: name.clone(),
+            kind,
+            config,
+        }));
     }
-    configs
+    (outputs, names)
+}
+
+/// The name of each output: what it is named, or its type, with a number where several outputs of
+/// the type have no name.
+fn output_names(tables: &[toml::Table]) -> Vec<String> {
+    let text = |table: &toml::Table, key| table.get(key)?.as_str().map(str::to_owned);
+    let nameless = |table: &&toml::Table| text(table, "name").is_none();
+    let mut counts: BTreeMap<String, (usize, usize)> = BTreeMap::new();
+    for table in tables.iter().filter(nameless) {
+        let kind = text(table, "type").unwrap_or_default();
+        counts.entry(kind).or_default().0 += 1;
+    }
+    let named = tables.iter().map(|table| {
+        text(table, "name").unwrap_or_else(|| {
+            let kind = text(table, "type").unwrap_or_default();
+            match counts.get_mut(&kind) {
+                Some((all, so_far)) if *all > 1 => {
+                    *so_far += 1;
+                    format!("{kind}-{so_far}")
+                }
+                _ => kind,
+            }
+        })
+    });
+    named.collect()
 }
 
 /// Without a type it is a file that only grows.
@@ -300,6 +522,13 @@ fn parse_dead_letter(
     section.finish()?;
     Ok(path.map(DeadLetterSettings::File))
 }
+
+const SOURCE: &str = "source";
+const SOURCES_DIR: &str = "sources_dir";
+
+/// What a name may be that is part of the name of a file.
+const FILE_NAME_RULE: &str = "may have letters, digits, `-`, `_` and `.` only, as it names files; at most 100 characters, \
+     of which the first is no `.`";
 
 fn is_file_name(name: &str) -> bool {
     const NAME_BYTES_MAX: usize = 100; // leaves room for the suffixes in 255

@@ -12,12 +12,27 @@ use source_common::secret::{Redactor, Secret};
 use source_common::section::{at, literal_advice};
 
 /// `[source.settings]` as it is in the file.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct SettingsTable {
     /// Its keys and values.
     pub table: toml::Table,
     /// The lines of its keys.
     pub lines: KeyLines,
+    /// The name of the table in its file.
+    pub place: &'static str,
+    /// The line of the key `outputs` of its source.
+    pub outputs_line: Option<usize>,
+}
+
+impl Default for SettingsTable {
+    fn default() -> Self {
+        Self {
+            table: toml::Table::new(),
+            lines: KeyLines::default(),
+            place: "[source.settings]",
+            outputs_line: None,
+        }
+    }
 }
 
 /// The setting that names the tenant; without one it is the name of the source.
@@ -46,7 +61,7 @@ pub fn resolve(
 ) -> Result<Resolved, Failure> {
     let place = |key: &str| {
         let at = at(file, settings.lines.line(key));
-        format!("{at}: [source.settings] of `{source}`")
+        format!("{at}: {} of `{source}`", settings.place)
     };
     let fail = |reason: String| Failure::settings(format!("{}: {reason}", place("")));
     let schema: Value = serde_json::from_str(schema).map_err(|error| {

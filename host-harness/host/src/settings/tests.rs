@@ -28,6 +28,7 @@ fn resolved(settings: &str) -> Result<Resolved, Failure> {
     let table = SettingsTable {
         table: parse_table(settings),
         lines: KeyLines::of(settings),
+        ..SettingsTable::default()
     };
     let env = |name: &str| (name == "SET").then(|| "from-the-environment".to_owned());
     resolve(Path::new("m.toml"), "acme", &table, SCHEMA, &env)
@@ -220,6 +221,7 @@ fn the_name_of_the_source_is_the_tenant_where_the_component_has_one_and_none_is_
         let table = SettingsTable {
             table: parse_table(settings),
             lines: KeyLines::default(),
+            ..SettingsTable::default()
         };
         let resolved = resolve(Path::new("m.toml"), "acme", &table, schema, &|_| None);
         resolved.unwrap().json.expose().to_owned()
@@ -237,6 +239,7 @@ fn a_number_may_be_kept_elsewhere_too() {
     let table = SettingsTable {
         table: parse_table("client_id = \"a\"\ncalls = { env = \"N\" }"),
         lines: KeyLines::default(),
+        ..SettingsTable::default()
     };
     let resolved = resolve(Path::new("m.toml"), "acme", &table, SCHEMA, &env).unwrap();
     assert_eq!(resolved.json.expose(), r#"{"calls":50,"client_id":"a"}"#);
@@ -249,4 +252,72 @@ fn a_secret_written_out_is_accepted_with_a_warning_that_does_not_show_it() {
     assert!(resolved.warnings[0].contains("`client_secret` is written out"));
     assert!(!resolved.warnings[0].contains("hunter22"));
     assert_eq!(resolved.redactor.redact("hunter22"), "[redacted]");
+}
+
+#[test]
+fn outputs_have_names_by_which_sources_choose_them() {
+    let parse = |outputs: &str, source: &str| {
+        let text = format!("[[source]]\nname = \"a\"\n{source}\n{outputs}");
+        Settings::parse(&text, Path::new("m.toml"))
+    };
+    let http = |name: &str| {
+        format!("[[output]]\n{name}\ntype = \"http\"\nendpoint = \"http://127.0.0.1:1/\"\n")
+    };
+    let stdout = "[[output]]\ntype = \"stdout\"\n";
+    let settings = parse(&(http("") + &http("name = \"siem\"") + stdout), "").unwrap();
+    assert_eq!(settings.output_names(), ["http", "siem", "stdout"]);
+    assert!(settings.sources[0].uses_output("siem"), "all by default");
+    let settings = parse(&(http("") + &http("") + stdout), "outputs = [\"http-2\"]").unwrap();
+    assert_eq!(settings.output_names(), ["http-1", "http-2", "stdout"]);
+    let source = &settings.sources[0];
+    assert!(source.uses_output("http-2") && !source.uses_output("stdout"));
+    for (outputs, source, reason) in [
+        (
+            stdout.to_owned(),
+            "outputs = [\"stdot\"]",
+            "m.toml:3: `outputs` of source `a`: there is no output `stdot`; did you mean `stdout`?",
+        ),
+        (
+            http("name = \"a\"") + &http("name = \"a\""),
+            "",
+            "`name` is `a`, which is the name of another output",
+        ),
+        (
+            http("name = \"http\"") + &http(""),
+            "",
+            "`name` is `http`, which is the name of another output",
+        ),
+        (http("name = \"a/b\""), "", "`name` may have letters"),
+    ] {
+        let failure = parse(&outputs, source).unwrap_err();
+        assert!(failure.message.contains(reason), "{failure}");
+    }
+}
+
+#[test]
+fn settings_that_run_the_same_are_distinguished_from_others() {
+    let parse = |text: &str| {
+        let text = format!("[[source]]\nname = \"a\"\n{text}\n[[output]]\ntype = \"stdout\"\n");
+        Settings::parse(&text, Path::new("m.toml")).unwrap()
+    };
+    let plain = parse("[source.settings]\nx = 1");
+    let same = parse("# comment\nenabled = false\n[source.settings]\nx = 1");
+    assert!(plain.sources[0].is_same_run(&same.sources[0]));
+    for text in [
+        "[source.settings]\nx = 2",
+        "max_events = 5\n[source.settings]\nx = 1",
+        "outputs = [\"stdout\"]\n[source.settings]\nx = 1",
+        "allow = [\"https://a.example\"]\n[source.settings]\nx = 1",
+    ] {
+        assert!(
+            !plain.sources[0].is_same_run(&parse(text).sources[0]),
+            "{text}"
+        );
+    }
+    assert_eq!(plain.fixed.changed_keys(&same.fixed), Vec::<String>::new());
+    let text =
+        "state_dir = \"s\"\n[[source]]\nname = \"a\"\n[[output]]\ntype = \"stdout\"\nx = 1\n";
+    let text = text.replace("x = 1\n", "");
+    let other = Settings::parse(&text, Path::new("m.toml")).unwrap();
+    assert_eq!(plain.fixed.changed_keys(&other.fixed), ["state_dir"]);
 }

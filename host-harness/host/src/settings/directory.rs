@@ -1,0 +1,214 @@
+//! `sources_dir`: a directory with one file for each source, so that tenants can be added, changed
+//! and removed by any program that writes files. A file that cannot be used is an error of its own
+//! source.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use source_common::exit::Failure;
+use source_common::lines::KeyLines;
+use source_common::section::{Section, at};
+
+use super::{
+    FILE_NAME_RULE, FaultySource, Settings, SourceSettings, is_file_name, parse_source_keys, syntax,
+};
+
+const EXTENSION: &str = "toml";
+
+/// The file of a source in `sources_dir`.
+#[must_use]
+pub fn source_file(sources_dir: &Path, name: &str) -> PathBuf {
+    sources_dir.join(format!("{name}.{EXTENSION}"))
+}
+
+impl Settings {
+    /// Adds the sources of `sources_dir`, sorted by name.
+    pub(super) fn read_directory(&mut self) -> Result<(), Failure> {
+        let Some(directory) = self.sources_dir.clone() else {
+            return Ok(());
+        };
+        let outputs = self.output_names();
+        for path in source_files(&self.file, &directory)? {
+            let name = path.file_stem().unwrap_or_default();
+            let name = name.to_string_lossy().into_owned();
+            let read = self.refuse_second(&path, &name);
+            let read = read.and_then(|()| read_file(&path, &name, &outputs));
+            match read {
+                Ok(source) => self.sources.push(source),
+                Err(failure) => self.faulty.push(FaultySource { name, failure }),
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse_second(&self, path: &Path, name: &str) -> Result<(), Failure> {
+        if self.sources.iter().any(|source| source.name == name) {
+            return Err(Failure::settings(format!(
+                "{}: a [[source]] of {} has the name `{name}` too; rename one of them",
+                path.display(),
+                self.file.display()
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// The files of the directory, sorted by name. Others, and those whose name begins with a dot, as
+/// editors write them aside, are no sources.
+fn source_files(settings: &Path, directory: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let failure = |error: &std::io::Error| {
+        Failure::settings(format!(
+            "{}: `sources_dir` is {}, which cannot be read: {error}",
+            settings.display(),
+            directory.display()
+        ))
+        .retryable()
+    };
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory).map_err(|error| failure(&error))? {
+        let path = entry.map_err(|error| failure(&error))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if path.extension() == Some(OsStr::new(EXTENSION)) && !name.starts_with('.') {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Reads the file of a source. `outputs` are the names of the outputs that there are.
+pub fn read_file(path: &Path, name: &str, outputs: &[String]) -> Result<SourceSettings, Failure> {
+    let text = fs::read_to_string(path).map_err(|error| {
+        Failure::settings(format!("{}: cannot be read: {error}", path.display())).retryable()
+    })?;
+    let table = text.parse().map_err(|error| syntax(&text, path, &error))?;
+    SourceSettings::from_table(path, name, table, &KeyLines::of(&text), outputs)
+}
+
+impl SourceSettings {
+    /// Parses the keys of the file of a source.
+    pub fn from_table(
+        path: &Path,
+        name: &str,
+        table: toml::Table,
+        lines: &KeyLines,
+        outputs: &[String],
+    ) -> Result<Self, Failure> {
+        let refuse = |line: Option<usize>, reason: &str| {
+            Failure::settings(format!("{}: {reason}", at(path, line)))
+        };
+        if !is_file_name(name) {
+            let reason = format!("the name of the file without `.{EXTENSION}` {FILE_NAME_RULE}");
+            return Err(refuse(None, &reason));
+        }
+        if table.contains_key("name") {
+            let reason = "`name` is not set here: the source has the name of its file; to rename \
+                          it, rename the file and set `renamed_from`";
+            return Err(refuse(lines.line("name"), reason));
+        }
+        let section = Section::new(path, String::new(), table).with_lines(lines.clone());
+        let source = parse_source_keys(path, name.to_owned(), section, lines, "[settings]")?;
+        source.check_outputs(outputs)?;
+        Ok(source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(files: &[(&str, &str)]) -> Settings {
+        let directory = tempfile::tempdir().unwrap();
+        let sources = directory.path().join("sources");
+        fs::create_dir(&sources).unwrap();
+        for (name, text) in files {
+            fs::write(sources.join(name), text).unwrap();
+        }
+        let text = "sources_dir = \"sources\"\n[[source]]\nname = \"main\"\n\
+                    [[output]]\nname = \"siem\"\ntype = \"file\"\npath = \"a\"\n";
+        Settings::parse(text, &directory.path().join("m.toml")).unwrap()
+    }
+
+    #[test]
+    fn each_file_is_a_source_named_like_it_with_paths_from_its_directory() {
+        let text = "ca_file = \"ca.pem\"\noutputs = [\"siem\"]\n[settings]\nclient_id = \"x\"\n";
+        let settings = settings(&[
+            ("b.toml", text),
+            ("a.b.toml", ""),
+            ("a.secret", "x"),
+            (".b.toml.swp", "{"),
+            (".c.toml", "{"),
+        ]);
+        let names: Vec<&str> = settings.sources.iter().map(|s| s.name.as_str()).collect();
+        assert_eq!(names, ["main", "a.b", "b"]);
+        assert_eq!(settings.faulty.len(), 0);
+        let b = &settings.sources[2];
+        let directory = b.file.parent().unwrap();
+        assert_eq!(b.ca_file.as_deref(), Some(&*directory.join("ca.pem")));
+        assert_eq!(directory.file_name(), Some(OsStr::new("sources")));
+        assert_eq!(b.settings.table.len(), 1);
+        assert!(b.uses_output("siem") && !b.uses_output("other"));
+    }
+
+    #[test]
+    fn a_bad_file_is_an_error_of_its_own_source() {
+        for (name, text, reason) in [
+            ("bad", "x = ", "bad.toml:1: "),
+            (
+                "bad",
+                "\n\nenabeld = true",
+                "bad.toml:3: unknown key `enabeld`; did you mean `enabled`?",
+            ),
+            (
+                "bad",
+                "name = \"bad\"",
+                "bad.toml:1: `name` is not set here",
+            ),
+            (
+                "bad",
+                "\noutputs = [\"siem\", \"sime\"]",
+                "bad.toml:2: `outputs` of source `bad`: there is no output `sime`; did you mean `siem`?",
+            ),
+            (
+                "bad",
+                "outputs = []",
+                "bad.toml:1: `outputs` names no output",
+            ),
+            (
+                "bad",
+                "renamed_from = \"bad\"",
+                "bad.toml:1: `renamed_from` is `bad`",
+            ),
+            ("main", "", "main.toml: a [[source]] of "),
+            (
+                "a b",
+                "",
+                "a b.toml: the name of the file without `.toml` may have letters",
+            ),
+        ] {
+            let file = format!("{name}.toml");
+            let settings = settings(&[("good.toml", ""), (&file, text)]);
+            let names: Vec<&str> = settings.sources.iter().map(|s| s.name.as_str()).collect();
+            assert_eq!(names, ["main", "good"]);
+            let [faulty] = &*settings.faulty else {
+                panic!("{:?}", settings.faulty)
+            };
+            assert_eq!(faulty.name, name);
+            assert!(
+                faulty.failure.message.contains(reason),
+                "{}",
+                faulty.failure
+            );
+        }
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_read_is_an_error_and_not_an_empty_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let text = "sources_dir = \"none\"\n[[output]]\ntype = \"stdout\"\n";
+        let failure = Settings::parse(text, &directory.path().join("m.toml")).unwrap_err();
+        assert!(failure.message.contains("`sources_dir` is "), "{failure}");
+        assert_eq!(failure.exit.code(), 78);
+    }
+}
