@@ -1,0 +1,416 @@
+//! Many tenants in one `source-host`: what they cost while nothing happens, what they cost while
+//! they collect, and what a slow, a failing and a huge one cost the others.
+//!
+//! The host runs as people run it, against an upstream in another process on loopback. Without
+//! arguments everything is measured; `idle`, `busy` or `neighbours` choose a part, and a number
+//! the count of tenants.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a benchmark that cannot run has nothing better to do than to say so"
+)]
+
+#[expect(dead_code, reason = "the other benchmarks print rows of costs")]
+#[path = "../measure.rs"]
+mod measure;
+mod upstream;
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::measure::float;
+
+/// The argument by which this program becomes the upstream of another copy of itself.
+const SERVE: &str = "serve";
+const LOOK: Duration = Duration::from_millis(20);
+/// `USER_HZ`, which Linux has fixed.
+const TICK: Duration = Duration::from_millis(10);
+/// Beyond this a run has failed.
+const RUN_MAX: Duration = Duration::from_secs(600);
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug)]
+struct Size {
+    idle_tenants: [usize; 2],
+    /// How long idle tenants are watched.
+    idle: Duration,
+    busy_tenants: usize,
+    events: usize,
+    honest_tenants: usize,
+    honest_events: usize,
+}
+
+const FULL: Size = Size {
+    idle_tenants: [1_000, 10_000],
+    idle: Duration::from_secs(120),
+    busy_tenants: 2_000,
+    events: 1_000,
+    honest_tenants: 20,
+    honest_events: 20_000,
+};
+
+const SMOKE: Size = Size {
+    idle_tenants: [20, 40],
+    idle: Duration::from_secs(2),
+    busy_tenants: 10,
+    events: 600,
+    honest_tenants: 3,
+    honest_events: 1_000,
+};
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.first().is_some_and(|first| first == SERVE) {
+        return upstream::serve();
+    }
+    let parts = ["idle", "busy", "neighbours"];
+    let is_named = |argument: &String| parts.contains(&argument.as_str());
+    let wants = |part: &str| {
+        !arguments.iter().any(is_named) || arguments.iter().any(|argument| argument == part)
+    };
+    let mut size = if measure::is_smoke() { SMOKE } else { FULL };
+    let count = arguments.iter().find_map(|argument| argument.parse().ok());
+    if let Some(count) = count {
+        (size.idle_tenants, size.busy_tenants) = ([count, count], count);
+    }
+    println!("| tenants | what | time | CPU | RSS, MiB | threads | mappings | files | |");
+    println!("|--:|---|--:|--:|--:|--:|--:|--:|---|");
+    if wants("idle") {
+        idle(size.idle_tenants[0], size.idle);
+        if size.idle_tenants[1] != size.idle_tenants[0] {
+            idle(size.idle_tenants[1], size.idle);
+        }
+    }
+    if wants("busy") {
+        busy(size.busy_tenants, size.events);
+    }
+    if wants("neighbours") {
+        neighbours(size);
+    }
+}
+
+/// Tenants whose upstream has nothing: from the start until all are caught up, then at rest.
+fn idle(tenants: usize, rest: Duration) {
+    let upstream = Upstream::start();
+    let names = (0..tenants).map(|number| format!("idle-{number}"));
+    let host = Host::start(&upstream, names, &[]);
+    let begun = Instant::now();
+    host.wait_until(|host| host.checkpoints() >= tenants);
+    let caught_up = begun.elapsed();
+    let used = host.look();
+    row(tenants, "started and caught up", caught_up, used, "");
+    let before = host.look();
+    let watched = Instant::now();
+    let mut peak = before;
+    while watched.elapsed() < rest {
+        thread::sleep(Duration::from_millis(200));
+        peak = peak.max(host.look());
+    }
+    let spent = peak.cpu.saturating_sub(before.cpu);
+    let hourly = spent.as_secs_f64() * 3600.0 / watched.elapsed().as_secs_f64();
+    let note = format!(
+        "{:.0} CPU-s an hour for 1,000 tenants",
+        hourly * 1000.0 / float(tenants)
+    );
+    let shown = Used { cpu: spent, ..peak };
+    row(tenants, "at rest, peak", watched.elapsed(), shown, &note);
+    host.stop();
+    upstream.stop();
+}
+
+/// Tenants that collect all at once.
+fn busy(tenants: usize, events: usize) {
+    let upstream = Upstream::start();
+    let names = (0..tenants).map(|number| format!("busy-{events}-{number}"));
+    let host = Host::start(&upstream, names, &["--once"]);
+    let (time, used) = host.wait_for_end();
+    let lost = tenants * events - host.events();
+    let note = format!(
+        "{:.0} events a CPU-second, {lost} lost",
+        float(tenants * events) / used.cpu.as_secs_f64()
+    );
+    row(tenants, &format!("{events} events each"), time, used, &note);
+    assert_eq!(lost, 0);
+    upstream.stop();
+}
+
+/// The pace of honest tenants alone and beside others, and the lateness of idle ones.
+fn neighbours(size: Size) {
+    let (tenants, events) = (size.honest_tenants, size.honest_events);
+    let mut alone = None;
+    let cases = [
+        ("alone", None),
+        ("beside a slow one", Some("slow-0".to_owned())),
+        ("beside a failing one", Some("failing-0".to_owned())),
+        ("beside a huge one", Some("huge-10000000-0".to_owned())),
+    ];
+    for (what, other) in cases {
+        let upstream = Upstream::start();
+        let honest = (0..tenants).map(|number| format!("busy-{events}-{number}"));
+        let idle = (0..tenants).map(|number| format!("idle-{number}"));
+        let host = Host::start(&upstream, honest.chain(idle).chain(other), &[]);
+        let begun = Instant::now();
+        host.wait_until(|host| host.honest_events() >= tenants * events);
+        let time = begun.elapsed();
+        let rate = float(tenants * events) / time.as_secs_f64();
+        let pace = rate / *alone.get_or_insert(rate);
+        // Idle tenants are polled every minute: two more polls of each.
+        let late = (!measure::is_smoke()).then(|| {
+            thread::sleep(Duration::from_secs(130).saturating_sub(begun.elapsed()));
+        });
+        let used = host.look();
+        host.stop();
+        let gap = upstream.stop();
+        let note = match late {
+            Some(()) => format!(
+                "{pace:.2} of the pace alone; at most {:.1} s between two polls of an idle tenant",
+                gap.as_secs_f64()
+            ),
+            None => format!("{pace:.2} of the pace alone"),
+        };
+        row(tenants, what, time, used, &note);
+    }
+}
+
+fn row(tenants: usize, what: &str, time: Duration, used: Used, note: &str) {
+    println!(
+        "| {tenants} | {what} | {:.1} s | {:.1} s | {} | {} | {} | {} | {note} |",
+        time.as_secs_f64(),
+        used.cpu.as_secs_f64(),
+        used.rss_kib / 1024,
+        used.threads,
+        used.mappings,
+        used.files
+    );
+}
+
+/// What a process uses.
+#[derive(Clone, Copy, Debug, Default)]
+struct Used {
+    cpu: Duration,
+    rss_kib: u64,
+    threads: u64,
+    mappings: usize,
+    files: usize,
+}
+
+impl Used {
+    /// The greatest of each.
+    fn max(self, other: Self) -> Self {
+        Self {
+            cpu: self.cpu.max(other.cpu),
+            rss_kib: self.rss_kib.max(other.rss_kib),
+            threads: self.threads.max(other.threads),
+            mappings: self.mappings.max(other.mappings),
+            files: self.files.max(other.files),
+        }
+    }
+}
+
+struct Upstream {
+    child: Child,
+    stdin: ChildStdin,
+    stdout: BufReader<ChildStdout>,
+    url: String,
+}
+
+impl Upstream {
+    fn start() -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .arg(SERVE)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdin = child.stdin.take().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        Self {
+            child,
+            stdin,
+            stdout,
+            url: format!("http://{}", line.trim()),
+        }
+    }
+
+    /// Returns the greatest time between two polls of an idle tenant.
+    fn stop(mut self) -> Duration {
+        drop(self.stdin);
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        self.child.wait().unwrap();
+        Duration::from_millis(line.trim().parse().unwrap())
+    }
+}
+
+/// A `source-host run`.
+struct Host {
+    child: Child,
+    directory: tempfile::TempDir,
+}
+
+impl Host {
+    fn start(upstream: &Upstream, names: impl Iterator<Item = String>, options: &[&str]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let settings = write_settings(&upstream.url, names, directory.path());
+        compile_component(directory.path());
+        let log = fs::File::create(directory.path().join("log")).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_source-host"))
+            .args(["--log-format", "json", "run"])
+            .args(options)
+            .arg(&settings)
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        Self { child, directory }
+    }
+
+    fn wait_until(&self, is_done: impl Fn(&Self) -> bool) {
+        let begun = Instant::now();
+        while !is_done(self) {
+            assert!(begun.elapsed() < RUN_MAX, "{}", self.log());
+            assert!(!self.has_ended(), "{}", self.log());
+            thread::sleep(LOOK);
+        }
+    }
+
+    /// Waits for the end of a run with `--once`. Returns its time and the peak of its use.
+    fn wait_for_end(&self) -> (Duration, Used) {
+        let begun = Instant::now();
+        let mut peak = Used::default();
+        while !self.has_ended() {
+            peak = peak.max(self.look());
+            assert!(begun.elapsed() < RUN_MAX, "{}", self.log());
+            thread::sleep(LOOK);
+        }
+        peak.cpu = peak.cpu.max(self.look().cpu);
+        (begun.elapsed(), peak)
+    }
+
+    fn stop(mut self) {
+        let id = self.child.id().to_string();
+        let kill = Command::new("kill").arg(id).status().unwrap();
+        assert!(kill.success());
+        self.child.wait().unwrap();
+    }
+
+    fn has_ended(&self) -> bool {
+        self.stat().is_none_or(|fields| fields[0] == "Z")
+    }
+
+    fn log(&self) -> String {
+        let log = fs::read_to_string(self.directory.path().join("log")).unwrap();
+        let lines: Vec<&str> = log.lines().rev().take(5).collect();
+        lines.join("\n")
+    }
+
+    fn checkpoints(&self) -> usize {
+        let entries = fs::read_dir(self.directory.path().join("state")).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name());
+        names
+            .filter(|name| name.to_string_lossy().ends_with(".checkpoint.json"))
+            .count()
+    }
+
+    fn events(&self) -> usize {
+        self.lines_with(b"\n")
+    }
+
+    /// Events of tenants that are measured.
+    fn honest_events(&self) -> usize {
+        self.lines_with(b"\"busy-")
+    }
+
+    fn lines_with(&self, mark: &[u8]) -> usize {
+        let Ok(text) = fs::read(self.directory.path().join("events.ndjson")) else {
+            return 0;
+        };
+        let lines = memchr::memchr_iter(b'\n', &text);
+        let mut begin = 0;
+        lines
+            .filter(|end| {
+                let line = &text[begin..=*end];
+                begin = end + 1;
+                memchr::memmem::find(line, mark).is_some()
+            })
+            .count()
+    }
+
+    fn stat(&self) -> Option<Vec<String>> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).ok()?;
+        let after_name = stat.rsplit(')').next()?;
+        Some(after_name.split_whitespace().map(str::to_owned).collect())
+    }
+
+    /// What it uses now. Nothing is known of a process that has ended but its processor time.
+    fn look(&self) -> Used {
+        let id = self.child.id();
+        let stat = self.stat().unwrap_or_default();
+        let ticks = |place: usize| -> u32 {
+            stat.get(place)
+                .and_then(|field| field.parse().ok())
+                .unwrap_or(0)
+        };
+        let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+        let value = |name: &str| -> u64 {
+            status
+                .lines()
+                .find_map(|line| line.strip_prefix(name))
+                .and_then(|value| value.split_whitespace().next())
+                .and_then(|number| number.parse().ok())
+                .unwrap_or(0)
+        };
+        let maps = fs::read_to_string(format!("/proc/{id}/maps")).unwrap_or_default();
+        let files = fs::read_dir(format!("/proc/{id}/fd"));
+        Used {
+            cpu: TICK * (ticks(11) + ticks(12)),
+            rss_kib: value("VmRSS:"),
+            threads: value("Threads:"),
+            mappings: maps.lines().count(),
+            files: files.map_or(0, Iterator::count),
+        }
+    }
+}
+
+/// Puts the machine code of the component into the state directory, before the clock runs.
+fn compile_component(directory: &Path) {
+    fs::create_dir_all(directory.join("state")).unwrap();
+    let settings = directory.join("compile.toml");
+    let one = [
+        "[[source]]\nname = \"one\"\n[source.settings]\nclient_id = \"x\"\n",
+        "client_secret = \"0123456789abcdef\"\n[[output]]\ntype = \"stdout\"\n",
+    ];
+    fs::write(&settings, one.concat()).unwrap();
+    let validated = Command::new(env!("CARGO_BIN_EXE_source-host"))
+        .arg("validate")
+        .arg(&settings)
+        .output()
+        .unwrap();
+    assert!(validated.status.success(), "{validated:?}");
+}
+
+/// The settings of a run. The tenant's name is its client id.
+fn write_settings(url: &str, names: impl Iterator<Item = String>, directory: &Path) -> PathBuf {
+    let mut text = "[[output]]\ntype = \"file\"\npath = \"events.ndjson\"\n".to_owned();
+    for name in names {
+        write!(
+            text,
+            "[[source]]\nname = \"{name}\"\nallow = [\"{url}\"]\n[source.settings]\n\
+             base_url = \"{url}\"\nclient_id = \"{name}\"\nclient_secret = \"0123456789abcdef\"\n\
+             streams = [\"audit\"]\nformat = \"ecs\"\nstart = \"24h\"\n"
+        )
+        .unwrap();
+    }
+    let path = directory.join("bench.toml");
+    fs::write(&path, text).unwrap();
+    path
+}
