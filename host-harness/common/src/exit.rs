@@ -4,16 +4,16 @@
 use std::fmt;
 use std::process::ExitCode;
 
-/// An exit code of `source-host`. They are a contract with whoever starts it.
+/// An exit code of `source-host`, the gravest last. They are a contract with whoever starts it.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Exit {
     /// What was asked for has been done.
     Done,
+    /// Nothing collects, or nothing has for a long time: for `status`.
+    NotRunning,
     /// The upstream or an output failed, or another run holds the state
     /// directory.
     Failed,
-    /// Nothing collects, or nothing has for a long time: for `status`.
-    NotRunning,
     /// The upstream refused the credentials.
     Unauthorized,
     /// The settings file, or something it names, cannot be used.

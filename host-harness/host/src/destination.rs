@@ -1,6 +1,7 @@
 //! Where the events and the rejected records of one source go.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use source_common::delivery::{Delivery, DeliveryError, RejectedEvent};
@@ -12,6 +13,7 @@ use tokio::sync::Mutex;
 
 use crate::dead_letter::DeadLetterSink;
 use crate::progress::Progress;
+use crate::registry::{Registry, SourceEntry};
 
 /// Outputs, a place for rejected records, and a line on the terminal.
 pub(crate) struct Destination {
@@ -22,6 +24,9 @@ pub(crate) struct Destination {
     pub(crate) namespace: String,
     pub(crate) dead_letter: Arc<Mutex<DeadLetterSink>>,
     pub(crate) progress: Progress,
+    /// Where its state is reported.
+    pub(crate) entry: SourceEntry,
+    pub(crate) registry: Registry,
 }
 
 #[async_trait]
@@ -44,5 +49,18 @@ impl EventSink for Destination {
 
     fn progress(&self, record: &SourceState) {
         self.progress.update(record);
+        self.entry.update(record);
+    }
+
+    fn polled(&self, took: Duration) {
+        if let Some(durations) = self.registry.durations() {
+            durations.polled(self.entry.name(), took);
+        }
+    }
+
+    fn delivered(&self, took: Duration) {
+        if let Some(durations) = self.registry.durations() {
+            durations.delivered(self.entry.name(), took);
+        }
     }
 }

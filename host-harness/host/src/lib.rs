@@ -25,6 +25,8 @@ mod destination;
 mod liveness;
 pub mod log;
 pub mod progress;
+pub mod registry;
+pub mod report;
 pub mod run;
 pub mod settings;
 pub mod source;

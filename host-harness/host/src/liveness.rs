@@ -27,10 +27,10 @@ struct Heartbeats {
 impl Liveness {
     /// Writes the first heartbeat and begins with the others.
     #[must_use]
-    pub(crate) fn start(state: Arc<StateDir>) -> Self {
+    pub(crate) fn start(state: Arc<StateDir>, started_at: SystemTime) -> Self {
         let heartbeats = Arc::new(Heartbeats {
             state,
-            started_at_ms: epoch_ms(SystemTime::now()),
+            started_at_ms: epoch_ms(started_at),
             has_ended: Mutex::new(false),
         });
         heartbeats.write(false);

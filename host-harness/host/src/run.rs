@@ -19,6 +19,8 @@ use crate::dead_letter::DeadLetterSink;
 use crate::descriptor_limit;
 use crate::liveness::Liveness;
 use crate::progress::Bars;
+use crate::registry::Registry;
+use crate::report::PausedBy;
 use crate::settings::{DeadLetterSettings, STATE_CACHE, Settings};
 use crate::source;
 use crate::start::{SourceStarter, StartupTracker};
@@ -88,7 +90,8 @@ pub async fn run(settings: &Settings, options: Options) -> Result<Summary, Failu
     }
     descriptor_limit::warn_if_few(settings.sources.len(), settings.outputs.len());
     let state = Arc::new(StateDir::open(&settings.state_dir)?);
-    let _liveness = Liveness::start(Arc::clone(&state));
+    let registry = Registry::new();
+    let _liveness = Liveness::start(Arc::clone(&state), registry.started_at());
     let cache_dir = options.cache_dir.clone();
     let cache_dir = cache_dir.unwrap_or_else(|| state.path().join(STATE_CACHE));
     let components = source::components(settings, Some(cache_dir))?;
@@ -101,7 +104,11 @@ pub async fn run(settings: &Settings, options: Options) -> Result<Summary, Failu
     let mut tasks = JoinSet::new();
     let mut running = BTreeMap::new();
     for (place, source) in settings.sources.iter().enumerate() {
+        let chosen = source.outputs.clone();
+        let chosen = chosen.unwrap_or_else(|| settings.output_names());
+        let entry = registry.add_source(&source.name, chosen);
         if !source.enabled {
+            entry.set_paused(Some(PausedBy::Settings));
             info!(source = %source.name, "paused by `enabled = false`; its position is kept");
             continue;
         }
@@ -117,6 +124,8 @@ pub async fn run(settings: &Settings, options: Options) -> Result<Summary, Failu
             has_others: settings.sources.len() > 1,
             shutdown: options.shutdown.clone(),
             starts: starts.clone(),
+            registry: registry.clone(),
+            entry,
         };
         let task = tasks.spawn(start.run());
         let kept = SourceState::new(&name);

@@ -19,6 +19,8 @@ use tracing::{debug, error, info, warn};
 use crate::dead_letter::DeadLetterSink;
 use crate::destination::Destination;
 use crate::progress::Bars;
+use crate::registry::{Registry, SourceEntry};
+use crate::report::RunState;
 use crate::settings::SourceSettings;
 use crate::source;
 
@@ -44,6 +46,10 @@ pub(crate) struct SourceStarter {
     pub(crate) shutdown: Shutdown,
     /// What the first tries of all sources have come to.
     pub(crate) starts: StartupTracker,
+    /// What runs.
+    pub(crate) registry: Registry,
+    /// What is reported of it.
+    pub(crate) entry: SourceEntry,
 }
 
 /// A source that is ready, and what is kept of it.
@@ -51,7 +57,14 @@ type PreparedSource = (Source, SourceState);
 
 impl SourceStarter {
     /// Start the source and run it until the end.
-    pub(crate) async fn run(mut self) -> (SourceExit, SourceState) {
+    pub(crate) async fn run(self) -> (SourceExit, SourceState) {
+        let entry = self.entry.clone();
+        let ended = self.run_until_end().await;
+        entry.set_run(RunState::Ended);
+        ended
+    }
+
+    async fn run_until_end(mut self) -> (SourceExit, SourceState) {
         let mut backoff = Backoff::default();
         loop {
             let mut shutdown = self.shutdown.clone();
@@ -93,6 +106,7 @@ impl SourceStarter {
             Ok(source) => Ok((source, record)),
             Err(failure) => {
                 record.note_start_error(&failure.message);
+                self.entry.update(&record);
                 self.store(record).await;
                 Err(failure)
             }
@@ -119,6 +133,8 @@ impl SourceStarter {
     }
 
     async fn start(self, source: Source, record: SourceState) -> (SourceExit, SourceState) {
+        self.entry.update(&record);
+        self.entry.set_run(RunState::Running);
         let description = &source.description;
         info!(
             source = %source.name,
@@ -132,6 +148,8 @@ impl SourceStarter {
             chosen: self.settings.outputs,
             namespace: description.namespace.clone(),
             dead_letter: self.dead_letter,
+            entry: self.entry,
+            registry: self.registry,
         };
         let looped = SourceLoop {
             source,

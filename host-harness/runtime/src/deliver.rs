@@ -1,5 +1,7 @@
 //! Where a source's events and rejected records go, as the loop sees it.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use source_common::delivery::{Delivery, DeliveryError, RejectedEvent};
 
@@ -26,8 +28,14 @@ pub trait EventSink: Send + Sync {
         records: &[RejectedRecord],
     ) -> Result<(), StoreRejectedError>;
 
-    /// Reports the state of the source after each batch. Does nothing by default.
+    /// Reports the state of the source, whenever it has changed. Does nothing by default.
     fn progress(&self, _record: &SourceState) {}
+
+    /// Reports how long a poll took. Does nothing by default.
+    fn polled(&self, _took: Duration) {}
+
+    /// Reports how long a delivery took until it was accepted. Does nothing by default.
+    fn delivered(&self, _took: Duration) {}
 }
 
 /// Why rejected records were not kept.

@@ -186,6 +186,7 @@ impl LoopState {
             None => source.instance().await?,
         };
         let checkpoint = self.context.record.checkpoint.as_deref();
+        let begun = Instant::now();
         let polled = instance
             .poll(
                 source.settings(),
@@ -194,6 +195,7 @@ impl LoopState {
                 source.limits,
             )
             .await;
+        self.context.sink.polled(begun.elapsed());
         self.context
             .record
             .note_memory(instance.memory_bytes_peak());
@@ -265,12 +267,16 @@ impl LoopState {
             index: &index,
             kinds: &self.context.source.kinds,
         };
+        let begun = Instant::now();
         let accepted = tokio::select! {
             accepted = self.context.sink.accept(&delivery) => accepted,
             () = self.context.shutdown.requested_since(DELIVERY_GRACE) => {
                 return Err(Step::SourceExit(SourceExit::Stopped));
             }
         };
+        if accepted.is_ok() {
+            self.context.sink.delivered(begun.elapsed());
+        }
         accepted.map_err(|undelivered| {
             Step::SourceExit(SourceExit::Output(match undelivered {
                 DeliveryError::Closed => None,

@@ -50,6 +50,15 @@ pub struct SourceState {
     pub checkpoint: Option<String>,
     /// When this was written, in RFC 3339.
     pub stored_at: String,
+    /// When the last poll ended, in milliseconds since the epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub polled_ms: Option<u64>,
+    /// When the last batch was accepted by every output, in milliseconds since the epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub succeeded_ms: Option<u64>,
+    /// When the next poll is due, in milliseconds since the epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_poll_ms: Option<u64>,
     /// The component that wrote the checkpoint, as `name version`.
     #[serde(default)]
     pub component: String,
@@ -84,18 +93,34 @@ pub enum State {
     Failing,
     /// The credentials are refused.
     Unauthorized,
-    /// Its settings say that it does not collect now.
+    /// An output does not accept its events, or those of a source.
+    Blocked,
+    /// Its settings, or an operator, say that it does not collect now.
     Paused,
-    /// No host is running.
+    /// No host is running it.
     Stopped,
 }
 
 impl State {
+    /// Every state, in the order of their words.
+    pub const ALL: [Self; 9] = [
+        Self::Active,
+        Self::Blocked,
+        Self::Failing,
+        Self::NotPermitted,
+        Self::Paused,
+        Self::Starting,
+        Self::Stopped,
+        Self::Unauthorized,
+        Self::Waiting,
+    ];
+
     /// Its word.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
             Self::Active => "active",
+            Self::Blocked => "blocked",
             Self::Starting => "starting",
             Self::Waiting => "waiting",
             Self::NotPermitted => "not-permitted",
@@ -183,6 +208,9 @@ pub struct StreamRecord {
     /// Records left out because they had been delivered before.
     #[serde(default)]
     pub duplicates: u64,
+    /// `gap` notices: each is a stretch of records that are lost.
+    #[serde(default)]
+    pub gaps: u64,
     /// Whether the upstream said, when it was last asked, that there is no
     /// more for now.
     #[serde(default)]
@@ -299,6 +327,25 @@ impl SourceState {
             version: VERSION,
             source: source.to_owned(),
             ..Self::default()
+        }
+    }
+
+    /// The same without the position, which may be large.
+    #[must_use]
+    pub fn without_checkpoint(&self) -> Self {
+        Self {
+            version: self.version,
+            source: self.source.clone(),
+            checkpoint: None,
+            stored_at: self.stored_at.clone(),
+            polled_ms: self.polled_ms,
+            succeeded_ms: self.succeeded_ms,
+            next_poll_ms: self.next_poll_ms,
+            component: self.component.clone(),
+            last_error: self.last_error.clone(),
+            memory_bytes_peak: self.memory_bytes_peak,
+            undeliverable: self.undeliverable,
+            streams: self.streams.clone(),
         }
     }
 

@@ -42,7 +42,7 @@ pub fn status(config: &Path, as_json: bool) -> Result<Exit, Failure> {
         match store::read(&settings.state_dir, name) {
             Ok(record) => {
                 let shown = Shown::new((name, source.enabled), record.as_ref(), &host);
-                exit = graver(exit, shown.exit());
+                exit = exit.max(shown.exit());
                 if as_json {
                     values.push(shown.to_json());
                 } else {
@@ -50,7 +50,7 @@ pub fn status(config: &Path, as_json: bool) -> Result<Exit, Failure> {
                 }
             }
             Err(failure) => {
-                exit = graver(exit, failure.exit);
+                exit = exit.max(failure.exit);
                 if as_json {
                     values.push(unusable_to_json(name, &failure));
                 } else {
@@ -67,18 +67,6 @@ pub fn status(config: &Path, as_json: bool) -> Result<Exit, Failure> {
         text
     })?;
     Ok(exit)
-}
-
-/// The exit code that says more: a failure of a source before one of the host as a whole.
-fn graver(one: Exit, other: Exit) -> Exit {
-    let rank = |exit: Exit| match exit {
-        Exit::Done => 0,
-        Exit::NotRunning => 1,
-        Exit::Failed => 2,
-        Exit::Unauthorized => 3,
-        Exit::BadSettings => 4,
-    };
-    if rank(other) > rank(one) { other } else { one }
 }
 
 fn unusable_to_json(name: &str, failure: &Failure) -> Value {
@@ -160,7 +148,7 @@ impl<'a> Shown<'a> {
             .record
             .is_some_and(|record| record.last_error.is_some());
         match self.state {
-            State::Failing | State::Unauthorized => Exit::Failed,
+            State::Blocked | State::Failing | State::Unauthorized => Exit::Failed,
             State::Stopped if has_failed => Exit::Failed,
             State::Stopped => Exit::NotRunning,
             _ if self.is_stale => Exit::NotRunning,

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use crate::bindings::{Batch, Description, NoticeKind};
-use crate::store::{SourceState, StatusMessage};
+use crate::store::{SourceState, StatusMessage, epoch_ms};
 use crate::untrusted_text::{DETAIL_BYTES_MAX, Sanitizer};
 
 /// A notice that was not there before.
@@ -22,6 +22,7 @@ impl SourceState {
 
     pub(super) fn note_error(&mut self, kind: &str, detail: &str) {
         self.last_error = Some(status_message(kind, detail));
+        self.polled_ms = Some(epoch_ms(SystemTime::now()));
     }
 
     /// Count a batch that has been accepted. Returns the notices that people
@@ -36,6 +37,9 @@ impl SourceState {
         self.undeliverable = self.undeliverable.saturating_add(undeliverable);
         self.last_error = None;
         self.component = format!("{} {}", description.name, description.version);
+        let at = epoch_ms(SystemTime::now());
+        self.polled_ms = Some(at);
+        self.succeeded_ms = Some(at);
         let now = now();
         for stats in &batch.stats {
             let stream = self.streams.entry(stats.stream.clone()).or_default();
@@ -66,6 +70,9 @@ impl SourceState {
                 .last_notice
                 .as_ref()
                 .is_some_and(|last| last.kind == kind && last.detail == notice.detail);
+            if notice.kind == NoticeKind::Gap {
+                stream.gaps = stream.gaps.saturating_add(1);
+            }
             let said = status_message(kind, &notice.detail);
             if matches!(
                 notice.kind,

@@ -1,0 +1,377 @@
+//! What this host runs now, in memory: the loops and the supervisor write into it, and the admin
+//! server reads it. What `status` has to know from outside is stored by `liveness`.
+
+use std::collections::BTreeMap;
+use std::process;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
+
+use source_runtime::store::{Heartbeat, SourceState, epoch_ms};
+
+use crate::report::{
+    BlockedBy, HostFacts, HostReport, OutputReport, PausedBy, RunState, SourceFacts, SourceReport,
+};
+
+/// All sources and outputs of a running host. Clones share them.
+#[derive(Clone)]
+pub struct Registry {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    started_at: SystemTime,
+    is_ready: AtomicBool,
+    sources: RwLock<BTreeMap<String, SourceEntry>>,
+    outputs: RwLock<Vec<Arc<dyn OutputFacts>>>,
+    durations: OnceLock<Arc<dyn DurationObserver>>,
+}
+
+/// What a set of outputs says of itself.
+pub trait OutputFacts: Send + Sync {
+    /// Each output, in the order of the settings.
+    fn report(&self, now: SystemTime) -> Vec<OutputReport>;
+
+    /// The output that does not accept the events of a source, and why.
+    fn blocked(&self, source: &str) -> Option<BlockedBy>;
+}
+
+/// Gets how long polls and deliveries take, for histograms.
+pub trait DurationObserver: Send + Sync {
+    /// A poll of a source has ended.
+    fn polled(&self, source: &str, took: Duration);
+
+    /// A delivery of a source was accepted by every output.
+    fn delivered(&self, source: &str, took: Duration);
+}
+
+/// What is known of one source. Clones share it.
+#[derive(Clone)]
+pub struct SourceEntry {
+    name: Arc<str>,
+    entry: Arc<Mutex<Entry>>,
+}
+
+struct Entry {
+    /// Without the position, which may be large.
+    record: Option<SourceState>,
+    checkpoint_bytes: Option<usize>,
+    facts: SourceFacts,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Registry {
+    /// An empty one, of a host that starts now.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                started_at: SystemTime::now(),
+                is_ready: AtomicBool::new(false),
+                sources: RwLock::default(),
+                outputs: RwLock::default(),
+                durations: OnceLock::new(),
+            }),
+        }
+    }
+
+    /// When the host started.
+    #[must_use]
+    pub fn started_at(&self) -> SystemTime {
+        self.shared.started_at
+    }
+
+    /// Adds a source, which replaces one of the same name. It is `starting` until it is updated.
+    pub fn add_source(&self, name: &str, outputs: Vec<String>) -> SourceEntry {
+        let entry = SourceEntry::new(name, outputs);
+        let sources = self.shared.sources.write();
+        let mut sources = sources.unwrap_or_else(PoisonError::into_inner);
+        sources.insert(name.to_owned(), entry.clone());
+        entry
+    }
+
+    /// Removes a source.
+    pub fn remove_source(&self, name: &str) {
+        let sources = self.shared.sources.write();
+        let mut sources = sources.unwrap_or_else(PoisonError::into_inner);
+        sources.remove(name);
+    }
+
+    /// The source of that name.
+    #[must_use]
+    pub fn entry(&self, name: &str) -> Option<SourceEntry> {
+        let sources = self.shared.sources.read();
+        let sources = sources.unwrap_or_else(PoisonError::into_inner);
+        sources.get(name).cloned()
+    }
+
+    /// Adds the outputs of the run.
+    pub fn add_outputs(&self, outputs: Arc<dyn OutputFacts>) {
+        let all = self.shared.outputs.write();
+        let mut all = all.unwrap_or_else(PoisonError::into_inner);
+        all.push(outputs);
+    }
+
+    /// Notes that every source was loaded, or failed to be.
+    pub fn set_ready(&self, is_ready: bool) {
+        self.shared.is_ready.store(is_ready, Ordering::Relaxed);
+    }
+
+    /// Whether every source was loaded, or failed to be.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.shared.is_ready.load(Ordering::Relaxed)
+    }
+
+    /// Has durations observed from now on. Only the first observer is taken.
+    pub fn observe_durations(&self, observer: Arc<dyn DurationObserver>) {
+        let _ = self.shared.durations.set(observer);
+    }
+
+    /// Who observes durations.
+    #[must_use]
+    pub fn durations(&self) -> Option<&Arc<dyn DurationObserver>> {
+        self.shared.durations.get()
+    }
+
+    /// Reports everything.
+    #[must_use]
+    pub fn report(&self, now: SystemTime) -> HostReport {
+        let host = self.host(now);
+        HostReport {
+            host: host.report(),
+            sources: self
+                .entries()
+                .iter()
+                .map(|entry| self.report_source(entry, &host))
+                .collect(),
+            outputs: self.report_outputs(now),
+        }
+    }
+
+    /// Reports one source.
+    #[must_use]
+    pub fn source(&self, name: &str, now: SystemTime) -> Option<SourceReport> {
+        let entry = self.entry(name)?;
+        Some(self.report_source(&entry, &self.host(now)))
+    }
+
+    /// Reports the outputs.
+    #[must_use]
+    pub fn report_outputs(&self, now: SystemTime) -> Vec<OutputReport> {
+        let outputs = self.outputs();
+        let reports = outputs.iter().flat_map(|outputs| outputs.report(now));
+        reports.collect()
+    }
+
+    /// What is known of each source besides its record.
+    #[must_use]
+    pub fn facts(&self) -> BTreeMap<String, SourceFacts> {
+        let entries = self.entries();
+        let facts = entries.iter().map(|entry| {
+            let mut facts = entry.lock().facts.clone();
+            self.note_blocked(entry.name(), &mut facts);
+            (entry.name().to_owned(), facts)
+        });
+        facts.collect()
+    }
+
+    fn entries(&self) -> Vec<SourceEntry> {
+        let sources = self.shared.sources.read();
+        let sources = sources.unwrap_or_else(PoisonError::into_inner);
+        sources.values().cloned().collect()
+    }
+
+    fn outputs(&self) -> Vec<Arc<dyn OutputFacts>> {
+        let outputs = self.shared.outputs.read();
+        let outputs = outputs.unwrap_or_else(PoisonError::into_inner);
+        outputs.clone()
+    }
+
+    fn report_source(&self, entry: &SourceEntry, host: &HostFacts) -> SourceReport {
+        let name = entry.name();
+        let entry = entry.lock();
+        let mut facts = entry.facts.clone();
+        self.note_blocked(name, &mut facts);
+        let (record, checkpoint_bytes) = (entry.record.as_ref(), entry.checkpoint_bytes);
+        SourceReport::new(name, record, checkpoint_bytes, &facts, host)
+    }
+
+    fn note_blocked(&self, name: &str, facts: &mut SourceFacts) {
+        if facts.blocked.is_none() {
+            let outputs = self.outputs();
+            facts.blocked = outputs.iter().find_map(|outputs| outputs.blocked(name));
+        }
+    }
+
+    /// This process: it runs while it can be asked.
+    fn host(&self, now: SystemTime) -> HostFacts {
+        HostFacts {
+            heartbeat: Some(Heartbeat {
+                pid: process::id(),
+                started_at_ms: epoch_ms(self.shared.started_at),
+                written_at_ms: epoch_ms(now),
+                has_ended: false,
+            }),
+            is_ready: self.is_ready(),
+            version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+            now,
+        }
+    }
+}
+
+impl SourceEntry {
+    fn new(name: &str, outputs: Vec<String>) -> Self {
+        let entry = Entry {
+            record: None,
+            checkpoint_bytes: None,
+            facts: SourceFacts {
+                outputs,
+                run: RunState::Starting,
+                ..SourceFacts::default()
+            },
+        };
+        Self {
+            name: name.into(),
+            entry: Arc::new(Mutex::new(entry)),
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Entry> {
+        self.entry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes over its record: counts and the states of its streams.
+    pub fn update(&self, record: &SourceState) {
+        let checkpoint_bytes = record.checkpoint.as_ref().map(String::len);
+        let record = record.without_checkpoint();
+        let mut entry = self.lock();
+        entry.checkpoint_bytes = checkpoint_bytes;
+        entry.record = Some(record);
+    }
+
+    /// Notes whether the host runs it.
+    pub fn set_run(&self, run: RunState) {
+        self.lock().facts.run = run;
+    }
+
+    /// Notes what pauses it; `None` where nothing does.
+    pub fn set_paused(&self, paused_by: Option<PausedBy>) {
+        self.lock().facts.paused_by = paused_by;
+    }
+
+    /// Notes why its present settings are not used; `None` where they are.
+    pub fn set_settings_error(&self, error: Option<String>) {
+        self.lock().facts.settings_error = error;
+    }
+
+    /// Notes which outputs its events go to.
+    pub fn set_outputs(&self, outputs: Vec<String>) {
+        self.lock().facts.outputs = outputs;
+    }
+
+    /// Notes which output does not accept its events, where the outputs do not say it themselves.
+    pub fn set_blocked(&self, blocked: Option<BlockedBy>) {
+        self.lock().facts.blocked = blocked;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use source_runtime::store::{State, StreamRecord};
+
+    fn record(now: SystemTime, state: State) -> SourceState {
+        let mut record = SourceState::new("acme");
+        record.stored_at = crate::report::Time::of(now).to_string();
+        record.checkpoint = Some("{\"v\":1}".to_owned());
+        let stream = StreamRecord {
+            state,
+            received: 7,
+            events: 7,
+            ..StreamRecord::default()
+        };
+        record.streams.insert("audit".to_owned(), stream);
+        record
+    }
+
+    #[test]
+    fn a_source_is_reported_from_its_addition_to_its_removal() {
+        let registry = Registry::new();
+        let now = SystemTime::now();
+        let entry = registry.add_source("acme", vec!["siem".to_owned()]);
+        let state = |registry: &Registry| registry.source("acme", now).map(|it| it.state);
+        assert_eq!(state(&registry), Some(State::Starting));
+        entry.set_run(RunState::Running);
+        entry.update(&record(now, State::Active));
+        let report = registry.source("acme", now).unwrap();
+        assert_eq!(report.state, State::Active);
+        assert_eq!((report.has_checkpoint, report.checkpoint_bytes), (true, 7));
+        assert_eq!(report.outputs, ["siem"]);
+        assert_eq!(report.streams["audit"].events, 7);
+
+        entry.set_paused(Some(PausedBy::Api));
+        assert_eq!(state(&registry), Some(State::Paused));
+        entry.set_paused(None);
+        entry.set_blocked(Some(BlockedBy {
+            output: "siem".to_owned(),
+            reason: "connection refused".to_owned(),
+        }));
+        let report = registry.source("acme", now).unwrap();
+        assert_eq!(report.state, State::Blocked);
+        assert_eq!(report.detail, "output siem: connection refused");
+        assert_eq!(report.streams["audit"].state, State::Blocked);
+        registry.remove_source("acme");
+        assert_eq!(state(&registry), None);
+    }
+
+    #[test]
+    fn a_settings_error_fails_a_source_only_where_no_good_version_of_it_runs() {
+        let registry = Registry::new();
+        let now = SystemTime::now();
+        let entry = registry.add_source("acme", Vec::new());
+        entry.set_settings_error(Some("sources/acme.toml: unknown key".to_owned()));
+        let report = registry.source("acme", now).unwrap();
+        assert_eq!(report.state, State::Failing);
+        assert_eq!(report.detail, "sources/acme.toml: unknown key");
+        entry.set_run(RunState::Running);
+        entry.update(&record(now, State::Active));
+        let report = registry.source("acme", now).unwrap();
+        assert_eq!(report.state, State::Active);
+        assert!(report.settings_error.is_some());
+        assert_eq!(report.exit(), source_common::exit::Exit::Failed);
+    }
+
+    #[test]
+    fn sources_are_reported_by_name_with_the_process_that_runs_them() {
+        let registry = Registry::new();
+        for name in ["b", "c", "a"] {
+            registry.add_source(name, Vec::new());
+        }
+        let report = registry.report(SystemTime::now());
+        let names = report.sources.iter().map(|it| it.source.as_str());
+        assert_eq!(names.collect::<Vec<_>>(), ["a", "b", "c"]);
+        assert!(report.host.running && !report.host.ready);
+        let json = serde_json::to_value(&report).unwrap();
+        assert_eq!(json["host"]["pid"], process::id());
+        assert_eq!(json["sources"][0]["state"], "starting");
+        assert!(json["sources"][0]["lag_seconds"].is_u64(), "{json}");
+        assert_eq!(
+            json["sources"][0]["settings_error"],
+            serde_json::Value::Null
+        );
+        registry.set_ready(true);
+        assert!(registry.report(SystemTime::now()).host.ready);
+    }
+}

@@ -1,0 +1,549 @@
+//! What runs and what has been collected, in the form that `status`, the API, the metrics and the
+//! status page share. One function makes each part from what is stored and what is known of the
+//! running host, so that all of them say the same.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize, Serializer};
+use source_common::exit::Exit;
+use source_runtime::store::{Heartbeat, SourceState, State, StatusMessage, StreamRecord, epoch_ms};
+
+/// A host polls every source at least hourly, so one that stored nothing for this long collects
+/// nothing.
+const STALE_AFTER: Duration = Duration::from_secs(2 * 3_600);
+
+/// A time in milliseconds since the epoch. It is serialized as RFC 3339 text.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd)]
+#[serde(transparent)]
+pub struct Time {
+    /// Milliseconds since the epoch.
+    pub epoch_ms: u64,
+}
+
+impl Time {
+    /// The time of a clock.
+    #[must_use]
+    pub fn of(time: SystemTime) -> Self {
+        Self {
+            epoch_ms: epoch_ms(time),
+        }
+    }
+
+    /// The time that an RFC 3339 text gives.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        humantime::parse_rfc3339_weak(text).ok().map(Self::of)
+    }
+
+    fn of_signed(epoch_ms: i64) -> Option<Self> {
+        u64::try_from(epoch_ms)
+            .ok()
+            .map(|epoch_ms| Self { epoch_ms })
+    }
+
+    /// How long it is before `now`; zero where it is not.
+    #[must_use]
+    pub fn age(self, now: SystemTime) -> Duration {
+        Duration::from_millis(epoch_ms(now).saturating_sub(self.epoch_ms))
+    }
+}
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&time_text(self.epoch_ms))
+    }
+}
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// A time in milliseconds since the epoch as RFC 3339 text, to the second.
+#[must_use]
+pub fn time_text(epoch_ms: u64) -> String {
+    const YEAR_9999_END_MS: u64 = 253_402_300_799_000;
+    let time = SystemTime::UNIX_EPOCH + Duration::from_millis(epoch_ms.min(YEAR_9999_END_MS));
+    humantime::format_rfc3339_seconds(time).to_string()
+}
+
+/// Everything that is reported of a host.
+#[derive(Clone, Debug, Serialize)]
+pub struct HostReport {
+    /// The process.
+    pub host: HostStatus,
+    /// Its sources, by name.
+    pub sources: Vec<SourceReport>,
+    /// Its outputs, in the order of the settings.
+    pub outputs: Vec<OutputReport>,
+}
+
+/// The process that collects.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct HostStatus {
+    /// Whether it runs.
+    pub running: bool,
+    /// Its process id, or that of the last run.
+    pub pid: Option<u32>,
+    /// Its release.
+    pub version: Option<String>,
+    /// When it started.
+    pub started_at: Option<Time>,
+    /// When it last wrote its heartbeat.
+    pub last_seen: Option<Time>,
+    /// Whether every source was loaded, or failed to be.
+    pub ready: bool,
+}
+
+/// What one source is doing.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SourceReport {
+    /// Its name.
+    pub source: String,
+    /// What it is doing.
+    pub state: State,
+    /// Why it does not collect, and what to do; empty while it does.
+    pub detail: String,
+    /// Whether nothing was stored for so long that it cannot be collecting.
+    pub stale: bool,
+    /// What pauses it.
+    pub paused_by: Option<PausedBy>,
+    /// The component that collects, as `name version`.
+    pub component: String,
+    /// The names of the outputs that its events go to.
+    pub outputs: Vec<String>,
+    /// Whether a position is stored.
+    pub has_checkpoint: bool,
+    /// How large that is.
+    pub checkpoint_bytes: usize,
+    /// When its position was last stored.
+    pub stored_at: Option<Time>,
+    /// When the last poll ended.
+    pub last_poll_at: Option<Time>,
+    /// When a batch was last accepted by every output.
+    pub last_success_at: Option<Time>,
+    /// When the next poll is due.
+    pub next_poll_at: Option<Time>,
+    /// The lag of the stream that is furthest behind, of those that are permitted. `None` only
+    /// where no host has ever run.
+    pub lag_seconds: Option<u64>,
+    /// The most memory that an instance of its component has had.
+    pub memory_bytes_peak: u64,
+    /// Events that an output could never accept.
+    pub undeliverable: u64,
+    /// Why its present settings are not used.
+    pub settings_error: Option<String>,
+    /// Why it as a whole did not go on, until it does.
+    pub last_error: Option<StatusMessage>,
+    /// Its streams, by name.
+    pub streams: BTreeMap<String, StreamReport>,
+}
+
+/// What one stream is doing.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StreamReport {
+    /// What it is doing.
+    pub state: State,
+    /// Why it does not collect, and what to do; empty while it does.
+    pub detail: String,
+    /// When it is tried again, where it waits.
+    pub until: Option<Time>,
+    /// The time up to which its records are known to be collected.
+    pub collected_until: Option<Time>,
+    /// The present time less that time.
+    pub lag_seconds: Option<u64>,
+    /// Whether the upstream had no more when it was last asked.
+    pub caught_up: bool,
+    /// The time of the newest event.
+    pub newest_at: Option<Time>,
+    /// Records read; always `events` + `rejected` + `duplicates`.
+    pub received: u64,
+    /// Records that became events.
+    pub events: u64,
+    /// Records that were rejected.
+    pub rejected: u64,
+    /// Records left out because they had been delivered before.
+    pub duplicates: u64,
+    /// Requests made.
+    pub requests: u64,
+    /// Bytes of response bodies, as they came over the wire.
+    pub received_bytes: u64,
+    /// How often records were lost.
+    pub gaps: u64,
+    /// How many calls its quota leaves, where it is known.
+    pub quota_remaining: Option<u32>,
+    /// Its last failure, until it works again.
+    pub last_error: Option<StatusMessage>,
+    /// The last notice about it.
+    pub last_notice: Option<StatusMessage>,
+}
+
+/// What one output is doing.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct OutputReport {
+    /// Its name.
+    pub output: String,
+    /// Its type, such as `file`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `starting`, `active`, `blocked` or `stopped`.
+    pub state: State,
+    /// Why it does not accept; empty while it does.
+    pub detail: String,
+    /// When it last accepted a delivery.
+    pub last_success_at: Option<Time>,
+    /// Deliveries that were tried again.
+    pub retries: u64,
+    /// For how long it has not accepted, in all.
+    pub blocked_seconds: u64,
+    /// Events that it has accepted.
+    pub events: u64,
+    /// Deliveries that it has accepted.
+    pub batches: u64,
+    /// How many sources wait for it to accept.
+    pub backlog_sources: usize,
+}
+
+/// What pauses a source.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PausedBy {
+    /// `enabled = false`.
+    Settings,
+    /// An operator, through the API.
+    Api,
+}
+
+/// What is known of a host, besides its sources and outputs.
+#[derive(Clone, Debug)]
+pub struct HostFacts {
+    /// Its last sign of life; `None` where none has ever run.
+    pub heartbeat: Option<Heartbeat>,
+    /// Whether every source was loaded, or failed to be.
+    pub is_ready: bool,
+    /// Its release.
+    pub version: Option<String>,
+    /// The time of the report.
+    pub now: SystemTime,
+}
+
+impl HostFacts {
+    /// Whether it runs.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        let heartbeat = self.heartbeat.as_ref();
+        heartbeat.is_some_and(|heartbeat| heartbeat.is_alive(self.now))
+    }
+
+    fn started_at(&self) -> Option<Time> {
+        let epoch_ms = self.heartbeat.as_ref()?.started_at_ms;
+        Some(Time { epoch_ms })
+    }
+
+    /// What is reported of it.
+    #[must_use]
+    pub fn report(&self) -> HostStatus {
+        let heartbeat = self.heartbeat.as_ref();
+        HostStatus {
+            running: self.is_alive(),
+            pid: heartbeat.map(|it| it.pid),
+            version: self.version.clone(),
+            started_at: self.started_at(),
+            last_seen: heartbeat.map(|it| Time {
+                epoch_ms: it.written_at_ms,
+            }),
+            ready: self.is_alive() && self.is_ready,
+        }
+    }
+}
+
+/// What is known of a source besides its record.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct SourceFacts {
+    /// The names of the outputs that its events go to.
+    #[serde(default)]
+    pub outputs: Vec<String>,
+    /// What pauses it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused_by: Option<PausedBy>,
+    /// Why its present settings are not used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings_error: Option<String>,
+    /// Which output does not accept its events, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked: Option<BlockedBy>,
+    /// Whether it runs.
+    #[serde(default)]
+    pub run: RunState,
+}
+
+/// An output that does not accept the events of a source.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct BlockedBy {
+    /// The name of the output.
+    pub output: String,
+    /// Why it does not accept them.
+    pub reason: String,
+}
+
+/// Whether a host runs a source.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RunState {
+    /// It is being loaded.
+    Starting,
+    /// It is polled.
+    #[default]
+    Running,
+    /// It has ended while the host goes on.
+    Ended,
+}
+
+impl SourceReport {
+    /// Reports a source: `record` is what is stored of it, `checkpoint_bytes` the size of the
+    /// position in it.
+    #[must_use]
+    pub fn new(
+        name: &str,
+        record: Option<&SourceState>,
+        checkpoint_bytes: Option<usize>,
+        facts: &SourceFacts,
+        host: &HostFacts,
+    ) -> Self {
+        let blank = SourceState::new(name);
+        let stored = record.unwrap_or(&blank);
+        let state = source_state(record, facts, host);
+        let stored_at = Time::parse(&stored.stored_at);
+        let time = |ms: Option<u64>| ms.map(|epoch_ms| Time { epoch_ms });
+        let streams = stored
+            .streams
+            .iter()
+            .map(|(name, stream)| (name.clone(), StreamReport::new(stream, state, stored, host)));
+        let streams: BTreeMap<_, _> = streams.collect();
+        // Not the first minutes of a run: it has had no time to store anything.
+        let active_at = stored_at.max(host.started_at());
+        let is_old = active_at.is_some_and(|at| at.age(host.now) > STALE_AFTER);
+        let is_at_rest = matches!(state, State::Paused | State::Stopped);
+        Self {
+            source: name.to_owned(),
+            detail: source_detail(state, stored, facts),
+            stale: is_old && state != State::Paused,
+            state,
+            paused_by: facts.paused_by,
+            component: stored.component.clone(),
+            outputs: facts.outputs.clone(),
+            has_checkpoint: checkpoint_bytes.is_some(),
+            checkpoint_bytes: checkpoint_bytes.unwrap_or_default(),
+            stored_at,
+            last_poll_at: time(stored.polled_ms),
+            last_success_at: time(stored.succeeded_ms),
+            next_poll_at: time(stored.next_poll_ms).filter(|_| !is_at_rest),
+            lag_seconds: source_lag_seconds(stored, &streams)
+                .or_else(|| host.started_at().map(|at| at.age(host.now).as_secs())),
+            memory_bytes_peak: stored.memory_bytes_peak,
+            undeliverable: stored.undeliverable,
+            settings_error: facts.settings_error.clone(),
+            last_error: stored.last_error.clone(),
+            streams,
+        }
+    }
+
+    /// Reports a source whose record cannot be read, with the reason.
+    #[must_use]
+    pub fn unusable(name: &str, reason: &str, facts: &SourceFacts, host: &HostFacts) -> Self {
+        let mut record = SourceState::new(name);
+        record.last_error = Some(StatusMessage {
+            at: Time::of(host.now).to_string(),
+            kind: "state".to_owned(),
+            detail: reason.to_owned(),
+        });
+        Self {
+            state: State::Failing,
+            detail: reason.to_owned(),
+            ..Self::new(name, Some(&record), None, facts, host)
+        }
+    }
+
+    /// The exit code of `status` for it: whether an operator has something to do.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self.state {
+            State::Paused => Exit::Done,
+            _ if self.settings_error.is_some() => Exit::Failed,
+            State::Failing | State::Unauthorized | State::Blocked | State::NotPermitted => {
+                Exit::Failed
+            }
+            State::Stopped if self.last_error.is_some() => Exit::Failed,
+            State::Stopped => Exit::NotRunning,
+            State::Active | State::Starting | State::Waiting if self.stale => Exit::NotRunning,
+            State::Active | State::Starting | State::Waiting => Exit::Done,
+        }
+    }
+
+    /// The sum of a count of all streams.
+    #[must_use]
+    pub fn sum(&self, count: fn(&StreamReport) -> u64) -> u64 {
+        let counts = self.streams.values().map(count);
+        counts.fold(0, u64::saturating_add)
+    }
+}
+
+impl StreamReport {
+    fn new(stream: &StreamRecord, source: State, record: &SourceState, host: &HostFacts) -> Self {
+        let is_whole = holds_all_streams(source, record);
+        let runs = !matches!(source, State::Paused | State::Stopped);
+        let state = if is_whole && !(runs && stream.state == State::NotPermitted) {
+            source
+        } else {
+            stream.state
+        };
+        let is_own = state == stream.state;
+        let collected_until = stream
+            .collected_until_ms
+            // An older release noted the newest event only.
+            .or(stream.newest_ms)
+            .and_then(Time::of_signed);
+        let since = collected_until.or_else(|| host.started_at());
+        let until = stream.until_ms.filter(|_| is_own);
+        Self {
+            state,
+            detail: Some(&stream.state_detail)
+                .filter(|_| is_own)
+                .cloned()
+                .unwrap_or_default(),
+            until: until.and_then(Time::of_signed),
+            collected_until,
+            lag_seconds: since.map(|since| since.age(host.now).as_secs()),
+            caught_up: stream.caught_up,
+            newest_at: stream.newest_ms.and_then(Time::of_signed),
+            received: stream.received,
+            events: stream.events,
+            rejected: stream.rejected,
+            duplicates: stream.duplicates,
+            requests: stream.requests,
+            received_bytes: stream.received_bytes,
+            gaps: stream.gaps,
+            quota_remaining: stream.quota_remaining,
+            last_error: stream.last_error.clone(),
+            last_notice: stream.last_notice.clone(),
+        }
+    }
+}
+
+/// Whether what the source is doing is what each of its streams is doing.
+fn holds_all_streams(source: State, record: &SourceState) -> bool {
+    match source {
+        State::Paused | State::Stopped | State::Blocked | State::Unauthorized | State::Starting => {
+            true
+        }
+        // Of `failing` the streams themselves say which of them fail.
+        State::Failing | State::Waiting => {
+            let error = record.last_error.as_ref();
+            error.is_some_and(|error| error.kind != "failing")
+        }
+        State::Active | State::NotPermitted => false,
+    }
+}
+
+/// What a source is doing: what holds all of it back, else what its streams do.
+fn source_state(record: Option<&SourceState>, facts: &SourceFacts, host: &HostFacts) -> State {
+    if facts.paused_by.is_some() {
+        return State::Paused;
+    }
+    if !host.is_alive() {
+        return State::Stopped;
+    }
+    if facts.settings_error.is_some() && facts.run != RunState::Running {
+        return State::Failing;
+    }
+    let error = record.and_then(|record| record.last_error.as_ref());
+    if facts.run == RunState::Ended && error.is_none() {
+        return State::Stopped;
+    }
+    if facts.blocked.is_some() {
+        return State::Blocked;
+    }
+    let Some(record) = record else {
+        return State::Starting;
+    };
+    // To the second, as the record has it. What it says is of an earlier run.
+    let seconds = |time: Time| time.epoch_ms / 1000;
+    let stored_at = Time::parse(&record.stored_at).map(seconds);
+    if stored_at < host.started_at().map(seconds) {
+        return State::Starting;
+    }
+    match error {
+        Some(error) if error.kind == "unauthorized" => return State::Unauthorized,
+        Some(error) if error.kind == "throttled" => return State::Waiting,
+        Some(_) => return State::Failing,
+        None => {}
+    }
+    // One stream that fails is to be looked at; one that waits does not hold the others back.
+    let by_weight = [
+        State::Failing,
+        State::Active,
+        State::Waiting,
+        State::NotPermitted,
+    ];
+    let is_any = |state: &State| record.streams.values().any(|stream| stream.state == *state);
+    let found = by_weight.into_iter().find(is_any);
+    found.unwrap_or(State::Starting)
+}
+
+/// Why a source is in its state; empty where that needs no reason.
+fn source_detail(state: State, record: &SourceState, facts: &SourceFacts) -> String {
+    let error = || {
+        let error = record.last_error.as_ref()?;
+        Some(format!("{}: {}", error.kind, error.detail))
+    };
+    let of_a_stream = || {
+        let mut streams = record.streams.values();
+        let stream = streams.find(|stream| stream.state == state)?;
+        Some(stream.state_detail.clone())
+    };
+    let settings_error = || {
+        let error = facts.settings_error.clone();
+        error.filter(|_| facts.run != RunState::Running)
+    };
+    let detail = match state {
+        State::Active | State::Starting => None,
+        State::Blocked => facts
+            .blocked
+            .as_ref()
+            .map(|blocked| format!("output {}: {}", blocked.output, blocked.reason)),
+        State::Paused => Some(
+            match facts.paused_by {
+                Some(PausedBy::Api) => "paused by an operator; resume it to collect again",
+                Some(PausedBy::Settings) | None => "paused by `enabled = false`",
+            }
+            .to_owned(),
+        ),
+        State::Stopped => error(),
+        State::Failing | State::Unauthorized | State::Waiting | State::NotPermitted => {
+            settings_error().or_else(error).or_else(of_a_stream)
+        }
+    };
+    detail.unwrap_or_default()
+}
+
+/// The lag of the stream that is furthest behind. One that is not permitted is behind for as long
+/// as it is, so it counts only where there is no other.
+fn source_lag_seconds(
+    record: &SourceState,
+    streams: &BTreeMap<String, StreamReport>,
+) -> Option<u64> {
+    let is_permitted = |name: &String| {
+        let stream = record.streams.get(name);
+        stream.is_some_and(|stream| stream.state != State::NotPermitted)
+    };
+    let permitted = streams.iter().filter(|(name, _)| is_permitted(name));
+    let furthest = permitted.filter_map(|(_, stream)| stream.lag_seconds).max();
+    let any = || {
+        let streams = streams.values();
+        streams.filter_map(|stream| stream.lag_seconds).max()
+    };
+    furthest.or_else(any)
+}
