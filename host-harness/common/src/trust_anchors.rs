@@ -1,10 +1,14 @@
 //! Certificates that a peer may prove itself with.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::SystemTime;
 
-use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
 
 /// Returns the trust anchors of the system, and those of `ca_file`. A system
 /// without any is no error: TLS itself then says what is missing, and
@@ -17,6 +21,37 @@ pub fn load(ca_file: Option<&Path>) -> Result<RootCertStore, String> {
             .map_err(|reason| format!("ca_file {}: {reason}", path.display()))?;
     }
     Ok(roots)
+}
+
+/// What distinguishes one `ca_file` from another, and from itself after a change.
+type FileVersion = (PathBuf, Option<SystemTime>, u64);
+
+/// Configurations in use. The system's anchors alone take 100 KiB and hundreds of opened files.
+static SHARED: Mutex<BTreeMap<Option<FileVersion>, Weak<ClientConfig>>> =
+    Mutex::new(BTreeMap::new());
+
+/// Returns the configuration of a client without a certificate of its own. All clients with the
+/// same `ca_file` share one while any of them is in use; a file that has changed is read again.
+pub fn shared_client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
+    let version = ca_file.map(|path| {
+        let metadata = fs::metadata(path).ok();
+        let modified = metadata.as_ref().and_then(|it| it.modified().ok());
+        (path.to_owned(), modified, metadata.map_or(0, |it| it.len()))
+    });
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(config) = shared.get(&version).and_then(Weak::upgrade) {
+        return Ok(config);
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(load(ca_file)?)
+        .with_no_client_auth();
+    let config = Arc::new(config);
+    shared.retain(|_, config| config.strong_count() > 0);
+    shared.insert(version, Arc::downgrade(&config));
+    Ok(config)
 }
 
 /// Adds the certificates of a PEM file, of which there must be one at least.
@@ -32,5 +67,25 @@ fn add_file(roots: &mut RootCertStore, path: &Path) -> Result<(), String> {
     match count {
         0 => Err("no certificate in PEM form in it".to_owned()),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_share_a_configuration_and_a_bad_file_is_an_error() {
+        let system = shared_client_config(None).unwrap();
+        assert!(Arc::ptr_eq(&system, &shared_client_config(None).unwrap()));
+
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ca.pem");
+        let missing = shared_client_config(Some(&path)).unwrap_err();
+        assert!(missing.starts_with("ca_file "), "{missing}");
+        fs::write(&path, "not a certificate").unwrap();
+        let error = shared_client_config(Some(&path)).unwrap_err();
+        assert!(error.contains("no certificate in PEM form"), "{error}");
+        drop(system);
     }
 }

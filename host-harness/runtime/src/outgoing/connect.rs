@@ -14,7 +14,6 @@ use hyper::Uri;
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
-use rustls::ClientConfig;
 use source_common::trust_anchors;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -90,12 +89,7 @@ pub(super) fn with_tls(
     ca_file: Option<&Path>,
     limit: Duration,
 ) -> Result<Connector, String> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(trust_anchors::load(ca_file)?)
-        .with_no_client_auth();
+    let config = trust_anchors::shared_client_config(ca_file)?;
     Ok(Connector {
         connections: gate.connections.clone(),
         inner: HttpsConnector::from((gate, config)),
