@@ -18,7 +18,7 @@ export async function launch() {
   async function visit(origin, work, { width = 1280, colorScheme = "light", allowed = [] } = {}) {
     const context = await browser.newContext({ viewport: { width, height: 900 }, colorScheme, timezoneId: "America/New_York" });
     const page = await context.newPage();
-    page.setDefaultTimeout(15_000);
+    page.setDefaultTimeout(30_000);
     const problems = [];
     page.on("pageerror", (error) => problems.push(String(error)));
     page.on("console", (message) => {
@@ -69,7 +69,7 @@ export async function assertFits(page) {
 }
 
 /** Waits until `condition` holds. */
-export async function until(condition, what, seconds = 15) {
+export async function until(condition, what, seconds = 30) {
   const deadline = Date.now() + seconds * 1000;
   while (!(await condition())) {
     assert.ok(Date.now() < deadline, `not within ${seconds} s: ${what}`);

@@ -83,7 +83,7 @@ export class World {
       component: "mimecast 0.2.0", outputs: body.outputs ?? ["siem", "splunk"], has_checkpoint: state !== "starting", checkpoint_bytes: 4_211, stored_at: time(now - 9_000),
       last_poll_at: time(now - 9_000), last_success_at: state === "starting" ? null : time(now - (isLate ? lag * 1000 : 9_000)), next_poll_at: state === "paused" ? null : time(now + 51_000),
       lag_seconds: lag, memory_bytes_peak: 21_000_000, undeliverable: 0, settings_error: null, last_error: lastError,
-      ...(hasStreams ? { streams } : { received: sum("received"), events: sum("events"), rejected: sum("rejected"), duplicates: sum("duplicates") }),
+      ...(hasStreams ? { streams } : { received: sum("received"), events: sum("events"), rejected: sum("rejected"), duplicates: sum("duplicates"), gaps: sum("gaps") }),
     };
   }
 

@@ -32,17 +32,16 @@ const button = (page, name) => page.getByRole("button", { name, exact: true });
 test("10,000 sources are searched, filtered and paged", async () => {
   await withHost((world) => world.fill(10_000), async (page, world, origin) => {
     await page.goto(`${origin}/`);
-    const rows = page.locator("tbody tr");
+    const rows = page.locator("tbody tr:not(.more)");
     await until(async () => (await rows.count()) === 100, "the first page of rows");
     await page.getByText("1–100 of 10,000 sources").waitFor();
     const failing = page.getByRole("button", { name: "Failing 21" });
     await failing.waitFor();
     await picture(page, "list", false);
 
-    const began = Date.now();
     await page.getByRole("searchbox", { name: "Search" }).fill("tenant-0777");
     await page.getByText("1–10 of 10 sources").waitFor();
-    assert.ok(Date.now() - began < 3_000, `a search took ${Date.now() - began} ms`);
+    assert.ok(world.requests.every(({ query }) => new URLSearchParams(query).get("limit") === "100"), "no request reads all of them");
     assert.equal(await page.locator(":focus").getAttribute("id"), "search", "the focus stays in the field");
     assert.match(await page.locator("#announcement").textContent(), /10 sources found/);
     assert.match(page.url(), /search=tenant-0777/);
@@ -344,7 +343,7 @@ test("a lost connection is shown with the age of the data, and found again", asy
     world.isDown = true;
     await page.getByText("Connection lost.").waitFor();
     await page.getByText(/Connection lost: data is \d+ s old/).waitFor();
-    assert.equal(await page.locator("tbody tr").count(), 3, "what was known stays");
+    assert.equal(await page.locator("tbody tr:not(.more)").count(), 3, "what was known stays");
     await picture(page, "connection-lost");
     await assertAccessible(page);
     world.isDown = false;
@@ -379,7 +378,7 @@ test("a hidden tab asks for nothing", async () => {
 test("the keyboard reaches everything, and the heading of a new view has the focus", async () => {
   await withHost((world) => world.fill(3), async (page, world, origin) => {
     await page.goto(`${origin}/`);
-    await page.locator("tbody tr").first().waitFor();
+    await page.locator("tbody tr:not(.more)").first().waitFor();
     await page.keyboard.press("Tab");
     assert.equal(await page.locator(":focus").textContent(), "Skip to the content");
     await page.keyboard.press("Enter");

@@ -111,6 +111,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<(Config, Records
             "--now-ms" => config.now_ms = Some(number(&flag, &value()?)?),
             "--page-records-max" => config.page_records_max = number(&flag, &value()?)?,
             "--pages" => config.pages = number(&flag, &value()?)?,
+            "--permissions" => config.permissions = Some(names(&value()?)),
             "--port" => config.api_port = number(&flag, &value()?)?,
             "--quota-calls" => config.quota_calls = number(&flag, &value()?)?,
             "--record-bytes" => config.record_bytes = number(&flag, &value()?)?,
@@ -130,6 +131,11 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<(Config, Records
 fn number<T: std::str::FromStr>(flag: &str, text: &str) -> Result<T, String> {
     text.parse()
         .map_err(|_| format!("{flag} needs a number, not `{text}`"))
+}
+
+fn names(text: &str) -> Vec<String> {
+    let names = text.split(',').filter(|name| !name.is_empty());
+    names.map(str::to_owned).collect()
 }
 
 fn types(text: &str) -> Result<Vec<EventType>, String> {
@@ -159,6 +165,7 @@ usage: mimecast-simulator [flags]
   --log-records N, --audit-events N, --malformed-per-mille N, --huge-file-mib N, --quota-calls N
   --gzip-level N                 from 0 to 9 (6)
   --client-id TEXT, --client-secret TEXT
+  --permissions A,B              the streams that may be read (all)
   --no-traps, --no-duplicates
   --page-records-max N           on a page of a POST log (500)
   --records-to FOLDER --records N  write N records, a file for each stream, and end

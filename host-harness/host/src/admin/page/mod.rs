@@ -7,7 +7,7 @@
 //!
 //! | request | what the page reads of the answer |
 //! |---|---|
-//! | `GET /api/v1/sources?search=&state=&limit=&offset=` | `at` (the host's time), `host` and `outputs` as in `/api/v1/status`, `total` (sources that match), `states` (number by state of those that match `search`), `sources`: rows, with or without `streams`; without them the sums `received`, `events`, `rejected`, `duplicates` |
+//! | `GET /api/v1/sources?search=&state=&limit=&offset=` | `at` (the host's time), `host` and `outputs` as in `/api/v1/status`, `total` (sources that match), `states` (number by state of those that match `search`), `sources`: rows, with or without `streams`; without them the sums `received`, `events`, `rejected`, `duplicates`, `gaps` |
 //! | `GET /api/v1/sources/NAME` | a source of `/api/v1/status`; 404 where there is none |
 //! | `GET /api/v1/sources/NAME/history` | `points`: `{at, events, lag_seconds}`, oldest first; `events` since the point before |
 //! | `GET /api/v1/sources/NAME/settings` | `editable`; `reason` where it is not; `source`: the body that `PUT` takes, without secrets; `secrets`: the names of the settings that are secret and set |

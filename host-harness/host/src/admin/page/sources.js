@@ -227,7 +227,7 @@ export function tableOf(label, columns, rows) {
             el(
               "tr",
               { role: "row", "data-key": `${key}/more`, class: tone ? `more row-${tone}` : "more" },
-              el("td", { role: "cell", colspan: columns.length }, more),
+              el("td", { role: "cell", colspan: columns.length }, el("div", {}, more)),
             ),
         ]),
       ),
@@ -239,9 +239,10 @@ const COLUMNS = [
   { title: "Source" },
   { title: "State" },
   { title: "Lag", numeric: true },
-  { title: "Events", numeric: true },
   { title: "Last success", numeric: true },
-  { title: "Last error", class: "wide" },
+  { title: "Events", numeric: true },
+  { title: "Rejected", numeric: true },
+  { title: "Gaps", numeric: true },
 ];
 
 function table(rows) {
@@ -255,10 +256,12 @@ function table(rows) {
         el("a", { href: `#/source/${encodeURIComponent(source.source)}` }, source.source),
         [badge(source.state), source.stale && el("span", { class: "tag" }, "stale")],
         duration(source.lag_seconds),
-        number(sum(source, "events")),
         relative(source.last_success_at),
-        remark(source),
+        number(sum(source, "events")),
+        number(sum(source, "rejected")),
+        number(sum(source, "gaps")),
       ],
+      more: remark(source),
     })),
   );
 }
@@ -268,7 +271,7 @@ function remark(source) {
   if (source.settings_error) return el("span", { class: "clip" }, `Settings: ${source.settings_error}`);
   const error = source.last_error;
   const text = stateOf(source.state).tone === "good" ? error?.detail : source.detail || error?.detail;
-  if (!text) return el("span", { class: "quiet" }, "none");
+  if (!text) return null;
   return el("span", { class: "clip", title: text }, error?.at && [el("span", { class: "quiet" }, relative(error.at)), ": "], text);
 }
 
