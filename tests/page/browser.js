@@ -1,14 +1,13 @@
 // The browser that the tests share, and what holds on every page.
 
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import axe from "axe-core";
 import { chromium } from "playwright-core";
 
-export const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
-export const hasBrowser = existsSync(CHROMIUM);
-const PICTURES = process.env.PAGE_PICTURES ?? "/tmp/page";
+const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
+export const PICTURES = process.env.PAGE_PICTURES ?? "/tmp/page";
 mkdirSync(PICTURES, { recursive: true });
 
 export async function launch() {
