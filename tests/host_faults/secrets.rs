@@ -328,13 +328,13 @@ fn no_secret_is_in_what_is_said_of_an_upstream_and_receivers_that_refuse_and_rep
             format!(
                 "type = \"forward\"\naddress = \"{address}\"\nhandshake_timeout_secs = 1\nshared_key = <{SHARED_KEY}>\n{user}\npassword = <{FORWARD}>"
             ),
-            "not accepted, next try",
+            "cannot deliver to",
         ),
         (
             format!(
                 "type = \"nats\"\nservers = [\"nats://{address}\"]\nsubject = \"s\"\nack_timeout_secs = 1\ntoken = <{NATS}>"
             ),
-            "not accepted, next try",
+            "cannot deliver to",
         ),
     ] {
         let settings = format!("{}[[output]]\n{output}\n", source_2_0(&api, &storage));

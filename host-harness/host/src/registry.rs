@@ -7,10 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
-use source_runtime::store::{Heartbeat, SourceState, epoch_ms};
+use source_outputs::{OutputStatus, Outputs};
+use source_runtime::store::{Heartbeat, SourceState, State, epoch_ms};
 
 use crate::report::{
     BlockedBy, HostFacts, HostReport, OutputReport, PausedBy, RunState, SourceFacts, SourceReport,
+    Time,
 };
 
 /// All sources and outputs of a running host. Clones share them.
@@ -34,6 +36,37 @@ pub trait OutputFacts: Send + Sync {
 
     /// The output that does not accept the events of a source, and why.
     fn blocked(&self, source: &str) -> Option<BlockedBy>;
+}
+
+impl OutputFacts for Outputs {
+    fn report(&self, _now: SystemTime) -> Vec<OutputReport> {
+        Self::report(self).into_iter().map(output_report).collect()
+    }
+
+    fn blocked(&self, source: &str) -> Option<BlockedBy> {
+        let (output, reason) = Self::blocked(self, source)?;
+        Some(BlockedBy { output, reason })
+    }
+}
+
+fn output_report(status: OutputStatus) -> OutputReport {
+    let state = match (&status.blocked, status.last_success_at) {
+        (Some(_), _) => State::Blocked,
+        (None, Some(_)) => State::Active,
+        (None, None) => State::Starting,
+    };
+    OutputReport {
+        output: status.name,
+        kind: status.kind,
+        state,
+        detail: status.blocked.unwrap_or_default(),
+        last_success_at: status.last_success_at.map(Time::of),
+        retries: status.retries,
+        blocked_seconds: status.blocked_for.as_secs(),
+        events: status.events,
+        batches: status.batches,
+        backlog_sources: status.waiting_sources,
+    }
 }
 
 /// Gets how long polls and deliveries take, for histograms.
@@ -290,11 +323,11 @@ impl SourceEntry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use source_runtime::store::{State, StreamRecord};
+    use source_runtime::store::StreamRecord;
 
     fn record(now: SystemTime, state: State) -> SourceState {
         let mut record = SourceState::new("acme");
-        record.stored_at = crate::report::Time::of(now).to_string();
+        record.stored_at = Time::of(now).to_string();
         record.checkpoint = Some("{\"v\":1}".to_owned());
         let stream = StreamRecord {
             state,

@@ -37,6 +37,7 @@ mod parts;
 mod rotate;
 #[cfg(feature = "splunk")]
 mod splunk;
+mod statistics;
 mod stdout;
 #[cfg(feature = "receiver")]
 mod template;
@@ -56,6 +57,7 @@ use source_common::section::Section;
 
 pub use self::file::Appender;
 pub use self::outputs::Outputs;
+pub use self::statistics::OutputStatus;
 pub use self::stdout::lines;
 pub use source_common::delivery::{Delivery, DeliveryError, Entry, Event, Kind, RejectedEvent};
 
@@ -85,7 +87,8 @@ type ParseConfig = fn(Section<'_>) -> Result<Box<dyn OutputConfig>, Failure>;
 /// events for good: the position of the source moves after that.
 #[async_trait]
 pub trait Output: Send {
-    /// A name for logs, such as `stdout` or `file /var/log/events.ndjson`.
+    /// A name for logs: its type, and where it delivers to, such as `stdout` or
+    /// `file /var/log/events.ndjson`.
     fn name(&self) -> &str;
 
     /// Takes every event of a delivery, durably, or returns why not.

@@ -10,6 +10,7 @@ use tokio::sync::Mutex;
 use tokio::time::sleep;
 use tracing::{error, info, warn};
 
+use super::statistics::{DeliveryStatistics, OutputStatus, Statistics};
 use super::{Delivery, DeliveryError, Output, OutputConfig, OutputError, RejectedEvent};
 
 /// With a bound on the tries: those of an output that is blocked. Waiting
@@ -26,6 +27,8 @@ pub struct Outputs {
 /// An output with the name that it has in the settings.
 struct NamedOutput {
     name: String,
+    kind: String,
+    statistics: Statistics,
     output: Mutex<Box<dyn Output>>,
 }
 
@@ -49,6 +52,11 @@ impl RetryReason {
     }
 }
 
+/// The two parts of [`Output::name`].
+fn type_and_place(name: &str) -> (&str, &str) {
+    name.split_once(' ').unwrap_or((name, name))
+}
+
 impl Outputs {
     /// Opens every output. Each has a name of its own.
     pub async fn open(
@@ -61,8 +69,11 @@ impl Outputs {
                 message: format!("output: {failure}"),
                 ..failure
             })?;
+            let (kind, _) = type_and_place(output.name());
             outputs.push(NamedOutput {
                 name: name.to_owned(),
+                kind: kind.to_owned(),
+                statistics: Statistics::default(),
                 output: Mutex::new(output),
             });
         }
@@ -81,21 +92,41 @@ impl Outputs {
         let mut rejected_events = Vec::new();
         for output in &self.outputs {
             if chosen.is_none_or(|names| names.contains(&output.name)) {
-                rejected_events.extend(self.accept_by(&output.output, delivery).await?);
+                rejected_events.extend(self.accept_by(output, delivery).await?);
             }
         }
         Ok(rejected_events)
     }
 
+    /// What each output has done and is doing, in the order in which they were opened.
+    #[must_use]
+    pub fn report(&self) -> Vec<OutputStatus> {
+        let outputs = self.outputs.iter();
+        outputs
+            .map(|output| output.statistics.report(&output.name, &output.kind))
+            .collect()
+    }
+
+    /// The name of the output that does not accept what a source delivers, and why; `None` while
+    /// all do.
+    #[must_use]
+    pub fn blocked(&self, source: &str) -> Option<(String, String)> {
+        self.outputs.iter().find_map(|output| {
+            let reason = output.statistics.blocked(source)?;
+            Some((output.name.clone(), reason))
+        })
+    }
+
     async fn accept_by(
         &self,
-        output: &Mutex<Box<dyn Output>>,
+        output: &NamedOutput,
         delivery: &Delivery<'_>,
     ) -> Result<Vec<RejectedEvent>, DeliveryError> {
         let mut backoff = Backoff::default();
+        let statistics = output.statistics.begin(delivery.source);
         loop {
             // Other sources take their turn between two tries.
-            let mut held = output.lock().await;
+            let mut held = output.output.lock().await;
             let name = held.name().to_owned();
             let result = held.accept(delivery).await;
             drop(held);
@@ -103,8 +134,9 @@ impl Outputs {
             let later = match result {
                 Ok(()) => {
                     if tries > 1 {
-                        info!(source = %delivery.source, output = %name, tries, "the output accepts again");
+                        info!(source = %delivery.source, output = %output.name, tries, "the output accepts again");
                     }
+                    statistics.accepted(delivery.index.len());
                     return Ok(Vec::new());
                 }
                 Err(OutputError::Closed) => return Err(DeliveryError::Closed),
@@ -114,6 +146,8 @@ impl Outputs {
                             .into_owned(),
                         ..rejected_events
                     };
+                    let accepted = delivery.index.len().saturating_sub(events.len());
+                    statistics.accepted(accepted);
                     return Ok(events.into_iter().map(name_it).collect());
                 }
                 Err(OutputError::Blocked(reason)) => RetryReason {
@@ -131,21 +165,27 @@ impl Outputs {
                 },
             };
             backoff.fail();
-            self.retry_later(&name, delivery, backoff, later).await?;
+            self.retry_later((&output.name, &name), &statistics, backoff, later)
+                .await?;
         }
     }
 
     /// Waits before the next try, at least as long as the receiver asks for.
     async fn retry_later(
         &self,
-        output: &str,
-        delivery: &Delivery<'_>,
+        (output, destination): (&str, &str),
+        statistics: &DeliveryStatistics<'_>,
         backoff: Backoff,
         later: RetryReason,
     ) -> Result<(), DeliveryError> {
-        let (source, tries) = (delivery.source, backoff.failures());
+        let (source, tries) = (statistics.source(), backoff.failures());
+        let (_, place) = type_and_place(destination);
         // Part of it is what a receiver answers.
-        let reason = escape(&later.reason).into_owned();
+        let reason = escape(&later.reason);
+        let reason = [destination, place]
+            .into_iter()
+            .find_map(|name| reason.strip_prefix(name)?.strip_prefix(": "))
+            .unwrap_or(&reason);
         let tries_max = self.tries_max.map(|max| {
             if later.is_blocked {
                 max.min(BLOCKED_TRIES_MAX)
@@ -154,14 +194,18 @@ impl Outputs {
             }
         });
         if tries_max.is_some_and(|max| tries >= max) {
-            return Err(DeliveryError::Failed(reason));
+            return Err(DeliveryError::Failed(format!("{destination}: {reason}")));
         }
+        statistics.retry(reason);
         let wait = backoff.wait().max(later.asked);
         let seconds = wait.as_secs_f64();
+        let text = format!(
+            "cannot deliver to {place}: {reason}; retry in {seconds:.1} s (attempt {tries})"
+        );
         if later.is_blocked {
-            error!(%source, %output, tries, "output blocked, next try in {seconds:.1} s: {reason}");
+            error!(%source, %output, "output blocked: {text}");
         } else {
-            warn!(%source, %output, tries, "not accepted, next try in {seconds:.1} s: {reason}");
+            warn!(%source, %output, "{text}");
         }
         sleep(wait).await;
         Ok(())
@@ -295,6 +339,56 @@ mod tests {
             "{result:?}"
         );
         assert_eq!(tries, 8);
+    }
+
+    /// Every try is counted, and an output is blocked from the first one that is refused until none
+    /// waits, also where a delivery is given up.
+    #[tokio::test(start_paused = true)]
+    async fn an_output_reports_why_and_for_how_long_it_does_not_accept() {
+        let config = Refusing {
+            left: 4,
+            tries: Arc::default(),
+            error: || OutputError::Retry("http http://x: connection refused".to_owned()),
+        };
+        let configs: [(&str, &dyn OutputConfig); 1] = [("siem", &config)];
+        let outputs = Arc::new(Outputs::open(configs, None).await.unwrap());
+        let status = || outputs.report().remove(0);
+        assert_eq!(
+            (status().name.as_str(), status().kind.as_str()),
+            ("siem", "http")
+        );
+        assert_eq!((status().blocked, status().last_success_at), (None, None));
+
+        let deliver = || {
+            let outputs = Arc::clone(&outputs);
+            tokio::spawn(async move { outputs.accept(&delivery(), None).await })
+        };
+        let begun = tokio::time::Instant::now();
+        let first = deliver();
+        while config.tries.load(Ordering::Relaxed) < 3 {
+            sleep(Duration::from_millis(1)).await;
+        }
+        let blocked = status();
+        assert_eq!(blocked.blocked.as_deref(), Some("connection refused"));
+        assert_eq!((blocked.retries, blocked.waiting_sources), (3, 1));
+        let of_source = outputs.blocked("acme").unwrap();
+        assert_eq!(
+            of_source,
+            ("siem".to_owned(), "connection refused".to_owned())
+        );
+        assert_eq!(outputs.blocked("other"), None);
+        // The source is stopped while it waits.
+        first.abort();
+        assert!(first.await.is_err());
+        assert_eq!((status().blocked, status().waiting_sources), (None, 0));
+        assert_eq!(outputs.blocked("acme"), None);
+
+        deliver().await.unwrap().unwrap();
+        let last = status();
+        assert_eq!((last.retries, last.batches, last.events), (4, 1, 1));
+        assert!(last.blocked.is_none() && last.last_success_at.is_some());
+        assert!(last.blocked_for > Duration::from_secs(1), "{last:?}");
+        assert!(last.blocked_for <= begun.elapsed(), "{last:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,0 +1,132 @@
+//! What an output has done and is doing, for reports.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+/// What is reported of one output.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OutputStatus {
+    /// Its name in the settings.
+    pub name: String,
+    /// Its type, such as `http`.
+    pub kind: String,
+    /// Why it does not accept; `None` while it does.
+    pub blocked: Option<String>,
+    /// When it last accepted a delivery.
+    pub last_success_at: Option<SystemTime>,
+    /// Deliveries that were tried again.
+    pub retries: u64,
+    /// For how long it has not accepted, in all.
+    pub blocked_for: Duration,
+    /// Events that it has accepted.
+    pub events: u64,
+    /// Deliveries that it has accepted.
+    pub batches: u64,
+    /// How many sources wait for it to accept.
+    pub waiting_sources: usize,
+}
+
+/// The counts of one output, which its deliveries share.
+#[derive(Debug, Default)]
+pub(super) struct Statistics {
+    counts: Mutex<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    last_success_at: Option<SystemTime>,
+    retries: u64,
+    events: u64,
+    batches: u64,
+    /// The sources that wait for it to accept, each with the reason.
+    waiting: BTreeMap<String, String>,
+    /// The last of these reasons.
+    reason: String,
+    blocked_since: Option<Instant>,
+    /// Of earlier times that have ended.
+    blocked_for: Duration,
+}
+
+/// One delivery to an output, from its first try to its end, however it ends.
+pub(super) struct DeliveryStatistics<'a> {
+    statistics: &'a Statistics,
+    source: &'a str,
+}
+
+impl Statistics {
+    /// Begins with a delivery.
+    pub(super) fn begin<'a>(&'a self, source: &'a str) -> DeliveryStatistics<'a> {
+        DeliveryStatistics {
+            statistics: self,
+            source,
+        }
+    }
+
+    pub(super) fn report(&self, name: &str, kind: &str) -> OutputStatus {
+        let counts = self.lock();
+        let blocked_now = counts.blocked_since.map(|since| since.elapsed());
+        OutputStatus {
+            name: name.to_owned(),
+            kind: kind.to_owned(),
+            blocked: blocked_now.map(|_| counts.reason.clone()),
+            last_success_at: counts.last_success_at,
+            retries: counts.retries,
+            blocked_for: counts
+                .blocked_for
+                .saturating_add(blocked_now.unwrap_or_default()),
+            events: counts.events,
+            batches: counts.batches,
+            waiting_sources: counts.waiting.len(),
+        }
+    }
+
+    /// Why it does not accept what a source delivers; `None` while it does.
+    pub(super) fn blocked(&self, source: &str) -> Option<String> {
+        self.lock().waiting.get(source).cloned()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<'a> DeliveryStatistics<'a> {
+    /// The source whose delivery it is.
+    pub(super) const fn source(&self) -> &'a str {
+        self.source
+    }
+
+    /// Notes that it is tried again, and why. The output is blocked until no delivery waits.
+    pub(super) fn retry(&self, reason: &str) {
+        let mut counts = self.statistics.lock();
+        counts.retries = counts.retries.saturating_add(1);
+        reason.clone_into(&mut counts.reason);
+        let source = self.source.to_owned();
+        counts.waiting.insert(source, reason.to_owned());
+        counts.blocked_since.get_or_insert_with(Instant::now);
+    }
+
+    /// Notes that the output has accepted so many events of it.
+    pub(super) fn accepted(&self, events: usize) {
+        let mut counts = self.statistics.lock();
+        let events = u64::try_from(events).unwrap_or(u64::MAX);
+        counts.events = counts.events.saturating_add(events);
+        counts.batches = counts.batches.saturating_add(1);
+        counts.last_success_at = Some(SystemTime::now());
+    }
+}
+
+impl Drop for DeliveryStatistics<'_> {
+    fn drop(&mut self) {
+        let mut counts = self.statistics.lock();
+        counts.waiting.remove(self.source);
+        if counts.waiting.is_empty()
+            && let Some(since) = counts.blocked_since.take()
+        {
+            counts.blocked_for = counts.blocked_for.saturating_add(since.elapsed());
+        }
+    }
+}
