@@ -305,7 +305,7 @@ fn status_tells_a_host_that_runs_from_one_that_has_ended_and_one_that_was_killed
         let (code, text) = status();
         code == Some(0) && text.contains("source `acme`: active, lag ")
     });
-    assert!(status().1.starts_with("host: running since "));
+    assert!(status().1.contains("\nhost: running since "));
     host.kill().unwrap();
     host.wait().unwrap();
     // As if half a minute had passed.
@@ -327,7 +327,7 @@ fn status_tells_a_host_that_runs_from_one_that_has_ended_and_one_that_was_killed
     let (code, text) = status();
     assert_eq!(code, Some(3), "{text}");
     assert!(
-        text.starts_with("host: not running; the last run ended at "),
+        text.contains("\nhost: not running; the last run ended at "),
         "{text}"
     );
 }

@@ -114,7 +114,7 @@ fn a_source_that_cannot_start_stops_no_other_and_each_is_reported() {
     setup.assert_exactly_once(&setup.events());
 
     let status = setup.command("status").arg("--json").output().unwrap();
-    assert_eq!(status.status.code(), Some(78), "of the file that is cut");
+    assert_eq!(status.status.code(), Some(1), "{status:?}");
     let status: Value = serde_json::from_slice(&status.stdout).unwrap();
     assert_eq!(status_of(&status, "acme")["state"], "stopped");
     for (name, reason) in CANNOT_START {
@@ -133,7 +133,7 @@ fn a_source_that_cannot_start_stops_no_other_and_each_is_reported() {
     let text = setup.command("status").output().unwrap();
     let text = String::from_utf8(text.stdout).unwrap();
     assert!(
-        text.starts_with("host: not running; the last run ended at "),
+        text.contains("\nhost: not running; the last run ended at "),
         "{text}"
     );
     assert!(text.contains("source `acme`: stopped, lag "), "{text}");

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use source_common::exit::{Exit, Failure};
 use source_runtime::engine;
 
@@ -26,7 +27,7 @@ const THREADS_END_MAX: Duration = Duration::from_millis(100);
     about = "Collects events with a sandboxed source component and delivers them"
 )]
 #[command(
-    after_help = "Exit codes: 0 done; 1 upstream or output failed; 2 usage; 3 `status` found nothing that runs; 77 credentials refused; 78 bad settings file."
+    after_help = "Exit codes: 0 done; 1 upstream or output failed; 2 usage; 3 `status`: stale, or nothing runs; 77 credentials refused; 78 bad settings file."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -104,6 +105,9 @@ enum Command {
         /// As JSON
         #[arg(long)]
         json: bool,
+        /// On a terminal: show it anew every 2 seconds, until interrupted
+        #[arg(long, conflicts_with = "json")]
+        watch: bool,
     },
     /// Collect streams again from a time; no host may be running
     Reset {
@@ -204,7 +208,18 @@ async fn dispatch(command: Command) -> Result<Exit, Failure> {
             command::reset::reset(&config, &reset).await
         }
         Command::Run { config, once } => command::run::run(&config, once).await,
-        Command::Status { config, json } => command::status::status(&config, json),
+        Command::Status {
+            config,
+            watch: true,
+            ..
+        } => {
+            if command::status::watch(&config).await? {
+                return Ok(Exit::Done);
+            }
+            let reason = "--watch needs a terminal; without it, `status` shows the status once";
+            Cli::command().error(ErrorKind::InvalidValue, reason).exit()
+        }
+        Command::Status { config, json, .. } => command::status::status(&config, json),
         Command::Validate { config } => command::validate::validate(&config).await,
     }
 }

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,6 +14,7 @@ use source_common::disk::{self, blocking};
 use source_outputs::{Appender, Outputs};
 use source_runtime::bindings::RejectedRecord;
 use source_runtime::deliver::StoreRejectedError;
+use source_runtime::store::epoch_ms;
 
 /// What an output of rejected records is told that they are.
 const KIND: &str = "rejected";
@@ -93,10 +94,7 @@ async fn deliver(
     if lines.is_empty() {
         return Ok(lines);
     }
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    let occurred_at = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
+    let occurred_at = i64::try_from(epoch_ms(SystemTime::now())).unwrap_or(i64::MAX);
     let mut events = String::new();
     let mut index = Vec::with_capacity(lines.len());
     let mut kinds: Vec<Kind> = Vec::new();

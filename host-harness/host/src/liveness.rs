@@ -1,5 +1,5 @@
-//! The sign of life that a run leaves in its state directory, so that `status` tells from outside
-//! whether anything collects.
+//! What a run leaves in its state directory while it lives, so that `status` can report from outside
+//! whether anything collects, and what the outputs do.
 
 use std::process;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,6 +8,8 @@ use std::time::SystemTime;
 use source_runtime::store::{HEARTBEAT_INTERVAL, Heartbeat, StateDir, epoch_ms};
 use tokio::task::{self, JoinHandle};
 use tracing::debug;
+
+use crate::registry::Registry;
 
 /// Writes a heartbeat for as long as it lives, and at its end that the run has ended.
 #[derive(Debug)]
@@ -19,19 +21,25 @@ pub(crate) struct Liveness {
 #[derive(Debug)]
 struct Heartbeats {
     state: Arc<StateDir>,
-    started_at_ms: u64,
+    registry: Registry,
     /// Held while one is written, so that none follows the last one.
-    has_ended: Mutex<bool>,
+    written: Mutex<Written>,
+}
+
+#[derive(Debug, Default)]
+struct Written {
+    has_ended: bool,
+    host_status: Vec<u8>,
 }
 
 impl Liveness {
     /// Writes the first heartbeat and begins with the others.
     #[must_use]
-    pub(crate) fn start(state: Arc<StateDir>, started_at: SystemTime) -> Self {
+    pub(crate) fn start(state: Arc<StateDir>, registry: Registry) -> Self {
         let heartbeats = Arc::new(Heartbeats {
             state,
-            started_at_ms: epoch_ms(started_at),
-            has_ended: Mutex::new(false),
+            registry,
+            written: Mutex::default(),
         });
         heartbeats.write(false);
         let writer = Arc::clone(&heartbeats);
@@ -60,21 +68,28 @@ impl Drop for Liveness {
 }
 
 impl Heartbeats {
-    /// Without a heartbeat `status` says that nothing runs; a full disk is reported by what it
+    /// Without a heartbeat `status` reports that nothing runs; a full disk is reported by what it
     /// stops.
     fn write(&self, is_last: bool) {
-        let mut has_ended = self
-            .has_ended
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if *has_ended {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        if written.has_ended {
             return;
         }
-        *has_ended = is_last;
+        written.has_ended = is_last;
+        let now = SystemTime::now();
+        // Before the heartbeat, which makes it valid.
+        match serde_json::to_vec(&self.registry.stored_host(now)) {
+            Ok(text) if text != written.host_status => match self.state.write_host_status(&text) {
+                Ok(()) => written.host_status = text,
+                Err(error) => debug!("the status of the host is not written: {error}"),
+            },
+            Ok(_) => {}
+            Err(error) => debug!("the status of the host cannot be written: {error}"),
+        }
         let heartbeat = Heartbeat {
             pid: process::id(),
-            started_at_ms: self.started_at_ms,
-            written_at_ms: epoch_ms(SystemTime::now()),
+            started_at_ms: epoch_ms(self.registry.started_at()),
+            written_at_ms: epoch_ms(now),
             has_ended: is_last,
         };
         if let Err(error) = self.state.write_heartbeat(&heartbeat) {

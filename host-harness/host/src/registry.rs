@@ -2,6 +2,7 @@
 //! server reads it. What `status` has to know from outside is stored by `liveness`.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
@@ -12,8 +13,10 @@ use source_runtime::store::{Heartbeat, SourceState, State, epoch_ms};
 
 use crate::report::{
     BlockedBy, HostFacts, HostReport, OutputReport, PausedBy, RunState, SourceFacts, SourceReport,
-    Time,
+    StoredHost, Time,
 };
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// All sources and outputs of a running host. Clones share them.
 #[derive(Clone)]
@@ -90,6 +93,19 @@ struct Entry {
     record: Option<SourceState>,
     checkpoint_bytes: Option<usize>,
     facts: SourceFacts,
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<String> = self
+            .entries()
+            .iter()
+            .map(|it| it.name.to_string())
+            .collect();
+        f.debug_struct("Registry")
+            .field("sources", &names)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for Registry {
@@ -202,16 +218,21 @@ impl Registry {
         reports.collect()
     }
 
-    /// What is known of each source besides its record.
+    /// What `status` has to know besides the records.
     #[must_use]
-    pub fn facts(&self) -> BTreeMap<String, SourceFacts> {
-        let entries = self.entries();
-        let facts = entries.iter().map(|entry| {
+    pub fn stored_host(&self, now: SystemTime) -> StoredHost {
+        let sources = self.entries().into_iter().filter_map(|entry| {
             let mut facts = entry.lock().facts.clone();
             self.note_blocked(entry.name(), &mut facts);
-            (entry.name().to_owned(), facts)
+            let name = entry.name().to_owned();
+            facts.is_notable().then_some((name, facts))
         });
-        facts.collect()
+        StoredHost {
+            version: Some(VERSION.to_owned()),
+            ready: self.is_ready(),
+            sources: sources.collect(),
+            outputs: self.report_outputs(now),
+        }
     }
 
     fn entries(&self) -> Vec<SourceEntry> {
@@ -252,7 +273,7 @@ impl Registry {
                 has_ended: false,
             }),
             is_ready: self.is_ready(),
-            version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+            version: Some(VERSION.to_owned()),
             now,
         }
     }

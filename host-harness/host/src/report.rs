@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use source_common::exit::Exit;
 use source_runtime::store::{Heartbeat, SourceState, State, StatusMessage, StreamRecord, epoch_ms};
 
@@ -15,8 +16,7 @@ use source_runtime::store::{Heartbeat, SourceState, State, StatusMessage, Stream
 const STALE_AFTER: Duration = Duration::from_secs(2 * 3_600);
 
 /// A time in milliseconds since the epoch. It is serialized as RFC 3339 text.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd)]
-#[serde(transparent)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Time {
     /// Milliseconds since the epoch.
     pub epoch_ms: u64,
@@ -62,6 +62,13 @@ impl Serialize for Time {
     }
 }
 
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| D::Error::custom("no RFC 3339 time"))
+    }
+}
+
 /// A time in milliseconds since the epoch as RFC 3339 text, to the second.
 #[must_use]
 pub fn time_text(epoch_ms: u64) -> String {
@@ -94,6 +101,8 @@ pub struct HostStatus {
     pub started_at: Option<Time>,
     /// When it last wrote its heartbeat.
     pub last_seen: Option<Time>,
+    /// Whether the last run has ended as it should; one that was killed has not.
+    pub has_ended: bool,
     /// Whether every source was loaded, or failed to be.
     pub ready: bool,
 }
@@ -157,6 +166,8 @@ pub struct StreamReport {
     pub lag_seconds: Option<u64>,
     /// Whether the upstream had no more when it was last asked.
     pub caught_up: bool,
+    /// When the upstream was last asked for it.
+    pub last_poll_at: Option<Time>,
     /// The time of the newest event.
     pub newest_at: Option<Time>,
     /// Records read; always `events` + `rejected` + `duplicates`.
@@ -182,7 +193,7 @@ pub struct StreamReport {
 }
 
 /// What one output is doing.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct OutputReport {
     /// Its name.
     pub output: String,
@@ -255,6 +266,7 @@ impl HostFacts {
             last_seen: heartbeat.map(|it| Time {
                 epoch_ms: it.written_at_ms,
             }),
+            has_ended: heartbeat.is_some_and(|it| it.has_ended),
             ready: self.is_alive() && self.is_ready,
         }
     }
@@ -300,6 +312,55 @@ pub enum RunState {
     Running,
     /// It has ended while the host goes on.
     Ended,
+}
+
+/// What a host stores beside the records of its sources, so that `status` can report it from
+/// outside.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct StoredHost {
+    /// Its release.
+    pub version: Option<String>,
+    /// Whether every source was loaded, or failed to be.
+    #[serde(default)]
+    pub ready: bool,
+    /// Its outputs.
+    #[serde(default)]
+    pub outputs: Vec<OutputReport>,
+    /// Its sources of which there is more to know than their records say.
+    #[serde(default)]
+    pub sources: BTreeMap<String, SourceFacts>,
+}
+
+impl SourceFacts {
+    /// Whether they are more than what a record and the settings say.
+    #[must_use]
+    pub fn is_notable(&self) -> bool {
+        let plain = Self {
+            outputs: self.outputs.clone(),
+            ..Self::default()
+        };
+        *self != plain
+    }
+}
+
+impl HostReport {
+    /// The exit code of `status`: whether an operator has something to do.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        let host = if self.host.running {
+            Exit::Done
+        } else {
+            Exit::NotRunning
+        };
+        let mut outputs = self.outputs.iter();
+        let outputs = if outputs.any(|output| output.state == State::Blocked) {
+            Exit::Failed
+        } else {
+            Exit::Done
+        };
+        let sources = self.sources.iter().map(SourceReport::exit);
+        sources.chain([outputs]).fold(host, Exit::max)
+    }
 }
 
 impl SourceReport {
@@ -418,6 +479,7 @@ impl StreamReport {
             collected_until,
             lag_seconds: since.map(|since| since.age(host.now).as_secs()),
             caught_up: stream.caught_up,
+            last_poll_at: stream.asked_at.as_deref().and_then(Time::parse),
             newest_at: stream.newest_ms.and_then(Time::of_signed),
             received: stream.received,
             events: stream.events,
@@ -546,4 +608,234 @@ fn source_lag_seconds(
         streams.filter_map(|stream| stream.lag_seconds).max()
     };
     furthest.or_else(any)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW_MS: u64 = 1_770_100_000_000;
+
+    fn host(age_secs: u64, has_ended: bool) -> HostFacts {
+        HostFacts {
+            heartbeat: Some(Heartbeat {
+                pid: 7,
+                started_at_ms: NOW_MS - 86_400_000,
+                written_at_ms: NOW_MS - age_secs * 1000,
+                has_ended,
+            }),
+            is_ready: true,
+            version: None,
+            now: SystemTime::UNIX_EPOCH + Duration::from_millis(NOW_MS),
+        }
+    }
+
+    /// A source whose streams are in these states, stored so many seconds ago.
+    fn record(states: &[State], age_secs: u64) -> SourceState {
+        let mut record = SourceState::new("acme");
+        record.stored_at = time_text(NOW_MS - age_secs * 1000);
+        for ((number, state), behind) in states.iter().enumerate().zip(0_i64..) {
+            let stream = StreamRecord {
+                state: *state,
+                collected_until_ms: Some(NOW_MS.cast_signed() - 90_000 * (1 + behind)),
+                state_detail: format!("{}: reason", state.word()),
+                ..StreamRecord::default()
+            };
+            record.streams.insert(format!("stream-{number}"), stream);
+        }
+        record
+    }
+
+    fn error(kind: &str) -> StatusMessage {
+        StatusMessage {
+            at: String::new(),
+            kind: kind.to_owned(),
+            detail: "reason".to_owned(),
+        }
+    }
+
+    fn report(record: &SourceState, facts: &SourceFacts, host: &HostFacts) -> SourceReport {
+        SourceReport::new("acme", Some(record), None, facts, host)
+    }
+
+    fn state(states: &[State], host: &HostFacts, age_secs: u64) -> (State, Exit) {
+        let report = report(&record(states, age_secs), &SourceFacts::default(), host);
+        (report.state, report.exit())
+    }
+
+    #[test]
+    fn a_source_is_what_its_streams_are_and_one_that_fails_comes_first() {
+        use State::{Active, Failing, NotPermitted, Starting, Waiting};
+        let alive = host(3, false);
+        for (states, expected, exit) in [
+            (&[Active, Active][..], Active, Exit::Done),
+            (&[Active, Waiting, NotPermitted], Active, Exit::Done),
+            (&[Waiting, NotPermitted], Waiting, Exit::Done),
+            (&[NotPermitted], NotPermitted, Exit::Failed),
+            (&[Active, Failing], Failing, Exit::Failed),
+            (&[], Starting, Exit::Done),
+        ] {
+            assert_eq!(state(states, &alive, 5), (expected, exit), "{states:?}");
+        }
+    }
+
+    #[test]
+    fn what_holds_back_a_source_holds_back_each_of_its_streams() {
+        use State::{Active, Blocked, Failing, NotPermitted, Paused, Unauthorized, Waiting};
+        let alive = host(3, false);
+        let mut record = record(&[Active, NotPermitted], 5);
+        let of = |report: &SourceReport| {
+            let streams: Vec<State> = report.streams.values().map(|it| it.state).collect();
+            (report.state, streams, report.exit())
+        };
+        let mut facts = SourceFacts::default();
+        for (kind, state, exit) in [
+            ("unauthorized", Unauthorized, Exit::Failed),
+            ("throttled", Waiting, Exit::Done),
+            ("unavailable", Failing, Exit::Failed),
+        ] {
+            record.last_error = Some(error(kind));
+            let report = report(&record, &facts, &alive);
+            assert_eq!(
+                of(&report),
+                (state, vec![state, NotPermitted], exit),
+                "{kind}"
+            );
+            assert_eq!(report.detail, format!("{kind}: reason"));
+            assert_eq!(report.streams["stream-0"].detail, "", "not its own state");
+        }
+        // Of this one the streams say themselves which of them fail.
+        record.last_error = Some(error("failing"));
+        let failing = report(&record, &facts, &alive);
+        assert_eq!(
+            of(&failing),
+            (Failing, vec![Active, NotPermitted], Exit::Failed)
+        );
+        record.last_error = None;
+
+        facts.blocked = Some(BlockedBy {
+            output: "siem".to_owned(),
+            reason: "connection refused".to_owned(),
+        });
+        let blocked = report(&record, &facts, &alive);
+        assert_eq!(
+            of(&blocked),
+            (Blocked, vec![Blocked, NotPermitted], Exit::Failed)
+        );
+        facts.paused_by = Some(PausedBy::Api);
+        let paused = report(&record, &facts, &alive);
+        assert_eq!(of(&paused), (Paused, vec![Paused, Paused], Exit::Done));
+        assert_eq!(paused.next_poll_at, None);
+    }
+
+    #[test]
+    fn without_a_host_that_lives_every_source_is_stopped() {
+        let never = HostFacts {
+            heartbeat: None,
+            ..host(0, false)
+        };
+        for dead in [
+            host(31, false),
+            host(3, true),
+            host(3 * 86_400, false),
+            never,
+        ] {
+            let expected = (State::Stopped, Exit::NotRunning);
+            assert_eq!(state(&[State::Active], &dead, 5), expected);
+            assert!(!dead.report().running);
+            let mut failed = record(&[State::Active], 5);
+            failed.last_error = Some(error("settings"));
+            let failed = report(&failed, &SourceFacts::default(), &dead);
+            assert_eq!(
+                (failed.state, failed.exit()),
+                (State::Stopped, Exit::Failed)
+            );
+            assert_eq!(failed.detail, "settings: reason");
+        }
+        assert_eq!(
+            state(&[State::Active], &host(29, false), 5).0,
+            State::Active
+        );
+    }
+
+    #[test]
+    fn a_source_that_has_not_been_polled_since_the_host_started_is_starting() {
+        let mut alive = host(3, false);
+        if let Some(heartbeat) = &mut alive.heartbeat {
+            heartbeat.started_at_ms = NOW_MS - 60_000;
+        }
+        assert_eq!(state(&[State::Failing], &alive, 59).0, State::Failing);
+        let before = state(&[State::Failing], &alive, 3 * 86_400);
+        assert_eq!(before, (State::Starting, Exit::Done), "nor is it stale yet");
+        let facts = SourceFacts {
+            run: RunState::Ended,
+            ..SourceFacts::default()
+        };
+        let ended = report(&record(&[State::Active], 5), &facts, &alive);
+        assert_eq!(
+            (ended.state, ended.exit()),
+            (State::Stopped, Exit::NotRunning)
+        );
+    }
+
+    #[test]
+    fn a_source_that_stores_nothing_for_hours_is_stale_and_its_lag_is_a_number() {
+        let alive = host(3, false);
+        assert_eq!(state(&[State::Active], &alive, 7_199).1, Exit::Done);
+        assert_eq!(state(&[State::Active], &alive, 7_201).1, Exit::NotRunning);
+        let mut record = record(&[State::Active, State::NotPermitted], 7_201);
+        let facts = SourceFacts::default();
+        let stale = report(&record, &facts, &alive);
+        assert!(stale.stale);
+        assert_eq!(
+            stale.lag_seconds,
+            Some(90),
+            "the other one is not permitted"
+        );
+        assert_eq!(stale.streams["stream-1"].lag_seconds, Some(180));
+        // Nothing is known of the first one: it is behind by at least the time of this run.
+        let blank = StreamRecord::default();
+        record.streams.insert("stream-0".to_owned(), blank);
+        let lag = report(&record, &facts, &alive).lag_seconds;
+        assert_eq!(lag, Some(86_400));
+        let unknown = SourceReport::new("acme", None, None, &facts, &alive);
+        assert_eq!(unknown.lag_seconds, Some(86_400));
+    }
+
+    #[test]
+    fn the_exit_code_is_that_of_what_is_worst() {
+        let output = |state| OutputReport {
+            output: "siem".to_owned(),
+            kind: "http".to_owned(),
+            state,
+            detail: String::new(),
+            last_success_at: Some(Time { epoch_ms: NOW_MS }),
+            retries: 0,
+            blocked_seconds: 0,
+            events: 0,
+            batches: 0,
+            backlog_sources: 0,
+        };
+        let exit = |host: &HostFacts, age_secs, output_state| {
+            let record = record(&[State::Active], age_secs);
+            let report = HostReport {
+                host: host.report(),
+                sources: vec![report(&record, &SourceFacts::default(), host)],
+                outputs: vec![output(output_state)],
+            };
+            report.exit().code()
+        };
+        let (alive, dead) = (host(3, false), host(31, false));
+        assert_eq!(exit(&alive, 5, State::Active), 0);
+        assert_eq!(exit(&alive, 5, State::Blocked), 1);
+        assert_eq!(exit(&alive, 7_201, State::Active), 3);
+        assert_eq!(exit(&alive, 7_201, State::Blocked), 1);
+        assert_eq!(exit(&dead, 5, State::Stopped), 3);
+        // What is stored of an output is read as it was written.
+        let text = serde_json::to_string(&output(State::Blocked)).unwrap();
+        assert_eq!(
+            serde_json::from_str::<OutputReport>(&text).unwrap(),
+            output(State::Blocked)
+        );
+    }
 }

@@ -91,7 +91,7 @@ pub async fn run(settings: &Settings, options: Options) -> Result<Summary, Failu
     descriptor_limit::warn_if_few(settings.sources.len(), settings.outputs.len());
     let state = Arc::new(StateDir::open(&settings.state_dir)?);
     let registry = Registry::new();
-    let _liveness = Liveness::start(Arc::clone(&state), registry.started_at());
+    let _liveness = Liveness::start(Arc::clone(&state), registry.clone());
     let cache_dir = options.cache_dir.clone();
     let cache_dir = cache_dir.unwrap_or_else(|| state.path().join(STATE_CACHE));
     let components = source::components(settings, Some(cache_dir))?;

@@ -13,6 +13,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use source_common::disk;
 use source_common::exit::Failure;
@@ -27,6 +28,9 @@ pub const RECORD_SUFFIX: &str = ".checkpoint.json";
 
 /// The file of a [`Heartbeat`].
 const HEARTBEAT: &str = "heartbeat.json";
+
+/// The file of what a host notes of its outputs and sources beside their records.
+const HOST_STATUS: &str = "host.json";
 
 /// What the contract allows a checkpoint to have.
 pub const CHECKPOINT_BYTES_MAX: usize = 768 * 1024;
@@ -187,6 +191,36 @@ pub fn heartbeat(state_dir: &Path) -> Option<Heartbeat> {
     serde_json::from_slice(&text).ok()
 }
 
+/// What the host that uses a state directory noted beside the records, if it did.
+#[must_use]
+pub fn host_status<T: DeserializeOwned>(state_dir: &Path) -> Option<T> {
+    let text = fs::read(state_dir.join(HOST_STATUS)).ok()?;
+    serde_json::from_slice(&text).ok()
+}
+
+/// Whether the files of a state directory can be read by this user, who may be another than that
+/// of the host. A directory that is missing is no failure.
+pub fn check_readable(state_dir: &Path) -> Result<(), Failure> {
+    let read = fs::read_dir(state_dir).and_then(|_| match File::open(state_dir.join(HEARTBEAT)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        opened => opened.map(drop),
+    });
+    match read {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        read => read.map_err(|error| not_readable(state_dir, &error)),
+    }
+}
+
+fn not_readable(path: &Path, error: &io::Error) -> Failure {
+    let path = path.display();
+    let hint = if error.kind() == io::ErrorKind::PermissionDenied {
+        "; run the command as the user that runs source-host"
+    } else {
+        ""
+    };
+    Failure::failed(format!("{path} cannot be read: {error}{hint}"))
+}
+
 /// What is kept of one stream.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct StreamRecord {
@@ -297,11 +331,21 @@ impl StateDir {
 
     /// Replaces the sign of life. It does not have to outlast a crash of the system.
     pub fn write_heartbeat(&self, heartbeat: &Heartbeat) -> io::Result<()> {
+        self.replace(HEARTBEAT, &serde_json::to_vec(heartbeat)?)
+    }
+
+    /// Replaces what the host notes beside the records, as JSON text, for [`host_status`]. It does
+    /// not have to outlast a crash of the system.
+    pub fn write_host_status(&self, json: &[u8]) -> io::Result<()> {
+        self.replace(HOST_STATUS, json)
+    }
+
+    fn replace(&self, name: &str, text: &[u8]) -> io::Result<()> {
         let aside = tempfile::Builder::new()
             .prefix(".heartbeat-")
             .tempfile_in(&self.path)?;
-        fs::write(aside.path(), serde_json::to_vec(heartbeat)?)?;
-        disk::persist(aside, &self.path.join(HEARTBEAT))
+        fs::write(aside.path(), text)?;
+        disk::persist(aside, &self.path.join(name))
     }
 
     /// Replace what is kept of a source. It is on the disk when this returns.
@@ -375,6 +419,9 @@ pub fn read(state_dir: &Path, source: &str) -> Result<Option<SourceState>, Failu
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            return Err(not_readable(&path, &error));
+        }
         Err(error) => return Err(unusable(&path, &format!("cannot be read: {error}"))),
     };
     let version = serde_json::from_str::<Version>(&text)

@@ -9,7 +9,7 @@ use source_runtime::bindings::{CheckOutcome, CheckResult, NotPermitted, PollErro
 use source_runtime::source::{NetworkAccess, Source};
 use source_runtime::source_loop::settings_error;
 
-use super::{Table, cache_dir, print};
+use super::{Table, cache_dir, print, terminal_width};
 use crate::settings::{Settings, SourceSettings};
 use crate::source;
 
@@ -176,7 +176,7 @@ fn outcomes(found: &[Found]) -> String {
     for found in found {
         table.row(vec![found.stream.clone(), found.outcome.clone()]);
     }
-    table.render()
+    table.render_within(terminal_width())
 }
 
 /// A stream that is not permitted is for a person to grant, and as long as

@@ -8,7 +8,7 @@ use source_common::exit::{Exit, Failure};
 use source_runtime::bindings::{Description, Order};
 use source_runtime::source::{Components, NetworkAccess, OFFLINE_MEMORY_BYTES_MAX};
 
-use super::{Table, cache_dir, check, print, user_cache_dir};
+use super::{Table, cache_dir, check, print, terminal_width, user_cache_dir};
 use crate::settings::Settings;
 use crate::source::{self, component_at};
 
@@ -66,7 +66,7 @@ pub async fn describe_online(config: &Path) -> Result<Exit, Failure> {
                 result.remark.unwrap_or_default(),
             ]);
         }
-        text.push_str(&table.render());
+        text.push_str(&table.render_within(terminal_width()));
     }
     print(&text)?;
     Ok(exit)
@@ -135,7 +135,7 @@ fn to_text(description: &Description) -> Result<String, Failure> {
             stream.endpoint.clone(),
         ]);
     }
-    text.push_str(&streams.render());
+    text.push_str(&streams.render_within(terminal_width()));
 
     let schema = schema(description)?;
     let mut settings = Table::new(&["setting", "type", "default", "what it is"]);
@@ -148,7 +148,7 @@ fn to_text(description: &Description) -> Result<String, Failure> {
         settings.row(setting(name, property));
     }
     text.push('\n');
-    text.push_str(&settings.render());
+    text.push_str(&settings.render_within(terminal_width()));
     Ok(text)
 }
 

@@ -6,10 +6,11 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use source_common::exit::{Exit, Failure};
-use source_runtime::store::{self, SourceState};
+use source_runtime::store::{self, SourceState, epoch_ms};
 use toml::{Table, Value};
 
 use super::print;
+use crate::report::time_text;
 use crate::settings::Settings;
 
 /// The settings that only API 1.0 has. All others stay.
@@ -76,14 +77,16 @@ fn section(name: &str, settings: &Table, record: Option<&SourceState>, now: Syst
             let _ = writeln!(
                 text,
                 "# The newest SIEM event is of {}; `start` lies two hours before it.",
-                shown(newest)
+                time_text(epoch_ms(newest))
             );
             if newest + KEPT < now + BACK {
                 text.push_str(
                     "# That is longer ago than the 7 days that Mimecast keeps: what lies between is lost.\n",
                 );
             }
-            Value::String(shown(newest.checked_sub(BACK).unwrap_or(newest)))
+            Value::String(time_text(epoch_ms(
+                newest.checked_sub(BACK).unwrap_or(newest),
+            )))
         }
         None => {
             text.push_str("# No SIEM event was delivered yet: `start` stays as it is.\n");
@@ -111,10 +114,6 @@ fn section(name: &str, settings: &Table, record: Option<&SourceState>, now: Syst
     }
     text.push('\n');
     text
-}
-
-fn shown(time: SystemTime) -> String {
-    humantime::format_rfc3339_seconds(time).to_string()
 }
 
 #[cfg(test)]

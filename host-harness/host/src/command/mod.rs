@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 use source_common::exit::Failure;
 
-pub(crate) use self::table::Table;
+pub(crate) use self::table::{Table, terminal_width};
 use crate::settings::{STATE_CACHE, Settings};
 
 /// The machine code of a settings file's components, where a run has made the

@@ -8,6 +8,7 @@ use source_runtime::source::NetworkAccess;
 use source_runtime::store::{StateDir, epoch_ms};
 
 use super::{cache_dir, print};
+use crate::report::time_text;
 use crate::settings::Settings;
 use crate::source;
 
@@ -63,7 +64,7 @@ pub async fn reset(config: &Path, reset: &Reset) -> Result<Exit, Failure> {
         print(&format!(
             "source `{name}`: the next run collects {streams} again from {}; events that were \
              delivered before come again with the same ids\n",
-            time(from_ms)
+            time_text(from_ms.unsigned_abs())
         ))?;
     }
     Ok(Exit::Done)
@@ -82,12 +83,6 @@ fn parse_from(text: &str, now: SystemTime) -> Result<i64, Failure> {
             "--from {text:?} is no time; write one like 2026-11-01T00:00:00Z, or how long ago, like 24h"
         ))
     })
-}
-
-fn time(epoch_ms: i64) -> String {
-    let ms = u64::try_from(epoch_ms).unwrap_or(0);
-    let time = SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(ms);
-    humantime::format_rfc3339_seconds(time).to_string()
 }
 
 #[cfg(test)]

@@ -4,435 +4,514 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use serde_json::{Value, json};
 use source_common::exit::{Exit, Failure};
-use source_runtime::store::{self, Heartbeat, SourceState, State, StreamRecord, epoch_ms};
+use source_runtime::store::{self, State};
 
-use super::{Table, print};
+use super::table::{paragraph, shorten, terminal_size};
+use super::{Table, print, terminal_width};
+use crate::report::{
+    HostFacts, HostReport, HostStatus, OutputReport, PausedBy, SourceFacts, SourceReport,
+    StoredHost, StreamReport, Time,
+};
 use crate::settings::Settings;
 
-/// A host polls every source at least hourly, so one that stored nothing for this long collects
-/// nothing.
-const STALE_AFTER: Duration = Duration::from_secs(2 * 3_600);
+/// How often `--watch` shows the status anew.
+const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 
-/// The host that uses the state directory, at some time.
-struct Host {
-    heartbeat: Option<Heartbeat>,
-    now: SystemTime,
-}
-
-/// Shows the state of every source. It can be asked while a run goes on. Ends with 0 where every
-/// source is healthy, 1 where one fails, 3 where nothing runs or one has become stale; a state
-/// file that cannot be used is the failure of its source.
+/// Shows the state of every source and output. It can be asked while a run goes on. Ends with 0
+/// where every source is healthy, 1 where one fails or an output does not accept, 3 where nothing
+/// runs or a source has become stale.
 pub fn status(config: &Path, as_json: bool) -> Result<Exit, Failure> {
     let settings = Settings::read(config)?;
-    let host = Host {
-        heartbeat: store::heartbeat(&settings.state_dir),
-        now: SystemTime::now(),
-    };
-    let mut text = host.to_text();
-    let mut values = Vec::new();
-    let mut exit = if host.is_alive() {
-        Exit::Done
-    } else {
-        Exit::NotRunning
-    };
-    for source in &settings.sources {
-        let name = &source.name;
-        match store::read(&settings.state_dir, name) {
-            Ok(record) => {
-                let shown = Shown::new((name, source.enabled), record.as_ref(), &host);
-                exit = exit.max(shown.exit());
-                if as_json {
-                    values.push(shown.to_json());
-                } else {
-                    text.push_str(&shown.to_text());
-                }
-            }
-            Err(failure) => {
-                exit = exit.max(failure.exit);
-                if as_json {
-                    values.push(unusable_to_json(name, &failure));
-                } else {
-                    // Writing to a `String` cannot fail.
-                    let _ = writeln!(text, "source `{name}`: failing\nlast error: {failure}\n");
-                }
-            }
-        }
-    }
+    let now = SystemTime::now();
+    let report = read(&settings, now)?;
     print(&if as_json {
-        let report = json!({ "host": host.to_json(), "sources": values });
-        format!("{report:#}\n")
+        let json = serde_json::to_string_pretty(&report)
+            .map_err(|error| Failure::failed(format!("the status as JSON: {error}")))?;
+        json + "\n"
     } else {
-        text
+        to_text(&report, now, terminal_width())
     })?;
-    Ok(exit)
+    Ok(report.exit())
 }
 
-fn unusable_to_json(name: &str, failure: &Failure) -> Value {
-    json!({
-        "source": name,
-        "state": State::Failing,
-        "last_error": { "kind": "state", "detail": failure.message },
+/// Shows the status again and again, until the process is interrupted. Returns `false` at once
+/// where standard output is no terminal.
+pub async fn watch(config: &Path) -> Result<bool, Failure> {
+    while let Some((rows, columns)) = terminal_size() {
+        let settings = Settings::read(config)?;
+        let now = SystemTime::now();
+        let report = read(&settings, now)?;
+        print(&frame(&to_summary(&report, now, columns), rows, columns))?;
+        tokio::time::sleep(WATCH_INTERVAL).await;
+    }
+    Ok(false)
+}
+
+/// A text in place of what is on the screen, as far as it fits. Each line is cleared as it is
+/// written, so that nothing flickers.
+fn frame(text: &str, rows: usize, columns: usize) -> String {
+    const HOME: &str = "\x1b[H";
+    const CLEAR_LINE: &str = "\x1b[K";
+    const CLEAR_BELOW: &str = "\x1b[J";
+    let lines: Vec<&str> = text.trim_end().lines().collect();
+    let room = rows.saturating_sub(1);
+    let shown = if lines.len() > room {
+        room.saturating_sub(1)
+    } else {
+        lines.len()
+    };
+    let mut frame = HOME.to_owned();
+    for line in lines.iter().take(shown) {
+        frame.push_str(&shorten(line, columns));
+        frame.push_str(CLEAR_LINE);
+        frame.push_str("\r\n");
+    }
+    let hidden = lines.len().saturating_sub(shown);
+    if hidden > 0 {
+        // Writing to a `String` cannot fail.
+        let _ = write!(frame, "… {hidden} more lines{CLEAR_LINE}");
+    }
+    frame.push_str(CLEAR_BELOW);
+    frame
+}
+
+/// Reads what a host has left in the state directory.
+fn read(settings: &Settings, now: SystemTime) -> Result<HostReport, Failure> {
+    store::check_readable(&settings.state_dir)?;
+    let stored: StoredHost = store::host_status(&settings.state_dir).unwrap_or_default();
+    let host = HostFacts {
+        heartbeat: store::heartbeat(&settings.state_dir),
+        is_ready: stored.ready,
+        version: stored.version,
+        now,
+    };
+    let facts = |name: &str| {
+        let noted = stored.sources.get(name).cloned().unwrap_or_default();
+        let runs = host.is_alive();
+        SourceFacts {
+            // Of a run that has ended only what outlasts it counts.
+            settings_error: noted.settings_error.filter(|_| runs),
+            blocked: noted.blocked.filter(|_| runs),
+            ..noted
+        }
+    };
+    let report = |name: &str, facts: &SourceFacts| match store::read(&settings.state_dir, name) {
+        Ok(record) => {
+            let record = record.as_ref();
+            let checkpoint = record.and_then(|record| record.checkpoint.as_ref());
+            SourceReport::new(name, record, checkpoint.map(String::len), facts, &host)
+        }
+        Err(failure) => SourceReport::unusable(name, &failure.message, facts, &host),
+    };
+    let mut sources = Vec::with_capacity(settings.sources.len());
+    for source in &settings.sources {
+        let mut facts = facts(&source.name);
+        let chosen = source.outputs.clone();
+        facts.outputs = chosen.unwrap_or_else(|| settings.output_names());
+        if !source.enabled {
+            facts.paused_by = Some(PausedBy::Settings);
+        } else if facts.paused_by == Some(PausedBy::Settings) {
+            // The settings have changed since; the host may not have read them yet.
+            facts.paused_by = None;
+        }
+        sources.push(report(&source.name, &facts));
+    }
+    for faulty in &settings.faulty {
+        let mut facts = facts(&faulty.name);
+        facts.settings_error = Some(faulty.failure.message.clone());
+        sources.push(report(&faulty.name, &facts));
+    }
+    sources.sort_by(|one, other| one.source.cmp(&other.source));
+    let mut outputs = stored.outputs;
+    if !host.is_alive() {
+        for output in &mut outputs {
+            output.state = State::Stopped;
+        }
+    }
+    Ok(HostReport {
+        host: host.report(),
+        sources,
+        outputs,
     })
 }
 
-impl Host {
-    fn is_alive(&self) -> bool {
-        let heartbeat = self.heartbeat.as_ref();
-        heartbeat.is_some_and(|heartbeat| heartbeat.is_alive(self.now))
-    }
-
-    fn to_text(&self) -> String {
-        let Some(heartbeat) = &self.heartbeat else {
-            return "host: not running; no run has used this state directory\n\n".to_owned();
-        };
-        let (pid, written) = (heartbeat.pid, time(heartbeat.written_at_ms));
-        if self.is_alive() {
-            let started = time(heartbeat.started_at_ms);
-            format!("host: running since {started}, process {pid}\n\n")
-        } else if heartbeat.has_ended {
-            format!("host: not running; the last run ended at {written}\n\n")
-        } else {
-            format!(
-                "host: not running; process {pid} gave its last sign of life at {written}: look into \
-                 its log, and start `source-host run` again\n\n"
-            )
-        }
-    }
-
-    fn to_json(&self) -> Value {
-        let heartbeat = self.heartbeat.as_ref();
-        json!({
-            "running": self.is_alive(),
-            "pid": heartbeat.map(|it| it.pid),
-            "started_at": heartbeat.map(|it| time(it.started_at_ms)),
-            "last_seen": heartbeat.map(|it| time(it.written_at_ms)),
-        })
-    }
-}
-
-/// A source as it is shown.
-struct Shown<'a> {
-    name: &'a str,
-    record: Option<&'a SourceState>,
-    host: &'a Host,
-    state: State,
-    is_stale: bool,
-}
-
-impl<'a> Shown<'a> {
-    fn new(
-        (name, is_enabled): (&'a str, bool),
-        record: Option<&'a SourceState>,
-        host: &'a Host,
-    ) -> Self {
-        let stored_at =
-            record.and_then(|record| humantime::parse_rfc3339_weak(&record.stored_at).ok());
-        let age = stored_at.and_then(|stored_at| host.now.duration_since(stored_at).ok());
-        Self {
-            name,
-            record,
-            host,
-            state: if is_enabled {
-                state(record, host.is_alive())
-            } else {
-                State::Paused
-            },
-            is_stale: is_enabled && age.is_some_and(|age| age > STALE_AFTER),
-        }
-    }
-
-    fn exit(&self) -> Exit {
-        let has_failed = self
-            .record
-            .is_some_and(|record| record.last_error.is_some());
-        match self.state {
-            State::Blocked | State::Failing | State::Unauthorized => Exit::Failed,
-            State::Stopped if has_failed => Exit::Failed,
-            State::Stopped => Exit::NotRunning,
-            _ if self.is_stale => Exit::NotRunning,
-            State::Active
-            | State::NotPermitted
-            | State::Paused
-            | State::Starting
-            | State::Waiting => Exit::Done,
-        }
-    }
-
-    /// The checkpoint is left out; that there is one is shown.
-    fn to_json(&self) -> Value {
-        let Some(record) = self.record else {
-            return json!({ "source": self.name, "state": self.state });
-        };
-        let streams = record.streams.iter().map(|(name, stream)| {
-            let mut value = json!(stream);
-            if let Value::Object(members) = &mut value {
-                members.insert("state".to_owned(), json!(self.stream_state(stream)));
-                members.insert("lag_seconds".to_owned(), json!(self.lag_seconds(stream)));
-            }
-            (name.clone(), value)
-        });
-        json!({
-            "source": self.name,
-            "state": self.state,
-            "stale": self.is_stale,
-            "component": record.component,
-            "has_checkpoint": record.checkpoint.is_some(),
-            "stored_at": record.stored_at,
-            "lag_seconds": self.source_lag_seconds(record),
-            "memory_bytes_peak": record.memory_bytes_peak,
-            "undeliverable": record.undeliverable,
-            "last_error": record.last_error,
-            "streams": streams.collect::<serde_json::Map<_, _>>(),
-        })
-    }
-
-    fn to_text(&self) -> String {
-        // Writing to a `String` cannot fail.
-        let mut text = String::new();
-        let (name, word) = (self.name, self.state.word());
-        let Some(record) = self.record else {
-            let _ = writeln!(text, "source `{name}`: {word}, never polled\n");
-            return text;
-        };
-        let stale = if self.is_stale { " and stale" } else { "" };
-        let _ = writeln!(
-            text,
-            "source `{name}`: {word}{stale}, lag {}, stored {}, {}, memory peak {} MiB",
-            lag_text(self.source_lag_seconds(record)),
-            record.stored_at,
-            record.component,
-            record.memory_bytes_peak / (1024 * 1024)
-        );
-        let mut table = Table::new(&[
-            "stream",
-            "state",
-            "collected until",
-            "lag",
-            "received",
-            "events",
-            "rejected",
-            "duplicates",
-            "quota",
-            "last message",
-        ]);
-        for (stream, kept) in &record.streams {
-            table.row(self.row(stream, kept));
-        }
-        text.push_str(&table.render());
-        if record.undeliverable > 0 {
-            let _ = writeln!(text, "undeliverable events: {}", record.undeliverable);
-        }
-        if let Some(error) = &record.last_error {
-            let _ = writeln!(
-                text,
-                "last error, {}: {}: {}",
-                error.at, error.kind, error.detail
-            );
-        }
+/// All of it, for people.
+fn to_text(report: &HostReport, now: SystemTime, width: Option<usize>) -> String {
+    let mut text = heading(report, now);
+    for source in &report.sources {
+        text.push_str(&source_to_text(source, width));
         text.push('\n');
-        text
     }
+    text.push_str(&outputs_to_text(&report.outputs, width));
+    text.truncate(text.trim_end().len());
+    text.push('\n');
+    text
+}
 
-    fn row(&self, name: &str, stream: &StreamRecord) -> Vec<String> {
-        let until = collected_until_ms(stream);
-        let message = stream.last_error.as_ref().or(stream.last_notice.as_ref());
-        let message = message.map(|message| format!("{}: {}", message.kind, message.detail));
-        let message = message.filter(|_| stream.state_detail.is_empty());
-        vec![
-            name.to_owned(),
-            self.stream_state(stream).word().to_owned(),
-            until.map_or_else(|| "-".to_owned(), time),
-            lag_text(self.lag_seconds(stream)),
+/// One line for each source where there are several, so that all of them fit a screen.
+fn to_summary(report: &HostReport, now: SystemTime, width: usize) -> String {
+    let width = Some(width);
+    if report.sources.len() <= 1 {
+        return to_text(report, now, width);
+    }
+    let head = [
+        "source",
+        "state",
+        "last poll",
+        "lag",
+        "received",
+        "events",
+        "rejected",
+        "duplicates",
+        "last message",
+    ];
+    let mut table = Table::new(&head).with_optional(&[2, 7, 4]);
+    for source in &report.sources {
+        table.row(vec![
+            source.source.clone(),
+            state_text(source),
+            time_or_dash(source.last_poll_at),
+            lag_text(source.lag_seconds),
+            source.sum(|stream| stream.received).to_string(),
+            source.sum(|stream| stream.events).to_string(),
+            source.sum(|stream| stream.rejected).to_string(),
+            source.sum(|stream| stream.duplicates).to_string(),
+            source
+                .settings_error
+                .clone()
+                .unwrap_or_else(|| source.detail.clone()),
+        ]);
+    }
+    let mut text = heading(report, now);
+    text.push_str(&table.render_within(width));
+    text.push('\n');
+    text.push_str(&outputs_to_text(&report.outputs, width));
+    text
+}
+
+fn heading(report: &HostReport, now: SystemTime) -> String {
+    let host = host_to_text(&report.host);
+    format!("Collection status at {}\n{host}\n\n", Time::of(now))
+}
+
+fn host_to_text(host: &HostStatus) -> String {
+    let (Some(pid), Some(started), Some(seen)) = (host.pid, host.started_at, host.last_seen) else {
+        return "host: not running; no run has used this state directory".to_owned();
+    };
+    if host.running {
+        format!("host: running since {started}, process {pid}")
+    } else if host.has_ended {
+        format!("host: not running; the last run ended at {seen}")
+    } else {
+        format!(
+            "host: not running; process {pid} gave its last sign of life at {seen}: look into its \
+             log, and start `source-host run` again"
+        )
+    }
+}
+
+fn state_text(source: &SourceReport) -> String {
+    let stale = if source.stale { " and stale" } else { "" };
+    format!("{}{stale}", source.state.word())
+}
+
+fn source_to_text(source: &SourceReport, width: Option<usize>) -> String {
+    let (name, state) = (&source.source, state_text(source));
+    let is_new = source.streams.is_empty() && !source.has_checkpoint;
+    let mut lines = vec![if is_new {
+        format!("source `{name}`: {state}, never polled")
+    } else {
+        format!(
+            "source `{name}`: {state}, lag {}, last poll {}, next poll {}, {}, memory peak {} MiB",
+            lag_text(source.lag_seconds),
+            time_or_dash(source.last_poll_at),
+            time_or_dash(source.next_poll_at),
+            source.component,
+            source.memory_bytes_peak / (1024 * 1024)
+        )
+    }];
+    if source.undeliverable > 0 {
+        lines.push(format!("undeliverable events: {}", source.undeliverable));
+    }
+    if let Some(error) = &source.settings_error {
+        lines.push(format!("settings not used: {error}"));
+    }
+    if source.state == State::Blocked {
+        lines.push(format!("blocked: {}", source.detail));
+    }
+    if let Some(error) = &source.last_error {
+        let (at, kind, detail) = (&error.at, &error.kind, &error.detail);
+        lines.push(format!("last error, {at}: {kind}: {detail}"));
+    }
+    let mut text: String = lines.iter().map(|line| paragraph(line, width)).collect();
+    if !source.streams.is_empty() {
+        text.push_str(&streams_to_text(source, width));
+    }
+    text
+}
+
+fn streams_to_text(source: &SourceReport, width: Option<usize>) -> String {
+    let head = [
+        "stream",
+        "state",
+        "newest event",
+        "collected until",
+        "last poll",
+        "lag",
+        "received",
+        "events",
+        "rejected",
+        "duplicates",
+        "last message",
+    ];
+    let mut table = Table::new(&head).with_optional(&[3, 2, 4, 9, 6]);
+    for (name, stream) in &source.streams {
+        table.row(vec![
+            name.clone(),
+            stream.state.word().to_owned(),
+            time_or_dash(stream.newest_at),
+            time_or_dash(stream.collected_until),
+            time_or_dash(stream.last_poll_at),
+            lag_text(stream.lag_seconds),
             stream.received.to_string(),
             stream.events.to_string(),
             stream.rejected.to_string(),
             stream.duplicates.to_string(),
-            stream
-                .quota_remaining
-                .map_or_else(|| "-".to_owned(), |left| left.to_string()),
-            message.unwrap_or_else(|| stream.state_detail.clone()),
-        ]
+            last_message(stream),
+        ]);
     }
-
-    fn stream_state(&self, stream: &StreamRecord) -> State {
-        if matches!(self.state, State::Paused | State::Stopped) {
-            self.state
-        } else {
-            stream.state
-        }
-    }
-
-    /// How far a stream is behind the clock.
-    fn lag_seconds(&self, stream: &StreamRecord) -> Option<u64> {
-        let until_ms = collected_until_ms(stream)?;
-        Some(epoch_ms(self.host.now).saturating_sub(until_ms) / 1000)
-    }
-
-    /// The lag of the stream that is furthest behind, of those that are permitted.
-    fn source_lag_seconds(&self, record: &SourceState) -> Option<u64> {
-        let streams = record.streams.values();
-        let permitted = streams.filter(|stream| stream.state != State::NotPermitted);
-        permitted
-            .filter_map(|stream| self.lag_seconds(stream))
-            .max()
-    }
+    table.render_within(width)
 }
 
-/// Up to when a stream is collected; an older release noted its newest event only.
-fn collected_until_ms(stream: &StreamRecord) -> Option<u64> {
-    let until_ms = stream.collected_until_ms.or(stream.newest_ms)?;
-    u64::try_from(until_ms).ok()
-}
-
-fn time(epoch_ms: u64) -> String {
-    let time = SystemTime::UNIX_EPOCH + Duration::from_millis(epoch_ms.min(253_402_300_799_000));
-    humantime::format_rfc3339_seconds(time).to_string()
-}
-
-fn lag_text(seconds: Option<u64>) -> String {
-    seconds.map_or_else(
-        || "-".to_owned(),
-        |seconds| humantime::format_duration(Duration::from_secs(seconds)).to_string(),
-    )
-}
-
-/// What a source is doing: what its streams do, and what stops all of them.
-fn state(record: Option<&SourceState>, is_alive: bool) -> State {
-    if !is_alive {
-        return State::Stopped;
-    }
-    let Some(record) = record else {
-        return State::Starting;
+/// What an operator should know of a stream: why it does not collect, else its last failure or
+/// notice, each with the time.
+fn last_message(stream: &StreamReport) -> String {
+    let gaps = match stream.gaps {
+        0 => String::new(),
+        1 => "1 gap; ".to_owned(),
+        gaps => format!("{gaps} gaps; "),
     };
-    match &record.last_error {
-        Some(error) if error.kind == "unauthorized" => return State::Unauthorized,
-        Some(error) if error.kind == "throttled" => return State::Waiting,
-        Some(_) => return State::Failing,
-        None => {}
+    let message = if stream.detail.is_empty() {
+        let message = stream.last_error.as_ref().or(stream.last_notice.as_ref());
+        message.map(|message| format!("{}: {} ({})", message.kind, message.detail, message.at))
+    } else {
+        let until = stream.until;
+        let until = until.map_or_else(String::new, |until| format!(" (next try {until})"));
+        Some(format!("{}{until}", stream.detail))
+    };
+    gaps + &message.unwrap_or_default()
+}
+
+fn outputs_to_text(outputs: &[OutputReport], width: Option<usize>) -> String {
+    if outputs.is_empty() {
+        return String::new();
     }
-    // One stream that fails is to be looked at; one that waits does not hold the others back.
-    let is_any = |state: &State| record.streams.values().any(|stream| stream.state == *state);
-    let by_weight = [
-        State::Failing,
-        State::Active,
-        State::Waiting,
-        State::NotPermitted,
+    let head = [
+        "output",
+        "type",
+        "state",
+        "last success",
+        "events",
+        "batches",
+        "retries",
+        "blocked",
+        "waiting sources",
+        "last message",
     ];
-    by_weight
-        .into_iter()
-        .find(is_any)
-        .unwrap_or(State::Starting)
+    let mut table = Table::new(&head).with_optional(&[8, 5, 1, 4]);
+    for output in outputs {
+        table.row(vec![
+            output.output.clone(),
+            output.kind.clone(),
+            output.state.word().to_owned(),
+            time_or_dash(output.last_success_at),
+            output.events.to_string(),
+            output.batches.to_string(),
+            output.retries.to_string(),
+            lag_text(Some(output.blocked_seconds)),
+            output.backlog_sources.to_string(),
+            output.detail.clone(),
+        ]);
+    }
+    table.render_within(width)
+}
+
+fn time_or_dash(time: Option<Time>) -> String {
+    time.map_or_else(|| "-".to_owned(), |time| time.to_string())
+}
+
+/// A duration by its two largest units, such as `3days 2h`.
+pub(crate) fn lag_text(seconds: Option<u64>) -> String {
+    let Some(seconds) = seconds else {
+        return "-".to_owned();
+    };
+    let text = humantime::format_duration(Duration::from_secs(seconds)).to_string();
+    let units: Vec<&str> = text.split(' ').take(2).collect();
+    units.join(" ")
 }
 
 #[cfg(test)]
 mod tests {
-    use source_runtime::store::StatusMessage;
+    use source_runtime::store::{Heartbeat, SourceState, StreamRecord, epoch_ms};
 
     use super::*;
 
     const NOW_MS: u64 = 1_770_100_000_000;
 
-    fn host(age_secs: u64, has_ended: bool) -> Host {
-        Host {
+    fn now() -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_millis(NOW_MS)
+    }
+
+    fn stream(state: State, detail: &str) -> StreamRecord {
+        StreamRecord {
+            state,
+            state_detail: detail.to_owned(),
+            received: 1_234_567,
+            events: 1_234_560,
+            rejected: 5,
+            duplicates: 2,
+            collected_until_ms: Some(NOW_MS.cast_signed() - 90_000),
+            newest_ms: Some(NOW_MS.cast_signed() - 100_000),
+            asked_at: Some(
+                Time {
+                    epoch_ms: NOW_MS - 5_000,
+                }
+                .to_string(),
+            ),
+            ..StreamRecord::default()
+        }
+    }
+
+    fn report(names: &[&str]) -> HostReport {
+        let host = HostFacts {
             heartbeat: Some(Heartbeat {
                 pid: 7,
-                started_at_ms: NOW_MS - 86_400_000,
-                written_at_ms: NOW_MS - age_secs * 1000,
-                has_ended,
+                started_at_ms: NOW_MS - 3_600_000,
+                written_at_ms: epoch_ms(now()),
+                has_ended: false,
             }),
-            now: SystemTime::UNIX_EPOCH + Duration::from_millis(NOW_MS),
-        }
-    }
-
-    /// A source whose streams are in these states, stored so many seconds ago.
-    fn record(states: &[State], age_secs: u64) -> SourceState {
+            is_ready: true,
+            version: None,
+            now: now(),
+        };
         let mut record = SourceState::new("acme");
-        record.stored_at = time(NOW_MS - age_secs * 1000);
-        for ((number, state), behind) in states.iter().enumerate().zip(0_i64..) {
-            let stream = StreamRecord {
-                state: *state,
-                collected_until_ms: Some(NOW_MS.cast_signed() - 90_000 * (1 + behind)),
-                ..StreamRecord::default()
-            };
-            record.streams.insert(format!("stream-{number}"), stream);
+        record.stored_at = Time {
+            epoch_ms: NOW_MS - 5_000,
         }
-        record
+        .to_string();
+        record.polled_ms = Some(NOW_MS - 5_000);
+        let missing =
+            "not permitted; grant the application Monitoring | Data Leak Prevention | Read";
+        let streams = [
+            ("siem.impersonation-protect", stream(State::Active, "")),
+            ("dlp", stream(State::NotPermitted, missing)),
+        ];
+        for (name, stream) in streams {
+            record.streams.insert(name.to_owned(), stream);
+        }
+        let facts = SourceFacts::default();
+        let of = |name: &&str| SourceReport::new(name, Some(&record), Some(9), &facts, &host);
+        HostReport {
+            host: host.report(),
+            sources: names.iter().map(of).collect(),
+            outputs: vec![OutputReport {
+                output: "siem".to_owned(),
+                kind: "http".to_owned(),
+                state: State::Blocked,
+                detail: "connection refused".to_owned(),
+                last_success_at: Some(Time {
+                    epoch_ms: NOW_MS - 600_000,
+                }),
+                retries: 12,
+                blocked_seconds: 590,
+                events: 1_234_560,
+                batches: 1_300,
+                backlog_sources: 1,
+            }],
+        }
     }
 
-    fn shown(states: &[State], host: &Host, age_secs: u64) -> (State, Exit) {
-        let record = record(states, age_secs);
-        let shown = Shown::new(("acme", true), Some(&record), host);
-        (shown.state, shown.exit())
-    }
-
-    #[test]
-    fn a_source_is_what_its_streams_are_and_one_that_fails_comes_first() {
-        use State::{Active, Failing, NotPermitted, Starting, Waiting};
-        let alive = host(3, false);
-        for (states, state, exit) in [
-            (&[Active, Active][..], Active, Exit::Done),
-            (&[Active, Waiting, NotPermitted], Active, Exit::Done),
-            (&[Waiting, NotPermitted], Waiting, Exit::Done),
-            (&[NotPermitted], NotPermitted, Exit::Done),
-            (&[Active, Failing], Failing, Exit::Failed),
-            (&[], Starting, Exit::Done),
-        ] {
-            assert_eq!(shown(states, &alive, 5), (state, exit), "{states:?}");
-        }
-        let mut refused = record(&[Active], 5);
-        for (kind, state, exit) in [
-            ("unauthorized", State::Unauthorized, Exit::Failed),
-            ("throttled", Waiting, Exit::Done),
-            ("unavailable", Failing, Exit::Failed),
-        ] {
-            refused.last_error = Some(StatusMessage {
-                at: String::new(),
-                kind: kind.to_owned(),
-                detail: String::new(),
-            });
-            let shown = Shown::new(("acme", true), Some(&refused), &alive);
-            assert_eq!((shown.state, shown.exit()), (state, exit), "{kind}");
-        }
+    fn widest(text: &str) -> usize {
+        let widths = text.lines().map(|line| line.chars().count());
+        widths.max().unwrap_or_default()
     }
 
     #[test]
-    fn without_a_host_that_lives_every_source_is_stopped() {
-        for dead in [
-            host(31, false),
-            host(3, true),
-            host(3 * 86_400, false),
-            Host {
-                heartbeat: None,
-                ..host(0, false)
-            },
-        ] {
-            let (state, exit) = shown(&[State::Active], &dead, 5);
-            assert_eq!((state, exit), (State::Stopped, Exit::NotRunning));
-            assert!(dead.to_text().starts_with("host: not running"));
-        }
+    fn the_text_has_the_states_and_times_of_streams_and_outputs() {
+        let text = to_text(&report(&["acme"]), now(), None);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], "Collection status at 2026-02-03T06:26:40Z");
         assert_eq!(
-            shown(&[State::Active], &host(29, false), 5).0,
-            State::Active
+            lines[1],
+            "host: running since 2026-02-03T05:26:40Z, process 7"
         );
+        assert!(
+            lines[3]
+                .starts_with("source `acme`: active, lag 1m 30s, last poll 2026-02-03T06:26:35Z")
+        );
+        let cells: Vec<&str> = lines[4]
+            .split("  ")
+            .filter(|cell| !cell.is_empty())
+            .collect();
+        let cells: Vec<&str> = cells.into_iter().map(str::trim).collect();
+        assert_eq!(
+            cells,
+            [
+                "stream",
+                "state",
+                "newest event",
+                "collected until",
+                "last poll",
+                "lag",
+                "received",
+                "events",
+                "rejected",
+                "duplicates",
+                "last message"
+            ]
+        );
+        assert!(
+            lines[5].starts_with("dlp                         not-permitted  2026-02-03T06:25:00Z")
+        );
+        assert!(lines[5].ends_with("Data Leak Prevention | Read"), "{text}");
+        assert!(
+            text.contains("siem    http  blocked  2026-02-03T06:16:40Z"),
+            "{text}"
+        );
+        assert!(text.contains("9m 50s"), "{text}");
     }
 
     #[test]
-    fn a_source_that_stores_nothing_for_hours_is_stale_and_its_lag_is_a_number() {
-        let alive = host(3, false);
-        assert_eq!(shown(&[State::Active], &alive, 7_199).1, Exit::Done);
-        assert_eq!(shown(&[State::Active], &alive, 7_201).1, Exit::NotRunning);
-        let record = record(&[State::Active, State::NotPermitted], 7_201);
-        let shown = Shown::new(("acme", true), Some(&record), &alive);
-        let json = shown.to_json();
-        assert_eq!(json["lag_seconds"], 90, "the other one is not permitted");
-        assert_eq!(json["streams"]["stream-1"]["lag_seconds"], 180);
-        assert_eq!(json["stale"], true);
-        let text = shown.to_text();
-        assert!(text.contains("active and stale, lag 1m 30s"), "{text}");
-        let paused = Shown::new(("acme", false), Some(&record), &alive);
-        assert_eq!((paused.state, paused.exit()), (State::Paused, Exit::Done));
-        assert!(paused.to_text().contains("source `acme`: paused, lag "));
+    fn no_line_is_longer_than_the_terminal_is_wide() {
+        for width in [80, 100, 132, 200, 400] {
+            let text = to_text(&report(&["acme"]), now(), Some(width));
+            assert!(widest(&text) <= width, "{text}");
+            assert!(text.contains("not-permitted"), "{text}");
+            let summary = to_summary(&report(&["acme", "globex"]), now(), width);
+            assert!(widest(&summary) <= width, "{summary}");
+        }
+    }
+
+    #[test]
+    fn a_frame_fits_the_terminal_and_clears_what_was_there() {
+        let names: Vec<String> = (0..50).map(|number| format!("tenant-{number}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let text = to_summary(&report(&names), now(), 80);
+        let frame = frame(&text, 24, 80);
+        assert!(frame.starts_with("\x1b[HCollection status at "), "{frame}");
+        assert!(frame.ends_with(" more lines\x1b[K\x1b[J"), "{frame}");
+        assert_eq!(frame.matches("\r\n").count(), 22);
+        assert!(frame.contains("tenant-10  active"), "{frame}");
+        let short = super::frame("one\ntwo\n", 24, 80);
+        assert_eq!(short, "\x1b[Hone\x1b[K\r\ntwo\x1b[K\r\n\x1b[J");
+    }
+
+    #[test]
+    fn a_long_time_is_given_by_its_two_largest_units() {
+        assert_eq!(lag_text(Some(0)), "0s");
+        assert_eq!(lag_text(Some(90)), "1m 30s");
+        assert_eq!(lag_text(Some(3 * 86_400 + 7_265)), "3days 2h");
+        assert_eq!(lag_text(None), "-");
     }
 }

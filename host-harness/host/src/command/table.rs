@@ -1,15 +1,64 @@
-//! Columns of text, each as wide as its widest cell.
+//! Columns of text, each as wide as its widest cell, made to fit a terminal.
+
+use std::io::IsTerminal;
+
+use console::Term;
+
+const GAP: &str = "  ";
+/// With less than this the last column gets lines of its own.
+const LAST_COLUMN_MIN: usize = 24;
+const INDENT: &str = "    ";
 
 /// Rows of equal length; the first is the head.
 #[derive(Debug)]
 pub(crate) struct Table {
     rows: Vec<Vec<String>>,
+    /// Columns that are left out where there is no room, the first of them first.
+    optional: Vec<usize>,
+    overlong: Overlong,
+}
+
+/// What becomes of the last column where there is no room for it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Overlong {
+    /// It goes on in further lines.
+    Wrapped,
+    /// It is cut to one line.
+    Cut,
+}
+
+/// The columns of standard output; `None` where it is no terminal, and nothing has to fit.
+pub(crate) fn terminal_width() -> Option<usize> {
+    terminal_size().map(|(_, columns)| columns)
+}
+
+/// The rows and columns of standard output; `None` where it is no terminal.
+pub(crate) fn terminal_size() -> Option<(usize, usize)> {
+    if !std::io::stdout().is_terminal() {
+        return None;
+    }
+    let (rows, columns) = Term::stdout().size_checked()?;
+    Some((usize::from(rows), usize::from(columns)))
 }
 
 impl Table {
     pub(crate) fn new(head: &[&str]) -> Self {
         let head = head.iter().map(|cell| (*cell).to_owned()).collect();
-        Self { rows: vec![head] }
+        Self {
+            rows: vec![head],
+            optional: Vec::new(),
+            overlong: Overlong::Wrapped,
+        }
+    }
+
+    /// Leaves these columns out where there is no room, the first of them first, and cuts the last
+    /// column to one line.
+    pub(crate) fn with_optional(self, optional: &[usize]) -> Self {
+        Self {
+            optional: optional.to_vec(),
+            overlong: Overlong::Cut,
+            ..self
+        }
     }
 
     pub(crate) fn row(&mut self, cells: Vec<String>) {
@@ -18,26 +67,99 @@ impl Table {
 
     /// The table as lines; numbers stand to the right.
     pub(crate) fn render(&self) -> String {
+        self.render_within(None)
+    }
+
+    /// The same in lines of at most so many characters, as far as the columns but the last allow.
+    pub(crate) fn render_within(&self, width: Option<usize>) -> String {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
-        let widths: Vec<usize> = (0..columns).map(|column| self.width(column)).collect();
+        let last = columns.saturating_sub(1);
+        let mut shown: Vec<usize> = (0..columns).collect();
+        let Some(width) = width else {
+            return self.lines(&shown, None);
+        };
+        let wanted = self.width(last).min(LAST_COLUMN_MIN);
+        for optional in &self.optional {
+            if self.width_before(&shown, last).saturating_add(wanted) <= width {
+                break;
+            }
+            shown.retain(|column| column != optional);
+        }
+        let room = width.saturating_sub(self.width_before(&shown, last));
+        if room >= wanted {
+            return self.lines(&shown, Some(room));
+        }
+        shown.retain(|column| *column != last);
+        let mut text = String::new();
+        let lines = self.lines(&shown, None);
+        for (number, (row, line)) in self.rows.iter().zip(lines.lines()).enumerate() {
+            text.push_str(line);
+            text.push('\n');
+            let cell = row.get(last);
+            let cell = cell.filter(|cell| number > 0 && !cell.is_empty());
+            let room = width.saturating_sub(INDENT.len());
+            for part in cell.map_or_else(Vec::new, |cell| self.fit(cell, room)) {
+                text.push_str(INDENT);
+                text.push_str(&part);
+                text.push('\n');
+            }
+        }
+        text
+    }
+
+    /// The shown columns as lines. The last of all columns gets so much room.
+    fn lines(&self, shown: &[usize], room: Option<usize>) -> String {
+        let last = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let mut text = String::new();
         for row in &self.rows {
             let mut line = String::new();
-            for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            let mut further = Vec::new();
+            for column in shown {
+                let Some(cell) = row.get(*column) else {
+                    continue;
+                };
+                let width = self.width(*column);
                 let padding = " ".repeat(width.saturating_sub(cell.chars().count()));
-                if self.is_numeric(column) {
+                if column.saturating_add(1) == last
+                    && let Some(room) = room
+                {
+                    let mut parts = self.fit(cell, room).into_iter();
+                    let indent = line.chars().count();
+                    line.push_str(&parts.next().unwrap_or_default());
+                    further.extend(parts.map(|part| " ".repeat(indent) + &part));
+                } else if self.is_numeric(*column) {
                     line.push_str(&padding);
                     line.push_str(cell);
                 } else {
                     line.push_str(cell);
                     line.push_str(&padding);
                 }
-                line.push_str("  ");
+                line.push_str(GAP);
             }
             text.push_str(line.trim_end());
             text.push('\n');
+            for line in further {
+                text.push_str(&line);
+                text.push('\n');
+            }
         }
         text
+    }
+
+    /// A cell in lines of at most so many characters.
+    fn fit(&self, cell: &str, room: usize) -> Vec<String> {
+        match self.overlong {
+            Overlong::Cut => vec![shorten(cell, room)],
+            Overlong::Wrapped => wrap(cell, room),
+        }
+    }
+
+    /// How wide the shown columns before the last of all are.
+    fn width_before(&self, shown: &[usize], last: usize) -> usize {
+        let before = shown.iter().filter(|column| **column != last);
+        before
+            .map(|column| self.width(*column).saturating_add(GAP.len()))
+            .fold(0, usize::saturating_add)
     }
 
     fn column(&self, column: usize) -> impl Iterator<Item = &String> {
@@ -60,6 +182,44 @@ impl Table {
     }
 }
 
+/// The first so many characters of a text; `…` is the last where it is longer.
+pub(crate) fn shorten(text: &str, room: usize) -> String {
+    if text.chars().count() <= room {
+        return text.to_owned();
+    }
+    let mut cut: String = text.chars().take(room.saturating_sub(1)).collect();
+    cut.truncate(cut.trim_end().len());
+    cut.push('…');
+    cut
+}
+
+/// A line with its end, broken at blanks where it is longer than so many characters.
+pub(crate) fn paragraph(text: &str, width: Option<usize>) -> String {
+    let lines = match width {
+        Some(width) => wrap(text, width),
+        None => vec![text.to_owned()],
+    };
+    lines.join("\n") + "\n"
+}
+
+/// A text in lines of at most so many characters, broken at blanks. A longer word is not broken.
+fn wrap(text: &str, room: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    for word in text.split_whitespace() {
+        let length = line.chars().count().saturating_add(word.chars().count());
+        if !line.is_empty() && length.saturating_add(1) > room {
+            lines.push(std::mem::take(&mut line));
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    lines.push(line);
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,5 +233,62 @@ mod tests {
             table.render(),
             "stream        events\nsiem.receipt       7\naudit          12345\n"
         );
+    }
+
+    fn table(optional: &[usize]) -> Table {
+        let table = Table::new(&["stream", "received", "events", "message"]);
+        let mut table = if optional.is_empty() {
+            table
+        } else {
+            table.with_optional(optional)
+        };
+        for (stream, message) in [
+            ("audit", "failing: HTTP 503, retried in ten minutes"),
+            ("siem.receipt", ""),
+        ] {
+            let row = [stream, "123456", "123456", message];
+            table.row(row.map(str::to_owned).to_vec());
+        }
+        table
+    }
+
+    #[test]
+    fn a_table_that_fits_is_not_changed() {
+        for optional in [&[][..], &[1]] {
+            let table = table(optional);
+            assert_eq!(table.render_within(Some(80)), table.render());
+        }
+    }
+
+    #[test]
+    fn without_room_the_last_column_is_wrapped_within_itself() {
+        assert_eq!(
+            table(&[]).render_within(Some(60)),
+            "stream        received  events  message\n\
+             audit           123456  123456  failing: HTTP 503, retried\n\
+             \x20                               in ten minutes\n\
+             siem.receipt    123456  123456\n"
+        );
+        assert_eq!(
+            table(&[]).render_within(Some(40)),
+            "stream        received  events\n\
+             audit           123456  123456\n    failing: HTTP 503, retried in ten\n    minutes\n\
+             siem.receipt    123456  123456\n"
+        );
+    }
+
+    #[test]
+    fn without_room_optional_columns_are_left_out_and_the_last_is_cut() {
+        assert_eq!(
+            table(&[1, 2]).render_within(Some(48)),
+            "stream        events  message\n\
+             audit         123456  failing: HTTP 503, retrie…\n\
+             siem.receipt  123456\n"
+        );
+        for width in 14..100 {
+            let text = table(&[1, 2]).render_within(Some(width));
+            let widest = text.lines().map(|line| line.chars().count()).max();
+            assert!(widest <= Some(width), "{width}: {text}");
+        }
     }
 }
