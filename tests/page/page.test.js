@@ -433,3 +433,35 @@ test("events and lag are plotted, and readable without seeing the plot", async (
     assert.ok(await page.locator(".numbers").isVisible());
   });
 });
+
+test("durations, axes and intervals are right at their edges", async () => {
+  await withHost(() => {}, async (page, world, origin) => {
+    await page.goto(`${origin}/`);
+    const found = await page.evaluate(async () => {
+      const { duration, counted } = await import("/assets/format.js");
+      const { intervals, roundUp } = await import("/assets/plot.js");
+      const at = (minute) => new Date(Date.UTC(2026, 0, 1, 0, minute)).toISOString();
+      const every = (minutes, step = 1) => Array.from({ length: Math.floor(minutes / step) }, (_, index) => ({ at: at(index * step), events: 2, lag_seconds: index }));
+      return {
+        durations: [null, -5, 0, 59.4, 59.6, 60, 61, 3599.6, 3660, 86_399, 90_000, 864_000].map(duration),
+        counts: [counted(1, "source"), counted(12_345, "source")],
+        axes: [0, 1, 1.5, 2, 99, 100, 101, 2_001].map(roundUp),
+        hour: intervals(every(50)),
+        day: intervals(every(1_440)),
+        hole: intervals([{ at: at(0), events: 1, lag_seconds: 1 }, { at: at(3), events: 4, lag_seconds: null }]),
+        none: intervals([{ at: "no time", events: 1 }]),
+      };
+    });
+    assert.deepEqual(found.durations, ["–", "0 s", "0 s", "59 s", "1 min", "1 min", "1 min 1 s", "1 h", "1 h 1 min", "23 h 59 min", "1 d 1 h", "10 d"]);
+    assert.deepEqual(found.counts, ["1 source", "12,345 sources"]);
+    assert.deepEqual(found.axes, [1, 1, 2, 2, 100, 100, 200, 5_000]);
+    assert.equal(found.hour.step, 60_000);
+    assert.equal(found.hour.rows.length, 50);
+    // No event is lost in summing up, and the highest lag of an interval counts.
+    assert.ok(found.day.rows.length <= 60);
+    assert.equal(found.day.rows.reduce((sum, row) => sum + row.events, 0), 2_880);
+    assert.equal(Math.max(...found.day.rows.map((row) => row.lag)), 1_439);
+    assert.deepEqual(found.hole.rows.map((row) => row && [row.events, row.lag]), [[1, 1], null, null, [4, null]]);
+    assert.deepEqual(found.none.rows, []);
+  });
+});
