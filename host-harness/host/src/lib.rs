@@ -30,4 +30,5 @@ pub mod report;
 pub mod run;
 pub mod settings;
 pub mod source;
+pub mod source_file;
 mod start;

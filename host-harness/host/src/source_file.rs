@@ -1,0 +1,346 @@
+//! The file of a source in `sources_dir` as the API writes and removes it.
+//!
+//! Secrets go in and never out: each is in a file of its own beside, which only the user of the
+//! host can read. What the API may not set, such as a path, stays as it is in the file.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{self, ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use source_common::disk;
+use source_common::indirect::ValueReference;
+use source_common::secret::Secret;
+use tempfile::NamedTempFile;
+
+use crate::settings::source_file;
+
+/// The table of the component's settings.
+const SETTINGS: &str = "settings";
+
+/// Keys that name files of the host: to set them is to read what the host can read.
+const LOCAL_KEYS: [&str; 2] = ["component", "ca_file"];
+
+/// The file of one source, which need not be there.
+#[derive(Debug)]
+pub struct SourceFile {
+    path: PathBuf,
+    name: String,
+}
+
+/// A file that is not yet written.
+#[derive(Debug)]
+pub struct Draft {
+    /// What will be in the file.
+    pub table: toml::Table,
+    /// Secrets that will be in files of their own.
+    secrets: BTreeMap<String, Secret>,
+    path: PathBuf,
+    name: String,
+}
+
+impl SourceFile {
+    /// The file of the source of that name, which is one that a file can have.
+    #[must_use]
+    pub fn new(sources_dir: &Path, name: &str) -> Self {
+        Self {
+            path: source_file(sources_dir, name),
+            name: name.to_owned(),
+        }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What the file becomes when the API sets `body`. Secrets and references that it leaves out
+    /// stay. The error is each mistake.
+    pub fn draft(
+        &self,
+        body: &Value,
+        is_secret: &dyn Fn(&str) -> bool,
+    ) -> Result<Draft, Vec<String>> {
+        let old = self.read().map_err(|reason| vec![reason])?;
+        let mut old = old.unwrap_or_default();
+        let mut table = toml::Table::try_from(body)
+            .map_err(|error| vec![format!("the source is not an object: {error}")])?;
+        let mut mistakes = Vec::new();
+        if table.contains_key("name") {
+            mistakes.push("`name` is not set here: it is in the path of the request".to_owned());
+        }
+        for key in LOCAL_KEYS {
+            if table.contains_key(key) {
+                let reason = "names a file of the host; set it in the file of the source";
+                mistakes.push(format!("`{key}` {reason}"));
+            }
+            if let Some(value) = old.remove(key) {
+                table.insert(key.to_owned(), value);
+            }
+        }
+        let settings = table
+            .entry(SETTINGS)
+            .or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        let Some(settings) = settings.as_table_mut() else {
+            mistakes.push(format!("`{SETTINGS}` is not an object"));
+            return Err(mistakes);
+        };
+        let mut secrets = BTreeMap::new();
+        for (key, value) in settings.iter_mut() {
+            if ValueReference::recognize(value).is_some() {
+                let reason = "refers to a file or the environment; set it in the file of the \
+                              source, or give the value itself";
+                mistakes.push(format!("`{SETTINGS}.{key}` {reason}"));
+                continue;
+            }
+            if let Some(text) = value.as_str()
+                && is_secret(key)
+            {
+                secrets.insert(key.clone(), Secret::new(text.to_owned()));
+                *value = reference(&secret_file_name(&self.name, key));
+            }
+        }
+        let old = match old.remove(SETTINGS) {
+            Some(toml::Value::Table(old)) => old,
+            _ => toml::Table::new(),
+        };
+        for (key, value) in old {
+            let is_kept = is_secret(&key) || ValueReference::recognize(&value).is_some();
+            if is_kept && !settings.contains_key(&key) {
+                settings.insert(key, value);
+            }
+        }
+        if !mistakes.is_empty() {
+            return Err(mistakes);
+        }
+        Ok(Draft {
+            table,
+            secrets,
+            path: self.path.clone(),
+            name: self.name.clone(),
+        })
+    }
+
+    /// Removes the file and those of its secrets. Returns whether there was one.
+    pub fn remove(&self) -> io::Result<bool> {
+        match fs::remove_file(&self.path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        disk::sync_directory(&self.path)?;
+        for file in self.secret_files()? {
+            fs::remove_file(file)?;
+        }
+        Ok(true)
+    }
+
+    /// The files that [`Draft::write`] has made for secrets of this source.
+    fn secret_files(&self) -> io::Result<Vec<PathBuf>> {
+        let directory = self.path.parent().unwrap_or_else(|| Path::new("."));
+        let mut files = Vec::new();
+        for entry in fs::read_dir(directory)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let key = name.to_str().and_then(|name| {
+                let rest = name.strip_prefix(&format!("{}.", self.name))?;
+                rest.strip_suffix(SECRET_SUFFIX)
+            });
+            // A name of a source may have a dot, one of a setting has none.
+            if key.is_some_and(|key| !key.contains('.')) {
+                files.push(entry.path());
+            }
+        }
+        Ok(files)
+    }
+
+    fn read(&self) -> Result<Option<toml::Table>, String> {
+        let path = self.path.display();
+        let text = match fs::read_to_string(&self.path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(format!("{path}: cannot be read: {error}")),
+        };
+        let table = text.parse();
+        table.map(Some).map_err(|error: toml::de::Error| {
+            let reason = error.message().replace('\n', ", ");
+            format!("{path}: is not TOML: {reason}; correct the file, or remove the source")
+        })
+    }
+}
+
+impl Draft {
+    /// The table with its new secrets written out, to check it before it is written.
+    #[must_use]
+    pub fn with_secrets(&self) -> toml::Table {
+        let mut table = self.table.clone();
+        if let Some(settings) = table.get_mut(SETTINGS).and_then(toml::Value::as_table_mut) {
+            for (key, secret) in &self.secrets {
+                let text = toml::Value::String(secret.expose().to_owned());
+                settings.insert(key.clone(), text);
+            }
+        }
+        table
+    }
+
+    /// Writes the secrets, then the file. A host that is killed in between has the old file.
+    pub fn write(&self) -> io::Result<()> {
+        let directory = self.path.parent().unwrap_or_else(|| Path::new("."));
+        for (key, secret) in &self.secrets {
+            let path = directory.join(secret_file_name(&self.name, key));
+            write_private(directory, &path, &format!("{}\n", secret.expose()))?;
+        }
+        let mut text = String::from("# Written by the API of source-host.\n");
+        let table = toml::to_string(&self.table).map_err(io::Error::other)?;
+        write!(text, "{table}").map_err(io::Error::other)?;
+        write_private(directory, &self.path, &text)
+    }
+}
+
+const SECRET_SUFFIX: &str = ".secret";
+
+fn secret_file_name(source: &str, key: &str) -> String {
+    format!("{source}.{key}{SECRET_SUFFIX}")
+}
+
+fn reference(file: &str) -> toml::Value {
+    let file = toml::Value::String(file.to_owned());
+    toml::Value::Table([("file".to_owned(), file)].into_iter().collect())
+}
+
+/// Puts a file that only its user can read in the place of the one at `path`, in one step.
+fn write_private(directory: &Path, path: &Path, text: &str) -> io::Result<()> {
+    let mut file = NamedTempFile::with_prefix_in(".", directory)?; // of mode 0600
+    file.write_all(text.as_bytes())?;
+    disk::sync(file.as_file(), path)?;
+    disk::persist(file, path)?;
+    disk::sync_directory(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn is_secret(key: &str) -> bool {
+        key.ends_with("_secret")
+    }
+
+    fn file(directory: &Path, text: &str) -> SourceFile {
+        let file = SourceFile::new(directory, "acme");
+        if !text.is_empty() {
+            fs::write(file.path(), text).unwrap();
+        }
+        file
+    }
+
+    fn names(directory: &Path) -> Vec<String> {
+        let entries = fs::read_dir(directory).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_secret_goes_to_a_private_file_and_is_never_shown() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = file(directory.path(), "");
+        let body = json!({"enabled": true, "outputs": ["siem"],
+            "settings": {"client_id": "id", "client_secret": "s3cret", "streams": ["audit"]}});
+        let draft = file.draft(&body, &is_secret).unwrap();
+        assert_eq!(names(directory.path()), [""; 0]);
+        let checked = draft.with_secrets();
+        assert_eq!(
+            checked["settings"]["client_secret"].as_str(),
+            Some("s3cret")
+        );
+        assert!(!format!("{draft:?}").contains("s3cret"));
+        draft.write().unwrap();
+
+        let wanted = ["acme.client_secret.secret", "acme.toml"];
+        assert_eq!(names(directory.path()), wanted);
+        let text = fs::read_to_string(file.path()).unwrap();
+        assert!(!text.contains("s3cret"), "{text}");
+        let secret = directory.path().join("acme.client_secret.secret");
+        assert_eq!(fs::read_to_string(&secret).unwrap(), "s3cret\n");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            let mode = fs::metadata(&secret).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
+    }
+
+    #[test]
+    fn what_the_api_may_not_set_stays_and_all_else_is_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let text = "ca_file = \"ca.pem\"\nallow = [\"https://a.example\"]\n[settings]\n\
+                    client_id = { env = \"ID\" }\nclient_secret = \"written out\"\noverlap = \"5m\"\n";
+        let file = file(directory.path(), text);
+        let body = json!({"settings": {"format": "raw"}});
+        let draft = file.draft(&body, &is_secret).unwrap();
+        let wanted: toml::Table = "ca_file = \"ca.pem\"\n[settings]\nformat = \"raw\"\n\
+             client_id = { env = \"ID\" }\nclient_secret = \"written out\"\n"
+            .parse()
+            .unwrap();
+        assert_eq!(draft.table, wanted);
+    }
+
+    #[test]
+    fn every_way_to_name_a_file_of_the_host_is_refused_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = file(directory.path(), "");
+        let body = json!({"name": "x", "component": "/a.wasm", "ca_file": "/etc/shadow", "settings": {
+            "client_id": {"file": "/etc/shadow"}, "client_secret": {"env": "HOME"}}});
+        let mistakes = file.draft(&body, &is_secret).unwrap_err();
+        for key in [
+            "`name`",
+            "`component`",
+            "`ca_file`",
+            "`settings.client_id`",
+            "`settings.client_secret`",
+        ] {
+            assert!(
+                mistakes.iter().any(|it| it.starts_with(key)),
+                "{key}: {mistakes:?}"
+            );
+        }
+        assert_eq!(mistakes.len(), 5);
+        for body in [
+            json!([]),
+            json!(null),
+            json!({"settings": 1}),
+            json!({"settings": {"a": null}}),
+        ] {
+            assert!(file.draft(&body, &is_secret).is_err(), "{body}");
+        }
+    }
+
+    #[test]
+    fn only_the_files_of_the_source_are_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["acme.eu", "acme"] {
+            let body = json!({"settings": {"client_secret": "s"}});
+            let file = SourceFile::new(directory.path(), name);
+            file.draft(&body, &is_secret).unwrap().write().unwrap();
+        }
+        fs::write(directory.path().join("acme.pem"), "").unwrap();
+        let file = SourceFile::new(directory.path(), "acme");
+        assert!(file.remove().unwrap());
+        assert!(!file.remove().unwrap());
+        let wanted = ["acme.eu.client_secret.secret", "acme.eu.toml", "acme.pem"];
+        assert_eq!(names(directory.path()), wanted);
+    }
+
+    #[test]
+    fn a_file_that_is_not_toml_is_not_overwritten_and_can_be_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = file(directory.path(), "x = ");
+        assert!(file.draft(&json!({}), &is_secret).is_err());
+        assert!(file.remove().unwrap());
+    }
+}
