@@ -15,7 +15,7 @@ use crate::source;
 
 /// The setting by which components choose their streams, where they let a
 /// user choose.
-const STREAMS: &str = "streams";
+pub(super) const STREAMS: &str = "streams";
 
 /// Which part of a settings file to check; without a name, all of it.
 #[derive(Debug, Default)]
@@ -200,7 +200,7 @@ fn not_permitted(missing: &NotPermitted) -> String {
     text
 }
 
-fn failed(source: &Source, error: &PollError) -> (String, Exit) {
+pub(super) fn failed(source: &Source, error: &PollError) -> (String, Exit) {
     match error {
         PollError::Denied(origin) => (source.denied(origin), Exit::BadSettings),
         PollError::Internal(detail) => (format!("fault: {detail}"), Exit::Failed),

@@ -1,6 +1,7 @@
 //! What each command does.
 
 pub mod check;
+pub mod check_report;
 pub mod describe;
 pub mod fields;
 pub mod migrate;
