@@ -1,18 +1,22 @@
 //! NATS JetStream: each event published under its identity, and accepted with
 //! the server's acknowledgement that a stream has stored it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_nats::connection::State;
 use async_nats::jetstream::context::{PublishAckFuture, PublishErrorKind};
 use async_nats::jetstream::{self, Context};
-use async_nats::{ConnectErrorKind, ConnectOptions, HeaderMap};
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, HeaderMap};
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::future::join_all;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use source_common::exit::Failure;
 use source_common::secret::Secret;
 use source_common::section::Section;
+use tokio::sync::watch;
+use tracing::{debug, warn};
 
 use super::event_id::event_id;
 use super::parts::BatchLimits;
@@ -100,7 +104,7 @@ impl OutputConfig for NatsOutputConfig {
             .map_err(|reason| Failure::failed(format!("{}: {reason}", self.name)))?;
         let worker = NatsWorker {
             config: self.clone(),
-            context: None,
+            session: None,
         };
         let limits = BatchLimits {
             bytes_max: UNACKED_BYTES_MAX,
@@ -139,9 +143,17 @@ impl NatsOutputConfig {
         })
     }
 
-    async fn connect(&self) -> Result<Context, SendError> {
+    async fn connect(&self) -> Result<Session, SendError> {
         let blocked = |reason| SendError::Blocked(format!("{}: {reason}", self.name));
-        let options = self.options().map_err(blocked)?;
+        let (losses, lost) = watch::channel(0);
+        let name = self.name.clone();
+        let options = self
+            .options()
+            .map_err(blocked)?
+            .event_callback(move |event| {
+                note_event(&name, &event, &losses);
+                std::future::ready(())
+            });
         let client = options
             .connect(self.servers.clone())
             .await
@@ -157,24 +169,58 @@ impl NatsOutputConfig {
                 | ConnectErrorKind::TimedOut
                 | ConnectErrorKind::Tls => SendError::Retry(format!("{}: {error}", self.name)),
             })?;
+        let context = self.context(client);
+        Ok(Session { context, lost })
+    }
+
+    fn context(&self, client: Client) -> Context {
         let mut context = jetstream::new(client);
         context.set_timeout(self.ack_timeout);
-        Ok(context)
+        context
     }
+}
+
+/// Reports what happens to a connection, and counts how often it is lost. The
+/// client's own lines in the log would name neither output nor server.
+fn note_event(name: &str, event: &async_nats::Event, losses: &watch::Sender<u64>) {
+    match event {
+        async_nats::Event::Disconnected => {
+            losses.send_modify(|count| *count = count.wrapping_add(1));
+            warn!(output = %name, "the connection is lost; connecting again");
+        }
+        // An attempt to connect that fails is one of many, and `Disconnected`
+        // is in the log already.
+        async_nats::Event::ClientError(_)
+        | async_nats::Event::Closed
+        | async_nats::Event::Connected
+        | async_nats::Event::Draining
+        | async_nats::Event::LameDuckMode
+        | async_nats::Event::ServerError(_)
+        | async_nats::Event::SlowConsumer(_) => debug!(output = %name, "{event}"),
+    }
+}
+
+/// A client of the servers.
+#[derive(Clone)]
+struct Session {
+    context: Context,
+    /// How often the connection was lost.
+    lost: watch::Receiver<u64>,
 }
 
 struct NatsWorker {
     config: NatsOutputConfig,
-    context: Option<Context>,
+    session: Option<Session>,
 }
 
 #[async_trait]
 impl Worker for NatsWorker {
     async fn send(&mut self, source: &str, part: &[Event<'_>]) -> Result<(), SendError> {
-        let context = match &self.context {
-            Some(context) => context.clone(),
-            None => self.context.insert(self.config.connect().await?).clone(),
+        let Session { context, mut lost } = match &self.session {
+            Some(session) => session.clone(),
+            None => self.session.insert(self.config.connect().await?).clone(),
         };
+        lost.mark_unchanged();
         if context.client().connection_state() != State::Connected {
             // Otherwise what is published would pile up until it is.
             let name = &self.config.name;
@@ -192,20 +238,41 @@ impl Worker for NatsWorker {
                 Err(error) => outcomes.note(place, error.kind(), &error),
             }
         }
+        let mut unanswered: BTreeSet<usize> = waiting.iter().map(|(place, _)| *place).collect();
         // All at once: each waits for its own time only.
-        let answers = waiting
+        let mut answers: FuturesUnordered<_> = waiting
             .into_iter()
-            .map(|(place, acknowledged)| async move { (place, acknowledged.await) });
-        for (place, answer) in join_all(answers).await {
-            if let Err(error) = answer {
-                outcomes.note(place, error.kind(), &error);
+            .map(|(place, acknowledged)| async move { (place, acknowledged.await) })
+            .collect();
+        loop {
+            tokio::select! {
+                biased;
+                answer = answers.next() => match answer {
+                    None => break,
+                    Some((place, answer)) => {
+                        unanswered.remove(&place);
+                        if let Err(error) = answer {
+                            outcomes.note(place, error.kind(), &error);
+                        }
+                    }
+                },
+                // The acknowledgements of a connection that is lost never come;
+                // what was stored is sent again under the same id.
+                Ok(()) = lost.changed() => {
+                    outcomes.lose(unanswered);
+                    // Acknowledgements that are given up count against the limit
+                    // of their context until their time is over.
+                    let context = self.config.context(context.client());
+                    self.session = Some(Session { context, lost });
+                    break;
+                }
             }
         }
         outcomes.verdict(&self.config.name)
     }
 
     async fn close(&mut self) {
-        self.context = None;
+        self.session = None;
     }
 }
 
@@ -237,6 +304,13 @@ impl EventOutcomes {
         };
         self.again.push(event);
         self.wait.get_or_insert(reason);
+    }
+
+    /// The connection was lost before these were acknowledged.
+    fn lose(&mut self, events: BTreeSet<usize>) {
+        self.again.extend(events);
+        self.wait
+            .get_or_insert_with(|| "the connection was lost".to_owned());
     }
 
     fn verdict(self, name: &str) -> Result<(), SendError> {

@@ -3,10 +3,12 @@
 use std::time::{Duration, Instant};
 
 use source_outputs::OutputError;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 
 use crate::feed::{Feed, accept, deliver, open, refusal};
-use crate::forward_receiver::{Demands, ForwardReceiver, silent};
-use crate::receiver::Treatment;
+use crate::forward_receiver::{Demands, ForwardReceiver, acknowledge, silent};
+use crate::receiver::{Treatment, listen_again};
 
 const KEY: &str = "shared_key = \"a key\"\n";
 
@@ -201,6 +203,59 @@ async fn a_connection_that_was_closed_meanwhile_is_opened_again_at_once() {
     }
     accept(&mut *output, &Feed::new(1..2)).await.unwrap();
     assert_eq!(receiver.ledger.numbers(), [0, 1]);
+}
+
+/// Vector waits up to 30 s for that when it stops.
+#[tokio::test]
+async fn a_receiver_that_closes_its_half_gets_the_end_of_an_idle_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let settings = format!("type = \"forward\"\naddress = \"{address}\"\nconnections = 1");
+    let mut output = open(&settings).await;
+    let receiver = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        acknowledge(&mut stream).await;
+        stream.shutdown().await.unwrap();
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).await.unwrap();
+        rest.len()
+    });
+    accept(&mut *output, &Feed::new(0..1)).await.unwrap();
+    // Below the time after which an idle connection is closed in any case.
+    let ended = tokio::time::timeout(Duration::from_secs(30), receiver).await;
+    assert_eq!(ended.expect("the connection ends").unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_receiver_that_ends_every_handshake_is_blocked_and_one_that_stops_is_not() {
+    let mut receiver = keyed(Demands::default()).await;
+    let mut output = open(&receiver.settings("connections = 1\nshared_key = \"wrong\"")).await;
+    let feed = Feed::new(0..1);
+    for attempt in 1..=4 {
+        let error = accept(&mut *output, &feed).await.unwrap_err();
+        let blocked = matches!(error, OutputError::Blocked(_));
+        assert_eq!(blocked, attempt >= 3, "{attempt}: {error:?}");
+    }
+
+    let mut output = open(&receiver.settings(&format!("connections = 1\n{KEY}"))).await;
+    accept(&mut *output, &feed).await.unwrap();
+    receiver.kill().await;
+    let listener = listen_again(receiver.address).await;
+    let ends_handshakes = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            // A HELO with an empty map of options, and nothing after it.
+            stream.write_all(b"\x92\xa4HELO\x80").await.unwrap();
+            drop(stream.read(&mut [0; 1_024]).await);
+        }
+    });
+    for attempt in 1..=4 {
+        let error = accept(&mut *output, &feed).await.unwrap_err();
+        assert!(
+            matches!(&error, OutputError::Retry(reason) if reason.contains("shared_key")),
+            "{attempt}: {error:?}"
+        );
+    }
+    ends_handshakes.abort();
 }
 
 #[tokio::test]

@@ -363,6 +363,14 @@ fn json(value: &Value) -> Json {
     }
 }
 
+/// Reads one frame and acknowledges it.
+pub(crate) async fn acknowledge(stream: &mut TcpStream) {
+    let frame = next_value(stream, &mut Vec::new()).await.unwrap();
+    let (_, chunk) = unpack(&frame);
+    let ack = Value::Map(vec![("ack".into(), chunk.into())]);
+    write(stream, &ack).await.unwrap();
+}
+
 /// A receiver that accepts connections and never says a word.
 pub(crate) async fn silent() -> (SocketAddr, Arc<JoinHandle<Vec<TcpStream>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream;
@@ -192,6 +193,41 @@ async fn jetstream_takes_every_event_once() {
     let restarted = Server::start(directory.path(), Some(port)).await;
     deliver(&mut *output, &feed).await;
     assert_eq!(messages(port, false).await, 800);
+    drop(restarted);
+}
+
+#[tokio::test]
+async fn a_server_that_is_killed_ends_the_wait_for_its_acknowledgements() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(mut server) = Server::start(directory.path(), None).await else {
+        return left_out("nats-server is not installed");
+    };
+    let port = server.port;
+    assert_eq!(messages(port, true).await, 0);
+    // Longer than any test waits.
+    let settings = server.settings("password = \"secret\"\nack_timeout_secs = 3600");
+    let mut output = open(&settings).await;
+    accept(&mut *output, &Feed::new(0..1)).await.unwrap();
+    // It takes no event, and its connections are open.
+    server.stop().await;
+    let feed = Feed::new(1..100);
+    let delivery = feed.delivery();
+    let mut waiting = output.accept(&delivery);
+    // Polled once, so that the events are on their way.
+    let is_waiting =
+        std::future::poll_fn(|cx| Poll::Ready(waiting.as_mut().poll(cx).is_pending())).await;
+    assert!(is_waiting);
+    server.kill();
+    let result = tokio::time::timeout(LONG, &mut waiting).await;
+    let error = result.expect("the wait ends").unwrap_err();
+    assert!(
+        matches!(&error, OutputError::Retry(said) if said.contains("connection was lost")),
+        "{error:?}"
+    );
+    drop(waiting);
+    let restarted = Server::start(directory.path(), Some(port)).await;
+    deliver(&mut *output, &feed).await;
+    assert_eq!(messages(port, false).await, 100);
     drop(restarted);
 }
 

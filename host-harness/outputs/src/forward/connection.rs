@@ -6,7 +6,6 @@ use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use rmpv::Value;
@@ -14,7 +13,9 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 
 use super::frame::Frame;
@@ -22,6 +23,10 @@ use super::handshake::{self, Login};
 
 /// How long TCP and TLS may take together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an idle connection is kept. Firewalls drop one that is idle for
+/// some minutes without a sign to either end, and the next frame would wait for
+/// an acknowledgement that never comes.
+const IDLE_MAX: Duration = Duration::from_secs(60);
 /// An acknowledgement has some 40 bytes, a greeting some 200.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 const READ_BYTES: usize = 4 * 1024;
@@ -49,7 +54,10 @@ pub(super) struct Dialler {
 pub(super) enum ForwardError {
     /// Later, perhaps.
     Transient(String),
-    /// Not before somebody has looked.
+    /// The receiver ended the handshake without a reason: it does not know the
+    /// shared key, or it is stopping.
+    HandshakeEnded(String),
+    /// Not before an operator has changed something.
     Permanent(String),
 }
 
@@ -88,7 +96,7 @@ impl Dialler {
             connection.keep = timeout(self.handshake_timeout, greeted)
                 .await
                 .map_err(|_| {
-                    ForwardError::Transient(handshake::no_greeting(self.handshake_timeout))
+                    ForwardError::HandshakeEnded(handshake::no_greeting(self.handshake_timeout))
                 })??;
         }
         Ok(connection)
@@ -140,19 +148,20 @@ impl Connection {
         }
     }
 
-    /// Whether the next frame may take the same way. The other end may have
-    /// closed it meanwhile.
-    pub(super) async fn is_usable(&mut self) -> bool {
-        if !self.keep || !self.unread.is_empty() {
-            return false;
-        }
+    /// Whether the connection may carry another frame.
+    fn may_be_kept(&self) -> bool {
+        self.keep && self.unread.is_empty()
+    }
+
+    /// Waits until the receiver closes the connection or sends something, which
+    /// it has no reason to do between two frames.
+    async fn ended(&mut self) {
         let mut room = [0; 1];
         std::future::poll_fn(|cx| {
             let mut buffer = ReadBuf::new(&mut room);
-            // There is nothing to be read between two frames.
-            Poll::Ready(self.stream.as_mut().poll_read(cx, &mut buffer).is_pending())
+            self.stream.as_mut().poll_read(cx, &mut buffer).map(|_| ())
         })
-        .await
+        .await;
     }
 
     pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), ForwardError> {
@@ -202,6 +211,46 @@ impl Connection {
     }
 }
 
+/// A connection between two frames. A task watches it and closes it as soon as
+/// the receiver does: a receiver that stops waits for that, Vector for 30 s.
+pub(super) struct IdleConnection {
+    reclaim: oneshot::Sender<()>,
+    watched: JoinHandle<Option<Connection>>,
+}
+
+impl IdleConnection {
+    /// Returns `None` where the connection can carry no other frame.
+    pub(super) fn watch(connection: Connection) -> Option<Self> {
+        if !connection.may_be_kept() {
+            return None;
+        }
+        let (reclaim, reclaimed) = oneshot::channel();
+        let watched = tokio::spawn(watch(connection, reclaimed));
+        Some(Self { reclaim, watched })
+    }
+
+    /// Returns the connection unless it has been closed meanwhile.
+    pub(super) async fn reclaim(self) -> Option<Connection> {
+        // It fails where the task has ended, which its result shows as well.
+        let _ = self.reclaim.send(());
+        self.watched.await.ok().flatten()
+    }
+}
+
+async fn watch(mut connection: Connection, reclaimed: oneshot::Receiver<()>) -> Option<Connection> {
+    let is_reclaimed = tokio::select! {
+        biased;
+        () = connection.ended() => false,
+        reclaimed = reclaimed => reclaimed.is_ok(),
+        () = sleep(IDLE_MAX) => false,
+    };
+    if is_reclaimed {
+        return Some(connection);
+    }
+    connection.close().await;
+    None
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -225,5 +274,62 @@ pub(super) fn text(value: &Value) -> Option<&str> {
     match value.as_str() {
         Some(text) => Some(text),
         None => std::str::from_utf8(value.as_slice()?).ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::DuplexStream;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// An idle connection, and the end of the receiver.
+    fn idle() -> (IdleConnection, DuplexStream) {
+        let (ours, receiver) = tokio::io::duplex(64);
+        let connection = Connection {
+            stream: Box::pin(ours),
+            unread: Vec::new(),
+            keep: true,
+        };
+        (IdleConnection::watch(connection).unwrap(), receiver)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_is_closed_as_soon_as_the_receiver_closes_its_half() {
+        let (idle, mut receiver) = idle();
+        let begun = Instant::now();
+        receiver.shutdown().await.unwrap();
+        assert_eq!(receiver.read(&mut [0; 1]).await.unwrap(), 0);
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+        assert!(idle.reclaim().await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_is_closed_before_a_firewall_forgets_it() {
+        let (idle, mut receiver) = idle();
+        let begun = Instant::now();
+        assert_eq!(receiver.read(&mut [0; 1]).await.unwrap(), 0);
+        assert!(begun.elapsed() >= IDLE_MAX, "{:?}", begun.elapsed());
+        assert!(idle.reclaim().await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_is_still_open_carries_the_next_frame() {
+        let (idle, mut receiver) = idle();
+        let mut connection = idle.reclaim().await.unwrap();
+        connection.write(b"frame").await.unwrap();
+        let mut frame = [0; 5];
+        receiver.read_exact(&mut frame).await.unwrap();
+        assert_eq!(&frame, b"frame");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_whose_output_is_dropped_is_closed() {
+        let (idle, mut receiver) = idle();
+        let begun = Instant::now();
+        drop(idle);
+        assert_eq!(receiver.read(&mut [0; 1]).await.unwrap(), 0);
+        assert_eq!(begun.elapsed(), Duration::ZERO);
     }
 }

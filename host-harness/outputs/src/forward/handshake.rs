@@ -40,8 +40,8 @@ pub(super) async fn greet(
         .map_err(|error| ForwardError::Transient(format!("no PING: {error}")))?;
     connection.write(&ping).await?;
     let pong = connection.read().await.map_err(|fault| match fault {
-        ForwardError::Permanent(_) => fault,
-        ForwardError::Transient(reason) => ForwardError::Transient(format!(
+        ForwardError::HandshakeEnded(_) | ForwardError::Permanent(_) => fault,
+        ForwardError::Transient(reason) => ForwardError::HandshakeEnded(format!(
             "{reason}; Fluent Bit does so where shared_key is wrong"
         )),
     })?;

@@ -16,7 +16,7 @@ use source_common::exit::Failure;
 use source_common::section::Section;
 use tokio::time::timeout;
 
-use self::connection::{Address, Connection, Dialler, ForwardError};
+use self::connection::{Address, Connection, Dialler, ForwardError, IdleConnection};
 use self::handshake::Login;
 use super::parts::BatchLimits;
 use super::template::Template;
@@ -35,6 +35,9 @@ const FRAME_KIB_MAX: u64 = 900; // below what Fluent Bit reads at once
 /// Fluentd's own; a receiver that acknowledges end to end does so late.
 const ACK_TIMEOUT_SECS_DEFAULT: u64 = 190;
 const HANDSHAKE_TIMEOUT_SECS_DEFAULT: u64 = 10;
+/// How many handshakes of a receiver that never took one may end without a reason
+/// before an operator is asked to compare the keys.
+const HANDSHAKES_ENDED_MAX: u32 = 3;
 /// Fluent Bit closes the connection above 6,144,000 bytes in a frame.
 const EVENT_KIB_DEFAULT: u64 = 5_900;
 const EVENT_KIB_MAX: u64 = 102_400; // 100 MiB, Vector's limit
@@ -176,6 +179,7 @@ impl OutputConfig for ForwardOutputConfig {
             config: self.clone(),
             dialler: dialler.clone(),
             connection: None,
+            handshakes: Handshakes::default(),
         };
         let workers = (0..self.connections).map(|_| worker()).collect();
         Ok(Box::new(WorkerPool::new(
@@ -194,9 +198,11 @@ impl OutputConfig for ForwardOutputConfig {
                 connection.close().await;
                 Ok(self.name.clone())
             }
-            Err(ForwardError::Permanent(reason) | ForwardError::Transient(reason)) => {
-                Err(failed(reason))
-            }
+            Err(
+                ForwardError::HandshakeEnded(reason)
+                | ForwardError::Permanent(reason)
+                | ForwardError::Transient(reason),
+            ) => Err(failed(reason)),
         }
     }
 }
@@ -219,9 +225,41 @@ impl ForwardOutputConfig {
 struct ForwardWorker {
     config: ForwardOutputConfig,
     dialler: Dialler,
-    /// `None` while a frame is under way: nobody knows what will have come of
-    /// one that was abandoned.
-    connection: Option<Connection>,
+    /// `None` while a frame is under way: what comes of one that was abandoned
+    /// is not known.
+    connection: Option<IdleConnection>,
+    handshakes: Handshakes,
+}
+
+/// What the handshakes so far say about the shared key.
+#[derive(Default)]
+struct Handshakes {
+    has_succeeded: bool,
+    /// Those in a row that the receiver ended without a reason.
+    ended: u32,
+}
+
+impl Handshakes {
+    /// One that is ended once may be that of a receiver that stops. Where none
+    /// has ever succeeded and several are ended, the key is wrong.
+    fn judge(&mut self, error: ForwardError) -> ForwardError {
+        match error {
+            ForwardError::HandshakeEnded(reason) => {
+                self.ended = self.ended.saturating_add(1);
+                if !self.has_succeeded && self.ended >= HANDSHAKES_ENDED_MAX {
+                    ForwardError::Permanent(reason)
+                } else {
+                    ForwardError::Transient(reason)
+                }
+            }
+            ForwardError::Permanent(_) | ForwardError::Transient(_) => error,
+        }
+    }
+
+    fn succeeded(&mut self) {
+        self.has_succeeded = true;
+        self.ended = 0;
+    }
 }
 
 #[async_trait]
@@ -258,7 +296,7 @@ impl Worker for ForwardWorker {
     }
 
     async fn close(&mut self) {
-        if let Some(mut connection) = self.connection.take() {
+        if let Some(mut connection) = self.usable_connection().await {
             connection.close().await;
         }
     }
@@ -268,27 +306,36 @@ impl ForwardWorker {
     async fn transfer(&mut self, frame: &frame::Frame) -> Result<(), ForwardError> {
         let mut connection = match self.usable_connection().await {
             Some(connection) => connection,
-            None => self.dialler.connect().await?,
+            None => self.connect().await?,
         };
         let limit = self.config.ack_timeout;
         timeout(limit, connection.send(frame)).await.map_err(|_| {
             let seconds = limit.as_secs();
             ForwardError::Transient(format!("no acknowledgement has come in {seconds} s"))
         })??;
-        self.connection = Some(connection);
+        self.connection = IdleConnection::watch(connection);
         Ok(())
     }
 
+    async fn connect(&mut self) -> Result<Connection, ForwardError> {
+        let connected = self.dialler.connect().await;
+        if connected.is_ok() {
+            self.handshakes.succeeded();
+        }
+        connected.map_err(|error| self.handshakes.judge(error))
+    }
+
     async fn usable_connection(&mut self) -> Option<Connection> {
-        let mut connection = self.connection.take()?;
-        connection.is_usable().await.then_some(connection)
+        self.connection.take()?.reclaim().await
     }
 
     fn refusal(&self, fault: ForwardError) -> SendError {
         let name = &self.config.name;
         match fault {
             ForwardError::Permanent(reason) => SendError::Blocked(format!("{name}: {reason}")),
-            ForwardError::Transient(reason) => SendError::Retry(format!("{name}: {reason}")),
+            ForwardError::HandshakeEnded(reason) | ForwardError::Transient(reason) => {
+                SendError::Retry(format!("{name}: {reason}"))
+            }
         }
     }
 }
