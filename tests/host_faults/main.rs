@@ -20,6 +20,7 @@ mod running;
 mod rustc;
 mod secrets;
 mod server;
+mod service;
 #[path = "../setup/mod.rs"]
 mod setup;
 mod shares;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 use source_common::exit::{Exit, Failure};
 use source_runtime::engine;
 
@@ -24,6 +25,7 @@ const THREADS_END_MAX: Duration = Duration::from_millis(100);
 #[command(
     name = "source-host",
     version,
+    long_version = concat!(env!("CARGO_PKG_VERSION"), "\nbuilt-in component: mimecast-source ", env!("CARGO_PKG_VERSION")),
     about = "Collects events with a sandboxed source component and delivers them"
 )]
 #[command(
@@ -37,7 +39,7 @@ struct Cli {
     log: LogArgs,
 }
 
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 struct LogArgs {
     /// How lines of the log are written
     #[arg(long, global = true, value_enum, default_value_t = log::Format::Text)]
@@ -123,6 +125,23 @@ enum Command {
         #[arg(long, value_name = "TIME")]
         from: String,
     },
+    /// Write the built-in component to a file
+    Component {
+        /// The file
+        #[arg(long, value_name = "FILE")]
+        output: PathBuf,
+    },
+    /// Print the completions of a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Write the manual pages into a directory
+    Man {
+        /// The directory
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
     /// Turn records from standard input into events on standard output
     Normalize {
         /// The stream that the records are of
@@ -143,15 +162,31 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse(); // ends the process with 2 where it is misused
+    let log = cli.log.clone();
     let exit = match start(cli) {
         Ok(exit) => exit,
         Err(failure) => {
-            // Without standard error there is only the code.
-            drop(writeln!(io::stderr().lock(), "error: {failure}"));
+            report(&failure, &log);
             failure.exit
         }
     };
     exit.into()
+}
+
+/// Reports why the process ends: in the log, where that is a file or JSON, and
+/// on standard error, unless the log in JSON is there. What starts this process
+/// may show only one of the two.
+fn report(failure: &Failure, log: &LogArgs) {
+    let is_json = log.log_format == log::Format::Json;
+    if is_json || log.log_file.is_some() {
+        tracing::error!("{failure}");
+    }
+    // The log may be what could not be opened.
+    let is_logged_there = is_json && log.log_file.is_none() && tracing::dispatcher::has_been_set();
+    if !is_logged_there {
+        // Without standard error there is only the code.
+        drop(writeln!(io::stderr().lock(), "error: {failure}"));
+    }
 }
 
 fn start(cli: Cli) -> Result<Exit, Failure> {
@@ -174,6 +209,8 @@ async fn dispatch(command: Command) -> Result<Exit, Failure> {
             source,
             stream,
         } => command::check::check(&config, &command::check::Only { source, stream }).await,
+        Command::Completions { shell } => command::install::completions(Cli::command(), shell),
+        Command::Component { output } => command::install::component(&output),
         #[cfg(feature = "demo")]
         Command::Demo(options) => demo::demo(options).await,
         Command::Describe {
@@ -193,6 +230,7 @@ async fn dispatch(command: Command) -> Result<Exit, Failure> {
             let (format, component) = (format.as_deref(), component.as_deref());
             command::normalize::normalize(&stream, format, settings, component).await
         }
+        Command::Man { directory } => command::install::man(Cli::command(), &directory),
         Command::Migrate { config } => command::migrate::migrate(&config),
         Command::Reset {
             config,

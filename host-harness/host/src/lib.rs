@@ -28,6 +28,7 @@ pub mod progress;
 pub mod registry;
 pub mod report;
 pub mod run;
+mod service_manager;
 pub mod settings;
 pub mod source;
 pub mod source_file;

@@ -21,6 +21,7 @@ use crate::liveness::Liveness;
 use crate::progress::Bars;
 use crate::registry::Registry;
 use crate::report::PausedBy;
+use crate::service_manager;
 use crate::settings::{DeadLetterSettings, STATE_CACHE, Settings};
 use crate::source;
 use crate::start::{SourceStarter, StartupTracker};
@@ -29,6 +30,8 @@ use crate::start::{SourceStarter, StartupTracker};
 const OUTPUT_TRIES_MAX_ONCE: u32 = 8;
 /// A service manager kills what has not ended after five.
 const STOP_MAX: Duration = Duration::from_millis(4_700);
+
+const STDOUT_CLOSED: &str = "standard output was closed by its reader";
 
 /// How to run.
 #[derive(Debug)]
@@ -135,12 +138,29 @@ pub async fn run(settings: &Settings, options: Options) -> Result<Summary, Failu
         let kept = SourceState::new(&name);
         running.insert(task.id(), (place, name, kept));
     }
+    let _service = service_manager::report(options.shutdown.clone());
+    let stdout = tokio::spawn(stop_without_reader(
+        Arc::clone(&outputs),
+        options.stopper.clone(),
+    ));
     let sources = wait_for_all(tasks, running, &options).await;
+    let reader_gone = stdout.is_finished();
+    stdout.abort();
     bars.clear();
     for closed in [outputs.close().await, dead_letters.close().await] {
         closed.map_err(|error| Failure::failed(format!("output: {error}")))?;
     }
+    let is_cut_off = |source: &SourceSummary| matches!(source.end, SourceExit::Stopped);
+    if reader_gone && sources.iter().any(is_cut_off) {
+        return Err(Failure::failed(STDOUT_CLOSED));
+    }
     Ok(Summary { sources })
+}
+
+/// Stops the host when the reader of standard output has gone away.
+async fn stop_without_reader(outputs: Arc<Outputs>, stopper: Stopper) {
+    outputs.reader_gone().await;
+    stopper.stop();
 }
 
 type Running = BTreeMap<Id, (usize, String, SourceState)>;
@@ -194,7 +214,7 @@ fn report(name: &str, end: &SourceExit) {
             error!(source = %name, "{failure}")
         }
         SourceExit::Output(None) => {
-            error!(source = %name, "standard output was closed by its reader")
+            error!(source = %name, "{STDOUT_CLOSED}")
         }
         SourceExit::Stopped => info!(source = %name, "stopped"),
     }

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use tracing::{error, info, warn};
 
 use super::statistics::{DeliveryStatistics, OutputStatus, Statistics};
-use super::{Delivery, DeliveryError, Output, OutputConfig, OutputError, RejectedEvent};
+use super::{Delivery, DeliveryError, Output, OutputConfig, OutputError, RejectedEvent, stdout};
 
 /// With a bound on the tries: those of an output that is blocked. Waiting
 /// longer would keep an operator from the reason.
@@ -20,6 +20,7 @@ const BLOCKED_TRIES_MAX: u32 = 3;
 /// The outputs of a run, shared by its sources.
 pub struct Outputs {
     outputs: Vec<NamedOutput>,
+    has_stdout: bool,
     /// How often a delivery is tried at most; without it, for ever.
     tries_max: Option<u32>,
 }
@@ -64,7 +65,9 @@ impl Outputs {
         tries_max: Option<u32>,
     ) -> Result<Self, Failure> {
         let mut outputs = Vec::new();
+        let mut has_stdout = false;
         for (name, config) in configs {
+            has_stdout |= config.is_stdout();
             let output = config.open().await.map_err(|failure| Failure {
                 message: format!("output: {failure}"),
                 ..failure
@@ -77,7 +80,21 @@ impl Outputs {
                 output: Mutex::new(output),
             });
         }
-        Ok(Self { outputs, tries_max })
+        Ok(Self {
+            outputs,
+            has_stdout,
+            tries_max,
+        })
+    }
+
+    /// Waits until the reader of standard output has gone away, where that is
+    /// one of the outputs.
+    pub async fn reader_gone(&self) {
+        if self.has_stdout {
+            stdout::reader_gone().await;
+        } else {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Delivers to each output, or to those that are chosen by their names, as

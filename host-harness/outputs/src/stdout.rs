@@ -57,6 +57,51 @@ pub fn lines(
     Ok(Box::new(output))
 }
 
+/// Waits until the reader of standard output has gone away: a host with nothing
+/// to write would not notice, and would hold its state directory while the next
+/// one is started. Never returns where that cannot be observed, as for a file.
+#[cfg(unix)]
+pub(super) async fn reader_gone() {
+    let (gone, is_gone) = oneshot::channel();
+    // `poll` waits in a thread of its own, which ends with the process: to
+    // register standard output with the runtime would make it non-blocking.
+    let watching = thread::Builder::new()
+        .name("stdout-reader".to_owned())
+        .spawn(move || {
+            if wait_without_reader().is_ok() {
+                // The host may have ended meanwhile.
+                let _ = gone.send(());
+            }
+        });
+    if watching.is_err() || is_gone.await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Waits until standard output is a pipe without a reader, or a terminal that
+/// has hung up.
+#[cfg(unix)]
+fn wait_without_reader() -> rustix::io::Result<()> {
+    use rustix::event::{PollFd, PollFlags, poll};
+
+    let stdout = io::stdout();
+    loop {
+        // Errors are reported without being asked for, and nothing else.
+        let mut watched = [PollFd::new(&stdout, PollFlags::empty())];
+        match poll(&mut watched, None) {
+            Ok(_) => return Ok(()),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Not observed on this system.
+#[cfg(not(unix))]
+pub(super) async fn reader_gone() {
+    std::future::pending::<()>().await;
+}
+
 /// Writes `rest` and then whole lines. After an error `rest` is what is missing
 /// of the line that was begun.
 fn write(writer: &mut impl Write, rest: &mut Vec<u8>, text: &[u8]) -> io::Result<()> {

@@ -4,6 +4,7 @@ pub mod check;
 pub mod check_report;
 pub mod describe;
 pub mod fields;
+pub mod install;
 pub mod migrate;
 pub mod normalize;
 pub mod reset;

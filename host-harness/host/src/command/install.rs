@@ -1,0 +1,36 @@
+//! `component`, `completions` and `man`: files that belong to an installation.
+
+use std::fs;
+use std::path::Path;
+
+use clap_complete::Shell;
+use source_common::exit::{Exit, Failure};
+
+use super::print;
+use crate::source::BUILT_IN;
+
+const PROGRAM: &str = "source-host";
+
+/// Write the built-in component to a file, for another host.
+pub fn component(output: &Path) -> Result<Exit, Failure> {
+    let failed = |error| Failure::failed(format!("{}: {error}", output.display()));
+    fs::write(output, BUILT_IN).map_err(failed)?;
+    Ok(Exit::Done)
+}
+
+/// Print the completions of a shell.
+pub fn completions(mut command: clap::Command, shell: Shell) -> Result<Exit, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command, PROGRAM, &mut script);
+    print(&String::from_utf8_lossy(&script))?;
+    Ok(Exit::Done)
+}
+
+/// Write a manual page for each command into a directory, which is made where
+/// it is missing.
+pub fn man(command: clap::Command, directory: &Path) -> Result<Exit, Failure> {
+    let failed = |error| Failure::failed(format!("{}: {error}", directory.display()));
+    fs::create_dir_all(directory).map_err(failed)?;
+    clap_mangen::generate_to(command, directory).map_err(failed)?;
+    Ok(Exit::Done)
+}
