@@ -22,18 +22,17 @@ struct Rsyslog(Child);
 impl Rsyslog {
     fn start(directory: &Path) -> Self {
         let at = |name: &str| directory.join(name).display().to_string();
-        let config = format!(
-            r#"global(workDirectory="{work}" maxMessageSize="1m")
-module(load="imfile")
-template(name="line" type="string" string="%msg%\n")
-ruleset(name="keep") {{ action(type="omfile" file="{to}" template="line") }}
-input(type="imfile" file="{from}" tag="mimecast" ruleset="keep"
-      persistStateInterval="100" persistStateAfterSubmission="on")
-"#,
-            work = at("work"),
-            from = at("events.ndjson"),
-            to = at("received"),
-        );
+        // The example, at other paths.
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/rsyslog.conf");
+        let mut config = fs::read_to_string(example).unwrap();
+        for (path, here) in [
+            ("/var/lib/rsyslog", at("work")),
+            ("/var/lib/source-host/events", at("")),
+            ("/var/log/mimecast.ndjson", at("received")),
+        ] {
+            assert!(config.contains(path), "{path}: {config}");
+            config = config.replace(path, here.trim_end_matches('/'));
+        }
         fs::create_dir_all(directory.join("work")).unwrap();
         fs::write(directory.join("rsyslog.conf"), config).unwrap();
         let child = Command::new(PROGRAM)
@@ -94,16 +93,20 @@ async fn rsyslog_reads_every_event_over_rotations_and_a_restart() {
         path.display()
     );
     let mut output = open(&settings).await;
-    let mut rsyslog = Rsyslog::start(directory);
+    let mut rsyslog = Some(Rsyslog::start(directory));
     for batch in 0..6 {
-        // More than a mebibyte: the next batch begins a new file.
+        // More than a mebibyte: the next batch begins a new file. While rsyslog is
+        // stopped, that happens twice.
         let feed = Feed::new(batch * 4_000..(batch + 1) * 4_000);
-        deliver(&mut *output, &feed).await;
-        if batch == 2 {
-            drop(rsyslog);
-            rsyslog = Rsyslog::start(directory);
+        match batch {
+            1 => rsyslog = None,
+            4 => rsyslog = Some(Rsyslog::start(directory)),
+            _ => {}
         }
-        until_received(directory, (batch + 1) * 4_000).await;
+        deliver(&mut *output, &feed).await;
+        if rsyslog.is_some() {
+            until_received(directory, (batch + 1) * 4_000).await;
+        }
     }
     let closed = fs::read_dir(directory).unwrap().filter(|entry| {
         let name = entry.as_ref().unwrap().file_name();
