@@ -1,0 +1,566 @@
+//! The documentation is complete and leads nowhere that is not there: every message has its entry
+//! in `docs/troubleshooting.md`, and every relative link and anchor of the pages exists.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::string_slice,
+    reason = "a test may fail fast"
+)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The files below a folder whose names end so.
+fn files(folder: &Path, extension: &str, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            let name = path.file_name().unwrap();
+            if name != "target" && name != "node_modules" && name != ".git" {
+                files(&path, extension, found);
+            }
+        } else if path.extension().is_some_and(|end| end == extension) {
+            found.push(path);
+        }
+    }
+}
+
+mod messages {
+    //! The texts from which messages are made, as they stand in the code.
+
+    /// What makes an error or writes one into the log, with the parenthesis after it.
+    const CONSTRUCTORS: [&str; 23] = [
+        "AuthError::",
+        "DeliveryError::",
+        "Err",
+        "Failure::failed",
+        "Failure::settings",
+        "Failure::unauthorized",
+        "ForwardError::",
+        "OutputError::",
+        "PollError::",
+        "SendError::",
+        "SettingsError::",
+        "StoreRejectedError::",
+        "TransportError::",
+        "Wait::",
+        "blocked",
+        "error!",
+        "failed",
+        "failure",
+        "lasting",
+        "ok_or_else",
+        "refuse",
+        "warn!",
+        ".error",
+    ];
+    const VARIABLES: [&str; 4] = ["let hint", "let message", "let reason", "let why"];
+
+    fn is_constructor(before: &str) -> bool {
+        let is_part = |one: char| one.is_alphanumeric() || "_:!.".contains(one);
+        let start = before.rfind(|one: char| !is_part(one)).map_or(0, |at| {
+            at + before[at..].chars().next().map_or(0, char::len_utf8)
+        });
+        let name = &before[start..];
+        CONSTRUCTORS.iter().any(|one| match one.strip_suffix("::") {
+            Some(_) => name.split_inclusive("::").any(|part| part == *one),
+            None if one.starts_with('.') => name.ends_with(one),
+            None => name == *one || name.ends_with(&format!(".{one}")),
+        })
+    }
+
+    /// The literals in errors and lines of the log of a file of Rust.
+    pub(crate) fn of(code: &str) -> Vec<String> {
+        let code = code.split("#[cfg(test)]\nmod tests").next().unwrap_or(code);
+        let mut found = Vec::new();
+        // Whether each open bracket is that of a constructor.
+        let mut open: Vec<bool> = Vec::new();
+        // How deep the assignment to a variable is that holds a message.
+        let mut assigned: Option<usize> = None;
+        let mut rest = code;
+        while let Some(next) = rest.chars().next() {
+            let at = code.len() - rest.len();
+            let before = &code[..at];
+            let length = match next {
+                '/' if rest.starts_with("//") => rest.find('\n').unwrap_or(rest.len()),
+                '"' => {
+                    let (text, length) = literal(rest);
+                    if open.contains(&true) || assigned.is_some() {
+                        found.push(text);
+                    }
+                    length
+                }
+                '\'' if rest.starts_with("'\\") => {
+                    1 + rest[2..].find('\'').map_or(1, |end| end + 2)
+                }
+                '\'' if rest.chars().nth(2) == Some('\'') => rest
+                    .char_indices()
+                    .nth(3)
+                    .map_or(rest.len(), |(end, _)| end),
+                '(' | '[' | '{' => {
+                    open.push(next == '(' && is_constructor(before));
+                    1
+                }
+                ')' | ']' | '}' => {
+                    open.pop();
+                    1
+                }
+                ';' => {
+                    if assigned.is_some_and(|depth| open.len() <= depth) {
+                        assigned = None;
+                    }
+                    1
+                }
+                '=' if VARIABLES.iter().any(|one| before.trim_end().ends_with(one)) => {
+                    assigned = Some(open.len());
+                    1
+                }
+                other => other.len_utf8(),
+            };
+            rest = &rest[length..];
+        }
+        found
+    }
+
+    /// A string literal, unescaped, and how long it is in the code.
+    fn literal(rest: &str) -> (String, usize) {
+        let mut text = String::new();
+        let mut chars = rest.char_indices().skip(1);
+        while let Some((at, one)) = chars.next() {
+            match one {
+                '"' => return (text, at + 1),
+                '\\' => match chars.next().map(|(_, escaped)| escaped) {
+                    Some('n') => text.push(' '),
+                    // A line that goes on without the blanks before its text.
+                    Some('\n') => {
+                        let next = rest[at + 2..].find(|one: char| !one.is_whitespace());
+                        for _ in 0..next.unwrap_or(0) {
+                            chars.next();
+                        }
+                    }
+                    Some(escaped) => text.push(escaped),
+                    None => {}
+                },
+                one => text.push(one),
+            }
+        }
+        (text, rest.len())
+    }
+
+    /// A text with `…` in place of what is filled in, without quotation marks.
+    pub(crate) fn shape(text: &str) -> String {
+        let mut shape = String::new();
+        let mut depth = 0;
+        for one in text.replace("{{", "{").replace("}}", "}").chars() {
+            match one {
+                '{' => {
+                    if depth == 0 {
+                        shape.push('…');
+                    }
+                    depth += 1;
+                }
+                '}' => depth = (depth - 1).max(0),
+                '`' => {}
+                one if depth == 0 => shape.push(one),
+                _ => {}
+            }
+        }
+        let words: Vec<&str> = shape.split_whitespace().collect();
+        let shape = words.join(" ");
+        let edge = |one: char| one.is_whitespace() || "…:;,(".contains(one);
+        shape.trim_matches(edge).to_owned()
+    }
+}
+
+/// Files whose messages no one meets who collects, with the reason.
+const NOT_MET: [(&str, &str); 15] = [
+    ("host/src/cli.rs", "names the option of the command line"),
+    ("host/src/command/status.rs", "`status` only"),
+    ("host/src/report.rs", "`status` only"),
+    (
+        "src/decode/json.rs",
+        "part of the reason of a rejected record",
+    ),
+    (
+        "src/normalize/rules.rs",
+        "part of the reason of a rejected record",
+    ),
+    ("src/rewind.rs", "`reset` only, which says what to do"),
+    (
+        "host/src/command/reset.rs",
+        "`reset` only, which says what to do",
+    ),
+    ("host/src/command/normalize.rs", "`normalize` only"),
+    ("host/src/command/fields.rs", "`fields` only"),
+    ("host/src/command/describe.rs", "`describe` only"),
+    ("host/src/command/migrate.rs", "`migrate` only"),
+    (
+        "host/src/command/install.rs",
+        "what is written into a file of the user's choice",
+    ),
+    ("host/src/demo.rs", "`demo` only"),
+    ("host/src/log.rs", "names the option of the command line"),
+    (
+        "src/checkpoint.rs",
+        "the host adds what to do, which has its entry",
+    ),
+];
+
+/// Texts in such places that are no messages.
+const NO_MESSAGES: [&str; 6] = [
+    "an answer of _bulk",
+    "how a receiver of events accepts a request",
+    "no poll was begun",
+    "is not set here",
+    "application/json, */*",
+    "is not the end of a line",
+];
+
+#[test]
+fn every_message_has_an_entry_in_troubleshooting() {
+    let page = fs::read_to_string(root().join("docs/troubleshooting.md")).unwrap();
+    let page = messages::shape(&page.replace("\\|", "|"));
+    let mut sources = Vec::new();
+    for folder in ["src", "host-harness"] {
+        files(&root().join(folder), "rs", &mut sources);
+    }
+    let (mut found, mut missing) = (0, BTreeSet::new());
+    for path in sources {
+        let name = path.strip_prefix(root()).unwrap().display().to_string();
+        let is_product =
+            !name.contains("test") && !name.contains("bench") && !name.contains("build.rs");
+        if !is_product || NOT_MET.iter().any(|(file, _)| name.ends_with(file)) {
+            continue;
+        }
+        for text in messages::of(&fs::read_to_string(&path).unwrap()) {
+            let shape = messages::shape(&text);
+            if !shape.contains(' ') || NO_MESSAGES.iter().any(|one| shape.contains(one)) {
+                continue;
+            }
+            found += 1;
+            if !page.contains(&shape) {
+                missing.insert(format!("{name}: {shape}"));
+            }
+        }
+    }
+    assert!(found > 200, "only {found} messages were found");
+    let missing: Vec<String> = missing.into_iter().collect();
+    assert!(
+        missing.is_empty(),
+        "docs/troubleshooting.md has no entry for {} of {found} messages; add each to the row of its cause:\n{}",
+        missing.len(),
+        missing.join("\n")
+    );
+}
+
+#[test]
+fn every_reason_why_mimecast_cannot_be_reached_has_an_entry() {
+    let page = fs::read_to_string(root().join("docs/troubleshooting.md")).unwrap();
+    let code = fs::read_to_string(root().join("src/wasi/http.rs")).unwrap();
+    let (_, reasons) = code.split_once("fn reason(").unwrap();
+    let (reasons, _) = reasons.split_once("\n}\n").unwrap();
+    let reasons: Vec<&str> = reasons.split('"').skip(1).step_by(2).collect();
+    // Without the one that joins a reason and its detail.
+    let is_reason = |text: &&&str| text.contains(' ') && !text.contains('{');
+    let reasons: Vec<&&str> = reasons.iter().filter(is_reason).collect();
+    assert!(reasons.len() > 15, "{reasons:?}");
+    for reason in reasons {
+        assert!(page.contains(*reason), "docs/troubleshooting.md: {reason}");
+    }
+}
+
+#[test]
+fn every_code_of_mimecast_that_decides_has_an_entry() {
+    let page = fs::read_to_string(root().join("docs/troubleshooting.md")).unwrap();
+    let page = page.to_lowercase();
+    let code = fs::read_to_string(root().join("src/api/answer_status.rs")).unwrap();
+    let (_, codes) = code.split_once("const CODES").unwrap();
+    let (codes, _) = codes.split_once("];").unwrap();
+    let codes: Vec<&str> = codes.split('"').skip(1).step_by(2).collect();
+    assert!(codes.len() >= 15, "{codes:?}");
+    for code in codes {
+        assert!(page.contains(code), "docs/troubleshooting.md: {code}");
+    }
+    let (_, remedies) = code_after(&code, "fn remedy(");
+    for remedy in remedies {
+        let remedy = remedy.trim_start_matches("; ");
+        assert!(
+            page.contains(&remedy.to_lowercase()),
+            "docs/troubleshooting.md: {remedy}"
+        );
+    }
+}
+
+/// The code after a place, and the literals up to the end of the function.
+fn code_after<'a>(code: &'a str, place: &str) -> (&'a str, Vec<&'a str>) {
+    let (_, rest) = code.split_once(place).unwrap();
+    let (body, _) = rest.split_once("\n}\n").unwrap();
+    let literals = body.split('"').skip(1).step_by(2);
+    (rest, literals.filter(|text| text.contains(' ')).collect())
+}
+
+#[test]
+fn a_message_is_found_wherever_it_is_made() {
+    let code = r#"
+        fn one() -> Result<(), Failure> {
+            // Err("a comment")
+            let other = "no message at all";
+            let reason = format!("is `{text}`; it must be \
+                                  one of: {}", names.join(", "));
+            Err(section.error("key of settings", &reason))?;
+            warn!(output = %name, "the file was moved; next try in {seconds:.1} s");
+            let character = '"';
+            Err(Failure::failed("{}: cannot be read: {error}"))
+        }
+        #[cfg(test)]
+mod tests { fn two() { Err("in a test") } }
+    "#;
+    let shapes: Vec<String> = messages::of(code)
+        .iter()
+        .map(|text| messages::shape(text))
+        .filter(|shape| shape.contains(' '))
+        .collect();
+    let wanted = [
+        "is …; it must be one of",
+        "key of settings",
+        "the file was moved; next try in … s",
+        "cannot be read",
+    ];
+    assert_eq!(shapes, wanted);
+}
+
+/// Whether a page names something as code.
+fn names(page: &str, name: &str) -> bool {
+    let is_part = |one: char| one.is_alphanumeric() || one == '_' || one == '-';
+    page.split('`')
+        .any(|span| span.split(|one| !is_part(one)).any(|word| word == name))
+}
+
+#[test]
+fn the_page_of_settings_names_every_setting_of_the_component() {
+    let page = fs::read_to_string(root().join("docs/settings.md")).unwrap();
+    let schema = fs::read_to_string(root().join("src/settings/schema.json")).unwrap();
+    let schema: serde_json::Value = serde_json::from_str(&schema).unwrap();
+    let properties = schema["properties"].as_object().unwrap();
+    assert!(properties.len() > 20);
+    for name in properties.keys() {
+        let row = format!("`{name}`");
+        let in_table = page
+            .lines()
+            .any(|line| line.starts_with('|') && line.split('|').nth(1).unwrap().contains(&row));
+        assert!(in_table, "docs/settings.md has no row for {name}");
+    }
+}
+
+#[test]
+fn every_key_of_the_settings_file_is_documented() {
+    let pages = ["docs/settings.md", "docs/outputs.md"]
+        .map(|name| fs::read_to_string(root().join(name)).unwrap())
+        .join("\n");
+    let mut sources = Vec::new();
+    files(&root().join("host-harness/outputs/src"), "rs", &mut sources);
+    files(
+        &root().join("host-harness/host/src/settings"),
+        "rs",
+        &mut sources,
+    );
+    let readers = [
+        "string",
+        "required_string",
+        "strings",
+        "number",
+        "switch",
+        "secret",
+        "table",
+        "duration",
+    ];
+    let mut keys = BTreeSet::new();
+    for path in sources {
+        if path.display().to_string().contains("tests") {
+            continue;
+        }
+        let code = fs::read_to_string(&path).unwrap();
+        let code = code.split("#[cfg(test)]\nmod tests").next().unwrap();
+        for reader in readers {
+            let call = format!("ection.{reader}(\"");
+            let found = code.split(&call).skip(1);
+            keys.extend(found.map(|rest| rest.split('"').next().unwrap().to_owned()));
+        }
+    }
+    assert!(keys.len() > 30, "{keys:?}");
+    let missing: Vec<&String> = keys.iter().filter(|key| !names(&pages, key)).collect();
+    assert!(
+        missing.is_empty(),
+        "in neither docs/settings.md nor docs/outputs.md: {missing:?}"
+    );
+}
+
+#[test]
+fn the_readme_names_every_command() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let help = Command::new(env!("CARGO_BIN_EXE_source-host"))
+        .arg("--help")
+        .output()
+        .unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let (_, commands) = help.split_once("Commands:\n").unwrap();
+    let names = commands
+        .lines()
+        .take_while(|line| line.starts_with("  "))
+        .filter_map(|line| line.split_whitespace().next());
+    let named: Vec<&str> = names.filter(|name| *name != "help").collect();
+    assert!(named.len() > 10, "{help}");
+    for name in named {
+        assert!(
+            readme.contains(&format!("`{name}")),
+            "README.md does not name {name}"
+        );
+    }
+}
+
+/// The blocks of a page with a label after the language: its text and that label.
+fn blocks(text: &str, language: &str) -> Vec<(String, String)> {
+    let mut blocks = Vec::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        let indent = line.len() - line.trim_start().len();
+        let Some(label) = line.trim_start().strip_prefix(&format!("```{language} ")) else {
+            continue;
+        };
+        let body: Vec<&str> = lines
+            .by_ref()
+            .take_while(|line| line.trim() != "```")
+            .map(|line| line.get(indent..).unwrap_or_default())
+            .collect();
+        blocks.push((label.trim().to_owned(), body.join("\n") + "\n"));
+    }
+    blocks
+}
+
+/// A block of `toml file=NAME` is written into a folder, and one of `sh run` is executed there.
+#[test]
+fn the_commands_that_are_marked_as_runnable_succeed() {
+    let program = Path::new(env!("CARGO_BIN_EXE_source-host"));
+    let path = std::env::var("PATH").unwrap();
+    let path = format!("{}:{path}", program.parent().unwrap().display());
+    let mut ran = 0;
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        let commands = blocks(&text, "sh");
+        if !commands.iter().any(|(label, _)| label == "run") {
+            continue;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        for (label, content) in blocks(&text, "toml") {
+            if let Some(name) = label.strip_prefix("file=") {
+                fs::write(folder.path().join(name), content).unwrap();
+            }
+        }
+        for (label, script) in commands {
+            if label != "run" {
+                continue;
+            }
+            let output = Command::new("sh")
+                .args(["-euc", &script])
+                .current_dir(folder.path())
+                .env("PATH", &path)
+                .env("XDG_CACHE_HOME", folder.path())
+                .env("MIMECAST_CLIENT_SECRET", "example-value")
+                .output()
+                .unwrap();
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert!(
+                output.status.success(),
+                "{}: {script}{stderr}",
+                page.display()
+            );
+            ran += 1;
+        }
+    }
+    assert!(ran > 0, "no command is marked");
+}
+
+/// The pages a reader may open.
+fn pages() -> Vec<PathBuf> {
+    let mut pages = Vec::new();
+    files(&root(), "md", &mut pages);
+    pages
+}
+
+/// Text without blocks and spans of code.
+fn prose(text: &str) -> String {
+    let mut prose = String::new();
+    let mut is_code = false;
+    for line in text.lines() {
+        if line.trim_start().starts_with("```") {
+            is_code = !is_code;
+        } else if !is_code {
+            let outside = line.split('`').step_by(2);
+            prose.extend(outside);
+            prose.push('\n');
+        }
+    }
+    prose
+}
+
+/// The anchors of a page, as GitHub makes them from its headings.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let mut is_code = false;
+    let mut anchors = BTreeSet::new();
+    for line in text.lines() {
+        if line.trim_start().starts_with("```") {
+            is_code = !is_code;
+        }
+        if is_code || !line.starts_with('#') {
+            continue;
+        }
+        let heading = line.trim_start_matches('#').trim().to_lowercase();
+        let kept = heading
+            .chars()
+            .filter(|one| one.is_alphanumeric() || "-_ ".contains(*one));
+        let anchor: String = kept.map(|one| if one == ' ' { '-' } else { one }).collect();
+        let copies = (1..).map(|copy| format!("{anchor}-{copy}"));
+        let mut names = std::iter::once(anchor.clone()).chain(copies);
+        anchors.insert(names.find(|name| !anchors.contains(name)).unwrap());
+    }
+    anchors
+}
+
+#[test]
+fn no_page_has_a_dead_link_or_anchor() {
+    let (mut found, mut dead) = (0, Vec::new());
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        for link in prose(&text).split("](").skip(1) {
+            let Some((target, _)) = link.split_once(')') else {
+                continue;
+            };
+            if target.contains("://") || target.starts_with("mailto:") {
+                continue;
+            }
+            found += 1;
+            let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let file = if path.is_empty() {
+                page.clone()
+            } else {
+                page.parent().unwrap().join(path)
+            };
+            let name = page.strip_prefix(root()).unwrap().display().to_string();
+            if !file.exists() {
+                dead.push(format!("{name}: {target}: no such file"));
+            } else if !anchor.is_empty()
+                && !anchors(&fs::read_to_string(&file).unwrap()).contains(anchor)
+            {
+                dead.push(format!("{name}: {target}: no such heading"));
+            }
+        }
+    }
+    assert!(found > 30, "only {found} links were found");
+    assert!(dead.is_empty(), "{}", dead.join("\n"));
+}
