@@ -150,6 +150,11 @@ impl<'a> Scanner<'a> {
 
     #[inline]
     fn skip_whitespace(&mut self) {
+        // One blank is what most writers of JSON put behind a colon and a comma.
+        if self.peek() == Some(b' ') {
+            self.compact = false;
+            self.position += 1;
+        }
         if self.peek().is_some_and(|byte| byte <= b' ') {
             self.skip_whitespace_slowly();
         }

@@ -102,6 +102,16 @@ fn first(writer: &mut EventWriter<'_, '_>, value: Value<'_>, form: Form) -> bool
 
 /// Writes every address that fits, each once.
 fn all(writer: &mut EventWriter<'_, '_>, value: Value<'_>, form: Form) -> bool {
+    // Most lists are one address, which needs no look for repetitions.
+    let mut buffer = String::new();
+    let text = UnescapedText::new(value, &mut buffer).filter(|_| value.kind == Kind::String);
+    if let Some(address) = text.and_then(|plain| address::bare(plain.text)) {
+        writer.out.push('[');
+        let is_as_given = quote(writer, address, form);
+        writer.out.push(']');
+        writer.is_partial |= !is_as_given;
+        return true;
+    }
     let mut seen = core::mem::take(&mut writer.buffers.list);
     seen.clear();
     writer.out.push('[');

@@ -9,6 +9,7 @@
 use super::address::{self, endpoint};
 use super::files;
 use super::values::{is_placeholder, places_ignore_case};
+use core::cell::RefCell;
 
 /// What can be found in the prose of an audit event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,16 +177,43 @@ struct Facts<'a> {
     labelled: [&'a str; 2],
 }
 
-impl<'a> Facts<'a> {
-    fn of(text: &'a str) -> Self {
-        let first = |labels: &[&str]| {
-            let places = labels.iter().filter_map(|label| places(text, label).next());
-            places.min().map(|(at, _)| at)
-        };
+/// Where the parts of [`Facts`] stand in their text, as a start and an end.
+#[derive(Clone, Copy, Debug, Default)]
+struct FactRanges {
+    sentence: (usize, usize),
+    labelled: [(usize, usize); 2],
+}
+
+/// The longest text whose ranges are remembered.
+const REMEMBERED_BYTES_MAX: usize = 4096;
+
+thread_local! {
+    /// The ranges of the text that was read last. The rows and rules of one audit event ask for
+    /// its parts up to 40 times, and finding the ranges costs 20 times as much as comparing the text.
+    static LAST: RefCell<(String, FactRanges)> = RefCell::default();
+}
+
+impl FactRanges {
+    /// The ranges of a text, remembered from the last call or found.
+    fn of(text: &str) -> Self {
+        if text.len() > REMEMBERED_BYTES_MAX {
+            return Self::find(text);
+        }
+        LAST.with_borrow_mut(|(last, ranges)| {
+            if last != text {
+                *ranges = Self::find(text);
+                last.clear();
+                last.push_str(text);
+            }
+            *ranges
+        })
+    }
+
+    fn find(text: &str) -> Self {
         let behind = |at: usize| text.get(at..).unwrap_or_default();
         let before = |at: usize| text.get(..at).unwrap_or_default();
-        let quoted = first(QUOTED);
-        let typed = first(TYPED);
+        let quoted = first(text, QUOTED);
+        let typed = first(text, TYPED);
         let trailer = |from: usize| {
             let last = |label| {
                 let at = places(behind(from), label).last()?.0;
@@ -196,6 +224,7 @@ impl<'a> Facts<'a> {
                 places(behind(date), "time").next().map(|_| date)
             })
         };
+        let length = text.len();
         let (whole, labelled) = match quoted.into_iter().chain(typed).min() {
             Some(at) => {
                 // What a user types may lack the date, what outsiders write must not decide it.
@@ -206,20 +235,28 @@ impl<'a> Facts<'a> {
                     Some(at + ips.map(|(place, _)| place).max()?)
                 };
                 let tail = trailer(at).or_else(|| quoted.is_none().then(last_ip)?);
-                (before(at), [tail.map_or("", behind), before(at)])
+                (at, [(tail.unwrap_or(length), length), (0, at)])
             }
             None => match trailer(0) {
-                Some(at) => (before(at), [behind(at), ""]),
-                None => (text, [text, ""]),
+                Some(at) => (at, [(at, length), (0, 0)]),
+                None => (length, [(0, length), (0, 0)]),
             },
         };
-        let labels = LABELS
-            .iter()
-            .filter_map(|label| places(whole, label).next());
-        let end = labels.map(|(at, _)| at).min();
+        let end = first(before(whole), LABELS);
         Self {
-            sentence: whole.get(..end.unwrap_or(whole.len())).unwrap_or_default(),
+            sentence: (0, end.unwrap_or(whole)),
             labelled,
+        }
+    }
+}
+
+impl<'a> Facts<'a> {
+    fn of(text: &'a str) -> Self {
+        let ranges = FactRanges::of(text);
+        let part = |(start, end): (usize, usize)| text.get(start..end).unwrap_or_default();
+        Self {
+            sentence: part(ranges.sentence),
+            labelled: ranges.labelled.map(part),
         }
     }
 
@@ -310,18 +347,70 @@ pub(super) fn says_not_done(text: &str) -> bool {
 /// Where a label stands that has a value mark, and what comes behind the mark: a colon, or a
 /// label that ends in a verb.
 fn places<'a>(text: &'a str, label: &str) -> impl Iterator<Item = (usize, &'a str)> {
-    let bytes = text.as_bytes();
-    let is_letter = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_alphanumeric);
-    let is_verb = label.ends_with(" is");
-    let length = label.len();
-    places_ignore_case(text, label)
-        .filter(move |at| !at.checked_sub(1).is_some_and(is_letter) && !is_letter(at + length))
-        .filter_map(move |at| {
-            let behind = text.get(at + length..)?;
+    let marked = (!is_verb(label)).then(|| {
+        marks(text).filter_map(|(end, behind)| Some((label_before(text, end, label)?, behind)))
+    });
+    let verbs = is_verb(label).then(|| {
+        places_ignore_case(text, label).filter_map(|at| {
+            let end = at + label.len();
+            label_before(text, end, label)?;
+            let behind = text.get(end..)?;
+            let is_word_end = !behind.starts_with(|c: char| c.is_ascii_alphanumeric());
             let marked = behind.trim_start_matches([':', ' ']);
-            let mark = behind.get(..behind.len() - marked.len())?;
-            ((mark.contains(':') || is_verb) && !marked.starts_with(',')).then_some((at, marked))
+            (is_word_end && !marked.starts_with(',')).then_some((at, marked))
         })
+    });
+    let marked = marked.into_iter().flatten();
+    marked.chain(verbs.into_iter().flatten())
+}
+
+/// Where the first of these labels stands that has a value mark.
+fn first(text: &str, labels: &[&str]) -> Option<usize> {
+    let plain = || labels.iter().filter(|label| !is_verb(label));
+    let at_mark = |(end, _)| {
+        let places = plain().filter_map(|label| label_before(text, end, label));
+        places.min()
+    };
+    let verbs = labels.iter().filter(|label| is_verb(label));
+    let verbs = verbs.filter_map(|label| places(text, label).next());
+    let marked = marks(text).find_map(at_mark);
+    marked.into_iter().chain(verbs.map(|(at, _)| at)).min()
+}
+
+/// Whether a label needs no colon behind it.
+fn is_verb(label: &str) -> bool {
+    label.ends_with(" is")
+}
+
+/// The value marks of a text: runs of colons and blanks with a colon in them. For each, where it
+/// begins and what comes behind it. Labels are looked for in front of their marks, since texts have
+/// few marks and many letters.
+fn marks(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let bytes = text.as_bytes();
+    let mut done = 0;
+    memchr::memchr_iter(b':', bytes).filter_map(move |colon| {
+        if colon < done {
+            return None;
+        }
+        let is_mark = |byte: &&u8| matches!(byte, b':' | b' ');
+        let (before, from) = bytes.split_at_checked(colon)?;
+        let start = colon - before.iter().rev().take_while(is_mark).count();
+        done = colon + from.iter().take_while(is_mark).count();
+        let behind = text.get(done..)?;
+        (!behind.starts_with(',')).then_some((start, behind))
+    })
+}
+
+/// Where a label begins that ends there and is a word of its own.
+fn label_before(text: &str, end: usize, label: &str) -> Option<usize> {
+    let before = text.as_bytes().get(..end)?;
+    let last = |text: &[u8]| text.last().map(u8::to_ascii_lowercase);
+    if last(before) != last(label.as_bytes()) {
+        return None;
+    }
+    let (before, found) = before.split_at_checked(end.checked_sub(label.len())?)?;
+    let is_word = !before.last().is_some_and(u8::is_ascii_alphanumeric);
+    (is_word && found.eq_ignore_ascii_case(label.as_bytes())).then_some(before.len())
 }
 
 /// The IP address that the text begins with, and its port.
@@ -336,10 +425,6 @@ fn ip_value(marked: &str) -> Option<(&str, Option<&str>)> {
 /// The text up to the next label or line.
 fn text_value(marked: &str) -> Option<&str> {
     let window = window(marked);
-    let labels = LABELS
-        .iter()
-        .filter_map(|label| places(window, label).next())
-        .map(|(at, _)| at);
     // Labels that are not known stand behind a comma.
     let unknown = window.match_indices(", ").find(|(at, _)| {
         let next = window.get(at + 2..).unwrap_or_default();
@@ -349,7 +434,8 @@ fn text_value(marked: &str) -> Option<&str> {
                 .get(word.len()..)
                 .is_some_and(|tail| tail.starts_with(" :"))
     });
-    let end = labels
+    let end = first(window, LABELS)
+        .into_iter()
         .chain(unknown.map(|(at, _)| at))
         .chain(window.find(['\n', '\r']))
         .min();

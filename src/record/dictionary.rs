@@ -54,11 +54,11 @@ impl Known {
         let Some(chunk) = text.first_chunk() else {
             return false;
         };
-        let differences = words(chunk)
-            .into_iter()
-            .zip(self.words)
-            .zip(self.masks)
-            .fold(0, |sum, ((there, here), mask)| sum | (there ^ here) & mask);
+        // Written out, since four words by way of iterators are twice as many instructions.
+        let [a, b, c, d] = words(chunk);
+        let [e, f, g, h] = self.words;
+        let [i, j, k, l] = self.masks;
+        let differences = (a ^ e) & i | (b ^ f) & j | (c ^ g) & k | (d ^ h) & l;
         differences == 0
     }
 }
@@ -66,11 +66,10 @@ impl Known {
 #[inline]
 fn words(bytes: &[u8; LITERAL_BYTES]) -> [u64; LITERAL_BYTES / 8] {
     let (words, _) = bytes.as_chunks::<8>();
-    let mut out = [0; LITERAL_BYTES / 8];
-    for (to, from) in out.iter_mut().zip(words) {
-        *to = u64::from_le_bytes(*from);
+    match words {
+        [a, b, c, d] => [a, b, c, d].map(|word| u64::from_le_bytes(*word)),
+        _ => [0; LITERAL_BYTES / 8],
     }
-    out
 }
 
 impl Dictionary {
