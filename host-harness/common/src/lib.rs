@@ -17,4 +17,5 @@ pub mod lines;
 pub mod names;
 pub mod secret;
 pub mod section;
+pub mod stored_secret;
 pub mod trust_anchors;

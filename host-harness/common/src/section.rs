@@ -11,6 +11,7 @@ use crate::indirect::{ValueReference, resolve_reference};
 use crate::lines::KeyLines;
 use crate::names::unknown_key;
 use crate::secret::Secret;
+use crate::stored_secret::StoredSecret;
 
 /// A table of the settings file with its place, for messages.
 #[derive(Debug)]
@@ -136,6 +137,13 @@ impl<'a> Section<'a> {
             warn!("{}", self.failure(key, &literal_advice(key)));
         }
         self.expose(key, &value).map(Some)
+    }
+
+    /// The secret at a key as by [`Self::secret`], which can be read again while the program runs.
+    pub fn stored_secret(&mut self, key: &'static str) -> Result<Option<StoredSecret>, Failure> {
+        let reference = self.table.get(key).and_then(ValueReference::recognize);
+        let secret = self.secret(key)?;
+        Ok(secret.map(|secret| StoredSecret::new(secret, reference, self.file.to_owned())))
     }
 
     /// The text at a key that may be a secret and mostly is none: written out,
