@@ -1,5 +1,6 @@
 //! Where the events and the rejected records of one source go.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use source_common::delivery::{Delivery, DeliveryError, RejectedEvent};
 use source_outputs::Outputs;
 use source_runtime::bindings::RejectedRecord;
 use source_runtime::deliver::{EventSink, StoreRejectedError};
+use source_runtime::outgoing::RequestObserver;
 use source_runtime::store::SourceState;
 use tokio::sync::Mutex;
 
@@ -61,6 +63,26 @@ impl EventSink for Destination {
     fn delivered(&self, took: Duration) {
         if let Some(durations) = self.registry.durations() {
             durations.delivered(self.entry.name(), took);
+        }
+    }
+}
+
+/// Passes on what became of the requests of a source.
+pub(crate) struct ObservedRequests {
+    pub(crate) entry: SourceEntry,
+    pub(crate) registry: Registry,
+}
+
+impl fmt::Debug for ObservedRequests {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ObservedRequests({})", self.entry.name())
+    }
+}
+
+impl RequestObserver for ObservedRequests {
+    fn requested(&self, status: Option<u16>) {
+        if let Some(observer) = self.registry.durations() {
+            observer.requested(self.entry.name(), status);
         }
     }
 }

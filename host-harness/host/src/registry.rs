@@ -72,13 +72,16 @@ fn output_report(status: OutputStatus) -> OutputReport {
     }
 }
 
-/// Gets how long polls and deliveries take, for histograms.
+/// Gets how long polls and deliveries take, and what became of requests, for metrics.
 pub trait DurationObserver: Send + Sync {
     /// A poll of a source has ended.
     fn polled(&self, source: &str, took: Duration);
 
     /// A delivery of a source was accepted by every output.
     fn delivered(&self, source: &str, took: Duration);
+
+    /// A request of a source was answered with an HTTP status; `None` where no answer came.
+    fn requested(&self, source: &str, status: Option<u16>);
 }
 
 /// What is known of one source. Clones share it.

@@ -17,7 +17,7 @@ use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
 use crate::dead_letter::DeadLetterSink;
-use crate::destination::Destination;
+use crate::destination::{Destination, ObservedRequests};
 use crate::progress::Bars;
 use crate::registry::{Registry, SourceEntry};
 use crate::report::RunState;
@@ -142,6 +142,10 @@ impl SourceStarter {
             version = %description.version,
             "started"
         );
+        source.observe_requests(Arc::new(ObservedRequests {
+            entry: self.entry.clone(),
+            registry: self.registry.clone(),
+        }));
         let destination = Destination {
             progress: self.bars.source(&source.name, &record),
             outputs: self.outputs,
@@ -202,6 +206,13 @@ impl StartupTracker {
     fn record_failed(&self) {
         self.counts
             .send_modify(|counts| counts.undecided = counts.undecided.saturating_sub(1));
+    }
+
+    /// Waits until every source has started or failed to.
+    pub(crate) async fn all_decided(&self) {
+        let mut counts = self.counts.subscribe();
+        // The sender is one of this.
+        let _ = counts.wait_for(|counts| counts.undecided == 0).await;
     }
 
     /// Wait until a source has started, or none can. Whether one has.

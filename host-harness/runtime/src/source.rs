@@ -20,7 +20,7 @@ use crate::description;
 use crate::engine::{
     CallError, CompiledComponent, Instance, InstanceSettings, Sandbox, SourceBudget,
 };
-use crate::outgoing::Outgoing;
+use crate::outgoing::{Outgoing, RequestObserver};
 use crate::untrusted_text::{DETAIL_BYTES_MAX, Sanitizer};
 
 /// Generous: a component works on one batch at a time and needs a few MiB.
@@ -329,6 +329,11 @@ impl Source {
                 self.allow.line_that_allows(&parsed)
             ),
         }
+    }
+
+    /// Has its requests observed from now on. Only the first observer is taken.
+    pub fn observe_requests(&self, observer: Arc<dyn RequestObserver>) {
+        self.instance.outgoing.observe(observer);
     }
 
     /// Its settings as the component gets them.

@@ -28,7 +28,7 @@ use self::ticker::Ticker;
 use crate::bindings::EventSourcePre;
 
 /// The version of `pipeline:source` that this host implements.
-const CONTRACT: &str = "0.2.0";
+pub const WIT_VERSION: &str = "0.2.0";
 
 /// The engine that all sources of a process share.
 pub struct Sandbox {
@@ -76,7 +76,7 @@ impl Sandbox {
         if let Some(version) = self.other_contract(&component) {
             return Err(format!(
                 "it implements pipeline:source {version}, and this host pipeline:source \
-                 {CONTRACT}; use a release of the component for {CONTRACT}"
+                 {WIT_VERSION}; use a release of the component for {WIT_VERSION}"
             ));
         }
         let pre = self.link(&component).map_err(|error| one_line(&error))?;
@@ -91,7 +91,7 @@ impl Sandbox {
         let of_component = component.component_type();
         let mut names = of_component.exports(&self.engine).map(|(name, _)| name);
         let version = names.find_map(|name| name.strip_prefix("pipeline:source/source@"))?;
-        (version != CONTRACT).then(|| version.to_owned())
+        (version != WIT_VERSION).then(|| version.to_owned())
     }
 
     /// HTTP, clocks, random numbers and the parts of `wasi:cli` that Rust's

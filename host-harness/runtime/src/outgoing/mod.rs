@@ -9,8 +9,9 @@ mod errors;
 mod limits;
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -47,6 +48,13 @@ const READ_BUFFER_BYTES_MAX: usize = 512 * 1024;
 /// What a request that is let through becomes.
 type Sent = Box<dyn Future<Output = Result<(), HttpError>> + Send>;
 
+/// Learns what becomes of requests.
+pub trait RequestObserver: fmt::Debug + Send + Sync {
+    /// A request was answered with an HTTP status, or with `None` failed without an answer. Those
+    /// that the allow-list denies are not sent, and not observed.
+    fn requested(&self, status: Option<u16>);
+}
+
 /// The outgoing HTTP of one source. Clones share the connection pool, so an
 /// instance can be dropped without dropping connections.
 #[derive(Clone, Debug)]
@@ -62,6 +70,7 @@ struct Shared {
     requests: Limit,
     /// Origins whose refusal has been logged; once is enough.
     refused: Mutex<BTreeSet<Origin>>,
+    observer: OnceLock<Arc<dyn RequestObserver>>,
 }
 
 /// How far a request that the allow-list lets through gets.
@@ -117,8 +126,14 @@ impl Outgoing {
                 transport,
                 requests: Limit::new(REQUESTS_MAX),
                 refused: Mutex::default(),
+                observer: OnceLock::new(),
             }),
         }
+    }
+
+    /// Has requests observed from now on. Only the first observer is taken.
+    pub fn observe(&self, observer: Arc<dyn RequestObserver>) {
+        let _ = self.shared.observer.set(observer);
     }
 
     fn origin(request: &Request<WasiBody>) -> Result<Origin, HttpError> {
@@ -214,6 +229,10 @@ impl WasiHttpHooks for Outgoing {
             shared.check(&origin)?;
             let method = request.method().clone();
             let outcome = shared.send(request, options.unwrap_or_default()).await;
+            if let Some(observer) = shared.observer.get() {
+                let status = outcome.as_ref().ok();
+                observer.requested(status.map(|(response, _)| response.status().as_u16()));
+            }
             match &outcome {
                 Ok((response, _)) => debug!(
                     source = %shared.source,
