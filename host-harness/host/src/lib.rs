@@ -8,6 +8,9 @@
 //!                                         └─► dead_letter: the rejected records are on disk
 //! ```
 //!
+//! `registry` holds what runs, and `admin` serves it: probes, metrics, a JSON API and the status
+//! page.
+//!
 //! The sandbox, the loop and the checkpoints are `source-runtime`'s, the
 //! receivers are `source-outputs`'. What a source is and offers comes from its
 //! `describe`. The exceptions are `demo`, which runs the built-in component
@@ -15,11 +18,13 @@
 
 #![deny(unsafe_code)]
 
+pub mod admin;
 pub mod cli;
 pub mod command;
 pub mod dead_letter;
 #[cfg(feature = "demo")]
 pub mod demo;
+mod description;
 mod descriptor_limit;
 mod destination;
 mod liveness;

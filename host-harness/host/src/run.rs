@@ -15,6 +15,7 @@ use tokio::sync::Mutex;
 use tokio::task::{Id, JoinSet};
 use tracing::{error, info};
 
+use crate::admin::{AdminHost, AdminServer};
 use crate::dead_letter::DeadLetterSink;
 use crate::descriptor_limit;
 use crate::liveness::Liveness;
@@ -95,9 +96,22 @@ pub async fn run(settings: &Settings, options: Options) -> Result<Summary, Failu
     let state = Arc::new(StateDir::open(&settings.state_dir)?);
     let registry = Registry::new();
     let _liveness = Liveness::start(Arc::clone(&state), registry.clone());
+    let admin = match &settings.admin {
+        Some(admin) => Some(AdminServer::bind(admin).await?),
+        None => None,
+    };
     let cache_dir = options.cache_dir.clone();
     let cache_dir = cache_dir.unwrap_or_else(|| state.path().join(STATE_CACHE));
     let components = source::components(settings, Some(cache_dir))?;
+    let admin = admin.map(|server| {
+        server.start(AdminHost {
+            registry: registry.clone(),
+            control: None,
+            components: components.clone(),
+            settings_file: settings.file.clone(),
+            state_dir: state.path().to_owned(),
+        })
+    });
     let tries_max = options.once.then_some(OUTPUT_TRIES_MAX_ONCE);
     let outputs = Arc::new(Outputs::open(settings.named_outputs(), tries_max).await?);
     registry.add_outputs(Arc::<Outputs>::clone(&outputs));
@@ -106,7 +120,8 @@ pub async fn run(settings: &Settings, options: Options) -> Result<Summary, Failu
         registry.add_outputs(Arc::<Outputs>::clone(output));
     }
     let bars = Arc::new(Bars::new(options.progress));
-    let starts = StartupTracker::new(settings.sources.len());
+    let enabled = settings.sources.iter().filter(|source| source.enabled);
+    let starts = StartupTracker::new(enabled.count());
 
     let mut tasks = JoinSet::new();
     let mut running = BTreeMap::new();
@@ -143,12 +158,23 @@ pub async fn run(settings: &Settings, options: Options) -> Result<Summary, Failu
         Arc::clone(&outputs),
         options.stopper.clone(),
     ));
+    let readiness = tokio::spawn({
+        let registry = registry.clone();
+        async move {
+            starts.all_decided().await;
+            registry.set_ready(true);
+        }
+    });
     let sources = wait_for_all(tasks, running, &options).await;
     let reader_gone = stdout.is_finished();
     stdout.abort();
+    readiness.abort();
     bars.clear();
     for closed in [outputs.close().await, dead_letters.close().await] {
         closed.map_err(|error| Failure::failed(format!("output: {error}")))?;
+    }
+    if let Some(admin) = admin {
+        admin.stop().await;
     }
     let is_cut_off = |source: &SourceSummary| matches!(source.end, SourceExit::Stopped);
     if reader_gone && sources.iter().any(is_cut_off) {

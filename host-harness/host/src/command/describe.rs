@@ -3,12 +3,13 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use source_common::exit::{Exit, Failure};
-use source_runtime::bindings::{Description, Order};
+use source_runtime::bindings::Description;
 use source_runtime::source::{Components, NetworkAccess, OFFLINE_MEMORY_BYTES_MAX};
 
 use super::{Table, cache_dir, check, print, terminal_width, user_cache_dir};
+use crate::description::{order, schema, to_json};
 use crate::settings::Settings;
 use crate::source::{self, component_at};
 
@@ -70,44 +71,6 @@ pub async fn describe_online(config: &Path) -> Result<Exit, Failure> {
     }
     print(&text)?;
     Ok(exit)
-}
-
-fn schema(description: &Description) -> Result<Value, Failure> {
-    serde_json::from_str(&description.settings_schema)
-        .map_err(|error| Failure::failed(format!("the settings schema is not JSON: {error}")))
-}
-
-fn to_json(description: &Description) -> Result<Value, Failure> {
-    let streams: Vec<Value> = description
-        .streams
-        .iter()
-        .map(|stream| {
-            json!({
-                "name": stream.name,
-                "summary": stream.summary,
-                "endpoint": stream.endpoint,
-                "permission": stream.permission,
-                "product": stream.product,
-                "retention_hours": stream.retention_hours,
-                "order": order(stream.order),
-                "identity": stream.identity,
-            })
-        })
-        .collect();
-    let kinds: Vec<Value> = description
-        .kinds
-        .iter()
-        .map(|kind| json!({ "name": kind.name, "stream": kind.stream }))
-        .collect();
-    Ok(json!({
-        "name": description.name,
-        "version": description.version,
-        "settings_schema": schema(description)?,
-        "streams": streams,
-        "kinds": kinds,
-        "formats": description.formats,
-        "origins": description.origins,
-    }))
 }
 
 fn to_text(description: &Description) -> Result<String, Failure> {
@@ -179,13 +142,5 @@ fn retention(hours: u32) -> String {
         format!("{} d", hours / 24)
     } else {
         format!("{hours} h")
-    }
-}
-
-fn order(order: Order) -> &'static str {
-    match order {
-        Order::AsWritten => "as written",
-        Order::NewestFirst => "newest first",
-        Order::OldestFirst => "oldest first",
     }
 }

@@ -1,5 +1,6 @@
 //! The settings file: parsed once, into values that need no second look.
 
+mod admin;
 mod directory;
 mod files;
 mod resolve;
@@ -19,8 +20,9 @@ use source_runtime::allow_list::AllowSetting;
 use source_runtime::bindings::Limits;
 use source_runtime::source::{LIMITS_DEFAULT, MEMORY_BYTES_MAX_DEFAULT, POLL_TIMEOUT_DEFAULT};
 
+pub use self::admin::{AdminSettings, AdminTls, MetricsDetail};
 pub use self::directory::{read_file, source_file};
-pub use self::resolve::{Resolved, SettingsTable, resolve};
+pub use self::resolve::{Resolved, SettingsTable, resolve, to_json};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -50,6 +52,8 @@ pub struct Settings {
     /// Where rejected records go; by default a file for each source in
     /// `state_dir`.
     pub dead_letter: Option<DeadLetterSettings>,
+    /// The admin server, where there is to be one.
+    pub admin: Option<AdminSettings>,
     /// What a running host does not change.
     pub fixed: FixedSettings,
 }
@@ -225,6 +229,7 @@ impl Settings {
         let sources = root.tables(SOURCE)?;
         let outputs = root.tables("output")?;
         let dead_letter = root.table("dead_letter")?;
+        let admin = root.table("admin")?;
         let mut mistakes = Mistakes::default();
         mistakes.note(root.finish());
         if sources.is_empty() && sources_dir.is_none() {
@@ -240,6 +245,9 @@ impl Settings {
         let dead_letter = dead_letter
             .map(|table| parse_dead_letter(file, table, lines.table("dead_letter")))
             .and_then(|parsed| mistakes.note(parsed));
+        let admin = admin
+            .map(|table| AdminSettings::parse(file, table, lines.table("admin")))
+            .and_then(|parsed| mistakes.note(parsed));
         mistakes.into_result()?;
 
         let mut settings = Self {
@@ -250,6 +258,7 @@ impl Settings {
             faulty: Vec::new(),
             outputs,
             dead_letter: dead_letter.flatten(),
+            admin,
             fixed,
         };
         settings.refuse_two_stdouts()?;

@@ -140,7 +140,9 @@ fn from_text(text: String, property: &Value) -> Value {
     Value::String(text)
 }
 
-fn to_json(value: &toml::Value) -> Value {
+/// A value of a settings file as JSON.
+#[must_use]
+pub fn to_json(value: &toml::Value) -> Value {
     match value {
         toml::Value::Array(values) => Value::Array(values.iter().map(to_json).collect()),
         toml::Value::Boolean(on) => Value::Bool(*on),

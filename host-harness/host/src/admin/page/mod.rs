@@ -22,12 +22,12 @@
 
 /// The value of the header `Content-Security-Policy` for every file of the
 /// page.
-pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; \
+pub(super) const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; \
      style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; \
      form-action 'none'; frame-ancestors 'none'";
 
 /// The files of the page: the path in the URL, the content type, the bytes.
-pub static ASSETS: &[(&str, &str, &[u8])] = &[
+pub(super) static ASSETS: &[(&str, &str, &[u8])] = &[
     ("/", HTML, include_bytes!("index.html")),
     ("/assets/app.css", CSS, include_bytes!("app.css")),
     ("/assets/icon.svg", SVG, include_bytes!("icon.svg")),

@@ -1,0 +1,116 @@
+//! Answers: JSON, and errors that say what to do.
+
+use axum::body::Body;
+use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::json;
+use source_common::exit::Failure;
+
+use super::control::ControlError;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// A value as JSON.
+pub(super) fn json_answer(value: &impl Serialize) -> Response {
+    match serde_json::to_vec(value) {
+        Ok(body) => with_type(StatusCode::OK, JSON, body),
+        Err(error) => Refusal::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            format!("the answer cannot be written: {error}; report this"),
+        )
+        .into_response(),
+    }
+}
+
+/// A body of a content type.
+pub(super) fn with_type(
+    status: StatusCode,
+    content_type: HeaderValue,
+    body: impl Into<Body>,
+) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
+}
+
+/// Something that was done and has no result.
+pub(super) fn done() -> Response {
+    json_answer(&json!({}))
+}
+
+/// A request that was not fulfilled, and what to do.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) status: StatusCode,
+    /// At least one clause.
+    messages: Vec<String>,
+}
+
+impl Refusal {
+    pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            messages: vec![message.into()],
+        }
+    }
+
+    pub(super) fn not_found(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, message)
+    }
+
+    /// A source that there is not.
+    pub(super) fn no_source(name: &str) -> Self {
+        Self::not_found(format!(
+            "there is no source {name:?}; GET /api/v1/sources lists them"
+        ))
+    }
+}
+
+impl From<ControlError> for Refusal {
+    fn from(error: ControlError) -> Self {
+        match error {
+            ControlError::NotFound(message) => Self::not_found(message),
+            ControlError::Conflict(message) => Self::new(StatusCode::CONFLICT, message),
+            ControlError::Invalid(messages) => Self {
+                status: StatusCode::UNPROCESSABLE_ENTITY,
+                messages,
+            },
+            ControlError::Failed(message) => Self::new(StatusCode::INTERNAL_SERVER_ERROR, message),
+        }
+    }
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, failure.message)
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let error = self.messages.join("; ");
+        let body = match self.status {
+            StatusCode::UNPROCESSABLE_ENTITY => json!({ "error": error, "errors": self.messages }),
+            _ => json!({ "error": error }),
+        };
+        let mut response = with_type(self.status, JSON, body.to_string());
+        if self.status == StatusCode::UNAUTHORIZED {
+            let challenge = HeaderValue::from_static("Bearer realm=\"source-host\"");
+            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+        }
+        response
+    }
+}
+
+/// The same answer to a method that a path does not have, with a body that says so. The header
+/// `Allow` is added to it later.
+pub(super) fn explain_method(response: Response) -> Response {
+    if response.status() != StatusCode::METHOD_NOT_ALLOWED {
+        return response;
+    }
+    let message = "this path does not take this method; the header `Allow` names those it takes";
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, message).into_response()
+}

@@ -1,0 +1,500 @@
+//! The routes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use axum::Router;
+use axum::body::{Bytes, to_bytes};
+use axum::extract::{Path, RawQuery, Request, State};
+use axum::http::header::{
+    ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
+    IF_NONE_MATCH, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use source_common::exit::Failure;
+use source_runtime::source::{Component, Components};
+use source_runtime::store;
+use tokio::sync::{Mutex, Semaphore};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+use tracing::info;
+
+use super::access::Access;
+use super::answer::{Refusal, done, explain_method, json_answer, with_type};
+use super::control::Control;
+use super::form::form;
+use super::history::History;
+use super::metrics::{Format, Metrics};
+use super::page;
+use super::probes::{self, StoreProbe};
+use super::server::AdminHost;
+use crate::description::{schema, to_json};
+use crate::registry::Registry;
+use crate::report::{HostReport, SourceReport, Time};
+use crate::source::component_at;
+
+/// A source with a certificate chain and many streams has a few KiB.
+const BODY_BYTES_MAX: usize = 256 * 1024;
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Reports of all sources that are made at a time. Each takes a processor.
+const REPORTS_MAX: usize = 2;
+/// Tests of a connection at a time. Each asks the upstream for every stream.
+const CHECKS_MAX: usize = 4;
+const ROWS_DEFAULT: usize = 100;
+const ROWS_MAX: usize = 1_000;
+
+/// What the API answers with may not be shown as a page.
+const API_CONTENT_SECURITY_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
+
+/// What all requests share.
+pub(super) struct Shared {
+    pub(super) access: Access,
+    pub(super) registry: Registry,
+    /// None where a run takes no changes.
+    pub(super) control: Option<Arc<dyn Control>>,
+    pub(super) components: Components,
+    /// That of the host.
+    pub(super) settings_file: PathBuf,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) history: History,
+    pub(super) store: StoreProbe,
+    pub(super) reports: Semaphore,
+    pub(super) checks: Semaphore,
+    /// Held by a change, so that each begins where the last one ended.
+    pub(super) changes: Mutex<()>,
+}
+
+type App = State<Arc<Shared>>;
+type Answer = Result<Response, Refusal>;
+
+impl Shared {
+    pub(super) fn new(access: Access, host: AdminHost, metrics: Arc<Metrics>) -> Self {
+        Self {
+            access,
+            registry: host.registry,
+            control: host.control,
+            components: host.components,
+            settings_file: host.settings_file,
+            metrics,
+            history: History::default(),
+            store: StoreProbe::new(host.state_dir),
+            reports: Semaphore::new(REPORTS_MAX),
+            checks: Semaphore::new(CHECKS_MAX),
+            changes: Mutex::default(),
+        }
+    }
+
+    fn control(&self) -> Result<&dyn Control, Refusal> {
+        self.control.as_deref().ok_or_else(|| {
+            let message = "this run takes no changes; change the settings file and start it again";
+            Refusal::new(StatusCode::CONFLICT, message)
+        })
+    }
+
+    async fn built_in(&self) -> Result<Component, Failure> {
+        self.components.get(&component_at(None)).await
+    }
+
+    /// Makes something of a report on a thread of its own.
+    pub(super) async fn with_report<T: Send + 'static>(
+        &self,
+        make: impl FnOnce(HostReport, SystemTime) -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let failed = || failed("the report could not be made; the log of the host says why");
+        let _permit = self.reports.acquire().await.map_err(|_| failed())?;
+        let registry = self.registry.clone();
+        let made = spawn_blocking(move || {
+            let now = SystemTime::now();
+            make(registry.report(now), now)
+        });
+        made.await.map_err(|_| failed())
+    }
+}
+
+/// All routes.
+pub(super) fn router(shared: Arc<Shared>) -> Router {
+    let mut router = Router::new()
+        .route("/livez", get(|| async { probes::live() }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .route("/api/v1/status", get(status))
+        .route("/api/v1/describe", get(describe))
+        .route("/api/v1/sources", get(sources))
+        .route(
+            "/api/v1/sources/{name}",
+            get(source).put(put).delete(delete),
+        )
+        .route("/api/v1/sources/{name}/history", get(history))
+        .route("/api/v1/sources/{name}/settings", get(settings))
+        .route("/api/v1/sources/{name}/check", post(check))
+        .route("/api/v1/sources/{name}/pause", post(pause))
+        .route("/api/v1/sources/{name}/resume", post(resume))
+        .route("/api/v1/sources/{name}/reset", post(reset));
+    for (path, content_type, bytes) in page::ASSETS {
+        let version = version(bytes);
+        let asset =
+            move |headers: HeaderMap| async move { asset(&headers, content_type, bytes, version) };
+        router = router.route(path, get(asset));
+    }
+    let outer = from_fn_with_state(Arc::clone(&shared), guard);
+    router
+        .fallback(|| async {
+            Refusal::not_found(
+                "there is no such path; the status page is at /, the API below /api/v1",
+            )
+        })
+        .layer(outer)
+        .with_state(shared)
+}
+
+/// Checks each request before it is looked at, and completes each answer.
+async fn guard(State(shared): App, request: Request, next: Next) -> Response {
+    let checked = shared
+        .access
+        .check(request.method(), request.uri(), request.headers());
+    let mut response = match checked {
+        Ok(()) => explain_method(next.run(request).await),
+        Err(refusal) => refusal.into_response(),
+    };
+    let headers = response.headers_mut();
+    let missing = [
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (REFERRER_POLICY, "no-referrer"),
+        (X_FRAME_OPTIONS, "DENY"),
+        (CACHE_CONTROL, "no-store"),
+        (CONTENT_SECURITY_POLICY, API_CONTENT_SECURITY_POLICY),
+    ];
+    for (name, value) in missing {
+        headers
+            .entry(name)
+            .or_insert(HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// A file of the page. A browser keeps it, and asks whether it is still the same.
+fn asset(
+    headers: &HeaderMap,
+    content_type: &'static str,
+    bytes: &'static [u8],
+    version: u64,
+) -> Response {
+    let tag = format!("\"{version:016x}\"");
+    let known = headers
+        .get(IF_NONE_MATCH)
+        .and_then(|known| known.to_str().ok());
+    let is_known = known.is_some_and(|known| known.split(',').any(|one| one.trim() == tag));
+    let (status, body) = match is_known {
+        true => (StatusCode::NOT_MODIFIED, Bytes::new()),
+        false => (StatusCode::OK, Bytes::from_static(bytes)),
+    };
+    let mut response = with_type(status, HeaderValue::from_static(content_type), body);
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    let policy = HeaderValue::from_static(page::CONTENT_SECURITY_POLICY);
+    headers.insert(CONTENT_SECURITY_POLICY, policy);
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        headers.insert(ETAG, tag);
+    }
+    response
+}
+
+fn version(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    hasher.finish()
+}
+
+async fn ready(State(shared): App) -> Response {
+    probes::ready(shared.registry.is_ready(), &shared.store).await
+}
+
+async fn metrics(State(shared): App, headers: HeaderMap) -> Answer {
+    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
+    let format = Format::accepted(accept.unwrap_or_default());
+    let metrics = Arc::clone(&shared.metrics);
+    let text = shared
+        .with_report(move |report, _| metrics.encode(report, format))
+        .await?
+        .map_err(|error| {
+            let message = format!("the metrics cannot be written: {error}; report this");
+            Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, message)
+        })?;
+    let content_type = HeaderValue::from_static(format.content_type());
+    Ok(with_type(StatusCode::OK, content_type, text))
+}
+
+async fn status(State(shared): App) -> Answer {
+    shared.with_report(|report, _| json_answer(&report)).await
+}
+
+/// Which sources, and which of them to give.
+#[derive(Debug, Default)]
+struct Selection {
+    /// A part of the name, in any case.
+    search: String,
+    /// The word of a state.
+    state: String,
+    limit: Option<usize>,
+    offset: usize,
+}
+
+impl Selection {
+    fn parse(query: &str) -> Result<Self, String> {
+        let mut selection = Self::default();
+        for (key, value) in form_urlencoded::parse(query.as_bytes()) {
+            let number = || {
+                let number = value.parse::<usize>();
+                number.map_err(|_| format!("{key} is {value:?}; write a whole number"))
+            };
+            match &*key {
+                "search" => selection.search = value.into_owned(),
+                "state" => selection.state = value.into_owned(),
+                "limit" => selection.limit = Some(number()?),
+                "offset" => selection.offset = number()?,
+                _ => {
+                    return Err(format!(
+                        "there is no {key:?}; there are: search, state, limit, offset"
+                    ));
+                }
+            }
+        }
+        Ok(selection)
+    }
+}
+
+async fn sources(State(shared): App, RawQuery(query): RawQuery) -> Answer {
+    let bad = |reason: String| Refusal::new(StatusCode::BAD_REQUEST, reason);
+    let selection = Selection::parse(query.as_deref().unwrap_or_default()).map_err(bad)?;
+    let states = store::State::ALL;
+    if !selection.state.is_empty() && !states.iter().any(|it| it.word() == selection.state) {
+        let words: Vec<_> = states.iter().map(|it| it.word()).collect();
+        let reason = format!(
+            "state {:?} is none of: {}",
+            selection.state,
+            words.join(", ")
+        );
+        return Err(bad(reason));
+    }
+    shared
+        .with_report(move |report, now| json_answer(&select(report, &selection, now)))
+        .await
+}
+
+/// The rows of a page, with the numbers of all that match.
+fn select(report: HostReport, selection: &Selection, now: SystemTime) -> Value {
+    let search = selection.search.to_lowercase();
+    let limit = selection.limit.unwrap_or(ROWS_DEFAULT).min(ROWS_MAX);
+    let mut states: BTreeMap<&'static str, usize> = BTreeMap::new();
+    let mut rows = Vec::new();
+    let mut total = 0_usize;
+    for source in report.sources {
+        if !source.source.to_lowercase().contains(&search) {
+            continue;
+        }
+        let word = source.state.word();
+        let count = states.entry(word).or_default();
+        *count = count.saturating_add(1);
+        if !selection.state.is_empty() && selection.state != word {
+            continue;
+        }
+        total = total.saturating_add(1);
+        if total > selection.offset && rows.len() < limit {
+            rows.push(row(source));
+        }
+    }
+    json!({
+        "at": Time::of(now),
+        "host": report.host,
+        "outputs": report.outputs,
+        "total": total,
+        "states": states,
+        "offset": selection.offset,
+        "limit": limit,
+        "sources": rows,
+    })
+}
+
+/// A source with the sums of its streams in place of them.
+fn row(mut source: SourceReport) -> Value {
+    let sums = json!({
+        "received": source.sum(|stream| stream.received),
+        "events": source.sum(|stream| stream.events),
+        "rejected": source.sum(|stream| stream.rejected),
+        "duplicates": source.sum(|stream| stream.duplicates),
+        "gaps": source.sum(|stream| stream.gaps),
+        "requests": source.sum(|stream| stream.requests),
+        "received_bytes": source.sum(|stream| stream.received_bytes),
+        "stream_count": source.streams.len(),
+    });
+    source.streams.clear();
+    let mut row = serde_json::to_value(source).unwrap_or_default();
+    if let (Some(row), Value::Object(sums)) = (row.as_object_mut(), sums) {
+        row.remove("streams");
+        row.extend(sums);
+    }
+    row
+}
+
+async fn source(State(shared): App, Path(name): Path<String>) -> Answer {
+    let report = shared.registry.source(&name, SystemTime::now());
+    report
+        .map(|report| json_answer(&report))
+        .ok_or_else(|| Refusal::no_source(&name))
+}
+
+async fn history(State(shared): App, Path(name): Path<String>) -> Answer {
+    if shared.registry.entry(&name).is_none() {
+        return Err(Refusal::no_source(&name));
+    }
+    Ok(json_answer(
+        &json!({ "points": shared.history.points(&name) }),
+    ))
+}
+
+async fn settings(State(shared): App, Path(name): Path<String>) -> Answer {
+    let file = shared.control()?.settings_file(&name).await?;
+    let schema = schema(shared.built_in().await?.description())?;
+    let read = spawn_blocking(move || form(&file, &shared.settings_file, &schema)).await;
+    let form = read.map_err(|error| failed(&format!("the settings cannot be read: {error}")))?;
+    Ok(json_answer(&form))
+}
+
+async fn describe(State(shared): App) -> Answer {
+    let described = to_json(shared.built_in().await?.description())?;
+    Ok(json_answer(&described))
+}
+
+async fn check(State(shared): App, Path(name): Path<String>) -> Answer {
+    let _permit = shared.checks.try_acquire().map_err(|_| {
+        let message =
+            format!("{CHECKS_MAX} connections are being tested; try again when one is done");
+        Refusal::new(StatusCode::TOO_MANY_REQUESTS, message)
+    })?;
+    Ok(json_answer(&shared.control()?.check(&name).await?))
+}
+
+async fn pause(State(shared): App, Path(name): Path<String>) -> Answer {
+    let _change = shared.changes.lock().await;
+    shared.control()?.pause(&name).await?;
+    info!(source = %name, "paused by the admin API");
+    Ok(done())
+}
+
+async fn resume(State(shared): App, Path(name): Path<String>) -> Answer {
+    let _change = shared.changes.lock().await;
+    shared.control()?.resume(&name).await?;
+    info!(source = %name, "resumed by the admin API");
+    Ok(done())
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Reset {
+    /// None means all.
+    #[serde(default)]
+    streams: BTreeSet<String>,
+    from: String,
+}
+
+async fn reset(State(shared): App, Path(name): Path<String>, request: Request) -> Answer {
+    let body = read_json(request).await?;
+    let reset: Reset = serde_json::from_value(body).map_err(|error| {
+        invalid(format!(
+            "{error}; write {{\"streams\": [], \"from\": \"2026-11-01T00:00:00Z\"}}"
+        ))
+    })?;
+    let from = Time::parse(&reset.from).filter(|from| *from < Time::of(SystemTime::now()));
+    let from_ms = from.and_then(|from| i64::try_from(from.epoch_ms).ok());
+    let from_ms = from_ms.ok_or_else(|| {
+        invalid(format!(
+            "`from` is {:?}; write a time before now, such as 2026-11-01T00:00:00Z",
+            reset.from
+        ))
+    })?;
+    let streams: Vec<String> = reset.streams.into_iter().collect();
+    let _change = shared.changes.lock().await;
+    shared.control()?.reset(&name, &streams, from_ms).await?;
+    info!(source = %name, ?streams, from = %reset.from, "reset by the admin API");
+    Ok(done())
+}
+
+async fn put(State(shared): App, Path(name): Path<String>, request: Request) -> Answer {
+    let known = request.headers().get(IF_NONE_MATCH);
+    let only_new = known.is_some_and(|known| known.as_bytes() == b"*");
+    let body = read_json(request).await?;
+    if !body.is_object() {
+        return Err(invalid(
+            "the body must be an object, as in docs/admin.md".to_owned(),
+        ));
+    }
+    let _change = shared.changes.lock().await;
+    if only_new && shared.registry.entry(&name).is_some() {
+        let message = format!("there is a source {name:?} already; choose another name");
+        return Err(Refusal::new(StatusCode::CONFLICT, message));
+    }
+    shared.control()?.put(&name, body).await?;
+    info!(source = %name, "settings written by the admin API");
+    Ok(done())
+}
+
+async fn delete(State(shared): App, Path(name): Path<String>) -> Answer {
+    let _change = shared.changes.lock().await;
+    shared.control()?.delete(&name).await?;
+    info!(source = %name, "removed by the admin API");
+    Ok(done())
+}
+
+fn failed(message: &str) -> Refusal {
+    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, message)
+}
+
+fn invalid(message: String) -> Refusal {
+    super::control::ControlError::Invalid(vec![message]).into()
+}
+
+/// The JSON of a body, within its limits.
+async fn read_json(request: Request) -> Result<Value, Refusal> {
+    let content_type = request.headers().get(CONTENT_TYPE);
+    let content_type = content_type
+        .and_then(|it| it.to_str().ok())
+        .unwrap_or_default();
+    let media_type = content_type.split(';').next().unwrap_or_default().trim();
+    if !media_type.eq_ignore_ascii_case("application/json") {
+        let message = "send JSON, with the header `Content-Type: application/json`";
+        return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
+    }
+    let too_large = || {
+        let message = format!("the body may have {BODY_BYTES_MAX} bytes at most");
+        Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message)
+    };
+    let length = request.headers().get(CONTENT_LENGTH);
+    let length = length.and_then(|it| it.to_str().ok()?.parse::<usize>().ok());
+    if length.is_some_and(|length| length > BODY_BYTES_MAX) {
+        return Err(too_large());
+    }
+    let body = timeout(BODY_TIMEOUT, to_bytes(request.into_body(), BODY_BYTES_MAX)).await;
+    let body = body.map_err(|_| {
+        let message = format!(
+            "the body did not arrive within {} s",
+            BODY_TIMEOUT.as_secs()
+        );
+        Refusal::new(StatusCode::REQUEST_TIMEOUT, message)
+    })?;
+    let body = body.map_err(|_| too_large())?;
+    serde_json::from_slice(&body).map_err(|error| {
+        Refusal::new(
+            StatusCode::BAD_REQUEST,
+            format!("the body is not JSON: {error}"),
+        )
+    })
+}

@@ -1,0 +1,159 @@
+//! `/metrics`: what [`HostReport`] has, as Prometheus reads it, and what only this process counts:
+//! durations, and requests by their status.
+
+mod families;
+mod process;
+mod text;
+mod totals;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry as Collectors;
+
+use self::families::Scrape;
+pub(super) use self::text::Format;
+use self::totals::Totals;
+use crate::registry::DurationObserver;
+use crate::report::HostReport;
+use crate::settings::MetricsDetail;
+
+/// So many sources at most have their streams distinguished where `metrics_detail` is not set. A
+/// source with 28 streams has about 450 series then.
+const SOURCES_MAX_BY_STREAM: usize = 100;
+/// So many sources at most are distinguished then. A source has about 25 series.
+const SOURCES_MAX_BY_SOURCE: usize = 5_000;
+
+/// From a fast disk to an output that is blocked for minutes.
+const SECONDS_BUCKETS: [f64; 12] = [
+    0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
+];
+
+/// What this process counts, besides what is reported.
+#[derive(Debug)]
+pub(super) struct Metrics {
+    /// As the settings say.
+    detail: Option<MetricsDetail>,
+    observed: Mutex<Observed>,
+    totals: Mutex<Totals>,
+}
+
+#[derive(Debug, Default)]
+struct Observed {
+    /// Of all sources, also of those that were removed.
+    host: OfSource,
+    sources: BTreeMap<String, OfSource>,
+}
+
+#[derive(Clone, Debug)]
+struct OfSource {
+    polls: Histogram,
+    deliveries: Histogram,
+    requests: BTreeMap<StatusCode, u64>,
+}
+
+/// The status of an answer; `None` where none came.
+type StatusCode = Option<u16>;
+
+impl Default for OfSource {
+    fn default() -> Self {
+        Self {
+            polls: Histogram::new(SECONDS_BUCKETS),
+            deliveries: Histogram::new(SECONDS_BUCKETS),
+            requests: BTreeMap::new(),
+        }
+    }
+}
+
+impl Metrics {
+    pub(super) fn new(detail: Option<MetricsDetail>) -> Self {
+        Self {
+            detail,
+            observed: Mutex::default(),
+            totals: Mutex::default(),
+        }
+    }
+
+    /// Everything as text.
+    pub(super) fn encode(&self, report: HostReport, format: Format) -> Result<String, fmt::Error> {
+        let detail = self
+            .detail
+            .unwrap_or_else(|| by_number(report.sources.len()));
+        let observed = self.take_over(&report);
+        let host_counts = {
+            let mut totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
+            totals.update(&report)
+        };
+        let mut collectors = Collectors::default();
+        collectors.register_collector(Box::new(Scrape {
+            detail,
+            report,
+            observed,
+            host_counts,
+        }));
+        let mut text = String::new();
+        encode(&mut text, &collectors)?;
+        Ok(match format {
+            Format::OpenMetrics => text,
+            Format::Prometheus => text::to_prometheus(&text),
+        })
+    }
+
+    /// A copy of what was observed, without sources that there no longer are.
+    fn take_over(&self, report: &HostReport) -> Observed {
+        let names: BTreeSet<&str> = report.sources.iter().map(|it| it.source.as_str()).collect();
+        let mut observed = self.observed();
+        observed
+            .sources
+            .retain(|name, _| names.contains(name.as_str()));
+        Observed {
+            host: observed.host.clone(),
+            sources: observed.sources.clone(),
+        }
+    }
+
+    fn observed(&self) -> MutexGuard<'_, Observed> {
+        self.observed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn observe(&self, source: &str, observe: impl Fn(&mut OfSource)) {
+        let mut observed = self.observed();
+        observe(&mut observed.host);
+        match observed.sources.get_mut(source) {
+            Some(of_source) => observe(of_source),
+            None => observe(observed.sources.entry(source.to_owned()).or_default()),
+        }
+    }
+}
+
+impl DurationObserver for Metrics {
+    fn polled(&self, source: &str, took: Duration) {
+        self.observe(source, |it| it.polls.observe(took.as_secs_f64()));
+    }
+
+    fn delivered(&self, source: &str, took: Duration) {
+        self.observe(source, |it| it.deliveries.observe(took.as_secs_f64()));
+    }
+
+    fn requested(&self, source: &str, status: Option<u16>) {
+        self.observe(source, |it| {
+            let count = it.requests.entry(status).or_default();
+            *count = count.saturating_add(1);
+        });
+    }
+}
+
+/// What is distinguished by default, so that many tenants do not make a million series.
+fn by_number(sources: usize) -> MetricsDetail {
+    if sources <= SOURCES_MAX_BY_STREAM {
+        MetricsDetail::Stream
+    } else if sources <= SOURCES_MAX_BY_SOURCE {
+        MetricsDetail::Source
+    } else {
+        MetricsDetail::Host
+    }
+}

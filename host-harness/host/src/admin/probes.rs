@@ -1,0 +1,77 @@
+//! `/livez` and `/readyz`: answers without data, for a supervisor or a load balancer.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use tokio::sync::Mutex;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use super::answer::{Refusal, with_type};
+
+/// What is found is found for the probes of so long: anyone may ask, and each write is one.
+const REMEMBERED_FOR: Duration = Duration::from_secs(2);
+/// A disk that takes longer than this is no place for checkpoints.
+const WRITE_MAX: Duration = Duration::from_secs(5);
+/// More than a block that a full disk may have left.
+const WRITTEN: [u8; 16 * 1024] = [0; 16 * 1024];
+
+/// Whether checkpoints can be stored.
+#[derive(Debug)]
+pub(super) struct StoreProbe {
+    state_dir: PathBuf,
+    last: Mutex<Option<(Instant, bool)>>,
+}
+
+impl StoreProbe {
+    pub(super) fn new(state_dir: PathBuf) -> Self {
+        Self {
+            state_dir,
+            last: Mutex::default(),
+        }
+    }
+
+    /// Tries to write into the state directory.
+    async fn is_writable(&self) -> bool {
+        let mut last = self.last.lock().await;
+        if let Some((at, found)) = *last
+            && at.elapsed() < REMEMBERED_FOR
+        {
+            return found;
+        }
+        let directory = self.state_dir.clone();
+        let written = timeout(WRITE_MAX, spawn_blocking(move || try_to_write(&directory))).await;
+        let found = matches!(written, Ok(Ok(true)));
+        *last = Some((Instant::now(), found));
+        found
+    }
+}
+
+fn try_to_write(directory: &Path) -> bool {
+    let file = tempfile::tempfile_in(directory);
+    file.and_then(|mut file| file.write_all(&WRITTEN)).is_ok()
+}
+
+/// The process answers.
+pub(super) fn live() -> Response {
+    with_type(
+        StatusCode::OK,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+        "ok\n",
+    )
+}
+
+/// The sources are loaded, and checkpoints can be stored.
+pub(super) async fn ready(is_loaded: bool, store: &StoreProbe) -> Response {
+    let unready = |reason| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, reason).into_response();
+    if !is_loaded {
+        unready("the sources are not loaded yet; ask again")
+    } else if store.is_writable().await {
+        live()
+    } else {
+        unready("the state directory cannot be written; the log of the host says why")
+    }
+}

@@ -1,0 +1,274 @@
+//! The listener and its connections.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use source_common::exit::Failure;
+use source_runtime::source::Components;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tower_service::Service;
+use tracing::{debug, info, warn};
+
+use super::access::Access;
+use super::api::{self, Shared};
+use super::control::Control;
+use super::history::INTERVAL;
+use super::metrics::Metrics;
+use super::tls::TlsFiles;
+use crate::registry::Registry;
+use crate::settings::{AdminSettings, MetricsDetail};
+
+/// Each takes a file descriptor and, at most, a buffer of [`HEADER_BYTES_MAX`].
+const CONNECTIONS_MAX: usize = 64;
+const HEADER_BYTES_MAX: usize = 32 * 1024;
+/// How long a handshake, and the header of a request, may take.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection that is open for longer is closed after the answer in progress.
+const CONNECTION_MAX: Duration = Duration::from_secs(600);
+/// How long an answer in progress may still take then, and at the end of the host.
+const CLOSE_MAX: Duration = Duration::from_millis(500);
+/// After a connection that the system could not accept, such as for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What the admin server shows and changes.
+pub struct AdminHost {
+    /// What runs.
+    pub registry: Registry,
+    /// Who changes it; without, nothing can be changed.
+    pub control: Option<Arc<dyn Control>>,
+    /// Where the built-in component is loaded.
+    pub components: Components,
+    /// The settings file.
+    pub settings_file: PathBuf,
+    /// The state directory, of which `/readyz` looks whether it can be written.
+    pub state_dir: PathBuf,
+}
+
+/// The admin server with its address taken, before it serves.
+#[derive(Debug)]
+pub struct AdminServer {
+    listener: TcpListener,
+    address: SocketAddr,
+    tls: Option<Arc<TlsFiles>>,
+    access: Access,
+    metrics_detail: Option<MetricsDetail>,
+    /// A test shortens it.
+    pub(super) header_timeout: Duration,
+}
+
+/// The admin server while it serves.
+#[derive(Debug)]
+pub struct RunningAdminServer {
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+    sampler: JoinHandle<()>,
+}
+
+impl AdminServer {
+    /// Takes the address and reads the certificate.
+    pub async fn bind(settings: &AdminSettings) -> Result<Self, Failure> {
+        let listen = settings.listen;
+        let tls = settings.tls.as_ref().map(TlsFiles::read).transpose();
+        let tls = tls.map_err(|reason| Failure::settings(format!("[admin] tls: {reason}")))?;
+        let cannot = |error: io::Error| {
+            let kinds = [
+                (
+                    io::ErrorKind::AddrInUse,
+                    "another program has the port; choose another one",
+                ),
+                (
+                    io::ErrorKind::AddrNotAvailable,
+                    "this machine does not have the address",
+                ),
+                (io::ErrorKind::PermissionDenied, "take a port above 1023"),
+            ];
+            let advice = kinds.iter().find(|(kind, _)| *kind == error.kind());
+            let advice = advice.map_or("change it, or leave [admin] out", |(_, advice)| advice);
+            Failure::failed(format!("[admin] listen = \"{listen}\": {error}; {advice}"))
+        };
+        let listener = TcpListener::bind(listen).await.map_err(cannot)?;
+        Ok(Self {
+            address: listener.local_addr().map_err(cannot)?,
+            listener,
+            tls: tls.map(Arc::new),
+            access: Access {
+                is_loopback: settings.is_loopback(),
+                token: settings.token.clone(),
+                hosts: settings.hosts.clone(),
+            },
+            metrics_detail: settings.metrics_detail,
+            header_timeout: HEADER_TIMEOUT,
+        })
+    }
+
+    /// Serves until it is stopped.
+    #[must_use]
+    pub fn start(self, host: AdminHost) -> RunningAdminServer {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        info!("admin server at {scheme}://{}", self.address);
+        let metrics = Arc::new(Metrics::new(self.metrics_detail));
+        host.registry
+            .observe_durations(Arc::<Metrics>::clone(&metrics));
+        let shared = Arc::new(Shared::new(self.access, host, metrics));
+        let (stop, stopped) = watch::channel(false);
+        let accepting = Accepting {
+            listener: self.listener,
+            tls: self.tls,
+            router: api::router(Arc::clone(&shared)),
+            header_timeout: self.header_timeout,
+            stopped,
+        };
+        RunningAdminServer {
+            address: self.address,
+            stop,
+            task: tokio::spawn(accepting.run()),
+            sampler: tokio::spawn(sample(shared)),
+        }
+    }
+}
+
+impl RunningAdminServer {
+    /// The address, with its port.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers what was asked, for half a second at most, and ends.
+    pub async fn stop(self) {
+        self.sampler.abort();
+        self.stop.send_replace(true);
+        if let Err(error) = self.task.await {
+            debug!("the admin server ended in a fault: {error}");
+        }
+    }
+}
+
+/// Adds to the history, once a minute.
+async fn sample(shared: Arc<Shared>) {
+    loop {
+        let sampled = Arc::clone(&shared);
+        let made = shared.with_report(move |report, now| sampled.history.sample(&report, now));
+        if made.await.is_err() {
+            return;
+        }
+        sleep(INTERVAL).await;
+    }
+}
+
+struct Accepting {
+    listener: TcpListener,
+    tls: Option<Arc<TlsFiles>>,
+    router: Router,
+    header_timeout: Duration,
+    stopped: watch::Receiver<bool>,
+}
+
+impl Accepting {
+    async fn run(self) {
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let mut connections = JoinSet::new();
+        let mut stopped = self.stopped.clone();
+        let mut has_warned = false;
+        loop {
+            // What has no place waits in the queue of the system.
+            let accepted = tokio::select! {
+                accepted = accept(&self.listener, &places) => accepted,
+                _ = stopped.wait_for(|is_stopped| *is_stopped) => break,
+            };
+            match accepted {
+                Ok((stream, place)) => {
+                    let connection = self.connection(stream);
+                    connections.spawn(async move {
+                        connection.await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    if !has_warned {
+                        warn!("the admin server cannot accept a connection: {error}");
+                        has_warned = true;
+                    }
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+            while connections.try_join_next().is_some() {}
+        }
+        drop(self.listener);
+        let all = async { while connections.join_next().await.is_some() {} };
+        // Those that take longer are cut off with the set.
+        let _ = timeout(CLOSE_MAX.saturating_mul(2), all).await;
+    }
+}
+
+type Accepted = (TcpStream, tokio::sync::OwnedSemaphorePermit);
+
+async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> io::Result<Accepted> {
+    let place = Arc::clone(places).acquire_owned().await;
+    let place = place.map_err(io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    Ok((stream, place))
+}
+
+impl Accepting {
+    /// Serves one connection until its end.
+    fn connection(&self, stream: TcpStream) -> impl Future<Output = ()> + Send + 'static {
+        let acceptor = self.tls.as_ref().map(|tls| TlsAcceptor::from(tls.config()));
+        let (router, stopped) = (self.router.clone(), self.stopped.clone());
+        let header_timeout = self.header_timeout;
+        async move {
+            // An answer is written at once; waiting for more only delays it.
+            let _ = stream.set_nodelay(true);
+            match acceptor {
+                None => serve(stream, router, header_timeout, stopped).await,
+                Some(acceptor) => match timeout(header_timeout, acceptor.accept(stream)).await {
+                    Ok(Ok(stream)) => serve(stream, router, header_timeout, stopped).await,
+                    Ok(Err(error)) => debug!("TLS handshake with the admin server: {error}"),
+                    Err(_) => debug!("TLS handshake with the admin server: timed out"),
+                },
+            }
+        }
+    }
+}
+
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    router: Router,
+    header_timeout: Duration,
+    mut stopped: watch::Receiver<bool>,
+) {
+    // A router is always ready.
+    let service = service_fn(move |request| router.clone().call(request));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(header_timeout)
+        .max_buf_size(HEADER_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    tokio::select! {
+        ended = connection.as_mut() => {
+            if let Err(error) = ended {
+                debug!("a connection to the admin server: {error}");
+            }
+            return;
+        }
+        () = sleep(CONNECTION_MAX) => {}
+        _ = stopped.wait_for(|is_stopped| *is_stopped) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let _ = timeout(CLOSE_MAX, connection).await;
+}

@@ -1,0 +1,252 @@
+//! The server over a socket, with a registry of its own and a control that records what it is asked.
+
+mod api;
+mod connections;
+mod metrics;
+mod prometheus;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+use source_runtime::source::Components;
+use source_runtime::store::{SourceState, State, StreamRecord, epoch_ms};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::{AdminHost, AdminServer, Control, ControlError, RunningAdminServer};
+use crate::registry::{Registry, SourceEntry};
+use crate::report::{RunState, Time};
+use crate::settings::{AdminSettings, Settings};
+
+const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+/// Records what it is asked, and answers as it is set up to.
+#[derive(Default)]
+struct RecordingControl {
+    asked: Mutex<Vec<String>>,
+    answer: Mutex<Option<ControlError>>,
+}
+
+impl RecordingControl {
+    fn ask(&self, what: String) -> Result<(), ControlError> {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.push(what);
+        let answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
+        answer.clone().map_or(Ok(()), Err)
+    }
+
+    fn answer_with(&self, error: ControlError) {
+        *self.answer.lock().unwrap() = Some(error);
+    }
+
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.asked.lock().unwrap())
+    }
+}
+
+#[async_trait]
+impl Control for RecordingControl {
+    async fn pause(&self, source: &str) -> Result<(), ControlError> {
+        self.ask(format!("pause {source}"))
+    }
+
+    async fn resume(&self, source: &str) -> Result<(), ControlError> {
+        self.ask(format!("resume {source}"))
+    }
+
+    async fn reset(
+        &self,
+        source: &str,
+        streams: &[String],
+        from_ms: i64,
+    ) -> Result<(), ControlError> {
+        self.ask(format!("reset {source} {streams:?} {from_ms}"))
+    }
+
+    async fn check(&self, source: &str) -> Result<Value, ControlError> {
+        self.ask(format!("check {source}"))?;
+        Ok(json!({ "successful": true }))
+    }
+
+    async fn put(&self, source: &str, body: Value) -> Result<(), ControlError> {
+        self.ask(format!("put {source} {body}"))
+    }
+
+    async fn delete(&self, source: &str) -> Result<(), ControlError> {
+        self.ask(format!("delete {source}"))
+    }
+
+    async fn settings_file(&self, source: &str) -> Result<PathBuf, ControlError> {
+        self.ask(format!("settings {source}"))?;
+        Ok(PathBuf::from("host.toml"))
+    }
+}
+
+/// A server that runs.
+struct Running {
+    server: RunningAdminServer,
+    registry: Registry,
+    control: Arc<RecordingControl>,
+    state_dir: tempfile::TempDir,
+}
+
+impl Running {
+    fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+}
+
+/// `[admin]` with these lines.
+fn settings(lines: &str, directory: &Path) -> AdminSettings {
+    let text =
+        format!("[[source]]\nname = \"acme\"\n[[output]]\ntype = \"stdout\"\n[admin]\n{lines}\n");
+    let settings = Settings::parse(&text, &directory.join("host.toml"));
+    settings.unwrap().admin.unwrap()
+}
+
+async fn start_with(lines: &str) -> Running {
+    let state_dir = tempfile::tempdir().unwrap();
+    let server = AdminServer::bind(&settings(lines, state_dir.path()))
+        .await
+        .unwrap();
+    start_bound(server, state_dir)
+}
+
+fn start_bound(server: AdminServer, state_dir: tempfile::TempDir) -> Running {
+    let (registry, control) = (Registry::new(), Arc::new(RecordingControl::default()));
+    let server = server.start(AdminHost {
+        registry: registry.clone(),
+        control: Some(Arc::<RecordingControl>::clone(&control)),
+        components: Components::new(None, 0).unwrap(),
+        settings_file: PathBuf::from("host.toml"),
+        state_dir: state_dir.path().to_owned(),
+    });
+    Running {
+        server,
+        registry,
+        control,
+        state_dir,
+    }
+}
+
+/// On loopback, with a token.
+async fn start() -> Running {
+    start_with(&format!("listen = \"127.0.0.1:0\"\ntoken = \"{TOKEN}\"")).await
+}
+
+/// A source that collects one stream.
+fn add(registry: &Registry, name: &str, state: State) -> SourceEntry {
+    let entry = registry.add_source(name, vec!["siem".to_owned()]);
+    entry.set_run(RunState::Running);
+    entry.update(&record(name, state, 7));
+    entry
+}
+
+fn record(name: &str, state: State, events: u64) -> SourceState {
+    let now = SystemTime::now();
+    let mut record = SourceState::new(name);
+    record.stored_at = Time::of(now).to_string();
+    record.checkpoint = Some("{}".to_owned());
+    record.component = "collector 0.2.0".to_owned();
+    record.succeeded_ms = Some(epoch_ms(now));
+    let stream = StreamRecord {
+        state,
+        received: events,
+        events,
+        collected_until_ms: i64::try_from(epoch_ms(now)).ok(),
+        ..StreamRecord::default()
+    };
+    record.streams.insert("audit".to_owned(), stream);
+    record
+}
+
+/// An answer.
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    /// By their names in lower case.
+    headers: BTreeMap<String, String>,
+    body: String,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    fn error(&self) -> String {
+        self.json()["error"].as_str().unwrap().to_owned()
+    }
+}
+
+async fn get(address: SocketAddr, path: &str) -> Answer {
+    request(address, "GET", path, &[], "").await
+}
+
+/// With the token, and a body that is JSON where there is one.
+async fn change(address: SocketAddr, method: &str, path: &str, body: &str) -> Answer {
+    let token = format!("Bearer {TOKEN}");
+    let json = ("content-type", "application/json");
+    let headers = [("authorization", token.as_str()), json];
+    request(address, method, path, &headers, body).await
+}
+
+async fn request(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Answer {
+    let stream = TcpStream::connect(address).await.unwrap();
+    exchange(stream, address, method, path, headers, body).await
+}
+
+async fn exchange(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Answer {
+    let mut text = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n");
+    if !headers.iter().any(|(name, _)| *name == "host") {
+        text.push_str(&format!("host: {address}\r\n"));
+    }
+    for (name, value) in headers {
+        text.push_str(&format!("{name}: {value}\r\n"));
+    }
+    if !body.is_empty() {
+        text.push_str(&format!("content-length: {}\r\n", body.len()));
+    }
+    text.push_str("\r\n");
+    text.push_str(body);
+    // A server that refuses early may not read the body.
+    let _ = stream.write_all(text.as_bytes()).await;
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    parse(&String::from_utf8(answer).unwrap())
+}
+
+fn parse(answer: &str) -> Answer {
+    let (head, body) = answer
+        .split_once("\r\n\r\n")
+        .unwrap_or_else(|| panic!("no answer: {answer:?}"));
+    let mut lines = head.lines();
+    let status = lines.next().unwrap().split(' ').nth(1).unwrap();
+    let headers = lines.map(|line| {
+        let (name, value) = line.split_once(':').unwrap();
+        (name.to_lowercase(), value.trim().to_owned())
+    });
+    Answer {
+        status: status.parse().unwrap(),
+        headers: headers.collect(),
+        body: body.to_owned(),
+    }
+}

@@ -1,0 +1,87 @@
+//! What the server proves itself with. The files are read again when they change, as a certificate
+//! is renewed while the host runs.
+
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tracing::warn;
+
+use crate::settings::AdminTls;
+
+#[derive(Debug)]
+pub(super) struct TlsFiles {
+    files: AdminTls,
+    last: Mutex<(Stamp, Arc<ServerConfig>)>,
+}
+
+/// When both files were last changed.
+type Stamp = [Option<SystemTime>; 2];
+
+impl TlsFiles {
+    /// Reads the files. The error is a clause that names the file.
+    pub(super) fn read(files: &AdminTls) -> Result<Self, String> {
+        let last = (stamp(files), load(files)?);
+        Ok(Self {
+            files: files.clone(),
+            last: Mutex::new(last),
+        })
+    }
+
+    /// The present configuration; the last one, where a changed file cannot be used.
+    pub(super) fn config(&self) -> Arc<ServerConfig> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = stamp(&self.files);
+        if now != last.0 {
+            last.0 = now;
+            match load(&self.files) {
+                Ok(config) => last.1 = config,
+                Err(reason) => {
+                    warn!("[admin] tls: {reason}; the certificate of before stays in use");
+                }
+            }
+        }
+        Arc::clone(&last.1)
+    }
+}
+
+fn stamp(files: &AdminTls) -> Stamp {
+    [&files.cert_file, &files.key_file]
+        .map(|path| fs::metadata(path).ok().and_then(|it| it.modified().ok()))
+}
+
+fn load(files: &AdminTls) -> Result<Arc<ServerConfig>, String> {
+    let cert_file = files.cert_file.display();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_no_client_auth()
+        .with_single_cert(
+            certificates(&files.cert_file)?,
+            private_key(&files.key_file)?,
+        )
+        .map_err(|error| format!("cert_file {cert_file}: {error}"))?;
+    Ok(Arc::new(config))
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let fail = |reason: &dyn std::fmt::Display| format!("cert_file {}: {reason}", path.display());
+    let found = CertificateDer::pem_file_iter(path).map_err(|error| fail(&error))?;
+    let found: Vec<_> = found
+        .collect::<Result<_, _>>()
+        .map_err(|error| fail(&error))?;
+    if found.is_empty() {
+        return Err(fail(&"no certificate in PEM form in it"));
+    }
+    Ok(found)
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    PrivateKeyDer::from_pem_file(path)
+        .map_err(|error| format!("key_file {}: {error}", path.display()))
+}

@@ -1,0 +1,258 @@
+//! `[admin]`: the admin server.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use source_common::exit::Failure;
+use source_common::lines::KeyLines;
+use source_common::names::nearest;
+use source_common::section::{Mistakes, Section};
+use source_common::stored_secret::StoredSecret;
+
+/// Shorter ones can be guessed.
+const TOKEN_BYTES_MIN: usize = 16;
+/// It is sent with every request.
+const TOKEN_BYTES_MAX: usize = 1_024;
+
+/// Where the admin server listens and who may use it.
+#[derive(Debug)]
+pub struct AdminSettings {
+    /// The address. Port 0 takes a free one, which the log names.
+    pub listen: SocketAddr,
+    /// What a request has to present; without one nothing can be changed.
+    pub token: Option<Arc<StoredSecret>>,
+    /// Names by which the server is reached, besides IP addresses and `localhost`. In lower case,
+    /// without port.
+    pub hosts: Vec<String>,
+    /// What it proves itself with; without, it speaks plain HTTP.
+    pub tls: Option<AdminTls>,
+    /// How finely metrics are labelled; by default this depends on the number of sources.
+    pub metrics_detail: Option<MetricsDetail>,
+}
+
+/// `[admin] tls`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AdminTls {
+    /// The certificate with its chain, in PEM form.
+    pub cert_file: PathBuf,
+    /// Its private key, in PEM form.
+    pub key_file: PathBuf,
+}
+
+/// What the metrics distinguish.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum MetricsDetail {
+    /// Nothing below the host.
+    Host,
+    /// Sources.
+    Source,
+    /// Sources and their streams.
+    Stream,
+}
+
+impl MetricsDetail {
+    const WORDS: [(&'static str, Self); 3] = [
+        ("stream", Self::Stream),
+        ("source", Self::Source),
+        ("host", Self::Host),
+    ];
+}
+
+impl fmt::Display for MetricsDetail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = Self::WORDS.iter().find(|(_, detail)| detail == self);
+        f.write_str(word.map_or("", |(word, _)| word))
+    }
+}
+
+impl AdminSettings {
+    /// Parses the table.
+    pub(super) fn parse(file: &Path, table: toml::Table, lines: KeyLines) -> Result<Self, Failure> {
+        let mut section = Section::new(file, "[admin]".to_owned(), table).with_lines(lines.clone());
+        let mut mistakes = Mistakes::default();
+        let listen = mistakes.note(parse_listen(&mut section));
+        let token = mistakes.note(parse_token(&mut section));
+        let hosts = mistakes.note(parse_hosts(&mut section));
+        let tls = mistakes.note(parse_tls(file, &mut section, &lines));
+        let metrics_detail = mistakes.note(parse_detail(&mut section));
+        if let (Some(listen), Some(None)) = (listen, &token)
+            && !listen.ip().is_loopback()
+        {
+            let reason = format!(
+                "is {listen}, which others can reach, and there is no `token`; write \
+                 token = {{ file = \"admin.token\" }}, or listen on 127.0.0.1"
+            );
+            mistakes.add(section.error("listen", &reason));
+        }
+        mistakes.note(section.finish());
+        mistakes.into_result()?;
+        match (listen, token, hosts, tls, metrics_detail) {
+            (Some(listen), Some(token), Some(hosts), Some(tls), Some(metrics_detail)) => Ok(Self {
+                listen,
+                token,
+                hosts,
+                tls,
+                metrics_detail,
+            }),
+            _ => Err(Failure::settings("[admin] cannot be used")),
+        }
+    }
+
+    /// Whether only this machine can reach the server.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        self.listen.ip().is_loopback()
+    }
+}
+
+fn parse_listen(section: &mut Section<'_>) -> Result<SocketAddr, Failure> {
+    let text = section.required_string("listen")?;
+    let localhost = text
+        .strip_prefix("localhost:")
+        .map(|port| format!("127.0.0.1:{port}"));
+    let address = localhost.as_deref().unwrap_or(&text);
+    address.parse().map_err(|_| {
+        let reason = match text.parse::<IpAddr>() {
+            Ok(ip) => format!("has no port; write \"{}\"", SocketAddr::new(ip, 9600)),
+            Err(_) => {
+                format!("is {text:?}; it must be an IP address and a port, such as 127.0.0.1:9600")
+            }
+        };
+        section.error("listen", &reason)
+    })
+}
+
+fn parse_token(section: &mut Section<'_>) -> Result<Option<Arc<StoredSecret>>, Failure> {
+    let Some(token) = section.stored_secret("token")? else {
+        return Ok(None);
+    };
+    let text = token.current();
+    let text = text.expose();
+    if !(TOKEN_BYTES_MIN..=TOKEN_BYTES_MAX).contains(&text.len()) {
+        let reason = format!(
+            "has {} characters; it must have {TOKEN_BYTES_MIN} at least and {TOKEN_BYTES_MAX} at \
+             most, such as the output of `openssl rand -hex 32`",
+            text.len()
+        );
+        return Err(section.error("token", &reason));
+    }
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let reason = "has a character that a header cannot carry; use letters and digits";
+        return Err(section.error("token", reason));
+    }
+    Ok(Some(Arc::new(token)))
+}
+
+fn parse_hosts(section: &mut Section<'_>) -> Result<Vec<String>, Failure> {
+    let hosts = section.strings("hosts")?.unwrap_or_default();
+    let is_name = |host: &String| {
+        let is_allowed =
+            |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+        !host.is_empty() && host.bytes().all(is_allowed)
+    };
+    if let Some(host) = hosts.iter().find(|host| !is_name(host)) {
+        let reason = format!("has {host:?}; write names only, such as \"collector.example.com\"");
+        return Err(section.error("hosts", &reason));
+    }
+    Ok(hosts.iter().map(|host| host.to_ascii_lowercase()).collect())
+}
+
+fn parse_tls(
+    file: &Path,
+    section: &mut Section<'_>,
+    lines: &KeyLines,
+) -> Result<Option<AdminTls>, Failure> {
+    let Some(table) = section.table("tls")? else {
+        return Ok(None);
+    };
+    let place = "[admin] tls".to_owned();
+    let mut section = Section::new(file, place, table).with_lines(lines.table("tls"));
+    let tls = AdminTls {
+        cert_file: section.required_path("cert_file")?,
+        key_file: section.required_path("key_file")?,
+    };
+    section.finish()?;
+    Ok(Some(tls))
+}
+
+fn parse_detail(section: &mut Section<'_>) -> Result<Option<MetricsDetail>, Failure> {
+    let Some(word) = section.string("metrics_detail")? else {
+        return Ok(None);
+    };
+    let words = MetricsDetail::WORDS;
+    if let Some((_, detail)) = words.iter().find(|(known, _)| *known == word) {
+        return Ok(Some(*detail));
+    }
+    let meant = nearest(&word, words.iter().map(|(known, _)| *known));
+    let meant = meant.map_or_else(String::new, |meant| format!("did you mean `{meant}`? "));
+    let reason = format!("is {word:?}; {meant}it must be one of: stream, source, host");
+    Err(section.error("metrics_detail", &reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+    fn parse(text: &str) -> Result<AdminSettings, String> {
+        let table = text.parse::<toml::Table>();
+        let table = table.map_err(|error| error.to_string())?;
+        AdminSettings::parse(Path::new("host.toml"), table, KeyLines::of(text))
+            .map_err(|failure| failure.message)
+    }
+
+    #[test]
+    fn the_table_is_understood() {
+        let admin = parse(&format!(
+            "listen = \"0.0.0.0:9600\"\ntoken = \"{TOKEN}\"\nhosts = [\"Siem.Example.com\"]\n\
+             metrics_detail = \"source\"\ntls = {{ cert_file = \"a.pem\", key_file = \"a.key\" }}\n"
+        ))
+        .unwrap();
+        assert_eq!(admin.listen.to_string(), "0.0.0.0:9600");
+        assert!(!admin.is_loopback());
+        assert_eq!(admin.token.unwrap().current().expose(), TOKEN);
+        assert_eq!(admin.hosts, ["siem.example.com"]);
+        assert_eq!(admin.metrics_detail, Some(MetricsDetail::Source));
+        assert_eq!(admin.tls.unwrap().key_file, Path::new("a.key"));
+        let least = parse("listen = \"localhost:0\"").unwrap();
+        assert!(least.is_loopback() && least.token.is_none() && least.metrics_detail.is_none());
+        assert!(parse("listen = \"[::1]:9600\"").unwrap().is_loopback());
+    }
+
+    #[test]
+    fn an_address_that_others_reach_needs_a_token() {
+        for listen in ["0.0.0.0:9600", "[::]:9600", "192.0.2.1:9600"] {
+            let error = parse(&format!("listen = \"{listen}\"")).unwrap_err();
+            assert!(error.contains("there is no `token`"), "{error}");
+        }
+        parse("listen = \"127.8.9.1:9600\"").unwrap();
+    }
+
+    #[test]
+    fn every_mistake_is_reported_with_what_to_write() {
+        let error = parse(
+            "listen = \"127.0.0.1\"\ntoken = \"short\"\nhosts = [\"https://a.test:1\"]\n\
+             metrics_detail = \"sources\"\nlisen = 1\ntls = { cert_file = \"a.pem\" }\n",
+        )
+        .unwrap_err();
+        let wanted = [
+            "host.toml:1: [admin]: `listen` has no port; write \"127.0.0.1:9600\"",
+            "`token` has 5 characters",
+            "`hosts` has \"https://a.test:1\"",
+            "`key_file` is missing",
+            "did you mean `source`?",
+            "lisen",
+        ];
+        for text in wanted {
+            assert!(error.contains(text), "{text}: {error}");
+        }
+        assert!(!error.contains("short"), "{error}");
+        let error = parse("listen = \"here\"").unwrap_err();
+        assert!(error.contains("such as 127.0.0.1:9600"), "{error}");
+        let error = parse("").unwrap_err();
+        assert!(error.contains("`listen` is missing"), "{error}");
+    }
+}

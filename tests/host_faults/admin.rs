@@ -1,0 +1,6 @@
+//! The admin server of a host that runs.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::Command;
+
