@@ -145,9 +145,10 @@ mod tests {
     }
 
     fn explain(error: &PollError) -> (String, Exit) {
-        match error {
-            PollError::Unauthorized(detail) => (detail.clone(), Exit::Unauthorized),
-            _ => ("other".to_owned(), Exit::Failed),
+        if let PollError::Unauthorized(detail) = error {
+            (detail.clone(), Exit::Unauthorized)
+        } else {
+            ("other".to_owned(), Exit::Failed)
         }
     }
 
