@@ -5,7 +5,7 @@ mod normalize_all;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-pub use normalize_all::{Normalized, normalize_all};
+pub use normalize_all::{Normalized, RecordNormalizer, normalize_all};
 
 use crate::correlate::Correlation;
 use crate::decode::json::{Repaired, repair};

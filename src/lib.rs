@@ -63,5 +63,5 @@ pub mod streams;
 #[cfg(test)]
 mod testing;
 pub mod time;
-#[cfg(target_family = "wasm")]
+#[cfg(all(target_family = "wasm", target_env = "p2"))]
 mod wasi;

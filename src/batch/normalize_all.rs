@@ -32,12 +32,7 @@ pub fn normalize_all(
     records: &[u8],
     now: Timestamp,
 ) -> Normalized {
-    let limits = Limits {
-        max_events: u32::MAX,
-        max_bytes: u64::MAX,
-        max_requests: 0,
-    };
-    let mut batch = Builder::new(limits);
+    let mut batch = Builder::new(NO_LIMITS);
     let mut start = 0;
     let mut object = String::new();
     for (index, end) in memchr::memchr_iter(b'\n', records)
@@ -50,15 +45,11 @@ pub fn normalize_all(
         start = end.saturating_add(1);
         if !bytes.is_empty() {
             let locator = || format!("{stream} line {}", index.saturating_add(1));
-            object.clear();
-            let pushed = unwrapped(bytes);
-            let (kind, bytes) = of_line(stream, pushed.as_deref().unwrap_or(bytes), &mut object);
-            let record = RecordLine::new(kind, bytes);
-            batch.offer_as(
-                stream,
+            offer_line(
+                &mut batch,
                 processor,
-                record,
-                Deduplication::default(),
+                &mut object,
+                (stream, bytes),
                 now,
                 &locator,
             );
@@ -71,14 +62,82 @@ pub fn normalize_all(
     }
 }
 
+/// Normalizes one record after another into buffers that are used again.
+pub struct RecordNormalizer {
+    processor: RecordProcessor,
+    batch: Builder,
+    object: String,
+}
+
+impl RecordNormalizer {
+    /// A normalizer with empty buffers.
+    #[must_use]
+    pub fn new(processor: RecordProcessor) -> Self {
+        Self {
+            processor,
+            batch: Builder::new(NO_LIMITS),
+            object: String::new(),
+        }
+    }
+
+    /// Returns the event of one record, without a line break, as [`normalize_all`] makes it.
+    ///
+    /// # Errors
+    ///
+    /// The reason why the record was rejected.
+    pub fn normalize(
+        &mut self,
+        stream: Stream,
+        record: &[u8],
+        now: Timestamp,
+    ) -> Result<&str, &str> {
+        let Self {
+            processor,
+            batch,
+            object,
+        } = self;
+        batch.events.clear();
+        batch.index.clear();
+        batch.rejected.clear();
+        batch.rejected_bytes = 0;
+        let line = (stream, record.trim_ascii());
+        offer_line(batch, processor, object, line, now, &String::new);
+        match batch.rejected.first() {
+            None => Ok(batch.events.trim_ascii_end()),
+            Some(rejected) => Err(&rejected.reason),
+        }
+    }
+}
+
+const NO_LIMITS: Limits = Limits {
+    max_events: u32::MAX,
+    max_bytes: u64::MAX,
+    max_requests: 0,
+};
+
+/// Makes an event of one line, or rejects it.
+fn offer_line(
+    batch: &mut Builder,
+    processor: &mut RecordProcessor,
+    object: &mut String,
+    (stream, bytes): (Stream, &[u8]),
+    now: Timestamp,
+    locator: &dyn Fn() -> String,
+) {
+    object.clear();
+    let pushed = unwrapped(bytes);
+    let (kind, bytes) = of_line(stream, pushed.as_deref().unwrap_or(bytes), object);
+    let record = RecordLine::new(kind, bytes);
+    let known = Deduplication::default();
+    batch.offer_as(stream, processor, record, known, now, locator);
+}
+
 /// The record that an event push wraps in a member, `{"mimecast_body":{…}}`, with what stands
 /// beside it; nothing where the line is no such push.
 fn unwrapped(line: &[u8]) -> Option<Vec<u8>> {
     const BODY: &str = "mimecast_body";
+    memchr::memmem::find(line, BODY.as_bytes())?;
     let line = std::str::from_utf8(line).ok()?;
-    if !line.contains(BODY) {
-        return None;
-    }
     let mut members = Vec::new();
     json::scan_object(line, &mut members).ok()?;
     let is_body = |member: &&Member| member.key.of(line) == BODY && member.kind == Kind::Object;

@@ -115,8 +115,13 @@ fn list(value: &Value) -> Vec<Value> {
 #[test]
 fn every_example_states_what_it_guarantees() {
     let receivers = [files("yaml"), files("conf")].concat();
-    let alone =
-        ["nats.toml", "elasticsearch.toml", "splunk.toml"].map(|name| examples().join(name));
+    let alone = [
+        "nats.toml",
+        "elasticsearch.toml",
+        "splunk.toml",
+        "fluent-bit/filter.yaml",
+    ]
+    .map(|name| examples().join(name));
     for path in receivers.iter().chain(&alone) {
         let text = fs::read_to_string(path).unwrap();
         let head: Vec<&str> = text
@@ -128,7 +133,8 @@ fn every_example_states_what_it_guarantees() {
     }
 }
 
-const FLUENT_BIT: [&str; 4] = [
+const FLUENT_BIT: [&str; 5] = [
+    "fluent-bit/filter.yaml",
     "fluent-bit-exec.yaml",
     "fluent-bit-forward.yaml",
     "fluent-bit-http.yaml",

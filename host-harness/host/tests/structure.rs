@@ -12,8 +12,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Each package of the workspace with those that it may depend on.
-const PACKAGES: [(&str, &[&str]); 7] = [
+const PACKAGES: [(&str, &[&str]); 8] = [
     ("embed-rust", &["source-common", "source-runtime"]),
+    ("mimecast-filter", &["mimecast-source"]),
     ("mimecast-simulator", &[]),
     ("mimecast-source", &[]),
     ("source-common", &[]),

@@ -1,0 +1,207 @@
+//! One record in, one JSON object out.
+
+use mimecast_source::batch::{RecordNormalizer, RecordProcessor};
+use mimecast_source::decode::json::{Kind, Member, scan_object};
+use mimecast_source::decode::unescape::unescape_into;
+use mimecast_source::encode::push_quoted;
+use mimecast_source::normalize::{Format, Options};
+use mimecast_source::stream::Stream;
+use mimecast_source::time::Timestamp;
+use serde::de::IgnoredAny;
+
+/// The member that names the stream of a record whose tag does not. It is removed before the record
+/// is normalized, so that the record has the id that it has elsewhere.
+pub const STREAM_MEMBER: &str = "mimecast_stream";
+
+/// The member that says why a record was not normalized.
+pub const ERROR_MEMBER: &str = "mimecast_filter_error";
+
+const TAG_PREFIX: &str = "mimecast.";
+
+/// The member in which Fluent Bit puts a line that no parser has read.
+const LINE_MEMBER: &str = "log";
+
+/// The member for what is no JSON object. Fluent Bit passes nothing else; this is so that not even
+/// that is lost.
+const TEXT_MEMBER: &str = "record";
+
+const NO_STREAM: &str = "neither the tag nor the member mimecast_stream names a stream";
+
+/// A buffer that one record made larger than this is given up after it.
+const BUFFER_BYTES_KEPT: usize = 1024 * 1024;
+
+/// Turns records into events of one format. Its buffers are used again for every record.
+pub struct Filter {
+    format: Format,
+    normalizer: RecordNormalizer,
+    answer: Vec<u8>,
+}
+
+impl Filter {
+    /// A filter for one format.
+    #[must_use]
+    pub fn new(format: Format) -> Self {
+        let processor = RecordProcessor::new(format, Options::default());
+        Self {
+            format,
+            normalizer: RecordNormalizer::new(processor),
+            answer: Vec::new(),
+        }
+    }
+
+    /// The format of the events.
+    #[must_use]
+    pub const fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Returns the event of a record, or the record with the reason why there is none: always one
+    /// JSON object, in which NULs are escaped, with a NUL behind it. `record` is `None` where the
+    /// caller had no memory for it.
+    pub fn answer(&mut self, tag: &[u8], now: Timestamp, record: Option<&[u8]>) -> &[u8] {
+        if self.answer.capacity() > BUFFER_BYTES_KEPT {
+            *self = Self::new(self.format);
+        }
+        self.answer.clear();
+        match record {
+            Some(record) => self.normalize(tag, now, record),
+            None => push_object(
+                &mut self.answer,
+                "",
+                "no memory was left to pass the record to the filter",
+            ),
+        }
+        self.answer.push(0);
+        &self.answer
+    }
+
+    fn normalize(&mut self, tag: &[u8], now: Timestamp, record: &[u8]) {
+        let of_tag = stream_of_tag(tag);
+        let envelope = (of_tag.is_none() || starts_with_line(record)).then(|| Envelope::of(record));
+        let envelope = envelope.unwrap_or_default();
+        let result = match of_tag.map_or(envelope.stream, Ok) {
+            Ok(stream) => {
+                let inner = envelope.record.as_deref();
+                let record = inner.map_or(record, str::as_bytes);
+                self.normalizer.normalize(stream, record, now)
+            }
+            Err(reason) => Err(reason),
+        };
+        match result {
+            Ok(event) => self.answer.extend_from_slice(event.as_bytes()),
+            Err(reason) => push_unchanged(&mut self.answer, record, reason),
+        }
+    }
+}
+
+/// The stream in `mimecast.STREAM`. The HTTP input of Fluent Bit makes `_` of `-`.
+fn stream_of_tag(tag: &[u8]) -> Option<Stream> {
+    let name = core::str::from_utf8(tag).ok()?.strip_prefix(TAG_PREFIX)?;
+    Stream::from_name(name).or_else(|| Stream::from_name(&name.replace('_', "-")))
+}
+
+/// Whether the record may be a line that no parser has read.
+fn starts_with_line(record: &[u8]) -> bool {
+    let members = record.strip_prefix(b"{").unwrap_or_default();
+    members.trim_ascii_start().starts_with(b"\"log\"")
+}
+
+/// What stands around the upstream's record.
+struct Envelope {
+    /// The stream that [`STREAM_MEMBER`] names, or why there is none.
+    stream: Result<Stream, &'static str>,
+    /// The record without the envelope; nothing where there is no envelope.
+    record: Option<String>,
+}
+
+impl Default for Envelope {
+    fn default() -> Self {
+        Self {
+            stream: Err(NO_STREAM),
+            record: None,
+        }
+    }
+}
+
+impl Envelope {
+    fn of(record: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(record);
+        let mut members = Vec::new();
+        if scan_object(&text, &mut members).is_err() {
+            return Self::default();
+        }
+        let is_stream =
+            |member: &&Member| member.key.of(&text) == STREAM_MEMBER && member.kind == Kind::String;
+        let named = members.iter().rfind(is_stream);
+        let stream = named.map_or(Err(NO_STREAM), |member| {
+            Stream::from_name(member.value.of(&text))
+                .ok_or("the member mimecast_stream names a stream that does not exist")
+        });
+        let mut rest = members.iter().filter(|member| !is_stream(member));
+        let record = match (rest.next(), rest.next()) {
+            (Some(line), None)
+                if line.key.of(&text) == LINE_MEMBER && line.kind == Kind::String =>
+            {
+                let mut out = String::new();
+                unescape_into(line.value.of(&text), &mut out);
+                Some(out)
+            }
+            _ if named.is_some() => {
+                let mut out = String::from("{");
+                for member in members.iter().filter(|member| !is_stream(member)) {
+                    if out.len() > 1 {
+                        out.push(',');
+                    }
+                    let quote = member.kind.quote();
+                    let (key, value) = (member.key.of(&text), member.value.of(&text));
+                    for piece in ["\"", key, "\":", quote, value, quote] {
+                        out.push_str(piece);
+                    }
+                }
+                out.push('}');
+                Some(out)
+            }
+            _ => None,
+        };
+        Self { stream, record }
+    }
+}
+
+/// Appends the record as it was and [`ERROR_MEMBER`] behind its members.
+fn push_unchanged(out: &mut Vec<u8>, record: &[u8], reason: &str) {
+    let text = String::from_utf8_lossy(record);
+    let object = text.trim_ascii();
+    let members = object
+        .strip_prefix('{')
+        .and_then(|rest| rest.strip_suffix('}'));
+    // Nothing is built from the value, so that its depth costs nothing.
+    match members.filter(|_| serde_json::from_str::<IgnoredAny>(object).is_ok()) {
+        Some(members) => push_object(out, members.trim_ascii(), reason),
+        None => {
+            let mut member = String::new();
+            push_quoted(&mut member, TEXT_MEMBER);
+            member.push(':');
+            push_quoted(&mut member, &text);
+            push_object(out, &member, reason);
+        }
+    }
+}
+
+/// Appends an object of these members and [`ERROR_MEMBER`].
+fn push_object(out: &mut Vec<u8>, members: &str, reason: &str) {
+    let separator = if members.is_empty() { "" } else { "," };
+    let mut error = String::new();
+    push_quoted(&mut error, reason);
+    for piece in [
+        "{",
+        members,
+        separator,
+        "\"",
+        ERROR_MEMBER,
+        "\":",
+        &error,
+        "}",
+    ] {
+        out.extend_from_slice(piece.as_bytes());
+    }
+}
