@@ -58,6 +58,20 @@ fn the_component_imports_what_the_world_lists_and_nothing_else() {
 }
 
 #[test]
+fn the_documentation_of_the_world_names_every_import_of_wasi() {
+    let world = include_str!("../wit/world.wit");
+    let named = world
+        .split(|mark: char| mark.is_whitespace() || "`@;,".contains(mark))
+        .filter(|word| word.starts_with("wasi:"));
+    let imported = IMPORTS.iter().filter_map(|name| name.split_once('@'));
+    let imported = imported.filter(|(name, _)| name.starts_with("wasi:"));
+    assert_eq!(
+        named.collect::<BTreeSet<_>>(),
+        imported.map(|(name, _)| name).collect()
+    );
+}
+
+#[test]
 fn the_component_exports_the_source_and_the_normalizer() {
     assert_eq!(interfaces(BUILT_IN).exports, set(&EXPORTS));
 }
