@@ -1,0 +1,182 @@
+// Runs a component until it is caught up and prints its events:
+//
+//     node embed.js COMPONENT STATE_DIR [ORIGIN ..] < settings.json
+//
+// The settings are the JSON object that the component gets; it may reach the origins that it
+// describes, those in its settings, and those named here. docs/embedding.md has the rules that this
+// program follows.
+
+import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { createHash } from "node:crypto";
+import { dirname, join, resolve } from "node:path";
+import { setTimeout as wait } from "node:timers/promises";
+import { pathToFileURL } from "node:url";
+
+import { transpileBytes } from "@bytecodealliance/jco-transpile";
+import { WASIShim } from "@bytecodealliance/preview2-shim/instantiation";
+
+const LIMITS = { maxEvents: 1000, maxBytes: 4_000_000n, maxRequests: 100 };
+
+const [component, stateDir, ...origins] = process.argv.slice(2);
+if (!stateDir) {
+  console.error("usage: node embed.js COMPONENT STATE_DIR [ORIGIN ..] < settings.json");
+  process.exit(2);
+}
+await mkdir(stateDir, { recursive: true });
+const settings = JSON.parse(readFileSync(0, "utf8"));
+settings.tenant ??= "embedded"; // the contract: the host names the source where the settings do not
+
+const allowed = new Set(origins);
+const { source } = await load(component, (origin) => isAllowed(origin));
+const description = source.describe();
+description.origins.forEach((origin) => allowed.add(origin));
+const { properties } = JSON.parse(description.settingsSchema);
+for (const [name, property] of Object.entries(properties)) {
+  if (property.format === "origin" && settings[name]) {
+    allowed.add(new URL(settings[name]).origin);
+  }
+}
+
+try {
+  await collect(JSON.stringify(settings));
+} catch (error) {
+  // What the component reports has no secret in it; an unexpected error is shown without its values.
+  const problem = error.payload ?? error;
+  console.error(`error: ${problem.tag ? `${problem.tag}: ${text(problem.val)}` : error.stack}`);
+  process.exit(problem.tag === "unauthorized" ? 77 : problem.tag === "settings" ? 78 : 1);
+}
+process.exit(0);
+
+async function collect(settings) {
+  const path = join(stateDir, "checkpoint");
+  let checkpoint = stored(path);
+  let session; // a secret: only in memory, never stored, logged or shown
+  for (;;) {
+    const batch = source.poll(settings, checkpoint, session, LIMITS);
+    for (const { stream, received, events, rejected, duplicates } of batch.stats) {
+      if (received !== events + rejected + duplicates) {
+        throw new Error(`${stream}: records are missing from the counts of the component`);
+      }
+    }
+    for (const { stream, kind, detail } of batch.notices) {
+      console.error(`${stream}: ${kind}: ${printable(detail)}`);
+    }
+    // First everything is delivered, and only then the position moves. Killed in between, the next
+    // run delivers the batch again, with the same ids.
+    keep(join(stateDir, "rejected.ndjson"), batch.rejected.map(rejectedLine).join(""));
+    writeAll(1, batch.events);
+    if (batch.checkpoint !== checkpoint) {
+      checkpoint = batch.checkpoint;
+      store(path, checkpoint);
+    }
+    session = batch.session;
+    if (batch.next.tag === "caught-up") {
+      return;
+    }
+    if (batch.next.tag !== "now") {
+      console.error(`${batch.next.tag}: the next poll is in ${batch.next.val} ms`);
+      await wait(Number(batch.next.val));
+    }
+  }
+}
+
+function isAllowed(origin) {
+  const { protocol, host, hostname } = new URL(origin);
+  return [...allowed].some((entry) => {
+    const [scheme, pattern] = entry.split("://");
+    const matches = pattern.startsWith("*.")
+      ? hostname.endsWith(pattern.slice(1)) && host === hostname
+      : host === pattern;
+    return `${scheme}:` === protocol && matches;
+  });
+}
+
+// Makes an instance whose requests pass `permits` first.
+async function load(path, permits) {
+  // Generated code looks for its imports from where it is, so it is kept beside this program.
+  const wasm = await readFile(path);
+  const digest = createHash("sha256").update(wasm).digest("hex").slice(0, 16);
+  const directory = join(import.meta.dirname ?? dirname(process.argv[1]), "node_modules", `.component-${digest}`);
+  const { files } = await transpileBytes(wasm, { name: "component", instantiation: "async" });
+  for (const [name, bytes] of Object.entries(files)) {
+    const file = resolve(directory, name);
+    await mkdir(dirname(file), { recursive: true });
+    await writeFile(file, bytes);
+  }
+  // No file, no variable of the environment, no socket: HTTP alone.
+  const imports = new WASIShim({ sandbox: { preopens: {}, env: {}, args: ["component"] } }).getImportObject();
+  for (const [name, handler] of Object.entries(imports)) {
+    if (name.startsWith("wasi:http/outgoing-handler")) {
+      imports[name] = {
+        handle(request, options) {
+          const scheme = request.scheme()?.tag === "HTTP" ? "http" : "https";
+          if (permits(`${scheme}://${request.authority()}`)) {
+            return handler.handle(request, options);
+          }
+          throw Object.assign(new Error("denied"), { payload: { tag: "HTTP-request-denied" } });
+        },
+      };
+    }
+  }
+  const { instantiate } = await import(pathToFileURL(resolve(directory, "component.js")));
+  return instantiate(async (name) => WebAssembly.compile(await readFile(join(directory, name))), imports);
+}
+
+function rejectedLine({ stream, locator, reason, original }) {
+  return `${JSON.stringify({ stream, locator, reason, original: Buffer.from(original).toString("base64") })}\n`;
+}
+
+// Control characters of a text from outside do not reach a terminal.
+function printable(text) {
+  return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, " ");
+}
+
+function text(value) {
+  return printable(typeof value === "string" ? value : (value?.detail ?? JSON.stringify(value)));
+}
+
+function stored(path) {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    if (error.code === "ENOENT") {
+      return undefined;
+    }
+    throw error;
+  }
+}
+
+// Replaces a file at once: after a crash there is the old one or the new one.
+function store(path, text) {
+  const next = openSync(`${path}.new`, "w", 0o600);
+  writeAll(next, text);
+  fsyncSync(next);
+  closeSync(next);
+  renameSync(`${path}.new`, path);
+  const directory = openSync(dirname(path), "r");
+  fsyncSync(directory);
+  closeSync(directory);
+}
+
+function keep(path, lines) {
+  if (lines) {
+    const file = openSync(path, "a", 0o600);
+    writeAll(file, lines);
+    fsyncSync(file);
+    closeSync(file);
+  }
+}
+
+function writeAll(file, text) {
+  let bytes = Buffer.from(text);
+  while (bytes.length > 0) {
+    try {
+      bytes = bytes.subarray(writeSync(file, bytes));
+    } catch (error) {
+      if (error.code !== "EAGAIN") {
+        throw error;
+      }
+    }
+  }
+}
