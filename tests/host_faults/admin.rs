@@ -1,6 +1,89 @@
 //! The admin server of a host that runs.
 
+use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::Command;
+use std::time::Instant;
 
+use serde_json::Value;
+
+use crate::requests::Place;
+use crate::running::Running;
+use crate::server::{Server, answer};
+use crate::setup::DEADLINE;
+
+const TOKEN: &str = r#"{"access_token":"t","token_type":"Bearer","expires_in":1800}"#;
+const EMPTY: &str = r#"{"meta":{"status":200},"data":[],"value":[],"fail":[]}"#;
+
+/// A host with an admin server, and the address of that.
+fn start(place: &Place) -> (Running, String) {
+    let path = place.folder.path().join("host.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, format!("{text}[admin]\nlisten = \"127.0.0.1:0\"\n")).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_source-host"));
+    command
+        .args(["run", "host.toml"])
+        .current_dir(place.folder.path());
+    let mut host = Running::start(command);
+    let line = host.wait_for("admin server at http://");
+    let address = line.rsplit("http://").next().unwrap().trim().to_owned();
+    (host, address)
+}
+
+fn get(address: &str, path: &str) -> Value {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    serde_json::from_str(body).unwrap()
+}
+
+/// The source, as soon as it is in that state.
+fn wait_for_state(address: &str, state: &str) -> Value {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let source = get(address, "/api/v1/sources/acme");
+        if source["state"] == state {
+            return source;
+        }
+        assert!(Instant::now() < deadline, "not {state}: {source:#}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn the_first_poll_makes_a_source_active_before_the_second_one_is_due() {
+    let api = Server::start(|head| match head {
+        head if head.contains("/oauth/token") => answer(200, TOKEN),
+        _ => answer(200, EMPTY),
+    });
+    let url = api.url();
+    let place = Place::new(&url, &format!("\"{url}\""), "streams = [\"audit\"]");
+    let (_host, address) = start(&place);
+    let source = wait_for_state(&address, "active");
+    assert_eq!(source["has_checkpoint"], true, "{source:#}");
+    for time in ["stored_at", "last_poll_at"] {
+        assert!(source[time].is_string(), "{time}: {source:#}");
+    }
+    assert_eq!(source["streams"]["audit"]["state"], "active");
+    // Known as soon as the source waits.
+    let deadline = Instant::now() + DEADLINE;
+    while get(&address, "/api/v1/sources/acme")["next_poll_at"].is_null() {
+        assert!(Instant::now() < deadline, "no next poll: {source:#}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_source_whose_credentials_are_refused_is_unauthorized_at_once() {
+    let refusal = r#"{"fail":[{"code":"InvalidClientIdentifier","message":"no"}]}"#;
+    let api = Server::start(move |_| answer(401, refusal));
+    let url = api.url();
+    let place = Place::new(&url, &format!("\"{url}\""), "streams = [\"audit\"]");
+    let (_host, address) = start(&place);
+    let source = wait_for_state(&address, "unauthorized");
+    assert_eq!(source["last_error"]["kind"], "unauthorized", "{source:#}");
+}

@@ -8,6 +8,7 @@
     reason = "helpers of tests fail fast"
 )]
 
+mod admin;
 mod check;
 mod compile;
 mod components;

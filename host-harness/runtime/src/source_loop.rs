@@ -24,7 +24,7 @@ use crate::engine::{CallError, Instance};
 use crate::rate_limit::{Admission, LogRateLimiter, Rate};
 use crate::shutdown::Shutdown;
 use crate::source::Source;
-use crate::store::{SourceState, StateDir};
+use crate::store::{SourceState, StateDir, epoch_ms};
 
 /// How long a poll may still go on after a stop was asked for.
 const POLL_GRACE: Duration = Duration::from_secs(3);
@@ -148,6 +148,9 @@ impl LoopState {
                     if wait > INSTANCE_IDLE_MAX {
                         self.instance = None;
                     }
+                    let next_poll = SystemTime::now().checked_add(wait);
+                    self.context.record.next_poll_ms = next_poll.map(epoch_ms);
+                    self.context.sink.progress(&self.context.record);
                     tokio::select! {
                         () = sleep(wait) => {}
                         _ = self.context.shutdown.requested() => return SourceExit::Stopped,
@@ -310,7 +313,6 @@ impl LoopState {
         for notice in news {
             self.log_notice(&notice);
         }
-        self.context.sink.progress(&self.context.record);
     }
 
     fn log_notice(&mut self, notice: &NewNotice) {

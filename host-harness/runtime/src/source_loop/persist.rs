@@ -67,6 +67,7 @@ impl LoopState {
     /// what it covers.
     pub(super) fn start_storing(&mut self) {
         self.context.record.stamp(&self.context.source.description);
+        self.context.sink.progress(&self.context.record);
         let record = Arc::new(self.context.record.clone());
         let state = Arc::clone(&self.context.state);
         let mut tries = self.context.tries();

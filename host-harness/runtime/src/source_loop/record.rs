@@ -116,9 +116,11 @@ impl SourceState {
         self.stored_at = now();
     }
 
-    /// Say when and by which component the record is written.
+    /// Say when and by which component the record is written. When the next poll is due is known
+    /// later.
     pub(super) fn stamp(&mut self, description: &Description) {
         self.stored_at = now();
+        self.next_poll_ms = None;
         self.component = format!("{} {}", description.name, description.version);
     }
 }
