@@ -289,7 +289,7 @@ fn typical() -> Vec<Vec<u8>> {
 fn memory_does_not_grow_with_records_and_a_record_costs_its_budget() {
     let records = typical();
     let bytes = records.iter().map(Vec::len).sum::<usize>() / records.len();
-    for format in FORMATS {
+    for (format, rounds) in [("ecs", 100), ("ocsf", 10)] {
         let mut fluent_bit = FluentBit::start(&format!("mimecast_{format}"));
         let mut filter_all = || {
             for record in &records {
@@ -301,10 +301,10 @@ fn memory_does_not_grow_with_records_and_a_record_costs_its_budget() {
         let (memory, before) = filter_all();
         let started = Instant::now();
         let mut last = (0, 0);
-        for _ in 0..100 {
+        for _ in 0..rounds {
             last = filter_all();
         }
-        let count = 100 * u64::try_from(records.len()).unwrap();
+        let count = rounds * u64::try_from(records.len()).unwrap();
         let nanos = started.elapsed().as_nanos() / u128::from(count);
         let instructions = (last.1 - before) / count;
         eprintln!(
