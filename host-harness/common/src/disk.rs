@@ -7,6 +7,7 @@
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
+use std::time::SystemTime;
 
 use tempfile::NamedTempFile;
 
@@ -59,6 +60,34 @@ pub fn sync_directory(path: &Path) -> io::Result<()> {
     }
     record("sync the directory of", path);
     Ok(())
+}
+
+/// Puts a file with these bytes in the place of the one at `target`, in one step and for good.
+/// Until then the bytes are in a file beside it, whose name begins with `prefix`.
+pub fn replace(target: &Path, prefix: &str, bytes: &[u8]) -> io::Result<()> {
+    let directory = target
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let directory = directory.unwrap_or_else(|| Path::new("."));
+    let aside = NamedTempFile::with_prefix_in(prefix, directory)?; // of mode 0600
+    write_all(aside.as_file(), aside.path(), bytes)?;
+    sync(aside.as_file(), aside.path())?;
+    persist(aside, target)?;
+    sync_directory(target)
+}
+
+/// What shows that a file has changed: when that was, and its length. `None` where it cannot be
+/// read.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct FileVersion(Option<(SystemTime, u64)>);
+
+impl FileVersion {
+    /// That of the file at `path` now.
+    #[must_use]
+    pub fn of(path: &Path) -> Self {
+        let metadata = fs::metadata(path).ok();
+        Self(metadata.and_then(|it| Some((it.modified().ok()?, it.len()))))
+    }
 }
 
 /// Runs file operations where they hold nobody up.

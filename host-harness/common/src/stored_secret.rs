@@ -1,12 +1,11 @@
 //! A secret that a long-running program reads again when its file changes.
 
-use std::fs;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
 
 use tracing::warn;
 
+use crate::disk::FileVersion;
 use crate::indirect::{ValueReference, resolve_reference};
 use crate::secret::Secret;
 
@@ -15,7 +14,7 @@ use crate::secret::Secret;
 #[derive(Debug)]
 pub struct StoredSecret {
     file: Option<SecretFile>,
-    last: Mutex<Version>,
+    last: Mutex<(Option<FileVersion>, Secret)>,
 }
 
 #[derive(Debug)]
@@ -25,23 +24,13 @@ struct SecretFile {
     path: PathBuf,
 }
 
-#[derive(Clone, Debug)]
-struct Version {
-    stamp: Stamp,
-    secret: Secret,
-}
-
-/// When a file was last changed, and its length.
-type Stamp = Option<(SystemTime, u64)>;
-
 impl StoredSecret {
     /// One that never changes.
     #[must_use]
     pub fn fixed(secret: Secret) -> Self {
-        let stamp = None;
         Self {
             file: None,
-            last: Mutex::new(Version { stamp, secret }),
+            last: Mutex::new((None, secret)),
         }
     }
 
@@ -63,10 +52,10 @@ impl StoredSecret {
             }
             Some(ValueReference::Env(_)) | None => None,
         };
-        let stamp = file.as_ref().and_then(SecretFile::stamp);
+        let version = file.as_ref().map(|file| FileVersion::of(&file.path));
         Self {
             file,
-            last: Mutex::new(Version { stamp, secret }),
+            last: Mutex::new((version, secret)),
         }
     }
 
@@ -74,30 +63,25 @@ impl StoredSecret {
     #[must_use]
     pub fn current(&self) -> Secret {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let (version, secret) = &mut *last;
         if let Some(file) = &self.file {
-            let stamp = file.stamp();
-            if stamp != last.stamp {
-                last.stamp = stamp;
+            let now = Some(FileVersion::of(&file.path));
+            if now != *version {
+                *version = now;
                 match resolve_reference(&file.reference, &file.settings_file, &|_| None) {
-                    Ok(text) => last.secret = Secret::new(text),
+                    Ok(text) => *secret = Secret::new(text),
                     Err(reason) => warn!("a changed secret {reason}; the last one stays valid"),
                 }
             }
         }
-        last.secret.clone()
-    }
-}
-
-impl SecretFile {
-    fn stamp(&self) -> Stamp {
-        let metadata = fs::metadata(&self.path).ok()?;
-        Some((metadata.modified().ok()?, metadata.len()))
+        secret.clone()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::path::Path;
 
     fn in_file(settings: &Path, name: &str, now: &str) -> StoredSecret {

@@ -1,13 +1,13 @@
 //! Certificates that a peer may prove itself with.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::SystemTime;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+
+use crate::disk::FileVersion;
 use rustls::{ClientConfig, RootCertStore};
 
 /// Returns the trust anchors of the system, and those of `ca_file`. A system
@@ -24,20 +24,15 @@ pub fn load(ca_file: Option<&Path>) -> Result<RootCertStore, String> {
 }
 
 /// What distinguishes one `ca_file` from another, and from itself after a change.
-type FileVersion = (PathBuf, Option<SystemTime>, u64);
+type CaFile = (PathBuf, FileVersion);
 
 /// Configurations in use. The system's anchors alone take 100 KiB and hundreds of opened files.
-static SHARED: Mutex<BTreeMap<Option<FileVersion>, Weak<ClientConfig>>> =
-    Mutex::new(BTreeMap::new());
+static SHARED: Mutex<BTreeMap<Option<CaFile>, Weak<ClientConfig>>> = Mutex::new(BTreeMap::new());
 
 /// Returns the configuration of a client without a certificate of its own. All clients with the
 /// same `ca_file` share one while any of them is in use; a file that has changed is read again.
 pub fn shared_client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
-    let version = ca_file.map(|path| {
-        let metadata = fs::metadata(path).ok();
-        let modified = metadata.as_ref().and_then(|it| it.modified().ok());
-        (path.to_owned(), modified, metadata.map_or(0, |it| it.len()))
-    });
+    let version = ca_file.map(|path| (path.to_owned(), FileVersion::of(path)));
     let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(config) = shared.get(&version).and_then(Weak::upgrade) {
         return Ok(config);
@@ -72,6 +67,8 @@ fn add_file(roots: &mut RootCertStore, path: &Path) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -6,14 +6,13 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{self, ErrorKind, Write as _};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use source_common::disk;
 use source_common::indirect::ValueReference;
 use source_common::secret::Secret;
-use tempfile::NamedTempFile;
 
 use crate::settings::source_file;
 
@@ -21,7 +20,7 @@ use crate::settings::source_file;
 const SETTINGS: &str = "settings";
 
 /// Keys that name files of the host: to set them is to read what the host can read.
-const LOCAL_KEYS: [&str; 2] = ["component", "ca_file"];
+pub(crate) const LOCAL_KEYS: [&str; 2] = ["component", "ca_file"];
 
 /// The file of one source, which need not be there.
 #[derive(Debug)]
@@ -191,16 +190,20 @@ impl Draft {
         let directory = self.path.parent().unwrap_or_else(|| Path::new("."));
         for (key, secret) in &self.secrets {
             let path = directory.join(secret_file_name(&self.name, key));
-            write_private(directory, &path, &format!("{}\n", secret.expose()))?;
+            let text = format!("{}\n", secret.expose());
+            disk::replace(&path, ASIDE_PREFIX, text.as_bytes())?;
         }
         let mut text = String::from("# Written by the API of source-host.\n");
         let table = toml::to_string(&self.table).map_err(io::Error::other)?;
         write!(text, "{table}").map_err(io::Error::other)?;
-        write_private(directory, &self.path, &text)
+        disk::replace(&self.path, ASIDE_PREFIX, text.as_bytes())
     }
 }
 
 const SECRET_SUFFIX: &str = ".secret";
+
+/// What a file is called while it is written; a name that begins with a dot is no source.
+const ASIDE_PREFIX: &str = ".";
 
 fn secret_file_name(source: &str, key: &str) -> String {
     format!("{source}.{key}{SECRET_SUFFIX}")
@@ -209,15 +212,6 @@ fn secret_file_name(source: &str, key: &str) -> String {
 fn reference(file: &str) -> toml::Value {
     let file = toml::Value::String(file.to_owned());
     toml::Value::Table([("file".to_owned(), file)].into_iter().collect())
-}
-
-/// Puts a file that only its user can read in the place of the one at `path`, in one step.
-fn write_private(directory: &Path, path: &Path, text: &str) -> io::Result<()> {
-    let mut file = NamedTempFile::with_prefix_in(".", directory)?; // of mode 0600
-    file.write_all(text.as_bytes())?;
-    disk::sync(file.as_file(), path)?;
-    disk::persist(file, path)?;
-    disk::sync_directory(path)
 }
 
 #[cfg(test)]

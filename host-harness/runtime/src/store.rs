@@ -311,7 +311,7 @@ impl StateDir {
             )),
             TryLockError::Error(error) => cannot(&error),
         })?;
-        try_to_write(path).map_err(|error| cannot(&error))?;
+        try_to_write(path, CHECKPOINT_BYTES_MAX).map_err(|error| cannot(&error))?;
         Ok(Self {
             path: path.to_owned(),
             _lock: lock,
@@ -341,9 +341,7 @@ impl StateDir {
     }
 
     fn replace(&self, name: &str, text: &[u8]) -> io::Result<()> {
-        let aside = tempfile::Builder::new()
-            .prefix(".heartbeat-")
-            .tempfile_in(&self.path)?;
+        let aside = tempfile::NamedTempFile::with_prefix_in(".heartbeat-", &self.path)?;
         fs::write(aside.path(), text)?;
         disk::persist(aside, &self.path.join(name))
     }
@@ -353,13 +351,7 @@ impl StateDir {
         let target = record_path(&self.path, &record.source);
         let mut text = serde_json::to_vec_pretty(record)?;
         text.push(b'\n');
-        let aside = tempfile::Builder::new()
-            .prefix(".checkpoint-")
-            .tempfile_in(&self.path)?;
-        disk::write_all(aside.as_file(), aside.path(), &text)?;
-        disk::sync(aside.as_file(), aside.path())?;
-        disk::persist(aside, &target)?;
-        disk::sync_directory(&target)
+        disk::replace(&target, ".checkpoint-", &text)
     }
 }
 
@@ -478,9 +470,9 @@ fn unusable(path: &Path, reason: &str) -> Failure {
     .retryable()
 }
 
-/// Write as much as a checkpoint can have, in a file that is gone at once.
-fn try_to_write(path: &Path) -> io::Result<()> {
-    tempfile::tempfile_in(path)?.write_all(&[0; CHECKPOINT_BYTES_MAX])
+/// Writes so many bytes to a file in a directory, which is gone at once.
+pub fn try_to_write(directory: &Path, bytes: usize) -> io::Result<()> {
+    tempfile::tempfile_in(directory)?.write_all(&vec![0; bytes])
 }
 
 fn make_private_dir(path: &Path) -> io::Result<()> {

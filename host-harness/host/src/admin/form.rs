@@ -7,9 +7,7 @@ use serde_json::{Map, Value, json};
 use source_common::indirect::ValueReference;
 
 use crate::settings::to_json;
-
-/// Keys that `PUT` does not take: they name files of the host.
-const HOST_KEYS: [&str; 2] = ["component", "ca_file"];
+use crate::source_file::LOCAL_KEYS;
 
 /// Whether the file can be edited, with what is in it; else with the reason. `main_file` is the
 /// settings file of the host, `schema` that of the component's settings.
@@ -37,7 +35,7 @@ fn read(
     let mut source = Map::new();
     let mut secrets = Vec::new();
     for (key, value) in &table {
-        if HOST_KEYS.contains(&key.as_str()) {
+        if LOCAL_KEYS.contains(&key.as_str()) {
             return Err(format!(
                 "{name} sets `{key}`, which can be changed only there."
             ));

@@ -1,11 +1,11 @@
 //! `/livez` and `/readyz`: answers without data, for a supervisor or a load balancer.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use source_runtime::store::try_to_write;
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
@@ -17,7 +17,7 @@ const REMEMBERED_FOR: Duration = Duration::from_secs(2);
 /// A disk that takes longer than this is no place for checkpoints.
 const WRITE_MAX: Duration = Duration::from_secs(5);
 /// More than a block that a full disk may have left.
-const WRITTEN: [u8; 16 * 1024] = [0; 16 * 1024];
+const WRITTEN_BYTES: usize = 16 * 1024;
 
 /// Whether checkpoints can be stored.
 #[derive(Debug)]
@@ -43,16 +43,12 @@ impl StoreProbe {
             return found;
         }
         let directory = self.state_dir.clone();
-        let written = timeout(WRITE_MAX, spawn_blocking(move || try_to_write(&directory))).await;
-        let found = matches!(written, Ok(Ok(true)));
+        let write = spawn_blocking(move || try_to_write(&directory, WRITTEN_BYTES));
+        let written = timeout(WRITE_MAX, write).await;
+        let found = matches!(written, Ok(Ok(Ok(()))));
         *last = Some((Instant::now(), found));
         found
     }
-}
-
-fn try_to_write(directory: &Path) -> bool {
-    let file = tempfile::tempfile_in(directory);
-    file.and_then(|mut file| file.write_all(&WRITTEN)).is_ok()
 }
 
 /// The process answers.

@@ -1,14 +1,13 @@
 //! What the server proves itself with. The files are read again when they change, as a certificate
 //! is renewed while the host runs.
 
-use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use source_common::disk::FileVersion;
 use tracing::warn;
 
 use crate::settings::AdminTls;
@@ -16,16 +15,13 @@ use crate::settings::AdminTls;
 #[derive(Debug)]
 pub(super) struct TlsFiles {
     files: AdminTls,
-    last: Mutex<(Stamp, Arc<ServerConfig>)>,
+    last: Mutex<([FileVersion; 2], Arc<ServerConfig>)>,
 }
-
-/// When both files were last changed.
-type Stamp = [Option<SystemTime>; 2];
 
 impl TlsFiles {
     /// Reads the files. The error is a clause that names the file.
     pub(super) fn read(files: &AdminTls) -> Result<Self, String> {
-        let last = (stamp(files), load(files)?);
+        let last = (versions(files), load(files)?);
         Ok(Self {
             files: files.clone(),
             last: Mutex::new(last),
@@ -35,7 +31,7 @@ impl TlsFiles {
     /// The present configuration; the last one, where a changed file cannot be used.
     pub(super) fn config(&self) -> Arc<ServerConfig> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = stamp(&self.files);
+        let now = versions(&self.files);
         if now != last.0 {
             last.0 = now;
             match load(&self.files) {
@@ -49,9 +45,8 @@ impl TlsFiles {
     }
 }
 
-fn stamp(files: &AdminTls) -> Stamp {
-    [&files.cert_file, &files.key_file]
-        .map(|path| fs::metadata(path).ok().and_then(|it| it.modified().ok()))
+fn versions(files: &AdminTls) -> [FileVersion; 2] {
+    [&files.cert_file, &files.key_file].map(|path| FileVersion::of(path))
 }
 
 fn load(files: &AdminTls) -> Result<Arc<ServerConfig>, String> {
