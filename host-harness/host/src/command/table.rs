@@ -18,6 +18,15 @@ pub(crate) struct Table {
     overlong: Overlong,
 }
 
+/// A column that is shown.
+struct Column {
+    /// Its place in a row.
+    at: usize,
+    width: usize,
+    /// Whether every cell but the head is a number.
+    is_numeric: bool,
+}
+
 /// What becomes of the last column where there is no room for it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Overlong {
@@ -110,24 +119,30 @@ impl Table {
     /// The shown columns as lines. The last of all columns gets so much room.
     fn lines(&self, shown: &[usize], room: Option<usize>) -> String {
         let last = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        // Of all rows, so they are found once and not for each row.
+        let shown = shown.iter().map(|column| Column {
+            at: *column,
+            width: self.width(*column),
+            is_numeric: self.is_numeric(*column),
+        });
+        let shown: Vec<Column> = shown.collect();
         let mut text = String::new();
         for row in &self.rows {
             let mut line = String::new();
             let mut further = Vec::new();
-            for column in shown {
-                let Some(cell) = row.get(*column) else {
+            for column in &shown {
+                let Some(cell) = row.get(column.at) else {
                     continue;
                 };
-                let width = self.width(*column);
-                let padding = " ".repeat(width.saturating_sub(cell.chars().count()));
-                if column.saturating_add(1) == last
+                let padding = " ".repeat(column.width.saturating_sub(cell.chars().count()));
+                if column.at.saturating_add(1) == last
                     && let Some(room) = room
                 {
                     let mut parts = self.fit(cell, room).into_iter();
                     let indent = line.chars().count();
                     line.push_str(&parts.next().unwrap_or_default());
                     further.extend(parts.map(|part| " ".repeat(indent) + &part));
-                } else if self.is_numeric(*column) {
+                } else if column.is_numeric {
                     line.push_str(&padding);
                     line.push_str(cell);
                 } else {

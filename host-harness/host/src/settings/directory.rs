@@ -2,6 +2,7 @@
 //! and removed by any program that writes files. A file that cannot be used is an error of its own
 //! source.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,11 +30,17 @@ impl Settings {
             return Ok(());
         };
         let outputs = self.output_names();
+        // Those of the files differ, as the files do.
+        let names = self.sources.iter().map(|source| source.name.clone());
+        let taken: BTreeSet<String> = names.collect();
         for path in source_files(&self.file, &directory)? {
             let name = path.file_stem().unwrap_or_default();
             let name = name.to_string_lossy().into_owned();
-            let read = self.refuse_second(&path, &name);
-            let read = read.and_then(|()| read_file(&path, &name, &outputs));
+            let read = if taken.contains(&name) {
+                Err(self.named_twice(&path, &name))
+            } else {
+                read_file(&path, &name, &outputs)
+            };
             match read {
                 Ok(source) => self.sources.push(source),
                 Err(failure) => self.faulty.push(FaultySource { name, failure }),
@@ -42,15 +49,12 @@ impl Settings {
         Ok(())
     }
 
-    fn refuse_second(&self, path: &Path, name: &str) -> Result<(), Failure> {
-        if self.sources.iter().any(|source| source.name == name) {
-            return Err(Failure::settings(format!(
-                "{}: a [[source]] of {} has the name `{name}` too; rename one of them",
-                path.display(),
-                self.file.display()
-            )));
-        }
-        Ok(())
+    fn named_twice(&self, path: &Path, name: &str) -> Failure {
+        Failure::settings(format!(
+            "{}: a [[source]] of {} has the name `{name}` too; rename one of them",
+            path.display(),
+            self.file.display()
+        ))
     }
 }
 
