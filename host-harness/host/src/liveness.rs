@@ -78,7 +78,7 @@ impl Heartbeats {
         written.has_ended = is_last;
         let now = SystemTime::now();
         // Before the heartbeat, which makes it valid.
-        match serde_json::to_vec(&self.registry.stored_host(now)) {
+        match serde_json::to_vec(&self.registry.stored_host()) {
             Ok(text) if text != written.host_status => match self.state.write_host_status(&text) {
                 Ok(()) => written.host_status = text,
                 Err(error) => debug!("the status of the host is not written: {error}"),

@@ -28,28 +28,8 @@ struct Shared {
     started_at: SystemTime,
     is_ready: AtomicBool,
     sources: RwLock<BTreeMap<String, SourceEntry>>,
-    outputs: RwLock<Vec<Arc<dyn OutputFacts>>>,
+    outputs: RwLock<Vec<Arc<Outputs>>>,
     durations: OnceLock<Arc<dyn DurationObserver>>,
-}
-
-/// What a set of outputs says of itself.
-pub trait OutputFacts: Send + Sync {
-    /// Each output, in the order of the settings.
-    fn report(&self, now: SystemTime) -> Vec<OutputReport>;
-
-    /// The output that does not accept the events of a source, and why.
-    fn blocked(&self, source: &str) -> Option<BlockedBy>;
-}
-
-impl OutputFacts for Outputs {
-    fn report(&self, _now: SystemTime) -> Vec<OutputReport> {
-        Self::report(self).into_iter().map(output_report).collect()
-    }
-
-    fn blocked(&self, source: &str) -> Option<BlockedBy> {
-        let (output, reason) = Self::blocked(self, source)?;
-        Some(BlockedBy { output, reason })
-    }
 }
 
 fn output_report(status: OutputStatus) -> OutputReport {
@@ -163,7 +143,7 @@ impl Registry {
     }
 
     /// Adds the outputs of the run.
-    pub fn add_outputs(&self, outputs: Arc<dyn OutputFacts>) {
+    pub fn add_outputs(&self, outputs: Arc<Outputs>) {
         let all = self.shared.outputs.write();
         let mut all = all.unwrap_or_else(PoisonError::into_inner);
         all.push(outputs);
@@ -202,7 +182,7 @@ impl Registry {
                 .iter()
                 .map(|entry| self.report_source(entry, &host))
                 .collect(),
-            outputs: self.report_outputs(now),
+            outputs: self.report_outputs(),
         }
     }
 
@@ -215,15 +195,15 @@ impl Registry {
 
     /// Reports the outputs.
     #[must_use]
-    pub fn report_outputs(&self, now: SystemTime) -> Vec<OutputReport> {
+    pub fn report_outputs(&self) -> Vec<OutputReport> {
         let outputs = self.outputs();
-        let reports = outputs.iter().flat_map(|outputs| outputs.report(now));
-        reports.collect()
+        let reports = outputs.iter().flat_map(|outputs| outputs.report());
+        reports.map(output_report).collect()
     }
 
     /// What `status` has to know besides the records.
     #[must_use]
-    pub fn stored_host(&self, now: SystemTime) -> StoredHost {
+    pub fn stored_host(&self) -> StoredHost {
         let sources = self.entries().into_iter().filter_map(|entry| {
             let mut facts = entry.lock().facts.clone();
             self.note_blocked(entry.name(), &mut facts);
@@ -234,7 +214,7 @@ impl Registry {
             version: Some(VERSION.to_owned()),
             ready: self.is_ready(),
             sources: sources.collect(),
-            outputs: self.report_outputs(now),
+            outputs: self.report_outputs(),
         }
     }
 
@@ -244,7 +224,7 @@ impl Registry {
         sources.values().cloned().collect()
     }
 
-    fn outputs(&self) -> Vec<Arc<dyn OutputFacts>> {
+    fn outputs(&self) -> Vec<Arc<Outputs>> {
         let outputs = self.shared.outputs.read();
         let outputs = outputs.unwrap_or_else(PoisonError::into_inner);
         outputs.clone()
@@ -262,7 +242,8 @@ impl Registry {
     fn note_blocked(&self, name: &str, facts: &mut SourceFacts) {
         if facts.blocked.is_none() {
             let outputs = self.outputs();
-            facts.blocked = outputs.iter().find_map(|outputs| outputs.blocked(name));
+            let blocked = outputs.iter().find_map(|outputs| outputs.blocked(name));
+            facts.blocked = blocked.map(|(output, reason)| BlockedBy { output, reason });
         }
     }
 

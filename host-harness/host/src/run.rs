@@ -114,10 +114,10 @@ pub async fn run(settings: &Settings, options: Options) -> Result<Summary, Failu
     });
     let tries_max = options.once.then_some(OUTPUT_TRIES_MAX_ONCE);
     let outputs = Arc::new(Outputs::open(settings.named_outputs(), tries_max).await?);
-    registry.add_outputs(Arc::<Outputs>::clone(&outputs));
+    registry.add_outputs(Arc::clone(&outputs));
     let dead_letters = DeadLetterSinks::open(settings, &state, tries_max).await?;
     if let Some(output) = &dead_letters.output {
-        registry.add_outputs(Arc::<Outputs>::clone(output));
+        registry.add_outputs(Arc::clone(output));
     }
     let bars = Arc::new(Bars::new(options.progress));
     let enabled = settings.sources.iter().filter(|source| source.enabled);

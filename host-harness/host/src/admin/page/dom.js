@@ -8,6 +8,11 @@ export function el(tag, attributes = {}, ...children) {
   return build(document.createElement(tag), attributes, children);
 }
 
+/** A list of facts, each a name with its value. */
+export function factList(facts) {
+  return el("dl", { class: "facts" }, facts.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
+}
+
 /** An element of SVG. */
 export function svg(tag, attributes = {}, ...children) {
   return build(document.createElementNS(SVG, tag), attributes, children);

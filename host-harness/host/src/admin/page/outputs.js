@@ -1,7 +1,7 @@
 // The outputs: where events go, and whether they are accepted there.
 
 import { read } from "./api.js";
-import { el } from "./dom.js";
+import { el, factList } from "./dom.js";
 import { bytes, duration, number, relative, setHostTime, absolute } from "./format.js";
 import { badge, stateOf } from "./states.js";
 import { tableOf } from "./sources.js";
@@ -76,6 +76,6 @@ function host(host) {
     "section",
     { "aria-labelledby": "host" },
     el("h2", { id: "host" }, "Host"),
-    el("dl", { class: "facts" }, facts.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value)))),
+    factList(facts),
   );
 }

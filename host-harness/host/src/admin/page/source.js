@@ -3,7 +3,7 @@
 import { Refused, call, read, sourcePath } from "./api.js";
 import { checkResult } from "./check.js";
 import { askForReset, confirmRemoval } from "./dialogs.js";
-import { announce, el, update } from "./dom.js";
+import { announce, el, factList, update } from "./dom.js";
 import { absolute, bytes, counted, duration, number, relative, setHostTime, stamp } from "./format.js";
 import { outputTable } from "./outputs.js";
 import { plot } from "./plot.js";
@@ -257,7 +257,7 @@ function facts(data) {
     ["Component", data.component ?? "–"],
     ["Checkpoint", data.has_checkpoint ? [bytes(data.checkpoint_bytes), ", stored ", relative(data.stored_at)] : "none yet"],
   ];
-  return el("dl", { class: "facts" }, rows.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
+  return factList(rows);
 }
 
 const STREAM_COLUMNS = [
