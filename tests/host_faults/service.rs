@@ -49,6 +49,19 @@ fn the_service_manager_is_notified_of_the_start_the_watchdog_and_the_stop() {
     assert_eq!(status.code(), Some(0), "{log}");
 }
 
+/// `ExecReload` of the unit sends it.
+#[test]
+fn a_hangup_does_not_end_collection() {
+    let setup = Setup::new(small(), AUDIT);
+    let mut host = Running::start(setup.command("run"));
+    host.wait_for("started");
+    host.signal("-HUP");
+    host.wait_for("restart source-host to use changed ones");
+    assert!(host.is_running());
+    let (status, log) = host.stop();
+    assert_eq!(status.code(), Some(0), "{log}");
+}
+
 #[test]
 fn nothing_is_sent_to_a_service_manager_that_does_not_ask_for_the_watchdog() {
     let setup = Setup::new(small(), AUDIT);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tracing::warn;
 
 /// The side that asks.
 #[derive(Clone, Debug)]
@@ -74,11 +75,18 @@ async fn wait_for_signal() -> std::io::Result<()> {
 
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    let mut hangup = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            // A service manager sends it to have settings read again. It must not end collection.
+            _ = hangup.recv() => warn!(
+                "SIGHUP: settings are read at the start of a run only; restart source-host to use \
+                 changed ones"
+            ),
+        }
     }
-    Ok(())
 }
 
 #[cfg(not(unix))]
