@@ -20,7 +20,7 @@ mod upstream;
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::thread;
@@ -132,7 +132,7 @@ fn busy(tenants: usize, events: usize) {
     let names = (0..tenants).map(|number| format!("busy-{events}-{number}"));
     let host = Host::start(&upstream, names, &["--once"]);
     let (time, used) = host.wait_for_end();
-    let lost = tenants * events - host.events();
+    let lost = tenants * events - host.lines("").count();
     let note = format!(
         "{:.0} events a CPU-second, {lost} lost",
         float(tenants * events) / used.cpu.as_secs_f64()
@@ -158,7 +158,8 @@ fn neighbours(size: Size) {
         let idle = (0..tenants).map(|number| format!("idle-{number}"));
         let host = Host::start(&upstream, honest.chain(idle).chain(other), &[]);
         let begun = Instant::now();
-        host.wait_until(|host| host.honest_events() >= tenants * events);
+        let mut honest = host.lines("\"busy-");
+        host.wait_until(|_| honest.count() >= tenants * events);
         let time = begun.elapsed();
         let rate = float(tenants * events) / time.as_secs_f64();
         let pace = rate / *alone.get_or_insert(rate);
@@ -274,7 +275,7 @@ impl Host {
         Self { child, directory }
     }
 
-    fn wait_until(&self, is_done: impl Fn(&Self) -> bool) {
+    fn wait_until(&self, mut is_done: impl FnMut(&Self) -> bool) {
         let begun = Instant::now();
         while !is_done(self) {
             assert!(begun.elapsed() < RUN_MAX, "{}", self.log());
@@ -313,35 +314,21 @@ impl Host {
         lines.join("\n")
     }
 
+    /// The delivered events that contain a text.
+    fn lines(&self, text: &'static str) -> Lines {
+        Lines {
+            path: self.directory.path().join("events.ndjson"),
+            text,
+            offset: 0,
+            count: 0,
+        }
+    }
+
     fn checkpoints(&self) -> usize {
         let entries = fs::read_dir(self.directory.path().join("state")).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name());
         names
             .filter(|name| name.to_string_lossy().ends_with(".checkpoint.json"))
-            .count()
-    }
-
-    fn events(&self) -> usize {
-        self.lines_with(b"\n")
-    }
-
-    /// Events of tenants that are measured.
-    fn honest_events(&self) -> usize {
-        self.lines_with(b"\"busy-")
-    }
-
-    fn lines_with(&self, mark: &[u8]) -> usize {
-        let Ok(text) = fs::read(self.directory.path().join("events.ndjson")) else {
-            return 0;
-        };
-        let lines = memchr::memchr_iter(b'\n', &text);
-        let mut begin = 0;
-        lines
-            .filter(|end| {
-                let line = &text[begin..=*end];
-                begin = end + 1;
-                memchr::memmem::find(line, mark).is_some()
-            })
             .count()
     }
 
@@ -378,6 +365,32 @@ impl Host {
             mappings: maps.lines().count(),
             files: files.map_or(0, Iterator::count),
         }
+    }
+}
+
+/// Counts lines of a file that grows. Each is read once: reading all of them again and again would
+/// take the processor from what is measured.
+struct Lines {
+    path: PathBuf,
+    text: &'static str,
+    offset: u64,
+    count: usize,
+}
+
+impl Lines {
+    fn count(&mut self) -> usize {
+        let Ok(mut file) = fs::File::open(&self.path) else {
+            return 0;
+        };
+        let mut new = Vec::new();
+        file.seek(SeekFrom::Start(self.offset)).unwrap();
+        file.read_to_end(&mut new).unwrap();
+        let whole = memchr::memrchr(b'\n', &new).map_or(0, |last| last + 1);
+        let finder = memchr::memmem::Finder::new(self.text);
+        let lines = new[..whole].split_inclusive(|byte| *byte == b'\n');
+        self.count += lines.filter(|line| finder.find(line).is_some()).count();
+        self.offset += u64::try_from(whole).unwrap();
+        self.count
     }
 }
 

@@ -22,7 +22,7 @@ const PAGE: usize = 500;
 /// How long a slow upstream takes for an answer.
 const SLOW: Duration = Duration::from_secs(20);
 
-/// The greatest time between two polls of each honest tenant, by its name.
+/// When each idle tenant was last polled, and the greatest time between two polls of one.
 #[derive(Debug, Default)]
 struct Polls {
     last: BTreeMap<String, SystemTime>,
