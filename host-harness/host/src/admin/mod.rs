@@ -1,6 +1,6 @@
 //! The admin server: probes, metrics, a JSON API and the status page. What it shows comes from the
-//! [`Registry`], what it changes goes through [`Control`]. `docs/admin.md` has the routes and who
-//! may use them.
+//! [`Registry`](crate::registry::Registry), what it changes goes through [`Control`].
+//! `docs/admin.md` has the routes and who may use them.
 //!
 //! It must never hold collection up: connections, requests and their bodies have limits, reports of
 //! many sources are made on threads of their own, a few at a time.
