@@ -192,7 +192,7 @@ fn report(summary: &Summary, simulator: &Simulator, elapsed: Duration) -> String
     table.row(row("total", &total, served_total));
 
     // Writing to a `String` cannot fail.
-    let mut text = table.render();
+    let mut text = table.render_within(None);
     let seconds = elapsed.as_secs_f64().max(0.001);
     let rate = f64::from(u32::try_from(total.events).unwrap_or(u32::MAX)) / seconds;
     let _ = writeln!(

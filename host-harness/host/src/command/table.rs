@@ -74,12 +74,8 @@ impl Table {
         self.rows.push(cells);
     }
 
-    /// The table as lines; numbers stand to the right.
-    pub(crate) fn render(&self) -> String {
-        self.render_within(None)
-    }
-
-    /// The same in lines of at most so many characters, as far as the columns but the last allow.
+    /// The table as lines; numbers stand to the right. A width is the most characters of a line, as
+    /// far as the columns but the last allow.
     pub(crate) fn render_within(&self, width: Option<usize>) -> String {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let last = columns.saturating_sub(1);
@@ -245,7 +241,7 @@ mod tests {
         table.row(vec!["siem.receipt".to_owned(), "7".to_owned()]);
         table.row(vec!["audit".to_owned(), "12345".to_owned()]);
         assert_eq!(
-            table.render(),
+            table.render_within(None),
             "stream        events\nsiem.receipt       7\naudit          12345\n"
         );
     }
@@ -271,7 +267,7 @@ mod tests {
     fn a_table_that_fits_is_not_changed() {
         for optional in [&[][..], &[1]] {
             let table = table(optional);
-            assert_eq!(table.render_within(Some(80)), table.render());
+            assert_eq!(table.render_within(Some(80)), table.render_within(None));
         }
     }
 
