@@ -14,7 +14,7 @@ use std::io::{Read as _, Write as _};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use mimecast_simulator::{Config, EventType};
+use mimecast_simulator::{Config, Effect, Endpoint, EventType, Fault, Matcher, When};
 use serde_json::Value;
 
 mod setup;
@@ -153,6 +153,28 @@ fn a_missing_permission_is_named_by_check_and_stops_no_other_stream() {
         };
         assert_eq!(of(&events, stream).count(), expected, "{stream}");
     }
+}
+
+/// Each answer 429 ends a poll with a wait, before which the instance is dropped.
+#[test]
+fn a_run_asks_for_one_token_however_often_it_waits() {
+    const WAITS: u64 = 3;
+    let settings = "streams = [\"audit\"]\nstart = \"2d\"";
+    let setup = Setup::new(small(), settings);
+    for nth in 1..=WAITS {
+        setup.simulator.script(Fault {
+            at: Matcher {
+                endpoint: Endpoint::Post,
+                stream: None,
+                when: When::Nth(2 * nth),
+            },
+            effect: Effect::throttled(Some(1)),
+        });
+    }
+    assert_success(&setup.run_once());
+    let requests = setup.simulator.requests();
+    assert_eq!(requests.answered(429), WAITS, "{:?}", requests.log);
+    assert_eq!(requests.to(Endpoint::Token), 1, "{:?}", requests.log);
 }
 
 #[test]

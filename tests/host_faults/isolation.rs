@@ -189,11 +189,25 @@ fn a_source_is_not_polled_before_it_has_asked_for() {
         }
     }
     // The clock of this test is a source that is polled every second.
-    host.wait_for("poll 6.");
+    host.wait_for("poll 6,");
     let (status, said) = host.stop();
     assert_eq!(status.code(), Some(0), "{said}");
-    assert_eq!(said.matches("poll 1.").count(), 4, "{said}");
-    assert_eq!(said.matches("poll 2.").count(), 1, "{said}");
+    assert_eq!(said.matches("poll 1,").count(), 4, "{said}");
+    assert_eq!(said.matches("poll 2,").count(), 1, "{said}");
+}
+
+#[test]
+fn an_instance_is_dropped_when_nothing_is_left_to_poll_and_its_session_is_kept() {
+    let setup = Setup::new(small(), "");
+    let component = compile(setup.folder.path(), "none");
+    add(&setup, &source("waits", &component, "caught up for 1 s"));
+    let mut host = Running::start(setup.command("run"));
+    for poll in 1..=3 {
+        let words = format!("poll {poll}, ");
+        let line = host.wait_for(&words);
+        assert!(line.contains(", 1 of its instance"), "{line}");
+    }
+    host.stop();
 }
 
 #[test]

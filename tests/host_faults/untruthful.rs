@@ -237,13 +237,17 @@ fn answer() -> Answer {
     Answer::empty(text("c"))
 }
 
-/// Reports the number of this poll in a notice, and when to poll next.
-fn report_poll(answer: &mut Answer, polls: u64, next: [u64; 2]) {
+/// Reports in a notice the number of this poll, which the session counts, and that among those of
+/// this instance, and when to poll next.
+fn report_poll(answer: &mut Answer, session: &str, polls: u64, next: [u64; 2]) {
+    let of_run = session.parse().unwrap_or(0) + 1;
     answer.next = next;
+    let Slice(at, bytes) = owned(format!("{of_run}"));
+    answer.session = [1, at.addr() as u32, bytes as u32];
     answer.notices = one(Notice {
         stream: text("s"),
         kind: 0,
-        detail: owned(format!("poll {polls}.")),
+        detail: owned(format!("poll {of_run}, {polls} of its instance")),
     });
 }
 
@@ -267,9 +271,9 @@ extern "C" fn poll(
     _has_checkpoint: i32,
     _checkpoint: *const u8,
     _: usize,
-    _has_session: i32,
-    _session: *const u8,
-    _session_bytes: usize,
+    has_session: i32,
+    session: *const u8,
+    session_bytes: usize,
     _max_events: u32,
     _max_bytes: u64,
     max_requests: u32,
@@ -281,6 +285,11 @@ extern "C" fn poll(
     let settings = unsafe { core::slice::from_raw_parts(settings, settings_bytes) };
     let settings = core::str::from_utf8(settings).unwrap_or("");
     let secret = setting(settings, "secret");
+    let session = match has_session {
+        0 => &[],
+        _ => unsafe { core::slice::from_raw_parts(session, session_bytes) },
+    };
+    let session = core::str::from_utf8(session).unwrap_or("");
     let mut answer = answer();
     match setting(settings, "does") {
         // Settings that are refused, and an origin that is.
@@ -295,10 +304,10 @@ extern "C" fn poll(
         "denied" => return error(3, String::from("https://denied.example.com")),
         "nothing" => answer.next = [1, 1_000],
         _ if max_requests == 0 => {}
-        "caught up for 1 s" => report_poll(&mut answer, polls, [1, 1_000]),
-        "caught up for 60 s" => report_poll(&mut answer, polls, [1, 60_000]),
-        "failing for 60 s" => report_poll(&mut answer, polls, [2, 60_000]),
-        "throttled for 60 s" => report_poll(&mut answer, polls, [3, 60_000]),
+        "caught up for 1 s" => report_poll(&mut answer, session, polls, [1, 1_000]),
+        "caught up for 60 s" => report_poll(&mut answer, session, polls, [1, 60_000]),
+        "failing for 60 s" => report_poll(&mut answer, session, polls, [2, 60_000]),
+        "throttled for 60 s" => report_poll(&mut answer, session, polls, [3, 60_000]),
         "new streams" => {
             let notices = (0..900).map(|number| Notice {
                 stream: owned(format!("s{polls}-{number}")),

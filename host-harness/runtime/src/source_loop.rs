@@ -30,8 +30,9 @@ use crate::store::{SourceState, StateDir, epoch_ms};
 const POLL_GRACE: Duration = Duration::from_secs(3);
 /// How long its delivery may: a second remains for the checkpoint.
 const DELIVERY_GRACE: Duration = Duration::from_secs(4);
-/// Beyond this wait an idle instance costs more than a fresh one.
-const INSTANCE_IDLE_MAX: Duration = Duration::from_secs(60);
+/// How long an instance is kept that could go on at once but has to wait: it holds its memory, and
+/// what it has begun to read.
+const INSTANCE_IDLE_MAX: Duration = Duration::from_secs(2);
 /// The least wait where the component asks for one.
 const WAIT_MIN: Duration = Duration::from_secs(1);
 /// Refused credentials are not tried again before this: an account may be locked for that.
@@ -209,6 +210,11 @@ impl LoopState {
     }
 
     async fn take(&mut self, batch: Batch) -> Step {
+        if !matches!(batch.next, NextPoll::Now) {
+            // The session saves the next one what can be saved. An instance that waits takes
+            // memory and mappings, of which the tenants of a process have none to spare.
+            self.instance = None;
+        }
         let source = &self.context.source;
         let verified = batch::verify(
             &batch,
