@@ -74,7 +74,7 @@ impl Summary {
         let of = |end: &SourceExit| match end {
             SourceExit::CaughtUp | SourceExit::Stopped => Exit::Done,
             SourceExit::Failed(failure) | SourceExit::Output(Some(failure)) => failure.exit,
-            SourceExit::Output(None) => Exit::Failed,
+            SourceExit::LeaseLost | SourceExit::Output(None) => Exit::Failed,
         };
         self.sources
             .iter()
@@ -239,6 +239,7 @@ fn report(name: &str, end: &SourceExit) {
         SourceExit::Failed(failure) | SourceExit::Output(Some(failure)) => {
             error!(source = %name, "{failure}")
         }
+        SourceExit::LeaseLost => info!(source = %name, "left to another host"),
         SourceExit::Output(None) => {
             error!(source = %name, "{STDOUT_CLOSED}")
         }

@@ -23,6 +23,7 @@ pub mod bindings;
 pub mod deliver;
 mod description;
 pub mod engine;
+pub mod lease;
 pub mod outgoing;
 pub mod rate_limit;
 pub mod shutdown;

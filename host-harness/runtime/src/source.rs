@@ -20,6 +20,7 @@ use crate::description;
 use crate::engine::{
     CallError, CompiledComponent, Instance, InstanceSettings, Sandbox, SourceBudget,
 };
+use crate::lease::{Lease, SourceLease};
 use crate::outgoing::{Outgoing, RequestObserver};
 use crate::untrusted_text::{DETAIL_BYTES_MAX, Sanitizer};
 
@@ -334,6 +335,15 @@ impl Source {
     /// Has its requests observed from now on. Only the first observer is taken.
     pub fn observe_requests(&self, observer: Arc<dyn RequestObserver>) {
         self.instance.outgoing.observe(observer);
+    }
+
+    /// Works only while this lease is held, from now on. Only the first lease is taken.
+    pub fn require_lease(&self, lease: Arc<dyn Lease>) {
+        self.instance.outgoing.lease().set(lease);
+    }
+
+    pub(crate) fn lease(&self) -> SourceLease {
+        self.instance.outgoing.lease().clone()
     }
 
     /// Its settings as the component gets them.

@@ -3,6 +3,7 @@
 mod pace;
 mod persist;
 mod record;
+mod turns;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -17,6 +18,7 @@ use tracing::{debug, error, info, warn};
 
 use self::pace::ByteBudget;
 use self::record::NewNotice;
+pub use self::turns::{SourceTurns, TurnEnd};
 use crate::batch;
 use crate::bindings::{Batch, NextPoll, PollError, StreamState};
 use crate::deliver::EventSink;
@@ -24,7 +26,7 @@ use crate::engine::{CallError, Instance};
 use crate::rate_limit::{Admission, LogRateLimiter, Rate};
 use crate::shutdown::Shutdown;
 use crate::source::Source;
-use crate::store::{SourceState, StateDir, epoch_ms};
+use crate::store::{CheckpointStore, SourceState, StoreError, epoch_ms};
 
 /// How long a poll may still go on after a stop was asked for.
 const POLL_GRACE: Duration = Duration::from_secs(3);
@@ -64,7 +66,7 @@ pub struct SourceLoop {
     /// What is kept of it.
     pub record: SourceState,
     /// Where that is kept.
-    pub state: Arc<StateDir>,
+    pub state: Arc<dyn CheckpointStore>,
     /// Where its events and its rejected records go.
     pub sink: Arc<dyn EventSink>,
     /// Whether to end when it is caught up.
@@ -82,6 +84,8 @@ pub enum SourceExit {
     CaughtUp,
     /// It cannot go on.
     Failed(Failure),
+    /// Another process works on it, or may by now.
+    LeaseLost,
     /// An output did not accept: with a failure, as often as it is tried with
     /// `--once`; without, standard output is closed, and no source can go on.
     Output(Option<Failure>),
@@ -101,7 +105,7 @@ struct LoopState {
     /// What the last poll left for the next one. It holds a credential: it is passed on, and
     /// neither stored nor shown.
     session: Option<Secret>,
-    storing: Option<JoinHandle<Result<(), String>>>,
+    storing: Option<JoinHandle<Result<(), StoreError>>>,
     backoff: Backoff,
     empty_polls: Backoff,
     /// Of rejected records.
@@ -113,8 +117,21 @@ struct LoopState {
 impl SourceLoop {
     /// Run until the end. Returns it with what is kept of the source then.
     pub async fn run(self) -> (SourceExit, SourceState) {
-        let mut running = LoopState {
-            context: self,
+        let mut running = LoopState::new(self);
+        let end = running.drive().await;
+        let end = match (running.finish_storing().await, end) {
+            // What ended it comes before what that led to.
+            (_, end @ (SourceExit::Failed(_) | SourceExit::Output(Some(_)))) | (Ok(()), end) => end,
+            (Err(unstored), _) => unstored,
+        };
+        (end, running.context.record)
+    }
+}
+
+impl LoopState {
+    fn new(context: SourceLoop) -> Self {
+        Self {
+            context,
             instance: None,
             session: None,
             storing: None,
@@ -122,18 +139,9 @@ impl SourceLoop {
             empty_polls: Backoff::default(),
             rejected: ByteBudget::new(REJECTED_BYTES_PER_SECOND, REJECTED_BURST),
             notices: LogRateLimiter::new(NOTICES),
-        };
-        let end = running.drive().await;
-        let end = match (running.finish_storing().await, end) {
-            // What ended it comes before what that led to.
-            (_, end @ (SourceExit::Failed(_) | SourceExit::Output(Some(_)))) | (Ok(()), end) => end,
-            (Err(failure), _) => SourceExit::Failed(failure),
-        };
-        (end, running.context.record)
+        }
     }
-}
 
-impl LoopState {
     async fn drive(&mut self) -> SourceExit {
         loop {
             if self.context.shutdown.is_requested() {
@@ -143,8 +151,8 @@ impl LoopState {
                 Step::SourceExit(end) => return end,
                 Step::Poll => {}
                 Step::Wait(wait) => {
-                    if let Err(failure) = self.finish_storing().await {
-                        return SourceExit::Failed(failure);
+                    if let Err(end) = self.finish_storing().await {
+                        return end;
                     }
                     if wait > INSTANCE_IDLE_MAX {
                         self.instance = None;
@@ -163,14 +171,18 @@ impl LoopState {
 
     async fn step(&mut self) -> Step {
         let mut shutdown = self.context.shutdown.clone();
+        let lease = self.context.source.lease();
         let polled = tokio::select! {
+            // A process that was suspended finds both ready: what it has read is not its own.
+            biased;
+            () = lease.ended() => return Step::SourceExit(SourceExit::LeaseLost),
             polled = self.poll() => polled,
             // Nothing is lost: the position has not moved.
             () = shutdown.requested_since(POLL_GRACE) => return Step::SourceExit(SourceExit::Stopped),
         };
         // The checkpoint of the batch before was stored during the poll.
-        if let Err(failure) = self.finish_storing().await {
-            return Step::SourceExit(SourceExit::Failed(failure));
+        if let Err(end) = self.finish_storing().await {
+            return Step::SourceExit(end);
         }
         match polled {
             Ok(Ok(batch)) => self.take(batch).await,
@@ -277,7 +289,10 @@ impl LoopState {
             kinds: &self.context.source.kinds,
         };
         let begun = Instant::now();
+        let lease = self.context.source.lease();
         let accepted = tokio::select! {
+            biased;
+            () = lease.ended() => return Err(Step::SourceExit(SourceExit::LeaseLost)),
             accepted = self.context.sink.accept(&delivery) => accepted,
             () = self.context.shutdown.requested_since(DELIVERY_GRACE) => {
                 return Err(Step::SourceExit(SourceExit::Stopped));
@@ -434,10 +449,9 @@ impl LoopState {
                 ("unavailable", failure.detail, failure.retry_after_ms)
             }
             PollError::UnusableCheckpoint(detail) => {
-                let path = crate::store::record_path(self.context.state.path(), &name);
+                let advice = self.context.state.discard_advice(&name);
                 let detail = format!(
-                    "its checkpoint cannot be used: {detail}; move {} away to begin again at `start`",
-                    path.display()
+                    "its checkpoint cannot be used: {detail}; {advice} to begin again at `start`"
                 );
                 return self.give_up("checkpoint", &detail, Failure::settings);
             }
@@ -448,8 +462,8 @@ impl LoopState {
 
     /// Ends a run with `--once` whose streams are collected but for what fails for longer.
     async fn end_once(&mut self, detail: &str, wait: Duration) -> Step {
-        if let Err(failure) = self.finish_storing().await {
-            return Step::SourceExit(SourceExit::Failed(failure));
+        if let Err(end) = self.finish_storing().await {
+            return Step::SourceExit(end);
         }
         self.context.record.note_error("failing", detail);
         self.start_storing();
@@ -474,8 +488,8 @@ impl LoopState {
     async fn fail(&mut self, kind: &str, detail: &str, asked: Duration) -> Step {
         self.backoff.fail();
         let failures = self.backoff.failures();
-        if let Err(failure) = self.finish_storing().await {
-            return Step::SourceExit(SourceExit::Failed(failure));
+        if let Err(end) = self.finish_storing().await {
+            return Step::SourceExit(end);
         }
         self.context.record.note_error(kind, detail);
         self.start_storing();

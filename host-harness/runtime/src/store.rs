@@ -11,11 +11,13 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use async_trait::async_trait;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use source_common::disk;
+use source_common::disk::{self, blocking};
 use source_common::exit::Failure;
 
 use crate::bindings::StreamState;
@@ -34,6 +36,25 @@ const HOST_STATUS: &str = "host.json";
 
 /// What the contract allows a checkpoint to have.
 pub const CHECKPOINT_BYTES_MAX: usize = 768 * 1024;
+
+/// Where a source loop keeps what has to outlast its process.
+#[async_trait]
+pub trait CheckpointStore: Send + Sync {
+    /// Replaces what is kept of a source. It outlasts a crash when this returns.
+    async fn store(self: Arc<Self>, record: Arc<SourceState>) -> Result<(), StoreError>;
+
+    /// What a person does so that a source begins again at `start`, as a clause.
+    fn discard_advice(&self, source: &str) -> String;
+}
+
+/// Why a record is not stored.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum StoreError {
+    /// Another process works on the source by now: what this one has collected does not count.
+    Superseded,
+    /// It may work another time. A clause that begins with the place.
+    Unavailable(String),
+}
 
 /// A directory of state that this process alone writes to.
 #[derive(Debug)]
@@ -352,6 +373,19 @@ impl StateDir {
         let mut text = serde_json::to_vec_pretty(record)?;
         text.push(b'\n');
         disk::replace(&target, ".checkpoint-", &text)
+    }
+}
+
+#[async_trait]
+impl CheckpointStore for StateDir {
+    async fn store(self: Arc<Self>, record: Arc<SourceState>) -> Result<(), StoreError> {
+        let path = self.path.clone();
+        let stored = blocking(move || Self::store(&self, &record)).await;
+        stored.map_err(|error| StoreError::Unavailable(disk::failed(&path, &error)))
+    }
+
+    fn discard_advice(&self, source: &str) -> String {
+        format!("move {} away", record_path(&self.path, source).display())
     }
 }
 

@@ -91,6 +91,7 @@ async fn run() -> Result<SourceExit, Failure> {
 async fn main() -> ExitCode {
     let failure = match run().await {
         Ok(SourceExit::CaughtUp | SourceExit::Stopped) => return ExitCode::SUCCESS,
+        Ok(SourceExit::LeaseLost) => Failure::failed("another process works on the source"),
         Ok(SourceExit::Output(None)) => Failure::failed("standard output is closed"),
         Ok(SourceExit::Failed(failure) | SourceExit::Output(Some(failure))) | Err(failure) => {
             failure

@@ -26,6 +26,7 @@ use wasmtime_wasi_http::{Error as HttpError, RequestOptions, WasiBody, WasiHttpH
 use self::connect::{Connector, GatedConnector};
 use self::limits::Limit;
 use crate::allow_list::{AllowList, Origin};
+use crate::lease::SourceLease;
 
 /// How long DNS, TCP and TLS may take together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -44,6 +45,9 @@ const REQUESTS_MAX: usize = 16;
 const CONNECTIONS_MAX: usize = 2 * REQUESTS_MAX;
 /// Large reads: fewer chunks cross into the component.
 const READ_BUFFER_BYTES_MAX: usize = 512 * 1024;
+
+/// What a component learns whose host may not work on the source any more. Its poll is given up.
+const LEASE_ENDED: &str = "the lease of the source has ended";
 
 /// What a request that is let through becomes.
 type Sent = Box<dyn Future<Output = Result<(), HttpError>> + Send>;
@@ -71,6 +75,8 @@ struct Shared {
     /// Origins whose refusal has been logged; once is enough.
     refused: Mutex<BTreeSet<Origin>>,
     observer: OnceLock<Arc<dyn RequestObserver>>,
+    /// Without it nothing is sent.
+    lease: SourceLease,
 }
 
 /// How far a request that the allow-list lets through gets.
@@ -127,6 +133,7 @@ impl Outgoing {
                 requests: Limit::new(REQUESTS_MAX),
                 refused: Mutex::default(),
                 observer: OnceLock::new(),
+                lease: SourceLease::default(),
             }),
         }
     }
@@ -134,6 +141,11 @@ impl Outgoing {
     /// Has requests observed from now on. Only the first observer is taken.
     pub fn observe(&self, observer: Arc<dyn RequestObserver>) {
         let _ = self.shared.observer.set(observer);
+    }
+
+    /// What has to be held for a request to be sent.
+    pub(crate) fn lease(&self) -> &SourceLease {
+        &self.shared.lease
     }
 
     fn origin(request: &Request<WasiBody>) -> Result<Origin, HttpError> {
@@ -189,6 +201,9 @@ impl Shared {
         let slot = tokio::time::timeout(connect, self.requests.acquire())
             .await
             .map_err(|_| self.too_many_requests(connect))?;
+        if !self.lease.is_held() {
+            return Err(HttpError::InternalError(Some(LEASE_ENDED.to_owned())));
+        }
         let pending = client.request(request);
         let answered = tokio::time::timeout(connect.saturating_add(first_byte), pending)
             .await

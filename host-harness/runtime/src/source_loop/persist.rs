@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use source_common::backoff::Backoff;
 use source_common::delivery::{Delivery, RejectedEvent};
-use source_common::disk::{self, blocking};
 use source_common::exit::Failure;
 use tokio::time::sleep;
 use tracing::{info, warn};
@@ -16,6 +15,7 @@ use crate::bindings::{Batch, RejectedRecord};
 use crate::deliver::StoreRejectedError;
 use crate::shutdown::Shutdown;
 use crate::source::Source;
+use crate::store::StoreError;
 
 impl SourceLoop {
     /// Put rejected records, and events that no output can take, on the disk.
@@ -73,14 +73,13 @@ impl LoopState {
         let mut tries = self.context.tries();
         self.storing = Some(tokio::spawn(async move {
             loop {
-                let (record, state) = (Arc::clone(&record), Arc::clone(&state));
-                let path = state.path().to_owned();
-                match blocking(move || state.store(&record)).await {
+                match Arc::clone(&state).store(Arc::clone(&record)).await {
                     Ok(()) => break,
-                    Err(error) => {
-                        let reason = disk::failed(&path, &error);
-                        tries.retry_later("checkpoint", reason).await?;
-                    }
+                    Err(StoreError::Superseded) => return Err(StoreError::Superseded),
+                    Err(StoreError::Unavailable(reason)) => tries
+                        .retry_later("checkpoint", reason)
+                        .await
+                        .map_err(StoreError::Unavailable)?,
                 }
             }
             tries.done("checkpoint");
@@ -89,13 +88,17 @@ impl LoopState {
     }
 
     /// Wait until it is there.
-    pub(super) async fn finish_storing(&mut self) -> Result<(), Failure> {
+    pub(super) async fn finish_storing(&mut self) -> Result<(), SourceExit> {
         let Some(storing) = self.storing.take() else {
             return Ok(());
         };
-        let stored = storing.await.map_err(|error| error.to_string());
-        stored.and_then(|stored| stored).map_err(|reason| {
-            Failure::failed(format!("the checkpoint cannot be stored in {reason}"))
+        let stored = storing.await;
+        let stored = stored.unwrap_or_else(|error| Err(StoreError::Unavailable(error.to_string())));
+        stored.map_err(|error| match error {
+            StoreError::Superseded => SourceExit::LeaseLost,
+            StoreError::Unavailable(reason) => SourceExit::Failed(Failure::failed(format!(
+                "the checkpoint cannot be stored in {reason}"
+            ))),
         })
     }
 }

@@ -1,0 +1,79 @@
+//! The right to work on a source, for hosts that share sources with others.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use async_trait::async_trait;
+
+/// Says whether this process may work on a source. A source without a lease belongs to its process.
+#[async_trait]
+pub trait Lease: fmt::Debug + Send + Sync {
+    /// Whether it may now. Asked before each outgoing request, each delivery and each checkpoint.
+    fn is_held(&self) -> bool;
+
+    /// Waits until it may no longer.
+    async fn ended(&self);
+}
+
+/// The lease of one source, where it needs one. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SourceLease(Arc<OnceLock<Arc<dyn Lease>>>);
+
+impl SourceLease {
+    /// Needs this lease from now on. Only the first one is taken.
+    pub(crate) fn set(&self, lease: Arc<dyn Lease>) {
+        let _ = self.0.set(lease);
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        self.0.get().is_none_or(|lease| lease.is_held())
+    }
+
+    /// Waits until it is not held; for ever, where none is needed.
+    pub(crate) async fn ended(&self) {
+        match self.0.get() {
+            Some(lease) if lease.is_held() => lease.ended().await,
+            Some(_) => {}
+            None => std::future::pending().await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::watch;
+
+    #[derive(Debug)]
+    struct Given(watch::Sender<bool>);
+
+    #[async_trait]
+    impl Lease for Given {
+        fn is_held(&self) -> bool {
+            *self.0.borrow()
+        }
+
+        async fn ended(&self) {
+            let mut held = self.0.subscribe();
+            let _ = held.wait_for(|held| !held).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_source_that_needs_no_lease_always_may_and_one_that_does_only_while_it_is_held() {
+        let lease = SourceLease::default();
+        assert!(lease.is_held());
+        let given = Arc::new(Given(watch::Sender::new(true)));
+        let needed: Arc<dyn Lease> = given.clone();
+        lease.clone().set(needed);
+        assert!(lease.is_held());
+        let waiting = tokio::spawn({
+            let lease = lease.clone();
+            async move { lease.ended().await }
+        });
+        given.0.send_replace(false);
+        waiting.await.unwrap();
+        assert!(!lease.is_held());
+        lease.ended().await;
+    }
+}

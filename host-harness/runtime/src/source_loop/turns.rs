@@ -1,0 +1,88 @@
+//! A source that is worked on in turns: a host that shares its sources with others polls one while
+//! it holds the lease, and does something else until it gets it again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{INSTANCE_IDLE_MAX, LoopState, SourceExit, SourceLoop, Step};
+use crate::source::Source;
+use crate::store::{CheckpointStore, SourceState};
+
+/// What is left of a source between two turns: its connections, what the last poll left for the
+/// next one, and how often it has failed. Losing it costs time only.
+pub struct SourceTurns {
+    state: LoopState,
+}
+
+/// How a turn has ended.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum TurnEnd {
+    /// The next turn is due after this time.
+    Due(Duration),
+    /// As the loop of a source ends.
+    Ended(SourceExit),
+}
+
+impl SourceLoop {
+    /// The same source, to be worked on in turns.
+    #[must_use]
+    pub fn into_turns(self) -> SourceTurns {
+        SourceTurns {
+            state: LoopState::new(self),
+        }
+    }
+}
+
+impl SourceTurns {
+    /// Polls until the source has to wait, at most `polls_max` times. `record` is what is kept of
+    /// the source now, and `state` where that is kept during this turn.
+    pub async fn turn(
+        &mut self,
+        record: SourceState,
+        state: Arc<dyn CheckpointStore>,
+        polls_max: u32,
+    ) -> TurnEnd {
+        if self.state.context.record.checkpoint != record.checkpoint {
+            // Another host has worked on it since.
+            self.state.instance = None;
+        }
+        self.state.context.record = record;
+        self.state.context.state = state;
+        let end = self.poll(polls_max).await;
+        let end = match (self.state.finish_storing().await, end) {
+            (Ok(()), end) | (_, end @ TurnEnd::Ended(SourceExit::LeaseLost)) => end,
+            (Err(unstored), _) => TurnEnd::Ended(unstored),
+        };
+        match &end {
+            TurnEnd::Due(wait) if *wait <= INSTANCE_IDLE_MAX => {}
+            TurnEnd::Due(_) | TurnEnd::Ended(_) => self.state.instance = None,
+        }
+        end
+    }
+
+    async fn poll(&mut self, polls_max: u32) -> TurnEnd {
+        for _ in 0..polls_max.max(1) {
+            if self.state.context.shutdown.is_requested() {
+                return TurnEnd::Ended(SourceExit::Stopped);
+            }
+            match self.state.step().await {
+                Step::Poll => {}
+                Step::SourceExit(end) => return TurnEnd::Ended(end),
+                Step::Wait(wait) => return TurnEnd::Due(wait),
+            }
+        }
+        TurnEnd::Due(Duration::ZERO)
+    }
+
+    /// The source.
+    #[must_use]
+    pub fn source(&self) -> &Source {
+        &self.state.context.source
+    }
+
+    /// What is kept of it after the last turn.
+    #[must_use]
+    pub fn record(&self) -> &SourceState {
+        &self.state.context.record
+    }
+}
