@@ -29,6 +29,8 @@ mod forward;
 mod http;
 #[cfg(feature = "nats")]
 mod nats;
+#[cfg(feature = "nats")]
+mod nats_servers;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod outputs;
@@ -56,6 +58,8 @@ use source_common::names::nearest;
 use source_common::section::Section;
 
 pub use self::file::Appender;
+#[cfg(feature = "nats")]
+pub use self::nats_servers::NatsServers;
 pub use self::outputs::Outputs;
 pub use self::statistics::OutputStatus;
 pub use self::stdout::lines;

@@ -7,21 +7,20 @@ use std::time::Duration;
 use async_nats::connection::State;
 use async_nats::jetstream::context::{PublishAckFuture, PublishErrorKind};
 use async_nats::jetstream::{self, Context};
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, HeaderMap};
+use async_nats::{Client, ConnectErrorKind, HeaderMap};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use source_common::exit::Failure;
-use source_common::secret::Secret;
 use source_common::section::Section;
 use tokio::sync::watch;
 use tracing::{debug, warn};
 
 use super::event_id::event_id;
+use super::nats_servers::NatsServers;
 use super::parts::BatchLimits;
 use super::template::Template;
-use super::tls::Tls;
 use super::worker_pool::{SendError, Wait, Worker, WorkerPool};
 use super::{Event, Output, OutputConfig, OutputError, RejectedEvent};
 
@@ -29,7 +28,6 @@ const SUBJECT_DEFAULT: &str = "{namespace}.{stream}";
 /// The server drops what comes twice under the same id.
 const ID_HEADER: &str = "Nats-Msg-Id";
 const ACK_TIMEOUT_SECS_DEFAULT: u64 = 30;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Events that wait for their acknowledgement at a time.
 const UNACKED_EVENTS_MAX: usize = 500;
 const UNACKED_BYTES_MAX: usize = 1_024 * 1_024;
@@ -37,70 +35,33 @@ const UNACKED_BYTES_MAX: usize = 1_024 * 1_024;
 #[derive(Clone, Debug)]
 struct NatsOutputConfig {
     name: String,
-    servers: Vec<String>,
+    servers: NatsServers,
     subject: Template,
     ack_timeout: Duration,
-    login: Login,
-    tls: Tls,
-    require_tls: bool,
-}
-
-#[derive(Clone, Debug)]
-enum Login {
-    Nobody,
-    Token(Secret),
-    User(String, Secret),
 }
 
 /// Understand `type = "nats"`.
 pub(super) fn config(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
-    let servers = section
-        .strings("servers")?
-        .filter(|servers| !servers.is_empty())
-        .ok_or_else(|| section.error("servers", "is missing; as in [\"nats://127.0.0.1:4222\"]"))?;
-    if servers.iter().any(|server| server.contains('@')) {
-        let reason = "has credentials in it, which would be in logs; use username and password";
-        return Err(section.error("servers", reason));
-    }
+    let servers = NatsServers::read(&mut section)?;
     let subject = section.string("subject")?;
     let subject = Template::parse(subject.as_deref().unwrap_or(SUBJECT_DEFAULT))
         .map_err(|reason| section.error("subject", &reason))?;
     let ack_timeout = section.number("ack_timeout_secs", 1..=3_600)?;
-    let login = read_login(&mut section)?;
-    let require_tls = section.switch("tls")?.unwrap_or(false);
-    let tls = Tls::read(&mut section)?;
     section.finish()?;
     Ok(Box::new(NatsOutputConfig {
-        name: format!("nats {}", servers.join(",")),
+        name: format!("nats {servers}"),
         servers,
         subject,
         ack_timeout: Duration::from_secs(ack_timeout.unwrap_or(ACK_TIMEOUT_SECS_DEFAULT)),
-        login,
-        require_tls: require_tls || tls.is_set(),
-        tls,
     }))
-}
-
-fn read_login(section: &mut Section<'_>) -> Result<Login, Failure> {
-    let token = section.secret("token")?;
-    let username = section.string("username")?;
-    let password = section.secret("password")?;
-    match (token, username, password) {
-        (None, None, None) => Ok(Login::Nobody),
-        (Some(token), None, None) => Ok(Login::Token(token)),
-        (None, Some(user), Some(password)) => Ok(Login::User(user, password)),
-        _ => Err(section.error(
-            "username",
-            "and password belong together, and exclude token",
-        )),
-    }
 }
 
 #[async_trait]
 impl OutputConfig for NatsOutputConfig {
     async fn open(&self) -> Result<Box<dyn Output>, Failure> {
         // Files that are missing show themselves now, not with the first event.
-        self.options()
+        self.servers
+            .options()
             .map_err(|reason| Failure::failed(format!("{}: {reason}", self.name)))?;
         let worker = NatsWorker {
             config: self.clone(),
@@ -120,55 +81,42 @@ impl OutputConfig for NatsOutputConfig {
 
     async fn test(&self) -> Result<String, OutputError> {
         let failed = |reason: String| OutputError::Retry(format!("{}: {reason}", self.name));
-        let options = self.options().map_err(failed)?;
-        let connected = options.connect(self.servers.clone()).await;
+        let options = self.servers.options().map_err(failed)?;
+        let connected = options.connect(self.servers.addresses()).await;
         connected.map_err(|error| failed(error.to_string()))?;
         Ok(self.name.clone())
     }
 }
 
 impl NatsOutputConfig {
-    fn options(&self) -> Result<ConnectOptions, String> {
-        let options = ConnectOptions::new()
-            .name("source-host")
-            .connection_timeout(CONNECT_TIMEOUT)
-            .require_tls(self.require_tls)
-            .tls_client_config(self.tls.config()?);
-        Ok(match &self.login {
-            Login::Nobody => options,
-            Login::Token(token) => options.token(token.expose().to_owned()),
-            Login::User(user, password) => {
-                options.user_and_password(user.clone(), password.expose().to_owned())
-            }
-        })
-    }
-
     async fn connect(&self) -> Result<Session, SendError> {
         let blocked = |reason| SendError::Blocked(format!("{}: {reason}", self.name));
         let (losses, lost) = watch::channel(0);
         let name = self.name.clone();
         let options = self
+            .servers
             .options()
             .map_err(blocked)?
             .event_callback(move |event| {
                 note_event(&name, &event, &losses);
                 std::future::ready(())
             });
-        let client = options
-            .connect(self.servers.clone())
-            .await
-            .map_err(|error| match error.kind() {
-                ConnectErrorKind::Authentication
-                | ConnectErrorKind::AuthorizationViolation
-                | ConnectErrorKind::ServerParse => {
-                    SendError::Blocked(format!("{}: {error}", self.name))
-                }
-                ConnectErrorKind::Dns
-                | ConnectErrorKind::Io
-                | ConnectErrorKind::MaxReconnects
-                | ConnectErrorKind::TimedOut
-                | ConnectErrorKind::Tls => SendError::Retry(format!("{}: {error}", self.name)),
-            })?;
+        let client =
+            options
+                .connect(self.servers.addresses())
+                .await
+                .map_err(|error| match error.kind() {
+                    ConnectErrorKind::Authentication
+                    | ConnectErrorKind::AuthorizationViolation
+                    | ConnectErrorKind::ServerParse => {
+                        SendError::Blocked(format!("{}: {error}", self.name))
+                    }
+                    ConnectErrorKind::Dns
+                    | ConnectErrorKind::Io
+                    | ConnectErrorKind::MaxReconnects
+                    | ConnectErrorKind::TimedOut
+                    | ConnectErrorKind::Tls => SendError::Retry(format!("{}: {error}", self.name)),
+                })?;
         let context = self.context(client);
         Ok(Session { context, lost })
     }
