@@ -17,7 +17,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// The variable that sets the level by module, such as `debug` or
-/// `host_harness::outgoing=debug,info`.
+/// `source_runtime::outgoing=debug,info`.
 pub const LEVEL_VARIABLE: &str = "SOURCE_HOST_LOG";
 
 /// wasmtime's own words are for its developers.
