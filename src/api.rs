@@ -1,5 +1,5 @@
-//! The exchange with the API: credentials, the region of the account, the two clocks, and what an
-//! answer means.
+//! The exchange with the API: credentials, the region of the account, the two clocks, and how a
+//! response is classified.
 //!
 //! A session and a check both talk to the API through an [`ApiClient`]. Each call
 //! passes it the time; it makes no request itself and changes no settings.
@@ -52,7 +52,7 @@ pub struct Reply {
 }
 
 impl ApiClient {
-    /// A client with these credentials. `random` seeds request ids and the spread of waits.
+    /// Creates a client with these credentials. `random` seeds request ids and the spread of waits.
     #[must_use]
     pub fn new(credentials: &Credentials, now: Timestamp, random: u64) -> Self {
         Self {
@@ -80,32 +80,32 @@ impl ApiClient {
         self.now = now;
     }
 
-    /// The host's clock.
+    /// Returns the host's clock.
     #[must_use]
     pub const fn now(&self) -> Timestamp {
         self.now
     }
 
-    /// The upstream's clock, by several answers.
+    /// Returns the upstream's clock, by several answers.
     #[must_use]
     pub fn upstream_now(&self) -> Timestamp {
         self.now.plus_ms(self.skew.ms().saturating_neg())
     }
 
-    /// The upstream's clock, by its last answer alone.
+    /// Returns the upstream's clock, by its last answer alone.
     #[must_use]
     pub fn last_upstream_now(&self) -> Timestamp {
         let skew_ms = self.skew.last_ms().unwrap_or_else(|| self.skew.ms());
         self.now.plus_ms(skew_ms.saturating_neg())
     }
 
-    /// How far the host's clock is ahead by the last answer, in milliseconds.
+    /// Returns how far the host's clock is ahead by the last answer, in milliseconds.
     #[must_use]
     pub fn last_skew_ms(&self) -> Option<i64> {
         self.skew.last_ms()
     }
 
-    /// How far the host's clock is ahead, where more than one answer has shown it.
+    /// Returns how far the host's clock is ahead, where more than one answer has shown it.
     #[must_use]
     pub fn known_skew_ms(&self) -> Option<i64> {
         self.skew.confirmed_ms()
@@ -116,7 +116,7 @@ impl ApiClient {
         self.skew = ClockSkew::known(skew_ms);
     }
 
-    /// The access token and the time until which it may be used, where there is one.
+    /// Returns the access token and the time until which it may be used, where there is one.
     #[must_use]
     pub fn export_token(&self) -> Option<(String, Timestamp)> {
         self.auth.export_token(self.now)
@@ -132,7 +132,7 @@ impl ApiClient {
         self.auth.forget();
     }
 
-    /// The region that discovery found.
+    /// Returns the region that discovery found.
     #[must_use]
     pub fn found_region(&self) -> Option<&str> {
         self.auth.found_region()
@@ -143,13 +143,13 @@ impl ApiClient {
         self.auth.resume_region(origin);
     }
 
-    /// How a refused call was repeated, as a clause.
+    /// Returns how a refused call was repeated, as a clause.
     #[must_use]
     pub const fn how_repeated(&self) -> &'static str {
         self.auth.messages().repeated
     }
 
-    /// The next random number.
+    /// Returns the next random number.
     pub const fn next_random(&mut self) -> u64 {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
@@ -157,7 +157,7 @@ impl ApiClient {
         self.random
     }
 
-    /// The clocks and the random number for the next request.
+    /// Returns the clocks and the random number for the next request.
     fn stamp(&mut self) -> Stamp {
         let skew_ms = self.skew.signing_ms();
         self.signed_skew_ms = skew_ms;
@@ -168,13 +168,13 @@ impl ApiClient {
         }
     }
 
-    /// Whether the API can be called without a preflight request.
+    /// Returns whether the API can be called without a preflight request.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.auth.is_ready(self.now)
     }
 
-    /// The preflight request: for a token, or for the region.
+    /// Returns the preflight request: for a token, or for the region.
     ///
     /// # Errors
     ///
@@ -191,7 +191,7 @@ impl ApiClient {
         Ok(self.auth.preflight(stamp))
     }
 
-    /// The request of a call. There is none before [`ApiClient::is_ready`].
+    /// Returns the request of a call. There is none before [`ApiClient::is_ready`].
     pub fn authorize(&mut self, call: Call) -> Option<Request> {
         let stamp = self.stamp();
         self.auth.authorize(call, stamp)
@@ -202,13 +202,13 @@ impl ApiClient {
         self.skew.note(head, self.now);
     }
 
-    /// How long the upstream asks to wait before the next call, in milliseconds.
+    /// Returns how long the upstream asks to wait before the next call, in milliseconds.
     #[must_use]
     pub fn asked_wait_ms(&self, head: &Head) -> Option<i64> {
         head.asked_wait_ms(self.upstream_now())
     }
 
-    /// How long a failing upstream asks to wait, in milliseconds.
+    /// Returns how long a failing upstream asks to wait, in milliseconds.
     #[must_use]
     pub fn retry_after_ms(&self, head: &Head) -> Option<i64> {
         head.retry_after_ms(self.upstream_now())
@@ -272,7 +272,7 @@ impl ApiClient {
         Err(error)
     }
 
-    /// No answer to [`ApiClient::preflight`] came.
+    /// Handles that no response to [`ApiClient::preflight`] came.
     #[must_use]
     pub fn fail_preflight(&mut self, why: TransportError) -> PollError {
         let why = match why {
@@ -293,7 +293,7 @@ impl ApiClient {
         }
     }
 
-    /// A failure with the wait that the upstream or the table asks for.
+    /// Returns a failure with the wait that the upstream or the table asks for.
     fn failure(&mut self, detail: String, cause: Cause, asked_ms: Option<i64>) -> Failure {
         let random = self.next_random();
         let wait_ms = retry::wait_ms(cause, self.failures, asked_ms, random);
@@ -323,7 +323,7 @@ impl ApiClient {
         }
     }
 
-    /// Whether a refused call may succeed when repeated, after the change that this needs.
+    /// Returns whether a refused call may succeed when repeated, after the change that this needs.
     fn may_repeat(&mut self, status: AnswerStatus) -> bool {
         match status {
             AnswerStatus::KeyRefused => true,

@@ -1,5 +1,5 @@
-//! Cloud Integrated says what it found in a message and how the message was authenticated in two
-//! records of two streams. Here the second of them gets what the first one said.
+//! Correlates two records about one message: Cloud Integrated reports what it found and how the
+//! message was authenticated in separate streams. The second record gets members of the first.
 //!
 //! No event is delayed or merged: each record stays one event with its own
 //! identity. What is remembered has one of [`PLACES`] places, by its message, until another takes
@@ -47,7 +47,7 @@ impl Default for Correlation {
 }
 
 impl Correlation {
-    /// The members that the counterpart of a record has left for it, if there is one.
+    /// Returns the members that the counterpart of a record has left for it, if there is one.
     pub fn members_for(&mut self, record: &Record<'_>) -> Option<&str> {
         let (stream, other, names) = SHARED_FIELDS
             .iter()
@@ -68,7 +68,7 @@ impl Correlation {
     }
 }
 
-/// FNV-1a of the message, over [`PLACES`]: one half of them for each stream.
+/// Returns the slot of a message: FNV-1a over [`PLACES`], with one half of them for each stream.
 fn slot_of(stream: Stream, id: &str) -> usize {
     let hash = id.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
         (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
@@ -77,7 +77,7 @@ fn slot_of(stream: Stream, id: &str) -> usize {
     usize::try_from(hash).unwrap_or(0) % (PLACES / 2) * 2 + half
 }
 
-/// The members of these names, as they stand, each with a comma behind it.
+/// Returns the members of these names, as they stand, each with a comma behind it.
 fn members(record: &Record<'_>, names: &[Name]) -> String {
     let mut members = String::new();
     for &name in names {

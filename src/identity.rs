@@ -19,13 +19,13 @@ pub struct EventId([u8; 16]);
 const TRANSPORT: [&str; 2] = ["_offset", "_partition"];
 
 impl EventId {
-    /// The identity with these bytes.
+    /// Returns the identity with these bytes.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 
-    /// The id of the event that a record becomes, from the identity of the record.
+    /// Returns the id of the event that a record becomes, from the identity of the record.
     ///
     /// `occurrence` counts, from 1, equal records of one page; `tenant` is the setting of that
     /// name. Without a tenant the first occurrence keeps the identity of the record.
@@ -41,13 +41,13 @@ impl EventId {
         Self::of_hash(&hasher.finalize())
     }
 
-    /// The bytes.
+    /// Returns the bytes.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
 
-    /// The identity of a record whose bytes are no text: of its bytes as they are.
+    /// Returns the identity of a record whose bytes are no text: of its bytes as they are.
     #[must_use]
     pub fn of_bytes(stream: Stream, bytes: &[u8]) -> Self {
         let mut hasher = blake3::Hasher::new();
@@ -72,8 +72,8 @@ impl EventId {
     }
 }
 
-/// The eight digits of a number, one in each byte. All at once: digit by digit it takes five times
-/// as many instructions.
+/// Returns the eight digits of a number, one in each byte. All at once: digit by digit it takes
+/// five times as many instructions.
 fn hex_digits(number: u32) -> u64 {
     let spread = u64::from(number);
     let spread = (spread | spread << 16) & 0x0000_ffff_0000_ffff;
@@ -97,8 +97,8 @@ impl fmt::Debug for EventId {
 }
 
 impl Record<'_> {
-    /// The identity of this record. Neither the order of members, nor white space, nor the way
-    /// strings are escaped, nor the transport fields make a difference.
+    /// Returns the identity of this record. Neither the order of members, nor white space, nor the
+    /// way strings are escaped, nor the transport fields make a difference.
     ///
     /// The canonical form is JSON with the names of every object sorted by their bytes, without
     /// white space, with strings as `serde_json` writes them and numbers as they stand; of
@@ -134,7 +134,7 @@ impl Record<'_> {
         EventId::of_hash(&hash)
     }
 
-    /// The text, which is canonical, in runs around the transport fields.
+    /// Returns the text, which is canonical, in runs around the transport fields.
     fn runs(&self) -> [&str; 3] {
         let (line, members) = (self.line(), self.members());
         // Where the opening quote of a name stands; a comma or the brace is before it.
@@ -167,7 +167,7 @@ impl Record<'_> {
 /// than a hasher with a state.
 const CHUNK_BYTES: usize = 1024;
 
-/// The hash of the pieces put together.
+/// Returns the hash of the pieces put together.
 fn hash_pieces(pieces: [&str; 5]) -> blake3::Hash {
     let mut chunk = [0; CHUNK_BYTES];
     let mut length = 0;
@@ -243,7 +243,7 @@ fn push_object(out: &mut String, text: &str, members: &[Member], is_record: bool
     out.push('}');
 }
 
-/// The name of a member, copied only where it has escapes.
+/// Returns the name of a member, copied only where it has escapes.
 fn key<'t>(member: &Member, text: &'t str) -> Cow<'t, str> {
     let key = member.key.of(text);
     if !member.key_escaped {

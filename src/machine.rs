@@ -35,12 +35,12 @@ pub trait Machine {
     /// Takes the next chunk of the open body.
     fn handle_chunk(&mut self, chunk: Vec<u8>, now: Timestamp);
 
-    /// The open body is complete.
+    /// Handles the end of the open body.
     fn handle_end(&mut self, now: Timestamp);
 
-    /// No answer, or no whole answer, came.
+    /// Handles that no answer, or only part of one, came.
     fn handle_failure(&mut self, failure: TransportError, now: Timestamp);
 
-    /// Whether the answer that is open or awaited is to be kept after a yield.
+    /// Returns whether the answer that is open or awaited is to be kept after a yield.
     fn keeps_body(&self) -> bool;
 }

@@ -1,4 +1,4 @@
-//! Detects readings whose pages lead nowhere.
+//! Detects readings whose pages make no progress.
 //!
 //! An upstream may hand out page tokens for ever: for empty pages, in a cycle, or always new ones
 //! for the same records. No record is lost by waiting, so the stream rests with waits that grow and
@@ -59,7 +59,7 @@ const fn is_zero(number: &u32) -> bool {
 }
 
 impl StallDetector {
-    /// Whether there is nothing to write.
+    /// Returns whether there is nothing to write.
     #[must_use]
     pub fn is_default(&self) -> bool {
         *self == Self::default()
@@ -101,14 +101,14 @@ impl StallDetector {
         Some(stall)
     }
 
-    /// How often the reading had stalled in a row before it stalled the last time.
+    /// Returns how often the reading had stalled in a row before it stalled the last time.
     #[must_use]
     pub const fn tries(&self) -> u32 {
         self.stalls.saturating_sub(1)
     }
 }
 
-/// What happens after too many empty pages, as a clause for people.
+/// Returns what happens after too many empty pages, as a clause for people.
 #[must_use]
 pub fn too_many_empty(reading: &str) -> String {
     format!(
@@ -118,7 +118,7 @@ pub fn too_many_empty(reading: &str) -> String {
 }
 
 impl Stall {
-    /// What happens, as a clause for people.
+    /// Returns what happens, as a clause for people.
     #[must_use]
     pub fn detail(self) -> String {
         match self {

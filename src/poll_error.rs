@@ -23,7 +23,7 @@ pub enum PollError {
 }
 
 impl PollError {
-    /// The failure, where a retry may help.
+    /// Returns the failure, where a retry may help.
     #[must_use]
     pub const fn failure(&self) -> Option<&Failure> {
         match self {
@@ -37,7 +37,7 @@ impl PollError {
         }
     }
 
-    /// The same error with another wait.
+    /// Sets the wait.
     #[must_use]
     pub fn after(mut self, wait_ms: i64) -> Self {
         if let Self::Protocol(failure) | Self::Throttled(failure) | Self::Unavailable(failure) =
@@ -59,7 +59,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure that may be tried again at once.
+    /// Creates a failure that may be tried again at once.
     #[must_use]
     pub fn new(detail: &str) -> Self {
         Self {

@@ -53,7 +53,7 @@ type Slots = [u16; NAMES.len()];
 pub struct Reject(json::Error);
 
 impl Reject {
-    /// Whether it is one after a [repair](json::repair).
+    /// Returns whether it is one after a [repair](json::repair).
     #[must_use]
     pub fn is_repairable(&self) -> bool {
         self.0.is_repairable()
@@ -87,7 +87,7 @@ impl Default for Parser {
 }
 
 impl Parser {
-    /// A parser with empty buffers.
+    /// Creates a parser with empty buffers.
     #[must_use]
     #[inline(never)]
     pub fn new() -> Self {
@@ -137,8 +137,8 @@ pub struct Joiner {
 }
 
 impl Joiner {
-    /// The record with these members, each of which has a comma behind it; nothing where there are
-    /// none. Those of the record itself stand last, and so they count.
+    /// Returns the record with these members, each of which has a comma behind it; nothing where
+    /// there are none. Those of the record itself stand last, and so they count.
     pub fn join<'a>(&'a mut self, record: &Record<'_>, members: &str) -> Option<Record<'a>> {
         let own = record.text().strip_prefix('{')?;
         if members.is_empty() {
@@ -153,25 +153,25 @@ impl Joiner {
 }
 
 impl<'a> Record<'a> {
-    /// The stream it came from.
+    /// Returns the stream it came from.
     #[must_use]
     pub const fn stream(&self) -> Stream {
         self.stream
     }
 
-    /// The object from brace to brace, byte for byte.
+    /// Returns the object from brace to brace, byte for byte.
     #[must_use]
     pub fn text(&self) -> &'a str {
         self.outline.span.of(self.line)
     }
 
-    /// A line break stands between two tokens.
+    /// Returns whether there is a line break between two tokens.
     #[must_use]
     pub const fn is_multiline(&self) -> bool {
         self.outline.multiline
     }
 
-    /// The value of a known name; of the last, if it occurs more than once.
+    /// Returns the value of a known name; of the last, if it occurs more than once.
     #[inline]
     #[must_use]
     pub fn get(&self, name: Name) -> Option<Value<'a>> {
@@ -179,24 +179,25 @@ impl<'a> Record<'a> {
         Some(self.value(member))
     }
 
-    /// Where the last member of a known name stands among all.
+    /// Returns where the last member of a known name stands among all.
     pub(crate) fn position(&self, name: Name) -> Option<usize> {
         usize::from(*self.slots.get(name.index())?).checked_sub(1)
     }
 
-    /// All members in the order in which they stand. Of members with one known name only the
-    /// last is given.
+    /// Returns all members in the order in which they stand. Of members with one known name only
+    /// the last is given.
     pub fn fields(&self) -> impl Iterator<Item = Field<'a>> {
         let record = *self;
         (0..record.members.len()).filter_map(move |at| record.field_unless(at, |_| false))
     }
 
-    /// How many members there are.
+    /// Returns how many members there are.
     pub(crate) const fn len(&self) -> usize {
         self.members.len()
     }
 
-    /// The member at that place, unless its name is known and is to be skipped or comes again.
+    /// Returns the member at that place, unless its name is known and is to be skipped or comes
+    /// again.
     #[inline]
     pub(crate) fn field_unless(
         &self,
@@ -221,12 +222,12 @@ impl<'a> Record<'a> {
         })
     }
 
-    /// No name comes twice in [`Record::fields`], as far as that is known without a look at each.
+    /// Returns whether no name can come twice in [`Record::fields`], as far as the names are known.
     pub(crate) const fn is_unique(&self) -> bool {
         self.outline.sorted || self.ranked.is_some()
     }
 
-    /// All names there are in the order of their bytes, if all of the record are among them.
+    /// Returns all known names in the order of their bytes, if every name of the record is known.
     pub(crate) const fn ranked(&self) -> Option<&'a [Name]> {
         self.ranked
     }

@@ -28,7 +28,7 @@ pub struct SeenIds {
 }
 
 impl SeenIds {
-    /// An empty set for at most `capacity` identities.
+    /// Creates an empty set for at most `capacity` identities.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         Self {
@@ -37,19 +37,19 @@ impl SeenIds {
         }
     }
 
-    /// Whether the record is in the set.
+    /// Returns whether the record is in the set.
     #[must_use]
     pub fn contains(&self, id: &EventId) -> bool {
         self.keys.contains(&key(id))
     }
 
-    /// How many identities are remembered.
+    /// Returns how many identities are remembered.
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether nothing is remembered.
+    /// Returns whether nothing is remembered.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
@@ -97,7 +97,8 @@ impl SeenIds {
         });
     }
 
-    /// The set as text: 24 characters an entry, the time in seconds and the identity in base64.
+    /// Returns the set as text: 24 characters an entry, the time in seconds and the identity in
+    /// base64.
     #[must_use]
     pub fn to_text(&self) -> String {
         let mut bytes = Vec::with_capacity(self.entries.len().saturating_mul(KEY_BYTES + 6));
@@ -136,12 +137,12 @@ impl SeenIds {
     }
 }
 
-/// How often each record stands on the part of a page that is done.
+/// Counts how often each record has occurred on the finished part of a page.
 #[derive(Clone, Debug, Default)]
 pub struct Occurrences(BTreeMap<EventId, u32>);
 
 impl Occurrences {
-    /// Which occurrence of this record the next one is, counted from 1.
+    /// Returns which occurrence of this record the next one is, counted from 1.
     #[must_use]
     pub fn next(&self, base: &EventId) -> u32 {
         self.0.get(base).map_or(1, |count| count.saturating_add(1))

@@ -46,13 +46,13 @@ pub struct Call {
 }
 
 impl Call {
-    /// A `GET` of this path and query.
+    /// Creates a `GET` of this path and query.
     #[must_use]
     pub const fn get(path: String) -> Self {
         Self { path, json: None }
     }
 
-    /// A `POST` of a JSON text.
+    /// Creates a `POST` of a JSON text.
     #[must_use]
     pub const fn post(path: String, json: String) -> Self {
         Self {
@@ -61,13 +61,13 @@ impl Call {
         }
     }
 
-    /// The path, which a signature covers.
+    /// Returns the path, which a signature covers.
     #[must_use]
     pub fn path_without_query(&self) -> &str {
         path(&self.path)
     }
 
-    /// The request at this origin, without credentials.
+    /// Returns the request at this origin, without credentials.
     #[must_use]
     pub fn at(self, origin: &str) -> Request {
         let url = format!("{origin}{}", self.path);
@@ -79,7 +79,7 @@ impl Call {
 }
 
 impl Request {
-    /// A `GET` without credentials.
+    /// Creates a `GET` without credentials.
     #[must_use]
     pub const fn get(url: String) -> Self {
         Self {
@@ -90,7 +90,7 @@ impl Request {
         }
     }
 
-    /// A `POST` of a JSON text without credentials.
+    /// Creates a `POST` of a JSON text without credentials.
     #[must_use]
     pub const fn post_json(url: String, json: String) -> Self {
         let body = Body {
@@ -105,7 +105,7 @@ impl Request {
         }
     }
 
-    /// A `POST` of form fields without credentials.
+    /// Creates a `POST` of form fields without credentials.
     #[must_use]
     pub fn post_form(url: String, fields: &[(&str, &str)]) -> Self {
         let mut form = String::new();
@@ -129,8 +129,8 @@ impl Request {
         }
     }
 
-    /// The scheme and the host of the URL as they may be shown: without user information, on one
-    /// line.
+    /// Returns the scheme and the host of the URL as they may be shown: without user information,
+    /// on one line.
     #[must_use]
     pub fn shown_origin(&self) -> String {
         let origin = origin(&self.url);
@@ -139,15 +139,15 @@ impl Request {
         fail::shown(&format!("{scheme}://{host}"))
     }
 
-    /// Whether it may be sent; see [`is_usable`].
+    /// Returns whether it may be sent; see [`is_usable`].
     #[must_use]
     pub fn is_usable(&self) -> bool {
         is_usable(&self.url)
     }
 }
 
-/// Whether a URL may be requested: it has a scheme and a host and no user information, and nothing
-/// in it that is not seen.
+/// Returns whether a URL may be requested: it has a scheme and a host and no user information, and
+/// nothing in it that is not seen.
 #[must_use]
 pub fn is_usable(url: &str) -> bool {
     let origin = origin(url);
@@ -158,7 +158,7 @@ pub fn is_usable(url: &str) -> bool {
         && !url.contains(|c: char| fail::is_unseen(c) || c.is_whitespace())
 }
 
-/// The scheme and authority of an absolute URL, or the empty text where it is not one.
+/// Returns the scheme and authority of an absolute URL, or the empty text where it is not one.
 #[must_use]
 pub fn origin(url: &str) -> &str {
     let Some((scheme, rest)) = url.split_once("://") else {
@@ -169,8 +169,8 @@ pub fn origin(url: &str) -> &str {
         .unwrap_or_default()
 }
 
-/// The path of an absolute URL, without query and fragment: what stays the same when a storage
-/// URL is signed anew (`mimecast-api.md` §3.1).
+/// Returns the path of an absolute URL, without query and fragment: what stays the same when a
+/// storage URL is signed anew (`mimecast-api.md` §3.1).
 #[must_use]
 pub fn path(url: &str) -> &str {
     let rest = url.get(origin(url).len()..).unwrap_or_default();

@@ -15,7 +15,7 @@ pub struct Head {
 }
 
 impl Head {
-    /// The first value of a header, by its lower-case name.
+    /// Returns the first value of a header, by its lower-case name.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers
@@ -24,14 +24,14 @@ impl Head {
             .map(|(_, value)| value.as_str())
     }
 
-    /// The upstream's clock at the time of the answer, in whole seconds.
+    /// Returns the upstream's clock at the time of the answer, in whole seconds.
     #[must_use]
     pub fn date(&self) -> Option<Timestamp> {
         Timestamp::parse_http(self.header("date")?)
     }
 
-    /// How long the upstream asks to wait, in milliseconds and at most [`retry::WAIT_MS_MAX`].
-    /// `now` is the upstream's clock, for answers without a `Date`.
+    /// Returns how long the upstream asks to wait, in milliseconds and at most
+    /// [`retry::WAIT_MS_MAX`]. `now` is the upstream's clock, for answers without a `Date`.
     ///
     /// `X-RateLimit-Reset` is in **milliseconds** until calls are available again
     /// (`mimecast-api.md` §6.3). A value beyond the bound is more likely a point in time, and is
@@ -44,9 +44,9 @@ impl Head {
         })
     }
 
-    /// How long `Retry-After` asks to wait, in milliseconds and at most [`retry::WAIT_MS_MAX`]:
-    /// a number of seconds, or an HTTP date (RFC 9110, section 10.2.3). `None` where it is
-    /// neither.
+    /// Returns how long `Retry-After` asks to wait, in milliseconds and at most
+    /// [`retry::WAIT_MS_MAX`]: a number of seconds, or an HTTP date (RFC 9110, section 10.2.3).
+    /// `None` where it is neither.
     ///
     /// A failing server means no more than this: when the quota begins anew says nothing about
     /// when it works again.
@@ -66,8 +66,8 @@ impl Head {
     }
 }
 
-/// A number without a sign. A fraction is cut off, and a number that is too large is the largest
-/// there is.
+/// Returns a number without a sign. A fraction is cut off, and a number that is too large is the
+/// largest there is.
 fn whole_number(text: &str) -> Option<i64> {
     let text = text.trim();
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));

@@ -12,7 +12,7 @@ pub const WAIT_MS_MAX: i64 = 7 * 24 * 3_600_000;
 /// wrote none that was longer.
 const OLD_WAIT_MS_MAX: i64 = 24 * 3_600_000 + 3_600_000;
 
-/// A wait within the bounds.
+/// Returns a wait within the bounds.
 #[must_use]
 pub fn bounded_ms(wait_ms: i64) -> i64 {
     wait_ms.clamp(0, WAIT_MS_MAX)
@@ -29,7 +29,7 @@ pub struct Wait {
 }
 
 impl Wait {
-    /// A wait that begins now.
+    /// Creates a wait that begins now.
     #[must_use]
     pub fn begin(now: Timestamp, wait_ms: i64) -> Self {
         Self {
@@ -38,7 +38,7 @@ impl Wait {
         }
     }
 
-    /// The wait at `now`. When the clock was set back to before its beginning,
+    /// Returns the wait at `now`. When the clock was set back to before its beginning,
     /// the time that has passed is unknown: the wait begins again, with its own length.
     #[must_use]
     pub fn adjusted_to(self, now: Timestamp) -> Self {
@@ -77,8 +77,8 @@ const TABLE: [(Cause, i64, i64); 5] = [
     (Cause::Protocol, 5_000, 10 * 60_000),
 ];
 
-/// The wait before try `tries + 1`, in milliseconds: what the table says, and no less than the
-/// upstream asks for.
+/// Returns the wait before try `tries + 1`, in milliseconds: what the table says, and no less than
+/// the upstream asks for.
 ///
 /// Where a throttling upstream says how long, that is long enough the first time. If it refuses
 /// all the same, however short the wait it asks for, the waits grow as after other failures.

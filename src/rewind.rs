@@ -70,7 +70,7 @@ pub fn rewind(
     Ok(checkpoint.to_bounded_text())
 }
 
-/// The selected stream of that name.
+/// Returns the selected stream of that name.
 fn find(name: &str, settings: &Settings) -> Result<Stream, String> {
     let named = settings.streams.iter().find(|stream| stream.name() == name);
     named.copied().ok_or_else(|| {

@@ -32,7 +32,7 @@ pub struct SavedSession {
 }
 
 impl SavedSession {
-    /// A session for the source with these credentials.
+    /// Creates a session for the source with these credentials.
     #[must_use]
     pub fn new(credentials: &Credentials) -> Self {
         Self {
@@ -54,7 +54,7 @@ impl SavedSession {
         (session.version == VERSION && session.owner == owner(credentials)).then_some(session)
     }
 
-    /// The text for the host; `None` where it would be longer than [`SESSION_BYTES_MAX`].
+    /// Returns the text for the host; `None` where it would be longer than [`SESSION_BYTES_MAX`].
     #[must_use]
     pub fn to_text(&self) -> Option<String> {
         let text = serde_json::to_string(self).ok()?;
@@ -62,8 +62,8 @@ impl SavedSession {
     }
 }
 
-/// A hash of the credentials and of the API that they are for. It gives neither of them away: the
-/// text is a secret all the same.
+/// Returns a hash of the credentials and of the API that they are for. It gives neither of them
+/// away: the text is a secret all the same.
 fn owner(credentials: &Credentials) -> String {
     // The origin of API 1.0 may be what discovery found later.
     let (base_url, id) = match credentials {

@@ -13,8 +13,8 @@ struct BlockMask {
     high: bool,
 }
 
-/// How many bytes come before the next quote, backslash or control character, or before the end;
-/// and whether there may be more than ASCII in them.
+/// Returns how many bytes come before the next quote, backslash or control character, or before the
+/// end; and whether there may be more than ASCII in them.
 #[inline]
 #[must_use]
 pub fn plain_prefix(text: &[u8]) -> (usize, bool) {
@@ -38,7 +38,7 @@ pub fn plain_prefix(text: &[u8]) -> (usize, bool) {
     }
 }
 
-/// The answer for a block that the text ends in: there is nothing after the end.
+/// Computes the mask of the last block, in which the text ends.
 #[cold]
 fn in_last_block(rest: &[u8]) -> BlockMask {
     let mut padded = [b' '; BLOCK];
@@ -48,7 +48,7 @@ fn in_last_block(rest: &[u8]) -> BlockMask {
     in_block(&padded)
 }
 
-/// The answer for a whole block.
+/// Computes the mask of a whole block.
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 #[inline]
 fn in_block(block: &[u8; BLOCK]) -> BlockMask {
@@ -66,7 +66,7 @@ fn in_block(block: &[u8; BLOCK]) -> BlockMask {
     }
 }
 
-/// The answer for a whole block.
+/// Computes the mask of a whole block.
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 #[inline]
 fn in_block(block: &[u8; BLOCK]) -> BlockMask {
@@ -85,7 +85,7 @@ fn high(block: &[u8; BLOCK]) -> u64 {
         .map_or(0, |half| u64::from_le_bytes(*half))
 }
 
-/// The answer for sixteen bytes, given as two little-endian words.
+/// Computes the mask of sixteen bytes, given as two little-endian words.
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 #[inline]
 fn in_words(low: u64, high: u64) -> BlockMask {

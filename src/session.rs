@@ -92,7 +92,7 @@ enum Reader {
 }
 
 impl InFlight {
-    /// Whether the body is read record by record, while it arrives.
+    /// Returns whether the body is read record by record, while it arrives.
     const fn is_streamed(&self) -> bool {
         !matches!(self.reader, Reader::Whole)
     }
@@ -135,7 +135,7 @@ struct Poll {
 }
 
 impl Session {
-    /// A session that resumes after `resume`, or at the start that the settings name.
+    /// Creates a session that resumes after `resume`, or at the start that the settings name.
     ///
     /// `random` seeds request ids and the spread of the waits after failures.
     ///
@@ -259,8 +259,8 @@ impl Session {
         });
     }
 
-    /// Whether a poll may end here: between requests and inside an answer, which stays open. Not
-    /// inside what the credentials need, which everything waits for, and not where an answer is
+    /// Returns whether a poll may end here: between requests or inside an answer, which stays open.
+    /// Not inside what the credentials need, which everything waits for, and not where an answer is
     /// lost each time.
     fn may_stop_here(&self) -> bool {
         let holds = |slot: &StreamEntry| {
@@ -303,7 +303,7 @@ impl Session {
     /// again if the poll ended now, then the stream whose turn was longest ago.
     fn start_next(&mut self) -> Step {
         let ready = |index: &usize| self.is_ready(*index);
-        // Streams whose answers are lost each time come last: the host may end a poll inside.
+        // Streams whose answers are lost each time come last: a poll may end inside their answer.
         let loses = |slot: &StreamEntry| slot.lost_answers >= LOST_ANSWERS_MAX;
         let turn = |index: &usize| self.slots.get(*index).map(|slot| (loses(slot), slot.turn));
         let longest_ago = || (0..self.slots.len()).filter(ready).min_by_key(turn);
@@ -316,7 +316,7 @@ impl Session {
         let Some(mut index) = next else {
             return Step::Stop;
         };
-        // And they have a poll of their own, so that others lose nothing with them. The stream
+        // They also get a poll of their own, so that others lose nothing with them. The stream
         // that has it goes on: its page is listed again in each poll, and the files of the page
         // have to follow in the same one.
         let last_slot = self.poll.as_ref().and_then(|poll| poll.last_slot);
@@ -492,7 +492,7 @@ enum Step {
     Stop,
 }
 
-/// A failure of one stream.
+/// The failure of one stream.
 struct StreamFailure {
     wait: retry::Cause,
     cause: BackoffCause,

@@ -65,7 +65,7 @@ pub enum Credentials {
 }
 
 impl Credentials {
-    /// The secret texts.
+    /// Returns the secret texts.
     #[must_use]
     pub fn secrets(&self) -> [&str; 3] {
         match self {
@@ -277,7 +277,7 @@ impl Settings {
         })
     }
 
-    /// The version of the API.
+    /// Returns the version of the API.
     #[must_use]
     pub const fn api(&self) -> Api {
         match self.credentials {
@@ -286,7 +286,7 @@ impl Settings {
         }
     }
 
-    /// The settings of API 1.0, where it is used.
+    /// Returns the settings of API 1.0, where it is used.
     #[must_use]
     pub fn legacy(&self) -> Option<&Legacy> {
         match &self.credentials {
@@ -295,7 +295,7 @@ impl Settings {
         }
     }
 
-    /// Whether the stream is read from batch files only.
+    /// Returns whether the stream is read from batch files only.
     #[must_use]
     pub fn reads_files(&self, stream: Stream) -> bool {
         stream.has_batch_files() && self.siem_endpoint == SiemEndpoint::Batch
@@ -317,7 +317,7 @@ impl Settings {
     }
 }
 
-/// The parser's message without its quotation of the text, which could hold a secret.
+/// Returns the parser's message without its quotation of the text, which could hold a secret.
 fn not_an_object(problem: &serde_json::Error) -> String {
     let text = problem.to_string();
     // `unknown field` and `missing field` name keys; type errors quote values, so those are cut.
@@ -346,7 +346,7 @@ fn required(name: &str, value: Option<String>) -> Result<String, SettingsError> 
     Ok(value)
 }
 
-/// One of two words.
+/// Parses one of two words.
 fn choice<T: Copy>(
     name: &str,
     word: Option<String>,
@@ -357,7 +357,7 @@ fn choice<T: Copy>(
     Ok(if is_second { second.1 } else { first.1 })
 }
 
-/// Apart from [`choice`], so that its code is there once and not for each type.
+/// Not generic, unlike [`choice`], so that its code exists only once.
 #[inline(never)]
 fn is_second_word(
     name: &str,
@@ -374,7 +374,7 @@ fn is_second_word(
     }
 }
 
-/// An origin, without a slash at the end.
+/// Returns an origin, without a slash at the end.
 ///
 /// # Errors
 ///
@@ -403,7 +403,7 @@ pub fn parse_origin(setting: &str, text: &str) -> Result<String, SettingsError> 
 /// The greatest name of a tenant, in bytes: it is in every event.
 const TENANT_BYTES_MAX: usize = 256;
 
-/// A text without a character means that there is no tenant.
+/// Parses the tenant's name; an empty one means that there is no tenant.
 fn parse_tenant(name: Option<String>) -> Result<Option<String>, SettingsError> {
     let Some(name) = name.filter(|name| !name.is_empty()) else {
         return Ok(None);
@@ -463,7 +463,7 @@ fn parse_streams(names: Option<Vec<String>>, api: Api) -> Result<Vec<Stream>, Se
         .collect())
 }
 
-/// The names that stand for several of the streams.
+/// Returns the names that stand for several of the streams.
 fn families(rows: &[&crate::stream::StreamInfo]) -> Vec<&'static str> {
     let mut names: Vec<&str> = Vec::new();
     for row in rows {
@@ -493,7 +493,7 @@ fn parse_format(name: Option<&str>) -> Result<Format, SettingsError> {
     })
 }
 
-/// The JSON Schema of the settings, as `describe` returns it.
+/// Returns the JSON Schema of the settings, as `describe` returns it.
 #[must_use]
 pub fn schema() -> String {
     let mut names = families(&STREAMS.iter().collect::<Vec<_>>());

@@ -39,25 +39,25 @@ const EPOCH_SECONDS_MAX: i64 = 100_000_000_000;
 const RFC3339_MS: (i64, i64) = (-62_167_219_200_000, 253_402_300_799_999);
 
 impl Timestamp {
-    /// The time that many milliseconds after the epoch.
+    /// Creates the time that many milliseconds after the epoch.
     #[must_use]
     pub const fn from_millis(ms: i64) -> Self {
         Self(ms)
     }
 
-    /// Milliseconds since the epoch.
+    /// Returns milliseconds since the epoch.
     #[must_use]
     pub const fn millis(self) -> i64 {
         self.0
     }
 
-    /// The time that many milliseconds later, or earlier where the number is negative.
+    /// Returns the time that many milliseconds later, or earlier where the number is negative.
     #[must_use]
     pub const fn plus_ms(self, ms: i64) -> Self {
         Self(self.0.saturating_add(ms))
     }
 
-    /// The whole second that the time lies in.
+    /// Returns the whole second that the time lies in.
     #[must_use]
     pub const fn floor_second(self) -> Self {
         Self(self.0.saturating_sub(self.0.rem_euclid(1000)))
@@ -113,7 +113,7 @@ impl Timestamp {
         out.push_str(str::from_utf8(&text).unwrap_or_default());
     }
 
-    /// The same as a new string.
+    /// Returns the same text as a new string.
     #[must_use]
     pub fn to_rfc3339(self) -> String {
         let mut out = String::with_capacity(24);
@@ -121,19 +121,19 @@ impl Timestamp {
         out
     }
 
-    /// Only the day: `2026-02-03`.
+    /// Formats only the day: `2026-02-03`.
     #[must_use]
     pub fn to_day(self) -> String {
         self.cut(10)
     }
 
-    /// To the second with a numeric offset: `2026-02-03T04:05:06+0000`.
+    /// Formats to the second with a numeric offset: `2026-02-03T04:05:06+0000`.
     #[must_use]
     pub fn to_offset_text(self) -> String {
         self.cut(19) + "+0000"
     }
 
-    /// As a signature of API 1.0 has it: `Fri, 31 May 2024 10:15:30 UTC`.
+    /// Formats as in a signature of API 1.0: `Fri, 31 May 2024 10:15:30 UTC`.
     #[must_use]
     pub fn to_signed_date(self) -> String {
         let date = self.date_time().and_utc().to_rfc2822();
@@ -143,14 +143,14 @@ impl Timestamp {
         [weekday, ", ", zero, rest].concat().replace("+0000", "UTC")
     }
 
-    /// The beginning of RFC 3339.
+    /// Returns the beginning of RFC 3339.
     fn cut(self, length: usize) -> String {
         let mut text = self.to_rfc3339();
         text.truncate(length);
         text
     }
 
-    /// The date and time of day; the nearest one with a year from 0 to 9999.
+    /// Returns the date and time of day; the nearest one with a year from 0 to 9999.
     fn date_time(self) -> NaiveDateTime {
         let (first, last) = RFC3339_MS;
         DateTime::from_timestamp_millis(self.0.clamp(first, last))
@@ -205,7 +205,7 @@ impl Timestamp {
     }
 }
 
-/// A decimal number of that many digits.
+/// Returns a decimal number of that many digits.
 fn number(text: &str, min_digits: usize, max_digits: usize) -> Option<u32> {
     if !(min_digits..=max_digits).contains(&text.len()) {
         return None;
@@ -216,14 +216,14 @@ fn number(text: &str, min_digits: usize, max_digits: usize) -> Option<u32> {
     })
 }
 
-/// A time with blanks beside its colons, as in `10: 20:30`, without them.
+/// Returns a time with blanks beside its colons, as in `10: 20:30`, without them.
 fn without_blanks_at_colons(text: &str) -> Option<String> {
     let has_blank = text.contains(": ") || text.contains(" :");
     let tight = || text.split(':').map(str::trim).collect::<Vec<_>>().join(":");
     (has_blank && text.len() <= 64).then(tight)
 }
 
-/// The first three digits after the decimal point.
+/// Returns the first three digits after the decimal point.
 fn fraction_ms(text: &str) -> Option<u32> {
     let valid = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     valid.then(|| {
@@ -256,13 +256,13 @@ fn offset_ms(zone: &str) -> Option<i64> {
     Some(sign * 1000 * i64::from(offset.num_seconds_from_midnight()))
 }
 
-/// The last two decimal digits.
+/// Returns the last two decimal digits.
 fn two_digits(value: u32) -> [u8; 2] {
     [value / 10 % 10, value % 10].map(|digit| b'0' + u8::try_from(digit).unwrap_or_default())
 }
 
-/// The parts of the obsolete forms of HTTP dates in the order of RFC 2822, which has names for days
-/// and months: `Sunday, 06-Nov-94 08:49:37 GMT` and `Sun Nov  6 08:49:37 1994`.
+/// Returns the parts of the obsolete forms of HTTP dates in the order of RFC 2822, which has names
+/// for days and months: `Sunday, 06-Nov-94 08:49:37 GMT` and `Sun Nov  6 08:49:37 1994`.
 fn in_order(text: &str) -> Option<String> {
     if let Some((_, date)) = text.split_once(", ") {
         return Some(date.replace('-', " "));

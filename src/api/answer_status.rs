@@ -1,11 +1,11 @@
-//! What an answer means: one table from status and code to what happens next.
+//! Classifies responses: one table from status and code to what happens next.
 
 use crate::decode::fail::{self, UpstreamError};
 use crate::response::Head;
 use crate::settings::Api;
 use crate::stream::{NO_PERMISSION, Stream};
 
-/// What an answer of the API means (`mimecast-api.md` §2, §6).
+/// The meaning of an API response (`mimecast-api.md` §2, §6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AnswerStatus {
     /// The access key has expired.
@@ -74,7 +74,7 @@ impl AnswerStatus {
     }
 }
 
-/// The stream, the status, Mimecast's code and its request id, in one clause.
+/// Returns the stream, the status, Mimecast's code and its request id, in one clause.
 #[must_use]
 pub fn describe(what: &str, head: &Head, error: Option<&UpstreamError>) -> String {
     let mut text = format!("{what}: HTTP {}", head.status);
@@ -93,7 +93,8 @@ pub fn describe(what: &str, head: &Head, error: Option<&UpstreamError>) -> Strin
     text
 }
 
-/// What to do about credentials that are refused, where the answer says which part of them it is.
+/// Returns what to do about credentials that are refused, where the answer says which part of them
+/// it is.
 #[must_use]
 pub fn remedy(status: AnswerStatus) -> &'static str {
     match status {
@@ -117,7 +118,7 @@ pub fn remedy(status: AnswerStatus) -> &'static str {
     }
 }
 
-/// What to grant so that a stream can be read.
+/// Returns what to grant so that a stream can be read.
 #[must_use]
 pub fn grant(stream: Stream, api: Api) -> String {
     let row = stream.row();

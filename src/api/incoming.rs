@@ -27,7 +27,7 @@ impl Incoming {
         self.head.as_ref()
     }
 
-    /// Whether nothing more of it is needed.
+    /// Returns whether nothing more of it is needed.
     #[must_use]
     pub const fn has_ended(&self) -> bool {
         self.ended
@@ -62,19 +62,19 @@ impl Incoming {
         self.ended = self.body.len() > most;
     }
 
-    /// The body is complete.
+    /// Marks the body as complete.
     pub fn end(&mut self) {
         self.ended = true;
         strip_byte_order_mark(&mut self.body);
     }
 
-    /// Why the transfer is given up, as a clause.
+    /// Returns why the transfer is given up, as a clause; `None` if it is not.
     #[must_use]
     pub fn too_slow(&self, is_streamed: bool) -> Option<String> {
         self.transfer.too_slow(is_streamed).filter(|_| !self.ended)
     }
 
-    /// The answer as a whole.
+    /// Returns the answer as a whole.
     #[must_use]
     pub fn into_parts(self) -> (Head, Vec<u8>) {
         (self.head.unwrap_or_default(), self.body)

@@ -17,7 +17,7 @@ pub(super) struct ClockSkew {
 }
 
 impl ClockSkew {
-    /// A skew that several earlier answers have shown.
+    /// Creates a skew that several earlier answers have shown.
     #[must_use]
     pub(super) fn known(ms: i64) -> Self {
         Self {
@@ -35,8 +35,8 @@ impl ClockSkew {
         }
     }
 
-    /// The median of the last answers, in milliseconds; with fewer than two the clocks are taken to
-    /// agree. Between two it is the one that is nearer to the host's clock.
+    /// Returns the median of the last answers, in milliseconds; with fewer than two the clocks are
+    /// taken to agree. Between two it is the one that is nearer to the host's clock.
     #[must_use]
     pub(super) fn ms(&self) -> i64 {
         if self.samples.len() < 2 {
@@ -49,7 +49,7 @@ impl ClockSkew {
             .unwrap_or(upper)
     }
 
-    /// The sample at that place in their order. With so few, the code of a sort is not worth it.
+    /// Returns the sample at a rank. With so few, the code of a sort is not worth it.
     fn ranked(&self, place: usize) -> Option<i64> {
         let count = |is_counted: &dyn Fn(i64) -> bool| {
             let samples = self.samples.iter();
@@ -63,7 +63,7 @@ impl ClockSkew {
         })
     }
 
-    /// What the last answer alone says.
+    /// Returns the skew by the last answer alone.
     #[must_use]
     pub(super) fn last_ms(&self) -> Option<i64> {
         self.samples.back().copied()
@@ -77,8 +77,8 @@ impl ClockSkew {
         }
     }
 
-    /// The skew to sign a request with: one answer is enough, because the upstream refuses a
-    /// signature whose time is wrong.
+    /// Returns the skew to sign a request with: one answer is enough, because the upstream refuses
+    /// a signature whose time is wrong.
     #[must_use]
     pub(super) fn signing_ms(&self) -> i64 {
         match self.last_ms() {
@@ -87,14 +87,14 @@ impl ClockSkew {
         }
     }
 
-    /// The skew for another session, where more than one answer has shown it.
+    /// Returns the skew for another session, where more than one answer has shown it.
     #[must_use]
     pub(super) fn confirmed_ms(&self) -> Option<i64> {
         (self.samples.len() > 1).then(|| self.ms())
     }
 }
 
-/// How far `now` is ahead of the `Date` of an answer, in milliseconds.
+/// Returns how far `now` is ahead of the `Date` of an answer, in milliseconds.
 #[must_use]
 fn skew_ms(head: &Head, now: Timestamp) -> Option<i64> {
     let date = head.date()?;

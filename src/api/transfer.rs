@@ -53,13 +53,13 @@ impl Transfer {
         }
     }
 
-    /// The head has come.
+    /// Records that the head has arrived.
     pub(super) fn handle_head(&mut self, now: Timestamp) {
         self.end_wait(now, 0);
         self.has_head = true;
     }
 
-    /// Why the transfer is given up, as a clause.
+    /// Returns why the transfer is given up, as a clause.
     pub(super) fn too_slow(&self, is_streamed: bool) -> Option<String> {
         let most_ms = if is_streamed {
             FILE_MS_MAX

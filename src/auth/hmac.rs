@@ -42,13 +42,13 @@ impl Hmac {
         }
     }
 
-    /// The keys.
+    /// Returns the keys.
     #[must_use]
     pub fn keys(&self) -> &Legacy {
         &self.keys
     }
 
-    /// The origin of the API, where it is known.
+    /// Returns the origin of the API, where it is known.
     #[must_use]
     pub fn base_url(&self) -> Option<&str> {
         self.keys
@@ -57,7 +57,7 @@ impl Hmac {
             .or(self.found_region.as_deref())
     }
 
-    /// What discovery found.
+    /// Returns what discovery found.
     #[must_use]
     pub fn found_region(&self) -> Option<&str> {
         self.found_region.as_deref()
@@ -75,7 +75,7 @@ impl Hmac {
         self.keys.base_url.is_none()
     }
 
-    /// The call that finds the region.
+    /// Returns the call that finds the region.
     #[must_use]
     pub fn discovery(&self, stamp: Stamp) -> Request {
         discovery(&self.keys, stamp)
@@ -92,7 +92,7 @@ impl Hmac {
     }
 }
 
-/// The headers of a signed call. The body is not signed.
+/// Returns the headers of a signed call. The body is not signed.
 #[must_use]
 pub fn sign(call: &Call, keys: &Legacy, stamp: Stamp) -> Vec<(&'static str, Secret)> {
     let (date, id) = (stamp.upstream_now.to_signed_date(), uuid(stamp.nonce));
@@ -111,7 +111,7 @@ pub fn sign(call: &Call, keys: &Legacy, stamp: Stamp) -> Vec<(&'static str, Secr
     ]
 }
 
-/// The call that finds the region. It carries no signature.
+/// Returns the call that finds the region. It carries no signature.
 fn discovery(keys: &Legacy, stamp: Stamp) -> Request {
     let mut body = String::from("{\"data\":[{\"emailAddress\":");
     push_quoted(&mut body, keys.email.as_deref().unwrap_or_default());
@@ -146,14 +146,15 @@ struct Region {
     api: Option<String>,
 }
 
-/// The origin of the region of an account, where the account names one.
+/// Returns the origin of the region of an account, where the account names one.
 fn api_of(account: &RawValue) -> Option<String> {
     let account: Account<'_> = serde_json::from_str(account.get()).ok()?;
     let region: Region = serde_json::from_str(account.region?.get()).ok()?;
     region.api
 }
 
-/// The base URL in the answer to [`discovery`], or that it names a failure or no usable region.
+/// Returns the base URL in the answer to [`discovery`], or that it names a failure or no usable
+/// region.
 fn region(body: &[u8]) -> Result<String, AuthError> {
     if let Some(error) = fail::read(body) {
         let why = format!("{} {}", error.code, error.message);
@@ -177,13 +178,13 @@ fn region(body: &[u8]) -> Result<String, AuthError> {
     })
 }
 
-/// A UUID of version 4 (RFC 9562).
+/// Returns a UUID of version 4 (RFC 9562).
 fn uuid(nonce: u128) -> String {
     let builder = uuid::Builder::from_random_bytes(nonce.to_be_bytes());
     builder.into_uuid().to_string()
 }
 
-/// HMAC with SHA-1 (RFC 2104).
+/// Computes HMAC with SHA-1 (RFC 2104).
 ///
 /// # Errors
 ///

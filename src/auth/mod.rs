@@ -42,7 +42,7 @@ pub enum AuthError {
     Refused(String),
 }
 
-/// The answer about the credentials.
+/// Texts for errors about the credentials.
 #[derive(Clone, Copy, Debug)]
 pub struct AuthMessages {
     /// The subject of the preflight request.
@@ -54,7 +54,7 @@ pub struct AuthMessages {
 }
 
 impl Auth {
-    /// The state of fresh credentials.
+    /// Creates the state of fresh credentials.
     #[must_use]
     pub fn new(credentials: &Credentials) -> Self {
         match credentials {
@@ -67,7 +67,7 @@ impl Auth {
         }
     }
 
-    /// Whether the API can be called without a preflight request.
+    /// Returns whether the API can be called without a preflight request.
     #[must_use]
     pub fn is_ready(&self, now: Timestamp) -> bool {
         match self {
@@ -76,7 +76,7 @@ impl Auth {
         }
     }
 
-    /// The preflight request: for a token, or for the region.
+    /// Returns the preflight request: for a token, or for the region.
     #[must_use]
     pub fn preflight(&self, stamp: Stamp) -> Request {
         match self {
@@ -102,7 +102,7 @@ impl Auth {
         }
     }
 
-    /// The request of a call, with its credentials. Without a known origin there
+    /// Returns the request of a call, with its credentials. Without a known origin there
     /// is none: [`Auth::is_ready`] comes first.
     #[must_use]
     pub fn authorize(&self, call: Call, stamp: Stamp) -> Option<Request> {
@@ -128,7 +128,7 @@ impl Auth {
         fail::read(text.as_bytes())
     }
 
-    /// The region that discovery found.
+    /// Returns the region that discovery found.
     #[must_use]
     pub fn found_region(&self) -> Option<&str> {
         match self {
@@ -152,7 +152,7 @@ impl Auth {
         }
     }
 
-    /// The access token and the time until which it may be used, where there is one.
+    /// Returns the access token and the time until which it may be used, where there is one.
     #[must_use]
     pub fn export_token(&self, now: Timestamp) -> Option<(String, Timestamp)> {
         match self {
@@ -177,7 +177,7 @@ impl Auth {
         }
     }
 
-    /// The answer about the credentials.
+    /// Returns the texts for errors about the credentials.
     #[must_use]
     pub const fn messages(&self) -> AuthMessages {
         match self {
@@ -195,7 +195,7 @@ impl Auth {
     }
 }
 
-/// The text without these secrets.
+/// Returns the text without these secrets.
 fn redacted(mut text: String, secrets: &[&str]) -> String {
     for secret in secrets {
         if secret.len() >= REDACTED_BYTES_MIN {

@@ -47,7 +47,7 @@ struct Grant {
 }
 
 impl OAuth2 {
-    /// The application with this id and secret, at an API with this origin.
+    /// Creates the application with this id and secret, at an API with this origin.
     #[must_use]
     pub fn new(base_url: &str, id: &str, secret: &Secret) -> Self {
         Self {
@@ -58,20 +58,20 @@ impl OAuth2 {
         }
     }
 
-    /// The origin of the API.
+    /// Returns the origin of the API.
     #[must_use]
     pub fn base_url(&self) -> &str {
         &self.base_url
     }
 
-    /// The application's secret, and the token, also one that is used up.
+    /// Returns the application's secret, and the token, also one that is used up.
     #[must_use]
     pub fn secrets(&self) -> [&str; 2] {
         let token = self.token.as_ref().map(|token| token.secret.expose());
         [self.secret.expose(), token.unwrap_or_default()]
     }
 
-    /// The token, where there is one that may still be used at `now`.
+    /// Returns the token, where there is one that may still be used at `now`.
     #[must_use]
     pub fn token(&self, now: Timestamp) -> Option<&Secret> {
         self.token
@@ -80,7 +80,7 @@ impl OAuth2 {
             .map(|token| &token.secret)
     }
 
-    /// The token with the time until which it may be used, to be kept for the next session.
+    /// Returns the token with the time until which it may be used, to be kept for the next session.
     #[must_use]
     pub fn export(&self, now: Timestamp) -> Option<(String, Timestamp)> {
         let token = self.token.as_ref().filter(|token| now < token.use_until)?;
@@ -104,7 +104,7 @@ impl OAuth2 {
         self.token = None;
     }
 
-    /// The request for a new token.
+    /// Returns the request for a new token.
     #[must_use]
     pub fn request(&self) -> Request {
         Request::post_form(
@@ -117,7 +117,7 @@ impl OAuth2 {
         )
     }
 
-    /// The header of a call with the token.
+    /// Returns the header of a call with the token.
     #[must_use]
     pub fn header(&self, now: Timestamp) -> Vec<(&'static str, Secret)> {
         let token = self.token(now);
@@ -167,7 +167,7 @@ impl OAuth2 {
     }
 }
 
-/// A lifetime in whole seconds between one second and a day.
+/// Returns a lifetime in whole seconds between one second and a day.
 #[expect(
     clippy::as_conversions,
     clippy::cast_possible_truncation,
@@ -178,7 +178,7 @@ fn life(seconds: f64) -> u32 {
     seconds.clamp(1.0, f64::from(LIFE_S_MAX)) as u32
 }
 
-/// Whether a token can stand in a header as it is.
+/// Returns whether a token can stand in a header as it is.
 fn is_header_safe(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
 }

@@ -70,7 +70,7 @@ pub struct RecordNormalizer {
 }
 
 impl RecordNormalizer {
-    /// A normalizer with empty buffers.
+    /// Creates a normalizer with empty buffers.
     #[must_use]
     pub fn new(processor: RecordProcessor) -> Self {
         Self {
@@ -132,8 +132,8 @@ fn offer_line(
     batch.offer_as(stream, processor, record, known, now, locator);
 }
 
-/// The record that an event push wraps in a member, `{"mimecast_body":{…}}`, with what stands
-/// beside it; nothing where the line is no such push.
+/// Returns the record that an event push wraps in a member, `{"mimecast_body":{…}}`, with what
+/// stands beside it; nothing where the line is no such push.
 fn unwrapped(line: &[u8]) -> Option<Vec<u8>> {
     const BODY: &str = "mimecast_body";
     memchr::memmem::find(line, BODY.as_bytes())?;
@@ -159,8 +159,8 @@ fn unwrapped(line: &[u8]) -> Option<Vec<u8>> {
     Some(record.into_bytes())
 }
 
-/// The type and the record of a line of a SIEM log, which API 1.0 also writes as key=value and
-/// without its type.
+/// Returns the type and the record of a line of a SIEM log, which API 1.0 also writes as key=value
+/// and without its type.
 fn of_line<'a>(stream: Stream, line: &'a [u8], object: &'a mut String) -> (Stream, &'a [u8]) {
     let may_be_pairs = stream.is_gateway_siem() && !line.starts_with(b"{");
     let is_pairs = may_be_pairs && key_value::push_object(&String::from_utf8_lossy(line), object);

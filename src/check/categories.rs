@@ -27,13 +27,13 @@ struct Category {
     code: Option<String>,
 }
 
-/// The question.
+/// Returns the question.
 pub(super) fn call() -> Call {
     let path = "/api/audit/get-categories".to_owned();
     Call::post(path, "{\"data\":[]}".to_owned())
 }
 
-/// The codes in an answer, as a clause for people; nothing where there is none.
+/// Returns the codes in an answer, as a clause for people; nothing where there is none.
 pub(super) fn read(body: &[u8]) -> Option<String> {
     let answer: Answer<'_> = serde_json::from_slice(body).ok()?;
     let items = answer.data.map(lenient::elements).unwrap_or_default();

@@ -37,7 +37,7 @@ pub fn objects(text: &str) -> Vec<String> {
     rows.map(object).collect()
 }
 
-/// The rows and their fields (RFC 4180).
+/// Returns the rows and their fields (RFC 4180).
 fn rows(text: &str, separator: char) -> Vec<Vec<String>> {
     let mut rows = Vec::new();
     let mut row: Vec<String> = Vec::new();

@@ -70,7 +70,7 @@ pub fn read(body: &[u8]) -> Option<UpstreamError> {
     })
 }
 
-/// The first element of a list, or the value itself; nothing where the list is empty.
+/// Returns the first element of a list, or the value itself; nothing where the list is empty.
 fn first(value: &RawValue) -> Option<&RawValue> {
     match serde_json::from_str::<Vec<&RawValue>>(value.get()) {
         Ok(list) => list.into_iter().next(),
@@ -86,7 +86,7 @@ fn of_fail(value: &RawValue) -> UpstreamError {
     }
 }
 
-/// An error that is an object or a text; any other value is an error without details.
+/// Returns an error that is an object or a text; any other value is an error without details.
 fn of_value(value: &RawValue) -> UpstreamError {
     if let Some(text) = lenient::text(value) {
         return UpstreamError {
@@ -106,20 +106,20 @@ impl UpstreamError {
     }
 }
 
-/// A text from outside on one line, without characters that are not seen, and not too long.
+/// Sanitizes untrusted text: one line, no invisible characters, bounded length.
 #[must_use]
 pub fn shown(text: &str) -> String {
     shown_within(text, SHOWN_CHARS_MAX)
 }
 
-/// The same with so many characters at the most.
+/// Sanitizes untrusted text to at most so many characters.
 #[must_use]
 pub fn shown_within(text: &str, chars_max: usize) -> String {
     let plain = |c: char| if is_unseen(c) { ' ' } else { c };
     text.chars().take(chars_max).map(plain).collect()
 }
 
-/// Whether a character is not seen itself and changes how others are seen, or where a line ends:
+/// Returns whether a character is invisible and affects how others are displayed, or ends a line:
 /// control characters, line separators, marks and embeddings of the direction of writing.
 #[must_use]
 pub fn is_unseen(c: char) -> bool {

@@ -32,7 +32,7 @@ pub fn scan_object(text: &str, members: &mut Vec<Member>) -> Result<Outline, Err
     scan_object_with(text, members, &mut Order::default())
 }
 
-/// The same for one who knows which names to expect.
+/// Splits `text` like [`scan_object`], with a predictor of its names.
 pub fn scan_object_with<'t>(
     text: &'t str,
     members: &mut Vec<Member>,
@@ -180,7 +180,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// The members after an opening brace.
+    /// Scans the members after an opening brace.
     #[inline]
     fn members(
         &mut self,
@@ -218,7 +218,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// A name and the colon after it, and whether the name has escapes.
+    /// Scans a name and the colon after it. Returns whether the name has escapes.
     #[inline]
     fn key(&mut self, keys: &mut impl Keys<'a>) -> Result<(Span, bool), Error> {
         let rest = self.bytes.get(self.position..).unwrap_or_default();
@@ -235,7 +235,7 @@ impl<'a> Scanner<'a> {
         Ok((key.span, key.escaped))
     }
 
-    /// The elements after an opening bracket.
+    /// Scans the elements after an opening bracket.
     fn elements(&mut self, depth: u32, mut each: impl FnMut(Element)) -> Result<(), Error> {
         self.skip_whitespace();
         if self.peek() == Some(b']') {
@@ -306,8 +306,8 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// An array or object inside another. The calls are as deep as the value, [`DEPTH_MAX`] at
-    /// the most.
+    /// Scans an array or object inside another. The calls are as deep as the value,
+    /// [`DEPTH_MAX`] at the most.
     fn nested(&mut self, depth: u32) -> Result<Element, Error> {
         if depth > DEPTH_MAX {
             return self.error(TOO_DEEP);
@@ -376,7 +376,7 @@ impl<'a> Scanner<'a> {
         Ok(element)
     }
 
-    /// The rest of a string after its opening quote.
+    /// Scans the rest of a string after its opening quote.
     #[inline]
     fn string(&mut self) -> Result<Text, Error> {
         let start = self.position;
@@ -393,7 +393,7 @@ impl<'a> Scanner<'a> {
         self.string_slowly(start)
     }
 
-    /// The same from the first byte on that needs a look.
+    /// Scans the rest of a string from the first byte that needs inspection.
     #[cold]
     fn string_slowly(&mut self, start: usize) -> Result<Text, Error> {
         let mut escaped = false;
@@ -431,7 +431,7 @@ impl<'a> Scanner<'a> {
         self.high |= high;
     }
 
-    /// One escape; whether canonical JSON would write the same.
+    /// Scans one escape. Returns whether canonical JSON would write the same.
     fn escape(&mut self) -> Result<bool, Error> {
         self.position += 1;
         match self.peek() {

@@ -45,7 +45,7 @@ pub fn push_object(line: &str, out: &mut String) -> bool {
     true
 }
 
-/// The key that the text begins with, and what stands behind its `=`.
+/// Returns the key that the text begins with, and what stands behind its `=`.
 fn key(text: &str) -> Option<(&str, &str)> {
     let ends = text
         .bytes()
@@ -60,14 +60,14 @@ fn key(text: &str) -> Option<(&str, &str)> {
     is_key.then_some((key, behind))
 }
 
-/// The value that the text begins with, and what stands behind the `|` after it.
+/// Returns the value that the text begins with, and what stands behind the `|` after it.
 fn value(text: &str) -> (&str, &str) {
     wrapped(text)
         .or_else(|| json(text))
         .unwrap_or_else(|| plain(text))
 }
 
-/// A text between backslashes.
+/// Returns a text between backslashes.
 fn wrapped(text: &str) -> Option<(&str, &str)> {
     let inner = text.strip_prefix('\\')?;
     let ends = inner.match_indices('\\').map(|(at, _)| at);
@@ -80,13 +80,13 @@ fn wrapped(text: &str) -> Option<(&str, &str)> {
     None
 }
 
-/// An object or a list up to its last bracket.
+/// Returns an object or a list up to its last bracket.
 fn json(text: &str) -> Option<(&str, &str)> {
     let (value, behind) = text.split_at_checked(nested_prefix(text)?)?;
     Some((value, next(behind)?))
 }
 
-/// Everything up to a `|` that a key follows.
+/// Splits at the first `|` that a key follows.
 fn plain(text: &str) -> (&str, &str) {
     for (at, _) in text.match_indices('|') {
         if let Some((value, behind)) = text.split_at_checked(at)
@@ -98,7 +98,7 @@ fn plain(text: &str) -> (&str, &str) {
     (text, "")
 }
 
-/// What stands behind a separator, if that is where a value ends.
+/// Returns what stands behind a separator, if that is where a value ends.
 fn next(behind: &str) -> Option<&str> {
     if behind.is_empty() {
         return Some("");

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-/// A boolean, or a text or number that means one.
+/// Returns a boolean, or a text or number that means one.
 #[must_use]
 pub fn boolean(value: &RawValue) -> Option<bool> {
     match plain(value).to_ascii_lowercase().as_str() {
@@ -16,14 +16,14 @@ pub fn boolean(value: &RawValue) -> Option<bool> {
     }
 }
 
-/// A finite number, or a text that is one.
+/// Returns a finite number, or a text that is one.
 #[must_use]
 pub fn number(value: &RawValue) -> Option<f64> {
     let number: f64 = plain(value).parse().ok()?;
     number.is_finite().then_some(number)
 }
 
-/// A text, or a number or boolean as text.
+/// Returns a text, or a number or boolean as text.
 #[must_use]
 pub fn text(value: &RawValue) -> Option<String> {
     let json = value.get();
@@ -34,8 +34,8 @@ pub fn text(value: &RawValue) -> Option<String> {
     }
 }
 
-/// The elements of a list. Some endpoints answer with one object where others have a list of one,
-/// so any other value than `null` is a list of itself.
+/// Returns the elements of a list. Some endpoints answer with one object where others have a list
+/// of one, so any other value than `null` is a list of itself.
 #[must_use]
 pub fn elements(value: &RawValue) -> Vec<&RawValue> {
     if value.get() == "null" {
@@ -44,7 +44,7 @@ pub fn elements(value: &RawValue) -> Vec<&RawValue> {
     serde_json::from_str(value.get()).unwrap_or_else(|_| vec![value])
 }
 
-/// The value without quotes and surrounding space.
+/// Returns the value without quotes and surrounding space.
 fn plain(value: &RawValue) -> &str {
     value.get().trim_matches('"').trim()
 }
@@ -69,7 +69,7 @@ impl<T> Optional<T> {
         }
     }
 
-    /// The value, where there is one that can be read.
+    /// Returns the value, where there is one that can be read.
     pub fn value(self) -> Option<T> {
         match self {
             Self::Read(value) => Some(value),
@@ -77,13 +77,13 @@ impl<T> Optional<T> {
         }
     }
 
-    /// Whether it is absent.
+    /// Returns whether it is absent.
     #[must_use]
     pub const fn is_absent(&self) -> bool {
         matches!(self, Self::Absent)
     }
 
-    /// The name of the member, where it cannot be read.
+    /// Returns the name of the member, where it cannot be read.
     #[must_use]
     pub const fn unreadable(&self, name: &'static str) -> Option<&'static str> {
         match self {
@@ -93,7 +93,7 @@ impl<T> Optional<T> {
     }
 }
 
-/// For an optional boolean.
+/// Deserializes an optional boolean.
 ///
 /// # Errors
 ///
@@ -102,7 +102,7 @@ pub fn optional_boolean<'de, D: Deserializer<'de>>(value: D) -> Result<Optional<
     Ok(Optional::of(Option::deserialize(value)?, boolean))
 }
 
-/// For an optional number.
+/// Deserializes an optional number.
 ///
 /// # Errors
 ///
@@ -111,7 +111,7 @@ pub fn optional_number<'de, D: Deserializer<'de>>(value: D) -> Result<Optional<f
     Ok(Optional::of(Option::deserialize(value)?, number))
 }
 
-/// For an optional text.
+/// Deserializes an optional text.
 ///
 /// # Errors
 ///
@@ -120,7 +120,7 @@ pub fn optional_text<'de, D: Deserializer<'de>>(value: D) -> Result<Optional<Str
     Ok(Optional::of(Option::deserialize(value)?, text))
 }
 
-/// For a text that is read as absent where it cannot be read.
+/// Deserializes a text that is absent where it cannot be read.
 ///
 /// # Errors
 ///

@@ -79,7 +79,7 @@ pub enum BrokenBody {
 }
 
 impl BrokenBody {
-    /// The reason as a clause for people.
+    /// Returns the reason as a clause for people.
     #[must_use]
     pub const fn reason(self) -> &'static str {
         match self {
@@ -140,7 +140,7 @@ impl Default for LineReader {
 }
 
 impl LineReader {
-    /// A reader at the start of a body.
+    /// Creates a reader at the start of a body.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -163,7 +163,7 @@ impl LineReader {
         }
     }
 
-    /// A reader at the start of a body that must not be empty.
+    /// Creates a reader at the start of a body that must not be empty.
     #[must_use]
     pub fn of_some_bytes() -> Self {
         Self {
@@ -223,8 +223,8 @@ impl LineReader {
         }
     }
 
-    /// The first bytes of what could not be read, after [`Line::Broken`]: of the line that was not
-    /// complete, or of the body.
+    /// Returns the first bytes of what could not be read, after [`Line::Broken`]: of the line that
+    /// was not complete, or of the body.
     #[must_use]
     pub fn unread(&self) -> &[u8] {
         let line = self
@@ -236,13 +236,13 @@ impl LineReader {
         unread.get(..UNREAD_BYTES_MAX).unwrap_or(unread)
     }
 
-    /// Returns the last whole line once more. Nothing may be called in between.
+    /// Makes the reader return the last whole line once more. Nothing may be called in between.
     pub const fn put_back(&mut self) {
         self.line_at = self.last_at;
         self.scanned = self.last_at;
     }
 
-    /// A line that is whole in the window. Advances past it.
+    /// Returns a line that is whole in the window. Advances past it.
     fn find_line(&mut self) -> Option<Range<usize>> {
         let unseen = self.window.get(self.scanned..self.filled)?;
         let Some(at) = memchr::memchr(b'\n', unseen) else {
@@ -262,7 +262,7 @@ impl LineReader {
         Some(start..end)
     }
 
-    /// The line without a line break at the end of a whole body.
+    /// Returns the line without a line break at the end of a whole body.
     fn last_line(&mut self) -> Line<'_> {
         let start = core::mem::replace(&mut self.line_at, self.filled);
         self.last_at = start;
@@ -277,7 +277,7 @@ impl LineReader {
         }
     }
 
-    /// The line without a byte order mark, where it is the first one.
+    /// Returns the line without a byte order mark, where it is the first one.
     fn without_mark(&mut self, range: Range<usize>) -> Range<usize> {
         if !core::mem::take(&mut self.is_first) {
             return range;
@@ -291,9 +291,9 @@ impl LineReader {
         start..range.end
     }
 
-    /// Whether the line may be one of a batch file. Where a body is not compressed, its first line
-    /// has to look like a record: an answer that is no file may be JSON as well, and must not count
-    /// as the file.
+    /// Returns whether the line may be one of a batch file. Where a body is not compressed, its
+    /// first line has to look like a record: an answer that is no file may be JSON as well, and
+    /// must not count as the file.
     fn is_proven_by(&mut self, range: &Range<usize>) -> bool {
         let line = self.window.get(range.clone()).unwrap_or_default();
         if !self.is_unproven || line.trim_ascii().is_empty() {
@@ -392,7 +392,7 @@ impl LineReader {
         }
     }
 
-    /// Whether the body has inflated beyond the limits.
+    /// Returns whether the body has inflated beyond the limits.
     const fn is_bomb(&self) -> bool {
         self.inflated_bytes > INFLATED_BYTES_MAX
             || (self.inflated_bytes > RATIO_FREE_BYTES
@@ -414,7 +414,7 @@ impl LineReader {
     }
 }
 
-/// The stage at the start of a member, or `None` while too little is there to see it.
+/// Returns the stage at the start of a member, or `None` while too little is there to see it.
 ///
 /// A body that begins like JSON was inflated on the way, as a proxy or an HTTP client does with
 /// `Content-Encoding: gzip`.

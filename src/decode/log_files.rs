@@ -124,7 +124,7 @@ enum Stage {
     Start,
 }
 
-/// What a look at the window came to.
+/// The result of one scan of the window.
 enum Look {
     /// Something was passed over.
     Again,
@@ -140,7 +140,7 @@ enum Look {
 }
 
 impl LogFileReader {
-    /// A reader at the start of a body. `name` is that of a body that is no archive.
+    /// Creates a reader at the start of a body. `name` is that of a body that is no archive.
     #[must_use]
     pub fn new(name: &str) -> Self {
         Self {
@@ -179,7 +179,7 @@ impl LogFileReader {
         }
     }
 
-    /// What comes next.
+    /// Returns the next item.
     pub fn read(&mut self) -> Found<'_> {
         if core::mem::take(&mut self.again) {
             return self.record();
@@ -238,7 +238,7 @@ impl LogFileReader {
         }
     }
 
-    /// The first bytes of what could not be read, after [`Found::FileBroken`] and
+    /// Returns the first bytes of what could not be read, after [`Found::FileBroken`] and
     /// [`Found::Broken`]: of the record that was not complete, or of the body.
     #[must_use]
     pub fn unread(&self) -> &[u8] {
@@ -251,7 +251,7 @@ impl LogFileReader {
         unread.get(..UNREAD_BYTES_MAX).unwrap_or(unread)
     }
 
-    /// Returns the last record once more. Nothing may be called in between.
+    /// Makes the reader return the last record once more. Nothing may be called in between.
     pub const fn put_back(&mut self) {
         self.again = true;
     }
@@ -393,7 +393,7 @@ impl LogFileReader {
         }
     }
 
-    /// The next object of the list.
+    /// Returns the next object of the list.
     fn element(&mut self) -> Look {
         let mut scan = self.scan;
         let bytes = self.window.get(scan.at..).unwrap_or_default();
@@ -429,7 +429,7 @@ impl LogFileReader {
         self.more_or_too_long()
     }
 
-    /// The next line.
+    /// Returns the next line.
     fn line(&mut self, first: bool) -> Look {
         let unseen = self.window.get(self.scan.at..).unwrap_or_default();
         let end = match memchr::memchr(b'\n', unseen) {
@@ -465,7 +465,7 @@ impl LogFileReader {
         }
     }
 
-    /// The current record is not whole yet, or is longer than records may be.
+    /// Handles a record that is not whole yet, or is longer than records may be.
     fn more_or_too_long(&mut self) -> Look {
         let start = self.at;
         let is_long = self.rest().len() >= LINE_BYTES_MAX;

@@ -3,8 +3,8 @@
 /// More digits than any number that is read here has.
 const DIGITS_MAX: i32 = 30;
 
-/// The number without its exponent: `1.5E3` is `1500`, `12345e-2` is `123.45`. Nothing where the
-/// text is not a number with an exponent, or has too many digits.
+/// Returns the number without its exponent: `1.5E3` is `1500`, `12345e-2` is `123.45`. Nothing
+/// where the text is not a number with an exponent, or has too many digits.
 #[must_use]
 pub fn without_exponent(text: &str) -> Option<String> {
     let (mantissa, exponent) = text.split_once(['e', 'E'])?;

@@ -58,13 +58,13 @@ const TOO_MANY: ZipError = ZipError("the archive holds more than 10000 files");
 const CORRUPT: &str = "the compressed data is broken";
 const WRONG_SUM: &str = "the checksum is wrong";
 
-/// Whether bytes begin as a zip archive does; an empty one begins with its end.
+/// Returns whether bytes begin as a zip archive does; an empty one begins with its end.
 #[must_use]
 pub fn is_zip(bytes: &[u8]) -> bool {
     bytes.starts_with(LOCAL_HEADER) || bytes.starts_with(b"PK\x05\x06")
 }
 
-/// The contents of all files, in the order in which they stand, each with its name.
+/// Returns the contents of all files, in the order in which they stand, each with its name.
 ///
 /// # Errors
 ///
@@ -190,7 +190,7 @@ impl Archive {
         }
     }
 
-    /// The bytes that were appended and not read yet.
+    /// Returns the bytes that were appended and not read yet.
     #[must_use]
     pub fn rest(&self) -> &[u8] {
         self.input.get(self.at..).unwrap_or_default()
@@ -207,7 +207,7 @@ impl Archive {
         Part::Broken(error)
     }
 
-    /// More bytes are needed; the archive may be cut.
+    /// Asks for more bytes; if there are none, the archive was cut.
     const fn starved(&mut self) -> Part {
         if self.finished {
             self.fail(EARLY)
@@ -386,7 +386,7 @@ impl Archive {
     }
 }
 
-/// A number of the header, the lowest byte first.
+/// Returns a number of the header, the lowest byte first.
 fn number(header: &[u8], at: usize, bytes: usize) -> Option<usize> {
     let bytes = header.get(at..at.checked_add(bytes)?)?;
     let value = bytes

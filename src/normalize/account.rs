@@ -195,7 +195,7 @@ fn push_text(writer: &mut EventWriter<'_, '_>, key: &str, text: &str) {
     writer.out.push_str("\",");
 }
 
-/// The text of a field; empty if it says nothing.
+/// Returns the text of a field; empty if it says nothing.
 fn text(writer: &EventWriter<'_, '_>, name: Option<&Name>) -> String {
     let value = name.and_then(|name| writer.record.get(*name));
     let mut buffer = String::new();

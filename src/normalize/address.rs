@@ -2,7 +2,7 @@
 
 use core::net::{IpAddr, Ipv4Addr};
 
-/// The bare address in `a@b`, `<a@b>` or `Name <a@b>`.
+/// Returns the bare address in `a@b`, `<a@b>` or `Name <a@b>`.
 #[inline]
 pub(super) fn bare(text: &str) -> Option<&str> {
     if is_bare(text) {
@@ -13,13 +13,13 @@ pub(super) fn bare(text: &str) -> Option<&str> {
     is_bare(inner).then_some(inner)
 }
 
-/// The part of an address behind the last `@`.
+/// Returns the part of an address behind the last `@`.
 pub(super) fn domain(address: &str) -> Option<&str> {
     let (_, domain) = address.rsplit_once('@')?;
     (!domain.is_empty()).then_some(domain)
 }
 
-/// One `@` with something on both sides, and no character that separates addresses. What stands in
+/// Returns whether there is one `@` with something on both sides, and no separator. What stands in
 /// quotes before the `@` may be anything.
 fn is_bare(text: &str) -> bool {
     if let Some(rest) = text.strip_prefix('"') {
@@ -46,7 +46,7 @@ fn is_bare(text: &str) -> bool {
     has_both_sides && (text.is_ascii() || !text.contains(char::is_whitespace))
 }
 
-/// Whether a byte separates addresses, or stands in none that is not quoted.
+/// Returns whether a byte separates addresses, or stands in none that is not quoted.
 const fn is_separator(byte: u8) -> bool {
     matches!(
         byte,
@@ -54,7 +54,7 @@ const fn is_separator(byte: u8) -> bool {
     )
 }
 
-/// The address with its domain in punycode (RFC 3492), where that is not ASCII.
+/// Returns the address with its domain in punycode (RFC 3492), where that is not ASCII.
 pub(super) fn with_ascii_domain(address: &str) -> Option<String> {
     let (local, domain) = address.rsplit_once('@')?;
     if domain.is_ascii() {
@@ -125,7 +125,7 @@ fn punycode(label: &str) -> Option<String> {
     Some(out)
 }
 
-/// A digit of punycode: `a` to `z`, then `0` to `9`.
+/// Returns a digit of punycode: `a` to `z`, then `0` to `9`.
 fn digit(value: u32) -> Option<char> {
     let value = u8::try_from(value).ok()?;
     Some(char::from(match value {
@@ -134,8 +134,8 @@ fn digit(value: u32) -> Option<char> {
     }))
 }
 
-/// The parts of a list of addresses, split at commas and semicolons outside quotes and angle
-/// brackets.
+/// Returns the parts of a list of addresses, split at commas and semicolons outside quotes and
+/// angle brackets.
 pub(super) fn split(text: &str) -> impl Iterator<Item = &str> {
     let mut quoted = false;
     let mut angled = false;
@@ -153,8 +153,9 @@ pub(super) fn split(text: &str) -> impl Iterator<Item = &str> {
     .filter(|part| !part.is_empty())
 }
 
-/// An IP address, and the port where there is one: `192.0.2.1`, `192.0.2.1:443`, `2001:db8::1`,
-/// `[2001:db8::1]`, `[2001:db8::1]:443`, and the same brackets around an IPv4 address.
+/// Returns an IP address, and the port where there is one: `192.0.2.1`, `192.0.2.1:443`,
+/// `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:443`, and the same brackets around an IPv4
+/// address.
 pub(super) fn endpoint(text: &str) -> Option<(&str, Option<&str>)> {
     if text.parse::<IpAddr>().is_ok() {
         return Some((text, None));
@@ -175,7 +176,7 @@ pub(super) fn endpoint(text: &str) -> Option<(&str, Option<&str>)> {
     Some((ip, Some(port)))
 }
 
-/// Whether it is the number of a port, as JSON has it.
+/// Returns whether it is the number of a port, as JSON has it.
 fn is_port(text: &str) -> bool {
     let is_number = text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok();
     is_number && (text == "0" || !text.starts_with('0'))

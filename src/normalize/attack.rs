@@ -114,12 +114,12 @@ pub const ROWS: &[AttackRule] = &[
     row(Stream::TtpImpersonation, &[],                                &[IMPERSONATION], "every record"),
 ];
 
-/// The rows of a stream.
+/// Returns the rows of a stream.
 pub fn rows(stream: Stream) -> impl Iterator<Item = &'static AttackRule> {
     ROWS.iter().filter(move |row| row.stream == stream)
 }
 
-/// The members of ECS's `threat`.
+/// Returns the members of ECS's `threat`.
 #[must_use]
 pub fn ecs(techniques: &[Technique]) -> String {
     let tactics: Vec<Named> = techniques.iter().map(|it| it.tactic).collect();
@@ -157,7 +157,7 @@ fn push_lists(json: &mut String, all: &[Named]) {
     }
 }
 
-/// OCSF's `attacks`.
+/// Returns OCSF's `attacks`.
 #[must_use]
 pub fn ocsf(techniques: &[Technique]) -> String {
     let mut json = String::from("[");

@@ -22,14 +22,14 @@ const WRAPPED_MAX: u32 = 3;
 /// The checks of a message whose verdicts are lifted out.
 pub(super) const CHECKS: [&str; 3] = ["spf", "dkim", "dmarc"];
 
-/// The text of a JSON object that may come as text itself, wrapped [`WRAPPED_MAX`] times at the
-/// most. Valid JSON, but there may be line breaks between its tokens.
+/// Returns the text of a JSON object that may come as text itself, wrapped [`WRAPPED_MAX`] times at
+/// the most. Valid JSON, but there may be line breaks between its tokens.
 pub(super) fn decode<'v>(value: Value<'v>, buffers: &'v mut [String; 2]) -> Option<&'v str> {
     decode_members(value, buffers, &mut Vec::new())
 }
 
-/// The same, with the members of an object that came as text. Those of one that came as it is
-/// are not read.
+/// Like [`decode`], but with members only for an object that came as text. Those of another
+/// one are not read.
 fn decode_members<'v>(
     value: Value<'v>,
     buffers: &'v mut [String; 2],
@@ -219,7 +219,7 @@ pub(super) fn push_extension(writer: &mut EventWriter<'_, '_>, key: &str, name: 
     }
 }
 
-/// The strings of a list; nothing if it holds anything else.
+/// Returns the strings of a list; nothing if it holds anything else.
 fn listed_names(list: &str) -> Option<Vec<Cow<'_, str>>> {
     let mut names = Vec::new();
     let mut is_plain = true;

@@ -197,7 +197,7 @@ pub(super) fn occurred_if_true(writer: &mut EventWriter<'_, '_>, row: &FieldStep
     }
 }
 
-/// The port of the IP address that the row of the address takes: the first there is.
+/// Writes the port of the IP address that the row of the address takes: the first there is.
 pub(super) fn port(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
     let record = writer.record;
     let values = row.from.iter().filter_map(|name| record.get(*name));

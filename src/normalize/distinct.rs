@@ -11,10 +11,10 @@ const SEARCHED_MAX: usize = 16;
 
 /// A value that stands in the output.
 pub(super) trait OutputText {
-    /// What sort of value it is: only values of one sort are compared.
+    /// Returns what sort of value it is: only values of one sort are compared.
     fn kind(&self) -> u8;
 
-    /// Where it stands.
+    /// Returns where it stands.
     fn range(&self) -> (usize, usize);
 }
 
@@ -46,7 +46,7 @@ impl<T> Default for Distinct<T> {
 }
 
 impl<T: OutputText> Distinct<T> {
-    /// Adds a value of the output, unless its text is there already. Says whether it is new.
+    /// Adds a value of the output, unless its text is there already. Returns whether it is new.
     #[inline]
     pub(super) fn add(&mut self, out: &str, value: T) -> bool {
         let is_new = if self.values.len() <= SEARCHED_MAX {
@@ -82,7 +82,7 @@ impl<T> Distinct<T> {
         &self.values
     }
 
-    /// Whether a list with these values takes no more.
+    /// Returns whether a list with these values takes no more.
     pub(super) const fn is_full(&self) -> bool {
         self.values.len() >= VALUES_MAX
     }

@@ -14,8 +14,8 @@ struct Line {
     ocsf: Vec<String>,
 }
 
-/// The tables of one stream, or of all, as Markdown. What `sample` says of a stream stands at the
-/// end of its section.
+/// Returns the tables of one stream, or of all, as Markdown. What `sample` says of a stream stands
+/// at the end of its section.
 #[must_use]
 pub fn render(stream: Option<Stream>, sample: &dyn Fn(Stream) -> String) -> String {
     let mut out = String::new();
@@ -188,7 +188,7 @@ fn cell(paths: &[String]) -> String {
     quoted.join(", ")
 }
 
-/// The fields of a stream in the order in which its tables name them.
+/// Returns the fields of a stream in the order in which its tables name them.
 fn lines(stream: Stream) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
     for field in stream.row().times {
@@ -253,7 +253,7 @@ fn add(paths: &mut Vec<String>, path: &str) {
     }
 }
 
-/// Where a row writes.
+/// Returns where a row writes.
 fn paths(row: &FieldMapping) -> Vec<String> {
     if row.path.is_empty() || row.path.ends_with('.') {
         return Vec::new();

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// The names in `"a.docx", "b, c.xlsx"` or in `report.doc`.
+/// Returns the names in `"a.docx", "b, c.xlsx"` or in `report.doc`.
 ///
 /// The text is taken as a list only if all of it reads as names in quotes with commas between
 /// them, and there may be more than one: a single name may contain quotes and commas itself.
@@ -20,8 +20,8 @@ pub(super) fn names<'t>(text: &'t str, count: Option<&str>) -> Vec<Cow<'t, str>>
     }
 }
 
-/// The names in `a.docx, b.xlsx` or `a.docx, b.xlsx,`: a list only where it has as many parts as
-/// there are attachments.
+/// Returns the names in `a.docx, b.xlsx` or `a.docx, b.xlsx,`: a list only where it has as many
+/// parts as there are attachments.
 fn unquoted<'t>(text: &'t str, count: Option<&str>) -> Vec<Cow<'t, str>> {
     let parts = || {
         text.split([',', ';'])
@@ -35,7 +35,7 @@ fn unquoted<'t>(text: &'t str, count: Option<&str>) -> Vec<Cow<'t, str>> {
     vec![text.into()]
 }
 
-/// What stands between the quotes that have commas behind them.
+/// Returns what stands between the quotes that have commas behind them.
 fn parts(text: &str) -> impl Iterator<Item = &str> {
     let bytes = text.as_bytes();
     let ends = memchr::memchr_iter(b'"', bytes).filter(|at| bytes.get(at + 1) == Some(&b','));
@@ -47,7 +47,7 @@ fn parts(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// A name without the quotes around it.
+/// Returns a name without the quotes around it.
 pub(super) fn unquoted_name(name: &str) -> &str {
     let name = name.trim();
     let inner = name
@@ -65,7 +65,7 @@ fn clean(part: &str) -> Cow<'_, str> {
     name.into()
 }
 
-/// The extension of a file name, if it has one.
+/// Returns the extension of a file name, if it has one.
 pub(super) fn extension(name: &str) -> Option<&str> {
     let (stem, extension) = name.rsplit_once('.')?;
     let is_extension = !stem.is_empty()

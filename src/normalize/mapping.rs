@@ -39,7 +39,7 @@ pub(super) struct Common<'s> {
 }
 
 impl Common<'_> {
-    /// The rules for techniques, with the JSON that `write` makes of them.
+    /// Returns the rules for techniques, with the JSON that `write` makes of them.
     pub(super) fn attacks(&self, write: fn(&[Technique]) -> String) -> Vec<CompiledRule> {
         let rows = self.attack.into_iter().flat_map(attack::rows);
         rows.map(|row| (row.when.to_vec(), write(row.techniques)))
@@ -183,14 +183,14 @@ impl CompiledMapping {
         }
     }
 
-    /// The techniques that a record names, as JSON.
+    /// Returns the techniques that a record names, as JSON.
     pub(super) fn attack(&self, record: &Record<'_>) -> Option<&str> {
         let mut rules = self.attacks.iter();
         let rule = rules.find(|(when, _)| all_hold(when, record));
         rule.map(|(_, json)| json.as_str())
     }
 
-    /// The class of a record as members of an object, by the first rule that holds.
+    /// Returns the class of a record as members of an object, by the first rule that holds.
     pub(super) fn class(&self, record: &Record<'_>) -> &str {
         let rule = self.rules.iter().find(|(when, _)| all_hold(when, record));
         rule.map_or("", |(_, class)| class)
@@ -234,7 +234,7 @@ fn merge_constants(steps: Vec<MappingStep>) -> Vec<MappingStep> {
     merged
 }
 
-/// Whether a test holds for a record.
+/// Returns whether a test holds for a record.
 pub(super) fn holds(test: &Test, record: &Record<'_>) -> bool {
     let mut values = test.fields().iter().filter_map(|field| record.get(*field));
     let is_one_of =
@@ -265,12 +265,12 @@ pub(super) fn holds(test: &Test, record: &Record<'_>) -> bool {
     }
 }
 
-/// Whether all tests hold for a record.
+/// Returns whether all tests hold for a record.
 pub(super) fn all_hold(tests: &[Test], record: &Record<'_>) -> bool {
     tests.iter().all(|test| holds(test, record))
 }
 
-/// Whether it is a value that says something.
+/// Returns whether it is a value that says something.
 fn is_given(value: Value<'_>) -> bool {
     match value.kind {
         Kind::String => !super::values::is_placeholder(value.text.trim_ascii()),
@@ -279,7 +279,7 @@ fn is_given(value: Value<'_>) -> bool {
     }
 }
 
-/// Whether something holds for the prose of an audit event.
+/// Returns whether something holds for the prose of an audit event.
 fn of_prose(value: Value<'_>, holds: impl FnOnce(&str) -> bool) -> bool {
     let mut buffer = String::new();
     super::values::UnescapedText::new(value, &mut buffer).is_some_and(|plain| holds(plain.text))

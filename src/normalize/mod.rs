@@ -52,7 +52,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// The format of that name, as settings have it.
+    /// Returns the format of that name, as settings have it.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         match name {
@@ -129,7 +129,7 @@ struct ConditionalMapping {
 const OCCURRED_MS: core::ops::Range<i64> = 946_684_800_000..4_102_444_800_000;
 
 impl Normalizer {
-    /// A normalizer for one format.
+    /// Creates a normalizer for one format.
     #[must_use]
     pub fn new(format: Format, options: Options) -> Self {
         Self::with_severities(format, options, &Severities::default())
@@ -179,7 +179,7 @@ impl Normalizer {
         self.write_from(&source, record, id, now, out)
     }
 
-    /// The same for a record that is not simply what the upstream sent.
+    /// Writes like [`Self::write`], for a record that is not simply what the upstream sent.
     pub fn write_from(
         &mut self,
         source: &Source<'_>,
@@ -228,13 +228,13 @@ impl Normalizer {
         occurred
     }
 
-    /// When the record says that it happened, and the member that says so.
+    /// Returns when the record says that it happened, and the member that says so.
     #[must_use]
     pub fn occurred(&self, record: &Record<'_>) -> Option<(Name, Timestamp)> {
         self.tables.of(record.stream())?.occurred(record)
     }
 
-    /// The format it writes.
+    /// Returns the format it writes.
     #[must_use]
     pub const fn format(&self) -> Format {
         self.tables.format
@@ -277,7 +277,7 @@ impl StreamMappings {
         }
     }
 
-    /// When the record says that it happened, and the member that says so.
+    /// Returns when the record says that it happened, and the member that says so.
     fn occurred(&self, record: &Record<'_>) -> Option<(Name, Timestamp)> {
         self.times.iter().find_map(|name| {
             let time = Timestamp::parse(record.get(*name)?.text)?;

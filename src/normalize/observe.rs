@@ -77,7 +77,7 @@ fn push(observed: &mut Distinct<Observed>, new: Observed, out: &str) {
     }
 }
 
-/// Whether the same value stands at a path that has a name.
+/// Returns whether the same value stands at a path that has a name.
 fn is_named(writer: &EventWriter<'_, '_>, observed: &Observed) -> bool {
     let text = |one: &Observed| writer.out.get(one.start..one.end);
     let mut others = writer.buffers.observed.values().iter();

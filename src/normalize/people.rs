@@ -79,7 +79,7 @@ fn addresses(value: Value<'_>, each: &mut dyn FnMut(&str)) -> bool {
     is_all
 }
 
-/// Whether the value has an address.
+/// Returns whether the value has an address.
 pub(super) fn has_email(value: Value<'_>) -> bool {
     let mut found = false;
     addresses(value, &mut |_| found = true);
@@ -183,17 +183,17 @@ fn quote(writer: &mut EventWriter<'_, '_>, address: &str, form: Form) -> bool {
     }
 }
 
-/// One address in OCSF's form.
+/// Writes one address in OCSF's form.
 pub(super) fn email(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
     first(writer, value, Form::Ascii)
 }
 
-/// All addresses in OCSF's form.
+/// Writes all addresses in OCSF's form.
 pub(super) fn emails(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
     all(writer, value, Form::Ascii)
 }
 
-/// The first address as the upstream gives it, where OCSF's form is another one. The address stands
+/// Writes the first address as the upstream gives it, if OCSF's form differs. The address stands
 /// elsewhere as well, so the field is not used up.
 pub(super) fn mailbox(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
     let mut count = 0_u32;
@@ -211,17 +211,17 @@ pub(super) fn mailbox(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> boo
     is_written
 }
 
-/// One address.
+/// Writes one address.
 pub(super) fn person(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
     first(writer, value, Form::Given)
 }
 
-/// All addresses.
+/// Writes all addresses.
 pub(super) fn people(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
     all(writer, value, Form::Given)
 }
 
-/// Mailboxes that something was meant for. The addresses stand elsewhere as well, so the field
+/// Writes the mailboxes that something was meant for. They stand elsewhere as well, so the field
 /// is not used up.
 pub(super) fn resources(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
     writer.out.push('[');

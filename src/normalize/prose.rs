@@ -194,7 +194,7 @@ thread_local! {
 }
 
 impl FactRanges {
-    /// The ranges of a text, remembered from the last call or found.
+    /// Returns the ranges of a text, remembered from the last call or found.
     fn of(text: &str) -> Self {
         if text.len() > REMEMBERED_BYTES_MAX {
             return Self::find(text);
@@ -260,7 +260,7 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// The value of the last label that has one.
+    /// Returns the value of the last label that has one.
     fn value<T>(&self, labels: &[&str], value: fn(&'a str) -> Option<T>) -> Option<T> {
         self.labelled.iter().find_map(|part| {
             let found = labels.iter().filter_map(|label| {
@@ -279,7 +279,7 @@ impl<'a> Facts<'a> {
     }
 }
 
-/// That part of the text, if it is there and says something.
+/// Returns that part of the text, if it is there and says something.
 pub(super) fn find(text: &str, part: Prose) -> Option<&str> {
     let facts = Facts::of(text);
     let sentence = facts.sentence;
@@ -302,17 +302,17 @@ pub(super) fn find(text: &str, part: Prose) -> Option<&str> {
     }
 }
 
-/// The addresses that the sentence names.
+/// Returns the addresses that the sentence names.
 pub(super) fn people(text: &str) -> impl Iterator<Item = &str> {
     words(Facts::of(text).sentence).filter_map(address::bare)
 }
 
-/// Whether the sentence names a person and a role.
+/// Returns whether the sentence names a person and a role.
 pub(super) fn names_role(text: &str) -> bool {
     find(text, Prose::Role).is_some() && people(text).next().is_some()
 }
 
-/// Whether the sentence contains one of the words.
+/// Returns whether the sentence contains one of the words.
 pub(super) fn says(text: &str, words: &[&str]) -> bool {
     let sentence = Facts::of(text).sentence;
     words
@@ -320,7 +320,7 @@ pub(super) fn says(text: &str, words: &[&str]) -> bool {
         .any(|word| places_ignore_case(sentence, word).next().is_some())
 }
 
-/// Whether the text says that something was not done.
+/// Returns whether the text says that something was not done.
 pub(super) fn says_not_done(text: &str) -> bool {
     let facts = Facts::of(text);
     if let Some(outcome) = facts.value(OUTCOMES, text_value) {
@@ -344,8 +344,8 @@ pub(super) fn says_not_done(text: &str) -> bool {
             .any(|words| places_ignore_case(sentence, words).next().is_some())
 }
 
-/// Where a label stands that has a value mark, and what comes behind the mark: a colon, or a
-/// label that ends in a verb.
+/// Returns where a label stands that has a value mark, and what comes behind the mark: a colon, or
+/// a label that ends in a verb.
 fn places<'a>(text: &'a str, label: &str) -> impl Iterator<Item = (usize, &'a str)> {
     let marked = (!is_verb(label)).then(|| {
         marks(text).filter_map(|(end, behind)| Some((label_before(text, end, label)?, behind)))
@@ -364,7 +364,7 @@ fn places<'a>(text: &'a str, label: &str) -> impl Iterator<Item = (usize, &'a st
     marked.chain(verbs.into_iter().flatten())
 }
 
-/// Where the first of these labels stands that has a value mark.
+/// Returns where the first of these labels stands that has a value mark.
 fn first(text: &str, labels: &[&str]) -> Option<usize> {
     let plain = || labels.iter().filter(|label| !is_verb(label));
     let at_mark = |(end, _)| {
@@ -377,14 +377,14 @@ fn first(text: &str, labels: &[&str]) -> Option<usize> {
     marked.into_iter().chain(verbs.map(|(at, _)| at)).min()
 }
 
-/// Whether a label needs no colon behind it.
+/// Returns whether a label needs no colon behind it.
 fn is_verb(label: &str) -> bool {
     label.ends_with(" is")
 }
 
-/// The value marks of a text: runs of colons and blanks with a colon in them. For each, where it
-/// begins and what comes behind it. Labels are looked for in front of their marks, since texts have
-/// few marks and many letters.
+/// Returns the value marks of a text: runs of colons and blanks with a colon in them. For each,
+/// where it begins and what comes behind it. Labels are looked for in front of their marks, since
+/// texts have few marks and many letters.
 fn marks(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let bytes = text.as_bytes();
     let mut done = 0;
@@ -401,7 +401,7 @@ fn marks(text: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// Where a label begins that ends there and is a word of its own.
+/// Returns where a label begins that ends there and is a word of its own.
 fn label_before(text: &str, end: usize, label: &str) -> Option<usize> {
     let before = text.as_bytes().get(..end)?;
     let last = |text: &[u8]| text.last().map(u8::to_ascii_lowercase);
@@ -413,7 +413,7 @@ fn label_before(text: &str, end: usize, label: &str) -> Option<usize> {
     (is_word && found.eq_ignore_ascii_case(label.as_bytes())).then_some(before.len())
 }
 
-/// The IP address that the text begins with, and its port.
+/// Returns the IP address that the text begins with, and its port.
 fn ip_value(marked: &str) -> Option<(&str, Option<&str>)> {
     let mut bytes = marked.bytes().take(ENDPOINT_BYTES_MAX);
     let end = bytes
@@ -422,7 +422,7 @@ fn ip_value(marked: &str) -> Option<(&str, Option<&str>)> {
     endpoint(marked.get(..end)?.trim_end_matches('.'))
 }
 
-/// The text up to the next label or line.
+/// Returns the text up to the next label or line.
 fn text_value(marked: &str) -> Option<&str> {
     let window = window(marked);
     // Labels that are not known stand behind a comma.
@@ -447,7 +447,7 @@ fn text_value(marked: &str) -> Option<&str> {
     (!is_placeholder(text)).then_some(text)
 }
 
-/// The beginning of a text, as far as the end of a value is looked for.
+/// Returns the beginning of a text, as far as the end of a value is looked for.
 fn window(text: &str) -> &str {
     let end = text.len().min(VALUE_BYTES_MAX);
     (0..4)
@@ -455,7 +455,7 @@ fn window(text: &str) -> &str {
         .unwrap_or_default()
 }
 
-/// The words of a sentence, without the marks around them.
+/// Returns the words of a sentence, without the marks around them.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| {
         c.is_whitespace() || matches!(c, ',' | ';' | '(' | ')' | '=' | '<' | '>' | '\'' | '"')
@@ -464,7 +464,7 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     .filter(|word| !word.is_empty())
 }
 
-/// The name in `for ADDRESS <Last, First>` or `by ADDRESS<…>`.
+/// Returns the name in `for ADDRESS <Last, First>` or `by ADDRESS<…>`.
 fn full_name(sentence: &str) -> Option<&str> {
     let names = sentence.match_indices('<').take(TRIES);
     names.into_iter().find_map(|(at, _)| {
@@ -481,7 +481,7 @@ fn full_name(sentence: &str) -> Option<&str> {
     })
 }
 
-/// The role in `… role NAME …` or `… to the NAME role`.
+/// Returns the role in `… role NAME …` or `… to the NAME role`.
 fn role(sentence: &str) -> Option<&str> {
     let trim = |text: &'static [char], part| -> &str { str::trim_matches(part, text) };
     let marks = &[' ', ':', '\'', '"', '.', '\n', '\r'];
@@ -509,8 +509,8 @@ fn role(sentence: &str) -> Option<&str> {
     None
 }
 
-/// What was acted on: the number of an incident, a name in quotes or behind a label, or what a
-/// connector is for.
+/// Returns what was acted on: the number of an incident, a name in quotes or behind a label, or
+/// what a connector is for.
 fn object(sentence: &str) -> Option<&str> {
     let is_incident = |word: &&str| word.starts_with("TR-") && word.len() > 3;
     if let Some(incident) = words(sentence).find(is_incident) {
@@ -539,7 +539,7 @@ fn object(sentence: &str) -> Option<&str> {
     (!is_placeholder(name) && address::bare(name).is_none()).then_some(name)
 }
 
-/// The name of a file: behind its label, or a word with an extension.
+/// Returns the name of a file: behind its label, or a word with an extension.
 fn file(sentence: &str) -> Option<&str> {
     let labelled = ["file name", "filename", "file"].iter().find_map(|label| {
         let (_, behind) = places(sentence, label).next()?;
@@ -558,7 +558,7 @@ fn file(sentence: &str) -> Option<&str> {
     labelled.or_else(|| words(sentence).find(known))
 }
 
-/// The digits of a size in bytes.
+/// Returns the digits of a size in bytes.
 fn size(text: &str) -> Option<&str> {
     let end = text.bytes().position(|byte| !byte.is_ascii_digit());
     let (digits, unit) = text.split_at_checked(end.unwrap_or(text.len()))?;

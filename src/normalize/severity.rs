@@ -58,7 +58,7 @@ impl Severities {
         Ok(Self(severities))
     }
 
-    /// The severity that is set for events of a stream, if one is.
+    /// Returns the severity that is set for events of a stream, if one is.
     #[must_use]
     pub fn of(&self, stream: Stream, is_alert: bool) -> Option<u8> {
         let find = |name: &str| self.0.iter().find(|(key, _)| key == name);

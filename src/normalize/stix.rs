@@ -34,7 +34,7 @@ const OBJECTS: &[(&str, &str, i64)] = &[
     ("email-addr:value", "email-addr", 9),
 ];
 
-/// That part of the pattern.
+/// Returns that part of the pattern.
 pub(super) fn find(pattern: &str, part: Stix) -> Option<&str> {
     let word = |name| {
         let (value, _) = comparison(pattern, name)?;
@@ -61,7 +61,7 @@ pub(super) fn find(pattern: &str, part: Stix) -> Option<&str> {
     }
 }
 
-/// The type and the value as `osint` has them.
+/// Returns the type and the value as `osint` has them.
 pub(super) fn osint(pattern: &str) -> Option<(i64, &str)> {
     if is_hash(pattern) {
         return Some((4, pattern));
@@ -72,7 +72,7 @@ pub(super) fn osint(pattern: &str) -> Option<(i64, &str)> {
     })
 }
 
-/// The text in quotes behind the name and an equals sign, and what follows it.
+/// Returns the text in quotes behind the name and an equals sign, and what follows it.
 fn comparison<'p>(pattern: &'p str, name: &str) -> Option<(&'p str, &'p str)> {
     let (_, rest) = pattern.split_once(name)?;
     let (_, rest) = rest.split_once('=')?;
@@ -82,12 +82,12 @@ fn comparison<'p>(pattern: &'p str, name: &str) -> Option<(&'p str, &'p str)> {
     (!value.is_empty() && !super::values::is_placeholder(value)).then_some((value, rest))
 }
 
-/// Whether the text is a bare hash.
+/// Returns whether the text is a bare hash.
 fn is_hash(text: &str) -> bool {
     algorithm(text).is_some()
 }
 
-/// The hash of that many digits: names of algorithms are spelt in several ways.
+/// Returns the hash of that many digits: names of algorithms are spelt in several ways.
 fn hash(pattern: &str, digits: usize) -> Option<&str> {
     if pattern.len() == digits && is_hash(pattern) {
         return Some(pattern);

@@ -112,7 +112,7 @@ impl Convert {
         }
     }
 
-    /// The same, with a function that writes what stands there where no value fits.
+    /// Adds a function that writes what the path gets where no value fits.
     pub(super) const fn or(self, otherwise: fn(&mut EventWriter<'_, '_>, &FieldStep)) -> Self {
         Self {
             otherwise: Some(otherwise),
@@ -127,27 +127,27 @@ impl fmt::Debug for Convert {
     }
 }
 
-/// A conversion of the text of a value that says something.
+/// Returns a conversion of the text of a value that says something.
 pub(super) const fn text(push: fn(&mut EventWriter<'_, '_>, UnescapedText<'_>) -> bool) -> Convert {
     Convert::new(ConvertFn::Text(push))
 }
 
-/// A conversion of the text of a value, including words for "no value" such as `none`.
+/// Returns a conversion of the text of a value, including words for "no value" such as `none`.
 pub(super) const fn word(push: fn(&mut EventWriter<'_, '_>, UnescapedText<'_>) -> bool) -> Convert {
     Convert::new(ConvertFn::AnyText(push))
 }
 
-/// A conversion of a value, whatever it is.
+/// Returns a conversion of a value, whatever it is.
 pub(super) const fn value(push: fn(&mut EventWriter<'_, '_>, Value<'_>) -> bool) -> Convert {
     Convert::new(ConvertFn::Value(push))
 }
 
-/// A conversion that looks at the fields of its row itself.
+/// Returns a conversion that looks at the fields of its row itself.
 pub(super) const fn whole(write: fn(&mut EventWriter<'_, '_>, &FieldStep)) -> Convert {
     Convert::new(ConvertFn::Row(write))
 }
 
-/// The text as it stands, `none` included; where there is none, the word given here.
+/// Returns the text as it stands, `none` included; where there is none, the word given here.
 pub(super) const fn action(other: &'static str) -> Convert {
     let convert = Convert {
         word: other,
@@ -160,7 +160,7 @@ pub(super) const fn action(other: &'static str) -> Convert {
     }
 }
 
-/// That word; a field that says the same is used up.
+/// Returns a conversion that always writes that word; a field that says the same is used up.
 pub(super) const fn always(word: &'static str) -> Convert {
     Convert {
         word,
@@ -239,7 +239,7 @@ pub enum Test {
 }
 
 impl Test {
-    /// The fields that it looks at.
+    /// Returns the fields that it looks at.
     #[must_use]
     pub const fn fields(&self) -> &[Name] {
         match self {
@@ -270,7 +270,7 @@ pub struct Tables {
     pub rules: &'static [Rule],
 }
 
-/// A row that takes the first usable of these fields.
+/// Returns a row that takes the first usable of these fields.
 #[must_use]
 pub const fn row(path: &'static str, from: &'static [Name], convert: Convert) -> FieldMapping {
     FieldMapping {
@@ -280,7 +280,7 @@ pub const fn row(path: &'static str, from: &'static [Name], convert: Convert) ->
     }
 }
 
-/// A row that always writes the same JSON.
+/// Returns a row that always writes the same JSON.
 #[must_use]
 pub const fn constant(path: &'static str, json: &'static str) -> FieldMapping {
     FieldMapping {
@@ -290,7 +290,7 @@ pub const fn constant(path: &'static str, json: &'static str) -> FieldMapping {
     }
 }
 
-/// A row that the engine works out.
+/// Returns a row that the engine works out.
 #[must_use]
 pub const fn computed(path: &'static str, what: Computed) -> FieldMapping {
     FieldMapping {

@@ -50,7 +50,8 @@ pub(super) fn split(text: &str) -> Option<Parts<'_>> {
     })
 }
 
-/// The URL in the details of a rejection: `Type: [Phishing & Fraud],Url: [https://…],UrlBlock: [true]`.
+/// Returns the URL in the details of a rejection:
+/// `Type: [Phishing & Fraud],Url: [https://…],UrlBlock: [true]`.
 /// It ends at the bracket behind which the next detail begins.
 pub(super) fn bracketed(text: &str) -> Option<&str> {
     let at = text.to_ascii_lowercase().find("url: [")?;
@@ -60,8 +61,8 @@ pub(super) fn bracketed(text: &str) -> Option<&str> {
     host(found).map(|_| found)
 }
 
-/// The host of a URL that is not absolute, as `mail.example.com/path` or `//mail.example.com`, or
-/// that has blanks in it. It has a dot or is an IP address.
+/// Returns the host of a URL that is not absolute, as `mail.example.com/path` or
+/// `//mail.example.com`, or that has blanks in it. It has a dot or is an IP address.
 pub(super) fn host(text: &str) -> Option<&str> {
     let rest = match text.split_once("://") {
         Some((_, rest)) => rest,
@@ -89,7 +90,7 @@ pub(super) fn host(text: &str) -> Option<&str> {
     (is_ip || is_name(host)).then_some(host)
 }
 
-/// Host and port; the colons of an IPv6 address stand in brackets.
+/// Splits host and port; the colons of an IPv6 address stand in brackets.
 fn split_port(text: &str) -> (&str, &str) {
     match text.rsplit_once(':') {
         Some((host, port))

@@ -36,8 +36,8 @@ pub const VERDICTS: &[(&str, &str)] = &[
     ("none", "none"),
 ];
 
-/// Whether the value means that there is none: `null`, nothing, or a word for it. `none` is a
-/// value: it is what an action can be.
+/// Returns whether the value means that there is none: `null`, nothing, or a word for it. `none` is
+/// a value: it is what an action can be.
 #[inline]
 pub(super) fn is_absent(value: &Value<'_>) -> bool {
     match value.kind {
@@ -49,7 +49,7 @@ pub(super) fn is_absent(value: &Value<'_>) -> bool {
     }
 }
 
-/// Whether a text only holds a place.
+/// Returns whether a text only holds a place.
 #[inline]
 pub(super) fn is_placeholder(text: &str) -> bool {
     text.is_empty()
@@ -59,7 +59,7 @@ pub(super) fn is_placeholder(text: &str) -> bool {
                 .any(|word| text.eq_ignore_ascii_case(word)))
 }
 
-/// The text without white space around it. Mostly there is none.
+/// Returns the text without white space around it. Mostly there is none.
 #[inline]
 fn trim(text: &str) -> &str {
     match text.as_bytes() {
@@ -78,7 +78,7 @@ pub(super) struct UnescapedText<'a> {
 }
 
 impl<'a> UnescapedText<'a> {
-    /// The text of a scalar. `buffer` takes it where it has escapes.
+    /// Returns the text of a scalar. `buffer` takes it where it has escapes.
     #[inline]
     pub(super) fn new(value: Value<'a>, buffer: &'a mut String) -> Option<Self> {
         match value.kind {
@@ -113,12 +113,12 @@ impl<'a> UnescapedText<'a> {
     }
 }
 
-/// Whether a text contains a word, without regard to case.
+/// Returns whether a text contains a word, without regard to case.
 pub(super) fn contains_ignore_case(text: &str, word: &str) -> bool {
     places_ignore_case(text, word).next().is_some()
 }
 
-/// Where a word of ASCII stands in a text, without regard to case.
+/// Returns where a word of ASCII stands in a text, without regard to case.
 pub(super) fn places_ignore_case(text: &str, word: &str) -> impl Iterator<Item = usize> {
     let (first, rest) = word.as_bytes().split_first().unwrap_or((&0, &[]));
     let text = text.as_bytes();
@@ -132,7 +132,7 @@ pub(super) fn places_ignore_case(text: &str, word: &str) -> impl Iterator<Item =
     )
 }
 
-/// What a word says, if it says yes or no.
+/// Returns what a word says, if it says yes or no.
 pub(super) fn boolean(text: &str) -> Option<bool> {
     let is_in = |words: &[&str]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
     if is_in(YES) {
@@ -141,7 +141,7 @@ pub(super) fn boolean(text: &str) -> Option<bool> {
     is_in(NO).then_some(false)
 }
 
-/// The digits of a whole number, as JSON has it. A fraction of zero is left away.
+/// Returns the digits of a whole number, as JSON has it. A fraction of zero is left away.
 pub(super) fn long(text: &str) -> Option<Cow<'_, str>> {
     match whole_number(text) {
         Some(digits) => Some(Cow::Borrowed(digits)),
@@ -169,7 +169,7 @@ fn whole_number(text: &str) -> Option<&str> {
     is_number.then_some(whole)
 }
 
-/// The word for a direction.
+/// Returns the word for a direction.
 pub(super) fn direction(text: &str) -> Option<&'static str> {
     DIRECTIONS
         .iter()
@@ -177,7 +177,7 @@ pub(super) fn direction(text: &str) -> Option<&'static str> {
         .copied()
 }
 
-/// Name and number of a TLS version such as `TLSv1.3`.
+/// Returns name and number of a TLS version such as `TLSv1.3`.
 pub(super) fn tls_version(text: &str) -> Option<(&'static str, &str)> {
     let (name, rest) = text.split_at_checked(3)?;
     let protocol = ["tls", "ssl"]
@@ -192,7 +192,8 @@ pub(super) fn tls_version(text: &str) -> Option<(&'static str, &str)> {
     is_number.then_some((protocol, number))
 }
 
-/// The verdict that the result of a check stands for, if it is one of those that ECS users know.
+/// Returns the verdict that the result of a check stands for, if it is one of those that ECS users
+/// know.
 pub(super) fn verdict(text: &str) -> Option<&'static str> {
     let found = VERDICTS
         .iter()

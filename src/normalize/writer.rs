@@ -39,7 +39,7 @@ pub(super) struct Collected {
 }
 
 impl Collected {
-    /// From now on it is that time.
+    /// Sets the time of collection.
     pub(super) fn set(&mut self, at: Timestamp) {
         if self.at == Some(at) {
             return;
@@ -164,7 +164,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
         }
     }
 
-    /// What has been written from a field is all that it says, or the field is kept besides.
+    /// Marks a field as used if all of its value was written; otherwise it is kept besides.
     #[inline]
     pub(super) fn finish_field(&mut self, name: Name) {
         if core::mem::take(&mut self.is_truncated) && !self.truncated.contains(&name) {
@@ -175,7 +175,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
         }
     }
 
-    /// What was written from a field is taken back.
+    /// Discards what was written from a field.
     pub(super) const fn forget_field(&mut self) {
         self.is_truncated = false;
         self.is_partial = false;
@@ -314,7 +314,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
         }
     }
 
-    /// The feature, and who did what to whom as far as the record says it.
+    /// Writes the message: the feature, and who did what to whom as far as the record says it.
     fn message(&mut self, key: &str) {
         self.out.push_str(key);
         self.out.push('"');
@@ -357,7 +357,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
         self.out.push_str("],");
     }
 
-    /// Every field that no row has used.
+    /// Writes every field that no row has used.
     fn kept(&mut self) {
         let record = self.record;
         if !record.is_unique() && self.kept_without_repeats() {
@@ -374,7 +374,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
         self.unparsed();
     }
 
-    /// The same where unknown names may occur twice: the last of each counts. Says whether
+    /// Writes unused fields where unknown names may occur twice: the last counts. Returns whether
     /// there was need of it.
     fn kept_without_repeats(&mut self) -> bool {
         let record = self.record;
@@ -468,7 +468,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
         }
     }
 
-    /// The same value; a list without the elements that are `null`.
+    /// Writes a value; a list without its `null` elements.
     fn push_without_nulls(&mut self, value: Value<'_>) {
         if value.kind != Kind::Array || !value.text.contains("null") {
             return self.push_raw(value);
@@ -509,7 +509,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
         self.out.push(',');
     }
 
-    /// A value as it stands in the record.
+    /// Writes a value as it stands in the record.
     fn push_raw(&mut self, value: Value<'_>) {
         match value.kind {
             Kind::String => {
@@ -526,8 +526,8 @@ impl<'r, 'b> EventWriter<'r, 'b> {
         }
     }
 
-    /// The fields whose values could not be read, as text; and the names of these, of those that
-    /// were repaired and of those whose lists are cut.
+    /// Writes the fields whose values could not be read, as text; and the names of these, of those
+    /// that were repaired and of those whose lists are cut.
     fn unparsed(&mut self) {
         if self.unparsed.is_empty()
             && self.repaired.is_empty()
@@ -576,7 +576,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
     }
 }
 
-/// Stores refuse an empty name.
+/// Returns the name, or `_` if it is empty, since stores refuse an empty name.
 const fn name_or_underscore(key: &str) -> &str {
     if key.is_empty() { "_" } else { key }
 }

@@ -48,7 +48,8 @@ impl Known {
         }
     }
 
-    /// Whether the text begins with this name. Texts that are about to end are not looked at.
+    /// Returns whether the text begins with this name. Texts that are about to end are not looked
+    /// at.
     #[inline]
     fn begins(&self, text: &[u8]) -> bool {
         let Some(chunk) = text.first_chunk() else {
@@ -100,7 +101,7 @@ impl Dictionary {
         }
     }
 
-    /// All names in the order of their bytes.
+    /// Returns all names in the order of their bytes.
     pub(super) fn ranked(&self) -> &[Name] {
         &self.ranked
     }
@@ -190,13 +191,13 @@ impl<'p> Reader<'p, '_> {
         }
     }
 
-    /// All names are known and spelt as they are known.
+    /// Returns whether all names are known and spelt as they are known.
     pub(super) const fn is_known(&self) -> bool {
         self.is_known
     }
 
-    /// The name that a field of API 1.0 has in API 2.0, or that a column of a threat feed has, unless the record has that already: two
-    /// values would become one.
+    /// Returns the name that a field of API 1.0 has in API 2.0, or that a column of a threat feed
+    /// has, unless the record has that already: two values would become one.
     fn alias(&self, key: &str) -> Option<Name> {
         let name = if self.stream.is_gateway_siem() {
             legacy::look_up(self.stream, key)?

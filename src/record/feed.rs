@@ -17,7 +17,7 @@ const COLUMNS: &[(&str, Name)] = &[
 /// No column is longer.
 const BYTES_MAX: usize = 32;
 
-/// The known name of a column.
+/// Returns the known name of a column.
 pub(super) fn look_up(key: &str) -> Option<Name> {
     if key.len() > BYTES_MAX {
         return None;

@@ -83,7 +83,7 @@ pub(super) const ALIASES: &[(&str, Name)] = &[
 /// In a delivery this is where the message went, and not where it came from.
 pub(super) const DELIVERY: (&str, Name) = ("IP", field::DESTINATION_IP);
 
-/// The name that API 2.0 has for what a record of the stream calls `key`.
+/// Returns the name that API 2.0 has for what a record of the stream calls `key`.
 pub(super) fn look_up(stream: Stream, key: &str) -> Option<Name> {
     if stream == Stream::SiemDelivery && key == DELIVERY.0 {
         return Some(DELIVERY.1);
@@ -113,7 +113,7 @@ const PREFIXES: [(&str, Stream); 15] = [
     ("ttp_url", Stream::SiemUrlProtect),
 ];
 
-/// The type of the records of a file, from what stands before the number in its name.
+/// Returns the type of the records of a file, from what stands before the number in its name.
 #[must_use]
 pub fn type_of_file(name: &str) -> Option<Stream> {
     let stem = name.split('.').next().unwrap_or_default();
@@ -148,8 +148,8 @@ const KEYS: [(&[&str], Stream); 15] = [
     (&["recipient", "headerfrom"], Stream::SiemSpam),
 ];
 
-/// The type of a record, from the names of its fields. A record whose type is unknown is one
-/// of [`Stream::Siem`].
+/// Returns the type of a record, from the names of its fields. A record whose type is unknown is
+/// one of [`Stream::Siem`].
 #[must_use]
 pub fn type_of_record(record: &[u8]) -> Stream {
     let mut members = Vec::new();

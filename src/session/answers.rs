@@ -94,7 +94,7 @@ impl Session {
         }
     }
 
-    /// The upstream says how many calls are left: with none, the next one would be refused.
+    /// Applies the number of calls left: with none, the next one would be refused.
     fn note_remaining(&mut self, head: &Head, meter: Option<Meter>) {
         let none_left = head
             .header("x-ratelimit-remaining")
@@ -139,7 +139,7 @@ impl Session {
         }
     }
 
-    /// No answer, or no whole answer, came.
+    /// Handles that no answer, or only part of one, came.
     pub(super) fn handle_no_answer(&mut self, failure: TransportError) {
         let Some(in_flight) = self.in_flight.take() else {
             return;

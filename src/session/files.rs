@@ -7,7 +7,7 @@ use crate::streams::Context;
 use crate::streams::batch_files::{AfterFailure, FileFailure};
 
 impl Session {
-    /// The storage answered with something else than the file (`mimecast-api.md` §3.2).
+    /// Handles a status other than success from the storage (`mimecast-api.md` §3.2).
     pub(super) fn handle_file_refusal(&mut self, index: usize, head: &Head) {
         let fault = match head.status {
             404 | 410 => FileFault::Gone,
@@ -31,7 +31,7 @@ impl Session {
         self.count_file_failure(index, &failure, (&what, fault));
     }
 
-    /// No answer, or no whole answer, came.
+    /// Handles that no answer, or only part of one, came.
     pub(super) fn handle_file_failure(&mut self, index: usize, error: &TransportError) {
         let failure = FileFailure {
             fault: FileFault::Unreachable,
@@ -46,7 +46,7 @@ impl Session {
         self.count_file_failure(index, &failure, (&error.to_string(), fault));
     }
 
-    /// The file came and cannot be read.
+    /// Handles a file that arrived and cannot be read.
     pub(super) fn handle_broken_file(&mut self, index: usize, (why, original): (&str, Vec<u8>)) {
         let failure = FileFailure {
             fault: FileFault::Unreadable,

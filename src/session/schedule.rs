@@ -29,7 +29,7 @@ const CALLS_MAX: usize = 500;
 const POLL_INTERVAL_MS_MAX: i64 = 60 * 60_000;
 
 impl Session {
-    /// Whether the stream can be scheduled now.
+    /// Returns whether the stream can be scheduled now.
     pub(super) fn is_ready(&self, index: usize) -> bool {
         self.slots
             .get(index)
@@ -66,7 +66,7 @@ impl Session {
         }
     }
 
-    /// When to poll again.
+    /// Returns when to poll again.
     fn next_poll(&self) -> NextPoll {
         let now = self.client.now();
         let readiness: Vec<Readiness> =
@@ -109,8 +109,8 @@ impl Session {
         }
     }
 
-    /// When to poll again after a poll that failed behind some events. A stream may be ready, and
-    /// what it needs first is not to be had yet.
+    /// Returns when to poll again after a poll that failed behind some events. A stream may be
+    /// ready, and what it needs first is not to be had yet.
     fn next_poll_after(&self, error: Option<&PollError>) -> NextPoll {
         let wait = |failure: &Failure| {
             let most = u64::try_from(POLL_INTERVAL_MS_MAX).unwrap_or(u64::MAX);
@@ -159,7 +159,7 @@ impl Session {
         Action::Yield(Ok(poll.batch.finish(checkpoint, next)))
     }
 
-    /// The position after the last record.
+    /// Returns the position after the last record.
     fn checkpoint(&self) -> String {
         let now = self.client.now();
         let mut checkpoint = Checkpoint::default();

@@ -13,7 +13,7 @@ pub enum Start {
 }
 
 impl Start {
-    /// The point in time, for a first poll at `now`.
+    /// Returns the point in time, for a first poll at `now`.
     #[must_use]
     pub const fn resolve(self, now: Timestamp) -> Timestamp {
         match self {

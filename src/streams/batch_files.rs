@@ -104,8 +104,8 @@ impl Retry {
     }
 }
 
-/// Whether a link ends before it could be used. Links of a listing that was just made are taken as
-/// they are, or a wrong clock would list for ever.
+/// Returns whether a link ends before it could be used. Links of a listing that was just made are
+/// taken as they are, or a wrong clock would list for ever.
 fn is_stale(file: Option<&File>, listed_at: Timestamp, context: Context<'_>) -> bool {
     let ends_soon = |file: &File| {
         let ends = file.expiry.map(|expiry| expiry.plus_ms(-LINK_RESERVE_MS));
@@ -140,7 +140,7 @@ pub struct BatchFiles {
 }
 
 impl BatchFiles {
-    /// The feed of a stream, from its position or from `start`.
+    /// Creates the feed of a stream, from its position or from `start`.
     #[must_use]
     pub fn open(stream: Stream, position: Option<&FilesPosition>, start: Timestamp) -> Self {
         let fresh = || FilesPosition {
@@ -161,7 +161,8 @@ impl BatchFiles {
         }
     }
 
-    /// When the next page is due, and whether everything but files that are set aside is collected.
+    /// Returns when the next page is due, and whether everything but files that are set aside is
+    /// collected.
     fn page_due(&self, context: Context<'_>) -> (Timestamp, bool) {
         if !self.position.caught_up || self.page.is_some() {
             return (context.now, false);
@@ -171,7 +172,7 @@ impl BatchFiles {
         (due, true)
     }
 
-    /// When files that are set aside are tried again.
+    /// Returns when files that are set aside are tried again.
     fn retry_due(&self, context: Context<'_>) -> Option<Timestamp> {
         if self.retry.is_some() {
             return Some(context.now);
@@ -221,7 +222,7 @@ impl BatchFiles {
         self.relisting = false;
     }
 
-    /// The call that lists a page. With a page token no dates are sent
+    /// Returns the call that lists a page. With a page token no dates are sent
     /// (`mimecast-api.md` §3.1).
     fn listing(&self, page_token: Option<&String>, since: Timestamp) -> Call {
         let start = match page_token {
@@ -267,7 +268,7 @@ impl BatchFiles {
         Ok(false)
     }
 
-    /// The files of a page that are not done, not listed twice and not set aside.
+    /// Returns the files of a page that are not done, not listed twice and not set aside.
     fn without_known(
         &mut self,
         files: impl Iterator<Item = File>,
@@ -376,8 +377,9 @@ impl BatchFiles {
         self.finish_retry_if_done(context);
     }
 
-    /// The day from which files that are not done are listed where there is no usable token. A
-    /// file may hold events of the hours before it; an hour back costs repeats, not records.
+    /// Returns the day from which files that are not done are listed where there is no usable
+    /// token. A file may hold events of the hours before it; an hour back costs repeats, not
+    /// records.
     fn restart(&self, context: Context<'_>) -> Timestamp {
         let newest = self.position.relist_from.unwrap_or(self.position.since);
         newest
@@ -386,7 +388,7 @@ impl BatchFiles {
             .min(context.now)
     }
 
-    /// A call of this stream failed: where it was for files that are set aside, these are put off,
+    /// Handles a failed call: if it was for files that are set aside, these are put off,
     /// so that the next call is for the next page.
     pub fn interrupt_retry(&mut self, now: Timestamp) {
         if self
@@ -400,7 +402,7 @@ impl BatchFiles {
         }
     }
 
-    /// How many lines of the current file are done, and its name.
+    /// Returns how many lines of the current file are done, and its name.
     pub fn file_at_hand(&mut self) -> FilePosition {
         if let Some(file) = self.retried() {
             return file.at.clone();
@@ -422,7 +424,7 @@ impl BatchFiles {
         }
     }
 
-    /// The file that is set aside and tried again now.
+    /// Returns the file that is set aside and tried again now.
     fn retried(&mut self) -> Option<&mut SetAsideFile> {
         let retry = self.retry.as_ref()?;
         let (name, _) = retry.front()?;
@@ -430,7 +432,7 @@ impl BatchFiles {
         page.files.iter_mut().find(|file| file.at.name == *name)
     }
 
-    /// How far the current file is read.
+    /// Returns how far the current file is read.
     fn at(&mut self) -> Option<&mut FilePosition> {
         if self.retry.is_some() {
             return self.retried().map(|file| &mut file.at);
@@ -438,7 +440,7 @@ impl BatchFiles {
         self.position.file.as_mut()
     }
 
-    /// Whether the current file may have no bytes.
+    /// Returns whether the current file may have no bytes.
     #[must_use]
     pub fn may_be_empty(&self) -> bool {
         let front = match &self.retry {
@@ -448,13 +450,13 @@ impl BatchFiles {
         front.is_some_and(|file| file.is_empty)
     }
 
-    /// How many lines of the current file are done.
+    /// Returns how many lines of the current file are done.
     #[must_use]
     pub fn lines_done(&mut self) -> u64 {
         self.at().map_or(0, |file| file.line)
     }
 
-    /// One more line of the current file is done, so the tries so far were not in vain.
+    /// Counts one more finished line of the current file and resets its tries.
     pub fn finish_line(&mut self) {
         if let Some(file) = self.at() {
             file.line = file.line.saturating_add(1);
@@ -462,14 +464,14 @@ impl BatchFiles {
         }
     }
 
-    /// The oldest time of an event of this poll.
+    /// Records the oldest event time of this poll.
     pub fn note_oldest(&mut self, oldest: Option<Timestamp>) {
         if let (Some(file), Some(oldest)) = (self.at(), oldest) {
             file.oldest = Some(file.oldest.map_or(oldest, |before| before.min(oldest)));
         }
     }
 
-    /// The current file is read to its end.
+    /// Finishes the current file.
     pub fn finish_file(&mut self, context: Context<'_>) {
         let oldest = self.at().and_then(|file| file.oldest);
         self.position.relist_from = self.position.relist_from.max(oldest);
@@ -489,7 +491,7 @@ impl BatchFiles {
         self.finish_page_if_done();
     }
 
-    /// The current file could not be fetched or read: it is tried again, or set aside.
+    /// Handles that the current file could not be fetched or read: it is tried again, or set aside.
     pub fn handle_failure(
         &mut self,
         failure: &FileFailure,
@@ -527,8 +529,9 @@ impl BatchFiles {
         AfterFailure::BackOffWithoutRoom(tries)
     }
 
-    /// Whether a fresh link may help: one that is older than a few seconds may have ended. Fresh
-    /// ones are refused together with all others of their page, which is listed again only a few times.
+    /// Returns whether a fresh link may help: one that is older than a few seconds may have ended.
+    /// Fresh ones are refused together with all others of their page, which is listed again only a
+    /// few times.
     fn may_list_again(&self, context: Context<'_>) -> bool {
         let listed_at = self.page.as_ref().map(|page| page.listed_at);
         let is_old = |at: Timestamp| at.plus_ms(FRESH_LISTING_MS) < context.now;
@@ -557,7 +560,7 @@ impl BatchFiles {
         added
     }
 
-    /// The file that is tried again, without its place in the queue.
+    /// Returns the file that is tried again, without its place in the queue.
     fn take_retried(&mut self) -> Option<(String, File)> {
         let listed = self.retry.as_mut()?.listed.as_mut()?;
         listed.waiting.pop_front()
@@ -645,8 +648,9 @@ impl BatchFiles {
 }
 
 impl Feed for BatchFiles {
-    /// The next action: the page in memory, then files that are set aside and due, then the next
-    /// page. After each listing for such files there is a pause in which only new pages are listed.
+    /// Returns the next action: the page in memory, then files that are set aside and due, then the
+    /// next page. After each listing for such files there is a pause in which only new pages are
+    /// listed.
     fn next(&mut self, context: Context<'_>, batch: &mut Builder) -> FeedAction {
         let (due, _) = self.due(context);
         if due > context.now {
@@ -686,7 +690,7 @@ impl Feed for BatchFiles {
         }
     }
 
-    /// With files that are set aside it is not caught up.
+    /// Returns when the next page is due. A stream with files that are set aside is not caught up.
     fn due(&self, context: Context<'_>) -> (Timestamp, bool) {
         let (due, caught_up) = self.page_due(context);
         match self.retry_due(context) {
@@ -765,7 +769,7 @@ impl Feed for BatchFiles {
         Ok(())
     }
 
-    /// The page token was refused: begins again by date, at the last file that was read.
+    /// Handles a refused page token: begins again by date, at the last file that was read.
     fn handle_refusal(&mut self, context: Context<'_>, batch: &mut Builder) -> bool {
         if let Some(retry) = &self.retry {
             let page = self.position.set_aside.get_mut(retry.page);
@@ -820,7 +824,7 @@ fn postpone(page: &mut SetAsidePage, now: Timestamp) {
     page.next_try = now.plus_ms(set_aside::wait_ms(page.tries));
 }
 
-/// The smallest listing of a stream.
+/// Returns the smallest listing of a stream.
 #[must_use]
 pub fn probe(stream: Stream, context: Context<'_>) -> Call {
     let start = PageStart::Date(context.upstream_now.to_day());
@@ -837,20 +841,20 @@ fn endpoint(stream: Stream, page_files: u32) -> String {
     path
 }
 
-/// How long a caught-up stream rests: so long that all streams together use three fifths of the
-/// quota, and the rest is left for the pages of those that are behind.
+/// Returns how long a caught-up stream rests: so long that all streams together use three fifths of
+/// the quota, and the rest is left for the pages of those that are behind.
 fn interval_ms(context: Context<'_>) -> i64 {
     share_ms(context, (3, 5)).max(POLL_INTERVAL_MS)
 }
 
-/// The pause after a listing for files that are set aside: so long that all streams together use a
-/// fifth of the quota for them.
+/// Returns the pause after a listing for files that are set aside: so long that all streams
+/// together use a fifth of the quota for them.
 fn retry_interval_ms(context: Context<'_>) -> i64 {
     share_ms(context, (1, 5))
 }
 
-/// How far the calls of a stream have to lie apart so that all streams together use no more than
-/// this share of the quota.
+/// Returns how far the calls of a stream have to lie apart so that all streams together use no more
+/// than this share of the quota.
 fn share_ms(context: Context<'_>, (part, of): (i64, i64)) -> i64 {
     let batch = |stream: &&Stream| stream.has_batch_files();
     let streams = context.settings.streams.iter().filter(batch).count();

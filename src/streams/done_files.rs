@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 /// The identity of a file: 64 bits of a hash.
 pub type FileKey = [u8; 8];
 
-/// The key of a file by its name.
+/// Returns the key of a file by its name.
 #[must_use]
 pub fn key(name: &str) -> FileKey {
     let hash = blake3::hash(name.as_bytes());
@@ -34,20 +34,20 @@ impl DoneFiles {
         Self { keys, most }
     }
 
-    /// The text for a checkpoint: base64 of the keys, one behind the other.
+    /// Returns the text for a checkpoint: base64 of the keys, one behind the other.
     #[must_use]
     pub fn to_text(&self) -> String {
         let bytes: Vec<u8> = self.keys.iter().flatten().copied().collect();
         STANDARD_NO_PAD.encode(bytes)
     }
 
-    /// Whether the file is remembered.
+    /// Returns whether the file is remembered.
     #[must_use]
     pub fn contains(&self, key: &FileKey) -> bool {
         self.keys.contains(key)
     }
 
-    /// The files that are remembered.
+    /// Returns the files that are remembered.
     pub fn iter(&self) -> impl Iterator<Item = FileKey> {
         self.keys.iter().copied()
     }

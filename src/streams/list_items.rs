@@ -42,7 +42,8 @@ pub struct ListItems {
 }
 
 impl ListItems {
-    /// An empty list of at most `chars_max` characters that keeps `key_bytes` of each identity.
+    /// Creates an empty list of at most `chars_max` characters that keeps `key_bytes` of each
+    /// identity.
     #[must_use]
     pub fn new(key_bytes: usize, chars_max: usize) -> Self {
         Self {
@@ -102,7 +103,7 @@ impl ListItems {
         list
     }
 
-    /// The text for a checkpoint; empty where there is no item.
+    /// Returns the text for a checkpoint; empty where there is no item.
     #[must_use]
     pub fn to_text(&self) -> String {
         if self.items.is_empty() {
@@ -129,29 +130,29 @@ impl ListItems {
         )
     }
 
-    /// How many items there are.
+    /// Returns how many items there are.
     #[must_use]
     pub fn len(&self) -> usize {
         self.items.len()
     }
 
-    /// Whether there is no item.
+    /// Returns whether there is no item.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
 
-    /// The item with that identity.
+    /// Returns the item with that identity.
     pub fn get_mut(&mut self, id: &EventId) -> Option<&mut Item> {
         self.items.get_mut(&self.key(id.as_bytes()))
     }
 
-    /// All items.
+    /// Returns all items.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Item> {
         self.items.values_mut()
     }
 
-    /// The identities of the items for which `is` holds.
+    /// Returns the identities of the items for which `is` holds.
     pub fn ids(&self, is: impl Fn(&Item) -> bool) -> Vec<EventId> {
         let chosen = self.items.iter().filter(|(_, item)| is(item));
         chosen.map(|(key, _)| EventId::from_bytes(*key)).collect()
@@ -198,7 +199,7 @@ impl ListItems {
         key
     }
 
-    /// The characters of so many keys with their marks and the width.
+    /// Returns the characters of so many keys with their marks and the width.
     const fn keys_chars(&self, count: usize) -> usize {
         let keys = count
             .saturating_mul(self.key_bytes)
@@ -212,7 +213,7 @@ impl ListItems {
 /// The characters of the width and of the blanks behind it and the keys.
 const WIDTH_CHARS: usize = 4;
 
-/// A name with a blank, its index and a colon.
+/// Returns a name with a blank, its index and a colon.
 const fn name_chars(name: &str) -> usize {
     name.len().saturating_add(INDEX_CHARS)
 }
@@ -220,7 +221,7 @@ const fn name_chars(name: &str) -> usize {
 /// A list has less than a million items.
 const INDEX_CHARS: usize = 8;
 
-/// An item as version 1 wrote it: a mark, the key in base64 and perhaps a name.
+/// Returns an item as version 1 wrote it: a mark, the key in base64 and perhaps a name.
 fn parse_version_1(text: &str) -> Option<([u8; KEY_BYTES_MAX], Item)> {
     let (mark, rest) = text.split_at_checked(1)?;
     let (key, name) = rest.split_once(':').unwrap_or((rest, ""));

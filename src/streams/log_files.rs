@@ -99,7 +99,7 @@ pub enum Progress {
 }
 
 impl LogFiles {
-    /// The feed, from its position or from `start`.
+    /// Creates the feed, from its position or from `start`.
     #[must_use]
     pub fn open(
         stream: Stream,
@@ -150,7 +150,7 @@ impl LogFiles {
         self.position.paging = StallDetector::default();
     }
 
-    /// A reader for the body, where the head says that it holds files.
+    /// Creates the reader for the body, where the head says that it holds files.
     pub fn begin(&mut self, head: &Head) -> Option<LogFileReader> {
         let name = file_name(head)?;
         let token = head.header(NEXT_TOKEN).map(str::trim);
@@ -233,7 +233,7 @@ impl LogFiles {
         Progress::BatchFull
     }
 
-    /// How far the answer is read, for a checkpoint.
+    /// Returns how far the answer is read, for a checkpoint.
     fn at(&self) -> Option<LogAnswerProgress> {
         let resumed = self.position.at.as_ref();
         let Some(answer) = &self.answer else {
@@ -290,7 +290,7 @@ impl LogFiles {
         self.answer.as_ref().is_some_and(|answer| answer.file.past)
     }
 
-    /// Whether the current record was not done before.
+    /// Returns whether the current record was not done before.
     fn is_wanted(&self, batch: &mut Builder) -> bool {
         let Some(file) = self.answer.as_ref().map(|answer| &answer.file) else {
             return false;
@@ -370,7 +370,7 @@ impl LogFiles {
         batch.reject(self.stream, locator, why.to_owned(), original);
     }
 
-    /// Whether the broken answer is to be requested once more.
+    /// Returns whether the broken answer is to be requested once more.
     fn try_again(&mut self) -> bool {
         let mut at = self.at().unwrap_or_default();
         at.tries = at.tries.saturating_add(1);
@@ -385,7 +385,7 @@ impl LogFiles {
         again
     }
 
-    /// All files of the answer are done: the position moves behind it.
+    /// Moves the position past the answer, whose files are all done.
     fn finish_answer(&mut self, context: Context<'_>) {
         let at = self.at();
         let Some(answer) = self.answer.take() else {
@@ -467,7 +467,7 @@ impl Feed for LogFiles {
         Ok(())
     }
 
-    /// Everything that is still there is read again, without what is known.
+    /// Starts over: reads everything that is still there, except what is known.
     fn handle_refusal(&mut self, _context: Context<'_>, batch: &mut Builder) -> bool {
         if self.position.token.take().is_none() {
             return false;
@@ -505,7 +505,7 @@ impl Answer {
     }
 }
 
-/// 64 bits in hexadecimal: enough to notice that an answer has changed.
+/// Returns 64 bits of a hash in hexadecimal: enough to notice that an answer has changed.
 fn short(names: &blake3::Hasher) -> String {
     names.finalize().to_hex().chars().take(16).collect()
 }

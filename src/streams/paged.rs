@@ -68,21 +68,21 @@ pub trait PagingStrategy {
     /// What an empty page that names a further one means.
     const EMPTY_PAGES: EmptyPages;
 
-    /// The stream that is read.
+    /// Returns the stream that is read.
     fn stream(&self) -> Stream;
 
-    /// The common part of the position.
+    /// Returns the common part of the position.
     fn cursor(&mut self) -> Cursor<'_>;
 
-    /// When the next page is due, and whether everything is collected until then. `has_page`
-    /// says that one is in memory.
+    /// Returns when the next page is due, and whether everything is collected until then.
+    /// `has_page` says that one is in memory.
     fn due(&self, has_page: bool, context: Context<'_>) -> (Timestamp, bool);
 
-    /// The time, by the upstream's clock, up to which the records are known to be collected;
-    /// nothing where the position does not say where it begins.
+    /// Returns the time, by the upstream's clock, up to which the records are known to be
+    /// collected; nothing where the position does not say where it begins.
     fn collected_until(&self, context: Context<'_>) -> Option<Timestamp>;
 
-    /// The call for the next page.
+    /// Returns the call for the next page.
     fn call(&mut self, context: Context<'_>, batch: &mut Builder) -> Call;
 
     /// Parses the answer to that call.
@@ -107,24 +107,24 @@ pub trait PagingStrategy {
     /// Moves the position behind a page. Returns whether there is another one to read.
     fn advance(&mut self, page: FinishedPage, context: Context<'_>) -> bool;
 
-    /// The last page of the reading is done.
+    /// Ends the reading after its last page.
     fn finish(&mut self, _context: Context<'_>, _batch: &mut Builder) {}
 
-    /// An empty page was done and the next one is to be read.
+    /// Handles that an empty page is done and the next one is to be read.
     fn note_empty(&mut self, _context: Context<'_>) {}
 
-    /// The pages turned out to go in a circle.
+    /// Restarts the reading, because its pages form a cycle.
     fn restart_reading(&mut self) {}
 
-    /// The upstream refused the call as such. Returns whether there is another way to ask.
+    /// Handles a call that was refused as such. Returns whether there is another way to ask.
     fn handle_refusal(&mut self, context: Context<'_>, batch: &mut Builder) -> bool;
 
-    /// Whether events remain to be emitted after the last page.
+    /// Returns whether events remain to be emitted after the last page.
     fn has_remaining(&self) -> bool {
         false
     }
 
-    /// Emits them.
+    /// Emits these events.
     fn take_remaining(
         &mut self,
         _processor: &mut RecordProcessor,
@@ -148,7 +148,7 @@ pub struct PagedFeed<S> {
 }
 
 impl<S: PagingStrategy> PagedFeed<S> {
-    /// A feed at the strategy's position.
+    /// Creates a feed at the strategy's position.
     #[must_use]
     pub const fn new(strategy: S) -> Self {
         Self {
@@ -159,7 +159,7 @@ impl<S: PagingStrategy> PagedFeed<S> {
         }
     }
 
-    /// All records of the page are done: goes on to the next page, or ends the reading.
+    /// Finishes a page whose records are done: continues with the next page, or ends the reading.
     fn finish_page(&mut self, page: Page, context: Context<'_>, batch: &mut Builder) {
         let is_empty = page.is_empty();
         // Pages without a readable record differ by their bodies.

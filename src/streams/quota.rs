@@ -7,15 +7,15 @@ use crate::time::Timestamp;
 
 /// The windows of the two SIEM quotas (`mimecast-api.md` §3.1, §3.3).
 pub const BATCH_WINDOW_S: i64 = 15 * 60;
-/// That of the event endpoint.
+/// The window of the event endpoint's quota.
 pub const EVENTS_WINDOW_S: i64 = 60 * 60;
 
 /// Which quota a call counts against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meter {
-    /// That of the batch endpoints.
+    /// The quota of the batch endpoints.
     Batch,
-    /// That of the event endpoints.
+    /// The quota of the event endpoints.
     Events,
 }
 
@@ -31,7 +31,7 @@ pub struct Quota {
 }
 
 impl Quota {
-    /// A quota with the calls and the wait that a checkpoint remembers.
+    /// Creates a quota with the calls and the wait that a checkpoint remembers.
     #[must_use]
     pub fn new(calls: u32, window_s: i64, made: &[i64], blocked: Option<Wait>) -> Self {
         let calls = usize::try_from(calls).unwrap_or(usize::MAX);
@@ -43,7 +43,7 @@ impl Quota {
         }
     }
 
-    /// When the next call may be made; `now` or earlier means at once.
+    /// Returns when the next call may be made; `now` or earlier means at once.
     #[must_use]
     pub fn free_at(&self, now: Timestamp) -> Timestamp {
         let now_s = now.millis().div_euclid(1000);
@@ -68,7 +68,7 @@ impl Quota {
             .map_or(own, |blocked| own.max(blocked.until))
     }
 
-    /// How many calls may be made at `now`.
+    /// Returns how many calls may be made at `now`.
     #[must_use]
     pub fn remaining(&self, now: Timestamp) -> u32 {
         if self.blocked(now).is_some() {
@@ -92,13 +92,13 @@ impl Quota {
         }
     }
 
-    /// The upstream allows no call for so long.
+    /// Blocks calls for so long, as the upstream asked.
     pub fn block(&mut self, now: Timestamp, wait_ms: i64) {
         self.blocked = Some(Wait::begin(now, wait_ms));
     }
 
-    /// The wait that the upstream asked for, where it is not over. When the clock was set back to
-    /// before its beginning, a call shows whether it still holds.
+    /// Returns the wait that the upstream asked for, where it is not over. When the clock was set
+    /// back to before its beginning, a call shows whether it still holds.
     #[must_use]
     pub fn blocked(&self, now: Timestamp) -> Option<Wait> {
         self.blocked
@@ -106,7 +106,7 @@ impl Quota {
             .filter(|wait| now < wait.until)
     }
 
-    /// The calls that still count, for a checkpoint.
+    /// Returns the calls that still count, for a checkpoint.
     #[must_use]
     pub fn made(&self, now: Timestamp) -> Vec<i64> {
         let since = now.millis().div_euclid(1000).saturating_sub(self.window_s);

@@ -16,7 +16,7 @@ pub struct Retention {
 }
 
 impl Retention {
-    /// The retention of a stream, where one is documented.
+    /// Returns the retention of a stream, where one is documented.
     #[must_use]
     pub fn of(stream: Stream, context: Context<'_>) -> Option<Self> {
         let hours = stream.row().retention_hours?;

@@ -59,7 +59,7 @@ struct Events {
 }
 
 impl SiemEvents {
-    /// The feed of a stream, from its position or from `start`.
+    /// Creates the feed of a stream, from its position or from `start`.
     #[must_use]
     pub fn open(
         stream: Stream,
@@ -247,7 +247,7 @@ impl Feed for SiemEvents {
 }
 
 impl Events {
-    /// A border that has not come yet was drawn by a clock that was wrong: what is older than it
+    /// Resets a border that lies in the future. A wrong clock drew it, and what is older than it
     /// was taken for a record of the batch files.
     fn reset_future_border(&mut self, context: Context<'_>, batch: &mut Builder) {
         let since = self.position.since;
@@ -263,7 +263,7 @@ impl Events {
         batch.notice(self.stream, NoticeKind::Gap, detail);
     }
 
-    /// What is older than the batch files reach is lost; a notice reports it.
+    /// Adds a notice about what is older than the batch files reach, which is lost.
     fn skip_what_expired(
         &self,
         since: Timestamp,
@@ -283,7 +283,7 @@ impl Events {
 }
 
 impl PagingStrategy for Events {
-    /// The quota bounds them.
+    /// Empty pages need no bound of their own: the quota bounds them.
     const EMPTY_PAGES: EmptyPages = EmptyPages::DoNotCount;
 
     fn stream(&self) -> Stream {
@@ -407,7 +407,7 @@ impl PagingStrategy for Events {
     }
 }
 
-/// Up to when batch files are read before the endpoint is: by the earlier clock, as far as the
+/// Returns up to when batch files are read first: by the earlier clock, as far as the
 /// endpoint serves that.
 fn handover_time(context: Context<'_>) -> Timestamp {
     let served = context.upstream_now.plus_ms(BORDER_MS_MAX.saturating_neg());
@@ -424,7 +424,7 @@ pub struct LineFilter<'a> {
 }
 
 impl LineFilter<'_> {
-    /// Whether the line is no event of this part.
+    /// Returns whether the line is no event of this part.
     pub fn excludes(&self, record: RecordLine<'_>, processor: &mut RecordProcessor) -> bool {
         let Some((since, until)) = self.bounds else {
             return false;
@@ -436,7 +436,7 @@ impl LineFilter<'_> {
     }
 }
 
-/// The identity of a record with the names that batch files use.
+/// Returns the identity of a record with the names that batch files use.
 fn id_as_in_files(record: RecordLine<'_>, processor: &mut RecordProcessor) -> Option<EventId> {
     let text = core::str::from_utf8(record.bytes).ok()?;
     let text = text
@@ -455,7 +455,7 @@ fn endpoint(stream: Stream, page_records: u32) -> String {
     path
 }
 
-/// The smallest call of a stream.
+/// Returns the smallest call of a stream.
 #[must_use]
 pub fn probe(stream: Stream, context: Context<'_>) -> Call {
     let a_minute_ago = context.upstream_now.plus_ms(-60_000);
@@ -463,8 +463,8 @@ pub fn probe(stream: Stream, context: Context<'_>) -> Call {
     siem_pages::call(endpoint(stream, 1), start)
 }
 
-/// How long a caught-up stream rests: so long that all streams together use three fifths of the
-/// quota.
+/// Returns how long a caught-up stream rests: so long that all streams together use three fifths of
+/// the quota.
 fn interval_ms(context: Context<'_>) -> i64 {
     let streams = context.settings.streams.iter();
     let streams = streams.filter(|stream| stream.has_batch_files()).count();

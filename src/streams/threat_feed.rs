@@ -98,7 +98,7 @@ struct File {
 }
 
 impl ThreatFeed {
-    /// The reading of a stream, from its position or from `start`.
+    /// Creates the reading of a stream, from its position or from `start`.
     #[must_use]
     pub fn open(
         stream: Stream,
@@ -182,7 +182,7 @@ impl PagingStrategy for ThreatFeed {
         call(self.stream, self.feed_type, context, &from)
     }
 
-    /// The whole body is one file: STIX or CSV, perhaps in an archive.
+    /// Parses the whole body as one file: STIX or CSV, perhaps in an archive.
     fn read(
         &mut self,
         (head, body): (&Head, Vec<u8>),
@@ -251,7 +251,7 @@ impl PagingStrategy for ThreatFeed {
         true
     }
 
-    /// The feed begins again by date.
+    /// Restarts the feed by date after a refused token. Returns `false` if the call had no token.
     fn handle_refusal(&mut self, context: Context<'_>, batch: &mut Builder) -> bool {
         if self.position.token.take().is_none() {
             return false;
@@ -286,7 +286,7 @@ enum From<'a> {
     Time(Timestamp),
 }
 
-/// The smallest call of a stream.
+/// Returns the smallest call of a stream.
 #[must_use]
 pub fn probe(stream: Stream, feed_type: &str, context: Context<'_>) -> Call {
     let from = From::Time(context.upstream_now.plus_ms(-60_000));
@@ -346,9 +346,9 @@ fn read_file(file: Vec<u8>) -> Result<File, Unusable> {
     })
 }
 
-/// The indicators among the objects of a bundle, and the name of the malware that a relationship
-/// ties to each. The malware and the relationships are no records: they match nothing. What does
-/// not tell its type is taken for an indicator, so that nothing is left out unseen.
+/// Returns the indicators among the objects of a bundle, and the name of the malware that a
+/// relationship ties to each. The malware and the relationships are no records: they match nothing.
+/// What does not tell its type is taken for an indicator, so that nothing is left out unseen.
 fn indicators<'a>(objects: &[&'a RawValue]) -> (Vec<&'a RawValue>, Vec<String>) {
     let read: Vec<Object<'a>> = objects.iter().map(|object| Object::read(object)).collect();
     let mut names: BTreeMap<&str, &str> = BTreeMap::new();
@@ -386,7 +386,7 @@ fn indicators<'a>(objects: &[&'a RawValue]) -> (Vec<&'a RawValue>, Vec<String>) 
     (kept, extra_members)
 }
 
-/// Several files as one.
+/// Joins several files into one.
 fn joined(files: &[File]) -> File {
     let mut all = File {
         body: Vec::new(),

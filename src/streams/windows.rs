@@ -49,7 +49,7 @@ pub struct Windows {
 }
 
 impl Windows {
-    /// The reading of a stream, from its position or from `start`.
+    /// Creates the reading of a stream, from its position or from `start`.
     #[must_use]
     pub fn open(
         stream: Stream,
@@ -87,7 +87,7 @@ impl Windows {
         }
     }
 
-    /// Where the window begins: it reaches back, except for the first one.
+    /// Returns where the window begins: it reaches back, except for the first one.
     fn from(&self, context: Context<'_>) -> Timestamp {
         let overlap_ms = if self.position.first {
             0
@@ -317,7 +317,7 @@ impl PagingStrategy for Windows {
         self.position.to = None;
     }
 
-    /// If the call had a page token, the window is read again without one. A token that an empty
+    /// Reads the window again without a page token, if the call had one. A token that an empty
     /// page has just given leads nowhere, and the window ends there; an older one may have expired,
     /// so the window is read once more.
     fn handle_refusal(&mut self, context: Context<'_>, batch: &mut Builder) -> bool {
@@ -357,14 +357,14 @@ impl PagingStrategy for Windows {
     }
 }
 
-/// Whether a token may be kept for longer than its page.
+/// Returns whether a token may be kept for longer than its page.
 fn is_short(token: &str) -> bool {
     token.len() <= DEAD_TOKEN_BYTES_MAX
 }
 
-/// Where reading has to begin again, because time that was marked as read comes again or had not
-/// come yet. `from` is where the window that was read last begins, and `answered_at` the upstream's
-/// clock at its answers.
+/// Returns where reading has to begin again, because time that was marked as read comes again or
+/// had not come yet. `from` is where the window that was read last begins, and `answered_at` the
+/// upstream's clock at its answers.
 fn time_to_read_again(
     position: &WindowPosition,
     (from, answered_at): (Timestamp, Timestamp),

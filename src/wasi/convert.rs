@@ -12,7 +12,7 @@ use crate::stream::{Order, Stream, StreamInfo};
 /// Longer than any text that is made here, so that it only cuts what came from outside.
 const TEXT_CHARS_MAX: usize = 4_000;
 
-/// A text for people, as it leaves the component: parts of it may come from outside.
+/// Returns a text for people, as it leaves the component: parts of it may come from outside.
 fn text(text: String) -> String {
     shown_within(&text, TEXT_CHARS_MAX)
 }

@@ -37,7 +37,8 @@ struct CachedSession {
 
 thread_local! {
     static CACHED_SESSION: RefCell<Option<CachedSession>> = const { RefCell::new(None) };
-    /// For calls of `normalize` in a row, which mostly have one format and one text of settings.
+    /// The processor of the last `normalize` call: consecutive calls mostly have one format and the
+    /// same settings.
     static CACHED_PROCESSOR: RefCell<Option<CachedProcessor>> = const { RefCell::new(None) };
 }
 
@@ -101,8 +102,8 @@ fn drive<M: Machine>(machine: &mut M, http: &mut http::Http) -> M::Output {
     }
 }
 
-/// The session to go on with: the kept one where it stands at `resume`, or a new one, which takes
-/// over the token of the kept one or of `volatile`.
+/// Returns the session to go on with: the kept one where it stands at `resume`, or a new one, which
+/// takes over the token of the kept one or of `volatile`.
 fn session(
     settings: &str,
     resume: Option<&str>,

@@ -2,14 +2,14 @@
 
 /// Sees the names of an object's members in a text, one after the other.
 pub trait Keys<'t> {
-    /// If `rest` begins with the name expected next, in quotes and with a colon behind it, the
-    /// length of the name alone: it counts as seen.
+    /// Returns the length of the name expected next, if `rest` begins with it in quotes and a
+    /// colon. The name then counts as seen.
     fn expected(&mut self, rest: &[u8]) -> Option<usize>;
 
-    /// Sees a name that was not expected, without quotes, escapes as they stand.
+    /// Records a name that was not expected, without quotes and with its escapes.
     fn found(&mut self, key: &'t str, escaped: bool);
 
-    /// The names seen stand in strictly ascending order and have no escapes.
+    /// Returns whether the names seen are in strictly ascending order and have no escapes.
     fn is_sorted(&self) -> bool;
 }
 

@@ -24,21 +24,21 @@ impl Nesting {
         }
     }
 
-    /// How many objects and arrays are open after the last byte.
+    /// Returns how many objects and arrays are open after the last byte.
     #[must_use]
     pub const fn depth(self) -> u32 {
         self.depth
     }
 
-    /// Whether the next byte is inside a string, or is the quote that ends it.
+    /// Returns whether the next byte is inside a string, or is the quote that ends it.
     #[must_use]
     pub const fn in_string(self) -> bool {
         self.quoted
     }
 }
 
-/// The length of the object or array that the text begins with; none if the text does not begin
-/// with one, or ends before it does.
+/// Returns the length of the object or array that the text begins with; none if the text does not
+/// begin with one, or ends before it does.
 #[must_use]
 pub fn nested_prefix(text: &str) -> Option<usize> {
     text.starts_with(['{', '[']).then_some(())?;

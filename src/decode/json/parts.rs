@@ -22,7 +22,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// What stands around a value of this sort: spans of strings are without their quotes.
+    /// Returns what stands around a value of this sort: spans of strings are without their quotes.
     #[must_use]
     pub const fn quote(self) -> &'static str {
         match self {
@@ -40,7 +40,7 @@ pub struct Span {
 }
 
 impl Span {
-    /// The text of the range.
+    /// Returns the text of the range.
     #[inline]
     #[must_use]
     pub fn of(self, text: &str) -> &str {
@@ -48,25 +48,25 @@ impl Span {
             .unwrap_or_default()
     }
 
-    /// The number of bytes.
+    /// Returns the number of bytes.
     #[must_use]
     pub const fn len(self) -> u32 {
         self.end - self.start
     }
 
-    /// Whether there is nothing in it.
+    /// Returns whether there is nothing in it.
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.start == self.end
     }
 
-    /// Where it begins.
+    /// Returns where it begins.
     #[must_use]
     pub fn start(self) -> usize {
         index(self.start)
     }
 
-    /// The offset just after the last byte.
+    /// Returns the offset just after the last byte.
     #[must_use]
     pub fn end(self) -> usize {
         index(self.end)
@@ -115,7 +115,7 @@ pub struct Error {
 }
 
 impl Error {
-    /// Whether the text can be read after a [repair](mod@super::repair).
+    /// Returns whether the text can be read after a [repair](mod@super::repair).
     #[must_use]
     pub fn is_repairable(&self) -> bool {
         [super::CONTROL_CHARACTER, super::HALF_PAIR, super::TOO_DEEP].contains(&self.what)
@@ -143,7 +143,7 @@ pub struct Element {
     pub canonical: bool,
 }
 
-/// A position as an index. Lossless: no supported machine has narrower indexes.
+/// Returns a position as an index. Lossless: no supported machine has narrower indexes.
 #[inline]
 pub(super) fn index(position: u32) -> usize {
     usize::try_from(position).unwrap_or(usize::MAX)

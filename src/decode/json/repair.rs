@@ -60,8 +60,8 @@ pub fn repair(text: &str) -> Repaired {
     repaired
 }
 
-/// An answer as JSON that can be read: as it is where it can be, otherwise without a byte order
-/// mark and with its strings repaired. One bad string costs no more than itself then.
+/// Makes a response parsable as JSON: unchanged if possible, otherwise without a byte order
+/// mark and with its strings repaired. A bad string then affects only itself.
 #[must_use]
 pub fn readable(body: Vec<u8>) -> Vec<u8> {
     if serde_json::from_slice::<&RawValue>(&body).is_ok() {
@@ -72,14 +72,14 @@ pub fn readable(body: Vec<u8>) -> Vec<u8> {
 }
 
 impl Repaired {
-    /// Appends what stays as it is, and behind it what stands for what could not be read.
+    /// Appends unchanged text, and a replacement for what could not be read.
     fn push(&mut self, plain: Option<&str>, repair: &str) {
         self.text.push_str(plain.unwrap_or_default());
         self.places.push(self.text.len());
         self.text.push_str(repair);
     }
 
-    /// Whether something between two offsets was repaired.
+    /// Returns whether something between two offsets was repaired.
     #[must_use]
     pub fn is_within(&self, start: usize, end: usize) -> bool {
         let first = self.places.partition_point(|place| *place < start);
@@ -107,7 +107,7 @@ fn escape(bytes: &[u8], at: usize) -> Escape {
     }
 }
 
-/// The UTF-16 code unit of a `\u` escape that stands there.
+/// Returns the UTF-16 code unit of a `\u` escape that stands there.
 fn unit(bytes: &[u8], at: usize) -> Option<u32> {
     let digits = bytes
         .get(at..at + ESCAPE_BYTES)?

@@ -59,7 +59,7 @@ const KEPT: &[(Name, Keep)] = &[
     (field::EVENT_TIME, Keep::Unparsed),
 ];
 
-/// A type of audit event, and what its text says where the type is not enough.
+/// Returns a type of audit event, and what its text says where the type is not enough.
 const fn rule(when: &'static [Test], class: Class) -> Rule {
     Rule { when, class }
 }
@@ -84,7 +84,7 @@ pub(in super::super) const CREATED: &[&str] = &["creat", "new ", "added"];
 pub(in super::super) const DELETED: &[&str] = &["delet", "remov"];
 pub(in super::super) const CHANGED: &[&str] = &["chang", "updat", "edit"];
 
-/// What the last word of a type says of an act that is done.
+/// Words at the end of a type that say that an act was completed.
 pub(in super::super) const DONE: &[&str] = &[
     "logged o", "complet", "export", "download", "restored", "viewed",
 ];

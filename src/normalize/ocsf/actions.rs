@@ -40,7 +40,8 @@ pub const ACTIONS: &[(&str, u8, u8)] = &[
     ("released",             4,  9),
 ];
 
-/// What a text stands for: the first of its parts that is known. Parts have commas between them.
+/// Returns what a text stands for: the first of its parts that is known. Parts have commas between
+/// them.
 pub(in super::super) fn find(text: &str) -> Option<(u8, u8)> {
     text.split(',').find_map(|part| {
         let part = part.trim();
@@ -49,7 +50,8 @@ pub(in super::super) fn find(text: &str) -> Option<(u8, u8)> {
     })
 }
 
-/// Whether two words are equal without regard to case, and to what stands between their parts.
+/// Returns whether two words are equal without regard to case, and to what stands between their
+/// parts.
 fn is_same(word: &str, other: &str) -> bool {
     let plain = |byte: u8| match byte {
         b'_' | b'-' => b' ',

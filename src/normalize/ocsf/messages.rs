@@ -275,7 +275,7 @@ const PROCESS_RULES: &[Rule] = &[
     rule(&[],          Classification::success(3, "Scan").status(Some(0))),
 ];
 
-/// That the next hop refuses a message is no decision of a security control.
+/// If the next hop refuses a message, that is not a decision of a security control.
 #[rustfmt::skip]
 const DELIVERY_RULES: &[Rule] = &[
     rule(&[Test::Is(field::DELIVERED, &["true", "yes"])],  Classification::success(1, "Send").action_disposition(1, 1)),
@@ -283,7 +283,7 @@ const DELIVERY_RULES: &[Rule] = &[
     rule(&[],                                         Classification::success(1, "Send").status(Some(0))),
 ];
 
-/// Words for that no threat was found.
+/// Words that mean no threat was found.
 pub(in super::super) const NO_THREAT: &[&str] =
     &["no_detections", "policies_disabled", "none", "clean"];
 

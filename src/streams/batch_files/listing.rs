@@ -92,20 +92,21 @@ pub(super) struct File {
 }
 
 impl File {
-    /// The name by which the file is recognized when it is listed again, and shown to people.
+    /// Returns the name by which the file is recognized when it is listed again, and shown to
+    /// people.
     pub(super) fn name(&self) -> String {
         bounded_name(&name(&self.url))
     }
 
-    /// Whether this may be the file of that name although its own name is another one: an older
-    /// release wrote only the path, and a parameter that may be a credential may change.
+    /// Returns whether this may be the file of that name although its own name is another one: an
+    /// older release wrote only the path, and a parameter that may be a credential may change.
     fn may_be(&self, name: &str) -> bool {
         let is_hashed = |name: &str| name.contains("=~");
         !name.contains('?') || (is_hashed(name) && is_hashed(&self.name()))
     }
 }
 
-/// Where the files of these names are in a page. One pass, whatever the size of the page.
+/// Returns where the files of these names are in a page. One pass, whatever the size of the page.
 pub(super) fn find_all(files: &VecDeque<File>, names: &[String]) -> Vec<Option<usize>> {
     let path_of = |name: &str| name.split('?').next().unwrap_or_default().to_owned();
     if names.is_empty() {
@@ -180,7 +181,7 @@ fn file(stream: Stream, item: &RawValue) -> Option<File> {
     })
 }
 
-/// The path of a link and those parameters of its query that are no part of the signature.
+/// Returns the path of a link and those parameters of its query that are no part of the signature.
 fn name(url: &str) -> String {
     let path = path(url);
     let mut name = path.to_owned();
@@ -214,7 +215,7 @@ fn is_signature(key: &str) -> bool {
             .any(|prefix| key.starts_with(prefix))
 }
 
-/// A name within its bound.
+/// Returns a name within its bound.
 fn bounded_name(name: &str) -> String {
     if name.len() <= NAME_BYTES_MAX {
         return name.to_owned();
@@ -223,7 +224,7 @@ fn bounded_name(name: &str) -> String {
     format!("{}~{}", name.get(..cut).unwrap_or_default(), hash(name))
 }
 
-/// 64 bits in hexadecimal.
+/// Returns 64 bits of a hash in hexadecimal.
 fn hash(text: &str) -> String {
     let hash = blake3::hash(text.as_bytes()).to_hex();
     hash.chars().take(16).collect()
@@ -244,7 +245,7 @@ impl Distinct {
         Self { seen }
     }
 
-    /// Whether the file was not seen before.
+    /// Returns whether the file was not seen before.
     pub(super) fn is_new(&mut self, file: &File) -> bool {
         self.seen.insert(file.key)
     }

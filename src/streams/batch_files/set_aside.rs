@@ -37,13 +37,13 @@ pub struct FileFailure {
     pub original: Vec<u8>,
 }
 
-/// The wait before a page is listed again after so many tries.
+/// Returns the wait before a page is listed again after so many tries.
 pub(super) fn wait_ms(tries: u32) -> i64 {
     let factor = 4_i64.checked_pow(tries.min(16)).unwrap_or(i64::MAX);
     FIRST_WAIT_MS.saturating_mul(factor).min(LONGEST_WAIT_MS)
 }
 
-/// When the first of the pages is listed again.
+/// Returns when the first of the pages is listed again.
 ///
 /// A time further ahead than any wait was written by a clock that has since been set back.
 pub(super) fn due(
@@ -60,7 +60,7 @@ pub(super) fn due(
     })
 }
 
-/// The page to list now: the one that has waited longest.
+/// Returns the page to list now: the one that has waited longest.
 pub(super) fn next_page(pages: &[SetAsidePage]) -> Option<usize> {
     let waiting = pages.iter().enumerate();
     let next = waiting.min_by_key(|(_, page)| page.next_try)?;
@@ -178,8 +178,8 @@ pub(super) fn give_up_expired(
     pages.retain(|page| !page.files.is_empty());
 }
 
-/// The files that are set aside, as a clause for people, and when they are fetched again; nothing
-/// where there are none.
+/// Returns the files that are set aside, as a clause for people, and when they are fetched again;
+/// nothing where there are none.
 ///
 /// It stays the same until something changes, so that it is not reported anew at each poll.
 pub(super) fn summary(pages: &[SetAsidePage]) -> Option<(String, Timestamp)> {
@@ -202,7 +202,7 @@ pub(super) fn summary(pages: &[SetAsidePage]) -> Option<(String, Timestamp)> {
     Some((detail, next_try))
 }
 
-/// A file that can no longer be fetched, as a clause for people.
+/// Returns a file that can no longer be fetched, as a clause for people.
 pub(super) fn lost(file: &FilePosition, what: &str) -> String {
     format!(
         "1 file is lost: {} from line {} on {what}",

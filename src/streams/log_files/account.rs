@@ -37,7 +37,7 @@ fn account_in(stream: Stream, text: &str, processor: &mut RecordProcessor) -> Op
     (!account.text.is_empty()).then(|| fail::shown(account.text))
 }
 
-/// The account in the first record of an answer, where it has one.
+/// Returns the account in the first record of an answer, where it has one.
 #[must_use]
 pub fn account(head: &Head, body: Vec<u8>, processor: &mut RecordProcessor) -> Option<String> {
     let mut reader = LogFileReader::new(&super::call::file_name(head)?);

@@ -39,7 +39,8 @@ pub(super) fn read_end(body: &[u8]) -> Result<Option<&'static str>, Unusable> {
     Ok(answer.meta.is_last_token.unreadable("isLastToken"))
 }
 
-/// The name of the file that an answer is, where it is one. That of an archive says nothing.
+/// Returns the name of the file that an answer is, where it is one. That of an archive says
+/// nothing.
 pub(super) fn file_name(head: &Head) -> Option<String> {
     let given = head.header("content-disposition").and_then(|text| {
         let (_, name) = text.split_once("filename=")?;
@@ -54,7 +55,7 @@ pub(super) fn file_name(head: &Head) -> Option<String> {
     given.or_else(|| is_file.then(String::new))
 }
 
-/// The smallest call: one file.
+/// Returns the smallest call: one file.
 #[must_use]
 pub fn probe(stream: Stream, context: Context<'_>) -> Call {
     request(stream, context, false, None)
