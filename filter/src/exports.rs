@@ -20,13 +20,13 @@ use mimecast_source::time::Timestamp;
 use crate::filter::Filter;
 
 thread_local! {
-    /// Taken during a call. After a trap it is missing, not half changed, and the next call makes
-    /// a new one.
+    /// The filter; taken during a call. After a trap it is missing, not half changed, and the next
+    /// call creates a new one.
     static FILTER: Cell<Option<Box<Filter>>> = const { Cell::new(None) };
 }
 
-/// Prepares a new instance, as runtimes expect it of a module without `main`. Without this function
-/// the linker would have every call begin and end a program.
+/// Initializes an instance, as runtimes expect it of a module without `main`. Without this function
+/// the linker would make every call start and end a program.
 ///
 /// # Safety
 ///
@@ -37,7 +37,7 @@ pub unsafe extern "C" fn _initialize() {
     unsafe extern "C" {
         fn __wasm_call_ctors();
     }
-    // SAFETY: the linker makes it, and the caller promises the rest.
+    // SAFETY: the linker generates this function, and the caller guarantees the rest.
     unsafe { __wasm_call_ctors() }
 }
 
@@ -80,7 +80,7 @@ pub unsafe extern "C" fn mimecast_ocsf(
     answer(Format::Ocsf, tag, (seconds, nanoseconds), record)
 }
 
-/// The bytes of an argument, or nothing where Fluent Bit had no memory for them.
+/// Returns the bytes of an argument, or nothing where Fluent Bit had no memory for them.
 ///
 /// # Safety
 ///

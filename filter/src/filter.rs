@@ -21,8 +21,8 @@ const TAG_PREFIX: &str = "mimecast.";
 /// The member in which Fluent Bit puts a line that no parser has read.
 const LINE_MEMBER: &str = "log";
 
-/// The member for what is no JSON object. Fluent Bit passes nothing else; this is so that not even
-/// that is lost.
+/// The member for input that is not a JSON object. Fluent Bit never passes any; this makes sure
+/// that it would not be lost.
 const TEXT_MEMBER: &str = "record";
 
 const NO_STREAM: &str = "neither the tag nor the member mimecast_stream names a stream";
@@ -38,7 +38,7 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// A filter for one format.
+    /// Creates a filter for one format.
     #[must_use]
     pub fn new(format: Format) -> Self {
         let processor = RecordProcessor::new(format, Options::default());
@@ -49,7 +49,7 @@ impl Filter {
         }
     }
 
-    /// The format of the events.
+    /// Returns the format of the events.
     #[must_use]
     pub const fn format(&self) -> Format {
         self.format
@@ -94,19 +94,19 @@ impl Filter {
     }
 }
 
-/// The stream in `mimecast.STREAM`. The HTTP input of Fluent Bit makes `_` of `-`.
+/// Returns the stream in `mimecast.STREAM`. The HTTP input of Fluent Bit makes `_` of `-`.
 fn stream_of_tag(tag: &[u8]) -> Option<Stream> {
     let name = core::str::from_utf8(tag).ok()?.strip_prefix(TAG_PREFIX)?;
     Stream::from_name(name).or_else(|| Stream::from_name(&name.replace('_', "-")))
 }
 
-/// Whether the record may be a line that no parser has read.
+/// Returns whether the record may be a line that no parser has read.
 fn starts_with_line(record: &[u8]) -> bool {
     let members = record.strip_prefix(b"{").unwrap_or_default();
     members.trim_ascii_start().starts_with(b"\"log\"")
 }
 
-/// What stands around the upstream's record.
+/// The envelope around the upstream's record.
 struct Envelope {
     /// The stream that [`STREAM_MEMBER`] names, or why there is none.
     stream: Result<Stream, &'static str>,

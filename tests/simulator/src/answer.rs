@@ -1,4 +1,4 @@
-//! Answers, and how their bodies go out: whole, in half, or late.
+//! Responses, and how their bodies are sent: whole, in half, or late.
 
 use std::convert::Infallible;
 use std::future::Future as _;
@@ -16,7 +16,7 @@ use tokio::time::{Instant, Sleep};
 
 use crate::batch_file::BatchFile;
 
-/// What is answered to one request.
+/// The response to one request.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -46,7 +46,7 @@ pub(crate) enum Ending {
 }
 
 impl Answer {
-    /// An answer without headers of its own.
+    /// Creates an answer without headers of its own.
     pub(crate) fn new(status: u16, body: impl Into<Bytes>) -> Self {
         let headers = Vec::new();
         Self {
@@ -58,18 +58,18 @@ impl Answer {
         }
     }
 
-    /// An answer in JSON.
+    /// Creates an answer in JSON.
     pub(crate) fn json(status: u16, body: &Value) -> Self {
         Self::new(status, body.to_string()).with("content-type", "application/json")
     }
 
-    /// The same with another header.
+    /// Adds a header.
     pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
     }
 
-    /// The answer as HTTP.
+    /// Returns the answer as HTTP.
     pub(crate) fn into_response(self) -> Response<Payload> {
         let length = self.body.len();
         let half = match self.ending {
@@ -108,7 +108,7 @@ pub(crate) struct Payload {
     file: Option<Arc<BatchFile>>,
 }
 
-/// The connection is to be closed, whatever was promised.
+/// The error that closes the connection regardless of the promised length.
 #[derive(Debug)]
 pub(crate) struct Closed;
 
@@ -209,7 +209,7 @@ impl Payload {
     }
 }
 
-/// Bytes that were not sent when the connection closes would be lost: this is time to send them.
+/// Delay before the connection is closed, so that pending bytes are sent first.
 const FLUSH_MS: u64 = 10;
 /// A slow body comes in so many pieces a second.
 const SLOW_CHUNKS_PER_S: u64 = 10;

@@ -7,7 +7,7 @@ use crate::random::Random;
 use crate::records::{PEOPLE, Sketch, ip};
 use crate::time::Civil;
 
-/// An audit event.
+/// Generates an audit event.
 pub(crate) fn event(sketch: &mut Sketch) -> Value {
     let (number, at_ms, traps) = (sketch.number, sketch.at_ms, sketch.traps);
     let random = &mut sketch.random;
@@ -38,7 +38,7 @@ pub(crate) fn event(sketch: &mut Sketch) -> Value {
     })
 }
 
-/// The categories, as `get-categories` lists them.
+/// Returns the categories, as `get-categories` lists them.
 pub(crate) fn categories() -> Answer {
     let mut codes: Vec<&str> = TYPES.iter().map(|(_, category, _)| *category).collect();
     codes.sort_unstable();
@@ -70,7 +70,7 @@ fn address(random: &mut Random, traps: bool) -> String {
     }
 }
 
-/// Date and time in the zone of the one who acted, which says nothing reliable.
+/// Formats date and time in the actor's zone, which says nothing reliable.
 fn when(random: &mut Random, at_ms: i64, traps: bool) -> String {
     let zones = if traps { ZONES } else { &[("+0000", 0)] };
     let (zone, hours) = random.pick(zones);

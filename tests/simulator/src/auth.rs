@@ -12,7 +12,7 @@ use crate::fault::{FailShape, fail_body};
 use crate::random::Random;
 use crate::request::{Request, find, parse_form};
 
-/// Who may come in.
+/// Tokens, credentials and quotas of the API.
 #[derive(Debug)]
 pub(crate) struct Auth {
     pub(crate) client_id: String,
@@ -108,7 +108,7 @@ impl Auth {
     }
 }
 
-/// Id and secret of HTTP Basic authentication.
+/// Parses id and secret of HTTP Basic authentication.
 fn basic(authorization: Option<&str>) -> Option<(String, String)> {
     let text = STANDARD
         .decode(authorization?.strip_prefix("Basic ")?)
@@ -118,7 +118,7 @@ fn basic(authorization: Option<&str>) -> Option<(String, String)> {
     Some((id.to_owned(), secret.to_owned()))
 }
 
-/// So many calls in a window that begins with the first of them.
+/// A quota of calls per window; a window begins with its first call.
 #[derive(Debug)]
 pub(crate) struct Quota {
     limit: u32,
@@ -164,7 +164,7 @@ impl Quota {
         (headers, refused.then(|| self.refusal(reset_ms)))
     }
 
-    /// Says no in one of several ways, in turn.
+    /// Refuses a call in one of several forms, in turn.
     fn refusal(&mut self, reset_ms: i64) -> Answer {
         self.refused = self.refused.wrapping_add(1);
         let text = json!({"detail": format!("Over throttling limit ({} per window)", self.limit)});

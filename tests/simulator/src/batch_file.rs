@@ -29,14 +29,14 @@ pub(crate) struct Span {
 }
 
 impl Span {
-    /// The time of the record of that number.
+    /// Returns the time of the record of that number.
     pub(crate) fn at_ms(&self, number: u64) -> i64 {
         let index = i64::try_from(number.saturating_sub(self.first)).unwrap_or(0);
         let records = i64::from(self.records).max(1);
         self.from_ms + (self.to_ms - self.from_ms) * index / records
     }
 
-    /// The number after the last.
+    /// Returns the number after the last.
     pub(crate) fn end(&self) -> u64 {
         self.first + u64::from(self.records)
     }
@@ -66,7 +66,7 @@ pub(crate) struct BatchFile {
     pub(crate) path: String,
     /// What it consists of.
     pub(crate) plan: Plan,
-    /// Who makes its records.
+    /// Generates its records.
     pub(crate) maker: Maker,
     content: OnceLock<Content>,
     /// What its first answer decides for good: whether a fault has put a line into it.
@@ -97,7 +97,7 @@ pub(crate) struct Content {
 }
 
 impl BatchFile {
-    /// A file that is generated when its content is first asked for.
+    /// Creates a file that is generated when its content is first asked for.
     pub(crate) fn new(path: String, plan: Plan, maker: Maker) -> Self {
         Self {
             path,
@@ -111,7 +111,7 @@ impl BatchFile {
         }
     }
 
-    /// The content. The first call takes as long as it takes to generate it.
+    /// Returns the content. The first call takes as long as it takes to generate it.
     pub(crate) fn content(&self) -> &Content {
         self.content.get_or_init(|| match self.plan.huge_mib {
             Some(mib) => huge::generate(&self.maker, &self.plan, mib),
@@ -119,8 +119,8 @@ impl BatchFile {
         })
     }
 
-    /// The bytes of every answer. Where the effect that the first one comes with puts a line into
-    /// the file, it stays there: what was written does not change.
+    /// Returns the bytes of an answer. If the effect of the first one adds a line to
+    /// the file, it stays there for all later answers.
     pub(crate) fn bytes(&self, effect: Option<&Effect>) -> Bytes {
         let changed = self.changed.get_or_init(|| {
             let line = line::of(effect?, self.maker.event_type)?;
@@ -133,12 +133,12 @@ impl BatchFile {
         changed.unwrap_or_else(|| &self.content().gzip).clone()
     }
 
-    /// Whether it was answered before, so that its lines are what they are.
+    /// Returns whether the file was answered before, so that its lines can no longer change.
     pub(crate) fn is_settled(&self) -> bool {
         self.changed.get().is_some()
     }
 
-    /// What a fault has put into it.
+    /// Returns what a fault has put into it.
     pub(crate) fn added(&self) -> Option<&Added> {
         let changed = self.changed.get()?.as_ref()?;
         Some(&changed.added)
@@ -149,17 +149,17 @@ impl BatchFile {
         self.faults.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// With how many answers something has gone wrong.
+    /// Returns the number of answers with which something has gone wrong.
     pub(crate) fn faults(&self) -> u64 {
         self.faults.load(Ordering::SeqCst)
     }
 
-    /// Takes it away, while its page still lists it.
+    /// Deletes the file, while its page still lists it.
     pub(crate) fn delete(&self) {
         self.deleted.store(true, Ordering::SeqCst);
     }
 
-    /// Whether it was taken away.
+    /// Returns whether it was taken away.
     pub(crate) fn is_deleted(&self) -> bool {
         self.deleted.load(Ordering::SeqCst)
     }
@@ -169,7 +169,7 @@ impl BatchFile {
         self.served.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// How often the file went out whole.
+    /// Returns how often the file went out whole.
     pub(crate) fn served(&self) -> u64 {
         self.served.load(Ordering::SeqCst)
     }
@@ -183,7 +183,7 @@ pub(crate) fn gzip(plain: &[u8], level: u32) -> Vec<u8> {
     encoder.finish().unwrap_or_default()
 }
 
-/// What was compressed, of our own bytes.
+/// Returns what was compressed, of our own bytes.
 pub(crate) fn inflate(file: &[u8]) -> Vec<u8> {
     let mut plain = Vec::new();
     // Reading from a slice cannot fail, and the bytes are our own.
@@ -243,8 +243,8 @@ fn generate(maker: &Maker, plan: &Plan) -> Content {
     }
 }
 
-/// The numbers of the records in the order of writing, and whether they come again: first what
-/// is repeated, then runs of one partition after another.
+/// Returns the numbers of the records in the order of writing, and whether they come again: first
+/// what is repeated, then runs of one partition after another.
 fn order(plan: &Plan, traps: bool) -> Vec<(u64, bool)> {
     let mut order = Vec::new();
     if let Some((before, count)) = plan.repeats {

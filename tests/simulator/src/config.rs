@@ -1,4 +1,4 @@
-//! What kind of tenant is simulated.
+//! The configuration of a simulated tenant.
 
 use crate::event_type::EventType;
 use crate::fault::FailShape;
@@ -7,7 +7,7 @@ use crate::permissions::Refusal;
 /// The tenant to simulate. The same value gives the same tenant, given the same `now_ms`.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// From what everything else is derived.
+    /// The seed that everything else is derived from.
     pub seed: u64,
     /// The event types that have files. The others answer with empty pages.
     pub types: Vec<EventType>,
@@ -60,9 +60,9 @@ pub struct Config {
     /// How many records of the last file of a page come again at the start of the next page,
     /// with another `_offset` and another order of keys.
     pub repeated_records: u32,
-    /// Whether the odd shapes occur that the API is known for. Without, all is plain.
+    /// Whether the odd shapes occur that the API is known for; otherwise all records are plain.
     pub traps: bool,
-    /// How often something goes wrong with the same file at most, faults of its page apart.
+    /// Maximum number of faults per file, not counting faults of its page.
     pub faults_per_file_max: u64,
     /// The receipt stream has one more file, that inflates to this size.
     pub huge_file_mib: Option<u32>,

@@ -1,4 +1,4 @@
-//! What was asked of the simulator.
+//! Counts of the requests that the simulator received.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -25,19 +25,19 @@ pub struct Requests {
 }
 
 impl Requests {
-    /// How many came to an endpoint.
+    /// Returns how many came to an endpoint.
     #[must_use]
     pub fn to(&self, endpoint: Endpoint) -> u64 {
         self.by_endpoint.get(&endpoint).copied().unwrap_or(0)
     }
 
-    /// How many have come to an endpoint, answered or not.
+    /// Returns how many have come to an endpoint, answered or not.
     #[must_use]
     pub fn begun(&self, endpoint: Endpoint) -> u64 {
         self.begun_by_endpoint.get(&endpoint).copied().unwrap_or(0)
     }
 
-    /// How many were answered with a status.
+    /// Returns how many were answered with a status.
     #[must_use]
     pub fn answered(&self, status: u16) -> u64 {
         self.by_status.get(&status).copied().unwrap_or(0)

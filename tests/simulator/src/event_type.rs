@@ -14,13 +14,13 @@ macro_rules! event_types {
             /// All of them, those of the Cloud Gateway first.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
-            /// The name in the API and in the records.
+            /// Returns the name in the API and in the records.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)+ }
             }
 
-            /// The name of the stream, as in `siem.receipt`.
+            /// Returns the name of the stream, as in `siem.receipt`.
             #[must_use]
             pub const fn stream(self) -> &'static str {
                 match self { $(Self::$variant => $stream,)+ }
@@ -59,7 +59,7 @@ event_types! {
 }
 
 impl EventType {
-    /// The ten of the Cloud Gateway.
+    /// Returns the ten event types of the Cloud Gateway.
     #[must_use]
     pub fn gateway() -> Vec<Self> {
         let all = Self::ALL.iter().copied();
@@ -67,7 +67,7 @@ impl EventType {
             .collect()
     }
 
-    /// The product, as the last part of the paths names it: `cg` or `ci`.
+    /// Returns the product, as the last part of the paths names it: `cg` or `ci`.
     #[must_use]
     pub fn product(self) -> &'static str {
         if self.stream().starts_with("ci.") {
@@ -77,7 +77,7 @@ impl EventType {
         }
     }
 
-    /// The event type of that name in the API.
+    /// Returns the event type of that name in the API.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL
@@ -86,7 +86,7 @@ impl EventType {
             .find(|event_type| event_type.name() == name)
     }
 
-    /// The event type of that stream.
+    /// Returns the event type of that stream.
     #[must_use]
     pub fn from_stream(stream: &str) -> Option<Self> {
         Self::ALL
@@ -95,7 +95,7 @@ impl EventType {
             .find(|event_type| event_type.stream() == stream)
     }
 
-    /// The position among all.
+    /// Returns the position among all.
     pub(crate) fn index(self) -> u64 {
         let index = Self::ALL.iter().position(|event_type| *event_type == self);
         index

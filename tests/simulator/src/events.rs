@@ -104,7 +104,7 @@ impl Page {
     }
 }
 
-/// Every record of a feed, by number and file; those of huge files excepted.
+/// Returns every record of a feed, by number and file; except those of huge files.
 fn all(feed: &Feed) -> Vec<(u64, Span)> {
     let spans = feed.files.iter().map(|file| file.plan.span);
     spans
@@ -112,14 +112,14 @@ fn all(feed: &Feed) -> Vec<(u64, Span)> {
         .collect()
 }
 
-/// The position of the first record that may be as young: a record can be a little later than
-/// its place says.
+/// Returns the position of the first record that may be as young: a record can be a little later
+/// than its place says.
 fn first_near(records: &[(u64, Span)], since_ms: i64) -> usize {
     let before = |(number, span): &&(u64, Span)| span.at_ms(*number) < since_ms - LATER_MS;
     records.iter().take_while(before).count()
 }
 
-/// The start of the window; the last 24 hours are served.
+/// Returns the start of the window; the last 24 hours are served.
 fn since(request: &Request, now_ms: i64) -> Result<i64, Answer> {
     let Some(text) = request.parameter("dateRangeStartsAt") else {
         return Ok(now_ms - DAY_MS);

@@ -9,12 +9,12 @@ use crate::random::Random;
 use crate::siem::Page;
 use crate::time::Civil;
 
-/// One thing that goes wrong on certain requests.
+/// A fault that is applied to certain requests.
 #[derive(Clone, Debug)]
 pub struct Fault {
-    /// On which requests.
+    /// The requests that it applies to.
     pub at: Matcher,
-    /// What goes wrong.
+    /// The effect on these requests.
     pub effect: Effect,
 }
 
@@ -29,7 +29,7 @@ pub struct Matcher {
     pub when: When,
 }
 
-/// What can be asked.
+/// The endpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Endpoint {
     /// The list of batch files.
@@ -68,7 +68,7 @@ pub enum FailShape {
     Nested,
 }
 
-/// What goes wrong.
+/// The effect of a fault.
 #[derive(Clone, Debug)]
 pub enum Effect {
     /// Another answer, whatever the request is.
@@ -151,7 +151,7 @@ pub enum Effect {
 }
 
 impl Effect {
-    /// A status with an HTML body, as a gateway in front of the API answers.
+    /// Creates a status with an HTML body, as a gateway in front of the API answers.
     #[must_use]
     pub fn html(status: u16) -> Self {
         Self::Answer {
@@ -161,7 +161,7 @@ impl Effect {
         }
     }
 
-    /// An error in one of the two forms, with any status; 200 is a real one.
+    /// Creates an error in one of the two forms, with any status; 200 is a real one.
     #[must_use]
     pub fn fail(status: u16, shape: FailShape, code: &str, message: &str) -> Self {
         Self::Answer {
@@ -171,7 +171,7 @@ impl Effect {
         }
     }
 
-    /// The access token has expired.
+    /// Creates the answer that the access token has expired.
     #[must_use]
     pub fn token_expired() -> Self {
         Self::fail(
@@ -182,13 +182,13 @@ impl Effect {
         )
     }
 
-    /// A product or a permission is missing.
+    /// Creates the answer that a product or a permission is missing.
     #[must_use]
     pub fn app_forbidden() -> Self {
         Self::fail(403, FailShape::Flat, "app_forbidden", FORBIDDEN)
     }
 
-    /// Too many requests; come back after so many seconds, if it says.
+    /// Creates the answer to too many requests, with `Retry-After` if given.
     #[must_use]
     pub fn throttled(retry_after_s: Option<u32>) -> Self {
         let mut headers = vec![("content-type", "application/json".to_owned())];
@@ -201,7 +201,7 @@ impl Effect {
         }
     }
 
-    /// The file is not there.
+    /// Creates the storage's answer for a file that does not exist.
     #[must_use]
     pub fn file_gone() -> Self {
         Self::Answer {
@@ -215,7 +215,7 @@ impl Effect {
 }
 
 impl Effect {
-    /// Whether a file has one more line with it.
+    /// Returns whether the effect adds a line to a file.
     pub(crate) fn adds_line(&self) -> bool {
         matches!(
             self,
@@ -223,7 +223,7 @@ impl Effect {
         )
     }
 
-    /// Whether a file does not go out whole with it.
+    /// Returns whether the effect keeps a file from being sent whole.
     pub(crate) fn spoils_file(&self) -> bool {
         matches!(
             self,
@@ -242,13 +242,13 @@ pub(crate) struct Faults {
 #[derive(Debug)]
 struct Armed {
     fault: Fault,
-    /// How many requests it has seen.
+    /// Number of matching requests so far.
     seen: u64,
-    /// How many of them it has struck.
+    /// Number of requests it was applied to.
     struck: u64,
 }
 
-/// A request, as far as faults look at it.
+/// The properties of a request that faults match on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Target<'a> {
     pub(crate) endpoint: Endpoint,
@@ -260,7 +260,7 @@ pub(crate) struct Target<'a> {
 }
 
 impl Target<'_> {
-    /// Whether the fault makes a difference to the request.
+    /// Returns whether the fault makes a difference to the request.
     fn is_hit_by(&self, fault: &Fault) -> bool {
         let Matcher {
             endpoint, stream, ..
@@ -298,12 +298,12 @@ impl Faults {
         self.armed.clear();
     }
 
-    /// How many requests each fault has struck, in the order of scripting.
+    /// Returns how many requests each fault has struck, in the order of scripting.
     pub(crate) fn strikes(&self) -> Vec<u64> {
         self.armed.iter().map(|armed| armed.struck).collect()
     }
 
-    /// What goes wrong with a request: the effect of the first fault that applies.
+    /// Counts a request and returns the effect of the first fault that applies.
     pub(crate) fn strike(&mut self, target: Target<'_>) -> Option<Effect> {
         let mut effect = None;
         for armed in &mut self.armed {
@@ -329,7 +329,7 @@ impl Faults {
     }
 }
 
-/// What happens instead of the answer, or before it.
+/// What to do before a request is processed.
 #[derive(Debug)]
 pub(crate) enum Before {
     /// This is the answer.
@@ -452,7 +452,7 @@ pub(crate) fn on_answer(effect: &Effect, answer: &mut Answer) {
     }
 }
 
-/// The header `Date` of an answer.
+/// Returns the header `Date` of an answer.
 pub(crate) fn date(effect: Option<&Effect>, now_ms: i64) -> String {
     if let Some(Effect::DateText(text)) = effect {
         return (*text).to_owned();
@@ -464,7 +464,7 @@ pub(crate) fn date(effect: Option<&Effect>, now_ms: i64) -> String {
     Civil::new(now_ms.saturating_add(ahead_ms)).http()
 }
 
-/// The error answer for a page token that is not one.
+/// Returns the error answer for a page token that is not one.
 pub(crate) fn page_token_refused() -> Answer {
     let body = fail_body(
         400,
@@ -475,7 +475,7 @@ pub(crate) fn page_token_refused() -> Answer {
     Answer::json(400, &body)
 }
 
-/// An error in one of the two forms.
+/// Returns an error in one of the two forms.
 pub(crate) fn fail_body(status: u16, shape: FailShape, code: &str, message: &str) -> Value {
     match shape {
         FailShape::Flat => json!({"fail": [{"code": code, "message": message}]}),
@@ -493,7 +493,7 @@ fn two_members(file: &[u8]) -> Vec<u8> {
     [gzip(head, 1), gzip(tail, 1)].concat()
 }
 
-/// The last eight bytes are checksum and length.
+/// Changes the checksum, which is in the last eight bytes with the length.
 fn wrong_checksum(file: &[u8]) -> Vec<u8> {
     let mut bytes = file.to_vec();
     if let Some(byte) = bytes.iter_mut().rev().nth(7) {

@@ -12,7 +12,7 @@ use crate::log::{Log, Moment};
 use crate::time::{Civil, DAY_MS, parse_date_time};
 use crate::zip;
 
-/// A record that goes out in other words: what it is known by then, and what it is.
+/// A record that is sent in another form: the identity of that form, and the original identity.
 pub(crate) type OtherForm = (Identity, Identity);
 
 /// Answers a request for the next file.
@@ -53,7 +53,7 @@ pub(crate) fn answer(
     };
     let stamp = Civil::new(moment.now_ms).basic();
     let name = format!("{feed_type}_{extension}_{stamp}");
-    // Who asks for a zip has seen plain files all the same.
+    // Plain files have been seen even where a zip was requested.
     let zipped = asked.get("compress") == Some(&Value::Bool(true));
     let (name, bytes) = if zipped && !(moment.traps && from % 2 == 1) {
         let entry = format!("{name}.{extension}");
@@ -79,7 +79,7 @@ pub(crate) fn answer(
     }
 }
 
-/// Where a feed without a token begins: at `start`, or seven days ago.
+/// Returns where a feed without a token begins: at `start`, or seven days ago.
 fn first_since(items: &[&mut Item], asked: &Value, now_ms: i64) -> usize {
     let start = asked.get("start").and_then(Value::as_str);
     let since_ms = start
@@ -89,8 +89,8 @@ fn first_since(items: &[&mut Item], asked: &Value, now_ms: i64) -> usize {
     items.iter().take_while(before).count()
 }
 
-/// A bundle of the indicators, and of the malware that some of them are tied to: both the malware
-/// and what ties it are objects, but no records.
+/// Returns a bundle of the indicators, and of the malware that some of them are tied to: both the
+/// malware and what ties it are objects, but no records.
 fn stix(file: &[&Item]) -> String {
     let mut objects: Vec<Value> = Vec::new();
     for (number, item) in file.iter().enumerate() {
@@ -110,7 +110,7 @@ fn stix(file: &[&Item]) -> String {
         .to_string()
 }
 
-/// No sample of the CSV is public; these are the facts that the STIX objects have.
+/// Formats a CSV file. No sample of the CSV is public; these are the facts of the STIX objects.
 fn csv(file: &[&Item]) -> String {
     let mut text = COLUMNS.map(|(name, _)| name).join(",");
     text.push_str("\r\n");
@@ -123,7 +123,7 @@ fn csv(file: &[&Item]) -> String {
     text
 }
 
-/// The rows of a file as the records that a reader makes of them.
+/// Returns the rows of a file as the records that a reader makes of them.
 fn forms(stream: &str, file: &[&Item]) -> Vec<OtherForm> {
     let form = |item: &&Item| {
         let row: serde_json::Map<String, Value> = COLUMNS

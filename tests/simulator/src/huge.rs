@@ -75,6 +75,6 @@ fn cut(text: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     Some((head.to_vec(), tail.to_vec()))
 }
 
-/// More than deflate can look back over, so that the file does not compress better than mail does.
+/// Larger than deflate's window, so that the file compresses no better than mail.
 const TEMPLATES: u64 = 96;
 const MARK: &str = "@@@@@@@@@@@@@@@@@@@@";

@@ -7,7 +7,8 @@ use serde_json::Value;
 /// The first 16 bytes of BLAKE3 over the stream's name and the canonical record.
 pub(crate) type Identity = [u8; 16];
 
-/// The identity of a record of a stream, in lower-case hexadecimal; `None` when it is no object.
+/// Returns the identity of a record of a stream, in lower-case hexadecimal; `None` when it is no
+/// object.
 ///
 /// BLAKE3 over the name of the stream, a line feed and the canonical JSON of the record: keys
 /// sorted at every depth, no white space, no top-level `_offset` and `_partition`.
@@ -23,7 +24,7 @@ pub fn identity(stream: &str, record: &Value) -> Option<String> {
     Some(hex(&of_canonical(stream, &text)))
 }
 
-/// The identity of a record whose canonical JSON is known.
+/// Returns the identity of a record whose canonical JSON is known.
 pub(crate) fn of_canonical(stream: &str, canonical: &[u8]) -> Identity {
     let mut hasher = blake3::Hasher::new();
     hasher.update(stream.as_bytes());
@@ -36,7 +37,7 @@ pub(crate) fn of_canonical(stream: &str, canonical: &[u8]) -> Identity {
     identity
 }
 
-/// The id of the first event of a record, by its identity in hexadecimal, for a tenant.
+/// Returns the id of the first event of a record, by its identity in hexadecimal, for a tenant.
 #[must_use]
 pub fn of_tenant(identity: &str, tenant: &str) -> String {
     let digits = identity.as_bytes().as_chunks::<2>().0;
@@ -51,7 +52,7 @@ pub fn of_tenant(identity: &str, tenant: &str) -> String {
     hex(hash.as_bytes().split_at(16).0)
 }
 
-/// Lower-case hexadecimal.
+/// Formats bytes as lower-case hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len() * 2);
     for byte in bytes {
@@ -61,7 +62,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     text
 }
 
-/// Whether a top-level key says how a record was transported, and nothing about the record.
+/// Returns whether a top-level key says how a record was transported, and nothing about the record.
 pub(crate) fn is_transport(key: &str) -> bool {
     key == "_offset" || key == "_partition"
 }

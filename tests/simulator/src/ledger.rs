@@ -24,12 +24,12 @@ struct Account {
 }
 
 impl Ledger {
-    /// The streams that have records.
+    /// Returns the streams that have records.
     pub fn streams(&self) -> impl Iterator<Item = &str> {
         self.streams.keys().map(String::as_str)
     }
 
-    /// The identities of the records that exist in a stream.
+    /// Returns the identities of the records that exist in a stream.
     #[must_use]
     pub fn expected(&self, stream: &str) -> &BTreeSet<String> {
         self.streams
@@ -37,7 +37,7 @@ impl Ledger {
             .map_or(&NOTHING, |account| &account.expected)
     }
 
-    /// How many records exist in all streams.
+    /// Returns how many records exist in all streams.
     #[must_use]
     pub fn total(&self) -> usize {
         self.streams
@@ -46,7 +46,7 @@ impl Ledger {
             .sum()
     }
 
-    /// The identities of the records that went out whole, and how many times.
+    /// Returns the identities of the records that went out whole, and how many times.
     pub fn served(&self, stream: &str) -> impl Iterator<Item = (&str, u64)> {
         let served = self
             .streams
@@ -56,8 +56,8 @@ impl Ledger {
         served.map(|(identity, times)| (identity.as_str(), *times))
     }
 
-    /// The identity in the ledger of a record that was delivered: another one where it went out
-    /// in the words of the event endpoint, or as a row of CSV.
+    /// Returns the identity in the ledger of a record that was delivered: another one where it went
+    /// out in the words of the event endpoint, or as a row of CSV.
     #[must_use]
     pub fn original<'a>(&'a self, stream: &str, identity: &'a str) -> &'a str {
         let forms = self.streams.get(stream).map(|account| &account.forms);
@@ -66,7 +66,7 @@ impl Ledger {
             .map_or(identity, String::as_str)
     }
 
-    /// The identities that exist and are not among the delivered ones.
+    /// Returns the identities that exist and are not among the delivered ones.
     pub fn missing<I>(&self, stream: &str, delivered: I) -> BTreeSet<String>
     where
         I: IntoIterator,
@@ -79,7 +79,7 @@ impl Ledger {
         missing
     }
 
-    /// The delivered identities that never existed.
+    /// Returns the delivered identities that never existed.
     pub fn invented<I>(&self, stream: &str, delivered: I) -> BTreeSet<String>
     where
         I: IntoIterator,
@@ -95,7 +95,7 @@ impl Ledger {
         invented
     }
 
-    /// How many lines of a stream are no records, the ones that faults put in included.
+    /// Returns how many lines of a stream are no records, the ones that faults put in included.
     #[must_use]
     pub fn malformed(&self, stream: &str) -> u64 {
         self.streams
@@ -103,7 +103,7 @@ impl Ledger {
             .map_or(0, |account| account.malformed)
     }
 
-    /// How many of these would be records, but for bytes that are no text.
+    /// Returns how many of these would be records, but for bytes that are no text.
     #[must_use]
     pub fn not_text(&self, stream: &str) -> u64 {
         self.streams
@@ -111,15 +111,15 @@ impl Ledger {
             .map_or(0, |account| account.not_text)
     }
 
-    /// The paths of the files of a stream that were taken away, with the identities of the records
-    /// in each. They are expected all the same.
+    /// Returns the paths of the files of a stream that were taken away, with the identities of the
+    /// records in each. They are expected all the same.
     pub fn deleted(&self, stream: &str) -> impl Iterator<Item = (&str, &BTreeSet<String>)> {
         let account = self.streams.get(stream);
         let deleted = account.into_iter().flat_map(|account| &account.deleted);
         deleted.map(|(path, identities)| (path.as_str(), identities))
     }
 
-    /// The records without a timestamp, that only faults put in. They are not expected.
+    /// Returns the records without a timestamp, that only faults put in. They are not expected.
     #[must_use]
     pub fn untimed(&self, stream: &str) -> &BTreeSet<String> {
         self.streams
@@ -127,8 +127,8 @@ impl Ledger {
             .map_or(&NOTHING, |account| &account.untimed)
     }
 
-    /// The same ledger with the ids that the records have as events of a tenant: BLAKE3 of the
-    /// identity, the occurrence (1) and the name.
+    /// Returns the same ledger with the ids that the records have as events of a tenant: BLAKE3 of
+    /// the identity, the occurrence (1) and the name.
     #[must_use]
     pub fn of_tenant(&self, tenant: &str) -> Self {
         let id = |identity: &String| of_tenant(identity, tenant);

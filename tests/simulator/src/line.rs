@@ -25,7 +25,7 @@ pub(crate) enum Added {
     Untimed(String),
 }
 
-/// The line that an effect puts into a file, where it is one of those that do.
+/// Returns the line that an effect puts into a file, where it is one of those that do.
 pub(crate) fn of(effect: &Effect, event_type: EventType) -> Option<Line> {
     let line = |bytes: Vec<u8>, added| Some(Line { bytes, added });
     if let Effect::InvalidUtf8Line = effect {
@@ -50,7 +50,7 @@ pub(crate) fn of(effect: &Effect, event_type: EventType) -> Option<Line> {
 }
 
 impl Line {
-    /// The file with the line after its first.
+    /// Returns the file with the line after its first.
     pub(crate) fn put_into(&self, file: &[u8]) -> Vec<u8> {
         let plain = inflate(file);
         let at = plain

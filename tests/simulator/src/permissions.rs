@@ -24,7 +24,7 @@ pub(crate) struct Permissions {
 }
 
 impl Permissions {
-    /// The permissions at the start, out of all streams there are.
+    /// Creates the permissions at the start, out of all streams there are.
     pub(crate) fn new(config: &Config, streams: impl Iterator<Item = &'static str>) -> Self {
         let may = |stream: &&str| {
             let may = config.permissions.as_ref();
@@ -46,7 +46,7 @@ impl Permissions {
         };
     }
 
-    /// The answer for a stream that may not be read.
+    /// Returns the answer for a stream that may not be read.
     pub(crate) fn refuse(&self, stream: &str, shape: FailShape) -> Option<Answer> {
         self.refused
             .get(stream)
@@ -55,7 +55,7 @@ impl Permissions {
 }
 
 impl Refusal {
-    /// The answer, with `fail` in one of its two forms.
+    /// Returns the answer, with `fail` in one of its two forms.
     pub(crate) fn answer(self, shape: FailShape) -> Answer {
         let (status, code, message) = match self {
             Self::Forbidden => (403, "app_forbidden", FORBIDDEN),

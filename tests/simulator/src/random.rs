@@ -7,7 +7,7 @@ pub(crate) struct Random {
 }
 
 impl Random {
-    /// A generator for one purpose. Another purpose or label gives an unrelated sequence.
+    /// Creates a generator for one purpose. Another purpose or label gives an unrelated sequence.
     pub(crate) fn new(seed: u64, purpose: &str, labels: &[u64]) -> Self {
         let mut random = Self { state: seed };
         let purpose = purpose
@@ -19,7 +19,7 @@ impl Random {
         random
     }
 
-    /// The next 64 bits.
+    /// Returns the next 64 bits.
     pub(crate) fn next(&mut self) -> u64 {
         self.state = self.state.wrapping_add(GAMMA);
         let mut z = self.state;
@@ -28,34 +28,34 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// A number from 0 up to, and without, `bound`. 0 when the bound is 0.
+    /// Returns a number from 0 up to, and without, `bound`. 0 when the bound is 0.
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.next().checked_rem(bound).unwrap_or(0)
     }
 
-    /// Whether something that happens `per_mille` times in a thousand happens now.
+    /// Returns whether something that happens `per_mille` times in a thousand happens now.
     pub(crate) fn chance(&mut self, per_mille: u32) -> bool {
         self.below(1000) < u64::from(per_mille)
     }
 
-    /// One of the items; the default when there is none.
+    /// Returns one of the items; the default when there is none.
     pub(crate) fn pick<T: Copy + Default>(&mut self, items: &[T]) -> T {
         let bound = u64::try_from(items.len()).unwrap_or(0);
         let index = usize::try_from(self.below(bound)).unwrap_or(0);
         items.get(index).copied().unwrap_or_default()
     }
 
-    /// Lower-case hexadecimal of that many characters.
+    /// Returns lower-case hexadecimal of that many characters.
     pub(crate) fn hex(&mut self, chars: usize) -> String {
         self.text(HEX, 4, chars)
     }
 
-    /// A text as the identifiers of the upstream have them.
+    /// Returns a text as the identifiers of the upstream have them.
     pub(crate) fn token(&mut self, chars: usize) -> String {
         self.text(URL_SAFE, 6, chars)
     }
 
-    /// A text out of an alphabet of 2 to the power of `bits` characters.
+    /// Returns a text out of an alphabet of 2 to the power of `bits` characters.
     fn text(&mut self, alphabet: &[u8], bits: u32, chars: usize) -> String {
         let mut text = String::with_capacity(chars);
         let mut word = 0;
@@ -70,7 +70,7 @@ impl Random {
         text
     }
 
-    /// A random UUID.
+    /// Returns a random UUID.
     pub(crate) fn uuid(&mut self) -> String {
         let bits = u128::from(self.next()) << 64 | u128::from(self.next());
         let builder = uuid::Builder::from_random_bytes(bits.to_be_bytes());

@@ -35,12 +35,12 @@ impl Request {
         }
     }
 
-    /// A parameter of the query.
+    /// Returns a parameter of the query.
     pub(crate) fn parameter(&self, name: &str) -> Option<&str> {
         find(&self.query, name)
     }
 
-    /// What the request asks of the API origin.
+    /// Returns what the request asks of the API origin.
     pub(crate) fn endpoint(&self) -> Endpoint {
         match (self.method.as_str(), self.path.as_str()) {
             ("POST", "/oauth/token") => Endpoint::Token,
@@ -52,14 +52,14 @@ impl Request {
     }
 }
 
-/// The value of a name in a parsed form.
+/// Returns the value of a name in a parsed form.
 pub(crate) fn find<'a>(form: &'a [(String, String)], name: &str) -> Option<&'a str> {
     form.iter()
         .find(|(other, _)| other == name)
         .map(|(_, value)| value.as_str())
 }
 
-/// The pairs of `a=b&c=d`, with `+` and `%20` for a space.
+/// Returns the pairs of `a=b&c=d`, with `+` and `%20` for a space.
 pub(crate) fn parse_form(text: &str) -> Vec<(String, String)> {
     let pairs = text.split('&').filter(|pair| !pair.is_empty());
     pairs

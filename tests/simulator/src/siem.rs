@@ -43,7 +43,7 @@ pub(crate) struct Page {
 }
 
 impl Feed {
-    /// The feed at the start.
+    /// Creates the feed at the start.
     pub(crate) fn new(config: &Config, event_type: EventType, now_ms: i64) -> Self {
         let mut random = Random::new(config.seed, "feed", &[event_type.index()]);
         let maker = maker(config, event_type);
@@ -130,7 +130,7 @@ impl Feed {
         u64::try_from(self.files.len()).unwrap_or(u64::MAX)
     }
 
-    /// The page that a request asks for; otherwise why not.
+    /// Returns the page that a request asks for; otherwise why not.
     pub(crate) fn page(
         &self,
         config: &Config,
@@ -166,7 +166,7 @@ impl Feed {
         })
     }
 
-    /// The position of the first file with records at that time or later.
+    /// Returns the position of the first file with records at that time or later.
     fn first_since(&self, at_ms: i64) -> u64 {
         let before = self
             .files
@@ -194,7 +194,7 @@ impl Page {
         }
     }
 
-    /// The page as the endpoint writes it. Generates the files that are listed.
+    /// Returns the page as the endpoint writes it. Generates the files that are listed.
     pub(crate) fn answer(&self, bucket: &Bucket, now_ms: i64) -> Answer {
         let expiry_ms = now_ms.saturating_add(self.link_life_ms);
         let expiry = Civil::new(expiry_ms).iso_ms();
@@ -229,7 +229,7 @@ impl Page {
         STANDARD.encode(text)
     }
 
-    /// Applies a fault.
+    /// Applies the effect of a fault.
     pub(crate) fn suffer(&mut self, effect: Option<&Effect>) {
         if let Some(effect) = effect {
             on_page(effect, self);
@@ -237,7 +237,7 @@ impl Page {
     }
 }
 
-/// What makes the records of an event type.
+/// Returns what makes the records of an event type.
 pub(crate) fn maker(config: &Config, event_type: EventType) -> Maker {
     let account = Random::new(config.seed, "account", &[]).below(90) + 10;
     Maker {
@@ -249,7 +249,7 @@ pub(crate) fn maker(config: &Config, event_type: EventType) -> Maker {
     }
 }
 
-/// The event type that a request is about: one of the product that the path names.
+/// Returns the event type that a request is about: one of the product that the path names.
 pub(crate) fn event_type(request: &Request) -> Option<EventType> {
     // The two endpoints have two names for it.
     let name = if request.path.contains("/batch/") {
@@ -262,7 +262,7 @@ pub(crate) fn event_type(request: &Request) -> Option<EventType> {
     Some(event_type).filter(|event_type| Some(event_type.product()) == product)
 }
 
-/// The error answer for a parameter.
+/// Returns the error answer for a parameter.
 pub(crate) fn bad_parameter(name: &str) -> Answer {
     let message = format!("Parameter {name} is not valid");
     Answer::json(

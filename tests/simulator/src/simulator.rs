@@ -63,38 +63,38 @@ impl Simulator {
         Ok(simulator)
     }
 
-    /// The base URL of the API.
+    /// Returns the base URL of the API.
     #[must_use]
     pub fn api_url(&self) -> String {
         self.api_url.clone()
     }
 
-    /// The origin that links to files have.
+    /// Returns the origin that links to files have.
     #[must_use]
     pub fn storage_url(&self) -> String {
         self.storage_url.clone()
     }
 
-    /// The client id of the application.
+    /// Returns the client id of the application.
     #[must_use]
     pub fn client_id(&self) -> String {
         self.world.auth().client_id.clone()
     }
 
-    /// The client secret of the application.
+    /// Returns the client secret of the application.
     #[must_use]
     pub fn client_secret(&self) -> String {
         self.world.auth().client_secret.clone()
     }
 
-    /// What exists now and what has gone out. Generates every file that was not listed yet.
+    /// Returns what exists now and what has gone out. Generates every file that was not listed yet.
     #[must_use]
     pub fn ledger(&self) -> Ledger {
         generate_all(&self.world);
         self.world.ledger()
     }
 
-    /// What was asked so far.
+    /// Returns what was asked so far.
     #[must_use]
     pub fn requests(&self) -> Requests {
         self.world.counters.snapshot()
@@ -106,8 +106,8 @@ impl Simulator {
         self.world.faults().script(fault);
     }
 
-    /// How many requests each fault has struck since the faults were last ended, in the order of
-    /// scripting.
+    /// Returns how many requests each fault has struck since the faults were last ended, in the
+    /// order of scripting.
     #[must_use]
     pub fn strikes(&self) -> Vec<u64> {
         self.world.faults().strikes()
@@ -160,7 +160,7 @@ impl Simulator {
         self.world.permit(stream, Some(refusal));
     }
 
-    /// The upstream's time, skew included.
+    /// Returns the upstream's time, skew included.
     #[must_use]
     pub fn now_ms(&self) -> i64 {
         self.world.clock.now_ms()

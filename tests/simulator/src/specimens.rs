@@ -9,7 +9,7 @@ use crate::history;
 use crate::post;
 use crate::siem::maker;
 
-/// The names of all streams.
+/// Returns the names of all streams.
 #[must_use]
 pub fn streams() -> Vec<&'static str> {
     let event_types = EventType::ALL.iter().map(|event_type| event_type.stream());
@@ -17,7 +17,8 @@ pub fn streams() -> Vec<&'static str> {
     event_types.chain(logs).collect()
 }
 
-/// The first records of a stream of the tenant, as many as asked for; none of one that is unknown.
+/// Returns the first records of a stream of the tenant, as many as asked for; none of one that is
+/// unknown.
 #[must_use]
 pub fn specimens(config: &Config, stream: &str, count: u32) -> Vec<Value> {
     let to_ms = config.now_ms.unwrap_or(NOW_MS);

@@ -30,7 +30,7 @@ impl Bucket {
         }
     }
 
-    /// A link to a file, different on every call.
+    /// Returns a link to a file, different on every call.
     pub(crate) fn sign(&self, path: &str, now_ms: i64, expiry_ms: i64) -> String {
         let number = self.signed.fetch_add(1, Ordering::SeqCst);
         let session = format!("{number:08x}.{expiry_ms}");
@@ -84,12 +84,12 @@ impl Bucket {
     }
 }
 
-/// The answer to a link that is past its time.
+/// Returns the answer to a link that is past its time.
 pub(crate) fn denied(message: &str) -> Answer {
     error(403, "AccessDenied", message)
 }
 
-/// The answer to a path behind which there is nothing.
+/// Returns the answer to a path behind which there is nothing.
 pub(crate) fn not_found() -> Answer {
     error(404, "NoSuchKey", "The specified key does not exist")
 }

@@ -14,7 +14,7 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    /// A clock that shows `now_ms` (the wall clock when not given) plus the skew.
+    /// Creates a clock that shows `now_ms` (the wall clock when not given) plus the skew.
     pub(crate) fn new(now_ms: Option<i64>, skew_ms: i64) -> Self {
         let start_ms = now_ms.unwrap_or_else(wall_ms).saturating_add(skew_ms);
         Self {
@@ -24,12 +24,12 @@ impl Clock {
         }
     }
 
-    /// What the clock showed at the start.
+    /// Returns what the clock showed at the start.
     pub(crate) fn start_ms(&self) -> i64 {
         self.start_ms
     }
 
-    /// What the clock shows now.
+    /// Returns what the clock shows now.
     pub(crate) fn now_ms(&self) -> i64 {
         let elapsed = i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX);
         let moved = self.moved_ms.load(Ordering::SeqCst);
@@ -54,42 +54,42 @@ fn wall_ms() -> i64 {
 pub(crate) struct Civil(DateTime<Utc>);
 
 impl Civil {
-    /// The time that many milliseconds after the epoch.
+    /// Returns the time that many milliseconds after the epoch.
     pub(crate) fn new(epoch_ms: i64) -> Self {
         Self(DateTime::from_timestamp_millis(epoch_ms).unwrap_or_default())
     }
 
-    /// `2026-11-22`.
+    /// Formats as `2026-11-22`.
     pub(crate) fn date(&self) -> String {
         self.form("%Y-%m-%d")
     }
 
-    /// `09:05:31`.
+    /// Formats as `09:05:31`.
     pub(crate) fn clock(&self) -> String {
         self.form("%H:%M:%S")
     }
 
-    /// `2026-11-22T09:05:31.250Z`.
+    /// Formats as `2026-11-22T09:05:31.250Z`.
     pub(crate) fn iso_ms(&self) -> String {
         self.form("%Y-%m-%dT%H:%M:%S%.3fZ")
     }
 
-    /// `2026-11-22T09:05:31+0000`.
+    /// Formats as `2026-11-22T09:05:31+0000`.
     pub(crate) fn offset_form(&self) -> String {
         self.form("%Y-%m-%dT%H:%M:%S+0000")
     }
 
-    /// `2026-11-22T9:05:31+0000`: an hour without its zero, as the API sometimes writes.
+    /// Formats as `2026-11-22T9:05:31+0000`: an hour without its zero, as the API sometimes writes.
     pub(crate) fn offset_form_unpadded(&self) -> String {
         self.form("%Y-%m-%dT%-H:%M:%S+0000")
     }
 
-    /// `20261122T090531Z`.
+    /// Formats as `20261122T090531Z`.
     pub(crate) fn basic(&self) -> String {
         self.form("%Y%m%dT%H%M%SZ")
     }
 
-    /// `Sun, 22 Nov 2026 09:05:31 GMT`.
+    /// Formats as `Sun, 22 Nov 2026 09:05:31 GMT`.
     pub(crate) fn http(&self) -> String {
         self.form("%a, %d %b %Y %H:%M:%S GMT")
     }
@@ -99,14 +99,14 @@ impl Civil {
     }
 }
 
-/// The milliseconds of the epoch at which a day of the form `2026-11-22` begins.
+/// Returns the milliseconds of the epoch at which a day of the form `2026-11-22` begins.
 pub(crate) fn parse_date(text: &str) -> Option<i64> {
     let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
     // chrono also reads a day without its zero; the API does not.
     (date.to_string() == text).then(|| date.and_time(NaiveTime::MIN).and_utc().timestamp_millis())
 }
 
-/// The milliseconds of the epoch of a date and time with `Z`, `+0000` or `+00:00`.
+/// Returns the milliseconds of the epoch of a date and time with `Z`, `+0000` or `+00:00`.
 pub(crate) fn parse_date_time(text: &str) -> Option<i64> {
     let text = text
         .strip_suffix('Z')

@@ -42,7 +42,7 @@ pub(crate) struct World {
     /// How many records of each log there were ever.
     made: Mutex<BTreeMap<&'static str, u64>>,
     permissions: Mutex<Permissions>,
-    /// The records that went out in other words: by what, which one, and how often.
+    /// Records sent in another form, with their original identity and how often they were sent.
     other_forms: Mutex<OtherForms>,
     answers: AtomicU64,
 }
@@ -51,7 +51,7 @@ pub(crate) struct World {
 type OtherForms = BTreeMap<(&'static str, Identity), (Identity, u64)>;
 
 impl World {
-    /// The tenant at the start.
+    /// Creates the tenant at the start.
     pub(crate) fn new(config: Config, storage_origin: String) -> Self {
         let clock = Clock::new(config.now_ms, config.skew_ms);
         let now_ms = clock.start_ms();
@@ -117,7 +117,7 @@ impl World {
         lock(&self.logs)
     }
 
-    /// What is true of a request to a POST endpoint now.
+    /// Returns what is true of a request to a POST endpoint now.
     pub(crate) fn moment<'a>(&self, effect: Option<&'a Effect>) -> Moment<'a> {
         let life_ms = i64::try_from(self.config.page_token_life_ms);
         Moment {
@@ -146,7 +146,7 @@ impl World {
         }
     }
 
-    /// The file at that path.
+    /// Returns the file at that path.
     pub(crate) fn file(&self, path: &str) -> Option<Arc<BatchFile>> {
         let feeds = self.feeds();
         feeds
@@ -156,7 +156,7 @@ impl World {
             .cloned()
     }
 
-    /// Every file, in the order in which they are first listed.
+    /// Returns every file, in the order in which they are first listed.
     pub(crate) fn files(&self) -> Vec<Arc<BatchFile>> {
         let feeds = self.feeds();
         let mut files: Vec<_> = feeds
@@ -229,7 +229,7 @@ impl World {
         }
     }
 
-    /// What exists and what has gone out. Generates every file that was not yet.
+    /// Returns what exists and what has gone out. Generates every file that was not yet.
     pub(crate) fn ledger(&self) -> Ledger {
         let mut ledger = Ledger::default();
         for file in self.files() {
@@ -262,14 +262,14 @@ impl World {
         ledger
     }
 
-    /// The id of the next answer.
+    /// Returns the id of the next answer.
     pub(crate) fn request_id(&self) -> String {
         let number = self.answers.fetch_add(1, Ordering::SeqCst);
         Random::new(self.config.seed, "request", &[number]).uuid()
     }
 }
 
-/// The POST logs at the start, and how many records each one has.
+/// Returns the POST logs at the start, and how many records each one has.
 fn first_logs(
     config: &Config,
     now_ms: i64,
@@ -295,7 +295,7 @@ fn first_logs(
     (logs, made)
 }
 
-/// What is behind a lock, also after a thread that held it has panicked.
+/// Returns what is behind a lock, also after a thread that held it has panicked.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

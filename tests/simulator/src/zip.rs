@@ -5,7 +5,7 @@ use std::io::Write as _;
 use flate2::write::DeflateEncoder;
 use flate2::{Compression, Crc};
 
-/// The archive, with its directory.
+/// Returns the archive, with its directory.
 pub(crate) fn archive(name: &str, content: &[u8]) -> Vec<u8> {
     let mut encoder = DeflateEncoder::new(Vec::new(), Compression::fast());
     // Writing to a Vec cannot fail.

@@ -1,4 +1,4 @@
-//! Who may call: the date, the request id and the signature of every call.
+//! Authorization of calls: date, request id and signature.
 
 use std::collections::BTreeSet;
 
@@ -32,11 +32,11 @@ pub(super) struct Caller {
 /// Why a call is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// The application is not known: HTTP 200, as it was recorded.
+    /// The application is not known: HTTP 200, as recorded from the real API.
     App,
     /// The id was used before.
     Reused,
-    /// The date or the signature is wrong; nobody is told which.
+    /// The date or the signature is wrong; the response does not tell which.
     Signature,
 }
 
@@ -58,7 +58,7 @@ impl Auth {
         }
     }
 
-    /// Whether a call may come in; the path is that of discovery if it needs no signature.
+    /// Checks a call; `None` means allowed. `signed_path` is `None` for unsigned discovery.
     pub(super) fn refuse(
         &mut self,
         caller: &Caller,
@@ -88,7 +88,7 @@ impl Auth {
     }
 }
 
-/// `Fri, 31 May 2024 10:15:30 UTC`, in milliseconds of the epoch.
+/// Parses `Fri, 31 May 2024 10:15:30 UTC` to milliseconds since the epoch.
 fn parse_date(text: &str) -> Option<i64> {
     let form = "%a, %d %b %Y %H:%M:%S UTC";
     let time = NaiveDateTime::parse_from_str(text, form).ok()?;
@@ -96,7 +96,7 @@ fn parse_date(text: &str) -> Option<i64> {
     (time.format(form).to_string() == text).then(|| time.and_utc().timestamp_millis())
 }
 
-/// HMAC with SHA-1 (RFC 2104).
+/// Computes HMAC with SHA-1 (RFC 2104).
 fn hmac_sha1(key: &[u8], message: &[u8]) -> Result<[u8; 20], InvalidLength> {
     let mut mac = Hmac::<Sha1>::new_from_slice(key)?;
     mac.update(message);

@@ -42,13 +42,14 @@ impl LogFile {
         }
     }
 
-    /// The name.
+    /// Returns the name.
     pub(super) fn name(&self, key_value: bool) -> String {
         let ending = if key_value { "txt" } else { "json" };
         format!("{}.{ending}", self.stem)
     }
 
-    /// The contents. What is malformed breaks off, as it was seen (elastic/integrations#5053).
+    /// Returns the contents. What is malformed breaks off, as it was seen
+    /// (elastic/integrations#5053).
     pub(super) fn content(&self, key_value: bool) -> Vec<u8> {
         if self.malformed {
             return b"{ \"type\" : \"MTA\", \"data\" : ".to_vec();
@@ -65,7 +66,7 @@ impl LogFile {
     }
 }
 
-/// A record as a line of pairs; texts that people write stand between backslashes.
+/// Formats a record as a line of pairs; texts that people write stand between backslashes.
 fn line(record: &Value) -> String {
     let pairs = record
         .as_object()
@@ -85,7 +86,7 @@ fn line(record: &Value) -> String {
     pairs.collect::<Vec<_>>().join("|") + "\n"
 }
 
-/// An archive of files. Every other one has its sizes behind the data.
+/// Packs files into an archive. Every other one has its sizes behind the data.
 pub(super) fn archive(files: &[(String, Vec<u8>)]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut directory = Vec::new();

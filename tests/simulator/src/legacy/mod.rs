@@ -143,19 +143,19 @@ impl LegacySimulator {
         })
     }
 
-    /// The origin of the API and of discovery.
+    /// Returns the origin of the API and of discovery.
     #[must_use]
     pub fn url(&self) -> String {
         self.url.clone()
     }
 
-    /// The keys that are accepted.
+    /// Returns the keys that are accepted.
     #[must_use]
     pub fn keys(&self) -> LegacyKeys {
         lock(&self.world).auth.keys.clone()
     }
 
-    /// What tells each record that exists from all others: see [`legacy_key`].
+    /// Returns what tells each record that exists from all others: see [`legacy_key`].
     #[must_use]
     pub fn expected(&self) -> BTreeSet<String> {
         let world = lock(&self.world);
@@ -164,7 +164,7 @@ impl LegacySimulator {
         records.filter_map(legacy_key).collect()
     }
 
-    /// The names of the files that are malformed.
+    /// Returns the names of the files that are malformed.
     #[must_use]
     pub fn malformed(&self) -> BTreeSet<String> {
         let world = lock(&self.world);
@@ -188,7 +188,7 @@ impl LegacySimulator {
         lock(&self.world).faults.push_back(fault);
     }
 
-    /// What was asked so far.
+    /// Returns what was asked so far.
     #[must_use]
     pub fn requests(&self) -> LegacyRequests {
         lock(&self.world).requests.clone()
@@ -236,14 +236,14 @@ impl World {
         }
     }
 
-    /// The id of the next answer.
+    /// Returns the id of the next answer.
     fn request_id(&mut self) -> String {
         self.answers += 1;
         Random::new(self.config.seed, "legacy request", &[self.answers]).uuid()
     }
 }
 
-/// What tells a record of this tenant from all others: the first id that it has.
+/// Returns what tells a record of this tenant from all others: the first id that it has.
 #[must_use]
 pub fn legacy_key(record: &Value) -> Option<String> {
     let names = ["aCode", "MsgId", "msgid", "id"];

@@ -18,7 +18,7 @@ const SUBJECTS: [&str; 5] = [
     "",
 ];
 
-/// One record of a type.
+/// Generates one record of a type.
 pub(super) fn record(seed: u64, kind: &str, number: u64, at_ms: i64) -> Value {
     let mut random = Random::new(seed, "legacy record", &[number]);
     // The zone of the account, without a colon.
@@ -101,7 +101,7 @@ pub(super) fn record(seed: u64, kind: &str, number: u64, at_ms: i64) -> Value {
     record
 }
 
-/// One audit event, the oldest number last.
+/// Generates one audit event, the oldest number last.
 pub(super) fn audit(seed: u64, number: u32, now_ms: i64) -> Value {
     let mut random = Random::new(seed, "legacy audit", &[u64::from(number)]);
     let at_ms = now_ms - 60_000 - i64::from(number / 3) * 60_000;

@@ -192,7 +192,7 @@ impl World {
         (200, headers, content)
     }
 
-    /// Newest first, page by page.
+    /// Answers with audit events, newest first, page by page.
     fn audit(&self, body: &Value) -> Answer {
         let time = |value: &Value, at: &str| text(value, at).and_then(parse_date_time);
         let (Some(from), Some(to)) = (

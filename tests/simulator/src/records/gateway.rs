@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::Sketch;
 
-/// A message that a data leak prevention policy acted on. There is no id, and one message can
-/// have two rows of the same second.
+/// Generates a message that a data leak prevention policy acted on. There is no id, and one
+/// message can have two rows of the same second.
 pub(crate) fn dlp(sketch: &mut Sketch) -> Value {
     let (policy, action) = sketch.pick(&[
         ("Card numbers", "hold"),
@@ -23,7 +23,7 @@ pub(crate) fn dlp(sketch: &mut Sketch) -> Value {
     })
 }
 
-/// A message that is held. Its id is its own, and the row is the same each time.
+/// Generates a held message. Its id is its own, and the row is the same each time.
 pub(crate) fn held_message(sketch: &mut Sketch) -> Value {
     let (reason, id) = sketch.pick(&[
         (
@@ -60,8 +60,8 @@ pub(crate) fn held_message(sketch: &mut Sketch) -> Value {
     })
 }
 
-/// A held message that somebody released or rejected. The operator is an object or a text, and
-/// the date can be missing.
+/// Generates a held message that somebody released or rejected. The operator is an object or a
+/// text, and the date can be missing.
 pub(crate) fn held_release(sketch: &mut Sketch) -> Value {
     let status = sketch.pick(&["released", "released", "rejected"]);
     let operator = sketch.mailbox();
@@ -108,7 +108,7 @@ pub(crate) fn held_release(sketch: &mut Sketch) -> Value {
     record
 }
 
-/// A message that was rejected before it was accepted.
+/// Generates a message that was rejected before it was accepted.
 pub(crate) fn rejection(sketch: &mut Sketch) -> Value {
     let (kind, info) = sketch.pick(&[
         ("Manual Envelope Rejection", "Envelope blocked - User Entry"),

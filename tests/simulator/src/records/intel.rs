@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Sketch, words};
 
-/// An indicator. What stands beside it in a file is no record.
+/// Generates an indicator. What stands beside it in a file is no record.
 pub(crate) fn indicator(sketch: &mut Sketch) -> Value {
     let at = sketch.at().iso_ms();
     json!({

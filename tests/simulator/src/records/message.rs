@@ -22,7 +22,7 @@ pub(crate) struct Message {
 }
 
 impl Message {
-    /// The message of that number. The time is that of the first record about it.
+    /// Returns the message of that number. The time is that of the first record about it.
     pub(crate) fn new(seed: u64, number: u64, at_ms: i64, traps: bool) -> Self {
         let mut random = Random::new(seed, "message", &[number]);
         let direction = random.pick(&["Inbound", "Inbound", "Inbound", "Outbound", "Internal"]);
@@ -68,7 +68,7 @@ impl Message {
         }
     }
 
-    /// The direction as the records of different years write it.
+    /// Returns the direction as the records of different years write it.
     pub(crate) fn direction_as_written(&self, random: &mut Random, traps: bool) -> String {
         match if traps { random.below(8) } else { 0 } {
             0..=4 => self.direction.to_owned(),
@@ -105,7 +105,7 @@ fn aggregate_id(random: &mut Random, at_ms: i64, traps: bool) -> String {
     }
 }
 
-/// An address out of the blocks that RFC 5737 and RFC 3849 reserve for documentation.
+/// Returns an address out of the blocks that RFC 5737 and RFC 3849 reserve for documentation.
 pub(crate) fn ip(random: &mut Random, direction: &str, traps: bool) -> String {
     if direction == "Internal" {
         return format!(

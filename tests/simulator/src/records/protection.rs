@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Sketch, words};
 
-/// A link that was clicked or scanned.
+/// Generates a link that was clicked or scanned.
 pub(crate) fn ttp_url(sketch: &mut Sketch) -> Value {
     let (result, action, actions) = sketch.pick(&[
         ("clean", "allow", "Allow"),
@@ -51,7 +51,7 @@ pub(crate) fn ttp_url(sketch: &mut Sketch) -> Value {
     })
 }
 
-/// An attachment that was opened in the sandbox.
+/// Generates an attachment that was opened in the sandbox.
 pub(crate) fn ttp_attachment(sketch: &mut Sketch) -> Value {
     let (result, action) = sketch.pick(&[
         ("safe", "none, none"),
@@ -77,7 +77,7 @@ pub(crate) fn ttp_attachment(sketch: &mut Sketch) -> Value {
     })
 }
 
-/// A message that looks like somebody else wrote it. Two events in a row carry the same id.
+/// Generates an impersonating message. Two events in a row carry the same id.
 pub(crate) fn ttp_impersonation(sketch: &mut Sketch) -> Value {
     let sources = [
         "similar_internal_domain",

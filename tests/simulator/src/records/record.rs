@@ -60,7 +60,7 @@ impl Record {
         self.fields.retain(|(other, _)| *other != key);
     }
 
-    /// The value of a field.
+    /// Returns the value of a field.
     pub(crate) fn value(&self, key: &str) -> Option<&Value> {
         self.fields
             .iter()
@@ -68,17 +68,17 @@ impl Record {
             .map(|(_, value)| value)
     }
 
-    /// All fields, in the order of writing.
+    /// Returns all fields, in the order of writing.
     pub(crate) fn fields(&self) -> impl Iterator<Item = (&'static str, &Value)> {
         self.fields.iter().map(|(key, value)| (*key, value))
     }
 
-    /// Which record of a stream it is.
+    /// Returns which record of a stream it is.
     pub(crate) fn identity(&self, stream: &str) -> Identity {
         of_canonical(stream, &self.canonical())
     }
 
-    /// About how many bytes the line will have.
+    /// Estimates how many bytes the line will have.
     pub(crate) fn line_bytes(&self) -> usize {
         let mut text = Vec::new();
         self.fields
@@ -107,7 +107,7 @@ impl Record {
         of_canonical(stream, &canonical(fields))
     }
 
-    /// The text that the identity is computed over.
+    /// Returns the text that the identity is computed over.
     pub(crate) fn canonical(&self) -> Vec<u8> {
         let fields = self.fields.iter().map(|(key, value)| {
             let mut text = Vec::new();

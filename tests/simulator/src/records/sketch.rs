@@ -18,13 +18,13 @@ pub(crate) struct Sketch {
 }
 
 impl Sketch {
-    /// The time of the record.
+    /// Returns the time of the record.
     pub(super) fn at(&self) -> Civil {
         Civil::new(self.at_ms)
     }
 
-    /// The time in the form of most logs; with traps sometimes with an hour without its zero, as
-    /// has been seen.
+    /// Returns the time in the form of most logs; with traps sometimes with an hour without its
+    /// zero, as has been seen.
     pub(super) fn time(&mut self) -> String {
         if self.odd(20) {
             self.at().offset_form_unpadded()
@@ -33,7 +33,7 @@ impl Sketch {
         }
     }
 
-    /// Whether an odd shape occurs here that occurs so often in a thousand times.
+    /// Returns whether an odd shape occurs here that occurs so often in a thousand times.
     pub(super) fn odd(&mut self, per_mille: u32) -> bool {
         self.traps && self.random.chance(per_mille)
     }
@@ -42,20 +42,20 @@ impl Sketch {
         self.random.pick(items)
     }
 
-    /// The address of one of the tenant's own people.
+    /// Returns the address of one of the tenant's own people.
     pub(super) fn mailbox(&mut self) -> String {
         let (_, mailbox) = self.random.pick(words::PEOPLE);
         format!("{mailbox}@{}", self.random.pick(words::TENANT_DOMAINS))
     }
 
-    /// The name of one of the tenant's own people, and the address.
+    /// Returns the name of one of the tenant's own people, and the address.
     pub(super) fn person(&mut self) -> (&'static str, String) {
         let (name, mailbox) = self.random.pick(words::PEOPLE);
         let domain = self.random.pick(words::TENANT_DOMAINS);
         (name, format!("{mailbox}@{domain}"))
     }
 
-    /// The address of somebody outside; with traps sometimes the sender of bounces.
+    /// Returns the address of somebody outside; with traps sometimes the sender of bounces.
     pub(super) fn sender(&mut self) -> String {
         if self.odd(50) {
             return "<>".to_owned();
@@ -76,7 +76,7 @@ impl Sketch {
         format!("{} #{}", self.random.pick(words::SUBJECTS), self.number)
     }
 
-    /// A message id, with or without its brackets.
+    /// Returns a message id, with or without its brackets.
     pub(super) fn message_id(&mut self) -> String {
         let id = format!(
             "{}@{}",
@@ -86,12 +86,12 @@ impl Sketch {
         if self.odd(150) { id } else { format!("<{id}>") }
     }
 
-    /// An address outside the tenant.
+    /// Returns an address outside the tenant.
     pub(super) fn address(&mut self) -> String {
         ip(&mut self.random, "Inbound", self.traps)
     }
 
-    /// A text, or one of the two ways to say nothing.
+    /// Returns a text, or one of the two ways to say nothing.
     pub(super) fn text_or_nothing(&mut self, text: &str) -> Value {
         if self.odd(60) {
             Value::Null
@@ -102,12 +102,12 @@ impl Sketch {
         }
     }
 
-    /// Name, extension and media type of a file.
+    /// Returns name, extension and media type of a file.
     pub(super) fn file(&mut self) -> (&'static str, &'static str, &'static str) {
         self.random.pick(words::FILES)
     }
 
-    /// The direction, as these logs write it.
+    /// Returns the direction, as these logs write it.
     pub(super) fn route(&mut self) -> &'static str {
         self.pick(&["inbound", "inbound", "inbound", "outbound", "internal"])
     }

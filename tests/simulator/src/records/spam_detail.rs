@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::random::Random;
 
-/// What the spam scanner says, with as many categories as make about that many bytes.
+/// Generates what the spam scanner says, with as many categories as fill that many bytes.
 pub(crate) fn spam_detail(random: &mut Random, fill_bytes: usize) -> Value {
     let mut categories = Vec::new();
     let mut filled: usize = 0;
@@ -55,7 +55,8 @@ pub(crate) fn spam_detail(random: &mut Random, fill_bytes: usize) -> Value {
     Value::Object(detail)
 }
 
-/// The detail in one of the shapes other than null: an object, its text, or the text of its text.
+/// Returns the detail in one of the shapes other than null: an object, its text, or the text of its
+/// text.
 pub(crate) fn in_some_shape(random: &mut Random, detail: Value, traps: bool) -> Value {
     match if traps { random.below(5) } else { 0 } {
         0..=2 => Value::String(detail.to_string()),
