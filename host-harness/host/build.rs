@@ -1,4 +1,4 @@
-//! Builds the component that `source-host` carries, so that `cargo run` and
+//! Builds the component embedded in `source-host`, so that `cargo run` and
 //! `cargo test` never use a stale one.
 //!
 //! The component has a target directory of its own inside the workspace's: it
@@ -15,7 +15,7 @@ const TARGET: &str = "wasm32-wasip2";
 const PROFILE: &str = "component";
 const NO_SIMD: &str = "MIMECAST_SOURCE_NO_SIMD";
 
-/// Variables that the outer cargo may have read from the user; all other
+/// Prefixes of variables that may come from the user's environment; all other
 /// `CARGO_*` describe the outer build and would mislead the inner one.
 const KEPT_PREFIXES: [&str; 6] = [
     "CARGO_HOME",
@@ -26,7 +26,7 @@ const KEPT_PREFIXES: [&str; 6] = [
     "CARGO_SOURCE_",
 ];
 
-/// What clippy, doc and the outer build leave in the environment.
+/// Variables set by clippy, rustdoc and the outer build.
 const REMOVED: [&str; 6] = [
     "RUSTC_WORKSPACE_WRAPPER",
     "RUSTDOCFLAGS",
@@ -66,7 +66,7 @@ fn build() -> Result<(), Box<dyn Error>> {
     let target_dir = component_target_dir(&out_dir, simd)?;
     compile(root, &target_dir, simd)?;
 
-    // A copy of its own: another build may rewrite the original at any time.
+    // Copies it, because another build may rewrite the original at any time.
     let built = target_dir
         .join(TARGET)
         .join(PROFILE)
@@ -77,7 +77,7 @@ fn build() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Say in one line what is missing, before cargo says it in fifty.
+/// Reports a missing target in one line, before cargo reports it in fifty.
 fn check_target() -> Result<(), Box<dyn Error>> {
     let printed = Command::new(variable("RUSTC")?)
         .args(["--print", "target-libdir", "--target", TARGET])
@@ -90,7 +90,7 @@ fn check_target() -> Result<(), Box<dyn Error>> {
     Err(format!("the target {TARGET} is not installed; run: rustup target add {TARGET}").into())
 }
 
-/// `<workspace target>/component`, next to `debug` and `release`.
+/// Returns `<workspace target>/component`, next to `debug` and `release`.
 ///
 /// `OUT_DIR` is `<target>/[<triple>/]<profile>/build/<package>/out`.
 fn component_target_dir(out_dir: &Path, simd: bool) -> Result<PathBuf, Box<dyn Error>> {
@@ -117,7 +117,7 @@ fn compile(root: &Path, target_dir: &Path, simd: bool) -> Result<(), Box<dyn Err
             cargo.env_remove(&name);
         }
     }
-    // With vectors it is what `.cargo/config.toml` has every build of the component be.
+    // SIMD is enabled for every build of the component in `.cargo/config.toml`.
     if !simd {
         cargo.env("RUSTFLAGS", "-C target-feature=-simd128");
     }

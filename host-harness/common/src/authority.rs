@@ -1,4 +1,4 @@
-//! Host and port of an address, as the settings file and components write them.
+//! Parses the host and port of an address, as the settings file and components write them.
 
 use http::uri::Authority;
 

@@ -1,9 +1,9 @@
-//! Text from outside, made fit for one line of a log or a terminal.
+//! Escapes untrusted text so that it fits on one line of a log or a terminal.
 
 use std::borrow::Cow;
 
-/// The text with every character escaped that ends a line, moves a cursor or
-/// changes the direction of text: LF becomes `\n`, ESC `\u{1b}`.
+/// Escapes every character that ends a line, moves the cursor or changes the text direction:
+/// LF becomes `\n`, ESC `\u{1b}`.
 #[must_use]
 pub fn escape(text: &str) -> Cow<'_, str> {
     if !text.contains(is_control) {
@@ -20,8 +20,8 @@ pub fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// Whether a character is a control character, the separators of lines and paragraphs, and the marks,
-/// embeddings, overrides and isolates of bidirectional text.
+/// Returns whether a character is a control character, a line or paragraph separator, or a mark,
+/// embedding, override or isolate of bidirectional text.
 #[must_use]
 pub fn is_control(character: char) -> bool {
     character.is_control()

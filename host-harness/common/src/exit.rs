@@ -1,15 +1,15 @@
-//! How a command ends: the documented exit codes, and the sentence that goes
+//! How a command ends: the documented exit codes, and the message that goes
 //! with each.
 
 use std::fmt;
 use std::process::ExitCode;
 
-/// An exit code of `source-host`, the gravest last. They are a contract with whoever starts it.
+/// An exit code of `source-host`, most severe last. The codes are a stable interface.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Exit {
-    /// What was asked for has been done.
+    /// The command succeeded.
     Done,
-    /// Nothing collects, or nothing has for a long time: for `status`.
+    /// `status` only: no host is running, or a source has not stored anything for hours.
     NotRunning,
     /// The upstream or an output failed, or another run holds the state
     /// directory.
@@ -21,7 +21,7 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// The number that the shell sees. Usage errors are 2 and end in the
+    /// Returns the process exit code. Usage errors are 2 and end in the
     /// argument parser.
     #[must_use]
     pub fn code(self) -> u8 {
@@ -41,20 +41,20 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// A reason to end, as one line for people, with the code that belongs to it.
+/// An error that ends a command: a one-line message and the exit code.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Failure {
-    /// How the process ends.
+    /// The exit code.
     pub exit: Exit,
     /// A lower-case clause that names the thing; never a secret.
     pub message: String,
-    /// Whether another try may work without a change of the settings file:
-    /// what it names, such as a file, may be there by then.
+    /// Whether a retry may succeed without a change of the settings file, for example because a
+    /// file that it names appears later.
     pub is_retryable: bool,
 }
 
 impl Failure {
-    /// Settings that cannot be used.
+    /// Creates a failure for settings that cannot be used.
     pub fn settings(message: impl Into<String>) -> Self {
         Self {
             exit: Exit::BadSettings,
@@ -63,7 +63,7 @@ impl Failure {
         }
     }
 
-    /// Something that failed and may work another time.
+    /// Creates a failure that may not recur on another try.
     pub fn failed(message: impl Into<String>) -> Self {
         Self {
             exit: Exit::Failed,
@@ -72,7 +72,7 @@ impl Failure {
         }
     }
 
-    /// Credentials that the upstream refused.
+    /// Creates a failure for credentials that the upstream refused.
     pub fn unauthorized(message: impl Into<String>) -> Self {
         Self {
             exit: Exit::Unauthorized,
@@ -81,7 +81,7 @@ impl Failure {
         }
     }
 
-    /// The same failure, of something that may be repaired while the host
+    /// Returns the same failure marked retryable, for a cause that may be repaired while the host
     /// runs.
     #[must_use]
     pub fn retryable(self) -> Self {

@@ -1,22 +1,22 @@
-//! Values that a settings file keeps elsewhere: `{ env = ".." }` and
+//! References in a settings file to values stored elsewhere: `{ env = ".." }` and
 //! `{ file = ".." }`.
 
 use std::path::Path;
 
-/// A secret is a line, not a document.
+/// Upper bound of a secret file's size; a secret is one line.
 const SECRET_FILE_BYTES_MAX: u64 = 64 * 1024;
 
-/// A value that is kept elsewhere.
+/// A reference to a value stored outside the settings file.
 #[derive(Debug, Eq, PartialEq)]
 pub enum ValueReference {
-    /// In the environment variable of this name.
+    /// The environment variable of this name.
     Env(String),
-    /// In this file; a relative path begins at the settings file.
+    /// This file; a relative path is resolved against the settings file's directory.
     File(String),
 }
 
 impl ValueReference {
-    /// Recognizes `{ env = ".." }` or `{ file = ".." }`, with nothing else in it.
+    /// Parses `{ env = ".." }` or `{ file = ".." }` without other keys; `None` for any other value.
     #[must_use]
     pub fn recognize(value: &toml::Value) -> Option<Self> {
         let table = value.as_table().filter(|table| table.len() == 1)?;
@@ -30,7 +30,7 @@ impl ValueReference {
     }
 }
 
-/// Fetches it. The error is a clause that follows the name of the key.
+/// Reads the value that a reference points to. The error is a clause that follows the key.
 pub fn resolve_reference(
     indirect: &ValueReference,
     settings_file: &Path,

@@ -1,22 +1,22 @@
-//! On which line of a settings file each key is, for messages.
+//! Maps the keys of a settings file to their line numbers, for error messages.
 
 use std::collections::BTreeMap;
 
 use toml::de::{DeTable, DeValue};
 
-/// The lines of the keys of one table, and of the tables in it. Without any,
-/// as for a table that is in no file, no line is known.
+/// The line numbers of a table's keys and of the tables in it. The default, for a table that is
+/// not from a file, knows no lines.
 #[derive(Clone, Debug, Default)]
 pub struct KeyLines {
-    /// That of the table itself; 0 where it is not known.
+    /// The line of the table itself; 0 where it is unknown.
     line: usize,
     keys: BTreeMap<String, Self>,
-    /// Those of the elements of a list.
+    /// The lines of the elements, where the value is a list.
     elements: Vec<Self>,
 }
 
 impl KeyLines {
-    /// The lines of a whole file. A file with a syntax error has none.
+    /// Parses the lines of a whole file. Empty for a file with a syntax error.
     #[must_use]
     pub fn of(text: &str) -> Self {
         let starts: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
@@ -62,20 +62,20 @@ impl KeyLines {
         }
     }
 
-    /// The line of a key, or of the table where it has no such key.
+    /// Returns the line of a key, or of the table where it has no such key.
     #[must_use]
     pub fn line(&self, key: &str) -> Option<usize> {
         let line = self.keys.get(key).map_or(self.line, |lines| lines.line);
         (line > 0).then_some(line)
     }
 
-    /// The lines of the table at a key.
+    /// Returns the lines of the table at a key.
     #[must_use]
     pub fn table(&self, key: &str) -> Self {
         self.keys.get(key).cloned().unwrap_or_default()
     }
 
-    /// The lines of an element of the list at a key, such as a `[[source]]`.
+    /// Returns the lines of an element of the list at a key, such as a `[[source]]`.
     #[must_use]
     pub fn element(&self, key: &str, index: usize) -> Self {
         let list = self.keys.get(key);

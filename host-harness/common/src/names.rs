@@ -1,11 +1,11 @@
-//! The name that was probably meant.
+//! Suggests the known name that a misspelled one probably meant.
 
-/// Below this likeness a suggestion would puzzle rather than help.
+/// Minimum similarity for a suggestion.
 const LIKENESS_MIN: f64 = 0.7;
-/// Above most words that only begin alike.
+/// Similarity assumed for names that differ by one edit.
 const LIKENESS_OF_ONE_SLIP: f64 = 0.9;
 
-/// The candidate that is most like a name, if one is like it at all.
+/// Returns the most similar candidate, if any is similar enough.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     candidates
         .into_iter()
@@ -16,7 +16,7 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 }
 
 fn likeness(name: &str, candidate: &str) -> f64 {
-    // One slip in a short word makes it very unlike by the first measure.
+    // One typo in a short word scores low by Jaro-Winkler.
     let one_slip = name.len() > 1 && strsim::damerau_levenshtein(name, candidate) == 1;
     let likeness = strsim::jaro_winkler(name, candidate);
     if one_slip {
@@ -26,7 +26,7 @@ fn likeness(name: &str, candidate: &str) -> f64 {
     }
 }
 
-/// A clause about a key that is not known, with the nearest that is.
+/// Formats the error clause for an unknown key, with the nearest known key.
 #[must_use]
 pub fn unknown_key(key: &str, known: &[&str]) -> String {
     match nearest(key, known.iter().copied()) {

@@ -1,13 +1,13 @@
-//! Text that must not be seen: it prints as `[redacted]`, and it is taken out
-//! of whatever a component says.
+//! Secret text: it prints as `[redacted]` and is redacted from everything a component
+//! outputs.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// What stands in the place of a secret.
+/// Replacement text for a secret.
 const REDACTED: &str = "[redacted]";
 
-/// Shorter ones would take out parts of innocent words.
+/// Minimum length of a redacted secret; a shorter one would match parts of unrelated words.
 const REDACTED_BYTES_MIN: usize = 6;
 
 /// Text that holds a secret. It has no `Display`, and its `Debug` does not
@@ -16,13 +16,13 @@ const REDACTED_BYTES_MIN: usize = 6;
 pub struct Secret(String);
 
 impl Secret {
-    /// Take a secret in.
+    /// Wraps a secret.
     #[must_use]
     pub fn new(text: String) -> Self {
         Self(text)
     }
 
-    /// The text itself, for the one place that needs it.
+    /// Returns the secret text. Call it only where the secret is used.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -35,22 +35,22 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Takes known secrets out of text.
+/// Removes known secrets from text.
 #[derive(Clone, Default)]
 pub struct Redactor {
     secrets: Arc<[String]>,
 }
 
 impl Redactor {
-    /// A redactor for these secrets, as they are and as they stand in a JSON
-    /// string.
+    /// Creates a redactor for these secrets, in plain and in JSON-escaped
+    /// form.
     pub fn new(secrets: impl IntoIterator<Item = String>) -> Self {
         let mut secrets: Vec<String> = secrets
             .into_iter()
             .filter(|secret| secret.len() >= REDACTED_BYTES_MIN)
             .flat_map(|secret| [in_json(&secret), secret])
             .collect();
-        // A secret that holds another one is taken out as a whole.
+        // Longest first, so that a secret that contains another is redacted as a whole.
         secrets.sort_by(|one, other| other.len().cmp(&one.len()).then_with(|| one.cmp(other)));
         secrets.dedup();
         Self {
@@ -58,7 +58,7 @@ impl Redactor {
         }
     }
 
-    /// The text without the secrets.
+    /// Returns the text with all secrets replaced.
     #[must_use]
     pub fn redact(&self, text: &str) -> String {
         let mut redacted = text.to_owned();
@@ -70,7 +70,7 @@ impl Redactor {
         redacted
     }
 
-    /// Whether a secret is in the text.
+    /// Returns whether the text contains a secret.
     #[must_use]
     pub fn contains_secret(&self, text: &str) -> bool {
         self.secrets.iter().any(|secret| text.contains(secret))
@@ -83,7 +83,7 @@ impl fmt::Debug for Redactor {
     }
 }
 
-/// A text between the quotes of a JSON string.
+/// Returns the text as it appears inside the quotes of a JSON string.
 fn in_json(text: &str) -> String {
     let quoted = serde_json::Value::from(text).to_string();
     let inner = quoted

@@ -9,8 +9,8 @@ use crate::disk::FileVersion;
 use crate::indirect::{ValueReference, resolve_reference};
 use crate::secret::Secret;
 
-/// A secret of the settings file. One that is kept in a file of its own can be replaced there
-/// while the program runs.
+/// A secret of the settings file. One that is stored in a separate file can be rotated while the
+/// program runs.
 #[derive(Debug)]
 pub struct StoredSecret {
     file: Option<SecretFile>,
@@ -25,7 +25,7 @@ struct SecretFile {
 }
 
 impl StoredSecret {
-    /// One that never changes.
+    /// Creates a secret that never changes.
     #[must_use]
     pub fn fixed(secret: Secret) -> Self {
         Self {
@@ -34,7 +34,7 @@ impl StoredSecret {
         }
     }
 
-    /// One that may be in a file. `secret` is its present value.
+    /// Creates a secret that may be stored in a file. `secret` is its current value.
     #[must_use]
     pub(crate) fn new(
         secret: Secret,
@@ -59,7 +59,7 @@ impl StoredSecret {
         }
     }
 
-    /// Its present value. The last one, where its file cannot be read.
+    /// Returns the current value, or the last one where the file cannot be read.
     #[must_use]
     pub fn current(&self) -> Secret {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);

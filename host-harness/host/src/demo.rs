@@ -1,4 +1,4 @@
-//! `demo`: collect from a simulated tenant on loopback, through the same code
+//! `demo`: collects from a simulated tenant on loopback, through the same code
 //! path as `run --once`.
 
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ use crate::command::{self, Table};
 use crate::run::{self, Options, Summary};
 use crate::settings::{OutputSettings, Settings};
 
-/// How large the simulated tenant is, and where its events go.
+/// The size of the simulated tenant, and the destination of its events.
 #[derive(Args, Clone, Debug)]
 pub struct DemoOptions {
     /// From what number everything in the tenant is derived
@@ -53,7 +53,7 @@ pub struct DemoOptions {
     pub show: bool,
 }
 
-/// Run the demo.
+/// Runs the demo.
 pub async fn demo(options: DemoOptions) -> Result<Exit, Failure> {
     let cannot = |error: io::Error| Failure::failed(format!("demo: {error}"));
     let directory = tempfile::tempdir().map_err(cannot)?;
@@ -109,20 +109,20 @@ fn tenant(options: &DemoOptions) -> Config {
         records_per_file: options.records,
         audit_events: options.audit,
         log_records: options.logs,
-        // The quota of a small tenant would make a large demo wait.
+        // The default quota would delay a large demo.
         quota_calls: quota(options),
         ..defaults
     }
 }
 
-/// Each event type is asked for its pages, and then for more.
+/// Returns the quota: one call for each page of each event type, and the calls that find no more.
 fn quota(options: &DemoOptions) -> u32 {
     let event_types = u32::try_from(EventType::ALL.len()).unwrap_or(u32::MAX);
     let calls = options.pages.saturating_add(3).saturating_mul(event_types);
     calls.saturating_mul(2).max(Config::default().quota_calls)
 }
 
-/// The same file that a user would write, with the same secret handling.
+/// Writes a settings file like a user's, with the same handling of secrets.
 fn write_settings(
     directory: &Path,
     simulator: &Simulator,
@@ -163,7 +163,7 @@ fn is_stdout(path: impl AsRef<Path>) -> bool {
     path.as_ref() == Path::new("-")
 }
 
-/// A table by stream, and what the upstream says about it.
+/// Formats a table by stream, compared with what the simulator served.
 fn report(summary: &Summary, simulator: &Simulator, elapsed: Duration) -> String {
     let ledger = simulator.ledger().of_tenant("demo");
     let mut table = Table::new(&[
@@ -227,7 +227,7 @@ fn row(name: &str, stream: &StreamRecord, served: usize) -> Vec<String> {
     ]
 }
 
-/// An output that remembers the first event of each stream.
+/// An output that keeps the first event of each stream.
 #[derive(Clone, Debug, Default)]
 struct FirstEvents {
     bodies: Arc<Mutex<BTreeMap<String, String>>>,

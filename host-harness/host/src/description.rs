@@ -1,16 +1,16 @@
-//! What a component says of itself, as `describe --json` and the API give it.
+//! The description of a component, as `describe --json` and the API return it.
 
 use serde_json::{Value, json};
 use source_common::exit::Failure;
 use source_runtime::bindings::{Description, Order};
 
-/// The schema of its settings.
+/// Parses the JSON schema of the component's settings.
 pub(crate) fn schema(description: &Description) -> Result<Value, Failure> {
     serde_json::from_str(&description.settings_schema)
         .map_err(|error| Failure::failed(format!("the settings schema is not JSON: {error}")))
 }
 
-/// All that it says, as JSON.
+/// Returns the whole description as JSON.
 pub(crate) fn to_json(description: &Description) -> Result<Value, Failure> {
     let streams: Vec<Value> = description
         .streams
@@ -44,7 +44,7 @@ pub(crate) fn to_json(description: &Description) -> Result<Value, Failure> {
     }))
 }
 
-/// The word for the order of a stream.
+/// Returns the name of a stream order.
 pub(crate) fn order(order: Order) -> &'static str {
     match order {
         Order::AsWritten => "as written",

@@ -1,17 +1,17 @@
-//! File descriptors: as many as the system permits, and a warning where these
-//! are too few.
+//! The limit of open file descriptors: raises it as far as permitted, and warns where it
+//! is too low.
 
 use tracing::{debug, warn};
 
-/// Standard streams, the event queue, lock and log files, and some to spare.
+/// Descriptors of the process: standard streams, event queue, lock and log files, and a reserve.
 const OF_PROCESS: u64 = 64;
-/// Two connections, a checkpoint that is stored, and rejected records.
+/// Descriptors of a source: two connections, a checkpoint being stored, and rejected records.
 const PER_SOURCE: u64 = 4;
-/// Connections or files of one output.
+/// Descriptors of an output: connections or files.
 const PER_OUTPUT: u64 = 8;
 
-/// Raise the limit of this process to what it may have. A shell often starts
-/// with 1,024 of 524,288 for the sake of programs that use `select`.
+/// Raises the soft limit to the hard limit. A shell often starts
+/// with 1,024 of 524,288 for compatibility with programs that use `select`.
 pub(crate) fn raise_limit() {
     match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(limit) => debug!(limit, "file descriptors"),
@@ -19,9 +19,9 @@ pub(crate) fn raise_limit() {
     }
 }
 
-/// Warn when sources and outputs may need more than there are.
+/// Warns if sources and outputs may need more descriptors than the limit.
 pub(crate) fn warn_if_few(sources: usize, outputs: usize) {
-    // Where there is no such limit nothing is too low.
+    // Where the limit does not exist, nothing is too low.
     if let Ok((limit, _)) = rlimit::getrlimit(rlimit::Resource::NOFILE)
         && let Some(warning) = warning(limit, sources, outputs)
     {

@@ -1,5 +1,5 @@
-//! What a run leaves in its state directory while it lives, so that `status` can report from outside
-//! whether anything collects, and what the outputs do.
+//! Heartbeats and host status, written to the state directory while a host runs, so that `status`
+//! can report from outside whether anything collects, and what the outputs do.
 
 use std::process;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +11,7 @@ use tracing::debug;
 
 use crate::registry::Registry;
 
-/// Writes a heartbeat for as long as it lives, and at its end that the run has ended.
+/// Writes heartbeats until it is dropped, and a final one that says that the run has ended.
 #[derive(Debug)]
 pub(crate) struct Liveness {
     heartbeats: Arc<Heartbeats>,
@@ -22,7 +22,7 @@ pub(crate) struct Liveness {
 struct Heartbeats {
     state: Arc<StateDir>,
     registry: Registry,
-    /// Held while one is written, so that none follows the last one.
+    /// Locked while a heartbeat is written, so that none follows the final one.
     written: Mutex<Written>,
 }
 
@@ -33,7 +33,7 @@ struct Written {
 }
 
 impl Liveness {
-    /// Writes the first heartbeat and begins with the others.
+    /// Writes the first heartbeat and starts the others.
     #[must_use]
     pub(crate) fn start(state: Arc<StateDir>, registry: Registry) -> Self {
         let heartbeats = Arc::new(Heartbeats {
@@ -47,7 +47,7 @@ impl Liveness {
             loop {
                 tokio::time::sleep(HEARTBEAT_INTERVAL).await;
                 let writer = Arc::clone(&writer);
-                // A disk that hangs must hang this task alone.
+                // Spawned as blocking, so that a hung disk blocks only this task.
                 if task::spawn_blocking(move || writer.write(false))
                     .await
                     .is_err()
@@ -68,8 +68,8 @@ impl Drop for Liveness {
 }
 
 impl Heartbeats {
-    /// Without a heartbeat `status` reports that nothing runs; a full disk is reported by what it
-    /// stops.
+    /// Writes a heartbeat. Errors are only logged: without it `status` reports that nothing
+    /// runs.
     fn write(&self, is_last: bool) {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         if written.has_ended {
@@ -77,7 +77,7 @@ impl Heartbeats {
         }
         written.has_ended = is_last;
         let now = SystemTime::now();
-        // Before the heartbeat, which makes it valid.
+        // Written before the heartbeat, which makes it valid.
         match serde_json::to_vec(&self.registry.stored_host()) {
             Ok(text) if text != written.host_status => match self.state.write_host_status(&text) {
                 Ok(()) => written.host_status = text,

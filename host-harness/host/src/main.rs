@@ -1,4 +1,4 @@
-//! `source-host`: parse the command line, do what it says, exit with its code.
+//! `source-host`: parses the command line, runs the command, exits with its code.
 
 use std::process::ExitCode;
 

@@ -1,11 +1,11 @@
-//! Messages to the service manager, for a unit with `Type=notify`: the host is
-//! ready, its runtime still works, it stops. Nothing is sent where no manager
-//! has set `NOTIFY_SOCKET`.
+//! Notifications to the service manager, for a unit with `Type=notify`: ready,
+//! watchdog, stopping. Nothing is sent unless
+//! `NOTIFY_SOCKET` is set.
 
 use source_runtime::shutdown::Shutdown;
 use tokio::task::JoinSet;
 
-/// Sends messages until it is dropped.
+/// Sends notifications until it is dropped.
 pub(crate) struct Reports {
     _tasks: JoinSet<()>,
 }
@@ -34,7 +34,7 @@ pub(crate) fn report(mut shutdown: Shutdown) -> Reports {
     Reports { _tasks: tasks }
 }
 
-/// What a manager may be sent.
+/// A notification to the service manager.
 #[derive(Debug)]
 enum Message {
     Ready,

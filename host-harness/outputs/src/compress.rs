@@ -1,4 +1,4 @@
-//! What is sent or kept, compressed.
+//! Compression of requests and files.
 
 use std::fs::File;
 use std::io::{self, BufReader, Write};
@@ -8,12 +8,12 @@ use flate2::write::GzEncoder;
 use source_common::exit::Failure;
 use source_common::section::Section;
 
-/// Level 1 leaves little more than level 3, at half its cost.
+/// Compression level for requests. Level 1 compresses nearly as well as level 3, at half the cost.
 const ZSTD_LEVEL: i32 = 1;
-/// A file is compressed once and kept for long.
+/// Compression level for files, which are compressed once and kept for long.
 const ZSTD_LEVEL_FILE: i32 = 6;
 
-/// How something is compressed.
+/// A compression format.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Encoding {
     Gzip,
@@ -22,7 +22,7 @@ pub(super) enum Encoding {
 }
 
 impl Encoding {
-    /// `compression` in the settings file.
+    /// Parses the setting `compression`.
     pub(super) fn read(section: &mut Section<'_>) -> Result<Self, Failure> {
         match section.string("compression")?.as_deref() {
             None | Some("none") => Ok(Self::Plain),
@@ -32,7 +32,7 @@ impl Encoding {
         }
     }
 
-    /// The value of `Content-Encoding`.
+    /// Returns the value of `Content-Encoding`.
     pub(super) fn header(self) -> Option<&'static str> {
         match self {
             Self::Gzip => Some("gzip"),
@@ -41,7 +41,7 @@ impl Encoding {
         }
     }
 
-    /// What is put after the name of a compressed file.
+    /// Returns the suffix for the name of a compressed file.
     pub(super) fn suffix(self) -> Option<&'static str> {
         match self {
             Self::Gzip => Some(".gz"),
@@ -50,7 +50,7 @@ impl Encoding {
         }
     }
 
-    /// Write the compressed content of one file into another.
+    /// Compresses one file into another.
     pub(super) fn copy(self, from: &File, mut to: &File) -> io::Result<()> {
         let mut from = BufReader::new(from);
         match self {
@@ -67,7 +67,7 @@ impl Encoding {
         Ok(())
     }
 
-    /// The compressed body of a request.
+    /// Compresses a request body.
     pub(super) fn encode(self, body: Vec<u8>) -> io::Result<Vec<u8>> {
         match self {
             Self::Gzip => gzip(&body),
@@ -77,7 +77,7 @@ impl Encoding {
     }
 }
 
-/// One gzip member.
+/// Returns the body as one gzip member.
 pub(super) fn gzip(body: &[u8]) -> io::Result<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(body)?;

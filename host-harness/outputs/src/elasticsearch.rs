@@ -1,5 +1,5 @@
-//! Elasticsearch's `_bulk`: each event created under its own identity, so that
-//! one that comes again is not stored twice, and each answered for by itself.
+//! Elasticsearch's `_bulk` API: each event is created with its event id as document id, so that
+//! a retry does not store it twice, and each event has its own result.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
@@ -16,11 +16,11 @@ use super::worker_pool::{SendError, Wait};
 use super::{Event, OutputConfig, RejectedEvent};
 
 const PATH: &str = "/_bulk";
-/// The naming of data streams: type, dataset, namespace.
+/// Data stream naming scheme: type, dataset, namespace.
 const INDEX_DEFAULT: &str = "logs-{namespace}.{stream}-default";
 const REASON_CHARS: usize = 300;
 
-/// Understand `type = "elasticsearch"`.
+/// Parses the settings of `type = "elasticsearch"`.
 pub(super) fn config(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
     let index = section.string("index")?;
     let index = Template::parse(index.as_deref().unwrap_or(INDEX_DEFAULT))
@@ -51,8 +51,8 @@ struct Create<'a> {
     _id: &'a str,
 }
 
-/// The body of an answer. Each item is read by itself: one that is not of the
-/// documented form accepts its own event only not.
+/// The body of a response. Each item is parsed separately, so that an item in an undocumented
+/// form leaves only its own event unaccepted.
 #[derive(Deserialize)]
 struct BulkAnswer<'a> {
     #[serde(rename = "errors")]
@@ -85,7 +85,7 @@ struct Cause<'a> {
 }
 
 impl ReceiverProtocol for Bulk {
-    /// The identities of the events, in their order.
+    /// The ids of the events, in order.
     type RequestContext = Vec<String>;
 
     fn content_type(&self) -> &str {
@@ -102,7 +102,7 @@ impl ReceiverProtocol for Bulk {
                     _id: &id,
                 },
             };
-            // Texts in a flat structure always serialize.
+            // Serializing strings in a flat struct cannot fail.
             drop(serde_json::to_writer(&mut *body, &action));
             body.push(b'\n');
             body.extend_from_slice(event.body.as_bytes());
@@ -126,10 +126,10 @@ impl ReceiverProtocol for Bulk {
     }
 }
 
-/// What has become of the events of a request. `errors` of the answer is not
-/// believed: only an item with the identity of an event accepts it.
+/// Collects the result of each event of a request. The response's `errors` flag is
+/// ignored: only an item with the id of an event accepts it.
 struct Results<'a> {
-    /// The events without an item so far, by identity, in their order.
+    /// Events without a result yet, by id, in order.
     open: BTreeMap<&'a str, VecDeque<usize>>,
     rejected_events: Vec<RejectedEvent>,
     again: Vec<usize>,
@@ -156,9 +156,9 @@ impl<'a> Results<'a> {
             return;
         };
         match item.status {
-            // 409: it is there already, from a try that was cut off.
+            // 409: stored already, by an earlier try that was interrupted.
             200..=299 | 409 => {}
-            // The index or the right to write to it, not this event.
+            // Concerns the index or the permission, not this event.
             401 | 403 | 404 => {
                 self.again.push(event);
                 if !matches!(self.wait, Some(Wait::Blocked(_))) {
@@ -169,7 +169,7 @@ impl<'a> Results<'a> {
                 event,
                 reason: item.reason(answer),
             }),
-            // 429, a fault of the server, or no status that there is.
+            // 429, a server error, or an unknown status.
             _ => {
                 self.again.push(event);
                 self.wait

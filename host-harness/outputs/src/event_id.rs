@@ -1,4 +1,4 @@
-//! The stable identity of an event, wherever its format keeps it.
+//! Extracts the stable id of an event from any of the formats.
 
 use std::borrow::Cow;
 
@@ -26,7 +26,7 @@ struct OcsfMetadata<'a> {
     uid: Option<Cow<'a, str>>,
 }
 
-/// `event.id` of ECS, `metadata.uid` of OCSF or `id` of a raw event; a digest
+/// Returns `event.id` of ECS, `metadata.uid` of OCSF or `id` of a raw event; a hash
 /// of the body where it has none of them.
 pub(super) fn event_id(body: &str) -> String {
     let known = serde_json::from_str::<Body<'_>>(body)

@@ -25,7 +25,7 @@ use super::{Event, OutputConfig, RejectedEvent};
 const PATH: &str = "/v1/logs";
 const REASON_CHARS: usize = 300;
 
-/// Understand `type = "otlp"`.
+/// Parses the settings of `type = "otlp"`.
 pub(super) fn config(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
     let defaults = Defaults {
         kind: "otlp",
@@ -41,11 +41,11 @@ pub(super) fn config(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, 
 struct Otlp;
 
 impl ReceiverProtocol for Otlp {
-    /// How many events there are.
+    /// The number of events.
     type RequestContext = usize;
 
     fn content_type(&self) -> &str {
-        // With parameters, Vector does not know it.
+        // Vector does not recognize the type with parameters.
         "application/x-protobuf"
     }
 
@@ -80,7 +80,7 @@ impl ReceiverProtocol for Otlp {
                 wait: None,
             });
         }
-        // It does not say which, so they are found by halves. Others of the
+        // The response does not say which, so the part is bisected. Others of the
         // same request may arrive twice, with the same id.
         Err(SendError::BatchRejected {
             reason,
@@ -89,7 +89,7 @@ impl ReceiverProtocol for Otlp {
     }
 }
 
-/// The same message in OTLP's JSON, which some servers answer with.
+/// The same response in OTLP's JSON encoding, which some servers use.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct JsonResponse {
@@ -99,13 +99,13 @@ struct JsonResponse {
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct JsonPartialSuccess {
-    /// A number of 64 bits, which protobuf's JSON writes as a text.
+    /// A 64-bit number, which protobuf's JSON mapping writes as a string.
     rejected_log_records: Value,
     error_message: String,
 }
 
-/// What the body of an answer rejects, which is nothing for an empty one, as
-/// Fluent Bit gives; `None` where it is no such message.
+/// Parses what a response rejects: nothing for an empty body, as
+/// Fluent Bit sends; `None` for another message.
 fn partial_success(body: &[u8]) -> Option<ExportLogsPartialSuccess> {
     if !body.starts_with(b"{") {
         let response = ExportLogsServiceResponse::decode(body).ok()?;
@@ -172,7 +172,7 @@ fn log_record(event: &Event<'_>, now: u64) -> LogRecord {
     }
 }
 
-/// What asks for attention is a warning.
+/// Returns the severity: `WARN` for events that ask for attention.
 fn severity(body: &Value) -> (SeverityNumber, &'static str) {
     match body.pointer("/event/kind").and_then(Value::as_str) {
         Some("alert") => (SeverityNumber::Warn, "WARN"),

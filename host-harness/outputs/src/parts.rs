@@ -1,26 +1,26 @@
-//! A delivery cut into parts, each small enough for one request.
+//! Splits a delivery into parts, each small enough for one request.
 
 use std::collections::BTreeMap;
 
 use super::Event;
 use super::template::Template;
 
-/// Events that travel together, by their places in the index, in order.
+/// Indexes of events that are sent together, in order.
 pub(super) type EventBatch = Vec<usize>;
 
-/// Where to cut.
+/// Limits of a part.
 #[derive(Clone, Debug)]
 pub(super) struct BatchLimits {
-    /// The greatest sum of the bodies; a single greater event travels alone.
+    /// Maximum total size of the bodies; a larger single event is sent alone.
     pub(super) bytes_max: usize,
-    /// The greatest number of events.
+    /// Maximum number of events.
     pub(super) events_max: usize,
-    /// Events for which it says different texts travel apart.
+    /// Events for which this template renders differently are sent separately.
     pub(super) by: Option<Template>,
 }
 
 impl BatchLimits {
-    /// Cuts the events of a delivery into batches.
+    /// Splits the events of a delivery into parts.
     pub(super) fn parts(&self, events: &[Event<'_>]) -> Vec<EventBatch> {
         let mut parts: Vec<(EventBatch, usize)> = Vec::new();
         let mut open: BTreeMap<(&str, &str), usize> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! When a file of events is full, and what becomes of it.
+//! Rotation of event files.
 
 use std::fs::{self, File};
 use std::io;
@@ -10,16 +10,16 @@ use tracing::warn;
 
 use super::compress::Encoding;
 
-/// When to close a file and begin another.
+/// When to close a file and start another, and what to do with closed files.
 #[derive(Clone, Debug)]
 pub(crate) struct Rotation {
-    /// Before it would grow past this; a batch is never split.
+    /// Maximum size; a batch is never split.
     pub(crate) bytes_max: Option<u64>,
-    /// When it is this old.
+    /// Maximum age.
     pub(crate) age_max: Option<Duration>,
-    /// How closed files are compressed.
+    /// Compression of closed files.
     pub(super) compression: Encoding,
-    /// How many closed files stay; without it, all.
+    /// Number of closed files to keep; `None` for all.
     pub(crate) keep: Option<usize>,
 }
 
@@ -32,7 +32,7 @@ impl Rotation {
     }
 }
 
-/// The name of a file that is closed now: `events-20261122T101500.123Z.ndjson`.
+/// Returns the name for a file that is closed now: `events-20261122T101500.123Z.ndjson`.
 pub(super) fn closed_path(path: &Path, now: SystemTime) -> PathBuf {
     let time = humantime::format_rfc3339_millis(now)
         .to_string()
@@ -41,15 +41,15 @@ pub(super) fn closed_path(path: &Path, now: SystemTime) -> PathBuf {
     path.with_file_name(format!("{stem}-{time}{extension}"))
 }
 
-/// Remove the oldest of the closed files, and compress the others, also those
-/// that a crash has left. Neither may stop the delivery: on an error a file
-/// stays as it is.
+/// Removes the oldest closed files, and compresses the others, including those
+/// left by a crash. Errors do not stop delivery; the file is left
+/// unchanged.
 pub(super) fn finish(path: &Path, rotation: &Rotation) {
     let finished = closed_files(path).and_then(|mut closed| {
         let surplus = closed
             .len()
             .saturating_sub(rotation.keep.unwrap_or(usize::MAX));
-        // First, since a full disk has no room for a compressed copy.
+        // Removed first, since a full disk has no room for a compressed copy.
         for file in closed.drain(..surplus) {
             fs::remove_file(&file.path)?;
         }
@@ -80,7 +80,7 @@ fn compress(closed: &Closed, encoding: Encoding) -> io::Result<()> {
     let (target, aside) = (named(suffix), named(".part"));
     let copied = compressed_copy(&closed.path, &aside, encoding);
     if let Err(error) = copied.and_then(|()| disk::rename(&aside, &target)) {
-        // What there is of the copy takes room that events need.
+        // Frees the space of the partial copy.
         drop(fs::remove_file(&aside));
         return Err(error);
     }
@@ -95,7 +95,7 @@ fn compressed_copy(from: &Path, path: &Path, encoding: Encoding) -> io::Result<(
     disk::sync(&to, path)
 }
 
-/// The closed files that belong to a path, oldest first.
+/// Returns the closed files that belong to a path, oldest first.
 fn closed_files(path: &Path) -> io::Result<Vec<Closed>> {
     let (stem, extension) = parts(path);
     let prefix = format!("{stem}-");
@@ -120,12 +120,12 @@ fn closed_files(path: &Path) -> io::Result<Vec<Closed>> {
             });
         }
     }
-    // The time in the name sorts as text.
+    // Timestamps in the names sort chronologically.
     closed.sort_by(|one, other| one.path.cmp(&other.path));
     Ok(closed)
 }
 
-/// `20261122T101500.123Z`, so that no file of another origin is ever removed.
+/// Returns whether text is like `20261122T101500.123Z`, so that no unrelated file is removed.
 fn is_time(text: &str) -> bool {
     text.len() == 20
         && text.bytes().enumerate().all(|(at, byte)| match at {
@@ -136,7 +136,7 @@ fn is_time(text: &str) -> bool {
         })
 }
 
-/// The name without its extension, and the extension with its dot.
+/// Splits a file name into stem, and extension with its dot.
 fn parts(path: &Path) -> (String, String) {
     let text = |part: Option<&std::ffi::OsStr>| {
         part.map(|part| part.to_string_lossy().into_owned())

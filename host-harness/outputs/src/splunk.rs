@@ -1,4 +1,4 @@
-//! Splunk's HTTP Event Collector: each event in its envelope, several of them
+//! Splunk's HTTP Event Collector: each event in its own envelope, several
 //! in a request.
 
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use super::{Event, OutputConfig};
 
 const PATH: &str = "/services/collector/event";
 
-/// Understand `type = "splunk"`.
+/// Parses the settings of `type = "splunk"`.
 pub(super) fn config(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
     let api = SplunkHec {
         index: section.string("index")?,
@@ -49,11 +49,11 @@ struct Envelope<'a> {
     event: &'a RawValue,
 }
 
-/// The body of every answer of the collector, of whatever status.
+/// The body of every response of the collector, whatever its status.
 #[derive(Deserialize)]
 struct HecAnswer {
     code: u32,
-    /// Counted from 0.
+    /// Zero-based index of the event.
     #[serde(default, rename = "invalid-event-number")]
     invalid_event_number: Option<usize>,
 }
@@ -73,7 +73,7 @@ impl ReceiverProtocol for SplunkHec {
                 serde_json::from_str::<&RawValue>(&time),
                 serde_json::from_str::<&RawValue>(event.body),
             ) else {
-                // The collector names it as the event that it cannot read.
+                // On error the collector reports this event's number.
                 body.extend_from_slice(event.body.as_bytes());
                 body.push(b'\n');
                 continue;
@@ -86,7 +86,7 @@ impl ReceiverProtocol for SplunkHec {
                 host: self.host.as_deref(),
                 event: body_json,
             };
-            // Texts in a flat structure always serialize.
+            // Serializing strings in a flat struct cannot fail.
             drop(serde_json::to_writer(&mut *body, &envelope));
             body.push(b'\n');
         }
@@ -112,22 +112,22 @@ impl HecAnswer {
         serde_json::from_slice(answer.body).ok()
     }
 
-    /// What a code means for the events; `None` for one that is not documented.
+    /// Returns the error for a code; `None` if the code is not documented.
     fn refusal(&self, answer: &Answer<'_>) -> Option<SendError> {
         let reason = answer.message();
         Some(match self.code {
-            // No token, or one that is disabled, wrong or not taken from the query.
+            // Token missing, disabled, invalid, or not accepted in the query.
             1..=4 | 16 | 21 | 22 => {
                 SendError::Blocked(format!("the credentials are refused: {reason}"))
             }
-            // The format, a field that is missing or empty, an indexed field.
+            // Invalid format, missing or empty field, indexed field.
             6 | 12 | 13 | 15 => SendError::BatchRejected {
                 reason,
                 suspect: self.invalid_event_number,
             },
-            // The index, and a channel that is missing, wrong or not enabled.
+            // Incorrect index, or data channel missing, invalid or disabled.
             7 | 10 | 11 | 14 => SendError::Blocked(format!("{reason}; check the token's settings")),
-            // Nothing came, an error inside, busy, unhealthy, shutting down.
+            // No data, internal error, busy, unhealthy, shutting down.
             5 | 8 | 9 | 18..=20 | 23 => answer.retry(reason),
             _ => return None,
         })

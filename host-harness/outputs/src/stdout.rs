@@ -1,7 +1,7 @@
-//! NDJSON on standard output: whole lines, flushed with each batch.
+//! NDJSON to standard output: whole lines, flushed after each batch.
 //!
-//! A thread of its own does the writing. A reader that stands still holds the
-//! source back, and neither the runtime nor a signal.
+//! A separate thread writes, so that a stalled reader blocks the
+//! source, but neither the runtime nor signal handling.
 
 use std::io::{self, Write};
 use std::sync::mpsc;
@@ -22,7 +22,7 @@ struct StdoutOutputConfig {
     line_bytes_max: Option<usize>,
 }
 
-/// Understand `type = "stdout"`.
+/// Parses the settings of `type = "stdout"`.
 pub(super) fn config(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
     let bytes = section.number("max_line_bytes", LINE_BYTES_MIN..=LINE_BYTES_MAX)?;
     section.finish()?;
@@ -46,8 +46,8 @@ impl OutputConfig for StdoutOutputConfig {
     }
 }
 
-/// NDJSON into a writer, as `stdout` does it, for programs that have a pipe of
-/// their own. A line longer than `line_bytes_max` is rejected.
+/// Returns an output that writes NDJSON to any writer like `stdout` does, for programs with their
+/// own pipe. A line longer than `line_bytes_max` is rejected.
 pub fn lines(
     writer: impl Write + Send + 'static,
     line_bytes_max: Option<usize>,
@@ -57,19 +57,19 @@ pub fn lines(
     Ok(Box::new(output))
 }
 
-/// Waits until the reader of standard output has gone away: a host with nothing
+/// Waits until the reader of standard output has closed it: a host with nothing
 /// to write would not notice, and would hold its state directory while the next
 /// one is started. Never returns where that cannot be observed, as for a file.
 #[cfg(unix)]
 pub(super) async fn reader_gone() {
     let (gone, is_gone) = oneshot::channel();
-    // `poll` waits in a thread of its own, which ends with the process: to
+    // Uses a blocking `poll` in a thread that lives until the process ends: to
     // register standard output with the runtime would make it non-blocking.
     let watching = thread::Builder::new()
         .name("stdout-reader".to_owned())
         .spawn(move || {
             if wait_without_reader().is_ok() {
-                // The host may have ended meanwhile.
+                // The receiver may be gone already.
                 let _ = gone.send(());
             }
         });
@@ -78,7 +78,7 @@ pub(super) async fn reader_gone() {
     }
 }
 
-/// Waits until standard output is a pipe without a reader, or a terminal that
+/// Blocks until standard output is a pipe without a reader, or a terminal that
 /// has hung up.
 #[cfg(unix)]
 fn wait_without_reader() -> rustix::io::Result<()> {
@@ -86,7 +86,7 @@ fn wait_without_reader() -> rustix::io::Result<()> {
 
     let stdout = io::stdout();
     loop {
-        // Errors are reported without being asked for, and nothing else.
+        // With empty flags only errors and hang-ups are reported.
         let mut watched = [PollFd::new(&stdout, PollFlags::empty())];
         match poll(&mut watched, None) {
             Ok(_) => return Ok(()),
@@ -96,14 +96,14 @@ fn wait_without_reader() -> rustix::io::Result<()> {
     }
 }
 
-/// Not observed on this system.
+/// Never returns: this is not observable on this system.
 #[cfg(not(unix))]
 pub(super) async fn reader_gone() {
     std::future::pending::<()>().await;
 }
 
-/// Writes `rest` and then whole lines. After an error `rest` is what is missing
-/// of the line that was begun.
+/// Writes `rest` and then whole lines. On error `rest` is the unwritten remainder
+/// of the current line.
 fn write(writer: &mut impl Write, rest: &mut Vec<u8>, text: &[u8]) -> io::Result<()> {
     let (written, result) = write_counted(writer, rest);
     rest.drain(..written);
@@ -117,7 +117,7 @@ fn write(writer: &mut impl Write, rest: &mut Vec<u8>, text: &[u8]) -> io::Result
     result.and_then(|()| writer.flush())
 }
 
-/// Writes all bytes, and returns how many were written in any case.
+/// Writes all bytes, and returns how many were written even on error.
 #[expect(
     clippy::disallowed_methods,
     reason = "`write_all` does not tell how much it has written before an error"
@@ -138,7 +138,7 @@ fn write_counted(writer: &mut impl Write, bytes: &[u8]) -> (usize, io::Result<()
     }
 }
 
-/// A writer behind a thread.
+/// A line writer on its own thread.
 struct Lines {
     jobs: mpsc::Sender<Job>,
     line_bytes_max: Option<usize>,
@@ -158,12 +158,12 @@ impl Lines {
         thread::Builder::new()
             .name("stdout".to_owned())
             .spawn(move || {
-                // What is left of a line that could be written in part only. It
-                // is finished before anything else, and written again as a whole.
+                // The remainder of a partially written line. It is
+                // completed first, and then the delivery is written again as a whole.
                 let mut rest = Vec::new();
                 for job in queue {
                     let result = write(&mut writer, &mut rest, job.text.as_bytes());
-                    // Nobody waits any more when the host stops.
+                    // On shutdown nobody waits for the result.
                     drop(job.done.send(result));
                 }
             })?;
@@ -173,7 +173,7 @@ impl Lines {
         })
     }
 
-    /// What is written, and what is too long to be.
+    /// Separates lines to write from lines that are too long.
     fn select(&self, delivery: &Delivery<'_>) -> (String, Vec<RejectedEvent>) {
         let Some(bytes_max) = self.line_bytes_max else {
             return (delivery.events.to_owned(), Vec::new());
@@ -201,7 +201,7 @@ impl Lines {
         match written.await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => Err(OutputError::Closed),
-            // A file on a full disk, for one.
+            // For example a file on a full disk.
             Ok(Err(error)) => Err(OutputError::Retry(format!("stdout: {error}"))),
             Err(_) => Err(OutputError::Closed),
         }
@@ -227,7 +227,7 @@ impl Output for Lines {
     }
 
     async fn close(&mut self) -> Result<(), OutputError> {
-        // Every accepted batch has been flushed.
+        // Every accepted batch is flushed already.
         Ok(())
     }
 }

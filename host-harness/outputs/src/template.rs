@@ -1,17 +1,17 @@
-//! Names made from an event, such as `{namespace}.{stream}`: Forward tags, NATS
+//! Templates for names made from an event, such as `{namespace}.{stream}`: Forward tags, NATS
 //! subjects and paths of URLs.
 
 use std::fmt;
 
 use super::Event;
 
-/// A text with places for the words of an event.
+/// A text with placeholders for properties of an event.
 #[derive(Clone, Eq, PartialEq)]
 pub(super) struct Template {
     pieces: Vec<Piece>,
 }
 
-/// Without the text: it may be an endpoint, whose path may be a credential.
+/// Omits the text, which may be an endpoint with a credential in its path.
 impl fmt::Debug for Template {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Template(..)")
@@ -28,8 +28,8 @@ enum Piece {
 }
 
 impl Template {
-    /// Parses `{kind}`, `{namespace}`, `{source}` and `{stream}` in a text. The error is a
-    /// clause about it, which does not repeat the text.
+    /// Parses `{kind}`, `{namespace}`, `{source}` and `{stream}` in a template. The error is a
+    /// clause that does not quote the text.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let mut pieces = Vec::new();
         let mut rest = text;
@@ -60,7 +60,7 @@ impl Template {
         Ok(Self { pieces })
     }
 
-    /// The texts between the places.
+    /// Iterates over the literal texts between the placeholders.
     pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
         self.pieces.iter().filter_map(|piece| match piece {
             Piece::Text(text) => Some(text.as_str()),
@@ -68,7 +68,7 @@ impl Template {
         })
     }
 
-    /// The text for an event of a source.
+    /// Renders the template for an event of a source.
     pub(super) fn render(&self, event: &Event<'_>, source: &str) -> String {
         let words = |piece: &Piece| match piece {
             Piece::Kind => event.kind.to_owned(),
@@ -80,8 +80,7 @@ impl Template {
         self.pieces.iter().map(words).collect()
     }
 
-    /// What tells events apart whose texts may differ; the rest is the same in
-    /// a delivery.
+    /// Returns a key that differs for events of one delivery that render differently.
     pub(super) fn key<'a>(&self, event: &Event<'a>) -> (&'a str, &'a str) {
         let asks = |wanted: &Piece| self.pieces.contains(wanted);
         (

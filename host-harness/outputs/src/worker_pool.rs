@@ -1,6 +1,6 @@
-//! The common way of outputs that send and wait for an answer: a delivery is
-//! cut into parts, several workers send them at once, and what is settled is
-//! remembered until all of it is.
+//! Common part of outputs that send and wait for a response: a delivery is
+//! split into parts, several workers send them concurrently, and results are
+//! kept until the whole delivery is done.
 //!
 //! ```text
 //! delivery ─► BatchLimits ─► parts ─► worker 1 ─► accepted
@@ -18,14 +18,14 @@ use futures_util::future::join_all;
 use super::parts::{BatchLimits, EventBatch};
 use super::{Delivery, Event, Output, OutputError, RejectedEvent};
 
-/// One way to the receiver. It has at most one part under way.
+/// A connection to the receiver, with at most one part in flight.
 #[async_trait]
 pub(super) trait Worker: Send {
-    /// Send events and wait until they are accepted. The future may be
-    /// dropped; the worker must then begin afresh.
+    /// Sends events and waits until they are accepted. The future may be
+    /// dropped; the worker must then reconnect.
     async fn send(&mut self, source: &str, part: &[Event<'_>]) -> Result<(), SendError>;
 
-    /// Let go of the receiver.
+    /// Closes the connection to the receiver.
     async fn close(&mut self) {}
 }
 
@@ -34,32 +34,32 @@ pub(super) trait Worker: Send {
 pub(super) enum SendError {
     /// Nothing is accepted until an operator changes something.
     Blocked(String),
-    /// The receiver has judged each event; places are those in the part. All
-    /// events that are not named have been accepted.
+    /// The receiver has judged each event; indexes are within the part. All
+    /// events that are not named were accepted.
     PartiallyAccepted {
-        /// Never to be accepted.
+        /// Events that can never be accepted.
         rejected_events: Vec<RejectedEvent>,
-        /// To be sent again.
+        /// Events to send again.
         again: Vec<usize>,
-        /// Why to wait before that; without it, at once.
+        /// Why to wait before that; `None` to send at once.
         wait: Option<Wait>,
     },
-    /// Nothing has been accepted, because of at least one event that never
+    /// No event was accepted, because at least one of them never
     /// will be, or because the part is too large.
     BatchRejected {
         /// What the receiver said.
         reason: String,
-        /// The place in the part of the event that the receiver names. It is
-        /// sent alone before it counts as the one.
+        /// Index in the part of the event that the receiver names. It is
+        /// sent alone before it is considered the cause.
         suspect: Option<usize>,
     },
-    /// Nothing is known to be accepted; later, perhaps.
+    /// It is unknown whether any event was accepted; a retry may help.
     Retry(String),
-    /// As `Retry`, not before the receiver wants it.
+    /// As `Retry`, with a minimum wait that the receiver asked for.
     Throttled {
-        /// What the receiver said.
+        /// The reason the receiver gave.
         reason: String,
-        /// How long it wants to be left alone.
+        /// The minimum wait.
         wait: Duration,
     },
 }
@@ -69,7 +69,7 @@ pub(super) enum SendError {
 pub(super) enum Wait {
     /// Until an operator changes something.
     Blocked(String),
-    /// It may pass.
+    /// The cause may pass.
     Retry(String),
 }
 
@@ -82,14 +82,14 @@ impl From<Wait> for OutputError {
     }
 }
 
-/// An output of workers.
+/// An output that sends with several workers.
 pub(super) struct WorkerPool<L> {
     name: String,
     workers: Vec<L>,
     limits: BatchLimits,
-    /// What is left of deliveries that were put off, by source.
+    /// Remainders of deliveries that are to be retried, by source.
     unfinished: BTreeMap<String, PendingDelivery>,
-    /// The sources of which an event has been accepted since it was opened.
+    /// Sources of which an event has been accepted since the output was opened.
     accepted: BTreeSet<String>,
 }
 
@@ -99,13 +99,13 @@ struct PendingDelivery {
     rejected_events: Vec<RejectedEvent>,
 }
 
-/// What the workers share while a delivery is under way.
+/// State of a delivery that the workers share.
 #[derive(Default)]
 struct DeliveryProgress {
     parts: VecDeque<EventBatch>,
     rejected_events: Vec<RejectedEvent>,
     stop: Option<OutputError>,
-    /// How many events were open when this try began.
+    /// Number of undecided events at the start of this try.
     open_before: usize,
 }
 
@@ -120,8 +120,8 @@ impl<L: Worker> WorkerPool<L> {
         }
     }
 
-    /// What is left of this delivery if it was put off before, all of it
-    /// otherwise.
+    /// Returns the remainder of this delivery if it is a retry, otherwise all of
+    /// it.
     fn begin(&mut self, delivery: &Delivery<'_>, events: &[Event<'_>]) -> DeliveryProgress {
         if let Some(unfinished) = self.unfinished.remove(delivery.source)
             && unfinished.digest == blake3::hash(delivery.events.as_bytes())
@@ -176,9 +176,9 @@ impl<L: Worker> WorkerPool<L> {
             None => {
                 rejected_events.sort_by_key(|rejected_events| rejected_events.event);
                 match rejected_events.first() {
-                    // Rather the settings are wrong than all of the events. Other sources
-                    // say nothing about it: this one may be a component that makes no
-                    // event that a receiver can take.
+                    // The settings are probably wrong, and not all of the events. Other sources
+                    // prove nothing: this one may have a component that makes no valid
+                    // event at all.
                     Some(first)
                         if count > 1
                             && rejected_events.len() == count
@@ -222,7 +222,7 @@ impl<L: Worker> Output for WorkerPool<L> {
     }
 }
 
-/// Send parts over one worker until there are no more, or something is wrong.
+/// Sends parts with one worker until none are left or an error occurs.
 async fn drive<L: Worker>(
     worker: &mut L,
     source: &str,
@@ -265,7 +265,7 @@ impl DeliveryProgress {
         work
     }
 
-    /// How many events are neither accepted nor refused for good.
+    /// Returns the number of events that are neither accepted nor rejected.
     fn open(&self) -> usize {
         self.parts.iter().map(Vec::len).sum()
     }

@@ -1,16 +1,16 @@
-//! Which addresses a listed name may resolve to: public ones, unless the
-//! allow-list names the address itself. Pure.
+//! Checks which IP addresses an allowed host name may resolve to: public ones, unless the
+//! allow-list names the address itself. Does no I/O.
 //!
-//! A list of names alone is no defence: whoever controls the zone of a listed
-//! name, or the redirect target of one, decides where it points.
+//! A list of names alone is no defence against SSRF: whoever controls the DNS zone of a listed
+//! name, or the redirect target of one, decides which address it resolves to.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::allow_list::AllowList;
 
-/// Whether a connection to this address may be made.
+/// Checks whether a connection to this address is allowed.
 ///
-/// `Err` says in a word what kind of address it is.
+/// `Err` names the kind of the address.
 pub fn check(list: &AllowList, address: IpAddr, port: u16) -> Result<(), &'static str> {
     match special_use(address) {
         Some(_) if list.names_address(address, port) => Ok(()),
@@ -19,7 +19,7 @@ pub fn check(list: &AllowList, address: IpAddr, port: u16) -> Result<(), &'stati
     }
 }
 
-/// What an address is reserved for, or `None` for a public one.
+/// Returns what an address is reserved for, or `None` for a public one.
 #[must_use]
 pub fn special_use(address: IpAddr) -> Option<&'static str> {
     match address {
@@ -48,8 +48,8 @@ fn special_use_v4(address: Ipv4Addr) -> Option<&'static str> {
 
 fn special_use_v6(address: Ipv6Addr) -> Option<&'static str> {
     if let Some(v4) = embedded_v4(address) {
-        // A public IPv4 address behind NAT64 is how an IPv6-only network
-        // reaches it; the other embeddings have no good use here.
+        // An IPv6-only network reaches public IPv4 addresses through NAT64;
+        // the other embeddings have no legitimate use here.
         return special_use_v4(v4).or_else(|| (!is_nat64(address)).then_some("IPv4 in IPv6"));
     }
     match address.segments() {
@@ -72,7 +72,7 @@ fn is_nat64(address: Ipv6Addr) -> bool {
     matches!(address.segments(), [0x0064, 0xff9b, 0, 0, 0, 0, ..])
 }
 
-/// The IPv4 address inside: mapped, compatible, NAT64 or 6to4.
+/// Returns the embedded IPv4 address: mapped, compatible, NAT64 or 6to4.
 fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let (high, low) = match address.segments() {
         [0, 0, 0, 0, 0, 0xffff, high, low] | [0x0064, 0xff9b, 0, 0, 0, 0, high, low] => (high, low),

@@ -1,5 +1,5 @@
-//! Which origins a source may talk to: deny by default, pure, and every
-//! refusal says which line would allow it.
+//! The origins that a source may reach: denied by default, no I/O, and every
+//! refusal suggests the setting that would allow it.
 //!
 //! An entry comes from the settings file or from the component's description.
 //! Both allow an origin; only one of the settings file names an address that
@@ -22,12 +22,12 @@ pub struct AllowList {
     written: AllowSetting,
 }
 
-/// What a `[[source]]` says about origins.
+/// The settings of a `[[source]]` about origins.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum AllowSetting {
-    /// `allow`: these, besides those that the component describes.
+    /// `allow`: these, in addition to those that the component describes.
     Extend(Vec<String>),
-    /// `allow_only`: these, and none that the component describes.
+    /// `allow_only`: these, instead of those that the component describes.
     Replace(Vec<String>),
 }
 
@@ -38,7 +38,7 @@ impl Default for AllowSetting {
 }
 
 impl AllowList {
-    /// The list of a source: what its `[[source]]` says, the origins among the
+    /// Creates the list of a source: its `[[source]]` setting, the origins among the
     /// settings of its component, and those that the component describes.
     ///
     /// The error is a clause that names the entry and says what would be
@@ -65,22 +65,22 @@ impl AllowList {
         })
     }
 
-    /// A list of the entries of `allow` alone.
+    /// Creates a list from entries of `allow` alone.
     pub fn parse<S: AsRef<str>>(entries: &[S]) -> Result<Self, String> {
         let entries = entries.iter().map(|entry| entry.as_ref().to_owned());
         Self::new(AllowSetting::Extend(entries.collect()), &[], &[])
     }
 
-    /// Whether an entry covers this origin.
+    /// Returns whether an entry covers this origin.
     #[must_use]
     pub fn allows(&self, origin: &Origin) -> bool {
         let mut entries = self.named.iter().chain(&self.described);
         entries.any(|entry| entry.matches(origin))
     }
 
-    /// Whether an entry of the settings file names this very address and port,
-    /// and so opens the address gate for it. `localhost` stands for every
-    /// loopback address. What a component describes opens nothing.
+    /// Returns whether an entry of the settings file names this exact address and port,
+    /// which exempts it from the address gate. `localhost` stands for every
+    /// loopback address. Entries from the component's description exempt nothing.
     #[must_use]
     pub fn names_address(&self, address: IpAddr, port: u16) -> bool {
         self.named.iter().any(|entry| {
@@ -93,8 +93,8 @@ impl AllowList {
         })
     }
 
-    /// The line of `[[source]]` that also allows this origin. It replaces the
-    /// line that is there.
+    /// Returns the line for `[[source]]` that also allows this origin. It replaces the
+    /// existing line.
     #[must_use]
     pub fn line_that_allows(&self, origin: &Origin) -> String {
         let (key, entries) = match &self.written {
@@ -114,7 +114,7 @@ fn parse(entries: &[String]) -> Result<Vec<Pattern>, String> {
     entries.iter().map(|entry| entry.parse()).collect()
 }
 
-/// Scheme, host and port: what a request is allowed by.
+/// An origin: scheme, host and port of a request.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Origin {
     scheme: Scheme,
@@ -123,17 +123,17 @@ pub struct Origin {
     port: u16,
 }
 
-/// The two schemes there are.
+/// The supported schemes.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Scheme {
-    /// Plain text; an entry must name it.
+    /// Plain text; allowed only where an entry names it.
     Http,
-    /// Over TLS.
+    /// HTTP over TLS.
     Https,
 }
 
 impl Origin {
-    /// The origin of a request. `None` where the scheme is neither, or the
+    /// Creates the origin of a request. `None` if the scheme is not supported or the
     /// host is empty.
     #[must_use]
     pub fn new(scheme: &str, host: &str, port: Option<u16>) -> Option<Self> {
@@ -143,27 +143,27 @@ impl Origin {
         Some(Self { scheme, host, port })
     }
 
-    /// The origin in a text such as `https://api.example.com`. `None` where it
-    /// is none, or has more than an origin.
+    /// Parses an origin such as `https://api.example.com`. `None` if the text is
+    /// not an origin, or has more parts.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let pattern: Pattern = text.parse().ok()?;
         (!pattern.subdomains).then_some(pattern.origin)
     }
 
-    /// The host, in lower case and without brackets.
+    /// Returns the host, in lower case and without brackets.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The port, also where it is the scheme's own.
+    /// Returns the port, or the scheme's default port.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The scheme.
+    /// Returns the scheme.
     #[must_use]
     pub fn scheme(&self) -> Scheme {
         self.scheme
@@ -194,7 +194,7 @@ impl Scheme {
         }
     }
 
-    /// As it stands before `://`.
+    /// Returns the scheme as in a URL, before `://`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -204,7 +204,7 @@ impl Scheme {
     }
 }
 
-/// One entry: an origin, or any subdomain of one.
+/// An entry: an origin, or all subdomains of one.
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct Pattern {
     origin: Origin,
@@ -219,7 +219,7 @@ impl Pattern {
         if !self.subdomains {
             return self.origin.host == origin.host;
         }
-        // An address never has a subdomain, whatever its text ends with.
+        // An IP address has no subdomains, whatever its text ends with.
         origin.host.parse::<IpAddr>().is_err()
             && origin
                 .host
@@ -290,8 +290,8 @@ impl FromStr for Pattern {
     }
 }
 
-/// A host as it is compared: lower case, no brackets, no final dot, and an
-/// address in its shortest form.
+/// Normalizes a host for comparison: lower case, no brackets, no final dot, and an
+/// address in canonical form.
 fn bare_host(host: &str) -> Option<String> {
     if let Some(inner) = host.strip_prefix('[') {
         let address: std::net::Ipv6Addr = inner.strip_suffix(']')?.parse().ok()?;

@@ -1,5 +1,5 @@
-//! Whether a batch keeps the promises of the contract. One that does not is
-//! never delivered: its position could not be trusted either.
+//! Verifies that a batch satisfies the contract. One that does not is
+//! never delivered, because its checkpoint could not be trusted either.
 
 use std::collections::BTreeSet;
 
@@ -10,19 +10,19 @@ use source_common::secret::Redactor;
 use crate::bindings::{Batch, Description, Limits};
 use crate::store::CHECKPOINT_BYTES_MAX;
 
-/// A component has a few for each stream; the log and the state file have the
-/// rest of the numbers.
+/// Maximum number of notices; a component has a few per stream, and the host keeps each in the log
+/// and the state file.
 const NOTICES_MAX: usize = 1_000;
-/// What notices may have beyond `max-bytes`.
+/// How far the notices may exceed `max-bytes`.
 const TEXT_BYTES_SPARE: u64 = 512 * 1024;
-/// The same of locator and reason of each rejected record, since a component
+/// How far locator and reason of each rejected record may exceed it, since a component
 /// of `pipeline:source` counts its original only.
 const REJECTED_BYTES_SPARE: u64 = 512;
-/// No poll has more requests, records or bytes. Totals over many polls stay far
-/// below the end of their numbers.
+/// Maximum of requests, records or bytes of a poll. Sums over many polls stay far
+/// below `u64::MAX`.
 const COUNT_MAX: u64 = 1 << 40;
 
-/// Check a batch, of which all texts have been sanitized. The error is a clause
+/// Verifies a batch whose texts have been sanitized. The error is a clause
 /// about the component. No checkpoint may contain one of the `credentials`.
 pub fn verify(
     batch: &Batch,
@@ -41,8 +41,8 @@ pub fn verify(
     Ok(())
 }
 
-/// The host keeps counts and the last notice of each stream, so a stream that
-/// is not described has no place.
+/// Verifies the streams. The host keeps counts and the last notice of each described stream,
+/// so other streams are invalid.
 fn verify_streams(batch: &Batch, description: &Description) -> Result<(), String> {
     let streams = description.streams.iter();
     let described: BTreeSet<&str> = streams.map(|stream| stream.name.as_str()).collect();
@@ -66,7 +66,7 @@ fn verify_streams(batch: &Batch, description: &Description) -> Result<(), String
     Ok(())
 }
 
-/// The first name that has come before.
+/// Returns the first name that occurs twice.
 fn repeated<'a>(mut names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let mut seen = BTreeSet::new();
     names.find(|name| !seen.insert(*name))
@@ -99,7 +99,7 @@ fn verify_index(batch: &Batch, description: &Description) -> Result<(), String> 
     Ok(())
 }
 
-/// Each line is one JSON object. Receivers refuse a whole request for one that
+/// Verifies that each line is a JSON object. Receivers reject a whole request for one that
 /// is not, and with it the events of other sources.
 fn verify_events(batch: &Batch) -> Result<(), String> {
     let mut lines = batch.events.lines().enumerate();
@@ -212,7 +212,7 @@ fn verify_limits(batch: &Batch, limits: Limits) -> Result<(), String> {
     Ok(())
 }
 
-/// What `pipeline:source` allows.
+/// Upper bound that `pipeline:source` defines.
 const SESSION_BYTES_MAX: usize = 16 * 1024;
 
 fn bytes_of_texts(batch: &Batch) -> usize {

@@ -14,8 +14,8 @@
     reason = "generated code"
 )]
 
-// The exports alone: what a component imports is linked in `engine`, from the
-// implementations that wasmtime brings.
+// Only the exports. The imports are linked in `engine`, to wasmtime's
+// implementations.
 wasmtime::component::bindgen!({
     path: "../../wit",
     inline: "

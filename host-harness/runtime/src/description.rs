@@ -1,21 +1,21 @@
-//! Whether what a component says of itself has a size that a host can work
-//! with.
+//! Verifies that a component's description has a size that a host can
+//! handle.
 
 use crate::bindings::Description;
 use crate::untrusted_text::NAME_BYTES_MAX;
 
-/// The schema has one entry for each setting.
+/// Maximum size of the schema, which has one entry per setting.
 const SCHEMA_BYTES_MAX: usize = 1024 * 1024;
-/// The host keeps a row of counts for each stream.
+/// Maximum number of streams; the host keeps counts for each.
 const STREAMS_MAX: usize = 1_000;
-/// Kinds are offered to receivers by name.
+/// Maximum number of kinds, which receivers get by name.
 const KINDS_MAX: usize = 10_000;
 const FORMATS_MAX: usize = 100;
 const ORIGINS_MAX: usize = 1_000;
 
 const NAMESPACE_BYTES_MAX: usize = 64;
 
-/// Check a description. The error is a clause about the component.
+/// Verifies a description. The error is a clause about the component.
 pub(crate) fn verify(description: &Description) -> Result<(), String> {
     for (what, count, count_max) in [
         ("streams", description.streams.len(), STREAMS_MAX),
@@ -43,7 +43,7 @@ pub(crate) fn verify(description: &Description) -> Result<(), String> {
     }
     let names = description.streams.iter().map(|stream| &stream.name);
     let kinds = description.kinds.iter().map(|kind| &kind.name);
-    // A longer one has been cut, and could be taken for another one.
+    // A longer name has been truncated, and could be mistaken for another.
     match names.chain(kinds).find(|name| name.len() > NAME_BYTES_MAX) {
         Some(name) => Err(format!(
             "the name `{name}` is too long; the limit is {NAME_BYTES_MAX} bytes"
@@ -52,7 +52,7 @@ pub(crate) fn verify(description: &Description) -> Result<(), String> {
     }
 }
 
-/// It begins names at receivers, which allow little more.
+/// Returns whether text is a valid namespace. Receivers allow few other characters in names.
 fn is_namespace(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     (1..=NAMESPACE_BYTES_MAX).contains(&text.len()) && text.bytes().all(allowed)

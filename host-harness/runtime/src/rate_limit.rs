@@ -1,15 +1,15 @@
-//! Limits how fast the text of one source is written: a token bucket over
+//! Limits the rate of one source's log lines: a token bucket over
 //! lines and bytes that counts what it suppresses.
 //!
-//! The bucket is kept as a time, as in the generic cell rate algorithm: every
-//! line costs the time that it takes at the permitted rate, and lines pass
-//! while the time that was spent is no further ahead of the clock than the
+//! The bucket is represented as a time, as in the generic cell rate algorithm (GCRA): every
+//! line adds the time that it takes at the permitted rate, and lines pass
+//! while the accumulated time is no further ahead of the clock than the
 //! burst.
 
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// How much may be written.
+/// A rate with a burst.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Rate {
     /// Lines per second.
@@ -21,7 +21,7 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// How long a line takes at this rate.
+    /// Returns how long a line takes at this rate.
     fn cost(self, bytes: usize) -> Duration {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         let at = |count: u64, per_second: u32| {
@@ -32,25 +32,25 @@ impl Rate {
     }
 }
 
-/// One limit, with what it has suppressed and not yet reported.
+/// A rate limiter, with the suppressed lines that are not yet reported.
 #[derive(Clone, Debug)]
 pub struct LogRateLimiter {
     rate: Rate,
-    /// When everything that passed would have passed at the rate.
+    /// The time by which everything that passed would have passed at the rate.
     spent_until: Option<Instant>,
     suppressed: Suppressed,
 }
 
-/// Whether a line may be written.
+/// Whether a line may be logged.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Admission {
-    /// It may, after one line that reports what was suppressed before it.
+    /// Log it, after one line that reports earlier suppressed lines, if any.
     Pass(Option<Suppressed>),
-    /// It may not; it is counted.
+    /// Do not log it; it is counted.
     Suppress,
 }
 
-/// What was not written.
+/// Counts of suppressed output.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Suppressed {
     /// Lines.
@@ -70,7 +70,7 @@ impl fmt::Display for Suppressed {
 }
 
 impl LogRateLimiter {
-    /// A limit of which nothing is used yet.
+    /// Creates a limiter with a full burst.
     #[must_use]
     pub fn new(rate: Rate) -> Self {
         Self {
@@ -80,7 +80,7 @@ impl LogRateLimiter {
         }
     }
 
-    /// Count a line of so many bytes, and decide whether it may be written.
+    /// Counts a line of so many bytes, and decides whether it may be logged.
     ///
     /// Once something was suppressed, nothing passes until half of the burst
     /// is free again. So a flood is logged as a few runs of whole lines with
@@ -97,13 +97,13 @@ impl LogRateLimiter {
         Admission::Pass(self.take())
     }
 
-    /// What was suppressed, if lines would pass again. Asked where a flood may
+    /// Returns what was suppressed, if lines would pass again. Called when a flood may
     /// have ended, so that its report does not wait for the next line.
     pub fn report(&mut self, now: Instant) -> Option<Suppressed> {
         if self.is_open(now) { self.take() } else { None }
     }
 
-    /// What was suppressed and not yet reported, at the end of the source.
+    /// Returns what was suppressed and not yet reported, when the source ends.
     pub fn take(&mut self) -> Option<Suppressed> {
         let suppressed = std::mem::take(&mut self.suppressed);
         (suppressed.lines > 0).then_some(suppressed)

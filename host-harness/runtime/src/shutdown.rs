@@ -1,4 +1,4 @@
-//! A request to stop, from a signal or from within, and how long it leaves.
+//! Requests to stop, by a signal or internally, and the time since the request.
 
 use std::time::Duration;
 
@@ -6,19 +6,19 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::warn;
 
-/// The side that asks.
+/// Requests a stop.
 #[derive(Clone, Debug)]
 pub struct Stopper {
     since: watch::Sender<Option<Instant>>,
 }
 
-/// The side that is asked.
+/// Receives the request to stop.
 #[derive(Clone, Debug)]
 pub struct Shutdown {
     since: watch::Receiver<Option<Instant>>,
 }
 
-/// Both sides.
+/// Creates a connected pair.
 #[must_use]
 pub fn channel() -> (Stopper, Shutdown) {
     let (sender, receiver) = watch::channel(None);
@@ -26,7 +26,7 @@ pub fn channel() -> (Stopper, Shutdown) {
 }
 
 impl Stopper {
-    /// Ask everyone to stop. Only the first request counts.
+    /// Requests a stop. Only the first request counts.
     pub fn stop(&self) {
         self.since.send_if_modified(|since| {
             let first = since.is_none();
@@ -37,13 +37,13 @@ impl Stopper {
 }
 
 impl Shutdown {
-    /// Whether a stop has been asked for.
+    /// Returns whether a stop was requested.
     #[must_use]
     pub fn is_requested(&self) -> bool {
         self.since.borrow().is_some()
     }
 
-    /// Wait until a stop is asked for. Without anyone who could ask, forever.
+    /// Waits until a stop is requested. Waits forever if every [`Stopper`] is dropped.
     pub async fn requested(&mut self) -> Instant {
         let since = match self.since.wait_for(Option::is_some).await {
             Ok(since) => *since,
@@ -55,14 +55,14 @@ impl Shutdown {
         }
     }
 
-    /// Wait until a stop was asked for so long ago.
+    /// Waits until `grace` has passed since a stop was requested.
     pub async fn requested_since(&mut self, grace: Duration) {
         let since = self.requested().await;
         tokio::time::sleep_until(since + grace).await;
     }
 }
 
-/// Ask for a stop when the system or a person does.
+/// Requests a stop on SIGTERM or SIGINT.
 pub async fn on_signal(stopper: Stopper) -> std::io::Result<()> {
     wait_for_signal().await?;
     stopper.stop();
@@ -80,7 +80,7 @@ async fn wait_for_signal() -> std::io::Result<()> {
         tokio::select! {
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
-            // A service manager sends it to have settings read again. It must not end collection.
+            // Some service managers send SIGHUP to reload settings. It must not end collection.
             _ = hangup.recv() => warn!(
                 "SIGHUP: settings are read at the start of a run only; restart source-host to use \
                  changed ones"

@@ -1,10 +1,10 @@
-//! Text that a component returns, made fit for logs, terminals and files: it
-//! has no secret of its source, no character that could forge or hide a line,
-//! and a bounded length.
+//! Sanitizes text that a component returns, for logs, terminals and files: removes
+//! the secrets of its source and characters that could forge or hide a line,
+//! and bounds the length.
 //!
 //! [`Sanitizer`] is applied where values enter the host, in
-//! [`crate::engine::Instance`], so that nothing behind it sees other text.
-//! Events and the originals of rejected records are data and stay as they are;
+//! [`crate::engine::Instance`], so that no other code sees unsanitized text.
+//! Events and the originals of rejected records are data and stay unchanged;
 //! so does the checkpoint, which only its component reads.
 
 use serde_json::Value;
@@ -16,32 +16,32 @@ use crate::bindings::{
     RejectedRecord, SettingsError,
 };
 
-/// Names of components, streams, kinds and formats, versions and origins.
+/// Maximum length of names of components, streams, kinds and formats, versions and origins.
 pub const NAME_BYTES_MAX: usize = 256;
-/// Where a rejected record was, and why it was rejected.
+/// Maximum length of a rejected record's locator and reason.
 pub const REASON_BYTES_MAX: usize = 1024;
-/// What is for people: notices, errors, summaries, what a check found. Such a
+/// Maximum length of text for people: notices, errors, summaries, check results. Such a
 /// text is in one line of the log and in the state file.
 pub const DETAIL_BYTES_MAX: usize = 2048;
 
-/// Makes text of one source's component fit to be shown and stored.
+/// Sanitizes text of one source's component.
 #[derive(Clone, Debug, Default)]
 pub struct Sanitizer {
     redactor: Redactor,
 }
 
 impl Sanitizer {
-    /// A sanitizer that also takes out the secrets that the redactor knows.
+    /// Creates a sanitizer that also redacts the secrets of the redactor.
     #[must_use]
     pub fn new(redactor: Redactor) -> Self {
         Self { redactor }
     }
 
-    /// The text without secrets, with control characters escaped, and cut
-    /// where it is longer than `bytes_max`.
+    /// Returns the text without secrets, with control characters escaped, and truncated
+    /// if it is longer than `bytes_max`.
     #[must_use]
     pub fn text(&self, text: &str, bytes_max: usize) -> String {
-        // Secrets come first: a cut through one would leave its first half.
+        // Redacted first: truncation could leave half of a secret.
         let redacted = self.redactor.redact(text);
         let kept = beginning(&redacted, bytes_max);
         let escaped = escape(kept);
@@ -56,7 +56,7 @@ impl Sanitizer {
         *text = self.text(text, bytes_max);
     }
 
-    /// Every text of a batch but its events, originals and checkpoint.
+    /// Sanitizes every text of a batch except its events, originals and checkpoint.
     pub fn batch(&self, batch: &mut Batch) {
         self.rejected(&mut batch.rejected);
         for notice in &mut batch.notices {
@@ -72,7 +72,7 @@ impl Sanitizer {
         }
     }
 
-    /// Every text of what `normalize` returns but its events and originals.
+    /// Sanitizes every text of a `normalize` result except its events and originals.
     pub fn normalized(&self, normalized: &mut Normalized) {
         self.rejected(&mut normalized.rejected);
     }
@@ -85,7 +85,7 @@ impl Sanitizer {
         }
     }
 
-    /// Every text of an error.
+    /// Sanitizes every text of an error.
     pub fn poll_error(&self, error: &mut PollError) {
         match error {
             PollError::Denied(origin) => self.apply(origin, NAME_BYTES_MAX),
@@ -99,13 +99,13 @@ impl Sanitizer {
         }
     }
 
-    /// Every text of an error about settings.
+    /// Sanitizes every text of an error about settings.
     pub fn settings_error(&self, error: &mut SettingsError) {
         self.apply(&mut error.setting, NAME_BYTES_MAX);
         self.apply(&mut error.detail, DETAIL_BYTES_MAX);
     }
 
-    /// Every text of what a check found.
+    /// Sanitizes every text of a check result.
     pub fn check_result(&self, result: &mut CheckResult) {
         self.apply(&mut result.stream, NAME_BYTES_MAX);
         for text in [&mut result.account, &mut result.remark]
@@ -129,8 +129,8 @@ impl Sanitizer {
         }
     }
 
-    /// Every text of a description. Names inside the settings schema are
-    /// escaped and not cut, since a cut would make it another schema.
+    /// Sanitizes every text of a description. Names inside the settings schema are
+    /// escaped and not truncated, since that would make it another schema.
     pub fn description(&self, description: &mut Description) {
         let Description {
             name,

@@ -1,6 +1,6 @@
-//! Who may do what. No cookie is ever set or read, so another site cannot act for its visitors; and
-//! the header `Host` is checked, so that it cannot read by a name of its own that resolves to this
-//! address.
+//! Access rules of the admin server. No cookie is ever set or read, which rules out cross-site
+//! requests on a visitor's behalf; and the `Host` header is checked, which rules out DNS
+//! rebinding.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,31 +13,31 @@ use subtle::ConstantTimeEq;
 use super::answer::Refusal;
 use super::page::ASSETS;
 
-/// Paths that a supervisor or a load balancer asks for, by any name.
+/// Paths that need neither a token nor a known `Host`, for supervisors and load balancers.
 pub(super) const PROBES: [&str; 2] = ["/livez", "/readyz"];
 
-/// What a request is, as far as access goes.
+/// The kind of a request, as far as access rules distinguish it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Kind {
     Probe,
-    /// A file of the status page. It holds no data.
+    /// A static file of the status page; contains no data.
     Asset,
     Read,
     Change,
 }
 
-/// The rules of access.
+/// Access rules.
 #[derive(Debug)]
 pub(super) struct Access {
-    /// Whether only this machine reaches the server.
+    /// Whether the server is reachable from this machine only.
     pub(super) is_loopback: bool,
     pub(super) token: Option<Arc<StoredSecret>>,
-    /// Names in lower case.
+    /// Accepted host names, in lower case.
     pub(super) hosts: Vec<String>,
 }
 
 impl Access {
-    /// Refuses a request that may not be made.
+    /// Rejects a request that is not allowed.
     pub(super) fn check(
         &self,
         method: &Method,
@@ -103,7 +103,7 @@ impl Access {
         })?;
         let presented = bearer(presented.as_bytes());
         let expected = token.current();
-        // Takes the same time wherever the first difference is.
+        // Compares in constant time.
         let is_equal = presented
             .is_some_and(|presented| bool::from(presented.ct_eq(expected.expose().as_bytes())));
         if is_equal {
@@ -127,14 +127,14 @@ fn kind(method: &Method, path: &str) -> Kind {
     }
 }
 
-/// The credentials of the scheme `Bearer`, whose name is not case-sensitive.
+/// Returns the credentials of the `Bearer` scheme, whose name is case-insensitive.
 fn bearer(header: &[u8]) -> Option<&[u8]> {
     let (scheme, rest) = header.split_at_checked("Bearer ".len())?;
     let token = rest.trim_ascii();
     (scheme.eq_ignore_ascii_case(b"Bearer ") && !token.is_empty()).then_some(token)
 }
 
-/// The host of an authority in lower case, without brackets, port and the final dot of a name.
+/// Returns the host of an authority in lower case, without brackets, port and final dot.
 fn host_name(authority: &str) -> Option<String> {
     let host = match authority.strip_prefix('[') {
         Some(rest) => rest.split_once(']').map(|(address, _)| address)?,

@@ -1,4 +1,4 @@
-//! Answers: JSON, and errors that say what to do.
+//! JSON responses and error responses.
 
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
@@ -12,7 +12,7 @@ use super::control::ControlError;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// A value as JSON.
+/// Returns a response with a value as JSON.
 pub(super) fn json_answer(value: &impl Serialize) -> Response {
     match serde_json::to_vec(value) {
         Ok(body) => with_type(StatusCode::OK, JSON, body),
@@ -24,7 +24,7 @@ pub(super) fn json_answer(value: &impl Serialize) -> Response {
     }
 }
 
-/// A body of a content type.
+/// Returns a response with a body of a content type.
 pub(super) fn with_type(
     status: StatusCode,
     content_type: HeaderValue,
@@ -36,16 +36,16 @@ pub(super) fn with_type(
     response
 }
 
-/// Something that was done and has no result.
+/// Returns the response to a request that succeeded without a result.
 pub(super) fn done() -> Response {
     json_answer(&json!({}))
 }
 
-/// A request that was not fulfilled, and what to do.
+/// An error response: the status, and messages that say what to do.
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub(super) status: StatusCode,
-    /// At least one clause.
+    /// At least one message, each a clause.
     messages: Vec<String>,
 }
 
@@ -61,7 +61,7 @@ impl Refusal {
         Self::new(StatusCode::NOT_FOUND, message)
     }
 
-    /// A source that there is not.
+    /// Creates the refusal for a source that does not exist.
     pub(super) fn no_source(name: &str) -> Self {
         Self::not_found(format!(
             "there is no source {name:?}; GET /api/v1/sources lists them"
@@ -105,8 +105,8 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// The same answer to a method that a path does not have, with a body that says so. The header
-/// `Allow` is added to it later.
+/// Adds a JSON body to a 405 response, that says so. The header
+/// `Allow` is added to it later, by the router.
 pub(super) fn explain_method(response: Response) -> Response {
     if response.status() != StatusCode::METHOD_NOT_ALLOWED {
         return response;

@@ -1,4 +1,4 @@
-//! The routes.
+//! The routes of the admin server.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -41,35 +41,35 @@ use crate::registry::Registry;
 use crate::report::{HostReport, SourceReport, Time};
 use crate::source::component_at;
 
-/// A source with a certificate chain and many streams has a few KiB.
+/// Maximum size of a request body. One with a certificate chain and many streams has a few KiB.
 const BODY_BYTES_MAX: usize = 256 * 1024;
-/// How long a body may take to arrive.
+/// Time limit for receiving a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// Reports of all sources that are made at a time. Each takes a processor.
+/// Maximum number of concurrent reports of all sources. Each occupies a processor.
 const REPORTS_MAX: usize = 2;
-/// Tests of a connection at a time. Each asks the upstream for every stream.
+/// Maximum number of concurrent connection tests. Each sends requests for every stream.
 const CHECKS_MAX: usize = 4;
 const ROWS_DEFAULT: usize = 100;
 const ROWS_MAX: usize = 1_000;
 
-/// What the API answers with may not be shown as a page.
+/// API responses must not be rendered as a page.
 const API_CONTENT_SECURITY_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
 
-/// What all requests share.
+/// State shared by all requests.
 pub(super) struct Shared {
     pub(super) access: Access,
     pub(super) registry: Registry,
-    /// None where a run takes no changes.
+    /// `None` where sources cannot be changed.
     pub(super) control: Option<Arc<dyn Control>>,
     pub(super) components: Components,
-    /// That of the host.
+    /// Settings file of the host.
     pub(super) settings_file: PathBuf,
     pub(super) metrics: Arc<Metrics>,
     pub(super) history: History,
     pub(super) store: StoreProbe,
     pub(super) reports: Semaphore,
     pub(super) checks: Semaphore,
-    /// Held by a change, so that each begins where the last one ended.
+    /// Serializes changes, so that each starts from the result of the last one.
     pub(super) changes: Mutex<()>,
 }
 
@@ -104,7 +104,7 @@ impl Shared {
         self.components.get(&component_at(None)).await
     }
 
-    /// Makes something of a report on a thread of its own.
+    /// Makes a report on a blocking thread and converts it with `make`.
     pub(super) async fn with_report<T: Send + 'static>(
         &self,
         make: impl FnOnce(HostReport, SystemTime) -> T + Send + 'static,
@@ -120,7 +120,7 @@ impl Shared {
     }
 }
 
-/// All routes.
+/// Builds the router with all routes.
 pub(super) fn router(shared: Arc<Shared>) -> Router {
     let mut router = Router::new()
         .route("/livez", get(|| async { probes::live() }))
@@ -156,7 +156,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .with_state(shared)
 }
 
-/// Checks each request before it is looked at, and completes each answer.
+/// Middleware: checks access before routing, and adds the common headers to each response.
 async fn guard(State(shared): App, request: Request, next: Next) -> Response {
     let checked = shared
         .access
@@ -181,7 +181,7 @@ async fn guard(State(shared): App, request: Request, next: Next) -> Response {
     response
 }
 
-/// A file of the page. A browser keeps it, and asks whether it is still the same.
+/// Returns a file of the status page, or 304 where the browser's copy is current.
 fn asset(
     headers: &HeaderMap,
     content_type: &'static str,
@@ -237,12 +237,12 @@ async fn status(State(shared): App) -> Answer {
     shared.with_report(|report, _| json_answer(&report)).await
 }
 
-/// Which sources, and which of them to give.
+/// The query of the source list: filter and pagination.
 #[derive(Debug, Default)]
 struct Selection {
-    /// A part of the name, in any case.
+    /// Part of the name, case-insensitive.
     search: String,
-    /// The word of a state.
+    /// Name of a state.
     state: String,
     limit: Option<usize>,
     offset: usize,
@@ -290,7 +290,7 @@ async fn sources(State(shared): App, RawQuery(query): RawQuery) -> Answer {
         .await
 }
 
-/// The rows of a page, with the numbers of all that match.
+/// Returns one page of rows, with the counts of all matching sources.
 fn select(report: HostReport, selection: &Selection, now: SystemTime) -> Value {
     let search = selection.search.to_lowercase();
     let limit = selection.limit.unwrap_or(ROWS_DEFAULT).min(ROWS_MAX);
@@ -324,7 +324,7 @@ fn select(report: HostReport, selection: &Selection, now: SystemTime) -> Value {
     })
 }
 
-/// A source with the sums of its streams in place of them.
+/// Returns a source with the totals of its streams instead of the streams.
 fn row(mut source: SourceReport) -> Value {
     let sums = json!({
         "received": source.sum(|stream| stream.received),
@@ -400,7 +400,7 @@ async fn resume(State(shared): App, Path(name): Path<String>) -> Answer {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Reset {
-    /// None means all.
+    /// Empty means all streams.
     #[serde(default)]
     streams: BTreeSet<String>,
     from: String,
@@ -462,7 +462,7 @@ fn invalid(message: String) -> Refusal {
     super::control::ControlError::Invalid(vec![message]).into()
 }
 
-/// The JSON of a body, within its limits.
+/// Reads a JSON body within the size and time limits.
 async fn read_json(request: Request) -> Result<Value, Refusal> {
     let content_type = request.headers().get(CONTENT_TYPE);
     let content_type = content_type

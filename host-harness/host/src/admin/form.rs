@@ -1,4 +1,5 @@
-//! The file of a source as a form edits it: what `PUT` takes, without secrets.
+//! The settings file of a source as the status page edits it: the body that `PUT` takes,
+//! without secrets.
 
 use std::fs;
 use std::path::Path;
@@ -9,8 +10,8 @@ use source_common::indirect::ValueReference;
 use crate::settings::to_json;
 use crate::source_file::LOCAL_KEYS;
 
-/// Whether the file can be edited, with what is in it; else with the reason. `main_file` is the
-/// settings file of the host, `schema` that of the component's settings.
+/// Returns the editable settings of a file, or the reason why it cannot be edited. `main_file` is
+/// the settings file of the host, `schema` that of the component's settings.
 pub(super) fn form(file: &Path, main_file: &Path, schema: &Value) -> Value {
     match read(file, main_file, schema) {
         Ok((source, secrets)) => json!({ "editable": true, "source": source, "secrets": secrets }),

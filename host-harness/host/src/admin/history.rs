@@ -1,5 +1,5 @@
-//! Events and lag of the last hours, a point a minute, in memory: for a plot. Prometheus keeps them
-//! for longer.
+//! In-memory history of events and lag, one point per minute, for the plots of the status page.
+//! Prometheus keeps them for longer.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
@@ -10,10 +10,10 @@ use source_runtime::store::epoch_ms;
 
 use crate::report::{HostReport, Time};
 
-/// The time between two points.
+/// Interval between two points.
 pub(super) const INTERVAL: Duration = Duration::from_secs(60);
 const INTERVAL_MS: u64 = 60_000;
-/// Three hours: 8 bytes a point, 1.4 KiB a source, 14 MiB for 10,000 of them.
+/// Three hours: 8 bytes per point, 1.4 KiB per source, 14 MiB for 10,000 sources.
 const POINTS_MAX: usize = 180;
 
 /// The points of all sources.
@@ -24,7 +24,7 @@ pub(super) struct History {
 
 #[derive(Debug)]
 struct Ring {
-    /// The count of events at the last point.
+    /// Total events at the last point.
     events: u64,
     /// The minute of the last point, in minutes since the epoch.
     minute: u64,
@@ -34,25 +34,25 @@ struct Ring {
 #[derive(Clone, Copy, Debug)]
 struct Sample {
     events: u32,
-    /// [`LAG_UNKNOWN`] where it is not known.
+    /// Lag, or [`LAG_UNKNOWN`].
     lag_seconds: u32,
 }
 
-/// After so many minutes without a point none of the former ones is left.
+/// A gap of this many minutes replaces every older point.
 const MISSED_MAX: u64 = 180;
 const LAG_UNKNOWN: u32 = u32::MAX;
 
-/// One point as the API gives it.
+/// One point, as the API returns it.
 #[derive(Debug, Eq, PartialEq, Serialize)]
 pub(super) struct Point {
     at: Time,
-    /// Since the point before.
+    /// Events since the previous point.
     events: u32,
     lag_seconds: Option<u32>,
 }
 
 impl History {
-    /// Adds a point to each source, and removes those that there no longer are. A second call in
+    /// Adds a point for each source, and drops sources that no longer exist. A second call in
     /// the same minute adds nothing.
     pub(super) fn sample(&self, report: &HostReport, now: SystemTime) {
         let minute = epoch_ms(now) / INTERVAL_MS;
@@ -81,7 +81,7 @@ impl History {
         }
     }
 
-    /// The points of a source, oldest first. None where none was taken yet.
+    /// Returns the points of a source, oldest first; empty where there are none yet.
     pub(super) fn points(&self, source: &str) -> Vec<Point> {
         let rings = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         rings.get(source).map(Ring::points).unwrap_or_default()
@@ -93,7 +93,7 @@ impl Ring {
         if minute <= self.minute {
             return;
         }
-        // A minute without a point, such as of a suspended machine, has no place of its own.
+        // Minutes without a point, for example of a suspended machine, are inserted as empty.
         let missed = minute.abs_diff(self.minute).saturating_sub(1);
         for _ in 0..missed.min(MISSED_MAX) {
             self.push(Sample {

@@ -1,9 +1,9 @@
-//! The admin server: probes, metrics, a JSON API and the status page. What it shows comes from the
-//! [`Registry`](crate::registry::Registry), what it changes goes through [`Control`].
-//! `docs/admin.md` has the routes and who may use them.
+//! The admin server: probes, metrics, a JSON API and the status page. It reads from the
+//! [`Registry`](crate::registry::Registry) and makes changes through [`Control`].
+//! `docs/admin.md` lists the routes and their access rules.
 //!
-//! It must never hold collection up: connections, requests and their bodies have limits, reports of
-//! many sources are made on threads of their own, a few at a time.
+//! It must never delay collection: connections, requests and bodies are limited, and reports of
+//! many sources are made on separate threads, a few at a time.
 
 mod access;
 mod answer;

@@ -1,4 +1,4 @@
-//! `/livez` and `/readyz`: answers without data, for a supervisor or a load balancer.
+//! `/livez` and `/readyz`: probes without data, for a supervisor or a load balancer.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -12,14 +12,14 @@ use tokio::time::timeout;
 
 use super::answer::{Refusal, with_type};
 
-/// What is found is found for the probes of so long: anyone may ask, and each write is one.
+/// How long a result is cached: anyone may send probes, and each check writes to the disk.
 const REMEMBERED_FOR: Duration = Duration::from_secs(2);
-/// A disk that takes longer than this is no place for checkpoints.
+/// Timeout of a write; a slower disk is not ready.
 const WRITE_MAX: Duration = Duration::from_secs(5);
-/// More than a block that a full disk may have left.
+/// Larger than a block that a full disk may still have free.
 const WRITTEN_BYTES: usize = 16 * 1024;
 
-/// Whether checkpoints can be stored.
+/// Checks whether checkpoints can be stored, with a cached result.
 #[derive(Debug)]
 pub(super) struct StoreProbe {
     state_dir: PathBuf,
@@ -34,7 +34,7 @@ impl StoreProbe {
         }
     }
 
-    /// Tries to write into the state directory.
+    /// Returns whether the state directory can be written to.
     async fn is_writable(&self) -> bool {
         let mut last = self.last.lock().await;
         if let Some((at, found)) = *last
@@ -51,7 +51,7 @@ impl StoreProbe {
     }
 }
 
-/// The process answers.
+/// Responds that the process is alive.
 pub(super) fn live() -> Response {
     with_type(
         StatusCode::OK,
@@ -60,7 +60,7 @@ pub(super) fn live() -> Response {
     )
 }
 
-/// The sources are loaded, and checkpoints can be stored.
+/// Responds whether the sources are loaded and checkpoints can be stored.
 pub(super) async fn ready(is_loaded: bool, store: &StoreProbe) -> Response {
     let unready = |reason| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, reason).into_response();
     if !is_loaded {

@@ -31,33 +31,33 @@ use super::tls::TlsFiles;
 use crate::registry::Registry;
 use crate::settings::{AdminSettings, MetricsDetail};
 
-/// Each takes a file descriptor and, at most, a buffer of [`HEADER_BYTES_MAX`].
+/// Maximum number of connections; each takes a descriptor and a buffer of [`HEADER_BYTES_MAX`].
 const CONNECTIONS_MAX: usize = 64;
 const HEADER_BYTES_MAX: usize = 32 * 1024;
-/// How long a handshake, and the header of a request, may take.
+/// Timeout of a TLS handshake and of a request header.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// A connection that is open for longer is closed after the answer in progress.
+/// Maximum age of a connection; it is closed after the response in progress.
 const CONNECTION_MAX: Duration = Duration::from_secs(600);
-/// How long an answer in progress may still take then, and at the end of the host.
+/// How long a response in progress may take after that, and at shutdown.
 const CLOSE_MAX: Duration = Duration::from_millis(500);
-/// After a connection that the system could not accept, such as for want of file descriptors.
+/// Pause after `accept` failed, for example for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What the admin server shows and changes.
 pub struct AdminHost {
-    /// What runs.
+    /// The running sources and outputs.
     pub registry: Registry,
-    /// Who changes it; without, nothing can be changed.
+    /// Changes sources; `None` makes the server read-only.
     pub control: Option<Arc<dyn Control>>,
-    /// Where the built-in component is loaded.
+    /// Loads the built-in component.
     pub components: Components,
     /// The settings file.
     pub settings_file: PathBuf,
-    /// The state directory, of which `/readyz` looks whether it can be written.
+    /// The state directory; `/readyz` checks that it can be written to.
     pub state_dir: PathBuf,
 }
 
-/// The admin server with its address taken, before it serves.
+/// The admin server, bound to its address but not yet serving.
 #[derive(Debug)]
 pub struct AdminServer {
     listener: TcpListener,
@@ -65,11 +65,11 @@ pub struct AdminServer {
     tls: Option<Arc<TlsFiles>>,
     access: Access,
     metrics_detail: Option<MetricsDetail>,
-    /// A test shortens it.
+    /// Shortened by tests.
     pub(super) header_timeout: Duration,
 }
 
-/// The admin server while it serves.
+/// A serving admin server.
 #[derive(Debug)]
 pub struct RunningAdminServer {
     address: SocketAddr,
@@ -79,7 +79,7 @@ pub struct RunningAdminServer {
 }
 
 impl AdminServer {
-    /// Takes the address and reads the certificate.
+    /// Binds the address and reads the certificate.
     pub async fn bind(settings: &AdminSettings) -> Result<Self, Failure> {
         let listen = settings.listen;
         let tls = settings.tls.as_ref().map(TlsFiles::read).transpose();
@@ -142,13 +142,13 @@ impl AdminServer {
 }
 
 impl RunningAdminServer {
-    /// The address, with its port.
+    /// Returns the bound address, including the port.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Answers what was asked, for half a second at most, and ends.
+    /// Stops accepting, completes responses in progress for at most half a second, and returns.
     pub async fn stop(self) {
         self.sampler.abort();
         self.stop.send_replace(true);
@@ -158,7 +158,7 @@ impl RunningAdminServer {
     }
 }
 
-/// Adds to the history, once a minute.
+/// Adds a point to the history once a minute.
 async fn sample(shared: Arc<Shared>) {
     loop {
         let sampled = Arc::clone(&shared);
@@ -185,7 +185,7 @@ impl Accepting {
         let mut stopped = self.stopped.clone();
         let mut has_warned = false;
         loop {
-            // What has no place waits in the queue of the system.
+            // Connections over the limit wait in the listen backlog.
             let accepted = tokio::select! {
                 accepted = accept(&self.listener, &places) => accepted,
                 _ = stopped.wait_for(|is_stopped| *is_stopped) => break,
@@ -210,7 +210,7 @@ impl Accepting {
         }
         drop(self.listener);
         let all = async { while connections.join_next().await.is_some() {} };
-        // Those that take longer are cut off with the set.
+        // Dropping the set aborts connections that take longer.
         let _ = timeout(CLOSE_MAX.saturating_mul(2), all).await;
     }
 }
@@ -225,13 +225,13 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> io::Result<A
 }
 
 impl Accepting {
-    /// Serves one connection until its end.
+    /// Serves one connection until it ends.
     fn connection(&self, stream: TcpStream) -> impl Future<Output = ()> + Send + 'static {
         let acceptor = self.tls.as_ref().map(|tls| TlsAcceptor::from(tls.config()));
         let (router, stopped) = (self.router.clone(), self.stopped.clone());
         let header_timeout = self.header_timeout;
         async move {
-            // An answer is written at once; waiting for more only delays it.
+            // Responses are written at once, so Nagle's algorithm would only delay them.
             let _ = stream.set_nodelay(true);
             match acceptor {
                 None => serve(stream, router, header_timeout, stopped).await,
@@ -251,7 +251,7 @@ async fn serve(
     header_timeout: Duration,
     mut stopped: watch::Receiver<bool>,
 ) {
-    // A router is always ready.
+    // `Router` is always ready.
     let service = service_fn(move |request| router.clone().call(request));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

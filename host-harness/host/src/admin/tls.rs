@@ -1,4 +1,4 @@
-//! What the server proves itself with. The files are read again when they change, as a certificate
+//! The server certificate. The files are re-read when they change, since a certificate
 //! is renewed while the host runs.
 
 use std::path::Path;
@@ -28,7 +28,7 @@ impl TlsFiles {
         })
     }
 
-    /// The present configuration; the last one, where a changed file cannot be used.
+    /// Returns the current configuration, or the last one where a changed file cannot be used.
     pub(super) fn config(&self) -> Arc<ServerConfig> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let now = versions(&self.files);

@@ -1,4 +1,4 @@
-//! The result of a connection test as the API gives it: the same as `check` prints.
+//! The result of a connection test as the API returns it; the same as `check` prints.
 
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
@@ -12,44 +12,44 @@ use super::check::{STREAMS, ask, failed};
 use crate::report::Time;
 use crate::settings::SourceSettings;
 
-/// What was found of the streams of one source.
+/// The results for the streams of one source.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CheckReport {
     /// The name of the source.
     pub source: String,
-    /// When the test began.
+    /// When the test started.
     pub at: Time,
-    /// Whether every stream can be read, but for those that are not permitted and not named.
+    /// Whether every stream can be read, apart from unselected ones without permission.
     pub successful: bool,
     /// Why no stream was tested; otherwise empty.
     pub detail: String,
-    /// How long it took.
+    /// Duration of the test.
     pub seconds: f64,
-    /// The account that answered, where an answer named it.
+    /// The account that responded, where a response named it.
     pub account: Option<String>,
-    /// How far this host's clock is ahead of the vendor's, where an answer had a time.
+    /// How far this host's clock is ahead of the upstream's, where a response had a date.
     pub clock_skew_ms: Option<i64>,
     /// The streams in the order of the settings.
     pub streams: Vec<StreamCheck>,
 }
 
-/// What was found of one stream.
+/// The result for one stream.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct StreamCheck {
-    /// Its name.
+    /// Name of the stream.
     pub stream: String,
     /// `readable`, `waiting` (good credentials, but the rate limit is used up), `not-permitted`,
     /// `unauthorized` or `failing`.
     pub outcome: &'static str,
-    /// What was answered, and what to do.
+    /// What the upstream responded, and what to do.
     pub detail: String,
-    /// What to grant, as the vendor's console names it.
+    /// The permission to grant, as the vendor's console names it.
     pub permission: String,
     /// The product that the application needs.
     pub product: String,
 }
 
-/// Tests the connection of a source. `settings` are those that it was made ready with.
+/// Tests the connection of a source. `settings` are the settings the source was made from.
 pub async fn check_report(source: &Source, settings: &SourceSettings, file: &Path) -> CheckReport {
     let (at, begun) = (SystemTime::now(), Instant::now());
     let results = ask(source, file).await;
@@ -64,7 +64,7 @@ pub async fn check_report(source: &Source, settings: &SourceSettings, file: &Pat
     report
 }
 
-/// `is_named` is whether the settings name the streams: who names a stream wants it.
+/// Summarizes the results. `is_named` is whether the settings name the streams explicitly.
 fn summarize(
     source: &str,
     results: Result<Vec<CheckResult>, Failure>,

@@ -4,13 +4,13 @@ use source_common::exit::{Exit, Failure};
 
 use super::print;
 
-/// The page that the component's tables are rendered to; its own tests compare the two.
+/// The page rendered from the component's tables; the component's tests compare the two.
 const PAGE: &str = include_str!("../../../../docs/fields.md");
 
-/// What the heading of a stream begins with.
+/// Prefix of a stream's heading.
 const HEADING: &str = "\n### ";
 
-/// Print the page, or the section of one stream.
+/// Prints the page, or the section of one stream.
 pub fn fields(stream: Option<&str>) -> Result<Exit, Failure> {
     let text = match stream {
         None => PAGE.to_owned(),
@@ -31,7 +31,7 @@ fn section(stream: &str) -> Option<String> {
     Some(format!("{}{name}\n{text}\n", HEADING.trim_start()))
 }
 
-/// The name and the text of each stream.
+/// Iterates over the name and section of each stream.
 fn sections() -> impl Iterator<Item = (&'static str, &'static str)> {
     let sections = PAGE.split(HEADING).skip(1);
     sections.filter_map(|section| section.split_once('\n'))

@@ -11,14 +11,14 @@ use crate::source::BUILT_IN;
 
 const PROGRAM: &str = "source-host";
 
-/// Write the built-in component to a file, for another host.
+/// Writes the built-in component to a file, for another host.
 pub fn component(output: &Path) -> Result<Exit, Failure> {
     let failed = |error| Failure::failed(format!("{}: {error}", output.display()));
     fs::write(output, BUILT_IN).map_err(failed)?;
     Ok(Exit::Done)
 }
 
-/// Print the completions of a shell.
+/// Prints the completions of a shell.
 pub fn completions(mut command: clap::Command, shell: Shell) -> Result<Exit, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut command, PROGRAM, &mut script);
@@ -26,8 +26,8 @@ pub fn completions(mut command: clap::Command, shell: Shell) -> Result<Exit, Fai
     Ok(Exit::Done)
 }
 
-/// Write a manual page for each command into a directory, which is made where
-/// it is missing.
+/// Writes a manual page for each command into a directory, which is created if
+/// it does not exist.
 pub fn man(command: clap::Command, directory: &Path) -> Result<Exit, Failure> {
     let failed = |error| Failure::failed(format!("{}: {error}", directory.display()));
     fs::create_dir_all(directory).map_err(failed)?;

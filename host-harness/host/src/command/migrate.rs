@@ -1,5 +1,5 @@
-//! `migrate`: what a source of Mimecast's API 1.0 becomes in API 2.0. Beside `demo` the only place
-//! where the host knows a vendor.
+//! `migrate`: converts settings of a Mimecast API 1.0 source to API 2.0. Besides `demo` the only
+//! place where the host has vendor-specific code.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -13,7 +13,7 @@ use super::print;
 use crate::report::time_text;
 use crate::settings::Settings;
 
-/// The settings that only API 1.0 has. All others stay.
+/// Settings that only API 1.0 has. All others are kept.
 const REPLACED: [&str; 12] = [
     "access_key",
     "account_code",
@@ -29,14 +29,14 @@ const REPLACED: [&str; 12] = [
     "start",
 ];
 
-/// Log files of API 1.0 are written every 30 minutes and are not in the order of time. What was
-/// not delivered is no older than this before the newest event that was.
+/// How far before the newest delivered event to start. API 1.0 writes log files every 30 minutes
+/// and not in time order, so older records may not have been delivered yet.
 const BACK: Duration = Duration::from_secs(2 * 3600);
 
-/// How long Mimecast keeps SIEM records.
+/// Retention of SIEM records at Mimecast.
 const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// Print the settings for API 2.0 of every source of API 1.0.
+/// Prints the API 2.0 settings of every API 1.0 source.
 pub fn migrate(config: &Path) -> Result<Exit, Failure> {
     let settings = Settings::read(config)?;
     let mut text = String::new();

@@ -1,4 +1,4 @@
-//! `normalize`: records from standard input, events to standard output, by
+//! `normalize`: converts records on standard input to events on standard output, with
 //! the component's own normalizer.
 
 use std::io::{self, BufRead, BufReader, Write};
@@ -14,12 +14,12 @@ use super::{print, user_cache_dir};
 use crate::dead_letter;
 use crate::source::component_at;
 
-/// What is given to the component at a time; ends at the end of a line.
+/// Chunk size for the component; a chunk is extended to the end of a line.
 const CHUNK_BYTES: usize = 256 * 1024;
-/// A longer line is given as it is, and becomes a rejected record there.
+/// Lines longer than this are not extended, and are rejected by the component.
 const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// Normalize what comes on standard input. Rejected records go to standard
+/// Normalizes standard input. Rejected records go to standard
 /// error, in the form of the rejected-records file.
 pub async fn normalize(
     stream: &str,
@@ -57,7 +57,7 @@ pub async fn normalize(
     Ok(Exit::Done)
 }
 
-/// What the events are made of, and how.
+/// The parameters of the normalization.
 struct Wanted<'a> {
     stream: &'a str,
     format: &'a str,
@@ -98,8 +98,8 @@ async fn give(
     Ok(u64::try_from(normalized.rejected.len()).unwrap_or(u64::MAX))
 }
 
-/// Whole lines of about a chunk; empty at the end of the input. The last line
-/// may have no end.
+/// Reads whole lines of about one chunk; empty at the end of the input. The last line
+/// may lack a line feed.
 fn read_lines(input: &mut impl BufRead) -> io::Result<Vec<u8>> {
     let mut chunk = Vec::with_capacity(CHUNK_BYTES);
     while chunk.len() < CHUNK_BYTES {
@@ -117,7 +117,7 @@ fn read_lines(input: &mut impl BufRead) -> io::Result<Vec<u8>> {
     finish_line(input, chunk)
 }
 
-/// Read up to the end of the line that the chunk ends within.
+/// Reads up to the end of the line that the chunk ends in.
 fn finish_line(input: &mut impl BufRead, mut chunk: Vec<u8>) -> io::Result<Vec<u8>> {
     loop {
         let available = input.fill_buf()?;

@@ -1,47 +1,47 @@
-//! Columns of text, each as wide as its widest cell, made to fit a terminal.
+//! Text tables with aligned columns, fitted to the terminal width.
 
 use std::io::IsTerminal;
 
 use console::Term;
 
 const GAP: &str = "  ";
-/// With less than this the last column gets lines of its own.
+/// Minimum width of the last column; with less it is moved to separate lines.
 const LAST_COLUMN_MIN: usize = 24;
 const INDENT: &str = "    ";
 
-/// Rows of equal length; the first is the head.
+/// Rows of equal length; the first is the header.
 #[derive(Debug)]
 pub(crate) struct Table {
     rows: Vec<Vec<String>>,
-    /// Columns that are left out where there is no room, the first of them first.
+    /// Columns that may be omitted, the first of them first.
     optional: Vec<usize>,
     overlong: Overlong,
 }
 
 /// A column that is shown.
 struct Column {
-    /// Its place in a row.
+    /// Index of the column in a row.
     at: usize,
     width: usize,
-    /// Whether every cell but the head is a number.
+    /// Whether every cell but the header is a number.
     is_numeric: bool,
 }
 
-/// What becomes of the last column where there is no room for it.
+/// How a last column that is too wide is fitted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Overlong {
-    /// It goes on in further lines.
+    /// It is wrapped to further lines.
     Wrapped,
-    /// It is cut to one line.
+    /// It is truncated to one line.
     Cut,
 }
 
-/// The columns of standard output; `None` where it is no terminal, and nothing has to fit.
+/// Returns the terminal width of standard output; `None` where it is not a terminal.
 pub(crate) fn terminal_width() -> Option<usize> {
     terminal_size().map(|(_, columns)| columns)
 }
 
-/// The rows and columns of standard output; `None` where it is no terminal.
+/// Returns the terminal's rows and columns; `None` where standard output is not a terminal.
 pub(crate) fn terminal_size() -> Option<(usize, usize)> {
     if !std::io::stdout().is_terminal() {
         return None;
@@ -60,7 +60,7 @@ impl Table {
         }
     }
 
-    /// Leaves these columns out where there is no room, the first of them first, and cuts the last
+    /// Omits these columns when space is short, the first of them first, and truncates the last
     /// column to one line.
     pub(crate) fn with_optional(self, optional: &[usize]) -> Self {
         Self {
@@ -74,7 +74,7 @@ impl Table {
         self.rows.push(cells);
     }
 
-    /// The table as lines; numbers stand to the right. A width is the most characters of a line, as
+    /// Renders the table; numbers are right-aligned. `width` is the maximum line length, as
     /// far as the columns but the last allow.
     pub(crate) fn render_within(&self, width: Option<usize>) -> String {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
@@ -112,10 +112,10 @@ impl Table {
         text
     }
 
-    /// The shown columns as lines. The last of all columns gets so much room.
+    /// Renders the shown columns. `room` is the width of the last column.
     fn lines(&self, shown: &[usize], room: Option<usize>) -> String {
         let last = self.rows.iter().map(Vec::len).max().unwrap_or(0);
-        // Of all rows, so they are found once and not for each row.
+        // Computed once for all rows.
         let shown = shown.iter().map(|column| Column {
             at: *column,
             width: self.width(*column),
@@ -157,7 +157,7 @@ impl Table {
         text
     }
 
-    /// A cell in lines of at most so many characters.
+    /// Splits or truncates a cell to lines of at most `room` characters.
     fn fit(&self, cell: &str, room: usize) -> Vec<String> {
         match self.overlong {
             Overlong::Cut => vec![shorten(cell, room)],
@@ -165,7 +165,7 @@ impl Table {
         }
     }
 
-    /// How wide the shown columns before the last of all are.
+    /// Returns the width of the shown columns before the last.
     fn width_before(&self, shown: &[usize], last: usize) -> usize {
         let before = shown.iter().filter(|column| **column != last);
         before
@@ -193,7 +193,7 @@ impl Table {
     }
 }
 
-/// The first so many characters of a text; `…` is the last where it is longer.
+/// Truncates a text to `room` characters, with `…` at the end if it is longer.
 pub(crate) fn shorten(text: &str, room: usize) -> String {
     if text.chars().count() <= room {
         return text.to_owned();
@@ -204,7 +204,7 @@ pub(crate) fn shorten(text: &str, room: usize) -> String {
     cut
 }
 
-/// A line with its end, broken at blanks where it is longer than so many characters.
+/// Formats a line, wrapped at spaces if it is longer than `width` characters.
 pub(crate) fn paragraph(text: &str, width: Option<usize>) -> String {
     let lines = match width {
         Some(width) => wrap(text, width),
@@ -213,7 +213,7 @@ pub(crate) fn paragraph(text: &str, width: Option<usize>) -> String {
     lines.join("\n") + "\n"
 }
 
-/// A text in lines of at most so many characters, broken at blanks. A longer word is not broken.
+/// Wraps a text at spaces to lines of at most `room` characters. A longer word is not broken.
 fn wrap(text: &str, room: usize) -> Vec<String> {
     let mut lines = Vec::new();
     let mut line = String::new();

@@ -1,4 +1,4 @@
-//! `validate`: is the settings file good? Without the network.
+//! `validate`: checks a settings file without the network.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -11,8 +11,8 @@ use super::{cache_dir, print};
 use crate::settings::{Settings, SourceSettings};
 use crate::source::{self, try_settings};
 
-/// Check a settings file, and what its components say about it. Every source
-/// is checked; the failure has a line for each that cannot be used.
+/// Checks a settings file, including by its components. Every source
+/// is checked; the failure has one line for each invalid one.
 pub async fn validate(config: &Path) -> Result<Exit, Failure> {
     let settings = Settings::read(config)?;
     let components = source::components(&settings, cache_dir(&settings))?;

@@ -11,24 +11,24 @@ use source_common::names::nearest;
 use source_common::section::{Mistakes, Section};
 use source_common::stored_secret::StoredSecret;
 
-/// Shorter ones can be guessed.
+/// Minimum length of a token; shorter ones can be guessed.
 const TOKEN_BYTES_MIN: usize = 16;
-/// It is sent with every request.
+/// Maximum length of a token, since it is sent with every request.
 const TOKEN_BYTES_MAX: usize = 1_024;
 
-/// Where the admin server listens and who may use it.
+/// Settings of the admin server: where it listens and who may use it.
 #[derive(Debug)]
 pub struct AdminSettings {
-    /// The address. Port 0 takes a free one, which the log names.
+    /// The address to listen on. Port 0 takes a free one, which is logged.
     pub listen: SocketAddr,
-    /// What a request has to present; without one nothing can be changed.
+    /// The bearer token of requests; without one nothing can be changed.
     pub token: Option<Arc<StoredSecret>>,
     /// Names by which the server is reached, besides IP addresses and `localhost`. In lower case,
     /// without port.
     pub hosts: Vec<String>,
-    /// What it proves itself with; without, it speaks plain HTTP.
+    /// The server certificate; without one the server speaks plain HTTP.
     pub tls: Option<AdminTls>,
-    /// How finely metrics are labelled; by default this depends on the number of sources.
+    /// Level of detail of metric labels; by default this depends on the number of sources.
     pub metrics_detail: Option<MetricsDetail>,
 }
 
@@ -41,14 +41,14 @@ pub struct AdminTls {
     pub key_file: PathBuf,
 }
 
-/// What the metrics distinguish.
+/// Which labels metrics have.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum MetricsDetail {
-    /// Nothing below the host.
+    /// No labels below the host.
     Host,
-    /// Sources.
+    /// Labels for sources.
     Source,
-    /// Sources and their streams.
+    /// Labels for sources and streams.
     Stream,
 }
 
@@ -100,7 +100,7 @@ impl AdminSettings {
         }
     }
 
-    /// Whether only this machine can reach the server.
+    /// Returns whether the server is reachable from this machine only.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         self.listen.ip().is_loopback()

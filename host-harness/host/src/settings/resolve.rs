@@ -1,5 +1,5 @@
-//! From `[source.settings]` to the JSON that the component gets: keys and
-//! types checked against its schema, secrets fetched from where they are kept.
+//! Resolves `[source.settings]` to the JSON that the component gets: checks keys and
+//! types against its schema and reads referenced values.
 
 use std::path::Path;
 
@@ -11,16 +11,16 @@ use source_common::names::{nearest, unknown_key};
 use source_common::secret::{Redactor, Secret};
 use source_common::section::{at, literal_advice};
 
-/// `[source.settings]` as it is in the file.
+/// `[source.settings]`, as written in the file.
 #[derive(Clone, Debug)]
 pub struct SettingsTable {
-    /// Its keys and values.
+    /// The table.
     pub table: toml::Table,
-    /// The lines of its keys.
+    /// Line numbers of its keys.
     pub lines: KeyLines,
     /// The name of the table in its file.
     pub place: &'static str,
-    /// The line of the key `outputs` of its source.
+    /// Line number of the source's key `outputs`.
     pub outputs_line: Option<usize>,
 }
 
@@ -35,23 +35,23 @@ impl Default for SettingsTable {
     }
 }
 
-/// The setting that names the tenant; without one it is the name of the source.
+/// The setting with the tenant's name; by default the name of the source.
 const TENANT: &str = "tenant";
 
-/// Settings as the component gets them.
+/// The settings in the form that the component gets.
 #[derive(Debug)]
 pub struct Resolved {
-    /// The JSON object.
+    /// The settings as a JSON object.
     pub json: Secret,
-    /// Takes the secrets in it out of other text, and what else is kept
-    /// elsewhere than in the file.
+    /// Redacts the secrets and the referenced values from other
+    /// text.
     pub redactor: Redactor,
-    /// What an operator should know, as clauses with their place.
+    /// Warnings for the operator, as clauses with their location.
     pub warnings: Vec<String>,
 }
 
-/// Check `[source.settings]` of one source against the component's schema and
-/// fetch what it refers to. `env` looks up a variable of the environment.
+/// Checks `[source.settings]` of one source against the component's schema and
+/// resolves references. `env` looks up an environment variable.
 pub fn resolve(
     file: &Path,
     source: &str,
@@ -96,7 +96,7 @@ pub fn resolve(
                 let text = resolve_reference(&indirect, file, env).map_err(|reason| {
                     let failure = fail(format!("`{key}` {reason}"));
                     match indirect {
-                        // The environment of a process does not change.
+                        // Environment variables do not change while the process runs.
                         ValueReference::Env(_) => failure,
                         ValueReference::File(_) => failure.retryable(),
                     }
@@ -129,7 +129,7 @@ pub fn resolve(
     })
 }
 
-/// A number or a switch may also come from the environment.
+/// Converts an environment variable's or file's text to the type in the schema.
 fn from_text(text: String, property: &Value) -> Value {
     let parses = ["boolean", "integer", "number"]
         .iter()
@@ -140,7 +140,7 @@ fn from_text(text: String, property: &Value) -> Value {
     Value::String(text)
 }
 
-/// A value of a settings file as JSON.
+/// Converts a settings file's value to JSON.
 #[must_use]
 pub fn to_json(value: &toml::Value) -> Value {
     match value {
@@ -159,7 +159,7 @@ pub fn to_json(value: &toml::Value) -> Value {
     }
 }
 
-/// The part of JSON Schema that gives a better message here than from the
+/// Checks the part of JSON Schema for which the message is better here than from the
 /// component, which checks all of it.
 fn check(value: &Value, property: &Value) -> Result<(), String> {
     let types = type_names(property);

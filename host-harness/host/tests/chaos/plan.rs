@@ -1,5 +1,5 @@
-//! All that a seed decides: the tenant, the settings, the receivers, and what happens at how many
-//! events.
+//! Everything that a seed decides: the tenant, the settings, the receivers, and what happens after
+//! how many events.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Where the host delivers: receivers that can be killed, and a file.
+//! The destinations of the host: receivers that can be killed, and a file.
 
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -51,7 +51,7 @@ impl Sink {
         }
     }
 
-    /// Small requests, so that there are many instants; little patience, so that they are used.
+    /// Small requests, for many points to interrupt at, and short time-outs, so that this matters.
     pub(crate) fn settings(&self) -> String {
         match self {
             Self::Bulk(receiver) => receiver.settings(),

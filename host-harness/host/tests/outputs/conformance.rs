@@ -1,4 +1,4 @@
-//! What every output promises, whatever it speaks.
+//! Promises that every output keeps, whatever its protocol.
 
 use source_outputs::OutputError;
 

@@ -1,4 +1,4 @@
-//! Deliveries for outputs, and outputs from settings.
+//! Deliveries and outputs for tests.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -9,7 +9,7 @@ use source_common::section::Section;
 use source_outputs::{self as output, Delivery, Output, OutputError};
 use source_outputs::{Entry, Kind};
 
-/// Nothing in these tests takes as long, on a machine however busy.
+/// Deadline that no test reaches, however busy the machine is.
 pub(crate) const SOON: Duration = Duration::from_secs(120);
 
 /// Events with the ids of a range.
@@ -88,7 +88,7 @@ pub(crate) fn refusal(settings: &str) -> String {
     output::config(section).expect_err("they are bad").message
 }
 
-/// Deliver as the host does: again after each failure that may pass.
+/// Delivers like the host: retries after each failure that may pass.
 pub(crate) async fn deliver(output: &mut dyn Output, feed: &Feed) {
     let begun = Instant::now();
     while begun.elapsed() < SOON {
@@ -107,14 +107,14 @@ pub(crate) async fn deliver(output: &mut dyn Output, feed: &Feed) {
     panic!("never accepted");
 }
 
-/// One try.
+/// Tries a delivery once.
 pub(crate) async fn accept(output: &mut dyn Output, feed: &Feed) -> Result<(), OutputError> {
     tokio::time::timeout(SOON, output.accept(&feed.delivery()))
         .await
         .expect("an answer comes in time")
 }
 
-/// Say that a test has tested nothing, past what the harness captures.
+/// Prints that a test was skipped, bypassing the harness's capture.
 pub(crate) fn left_out(why: &str) {
     let mut stderr = std::io::stderr();
     writeln!(stderr, "LEFT OUT: {why}").unwrap();

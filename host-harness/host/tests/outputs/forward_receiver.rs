@@ -16,14 +16,14 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::receiver::{Ledger, Treatment, listen_again};
 
-/// What the receiver asks for before it takes frames.
+/// What the receiver requires before it accepts frames.
 #[derive(Clone, Default)]
 pub(crate) struct Demands {
     pub(crate) shared_key: Option<&'static str>,
     pub(crate) user: Option<(&'static str, &'static str)>,
-    /// It proves that it knows another key than it should.
+    /// Whether it proves knowledge of a wrong key.
     pub(crate) impostor: bool,
-    /// It lets each connection carry one frame only.
+    /// Whether each connection may carry only one frame.
     pub(crate) one_frame: bool,
     pub(crate) tls: Option<TlsAcceptor>,
 }
@@ -88,13 +88,13 @@ impl ForwardReceiver {
         }
     }
 
-    /// As Fluent Bit at its `mem_buf_limit`: open connections are reset, new
-    /// ones are taken by the kernel and by nobody else.
+    /// Pauses like Fluent Bit at its `mem_buf_limit`: open connections are reset, new
+    /// ones are accepted by the kernel only.
     pub(crate) fn pause(&self, on: bool) {
         self.paused.send_replace(on);
     }
 
-    /// End as a killed process does: every connection breaks.
+    /// Ends like a killed process: every connection breaks.
     pub(crate) async fn kill(&mut self) {
         self.task.abort();
         drop((&mut self.task).await);
@@ -103,7 +103,7 @@ impl ForwardReceiver {
         open.wait_for(|count| *count == 0).await.unwrap();
     }
 
-    /// Come up again at the same address.
+    /// Restarts at the same address.
     pub(crate) async fn restart(&mut self) {
         let listener = listen_again(self.address).await;
         let (ledger, demands) = (self.ledger.clone(), self.demands.clone());

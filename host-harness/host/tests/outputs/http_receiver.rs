@@ -1,4 +1,4 @@
-//! An HTTP receiver that understands every body this host sends, told apart by
+//! An HTTP receiver that understands every body format of this host, distinguished by
 //! the path: an array or NDJSON, `_bulk`, the event collector, OTLP.
 
 use std::io::{self, Read};
@@ -62,7 +62,7 @@ impl HttpReceiver {
     }
 }
 
-/// A server that can be killed and begun again at its address.
+/// A server that can be killed and restarted at its address.
 pub(crate) struct HttpServer {
     pub(crate) address: SocketAddr,
     answer: Arc<Handler>,

@@ -22,7 +22,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// At a port of its own choice, or where one was before.
+    /// Starts at a free port, or at a port that was used before.
     pub(crate) async fn start(directory: &Path, port: Option<u16>) -> Option<Self> {
         let program = program()?;
         let begun = Instant::now();
@@ -77,7 +77,7 @@ impl Server {
         assert!(sent.unwrap().success());
     }
 
-    /// Suspend it. It stops some time after the signal was sent.
+    /// Suspends it, and waits until it is suspended.
     pub(crate) async fn stop(&self) {
         self.signal("-STOP");
         let path = format!("/proc/{}/stat", self.process.id());
@@ -110,7 +110,7 @@ fn program() -> Option<PathBuf> {
     named.into_iter().chain(found).find(|path| path.exists())
 }
 
-/// Where the server says that it listens: `{"nats":["nats://127.0.0.1:4222"]}`.
+/// Parses the port that the server listens on: `{"nats":["nats://127.0.0.1:4222"]}`.
 fn listening_port(text: &str) -> Option<u16> {
     let ports: Value = serde_json::from_str(text).ok()?;
     let address = ports["nats"][0].as_str()?;

@@ -1,4 +1,4 @@
-//! The other end of each output, as the promises that all outputs keep need it.
+//! The peer of each output, with the operations that the conformance tests need.
 
 use std::fs;
 use std::io::{self, PipeWriter, Write};
@@ -21,7 +21,7 @@ use crate::http_receiver::HttpReceiver;
 use crate::nats;
 use crate::receiver::{LONG, Ledger, Treatment};
 
-/// What an output is opened for.
+/// What a test opens an output for.
 #[derive(Clone, Copy)]
 pub(crate) enum For {
     /// Delivery, one thing after the other.
@@ -32,7 +32,7 @@ pub(crate) enum For {
     Faults,
 }
 
-/// What an output says of an other end that is gone.
+/// How an output reports that its peer is gone.
 pub(crate) enum Gone {
     /// Try again; the same output goes on when it is back.
     Retry,
@@ -43,43 +43,43 @@ pub(crate) enum Gone {
 /// The other end of an output.
 #[async_trait]
 pub(crate) trait Peer: Send + Sync {
-    /// An output that leads to it.
+    /// Opens an output that delivers to it.
     async fn open(&mut self, purpose: For) -> Box<dyn Output>;
 
-    /// The numbers of the events that it has taken, in order.
+    /// Returns the numbers of the events that it has accepted, in order.
     async fn numbers(&self) -> Vec<usize>;
 
-    /// Answer nothing for now; `false` for one that cannot be made to.
+    /// Holds back all answers; returns `false` if it cannot.
     async fn hold(&mut self) -> bool;
 
-    /// Answer again.
+    /// Releases the answers.
     async fn release(&mut self);
 
-    /// How many parts of deliveries have come in; `None` where there are no
+    /// Returns how many parts of deliveries have arrived; `None` where there are no
     /// parts.
     async fn parts(&self) -> Option<usize> {
         None
     }
 
-    /// Wait until so many parts have come in, where there are any.
+    /// Waits until so many parts have arrived, where there are any.
     async fn has_parts(&self, _: usize) {}
 
-    /// The most parts that came in before an answer, since this was asked;
+    /// Returns and resets the maximum number of parts in flight;
     /// `None` where there are no parts.
     async fn take_under_way_max(&self) -> Option<usize> {
         None
     }
 
-    /// Make some faults in a row, from now on.
+    /// Causes some faults in a row, from now on.
     async fn fail(&mut self);
 
-    /// End a fault that lasts: the output has had it.
+    /// Ends a lasting fault, after it has affected the output.
     async fn recover(&mut self) {}
 
-    /// Go away with all connections.
+    /// Closes all connections and stops.
     async fn kill(&mut self) -> Gone;
 
-    /// Come back in the same place.
+    /// Restarts at the same place.
     async fn restart(&mut self);
 }
 

@@ -62,7 +62,7 @@ fn host(file: &Path) -> Command {
     command
 }
 
-/// Run to the end, as a host does that nobody kills.
+/// Runs to the end, without a kill.
 fn finish(file: &Path) {
     let mut command = host(file);
     let output = tokio::task::block_in_place(|| command.arg("--once").output()).unwrap();
@@ -70,7 +70,7 @@ fn finish(file: &Path) {
     assert!(output.status.success(), "{}\n{said}", output.status);
 }
 
-/// Everything that the tenant owes is there. Returns how many events there are
+/// Asserts that everything the tenant owes has arrived. Returns how many events there are
 /// beside it: of malformed lines, those that can be read all the same.
 fn assert_complete(owed: &Owed, receiver: &Ledger) -> usize {
     let taken = receiver.distinct_at(["/stream", "/id"]);
@@ -205,7 +205,7 @@ impl Running {
         Self { process, log }
     }
 
-    /// Wait until the log has a text.
+    /// Waits until the log contains a text.
     async fn says(&mut self, text: &str) {
         until(text, || {
             let log = self.log();
@@ -232,7 +232,7 @@ impl Running {
         kib.parse::<u64>().unwrap() / 1_024
     }
 
-    /// Stop it as a service manager does.
+    /// Stops it as a service manager does.
     fn stop(mut self) {
         let process = self.process.id().to_string();
         let sent = Command::new("kill").args(["-TERM", &process]).status();
@@ -249,7 +249,7 @@ impl Drop for Running {
     }
 }
 
-/// Wait for something in a file, of which nobody is notified.
+/// Polls a file until a condition holds, since nothing notifies of its changes.
 async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !is_so() {

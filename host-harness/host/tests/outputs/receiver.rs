@@ -1,4 +1,4 @@
-//! What all receivers of these tests have in common: what they have taken,
+//! Common part of the receivers of these tests: what they have accepted,
 //! and a script of how they treat the next requests.
 
 use std::collections::{BTreeSet, VecDeque};
@@ -15,22 +15,22 @@ use crate::feed::number;
 /// How a receiver treats one request.
 #[derive(Clone, Debug)]
 pub(crate) enum Treatment {
-    /// Take it and say so.
+    /// Accepts it and answers.
     Accept,
-    /// Take it and say so late, as with acknowledgements from end to end.
+    /// Accepts it and answers late, as with end-to-end acknowledgements.
     Late(Duration),
-    /// Take nothing, and say so as Vector does: `{}` and the end of the
+    /// Accepts nothing, and answers like Vector: `{}` and the end of the
     /// connection, or 500.
     Refuse,
-    /// Take nothing and reset the connection, as Fluent Bit when it pauses.
+    /// Accepts nothing and resets the connection, like Fluent Bit when it pauses.
     Reset,
-    /// Read a part of it and reset the connection.
+    /// Reads a part of it and resets the connection.
     BreakOff,
-    /// Take it, and reset the connection before the answer.
+    /// Accepts it, and resets the connection before the answer.
     TakeAndReset,
-    /// Take it, and end the connection within the answer.
+    /// Accepts it, and ends the connection within the answer.
     HalfAnswer,
-    /// Answer with this, and take nothing.
+    /// Answers with this, and accepts nothing.
     Answer(u16, Vec<(&'static str, &'static str)>, &'static str),
 }
 
@@ -170,7 +170,7 @@ impl Ledger {
         numbers
     }
 
-    /// Keep every answer back, or no longer.
+    /// Holds back every answer, or releases them.
     pub(crate) fn hold(&self, on: bool) {
         self.held.send_replace(on);
     }
@@ -180,13 +180,13 @@ impl Ledger {
         held.wait_for(|held| !held).await.unwrap();
     }
 
-    /// Wait until so many requests have come.
+    /// Waits until so many requests have arrived.
     pub(crate) async fn has_requests(&self, count: usize) {
         self.until("requests", || self.requests.lock().unwrap().len() >= count)
             .await;
     }
 
-    /// Wait until so many events have been taken.
+    /// Waits until so many events have been accepted.
     pub(crate) async fn has_taken(&self, count: usize) {
         self.until("events", || self.count() >= count).await;
     }
@@ -215,7 +215,7 @@ impl Drop for UnderWay {
 /// A deadline for what comes on every machine, however busy.
 pub(crate) const LONG: Duration = Duration::from_secs(180);
 
-/// Listen again where a receiver listened before. Another process may have the
+/// Listens again where a receiver listened before. Another process may have the
 /// port for a moment, for a connection of its own.
 pub(crate) async fn listen_again(address: SocketAddr) -> TcpListener {
     let begun = Instant::now();

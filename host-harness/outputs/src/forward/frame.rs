@@ -1,4 +1,4 @@
-//! A Forward frame: events in MessagePack, packed, with the chunk that the
+//! A Forward frame: events in MessagePack in PackedForward mode, with the chunk id that the
 //! receiver acknowledges.
 
 use std::fmt;
@@ -17,20 +17,20 @@ const ARRAY_16: u8 = 0xdc;
 const ARRAY_32: u8 = 0xdd;
 const MAP_16: u8 = 0xde;
 const MAP_32: u8 = 0xdf;
-/// 16 bytes of a digest are as unique as 16 random ones.
+/// Length of a chunk id: 16 bytes of a hash are as unique as 16 random bytes.
 const CHUNK_BYTES: usize = 16;
 
-/// A frame, ready to be written.
+/// A serialized frame.
 #[derive(Debug)]
 pub(super) struct Frame {
     pub(super) bytes: Vec<u8>,
-    /// What the receiver repeats to acknowledge it. It depends on the tag and
-    /// the events alone, so a frame that is sent again has the same.
+    /// The chunk id, which the receiver's acknowledgement repeats. It depends on the tag and
+    /// the events alone, so a retry has the same.
     pub(super) chunk: String,
 }
 
-/// Pack events under a tag. Those that are no JSON objects are left out and
-/// returned, with their places.
+/// Packs events with a tag. Events that are not JSON objects are left out and
+/// returned, with their indexes.
 pub(super) fn pack(
     tag: &str,
     events: &[Event<'_>],
@@ -67,7 +67,7 @@ fn chunk(tag: &str, entries: &[u8]) -> String {
     STANDARD.encode(digest.as_bytes().get(..CHUNK_BYTES).unwrap_or_default())
 }
 
-/// `[tag, entries, {chunk, size, compressed}]`.
+/// Writes `[tag, entries, {chunk, size, compressed}]`.
 fn frame(
     tag: &str,
     entries: &[u8],
@@ -91,13 +91,13 @@ fn frame(
     Ok(bytes)
 }
 
-/// `[time, record]`.
+/// Writes `[time, record]`.
 fn pack_event(out: &mut Vec<u8>, event: &Event<'_>) -> Result<(), String> {
     out.push(0x92); // an array of two
     out.extend_from_slice(&EVENT_TIME);
     let seconds = event.occurred_at.div_euclid(1_000);
     let nanoseconds = event.occurred_at.rem_euclid(1_000) * 1_000_000;
-    // Times before 1970 and after 2106 have no event time.
+    // Event times cover 1970 to 2106; others are clamped.
     let seconds = u32::try_from(seconds.max(0)).unwrap_or(u32::MAX);
     let nanoseconds = u32::try_from(nanoseconds).unwrap_or(0);
     out.extend_from_slice(&seconds.to_be_bytes());
@@ -108,14 +108,14 @@ fn pack_event(out: &mut Vec<u8>, event: &Event<'_>) -> Result<(), String> {
         .deserialize(&mut json)
         .and_then(|()| json.end())
         .map_err(|error| format!("it is not JSON: {error}"))?;
-    // Fluentd and Fluent Bit take nothing else as a record.
+    // Fluentd and Fluent Bit accept only maps as records.
     match out.get(begin) {
         Some(&(MAP_16 | MAP_32)) => Ok(()),
         _ => Err("it is not a JSON object".to_owned()),
     }
 }
 
-/// Writes the JSON value that it is shown as MessagePack, in one pass.
+/// Transcodes the deserialized JSON value to MessagePack in one pass.
 struct Transcode<'a>(&'a mut Vec<u8>);
 
 impl<'de> DeserializeSeed<'de> for Transcode<'_> {
@@ -126,15 +126,15 @@ impl<'de> DeserializeSeed<'de> for Transcode<'_> {
     }
 }
 
-/// Collections have their length in front, and JSON shows it at the end: room
+/// Starts a collection. MessagePack has the length in front, and JSON shows it at the end, so room
 /// for a 16-bit length, which may have leading zeros, is filled in afterwards.
 fn begin_collection(out: &mut Vec<u8>, marker: u8) -> usize {
     out.extend_from_slice(&[marker, 0, 0]);
     out.len()
 }
 
-/// Fills in the length of a collection whose members begin at `begin`. For
-/// more than 65,535 of them room for a 32-bit length is made.
+/// Fills in the length of a collection whose members begin at `begin`. If there are
+/// more than 65,535 of them, room for a 32-bit length is inserted.
 fn end_collection<E: de::Error>(
     out: &mut Vec<u8>,
     begin: usize,
@@ -155,7 +155,7 @@ fn end_collection<E: de::Error>(
     Ok(())
 }
 
-/// Writing to memory cannot fail; texts over 4 GiB do not get here.
+/// Converts the result of a write to memory, which cannot fail for less than 4 GiB.
 fn written<T, E: de::Error>(result: Result<T, impl fmt::Display>) -> Result<(), E> {
     result.map(|_| ()).map_err(E::custom)
 }

@@ -1,4 +1,4 @@
-//! HELO, PING and PONG: both ends prove that they know the shared key.
+//! The HELO, PING, PONG handshake: both ends prove that they know the shared key.
 
 use std::time::Duration;
 
@@ -9,19 +9,19 @@ use source_common::secret::Secret;
 
 use super::connection::{Connection, ForwardError, member, text};
 
-/// As text, twice as long: Fluent Bit refuses a salt in bytes.
+/// Salt length. It is sent as hex, because Fluent Bit rejects a binary salt.
 const SALT_BYTES: usize = 16;
 
-/// What this end proves, and asks the other to prove.
+/// The credentials of the handshake.
 #[derive(Debug)]
 pub(super) struct Login {
     pub(super) shared_key: Secret,
     pub(super) user: Option<(String, Secret)>,
-    /// The name of this end.
+    /// The host name of this end.
     pub(super) hostname: String,
 }
 
-/// Shake hands. Returns whether the connection may carry several frames.
+/// Performs the handshake. Returns whether the connection may carry several frames.
 pub(super) async fn greet(
     connection: &mut Connection,
     login: &Login,
@@ -49,7 +49,7 @@ pub(super) async fn greet(
     Ok(keep.unwrap_or(true))
 }
 
-/// What it may mean that nothing comes.
+/// Formats the error for a receiver that sends no HELO.
 pub(super) fn no_greeting(waited: Duration) -> String {
     format!(
         "shared_key is set, but no HELO has come in {} s: the receiver knows no shared key (Vector's \
@@ -107,7 +107,7 @@ fn lasting(reason: &str) -> ForwardError {
     ForwardError::Permanent(reason.to_owned())
 }
 
-/// Receivers send the nonce as text or as bytes.
+/// Returns a nonce's bytes, which receivers send as text or binary.
 fn bytes(value: Option<&Value>) -> &[u8] {
     value.and_then(Value::as_slice).unwrap_or_default()
 }

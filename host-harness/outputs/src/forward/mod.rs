@@ -1,4 +1,4 @@
-//! Fluent Forward, version 1: packed frames, each acknowledged by Vector,
+//! Fluent Forward protocol, version 1: packed frames, each acknowledged by Vector,
 //! Fluent Bit or Fluentd before it counts as accepted.
 
 mod connection;
@@ -26,19 +26,19 @@ use super::{Event, Output, OutputConfig, OutputError};
 
 const PORT_DEFAULT: u16 = 24_224;
 const TAG_DEFAULT: &str = "{namespace}.{stream}";
-/// A receiver works on one frame of a connection at a time.
+/// More connections help, because a receiver handles one frame of a connection at a time.
 const CONNECTIONS_DEFAULT: u64 = 2;
 const CONNECTIONS_MAX: u64 = 64;
-/// Large enough to cost little, small enough to be acknowledged soon.
+/// Large enough for low overhead, small enough to be acknowledged soon.
 const FRAME_KIB_DEFAULT: u64 = 256;
 const FRAME_KIB_MAX: u64 = 900; // below what Fluent Bit reads at once
-/// Fluentd's own; a receiver that acknowledges end to end does so late.
+/// Fluentd's default; end-to-end acknowledgements may arrive late.
 const ACK_TIMEOUT_SECS_DEFAULT: u64 = 190;
 const HANDSHAKE_TIMEOUT_SECS_DEFAULT: u64 = 10;
-/// How many handshakes of a receiver that never took one may end without a reason
-/// before an operator is asked to compare the keys.
+/// How many handshakes may end without a reason, where none has succeeded yet,
+/// before the operator is told to compare the keys.
 const HANDSHAKES_ENDED_MAX: u32 = 3;
-/// Fluent Bit closes the connection above 6,144,000 bytes in a frame.
+/// Fluent Bit closes the connection if a frame exceeds 6,144,000 bytes.
 const EVENT_KIB_DEFAULT: u64 = 5_900;
 const EVENT_KIB_MAX: u64 = 102_400; // 100 MiB, Vector's limit
 
@@ -57,7 +57,7 @@ struct ForwardOutputConfig {
     tls: Option<(Tls, ServerName<'static>)>,
 }
 
-/// Understand `type = "forward"`.
+/// Parses the settings of `type = "forward"`.
 pub(super) fn config(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
     let text = section.required_string("address")?;
     let address = parse_address(&section, &text)?;
@@ -73,7 +73,7 @@ pub(super) fn config(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, 
         None | Some("none") => false,
         Some("gzip") => true,
         Some(_) => {
-            // Vector and older Fluentd take nothing else, and do not say so.
+            // Vector and older Fluentd silently accept nothing else.
             return Err(section.error("compression", "must be `none` or `gzip`"));
         }
     };
@@ -116,7 +116,7 @@ fn parse_address(section: &Section<'_>, text: &str) -> Result<Address, Failure> 
         };
     }
     let (host, port) = split_authority(text).ok_or_else(refuse)?;
-    // A socket's address has no brackets.
+    // `ToSocketAddrs` takes an IPv6 address without brackets.
     let host = host.trim_start_matches('[').trim_end_matches(']');
     Ok(Address::Tcp(host.to_owned(), port.unwrap_or(PORT_DEFAULT)))
 }
@@ -189,7 +189,7 @@ impl OutputConfig for ForwardOutputConfig {
         )))
     }
 
-    /// A connection and, where there is a shared key, the handshake.
+    /// Connects and, if there is a shared key, performs the handshake.
     async fn test(&self) -> Result<String, OutputError> {
         let failed = |reason: String| OutputError::Retry(format!("{}: {reason}", self.name));
         let dialler = self.dialler().map_err(failed)?;
@@ -225,23 +225,23 @@ impl ForwardOutputConfig {
 struct ForwardWorker {
     config: ForwardOutputConfig,
     dialler: Dialler,
-    /// `None` while a frame is under way: what comes of one that was abandoned
-    /// is not known.
+    /// `None` while a frame is in flight, and after one was cancelled, since its outcome
+    /// is unknown.
     connection: Option<IdleConnection>,
     handshakes: Handshakes,
 }
 
-/// What the handshakes so far say about the shared key.
+/// Tracks handshake results, to detect a wrong shared key.
 #[derive(Default)]
 struct Handshakes {
     has_succeeded: bool,
-    /// Those in a row that the receiver ended without a reason.
+    /// Consecutive handshakes that the receiver ended without a reason.
     ended: u32,
 }
 
 impl Handshakes {
-    /// One that is ended once may be that of a receiver that stops. Where none
-    /// has ever succeeded and several are ended, the key is wrong.
+    /// Classifies a failed handshake. One that ended may be due to a stopping receiver. If none
+    /// has ever succeeded and several ended, the key is wrong.
     fn judge(&mut self, error: ForwardError) -> ForwardError {
         match error {
             ForwardError::HandshakeEnded(reason) => {

@@ -1,4 +1,4 @@
-//! The answer of a receiver, and what its status means for the events of the request.
+//! A receiver's HTTP response, and what its status means for the events of the request.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,29 +9,29 @@ use source_common::secret::Redactor;
 
 use crate::worker_pool::SendError;
 
-/// Upper bound of `Retry-After`: one header may not block an output for more than an hour.
+/// Upper bound of `Retry-After`: one header must not block an output for more than an hour.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
-/// Enough to say what is wrong, too little to repeat events into a log.
+/// Length of a quoted body: enough for an error message, too short to leak events into the log.
 const EXCERPT_CHARS: usize = 200;
-/// How many bytes of a body are searched for the beginning of an HTML page.
+/// How much of a body is searched for the start of an HTML page.
 const HTML_BYTES: usize = 512;
 
-/// The answer to one request.
+/// The response to one request.
 #[derive(Debug)]
 pub(crate) struct Answer<'a> {
-    /// The name of the output, for messages.
+    /// Name of the output, for messages.
     pub(crate) name: &'a str,
     pub(crate) status: StatusCode,
     pub(crate) headers: &'a HeaderMap,
     pub(crate) body: &'a [u8],
-    /// Takes credentials out of the receiver's text.
+    /// Redacts credentials from the receiver's text.
     pub(crate) redactor: &'a Redactor,
-    /// When it came.
+    /// When the response arrived.
     pub(crate) now: SystemTime,
 }
 
 impl Answer<'_> {
-    /// Name, status and the beginning of the body, as they may be logged.
+    /// Returns the output's name, the status and the start of the body, sanitized for logs.
     pub(crate) fn message(&self) -> String {
         let text = String::from_utf8_lossy(self.body);
         let words: Vec<&str> = text.split_whitespace().collect();
@@ -42,14 +42,14 @@ impl Answer<'_> {
         }
     }
 
-    /// The beginning of a text of the receiver, as it may be logged.
+    /// Returns the start of a receiver's text, sanitized for logs.
     pub(crate) fn excerpt(&self, text: &str, chars_max: usize) -> String {
-        // Redacted as a whole: half a secret at the cut would not be recognized.
+        // Redacted before cutting: part of a secret would not be recognized.
         let text = self.redactor.redact(text);
         escape(&text.chars().take(chars_max).collect::<String>()).into_owned()
     }
 
-    /// Not now; not before the time in `Retry-After`, if there is one.
+    /// Returns a retryable error; `Retry-After` is respected.
     pub(crate) fn retry(&self, reason: String) -> SendError {
         match self.retry_after() {
             Some(wait) => SendError::Throttled { reason, wait },
@@ -57,7 +57,7 @@ impl Answer<'_> {
         }
     }
 
-    /// A success whose body is not of the documented form: nothing of it is believed.
+    /// Returns the error for a success status with an unexpected body, which accepts nothing.
     pub(crate) fn undocumented(&self, wanted: &str) -> SendError {
         self.retry(format!(
             "{}; that is not {wanted}, so nothing counts as accepted; check the endpoint",
@@ -65,9 +65,9 @@ impl Answer<'_> {
         ))
     }
 
-    /// Whether the status accepts a request whose answer has no documented body. Not 203 (a
-    /// proxy changed it), 206 or 207 (some of it), and no HTML: a login page or a proxy answers
-    /// so, never a receiver of events.
+    /// Returns whether the status accepts a request if no response body is documented. Not 203
+    /// (modified by a proxy), 206 and 207 (partial), and HTML: those are login or proxy pages,
+    /// never a receiver of events.
     pub(crate) fn is_plain_success(&self) -> bool {
         matches!(self.status.as_u16(), 200 | 201 | 202 | 204) && !self.is_html()
     }
@@ -80,7 +80,7 @@ impl Answer<'_> {
         begin.starts_with('<') && (begin.starts_with("<!doctype html") || begin.contains("<html"))
     }
 
-    /// What any receiver means with a status that is not one of success.
+    /// Returns the error for a status other than success, for any receiver.
     pub(super) fn refusal(&self) -> SendError {
         let message = self.message();
         match self.status.as_u16() {
@@ -96,7 +96,7 @@ impl Answer<'_> {
         }
     }
 
-    /// Seconds, or a date.
+    /// Parses `Retry-After`: seconds, or a date.
     fn retry_after(&self) -> Option<Duration> {
         let text = self.headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
         let wait = match text.parse::<u64>() {

@@ -1,5 +1,5 @@
-//! Events over HTTP: a JSON array in each request, the one body that Vector,
-//! Fluent Bit and Fluentd all take, or NDJSON.
+//! Events over HTTP: a JSON array per request, the one body format that Vector,
+//! Fluent Bit and Fluentd all accept, or NDJSON.
 
 mod answer;
 mod settings;
@@ -14,7 +14,7 @@ pub(super) use self::worker::{HttpOutputConfig, ReceiverProtocol};
 use super::worker_pool::SendError;
 use super::{Event, OutputConfig};
 
-/// Understand `type = "http"`.
+/// Parses the settings of `type = "http"`.
 pub(super) fn config(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
     let format = match section.string("format")?.as_deref() {
         None | Some("array") => Format::Array,
@@ -49,7 +49,7 @@ impl Format {
     }
 }
 
-/// The bodies of events as they are.
+/// Sends the event bodies unchanged.
 #[derive(Clone, Debug)]
 struct LinesProtocol {
     format: Format,

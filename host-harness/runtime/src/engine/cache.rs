@@ -1,10 +1,10 @@
-//! Machine code kept between runs, because compiling takes longer than most
+//! Caches compiled components, because compiling takes longer than most
 //! runs.
 //!
-//! The cache holds code that is executed without a check, so it is used only
-//! where nobody else can write: a directory of mode 0700 that belongs to the
-//! user of this process. Each file carries a hash of its content, and is
-//! written aside and renamed, so that a cut one is never loaded.
+//! The cache contains code that is executed without validation, so it is used only
+//! if nobody else can write to it: a directory of mode 0700 that belongs to the
+//! user of this process. Each file contains a hash of its content, and is
+//! written to a temporary file and renamed, so that a truncated one is never loaded.
 
 use std::fs;
 use std::hash::{Hash, Hasher};
@@ -17,7 +17,7 @@ use wasmtime::component::Component;
 
 const HASH_BYTES: usize = blake3::OUT_LEN;
 
-/// The component, from the cache where that is possible.
+/// Loads the component from the cache, or compiles and caches it.
 pub(super) fn load_or_compile(
     engine: &Engine,
     wasm: &[u8],
@@ -51,8 +51,8 @@ pub(super) fn load_or_compile(
     Ok(component)
 }
 
-/// Everything the machine code depends on: the component, the version of
-/// wasmtime, the processor and the configuration.
+/// Returns the cache key: all that the machine code depends on, that is, the component, wasmtime's
+/// version, the processor and the configuration.
 fn key(engine: &Engine, wasm: &[u8]) -> String {
     let mut hasher = KeyHasher(blake3::Hasher::new());
     engine.precompile_compatibility_hash().hash(&mut hasher);
@@ -72,7 +72,7 @@ impl Hasher for KeyHasher {
     }
 }
 
-/// The machine code in a file whose hash is right.
+/// Returns the machine code of a file if its hash is correct.
 fn read(file: &Path) -> Option<Vec<u8>> {
     let mut content = fs::read(file).ok()?;
     let (hash, code) = content.split_at_checked(HASH_BYTES)?;
@@ -92,8 +92,8 @@ fn write(directory: &Path, file: &Path, code: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Older machine code is never asked for again. Another run may still be
-/// about to read it; then that run compiles.
+/// Removes machine code of other versions beyond the last few. If another run is
+/// about to read such a file, it compiles instead.
 fn remove_others(directory: &Path, keep: &Path) {
     const KEPT_FILES_MAX: usize = 8;
     let mut files: Vec<(std::time::SystemTime, PathBuf)> = fs::read_dir(directory)
@@ -106,12 +106,12 @@ fn remove_others(directory: &Path, keep: &Path) {
     files.sort();
     let surplus = files.len().saturating_sub(KEPT_FILES_MAX);
     for (_, path) in files.into_iter().take(surplus) {
-        // Best effort: a file that stays is only space.
+        // Best effort: a file that stays only uses space.
         drop(fs::remove_file(path));
     }
 }
 
-/// Make the directory, and see to it that only this user can write to it.
+/// Creates the directory, and ensures that only this user can write to it.
 #[cfg(unix)]
 fn private_dir(directory: &Path) -> io::Result<()> {
     use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -131,7 +131,7 @@ fn private_dir(directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Elsewhere there is no such check, so nothing is cached.
+/// Always fails: on this system there is no such check, so nothing is cached.
 #[cfg(not(unix))]
 fn private_dir(_: &Path) -> io::Result<()> {
     Err(io::Error::other("no private directories on this system"))
@@ -143,8 +143,8 @@ fn private_dir(_: &Path) -> io::Result<()> {
               else can write there, and `read` that it is whole"
 )]
 fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
-    // SAFETY: the bytes are what `Component::serialize` returned to a process
-    // of this user; see the reason above.
+    // SAFETY: the bytes are the output of `Component::serialize` in a process
+    // of this user; see the module documentation.
     unsafe { Component::deserialize(engine, code) }
 }
 

@@ -1,5 +1,5 @@
-//! A component's standard error, line by line into the host's log, with
-//! bounds and without secrets.
+//! Forwards a component's standard error to the host's log, line by line, rate limited
+//! and without secrets.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -14,12 +14,12 @@ use super::source_budget::SourceBudget;
 use crate::rate_limit::{Admission, Suppressed};
 use crate::untrusted_text::Sanitizer;
 
-/// What a component may write in one piece.
+/// Maximum size of one write.
 const WRITE_BYTES_MAX: usize = 64 * 1024;
-/// A line beyond this is cut: it is a diagnostic, not a dump.
+/// Longer lines are truncated: the log is for diagnostics, not dumps.
 const LINE_BYTES_MAX: usize = 4 * 1024;
 
-/// The log of one instance. Clones write to the same log.
+/// The log of one instance. Clones share the same log.
 #[derive(Clone, Debug)]
 pub(super) struct GuestLog {
     shared: Arc<Mutex<LogBuffer>>,
@@ -31,7 +31,7 @@ struct LogBuffer {
     sanitizer: Sanitizer,
     share: SourceBudget,
     partial: Vec<u8>,
-    /// The last line of this call, for the report of a trap.
+    /// The last line of this call, for the error about a trap.
     last: Option<String>,
 }
 
@@ -48,13 +48,13 @@ impl GuestLog {
         }
     }
 
-    /// Begin a call.
+    /// Starts a call.
     pub(super) fn begin_call(&self) {
         self.with(|lines| lines.last = None);
     }
 
-    /// End a call: log what has no end of line yet. Returns the last line,
-    /// which is where a panic says what happened.
+    /// Ends a call: logs an incomplete line. Returns the last line,
+    /// where a panic reports what happened.
     pub(super) fn end_call(&self) -> Option<String> {
         self.with(|lines| {
             let now = Instant::now();
@@ -94,8 +94,8 @@ impl LogBuffer {
             self.log_suppressed(suppressed);
             info!(source = %self.source, "component: {line}");
         }
-        // Also of a flood the last line is kept: it says why the component
-        // traps. The advice on backtraces that follows a panic does not.
+        // The last line is kept even if it is suppressed: it says why the component
+        // traps. The note on backtraces that follows a panic does not.
         if !line.starts_with("note: ") {
             self.last = Some(line);
         }
@@ -123,7 +123,7 @@ impl IsTerminal for GuestLog {
 
 impl StdoutStream for GuestLog {
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
-        // Only WASI 0.3 asks for this one, and it is not linked.
+        // Only used by WASI 0.3, which is not linked.
         Box::new(tokio::io::sink())
     }
 

@@ -1,11 +1,11 @@
-//! How much memory one instance may have, and how much it had.
+//! Limits the memory of an instance and tracks its peak.
 
 use wasmtime::ResourceLimiter;
 
-/// A component has a handful of small tables; this is far above.
+/// Maximum size of a table; components have a few small ones.
 const TABLE_ELEMENTS_MAX: usize = 100_000;
 
-/// Limits the linear memories of a store and remembers their peak.
+/// Limits the linear memories of a store and tracks their peak.
 #[derive(Debug)]
 pub(super) struct MemoryLimit {
     bytes_max: usize,
@@ -32,7 +32,7 @@ impl MemoryLimit {
         self.bytes_peak
     }
 
-    /// Whether the component has asked for more than it may have.
+    /// Returns whether the component exceeded its limit.
     pub(super) fn was_refused(&self) -> bool {
         self.refused
     }

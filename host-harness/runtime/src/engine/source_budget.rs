@@ -1,5 +1,5 @@
-//! What all instances of one source use together, so that a fresh instance
-//! does not begin with fresh allowances.
+//! Limits shared by all instances of one source, so that a new instance
+//! does not reset them.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -7,15 +7,15 @@ use std::time::Duration;
 use super::scheduler::CpuTimeAccount;
 use crate::rate_limit::{LogRateLimiter, Rate};
 
-/// A panic message with its context is a few lines; debugging by standard
-/// error is possible; a flood is 40 KiB a second.
+/// Rate limit of standard error: enough for a panic message with context, and for debugging by
+/// standard error; a flood is limited to 40 KiB/s.
 const STDERR_RATE: Rate = Rate {
     lines_per_second: 20,
     bytes_per_second: 40 * 1024,
     burst: Duration::from_secs(5),
 };
 
-/// The allowances of one source. Clones are the same allowances.
+/// The limits of one source. Clones share them.
 #[derive(Clone, Debug)]
 pub struct SourceBudget {
     pub(super) cpu: Arc<CpuTimeAccount>,

@@ -1,5 +1,5 @@
-//! The clock behind the epochs: a busy component is interrupted at every tick,
-//! and the scheduler decides which one goes on.
+//! The epoch ticker: a busy component is interrupted at every tick,
+//! and the scheduler decides which call continues.
 
 use std::io;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use wasmtime::Engine;
 
-/// Short beside any time-out, long beside the cost of a yield.
+/// Short compared with any time-out, long compared with the cost of a yield.
 const TICK: Duration = Duration::from_millis(10);
 
-/// A thread that ends when this value is dropped. A task would not do: it
-/// cannot run while every worker is inside a component.
+/// A thread that ends when this value is dropped. It is not an async task, because
+/// that cannot run while every worker executes a component.
 pub(super) struct Ticker {
     _stop: mpsc::Sender<()>,
 }

@@ -1,4 +1,4 @@
-//! A response body that fails when it stands still for too long.
+//! A response body that fails if no data arrives for too long.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -12,15 +12,15 @@ use wasmtime_wasi_http::Error as HttpError;
 use super::errors;
 use super::limits::Permit;
 
-/// A body with a time-out between its frames.
+/// A body with a time-out between frames.
 pub(super) struct Timed {
     incoming: Incoming,
     limit: Duration,
-    /// Runs only while the body keeps its reader waiting: a timer that was set
-    /// for every frame would cost more than most frames.
+    /// Set only while the reader waits: setting a timer
+    /// for every frame would cost more than handling most frames.
     idle_timer: Option<Pin<Box<Sleep>>>,
     waiting: bool,
-    /// Of the request, until its answer is complete.
+    /// Permit of the request, held until its response is complete.
     place: Option<Permit>,
 }
 

@@ -1,4 +1,4 @@
-//! How much of something one source may have at a time.
+//! Concurrency limits of one source.
 
 use std::future;
 use std::sync::Arc;
@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// A number of places. Clones are the same places.
+/// A limited number of permits. Clones share them.
 #[derive(Clone, Debug)]
 pub(super) struct Limit {
     places: Arc<Semaphore>,
     has_refused: Arc<AtomicBool>,
 }
 
-/// One of the places, until it is dropped.
+/// A permit, released on drop.
 #[derive(Debug)]
 pub(super) struct Permit(
     #[expect(dead_code, reason = "dropping it is its use")] OwnedSemaphorePermit,
@@ -27,26 +27,26 @@ impl Limit {
         }
     }
 
-    /// Waits for a place, in the order of the calls.
+    /// Waits for a permit, first come, first served.
     pub(super) async fn acquire(&self) -> Permit {
         match Arc::clone(&self.places).acquire_owned().await {
             Ok(permit) => Permit(permit),
-            // Only a closed semaphore refuses, and nothing closes this one.
+            // Fails only on a closed semaphore, and nothing closes this one.
             Err(_) => future::pending().await,
         }
     }
 
-    /// Whether no place is free.
+    /// Returns whether no permit is free.
     pub(super) fn is_used_up(&self) -> bool {
         self.free() == 0
     }
 
-    /// How many places are free.
+    /// Returns the number of free permits.
     pub(super) fn free(&self) -> usize {
         self.places.available_permits()
     }
 
-    /// Whether nothing was refused before: the log says it once.
+    /// Returns whether this is the first refusal, so that it is logged once.
     pub(super) fn is_first_refusal(&self) -> bool {
         !self.has_refused.swap(true, Ordering::Relaxed)
     }

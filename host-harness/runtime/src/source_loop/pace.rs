@@ -1,19 +1,19 @@
-//! How fast one source may write what is not events: a budget of bytes per
-//! second, of which some seconds' worth may be used at once.
+//! Limits the rate at which one source writes rejected records: a budget in bytes per
+//! second, with a burst of some seconds.
 
 use std::time::{Duration, Instant};
 
-/// What one source has used of a budget.
+/// The budget of one source.
 #[derive(Clone, Debug)]
 pub(super) struct ByteBudget {
     bytes_per_second: u32,
     burst: Duration,
-    /// When all that was written would have been written at the pace.
+    /// The time by which everything written would have been written at the permitted rate.
     used_until: Option<Instant>,
 }
 
 impl ByteBudget {
-    /// A budget of which nothing is used.
+    /// Creates an unused budget.
     pub(super) fn new(bytes_per_second: u32, burst: Duration) -> Self {
         Self {
             bytes_per_second,
@@ -22,7 +22,7 @@ impl ByteBudget {
         }
     }
 
-    /// Count bytes that are written, whatever is left of the budget.
+    /// Charges written bytes, whatever is left of the budget.
     pub(super) fn spend(&mut self, bytes: usize, now: Instant) {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         let ns = bytes.saturating_mul(1_000_000_000) / u64::from(self.bytes_per_second.max(1));
@@ -30,7 +30,7 @@ impl ByteBudget {
         self.used_until = from.checked_add(Duration::from_nanos(ns));
     }
 
-    /// How long to wait until there is budget again; zero where there is some.
+    /// Returns how long to wait until there is budget again; zero if there is some.
     pub(super) fn wait(&self, now: Instant) -> Duration {
         let ahead = self
             .used_until

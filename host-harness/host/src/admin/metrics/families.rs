@@ -1,4 +1,4 @@
-//! The metrics: their names, units and help, and from where their values come.
+//! The metric families: names, units, help texts, and how their values are computed.
 
 use std::borrow::Cow;
 use std::fmt::{self, Error};
@@ -19,17 +19,17 @@ use super::{Observed, OfSource};
 use crate::report::{HostReport, OutputReport, SourceReport, StreamReport, Time};
 use crate::settings::MetricsDetail;
 
-/// All that one scrape shows.
+/// The data of one scrape.
 #[derive(Debug)]
 pub(super) struct Scrape {
     pub(super) detail: MetricsDetail,
     pub(super) report: HostReport,
     pub(super) observed: Observed,
-    /// Of the host, as in [`STREAM_COUNTERS`].
+    /// Host totals, in the order of [`STREAM_COUNTERS`].
     pub(super) host_counts: Counts,
 }
 
-/// A counter of each stream.
+/// A per-stream counter.
 pub(super) struct StreamCounter {
     name: &'static str,
     help: &'static str,
@@ -94,7 +94,8 @@ impl Collector for Scrape {
 }
 
 impl Scrape {
-    /// Every stream with its labels, or every source as a stream of no name where it has none yet.
+    /// Iterates over every stream with its labels; a source without streams yet yields one with an
+    /// empty name.
     fn streams(&self) -> impl Iterator<Item = (Labels<'_>, &SourceReport, Option<&StreamReport>)> {
         self.report.sources.iter().flat_map(|source| {
             let of_source = [("source", source.source.as_str())];
@@ -111,13 +112,13 @@ impl Scrape {
         })
     }
 
-    /// Every source with its label.
+    /// Iterates over every source with its label.
     fn by_source(&self) -> impl Iterator<Item = (Labels<'_>, &SourceReport)> {
         let sources = self.report.sources.iter();
         sources.map(|source| (vec![("source", source.source.as_str())], source))
     }
 
-    /// Those that are meant to collect.
+    /// Iterates over the sources that are not paused.
     fn unpaused(&self) -> impl Iterator<Item = &SourceReport> {
         let sources = self.report.sources.iter();
         sources.filter(|source| source.state != State::Paused)
@@ -333,7 +334,8 @@ impl Scrape {
         )
     }
 
-    /// A histogram has many series, so sources are distinguished only where streams are.
+    /// Iterates over the histograms, per source only where metrics are also per stream, since each
+    /// has many series.
     fn histograms(&self, of: fn(&OfSource) -> &Histogram) -> Vec<(Labels<'_>, &Histogram)> {
         match self.detail {
             MetricsDetail::Stream => {
@@ -450,7 +452,7 @@ impl Scrape {
     }
 }
 
-/// The name, help, unit and value of a counter of each output.
+/// Name, help, unit and value of a per-output counter.
 type OutputCounter = (
     &'static str,
     &'static str,
@@ -458,7 +460,7 @@ type OutputCounter = (
     fn(&OutputReport) -> u64,
 );
 
-/// A gauge of each source, and how the host's is made of them.
+/// A per-source gauge, and how it is aggregated for the host.
 struct Gauge {
     name: &'static str,
     help: &'static str,
@@ -540,8 +542,7 @@ impl Writer<'_> {
     }
 }
 
-/// Escapes the values, which the library leaves to its callers. Names of streams and components come
-/// from outside.
+/// Escapes label values, which the library does not. Stream and component names are untrusted.
 fn escape(labels: Labels<'_>) -> Vec<(&'static str, Cow<'_, str>)> {
     let escaped = labels.into_iter().map(|(name, value)| {
         let needs = value.contains(['\\', '"', '\n']);
@@ -564,7 +565,7 @@ impl fmt::Debug for StreamCounter {
     }
 }
 
-/// The word for a status. There are few of them, whatever an upstream answers.
+/// Returns the label value for a status. The number of values is bounded for any upstream.
 fn status_word(status: Option<u16>) -> String {
     match status {
         None => "none".to_owned(),
@@ -577,7 +578,7 @@ fn seconds(time: Time) -> f64 {
     std::time::Duration::from_millis(time.epoch_ms).as_secs_f64()
 }
 
-/// As a sample. Beyond 2^53 it is rounded.
+/// Converts to a sample value. Rounded above 2^53.
 #[expect(
     clippy::as_conversions,
     clippy::cast_precision_loss,

@@ -1,5 +1,5 @@
-//! `/metrics`: what [`HostReport`] has, as Prometheus reads it, and what only this process counts:
-//! durations, and requests by their status.
+//! `/metrics`: the [`HostReport`] in Prometheus format, plus what only this process measures:
+//! durations, and requests by status.
 
 mod families;
 mod process;
@@ -22,21 +22,22 @@ use crate::registry::DurationObserver;
 use crate::report::HostReport;
 use crate::settings::MetricsDetail;
 
-/// So many sources at most have their streams distinguished where `metrics_detail` is not set. A
+/// Without `metrics_detail`: maximum number of sources with per-stream metrics. A
 /// source with 28 streams has about 450 series then.
 const SOURCES_MAX_BY_STREAM: usize = 100;
-/// So many sources at most are distinguished then. A source has about 25 series.
+/// Without `metrics_detail`: maximum number of sources with per-source metrics. A source has about
+/// 25 series.
 const SOURCES_MAX_BY_SOURCE: usize = 5_000;
 
-/// From a fast disk to an output that is blocked for minutes.
+/// Buckets from a fast disk to an output that is blocked for minutes.
 const SECONDS_BUCKETS: [f64; 12] = [
     0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
 ];
 
-/// What this process counts, besides what is reported.
+/// Metrics that this process measures, and the encoder of all metrics.
 #[derive(Debug)]
 pub(super) struct Metrics {
-    /// As the settings say.
+    /// The setting `metrics_detail`.
     detail: Option<MetricsDetail>,
     observed: Mutex<Observed>,
     totals: Mutex<Totals>,
@@ -44,7 +45,7 @@ pub(super) struct Metrics {
 
 #[derive(Debug, Default)]
 struct Observed {
-    /// Of all sources, also of those that were removed.
+    /// Totals of all sources, including removed ones.
     host: OfSource,
     sources: BTreeMap<String, OfSource>,
 }
@@ -56,7 +57,7 @@ struct OfSource {
     requests: BTreeMap<StatusCode, u64>,
 }
 
-/// The status of an answer; `None` where none came.
+/// HTTP status of a response; `None` where no response came.
 type StatusCode = Option<u16>;
 
 impl Default for OfSource {
@@ -78,7 +79,7 @@ impl Metrics {
         }
     }
 
-    /// Everything as text.
+    /// Encodes all metrics as text.
     pub(super) fn encode(&self, report: HostReport, format: Format) -> Result<String, fmt::Error> {
         let detail = self
             .detail
@@ -103,7 +104,7 @@ impl Metrics {
         })
     }
 
-    /// A copy of what was observed, without sources that there no longer are.
+    /// Returns a copy of the observed values, without sources that no longer exist.
     fn take_over(&self, report: &HostReport) -> Observed {
         let names: BTreeSet<&str> = report.sources.iter().map(|it| it.source.as_str()).collect();
         let mut observed = self.observed();
@@ -147,7 +148,7 @@ impl DurationObserver for Metrics {
     }
 }
 
-/// What is distinguished by default, so that many tenants do not make a million series.
+/// Returns the default detail for a number of sources, which bounds the number of series.
 fn by_number(sources: usize) -> MetricsDetail {
     if sources <= SOURCES_MAX_BY_STREAM {
         MetricsDetail::Stream

@@ -1,12 +1,12 @@
-//! What the system says of this process, under the names that Prometheus's own libraries use. Only
+//! Process metrics under Prometheus's standard names. Only
 //! Linux has `/proc`; elsewhere they are left out.
 
 use std::fs;
 
-/// The unit of processor times in `/proc`, which is the same on every architecture that is in use.
+/// Ticks per second of the CPU times in `/proc`; 100 on every architecture in use.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// What is known of the process.
+/// Metrics of the process.
 #[derive(Debug)]
 pub(super) struct Process {
     pub(super) cpu_seconds: f64,
@@ -18,7 +18,7 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// The present values.
+    /// Reads the current values.
     pub(super) fn read() -> Option<Self> {
         let status = fs::read_to_string("/proc/self/status").ok()?;
         let stat = fs::read_to_string("/proc/self/stat").ok()?;
@@ -28,7 +28,7 @@ impl Process {
             cpu_seconds: cpu_seconds(&stat)?,
             resident_bytes: kib(&status, "VmRSS:")?,
             virtual_bytes: kib(&status, "VmSize:")?,
-            // One of them is the directory that was read.
+            // One of them is the directory handle of this read.
             open_fds: u64::try_from(open_fds).ok()?.saturating_sub(1),
             max_fds,
             threads: field(&status, "Threads:")?.parse().ok()?,
@@ -36,7 +36,7 @@ impl Process {
     }
 }
 
-/// The processor time in user and system mode.
+/// Returns the CPU time in user and system mode.
 fn cpu_seconds(stat: &str) -> Option<f64> {
     // The name of the program is in parentheses and may hold spaces.
     let (_, fields) = stat.rsplit_once(')')?;

@@ -1,5 +1,5 @@
-//! The two text formats. The library writes OpenMetrics; the older format of Prometheus differs in
-//! the names of counters and in the lines that it knows.
+//! The two text formats. The library writes OpenMetrics; the older Prometheus format differs in
+//! counter names and in the comment lines it allows.
 
 /// A text format of metrics.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -11,7 +11,7 @@ pub(in crate::admin) enum Format {
 const OPEN_METRICS: &str = "application/openmetrics-text";
 
 impl Format {
-    /// The format that the header `Accept` prefers.
+    /// Returns the format that the `Accept` header prefers.
     pub(in crate::admin) fn accepted(accept: &str) -> Self {
         let weight = |wanted: &str| {
             let ranges = accept.split(',').filter_map(media_range);
@@ -34,7 +34,7 @@ impl Format {
     }
 }
 
-/// A media type with its weight. One of another version than we write has none.
+/// Parses a media type and its weight; `None` for another version than this module writes.
 fn media_range(range: &str) -> Option<(&str, f64)> {
     let mut parts = range.split(';').map(str::trim);
     let name = parts.next()?;
@@ -50,11 +50,11 @@ fn media_range(range: &str) -> Option<(&str, f64)> {
     Some((name, weight))
 }
 
-/// OpenMetrics as the text format 0.0.4: descriptions of a counter name it as its samples do, and
-/// there are no units and no end mark.
+/// Converts OpenMetrics to text format 0.0.4, in which counter descriptions use the sample's name
+/// and there are no units and no end marker.
 pub(super) fn to_prometheus(open_metrics: &str) -> String {
     let mut text = String::with_capacity(open_metrics.len());
-    // Its type follows the help of a metric.
+    // In OpenMetrics the type line follows the help line.
     let mut help = None;
     for line in open_metrics.lines() {
         if let Some(rest) = line.strip_prefix("# HELP ") {

@@ -1,24 +1,24 @@
-//! Counters of the whole host. They never go down: what a source has counted stays when it is
-//! removed, and is not counted again when it returns.
+//! Host-wide counters. They never decrease: the counts of a removed source are kept, and not
+//! added again when the source returns.
 
 use std::collections::BTreeMap;
 
 use super::families::{COUNTS, STREAM_COUNTERS};
 use crate::report::HostReport;
 
-/// A number for each of [`STREAM_COUNTERS`].
+/// One value for each of [`STREAM_COUNTERS`].
 pub(super) type Counts = [u64; COUNTS];
 
 #[derive(Debug, Default)]
 pub(super) struct Totals {
-    /// Of each source that was ever seen.
+    /// The last counts of each source ever seen.
     sources: BTreeMap<String, Counts>,
-    /// What sources had counted before they began at zero again.
+    /// Sum of the counts that sources had before they restarted at zero.
     before: Counts,
 }
 
 impl Totals {
-    /// Takes a report over and returns the sums.
+    /// Applies a report and returns the totals.
     pub(super) fn update(&mut self, report: &HostReport) -> Counts {
         for source in &report.sources {
             let counts = STREAM_COUNTERS.map(|counter| source.sum(counter.value));

@@ -68,7 +68,7 @@ mod tests {
         scripts.map(|(path, _, _)| (*path, text(path)))
     }
 
-    /// The part of `text` between `start` and `end`, each time it is there.
+    /// Returns every part of `text` between `start` and `end`.
     fn between<'a>(text: &'a str, start: &str, end: char) -> Vec<&'a str> {
         let parts = text.split(start).skip(1);
         parts.filter_map(|part| part.split(end).next()).collect()

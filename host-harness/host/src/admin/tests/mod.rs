@@ -1,4 +1,4 @@
-//! The server over a socket, with a registry of its own and a control that records what it is asked.
+//! Tests the server over a socket, with its own registry and a recording control.
 
 mod api;
 mod connections;
@@ -25,7 +25,7 @@ use crate::settings::{AdminSettings, Settings};
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
-/// Records what it is asked, and answers as it is set up to.
+/// Records its calls, and answers as configured.
 #[derive(Default)]
 struct RecordingControl {
     asked: Mutex<Vec<String>>,

@@ -1,62 +1,62 @@
-//! Which calls execute now: start-time fair queueing of the execution time of
-//! components, as a pure data structure.
+//! Decides which calls run now: start-time fair queueing of component execution time,
+//! as a pure data structure.
 //!
-//! A source's CPU time is the execution time that its calls have had; in a
-//! call that executes for long it counts several times. A permit goes to the
-//! waiting call whose source has had the least. A source
+//! Each source has an account of the execution time of its calls; the time of a
+//! long call is charged several times. A permit goes to the
+//! waiting call whose source has used the least. A source
 //! that was idle keeps an advantage of at most [`IDLE_CREDIT_MAX`], however long it was
-//! idle: its short call goes ahead of calls that have executed for long, and
-//! it cannot save up time to hold back the others later.
+//! idle: its short call runs before calls that have run for long, but
+//! it cannot accumulate credit and starve the others later.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// What an idle source may be behind the others when it comes back: the time
+/// Maximum advantage of a source that was idle: the time
 /// of one or two short polls.
 const IDLE_CREDIT_MAX: Duration = Duration::from_millis(50);
-/// How far a running call must be ahead of one that arrives to be interrupted
-/// for it. Well above what the interruption costs.
+/// How much more time a running call must have used than a new one, to be preempted
+/// for it. Well above the cost of a preemption.
 const PREEMPTION_GAIN: Duration = Duration::from_millis(1);
-/// The least that a slice is charged: what it costs to switch to it. Otherwise
-/// a component could interrupt the others without end by executing for a
-/// moment at a time.
+/// Minimum charge for a slice: the cost of switching to it. Otherwise
+/// a component could preempt the others endlessly by running for very
+/// short times.
 const SLICE_COST_MIN: Duration = Duration::from_micros(20);
 
-/// How long a call may execute at the plain price. A poll of an honest source
-/// executes for a fraction of it.
+/// How long a call may run before it is charged more. A poll of a well-behaved source
+/// runs for a fraction of it.
 const LONG_CALL: Duration = Duration::from_secs(2);
-/// How much dearer the execution is from there on: a call that does not end
-/// has a quarter of the share of one that does.
+/// Factor by which time is charged after that: a call that does not end
+/// gets a quarter of the share of one that does.
 const LONG_CALL_CHARGE: u64 = 4;
 
-/// The CPU time of one source so far, in nanoseconds. Only the queue changes
+/// The CPU time used by one source, in nanoseconds. Only the queue changes
 /// it.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct CpuTimeAccount(AtomicU64);
 
-/// One call, as long as it lasts.
+/// Identifies a call while it lasts.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) struct Ticket(u64);
 
-/// The order in which calls wait.
+/// The position of a waiting call in the order.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 struct Rank {
     cpu_time: u64,
-    /// Of equals the one that came first.
+    /// Breaks ties: first come, first served.
     arrival: u64,
 }
 
-/// Calls that execute and calls that wait. `W` is what wakes a waiting one.
+/// The running and the waiting calls. `W` wakes a waiting call.
 #[derive(Debug)]
 pub(super) struct FairQueue<W> {
     permits: usize,
     running: Vec<RunningCall>,
     waiting: BTreeMap<Rank, Waiting<W>>,
-    /// Where each waiting call is in the order.
+    /// The position of each waiting call in the order.
     ranks: BTreeMap<Ticket, Rank>,
-    /// The least CPU time among the calls that want to execute. It only grows.
+    /// Minimum CPU time among the calls that want to run. It never decreases.
     virtual_time: u64,
     counter: u64,
 }
@@ -76,13 +76,13 @@ struct Waiting<W> {
     wake: W,
 }
 
-/// What became of a call that wants to execute.
+/// The result of [`FairQueue::enter`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Entered {
-    /// It has a permit.
+    /// The call has a permit.
     Runs,
-    /// It waits. With `interrupts` the calls that run should give up their
-    /// permits early, since one of them has had more than this one.
+    /// The call waits. With `interrupts` the running calls should yield
+    /// early, since one of them has used more time.
     Waits {
         /// Whether to interrupt.
         interrupts: bool,
@@ -101,13 +101,13 @@ impl<W> FairQueue<W> {
         }
     }
 
-    /// A call that neither executes nor waits yet.
+    /// Registers a call that neither runs nor waits yet.
     pub(super) fn ticket(&mut self) -> Ticket {
         Ticket(self.count())
     }
 
-    /// A call wants to execute. Unless it waits already it gets a permit, or a
-    /// place in the order.
+    /// Requests a permit for a call. Unless it waits already, it gets a permit or a
+    /// position in the order.
     pub(super) fn enter(
         &mut self,
         ticket: Ticket,
@@ -116,7 +116,7 @@ impl<W> FairQueue<W> {
         now: Instant,
     ) -> Entered {
         if let Some(running) = self.running.iter_mut().find(|one| one.ticket == ticket) {
-            // It was given a permit while it waited; its slice begins now.
+            // It got a permit while it waited; its slice starts now.
             running.since = now;
             return Entered::Runs;
         }
@@ -141,7 +141,7 @@ impl<W> FairQueue<W> {
                 && running.cpu_time(now) > cpu_time.saturating_add(nanos(PREEMPTION_GAIN))
         });
         if interrupts {
-            // An interruption concerns all that run; those that are still
+            // A preemption concerns all running calls; those that are still
             // first in the order get their permit back.
             for running in &mut self.running {
                 running.is_interrupted = true;
@@ -151,9 +151,9 @@ impl<W> FairQueue<W> {
         Entered::Waits { interrupts }
     }
 
-    /// A slice has ended of a call that has executed so long. With `again` it
-    /// wants to go on executing; else it has ended or waits for the host.
-    /// Returns what wakes the call that has the permit now, if it is another
+    /// Ends a slice of a call that ran for so long. With `again` it
+    /// wants to continue; otherwise it has ended or waits for the host.
+    /// Returns the waker of the call that gets the permit, if it is another
     /// one.
     pub(super) fn end_slice(
         &mut self,
@@ -164,7 +164,7 @@ impl<W> FairQueue<W> {
     ) -> Option<W> {
         let place = self.running.iter().position(|one| one.ticket == ticket)?;
         let running = self.running.swap_remove(place);
-        // The one for which it was interrupted pays for that.
+        // The call that caused the preemption pays for it.
         let least = if running.is_interrupted {
             Duration::ZERO
         } else {
@@ -184,8 +184,8 @@ impl<W> FairQueue<W> {
         (next != ticket).then_some(wake)
     }
 
-    /// A call has ended, wherever it is. Returns what wakes the call that has
-    /// its permit now.
+    /// Removes a call in any state. Returns the waker of the call that gets
+    /// its permit.
     pub(super) fn leave(&mut self, ticket: Ticket, now: Instant) -> Option<W> {
         if let Some(rank) = self.ranks.remove(&ticket) {
             self.waiting.remove(&rank);
@@ -252,7 +252,7 @@ impl RunningCall {
 }
 
 impl CpuTimeAccount {
-    // Nothing needs an order between accounts: the queue has a lock.
+    // `Relaxed` suffices: the queue is behind a lock.
 
     fn cpu_time(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
