@@ -62,6 +62,28 @@ fn a_hangup_does_not_end_collection() {
     assert_eq!(status.code(), Some(0), "{log}");
 }
 
+/// It would end the process by default. logrotate is often set up to send it.
+#[test]
+fn a_log_file_that_is_rotated_is_let_go_of_at_sigusr1() {
+    let setup = Setup::new(small(), AUDIT);
+    let (log, moved) = (setup.path("log"), setup.path("log.1"));
+    let mut command = setup.command("run");
+    command.arg("--log-file").arg(&log);
+    let mut host = Running::start(command);
+    let has = |path: &std::path::Path, words: &str| {
+        fs::read_to_string(path).is_ok_and(|text| text.contains(words))
+    };
+    wait_until("the log of the start", || has(&log, "started"));
+    fs::rename(&log, &moved).unwrap();
+    host.signal("-USR1");
+    wait_until("the new log file", || has(&log, "SIGUSR1"));
+    assert!(!has(&moved, "SIGUSR1"));
+    assert!(host.is_running());
+    host.signal("-TERM");
+    assert_eq!(host.end().0.code(), Some(0));
+    assert!(has(&log, "stopped"));
+}
+
 #[test]
 fn nothing_is_sent_to_a_service_manager_that_does_not_ask_for_the_watchdog() {
     let setup = Setup::new(small(), AUDIT);

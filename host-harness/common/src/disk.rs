@@ -35,6 +35,25 @@ pub fn cut(file: &File, path: &Path, length: u64) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether the path still leads to the open file.
+#[cfg(unix)]
+pub fn is_at(path: &Path, file: &File) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+
+    let open = file.metadata()?;
+    match fs::metadata(path) {
+        Ok(named) => Ok((named.dev(), named.ino()) == (open.dev(), open.ino())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the path leads to a file. Here an open one cannot be renamed or removed by another program.
+#[cfg(not(unix))]
+pub fn is_at(path: &Path, _: &File) -> io::Result<bool> {
+    Ok(path.exists())
+}
+
 /// Renames a file, which is on the disk only when its directory is.
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)?;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use source_common::exit::{Exit, Failure};
 use source_runtime::engine;
@@ -48,6 +48,14 @@ struct LogArgs {
     /// Write the log to a file instead of standard error
     #[arg(long, global = true, value_name = "FILE")]
     log_file: Option<PathBuf>,
+
+    /// Log warnings and errors only
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+
+    /// Log each poll as well; -vv logs everything
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    verbose: u8,
 }
 
 #[derive(Debug, Subcommand)]
@@ -190,7 +198,8 @@ fn report(failure: &Failure, log: &LogArgs) {
 }
 
 fn start(cli: Cli) -> Result<Exit, Failure> {
-    log::init(cli.log.log_format, cli.log.log_file.as_deref())?;
+    let verbosity = log::Verbosity::of(cli.log.quiet, cli.log.verbose);
+    log::init(cli.log.log_format, verbosity, cli.log.log_file.as_deref())?;
     descriptor_limit::raise_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(engine::worker_threads())

@@ -1,15 +1,19 @@
 //! The host's own words: on standard error, or in a file, as text or JSON.
 //! Events never come here.
+//!
+//! A log file that another program moves or removes, as logrotate does, is opened again at the next
+//! line. `SIGUSR1`, which some are set up to send, writes such a line.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use clap::ValueEnum;
 use indicatif::MultiProgress;
+use source_common::disk;
 use source_common::exit::Failure;
-use tracing::{Level, Metadata};
+use tracing::{Level, Metadata, info};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::MakeWriter;
@@ -20,9 +24,49 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 /// `source_runtime::outgoing=debug,info`.
 pub const LEVEL_VARIABLE: &str = "SOURCE_HOST_LOG";
 
-/// wasmtime's own words are for its developers.
-const LEVEL_DEFAULT: &str =
-    "info,wasmtime=warn,wasmtime_wasi=warn,wasmtime_wasi_http=error,rustls=warn";
+/// What libraries log is for their developers.
+const LIBRARIES: &str = "wasmtime=warn,wasmtime_wasi=warn,wasmtime_wasi_http=error,rustls=warn";
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Verbosity {
+    /// What the variable says; without it, what an operator wants to know.
+    #[default]
+    Normal,
+    /// Warnings and errors.
+    Quiet,
+    /// Each poll as well.
+    Verbose,
+    /// Everything.
+    Trace,
+}
+
+impl Verbosity {
+    /// From the flags `-q` and `-v`, the second of which may be repeated.
+    #[must_use]
+    pub const fn of(quiet: bool, verbose: u8) -> Self {
+        match (quiet, verbose) {
+            (true, _) => Self::Quiet,
+            (false, 0) => Self::Normal,
+            (false, 1) => Self::Verbose,
+            (false, _) => Self::Trace,
+        }
+    }
+
+    /// The levels; `variable` is [`LEVEL_VARIABLE`], over which a flag goes.
+    fn levels(self, variable: Option<String>) -> String {
+        let level = match self {
+            Self::Normal => match variable {
+                Some(levels) => return levels,
+                None => "info",
+            },
+            Self::Quiet => "warn",
+            Self::Verbose => "debug",
+            Self::Trace => "trace",
+        };
+        format!("{level},{LIBRARIES}")
+    }
+}
 
 /// How a line of the log is written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -34,17 +78,19 @@ pub enum Format {
 }
 
 /// Begin to log. Called once, by the command line.
-pub fn init(format: Format, file: Option<&Path>) -> Result<(), Failure> {
-    let level = std::env::var(LEVEL_VARIABLE).unwrap_or_else(|_| LEVEL_DEFAULT.to_owned());
+pub fn init(format: Format, verbosity: Verbosity, file: Option<&Path>) -> Result<(), Failure> {
+    let level = verbosity.levels(std::env::var(LEVEL_VARIABLE).ok());
     let filter = EnvFilter::try_new(&level)
         .map_err(|error| Failure::settings(format!("{LEVEL_VARIABLE}: {error}")))?;
     let file = match file {
         None => None,
-        Some(path) => Some(open(path).map_err(|error| {
+        Some(path) => Some(LogFile::open(path).map_err(|error| {
             Failure::settings(format!("--log-file {}: {error}", path.display()))
         })?),
     };
-    let ansi = file.is_none() && io::stderr().is_terminal();
+    // https://no-color.org
+    let wants_color = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let ansi = file.is_none() && wants_color && io::stderr().is_terminal();
     let writer = Writer(file);
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -91,11 +137,39 @@ pub(crate) fn draw_around(bars: &MultiProgress) {
 
 static DRAWN: Mutex<Option<MultiProgress>> = Mutex::new(None);
 
-struct Writer(Option<File>);
+struct Writer(Option<LogFile>);
+
+/// A file that the log is appended to.
+#[derive(Debug)]
+struct LogFile {
+    path: PathBuf,
+    file: Mutex<File>,
+}
+
+impl LogFile {
+    fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            path: path.to_owned(),
+            file: Mutex::new(open(path)?),
+        })
+    }
+
+    /// Writes a line, into a new file where the present one is no longer at its path.
+    fn write_all(&self, line: &[u8]) -> io::Result<()> {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        // What cannot be looked at or opened for now still takes the line.
+        if matches!(disk::is_at(&self.path, &file), Ok(false))
+            && let Ok(new) = open(&self.path)
+        {
+            *file = new;
+        }
+        file.write_all(line)
+    }
+}
 
 /// One event of the log, written in one piece.
 struct Line<'a> {
-    file: Option<&'a File>,
+    file: Option<&'a LogFile>,
 }
 
 impl<'a> MakeWriter<'a> for Writer {
@@ -111,7 +185,7 @@ impl<'a> MakeWriter<'a> for Writer {
 impl Write for Line<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self.file {
-            Some(mut file) => file.write_all(bytes)?,
+            Some(file) => file.write_all(bytes)?,
             None => {
                 let drawn = DRAWN.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 match drawn {
@@ -125,5 +199,79 @@ impl Write for Line<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// Writes a line at each `SIGUSR1`, so that a log file that was moved is opened again at once. The
+/// signal would end the process otherwise.
+#[cfg(unix)]
+pub(crate) async fn write_at_signal() -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut signals = signal(SignalKind::user_defined1())?;
+    while signals.recv().await.is_some() {
+        info!("SIGUSR1: the log goes on here");
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+pub(crate) async fn write_at_signal() -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_log_file_that_was_moved_or_removed_is_opened_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, moved) = (folder.path().join("log"), folder.path().join("log.1"));
+        let log = LogFile::open(&path).unwrap();
+        let text = |path: &Path| fs::read_to_string(path).unwrap();
+        log.write_all(b"one\n").unwrap();
+        fs::rename(&path, &moved).unwrap();
+        log.write_all(b"two\n").unwrap();
+        assert_eq!(
+            (text(&moved), text(&path)),
+            ("one\n".into(), "two\n".into())
+        );
+        fs::remove_file(&path).unwrap();
+        log.write_all(b"three\n").unwrap();
+        log.write_all(b"four\n").unwrap();
+        assert_eq!(text(&path), "three\nfour\n");
+        // copytruncate
+        fs::write(&path, "").unwrap();
+        log.write_all(b"five\n").unwrap();
+        assert_eq!(text(&path), "five\n");
+    }
+
+    #[test]
+    fn a_line_is_not_lost_while_no_file_can_be_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, aside) = (folder.path().join("a/log"), folder.path().join("b"));
+        fs::create_dir(folder.path().join("a")).unwrap();
+        let log = LogFile::open(&path).unwrap();
+        fs::rename(folder.path().join("a"), &aside).unwrap();
+        log.write_all(b"one\n").unwrap();
+        assert_eq!(fs::read_to_string(aside.join("log")).unwrap(), "one\n");
+    }
+
+    #[test]
+    fn flags_go_over_the_variable_and_libraries_stay_silent() {
+        let variable = || Some("source_runtime=trace".to_owned());
+        let levels = |quiet, verbose| Verbosity::of(quiet, verbose).levels(variable());
+        assert_eq!(levels(false, 0), "source_runtime=trace");
+        assert!(levels(true, 0).starts_with("warn,wasmtime=warn,"));
+        assert!(levels(false, 1).starts_with("debug,wasmtime=warn,"));
+        assert!(levels(false, 3).starts_with("trace,wasmtime=warn,"));
+        assert!(
+            Verbosity::Normal
+                .levels(None)
+                .starts_with("info,wasmtime=warn,")
+        );
     }
 }

@@ -244,7 +244,7 @@ impl Appender {
     /// Begin the file again if somebody else has renamed or removed it, as
     /// logrotate does: what went into it from now on would be read by nobody.
     fn follow_the_name(&mut self) -> io::Result<()> {
-        if is_at(&self.path, &self.file)? {
+        if disk::is_at(&self.path, &self.file)? {
             return Ok(());
         }
         warn!(file = %self.path.display(), "the file was moved or removed by another program; begin it again");
@@ -300,7 +300,7 @@ fn open_locked(path: &Path) -> io::Result<File> {
         let file = open_private(path)?;
         lock(path, &file)?;
         // Another process may have put it aside before it was locked.
-        if is_at(path, &file)? {
+        if disk::is_at(path, &file)? {
             return Ok(file);
         }
     }
@@ -339,25 +339,6 @@ fn open_private(path: &Path) -> io::Result<File> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o640);
     options.open(path)
-}
-
-/// Whether the path still leads to the open file.
-#[cfg(unix)]
-fn is_at(path: &Path, file: &File) -> io::Result<bool> {
-    use std::os::unix::fs::MetadataExt;
-
-    let open = file.metadata()?;
-    match fs::metadata(path) {
-        Ok(named) => Ok((named.dev(), named.ino()) == (open.dev(), open.ino())),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
-/// Elsewhere an open file cannot be renamed or removed by another program.
-#[cfg(not(unix))]
-fn is_at(path: &Path, _: &File) -> io::Result<bool> {
-    Ok(path.exists())
 }
 
 /// The length of the file up to and with its last `\n`.

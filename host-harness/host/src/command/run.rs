@@ -7,6 +7,7 @@ use source_common::exit::{Exit, Failure};
 use source_runtime::shutdown;
 use tracing::error;
 
+use crate::log;
 use crate::run::{self, Options};
 use crate::settings::Settings;
 
@@ -15,6 +16,7 @@ pub async fn run(config: &Path, once: bool) -> Result<Exit, Failure> {
     let settings = Settings::read(config)?;
     let (stopper, shutdown) = shutdown::channel();
     let signals = tokio::spawn(shutdown::on_signal(stopper.clone()));
+    let rotation = tokio::spawn(log::write_at_signal());
     let options = Options {
         once,
         progress: true,
@@ -28,5 +30,6 @@ pub async fn run(config: &Path, once: bool) -> Result<Exit, Failure> {
     {
         error!("signals cannot be received: {error}");
     }
+    rotation.abort();
     Ok(summary.exit())
 }
