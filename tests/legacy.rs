@@ -204,7 +204,11 @@ fn refused_keys_exit_77_and_say_what_to_do() {
     let setup = Setup::new(LegacyConfig::default(), "");
     let siem = "get-siem-logs";
     let refused = |verb: &str, said: &str| {
-        let output = setup.command(verb).output().unwrap();
+        let mut command = setup.command(verb);
+        if verb == "run" {
+            command.arg("--once");
+        }
+        let output = command.output().unwrap();
         let text = [output.stdout, output.stderr].concat();
         let text = String::from_utf8_lossy(&text).into_owned();
         assert_eq!(output.status.code(), Some(77), "{verb}: {text}");

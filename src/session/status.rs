@@ -5,6 +5,7 @@ use crate::api::answer_status::grant;
 use crate::checkpoint::BackoffCause;
 use crate::stream::Stream;
 use crate::streams::Context;
+use crate::streams::siem_events::CALLS_PER_HOUR;
 use crate::time::Timestamp;
 
 /// What a stream is doing.
@@ -119,14 +120,31 @@ impl Session {
             (StreamState::Waiting, Some(_)) => {
                 format!("{stream}: Mimecast asked for fewer requests")
             }
-            (StreamState::Active | StreamState::Waiting, _) => format!(
-                "{stream}: the calls of this quota are used up ({})",
-                match slot.feed.meter() {
-                    Some(Meter::Batch) => "siem_calls_per_15_min",
-                    Some(Meter::Events) => "the hourly limit of the event endpoint",
-                    None => "no quota is known",
-                }
+            (StreamState::Active | StreamState::Waiting, _) => {
+                format!("{stream}: {}", self.used_up(slot.feed.meter()))
+            }
+        }
+    }
+
+    /// Which limit is used up, and the setting that changes it. It is the same text for all
+    /// streams that wait for it.
+    fn used_up(&self, meter: Option<Meter>) -> String {
+        const SETTING: &str = "siem_calls_per_15_min";
+        let (calls, minutes, what) = match meter {
+            Some(Meter::Batch) => (self.settings.siem_calls_per_15_min, 15, "SIEM batch files"),
+            Some(Meter::Events) => (CALLS_PER_HOUR, 60, "SIEM events"),
+            None => return "Mimecast asked for fewer requests".to_owned(),
+        };
+        let limit = match meter.map(|meter| self.quota(meter).blocked(self.client.now())) {
+            Some(Some(_)) => format!("Mimecast allows no more requests for {what} for now"),
+            Some(None) | None => format!(
+                "the rate limit of {calls} requests in {minutes} minutes for {what} is used up"
             ),
+        };
+        if meter == Some(Meter::Batch) {
+            format!("{limit}; lower {SETTING} only where other programs share Mimecast's limit")
+        } else {
+            limit
         }
     }
 }
@@ -241,9 +259,11 @@ mod tests {
             assert_eq!(receipt.state, StreamState::Waiting, "{receipt:?}");
             assert_eq!(receipt.quota_remaining, Some(0));
             assert!(receipt.until > Some(upstream.host_now()));
-            assert!(
-                receipt.detail.contains("siem_calls_per_15_min"),
-                "{receipt:?}"
+            assert_eq!(
+                receipt.detail,
+                "siem.receipt: the rate limit of 2 requests in 15 minutes for SIEM batch files is \
+                 used up; lower siem_calls_per_15_min only where other programs share Mimecast's \
+                 limit"
             );
             let audit = of(Stream::Audit);
             assert_eq!(audit.state, StreamState::Failing, "{audit:?}");

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
-use mimecast_simulator::{Config, Effect, Endpoint, FailShape, Fault, Matcher, When};
+use mimecast_simulator::{Config, Endpoint};
 
 use crate::running::Running;
 use crate::setup::{Setup, assert_success, events_so_far, of, small, wait_until};
@@ -41,31 +41,37 @@ fn a_host_that_is_suspended_and_continued_goes_on_and_loses_nothing() {
     setup.assert_exactly_once(&setup.events());
 }
 
+/// The only source of a run, so that nothing else keeps the process. Its secret is tried again after
+/// five minutes, and at once when there is another.
 #[test]
-fn credentials_that_are_refused_for_a_while_end_no_source_beside_others() {
+fn a_secret_that_is_corrected_is_used_without_a_restart() {
     let setup = Setup::new(small(), "");
     let settings = "format = \"raw\"\nstreams = [\"audit\"]";
     setup.write_settings(settings, "type = \"file\"\npath = \"events.ndjson\"");
-    let good = fs::read_to_string(setup.path("host.toml")).unwrap();
-    let other = setup.source_named("other");
-    fs::write(setup.path("host.toml"), good + &other).unwrap();
-    setup.simulator.script(Fault {
-        at: Matcher {
-            endpoint: Endpoint::Token,
-            stream: None,
-            when: When::Nth(1),
-        },
-        effect: Effect::fail(401, FailShape::Flat, "InvalidClientIdentifier", "Invalid"),
-    });
+    let secret = fs::read_to_string(setup.path("secret")).unwrap();
+    fs::write(setup.path("secret"), "wrong-secret-1").unwrap();
     let mut host = Running::start(setup.command("run"));
-    let said = host.wait_for("the credentials are refused");
+    let said = host.wait_for("unauthorized: the credentials are refused: ");
     assert!(said.contains("InvalidClientIdentifier"), "{said}");
-    wait_until("the events of both sources", || setup.lines() >= 600);
+    assert!(said.contains("next try in 300.0 s"), "{said}");
+    // It waits, and `status` says so.
+    let has_state = |state: &str| setup.source_status().1["state"] == state;
+    wait_until("the state in the status", || has_state("unauthorized"));
+    let (code, source) = setup.source_status();
+    assert_eq!(code, Some(1), "{source:#}");
+    assert!(source["next_poll_at"].is_string(), "{source:#}");
+    assert_eq!(source["last_error"]["kind"], "unauthorized", "{source:#}");
+    let tries = setup.simulator.requests().to(Endpoint::Token);
+    assert!(host.is_running());
+
+    fs::write(setup.path("secret"), &secret).unwrap();
+    host.wait_for("its secrets have changed; trying again");
+    wait_until("the events", || setup.lines() >= 300);
+    wait_until("the state in the status", || has_state("active"));
     let (status, said) = host.stop();
     assert_eq!(status.code(), Some(0), "{said}");
-    let events = setup.events();
-    let ids: BTreeSet<_> = of(&events, "audit").collect();
-    assert_eq!((ids.len(), events.len()), (600, 600), "once by each source");
+    assert_eq!(tries, 1, "the wrong secret was tried once");
+    setup.assert_exactly_once(&setup.events());
 }
 
 /// No label of a name is longer than 63 letters, so nobody is asked for it.

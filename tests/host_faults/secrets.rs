@@ -296,8 +296,9 @@ fn no_secret_is_in_what_is_said_of_an_upstream_and_receivers_that_refuse_and_rep
     let api = refuses(CLIENT_SECRET);
     let output = "[[output]]\ntype = \"file\"\npath = \"events.ndjson\"\n";
     let refused = Place::new(&format!("{}{output}", source_2_0(&api, &storage)));
-    for verb in ["check", "run"] {
-        assert_eq!(refused.run(&[verb]).status.code(), Some(77), "{verb}");
+    for arguments in [&["check"][..], &["run", "--once"]] {
+        let status = refused.run(arguments).status;
+        assert_eq!(status.code(), Some(77), "{arguments:?}");
     }
     refused.run(&["status"]);
     refused.assert_files();

@@ -126,10 +126,16 @@ impl Setup {
 
     /// What `status --json` says of each stream.
     pub(crate) fn status(&self) -> Value {
+        let (code, source) = self.source_status();
+        assert!(matches!(code, Some(0 | 3)), "{source:#}");
+        source["streams"].clone()
+    }
+
+    /// How `status --json` ends, and what it says of the source.
+    pub(crate) fn source_status(&self) -> (Option<i32>, Value) {
         let output = self.command("status").arg("--json").output().unwrap();
-        assert!(matches!(output.status.code(), Some(0 | 3)), "{output:?}");
         let status: Value = serde_json::from_slice(&output.stdout).unwrap();
-        status["sources"][0]["streams"].clone()
+        (output.status.code(), status["sources"][0].clone())
     }
 
     /// Forgets what was collected, but not the component as machine code.

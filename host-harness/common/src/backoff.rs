@@ -9,12 +9,30 @@ const FIRST: Duration = Duration::from_secs(1);
 const MAX: Duration = Duration::from_secs(300);
 
 /// Failures in a row, and the wait that follows each.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Backoff {
     failures: u32,
+    first: Duration,
+    max: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::new(FIRST, MAX)
+    }
 }
 
 impl Backoff {
+    /// Waits from `first` on, which double up to `max`.
+    #[must_use]
+    pub const fn new(first: Duration, max: Duration) -> Self {
+        Self {
+            failures: 0,
+            first,
+            max,
+        }
+    }
+
     /// Count a failure.
     pub const fn fail(&mut self) {
         self.failures = self.failures.saturating_add(1);
@@ -42,13 +60,13 @@ impl Backoff {
     #[must_use]
     pub fn wait_beyond(self, free: u32) -> Option<Duration> {
         let failures = self.failures.checked_sub(free).filter(|over| *over > 0)?;
-        Some(Self { failures }.wait())
+        Some(Self { failures, ..self }.wait())
     }
 
     /// The same; `spread` is from 0 to 1.
     fn wait_with(self, spread: f64) -> Duration {
         let doublings = self.failures.saturating_sub(1).min(16);
-        let bound = FIRST.saturating_mul(1 << doublings).min(MAX);
+        let bound = self.first.saturating_mul(1 << doublings).min(self.max);
         bound.mul_f64(0.5 + spread / 2.0)
     }
 }
@@ -76,8 +94,21 @@ mod tests {
     }
 
     #[test]
+    fn other_bounds_are_kept() {
+        let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
+        let mut backoff = Backoff::new(minutes(5), minutes(60));
+        for expected in [5, 10, 20, 40, 60, 60] {
+            backoff.fail();
+            assert_eq!(backoff.wait_with(1.0), minutes(expected));
+        }
+    }
+
+    #[test]
     fn the_spread_takes_at_most_half() {
-        let backoff = Backoff { failures: 3 };
+        let backoff = Backoff {
+            failures: 3,
+            ..Backoff::default()
+        };
         assert_eq!(backoff.wait_with(0.0), Duration::from_secs(2));
         assert_eq!(backoff.wait_with(0.5), Duration::from_secs(3));
         assert_eq!(backoff.wait_beyond(3), None);

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use source_outputs::{OutputStatus, Outputs};
 use source_runtime::store::{Heartbeat, SourceState, State, epoch_ms};
+use tokio::sync::Notify;
 
 use crate::report::{
     BlockedBy, HostFacts, HostReport, OutputReport, PausedBy, RunState, SourceFacts, SourceReport,
@@ -69,6 +70,7 @@ pub trait DurationObserver: Send + Sync {
 pub struct SourceEntry {
     name: Arc<str>,
     entry: Arc<Mutex<Entry>>,
+    wake: Arc<Notify>,
 }
 
 struct Entry {
@@ -277,6 +279,7 @@ impl SourceEntry {
         Self {
             name: name.into(),
             entry: Arc::new(Mutex::new(entry)),
+            wake: Arc::default(),
         }
     }
 
@@ -284,6 +287,17 @@ impl SourceEntry {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Ends the present wait of the source, which reads its secrets again and is polled. One that
+    /// does not wait does so at its next wait.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// What its loop listens to.
+    pub(crate) fn wake_signal(&self) -> Arc<Notify> {
+        Arc::clone(&self.wake)
     }
 
     fn lock(&self) -> MutexGuard<'_, Entry> {

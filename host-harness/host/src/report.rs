@@ -10,6 +10,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use source_common::exit::Exit;
 use source_runtime::store::{Heartbeat, SourceState, State, StatusMessage, StreamRecord, epoch_ms};
+use source_runtime::waits::{Wait, waits};
 
 /// A host polls every source at least hourly, so one that stored nothing for this long collects
 /// nothing.
@@ -116,6 +117,9 @@ pub struct SourceReport {
     pub state: State,
     /// Why it does not collect, and what to do; empty while it does.
     pub detail: String,
+    /// What its streams wait for, while it is at work: a text for each limit, with the streams and
+    /// the end of the wait.
+    pub waits: Vec<String>,
     /// Whether nothing was stored for so long that it cannot be collecting.
     pub stale: bool,
     /// What pauses it.
@@ -388,11 +392,18 @@ impl SourceReport {
         let active_at = stored_at.max(host.started_at());
         let is_old = active_at.is_some_and(|at| at.age(host.now) > STALE_AFTER);
         let is_at_rest = matches!(state, State::Paused | State::Stopped);
+        let is_held = !matches!(state, State::Active | State::Failing | State::Waiting);
+        let waits = if is_held {
+            Vec::new()
+        } else {
+            waits(stored).iter().map(Wait::to_string).collect()
+        };
         Self {
             source: name.to_owned(),
             detail: source_detail(state, stored, facts),
             stale: is_old && state != State::Paused,
             state,
+            waits,
             paused_by: facts.paused_by,
             component: stored.component.clone(),
             outputs: facts.outputs.clone(),
@@ -584,7 +595,8 @@ fn source_detail(state: State, record: &SourceState, facts: &SourceFacts) -> Str
             .to_owned(),
         ),
         State::Stopped => error(),
-        State::Failing | State::Unauthorized | State::Waiting | State::NotPermitted => {
+        State::Waiting => waits(record).first().map(Wait::to_string),
+        State::Failing | State::Unauthorized | State::NotPermitted => {
             settings_error().or_else(error).or_else(of_a_stream)
         }
     };
@@ -701,7 +713,11 @@ mod tests {
                 (state, vec![state, NotPermitted], exit),
                 "{kind}"
             );
-            assert_eq!(report.detail, format!("{kind}: reason"));
+            let detail = match kind {
+                "throttled" => "waiting: reason".to_owned(),
+                _ => format!("{kind}: reason"),
+            };
+            assert_eq!(report.detail, detail);
             assert_eq!(report.streams["stream-0"].detail, "", "not its own state");
         }
         // Of this one the streams say themselves which of them fail.
@@ -726,6 +742,29 @@ mod tests {
         let paused = report(&record, &facts, &alive);
         assert_eq!(of(&paused), (Paused, vec![Paused, Paused], Exit::Done));
         assert_eq!(paused.next_poll_at, None);
+    }
+
+    #[test]
+    fn what_the_streams_wait_for_is_reported_while_the_source_is_at_work() {
+        let mut record = record(&[State::Active, State::Waiting, State::Waiting], 5);
+        for stream in record.streams.values_mut() {
+            stream.until_ms = Some(NOW_MS.cast_signed() + 60_000);
+            stream.state_detail = "the limit is used up".to_owned();
+        }
+        let mut facts = SourceFacts::default();
+        let expected = "waiting until 2026-02-03T06:27:40Z, streams stream-1, stream-2: the limit \
+                        is used up";
+        let active = report(&record, &facts, &host(3, false));
+        assert_eq!((active.state, active.detail.as_str()), (State::Active, ""));
+        assert_eq!(active.waits, [expected]);
+        record.streams.remove("stream-0");
+        let waiting = report(&record, &facts, &host(3, false));
+        assert_eq!(
+            (waiting.state, waiting.detail.as_str()),
+            (State::Waiting, expected)
+        );
+        facts.paused_by = Some(PausedBy::Api);
+        assert!(report(&record, &facts, &host(3, false)).waits.is_empty());
     }
 
     #[test]

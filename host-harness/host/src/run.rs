@@ -143,7 +143,6 @@ pub async fn run(settings: &Settings, options: Options) -> Result<Summary, Failu
             dead_letter: dead_letters.of(&name),
             bars: Arc::clone(&bars),
             once: options.once,
-            has_others: settings.sources.len() > 1,
             shutdown: options.shutdown.clone(),
             starts: starts.clone(),
             registry: registry.clone(),

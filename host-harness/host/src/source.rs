@@ -3,13 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use source_common::exit::Failure;
+use source_common::secret::Secret;
 use source_runtime::bindings::{Limits, PollError};
 use source_runtime::engine::CallError;
-use source_runtime::source::{ComponentLocation, Components, NetworkAccess, Source, SourceOptions};
+use source_runtime::source::{
+    Component, ComponentLocation, Components, NetworkAccess, Source, SourceOptions,
+};
 use source_runtime::source_loop::settings_error;
 use tracing::warn;
 
-use crate::settings::{Settings, SourceSettings, resolve};
+use crate::settings::{Resolved, Settings, SourceSettings, resolve};
 
 /// The component that this program was built with.
 pub const BUILT_IN: &[u8] = include_bytes!(env!("SOURCE_HOST_COMPONENT"));
@@ -40,20 +43,51 @@ pub async fn ready(
     source: &SourceSettings,
     access: NetworkAccess,
 ) -> Result<Source, Failure> {
-    let file = source.file.as_path();
+    let (component, resolved) = load(components, source).await?;
+    for warning in &resolved.warnings {
+        warn!("{warning}");
+    }
+    make(&component, source, resolved, access)
+}
+
+/// Makes a source ready with what its settings refer to now; `None` where that has not changed.
+pub(crate) async fn ready_again(
+    components: &Components,
+    source: &SourceSettings,
+    access: NetworkAccess,
+    current: &Secret,
+) -> Result<Option<Source>, Failure> {
+    let (component, resolved) = load(components, source).await?;
+    if resolved.json == *current {
+        return Ok(None);
+    }
+    make(&component, source, resolved, access).map(Some)
+}
+
+/// The component of a source, and its settings as that gets them.
+async fn load(
+    components: &Components,
+    source: &SourceSettings,
+) -> Result<(Component, Resolved), Failure> {
     let component = components
         .get(&component_at(source.component.as_deref()))
         .await?;
     let resolved = resolve(
-        file,
+        &source.file,
         &source.name,
         &source.settings,
         &component.description().settings_schema,
         &|name| std::env::var(name).ok(),
     )?;
-    for warning in &resolved.warnings {
-        warn!("{warning}");
-    }
+    Ok((component, resolved))
+}
+
+fn make(
+    component: &Component,
+    source: &SourceSettings,
+    resolved: Resolved,
+    access: NetworkAccess,
+) -> Result<Source, Failure> {
     let ready = || {
         let options = SourceOptions {
             redactor: resolved.redactor,
@@ -62,14 +96,14 @@ pub async fn ready(
             memory_bytes_max: source.memory_bytes_max,
             poll_timeout: source.poll_timeout,
             limits: source.limits,
-            ..SourceOptions::new(&component, source.name.clone(), resolved.json)?
+            ..SourceOptions::new(component, source.name.clone(), resolved.json)?
         };
-        Source::new(&component, options, access)
+        Source::new(component, options, access)
     };
     ready().map_err(|failure: Failure| Failure {
         message: format!(
             "{}: [[source]] `{}`: {failure}",
-            file.display(),
+            source.file.display(),
             source.name
         ),
         ..failure

@@ -4,13 +4,15 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use source_common::backoff::Backoff;
 use source_common::disk::blocking;
 use source_common::exit::Failure;
 use source_outputs::Outputs;
+use source_runtime::outgoing::RequestObserver;
 use source_runtime::shutdown::Shutdown;
 use source_runtime::source::{Components, NetworkAccess, Source};
-use source_runtime::source_loop::{SourceExit, SourceLoop};
+use source_runtime::source_loop::{SourceExit, SourceLoop, SourceReader};
 use source_runtime::store::{SourceState, StateDir};
 use tokio::sync::{Mutex, watch};
 use tokio::time::sleep;
@@ -40,8 +42,6 @@ pub(crate) struct SourceStarter {
     pub(crate) bars: Arc<Bars>,
     /// Whether to end when it is caught up.
     pub(crate) once: bool,
-    /// Whether there are other sources.
-    pub(crate) has_others: bool,
     /// The request to stop.
     pub(crate) shutdown: Shutdown,
     /// What the first tries of all sources have come to.
@@ -142,10 +142,16 @@ impl SourceStarter {
             version = %description.version,
             "started"
         );
-        source.observe_requests(Arc::new(ObservedRequests {
-            entry: self.entry.clone(),
-            registry: self.registry.clone(),
-        }));
+        let reader = Reader {
+            settings: self.settings.clone(),
+            components: self.components,
+            requests: Arc::new(ObservedRequests {
+                entry: self.entry.clone(),
+                registry: self.registry.clone(),
+            }),
+        };
+        source.observe_requests(Arc::clone(&reader.requests));
+        let wake = self.entry.wake_signal();
         let destination = Destination {
             progress: self.bars.source(&source.name, &record),
             outputs: self.outputs,
@@ -161,7 +167,8 @@ impl SourceStarter {
             state: self.state,
             sink: Arc::new(destination),
             once: self.once,
-            has_others: self.has_others,
+            wake,
+            reader: Some(Arc::new(reader)),
             shutdown: self.shutdown,
         };
         looped.run().await
@@ -169,6 +176,27 @@ impl SourceStarter {
 
     fn blank(&self) -> SourceState {
         SourceState::new(&self.settings.name)
+    }
+}
+
+/// Reads what the settings of a source refer to again.
+struct Reader {
+    settings: SourceSettings,
+    components: Components,
+    requests: Arc<dyn RequestObserver>,
+}
+
+#[async_trait]
+impl SourceReader for Reader {
+    async fn read_again(&self, current: &Source) -> Result<Option<Source>, Failure> {
+        let access = NetworkAccess::Online;
+        let read =
+            source::ready_again(&self.components, &self.settings, access, current.settings())
+                .await?;
+        if let Some(source) = &read {
+            source.observe_requests(Arc::clone(&self.requests));
+        }
+        Ok(read)
     }
 }
 

@@ -25,6 +25,11 @@ impl SourceLease {
         let _ = self.0.set(lease);
     }
 
+    /// The one that is needed.
+    pub(crate) fn get(&self) -> Option<Arc<dyn Lease>> {
+        self.0.get().cloned()
+    }
+
     pub(crate) fn is_held(&self) -> bool {
         self.0.get().is_none_or(|lease| lease.is_held())
     }

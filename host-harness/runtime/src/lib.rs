@@ -31,3 +31,4 @@ pub mod source;
 pub mod source_loop;
 pub mod store;
 pub mod untrusted_text;
+pub mod waits;

@@ -342,6 +342,13 @@ impl Source {
         self.instance.outgoing.lease().set(lease);
     }
 
+    /// Needs the lease that another source needs.
+    pub(crate) fn take_lease_of(&self, other: &Self) {
+        if let Some(lease) = other.lease().get() {
+            self.require_lease(lease);
+        }
+    }
+
     pub(crate) fn lease(&self) -> SourceLease {
         self.instance.outgoing.lease().clone()
     }

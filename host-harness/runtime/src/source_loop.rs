@@ -8,10 +8,12 @@ mod turns;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use async_trait::async_trait;
 use source_common::backoff::Backoff;
 use source_common::delivery::{Delivery, DeliveryError, Entry, RejectedEvent};
 use source_common::exit::Failure;
 use source_common::secret::Secret;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
@@ -27,6 +29,7 @@ use crate::rate_limit::{Admission, LogRateLimiter, Rate};
 use crate::shutdown::Shutdown;
 use crate::source::Source;
 use crate::store::{CheckpointStore, SourceState, StoreError, epoch_ms};
+use crate::waits::{THROTTLED, Wait, waits};
 
 /// How long a poll may still go on after a stop was asked for.
 const POLL_GRACE: Duration = Duration::from_secs(3);
@@ -38,12 +41,18 @@ const INSTANCE_IDLE_MAX: Duration = Duration::from_secs(2);
 /// The least wait where the component asks for one.
 const WAIT_MIN: Duration = Duration::from_secs(1);
 /// Refused credentials are not tried again before this: an account may be locked for that.
-const UNAUTHORIZED_WAIT_MS: u64 = 15_000;
+const REFUSED_WAIT_MIN: Duration = Duration::from_secs(5 * 60);
+/// Nor are they tried less often than this.
+const REFUSED_WAIT_MAX: Duration = Duration::from_secs(60 * 60);
+/// How often it is looked for others meanwhile.
+const REFUSED_LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// With `--once`: failures in a row until it is given up.
 const FAILURES_MAX_ONCE: u32 = 5;
 /// With `--once`: a failing stream whose next try is further ahead is not waited for. Files that a
 /// component has set aside are tried again after minutes and hours.
 const FAILING_WAIT_MAX_ONCE: Duration = Duration::from_secs(60);
+/// A shorter wait for a limit is not logged as such: it is over before anyone has read of it.
+const WAIT_LOGGED_MIN: Duration = Duration::from_secs(30);
 /// Polls in a row that did nothing and asked for another at once.
 const EMPTY_POLLS_MAX: u32 = 20;
 
@@ -69,12 +78,21 @@ pub struct SourceLoop {
     pub state: Arc<dyn CheckpointStore>,
     /// Where its events and its rejected records go.
     pub sink: Arc<dyn EventSink>,
-    /// Whether to end when it is caught up.
+    /// Whether to end when it is caught up, or when its credentials are refused.
     pub once: bool,
-    /// Whether the process has other sources, and so goes on when this one ends.
-    pub has_others: bool,
+    /// Ends its present wait: its settings are read again, and it is polled.
+    pub wake: Arc<Notify>,
+    /// Reads its settings again; without it they stay.
+    pub reader: Option<Arc<dyn SourceReader>>,
     /// The request to stop.
     pub shutdown: Shutdown,
+}
+
+/// Reads the settings of a source again, of which secrets may have changed.
+#[async_trait]
+pub trait SourceReader: Send + Sync {
+    /// Returns the source with its present settings; `None` where `current` has them.
+    async fn read_again(&self, current: &Source) -> Result<Option<Source>, Failure>;
 }
 
 /// How a source has ended.
@@ -107,11 +125,15 @@ struct LoopState {
     session: Option<Secret>,
     storing: Option<JoinHandle<Result<(), StoreError>>>,
     backoff: Backoff,
+    /// Of credentials that are refused.
+    refused: Backoff,
     empty_polls: Backoff,
     /// Of rejected records.
     rejected: ByteBudget,
     /// Of lines in the log.
     notices: LogRateLimiter,
+    /// The waits that were logged, each until its end.
+    waits: Vec<Wait>,
 }
 
 impl SourceLoop {
@@ -136,9 +158,11 @@ impl LoopState {
             session: None,
             storing: None,
             backoff: Backoff::default(),
+            refused: Backoff::new(REFUSED_WAIT_MIN, REFUSED_WAIT_MAX),
             empty_polls: Backoff::default(),
             rejected: ByteBudget::new(REJECTED_BYTES_PER_SECOND, REJECTED_BURST),
             notices: LogRateLimiter::new(NOTICES),
+            waits: Vec::new(),
         }
     }
 
@@ -157,14 +181,72 @@ impl LoopState {
                     if wait > INSTANCE_IDLE_MAX {
                         self.instance = None;
                     }
-                    let next_poll = SystemTime::now().checked_add(wait);
-                    self.context.record.next_poll_ms = next_poll.map(epoch_ms);
+                    self.note_next_poll(wait);
                     self.context.sink.progress(&self.context.record);
-                    tokio::select! {
-                        () = sleep(wait) => {}
-                        _ = self.context.shutdown.requested() => return SourceExit::Stopped,
+                    if self.wait(wait).await {
+                        return SourceExit::Stopped;
                     }
                 }
+            }
+        }
+    }
+
+    fn note_next_poll(&mut self, wait: Duration) {
+        let next_poll = SystemTime::now().checked_add(wait);
+        self.context.record.next_poll_ms = next_poll.map(epoch_ms);
+    }
+
+    /// Waits before the next poll, until it is woken, or until there are other credentials than
+    /// those that are refused. Returns whether a stop was asked for.
+    async fn wait(&mut self, wait: Duration) -> bool {
+        let begun = tokio::time::Instant::now();
+        loop {
+            let left = wait.saturating_sub(begun.elapsed());
+            let is_refused = self.is_refused();
+            let step = if is_refused {
+                left.min(REFUSED_LOOK_INTERVAL)
+            } else {
+                left
+            };
+            let is_woken = tokio::select! {
+                () = sleep(step) => false,
+                () = self.context.wake.notified() => true,
+                _ = self.context.shutdown.requested() => return true,
+            };
+            let has_changed = (is_woken || is_refused) && self.read_again().await;
+            if is_woken || has_changed || step == left {
+                return false;
+            }
+        }
+    }
+
+    /// Whether the present credentials are refused.
+    fn is_refused(&self) -> bool {
+        self.refused.failures() > 0
+    }
+
+    /// Reads the settings again. Returns whether they have changed.
+    async fn read_again(&mut self) -> bool {
+        let Some(reader) = self.context.reader.clone() else {
+            return false;
+        };
+        let name = &self.context.source.name;
+        match reader.read_again(&self.context.source).await {
+            Ok(None) => false,
+            Ok(Some(source)) => {
+                info!(source = %name, "its secrets have changed; trying again");
+                // What belongs to the former ones must not be used any more.
+                self.session = None;
+                self.instance = None;
+                self.refused.reset();
+                source.take_lease_of(&self.context.source);
+                self.context.source = source;
+                true
+            }
+            // A file that is being replaced may be missing for a moment.
+            Err(failure) => {
+                warn!(source = %name, "its settings cannot be read again: {failure}");
+                false
             }
         }
     }
@@ -239,6 +321,7 @@ impl LoopState {
             let reason = format!("the component broke the contract: {reason}");
             return self.fail("component", &reason, Duration::ZERO).await;
         }
+        self.refused.reset();
         let rejected_events = match self.deliver(&batch).await {
             Ok(rejected_events) => rejected_events,
             Err(step) => return step,
@@ -260,6 +343,11 @@ impl LoopState {
         } = batch;
         self.session = session.map(Secret::new);
         self.context.record.checkpoint = Some(checkpoint);
+        self.context.record.next_poll_ms = None;
+        if let Some(wait) = wait_of(next) {
+            self.note_next_poll(wait);
+        }
+        self.log_waits(SystemTime::now());
         self.start_storing();
         let step = self.next_step(next, idle, retry_at).await;
         self.at_pace(step)
@@ -349,6 +437,23 @@ impl LoopState {
         }
     }
 
+    /// Logs what is waited for, once for each wait.
+    fn log_waits(&mut self, now: SystemTime) {
+        let logged = std::mem::take(&mut self.waits);
+        for wait in waits(&self.context.record) {
+            if wait.left(now) < WAIT_LOGGED_MIN {
+                continue;
+            }
+            let is_logged = logged
+                .iter()
+                .any(|before| (before.until_ms, &before.reason) == (wait.until_ms, &wait.reason));
+            if !is_logged && self.may_log(wait.reason.len()) {
+                info!(source = %self.context.source.name, "{wait}");
+            }
+            self.waits.push(wait);
+        }
+    }
+
     fn log_rejected(&mut self, rejected: usize, undeliverable: usize) {
         if rejected.saturating_add(undeliverable) > 0 && self.may_log(0) {
             let source = &self.context.source.name;
@@ -379,19 +484,18 @@ impl LoopState {
         idle: bool,
         retry_at: Option<SystemTime>,
     ) -> Step {
-        let wait = |ms| Duration::from_millis(ms).max(WAIT_MIN);
+        let wait = wait_of(next).unwrap_or_default();
         match next {
-            NextPoll::CaughtUp(ms) => {
+            NextPoll::CaughtUp(_) => {
                 self.backoff.reset();
                 if self.context.once {
                     Step::SourceExit(SourceExit::CaughtUp)
                 } else {
-                    Step::Wait(wait(ms))
+                    Step::Wait(wait)
                 }
             }
-            NextPoll::Failing(ms) => {
+            NextPoll::Failing(_) => {
                 let detail = self.context.record.failing_detail();
-                let wait = wait(ms);
                 // Others, which are caught up, may be due before that.
                 let retry_in = retry_at
                     .map(|at| at.duration_since(SystemTime::now()).unwrap_or_default())
@@ -411,10 +515,8 @@ impl LoopState {
                 let wait = self.empty_polls.wait_beyond(EMPTY_POLLS_MAX);
                 wait.map_or(Step::Poll, Step::Wait)
             }
-            NextPoll::Throttled(ms) => {
+            NextPoll::Throttled(_) => {
                 self.backoff.reset();
-                let wait = wait(ms);
-                info!(source = %self.context.source.name, wait_ms = ms, "the upstream asks for patience");
                 Step::Wait(wait)
             }
         }
@@ -434,17 +536,11 @@ impl LoopState {
                 return self.give_up("settings", &detail, Failure::settings);
             }
             PollError::Throttled(failure) => {
-                let wait = Duration::from_millis(failure.retry_after_ms).max(WAIT_MIN);
-                info!(source = %name, "the upstream asks for patience: {}", failure.detail);
-                return Step::Wait(wait);
+                return self
+                    .throttled(&failure.detail, failure.retry_after_ms)
+                    .await;
             }
-            PollError::Unauthorized(detail) => {
-                let detail = format!("the credentials are refused: {detail}");
-                if self.context.once || !self.context.has_others {
-                    return self.give_up("unauthorized", &detail, Failure::unauthorized);
-                }
-                ("unauthorized", detail, UNAUTHORIZED_WAIT_MS)
-            }
+            PollError::Unauthorized(detail) => return self.refused(&detail).await,
             PollError::Unavailable(failure) => {
                 ("unavailable", failure.detail, failure.retry_after_ms)
             }
@@ -458,6 +554,33 @@ impl LoopState {
         };
         self.fail(kind, &detail, Duration::from_millis(wait_ms))
             .await
+    }
+
+    /// Waits where a rate limit holds back the source as a whole.
+    async fn throttled(&mut self, detail: &str, wait_ms: u64) -> Step {
+        if let Err(end) = self.finish_storing().await {
+            return Step::SourceExit(end);
+        }
+        let wait = Duration::from_millis(wait_ms).max(WAIT_MIN);
+        self.context.record.note_error(THROTTLED, detail);
+        self.note_next_poll(wait);
+        self.log_waits(SystemTime::now());
+        self.start_storing();
+        Step::Wait(wait)
+    }
+
+    /// Waits with credentials that are refused, unless there are others by now.
+    async fn refused(&mut self, detail: &str) -> Step {
+        if self.read_again().await {
+            return Step::Poll;
+        }
+        let detail = format!("the credentials are refused: {detail}");
+        if self.context.once {
+            return self.give_up("unauthorized", &detail, Failure::unauthorized);
+        }
+        self.refused.fail();
+        let wait = self.refused.wait().max(REFUSED_WAIT_MIN);
+        self.fail("unauthorized", &detail, wait).await
     }
 
     /// Ends a run with `--once` whose streams are collected but for what fails for longer.
@@ -491,7 +614,14 @@ impl LoopState {
         if let Err(end) = self.finish_storing().await {
             return Step::SourceExit(end);
         }
+        // Streams that fail say themselves when they try again; the others must not wait longer.
+        let wait = if kind == "failing" {
+            asked
+        } else {
+            self.backoff.wait().max(asked)
+        };
         self.context.record.note_error(kind, detail);
+        self.note_next_poll(wait);
         self.start_storing();
         let name = &self.context.source.name;
         if self.context.once && failures >= FAILURES_MAX_ONCE {
@@ -499,12 +629,6 @@ impl LoopState {
                 "source `{name}`: {kind}: {detail} (given up after {FAILURES_MAX_ONCE} tries)"
             ))));
         }
-        // Streams that fail say themselves when they try again; the others must not wait longer.
-        let wait = if kind == "failing" {
-            asked
-        } else {
-            self.backoff.wait().max(asked)
-        };
         let seconds = wait.as_secs_f64();
         if kind == "component" {
             error!(source = %name, failures, "{detail}; next try in {seconds:.1} s");
@@ -512,6 +636,16 @@ impl LoopState {
             warn!(source = %name, failures, "{kind}: {detail}; next try in {seconds:.1} s");
         }
         Step::Wait(wait)
+    }
+}
+
+/// The wait that a component asks for; `None` where it asks for a poll at once.
+fn wait_of(next: NextPoll) -> Option<Duration> {
+    match next {
+        NextPoll::CaughtUp(ms) | NextPoll::Failing(ms) | NextPoll::Throttled(ms) => {
+            Some(Duration::from_millis(ms).max(WAIT_MIN))
+        }
+        NextPoll::Now => None,
     }
 }
 

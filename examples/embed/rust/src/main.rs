@@ -81,7 +81,8 @@ async fn run() -> Result<SourceExit, Failure> {
         state: Arc::new(state),
         sink: Arc::new(Print),
         once: true,
-        has_others: false,
+        wake: Arc::default(),
+        reader: None,
         shutdown,
     };
     Ok(source_loop.run().await.0)

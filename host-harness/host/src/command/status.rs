@@ -177,10 +177,7 @@ fn to_summary(report: &HostReport, now: SystemTime, width: usize) -> String {
             source.sum(|stream| stream.events).to_string(),
             source.sum(|stream| stream.rejected).to_string(),
             source.sum(|stream| stream.duplicates).to_string(),
-            source
-                .settings_error
-                .clone()
-                .unwrap_or_else(|| source.detail.clone()),
+            summary_message(source),
         ]);
     }
     let mut text = heading(report, now);
@@ -188,6 +185,19 @@ fn to_summary(report: &HostReport, now: SystemTime, width: usize) -> String {
     text.push('\n');
     text.push_str(&outputs_to_text(&report.outputs, width));
     text
+}
+
+/// What an operator should know of a source: a mistake in its settings, why it does not collect, or
+/// what some of its streams wait for.
+fn summary_message(source: &SourceReport) -> String {
+    let detail = Some(&source.detail).filter(|detail| !detail.is_empty());
+    let messages = [source.settings_error.as_ref(), detail, source.waits.first()];
+    messages
+        .into_iter()
+        .flatten()
+        .next()
+        .cloned()
+        .unwrap_or_default()
 }
 
 fn heading(report: &HostReport, now: SystemTime) -> String {
@@ -240,6 +250,7 @@ fn source_to_text(source: &SourceReport, width: Option<usize>) -> String {
     if source.state == State::Blocked {
         lines.push(format!("blocked: {}", source.detail));
     }
+    lines.extend(source.waits.iter().cloned());
     if let Some(error) = &source.last_error {
         let (at, kind, detail) = (&error.at, &error.kind, &error.detail);
         lines.push(format!("last error, {at}: {kind}: {detail}"));

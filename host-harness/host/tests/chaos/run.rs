@@ -19,6 +19,8 @@ use crate::sink::Sink;
 
 /// How long nothing may come before it counts as a standstill.
 const STILL_MAX: Duration = Duration::from_secs(120);
+/// After how long without an event an operator looks into the log.
+const LOOK_AFTER: Duration = Duration::from_secs(1);
 /// How often a run that ends by itself may be begun again until all is there.
 const ENDINGS_MAX: u32 = 6;
 
@@ -30,6 +32,8 @@ pub(crate) struct Run {
     host: Option<Child>,
     /// The faults of the upstream, in the order of scripting.
     scripted: Vec<Row>,
+    /// How often the log has said that the credentials are refused.
+    refusals: usize,
     /// What has happened, by name.
     pub(crate) happened: BTreeMap<String, u64>,
 }
@@ -55,6 +59,7 @@ impl Run {
             sinks,
             host: None,
             scripted: Vec::new(),
+            refusals: 0,
             happened: BTreeMap::new(),
         };
         run.write_settings();
@@ -112,6 +117,12 @@ impl Run {
             if now > before {
                 (begun, before) = (Instant::now(), now);
             }
+            if begun.elapsed() > LOOK_AFTER && self.are_credentials_refused() {
+                self.terminate().await;
+                self.note("begun again after refused credentials");
+                begun = Instant::now();
+                continue;
+            }
             if begun.elapsed() > STILL_MAX {
                 panic!(
                     "{}: {now} of {count} events, and no more:\n{}",
@@ -123,24 +134,22 @@ impl Run {
         }
     }
 
-    /// What a service manager does: starts what has ended. The host may end where the credentials
-    /// were refused, and nowhere else.
+    /// Starts the host where it is not running. It never ends by itself.
     fn keep_running(&mut self) {
-        if let Some(host) = &mut self.host {
-            let Some(ended) = host.try_wait().unwrap() else {
-                return;
-            };
-            assert_eq!(
-                ended.code(),
-                Some(77),
-                "{}:\n{}",
-                self.name(),
-                self.log_end()
-            );
-            self.note("ended with 77 and begun again");
-            self.assert_counts();
+        let ended = self.host.as_mut().map(|host| host.try_wait().unwrap());
+        match ended {
+            None => self.host = Some(self.command(&[]).spawn().unwrap()),
+            Some(None) => {}
+            Some(Some(ended)) => panic!("{}: {ended}:\n{}", self.name(), self.log_end()),
         }
-        self.host = Some(self.command(&[]).spawn().unwrap());
+    }
+
+    /// Whether the log has said so again. A source then waits for five minutes or for another
+    /// secret; here the secret was right.
+    fn are_credentials_refused(&mut self) -> bool {
+        let refusals = self.log().matches(" unauthorized: ").count();
+        let before = std::mem::replace(&mut self.refusals, refusals);
+        refusals > before
     }
 
     fn command(&self, more: &[&str]) -> Command {
@@ -238,7 +247,7 @@ impl Run {
         }
     }
 
-    /// SIGTERM. The host may just have ended by itself.
+    /// SIGTERM.
     async fn terminate(&mut self) {
         let Some(mut host) = self.host.take() else {
             return;
@@ -258,7 +267,7 @@ impl Run {
         };
         let code = ended.code();
         assert!(
-            matches!(code, Some(0 | 77)) || code.is_none(),
+            matches!(code, Some(0)) || code.is_none(),
             "{ended}:\n{}",
             self.log_end()
         );

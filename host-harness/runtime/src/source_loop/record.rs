@@ -23,6 +23,7 @@ impl SourceState {
     pub(super) fn note_error(&mut self, kind: &str, detail: &str) {
         self.last_error = Some(status_message(kind, detail));
         self.polled_ms = Some(epoch_ms(SystemTime::now()));
+        self.next_poll_ms = None;
     }
 
     /// Count a batch that has been accepted. Returns the notices that people
@@ -116,11 +117,9 @@ impl SourceState {
         self.stored_at = now();
     }
 
-    /// Say when and by which component the record is written. When the next poll is due is known
-    /// later.
+    /// Say when and by which component the record is written.
     pub(super) fn stamp(&mut self, description: &Description) {
         self.stored_at = now();
-        self.next_poll_ms = None;
         self.component = format!("{} {}", description.name, description.version);
     }
 }

@@ -48,6 +48,9 @@ impl SourceTurns {
         }
         self.state.context.record = record;
         self.state.context.state = state;
+        if self.state.is_refused() {
+            self.state.read_again().await;
+        }
         let end = self.poll(polls_max).await;
         let end = match (self.state.finish_storing().await, end) {
             (Ok(()), end) | (_, end @ TurnEnd::Ended(SourceExit::LeaseLost)) => end,

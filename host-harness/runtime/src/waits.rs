@@ -1,0 +1,186 @@
+//! What the streams of a source wait for, as people read it: which limit, which streams, and until
+//! when. The log, `status`, the API and a terminal show the same.
+
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::store::{SourceState, State};
+
+/// So many streams are named in a text.
+const NAMES_MAX: usize = 4;
+
+/// What the record of a source calls a rate limit that holds back all of it.
+pub(crate) const THROTTLED: &str = "throttled";
+
+/// Streams that a quota or a rate limit holds back for one reason.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Wait {
+    /// Until when, in milliseconds since the epoch, where it is known.
+    pub until_ms: Option<u64>,
+    /// Which streams wait; none where it is the source as a whole.
+    pub streams: Vec<String>,
+    /// Which limit it is, and what may be done about it.
+    pub reason: String,
+}
+
+/// What a source waits for, by the end of the wait.
+#[must_use]
+pub fn waits(record: &SourceState) -> Vec<Wait> {
+    if let Some(error) = &record.last_error {
+        // Whatever else has failed holds back all streams.
+        let is_wait = error.kind == THROTTLED;
+        return is_wait
+            .then(|| Wait {
+                until_ms: record.next_poll_ms,
+                streams: Vec::new(),
+                reason: error.detail.clone(),
+            })
+            .into_iter()
+            .collect();
+    }
+    let mut waits: Vec<Wait> = Vec::new();
+    for (name, stream) in &record.streams {
+        if stream.state != State::Waiting {
+            continue;
+        }
+        let until_ms = stream.until_ms.and_then(|until| u64::try_from(until).ok());
+        let reason = reason_without_name(&stream.state_detail, name);
+        let same = waits
+            .iter_mut()
+            .find(|wait| wait.until_ms == until_ms && wait.reason == reason);
+        match same {
+            Some(wait) => wait.streams.push(name.clone()),
+            None => waits.push(Wait {
+                until_ms,
+                streams: vec![name.clone()],
+                reason: reason.to_owned(),
+            }),
+        }
+    }
+    waits.sort_by_key(|wait| wait.until_ms);
+    waits
+}
+
+/// A detail begins with the name of its stream, which is named once for all of them.
+fn reason_without_name<'a>(detail: &'a str, stream: &str) -> &'a str {
+    let rest = detail.strip_prefix(stream);
+    rest.and_then(|rest| rest.strip_prefix(": "))
+        .unwrap_or(detail)
+}
+
+impl Wait {
+    /// How much of it is left.
+    #[must_use]
+    pub fn left(&self, now: SystemTime) -> Duration {
+        let until = self
+            .until_ms
+            .and_then(|ms| UNIX_EPOCH.checked_add(Duration::from_millis(ms)));
+        until
+            .and_then(|until| until.duration_since(now).ok())
+            .unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("waiting")?;
+        if let Some(until_ms) = self.until_ms {
+            // A part of a second would let it end before its text says so.
+            let until_s = until_ms.div_ceil(1000);
+            if let Some(until) = UNIX_EPOCH.checked_add(Duration::from_secs(until_s)) {
+                write!(f, " until {}", humantime::format_rfc3339_seconds(until))?;
+            }
+        }
+        let (named, more) = self.streams.split_at(self.streams.len().min(NAMES_MAX));
+        match self.streams.len() {
+            0 => {}
+            1 => write!(f, ", stream {}", named.join(", "))?,
+            _ if more.is_empty() => write!(f, ", streams {}", named.join(", "))?,
+            _ => write!(f, ", streams {} and {} more", named.join(", "), more.len())?,
+        }
+        write!(f, ": {}", self.reason)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{StatusMessage, StreamRecord};
+
+    const UNTIL_MS: i64 = 1_770_000_000_000;
+    const REASON: &str = "the rate limit of 50 requests in 15 minutes is used up";
+
+    fn record(streams: &[(&str, State, i64)]) -> SourceState {
+        let mut record = SourceState::new("acme");
+        for (name, state, until_ms) in streams {
+            let stream = StreamRecord {
+                state: *state,
+                until_ms: Some(*until_ms),
+                state_detail: format!("{name}: {REASON}"),
+                ..StreamRecord::default()
+            };
+            record.streams.insert((*name).to_owned(), stream);
+        }
+        record
+    }
+
+    fn texts(record: &SourceState) -> Vec<String> {
+        waits(record).iter().map(Wait::to_string).collect()
+    }
+
+    #[test]
+    fn streams_that_wait_for_the_same_are_named_together() {
+        let record = record(&[
+            ("audit", State::Active, UNTIL_MS),
+            ("dlp", State::Waiting, UNTIL_MS + 60_000),
+            ("siem.av", State::Waiting, UNTIL_MS),
+            ("siem.process", State::Waiting, UNTIL_MS),
+            ("ttp.url", State::NotPermitted, UNTIL_MS),
+        ]);
+        assert_eq!(
+            texts(&record),
+            [
+                format!(
+                    "waiting until 2026-02-02T02:40:00Z, streams siem.av, siem.process: {REASON}"
+                ),
+                format!("waiting until 2026-02-02T02:41:00Z, stream dlp: {REASON}"),
+            ]
+        );
+        let now = UNIX_EPOCH + Duration::from_millis(1_769_999_000_000);
+        assert_eq!(waits(&record)[0].left(now), Duration::from_secs(1_000));
+    }
+
+    #[test]
+    fn of_many_streams_some_are_named() {
+        let names: Vec<String> = (0..13).map(|number| format!("siem.{number:02}")).collect();
+        let rows: Vec<(&str, State, i64)> = names
+            .iter()
+            .map(|name| (name.as_str(), State::Waiting, UNTIL_MS + 1))
+            .collect();
+        assert_eq!(
+            texts(&record(&rows)),
+            [format!(
+                "waiting until 2026-02-02T02:40:01Z, streams siem.00, siem.01, siem.02, siem.03 \
+                 and 9 more: {REASON}"
+            )]
+        );
+    }
+
+    #[test]
+    fn a_source_waits_as_a_whole_or_fails_as_a_whole() {
+        let mut record = record(&[("audit", State::Waiting, UNTIL_MS)]);
+        record.next_poll_ms = Some(1_770_000_000_000);
+        let error = |kind: &str| StatusMessage {
+            at: String::new(),
+            kind: kind.to_owned(),
+            detail: "HTTP 429".to_owned(),
+        };
+        record.last_error = Some(error(THROTTLED));
+        assert_eq!(
+            texts(&record),
+            ["waiting until 2026-02-02T02:40:00Z: HTTP 429"]
+        );
+        record.last_error = Some(error("unavailable"));
+        assert!(texts(&record).is_empty());
+    }
+}
