@@ -21,12 +21,14 @@
 pub mod admin;
 pub mod cli;
 pub mod command;
+mod counts;
 pub mod dead_letter;
 #[cfg(feature = "demo")]
 pub mod demo;
 mod description;
 mod descriptor_limit;
 mod destination;
+mod hourly;
 mod liveness;
 pub mod log;
 pub mod progress;

@@ -12,6 +12,7 @@ use source_outputs::{OutputStatus, Outputs};
 use source_runtime::store::{Heartbeat, SourceState, State, epoch_ms};
 use tokio::sync::Notify;
 
+use crate::counts::Counts;
 use crate::report::{
     BlockedBy, HostFacts, HostReport, OutputReport, PausedBy, RunState, SourceFacts, SourceReport,
     StoredHost, Time,
@@ -77,6 +78,8 @@ struct Entry {
     /// Without the position, which may be large.
     record: Option<SourceState>,
     checkpoint_bytes: Option<usize>,
+    /// What its first record had.
+    counts_at_start: Option<Counts>,
     facts: SourceFacts,
 }
 
@@ -270,6 +273,7 @@ impl SourceEntry {
         let entry = Entry {
             record: None,
             checkpoint_bytes: None,
+            counts_at_start: None,
             facts: SourceFacts {
                 outputs,
                 run: RunState::Starting,
@@ -310,7 +314,15 @@ impl SourceEntry {
         let record = record.without_checkpoint();
         let mut entry = self.lock();
         entry.checkpoint_bytes = checkpoint_bytes;
+        entry
+            .counts_at_start
+            .get_or_insert_with(|| Counts::of_record(&record));
         entry.record = Some(record);
+    }
+
+    /// What it had counted when it was added; `None` where that is not known yet.
+    pub(crate) fn counts_at_start(&self) -> Option<Counts> {
+        self.lock().counts_at_start
     }
 
     /// Notes whether the host runs it.

@@ -18,6 +18,7 @@ use tracing::{error, info};
 use crate::admin::{AdminHost, AdminServer};
 use crate::dead_letter::DeadLetterSink;
 use crate::descriptor_limit;
+use crate::hourly::HourlyLog;
 use crate::liveness::Liveness;
 use crate::progress::Bars;
 use crate::registry::Registry;
@@ -96,6 +97,7 @@ pub async fn run(settings: &Settings, options: Options) -> Result<Summary, Failu
     let state = Arc::new(StateDir::open(&settings.state_dir)?);
     let registry = Registry::new();
     let _liveness = Liveness::start(Arc::clone(&state), registry.clone());
+    let _hourly = HourlyLog::start(registry.clone());
     let admin = match &settings.admin {
         Some(admin) => Some(AdminServer::bind(admin).await?),
         None => None,
@@ -119,7 +121,7 @@ pub async fn run(settings: &Settings, options: Options) -> Result<Summary, Failu
     if let Some(output) = &dead_letters.output {
         registry.add_outputs(Arc::clone(output));
     }
-    let bars = Arc::new(Bars::new(options.progress));
+    let bars = Arc::new(Bars::new(options.progress, settings.sources.len()));
     let enabled = settings.sources.iter().filter(|source| source.enabled);
     let starts = StartupTracker::new(enabled.count());
 

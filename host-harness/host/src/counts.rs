@@ -1,0 +1,72 @@
+//! The sums of what the streams of a source have counted.
+
+use source_runtime::store::SourceState;
+
+use crate::report::SourceReport;
+
+/// What streams have counted, in all.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Counts {
+    pub(crate) received: u64,
+    pub(crate) events: u64,
+    pub(crate) rejected: u64,
+    pub(crate) duplicates: u64,
+    pub(crate) requests: u64,
+    pub(crate) gaps: u64,
+}
+
+impl Counts {
+    /// Sums up what the record of a source has.
+    pub(crate) fn of_record(record: &SourceState) -> Self {
+        record
+            .streams
+            .values()
+            .fold(Self::default(), |sum, stream| {
+                sum.plus(Self {
+                    received: stream.received,
+                    events: stream.events,
+                    rejected: stream.rejected,
+                    duplicates: stream.duplicates,
+                    requests: stream.requests,
+                    gaps: stream.gaps,
+                })
+            })
+    }
+
+    /// Sums up what is reported of a source.
+    pub(crate) fn of_report(source: &SourceReport) -> Self {
+        Self {
+            received: source.sum(|stream| stream.received),
+            events: source.sum(|stream| stream.events),
+            rejected: source.sum(|stream| stream.rejected),
+            duplicates: source.sum(|stream| stream.duplicates),
+            requests: source.sum(|stream| stream.requests),
+            gaps: source.sum(|stream| stream.gaps),
+        }
+    }
+
+    fn with(self, other: Self, join: fn(u64, u64) -> u64) -> Self {
+        Self {
+            received: join(self.received, other.received),
+            events: join(self.events, other.events),
+            rejected: join(self.rejected, other.rejected),
+            duplicates: join(self.duplicates, other.duplicates),
+            requests: join(self.requests, other.requests),
+            gaps: join(self.gaps, other.gaps),
+        }
+    }
+
+    /// Adds the counts of another source.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        self.with(other, u64::saturating_add)
+    }
+
+    /// Returns what was counted since. Where the counts began at zero again, it is all of them.
+    pub(crate) fn since(self, before: Self) -> Self {
+        if self.received < before.received || self.requests < before.requests {
+            self
+        } else {
+            self.with(before, u64::saturating_sub)
+        }
+    }
+}
