@@ -272,6 +272,8 @@ pub struct Builder {
     rejected_bytes: u64,
     notices: Vec<Notice>,
     stats: BTreeMap<Stream, Stats>,
+    /// How many records were left out for being older than the start.
+    excluded: BTreeMap<Stream, u64>,
 }
 
 impl Builder {
@@ -290,6 +292,7 @@ impl Builder {
             rejected_bytes: 0,
             notices: Vec::new(),
             stats: BTreeMap::new(),
+            excluded: BTreeMap::new(),
         }
     }
 
@@ -338,6 +341,13 @@ impl Builder {
         if self.notices.len() < NOTICES_MAX && !self.notices.contains(&notice) {
             self.notices.push(notice);
         }
+    }
+
+    /// Leaves out a record that is older than the start of its stream. It is not received; a
+    /// notice has the number.
+    pub fn exclude(&mut self, stream: Stream) {
+        let excluded = self.excluded.entry(stream).or_default();
+        *excluded = excluded.saturating_add(1);
     }
 
     /// Counts a record as rejected. The caller has seen that there is room.
@@ -497,7 +507,14 @@ impl Builder {
 
     /// Completes the batch.
     #[must_use]
-    pub fn finish(self, checkpoint: String, next: NextPoll) -> Batch {
+    pub fn finish(mut self, checkpoint: String, next: NextPoll) -> Batch {
+        for (stream, excluded) in std::mem::take(&mut self.excluded) {
+            let detail = format!(
+                "records older than `start` that were left out, and are not counted as received: \
+                 {excluded}"
+            );
+            self.notice(stream, NoticeKind::Adjusted, detail);
+        }
         Batch {
             events: self.events,
             index: self.index,

@@ -343,6 +343,7 @@ impl LogFiles {
                 .time(record)
                 .is_some_and(|at| at < self.position.since)
         {
+            batch.exclude(self.stream);
             return PushResult::Pushed;
         }
         if !core::mem::replace(&mut answer.account_seen, true) {

@@ -336,11 +336,20 @@ fn a_missing_permission_stops_one_stream_and_names_what_to_grant() {
 }
 
 #[test]
-fn records_from_before_the_start_are_passed_over() {
+fn records_from_before_the_start_are_left_out_and_their_number_is_reported() {
     let (mut upstream, mut host) = (upstream(), host(r#","start":"2h""#));
     let old = upstream.now.plus_ms(-5 * 3_600_000);
     legacy(&mut upstream).add_file("spam", 3, old);
     host.collect(&mut upstream);
+    let notice = &host.notices[0];
+    assert_eq!(
+        (notice.kind, notice.detail.as_str()),
+        (
+            NoticeKind::Adjusted,
+            "records older than `start` that were left out, and are not counted as received: 3"
+        )
+    );
+    assert_eq!(host.notices.len(), 1, "{:?}", host.notices);
     legacy(&mut upstream).files.pop();
     upstream.audit.clear();
     host.delivered.retain(|key| key.starts_with("v1/"));
