@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use source_runtime::store::SourceState;
+use source_runtime::store::{SourceState, State};
 use source_runtime::waits::waits;
 
 use crate::log;
@@ -190,30 +190,24 @@ fn doing(record: &SourceState, now: SystemTime) -> (&'static str, String) {
     if record.polled_ms.is_none() {
         return (STARTING, STARTING.to_owned());
     }
-    match lag(record, now) {
-        Some(lag) => (
-            "behind",
-            format!("{} behind", humantime::format_duration(lag)),
-        ),
-        None => ("caught up", "caught up".to_owned()),
+    let streams = record.streams.values();
+    let mut behind = streams
+        .filter(|stream| !stream.caught_up && stream.state != State::NotPermitted)
+        .peekable();
+    if behind.peek().is_none() {
+        return ("caught up", "caught up".to_owned());
     }
-}
-
-/// How far the stream that is furthest behind is behind; `None` where all are
-/// caught up.
-#[must_use]
-pub fn lag(record: &SourceState, now: SystemTime) -> Option<Duration> {
-    record
-        .streams
-        .values()
-        .filter(|stream| !stream.caught_up)
-        .filter_map(|stream| {
-            let newest = u64::try_from(stream.newest_ms?).ok()?;
-            now.duration_since(SystemTime::UNIX_EPOCH + Duration::from_millis(newest))
-                .ok()
-        })
-        .map(|lag| Duration::from_secs(lag.as_secs()))
-        .max()
+    // Of a stream without an event nothing but its start is known.
+    let newest = behind.filter_map(|stream| stream.newest_ms).min();
+    let newest = newest.and_then(|ms| u64::try_from(ms).ok());
+    let newest = newest.map(|ms| SystemTime::UNIX_EPOCH + Duration::from_millis(ms));
+    match newest.and_then(|newest| now.duration_since(newest).ok()) {
+        Some(lag) => {
+            let lag = humantime::format_duration(Duration::from_secs(lag.as_secs()));
+            ("collecting", format!("collecting, {lag} behind"))
+        }
+        None => ("collecting", "collecting".to_owned()),
+    }
 }
 
 fn events(record: &SourceState) -> u64 {
@@ -222,7 +216,7 @@ fn events(record: &SourceState) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use source_runtime::store::{State, StatusMessage, StreamRecord};
+    use source_runtime::store::{StatusMessage, StreamRecord};
 
     use super::*;
 
@@ -256,6 +250,12 @@ mod tests {
         assert!(message().starts_with("30 events  "), "{}", message());
         let wait = "waiting until 2026-02-02T02:40:00Z, stream audit: the rate limit is used up";
         assert!(message().ends_with(wait), "{}", message());
+        let mut behind = record(State::Active, 140);
+        if let Some(stream) = behind.streams.get_mut("audit") {
+            stream.caught_up = false;
+        }
+        progress.update(&behind);
+        assert!(message().ends_with("  collecting"), "{}", message());
         progress.update(&record(State::Active, 140));
         assert!(message().ends_with("  caught up"), "{}", message());
         let mut refused = record(State::Active, 140);

@@ -5,6 +5,7 @@ mod persist;
 mod record;
 mod turns;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -22,7 +23,7 @@ use self::pace::ByteBudget;
 use self::record::NewNotice;
 pub use self::turns::{SourceTurns, TurnEnd};
 use crate::batch;
-use crate::bindings::{Batch, NextPoll, PollError, StreamState};
+use crate::bindings::{Batch, NextPoll, PollError, RejectedRecord, StreamState};
 use crate::deliver::EventSink;
 use crate::engine::{CallError, Instance};
 use crate::rate_limit::{Admission, LogRateLimiter, Rate};
@@ -51,6 +52,8 @@ const FAILURES_MAX_ONCE: u32 = 5;
 /// With `--once`: a failing stream whose next try is further ahead is not waited for. Files that a
 /// component has set aside are tried again after minutes and hours.
 const FAILING_WAIT_MAX_ONCE: Duration = Duration::from_secs(60);
+/// What the record of a source calls refused credentials.
+const UNAUTHORIZED: &str = "unauthorized";
 /// A shorter wait for a limit is not logged as such: it is over before anyone has read of it.
 const WAIT_LOGGED_MIN: Duration = Duration::from_secs(30);
 /// Polls in a row that did nothing and asked for another at once.
@@ -134,6 +137,8 @@ struct LoopState {
     notices: LogRateLimiter,
     /// The waits that were logged, each until its end.
     waits: Vec<Wait>,
+    /// Why the settings could not be read again, as it was logged.
+    unreadable: Option<String>,
 }
 
 impl SourceLoop {
@@ -163,6 +168,7 @@ impl LoopState {
             rejected: ByteBudget::new(REJECTED_BYTES_PER_SECOND, REJECTED_BURST),
             notices: LogRateLimiter::new(NOTICES),
             waits: Vec::new(),
+            unreadable: None,
         }
     }
 
@@ -231,7 +237,10 @@ impl LoopState {
             return false;
         };
         let name = &self.context.source.name;
-        match reader.read_again(&self.context.source).await {
+        let read = reader.read_again(&self.context.source).await;
+        let unreadable = read.as_ref().err().map(|failure| failure.message.clone());
+        let before = std::mem::replace(&mut self.unreadable, unreadable);
+        match read {
             Ok(None) => false,
             Ok(Some(source)) => {
                 info!(source = %name, "its secrets have changed; trying again");
@@ -245,7 +254,9 @@ impl LoopState {
             }
             // A file that is being replaced may be missing for a moment.
             Err(failure) => {
-                warn!(source = %name, "its settings cannot be read again: {failure}");
+                if self.unreadable != before {
+                    warn!(source = %name, "its settings cannot be read again: {failure}");
+                }
                 false
             }
         }
@@ -330,7 +341,7 @@ impl LoopState {
             Ok(bytes) => self.rejected.spend(bytes, Instant::now()),
             Err(end) => return Step::SourceExit(end),
         }
-        self.log_rejected(batch.rejected.len(), rejected_events.len());
+        self.log_rejected(&batch.rejected, &rejected_events);
         let idle = batch.stats.is_empty() && batch.index.is_empty();
         let idle = idle && self.context.record.checkpoint.as_ref() == Some(&batch.checkpoint);
         self.note(&batch, rejected_events.len());
@@ -430,10 +441,11 @@ impl LoopState {
             return;
         }
         let (source, stream) = (&self.context.source.name, &notice.stream);
+        let kind = notice.kind;
         if notice.is_warning {
-            warn!(%source, %stream, "{}: {detail}", notice.kind);
+            warn!(%source, %stream, kind, "{kind}: {detail}");
         } else {
-            info!(%source, %stream, "{}: {detail}", notice.kind);
+            info!(%source, %stream, kind, "{kind}: {detail}");
         }
     }
 
@@ -441,12 +453,14 @@ impl LoopState {
     fn log_waits(&mut self, now: SystemTime) {
         let logged = std::mem::take(&mut self.waits);
         for wait in waits(&self.context.record) {
-            if wait.left(now) < WAIT_LOGGED_MIN {
+            let is_whole = wait.streams.is_empty();
+            if !is_whole && wait.left(now) < WAIT_LOGGED_MIN {
                 continue;
             }
-            let is_logged = logged
-                .iter()
-                .any(|before| (before.until_ms, &before.reason) == (wait.until_ms, &wait.reason));
+            // A source that is refused again and again has one wait.
+            let is_logged = logged.iter().any(|before| {
+                before.reason == wait.reason && (is_whole || before.until_ms == wait.until_ms)
+            });
             if !is_logged && self.may_log(wait.reason.len()) {
                 info!(source = %self.context.source.name, "{wait}");
             }
@@ -454,11 +468,30 @@ impl LoopState {
         }
     }
 
-    fn log_rejected(&mut self, rejected: usize, undeliverable: usize) {
-        if rejected.saturating_add(undeliverable) > 0 && self.may_log(0) {
-            let source = &self.context.source.name;
-            warn!(%source, rejected, undeliverable, "records kept with the rejected ones");
+    fn log_rejected(&mut self, rejected: &[RejectedRecord], undeliverable: &[RejectedEvent]) {
+        let first = rejected.first();
+        let first_reason = first.map(|record| record.reason.as_str());
+        let first_reason =
+            first_reason.or_else(|| undeliverable.first().map(|event| event.reason.as_str()));
+        let Some(first_reason) = first_reason else {
+            return;
+        };
+        if !self.may_log(first_reason.len()) {
+            return;
         }
+        let streams: BTreeSet<&str> = rejected
+            .iter()
+            .map(|record| record.stream.as_str())
+            .collect();
+        let streams = streams.into_iter().collect::<Vec<_>>().join(", ");
+        warn!(
+            source = %self.context.source.name,
+            streams = (!streams.is_empty()).then_some(streams),
+            rejected = rejected.len(),
+            undeliverable = undeliverable.len(),
+            "records that cannot become events, or that no output can take, are kept with the \
+             rejected records; the first one: {first_reason}"
+        );
     }
 
     /// Whether a line of so many bytes may be written, besides its time and
@@ -576,11 +609,11 @@ impl LoopState {
         }
         let detail = format!("the credentials are refused: {detail}");
         if self.context.once {
-            return self.give_up("unauthorized", &detail, Failure::unauthorized);
+            return self.give_up(UNAUTHORIZED, &detail, Failure::unauthorized);
         }
         self.refused.fail();
         let wait = self.refused.wait().max(REFUSED_WAIT_MIN);
-        self.fail("unauthorized", &detail, wait).await
+        self.fail(UNAUTHORIZED, &detail, wait).await
     }
 
     /// Ends a run with `--once` whose streams are collected but for what fails for longer.
@@ -631,9 +664,16 @@ impl LoopState {
         }
         let seconds = wait.as_secs_f64();
         if kind == "component" {
-            error!(source = %name, failures, "{detail}; next try in {seconds:.1} s");
+            error!(source = %name, failures, kind, "{detail}; next try in {seconds:.1} s");
+        } else if kind == UNAUTHORIZED {
+            error!(
+                source = %name,
+                failures,
+                kind,
+                "{kind}: {detail}; next try in {seconds:.1} s, or as soon as there is another secret"
+            );
         } else {
-            warn!(source = %name, failures, "{kind}: {detail}; next try in {seconds:.1} s");
+            warn!(source = %name, failures, kind, "{kind}: {detail}; next try in {seconds:.1} s");
         }
         Step::Wait(wait)
     }
