@@ -162,13 +162,13 @@ pub struct RecordProcessor {
 }
 
 impl RecordProcessor {
-    /// A processor for one format.
+    /// Creates a processor for one format.
     #[must_use]
     pub fn new(format: Format, options: Options) -> Self {
         Self::with_severities(format, options, &Severities::default())
     }
 
-    /// A processor with severities in place of those of the tables.
+    /// Creates a processor with severities in place of those of the tables.
     #[must_use]
     pub fn with_severities(format: Format, options: Options, severities: &Severities) -> Self {
         Self {
@@ -190,7 +190,7 @@ impl RecordProcessor {
         }
     }
 
-    /// From now on records about one message get members of earlier ones. Upstream records
+    /// Enables correlation: records about one message get members of earlier ones. Upstream records
     /// as such stay what they are.
     pub fn correlate(&mut self) {
         if self.format() != Format::Raw {
@@ -198,7 +198,7 @@ impl RecordProcessor {
         }
     }
 
-    /// The format of the events.
+    /// Returns the format of the events.
     #[must_use]
     pub const fn format(&self) -> Format {
         self.normalizer.format()
@@ -238,8 +238,8 @@ fn with_record<T>(
     each(parser.parse(line.stream, &repaired.text), Some(&repaired))
 }
 
-/// The identity of a record. Unreadable bytes are no longer in the record, and
-/// tells records apart all the same.
+/// Returns the identity of a record. After a repair it covers the original bytes: bytes that were
+/// replaced are no longer in the record, and still distinguish it from others.
 fn id(line: RecordLine<'_>, record: &Record<'_>, is_repaired: bool) -> EventId {
     if is_repaired {
         EventId::of_bytes(line.stream, line.bytes)
@@ -248,7 +248,7 @@ fn id(line: RecordLine<'_>, record: &Record<'_>, is_repaired: bool) -> EventId {
     }
 }
 
-/// The names of the fields in which something was repaired.
+/// Returns the names of the fields in which something was repaired.
 fn repaired_fields<'a>(record: &Record<'a>, repaired: &Repaired) -> Vec<&'a str> {
     let line = record.line();
     let is_repaired = |text: &str| text.contains(char::REPLACEMENT_CHARACTER);
@@ -263,7 +263,7 @@ fn repaired_fields<'a>(record: &Record<'a>, repaired: &Repaired) -> Vec<&'a str>
         .collect()
 }
 
-/// A batch in the making.
+/// Builds a batch within the limits of a poll.
 pub struct Builder {
     limits: Limits,
     events: String,
@@ -277,7 +277,7 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// An empty batch.
+    /// Creates an empty batch.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         let limits = Limits {
@@ -296,19 +296,19 @@ impl Builder {
         }
     }
 
-    /// The number of events and rejected records so far.
+    /// Returns the number of events and rejected records so far.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.index.len().saturating_add(self.rejected.len())
     }
 
-    /// Whether nothing is in the batch that a consumer would see.
+    /// Returns whether nothing is in the batch that a consumer would see.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.len() == 0 && self.notices.is_empty()
     }
 
-    /// Whether one more record may be offered.
+    /// Returns whether one more record may be offered.
     #[must_use]
     pub fn has_room(&self) -> bool {
         let max_events = usize::try_from(self.limits.max_events).unwrap_or(usize::MAX);
@@ -321,12 +321,12 @@ impl Builder {
             .saturating_add(self.rejected_bytes)
     }
 
-    /// The counts of a stream, to add to.
+    /// Returns the counts of a stream, to add to.
     pub fn stats(&mut self, stream: Stream) -> &mut Stats {
         self.stats.entry(stream).or_default()
     }
 
-    /// The counts of a stream that did something in this poll.
+    /// Returns the counts of a stream that did something in this poll.
     pub fn stats_if_any(&mut self, stream: Stream) -> Option<&mut Stats> {
         self.stats.get_mut(&stream)
     }
@@ -389,7 +389,7 @@ impl Builder {
         self.offer_as(record.stream, processor, record, known, now, locator)
     }
 
-    /// The same for a record that counts for another stream than the one whose event it becomes.
+    /// Offers a record that counts for another stream than the one whose event it becomes.
     pub fn offer_as(
         &mut self,
         counted: Stream,
@@ -539,7 +539,7 @@ pub struct RecordLine<'a> {
 }
 
 impl<'a> RecordLine<'a> {
-    /// A record without members from elsewhere.
+    /// Creates a record without members from elsewhere.
     #[must_use]
     pub const fn new(stream: Stream, bytes: &'a [u8]) -> Self {
         Self {

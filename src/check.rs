@@ -90,7 +90,7 @@ pub struct Check {
     file_origin: String,
 }
 
-/// The streams by what one call shows: their endpoint and their permission.
+/// Returns the streams by what one call shows: their endpoint and their permission.
 fn groups(streams: &[Stream]) -> Vec<Vec<Stream>> {
     let mut groups: Vec<Vec<Stream>> = Vec::new();
     for &stream in streams {
@@ -107,7 +107,7 @@ fn groups(streams: &[Stream]) -> Vec<Vec<Stream>> {
 }
 
 impl Check {
-    /// A check of all streams of the settings. `random` seeds request ids.
+    /// Creates a check of all streams of the settings. `random` seeds request ids.
     #[must_use]
     pub fn new(settings: Settings, now: Timestamp, random: u64) -> Self {
         Self {
@@ -125,12 +125,12 @@ impl Check {
         }
     }
 
-    /// The stream that is asked for.
+    /// Returns the stream that is asked for.
     fn stream(&self) -> Option<Stream> {
         self.groups.get(self.done)?.first().copied()
     }
 
-    /// What was found holds for every stream of the group.
+    /// Records the outcome for every stream of the group.
     fn report(&mut self, outcome: Outcome) {
         let (account, remark) = (self.account.take(), self.remark.take());
         let group = self.groups.get(self.done).into_iter().flatten();
@@ -146,7 +146,7 @@ impl Check {
         self.question = Question::Probe;
     }
 
-    /// The results in the order of the settings.
+    /// Returns the results in the order of the settings.
     fn take_results(&mut self) -> Vec<CheckResult> {
         let mut results = core::mem::take(&mut self.results);
         let mut take = |stream: &Stream| {
@@ -156,7 +156,7 @@ impl Check {
         self.settings.streams.iter().filter_map(&mut take).collect()
     }
 
-    /// A failure of the credentials concerns every stream that is left.
+    /// Records a failure of the credentials for every stream that is left.
     fn report_all(&mut self, error: &PollError) {
         while self.stream().is_some() {
             self.report(Outcome::Failed(error.clone()));
@@ -213,7 +213,7 @@ impl Check {
         }
     }
 
-    /// A failure with the wait that the upstream asks for.
+    /// Returns a failure with the wait that the upstream asks for.
     fn failure(&self, head: &Head, detail: String) -> Failure {
         let wait_ms = self.client.asked_wait_ms(head).unwrap_or(0);
         Failure {
@@ -222,7 +222,7 @@ impl Check {
         }
     }
 
-    /// No answer, or no whole answer, came.
+    /// Handles that no answer, or only part of one, came.
     fn handle_no_answer(&mut self, purpose: Purpose, why: TransportError) {
         let error = match (purpose, why) {
             (Purpose::Preflight, why) => {
@@ -269,7 +269,7 @@ impl Check {
         }
     }
 
-    /// Whether the storage serves a batch file. The link is fresh, so a refusal is not due to its
+    /// Returns whether the storage serves a batch file. Its link is fresh: a refusal is not for its
     /// age.
     fn file_outcome(&self, head: &Head) -> Outcome {
         if matches!(head.status, 200 | 206) {
@@ -321,7 +321,7 @@ struct Item<'a> {
     url: Cow<'a, str>,
 }
 
-/// The first usable link of a page.
+/// Returns the first usable link of a page.
 fn listed_file(body: &[u8]) -> Option<String> {
     let listing: Listing<'_> = serde_json::from_slice(body).ok()?;
     let items: Vec<Item<'_>> = serde_json::from_str(listing.value?.get()).ok()?;
@@ -330,7 +330,7 @@ fn listed_file(body: &[u8]) -> Option<String> {
 }
 
 impl Check {
-    /// The next request, or why there is none.
+    /// Returns the next request, or why there is none.
     fn next_request(&mut self, stream: Stream) -> Result<(Purpose, Request), PollError> {
         if !self.client.is_ready() {
             return Ok((Purpose::Preflight, self.client.preflight()?));

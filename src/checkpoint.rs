@@ -26,7 +26,7 @@ pub enum CheckpointError {
 }
 
 impl CheckpointError {
-    /// What happened and what to do, as a clause for people.
+    /// Returns what happened and what to do, as a clause for people.
     #[must_use]
     pub fn detail(&self) -> String {
         match self {
@@ -120,7 +120,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// The backoff at `now`, corrected for a clock that was set back.
+    /// Returns the backoff at `now`, corrected for a clock that was set back.
     #[must_use]
     pub fn adjusted_to(self, now: Timestamp) -> Self {
         let wait = Wait {
@@ -196,7 +196,7 @@ pub struct SetAsidePage {
     pub page_token: Option<String>,
     /// The day that lists it where there is no token, or the token is refused.
     pub since: Timestamp,
-    /// The token was refused: the pages from the day on are searched for the files.
+    /// Whether the token was refused: then the pages from the day on are searched for the files.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub searching: bool,
     /// When the page is listed again.
@@ -285,14 +285,14 @@ pub struct WindowPosition {
     /// When the page token came, by the host's clock, where an empty page gave it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub empty_at: Option<Timestamp>,
-    /// The window is being read a second time, because a token of an empty page was refused.
+    /// Whether the window is read a second time, because a token of an empty page was refused.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub read_twice: bool,
-    /// Up to when everything is collected whichever of two clocks is right that do not agree.
+    /// The time up to which everything is collected by both clocks, while they disagree.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certain: Option<Timestamp>,
-    /// The last window ended long before the upstream's clock at its answers, because it was begun
-    /// by another one.
+    /// Whether the last window ended long before the upstream's clock at its answers, as it was
+    /// begun by another clock.
     #[serde(
         rename = "behind",
         default,
@@ -407,7 +407,7 @@ pub struct LogFilesPosition {
     /// When the API last answered, by the host's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked_at: Option<Timestamp>,
-    /// The token was refused: what was read before comes again and is recognized by its name.
+    /// Whether the token was refused: what was read before comes again, recognized by its name.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub replaying: bool,
     /// How the pages go on.
@@ -445,7 +445,7 @@ pub struct ListPosition {
     /// When the list was last read to its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_at: Option<Timestamp>,
-    /// The last reading was of a window that a wrong clock gave.
+    /// Whether the last reading was of a window that a wrong clock gave.
     #[serde(
         rename = "behind",
         default,
@@ -464,13 +464,13 @@ pub struct ListPosition {
     /// How much of that page is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub page_done: Option<PageProgress>,
-    /// All pages are read, and what has left is not yet emitted.
+    /// Whether all pages are read, but events for items that have left are not yet emitted.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub pages_done: bool,
-    /// The last reading found more items than can be remembered.
+    /// Whether the last reading found more items than can be remembered.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub overflow: bool,
-    /// The current reading does.
+    /// Whether the current reading has found more items than can be remembered.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub overflow_now: bool,
     /// How the pages go on.
@@ -517,7 +517,7 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    /// The text form: JSON, and a line for the items of each list.
+    /// Returns the text form: JSON, and a line for the items of each list.
     #[must_use]
     pub fn to_text(&mut self) -> String {
         let items = |position: &StreamPosition| {
@@ -538,8 +538,9 @@ impl Checkpoint {
         text
     }
 
-    /// The text form within [`CHECKPOINT_BYTES_MAX`]: forgets what is only remembered, the oldest
-    /// first, where it is too long. Records that are forgotten may come again with the same ids.
+    /// Returns the text form within [`CHECKPOINT_BYTES_MAX`]: forgets what is only remembered, the
+    /// oldest first, where it is too long. Records that are forgotten may come again with the same
+    /// ids.
     #[must_use]
     pub fn to_bounded_text(&mut self) -> String {
         for _ in 0..16 {

@@ -8,7 +8,7 @@ impl Name {
     /// The names of members that say how a record travelled and not what it says.
     pub(crate) const TRANSPORT: [Self; 2] = [OFFSET, PARTITION];
 
-    /// The known name that is spelt so.
+    /// Returns the known name that is spelt so.
     #[must_use]
     #[inline(never)]
     pub fn from_spelling(spelling: &str) -> Option<Self> {
@@ -16,18 +16,18 @@ impl Name {
         u8::try_from(at).ok().map(Self)
     }
 
-    /// The name at a position in [`NAMES`].
+    /// Returns the name at a position in [`NAMES`].
     pub(crate) const fn from_index(position: u8) -> Self {
         Self(position)
     }
 
-    /// The position in [`NAMES`].
+    /// Returns the position in [`NAMES`].
     #[must_use]
     pub fn index(self) -> usize {
         usize::from(self.0)
     }
 
-    /// How it is spelt.
+    /// Returns how it is spelt.
     #[must_use]
     pub fn spelling(self) -> &'static str {
         NAMES.get(self.index()).copied().unwrap_or_default()

@@ -120,7 +120,7 @@ const SIEM: &str = "Security Events and Data Retrieval | Threat and Security Eve
 /// The permission of a row for which Mimecast documents none.
 pub const NO_PERMISSION: &str = "none documented";
 
-/// A SIEM batch stream (`mimecast-api.md` §3.1, §3.5).
+/// Returns a SIEM batch stream (`mimecast-api.md` §3.1, §3.5).
 const fn siem(name: &'static str, event_type: &'static str) -> StreamInfo {
     StreamInfo {
         stream: Stream::SiemReceipt,
@@ -141,7 +141,7 @@ const fn siem(name: &'static str, event_type: &'static str) -> StreamInfo {
     }
 }
 
-/// A SIEM batch stream of Cloud Integrated (`mimecast-api.md` §3.4). No role permission is
+/// Returns a SIEM batch stream of Cloud Integrated (`mimecast-api.md` §3.4). No role permission is
 /// documented for it.
 const fn integrated(name: &'static str, event_type: &'static str) -> StreamInfo {
     StreamInfo {
@@ -171,7 +171,7 @@ const POST: Post = Post {
     window_hours: 6,
 };
 
-/// A log behind a POST endpoint: name, path, time field, permission.
+/// Returns a log behind a POST endpoint: name, path, time field, permission.
 const fn log(
     name: &'static str,
     endpoint: &'static str,
@@ -195,8 +195,8 @@ const fn log(
     }
 }
 
-/// A log of Targeted Threat Protection or of the DLP policies, which can be had in ascending
-/// order (`mimecast-api.md` §5.3 to §5.6).
+/// Returns a log of Targeted Threat Protection or of the DLP policies, which can be had in
+/// ascending order (`mimecast-api.md` §5.3 to §5.6).
 const fn ascending(
     name: &'static str,
     endpoint: &'static str,
@@ -219,7 +219,7 @@ const fn ascending(
     }
 }
 
-/// A feed of threat indicators (`mimecast-api.md` §5.11).
+/// Returns a feed of threat indicators (`mimecast-api.md` §5.11).
 const fn threat_intel(name: &'static str, feed_type: &'static str) -> StreamInfo {
     StreamInfo {
         fetch: FetchKind::Feed { feed_type },
@@ -241,7 +241,7 @@ const fn threat_intel(name: &'static str, feed_type: &'static str) -> StreamInfo
     }
 }
 
-/// A list of people in the awareness training (`mimecast-api.md` §5.12).
+/// Returns a list of people in the awareness training (`mimecast-api.md` §5.12).
 const fn training(name: &'static str, endpoint: &'static str) -> StreamInfo {
     let post = Post {
         window: None,
@@ -455,20 +455,20 @@ impl Stream {
         }
     }
 
-    /// The row of this stream.
+    /// Returns the row of this stream.
     #[must_use]
     pub fn row(self) -> &'static StreamInfo {
         // The macro writes one row per variant in the same order; the fallback is never taken.
         STREAMS.get(self.index()).unwrap_or(&FALLBACK)
     }
 
-    /// The name in settings, logs and events.
+    /// Returns the name in settings, logs and events.
     #[must_use]
     pub fn name(self) -> &'static str {
         self.row().name
     }
 
-    /// The position in [`STREAMS`].
+    /// Returns the position in [`STREAMS`].
     #[must_use]
     #[expect(
         clippy::as_conversions,
@@ -478,7 +478,7 @@ impl Stream {
         self as usize
     }
 
-    /// The stream of that name.
+    /// Returns the stream of that name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         STREAMS
@@ -487,25 +487,25 @@ impl Stream {
             .map(|row| row.stream)
     }
 
-    /// Whether the stream is read from batch files.
+    /// Returns whether the stream is read from batch files.
     #[must_use]
     pub fn has_batch_files(self) -> bool {
         matches!(self.row().fetch, FetchKind::Files { .. })
     }
 
-    /// Whether its records are indicators of a threat feed.
+    /// Returns whether its records are indicators of a threat feed.
     #[must_use]
     pub const fn is_threat_feed(self) -> bool {
         matches!(self, Self::ThreatIntelCustomer | Self::ThreatIntelGrid)
     }
 
-    /// Whether records come in the words of the gateway's SIEM logs, of either API.
+    /// Returns whether records come in the words of the gateway's SIEM logs, of either API.
     #[must_use]
     pub fn is_gateway_siem(self) -> bool {
         self.family() == "siem"
     }
 
-    /// The first word of the name: `siem` of `siem.receipt`.
+    /// Returns the first word of the name: `siem` of `siem.receipt`.
     #[must_use]
     pub fn family(self) -> &'static str {
         self.name().split('.').next().unwrap_or_default()

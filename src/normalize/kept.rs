@@ -1,9 +1,9 @@
-//! How fields of the logs behind POST endpoints are kept that no row has used.
+//! How unmapped fields of the POST logs are written.
 
 use super::table::Keep;
 use crate::field::{self, Name};
 
-/// Numbers, booleans, lists and objects; all else is text.
+/// Fields that are numbers, booleans, lists or objects; all others are text.
 #[rustfmt::skip]
 pub(super) const LOGS: &[(Name, Keep)] = &[
     (field::OFFSET,               Keep::Drop),
@@ -80,7 +80,7 @@ pub(super) const OBSERVABLE_FIELDS: &[(Name, u8)] = &[
     (field::SHA256, 8),
 ];
 
-/// Whether a text is a thing of that sort.
+/// Returns whether a text is a thing of that sort.
 pub(super) fn matches_observable_type(text: &str, sort: u8) -> bool {
     match sort {
         2 => text.parse::<core::net::IpAddr>().is_ok(),

@@ -12,7 +12,7 @@ use crate::encode::push_lowercase;
 use crate::field::Name;
 use crate::record::Value;
 
-/// OCSF's number of the algorithm that makes hashes of that length.
+/// Returns OCSF's number of the algorithm that makes hashes of that length.
 pub(super) fn algorithm(hash: &str) -> Option<i64> {
     if !hash.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
@@ -25,7 +25,7 @@ pub(super) fn algorithm(hash: &str) -> Option<i64> {
     }
 }
 
-/// The text of a field, if it says something.
+/// Returns the text of a field, if it says something.
 fn text(writer: &EventWriter<'_, '_>, name: Option<&Name>) -> Option<String> {
     let value = writer
         .record
@@ -187,7 +187,7 @@ pub(super) fn auth(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
     written
 }
 
-/// The text of a member of an object.
+/// Returns the text of a member of an object.
 fn member(object: &str, name: &str) -> Option<String> {
     let mut members = Vec::new();
     json::scan_object(object, &mut members).ok()?;

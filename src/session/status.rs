@@ -39,7 +39,7 @@ pub struct StreamStatus {
 }
 
 impl Session {
-    /// The state of every selected stream.
+    /// Returns the state of every selected stream.
     #[must_use]
     pub fn statuses(&mut self, now: Timestamp) -> Vec<StreamStatus> {
         self.client.set_now(now);
@@ -82,7 +82,7 @@ impl Session {
         }
     }
 
-    /// Until when a quota that is used up holds back a stream that has more to collect.
+    /// Returns until when a quota that is used up holds back a stream that has more to collect.
     fn quota_until(&self, slot: &StreamEntry) -> Option<Timestamp> {
         let now = self.client.now();
         let context = Context::new(&self.settings, &self.client);
@@ -93,7 +93,8 @@ impl Session {
         (free_at > now).then_some(free_at)
     }
 
-    /// The message of the last failure; where another session had it, what the checkpoint knows.
+    /// Returns the message of the last failure; where another session had it, what the checkpoint
+    /// knows.
     fn detail(&self, slot: &StreamEntry, state: StreamState) -> String {
         if state == StreamState::Active {
             return String::new();

@@ -62,13 +62,13 @@ pub enum FileFormat {
 }
 
 impl Legacy {
-    /// The secret texts.
+    /// Returns the secret texts.
     #[must_use]
     pub fn secrets(&self) -> [&str; 3] {
         [&self.app_key, &self.access_key, &self.secret_key].map(Secret::expose)
     }
 
-    /// The bytes of the secret key.
+    /// Returns the bytes of the secret key.
     #[must_use]
     pub fn secret_bytes(&self) -> Vec<u8> {
         decode(self.secret_key.expose()).unwrap_or_default()
@@ -157,7 +157,7 @@ pub(super) fn refuse_others(raw: &SettingsInput, api: Api) -> Result<(), Setting
     }
 }
 
-/// Whether the API hands out the stream. API 1.0 has one log of all SIEM types.
+/// Returns whether the API hands out the stream. API 1.0 has one log of all SIEM types.
 pub(super) fn offers(api: Api, stream: Stream) -> bool {
     match stream.row().fetch {
         FetchKind::Files { .. } => api == Api::V2,
@@ -174,7 +174,7 @@ fn decode(text: &str) -> Option<Vec<u8>> {
     decoded.ok()
 }
 
-/// A text that can stand in a header or in a signed line as it is.
+/// Returns a text that can stand in a header or in a signed line as it is.
 #[inline(never)]
 fn header_safe(name: &str, value: Option<String>) -> Result<String, SettingsError> {
     let value = required(name, value)?;

@@ -23,7 +23,7 @@ const IDENTITIES_MAX: usize = 1000;
 /// The characters that one identity takes at most.
 const IDENTITY_CHARS: usize = 24;
 
-/// How many bytes of a checkpoint the identities or items of a stream may take.
+/// Returns how many bytes of a checkpoint the identities or items of a stream may take.
 #[must_use]
 pub fn bytes(stream: Stream, settings: &Settings) -> usize {
     let is_list = is_list(stream);
@@ -53,7 +53,7 @@ fn is_list(stream: Stream) -> bool {
     matches!(stream.row().fetch, FetchKind::List { .. })
 }
 
-/// How many bytes of a checkpoint the files that a stream has set aside may take.
+/// Returns how many bytes of a checkpoint the files that a stream has set aside may take.
 #[must_use]
 pub fn set_aside_bytes(settings: &Settings) -> usize {
     let batch = |stream: &&Stream| stream.has_batch_files();
@@ -61,7 +61,7 @@ pub fn set_aside_bytes(settings: &Settings) -> usize {
     SET_ASIDE_BYTES / streams.max(1)
 }
 
-/// How many identities a stream may remember.
+/// Returns how many identities a stream may remember.
 #[must_use]
 pub fn identities(stream: Stream, settings: &Settings) -> usize {
     (bytes(stream, settings) / IDENTITY_CHARS).min(IDENTITIES_MAX)

@@ -63,7 +63,7 @@ pub struct List {
 }
 
 impl List {
-    /// The reading of a list, from its position.
+    /// Creates the reading of a list, from its position.
     #[must_use]
     pub fn open(
         stream: Stream,
@@ -80,7 +80,7 @@ impl List {
         }
     }
 
-    /// The items, read from the text of the position when they are needed first.
+    /// Returns the items, read from the text of the position when they are needed first.
     fn items(&mut self) -> &mut ListItems {
         let text = &mut self.position.items;
         let (departures, chars_max) = (self.reading.departures, self.chars_max);
@@ -123,8 +123,8 @@ impl List {
         }
     }
 
-    /// Whether the window of the reading ended where the upstream's clock was when it was begun, by
-    /// all that is known of that clock now.
+    /// Returns whether the window of the reading ended where the upstream's clock was when it was
+    /// begun, by all that is known of that clock now.
     fn window_was_true(&self, context: Context<'_>) -> bool {
         let (Some(to), Some(begun_at)) = (self.position.to, self.position.begun_at) else {
             return true;
@@ -211,7 +211,7 @@ impl PagingStrategy for List {
         (context.due_again(read_at, every_ms), true)
     }
 
-    /// When the last complete reading was.
+    /// Returns when the last complete reading was.
     fn collected_until(&self, context: Context<'_>) -> Option<Timestamp> {
         self.position.read_at.map(|at| context.to_upstream(at))
     }
@@ -239,7 +239,7 @@ impl PagingStrategy for List {
         Page::read(body, self.reading.post.list, token)
     }
 
-    /// New is an item that this reading had not found before.
+    /// An item is new if this reading had not found it before.
     fn process(
         &mut self,
         found: PageRecord<'_>,
@@ -285,7 +285,7 @@ impl PagingStrategy for List {
         self.position.page_token = None;
     }
 
-    /// If the call had a page token, the list is read again from its beginning.
+    /// Reads the list again from its beginning, if the call had a page token.
     fn handle_refusal(&mut self, _context: Context<'_>, batch: &mut Builder) -> bool {
         if self.position.page_token.take().is_none() {
             return false;
@@ -349,7 +349,7 @@ fn departure(id: &EventId, name: Option<&str>) -> String {
     record
 }
 
-/// The item's own id, if it can stand in the text of a position.
+/// Returns the item's own id, if it can stand in the text of a position.
 fn item_name(record: &[u8]) -> Option<String> {
     #[derive(serde::Deserialize)]
     struct Named {

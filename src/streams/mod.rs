@@ -53,7 +53,7 @@ pub struct Context<'a> {
 const CLOCKS_AGREE_MS: i64 = 2 * 60_000;
 
 impl<'a> Context<'a> {
-    /// The settings and clocks at the last call of the client.
+    /// Creates the context from the settings, and from the clocks at the client's last call.
     #[must_use]
     pub fn new(settings: &'a Settings, client: &ApiClient) -> Self {
         Self {
@@ -64,13 +64,13 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// A time by the host's clock as the upstream's clock has it.
+    /// Returns a time by the host's clock as the upstream's clock has it.
     pub(crate) const fn to_upstream(self, at: Timestamp) -> Timestamp {
         let ahead_ms = self.now.millis().saturating_sub(self.upstream_now.millis());
         at.plus_ms(ahead_ms.saturating_neg())
     }
 
-    /// Up to when a stream is read that began at `since`, by the upstream's clock: the latest of
+    /// Returns up to when a stream is read, by the upstream's clock: the latest of
     /// `since`, the time of its last complete reading by the host's clock, and `read_to`.
     pub(crate) fn read_until(
         self,
@@ -82,13 +82,13 @@ impl<'a> Context<'a> {
         since.max(read_at.max(read_to).unwrap_or(since))
     }
 
-    /// The earlier of the two clocks: a time that has surely come. After a jump of the host's clock
-    /// only the last answer shows it.
+    /// Returns the earlier of the two clocks: a time that has surely come. After a jump of the
+    /// host's clock only the last answer shows it.
     pub(crate) fn earlier(self) -> Timestamp {
         self.now.min(self.upstream_now).min(self.last_upstream_now)
     }
 
-    /// When something that was done at `done_at` is due again.
+    /// Returns when something that was done at `done_at` is due again.
     ///
     /// What was done ahead of now was done by a clock that has since been set back: it is due.
     pub(crate) const fn due_again(self, done_at: Timestamp, interval_ms: i64) -> Timestamp {
@@ -124,38 +124,39 @@ fn tell_unreadable(stream: Stream, members: &[Option<&'static str>], batch: &mut
     }
 }
 
-/// Hours in milliseconds.
+/// Converts hours to milliseconds.
 #[must_use]
 pub fn hours_ms(hours: u32) -> i64 {
     i64::from(hours).saturating_mul(3_600_000)
 }
 
-/// The reading of one stream.
+/// The state machine that reads one stream.
 pub trait Feed {
     /// Returns the next action.
     fn next(&mut self, context: Context<'_>, batch: &mut Builder) -> FeedAction;
 
-    /// When the feed is due next, and whether it is caught up until then.
+    /// Returns when the feed is due next, and whether it is caught up until then.
     fn due(&self, context: Context<'_>) -> (Timestamp, bool);
 
-    /// The time, by the upstream's clock, up to which its records are known to be collected;
-    /// nothing where nothing was collected and the position does not say where it begins.
+    /// Returns the time, by the upstream's clock, up to which its records are known to be
+    /// collected; nothing where nothing was collected and the position does not say where it
+    /// begins.
     fn collected_until(&self, context: Context<'_>) -> Option<Timestamp>;
 
-    /// Whether the next action is an API call, which a quota may hold back.
+    /// Returns whether the next action is an API call, which a quota may hold back.
     fn wants_call(&self, context: Context<'_>) -> bool;
 
-    /// Whether records are in memory that would have to be fetched again.
+    /// Returns whether records are in memory that would have to be fetched again.
     fn has_records(&self) -> bool {
         false
     }
 
-    /// Whether an answer is in memory that would have to be fetched again.
+    /// Returns whether an answer is in memory that would have to be fetched again.
     fn holds_answer(&self) -> bool {
         self.has_records()
     }
 
-    /// The quota that the feed's calls count against, where one is documented.
+    /// Returns the quota that the feed's calls count against, where one is documented.
     fn meter(&self) -> Option<Meter> {
         None
     }
@@ -186,23 +187,24 @@ pub trait Feed {
         PushResult::Pushed
     }
 
-    /// Why the reading is stalled after the last page, and how often it stalled in a
+    /// Returns why the reading is stalled after the last page, and how often it stalled in a
     /// row before.
     fn take_stall(&mut self) -> Option<(Stall, u32)> {
         None
     }
 
-    /// The files that are set aside, as a clause for people, and when they are fetched again.
+    /// Returns the files that are set aside, as a clause for people, and when they are fetched
+    /// again.
     fn set_aside(&self) -> Option<(String, Timestamp)> {
         None
     }
 
-    /// The batch files, where the feed reads some, and which of their lines become events.
+    /// Returns the batch files, where the feed reads some, and which of their lines become events.
     fn batch_files(&mut self) -> Option<(&mut BatchFiles, LineFilter<'_>)> {
         None
     }
 
-    /// The log files, where the feed reads some.
+    /// Returns the log files, where the feed reads some.
     fn log_files(&mut self) -> Option<&mut LogFiles> {
         None
     }
@@ -211,7 +213,7 @@ pub trait Feed {
     fn save(&self, position: &mut StreamPosition);
 }
 
-/// The feed of a stream, from its position or from the start that the settings name.
+/// Opens the feed of a stream, at its position or at the start that the settings name.
 #[must_use]
 pub fn open(
     stream: Stream,
@@ -267,7 +269,7 @@ pub fn open(
     }
 }
 
-/// The smallest call that shows whether a stream can be read.
+/// Returns the smallest call that shows whether a stream can be read.
 #[must_use]
 pub fn probe(stream: Stream, context: Context<'_>) -> Call {
     match &stream.row().fetch {

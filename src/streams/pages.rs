@@ -39,7 +39,7 @@ struct Answer<'a> {
     meta: Option<&'a RawValue>,
 }
 
-/// A member that is there, be it `null`.
+/// Returns a member that is there, be it `null`.
 fn present<'de, D: Deserializer<'de>>(value: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(value).map(Some)
 }
@@ -56,8 +56,8 @@ struct Pagination {
     next: Optional<String>,
 }
 
-/// The pagination of a page, and the name of what cannot be read of it. What stands beside the
-/// records and cannot be read is absent: it does not discard them.
+/// Returns the pagination of a page, and the name of what cannot be read of it. What stands beside
+/// the records and cannot be read is absent: it does not discard them.
 fn pagination(meta: Option<&RawValue>) -> (Option<Pagination>, Option<&'static str>) {
     let Some(meta) = meta.filter(|meta| meta.get() != "null") else {
         return (None, None);
@@ -101,13 +101,13 @@ impl Page {
         Ok(Self::of(body, records, next)?.with_unreadable([unreadable, None]))
     }
 
-    /// The same page, with the names of members that cannot be read.
+    /// Sets the names of members that cannot be read.
     #[must_use]
     pub fn with_unreadable(self, unreadable: [Option<&'static str>; 2]) -> Self {
         Self { unreadable, ..self }
     }
 
-    /// A page of records that another parser found.
+    /// Creates a page of records that another parser found.
     ///
     /// # Errors
     ///
@@ -129,7 +129,7 @@ impl Page {
         })
     }
 
-    /// The current record, byte for byte.
+    /// Returns the current record, byte for byte.
     #[must_use]
     pub fn record(&self) -> Option<&[u8]> {
         self.bytes(self.at)
@@ -139,41 +139,41 @@ impl Page {
         self.body.get(self.records.get(at)?.clone())
     }
 
-    /// The records that are done.
+    /// Returns the records that are done.
     pub fn done_records(&self) -> impl Iterator<Item = &[u8]> {
         (0..self.at).filter_map(|at| self.bytes(at))
     }
 
-    /// A hash over all records of the page.
+    /// Returns a hash over all records of the page.
     #[must_use]
     pub fn whole_digest(&self) -> String {
         self.digest(self.records.len())
     }
 
-    /// A hash over the page and what is on it beside the records.
+    /// Returns a hash over the page and what is on it beside the records.
     #[must_use]
     pub fn body_digest(&self) -> String {
         short(&blake3::hash(&self.body))
     }
 
-    /// Where the current record stands, counted from 1.
+    /// Returns where the current record stands, counted from 1.
     #[must_use]
     pub const fn number(&self) -> usize {
         self.at.saturating_add(1)
     }
 
-    /// The current record is done.
+    /// Moves to the next record.
     pub const fn advance(&mut self) {
         self.at = self.at.saturating_add(1);
     }
 
-    /// Whether there is no record on it.
+    /// Returns whether there is no record on it.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
 
-    /// How much of the page is done, for a checkpoint.
+    /// Returns how much of the page is done, for a checkpoint.
     #[must_use]
     pub fn done(&self) -> Option<PageProgress> {
         let records = u32::try_from(self.at).ok().filter(|records| *records > 0)?;
@@ -193,7 +193,7 @@ impl Page {
         }
     }
 
-    /// 64 bits over the first records: enough to notice that a page has changed.
+    /// Returns 64 bits of a hash over the first records: enough to notice that a page has changed.
     fn digest(&self, count: usize) -> String {
         let mut hasher = blake3::Hasher::new();
         for at in 0..count {
@@ -204,7 +204,8 @@ impl Page {
     }
 }
 
-/// How much of the page to ask for is done: what the one in memory says, or what was noted before.
+/// Returns how much of the page to ask for is done: what the one in memory says, or what was noted
+/// before.
 #[must_use]
 pub fn page_done(page: Option<&Page>, before: Option<&PageProgress>) -> Option<PageProgress> {
     match page {
@@ -217,14 +218,14 @@ fn short(hash: &blake3::Hash) -> String {
     hash.to_hex().chars().take(16).collect()
 }
 
-/// Whether a page token is too long for a checkpoint, in which control characters take six times
-/// their length.
+/// Returns whether a page token is too long for a checkpoint, in which control characters take six
+/// times their length.
 #[must_use]
 pub fn is_too_long(token: &str) -> bool {
     escaped_len(token) > PAGE_TOKEN_BYTES_MAX
 }
 
-/// The error for a page token that is too long.
+/// Returns the error for a page token that is too long.
 #[must_use]
 pub fn too_long() -> Unusable {
     Unusable(format!(
@@ -232,13 +233,13 @@ pub fn too_long() -> Unusable {
     ))
 }
 
-/// How many bytes a text takes between its quotes in a checkpoint.
+/// Returns how many bytes a text takes between its quotes in a checkpoint.
 #[must_use]
 pub fn escaped_len(text: &str) -> usize {
     serde_json::to_string(text).map_or(usize::MAX, |json| json.len().saturating_sub(2))
 }
 
-/// The records in `data`: its own elements, or those of one member of its elements.
+/// Returns the records in `data`: its own elements, or those of one member of its elements.
 fn items<'a>(data: &'a RawValue, list: &str) -> Option<Vec<&'a RawValue>> {
     let text = data.get();
     if text == "null" {
@@ -267,15 +268,15 @@ fn items<'a>(data: &'a RawValue, list: &str) -> Option<Vec<&'a RawValue>> {
     Some(records)
 }
 
-/// Whether a value is an object without any member that has a value. Some endpoints answer with an
-/// empty envelope where there is no record.
+/// Returns whether a value is an object without any member that has a value. Some endpoints answer
+/// with an empty envelope where there is no record.
 fn holds_nothing(value: &RawValue) -> bool {
     let is_nothing = |value: &&RawValue| matches!(value.get(), "null" | "[]" | "{}");
     serde_json::from_str::<BTreeMap<Cow<'_, str>, &RawValue>>(value.get())
         .is_ok_and(|members| members.values().all(is_nothing))
 }
 
-/// The ranges of values within the body that they were parsed from.
+/// Returns the ranges of values within the body that they were parsed from.
 #[must_use]
 pub fn ranges(body: &[u8], values: &[&RawValue]) -> Vec<Range<usize>> {
     let start = body.as_ptr().addr();
@@ -296,7 +297,7 @@ pub struct PageRequest<'a> {
     pub token: Option<&'a str>,
 }
 
-/// The smallest page of a stream.
+/// Returns the smallest page of a stream.
 #[must_use]
 pub fn probe(stream: Stream, post: &Post, context: Context<'_>) -> Call {
     let request = PageRequest {
@@ -307,7 +308,8 @@ pub fn probe(stream: Stream, post: &Post, context: Context<'_>) -> Call {
     call(stream, post, &request)
 }
 
-/// The call for one page. The window is sent again with the token (`mimecast-api.md` §5.1).
+/// Returns the call for one page. The window is sent again with the token
+/// (`mimecast-api.md` §5.1).
 #[must_use]
 pub fn call(stream: Stream, post: &Post, request: &PageRequest<'_>) -> Call {
     let mut body = format!(

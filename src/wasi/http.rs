@@ -80,7 +80,7 @@ impl Http {
         Ok(())
     }
 
-    /// The next part of the answer, or that nothing arrived for a while.
+    /// Returns the next part of the answer, or that nothing arrived for a while.
     pub(crate) fn read(&mut self) -> Result<Event, TransportError> {
         match self.open.take() {
             None => Ok(Event::End),
@@ -167,7 +167,7 @@ fn unusable() -> TransportError {
     TransportError::Failed("the host's HTTP resource is not usable".to_owned())
 }
 
-/// The request as `wasi:http` wants it.
+/// Returns the request as `wasi:http` wants it.
 fn outgoing(request: &Request) -> Option<OutgoingRequest> {
     if !request.is_usable() {
         return None;
@@ -218,7 +218,7 @@ fn headers(request: &Request) -> Option<Fields> {
     Fields::from_list(&entries).ok()
 }
 
-/// The body of a request is not taken any more.
+/// The error of a request body that the host no longer accepts.
 struct NotTaken;
 
 fn write_body(body: &OutgoingBody, request: &Request) -> Result<(), NotTaken> {
@@ -234,7 +234,7 @@ fn write_body(body: &OutgoingBody, request: &Request) -> Result<(), NotTaken> {
     Ok(())
 }
 
-/// What a host's error code means for a request.
+/// Returns what a host's error code means for a request.
 fn error(code: &ErrorCode, origin: &str) -> TransportError {
     if matches!(
         code,
@@ -246,7 +246,7 @@ fn error(code: &ErrorCode, origin: &str) -> TransportError {
     TransportError::Failed(format!("{origin} cannot be reached: {reason}"))
 }
 
-/// A host's error code in plain words, with advice where there is some.
+/// Returns a host's error code in plain words, with advice where there is some.
 fn reason(code: &ErrorCode) -> String {
     let (what, detail) = match code {
         ErrorCode::ConfigurationError => ("the host's HTTP client is not configured", None),

@@ -1,11 +1,11 @@
-//! How long to wait after failures in a row: longer each time, and never at
-//! the same moment as everyone else.
+//! Exponential backoff with jitter: how long to wait after consecutive failures, without all
+//! sources retrying at the same moment.
 
 use std::time::Duration;
 
-/// The wait after the first failure.
+/// Upper bound of the wait after the first failure.
 const FIRST: Duration = Duration::from_secs(1);
-/// No wait is longer, unless the upstream asks for it.
+/// Upper bound of every wait, unless the upstream asks for a longer one.
 const MAX: Duration = Duration::from_secs(300);
 
 /// Failures in a row, and the wait that follows each.
@@ -38,32 +38,32 @@ impl Backoff {
         self.failures = self.failures.saturating_add(1);
     }
 
-    /// Forget all failures.
+    /// Resets the count after a success.
     pub const fn reset(&mut self) {
         self.failures = 0;
     }
 
-    /// How many failures there were in a row.
+    /// Returns the number of consecutive failures.
     #[must_use]
     pub const fn failures(self) -> u32 {
         self.failures
     }
 
-    /// How long to wait now, by chance between half and the whole of its
-    /// bound.
+    /// Returns how long to wait now: a random duration between half of the
+    /// current bound and the bound itself.
     #[must_use]
     pub fn wait(self) -> Duration {
         self.wait_with(fastrand::f64())
     }
 
-    /// The same where so many failures are free; `None` for those.
+    /// Returns the wait like [`Self::wait`], or `None` for the first `free` failures.
     #[must_use]
     pub fn wait_beyond(self, free: u32) -> Option<Duration> {
         let failures = self.failures.checked_sub(free).filter(|over| *over > 0)?;
         Some(Self { failures, ..self }.wait())
     }
 
-    /// The same; `spread` is from 0 to 1.
+    /// Returns the wait for a given jitter; `spread` is from 0 to 1.
     fn wait_with(self, spread: f64) -> Duration {
         let doublings = self.failures.saturating_sub(1).min(16);
         let bound = self.first.saturating_mul(1 << doublings).min(self.max);

@@ -5,18 +5,18 @@ use std::ops::Range;
 /// Where an event ends in the text of its batch, and what it is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Entry {
-    /// The offset behind its `\n`.
+    /// Offset just past the event's `\n`.
     pub end: u32,
-    /// When it happened, in milliseconds since the epoch.
+    /// When the event happened, in milliseconds since the epoch.
     pub occurred_at: i64,
-    /// Its place among the kinds.
+    /// Index into [`Delivery::kinds`].
     pub kind: u16,
 }
 
-/// A sort of event.
+/// A kind of event.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Kind {
-    /// Such as `siem.receipt`.
+    /// The name, such as `siem.receipt`.
     pub name: String,
     /// The stream that events of this kind come from.
     pub stream: String,
@@ -34,27 +34,27 @@ pub struct Delivery<'a> {
     pub events: &'a str,
     /// One entry for each line, in the same order.
     pub index: &'a [Entry],
-    /// What `Entry::kind` points to.
+    /// The kinds that `Entry::kind` indexes.
     pub kinds: &'a [Kind],
 }
 
 /// One event of a delivery.
 #[derive(Clone, Copy, Debug)]
 pub struct Event<'a> {
-    /// The JSON object, without its `\n`.
+    /// The JSON object, without the trailing `\n`.
     pub body: &'a str,
-    /// When it happened, in milliseconds since the epoch.
+    /// When the event happened, in milliseconds since the epoch.
     pub occurred_at: i64,
-    /// Its kind, such as `siem.receipt`; empty where the component named none.
+    /// The kind, such as `siem.receipt`; empty where the component named none.
     pub kind: &'a str,
     /// The stream it comes from.
     pub stream: &'a str,
-    /// The namespace of its component.
+    /// The namespace of the component.
     pub namespace: &'a str,
 }
 
 impl<'a> Delivery<'a> {
-    /// The events one by one.
+    /// Iterates over the events.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Event<'a>> + use<'a> {
         let delivery = *self;
         let mut begin = 0;
@@ -65,7 +65,7 @@ impl<'a> Delivery<'a> {
         })
     }
 
-    /// The text of the events in a range of the index, each with its `\n`.
+    /// Returns the text of the events in a range of the index, each with its `\n`.
     #[must_use]
     pub fn text(&self, entries: Range<usize>) -> &'a str {
         let offset = |count: usize| match count.checked_sub(1) {
@@ -96,22 +96,22 @@ impl<'a> Delivery<'a> {
 /// An event that an output can never accept.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RejectedEvent {
-    /// Its place in the index of the delivery.
+    /// Index of the event in the delivery.
     pub event: usize,
-    /// Why not.
+    /// Why the output cannot accept it.
     pub reason: String,
 }
 
-/// Why a delivery has come to an end without being accepted.
+/// Why a delivery ended without being accepted.
 #[derive(Debug)]
 pub enum DeliveryError {
     /// Standard output is closed, so that nothing can be delivered any more.
     Closed,
-    /// The bound on the tries is reached.
+    /// The retry limit was reached; the payload is the last reason.
     Failed(String),
 }
 
-/// A `u32` always fits where this program runs.
+/// Converts a `u32` to `usize`, which is lossless on every supported platform.
 #[must_use]
 pub fn to_usize(number: u32) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)

@@ -1,8 +1,7 @@
-//! Steps that put something on the disk for good, and messages about those
-//! that fail.
+//! Durable file operations (write, fsync, rename), and messages for those that fail.
 //!
-//! Whether a step was left out shows only after a power failure, so tests
-//! read the steps that were taken from a record of them.
+//! A missing fsync shows only after a power failure, so tests check the operations against a
+//! log that `recorded` keeps of them.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
@@ -18,14 +17,14 @@ pub fn write_all(mut file: &File, path: &Path, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits until what was written to the file at `path` is on the disk.
+/// Fsyncs the file at `path`.
 pub fn sync(file: &File, path: &Path) -> io::Result<()> {
     file.sync_data()?;
     record("sync", path);
     Ok(())
 }
 
-/// Cuts off what the file at `path` has behind a length. A shorter file stays
+/// Truncates the file at `path` to `length`. A shorter file stays
 /// as it is: another program has truncated it meanwhile.
 pub fn cut(file: &File, path: &Path, length: u64) -> io::Result<()> {
     if file.metadata()?.len() > length {
@@ -61,14 +60,14 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives a temporary file its name, in the place of what had it.
+/// Renames a temporary file to `to`, replacing any file of that name.
 pub fn persist(file: NamedTempFile, to: &Path) -> io::Result<()> {
     file.persist(to)?;
     record("rename to", to);
     Ok(())
 }
 
-/// Waits until the name of a file is on the disk, which its directory holds.
+/// Fsyncs the directory of a file, which makes the file's name durable.
 pub fn sync_directory(path: &Path) -> io::Result<()> {
     let parent = path
         .parent()
@@ -81,8 +80,8 @@ pub fn sync_directory(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Puts a file with these bytes in the place of the one at `target`, in one step and for good.
-/// Until then the bytes are in a file beside it, whose name begins with `prefix`.
+/// Atomically and durably replaces the file at `target` with one that holds `bytes`.
+/// Until the rename, the bytes are in a temporary file beside it whose name begins with `prefix`.
 pub fn replace(target: &Path, prefix: &str, bytes: &[u8]) -> io::Result<()> {
     let directory = target
         .parent()
@@ -95,13 +94,13 @@ pub fn replace(target: &Path, prefix: &str, bytes: &[u8]) -> io::Result<()> {
     sync_directory(target)
 }
 
-/// What shows that a file has changed: when that was, and its length. `None` where it cannot be
+/// Detects that a file has changed, by its modification time and length. `None` where it cannot be
 /// read.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct FileVersion(Option<(SystemTime, u64)>);
 
 impl FileVersion {
-    /// That of the file at `path` now.
+    /// Returns the current version of the file at `path`.
     #[must_use]
     pub fn of(path: &Path) -> Self {
         let metadata = fs::metadata(path).ok();
@@ -109,7 +108,7 @@ impl FileVersion {
     }
 }
 
-/// Runs file operations where they hold nobody up.
+/// Runs blocking file operations on a thread pool, off the async workers.
 pub async fn blocking<T: Send + 'static>(
     act: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
@@ -126,13 +125,13 @@ use self::recorded::record;
 
 #[cfg(feature = "recorded")]
 pub mod recorded {
-    //! The steps that were taken in a directory, for tests.
+    //! A log of the disk operations in a directory, for tests.
 
     use std::collections::BTreeMap;
     use std::path::{Path, PathBuf};
     use std::sync::{Mutex, PoisonError};
 
-    /// By directory, of those that a test of this process watches.
+    /// Recorded operations by directory, for the directories that a test of this process watches.
     static STEPS: Mutex<BTreeMap<PathBuf, Vec<String>>> = Mutex::new(BTreeMap::new());
 
     pub(super) fn record(what: &str, path: &Path) {
@@ -145,13 +144,13 @@ pub mod recorded {
         }
     }
 
-    /// Records the steps in a directory from now on.
+    /// Starts recording the operations in a directory.
     pub fn watch(directory: &Path) {
         let mut watched = STEPS.lock().unwrap_or_else(PoisonError::into_inner);
         watched.insert(directory.to_owned(), Vec::new());
     }
 
-    /// Returns the steps in a watched directory since they were last taken.
+    /// Returns and clears the operations recorded in a watched directory.
     #[must_use]
     pub fn take(directory: &Path) -> Vec<String> {
         let mut watched = STEPS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -162,7 +161,7 @@ pub mod recorded {
     }
 }
 
-/// The path, what the system says, and what to do about it.
+/// Formats a failure: the path, the system's message, and what to do about it.
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "the kinds of the standard library, of which few say what to do"

@@ -1,6 +1,6 @@
-//! What the parts of `source-host` share: how things fail, the settings file
-//! read table by table, secrets, text from outside, files that must last, and
-//! the events on their way to the outputs.
+//! Shared parts of `source-host`: exit codes and errors, settings file parsing,
+//! secrets, escaping of untrusted text, durable files, and the events on their
+//! way to the outputs.
 //!
 //! Nothing here knows of WebAssembly, of an output or of a vendor.
 

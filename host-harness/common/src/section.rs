@@ -1,5 +1,5 @@
-//! One table of the settings file, read key by key. What was never asked for
-//! is unknown, and refused at the end.
+//! Reads one table of the settings file key by key. [`Section::finish`] rejects every key that
+//! was not read.
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::names::unknown_key;
 use crate::secret::Secret;
 use crate::stored_secret::StoredSecret;
 
-/// A table of the settings file with its place, for messages.
+/// A table of the settings file, with its location for error messages.
 #[derive(Debug)]
 pub struct Section<'a> {
     file: &'a Path,
@@ -24,7 +24,7 @@ pub struct Section<'a> {
 }
 
 impl<'a> Section<'a> {
-    /// A table at a place such as ``[[source]] `acme` ``, or at none.
+    /// Creates a section at a location such as ``[[source]] `acme` ``; empty at the top level.
     #[must_use]
     pub fn new(file: &'a Path, place: String, table: toml::Table) -> Self {
         Self {
@@ -42,13 +42,13 @@ impl<'a> Section<'a> {
         Self { lines, ..self }
     }
 
-    /// An error about one key, on one line with file, line and place.
+    /// Creates an error about one key, on one line with file, line and location.
     #[must_use]
     pub fn error(&self, key: &str, reason: &str) -> Failure {
         self.failure(key, &format!("`{key}` {reason}"))
     }
 
-    /// The text at a key.
+    /// Reads the string at a key.
     pub fn string(&mut self, key: &'static str) -> Result<Option<String>, Failure> {
         match self.take(key) {
             None => Ok(None),
@@ -57,30 +57,30 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// The text at a key that must be there.
+    /// Reads the string at a required key.
     pub fn required_string(&mut self, key: &'static str) -> Result<String, Failure> {
         self.string(key)?
             .ok_or_else(|| self.error(key, "is missing"))
     }
 
-    /// The path at a key.
+    /// Reads the path at a key.
     pub fn path(&mut self, key: &'static str) -> Result<Option<PathBuf>, Failure> {
         Ok(self.string(key)?.map(|text| self.resolve(&text)))
     }
 
-    /// The path at a key that must be there.
+    /// Reads the path at a required key.
     pub fn required_path(&mut self, key: &'static str) -> Result<PathBuf, Failure> {
         self.path(key)?.ok_or_else(|| self.error(key, "is missing"))
     }
 
-    /// A path as it is meant: relative ones begin at the settings file.
+    /// Resolves a path: a relative one is relative to the settings file's directory.
     #[must_use]
     pub fn resolve(&self, text: &str) -> PathBuf {
         let directory = self.file.parent().unwrap_or_else(|| Path::new(""));
         directory.join(text)
     }
 
-    /// The texts at a key.
+    /// Reads the list of strings at a key.
     pub fn strings(&mut self, key: &'static str) -> Result<Option<Vec<String>>, Failure> {
         let values = match self.take(key) {
             None => return Ok(None),
@@ -97,7 +97,7 @@ impl<'a> Section<'a> {
             .map(Some)
     }
 
-    /// The whole number at a key, within a range.
+    /// Reads the integer at a key and checks its range.
     pub fn number(
         &mut self,
         key: &'static str,
@@ -118,7 +118,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// The switch at a key.
+    /// Reads the boolean at a key.
     pub fn switch(&mut self, key: &'static str) -> Result<Option<bool>, Failure> {
         match self.take(key) {
             None => Ok(None),
@@ -127,7 +127,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// The secret at a key: `{ env = ".." }`, `{ file = ".." }`, or a literal
+    /// Reads the secret at a key: `{ env = ".." }`, `{ file = ".." }`, or a literal
     /// with a warning.
     pub fn secret(&mut self, key: &'static str) -> Result<Option<Secret>, Failure> {
         let Some(value) = self.take(key) else {
@@ -139,14 +139,14 @@ impl<'a> Section<'a> {
         self.expose(key, &value).map(Some)
     }
 
-    /// The secret at a key as by [`Self::secret`], which can be read again while the program runs.
+    /// Reads the secret at a key like [`Self::secret`]; a file secret is re-read when it changes.
     pub fn stored_secret(&mut self, key: &'static str) -> Result<Option<StoredSecret>, Failure> {
         let reference = self.table.get(key).and_then(ValueReference::recognize);
         let secret = self.secret(key)?;
         Ok(secret.map(|secret| StoredSecret::new(secret, reference, self.file.to_owned())))
     }
 
-    /// The text at a key that may be a secret and mostly is none: written out,
+    /// Reads the text at a key that is usually not secret: a literal (without a warning),
     /// `{ env = ".." }` or `{ file = ".." }`.
     pub fn text_or_reference(&mut self, key: &'static str) -> Result<Option<Secret>, Failure> {
         match self.take(key) {
@@ -183,7 +183,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// The table at a key.
+    /// Reads the table at a key.
     pub fn table(&mut self, key: &'static str) -> Result<Option<toml::Table>, Failure> {
         match self.take(key) {
             None => Ok(None),
@@ -192,7 +192,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// The tables at a key, as in `[[source]]`.
+    /// Reads the array of tables at a key, as in `[[source]]`.
     pub fn tables(&mut self, key: &'static str) -> Result<Vec<toml::Table>, Failure> {
         let values = match self.take(key) {
             None => return Ok(Vec::new()),
@@ -211,7 +211,7 @@ impl<'a> Section<'a> {
             .collect()
     }
 
-    /// Refuses every key that is left, with the nearest key that is known.
+    /// Rejects every key that was not read, with the nearest known key.
     pub fn finish(self) -> Result<(), Failure> {
         let mut mistakes = Mistakes::default();
         let mut keys: Vec<&str> = self.table.keys().map(String::as_str).collect();
@@ -241,7 +241,7 @@ impl<'a> Section<'a> {
     }
 }
 
-/// A file, and the line in it where that is known.
+/// Formats a file name, and the line where it is known.
 #[must_use]
 pub fn at(file: &Path, line: Option<usize>) -> String {
     match line {
@@ -250,22 +250,22 @@ pub fn at(file: &Path, line: Option<usize>) -> String {
     }
 }
 
-/// Several mistakes of a settings file, reported together: one on each line.
+/// Several errors of a settings file, reported together, one on each line.
 #[derive(Debug, Default)]
 pub struct Mistakes(Vec<Failure>);
 
 impl Mistakes {
-    /// Adds one.
+    /// Adds an error.
     pub fn add(&mut self, mistake: Failure) {
         self.0.push(mistake);
     }
 
-    /// The value, or nothing where there is a mistake in its place.
+    /// Returns the value, or records the error and returns `None`.
     pub fn note<T>(&mut self, result: Result<T, Failure>) -> Option<T> {
         result.map_err(|mistake| self.add(mistake)).ok()
     }
 
-    /// Returns all of them as one failure, if there are any.
+    /// Returns all errors as one failure, if there are any.
     pub fn into_result(self) -> Result<(), Failure> {
         let messages: Vec<&str> = self.0.iter().map(|it| it.message.as_str()).collect();
         let message = messages.join("\n");
@@ -276,7 +276,7 @@ impl Mistakes {
     }
 }
 
-/// What to do instead of writing a secret down.
+/// Formats the advice for a secret that is written in the settings file.
 #[must_use]
 pub fn literal_advice(key: &str) -> String {
     format!(
@@ -284,7 +284,7 @@ pub fn literal_advice(key: &str) -> String {
     )
 }
 
-/// What a value is, in words for messages.
+/// Returns the name of a value's type, for messages.
 #[must_use]
 pub fn type_name(value: &toml::Value) -> &'static str {
     match value {

@@ -1,4 +1,4 @@
-//! Certificates that a peer may prove itself with.
+//! TLS trust anchors (root certificates) for connections to receivers and upstreams.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,13 +23,13 @@ pub fn load(ca_file: Option<&Path>) -> Result<RootCertStore, String> {
     Ok(roots)
 }
 
-/// What distinguishes one `ca_file` from another, and from itself after a change.
+/// Identifies a `ca_file` and its version.
 type CaFile = (PathBuf, FileVersion);
 
-/// Configurations in use. The system's anchors alone take 100 KiB and hundreds of opened files.
+/// Configurations in use. Loading the system's anchors takes 100 KiB and opens hundreds of files.
 static SHARED: Mutex<BTreeMap<Option<CaFile>, Weak<ClientConfig>>> = Mutex::new(BTreeMap::new());
 
-/// Returns the configuration of a client without a certificate of its own. All clients with the
+/// Returns a client configuration without a client certificate. All clients with the
 /// same `ca_file` share one while any of them is in use; a file that has changed is read again.
 pub fn shared_client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
     let version = ca_file.map(|path| (path.to_owned(), FileVersion::of(path)));

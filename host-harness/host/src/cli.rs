@@ -181,18 +181,18 @@ pub fn main() -> ExitCode {
     exit.into()
 }
 
-/// Reports why the process ends: in the log, where that is a file or JSON, and
-/// on standard error, unless the log in JSON is there. What starts this process
+/// Reports an error that ends the process: in the log, where that is a file or JSON, and
+/// on standard error, unless the JSON log is written there. A supervisor
 /// may show only one of the two.
 fn report(failure: &Failure, log: &LogArgs) {
     let is_json = log.log_format == log::Format::Json;
     if is_json || log.log_file.is_some() {
         tracing::error!("{failure}");
     }
-    // The log may be what could not be opened.
+    // The log file may be what failed to open.
     let is_logged_there = is_json && log.log_file.is_none() && tracing::dispatcher::has_been_set();
     if !is_logged_there {
-        // Without standard error there is only the code.
+        // If standard error is closed, only the exit code is left.
         drop(writeln!(io::stderr().lock(), "error: {failure}"));
     }
 }

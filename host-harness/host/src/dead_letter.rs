@@ -1,6 +1,6 @@
-//! Records that could not become events, and events that no output can take:
-//! one JSON object a line, on the disk or accepted by an output of their own
-//! before the position moves.
+//! Stores rejected records and undeliverable events as NDJSON, in a file or
+//! an output of their own. They are durable before the
+//! checkpoint moves.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub struct DeadLetterSink {
 }
 
 impl DeadLetterSink {
-    /// The file at `path`.
+    /// Creates a sink that writes to the file at `path`.
     #[must_use]
     pub fn new(path: PathBuf) -> Self {
         Self {
@@ -38,7 +38,7 @@ impl DeadLetterSink {
         }
     }
 
-    /// An output, with the file at `path` for what it cannot take.
+    /// Creates a sink that delivers to an output, with the file at `path` as fallback.
     #[must_use]
     pub fn with_output(path: PathBuf, output: Arc<Outputs>) -> Self {
         Self {
@@ -47,7 +47,7 @@ impl DeadLetterSink {
         }
     }
 
-    /// Keep records of one source; they are on the disk, or accepted, when it
+    /// Stores records of one source. They are on the disk, or accepted, when it
     /// returns.
     pub async fn store_rejected(
         &mut self,
@@ -81,7 +81,7 @@ impl DeadLetterSink {
     }
 }
 
-/// Deliver the lines of records. Returns those that the output can never take.
+/// Delivers the lines. Returns those that the output can never accept.
 async fn deliver(
     output: &Outputs,
     source: &str,
@@ -147,8 +147,8 @@ struct Line<'a> {
     original_base64: Option<String>,
 }
 
-/// A rejected record as one JSON object. Bytes that are not UTF-8 are given
-/// in base64, under another name.
+/// Formats a rejected record as one JSON object. Bytes that are not UTF-8 are
+/// encoded in base64, under another key.
 #[must_use]
 pub fn line(source: &str, record: &RejectedRecord) -> String {
     let original = std::str::from_utf8(&record.original).ok();
@@ -163,7 +163,7 @@ pub fn line(source: &str, record: &RejectedRecord) -> String {
             None => Some(STANDARD.encode(&record.original)),
         },
     };
-    // Texts in a flat structure always serialize.
+    // Serializing strings in a flat struct cannot fail.
     serde_json::to_string(&line).unwrap_or_default()
 }
 

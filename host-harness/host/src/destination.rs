@@ -1,4 +1,4 @@
-//! Where the events and the rejected records of one source go.
+//! The destination of one source's events and rejected records.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,16 +17,16 @@ use crate::dead_letter::DeadLetterSink;
 use crate::progress::Progress;
 use crate::registry::{Registry, SourceEntry};
 
-/// Outputs, a place for rejected records, and a line on the terminal.
+/// Outputs, the sink for rejected records, and the progress line of the terminal.
 pub(crate) struct Destination {
     pub(crate) outputs: Arc<Outputs>,
-    /// The names of those that its events go to; all without it.
+    /// Names of the outputs for the source's events; `None` means all.
     pub(crate) chosen: Option<Vec<String>>,
-    /// That of the component of the source.
+    /// Namespace of the source's component.
     pub(crate) namespace: String,
     pub(crate) dead_letter: Arc<Mutex<DeadLetterSink>>,
     pub(crate) progress: Progress,
-    /// Where its state is reported.
+    /// Registry entry to which the source's state is reported.
     pub(crate) entry: SourceEntry,
     pub(crate) registry: Registry,
 }
@@ -42,7 +42,7 @@ impl EventSink for Destination {
         source: &str,
         records: &[RejectedRecord],
     ) -> Result<(), StoreRejectedError> {
-        // Other sources take their turn between two tries.
+        // Releases the lock between two tries, for other sources.
         let mut dead_letter = self.dead_letter.lock().await;
         dead_letter
             .store_rejected(source, &self.namespace, records)
@@ -67,7 +67,7 @@ impl EventSink for Destination {
     }
 }
 
-/// Passes on what became of the requests of a source.
+/// Forwards the results of a source's requests to the registry's observer.
 pub(crate) struct ObservedRequests {
     pub(crate) entry: SourceEntry,
     pub(crate) registry: Registry,

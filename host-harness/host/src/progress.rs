@@ -75,7 +75,7 @@ impl Bars {
         Self { bars, total }
     }
 
-    /// The line of a source.
+    /// Adds the progress bar of a source.
     #[must_use]
     pub fn source(&self, name: &str, record: &SourceState) -> Progress {
         let bars = self.bars.as_ref().filter(|_| self.total.is_none());
@@ -92,10 +92,10 @@ impl Bars {
         progress
     }
 
-    /// Take the lines away.
+    /// Removes the progress bars.
     pub fn clear(&self) {
         if let Some(bars) = &self.bars {
-            // A terminal that is gone has no lines either.
+            // Clearing fails only where the terminal is gone.
             drop(bars.clear());
             drop(io::stderr().lock().flush());
         }

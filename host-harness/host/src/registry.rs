@@ -1,5 +1,5 @@
-//! What this host runs now, in memory: the loops and the supervisor write into it, and the admin
-//! server reads it. What `status` has to know from outside is stored by `liveness`.
+//! In-memory state of the running host: source loops and the supervisor write it, the admin
+//! server reads it. `liveness` stores what `status` needs from outside the process.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,7 +20,7 @@ use crate::report::{
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// All sources and outputs of a running host. Clones share them.
+/// All sources and outputs of a running host. Clones share the same state.
 #[derive(Clone)]
 pub struct Registry {
     shared: Arc<Shared>,
@@ -54,7 +54,7 @@ fn output_report(status: OutputStatus) -> OutputReport {
     }
 }
 
-/// Gets how long polls and deliveries take, and what became of requests, for metrics.
+/// Observes durations of polls and deliveries, and the results of requests, for metrics.
 pub trait DurationObserver: Send + Sync {
     /// A poll of a source has ended.
     fn polled(&self, source: &str, took: Duration);
@@ -66,7 +66,7 @@ pub trait DurationObserver: Send + Sync {
     fn requested(&self, source: &str, status: Option<u16>);
 }
 
-/// What is known of one source. Clones share it.
+/// The state of one source. Clones share the same state.
 #[derive(Clone)]
 pub struct SourceEntry {
     name: Arc<str>,
@@ -103,7 +103,7 @@ impl Default for Registry {
 }
 
 impl Registry {
-    /// An empty one, of a host that starts now.
+    /// Creates an empty registry for a host that starts now.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -117,13 +117,13 @@ impl Registry {
         }
     }
 
-    /// When the host started.
+    /// Returns when the host started.
     #[must_use]
     pub fn started_at(&self) -> SystemTime {
         self.shared.started_at
     }
 
-    /// Adds a source, which replaces one of the same name. It is `starting` until it is updated.
+    /// Adds a source, replacing one of the same name. It is `starting` until it is updated.
     pub fn add_source(&self, name: &str, outputs: Vec<String>) -> SourceEntry {
         let entry = SourceEntry::new(name, outputs);
         let sources = self.shared.sources.write();
@@ -139,7 +139,7 @@ impl Registry {
         sources.remove(name);
     }
 
-    /// The source of that name.
+    /// Returns the source of that name.
     #[must_use]
     pub fn entry(&self, name: &str) -> Option<SourceEntry> {
         let sources = self.shared.sources.read();
@@ -154,29 +154,29 @@ impl Registry {
         all.push(outputs);
     }
 
-    /// Notes that every source was loaded, or failed to be.
+    /// Records whether every source was loaded, or failed to be.
     pub fn set_ready(&self, is_ready: bool) {
         self.shared.is_ready.store(is_ready, Ordering::Relaxed);
     }
 
-    /// Whether every source was loaded, or failed to be.
+    /// Returns whether every source was loaded, or failed to be.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.shared.is_ready.load(Ordering::Relaxed)
     }
 
-    /// Has durations observed from now on. Only the first observer is taken.
+    /// Sets the observer of durations. Later calls are ignored.
     pub fn observe_durations(&self, observer: Arc<dyn DurationObserver>) {
         let _ = self.shared.durations.set(observer);
     }
 
-    /// Who observes durations.
+    /// Returns the observer of durations.
     #[must_use]
     pub fn durations(&self) -> Option<&Arc<dyn DurationObserver>> {
         self.shared.durations.get()
     }
 
-    /// Reports everything.
+    /// Returns a report of the whole host.
     #[must_use]
     pub fn report(&self, now: SystemTime) -> HostReport {
         let host = self.host(now);
@@ -198,7 +198,7 @@ impl Registry {
         Some(self.report_source(&entry, &self.host(now)))
     }
 
-    /// Reports the outputs.
+    /// Returns a report of the outputs.
     #[must_use]
     pub fn report_outputs(&self) -> Vec<OutputReport> {
         let outputs = self.outputs();
@@ -206,7 +206,7 @@ impl Registry {
         reports.map(output_report).collect()
     }
 
-    /// What `status` has to know besides the records.
+    /// Returns what is stored for `status` besides the source states.
     #[must_use]
     pub fn stored_host(&self) -> StoredHost {
         let sources = self.entries().into_iter().filter_map(|entry| {
@@ -252,7 +252,7 @@ impl Registry {
         }
     }
 
-    /// This process: it runs while it can be asked.
+    /// Returns the facts about this process, which is running by definition.
     fn host(&self, now: SystemTime) -> HostFacts {
         HostFacts {
             heartbeat: Some(Heartbeat {
@@ -287,7 +287,7 @@ impl SourceEntry {
         }
     }
 
-    /// Its name.
+    /// Returns the name of the source.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -308,7 +308,7 @@ impl SourceEntry {
         self.entry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes over its record: counts and the states of its streams.
+    /// Replaces the stored state: counts and the states of the streams.
     pub fn update(&self, record: &SourceState) {
         let checkpoint_bytes = record.checkpoint.as_ref().map(String::len);
         let record = record.without_checkpoint();
@@ -330,22 +330,22 @@ impl SourceEntry {
         self.lock().facts.run = run;
     }
 
-    /// Notes what pauses it; `None` where nothing does.
+    /// Sets what pauses the source; `None` for nothing.
     pub fn set_paused(&self, paused_by: Option<PausedBy>) {
         self.lock().facts.paused_by = paused_by;
     }
 
-    /// Notes why its present settings are not used; `None` where they are.
+    /// Sets why the current settings are not used; `None` if they are.
     pub fn set_settings_error(&self, error: Option<String>) {
         self.lock().facts.settings_error = error;
     }
 
-    /// Notes which outputs its events go to.
+    /// Sets the outputs for the source's events.
     pub fn set_outputs(&self, outputs: Vec<String>) {
         self.lock().facts.outputs = outputs;
     }
 
-    /// Notes which output does not accept its events, where the outputs do not say it themselves.
+    /// Sets the output that blocks the source, where the outputs do not report it themselves.
     pub fn set_blocked(&self, blocked: Option<BlockedBy>) {
         self.lock().facts.blocked = blocked;
     }

@@ -1,5 +1,5 @@
-//! What runs and what has been collected, in the form that `status`, the API, the metrics and the
-//! status page share. One function makes each part from what is stored and what is known of the
+//! The state of the host, in the form that `status`, the API, the metrics and the
+//! status page share. One function computes each part, from the stored state and the state of the
 //! running host, so that all of them say the same.
 
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ pub struct Time {
 }
 
 impl Time {
-    /// The time of a clock.
+    /// Converts from a [`SystemTime`].
     #[must_use]
     pub fn of(time: SystemTime) -> Self {
         Self {
@@ -32,7 +32,7 @@ impl Time {
         }
     }
 
-    /// The time that an RFC 3339 text gives.
+    /// Parses RFC 3339 text.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         humantime::parse_rfc3339_weak(text).ok().map(Self::of)
@@ -44,7 +44,7 @@ impl Time {
             .map(|epoch_ms| Self { epoch_ms })
     }
 
-    /// How long it is before `now`; zero where it is not.
+    /// Returns how long the time is before `now`; zero if it is not.
     #[must_use]
     pub fn age(self, now: SystemTime) -> Duration {
         Duration::from_millis(epoch_ms(now).saturating_sub(self.epoch_ms))
@@ -70,7 +70,7 @@ impl<'de> Deserialize<'de> for Time {
     }
 }
 
-/// A time in milliseconds since the epoch as RFC 3339 text, to the second.
+/// Formats milliseconds since the epoch as RFC 3339 text, to the second.
 #[must_use]
 pub fn time_text(epoch_ms: u64) -> String {
     const YEAR_9999_END_MS: u64 = 253_402_300_799_000;
@@ -78,42 +78,42 @@ pub fn time_text(epoch_ms: u64) -> String {
     humantime::format_rfc3339_seconds(time).to_string()
 }
 
-/// Everything that is reported of a host.
+/// The complete report of a host.
 #[derive(Clone, Debug, Serialize)]
 pub struct HostReport {
-    /// The process.
+    /// The host process.
     pub host: HostStatus,
-    /// Its sources, by name.
+    /// The sources, by name.
     pub sources: Vec<SourceReport>,
     /// Its outputs, in the order of the settings.
     pub outputs: Vec<OutputReport>,
 }
 
-/// The process that collects.
+/// The state of the host process.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct HostStatus {
-    /// Whether it runs.
+    /// Whether the process is running.
     pub running: bool,
-    /// Its process id, or that of the last run.
+    /// The process id, or that of the last run.
     pub pid: Option<u32>,
-    /// Its release.
+    /// The version of `source-host`.
     pub version: Option<String>,
-    /// When it started.
+    /// When the process started.
     pub started_at: Option<Time>,
-    /// When it last wrote its heartbeat.
+    /// When the process last wrote its heartbeat.
     pub last_seen: Option<Time>,
-    /// Whether the last run has ended as it should; one that was killed has not.
+    /// Whether the last run ended cleanly; false if it was killed.
     pub has_ended: bool,
     /// Whether every source was loaded, or failed to be.
     pub ready: bool,
 }
 
-/// What one source is doing.
+/// The state of one source.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SourceReport {
-    /// Its name.
+    /// Name of the source.
     pub source: String,
-    /// What it is doing.
+    /// State of the source.
     pub state: State,
     /// Why it does not collect, and what to do; empty while it does.
     pub detail: String,
@@ -122,17 +122,17 @@ pub struct SourceReport {
     pub waits: Vec<String>,
     /// Whether nothing was stored for so long that it cannot be collecting.
     pub stale: bool,
-    /// What pauses it.
+    /// What pauses the source.
     pub paused_by: Option<PausedBy>,
     /// The component that collects, as `name version`.
     pub component: String,
-    /// The names of the outputs that its events go to.
+    /// The names of the outputs for its events.
     pub outputs: Vec<String>,
-    /// Whether a position is stored.
+    /// Whether a checkpoint is stored.
     pub has_checkpoint: bool,
-    /// How large that is.
+    /// Size of the checkpoint.
     pub checkpoint_bytes: usize,
-    /// When its position was last stored.
+    /// When the checkpoint was last stored.
     pub stored_at: Option<Time>,
     /// When the last poll ended.
     pub last_poll_at: Option<Time>,
@@ -140,37 +140,37 @@ pub struct SourceReport {
     pub last_success_at: Option<Time>,
     /// When the next poll is due.
     pub next_poll_at: Option<Time>,
-    /// The lag of the stream that is furthest behind, of those that are permitted. `None` only
+    /// Lag of the stream that is furthest behind, of those that are permitted. `None` only
     /// where no host has ever run.
     pub lag_seconds: Option<u64>,
-    /// The most memory that an instance of its component has had.
+    /// Peak memory of a component instance.
     pub memory_bytes_peak: u64,
-    /// Events that an output could never accept.
+    /// Number of events that an output could never accept.
     pub undeliverable: u64,
-    /// Why its present settings are not used.
+    /// Why the current settings are not used.
     pub settings_error: Option<String>,
-    /// Why it as a whole did not go on, until it does.
+    /// The last error of the source as a whole, until it recovers.
     pub last_error: Option<StatusMessage>,
-    /// Its streams, by name.
+    /// The streams, by name.
     pub streams: BTreeMap<String, StreamReport>,
 }
 
-/// What one stream is doing.
+/// The state of one stream.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StreamReport {
-    /// What it is doing.
+    /// State of the stream.
     pub state: State,
     /// Why it does not collect, and what to do; empty while it does.
     pub detail: String,
-    /// When it is tried again, where it waits.
+    /// When the stream is tried again, if it waits.
     pub until: Option<Time>,
     /// The time up to which its records are known to be collected.
     pub collected_until: Option<Time>,
-    /// The present time less that time.
+    /// Seconds from `collected_until` to now.
     pub lag_seconds: Option<u64>,
     /// Whether the upstream had no more when it was last asked.
     pub caught_up: bool,
-    /// When the upstream was last asked for it.
+    /// When the stream was last requested from the upstream.
     pub last_poll_at: Option<Time>,
     /// The time of the newest event.
     pub newest_at: Option<Time>,
@@ -180,45 +180,45 @@ pub struct StreamReport {
     pub events: u64,
     /// Records that were rejected.
     pub rejected: u64,
-    /// Records left out because they had been delivered before.
+    /// Records that had been delivered before.
     pub duplicates: u64,
-    /// Requests made.
+    /// Number of requests.
     pub requests: u64,
-    /// Bytes of response bodies, as they came over the wire.
+    /// Bytes of response bodies, before decompression.
     pub received_bytes: u64,
-    /// How often records were lost.
+    /// Number of gaps, each a range of lost records.
     pub gaps: u64,
-    /// How many calls its quota leaves, where it is known.
+    /// Remaining calls of its quota, where known.
     pub quota_remaining: Option<u32>,
-    /// Its last failure, until it works again.
+    /// The last failure, until the stream works again.
     pub last_error: Option<StatusMessage>,
     /// The last notice about it.
     pub last_notice: Option<StatusMessage>,
 }
 
-/// What one output is doing.
+/// The state of one output.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct OutputReport {
-    /// Its name.
+    /// Name of the output.
     pub output: String,
-    /// Its type, such as `file`.
+    /// Type of the output, such as `file`.
     #[serde(rename = "type")]
     pub kind: String,
     /// `starting`, `active`, `blocked` or `stopped`.
     pub state: State,
-    /// Why it does not accept; empty while it does.
+    /// Why the output does not accept; empty while it does.
     pub detail: String,
-    /// When it last accepted a delivery.
+    /// When the output last accepted a delivery.
     pub last_success_at: Option<Time>,
-    /// Deliveries that were tried again.
+    /// Number of deliveries that were retried.
     pub retries: u64,
-    /// For how long it has not accepted, in all.
+    /// Total time during which it did not accept.
     pub blocked_seconds: u64,
     /// Events that it has accepted.
     pub events: u64,
     /// Deliveries that it has accepted.
     pub batches: u64,
-    /// How many sources wait for it to accept.
+    /// Number of sources that wait for it to accept.
     pub backlog_sources: usize,
 }
 
@@ -226,27 +226,27 @@ pub struct OutputReport {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PausedBy {
-    /// `enabled = false`.
+    /// The setting `enabled = false`.
     Settings,
     /// An operator, through the API.
     Api,
 }
 
-/// What is known of a host, besides its sources and outputs.
+/// The facts about a host, besides its sources and outputs.
 #[derive(Clone, Debug)]
 pub struct HostFacts {
-    /// Its last sign of life; `None` where none has ever run.
+    /// The last heartbeat; `None` if no host has ever run.
     pub heartbeat: Option<Heartbeat>,
     /// Whether every source was loaded, or failed to be.
     pub is_ready: bool,
-    /// Its release.
+    /// The version of `source-host`.
     pub version: Option<String>,
     /// The time of the report.
     pub now: SystemTime,
 }
 
 impl HostFacts {
-    /// Whether it runs.
+    /// Returns whether the host is running.
     #[must_use]
     pub fn is_alive(&self) -> bool {
         let heartbeat = self.heartbeat.as_ref();
@@ -258,7 +258,7 @@ impl HostFacts {
         Some(Time { epoch_ms })
     }
 
-    /// What is reported of it.
+    /// Returns the reported state of the host.
     #[must_use]
     pub fn report(&self) -> HostStatus {
         let heartbeat = self.heartbeat.as_ref();
@@ -276,22 +276,22 @@ impl HostFacts {
     }
 }
 
-/// What is known of a source besides its record.
+/// The facts about a source, besides its stored state.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct SourceFacts {
-    /// The names of the outputs that its events go to.
+    /// The names of the outputs for its events.
     #[serde(default)]
     pub outputs: Vec<String>,
-    /// What pauses it.
+    /// What pauses the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused_by: Option<PausedBy>,
-    /// Why its present settings are not used.
+    /// Why the current settings are not used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings_error: Option<String>,
-    /// Which output does not accept its events, and why.
+    /// The output that does not accept the source's events, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked: Option<BlockedBy>,
-    /// Whether it runs.
+    /// Whether a host runs the source.
     #[serde(default)]
     pub run: RunState,
 }
@@ -309,34 +309,34 @@ pub struct BlockedBy {
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RunState {
-    /// It is being loaded.
+    /// The source is being loaded.
     Starting,
-    /// It is polled.
+    /// The source is being polled.
     #[default]
     Running,
-    /// It has ended while the host goes on.
+    /// The source has ended while the host keeps running.
     Ended,
 }
 
-/// What a host stores beside the records of its sources, so that `status` can report it from
+/// What a host stores besides the source states, so that `status` can report it from
 /// outside.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct StoredHost {
-    /// Its release.
+    /// The version of `source-host`.
     pub version: Option<String>,
     /// Whether every source was loaded, or failed to be.
     #[serde(default)]
     pub ready: bool,
-    /// Its outputs.
+    /// The outputs.
     #[serde(default)]
     pub outputs: Vec<OutputReport>,
-    /// Its sources of which there is more to know than their records say.
+    /// The sources with facts beyond their stored state.
     #[serde(default)]
     pub sources: BTreeMap<String, SourceFacts>,
 }
 
 impl SourceFacts {
-    /// Whether they are more than what a record and the settings say.
+    /// Returns whether the facts differ from what the stored state and the settings imply.
     #[must_use]
     pub fn is_notable(&self) -> bool {
         let plain = Self {
@@ -348,7 +348,7 @@ impl SourceFacts {
 }
 
 impl HostReport {
-    /// The exit code of `status`: whether an operator has something to do.
+    /// Returns the exit code of `status`: whether an operator needs to act.
     #[must_use]
     pub fn exit(&self) -> Exit {
         let host = if self.host.running {
@@ -368,8 +368,8 @@ impl HostReport {
 }
 
 impl SourceReport {
-    /// Reports a source: `record` is what is stored of it, `checkpoint_bytes` the size of the
-    /// position in it.
+    /// Creates the report of a source from its stored state; `checkpoint_bytes` is the size of the
+    /// checkpoint.
     #[must_use]
     pub fn new(
         name: &str,
@@ -388,7 +388,7 @@ impl SourceReport {
             .iter()
             .map(|(name, stream)| (name.clone(), StreamReport::new(stream, state, stored, host)));
         let streams: BTreeMap<_, _> = streams.collect();
-        // Not the first minutes of a run: it has had no time to store anything.
+        // Excludes the first minutes of a run, before anything could be stored.
         let active_at = stored_at.max(host.started_at());
         let is_old = active_at.is_some_and(|at| at.age(host.now) > STALE_AFTER);
         let is_at_rest = matches!(state, State::Paused | State::Stopped);
@@ -423,7 +423,7 @@ impl SourceReport {
         }
     }
 
-    /// Reports a source whose record cannot be read, with the reason.
+    /// Creates the report of a source whose stored state cannot be read, with the reason.
     #[must_use]
     pub fn unusable(name: &str, reason: &str, facts: &SourceFacts, host: &HostFacts) -> Self {
         let mut record = SourceState::new(name);
@@ -439,7 +439,7 @@ impl SourceReport {
         }
     }
 
-    /// The exit code of `status` for it: whether an operator has something to do.
+    /// Returns the exit code of `status` for this source.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self.state {
@@ -455,7 +455,7 @@ impl SourceReport {
         }
     }
 
-    /// The sum of a count of all streams.
+    /// Returns the sum of a count over all streams.
     #[must_use]
     pub fn sum(&self, count: fn(&StreamReport) -> u64) -> u64 {
         let counts = self.streams.values().map(count);
@@ -475,7 +475,7 @@ impl StreamReport {
         let is_own = state == stream.state;
         let collected_until = stream
             .collected_until_ms
-            // An older release noted the newest event only.
+            // Older releases recorded the newest event only.
             .or(stream.newest_ms)
             .and_then(Time::of_signed);
         let since = collected_until.or_else(|| host.started_at());
@@ -506,13 +506,13 @@ impl StreamReport {
     }
 }
 
-/// Whether what the source is doing is what each of its streams is doing.
+/// Returns whether the state of the source applies to each of its streams.
 fn holds_all_streams(source: State, record: &SourceState) -> bool {
     match source {
         State::Paused | State::Stopped | State::Blocked | State::Unauthorized | State::Starting => {
             true
         }
-        // Of `failing` the streams themselves say which of them fail.
+        // `failing` streams report the failure themselves.
         State::Failing | State::Waiting => {
             let error = record.last_error.as_ref();
             error.is_some_and(|error| error.kind != "failing")
@@ -521,7 +521,7 @@ fn holds_all_streams(source: State, record: &SourceState) -> bool {
     }
 }
 
-/// What a source is doing: what holds all of it back, else what its streams do.
+/// Computes the state of a source: what blocks all of it, else the worst state of its streams.
 fn source_state(record: Option<&SourceState>, facts: &SourceFacts, host: &HostFacts) -> State {
     if facts.paused_by.is_some() {
         return State::Paused;
@@ -542,7 +542,7 @@ fn source_state(record: Option<&SourceState>, facts: &SourceFacts, host: &HostFa
     let Some(record) = record else {
         return State::Starting;
     };
-    // To the second, as the record has it. What it says is of an earlier run.
+    // Compared in seconds, the resolution of the stored state. An older state is of an earlier run.
     let seconds = |time: Time| time.epoch_ms / 1000;
     let stored_at = Time::parse(&record.stored_at).map(seconds);
     if stored_at < host.started_at().map(seconds) {
@@ -554,7 +554,7 @@ fn source_state(record: Option<&SourceState>, facts: &SourceFacts, host: &HostFa
         Some(_) => return State::Failing,
         None => {}
     }
-    // One stream that fails is to be looked at; one that waits does not hold the others back.
+    // A failing stream comes first; a waiting one does not block the others.
     let by_weight = [
         State::Failing,
         State::Active,
@@ -566,7 +566,7 @@ fn source_state(record: Option<&SourceState>, facts: &SourceFacts, host: &HostFa
     found.unwrap_or(State::Starting)
 }
 
-/// Why a source is in its state; empty where that needs no reason.
+/// Returns why a source is in its state; empty where that needs no reason.
 fn source_detail(state: State, record: &SourceState, facts: &SourceFacts) -> String {
     let error = || {
         let error = record.last_error.as_ref()?;
@@ -603,8 +603,8 @@ fn source_detail(state: State, record: &SourceState, facts: &SourceFacts) -> Str
     detail.unwrap_or_default()
 }
 
-/// The lag of the stream that is furthest behind. One that is not permitted is behind for as long
-/// as it is, so it counts only where there is no other.
+/// Returns the lag of the stream that is furthest behind. A stream without permission falls behind
+/// for as long as that lasts, so it counts only if there is no other.
 fn source_lag_seconds(
     record: &SourceState,
     streams: &BTreeMap<String, StreamReport>,

@@ -1,4 +1,4 @@
-//! All sources of a settings file at once: each its own task, store, memory
+//! Runs all sources of a settings file: each with its own task, store, memory
 //! and checkpoint, so that the failure of one never stops another.
 
 use std::collections::BTreeMap;
@@ -30,7 +30,7 @@ use crate::start::{SourceStarter, StartupTracker};
 
 /// With `--once`: deliveries in a row that an output may put off.
 const OUTPUT_TRIES_MAX_ONCE: u32 = 8;
-/// A service manager kills what has not ended after five.
+/// How long a stop may take; a service manager kills the process after five seconds.
 const STOP_MAX: Duration = Duration::from_millis(4_700);
 
 const STDOUT_CLOSED: &str = "standard output was closed by its reader";
@@ -38,22 +38,22 @@ const STDOUT_CLOSED: &str = "standard output was closed by its reader";
 /// How to run.
 #[derive(Debug)]
 pub struct Options {
-    /// End when every source is caught up.
+    /// Whether to end when every source is caught up.
     pub once: bool,
-    /// Show progress on standard error, where it is a terminal.
+    /// Whether to show progress on standard error, if it is a terminal.
     pub progress: bool,
     /// Where machine code is kept; by default `cache` in the state directory.
     pub cache_dir: Option<PathBuf>,
     /// Asks for a stop; also used from within when an output is gone.
     pub stopper: Stopper,
-    /// Is asked.
+    /// Receives the request to stop.
     pub shutdown: Shutdown,
 }
 
-/// How a run has ended.
+/// The result of a run.
 #[derive(Debug)]
 pub struct Summary {
-    /// One for each source, in the order of the settings file.
+    /// The result of each source, in the order of the settings file.
     pub sources: Vec<SourceSummary>,
 }
 

@@ -1,4 +1,4 @@
-//! From a `[[source]]` of the settings file to a source that is ready to run.
+//! Creates a runnable source from a `[[source]]` of the settings file.
 
 use std::path::{Path, PathBuf};
 
@@ -17,7 +17,7 @@ use crate::settings::{Resolved, Settings, SourceSettings, resolve};
 /// The component that this program was built with.
 pub const BUILT_IN: &[u8] = include_bytes!(env!("SOURCE_HOST_COMPONENT"));
 
-/// The component at a path; the built-in one without.
+/// Returns the location of the component at a path; the built-in one if `None`.
 #[must_use]
 pub fn component_at(path: Option<&Path>) -> ComponentLocation {
     match path {
@@ -26,8 +26,8 @@ pub fn component_at(path: Option<&Path>) -> ComponentLocation {
     }
 }
 
-/// Where the components of a settings file are loaded, with the memory that
-/// its sources may have.
+/// Creates the component loader for a settings file, with the memory limit that
+/// its sources need.
 pub fn components(settings: &Settings, cache_dir: Option<PathBuf>) -> Result<Components, Failure> {
     let sizes = settings
         .sources
@@ -36,8 +36,8 @@ pub fn components(settings: &Settings, cache_dir: Option<PathBuf>) -> Result<Com
     Components::new(cache_dir, sizes.max().unwrap_or_default())
 }
 
-/// Makes a source ready: its component loaded, its settings resolved, its way
-/// to the network open.
+/// Prepares a source: loads its component, resolves its settings, creates its
+/// HTTP client.
 pub async fn ready(
     components: &Components,
     source: &SourceSettings,
@@ -110,9 +110,9 @@ fn make(
     })
 }
 
-/// Has the component check its settings, by a poll that reaches nothing: it
-/// does so before it asks for the network, and with one request allowed it names the origin it
-/// would go to. What is wrong with the component is not wrong with the file.
+/// Has the component check its settings, by an offline poll: components do
+/// so before their first request, and with one request allowed the error names the origin of
+/// that request. A failure of the component is not an error of the settings.
 pub(crate) async fn try_settings(
     source: &Source,
     config: &Path,

@@ -1,7 +1,7 @@
-//! The file of a source in `sources_dir` as the API writes and removes it.
+//! Reads, writes and removes the file of a source in `sources_dir`, for the API.
 //!
-//! Secrets go in and never out: each is in a file of its own beside, which only the user of the
-//! host can read. What the API may not set, such as a path, stays as it is in the file.
+//! Secrets are write-only: each is stored in a separate file, which only the
+//! host's user can read. What the API may not set, such as a path, is kept as it is in the file.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -16,7 +16,7 @@ use source_common::secret::Secret;
 
 use crate::settings::source_file;
 
-/// The table of the component's settings.
+/// Key of the table with the component's settings.
 const SETTINGS: &str = "settings";
 
 /// Keys that name files of the host: to set them is to read what the host can read.
@@ -29,19 +29,19 @@ pub struct SourceFile {
     name: String,
 }
 
-/// A file that is not yet written.
+/// A new version of the file that is not yet written.
 #[derive(Debug)]
 pub struct Draft {
-    /// What will be in the file.
+    /// The new contents.
     pub table: toml::Table,
-    /// Secrets that will be in files of their own.
+    /// Secrets to be written to separate files.
     secrets: BTreeMap<String, Secret>,
     path: PathBuf,
     name: String,
 }
 
 impl SourceFile {
-    /// The file of the source of that name, which is one that a file can have.
+    /// Creates the handle for the file of a source, whose name must be a valid file name.
     #[must_use]
     pub fn new(sources_dir: &Path, name: &str) -> Self {
         Self {
@@ -50,14 +50,14 @@ impl SourceFile {
         }
     }
 
-    /// Where it is.
+    /// Returns the path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What the file becomes when the API sets `body`. Secrets and references that it leaves out
-    /// stay. The error is each mistake.
+    /// Returns the file's contents after the API sets `body`. Secrets and references that it omits
+    /// are kept. Returns one message for each error.
     pub fn draft(
         &self,
         body: &Value,
@@ -123,7 +123,7 @@ impl SourceFile {
         })
     }
 
-    /// Removes the file and those of its secrets. Returns whether there was one.
+    /// Removes the file and its secrets. Returns whether it existed.
     pub fn remove(&self) -> io::Result<bool> {
         match fs::remove_file(&self.path) {
             Ok(()) => {}
@@ -137,7 +137,7 @@ impl SourceFile {
         Ok(true)
     }
 
-    /// The files that [`Draft::write`] has made for secrets of this source.
+    /// Returns the secret files of this source, as written by [`Draft::write`].
     fn secret_files(&self) -> io::Result<Vec<PathBuf>> {
         let directory = self.path.parent().unwrap_or_else(|| Path::new("."));
         let mut files = Vec::new();
@@ -148,7 +148,7 @@ impl SourceFile {
                 let rest = name.strip_prefix(&format!("{}.", self.name))?;
                 rest.strip_suffix(SECRET_SUFFIX)
             });
-            // A name of a source may have a dot, one of a setting has none.
+            // The name of a source may contain a dot, that of a setting cannot.
             if key.is_some_and(|key| !key.contains('.')) {
                 files.push(entry.path());
             }
@@ -172,7 +172,7 @@ impl SourceFile {
 }
 
 impl Draft {
-    /// The table with its new secrets written out, to check it before it is written.
+    /// Returns the table with the new secrets inlined, for validation before it is written.
     #[must_use]
     pub fn with_secrets(&self) -> toml::Table {
         let mut table = self.table.clone();
@@ -185,7 +185,7 @@ impl Draft {
         table
     }
 
-    /// Writes the secrets, then the file. A host that is killed in between has the old file.
+    /// Writes the secrets, then the file. If the host is killed in between, the old file stays.
     pub fn write(&self) -> io::Result<()> {
         let directory = self.path.parent().unwrap_or_else(|| Path::new("."));
         for (key, secret) in &self.secrets {
@@ -202,7 +202,7 @@ impl Draft {
 
 const SECRET_SUFFIX: &str = ".secret";
 
-/// What a file is called while it is written; a name that begins with a dot is no source.
+/// Prefix of the temporary file's name; hidden files are not read as sources.
 const ASIDE_PREFIX: &str = ".";
 
 fn secret_file_name(source: &str, key: &str) -> String {

@@ -1,4 +1,4 @@
-//! NDJSON in a file: appended, and on the disk before it is accepted.
+//! Appends events to a file as NDJSON, and fsyncs before accepting.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
@@ -15,9 +15,9 @@ use super::compress::Encoding;
 use super::rotate::{self, Rotation};
 use super::{Delivery, Output, OutputConfig, OutputError};
 
-/// How much of the end is looked at in one step for the last line's begin.
+/// Step size of the backward search for the last line feed.
 const TAIL_BYTES: usize = 64 * 1024;
-/// A file that is put aside each time between opening and locking it.
+/// Maximum number of tries to open a file that is renamed between opening and locking.
 const OPEN_TRIES_MAX: u32 = 5;
 
 #[derive(Clone, Debug)]
@@ -26,7 +26,7 @@ struct FileOutputConfig {
     rotation: Option<Rotation>,
 }
 
-/// Understand `type = "file"`.
+/// Parses the settings of `type = "file"`.
 pub(super) fn config(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
     let path = section.required_path("path")?;
     let mib = section.number("rotate_mib", 1..=1_000_000)?;
@@ -88,7 +88,7 @@ impl FileOutputConfig {
     }
 }
 
-/// Whether a file can be appended to, or be made. Nothing is made.
+/// Checks that a file can be appended to or created, without creating it.
 fn may_be_written(path: &Path) -> io::Result<()> {
     match OpenOptions::new().append(true).open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -104,7 +104,7 @@ fn may_be_written(path: &Path) -> io::Result<()> {
     for directory in directories {
         match fs::metadata(directory) {
             Ok(found) if !found.is_dir() => return Err(ErrorKind::NotADirectory.into()),
-            // A file without a name, which is gone when it is closed.
+            // An unnamed temporary file, which vanishes when it is closed.
             Ok(_) => return tempfile::tempfile_in(directory).map(drop),
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error),
@@ -116,7 +116,7 @@ fn may_be_written(path: &Path) -> io::Result<()> {
 struct FileOutput {
     name: String,
     config: FileOutputConfig,
-    /// `None` while a write is under way, and after one was abandoned.
+    /// `None` while a write is in progress, and after one was cancelled.
     appender: Option<Appender>,
 }
 
@@ -127,11 +127,11 @@ impl Output for FileOutput {
     }
 
     async fn accept(&mut self, delivery: &Delivery<'_>) -> Result<(), OutputError> {
-        // A full disk may have room again.
+        // A full disk may have space again later.
         let retry = |error: &io::Error| OutputError::Retry(disk::failed(&self.config.path, error));
         let mut appender = match self.appender.take() {
             Some(appender) => appender,
-            // It is locked until a write that was abandoned has ended.
+            // Stays locked until a cancelled write has ended.
             None => self
                 .config
                 .appender()
@@ -150,33 +150,33 @@ impl Output for FileOutput {
     }
 
     async fn close(&mut self) -> Result<(), OutputError> {
-        // Every accepted batch is on the disk.
+        // Every accepted batch is on the disk already.
         self.appender = None;
         Ok(())
     }
 }
 
-/// A file of whole lines, which this process alone writes to: it is locked
-/// for as long as it is open, and so is what is opened in its place.
+/// Appends whole lines to a file that this process alone writes to: it is locked
+/// while it is open, and so is any file that replaces it.
 #[derive(Debug)]
 pub struct Appender {
     path: PathBuf,
     file: File,
     bytes: u64,
-    /// The length behind which there is a piece that is to be cut off.
+    /// Length to which the file must be truncated, after a failed append.
     torn: Option<u64>,
     begun: SystemTime,
     rotation: Option<Rotation>,
 }
 
 impl Appender {
-    /// Opens or makes the file, and cuts off a line that a crash has left
-    /// unfinished: its event was not accepted and comes again.
+    /// Opens or creates the file, and truncates a partial last line left by a
+    /// crash: its event was not accepted and will be delivered again.
     pub fn open(path: &Path) -> io::Result<Self> {
         Self::with_rotation(path, None)
     }
 
-    /// The same with a file that is put aside by size or age.
+    /// Opens the file like [`Self::open`], with rotation by size or age.
     pub(crate) fn with_rotation(path: &Path, rotation: Option<Rotation>) -> io::Result<Self> {
         make_directory(path)?;
         let is_new = !path.exists();
@@ -193,11 +193,11 @@ impl Appender {
             disk::sync(&file, path)?;
         }
         match disk::sync_directory(path) {
-            // Its directory may be one that this user cannot read.
+            // The user may lack read permission on the directory.
             Err(error) if is_new || error.kind() != ErrorKind::PermissionDenied => {
                 return Err(error);
             }
-            // Also where it was there: a crash may have come before this.
+            // Also for an existing file: a crash may have prevented this sync.
             Ok(()) | Err(_) => {}
         }
         let metadata = file.metadata()?;
@@ -212,9 +212,9 @@ impl Appender {
         })
     }
 
-    /// Appends whole lines, on the disk when it returns. After an error the
-    /// file ends where it ended before, at the latest when it is appended to
-    /// again.
+    /// Appends whole lines, and fsyncs. After an error the
+    /// file is truncated to its former length, at the latest before the next
+    /// append.
     pub fn append(&mut self, text: &[u8], now: SystemTime) -> io::Result<()> {
         if let Some(length) = self.torn {
             disk::cut(&self.file, &self.path, length)?;
@@ -222,7 +222,7 @@ impl Appender {
         }
         self.follow_the_name()?;
         self.rotate_if_due(now)?;
-        // Not what was written so far: another program may have truncated it.
+        // Not the counted length: another program may have truncated the file.
         let before = self.file.metadata()?.len();
         let written = disk::write_all(&self.file, &self.path, text)
             .and_then(|()| disk::sync(&self.file, &self.path));
@@ -275,8 +275,8 @@ impl Appender {
     }
 }
 
-/// Makes the directory of a file where it is missing, and puts its name on the
-/// disk with those of the directories above it.
+/// Creates the missing parent directories of a file, and fsyncs their
+/// parents.
 fn make_directory(path: &Path) -> io::Result<()> {
     let Some(directory) = path.parent() else {
         return Ok(());
@@ -292,8 +292,8 @@ fn make_directory(path: &Path) -> io::Result<()> {
     missing.into_iter().try_for_each(disk::sync_directory)
 }
 
-/// Opens the file at a path and locks it, so that no other process and no
-/// other output cuts off or mixes what is written to it. The system lets go of
+/// Opens the file at a path and locks it, so that no other process or output
+/// truncates it or interleaves lines. The system releases
 /// the lock when the file is closed, also by a kill.
 fn open_locked(path: &Path) -> io::Result<File> {
     for _ in 0..OPEN_TRIES_MAX {
@@ -326,13 +326,13 @@ fn lock(path: &Path, file: &File) -> io::Result<()> {
     }
 }
 
-/// Elsewhere a lock keeps readers away too.
+/// Does nothing: on this system a lock would keep readers away too.
 #[cfg(not(unix))]
 fn lock(_: &Path, _: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// Events and rejected records are nobody else's business.
+/// Opens a file with mode 0600, since events and rejected records are confidential.
 fn open_private(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).append(true).create(true);

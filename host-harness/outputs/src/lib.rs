@@ -1,5 +1,4 @@
-//! Where events go: the contract of an output, and the table of those there
-//! are.
+//! The outputs: the [`Output`] trait, and the table of implementations.
 //!
 //! One output, one file. To add one, write its file and add a line to
 //! `OUTPUT_TYPES`.
@@ -65,7 +64,7 @@ pub use self::statistics::OutputStatus;
 pub use self::stdout::lines;
 pub use source_common::delivery::{Delivery, DeliveryError, Entry, Event, Kind, RejectedEvent};
 
-/// The outputs there are, by the name that `type` has in the settings file.
+/// The output types, by their name in the setting `type`.
 const OUTPUT_TYPES: &[(&str, ParseConfig)] = &[
     #[cfg(feature = "elasticsearch")]
     ("elasticsearch", elasticsearch::config),
@@ -85,49 +84,49 @@ const OUTPUT_TYPES: &[(&str, ParseConfig)] = &[
 
 type ParseConfig = fn(Section<'_>) -> Result<Box<dyn OutputConfig>, Failure>;
 
-/// Somewhere that events are delivered to.
+/// A destination for events.
 ///
 /// An output that has returned `Ok` from [`Output::accept`] has taken the
 /// events for good: the position of the source moves after that.
 #[async_trait]
 pub trait Output: Send {
-    /// A name for logs: its type, and where it delivers to, such as `stdout` or
+    /// Returns a name for logs: the type and the destination, such as `stdout` or
     /// `file /var/log/events.ndjson`.
     fn name(&self) -> &str;
 
-    /// Takes every event of a delivery, durably, or returns why not.
+    /// Durably accepts every event of a delivery, or returns why not.
     ///
     /// The future may be dropped at any await point, when the host has to
-    /// stop; the delivery is then repeated by the next run.
+    /// stop; the next run repeats the delivery.
     async fn accept(&mut self, delivery: &Delivery<'_>) -> Result<(), OutputError>;
 
-    /// Flush and let go. Nothing is accepted after it.
+    /// Flushes and closes the output. Nothing may be accepted after it.
     async fn close(&mut self) -> Result<(), OutputError>;
 }
 
-/// An output as the settings file describes it: checked, not yet opened.
+/// The validated configuration of an output that is not yet open.
 #[async_trait]
 pub trait OutputConfig: fmt::Debug + Send + Sync {
-    /// Opens it. An error ends the host before anything is collected.
+    /// Opens the output. An error ends the host before anything is collected.
     async fn open(&self) -> Result<Box<dyn Output>, Failure>;
 
-    /// Find out whether it can be opened and its receiver be reached. This
+    /// Tests whether the output can be opened and its receiver reached. This
     /// delivers nothing, changes nothing, and may be done while another
-    /// process delivers to it. Returns its name.
+    /// process delivers to it. Returns the output's name.
     async fn test(&self) -> Result<String, OutputError>;
 
-    /// Whether it writes to standard output, which only one may.
+    /// Returns whether it writes to standard output, which only one output may.
     fn is_stdout(&self) -> bool {
         false
     }
 
-    /// The file that it writes to, which nothing else may write to.
+    /// Returns the file that it writes to, which nothing else may write to.
     fn file(&self) -> Option<&Path> {
         None
     }
 }
 
-/// Why an output has not accepted a delivery, by what the host does next.
+/// Why an output has not accepted a delivery; determines what the host does next.
 #[derive(Debug)]
 pub enum OutputError {
     /// Standard output is closed. The host stops; the position does not move.
@@ -136,21 +135,21 @@ pub enum OutputError {
     /// the settings: credentials, the endpoint, every event. The host keeps
     /// the events, reports the output as blocked and retries with backoff.
     Blocked(String),
-    /// These events can never be accepted, by their place in the index. Every
+    /// These events can never be accepted; `event` is their index in the delivery. Every
     /// other event of the delivery has been accepted. The host keeps them with
     /// the rejected records and goes on.
     Rejected(Vec<RejectedEvent>),
-    /// As `Retry`, and this try has made some progress: there is no reason to
-    /// wait longer than after a first failure.
+    /// As `Retry`, but part of the delivery was accepted, so that the backoff
+    /// is reset.
     RetryAfterProgress(String),
     /// The host repeats the delivery after a while and fetches nothing
     /// meanwhile.
     Retry(String),
-    /// As `Retry`, and the other end has said how long to wait at least.
+    /// As `Retry`, with a minimum wait that the receiver asked for.
     Throttled {
-        /// What it said.
+        /// The reason the receiver gave.
         reason: String,
-        /// How long it wants to be left alone.
+        /// The minimum wait.
         wait: Duration,
     },
 }
@@ -172,7 +171,7 @@ impl fmt::Display for OutputError {
 
 impl std::error::Error for OutputError {}
 
-/// Understand one `[[output]]`.
+/// Parses one `[[output]]`.
 pub fn config(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
     let kind = section.required_string("type")?;
     let names: Vec<&str> = OUTPUT_TYPES.iter().map(|(name, _)| *name).collect();

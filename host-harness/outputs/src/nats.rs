@@ -1,5 +1,5 @@
-//! NATS JetStream: each event published under its identity, and accepted with
-//! the server's acknowledgement that a stream has stored it.
+//! NATS JetStream: each event is published with its event id, and accepted when
+//! the server acknowledges that a stream has stored it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -25,10 +25,10 @@ use super::worker_pool::{SendError, Wait, Worker, WorkerPool};
 use super::{Event, Output, OutputConfig, OutputError, RejectedEvent};
 
 const SUBJECT_DEFAULT: &str = "{namespace}.{stream}";
-/// The server drops what comes twice under the same id.
+/// The header by which the server deduplicates messages.
 const ID_HEADER: &str = "Nats-Msg-Id";
 const ACK_TIMEOUT_SECS_DEFAULT: u64 = 30;
-/// Events that wait for their acknowledgement at a time.
+/// Maximum number of events awaiting acknowledgement.
 const UNACKED_EVENTS_MAX: usize = 500;
 const UNACKED_BYTES_MAX: usize = 1_024 * 1_024;
 
@@ -40,7 +40,7 @@ struct NatsOutputConfig {
     ack_timeout: Duration,
 }
 
-/// Understand `type = "nats"`.
+/// Parses the settings of `type = "nats"`.
 pub(super) fn config(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
     let servers = NatsServers::read(&mut section)?;
     let subject = section.string("subject")?;
@@ -59,7 +59,7 @@ pub(super) fn config(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, 
 #[async_trait]
 impl OutputConfig for NatsOutputConfig {
     async fn open(&self) -> Result<Box<dyn Output>, Failure> {
-        // Files that are missing show themselves now, not with the first event.
+        // Reports missing files now, and not with the first event.
         self.servers
             .options()
             .map_err(|reason| Failure::failed(format!("{}: {reason}", self.name)))?;
@@ -128,15 +128,15 @@ impl NatsOutputConfig {
     }
 }
 
-/// Reports what happens to a connection, and counts how often it is lost. The
-/// client's own lines in the log would name neither output nor server.
+/// Logs connection events, and counts lost connections. The
+/// client's own log lines would name neither the output nor the server.
 fn note_event(name: &str, event: &async_nats::Event, losses: &watch::Sender<u64>) {
     match event {
         async_nats::Event::Disconnected => {
             losses.send_modify(|count| *count = count.wrapping_add(1));
             warn!(output = %name, "the connection is lost; connecting again");
         }
-        // An attempt to connect that fails is one of many, and `Disconnected`
+        // A failed attempt to connect is one of many, and `Disconnected`
         // is in the log already.
         async_nats::Event::ClientError(_)
         | async_nats::Event::Closed
@@ -148,11 +148,11 @@ fn note_event(name: &str, event: &async_nats::Event, losses: &watch::Sender<u64>
     }
 }
 
-/// A client of the servers.
+/// A connected client.
 #[derive(Clone)]
 struct Session {
     context: Context,
-    /// How often the connection was lost.
+    /// Number of lost connections so far.
     lost: watch::Receiver<u64>,
 }
 
@@ -170,7 +170,7 @@ impl Worker for NatsWorker {
         };
         lost.mark_unchanged();
         if context.client().connection_state() != State::Connected {
-            // Otherwise what is published would pile up until it is.
+            // Otherwise published messages would pile up until the connection is back.
             let name = &self.config.name;
             return Err(SendError::Retry(format!("{name}: not connected")));
         }
@@ -187,7 +187,7 @@ impl Worker for NatsWorker {
             }
         }
         let mut unanswered: BTreeSet<usize> = waiting.iter().map(|(place, _)| *place).collect();
-        // All at once: each waits for its own time only.
+        // Concurrently, since each has its own timeout.
         let mut answers: FuturesUnordered<_> = waiting
             .into_iter()
             .map(|(place, acknowledged)| async move { (place, acknowledged.await) })
@@ -204,12 +204,12 @@ impl Worker for NatsWorker {
                         }
                     }
                 },
-                // The acknowledgements of a connection that is lost never come;
-                // what was stored is sent again under the same id.
+                // Acknowledgements never arrive on a lost connection;
+                // stored events are published again under the same id.
                 Ok(()) = lost.changed() => {
                     outcomes.lose(unanswered);
-                    // Acknowledgements that are given up count against the limit
-                    // of their context until their time is over.
+                    // Abandoned acknowledgements count against the limit
+                    // of their context until they time out.
                     let context = self.config.context(context.client());
                     self.session = Some(Session { context, lost });
                     break;
@@ -224,7 +224,7 @@ impl Worker for NatsWorker {
     }
 }
 
-/// What has become of the events of a part.
+/// The outcome of each event of a part.
 #[derive(Default)]
 struct EventOutcomes {
     rejected_events: Vec<RejectedEvent>,
@@ -254,7 +254,7 @@ impl EventOutcomes {
         self.wait.get_or_insert(reason);
     }
 
-    /// The connection was lost before these were acknowledged.
+    /// Records events whose connection was lost before they were acknowledged.
     fn lose(&mut self, events: BTreeSet<usize>) {
         self.again.extend(events);
         self.wait

@@ -21,11 +21,11 @@ const BLOCKED_TRIES_MAX: u32 = 3;
 pub struct Outputs {
     outputs: Vec<NamedOutput>,
     has_stdout: bool,
-    /// How often a delivery is tried at most; without it, for ever.
+    /// Maximum number of tries of a delivery; `None` for no limit.
     tries_max: Option<u32>,
 }
 
-/// An output with the name that it has in the settings.
+/// An output with its name from the settings.
 struct NamedOutput {
     name: String,
     kind: String,
@@ -36,14 +36,14 @@ struct NamedOutput {
 /// Why a delivery is tried again later.
 struct RetryReason {
     reason: String,
-    /// Until an operator changes something.
+    /// Whether an operator has to change something first.
     is_blocked: bool,
-    /// How long the receiver wants to be left alone.
+    /// Minimum wait that the receiver asks for.
     asked: Duration,
 }
 
 impl RetryReason {
-    /// Where the receiver is not blocked and asks for no wait.
+    /// Creates a reason without block and minimum wait.
     const fn new(reason: String) -> Self {
         Self {
             reason,
@@ -53,13 +53,13 @@ impl RetryReason {
     }
 }
 
-/// The two parts of [`Output::name`].
+/// Splits [`Output::name`] into type and destination.
 fn type_and_place(name: &str) -> (&str, &str) {
     name.split_once(' ').unwrap_or((name, name))
 }
 
 impl Outputs {
-    /// Opens every output. Each has a name of its own.
+    /// Opens every output. Their names are unique.
     pub async fn open(
         configs: impl IntoIterator<Item = (&str, &dyn OutputConfig)>,
         tries_max: Option<u32>,
@@ -87,7 +87,7 @@ impl Outputs {
         })
     }
 
-    /// Waits until the reader of standard output has gone away, where that is
+    /// Waits until the reader of standard output has closed it, where that is
     /// one of the outputs.
     pub async fn reader_gone(&self) {
         if self.has_stdout {
@@ -115,7 +115,7 @@ impl Outputs {
         Ok(rejected_events)
     }
 
-    /// What each output has done and is doing, in the order in which they were opened.
+    /// Returns the status of each output, in the order in which they were opened.
     #[must_use]
     pub fn report(&self) -> Vec<OutputStatus> {
         let outputs = self.outputs.iter();
@@ -124,8 +124,8 @@ impl Outputs {
             .collect()
     }
 
-    /// The name of the output that does not accept what a source delivers, and why; `None` while
-    /// all do.
+    /// Returns the name of the output that blocks a source, and why; `None` if none
+    /// does.
     #[must_use]
     pub fn blocked(&self, source: &str) -> Option<(String, String)> {
         self.outputs.iter().find_map(|output| {
@@ -142,7 +142,7 @@ impl Outputs {
         let mut backoff = Backoff::default();
         let statistics = output.statistics.begin(delivery.source);
         loop {
-            // Other sources take their turn between two tries.
+            // Releases the lock between two tries, for other sources.
             let mut held = output.output.lock().await;
             let name = held.name().to_owned();
             let result = held.accept(delivery).await;
@@ -197,7 +197,7 @@ impl Outputs {
     ) -> Result<(), DeliveryError> {
         let (source, tries) = (statistics.source(), backoff.failures());
         let (_, place) = type_and_place(destination);
-        // Part of it is what a receiver answers.
+        // The reason may quote the receiver.
         let reason = escape(&later.reason);
         let reason = [destination, place]
             .into_iter()
@@ -228,7 +228,7 @@ impl Outputs {
         Ok(())
     }
 
-    /// Flush and close every output; the first error is returned.
+    /// Flushes and closes every output; returns the first error.
     pub async fn close(&self) -> Result<(), OutputError> {
         let mut first = Ok(());
         for output in &self.outputs {

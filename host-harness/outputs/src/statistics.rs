@@ -1,4 +1,4 @@
-//! What an output has done and is doing, for reports.
+//! Statistics of each output, for reports.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,30 +6,30 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-/// What is reported of one output.
+/// The status of one output.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OutputStatus {
-    /// Its name in the settings.
+    /// Name of the output in the settings.
     pub name: String,
-    /// Its type, such as `http`.
+    /// Type of the output, such as `http`.
     pub kind: String,
-    /// Why it does not accept; `None` while it does.
+    /// Why the output does not accept; `None` while it does.
     pub blocked: Option<String>,
-    /// When it last accepted a delivery.
+    /// When the output last accepted a delivery.
     pub last_success_at: Option<SystemTime>,
-    /// Deliveries that were tried again.
+    /// Number of deliveries that were retried.
     pub retries: u64,
-    /// For how long it has not accepted, in all.
+    /// Total time during which it did not accept.
     pub blocked_for: Duration,
-    /// Events that it has accepted.
+    /// Number of accepted events.
     pub events: u64,
-    /// Deliveries that it has accepted.
+    /// Number of accepted deliveries.
     pub batches: u64,
-    /// How many sources wait for it to accept.
+    /// Number of sources that wait for it to accept.
     pub waiting_sources: usize,
 }
 
-/// The counts of one output, which its deliveries share.
+/// The statistics of one output, which its deliveries share.
 #[derive(Debug, Default)]
 pub(super) struct Statistics {
     counts: Mutex<Counts>,
@@ -41,7 +41,7 @@ struct Counts {
     retries: u64,
     events: u64,
     batches: u64,
-    /// The sources that wait for it to accept, each with the reason.
+    /// The waiting sources, each with the reason.
     waiting: BTreeMap<String, String>,
     /// The last of these reasons.
     reason: String,
@@ -57,7 +57,7 @@ pub(super) struct DeliveryStatistics<'a> {
 }
 
 impl Statistics {
-    /// Begins with a delivery.
+    /// Starts a delivery.
     pub(super) fn begin<'a>(&'a self, source: &'a str) -> DeliveryStatistics<'a> {
         DeliveryStatistics {
             statistics: self,
@@ -94,12 +94,12 @@ impl Statistics {
 }
 
 impl<'a> DeliveryStatistics<'a> {
-    /// The source whose delivery it is.
+    /// Returns the source of the delivery.
     pub(super) const fn source(&self) -> &'a str {
         self.source
     }
 
-    /// Notes that it is tried again, and why. The output is blocked until no delivery waits.
+    /// Records a retry, with the reason. The output is blocked until no delivery waits.
     pub(super) fn retry(&self, reason: &str) {
         let mut counts = self.statistics.lock();
         counts.retries = counts.retries.saturating_add(1);
@@ -109,7 +109,7 @@ impl<'a> DeliveryStatistics<'a> {
         counts.blocked_since.get_or_insert_with(Instant::now);
     }
 
-    /// Notes that the output has accepted so many events of it.
+    /// Records that the output has accepted a number of its events.
     pub(super) fn accepted(&self, events: usize) {
         let mut counts = self.statistics.lock();
         let events = u64::try_from(events).unwrap_or(u64::MAX);

@@ -1,5 +1,5 @@
-//! TLS towards a receiver: the system's trust anchors, those of a file, and a
-//! certificate of our own.
+//! TLS client configuration for a receiver: the system's trust anchors, those of a file, and a
+//! client certificate.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use source_common::exit::Failure;
 use source_common::section::Section;
 use source_common::trust_anchors;
 
-/// What the settings file says of TLS.
+/// The TLS settings of an output.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tls {
     ca_file: Option<PathBuf>,
@@ -19,7 +19,7 @@ pub(super) struct Tls {
 }
 
 impl Tls {
-    /// `ca_file`, `cert_file` and `key_file`.
+    /// Parses `ca_file`, `cert_file` and `key_file`.
     pub(super) fn read(section: &mut Section<'_>) -> Result<Self, Failure> {
         let ca_file = section.path("ca_file")?;
         let certificate = match (section.path("cert_file")?, section.path("key_file")?) {
@@ -38,7 +38,7 @@ impl Tls {
         })
     }
 
-    /// Whether any of it is set, so that plain text would be a mistake.
+    /// Returns whether any of them is set, in which case plain text would be a mistake.
     pub(super) fn is_set(&self) -> bool {
         self.ca_file.is_some() || self.certificate.is_some()
     }

@@ -47,7 +47,7 @@ pub(super) enum SendError {
     /// No event was accepted, because at least one of them never
     /// will be, or because the part is too large.
     BatchRejected {
-        /// What the receiver said.
+        /// The reason the receiver gave.
         reason: String,
         /// Index in the part of the event that the receiver names. It is
         /// sent alone before it is considered the cause.

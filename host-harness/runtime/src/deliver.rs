@@ -1,4 +1,4 @@
-//! Where a source's events and rejected records go, as the loop sees it.
+//! The interface through which the loop delivers events and rejected records.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use source_common::delivery::{Delivery, DeliveryError, RejectedEvent};
 use crate::bindings::RejectedRecord;
 use crate::store::SourceState;
 
-/// Takes what a source collects. The checkpoint of the source is stored after
-/// it has returned `Ok`, so what it has taken must not be lost by a crash.
+/// Receives what a source collects. The checkpoint of the source is stored after
+/// it has returned `Ok`, so what it accepted must survive a crash.
 #[async_trait]
 pub trait EventSink: Send + Sync {
     /// Takes every event of a batch, as often as that has to be tried. Returns
@@ -38,13 +38,13 @@ pub trait EventSink: Send + Sync {
     fn delivered(&self, _took: Duration) {}
 }
 
-/// Why rejected records were not kept.
+/// Why rejected records were not stored.
 #[derive(Debug)]
 pub enum StoreRejectedError {
-    /// A file could not be written; perhaps another time.
+    /// A file could not be written; a retry may help.
     Disk(String),
-    /// The output for them is standard output, and closed.
+    /// The output for them is standard output, which is closed.
     Closed,
-    /// The bound on the tries of the output for them is reached.
+    /// The retry limit of the output for them was reached.
     Output(String),
 }

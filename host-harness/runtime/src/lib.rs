@@ -1,5 +1,5 @@
-//! Runs components of the WIT package `pipeline:source`: in a sandbox, with an
-//! outgoing HTTP that reaches what an allow-list allows, in a loop that polls,
+//! Runs components of the WIT package `pipeline:source`: in a sandbox, with
+//! outgoing HTTP limited by an allow-list, in a loop that polls,
 //! delivers and stores the checkpoint.
 //!
 //! ```text
@@ -9,7 +9,7 @@
 //!      └─► store     the checkpoint moves: here and nowhere else
 //! ```
 //!
-//! It has no output and no command line, and knows no vendor: what a source is
+//! It contains no output, command line or vendor-specific code: what a source is
 //! and offers comes from its `describe`. An embedder implements
 //! [`deliver::EventSink`], makes a [`source::Source`] of a component and its
 //! settings, and runs a [`source_loop::SourceLoop`].

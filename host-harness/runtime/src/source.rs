@@ -1,5 +1,5 @@
 //! A source that is ready to run: its component loaded, its settings resolved,
-//! its way to the network open.
+//! its HTTP client created.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,66 +24,66 @@ use crate::lease::{Lease, SourceLease};
 use crate::outgoing::{Outgoing, RequestObserver};
 use crate::untrusted_text::{DETAIL_BYTES_MAX, Sanitizer};
 
-/// Generous: a component works on one batch at a time and needs a few MiB.
+/// A component processes one batch at a time and needs a few MiB, so this is generous.
 pub const MEMORY_BYTES_MAX_DEFAULT: usize = 64 * 1024 * 1024;
-/// A batch may need several requests that each may take a minute.
+/// A batch may need several requests, each of up to a minute.
 pub const POLL_TIMEOUT_DEFAULT: Duration = Duration::from_secs(300);
-/// Events and bytes: large enough that a call costs little, small enough to
-/// stay in the cache of a processor. Requests: one call shall return within a
-/// minute or so, also over a slow line.
+/// Events and bytes: large enough for low overhead per call, small enough for
+/// the processor's cache. Requests: few enough that a call returns within
+/// about a minute, even over a slow network.
 pub const LIMITS_DEFAULT: Limits = Limits {
     max_events: 1_000,
     max_bytes: 1024 * 1024,
     max_requests: 50,
 };
 
-/// Whether a source may reach the network.
+/// Whether a source may use the network.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum NetworkAccess {
-    /// As far as its allow-list goes.
+    /// As far as its allow-list permits.
     Online,
     /// Not at all.
     Offline,
 }
 
-/// Where the bytes of a component are.
+/// Where a component is loaded from.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum ComponentLocation {
-    /// In the program, which calls it by this name.
+    /// Embedded in the program: its name and its bytes.
     BuiltIn(&'static str, &'static [u8]),
     /// In a file.
     File(PathBuf),
 }
 
-/// What a source is, besides its component.
+/// The options of a source.
 #[derive(Debug)]
 pub struct SourceOptions {
-    /// Its name: that of its files, and of it in logs.
+    /// Name of the source, in the names of its files and in logs.
     pub name: String,
-    /// Its settings as the component gets them: a JSON object.
+    /// The settings in the form that the component gets: a JSON object.
     pub settings: Secret,
-    /// Takes its secrets out of text.
+    /// Redacts its secrets from text.
     pub redactor: Redactor,
-    /// Finds those of its secrets that no checkpoint may contain.
+    /// Detects those of its secrets that no checkpoint may contain.
     pub checkpoint_secrets: Redactor,
-    /// Which origins it may reach, besides those that the component describes.
+    /// Allowed origins, besides those that the component describes.
     pub allow: AllowSetting,
     /// Origins that its settings name, such as a `base_url`.
     pub origins: Vec<String>,
     /// Trust anchors besides the system's.
     pub ca_file: Option<PathBuf>,
-    /// The memory of an instance. It may not be more than what the
-    /// [`Components`] were made for.
+    /// Memory limit of an instance. It may not exceed the limit that the
+    /// [`Components`] were created with.
     pub memory_bytes_max: usize,
-    /// How long one call may take.
+    /// Time limit of one call.
     pub poll_timeout: Duration,
     /// The limits of one poll.
     pub limits: Limits,
 }
 
 impl SourceOptions {
-    /// Settings (a JSON object, as the component gets it) with the limits that
-    /// most sources need. Its credentials and origins are the settings that
+    /// Creates options with the default limits from settings (a JSON object, as the component
+    /// gets it). Credentials and origins are the settings that
     /// the component's schema marks as such, with `writeOnly` and with the
     /// format `origin`.
     pub fn new(component: &Component, name: String, settings: Secret) -> Result<Self, Failure> {
@@ -117,9 +117,9 @@ impl SourceOptions {
     }
 }
 
-/// Components that are loaded, so that sources share one. Clones share them
-/// too. Different components are loaded side by side: one whose `describe`
-/// does not return holds up the sources that name it and no other.
+/// Loads components, and caches them so that sources share one. Clones share the
+/// cache. Different components load concurrently: one whose `describe`
+/// does not return delays only the sources that use it.
 #[derive(Clone)]
 pub struct Components {
     shared: Arc<Shared>,
@@ -132,7 +132,7 @@ struct Shared {
     loaded: Mutex<BTreeMap<ComponentLocation, Arc<OnceCell<Component>>>>,
 }
 
-/// A component that is loaded, and what it says of itself.
+/// A loaded component and its description.
 #[derive(Clone)]
 pub struct Component {
     loaded: CompiledComponent,
@@ -141,31 +141,31 @@ pub struct Component {
 }
 
 impl Component {
-    /// What the component says of itself.
+    /// Returns the component's description.
     #[must_use]
     pub fn description(&self) -> &Arc<Description> {
         &self.description
     }
 
-    /// An instance that can be described and can normalize, and reaches nothing.
+    /// Creates an instance for `describe` and `normalize`, without network access.
     pub async fn offline_instance(&self) -> Result<Instance, CallError> {
         offline_instance(&self.loaded).await
     }
 }
 
-/// A source with all that its calls need.
+/// A source with everything that its calls need.
 pub struct Source {
-    /// Its name.
+    /// Name of the source.
     pub name: String,
-    /// What its component says of itself.
+    /// Description of its component.
     pub description: Arc<Description>,
     /// The kinds of its events.
     pub kinds: Arc<[Kind]>,
     /// The limits of one poll.
     pub limits: Limits,
-    /// Takes its secrets out of text.
+    /// Redacts its secrets from text.
     pub redactor: Redactor,
-    /// Finds those of its secrets that no checkpoint may contain.
+    /// Detects those of its secrets that no checkpoint may contain.
     pub checkpoint_secrets: Redactor,
     allow: AllowList,
     loaded: CompiledComponent,
@@ -182,7 +182,7 @@ impl fmt::Debug for Source {
 }
 
 impl Components {
-    /// No component yet. Machine code is kept in `cache_dir`; no instance may
+    /// Creates a loader without components. Machine code is cached in `cache_dir`; no instance may
     /// have more memory than `memory_bytes_max`, or than
     /// [`OFFLINE_MEMORY_BYTES_MAX`] where that is more.
     pub fn new(cache_dir: Option<PathBuf>, memory_bytes_max: usize) -> Result<Self, Failure> {
@@ -197,7 +197,7 @@ impl Components {
         })
     }
 
-    /// Loads a component, or returns the one that is.
+    /// Loads a component, or returns it if it is loaded already.
     pub async fn get(&self, wasm: &ComponentLocation) -> Result<Component, Failure> {
         let cell = {
             let mut loaded = self
@@ -217,12 +217,12 @@ impl Components {
             ComponentLocation::File(path) => format!("component {}", path.display()),
         };
         let bad = |reason: &dyn fmt::Display| {
-            // An error about a component may quote its text.
+            // An error about a component may quote untrusted text.
             let reason = Sanitizer::default().text(&reason.to_string(), DETAIL_BYTES_MAX);
             Failure::settings(format!("{name}: {reason}")).retryable()
         };
         let (shared, wasm) = (Arc::clone(&self.shared), wasm.clone());
-        // Compiling takes seconds of a processor.
+        // Compiling takes seconds of CPU time, so it must not block a worker.
         let compiled = tokio::task::spawn_blocking(move || shared.load(&wasm)).await;
         let loaded = compiled
             .map_err(|error| bad(&error))?
@@ -262,8 +262,8 @@ impl Shared {
 }
 
 impl Source {
-    /// Makes a source of a component ready. The error is a clause about the
-    /// source; one that may pass is about a file that it names.
+    /// Creates a source of a component. The error is a clause about the
+    /// source; a retryable one is about a file that it names.
     pub fn new(
         component: &Component,
         options: SourceOptions,
@@ -305,7 +305,7 @@ impl Source {
         Instance::new(&self.loaded, &self.instance).await
     }
 
-    /// One whose calls wait for nothing, and so need little time.
+    /// Creates an instance with a short time limit, for calls without network access.
     pub async fn short_timeout_instance(&self) -> Result<Instance, CallError> {
         let settings = InstanceSettings {
             call_timeout: self.instance.call_timeout.min(OFFLINE_CALL_TIMEOUT),
@@ -332,7 +332,7 @@ impl Source {
         }
     }
 
-    /// Has its requests observed from now on. Only the first observer is taken.
+    /// Sets the observer of its requests. Later calls are ignored.
     pub fn observe_requests(&self, observer: Arc<dyn RequestObserver>) {
         self.instance.outgoing.observe(observer);
     }
@@ -353,7 +353,7 @@ impl Source {
         self.instance.outgoing.lease().clone()
     }
 
-    /// Its settings as the component gets them.
+    /// Returns its settings in the form that the component gets.
     #[must_use]
     pub fn settings(&self) -> &Secret {
         &self.settings
@@ -376,7 +376,7 @@ async fn describe(loaded: &CompiledComponent) -> Result<Description, CallError> 
     offline_instance(loaded).await?.describe().await
 }
 
-/// What an instance has that is asked what it is, or to normalize.
+/// Memory limit of an instance that only describes or normalizes.
 pub const OFFLINE_MEMORY_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// These calls wait for nothing.
+/// Time limit of calls without network access.
 const OFFLINE_CALL_TIMEOUT: Duration = Duration::from_secs(30);

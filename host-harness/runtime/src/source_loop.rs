@@ -34,7 +34,7 @@ use crate::waits::{THROTTLED, Wait, waits};
 
 /// How long a poll may still go on after a stop was asked for.
 const POLL_GRACE: Duration = Duration::from_secs(3);
-/// How long its delivery may: a second remains for the checkpoint.
+/// How long a delivery may continue; one second is left for the checkpoint.
 const DELIVERY_GRACE: Duration = Duration::from_secs(4);
 /// How long an instance is kept that could go on at once but has to wait: it holds its memory, and
 /// what it has begun to read.
@@ -59,25 +59,25 @@ const WAIT_LOGGED_MIN: Duration = Duration::from_secs(30);
 /// Polls in a row that did nothing and asked for another at once.
 const EMPTY_POLLS_MAX: u32 = 20;
 
-/// Rejected records that a source may write. They are data, so a source that
-/// has more of them waits. A format that the upstream changes overnight makes
-/// each record one, and a disk has to hold them until the morning.
+/// Rate at which a source may write rejected records. They must not be dropped, so a source that
+/// exceeds it waits. After an overnight change of the upstream's format
+/// every record may be rejected, and the disk has to hold them until the morning.
 const REJECTED_BYTES_PER_SECOND: u32 = 1024 * 1024;
 const REJECTED_BURST: Duration = Duration::from_secs(16);
-/// What a source may write to the log about its notices and rejected records.
+/// Rate limit of a source's log lines about notices and rejected records.
 const NOTICES: Rate = Rate {
     lines_per_second: 10,
     bytes_per_second: 4 * 1024,
     burst: Duration::from_secs(60),
 };
 
-/// Everything one source works with.
+/// The parts of a source's loop.
 pub struct SourceLoop {
     /// The source.
     pub source: Source,
     /// What is kept of it.
     pub record: SourceState,
-    /// Where that is kept.
+    /// The directory of the stored state.
     pub state: Arc<dyn CheckpointStore>,
     /// Where its events and its rejected records go.
     pub sink: Arc<dyn EventSink>,
@@ -101,16 +101,16 @@ pub trait SourceReader: Send + Sync {
 /// How a source has ended.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum SourceExit {
-    /// It is caught up, and that was all that was asked for.
+    /// With `--once`: it is caught up.
     CaughtUp,
-    /// It cannot go on.
+    /// It failed permanently.
     Failed(Failure),
     /// Another process works on it, or may by now.
     LeaseLost,
-    /// An output did not accept: with a failure, as often as it is tried with
+    /// An output did not accept: with a failure, the retry limit of
     /// `--once`; without, standard output is closed, and no source can go on.
     Output(Option<Failure>),
-    /// It was asked to stop.
+    /// A stop was requested.
     Stopped,
 }
 
@@ -142,7 +142,7 @@ struct LoopState {
 }
 
 impl SourceLoop {
-    /// Run until the end. Returns it with what is kept of the source then.
+    /// Runs the loop until it ends. Returns the reason and the stored state at the end.
     pub async fn run(self) -> (SourceExit, SourceState) {
         let mut running = LoopState::new(self);
         let end = running.drive().await;
@@ -510,7 +510,7 @@ impl LoopState {
         }
     }
 
-    /// `retry_at` is when the first failing stream is tried again, where the component says it.
+    /// Returns the next step. `retry_at` is when the first failing stream is tried again, if known.
     async fn next_step(
         &mut self,
         next: NextPoll,
@@ -630,7 +630,7 @@ impl LoopState {
         ))))
     }
 
-    /// A failure that another try does not change. It is kept for `status`.
+    /// Handles a permanent failure. It is stored for `status`.
     fn give_up(&mut self, kind: &str, detail: &str, failure: fn(String) -> Failure) -> Step {
         self.context.record.note_error(kind, detail);
         self.start_storing();
@@ -640,7 +640,7 @@ impl LoopState {
         ))))
     }
 
-    /// A failure that may pass. It is kept for `status`.
+    /// Handles a failure that may pass. It is stored for `status`.
     async fn fail(&mut self, kind: &str, detail: &str, asked: Duration) -> Step {
         self.backoff.fail();
         let failures = self.backoff.failures();
@@ -710,7 +710,7 @@ fn index(batch: &Batch) -> Vec<Entry> {
         .collect()
 }
 
-/// When the first of the failing streams is tried again.
+/// Returns when the first of the failing streams is tried again.
 fn first_retry(batch: &Batch) -> Option<SystemTime> {
     let failing = batch
         .status

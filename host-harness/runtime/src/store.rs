@@ -1,8 +1,8 @@
-//! The state of each source between runs: its checkpoint, and what `status`
+//! The stored state of each source between runs: its checkpoint, and what `status`
 //! shows.
 //!
-//! One JSON file for each source, written aside, synced, renamed, and the
-//! directory synced. A database would bring a format that nobody can read, a
+//! One JSON file per source, replaced atomically: written to a temporary file, synced, renamed, and
+//! the directory synced. A database would bring a format that nobody can read, a
 //! lock that outlives a crash and a dependency that must never break its own
 //! files; what has to be kept is one value of at most 768 KiB that is replaced
 //! as a whole, and for that a rename is atomic on every file system.
@@ -22,19 +22,19 @@ use source_common::exit::Failure;
 
 use crate::bindings::StreamState;
 
-/// The layout of the file. A newer one is refused, never guessed at.
+/// The version of the file format. A newer one is rejected, never guessed at.
 const VERSION: u32 = 1;
 
-/// What the name of a source's file ends with.
+/// Suffix of a source's state file.
 pub const RECORD_SUFFIX: &str = ".checkpoint.json";
 
-/// The file of a [`Heartbeat`].
+/// Name of the [`Heartbeat`] file.
 const HEARTBEAT: &str = "heartbeat.json";
 
-/// The file of what a host notes of its outputs and sources beside their records.
+/// Name of the file with the host's status: what it stores besides the source states.
 const HOST_STATUS: &str = "host.json";
 
-/// What the contract allows a checkpoint to have.
+/// Maximum size of a checkpoint, as the contract defines it.
 pub const CHECKPOINT_BYTES_MAX: usize = 768 * 1024;
 
 /// Where a source loop keeps what has to outlast its process.
@@ -56,24 +56,24 @@ pub enum StoreError {
     Unavailable(String),
 }
 
-/// A directory of state that this process alone writes to.
+/// A state directory, locked by this process.
 #[derive(Debug)]
 pub struct StateDir {
     path: PathBuf,
-    /// Held for as long as this value lives; the system lets go of it also
-    /// when the process is killed.
+    /// Held while this value lives; the system releases it if
+    /// the process is killed.
     _lock: File,
 }
 
-/// What is kept of one source.
+/// The stored state of one source.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct SourceState {
     version: u32,
-    /// The name of the source.
+    /// Name of the source.
     pub source: String,
-    /// The position after the last batch that every output has accepted.
+    /// The checkpoint after the last batch that every output has accepted.
     pub checkpoint: Option<String>,
-    /// When this was written, in RFC 3339.
+    /// When this state was written, in RFC 3339.
     pub stored_at: String,
     /// When the last poll ended, in milliseconds since the epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -87,32 +87,32 @@ pub struct SourceState {
     /// The component that wrote the checkpoint, as `name version`.
     #[serde(default)]
     pub component: String,
-    /// Why the source as a whole did not go on, until it does.
+    /// The last error of the source as a whole, until it recovers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<StatusMessage>,
-    /// The most memory an instance has had.
+    /// Peak memory of an instance.
     #[serde(default)]
     pub memory_bytes_peak: u64,
-    /// Events that an output could never accept.
+    /// Number of events that an output could never accept.
     #[serde(default)]
     pub undeliverable: u64,
-    /// By stream.
+    /// The state of each stream, by name.
     #[serde(default)]
     pub streams: BTreeMap<String, StreamRecord>,
 }
 
-/// What a stream or a source is doing, in the words of every report.
+/// The state of a stream, source or output, in every report.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
     /// It collects, or has collected everything there is for now.
     Active,
-    /// Nothing has come of it yet.
+    /// It has not run yet, or has not stored anything yet.
     #[default]
     Starting,
     /// A quota or a rate limit holds it back.
     Waiting,
-    /// The credentials are good but do not permit it.
+    /// The credentials are valid but do not permit the stream.
     NotPermitted,
     /// It failed and is tried again.
     Failing,
@@ -120,14 +120,14 @@ pub enum State {
     Unauthorized,
     /// An output does not accept its events, or those of a source.
     Blocked,
-    /// Its settings, or an operator, say that it does not collect now.
+    /// Paused by its settings or an operator.
     Paused,
     /// No host is running it.
     Stopped,
 }
 
 impl State {
-    /// Every state, in the order of their words.
+    /// Every state, sorted by name.
     pub const ALL: [Self; 9] = [
         Self::Active,
         Self::Blocked,
@@ -140,7 +140,7 @@ impl State {
         Self::Waiting,
     ];
 
-    /// Its word.
+    /// Returns the name of the state.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -168,27 +168,27 @@ impl From<StreamState> for State {
     }
 }
 
-/// The sign of life of a host, in its state directory. Times are in milliseconds since the epoch.
+/// The heartbeat of a host, in its state directory. Times are in milliseconds since the epoch.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Heartbeat {
-    /// The process.
+    /// Process id.
     pub pid: u32,
-    /// When it started.
+    /// When the process started.
     pub started_at_ms: u64,
-    /// When this was written.
+    /// When this heartbeat was written.
     pub written_at_ms: u64,
-    /// Whether the host has ended since.
+    /// Whether the host has ended cleanly since.
     pub has_ended: bool,
 }
 
-/// How often a host writes its [`Heartbeat`].
+/// Interval at which a host writes its [`Heartbeat`].
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 
-/// A host whose last sign of life is older has died or hangs.
+/// A host whose heartbeat is older has died or hangs.
 const HEARTBEAT_AGE_MAX: Duration = Duration::from_secs(30);
 
 impl Heartbeat {
-    /// Whether the host was alive at `now`. A clock that was set is taken for a host that is not.
+    /// Returns whether the host was alive at `now`; false if the heartbeat is in the future.
     #[must_use]
     pub fn is_alive(&self, now: SystemTime) -> bool {
         let age_ms = epoch_ms(now).abs_diff(self.written_at_ms);
@@ -196,7 +196,7 @@ impl Heartbeat {
     }
 }
 
-/// Milliseconds since the epoch.
+/// Converts to milliseconds since the epoch.
 #[must_use]
 pub fn epoch_ms(time: SystemTime) -> u64 {
     let since = time.duration_since(SystemTime::UNIX_EPOCH);
@@ -205,22 +205,22 @@ pub fn epoch_ms(time: SystemTime) -> u64 {
     })
 }
 
-/// The last sign of life of the host that uses a state directory, if there was one.
+/// Reads the last heartbeat of the host that uses a state directory, if there is one.
 #[must_use]
 pub fn heartbeat(state_dir: &Path) -> Option<Heartbeat> {
     let text = fs::read(state_dir.join(HEARTBEAT)).ok()?;
     serde_json::from_slice(&text).ok()
 }
 
-/// What the host that uses a state directory noted beside the records, if it did.
+/// Reads the status that the host stored in a state directory, if there is one.
 #[must_use]
 pub fn host_status<T: DeserializeOwned>(state_dir: &Path) -> Option<T> {
     let text = fs::read(state_dir.join(HOST_STATUS)).ok()?;
     serde_json::from_slice(&text).ok()
 }
 
-/// Whether the files of a state directory can be read by this user, who may be another than that
-/// of the host. A directory that is missing is no failure.
+/// Checks that this user, who may not be the host's, can read the files of a state
+/// directory. A missing directory is not a failure.
 pub fn check_readable(state_dir: &Path) -> Result<(), Failure> {
     let read = fs::read_dir(state_dir).and_then(|_| match File::open(state_dir.join(HEARTBEAT)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -242,13 +242,13 @@ fn not_readable(path: &Path, error: &io::Error) -> Failure {
     Failure::failed(format!("{path} cannot be read: {error}{hint}"))
 }
 
-/// What is kept of one stream.
+/// The stored state of one stream.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct StreamRecord {
-    /// Requests made.
+    /// Number of requests.
     #[serde(default)]
     pub requests: u64,
-    /// Bytes of response bodies, as they came over the wire.
+    /// Bytes of response bodies, before decompression.
     #[serde(default)]
     pub received_bytes: u64,
     /// Records read; always `events` + `rejected` + `duplicates`.
@@ -260,10 +260,10 @@ pub struct StreamRecord {
     /// Records that were rejected.
     #[serde(default)]
     pub rejected: u64,
-    /// Records left out because they had been delivered before.
+    /// Records that had been delivered before.
     #[serde(default)]
     pub duplicates: u64,
-    /// `gap` notices: each is a stretch of records that are lost.
+    /// Number of `gap` notices, each a range of lost records.
     #[serde(default)]
     pub gaps: u64,
     /// Whether the upstream said, when it was last asked, that there is no
@@ -273,48 +273,48 @@ pub struct StreamRecord {
     /// The time of the newest event, in milliseconds since the epoch.
     #[serde(default)]
     pub newest_ms: Option<i64>,
-    /// When the upstream was last asked, in RFC 3339.
+    /// When the stream was last requested from the upstream, in RFC 3339.
     #[serde(default)]
     pub asked_at: Option<String>,
-    /// What it was doing at the end of the last poll.
+    /// The state at the end of the last poll.
     #[serde(default)]
     pub state: State,
-    /// When it is tried again, where it waits, in milliseconds since the epoch.
+    /// When the stream is tried again, if it waits, in milliseconds since the epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until_ms: Option<i64>,
     /// The time up to which its records are known to be collected, in
     /// milliseconds since the epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub collected_until_ms: Option<i64>,
-    /// How many calls its quota leaves, where it is known.
+    /// Remaining calls of its quota, where known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quota_remaining: Option<u32>,
-    /// Why it does not collect, and what to do.
+    /// Why the stream does not collect, and what to do.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub state_detail: String,
     /// The last failure of this stream, until it works again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<StatusMessage>,
-    /// The last thing an operator should know about it.
+    /// The last notice about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_notice: Option<StatusMessage>,
 }
 
-/// Something that was said, and when.
+/// A message and its time.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct StatusMessage {
-    /// In RFC 3339.
+    /// When it occurred, in RFC 3339.
     pub at: String,
-    /// What sort of thing, such as `gap` or `unavailable`.
+    /// The kind of message, such as `gap` or `unavailable`.
     pub kind: String,
-    /// For people; never with a secret.
+    /// The text for people; never contains a secret.
     pub detail: String,
 }
 
 impl StateDir {
-    /// Make the directory where it is missing, lock it, and see to it that a
-    /// checkpoint can be stored: what could not be would be delivered again
-    /// after every start.
+    /// Creates the directory if it is missing, locks it, and checks that a
+    /// checkpoint can be stored: otherwise every batch would be delivered again
+    /// after each start.
     pub fn open(path: &Path) -> Result<Self, Failure> {
         let failure = |reason: String| Failure::failed(format!("state directory {reason}"));
         let cannot = |error: &io::Error| failure(disk::failed(path, error));
@@ -339,13 +339,13 @@ impl StateDir {
         })
     }
 
-    /// Where it is.
+    /// Returns the path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What is kept of a source; a fresh record where there is nothing.
+    /// Loads the stored state of a source; a new state if there is none.
     pub fn load(&self, source: &str) -> Result<SourceState, Failure> {
         Ok(read(&self.path, source)?.unwrap_or_else(|| SourceState::new(source)))
     }
@@ -355,8 +355,8 @@ impl StateDir {
         self.replace(HEARTBEAT, &serde_json::to_vec(heartbeat)?)
     }
 
-    /// Replaces what the host notes beside the records, as JSON text, for [`host_status`]. It does
-    /// not have to outlast a crash of the system.
+    /// Replaces the host's status, as JSON text, for [`host_status`]. It
+    /// need not survive a crash of the system.
     pub fn write_host_status(&self, json: &[u8]) -> io::Result<()> {
         self.replace(HOST_STATUS, json)
     }
@@ -367,7 +367,7 @@ impl StateDir {
         disk::persist(aside, &self.path.join(name))
     }
 
-    /// Replace what is kept of a source. It is on the disk when this returns.
+    /// Replaces the stored state of a source. It is on the disk when this returns.
     pub fn store(&self, record: &SourceState) -> io::Result<()> {
         let target = record_path(&self.path, &record.source);
         let mut text = serde_json::to_vec_pretty(record)?;
@@ -390,7 +390,7 @@ impl CheckpointStore for StateDir {
 }
 
 impl SourceState {
-    /// A source that has never been read.
+    /// Creates the state of a source that has never been read.
     #[must_use]
     pub fn new(source: &str) -> Self {
         Self {
@@ -400,7 +400,7 @@ impl SourceState {
         }
     }
 
-    /// The same without the position, which may be large.
+    /// Returns a copy without the checkpoint, which may be large.
     #[must_use]
     pub fn without_checkpoint(&self) -> Self {
         Self {
@@ -419,8 +419,8 @@ impl SourceState {
         }
     }
 
-    /// Whether anything was read: counts are stored with the checkpoint behind
-    /// what they count, and never without one.
+    /// Returns whether any count is set: counts are stored with the checkpoint after
+    /// the records they count, and never without one.
     fn counts_anything(&self) -> bool {
         let counts = |stream: &StreamRecord| {
             [
@@ -437,9 +437,9 @@ impl SourceState {
     }
 }
 
-/// What is kept of a source, without a lock: for `status`, which may look
-/// while a run goes on. `None` where it has never run. The file may be
-/// repaired while the host runs, so the failure may pass.
+/// Reads the stored state of a source, without a lock: for `status`, which may run
+/// while a host runs. `None` if the source has never run. The file may be
+/// repaired while the host runs, so the failure is retryable.
 pub fn read(state_dir: &Path, source: &str) -> Result<Option<SourceState>, Failure> {
     let path = record_path(state_dir, source);
     let text = match fs::read_to_string(&path) {
@@ -478,13 +478,13 @@ pub fn read(state_dir: &Path, source: &str) -> Result<Option<SourceState>, Failu
     Ok(Some(record))
 }
 
-/// The file of a source.
+/// Returns the path of a source's state file.
 #[must_use]
 pub fn record_path(state_dir: &Path, source: &str) -> PathBuf {
     state_dir.join(format!("{source}{RECORD_SUFFIX}"))
 }
 
-/// Where the rejected records of a source are kept by default.
+/// Returns the default path of a source's rejected records.
 #[must_use]
 pub fn rejected_path(state_dir: &Path, source: &str) -> PathBuf {
     state_dir.join(format!("{source}.rejected.ndjson"))
@@ -504,7 +504,7 @@ fn unusable(path: &Path, reason: &str) -> Failure {
     .retryable()
 }
 
-/// Writes so many bytes to a file in a directory, which is gone at once.
+/// Checks that so many bytes can be written in a directory, with a temporary file.
 pub fn try_to_write(directory: &Path, bytes: usize) -> io::Result<()> {
     tempfile::tempfile_in(directory)?.write_all(&vec![0; bytes])
 }

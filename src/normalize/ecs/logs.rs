@@ -157,7 +157,7 @@ const RELEASE_RULES: &[Rule] = &[
         class: Class { outcome: Some("unknown"), ..EMAIL } },
 ];
 
-/// Words for that a held message was let go. Those that expired are in the log as well.
+/// Words that mean a held message was released. Expired messages are in the log as well.
 pub(in super::super) const RELEASED: &[&str] = &["released", "release", "permit", "permitted"];
 
 #[rustfmt::skip]
@@ -188,7 +188,7 @@ const REJECTION_RULES: &[Rule] = &[
         class: Class { outcome: Some("failure"), severity: 2, ..EMAIL } },
 ];
 
-/// What was done stands in `actions`, unless that says nothing.
+/// The action is in `actions`, unless that says nothing.
 #[rustfmt::skip]
 const CLICK: &[FieldMapping] = &[
     row("event.action",        &[field::ACTIONS, field::ACTION],  text(as_it_is)),
@@ -225,12 +225,12 @@ pub(in super::super) const DETECTION: &[&str] = &[
 ];
 pub(in super::super) const BLOCK: &[&str] = &["block", "blocked"];
 pub(in super::super) const ALLOW: &[&str] = &["allow", "allowed"];
-/// What was done stands in `actions`, unless that says nothing: then in `action`.
+/// Whether the action is in `actions`; otherwise it is in `action`.
 pub(in super::super) const DONE: Test = Test::Given(&[field::ACTIONS]);
 /// What is not scanned has no verdict against it.
 pub(in super::super) const HARMLESS_URL: Test = Test::IsOrMissing(field::SCAN_RESULT, CLEAN);
 pub(in super::super) const MALICIOUS_URL: Test = Test::Is(field::SCAN_RESULT, UNSAFE);
-/// Words for that something is malicious.
+/// Words that mean something is malicious.
 pub(in super::super) const UNSAFE: &[&str] = &["malicious", "unsafe"];
 pub(in super::super) const CLEAN: &[&str] = &["clean", "safe"];
 

@@ -12,7 +12,7 @@ use super::convert::tenant;
 use super::table::{Computed, FieldMapping, Related, Tables, computed, constant, row, whole};
 use crate::stream::Stream;
 
-/// The tables of a stream.
+/// Returns the tables of a stream.
 #[must_use]
 pub const fn tables(stream: Stream) -> &'static Tables {
     match stream {

@@ -92,7 +92,7 @@ pub struct Classification {
 }
 
 impl Classification {
-    /// An activity that succeeded and means no harm.
+    /// Creates an activity that succeeded and means no harm.
     #[must_use]
     pub const fn success(id: u8, name: &'static str) -> Self {
         Self {
@@ -104,7 +104,7 @@ impl Classification {
         }
     }
 
-    /// A new finding.
+    /// Creates a finding that is new.
     #[must_use]
     pub const fn finding(severity: u8) -> Self {
         Self {
@@ -114,19 +114,19 @@ impl Classification {
         }
     }
 
-    /// The same with another severity.
+    /// Sets the severity.
     #[must_use]
     pub const fn severity(self, severity: u8) -> Self {
         Self { severity, ..self }
     }
 
-    /// The same with another status.
+    /// Sets the status.
     #[must_use]
     pub const fn status(self, status: Option<u8>) -> Self {
         Self { status, ..self }
     }
 
-    /// The same as an alert.
+    /// Marks it as an alert.
     #[must_use]
     pub const fn alert(self) -> Self {
         Self {
@@ -135,7 +135,7 @@ impl Classification {
         }
     }
 
-    /// The same with an action and a disposition.
+    /// Sets action and disposition.
     #[must_use]
     pub const fn action_disposition(self, action: u8, disposition: u8) -> Self {
         Self {
@@ -145,7 +145,7 @@ impl Classification {
     }
 }
 
-/// A rule.
+/// Creates a rule.
 #[must_use]
 pub const fn rule(when: &'static [Test], outcome: Classification) -> Rule {
     Rule { when, outcome }
@@ -187,7 +187,7 @@ impl Variant {
     }
 }
 
-/// The members that a class and a rule stand for.
+/// Returns the members that a class and a rule stand for.
 fn members(class: &Class, outcome: &Classification) -> String {
     let severity = outcome.severity;
     let Class {

@@ -37,7 +37,7 @@ const fn variant(
     }
 }
 
-/// A record of such a log that has no address, and so is no e-mail activity.
+/// Creates the variant for records without an address, which are no e-mail activity.
 const fn base(
     rows: &'static [&'static [FieldMapping]],
     rules: &'static [Rule],

@@ -18,8 +18,8 @@ use super::table::{Computed, FieldMapping, Keep, computed, constant, row, text, 
 use crate::stream::Stream;
 use convert::original_time;
 
-/// The variants of a stream: the first of which all tests hold makes the event. The last has
-/// none.
+/// Returns the variants of a stream: the first of which all tests hold makes the event. The last
+/// has none.
 #[must_use]
 pub const fn variants(stream: Stream) -> &'static [Variant] {
     match stream {

@@ -22,7 +22,7 @@ pub(crate) struct Item {
 }
 
 impl Item {
-    /// An item that was not served yet.
+    /// Creates an item that was not served yet.
     pub(crate) fn new(stream: &str, at_ms: i64, record: Value) -> Self {
         Self {
             at_ms,
@@ -53,7 +53,7 @@ pub(crate) fn spread(
         .collect()
 }
 
-/// The item of that number.
+/// Returns the item of that number.
 pub(crate) fn item(row: &'static Row, (seed, traps): (u64, bool), number: u64, at_ms: i64) -> Item {
     let at_ms = at_ms.div_euclid(1000) * 1000;
     let mut sketch = Sketch {
@@ -65,7 +65,8 @@ pub(crate) fn item(row: &'static Row, (seed, traps): (u64, bool), number: u64, a
     Item::new(row.stream, at_ms, (row.make)(&mut sketch))
 }
 
-/// The identity of a record that has no transport fields, so that its text is the canonical one.
+/// Returns the identity of a record that has no transport fields, so that its text is the canonical
+/// one.
 pub(crate) fn identity_of(stream: &str, record: &Value) -> Identity {
     let mut text = Vec::new();
     write_canonical(&mut text, record);

@@ -1,4 +1,4 @@
-//! A Mimecast to run against, on loopback: an invented tenant behind two HTTP origins.
+//! A simulated Mimecast API on loopback: an invented tenant behind two HTTP origins.
 //!
 //! ```text
 //!   POST /oauth/token ──────────────┐

@@ -17,7 +17,7 @@ pub(crate) struct Log {
     items: Vec<Item>,
 }
 
-/// What is true when a request is answered.
+/// The state of the tenant at the time of a request.
 #[derive(Debug)]
 pub(crate) struct Moment<'a> {
     pub(crate) now_ms: i64,
@@ -35,7 +35,7 @@ struct Query {
     offset: usize,
     after_end: bool,
     oldest_first: bool,
-    /// The one who asks sees only what is their own, which is nothing.
+    /// Whether the caller sees only their own items, of which there are none.
     own_only: bool,
 }
 
@@ -51,12 +51,12 @@ impl Log {
         self.items.sort_by_key(|item| std::cmp::Reverse(item.at_ms));
     }
 
-    /// All items.
+    /// Returns all items.
     pub(crate) fn items(&self) -> &[Item] {
         &self.items
     }
 
-    /// All items, in the order in which they came to be.
+    /// Returns all items, in the order in which they came to be.
     pub(crate) fn by_arrival(&mut self) -> Vec<&mut Item> {
         let mut items: Vec<&mut Item> = self.items.iter_mut().collect();
         items.sort_by_key(|item| item.arrived);
@@ -110,7 +110,7 @@ impl Log {
         Answer::json(200, &json!({"meta": meta, "data": data, "fail": []}))
     }
 
-    /// The items that a request may see, in its order.
+    /// Returns the items that a request may see, in its order.
     fn inside(&mut self, query: &Query) -> Vec<&mut Item> {
         let window = query.from_ms..=query.to_ms;
         let seen = |item: &&mut Item| window.contains(&item.at_ms) && !item.gone && !query.own_only;
@@ -163,7 +163,7 @@ impl Query {
         })
     }
 
-    /// The token of the page behind this one, of so many items.
+    /// Returns the token of the page behind this one, of so many items.
     fn next(&self, items: usize, total: usize, moment: &Moment<'_>) -> Option<String> {
         let (from, to) = (bits(self.from_ms), bits(self.to_ms));
         let bogus_end = moment.traps && Random::new(0, "end", &[from, to]).chance(500);
@@ -182,7 +182,7 @@ impl Query {
     }
 }
 
-/// A number, or the text of one: both are taken.
+/// Returns a number, or the text of one: both are taken.
 fn number(value: &Value) -> Option<usize> {
     match value.as_str() {
         Some(text) => text.parse().ok(),
@@ -200,12 +200,12 @@ fn invalid(field: &str) -> Answer {
     )
 }
 
-/// A token for what stands behind so many items, and when it was given out.
+/// Returns a token for what stands behind so many items, and when it was given out.
 fn token(offset: usize, now_ms: i64) -> String {
     STANDARD.encode(format!("after={offset}&at={now_ms}"))
 }
 
-/// What a token stands for, while it is good.
+/// Returns what a token stands for, while it is good.
 fn offset(token: &str, moment: &Moment<'_>) -> Option<usize> {
     let text = String::from_utf8(STANDARD.decode(token).ok()?).ok()?;
     let (offset, at_ms) = text.strip_prefix("after=")?.split_once("&at=")?;

@@ -68,7 +68,7 @@ const CATEGORIES: Row = Row {
     ..AUDIT
 };
 
-/// A log with a window.
+/// Creates the row of a log with a window.
 const fn log(
     stream: &'static str,
     path: &'static str,
@@ -87,7 +87,7 @@ const fn log(
     }
 }
 
-/// The same, where all is shown only to administrators.
+/// Creates the row of a log with a window whose records are shown only to administrators.
 const fn for_admin(row: Row) -> Row {
     Row {
         for_admin: true,
@@ -95,7 +95,7 @@ const fn for_admin(row: Row) -> Row {
     }
 }
 
-/// A log or list without a window.
+/// Creates the row of a log or list without a window.
 const fn undated(
     stream: &'static str,
     path: &'static str,
@@ -108,7 +108,7 @@ const fn undated(
     }
 }
 
-/// A feed of threat indicators.
+/// Creates the row of a feed of threat indicators.
 const fn feed(stream: &'static str) -> Row {
     Row {
         kind: Kind::Feed,
@@ -151,12 +151,12 @@ pub(crate) fn row_of(path: &str, body: &[u8]) -> Option<&'static Row> {
     rows.find(|row| row.path != FEED || (row.stream == "threat-intel.grid") == is_grid)
 }
 
-/// The row of a stream.
+/// Returns the row of a stream.
 pub(crate) fn row_of_stream(stream: &str) -> Option<&'static Row> {
     ROWS.iter().find(|row| row.stream == stream)
 }
 
-/// The rows whose items are records.
+/// Iterates over the rows whose items are records.
 pub(crate) fn streams() -> impl Iterator<Item = &'static Row> {
     ROWS.iter().filter(|row| row.kind != Kind::Categories)
 }

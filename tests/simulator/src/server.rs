@@ -114,7 +114,7 @@ async fn respond(
         .into_response())
 }
 
-/// What a request is about.
+/// Returns what a request is about.
 fn target(
     world: &World,
     origin: Origin,
@@ -271,7 +271,7 @@ async fn blocking(work: impl FnOnce() -> Answer + Send + 'static) -> Answer {
     }
 }
 
-/// The answer for a stream that may not be read.
+/// Returns the answer for a stream that may not be read.
 fn refused(world: &World, stream: &str) -> Option<Answer> {
     world.permissions().refuse(stream, world.config.fail_shape)
 }

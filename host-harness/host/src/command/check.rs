@@ -20,13 +20,13 @@ pub(super) const STREAMS: &str = "streams";
 /// Which part of a settings file to check; without a name, all of it.
 #[derive(Debug, Default)]
 pub struct Only {
-    /// The name of a source. Outputs are not checked then.
+    /// Check only this source, and no outputs.
     pub source: Option<String>,
-    /// The name of a stream. Outputs are not checked then.
+    /// Check only this stream, and no outputs.
     pub stream: Option<String>,
 }
 
-/// Find out whether every source can be read, stream by stream, and whether
+/// Checks whether every source can be read, stream by stream, and whether
 /// every output can be reached.
 pub async fn check(config: &Path, only: &Only) -> Result<Exit, Failure> {
     let mut settings = Settings::read(config)?;
@@ -66,7 +66,7 @@ pub async fn check(config: &Path, only: &Only) -> Result<Exit, Failure> {
     Ok(exit)
 }
 
-/// Leave out what is not to be checked.
+/// Removes what is not to be checked from the settings.
 fn choose(settings: &mut Settings, only: &Only) -> Result<(), Failure> {
     if let Some(name) = &only.source {
         settings.retain_source(name)?;
@@ -247,7 +247,7 @@ fn facts(results: &[CheckResult]) -> String {
     text
 }
 
-/// Find out whether every output can be reached.
+/// Checks whether every output can be reached.
 async fn check_outputs(settings: &Settings) -> Result<Exit, Failure> {
     let mut exit = Exit::Done;
     let mut text = String::from("outputs\n");

@@ -13,7 +13,7 @@ use crate::description::{order, schema, to_json};
 use crate::settings::Settings;
 use crate::source::{self, component_at};
 
-/// Describe a component, for people or as JSON.
+/// Prints the description of a component, as text or as JSON.
 pub async fn describe(component: Option<&Path>, as_json: bool) -> Result<Exit, Failure> {
     let components = Components::new(user_cache_dir(), OFFLINE_MEMORY_BYTES_MAX)?;
     let component = components.get(&component_at(component)).await?;
@@ -26,8 +26,8 @@ pub async fn describe(component: Option<&Path>, as_json: bool) -> Result<Exit, F
     Ok(Exit::Done)
 }
 
-/// Describe what the sources of a settings file find upstream: which streams
-/// can be read, and what the upstream says about each.
+/// Prints what the sources of a settings file can read upstream: which streams
+/// can be read, and the upstream's remark on each.
 pub async fn describe_online(config: &Path) -> Result<Exit, Failure> {
     let settings = Settings::read(config)?;
     let components = source::components(&settings, cache_dir(&settings))?;

@@ -1,4 +1,4 @@
-//! What each command does.
+//! The commands, one module each.
 
 pub mod check;
 pub mod check_report;
@@ -21,8 +21,8 @@ use source_common::exit::Failure;
 pub(crate) use self::table::{Table, terminal_width};
 use crate::settings::{STATE_CACHE, Settings};
 
-/// The machine code of a settings file's components, where a run has made the
-/// state directory; looking must not make it.
+/// Returns the directory for compiled components of a settings file, if a run has created the
+/// state directory; read-only commands must not create it.
 pub(crate) fn cache_dir(settings: &Settings) -> Option<PathBuf> {
     if settings.state_dir.is_dir() {
         Some(settings.state_dir.join(STATE_CACHE))
@@ -31,7 +31,7 @@ pub(crate) fn cache_dir(settings: &Settings) -> Option<PathBuf> {
     }
 }
 
-/// Machine code that belongs to no settings file: `$XDG_CACHE_HOME/source-host`
+/// Returns the user's directory for compiled components: `$XDG_CACHE_HOME/source-host`
 /// or `~/.cache/source-host`.
 pub(crate) fn user_cache_dir() -> Option<PathBuf> {
     let absolute = |path: &PathBuf| path.is_absolute();
@@ -41,7 +41,7 @@ pub(crate) fn user_cache_dir() -> Option<PathBuf> {
     Some(base.join("source-host"))
 }
 
-/// Write to standard output, in one piece.
+/// Writes to standard output with a single write.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     stdout

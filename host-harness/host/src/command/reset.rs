@@ -12,19 +12,19 @@ use crate::report::time_text;
 use crate::settings::Settings;
 use crate::source;
 
-/// What is to be collected again.
+/// The arguments of `reset`.
 #[derive(Debug)]
 pub struct Reset {
-    /// The source.
+    /// Name of the source.
     pub source: String,
-    /// Its streams; none means every stream that the settings select.
+    /// Its streams; empty means every stream that the settings select.
     pub streams: Vec<String>,
-    /// From when on: an RFC 3339 time, or how long ago, like `24h`.
+    /// Start time: an RFC 3339 time, or a duration ago, like `24h`.
     pub from: String,
 }
 
-/// Moves the checkpoint of a source back, as its component does it. What is collected again has
-/// the same ids. No host may be running: it would store its own checkpoint over this one.
+/// Rewinds the checkpoint of a source, using the component. Events collected again have
+/// the same ids. No host may be running, since it would overwrite the checkpoint.
 pub async fn reset(config: &Path, reset: &Reset) -> Result<Exit, Failure> {
     let mut settings = Settings::read(config)?;
     settings.retain_source(&reset.source)?;
@@ -70,7 +70,7 @@ pub async fn reset(config: &Path, reset: &Reset) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// A time in milliseconds since the epoch: in RFC 3339, or a time ago.
+/// Parses an RFC 3339 time or a duration ago into milliseconds since the epoch.
 fn parse_from(text: &str, now: SystemTime) -> Result<i64, Failure> {
     let from = match humantime::parse_duration(text) {
         Ok(ago) => now.checked_sub(ago),

@@ -1,4 +1,4 @@
-//! `run`: collect and deliver, until told to stop or, with `--once`, until
+//! `run`: collects and delivers until stopped or, with `--once`, until
 //! caught up.
 
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::log;
 use crate::run::{self, Options};
 use crate::settings::Settings;
 
-/// Run the sources of a settings file.
+/// Runs the sources of a settings file.
 pub async fn run(config: &Path, once: bool) -> Result<Exit, Failure> {
     let settings = Settings::read(config)?;
     let (stopper, shutdown) = shutdown::channel();

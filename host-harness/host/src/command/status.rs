@@ -15,11 +15,11 @@ use crate::report::{
 };
 use crate::settings::Settings;
 
-/// How often `--watch` shows the status anew.
+/// Refresh interval of `--watch`.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Shows the state of every source and output. It can be asked while a run goes on. Ends with 0
-/// where every source is healthy, 1 where one fails or an output does not accept, 3 where nothing
+/// Prints the state of every source and output. May be used while a host runs. Exits with 0
+/// if every source is healthy, 1 if one fails or an output does not accept, 3 if nothing
 /// runs or a source has become stale.
 pub fn status(config: &Path, as_json: bool) -> Result<Exit, Failure> {
     let settings = Settings::read(config)?;
@@ -35,7 +35,7 @@ pub fn status(config: &Path, as_json: bool) -> Result<Exit, Failure> {
     Ok(report.exit())
 }
 
-/// Shows the status again and again, until the process is interrupted. Returns `false` at once
+/// Prints the status repeatedly until interrupted. Returns `false` at once
 /// where standard output is no terminal.
 pub async fn watch(config: &Path) -> Result<bool, Failure> {
     while let Some((rows, columns)) = terminal_size() {
@@ -48,8 +48,8 @@ pub async fn watch(config: &Path) -> Result<bool, Failure> {
     Ok(false)
 }
 
-/// A text in place of what is on the screen, as far as it fits. Each line is cleared as it is
-/// written, so that nothing flickers.
+/// Returns the text that replaces the screen's contents, cut to size. Each line is cleared as it
+/// is written, to avoid flicker.
 fn frame(text: &str, rows: usize, columns: usize) -> String {
     const HOME: &str = "\x1b[H";
     const CLEAR_LINE: &str = "\x1b[K";
@@ -76,7 +76,7 @@ fn frame(text: &str, rows: usize, columns: usize) -> String {
     frame
 }
 
-/// Reads what a host has left in the state directory.
+/// Reads the state that a host has stored in the state directory.
 fn read(settings: &Settings, now: SystemTime) -> Result<HostReport, Failure> {
     store::check_readable(&settings.state_dir)?;
     let stored: StoredHost = store::host_status(&settings.state_dir).unwrap_or_default();
@@ -90,7 +90,7 @@ fn read(settings: &Settings, now: SystemTime) -> Result<HostReport, Failure> {
         let noted = stored.sources.get(name).cloned().unwrap_or_default();
         let runs = host.is_alive();
         SourceFacts {
-            // Of a run that has ended only what outlasts it counts.
+            // After a run has ended, only persistent facts apply.
             settings_error: noted.settings_error.filter(|_| runs),
             blocked: noted.blocked.filter(|_| runs),
             ..noted
@@ -112,7 +112,7 @@ fn read(settings: &Settings, now: SystemTime) -> Result<HostReport, Failure> {
         if !source.enabled {
             facts.paused_by = Some(PausedBy::Settings);
         } else if facts.paused_by == Some(PausedBy::Settings) {
-            // The settings have changed since; the host may not have read them yet.
+            // The settings have changed since then; the host may not have read them yet.
             facts.paused_by = None;
         }
         sources.push(report(&source.name, &facts));
@@ -136,7 +136,7 @@ fn read(settings: &Settings, now: SystemTime) -> Result<HostReport, Failure> {
     })
 }
 
-/// All of it, for people.
+/// Formats the whole report as text.
 fn to_text(report: &HostReport, now: SystemTime, width: Option<usize>) -> String {
     let mut text = heading(report, now);
     for source in &report.sources {
@@ -149,7 +149,7 @@ fn to_text(report: &HostReport, now: SystemTime, width: Option<usize>) -> String
     text
 }
 
-/// One line for each source where there are several, so that all of them fit a screen.
+/// Formats one line per source if there are several, so that all fit on a screen.
 fn to_summary(report: &HostReport, now: SystemTime, width: usize) -> String {
     let width = Some(width);
     if report.sources.len() <= 1 {
@@ -295,8 +295,8 @@ fn streams_to_text(source: &SourceReport, width: Option<usize>) -> String {
     table.render_within(width)
 }
 
-/// What an operator should know of a stream: why it does not collect, else its last failure or
-/// notice, each with the time.
+/// Returns the most relevant message about a stream: why it does not collect, else its last failure
+/// or notice, each with the time.
 fn last_message(stream: &StreamReport) -> String {
     let gaps = match stream.gaps {
         0 => String::new(),
@@ -352,7 +352,7 @@ fn time_or_dash(time: Option<Time>) -> String {
     time.map_or_else(|| "-".to_owned(), |time| time.to_string())
 }
 
-/// A duration by its two largest units, such as `3days 2h`.
+/// Formats a duration by its two largest units, such as `3days 2h`.
 pub(crate) fn lag_text(seconds: Option<u64>) -> String {
     let Some(seconds) = seconds else {
         return "-".to_owned();

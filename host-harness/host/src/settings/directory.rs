@@ -1,6 +1,6 @@
-//! `sources_dir`: a directory with one file for each source, so that tenants can be added, changed
-//! and removed by any program that writes files. A file that cannot be used is an error of its own
-//! source.
+//! `sources_dir`: a directory with one file per source, so that other programs can add, change
+//! and remove tenants by writing files. An invalid file is an error of its own
+//! source only.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -17,7 +17,7 @@ use super::{
 
 const EXTENSION: &str = "toml";
 
-/// The file of a source in `sources_dir`.
+/// Returns the path of a source's file in `sources_dir`.
 #[must_use]
 pub fn source_file(sources_dir: &Path, name: &str) -> PathBuf {
     sources_dir.join(format!("{name}.{EXTENSION}"))
@@ -58,8 +58,8 @@ impl Settings {
     }
 }
 
-/// The files of the directory, sorted by name. Others, and those whose name begins with a dot, as
-/// editors write them aside, are no sources.
+/// Returns the source files of the directory, sorted by name. Files with another extension, and
+/// hidden files, such as an editor's temporary files, are ignored.
 fn source_files(settings: &Path, directory: &Path) -> Result<Vec<PathBuf>, Failure> {
     let failure = |error: &std::io::Error| {
         Failure::settings(format!(

@@ -1,5 +1,5 @@
-//! Which files the settings have the host write to: no two writers may share
-//! one, under whatever names.
+//! Checks the files that the settings have the host write to: no two writers may share
+//! one, under any name.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -13,17 +13,17 @@ use super::{DeadLetterSettings, STATE_CACHE, Settings};
 /// As many as a system follows.
 const LINKS_MAX: u32 = 40;
 
-/// A file and what it is for.
+/// A file and its use.
 struct FileUse {
     by: String,
     id: FileId,
 }
 
-/// What tells whether two paths lead to the same file.
+/// Identifies a file, to detect two paths to the same one.
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct FileId {
     path: PathBuf,
-    /// Device and number of a file that is there: it may have several names.
+    /// Device and inode number of an existing file, which may have several names.
     node: Option<(u64, u64)>,
 }
 
@@ -41,7 +41,7 @@ impl FileId {
     }
 }
 
-/// Refuses a file that two outputs write to, or an output and the host itself.
+/// Rejects a file that two outputs write to, or an output and the host itself.
 pub(super) fn refuse_shared(settings: &Settings) -> Result<(), Failure> {
     let mut used = host_files(settings);
     let state = FileId::of(&settings.state_dir).path;
@@ -66,7 +66,7 @@ pub(super) fn refuse_shared(settings: &Settings) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The files that the host has for itself.
+/// Returns the files that the host itself writes.
 fn host_files(settings: &Settings) -> Vec<FileUse> {
     let used = |by: String, path: &Path| FileUse {
         by,
@@ -89,7 +89,7 @@ fn host_files(settings: &Settings) -> Vec<FileUse> {
     files
 }
 
-/// The files that the settings file names to be written to, with their places.
+/// Returns the files that the settings have outputs write to, with their locations in the settings.
 fn output_files(settings: &Settings) -> Vec<(String, &Path)> {
     let several = settings.outputs.len() > 1;
     let outputs = settings.outputs.iter().enumerate();
@@ -112,14 +112,14 @@ fn output_files(settings: &Settings) -> Vec<(String, &Path)> {
     files
 }
 
-/// Whether a path in the state directory is one of the host's: also of a
+/// Returns whether a path in the state directory is a file of the host: also of a
 /// source that the settings file does not name for now.
 fn is_kept(path: &Path) -> bool {
     let name = path.to_string_lossy();
     path.starts_with(STATE_CACHE) || name == "lock" || name.ends_with(store::RECORD_SUFFIX)
 }
 
-/// The path without links, `.` and `..`, also where it leads to nothing yet.
+/// Resolves symlinks, `.` and `..`, even if the path does not exist yet.
 fn resolved(path: &Path) -> PathBuf {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let mut left: VecDeque<OsString> = parts(&absolute);
@@ -141,7 +141,7 @@ fn resolved(path: &Path) -> PathBuf {
                 through.append(&mut left);
                 left = through;
             }
-            // No link, or nothing there.
+            // Not a symlink, or does not exist.
             _ => resolved = next,
         }
     }

@@ -1,4 +1,4 @@
-//! The settings file: parsed once, into values that need no second look.
+//! The settings file, parsed once into validated values.
 
 mod admin;
 mod directory;
@@ -34,22 +34,22 @@ const MAX_EVENTS_MAX: u64 = 100_000;
 const MAX_BYTES_MAX: u64 = 256 * MIB;
 const MAX_REQUESTS_MAX: u64 = 100_000;
 
-/// A settings file that has been understood.
+/// A parsed and validated settings file.
 #[derive(Debug)]
 pub struct Settings {
-    /// Where it was read from, as it appears in messages.
+    /// The path of the file, as it appears in messages.
     pub file: PathBuf,
-    /// Where checkpoints, rejected records and cached machine code are kept.
+    /// Directory for checkpoints, rejected records and compiled components.
     pub state_dir: PathBuf,
     /// Where other sources are, one file for each.
     pub sources_dir: Option<PathBuf>,
     /// With different names; at least one where there is no `sources_dir`.
     pub sources: Vec<SourceSettings>,
-    /// The files of `sources_dir` that cannot be used, which is no error of the others.
+    /// The invalid files of `sources_dir`, which do not affect the other sources.
     pub faulty: Vec<FaultySource>,
-    /// At least one, with different names.
+    /// The outputs, with different names; at least one.
     pub outputs: Vec<OutputSettings>,
-    /// Where rejected records go; by default a file for each source in
+    /// The destination of rejected records; by default one file per source in
     /// `state_dir`.
     pub dead_letter: Option<DeadLetterSettings>,
     /// The admin server, where there is to be one.
@@ -58,31 +58,31 @@ pub struct Settings {
     pub fixed: FixedSettings,
 }
 
-/// A file of `sources_dir` that cannot be used.
+/// An invalid file of `sources_dir`.
 #[derive(Clone, Debug)]
 pub struct FaultySource {
-    /// The name that its source would have.
+    /// The name of the source, which is that of the file.
     pub name: String,
-    /// What is wrong with it.
+    /// The error.
     pub failure: Failure,
 }
 
 /// One `[[output]]`.
 #[derive(Debug)]
 pub struct OutputSettings {
-    /// Its name; without one, its type, with a number where several have it.
+    /// Name of the output; by default its type, with a number where several have the same.
     pub name: String,
-    /// Its type, such as `file`.
+    /// Type of the output, such as `file`.
     pub kind: String,
-    /// Its settings.
+    /// Settings of the output's type.
     pub config: Box<dyn OutputConfig>,
 }
 
-/// The parts of a settings file that are read once, at the start of a run: all but its sources.
+/// The settings that are read once, at the start of a run: all except the sources.
 #[derive(Clone, Default, PartialEq)]
 pub struct FixedSettings(toml::Table);
 
-/// Without the values, some of which are secrets.
+/// Omits the values, some of which are secrets.
 impl fmt::Debug for FixedSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()
@@ -98,7 +98,7 @@ impl FixedSettings {
         Self(rest)
     }
 
-    /// The keys whose values differ, such as `output`.
+    /// Returns the keys whose values differ, such as `output`.
     #[must_use]
     pub fn changed_keys(&self, other: &Self) -> Vec<String> {
         let keys: BTreeSet<&String> = self.0.keys().chain(other.0.keys()).collect();
@@ -118,38 +118,38 @@ pub enum DeadLetterSettings {
     Output(Box<dyn OutputConfig>),
 }
 
-/// One source, as far as it can be understood without its component.
+/// The settings of one source, validated except for those that need its component.
 #[derive(Clone, Debug)]
 pub struct SourceSettings {
-    /// Its name: that of its files, and of it in logs.
+    /// Name of the source, in the names of its files and in logs.
     pub name: String,
-    /// The file that describes it: the settings file, or its own in `sources_dir`.
+    /// The file with the settings of the source: the settings file, or its own in `sources_dir`.
     pub file: PathBuf,
-    /// Its former name, from which it takes over the checkpoint.
+    /// Former name of the source, whose checkpoint it takes over.
     pub renamed_from: Option<String>,
-    /// The names of the outputs that its events go to; all without it.
+    /// Names of the outputs for its events; `None` means all.
     pub outputs: Option<Vec<String>>,
-    /// A component of the user's; otherwise the built-in one.
+    /// Path of a custom component; `None` means the built-in one.
     pub component: Option<PathBuf>,
     /// Which origins it may reach, besides those among its settings.
     pub allow: AllowSetting,
     /// Trust anchors besides the system's.
     pub ca_file: Option<PathBuf>,
-    /// Whether it collects; a paused source keeps its position.
+    /// Whether it collects; a paused source keeps its checkpoint.
     pub enabled: bool,
-    /// The memory of an instance.
+    /// Memory limit of an instance.
     pub memory_bytes_max: usize,
-    /// How long one call may take.
+    /// Time limit of one call.
     pub poll_timeout: Duration,
-    /// The limits of one poll.
+    /// Limits of one poll.
     pub limits: Limits,
     /// `[source.settings]`, not yet checked against the component's schema.
     pub settings: SettingsTable,
 }
 
 impl SourceSettings {
-    /// Whether a source would run in the same way by both. Its name, and whether it is paused, are
-    /// not looked at.
+    /// Returns whether the source would run the same way with both settings. Ignores the name and
+    /// whether it is paused.
     #[must_use]
     pub fn is_same_run(&self, other: &Self) -> bool {
         let Self {
@@ -186,7 +186,7 @@ impl SourceSettings {
         chosen.is_none_or(|names| names.iter().any(|name| name == output))
     }
 
-    /// Refuses an output that there is not, with the nearest that there is.
+    /// Rejects an unknown output, with the nearest known name.
     pub fn check_outputs(&self, known: &[String]) -> Result<(), Failure> {
         let mut mistakes = Mistakes::default();
         for name in self.outputs.iter().flatten() {
@@ -208,14 +208,14 @@ impl SourceSettings {
 }
 
 impl Settings {
-    /// Read a settings file, and the files of its `sources_dir`.
+    /// Reads a settings file, and the files of its `sources_dir`.
     pub fn read(file: &Path) -> Result<Self, Failure> {
         let text = fs::read_to_string(file)
             .map_err(|error| Failure::settings(format!("{}: {error}", file.display())))?;
         Self::parse(&text, file)
     }
 
-    /// Understand the text of a settings file. Relative paths in it begin at
+    /// Parses the text of a settings file. Relative paths in it are resolved against
     /// the directory of `file`.
     pub fn parse(text: &str, file: &Path) -> Result<Self, Failure> {
         let table: toml::Table = text.parse().map_err(|error| syntax(text, file, &error))?;
@@ -267,7 +267,7 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Its outputs with their names.
+    /// Iterates over the outputs with their names.
     pub fn named_outputs(&self) -> impl Iterator<Item = (&str, &dyn OutputConfig)> {
         let outputs = self.outputs.iter();
         outputs.map(|output| (output.name.as_str(), &*output.config))
@@ -280,7 +280,7 @@ impl Settings {
         names.collect()
     }
 
-    /// Leaves only the source of that name. Where there is none, says which one may be meant.
+    /// Keeps only the source of that name. If there is none, the error suggests a name.
     pub fn retain_source(&mut self, name: &str) -> Result<(), Failure> {
         let names: Vec<String> = self.sources.iter().map(|s| s.name.clone()).collect();
         self.faulty.retain(|faulty| faulty.name == name);
@@ -444,7 +444,7 @@ fn parse_limits(section: &mut Section<'_>) -> Result<Limits, Failure> {
     })
 }
 
-/// Returns the outputs that can be used, and the names of all.
+/// Returns the valid outputs, and the names of all.
 fn parse_outputs(
     file: &Path,
     tables: Vec<toml::Table>,
@@ -489,7 +489,7 @@ fn parse_outputs(
     (outputs, names)
 }
 
-/// The name of each output: what it is named, or its type, with a number where several outputs of
+/// Returns the name of each output: the one given, or its type, with a number where several of
 /// the type have no name.
 fn output_names(tables: &[toml::Table]) -> Vec<String> {
     let text = |table: &toml::Table, key| table.get(key)?.as_str().map(str::to_owned);
@@ -514,7 +514,7 @@ fn output_names(tables: &[toml::Table]) -> Vec<String> {
     named.collect()
 }
 
-/// Without a type it is a file that only grows.
+/// Parses `[dead_letter]`. Without a type it is a file that is never rotated.
 fn parse_dead_letter(
     file: &Path,
     table: toml::Table,

@@ -1,5 +1,5 @@
-//! A connection to a Forward receiver: dialled, greeted, and asked for the
-//! acknowledgement of each frame.
+//! A connection to a Forward receiver: dial, handshake, and one acknowledgement
+//! per frame.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -21,17 +21,17 @@ use tokio_rustls::TlsConnector;
 use super::frame::Frame;
 use super::handshake::{self, Login};
 
-/// How long TCP and TLS may take together.
+/// Timeout of TCP and TLS together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long an idle connection is kept. Firewalls drop one that is idle for
-/// some minutes without a sign to either end, and the next frame would wait for
+/// How long an idle connection is kept. Firewalls silently drop connections that are idle for
+/// some minutes, and the next frame would wait for
 /// an acknowledgement that never comes.
 const IDLE_MAX: Duration = Duration::from_secs(60);
-/// An acknowledgement has some 40 bytes, a greeting some 200.
+/// Maximum size of a response. An acknowledgement has some 40 bytes, a greeting some 200.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 const READ_BYTES: usize = 4 * 1024;
 
-/// Where a receiver listens.
+/// The address of a receiver.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Address {
     /// Host and port, as in `logs.example.com:24224`.
@@ -40,7 +40,7 @@ pub(super) enum Address {
     Unix(PathBuf),
 }
 
-/// What it takes to connect.
+/// The parameters of a connection.
 #[derive(Clone)]
 pub(super) struct Dialler {
     pub(super) address: Address,
@@ -49,15 +49,15 @@ pub(super) struct Dialler {
     pub(super) handshake_timeout: Duration,
 }
 
-/// Why something did not work, by whether it may work later.
+/// Why an operation failed, by whether a retry may help.
 #[derive(Debug)]
 pub(super) enum ForwardError {
-    /// Later, perhaps.
+    /// A retry may help.
     Transient(String),
     /// The receiver ended the handshake without a reason: it does not know the
     /// shared key, or it is stopping.
     HandshakeEnded(String),
-    /// Not before an operator has changed something.
+    /// A retry does not help until an operator changes something.
     Permanent(String),
 }
 
@@ -67,15 +67,15 @@ impl From<io::Error> for ForwardError {
     }
 }
 
-/// What bytes travel over.
+/// The transport: TCP, TLS or a Unix socket.
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-/// A connection that is ready for frames.
+/// A connection after the handshake.
 pub(super) struct Connection {
     stream: Pin<Box<dyn Stream>>,
-    /// Bytes that are not a whole value yet.
+    /// Received bytes that are not yet a whole value.
     unread: Vec<u8>,
     keep: bool,
 }
@@ -127,7 +127,7 @@ impl Dialler {
 }
 
 impl Connection {
-    /// Send a frame and wait until it is acknowledged.
+    /// Sends a frame and waits until it is acknowledged.
     pub(super) async fn send(&mut self, frame: &Frame) -> Result<(), ForwardError> {
         self.write(&frame.bytes).await?;
         let answer = self.read().await?;
@@ -148,13 +148,13 @@ impl Connection {
         }
     }
 
-    /// Whether the connection may carry another frame.
+    /// Returns whether the connection may carry another frame.
     fn may_be_kept(&self) -> bool {
         self.keep && self.unread.is_empty()
     }
 
-    /// Waits until the receiver closes the connection or sends something, which
-    /// it has no reason to do between two frames.
+    /// Waits until the receiver closes the connection or sends something unexpected
+    /// between two frames.
     async fn ended(&mut self) {
         let mut room = [0; 1];
         std::future::poll_fn(|cx| {
@@ -170,7 +170,7 @@ impl Connection {
         Ok(())
     }
 
-    /// The next value that the receiver sends, whole.
+    /// Reads the next whole value from the receiver.
     pub(super) async fn read(&mut self) -> Result<Value, ForwardError> {
         loop {
             if let Some(value) = self.take_value()? {
@@ -206,7 +206,7 @@ impl Connection {
     }
 
     pub(super) async fn close(&mut self) {
-        // Every frame is acknowledged; how the connection ends is of no matter.
+        // Every frame is acknowledged, so errors on close do not matter.
         drop(self.stream.shutdown().await);
     }
 }
@@ -219,7 +219,7 @@ pub(super) struct IdleConnection {
 }
 
 impl IdleConnection {
-    /// Returns `None` where the connection can carry no other frame.
+    /// Starts watching. Returns `None` if the connection cannot carry another frame.
     pub(super) fn watch(connection: Connection) -> Option<Self> {
         if !connection.may_be_kept() {
             return None;
@@ -231,7 +231,7 @@ impl IdleConnection {
 
     /// Returns the connection unless it has been closed meanwhile.
     pub(super) async fn reclaim(self) -> Option<Connection> {
-        // It fails where the task has ended, which its result shows as well.
+        // Fails if the task has ended, which its result shows as well.
         let _ = self.reclaim.send(());
         self.watched.await.ok().flatten()
     }
@@ -261,7 +261,7 @@ impl fmt::Display for Address {
     }
 }
 
-/// The value at a key of a map.
+/// Returns the value at a key of a map.
 pub(super) fn member<'a>(map: &'a Value, key: &str) -> Option<&'a Value> {
     map.as_map()?
         .iter()
@@ -269,7 +269,7 @@ pub(super) fn member<'a>(map: &'a Value, key: &str) -> Option<&'a Value> {
         .map(|(_, value)| value)
 }
 
-/// Older receivers send text as bytes.
+/// Returns the text of a value, also from bytes, as older receivers send it.
 pub(super) fn text(value: &Value) -> Option<&str> {
     match value.as_str() {
         Some(text) => Some(text),

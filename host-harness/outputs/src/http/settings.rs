@@ -16,25 +16,25 @@ use crate::parts::BatchLimits;
 use crate::template::Template;
 use crate::tls::Tls;
 
-/// Above the longest time that usual sinks hold a batch back: a receiver that
-/// acknowledges end to end answers only after that.
+/// Request timeout. Longer than common sinks delay a batch, because a receiver with
+/// end-to-end acknowledgements responds only after that.
 const TIMEOUT_SECS_DEFAULT: u64 = 190;
-/// Vector and Fluent Bit handle one request of a connection at a time.
+/// More than one, because Vector and Fluent Bit handle one request per connection at a time.
 const CONNECTIONS_DEFAULT: u64 = 2;
 const CONNECTIONS_MAX: u64 = 64;
-/// Well below every receiver's limit, and large enough to cost little.
+/// Well below every receiver's limit, and large enough for low overhead.
 const REQUEST_KIB_DEFAULT: u64 = 1_024;
 const REQUEST_KIB_MAX: u64 = 102_400; // 100 MiB, Vector's limit
 const REQUEST_EVENTS_MAX: u64 = 100_000;
 
-/// What differs from output to output.
+/// Defaults that differ between outputs.
 #[derive(Clone, Debug)]
 pub(crate) struct Defaults {
-    /// The type, for the name in logs.
+    /// Type of the output, for its name in logs.
     pub(crate) kind: &'static str,
-    /// What is put after an endpoint that names no path.
+    /// Path that is appended to an endpoint without one.
     pub(crate) path: &'static str,
-    /// The scheme of the credential in `token`, if there is such a key.
+    /// Authorization scheme of the key `token`; `None` if the output has no such key.
     pub(crate) token: Option<&'static str>,
 }
 
@@ -48,14 +48,14 @@ impl Defaults {
     }
 }
 
-/// Where requests go, and how.
+/// The destination and parameters of requests.
 #[derive(Clone, Debug)]
 pub(crate) struct RequestSettings {
     pub(super) name: String,
     pub(super) endpoint: Template,
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
-    /// Takes the credentials, and what of the endpoint may be one, out of the
-    /// text of a receiver.
+    /// Redacts the credentials, and those parts of the endpoint that may be secret, from
+    /// responses.
     pub(super) redactor: Redactor,
     pub(super) encoding: Encoding,
     pub(super) timeout: Duration,
@@ -65,7 +65,7 @@ pub(crate) struct RequestSettings {
 }
 
 impl RequestSettings {
-    /// Read the keys that all have.
+    /// Parses the keys that all HTTP outputs share.
     pub(crate) fn read(section: &mut Section<'_>, defaults: &Defaults) -> Result<Self, Failure> {
         let (endpoint, origin) = read_endpoint(section, defaults)?;
         let mut headers = read_headers(section)?;
@@ -93,8 +93,8 @@ impl RequestSettings {
     }
 }
 
-/// The endpoint, and its origin: no more of it is shown, since of many
-/// receivers the path or the query is the credential.
+/// Parses the endpoint, and returns its origin for messages: the path and query of
+/// some receivers contain the credential.
 fn read_endpoint(
     section: &mut Section<'_>,
     defaults: &Defaults,
@@ -192,8 +192,8 @@ fn read_credentials(
     }
 }
 
-/// Takes the values of headers out of the text of a receiver; of a credential also without its
-/// scheme, and the password of a pair; and the path and the query of the endpoint.
+/// Creates the redactor: header values, credentials also without their
+/// scheme, the password of a pair, and the endpoint's path and query.
 fn redactor(
     headers: &[(HeaderName, HeaderValue)],
     endpoint: &Template,
@@ -217,8 +217,8 @@ fn redactor(
     Redactor::new(secrets)
 }
 
-/// Each part of the path and of the query by itself: receivers repeat them apart. Not those that
-/// the receiver's documentation gives.
+/// Returns each part of the path and query separately, because receivers may repeat only one.
+/// Excludes the documented path.
 fn endpoint_secrets(endpoint: &Template, defaults: &Defaults) -> Vec<String> {
     let mut texts = endpoint.texts();
     let first = texts.next().unwrap_or_default();
@@ -233,7 +233,7 @@ fn endpoint_secrets(endpoint: &Template, defaults: &Defaults) -> Vec<String> {
         .filter(|part| !known.contains(part))
         .map(str::to_owned)
         .collect();
-    // The longest first, so that none is taken out of another.
+    // Longest first, so that none is redacted inside another.
     secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
     secrets
 }

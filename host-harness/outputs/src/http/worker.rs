@@ -1,4 +1,4 @@
-//! A request, its answer, and what both mean.
+//! Sends one request and interprets the response.
 
 use std::error::Error;
 use std::fmt;
@@ -22,38 +22,38 @@ use super::settings::RequestSettings;
 use crate::worker_pool::{SendError, Worker, WorkerPool};
 use crate::{Event, Output, OutputConfig, OutputError};
 
-/// How long TCP may take.
+/// TCP connect timeout.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Below the times after which receivers drop idle connections.
+/// Shorter than the idle timeouts of common receivers.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(45);
-/// An answer to a thousand events, with a reason for each of them.
+/// Maximum size of a response: to a thousand events, with a reason for each of them.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 type HttpClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 /// How a kind of receiver wants its requests, and how it answers.
 pub(crate) trait ReceiverProtocol: Clone + fmt::Debug + Send + Sync + 'static {
-    /// What of a request is needed to understand its answer.
+    /// Data of a request that is needed to interpret its response.
     type RequestContext: Send;
 
     /// The value of `Content-Type`.
     fn content_type(&self) -> &str;
 
-    /// Writes the body for these events.
+    /// Appends the body for these events.
     fn encode(&self, source: &str, part: &[Event<'_>], body: &mut Vec<u8>) -> Self::RequestContext;
 
-    /// Returns whether an answer with a status of success accepts every event.
-    /// What is not of the documented form accepts none.
+    /// Checks whether a response with a success status accepts every event.
+    /// An undocumented body accepts none.
     fn accepted(&self, sent: &Self::RequestContext, answer: &Answer<'_>) -> Result<(), SendError>;
 
-    /// Returns what another answer means, where this receiver has its own rule.
+    /// Returns the error for another status, if this receiver has its own rule.
     fn refused(&self, answer: &Answer<'_>) -> Option<SendError> {
         let _ = answer;
         None
     }
 }
 
-/// An output over HTTP, not yet opened.
+/// The configuration of an HTTP output.
 #[derive(Clone, Debug)]
 pub(crate) struct HttpOutputConfig<A> {
     request: RequestSettings,
@@ -86,8 +86,8 @@ impl<A: ReceiverProtocol> OutputConfig for HttpOutputConfig<A> {
         Ok(Box::new(output))
     }
 
-    /// A connection, and no request: what a receiver makes of one without
-    /// events is not known.
+    /// Connects without sending a request, because the effect of an empty request is
+    /// unknown.
     async fn test(&self) -> Result<String, OutputError> {
         let name = &self.request.name;
         let failed = |reason: &dyn fmt::Display| OutputError::Retry(format!("{name}: {reason}"));
@@ -169,7 +169,7 @@ impl<A: ReceiverProtocol> HttpWorker<A> {
         let Some(first) = part.first() else {
             return Err(blocked(&"a request without events"));
         };
-        // All events of a part have the same one, so it is they that make it unusable.
+        // All events of a part have the same endpoint, so an invalid URI rejects all of them.
         let uri: Uri = settings
             .endpoint
             .render(first, source)

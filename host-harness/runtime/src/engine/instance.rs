@@ -1,5 +1,5 @@
-//! One instance of a component: its state, and a call that cannot hang, grow
-//! or take the host down.
+//! An instance of a component: its state, and calls that are limited in time and
+//! memory.
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,31 +24,31 @@ use crate::bindings::{
 use crate::outgoing::Outgoing;
 use crate::untrusted_text::{DETAIL_BYTES_MAX, Sanitizer};
 
-/// Requests, bodies, streams and pollables alive at one time.
+/// Maximum number of live requests, bodies, streams and pollables.
 const RESOURCES_MAX: usize = 1_000;
-/// What may cross from the component in one call besides the batch itself.
+/// Extra bytes that a component may return in one call besides the batch itself.
 const CROSSING_BYTES_SPARE: usize = 32 * 1024 * 1024;
-/// The greatest piece of random bytes that a call may ask for.
+/// Maximum number of random bytes per request.
 const RANDOM_BYTES_MAX: u64 = 64 * 1024;
 
-/// How an instance is made.
+/// The parameters of an instance.
 #[derive(Clone, Debug)]
 pub struct InstanceSettings {
-    /// The name of the source, for logs.
+    /// Name of the source, for logs.
     pub source: String,
-    /// Its way to the network.
+    /// Its outgoing HTTP.
     pub outgoing: Outgoing,
-    /// Its memory.
+    /// Memory limit.
     pub memory_bytes_max: usize,
-    /// How long one call may take.
+    /// Time limit of one call.
     pub call_timeout: Duration,
-    /// What must not appear in its diagnostics.
+    /// Redacts its diagnostics.
     pub redactor: Redactor,
-    /// What all instances of the source use together.
+    /// Limits shared by all instances of the source.
     pub share: SourceBudget,
 }
 
-/// A component that can be called. After a [`CallError`] it must be dropped.
+/// An instance of a component. After a [`CallError`] it must be dropped.
 pub struct Instance {
     store: Store<State>,
     exports: EventSource,
@@ -56,7 +56,7 @@ pub struct Instance {
     turns: CallRunner,
 }
 
-/// How the calls of an instance are driven.
+/// Runs the calls of an instance.
 struct CallRunner {
     scheduler: Arc<Scheduler>,
     account: Arc<CpuTimeAccount>,
@@ -72,14 +72,14 @@ pub enum CallError {
     /// The system has no address space left for an instance; the clause is
     /// the system's.
     NoAddressSpace(String),
-    /// It asked for more memory than it may have.
+    /// The instance exceeded its memory limit.
     OutOfMemory {
-        /// What it may have.
+        /// The limit.
         bytes_max: usize,
     },
-    /// It did not return in time.
+    /// The call exceeded its time limit.
     TimedOut(Duration),
-    /// It trapped; the clause says how, and what it said last.
+    /// The component trapped; the clause says how, and quotes its last line of output.
     Trapped(String),
 }
 
@@ -114,7 +114,7 @@ impl fmt::Display for CallError {
 impl std::error::Error for CallError {}
 
 impl CallError {
-    /// What to do about it in the settings of a source.
+    /// Returns advice on the settings of the source.
     #[must_use]
     pub fn advice(&self) -> &'static str {
         match self {
@@ -131,7 +131,7 @@ impl CallError {
 }
 
 impl Instance {
-    /// A fresh instance with a memory and a table of its own.
+    /// Creates an instance with its own memory and resource table.
     pub async fn new(
         loaded: &CompiledComponent,
         settings: &InstanceSettings,
@@ -167,7 +167,7 @@ impl Instance {
             interrupted.store(true, Ordering::Relaxed);
             Ok(UpdateDeadline::Yield(1))
         });
-        // Code of the component runs here too, before its first call.
+        // Instantiation runs code of the component too.
         let result = turns.drive(loaded.pre.instantiate_async(&mut store)).await;
         let exports = turns.end(result, &store, &sanitizer)?;
         Ok(Self {
@@ -178,7 +178,7 @@ impl Instance {
         })
     }
 
-    /// What the component is and what it offers.
+    /// Calls `describe`: what the component is and offers.
     pub async fn describe(&mut self) -> Result<Description, CallError> {
         let call = self
             .exports
@@ -190,7 +190,7 @@ impl Instance {
         Ok(description)
     }
 
-    /// Whether each stream can be read with these settings.
+    /// Calls `check`: whether each stream can be read with these settings.
     pub async fn check(
         &mut self,
         settings: &Secret,
@@ -210,7 +210,7 @@ impl Instance {
         Ok(checked)
     }
 
-    /// Fetches the next batch after `resume`. `session` is that of the poll before, where the host
+    /// Fetches the next batch after `resume`. `session` is that of the previous poll, if the host
     /// still has it.
     pub async fn poll(
         &mut self,
@@ -219,7 +219,7 @@ impl Instance {
         session: Option<&Secret>,
         limits: Limits,
     ) -> Result<Result<Batch, PollError>, CallError> {
-        // The text, its index and the originals, and as much again for the
+        // The text, its index and the originals, and the same size again for the
         // rest of the batch.
         let batch = usize::try_from(limits.max_bytes).unwrap_or(usize::MAX);
         let fuel = batch.saturating_mul(2).saturating_add(CROSSING_BYTES_SPARE);
@@ -300,8 +300,8 @@ impl Instance {
 }
 
 impl CallRunner {
-    /// Drive a call to its end, within its time and beside those of others.
-    /// Returns `None` when it took too long.
+    /// Runs a call to completion, within its time limit and scheduled with other calls.
+    /// Returns `None` if it took too long.
     async fn drive<T>(
         &self,
         call: impl Future<Output = wasmtime::Result<T>>,
@@ -353,7 +353,7 @@ fn explain(
     })
 }
 
-/// What the system says where it could not map memory.
+/// Returns the system's message if memory could not be mapped.
 #[cfg(unix)]
 fn no_address_space(error: &wasmtime::Error) -> Option<String> {
     use rustix::io::Errno;
@@ -372,7 +372,7 @@ fn no_address_space(_: &wasmtime::Error) -> Option<String> {
     None
 }
 
-/// What a store holds besides the component.
+/// The host state of a store.
 pub(super) struct State {
     pub(super) wasi: WasiCtx,
     http: WasiHttpCtx,
@@ -400,7 +400,7 @@ impl WasiHttpView for State {
     }
 }
 
-/// `wasi:io` needs nothing but the table.
+/// `HasData` for `wasi:io`, which needs only the resource table.
 pub(super) struct Io;
 
 impl HasData for Io {

@@ -1,5 +1,5 @@
-//! The sandbox: compile a component once, and call it within limits of
-//! memory, time and reach.
+//! The sandbox: compiles a component once, and runs its calls within limits of
+//! memory, time and I/O.
 
 mod cache;
 mod guest_log;
@@ -30,7 +30,7 @@ use crate::bindings::EventSourcePre;
 /// The version of `pipeline:source` that this host implements.
 pub const WIT_VERSION: &str = "0.2.0";
 
-/// The engine that all sources of a process share.
+/// The wasmtime engine, shared by all sources of a process.
 pub struct Sandbox {
     engine: Engine,
     scheduler: Arc<Scheduler>,
@@ -46,7 +46,7 @@ pub struct CompiledComponent {
 }
 
 impl Sandbox {
-    /// Start the engine and the clock that makes busy components yield. No
+    /// Creates the engine and the epoch ticker that makes busy components yield. No
     /// instance may have more memory than `memory_bytes_max`.
     pub fn new(memory_bytes_max: usize) -> Result<Self, String> {
         let mut config = Config::new();
@@ -68,8 +68,8 @@ impl Sandbox {
         })
     }
 
-    /// Compile a component, or take its machine code from `cache_dir` where a
-    /// process of ours has put it.
+    /// Compiles a component, or loads its machine code from `cache_dir` if
+    /// it is cached there.
     pub fn load(&self, wasm: &[u8], cache_dir: Option<&Path>) -> Result<CompiledComponent, String> {
         let component = cache::load_or_compile(&self.engine, wasm, cache_dir)
             .map_err(|error| one_line(&error))?;
@@ -86,7 +86,7 @@ impl Sandbox {
         })
     }
 
-    /// The version of `pipeline:source` that a component implements, where it is another one.
+    /// Returns the component's `pipeline:source` version, if it is not [`WIT_VERSION`].
     fn other_contract(&self, component: &Component) -> Option<String> {
         let of_component = component.component_type();
         let mut names = of_component.exports(&self.engine).map(|(name, _)| name);
@@ -94,9 +94,9 @@ impl Sandbox {
         (version != WIT_VERSION).then(|| version.to_owned())
     }
 
-    /// HTTP, clocks, random numbers and the parts of `wasi:cli` that Rust's
-    /// std imports. No file system, no sockets: a component that asks for
-    /// them does not link.
+    /// Links HTTP, clocks, random numbers and the parts of `wasi:cli` that Rust's
+    /// std imports. File system and sockets are not linked, so a component that imports
+    /// them fails to link.
     fn link(&self, component: &Component) -> wasmtime::Result<EventSourcePre<State>> {
         let mut linker: Linker<State> = Linker::new(&self.engine);
         let l = &mut linker;
@@ -123,7 +123,7 @@ impl Sandbox {
     }
 }
 
-/// The limit of this process's address space (`ulimit -v`), if it has one.
+/// Returns the limit of this process's address space (`ulimit -v`), if it has one.
 #[cfg(unix)]
 fn address_space_bytes_max() -> Option<u64> {
     use rustix::process::{Resource, getrlimit};
@@ -136,16 +136,16 @@ fn address_space_bytes_max() -> Option<u64> {
     None
 }
 
-/// By default 4 GiB of address space are reserved for each memory, which saves
-/// the compiled code its bounds checks and costs no memory. Where address
-/// space is limited, only what a memory may grow to is reserved.
+/// Reserves only as much address space per memory as it may grow to. By default wasmtime
+/// reserves 4 GiB, which saves bounds checks in compiled code and costs no physical memory,
+/// but fails where address space is limited.
 fn reserve_only(config: &mut Config, bytes: usize) {
     config.memory_reservation(u64::try_from(bytes).unwrap_or(u64::MAX));
     config.memory_reservation_for_growth(0);
     config.memory_guard_size(0);
 }
 
-/// An error with its causes on one line.
+/// Formats an error with its causes on one line.
 fn one_line(error: &wasmtime::Error) -> String {
     format!("{error:#}").replace('\n', " ")
 }

@@ -27,7 +27,7 @@ use crate::allow_list::{AllowList, Origin};
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
 
-/// TLS over TCP through the address gate, all within one time-out.
+/// Connects with TLS over gated TCP, within one time-out.
 #[derive(Clone, Debug)]
 pub(super) struct Connector {
     inner: HttpsConnector<GatedConnector>,
@@ -43,27 +43,27 @@ pub(super) struct GatedConnector {
     connections: Limit,
 }
 
-/// A connection that counts as one of its source until it is closed.
+/// A connection that holds one of its source's connection permits until it is closed.
 #[derive(Debug)]
 pub(super) struct Counted {
     stream: TcpStream,
     _place: Permit,
 }
 
-/// Why there is no connection.
+/// Why a connection failed.
 #[derive(Debug)]
 pub(super) enum ConnectError {
-    /// The source had as many connections as it may have, all the time.
+    /// The source was at its connection limit for the whole time-out.
     Limit,
-    /// The name resolves only to addresses that the gate refuses.
+    /// The name resolves only to addresses that the gate rejects.
     Prohibited,
     /// The name does not resolve.
     Resolve(io::Error),
-    /// No address answered; this is what the last one said.
+    /// Connecting to every address failed; the payload is the last error.
     Tcp(io::Error),
-    /// The whole took too long.
+    /// The whole time-out expired.
     TimedOut,
-    /// The URI names no origin.
+    /// The URI has no valid origin.
     Uri,
 }
 
@@ -82,7 +82,7 @@ impl fmt::Display for ConnectError {
 
 impl std::error::Error for ConnectError {}
 
-/// Put TLS on top of a connector, with the system's trust anchors and those
+/// Adds TLS to a connector, with the system's trust anchors and those
 /// of `ca_file`.
 pub(super) fn with_tls(
     gate: GatedConnector,
@@ -129,7 +129,7 @@ impl GatedConnector {
         }
     }
 
-    /// The addresses of an origin that may be dialled, in the resolver's
+    /// Returns the addresses of an origin that may be dialled, in the resolver's
     /// order.
     async fn addresses(&self, origin: &Origin) -> Result<Vec<SocketAddr>, ConnectError> {
         let resolved: Vec<SocketAddr> = match origin.host().parse::<IpAddr>() {
@@ -250,8 +250,8 @@ impl AsyncWrite for Counted {
     }
 }
 
-/// The origin that names an address, with the scheme and port that were asked
-/// for.
+/// Returns the origin for an address, with the scheme and port of the requested
+/// origin.
 fn literal(origin: &Origin, address: SocketAddr) -> Option<Origin> {
     let host = match address.ip() {
         IpAddr::V4(v4) => v4.to_string(),

@@ -1,5 +1,5 @@
-//! From what hyper, TLS, DNS and the kernel say to the error that
-//! `wasi:http` has for it.
+//! Converts errors of hyper, TLS, DNS and the system to `wasi:http`
+//! error codes.
 
 use std::error::Error as StdError;
 use std::io;
@@ -9,17 +9,17 @@ use wasmtime_wasi_http::Error as HttpError;
 
 use super::connect::ConnectError;
 
-/// An error before the response head was complete.
+/// Converts an error that occurred before the response head was complete.
 pub(super) fn from_client(error: &legacy::Error) -> HttpError {
     classify(error, HttpError::ConnectionTerminated)
 }
 
-/// An error within the response body.
+/// Converts an error within the response body.
 pub(super) fn from_body(error: &hyper::Error) -> HttpError {
     classify(error, HttpError::HttpResponseIncomplete)
 }
 
-/// Go down the causes; the deepest that is known decides. `cut` stands for a
+/// Searches the error chain; the deepest known cause decides. `cut` is the code for a
 /// connection that ended too early.
 fn classify(error: &(dyn StdError + 'static), cut: HttpError) -> HttpError {
     let mut known = None;
@@ -36,7 +36,7 @@ fn classify(error: &(dyn StdError + 'static), cut: HttpError) -> HttpError {
         }
         if let Some(found) = current.downcast_ref::<io::Error>() {
             known = from_io(found).or(known);
-            // `io::Error::source` passes over the error it wraps.
+            // `io::Error::source` skips the error that it wraps.
             if let Some(inner) = found.get_ref() {
                 cause = Some(inner);
                 continue;

@@ -28,33 +28,33 @@ use self::limits::Limit;
 use crate::allow_list::{AllowList, Origin};
 use crate::lease::SourceLease;
 
-/// How long DNS, TCP and TLS may take together.
+/// Time limit of DNS, TCP and TLS together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the upstream may think about an answer.
+/// Time limit until the response head.
 const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long a body may stand still.
+/// Time limit between two frames of a body.
 const BETWEEN_BYTES_TIMEOUT: Duration = Duration::from_secs(60);
 /// Below the 60 s after which common load balancers drop an idle connection.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(45);
-/// One source makes one request at a time; a few more for other origins.
+/// A source makes one request at a time; the rest is for other origins.
 const POOL_IDLE_PER_HOST_MAX: usize = 4;
-/// Requests of one source whose answer is not yet complete. One that collects
-/// makes a few at a time.
+/// Maximum number of concurrent requests of one source. Collecting
+/// needs a few.
 const REQUESTS_MAX: usize = 16;
-/// Connections of one source: those of its requests, and as many idle ones.
+/// Maximum number of connections of one source: for its requests, and as many idle ones.
 const CONNECTIONS_MAX: usize = 2 * REQUESTS_MAX;
-/// Large reads: fewer chunks cross into the component.
+/// Large, so that fewer chunks cross into the component.
 const READ_BUFFER_BYTES_MAX: usize = 512 * 1024;
 
 /// What a component learns whose host may not work on the source any more. Its poll is given up.
 const LEASE_ENDED: &str = "the lease of the source has ended";
 
-/// What a request that is let through becomes.
+/// The future of a sent request's connection.
 type Sent = Box<dyn Future<Output = Result<(), HttpError>> + Send>;
 
-/// Learns what becomes of requests.
+/// Observes the results of requests.
 pub trait RequestObserver: fmt::Debug + Send + Sync {
-    /// A request was answered with an HTTP status, or with `None` failed without an answer. Those
+    /// A request got a response with this HTTP status, or `None` if it failed. Requests
     /// that the allow-list denies are not sent, and not observed.
     fn requested(&self, status: Option<u16>);
 }
@@ -72,18 +72,18 @@ struct Shared {
     allow: Arc<AllowList>,
     transport: Transport,
     requests: Limit,
-    /// Origins whose refusal has been logged; once is enough.
+    /// Origins whose denial has been logged already.
     refused: Mutex<BTreeSet<Origin>>,
     observer: OnceLock<Arc<dyn RequestObserver>>,
     /// Without it nothing is sent.
     lease: SourceLease,
 }
 
-/// How far a request that the allow-list lets through gets.
+/// How requests to allowed origins are sent.
 #[derive(Debug)]
 enum Transport {
     Network(Box<Client<Connector, UnsyncBoxBody<Bytes, HttpError>>>),
-    /// Nowhere: for commands that promise to stay offline.
+    /// Not at all: for commands that promise to stay offline.
     Offline,
 }
 
@@ -117,7 +117,7 @@ impl Outgoing {
         ))
     }
 
-    /// A client that sends nothing: a request to a listed origin fails as if
+    /// Creates a client that sends nothing: a request to a listed origin fails as if
     /// the destination were unavailable, one to another origin is denied.
     #[must_use]
     pub fn offline(source: &str, allow: AllowList) -> Self {
@@ -138,7 +138,7 @@ impl Outgoing {
         }
     }
 
-    /// Has requests observed from now on. Only the first observer is taken.
+    /// Sets the observer of requests. Later calls are ignored.
     pub fn observe(&self, observer: Arc<dyn RequestObserver>) {
         let _ = self.shared.observer.set(observer);
     }
@@ -196,8 +196,8 @@ impl Shared {
             .between_bytes_timeout
             .unwrap_or(BETWEEN_BYTES_TIMEOUT);
 
-        // A component that waits for this answer before it reads those that
-        // it has would wait for ever.
+        // Without a time-out, a component that waits for this response before it reads those that
+        // it has would deadlock.
         let slot = tokio::time::timeout(connect, self.requests.acquire())
             .await
             .map_err(|_| self.too_many_requests(connect))?;
@@ -211,7 +211,7 @@ impl Shared {
             .map_err(|error| errors::from_client(&error))?;
         let response =
             answered.map(|incoming| body::Timed::new(incoming, between_bytes, slot).boxed_unsync());
-        // The pool drives the connection; nothing is left to be awaited.
+        // The pool polls the connection, so there is nothing to await.
         let sent: Sent = Box::new(std::future::ready(Ok(())));
         Ok((response, sent))
     }

@@ -62,9 +62,9 @@ impl SourceLoop {
 }
 
 impl LoopState {
-    /// Put the record on the disk, while the next poll goes on. This is the
-    /// only place where a checkpoint is stored, and every output has accepted
-    /// what it covers.
+    /// Starts to store the state on the disk, while the next poll runs. This is the
+    /// only place where a checkpoint is stored, after every output has accepted
+    /// the events before it.
     pub(super) fn start_storing(&mut self) {
         self.context.record.stamp(&self.context.source.description);
         self.context.sink.progress(&self.context.record);
@@ -87,7 +87,7 @@ impl LoopState {
         }));
     }
 
-    /// Wait until it is there.
+    /// Waits until the state is on the disk.
     pub(super) async fn finish_storing(&mut self) -> Result<(), SourceExit> {
         let Some(storing) = self.storing.take() else {
             return Ok(());
@@ -103,7 +103,7 @@ impl LoopState {
     }
 }
 
-/// How often something has been tried.
+/// Counts the tries of an operation.
 struct Tries {
     source: String,
     backoff: Backoff,
@@ -141,7 +141,7 @@ impl Tries {
     }
 }
 
-/// About the bytes of a rejected record where it is kept.
+/// Estimates the size of a rejected record as stored.
 fn bytes_of(record: &RejectedRecord) -> usize {
     const MEMBERS_BYTES: usize = 100;
     [
@@ -154,7 +154,7 @@ fn bytes_of(record: &RejectedRecord) -> usize {
     .fold(MEMBERS_BYTES, usize::saturating_add)
 }
 
-/// Events that no output can take, as the records they are kept as.
+/// Converts events that no output can accept to rejected records.
 fn undeliverable(
     source: &Source,
     batch: &Batch,

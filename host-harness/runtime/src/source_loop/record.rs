@@ -1,4 +1,4 @@
-//! What a batch or an error changes in the record of a source.
+//! Updates the stored state of a source after a batch or an error.
 
 use std::time::SystemTime;
 
@@ -94,7 +94,7 @@ impl SourceState {
         news
     }
 
-    /// Which streams fail, and why.
+    /// Formats which streams fail, and why.
     pub(super) fn failing_detail(&self) -> String {
         let failing: Vec<String> = self
             .streams
@@ -111,7 +111,7 @@ impl SourceState {
         }
     }
 
-    /// Note an error before the source has run. What is kept of it stays.
+    /// Records an error before the source has run. The rest of the state is kept.
     pub fn note_start_error(&mut self, detail: &str) {
         self.note_error("start", detail);
         self.stored_at = now();

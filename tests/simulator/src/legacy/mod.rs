@@ -79,7 +79,7 @@ pub struct LegacyKeys {
     pub email: String,
 }
 
-/// What was asked so far.
+/// Returns what was asked so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LegacyRequests {
     /// How many answers had each path and status.

@@ -26,7 +26,7 @@ use crate::event_type::EventType;
 use crate::random::Random;
 use message::Message;
 
-/// Makes the records of one event type of one tenant.
+/// Generates the records of one event type of one tenant.
 #[derive(Clone, Debug)]
 pub(crate) struct Maker {
     /// From what everything is derived.
@@ -50,7 +50,8 @@ struct Draft<'a> {
 }
 
 impl Maker {
-    /// The record of that number, about the message of the same number or of the one before.
+    /// Generates the record of that number, about the message of the same number or of the one
+    /// before.
     pub(crate) fn record(&self, number: u64, span: &Span) -> Record {
         let before = number.saturating_sub(1).max(span.first);
         // No id is unique: attempts to deliver share both, findings of spam share one.
@@ -143,7 +144,7 @@ impl Draft<'_> {
             .put_nothing(key, &mut self.random, self.maker.traps);
     }
 
-    /// Whether an odd shape occurs here that occurs so often in a thousand times.
+    /// Returns whether an odd shape occurs here that occurs so often in a thousand times.
     fn odd(&mut self, per_mille: u32) -> bool {
         self.maker.traps && self.random.chance(per_mille)
     }
@@ -152,12 +153,12 @@ impl Draft<'_> {
         i64::try_from(self.random.below(bound)).unwrap_or(0)
     }
 
-    /// A number as the API writes it: a text.
+    /// Generates a number as the API writes it: a text.
     fn number(&mut self, bound: u64) -> String {
         self.random.below(bound).to_string()
     }
 
-    /// A truth value as the API writes it: a text.
+    /// Generates a truth value as the API writes it: a text.
     fn boolean(&mut self, per_mille: u32) -> &'static str {
         if self.random.chance(per_mille) {
             "true"
@@ -166,7 +167,7 @@ impl Draft<'_> {
         }
     }
 
-    /// How many bytes the record should get, more or less.
+    /// Returns how many bytes the record should get, more or less.
     fn goal_bytes(&mut self) -> usize {
         let goal = u64::from(self.maker.record_bytes);
         let spread = goal / 2;

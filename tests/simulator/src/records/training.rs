@@ -22,7 +22,7 @@ pub(crate) fn performance(sketch: &mut Sketch) -> Value {
     )
 }
 
-/// The grades of a person.
+/// Generates the grades of a person.
 pub(crate) fn safe_score(sketch: &mut Sketch) -> Value {
     let person = person(sketch, "emailAddress");
     let mut grade = || sketch.random.pick(&["A", "B", "C", "D", "F"]);
@@ -35,7 +35,7 @@ pub(crate) fn safe_score(sketch: &mut Sketch) -> Value {
     )
 }
 
-/// A person who needs attention.
+/// Generates a person who needs attention.
 pub(crate) fn watchlist(sketch: &mut Sketch) -> Value {
     let person = person(sketch, "email");
     with(
@@ -55,7 +55,7 @@ fn person(sketch: &mut Sketch, address: &str) -> Value {
     })
 }
 
-/// Both objects as one.
+/// Merges both objects.
 fn with(mut one: Value, other: Value) -> Value {
     if let (Some(one), Value::Object(other)) = (one.as_object_mut(), other) {
         one.extend(other);

@@ -1,6 +1,6 @@
-//! Shares the processors out among the components of all sources.
+//! Schedules the calls of all sources' components on the processors.
 //!
-//! A call executes a component only with a permit, for a slice at a time: until
+//! A call runs component code only with a permit, for a slice at a time: until
 //! it waits for the host, ends, or an epoch interrupts it. There are as many
 //! permits as processors and fewer than worker threads, so that the tasks of
 //! the host (requests, delivery, the store) always have a worker of their own.
@@ -21,10 +21,10 @@ use wasmtime::EngineWeak;
 pub(super) use self::fair_queue::CpuTimeAccount;
 use self::fair_queue::{Entered, FairQueue, Ticket};
 
-/// Workers that no component occupies.
+/// Number of worker threads that no component occupies.
 const HOST_WORKERS: usize = 2;
 
-/// How many worker threads a runtime should have in which components execute.
+/// Returns the number of worker threads that a runtime for components should have.
 #[must_use]
 pub fn worker_threads() -> usize {
     processors().saturating_add(HOST_WORKERS)
@@ -34,7 +34,7 @@ fn processors() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// One permit for each processor, but never one for the last worker.
+/// Returns one permit per processor, but leaves at least one worker without.
 fn permits() -> usize {
     let workers = Handle::try_current().map_or(usize::MAX, |handle| handle.metrics().num_workers());
     processors().min(workers.saturating_sub(1)).max(1)
@@ -58,8 +58,8 @@ impl Scheduler {
         }
     }
 
-    /// Drive a call within `limit`. The time that it waits for a permit does
-    /// not count: that is the fault of other components. Returns `None` when
+    /// Runs a call within `limit`. The time that it waits for a permit does
+    /// not count, since other components cause it. Returns `None` if
     /// it took too long.
     ///
     /// `interrupted` is set by the epoch callback of the store whenever it
@@ -91,8 +91,8 @@ impl Scheduler {
             let slice = turn.poll(cx, |cx| call.as_mut().poll(cx));
             if let Poll::Ready(value) = slice.result {
                 if slice.woke_another {
-                    // The other call is next on this thread. It does not wait
-                    // until what this one came to is verified and delivered.
+                    // The other call is polled next on this thread. It does not wait
+                    // until this call's result is verified and delivered.
                     result = Some(value);
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
@@ -123,7 +123,7 @@ impl Scheduler {
     }
 }
 
-/// One call and its place. When it is dropped, its permit goes to the next.
+/// A registered call. Dropping it passes its permit to the next call.
 struct ScheduledCall<'a> {
     scheduler: &'a Scheduler,
     account: &'a Arc<CpuTimeAccount>,
