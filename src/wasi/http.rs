@@ -8,7 +8,7 @@ use super::bindings::wasi::http::types::{
 };
 use super::bindings::wasi::io::poll::{Pollable, poll};
 use super::bindings::wasi::io::streams::{InputStream, StreamError};
-use crate::decode::fail::shown;
+use crate::decode::fail::{shown, shown_within};
 use crate::request::{Method, Request, origin};
 use crate::response::{Head, TransportError};
 
@@ -21,6 +21,9 @@ const WAIT_NS: u64 = 1_000_000_000;
 
 /// A request body is written in pieces of what `wasi:io` takes in one call.
 const WRITE_BYTES: usize = 4096;
+
+/// Room for a host's explanation with the names in a certificate.
+const EXPLANATION_CHARS_MAX: usize = 1_000;
 
 /// The connection's state: at most one answer.
 #[derive(Default)]
@@ -313,7 +316,13 @@ fn reason(code: &ErrorCode) -> String {
             "the connection was closed before the end of the answer",
             None,
         ),
-        ErrorCode::InternalError(problem) => ("the host failed", problem.as_deref()),
+        // A host explains here what no other code can say, such as what is wrong with a certificate.
+        ErrorCode::InternalError(problem) => match problem.as_deref() {
+            Some(problem) if !problem.is_empty() => {
+                return shown_within(problem, EXPLANATION_CHARS_MAX);
+            }
+            _ => ("the host failed", None),
+        },
         ErrorCode::LoopDetected => ("a proxy in between sends the request in a circle", None),
         ErrorCode::TlsAlertReceived(alert) => (
             "it refuses the TLS connection; is there a proxy in between?",

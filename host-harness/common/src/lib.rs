@@ -15,6 +15,8 @@ pub mod exit;
 pub mod indirect;
 pub mod lines;
 pub mod names;
+pub mod peer_certificate;
+pub mod proxy;
 pub mod secret;
 pub mod section;
 pub mod stored_secret;

@@ -10,6 +10,7 @@ use crate::exit::Failure;
 use crate::indirect::{ValueReference, resolve_reference};
 use crate::lines::KeyLines;
 use crate::names::unknown_key;
+use crate::proxy::Proxies;
 use crate::secret::Secret;
 use crate::stored_secret::StoredSecret;
 
@@ -21,6 +22,8 @@ pub struct Section<'a> {
     table: toml::Table,
     lines: KeyLines,
     known: Vec<&'static str>,
+    /// The URL of the proxy where the table has no `proxy`.
+    proxy: Option<Secret>,
 }
 
 impl<'a> Section<'a> {
@@ -33,7 +36,14 @@ impl<'a> Section<'a> {
             table,
             lines: KeyLines::default(),
             known: Vec::new(),
+            proxy: None,
         }
+    }
+
+    /// The same table, which has the proxy of the whole file where it names none of its own.
+    #[must_use]
+    pub fn with_proxy(self, proxy: Option<Secret>) -> Self {
+        Self { proxy, ..self }
     }
 
     /// The same table, with the lines of its keys for messages.
@@ -153,6 +163,21 @@ impl<'a> Section<'a> {
             None => Ok(None),
             Some(value) => self.expose(key, &value).map(Some),
         }
+    }
+
+    /// The proxies of the key `proxy`, of the whole file, or of the environment; with the URL that
+    /// is set.
+    pub fn proxies(&mut self) -> Result<(Proxies, Option<Secret>), Failure> {
+        let environment = |name: &str| std::env::var(name).ok();
+        let own = self.text_or_reference("proxy")?;
+        let url = own.or_else(|| self.proxy.take());
+        let proxies = match &url {
+            Some(url) => Proxies::from_setting(url.expose(), &environment)
+                .map_err(|reason| self.error("proxy", &reason))?,
+            None => Proxies::from_environment(&environment)
+                .map_err(|reason| self.failure("", &format!("the environment: {reason}")))?,
+        };
+        Ok((proxies, url))
     }
 
     /// The names and values in the table at a key, such as headers; each value

@@ -8,12 +8,14 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use crate::disk::FileVersion;
-use rustls::{ClientConfig, RootCertStore};
+use crate::peer_certificate::Verifier;
+use rustls::client::WantsClientCert;
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 
 /// Returns the trust anchors of the system, and those of `ca_file`. A system
 /// without any is no error: TLS itself then says what is missing, and
 /// plain-text origins need none.
-pub fn load(ca_file: Option<&Path>) -> Result<RootCertStore, String> {
+fn load(ca_file: Option<&Path>) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if let Some(path) = ca_file {
@@ -37,16 +39,24 @@ pub fn shared_client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>,
     if let Some(config) = shared.get(&version).and_then(Weak::upgrade) {
         return Ok(config);
     }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(load(ca_file)?)
-        .with_no_client_auth();
-    let config = Arc::new(config);
+    let config = Arc::new(client_config(ca_file)?.with_no_client_auth());
     shared.retain(|_, config| config.strong_count() > 0);
     shared.insert(version, Arc::downgrade(&config));
     Ok(config)
+}
+
+/// Begins the configuration of a client that trusts the system's anchors and those of `ca_file`, and
+/// says in words why it does not accept a certificate.
+pub fn client_config(
+    ca_file: Option<&Path>,
+) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, String> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = Verifier::new(load(ca_file)?, Arc::clone(&provider))?;
+    Ok(ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .dangerous() // The verifier leaves every decision to that of rustls.
+        .with_custom_certificate_verifier(Arc::new(verifier)))
 }
 
 /// Adds the certificates of a PEM file, of which there must be one at least.

@@ -92,6 +92,7 @@ fn make(
         let options = SourceOptions {
             redactor: resolved.redactor,
             allow: source.allow.clone(),
+            proxies: source.proxies.clone(),
             ca_file: source.ca_file.clone(),
             memory_bytes_max: source.memory_bytes_max,
             poll_timeout: source.poll_timeout,

@@ -19,8 +19,9 @@ use crate::settings::source_file;
 /// Key of the table with the component's settings.
 const SETTINGS: &str = "settings";
 
-/// Keys that name files of the host: to set them is to read what the host can read.
-pub(crate) const LOCAL_KEYS: [&str; 2] = ["component", "ca_file"];
+/// Keys that name files of the host, to set which is to read what the host can read, and the proxy,
+/// which sees where every request goes.
+pub(crate) const LOCAL_KEYS: [&str; 3] = ["component", "ca_file", "proxy"];
 
 /// The file of one source, which need not be there.
 #[derive(Debug)]
@@ -73,7 +74,7 @@ impl SourceFile {
         }
         for key in LOCAL_KEYS {
             if table.contains_key(key) {
-                let reason = "names a file of the host; set it in the file of the source";
+                let reason = "is not set here; set it in the file of the source";
                 mistakes.push(format!("`{key}` {reason}"));
             }
             if let Some(value) = old.remove(key) {
@@ -288,13 +289,14 @@ mod tests {
     fn every_way_to_name_a_file_of_the_host_is_refused_at_once() {
         let directory = tempfile::tempdir().unwrap();
         let file = file(directory.path(), "");
-        let body = json!({"name": "x", "component": "/a.wasm", "ca_file": "/etc/shadow", "settings": {
+        let body = json!({"name": "x", "component": "/a.wasm", "ca_file": "/etc/shadow", "proxy": "http://p:1", "settings": {
             "client_id": {"file": "/etc/shadow"}, "client_secret": {"env": "HOME"}}});
         let mistakes = file.draft(&body, &is_secret).unwrap_err();
         for key in [
             "`name`",
             "`component`",
             "`ca_file`",
+            "`proxy`",
             "`settings.client_id`",
             "`settings.client_secret`",
         ] {
@@ -303,7 +305,7 @@ mod tests {
                 "{key}: {mistakes:?}"
             );
         }
-        assert_eq!(mistakes.len(), 5);
+        assert_eq!(mistakes.len(), 6);
         for body in [
             json!([]),
             json!(null),

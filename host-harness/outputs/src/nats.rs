@@ -7,12 +7,13 @@ use std::time::Duration;
 use async_nats::connection::State;
 use async_nats::jetstream::context::{PublishAckFuture, PublishErrorKind};
 use async_nats::jetstream::{self, Context};
-use async_nats::{Client, ConnectErrorKind, HeaderMap};
+use async_nats::{Client, ConnectError, ConnectErrorKind, HeaderMap};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use source_common::exit::Failure;
+use source_common::peer_certificate::connection_problem;
 use source_common::section::Section;
 use tokio::sync::watch;
 use tracing::{debug, warn};
@@ -83,9 +84,14 @@ impl OutputConfig for NatsOutputConfig {
         let failed = |reason: String| OutputError::Retry(format!("{}: {reason}", self.name));
         let options = self.servers.options().map_err(failed)?;
         let connected = options.connect(self.servers.addresses()).await;
-        connected.map_err(|error| failed(error.to_string()))?;
+        connected.map_err(|error| failed(reason(&error)))?;
         Ok(self.name.clone())
     }
+}
+
+/// Why there is no connection.
+fn reason(error: &ConnectError) -> String {
+    connection_problem(error).unwrap_or_else(|| error.to_string())
 }
 
 impl NatsOutputConfig {
@@ -115,7 +121,9 @@ impl NatsOutputConfig {
                     | ConnectErrorKind::Io
                     | ConnectErrorKind::MaxReconnects
                     | ConnectErrorKind::TimedOut
-                    | ConnectErrorKind::Tls => SendError::Retry(format!("{}: {error}", self.name)),
+                    | ConnectErrorKind::Tls => {
+                        SendError::Retry(format!("{}: {}", self.name, reason(&error)))
+                    }
                 })?;
         let context = self.context(client);
         Ok(Session { context, lost })

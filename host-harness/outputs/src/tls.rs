@@ -2,7 +2,6 @@
 //! client certificate.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use rustls::ClientConfig;
 use rustls::pki_types::pem::PemObject;
@@ -45,11 +44,7 @@ impl Tls {
 
     /// Read the files.
     pub(super) fn config(&self) -> Result<ClientConfig, String> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?
-            .with_root_certificates(trust_anchors::load(self.ca_file.as_deref())?);
+        let builder = trust_anchors::client_config(self.ca_file.as_deref())?;
         match &self.certificate {
             None => Ok(builder.with_no_client_auth()),
             Some((certificate, key)) => builder

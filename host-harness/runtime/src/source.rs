@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use source_common::delivery::Kind;
 use source_common::exit::Failure;
+use source_common::proxy::Proxies;
 use source_common::secret::{Redactor, Secret};
 use tokio::sync::OnceCell;
 
@@ -70,6 +71,8 @@ pub struct SourceOptions {
     pub allow: AllowSetting,
     /// Origins that its settings name, such as a `base_url`.
     pub origins: Vec<String>,
+    /// The proxies that it is reached through.
+    pub proxies: Proxies,
     /// Trust anchors besides the system's.
     pub ca_file: Option<PathBuf>,
     /// Memory limit of an instance. It may not exceed the limit that the
@@ -108,6 +111,7 @@ impl SourceOptions {
             checkpoint_secrets: credentials,
             allow: AllowSetting::default(),
             origins: marked("format", Value::from("origin")),
+            proxies: Proxies::default(),
             ca_file: None,
             memory_bytes_max: MEMORY_BYTES_MAX_DEFAULT,
             poll_timeout: POLL_TIMEOUT_DEFAULT,
@@ -274,7 +278,8 @@ impl Source {
             .map_err(Failure::settings)?;
         let outgoing = match access {
             NetworkAccess::Online => {
-                Outgoing::new(&options.name, allow.clone(), options.ca_file.as_deref())
+                let ca_file = options.ca_file.as_deref();
+                Outgoing::new(&options.name, allow.clone(), options.proxies, ca_file)
                     .map_err(|reason| Failure::settings(reason).retryable())?
             }
             NetworkAccess::Offline => Outgoing::offline(&options.name, allow.clone()),

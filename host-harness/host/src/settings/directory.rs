@@ -12,7 +12,8 @@ use source_common::lines::KeyLines;
 use source_common::section::{Section, at};
 
 use super::{
-    FILE_NAME_RULE, FaultySource, Settings, SourceSettings, is_file_name, parse_source_keys, syntax,
+    FILE_NAME_RULE, FaultySource, Inherited, Settings, SourceSettings, is_file_name,
+    parse_source_keys, syntax,
 };
 
 const EXTENSION: &str = "toml";
@@ -29,7 +30,7 @@ impl Settings {
         let Some(directory) = self.sources_dir.clone() else {
             return Ok(());
         };
-        let outputs = self.output_names();
+        let inherited = self.inherited();
         // Those of the files differ, as the files do.
         let names = self.sources.iter().map(|source| source.name.clone());
         let taken: BTreeSet<String> = names.collect();
@@ -39,7 +40,7 @@ impl Settings {
             let read = if taken.contains(&name) {
                 Err(self.named_twice(&path, &name))
             } else {
-                read_file(&path, &name, &outputs)
+                read_file(&path, &name, &inherited)
             };
             match read {
                 Ok(source) => self.sources.push(source),
@@ -81,13 +82,17 @@ fn source_files(settings: &Path, directory: &Path) -> Result<Vec<PathBuf>, Failu
     Ok(files)
 }
 
-/// Reads the file of a source. `outputs` are the names of the outputs that there are.
-pub fn read_file(path: &Path, name: &str, outputs: &[String]) -> Result<SourceSettings, Failure> {
+/// Reads the file of a source.
+pub fn read_file(
+    path: &Path,
+    name: &str,
+    inherited: &Inherited,
+) -> Result<SourceSettings, Failure> {
     let text = fs::read_to_string(path).map_err(|error| {
         Failure::settings(format!("{}: cannot be read: {error}", path.display())).retryable()
     })?;
     let table = text.parse().map_err(|error| syntax(&text, path, &error))?;
-    SourceSettings::from_table(path, name, table, &KeyLines::of(&text), outputs)
+    SourceSettings::from_table(path, name, table, &KeyLines::of(&text), inherited)
 }
 
 impl SourceSettings {
@@ -97,7 +102,7 @@ impl SourceSettings {
         name: &str,
         table: toml::Table,
         lines: &KeyLines,
-        outputs: &[String],
+        inherited: &Inherited,
     ) -> Result<Self, Failure> {
         let refuse = |line: Option<usize>, reason: &str| {
             Failure::settings(format!("{}: {reason}", at(path, line)))
@@ -111,9 +116,11 @@ impl SourceSettings {
                           it, rename the file and set `renamed_from`";
             return Err(refuse(lines.line("name"), reason));
         }
-        let section = Section::new(path, String::new(), table).with_lines(lines.clone());
+        let section = Section::new(path, String::new(), table)
+            .with_lines(lines.clone())
+            .with_proxy(inherited.proxy.clone());
         let source = parse_source_keys(path, name.to_owned(), section, lines, "[settings]")?;
-        source.check_outputs(outputs)?;
+        source.check_outputs(&inherited.outputs)?;
         Ok(source)
     }
 }

@@ -14,6 +14,8 @@ use std::time::Duration;
 use source_common::exit::Failure;
 use source_common::lines::KeyLines;
 use source_common::names::nearest;
+use source_common::proxy::Proxies;
+use source_common::secret::Secret;
 use source_common::section::{Mistakes, Section, at};
 use source_outputs::{self, OutputConfig};
 use source_runtime::allow_list::AllowSetting;
@@ -43,6 +45,8 @@ pub struct Settings {
     pub state_dir: PathBuf,
     /// Where other sources are, one file for each.
     pub sources_dir: Option<PathBuf>,
+    /// The URL of the proxy of every source and output that names none of its own.
+    pub proxy: Option<Secret>,
     /// With different names; at least one where there is no `sources_dir`.
     pub sources: Vec<SourceSettings>,
     /// The invalid files of `sources_dir`, which do not affect the other sources.
@@ -65,6 +69,15 @@ pub struct FaultySource {
     pub name: String,
     /// The error.
     pub failure: Failure,
+}
+
+/// What a file of `sources_dir` needs from the settings file.
+#[derive(Clone, Debug, Default)]
+pub struct Inherited {
+    /// The names of the outputs that there are.
+    pub outputs: Vec<String>,
+    /// The URL of the proxy where the source names none of its own.
+    pub proxy: Option<Secret>,
 }
 
 /// One `[[output]]`.
@@ -133,6 +146,8 @@ pub struct SourceSettings {
     pub component: Option<PathBuf>,
     /// Which origins it may reach, besides those among its settings.
     pub allow: AllowSetting,
+    /// The proxies that it is reached through.
+    pub proxies: Proxies,
     /// Trust anchors besides the system's.
     pub ca_file: Option<PathBuf>,
     /// Whether it collects; a paused source keeps its checkpoint.
@@ -159,6 +174,7 @@ impl SourceSettings {
             outputs,
             component,
             allow,
+            proxies,
             ca_file,
             enabled: _,
             memory_bytes_max,
@@ -170,6 +186,7 @@ impl SourceSettings {
             && *outputs == other.outputs
             && *component == other.component
             && *allow == other.allow
+            && *proxies == other.proxies
             && *ca_file == other.ca_file
             && *memory_bytes_max == other.memory_bytes_max
             && *poll_timeout == other.poll_timeout
@@ -226,6 +243,7 @@ impl Settings {
             .path("state_dir")?
             .unwrap_or_else(|| root.resolve("state"));
         let sources_dir = root.path(SOURCES_DIR)?;
+        let (_, proxy) = root.proxies()?;
         let sources = root.tables(SOURCE)?;
         let outputs = root.tables("output")?;
         let dead_letter = root.table("dead_letter")?;
@@ -237,13 +255,14 @@ impl Settings {
                         `sources_dir` names a directory with a file for each source";
             mistakes.add(Failure::settings(format!("{}: {hint}", file.display())));
         }
-        let sources = parse_sources(file, sources, &lines, &mut mistakes);
-        let (outputs, output_names) = parse_outputs(file, outputs, &lines, &mut mistakes);
+        let sources = parse_sources(file, sources, &lines, proxy.as_ref(), &mut mistakes);
+        let (outputs, output_names) =
+            parse_outputs(file, outputs, &lines, proxy.as_ref(), &mut mistakes);
         for source in &sources {
             mistakes.note(source.check_outputs(&output_names));
         }
         let dead_letter = dead_letter
-            .map(|table| parse_dead_letter(file, table, lines.table("dead_letter")))
+            .map(|table| parse_dead_letter(file, table, lines.table("dead_letter"), proxy.as_ref()))
             .and_then(|parsed| mistakes.note(parsed));
         let admin = admin
             .map(|table| AdminSettings::parse(file, table, lines.table("admin")))
@@ -254,6 +273,7 @@ impl Settings {
             file: file.to_owned(),
             state_dir,
             sources_dir,
+            proxy,
             sources,
             faulty: Vec::new(),
             outputs,
@@ -271,6 +291,15 @@ impl Settings {
     pub fn named_outputs(&self) -> impl Iterator<Item = (&str, &dyn OutputConfig)> {
         let outputs = self.outputs.iter();
         outputs.map(|output| (output.name.as_str(), &*output.config))
+    }
+
+    /// What the files of its sources need from it.
+    #[must_use]
+    pub fn inherited(&self) -> Inherited {
+        Inherited {
+            outputs: self.output_names(),
+            proxy: self.proxy.clone(),
+        }
     }
 
     /// The names of its outputs.
@@ -332,6 +361,7 @@ fn parse_sources(
     file: &Path,
     tables: Vec<toml::Table>,
     lines: &KeyLines,
+    proxy: Option<&Secret>,
     mistakes: &mut Mistakes,
 ) -> Vec<SourceSettings> {
     let mut names = BTreeSet::new();
@@ -339,7 +369,7 @@ fn parse_sources(
     for (index, table) in tables.into_iter().enumerate() {
         let lines = lines.element("source", index);
         let line = lines.line("name");
-        let Some(source) = mistakes.note(parse_source(file, index, table, lines)) else {
+        let Some(source) = mistakes.note(parse_source(file, index, table, lines, proxy)) else {
             continue;
         };
         if !names.insert(source.name.clone()) {
@@ -359,12 +389,15 @@ fn parse_source(
     index: usize,
     table: toml::Table,
     lines: KeyLines,
+    proxy: Option<&Secret>,
 ) -> Result<SourceSettings, Failure> {
     let place = match table.get("name").and_then(toml::Value::as_str) {
         Some(name) => format!("[[source]] `{name}`"),
         None => format!("[[source]] number {}", index + 1),
     };
-    let mut section = Section::new(file, place, table).with_lines(lines.clone());
+    let mut section = Section::new(file, place, table)
+        .with_lines(lines.clone())
+        .with_proxy(proxy.cloned());
     let name = section.required_string("name")?;
     if !is_file_name(&name) {
         return Err(section.error("name", FILE_NAME_RULE));
@@ -394,6 +427,7 @@ fn parse_source_keys(
         outputs,
         component: section.path("component")?,
         allow: parse_allow(&mut section)?,
+        proxies: section.proxies()?.0,
         ca_file: section.path("ca_file")?,
         enabled: section.switch("enabled")?.unwrap_or(true),
         memory_bytes_max: memory_bytes.map_or(MEMORY_BYTES_MAX_DEFAULT, |bytes| {
@@ -449,6 +483,7 @@ fn parse_outputs(
     file: &Path,
     tables: Vec<toml::Table>,
     lines: &KeyLines,
+    proxy: Option<&Secret>,
     mistakes: &mut Mistakes,
 ) -> (Vec<OutputSettings>, Vec<String>) {
     if tables.is_empty() {
@@ -469,7 +504,9 @@ fn parse_outputs(
         let kind = table.get("type").and_then(toml::Value::as_str);
         let kind = kind.unwrap_or_default().to_owned();
         let lines = lines.element("output", index);
-        let mut section = Section::new(file, place, table).with_lines(lines);
+        let mut section = Section::new(file, place, table)
+            .with_lines(lines)
+            .with_proxy(proxy.cloned());
         let parsed = section.string("name").and_then(|named| {
             if named.is_some() && !is_file_name(name) {
                 return Err(section.error("name", FILE_NAME_RULE));
@@ -519,9 +556,12 @@ fn parse_dead_letter(
     file: &Path,
     table: toml::Table,
     lines: KeyLines,
+    proxy: Option<&Secret>,
 ) -> Result<Option<DeadLetterSettings>, Failure> {
     let has_type = table.contains_key("type");
-    let mut section = Section::new(file, "[dead_letter]".to_owned(), table).with_lines(lines);
+    let mut section = Section::new(file, "[dead_letter]".to_owned(), table)
+        .with_lines(lines)
+        .with_proxy(proxy.cloned());
     if has_type {
         return source_outputs::config(section)
             .map(|config| Some(DeadLetterSettings::Output(config)));

@@ -11,6 +11,7 @@
 
 mod chaos;
 mod conformance;
+mod connect_proxy;
 mod feed;
 mod forward;
 mod forward_receiver;
@@ -19,6 +20,7 @@ mod http_receiver;
 mod nats;
 mod peers;
 mod process;
+mod proxy;
 mod receiver;
 mod rotel;
 mod rsyslog;

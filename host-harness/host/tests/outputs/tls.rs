@@ -20,7 +20,7 @@ use crate::forward_receiver::{Demands, ForwardReceiver};
 use crate::http_receiver::HttpReceiver;
 
 /// An authority and what it signed, as files, and the receiver's side.
-fn authority(directory: &Path) -> TlsAcceptor {
+pub(crate) fn authority(directory: &Path) -> TlsAcceptor {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
@@ -83,7 +83,7 @@ async fn both_ends_show_a_certificate() {
 }
 
 /// TLS in front of a receiver that has none.
-async fn terminate(acceptor: TlsAcceptor, behind: SocketAddr) -> SocketAddr {
+pub(crate) async fn terminate(acceptor: TlsAcceptor, behind: SocketAddr) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -120,6 +120,7 @@ async fn http_trusts_the_authority_it_is_told_of_and_no_other() {
     drop(output);
     let mut output = open(&settings(&client)).await;
     let error = accept(&mut *output, &Feed::new(3..4)).await.unwrap_err();
-    assert!(error.to_string().contains("certificate"), "{error}");
+    let wanted = "the certificate of localhost";
+    assert!(error.to_string().contains(wanted), "{error}");
     assert_eq!(receiver.ledger.numbers(), [0, 1, 2]);
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use rmpv::Value;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use source_common::peer_certificate::connection_problem;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -85,7 +86,10 @@ impl Dialler {
         let stream = timeout(CONNECT_TIMEOUT, self.dial())
             .await
             .map_err(|_| ForwardError::Transient("no connection in time".to_owned()))?
-            .map_err(|error| ForwardError::Transient(format!("no connection: {error}")))?;
+            .map_err(|error| {
+                let problem = connection_problem(&error).unwrap_or_else(|| error.to_string());
+                ForwardError::Transient(format!("no connection: {problem}"))
+            })?;
         let mut connection = Connection {
             stream,
             unread: Vec::new(),

@@ -1,5 +1,6 @@
 //! What all outputs over HTTP have in common in the settings file.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -7,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use hyper::Uri;
 use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use source_common::exit::Failure;
+use source_common::proxy::Proxies;
 use source_common::secret::{Redactor, Secret};
 use source_common::section::Section;
 
@@ -61,6 +63,7 @@ pub(crate) struct RequestSettings {
     pub(super) timeout: Duration,
     pub(super) connections: usize,
     pub(super) limits: BatchLimits,
+    pub(super) proxies: Arc<Proxies>,
     pub(super) tls: Tls,
 }
 
@@ -88,6 +91,7 @@ impl RequestSettings {
                 by: Some(endpoint.clone()),
             },
             endpoint,
+            proxies: Arc::new(section.proxies()?.0),
             tls: Tls::read(section)?,
         })
     }

@@ -2,18 +2,22 @@
 
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, USER_AGENT};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, PROXY_AUTHORIZATION, USER_AGENT};
 use hyper::{HeaderMap, Method, Request, StatusCode, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use source_common::exit::Failure;
+use source_common::peer_certificate::connection_problem;
+use source_common::proxy::{Dial, Proxy, ProxyConnector, ProxyError};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tower_service::Service as _;
 
@@ -29,7 +33,32 @@ const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 /// Maximum size of a response: to a thousand events, with a reason for each of them.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-type HttpClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+type HttpClient = Client<Connector, Full<Bytes>>;
+type Connector = HttpsConnector<ProxyConnector<TcpDial>>;
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// TCP, to receivers and to proxies.
+#[derive(Clone, Debug)]
+struct TcpDial(HttpConnector);
+
+impl TcpDial {
+    async fn connect(&self, uri: Uri) -> Result<TcpStream, BoxError> {
+        Ok(self.0.clone().call(uri).await?.into_inner())
+    }
+}
+
+impl Dial for TcpDial {
+    type Stream = TcpStream;
+
+    async fn target(&self, uri: &Uri) -> Result<TcpStream, BoxError> {
+        self.connect(uri.clone()).await
+    }
+
+    async fn proxy(&self, proxy: &Proxy) -> Result<TcpStream, BoxError> {
+        let connected = self.connect(proxy.to_string().parse()?).await;
+        connected.map_err(|error| ProxyError::Unreachable(proxy.clone(), causes(&*error)).into())
+    }
+}
 
 /// How a kind of receiver wants its requests, and how it answers.
 pub(crate) trait ReceiverProtocol: Clone + fmt::Debug + Send + Sync + 'static {
@@ -110,7 +139,7 @@ impl<A: ReceiverProtocol> OutputConfig for HttpOutputConfig<A> {
 }
 
 impl<A> HttpOutputConfig<A> {
-    fn connector(&self) -> Result<HttpsConnector<HttpConnector>, String> {
+    fn connector(&self) -> Result<Connector, String> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -119,7 +148,10 @@ impl<A> HttpOutputConfig<A> {
             .with_tls_config(self.request.tls.config()?)
             .https_or_http()
             .enable_http1()
-            .wrap_connector(tcp))
+            .wrap_connector(ProxyConnector::new(
+                TcpDial(tcp),
+                Arc::clone(&self.request.proxies),
+            )))
     }
 }
 
@@ -212,14 +244,30 @@ impl<A: ReceiverProtocol> HttpWorker<A> {
 
     async fn ask(
         &self,
-        request: Request<Full<Bytes>>,
+        mut request: Request<Full<Bytes>>,
     ) -> Result<(StatusCode, HeaderMap, Bytes), SendError> {
-        let name = &self.config.request.name;
+        let settings = &self.config.request;
+        let name = &settings.name;
+        // A proxy sees the requests themselves only without TLS.
+        let is_plain = request.uri().scheme_str() == Some("http");
+        let proxy = settings.proxies.route_of(request.uri());
+        let proxy = proxy.filter(|_| is_plain).cloned();
+        if let Some(authorization) = proxy.as_ref().and_then(Proxy::authorization) {
+            let headers = request.headers_mut();
+            headers.insert(PROXY_AUTHORIZATION, authorization.clone());
+        }
         let answer = self
             .client
             .request(request)
             .await
             .map_err(|error| SendError::Retry(format!("{name}: {}", causes(&error))))?;
+        if answer.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED
+            && let Some(refusal) = proxy
+                .as_ref()
+                .and_then(|proxy| proxy.refusal(name, answer.status(), answer.headers()))
+        {
+            return Err(SendError::Blocked(format!("{name}: {refusal}")));
+        }
         let (head, body) = answer.into_parts();
         let body = Limited::new(body, ANSWER_BYTES_MAX)
             .collect()
@@ -231,7 +279,10 @@ impl<A: ReceiverProtocol> HttpWorker<A> {
 }
 
 /// An error and what caused it, each once.
-fn causes(error: &dyn Error) -> String {
+fn causes(error: &(dyn Error + 'static)) -> String {
+    if let Some(problem) = connection_problem(error) {
+        return problem;
+    }
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

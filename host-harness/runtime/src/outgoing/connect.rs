@@ -1,5 +1,6 @@
 //! From an origin to a connection: resolve, pass every address through the
-//! gate, dial, and put TLS on top.
+//! gate, dial, and put TLS on top. Through a proxy it is the proxy that resolves
+//! and dials.
 
 use std::fmt;
 use std::io;
@@ -12,8 +13,8 @@ use std::time::Duration;
 
 use hyper::Uri;
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
-use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
+use source_common::proxy::{Dial, Proxies, Proxy, ProxyConnector, ProxyError, ProxyStream};
 use source_common::trust_anchors;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -30,12 +31,13 @@ type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
 /// Connects with TLS over gated TCP, within one time-out.
 #[derive(Clone, Debug)]
 pub(super) struct Connector {
-    inner: HttpsConnector<GatedConnector>,
+    inner: HttpsConnector<ProxyConnector<GatedConnector>>,
+    proxies: Arc<Proxies>,
     connections: Limit,
     limit: Duration,
 }
 
-/// TCP to those addresses of a name that the gate lets through.
+/// TCP to those addresses of a name that the gate lets through, and to proxies.
 #[derive(Clone, Debug)]
 pub(super) struct GatedConnector {
     source: Arc<str>,
@@ -86,19 +88,23 @@ impl std::error::Error for ConnectError {}
 /// of `ca_file`.
 pub(super) fn with_tls(
     gate: GatedConnector,
+    proxies: Arc<Proxies>,
     ca_file: Option<&Path>,
     limit: Duration,
 ) -> Result<Connector, String> {
     let config = trust_anchors::shared_client_config(ca_file)?;
+    let connections = gate.connections.clone();
+    let connector = ProxyConnector::new(gate, Arc::clone(&proxies));
     Ok(Connector {
-        connections: gate.connections.clone(),
-        inner: HttpsConnector::from((gate, config)),
+        inner: HttpsConnector::from((connector, config)),
+        proxies,
+        connections,
         limit,
     })
 }
 
 impl Service<Uri> for Connector {
-    type Response = MaybeHttpsStream<TokioIo<Counted>>;
+    type Response = MaybeHttpsStream<TokioIo<ProxyStream<Counted>>>;
     type Error = BoxError;
     type Future = Connecting<Self::Response>;
 
@@ -107,6 +113,7 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
+        let proxy = self.proxies.route_of(&uri).cloned();
         let connecting = self.inner.call(uri);
         let limit = self.limit;
         let connections = self.connections.clone();
@@ -114,7 +121,10 @@ impl Service<Uri> for Connector {
             match tokio::time::timeout(limit, connecting).await {
                 Ok(outcome) => outcome,
                 Err(_) if connections.is_used_up() => Err(ConnectError::Limit.into()),
-                Err(_) => Err(ConnectError::TimedOut.into()),
+                Err(_) => Err(match proxy {
+                    Some(proxy) => ProxyError::TimedOut(proxy).into(),
+                    None => ConnectError::TimedOut.into(),
+                }),
             }
         })
     }
@@ -164,50 +174,52 @@ impl GatedConnector {
         Ok(permitted)
     }
 
-    async fn dial(&self, uri: &Uri) -> Result<Counted, ConnectError> {
-        let origin = uri
-            .scheme_str()
-            .zip(uri.host())
-            .and_then(|(scheme, host)| Origin::new(scheme, host, uri.port_u16()))
-            .ok_or(ConnectError::Uri)?;
+    /// Connects to the first of these addresses that answers.
+    async fn dial(&self, addresses: &[SocketAddr]) -> Result<Counted, ConnectError> {
         let place = self.connections.acquire().await;
-        let mut last = None;
-        for address in self.addresses(&origin).await? {
-            match TcpStream::connect(address).await {
-                Ok(stream) => {
-                    // Requests are small and wait for their answer.
-                    stream.set_nodelay(true).map_err(ConnectError::Tcp)?;
-                    return Ok(Counted {
-                        stream,
-                        _place: place,
-                    });
-                }
-                Err(error) => last = Some(error),
-            }
+        let stream = TcpStream::connect(addresses)
+            .await
+            .map_err(ConnectError::Tcp)?;
+        // Requests are small and wait for their answer.
+        stream.set_nodelay(true).map_err(ConnectError::Tcp)?;
+        Ok(Counted {
+            stream,
+            _place: place,
+        })
+    }
+}
+
+impl Dial for GatedConnector {
+    type Stream = Counted;
+
+    async fn target(&self, uri: &Uri) -> Result<Counted, BoxError> {
+        let origin = origin(uri)?;
+        let addresses = self.addresses(&origin).await?;
+        Ok(self.dial(&addresses).await?)
+    }
+
+    /// The settings name the proxy, so its address passes no gate; and the gate does not see the
+    /// addresses of a target, which the proxy resolves.
+    async fn proxy(&self, proxy: &Proxy) -> Result<Counted, BoxError> {
+        let unreachable =
+            |reason: String| -> BoxError { ProxyError::Unreachable(proxy.clone(), reason).into() };
+        let addresses: Vec<SocketAddr> = tokio::net::lookup_host((proxy.host(), proxy.port()))
+            .await
+            .map_err(|error| unreachable(format!("its name does not resolve: {error}")))?
+            .collect();
+        match self.dial(&addresses).await {
+            Ok(stream) => Ok(stream),
+            Err(ConnectError::Tcp(error)) => Err(unreachable(error.to_string())),
+            Err(error) => Err(error.into()),
         }
-        Err(last.map_or(ConnectError::Prohibited, ConnectError::Tcp))
     }
 }
 
-impl Service<Uri> for GatedConnector {
-    type Response = TokioIo<Counted>;
-    type Error = BoxError;
-    type Future = Connecting<Self::Response>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let this = self.clone();
-        Box::pin(async move { Ok(TokioIo::new(this.dial(&uri).await?)) })
-    }
-}
-
-impl Connection for Counted {
-    fn connected(&self) -> Connected {
-        self.stream.connected()
-    }
+fn origin(uri: &Uri) -> Result<Origin, ConnectError> {
+    uri.scheme_str()
+        .zip(uri.host())
+        .and_then(|(scheme, host)| Origin::new(scheme, host, uri.port_u16()))
+        .ok_or(ConnectError::Uri)
 }
 
 impl AsyncRead for Counted {

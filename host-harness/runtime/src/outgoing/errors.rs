@@ -5,6 +5,8 @@ use std::error::Error as StdError;
 use std::io;
 
 use hyper_util::client::legacy;
+use source_common::peer_certificate::refused;
+use source_common::proxy::ProxyError;
 use wasmtime_wasi_http::Error as HttpError;
 
 use super::connect::ConnectError;
@@ -27,6 +29,9 @@ fn classify(error: &(dyn StdError + 'static), cut: HttpError) -> HttpError {
     while let Some(current) = cause {
         if let Some(connect) = current.downcast_ref::<ConnectError>() {
             return from_connect(connect);
+        }
+        if let Some(proxy) = current.downcast_ref::<ProxyError>() {
+            return from_proxy(proxy);
         }
         if let Some(tls) = current.downcast_ref::<rustls::Error>() {
             return from_tls(tls);
@@ -89,6 +94,11 @@ fn from_io(error: &io::Error) -> Option<ErrorCause> {
     }
 }
 
+/// No variant is of a proxy, and none but this one has a text.
+pub(super) fn from_proxy(error: &ProxyError) -> HttpError {
+    HttpError::InternalError(Some(error.to_string()))
+}
+
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "the kinds of another crate, of which few can happen here"
@@ -121,6 +131,10 @@ fn from_connect(error: &ConnectError) -> HttpError {
     reason = "the kinds of another crate, of which few can happen here"
 )]
 fn from_tls(error: &rustls::Error) -> HttpError {
+    if let Some(refused) = refused(error) {
+        // The variant for it has no text.
+        return HttpError::InternalError(Some(refused.to_string()));
+    }
     match error {
         rustls::Error::AlertReceived(alert) => HttpError::TlsAlertReceived {
             alert_id: Some(u8::from(*alert)),

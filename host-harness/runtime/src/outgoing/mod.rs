@@ -1,7 +1,7 @@
 //! Every request that a component makes: allow-list, address gate, pooled
 //! client, time-outs, and the `wasi:http` error that says what went wrong.
 //!
-//! Nothing here follows a redirect, reads a proxy variable or decodes a body.
+//! Nothing here follows a redirect or decodes a body.
 
 mod body;
 mod connect;
@@ -17,9 +17,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
-use hyper::{Request, Response};
+use hyper::header::PROXY_AUTHORIZATION;
+use hyper::{Request, Response, StatusCode};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use source_common::proxy::{Proxies, Proxy};
 use tracing::{debug, warn};
 use wasmtime_wasi_http::{Error as HttpError, RequestOptions, WasiBody, WasiHttpHooks};
 
@@ -70,6 +72,7 @@ pub struct Outgoing {
 struct Shared {
     source: String,
     allow: Arc<AllowList>,
+    proxies: Arc<Proxies>,
     transport: Transport,
     requests: Limit,
     /// Origins whose denial has been logged already.
@@ -90,45 +93,56 @@ enum Transport {
 impl Outgoing {
     /// The client of one source, with the system's trust anchors and those of
     /// `ca_file`.
-    pub fn new(source: &str, allow: AllowList, ca_file: Option<&Path>) -> Result<Self, String> {
-        Self::with_connect_limit(source, allow, ca_file, CONNECT_TIMEOUT)
+    pub fn new(
+        source: &str,
+        allow: AllowList,
+        proxies: Proxies,
+        ca_file: Option<&Path>,
+    ) -> Result<Self, String> {
+        Self::with_connect_limit(source, allow, proxies, ca_file, CONNECT_TIMEOUT)
     }
 
     fn with_connect_limit(
         source: &str,
         allow: AllowList,
+        proxies: Proxies,
         ca_file: Option<&Path>,
         limit: Duration,
     ) -> Result<Self, String> {
         let allow = Arc::new(allow);
+        let proxies = Arc::new(proxies);
         let connections = Limit::new(CONNECTIONS_MAX);
         let gate = GatedConnector::new(source, Arc::clone(&allow), connections);
-        let connector = connect::with_tls(gate, ca_file, limit)?;
+        let connector = connect::with_tls(gate, Arc::clone(&proxies), ca_file, limit)?;
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(POOL_IDLE_TIMEOUT)
             .pool_max_idle_per_host(POOL_IDLE_PER_HOST_MAX)
             .http1_max_buf_size(READ_BUFFER_BYTES_MAX)
             .build(connector);
-        Ok(Self::with_transport(
-            source,
-            allow,
-            Transport::Network(Box::new(client)),
-        ))
+        let network = Transport::Network(Box::new(client));
+        Ok(Self::with_transport(source, allow, proxies, network))
     }
 
     /// Creates a client that sends nothing: a request to a listed origin fails as if
     /// the destination were unavailable, one to another origin is denied.
     #[must_use]
     pub fn offline(source: &str, allow: AllowList) -> Self {
-        Self::with_transport(source, Arc::new(allow), Transport::Offline)
+        let proxies = Arc::new(Proxies::default());
+        Self::with_transport(source, Arc::new(allow), proxies, Transport::Offline)
     }
 
-    fn with_transport(source: &str, allow: Arc<AllowList>, transport: Transport) -> Self {
+    fn with_transport(
+        source: &str,
+        allow: Arc<AllowList>,
+        proxies: Arc<Proxies>,
+        transport: Transport,
+    ) -> Self {
         Self {
             shared: Arc::new(Shared {
                 source: source.to_owned(),
                 allow,
+                proxies,
                 transport,
                 requests: Limit::new(REQUESTS_MAX),
                 refused: Mutex::default(),
@@ -183,7 +197,7 @@ impl Shared {
 
     async fn send(
         &self,
-        request: Request<WasiBody>,
+        mut request: Request<WasiBody>,
         options: RequestOptions,
     ) -> Result<(Response<WasiBody>, Sent), HttpError> {
         let client = match &self.transport {
@@ -204,11 +218,27 @@ impl Shared {
         if !self.lease.is_held() {
             return Err(HttpError::InternalError(Some(LEASE_ENDED.to_owned())));
         }
+        let target = request.uri().authority().map(ToString::to_string);
+        // A proxy sees the requests themselves only without TLS.
+        let is_plain = request.uri().scheme_str() == Some("http");
+        let proxy = self.proxies.route_of(request.uri()).filter(|_| is_plain);
+        if let Some(authorization) = proxy.and_then(Proxy::authorization) {
+            let headers = request.headers_mut();
+            headers.insert(PROXY_AUTHORIZATION, authorization.clone());
+        }
         let pending = client.request(request);
         let answered = tokio::time::timeout(connect.saturating_add(first_byte), pending)
             .await
             .map_err(|_| HttpError::ConnectionReadTimeout)?
             .map_err(|error| errors::from_client(&error))?;
+        let status = answered.status();
+        if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED
+            && let Some(refusal) = proxy.and_then(|proxy| {
+                proxy.refusal(&target.unwrap_or_default(), status, answered.headers())
+            })
+        {
+            return Err(errors::from_proxy(&refusal));
+        }
         let response =
             answered.map(|incoming| body::Timed::new(incoming, between_bytes, slot).boxed_unsync());
         // The pool polls the connection, so there is nothing to await.

@@ -10,6 +10,10 @@ use tokio::net::TcpListener;
 
 use super::*;
 
+#[path = "../../../host/tests/outputs/connect_proxy.rs"]
+mod connect_proxy;
+mod proxy;
+
 /// An upstream that reads a request head and writes this, each piece when the
 /// one before has been sent; then it closes, or stays silent.
 async fn upstream(answer: &'static str, silent: bool) -> String {
@@ -38,7 +42,11 @@ async fn upstream(answer: &'static str, silent: bool) -> String {
 }
 
 fn outgoing(entries: &[&str]) -> Outgoing {
-    Outgoing::new("acme", AllowList::parse(entries).unwrap(), None).unwrap()
+    outgoing_through(Proxies::default(), entries)
+}
+
+fn outgoing_through(proxies: Proxies, entries: &[&str]) -> Outgoing {
+    Outgoing::new("acme", AllowList::parse(entries).unwrap(), proxies, None).unwrap()
 }
 
 async fn send(outgoing: &Outgoing, uri: &str) -> Result<Response<WasiBody>, HttpError> {
@@ -236,7 +244,13 @@ async fn a_source_has_16_requests_open_at_a_time_and_the_next_one_fails_after_a_
 
     // Another source has places of its own.
     let hello = upstream(HELLO, false).await;
-    let other = Outgoing::new("other", AllowList::parse(&[hello.as_str()]).unwrap(), None).unwrap();
+    let other = Outgoing::new(
+        "other",
+        AllowList::parse(&[hello.as_str()]).unwrap(),
+        Proxies::default(),
+        None,
+    )
+    .unwrap();
     assert_eq!(
         body(send(&other, &hello).await.unwrap()).await.unwrap(),
         "hello"
@@ -297,7 +311,8 @@ async fn idle_connections_to_many_origins_are_limited_too() {
     let entries: Vec<&str> = origins.iter().map(String::as_str).collect();
     let list = AllowList::parse(&entries).unwrap();
     let limit = Duration::from_millis(50);
-    let outgoing = Outgoing::with_connect_limit("acme", list, None, limit).unwrap();
+    let outgoing =
+        Outgoing::with_connect_limit("acme", list, Proxies::default(), None, limit).unwrap();
     let (last, first) = origins.split_last().unwrap();
     for origin in first {
         assert_eq!(
@@ -347,8 +362,9 @@ async fn an_offline_client_tells_listed_from_unlisted_and_sends_nothing() {
 fn a_ca_file_without_a_certificate_is_refused() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let list = AllowList::default();
-    let error = Outgoing::new("acme", list.clone(), Some(file.path())).unwrap_err();
+    let error =
+        Outgoing::new("acme", list.clone(), Proxies::default(), Some(file.path())).unwrap_err();
     assert!(error.contains("no certificate"), "{error}");
     let missing = Path::new("/nowhere/ca.pem");
-    assert!(Outgoing::new("acme", list, Some(missing)).is_err());
+    assert!(Outgoing::new("acme", list, Proxies::default(), Some(missing)).is_err());
 }

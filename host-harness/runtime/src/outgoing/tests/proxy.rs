@@ -1,0 +1,236 @@
+//! Requests through a proxy, and certificates that are not accepted.
+
+use std::fs;
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+
+use super::*;
+use crate::outgoing::tests::connect_proxy::{Behaviour, ConnectProxy};
+
+const HOST: &str = "api.example.test";
+
+/// An upstream with a certificate for [`HOST`], by an authority in the file `ca.pem`.
+async fn tls_upstream(directory: &Path) -> u16 {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let name = &mut params.distinguished_name;
+    name.push(DnType::CommonName, "Corp Inspection CA");
+    let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    fs::write(directory.join("ca.pem"), issuer.pem()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(vec![HOST.to_owned()]).unwrap();
+    let leaf = params.signed_by(&key, &issuer).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![leaf.der().clone()],
+            PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+        )
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let Ok(mut stream) = acceptor.accept(stream).await else {
+                    return;
+                };
+                let mut piece = [0; 1024];
+                let _ = stream.read(&mut piece).await;
+                let _ = stream.write_all(HELLO.as_bytes()).await;
+                let _ = stream.shutdown().await;
+            });
+        }
+    });
+    port
+}
+
+fn through(url: &str, no_proxy: &'static str) -> Proxies {
+    let environment = move |name: &str| (name == "NO_PROXY").then(|| no_proxy.to_owned());
+    Proxies::from_setting(url, &environment).unwrap()
+}
+
+fn explanation(error: &HttpError) -> String {
+    let HttpError::InternalError(Some(text)) = error else {
+        panic!("{error}");
+    };
+    text.clone()
+}
+
+#[tokio::test]
+async fn tls_goes_through_a_tunnel_with_the_login_and_the_proxy_resolves_the_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = tls_upstream(directory.path()).await;
+    // ann:pw
+    let proxy = ConnectProxy::start(Behaviour::ServeWith("Basic YW5uOnB3")).await;
+    let uri = format!("https://{HOST}:{port}");
+    let list = AllowList::parse(&[uri.as_str()]).unwrap();
+    let proxies = through(&format!("http://ann:pw@{}", proxy.address), "");
+    let ca_file = directory.path().join("ca.pem");
+    let outgoing = Outgoing::new("acme", list, proxies, Some(&ca_file)).unwrap();
+    assert_eq!(
+        body(send(&outgoing, &uri).await.unwrap()).await.unwrap(),
+        "hello"
+    );
+    let heads = proxy.heads();
+    assert_eq!(heads.len(), 1);
+    assert!(
+        heads[0].starts_with(&format!("CONNECT {HOST}:{port} HTTP/1.1\r\n")),
+        "{heads:?}"
+    );
+
+    // Another origin is denied before the proxy is asked.
+    let error = send(&outgoing, "https://other.example.test")
+        .await
+        .unwrap_err();
+    assert!(matches!(error, HttpError::HttpRequestDenied), "{error}");
+    assert_eq!(proxy.heads().len(), 1);
+}
+
+#[tokio::test]
+async fn plain_requests_go_to_the_proxy_themselves() {
+    let upstream = upstream(HELLO, false).await;
+    let port = upstream.rsplit_once(':').unwrap().1;
+    let proxy = ConnectProxy::start(Behaviour::ServeWith("Basic YW5uOnB3")).await;
+    let uri = format!("http://{HOST}:{port}");
+    let proxies = through(&format!("http://ann:pw@{}", proxy.address), "");
+    let outgoing = outgoing_through(proxies, &[&uri]);
+    let answer = send(&outgoing, &format!("{uri}/a?b=c")).await.unwrap();
+    assert_eq!(body(answer).await.unwrap(), "hello");
+    let heads = proxy.heads();
+    assert!(
+        heads[0].starts_with(&format!("GET {uri}/a?b=c HTTP/1.1\r\n")),
+        "{heads:?}"
+    );
+
+    let without = through(&format!("http://{}", proxy.address), "");
+    let outgoing = outgoing_through(without, &[&uri]);
+    let text = explanation(&send(&outgoing, &uri).await.unwrap_err());
+    let wanted = format!(
+        "the proxy http://{0} asks for a login (HTTP 407); write it in `proxy` as \
+         http://USER:PASSWORD@{0}",
+        proxy.address
+    );
+    assert_eq!(text, wanted);
+}
+
+#[tokio::test]
+async fn no_proxy_exempts_a_target() {
+    let upstream = upstream(HELLO, false).await;
+    let proxy = ConnectProxy::start(Behaviour::Serve).await;
+    let url = format!("http://{}", proxy.address);
+    let outgoing = outgoing_through(through(&url, "localhost,127.0.0.0/8"), &[&upstream]);
+    assert_eq!(
+        body(send(&outgoing, &upstream).await.unwrap())
+            .await
+            .unwrap(),
+        "hello"
+    );
+    assert_eq!(proxy.heads().len(), 0);
+    let outgoing = outgoing_through(through(&url, "127.0.0.1:1"), &[&upstream]);
+    assert_eq!(
+        body(send(&outgoing, &upstream).await.unwrap())
+            .await
+            .unwrap(),
+        "hello"
+    );
+    assert_eq!(proxy.heads().len(), 1);
+}
+
+#[tokio::test]
+async fn a_proxy_that_gives_no_connection_is_named_with_its_answer() {
+    let uri = format!("https://{HOST}");
+    for (behaviour, part) in [
+        (
+            Behaviour::Answer("HTTP/1.1 403 Forbidden\r\n\r\nno"),
+            "gives no connection to api.example.test:443 (HTTP 403 Forbidden); allow it there",
+        ),
+        (
+            Behaviour::ServeWith("Basic other"),
+            "refuses the user name and password (HTTP 407); correct them in `proxy`",
+        ),
+        (
+            Behaviour::Answer(""),
+            "closed the connection before its answer was complete",
+        ),
+        (
+            Behaviour::Answer("220 smtp ESMTP\r\n\r\n"),
+            "does not answer in HTTP",
+        ),
+    ] {
+        let proxy = ConnectProxy::start(behaviour).await;
+        let proxies = through(&format!("http://ann:s3cr3t@{}", proxy.address), "");
+        let outgoing = outgoing_through(proxies, &[&uri]);
+        let text = explanation(&send(&outgoing, &uri).await.unwrap_err());
+        let name = format!("the proxy http://{} ", proxy.address);
+        assert!(text.starts_with(&name) && text.contains(part), "{text}");
+        assert!(!text.contains("s3cr3t"), "{text}");
+    }
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let outgoing = outgoing_through(through(&format!("http://{address}"), ""), &[&uri]);
+    let text = explanation(&send(&outgoing, &uri).await.unwrap_err());
+    assert!(
+        text.starts_with(&format!("the proxy http://{address} cannot be reached: "))
+            && text.ends_with("check `proxy`"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn a_tunnel_that_is_cut_is_a_lost_connection() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = tls_upstream(directory.path()).await;
+    let uri = format!("https://{HOST}:{port}");
+    let ca_file = directory.path().join("ca.pem");
+    // Within the handshake, and without a byte.
+    for bytes in [0, 100] {
+        let proxy = ConnectProxy::start(Behaviour::Cut(bytes)).await;
+        let list = AllowList::parse(&[uri.as_str()]).unwrap();
+        let proxies = through(&format!("http://{}", proxy.address), "");
+        let outgoing = Outgoing::new("acme", list, proxies, Some(&ca_file)).unwrap();
+        let error = send(&outgoing, &uri).await.unwrap_err();
+        assert!(
+            matches!(error, HttpError::ConnectionTerminated),
+            "{bytes}: {error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_not_accepted_is_explained() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = tls_upstream(directory.path()).await;
+    let proxy = ConnectProxy::start(Behaviour::Serve).await;
+    let ca_file = directory.path().join("ca.pem");
+    for (host, ca_file, part) in [
+        (
+            HOST,
+            None,
+            "is not trusted: its issuer CN=Corp Inspection CA is not known here",
+        ),
+        (
+            "other.test",
+            Some(&*ca_file),
+            "is for api.example.test, and not for other.test",
+        ),
+    ] {
+        let uri = format!("https://{host}:{port}");
+        let list = AllowList::parse(&[uri.as_str()]).unwrap();
+        let proxies = through(&format!("http://{}", proxy.address), "");
+        let outgoing = Outgoing::new("acme", list, proxies, ca_file).unwrap();
+        let text = explanation(&send(&outgoing, &uri).await.unwrap_err());
+        assert!(text.contains(part) && text.contains(host), "{text}");
+    }
+}
