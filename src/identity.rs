@@ -114,7 +114,7 @@ impl Record<'_> {
             out.push_str(name);
             out.push('\n');
             let (line, members) = (self.line(), self.members());
-            match self.ranked() {
+            match self.order() {
                 // White space or nested objects only: no member has to move.
                 _ if self.outline().sorted => {
                     let transport = Name::TRANSPORT.map(|name| self.position(name));
@@ -122,10 +122,9 @@ impl Record<'_> {
                     let kept = members.filter(|(at, _)| !transport.contains(&Some(*at)));
                     push_in_order(&mut out, line, kept.map(|(_, member)| *member));
                 }
-                Some(names) => {
-                    let names = names.iter().filter(|name| !Name::TRANSPORT.contains(name));
-                    let ranked = names.filter_map(|name| members.get(self.position(*name)?));
-                    push_in_order(&mut out, line, ranked.copied());
+                Some(places) => {
+                    let in_order = places.iter().filter_map(|at| members.get(usize::from(*at)));
+                    push_in_order(&mut out, line, in_order.copied());
                 }
                 None => push_object(&mut out, line, members, true),
             }

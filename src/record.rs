@@ -42,7 +42,7 @@ pub struct Record<'a> {
     members: &'a [Member],
     names: &'a [Option<Name>],
     slots: &'a Slots,
-    ranked: Option<&'a [Name]>,
+    order: Option<&'a [u16]>,
 }
 
 /// For every known name one more than the index of its last member, or zero.
@@ -75,6 +75,34 @@ pub struct Parser {
     members: Vec<Member>,
     names: Vec<Option<Name>>,
     slots: Slots,
+    canonical_order: CanonicalOrder,
+}
+
+/// Where the members of a record stand in the order of their names. Records of one stream mostly
+/// have the same names in the same places, and then it is that of the record before.
+#[derive(Default)]
+struct CanonicalOrder {
+    /// The names of the record that it is of.
+    names: Vec<Option<Name>>,
+    /// The places of the members, without those that say how a record travelled and without
+    /// those whose name comes again.
+    places: Vec<u16>,
+}
+
+impl CanonicalOrder {
+    /// Returns the places of the members of a record whose names are all known.
+    fn of(&mut self, names: &[Option<Name>], slots: &Slots, ranked: &[Name]) -> &[u16] {
+        if self.names != names {
+            self.names.clear();
+            self.names.extend(names);
+            self.places.clear();
+            let ranked = ranked.iter().filter(|name| !Name::TRANSPORT.contains(name));
+            let slots = ranked.filter_map(|name| slots.get(name.index()));
+            self.places
+                .extend(slots.filter_map(|slot| slot.checked_sub(1)));
+        }
+        &self.places
+    }
 }
 
 /// The greatest number of members a record may have. Real ones have 50 at the most.
@@ -97,6 +125,7 @@ impl Parser {
             members: Vec::new(),
             names: Vec::new(),
             slots: [0; NAMES.len()],
+            canonical_order: CanonicalOrder::default(),
         }
     }
 
@@ -117,6 +146,9 @@ impl Parser {
                 offset,
             }));
         }
+        let ranked = self.dictionary.ranked();
+        let order = (is_known && !outline.sorted)
+            .then(|| self.canonical_order.of(&self.names, &self.slots, ranked));
         Ok(Record {
             stream,
             line,
@@ -124,7 +156,7 @@ impl Parser {
             members: &self.members,
             names: &self.names,
             slots: &self.slots,
-            ranked: is_known.then_some(self.dictionary.ranked()),
+            order,
         })
     }
 }
@@ -224,12 +256,13 @@ impl<'a> Record<'a> {
 
     /// Returns whether no name can come twice in [`Record::fields`], as far as the names are known.
     pub(crate) const fn is_unique(&self) -> bool {
-        self.outline.sorted || self.ranked.is_some()
+        self.outline.sorted || self.order.is_some()
     }
 
-    /// Returns all known names in the order of their bytes, if every name of the record is known.
-    pub(crate) const fn ranked(&self) -> Option<&'a [Name]> {
-        self.ranked
+    /// Returns the indexes of the members in the order of their names, as a canonical form has them,
+    /// if they are not sorted and all names are known.
+    pub(crate) const fn order(&self) -> Option<&'a [u16]> {
+        self.order
     }
 
     pub(crate) const fn outline(&self) -> Outline {
