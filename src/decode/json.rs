@@ -150,7 +150,15 @@ impl<'a> Scanner<'a> {
 
     #[inline]
     fn skip_whitespace(&mut self) {
-        // One blank is what most writers of JSON put behind a colon and a comma.
+        if self.peek().is_some_and(|byte| byte <= b' ') {
+            self.skip_blank();
+        }
+    }
+
+    /// The same where there is some. One blank is what most writers of JSON put behind a colon
+    /// and a comma.
+    #[inline]
+    fn skip_blank(&mut self) {
         if self.peek() == Some(b' ') {
             self.compact = false;
             self.position += 1;
