@@ -15,8 +15,8 @@ pub(super) fn bare(text: &str) -> Option<&str> {
 
 /// Returns the part of an address behind the last `@`.
 pub(super) fn domain(address: &str) -> Option<&str> {
-    let (_, domain) = address.rsplit_once('@')?;
-    (!domain.is_empty()).then_some(domain)
+    let at = address.bytes().rposition(|byte| byte == b'@')?;
+    address.get(at + 1..).filter(|domain| !domain.is_empty())
 }
 
 /// Returns whether there is one `@` with something on both sides, and no separator. What stands in
@@ -33,17 +33,49 @@ fn is_bare(text: &str) -> bool {
             && !domain.bytes().any(is_separator);
         return !local.is_empty() && is_quoted && is_domain;
     }
-    let mut at = None;
-    for (place, byte) in text.bytes().enumerate() {
-        match byte {
-            b'@' if at.is_some() => return false,
-            b'@' => at = Some(place),
-            byte if is_separator(byte) => return false,
-            _ => {}
+    let (ats, has_separator) = at_signs(text.as_bytes());
+    let has_both_sides = !text.starts_with('@') && !text.ends_with('@');
+    ats == 1
+        && !has_separator
+        && has_both_sides
+        && (text.is_ascii() || !text.contains(char::is_whitespace))
+}
+
+/// How many `@` there are, and whether there is a separator. Most texts are addresses, so it looks
+/// at all bytes, eight at a time, and branches on none.
+fn at_signs(text: &[u8]) -> (usize, bool) {
+    const SEPARATOR: u8 = 2;
+    const KINDS: [u8; 256] = {
+        let mut kinds = [0; 256];
+        let mut byte = 0_u8;
+        while byte < 128 {
+            #[expect(
+                clippy::as_conversions,
+                clippy::indexing_slicing,
+                reason = "at compile time"
+            )]
+            if is_separator(byte) {
+                kinds[byte as usize] = SEPARATOR;
+            } else if byte == b'@' {
+                kinds[byte as usize] = 1;
+            }
+            byte += 1;
         }
-    }
-    let has_both_sides = at.is_some_and(|at| at > 0 && at + 1 < text.len());
-    has_both_sides && (text.is_ascii() || !text.contains(char::is_whitespace))
+        kinds
+    };
+    let mut ats = 0;
+    let mut all = 0;
+    let mut add = |byte: &u8| {
+        let kind = KINDS.get(usize::from(*byte)).copied().unwrap_or_default();
+        all |= kind;
+        ats += usize::from(kind & 1);
+    };
+    let (blocks, rest) = text.as_chunks::<8>();
+    blocks
+        .iter()
+        .for_each(|block| block.iter().for_each(&mut add));
+    rest.iter().for_each(&mut add);
+    (ats, all & SEPARATOR != 0)
 }
 
 /// Returns whether a byte separates addresses, or stands in none that is not quoted.
@@ -56,6 +88,9 @@ const fn is_separator(byte: u8) -> bool {
 
 /// Returns the address with its domain in punycode (RFC 3492), where that is not ASCII.
 pub(super) fn with_ascii_domain(address: &str) -> Option<String> {
+    if address.is_ascii() {
+        return None;
+    }
     let (local, domain) = address.rsplit_once('@')?;
     if domain.is_ascii() {
         return None;
