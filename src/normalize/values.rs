@@ -52,11 +52,15 @@ pub(super) fn is_absent(value: &Value<'_>) -> bool {
 /// Returns whether a text only holds a place.
 #[inline]
 pub(super) fn is_placeholder(text: &str) -> bool {
-    text.is_empty()
-        || (text.len() <= 9
-            && PLACEHOLDERS
-                .iter()
-                .any(|word| text.eq_ignore_ascii_case(word)))
+    match text.as_bytes() {
+        [] => true,
+        // What each of them begins with. Nearly all texts begin with something else.
+        [b'n' | b'N' | b'u' | b'U' | b'-' | b'<' | b'[' | b'{', ..] if text.len() <= 9 => {
+            let mut words = PLACEHOLDERS.iter();
+            words.any(|word| text.eq_ignore_ascii_case(word))
+        }
+        _ => false,
+    }
 }
 
 /// Returns the text without white space around it. Mostly there is none.
