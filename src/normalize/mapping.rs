@@ -23,9 +23,47 @@ pub(super) struct CompiledMapping {
     pub(super) reserved: Vec<&'static str>,
     /// Whether a step writes related values, so that they have to be remembered.
     pub(super) writes_related: bool,
-    rules: Vec<CompiledRule>,
+    rules: Rules,
     /// The techniques of ATT&CK, as JSON.
-    attacks: Vec<CompiledRule>,
+    attacks: Rules,
+}
+
+/// Rules of which the first that holds counts.
+struct Rules(Vec<Rule>);
+
+struct Rule {
+    when: Vec<Test>,
+    /// The first test is that of the rule before: where that one has failed, this rule does not hold.
+    begins_alike: bool,
+    json: String,
+}
+
+impl Rules {
+    fn new(rules: Vec<CompiledRule>) -> Self {
+        let mut first = None;
+        let rules = rules.into_iter().map(|(when, json)| {
+            let before = core::mem::replace(&mut first, when.first().copied());
+            Rule {
+                begins_alike: before.is_some() && before == first,
+                when,
+                json,
+            }
+        });
+        Self(rules.collect())
+    }
+
+    /// The JSON of the first rule that holds.
+    fn first(&self, record: &Record<'_>) -> Option<&str> {
+        let mut begins = true;
+        let rule = self.0.iter().find(|rule| {
+            let Some((first, others)) = rule.when.split_first() else {
+                return true;
+            };
+            begins = (begins || !rule.begins_alike) && holds(first, record);
+            begins && all_hold(others, record)
+        });
+        rule.map(|rule| rule.json.as_str())
+    }
 }
 
 /// What all tables of a stream have in common.
@@ -178,22 +216,19 @@ impl CompiledMapping {
             writes_related: rows
                 .iter()
                 .any(|row| matches!(row.with, RowOutput::Computed(Computed::Related(_)))),
-            rules: tables.rules,
-            attacks: tables.attacks,
+            rules: Rules::new(tables.rules),
+            attacks: Rules::new(tables.attacks),
         }
     }
 
     /// Returns the techniques that a record names, as JSON.
     pub(super) fn attack(&self, record: &Record<'_>) -> Option<&str> {
-        let mut rules = self.attacks.iter();
-        let rule = rules.find(|(when, _)| all_hold(when, record));
-        rule.map(|(_, json)| json.as_str())
+        self.attacks.first(record)
     }
 
     /// Returns the class of a record as members of an object, by the first rule that holds.
     pub(super) fn class(&self, record: &Record<'_>) -> &str {
-        let rule = self.rules.iter().find(|(when, _)| all_hold(when, record));
-        rule.map_or("", |(_, class)| class)
+        self.rules.first(record).unwrap_or_default()
     }
 }
 

@@ -212,7 +212,7 @@ pub struct Class {
 }
 
 /// A test of one field. Case makes no difference.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Test {
     /// One of the fields has an address of the form that OCSF takes.
     Email(&'static [Name]),
