@@ -34,6 +34,27 @@ impl Name {
     }
 }
 
+/// A set of known names.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct NameSet([u64; 4]);
+
+impl NameSet {
+    /// Adds a name.
+    #[inline]
+    pub(crate) fn insert(&mut self, name: Name) {
+        if let Some(word) = self.0.get_mut(usize::from(name.0 / 64)) {
+            *word |= 1 << (name.0 % 64);
+        }
+    }
+
+    /// Whether a name is in the set.
+    #[inline]
+    pub(crate) fn contains(&self, name: Name) -> bool {
+        let word = self.0.get(usize::from(name.0 / 64));
+        word.is_some_and(|word| word >> (name.0 % 64) & 1 != 0)
+    }
+}
+
 /// Declares a constant for each name. A name more than [`Name`] can count does not compile.
 macro_rules! names {
     ($($constant:ident = $spelling:literal,)+) => {

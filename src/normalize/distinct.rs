@@ -33,7 +33,7 @@ impl OutputText for (usize, usize) {
 pub(super) struct Distinct<T> {
     values: Vec<T>,
     /// Their texts, where there are more than [`SEARCHED_MAX`].
-    texts: BTreeSet<(u8, Box<str>)>,
+    texts: BTreeSet<(u8, Box<[u8]>)>,
 }
 
 impl<T> Default for Distinct<T> {
@@ -75,7 +75,9 @@ impl<T: OutputText> Distinct<T> {
 impl<T> Distinct<T> {
     pub(super) fn clear(&mut self) {
         self.values.clear();
-        self.texts.clear();
+        if !self.texts.is_empty() {
+            self.texts.clear();
+        }
     }
 
     pub(super) fn values(&self) -> &[T] {
@@ -89,9 +91,9 @@ impl<T> Distinct<T> {
 }
 
 #[inline]
-fn text_of<'o>(out: &'o str, value: &impl OutputText) -> &'o str {
+fn text_of<'o>(out: &'o str, value: &impl OutputText) -> &'o [u8] {
     let (start, end) = value.range();
-    out.get(start..end).unwrap_or_default()
+    out.as_bytes().get(start..end).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Carries out a mapping: writes one event as one line, straight into the output.
 
-use crate::field::{NAMES, Name};
+use crate::field::{Name, NameSet};
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::convert::{push_boolean, push_long, push_number, push_object, push_text};
@@ -69,7 +69,10 @@ pub(super) struct EventWriter<'r, 'b> {
     pub(super) unreadable_time: Option<Name>,
     pub(super) out: &'b mut String,
     pub(super) buffers: &'b mut Buffers,
-    pub(super) used: [bool; NAMES.len()],
+    /// The fields that have a value.
+    given: NameSet,
+    /// The fields that need not be kept, since all that they say is written.
+    pub(super) used: NameSet,
     /// What was just written is not all that the field says: it is to be kept besides.
     pub(super) is_partial: bool,
     /// What was just written is a list that ends before its values do.
@@ -96,7 +99,13 @@ impl<'r, 'b> EventWriter<'r, 'b> {
             values.clear();
         }
         buffers.observed.clear();
-        let used = [false; NAMES.len()];
+        let mut given = NameSet::default();
+        let fields = (0..record.len()).filter_map(|at| record.field_unless(at, |_| false));
+        for field in fields.filter(|field| !is_absent(&field.value)) {
+            if let Some(name) = field.name {
+                given.insert(name);
+            }
+        }
         Self {
             mapping,
             original,
@@ -107,7 +116,8 @@ impl<'r, 'b> EventWriter<'r, 'b> {
             unreadable_time: None,
             out,
             buffers,
-            used,
+            given,
+            used: NameSet::default(),
             is_partial: false,
             is_truncated: false,
             repaired: &[],
@@ -159,9 +169,14 @@ impl<'r, 'b> EventWriter<'r, 'b> {
 
     #[inline]
     pub(super) fn mark_used(&mut self, name: Name) {
-        if let Some(used) = self.used.get_mut(name.index()) {
-            *used = true;
-        }
+        self.used.insert(name);
+    }
+
+    /// The value of a field that says something.
+    #[inline]
+    pub(super) fn given(&self, name: Name) -> Option<Value<'r>> {
+        let is_given = self.given.contains(name);
+        is_given.then(|| self.record.get(name)).flatten()
     }
 
     /// Marks a field as used if all of its value was written; otherwise it is kept besides.
@@ -222,16 +237,24 @@ impl<'r, 'b> EventWriter<'r, 'b> {
 
     /// Writes one field of the row, if it has a value that fits; what is written of any other is
     /// taken back.
-    #[inline(never)]
+    #[inline]
     pub(super) fn push_field_as(
         &mut self,
         row: &FieldStep,
         name: Name,
         function: ConvertFn,
     ) -> bool {
-        let Some(value) = self.record.get(name).filter(|value| !is_absent(value)) else {
-            return false;
-        };
+        self.given(name)
+            .is_some_and(|value| self.push_value_as(row, (name, value), function))
+    }
+
+    #[inline(never)]
+    fn push_value_as(
+        &mut self,
+        row: &FieldStep,
+        (name, value): (Name, Value<'r>),
+        function: ConvertFn,
+    ) -> bool {
         let start = self.out.len();
         self.out.push_str(&row.key);
         let mut buffer = String::new();
@@ -320,11 +343,10 @@ impl<'r, 'b> EventWriter<'r, 'b> {
         self.out.push('"');
         self.out.push_str(self.record.stream().feature());
         for (words, names) in message_parts::MESSAGE_PARTS {
-            let values = names.iter().filter_map(|name| self.record.get(*name));
+            let values = names.iter().filter_map(|name| self.given(*name));
             let mut texts = values.filter(|value| {
                 value.kind == Kind::String
                     && value.text.len() <= message_parts::VALUE_BYTES_MAX
-                    && !is_absent(value)
                     && !is_placeholder(value.text.trim_ascii())
             });
             if let Some(value) = texts.next() {
@@ -364,8 +386,8 @@ impl<'r, 'b> EventWriter<'r, 'b> {
             return;
         }
         for at in 0..record.len() {
-            let is_used = |name: Name| self.used.get(name.index()).copied().unwrap_or_default();
-            if let Some(field) = record.field_unless(at, is_used)
+            let is_done = |name| !self.given.contains(name) || self.used.contains(name);
+            if let Some(field) = record.field_unless(at, is_done)
                 && !is_absent(&field.value)
             {
                 self.keep(field);
@@ -404,7 +426,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
             self.keep_unknown(field);
             return;
         };
-        if self.used.get(name.index()).copied().unwrap_or_default() || is_absent(&field.value) {
+        if self.used.contains(name) || is_absent(&field.value) {
             return;
         }
         let keep = self

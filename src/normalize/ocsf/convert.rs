@@ -222,7 +222,7 @@ pub(super) fn mfa(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) ->
 pub(super) fn original_time(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
     for name in row.from {
         // Only the field that was read as the time of the event is used up.
-        let is_time = writer.used.get(name.index()).copied().unwrap_or_default();
+        let is_time = writer.used.contains(*name);
         let Some(value) = writer.record.get(*name).filter(|_| is_time) else {
             continue;
         };
