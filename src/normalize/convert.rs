@@ -385,6 +385,13 @@ pub(super) fn list(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
 
 /// Appends a number.
 pub(super) fn push_number(out: &mut String, number: i64) {
+    if let Some(digit) = u32::try_from(number)
+        .ok()
+        .and_then(|digit| char::from_digit(digit, 10))
+    {
+        // Most numbers are ids of one digit.
+        return out.push(digit);
+    }
     let mut digits = [0_u8; 20];
     let mut at = digits.len();
     let mut left = number.unsigned_abs();

@@ -3,6 +3,7 @@
 use super::distinct::{Distinct, OutputText};
 use super::mapping::FieldStep;
 use super::writer::EventWriter;
+use crate::scan::plain_prefix;
 
 /// A value that was written: what sort it is, where it stands in the event, and in the text.
 #[derive(Clone, Copy)]
@@ -29,6 +30,10 @@ pub(super) fn add_written(writer: &mut EventWriter<'_, '_>, row: &FieldStep, sta
     let first = start + row.key.len();
     let end = writer.out.len().saturating_sub(1);
     let bytes = writer.out.as_bytes();
+    if bytes.get(first) == Some(&b'"') {
+        // One text, and no list.
+        return add_text(writer, type_id, path, (first + 1, end.saturating_sub(1)));
+    }
     let mut at = first;
     // Between the texts there are only brackets and commas.
     while at < end {
@@ -89,6 +94,7 @@ fn is_named(writer: &EventWriter<'_, '_>, observed: &Observed) -> bool {
 fn closing_quote(bytes: &[u8], from: usize) -> Option<usize> {
     let mut at = from;
     loop {
+        at += plain_prefix(bytes.get(at..)?).0;
         match bytes.get(at)? {
             b'"' => return Some(at),
             b'\\' => at += 2,
