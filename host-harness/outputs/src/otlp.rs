@@ -1,17 +1,11 @@
 //! OTLP over HTTP, as protobuf: an OpenTelemetry collector, and whatever else
 //! speaks it.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use opentelemetry_proto::tonic::collector::logs::v1::{
-    ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse,
+    ExportLogsPartialSuccess, ExportLogsServiceResponse,
 };
-use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
-use opentelemetry_proto::tonic::common::v1::{
-    AnyValue, ArrayValue, InstrumentationScope, KeyValue, KeyValueList,
-};
-use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs, SeverityNumber};
-use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message as _;
 use serde::Deserialize;
 use serde_json::Value;
@@ -21,6 +15,9 @@ use source_common::section::Section;
 use super::http::{Answer, Defaults, HttpOutputConfig, ReceiverProtocol, RequestSettings};
 use super::worker_pool::SendError;
 use super::{Event, OutputConfig, RejectedEvent};
+
+mod any_value;
+mod request;
 
 const PATH: &str = "/v1/logs";
 const REASON_CHARS: usize = 300;
@@ -50,7 +47,7 @@ impl ReceiverProtocol for Otlp {
     }
 
     fn encode(&self, source: &str, part: &[Event<'_>], body: &mut Vec<u8>) -> usize {
-        body.extend(request(source, part, SystemTime::now()).encode_to_vec());
+        request::write(source, part, SystemTime::now(), body);
         part.len()
     }
 
@@ -125,146 +122,14 @@ fn partial_success(body: &[u8]) -> Option<ExportLogsPartialSuccess> {
     })
 }
 
-fn request(source: &str, part: &[Event<'_>], now: SystemTime) -> ExportLogsServiceRequest {
-    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
-    let logs = part.iter().map(|event| log_record(event, now)).collect();
-    ExportLogsServiceRequest {
-        resource_logs: vec![ResourceLogs {
-            resource: Some(Resource {
-                attributes: vec![
-                    attribute("service.name", "source-host"),
-                    attribute("service.instance.id", source),
-                ],
-                ..Resource::default()
-            }),
-            scope_logs: vec![ScopeLogs {
-                scope: Some(InstrumentationScope {
-                    name: "source-host".to_owned(),
-                    version: env!("CARGO_PKG_VERSION").to_owned(),
-                    ..InstrumentationScope::default()
-                }),
-                log_records: logs,
-                schema_url: String::new(),
-            }],
-            schema_url: String::new(),
-        }],
-    }
-}
-
-fn log_record(event: &Event<'_>, now: u64) -> LogRecord {
-    let body: Value = serde_json::from_str(event.body).unwrap_or_else(|_| event.body.into());
-    let (severity, severity_text) = severity(&body);
-    let millis = u64::try_from(event.occurred_at).unwrap_or(0);
-    LogRecord {
-        time_unix_nano: millis.saturating_mul(1_000_000),
-        observed_time_unix_nano: now,
-        severity_number: severity.into(),
-        severity_text: severity_text.to_owned(),
-        body: Some(any(body)),
-        // Vector loses `event_name`, so the kind is an attribute as well.
-        attributes: vec![
-            attribute("event.name", event.kind),
-            attribute("event.stream", event.stream),
-        ],
-        event_name: event.kind.to_owned(),
-        ..LogRecord::default()
-    }
-}
-
-/// Returns the severity: `WARN` for events that ask for attention.
-fn severity(body: &Value) -> (SeverityNumber, &'static str) {
-    match body.pointer("/event/kind").and_then(Value::as_str) {
-        Some("alert") => (SeverityNumber::Warn, "WARN"),
-        _ => (SeverityNumber::Info, "INFO"),
-    }
-}
-
-fn attribute(key: &str, value: &str) -> KeyValue {
-    pair(key.to_owned(), Value::String(value.to_owned()))
-}
-
-fn pair(key: String, value: Value) -> KeyValue {
-    KeyValue {
-        key,
-        value: Some(any(value)),
-        ..KeyValue::default()
-    }
-}
-
-fn any(value: Value) -> AnyValue {
-    let value = match value {
-        Value::Array(values) => Some(Any::ArrayValue(ArrayValue {
-            values: values.into_iter().map(any).collect(),
-        })),
-        Value::Bool(on) => Some(Any::BoolValue(on)),
-        Value::Null => None,
-        Value::Number(number) => Some(match number.as_i64() {
-            Some(whole) => Any::IntValue(whole),
-            None => Any::DoubleValue(number.as_f64().unwrap_or(f64::NAN)),
-        }),
-        Value::Object(members) => Some(Any::KvlistValue(KeyValueList {
-            values: members
-                .into_iter()
-                .map(|(key, value)| pair(key, value))
-                .collect(),
-        })),
-        Value::String(text) => Some(Any::StringValue(text)),
-    };
-    AnyValue { value }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
     use hyper::{HeaderMap, StatusCode};
 
     use super::*;
     use source_common::secret::Redactor;
-
-    fn event(body: &str) -> Event<'_> {
-        Event {
-            body,
-            occurred_at: 1_770_091_506_789,
-            kind: "email.receipt",
-            stream: "siem.receipt",
-            namespace: "test",
-        }
-    }
-
-    #[test]
-    fn an_event_is_a_record_with_its_time_kind_and_members() {
-        let body = r#"{"event":{"kind":"alert"},"n":[1,2.5,null,true,18446744073709551615]}"#;
-        let record = log_record(&event(body), 7);
-        assert_eq!(record.time_unix_nano, 1_770_091_506_789_000_000);
-        assert_eq!(record.severity_number, 13);
-        assert_eq!(record.event_name, "email.receipt");
-        assert_eq!(
-            record.attributes[0],
-            attribute("event.name", "email.receipt")
-        );
-        let Some(Any::KvlistValue(list)) = record.body.unwrap().value else {
-            panic!("the body is a list of keys and values");
-        };
-        assert_eq!(list.values[1].key, "n");
-        let Some(Any::ArrayValue(numbers)) = list.values[1].value.clone().unwrap().value else {
-            panic!("a list stays a list");
-        };
-        let numbers: Vec<_> = numbers
-            .values
-            .into_iter()
-            .map(|number| number.value)
-            .collect();
-        assert_eq!(
-            numbers,
-            [
-                Some(Any::IntValue(1)),
-                Some(Any::DoubleValue(2.5)),
-                None,
-                Some(Any::BoolValue(true)),
-                Some(Any::DoubleValue(18_446_744_073_709_551_615.0)),
-            ]
-        );
-    }
 
     fn accepted(status: StatusCode, body: &[u8]) -> Result<(), SendError> {
         let answer = Answer {

@@ -1,0 +1,395 @@
+//! JSON text as protobuf's `AnyValue`, in one pass and without a tree of values between.
+
+use std::fmt;
+
+use prost::bytes::BufMut as _;
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
+
+/// How many names of one object are compared with each other. Objects of events have 40 at the most.
+const NAMES_MAX: usize = 64;
+
+/// A hash of a name. Where two names of an object have the same, the object is read in another way,
+/// so it need not be a good one.
+type NameHash = u64;
+
+/// Appends a message with the length of what `write` appends in front of it.
+pub(super) fn message<T>(body: &mut Vec<u8>, tag: u32, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+    encode_key(tag, WireType::LengthDelimited, body);
+    // Most messages are shorter than 128 bytes, and a byte says how long they are. Others move.
+    let start = body.len();
+    body.push(0);
+    let result = write(body);
+    let length = u64::try_from(body.len() - start - 1).unwrap_or(u64::MAX);
+    match (u8::try_from(length), body.get_mut(start)) {
+        (Ok(length), Some(byte)) if length < 0x80 => *byte = length,
+        _ => {
+            let mut bytes = Vec::with_capacity(encoded_len_varint(length));
+            encode_varint(length, &mut bytes);
+            body.splice(start..=start, bytes);
+        }
+    }
+    result
+}
+
+/// Appends a text.
+pub(super) fn text(body: &mut Vec<u8>, tag: u32, text: &str) {
+    encode_key(tag, WireType::LengthDelimited, body);
+    encode_varint(u64::try_from(text.len()).unwrap_or(u64::MAX), body);
+    body.extend_from_slice(text.as_bytes());
+}
+
+/// Appends a text as the fields of an `AnyValue`.
+pub(super) fn string(body: &mut Vec<u8>, value: &str) {
+    text(body, STRING, value);
+}
+
+/// Appends an event as an `AnyValue`; one that is not JSON as its text. Says whether
+/// `event.kind` is `alert`.
+pub(super) fn event(body: &mut Vec<u8>, tag: u32, json: &str) -> bool {
+    message(body, tag, |body| {
+        let start = body.len();
+        if let Some(is_alert) = one_pass(body, json) {
+            return is_alert;
+        }
+        body.truncate(start);
+        // Of two members with one name the last counts, and a tree has no other.
+        if let Ok(value) = serde_json::from_str::<Value>(json) {
+            let mut is_alert = false;
+            let writer = Writer {
+                is_unique: true,
+                ..Writer::new(body, &mut is_alert)
+            };
+            if writer.deserialize(value).is_ok() {
+                return is_alert;
+            }
+            body.truncate(start);
+        }
+        text(body, STRING, json);
+        false
+    })
+}
+
+/// The same for JSON whose objects have no name twice; `None` for anything else.
+fn one_pass(body: &mut Vec<u8>, json: &str) -> Option<bool> {
+    let mut is_alert = false;
+    let mut reader = serde_json::Deserializer::from_str(json);
+    let writer = Writer::new(body, &mut is_alert);
+    writer.deserialize(&mut reader).ok()?;
+    reader.end().ok()?;
+    Some(is_alert)
+}
+
+// The fields of `AnyValue`.
+const STRING: u32 = 1;
+const BOOL: u32 = 2;
+const INT: u32 = 3;
+const DOUBLE: u32 = 4;
+const ARRAY: u32 = 5;
+const KEY_VALUES: u32 = 6;
+
+/// The field of the elements in `ArrayValue` and `KeyValueList`.
+const VALUES: u32 = 1;
+
+// The fields of `KeyValue`.
+pub(super) const KEY: u32 = 1;
+pub(super) const VALUE: u32 = 2;
+
+/// Where a value stands in an event, as far as it matters.
+#[derive(Clone, Copy, PartialEq)]
+enum Place {
+    Event,
+    EventEvent,
+    EventKind,
+    Elsewhere,
+}
+
+impl Place {
+    /// Where the value of a member stands.
+    fn of_member(self, name: &str) -> Self {
+        match (self, name) {
+            (Self::Event, "event") => Self::EventEvent,
+            (Self::EventEvent, "kind") => Self::EventKind,
+            _ => Self::Elsewhere,
+        }
+    }
+}
+
+/// Writes the value that a deserializer reads as the fields of an `AnyValue`.
+struct Writer<'b> {
+    body: &'b mut Vec<u8>,
+    is_alert: &'b mut bool,
+    place: Place,
+    /// Whether names are not compared, since no object has one twice.
+    is_unique: bool,
+}
+
+impl<'b> Writer<'b> {
+    fn new(body: &'b mut Vec<u8>, is_alert: &'b mut bool) -> Self {
+        Self {
+            body,
+            is_alert,
+            place: Place::Event,
+            is_unique: false,
+        }
+    }
+
+    fn varint(self, tag: u32, value: u64) {
+        encode_key(tag, WireType::Varint, self.body);
+        encode_varint(value, self.body);
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Writer<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<(), D::Error> {
+        reader.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Writer<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_bool<E>(self, on: bool) -> Result<(), E> {
+        self.varint(BOOL, u64::from(on));
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<(), E> {
+        encode_key(DOUBLE, WireType::SixtyFourBit, self.body);
+        self.body.put_f64_le(number);
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<(), E> {
+        self.varint(INT, number.cast_unsigned());
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        let Self {
+            body,
+            is_alert,
+            place,
+            is_unique,
+        } = self;
+        message(body, KEY_VALUES, |body| {
+            let mut names: [NameHash; NAMES_MAX] = [0; NAMES_MAX];
+            let mut count = 0;
+            loop {
+                let start = body.len();
+                let is_member = message(body, VALUES, |body| {
+                    let key = Key { body, place };
+                    let Some((name, place)) = members.next_key_seed(key)? else {
+                        return Ok(false);
+                    };
+                    if !is_unique {
+                        let is_again = names.iter().take(count).any(|earlier| *earlier == name);
+                        match names.get_mut(count) {
+                            Some(slot) if !is_again => *slot = name,
+                            _ => return Err(A::Error::custom("a name twice, or too many")),
+                        }
+                        count += 1;
+                    }
+                    message(body, VALUE, |body| {
+                        members.next_value_seed(Writer {
+                            body,
+                            is_alert: &mut *is_alert,
+                            place,
+                            is_unique,
+                        })
+                    })?;
+                    Ok(true)
+                })?;
+                if !is_member {
+                    body.truncate(start);
+                    return Ok(());
+                }
+            }
+        })
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
+        let Self {
+            body,
+            is_alert,
+            place: _,
+            is_unique,
+        } = self;
+        message(body, ARRAY, |body| {
+            loop {
+                let start = body.len();
+                let element = message(body, VALUES, |body| {
+                    elements.next_element_seed(Writer {
+                        body,
+                        is_alert: &mut *is_alert,
+                        place: Place::Elsewhere,
+                        is_unique,
+                    })
+                })?;
+                if element.is_none() {
+                    body.truncate(start);
+                    return Ok(());
+                }
+            }
+        })
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<(), E> {
+        if self.place == Place::EventKind {
+            *self.is_alert = value == "alert";
+        }
+        text(self.body, STRING, value);
+        Ok(())
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<(), E> {
+        match i64::try_from(number) {
+            Ok(number) => self.visit_i64(number),
+            // A greater one than an integer of protobuf has.
+            Err(_) => self.visit_f64(Value::from(number).as_f64().unwrap_or(f64::NAN)),
+        }
+    }
+
+    /// A value without a field.
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+}
+
+/// Writes the name of a member. Returns its hash, and where its value stands.
+struct Key<'b> {
+    body: &'b mut Vec<u8>,
+    place: Place,
+}
+
+impl<'de> DeserializeSeed<'de> for Key<'_> {
+    type Value = (NameHash, Place);
+
+    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<Self::Value, D::Error> {
+        reader.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Key<'_> {
+    type Value = (NameHash, Place);
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+        text(self.body, KEY, name);
+        // FNV-1a.
+        let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        Ok((hash, self.place.of_member(name)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+    use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue, KeyValueList};
+    use prost::Message as _;
+
+    use super::*;
+
+    /// The message that a tree of values becomes.
+    fn any(value: Value) -> AnyValue {
+        let value = match value {
+            Value::Array(values) => Some(Any::ArrayValue(ArrayValue {
+                values: values.into_iter().map(any).collect(),
+            })),
+            Value::Bool(on) => Some(Any::BoolValue(on)),
+            Value::Null => None,
+            Value::Number(number) => Some(match number.as_i64() {
+                Some(whole) => Any::IntValue(whole),
+                None => Any::DoubleValue(number.as_f64().unwrap()),
+            }),
+            Value::Object(members) => {
+                let pair = |(key, value)| KeyValue {
+                    key,
+                    value: Some(any(value)),
+                    ..KeyValue::default()
+                };
+                Some(Any::KvlistValue(KeyValueList {
+                    values: members.into_iter().map(pair).collect(),
+                }))
+            }
+            Value::String(text) => Some(Any::StringValue(text)),
+        };
+        AnyValue { value }
+    }
+
+    fn written(json: &str) -> (AnyValue, bool) {
+        let mut body = Vec::new();
+        let is_alert = event(&mut body, 5, json);
+        let (tag, message) = body.split_first().unwrap();
+        assert_eq!(*tag, 5 << 3 | 2);
+        (
+            AnyValue::decode_length_delimited(message).unwrap(),
+            is_alert,
+        )
+    }
+
+    #[test]
+    fn every_event_is_the_message_of_its_values() {
+        let long = "x".repeat(20_000);
+        let many: Vec<String> = (0..200).map(|n| format!("\"n{n:03}\":{n}")).collect();
+        for json in [
+            r#"{"a":[1,-1,2.5,null,true,false,18446744073709551615,9223372036854775808,1e3]}"#,
+            r#"{"":"","b":{"c":{"d":[[],{},[{}]]}},"e":"\u00e9\n\"\ud83d\ude00"}"#,
+            r#" {"a" : 1 } "#,
+            &format!(r#"{{"a":"{long}","b":{{"c":"{long}","d":["{long}"]}},"e":1}}"#),
+            &format!("{{{}}}", many.join(",")),
+            r#""text""#,
+            "7",
+            "null",
+            "[]",
+        ] {
+            let value: Value = serde_json::from_str(json).unwrap();
+            assert_eq!(written(json).0, any(value), "{json}");
+        }
+    }
+
+    #[test]
+    fn the_last_of_two_members_with_one_name_counts() {
+        let (value, is_alert) =
+            written(r#"{"event":{"kind":"event","kind":"alert"},"a":{"b":1,"\u0062":2}}"#);
+        let expected = serde_json::json!({"a": {"b": 2}, "event": {"kind": "alert"}});
+        assert_eq!(value, any(expected));
+        assert!(is_alert);
+    }
+
+    #[test]
+    fn what_is_no_json_is_a_text() {
+        let deep = "[".repeat(1_000);
+        for text in ["", "not JSON", r#"{"a":1"#, r#"{"a":1} {"#, "1e999", &deep] {
+            let (value, is_alert) = written(text);
+            assert_eq!(value.value, Some(Any::StringValue(text.to_owned())));
+            assert!(!is_alert);
+        }
+    }
+
+    #[test]
+    fn only_the_kind_of_the_event_makes_an_alert() {
+        assert!(written(r#"{"x":0,"event":{"id":"1","kind":"alert"}}"#).1);
+        for json in [
+            r#"{"event":{"kind":"event"}}"#,
+            r#"{"event":{"x":{"kind":"alert"}}}"#,
+            r#"{"x":{"event":{"kind":"alert"}},"kind":"alert"}"#,
+            r#"{"event":[{"kind":"alert"}]}"#,
+            r#"{"event":{"kind":["alert"]}}"#,
+        ] {
+            assert!(!written(json).1, "{json}");
+        }
+    }
+}
