@@ -13,6 +13,7 @@ use crate::identity::EventId;
 use crate::normalize::severity::Severities;
 use crate::normalize::{Format, Normalizer, Options, Source};
 use crate::record::{Joiner, Parser, Record, Reject};
+use crate::redact::redact;
 use crate::remembered::{Deduplication, SeenIds};
 use crate::stream::Stream;
 use crate::time::Timestamp;
@@ -206,6 +207,8 @@ impl RecordProcessor {
 
     /// Returns the identity of a record, or `None` where it is not a record.
     pub fn id(&mut self, record: RecordLine<'_>) -> Option<EventId> {
+        let bytes = redact(record.stream, record.bytes);
+        let record = record.with_bytes(&bytes);
         with_record(&mut self.parser, record, |read, repaired| {
             Some(id(record, &read.ok()?, repaired.is_some()))
         })
@@ -399,6 +402,8 @@ impl Builder {
         now: Timestamp,
         locator: &dyn Fn() -> String,
     ) -> PushResult {
+        let bytes = redact(record.stream, record.bytes);
+        let record = record.with_bytes(&bytes);
         let RecordProcessor {
             parser,
             normalizer,
@@ -547,5 +552,13 @@ impl<'a> RecordLine<'a> {
             bytes,
             extra_members: "",
         }
+    }
+
+    /// The same record with other bytes.
+    const fn with_bytes<'b>(self, bytes: &'b [u8]) -> RecordLine<'b>
+    where
+        'a: 'b,
+    {
+        RecordLine { bytes, ..self }
     }
 }

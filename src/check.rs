@@ -247,7 +247,10 @@ impl Check {
         };
         let is_json = matches!(
             stream.row().fetch,
-            FetchKind::Files { .. } | FetchKind::List { .. } | FetchKind::Windows(_)
+            FetchKind::Campaigns { .. }
+                | FetchKind::Files { .. }
+                | FetchKind::List { .. }
+                | FetchKind::Windows(_)
         );
         if is_json && serde_json::from_slice::<Listing<'_>>(&body).is_err() {
             let detail = format!(

@@ -480,6 +480,28 @@ pub struct ListPosition {
     /// their own, which are copied and not parsed; in version 1 they are here.
     #[serde(default, skip_serializing)]
     pub items: String,
+    /// What is read of campaigns, whose people are the items.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub campaigns: Option<CampaignsPosition>,
+}
+
+/// What is read of phishing campaigns.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CampaignsPosition {
+    /// Campaigns that were launched before are read when their totals change, and not at first.
+    pub since: Timestamp,
+    /// The campaign that is being read, with its totals.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current: Option<String>,
+    /// The token of the page of the list that is being read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub list_token: Option<String>,
+    /// How the pages of the list go on.
+    #[serde(default, skip_serializing_if = "StallDetector::is_default")]
+    pub list_paging: StallDetector,
+    /// The campaigns that were read, with their totals, as `ListItems` writes them.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub read: String,
 }
 
 impl Checkpoint {

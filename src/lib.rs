@@ -48,6 +48,7 @@ pub mod normalize;
 pub mod paging;
 pub mod poll_error;
 pub mod record;
+pub mod redact;
 pub mod remembered;
 pub mod request;
 pub mod response;

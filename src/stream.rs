@@ -68,6 +68,15 @@ pub enum Order {
 /// How the records of a stream are requested.
 #[derive(Clone, Copy, Debug)]
 pub enum FetchKind {
+    /// A list of campaigns, and the people of each of them (`mimecast-api.md` §13).
+    Campaigns {
+        /// The request for the people of a campaign and its answer.
+        people: Post,
+        /// The path of that request.
+        path: &'static str,
+        /// How long after one reading the next one follows, in minutes.
+        every_minutes: u32,
+    },
     /// One file of threat indicators after another, by token (`mimecast-api.md` §5.11).
     Feed {
         /// The `feedType` of the request.
@@ -255,7 +264,7 @@ const fn training(name: &'static str, endpoint: &'static str) -> StreamInfo {
             back_hours: 0,
         },
         product: "Awareness Training",
-        budget_share: 1,
+        budget_share: 5,
         order: Order::AsWritten,
         ..log(
             name,
@@ -348,7 +357,7 @@ streams! {
             back_hours: 90 * 24,
         },
         product: "Cloud Gateway",
-        budget_share: 12,
+        budget_share: 72,
         order: Order::AsWritten,
         identity: "hash of the whole item; what is gone is named by the id of its first event",
         ..log(
@@ -421,14 +430,76 @@ streams! {
         budget_share: 8,
         ..siem("siem", "")
     };
+    /// Who searched messages and the archive, with the path and the query, by date.
+    ArchiveSearchLog = log(
+        "archive.search-log",
+        "/api/archive/get-search-logs",
+        Post { list: "logs", ..POST },
+        &[field::CREATE_TIME],
+        "Archive | Search Logs | Read",
+    );
+    /// Messages that were removed from mailboxes after their delivery: one event for each incident,
+    /// and one whenever it has changed.
+    Remediation = StreamInfo {
+        fetch: FetchKind::List {
+            post: REMEDIATION,
+            departures: false,
+            every_minutes: 15,
+            // Incidents change while they run, and it is not documented by which of their times the
+            // window selects them.
+            back_hours: 30 * 24,
+        },
+        product: "Threat Management",
+        order: Order::AsWritten,
+        identity: "hash of the whole incident without the codes that restore messages",
+        budget_share: 2,
+        ..log(
+            "remediation",
+            "/api/ttp/remediation/find-incidents",
+            REMEDIATION,
+            &[field::MODIFIED, field::CREATE],
+            "Services | Threat Remediation | Read",
+        )
+    };
+    /// What people did with the messages of simulated phishing campaigns: one event for each person
+    /// and campaign, and one whenever it has changed.
+    TrainingPhishing = StreamInfo {
+        fetch: FetchKind::Campaigns {
+            people: Post { window: None, list: "items", ..POST },
+            path: "/api/awareness-training/phishing/campaign/get-user-data",
+            every_minutes: 60,
+        },
+        // What a person did last comes first.
+        times: &[
+            field::TIME_REPORTED,
+            field::TIME_SUBMITTED,
+            field::TIME_CLICKED,
+            field::TIME_OPENED,
+            field::TIME_SCHEDULED,
+            field::LAUNCH_DATE,
+        ],
+        identity: "hash of the whole row with the id, name and launch date of its campaign",
+        budget_share: 11,
+        ..training(
+            "training.phishing",
+            "/api/awareness-training/phishing/campaign/get-campaign",
+        )
+    };
 }
+
+/// `mimecast-api.md` §15.1.
+const REMEDIATION: Post = Post {
+    list: "incidents",
+    page_records: 100,
+    ..POST
+};
 
 impl Stream {
     /// The feature of the product that writes its records.
     #[must_use]
     pub const fn feature(self) -> &'static str {
         match self {
-            Self::ArchiveSearch => "Archive Search",
+            Self::ArchiveSearch | Self::ArchiveSearchLog => "Archive Search",
             Self::ArchiveView => "Archive Message View",
             Self::Audit => "Audit Events",
             Self::CiEntities => "Threat Detection",
@@ -438,6 +509,7 @@ impl Stream {
             Self::HeldMessages => "Held Messages",
             Self::HeldRelease => "Held Message Release",
             Self::Rejections => "Message Rejection",
+            Self::Remediation => "Threat Remediation",
             Self::Siem => "Message Logs",
             Self::SiemAttachmentProtect | Self::TtpAttachment => "Attachment Protect",
             Self::SiemAv => "Anti-Virus",
@@ -449,9 +521,10 @@ impl Stream {
             Self::SiemReceipt => "Message Receipt",
             Self::SiemSpam => "Spam Detection",
             Self::ThreatIntelCustomer | Self::ThreatIntelGrid => "Threat Intelligence",
-            Self::TrainingPerformance | Self::TrainingSafeScore | Self::TrainingWatchlist => {
-                "Awareness Training"
-            }
+            Self::TrainingPerformance
+            | Self::TrainingPhishing
+            | Self::TrainingSafeScore
+            | Self::TrainingWatchlist => "Awareness Training",
         }
     }
 

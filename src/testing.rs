@@ -224,14 +224,19 @@ impl Upstream {
             _ => {
                 let asked = |row: &&crate::stream::StreamInfo| match row.fetch {
                     FetchKind::Feed { feed_type } => body.contains(feed_type),
-                    FetchKind::Files { .. }
+                    FetchKind::Campaigns { .. }
+                    | FetchKind::Files { .. }
                     | FetchKind::List { .. }
                     | FetchKind::LogFiles
                     | FetchKind::Windows(_) => true,
                 };
                 let row = STREAMS
                     .iter()
-                    .filter(|row| row.endpoint == route)
+                    .filter(|row| {
+                        let is_people =
+                            matches!(row.fetch, FetchKind::Campaigns { path, .. } if path == route);
+                        row.endpoint == route || is_people
+                    })
                     .find(asked);
                 let stream = row.expect("a path of the table").stream;
                 self.tenant.answer(stream, body, self.now)

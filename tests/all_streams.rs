@@ -199,7 +199,7 @@ fn check_and_status_name_the_console_path_of_every_stream_that_is_refused() {
             assert!(line.contains(row.product), "{what}: {line}");
         }
     }
-    assert_eq!(EventType::ALL.len() + 15, streams().len());
+    assert_eq!(EventType::ALL.len() + 18, streams().len());
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! Objects that are written whole or not at all: files, verdicts, parts of other objects.
 
-use super::convert::{push_escaped_word, push_number, push_verdict};
+use super::convert::{self, push_escaped_word, push_number, push_verdict};
 use super::mapping::FieldStep;
 use super::observe;
 use super::values::{self, UnescapedText, is_absent, is_placeholder};
 use super::writer::EventWriter;
-use super::{compound, files};
+use super::{compound, files, people};
 use crate::decode::json::{self, Kind};
 use crate::decode::unescape::unescape_into;
 use crate::encode::push_lowercase;
@@ -220,4 +220,58 @@ pub(super) fn name(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
     crate::encode::push_quoted(writer.out, text.trim());
     writer.is_partial = true;
     true
+}
+
+/// Writes the message id that an incident was searched by. The rest is kept.
+pub(super) fn searched_message(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
+    searched(writer, value, "messageId", |writer, value| {
+        let mut buffer = String::new();
+        let plain = UnescapedText::new(value, &mut buffer);
+        plain.is_some_and(|plain| convert::message_id(writer, plain))
+    })
+}
+
+/// Writes the senders that an incident was searched by.
+pub(super) fn searched_sender(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
+    searched(writer, value, "from", people::people)
+}
+
+/// Writes the recipients that an incident was searched by.
+pub(super) fn searched_recipient(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
+    searched(writer, value, "to", people::people)
+}
+
+/// Writes the hash of so many digits that an incident was searched by.
+pub(super) fn searched_hash<const DIGITS: usize>(
+    writer: &mut EventWriter<'_, '_>,
+    value: Value<'_>,
+) -> bool {
+    searched(writer, value, "fileHash", |writer, value| {
+        convert::push_hash(writer, value.text.trim(), DIGITS)
+    })
+}
+
+/// Writes a member of the criteria of an incident; the whole of them is kept as well.
+fn searched(
+    writer: &mut EventWriter<'_, '_>,
+    value: Value<'_>,
+    name: &str,
+    push: impl FnOnce(&mut EventWriter<'_, '_>, Value<'_>) -> bool,
+) -> bool {
+    writer.is_partial = true;
+    let mut members = Vec::new();
+    if value.kind != Kind::Object || json::scan_object(value.text, &mut members).is_err() {
+        return false;
+    }
+    let found = members
+        .iter()
+        .rfind(|member| member.key.of(value.text) == name);
+    found.is_some_and(|member| {
+        let found = Value {
+            kind: member.kind,
+            text: member.value.of(value.text),
+            escaped: member.escaped,
+        };
+        !is_absent(&found) && push(writer, found)
+    })
 }

@@ -162,7 +162,10 @@ pub(super) fn offers(api: Api, stream: Stream) -> bool {
     match stream.row().fetch {
         FetchKind::Files { .. } => api == Api::V2,
         FetchKind::LogFiles => api == Api::V1,
-        FetchKind::Feed { .. } | FetchKind::List { .. } | FetchKind::Windows(_) => true,
+        FetchKind::Campaigns { .. }
+        | FetchKind::Feed { .. }
+        | FetchKind::List { .. }
+        | FetchKind::Windows(_) => true,
     }
 }
 

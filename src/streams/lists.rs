@@ -29,14 +29,19 @@ const OVERFLOW_FACTOR: i64 = 12;
 /// A reading of a window that a wrong clock gave is repeated after this.
 const AGAIN_AFTER_MS: i64 = 60_000;
 
+/// How far a window reaches back behind the last reading, at which an item may not have been listed
+/// yet.
+const OVERLAP_MS: i64 = 24 * 3_600_000;
+
 /// How far ahead of the upstream's clock a window may end.
 const AHEAD_MS_MAX: i64 = 24 * 3_600_000;
 
 /// An item that leaves is reported with the id of its first event, which takes the whole identity.
 const KEY_BYTES: usize = 16;
 
-/// 96 of the 128 bits tell apart the items of other lists, as in [`crate::remembered`].
-const SHORT_KEY_BYTES: usize = 12;
+/// 64 of the 128 bits tell apart the items of other lists: that one of 100,000 is taken for another
+/// happens once in 4 billion readings of as many new ones.
+pub(super) const SHORT_KEY_BYTES: usize = 8;
 
 /// How a list is read, from its row in the table of streams.
 #[derive(Clone, Copy)]
@@ -110,16 +115,7 @@ impl List {
             self.position.overflow_now = true;
             let stream = self.stream;
             let most = self.items().len();
-            let release = if self.reading.departures {
-                ", and their release is not reported"
-            } else {
-                ""
-            };
-            let detail = format!(
-                "{stream} has more than {most} items: the rest are sent again at every reading with \
-                 the same event id{release}"
-            );
-            batch.notice(stream, NoticeKind::Adjusted, detail);
+            tell_overflow(stream, most, self.reading.departures, batch);
         }
     }
 
@@ -196,19 +192,7 @@ impl PagingStrategy for List {
     }
 
     fn due(&self, _has_page: bool, context: Context<'_>) -> (Timestamp, bool) {
-        let Some(read_at) = self.position.read_at.filter(|_| self.position.to.is_none()) else {
-            return (context.now, false);
-        };
-        if self.position.by_wrong_clock {
-            return (context.due_again(read_at, AGAIN_AFTER_MS), false);
-        }
-        let factor = if self.position.overflow {
-            OVERFLOW_FACTOR
-        } else {
-            1
-        };
-        let every_ms = i64::from(self.reading.every_minutes).saturating_mul(60_000 * factor);
-        (context.due_again(read_at, every_ms), true)
+        due(&self.position, self.reading.every_minutes, context)
     }
 
     /// Returns when the last complete reading was.
@@ -226,8 +210,12 @@ impl PagingStrategy for List {
         };
         self.position.to = Some(to);
         let back_ms = hours_ms(self.reading.back_hours);
+        let from = to.plus_ms(back_ms.saturating_neg());
+        // After a long pause, up to the last reading, so that it leaves no gap.
+        let read_at = self.position.read_at.map(|at| context.to_upstream(at));
+        let from = read_at.map_or(from, |at| from.min(at.floor_second().plus_ms(-OVERLAP_MS)));
         let request = PageRequest {
-            window: (to.plus_ms(back_ms.saturating_neg()), to),
+            window: (from, to),
             page_records: self.reading.post.page_records,
             token: self.position.page_token.as_deref(),
         };
@@ -247,29 +235,17 @@ impl PagingStrategy for List {
         context: Context<'_>,
         batch: &mut Builder,
     ) -> Processed {
-        let full = context.settings.snapshot == ListMode::Full;
-        let record = RecordLine::new(self.stream, found.bytes);
-        let id = processor.id(record);
-        let known = id.and_then(|id| self.items().get_mut(&id));
-        let is_new = known.as_ref().is_none_or(|item| !item.seen);
-        if known.is_some_and(|item| item.seen || !full) {
-            batch.count_duplicate(self.stream);
-        } else {
-            let locator = || format!("{} list record {}", self.stream, found.number);
-            let now = context.upstream_now;
-            if batch.offer(processor, record, None, now, &locator) == PushResult::BatchFull {
-                return Processed::BatchFull;
-            }
-        }
-        if let Some(id) = id {
+        let stream = self.stream;
+        let locator = || format!("{stream} list record {}", found.number);
+        let record = RecordLine::new(stream, found.bytes);
+        let (id, offered) = offer_item(self.items(), record, &locator, processor, context, batch);
+        if let Some(id) = id
+            && offered != Processed::BatchFull
+        {
             let name = item_name(found.bytes).filter(|_| self.reading.departures);
             self.note_seen(&id, name, batch);
         }
-        if is_new {
-            Processed::New
-        } else {
-            Processed::Counted
-        }
+        offered
     }
 
     fn advance(&mut self, page: FinishedPage, _context: Context<'_>) -> bool {
@@ -331,8 +307,74 @@ impl PagingStrategy for List {
             overflow: self.position.overflow,
             overflow_now: self.position.overflow_now,
             paging: self.position.paging.clone(),
+            campaigns: None,
         });
     }
+}
+
+/// When a list is read again, and whether everything is collected until then.
+pub(super) fn due(
+    position: &ListPosition,
+    every_minutes: u32,
+    context: Context<'_>,
+) -> (Timestamp, bool) {
+    let Some(read_at) = position.read_at.filter(|_| position.to.is_none()) else {
+        return (context.now, false);
+    };
+    if position.by_wrong_clock {
+        return (context.due_again(read_at, AGAIN_AFTER_MS), false);
+    }
+    let factor = if position.overflow {
+        OVERFLOW_FACTOR
+    } else {
+        1
+    };
+    let every_ms = i64::from(every_minutes).saturating_mul(60_000 * factor);
+    (context.due_again(read_at, every_ms), true)
+}
+
+/// Adds a notice that a list has more items than can be remembered.
+pub(super) fn tell_overflow(stream: Stream, most: usize, departures: bool, batch: &mut Builder) {
+    let release = if departures {
+        ", and their release is not reported"
+    } else {
+        ""
+    };
+    let detail = format!(
+        "{stream} has more than {most} items: the rest are sent again at every reading with the same \
+         event id{release}"
+    );
+    batch.notice(stream, NoticeKind::Adjusted, detail);
+}
+
+/// Makes an event of an item that is not known, or counts it as a duplicate. New is an item that
+/// this reading had not found before. Returns its identity, which the caller marks as found.
+pub(super) fn offer_item(
+    items: &mut ListItems,
+    record: RecordLine<'_>,
+    locator: &dyn Fn() -> String,
+    processor: &mut RecordProcessor,
+    context: Context<'_>,
+    batch: &mut Builder,
+) -> (Option<EventId>, Processed) {
+    let full = context.settings.snapshot == ListMode::Full;
+    let id = processor.id(record);
+    let known = id.and_then(|id| items.get_mut(&id));
+    let is_new = known.as_ref().is_none_or(|item| !item.seen);
+    if known.is_some_and(|item| item.seen || !full) {
+        batch.count_duplicate(record.stream);
+    } else {
+        let now = context.upstream_now;
+        if batch.offer(processor, record, None, now, locator) == PushResult::BatchFull {
+            return (id, Processed::BatchFull);
+        }
+    }
+    let processed = if is_new {
+        Processed::New
+    } else {
+        Processed::Counted
+    };
+    (id, processed)
 }
 
 /// The record of an item that has left: what it was, by the id of its first event, and by its own

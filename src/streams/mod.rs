@@ -7,6 +7,7 @@
 
 pub mod batch_files;
 pub mod budget;
+pub mod campaigns;
 pub mod done_files;
 pub mod list_items;
 pub mod lists;
@@ -222,6 +223,17 @@ pub fn open(
 ) -> Box<dyn Feed> {
     let begin = (start, budget::identities(stream, settings));
     match &stream.row().fetch {
+        FetchKind::Campaigns {
+            people,
+            path,
+            every_minutes,
+        } => {
+            let position = position.and_then(|position| position.list.as_ref());
+            let room = budget::bytes(stream, settings);
+            let people = (people, *path, *every_minutes);
+            let campaigns = campaigns::Campaigns::open(stream, people, position, (start, room));
+            Box::new(PagedFeed::new(campaigns))
+        }
         FetchKind::Feed { feed_type } => {
             let position = position.and_then(|position| position.feed.as_ref());
             let feed = threat_feed::ThreatFeed::open(stream, feed_type, position, begin);
@@ -273,6 +285,7 @@ pub fn open(
 #[must_use]
 pub fn probe(stream: Stream, context: Context<'_>) -> Call {
     match &stream.row().fetch {
+        FetchKind::Campaigns { .. } => campaigns::probe(stream),
         FetchKind::Feed { feed_type } => threat_feed::probe(stream, feed_type, context),
         FetchKind::Files { .. } if context.settings.siem_endpoint == SiemEndpoint::Events => {
             siem_events::probe(stream, context)

@@ -312,15 +312,8 @@ pub fn probe(stream: Stream, post: &Post, context: Context<'_>) -> Call {
 /// (`mimecast-api.md` §5.1).
 #[must_use]
 pub fn call(stream: Stream, post: &Post, request: &PageRequest<'_>) -> Call {
-    let mut body = format!(
-        "{{\"meta\":{{\"pagination\":{{\"pageSize\":{}",
-        request.page_records
-    );
-    if let Some(token) = request.token {
-        body.push_str(",\"pageToken\":");
-        push_quoted(&mut body, token);
-    }
-    body.push_str("}},\"data\":[{");
+    let mut body = meta(request.page_records, request.token);
+    body.push_str(",\"data\":[{");
     body.push_str(post.members);
     if let Some((from, to)) = post.window {
         for (name, at) in [(from, request.window.0), (to, request.window.1)] {
@@ -332,6 +325,18 @@ pub fn call(stream: Stream, post: &Post, request: &PageRequest<'_>) -> Call {
     }
     body.push_str("}]}");
     Call::post(stream.row().endpoint.to_owned(), body)
+}
+
+/// The beginning of a request up to its `data`.
+#[must_use]
+pub fn meta(page_records: u32, token: Option<&str>) -> String {
+    let mut body = format!("{{\"meta\":{{\"pagination\":{{\"pageSize\":{page_records}");
+    if let Some(token) = token {
+        body.push_str(",\"pageToken\":");
+        push_quoted(&mut body, token);
+    }
+    body.push_str("}}");
+    body
 }
 
 #[cfg(test)]

@@ -29,6 +29,8 @@ pub(crate) struct Tenant {
     pub(crate) logs: BTreeMap<Stream, Vec<Entry>>,
     /// What is on the lists now.
     pub(crate) lists: BTreeMap<Stream, Vec<String>>,
+    /// The phishing campaigns with their people; without any, the people of the list are in one.
+    pub(crate) campaigns: Vec<(String, Vec<String>)>,
     /// Pages have at most so many records.
     pub(crate) page_records: usize,
     /// How often the threat feeds were asked.
@@ -40,7 +42,8 @@ pub(crate) fn record(stream: Stream, id: &str, at: Timestamp) -> String {
     let mut record = match stream.row().fetch {
         // Of the objects of a feed only these are records.
         FetchKind::Feed { .. } => json!({ "type": "indicator", "id": format!("{stream}:{id}") }),
-        FetchKind::Files { .. }
+        FetchKind::Campaigns { .. }
+        | FetchKind::Files { .. }
         | FetchKind::List { .. }
         | FetchKind::LogFiles
         | FetchKind::Windows(_) => {
@@ -57,7 +60,10 @@ impl Tenant {
     /// Adds a record that happened at `at` and can be read from `visible` on.
     pub(crate) fn add(&mut self, stream: Stream, id: &str, (at, visible): (Timestamp, Timestamp)) {
         let text = record(stream, id, at);
-        if matches!(stream.row().fetch, FetchKind::List { .. }) {
+        if matches!(
+            stream.row().fetch,
+            FetchKind::Campaigns { .. } | FetchKind::List { .. }
+        ) {
             self.lists.entry(stream).or_default().push(text);
         } else {
             let entry = Entry { at, visible, text };
@@ -81,6 +87,7 @@ impl Tenant {
     pub(crate) fn answer(&mut self, stream: Stream, body: &str, now: Timestamp) -> Answer {
         let body: Value = serde_json::from_str(body).unwrap();
         match &stream.row().fetch {
+            FetchKind::Campaigns { people, .. } => self.campaigns(stream, people, &body),
             FetchKind::Feed { .. } => self.feed(stream, &body, now),
             FetchKind::Files { .. } | FetchKind::LogFiles => {
                 panic!("{stream} is answered elsewhere")
@@ -96,6 +103,34 @@ impl Tenant {
                 page(post, &body, &items, self.page_records)
             }
         }
+    }
+
+    /// The list of campaigns, or the people of one.
+    fn campaigns(&self, stream: Stream, people: &Post, body: &Value) -> Answer {
+        let listed = self.lists.get(&stream).cloned().unwrap_or_default();
+        let all = if self.campaigns.is_empty() && !listed.is_empty() {
+            let campaign = json!({
+                "id": "c", "name": "C", "launchDate": "2026-01-20T00:00:00+0000", "numSent": listed.len(),
+            });
+            vec![(campaign.to_string(), listed)]
+        } else {
+            self.campaigns.clone()
+        };
+        let Some(id) = body["data"][0]["id"].as_str() else {
+            let rows: Vec<String> = all.into_iter().map(|(row, _)| row).collect();
+            return page(
+                &Post {
+                    list: "",
+                    ..*people
+                },
+                body,
+                &rows,
+                self.page_records,
+            );
+        };
+        let is_asked = |row: &str| serde_json::from_str::<Value>(row).unwrap()["id"] == id;
+        let rows = all.iter().find(|(row, _)| is_asked(row));
+        page(people, body, &rows.unwrap().1, self.page_records)
     }
 
     /// The records of the window, in the order of the endpoint.

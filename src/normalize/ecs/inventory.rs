@@ -1,9 +1,9 @@
 //! ECS for what is known of threats and of people.
 
-use super::super::convert::{as_it_is, domain, list};
+use super::super::convert::{as_it_is, domain, ip, list};
 use super::super::kept::LOGS;
 use super::super::people;
-use super::super::table::{Class, FieldMapping, Rule, Tables, constant, row, text, value};
+use super::super::table::{Class, FieldMapping, Rule, Tables, Test, constant, row, text, value};
 use super::convert::{
     date, indicator_domain, indicator_email, indicator_ip, indicator_md5, indicator_sha1,
     indicator_sha256, indicator_type, indicator_url,
@@ -11,9 +11,9 @@ use super::convert::{
 use super::{HEAD, TAIL};
 use crate::field::{self, Name};
 
-/// Declares the tables of an inventory: its name, its rows, its class.
+/// Declares the tables of an inventory: its name, its rows, its rules.
 macro_rules! inventory {
-    ($($table:ident = $name:literal, $rows:expr, $class:expr;)+) => {
+    ($($table:ident = $name:literal, $rows:expr, $rules:expr;)+) => {
         $(pub(super) const $table: Tables = Tables {
             rows: &[
                 HEAD,
@@ -26,17 +26,18 @@ macro_rules! inventory {
                 TAIL,
             ],
             kept: LOGS,
-            rules: &[Rule { when: &[], class: $class }],
+            rules: $rules,
         };)+
     };
 }
 
 inventory! {
-    THREAT_INTEL_CUSTOMER = "threat_intel_customer", INDICATOR, INDICATION;
-    THREAT_INTEL_GRID = "threat_intel_grid", INDICATOR, INDICATION;
-    TRAINING_PERFORMANCE = "training_performance", PERSON, STATE;
-    TRAINING_SAFE_SCORE = "training_safe_score", PERSON, STATE;
-    TRAINING_WATCHLIST = "training_watchlist", PERSON, STATE;
+    THREAT_INTEL_CUSTOMER = "threat_intel_customer", INDICATOR, &[Rule { when: &[], class: INDICATION }];
+    THREAT_INTEL_GRID = "threat_intel_grid", INDICATOR, &[Rule { when: &[], class: INDICATION }];
+    TRAINING_PERFORMANCE = "training_performance", PERSON, &[Rule { when: &[], class: STATE }];
+    TRAINING_PHISHING = "training_phishing", PHISHED, PHISHED_RULES;
+    TRAINING_SAFE_SCORE = "training_safe_score", PERSON, &[Rule { when: &[], class: STATE }];
+    TRAINING_WATCHLIST = "training_watchlist", PERSON, &[Rule { when: &[], class: STATE }];
 }
 
 const INDICATION: Class = Class {
@@ -85,4 +86,24 @@ const PERSON: &[FieldMapping] = &[
     row("user.email",     EMAIL,          value(people::person)),
     row("user.domain",    EMAIL,          text(domain)),
     row("user.full_name", &[field::NAME], text(as_it_is)),
+];
+
+#[rustfmt::skip]
+const PHISHED: &[FieldMapping] = &[
+    row("event.action",   &[field::STATUS],     text(as_it_is)),
+    row("event.start",    &[field::LAUNCH_DATE], text(date)),
+    row("source.ip",      &[field::CLICKED_IP], text(ip)),
+    row("user.name",      EMAIL,                value(people::person)),
+    row("user.email",     EMAIL,                value(people::person)),
+    row("user.domain",    EMAIL,                text(domain)),
+    row("user.full_name", &[field::NAME],       text(as_it_is)),
+];
+
+/// Words for that a person fell for a message. It is not known which of them is written how.
+pub(in super::super) const FELL: Test = Test::Is(field::STATUS, &["clicked", "submitted"]);
+
+#[rustfmt::skip]
+const PHISHED_RULES: &[Rule] = &[
+    Rule { when: &[FELL], class: Class { severity: 2, ..STATE } },
+    Rule { when: &[],     class: STATE },
 ];

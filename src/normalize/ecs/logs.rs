@@ -65,11 +65,13 @@ macro_rules! log {
 
 log! {
     ARCHIVE_SEARCH = "archive_search", SEARCH, &[Rule { when: &[], class: ACCESS }];
+    ARCHIVE_SEARCH_LOG = "archive_search_log", SEARCH, &[Rule { when: &[], class: ACCESS }];
     ARCHIVE_VIEW = "archive_view", VIEW, &[Rule { when: &[], class: ACCESS }];
     DLP = "dlp", DLP_ROWS, DLP_RULES;
     HELD_MESSAGES = "held_messages", HELD, HELD_RULES;
     HELD_RELEASE = "held_release", RELEASE, RELEASE_RULES;
     REJECTIONS = "rejections", REJECTION, REJECTION_RULES;
+    REMEDIATION = "remediation", INCIDENT, INCIDENT_RULES;
     TTP_ATTACHMENT = "ttp_attachment", ATTACHMENT, ATTACHMENT_RULES;
     TTP_IMPERSONATION = "ttp_impersonation", IMPERSONATION, IMPERSONATION_RULES;
     TTP_URL = "ttp_url", CLICK, CLICK_RULES;
@@ -349,4 +351,29 @@ const VIEW: &[FieldMapping] = &[
     row("user.name",                   &[field::VIEWER],       text(user)),
     row("user.email",                  &[field::VIEWER],       text(address)),
     row("mimecast.null_sender",        &[field::FROM],         whole(null_sender)),
+];
+
+/// What was removed is named by what it was searched for.
+#[rustfmt::skip]
+const INCIDENT: &[FieldMapping] = &[
+    row("event.action",       &[field::TYPE],            action("remediated")),
+    row("event.reason",       &[field::REASON],          text(reason)),
+    row("event.start",        &[field::CREATE],          text(date)),
+    row("email.message_id",   &[field::SEARCH_CRITERIA], value(objects::searched_message)),
+    row("email.from.address", &[field::SEARCH_CRITERIA], value(objects::searched_sender)),
+    row("email.to.address",   &[field::SEARCH_CRITERIA], value(objects::searched_recipient)),
+    row("file.hash.md5",      &[field::SEARCH_CRITERIA], value(objects::searched_hash::<32>)),
+    row("file.hash.sha1",     &[field::SEARCH_CRITERIA], value(objects::searched_hash::<40>)),
+    row("file.hash.sha256",   &[field::SEARCH_CRITERIA], value(objects::searched_hash::<64>)),
+];
+
+/// Messages that could not be removed are still in a mailbox.
+pub(in super::super) const ALL_REMOVED: Test = Test::IsOrMissing(field::FAILED, &["0"]);
+
+#[rustfmt::skip]
+const INCIDENT_RULES: &[Rule] = &[
+    Rule { when: &[ALL_REMOVED],
+        class: Class { outcome: Some("success"), severity: 2, ..EMAIL } },
+    Rule { when: &[],
+        class: Class { outcome: Some("failure"), severity: 3, ..EMAIL } },
 ];

@@ -3,7 +3,7 @@
 pub(super) mod audit;
 mod convert;
 mod integrated;
-mod inventory;
+pub(super) mod inventory;
 pub(super) mod logs;
 pub(super) mod messages;
 pub(super) mod threats;
@@ -29,6 +29,7 @@ pub const fn tables(stream: Stream) -> &'static Tables {
         Stream::SiemSpam => &messages::SPAM,
         Stream::SiemUrlProtect => &threats::URL_PROTECT,
         Stream::ArchiveSearch => &logs::ARCHIVE_SEARCH,
+        Stream::ArchiveSearchLog => &logs::ARCHIVE_SEARCH_LOG,
         Stream::ArchiveView => &logs::ARCHIVE_VIEW,
         Stream::CiEntities => &integrated::ENTITIES,
         Stream::CiMailflow => &integrated::MAILFLOW,
@@ -37,9 +38,11 @@ pub const fn tables(stream: Stream) -> &'static Tables {
         Stream::HeldMessages => &logs::HELD_MESSAGES,
         Stream::HeldRelease => &logs::HELD_RELEASE,
         Stream::Rejections => &logs::REJECTIONS,
+        Stream::Remediation => &logs::REMEDIATION,
         Stream::ThreatIntelCustomer => &inventory::THREAT_INTEL_CUSTOMER,
         Stream::ThreatIntelGrid => &inventory::THREAT_INTEL_GRID,
         Stream::TrainingPerformance => &inventory::TRAINING_PERFORMANCE,
+        Stream::TrainingPhishing => &inventory::TRAINING_PHISHING,
         Stream::TrainingSafeScore => &inventory::TRAINING_SAFE_SCORE,
         Stream::TrainingWatchlist => &inventory::TRAINING_WATCHLIST,
         Stream::TtpAttachment => &logs::TTP_ATTACHMENT,

@@ -47,6 +47,8 @@ pub const EMAIL: Class = class(4009, "Email Activity", 4);
 pub const USER_INVENTORY: Class = class(5003, "User Inventory Info", 5);
 /// What is known of a threat.
 pub const OSINT_INVENTORY: Class = class(5021, "OSINT Inventory Info", 5);
+/// What was found was removed, or put back.
+pub const REMEDIATION: Class = class(7001, "Remediation Activity", 7);
 /// Somebody looked at something.
 pub const WEB_RESOURCES: Class = class(6001, "Web Resources Activity", 6);
 
@@ -215,6 +217,7 @@ fn members(class: &Class, outcome: &Classification) -> String {
         4 => "Network Activity",
         5 => "Discovery",
         6 => "Application Activity",
+        7 => "Remediation",
         _ => "Uncategorized",
     };
     // 99 is called by its own word in `activity_name` alone.

@@ -1,10 +1,11 @@
 //! OCSF for what is known of threats and of people.
 
 use super::super::convert::{as_it_is, list};
+use super::super::ecs::inventory::FELL;
 use super::super::kept::LOGS;
 use super::super::people;
 use super::super::table::{FieldMapping, Test, constant, row, text, value, whole};
-use super::classes::{self, Classification, Variant, rule};
+use super::classes::{self, Classification, Rule, Variant, rule};
 use super::convert::{malware, millis, original_time, osint};
 use super::{CONTROL, GATEWAY, HEAD, TAIL};
 use crate::field::{self, Name};
@@ -89,6 +90,38 @@ pub(super) const TRAINING: &[Variant] = &[
         activity: None,
         rules: &[rule(&[], Classification::success(99, "Awareness training"))],
     },
+];
+
+/// Severity 2 where a person fell for the message.
+const PHISHED_RULES: &[Rule] = &[
+    rule(&[FELL], Classification::success(2, "Collect").severity(2)),
+    rule(&[], Classification::success(2, "Collect")),
+];
+
+pub(super) const TRAINING_PHISHING: &[Variant] = &[
+    Variant {
+        when: &[Test::Email(EMAIL)],
+        class: classes::USER_INVENTORY,
+        rows: &[HEAD, TRAINING_PRODUCT, CONTROL, PHISHED, PERSON, TAIL],
+        kept: &[LOGS],
+        activity: None,
+        rules: PHISHED_RULES,
+    },
+    Variant {
+        when: &[],
+        class: classes::BASE,
+        rows: &[HEAD, TRAINING_PRODUCT, CONTROL, PHISHED, TAIL],
+        kept: &[LOGS],
+        activity: Some((99, "Awareness training")),
+        rules: PHISHED_RULES,
+    },
+];
+
+#[rustfmt::skip]
+const PHISHED: &[FieldMapping] = &[
+    row("metadata.event_code",    &[field::STATUS], text(as_it_is)),
+    row("metadata.original_time", &[field::TIME_REPORTED, field::TIME_SUBMITTED, field::TIME_CLICKED, field::TIME_OPENED, field::TIME_SCHEDULED, field::LAUNCH_DATE],whole(original_time)),
+    row("start_time",             &[field::LAUNCH_DATE], text(millis)),
 ];
 
 #[rustfmt::skip]

@@ -3,8 +3,8 @@
 
 use super::super::convert::{as_it_is, ip, joined, long, message_id, port, reason, user};
 use super::super::ecs::logs::{
-    ALLOW, BLOCK, CLEAN, DETECTION, DONE, HARMLESS_URL, MALICIOUS_URL, REJECTED_BY, RELEASED,
-    UNSAFE, VIRUS,
+    ALL_REMOVED, ALLOW, BLOCK, CLEAN, DETECTION, DONE, HARMLESS_URL, MALICIOUS_URL, REJECTED_BY,
+    RELEASED, UNSAFE, VIRUS,
 };
 use super::super::kept::LOGS;
 use super::super::table::{
@@ -13,7 +13,7 @@ use super::super::table::{
 use super::super::{objects, people};
 use super::classes::{self, Class, Classification, Rule, Variant, rule};
 use super::convert::{
-    action_and_disposition, analytic, direction, feature_analytic, info_urls, no_direction,
+    action_and_disposition, analytic, direction, feature_analytic, info_urls, millis, no_direction,
     original_time, signatures, url, urls,
 };
 use super::{CONTROL, CONTROL_AND_HOST, GATEWAY, HEAD, TAIL};
@@ -463,4 +463,49 @@ const VIEW: &[FieldMapping] = &[
     constant("web_resources[].name", "\"Archived message\""),
     constant("web_resources[].type", "\"Archive\""),
     row("web_resources[].desc",      &[field::SUBJECT], text(as_it_is)),
+];
+
+/// A command is known by its id.
+#[rustfmt::skip]
+pub(super) const REMEDIATION: &[Variant] = &[
+    variant(&[Test::Given(&[field::ID])],
+        classes::REMEDIATION, &[HEAD, GATEWAY, CONTROL, INCIDENT_IDS, INCIDENT, TAIL],
+        INCIDENT_RULES),
+    base(&[HEAD, GATEWAY, CONTROL, INCIDENT_IDS, TAIL],
+        INCIDENT_RULES, "Remediation"),
+];
+
+#[rustfmt::skip]
+const INCIDENT_IDS: &[FieldMapping] = &[
+    row("metadata.original_time",      &[field::MODIFIED, field::CREATE], whole(original_time)),
+    row("metadata.original_event_uid", &[field::ID],                      text(as_it_is)),
+    row("metadata.event_code",         &[field::TYPE],                    text(as_it_is)),
+    row("status_detail",               &[field::REASON],                  text(reason)),
+];
+
+#[rustfmt::skip]
+const INCIDENT: &[FieldMapping] = &[
+    row("command_uid",      &[field::ID],     text(as_it_is)),
+    row("start_time",       &[field::CREATE], text(millis)),
+    row("remediation.desc", &[field::REASON], text(as_it_is)),
+];
+
+const EVICTED: Test = Test::Is(field::TYPE, &["automatic", "manual"]);
+const PUT_BACK: Test = Test::Is(field::TYPE, &["restored"]);
+const NOTED: Test = Test::Is(field::TYPE, &["notify_only"]);
+
+const EVICT: Classification = Classification::success(2, "Evict").severity(2);
+const RESTORE: Classification = Classification::success(3, "Restore").severity(2);
+const DETECT: Classification = Classification::success(5, "Detect").severity(2);
+const OTHER: Classification = Classification::success(99, "Remediation").severity(2);
+
+#[rustfmt::skip]
+const INCIDENT_RULES: &[Rule] = &[
+    rule(&[EVICTED, ALL_REMOVED],  EVICT),
+    rule(&[EVICTED],               EVICT.severity(3).status(Some(2))),
+    rule(&[PUT_BACK, ALL_REMOVED], RESTORE),
+    rule(&[PUT_BACK],              RESTORE.severity(3).status(Some(2))),
+    rule(&[NOTED],                 DETECT),
+    rule(&[ALL_REMOVED],           OTHER),
+    rule(&[],                      OTHER.severity(3).status(Some(2))),
 ];

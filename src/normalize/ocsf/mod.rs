@@ -23,7 +23,7 @@ use convert::original_time;
 #[must_use]
 pub const fn variants(stream: Stream) -> &'static [Variant] {
     match stream {
-        Stream::ArchiveSearch => logs::ARCHIVE_SEARCH,
+        Stream::ArchiveSearch | Stream::ArchiveSearchLog => logs::ARCHIVE_SEARCH,
         Stream::ArchiveView => logs::ARCHIVE_VIEW,
         Stream::Audit => audit::AUDIT,
         Stream::CiEntities => messages::CI_ENTITIES,
@@ -33,6 +33,7 @@ pub const fn variants(stream: Stream) -> &'static [Variant] {
         Stream::HeldMessages => logs::HELD_MESSAGES,
         Stream::HeldRelease => logs::HELD_RELEASE,
         Stream::Rejections => logs::REJECTIONS,
+        Stream::Remediation => logs::REMEDIATION,
         Stream::Siem => messages::UNKNOWN,
         Stream::SiemAttachmentProtect => findings::ATTACHMENT_PROTECT,
         Stream::SiemAv => findings::AV,
@@ -48,6 +49,7 @@ pub const fn variants(stream: Stream) -> &'static [Variant] {
         Stream::TrainingPerformance | Stream::TrainingSafeScore | Stream::TrainingWatchlist => {
             inventory::TRAINING
         }
+        Stream::TrainingPhishing => inventory::TRAINING_PHISHING,
         Stream::TtpAttachment => logs::TTP_ATTACHMENT,
         Stream::TtpImpersonation => logs::TTP_IMPERSONATION,
         Stream::TtpUrl => logs::TTP_URL,

@@ -90,9 +90,10 @@ fn each_stream_in_turn_can_be_forbidden_while_the_others_complete() {
                 format!("type={}&", event_type.replace(' ', "%20"))
             }
             FetchKind::Feed { feed_type } => feed_type.to_owned(),
-            FetchKind::List { .. } | FetchKind::LogFiles | FetchKind::Windows(_) => {
-                row.endpoint.to_owned()
-            }
+            FetchKind::Campaigns { .. }
+            | FetchKind::List { .. }
+            | FetchKind::LogFiles
+            | FetchKind::Windows(_) => row.endpoint.to_owned(),
         };
         upstream.always.push((asked, answer.clone()));
         host.collect(&mut upstream);
@@ -140,7 +141,8 @@ fn a_page_token_that_expires_in_the_middle_costs_no_record() {
         // A window or list is read again, and what was delivered is recognized by its identity.
         match row.fetch {
             FetchKind::Files { .. } => host.assert_at_least_once(&upstream),
-            FetchKind::Feed { .. }
+            FetchKind::Campaigns { .. }
+            | FetchKind::Feed { .. }
             | FetchKind::List { .. }
             | FetchKind::LogFiles
             | FetchKind::Windows(_) => {

@@ -290,6 +290,14 @@ fn hostile(stream: Stream, token: &str, name: &str) -> Answer {
             let body = format!(r#"{{"type":"bundle","objects":[{item}]}}"#);
             Answer::with(200, &[("x-mc-threat-feed-next-token", token)], &body)
         }
+        // The same row is a campaign and a person.
+        FetchKind::Campaigns { people, .. } => {
+            let row = item.replacen('{', r#"{"launchDate":"2026-01-20T00:00:00+0000","#, 1);
+            let list = people.list;
+            let data = format!(r#"[{row},{{"{list}":[{item}]}}]"#);
+            let meta = format!(r#"{{"pagination":{{"next":{quoted}}}}}"#);
+            Answer::json(200, &format!(r#"{{"meta":{meta},"data":{data}}}"#))
+        }
         FetchKind::List { post, .. } | FetchKind::Windows(post) => {
             let data = if post.list.is_empty() {
                 format!("[{item}]")
@@ -340,6 +348,7 @@ proptest! {
                 FetchKind::Files { event_type, .. } => {
                     format!("={}&", event_type.replace(' ', "%20"))
                 }
+                FetchKind::Campaigns { .. } => "/phishing/campaign/".to_owned(),
                 FetchKind::List { .. } | FetchKind::LogFiles | FetchKind::Windows(_) => row.endpoint.to_owned(),
             };
             upstream.always.push((asked, hostile(row.stream, &token, &name)));

@@ -201,9 +201,10 @@ fn asked(stream: Stream) -> &'static str {
     match stream.row().fetch {
         FetchKind::Files { event_type, .. } => event_type,
         FetchKind::Feed { feed_type } => feed_type,
-        FetchKind::List { .. } | FetchKind::LogFiles | FetchKind::Windows(_) => {
-            stream.row().endpoint
-        }
+        FetchKind::Campaigns { .. }
+        | FetchKind::List { .. }
+        | FetchKind::LogFiles
+        | FetchKind::Windows(_) => stream.row().endpoint,
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::checkpoint::CHECKPOINT_BYTES_MAX;
 use crate::stream::Stream;
-use crate::testing::{Host, Upstream};
+use crate::testing::{Answer, Host, Upstream};
 
 #[test]
 fn held_messages_are_told_when_they_appear_and_when_they_are_gone() {
@@ -207,4 +207,196 @@ fn a_changed_row_of_the_training_is_told_and_an_unchanged_one_is_not() {
         upstream.now = upstream.now.plus_ms(7 * 3_600_000);
     }
     assert_eq!(host.delivered, ["t/ann A", "t/bob", "t/ann B"]);
+}
+
+#[test]
+fn incidents_that_change_are_told_again_and_an_outage_leaves_no_gap() {
+    const DAY_MS: i64 = 24 * 3_600_000;
+    let mut upstream = Upstream::new();
+    let begun = upstream.now;
+    let add = |upstream: &mut Upstream, id: &str| {
+        let at = upstream.now;
+        upstream.tenant.add(Stream::Remediation, id, (at, at));
+    };
+    add(&mut upstream, "first");
+    let mut host = Host::new(r#","streams":["remediation"]"#);
+    host.collect(&mut upstream);
+    // An incident of the first day of an outage that is longer than the window.
+    upstream.now = begun.plus_ms(DAY_MS);
+    add(&mut upstream, "second");
+    upstream.now = begun.plus_ms(50 * DAY_MS);
+    host.session = None;
+    host.collect(&mut upstream);
+    let incidents = upstream.tenant.lists.get_mut(&Stream::Remediation).unwrap();
+    for incident in incidents.iter_mut() {
+        *incident = incident.replacen('{', r#"{"restored":1,"#, 1);
+    }
+    upstream.now = begun.plus_ms(51 * DAY_MS);
+    host.collect(&mut upstream);
+    // The window no longer reaches back to them.
+    assert_eq!(host.delivered, ["remediation/first", "remediation/second"]);
+    add(&mut upstream, "third");
+    host.session = None;
+    upstream.now = upstream.now.plus_ms(DAY_MS);
+    host.collect(&mut upstream);
+    let incidents = upstream.tenant.lists.get_mut(&Stream::Remediation).unwrap();
+    incidents[2] = incidents[2].replacen('{', r#"{"restored":1,"#, 1);
+    upstream.now = upstream.now.plus_ms(DAY_MS);
+    host.collect(&mut upstream);
+    assert_eq!(host.delivered[2..], ["remediation/third"; 2]);
+}
+
+#[test]
+fn codes_that_restore_messages_are_in_no_event_and_no_rejected_record() {
+    let mut upstream = Upstream::new();
+    let incidents = [
+        r#"{"id":"a","type":"t","searchCriteria":{"unremediateCode":"UN-7","restoreCode":"RE-7"}}"#,
+        r#"[{"restoreCode":"RE-8"}]"#,
+    ];
+    upstream
+        .tenant
+        .lists
+        .insert(Stream::Remediation, incidents.map(str::to_owned).to_vec());
+    for format in ["raw", "ecs", "ocsf"] {
+        let mut host = Host::with_settings(format!(
+            r#"{{"base_url":"https://api.test","client_id":"id","client_secret":"s","format":"{format}",
+                "include_original":true,"streams":["remediation"]}}"#
+        ));
+        let batch = host.poll_without_storing(&mut upstream).unwrap();
+        assert_eq!(
+            (batch.index.len(), batch.rejected.len()),
+            (1, 1),
+            "{format}"
+        );
+        let rejected = String::from_utf8(batch.rejected[0].original.clone()).unwrap();
+        for text in [&batch.events, &rejected] {
+            assert!(text.contains("[redacted]"), "{text}");
+            assert!(!text.contains("UN-") && !text.contains("RE-"), "{text}");
+        }
+    }
+}
+
+/// A campaign and its people, who have `step` behind them.
+fn campaign(id: &str, launched: &str, people: usize, step: &str) -> (String, Vec<String>) {
+    let row = format!(
+        r#"{{"id":"{id}","name":"C {id}","launchDate":"{launched}","numSent":{people},"numClicked":"{}"}}"#,
+        step.len()
+    );
+    let person = |n: usize| {
+        format!(r#"{{ "type":"{id}","id":"p{n}","email":"p{n}@example.com","status":"{step}"}}"#)
+    };
+    (row, (0..people).map(person).collect())
+}
+
+/// How often the first page of the people of a campaign was asked for.
+fn asked(upstream: &mut Upstream, id: &str) -> usize {
+    let part = format!(r#""data":[{{"id":"{id}"}}]"#);
+    let requests = upstream.requests.iter();
+    let is_first = |request: &&String| request.contains(&part) && !request.contains("pageToken");
+    let count = requests.filter(is_first).count();
+    upstream.requests.clear();
+    count
+}
+
+const YOUNG: &str = "2026-01-25T00:00:00+0000";
+const OLD: &str = "2025-11-01T00:00:00+0000";
+
+#[test]
+fn people_of_campaigns_are_told_with_their_campaign_whatever_instance_reads_them() {
+    for fresh in [false, true] {
+        let mut upstream = Upstream::new();
+        upstream.tenant.page_records = 4;
+        upstream.tenant.campaigns = vec![
+            campaign("young", YOUNG, 11, "sent"),
+            campaign("empty", YOUNG, 0, "sent"),
+            campaign("none", YOUNG, 0, ""),
+            campaign("old", OLD, 3, "sent"),
+            (
+                r#"{"id":"pending","name":"not launched"}"#.to_owned(),
+                vec![],
+            ),
+            campaign("to-come", "2026-03-01T00:00:00+0000", 2, "sent"),
+            campaign("odd", "some day", 2, "sent"),
+        ];
+        let mut host = Host::new(r#","streams":["training.phishing"]"#);
+        host.fresh_each_poll = fresh;
+        host.limits.max_events = 3;
+        host.collect(&mut upstream);
+        let mut delivered = host.delivered.clone();
+        delivered.sort();
+        let mut expected: Vec<String> = (0..11).map(|n| format!("young/p{n}")).collect();
+        expected.extend(["odd/p0".to_owned(), "odd/p1".to_owned()]);
+        expected.sort();
+        assert_eq!(delivered, expected, "fresh: {fresh}");
+        assert!(host.notices.is_empty(), "{:?}", host.notices);
+        let mut host = Host::new(r#","streams":["training.phishing"]"#);
+        host.limits.max_requests = 20;
+        let batch = host.poll_without_storing(&mut upstream).unwrap();
+        let event: serde_json::Value =
+            serde_json::from_str(batch.events.lines().next().unwrap()).unwrap();
+        assert_eq!(event["record"]["campaignId"], "young");
+        assert_eq!(event["record"]["campaignName"], "C young");
+        assert_eq!(event["record"]["launchDate"], YOUNG);
+    }
+}
+
+#[test]
+fn a_campaign_is_read_again_while_it_is_young_or_when_its_totals_change() {
+    let mut upstream = Upstream::new();
+    let hour_ms = 61 * 60_000;
+    upstream.tenant.campaigns = vec![
+        campaign("young", YOUNG, 2, "sent"),
+        campaign("old", OLD, 2, "sent"),
+    ];
+    let mut host = Host::new(r#","streams":["training.phishing"],"start":"180d""#);
+    host.collect(&mut upstream);
+    assert_eq!(host.delivered.len(), 4);
+    assert_eq!(asked(&mut upstream, "old"), 1);
+    for _ in 0..3 {
+        upstream.now = upstream.now.plus_ms(hour_ms);
+        host.session = None;
+        host.collect(&mut upstream);
+    }
+    assert_eq!(host.delivered.len(), 4);
+    assert_eq!(asked(&mut upstream, "young"), 3);
+    upstream.tenant.campaigns[1] = campaign("old", OLD, 2, "clicked");
+    upstream.now = upstream.now.plus_ms(hour_ms);
+    host.collect(&mut upstream);
+    assert_eq!(host.delivered[4..], ["old/p0", "old/p1"]);
+    upstream.now = upstream.now.plus_ms(hour_ms);
+    upstream.requests.clear();
+    host.collect(&mut upstream);
+    assert_eq!(asked(&mut upstream, "old"), 0);
+    // A person changes in a young campaign without a change of the totals: a report.
+    let people = &mut upstream.tenant.campaigns[0].1;
+    people[1] = people[1].replace("sent", "reported");
+    upstream.now = upstream.now.plus_ms(hour_ms);
+    host.collect(&mut upstream);
+    assert_eq!(host.delivered[6..], ["young/p1"]);
+}
+
+#[test]
+fn a_campaign_that_is_refused_does_not_hold_up_the_others() {
+    let mut upstream = Upstream::new();
+    upstream.tenant.campaigns = vec![
+        campaign("one", YOUNG, 2, "sent"),
+        campaign("gone", YOUNG, 2, "sent"),
+        campaign("two", YOUNG, 2, "sent"),
+    ];
+    let refused = Answer::json(400, r#"{"fail":[{"code":"err_validation_invalid_id"}]}"#);
+    upstream
+        .script
+        .push_back((r#""data":[{"id":"gone"}]"#.to_owned(), refused));
+    let mut host = Host::new(r#","streams":["training.phishing"]"#);
+    host.collect(&mut upstream);
+    host.delivered.sort();
+    assert_eq!(host.delivered, ["one/p0", "one/p1", "two/p0", "two/p1"]);
+    assert!(
+        host.notices[0].detail.contains("phishing campaign"),
+        "{:?}",
+        host.notices
+    );
+    upstream.now = upstream.now.plus_ms(61 * 60_000);
+    host.collect(&mut upstream);
+    assert_eq!(host.delivered[4..], ["gone/p0", "gone/p1"]);
 }

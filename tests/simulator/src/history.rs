@@ -3,7 +3,7 @@
 use crate::identity::{Identity, of_canonical, write_canonical};
 use crate::post::Row;
 use crate::random::Random;
-use crate::records::Sketch;
+use crate::records::{Sketch, remediation};
 
 use serde_json::Value;
 
@@ -69,7 +69,7 @@ pub(crate) fn item(row: &'static Row, (seed, traps): (u64, bool), number: u64, a
 /// one.
 pub(crate) fn identity_of(stream: &str, record: &Value) -> Identity {
     let mut text = Vec::new();
-    write_canonical(&mut text, record);
+    write_canonical(&mut text, &remediation::without_codes(stream, record));
     of_canonical(stream, &text)
 }
 

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
+use crate::records::remediation;
+
 /// The first 16 bytes of BLAKE3 over the stream's name and the canonical record.
 pub(crate) type Identity = [u8; 16];
 
@@ -14,6 +16,7 @@ pub(crate) type Identity = [u8; 16];
 /// sorted at every depth, no white space, no top-level `_offset` and `_partition`.
 #[must_use]
 pub fn identity(stream: &str, record: &Value) -> Option<String> {
+    let record = remediation::without_codes(stream, record);
     let object = record.as_object()?;
     let mut text = Vec::new();
     write_object(

@@ -16,6 +16,7 @@ mod answer;
 mod audit;
 mod auth;
 mod batch_file;
+mod campaigns;
 mod config;
 mod counters;
 mod event_type;

@@ -27,6 +27,12 @@ pub(crate) struct Moment<'a> {
     pub(crate) effect: Option<&'a Effect>,
 }
 
+/// Which items an answer has, and how it shows their records.
+pub(crate) struct View<'a> {
+    pub(crate) is_asked: &'a dyn Fn(&Item) -> bool,
+    pub(crate) show: &'a dyn Fn(&Value) -> Value,
+}
+
 /// What a request asks for.
 struct Query {
     from_ms: i64,
@@ -77,11 +83,27 @@ impl Log {
     /// Answers a request for a page. With traps, some windows end in an empty page with a `next`
     /// that leads nowhere.
     pub(crate) fn answer(&mut self, row: &Row, body: &[u8], moment: &Moment<'_>) -> Answer {
+        let all = View {
+            is_asked: &|_| true,
+            show: &Value::clone,
+        };
+        self.answer_for(row, body, moment, &all)
+    }
+
+    /// The same for some of the items, of which each is shown in another form.
+    pub(crate) fn answer_for(
+        &mut self,
+        row: &Row,
+        body: &[u8],
+        moment: &Moment<'_>,
+        view: &View<'_>,
+    ) -> Answer {
         let query = match Query::parse(row, body, moment) {
             Ok(query) => query,
             Err(answer) => return answer,
         };
-        let inside = self.inside(&query);
+        let mut inside = self.inside(&query);
+        inside.retain(|item| (view.is_asked)(item));
         let total = inside.len();
         let take = match moment.effect {
             Some(Effect::EmptyPage) => 0,
@@ -91,7 +113,7 @@ impl Log {
         let mut items = Vec::new();
         for item in inside.into_iter().skip(query.offset).take(take) {
             item.served += 1;
-            items.push(item.record.clone());
+            items.push((view.show)(&item.record));
         }
         // The count wanders from page to page.
         let wrong = moment.traps && query.offset % 3 == 1;
@@ -192,7 +214,7 @@ fn number(value: &Value) -> Option<usize> {
     }
 }
 
-fn invalid(field: &str) -> Answer {
+pub(crate) fn invalid(field: &str) -> Answer {
     let message = format!("{field} is missing or not valid");
     Answer::json(
         400,

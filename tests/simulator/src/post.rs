@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::audit;
-use crate::records::{Sketch, archive, gateway, intel, protection, training};
+use crate::records::{Sketch, archive, gateway, intel, protection, remediation, training};
 
 /// What is known about one endpoint.
 #[derive(Debug)]
@@ -29,6 +29,8 @@ pub(crate) struct Row {
 /// What an endpoint hands out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
+    /// Phishing campaigns, and at another path the people of each.
+    Campaigns,
     /// The categories of audit events.
     Categories,
     /// A file of threat indicators.
@@ -119,6 +121,8 @@ const fn feed(stream: &'static str) -> Row {
 const FROM_TO: (&str, &str) = ("from", "to");
 const START_END: (&str, &str) = ("start", "end");
 const FEED: &str = "/api/ttp/threat-intel/get-feed";
+const CAMPAIGNS: &str = "/api/awareness-training/phishing/campaign/get-campaign";
+pub(crate) const PEOPLE: &str = "/api/awareness-training/phishing/campaign/get-user-data";
 
 use Place::{Data, ListInData, ListInObject};
 
@@ -135,16 +139,20 @@ pub(crate) static ROWS: &[Row] = &[
     log("held-release", "/api/gateway/get-held-release-logs", START_END, ListInData("heldReleaseLogs"), gateway::held_release),
     for_admin(log("rejections", "/api/gateway/get-rejections", START_END, ListInObject("rejections"), gateway::rejection)),
     undated("archive.search", "/api/archive/get-archive-search-logs", ListInData("logs"), archive::archive_search),
+    log("archive.search-log", "/api/archive/get-search-logs", START_END, ListInData("logs"), archive::archive_search_log),
     log("archive.view", "/api/archive/get-view-logs", START_END, Data, archive::archive_view),
+    log("remediation", "/api/ttp/remediation/find-incidents", START_END, ListInData("incidents"), remediation::incident),
     feed("threat-intel.customer"),
     feed("threat-intel.grid"),
     undated("training.performance", "/api/awareness-training/company/get-performance-details", Data, training::performance),
     undated("training.safe-score", "/api/awareness-training/company/get-safe-score-details", Data, training::safe_score),
     undated("training.watchlist", "/api/awareness-training/company/get-watchlist-details", Data, training::watchlist),
+    Row { kind: Kind::Campaigns, ..undated("training.phishing", CAMPAIGNS, ListInData("items"), training::phished) },
 ];
 
-/// The row of a request: two feeds share one path.
+/// The row of a request: two feeds share one path, and campaigns have two.
 pub(crate) fn row_of(path: &str, body: &[u8]) -> Option<&'static Row> {
+    let path = if path == PEOPLE { CAMPAIGNS } else { path };
     let grid = b"malware_grid";
     let is_grid = body.windows(grid.len()).any(|window| window == grid);
     let mut rows = ROWS.iter().filter(|row| row.path == path);

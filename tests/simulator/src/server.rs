@@ -18,7 +18,7 @@ use crate::permissions::Refusal;
 use crate::post::Kind;
 use crate::request::Request;
 use crate::world::World;
-use crate::{audit, events, feed, post, siem, storage};
+use crate::{audit, campaigns, events, feed, post, siem, storage};
 
 /// Which of the two origins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -227,6 +227,10 @@ fn posted(world: &World, request: &Request, effect: Option<&Effect>) -> Answer {
     let mut logs = world.logs();
     let log = logs.entry(row.stream).or_default();
     match row.kind {
+        Kind::Campaigns if request.path == post::PEOPLE => {
+            campaigns::people(log, row, &request.body, &moment)
+        }
+        Kind::Campaigns => campaigns::list(log, &moment),
         Kind::Categories => audit::categories(),
         Kind::Feed => {
             let (answer, forms) = feed::answer(log, row.stream, &request.body, &moment);

@@ -31,6 +31,19 @@ pub(crate) fn archive_search(sketch: &mut Sketch) -> Value {
     record
 }
 
+/// A search as the log that knows dates tells it.
+pub(crate) fn archive_search_log(sketch: &mut Sketch) -> Value {
+    let mut record = archive_search(sketch);
+    if let Some(record) = record.as_object_mut() {
+        let path = sketch.pick(&["/inbox", "/archive/sent"]);
+        record.insert("searchPath".to_owned(), json!(path));
+        let is_admin = sketch.random.chance(500);
+        record.insert("isAdmin".to_owned(), json!(is_admin.to_string()));
+        record.insert("museQuery".to_owned(), json!("<xmlquery trace=\"iql\"/>"));
+    }
+    record
+}
+
 /// A look at a message.
 pub(crate) fn archive_view(sketch: &mut Sketch) -> Value {
     let days = i64::try_from(sketch.random.below(900)).unwrap_or(0);

@@ -8,6 +8,7 @@ mod mail;
 mod message;
 pub(crate) mod protection;
 mod record;
+pub(crate) mod remediation;
 mod sketch;
 mod spam_detail;
 mod threat;

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Sketch, words};
+use crate::time::{Civil, DAY_MS};
 
 /// Answers to training questions.
 pub(crate) fn performance(sketch: &mut Sketch) -> Value {
@@ -42,6 +43,52 @@ pub(crate) fn watchlist(sketch: &mut Sketch) -> Value {
         person,
         json!({"watchlistCount": 1 + sketch.random.below(9)}),
     )
+}
+
+/// What a person did in a phishing campaign, with the members of the campaign. There is a campaign
+/// each day.
+pub(crate) fn phished(sketch: &mut Sketch) -> Value {
+    let day = sketch.at_ms.div_euclid(DAY_MS);
+    let steps = sketch.pick(&["sent", "opened", "clicked", "submitted"]);
+    let mut record = with(
+        person(sketch, "email"),
+        json!({
+            "campaignId": format!("campaign-{day}"), "campaignName": format!("Parcel of day {day}"),
+            "launchDate": Civil::new(day * DAY_MS).offset_form(),
+            "templateName": "Parcel", "status": steps, "timeScheduled": sketch.time(),
+            "numCampaignsSent": 1 + sketch.random.below(9), "numCampaignsClicked": sketch.random.below(3),
+            "numTrainingModulesAssigned": sketch.random.below(4),
+            "numCorrectAnswers": sketch.random.below(9), "numIncorrectAnswers": sketch.random.below(3),
+        }),
+    );
+    // What has not happened is absent.
+    let times = ["timeOpened", "timeClicked", "timeSubmitted"];
+    let count = match steps {
+        "opened" => 1,
+        "clicked" => 2,
+        "submitted" => 3,
+        _ => 0,
+    };
+    if let Some(record) = record.as_object_mut() {
+        for time in times.into_iter().take(count) {
+            record.insert(time.to_owned(), json!(sketch.time()));
+        }
+        if count > 1 {
+            record.insert("clickedIp".to_owned(), json!("203.0.113.77"));
+            let reaction = sketch.random.below(900);
+            let is_text = sketch.odd(50);
+            let reaction = if is_text {
+                json!(reaction.to_string())
+            } else {
+                json!(reaction)
+            };
+            record.insert("reactionTime".to_owned(), reaction);
+        }
+        if sketch.random.chance(200) {
+            record.insert("timeReported".to_owned(), json!(sketch.time()));
+        }
+    }
+    record
 }
 
 fn person(sketch: &mut Sketch, address: &str) -> Value {

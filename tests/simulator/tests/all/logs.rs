@@ -62,6 +62,18 @@ const LOGS: &[(&str, &str, [&str; 2], &str)] = &[
         "/0/logs",
     ),
     (
+        "archive.search-log",
+        "/api/archive/get-search-logs",
+        ["start", "end"],
+        "/0/logs",
+    ),
+    (
+        "remediation",
+        "/api/ttp/remediation/find-incidents",
+        ["start", "end"],
+        "/0/incidents",
+    ),
+    (
         "archive.view",
         "/api/archive/get-view-logs",
         ["start", "end"],
@@ -87,6 +99,8 @@ const LOGS: &[(&str, &str, [&str; 2], &str)] = &[
     ),
 ];
 
+const CAMPAIGNS: &str = "/api/awareness-training/phishing/campaign/get-campaign";
+const PEOPLE: &str = "/api/awareness-training/phishing/campaign/get-user-data";
 const FEED: &str = "/api/ttp/threat-intel/get-feed";
 const START: &str = "2026-11-21T00:00:00+0000";
 const END: &str = "2026-11-22T08:00:00+0000";
@@ -157,7 +171,50 @@ async fn every_log_and_list_hands_out_what_the_ledger_knows() {
         .into_iter()
         .filter(|stream| !known.contains(stream));
     let others: Vec<&str> = others.collect();
-    assert_eq!(others.len(), EventType::ALL.len() + 2, "{others:?}");
+    assert_eq!(others.len(), EventType::ALL.len() + 3, "{others:?}");
+}
+
+#[tokio::test]
+async fn every_campaign_hands_out_its_people_who_do_not_say_to_which_they_belong() {
+    let simulator = Simulator::start(with_logs()).await.unwrap();
+    let token = token(&simulator).await;
+    let all = json!({"data": [], "meta": {"pagination": {"pageSize": 10}}});
+    let reply = post(&simulator, &token, CAMPAIGNS, &all).await.json();
+    let campaigns = reply["data"].as_array().unwrap();
+    assert!(campaigns.len() > 1, "{campaigns:?}");
+    let mut ids = BTreeSet::new();
+    // One without a date is still to be launched.
+    let launched = |campaign: &&Value| campaign.get("launchDate").is_some();
+    for campaign in campaigns.iter().filter(launched) {
+        let mut body =
+            json!({"data": [{"id": campaign["id"]}], "meta": {"pagination": {"pageSize": 10}}});
+        let mut people = 0;
+        loop {
+            let reply = post(&simulator, &token, PEOPLE, &body).await;
+            assert_eq!(reply.status, 200, "{reply:?}");
+            let reply = reply.json();
+            let page = reply["data"][0]["items"].as_array().unwrap();
+            people += page.len();
+            for person in page {
+                let mut person = person.clone();
+                assert!(person.get("campaignId").is_none(), "{person}");
+                person["campaignId"] = campaign["id"].clone();
+                person["campaignName"] = campaign["name"].clone();
+                person["launchDate"] = campaign["launchDate"].clone();
+                ids.extend(identity("training.phishing", &person));
+            }
+            match reply["meta"]["pagination"].get("next") {
+                Some(next) if !page.is_empty() => {
+                    body["meta"]["pagination"]["pageToken"] = next.clone();
+                }
+                _ => break,
+            }
+        }
+        assert_eq!(campaign["numSent"], people, "{campaign}");
+    }
+    assert_eq!(&ids, simulator.ledger().expected("training.phishing"));
+    let unknown = json!({"data": [{"id": "no such campaign"}]});
+    assert_eq!(post(&simulator, &token, PEOPLE, &unknown).await.status, 400);
 }
 
 #[tokio::test]
@@ -387,6 +444,9 @@ async fn ask(simulator: &Simulator, token: &str, stream: &str) -> Reply {
     }
     if let Some((_, path, bounds, _)) = LOGS.iter().find(|log| log.0 == stream) {
         return post(simulator, token, path, &json!({"data": window(*bounds)})).await;
+    }
+    if stream == "training.phishing" {
+        return post(simulator, token, CAMPAIGNS, &json!({"data": []})).await;
     }
     let feed = stream.replace("threat-intel.", "malware_");
     let mut reply = post(

@@ -10,6 +10,7 @@ const TITLES = {
   "held-messages": "Hold Message List",
   "held-release": "Released messages",
   rejections: "Rejected messages",
+  remediation: "Remediation incidents",
   archive: "Archive logs",
   "threat-intel": "Threat intelligence",
   training: "Awareness training",
@@ -20,8 +21,9 @@ const SUMMARIES = {
   ci: "Messages, links and attachments that Cloud Integrated looked at.",
   ttp: "Links, attachments and impersonations.",
   archive: "Searches of the archive, and messages viewed in it.",
+  remediation: "Messages removed from mailboxes after their delivery.",
   "threat-intel": "Malware indicators of the organization and of the region.",
-  training: "Answers, grades and the watch list.",
+  training: "Answers, grades, the watch list and phishing campaigns.",
 };
 
 /** The streams that a version of the API has. */

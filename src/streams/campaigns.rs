@@ -1,0 +1,551 @@
+//! People in phishing campaigns of the awareness training (`mimecast-api.md` §13).
+//!
+//! One reading goes over the pages of the list of campaigns, and from each to the pages of the people
+//! of those campaigns that need it. A row is a state: it becomes an event when it is new or has
+//! changed. It does not say to which campaign it belongs, so members of the campaign are put before
+//! its own.
+//!
+//! The list comes as a whole every time. A campaign is read again while it is young or when its
+//! totals have changed, so that what is asked for does not grow with the years.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::batch::{Builder, NoticeKind, PushResult, RecordLine, RecordProcessor};
+use crate::checkpoint::{CampaignsPosition, ListPosition, PageProgress, StreamPosition};
+use crate::decode::lenient;
+use crate::encode::push_quoted;
+use crate::identity::EventId;
+use crate::paging::StallDetector;
+use crate::request::Call;
+use crate::response::Head;
+use crate::stream::{Post, Stream};
+use crate::streams::list_items::{Item, ListItems};
+use crate::streams::lists::{self, SHORT_KEY_BYTES, offer_item};
+use crate::streams::paged::{
+    Cursor, EmptyPages, FinishedPage, PageRecord, PagingStrategy, Processed,
+};
+use crate::streams::pages::{self, Page, page_done};
+use crate::streams::{Context, Unusable, hours_ms};
+use crate::time::Timestamp;
+
+/// People open and report the messages of a campaign for weeks. What is reported is in no total, so
+/// campaigns that were launched after this are read at every reading.
+const YOUNG_HOURS: u32 = 30 * 24;
+
+/// After so many campaigns in a row that are refused, it is the endpoint that is.
+const REFUSED_MAX: usize = 3;
+
+/// The part of the room that the campaigns take which were read; the people have the rest.
+const CAMPAIGNS_SHARE: usize = 8;
+
+/// A campaign that is to be read, from its row in the list.
+struct Campaign {
+    id: String,
+    /// Its members as JSON, with a comma behind each, as they are put before those of a person.
+    members: String,
+    /// The identity of its id and totals.
+    state: EventId,
+}
+
+/// The parts of the list that are used.
+#[derive(Deserialize)]
+struct Row<'a> {
+    #[serde(default, deserialize_with = "lenient::text_or_absent")]
+    id: Option<String>,
+    #[serde(default, deserialize_with = "lenient::text_or_absent")]
+    name: Option<String>,
+    #[serde(
+        rename = "launchDate",
+        default,
+        deserialize_with = "lenient::text_or_absent"
+    )]
+    launch_date: Option<String>,
+    #[serde(rename = "numSent", borrow, default)]
+    sent: Option<&'a RawValue>,
+    #[serde(rename = "numOpened", borrow, default)]
+    opened: Option<&'a RawValue>,
+    #[serde(rename = "numClicked", borrow, default)]
+    clicked: Option<&'a RawValue>,
+    #[serde(rename = "numSubmitted", borrow, default)]
+    submitted: Option<&'a RawValue>,
+}
+
+/// The reading of the campaigns.
+pub struct Campaigns {
+    stream: Stream,
+    /// The request for the people of a campaign, and its path.
+    people: (&'static Post, &'static str),
+    every_minutes: u32,
+    position: ListPosition,
+    campaigns: CampaignsPosition,
+    /// The campaigns to read of the current page of the list.
+    found: Vec<Campaign>,
+    /// The same when the page is read, the next one last. An instance that begins in the middle reads
+    /// the page again.
+    queue: Option<Vec<Campaign>>,
+    /// The token of the page of the list after the current one.
+    next_list_token: Option<String>,
+    /// How much of a page of the list is done, which no position keeps.
+    list_page_done: Option<PageProgress>,
+    /// The way from one campaign to another is no page that leads to a further one.
+    between: Option<StallDetector>,
+    /// How many campaigns in a row were refused.
+    refused: usize,
+    items: Option<ListItems>,
+    /// The campaigns that were read, by id and totals.
+    read: ListItems,
+    chars_max: usize,
+}
+
+impl Campaigns {
+    /// The reading of the campaigns, from its position or for campaigns from `start` on.
+    #[must_use]
+    pub fn open(
+        stream: Stream,
+        (people, path, every_minutes): (&'static Post, &'static str, u32),
+        position: Option<&ListPosition>,
+        (start, chars_max): (Timestamp, usize),
+    ) -> Self {
+        let position = position.cloned().unwrap_or_default();
+        let campaigns = position.campaigns.clone();
+        let campaigns = campaigns.unwrap_or_else(|| CampaignsPosition {
+            since: start,
+            ..CampaignsPosition::default()
+        });
+        let campaigns_chars = chars_max / CAMPAIGNS_SHARE;
+        Self {
+            stream,
+            people: (people, path),
+            every_minutes,
+            found: Vec::new(),
+            queue: None,
+            next_list_token: None,
+            list_page_done: None,
+            between: None,
+            refused: 0,
+            items: None,
+            read: ListItems::parse(&campaigns.read, SHORT_KEY_BYTES, campaigns_chars),
+            chars_max: chars_max.saturating_sub(campaigns_chars),
+            position,
+            campaigns,
+        }
+    }
+
+    /// The people, read from the text of the position when they are needed first.
+    fn items(&mut self) -> &mut ListItems {
+        let (text, chars_max) = (&mut self.position.items, self.chars_max);
+        self.items.get_or_insert_with(|| {
+            ListItems::parse(&core::mem::take(text), SHORT_KEY_BYTES, chars_max)
+        })
+    }
+
+    /// Notes a campaign of the list, if its people are to be read.
+    /// Returns whether they are.
+    fn note_campaign(&mut self, row: &[u8], context: Context<'_>, batch: &mut Builder) -> bool {
+        let Some((campaign, launch_date)) = self.campaign(row) else {
+            let detail =
+                "a phishing campaign in Mimecast's list has no id; its people are not read";
+            batch.notice(self.stream, NoticeKind::Adjusted, detail.to_owned());
+            return false;
+        };
+        // Campaigns that are still to be launched have no date, or one to come.
+        let Some(launch_date) = launch_date else {
+            return false;
+        };
+        // With a date that cannot be read, a campaign is as one that was launched just now.
+        let launched_at = Timestamp::parse(&launch_date).unwrap_or(context.upstream_now);
+        if launched_at > context.upstream_now {
+            return false;
+        }
+        let young = hours_ms(YOUNG_HOURS).saturating_neg();
+        let is_young = launched_at > context.upstream_now.plus_ms(young);
+        let is_first = self.position.read_at.is_none();
+        // Campaigns from before the start are read when their totals change later.
+        let is_passed_over = is_first && launched_at < self.campaigns.since;
+        let known = self.read.get_mut(&campaign.state);
+        // One that the current reading has marked is done.
+        let is_done = known.as_ref().is_some_and(|item| item.seen);
+        let is_to_read = !is_done && (is_young || (known.is_none() && !is_passed_over));
+        if is_to_read {
+            self.found.push(campaign);
+        } else {
+            self.note_read(&campaign.state);
+        }
+        is_to_read
+    }
+
+    /// Parses a row of the list: the campaign, and when it is launched. Nothing where it has no id.
+    fn campaign(&self, row: &[u8]) -> Option<(Campaign, Option<String>)> {
+        let text = core::str::from_utf8(row).ok()?;
+        let row: Row<'_> = serde_json::from_str(text).ok()?;
+        let id = row.id?;
+        let mut state = id.clone();
+        for total in [row.sent, row.opened, row.clicked, row.submitted] {
+            state.push(' ');
+            state.push_str(total.map_or("", RawValue::get).trim_matches('"'));
+        }
+        let mut members = String::new();
+        for (key, value) in [
+            ("campaignId", Some(&id)),
+            ("campaignName", row.name.as_ref()),
+            ("launchDate", row.launch_date.as_ref()),
+        ] {
+            if let Some(value) = value {
+                push_quoted(&mut members, key);
+                members.push(':');
+                push_quoted(&mut members, value);
+                members.push(',');
+            }
+        }
+        let campaign = Campaign {
+            state: EventId::of_bytes(self.stream, state.as_bytes()),
+            members,
+            id,
+        };
+        Some((campaign, row.launch_date))
+    }
+
+    /// Marks a campaign as done in the current reading. One that does not fit is read again.
+    fn note_read(&mut self, state: &EventId) {
+        if let Some(item) = self.read.get_mut(state) {
+            item.seen = true;
+            return;
+        }
+        let item = Item {
+            seen: true,
+            ..Item::default()
+        };
+        let _is_added = self.read.add(state, item);
+    }
+
+    /// Marks a person as found by the current reading.
+    fn note_seen(&mut self, id: &EventId, batch: &mut Builder) {
+        let items = self.items();
+        if let Some(item) = items.get_mut(id) {
+            item.seen = true;
+            return;
+        }
+        let item = Item {
+            seen: true,
+            ..Item::default()
+        };
+        if items.add(id, item.clone()) {
+            return;
+        }
+        // Rows that have changed since, and those of campaigns that are no longer read.
+        for old in items.ids(|item| item.missed && !item.seen) {
+            items.remove(&old);
+        }
+        if !items.add(id, item) {
+            let most = items.len();
+            self.position.overflow_now = true;
+            lists::tell_overflow(self.stream, most, false, batch);
+        }
+    }
+
+    /// A page of the list is read: its campaigns follow, beginning with the one in which an earlier
+    /// instance stopped.
+    fn begin_queue(&mut self) {
+        let mut queue = core::mem::take(&mut self.found);
+        let current = queue
+            .iter()
+            .position(|campaign| self.campaigns.current.as_deref() == Some(&name(campaign)));
+        match current {
+            Some(current) => {
+                let campaign = queue.remove(current);
+                queue.push(campaign);
+            }
+            None => self.forget_page(),
+        }
+        self.queue = Some(queue);
+        self.set_current();
+    }
+
+    fn forget_page(&mut self) {
+        self.position.page_token = None;
+        self.position.page_done = None;
+        self.position.paging = StallDetector::default();
+    }
+
+    fn current(&self) -> Option<&Campaign> {
+        self.queue.as_ref()?.last()
+    }
+
+    fn set_current(&mut self) {
+        self.campaigns.current = self.current().map(name);
+    }
+
+    /// Leaves the current campaign. Returns whether there is another one, or another page of the
+    /// list.
+    fn leave_campaign(&mut self) -> bool {
+        self.forget_page();
+        if let Some(queue) = &mut self.queue {
+            queue.pop();
+        }
+        self.set_current();
+        self.between = Some(StallDetector::default());
+        self.current().is_some() || self.next_list_page()
+    }
+
+    /// Goes on to the next page of the list. Returns whether there is one.
+    fn next_list_page(&mut self) -> bool {
+        self.queue = None;
+        self.campaigns.list_token = self.next_list_token.take();
+        self.campaigns.list_token.is_some()
+    }
+
+    /// The same for a campaign of which everyone was read.
+    fn complete_campaign(&mut self) -> bool {
+        self.refused = 0;
+        if let Some(state) = self.current().map(|campaign| campaign.state) {
+            self.note_read(&state);
+        }
+        self.leave_campaign()
+    }
+
+    /// The text of a person's row with the members of the campaign.
+    fn joined(&self, row: &[u8]) -> Vec<u8> {
+        let row = row.trim_ascii();
+        let (Some(campaign), Some(own)) = (self.current(), row.strip_prefix(b"{")) else {
+            return row.to_vec();
+        };
+        let mut members = campaign.members.as_bytes();
+        if own.trim_ascii_start().starts_with(b"}") {
+            members = members.strip_suffix(b",").unwrap_or(members);
+        }
+        [b"{", members, own].concat()
+    }
+}
+
+/// How a checkpoint names a campaign and its totals.
+fn name(campaign: &Campaign) -> String {
+    let mut name = String::new();
+    campaign.state.write(&mut name);
+    name
+}
+
+/// The smallest page of the list.
+#[must_use]
+pub fn probe(stream: Stream) -> Call {
+    list(stream, 1, None)
+}
+
+/// The call for a page of the list. All campaigns are asked for where `data` names none.
+fn list(stream: Stream, page_records: u32, token: Option<&str>) -> Call {
+    let mut body = pages::meta(page_records, token);
+    body.push_str(",\"data\":[]}");
+    Call::post(stream.row().endpoint.to_owned(), body)
+}
+
+impl PagingStrategy for Campaigns {
+    const EMPTY_PAGES: EmptyPages = EmptyPages::AreFollowed("campaign");
+
+    fn stream(&self) -> Stream {
+        self.stream
+    }
+
+    fn cursor(&mut self) -> Cursor<'_> {
+        let (token, page_done, paging) = if self.queue.is_none() {
+            let campaigns = &mut self.campaigns;
+            let done = &mut self.list_page_done;
+            (&mut campaigns.list_token, done, &mut campaigns.list_paging)
+        } else {
+            let position = &mut self.position;
+            let done = &mut position.page_done;
+            (&mut position.page_token, done, &mut position.paging)
+        };
+        Cursor {
+            token,
+            page_done,
+            paging: self.between.as_mut().unwrap_or(paging),
+        }
+    }
+
+    fn due(&self, _has_page: bool, context: Context<'_>) -> (Timestamp, bool) {
+        lists::due(&self.position, self.every_minutes, context)
+    }
+
+    fn collected_until(&self, context: Context<'_>) -> Option<Timestamp> {
+        self.position.read_at.map(|at| context.to_upstream(at))
+    }
+
+    fn call(&mut self, context: Context<'_>, _batch: &mut Builder) -> Call {
+        self.between = None;
+        if self.position.to.is_none() {
+            self.position.to = Some(context.upstream_now.floor_second());
+            self.position.begun_at = Some(context.now);
+        }
+        let (post, path) = self.people;
+        let Some(campaign) = self.current() else {
+            let token = self.campaigns.list_token.as_deref();
+            return list(self.stream, post.page_records, token);
+        };
+        let token = self.position.page_token.as_deref();
+        let mut body = pages::meta(post.page_records, token);
+        body.push_str(",\"data\":[{\"id\":");
+        push_quoted(&mut body, &campaign.id);
+        body.push_str("}]}");
+        Call::post(path.to_owned(), body)
+    }
+
+    fn read(&mut self, (_, body): (&Head, Vec<u8>), _: Context<'_>) -> Result<Page, Unusable> {
+        match self.queue {
+            None => Page::read(body, "", self.campaigns.list_token.as_deref()),
+            Some(_) => Page::read(
+                body,
+                self.people.0.list,
+                self.position.page_token.as_deref(),
+            ),
+        }
+    }
+
+    fn process(
+        &mut self,
+        found: PageRecord<'_>,
+        processor: &mut RecordProcessor,
+        context: Context<'_>,
+        batch: &mut Builder,
+    ) -> Processed {
+        if self.queue.is_none() {
+            // A campaign is no record: it is not counted.
+            return if self.note_campaign(found.bytes, context, batch) {
+                Processed::New
+            } else {
+                Processed::Counted
+            };
+        }
+        let row = self.joined(found.bytes);
+        let id = self.current().map(|campaign| campaign.id.clone());
+        let stream = self.stream;
+        let locator = || {
+            let id = id.as_deref().unwrap_or_default();
+            format!("{stream} campaign {id} record {}", found.number)
+        };
+        let record = RecordLine::new(stream, &row);
+        let offered = offer_item(self.items(), record, &locator, processor, context, batch);
+        if let (Some(id), Processed::Counted | Processed::New) = &offered {
+            self.note_seen(id, batch);
+        }
+        offered.1
+    }
+
+    fn advance(&mut self, page: FinishedPage, _context: Context<'_>) -> bool {
+        if self.queue.is_none() {
+            self.next_list_token = page.next_token;
+            self.begin_queue();
+            return self.current().is_some() || self.next_list_page();
+        }
+        self.position.page_token = page.next_token;
+        self.position.page_token.is_some() || self.complete_campaign()
+    }
+
+    /// Too many empty pages end a campaign, or the list; the last campaign ends the reading.
+    fn finish(&mut self, _context: Context<'_>, _batch: &mut Builder) {
+        let goes_on = self.current().is_some() && self.complete_campaign();
+        self.position.pages_done = !goes_on;
+    }
+
+    fn restart_reading(&mut self) {
+        *self.cursor().token = None;
+    }
+
+    /// With a page token, the list or the campaign is read again from its beginning, unless an empty
+    /// page gave it: such a token leads nowhere. A campaign that is refused as such is left for the
+    /// next reading.
+    fn handle_refusal(&mut self, _context: Context<'_>, batch: &mut Builder) -> bool {
+        let is_list = self.queue.is_none();
+        let cursor = self.cursor();
+        let had_token = cursor.token.take().is_some();
+        let is_after_empty = cursor.paging.empty > 0;
+        *cursor.page_done = None;
+        if had_token && is_after_empty {
+            let goes_on = !is_list && self.complete_campaign();
+            self.position.pages_done = !goes_on;
+            return true;
+        }
+        if had_token {
+            let detail = "Mimecast refused the page token; the campaigns are read again from the \
+                          beginning, and what was delivered is left out";
+            batch.notice(self.stream, NoticeKind::Adjusted, detail.to_owned());
+            return true;
+        }
+        if is_list {
+            return false;
+        }
+        self.refused = self.refused.saturating_add(1);
+        if self.refused >= REFUSED_MAX {
+            self.queue = None;
+            self.refused = 0;
+            return false;
+        }
+        let detail = "Mimecast refused a phishing campaign that it had listed; it is read again at the \
+                      next reading";
+        batch.notice(self.stream, NoticeKind::Postponed, detail.to_owned());
+        self.position.pages_done = !self.leave_campaign();
+        true
+    }
+
+    fn has_remaining(&self) -> bool {
+        self.position.pages_done
+    }
+
+    /// Ends the reading.
+    fn take_remaining(
+        &mut self,
+        _processor: &mut RecordProcessor,
+        context: Context<'_>,
+        _batch: &mut Builder,
+    ) -> PushResult {
+        for item in self.items().iter_mut() {
+            item.missed = !item.seen;
+            item.seen = false;
+        }
+        // Campaigns that are gone, and totals that have changed.
+        for old in self.read.ids(|item| !item.seen) {
+            self.read.remove(&old);
+        }
+        for item in self.read.iter_mut() {
+            item.seen = false;
+        }
+        let items = self.items.take().map(|items| items.to_text());
+        self.position = ListPosition {
+            read_at: Some(context.now),
+            overflow: self.position.overflow_now,
+            items: items.unwrap_or_default(),
+            ..ListPosition::default()
+        };
+        self.queue = None;
+        self.found.clear();
+        self.refused = 0;
+        self.campaigns.current = None;
+        self.campaigns.list_token = None;
+        self.campaigns.list_paging = StallDetector::default();
+        PushResult::Pushed
+    }
+
+    fn save(&self, page: Option<&Page>, position: &mut StreamPosition) {
+        let page = page.filter(|_| self.queue.is_some());
+        position.list = Some(ListPosition {
+            items: match &self.items {
+                Some(items) => items.to_text(),
+                None => self.position.items.clone(),
+            },
+            page_done: page_done(page, self.position.page_done.as_ref()),
+            campaigns: Some(CampaignsPosition {
+                read: self.read.to_text(),
+                ..self.campaigns.clone()
+            }),
+            // Each field by its name, so that the text of the items is not copied twice.
+            read_at: self.position.read_at,
+            by_wrong_clock: self.position.by_wrong_clock,
+            to: self.position.to,
+            begun_at: self.position.begun_at,
+            page_token: self.position.page_token.clone(),
+            pages_done: self.position.pages_done,
+            overflow: self.position.overflow,
+            overflow_now: self.position.overflow_now,
+            paging: self.position.paging.clone(),
+        });
+    }
+}

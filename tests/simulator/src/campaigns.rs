@@ -1,0 +1,76 @@
+//! Phishing campaigns: the list of all, and the people of each.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::answer::Answer;
+use crate::history::Item;
+use crate::log::{Log, Moment, View, invalid};
+use crate::post::Row;
+
+/// The members that a person's row does not have in an answer: a collector puts them there.
+const OF_CAMPAIGN: [&str; 3] = ["campaignId", "campaignName", "launchDate"];
+
+/// All campaigns, on one page: no paging is documented. With traps one is still to be launched.
+pub(crate) fn list(log: &Log, moment: &Moment<'_>) -> Answer {
+    let mut campaigns: BTreeMap<&str, Value> = BTreeMap::new();
+    for item in log.items().iter().filter(|item| !item.gone) {
+        let Some(id) = campaign_of(item) else {
+            continue;
+        };
+        let campaign = campaigns.entry(id).or_insert_with(|| {
+            json!({
+                "id": id, "name": item.record.get("campaignName"), "launchDate": item.record.get("launchDate"),
+                "sender": {"name": "Parcels", "email": "parcels@example.net"}, "locale": "en",
+                "templates": [{"id": "template-1", "displayTitle": "Parcel"}], "locked": false,
+                "timeSlotSelected": "TZ1", "numSent": 0, "numOpened": 0, "numClicked": 0,
+                "numSubmitted": 0,
+            })
+        });
+        for (total, time) in [
+            ("numSent", "timeScheduled"),
+            ("numOpened", "timeOpened"),
+            ("numClicked", "timeClicked"),
+            ("numSubmitted", "timeSubmitted"),
+        ] {
+            if item.record.get(time).is_some()
+                && let Some(count) = campaign.get_mut(total)
+            {
+                *count = json!(count.as_u64().unwrap_or_default() + 1);
+            }
+        }
+    }
+    let mut data: Vec<Value> = campaigns.into_values().collect();
+    if moment.traps {
+        data.push(json!({"id": "campaign-pending", "name": "Not yet", "numSent": 0}));
+    }
+    let meta = json!({"status": 200, "pagination": {"pageSize": data.len()}});
+    Answer::json(200, &json!({"meta": meta, "data": data, "fail": []}))
+}
+
+/// A page of the people of one campaign.
+pub(crate) fn people(log: &mut Log, row: &Row, body: &[u8], moment: &Moment<'_>) -> Answer {
+    let asked: Value = serde_json::from_slice(body).unwrap_or_default();
+    let id = asked.pointer("/data/0/id").and_then(Value::as_str);
+    let is_asked = |item: &Item| id.is_some() && campaign_of(item) == id;
+    if !log.items().iter().any(is_asked) {
+        return invalid("id");
+    }
+    let show = |record: &Value| {
+        let mut record = record.clone();
+        if let Some(record) = record.as_object_mut() {
+            record.retain(|key, _| !OF_CAMPAIGN.contains(&key.as_str()));
+        }
+        record
+    };
+    let view = View {
+        is_asked: &is_asked,
+        show: &show,
+    };
+    log.answer_for(row, body, moment, &view)
+}
+
+fn campaign_of(item: &Item) -> Option<&str> {
+    item.record.get("campaignId").and_then(Value::as_str)
+}

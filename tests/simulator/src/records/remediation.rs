@@ -1,0 +1,64 @@
+//! Incidents in which messages were removed after their delivery.
+
+use std::borrow::Cow;
+
+use serde_json::{Value, json};
+
+use super::Sketch;
+
+/// The members of `searchCriteria` that permit messages to be restored. A collector leaves them out.
+const CODES: [&str; 2] = ["unremediateCode", "restoreCode"];
+
+/// An incident.
+pub(crate) fn incident(sketch: &mut Sketch) -> Value {
+    let number = sketch.number;
+    let found = 1 + sketch.random.below(40);
+    let failed = if sketch.random.chance(200) {
+        sketch.random.below(found)
+    } else {
+        0
+    };
+    let kind = sketch.pick(&["automatic", "manual", "notify_only", "restored"]);
+    let restored = if kind == "restored" { found } else { 0 };
+    let mut criteria = json!({
+        "from": sketch.sender(), "to": sketch.mailbox(),
+        "messageId": format!("<{number}.mail@harbour.example>"),
+        "fileHash": format!("{:064x}", 7919 * (number + 1)),
+        "start": sketch.time(), "end": sketch.time(),
+        "unremediateCode": format!("UN-{number:06}"),
+    });
+    if let Some(criteria) = criteria.as_object_mut()
+        && kind != "notify_only"
+    {
+        criteria.insert("restoreCode".to_owned(), json!(format!("RE-{number:06}")));
+    }
+    // The documentation writes the type of the counts in quotes.
+    let identified = if sketch.odd(50) {
+        json!(found.to_string())
+    } else {
+        json!(found)
+    };
+    json!({
+        "id": format!("incident-{number}"), "code": format!("TR-{number:05}"), "type": kind,
+        "reason": sketch.text_or_nothing("Reported as phishing by several people"),
+        "create": sketch.time(), "modified": sketch.time(),
+        "identified": identified, "successful": found - failed, "failed": failed,
+        "restored": restored, "searchCriteria": criteria,
+    })
+}
+
+/// The record of a stream as a collector keeps it.
+pub(crate) fn without_codes<'r>(stream: &str, record: &'r Value) -> Cow<'r, Value> {
+    if stream != "remediation" {
+        return Cow::Borrowed(record);
+    }
+    let mut record = record.clone();
+    if let Some(criteria) = record.get_mut("searchCriteria") {
+        for code in CODES {
+            if let Some(value) = criteria.get_mut(code) {
+                *value = json!("[redacted]");
+            }
+        }
+    }
+    Cow::Owned(record)
+}
