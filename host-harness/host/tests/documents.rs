@@ -179,7 +179,11 @@ mod messages {
 }
 
 /// Files whose messages no one meets who collects, with the reason.
-const NOT_MET: [(&str, &str); 20] = [
+const NOT_MET: [(&str, &str); 21] = [
+    (
+        "outputs/src/otlp/any_value.rs",
+        "ends the reading in one pass; the event is then read as a tree",
+    ),
     (
         "host/src/admin/access.rs",
         "an answer of the API, which says what to do",
