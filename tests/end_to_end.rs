@@ -183,7 +183,7 @@ fn check_ends_with_connection_successful_and_the_time() {
     let check = setup.command("check").output().unwrap();
     assert_success(&check);
     let text = String::from_utf8_lossy(&check.stdout).into_owned();
-    assert_eq!(text.matches("readable").count(), 28, "{text}");
+    assert_eq!(text.matches("readable").count(), 31, "{text}");
     let last = text.lines().last().unwrap();
     let time = last.strip_prefix("Connection successful ").unwrap();
     let time = mimecast_source::time::Timestamp::parse(time).unwrap();
