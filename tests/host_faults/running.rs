@@ -3,89 +3,9 @@
 use std::fs::{self, OpenOptions};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, Receiver};
-use std::time::Instant;
+use std::process::{Child, Command, Stdio};
 
-use crate::setup::{DEADLINE, Process};
-
-/// A host as a process, and its log.
-pub(crate) struct Running {
-    child: Process,
-    lines: Receiver<String>,
-    /// What has been read of the log.
-    pub(crate) said: String,
-}
-
-impl Running {
-    pub(crate) fn start(mut command: Command) -> Self {
-        let mut child = command
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let log = BufReader::new(child.stderr.take().unwrap());
-        let (sender, lines) = mpsc::channel();
-        std::thread::spawn(move || {
-            for line in log.lines() {
-                // The test may have heard enough.
-                drop(sender.send(line.unwrap()));
-            }
-        });
-        Self {
-            child: Process(child),
-            lines,
-            said: String::new(),
-        }
-    }
-
-    /// The next line of the log with these words.
-    pub(crate) fn wait_for(&mut self, words: &str) -> String {
-        let deadline = Instant::now() + DEADLINE;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let Ok(line) = self.lines.recv_timeout(left) else {
-                panic!("the host does not say `{words}`:\n{}", self.said);
-            };
-            self.said.push_str(&line);
-            self.said.push('\n');
-            if line.contains(words) {
-                return line;
-            }
-        }
-    }
-
-    pub(crate) fn signal(&self, name: &str) {
-        let sent = Command::new("kill")
-            .args([name, &self.child.id().to_string()])
-            .status();
-        assert!(sent.unwrap().success());
-    }
-
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
-    }
-
-    pub(crate) fn is_running(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_none()
-    }
-
-    /// Ask it to stop, and see how it ends.
-    pub(crate) fn stop(mut self) -> (ExitStatus, String) {
-        self.signal("-TERM");
-        self.end()
-    }
-
-    /// Wait for its end.
-    pub(crate) fn end(&mut self) -> (ExitStatus, String) {
-        let status = self.child.wait().unwrap();
-        for line in self.lines.iter() {
-            self.said.push_str(&line);
-            self.said.push('\n');
-        }
-        (status, std::mem::take(&mut self.said))
-    }
-}
+pub(crate) use crate::setup::Running;
 
 /// A small disk of its own, in a namespace that ends with this value. Only what is started
 /// through it finds that disk at its path.
