@@ -21,6 +21,7 @@
 pub mod admin;
 pub mod cli;
 pub mod command;
+mod connection_test;
 mod counts;
 pub mod dead_letter;
 #[cfg(feature = "demo")]
@@ -34,6 +35,7 @@ pub mod log;
 pub mod progress;
 pub mod registry;
 pub mod report;
+mod rewind;
 pub mod run;
 mod service_manager;
 pub mod settings;

@@ -1,7 +1,6 @@
 //! The commands, one module each.
 
 pub mod check;
-pub mod check_report;
 pub mod describe;
 pub mod fields;
 pub mod install;

@@ -1,14 +1,15 @@
 //! `reset`: collects streams of a source again from a chosen time.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use source_common::exit::{Exit, Failure};
-use source_runtime::source::NetworkAccess;
 use source_runtime::store::{StateDir, epoch_ms};
 
 use super::{cache_dir, print};
 use crate::report::time_text;
+use crate::rewind::{RewindError, rewind};
 use crate::settings::Settings;
 use crate::source;
 
@@ -29,33 +30,24 @@ pub async fn reset(config: &Path, reset: &Reset) -> Result<Exit, Failure> {
     let mut settings = Settings::read(config)?;
     settings.retain_source(&reset.source)?;
     let from_ms = parse_from(&reset.from, SystemTime::now())?;
-    let state = StateDir::open(&settings.state_dir)?;
+    let state = Arc::new(StateDir::open(&settings.state_dir)?);
     let components = source::components(&settings, cache_dir(&settings))?;
     for settings_of_source in &settings.sources {
         let name = &settings_of_source.name;
-        let failure =
-            |reason: &dyn std::fmt::Display| Failure::failed(format!("source `{name}`: {reason}"));
-        let mut record = state.load(name)?;
-        let Some(checkpoint) = &record.checkpoint else {
-            return Err(failure(
-                &"has collected nothing yet; set `start` in its settings to begin earlier",
-            ));
-        };
-        let access = NetworkAccess::Offline;
-        let source = source::ready(&components, settings_of_source, access).await?;
-        let mut instance = source
-            .short_timeout_instance()
-            .await
-            .map_err(|error| failure(&error))?;
-        let rewound = instance
-            .rewind(source.settings(), checkpoint, &reset.streams, from_ms)
-            .await
-            .map_err(|error| failure(&error))?
-            .map_err(|reason| failure(&reason))?;
-        record.checkpoint = Some(rewound);
-        state
-            .store(&record)
-            .map_err(|error| failure(&format!("its checkpoint cannot be stored: {error}")))?;
+        rewind(
+            &components,
+            settings_of_source,
+            &state,
+            &reset.streams,
+            from_ms,
+        )
+        .await
+        .map_err(|error| match &error {
+            RewindError::Failed(failure) if failure.exit == Exit::BadSettings => failure.clone(),
+            RewindError::Failed(_) | RewindError::NothingCollected | RewindError::Refused(_) => {
+                Failure::failed(format!("source `{name}`: {error}"))
+            }
+        })?;
         let streams = if reset.streams.is_empty() {
             "all its streams".to_owned()
         } else {
