@@ -51,12 +51,24 @@ fn the_service_manager_is_notified_of_the_start_the_watchdog_and_the_stop() {
 
 /// `ExecReload` of the unit sends it.
 #[test]
-fn a_hangup_does_not_end_collection() {
+fn a_hangup_is_a_reload_of_which_the_service_manager_is_notified() {
     let setup = Setup::new(small(), AUDIT);
-    let mut host = Running::start(setup.command("run"));
+    let socket = setup.path("notify");
+    let manager = UnixDatagram::bind(&socket).unwrap();
+    manager.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut command = setup.command("run");
+    command.env("NOTIFY_SOCKET", &socket);
+    let mut host = Running::start(command);
+    assert_eq!(next_message(&manager), "READY=1");
     host.wait_for("started");
     host.signal("-HUP");
-    host.wait_for("restart source-host to use changed ones");
+    let said = host.wait_for("settings read again");
+    assert!(said.contains("unchanged=1"), "{said}");
+    let reloading = next_message(&manager);
+    let (word, since) = reloading.split_once("\nMONOTONIC_USEC=").unwrap();
+    assert_eq!(word, "RELOADING=1");
+    assert!(since.parse::<u64>().is_ok(), "{reloading}");
+    assert_eq!(next_message(&manager), "READY=1");
     assert!(host.is_running());
     let (status, log) = host.stop();
     assert_eq!(status.code(), Some(0), "{log}");

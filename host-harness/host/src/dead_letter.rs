@@ -11,13 +11,63 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use source_common::delivery::{Delivery, DeliveryError, Entry, Kind};
 use source_common::disk::{self, blocking};
+use source_common::exit::Failure;
 use source_outputs::{Appender, Outputs};
 use source_runtime::bindings::RejectedRecord;
 use source_runtime::deliver::StoreRejectedError;
-use source_runtime::store::epoch_ms;
+use source_runtime::store::{self, StateDir, epoch_ms};
+use tokio::sync::Mutex;
+
+use crate::settings::{DeadLetterSettings, Settings};
 
 /// What an output of rejected records is told that they are.
 const KIND: &str = "rejected";
+
+/// Where rejected records go: a file for each source, a file for all, or an
+/// output for all.
+pub(crate) struct DeadLetterSinks {
+    shared: Option<Arc<Mutex<DeadLetterSink>>>,
+    pub(crate) output: Option<Arc<Outputs>>,
+    directory: PathBuf,
+}
+
+impl DeadLetterSinks {
+    /// Opens the output for all, where there is one.
+    pub(crate) async fn open(
+        settings: &Settings,
+        state: &StateDir,
+        tries_max: Option<u32>,
+    ) -> Result<Self, Failure> {
+        let mut letters = Self {
+            shared: None,
+            output: None,
+            directory: state.path().to_owned(),
+        };
+        match &settings.dead_letter {
+            None => {}
+            Some(DeadLetterSettings::File(path)) => {
+                letters.shared = Some(Arc::new(Mutex::new(DeadLetterSink::new(path.clone()))));
+            }
+            Some(DeadLetterSettings::Output(config)) => {
+                let outputs = Outputs::open([("dead_letter", &**config)], tries_max).await?;
+                letters.output = Some(Arc::new(outputs));
+            }
+        }
+        Ok(letters)
+    }
+
+    /// That of one source.
+    pub(crate) fn of(&self, source: &str) -> Arc<Mutex<DeadLetterSink>> {
+        if let Some(shared) = &self.shared {
+            return Arc::clone(shared);
+        }
+        let path = store::rejected_path(&self.directory, source);
+        Arc::new(Mutex::new(match &self.output {
+            None => DeadLetterSink::new(path),
+            Some(output) => DeadLetterSink::with_output(path, Arc::clone(output)),
+        }))
+    }
+}
 
 /// Where rejected records are kept: a file, which is made with the first of
 /// them, or an output, and the file for what that cannot take.

@@ -71,11 +71,12 @@ pub async fn demo(options: DemoOptions) -> Result<Exit, Failure> {
 
     let begun = Instant::now();
     let (stopper, shutdown) = shutdown::channel();
-    tokio::spawn(shutdown::on_signal(stopper.clone()));
+    tokio::spawn(shutdown::on_signal(stopper.clone(), None));
     let run = Options {
         once: true,
         progress: true,
         cache_dir: command::user_cache_dir(),
+        reload: None,
         stopper,
         shutdown,
     };

@@ -2,10 +2,10 @@
 //! delivers their events.
 //!
 //! ```text
-//! settings ─► run ─► start ─► source_runtime::source_loop
-//!                                 │
-//!                            destination ─┬─► source_outputs: every output accepts the batch
-//!                                         └─► dead_letter: the rejected records are on disk
+//! settings ─► run ─► supervisor ─► source_runtime::source_loop
+//!                                      │
+//!                                 destination ─┬─► source_outputs: every output accepts the batch
+//!                                              └─► dead_letter: the rejected records are on disk
 //! ```
 //!
 //! `registry` holds what runs, and `admin` serves it: probes, metrics, a JSON API and the status
@@ -41,4 +41,4 @@ mod service_manager;
 pub mod settings;
 pub mod source;
 pub mod source_file;
-mod start;
+mod supervisor;

@@ -36,22 +36,27 @@ pub(crate) fn report(mut shutdown: Shutdown) -> Reports {
 
 /// A notification to the service manager.
 #[derive(Debug)]
-enum Message {
+pub(crate) enum Message {
     Ready,
+    /// Its settings are read again; [`Self::Ready`] follows.
+    Reloading,
     Stopping,
     Watchdog,
 }
 
 #[cfg(unix)]
-fn notify(message: &Message) {
+pub(crate) fn notify(message: &Message) {
     use sd_notify::NotifyState;
 
-    let state = match message {
-        Message::Ready => NotifyState::Ready,
-        Message::Stopping => NotifyState::Stopping,
-        Message::Watchdog => NotifyState::Watchdog,
+    // With a reload the manager is told the time, which it compares with that of its request.
+    let sent = match message {
+        Message::Ready => sd_notify::notify(&[NotifyState::Ready]),
+        Message::Reloading => NotifyState::monotonic_usec_now()
+            .and_then(|now| sd_notify::notify(&[NotifyState::Reloading, now])),
+        Message::Stopping => sd_notify::notify(&[NotifyState::Stopping]),
+        Message::Watchdog => sd_notify::notify(&[NotifyState::Watchdog]),
     };
-    if let Err(error) = sd_notify::notify(&[state]) {
+    if let Err(error) = sent {
         tracing::warn!("the service manager was not notified ({message:?}): {error}");
     }
 }
@@ -62,7 +67,7 @@ fn watchdog_limit() -> Option<std::time::Duration> {
 }
 
 #[cfg(not(unix))]
-fn notify(_: &Message) {}
+pub(crate) fn notify(_: &Message) {}
 
 #[cfg(not(unix))]
 fn watchdog_limit() -> Option<std::time::Duration> {

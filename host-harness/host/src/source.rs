@@ -64,6 +64,18 @@ pub(crate) async fn ready_again(
     make(&component, source, resolved, access).map(Some)
 }
 
+/// Checks whether a source can be run with its settings, without the network.
+pub(crate) async fn validate(
+    components: &Components,
+    source: &SourceSettings,
+) -> Result<(), Failure> {
+    let (component, resolved) = load(components, source).await?;
+    let ready = make(&component, source, resolved, NetworkAccess::Offline)?;
+    // A component that fails in another way is tried again by its loop.
+    let _ = try_settings(&ready, &source.file, 0).await?;
+    Ok(())
+}
+
 /// The component of a source, and its settings as that gets them.
 async fn load(
     components: &Components,

@@ -1,10 +1,10 @@
 //! Requests to stop, by a signal or internally, and the time since the request.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
-use tracing::warn;
 
 /// Requests a stop.
 #[derive(Clone, Debug)]
@@ -62,15 +62,16 @@ impl Shutdown {
     }
 }
 
-/// Requests a stop on SIGTERM or SIGINT.
-pub async fn on_signal(stopper: Stopper) -> std::io::Result<()> {
-    wait_for_signal().await?;
+/// Requests a stop on SIGTERM, SIGINT or SIGHUP. With `hangup`, SIGHUP notifies that instead: a
+/// service manager sends it to have settings reloaded.
+pub async fn on_signal(stopper: Stopper, hangup: Option<Arc<Notify>>) -> std::io::Result<()> {
+    wait_for_signal(hangup).await?;
     stopper.stop();
     Ok(())
 }
 
 #[cfg(unix)]
-async fn wait_for_signal() -> std::io::Result<()> {
+async fn wait_for_signal(on_hangup: Option<Arc<Notify>>) -> std::io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
 
     let mut terminate = signal(SignalKind::terminate())?;
@@ -80,17 +81,16 @@ async fn wait_for_signal() -> std::io::Result<()> {
         tokio::select! {
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
-            // Some service managers send SIGHUP to reload settings. It must not end collection.
-            _ = hangup.recv() => warn!(
-                "SIGHUP: settings are read at the start of a run only; restart source-host to use \
-                 changed ones"
-            ),
+            _ = hangup.recv() => match &on_hangup {
+                Some(notify) => notify.notify_one(),
+                None => return Ok(()),
+            },
         }
     }
 }
 
 #[cfg(not(unix))]
-async fn wait_for_signal() -> std::io::Result<()> {
+async fn wait_for_signal(_: Option<Arc<Notify>>) -> std::io::Result<()> {
     tokio::signal::ctrl_c().await
 }
 

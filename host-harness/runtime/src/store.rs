@@ -350,6 +350,31 @@ impl StateDir {
         Ok(read(&self.path, source)?.unwrap_or_else(|| SourceState::new(source)))
     }
 
+    /// Gives what is kept of a source to its new name, unless something is kept under that already.
+    /// Returns whether there was anything to give.
+    pub fn rename(&self, from: &str, to: &str) -> Result<bool, Failure> {
+        let failed = |error: &io::Error| {
+            let reason = disk::failed(&self.path, error);
+            Failure::failed(format!(
+                "the checkpoint of `{from}` cannot be moved: {reason}"
+            ))
+        };
+        if read(&self.path, to)?.is_some() {
+            return Ok(false);
+        }
+        let Some(mut record) = read(&self.path, from)? else {
+            return Ok(false);
+        };
+        to.clone_into(&mut record.source);
+        // In this order, so that a host that is killed in between has it under one name at least.
+        self.store(&record).map_err(|error| failed(&error))?;
+        let former = record_path(&self.path, from);
+        fs::remove_file(&former)
+            .and_then(|()| disk::sync_directory(&former))
+            .map_err(|error| failed(&error))?;
+        Ok(true)
+    }
+
     /// Replaces the sign of life. It does not have to outlast a crash of the system.
     pub fn write_heartbeat(&self, heartbeat: &Heartbeat) -> io::Result<()> {
         self.replace(HEARTBEAT, &serde_json::to_vec(heartbeat)?)
@@ -582,6 +607,26 @@ mod tests {
             .collect();
         names.sort();
         assert_eq!(names, ["acme.checkpoint.json", "lock"]);
+    }
+
+    #[test]
+    fn a_renamed_source_has_the_record_of_its_former_name_unless_it_has_its_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = StateDir::open(directory.path()).unwrap();
+        assert!(!state.rename("acme", "new").unwrap(), "nothing is kept");
+        state.store(&filled()).unwrap();
+        assert!(state.rename("acme", "new").unwrap());
+        let mut renamed = filled();
+        renamed.source = "new".to_owned();
+        assert_eq!(state.load("new").unwrap(), renamed);
+        assert_eq!(read(directory.path(), "acme").unwrap(), None);
+        // The former name is that of another source now.
+        let mut other = filled();
+        other.checkpoint = Some("other".to_owned());
+        state.store(&other).unwrap();
+        assert!(!state.rename("acme", "new").unwrap());
+        assert_eq!(state.load("new").unwrap(), renamed);
+        assert_eq!(state.load("acme").unwrap(), other);
     }
 
     #[test]

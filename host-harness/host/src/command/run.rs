@@ -2,6 +2,7 @@
 //! caught up.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use source_common::exit::{Exit, Failure};
 use source_runtime::shutdown;
@@ -15,12 +16,14 @@ use crate::settings::Settings;
 pub async fn run(config: &Path, once: bool) -> Result<Exit, Failure> {
     let settings = Settings::read(config)?;
     let (stopper, shutdown) = shutdown::channel();
-    let signals = tokio::spawn(shutdown::on_signal(stopper.clone()));
+    let reload = (!once).then(Arc::default);
+    let signals = tokio::spawn(shutdown::on_signal(stopper.clone(), reload.clone()));
     let rotation = tokio::spawn(log::write_at_signal());
     let options = Options {
         once,
         progress: true,
         cache_dir: None,
+        reload,
         stopper,
         shutdown,
     };

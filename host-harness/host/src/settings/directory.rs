@@ -50,6 +50,38 @@ impl Settings {
         Ok(())
     }
 
+    /// Refuses a former name that is still that of a source: which of them is to have the
+    /// checkpoint?
+    pub(super) fn refuse_present_former_names(&mut self) -> Result<(), Failure> {
+        let names = self.sources.iter().map(|source| source.name.clone());
+        let faulty = self.faulty.iter().map(|faulty| faulty.name.clone());
+        let names: BTreeSet<String> = names.chain(faulty).collect();
+        let mut of_main_file = Ok(());
+        let (file, faulty) = (&self.file, &mut self.faulty);
+        self.sources.retain(|source| {
+            let former = source.renamed_from.as_ref();
+            let Some(former) = former.filter(|former| names.contains(*former)) else {
+                return true;
+            };
+            let failure = Failure::settings(format!(
+                "{}: source `{}`: `renamed_from` is `{former}`, which is a source too; remove that \
+                 one, or leave `renamed_from` out",
+                source.file.display(),
+                source.name
+            ));
+            if source.file == *file {
+                of_main_file = Err(failure);
+                return true;
+            }
+            faulty.push(FaultySource {
+                name: source.name.clone(),
+                failure,
+            });
+            false
+        });
+        of_main_file
+    }
+
     fn named_twice(&self, path: &Path, name: &str) -> Failure {
         Failure::settings(format!(
             "{}: a [[source]] of {} has the name `{name}` too; rename one of them",
@@ -190,6 +222,11 @@ mod tests {
                 "bad",
                 "renamed_from = \"bad\"",
                 "bad.toml:1: `renamed_from` is `bad`",
+            ),
+            (
+                "bad",
+                "renamed_from = \"good\"",
+                "bad.toml: source `bad`: `renamed_from` is `good`, which is a source too",
             ),
             ("main", "", "main.toml: a [[source]] of "),
             (

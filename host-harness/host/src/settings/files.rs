@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use source_common::exit::Failure;
 use source_runtime::store;
 
-use super::{DeadLetterSettings, STATE_CACHE, Settings};
+use super::{DeadLetterSettings, STATE_CACHE, STATE_PAUSED, Settings};
 
 /// As many as a system follows.
 const LINKS_MAX: u32 = 40;
@@ -116,7 +116,9 @@ fn output_files(settings: &Settings) -> Vec<(String, &Path)> {
 /// source that the settings file does not name for now.
 fn is_kept(path: &Path) -> bool {
     let name = path.to_string_lossy();
-    path.starts_with(STATE_CACHE) || name == "lock" || name.ends_with(store::RECORD_SUFFIX)
+    path.starts_with(STATE_CACHE)
+        || ["lock", STATE_PAUSED].contains(&&*name)
+        || name.ends_with(store::RECORD_SUFFIX)
 }
 
 /// Resolves symlinks, `.` and `..`, even if the path does not exist yet.
@@ -272,6 +274,7 @@ mod tests {
             ("link/acme.checkpoint.json", "the checkpoint of `acme`"),
             ("state/removed.checkpoint.json", "the state directory"),
             ("link/lock", "the state directory"),
+            ("state/paused.json", "the state directory"),
             ("state/cache/x", "the state directory"),
         ] {
             let message = refusal(directory.path(), &outputs(&[path])).unwrap();

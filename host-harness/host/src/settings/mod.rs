@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use source_common::exit::Failure;
+use source_common::indirect::ValueReference;
 use source_common::lines::KeyLines;
 use source_common::names::nearest;
 use source_common::proxy::Proxies;
@@ -30,6 +31,9 @@ const MIB: u64 = 1024 * 1024;
 
 /// The folder for machine code in the state directory.
 pub const STATE_CACHE: &str = "cache";
+
+/// The file in the state directory with the sources that an operator has paused.
+pub const STATE_PAUSED: &str = "paused.json";
 
 const MEMORY_MIB_MAX: u64 = 4096;
 const MAX_EVENTS_MAX: u64 = 100_000;
@@ -196,6 +200,18 @@ impl SourceSettings {
             && settings.table == other.settings.table
     }
 
+    /// The files, besides its component, that are read when the source is started.
+    #[must_use]
+    pub fn named_files(&self) -> Vec<PathBuf> {
+        let directory = self.file.parent().unwrap_or_else(|| Path::new(""));
+        let values = self.settings.table.values();
+        let referred = values.filter_map(|value| match ValueReference::recognize(value)? {
+            ValueReference::Env(_) => None,
+            ValueReference::File(name) => Some(directory.join(name)),
+        });
+        referred.chain(self.ca_file.clone()).collect()
+    }
+
     /// Whether its events go to an output of that name.
     #[must_use]
     pub fn uses_output(&self, output: &str) -> bool {
@@ -283,6 +299,7 @@ impl Settings {
         };
         settings.refuse_two_stdouts()?;
         settings.read_directory()?;
+        settings.refuse_present_former_names()?;
         files::refuse_shared(&settings)?;
         Ok(settings)
     }
@@ -578,6 +595,11 @@ const SOURCES_DIR: &str = "sources_dir";
 /// What a name may be that is part of the name of a file.
 const FILE_NAME_RULE: &str = "may have letters, digits, `-`, `_` and `.` only, as it names files; at most 100 characters, \
      of which the first is no `.`";
+
+/// Refuses a name that a source cannot have. The error is a clause about it.
+pub fn check_name(name: &str) -> Result<(), &'static str> {
+    is_file_name(name).then_some(()).ok_or(FILE_NAME_RULE)
+}
 
 fn is_file_name(name: &str) -> bool {
     const NAME_BYTES_MAX: usize = 100; // leaves room for the suffixes in 255

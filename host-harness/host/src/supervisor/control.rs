@@ -1,0 +1,277 @@
+//! What the admin server may change. Each change goes on to its end when whoever asked for it has
+//! gone away.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::Value;
+use source_common::exit::Failure;
+use source_common::lines::KeyLines;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use super::files::{Known, SettingsFiles};
+use super::{RunSettings, SourceChange};
+use crate::admin::{Control, ControlError};
+use crate::connection_test::test_connection;
+use crate::description::schema;
+use crate::rewind::{RewindError, rewind};
+use crate::settings::{SourceSettings, check_name, read_file, source_file};
+use crate::source::component_at;
+use crate::source_file::{Draft, SourceFile};
+
+/// A source stops within seconds, unless its disk hangs.
+const STOP_MAX: Duration = Duration::from_secs(20);
+
+/// Changes the sources of a host whose settings are in files.
+pub(crate) struct FileControl {
+    files: Arc<SettingsFiles>,
+}
+
+impl FileControl {
+    pub(crate) fn new(files: Arc<SettingsFiles>) -> Self {
+        Self { files }
+    }
+}
+
+#[async_trait]
+impl Control for FileControl {
+    async fn pause(&self, source: &str) -> Result<(), ControlError> {
+        let (files, name) = (Arc::clone(&self.files), source.to_owned());
+        to_the_end(async move { pause(&files, &name, true).await }).await
+    }
+
+    async fn resume(&self, source: &str) -> Result<(), ControlError> {
+        let (files, name) = (Arc::clone(&self.files), source.to_owned());
+        to_the_end(async move { pause(&files, &name, false).await }).await
+    }
+
+    async fn reset(
+        &self,
+        source: &str,
+        streams: &[String],
+        from_ms: i64,
+    ) -> Result<(), ControlError> {
+        let (files, name) = (Arc::clone(&self.files), source.to_owned());
+        let streams = streams.to_vec();
+        to_the_end(async move { reset(&files, &name, &streams, from_ms).await }).await
+    }
+
+    async fn check(&self, source: &str) -> Result<Value, ControlError> {
+        let run = good_settings(&self.files, source)?;
+        let components = &self.files.supervisor().context().components;
+        let report = test_connection(components, &run.settings).await;
+        serde_json::to_value(report).map_err(|error| ControlError::Failed(error.to_string()))
+    }
+
+    async fn put(&self, source: &str, body: Value) -> Result<(), ControlError> {
+        let (files, name) = (Arc::clone(&self.files), source.to_owned());
+        to_the_end(async move { put(&files, &name, body).await }).await
+    }
+
+    async fn delete(&self, source: &str) -> Result<(), ControlError> {
+        let (files, name) = (Arc::clone(&self.files), source.to_owned());
+        to_the_end(async move { delete(&files, &name).await }).await
+    }
+
+    async fn settings_file(&self, source: &str) -> Result<PathBuf, ControlError> {
+        match self.files.supervisor().find(source) {
+            None => Err(no_source(source)),
+            Some(Ok(run)) => Ok(run.settings.file.clone()),
+            // Of a source without settings that can be used only `sources_dir` has a file.
+            Some(Err(_)) => {
+                let known = self.files.lock().await;
+                let directory = known.sources_dir.as_ref();
+                directory
+                    .map(|directory| source_file(directory, source))
+                    .ok_or_else(|| no_source(source))
+            }
+        }
+    }
+}
+
+/// Carries out a change whatever becomes of the request.
+async fn to_the_end<T: Send + 'static>(
+    change: impl Future<Output = Result<T, ControlError>> + Send + 'static,
+) -> Result<T, ControlError> {
+    let changed = tokio::spawn(change).await;
+    changed.unwrap_or_else(|error| Err(ControlError::Failed(error.to_string())))
+}
+
+fn no_source(name: &str) -> ControlError {
+    ControlError::NotFound(format!(
+        "there is no source {name:?}; GET /api/v1/sources lists them"
+    ))
+}
+
+/// The settings that a source runs with, or would.
+fn good_settings(files: &SettingsFiles, name: &str) -> Result<Arc<RunSettings>, ControlError> {
+    match files.supervisor().find(name) {
+        None => Err(no_source(name)),
+        Some(Ok(run)) => Ok(run),
+        Some(Err(failure)) => Err(ControlError::Conflict(format!(
+            "the settings of source {name:?} cannot be used; correct them first: {failure}"
+        ))),
+    }
+}
+
+async fn pause(files: &SettingsFiles, name: &str, is_paused: bool) -> Result<(), ControlError> {
+    let supervisor = files.supervisor();
+    let run = supervisor.find(name).ok_or_else(|| no_source(name))?;
+    if let Ok(run) = run
+        && !run.settings.enabled
+    {
+        return Err(ControlError::Conflict(format!(
+            "source {name:?} is paused by `enabled = false` in {}; set `enabled = true` there to \
+             resume it",
+            run.settings.file.display()
+        )));
+    }
+    supervisor
+        .set_pause(name, is_paused)
+        .await
+        .map_err(|error| {
+            let directory = supervisor.context().state.path().display();
+            ControlError::Failed(format!(
+                "the pause cannot be stored in {directory}: {error}; repair that, then try again"
+            ))
+        })
+}
+
+async fn reset(
+    files: &SettingsFiles,
+    name: &str,
+    streams: &[String],
+    from_ms: i64,
+) -> Result<(), ControlError> {
+    let run = good_settings(files, name)?;
+    let supervisor = files.supervisor();
+    let held = timeout(STOP_MAX, supervisor.hold(name)).await;
+    let _held = held.map_err(|_| {
+        ControlError::Failed(format!(
+            "source {name:?} does not stop; look into the log of the host, then try again"
+        ))
+    })?;
+    let context = supervisor.context();
+    let components = &context.components;
+    let rewound = rewind(components, &run.settings, &context.state, streams, from_ms).await;
+    rewound.map_err(|error| {
+        let text = format!("source {name:?}: {error}");
+        match error {
+            RewindError::NothingCollected => ControlError::Conflict(text),
+            RewindError::Refused(_) => ControlError::Invalid(vec![text]),
+            RewindError::Failed(_) => ControlError::Failed(text),
+        }
+    })
+}
+
+/// The directory for sources of the API.
+fn directory(files: &SettingsFiles, known: &Known) -> Result<PathBuf, ControlError> {
+    known.sources_dir.clone().ok_or_else(|| {
+        ControlError::Conflict(format!(
+            "{} has no `sources_dir`, where a source would be written; make a directory, set \
+             `sources_dir` to it, and restart source-host",
+            files.main_file().display()
+        ))
+    })
+}
+
+/// Refuses to change a source that the settings file describes.
+fn refuse_of_main_file(files: &SettingsFiles, name: &str) -> Result<(), ControlError> {
+    match files.supervisor().find(name) {
+        Some(Ok(run)) if run.settings.file == files.main_file() => {
+            Err(ControlError::Conflict(format!(
+                "source {name:?} is in {}; change it there, then reload source-host",
+                files.main_file().display()
+            )))
+        }
+        Some(Ok(_) | Err(_)) | None => Ok(()),
+    }
+}
+
+async fn put(files: &SettingsFiles, name: &str, body: Value) -> Result<(), ControlError> {
+    check_name(name).map_err(|reason| {
+        ControlError::Invalid(vec![format!(
+            "the name of a source {reason}; it is {name:?}"
+        )])
+    })?;
+    let known = files.lock().await;
+    let directory = directory(files, &known)?;
+    refuse_of_main_file(files, name)?;
+    let inherited = files.supervisor().context().inherited.clone();
+    let file = SourceFile::new(&directory, name);
+    let path = file.path().to_owned();
+    let is_secret = is_secret(files, name).await?;
+    let drafted = spawn_blocking(move || file.draft(&body, &*is_secret)).await;
+    let draft = drafted
+        .map_err(|error| ControlError::Failed(error.to_string()))?
+        .map_err(ControlError::Invalid)?;
+    let table = draft.with_secrets();
+    let settings = SourceSettings::from_table(&path, name, table, &KeyLines::default(), &inherited);
+    let settings = settings.map_err(invalid)?;
+    files.usable(&settings).await.map_err(invalid)?;
+    write(draft).await.map_err(|error| {
+        ControlError::Failed(format!(
+            "{}: cannot be written: {error}; repair that, then save again",
+            path.display()
+        ))
+    })?;
+    // As it will be read from now on, with references in place of secrets.
+    let written = read_file(&path, name, &inherited);
+    let settings = written.map_err(|failure| ControlError::Failed(failure.message))?;
+    files
+        .supervisor()
+        .apply(SourceChange::Set(Box::new(settings)));
+    Ok(())
+}
+
+fn invalid(failure: Failure) -> ControlError {
+    ControlError::Invalid(vec![failure.message])
+}
+
+async fn write(draft: Draft) -> std::io::Result<()> {
+    source_common::disk::blocking(move || draft.write()).await
+}
+
+type IsSecret = Box<dyn Fn(&str) -> bool + Send>;
+
+/// Tells which settings of the component of a source are secrets.
+async fn is_secret(files: &SettingsFiles, name: &str) -> Result<IsSecret, ControlError> {
+    let run = files.supervisor().find(name).and_then(Result::ok);
+    let component = run.and_then(|run| run.settings.component.clone());
+    let components = &files.supervisor().context().components;
+    let failed = |failure: Failure| ControlError::Failed(failure.message);
+    let component = components
+        .get(&component_at(component.as_deref()))
+        .await
+        .map_err(failed)?;
+    let schema = schema(component.description()).map_err(failed)?;
+    Ok(Box::new(move |key| {
+        let pointer = format!("/properties/{key}/writeOnly");
+        schema.pointer(&pointer) == Some(&Value::Bool(true))
+    }))
+}
+
+async fn delete(files: &SettingsFiles, name: &str) -> Result<(), ControlError> {
+    let supervisor = files.supervisor();
+    if supervisor.find(name).is_none() {
+        return Err(no_source(name));
+    }
+    let known = files.lock().await;
+    refuse_of_main_file(files, name)?;
+    let file = SourceFile::new(&directory(files, &known)?, name);
+    let path = file.path().to_owned();
+    let removed = source_common::disk::blocking(move || file.remove()).await;
+    removed.map_err(|error| {
+        ControlError::Failed(format!(
+            "{}: cannot be removed: {error}; remove it there",
+            path.display()
+        ))
+    })?;
+    supervisor.apply(SourceChange::Remove(name.to_owned()));
+    supervisor.forget_pause(name).await;
+    Ok(())
+}

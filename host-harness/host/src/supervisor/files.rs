@@ -1,0 +1,181 @@
+//! Sources that files describe: the settings file, and those of its `sources_dir`. They are read
+//! again when that is asked for, and what has changed is applied source by source.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use source_common::exit::Failure;
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::task::spawn_blocking;
+use tracing::{error, info, warn};
+
+use super::{Applied, SourceChange, Supervisor};
+use crate::settings::{FaultySource, FixedSettings, Settings, SourceSettings};
+use crate::source;
+
+/// The files, and whom they are applied to.
+pub(crate) struct SettingsFiles {
+    supervisor: Supervisor,
+    /// The settings file.
+    file: PathBuf,
+    /// Held from before files are read or written until that is applied, so that what was read
+    /// first is also applied first.
+    known: Mutex<Known>,
+}
+
+/// What is known of the settings file, besides its sources.
+pub(super) struct Known {
+    pub(super) sources_dir: Option<PathBuf>,
+    fixed: FixedSettings,
+}
+
+/// How many sources something was done to.
+#[derive(Debug, Default)]
+struct Counts {
+    added: usize,
+    changed: usize,
+    removed: usize,
+    refused: usize,
+    unchanged: usize,
+}
+
+impl Counts {
+    fn count(&mut self, applied: Applied) {
+        let count = match applied {
+            Applied::Added => &mut self.added,
+            Applied::Changed => &mut self.changed,
+            Applied::Refused => &mut self.refused,
+            Applied::Removed => &mut self.removed,
+            Applied::Unchanged => &mut self.unchanged,
+        };
+        *count = count.saturating_add(1);
+    }
+}
+
+impl SettingsFiles {
+    /// The files of settings that were read.
+    pub(crate) fn new(supervisor: Supervisor, settings: &Settings) -> Arc<Self> {
+        Arc::new(Self {
+            supervisor,
+            file: settings.file.clone(),
+            known: Mutex::new(Known {
+                sources_dir: settings.sources_dir.clone(),
+                fixed: settings.fixed.clone(),
+            }),
+        })
+    }
+
+    /// Starts the sources that a run begins with.
+    pub(crate) fn start(&self, settings: &Settings) {
+        for source in &settings.sources {
+            let change = SourceChange::Set(Box::new(source.clone()));
+            self.supervisor.apply(change);
+        }
+        for faulty in &settings.faulty {
+            self.supervisor.apply(SourceChange::Refuse(faulty.clone()));
+        }
+    }
+
+    pub(super) fn supervisor(&self) -> &Supervisor {
+        &self.supervisor
+    }
+
+    /// The settings file.
+    pub(super) fn main_file(&self) -> &Path {
+        &self.file
+    }
+
+    pub(super) async fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().await
+    }
+
+    /// Reads the files again and applies what has changed.
+    pub(crate) async fn reload(&self) {
+        let mut known = self.known.lock().await;
+        let file = self.file.clone();
+        let read = spawn_blocking(move || Settings::read(&file)).await;
+        let read = read.unwrap_or_else(|error| Err(Failure::failed(error.to_string())));
+        let settings = match read {
+            Ok(settings) => settings,
+            Err(failure) => {
+                error!("{failure}; every source goes on with its last good settings");
+                self.supervisor.note_settings_error(&failure.message);
+                return;
+            }
+        };
+        let fixed = known.fixed.changed_keys(&settings.fixed);
+        for key in &fixed {
+            warn!(
+                "{}: `{key}` has changed; restart source-host to use that",
+                self.file.display()
+            );
+        }
+        known.sources_dir.clone_from(&settings.sources_dir);
+        let counts = self.apply_all(settings).await;
+        info!(
+            added = counts.added,
+            changed = counts.changed,
+            removed = counts.removed,
+            unchanged = counts.unchanged,
+            with_errors = counts.refused,
+            "settings read again"
+        );
+    }
+
+    async fn apply_all(&self, settings: Settings) -> Counts {
+        let mut counts = Counts::default();
+        let sources = settings.sources.iter().map(|source| &source.name);
+        let faulty = settings.faulty.iter().map(|faulty| &faulty.name);
+        let present: BTreeSet<&String> = sources.chain(faulty).collect();
+        let names = self.supervisor.names().into_iter();
+        let gone: Vec<String> = names.filter(|name| !present.contains(name)).collect();
+        // First, as another source may have the checkpoint of one that is gone.
+        for name in &gone {
+            counts.count(self.supervisor.apply(SourceChange::Remove(name.clone())));
+        }
+        for faulty in settings.faulty {
+            counts.count(self.supervisor.apply(SourceChange::Refuse(faulty)));
+        }
+        for source in settings.sources {
+            counts.count(self.set(source).await);
+        }
+        for name in &gone {
+            self.supervisor.forget_pause(name).await;
+        }
+        counts
+    }
+
+    /// Applies settings that were read, where they can be used.
+    pub(super) async fn set(&self, settings: SourceSettings) -> Applied {
+        let usable = if self.supervisor.would_replace(&settings) {
+            self.usable(&settings).await
+        } else {
+            self.has_outputs(&settings)
+        };
+        let change = match usable {
+            Ok(()) => SourceChange::Set(Box::new(settings)),
+            Err(failure) => SourceChange::Refuse(FaultySource {
+                name: settings.name,
+                failure,
+            }),
+        };
+        self.supervisor.apply(change)
+    }
+
+    /// Whether a source can be run with settings that were not yet tried: the component is asked,
+    /// without the network.
+    pub(super) async fn usable(&self, settings: &SourceSettings) -> Result<(), Failure> {
+        self.has_outputs(settings)?;
+        source::validate(&self.supervisor.context().components, settings).await
+    }
+
+    /// The outputs are those that the run began with.
+    fn has_outputs(&self, settings: &SourceSettings) -> Result<(), Failure> {
+        let running = &self.supervisor.context().inherited.outputs;
+        settings.check_outputs(running).map_err(|failure| Failure {
+            message: format!("{failure} (a new output is used after a restart)"),
+            ..failure
+        })
+    }
+}

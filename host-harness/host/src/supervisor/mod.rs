@@ -1,0 +1,638 @@
+//! The sources that a host runs. Each has a task of its own that starts it, stops it and starts it
+//! again, so that a change of one source waits for that source and for no other.
+//!
+//! Where sources come from is not known here. Whoever knows it calls [`Supervisor::apply`] with one
+//! [`SourceChange`] for each source that was added, changed or removed, and learns by
+//! [`Supervisor::stopped`] that a source does nothing any more.
+
+mod control;
+mod files;
+mod pauses;
+mod start;
+mod worker;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use source_common::disk::{FileVersion, blocking};
+use source_common::exit::Failure;
+use source_outputs::Outputs;
+use source_runtime::shutdown::{Shutdown, Stopper};
+use source_runtime::source::Components;
+use source_runtime::source_loop::SourceExit;
+use source_runtime::store::{SourceState, StateDir};
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+use tracing::{error, info, warn};
+
+pub(crate) use self::control::FileControl;
+pub(crate) use self::files::SettingsFiles;
+use self::pauses::Pauses;
+pub(crate) use self::start::StartupTracker;
+use self::worker::{Phase, Worker};
+use crate::dead_letter::DeadLetterSinks;
+use crate::progress::Bars;
+use crate::registry::{Registry, SourceEntry};
+use crate::report::PausedBy;
+use crate::settings::{FaultySource, Inherited, SourceSettings};
+
+pub(crate) const STDOUT_CLOSED: &str = "standard output was closed by its reader";
+
+/// What all sources share.
+pub(crate) struct HostContext {
+    /// Where components are loaded.
+    pub(crate) components: Components,
+    /// Where checkpoints are kept.
+    pub(crate) state: Arc<StateDir>,
+    /// Where events go.
+    pub(crate) outputs: Arc<Outputs>,
+    /// What a file of `sources_dir` takes from the settings file.
+    pub(crate) inherited: Inherited,
+    /// Where rejected records go.
+    pub(crate) dead_letters: DeadLetterSinks,
+    /// What a person at a terminal sees.
+    pub(crate) bars: Arc<Bars>,
+    /// What is reported.
+    pub(crate) registry: Registry,
+    /// Whether a source ends when it is caught up.
+    pub(crate) once: bool,
+    /// Whether the run goes on when every source has ended, since others may be added.
+    pub(crate) outlives_sources: bool,
+    /// What the first tries of the sources at the start have come to.
+    pub(crate) starts: StartupTracker,
+    /// Asks for a stop, where one source finds that none can go on.
+    pub(crate) stopper: Stopper,
+    /// The request to stop.
+    pub(crate) shutdown: Shutdown,
+}
+
+/// A change of one source, as whoever knows the sources tells it.
+#[derive(Debug)]
+pub(crate) enum SourceChange {
+    /// The source is there, with these settings. Where they are those that it runs with, it is left
+    /// alone; one that has ended, or waits to be started again, is started.
+    Set(Box<SourceSettings>),
+    /// The source is there, and its settings cannot be used. Where it runs, it goes on with the
+    /// last ones that could.
+    Refuse(FaultySource),
+    /// The source is no longer there. Its checkpoint is kept.
+    Remove(String),
+}
+
+/// What a change came to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Applied {
+    Added,
+    Changed,
+    Refused,
+    Removed,
+    Unchanged,
+}
+
+/// How one source has ended.
+#[derive(Clone, Debug)]
+pub struct SourceSummary {
+    /// Its name.
+    pub name: String,
+    /// How it ended.
+    pub end: SourceExit,
+    /// What is kept of it.
+    pub record: SourceState,
+}
+
+/// Owns the sources that run. Clones share them.
+#[derive(Clone)]
+pub(crate) struct Supervisor {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    context: HostContext,
+    pauses: Pauses,
+    sources: Mutex<Sources>,
+    /// Is sent to whenever a source has ended by itself.
+    ended: watch::Sender<()>,
+}
+
+#[derive(Default)]
+struct Sources {
+    by_name: BTreeMap<String, Supervised>,
+    tasks: JoinSet<()>,
+    /// How many were ever added.
+    added: usize,
+}
+
+/// One source, as others see it.
+struct Supervised {
+    /// Its place in the order in which sources were added.
+    place: usize,
+    target: watch::Sender<Target>,
+    phase: watch::Receiver<Phase>,
+    retry: Arc<Notify>,
+    /// How it last ended by itself.
+    end: Option<(SourceExit, SourceState)>,
+}
+
+/// What one source should do. Its task sees to it.
+#[derive(Clone)]
+struct Target {
+    entry: SourceEntry,
+    /// How to run it; or why no version of its settings can be used.
+    run: Result<Arc<RunSettings>, Failure>,
+    /// A run that began with another number is replaced.
+    generation: u64,
+    paused_by: Option<PausedBy>,
+    /// Whether its checkpoint is being changed.
+    is_held: bool,
+    is_removed: bool,
+}
+
+impl Target {
+    /// Has the present run replaced.
+    fn replace(&mut self) {
+        self.generation = self.generation.wrapping_add(1);
+    }
+
+    /// What to run now.
+    fn runnable(&self) -> Option<&Arc<RunSettings>> {
+        let may_run = self.paused_by.is_none() && !self.is_held && !self.is_removed;
+        self.run.as_ref().ok().filter(|_| may_run)
+    }
+}
+
+/// The settings that a source runs with, and the files that they name.
+struct RunSettings {
+    settings: SourceSettings,
+    files: NamedFiles,
+}
+
+impl RunSettings {
+    fn new(settings: SourceSettings) -> Arc<Self> {
+        let files = NamedFiles::new(settings.named_files());
+        Arc::new(Self { settings, files })
+    }
+
+    /// Whether a run with these settings would be the same, and reads the same.
+    fn is_same(&self, settings: &SourceSettings) -> bool {
+        self.settings.is_same_run(settings) && !self.files.have_changed()
+    }
+}
+
+/// Files that are read at the start of a source, such as those of secrets.
+struct NamedFiles {
+    paths: Vec<PathBuf>,
+    /// As they were when they were last read.
+    read: Mutex<Vec<FileVersion>>,
+}
+
+impl NamedFiles {
+    fn new(paths: Vec<PathBuf>) -> Self {
+        let read = Mutex::new(versions(&paths));
+        Self { paths, read }
+    }
+
+    /// Notes that they are read now.
+    fn note_read(&self) {
+        *self.lock() = versions(&self.paths);
+    }
+
+    fn have_changed(&self) -> bool {
+        *self.lock() != versions(&self.paths)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<FileVersion>> {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn versions(paths: &[PathBuf]) -> Vec<FileVersion> {
+    paths.iter().map(|path| FileVersion::of(path)).collect()
+}
+
+/// A source that does nothing while this lives.
+struct StoppedSource {
+    shared: Arc<Shared>,
+    name: String,
+}
+
+impl StoppedSource {
+    fn set(&self, is_held: bool) {
+        if let Some(source) = self.shared.lock().by_name.get(&self.name) {
+            source.target.send_modify(|target| target.is_held = is_held);
+        }
+    }
+}
+
+impl Drop for StoppedSource {
+    fn drop(&mut self) {
+        self.set(false);
+    }
+}
+
+impl Supervisor {
+    /// One without sources.
+    pub(crate) fn new(context: HostContext) -> Result<Self, Failure> {
+        let pauses = Pauses::read(context.state.path())?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                context,
+                pauses,
+                sources: Mutex::default(),
+                ended: watch::Sender::new(()),
+            }),
+        })
+    }
+
+    /// What all sources share.
+    pub(crate) fn context(&self) -> &HostContext {
+        &self.shared.context
+    }
+
+    /// Carries out a change. Returns at once: a source that has to stop for it stops meanwhile.
+    pub(crate) fn apply(&self, change: SourceChange) -> Applied {
+        match change {
+            SourceChange::Set(settings) => self.set(*settings),
+            SourceChange::Refuse(faulty) => self.refuse(faulty),
+            SourceChange::Remove(name) => self.remove(&name),
+        }
+    }
+
+    fn set(&self, settings: SourceSettings) -> Applied {
+        let name = settings.name.clone();
+        let outputs = settings.outputs.clone();
+        let outputs = outputs.unwrap_or_else(|| self.context().inherited.outputs.clone());
+        let mut sources = self.shared.lock();
+        if let Some(former) = &settings.renamed_from
+            && sources.present(former).is_none()
+        {
+            self.shared.pauses.rename(former, &name);
+        }
+        let paused_by = self.shared.paused_by(&settings);
+        let Some(source) = sources.present(&name) else {
+            let entry = self.context().registry.add_source(&name, outputs);
+            entry.set_paused(paused_by);
+            if paused_by.is_some() {
+                log_pause(&name, paused_by);
+            }
+            let run = Ok(RunSettings::new(settings));
+            self.add(&mut sources, entry, run, paused_by);
+            return Applied::Added;
+        };
+        let target = source.target.borrow().clone();
+        target.entry.set_settings_error(None);
+        target.entry.set_outputs(outputs);
+        target.entry.set_paused(paused_by);
+        let is_same_run = target.run.is_ok_and(|run| run.is_same(&settings));
+        let is_same_pause = target.paused_by == paused_by;
+        let has_ended = *source.phase.borrow() == Phase::Ended;
+        if is_same_run && is_same_pause && !has_ended {
+            source.retry.notify_waiters();
+            return Applied::Unchanged;
+        }
+        if !is_same_pause {
+            log_pause(&name, paused_by);
+        }
+        source.end = None;
+        source.target.send_modify(|target| {
+            target.paused_by = paused_by;
+            if !is_same_run {
+                target.run = Ok(RunSettings::new(settings));
+            }
+            if !is_same_run || has_ended {
+                target.replace();
+            }
+        });
+        Applied::Changed
+    }
+
+    fn refuse(&self, faulty: FaultySource) -> Applied {
+        let FaultySource { name, failure } = faulty;
+        let message = failure.message.clone();
+        let mut sources = self.shared.lock();
+        if let Some(source) = sources.present(&name) {
+            let target = source.target.borrow();
+            target.entry.set_settings_error(Some(message));
+            if target.run.is_ok() {
+                error!(source = %name, "{failure}; it goes on with its last good settings");
+            } else {
+                error!(source = %name, "{failure}");
+            }
+        } else {
+            let entry = self.context().registry.add_source(&name, Vec::new());
+            entry.set_settings_error(Some(message));
+            error!(source = %name, "{failure}");
+            self.add(&mut sources, entry, Err(failure), None);
+        }
+        Applied::Refused
+    }
+
+    fn remove(&self, name: &str) -> Applied {
+        let mut sources = self.shared.lock();
+        let Some(source) = sources.present(name) else {
+            return Applied::Unchanged;
+        };
+        source.target.send_modify(|target| target.is_removed = true);
+        self.context().registry.remove_source(name);
+        info!(source = %name, "removed; its checkpoint is kept");
+        Applied::Removed
+    }
+
+    /// The names of the sources that are there.
+    fn names(&self) -> Vec<String> {
+        let sources = self.shared.lock();
+        let present = sources.by_name.iter();
+        let present = present.filter(|(_, source)| !source.target.borrow().is_removed);
+        present.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// How a source is run, or why it cannot be; `None` where there is no such source.
+    fn find(&self, name: &str) -> Option<Result<Arc<RunSettings>, Failure>> {
+        let mut sources = self.shared.lock();
+        let source = sources.present(name)?;
+        let run = source.target.borrow().run.clone();
+        Some(run)
+    }
+
+    /// Whether these settings would take the place of others that can be used.
+    fn would_replace(&self, settings: &SourceSettings) -> bool {
+        match self.find(&settings.name) {
+            Some(Ok(run)) => !run.is_same(settings),
+            Some(Err(_)) | None => false,
+        }
+    }
+
+    /// Notes of every source why the present settings are not used.
+    fn note_settings_error(&self, message: &str) {
+        for source in self.shared.lock().by_name.values() {
+            let target = source.target.borrow();
+            target.entry.set_settings_error(Some(message.to_owned()));
+        }
+    }
+
+    /// Pauses a source until it is resumed, also across a restart, or resumes it.
+    async fn set_pause(&self, name: &str, is_paused: bool) -> io::Result<()> {
+        let (shared, source) = (Arc::clone(&self.shared), name.to_owned());
+        blocking(move || shared.pauses.set(&source, is_paused)).await?;
+        let paused_by = is_paused.then_some(PausedBy::Api);
+        if let Some(source) = self.shared.lock().present(name) {
+            let is_changed = source.target.send_if_modified(|target| {
+                let is_changed = target.paused_by != paused_by;
+                target.paused_by = paused_by;
+                target.entry.set_paused(paused_by);
+                is_changed
+            });
+            if is_changed {
+                source.end = None;
+                log_pause(name, paused_by);
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets that a source was paused that is no longer there.
+    async fn forget_pause(&self, name: &str) {
+        let (shared, source) = (Arc::clone(&self.shared), name.to_owned());
+        if let Err(error) = blocking(move || shared.pauses.set(&source, false)).await {
+            let directory = self.context().state.path().display();
+            warn!(source = %name, "its pause is not removed from {directory}: {error}");
+        }
+    }
+
+    /// Waits until a source does nothing, and keeps it so for as long as the value lives.
+    async fn hold(&self, name: &str) -> StoppedSource {
+        let stopped = StoppedSource {
+            shared: Arc::clone(&self.shared),
+            name: name.to_owned(),
+        };
+        stopped.set(true);
+        self.stopped(name).await;
+        stopped
+    }
+
+    /// Waits until a source does not run: it is paused, held, removed, or has ended.
+    pub(crate) async fn stopped(&self, name: &str) {
+        if let Some(mut phase) = self.shared.phase(name) {
+            // Its task drops the other side when it is removed.
+            let _ = phase.wait_for(|phase| *phase != Phase::Running).await;
+        }
+    }
+
+    /// Adds a source, and its task.
+    fn add(
+        &self,
+        sources: &mut Sources,
+        entry: SourceEntry,
+        run: Result<Arc<RunSettings>, Failure>,
+        paused_by: Option<PausedBy>,
+    ) {
+        let name = entry.name().to_owned();
+        let target = Target {
+            entry,
+            run,
+            generation: 0,
+            paused_by,
+            is_held: false,
+            is_removed: false,
+        };
+        if let Some(leaving) = sources.by_name.get_mut(&name) {
+            // It was removed, and has not yet stopped: its task starts it again then.
+            leaving.end = None;
+            leaving.target.send_modify(|present| {
+                let generation = present.generation.wrapping_add(1);
+                *present = Target {
+                    generation,
+                    ..target
+                };
+            });
+            return;
+        }
+        let starts = &self.context().starts;
+        let startup = target.runnable().and_then(|_| starts.add());
+        let (target, wanted) = watch::channel(target);
+        let (reported, phase) = watch::channel(Phase::Idle);
+        let retry = Arc::new(Notify::new());
+        let worker = Worker {
+            shared: Arc::clone(&self.shared),
+            name: name.clone(),
+            target: wanted,
+            phase: reported,
+            retry: Arc::clone(&retry),
+            startup,
+        };
+        // Those that have ended are let go of.
+        while sources.tasks.try_join_next().is_some() {}
+        sources.tasks.spawn(worker.run());
+        let source = Supervised {
+            place: sources.added,
+            target,
+            phase,
+            retry,
+            end: None,
+        };
+        sources.added = sources.added.saturating_add(1);
+        sources.by_name.insert(name, source);
+    }
+
+    /// Waits until every source has ended by itself; for ever where the run outlives its sources.
+    pub(crate) async fn all_ended(&self) {
+        let mut ended = self.shared.ended.subscribe();
+        loop {
+            if !self.context().outlives_sources
+                && self.shared.lock().have_ended(self.context().once)
+            {
+                return;
+            }
+            if ended.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Waits until the sources have stopped, if that is requested, and not longer than so long
+    /// after it. Returns how they ended, in the order in which they were added.
+    pub(crate) async fn finish(self, stop_max: Duration) -> Vec<SourceSummary> {
+        let mut shutdown = self.context().shutdown.clone();
+        let mut tasks = std::mem::take(&mut self.shared.lock().tasks);
+        if shutdown.is_requested() {
+            loop {
+                tokio::select! {
+                    joined = tasks.join_next() => if joined.is_none() { break },
+                    // What has not ended by now is cut off; its position has not moved.
+                    () = shutdown.requested_since(stop_max) => break,
+                }
+            }
+        }
+        tasks.shutdown().await;
+        let by_name = std::mem::take(&mut self.shared.lock().by_name);
+        let mut sources: Vec<(String, Supervised)> = by_name.into_iter().collect();
+        sources.sort_by_key(|(_, source)| source.place);
+        let once = self.context().once;
+        let summaries = sources.into_iter().filter_map(|(name, source)| {
+            let target = source.target.borrow();
+            let (end, record) = match (source.end, &target.run) {
+                (Some(ended), _) => ended,
+                (None, Ok(_)) if target.runnable().is_some() => {
+                    (SourceExit::Stopped, SourceState::new(&name))
+                }
+                (None, Err(failure)) if once => {
+                    let end = SourceExit::Failed(failure.clone());
+                    (end, SourceState::new(&name))
+                }
+                (None, Ok(_) | Err(_)) => return None,
+            };
+            Some(SourceSummary { name, end, record })
+        });
+        summaries.collect()
+    }
+}
+
+impl Sources {
+    /// A source that is not being removed.
+    fn present(&mut self, name: &str) -> Option<&mut Supervised> {
+        let source = self.by_name.get_mut(name);
+        source.filter(|source| !source.target.borrow().is_removed)
+    }
+
+    /// Whether no source runs or may be resumed, and so nothing is left to wait for. A run with
+    /// `--once` does not wait for an operator.
+    fn have_ended(&self, once: bool) -> bool {
+        let mut ends = self.by_name.values().map(|source| {
+            let target = source.target.borrow();
+            let is_at_rest = target.run.is_err()
+                || target.paused_by == Some(PausedBy::Settings)
+                || (once && target.paused_by.is_some());
+            (source.end.is_some(), is_at_rest)
+        });
+        let has_any = once || self.by_name.values().any(|source| source.end.is_some());
+        has_any && ends.all(|(has_ended, is_at_rest)| has_ended || is_at_rest)
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Sources> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes how a source has ended by itself.
+    fn note_end(&self, name: &str, end: SourceExit, record: SourceState) {
+        match &end {
+            SourceExit::CaughtUp => info!(source = %name, "caught up"),
+            SourceExit::Failed(failure) | SourceExit::Output(Some(failure)) => {
+                error!(source = %name, "{failure}");
+            }
+            SourceExit::LeaseLost => info!(source = %name, "left to another host"),
+            SourceExit::Output(None) => {
+                error!(source = %name, "{STDOUT_CLOSED}");
+                // No other source can deliver either.
+                self.context.stopper.stop();
+            }
+            SourceExit::Stopped => info!(source = %name, "stopped"),
+        }
+        if let Some(source) = self.lock().by_name.get_mut(name) {
+            source.end = Some((end, record));
+        }
+        self.ended.send_replace(());
+    }
+
+    /// Forgets a source that was removed and has stopped. Returns whether it is still removed.
+    fn forget(&self, name: &str) -> bool {
+        let mut sources = self.lock();
+        let source = sources.by_name.get(name);
+        let is_removed = source.is_none_or(|source| source.target.borrow().is_removed);
+        if is_removed {
+            sources.by_name.remove(name);
+        }
+        is_removed
+    }
+
+    /// Waits until a source that was removed has stopped. The error is that it is not removed.
+    async fn until_gone(&self, name: &str) -> Result<(), Failure> {
+        let is_removed = {
+            let sources = self.lock();
+            let source = sources.by_name.get(name);
+            source.is_none_or(|source| source.target.borrow().is_removed)
+        };
+        if !is_removed {
+            let reason = "which is a source too; remove that one, or leave `renamed_from` out";
+            let reason = format!("`renamed_from` is `{name}`, {reason}");
+            return Err(Failure::settings(reason).retryable());
+        }
+        if let Some(mut phase) = self.phase(name) {
+            // Its task drops the other side at its end.
+            while phase.changed().await.is_ok() {}
+        }
+        Ok(())
+    }
+
+    /// What the task of a source does, from now on.
+    fn phase(&self, name: &str) -> Option<watch::Receiver<Phase>> {
+        let sources = self.lock();
+        sources.by_name.get(name).map(|source| source.phase.clone())
+    }
+
+    /// What pauses a source with these settings.
+    fn paused_by(&self, settings: &SourceSettings) -> Option<PausedBy> {
+        if !settings.enabled {
+            Some(PausedBy::Settings)
+        } else if self.pauses.contains(&settings.name) {
+            Some(PausedBy::Api)
+        } else {
+            None
+        }
+    }
+}
+
+fn log_pause(source: &str, paused_by: Option<PausedBy>) {
+    match paused_by {
+        None => info!(%source, "resumed"),
+        Some(PausedBy::Api) => {
+            info!(%source, "paused by an operator; its position is kept until it is resumed");
+        }
+        Some(PausedBy::Settings) => {
+            info!(%source, "paused by `enabled = false`; its position is kept");
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! From the settings of one source to its loop. What cannot start is the
+//! failure of that source alone: it is logged, shown by `status` and in the
+//! exit code, and tried again where another try can help.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use source_common::backoff::Backoff;
+use source_common::disk::blocking;
+use source_common::exit::Failure;
+use source_runtime::outgoing::RequestObserver;
+use source_runtime::shutdown::Shutdown;
+use source_runtime::source::{Components, NetworkAccess, Source};
+use source_runtime::source_loop::{SourceExit, SourceLoop, SourceReader};
+use source_runtime::store::{SourceState, StateDir};
+use tokio::sync::{Notify, watch};
+use tokio::time::sleep;
+use tracing::{debug, error, info, warn};
+
+use super::{HostContext, RunSettings, Shared};
+use crate::destination::{Destination, ObservedRequests};
+use crate::registry::SourceEntry;
+use crate::report::RunState;
+use crate::source;
+
+/// All that a source needs to start, and to start again.
+pub(super) struct SourceStarter {
+    /// What all sources share.
+    pub(super) shared: Arc<Shared>,
+    /// What the settings say of it.
+    pub(super) run: Arc<RunSettings>,
+    /// What is reported of it.
+    pub(super) entry: SourceEntry,
+    /// The request to stop this source.
+    pub(super) shutdown: Shutdown,
+    /// Ends the wait before the next try.
+    pub(super) retry: Arc<Notify>,
+    /// Of a source that the run began with.
+    pub(super) startup: Option<Startup>,
+}
+
+/// A source that is ready, and what is kept of it.
+type PreparedSource = (Source, SourceState);
+
+impl SourceStarter {
+    /// Start the source and run it until the end.
+    pub(super) async fn run(self) -> (SourceExit, SourceState) {
+        let entry = self.entry.clone();
+        let ended = self.run_until_end().await;
+        entry.set_run(RunState::Ended);
+        ended
+    }
+
+    async fn run_until_end(mut self) -> (SourceExit, SourceState) {
+        let mut backoff = Backoff::default();
+        loop {
+            let mut shutdown = self.shutdown.clone();
+            let readied = tokio::select! {
+                readied = self.ready() => readied,
+                _ = shutdown.requested() => return (SourceExit::Stopped, self.blank()),
+            };
+            let failure = match readied {
+                Ok((source, record)) => return self.start(source, record).await,
+                Err(failure) => failure,
+            };
+            backoff.fail();
+            let failures = backoff.failures();
+            let may_try_again = !self.context().once && failure.is_retryable;
+            if !may_try_again || self.is_alone(failures).await {
+                return (SourceExit::Failed(failure), self.blank());
+            }
+            let wait = backoff.wait();
+            let seconds = wait.as_secs_f64();
+            error!(source = %self.name(), failures, "{failure}; next try in {seconds:.1} s");
+            tokio::select! {
+                () = sleep(wait) => {}
+                () = self.retry.notified() => {}
+                _ = self.shutdown.requested() => return (SourceExit::Failed(failure), self.blank()),
+            }
+        }
+    }
+
+    /// Whether no source that the run began with could be started. Such a run ends, so that
+    /// whoever started it learns of that.
+    async fn is_alone(&mut self, failures: u32) -> bool {
+        let startup = self.startup.take().filter(|_| failures == 1);
+        let Some(startup) = startup else {
+            return false;
+        };
+        drop(startup);
+        let context = self.context();
+        !context.outlives_sources && !context.starts.any_started().await
+    }
+
+    fn context(&self) -> &HostContext {
+        &self.shared.context
+    }
+
+    fn name(&self) -> &str {
+        &self.run.settings.name
+    }
+
+    /// Loads what is kept of the source, its component and its settings.
+    async fn ready(&self) -> Result<PreparedSource, Failure> {
+        self.take_over().await?;
+        let mut record = self.context().state.load(self.name())?;
+        match self.source().await {
+            Ok(source) => Ok((source, record)),
+            Err(failure) => {
+                record.note_start_error(&failure.message);
+                self.entry.update(&record);
+                self.store(record).await;
+                Err(failure)
+            }
+        }
+    }
+
+    /// Takes over the checkpoint of the source that this one was, once that has stopped.
+    async fn take_over(&self) -> Result<(), Failure> {
+        let settings = &self.run.settings;
+        let Some(former) = settings.renamed_from.clone() else {
+            return Ok(());
+        };
+        let (file, name) = (settings.file.display().to_string(), self.name().to_owned());
+        let failed = |failure: Failure| Failure {
+            message: format!("{file}: source `{name}`: {failure}"),
+            ..failure
+        };
+        self.shared.until_gone(&former).await.map_err(failed)?;
+        let (state, to) = (Arc::clone(&self.context().state), name.clone());
+        let from = former.clone();
+        let moved = blocking(move || Ok(state.rename(&from, &to))).await;
+        let moved = moved.map_err(|error| failed(Failure::failed(error.to_string())))?;
+        if moved.map_err(failed)? {
+            info!(source = %name, "has the checkpoint of `{former}`, its former name");
+        }
+        Ok(())
+    }
+
+    async fn source(&self) -> Result<Source, Failure> {
+        let settings = &self.run.settings;
+        self.run.files.note_read();
+        let components = &self.context().components;
+        let source = source::ready(components, settings, NetworkAccess::Online).await?;
+        // Settings that the component refuses end the source here. One that
+        // fails in another way is run, and its loop tries it again.
+        if let Err(error) = source::try_settings(&source, &settings.file, 0).await? {
+            debug!(source = %source.name, "settings are not checked: {error}");
+        }
+        Ok(source)
+    }
+
+    /// Best effort: `status` shows what is stored, and the log has it too.
+    async fn store(&self, record: SourceState) {
+        let state = Arc::clone(&self.context().state);
+        if let Err(error) = blocking(move || state.store(&record)).await {
+            let directory = self.context().state.path().display();
+            warn!(source = %self.name(), "its failure is not stored in {directory}: {error}");
+        }
+    }
+
+    async fn start(mut self, source: Source, record: SourceState) -> (SourceExit, SourceState) {
+        if let Some(startup) = self.startup.take() {
+            startup.started();
+        }
+        self.entry.update(&record);
+        self.entry.set_run(RunState::Running);
+        let description = &source.description;
+        info!(
+            source = %source.name,
+            component = %description.name,
+            version = %description.version,
+            "started"
+        );
+        let context = &self.shared.context;
+        let reader = Reader {
+            run: Arc::clone(&self.run),
+            components: context.components.clone(),
+            requests: Arc::new(ObservedRequests {
+                entry: self.entry.clone(),
+                registry: context.registry.clone(),
+            }),
+        };
+        source.observe_requests(Arc::clone(&reader.requests));
+        let wake = self.entry.wake_signal();
+        let destination = Destination {
+            progress: context.bars.source(&source.name, &record),
+            outputs: Arc::clone(&context.outputs),
+            chosen: self.run.settings.outputs.clone(),
+            namespace: description.namespace.clone(),
+            dead_letter: context.dead_letters.of(&source.name),
+            entry: self.entry,
+            registry: context.registry.clone(),
+        };
+        let looped = SourceLoop {
+            source,
+            record,
+            state: Arc::<StateDir>::clone(&context.state),
+            sink: Arc::new(destination),
+            once: context.once,
+            wake,
+            reader: Some(Arc::new(reader)),
+            shutdown: self.shutdown,
+        };
+        looped.run().await
+    }
+
+    fn blank(&self) -> SourceState {
+        SourceState::new(self.name())
+    }
+}
+
+/// Reads what the settings of a source refer to again.
+struct Reader {
+    run: Arc<RunSettings>,
+    components: Components,
+    requests: Arc<dyn RequestObserver>,
+}
+
+#[async_trait]
+impl SourceReader for Reader {
+    async fn read_again(&self, current: &Source) -> Result<Option<Source>, Failure> {
+        let (settings, access) = (&self.run.settings, NetworkAccess::Online);
+        self.run.files.note_read();
+        let read =
+            source::ready_again(&self.components, settings, access, current.settings()).await?;
+        if let Some(source) = &read {
+            source.observe_requests(Arc::clone(&self.requests));
+        }
+        Ok(read)
+    }
+}
+
+/// What the first tries of the sources that a run begins with have come to. Clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct StartupTracker {
+    counts: watch::Sender<Counts>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    started: usize,
+    undecided: usize,
+    /// Whether every source that the run begins with is counted.
+    is_complete: bool,
+}
+
+impl Counts {
+    fn are_decided(self) -> bool {
+        self.is_complete && self.undecided == 0
+    }
+}
+
+/// The first try of one source, which has failed where this is dropped.
+#[derive(Debug)]
+pub(super) struct Startup {
+    counts: watch::Sender<Counts>,
+}
+
+impl StartupTracker {
+    /// One without sources.
+    pub(crate) fn new() -> Self {
+        Self {
+            counts: watch::Sender::default(),
+        }
+    }
+
+    /// Counts a source, where the run begins with it.
+    pub(super) fn add(&self) -> Option<Startup> {
+        let is_first = self.counts.send_if_modified(|counts| {
+            if !counts.is_complete {
+                counts.undecided = counts.undecided.saturating_add(1);
+            }
+            !counts.is_complete
+        });
+        is_first.then(|| Startup {
+            counts: self.counts.clone(),
+        })
+    }
+
+    /// Notes that every source that the run begins with has been added.
+    pub(crate) fn complete(&self) {
+        self.counts.send_modify(|counts| counts.is_complete = true);
+    }
+
+    /// Waits until every source has started or failed to.
+    pub(crate) async fn all_decided(&self) {
+        let mut counts = self.counts.subscribe();
+        // The sender is one of this.
+        let _ = counts.wait_for(|counts| counts.are_decided()).await;
+    }
+
+    /// Wait until a source has started, or none can. Whether one has.
+    async fn any_started(&self) -> bool {
+        let mut counts = self.counts.subscribe();
+        let decided = counts.wait_for(|counts| counts.started > 0 || counts.are_decided());
+        decided.await.is_ok_and(|counts| counts.started > 0)
+    }
+}
+
+impl Startup {
+    fn started(self) {
+        self.counts.send_modify(|counts| {
+            counts.started = counts.started.saturating_add(1);
+        });
+    }
+}
+
+impl Drop for Startup {
+    fn drop(&mut self) {
+        self.counts.send_modify(|counts| {
+            counts.undecided = counts.undecided.saturating_sub(1);
+        });
+    }
+}

@@ -1,0 +1,238 @@
+//! Changes through the admin server.
+
+use std::fs;
+
+use mimecast_simulator::Endpoint;
+use serde_json::{Value, json};
+
+use crate::place::{ALL, Place, simulator, tenant};
+
+#[test]
+fn a_pause_by_the_api_survives_a_restart_until_it_is_taken_back() {
+    let place = Place::new(&["acme", "other"]);
+    let host = place.start(&[]);
+    host.wait_for_events("acme", ALL);
+    host.wait_for_state("acme", "active");
+    assert_eq!(host.ask("POST", "sources/acme/pause", ""), (200, json!({})));
+    let paused = host.source("acme");
+    assert_eq!(
+        (&paused["state"], &paused["paused_by"]),
+        (&json!("paused"), &json!("api"))
+    );
+    let (status, log) = host.running.stop();
+    assert_eq!(status.code(), Some(0), "{log}");
+
+    let tokens = place.simulators["acme"].requests().to(Endpoint::Token);
+    let mut host = place.start(&[]);
+    host.wait_for_state("other", "active");
+    assert_eq!(host.source("acme")["paused_by"], "api");
+    // A reload does not end it.
+    host.reload();
+    assert_eq!(host.source("acme")["state"], "paused");
+    host.wait_for_status("acme", |source| source["paused_by"] == "api");
+    assert_eq!(
+        place.simulators["acme"].requests().to(Endpoint::Token),
+        tokens
+    );
+
+    let acme = &place.simulators["acme"];
+    acme.add_audit(4, acme.now_ms());
+    assert_eq!(host.ask("POST", "sources/acme/resume", "").0, 200);
+    host.wait_for_state("acme", "active");
+    host.wait_for_events("acme", ALL + 4);
+    assert_eq!(place.delivered("acme"), (ALL + 4, ALL + 4));
+}
+
+#[test]
+fn what_cannot_be_done_says_what_to_do() {
+    let place = Place::new(&["acme"]);
+    place.write("acme", "enabled = false");
+    place.write_text("bad", "enabeld = true");
+    let host = place.start(&[]);
+    let refused = |method: &str, path: &str, body: &str, status: u16, words: &str| {
+        let (found, answer) = host.ask(method, path, body);
+        let error = answer["error"].as_str().unwrap_or_default();
+        assert_eq!(found, status, "{method} {path}: {answer}");
+        assert!(error.contains(words), "{method} {path}: {error}");
+    };
+    let from = "{\"from\": \"2026-01-01T00:00:00Z\"}";
+    for action in ["pause", "resume", "check"] {
+        let path = format!("sources/none/{action}");
+        refused("POST", &path, "", 404, "there is no source \"none\"");
+    }
+    refused("DELETE", "sources/none", "", 404, "there is no source");
+    for action in ["pause", "resume"] {
+        let path = format!("sources/acme/{action}");
+        refused("POST", &path, "", 409, "set `enabled = true` there");
+    }
+    refused(
+        "POST",
+        "sources/acme/reset",
+        from,
+        409,
+        "set `start` in its settings",
+    );
+    refused(
+        "POST",
+        "sources/bad/check",
+        "",
+        409,
+        "did you mean `enabled`?",
+    );
+    let bad = json!({"enabeld": true, "settings": {}}).to_string();
+    refused("PUT", "sources/new", &bad, 422, "did you mean `enabled`?");
+    let bad = json!({"settings": {"client_id": "x"}}).to_string();
+    refused("PUT", "sources/new", &bad, 422, "`client_secret`");
+    let bad = json!({"outputs": ["sime"], "settings": {}}).to_string();
+    refused("PUT", "sources/new", &bad, 422, "did you mean `siem`?");
+    for name in ["..%2Fescape", ".hidden", "a%20b"] {
+        refused(
+            "PUT",
+            &format!("sources/{name}"),
+            "{}",
+            422,
+            "the name of a source",
+        );
+    }
+    let names: Vec<_> = fs::read_dir(place.path("sources")).unwrap().collect();
+    assert_eq!(names.len(), 3, "nothing was written: {names:?}");
+}
+
+#[test]
+fn a_source_of_the_settings_file_is_changed_there() {
+    let place = Place::new(&["acme"]);
+    let (table, settings) = place
+        .text("acme", "")
+        .split_once("[settings]")
+        .map(|(a, b)| {
+            (
+                a.to_owned(),
+                b.replace("acme.secret", "sources/acme.secret"),
+            )
+        })
+        .unwrap();
+    fs::remove_file(place.source_file("acme")).unwrap();
+    place.write_main(&format!(
+        "[[source]]\nname = \"acme\"\n{table}[source.settings]{settings}"
+    ));
+    let host = place.start(&[]);
+    host.wait_for_state("acme", "active");
+    for (method, body) in [("PUT", "{}"), ("DELETE", "")] {
+        let (status, answer) = host.ask(method, "sources/acme", body);
+        assert_eq!(status, 409, "{answer}");
+        assert!(
+            answer["error"]
+                .as_str()
+                .unwrap()
+                .contains("change it there"),
+            "{answer}"
+        );
+    }
+    assert_eq!(host.ask("POST", "sources/acme/pause", "").0, 200);
+    host.wait_for_state("acme", "paused");
+}
+
+/// What the page sends for a new connector.
+fn body(place: &Place, name: &str) -> Value {
+    let simulator = &place.simulators[name];
+    json!({
+        "enabled": true,
+        "allow": [simulator.api_url(), simulator.storage_url()],
+        "settings": {
+            "base_url": simulator.api_url(),
+            "client_id": simulator.client_id(),
+            "client_secret": simulator.client_secret(),
+            "streams": ["audit"],
+            "format": "raw",
+        },
+    })
+}
+
+#[test]
+fn a_source_is_put_tested_changed_reset_and_removed() {
+    let mut place = Place::new(&["other"]);
+    place
+        .simulators
+        .insert("acme".to_owned(), simulator(tenant(5)));
+    let host = place.start(&[]);
+    let mut settings = body(&place, "acme");
+    settings["settings"]["client_secret"] = json!("a wrong secret");
+    assert_eq!(
+        host.ask("PUT", "sources/acme", &settings.to_string()).0,
+        200
+    );
+    host.wait_for_state("acme", "unauthorized");
+    let (status, report) = host.ask("POST", "sources/acme/check", "");
+    assert_eq!(
+        (status, &report["successful"]),
+        (200, &json!(false)),
+        "{report:#}"
+    );
+    assert_eq!(
+        report["streams"][0]["outcome"], "unauthorized",
+        "{report:#}"
+    );
+    let file = fs::read_to_string(place.source_file("acme")).unwrap();
+    assert!(!file.contains("a wrong secret"), "{file}");
+    assert!(file.contains("acme.client_secret.secret"), "{file}");
+
+    // A new secret takes effect at once, although the file of the source stays as it is.
+    let settings = body(&place, "acme").to_string();
+    assert_eq!(host.ask("PUT", "sources/acme", &settings).0, 200);
+    assert_eq!(fs::read_to_string(place.source_file("acme")).unwrap(), file);
+    host.wait_for_state("acme", "active");
+    host.wait_for_events("acme", ALL);
+    let (status, report) = host.ask("POST", "sources/acme/check", "");
+    assert_eq!(
+        (status, &report["successful"]),
+        (200, &json!(true)),
+        "{report:#}"
+    );
+    assert!(report["at"].as_str().unwrap().ends_with('Z'), "{report:#}");
+    let (status, form) = host.ask("GET", "sources/acme/settings", "");
+    assert_eq!((status, &form["editable"]), (200, &json!(true)), "{form:#}");
+    let secret = place.simulators["acme"].client_secret();
+    assert!(!form.to_string().contains(&secret), "{form}");
+
+    // The same again replaces nothing.
+    let tokens = place.simulators["acme"].requests().to(Endpoint::Token);
+    host.wait_for_source("acme", "caught up", |source| {
+        source["next_poll_at"].is_string()
+    });
+    assert_eq!(
+        host.ask(
+            "POST",
+            "sources/acme/reset",
+            "{\"from\": \"2020-01-01T00:00:00Z\"}"
+        )
+        .0,
+        200
+    );
+    crate::setup::wait_until("the same events again", || {
+        place.delivered("acme") == (ALL, 2 * ALL)
+    });
+    assert!(place.simulators["acme"].requests().to(Endpoint::Token) > tokens);
+    let bad = "{\"streams\": [\"none\"], \"from\": \"2020-01-01T00:00:00Z\"}";
+    let (status, answer) = host.ask("POST", "sources/acme/reset", bad);
+    assert_eq!(status, 422, "{answer}");
+    host.wait_for_state("acme", "active");
+
+    assert_eq!(host.ask("DELETE", "sources/acme", "").0, 200);
+    assert_eq!(host.ask("GET", "sources/acme", "").0, 404);
+    let mut names: Vec<_> = fs::read_dir(place.path("sources"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["other.secret", "other.toml"]);
+    assert!(place.path("state/acme.checkpoint.json").exists());
+
+    // It returns where it was.
+    assert_eq!(host.ask("PUT", "sources/acme", &settings).0, 200);
+    host.wait_for_state("acme", "active");
+    host.wait_for_source("acme", "caught up", |source| {
+        source["next_poll_at"].is_string()
+    });
+    assert_eq!(place.delivered("acme"), (ALL, 2 * ALL));
+    assert_eq!(place.simulators["other"].requests().to(Endpoint::Token), 1);
+}
