@@ -15,6 +15,7 @@ mod components;
 mod disk;
 mod hostile;
 mod isolation;
+mod overlap;
 mod process;
 mod requests;
 mod running;

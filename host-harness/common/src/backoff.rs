@@ -71,6 +71,12 @@ impl Backoff {
     }
 }
 
+/// A wait that is longer by chance, by this fraction of it at most.
+#[must_use]
+pub fn spread(wait: Duration, fraction: f64) -> Duration {
+    wait.saturating_add(wait.mul_f64(fraction * fastrand::f64()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,5 +121,14 @@ mod tests {
         assert!(backoff.wait_beyond(2).is_some_and(|wait| wait <= FIRST));
         let wait = backoff.wait();
         assert!(wait >= Duration::from_secs(2) && wait <= Duration::from_secs(4));
+    }
+
+    #[test]
+    fn a_spread_wait_is_never_shorter_and_differs_from_others() {
+        let wait = Duration::from_secs(60);
+        let waits: Vec<Duration> = (0..100).map(|_| spread(wait, 0.025)).collect();
+        let longest = Duration::from_millis(61_500);
+        assert!(waits.iter().all(|it| (wait..=longest).contains(it)));
+        assert!(waits.iter().any(|it| *it != waits[0]));
     }
 }

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use tokio::sync::OwnedSemaphorePermit;
+
 /// Where an event ends in the text of its batch, and what it is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Entry {
@@ -89,6 +91,37 @@ impl<'a> Delivery<'a> {
             kind: kind.map_or("", |kind| kind.name.as_str()),
             stream: kind.map_or("", |kind| kind.stream.as_str()),
             namespace: self.namespace,
+        }
+    }
+}
+
+/// Room in outputs for events that are not delivered yet, a permit for each byte. It is made before
+/// the events are fetched, so that what an output does not accept is bounded, and each part ends
+/// when its output accepts.
+#[derive(Debug, Default)]
+pub struct Reservation {
+    parts: Vec<(usize, OwnedSemaphorePermit)>,
+}
+
+impl Reservation {
+    /// Adds room in an output, which has a number among all of them.
+    pub fn add(&mut self, output: usize, room: OwnedSemaphorePermit) {
+        self.parts.push((output, room));
+    }
+
+    /// Takes what is reserved in an output, to let go of it when that accepts.
+    pub fn take(&mut self, output: usize) -> Option<OwnedSemaphorePermit> {
+        let place = self
+            .parts
+            .iter()
+            .position(|(number, _)| *number == output)?;
+        Some(self.parts.swap_remove(place).1)
+    }
+
+    /// Lets go of what is beyond so many bytes in each output.
+    pub fn shrink_to(&mut self, bytes: usize) {
+        for (_, room) in &mut self.parts {
+            drop(room.split(room.num_permits().saturating_sub(bytes)));
         }
     }
 }

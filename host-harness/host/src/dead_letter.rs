@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
-use source_common::delivery::{Delivery, DeliveryError, Entry, Kind};
+use source_common::delivery::{Delivery, DeliveryError, Entry, Kind, Reservation};
 use source_common::disk::{self, blocking};
 use source_common::exit::Failure;
 use source_outputs::{Appender, Outputs};
@@ -173,7 +173,7 @@ async fn deliver(
         kinds: &kinds,
     };
     let rejected_events = output
-        .accept(&delivery, None)
+        .accept(&delivery, None, Reservation::default())
         .await
         .map_err(|undelivered| match undelivered {
             DeliveryError::Closed => StoreRejectedError::Closed,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use source_common::delivery::{Delivery, DeliveryError, RejectedEvent};
+use source_common::delivery::{Delivery, DeliveryError, RejectedEvent, Reservation};
 use source_outputs::Outputs;
 use source_runtime::bindings::RejectedRecord;
 use source_runtime::deliver::{EventSink, StoreRejectedError};
@@ -33,8 +33,18 @@ pub(crate) struct Destination {
 
 #[async_trait]
 impl EventSink for Destination {
-    async fn accept(&self, delivery: &Delivery<'_>) -> Result<Vec<RejectedEvent>, DeliveryError> {
-        self.outputs.accept(delivery, self.chosen.as_deref()).await
+    async fn reserve(&self, bytes: usize) -> Reservation {
+        let chosen = self.chosen.as_deref();
+        self.outputs.reserve(self.entry.name(), chosen, bytes).await
+    }
+
+    async fn accept(
+        &self,
+        delivery: &Delivery<'_>,
+        reservation: Reservation,
+    ) -> Result<Vec<RejectedEvent>, DeliveryError> {
+        let chosen = self.chosen.as_deref();
+        self.outputs.accept(delivery, chosen, reservation).await
     }
 
     async fn store_rejected(

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use source_common::exit::Failure;
 use source_common::secret::Secret;
-use source_runtime::bindings::{Limits, PollError};
+use source_runtime::bindings::PollError;
 use source_runtime::engine::CallError;
 use source_runtime::source::{
     Component, ComponentLocation, Components, NetworkAccess, Source, SourceOptions,
@@ -135,15 +135,7 @@ pub(crate) async fn try_settings(
     let fault = |error: &dyn std::fmt::Display| {
         Failure::settings(format!("{file}: source `{}`: {error}", source.name))
     };
-    let limits = Limits {
-        max_requests: requests_max,
-        ..source.limits
-    };
-    let polled = match source.short_timeout_instance().await {
-        Ok(mut instance) => instance.poll(source.settings(), None, None, limits).await,
-        Err(error) => Err(error),
-    };
-    let answer = match polled {
+    let answer = match source.try_poll(requests_max).await {
         Ok(answer) => answer,
         Err(error) => return Ok(Err(error)),
     };

@@ -1,12 +1,16 @@
 //! All outputs together: a batch is accepted when each of them has accepted
 //! it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use source_common::backoff::Backoff;
+use source_common::delivery::Reservation;
+use source_common::delivery::to_usize;
 use source_common::escape::escape;
 use source_common::exit::Failure;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, TryAcquireError};
 use tokio::time::sleep;
 use tracing::{error, info, warn};
 
@@ -16,6 +20,10 @@ use super::{Delivery, DeliveryError, Output, OutputConfig, OutputError, Rejected
 /// With a bound on the tries: those of an output that is blocked. Waiting
 /// longer would keep an operator from the reason.
 const BLOCKED_TRIES_MAX: u32 = 3;
+
+/// What sources may have fetched, or be fetching, that one output has not accepted: the batches of
+/// some sixty sources. All others that deliver to it wait.
+const UNDELIVERED_BYTES_MAX: u32 = 64 * 1024 * 1024;
 
 /// The outputs of a run, shared by its sources.
 pub struct Outputs {
@@ -30,6 +38,8 @@ struct NamedOutput {
     name: String,
     kind: String,
     statistics: Statistics,
+    /// A permit for each byte that may still be fetched for it.
+    room: Arc<Semaphore>,
     output: Mutex<Box<dyn Output>>,
 }
 
@@ -77,6 +87,7 @@ impl Outputs {
                 name: name.to_owned(),
                 kind: kind.to_owned(),
                 statistics: Statistics::default(),
+                room: Arc::new(Semaphore::new(to_usize(UNDELIVERED_BYTES_MAX))),
                 output: Mutex::new(output),
             });
         }
@@ -97,22 +108,85 @@ impl Outputs {
         }
     }
 
-    /// Delivers to each output, or to those that are chosen by their names, as
-    /// often as it takes. Returns the events that an output can never accept.
-    /// An output that does not accept holds up the sources that it is chosen
-    /// for, and no other.
+    /// Waits until each output, or each of those that are chosen, has room for so many bytes of
+    /// events of a source. While one has none, nothing is reserved in the others.
+    pub async fn reserve(
+        &self,
+        source: &str,
+        chosen: Option<&[String]>,
+        bytes: usize,
+    ) -> Reservation {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let bytes = bytes.min(UNDELIVERED_BYTES_MAX);
+        let mut first = None;
+        loop {
+            match self.try_reserve(chosen, bytes, first) {
+                Ok(reservation) => return reservation,
+                Err((number, full)) => {
+                    let _held_back = full.statistics.hold_back(source);
+                    let room = Arc::clone(&full.room).acquire_many_owned(bytes).await;
+                    // Only a closed semaphore refuses, and nothing closes these.
+                    first = room.ok().map(|room| (number, room));
+                }
+            }
+        }
+    }
+
+    /// Reserves in all or none of the chosen outputs; one of them may have been waited for. The
+    /// error is the first that is full.
+    fn try_reserve(
+        &self,
+        chosen: Option<&[String]>,
+        bytes: u32,
+        waited_for: Option<(usize, OwnedSemaphorePermit)>,
+    ) -> Result<Reservation, (usize, &NamedOutput)> {
+        let mut reservation = Reservation::default();
+        let reserved = waited_for.as_ref().map(|(number, _)| *number);
+        if let Some((number, room)) = waited_for {
+            reservation.add(number, room);
+        }
+        for (number, output) in self.chosen(chosen) {
+            if Some(number) == reserved {
+                continue;
+            }
+            match Arc::clone(&output.room).try_acquire_many_owned(bytes) {
+                Ok(room) => reservation.add(number, room),
+                Err(TryAcquireError::NoPermits) => return Err((number, output)),
+                Err(TryAcquireError::Closed) => {}
+            }
+        }
+        Ok(reservation)
+    }
+
+    /// The outputs that are chosen by their names, or all, with their numbers.
+    fn chosen<'a>(
+        &'a self,
+        chosen: Option<&[String]>,
+    ) -> impl Iterator<Item = (usize, &'a NamedOutput)> {
+        let outputs = self.outputs.iter().enumerate();
+        outputs.filter(move |(_, it)| chosen.is_none_or(|names| names.contains(&it.name)))
+    }
+
+    /// Delivers to all outputs at once, or to those that are chosen by their
+    /// names, as often as it takes. Returns the events that an output can never
+    /// accept. An output that does not accept holds up the sources that it is
+    /// chosen for, and no other.
     pub async fn accept(
         &self,
         delivery: &Delivery<'_>,
         chosen: Option<&[String]>,
+        mut reservation: Reservation,
     ) -> Result<Vec<RejectedEvent>, DeliveryError> {
-        let mut rejected_events = Vec::new();
-        for output in &self.outputs {
-            if chosen.is_none_or(|names| names.contains(&output.name)) {
-                rejected_events.extend(self.accept_by(output, delivery).await?);
+        let deliveries = self.chosen(chosen).map(|(number, output)| {
+            let room = reservation.take(number);
+            async move {
+                let rejected_events = self.accept_by(output, delivery).await;
+                drop(room);
+                rejected_events
             }
-        }
-        Ok(rejected_events)
+        });
+        let rejected_events = try_join_all(deliveries).await?;
+        Ok(rejected_events.into_iter().flatten().collect())
     }
 
     /// Returns the status of each output, in the order in which they were opened.
@@ -243,7 +317,6 @@ impl Outputs {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use async_trait::async_trait;
@@ -321,7 +394,9 @@ mod tests {
         let tries = Arc::clone(&config.tries);
         let configs: [(&str, &dyn OutputConfig); 1] = [("http", &config)];
         let outputs = Outputs::open(configs, tries_max).await.unwrap();
-        let result = outputs.accept(&delivery(), None).await;
+        let result = outputs
+            .accept(&delivery(), None, Reservation::default())
+            .await;
         (result, tries.load(Ordering::Relaxed))
     }
 
@@ -378,7 +453,11 @@ mod tests {
 
         let deliver = || {
             let outputs = Arc::clone(&outputs);
-            tokio::spawn(async move { outputs.accept(&delivery(), None).await })
+            tokio::spawn(async move {
+                outputs
+                    .accept(&delivery(), None, Reservation::default())
+                    .await
+            })
         };
         let begun = tokio::time::Instant::now();
         let first = deliver();
@@ -436,18 +515,67 @@ mod tests {
         let outputs = Arc::new(Outputs::open(configs, None).await.unwrap());
         let held_up = {
             let outputs = Arc::clone(&outputs);
-            tokio::spawn(async move { outputs.accept(&delivery(), None).await })
+            tokio::spawn(async move {
+                outputs
+                    .accept(&delivery(), None, Reservation::default())
+                    .await
+            })
         };
         while refusing.tries.load(Ordering::Relaxed) == 0 {
             tokio::task::yield_now().await;
         }
         let only = ["good".to_owned()];
         for _ in 0..3 {
-            let accepted = outputs.accept(&delivery(), Some(&only)).await;
+            let accepted = outputs
+                .accept(&delivery(), Some(&only), Reservation::default())
+                .await;
             assert!(accepted.unwrap().is_empty());
         }
-        assert_eq!(good.tries.load(Ordering::Relaxed), 3);
+        // One of them is of the delivery that is held up.
+        assert_eq!(good.tries.load(Ordering::Relaxed), 4);
         assert!(!held_up.is_finished());
         held_up.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_output_that_is_full_holds_back_its_own_sources_only() {
+        const MIB: usize = 1024 * 1024;
+        let config = Refusing {
+            left: u32::MAX,
+            tries: Arc::default(),
+            error: blocked,
+        };
+        let configs: [(&str, &dyn OutputConfig); 2] = [("bad", &config), ("good", &config)];
+        let outputs = Outputs::open(configs, None).await.unwrap();
+        let [bad, good] = ["bad", "good"].map(|name| [name.to_owned()]);
+        let reserve = async |chosen, bytes| {
+            let reserved = outputs.reserve("acme", chosen, bytes);
+            tokio::time::timeout(Duration::from_secs(60), reserved).await
+        };
+        let mut kept = Vec::new();
+        for _ in 0..64 {
+            kept.push(reserve(Some(&bad[..]), MIB).await.unwrap());
+        }
+        assert!(reserve(Some(&bad[..]), 1).await.is_err());
+        // One that waits for both holds nothing of the other.
+        let of_both = outputs.reserve("acme", None, MIB);
+        let mut of_both = std::pin::pin!(of_both);
+        let waits = tokio::time::timeout(Duration::from_secs(60), &mut of_both);
+        assert!(waits.await.is_err());
+        assert_eq!(outputs.report()[0].waiting_sources, 1);
+        let all_of_good = reserve(Some(&good[..]), 64 * MIB).await.unwrap();
+        drop(all_of_good);
+        // What was fetched is less than what was reserved.
+        for reservation in &mut kept {
+            reservation.shrink_to(MIB / 2);
+        }
+        let mut both = of_both.await;
+        assert!(both.take(0).is_some() && both.take(1).is_some());
+        assert_eq!(outputs.report()[0].waiting_sources, 0);
+        for reservation in &mut kept {
+            drop(reservation.take(0));
+        }
+        drop(both);
+        assert!(reserve(Some(&bad[..]), usize::MAX).await.is_ok());
     }
 }

@@ -45,9 +45,18 @@ struct Counts {
     waiting: BTreeMap<String, String>,
     /// The last of these reasons.
     reason: String,
+    /// The sources that fetch nothing because it has as much to accept as may wait for it, and how
+    /// often each waits.
+    held_back: BTreeMap<String, usize>,
     blocked_since: Option<Instant>,
     /// Of earlier times that have ended.
     blocked_for: Duration,
+}
+
+/// A source that waits for room in an output, for as long as this lives.
+pub(super) struct HeldBack<'a> {
+    statistics: &'a Statistics,
+    source: &'a str,
 }
 
 /// One delivery to an output, from its first try to its end, however it ends.
@@ -60,6 +69,18 @@ impl Statistics {
     /// Starts a delivery.
     pub(super) fn begin<'a>(&'a self, source: &'a str) -> DeliveryStatistics<'a> {
         DeliveryStatistics {
+            statistics: self,
+            source,
+        }
+    }
+
+    /// Notes that a source waits until it has accepted more.
+    pub(super) fn hold_back<'a>(&'a self, source: &'a str) -> HeldBack<'a> {
+        let mut counts = self.lock();
+        let waits = counts.held_back.entry(source.to_owned()).or_default();
+        *waits = waits.saturating_add(1);
+        drop(counts);
+        HeldBack {
             statistics: self,
             source,
         }
@@ -79,13 +100,17 @@ impl Statistics {
                 .saturating_add(blocked_now.unwrap_or_default()),
             events: counts.events,
             batches: counts.batches,
-            waiting_sources: counts.waiting.len(),
+            waiting_sources: counts.waiting.len().saturating_add(counts.held_back.len()),
         }
     }
 
     /// Why it does not accept what a source delivers; `None` while it does.
     pub(super) fn blocked(&self, source: &str) -> Option<String> {
-        self.lock().waiting.get(source).cloned()
+        let counts = self.lock();
+        let is_blocked = counts.blocked_since.is_some();
+        let held_back =
+            (is_blocked && counts.held_back.contains_key(source)).then_some(&counts.reason);
+        counts.waiting.get(source).or(held_back).cloned()
     }
 
     fn lock(&self) -> MutexGuard<'_, Counts> {
@@ -116,6 +141,18 @@ impl<'a> DeliveryStatistics<'a> {
         counts.events = counts.events.saturating_add(events);
         counts.batches = counts.batches.saturating_add(1);
         counts.last_success_at = Some(SystemTime::now());
+    }
+}
+
+impl Drop for HeldBack<'_> {
+    fn drop(&mut self) {
+        let mut counts = self.statistics.lock();
+        if let Some(waits) = counts.held_back.get_mut(self.source) {
+            *waits = waits.saturating_sub(1);
+            if *waits == 0 {
+                counts.held_back.remove(self.source);
+            }
+        }
     }
 }
 

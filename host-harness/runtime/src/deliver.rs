@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use source_common::delivery::{Delivery, DeliveryError, RejectedEvent};
+use source_common::delivery::{Delivery, DeliveryError, RejectedEvent, Reservation};
 
 use crate::bindings::RejectedRecord;
 use crate::store::SourceState;
@@ -12,13 +12,23 @@ use crate::store::SourceState;
 /// it has returned `Ok`, so what it accepted must survive a crash.
 #[async_trait]
 pub trait EventSink: Send + Sync {
-    /// Takes every event of a batch, as often as that has to be tried. Returns
-    /// the events that can never be taken; the loop has them kept with the
-    /// rejected records.
+    /// Waits until there is room for so many bytes of events. The loop reserves it before a poll,
+    /// and fetches nothing meanwhile. By default there always is.
+    async fn reserve(&self, _bytes: usize) -> Reservation {
+        Reservation::default()
+    }
+
+    /// Takes every event of a batch, as often as that has to be tried, and lets go of what is
+    /// reserved for it. Returns the events that can never be taken; the loop has them kept with
+    /// the rejected records.
     ///
     /// The future may be dropped at any await point, when the source has to
     /// stop; the events then come again.
-    async fn accept(&self, delivery: &Delivery<'_>) -> Result<Vec<RejectedEvent>, DeliveryError>;
+    async fn accept(
+        &self,
+        delivery: &Delivery<'_>,
+        reservation: Reservation,
+    ) -> Result<Vec<RejectedEvent>, DeliveryError>;
 
     /// Keeps records of a source that could not become events, and events that
     /// can never be taken.

@@ -25,6 +25,7 @@ mod description;
 pub mod engine;
 pub mod lease;
 pub mod outgoing;
+mod poll_slots;
 pub mod rate_limit;
 pub mod shutdown;
 pub mod source;

@@ -16,13 +16,14 @@ use source_common::secret::{Redactor, Secret};
 use tokio::sync::OnceCell;
 
 use crate::allow_list::{AllowList, AllowSetting, Origin};
-use crate::bindings::{Description, Limits};
+use crate::bindings::{Batch, Description, Limits, PollError};
 use crate::description;
 use crate::engine::{
     CallError, CompiledComponent, Instance, InstanceSettings, Sandbox, SourceBudget,
 };
 use crate::lease::{Lease, SourceLease};
 use crate::outgoing::{Outgoing, RequestObserver};
+use crate::poll_slots::PollSlots;
 use crate::untrusted_text::{DETAIL_BYTES_MAX, Sanitizer};
 
 /// A component processes one batch at a time and needs a few MiB, so this is generous.
@@ -131,6 +132,7 @@ pub struct Components {
 
 struct Shared {
     sandbox: Sandbox,
+    polls: PollSlots,
     cache_dir: Option<PathBuf>,
     /// A load that fails leaves its cell empty for the next try.
     loaded: Mutex<BTreeMap<ComponentLocation, Arc<OnceCell<Component>>>>,
@@ -140,6 +142,7 @@ struct Shared {
 #[derive(Clone)]
 pub struct Component {
     loaded: CompiledComponent,
+    polls: PollSlots,
     description: Arc<Description>,
     kinds: Arc<[Kind]>,
 }
@@ -173,6 +176,7 @@ pub struct Source {
     pub checkpoint_secrets: Redactor,
     allow: AllowList,
     loaded: CompiledComponent,
+    polls: PollSlots,
     settings: Secret,
     instance: InstanceSettings,
 }
@@ -195,6 +199,7 @@ impl Components {
         Ok(Self {
             shared: Arc::new(Shared {
                 sandbox,
+                polls: PollSlots::new(),
                 cache_dir,
                 loaded: Mutex::default(),
             }),
@@ -246,6 +251,7 @@ impl Components {
         });
         Ok(Component {
             loaded,
+            polls: self.shared.polls.clone(),
             kinds: kinds.collect(),
             description: Arc::new(described),
         })
@@ -293,6 +299,7 @@ impl Source {
             checkpoint_secrets: options.checkpoint_secrets,
             allow,
             loaded: component.loaded.clone(),
+            polls: component.polls.clone(),
             settings: options.settings,
             instance: InstanceSettings {
                 source: options.name,
@@ -303,6 +310,11 @@ impl Source {
                 share: SourceBudget::default(),
             },
         })
+    }
+
+    /// The slots that its polls share with those of all sources.
+    pub(crate) fn polls(&self) -> &PollSlots {
+        &self.polls
     }
 
     /// A fresh instance of its component.
@@ -317,6 +329,17 @@ impl Source {
             ..self.instance.clone()
         };
         Instance::new(&self.loaded, &settings).await
+    }
+
+    /// A first poll of so many requests, which is to show what the component makes of its settings.
+    pub async fn try_poll(&self, requests_max: u32) -> Result<Result<Batch, PollError>, CallError> {
+        let limits = Limits {
+            max_requests: requests_max,
+            ..self.limits
+        };
+        let _slot = self.polls.acquire().await;
+        let mut instance = self.short_timeout_instance().await?;
+        instance.poll(&self.settings, None, None, limits).await
     }
 
     /// What to do about an origin of which the component says that its host

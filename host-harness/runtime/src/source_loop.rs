@@ -1,7 +1,18 @@
 //! The loop of one source: poll, verify, deliver, store, wait.
+//!
+//! ```text
+//! poll 1 ─► deliver 1 ─► store 1
+//!           poll 2 ────► deliver 2 ─► store 2
+//!                        poll 3 ────► deliver 3 …
+//! ```
+//!
+//! At most one batch is fetched ahead of the one that is delivered. It is delivered after that one is
+//! accepted, and given up with it.
 
+mod delivering;
 mod pace;
 mod persist;
+mod polling;
 mod record;
 mod turns;
 
@@ -10,8 +21,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use source_common::backoff::Backoff;
-use source_common::delivery::{Delivery, DeliveryError, Entry, RejectedEvent};
+use source_common::backoff::{Backoff, spread};
+use source_common::delivery::{RejectedEvent, Reservation};
 use source_common::exit::Failure;
 use source_common::secret::Secret;
 use tokio::sync::Notify;
@@ -19,13 +30,16 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
+use self::delivering::{Accepted, Deliverer, Delivering};
 use self::pace::ByteBudget;
+use self::persist::rejected_bytes;
+use self::polling::{Poll, Polled};
 use self::record::NewNotice;
 pub use self::turns::{SourceTurns, TurnEnd};
 use crate::batch;
 use crate::bindings::{Batch, NextPoll, PollError, RejectedRecord, StreamState};
 use crate::deliver::EventSink;
-use crate::engine::{CallError, Instance};
+use crate::engine::Instance;
 use crate::rate_limit::{Admission, LogRateLimiter, Rate};
 use crate::shutdown::Shutdown;
 use crate::source::Source;
@@ -38,7 +52,13 @@ const POLL_GRACE: Duration = Duration::from_secs(3);
 const DELIVERY_GRACE: Duration = Duration::from_secs(4);
 /// How long an instance is kept that could go on at once but has to wait: it holds its memory, and
 /// what it has begun to read.
-const INSTANCE_IDLE_MAX: Duration = Duration::from_secs(2);
+const INSTANCE_IDLE_MAX: Duration = Duration::from_secs(3);
+/// How old the stored position may be while nothing is collected. A later start reads again for as
+/// long, and finds nothing that it would deliver again.
+const IDLE_STORE_INTERVAL: Duration = Duration::from_secs(5 * 60);
+/// How much longer than asked for a wait is at most, as a fraction. Sources that were started
+/// together drift apart, and do not all ask in the same second of each minute.
+const WAIT_SPREAD: f64 = 0.025;
 /// The least wait where the component asks for one.
 const WAIT_MIN: Duration = Duration::from_secs(1);
 /// Refused credentials are not tried again before this: an account may be locked for that.
@@ -74,7 +94,7 @@ const NOTICES: Rate = Rate {
 /// The parts of a source's loop.
 pub struct SourceLoop {
     /// The source.
-    pub source: Source,
+    pub source: Arc<Source>,
     /// What is kept of it.
     pub record: SourceState,
     /// The directory of the stored state.
@@ -126,6 +146,11 @@ struct LoopState {
     /// What the last poll left for the next one. It holds a credential: it is passed on, and
     /// neither stored nor shown.
     session: Option<Secret>,
+    delivering: Option<Delivering>,
+    /// When what is kept of the source was last stored.
+    stored: Option<Instant>,
+    /// Whether it has changed since.
+    is_unstored: bool,
     storing: Option<JoinHandle<Result<(), StoreError>>>,
     backoff: Backoff,
     /// Of credentials that are refused.
@@ -146,10 +171,10 @@ impl SourceLoop {
     pub async fn run(self) -> (SourceExit, SourceState) {
         let mut running = LoopState::new(self);
         let end = running.drive().await;
-        let end = match (running.finish_storing().await, end) {
+        let end = match (running.complete(&end).await, end) {
             // What ended it comes before what that led to.
             (_, end @ (SourceExit::Failed(_) | SourceExit::Output(Some(_)))) | (Ok(()), end) => end,
-            (Err(unstored), _) => unstored,
+            (Err(end), _) => end,
         };
         (end, running.context.record)
     }
@@ -161,6 +186,9 @@ impl LoopState {
             context,
             instance: None,
             session: None,
+            delivering: None,
+            stored: None,
+            is_unstored: false,
             storing: None,
             backoff: Backoff::default(),
             refused: Backoff::new(REFUSED_WAIT_MIN, REFUSED_WAIT_MAX),
@@ -181,9 +209,13 @@ impl LoopState {
                 Step::SourceExit(end) => return end,
                 Step::Poll => {}
                 Step::Wait(wait) => {
+                    if let Err(end) = self.settle().await {
+                        return end;
+                    }
                     if let Err(end) = self.finish_storing().await {
                         return end;
                     }
+                    let wait = spread(wait, WAIT_SPREAD);
                     if wait > INSTANCE_IDLE_MAX {
                         self.instance = None;
                     }
@@ -249,7 +281,7 @@ impl LoopState {
                 self.instance = None;
                 self.refused.reset();
                 source.take_lease_of(&self.context.source);
-                self.context.source = source;
+                self.context.source = Arc::new(source);
                 true
             }
             // A file that is being replaced may be missing for a moment.
@@ -262,23 +294,62 @@ impl LoopState {
         }
     }
 
+    /// Ends what is under way, and stores what is not stored yet.
+    async fn complete(&mut self, end: &SourceExit) -> Result<(), SourceExit> {
+        let settled = self.settle().await;
+        self.finish_storing().await?;
+        settled?;
+        if self.is_unstored && !matches!(end, SourceExit::LeaseLost) {
+            self.start_storing();
+            self.finish_storing().await?;
+        }
+        Ok(())
+    }
+
     async fn step(&mut self) -> Step {
+        let mut polling = self.next_poll().start();
         let mut shutdown = self.context.shutdown.clone();
         let lease = self.context.source.lease();
-        let polled = tokio::select! {
-            // A process that was suspended finds both ready: what it has read is not its own.
-            biased;
-            () = lease.ended() => return Step::SourceExit(SourceExit::LeaseLost),
-            polled = self.poll() => polled,
-            // Nothing is lost: the position has not moved.
-            () = shutdown.requested_since(POLL_GRACE) => return Step::SourceExit(SourceExit::Stopped),
+        let polled = loop {
+            tokio::select! {
+                // A process that was suspended finds all ready: what it has read is not its own.
+                biased;
+                () = lease.ended() => return Step::SourceExit(SourceExit::LeaseLost),
+                polled = &mut polling.0 => break polled,
+                accepted = accepted(&mut self.delivering) => {
+                    if let Err(end) = self.take_accepted(accepted).await {
+                        return Step::SourceExit(end);
+                    }
+                }
+                // Nothing is lost: the position has not moved.
+                () = shutdown.requested_since(POLL_GRACE) => {
+                    return Step::SourceExit(SourceExit::Stopped);
+                }
+            }
         };
-        // The checkpoint of the batch before was stored during the poll.
+        let Ok(polled) = polled else {
+            let name = &self.context.source.name;
+            let fault = Failure::failed(format!("source `{name}`: a fault of the host"));
+            return Step::SourceExit(SourceExit::Failed(fault));
+        };
+        let Polled {
+            result,
+            instance,
+            memory_bytes_peak,
+            reservation,
+        } = polled;
+        self.instance = instance;
+        self.context.record.note_memory(memory_bytes_peak);
+        // Nothing is made of this batch before the one before is accepted, and the position after
+        // that one stored: no more than one batch is delivered again after a kill.
+        if let Err(end) = self.settle().await {
+            return Step::SourceExit(end);
+        }
         if let Err(end) = self.finish_storing().await {
             return Step::SourceExit(end);
         }
-        match polled {
-            Ok(Ok(batch)) => self.take(batch).await,
+        match result {
+            Ok(Ok(batch)) => self.take(batch, reservation).await,
             Ok(Err(error)) => self.poll_failed(error).await,
             Err(error) => {
                 let detail = format!("{error}; {}", error.advice());
@@ -287,39 +358,20 @@ impl LoopState {
         }
     }
 
-    /// One call. The instance stays only where the call has ended well.
-    async fn poll(&mut self) -> Result<Result<Batch, PollError>, CallError> {
-        let source = &self.context.source;
-        let mut instance = match self.instance.take() {
-            Some(instance) => instance,
-            None => source.instance().await?,
-        };
-        let checkpoint = self.context.record.checkpoint.as_deref();
-        let begun = Instant::now();
-        let polled = instance
-            .poll(
-                source.settings(),
-                checkpoint,
-                self.session.as_ref(),
-                source.limits,
-            )
-            .await;
-        self.context.sink.polled(begun.elapsed());
-        self.context
-            .record
-            .note_memory(instance.memory_bytes_peak());
-        if let Ok(Ok(_)) = polled {
-            self.instance = Some(instance);
+    /// The poll after the batch that was fetched last.
+    fn next_poll(&mut self) -> Poll {
+        let delivering = self.delivering.as_ref();
+        let ahead = delivering.map(|delivering| delivering.checkpoint.clone());
+        Poll {
+            source: Arc::clone(&self.context.source),
+            sink: Arc::clone(&self.context.sink),
+            instance: self.instance.take(),
+            checkpoint: ahead.or_else(|| self.context.record.checkpoint.clone()),
+            session: self.session.clone(),
         }
-        polled
     }
 
-    async fn take(&mut self, batch: Batch) -> Step {
-        if !matches!(batch.next, NextPoll::Now) {
-            // The session saves the next one what can be saved. An instance that waits takes
-            // memory and mappings, of which the tenants of a process have none to spare.
-            self.instance = None;
-        }
+    async fn take(&mut self, mut batch: Batch, reservation: Option<Reservation>) -> Step {
         let source = &self.context.source;
         let verified = batch::verify(
             &batch,
@@ -333,35 +385,65 @@ impl LoopState {
             return self.fail("component", &reason, Duration::ZERO).await;
         }
         self.refused.reset();
-        let rejected_events = match self.deliver(&batch).await {
-            Ok(rejected_events) => rejected_events,
-            Err(step) => return step,
-        };
-        match self.context.keep_rejected(&batch, &rejected_events).await {
-            Ok(bytes) => self.rejected.spend(bytes, Instant::now()),
-            Err(end) => return Step::SourceExit(end),
-        }
-        self.log_rejected(&batch.rejected, &rejected_events);
+        self.rejected.spend(rejected_bytes(&batch), Instant::now());
+        self.session = batch.session.take().map(Secret::new);
         let idle = batch.stats.is_empty() && batch.index.is_empty();
         let idle = idle && self.context.record.checkpoint.as_ref() == Some(&batch.checkpoint);
-        self.note(&batch, rejected_events.len());
+        let next = batch.next;
         let retry_at = first_retry(&batch);
-        let Batch {
-            checkpoint,
-            next,
-            session,
-            ..
-        } = batch;
-        self.session = session.map(Secret::new);
-        self.context.record.checkpoint = Some(checkpoint);
+        let has_nothing_to_deliver = batch.index.is_empty() && batch.rejected.is_empty();
+        self.delivering = Some(Deliverer::new(&self.context).start(batch, reservation));
+        let polls_ahead = matches!(next, NextPoll::Now) && !has_nothing_to_deliver;
+        if !polls_ahead && let Err(end) = self.settle().await {
+            return Step::SourceExit(end);
+        }
+        let step = self.next_step(next, idle, retry_at).await;
+        self.at_pace(step)
+    }
+
+    /// Waits until the batch under way is accepted.
+    async fn settle(&mut self) -> Result<(), SourceExit> {
+        while self.delivering.is_some() {
+            tokio::select! {
+                accepted = accepted(&mut self.delivering) => {
+                    return self.take_accepted(accepted).await;
+                }
+                // An output may refuse for hours, and to many sources.
+                () = sleep(INSTANCE_IDLE_MAX), if self.instance.is_some() => self.instance = None,
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts a batch that is accepted, and stores the position after it.
+    async fn take_accepted(
+        &mut self,
+        accepted: Result<Accepted, SourceExit>,
+    ) -> Result<(), SourceExit> {
+        self.delivering = None;
+        let Accepted {
+            batch,
+            rejected_events,
+        } = accepted?;
+        self.finish_storing().await?;
+        self.log_rejected(&batch.rejected, &rejected_events);
+        let is_worth_storing = self.note(&batch, rejected_events.len());
         self.context.record.next_poll_ms = None;
-        if let Some(wait) = wait_of(next) {
+        if let Some(wait) = wait_of(batch.next) {
             self.note_next_poll(wait);
         }
         self.log_waits(SystemTime::now());
-        self.start_storing();
-        let step = self.next_step(next, idle, retry_at).await;
-        self.at_pace(step)
+        self.context.record.checkpoint = Some(batch.checkpoint);
+        let is_due = self
+            .stored
+            .is_none_or(|stored| stored.elapsed() >= IDLE_STORE_INTERVAL);
+        if is_worth_storing || !batch.index.is_empty() || is_due {
+            self.start_storing();
+        } else {
+            self.is_unstored = true;
+            self.context.sink.progress(&self.context.record);
+        }
+        Ok(())
     }
 
     /// The next step, not before rejected records have budget again.
@@ -375,41 +457,8 @@ impl LoopState {
         }
     }
 
-    async fn deliver(&mut self, batch: &Batch) -> Result<Vec<RejectedEvent>, Step> {
-        if batch.index.is_empty() {
-            return Ok(Vec::new());
-        }
-        let index = index(batch);
-        let delivery = Delivery {
-            source: &self.context.source.name,
-            namespace: &self.context.source.description.namespace,
-            events: &batch.events,
-            index: &index,
-            kinds: &self.context.source.kinds,
-        };
-        let begun = Instant::now();
-        let lease = self.context.source.lease();
-        let accepted = tokio::select! {
-            biased;
-            () = lease.ended() => return Err(Step::SourceExit(SourceExit::LeaseLost)),
-            accepted = self.context.sink.accept(&delivery) => accepted,
-            () = self.context.shutdown.requested_since(DELIVERY_GRACE) => {
-                return Err(Step::SourceExit(SourceExit::Stopped));
-            }
-        };
-        if accepted.is_ok() {
-            self.context.sink.delivered(begun.elapsed());
-        }
-        accepted.map_err(|undelivered| {
-            Step::SourceExit(SourceExit::Output(match undelivered {
-                DeliveryError::Closed => None,
-                DeliveryError::Failed(reason) => Some(Failure::failed(format!("output: {reason}"))),
-            }))
-        })
-    }
-
-    /// Count, and tell people.
-    fn note(&mut self, batch: &Batch, undeliverable: usize) {
+    /// Count, and tell people. Returns whether that is worth storing at once.
+    fn note(&mut self, batch: &Batch, undeliverable: usize) -> bool {
         let source = &self.context.source;
         for stats in &batch.stats {
             debug!(
@@ -430,9 +479,10 @@ impl LoopState {
             .context
             .record
             .note_batch(batch, &source.description, undeliverable);
-        for notice in news {
+        for notice in news.notices {
             self.log_notice(&notice);
         }
+        news.is_worth_storing
     }
 
     fn log_notice(&mut self, notice: &NewNotice) {
@@ -698,16 +748,12 @@ pub fn settings_error(source: &str, setting: &str, detail: &str) -> String {
     }
 }
 
-/// The index of a batch in the words of a delivery.
-fn index(batch: &Batch) -> Vec<Entry> {
-    let entries = batch.index.iter();
-    entries
-        .map(|entry| Entry {
-            end: entry.end,
-            occurred_at: entry.occurred_at,
-            kind: entry.kind,
-        })
-        .collect()
+/// What the batch under way has come to; never, where none is.
+async fn accepted(delivering: &mut Option<Delivering>) -> Result<Accepted, SourceExit> {
+    match delivering {
+        Some(delivering) => delivering.end.as_mut().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Returns when the first of the failing streams is tried again.

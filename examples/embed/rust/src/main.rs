@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use source_common::delivery::{Delivery, DeliveryError, RejectedEvent};
+use source_common::delivery::{Delivery, DeliveryError, RejectedEvent, Reservation};
 use source_common::exit::Failure;
 use source_common::secret::Secret;
 use source_runtime::allow_list::AllowSetting;
@@ -32,7 +32,11 @@ struct Print;
 
 #[async_trait]
 impl EventSink for Print {
-    async fn accept(&self, delivery: &Delivery<'_>) -> Result<Vec<RejectedEvent>, DeliveryError> {
+    async fn accept(
+        &self,
+        delivery: &Delivery<'_>,
+        _: Reservation,
+    ) -> Result<Vec<RejectedEvent>, DeliveryError> {
         let mut stdout = io::stdout().lock();
         let written = stdout.write_all(delivery.events.as_bytes());
         // The checkpoint moves when this has returned.
@@ -76,7 +80,7 @@ async fn run() -> Result<SourceExit, Failure> {
     };
     let (_stopper, shutdown) = shutdown::channel();
     let source_loop = SourceLoop {
-        source: Source::new(&component, options, NetworkAccess::Online)?,
+        source: Arc::new(Source::new(&component, options, NetworkAccess::Online)?),
         record: state.load("embedded")?,
         state: Arc::new(state),
         sink: Arc::new(Print),

@@ -193,7 +193,7 @@ impl SourceStarter {
             registry: context.registry.clone(),
         };
         let looped = SourceLoop {
-            source,
+            source: Arc::new(source),
             record,
             state: Arc::<StateDir>::clone(&context.state),
             sink: Arc::new(destination),

@@ -3,7 +3,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use source_common::secret::{Redactor, Secret};
@@ -15,7 +14,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use super::CompiledComponent;
 use super::guest_log::GuestLog;
 use super::limits::MemoryLimit;
-use super::scheduler::{CpuTimeAccount, Scheduler};
+use super::scheduler::{CallState, CpuTimeAccount, Scheduler};
 use super::source_budget::SourceBudget;
 use crate::bindings::{
     Batch, CheckResult, Description, EventSource, Limits, NormalizeError, Normalized, PollError,
@@ -60,10 +59,35 @@ pub struct Instance {
 struct CallRunner {
     scheduler: Arc<Scheduler>,
     account: Arc<CpuTimeAccount>,
-    /// Whether an epoch has interrupted the component in this slice.
-    interrupted: Arc<AtomicBool>,
+    state: Arc<CallState>,
     log: GuestLog,
     call_timeout: Duration,
+}
+
+/// What an instance does at the moment, for who cannot look at it while it is called.
+#[derive(Clone, Debug)]
+pub(crate) struct Activity(Arc<CallState>);
+
+impl Activity {
+    /// Whether its call waits for what it has asked the host for, such as an answer of its
+    /// upstream.
+    pub(crate) fn waits_for_host(&self) -> bool {
+        self.0.waits_for_host()
+    }
+
+    /// That of a call which waits for its upstream.
+    #[cfg(test)]
+    pub(crate) fn waiting() -> Self {
+        let state = CallState::default();
+        state.wait_for_host();
+        Self(Arc::new(state))
+    }
+
+    /// That of a call which executes.
+    #[cfg(test)]
+    pub(crate) fn executing() -> Self {
+        Self(Arc::default())
+    }
 }
 
 /// Why a call came to no result. It says nothing about the upstream.
@@ -157,14 +181,14 @@ impl Instance {
         let turns = CallRunner {
             scheduler: Arc::clone(&loaded.scheduler),
             account: Arc::clone(&settings.share.cpu),
-            interrupted: Arc::default(),
+            state: Arc::default(),
             log,
             call_timeout: settings.call_timeout,
         };
-        let interrupted = Arc::clone(&turns.interrupted);
+        let call_state = Arc::clone(&turns.state);
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(move |_| {
-            interrupted.store(true, Ordering::Relaxed);
+            call_state.interrupt();
             Ok(UpdateDeadline::Yield(1))
         });
         // Instantiation runs code of the component too.
@@ -292,6 +316,11 @@ impl Instance {
         Ok(normalized)
     }
 
+    /// What it does, while a call borrows it.
+    pub(crate) fn activity(&self) -> Activity {
+        Activity(Arc::clone(&self.turns.state))
+    }
+
     /// The most memory this instance has had.
     #[must_use]
     pub fn memory_bytes_peak(&self) -> usize {
@@ -308,7 +337,7 @@ impl CallRunner {
     ) -> Option<wasmtime::Result<T>> {
         self.log.begin_call();
         self.scheduler
-            .run(&self.account, &self.interrupted, self.call_timeout, call)
+            .run(&self.account, &self.state, self.call_timeout, call)
             .await
     }
 

@@ -19,9 +19,11 @@ use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView as _};
 use wasmtime_wasi::p2::bindings::{cli, clocks, io, random};
 use wasmtime_wasi::random::WasiRandom;
 
+pub(crate) use self::instance::Activity;
 pub use self::instance::{CallError, Instance, InstanceSettings};
 use self::instance::{Io, State};
 use self::scheduler::Scheduler;
+pub(crate) use self::scheduler::processors;
 pub use self::scheduler::worker_threads;
 pub use self::source_budget::SourceBudget;
 use self::ticker::Ticker;

@@ -3,6 +3,7 @@
 //! source waits meanwhile, and the others go on.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use source_common::backoff::Backoff;
 use source_common::delivery::{Delivery, RejectedEvent};
@@ -10,29 +11,29 @@ use source_common::exit::Failure;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use super::{FAILURES_MAX_ONCE, LoopState, SourceExit, SourceLoop, index};
+use super::delivering::{Deliverer, index};
+use super::{FAILURES_MAX_ONCE, LoopState, SourceExit, SourceLoop};
 use crate::bindings::{Batch, RejectedRecord};
 use crate::deliver::StoreRejectedError;
 use crate::shutdown::Shutdown;
 use crate::source::Source;
 use crate::store::StoreError;
 
-impl SourceLoop {
+impl Deliverer {
     /// Put rejected records, and events that no output can take, on the disk.
-    /// Returns the bytes of the rejected records.
     pub(super) async fn keep_rejected(
         &self,
         batch: &Batch,
         rejected_events: &[RejectedEvent],
-    ) -> Result<usize, SourceExit> {
+    ) -> Result<(), SourceExit> {
         if batch.rejected.is_empty() && rejected_events.is_empty() {
-            return Ok(0);
+            return Ok(());
         }
         let source = &self.source;
         let undeliverable = undeliverable(source, batch, rejected_events);
         let failed = |reason| Failure::failed(format!("rejected records: {reason}"));
         for records in [&batch.rejected, &undeliverable] {
-            let mut tries = self.tries();
+            let mut tries = Tries::new(source, self.once, &self.shutdown);
             loop {
                 match self.sink.store_rejected(&source.name, records).await {
                     Ok(()) => break,
@@ -48,17 +49,13 @@ impl SourceLoop {
             }
             tries.done("rejected records");
         }
-        Ok(batch.rejected.iter().map(bytes_of).sum())
+        Ok(())
     }
+}
 
-    fn tries(&self) -> Tries {
-        Tries {
-            source: self.source.name.clone(),
-            backoff: Backoff::default(),
-            tries_max: self.once.then_some(FAILURES_MAX_ONCE),
-            shutdown: self.shutdown.clone(),
-        }
-    }
+/// The bytes of the rejected records of a batch where they are kept, about.
+pub(super) fn rejected_bytes(batch: &Batch) -> usize {
+    batch.rejected.iter().map(bytes_of).sum()
 }
 
 impl LoopState {
@@ -70,7 +67,10 @@ impl LoopState {
         self.context.sink.progress(&self.context.record);
         let record = Arc::new(self.context.record.clone());
         let state = Arc::clone(&self.context.state);
-        let mut tries = self.context.tries();
+        let SourceLoop { source, once, .. } = &self.context;
+        let mut tries = Tries::new(source, *once, &self.context.shutdown);
+        self.stored = Some(Instant::now());
+        self.is_unstored = false;
         self.storing = Some(tokio::spawn(async move {
             loop {
                 match Arc::clone(&state).store(Arc::clone(&record)).await {
@@ -112,6 +112,15 @@ struct Tries {
 }
 
 impl Tries {
+    fn new(source: &Source, once: bool, shutdown: &Shutdown) -> Self {
+        Self {
+            source: source.name.clone(),
+            backoff: Backoff::default(),
+            tries_max: once.then_some(FAILURES_MAX_ONCE),
+            shutdown: shutdown.clone(),
+        }
+    }
+
     /// Wait before the next one. The reason comes back where there is none:
     /// after the last one, and when a stop was asked for.
     async fn retry_later(&mut self, what: &str, reason: String) -> Result<(), String> {

@@ -6,6 +6,14 @@ use crate::bindings::{Batch, Description, NoticeKind};
 use crate::store::{SourceState, StatusMessage, epoch_ms};
 use crate::untrusted_text::{DETAIL_BYTES_MAX, Sanitizer};
 
+/// What is new in a batch that has been accepted.
+pub(super) struct News {
+    /// Notices that people have not seen yet.
+    pub(super) notices: Vec<NewNotice>,
+    /// Whether anything but times, positions and the number of requests is another than before.
+    pub(super) is_worth_storing: bool,
+}
+
 /// A notice that was not there before.
 pub(super) struct NewNotice {
     pub(super) stream: String,
@@ -26,24 +34,29 @@ impl SourceState {
         self.next_poll_ms = None;
     }
 
-    /// Count a batch that has been accepted. Returns the notices that people
-    /// have not seen yet.
+    /// Count a batch that has been accepted.
     pub(super) fn note_batch(
         &mut self,
         batch: &Batch,
         description: &Description,
         undeliverable: usize,
-    ) -> Vec<NewNotice> {
+    ) -> News {
         let undeliverable = u64::try_from(undeliverable).unwrap_or(u64::MAX);
         self.undeliverable = self.undeliverable.saturating_add(undeliverable);
+        let component = format!("{} {}", description.name, description.version);
+        let mut is_worth_storing =
+            undeliverable > 0 || self.last_error.is_some() || self.component != component;
         self.last_error = None;
-        self.component = format!("{} {}", description.name, description.version);
+        self.component = component;
         let at = epoch_ms(SystemTime::now());
         self.polled_ms = Some(at);
         self.succeeded_ms = Some(at);
         let now = now();
         for stats in &batch.stats {
             let stream = self.streams.entry(stats.stream.clone()).or_default();
+            is_worth_storing |= stats.received > 0
+                || stream.caught_up != stats.caught_up
+                || stream.last_error.is_some();
             stream.requests = stream.requests.saturating_add(u64::from(stats.requests));
             stream.received_bytes = stream.received_bytes.saturating_add(stats.received_bytes);
             stream.received = stream.received.saturating_add(stats.received);
@@ -57,13 +70,15 @@ impl SourceState {
         }
         for status in &batch.status {
             let stream = self.streams.entry(status.stream.clone()).or_default();
-            stream.state = status.state.into();
+            let state = status.state.into();
+            is_worth_storing |= stream.state != state || stream.state_detail != status.detail;
+            stream.state = state;
             stream.until_ms = status.until;
             stream.collected_until_ms = Some(status.collected_until);
             stream.quota_remaining = status.quota_remaining;
             stream.state_detail.clone_from(&status.detail);
         }
-        let mut news = Vec::new();
+        let mut notices = Vec::new();
         for notice in &batch.notices {
             let kind = notice_name(notice.kind);
             let stream = self.streams.entry(notice.stream.clone()).or_default();
@@ -71,6 +86,7 @@ impl SourceState {
                 .last_notice
                 .as_ref()
                 .is_some_and(|last| last.kind == kind && last.detail == notice.detail);
+            is_worth_storing |= !known || notice.kind == NoticeKind::Gap;
             if notice.kind == NoticeKind::Gap {
                 stream.gaps = stream.gaps.saturating_add(1);
             }
@@ -83,7 +99,7 @@ impl SourceState {
             }
             stream.last_notice = Some(said);
             if !known {
-                news.push(NewNotice {
+                notices.push(NewNotice {
                     stream: notice.stream.clone(),
                     kind,
                     detail: notice.detail.clone(),
@@ -91,7 +107,10 @@ impl SourceState {
                 });
             }
         }
-        news
+        News {
+            notices,
+            is_worth_storing,
+        }
     }
 
     /// Formats which streams fail, and why.

@@ -52,7 +52,11 @@ impl SourceTurns {
             self.state.read_again().await;
         }
         let end = self.poll(polls_max).await;
-        let end = match (self.state.finish_storing().await, end) {
+        let ended = match &end {
+            TurnEnd::Due(_) => &SourceExit::CaughtUp,
+            TurnEnd::Ended(ended) => ended,
+        };
+        let end = match (self.state.complete(ended).await, end) {
             (Ok(()), end) | (_, end @ TurnEnd::Ended(SourceExit::LeaseLost)) => end,
             (Err(unstored), _) => TurnEnd::Ended(unstored),
         };

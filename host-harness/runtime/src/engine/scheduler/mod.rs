@@ -30,7 +30,8 @@ pub fn worker_threads() -> usize {
     processors().saturating_add(HOST_WORKERS)
 }
 
-fn processors() -> usize {
+/// How many processors this process may use.
+pub(crate) fn processors() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
@@ -38,6 +39,31 @@ fn processors() -> usize {
 fn permits() -> usize {
     let workers = Handle::try_current().map_or(usize::MAX, |handle| handle.metrics().num_workers());
     processors().min(workers.saturating_sub(1)).max(1)
+}
+
+/// What the call of an instance does at the moment.
+#[derive(Debug, Default)]
+pub(super) struct CallState {
+    interrupted: AtomicBool,
+    waits_for_host: AtomicBool,
+}
+
+impl CallState {
+    /// An epoch makes the call yield.
+    pub(super) fn interrupt(&self) {
+        self.interrupted.store(true, Ordering::Relaxed);
+    }
+
+    #[cfg(test)]
+    pub(super) fn wait_for_host(&self) {
+        self.waits_for_host.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the call waits for what it has asked the host for, such as an answer of its
+    /// upstream, and not for a permit.
+    pub(super) fn waits_for_host(&self) -> bool {
+        self.waits_for_host.load(Ordering::Relaxed)
+    }
 }
 
 /// The permits of one engine.
@@ -62,12 +88,12 @@ impl Scheduler {
     /// not count, since other components cause it. Returns `None` if
     /// it took too long.
     ///
-    /// `interrupted` is set by the epoch callback of the store whenever it
-    /// makes the call yield.
+    /// The epoch callback of the store says in `state` whenever it makes the
+    /// call yield.
     pub(super) async fn run<T>(
         &self,
         account: &Arc<CpuTimeAccount>,
-        interrupted: &AtomicBool,
+        state: &CallState,
         limit: Duration,
         call: impl Future<Output = T>,
     ) -> Option<T> {
@@ -75,7 +101,7 @@ impl Scheduler {
         let mut turn = ScheduledCall {
             scheduler: self,
             account,
-            interrupted,
+            state,
             ticket: self.queue().ticket(),
             executed: Duration::ZERO,
             waits_since: None,
@@ -127,7 +153,7 @@ impl Scheduler {
 struct ScheduledCall<'a> {
     scheduler: &'a Scheduler,
     account: &'a Arc<CpuTimeAccount>,
-    interrupted: &'a AtomicBool,
+    state: &'a CallState,
     ticket: Ticket,
     /// How long the call has executed.
     executed: Duration,
@@ -147,6 +173,7 @@ impl ScheduledCall<'_> {
         call: impl FnOnce(&mut Context<'_>) -> Poll<T>,
     ) -> Slice<T> {
         let now = Instant::now();
+        self.state.waits_for_host.store(false, Ordering::Relaxed);
         let entered = {
             let mut queue = self.scheduler.queue();
             queue.enter(self.ticket, self.account, cx.waker().clone(), now)
@@ -164,10 +191,15 @@ impl ScheduledCall<'_> {
         if let Some(since) = self.waits_since.take() {
             self.waited = self.waited.saturating_add(now - since);
         }
-        self.interrupted.store(false, Ordering::Relaxed);
+        self.state.interrupted.store(false, Ordering::Relaxed);
         let result = call(cx);
-        let was_interrupted = self.interrupted.load(Ordering::Relaxed);
+        let was_interrupted = self.state.interrupted.load(Ordering::Relaxed);
         let again = (result.is_pending() && was_interrupted).then(|| cx.waker().clone());
+        let waits_for_host = result.is_pending() && !was_interrupted;
+        let state = self.state;
+        state
+            .waits_for_host
+            .store(waits_for_host, Ordering::Relaxed);
         let end = Instant::now();
         self.executed = self.executed.saturating_add(end - now);
         let next = {

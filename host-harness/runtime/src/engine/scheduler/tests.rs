@@ -14,7 +14,7 @@ struct Call<'a> {
     name: char,
     slices: usize,
     slice: Duration,
-    interrupted: AtomicBool,
+    state: CallState,
     slices_of_all: &'a RefCell<String>,
 }
 
@@ -31,13 +31,11 @@ impl Call<'_> {
             if left == 0 {
                 return Poll::Ready(self.name);
             }
-            self.interrupted.store(true, Ordering::Relaxed);
+            self.state.interrupt();
             cx.waker().wake_by_ref();
             Poll::Pending
         });
-        scheduler
-            .run(&account, &self.interrupted, limit, call)
-            .await
+        scheduler.run(&account, &self.state, limit, call).await
     }
 }
 
@@ -56,7 +54,7 @@ fn the_source_that_has_executed_less_goes_first_and_both_complete() {
         name,
         slices: 4,
         slice: Duration::ZERO,
-        interrupted: AtomicBool::new(false),
+        state: CallState::default(),
         slices_of_all: &slices_of_all,
     });
     let engine = Engine::default();
@@ -81,7 +79,7 @@ fn the_time_that_a_call_waits_for_a_permit_does_not_count_as_its_own() {
         name,
         slices,
         slice,
-        interrupted: AtomicBool::new(false),
+        state: CallState::default(),
         slices_of_all: &slices_of_all,
     };
     let engine = Engine::default();

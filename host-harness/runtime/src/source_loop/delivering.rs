@@ -1,0 +1,125 @@
+//! One batch on its way: every output takes its events, and what cannot be taken is kept with its
+//! rejected records.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Instant;
+
+use source_common::delivery::{Delivery, DeliveryError, Entry, RejectedEvent, Reservation};
+use source_common::exit::Failure;
+
+use super::{DELIVERY_GRACE, SourceExit, SourceLoop};
+use crate::bindings::Batch;
+use crate::deliver::EventSink;
+use crate::shutdown::Shutdown;
+use crate::source::Source;
+
+/// A batch under way. Its delivery is given up when this is dropped.
+pub(super) struct Delivering {
+    /// The position after it.
+    pub(super) checkpoint: String,
+    pub(super) end: Pin<Box<dyn Future<Output = Result<Accepted, SourceExit>> + Send>>,
+}
+
+/// A batch of which every output has accepted what it can.
+pub(super) struct Accepted {
+    pub(super) batch: Batch,
+    /// Those that no output can take.
+    pub(super) rejected_events: Vec<RejectedEvent>,
+}
+
+/// What the delivery of a batch needs of its source.
+pub(super) struct Deliverer {
+    pub(super) source: Arc<Source>,
+    pub(super) sink: Arc<dyn EventSink>,
+    pub(super) once: bool,
+    pub(super) shutdown: Shutdown,
+}
+
+impl Deliverer {
+    pub(super) fn new(context: &SourceLoop) -> Self {
+        Self {
+            source: Arc::clone(&context.source),
+            sink: Arc::clone(&context.sink),
+            once: context.once,
+            shutdown: context.shutdown.clone(),
+        }
+    }
+
+    pub(super) fn start(self, batch: Batch, reservation: Option<Reservation>) -> Delivering {
+        Delivering {
+            checkpoint: batch.checkpoint.clone(),
+            end: Box::pin(self.run(batch, reservation)),
+        }
+    }
+
+    async fn run(
+        self,
+        batch: Batch,
+        reservation: Option<Reservation>,
+    ) -> Result<Accepted, SourceExit> {
+        let rejected_events = if batch.index.is_empty() {
+            drop(reservation);
+            Vec::new()
+        } else {
+            let mut shutdown = self.shutdown.clone();
+            let lease = self.source.lease();
+            tokio::select! {
+                biased;
+                () = lease.ended() => return Err(SourceExit::LeaseLost),
+                accepted = self.deliver(&batch, reservation) => accepted?,
+                () = shutdown.requested_since(DELIVERY_GRACE) => return Err(SourceExit::Stopped),
+            }
+        };
+        self.keep_rejected(&batch, &rejected_events).await?;
+        Ok(Accepted {
+            batch,
+            rejected_events,
+        })
+    }
+
+    async fn deliver(
+        &self,
+        batch: &Batch,
+        reservation: Option<Reservation>,
+    ) -> Result<Vec<RejectedEvent>, SourceExit> {
+        let reservation = match reservation {
+            Some(mut reservation) => {
+                reservation.shrink_to(batch.events.len());
+                reservation
+            }
+            None => self.sink.reserve(batch.events.len()).await,
+        };
+        let index = index(batch);
+        let delivery = Delivery {
+            source: &self.source.name,
+            namespace: &self.source.description.namespace,
+            events: &batch.events,
+            index: &index,
+            kinds: &self.source.kinds,
+        };
+        let begun = Instant::now();
+        let accepted = self.sink.accept(&delivery, reservation).await;
+        if accepted.is_ok() {
+            self.sink.delivered(begun.elapsed());
+        }
+        accepted.map_err(|undelivered| {
+            SourceExit::Output(match undelivered {
+                DeliveryError::Closed => None,
+                DeliveryError::Failed(reason) => Some(Failure::failed(format!("output: {reason}"))),
+            })
+        })
+    }
+}
+
+/// The index of a batch in the words of a delivery.
+pub(super) fn index(batch: &Batch) -> Vec<Entry> {
+    let entries = batch.index.iter();
+    entries
+        .map(|entry| Entry {
+            end: entry.end,
+            occurred_at: entry.occurred_at,
+            kind: entry.kind,
+        })
+        .collect()
+}

@@ -1,0 +1,131 @@
+//! One poll, as a task of its own: the delivery of the batch before goes on beside it.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use source_common::delivery::Reservation;
+use source_common::secret::Secret;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::INSTANCE_IDLE_MAX;
+use crate::bindings::{Batch, NextPoll, PollError};
+use crate::deliver::EventSink;
+use crate::engine::{CallError, Instance};
+use crate::poll_slots::PollSlot;
+use crate::source::Source;
+
+/// A poll that is to be made.
+pub(super) struct Poll {
+    pub(super) source: Arc<Source>,
+    pub(super) sink: Arc<dyn EventSink>,
+    /// That of the poll before, where it is kept.
+    pub(super) instance: Option<Instance>,
+    pub(super) checkpoint: Option<String>,
+    pub(super) session: Option<Secret>,
+}
+
+/// A poll that has ended.
+pub(super) struct Polled {
+    pub(super) result: Result<Result<Batch, PollError>, CallError>,
+    /// Where it can go on at once.
+    pub(super) instance: Option<Instance>,
+    pub(super) memory_bytes_peak: usize,
+    /// Room for the batch. A slow poll has left it to others.
+    pub(super) reservation: Option<Reservation>,
+}
+
+/// Whether the instance is kept for the next poll. The session saves a fresh one the token, and one
+/// that waits takes memory and mappings, of which the many sources of a process have none to spare.
+/// One that tries a file again in a moment still has its link, which costs a call of the quota.
+fn goes_on(next: NextPoll) -> bool {
+    match next {
+        NextPoll::CaughtUp(_) | NextPoll::Throttled(_) => false,
+        NextPoll::Failing(ms) => Duration::from_millis(ms) <= INSTANCE_IDLE_MAX,
+        NextPoll::Now => true,
+    }
+}
+
+/// A poll under way. It ends when this is dropped.
+pub(super) struct Polling(pub(super) JoinHandle<Polled>);
+
+impl Drop for Polling {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Poll {
+    pub(super) fn start(self) -> Polling {
+        Polling(tokio::spawn(self.run()))
+    }
+
+    async fn run(mut self) -> Polled {
+        let (reservation, mut slot) = self.turn().await;
+        let mut reservation = Some(reservation);
+        let begun = Instant::now();
+        let instance = match self.instance.take() {
+            Some(instance) => Ok(instance),
+            None => self.source.instance().await,
+        };
+        let mut instance = match instance {
+            Ok(instance) => instance,
+            Err(error) => {
+                return Polled {
+                    result: Err(error),
+                    instance: None,
+                    memory_bytes_peak: 0,
+                    reservation: None,
+                };
+            }
+        };
+        let activity = instance.activity();
+        let checkpoint = self.checkpoint.take();
+        let result = {
+            let mut polling = pin!(instance.poll(
+                self.source.settings(),
+                checkpoint.as_deref(),
+                self.session.as_ref(),
+                self.source.limits,
+            ));
+            tokio::select! {
+                biased;
+                polled = &mut polling => polled,
+                () = slot.give_up_when_slow(&activity) => {
+                    reservation = None;
+                    polling.await
+                }
+            }
+        };
+        drop(slot);
+        self.sink.polled(begun.elapsed());
+        let memory_bytes_peak = instance.memory_bytes_peak();
+        let goes_on = matches!(&result, Ok(Ok(batch)) if goes_on(batch.next));
+        Polled {
+            result,
+            instance: goes_on.then_some(instance),
+            memory_bytes_peak,
+            reservation,
+        }
+    }
+
+    /// Waits until the outputs have room for a batch, and for a slot then. An instance is not kept
+    /// for long meanwhile.
+    async fn turn(&mut self) -> (Reservation, PollSlot) {
+        let bytes = self.source.limits.max_bytes;
+        let (sink, source) = (Arc::clone(&self.sink), Arc::clone(&self.source));
+        let mut turn = pin!(async move {
+            let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+            let reservation = sink.reserve(bytes).await;
+            (reservation, source.polls().acquire().await)
+        });
+        match timeout(INSTANCE_IDLE_MAX, &mut turn).await {
+            Ok(turn) => turn,
+            Err(_) => {
+                self.instance = None;
+                turn.await
+            }
+        }
+    }
+}

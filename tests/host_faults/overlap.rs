@@ -1,0 +1,73 @@
+//! A batch is fetched while the one before is delivered, and no further one.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, mpsc};
+
+use mimecast_simulator::{Config, Endpoint};
+
+use crate::server::{Server, answer};
+use crate::setup::{Setup, assert_success, small, stream_and_id, wait_until};
+
+const BATCH: usize = 25;
+
+#[test]
+fn one_batch_is_fetched_ahead_and_does_not_count_before_the_one_before_it_is_accepted() {
+    let (release, released) = mpsc::channel::<()>();
+    let first = Mutex::new(Some(released));
+    let server = Server::start(move |_| {
+        let first = first.lock().unwrap().take();
+        if let Some(released) = first {
+            // Nobody sends: this is an error when the test ends.
+            let _ = released.recv();
+        }
+        answer(200, "")
+    });
+    // One window, whose first pages have records.
+    let config = Config {
+        audit_events: 0,
+        traps: false,
+        ..small()
+    };
+    let setup = Setup::new(config, "");
+    let a_minute_ago = setup.simulator.now_ms() - 60_000;
+    setup.simulator.add_audit(100, a_minute_ago);
+    setup.write_source(
+        &format!("max_events = {BATCH}\nmax_requests = 1"),
+        "streams = [\"audit\"]\nstart = \"1h\"",
+        &format!(
+            "type = \"http\"\nformat = \"ndjson\"\nendpoint = \"{}\"",
+            server.url()
+        ),
+    );
+    let pages = || setup.simulator.requests().begun(Endpoint::Post);
+    let mut host = setup.start("run");
+    wait_until("a batch is fetched ahead", || pages() == 2);
+    wait_until("a batch is delivered", || !events(&server).is_empty());
+    host.kill().unwrap();
+    host.wait().unwrap();
+    assert_eq!(pages(), 2);
+    assert_eq!(events(&server).len(), BATCH);
+
+    assert_success(&setup.run_once());
+    let events = events(&server);
+    let ledger = setup.ledger();
+    let ids = events.iter().map(|(_, id)| ledger.original("audit", id));
+    let missing = ledger.missing("audit", ids);
+    assert!(missing.is_empty(), "{missing:?}");
+    let mut times = BTreeMap::<_, usize>::new();
+    for event in events {
+        *times.entry(event).or_default() += 1;
+    }
+    let repeated = times.values().filter(|times| **times > 1).count();
+    assert_eq!(repeated, BATCH, "{times:?}");
+    assert!(times.values().all(|times| *times <= 2), "{times:?}");
+    drop(release);
+}
+
+/// The stream and id of each event that the server has got.
+fn events(server: &Server) -> Vec<(String, String)> {
+    let received = server.received();
+    let text = String::from_utf8_lossy(&received);
+    let lines = text.lines().filter(|line| line.starts_with('{'));
+    lines.map(stream_and_id).collect()
+}
