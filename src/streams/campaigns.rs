@@ -88,7 +88,8 @@ pub struct Campaigns {
     next_list_token: Option<String>,
     /// How much of a page of the list is done, which no position keeps.
     list_page_done: Option<PageProgress>,
-    /// The way from one campaign to another is no page that leads to a further one.
+    /// In place of the detector in the position, for what leads to no further page: the way from one
+    /// campaign to another, and a page of the list that is read again.
     between: Option<StallDetector>,
     /// How many campaigns in a row were refused.
     refused: usize,
@@ -371,7 +372,10 @@ impl PagingStrategy for Campaigns {
     }
 
     fn call(&mut self, context: Context<'_>, _batch: &mut Builder) -> Call {
-        self.between = None;
+        // A page of the list that is read again to find the current campaign leads nowhere new: each
+        // instance does that, and it must not count as a loop.
+        let is_again = self.queue.is_none() && self.campaigns.current.is_some();
+        self.between = is_again.then(StallDetector::default);
         if self.position.to.is_none() {
             self.position.to = Some(context.upstream_now.floor_second());
             self.position.begun_at = Some(context.now);
