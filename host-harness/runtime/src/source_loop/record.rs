@@ -7,7 +7,7 @@ use crate::store::{SourceState, StatusMessage, epoch_ms};
 use crate::untrusted_text::{DETAIL_BYTES_MAX, Sanitizer};
 
 /// What is new in a batch that has been accepted.
-pub(super) struct News {
+pub(super) struct BatchChanges {
     /// Notices that people have not seen yet.
     pub(super) notices: Vec<NewNotice>,
     /// Whether anything but times, positions and the number of requests is another than before.
@@ -40,7 +40,7 @@ impl SourceState {
         batch: &Batch,
         description: &Description,
         undeliverable: usize,
-    ) -> News {
+    ) -> BatchChanges {
         let undeliverable = u64::try_from(undeliverable).unwrap_or(u64::MAX);
         self.undeliverable = self.undeliverable.saturating_add(undeliverable);
         let component = format!("{} {}", description.name, description.version);
@@ -107,7 +107,7 @@ impl SourceState {
                 });
             }
         }
-        News {
+        BatchChanges {
             notices,
             is_worth_storing,
         }
