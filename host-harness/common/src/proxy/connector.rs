@@ -9,22 +9,26 @@ use http::Uri;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use tower_service::Service;
 
 use super::{Proxies, Proxy, open_tunnel};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
+/// A connection and its guard, or why there is none.
+pub type Dialled<G> = Result<(TcpStream, G), BoxError>;
+
 /// Makes the connections that a [`ProxyConnector`] needs.
 pub trait Dial: Clone + Send + Sync + 'static {
-    /// A connection.
-    type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
+    /// What a connection holds until it is closed, such as a permit.
+    type Guard: Send + Unpin + 'static;
 
     /// Connects to the origin of a URI.
-    fn target(&self, uri: &Uri) -> impl Future<Output = Result<Self::Stream, BoxError>> + Send;
+    fn target(&self, uri: &Uri) -> impl Future<Output = Dialled<Self::Guard>> + Send;
 
     /// Connects to a proxy.
-    fn proxy(&self, proxy: &Proxy) -> impl Future<Output = Result<Self::Stream, BoxError>> + Send;
+    fn proxy(&self, proxy: &Proxy) -> impl Future<Output = Dialled<Self::Guard>> + Send;
 }
 
 /// Connects to origins, through the proxy that is meant for them: by a tunnel for `https`, and for
@@ -37,8 +41,9 @@ pub struct ProxyConnector<D> {
 
 /// A connection to an origin, or to a proxy that gets the requests themselves.
 #[derive(Debug)]
-pub struct ProxyStream<S> {
-    stream: S,
+pub struct ProxyStream<G> {
+    stream: TcpStream,
+    _guard: G,
     is_to_proxy: bool,
 }
 
@@ -58,7 +63,7 @@ impl Proxies {
 }
 
 impl<D: Dial> Service<Uri> for ProxyConnector<D> {
-    type Response = TokioIo<ProxyStream<D::Stream>>;
+    type Response = TokioIo<ProxyStream<D::Guard>>;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
@@ -69,19 +74,24 @@ impl<D: Dial> Service<Uri> for ProxyConnector<D> {
     fn call(&mut self, uri: Uri) -> Self::Future {
         let this = self.clone();
         Box::pin(async move {
-            let (stream, is_to_proxy) = match this.proxies.route_of(&uri) {
-                None => (this.dial.target(&uri).await?, false),
+            let (stream, guard, is_to_proxy) = match this.proxies.route_of(&uri) {
+                None => {
+                    let (stream, guard) = this.dial.target(&uri).await?;
+                    (stream, guard, false)
+                }
                 Some(proxy) => {
-                    let stream = this.dial.proxy(proxy).await?;
+                    let (stream, guard) = this.dial.proxy(proxy).await?;
                     if uri.scheme_str() == Some("http") {
-                        (stream, true)
+                        (stream, guard, true)
                     } else {
-                        (open_tunnel(stream, proxy, &target(&uri)).await?, false)
+                        let stream = open_tunnel(stream, proxy, &target(&uri)).await?;
+                        (stream, guard, false)
                     }
                 }
             };
             Ok(TokioIo::new(ProxyStream {
                 stream,
+                _guard: guard,
                 is_to_proxy,
             }))
         })
@@ -94,13 +104,13 @@ fn target(uri: &Uri) -> String {
     format!("{host}:{}", uri.port_u16().unwrap_or(443))
 }
 
-impl<S> Connection for ProxyStream<S> {
+impl<G> Connection for ProxyStream<G> {
     fn connected(&self) -> Connected {
         Connected::new().proxy(self.is_to_proxy)
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for ProxyStream<S> {
+impl<G: Unpin> AsyncRead for ProxyStream<G> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -110,7 +120,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for ProxyStream<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for ProxyStream<S> {
+impl<G: Unpin> AsyncWrite for ProxyStream<G> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -19,7 +19,7 @@ use self::exempt::Exempt;
 use crate::authority::split_authority;
 
 #[cfg(feature = "http-client")]
-pub use self::connector::{Dial, ProxyConnector, ProxyStream};
+pub use self::connector::{Dial, Dialled, ProxyConnector, ProxyStream};
 pub use self::tunnel::open as open_tunnel;
 
 /// The value of the setting `proxy` that turns proxies off, also those of the environment.

@@ -16,8 +16,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use source_common::exit::Failure;
 use source_common::peer_certificate::connection_problem;
-use source_common::proxy::{Dial, Proxy, ProxyConnector, ProxyError};
-use tokio::net::TcpStream;
+use source_common::proxy::{Dial, Dialled, Proxy, ProxyConnector, ProxyError};
 use tokio::time::timeout;
 use tower_service::Service as _;
 
@@ -35,26 +34,25 @@ const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 type HttpClient = Client<Connector, Full<Bytes>>;
 type Connector = HttpsConnector<ProxyConnector<TcpDial>>;
-type BoxError = Box<dyn Error + Send + Sync>;
 
 /// TCP, to receivers and to proxies.
 #[derive(Clone, Debug)]
 struct TcpDial(HttpConnector);
 
 impl TcpDial {
-    async fn connect(&self, uri: Uri) -> Result<TcpStream, BoxError> {
-        Ok(self.0.clone().call(uri).await?.into_inner())
+    async fn connect(&self, uri: Uri) -> Dialled<()> {
+        Ok((self.0.clone().call(uri).await?.into_inner(), ()))
     }
 }
 
 impl Dial for TcpDial {
-    type Stream = TcpStream;
+    type Guard = ();
 
-    async fn target(&self, uri: &Uri) -> Result<TcpStream, BoxError> {
+    async fn target(&self, uri: &Uri) -> Dialled<()> {
         self.connect(uri.clone()).await
     }
 
-    async fn proxy(&self, proxy: &Proxy) -> Result<TcpStream, BoxError> {
+    async fn proxy(&self, proxy: &Proxy) -> Dialled<()> {
         let connected = self.connect(proxy.to_string().parse()?).await;
         connected.map_err(|error| ProxyError::Unreachable(proxy.clone(), causes(&*error)).into())
     }

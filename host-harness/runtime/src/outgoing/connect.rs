@@ -14,9 +14,10 @@ use std::time::Duration;
 use hyper::Uri;
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::rt::TokioIo;
-use source_common::proxy::{Dial, Proxies, Proxy, ProxyConnector, ProxyError, ProxyStream};
+use source_common::proxy::{
+    Dial, Dialled, Proxies, Proxy, ProxyConnector, ProxyError, ProxyStream,
+};
 use source_common::trust_anchors;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tower_service::Service;
 use tracing::warn;
@@ -43,13 +44,6 @@ pub(super) struct GatedConnector {
     source: Arc<str>,
     allow: Arc<AllowList>,
     connections: Limit,
-}
-
-/// A connection that holds one of its source's connection permits until it is closed.
-#[derive(Debug)]
-pub(super) struct Counted {
-    stream: TcpStream,
-    _place: Permit,
 }
 
 /// Why a connection failed.
@@ -104,7 +98,7 @@ pub(super) fn with_tls(
 }
 
 impl Service<Uri> for Connector {
-    type Response = MaybeHttpsStream<TokioIo<ProxyStream<Counted>>>;
+    type Response = MaybeHttpsStream<TokioIo<ProxyStream<Permit>>>;
     type Error = BoxError;
     type Future = Connecting<Self::Response>;
 
@@ -175,24 +169,22 @@ impl GatedConnector {
     }
 
     /// Connects to the first of these addresses that answers.
-    async fn dial(&self, addresses: &[SocketAddr]) -> Result<Counted, ConnectError> {
-        let place = self.connections.acquire().await;
+    async fn dial(&self, addresses: &[SocketAddr]) -> Result<(TcpStream, Permit), ConnectError> {
+        let permit = self.connections.acquire().await;
         let stream = TcpStream::connect(addresses)
             .await
             .map_err(ConnectError::Tcp)?;
         // Requests are small and wait for their answer.
         stream.set_nodelay(true).map_err(ConnectError::Tcp)?;
-        Ok(Counted {
-            stream,
-            _place: place,
-        })
+        Ok((stream, permit))
     }
 }
 
 impl Dial for GatedConnector {
-    type Stream = Counted;
+    /// One of the source's connection permits.
+    type Guard = Permit;
 
-    async fn target(&self, uri: &Uri) -> Result<Counted, BoxError> {
+    async fn target(&self, uri: &Uri) -> Dialled<Permit> {
         let origin = origin(uri)?;
         let addresses = self.addresses(&origin).await?;
         Ok(self.dial(&addresses).await?)
@@ -200,7 +192,7 @@ impl Dial for GatedConnector {
 
     /// The settings name the proxy, so its address passes no gate; and the gate does not see the
     /// addresses of a target, which the proxy resolves.
-    async fn proxy(&self, proxy: &Proxy) -> Result<Counted, BoxError> {
+    async fn proxy(&self, proxy: &Proxy) -> Dialled<Permit> {
         let unreachable =
             |reason: String| -> BoxError { ProxyError::Unreachable(proxy.clone(), reason).into() };
         let addresses: Vec<SocketAddr> = tokio::net::lookup_host((proxy.host(), proxy.port()))
@@ -208,7 +200,7 @@ impl Dial for GatedConnector {
             .map_err(|error| unreachable(format!("its name does not resolve: {error}")))?
             .collect();
         match self.dial(&addresses).await {
-            Ok(stream) => Ok(stream),
+            Ok(dialled) => Ok(dialled),
             Err(ConnectError::Tcp(error)) => Err(unreachable(error.to_string())),
             Err(error) => Err(error.into()),
         }
@@ -220,46 +212,6 @@ fn origin(uri: &Uri) -> Result<Origin, ConnectError> {
         .zip(uri.host())
         .and_then(|(scheme, host)| Origin::new(scheme, host, uri.port_u16()))
         .ok_or(ConnectError::Uri)
-}
-
-impl AsyncRead for Counted {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for Counted {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        pieces: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, pieces)
-    }
 }
 
 /// Returns the origin for an address, with the scheme and port of the requested
