@@ -25,7 +25,7 @@ use crate::streams::lists::{self, SHORT_KEY_BYTES, offer_item};
 use crate::streams::paged::{
     Cursor, EmptyPages, FinishedPage, PageRecord, PagingStrategy, Processed,
 };
-use crate::streams::pages::{self, Page, page_done};
+use crate::streams::pages::{self, Page};
 use crate::streams::{Context, Unusable, hours_ms};
 use crate::time::Timestamp;
 
@@ -531,25 +531,11 @@ impl PagingStrategy for Campaigns {
     fn save(&self, page: Option<&Page>, position: &mut StreamPosition) {
         let page = page.filter(|_| self.queue.is_some());
         position.list = Some(ListPosition {
-            items: match &self.items {
-                Some(items) => items.to_text(),
-                None => self.position.items.clone(),
-            },
-            page_done: page_done(page, self.position.page_done.as_ref()),
             campaigns: Some(CampaignsPosition {
                 read: self.read.to_text(),
                 ..self.campaigns.clone()
             }),
-            // Each field by its name, so that the text of the items is not copied twice.
-            read_at: self.position.read_at,
-            by_wrong_clock: self.position.by_wrong_clock,
-            to: self.position.to,
-            begun_at: self.position.begun_at,
-            page_token: self.position.page_token.clone(),
-            pages_done: self.position.pages_done,
-            overflow: self.position.overflow,
-            overflow_now: self.position.overflow_now,
-            paging: self.position.paging.clone(),
+            ..lists::position_at(&self.position, self.items.as_ref(), page)
         });
     }
 }

@@ -291,24 +291,31 @@ impl PagingStrategy for List {
     }
 
     fn save(&self, page: Option<&Page>, position: &mut StreamPosition) {
-        position.list = Some(ListPosition {
-            items: match &self.items {
-                Some(items) => items.to_text(),
-                None => self.position.items.clone(),
-            },
-            page_done: page_done(page, self.position.page_done.as_ref()),
-            // Each field by its name, so that the text of the items is not copied twice.
-            read_at: self.position.read_at,
-            by_wrong_clock: self.position.by_wrong_clock,
-            to: self.position.to,
-            begun_at: self.position.begun_at,
-            page_token: self.position.page_token.clone(),
-            pages_done: self.position.pages_done,
-            overflow: self.position.overflow,
-            overflow_now: self.position.overflow_now,
-            paging: self.position.paging.clone(),
-            campaigns: None,
-        });
+        position.list = Some(position_at(&self.position, self.items.as_ref(), page));
+    }
+}
+
+/// Returns a position at a place in its page, with the items as they are now and without campaigns.
+/// Items that were not needed yet are still the text of the position.
+pub(super) fn position_at(
+    position: &ListPosition,
+    items: Option<&ListItems>,
+    page: Option<&Page>,
+) -> ListPosition {
+    ListPosition {
+        items: items.map_or_else(|| position.items.clone(), ListItems::to_text),
+        page_done: page_done(page, position.page_done.as_ref()),
+        // Each field by its name, so that the text of the items is not copied twice.
+        read_at: position.read_at,
+        by_wrong_clock: position.by_wrong_clock,
+        to: position.to,
+        begun_at: position.begun_at,
+        page_token: position.page_token.clone(),
+        pages_done: position.pages_done,
+        overflow: position.overflow,
+        overflow_now: position.overflow_now,
+        paging: position.paging.clone(),
+        campaigns: None,
     }
 }
 
