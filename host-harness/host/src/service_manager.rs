@@ -48,7 +48,7 @@ pub(crate) enum Message {
 pub(crate) fn notify(message: &Message) {
     use sd_notify::NotifyState;
 
-    // With a reload the manager is told the time, which it compares with that of its request.
+    // systemd compares the time of the reload with that of its request.
     let sent = match message {
         Message::Ready => sd_notify::notify(&[NotifyState::Ready]),
         Message::Reloading => NotifyState::monotonic_usec_now()

@@ -69,7 +69,7 @@ pub(crate) struct HostContext {
     pub(crate) shutdown: Shutdown,
 }
 
-/// A change of one source, as whoever knows the sources tells it.
+/// A change of one source, from the settings files or from the admin server.
 #[derive(Debug)]
 pub(crate) enum SourceChange {
     /// The source is there, with these settings. Where they are those that it runs with, it is left

@@ -36,7 +36,7 @@ const FRAME_KIB_MAX: u64 = 900; // below what Fluent Bit reads at once
 const ACK_TIMEOUT_SECS_DEFAULT: u64 = 190;
 const HANDSHAKE_TIMEOUT_SECS_DEFAULT: u64 = 10;
 /// How many handshakes may end without a reason, where none has succeeded yet,
-/// before the operator is told to compare the keys.
+/// before the error advises to compare the keys.
 const HANDSHAKES_ENDED_MAX: u32 = 3;
 /// Fluent Bit closes the connection if a frame exceeds 6,144,000 bytes.
 const EVENT_KIB_DEFAULT: u64 = 5_900;

@@ -31,7 +31,7 @@ pub(crate) fn archive_search(sketch: &mut Sketch) -> Value {
     record
 }
 
-/// A search as the log that knows dates tells it.
+/// Generates a search of `archive.search-log`.
 pub(crate) fn archive_search_log(sketch: &mut Sketch) -> Value {
     let mut record = archive_search(sketch);
     if let Some(record) = record.as_object_mut() {

@@ -60,7 +60,7 @@ pub(crate) fn held_message(sketch: &mut Sketch) -> Value {
     })
 }
 
-/// Generates a held message that somebody released or rejected. The operator is an object or a
+/// Generates a held message that was released or rejected. The operator is an object or a
 /// text, and the date can be missing.
 pub(crate) fn held_release(sketch: &mut Sketch) -> Value {
     let status = sketch.pick(&["released", "released", "rejected"]);

@@ -55,7 +55,7 @@ impl Sketch {
         (name, format!("{mailbox}@{domain}"))
     }
 
-    /// Returns the address of somebody outside; with traps sometimes the sender of bounces.
+    /// Returns the address of an external sender; with traps sometimes the empty sender of bounces.
     pub(super) fn sender(&mut self) -> String {
         if self.odd(50) {
             return "<>".to_owned();
