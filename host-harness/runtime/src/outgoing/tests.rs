@@ -368,3 +368,27 @@ fn a_ca_file_without_a_certificate_is_refused() {
     let missing = Path::new("/nowhere/ca.pem");
     assert!(Outgoing::new("acme", list, Proxies::default(), Some(missing)).is_err());
 }
+
+#[derive(Debug)]
+struct Ended;
+
+#[async_trait::async_trait]
+impl crate::lease::Lease for Ended {
+    fn is_held(&self) -> bool {
+        false
+    }
+
+    async fn ended(&self) {}
+}
+
+#[tokio::test]
+async fn nothing_is_sent_for_a_source_whose_lease_has_ended() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let origin = format!("http://{}", listener.local_addr().unwrap());
+    let outgoing = outgoing(&[&origin]);
+    outgoing.lease().set(Arc::new(Ended));
+    let error = send(&outgoing, &format!("{origin}/")).await.unwrap_err();
+    assert!(error.to_string().contains(LEASE_ENDED), "{error}");
+    let connected = tokio::time::timeout(Duration::from_millis(100), listener.accept());
+    assert!(connected.await.is_err(), "a connection was made");
+}

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{INSTANCE_IDLE_MAX, LoopState, SourceExit, SourceLoop, Step};
+use super::{LoopState, SourceExit, SourceLoop, Step};
 use crate::source::Source;
 use crate::store::{CheckpointStore, SourceState};
 
@@ -42,10 +42,6 @@ impl SourceTurns {
         state: Arc<dyn CheckpointStore>,
         polls_max: u32,
     ) -> TurnEnd {
-        if self.state.context.record.checkpoint != record.checkpoint {
-            // Another host has worked on it since.
-            self.state.instance = None;
-        }
         self.state.context.record = record;
         self.state.context.state = state;
         if self.state.is_refused() {
@@ -60,10 +56,8 @@ impl SourceTurns {
             (Ok(()), end) | (_, end @ TurnEnd::Ended(SourceExit::LeaseLost)) => end,
             (Err(unstored), _) => TurnEnd::Ended(unstored),
         };
-        match &end {
-            TurnEnd::Due(wait) if *wait <= INSTANCE_IDLE_MAX => {}
-            TurnEnd::Due(_) | TurnEnd::Ended(_) => self.state.instance = None,
-        }
+        // Who has the next turn is not known, and an instance takes memory.
+        self.state.instance = None;
         end
     }
 
