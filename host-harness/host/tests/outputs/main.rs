@@ -18,6 +18,7 @@ mod forward_receiver;
 mod http;
 mod http_receiver;
 mod nats;
+mod nats_server;
 mod peers;
 mod process;
 mod proxy;

@@ -1,121 +1,16 @@
 //! `nats` against a real nats-server, which `NATS_SERVER` names or the path
 //! has; left out with a line where there is none.
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::task::Poll;
-use std::time::{Duration, Instant};
 
 use async_nats::jetstream;
 use async_nats::jetstream::stream::{Config, Stream};
 use serde_json::Value;
 use source_outputs::OutputError;
-use tokio::net::TcpStream;
 
 use crate::feed::{Feed, accept, body, deliver, left_out, number, open};
+use crate::nats_server::Server;
 use crate::receiver::LONG;
-
-/// A nats-server with an account, and JetStream in a directory.
-pub(crate) struct Server {
-    process: Child,
-    pub(crate) port: u16,
-}
-
-impl Server {
-    /// Starts at a free port, or at a port that was used before.
-    pub(crate) async fn start(directory: &Path, port: Option<u16>) -> Option<Self> {
-        let program = program()?;
-        let begun = Instant::now();
-        while begun.elapsed() < LONG {
-            if let Some(server) = Self::try_to_start(&program, directory, port).await {
-                return Some(server);
-            }
-        }
-        panic!("nats-server does not start");
-    }
-
-    /// `None` where it has ended: another process has the port for a moment,
-    /// for a connection of its own.
-    async fn try_to_start(program: &Path, directory: &Path, port: Option<u16>) -> Option<Self> {
-        let wanted = port.map_or_else(|| "-1".to_owned(), |port| port.to_string());
-        let mut process = Command::new(program)
-            .args(["-a", "127.0.0.1", "-p", &wanted, "-js", "-sd"])
-            .arg(directory)
-            .arg("--ports_file_dir")
-            .arg(directory)
-            .args(["--user", "ann", "--pass", "secret"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let ports = directory.join(format!("nats-server_{}.ports", process.id()));
-        let begun = Instant::now();
-        while process.try_wait().unwrap().is_none() {
-            // The file comes before its content.
-            let text = std::fs::read_to_string(&ports).unwrap_or_default();
-            if let Some(port) = listening_port(&text)
-                && TcpStream::connect(("127.0.0.1", port)).await.is_ok()
-            {
-                return Some(Self { process, port });
-            }
-            assert!(begun.elapsed() < LONG, "nats-server does not listen");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        None
-    }
-
-    pub(crate) fn settings(&self, more: &str) -> String {
-        format!(
-            "type = \"nats\"\nservers = [\"nats://127.0.0.1:{}\"]\nusername = \"ann\"\n{more}",
-            self.port
-        )
-    }
-
-    pub(crate) fn signal(&self, name: &'static str) {
-        let process = self.process.id().to_string();
-        let sent = Command::new("kill").args([name, &process]).status();
-        assert!(sent.unwrap().success());
-    }
-
-    /// Suspends it, and waits until it is suspended.
-    pub(crate) async fn stop(&self) {
-        self.signal("-STOP");
-        let path = format!("/proc/{}/stat", self.process.id());
-        // Not everywhere there is such a file.
-        while let Ok(stat) = std::fs::read_to_string(&path)
-            && !stat.contains(") T ")
-        {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    }
-
-    pub(crate) fn kill(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.process.kill());
-        drop(self.process.wait());
-    }
-}
-
-fn program() -> Option<PathBuf> {
-    let named = std::env::var_os("NATS_SERVER").map(PathBuf::from);
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let directories = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
-    let found = directories.map(|directory| directory.join("nats-server"));
-    named.into_iter().chain(found).find(|path| path.exists())
-}
-
-/// Parses the port that the server listens on: `{"nats":["nats://127.0.0.1:4222"]}`.
-fn listening_port(text: &str) -> Option<u16> {
-    let ports: Value = serde_json::from_str(text).ok()?;
-    let address = ports["nats"][0].as_str()?;
-    address.rsplit_once(':')?.1.parse().ok()
-}
 
 async fn stream(port: u16, create: bool) -> Stream {
     let client = async_nats::ConnectOptions::new()

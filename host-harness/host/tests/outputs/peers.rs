@@ -19,6 +19,7 @@ use crate::feed::{number, open};
 use crate::forward_receiver::ForwardReceiver;
 use crate::http_receiver::HttpReceiver;
 use crate::nats;
+use crate::nats_server::Server;
 use crate::receiver::{LONG, Ledger, Treatment};
 
 /// What a test opens an output for.
@@ -380,7 +381,7 @@ impl Peer for Pipe {
 
 /// A real nats-server, with a stream.
 pub(crate) struct Nats {
-    server: nats::Server,
+    server: Server,
     directory: TempDir,
 }
 
@@ -388,7 +389,7 @@ impl Nats {
     /// `None` where there is no nats-server.
     pub(crate) async fn start() -> Option<Self> {
         let directory = tempfile::tempdir().unwrap();
-        let server = nats::Server::start(directory.path(), None).await?;
+        let server = Server::start(directory.path(), None).await?;
         assert_eq!(nats::messages(server.port, true).await, 0);
         Some(Self { server, directory })
     }
@@ -433,7 +434,7 @@ impl Peer for Nats {
     }
 
     async fn restart(&mut self) {
-        let again = nats::Server::start(self.directory.path(), Some(self.server.port)).await;
+        let again = Server::start(self.directory.path(), Some(self.server.port)).await;
         self.server = again.unwrap();
     }
 }
