@@ -12,6 +12,7 @@ use source_common::exit::{Exit, Failure};
 use source_runtime::engine;
 
 use crate::command;
+use crate::command::fleet::Action;
 #[cfg(feature = "demo")]
 use crate::demo::{self, DemoOptions};
 use crate::descriptor_limit;
@@ -136,6 +137,11 @@ enum Command {
         #[arg(long, value_name = "TIME")]
         from: String,
     },
+    /// The tenants of a fleet: hosts that share them through NATS JetStream
+    Fleet {
+        #[command(subcommand)]
+        command: FleetCommand,
+    },
     /// Write the built-in component to a file
     Component {
         /// The file
@@ -167,6 +173,94 @@ enum Command {
         /// The component; without it, the built-in one
         component: Option<PathBuf>,
     },
+}
+
+/// What `fleet` does.
+#[derive(Debug, Subcommand)]
+enum FleetCommand {
+    /// Add a tenant
+    Add {
+        /// The settings file of the hosts
+        config: PathBuf,
+        /// The file of the tenant, as in `sources_dir`: NAME.toml
+        file: PathBuf,
+    },
+    /// Replace the settings of a tenant; its position is kept
+    Change {
+        /// The settings file of the hosts
+        config: PathBuf,
+        /// The file of the tenant, as in `sources_dir`: NAME.toml
+        file: PathBuf,
+    },
+    /// Stop the collection of a tenant; its position is kept
+    Pause {
+        /// The settings file of the hosts
+        config: PathBuf,
+        /// The tenant
+        name: String,
+    },
+    /// Collect a paused tenant again
+    Resume {
+        /// The settings file of the hosts
+        config: PathBuf,
+        /// The tenant
+        name: String,
+    },
+    /// Remove a tenant with its position
+    Remove {
+        /// The settings file of the hosts
+        config: PathBuf,
+        /// The tenant
+        name: String,
+    },
+    /// The names of all tenants
+    List {
+        /// The settings file of the hosts
+        config: PathBuf,
+    },
+    /// Hosts, leases and the state of tenants
+    Status {
+        /// The settings file of the hosts
+        config: PathBuf,
+        /// As JSON, with every tenant
+        #[arg(long)]
+        json: bool,
+    },
+    /// Add the tenants of a `sources_dir`, and change those that differ
+    Import {
+        /// The settings file of the hosts
+        config: PathBuf,
+        /// The directory with NAME.toml for each tenant
+        directory: PathBuf,
+        /// The state directory of the host that had them, to go on where it was
+        #[arg(long, value_name = "DIR")]
+        state_dir: Option<PathBuf>,
+    },
+}
+
+impl FleetCommand {
+    fn parts(self) -> (PathBuf, Action) {
+        match self {
+            Self::Add { config, file } => (config, Action::Add(file)),
+            Self::Change { config, file } => (config, Action::Change(file)),
+            Self::Import {
+                config,
+                directory,
+                state_dir,
+            } => {
+                let action = Action::Import {
+                    directory,
+                    state_dir,
+                };
+                (config, action)
+            }
+            Self::List { config } => (config, Action::List),
+            Self::Pause { config, name } => (config, Action::Pause(name)),
+            Self::Remove { config, name } => (config, Action::Remove(name)),
+            Self::Resume { config, name } => (config, Action::Resume(name)),
+            Self::Status { config, json } => (config, Action::Status { as_json: json }),
+        }
+    }
 }
 
 /// Parse the command line and do what it says.
@@ -234,6 +328,10 @@ async fn dispatch(command: Command) -> Result<Exit, Failure> {
             component, json, ..
         } => command::describe::describe(component.as_deref(), json).await,
         Command::Fields { stream } => command::fields::fields(stream.as_deref()),
+        Command::Fleet { command } => {
+            let (config, action) = command.parts();
+            command::fleet::fleet(&config, action).await
+        }
         Command::Normalize {
             stream,
             format,

@@ -29,6 +29,7 @@ pub mod demo;
 mod description;
 mod descriptor_limit;
 mod destination;
+mod fleet;
 mod hourly;
 mod liveness;
 pub mod log;

@@ -14,8 +14,8 @@ use tokio::sync::Notify;
 
 use crate::counts::Counts;
 use crate::report::{
-    BlockedBy, HostFacts, HostReport, OutputReport, PausedBy, RunState, SourceFacts, SourceReport,
-    StoredHost, Time,
+    BlockedBy, FleetPart, HostFacts, HostReport, OutputReport, PausedBy, RunState, SourceFacts,
+    SourceReport, StoredHost, Time,
 };
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -32,6 +32,7 @@ struct Shared {
     sources: RwLock<BTreeMap<String, SourceEntry>>,
     outputs: RwLock<Vec<Arc<Outputs>>>,
     durations: OnceLock<Arc<dyn DurationObserver>>,
+    fleet: RwLock<Option<FleetPart>>,
 }
 
 fn output_report(status: OutputStatus) -> OutputReport {
@@ -113,6 +114,7 @@ impl Registry {
                 sources: RwLock::default(),
                 outputs: RwLock::default(),
                 durations: OnceLock::new(),
+                fleet: RwLock::default(),
             }),
         }
     }
@@ -188,7 +190,19 @@ impl Registry {
                 .map(|entry| self.report_source(entry, &host))
                 .collect(),
             outputs: self.report_outputs(),
+            fleet: self.fleet(),
         }
+    }
+
+    /// Notes the part of this host in a fleet.
+    pub(crate) fn set_fleet(&self, part: FleetPart) {
+        let fleet = self.shared.fleet.write();
+        *fleet.unwrap_or_else(PoisonError::into_inner) = Some(part);
+    }
+
+    fn fleet(&self) -> Option<FleetPart> {
+        let fleet = self.shared.fleet.read();
+        fleet.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Reports one source.

@@ -87,6 +87,32 @@ pub struct HostReport {
     pub sources: Vec<SourceReport>,
     /// Its outputs, in the order of the settings.
     pub outputs: Vec<OutputReport>,
+    /// Its part in a fleet, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<FleetPart>,
+}
+
+/// What a host of a fleet has done with its leases, and how large the fleet is.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FleetPart {
+    /// Its name among the hosts.
+    pub host: String,
+    /// Hosts that run.
+    pub hosts: u64,
+    /// Tenants of the fleet.
+    pub tenants: u64,
+    /// Tenants that this host works on now.
+    pub leases: usize,
+    /// How many it works on at most.
+    pub leases_max: usize,
+    /// Leases that it has taken.
+    pub taken: u64,
+    /// Leases that ended before the work did.
+    pub expired: u64,
+    /// Leases that another host had by the time.
+    pub fenced: u64,
+    /// How late a tenant was taken lately, at most.
+    pub late_seconds: u64,
 }
 
 /// The state of the host process.
@@ -861,6 +887,7 @@ mod tests {
                 host: host.report(),
                 sources: vec![report(&record, &SourceFacts::default(), host)],
                 outputs: vec![output(output_state)],
+                fleet: None,
             };
             report.exit().code()
         };

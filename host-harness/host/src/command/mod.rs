@@ -3,6 +3,7 @@
 pub mod check;
 pub mod describe;
 pub mod fields;
+pub mod fleet;
 pub mod install;
 pub mod migrate;
 pub mod normalize;

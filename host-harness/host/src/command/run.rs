@@ -8,6 +8,7 @@ use source_common::exit::{Exit, Failure};
 use source_runtime::shutdown;
 use tracing::error;
 
+use crate::fleet;
 use crate::log;
 use crate::run::{self, Options};
 use crate::settings::Settings;
@@ -27,12 +28,18 @@ pub async fn run(config: &Path, once: bool) -> Result<Exit, Failure> {
         stopper,
         shutdown,
     };
-    let summary = run::run(&settings, options).await?;
+    let exit = match &settings.fleet {
+        Some(fleet) => {
+            fleet::run::run(&settings, fleet, options).await?;
+            Exit::Done
+        }
+        None => run::run(&settings, options).await?.exit(),
+    };
     if signals.is_finished()
         && let Ok(Err(error)) = signals.await
     {
         error!("signals cannot be received: {error}");
     }
     rotation.abort();
-    Ok(summary.exit())
+    Ok(exit)
 }

@@ -133,6 +133,7 @@ fn read(settings: &Settings, now: SystemTime) -> Result<HostReport, Failure> {
         host: host.report(),
         sources,
         outputs,
+        fleet: None,
     })
 }
 
@@ -440,6 +441,7 @@ mod tests {
                 batches: 1_300,
                 backlog_sources: 1,
             }],
+            fleet: None,
         }
     }
 

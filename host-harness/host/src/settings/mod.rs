@@ -3,6 +3,7 @@
 mod admin;
 mod directory;
 mod files;
+mod fleet;
 mod resolve;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +26,7 @@ use source_runtime::source::{LIMITS_DEFAULT, MEMORY_BYTES_MAX_DEFAULT, POLL_TIME
 
 pub use self::admin::{AdminSettings, AdminTls, MetricsDetail};
 pub use self::directory::{read_file, source_file};
+pub use self::fleet::FleetSettings;
 pub use self::resolve::{Resolved, SettingsTable, resolve, to_json};
 
 const MIB: u64 = 1024 * 1024;
@@ -62,6 +64,8 @@ pub struct Settings {
     pub dead_letter: Option<DeadLetterSettings>,
     /// The admin server, where there is to be one.
     pub admin: Option<AdminSettings>,
+    /// The fleet whose tenants are the sources, where this host is one of several.
+    pub fleet: Option<FleetSettings>,
     /// What a running host does not change.
     pub fixed: FixedSettings,
 }
@@ -264,9 +268,17 @@ impl Settings {
         let outputs = root.tables("output")?;
         let dead_letter = root.table("dead_letter")?;
         let admin = root.table("admin")?;
+        let fleet = root.table(FLEET)?;
         let mut mistakes = Mistakes::default();
         mistakes.note(root.finish());
-        if sources.is_empty() && sources_dir.is_none() {
+        if fleet.is_some() && (!sources.is_empty() || sources_dir.is_some()) {
+            let at = at(file, lines.line(FLEET));
+            mistakes.add(Failure::settings(format!(
+                "{at}: [fleet] stands beside [[source]] or `sources_dir`; the sources of a fleet \
+                 are its tenants: move these to it with `source-host fleet import`, or leave \
+                 [fleet] out"
+            )));
+        } else if fleet.is_none() && sources.is_empty() && sources_dir.is_none() {
             let hint = "no [[source]]; a source needs a name and [source.settings], or \
                         `sources_dir` names a directory with a file for each source";
             mistakes.add(Failure::settings(format!("{}: {hint}", file.display())));
@@ -283,6 +295,9 @@ impl Settings {
         let admin = admin
             .map(|table| AdminSettings::parse(file, table, lines.table("admin")))
             .and_then(|parsed| mistakes.note(parsed));
+        let fleet = fleet
+            .map(|table| FleetSettings::parse(file, table, lines.table(FLEET)))
+            .and_then(|parsed| mistakes.note(parsed));
         mistakes.into_result()?;
 
         let mut settings = Self {
@@ -295,6 +310,7 @@ impl Settings {
             outputs,
             dead_letter: dead_letter.flatten(),
             admin,
+            fleet,
             fixed,
         };
         settings.refuse_two_stdouts()?;
@@ -591,6 +607,7 @@ fn parse_dead_letter(
 
 const SOURCE: &str = "source";
 const SOURCES_DIR: &str = "sources_dir";
+const FLEET: &str = "fleet";
 
 /// What a name may be that is part of the name of a file.
 const FILE_NAME_RULE: &str = "may have letters, digits, `-`, `_` and `.` only, as it names files; at most 100 characters, \
@@ -609,6 +626,12 @@ fn is_file_name(name: &str) -> bool {
         && name
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+}
+
+/// Whether a tenant of a fleet may have the name, which is also part of subjects and keys in NATS.
+#[must_use]
+pub fn is_tenant_name(name: &str) -> bool {
+    is_file_name(name) && !name.contains('.')
 }
 
 #[cfg(test)]

@@ -89,6 +89,7 @@ impl Collector for Scrape {
         self.sources(&mut writer)?;
         self.durations(&mut writer)?;
         self.outputs(&mut writer)?;
+        self.fleet(&mut writer)?;
         self.host(&mut writer)
     }
 }
@@ -378,6 +379,66 @@ impl Scrape {
             writer.counter(name, help, unit.as_ref(), samples)?;
         }
         Ok(())
+    }
+
+    fn fleet(&self, writer: &mut Writer<'_>) -> Result<(), Error> {
+        let Some(fleet) = &self.report.fleet else {
+            return Ok(());
+        };
+        let counters = [
+            (
+                "taken",
+                "Leases of tenants that this host has taken.",
+                fleet.taken,
+            ),
+            (
+                "expired",
+                "Leases that ended before the work did.",
+                fleet.expired,
+            ),
+            (
+                "fenced",
+                "Leases that another host had by the time.",
+                fleet.fenced,
+            ),
+        ];
+        for (name, help, value) in counters {
+            let name = format!("source_host_fleet_leases_{name}");
+            writer.counter(&name, help, None, [(Labels::new(), value)])?;
+        }
+        let leases = [
+            (
+                "source_host_fleet_leases",
+                "Tenants that this host works on.",
+                fleet.leases,
+            ),
+            (
+                "source_host_fleet_leases_max",
+                "How many it works on at most.",
+                fleet.leases_max,
+            ),
+        ];
+        for (name, help, value) in leases {
+            writer.single(name, help, None, number(value))?;
+        }
+        let sizes = [
+            (
+                "source_host_fleet_hosts",
+                "Hosts of the fleet.",
+                fleet.hosts,
+            ),
+            (
+                "source_host_fleet_tenants",
+                "Tenants of the fleet.",
+                fleet.tenants,
+            ),
+        ];
+        for (name, help, value) in sizes {
+            writer.single(name, help, None, value)?;
+        }
+        let help = "How late this host has lately taken a tenant that was due, at most.";
+        let seconds = Some(Unit::Seconds);
+        writer.single("source_host_fleet_late", help, seconds, fleet.late_seconds)
     }
 
     fn host(&self, writer: &mut Writer<'_>) -> Result<(), Error> {

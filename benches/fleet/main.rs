@@ -1,0 +1,342 @@
+//! A fleet of two `source-host` and one nats-server on one machine, with tenants whose upstream has
+//! nothing: how long the first round takes, what the tenants cost at rest, and how late they are
+//! polled. Without a nats-server it is left out. A number is the count of tenants.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a benchmark that cannot run has nothing better to do than to say so"
+)]
+
+#[expect(dead_code, reason = "the other benchmarks print rows of costs")]
+#[path = "../measure.rs"]
+mod measure;
+#[path = "../../host-harness/host/tests/outputs/nats_server.rs"]
+mod nats_server;
+mod upstream;
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nats_server::Server;
+use serde_json::Value;
+
+use crate::measure::float;
+
+/// The argument by which this program becomes the upstream of another copy of itself.
+const SERVE: &str = "serve";
+const HOSTS: usize = 2;
+/// `USER_HZ`, which Linux has fixed.
+const TICK: Duration = Duration::from_millis(10);
+/// Beyond this a run has failed.
+const RUN_MAX: Duration = Duration::from_secs(3_600);
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.first().is_some_and(|first| first == SERVE) {
+        return upstream::serve();
+    }
+    let wanted = arguments.iter().find_map(|argument| argument.parse().ok());
+    let (tenants, rest) = if measure::is_smoke() {
+        (100, Duration::from_secs(2))
+    } else {
+        // Each is due every five minutes.
+        (wanted.unwrap_or(100_000), Duration::from_secs(330))
+    };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let nats = folder.path().join("nats");
+    fs::create_dir(&nats).unwrap();
+    let Some(server) = runtime.block_on(Server::start(&nats, None)) else {
+        println!("LEFT OUT: the benchmark of a fleet: no nats-server");
+        return;
+    };
+    let mut upstream = Upstream::start();
+    let folders: Vec<_> = (0..HOSTS)
+        .map(|place| folder.path().join(format!("h{place}")))
+        .collect();
+    for host in &folders {
+        write_settings(host, server.port);
+    }
+    compile_component(&folders[0]);
+    for host in &folders[1..] {
+        let copied = Command::new("cp")
+            .arg("-r")
+            .arg(folders[0].join("state"))
+            .arg(host)
+            .status();
+        assert!(copied.unwrap().success());
+    }
+    run(&folders[0], &["fleet", "list", "fleet.toml"]);
+    let begun = Instant::now();
+    runtime.block_on(publish(server.port, tenants, &upstream.url));
+    println!(
+        "| tenants | what | time | CPU of hosts | CPU of NATS | RSS of hosts, MiB | RSS of NATS, MiB | |"
+    );
+    println!("|--:|---|--:|--:|--:|--:|--:|---|");
+    let none = [Used::default(); HOSTS];
+    row(
+        tenants,
+        "published",
+        begun.elapsed(),
+        (&none, &none),
+        server_used(&server),
+        "",
+    );
+
+    let before = server_used(&server);
+    let hosts: Vec<Host> = folders.iter().map(|folder| Host::start(folder)).collect();
+    let started = Instant::now();
+    while upstream.ask()["tenants"] != tenants {
+        assert!(started.elapsed() < RUN_MAX, "{}", hosts[0].log());
+        thread::sleep(Duration::from_millis(100));
+    }
+    let took = started.elapsed();
+    let now = looks(&hosts);
+    let note = format!(
+        "{:.0} tenants a second",
+        float(tenants) / took.as_secs_f64()
+    );
+    row(
+        tenants,
+        "first round",
+        took,
+        (&none, &now),
+        server_used(&server).since(before),
+        &note,
+    );
+
+    let (before, server_before) = (looks(&hosts), server_used(&server));
+    let watched = Instant::now();
+    thread::sleep(rest);
+    let now = looks(&hosts);
+    let used = server_used(&server).since(server_before);
+    let late = upstream.ask();
+    let note = format!(
+        "{} polls again; later than five minutes: median {}, 99 of 100 {}, worst {} s",
+        late["again"], late["p50"], late["p99"], late["max"]
+    );
+    row(
+        tenants,
+        "at rest",
+        watched.elapsed(),
+        (&before, &now),
+        used,
+        &note,
+    );
+}
+
+fn row(
+    tenants: usize,
+    what: &str,
+    time: Duration,
+    (before, now): (&[Used], &[Used]),
+    server: Used,
+    note: &str,
+) {
+    let hosts = now
+        .iter()
+        .zip(before)
+        .map(|(now, before)| now.since(*before));
+    let hosts: Vec<Used> = hosts.collect();
+    let cpu: Duration = hosts.iter().map(|host| host.cpu).sum();
+    let rss: Vec<String> = hosts
+        .iter()
+        .map(|host| (host.rss_kib / 1024).to_string())
+        .collect();
+    println!(
+        "| {tenants} | {what} | {:.1} s | {:.1} s | {:.1} s | {} | {} | {note} |",
+        time.as_secs_f64(),
+        cpu.as_secs_f64(),
+        server.cpu.as_secs_f64(),
+        rss.join(", "),
+        server.rss_kib / 1024,
+    );
+}
+
+/// What a process uses.
+#[derive(Clone, Copy, Debug, Default)]
+struct Used {
+    cpu: Duration,
+    rss_kib: u64,
+}
+
+impl Used {
+    fn of(process: u32) -> Self {
+        let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        let after_name = stat.rsplit(')').next().unwrap_or_default();
+        let fields: Vec<&str> = after_name.split_whitespace().collect();
+        let ticks = |place: usize| -> u32 {
+            let field = fields.get(place);
+            field.and_then(|field| field.parse().ok()).unwrap_or(0)
+        };
+        let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+        let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let rss = rss.and_then(|value| value.split_whitespace().next());
+        Self {
+            cpu: TICK * (ticks(11) + ticks(12)),
+            rss_kib: rss.and_then(|number| number.parse().ok()).unwrap_or(0),
+        }
+    }
+
+    /// The processor time since, and the memory now.
+    fn since(self, before: Self) -> Self {
+        Self {
+            cpu: self.cpu.saturating_sub(before.cpu),
+            rss_kib: self.rss_kib,
+        }
+    }
+}
+
+fn server_used(server: &Server) -> Used {
+    Used::of(server.id())
+}
+
+fn looks(hosts: &[Host]) -> Vec<Used> {
+    hosts.iter().map(|host| Used::of(host.child.id())).collect()
+}
+
+/// A `source-host run`.
+struct Host {
+    child: Child,
+    log: std::path::PathBuf,
+}
+
+impl Host {
+    fn start(folder: &Path) -> Self {
+        let log = folder.join("log");
+        let child = Command::new(env!("CARGO_BIN_EXE_source-host"))
+            .args(["run", "fleet.toml"])
+            .current_dir(folder)
+            .stderr(fs::File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        Self { child, log }
+    }
+
+    fn log(&self) -> String {
+        let log = fs::read_to_string(&self.log).unwrap();
+        let lines: Vec<&str> = log.lines().rev().take(5).collect();
+        lines.join("\n")
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+struct Upstream {
+    child: Child,
+    stdin: ChildStdin,
+    stdout: BufReader<ChildStdout>,
+    url: String,
+}
+
+impl Upstream {
+    fn start() -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .arg(SERVE)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdin = child.stdin.take().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        Self {
+            child,
+            stdin,
+            stdout,
+            url: format!("http://{}", line.trim()),
+        }
+    }
+
+    /// What it has seen.
+    fn ask(&mut self) -> Value {
+        self.stdin.write_all(b"\n").unwrap();
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap()
+    }
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn write_settings(folder: &Path, nats: u16) {
+    fs::create_dir_all(folder).unwrap();
+    let text = format!(
+        "[fleet]\nservers = [\"nats://127.0.0.1:{nats}\"]\nusername = \"ann\"\n\
+         password = {{ file = \"password\" }}\n[[output]]\ntype = \"file\"\npath = \"events.ndjson\"\n"
+    );
+    fs::write(folder.join("fleet.toml"), text).unwrap();
+    fs::write(folder.join("password"), "secret\n").unwrap();
+    fs::write(folder.join("secret"), "0123456789abcdef\n").unwrap();
+}
+
+/// Puts the machine code of the component into the state directory, before the clock runs.
+fn compile_component(folder: &Path) {
+    fs::create_dir_all(folder.join("state")).unwrap();
+    let one = [
+        "[[source]]\nname = \"one\"\n[source.settings]\nclient_id = \"x\"\n",
+        "client_secret = \"0123456789abcdef\"\n[[output]]\ntype = \"stdout\"\n",
+    ];
+    fs::write(folder.join("compile.toml"), one.concat()).unwrap();
+    run(folder, &["validate", "compile.toml"]);
+}
+
+fn run(folder: &Path, arguments: &[&str]) {
+    let output = Command::new(env!("CARGO_BIN_EXE_source-host"))
+        .args(arguments)
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+/// Adds the tenants, as `fleet add` does.
+async fn publish(nats: u16, tenants: usize, url: &str) {
+    let options = async_nats::ConnectOptions::new();
+    let options = options.user_and_password("ann".to_owned(), "secret".to_owned());
+    let client = options
+        .connect(format!("nats://127.0.0.1:{nats}"))
+        .await
+        .unwrap();
+    let context = async_nats::jetstream::new(client);
+    let mut stored = Vec::new();
+    for number in 0..tenants {
+        let name = format!("t{number:06}");
+        let message = serde_json::json!({
+            "allow": [url],
+            "settings": {
+                "base_url": url,
+                "client_id": name,
+                "client_secret": { "file": "secret" },
+                "streams": ["siem.receipt"],
+                "format": "ecs",
+            },
+        });
+        let published = context.publish(format!("tenant.{name}"), message.to_string().into());
+        stored.push(published.await.unwrap());
+        if stored.len() >= 500 || number + 1 == tenants {
+            for stored in stored.drain(..) {
+                stored.await.unwrap();
+            }
+        }
+    }
+}

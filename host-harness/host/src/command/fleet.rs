@@ -1,0 +1,428 @@
+//! `fleet`: the tenants of a fleet are added, changed, paused, removed and shown.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process;
+use std::time::SystemTime;
+
+use serde::Serialize;
+use source_common::exit::{Exit, Failure};
+use source_common::indirect::resolve_reference;
+use source_common::names::nearest;
+use source_runtime::source::{Components, NetworkAccess};
+use source_runtime::store::{self, Heartbeat, StateDir, epoch_ms};
+
+use super::status::lag_text;
+use super::{Table, cache_dir, print, terminal_width};
+use crate::fleet::engine::Engine;
+use crate::fleet::run::HostStatus;
+use crate::fleet::tenant::Tenant;
+use crate::report::{HostFacts, PausedBy, SourceFacts, SourceReport, Time};
+use crate::settings::{FleetSettings, Settings};
+use crate::source;
+
+/// What is to be done with the tenants of a fleet.
+#[derive(Debug)]
+pub enum Action {
+    /// Adds the tenant of a file.
+    Add(PathBuf),
+    /// Replaces the settings of the tenant of a file.
+    Change(PathBuf),
+    /// Adds the sources of a directory, and changes those that differ.
+    Import {
+        /// With a file for each source, as `sources_dir` has them.
+        directory: PathBuf,
+        /// The state directory of the host that had them, for their checkpoints.
+        state_dir: Option<PathBuf>,
+    },
+    /// Shows the names of all tenants.
+    List,
+    /// Has a tenant not collect; its position is kept.
+    Pause(String),
+    /// Removes a tenant with its position.
+    Remove(String),
+    /// Has a paused tenant collect again.
+    Resume(String),
+    /// Shows hosts and tenants.
+    Status {
+        /// As JSON, with every tenant.
+        as_json: bool,
+    },
+}
+
+/// Does it.
+pub async fn fleet(config: &Path, action: Action) -> Result<Exit, Failure> {
+    let settings = Settings::read(config)?;
+    let Some(fleet) = &settings.fleet else {
+        return Err(Failure::settings(format!(
+            "{}: there is no [fleet]; its tenants are the [[source]] of the file and the files of \
+             `sources_dir`",
+            config.display()
+        )));
+    };
+    match action {
+        Action::Add(file) => {
+            let components = source::components(&settings, cache_dir(&settings))?;
+            let tenant = read_tenant(&settings, &components, &file).await?;
+            let engine = Engine::open(fleet).await?;
+            engine.put(&tenant, None).await?;
+            print(&format!("tenant `{}`: added\n", tenant.name))?;
+        }
+        Action::Change(file) => {
+            let components = source::components(&settings, cache_dir(&settings))?;
+            let tenant = read_tenant(&settings, &components, &file).await?;
+            let engine = Engine::open(fleet).await?;
+            let former = known(&engine, &tenant.name).await?;
+            engine.put(&tenant, Some(&former)).await?;
+            print(&format!("tenant `{}`: changed\n", tenant.name))?;
+        }
+        Action::Import {
+            directory,
+            state_dir,
+        } => import(&settings, fleet, &directory, state_dir.as_deref()).await?,
+        Action::List => {
+            let engine = Engine::open(fleet).await?;
+            let names = engine.names().await?;
+            print(
+                &names
+                    .iter()
+                    .fold(String::new(), |text, name| text + name + "\n"),
+            )?;
+        }
+        Action::Pause(name) => set_enabled(fleet, &name, false).await?,
+        Action::Remove(name) => {
+            let engine = Engine::open(fleet).await?;
+            known(&engine, &name).await?;
+            engine.remove(&name).await?;
+            print(&format!("tenant `{name}`: removed, with its position\n"))?;
+        }
+        Action::Resume(name) => set_enabled(fleet, &name, true).await?,
+        Action::Status { as_json } => return status(fleet, as_json).await,
+    }
+    Ok(Exit::Done)
+}
+
+/// The tenant of that name, which has to be there.
+async fn known(engine: &Engine, name: &str) -> Result<crate::fleet::tenants::Placed, Failure> {
+    if let Some(placed) = engine.tenant(name).await? {
+        return Ok(placed);
+    }
+    let names = engine.names().await?;
+    let meant = nearest(name, names.iter().map(String::as_str));
+    let meant = meant.map_or_else(String::new, |meant| format!("; did you mean `{meant}`?"));
+    Err(Failure::failed(format!(
+        "there is no tenant `{name}`{meant}"
+    )))
+}
+
+async fn set_enabled(fleet: &FleetSettings, name: &str, is_enabled: bool) -> Result<(), Failure> {
+    let engine = Engine::open(fleet).await?;
+    let former = known(&engine, name).await?;
+    let word = if is_enabled { "resumed" } else { "paused" };
+    if former.tenant.is_enabled() == is_enabled {
+        return print(&format!("tenant `{name}`: was {word} already\n"));
+    }
+    let tenant = former.tenant.clone().with_enabled(is_enabled);
+    engine.put(&tenant, Some(&former)).await?;
+    print(&format!("tenant `{name}`: {word}\n"))
+}
+
+/// Reads the file of a tenant and checks it as far as this machine can.
+async fn read_tenant(
+    settings: &Settings,
+    components: &Components,
+    file: &Path,
+) -> Result<Tenant, Failure> {
+    let name = file.file_stem().unwrap_or_default().to_string_lossy();
+    let text = fs::read_to_string(file).map_err(|error| {
+        Failure::settings(format!("{}: cannot be read: {error}", file.display()))
+    })?;
+    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+        let reason = error.message().replace('\n', ", ");
+        Failure::settings(format!("{}: {reason}", file.display()))
+    })?;
+    let tenant = Tenant::new(&name, table)?;
+    let source = tenant.settings(&settings.file, &settings.inherited())?;
+    let component = source::component_at(source.component.as_deref());
+    let component = components.get(&component).await?;
+    let schema = &component.description().settings_schema;
+    let schema: serde_json::Value = serde_json::from_str(schema)
+        .map_err(|error| Failure::settings(format!("settings schema: {error}")))?;
+    tenant.refuse_secrets(&|key| {
+        let mark = schema.pointer(&format!("/properties/{key}/writeOnly"));
+        mark == Some(&serde_json::Value::Bool(true))
+    })?;
+    // What only the hosts have is checked by them.
+    let env = |name: &str| std::env::var(name).ok();
+    let missing = tenant
+        .references()
+        .into_iter()
+        .find_map(|reference| resolve_reference(&reference, &settings.file, &env).err());
+    match missing {
+        Some(reason) => print(&format!(
+            "tenant `{name}`: its settings are checked by the hosts, as a setting {reason} here\n"
+        ))?,
+        None => {
+            let ready = source::ready(components, &source, NetworkAccess::Offline).await?;
+            if let Err(error) = source::try_settings(&ready, &source.file, 0).await? {
+                return Err(Failure::failed(format!("tenant `{name}`: {error}")));
+            }
+        }
+    }
+    Ok(tenant)
+}
+
+async fn import(
+    settings: &Settings,
+    fleet: &FleetSettings,
+    directory: &Path,
+    state_dir: Option<&Path>,
+) -> Result<(), Failure> {
+    let unreadable = |error: &std::io::Error| {
+        Failure::settings(format!("{}: cannot be read: {error}", directory.display()))
+    };
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory).map_err(|error| unreadable(&error))? {
+        let path = entry.map_err(|error| unreadable(&error))?.path();
+        let is_hidden = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .starts_with('.');
+        if path.extension() == Some(OsStr::new("toml")) && !is_hidden {
+            files.push(path);
+        }
+    }
+    files.sort();
+    // Nothing is imported unless all of it can be.
+    let components = source::components(settings, cache_dir(settings))?;
+    let mut tenants = Vec::with_capacity(files.len());
+    for file in &files {
+        tenants.push(read_tenant(settings, &components, file).await?);
+    }
+    // A host that still runs would go on storing checkpoints there.
+    let state = state_dir.map(StateDir::open).transpose()?;
+    let engine = Engine::open(fleet).await?;
+    let (mut added, mut changed, mut positions) = (0_usize, 0_usize, 0_usize);
+    for tenant in &tenants {
+        let name = &tenant.name;
+        let former = engine.tenant(name).await?;
+        if let Some(state) = &state
+            && former.is_none()
+            && let Some(record) = store::read(state.path(), name)?
+        {
+            // Before the tenant is there for a host to claim.
+            if !engine.import(record).await? {
+                return Err(Failure::failed(format!(
+                    "tenant `{name}`: the bucket has a position for it already; remove the tenant \
+                     first, or leave out --state-dir"
+                )));
+            }
+            positions += 1;
+        }
+        match &former {
+            None => added += 1,
+            Some(former) if former.tenant == *tenant => continue,
+            Some(_) => changed += 1,
+        }
+        engine.put(tenant, former.as_ref()).await?;
+    }
+    print(&format!(
+        "{} tenants: {added} added, {changed} changed, {} as before; {positions} positions taken \
+         over\n",
+        tenants.len(),
+        tenants.len() - added - changed
+    ))
+}
+
+/// What is reported of a fleet.
+#[derive(Serialize)]
+struct FleetReport {
+    hosts: Vec<HostStatus>,
+    tenants: usize,
+    /// Tenants by state.
+    states: BTreeMap<&'static str, usize>,
+    /// Tenants that no host has had yet.
+    never_polled: usize,
+    leases: usize,
+    /// The tenant that is overdue for longest, of those that no host works on.
+    oldest_due: Option<OldestDue>,
+    sources: Vec<SourceReport>,
+}
+
+#[derive(Serialize)]
+struct OldestDue {
+    tenant: String,
+    since: Time,
+    seconds: u64,
+}
+
+async fn status(fleet: &FleetSettings, as_json: bool) -> Result<Exit, Failure> {
+    let engine = Engine::open(fleet).await?;
+    let report = report(&engine, SystemTime::now()).await?;
+    let text = if as_json {
+        let json = serde_json::to_string_pretty(&report);
+        json.map_err(|error| Failure::failed(format!("the status as JSON: {error}")))? + "\n"
+    } else {
+        to_text(&report)
+    };
+    print(&text)?;
+    let host = if report.hosts.is_empty() {
+        Exit::NotRunning
+    } else {
+        Exit::Done
+    };
+    Ok(report
+        .sources
+        .iter()
+        .map(SourceReport::exit)
+        .fold(host, Exit::max))
+}
+
+async fn report(engine: &Engine, now: SystemTime) -> Result<FleetReport, Failure> {
+    let hosts = engine.host_statuses().await?;
+    let entries = engine.entries().await?;
+    let names: BTreeSet<String> = engine.names().await?.into_iter().collect();
+    let first = hosts.iter().map(|host| host.started_at_ms).min();
+    let facts = HostFacts {
+        heartbeat: first.map(|started_at_ms| Heartbeat {
+            pid: process::id(),
+            started_at_ms,
+            written_at_ms: epoch_ms(now),
+            has_ended: false,
+        }),
+        is_ready: true,
+        version: None,
+        now,
+    };
+    let mut sources = Vec::with_capacity(names.len());
+    let mut oldest: Option<(u64, &str)> = None;
+    for name in &names {
+        let mut source = SourceFacts::default();
+        let report = match entries.get(name) {
+            None => SourceReport::new(name, None, None, &source, &facts),
+            Some(Err(reason)) => SourceReport::unusable(name, reason, &source, &facts),
+            Some(Ok(entry)) => {
+                if entry.is_paused {
+                    source.paused_by = Some(PausedBy::Settings);
+                } else if let Some(due_ms) = entry.state.next_poll_ms
+                    && oldest.is_none_or(|(oldest, _)| due_ms < oldest)
+                {
+                    oldest = Some((due_ms, name));
+                }
+                let checkpoint = entry.state.checkpoint.as_ref().map(String::len);
+                SourceReport::new(name, Some(&entry.state), checkpoint, &source, &facts)
+            }
+        };
+        sources.push(report);
+    }
+    let mut states = BTreeMap::new();
+    for source in &sources {
+        *states.entry(source.state.word()).or_insert(0) += 1;
+    }
+    let oldest_due = oldest.map(|(epoch_ms, tenant)| {
+        let since = Time { epoch_ms };
+        OldestDue {
+            tenant: tenant.to_owned(),
+            since,
+            seconds: since.age(now).as_secs(),
+        }
+    });
+    Ok(FleetReport {
+        tenants: names.len(),
+        states,
+        never_polled: names
+            .iter()
+            .filter(|name| !entries.contains_key(*name))
+            .count(),
+        leases: hosts.iter().map(|host| host.leases).sum(),
+        oldest_due: oldest_due.filter(|oldest| oldest.seconds > 0),
+        hosts,
+        sources,
+    })
+}
+
+/// Tenants with something to do for an operator that the text names.
+const TROUBLED_SHOWN_MAX: usize = 50;
+
+fn to_text(report: &FleetReport) -> String {
+    let mut text = String::new();
+    let mut hosts = Table::new(&[
+        "host",
+        "version",
+        "leases",
+        "of",
+        "taken",
+        "expired",
+        "fenced",
+        "late at most",
+    ]);
+    for host in &report.hosts {
+        hosts.row(vec![
+            host.host.clone(),
+            host.version.clone(),
+            host.leases.to_string(),
+            host.leases_max.to_string(),
+            host.taken.to_string(),
+            host.expired.to_string(),
+            host.fenced.to_string(),
+            lag_text(Some(host.late_ms / 1_000)),
+        ]);
+    }
+    // Writing to a `String` cannot fail.
+    if report.hosts.is_empty() {
+        let _ = writeln!(text, "hosts: none runs; start one with `source-host run`");
+    } else {
+        text.push_str(&hosts.render_within(terminal_width()));
+    }
+    let states = report.states.iter();
+    let states: Vec<String> = states
+        .map(|(state, count)| format!("{count} {state}"))
+        .collect();
+    let _ = writeln!(
+        text,
+        "\ntenants: {} ({}); {} were never polled; {} are worked on now",
+        report.tenants,
+        states.join(", "),
+        report.never_polled,
+        report.leases
+    );
+    if let Some(oldest) = &report.oldest_due {
+        let _ = writeln!(
+            text,
+            "oldest due: `{}`, since {} ({})",
+            oldest.tenant,
+            oldest.since,
+            lag_text(Some(oldest.seconds))
+        );
+    }
+    let troubled = report
+        .sources
+        .iter()
+        .filter(|source| source.exit() != Exit::Done);
+    let mut table = Table::new(&["tenant", "state", "last poll", "last message"]);
+    let mut shown = 0;
+    for source in troubled.clone().take(TROUBLED_SHOWN_MAX) {
+        table.row(vec![
+            source.source.clone(),
+            source.state.word().to_owned(),
+            source
+                .last_poll_at
+                .map_or_else(|| "-".to_owned(), |at| at.to_string()),
+            source.detail.clone(),
+        ]);
+        shown += 1;
+    }
+    if shown > 0 {
+        text.push('\n');
+        text.push_str(&table.render_within(terminal_width()));
+        let hidden = troubled.count() - shown;
+        if hidden > 0 {
+            let _ = writeln!(text, "and {hidden} more; --json shows all");
+        }
+    }
+    text
+}

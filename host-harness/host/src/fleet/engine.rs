@@ -1,0 +1,202 @@
+//! The objects of a fleet in NATS: the stream of tenants, its consumer, and the buckets of the
+//! checkpoints and of the hosts.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_nats::Client;
+use async_nats::connection::State;
+use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
+use async_nats::jetstream::stream::{DiscardPolicy, RetentionPolicy, Stream};
+use async_nats::jetstream::{self, Context, kv};
+use source_common::exit::Failure;
+use tracing::{debug, warn};
+
+use super::clock;
+use crate::settings::FleetSettings;
+
+/// The durable consumer that all hosts share.
+const CONSUMER: &str = "hosts";
+/// Tenants that wait for their next poll count as not acknowledged, so this bounds the tenants.
+const TENANTS_MAX: i64 = 1_000_000;
+/// A tenant's message holds settings and no secrets.
+const TENANT_BYTES_MAX: i32 = 64 * 1024;
+/// A host that has not reported for so long is gone.
+const HOST_AGE_MAX: Duration = Duration::from_secs(30);
+
+/// A connection to the servers, and the objects there.
+#[derive(Clone, Debug)]
+pub(crate) struct Engine {
+    pub(crate) client: Client,
+    pub(crate) context: Context,
+    /// One message for each tenant.
+    pub(crate) tenants: Stream,
+    pub(crate) consumer: PullConsumer,
+    pub(crate) checkpoints: kv::Store,
+    /// What each host reports of itself.
+    pub(crate) hosts: kv::Store,
+    /// What the subjects of tenants begin with.
+    pub(crate) subject: String,
+    /// How long a host has a tenant, as the consumer has it.
+    pub(crate) lease: Duration,
+    /// When the stream was made, in milliseconds since the epoch.
+    pub(crate) stream_created_ms: u64,
+    /// When the connection was last made again, in milliseconds of [`clock::now`]; zero: never.
+    reconnected_ms: Arc<AtomicU64>,
+}
+
+impl Engine {
+    /// Connects, and makes the objects that are missing. What fails may work another time.
+    pub(crate) async fn open(settings: &FleetSettings) -> Result<Self, Failure> {
+        let servers = &settings.servers;
+        let failed = |what: &str, error: &dyn std::fmt::Display| {
+            Failure::failed(format!("fleet: {servers}: {what}: {error}")).retryable()
+        };
+        let options = servers
+            .options()
+            .map_err(|reason| Failure::failed(format!("fleet: {reason}")).retryable())?;
+        let reconnected_ms = Arc::new(AtomicU64::new(0));
+        let noted = Arc::clone(&reconnected_ms);
+        let was_lost = AtomicBool::new(false);
+        let client = options
+            // A connection that is cut without a sign is noticed well before a lease ends.
+            .ping_interval(settings.lease / 5)
+            .event_callback(move |event| {
+                note_event(&event);
+                if matches!(event, async_nats::Event::Disconnected) {
+                    was_lost.store(true, Ordering::Relaxed);
+                } else if matches!(event, async_nats::Event::Connected)
+                    && was_lost.load(Ordering::Relaxed)
+                {
+                    let now_ms = u64::try_from(clock::now().as_millis()).unwrap_or(u64::MAX);
+                    noted.store(now_ms, Ordering::Relaxed);
+                }
+                std::future::ready(())
+            })
+            .connect(servers.addresses())
+            .await
+            .map_err(|error| failed("no connection", &error))?;
+        let mut context = jetstream::new(client.clone());
+        context.set_timeout(settings.lease / 3);
+        let tenants = context
+            .get_or_create_stream(jetstream::stream::Config {
+                name: settings.stream.clone(),
+                subjects: vec![format!("{}.*", settings.subject)],
+                retention: RetentionPolicy::WorkQueue,
+                max_messages_per_subject: 1,
+                discard: DiscardPolicy::Old,
+                max_message_size: TENANT_BYTES_MAX,
+                num_replicas: settings.replicas,
+                allow_direct: true,
+                ..Default::default()
+            })
+            .await
+            .map_err(|error| failed(&format!("stream {}", settings.stream), &error))?;
+        let consumer: PullConsumer = tenants
+            .get_or_create_consumer(
+                CONSUMER,
+                pull::Config {
+                    durable_name: Some(CONSUMER.to_owned()),
+                    ack_policy: AckPolicy::Explicit,
+                    ack_wait: settings.lease,
+                    max_deliver: -1,
+                    max_ack_pending: TENANTS_MAX,
+                    ..Default::default()
+                },
+            )
+            .await
+            .map_err(|error| failed(&format!("consumer {CONSUMER}"), &error))?;
+        let lease = consumer.cached_info().config.ack_wait;
+        if lease != settings.lease {
+            let (there, here) = (lease.as_secs(), settings.lease.as_secs());
+            warn!(
+                "fleet: leases take {there} s, as the consumer {CONSUMER} has it, and not \
+                 `lease_secs` of {here}; to change it, stop all hosts and delete the consumer"
+            );
+        }
+        let checkpoints = bucket(
+            &context,
+            &settings.bucket,
+            Duration::ZERO,
+            settings.replicas,
+        );
+        let checkpoints = checkpoints
+            .await
+            .map_err(|error| failed(&format!("bucket {}", settings.bucket), &error))?;
+        let hosts = format!("{}-hosts", settings.bucket);
+        let hosts = bucket(&context, &hosts, HOST_AGE_MAX, settings.replicas)
+            .await
+            .map_err(|error| failed(&format!("bucket {hosts}"), &error))?;
+        let created = tenants.cached_info().created.unix_timestamp_nanos() / 1_000_000;
+        Ok(Self {
+            client,
+            context,
+            consumer,
+            checkpoints,
+            hosts,
+            subject: settings.subject.clone(),
+            lease,
+            stream_created_ms: u64::try_from(created).unwrap_or_default(),
+            reconnected_ms,
+            tenants,
+        })
+    }
+
+    /// Whether the servers can be reached, as far as is known. What is sent while they cannot would
+    /// be sent later, when it may do harm.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.client.connection_state() == State::Connected
+    }
+
+    /// How long no tenant may be taken yet. A server that crashed has lost what it did last, and
+    /// would hand out a tenant again that a host works on; within a lease that host has renewed its
+    /// lease or has stopped.
+    pub(crate) fn pause(&self) -> Duration {
+        match self.reconnected_ms.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            at => (Duration::from_millis(at) + self.lease).saturating_sub(clock::now()),
+        }
+    }
+
+    /// The subject of a tenant.
+    pub(crate) fn subject_of(&self, tenant: &str) -> String {
+        format!("{}.{tenant}", self.subject)
+    }
+}
+
+async fn bucket(
+    context: &Context,
+    name: &str,
+    max_age: Duration,
+    replicas: usize,
+) -> Result<kv::Store, String> {
+    match context.get_key_value(name).await {
+        Ok(bucket) => Ok(bucket),
+        Err(_) => context
+            .create_key_value(kv::Config {
+                bucket: name.to_owned(),
+                history: 1,
+                max_age,
+                num_replicas: replicas,
+                ..Default::default()
+            })
+            .await
+            .map_err(|error| error.to_string()),
+    }
+}
+
+fn note_event(event: &async_nats::Event) {
+    match event {
+        async_nats::Event::Connected => debug!("fleet: connected"),
+        async_nats::Event::Disconnected => {
+            warn!("fleet: the connection to NATS is lost; connecting again");
+        }
+        async_nats::Event::ClientError(_)
+        | async_nats::Event::Closed
+        | async_nats::Event::Draining
+        | async_nats::Event::LameDuckMode
+        | async_nats::Event::ServerError(_)
+        | async_nats::Event::SlowConsumer(_) => debug!("fleet: {event}"),
+    }
+}

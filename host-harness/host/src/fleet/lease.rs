@@ -1,0 +1,399 @@
+//! One lease of a tenant: claimed, renewed, fenced, and given back.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_nats::Subject;
+use async_nats::client::Request;
+use async_nats::jetstream::kv::{Operation, UpdateErrorKind};
+use async_nats::jetstream::stream::LastRawMessageErrorKind;
+use async_nats::jetstream::{AckKind, Message};
+use async_trait::async_trait;
+use bytes::Bytes;
+use source_runtime::lease::Lease;
+use source_runtime::store::{CheckpointStore, SourceState, StoreError};
+use tokio::sync::{Mutex, Notify};
+use tokio::time::sleep;
+use tracing::{debug, warn};
+
+use super::clock;
+use super::engine::Engine;
+use super::entry::{Entry, Epoch};
+
+/// A deadline is looked at so often: a timer stands still while the machine is suspended.
+const DEADLINE_CHECK: Duration = Duration::from_secs(1);
+/// A read that was answered by a server that lags behind is tried again so often.
+const CLAIM_TRIES_MAX: u32 = 3;
+
+/// Until when this host may work on a tenant.
+#[derive(Debug, Default)]
+pub(crate) struct Deadline {
+    /// In milliseconds of [`clock::now`]; zero: never had, or over.
+    until_ms: AtomicU64,
+    /// Whether the work shall end before that.
+    is_recalled: AtomicBool,
+    changed: Notify,
+}
+
+impl Deadline {
+    /// Has the tenant until `until`.
+    pub(crate) fn grant(&self, until: Duration) {
+        self.is_recalled.store(false, Ordering::Relaxed);
+        self.extend(until);
+    }
+
+    fn extend(&self, until: Duration) {
+        let until_ms = u64::try_from(until.as_millis()).unwrap_or(u64::MAX);
+        self.until_ms.store(until_ms, Ordering::Relaxed);
+    }
+
+    /// Has the work end now.
+    pub(crate) fn recall(&self) {
+        self.is_recalled.store(true, Ordering::Relaxed);
+        self.changed.notify_waiters();
+    }
+
+    /// Ends for good: nothing may be sent for it any more.
+    pub(crate) fn end(&self) {
+        self.until_ms.store(0, Ordering::Relaxed);
+        self.changed.notify_waiters();
+    }
+
+    /// How long it is until the deadline.
+    fn remaining(&self) -> Duration {
+        Duration::from_millis(self.until_ms.load(Ordering::Relaxed)).saturating_sub(clock::now())
+    }
+
+    /// Whether the server has not given the tenant to another host yet.
+    pub(crate) fn is_in_time(&self) -> bool {
+        !self.remaining().is_zero()
+    }
+}
+
+#[async_trait]
+impl Lease for Deadline {
+    fn is_held(&self) -> bool {
+        !self.is_recalled.load(Ordering::Relaxed) && self.is_in_time()
+    }
+
+    async fn ended(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if !self.is_held() {
+                return;
+            }
+            tokio::select! {
+                () = sleep(self.remaining().min(DEADLINE_CHECK)) => {}
+                () = changed => {}
+            }
+        }
+    }
+}
+
+/// A tenant that this host has.
+#[derive(Debug)]
+pub(crate) struct TenantLease {
+    pub(crate) tenant: String,
+    engine: Arc<Engine>,
+    /// Where answers for its message go.
+    reply: Subject,
+    epoch: Epoch,
+    host: Arc<str>,
+    pub(crate) deadline: Arc<Deadline>,
+    /// The last revision of its key that this host knows.
+    revision: Mutex<u64>,
+}
+
+/// What became of a message.
+pub(crate) enum Claim {
+    /// The tenant is this host's, with what is kept of it.
+    Held(Box<SourceState>),
+    /// A later lease of it was there already, or this one was over before it began.
+    Late,
+    /// The tenant was removed.
+    Removed,
+}
+
+/// Why a tenant could not be claimed. Its lease ends by itself.
+#[derive(Debug)]
+pub(crate) enum ClaimError {
+    /// NATS did not answer as it should.
+    Unavailable(String),
+    /// What the bucket holds for it cannot be used.
+    Unusable(String),
+}
+
+/// How long before the lease ends a host stops, for clocks that do not run alike and for what takes
+/// its time to stop.
+fn margin(lease: Duration) -> Duration {
+    lease / 10
+}
+
+/// Until when a message that was asked for at `asked` is this host's.
+pub(crate) fn deadline(asked: Duration, lease: Duration) -> Duration {
+    asked.saturating_add(lease).saturating_sub(margin(lease))
+}
+
+impl TenantLease {
+    /// The lease that comes with a message. `deadline` has been granted. The error is a clause.
+    pub(crate) fn new(
+        engine: Arc<Engine>,
+        message: &Message,
+        tenant: &str,
+        host: Arc<str>,
+        deadline: Arc<Deadline>,
+    ) -> Result<Self, String> {
+        let info = message.info().map_err(|error| error.to_string())?;
+        let epoch = Epoch {
+            stream_created_ms: engine.stream_created_ms,
+            sequence: info.stream_sequence,
+            deliveries: u64::try_from(info.delivered).unwrap_or_default(),
+        };
+        let reply = message.reply.clone();
+        Ok(Self {
+            tenant: tenant.to_owned(),
+            engine,
+            reply: reply.ok_or_else(|| "there is no place for its answer".to_owned())?,
+            epoch,
+            host,
+            deadline,
+            revision: Mutex::new(0),
+        })
+    }
+
+    /// Takes over the tenant, with what is kept of it.
+    pub(crate) async fn claim(&self) -> Result<Claim, ClaimError> {
+        let unavailable = |error: &dyn fmt::Display| ClaimError::Unavailable(error.to_string());
+        let (tenant, bucket) = (&*self.tenant, &self.engine.checkpoints);
+        for _ in 0..CLAIM_TRIES_MAX {
+            let found = bucket.entry(tenant).await;
+            let found = found.map_err(|error| unavailable(&error))?;
+            let (revision, entry) = match &found {
+                None => (0, None),
+                Some(entry) => match entry.operation {
+                    Operation::Delete | Operation::Purge => (entry.revision, None),
+                    Operation::Put => {
+                        let decoded = Entry::decode(&entry.value);
+                        (entry.revision, Some(decoded.map_err(ClaimError::Unusable)?))
+                    }
+                },
+            };
+            let is_late = entry
+                .as_ref()
+                .is_some_and(|entry| entry.epoch >= self.epoch);
+            if is_late || !self.deadline.is_held() {
+                return Ok(Claim::Late);
+            }
+            let is_first = entry.is_none();
+            let is_paused = entry.as_ref().is_some_and(|entry| entry.is_paused);
+            let state = entry.map_or_else(|| SourceState::new(tenant), |entry| entry.state);
+            let claimed = Entry {
+                epoch: self.epoch,
+                host: self.host.to_string(),
+                is_paused,
+                state,
+            };
+            let value = claimed.encode().map_err(ClaimError::Unusable)?;
+            let revision = match bucket.update(tenant, value.into(), revision).await {
+                Ok(revision) => revision,
+                // Another server of the cluster was asked, and is behind.
+                Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => continue,
+                Err(error) => return Err(unavailable(&error)),
+            };
+            if is_first && !self.is_there().await? {
+                // Removed since the message came. Nothing may be left of it.
+                let purged = bucket.purge_expect_revision(tenant, Some(revision));
+                purged.await.map_err(|error| unavailable(&error))?;
+                return Ok(Claim::Removed);
+            }
+            *self.revision.lock().await = revision;
+            return Ok(Claim::Held(Box::new(claimed.state)));
+        }
+        Ok(Claim::Late)
+    }
+
+    /// Whether the message of a tenant is still in the stream.
+    async fn is_there(&self) -> Result<bool, ClaimError> {
+        let subject = self.engine.subject_of(&self.tenant);
+        let tenants = &self.engine.tenants;
+        match tenants.get_last_raw_message_by_subject(&subject).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(false),
+            Err(error) => Err(ClaimError::Unavailable(error.to_string())),
+        }
+    }
+
+    /// The epoch of the lease.
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Renews the lease for as long as it is polled and held.
+    pub(crate) async fn keep(&self) {
+        let lease = self.engine.lease;
+        loop {
+            let full = lease.saturating_sub(margin(lease));
+            let used = full.saturating_sub(self.deadline.remaining());
+            sleep((lease / 3).saturating_sub(used)).await;
+            if !self.deadline.is_held() {
+                return self.deadline.ended().await;
+            }
+            if !self.renew().await {
+                sleep(lease / 20).await;
+            }
+        }
+    }
+
+    /// Asks the server for more time. Only an answer that came before the deadline counts: after
+    /// it, the server would extend the lease of whoever has the tenant by then.
+    async fn renew(&self) -> bool {
+        if !self.engine.is_connected() {
+            return false;
+        }
+        let asked = clock::now();
+        let within = self.deadline.remaining().min(self.engine.lease / 3);
+        let request = Request::new()
+            .payload(Bytes::from(AckKind::Progress))
+            .timeout(Some(within));
+        match self
+            .engine
+            .client
+            .send_request(self.reply.clone(), request)
+            .await
+        {
+            Ok(_) if self.deadline.is_in_time() => {
+                self.deadline.extend(deadline(asked, self.engine.lease));
+                true
+            }
+            Ok(_) => false,
+            Err(error) => {
+                debug!(source = %self.tenant, "its lease is not renewed: {error}");
+                false
+            }
+        }
+    }
+
+    /// Gives the tenant back; it is due after `delay`. Does nothing after the deadline.
+    pub(crate) async fn give_back(&self, delay: Duration) {
+        let delay = delay.max(Duration::from_millis(1)); // without one, the server waits `ack_wait`
+        if self.deadline.is_in_time() && self.engine.is_connected() {
+            let payload = Bytes::from(AckKind::Nak(Some(delay)));
+            let sent = self
+                .engine
+                .client
+                .publish(self.reply.clone(), payload)
+                .await;
+            if let Err(error) = sent {
+                debug!(source = %self.tenant, "it is not given back: {error}");
+            }
+        }
+        self.deadline.end();
+    }
+
+    /// Stores what is kept of the tenant, if no other host has it.
+    pub(crate) async fn commit(
+        &self,
+        record: &SourceState,
+        is_paused: bool,
+    ) -> Result<(), StoreError> {
+        let unavailable = |error: &dyn fmt::Display| {
+            StoreError::Unavailable(format!("the fleet's bucket: {error}"))
+        };
+        let entry = Entry {
+            epoch: self.epoch,
+            host: self.host.to_string(),
+            is_paused,
+            state: record.clone(),
+        };
+        let value = Bytes::from(entry.encode().map_err(|error| unavailable(&error))?);
+        let mut revision = self.revision.lock().await;
+        loop {
+            if !self.deadline.is_in_time() {
+                return Err(StoreError::Superseded);
+            }
+            if !self.engine.is_connected() {
+                return Err(unavailable(&"NATS is not connected"));
+            }
+            let bucket = &self.engine.checkpoints;
+            match bucket.update(&self.tenant, value.clone(), *revision).await {
+                Ok(stored) => {
+                    *revision = stored;
+                    return Ok(());
+                }
+                Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => {}
+                Err(error) => return Err(unavailable(&error)),
+            }
+            // Whose is the revision that is there? A commit whose answer was lost is this host's.
+            let found = bucket.entry(&*self.tenant).await;
+            let Some(found) = found.map_err(|error| unavailable(&error))? else {
+                return Err(StoreError::Superseded);
+            };
+            let own = Entry::decode(&found.value)
+                .is_ok_and(|entry| entry.epoch == self.epoch && *entry.host == *self.host);
+            if !own || found.revision <= *revision {
+                // Whatever is sent now would be for the lease of another.
+                self.deadline.end();
+                warn!(
+                    source = %self.tenant,
+                    "another host has the tenant, which was changed or removed, or whose lease \
+                     ended; the last batch is not counted and comes again"
+                );
+                return Err(StoreError::Superseded);
+            }
+            *revision = found.revision;
+        }
+    }
+}
+
+#[async_trait]
+impl CheckpointStore for TenantLease {
+    async fn store(self: Arc<Self>, record: Arc<SourceState>) -> Result<(), StoreError> {
+        self.commit(&record, false).await
+    }
+
+    fn discard_advice(&self, source: &str) -> String {
+        format!("remove the tenant with `source-host fleet remove`, and add `{source}` again")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEASE: Duration = Duration::from_secs(30);
+
+    #[tokio::test]
+    async fn a_deadline_ends_by_itself_and_counts_from_before_the_tenant_was_asked_for() {
+        let asked = clock::now();
+        assert_eq!(deadline(asked, LEASE), asked + Duration::from_secs(27));
+        let held = Deadline::default();
+        assert!(!held.is_held());
+        held.grant(asked + Duration::from_millis(200));
+        assert!(held.is_held());
+        held.ended().await;
+        assert!(clock::now() >= asked + Duration::from_millis(200));
+        assert!(!held.is_held() && !held.is_in_time());
+        // A machine that was suspended for longer than the lease.
+        held.grant(asked.saturating_sub(LEASE));
+        assert!(!held.is_held());
+    }
+
+    #[tokio::test]
+    async fn work_that_is_recalled_ends_while_the_tenant_can_still_be_given_back() {
+        let held = Arc::new(Deadline::default());
+        held.grant(deadline(clock::now(), LEASE));
+        let waiting = tokio::spawn({
+            let held = Arc::clone(&held);
+            async move { held.ended().await }
+        });
+        held.recall();
+        waiting.await.unwrap();
+        assert!(!held.is_held() && held.is_in_time());
+        held.end();
+        assert!(!held.is_in_time());
+        held.grant(deadline(clock::now(), LEASE));
+        assert!(held.is_held());
+    }
+}

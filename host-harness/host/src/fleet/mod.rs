@@ -1,0 +1,21 @@
+//! A fleet: hosts that share tenants through NATS JetStream.
+//!
+//! ```text
+//! stream (one message for each tenant) ─► durable consumer ─► host: one lease
+//!                                             ▲                 │ claim: compare-and-set
+//!                                             │                 │ polls, deliveries
+//!      returned with a delay, never acknowledged ◄──────────────┘ commits: compare-and-set
+//! ```
+//!
+//! JetStream gives the leases, the timers and the balancing. It does not check whether the lease of
+//! an answer has expired, so a host does nothing after its own deadline, and each checkpoint is
+//! fenced by the [`entry::Epoch`] of the lease.
+
+pub(crate) mod cache;
+pub(crate) mod clock;
+pub(crate) mod engine;
+pub(crate) mod entry;
+pub(crate) mod lease;
+pub(crate) mod run;
+pub(crate) mod tenant;
+pub(crate) mod tenants;

@@ -1,0 +1,630 @@
+//! A host of a fleet: takes tenants that are due, works on each for one lease, and gives them back.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use async_nats::jetstream::Message;
+use futures_util::StreamExt as _;
+use serde::{Deserialize, Serialize};
+use source_common::backoff::Backoff;
+use source_common::exit::Failure;
+use source_outputs::Outputs;
+use source_runtime::shutdown::{Shutdown, Stopper};
+use source_runtime::source::{Components, NetworkAccess};
+use source_runtime::source_loop::{SourceExit, SourceLoop, TurnEnd};
+use source_runtime::store::{CheckpointStore, SourceState, StateDir, epoch_ms};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tracing::{debug, error, info, warn};
+
+use super::cache::{CachedTenant, TenantCache};
+use super::clock;
+use super::engine::Engine;
+use super::entry::Epoch;
+use super::lease::{self, Claim, ClaimError, Deadline, TenantLease};
+use super::tenant::Tenant;
+use crate::admin::{AdminHost, AdminServer};
+use crate::dead_letter::DeadLetterSinks;
+use crate::descriptor_limit;
+use crate::destination::{Destination, ObservedRequests};
+use crate::hourly::HourlyLog;
+use crate::liveness::Liveness;
+use crate::progress::Bars;
+use crate::registry::Registry;
+use crate::report::{FleetPart, PausedBy, RunState};
+use crate::run::Options;
+use crate::service_manager;
+use crate::settings::{FleetSettings, Inherited, STATE_CACHE, Settings};
+use crate::source;
+
+/// How long a request for tenants waits where none is due.
+const FETCH_WAIT_MAX: Duration = Duration::from_secs(1);
+/// Tenants asked for at a time.
+const FETCH_MAX: usize = 256;
+/// Polls of one lease: a tenant that has much to collect lets others pass in between.
+const POLLS_PER_LEASE_MAX: u32 = 20;
+/// Tenants whose connections and sessions are kept for the next time.
+const TENANTS_CACHED_MAX: usize = 4_096;
+/// A tenant that cannot work is looked at again after so long; a change of it is seen at once.
+const FAILED_WAIT: Duration = Duration::from_secs(300);
+/// A paused tenant likewise.
+const PAUSED_WAIT: Duration = Duration::from_secs(3_600);
+/// When NATS has a tenant that it could not hand over in full.
+const CLAIM_WAIT: Duration = Duration::from_secs(1);
+/// How long work may still go on after a stop was asked for. What remains of the time that a
+/// service manager allows is for giving tenants back.
+const STOP_GRACE: Duration = Duration::from_millis(4_200);
+/// How often a host reports itself.
+const REPORT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// What the leases of this host have come to.
+#[derive(Debug, Default)]
+pub(crate) struct LeaseCounts {
+    pub(crate) held: AtomicUsize,
+    pub(crate) taken: AtomicU64,
+    /// Ended before the work did.
+    pub(crate) expired: AtomicU64,
+    /// Found to be another host's by then.
+    pub(crate) fenced: AtomicU64,
+    /// How late the tenants of the present interval were, at most.
+    late_ms: AtomicU64,
+}
+
+/// What a host reports of itself to the fleet.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct HostStatus {
+    pub(crate) host: String,
+    pub(crate) version: String,
+    pub(crate) started_at_ms: u64,
+    pub(crate) written_at_ms: u64,
+    pub(crate) leases: usize,
+    pub(crate) leases_max: usize,
+    pub(crate) taken: u64,
+    pub(crate) expired: u64,
+    pub(crate) fenced: u64,
+    /// How late a tenant was taken lately, at most.
+    pub(crate) late_ms: u64,
+}
+
+/// What a host of a fleet works with.
+struct FleetHost {
+    settings: FleetSettings,
+    settings_file: PathBuf,
+    components: Components,
+    outputs: Arc<Outputs>,
+    inherited: Inherited,
+    dead_letters: DeadLetterSinks,
+    registry: Registry,
+    stopper: Stopper,
+    shutdown: Shutdown,
+}
+
+struct Running {
+    host: FleetHost,
+    name: Arc<str>,
+    counts: Arc<LeaseCounts>,
+    cache: Mutex<TenantCache>,
+    /// The tenants that are worked on.
+    at_work: Mutex<BTreeMap<String, (Epoch, Arc<Deadline>)>>,
+}
+
+/// Works on the tenants of a fleet until it is told to stop.
+pub(crate) async fn run(
+    settings: &Settings,
+    fleet: &FleetSettings,
+    options: Options,
+) -> Result<(), Failure> {
+    let file = settings.file.display();
+    if options.once {
+        return Err(Failure::settings(format!(
+            "{file}: --once ends when every source is caught up, which the tenants of a fleet are \
+             by turns; leave it out"
+        )));
+    }
+    descriptor_limit::warn_if_few(fleet.leases, settings.outputs.len());
+    let state = Arc::new(StateDir::open(&settings.state_dir)?);
+    let registry = Registry::new();
+    let _liveness = Liveness::start(Arc::clone(&state), registry.clone());
+    let _hourly = HourlyLog::start(registry.clone());
+    let admin = match &settings.admin {
+        Some(admin) => Some(AdminServer::bind(admin).await?),
+        None => None,
+    };
+    let components = source::components(settings, Some(state.path().join(STATE_CACHE)))?;
+    let admin = admin.map(|server| {
+        server.start(AdminHost {
+            registry: registry.clone(),
+            control: None,
+            components: components.clone(),
+            settings_file: settings.file.clone(),
+            state_dir: state.path().to_owned(),
+        })
+    });
+    let outputs = Arc::new(Outputs::open(settings.named_outputs(), None).await?);
+    registry.add_outputs(Arc::clone(&outputs));
+    let dead_letters = DeadLetterSinks::open(settings, &state, None).await?;
+    let rejected_output = dead_letters.output.clone();
+    if let Some(output) = &rejected_output {
+        registry.add_outputs(Arc::clone(output));
+    }
+    let _service = service_manager::report(options.shutdown.clone());
+    let reader = tokio::spawn({
+        let (outputs, stopper) = (Arc::clone(&outputs), options.stopper.clone());
+        async move {
+            outputs.reader_gone().await;
+            stopper.stop();
+        }
+    });
+    let host = FleetHost {
+        settings: fleet.clone(),
+        settings_file: settings.file.clone(),
+        components,
+        outputs: Arc::clone(&outputs),
+        inherited: settings.inherited(),
+        dead_letters,
+        registry,
+        stopper: options.stopper,
+        shutdown: options.shutdown,
+    };
+    host.work().await;
+    let is_reader_gone = reader.is_finished();
+    reader.abort();
+    for output in [Some(outputs), rejected_output].into_iter().flatten() {
+        let closed = output.close().await;
+        closed.map_err(|error| Failure::failed(format!("output: {error}")))?;
+    }
+    if let Some(admin) = admin {
+        admin.stop().await;
+    }
+    if is_reader_gone {
+        return Err(Failure::failed("standard output was closed by its reader"));
+    }
+    Ok(())
+}
+
+impl FleetHost {
+    async fn work(self) {
+        let mut shutdown = self.shutdown.clone();
+        let Some(engine) = open(&self.settings, &mut shutdown).await else {
+            return;
+        };
+        self.registry.set_ready(true);
+        let name: Arc<str> = host_name().into();
+        info!(
+            "fleet: host {name} works on up to {} tenants at a time, with leases of {} s",
+            self.settings.leases,
+            engine.lease.as_secs()
+        );
+        let running = Arc::new(Running {
+            name,
+            counts: Arc::default(),
+            cache: Mutex::new(TenantCache::new(TENANTS_CACHED_MAX)),
+            at_work: Mutex::default(),
+            host: self,
+        });
+        let engine = Arc::new(Mutex::new(engine));
+        let reports = tokio::spawn(report(Arc::clone(&running), Arc::clone(&engine)));
+        let mut tasks = JoinSet::new();
+        take_tenants(&running, &engine, &mut tasks).await;
+
+        // Asked to stop: polls may end, within reason; then tenants are given back.
+        let all_done = async { while tasks.join_next().await.is_some() {} };
+        tokio::select! {
+            () = all_done => {}
+            () = shutdown.requested_since(STOP_GRACE) => {
+                for (_, deadline) in running.at_work().values() {
+                    deadline.recall();
+                }
+            }
+        }
+        while let Ok(Some(_)) = timeout(CLAIM_WAIT / 4, tasks.join_next()).await {}
+        reports.abort();
+        let engine = lock(&engine).clone();
+        let own = format!("{}{}", engine.hosts.prefix, running.name);
+        let gone = engine.hosts.stream.purge().filter(own);
+        // What was sent is on its way when the process ends.
+        let last = async { gone.await.is_ok() && engine.client.flush().await.is_ok() };
+        if !timeout(CLAIM_WAIT / 4, last).await.unwrap_or_default() {
+            warn!("fleet: NATS did not answer at the end; tenants come back when their leases end");
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Connects, as often as it has to be tried. `None` when asked to stop.
+async fn open(settings: &FleetSettings, shutdown: &mut Shutdown) -> Option<Arc<Engine>> {
+    let mut backoff = Backoff::default();
+    loop {
+        let opened = tokio::select! {
+            opened = Engine::open(settings) => opened,
+            _ = shutdown.requested() => return None,
+        };
+        let failure = match opened {
+            Ok(engine) => return Some(Arc::new(engine)),
+            Err(failure) => failure,
+        };
+        backoff.fail();
+        let wait = backoff.wait().min(settings.lease / 2);
+        error!("{failure}; next try in {:.1} s", wait.as_secs_f64());
+        tokio::select! {
+            () = sleep(wait) => {}
+            _ = shutdown.requested() => return None,
+        }
+    }
+}
+
+/// The name of this process among the hosts.
+fn host_name() -> String {
+    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let machine = machine.trim().replace(
+        |char: char| !char.is_ascii_alphanumeric() && char != '-',
+        "_",
+    );
+    let machine = if machine.is_empty() { "host" } else { &machine };
+    // Processes of one machine, also one after another with the same number, differ.
+    let started = epoch_ms(SystemTime::now());
+    format!("{machine}-{}-{started:x}", std::process::id())
+}
+
+async fn take_tenants(
+    running: &Arc<Running>,
+    shared: &Mutex<Arc<Engine>>,
+    tasks: &mut JoinSet<()>,
+) {
+    let mut shutdown = running.host.shutdown.clone();
+    let free = Arc::new(Semaphore::new(running.host.settings.leases));
+    let mut errors = Backoff::default();
+    while !shutdown.is_requested() {
+        let first = tokio::select! {
+            first = Arc::clone(&free).acquire_owned() => first,
+            _ = shutdown.requested() => return,
+        };
+        let Ok(first) = first else { return };
+        let mut permits = vec![first];
+        while permits.len() < FETCH_MAX
+            && let Ok(more) = Arc::clone(&free).try_acquire_owned()
+        {
+            permits.push(more);
+        }
+        let engine = Arc::clone(&lock(shared));
+        if !engine.pause().is_zero() {
+            drop(permits);
+            tokio::select! {
+                () = sleep(engine.pause().min(FETCH_WAIT_MAX / 5)) => continue,
+                _ = shutdown.requested() => return,
+            }
+        }
+        let taken = take(running, &engine, &mut permits, tasks).await;
+        while tasks.try_join_next().is_some() {}
+        match taken {
+            Ok(()) => errors.reset(),
+            Err(_) if !engine.is_connected() => {
+                // The client connects again by itself.
+                tokio::select! {
+                    () = sleep(FETCH_WAIT_MAX / 5) => {}
+                    _ = shutdown.requested() => return,
+                }
+            }
+            Err(reason) => {
+                errors.fail();
+                warn!("fleet: no tenants from NATS: {reason}; opening the stream again");
+                tokio::select! {
+                    () = sleep(errors.wait().min(engine.lease / 2)) => {}
+                    _ = shutdown.requested() => return,
+                }
+                match open(&running.host.settings, &mut shutdown).await {
+                    Some(engine) => *lock(shared) = engine,
+                    None => return,
+                }
+            }
+        }
+    }
+}
+
+/// Asks for as many tenants as there are permits, and starts to work on each that comes.
+async fn take(
+    running: &Arc<Running>,
+    engine: &Arc<Engine>,
+    permits: &mut Vec<tokio::sync::OwnedSemaphorePermit>,
+    tasks: &mut JoinSet<()>,
+) -> Result<(), String> {
+    if !engine.is_connected() {
+        return Err("not connected".to_owned());
+    }
+    let wait = FETCH_WAIT_MAX.min(engine.lease / 10);
+    // The lease of what comes begins after this.
+    let asked = clock::now();
+    let fetch = engine.consumer.fetch();
+    let fetch = fetch.max_messages(permits.len()).expires(wait).messages();
+    let fetched = timeout(engine.lease / 3, fetch).await;
+    let mut messages = fetched
+        .map_err(|_| "no answer".to_owned())?
+        .map_err(|error| error.to_string())?;
+    // The server ends the answer. Where it does not, it was restarted.
+    let until = tokio::time::Instant::now() + wait + wait;
+    while let Ok(Some(message)) = tokio::time::timeout_at(until, messages.next()).await {
+        let message = message.map_err(|error| error.to_string())?;
+        let Some(permit) = permits.pop() else { break };
+        let (running, engine) = (Arc::clone(running), Arc::clone(engine));
+        tasks.spawn(async move {
+            running.counts.held.fetch_add(1, Ordering::Relaxed);
+            running.serve(engine, &message, asked).await;
+            running.counts.held.fetch_sub(1, Ordering::Relaxed);
+            drop(permit);
+        });
+    }
+    Ok(())
+}
+
+impl Running {
+    fn at_work(&self) -> MutexGuard<'_, BTreeMap<String, (Epoch, Arc<Deadline>)>> {
+        lock(&self.at_work)
+    }
+
+    /// Works on a tenant for one lease.
+    async fn serve(&self, engine: Arc<Engine>, message: &Message, asked: Duration) {
+        let prefix = format!("{}.", engine.subject);
+        let Some(tenant) = message.subject.strip_prefix(&*prefix) else {
+            return;
+        };
+        let cached = lock(&self.cache).take(tenant);
+        let deadline = cached
+            .as_ref()
+            .map_or_else(Arc::default, |cached| Arc::clone(&cached.deadline));
+        deadline.grant(lease::deadline(asked, engine.lease));
+        let host = Arc::clone(&self.name);
+        let lease = TenantLease::new(engine, message, tenant, host, Arc::clone(&deadline));
+        let lease = match lease {
+            Ok(lease) => Arc::new(lease),
+            Err(reason) => {
+                warn!(source = %tenant, "fleet: a message that cannot be used: {reason}");
+                return;
+            }
+        };
+        let state = match lease.claim().await {
+            Ok(Claim::Held(state)) => *state,
+            Ok(Claim::Late) => {
+                debug!(source = %tenant, "a later lease of the tenant was there already");
+                self.counts.fenced.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
+            Ok(Claim::Removed) => return,
+            Err(ClaimError::Unavailable(reason)) => {
+                warn!(source = %tenant, "fleet: the tenant is not claimed: {reason}");
+                return lease.give_back(CLAIM_WAIT).await;
+            }
+            Err(ClaimError::Unusable(reason)) => {
+                let advice = lease.discard_advice(tenant);
+                error!(
+                    source = %tenant,
+                    "fleet: what the bucket holds for the tenant {reason}; restore it from a \
+                     copy, or {advice} to begin again at `start`"
+                );
+                return lease.give_back(FAILED_WAIT).await;
+            }
+        };
+        self.note_taken(&state);
+        let previous = self
+            .at_work()
+            .insert(tenant.to_owned(), (lease.epoch(), Arc::clone(&deadline)));
+        if let Some((_, previous)) = previous {
+            // The tenant was changed: its former message is gone.
+            previous.end();
+        }
+        self.work(&lease, message, cached, state).await;
+        let mut at_work = self.at_work();
+        if at_work
+            .get(tenant)
+            .is_some_and(|(epoch, _)| *epoch == lease.epoch())
+        {
+            at_work.remove(tenant);
+        }
+    }
+
+    fn note_taken(&self, state: &SourceState) {
+        self.counts.taken.fetch_add(1, Ordering::Relaxed);
+        if let Some(due_ms) = state.next_poll_ms {
+            let late_ms = epoch_ms(SystemTime::now()).saturating_sub(due_ms);
+            self.counts.late_ms.fetch_max(late_ms, Ordering::Relaxed);
+        }
+    }
+
+    async fn work(
+        &self,
+        lease: &Arc<TenantLease>,
+        message: &Message,
+        cached: Option<CachedTenant>,
+        mut state: SourceState,
+    ) {
+        let name = &lease.tenant;
+        let sequence = lease.epoch().sequence;
+        let cached = cached.filter(|cached| cached.sequence == sequence);
+        let mut tenant = match cached {
+            Some(cached) => cached,
+            None => match self.ready(lease, &message.payload, &state).await {
+                Ok(Some(ready)) => ready,
+                Ok(None) => {
+                    if let Err(error) = lease.commit(&state, true).await {
+                        debug!(source = %name, "its pause is not stored: {error:?}");
+                    }
+                    return lease.give_back(PAUSED_WAIT).await;
+                }
+                Err(failure) => {
+                    error!(source = %name, "{failure}");
+                    state.note_start_error(&failure.message);
+                    if let Err(error) = lease.commit(&state, false).await {
+                        debug!(source = %name, "its failure is not stored: {error:?}");
+                    }
+                    return lease.give_back(FAILED_WAIT).await;
+                }
+            },
+        };
+        tenant.entry.update(&state);
+        tenant.entry.set_run(RunState::Running);
+        let store: Arc<dyn CheckpointStore> = lease.clone();
+        let end = {
+            let turn = tenant.turns.turn(state, store, POLLS_PER_LEASE_MAX);
+            tokio::pin!(turn);
+            tokio::select! {
+                end = &mut turn => end,
+                () = lease.keep() => turn.await,
+            }
+        };
+        let wait = self.note_end(lease, &tenant, end);
+        // Credentials that were refused are read again.
+        let is_refused = tenant.turns.record().last_error.as_ref();
+        let is_refused = is_refused.is_some_and(|error| error.kind == "unauthorized");
+        let evicted = if is_refused {
+            None
+        } else {
+            lock(&self.cache).put(name.clone(), tenant)
+        };
+        if let Some(evicted) = evicted {
+            self.host.registry.remove_source(&evicted);
+        }
+        // Last: another host, or this one, may have the tenant right after.
+        lease.give_back(wait).await;
+    }
+
+    /// How long it is until the tenant is due again.
+    fn note_end(&self, lease: &TenantLease, tenant: &CachedTenant, end: TurnEnd) -> Duration {
+        let name = &lease.tenant;
+        match end {
+            TurnEnd::Due(wait) => wait,
+            TurnEnd::Ended(SourceExit::LeaseLost) => {
+                if self.host.shutdown.is_requested() {
+                    debug!(source = %name, "its work is given up, to stop");
+                } else {
+                    self.counts.expired.fetch_add(1, Ordering::Relaxed);
+                    warn!(
+                        source = %name,
+                        "fleet: the lease of the tenant has ended; another host goes on with it"
+                    );
+                }
+                Duration::ZERO
+            }
+            TurnEnd::Ended(SourceExit::Stopped | SourceExit::CaughtUp) => Duration::ZERO,
+            TurnEnd::Ended(SourceExit::Output(None)) => {
+                self.host.stopper.stop();
+                Duration::ZERO
+            }
+            TurnEnd::Ended(SourceExit::Failed(failure) | SourceExit::Output(Some(failure))) => {
+                error!(source = %name, "{failure}");
+                tenant.entry.set_run(RunState::Ended);
+                FAILED_WAIT
+            }
+        }
+    }
+
+    /// Makes a tenant ready. `None` where it is paused.
+    async fn ready(
+        &self,
+        lease: &Arc<TenantLease>,
+        payload: &[u8],
+        state: &SourceState,
+    ) -> Result<Option<CachedTenant>, Failure> {
+        let host = &self.host;
+        let tenant = Tenant::decode(&lease.tenant, payload)?;
+        let settings = tenant.settings(&host.settings_file, &host.inherited)?;
+        let chosen = settings.outputs.clone();
+        let chosen = chosen.unwrap_or_else(|| host.inherited.outputs.clone());
+        let entry = host.registry.add_source(&lease.tenant, chosen);
+        entry.update(state);
+        if !settings.enabled {
+            entry.set_paused(Some(PausedBy::Settings));
+            return Ok(None);
+        }
+        let source = source::ready(&host.components, &settings, NetworkAccess::Online).await?;
+        source.require_lease(lease.deadline.clone());
+        source.observe_requests(Arc::new(ObservedRequests {
+            entry: entry.clone(),
+            registry: host.registry.clone(),
+        }));
+        let destination = Destination {
+            progress: Bars::new(false, 0).source(&source.name, state),
+            outputs: Arc::clone(&host.outputs),
+            chosen: settings.outputs,
+            namespace: source.description.namespace.clone(),
+            dead_letter: host.dead_letters.of(&source.name),
+            entry: entry.clone(),
+            registry: host.registry.clone(),
+        };
+        let turns = SourceLoop {
+            source: Arc::new(source),
+            record: SourceState::new(&lease.tenant),
+            state: lease.clone(),
+            sink: Arc::new(destination),
+            once: false,
+            wake: Arc::default(),
+            reader: None,
+            shutdown: host.shutdown.clone(),
+        };
+        Ok(Some(CachedTenant {
+            sequence: lease.epoch().sequence,
+            deadline: Arc::clone(&lease.deadline),
+            turns: turns.into_turns(),
+            entry,
+        }))
+    }
+}
+
+/// What is reported of this host's part. Zeros stand for what NATS does not say now.
+async fn part(engine: &Engine, status: &HostStatus) -> FleetPart {
+    let (hosts, tenants) = if engine.is_connected() {
+        (
+            engine.hosts.stream.get_info().await.ok(),
+            engine.tenants.get_info().await.ok(),
+        )
+    } else {
+        (None, None)
+    };
+    FleetPart {
+        host: status.host.clone(),
+        hosts: hosts.map_or(0, |info| info.state.messages),
+        tenants: tenants.map_or(0, |info| info.state.messages),
+        leases: status.leases,
+        leases_max: status.leases_max,
+        taken: status.taken,
+        expired: status.expired,
+        fenced: status.fenced,
+        late_seconds: status.late_ms / 1_000,
+    }
+}
+
+/// Reports this host to the fleet, again and again.
+async fn report(running: Arc<Running>, engine: Arc<Mutex<Arc<Engine>>>) {
+    let counts = &running.counts;
+    loop {
+        let engine = Arc::clone(&lock(&engine));
+        let status = HostStatus {
+            host: running.name.to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at_ms: epoch_ms(running.host.registry.started_at()),
+            written_at_ms: epoch_ms(SystemTime::now()),
+            leases: counts.held.load(Ordering::Relaxed),
+            leases_max: running.host.settings.leases,
+            taken: counts.taken.load(Ordering::Relaxed),
+            expired: counts.expired.load(Ordering::Relaxed),
+            fenced: counts.fenced.load(Ordering::Relaxed),
+            late_ms: counts.late_ms.swap(0, Ordering::Relaxed),
+        };
+        running
+            .host
+            .registry
+            .set_fleet(part(&engine, &status).await);
+        if engine.is_connected()
+            && let Ok(value) = serde_json::to_vec(&status)
+            && let Err(error) = engine.hosts.put(&*running.name, value.into()).await
+        {
+            debug!("fleet: the host is not reported: {error}");
+        }
+        sleep(REPORT_INTERVAL).await;
+    }
+}

@@ -1,0 +1,192 @@
+//! The message of a tenant: the keys of its `[[source]]` as JSON, with secrets by reference only.
+
+use std::path::Path;
+
+use serde_json::Value;
+use source_common::exit::Failure;
+use source_common::indirect::ValueReference;
+use source_common::lines::KeyLines;
+use source_runtime::source::MEMORY_BYTES_MAX_DEFAULT;
+
+use crate::settings::{Inherited, SourceSettings, is_tenant_name, to_json};
+
+/// The table of the component's settings.
+const SETTINGS: &str = "settings";
+/// The key that pauses a tenant.
+const ENABLED: &str = "enabled";
+
+/// The settings of a tenant as they are in its message.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Tenant {
+    /// Its name.
+    pub(crate) name: String,
+    table: toml::Table,
+}
+
+impl Tenant {
+    /// A tenant with the keys of a file of `sources_dir`.
+    pub(crate) fn new(name: &str, table: toml::Table) -> Result<Self, Failure> {
+        if !is_tenant_name(name) {
+            return Err(Failure::settings(format!(
+                "tenant `{name}`: its name may have letters, digits, `-` and `_` only, and at most \
+                 100 of them"
+            )));
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            table,
+        })
+    }
+
+    /// Understands a message.
+    pub(crate) fn decode(name: &str, payload: &[u8]) -> Result<Self, Failure> {
+        let failure = |reason: &dyn std::fmt::Display| {
+            Failure::settings(format!(
+                "tenant `{name}`: its message is no source: {reason}"
+            ))
+        };
+        let value: Value = serde_json::from_slice(payload).map_err(|error| failure(&error))?;
+        let table = toml::Table::try_from(value).map_err(|error| failure(&error))?;
+        Self::new(name, table)
+    }
+
+    /// Its message.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let value = to_json(&toml::Value::Table(self.table.clone()));
+        value.to_string().into_bytes()
+    }
+
+    /// Whether it collects.
+    pub(crate) fn is_enabled(&self) -> bool {
+        self.table.get(ENABLED).and_then(toml::Value::as_bool) != Some(false)
+    }
+
+    /// The same, paused or not.
+    pub(crate) fn with_enabled(mut self, is_enabled: bool) -> Self {
+        if is_enabled {
+            self.table.remove(ENABLED);
+        } else {
+            self.table
+                .insert(ENABLED.to_owned(), toml::Value::Boolean(false));
+        }
+        self
+    }
+
+    /// Understands its keys. Relative paths begin at the directory of the host's settings file.
+    pub(crate) fn settings(
+        &self,
+        settings_file: &Path,
+        inherited: &Inherited,
+    ) -> Result<SourceSettings, Failure> {
+        let lines = KeyLines::default();
+        let table = self.table.clone();
+        let settings =
+            SourceSettings::from_table(settings_file, &self.name, table, &lines, inherited);
+        let settings = settings.map_err(|failure| Failure {
+            message: format!("tenant `{}`: {failure}", self.name),
+            ..failure
+        })?;
+        if settings.memory_bytes_max > MEMORY_BYTES_MAX_DEFAULT {
+            let mib = MEMORY_BYTES_MAX_DEFAULT / (1024 * 1024);
+            return Err(Failure::settings(format!(
+                "tenant `{}`: `memory_mib` may be at most {mib} in a fleet",
+                self.name
+            )));
+        }
+        Ok(settings)
+    }
+
+    /// Refuses secrets that are written out: the stream is no place for them. `is_secret` says it
+    /// of a setting.
+    pub(crate) fn refuse_secrets(&self, is_secret: &dyn Fn(&str) -> bool) -> Result<(), Failure> {
+        let settings = self.table.get(SETTINGS).and_then(toml::Value::as_table);
+        let written_out = settings
+            .into_iter()
+            .flatten()
+            .find(|(key, value)| is_secret(key) && ValueReference::recognize(value).is_none());
+        match written_out {
+            None => Ok(()),
+            Some((key, _)) => Err(Failure::settings(format!(
+                "tenant `{}`: `{key}` is written out, and would be in NATS; write {key} = \
+                 {{ file = \"..\" }} or {{ env = \"..\" }}, which each host resolves",
+                self.name
+            ))),
+        }
+    }
+
+    /// The values of its settings that each host has to have.
+    pub(crate) fn references(&self) -> Vec<ValueReference> {
+        let settings = self.table.get(SETTINGS).and_then(toml::Value::as_table);
+        let values = settings.into_iter().flat_map(toml::Table::values);
+        values.filter_map(ValueReference::recognize).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "outputs = [\"siem\"]\n[settings]\nclient_id = \"id\"\n\
+                        client_secret = { file = \"acme.secret\" }\nstreams = [\"audit\"]\n";
+
+    fn tenant(text: &str) -> Tenant {
+        Tenant::new("acme", text.parse().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_tenant_is_the_same_after_its_message() {
+        let tenant = tenant(TEXT);
+        let decoded = Tenant::decode("acme", &tenant.encode()).unwrap();
+        assert_eq!(decoded, tenant);
+        let outputs = vec!["siem".to_owned()];
+        let inherited = Inherited {
+            outputs: outputs.clone(),
+            proxy: None,
+        };
+        let file = Path::new("/etc/source-host/fleet.toml");
+        let settings = decoded.settings(file, &inherited).unwrap();
+        assert_eq!(settings.name, "acme");
+        assert_eq!(settings.settings.table.len(), 3);
+        assert_eq!(settings.outputs.as_deref(), Some(&outputs[..]));
+        assert!(Tenant::decode("acme", b"{").is_err());
+        assert!(Tenant::decode("a.b", b"{}").is_err());
+    }
+
+    #[test]
+    fn a_pause_is_in_the_message_and_leaves_all_else() {
+        let paused = tenant(TEXT).with_enabled(false);
+        assert!(!paused.is_enabled());
+        let paused = Tenant::decode("acme", &paused.encode()).unwrap();
+        assert!(!paused.is_enabled());
+        assert_eq!(paused.with_enabled(true), tenant(TEXT));
+    }
+
+    #[test]
+    fn a_secret_is_refused_unless_it_is_a_reference() {
+        let is_secret = |key: &str| key == "client_secret";
+        tenant(TEXT).refuse_secrets(&is_secret).unwrap();
+        let text = "[settings]\nclient_secret = \"hunter22\"\n";
+        let failure = tenant(text).refuse_secrets(&is_secret).unwrap_err();
+        assert!(
+            failure.message.contains("`client_secret` is written out"),
+            "{failure}"
+        );
+        assert!(!failure.message.contains("hunter22"), "{failure}");
+        assert_eq!(tenant(TEXT).references().len(), 1);
+    }
+
+    #[test]
+    fn a_mistake_names_the_tenant() {
+        let failure = tenant("enabeld = true").settings(Path::new("f.toml"), &Inherited::default());
+        let failure = failure.unwrap_err();
+        assert!(
+            failure
+                .message
+                .starts_with("tenant `acme`: f.toml: unknown key `enabeld`"),
+            "{failure}"
+        );
+        let failure =
+            tenant("memory_mib = 128").settings(Path::new("f.toml"), &Inherited::default());
+        assert!(failure.unwrap_err().message.contains("at most 64"));
+    }
+}

@@ -1,0 +1,142 @@
+//! `[fleet]`: tenants that several hosts share through NATS JetStream.
+
+use std::path::Path;
+use std::time::Duration;
+
+use source_common::exit::Failure;
+use source_common::lines::KeyLines;
+use source_common::section::{Mistakes, Section};
+use source_outputs::NatsServers;
+
+const STREAM_DEFAULT: &str = "TENANTS";
+const SUBJECT_DEFAULT: &str = "tenant";
+const BUCKET_DEFAULT: &str = "checkpoints";
+const LEASE_SECS_DEFAULT: u64 = 30;
+const LEASES_DEFAULT: u64 = 64;
+
+/// Where the tenants of a fleet are, and how many of them this host works on.
+#[derive(Clone, Debug)]
+pub struct FleetSettings {
+    /// The NATS servers.
+    pub servers: NatsServers,
+    /// The stream with one message for each tenant.
+    pub stream: String,
+    /// What the subjects of that stream begin with.
+    pub subject: String,
+    /// The key-value bucket of the checkpoints.
+    pub bucket: String,
+    /// How many servers keep each of them. Used where they are made.
+    pub replicas: usize,
+    /// How long a host has a tenant without renewing the lease. Used where the stream is made.
+    pub lease: Duration,
+    /// How many tenants this host works on at a time.
+    pub leases: usize,
+}
+
+impl FleetSettings {
+    /// Parses the table.
+    pub(super) fn parse(file: &Path, table: toml::Table, lines: KeyLines) -> Result<Self, Failure> {
+        let mut section = Section::new(file, "[fleet]".to_owned(), table).with_lines(lines);
+        let mut mistakes = Mistakes::default();
+        let servers = mistakes.note(NatsServers::read(&mut section));
+        let stream = mistakes.note(name(&mut section, "stream", STREAM_DEFAULT));
+        let subject = mistakes.note(name(&mut section, "subject", SUBJECT_DEFAULT));
+        let bucket = mistakes.note(name(&mut section, "bucket", BUCKET_DEFAULT));
+        let replicas = mistakes.note(section.number("replicas", 1..=5));
+        let lease_secs = mistakes.note(section.number("lease_secs", 5..=600));
+        let leases = mistakes.note(section.number("leases", 1..=10_000));
+        mistakes.note(section.finish());
+        mistakes.into_result()?;
+        let number = |value: Option<Option<u64>>, default| value.flatten().unwrap_or(default);
+        let size = |number| usize::try_from(number).unwrap_or(usize::MAX);
+        match (servers, stream, subject, bucket) {
+            (Some(servers), Some(stream), Some(subject), Some(bucket)) => Ok(Self {
+                servers,
+                stream,
+                subject,
+                bucket,
+                replicas: size(number(replicas, 1)),
+                lease: Duration::from_secs(number(lease_secs, LEASE_SECS_DEFAULT)),
+                leases: size(number(leases, LEASES_DEFAULT)),
+            }),
+            _ => Err(Failure::settings("[fleet] cannot be used")),
+        }
+    }
+}
+
+/// A name of an object in NATS.
+fn name(section: &mut Section<'_>, key: &'static str, default: &str) -> Result<String, Failure> {
+    let name = section.string(key)?.unwrap_or_else(|| default.to_owned());
+    let is_name = !name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+    if is_name {
+        Ok(name)
+    } else {
+        let reason = format!("is {name:?}; it may have letters, digits, `-` and `_` only");
+        Err(section.error(key, &reason))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Settings;
+
+    const SERVERS: &str = "servers = [\"nats://127.0.0.1:4222\"]";
+
+    fn parsed(before: &str, fleet: &str) -> Result<Settings, Failure> {
+        let text = format!("{before}\n[fleet]\n{fleet}\n[[output]]\ntype = \"stdout\"\n");
+        Settings::parse(&text, Path::new("f.toml"))
+    }
+
+    #[test]
+    fn a_fleet_needs_servers_and_no_source() {
+        let settings = parsed("", SERVERS).unwrap();
+        let fleet = settings.fleet.unwrap();
+        assert_eq!(fleet.servers.to_string(), "nats://127.0.0.1:4222");
+        let names = [&*fleet.stream, &*fleet.subject, &*fleet.bucket];
+        assert_eq!(names, ["TENANTS", "tenant", "checkpoints"]);
+        assert_eq!((fleet.replicas, fleet.leases), (1, 64));
+        assert_eq!(fleet.lease, Duration::from_secs(30));
+        let plain = "[[source]]\nname = \"a\"\n[[output]]\ntype = \"stdout\"\n";
+        let plain = Settings::parse(plain, Path::new("f.toml")).unwrap();
+        assert!(plain.fleet.is_none());
+    }
+
+    #[test]
+    fn a_mistake_names_its_line_and_what_is_right() {
+        for (before, fleet, reason) in [
+            ("", "", "f.toml:2: [fleet]: `servers` is missing"),
+            (
+                "sources_dir = \"sources\"",
+                SERVERS,
+                "f.toml:2: [fleet] stands beside",
+            ),
+            (
+                "[[source]]\nname = \"a\"",
+                SERVERS,
+                "f.toml:3: [fleet] stands beside",
+            ),
+            (
+                "",
+                "servers = [\"nats://ann:secret@h\"]",
+                "has credentials in it",
+            ),
+            (
+                "",
+                &format!("{SERVERS}\nbucket = \"a.b\""),
+                "`bucket` is \"a.b\"",
+            ),
+            ("", &format!("{SERVERS}\nstream = \"\""), "`stream` is \"\""),
+            ("", &format!("{SERVERS}\nlease_secs = 1"), "from 5 to 600"),
+            ("", &format!("{SERVERS}\nleases = 0"), "from 1 to 10000"),
+            ("", &format!("{SERVERS}\nlease = 1"), "unknown key `lease`"),
+        ] {
+            let failure = parsed(before, fleet).unwrap_err();
+            assert!(failure.message.contains(reason), "{fleet}: {failure}");
+            assert!(!failure.message.contains("secret"), "{failure}");
+        }
+    }
+}

@@ -1,0 +1,445 @@
+//! A fleet against a real nats-server: hosts that die, are suspended, stop and lose their way to
+//! NATS, while tenants are added, changed and removed. `FLEET_TENANTS=300` for the long form.
+
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests may fail fast"
+)]
+
+mod account;
+mod host;
+#[path = "../outputs/nats_server.rs"]
+mod nats_server;
+mod proxy;
+#[path = "../../../../tests/setup/mod.rs"]
+mod setup;
+mod upstream;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
+use account::Account;
+use futures_util::StreamExt as _;
+use host::{Host, tenant_file};
+use nats_server::Server;
+use proxy::Proxy;
+use serde_json::Value;
+use setup::link_machine_code;
+use tempfile::TempDir;
+use tokio::time::sleep;
+use upstream::Upstream;
+
+const LEASE: Duration = Duration::from_secs(5);
+/// A tenant is worked on elsewhere so long after its host was lost, at most.
+const RESUMED_MAX: Duration = Duration::from_secs(7);
+/// Nothing takes as long, on a machine however busy.
+const LONG: Duration = Duration::from_secs(240);
+const LOOK: Duration = Duration::from_millis(20);
+const HOSTS: usize = 3;
+
+fn left_out(what: &str) {
+    writeln!(std::io::stderr(), "LEFT OUT: {what}: no nats-server").unwrap();
+}
+
+/// How many tenants a test has.
+fn tenants_wanted(short: usize) -> usize {
+    let wanted = std::env::var("FLEET_TENANTS").ok();
+    wanted.map_or(short, |wanted| wanted.parse().unwrap())
+}
+
+/// Hosts, tenants, and where they are.
+struct Fleet {
+    folder: TempDir,
+    upstream: Upstream,
+    hosts: Vec<Host>,
+    /// Those whose events have all to come.
+    tenants: BTreeSet<String>,
+    events: usize,
+    begun: Instant,
+}
+
+impl Fleet {
+    /// `ways` are the ports by which each host reaches NATS.
+    async fn start(ways: [Vec<u16>; HOSTS], tenants: usize, events: usize, lines: &str) -> Self {
+        let folder = TempDir::new().unwrap();
+        // All tenants together take a minute and more, however many there are.
+        let events = events / tenants;
+        let answer_after = Duration::from_secs(1) * u32::try_from(tenants).unwrap() / 60;
+        let upstream = Upstream::start(HOSTS, events, answer_after).await;
+        // Two hosts can have all of them, so that none waits for its turn.
+        let leases = tenants.div_ceil(2);
+        let lines = format!("leases = {leases}\n{lines}");
+        let hosts = ways.iter().zip(&upstream.ports).enumerate();
+        let mut hosts: Vec<Host> = hosts
+            .map(|(place, (nats, port))| {
+                Host::new(
+                    &folder.path().join(format!("h{place}")),
+                    nats,
+                    *port,
+                    &lines,
+                )
+            })
+            .collect();
+        let sources = folder.path().join("sources");
+        fs::create_dir(&sources).unwrap();
+        let names: BTreeSet<String> = (0..tenants)
+            .map(|number| format!("tenant-{number}"))
+            .collect();
+        for name in &names {
+            let text = tenant_file(name, &upstream.ports, "");
+            fs::write(sources.join(format!("{name}.toml")), text).unwrap();
+        }
+        for host in &hosts {
+            link_machine_code(&host.path("state/cache"));
+        }
+        let imported = hosts[0].fleet(&["import", sources.to_str().unwrap()]);
+        assert!(imported.contains(&format!("{tenants} added")), "{imported}");
+        for host in &mut hosts {
+            host.start();
+        }
+        Self {
+            folder,
+            upstream,
+            hosts,
+            tenants: names,
+            events,
+            begun: Instant::now(),
+        }
+    }
+
+    fn note(&self, what: &str) {
+        let at = self.begun.elapsed().as_secs_f64();
+        writeln!(std::io::stderr(), "{at:6.1} s: {what}").unwrap();
+    }
+
+    /// How many events have come, repeats included.
+    fn lines(&self) -> usize {
+        self.hosts.iter().map(Host::lines).sum()
+    }
+
+    fn account(&self) -> Account {
+        Account::of(&self.hosts)
+    }
+
+    /// Waits until so many events of a hundred have come.
+    async fn reach(&self, percent: usize) {
+        let wanted = self.tenants.len() * self.events * percent / 100;
+        let begun = Instant::now();
+        while self.lines() < wanted {
+            self.watch(begun);
+            sleep(LOOK * 10).await;
+        }
+        self.note(&format!("{percent} % delivered"));
+    }
+
+    /// Waits until something is so.
+    async fn until(&self, what: &str, is_so: impl Fn() -> bool) {
+        let begun = Instant::now();
+        while !is_so() {
+            assert!(
+                begun.elapsed() < LONG,
+                "{what}: not after {LONG:?}:\n{}",
+                self.logs()
+            );
+            sleep(LOOK).await;
+        }
+    }
+
+    fn watch(&self, since: Instant) {
+        let violations = self.upstream.violations();
+        assert!(violations.is_empty(), "{violations:#?}\n{}", self.logs());
+        if since.elapsed() > LONG {
+            let missing = self.account().incomplete(&self.tenants, self.events);
+            panic!("nothing goes on: {missing:#?}\n{}", self.logs());
+        }
+    }
+
+    fn logs(&self) -> String {
+        let logs = self.hosts.iter().map(|host| {
+            let log = host.log();
+            let lines: Vec<&str> = log.lines().rev().take(20).collect();
+            lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+        });
+        logs.collect::<Vec<_>>().join("\n--\n")
+    }
+
+    /// Waits until other hosts ask for the tenants of a host that was lost. Returns how long that
+    /// took for the last of them.
+    async fn resumed(&self, lost: usize, tenants: &BTreeSet<String>, at: Instant) -> Duration {
+        let resumed_at = |tenant: &String| {
+            let last = self.upstream.last(tenant);
+            last.filter(|(host, when)| *host != lost && *when > at)
+                .map(|(_, when)| when)
+        };
+        let begun = Instant::now();
+        let mut last = Duration::ZERO;
+        let mut waiting = tenants.clone();
+        while !waiting.is_empty() {
+            waiting.retain(|tenant| match resumed_at(tenant) {
+                None => true,
+                Some(when) => {
+                    last = last.max(when - at);
+                    false
+                }
+            });
+            if begun.elapsed() > LONG {
+                panic!("{waiting:?} are not worked on again:\n{}", self.logs());
+            }
+            sleep(LOOK).await;
+        }
+        last
+    }
+
+    /// Waits until a host works on some tenants. Returns them.
+    async fn at_work(&self, host: usize) -> BTreeSet<String> {
+        self.until("a host works", || self.upstream.at_work(host).len() > 1)
+            .await;
+        self.upstream.at_work(host)
+    }
+
+    /// Waits until a host asks for something after a moment.
+    async fn works_again(&self, host: usize, since: Instant) {
+        let asked = || self.upstream.last_of(host).is_some_and(|at| at > since);
+        self.until("a host works again", asked).await;
+    }
+
+    /// Waits for all events, ends the hosts, and compares. `strikes` is how often the work of a
+    /// tenant may have been cut off.
+    async fn finish(mut self, strikes: usize) {
+        let begun = Instant::now();
+        let wanted = self.tenants.len() * self.events;
+        while self.lines() < wanted
+            || !self
+                .account()
+                .incomplete(&self.tenants, self.events)
+                .is_empty()
+        {
+            self.watch(begun);
+            sleep(LOOK * 50).await;
+        }
+        self.note("all delivered");
+        for host in &mut self.hosts {
+            let (code, took) = host.terminate();
+            assert_eq!(code, Some(0), "{}", host.log());
+            assert!(took < Duration::from_secs(6), "{took:?}");
+        }
+        self.watch(Instant::now());
+        let account = self.account();
+        assert_eq!(
+            account.incomplete(&self.tenants, self.events),
+            Vec::<String>::new()
+        );
+        let repeated = account.repeated_batches();
+        let batches: usize = repeated.values().map(BTreeSet::len).sum();
+        self.note(&format!(
+            "{batches} batches of {} tenants came twice",
+            repeated.len()
+        ));
+        for (tenant, batches) in &repeated {
+            assert!(
+                batches.len() <= strikes,
+                "{tenant}: batches {batches:?} came twice"
+            );
+        }
+        let secret = "0123456789abcdef";
+        for host in &self.hosts {
+            assert!(!host.log().contains(secret));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tenants_go_on_elsewhere_whatever_happens_to_a_host_or_its_way_to_nats() {
+    let nats = TempDir::new().unwrap();
+    let Some(mut server) = Server::start(nats.path(), None).await else {
+        return left_out("the tests of a fleet");
+    };
+    let proxy = Proxy::start(server.port).await;
+    let ways = [vec![server.port], vec![proxy.port], vec![server.port]];
+    let mut fleet = Fleet::start(ways, tenants_wanted(12), 72_000, "").await;
+
+    fleet.reach(5).await;
+    let lost = fleet.at_work(2).await;
+    fleet.hosts[2].kill();
+    let took = fleet.resumed(2, &lost, Instant::now()).await;
+    fleet.note(&format!(
+        "killed: {} tenants went on after {took:?}",
+        lost.len()
+    ));
+    assert!(took <= RESUMED_MAX, "{took:?}");
+    fleet.hosts[2].start();
+
+    fleet.reach(15).await;
+    let lost = fleet.at_work(0).await;
+    fleet.hosts[0].signal("-STOP");
+    let stopped = Instant::now();
+    let took = fleet.resumed(0, &lost, stopped).await;
+    sleep((LEASE * 2).saturating_sub(stopped.elapsed())).await; // what is suspended cannot say so
+    fleet.hosts[0].signal("-CONT");
+    fleet.works_again(0, Instant::now()).await;
+    fleet.note(&format!(
+        "suspended: {} tenants went on after {took:?}",
+        lost.len()
+    ));
+    assert!(took <= RESUMED_MAX, "{took:?}");
+
+    fleet.reach(30).await;
+    let lost = fleet.at_work(2).await;
+    let asked = Instant::now();
+    let (code, ended) = fleet.hosts[2].terminate();
+    let took = fleet.resumed(2, &lost, asked).await;
+    fleet.note(&format!(
+        "stopped in {ended:?}: {} tenants went on after {took:?}",
+        lost.len()
+    ));
+    assert_eq!(code, Some(0), "{}", fleet.hosts[2].log());
+    assert!(took < LEASE, "{took:?}");
+    fleet.hosts[2].start();
+
+    fleet.reach(40).await;
+    let port = server.port;
+    server.kill();
+    server = Server::start(nats.path(), Some(port)).await.unwrap();
+    let restarted = Instant::now();
+    for host in 0..HOSTS {
+        fleet
+            .works_again(host, restarted + Duration::from_secs(1))
+            .await;
+    }
+    fleet.note("NATS was killed and started again");
+
+    fleet.reach(50).await;
+    let lost = fleet.at_work(1).await;
+    proxy.cut(true);
+    let cut = Instant::now();
+    let took = fleet.resumed(1, &lost, cut).await;
+    fleet.note(&format!(
+        "cut off: {} tenants went on after {took:?}",
+        lost.len()
+    ));
+    assert!(took <= RESUMED_MAX, "{took:?}");
+    sleep((LEASE * 2).saturating_sub(cut.elapsed())).await; // nor can what is cut off
+    let mended = Instant::now();
+    assert!(
+        fleet
+            .upstream
+            .last_of(1)
+            .is_some_and(|last| last < cut + LEASE),
+        "a host that has lost NATS works on"
+    );
+    proxy.cut(false);
+    fleet.works_again(1, mended).await;
+    fleet.note(&format!(
+        "mended: it works again after {:?}",
+        mended.elapsed()
+    ));
+
+    fleet.reach(60).await;
+    change_tenants(&mut fleet).await;
+    forge_nak(&mut fleet, server.port).await;
+    fleet.finish(6).await;
+}
+
+/// Tenants are added, changed, paused, resumed and removed while hosts work.
+async fn change_tenants(fleet: &mut Fleet) {
+    let file = fleet.folder.path().join("tenant-900.toml");
+    let ports = fleet.upstream.ports.clone();
+    fs::write(&file, tenant_file("tenant-900", &ports, "")).unwrap();
+    let file = file.to_str().unwrap();
+    let admin = &fleet.hosts[0];
+    assert_eq!(admin.fleet(&["add", file]), "tenant `tenant-900`: added\n");
+    let again = admin.fleet_output(&["add", file]);
+    assert_eq!(again.status.code(), Some(1), "{again:?}");
+    let is_asked = || fleet.upstream.last("tenant-900").is_some();
+    fleet.until("the new tenant is worked on", is_asked).await;
+    fleet.upstream.excuse("tenant-900");
+    fs::write(file, tenant_file("tenant-900", &ports, "max_requests = 40")).unwrap();
+    assert_eq!(
+        admin.fleet(&["change", file]),
+        "tenant `tenant-900`: changed\n"
+    );
+    fleet.tenants.insert("tenant-900".to_owned());
+
+    let removed = "tenant-1";
+    admin.fleet(&["remove", removed]);
+    fleet.tenants.remove(removed);
+    let names = admin.fleet(&["list"]);
+    assert!(
+        names.contains("tenant-900\n") && !names.contains("tenant-1\n"),
+        "{names}"
+    );
+
+    let paused = "tenant-2";
+    fleet.upstream.excuse(paused);
+    admin.fleet(&["pause", paused]);
+    let status = admin.fleet_output(&["status", "--json"]);
+    let status: Value = serde_json::from_slice(&status.stdout).unwrap();
+    assert_eq!(
+        status["hosts"].as_array().unwrap().len(),
+        HOSTS,
+        "{status:#}"
+    );
+    assert_eq!(status["tenants"], fleet.tenants.len(), "{status:#}");
+    sleep(LEASE).await; // a lease that it had is over
+    let quiet = Instant::now();
+    sleep(LEASE / 2).await; // nothing shows that nothing comes
+    let last = fleet.upstream.last(paused);
+    assert!(
+        last.is_none_or(|(_, at)| at < quiet),
+        "a paused tenant is polled"
+    );
+    admin.fleet(&["resume", paused]);
+    fleet.note("tenants were added, changed, removed, paused and resumed");
+}
+
+/// Sends a NAK for a tenant that a host works on, as another host would after its lease.
+async fn forge_nak(fleet: &mut Fleet, port: u16) {
+    let client = async_nats::ConnectOptions::new()
+        .user_and_password("ann".to_owned(), "secret".to_owned())
+        .connect(format!("nats://127.0.0.1:{port}"))
+        .await
+        .unwrap();
+    let mut answers = client.subscribe("$JS.ACK.TENANTS.hosts.>").await.unwrap();
+    // A renewal: its tenant is being worked on.
+    let renewal = tokio::time::timeout(LONG, async {
+        loop {
+            let answer = answers.next().await.unwrap();
+            if &*answer.payload == b"+WPI" {
+                return answer.subject;
+            }
+        }
+    });
+    let renewal = renewal.await.expect("no lease is renewed");
+    for tenant in fleet.tenants.clone() {
+        // It is not known which one it is.
+        fleet.upstream.excuse(&tenant);
+    }
+    client.publish(renewal, "-NAK".into()).await.unwrap();
+    client.flush().await.unwrap();
+    fleet.note("a NAK was forged");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_of_three_servers_may_lose_one() {
+    let folders: Vec<TempDir> = (0..3).map(|_| TempDir::new().unwrap()).collect();
+    let directories = [folders[0].path(), folders[1].path(), folders[2].path()];
+    let Some(mut servers) = Server::start_cluster(directories).await else {
+        return left_out("the test of a cluster");
+    };
+    let ports: Vec<u16> = servers.iter().map(|server| server.port).collect();
+    let ways = [ports.clone(), ports.clone(), ports.clone()];
+    let fleet = Fleet::start(ways, tenants_wanted(12), 36_000, "replicas = 3").await;
+    fleet.reach(20).await;
+    servers[0].kill();
+    let killed = Instant::now();
+    fleet.note("a server of three was killed");
+    for host in 0..HOSTS {
+        fleet.works_again(host, killed + LEASE).await;
+    }
+    fleet.finish(2).await;
+}
