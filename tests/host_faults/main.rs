@@ -26,3 +26,4 @@ mod service;
 #[path = "../setup/mod.rs"]
 mod setup;
 mod shares;
+mod states;
