@@ -144,6 +144,37 @@ pub struct SettingsError {
     pub detail: String,
 }
 
+/// What is wrong with several settings.
+#[derive(Default)]
+struct Problems(Option<SettingsError>);
+
+impl Problems {
+    /// The value, or nothing where there is a problem in its place.
+    fn note<T>(&mut self, result: Result<T, SettingsError>) -> Option<T> {
+        result.map_err(|problem| self.add(problem)).ok()
+    }
+
+    #[inline(never)]
+    fn add(&mut self, problem: SettingsError) {
+        match &mut self.0 {
+            None => self.0 = Some(problem),
+            Some(first) => {
+                let SettingsError { setting, detail } = problem;
+                first.detail.push_str(&format!("; `{setting}`: {detail}"));
+            }
+        }
+    }
+
+    /// What was made, or every problem.
+    fn or_all<T>(&mut self, made: Option<T>) -> Result<T, SettingsError> {
+        match (self.0.take(), made) {
+            (Some(problems), _) => Err(problems),
+            (None, Some(made)) => Ok(made),
+            (None, None) => Err(error("", "the settings cannot be used")),
+        }
+    }
+}
+
 fn error(setting: &str, detail: impl Into<String>) -> SettingsError {
     SettingsError {
         setting: setting.to_owned(),
@@ -230,51 +261,74 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// The first setting that is missing, unknown or not usable.
+    /// Every setting that is missing, unknown or not usable: the first one by its name, the others in
+    /// its detail.
     #[cold]
     pub fn parse(json: &str) -> Result<Self, SettingsError> {
         let mut raw: SettingsInput =
             serde_json::from_str(json).map_err(|problem| error("", not_an_object(&problem)))?;
-        let api = choice("api", raw.api.take(), [("2.0", Api::V2), ("1.0", Api::V1)])?;
-        legacy::refuse_others(&raw, api)?;
+        let mut problems = Problems::default();
+        let api = problems.note(choice(
+            "api",
+            raw.api.take(),
+            [("2.0", Api::V2), ("1.0", Api::V1)],
+        ));
+        // What else is wrong depends on it.
+        let api = problems.or_all(api)?;
+        problems.note(legacy::refuse_others(&raw, api));
         let base_url = raw.base_url.take();
-        let base_url = base_url.map(|url| parse_origin("base_url", &url));
-        let base_url = base_url.transpose()?;
+        let is_set = base_url.is_some();
+        let base_url = base_url.map(|url| parse_base_url(&url, api));
+        let base_url = problems.note(base_url.transpose()).flatten();
         let credentials = match api {
-            Api::V1 => Credentials::Keys(Box::new(Legacy::parse(&mut raw, base_url)?)),
-            Api::V2 => Credentials::Client {
-                base_url: base_url.unwrap_or_else(|| DEFAULT_BASE_URL.to_owned()),
-                id: required("client_id", raw.client_id)?,
-                secret: Secret::new(required("client_secret", raw.client_secret)?),
-            },
+            Api::V1 => problems
+                .note(Legacy::parse(&mut raw, base_url, is_set))
+                .map(|legacy| Credentials::Keys(Box::new(legacy))),
+            Api::V2 => {
+                let id = problems.note(required("client_id", raw.client_id));
+                let secret = problems.note(required("client_secret", raw.client_secret));
+                id.zip(secret).map(|(id, secret)| Credentials::Client {
+                    base_url: base_url.unwrap_or_else(|| DEFAULT_BASE_URL.to_owned()),
+                    id,
+                    secret: Secret::new(secret),
+                })
+            }
         };
         let calls = raw.siem_calls_per_15_min.unwrap_or(SIEM_CALLS_PER_15_MIN);
         if calls == 0 {
-            return Err(error("siem_calls_per_15_min", "must be at least 1"));
+            problems.add(error("siem_calls_per_15_min", "must be at least 1"));
         }
-        Ok(Self {
-            credentials,
-            streams: parse_streams(raw.streams, api)?,
-            format: parse_format(raw.format.as_deref())?,
-            tenant: parse_tenant(raw.tenant)?,
-            include_original: raw.include_original.unwrap_or(false),
-            attack: raw.attack.unwrap_or(true),
-            correlate: raw.correlate.unwrap_or(false),
-            severities: parse_severities(&raw.severity_overrides.unwrap_or_default())?,
-            start: parse_start(raw.start.as_deref().unwrap_or("24h"))?,
-            siem_calls_per_15_min: calls,
-            overlap_ms: match raw.overlap.as_deref() {
-                None => OVERLAP_MS,
-                Some(text) => parse_duration(text)
-                    .filter(|ms| *ms <= 24 * 3_600_000)
-                    .ok_or_else(|| {
-                        error("overlap", "must be a duration of at most 24h, like \"15m\"")
-                    })?,
-            },
-            siem_endpoint: choice("siem_endpoint", raw.siem_endpoint, SIEM_ENDPOINTS)?,
-            snapshot: choice("snapshot", raw.snapshot, SNAPSHOTS)?,
-            threat_feed: choice("threat_feed", raw.threat_feed, THREAT_FEEDS)?,
-        })
+        let streams = problems.note(parse_streams(raw.streams, api));
+        let format = problems.note(parse_format(raw.format.as_deref()));
+        let tenant = problems.note(parse_tenant(raw.tenant));
+        let severities = parse_severities(&raw.severity_overrides.unwrap_or_default());
+        let severities = problems.note(severities);
+        let start = problems.note(parse_start(raw.start.as_deref().unwrap_or("24h")));
+        let overlap_ms = problems.note(parse_overlap(raw.overlap.as_deref()));
+        let siem_endpoint = choice("siem_endpoint", raw.siem_endpoint, SIEM_ENDPOINTS);
+        let siem_endpoint = problems.note(siem_endpoint);
+        let snapshot = problems.note(choice("snapshot", raw.snapshot, SNAPSHOTS));
+        let threat_feed = problems.note(choice("threat_feed", raw.threat_feed, THREAT_FEEDS));
+        let settings = || {
+            Some(Self {
+                credentials: credentials?,
+                streams: streams?,
+                format: format?,
+                tenant: tenant?,
+                include_original: raw.include_original.unwrap_or(false),
+                attack: raw.attack.unwrap_or(true),
+                correlate: raw.correlate.unwrap_or(false),
+                severities: severities?,
+                start: start?,
+                siem_calls_per_15_min: calls,
+                overlap_ms: overlap_ms?,
+                siem_endpoint: siem_endpoint?,
+                snapshot: snapshot?,
+                threat_feed: threat_feed?,
+            })
+        };
+        let settings = settings();
+        problems.or_all(settings)
     }
 
     /// Returns the version of the API.
@@ -337,10 +391,10 @@ fn required(name: &str, value: Option<String>) -> Result<String, SettingsError> 
     if value.trim().is_empty() {
         return Err(error(name, "is empty"));
     }
-    if value.contains(|c: char| c.is_control()) {
+    if value.trim() != value || value.contains(|c: char| c.is_control()) {
         return Err(error(
             name,
-            "contains a line break or another control character",
+            "begins or ends with a blank, or contains a line break or another control character",
         ));
     }
     Ok(value)
@@ -374,7 +428,37 @@ fn is_second_word(
     }
 }
 
-/// Returns an origin, without a slash at the end.
+fn parse_overlap(text: Option<&str>) -> Result<i64, SettingsError> {
+    let Some(text) = text else {
+        return Ok(OVERLAP_MS);
+    };
+    parse_duration(text)
+        .filter(|ms| *ms <= 24 * 3_600_000)
+        .ok_or_else(|| error("overlap", "must be a duration of at most 24h, like \"15m\""))
+}
+
+/// The origin of the API, which is not one of the other version of it.
+fn parse_base_url(text: &str, api: Api) -> Result<String, SettingsError> {
+    let url = parse_origin("base_url", text)?;
+    let is_v1 = legacy::ORIGINS.contains(&url.as_str());
+    let is_v2 = url == DEFAULT_BASE_URL || url.ends_with(".services.mimecast.com");
+    match api {
+        Api::V1 if is_v2 => Err(error(
+            "base_url",
+            "is a host of API 2.0, and api is \"1.0\"; write a host such as \
+             \"https://eu-api.mimecast.com\", or remove base_url and set email",
+        )),
+        Api::V2 if is_v1 => Err(error(
+            "base_url",
+            "is a host of API 1.0, and api is \"2.0\"; remove base_url, or write \
+             \"https://api.services.mimecast.com\" or a host of your region; with keys of API 1.0, \
+             set api = \"1.0\"",
+        )),
+        Api::V1 | Api::V2 => Ok(url),
+    }
+}
+
+/// An origin, without a slash at the end; without a scheme it is one of `https`.
 ///
 /// # Errors
 ///
@@ -383,7 +467,11 @@ fn is_second_word(
 pub fn parse_origin(setting: &str, text: &str) -> Result<String, SettingsError> {
     let detail = "must be an origin like \"https://api.services.mimecast.com\", without a path";
     let url = text.trim_end_matches('/');
-    let found = origin(url);
+    let url = match url.split_once("://") {
+        Some(_) => url.to_owned(),
+        None => format!("https://{url}"),
+    };
+    let found = origin(&url);
     let host = found
         .strip_prefix("https://")
         .or_else(|| found.strip_prefix("http://"));
@@ -394,7 +482,7 @@ pub fn parse_origin(setting: &str, text: &str) -> Result<String, SettingsError> 
                 && !host.starts_with(':')
                 && !host.contains(|c: char| c == '@' || c.is_whitespace() || c.is_control()) =>
         {
-            Ok(url.to_owned())
+            Ok(url)
         }
         _ => Err(error(setting, detail)),
     }

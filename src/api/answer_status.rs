@@ -103,7 +103,7 @@ pub fn remedy(status: AnswerStatus) -> &'static str {
         }
         AnswerStatus::KeyRefused => "; check app_id: Mimecast does not know the application",
         AnswerStatus::SignatureRefused => {
-            "; check app_key, access_key and secret_key: Mimecast does not say which of the three is wrong"
+            "; check app_key, access_key and secret_key: Mimecast does not say which of the three is wrong, and new ones work after about 30 minutes"
         }
         AnswerStatus::WrongRegion => {
             "; the account is in another region: remove base_url and set email, or set base_url to the host of the region"

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 
 use crate::secret::Secret;
 
-use super::{Api, SettingsError, SettingsInput, choice, error, parse_origin, required};
+use super::{Api, Problems, SettingsError, SettingsInput, choice, error, parse_origin, required};
 use crate::stream::{FetchKind, Stream};
 
 /// The host that knows the region of every address (`mimecast-api.md` §1.2).
@@ -78,48 +78,62 @@ impl Legacy {
     pub(super) fn parse(
         raw: &mut SettingsInput,
         base_url: Option<String>,
+        has_base_url: bool,
     ) -> Result<Self, SettingsError> {
-        if raw.email.is_none() && base_url.is_none() {
-            return Err(error(
+        let mut problems = Problems::default();
+        if raw.email.is_none() && !has_base_url {
+            problems.add(error(
                 "email",
                 "is missing; without a base_url it finds the region of the account",
             ));
         }
         let email = raw.email.take().map(Some);
-        let email = email.map(|email| required("email", email)).transpose()?;
-        let account_code = raw.account_code.take().map(Some);
-        let account_code = account_code.map(|code| required("account_code", code));
-        let secret_key = required("secret_key", raw.secret_key.take())?;
-        if decode(&secret_key).is_none_or(|bytes| bytes.is_empty()) {
-            return Err(error(
-                "secret_key",
-                "is not base64; copy it whole, with the equals signs at its end",
-            ));
-        }
+        let email = problems.note(email.map(|email| required("email", email)).transpose());
+        let code = raw.account_code.take().map(Some);
+        let code = problems.note(code.map(|code| required("account_code", code)).transpose());
+        let app_id = problems.note(header_safe("app_id", raw.app_id.take()));
+        let app_key = problems.note(header_safe("app_key", raw.app_key.take()));
+        let access_key = problems.note(header_safe("access_key", raw.access_key.take()));
+        let secret_key = problems.note(parse_secret_key(raw.secret_key.take()));
         let discovery = raw.discovery_url.take();
-        Ok(Self {
-            base_url,
-            account_code: account_code.transpose()?,
-            app_id: header_safe("app_id", raw.app_id.take())?,
-            app_key: Secret::new(header_safe("app_key", raw.app_key.take())?),
-            access_key: Secret::new(header_safe("access_key", raw.access_key.take())?),
-            secret_key: Secret::new(secret_key),
-            email,
-            discovery_url: parse_origin(
-                "discovery_url",
-                discovery.as_deref().unwrap_or(DISCOVERY_URL),
-            )?,
-            file_format: choice(
-                "siem_file_format",
-                raw.siem_file_format.take(),
-                [
-                    ("json", FileFormat::Json),
-                    ("key_value", FileFormat::KeyValue),
-                ],
-            )?,
-            compress: raw.siem_compress.unwrap_or(true),
-        })
+        let discovery = discovery.as_deref().unwrap_or(DISCOVERY_URL);
+        let discovery_url = problems.note(parse_origin("discovery_url", discovery));
+        let file_format = problems.note(choice(
+            "siem_file_format",
+            raw.siem_file_format.take(),
+            [
+                ("json", FileFormat::Json),
+                ("key_value", FileFormat::KeyValue),
+            ],
+        ));
+        let legacy = || {
+            Some(Self {
+                base_url,
+                account_code: code?,
+                app_id: app_id?,
+                app_key: Secret::new(app_key?),
+                access_key: Secret::new(access_key?),
+                secret_key: Secret::new(secret_key?),
+                email: email?,
+                discovery_url: discovery_url?,
+                file_format: file_format?,
+                compress: raw.siem_compress.unwrap_or(true),
+            })
+        };
+        let legacy = legacy();
+        problems.or_all(legacy)
     }
+}
+
+fn parse_secret_key(text: Option<String>) -> Result<String, SettingsError> {
+    let key = required("secret_key", text)?;
+    if decode(&key).is_none_or(|bytes| bytes.is_empty()) {
+        return Err(error(
+            "secret_key",
+            "is not base64; copy it whole, with the equals signs at its end",
+        ));
+    }
+    Ok(key)
 }
 
 /// Refuses settings of the other API, so that a mistake is not taken for a choice.
@@ -220,9 +234,9 @@ mod tests {
         for (extra, setting) in [
             ("", "email"),
             (r#","email":" ""#, "email"),
-            (r#","base_url":"eu-api.mimecast.com""#, "base_url"),
+            (r#","base_url":"eu-api.mimecast.com/x""#, "base_url"),
             (
-                r#","base_url":"https://eu-api.mimecast.com","discovery_url":"x""#,
+                r#","base_url":"https://eu-api.mimecast.com","discovery_url":"x/y""#,
                 "discovery_url",
             ),
             (r#","email":"a@b","client_id":"x""#, "client_id"),

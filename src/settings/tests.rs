@@ -90,6 +90,53 @@ fn a_family_names_all_its_streams_and_each_is_taken_once() {
 }
 
 #[test]
+fn every_bad_setting_is_named_at_once() {
+    let problem = with(r#","format":"xml","overlap":"2d","streams":[]"#).unwrap_err();
+    assert_eq!(problem.setting, "streams");
+    assert!(
+        problem.detail.starts_with("is empty; leave it out")
+            && problem.detail.contains("; `format`: \"xml\" is not one of")
+            && problem.detail.contains("; `overlap`: must be a duration"),
+        "{problem:?}"
+    );
+    let problem = parse(r#"{"api":"1.0","app_id":"a b","app_key":"x"}"#).unwrap_err();
+    assert_eq!(problem.setting, "email");
+    for setting in ["app_id", "access_key", "secret_key"] {
+        assert!(
+            problem.detail.contains(&format!("; `{setting}`: ")),
+            "{problem:?}"
+        );
+    }
+}
+
+#[test]
+fn a_base_url_needs_no_scheme_and_is_of_the_same_api() {
+    let base_url = |text: &str| match with(&format!(r#","base_url":"{text}""#)) {
+        Ok(settings) => match settings.credentials {
+            Credentials::Client { base_url, .. } => base_url,
+            Credentials::Keys(_) => panic!("{text}"),
+        },
+        Err(problem) => format!("{}: {}", problem.setting, problem.detail),
+    };
+    let regional = "https://eu-api.services.mimecast.com";
+    assert_eq!(base_url("eu-api.services.mimecast.com"), regional);
+    assert_eq!(base_url("eu-api.services.mimecast.com/"), regional);
+    assert_eq!(base_url("http://127.0.0.1:8080"), "http://127.0.0.1:8080");
+    assert!(base_url("eu-api.mimecast.com").contains("is a host of API 1.0, and api is"));
+    let keys = r#""api":"1.0","app_id":"a","app_key":"b","access_key":"c","secret_key":"eA==""#;
+    let legacy = |url: &str| parse(&format!(r#"{{{keys},"base_url":"{url}"}}"#));
+    for url in ["api.services.mimecast.com", regional] {
+        let problem = legacy(url).unwrap_err();
+        assert!(
+            problem.detail.starts_with("is a host of API 2.0"),
+            "{problem:?}"
+        );
+        assert!(!problem.detail.contains("`email`"), "{problem:?}");
+    }
+    legacy("eu-api.mimecast.com").unwrap();
+}
+
+#[test]
 fn each_bad_setting_is_named() {
     for (extra, setting) in [
         (r#","base_url":"api.mimecast.com""#, "base_url"),

@@ -17,7 +17,34 @@ pub fn write_all(mut file: &File, path: &Path, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Fsyncs the file at `path`.
+/// Whether a file can be made in a directory, or the directory itself where it is missing. Nothing is
+/// made. A path of which not even the first directory is there is wrong from its beginning.
+pub fn may_make_in(directory: &Path) -> io::Result<()> {
+    let directories = directory.ancestors().map(|directory| {
+        if directory.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            directory
+        }
+    });
+    let mut has_missing = false;
+    for directory in directories {
+        match fs::metadata(directory) {
+            Ok(found) if !found.is_dir() => return Err(ErrorKind::NotADirectory.into()),
+            Ok(_) if has_missing && directory.parent().is_none() => {
+                let reason = "its first directory does not exist; make it, or correct the path";
+                return Err(io::Error::new(ErrorKind::NotFound, reason));
+            }
+            // A file without a name, which is gone when it is closed.
+            Ok(_) => return tempfile::tempfile_in(directory).map(drop),
+            Err(error) if error.kind() == ErrorKind::NotFound => has_missing = true,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Waits until what was written to the file at `path` is on the disk.
 pub fn sync(file: &File, path: &Path) -> io::Result<()> {
     file.sync_data()?;
     record("sync", path);
@@ -172,11 +199,11 @@ pub fn failed(path: &Path, error: &io::Error) -> String {
             "; make room there"
         }
         ErrorKind::ResourceBusy => "; stop that one, or give each a file of its own",
-        ErrorKind::AlreadyExists
-        | ErrorKind::IsADirectory
-        | ErrorKind::NotADirectory
-        | ErrorKind::PermissionDenied
-        | ErrorKind::ReadOnlyFilesystem => {
+        ErrorKind::IsADirectory => "; name a file in that directory",
+        ErrorKind::AlreadyExists | ErrorKind::NotADirectory => {
+            "; a file is where a directory has to be: name another place in the settings file"
+        }
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
             "; let the user that runs source-host write there, or name another place in the \
              settings file"
         }
@@ -194,6 +221,8 @@ mod tests {
         let said = |kind: ErrorKind| failed(Path::new("/there"), &kind.into());
         assert!(said(ErrorKind::StorageFull).ends_with("; make room there"));
         assert!(said(ErrorKind::ReadOnlyFilesystem).ends_with("in the settings file"));
+        assert!(said(ErrorKind::IsADirectory).ends_with("; name a file in that directory"));
+        assert!(said(ErrorKind::AlreadyExists).contains("a file is where a directory has to be"));
         assert_eq!(said(ErrorKind::TimedOut), "/there: timed out");
     }
 }

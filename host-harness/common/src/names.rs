@@ -1,7 +1,7 @@
 //! Suggests the known name that a misspelled one probably meant.
 
-/// Minimum similarity for a suggestion.
-const LIKENESS_MIN: f64 = 0.7;
+/// Minimum similarity for a suggestion: below it, `cef` would suggest `ocsf`.
+const LIKENESS_MIN: f64 = 0.85;
 /// Similarity assumed for names that differ by one edit.
 const LIKENESS_OF_ONE_SLIP: f64 = 0.9;
 
@@ -26,12 +26,15 @@ fn likeness(name: &str, candidate: &str) -> f64 {
     }
 }
 
-/// Formats the error clause for an unknown key, with the nearest known key.
+/// Formats the error clause for an unknown key, with the nearest known key, or a hint where it may
+/// belong.
 #[must_use]
-pub fn unknown_key(key: &str, known: &[&str]) -> String {
-    match nearest(key, known.iter().copied()) {
-        Some(meant) => format!("unknown key `{key}`; did you mean `{meant}`?"),
-        None => format!("unknown key `{key}`; the keys are: {}", known.join(", ")),
+pub fn unknown_key(key: &str, known: &[&str], hint: Option<&str>) -> String {
+    let list = known.join(", ");
+    match (nearest(key, known.iter().copied()), hint) {
+        (Some(meant), _) => format!("unknown key `{key}`; did you mean `{meant}`?"),
+        (None, Some(hint)) => format!("unknown key `{key}`; {hint}; the keys are: {list}"),
+        (None, None) => format!("unknown key `{key}`; the keys are: {list}"),
     }
 }
 
@@ -45,5 +48,8 @@ mod tests {
         assert_eq!(nearest("client_secert", keys), Some("client_secret"));
         assert_eq!(nearest("stream", keys), Some("streams"));
         assert_eq!(nearest("xyz", keys), None);
+        assert_eq!(nearest("elastic", ["elasticsearch"]), Some("elasticsearch"));
+        assert_eq!(nearest("cef", ["ecs", "ocsf", "raw"]), None);
+        assert_eq!(nearest("enabled", ["name", "outputs"]), None);
     }
 }

@@ -9,7 +9,7 @@ use tracing::warn;
 use crate::exit::Failure;
 use crate::indirect::{ValueReference, resolve_reference};
 use crate::lines::KeyLines;
-use crate::names::unknown_key;
+use crate::names::{nearest, unknown_key};
 use crate::proxy::Proxies;
 use crate::secret::Secret;
 use crate::stored_secret::StoredSecret;
@@ -24,6 +24,8 @@ pub struct Section<'a> {
     known: Vec<&'static str>,
     /// The URL of the proxy where the table has no `proxy`.
     proxy: Option<Secret>,
+    /// Where a key may belong that is unknown here.
+    hint: Option<&'static str>,
 }
 
 impl<'a> Section<'a> {
@@ -37,6 +39,16 @@ impl<'a> Section<'a> {
             lines: KeyLines::default(),
             known: Vec::new(),
             proxy: None,
+            hint: None,
+        }
+    }
+
+    /// The same table, with a hint for keys that are not like any of its own.
+    #[must_use]
+    pub fn with_hint(self, hint: &'static str) -> Self {
+        Self {
+            hint: Some(hint),
+            ..self
         }
     }
 
@@ -128,7 +140,27 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Reads the boolean at a key.
+    /// What a word at a key stands for, out of those that there are.
+    pub fn choice<T: Copy>(
+        &mut self,
+        key: &'static str,
+        words: &[(&str, T)],
+    ) -> Result<Option<T>, Failure> {
+        let Some(word) = self.string(key)? else {
+            return Ok(None);
+        };
+        if let Some((_, meant)) = words.iter().find(|(known, _)| *known == word) {
+            return Ok(Some(*meant));
+        }
+        let known: Vec<&str> = words.iter().map(|(known, _)| *known).collect();
+        let reason = match nearest(&word, known.iter().copied()) {
+            Some(meant) => format!("is {word:?}; did you mean {meant:?}?"),
+            None => format!("is {word:?}; it must be one of: {}", known.join(", ")),
+        };
+        Err(self.error(key, &reason))
+    }
+
+    /// The switch at a key.
     pub fn switch(&mut self, key: &'static str) -> Result<Option<bool>, Failure> {
         match self.take(key) {
             None => Ok(None),
@@ -143,8 +175,10 @@ impl<'a> Section<'a> {
         let Some(value) = self.take(key) else {
             return Ok(None);
         };
-        if value.is_str() {
-            warn!("{}", self.failure(key, &literal_advice(key)));
+        if let Some(text) = value.as_str()
+            && not_expanded(key, text).is_none()
+        {
+            warn!("{}", self.failure(key, &literal_advice(&[key])));
         }
         self.expose(key, &value).map(Some)
     }
@@ -198,7 +232,10 @@ impl<'a> Section<'a> {
                     .map_err(|reason| self.error(key, &reason))
             }
             None => match value.as_str() {
-                Some(text) => Ok(Secret::new(text.to_owned())),
+                Some(text) => match not_expanded(key, text) {
+                    None => Ok(Secret::new(text.to_owned())),
+                    Some(reason) => Err(self.error(key, &reason)),
+                },
                 None => Err(self.wrong_type(
                     key,
                     "a text, { env = \"..\" } or { file = \"..\" }",
@@ -242,7 +279,7 @@ impl<'a> Section<'a> {
         let mut keys: Vec<&str> = self.table.keys().map(String::as_str).collect();
         keys.sort_by_key(|key| self.lines.line(key));
         for key in keys {
-            mistakes.add(self.failure(key, &unknown_key(key, &self.known)));
+            mistakes.add(self.failure(key, &unknown_key(key, &self.known, self.hint)));
         }
         mistakes.into_result()
     }
@@ -275,7 +312,28 @@ pub fn at(file: &Path, line: Option<usize>) -> String {
     }
 }
 
-/// Several errors of a settings file, reported together, one on each line.
+/// A clause about a text that is written as if variables were expanded in it: `${NAME}`, and `$NAME`
+/// of a variable that is set.
+#[must_use]
+pub fn not_expanded(key: &str, text: &str) -> Option<String> {
+    let is_name = |name: &str| {
+        let is_part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        !name.is_empty() && name.bytes().all(is_part)
+    };
+    let braces = text
+        .strip_prefix("${")
+        .and_then(|rest| rest.strip_suffix('}'));
+    let plain = || {
+        text.strip_prefix('$')
+            .filter(|name| std::env::var_os(name).is_some())
+    };
+    let name = braces.or_else(plain).filter(|name| is_name(name))?;
+    Some(format!(
+        "is \"{text}\", which is not expanded; write {key} = {{ env = \"{name}\" }}"
+    ))
+}
+
+/// Several mistakes of a settings file, reported together: one on each line.
 #[derive(Debug, Default)]
 pub struct Mistakes(Vec<Failure>);
 
@@ -290,7 +348,19 @@ impl Mistakes {
         result.map_err(|mistake| self.add(mistake)).ok()
     }
 
-    /// Returns all errors as one failure, if there are any.
+    /// Whether there is none so far.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns what was made of the settings, or all of them as one failure.
+    pub fn into_value<T>(self, made: Option<T>) -> Result<T, Failure> {
+        self.into_result()?;
+        made.ok_or_else(|| Failure::settings("a table of the settings cannot be used"))
+    }
+
+    /// Returns all of them as one failure, if there are any.
     pub fn into_result(self) -> Result<(), Failure> {
         let messages: Vec<&str> = self.0.iter().map(|it| it.message.as_str()).collect();
         let message = messages.join("\n");
@@ -301,12 +371,22 @@ impl Mistakes {
     }
 }
 
-/// Formats the advice for a secret that is written in the settings file.
+/// What to do instead of writing secrets down.
 #[must_use]
-pub fn literal_advice(key: &str) -> String {
-    format!(
-        "`{key}` is written out in the file; better: {key} = {{ env = \"..\" }} or {{ file = \"..\" }}"
-    )
+pub fn literal_advice(keys: &[&str]) -> String {
+    let quoted: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
+    match (quoted.split_last(), keys) {
+        (Some((last, rest)), [_, _, ..]) => format!(
+            "{} and {last} are written out in the file; better: {{ env = \"..\" }} or \
+             {{ file = \"..\" }} for each",
+            rest.join(", ")
+        ),
+        (_, [key]) => format!(
+            "`{key}` is written out in the file; better: {key} = {{ env = \"..\" }} or \
+             {{ file = \"..\" }}"
+        ),
+        _ => String::new(),
+    }
 }
 
 /// Returns the name of a value's type, for messages.

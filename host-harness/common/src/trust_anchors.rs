@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 
 use crate::disk::FileVersion;
 use crate::peer_certificate::Verifier;
@@ -59,13 +59,19 @@ pub fn client_config(
         .with_custom_certificate_verifier(Arc::new(verifier)))
 }
 
+/// Looks whether a `ca_file` can be used. The error is a clause that begins with the setting.
+pub fn check(ca_file: &Path) -> Result<(), String> {
+    add_file(&mut RootCertStore::empty(), ca_file)
+        .map_err(|reason| format!("ca_file {}: {reason}", ca_file.display()))
+}
+
 /// Adds the certificates of a PEM file, of which there must be one at least.
 /// The error is a clause about the file.
 fn add_file(roots: &mut RootCertStore, path: &Path) -> Result<(), String> {
-    let certificates = CertificateDer::pem_file_iter(path).map_err(|error| error.to_string())?;
+    let certificates = CertificateDer::pem_file_iter(path).map_err(pem_problem)?;
     let mut count = 0_usize;
     for certificate in certificates {
-        let certificate = certificate.map_err(|error| error.to_string())?;
+        let certificate = certificate.map_err(pem_problem)?;
         roots.add(certificate).map_err(|error| error.to_string())?;
         count += 1;
     }
@@ -73,6 +79,15 @@ fn add_file(roots: &mut RootCertStore, path: &Path) -> Result<(), String> {
         0 => Err("no certificate in PEM form in it".to_owned()),
         _ => Ok(()),
     }
+}
+
+/// Why a PEM file cannot be read: that of the system, where it is one.
+#[must_use]
+pub fn pem_problem(error: pem::Error) -> String {
+    if let pem::Error::Io(error) = &error {
+        return error.to_string();
+    }
+    error.to_string()
 }
 
 #[cfg(test)]

@@ -289,8 +289,11 @@ fn report(failure: &Failure, log: &LogArgs) {
     // The log file may be what failed to open.
     let is_logged_there = is_json && log.log_file.is_none() && tracing::dispatcher::has_been_set();
     if !is_logged_there {
-        // If standard error is closed, only the exit code is left.
-        drop(writeln!(io::stderr().lock(), "error: {failure}"));
+        // Without standard error there is only the code.
+        let mut stderr = io::stderr().lock();
+        for line in failure.to_string().lines() {
+            drop(writeln!(stderr, "error: {line}"));
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use clap::Args;
 use mimecast_simulator::{Config, EventType, Simulator};
 use serde_json::Value;
 use source_common::exit::{Exit, Failure};
+use source_common::lines::KeyLines;
 use source_outputs::{Delivery, Output, OutputConfig, OutputError};
 use source_runtime::shutdown;
 use source_runtime::store::StreamRecord;
@@ -65,6 +66,8 @@ pub async fn demo(options: DemoOptions) -> Result<Exit, Failure> {
         settings.outputs.push(OutputSettings {
             name: "first-events".to_owned(),
             kind: "demo".to_owned(),
+            place: String::new(),
+            lines: KeyLines::default(),
             config: Box::new(first.clone()),
         });
     }

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use source_common::exit::Failure;
 use source_common::secret::Secret;
+use source_common::section::at;
+use source_runtime::allow_list::AllowSetting;
 use source_runtime::bindings::PollError;
 use source_runtime::engine::CallError;
 use source_runtime::source::{
@@ -72,7 +74,7 @@ pub(crate) async fn validate(
     let (component, resolved) = load(components, source).await?;
     let ready = make(&component, source, resolved, NetworkAccess::Offline)?;
     // A component that fails in another way is tried again by its loop.
-    let _ = try_settings(&ready, &source.file, 0).await?;
+    let _ = try_settings(&ready, source, 0).await?;
     Ok(())
 }
 
@@ -83,7 +85,14 @@ async fn load(
 ) -> Result<(Component, Resolved), Failure> {
     let component = components
         .get(&component_at(source.component.as_deref()))
-        .await?;
+        .await
+        .map_err(|failure| match &source.component {
+            None => failure,
+            Some(_) => Failure {
+                message: format!("{}: {failure}", source.place("component")),
+                ..failure
+            },
+        })?;
     let resolved = resolve(
         &source.file,
         &source.name,
@@ -114,37 +123,68 @@ fn make(
         Source::new(component, options, access)
     };
     ready().map_err(|failure: Failure| Failure {
-        message: format!(
-            "{}: [[source]] `{}`: {failure}",
-            source.file.display(),
-            source.name
-        ),
+        message: format!("{}: {failure}", source.place(key_of(&failure.message))),
         ..failure
     })
 }
 
-/// Has the component check its settings, by an offline poll: components do
-/// so before their first request, and with one request allowed the error names the origin of
-/// that request. A failure of the component is not an error of the settings.
+/// The setting that a failure begins with, to find its line.
+fn key_of(message: &str) -> &str {
+    let word = message.split([' ', ':', '`']).find(|word| !word.is_empty());
+    word.unwrap_or_default()
+}
+
+/// A component names its first mistake by the setting and the others in the detail, each as
+/// ``; `setting`: detail``.
+fn each_mistake<'a>(setting: &'a str, detail: &'a str) -> Vec<(&'a str, String)> {
+    let mut pieces = detail.split("; `");
+    let first = pieces.next().unwrap_or_default();
+    let mut mistakes = vec![(setting, first.to_owned())];
+    for piece in pieces {
+        match (piece.split_once("`: "), mistakes.last_mut()) {
+            (Some((setting, detail)), _) if !setting.contains('`') => {
+                mistakes.push((setting, detail.to_owned()));
+            }
+            (_, Some((_, last))) => {
+                last.push_str("; `");
+                last.push_str(piece);
+            }
+            (_, None) => {}
+        }
+    }
+    mistakes
+}
+
+/// Has the component check its settings, by a poll that reaches nothing: it
+/// does so before it asks for the network, and with one request allowed it names the origin it
+/// would go to. What is wrong with the component is not wrong with the file.
 pub(crate) async fn try_settings(
     source: &Source,
-    config: &Path,
+    settings: &SourceSettings,
     requests_max: u32,
 ) -> Result<Result<(), CallError>, Failure> {
-    let file = config.display();
-    let fault = |error: &dyn std::fmt::Display| {
-        Failure::settings(format!("{file}: source `{}`: {error}", source.name))
-    };
     let answer = match source.try_poll(requests_max).await {
         Ok(answer) => answer,
         Err(error) => return Ok(Err(error)),
     };
     match answer {
         Err(PollError::Settings(error)) => {
-            let reason = settings_error(&source.name, &error.setting, &error.detail);
-            Err(Failure::settings(format!("{file}: {reason}")))
+            let mistakes = each_mistake(&error.setting, &error.detail);
+            let lines = mistakes.into_iter().map(|(setting, detail)| {
+                let at = at(&settings.file, settings.settings.lines.line(setting));
+                format!("{at}: {}", settings_error(&source.name, setting, &detail))
+            });
+            let message: Vec<String> = lines.collect();
+            Err(Failure::settings(message.join("\n")))
         }
-        Err(PollError::Denied(origin)) => Err(fault(&source.denied(&origin))),
+        Err(PollError::Denied(origin)) => {
+            let key = match settings.allow {
+                AllowSetting::Extend(_) => "allow",
+                AllowSetting::Replace(_) => "allow_only",
+            };
+            let (place, reason) = (settings.place(key), source.denied(&origin));
+            Err(Failure::settings(format!("{place}: {reason}")))
+        }
         Ok(_)
         | Err(
             PollError::Internal(_)

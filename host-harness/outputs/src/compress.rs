@@ -24,12 +24,13 @@ pub(super) enum Encoding {
 impl Encoding {
     /// Parses the setting `compression`.
     pub(super) fn read(section: &mut Section<'_>) -> Result<Self, Failure> {
-        match section.string("compression")?.as_deref() {
-            None | Some("none") => Ok(Self::Plain),
-            Some("gzip") => Ok(Self::Gzip),
-            Some("zstd") => Ok(Self::Zstd),
-            Some(_) => Err(section.error("compression", "must be `none`, `gzip` or `zstd`")),
-        }
+        let words = [
+            ("none", Self::Plain),
+            ("gzip", Self::Gzip),
+            ("zstd", Self::Zstd),
+        ];
+        let chosen = section.choice("compression", &words)?;
+        Ok(chosen.unwrap_or(Self::Plain))
     }
 
     /// Returns the value of `Content-Encoding`.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use source_common::exit::Failure;
-use source_common::section::Section;
+use source_common::section::{Mistakes, Section};
 
 use super::event_id::event_id;
 use super::http::{Answer, Defaults, HttpOutputConfig, ReceiverProtocol, RequestSettings};
@@ -22,17 +22,19 @@ const REASON_CHARS: usize = 300;
 
 /// Parses the settings of `type = "elasticsearch"`.
 pub(super) fn config(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
-    let index = section.string("index")?;
-    let index = Template::parse(index.as_deref().unwrap_or(INDEX_DEFAULT))
-        .map_err(|reason| section.error("index", &reason))?;
+    let mut mistakes = Mistakes::default();
+    let index = mistakes.note(Template::read(&mut section, "index", INDEX_DEFAULT));
     let defaults = Defaults {
         kind: "elasticsearch",
         path: PATH,
         token: Some("ApiKey"),
     };
-    let request = RequestSettings::read(&mut section, &defaults)?;
-    section.finish()?;
-    Ok(Box::new(HttpOutputConfig::new(request, Bulk { index })))
+    let request = mistakes.note(RequestSettings::read(&mut section, &defaults));
+    mistakes.note(section.finish());
+    let config = request.zip(index);
+    mistakes.into_value(config.map(|(request, index)| -> Box<dyn OutputConfig> {
+        Box::new(HttpOutputConfig::new(request, Bulk { index }))
+    }))
 }
 
 #[derive(Clone, Debug)]

@@ -1,5 +1,7 @@
-//! Appends events to a file as NDJSON, and fsyncs before accepting.
+//! NDJSON in a file, or in a file for each source, stream or kind: appended, and on the disk before
+//! it is accepted.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -8,84 +10,165 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use source_common::disk::{self, blocking};
 use source_common::exit::Failure;
-use source_common::section::Section;
+use source_common::section::{Mistakes, Section};
 use tracing::{info, warn};
 
 use super::compress::Encoding;
+use super::parts::BatchLimits;
 use super::rotate::{self, Rotation};
-use super::{Delivery, Output, OutputConfig, OutputError};
+use super::template::PathTemplate;
+use super::worker_pool::{SendError, Worker, WorkerPool};
+use super::{Delivery, Event, Output, OutputConfig, OutputError};
 
 /// Step size of the backward search for the last line feed.
 const TAIL_BYTES: usize = 64 * 1024;
 /// Maximum number of tries to open a file that is renamed between opening and locking.
 const OPEN_TRIES_MAX: u32 = 5;
+/// Files of one output that are open at a time: enough for all streams of several sources.
+const OPEN_FILES_MAX: usize = 256;
 
 #[derive(Clone, Debug)]
 struct FileOutputConfig {
-    path: PathBuf,
+    path: PathTemplate,
     rotation: Option<Rotation>,
 }
 
 /// Parses the settings of `type = "file"`.
 pub(super) fn config(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
-    let path = section.required_path("path")?;
-    let mib = section.number("rotate_mib", 1..=1_000_000)?;
-    let hours = section.number("rotate_hours", 1..=8_760)?;
-    let compression = Encoding::read(&mut section)?;
-    let keep = section.number("keep", 1..=100_000)?;
-    if mib.is_none() && hours.is_none() {
+    let mut mistakes = Mistakes::default();
+    let path = mistakes.note(read_path(&mut section));
+    let rotate = [
+        section.number("rotate_mib", 1..=1_000_000),
+        section.number("rotate_hours", 1..=8_760),
+    ];
+    let rotates = !matches!(rotate, [Ok(None), Ok(None)]);
+    let [mib, hours] = rotate.map(|number| mistakes.note(number).flatten());
+    let compression = mistakes.note(Encoding::read(&mut section));
+    let compression = compression.unwrap_or(Encoding::Plain);
+    let keep = mistakes.note(section.number("keep", 1..=100_000)).flatten();
+    if !rotates {
         for (key, set) in [
             ("compression", compression != Encoding::Plain),
             ("keep", keep.is_some()),
         ] {
             if set {
                 let reason = "is about closed files; set rotate_mib or rotate_hours as well";
-                return Err(section.error(key, reason));
+                mistakes.add(section.error(key, reason));
             }
         }
     }
-    section.finish()?;
+    mistakes.note(section.finish());
     let rotation = (mib.is_some() || hours.is_some()).then(|| Rotation {
         bytes_max: mib.map(|mib| mib.saturating_mul(1024 * 1024)),
         age_max: hours.map(|hours| Duration::from_secs(hours.saturating_mul(3_600))),
         compression,
         keep: keep.map(|keep| usize::try_from(keep).unwrap_or(usize::MAX)),
     });
-    Ok(Box::new(FileOutputConfig { path, rotation }))
+    mistakes.into_value(
+        path.map(|path| -> Box<dyn OutputConfig> { Box::new(FileOutputConfig { path, rotation }) }),
+    )
+}
+
+fn read_path(section: &mut Section<'_>) -> Result<PathTemplate, Failure> {
+    let text = section.required_string("path")?;
+    if text.is_empty() {
+        return Err(section.error("path", "is empty"));
+    }
+    PathTemplate::parse(&section.resolve(""), &text)
+        .map_err(|reason| section.error("path", &reason))
 }
 
 #[async_trait]
 impl OutputConfig for FileOutputConfig {
     async fn open(&self) -> Result<Box<dyn Output>, Failure> {
-        let appender = self
-            .appender()
-            .await
-            .map_err(|error| Failure::failed(disk::failed(&self.path, &error)))?;
+        let name = self.name();
+        let failure = |path: &Path, error: &io::Error| Failure::failed(disk::failed(path, error));
+        let Some(path) = self.path.fixed() else {
+            let directory = self.path.directory();
+            let tried = directory.clone();
+            blocking(move || disk::may_make_in(&tried))
+                .await
+                .map_err(|error| failure(&directory, &error))?;
+            let limits = BatchLimits {
+                bytes_max: usize::MAX,
+                events_max: usize::MAX,
+                by: Some(self.path.template().clone()),
+            };
+            let writer = FileWriter::new(self.clone());
+            return Ok(Box::new(WorkerPool::new(name, vec![writer], limits)));
+        };
+        let tried = path.clone();
+        let appender = match blocking(move || may_be_written(&tried)).await {
+            Ok(()) => open_appender(path.clone(), self.rotation.clone()).await,
+            Err(error) => Err(error),
+        };
         Ok(Box::new(FileOutput {
-            name: format!("file {}", self.path.display()),
-            config: self.clone(),
-            appender: Some(appender),
+            name,
+            appender: Some(appender.map_err(|error| failure(&path, &error))?),
+            path,
+            rotation: self.rotation.clone(),
         }))
     }
 
     async fn test(&self) -> Result<String, OutputError> {
-        let path = self.path.clone();
-        blocking(move || may_be_written(&path))
+        let config = self.clone();
+        blocking(move || config.try_files())
             .await
-            .map_err(|error| OutputError::Retry(disk::failed(&self.path, &error)))?;
-        Ok(format!("file {}", self.path.display()))
+            .map_err(|error| OutputError::Retry(disk::failed(&self.directory_or_file(), &error)))?;
+        Ok(self.name())
     }
 
-    fn file(&self) -> Option<&Path> {
+    fn check_files(&self) -> Result<(), String> {
+        let path = self.directory_or_file();
+        match self.try_files() {
+            Ok(()) => Ok(()),
+            // It may be another user who looks than the one who runs it.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                warn!(
+                    "path {}: {error} for this user; the one that runs source-host has to write \
+                     there",
+                    path.display()
+                );
+                Ok(())
+            }
+            Err(error) => Err(format!("path {}", disk::failed(&path, &error))),
+        }
+    }
+
+    fn file(&self) -> Option<&PathTemplate> {
         Some(&self.path)
     }
 }
 
 impl FileOutputConfig {
-    async fn appender(&self) -> io::Result<Appender> {
-        let config = self.clone();
-        blocking(move || Appender::with_rotation(&config.path, config.rotation)).await
+    fn name(&self) -> String {
+        format!("file {}", self.path)
     }
+
+    /// The file; of a template the directory that all files are in.
+    fn directory_or_file(&self) -> PathBuf {
+        self.path.fixed().unwrap_or_else(|| self.path.directory())
+    }
+
+    fn try_files(&self) -> io::Result<()> {
+        match self.path.fixed() {
+            Some(path) => may_be_written(&path),
+            None => disk::may_make_in(&self.path.directory()),
+        }
+    }
+}
+
+async fn open_appender(path: PathBuf, rotation: Option<Rotation>) -> io::Result<Appender> {
+    blocking(move || Appender::with_rotation(&path, rotation)).await
+}
+
+/// Appends off the runtime's threads. The appender comes back also after an error.
+async fn append(mut appender: Appender, text: String) -> io::Result<(Appender, io::Result<()>)> {
+    blocking(move || {
+        let result = appender.append(text.as_bytes(), SystemTime::now());
+        Ok((appender, result))
+    })
+    .await
 }
 
 /// Checks that a file can be appended to or created, without creating it.
@@ -94,29 +177,15 @@ fn may_be_written(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         opened => return opened.map(drop),
     }
-    let directories = path.ancestors().skip(1).map(|directory| {
-        if directory.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            directory
-        }
-    });
-    for directory in directories {
-        match fs::metadata(directory) {
-            Ok(found) if !found.is_dir() => return Err(ErrorKind::NotADirectory.into()),
-            // An unnamed temporary file, which vanishes when it is closed.
-            Ok(_) => return tempfile::tempfile_in(directory).map(drop),
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
+    disk::may_make_in(path.parent().unwrap_or(path))
 }
 
+/// One file.
 struct FileOutput {
     name: String,
-    config: FileOutputConfig,
-    /// `None` while a write is in progress, and after one was cancelled.
+    path: PathBuf,
+    rotation: Option<Rotation>,
+    /// `None` while a write is under way, and after one was abandoned.
     appender: Option<Appender>,
 }
 
@@ -127,26 +196,20 @@ impl Output for FileOutput {
     }
 
     async fn accept(&mut self, delivery: &Delivery<'_>) -> Result<(), OutputError> {
-        // A full disk may have space again later.
-        let retry = |error: &io::Error| OutputError::Retry(disk::failed(&self.config.path, error));
-        let mut appender = match self.appender.take() {
+        // A full disk may have room again.
+        let retry = |error: &io::Error| OutputError::Retry(disk::failed(&self.path, error));
+        let appender = match self.appender.take() {
             Some(appender) => appender,
-            // Stays locked until a cancelled write has ended.
-            None => self
-                .config
-                .appender()
+            // It is locked until a write that was abandoned has ended.
+            None => open_appender(self.path.clone(), self.rotation.clone())
                 .await
                 .map_err(|error| retry(&error))?,
         };
-        let text = delivery.events.to_owned();
-        let (appender, result) = blocking(move || {
-            let result = appender.append(text.as_bytes(), SystemTime::now());
-            Ok((appender, result))
-        })
-        .await
-        .map_err(|error| retry(&error))?;
+        let (appender, result) = append(appender, delivery.events.to_owned())
+            .await
+            .map_err(|error| retry(&error))?;
         self.appender = Some(appender);
-        result.map_err(|error| OutputError::Retry(disk::failed(&self.config.path, &error)))
+        result.map_err(|error| OutputError::Retry(disk::failed(&self.path, &error)))
     }
 
     async fn close(&mut self) -> Result<(), OutputError> {
@@ -156,8 +219,82 @@ impl Output for FileOutput {
     }
 }
 
-/// Appends whole lines to a file that this process alone writes to: it is locked
-/// while it is open, and so is any file that replaces it.
+/// Files that are made from the words of events. Each event of a part goes to the same one.
+struct FileWriter {
+    config: FileOutputConfig,
+    open: BTreeMap<PathBuf, OpenFile>,
+    /// How many parts were written.
+    writes: u64,
+}
+
+/// A file that was written to.
+struct OpenFile {
+    appender: Appender,
+    /// The number of the write that was its last.
+    last_write: u64,
+}
+
+impl FileWriter {
+    fn new(config: FileOutputConfig) -> Self {
+        Self {
+            config,
+            open: BTreeMap::new(),
+            writes: 0,
+        }
+    }
+
+    /// The file at a path, out of those that are open. One that is not is opened; where there are
+    /// too many, that which was not written to for the longest time is closed before.
+    async fn take(&mut self, path: &Path) -> io::Result<Appender> {
+        if let Some(open) = self.open.remove(path) {
+            return Ok(open.appender);
+        }
+        while self.open.len() >= OPEN_FILES_MAX {
+            let longest = self.open.iter().min_by_key(|(_, open)| open.last_write);
+            let Some(path) = longest.map(|(path, _)| path.clone()) else {
+                break;
+            };
+            self.open.remove(&path);
+        }
+        open_appender(path.to_owned(), self.config.rotation.clone()).await
+    }
+}
+
+#[async_trait]
+impl Worker for FileWriter {
+    async fn send(&mut self, source: &str, part: &[Event<'_>]) -> Result<(), SendError> {
+        let Some(first) = part.first() else {
+            return Ok(());
+        };
+        let path = self.config.path.render(first, source);
+        let retry = |error: &io::Error| SendError::Retry(disk::failed(&path, error));
+        let bytes = part.iter().map(|event| event.body.len() + 1).sum();
+        let mut text = String::with_capacity(bytes);
+        for event in part {
+            text.push_str(event.body);
+            text.push('\n');
+        }
+        let appender = self.take(&path).await.map_err(|error| retry(&error))?;
+        let (appender, result) = append(appender, text)
+            .await
+            .map_err(|error| retry(&error))?;
+        result.map_err(|error| retry(&error))?;
+        self.writes += 1;
+        let open = OpenFile {
+            appender,
+            last_write: self.writes,
+        };
+        self.open.insert(path, open);
+        Ok(())
+    }
+
+    async fn close(&mut self) {
+        self.open.clear();
+    }
+}
+
+/// A file of whole lines, which this process alone writes to: it is locked
+/// for as long as it is open, and so is what is opened in its place.
 #[derive(Debug)]
 pub struct Appender {
     path: PathBuf,
@@ -364,7 +501,7 @@ fn whole_lines(file: &mut File, length: u64) -> io::Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use source_common::delivery::Entry;
+    use source_common::delivery::{Entry, Kind};
 
     fn batch() -> (&'static str, [Entry; 1]) {
         let entry = Entry {
@@ -387,9 +524,137 @@ mod tests {
 
     fn config(path: &Path) -> FileOutputConfig {
         FileOutputConfig {
-            path: path.to_owned(),
+            path: PathTemplate::parse(Path::new(""), path.to_str().unwrap()).unwrap(),
             rotation: None,
         }
+    }
+
+    fn of<'a>(
+        source: &'a str,
+        events: &'a str,
+        index: &'a [Entry],
+        kinds: &'a [Kind],
+    ) -> Delivery<'a> {
+        Delivery {
+            source,
+            namespace: "test",
+            events,
+            index,
+            kinds,
+        }
+    }
+
+    /// Events `{"n":0}` and so on, each of a stream of its own.
+    fn events(streams: &[&str]) -> (String, Vec<Entry>, Vec<Kind>) {
+        let mut text = String::new();
+        let mut index = Vec::new();
+        for place in 0..streams.len() {
+            text.push_str(&format!("{{\"n\":{place}}}\n"));
+            index.push(Entry {
+                end: u32::try_from(text.len()).unwrap(),
+                occurred_at: 0,
+                kind: u16::try_from(place).unwrap(),
+            });
+        }
+        let kinds = streams.iter().map(|stream| Kind {
+            name: (*stream).to_owned(),
+            stream: (*stream).to_owned(),
+        });
+        (text, index, kinds.collect())
+    }
+
+    #[tokio::test]
+    async fn each_stream_of_each_source_has_a_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut output = config(&directory.path().join("out/{source}/{stream}.ndjson"))
+            .open()
+            .await
+            .unwrap();
+        assert!(!directory.path().join("out").exists());
+        let (text, index, kinds) = events(&["audit", "../dlp", "audit"]);
+        for source in ["acme", "globex"] {
+            output
+                .accept(&of(source, &text, &index, &kinds))
+                .await
+                .unwrap();
+        }
+        for source in ["acme", "globex"] {
+            let file = |name: &str| written(&directory.path().join("out").join(source).join(name));
+            assert_eq!(file("audit.ndjson"), "{\"n\":0}\n{\"n\":2}\n");
+            assert_eq!(file("%2E.%2Fdlp.ndjson"), "{\"n\":1}\n");
+        }
+        // Each is locked until the output is closed.
+        let path = directory.path().join("out/acme/audit.ndjson");
+        assert!(Appender::open(&path).is_err());
+        output.close().await.unwrap();
+        Appender::open(&path).unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_written_before_another_file_fails_is_not_written_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        let mut output = config(&at("{stream}")).open().await.unwrap();
+        let held = Appender::open(&at("b")).unwrap();
+        let (text, index, kinds) = events(&["a", "b", "c"]);
+        let delivery = of("acme", &text, &index, &kinds);
+        let error = output.accept(&delivery).await.unwrap_err();
+        assert!(
+            matches!(&error, OutputError::RetryAfterProgress(reason) if reason.contains("another source-host")),
+            "{error}"
+        );
+        let error = output.accept(&delivery).await.unwrap_err();
+        assert!(matches!(error, OutputError::Retry(_)), "{error}");
+        drop(held);
+        output.accept(&delivery).await.unwrap();
+        for (name, line) in [
+            ("a", "{\"n\":0}\n"),
+            ("b", "{\"n\":1}\n"),
+            ("c", "{\"n\":2}\n"),
+        ] {
+            assert_eq!(written(&at(name)), line, "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn files_that_were_not_written_to_for_long_are_closed() {
+        let directory = tempfile::tempdir().unwrap();
+        let rotation = Rotation {
+            bytes_max: Some(1),
+            age_max: None,
+            compression: Encoding::Plain,
+            keep: None,
+        };
+        let mut writer = FileWriter::new(FileOutputConfig {
+            rotation: Some(rotation),
+            ..config(&directory.path().join("{source}"))
+        });
+        let event = Event {
+            body: "{}",
+            occurred_at: 0,
+            kind: "",
+            stream: "",
+            namespace: "test",
+        };
+        for number in 0..OPEN_FILES_MAX + 3 {
+            writer.send(&format!("s{number}"), &[event]).await.unwrap();
+            assert!(writer.open.len() <= OPEN_FILES_MAX);
+        }
+        assert_eq!(writer.open.len(), OPEN_FILES_MAX);
+        assert!(!writer.open.contains_key(&directory.path().join("s0")));
+        // It is opened again, and each has a rotation of its own.
+        writer.send("s0", &[event]).await.unwrap();
+        let names: Vec<String> = fs::read_dir(directory.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        assert_eq!(names.len(), OPEN_FILES_MAX + 4);
+        assert_eq!(
+            names.iter().filter(|name| name.starts_with("s0-")).count(),
+            1
+        );
+        writer.close().await;
+        assert!(writer.open.is_empty());
     }
 
     /// A kill does not show whether a step is missing: what a process has

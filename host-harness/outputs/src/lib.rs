@@ -8,7 +8,8 @@
         feature = "elasticsearch",
         feature = "forward",
         feature = "nats",
-        feature = "otlp"
+        feature = "otlp",
+        feature = "splunk"
     )),
     allow(
         dead_code,
@@ -33,22 +34,18 @@ mod nats_servers;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod outputs;
-#[cfg(feature = "receiver")]
 mod parts;
 mod rotate;
 #[cfg(feature = "splunk")]
 mod splunk;
 mod statistics;
 mod stdout;
-#[cfg(feature = "receiver")]
 mod template;
 #[cfg(feature = "receiver")]
 mod tls;
-#[cfg(feature = "receiver")]
 mod worker_pool;
 
 use std::fmt;
-use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -62,6 +59,7 @@ pub use self::nats_servers::NatsServers;
 pub use self::outputs::Outputs;
 pub use self::statistics::OutputStatus;
 pub use self::stdout::lines;
+pub use self::template::{ANY, PathTemplate};
 pub use source_common::delivery::{Delivery, DeliveryError, Entry, Event, Kind, RejectedEvent};
 
 /// The output types, by their name in the setting `type`.
@@ -120,9 +118,15 @@ pub trait OutputConfig: fmt::Debug + Send + Sync {
         false
     }
 
-    /// Returns the file that it writes to, which nothing else may write to.
-    fn file(&self) -> Option<&Path> {
+    /// The file or files that it writes to, which nothing else may write to.
+    fn file(&self) -> Option<&PathTemplate> {
         None
+    }
+
+    /// Looks at the files and directories that the settings name, without the network. The error is
+    /// a clause that begins with the setting.
+    fn check_files(&self) -> Result<(), String> {
+        Ok(())
     }
 }
 

@@ -14,7 +14,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use source_common::exit::Failure;
 use source_common::peer_certificate::connection_problem;
-use source_common::section::Section;
+use source_common::section::{Mistakes, Section};
 use tokio::sync::watch;
 use tracing::{debug, warn};
 
@@ -43,17 +43,20 @@ struct NatsOutputConfig {
 
 /// Parses the settings of `type = "nats"`.
 pub(super) fn config(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
-    let servers = NatsServers::read(&mut section)?;
-    let subject = section.string("subject")?;
-    let subject = Template::parse(subject.as_deref().unwrap_or(SUBJECT_DEFAULT))
-        .map_err(|reason| section.error("subject", &reason))?;
-    let ack_timeout = section.number("ack_timeout_secs", 1..=3_600)?;
-    section.finish()?;
-    Ok(Box::new(NatsOutputConfig {
-        name: format!("nats {servers}"),
-        servers,
-        subject,
-        ack_timeout: Duration::from_secs(ack_timeout.unwrap_or(ACK_TIMEOUT_SECS_DEFAULT)),
+    let mut mistakes = Mistakes::default();
+    let servers = mistakes.note(NatsServers::read(&mut section));
+    let subject = mistakes.note(Template::read(&mut section, "subject", SUBJECT_DEFAULT));
+    let ack_timeout = mistakes.note(section.number("ack_timeout_secs", 1..=3_600));
+    let ack_timeout = ack_timeout.flatten().unwrap_or(ACK_TIMEOUT_SECS_DEFAULT);
+    mistakes.note(section.finish());
+    let config = servers.zip(subject);
+    mistakes.into_value(config.map(|(servers, subject)| -> Box<dyn OutputConfig> {
+        Box::new(NatsOutputConfig {
+            name: format!("nats {servers}"),
+            servers,
+            subject,
+            ack_timeout: Duration::from_secs(ack_timeout),
+        })
     }))
 }
 
@@ -86,6 +89,10 @@ impl OutputConfig for NatsOutputConfig {
         let connected = options.connect(self.servers.addresses()).await;
         connected.map_err(|error| failed(reason(&error)))?;
         Ok(self.name.clone())
+    }
+
+    fn check_files(&self) -> Result<(), String> {
+        self.servers.options().map(drop)
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_nats::ConnectOptions;
 use source_common::exit::Failure;
 use source_common::secret::Secret;
-use source_common::section::Section;
+use source_common::section::{Mistakes, Section};
 
 use super::tls::Tls;
 
@@ -38,25 +38,18 @@ impl NatsServers {
     /// Reads `servers`, `token`, `username`, `password`, `tls`, `ca_file`, `cert_file` and
     /// `key_file`.
     pub fn read(section: &mut Section<'_>) -> Result<Self, Failure> {
-        let addresses = section
-            .strings("servers")?
-            .filter(|servers| !servers.is_empty())
-            .ok_or_else(|| {
-                section.error("servers", "is missing; as in [\"nats://127.0.0.1:4222\"]")
-            })?;
-        if addresses.iter().any(|server| server.contains('@')) {
-            let reason = "has credentials in it, which would be in logs; use username and password";
-            return Err(section.error("servers", reason));
-        }
-        let login = read_login(section)?;
-        let require_tls = section.switch("tls")?.unwrap_or(false);
-        let tls = Tls::read(section)?;
-        Ok(Self {
+        let mut mistakes = Mistakes::default();
+        let addresses = mistakes.note(read_addresses(section));
+        let login = mistakes.note(read_login(section));
+        let require_tls = mistakes.note(section.switch("tls")).flatten();
+        let tls = mistakes.note(Tls::read(section));
+        let parts = addresses.zip(login).zip(tls);
+        mistakes.into_value(parts.map(|((addresses, login), tls)| Self {
             addresses,
             login,
-            require_tls: require_tls || tls.is_set(),
+            require_tls: require_tls.unwrap_or(false) || tls.is_set(),
             tls,
-        })
+        }))
     }
 
     /// Their addresses.
@@ -80,6 +73,27 @@ impl NatsServers {
             }
         })
     }
+}
+
+fn read_addresses(section: &mut Section<'_>) -> Result<Vec<String>, Failure> {
+    let addresses = section.strings("servers")?.unwrap_or_default();
+    if addresses.is_empty() {
+        let reason = "is missing; as in [\"nats://127.0.0.1:4222\"]";
+        return Err(section.error("servers", reason));
+    }
+    if addresses.iter().any(|server| server.contains('@')) {
+        let reason = "has credentials in it, which would be in logs; use username and password";
+        return Err(section.error("servers", reason));
+    }
+    let is_server = |server: &&String| {
+        let rest = server.split_once("://");
+        rest.is_none_or(|(scheme, _)| matches!(scheme, "nats" | "tls" | "ws" | "wss"))
+    };
+    if let Some(wrong) = addresses.iter().find(|server| !is_server(server)) {
+        let reason = format!("has `{wrong}`; write it as in \"nats://127.0.0.1:4222\"");
+        return Err(section.error("servers", &reason));
+    }
+    Ok(addresses)
 }
 
 fn read_login(section: &mut Section<'_>) -> Result<Login, Failure> {

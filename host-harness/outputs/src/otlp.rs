@@ -10,7 +10,7 @@ use prost::Message as _;
 use serde::Deserialize;
 use serde_json::Value;
 use source_common::exit::Failure;
-use source_common::section::Section;
+use source_common::section::{Mistakes, Section};
 
 use super::http::{Answer, Defaults, HttpOutputConfig, ReceiverProtocol, RequestSettings};
 use super::worker_pool::SendError;
@@ -29,9 +29,14 @@ pub(super) fn config(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, 
         path: PATH,
         token: None,
     };
-    let request = RequestSettings::read(&mut section, &defaults)?;
-    section.finish()?;
-    Ok(Box::new(HttpOutputConfig::new(request, Otlp)))
+    let mut mistakes = Mistakes::default();
+    let request = mistakes.note(RequestSettings::read(&mut section, &defaults));
+    mistakes.note(section.finish());
+    mistakes.into_value(
+        request.map(|request| -> Box<dyn OutputConfig> {
+            Box::new(HttpOutputConfig::new(request, Otlp))
+        }),
+    )
 }
 
 #[derive(Clone, Debug)]

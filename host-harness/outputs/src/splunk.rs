@@ -4,9 +4,10 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use source_common::exit::Failure;
-use source_common::section::Section;
+use source_common::section::{Mistakes, Section};
 
 use super::http::{Answer, Defaults, HttpOutputConfig, ReceiverProtocol, RequestSettings};
+use super::template::Template;
 use super::worker_pool::SendError;
 use super::{Event, OutputConfig};
 
@@ -14,26 +15,34 @@ const PATH: &str = "/services/collector/event";
 
 /// Parses the settings of `type = "splunk"`.
 pub(super) fn config(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
-    let api = SplunkHec {
-        index: section.string("index")?,
-        sourcetype: section.string("sourcetype")?,
-        host: section.string("host")?,
-    };
+    let mut mistakes = Mistakes::default();
+    let mut template = |key| mistakes.note(Template::read_optional(&mut section, key));
+    let words = [template("index"), template("sourcetype"), template("host")];
     let defaults = Defaults {
         kind: "splunk",
         path: PATH,
         token: Some("Splunk"),
     };
-    let request = RequestSettings::read(&mut section, &defaults)?;
-    section.finish()?;
-    Ok(Box::new(HttpOutputConfig::new(request, api)))
+    let request = mistakes.note(RequestSettings::read(&mut section, &defaults));
+    mistakes.note(section.finish());
+    let [index, sourcetype, host] = words.map(Option::flatten);
+    let api = SplunkHec {
+        index,
+        sourcetype,
+        host,
+    };
+    mistakes.into_value(
+        request.map(|request| -> Box<dyn OutputConfig> {
+            Box::new(HttpOutputConfig::new(request, api))
+        }),
+    )
 }
 
 #[derive(Clone, Debug)]
 struct SplunkHec {
-    index: Option<String>,
-    sourcetype: Option<String>,
-    host: Option<String>,
+    index: Option<Template>,
+    sourcetype: Option<Template>,
+    host: Option<Template>,
 }
 
 #[derive(Serialize)]
@@ -41,11 +50,11 @@ struct Envelope<'a> {
     time: &'a RawValue,
     source: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    sourcetype: Option<&'a str>,
+    sourcetype: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    index: Option<&'a str>,
+    index: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    host: Option<&'a str>,
+    host: Option<String>,
     event: &'a RawValue,
 }
 
@@ -65,7 +74,12 @@ impl ReceiverProtocol for SplunkHec {
         "application/json"
     }
 
-    fn encode(&self, _: &str, part: &[Event<'_>], body: &mut Vec<u8>) {
+    fn encode(&self, source: &str, part: &[Event<'_>], body: &mut Vec<u8>) {
+        let render = |template: &Option<Template>, event: &Event<'_>| {
+            template
+                .as_ref()
+                .map(|template| template.render(event, source))
+        };
         for event in part {
             let millis = event.occurred_at.max(0);
             let time = format!("{}.{:03}", millis / 1_000, millis % 1_000);
@@ -81,9 +95,9 @@ impl ReceiverProtocol for SplunkHec {
             let envelope = Envelope {
                 time,
                 source: event.kind,
-                sourcetype: self.sourcetype.as_deref(),
-                index: self.index.as_deref(),
-                host: self.host.as_deref(),
+                sourcetype: render(&self.sourcetype, event),
+                index: render(&self.index, event),
+                host: render(&self.host, event),
                 event: body_json,
             };
             // Serializing strings in a flat struct cannot fail.
@@ -145,7 +159,7 @@ mod tests {
 
     fn collector() -> SplunkHec {
         SplunkHec {
-            index: Some("mail".to_owned()),
+            index: Some(Template::parse("mail-{source}").unwrap()),
             sourcetype: None,
             host: None,
         }
@@ -164,7 +178,7 @@ mod tests {
         collector().encode("acme", &[event], &mut body);
         assert_eq!(
             String::from_utf8(body).unwrap(),
-            "{\"time\":1770091506.070,\"source\":\"email.receipt\",\"index\":\"mail\",\"event\":{\"a\":1}}\n"
+            "{\"time\":1770091506.070,\"source\":\"email.receipt\",\"index\":\"mail-acme\",\"event\":{\"a\":1}}\n"
         );
     }
 

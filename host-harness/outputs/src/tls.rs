@@ -7,8 +7,8 @@ use rustls::ClientConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use source_common::exit::Failure;
-use source_common::section::Section;
-use source_common::trust_anchors;
+use source_common::section::{Mistakes, Section};
+use source_common::trust_anchors::{self, pem_problem};
 
 /// The TLS settings of an output.
 #[derive(Clone, Debug, Default)]
@@ -20,17 +20,23 @@ pub(super) struct Tls {
 impl Tls {
     /// Parses `ca_file`, `cert_file` and `key_file`.
     pub(super) fn read(section: &mut Section<'_>) -> Result<Self, Failure> {
-        let ca_file = section.path("ca_file")?;
-        let certificate = match (section.path("cert_file")?, section.path("key_file")?) {
-            (None, None) => None,
-            (Some(certificate), Some(key)) => Some((certificate, key)),
-            (Some(_), None) => {
-                return Err(section.error("cert_file", "needs key_file as well"));
+        let mut mistakes = Mistakes::default();
+        let ca_file = mistakes.note(section.path("ca_file")).flatten();
+        let certificate = mistakes.note(section.path("cert_file"));
+        let key = mistakes.note(section.path("key_file"));
+        let certificate = match (certificate, key) {
+            (Some(Some(certificate)), Some(Some(key))) => Some((certificate, key)),
+            (Some(Some(_)), Some(None)) => {
+                mistakes.add(section.error("cert_file", "needs key_file as well"));
+                None
             }
-            (None, Some(_)) => {
-                return Err(section.error("key_file", "needs cert_file as well"));
+            (Some(None), Some(Some(_))) => {
+                mistakes.add(section.error("key_file", "needs cert_file as well"));
+                None
             }
+            _ => None,
         };
+        mistakes.into_result()?;
         Ok(Self {
             ca_file,
             certificate,
@@ -55,15 +61,22 @@ impl Tls {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let fail =
-        |error: rustls::pki_types::pem::Error| format!("cert_file {}: {error}", path.display());
-    CertificateDer::pem_file_iter(path)
+    let fail = |error| format!("cert_file {}: {}", path.display(), pem_problem(error));
+    let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(path)
         .map_err(fail)?
         .collect::<Result<_, _>>()
-        .map_err(fail)
+        .map_err(fail)?;
+    if certificates.is_empty() {
+        let reason = format!(
+            "cert_file {}: no certificate in PEM form in it",
+            path.display()
+        );
+        return Err(reason);
+    }
+    Ok(certificates)
 }
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
     PrivateKeyDer::from_pem_file(path)
-        .map_err(|error| format!("key_file {}: {error}", path.display()))
+        .map_err(|error| format!("key_file {}: {}", path.display(), pem_problem(error)))
 }

@@ -258,6 +258,18 @@ impl Components {
     }
 }
 
+/// Refuses what is no component by its first bytes: what a parser says of it helps nobody.
+fn refuse_other_files(bytes: &[u8]) -> Result<(), String> {
+    let reason = match bytes {
+        [b'\0', b'a', b's', b'm', _, _, 1, 0, ..] => return Ok(()),
+        [b'\0', b'a', b's', b'm', ..] => {
+            "it is a core module and not a component; build it for wasm32-wasip2"
+        }
+        _ => "it is not a WebAssembly component",
+    };
+    Err(reason.to_owned())
+}
+
 impl Shared {
     fn load(&self, wasm: &ComponentLocation) -> Result<CompiledComponent, String> {
         let cache_dir = self.cache_dir.as_deref();
@@ -265,6 +277,7 @@ impl Shared {
             ComponentLocation::BuiltIn(_, wasm) => self.sandbox.load(wasm, cache_dir),
             ComponentLocation::File(path) => {
                 let wasm = fs::read(path).map_err(|error| error.to_string())?;
+                refuse_other_files(&wasm)?;
                 self.sandbox.load(&wasm, cache_dir)
             }
         }

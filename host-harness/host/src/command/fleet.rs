@@ -167,7 +167,7 @@ async fn read_tenant(
         ))?,
         None => {
             let ready = source::ready(components, &source, NetworkAccess::Offline).await?;
-            if let Err(error) = source::try_settings(&ready, &source.file, 0).await? {
+            if let Err(error) = source::try_settings(&ready, &source, 0).await? {
                 return Err(Failure::failed(format!("tenant `{name}`: {error}")));
             }
         }

@@ -1,11 +1,13 @@
 //! Checks the files that the settings have the host write to: no two writers may share
 //! one, under any name.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 
 use source_common::exit::Failure;
+use source_common::section::{Mistakes, at};
+use source_outputs::{ANY, PathTemplate};
 use source_runtime::store;
 
 use super::{DeadLetterSettings, STATE_CACHE, STATE_PAUSED, Settings};
@@ -41,29 +43,167 @@ impl FileId {
     }
 }
 
-/// Rejects a file that two outputs write to, or an output and the host itself.
-pub(super) fn refuse_shared(settings: &Settings) -> Result<(), Failure> {
+/// Files that an output writes to.
+struct OutputFiles<'a> {
+    by: String,
+    line: Option<usize>,
+    path: PathTemplate,
+    /// The names of the sources that it gets events of.
+    sources: Vec<&'a str>,
+}
+
+/// The files that a template can name, by source.
+struct TemplateUse<'a> {
+    by: String,
+    all: String,
+    of_source: Vec<(&'a str, String)>,
+}
+
+/// Refuses a file that two outputs write to, or an output and the host itself.
+pub(super) fn refuse_shared(settings: &Settings, mistakes: &mut Mistakes) {
     let mut used = host_files(settings);
     let state = FileId::of(&settings.state_dir).path;
-    for (by, path) in output_files(settings) {
-        let id = FileId::of(path);
-        let file = settings.file.display();
-        let refuse = |of: &str| {
-            let shown = path.display();
-            Failure::settings(format!(
-                "{file}: {by}: `path` is {shown}, which is {of}; give each a file of its own"
-            ))
-        };
+    let refuse = |output: &OutputFiles<'_>, of: &str| {
+        let at = at(&settings.file, output.line);
+        let (by, path) = (&output.by, &output.path);
+        Failure::settings(format!(
+            "{at}: {by}: `path` is {path}, which {of}; give each a file of its own"
+        ))
+    };
+    let (fixed, templates): (Vec<_>, Vec<_>) = output_files(settings)
+        .into_iter()
+        .partition(|output| output.path.fixed().is_some());
+    for output in fixed {
+        let id = FileId::of(&output.path.fixed().unwrap_or_default());
         if let Some(other) = used.iter().find(|other| other.id.is_same(&id)) {
-            return Err(refuse(&format!("the file of {}", other.by)));
+            mistakes.add(refuse(&output, &format!("is the file of {}", other.by)));
+            continue;
         }
         let of_state = id.path.strip_prefix(&state).ok();
         if of_state.is_some_and(is_kept) {
-            return Err(refuse("a file of the state directory"));
+            mistakes.add(refuse(&output, "is a file of the state directory"));
+            continue;
         }
-        used.push(FileUse { by, id });
+        used.push(FileUse { by: output.by, id });
     }
-    Ok(())
+    let mut earlier: Vec<TemplateUse<'_>> = Vec::new();
+    for output in templates {
+        let written = TemplateUse::of(&output);
+        match written.shared(&used, &state, &earlier) {
+            Some(of) => mistakes.add(refuse(&output, &of)),
+            None => earlier.push(written),
+        }
+    }
+}
+
+impl<'a> TemplateUse<'a> {
+    fn of(output: &OutputFiles<'a>) -> Self {
+        let sources = output.sources.iter();
+        Self {
+            by: output.by.clone(),
+            all: resolved_pattern(&output.path.pattern(None)),
+            of_source: sources
+                .map(|source| {
+                    (
+                        *source,
+                        resolved_pattern(&output.path.pattern(Some(*source))),
+                    )
+                })
+                .collect(),
+        }
+    }
+
+    /// What it shares a file with, as a clause.
+    fn shared(&self, used: &[FileUse], state: &Path, earlier: &[Self]) -> Option<String> {
+        for other in used {
+            let path = other.id.path.to_string_lossy();
+            if let Some(source) = self.overlapping(&path) {
+                let by = &other.by;
+                return Some(format!("can be the file of {by}, for source `{source}`"));
+            }
+        }
+        let kept = [
+            format!("{ANY}{}", store::RECORD_SUFFIX),
+            "lock".to_owned(),
+            format!("{STATE_CACHE}/{ANY}"),
+        ];
+        for name in kept {
+            let path = state.join(name);
+            if let Some(source) = self.overlapping(&path.to_string_lossy()) {
+                let of = "can be a file of the state directory";
+                return Some(format!("{of}, for source `{source}`"));
+            }
+        }
+        let others = earlier
+            .iter()
+            .filter(|other| overlap(&self.all, &other.all));
+        for other in others {
+            let mut paths = other.of_source.iter();
+            let shared = paths.find_map(|(_, path)| self.overlapping(path));
+            if let Some(source) = shared {
+                let by = &other.by;
+                return Some(format!("can be a file of {by} too, for source `{source}`"));
+            }
+        }
+        None
+    }
+
+    /// The source for which it can be this path.
+    fn overlapping(&self, path: &str) -> Option<&'a str> {
+        if !overlap(&self.all, path) {
+            return None;
+        }
+        let found = self.of_source.iter().find(|(_, own)| overlap(own, path));
+        found.map(|(source, _)| *source)
+    }
+}
+
+/// The pattern of a path whose directory, as far as it is known, has no links.
+fn resolved_pattern(pattern: &Path) -> String {
+    let text = pattern.to_string_lossy();
+    let known = text.split(ANY).next().unwrap_or_default();
+    let end = known.rfind('/').map_or(0, |at| at + 1);
+    let (directory, rest) = text.split_at(end);
+    resolved(Path::new(directory))
+        .join(rest)
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// Whether two patterns have a path in common.
+fn overlap(one: &str, other: &str) -> bool {
+    let one: Vec<char> = one.chars().collect();
+    let other: Vec<char> = other.chars().collect();
+    let mut seen = BTreeSet::new();
+    let mut open = vec![(0, 0)];
+    while let Some((i, j)) = open.pop() {
+        if !seen.insert((i, j)) {
+            continue;
+        }
+        let (a, b) = (one.get(i).copied(), other.get(j).copied());
+        match (a, b) {
+            (None, None) => return true,
+            (Some(a), Some(b)) if a == b && a != ANY => open.push((i + 1, j + 1)),
+            _ => {
+                let is_taken = |by: Option<char>, taken: Option<char>| {
+                    by == Some(ANY) && taken.is_some_and(|taken| taken != '/')
+                };
+                if a == Some(ANY) {
+                    open.push((i + 1, j));
+                }
+                if b == Some(ANY) {
+                    open.push((i, j + 1));
+                }
+                if is_taken(a, b) {
+                    open.push((i, j + 1));
+                }
+                if is_taken(b, a) {
+                    open.push((i + 1, j));
+                }
+            }
+        }
+    }
+    false
 }
 
 /// Returns the files that the host itself writes.
@@ -89,26 +229,44 @@ fn host_files(settings: &Settings) -> Vec<FileUse> {
     files
 }
 
-/// Returns the files that the settings have outputs write to, with their locations in the settings.
-fn output_files(settings: &Settings) -> Vec<(String, &Path)> {
+/// The files that the settings file names to be written to, with their places.
+fn output_files(settings: &Settings) -> Vec<OutputFiles<'_>> {
     let several = settings.outputs.len() > 1;
     let outputs = settings.outputs.iter().enumerate();
-    let mut files: Vec<(String, &Path)> = outputs
-        .filter_map(|(index, config)| {
-            let place = if several {
+    let mut files: Vec<OutputFiles<'_>> = outputs
+        .filter_map(|(index, output)| {
+            let by = if several {
                 format!("[[output]] number {}", index + 1)
             } else {
                 "[[output]]".to_owned()
             };
-            Some((place, config.config.file()?))
+            let users = settings.sources.iter();
+            let users = users.filter(|source| source.uses_output(&output.name));
+            Some(OutputFiles {
+                by,
+                line: output.lines.line("path"),
+                path: output.config.file()?.clone(),
+                sources: users.map(|source| source.name.as_str()).collect(),
+            })
         })
         .collect();
-    let dead_letter = match &settings.dead_letter {
+    let path = match &settings.dead_letter {
         None => None,
-        Some(DeadLetterSettings::File(path)) => Some(path.as_path()),
-        Some(DeadLetterSettings::Output(config)) => config.file(),
+        Some(DeadLetterSettings::File(path)) => Some(PathTemplate::of_file(path)),
+        Some(DeadLetterSettings::Output(config)) => config.file().cloned(),
     };
-    files.extend(dead_letter.map(|path| ("[dead_letter]".to_owned(), path)));
+    files.extend(path.map(|path| {
+        OutputFiles {
+            by: "[dead_letter]".to_owned(),
+            line: settings.dead_letter_lines.line("path"),
+            path,
+            sources: settings
+                .sources
+                .iter()
+                .map(|source| source.name.as_str())
+                .collect(),
+        }
+    }));
     files
 }
 
@@ -234,6 +392,95 @@ mod tests {
         }
         let apart = ["there/a", "there/b", "there/deep/a", "new/a", "a"];
         assert_eq!(refusal(directory.path(), &outputs(&apart)), None);
+    }
+
+    #[test]
+    fn templates_that_can_name_one_file_are_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(".", directory.path().join("link")).unwrap();
+        for (one, other, of) in [
+            (
+                "{source}.ndjson",
+                "{source}.ndjson",
+                Some("[[output]] number 1 too"),
+            ),
+            (
+                "out/{source}",
+                "link/out/{source}",
+                Some("[[output]] number 1 too"),
+            ),
+            (
+                "out/{stream}",
+                "out/{kind}",
+                Some("[[output]] number 1 too"),
+            ),
+            (
+                "out/{source}",
+                "out/acme",
+                Some("the file of [[output]] number 2"),
+            ),
+            ("out/{source}", "out/acme-{kind}", None),
+            ("out/{source}", "out/other", None),
+            (
+                "out/{stream}",
+                "out/x",
+                Some("the file of [[output]] number 2"),
+            ),
+            ("out/{source}/{stream}", "out/{stream}", None),
+            ("a-{stream}", "b-{stream}", None),
+            (
+                "state/{source}.rejected.ndjson",
+                "x",
+                Some("the rejected records of `acme`"),
+            ),
+            (
+                "state/{source}.checkpoint.json",
+                "x",
+                Some("the checkpoint of `acme`"),
+            ),
+            (
+                "state/x{kind}.json",
+                "x",
+                Some("a file of the state directory"),
+            ),
+            (
+                "state/cache/{kind}",
+                "x",
+                Some("a file of the state directory"),
+            ),
+            ("state/events/{kind}", "x", None),
+        ] {
+            let message = refusal(directory.path(), &outputs(&[one, other]));
+            let Some(of) = of else {
+                assert_eq!(message, None, "{one} and {other}");
+                continue;
+            };
+            let message = message.unwrap_or_else(|| panic!("{one} and {other}"));
+            assert!(
+                message.contains(of) && message.contains("for source `acme`"),
+                "{message}"
+            );
+        }
+    }
+
+    #[test]
+    fn patterns_overlap_where_a_path_fits_both() {
+        let any = ANY.to_string();
+        for (one, other, wanted) in [
+            ("/a/*.json", "/a/x.json", true),
+            ("/a/*.json", "/a/x/y.json", false),
+            ("/a/*", "/a/*.json", true),
+            ("/a/x*", "/a/*y", true),
+            ("/a/x*", "/a/y*", false),
+            ("/*/a", "/b/*", true),
+            ("/a/*-*.x", "/a/1-2-3.x", true),
+            ("/a", "/a", true),
+            ("/a", "/ab", false),
+        ] {
+            let (a, b) = (one.replace('*', &any), other.replace('*', &any));
+            assert_eq!(overlap(&a, &b), wanted, "{one} {other}");
+            assert_eq!(overlap(&b, &a), wanted, "{other} {one}");
+        }
     }
 
     #[test]

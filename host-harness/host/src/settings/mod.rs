@@ -7,8 +7,10 @@ mod fleet;
 mod resolve;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -62,6 +64,10 @@ pub struct Settings {
     /// The destination of rejected records; by default one file per source in
     /// `state_dir`.
     pub dead_letter: Option<DeadLetterSettings>,
+    /// The lines of the keys of `[dead_letter]`.
+    pub dead_letter_lines: KeyLines,
+    /// The line of `state_dir`.
+    pub state_dir_line: Option<usize>,
     /// The admin server, where there is to be one.
     pub admin: Option<AdminSettings>,
     /// The fleet whose tenants are the sources, where this host is one of several.
@@ -95,7 +101,11 @@ pub struct OutputSettings {
     pub name: String,
     /// Type of the output, such as `file`.
     pub kind: String,
-    /// Settings of the output's type.
+    /// Its table, for messages.
+    pub place: String,
+    /// The lines of its keys.
+    pub lines: KeyLines,
+    /// Its settings.
     pub config: Box<dyn OutputConfig>,
 }
 
@@ -216,6 +226,13 @@ impl SourceSettings {
         referred.chain(self.ca_file.clone()).collect()
     }
 
+    /// The source with its file, and the line of a key of it, for messages.
+    #[must_use]
+    pub fn place(&self, key: &str) -> String {
+        let at = at(&self.file, self.settings.source_lines.line(key));
+        format!("{at}: [[source]] `{}`", self.name)
+    }
+
     /// Whether its events go to an output of that name.
     #[must_use]
     pub fn uses_output(&self, output: &str) -> bool {
@@ -236,7 +253,7 @@ impl SourceSettings {
             };
             mistakes.add(Failure::settings(format!(
                 "{}: `outputs` of source `{}`: there is no output `{name}`; {meant}",
-                at(&self.file, self.settings.outputs_line),
+                at(&self.file, self.settings.source_lines.line("outputs")),
                 self.name
             )));
         }
@@ -247,8 +264,14 @@ impl SourceSettings {
 impl Settings {
     /// Reads a settings file, and the files of its `sources_dir`.
     pub fn read(file: &Path) -> Result<Self, Failure> {
-        let text = fs::read_to_string(file)
-            .map_err(|error| Failure::settings(format!("{}: {error}", file.display())))?;
+        let text = fs::read_to_string(file).map_err(|error| {
+            let advice = if error.kind() == ErrorKind::IsADirectory {
+                "; name the settings file in it"
+            } else {
+                ""
+            };
+            Failure::settings(format!("{}: {error}{advice}", file.display()))
+        })?;
         Self::parse(&text, file)
     }
 
@@ -259,18 +282,23 @@ impl Settings {
         let fixed = FixedSettings::of(&table);
         let lines = KeyLines::of(text);
         let mut root = Section::new(file, String::new(), table).with_lines(lines.clone());
-        let state_dir = root
-            .path("state_dir")?
-            .unwrap_or_else(|| root.resolve("state"));
-        let sources_dir = root.path(SOURCES_DIR)?;
-        let (_, proxy) = root.proxies()?;
-        let sources = root.tables(SOURCE)?;
-        let outputs = root.tables("output")?;
-        let dead_letter = root.table("dead_letter")?;
-        let admin = root.table("admin")?;
-        let fleet = root.table(FLEET)?;
         let mut mistakes = Mistakes::default();
+        let state_dir = mistakes.note(root.path("state_dir")).flatten();
+        let state_dir = state_dir.unwrap_or_else(|| root.resolve("state"));
+        let sources_dir = mistakes.note(root.path(SOURCES_DIR));
+        let proxy = mistakes.note(root.proxies());
+        // What is wrong with it is said once.
+        let proxy = proxy.map_or_else(|| Some(Secret::new("none".to_owned())), |(_, url)| url);
+        let sources = mistakes.note(root.tables(SOURCE));
+        let outputs = mistakes.note(root.tables("output"));
+        let dead_letter = mistakes.note(root.table("dead_letter")).flatten();
+        let admin = mistakes.note(root.table("admin")).flatten();
+        let fleet = mistakes.note(root.table(FLEET));
         mistakes.note(root.finish());
+        // What could not be read is not missing.
+        let is_readable = sources.is_some() && sources_dir.is_some() && fleet.is_some();
+        let (fleet, sources_dir) = (fleet.flatten(), sources_dir.flatten());
+        let sources = sources.unwrap_or_default();
         if fleet.is_some() && (!sources.is_empty() || sources_dir.is_some()) {
             let at = at(file, lines.line(FLEET));
             mistakes.add(Failure::settings(format!(
@@ -278,7 +306,7 @@ impl Settings {
                  are its tenants: move these to it with `source-host fleet import`, or leave \
                  [fleet] out"
             )));
-        } else if fleet.is_none() && sources.is_empty() && sources_dir.is_none() {
+        } else if fleet.is_none() && sources.is_empty() && sources_dir.is_none() && is_readable {
             let hint = "no [[source]]; a source needs a name and [source.settings], or \
                         `sources_dir` names a directory with a file for each source";
             mistakes.add(Failure::settings(format!("{}: {hint}", file.display())));
@@ -309,14 +337,18 @@ impl Settings {
             faulty: Vec::new(),
             outputs,
             dead_letter: dead_letter.flatten(),
+            dead_letter_lines: lines.table("dead_letter"),
+            state_dir_line: lines.line("state_dir"),
             admin,
             fleet,
             fixed,
         };
-        settings.refuse_two_stdouts()?;
-        settings.read_directory()?;
-        settings.refuse_present_former_names()?;
-        files::refuse_shared(&settings)?;
+        let mut mistakes = Mistakes::default();
+        mistakes.note(settings.refuse_two_stdouts());
+        mistakes.note(settings.read_directory());
+        mistakes.note(settings.refuse_present_former_names());
+        files::refuse_shared(&settings, &mut mistakes);
+        mistakes.into_result()?;
         Ok(settings)
     }
 
@@ -386,8 +418,23 @@ fn syntax(text: &str, file: &Path, error: &toml::de::Error) -> Failure {
         .span()
         .and_then(|span| text.get(..span.start))
         .map_or(1, |before| before.matches('\n').count() + 1);
+    let extension = file.extension().and_then(OsStr::to_str).unwrap_or_default();
+    if ["json", "yaml", "yml"].contains(&extension) {
+        let name = file.display();
+        let reason =
+            format!("{name} is not TOML; the settings file is TOML, as in docs/settings.md");
+        return Failure::settings(reason);
+    }
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let column = before.map_or(1, |before| {
+        let line = before.rsplit('\n').next().unwrap_or_default();
+        line.chars().count() + 1
+    });
     let reason = error.message().replace('\n', ", ");
-    Failure::settings(format!("{}:{line}: {reason}", file.display()))
+    Failure::settings(format!(
+        "{}:{line}: column {column}: {reason}",
+        file.display()
+    ))
 }
 
 fn parse_sources(
@@ -431,59 +478,84 @@ fn parse_source(
     let mut section = Section::new(file, place, table)
         .with_lines(lines.clone())
         .with_proxy(proxy.cloned());
-    let name = section.required_string("name")?;
-    if !is_file_name(&name) {
-        return Err(section.error("name", FILE_NAME_RULE));
+    let mut mistakes = Mistakes::default();
+    let name = mistakes.note(section.required_string("name"));
+    if let Some(name) = &name
+        && !is_file_name(name)
+    {
+        mistakes.add(section.error("name", FILE_NAME_RULE));
     }
-    parse_source_keys(file, name, section, &lines, "[source.settings]")
+    let name = name.unwrap_or_default();
+    let source = parse_source_keys(file, name, section, &lines, "[source.settings]");
+    let source = mistakes.note(source);
+    mistakes.into_value(source)
 }
 
 /// Parses the keys of a source other than its name.
 fn parse_source_keys(
     file: &Path,
     name: String,
-    mut section: Section<'_>,
+    section: Section<'_>,
     lines: &KeyLines,
     settings_place: &'static str,
 ) -> Result<SourceSettings, Failure> {
-    let memory_mib = section.number("memory_mib", 1..=MEMORY_MIB_MAX)?;
+    let mut section = section.with_hint(match settings_place {
+        "[settings]" => "what is a setting of the component belongs below [settings]",
+        _ => "what is a setting of the component belongs below [source.settings]",
+    });
+    let mut mistakes = Mistakes::default();
+    let memory_mib = mistakes
+        .note(section.number("memory_mib", 1..=MEMORY_MIB_MAX))
+        .flatten();
     let memory_bytes = memory_mib.map(|mib| usize::try_from(mib.saturating_mul(MIB)));
-    let timeout_secs = section.number("poll_timeout_secs", 1..=86_400)?;
-    let outputs = section.strings("outputs")?;
+    let timeout_secs = mistakes
+        .note(section.number("poll_timeout_secs", 1..=86_400))
+        .flatten();
+    let outputs = mistakes.note(section.strings("outputs")).flatten();
     if outputs.as_ref().is_some_and(Vec::is_empty) {
         let reason = "names no output; leave it out to deliver to all of them";
-        return Err(section.error("outputs", reason));
+        mistakes.add(section.error("outputs", reason));
     }
+    let renamed_from = mistakes.note(section.string("renamed_from")).flatten();
+    if let Some(former) = &renamed_from
+        && (!is_file_name(former) || *former == name)
+    {
+        let reason = format!("is `{former}`; it must be the former name of the source");
+        mistakes.add(section.error("renamed_from", &reason));
+    }
+    let allow = mistakes.note(parse_allow(&mut section));
+    let proxies = mistakes.note(section.proxies());
+    let limits = mistakes.note(parse_limits(&mut section));
     let source = SourceSettings {
         file: file.to_owned(),
-        renamed_from: section.string("renamed_from")?,
+        renamed_from,
         outputs,
-        component: section.path("component")?,
-        allow: parse_allow(&mut section)?,
-        proxies: section.proxies()?.0,
-        ca_file: section.path("ca_file")?,
-        enabled: section.switch("enabled")?.unwrap_or(true),
+        component: mistakes.note(section.path("component")).flatten(),
+        allow: allow.unwrap_or_default(),
+        proxies: proxies.map_or_else(Proxies::default, |(proxies, _)| proxies),
+        ca_file: mistakes.note(section.path("ca_file")).flatten(),
+        enabled: mistakes
+            .note(section.switch("enabled"))
+            .flatten()
+            .unwrap_or(true),
         memory_bytes_max: memory_bytes.map_or(MEMORY_BYTES_MAX_DEFAULT, |bytes| {
             bytes.unwrap_or(usize::MAX)
         }),
         poll_timeout: timeout_secs.map_or(POLL_TIMEOUT_DEFAULT, Duration::from_secs),
-        limits: parse_limits(&mut section)?,
+        limits: limits.unwrap_or(LIMITS_DEFAULT),
         settings: SettingsTable {
-            table: section.table("settings")?.unwrap_or_default(),
+            table: mistakes
+                .note(section.table("settings"))
+                .flatten()
+                .unwrap_or_default(),
             lines: lines.table("settings"),
             place: settings_place,
-            outputs_line: lines.line("outputs"),
+            source_lines: lines.clone(),
         },
         name,
     };
-    if let Some(former) = &source.renamed_from
-        && (!is_file_name(former) || *former == source.name)
-    {
-        let reason = format!("is `{former}`; it must be the former name of the source");
-        return Err(section.error("renamed_from", &reason));
-    }
-    section.finish()?;
-    Ok(source)
+    mistakes.note(section.finish());
+    mistakes.into_value(Some(source))
 }
 
 fn parse_allow(section: &mut Section<'_>) -> Result<AllowSetting, Failure> {
@@ -500,10 +572,13 @@ fn parse_allow(section: &mut Section<'_>) -> Result<AllowSetting, Failure> {
 }
 
 fn parse_limits(section: &mut Section<'_>) -> Result<Limits, Failure> {
-    let events = section.number("max_events", 1..=MAX_EVENTS_MAX)?;
-    let bytes = section.number("max_bytes", 1..=MAX_BYTES_MAX)?;
-    let requests = section.number("max_requests", 1..=MAX_REQUESTS_MAX)?;
+    let mut mistakes = Mistakes::default();
+    let mut number = |key, max| mistakes.note(section.number(key, 1..=max)).flatten();
+    let events = number("max_events", MAX_EVENTS_MAX);
+    let bytes = number("max_bytes", MAX_BYTES_MAX);
+    let requests = number("max_requests", MAX_REQUESTS_MAX);
     let narrow = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+    mistakes.into_result()?;
     Ok(Limits {
         max_events: events.map_or(LIMITS_DEFAULT.max_events, narrow),
         max_bytes: bytes.unwrap_or(LIMITS_DEFAULT.max_bytes),
@@ -514,11 +589,14 @@ fn parse_limits(section: &mut Section<'_>) -> Result<Limits, Failure> {
 /// Returns the valid outputs, and the names of all.
 fn parse_outputs(
     file: &Path,
-    tables: Vec<toml::Table>,
+    tables: Option<Vec<toml::Table>>,
     lines: &KeyLines,
     proxy: Option<&Secret>,
     mistakes: &mut Mistakes,
 ) -> (Vec<OutputSettings>, Vec<String>) {
+    let Some(tables) = tables else {
+        return (Vec::new(), Vec::new());
+    };
     if tables.is_empty() {
         let hint =
             "no [[output]]; for NDJSON on standard output write [[output]] and type = \"stdout\"";
@@ -537,22 +615,23 @@ fn parse_outputs(
         let kind = table.get("type").and_then(toml::Value::as_str);
         let kind = kind.unwrap_or_default().to_owned();
         let lines = lines.element("output", index);
-        let mut section = Section::new(file, place, table)
-            .with_lines(lines)
+        let mut section = Section::new(file, place.clone(), table)
+            .with_lines(lines.clone())
             .with_proxy(proxy.cloned());
-        let parsed = section.string("name").and_then(|named| {
-            if named.is_some() && !is_file_name(name) {
-                return Err(section.error("name", FILE_NAME_RULE));
-            }
-            if !taken.insert(name.clone()) {
-                let reason = format!("is `{name}`, which is the name of another output");
-                return Err(section.error("name", &reason));
-            }
-            source_outputs::config(section)
-        });
+        let named = mistakes.note(section.string("name")).flatten();
+        if named.is_some() && !is_file_name(name) {
+            mistakes.add(section.error("name", FILE_NAME_RULE));
+        }
+        if !taken.insert(name.clone()) {
+            let reason = format!("is `{name}`, which is the name of another output");
+            mistakes.add(section.error("name", &reason));
+        }
+        let parsed = source_outputs::config(section);
         outputs.extend(mistakes.note(parsed).map(|config| OutputSettings {
             name: name.clone(),
             kind,
+            place,
+            lines,
             config,
         }));
     }
@@ -600,9 +679,18 @@ fn parse_dead_letter(
             .map(|config| Some(DeadLetterSettings::Output(config)));
     }
     section.string("type")?; // not there; it belongs to what a message lists
-    let path = section.path("path")?;
-    section.finish()?;
-    Ok(path.map(DeadLetterSettings::File))
+    let mut mistakes = Mistakes::default();
+    let path = mistakes.note(section.path("path"));
+    if path
+        .iter()
+        .flatten()
+        .any(|path| path.to_string_lossy().contains('{'))
+    {
+        let reason = "has a `{`; for a file for each source write type = \"file\" as well";
+        mistakes.add(section.error("path", reason));
+    }
+    mistakes.note(section.finish());
+    mistakes.into_value(path.map(|path| path.map(DeadLetterSettings::File)))
 }
 
 const SOURCE: &str = "source";

@@ -9,7 +9,7 @@ use source_common::indirect::{ValueReference, resolve_reference};
 use source_common::lines::KeyLines;
 use source_common::names::{nearest, unknown_key};
 use source_common::secret::{Redactor, Secret};
-use source_common::section::{at, literal_advice};
+use source_common::section::{Mistakes, at, literal_advice, not_expanded};
 
 /// `[source.settings]`, as written in the file.
 #[derive(Clone, Debug)]
@@ -20,8 +20,8 @@ pub struct SettingsTable {
     pub lines: KeyLines,
     /// The name of the table in its file.
     pub place: &'static str,
-    /// Line number of the source's key `outputs`.
-    pub outputs_line: Option<usize>,
+    /// The lines of the keys of its source.
+    pub source_lines: KeyLines,
 }
 
 impl Default for SettingsTable {
@@ -30,7 +30,7 @@ impl Default for SettingsTable {
             table: toml::Table::new(),
             lines: KeyLines::default(),
             place: "[source.settings]",
-            outputs_line: None,
+            source_lines: KeyLines::default(),
         }
     }
 }
@@ -78,8 +78,11 @@ pub fn resolve(
 
     let mut object = Map::new();
     let mut secrets = Vec::new();
-    let mut warnings = Vec::new();
-    for (key, value) in &settings.table {
+    let mut literal = Vec::new();
+    let mut mistakes = Mistakes::default();
+    let mut keys: Vec<(&String, &toml::Value)> = settings.table.iter().collect();
+    keys.sort_by_key(|(key, _)| settings.lines.line(key));
+    for (key, value) in keys {
         let place = place(key);
         let fail = |reason: String| Failure::settings(format!("{place}: {reason}"));
         let property = match properties.get(key) {
@@ -87,46 +90,77 @@ pub fn resolve(
             None if open => &Value::Null,
             None => {
                 let known: Vec<&str> = properties.keys().map(String::as_str).collect();
-                return Err(fail(unknown_key(key, &known)));
+                mistakes.add(fail(unknown_key(key, &known, None)));
+                continue;
             }
         };
         let write_only = property.get("writeOnly") == Some(&Value::Bool(true));
         let json = match ValueReference::recognize(value).filter(|_| !is_type(property, "object")) {
-            Some(indirect) => {
-                let text = resolve_reference(&indirect, file, env).map_err(|reason| {
+            Some(indirect) => match resolve_reference(&indirect, file, env) {
+                Ok(text) => {
+                    secrets.push(text.clone());
+                    from_text(text, property)
+                }
+                Err(reason) => {
                     let failure = fail(format!("`{key}` {reason}"));
-                    match indirect {
+                    mistakes.add(match indirect {
                         // Environment variables do not change while the process runs.
                         ValueReference::Env(_) => failure,
                         ValueReference::File(_) => failure.retryable(),
-                    }
-                })?;
-                secrets.push(text.clone());
-                from_text(text, property)
-            }
+                    });
+                    // It is there, and nothing more is known about it.
+                    object.insert(key.clone(), Value::Null);
+                    continue;
+                }
+            },
             None => {
                 let json = to_json(value);
+                if let Some(reason) = json.as_str().and_then(|text| not_expanded(key, text)) {
+                    mistakes.add(fail(format!("`{key}` {reason}")));
+                    object.insert(key.clone(), Value::Null);
+                    continue;
+                }
                 if write_only && let Value::String(text) = &json {
                     secrets.push(text.clone());
-                    warnings.push(format!("{place}: {}", literal_advice(key)));
+                    literal.push(key.as_str());
                 }
                 json
             }
         };
-        check(&json, property).map_err(|reason| fail(format!("`{key}` {reason}")))?;
+        let json = with_scheme(json, property);
+        if let Err(reason) = check(&json, property) {
+            mistakes.add(fail(format!("`{key}` {reason}")));
+        }
         object.insert(key.clone(), json);
     }
     if properties.contains_key(TENANT) && !object.contains_key(TENANT) {
         object.insert(TENANT.to_owned(), Value::from(source));
     }
     if let Some(key) = missing(&schema, &object) {
-        return Err(fail(format!("`{key}` is missing")));
+        mistakes.add(fail(format!("`{key}` is missing")));
     }
+    mistakes.into_result()?;
+    let warnings = literal.first().map(|first| {
+        let advice = literal_advice(&literal);
+        format!("{}: {advice}", place(first))
+    });
     Ok(Resolved {
         json: Secret::new(Value::Object(object).to_string()),
         redactor: Redactor::new(secrets),
-        warnings,
+        warnings: warnings.into_iter().collect(),
     })
+}
+
+/// An origin without a scheme is one of `https`.
+fn with_scheme(json: Value, property: &Value) -> Value {
+    if property.get("format") == Some(&Value::from("origin"))
+        && let Value::String(text) = &json
+        && !text.is_empty()
+        && !text.contains("://")
+    {
+        return Value::String(format!("https://{text}"));
+    }
+    json
 }
 
 /// Converts an environment variable's or file's text to the type in the schema.
@@ -164,7 +198,12 @@ pub fn to_json(value: &toml::Value) -> Value {
 fn check(value: &Value, property: &Value) -> Result<(), String> {
     let types = type_names(property);
     if !types.is_empty() && !types.iter().any(|name| has_type(value, name)) {
-        return Err(format!("must be {}", types.join(" or ")));
+        let wanted: Vec<String> = types.iter().map(|name| in_words(name, property)).collect();
+        return Err(format!(
+            "must be {}, not {}",
+            wanted.join(" or "),
+            found(value)
+        ));
     }
     if let Some(options) = property.get("enum").and_then(Value::as_array)
         && !options.contains(value)
@@ -175,7 +214,7 @@ fn check(value: &Value, property: &Value) -> Result<(), String> {
             .and_then(|text| nearest(text, names.iter().copied()));
         let list = names.join(", ");
         return Err(match meant {
-            Some(meant) => format!("is {value}; did you mean `{meant}`? it is one of: {list}"),
+            Some(meant) => format!("is {value}; did you mean `{meant}`?"),
             None => format!("is {value}; it must be one of: {list}"),
         });
     }
@@ -185,6 +224,40 @@ fn check(value: &Value, property: &Value) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// A type as a person writes it, with an example where the schema has one.
+fn in_words(name: &str, property: &Value) -> String {
+    let default = property
+        .get("default")
+        .filter(|default| has_type(default, name));
+    let items = property.get("items").and_then(|items| items.get("enum"));
+    let item = items
+        .and_then(Value::as_array)
+        .and_then(|items| items.first());
+    match (name, default, item) {
+        ("array", _, Some(item)) => format!("a list, such as [{item}]"),
+        ("array", _, None) => "a list, such as [\"…\"]".to_owned(),
+        ("boolean", ..) => "true or false".to_owned(),
+        ("integer" | "number", Some(default), _) => format!("a number, such as {default}"),
+        ("integer" | "number", None, _) => "a number".to_owned(),
+        ("object", ..) => "a table, such as { name = \"value\" }".to_owned(),
+        ("string", Some(default), _) => format!("a text in quotes, such as {default}"),
+        ("string", None, _) => "a text in quotes".to_owned(),
+        _ => name.to_owned(),
+    }
+}
+
+/// What a value is, in words for messages.
+fn found(value: &Value) -> &'static str {
+    match value {
+        Value::Array(_) => "a list",
+        Value::Bool(_) => "true or false",
+        Value::Null => "nothing",
+        Value::Number(_) => "a number",
+        Value::Object(_) => "a table",
+        Value::String(_) => "a text",
+    }
 }
 
 fn type_names(property: &Value) -> Vec<&str> {

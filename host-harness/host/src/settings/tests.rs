@@ -156,7 +156,10 @@ fn a_missing_setting_is_named() {
 
 #[test]
 fn a_setting_of_the_wrong_type_or_choice_is_refused() {
-    assert!(resolve_message("client_id = 1").contains("`client_id` must be string"));
+    assert!(
+        resolve_message("client_id = 1")
+            .contains("`client_id` must be a text in quotes, not a number")
+    );
     let text = resolve_message("client_id = \"a\"\nformat = \"esc\"");
     assert!(
         text.contains("`format` is \"esc\"; did you mean `ecs`?"),

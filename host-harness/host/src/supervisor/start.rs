@@ -144,7 +144,7 @@ impl SourceStarter {
         let source = source::ready(components, settings, NetworkAccess::Online).await?;
         // Settings that the component refuses end the source here. One that
         // fails in another way is run, and its loop tries it again.
-        if let Err(error) = source::try_settings(&source, &settings.file, 0).await? {
+        if let Err(error) = source::try_settings(&source, settings, 0).await? {
             debug!(source = %source.name, "settings are not checked: {error}");
         }
         Ok(source)

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use rustls::pki_types::ServerName;
 use source_common::authority::split_authority;
 use source_common::exit::Failure;
-use source_common::section::Section;
+use source_common::section::{Mistakes, Section};
 use tokio::time::timeout;
 
 use self::connection::{Address, Connection, Dialler, ForwardError, IdleConnection};
@@ -59,29 +59,24 @@ struct ForwardOutputConfig {
 
 /// Parses the settings of `type = "forward"`.
 pub(super) fn config(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
-    let text = section.required_string("address")?;
-    let address = parse_address(&section, &text)?;
-    let tag = section.string("tag")?;
-    let tag = Template::parse(tag.as_deref().unwrap_or(TAG_DEFAULT))
-        .map_err(|reason| section.error("tag", &reason))?;
-    let connections = section.number("connections", 1..=CONNECTIONS_MAX)?;
-    let frame_kib = section.number("frame_kib", 1..=FRAME_KIB_MAX)?;
-    let event_kib = section.number("event_kib_max", 1..=EVENT_KIB_MAX)?;
-    let ack_timeout = section.number("ack_timeout_secs", 1..=3_600)?;
-    let handshake_timeout = section.number("handshake_timeout_secs", 1..=600)?;
-    let compress = match section.string("compression")?.as_deref() {
-        None | Some("none") => false,
-        Some("gzip") => true,
-        Some(_) => {
-            // Vector and older Fluentd silently accept nothing else.
-            return Err(section.error("compression", "must be `none` or `gzip`"));
-        }
-    };
-    let login = read_login(&mut section)?;
-    let tls = read_tls(&mut section, &address)?;
-    section.finish()?;
+    let mut mistakes = Mistakes::default();
+    let address = mistakes.note(read_address(&mut section));
+    let tag = mistakes.note(Template::read(&mut section, "tag", TAG_DEFAULT));
+    let mut number = |key, range| mistakes.note(section.number(key, range)).flatten();
+    let connections = number("connections", 1..=CONNECTIONS_MAX);
+    let frame_kib = number("frame_kib", 1..=FRAME_KIB_MAX);
+    let event_kib = number("event_kib_max", 1..=EVENT_KIB_MAX);
+    let ack_timeout = number("ack_timeout_secs", 1..=3_600);
+    let handshake_timeout = number("handshake_timeout_secs", 1..=600);
+    // Vector and older Fluentd take nothing else, and do not say so.
+    let words = [("none", false), ("gzip", true)];
+    let compress = mistakes.note(section.choice("compression", &words));
+    let login = mistakes.note(read_login(&mut section));
+    let tls = mistakes.note(read_tls(&mut section, address.as_ref()));
+    mistakes.note(section.finish());
     let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-    Ok(Box::new(ForwardOutputConfig {
+    let parts = address.zip(tag).zip(login).zip(tls);
+    let config = parts.map(|(((address, tag), login), tls)| ForwardOutputConfig {
         name: format!("forward {address}"),
         address,
         connections: count(connections.unwrap_or(CONNECTIONS_DEFAULT)),
@@ -92,17 +87,19 @@ pub(super) fn config(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, 
         },
         tag,
         event_bytes_max: count(event_kib.unwrap_or(EVENT_KIB_DEFAULT)).saturating_mul(1_024),
-        compress,
+        compress: compress.flatten().unwrap_or(false),
         ack_timeout: Duration::from_secs(ack_timeout.unwrap_or(ACK_TIMEOUT_SECS_DEFAULT)),
         handshake_timeout: Duration::from_secs(
             handshake_timeout.unwrap_or(HANDSHAKE_TIMEOUT_SECS_DEFAULT),
         ),
         login: login.map(Arc::new),
         tls,
-    }))
+    });
+    mistakes.into_value(config.map(|config| -> Box<dyn OutputConfig> { Box::new(config) }))
 }
 
-fn parse_address(section: &Section<'_>, text: &str) -> Result<Address, Failure> {
+fn read_address(section: &mut Section<'_>) -> Result<Address, Failure> {
+    let text = section.required_string("address")?;
     let refuse = || {
         let reason = format!("is `{text}`; it must be host:port or unix:/path/to/socket");
         section.error("address", &reason)
@@ -115,8 +112,8 @@ fn parse_address(section: &Section<'_>, text: &str) -> Result<Address, Failure> 
             Err(refuse())
         };
     }
-    let (host, port) = split_authority(text).ok_or_else(refuse)?;
-    // `ToSocketAddrs` takes an IPv6 address without brackets.
+    let (host, port) = split_authority(&text).ok_or_else(refuse)?;
+    // A socket's address has no brackets.
     let host = host.trim_start_matches('[').trim_end_matches(']');
     Ok(Address::Tcp(host.to_owned(), port.unwrap_or(PORT_DEFAULT)))
 }
@@ -145,7 +142,7 @@ fn read_login(section: &mut Section<'_>) -> Result<Option<Login>, Failure> {
 
 fn read_tls(
     section: &mut Section<'_>,
-    address: &Address,
+    address: Option<&Address>,
 ) -> Result<Option<(Tls, ServerName<'static>)>, Failure> {
     let wanted = section.switch("tls")?;
     let server_name = section.string("server_name")?;
@@ -159,8 +156,9 @@ fn read_tls(
     }
     let name = match (server_name, address) {
         (Some(name), _) => name,
-        (None, Address::Tcp(host, _)) => host.clone(),
-        (None, Address::Unix(_)) => {
+        (None, Some(Address::Tcp(host, _))) => host.clone(),
+        (None, None) => return Ok(None),
+        (None, Some(Address::Unix(_))) => {
             return Err(section.error("tls", "needs server_name over a socket of the file system"));
         }
     };

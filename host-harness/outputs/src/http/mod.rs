@@ -6,7 +6,7 @@ mod settings;
 mod worker;
 
 use source_common::exit::Failure;
-use source_common::section::Section;
+use source_common::section::{Mistakes, Section};
 
 pub(super) use self::answer::Answer;
 pub(super) use self::settings::{Defaults, RequestSettings};
@@ -16,22 +16,21 @@ use super::{Event, OutputConfig};
 
 /// Parses the settings of `type = "http"`.
 pub(super) fn config(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
-    let format = match section.string("format")?.as_deref() {
-        None | Some("array") => Format::Array,
-        Some("ndjson") => Format::Ndjson,
-        Some(_) => return Err(section.error("format", "must be `array` or `ndjson`")),
-    };
-    let content_type = section.string("content_type")?;
+    let mut mistakes = Mistakes::default();
+    let words = [("array", Format::Array), ("ndjson", Format::Ndjson)];
+    let format = mistakes.note(section.choice("format", &words)).flatten();
+    let format = format.unwrap_or(Format::Array);
+    let content_type = mistakes.note(section.string("content_type")).flatten();
     let content_type = content_type.unwrap_or_else(|| format.content_type().to_owned());
-    let request = RequestSettings::read(&mut section, &Defaults::new("http"))?;
-    section.finish()?;
-    Ok(Box::new(HttpOutputConfig::new(
-        request,
-        LinesProtocol {
-            format,
-            content_type,
-        },
-    )))
+    let request = mistakes.note(RequestSettings::read(&mut section, &Defaults::new("http")));
+    mistakes.note(section.finish());
+    let lines = LinesProtocol {
+        format,
+        content_type,
+    };
+    mistakes.into_value(request.map(|request| -> Box<dyn OutputConfig> {
+        Box::new(HttpOutputConfig::new(request, lines))
+    }))
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -10,7 +10,7 @@ use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use source_common::exit::Failure;
 use source_common::proxy::Proxies;
 use source_common::secret::{Redactor, Secret};
-use source_common::section::Section;
+use source_common::section::{Mistakes, Section};
 
 use crate::Event;
 use crate::compress::Encoding;
@@ -70,30 +70,40 @@ pub(crate) struct RequestSettings {
 impl RequestSettings {
     /// Parses the keys that all HTTP outputs share.
     pub(crate) fn read(section: &mut Section<'_>, defaults: &Defaults) -> Result<Self, Failure> {
-        let (endpoint, origin) = read_endpoint(section, defaults)?;
-        let mut headers = read_headers(section)?;
-        headers.extend(read_credentials(section, defaults)?);
-        let timeout = section.number("timeout_secs", 1..=3_600)?;
-        let connections = section.number("connections", 1..=CONNECTIONS_MAX)?;
-        let kib = section.number("request_kib", 1..=REQUEST_KIB_MAX)?;
-        let events = section.number("request_events", 1..=REQUEST_EVENTS_MAX)?;
+        let mut mistakes = Mistakes::default();
+        let endpoint = mistakes.note(read_endpoint(section, defaults));
+        let mut headers = mistakes.note(read_headers(section)).unwrap_or_default();
+        headers.extend(mistakes.note(read_credentials(section, defaults)).flatten());
+        let mut number = |key, range| mistakes.note(section.number(key, range)).flatten();
+        let timeout = number("timeout_secs", 1..=3_600);
+        let connections = number("connections", 1..=CONNECTIONS_MAX);
+        let kib = number("request_kib", 1..=REQUEST_KIB_MAX);
+        let events = number("request_events", 1..=REQUEST_EVENTS_MAX);
+        let encoding = mistakes.note(Encoding::read(section));
+        let proxies = mistakes.note(section.proxies());
+        let tls = mistakes.note(Tls::read(section));
         let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-        Ok(Self {
-            name: format!("{} {origin}", defaults.kind),
-            redactor: redactor(&headers, &endpoint, defaults),
-            headers,
-            encoding: Encoding::read(section)?,
-            timeout: Duration::from_secs(timeout.unwrap_or(TIMEOUT_SECS_DEFAULT)),
-            connections: count(connections.unwrap_or(CONNECTIONS_DEFAULT)),
-            limits: BatchLimits {
-                bytes_max: count(kib.unwrap_or(REQUEST_KIB_DEFAULT)).saturating_mul(1_024),
-                events_max: count(events.unwrap_or(REQUEST_EVENTS_MAX)),
-                by: Some(endpoint.clone()),
-            },
-            endpoint,
-            proxies: Arc::new(section.proxies()?.0),
-            tls: Tls::read(section)?,
-        })
+        let parts = endpoint.zip(encoding).zip(proxies).zip(tls);
+        mistakes.into_value(
+            parts.map(
+                |((((endpoint, origin), encoding), (proxies, _)), tls)| Self {
+                    name: format!("{} {origin}", defaults.kind),
+                    redactor: redactor(&headers, &endpoint, defaults),
+                    headers,
+                    encoding,
+                    timeout: Duration::from_secs(timeout.unwrap_or(TIMEOUT_SECS_DEFAULT)),
+                    connections: count(connections.unwrap_or(CONNECTIONS_DEFAULT)),
+                    limits: BatchLimits {
+                        bytes_max: count(kib.unwrap_or(REQUEST_KIB_DEFAULT)).saturating_mul(1_024),
+                        events_max: count(events.unwrap_or(REQUEST_EVENTS_MAX)),
+                        by: Some(endpoint.clone()),
+                    },
+                    endpoint,
+                    proxies: Arc::new(proxies),
+                    tls,
+                },
+            ),
+        )
     }
 }
 

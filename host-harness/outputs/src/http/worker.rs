@@ -134,6 +134,10 @@ impl<A: ReceiverProtocol> OutputConfig for HttpOutputConfig<A> {
             Err(_) => Err(failed(&"no connection in time")),
         }
     }
+
+    fn check_files(&self) -> Result<(), String> {
+        self.request.tls.config().map(drop)
+    }
 }
 
 impl<A> HttpOutputConfig<A> {
