@@ -12,7 +12,7 @@ use std::str::FromStr;
 use source_common::authority::split_authority;
 
 /// The origins that one source may reach. An empty list allows nothing.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct AllowList {
     /// From the settings file: `allow` or `allow_only`, and settings of the
     /// component that are origins, such as `base_url`.
@@ -23,7 +23,7 @@ pub struct AllowList {
 }
 
 /// The settings of a `[[source]]` about origins.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum AllowSetting {
     /// `allow`: these, in addition to those that the component describes.
     Extend(Vec<String>),
@@ -205,7 +205,7 @@ impl Scheme {
 }
 
 /// An entry: an origin, or all subdomains of one.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 struct Pattern {
     origin: Origin,
     subdomains: bool,

@@ -22,7 +22,7 @@ use crate::engine::{
     CallError, CompiledComponent, Instance, InstanceSettings, Sandbox, SourceBudget,
 };
 use crate::lease::{Lease, SourceLease};
-use crate::outgoing::{Outgoing, RequestObserver};
+use crate::outgoing::{Outgoing, Pools, RequestObserver};
 use crate::poll_slots::PollSlots;
 use crate::untrusted_text::{DETAIL_BYTES_MAX, Sanitizer};
 
@@ -143,6 +143,7 @@ struct Shared {
 pub struct Component {
     loaded: CompiledComponent,
     polls: PollSlots,
+    pools: Pools,
     description: Arc<Description>,
     kinds: Arc<[Kind]>,
 }
@@ -252,6 +253,7 @@ impl Components {
         Ok(Component {
             loaded,
             polls: self.shared.polls.clone(),
+            pools: Pools::default(),
             kinds: kinds.collect(),
             description: Arc::new(described),
         })
@@ -298,7 +300,8 @@ impl Source {
         let outgoing = match access {
             NetworkAccess::Online => {
                 let ca_file = options.ca_file.as_deref();
-                Outgoing::new(&options.name, allow.clone(), options.proxies, ca_file)
+                let (name, pools) = (&options.name, &component.pools);
+                Outgoing::new(name, pools, allow.clone(), options.proxies, ca_file)
                     .map_err(|reason| Failure::settings(reason).retryable())?
             }
             NetworkAccess::Offline => Outgoing::offline(&options.name, allow.clone()),

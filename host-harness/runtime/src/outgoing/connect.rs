@@ -5,7 +5,6 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -14,13 +13,12 @@ use std::time::Duration;
 use hyper::Uri;
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
 use source_common::proxy::{
     Dial, Dialled, Proxies, Proxy, ProxyConnector, ProxyError, ProxyStream,
 };
-use source_common::trust_anchors;
 use tokio::net::TcpStream;
 use tower_service::Service;
-use tracing::warn;
 
 use super::limits::{Limit, Permit};
 use crate::address_gate;
@@ -41,7 +39,6 @@ pub(super) struct Connector {
 /// TCP to those addresses of a name that the gate lets through, and to proxies.
 #[derive(Clone, Debug)]
 pub(super) struct GatedConnector {
-    source: Arc<str>,
     allow: Arc<AllowList>,
     connections: Limit,
 }
@@ -49,10 +46,10 @@ pub(super) struct GatedConnector {
 /// Why a connection failed.
 #[derive(Debug)]
 pub(super) enum ConnectError {
-    /// The source was at its connection limit for the whole time-out.
+    /// The pool was at its connection limit for the whole time-out.
     Limit,
     /// The name resolves only to addresses that the gate rejects.
-    Prohibited,
+    Prohibited(Vec<RefusedAddress>),
     /// The name does not resolve.
     Resolve(io::Error),
     /// Connecting to every address failed; the payload is the last error.
@@ -63,11 +60,21 @@ pub(super) enum ConnectError {
     Uri,
 }
 
+/// An address that the gate refuses.
+#[derive(Debug)]
+pub(super) struct RefusedAddress {
+    pub(super) address: SocketAddr,
+    /// What it is reserved for.
+    pub(super) kind: &'static str,
+    /// The origin that names it.
+    pub(super) literal: Option<Origin>,
+}
+
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Limit => f.write_str("the source has too many connections"),
-            Self::Prohibited => f.write_str("the name resolves to a prohibited address"),
+            Self::Limit => f.write_str("too many connections are open"),
+            Self::Prohibited(_) => f.write_str("the name resolves to a prohibited address"),
             Self::Resolve(error) => write!(f, "the name does not resolve: {error}"),
             Self::Tcp(error) => write!(f, "no connection: {error}"),
             Self::TimedOut => f.write_str("no connection in time"),
@@ -78,23 +85,21 @@ impl fmt::Display for ConnectError {
 
 impl std::error::Error for ConnectError {}
 
-/// Adds TLS to a connector, with the system's trust anchors and those
-/// of `ca_file`.
+/// Adds TLS with these trust anchors to a connector.
 pub(super) fn with_tls(
     gate: GatedConnector,
     proxies: Arc<Proxies>,
-    ca_file: Option<&Path>,
+    anchors: Arc<ClientConfig>,
     limit: Duration,
-) -> Result<Connector, String> {
-    let config = trust_anchors::shared_client_config(ca_file)?;
+) -> Connector {
     let connections = gate.connections.clone();
     let connector = ProxyConnector::new(gate, Arc::clone(&proxies));
-    Ok(Connector {
-        inner: HttpsConnector::from((connector, config)),
+    Connector {
+        inner: HttpsConnector::from((connector, anchors)),
         proxies,
         connections,
         limit,
-    })
+    }
 }
 
 impl Service<Uri> for Connector {
@@ -125,12 +130,8 @@ impl Service<Uri> for Connector {
 }
 
 impl GatedConnector {
-    pub(super) fn new(source: &str, allow: Arc<AllowList>, connections: Limit) -> Self {
-        Self {
-            source: Arc::from(source),
-            allow,
-            connections,
-        }
+    pub(super) fn new(allow: Arc<AllowList>, connections: Limit) -> Self {
+        Self { allow, connections }
     }
 
     /// Returns the addresses of an origin that may be dialled, in the resolver's
@@ -148,22 +149,19 @@ impl GatedConnector {
             return Err(ConnectError::Resolve(nothing));
         }
         let mut permitted = Vec::with_capacity(resolved.len());
+        let mut refused = Vec::new();
         for address in resolved {
             match address_gate::check(&self.allow, address.ip(), address.port()) {
                 Ok(()) => permitted.push(address),
-                Err(kind) => warn!(
-                    source = %self.source,
-                    %origin,
-                    "the name resolves to {address}, which is {kind}; to allow it, write in \
-                     [[source]] `{}`: {}",
-                    self.source,
-                    literal(origin, address)
-                        .map_or_else(String::new, |literal| self.allow.line_that_allows(&literal)),
-                ),
+                Err(kind) => refused.push(RefusedAddress {
+                    address,
+                    kind,
+                    literal: literal(origin, address),
+                }),
             }
         }
         if permitted.is_empty() {
-            return Err(ConnectError::Prohibited);
+            return Err(ConnectError::Prohibited(refused));
         }
         Ok(permitted)
     }

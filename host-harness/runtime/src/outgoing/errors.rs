@@ -9,11 +9,29 @@ use source_common::peer_certificate::refused;
 use source_common::proxy::ProxyError;
 use wasmtime_wasi_http::Error as HttpError;
 
-use super::connect::ConnectError;
+use super::connect::{ConnectError, RefusedAddress};
 
 /// Converts an error that occurred before the response head was complete.
 pub(super) fn from_client(error: &legacy::Error) -> HttpError {
     classify(error, HttpError::ConnectionTerminated)
+}
+
+/// Returns the addresses that the gate has rejected, where that was the reason.
+pub(super) fn refused_addresses(error: &legacy::Error) -> &[RefusedAddress] {
+    let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
+    while let Some(current) = cause {
+        if let Some(ConnectError::Prohibited(refused)) = current.downcast_ref() {
+            return refused;
+        }
+        cause = match current
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref)
+        {
+            Some(inner) => Some(inner),
+            None => current.source(),
+        };
+    }
+    &[]
 }
 
 /// Converts an error within the response body.
@@ -106,7 +124,7 @@ pub(super) fn from_proxy(error: &ProxyError) -> HttpError {
 fn from_connect(error: &ConnectError) -> HttpError {
     match error {
         ConnectError::Limit => HttpError::ConnectionLimitReached,
-        ConnectError::Prohibited => HttpError::DestinationIpProhibited,
+        ConnectError::Prohibited(_) => HttpError::DestinationIpProhibited,
         ConnectError::Resolve(reason) => HttpError::DnsError {
             rcode: Some(reason.to_string()),
             info_code: None,

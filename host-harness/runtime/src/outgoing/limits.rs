@@ -27,6 +27,11 @@ impl Limit {
         }
     }
 
+    /// Adds permits.
+    pub(super) fn add(&self, permits: usize) {
+        self.places.add_permits(permits);
+    }
+
     /// Waits for a permit, first come, first served.
     pub(super) async fn acquire(&self) -> Permit {
         match Arc::clone(&self.places).acquire_owned().await {

@@ -7,6 +7,7 @@ mod body;
 mod connect;
 mod errors;
 mod limits;
+mod pools;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -14,19 +15,17 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http_body_util::BodyExt;
-use http_body_util::combinators::UnsyncBoxBody;
 use hyper::header::PROXY_AUTHORIZATION;
 use hyper::{Request, Response, StatusCode};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::client::legacy;
 use source_common::proxy::{Proxies, Proxy};
 use tracing::{debug, warn};
 use wasmtime_wasi_http::{Error as HttpError, RequestOptions, WasiBody, WasiHttpHooks};
 
-use self::connect::{Connector, GatedConnector};
 use self::limits::Limit;
+use self::pools::Pool;
+pub(crate) use self::pools::Pools;
 use crate::allow_list::{AllowList, Origin};
 use crate::lease::SourceLease;
 
@@ -36,10 +35,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Time limit between two frames of a body.
 const BETWEEN_BYTES_TIMEOUT: Duration = Duration::from_secs(60);
-/// Below the 60 s after which common load balancers drop an idle connection.
-const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(45);
-/// A source makes one request at a time; the rest is for other origins.
-const POOL_IDLE_PER_HOST_MAX: usize = 4;
 /// Maximum number of concurrent requests of one source. Collecting
 /// needs a few.
 const REQUESTS_MAX: usize = 16;
@@ -61,8 +56,8 @@ pub trait RequestObserver: fmt::Debug + Send + Sync {
     fn requested(&self, status: Option<u16>);
 }
 
-/// The outgoing HTTP of one source. Clones share the connection pool, so an
-/// instance can be dropped without dropping connections.
+/// The outgoing HTTP of one source. Its connections are in a pool, so an
+/// instance can be dropped without dropping them.
 #[derive(Clone, Debug)]
 pub struct Outgoing {
     shared: Arc<Shared>,
@@ -85,7 +80,7 @@ struct Shared {
 /// How requests to allowed origins are sent.
 #[derive(Debug)]
 enum Transport {
-    Network(Box<Client<Connector, UnsyncBoxBody<Bytes, HttpError>>>),
+    Network(Arc<Pool>),
     /// Not at all: for commands that promise to stay offline.
     Offline,
 }
@@ -93,35 +88,20 @@ enum Transport {
 impl Outgoing {
     /// The client of one source, with the system's trust anchors and those of
     /// `ca_file`.
-    pub fn new(
+    pub(crate) fn new(
         source: &str,
+        pools: &Pools,
         allow: AllowList,
         proxies: Proxies,
         ca_file: Option<&Path>,
     ) -> Result<Self, String> {
-        Self::with_connect_limit(source, allow, proxies, ca_file, CONNECT_TIMEOUT)
+        let pool = pools.get(allow, proxies, ca_file, CONNECT_TIMEOUT)?;
+        Ok(Self::with_pool(source, pool))
     }
 
-    fn with_connect_limit(
-        source: &str,
-        allow: AllowList,
-        proxies: Proxies,
-        ca_file: Option<&Path>,
-        limit: Duration,
-    ) -> Result<Self, String> {
-        let allow = Arc::new(allow);
-        let proxies = Arc::new(proxies);
-        let connections = Limit::new(CONNECTIONS_MAX);
-        let gate = GatedConnector::new(source, Arc::clone(&allow), connections);
-        let connector = connect::with_tls(gate, Arc::clone(&proxies), ca_file, limit)?;
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-            .pool_max_idle_per_host(POOL_IDLE_PER_HOST_MAX)
-            .http1_max_buf_size(READ_BUFFER_BYTES_MAX)
-            .build(connector);
-        let network = Transport::Network(Box::new(client));
-        Ok(Self::with_transport(source, allow, proxies, network))
+    fn with_pool(source: &str, pool: Arc<Pool>) -> Self {
+        let (allow, proxies) = (Arc::clone(&pool.allow), Arc::clone(&pool.proxies));
+        Self::with_transport(source, allow, proxies, Transport::Network(pool))
     }
 
     /// Creates a client that sends nothing: a request to a listed origin fails as if
@@ -195,13 +175,29 @@ impl Shared {
         Err(HttpError::HttpRequestDenied)
     }
 
+    fn log_refused_addresses(&self, origin: &Origin, error: &legacy::Error) {
+        for refused in errors::refused_addresses(error) {
+            let literal = refused.literal.as_ref();
+            warn!(
+                source = %self.source,
+                %origin,
+                "the name resolves to {}, which is {}; to allow it, write in [[source]] `{}`: {}",
+                refused.address,
+                refused.kind,
+                self.source,
+                literal.map_or_else(String::new, |literal| self.allow.line_that_allows(literal)),
+            );
+        }
+    }
+
     async fn send(
         &self,
+        origin: &Origin,
         mut request: Request<WasiBody>,
         options: RequestOptions,
     ) -> Result<(Response<WasiBody>, Sent), HttpError> {
         let client = match &self.transport {
-            Transport::Network(client) => client,
+            Transport::Network(pool) => &pool.client,
             Transport::Offline => return Err(HttpError::DestinationUnavailable),
         };
         let connect = options.connect_timeout.unwrap_or(CONNECT_TIMEOUT);
@@ -230,7 +226,10 @@ impl Shared {
         let answered = tokio::time::timeout(connect.saturating_add(first_byte), pending)
             .await
             .map_err(|_| HttpError::ConnectionReadTimeout)?
-            .map_err(|error| errors::from_client(&error))?;
+            .map_err(|error| {
+                self.log_refused_addresses(origin, &error);
+                errors::from_client(&error)
+            })?;
         let status = answered.status();
         if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED
             && let Some(refusal) = proxy.and_then(|proxy| {
@@ -273,7 +272,9 @@ impl WasiHttpHooks for Outgoing {
             let origin = Self::origin(&request)?;
             shared.check(&origin)?;
             let method = request.method().clone();
-            let outcome = shared.send(request, options.unwrap_or_default()).await;
+            let outcome = shared
+                .send(&origin, request, options.unwrap_or_default())
+                .await;
             if let Some(observer) = shared.observer.get() {
                 let status = outcome.as_ref().ok();
                 observer.requested(status.map(|(response, _)| response.status().as_u16()));

@@ -2,8 +2,10 @@
 //! that `wasi:http` has for it.
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http_body_util::Empty;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -46,7 +48,8 @@ fn outgoing(entries: &[&str]) -> Outgoing {
 }
 
 fn outgoing_through(proxies: Proxies, entries: &[&str]) -> Outgoing {
-    Outgoing::new("acme", AllowList::parse(entries).unwrap(), proxies, None).unwrap()
+    let list = AllowList::parse(entries).unwrap();
+    Outgoing::new("acme", &Pools::default(), list, proxies, None).unwrap()
 }
 
 async fn send(outgoing: &Outgoing, uri: &str) -> Result<Response<WasiBody>, HttpError> {
@@ -246,6 +249,7 @@ async fn a_source_has_16_requests_open_at_a_time_and_the_next_one_fails_after_a_
     let hello = upstream(HELLO, false).await;
     let other = Outgoing::new(
         "other",
+        &Pools::default(),
         AllowList::parse(&[hello.as_str()]).unwrap(),
         Proxies::default(),
         None,
@@ -311,8 +315,8 @@ async fn idle_connections_to_many_origins_are_limited_too() {
     let entries: Vec<&str> = origins.iter().map(String::as_str).collect();
     let list = AllowList::parse(&entries).unwrap();
     let limit = Duration::from_millis(50);
-    let outgoing =
-        Outgoing::with_connect_limit("acme", list, Proxies::default(), None, limit).unwrap();
+    let pool = Pools::default().get(list, Proxies::default(), None, limit);
+    let outgoing = Outgoing::with_pool("acme", pool.unwrap());
     let (last, first) = origins.split_last().unwrap();
     for origin in first {
         assert_eq!(
@@ -325,6 +329,54 @@ async fn idle_connections_to_many_origins_are_limited_too() {
         matches!(error, HttpError::ConnectionLimitReached),
         "{error}"
     );
+}
+
+/// An upstream that answers any number of requests on a connection, and counts connections.
+async fn lasting_upstream() -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let origin = format!("http://{}", listener.local_addr().unwrap());
+    let connections = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&connections);
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            count.fetch_add(1, Ordering::Relaxed);
+            tokio::spawn(async move {
+                let mut piece = [0; 1024];
+                // A request without a body comes in one piece.
+                while stream.read(&mut piece).await.is_ok_and(|bytes| bytes > 0) {
+                    stream.write_all(HELLO.as_bytes()).await.unwrap();
+                }
+            });
+        }
+    });
+    (origin, connections)
+}
+
+#[tokio::test]
+async fn sources_that_may_reach_the_same_origins_share_connections_and_others_do_not() {
+    let (origin, connections) = lasting_upstream().await;
+    let pools = Pools::default();
+    let source = |name, entries: &[&str]| {
+        let list = AllowList::parse(entries).unwrap();
+        Outgoing::new(name, &pools, list, Proxies::default(), None).unwrap()
+    };
+    let same = [origin.as_str()];
+    let first = source("first", &same);
+    let second = source("second", &same);
+    let other = source("other", &[origin.as_str(), "https://api.example.com"]);
+    for (outgoing, opened) in [(&first, 1), (&second, 1), (&first, 1), (&other, 2)] {
+        let answer = body(send(outgoing, &origin).await.unwrap()).await;
+        assert_eq!(answer.unwrap(), "hello");
+        assert_eq!(connections.load(Ordering::Relaxed), opened);
+        // On this one thread the connection goes back to its pool meanwhile.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    }
+    // A source stays within its own allow-list.
+    let error = send(&second, "https://api.example.com").await.unwrap_err();
+    assert!(matches!(error, HttpError::HttpRequestDenied), "{error}");
 }
 
 #[tokio::test]
@@ -362,11 +414,26 @@ async fn an_offline_client_tells_listed_from_unlisted_and_sends_nothing() {
 fn a_ca_file_without_a_certificate_is_refused() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let list = AllowList::default();
-    let error =
-        Outgoing::new("acme", list.clone(), Proxies::default(), Some(file.path())).unwrap_err();
+    let error = Outgoing::new(
+        "acme",
+        &Pools::default(),
+        list.clone(),
+        Proxies::default(),
+        Some(file.path()),
+    )
+    .unwrap_err();
     assert!(error.contains("no certificate"), "{error}");
     let missing = Path::new("/nowhere/ca.pem");
-    assert!(Outgoing::new("acme", list, Proxies::default(), Some(missing)).is_err());
+    assert!(
+        Outgoing::new(
+            "acme",
+            &Pools::default(),
+            list,
+            Proxies::default(),
+            Some(missing)
+        )
+        .is_err()
+    );
 }
 
 #[derive(Debug)]

@@ -77,7 +77,7 @@ async fn tls_goes_through_a_tunnel_with_the_login_and_the_proxy_resolves_the_nam
     let list = AllowList::parse(&[uri.as_str()]).unwrap();
     let proxies = through(&format!("http://ann:pw@{}", proxy.address), "");
     let ca_file = directory.path().join("ca.pem");
-    let outgoing = Outgoing::new("acme", list, proxies, Some(&ca_file)).unwrap();
+    let outgoing = Outgoing::new("acme", &Pools::default(), list, proxies, Some(&ca_file)).unwrap();
     assert_eq!(
         body(send(&outgoing, &uri).await.unwrap()).await.unwrap(),
         "hello"
@@ -199,7 +199,8 @@ async fn a_tunnel_that_is_cut_is_a_lost_connection() {
         let proxy = ConnectProxy::start(Behaviour::Cut(bytes)).await;
         let list = AllowList::parse(&[uri.as_str()]).unwrap();
         let proxies = through(&format!("http://{}", proxy.address), "");
-        let outgoing = Outgoing::new("acme", list, proxies, Some(&ca_file)).unwrap();
+        let outgoing =
+            Outgoing::new("acme", &Pools::default(), list, proxies, Some(&ca_file)).unwrap();
         let error = send(&outgoing, &uri).await.unwrap_err();
         assert!(
             matches!(error, HttpError::ConnectionTerminated),
@@ -229,7 +230,7 @@ async fn a_certificate_that_is_not_accepted_is_explained() {
         let uri = format!("https://{host}:{port}");
         let list = AllowList::parse(&[uri.as_str()]).unwrap();
         let proxies = through(&format!("http://{}", proxy.address), "");
-        let outgoing = Outgoing::new("acme", list, proxies, ca_file).unwrap();
+        let outgoing = Outgoing::new("acme", &Pools::default(), list, proxies, ca_file).unwrap();
         let text = explanation(&send(&outgoing, &uri).await.unwrap_err());
         assert!(text.contains(part) && text.contains(host), "{text}");
     }
