@@ -5,6 +5,8 @@
 //! path has.
 
 #![expect(
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
     clippy::print_stderr,
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -27,6 +29,7 @@ use source_outputs::{Entry, Kind};
 
 use crate::measure::{Cost, head, is_smoke, row};
 
+#[expect(dead_code, reason = "the other benchmarks measure in one process")]
 mod measure;
 
 const OUTPUTS: [&str; 8] = [

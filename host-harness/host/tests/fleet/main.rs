@@ -43,7 +43,8 @@ const LOOK: Duration = Duration::from_millis(20);
 const HOSTS: usize = 3;
 
 fn left_out(what: &str) {
-    writeln!(std::io::stderr(), "LEFT OUT: {what}: no nats-server").unwrap();
+    let mut stderr = std::io::stderr();
+    writeln!(stderr, "LEFT OUT: {what}: no nats-server").unwrap();
 }
 
 /// How many tenants a test has.
@@ -114,7 +115,8 @@ impl Fleet {
 
     fn note(&self, what: &str) {
         let at = self.begun.elapsed().as_secs_f64();
-        writeln!(std::io::stderr(), "{at:6.1} s: {what}").unwrap();
+        let mut stderr = std::io::stderr();
+        writeln!(stderr, "{at:6.1} s: {what}").unwrap();
     }
 
     /// How many events have come, repeats included.
@@ -341,7 +343,7 @@ async fn tenants_go_on_elsewhere_whatever_happens_to_a_host_or_its_way_to_nats()
 
     fleet.reach(60).await;
     change_tenants(&mut fleet).await;
-    forge_nak(&mut fleet, server.port).await;
+    forge_nak(&fleet, server.port).await;
     fleet.finish(6).await;
 }
 
@@ -398,7 +400,7 @@ async fn change_tenants(fleet: &mut Fleet) {
 }
 
 /// Sends a NAK for a tenant that a host works on, as another host would after its lease.
-async fn forge_nak(fleet: &mut Fleet, port: u16) {
+async fn forge_nak(fleet: &Fleet, port: u16) {
     let client = async_nats::ConnectOptions::new()
         .user_and_password("ann".to_owned(), "secret".to_owned())
         .connect(format!("nats://127.0.0.1:{port}"))
