@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use mimecast_simulator::Config;
+use mimecast_simulator::{Config, Effect, Endpoint, Fault, Matcher, When};
 use serde_json::Value;
 
 use crate::running::{Disk, Running};
@@ -109,6 +109,22 @@ fn a_full_output_does_not_move_the_checkpoint() {
     assert_complete(&setup, &setup.events());
 }
 
+/// No file of the first source can be fetched; the source asks again every second.
+fn files_unavailable() -> Fault {
+    Fault {
+        at: Matcher {
+            endpoint: Endpoint::File,
+            stream: None,
+            when: When::Always,
+        },
+        effect: Effect::Answer {
+            status: 503,
+            headers: vec![("retry-after", "1".to_owned())],
+            body: String::new(),
+        },
+    }
+}
+
 #[test]
 fn a_checkpoint_without_room_is_stored_when_there_is_some() {
     let setup = Setup::new(tenant(), RAW);
@@ -117,10 +133,13 @@ fn a_checkpoint_without_room_is_stored_when_there_is_some() {
     };
     let output = "type = \"file\"\npath = \"events.ndjson\"";
     write_two_sources(&setup, "small/state", output, "");
-    let state = disk.path().join("state/acme.checkpoint.json");
+    let state = disk.path().join("state/other.checkpoint.json");
+    // Without files the first source has nothing to store until the disk is full.
+    setup.simulator.script(files_unavailable());
     let mut host = Running::start(disk.enter(&setup.command("run")));
     wait_until("stored checkpoint", || state.exists());
     disk.fill_but(0);
+    setup.simulator.clear_faults();
     let said = host.wait_for("checkpoint not stored");
     assert!(
         said.contains("small/state: No space left on device"),
@@ -129,9 +148,11 @@ fn a_checkpoint_without_room_is_stored_when_there_is_some() {
     assert!(said.contains("; make room there"), "{said}");
     let kept: Value = serde_json::from_slice(&fs::read(&state).unwrap()).unwrap();
     assert!(kept["checkpoint"].is_string(), "what was stored is whole");
+    setup.simulator.script(files_unavailable());
     disk.make_room();
     host.wait_for("checkpoint stored again");
     disk.fill_but(0);
+    setup.simulator.clear_faults();
     host.wait_for("checkpoint not stored");
     let (status, said) = host.stop();
     assert_eq!(status.code(), Some(1), "{said}");
