@@ -467,9 +467,10 @@ fn parse_base_url(text: &str, api: Api) -> Result<String, SettingsError> {
 pub fn parse_origin(setting: &str, text: &str) -> Result<String, SettingsError> {
     let detail = "must be an origin like \"https://api.services.mimecast.com\", without a path";
     let url = text.trim_end_matches('/');
-    let url = match url.split_once("://") {
-        Some(_) => url.to_owned(),
-        None => format!("https://{url}"),
+    let url = if text.contains("://") {
+        url.to_owned()
+    } else {
+        format!("https://{url}")
     };
     let found = origin(&url);
     let host = found

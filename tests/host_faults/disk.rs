@@ -250,7 +250,7 @@ fn assert_refused(setup: &Setup, run: &std::process::Output, reason: &str) {
         said.contains("state directory ") && said.contains(reason),
         "{said}"
     );
-    assert!(said.contains("or name another place"), "{said}");
+    assert!(said.contains("name another place"), "{said}");
     assert!(setup.simulator.requests().log.is_empty());
     assert!(!setup.path("events.ndjson").exists());
 }

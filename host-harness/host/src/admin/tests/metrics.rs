@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::super::metrics::{Format, Metrics};
 use super::*;
 use crate::registry::DurationObserver;
+use crate::report::FleetPart;
 use crate::settings::MetricsDetail;
 
 /// The repository.
@@ -57,6 +58,17 @@ fn full() -> String {
     }
     entry.update(&state);
     registry.add_source("new", Vec::new());
+    registry.set_fleet(FleetPart {
+        host: "a".to_owned(),
+        hosts: 1,
+        tenants: 2,
+        leases: 1,
+        leases_max: 64,
+        taken: 3,
+        expired: 0,
+        fenced: 0,
+        late_seconds: 0,
+    });
     metrics.polled("acme", Duration::from_millis(30));
     metrics.delivered("acme", Duration::from_millis(3));
     metrics.requested("acme", Some(200));
