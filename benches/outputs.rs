@@ -111,7 +111,7 @@ fn send(settings: &str, batches: usize) {
         String::new(),
         settings.parse().unwrap(),
     );
-    let plan = output::config(section).unwrap();
+    let plan = output::parse_output(section).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -4,8 +4,8 @@
 //! A session and a check both talk to the API through an [`ApiClient`]. Each call
 //! passes it the time; it makes no request itself and changes no settings.
 
-pub mod answer_status;
 pub mod incoming;
+pub mod response_kind;
 mod skew;
 mod transfer;
 
@@ -17,8 +17,8 @@ use crate::response::{Head, TransportError};
 use crate::retry::{self, Cause, Wait};
 use crate::settings::Credentials;
 use crate::time::Timestamp;
-use answer_status::{AnswerStatus, describe, remedy};
 use incoming::ANSWER_BYTES_MAX;
+use response_kind::{ResponseKind, describe, remedy};
 use skew::ClockSkew;
 
 /// The seed of the random numbers where the driver has none: the generator would stay at zero for
@@ -44,7 +44,7 @@ pub struct ApiClient {
 /// The outcome of a call.
 pub struct Reply {
     /// What it means.
-    pub status: AnswerStatus,
+    pub status: ResponseKind,
     /// The call, the status, Mimecast's code and its request id, in one clause.
     pub detail: String,
     /// Whether repeating the call once may succeed.
@@ -112,7 +112,7 @@ impl ApiClient {
     }
 
     /// Restores a skew that an earlier client has measured.
-    pub fn resume_skew(&mut self, skew_ms: i64) {
+    pub fn restore_skew(&mut self, skew_ms: i64) {
         self.skew = ClockSkew::known(skew_ms);
     }
 
@@ -123,8 +123,8 @@ impl ApiClient {
     }
 
     /// Restores the access token of an earlier client.
-    pub fn import_token(&mut self, token: (String, Timestamp)) {
-        self.auth.import_token(token, self.now);
+    pub fn restore_token(&mut self, token: (String, Timestamp)) {
+        self.auth.restore_token(token, self.now);
     }
 
     /// Drops the token after the API refused it.
@@ -139,13 +139,13 @@ impl ApiClient {
     }
 
     /// Uses the region that discovery found earlier, unless the settings name one.
-    pub fn resume_region(&mut self, origin: Option<&str>) {
-        self.auth.resume_region(origin);
+    pub fn restore_region(&mut self, origin: Option<&str>) {
+        self.auth.restore_region(origin);
     }
 
     /// Returns how a refused call was repeated, as a clause.
     #[must_use]
-    pub const fn how_repeated(&self) -> &'static str {
+    pub const fn retry_note(&self) -> &'static str {
         self.auth.messages().repeated
     }
 
@@ -179,7 +179,7 @@ impl ApiClient {
     /// # Errors
     ///
     /// The last answer asked for a wait that is not over.
-    pub fn preflight(&mut self) -> Result<Request, PollError> {
+    pub fn credential_request(&mut self) -> Result<Request, PollError> {
         if let Some((wait, error)) = &self.preflight_failure
             && wait.since.is_none_or(|since| since <= self.now)
             && self.now < wait.until
@@ -188,7 +188,7 @@ impl ApiClient {
             return Err(error.clone().after(left_ms));
         }
         let stamp = self.stamp();
-        Ok(self.auth.preflight(stamp))
+        Ok(self.auth.credential_request(stamp))
     }
 
     /// Returns the request of a call. There is none before [`ApiClient::is_ready`].
@@ -204,7 +204,7 @@ impl ApiClient {
 
     /// Returns how long the upstream asks to wait before the next call, in milliseconds.
     #[must_use]
-    pub fn asked_wait_ms(&self, head: &Head) -> Option<i64> {
+    pub fn requested_wait_ms(&self, head: &Head) -> Option<i64> {
         head.asked_wait_ms(self.upstream_now())
     }
 
@@ -214,7 +214,7 @@ impl ApiClient {
         head.retry_after_ms(self.upstream_now())
     }
 
-    /// Takes the answer to [`ApiClient::preflight`]. Returns the name of an optional member that
+    /// Takes the answer to [`ApiClient::credential_request`]. Returns the name of an optional member that
     /// cannot be read.
     ///
     /// # Errors
@@ -228,8 +228,8 @@ impl ApiClient {
         let error = self.auth.read_error(body);
         let messages = self.auth.messages();
         let detail = describe(messages.request, head, error.as_ref());
-        let error = match AnswerStatus::of(head.status, error.as_ref()) {
-            AnswerStatus::Good => match self.auth.handle_answer(body, self.now) {
+        let error = match ResponseKind::of(head.status, error.as_ref()) {
+            ResponseKind::Success => match self.auth.handle_answer(body, self.now) {
                 Ok(unreadable) => {
                     self.failures = 0;
                     self.preflight_failure = None;
@@ -245,25 +245,25 @@ impl ApiClient {
                 }
             },
             // Known to be transient (`mimecast-api.md` §6.1).
-            AnswerStatus::KeyRefused if self.failures == 0 => {
+            ResponseKind::KeyRefused if self.failures == 0 => {
                 self.failures = 1;
                 return Ok(None);
             }
-            AnswerStatus::Expired
-            | AnswerStatus::KeyRefused
-            | AnswerStatus::NotPermitted
-            | AnswerStatus::Refused
-            | AnswerStatus::SignatureRefused
-            | AnswerStatus::TokenRefused
-            | AnswerStatus::TooLong
-            | AnswerStatus::WrongRegion => {
+            ResponseKind::Expired
+            | ResponseKind::KeyRefused
+            | ResponseKind::NotPermitted
+            | ResponseKind::Refused
+            | ResponseKind::SignatureRefused
+            | ResponseKind::TokenRefused
+            | ResponseKind::TooLong
+            | ResponseKind::WrongRegion => {
                 PollError::Unauthorized(format!("{detail}; {}", messages.advice))
             }
-            AnswerStatus::Throttled => {
-                let asked_ms = self.asked_wait_ms(head);
+            ResponseKind::Throttled => {
+                let asked_ms = self.requested_wait_ms(head);
                 PollError::Throttled(self.failure(detail, Cause::Throttled, asked_ms))
             }
-            AnswerStatus::Unavailable => {
+            ResponseKind::Unavailable => {
                 let asked_ms = self.retry_after_ms(head);
                 PollError::Unavailable(self.failure(detail, Cause::Unavailable, asked_ms))
             }
@@ -272,7 +272,7 @@ impl ApiClient {
         Err(error)
     }
 
-    /// Handles that no response to [`ApiClient::preflight`] came.
+    /// Handles that no response to [`ApiClient::credential_request`] came.
     #[must_use]
     pub fn fail_preflight(&mut self, why: TransportError) -> PollError {
         let why = match why {
@@ -309,13 +309,13 @@ impl ApiClient {
     pub fn read(&mut self, what: &str, (head, body): (&Head, &[u8]), is_repeat: bool) -> Reply {
         if head.status == 200 && body.len() > ANSWER_BYTES_MAX {
             return Reply {
-                status: AnswerStatus::TooLong,
+                status: ResponseKind::TooLong,
                 detail: format!("{what}: the answer is longer than {ANSWER_BYTES_MAX} bytes"),
                 may_retry: false,
             };
         }
         let error = self.auth.read_error(body);
-        let status = AnswerStatus::of(head.status, error.as_ref());
+        let status = ResponseKind::of(head.status, error.as_ref());
         Reply {
             status,
             detail: describe(what, head, error.as_ref()) + remedy(status),
@@ -324,30 +324,30 @@ impl ApiClient {
     }
 
     /// Returns whether a refused call may succeed when repeated, after the change that this needs.
-    fn may_repeat(&mut self, status: AnswerStatus) -> bool {
+    fn may_repeat(&mut self, status: ResponseKind) -> bool {
         match status {
-            AnswerStatus::KeyRefused => true,
+            ResponseKind::KeyRefused => true,
             // The answer has the upstream's clock, and the signature had another time.
-            AnswerStatus::SignatureRefused => {
+            ResponseKind::SignatureRefused => {
                 let is_off = |skew_ms: i64| skew_ms.abs_diff(self.signed_skew_ms) > SKEW_MS_MAX;
                 let is_off = self.skew.last_ms().is_some_and(is_off);
                 if is_off {
-                    self.skew.believe_last();
+                    self.skew.keep_last_only();
                 }
                 is_off
             }
-            AnswerStatus::TokenRefused => {
+            ResponseKind::TokenRefused => {
                 self.auth.forget();
                 true
             }
-            AnswerStatus::WrongRegion => self.auth.forget_region(),
-            AnswerStatus::Expired
-            | AnswerStatus::Good
-            | AnswerStatus::NotPermitted
-            | AnswerStatus::Refused
-            | AnswerStatus::Throttled
-            | AnswerStatus::TooLong
-            | AnswerStatus::Unavailable => false,
+            ResponseKind::WrongRegion => self.auth.forget_region(),
+            ResponseKind::Expired
+            | ResponseKind::Success
+            | ResponseKind::NotPermitted
+            | ResponseKind::Refused
+            | ResponseKind::Throttled
+            | ResponseKind::TooLong
+            | ResponseKind::Unavailable => false,
         }
     }
 }
@@ -388,12 +388,18 @@ mod tests {
     fn a_call_needs_a_token_which_is_not_asked_for_again_before_the_wait_is_over() {
         let mut client = client(1);
         assert!(!client.is_ready());
-        assert!(client.preflight().unwrap().url.ends_with("/oauth/token"));
+        assert!(
+            client
+                .credential_request()
+                .unwrap()
+                .url
+                .ends_with("/oauth/token")
+        );
         let error = client.handle_preflight(&head(503), b"").unwrap_err();
-        assert_eq!(client.preflight(), Err(error.clone()));
+        assert_eq!(client.credential_request(), Err(error.clone()));
         let wait_ms = error.failure().unwrap().retry_after_ms.try_into().unwrap();
         client.set_now(NOW.plus_ms(wait_ms));
-        client.preflight().unwrap();
+        client.credential_request().unwrap();
         let body = br#"{"access_token":"t-1","expires_in":1800}"#;
         client.handle_preflight(&head(200), body).unwrap();
         assert!(client.is_ready());
@@ -410,7 +416,7 @@ mod tests {
         let reply = client.read("audit", (&head(401), b""), false);
         assert_eq!(
             (reply.status, reply.may_retry),
-            (AnswerStatus::TokenRefused, true)
+            (ResponseKind::TokenRefused, true)
         );
         assert!(!client.is_ready(), "the token is forgotten");
         let reply = client.read("audit", (&head(401), b""), true);
@@ -425,7 +431,7 @@ mod tests {
         assert_eq!(reply.detail, "audit: HTTP 400 err [redacted] is wrong");
         let long = vec![b'x'; ANSWER_BYTES_MAX + 1];
         let reply = client.read("audit", (&head(200), &long), false);
-        assert_eq!(reply.status, AnswerStatus::TooLong);
+        assert_eq!(reply.status, ResponseKind::TooLong);
         assert!(!reply.may_retry && reply.detail.contains("8388608 bytes"));
     }
 }

@@ -12,9 +12,9 @@ use crate::decode::json::{Repaired, repair};
 use crate::identity::EventId;
 use crate::normalize::severity::Severities;
 use crate::normalize::{Format, Normalizer, Options, Source};
-use crate::record::{Joiner, Parser, Record, Reject};
+use crate::record::{Joiner, ParseError, Parser, Record};
 use crate::redact::redact;
-use crate::remembered::{Deduplication, SeenIds};
+use crate::seen_ids::{Deduplication, SeenIds};
 use crate::stream::Stream;
 use crate::time::Timestamp;
 
@@ -143,7 +143,7 @@ pub struct Batch {
 
 /// The result of offering a record to the [`Builder`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PushResult {
+pub enum OfferResult {
     /// It is counted, as an event, a rejected record or a duplicate.
     Pushed,
     /// It does not fit; offer it again to the next batch.
@@ -227,7 +227,7 @@ impl RecordProcessor {
 fn with_record<T>(
     parser: &mut Parser,
     line: RecordLine<'_>,
-    each: impl FnOnce(Result<Record<'_>, Reject>, Option<&Repaired>) -> T,
+    each: impl FnOnce(Result<Record<'_>, ParseError>, Option<&Repaired>) -> T,
 ) -> T {
     // Most lines are valid text, so validity is checked before anything is searched.
     let text = core::str::from_utf8(line.bytes)
@@ -384,7 +384,7 @@ impl Builder {
         remembered: Option<&mut SeenIds>,
         now: Timestamp,
         locator: &dyn Fn() -> String,
-    ) -> PushResult {
+    ) -> OfferResult {
         let known = Deduplication {
             remembered,
             occurrences: None,
@@ -401,7 +401,7 @@ impl Builder {
         known: Deduplication<'_>,
         now: Timestamp,
         locator: &dyn Fn() -> String,
-    ) -> PushResult {
+    ) -> OfferResult {
         let bytes = redact(record.stream, record.bytes);
         let record = record.with_bytes(&bytes);
         let RecordProcessor {
@@ -420,7 +420,7 @@ impl Builder {
                 Ok(read) => read,
                 Err(reason) => {
                     self.reject(counted, locator(), reason.to_string(), record.bytes);
-                    return PushResult::Pushed;
+                    return OfferResult::Pushed;
                 }
             };
             let base = id(record, &read, repaired.is_some());
@@ -435,7 +435,7 @@ impl Builder {
                 if let Some(occurrences) = occurrences {
                     occurrences.count(base);
                 }
-                return PushResult::Pushed;
+                return OfferResult::Pushed;
             }
             let fields = repaired.map(|repaired| repaired_fields(&read, repaired));
             let source = Source {
@@ -459,14 +459,14 @@ impl Builder {
                 let only = self.index.is_empty() && self.rejected.is_empty();
                 self.events.truncate(start);
                 if !only {
-                    return PushResult::BatchFull;
+                    return OfferResult::BatchFull;
                 }
                 let reason = format!("the event is larger than {} bytes", self.limits.max_bytes);
                 self.reject(counted, locator(), reason, record.bytes);
                 if let Some(occurrences) = occurrences {
                     occurrences.count(base);
                 }
-                return PushResult::Pushed;
+                return OfferResult::Pushed;
             }
             if let Some(occurrences) = occurrences {
                 occurrences.count(base);
@@ -475,7 +475,7 @@ impl Builder {
                 remembered.insert(&id, at);
             }
             self.accept((counted, record.stream), at, now);
-            PushResult::Pushed
+            OfferResult::Pushed
         })
     }
 

@@ -11,8 +11,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::api::ApiClient;
-use crate::api::answer_status::AnswerStatus;
-use crate::api::incoming::Incoming;
+use crate::api::incoming::IncomingResponse;
+use crate::api::response_kind::ResponseKind;
 use crate::batch::RecordProcessor;
 use crate::machine::{Action, Machine};
 use crate::normalize::{Format, Options};
@@ -54,7 +54,7 @@ pub enum Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
     /// What the credentials need first: a token, or the region.
-    Preflight,
+    Credentials,
     /// The categories of a log that can be read.
     Categories,
     /// A batch file of the listing: only whether it can be fetched.
@@ -63,7 +63,7 @@ enum Purpose {
 }
 
 /// The next question about the streams being checked.
-enum Question {
+enum NextProbe {
     Categories,
     /// The URL of a batch file.
     File(String),
@@ -82,10 +82,10 @@ pub struct Check {
     /// Whether the group was asked before, and refused for its credentials.
     is_retry: bool,
     /// The request that was sent, and what has come of its answer.
-    in_flight: Option<(Purpose, Incoming)>,
+    in_flight: Option<(Purpose, IncomingResponse)>,
     account: Option<String>,
     remark: Option<String>,
-    question: Question,
+    question: NextProbe,
     /// The origin of the batch file that is asked for.
     file_origin: String,
 }
@@ -120,7 +120,7 @@ impl Check {
             in_flight: None,
             account: None,
             remark: None,
-            question: Question::Probe,
+            question: NextProbe::Probe,
             file_origin: String::new(),
         }
     }
@@ -143,7 +143,7 @@ impl Check {
         }));
         self.done = self.done.saturating_add(1);
         self.is_retry = false;
-        self.question = Question::Probe;
+        self.question = NextProbe::Probe;
     }
 
     /// Returns the results in the order of the settings.
@@ -163,10 +163,10 @@ impl Check {
         }
     }
 
-    fn handle_whole_answer(&mut self, purpose: Purpose, incoming: Incoming) {
+    fn handle_whole_answer(&mut self, purpose: Purpose, incoming: IncomingResponse) {
         let (head, body) = incoming.into_parts();
         match purpose {
-            Purpose::Preflight => {
+            Purpose::Credentials => {
                 if let Err(error) = self.client.handle_preflight(&head, &body) {
                     self.report_all(&error);
                 }
@@ -190,23 +190,23 @@ impl Check {
             return;
         }
         match reply.status {
-            AnswerStatus::Good => self.handle_probe(head, body, &reply.detail),
-            AnswerStatus::NotPermitted => self.report(Outcome::NotPermitted(reply.detail)),
-            AnswerStatus::Expired | AnswerStatus::KeyRefused | AnswerStatus::SignatureRefused => {
+            ResponseKind::Success => self.handle_probe(head, body, &reply.detail),
+            ResponseKind::NotPermitted => self.report(Outcome::NotPermitted(reply.detail)),
+            ResponseKind::Expired | ResponseKind::KeyRefused | ResponseKind::SignatureRefused => {
                 self.report_all(&PollError::Unauthorized(reply.detail));
             }
-            AnswerStatus::TokenRefused => {
+            ResponseKind::TokenRefused => {
                 self.report(Outcome::Failed(PollError::Unauthorized(reply.detail)));
             }
-            AnswerStatus::Refused | AnswerStatus::TooLong | AnswerStatus::WrongRegion => {
+            ResponseKind::Refused | ResponseKind::TooLong | ResponseKind::WrongRegion => {
                 let failure = self.failure(head, reply.detail);
                 self.report(Outcome::Failed(PollError::Protocol(failure)));
             }
-            AnswerStatus::Throttled => {
+            ResponseKind::Throttled => {
                 let failure = self.failure(head, reply.detail);
                 self.report(Outcome::Failed(PollError::Throttled(failure)));
             }
-            AnswerStatus::Unavailable => {
+            ResponseKind::Unavailable => {
                 let failure = self.failure(head, reply.detail);
                 self.report(Outcome::Failed(PollError::Unavailable(failure)));
             }
@@ -215,7 +215,7 @@ impl Check {
 
     /// Returns a failure with the wait that the upstream asks for.
     fn failure(&self, head: &Head, detail: String) -> Failure {
-        let wait_ms = self.client.asked_wait_ms(head).unwrap_or(0);
+        let wait_ms = self.client.requested_wait_ms(head).unwrap_or(0);
         Failure {
             detail,
             retry_after_ms: u64::try_from(wait_ms).unwrap_or(0),
@@ -225,7 +225,7 @@ impl Check {
     /// Handles that no answer, or only part of one, came.
     fn handle_no_answer(&mut self, purpose: Purpose, why: TransportError) {
         let error = match (purpose, why) {
-            (Purpose::Preflight, why) => {
+            (Purpose::Credentials, why) => {
                 let error = self.client.fail_preflight(why);
                 return self.report_all(&error);
             }
@@ -261,11 +261,11 @@ impl Check {
         }
         if self.settings.reads_files(stream) {
             match listed_file(&body) {
-                Some(url) => self.question = Question::File(url),
+                Some(url) => self.question = NextProbe::File(url),
                 None => self.report(Outcome::Readable),
             }
         } else if stream == Stream::Audit && self.settings.api() == Api::V2 {
-            self.question = Question::Categories;
+            self.question = NextProbe::Categories;
         } else {
             let outcome = self.account_of(head, body);
             self.report(outcome);
@@ -336,22 +336,22 @@ impl Check {
     /// Returns the next request, or why there is none.
     fn next_request(&mut self, stream: Stream) -> Result<(Purpose, Request), PollError> {
         if !self.client.is_ready() {
-            return Ok((Purpose::Preflight, self.client.preflight()?));
+            return Ok((Purpose::Credentials, self.client.credential_request()?));
         }
         let context = Context::new(&self.settings, &self.client);
         let (purpose, call) = match &self.question {
-            Question::Categories => (Purpose::Categories, categories::call()),
-            Question::File(url) => {
+            NextProbe::Categories => (Purpose::Categories, categories::call()),
+            NextProbe::File(url) => {
                 // The link carries its own signature; no token goes with it.
                 let request = Request::get(url.clone());
                 self.file_origin = request.shown_origin();
                 return Ok((Purpose::File, request));
             }
-            Question::Probe => (Purpose::Probe, streams::probe(stream, context)),
+            NextProbe::Probe => (Purpose::Probe, streams::probe(stream, context)),
         };
         match self.client.authorize(call) {
             Some(request) => Ok((purpose, request)),
-            None => Ok((Purpose::Preflight, self.client.preflight()?)),
+            None => Ok((Purpose::Credentials, self.client.credential_request()?)),
         }
     }
 }
@@ -378,7 +378,7 @@ impl Machine for Check {
         while let Some(stream) = self.stream() {
             match self.next_request(stream) {
                 Ok((purpose, request)) => {
-                    let mut incoming = Incoming::default();
+                    let mut incoming = IncomingResponse::default();
                     incoming.begin_wait(now);
                     self.in_flight = Some((purpose, incoming));
                     return Action::Send(request);
@@ -410,7 +410,7 @@ impl Machine for Check {
     fn handle_end(&mut self, now: Timestamp) {
         self.client.set_now(now);
         if let Some((_, incoming)) = &mut self.in_flight {
-            incoming.end();
+            incoming.finish();
         }
     }
 

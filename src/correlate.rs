@@ -2,17 +2,17 @@
 //! message was authenticated in separate streams. The second record gets members of the first.
 //!
 //! No event is delayed or merged: each record stays one event with its own
-//! identity. What is remembered has one of [`PLACES`] places, by its message, until another takes
+//! identity. What is remembered has one of [`SLOTS`] places, by its message, until another takes
 //! it, so that a half that never comes costs nothing.
 
 use crate::decode::json::Kind;
-use crate::field::{self, Name};
+use crate::field::{self, FieldName};
 use crate::record::Record;
 use crate::stream::Stream;
 
 /// By stream: the other stream, and which members of this one its records get.
 #[rustfmt::skip]
-const SHARED_FIELDS: [(Stream, Stream, &[Name]); 2] = [
+const SHARED_FIELDS: [(Stream, Stream, &[FieldName]); 2] = [
     (Stream::CiEntities, Stream::CiMailflow,
         &[field::DIRECTION, field::RECIPIENT, field::RECIPIENTS, field::SENDER_ENVELOPE, field::SENDER_HEADER, field::SENDER_IP, field::SUBJECT]),
     (Stream::CiMailflow, Stream::CiEntities,
@@ -20,7 +20,7 @@ const SHARED_FIELDS: [(Stream, Stream, &[Name]); 2] = [
 ];
 
 /// How many records are remembered at most.
-pub const PLACES: usize = 4_096;
+pub const SLOTS: usize = 4_096;
 
 /// The most bytes that a record may leave; records with hundreds of recipients exceed it.
 const MEMBERS_BYTES_MAX: usize = 2 * 1024;
@@ -41,7 +41,7 @@ struct CorrelationEntry {
 impl Default for Correlation {
     fn default() -> Self {
         Self {
-            places: vec![CorrelationEntry::default(); PLACES],
+            places: vec![CorrelationEntry::default(); SLOTS],
         }
     }
 }
@@ -68,17 +68,17 @@ impl Correlation {
     }
 }
 
-/// Returns the slot of a message: FNV-1a over [`PLACES`], with one half of them for each stream.
+/// Returns the slot of a message: FNV-1a over [`SLOTS`], with one half of them for each stream.
 fn slot_of(stream: Stream, id: &str) -> usize {
     let hash = id.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
         (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
     });
     let half = usize::from(stream == Stream::CiEntities);
-    usize::try_from(hash).unwrap_or(0) % (PLACES / 2) * 2 + half
+    usize::try_from(hash).unwrap_or(0) % (SLOTS / 2) * 2 + half
 }
 
 /// Returns the members of these names, as they stand, each with a comma behind it.
-fn members(record: &Record<'_>, names: &[Name]) -> String {
+fn members(record: &Record<'_>, names: &[FieldName]) -> String {
     let mut members = String::new();
     for &name in names {
         let Some(value) = record.get(name) else {
@@ -100,7 +100,9 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::batch::{Batch, Builder, Limits, NextPoll, PushResult, RecordLine, RecordProcessor};
+    use crate::batch::{
+        Batch, Builder, Limits, NextPoll, OfferResult, RecordLine, RecordProcessor,
+    };
     use crate::normalize::{Format, Options};
     use crate::record::Parser;
     use crate::testing::{API, Host, Upstream};
@@ -132,7 +134,7 @@ mod tests {
             let record = RecordLine::new(*stream, text.as_bytes());
             let now = Timestamp::from_millis(1_770_091_600_000);
             let offer = batch.offer(&mut processor, record, None, now, &String::new);
-            assert_eq!(offer, PushResult::Pushed);
+            assert_eq!(offer, OfferResult::Pushed);
         }
         batch.finish(String::new(), NextPoll::Now)
     }
@@ -213,7 +215,7 @@ mod tests {
             assert!(correlation.members_for(&record).is_none());
         }
         let lengths = correlation.places.iter().map(|half| half.members.len());
-        assert!(lengths.clone().count() == PLACES && lengths.max() <= Some(MEMBERS_BYTES_MAX));
+        assert!(lengths.clone().count() == SLOTS && lengths.max() <= Some(MEMBERS_BYTES_MAX));
         let mut is_known = |message| {
             let text = format!(r#"{{"aggregateId":"m{message}","subject":"one of the last"}}"#);
             let record = parser.parse(Stream::CiEntities, &text).unwrap();

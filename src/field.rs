@@ -2,9 +2,9 @@
 
 /// A known name: its position in [`NAMES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Name(u8);
+pub struct FieldName(u8);
 
-impl Name {
+impl FieldName {
     /// The names of members that say how a record travelled and not what it says.
     pub(crate) const TRANSPORT: [Self; 2] = [OFFSET, PARTITION];
 
@@ -41,7 +41,7 @@ pub(crate) struct NameSet([u64; 4]);
 impl NameSet {
     /// Adds a name.
     #[inline]
-    pub(crate) fn insert(&mut self, name: Name) {
+    pub(crate) fn insert(&mut self, name: FieldName) {
         if let Some(word) = self.0.get_mut(usize::from(name.0 / 64)) {
             *word |= 1 << (name.0 % 64);
         }
@@ -49,13 +49,13 @@ impl NameSet {
 
     /// Whether a name is in the set.
     #[inline]
-    pub(crate) fn contains(&self, name: Name) -> bool {
+    pub(crate) fn contains(&self, name: FieldName) -> bool {
         let word = self.0.get(usize::from(name.0 / 64));
         word.is_some_and(|word| word >> (name.0 % 64) & 1 != 0)
     }
 }
 
-/// Declares a constant for each name. A name more than [`Name`] can count does not compile.
+/// Declares a constant for each name. A name more than [`FieldName`] can count does not compile.
 macro_rules! names {
     ($($constant:ident = $spelling:literal,)+) => {
         /// The names the upstream is known to use, in all its spellings. Names that are not in it
@@ -74,7 +74,7 @@ macro_rules! names {
 
         $(
             #[doc = concat!("`", $spelling, "`")]
-            pub const $constant: Name = Name(Position::$constant as u8);
+            pub const $constant: FieldName = FieldName(Position::$constant as u8);
         )+
     };
 }

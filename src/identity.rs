@@ -1,6 +1,6 @@
 //! The identity of a record: a hash of its stream and its canonical form.
 
-use crate::field::Name;
+use crate::field::FieldName;
 use core::fmt;
 use std::borrow::Cow;
 
@@ -117,7 +117,7 @@ impl Record<'_> {
             match self.order() {
                 // White space or nested objects only: no member has to move.
                 _ if self.outline().sorted => {
-                    let transport = Name::TRANSPORT.map(|name| self.position(name));
+                    let transport = FieldName::TRANSPORT.map(|name| self.position(name));
                     let members = members.iter().enumerate();
                     let kept = members.filter(|(at, _)| !transport.contains(&Some(*at)));
                     push_in_order(&mut out, line, kept.map(|(_, member)| *member));
@@ -141,7 +141,7 @@ impl Record<'_> {
         let end = self.outline().span.start() + self.text().len();
         let mut start = self.outline().span.start();
         let mut runs = [""; 3];
-        for (run, name) in runs.iter_mut().zip(Name::TRANSPORT) {
+        for (run, name) in runs.iter_mut().zip(FieldName::TRANSPORT) {
             let Some(at) = self.position(name) else {
                 continue;
             };

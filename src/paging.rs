@@ -72,10 +72,10 @@ impl StallDetector {
     }
 
     /// Notes a page with records that names a further one.
-    pub fn follow(&mut self, digest: &str, has_news: bool) -> Option<Stall> {
+    pub fn follow(&mut self, digest: &str, has_new_records: bool) -> Option<Stall> {
         self.empty = 0;
         self.pages = self.pages.saturating_add(1);
-        self.old = if has_news {
+        self.old = if has_new_records {
             0
         } else {
             self.old.saturating_add(1)

@@ -1,6 +1,6 @@
 //! One upstream record: its members as the upstream wrote them.
 
-use crate::field::{NAMES, Name};
+use crate::field::{FieldName, NAMES};
 use core::fmt;
 
 use crate::decode::json::{self, Kind, Member, Outline};
@@ -26,7 +26,7 @@ pub struct Value<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Field<'a> {
     /// Which known name it is.
-    pub name: Option<Name>,
+    pub name: Option<FieldName>,
     /// The name without quotes, escapes as they stand.
     pub key: &'a str,
     /// The value.
@@ -40,7 +40,7 @@ pub struct Record<'a> {
     line: &'a str,
     outline: Outline,
     members: &'a [Member],
-    names: &'a [Option<Name>],
+    names: &'a [Option<FieldName>],
     slots: &'a Slots,
     order: Option<&'a [u16]>,
 }
@@ -50,9 +50,9 @@ type Slots = [u16; NAMES.len()];
 
 /// Why a text is not a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reject(json::Error);
+pub struct ParseError(json::Error);
 
-impl Reject {
+impl ParseError {
     /// Returns whether it is one after a [repair](json::repair).
     #[must_use]
     pub fn is_repairable(&self) -> bool {
@@ -60,20 +60,20 @@ impl Reject {
     }
 }
 
-impl fmt::Display for Reject {
+impl fmt::Display for ParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "not a JSON object: {}", self.0)
     }
 }
 
-impl core::error::Error for Reject {}
+impl core::error::Error for ParseError {}
 
 /// Parses records, one after the other, with buffers that are reused.
 pub struct Parser {
     dictionary: Dictionary,
     predictor: KeyPredictor,
     members: Vec<Member>,
-    names: Vec<Option<Name>>,
+    names: Vec<Option<FieldName>>,
     slots: Slots,
     canonical_order: CanonicalOrder,
 }
@@ -83,7 +83,7 @@ pub struct Parser {
 #[derive(Default)]
 struct CanonicalOrder {
     /// The names of the record that it is of.
-    names: Vec<Option<Name>>,
+    names: Vec<Option<FieldName>>,
     /// The places of the members, without those that say how a record travelled and without
     /// those whose name comes again.
     places: Vec<u16>,
@@ -91,12 +91,14 @@ struct CanonicalOrder {
 
 impl CanonicalOrder {
     /// Returns the places of the members of a record whose names are all known.
-    fn of(&mut self, names: &[Option<Name>], slots: &Slots, ranked: &[Name]) -> &[u16] {
+    fn of(&mut self, names: &[Option<FieldName>], slots: &Slots, ranked: &[FieldName]) -> &[u16] {
         if self.names != names {
             self.names.clear();
             self.names.extend(names);
             self.places.clear();
-            let ranked = ranked.iter().filter(|name| !Name::TRANSPORT.contains(name));
+            let ranked = ranked
+                .iter()
+                .filter(|name| !FieldName::TRANSPORT.contains(name));
             let slots = ranked.filter_map(|name| slots.get(name.index()));
             self.places
                 .extend(slots.filter_map(|slot| slot.checked_sub(1)));
@@ -130,18 +132,22 @@ impl Parser {
     }
 
     /// Reads `line`, which must be one JSON object and white space around it.
-    pub fn parse<'a>(&'a mut self, stream: Stream, line: &'a str) -> Result<Record<'a>, Reject> {
+    pub fn parse<'a>(
+        &'a mut self,
+        stream: Stream,
+        line: &'a str,
+    ) -> Result<Record<'a>, ParseError> {
         let (names, slots) = (&mut self.names, &mut self.slots);
         let mut reader = Reader::new(&self.dictionary, stream, &mut self.predictor, names, slots);
         let outline =
-            json::scan_object_with(line, &mut self.members, &mut reader).map_err(Reject)?;
+            json::scan_object_with(line, &mut self.members, &mut reader).map_err(ParseError)?;
         let is_known = reader.is_known();
         if self.members.len() > MEMBERS_MAX {
             let offset = self
                 .members
                 .get(MEMBERS_MAX)
                 .map_or(0, |member| member.key.start());
-            return Err(Reject(json::Error {
+            return Err(ParseError(json::Error {
                 what: "more than 10000 members",
                 offset,
             }));
@@ -206,13 +212,13 @@ impl<'a> Record<'a> {
     /// Returns the value of a known name; of the last, if it occurs more than once.
     #[inline]
     #[must_use]
-    pub fn get(&self, name: Name) -> Option<Value<'a>> {
+    pub fn get(&self, name: FieldName) -> Option<Value<'a>> {
         let member = self.members.get(self.position(name)?)?;
         Some(self.value(member))
     }
 
     /// Returns where the last member of a known name stands among all.
-    pub(crate) fn position(&self, name: Name) -> Option<usize> {
+    pub(crate) fn position(&self, name: FieldName) -> Option<usize> {
         usize::from(*self.slots.get(name.index())?).checked_sub(1)
     }
 
@@ -234,7 +240,7 @@ impl<'a> Record<'a> {
     pub(crate) fn field_unless(
         &self,
         at: usize,
-        is_skipped: impl Fn(Name) -> bool,
+        is_skipped: impl Fn(FieldName) -> bool,
     ) -> Option<Field<'a>> {
         let name = *self.names.get(at)?;
         if let Some(known) = name {
@@ -340,7 +346,7 @@ mod tests {
     #[test]
     fn transport_fields_come_first() {
         assert_eq!(
-            Name::TRANSPORT.map(|name| NAMES[name.index()]),
+            FieldName::TRANSPORT.map(|name| NAMES[name.index()]),
             ["_offset", "_partition"]
         );
     }

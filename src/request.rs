@@ -136,7 +136,7 @@ impl Request {
         let origin = origin(&self.url);
         let (scheme, authority) = origin.split_once("://").unwrap_or(("", origin));
         let host = authority.rsplit('@').next().unwrap_or_default();
-        fail::shown(&format!("{scheme}://{host}"))
+        fail::sanitize(&format!("{scheme}://{host}"))
     }
 
     /// Returns whether it may be sent; see [`is_usable`].
@@ -155,7 +155,7 @@ pub fn is_usable(url: &str) -> bool {
     !scheme.is_empty()
         && !authority.is_empty()
         && !authority.contains(['@', '\\'])
-        && !url.contains(|c: char| fail::is_unseen(c) || c.is_whitespace())
+        && !url.contains(|c: char| fail::is_invisible(c) || c.is_whitespace())
 }
 
 /// Returns the scheme and authority of an absolute URL, or the empty text where it is not one.

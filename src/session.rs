@@ -15,8 +15,8 @@ pub mod status;
 mod tests;
 
 use crate::api::ApiClient;
-use crate::api::incoming::Incoming;
-use crate::batch::{Batch, Builder, Limits, NoticeKind, PushResult, RecordProcessor};
+use crate::api::incoming::IncomingResponse;
+use crate::batch::{Batch, Builder, Limits, NoticeKind, OfferResult, RecordProcessor};
 use crate::checkpoint::{Backoff, BackoffCause, Checkpoint, StreamPosition};
 use crate::decode::lines::LineReader;
 use crate::decode::log_files::LogFileReader;
@@ -30,9 +30,9 @@ use crate::retry;
 use crate::saved_session::SavedSession;
 use crate::settings::Settings;
 use crate::stream::Stream;
-use crate::streams::quota::{BATCH_WINDOW_S, EVENTS_WINDOW_S, Meter, Quota};
+use crate::streams::quota::{BATCH_WINDOW_S, EVENTS_WINDOW_S, Quota, QuotaKind};
 use crate::streams::siem_events::CALLS_PER_HOUR;
-use crate::streams::{self, Context, Feed, FeedAction};
+use crate::streams::{self, Context, ReaderAction, StreamReader};
 use crate::time::Timestamp;
 
 /// A poll that lasts longer returns what it has, so that a slow upstream does not run into the
@@ -47,9 +47,9 @@ const LOST_ANSWERS_MAX: u32 = 3;
 pub type PollAction = Action<Result<Batch, PollError>>;
 
 /// One stream with its feed.
-struct StreamEntry {
+struct StreamSlot {
     stream: Stream,
-    feed: Box<dyn Feed>,
+    feed: Box<dyn StreamReader>,
     backoff: Option<Backoff>,
     /// The message of the failure that it backs off from.
     detail: String,
@@ -77,7 +77,7 @@ enum Purpose {
 /// A request and the part of its answer that has arrived.
 struct InFlight {
     purpose: Purpose,
-    incoming: Incoming,
+    incoming: IncomingResponse,
     reader: Reader,
 }
 
@@ -110,7 +110,7 @@ struct Lines {
 pub struct Session {
     settings: Settings,
     client: ApiClient,
-    slots: Vec<StreamEntry>,
+    slots: Vec<StreamSlot>,
     /// Positions of streams that are not collected now.
     others: Vec<(String, StreamPosition)>,
     batch_quota: Quota,
@@ -154,12 +154,12 @@ impl Session {
             .map_err(PollError::UnusableCheckpoint)?
             .unwrap_or_default();
         let mut client = ApiClient::new(&settings.credentials, now, random);
-        client.resume_region(checkpoint.region.as_deref());
+        client.restore_region(checkpoint.region.as_deref());
         let start = settings.start.resolve(now);
         let slot = |stream: &Stream| {
             let position = checkpoint.streams.remove(stream.name());
             let feed = streams::open(*stream, position.as_ref(), (start, &settings));
-            StreamEntry {
+            StreamSlot {
                 stream: *stream,
                 feed,
                 lost_answers: position.as_ref().map_or(0, |p| p.lost_answers),
@@ -168,7 +168,7 @@ impl Session {
                 turn: 0,
             }
         };
-        let mut slots: Vec<StreamEntry> = settings.streams.iter().map(slot).collect();
+        let mut slots: Vec<StreamSlot> = settings.streams.iter().map(slot).collect();
         let last = checkpoint.last_turn.as_deref();
         let last = slots
             .iter()
@@ -237,17 +237,17 @@ impl Session {
             return;
         };
         if let Some(skew_ms) = kept.skew_ms {
-            self.client.resume_skew(skew_ms);
+            self.client.restore_skew(skew_ms);
         }
         if let Some(token) = kept.token {
-            self.client.import_token(token);
+            self.client.restore_token(token);
         }
     }
 
     /// Begins a poll.
     pub fn begin(&mut self, limits: Limits, now: Timestamp) {
         self.client.set_now(now);
-        self.see_backoffs();
+        self.adjust_backoffs();
         let batch = Builder::new(limits);
         self.poll = Some(Poll {
             batch,
@@ -263,7 +263,7 @@ impl Session {
     /// Not inside what the credentials need, which everything waits for, and not where an answer is
     /// lost each time.
     fn may_stop_here(&self) -> bool {
-        let holds = |slot: &StreamEntry| {
+        let holds = |slot: &StreamSlot| {
             slot.feed.has_records()
                 || (slot.lost_answers >= LOST_ANSWERS_MAX && slot.feed.holds_answer())
         };
@@ -278,7 +278,7 @@ impl Session {
     }
 
     /// Continues with the answer in flight.
-    fn go_on(&mut self) -> Step {
+    fn continue_in_flight(&mut self) -> Step {
         let Some(in_flight) = &mut self.in_flight else {
             return Step::Again;
         };
@@ -304,7 +304,7 @@ impl Session {
     fn start_next(&mut self) -> Step {
         let ready = |index: &usize| self.is_ready(*index);
         // Streams whose answers are lost each time come last: a poll may end inside their answer.
-        let loses = |slot: &StreamEntry| slot.lost_answers >= LOST_ANSWERS_MAX;
+        let loses = |slot: &StreamSlot| slot.lost_answers >= LOST_ANSWERS_MAX;
         let turn = |index: &usize| self.slots.get(*index).map(|slot| (loses(slot), slot.turn));
         let longest_ago = || (0..self.slots.len()).filter(ready).min_by_key(turn);
         let has_records = |index: &usize| {
@@ -341,25 +341,25 @@ impl Session {
             return self.preflight();
         }
         match slot.feed.next(context, &mut poll.batch) {
-            FeedAction::Nothing(_) => {
+            ReaderAction::Idle(_) => {
                 self.retry_call = None;
                 Step::Again
             }
-            FeedAction::Records => {
+            ReaderAction::Records => {
                 let offer = slot
                     .feed
                     .take_records(&mut self.processor, context, &mut poll.batch);
-                if offer == PushResult::Pushed {
+                if offer == OfferResult::Pushed {
                     slot.lost_answers = 0;
                 }
                 let stall = slot.feed.take_stall();
                 self.back_off_if_stalled(index, stall);
                 match offer {
-                    PushResult::Pushed => Step::Again,
-                    PushResult::BatchFull => Step::Stop,
+                    OfferResult::Pushed => Step::Again,
+                    OfferResult::BatchFull => Step::Stop,
                 }
             }
-            FeedAction::Call(call) => {
+            ReaderAction::Call(call) => {
                 // After an outage a feed may list anew what it seemed to have.
                 if !self.client.is_ready() {
                     return self.preflight();
@@ -376,14 +376,14 @@ impl Session {
                     None => self.preflight(),
                 }
             }
-            FeedAction::Download(request) => self.send(Purpose::File { slot: index }, request),
+            ReaderAction::Download(request) => self.send(Purpose::File { slot: index }, request),
         }
     }
 
     /// Makes the preflight request, unless the last answer to it asked for a
     /// wait that is not over.
     fn preflight(&mut self) -> Step {
-        match self.client.preflight() {
+        match self.client.credential_request() {
             Ok(request) => self.send(Purpose::Preflight, request),
             Err(error) => {
                 self.fail(error);
@@ -423,23 +423,23 @@ impl Session {
         }
         self.in_flight = Some(InFlight {
             purpose,
-            incoming: Incoming::default(),
+            incoming: IncomingResponse::default(),
             reader: Reader::Whole,
         });
         Step::Send(request)
     }
 
-    const fn quota(&self, meter: Meter) -> &Quota {
+    const fn quota(&self, meter: QuotaKind) -> &Quota {
         match meter {
-            Meter::Batch => &self.batch_quota,
-            Meter::Events => &self.events_quota,
+            QuotaKind::Batch => &self.batch_quota,
+            QuotaKind::Events => &self.events_quota,
         }
     }
 
-    const fn quota_mut(&mut self, meter: Meter) -> &mut Quota {
+    const fn quota_mut(&mut self, meter: QuotaKind) -> &mut Quota {
         match meter {
-            Meter::Batch => &mut self.batch_quota,
-            Meter::Events => &mut self.events_quota,
+            QuotaKind::Batch => &mut self.batch_quota,
+            QuotaKind::Events => &mut self.events_quota,
         }
     }
 

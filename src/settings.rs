@@ -235,7 +235,7 @@ impl EventSettings {
     /// The first setting that is unknown or, of those that shape events, not usable.
     pub fn parse(json: &str) -> Result<Self, SettingsError> {
         let raw: SettingsInput =
-            serde_json::from_str(json).map_err(|problem| error("", not_an_object(&problem)))?;
+            serde_json::from_str(json).map_err(|problem| error("", parse_error(&problem)))?;
         Ok(Self {
             include_original: raw.include_original.unwrap_or(false),
             attack: raw.attack.unwrap_or(true),
@@ -266,7 +266,7 @@ impl Settings {
     #[cold]
     pub fn parse(json: &str) -> Result<Self, SettingsError> {
         let mut raw: SettingsInput =
-            serde_json::from_str(json).map_err(|problem| error("", not_an_object(&problem)))?;
+            serde_json::from_str(json).map_err(|problem| error("", parse_error(&problem)))?;
         let mut problems = Problems::default();
         let api = problems.note(choice(
             "api",
@@ -372,7 +372,7 @@ impl Settings {
 }
 
 /// Returns the parser's message without its quotation of the text, which could hold a secret.
-fn not_an_object(problem: &serde_json::Error) -> String {
+fn parse_error(problem: &serde_json::Error) -> String {
     let text = problem.to_string();
     // `unknown field` and `missing field` name keys; type errors quote values, so those are cut.
     if text.starts_with("unknown field") {

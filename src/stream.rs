@@ -2,7 +2,7 @@
 //!
 //! Everything that is a fact about a stream and not a decision stands in one row of [`STREAMS`].
 
-use crate::field::{self, Name};
+use crate::field::{self, FieldName};
 use core::fmt;
 
 /// Declares the [`Stream`] enum and its table from one list, so that neither can miss a row.
@@ -38,7 +38,7 @@ pub struct StreamInfo {
     /// How records are requested, and where they stand in an answer.
     pub fetch: FetchKind,
     /// The members of a record that say when it happened; the first that can be read counts.
-    pub times: &'static [Name],
+    pub times: &'static [FieldName],
     /// The role permission, in the words of the Administration Console.
     pub permission: &'static str,
     /// The API product to select for the application.
@@ -78,7 +78,7 @@ pub enum FetchKind {
         every_minutes: u32,
     },
     /// One file of threat indicators after another, by token (`mimecast-api.md` §5.11).
-    Feed {
+    ThreatFeed {
         /// The `feedType` of the request.
         feed_type: &'static str,
     },
@@ -185,7 +185,7 @@ const fn log(
     name: &'static str,
     endpoint: &'static str,
     post: Post,
-    times: &'static [Name],
+    times: &'static [FieldName],
     permission: &'static str,
 ) -> StreamInfo {
     StreamInfo {
@@ -210,7 +210,7 @@ const fn ascending(
     name: &'static str,
     endpoint: &'static str,
     list: &'static str,
-    times: &'static [Name],
+    times: &'static [FieldName],
     permission: &'static str,
 ) -> StreamInfo {
     let post = Post {
@@ -231,7 +231,7 @@ const fn ascending(
 /// Returns a feed of threat indicators (`mimecast-api.md` §5.11).
 const fn threat_intel(name: &'static str, feed_type: &'static str) -> StreamInfo {
     StreamInfo {
-        fetch: FetchKind::Feed { feed_type },
+        fetch: FetchKind::ThreatFeed { feed_type },
         product: "Threat Management",
         retention_hours: Some(7 * 24),
         order: Order::AsWritten,

@@ -223,7 +223,7 @@ impl Upstream {
             "/api/audit/get-audit-events" => self.audit_page(body),
             _ => {
                 let asked = |row: &&crate::stream::StreamInfo| match row.fetch {
-                    FetchKind::Feed { feed_type } => body.contains(feed_type),
+                    FetchKind::ThreatFeed { feed_type } => body.contains(feed_type),
                     FetchKind::Campaigns { .. }
                     | FetchKind::Files { .. }
                     | FetchKind::List { .. }

@@ -15,7 +15,7 @@ use mimecast_simulator::{Config, Endpoint, Simulator};
 use serde_json::Value;
 use source_common::secret::Secret;
 use source_host::settings::Settings;
-use source_host::source::{components, ready};
+use source_host::source::{components, prepare};
 use source_runtime::bindings::{Batch, Limits, NextPoll};
 use source_runtime::source::{NetworkAccess, Source};
 
@@ -38,7 +38,7 @@ async fn source(simulator: &Simulator, more: &str) -> Source {
     std::fs::write(&file, text).unwrap();
     let settings = Settings::read(&file).unwrap();
     let components = components(&settings, None).unwrap();
-    ready(&components, &settings.sources[0], NetworkAccess::Online)
+    prepare(&components, &settings.sources[0], NetworkAccess::Online)
         .await
         .unwrap()
 }
@@ -132,7 +132,7 @@ async fn a_host_that_drops_each_instance_asks_for_one_token_per_lifetime() {
         audit_events: 2_000,
         quota_calls: 1_000_000,
         general_quota_calls: 1_000_000,
-        traps: false, // which add records of their own
+        quirks: false, // which add records of their own
         ..Config::default()
     };
     let simulator = Simulator::start(config).await.unwrap();
@@ -180,7 +180,7 @@ async fn twenty_thousand_held_messages_are_followed_beside_all_streams() {
         log_records: 20,
         quota_calls: 1_000_000,
         general_quota_calls: 1_000_000,
-        traps: false,
+        quirks: false,
         ..Config::default()
     };
     let simulator = Simulator::start(config).await.unwrap();

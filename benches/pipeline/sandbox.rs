@@ -5,7 +5,7 @@ use std::hint::black_box;
 use mimecast_simulator::Simulator;
 use source_common::secret::Secret;
 use source_host::settings::Settings;
-use source_host::source::{component_at, ready};
+use source_host::source::{component_at, prepare};
 use source_runtime::bindings::{Limits, NextPoll};
 use source_runtime::source::{Components, NetworkAccess, OFFLINE_MEMORY_BYTES_MAX, Source};
 
@@ -50,7 +50,7 @@ pub(crate) fn measure(size: Size, native: &Native) {
     let directory = tempfile::tempdir().unwrap();
     let path = tenant::write_settings(&tenant::access(&simulator), directory.path());
     let settings = Settings::read(&path).unwrap();
-    let source = ready(&components, &settings.sources[0], NetworkAccess::Online);
+    let source = prepare(&components, &settings.sources[0], NetworkAccess::Online);
     let source = runtime.block_on(source).unwrap();
     let mut events = 0;
     let run = || timed(|| events = runtime.block_on(collect(&source)));

@@ -58,7 +58,7 @@ pub unsafe extern "C" fn mimecast_ecs(
 ) -> *const u8 {
     // SAFETY: the caller promises the same.
     let (tag, record) = unsafe { (bytes(tag, tag_length), bytes(record, record_length)) };
-    answer(Format::Ecs, tag, (seconds, nanoseconds), record)
+    process(Format::Ecs, tag, (seconds, nanoseconds), record)
 }
 
 /// Normalizes one record to OCSF.
@@ -77,7 +77,7 @@ pub unsafe extern "C" fn mimecast_ocsf(
 ) -> *const u8 {
     // SAFETY: the caller promises the same.
     let (tag, record) = unsafe { (bytes(tag, tag_length), bytes(record, record_length)) };
-    answer(Format::Ocsf, tag, (seconds, nanoseconds), record)
+    process(Format::Ocsf, tag, (seconds, nanoseconds), record)
 }
 
 /// Returns the bytes of an argument, or nothing where Fluent Bit had no memory for them.
@@ -91,7 +91,7 @@ unsafe fn bytes<'a>(start: *const u8, length: i32) -> Option<&'a [u8]> {
     (!start.is_null()).then(|| unsafe { slice::from_raw_parts(start, length) })
 }
 
-fn answer(
+fn process(
     format: Format,
     tag: Option<&[u8]>,
     (seconds, nanoseconds): (u32, u32),
@@ -102,7 +102,7 @@ fn answer(
     let kept = FILTER.take().filter(|filter| filter.format() == format);
     let mut filter = kept.unwrap_or_else(|| Box::new(Filter::new(format)));
     // The text stays where it is: moving the box does not move the buffer.
-    let text = filter.answer(tag.unwrap_or_default(), now, record);
+    let text = filter.process(tag.unwrap_or_default(), now, record);
     let start = text.as_ptr();
     FILTER.set(Some(filter));
     start

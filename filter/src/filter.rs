@@ -58,7 +58,7 @@ impl Filter {
     /// Returns the event of a record, or the record with the reason why there is none: always one
     /// JSON object, in which NULs are escaped, with a NUL behind it. `record` is `None` where the
     /// caller had no memory for it.
-    pub fn answer(&mut self, tag: &[u8], now: Timestamp, record: Option<&[u8]>) -> &[u8] {
+    pub fn process(&mut self, tag: &[u8], now: Timestamp, record: Option<&[u8]>) -> &[u8] {
         if self.answer.capacity() > BUFFER_BYTES_KEPT {
             *self = Self::new(self.format);
         }

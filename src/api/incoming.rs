@@ -13,14 +13,14 @@ const ERROR_BYTES_MAX: usize = 64 * 1024;
 
 /// The part of an answer that has arrived.
 #[derive(Debug, Default)]
-pub struct Incoming {
+pub struct IncomingResponse {
     head: Option<Head>,
     body: Vec<u8>,
     ended: bool,
     transfer: Transfer,
 }
 
-impl Incoming {
+impl IncomingResponse {
     /// Status and headers, once they have arrived.
     #[must_use]
     pub const fn head(&self) -> Option<&Head> {
@@ -63,7 +63,7 @@ impl Incoming {
     }
 
     /// Marks the body as complete.
-    pub fn end(&mut self) {
+    pub fn finish(&mut self) {
         self.ended = true;
         strip_byte_order_mark(&mut self.body);
     }

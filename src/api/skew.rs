@@ -71,7 +71,7 @@ impl ClockSkew {
 
     /// Keeps only the last answer, after the upstream itself refused
     /// a call for its time.
-    pub(super) fn believe_last(&mut self) {
+    pub(super) fn keep_last_only(&mut self) {
         if let Some(last) = self.last_ms() {
             *self = Self::known(last);
         }
@@ -142,7 +142,7 @@ mod tests {
         assert_eq!((skew.ms(), ClockSkew::default().ms()), (-7_200_000, 0));
         skew.samples.push_back(9);
         assert_eq!(skew.ms(), -7_200_000);
-        skew.believe_last();
+        skew.keep_last_only();
         assert_eq!((skew.ms(), skew.last_ms()), (9, Some(9)));
     }
 }

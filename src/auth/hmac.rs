@@ -171,7 +171,7 @@ fn region(body: &[u8]) -> Result<String, AuthError> {
         return Err(AuthError::Refused(why));
     };
     parse_origin("base_url", &region).map_err(|_| {
-        let shown = fail::shown(&region);
+        let shown = fail::sanitize(&region);
         AuthError::Protocol(format!(
             "the discovery answer names {shown:?}, which is no origin"
         ))

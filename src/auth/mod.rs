@@ -78,14 +78,14 @@ impl Auth {
 
     /// Returns the preflight request: for a token, or for the region.
     #[must_use]
-    pub fn preflight(&self, stamp: Stamp) -> Request {
+    pub fn credential_request(&self, stamp: Stamp) -> Request {
         match self {
             Self::Hmac(keys) => keys.discovery(stamp),
             Self::OAuth2(application) => application.request(),
         }
     }
 
-    /// Takes the successful answer to [`Auth::preflight`]. Returns the name of an optional member
+    /// Takes the successful answer to [`Auth::credential_request`]. Returns the name of an optional member
     /// that cannot be read.
     ///
     /// # Errors
@@ -138,7 +138,7 @@ impl Auth {
     }
 
     /// Uses the region that discovery found earlier, unless the settings name one.
-    pub fn resume_region(&mut self, origin: Option<&str>) {
+    pub fn restore_region(&mut self, origin: Option<&str>) {
         if let Self::Hmac(keys) = self {
             keys.restore_region(origin);
         }
@@ -162,7 +162,7 @@ impl Auth {
     }
 
     /// Restores the access token of an earlier session.
-    pub fn import_token(&mut self, (text, use_until): (String, Timestamp), now: Timestamp) {
+    pub fn restore_token(&mut self, (text, use_until): (String, Timestamp), now: Timestamp) {
         match self {
             Self::Hmac(_) => {}
             Self::OAuth2(application) => application.import(text, use_until, now),

@@ -16,7 +16,7 @@ const DEFAULT_LIFE_S: u32 = 1800;
 const LIFE_S_MAX: u32 = 86_400;
 
 /// A token is renewed a minute before it expires, so that none expires in flight.
-const EARLY_MS: i64 = 60_000;
+const RENEWAL_MARGIN_MS: i64 = 60_000;
 
 /// An access token and when to stop using it.
 #[derive(Clone, Debug)]
@@ -154,10 +154,10 @@ impl OAuth2 {
             ));
         };
         let unreadable = grant.expires_in.unreadable("expires_in");
-        let life_s = grant.expires_in.value().map_or(DEFAULT_LIFE_S, life);
+        let life_s = grant.expires_in.value().map_or(DEFAULT_LIFE_S, lifetime_s);
         let life_ms = i64::from(life_s).saturating_mul(1000);
         // A short lifetime is halved instead of being used up by the early renewal.
-        let early_ms = EARLY_MS.min(life_ms / 2);
+        let early_ms = RENEWAL_MARGIN_MS.min(life_ms / 2);
         let use_until = now.plus_ms(life_ms.saturating_sub(early_ms));
         self.token = Some(Token {
             secret: Secret::new(text),
@@ -174,7 +174,7 @@ impl OAuth2 {
     clippy::cast_sign_loss,
     reason = "clamped to a range that fits"
 )]
-fn life(seconds: f64) -> u32 {
+fn lifetime_s(seconds: f64) -> u32 {
     seconds.clamp(1.0, f64::from(LIFE_S_MAX)) as u32
 }
 

@@ -4,7 +4,7 @@ use super::{Builder, Entry, Limits, RecordLine, RecordProcessor, Rejected};
 use crate::decode::json::{self, Kind, Member};
 use crate::decode::key_value;
 use crate::record::legacy;
-use crate::remembered::Deduplication;
+use crate::seen_ids::Deduplication;
 use crate::stream::Stream;
 use crate::time::Timestamp;
 

@@ -48,7 +48,7 @@ pub(super) fn read(body: &[u8]) -> Option<String> {
     let codes: Vec<String> = categories
         .flatten()
         .filter_map(code)
-        .map(|code| fail::shown(&code))
+        .map(|code| fail::sanitize(&code))
         .take(CATEGORIES_MAX)
         .collect();
     (!codes.is_empty()).then(|| format!("categories: {}", codes.join(", ")))

@@ -45,8 +45,8 @@ struct Flat {
 impl From<Flat> for UpstreamError {
     fn from(flat: Flat) -> Self {
         Self {
-            code: shown(&flat.code.unwrap_or_default()),
-            message: shown(&flat.message.unwrap_or_default()),
+            code: sanitize(&flat.code.unwrap_or_default()),
+            message: sanitize(&flat.message.unwrap_or_default()),
         }
     }
 }
@@ -66,7 +66,7 @@ pub fn read(body: &[u8]) -> Option<UpstreamError> {
     }
     body.detail.map(|text| UpstreamError {
         code: String::new(),
-        message: shown(&text),
+        message: sanitize(&text),
     })
 }
 
@@ -91,7 +91,7 @@ fn of_value(value: &RawValue) -> UpstreamError {
     if let Some(text) = lenient::text(value) {
         return UpstreamError {
             code: String::new(),
-            message: shown(&text),
+            message: sanitize(&text),
         };
     }
     serde_json::from_str::<Flat>(value.get()).map_or_else(|_| UpstreamError::unnamed(), Into::into)
@@ -108,21 +108,21 @@ impl UpstreamError {
 
 /// Sanitizes untrusted text: one line, no invisible characters, bounded length.
 #[must_use]
-pub fn shown(text: &str) -> String {
-    shown_within(text, SHOWN_CHARS_MAX)
+pub fn sanitize(text: &str) -> String {
+    sanitize_within(text, SHOWN_CHARS_MAX)
 }
 
 /// Sanitizes untrusted text to at most so many characters.
 #[must_use]
-pub fn shown_within(text: &str, chars_max: usize) -> String {
-    let plain = |c: char| if is_unseen(c) { ' ' } else { c };
+pub fn sanitize_within(text: &str, chars_max: usize) -> String {
+    let plain = |c: char| if is_invisible(c) { ' ' } else { c };
     text.chars().take(chars_max).map(plain).collect()
 }
 
 /// Returns whether a character is invisible and affects how others are displayed, or ends a line:
 /// control characters, line separators, marks and embeddings of the direction of writing.
 #[must_use]
-pub fn is_unseen(c: char) -> bool {
+pub fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(
             c,
@@ -206,10 +206,10 @@ mod tests {
 
     #[test]
     fn a_text_from_outside_is_shown_on_one_short_line() {
-        assert_eq!(shown("a\nb\u{1b}[31m"), "a b [31m");
-        assert_eq!(shown("a\u{202e}b\u{2066}c\u{2028}d\u{85}e"), "a b c d e");
-        assert_eq!(shown("héllo – 日本 😀"), "héllo – 日本 😀");
-        assert_eq!(shown(&"x".repeat(1000)).len(), SHOWN_CHARS_MAX);
-        assert_eq!(shown_within("é\nx", 2), "é ");
+        assert_eq!(sanitize("a\nb\u{1b}[31m"), "a b [31m");
+        assert_eq!(sanitize("a\u{202e}b\u{2066}c\u{2028}d\u{85}e"), "a b c d e");
+        assert_eq!(sanitize("héllo – 日本 😀"), "héllo – 日本 😀");
+        assert_eq!(sanitize(&"x".repeat(1000)).len(), SHOWN_CHARS_MAX);
+        assert_eq!(sanitize_within("é\nx", 2), "é ");
     }
 }

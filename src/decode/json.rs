@@ -24,7 +24,7 @@ pub const DEPTH_MAX: u32 = 64;
 
 const TOO_DEEP: &str = "nested deeper than 64 levels";
 const CONTROL_CHARACTER: &str = "control character in a string";
-const HALF_PAIR: &str = "half of a surrogate pair";
+const LONE_SURROGATE: &str = "half of a surrogate pair";
 
 /// Splits `text`, which must be one object and white space around it, into members, in the order
 /// in which they stand. `members` is cleared first.
@@ -455,13 +455,13 @@ impl<'a> Scanner<'a> {
                 self.position += 1;
                 match self.hex()? {
                     0xD800..=0xDBFF => {
-                        self.expect(b'\\', HALF_PAIR)?;
-                        self.expect(b'u', HALF_PAIR)?;
+                        self.expect(b'\\', LONE_SURROGATE)?;
+                        self.expect(b'u', LONE_SURROGATE)?;
                         if !matches!(self.hex()?, 0xDC00..=0xDFFF) {
-                            return self.error(HALF_PAIR);
+                            return self.error(LONE_SURROGATE);
                         }
                     }
-                    0xDC00..=0xDFFF => return self.error(HALF_PAIR),
+                    0xDC00..=0xDFFF => return self.error(LONE_SURROGATE),
                     _ => {}
                 }
                 Ok(false)

@@ -123,14 +123,14 @@ pub struct LineReader {
     /// Where the last line that was returned begins.
     last_at: usize,
     /// Whether the line at `line_at` was cut because it is too long.
-    passing_over: bool,
+    skipping: bool,
     taken_bytes: u64,
     inflated_bytes: u64,
     may_be_empty: bool,
     /// Whether the first line is still to come: it may begin with a byte order mark.
     is_first: bool,
     /// Whether the body is not compressed and no record was seen yet.
-    is_unproven: bool,
+    is_unverified: bool,
 }
 
 impl Default for LineReader {
@@ -154,18 +154,18 @@ impl LineReader {
             line_at: 0,
             scanned: 0,
             last_at: 0,
-            passing_over: false,
+            skipping: false,
             taken_bytes: 0,
             inflated_bytes: 0,
             may_be_empty: true,
             is_first: true,
-            is_unproven: false,
+            is_unverified: false,
         }
     }
 
     /// Creates a reader at the start of a body that must not be empty.
     #[must_use]
-    pub fn of_some_bytes() -> Self {
+    pub fn new_non_empty() -> Self {
         Self {
             may_be_empty: false,
             ..Self::new()
@@ -193,20 +193,20 @@ impl LineReader {
         loop {
             if let Some(range) = self.find_line() {
                 let range = self.without_mark(range);
-                if core::mem::take(&mut self.passing_over) {
+                if core::mem::take(&mut self.skipping) {
                     continue; // the rest of a line that was returned as too long
                 }
-                if !self.is_proven_by(&range) {
+                if !self.verify_line(&range) {
                     return Line::Broken(BrokenBody::NotGzip);
                 }
                 return Line::Whole(self.window.get(range).unwrap_or_default());
             }
             let pending = self.filled.saturating_sub(self.line_at);
-            if pending >= LINE_BYTES_MAX || (self.passing_over && pending > 0) {
+            if pending >= LINE_BYTES_MAX || (self.skipping && pending > 0) {
                 let start = self.line_at;
                 self.line_at = self.filled;
                 self.scanned = self.filled;
-                if !core::mem::replace(&mut self.passing_over, true) {
+                if !core::mem::replace(&mut self.skipping, true) {
                     let kept = start..start.saturating_add(LINE_BYTES_KEPT).min(self.filled);
                     return Line::TooLong(self.window.get(kept).unwrap_or_default());
                 }
@@ -267,12 +267,12 @@ impl LineReader {
         let start = core::mem::replace(&mut self.line_at, self.filled);
         self.last_at = start;
         let range = self.without_mark(start..self.filled);
-        if !self.is_proven_by(&range) {
+        if !self.verify_line(&range) {
             return Line::Broken(BrokenBody::NotGzip);
         }
         match self.window.get(range) {
             Some(line) if !line.is_empty() => Line::Whole(line),
-            _ if self.is_unproven => Line::Broken(BrokenBody::NotGzip),
+            _ if self.is_unverified => Line::Broken(BrokenBody::NotGzip),
             _ => Line::End,
         }
     }
@@ -294,12 +294,12 @@ impl LineReader {
     /// Returns whether the line may be one of a batch file. Where a body is not compressed, its
     /// first line has to look like a record: an answer that is no file may be JSON as well, and
     /// must not count as the file.
-    fn is_proven_by(&mut self, range: &Range<usize>) -> bool {
+    fn verify_line(&mut self, range: &Range<usize>) -> bool {
         let line = self.window.get(range.clone()).unwrap_or_default();
-        if !self.is_unproven || line.trim_ascii().is_empty() {
+        if !self.is_unverified || line.trim_ascii().is_empty() {
             return true;
         }
-        self.is_unproven = false;
+        self.is_unverified = false;
         // Runs once for each body, so a plain search is fast enough.
         let is_in_line = |member: &&str| {
             let mut places = line.windows(member.len());
@@ -319,7 +319,7 @@ impl LineReader {
         if let Stage::Start { first } = self.stage {
             if let Some(stage) = start_of_member(input, first, self.finished) {
                 let is_empty = first && stage == Stage::Done;
-                self.is_unproven = stage == Stage::Plain;
+                self.is_unverified = stage == Stage::Plain;
                 self.stage = if is_empty && !self.may_be_empty {
                     Stage::Broken(BrokenBody::Empty)
                 } else {
@@ -488,7 +488,7 @@ mod tests {
 
     #[test]
     fn an_empty_body_can_be_one_that_should_not_be() {
-        let mut reader = LineReader::of_some_bytes();
+        let mut reader = LineReader::new_non_empty();
         reader.finish();
         assert_eq!(reader.next_line(), Line::Broken(BrokenBody::Empty));
     }

@@ -14,7 +14,7 @@ use super::zip::{self, Archive, Part, ZipError};
 
 /// The result of [`LogFileReader::read`].
 #[derive(Debug, PartialEq, Eq)]
-pub enum Found<'a> {
+pub enum ReadResult<'a> {
     /// All files were returned.
     End,
     /// The next file begins. The name is what the upstream says.
@@ -75,7 +75,7 @@ struct Scan {
     /// Of the element at `at`.
     nesting: Nesting,
     /// The record was returned as too long, and its rest is passed over.
-    passing_over: bool,
+    skipping: bool,
 }
 
 /// Where a record is.
@@ -111,7 +111,7 @@ enum Stage {
     /// Before a file.
     Between,
     /// The rest of the file is not looked at.
-    Dropping,
+    Skipping,
     /// Inside the list of a JSON file.
     Elements,
     /// Before the list of a JSON file.
@@ -125,7 +125,7 @@ enum Stage {
 }
 
 /// The result of one scan of the window.
-enum Look {
+enum ScanResult {
     /// Something was passed over.
     Again,
     Broken(&'static str),
@@ -180,33 +180,33 @@ impl LogFileReader {
     }
 
     /// Returns the next item.
-    pub fn read(&mut self) -> Found<'_> {
+    pub fn read(&mut self) -> ReadResult<'_> {
         if core::mem::take(&mut self.again) {
             return self.record();
         }
         loop {
             match self.look() {
-                Look::Again => continue,
-                Look::Broken(why) => {
-                    self.stage = Stage::Dropping;
+                ScanResult::Again => continue,
+                ScanResult::Broken(why) => {
+                    self.stage = Stage::Skipping;
                     self.failed = true;
-                    return Found::FileBroken(why);
+                    return ReadResult::FileBroken(why);
                 }
-                Look::Drop => {
-                    self.stage = Stage::Dropping;
+                ScanResult::Drop => {
+                    self.stage = Stage::Skipping;
                     continue;
                 }
-                Look::More => {}
-                Look::NotARecord(range) => return Found::NotARecord(self.part(range)),
-                Look::Object => {
+                ScanResult::More => {}
+                ScanResult::NotARecord(range) => return ReadResult::NotARecord(self.part(range)),
+                ScanResult::Object => {
                     self.last = Last::Object;
                     return self.record();
                 }
-                Look::Record(range) => {
+                ScanResult::Record(range) => {
                     self.last = Last::Window(range);
                     return self.record();
                 }
-                Look::TooLong(range) => return Found::TooLong(self.part(range)),
+                ScanResult::TooLong(range) => return ReadResult::TooLong(self.part(range)),
             }
             if self.complete {
                 let is_json = matches!(self.stage, Stage::Elements | Stage::Head);
@@ -214,32 +214,32 @@ impl LogFileReader {
                 self.stage = Stage::Between;
                 match (core::mem::take(&mut self.failed), is_json) {
                     (true, _) => continue,
-                    (false, true) => return Found::FileBroken(CUT),
-                    (false, false) => return Found::FileEnd,
+                    (false, true) => return ReadResult::FileBroken(CUT),
+                    (false, false) => return ReadResult::FileEnd,
                 }
             }
             match self.pull() {
                 Part::Content => {}
-                Part::End => return Found::End,
+                Part::End => return ReadResult::End,
                 Part::File(name) => {
                     self.begin_file(&name);
-                    return Found::File(&self.name);
+                    return ReadResult::File(&self.name);
                 }
                 Part::FileBroken(why) => {
                     self.stage = Stage::Between;
                     if !core::mem::take(&mut self.failed) {
-                        return Found::FileBroken(why);
+                        return ReadResult::FileBroken(why);
                     }
                 }
                 Part::FileEnd => self.complete = true,
-                Part::NeedsInput => return Found::NeedsInput,
-                Part::Broken(ZipError(why)) => return Found::Broken(why),
+                Part::NeedsInput => return ReadResult::NeedsInput,
+                Part::Broken(ZipError(why)) => return ReadResult::Broken(why),
             }
         }
     }
 
-    /// Returns the first bytes of what could not be read, after [`Found::FileBroken`] and
-    /// [`Found::Broken`]: of the record that was not complete, or of the body.
+    /// Returns the first bytes of what could not be read, after [`ReadResult::FileBroken`] and
+    /// [`ReadResult::Broken`]: of the record that was not complete, or of the body.
     #[must_use]
     pub fn unread(&self) -> &[u8] {
         let record = self.rest();
@@ -256,10 +256,10 @@ impl LogFileReader {
         self.again = true;
     }
 
-    fn record(&self) -> Found<'_> {
+    fn record(&self) -> ReadResult<'_> {
         match &self.last {
-            Last::Object => Found::Record(self.object.as_bytes()),
-            Last::Window(range) => Found::Record(self.part(range.clone())),
+            Last::Object => ReadResult::Record(self.object.as_bytes()),
+            Last::Window(range) => ReadResult::Record(self.part(range.clone())),
         }
     }
 
@@ -337,19 +337,19 @@ impl LogFileReader {
             .clone_into(&mut self.name);
     }
 
-    fn look(&mut self) -> Look {
+    fn look(&mut self) -> ScanResult {
         match self.stage {
-            Stage::Between => Look::More,
-            Stage::Dropping => {
+            Stage::Between => ScanResult::More,
+            Stage::Skipping => {
                 self.window.clear();
                 self.at = 0;
                 self.scan.at = 0;
-                Look::More
+                ScanResult::More
             }
             Stage::Elements => self.element(),
             Stage::Head => self.head(),
             Stage::Lines { first } => self.line(first),
-            Stage::Refused => Look::Broken(UNSAFE_NAME),
+            Stage::Refused => ScanResult::Broken(UNSAFE_NAME),
             Stage::Start => self.start(),
         }
     }
@@ -358,7 +358,7 @@ impl LogFileReader {
         self.window.get(self.at..).unwrap_or_default()
     }
 
-    fn start(&mut self) -> Look {
+    fn start(&mut self) -> ScanResult {
         let rest = self.rest();
         // A byte order mark has no meaning in UTF-8.
         let blank = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, 0xef | 0xbb | 0xbf);
@@ -367,34 +367,34 @@ impl LogFileReader {
         self.at = self.at.saturating_add(blanks);
         self.scan.at = self.at;
         match first {
-            None => Look::More,
+            None => ScanResult::More,
             Some(b'{') => {
                 self.stage = Stage::Head;
-                Look::Again
+                ScanResult::Again
             }
             Some(_) => {
                 self.stage = Stage::Lines { first: true };
-                Look::Again
+                ScanResult::Again
             }
         }
     }
 
-    fn head(&mut self) -> Look {
+    fn head(&mut self) -> ScanResult {
         let rest = self.rest();
         match list_at(rest) {
             List::At(at) => {
                 self.at = self.at.saturating_add(at);
                 self.scan.at = self.at;
                 self.stage = Stage::Elements;
-                Look::Again
+                ScanResult::Again
             }
-            List::More if rest.len() < HEAD_BYTES_MAX => Look::More,
-            List::More | List::None => Look::Broken(NO_DATA),
+            List::More if rest.len() < HEAD_BYTES_MAX => ScanResult::More,
+            List::More | List::None => ScanResult::Broken(NO_DATA),
         }
     }
 
     /// Returns the next object of the list.
-    fn element(&mut self) -> Look {
+    fn element(&mut self) -> ScanResult {
         let mut scan = self.scan;
         let bytes = self.window.get(scan.at..).unwrap_or_default();
         for (offset, byte) in bytes.iter().enumerate() {
@@ -407,8 +407,8 @@ impl LogFileReader {
                         self.at = next.saturating_sub(1);
                         scan.nesting.push(*byte);
                     }
-                    b']' => return Look::Drop,
-                    _ => return Look::Broken(NOT_OBJECTS),
+                    b']' => return ScanResult::Drop,
+                    _ => return ScanResult::Broken(NOT_OBJECTS),
                 }
                 continue;
             }
@@ -416,12 +416,12 @@ impl LogFileReader {
             if scan.nesting.depth() == 0 {
                 let range = self.at..next;
                 self.at = next;
-                let is_rest = core::mem::take(&mut scan.passing_over);
+                let is_rest = core::mem::take(&mut scan.skipping);
                 self.scan = scan;
                 return if is_rest {
-                    Look::Again
+                    ScanResult::Again
                 } else {
-                    Look::Record(range)
+                    ScanResult::Record(range)
                 };
             }
         }
@@ -430,7 +430,7 @@ impl LogFileReader {
     }
 
     /// Returns the next line.
-    fn line(&mut self, first: bool) -> Look {
+    fn line(&mut self, first: bool) -> ScanResult {
         let unseen = self.window.get(self.scan.at..).unwrap_or_default();
         let end = match memchr::memchr(b'\n', unseen) {
             Some(at) => self.scan.at.saturating_add(at),
@@ -443,40 +443,40 @@ impl LogFileReader {
         let range = self.at..end;
         self.at = end.saturating_add(1).min(self.window.len());
         self.scan.at = self.at;
-        if core::mem::take(&mut self.scan.passing_over) {
-            return Look::Again;
+        if core::mem::take(&mut self.scan.skipping) {
+            return ScanResult::Again;
         }
         let bytes = self.window.get(range.clone()).unwrap_or_default();
         let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
         if bytes.is_empty() {
-            return Look::Again;
+            return ScanResult::Again;
         }
         // Bytes that are no text cost no more than themselves.
         let text = String::from_utf8_lossy(bytes);
         self.object.clear();
         if key_value::push_object(&text, &mut self.object) {
             self.stage = Stage::Lines { first: false };
-            Look::Object
+            ScanResult::Object
         } else if first {
             self.at = range.start;
-            Look::Broken(UNKNOWN)
+            ScanResult::Broken(UNKNOWN)
         } else {
-            Look::NotARecord(range)
+            ScanResult::NotARecord(range)
         }
     }
 
     /// Handles a record that is not whole yet, or is longer than records may be.
-    fn more_or_too_long(&mut self) -> Look {
+    fn more_or_too_long(&mut self) -> ScanResult {
         let start = self.at;
         let is_long = self.rest().len() >= LINE_BYTES_MAX;
-        if !is_long && !self.scan.passing_over {
-            return Look::More;
+        if !is_long && !self.scan.skipping {
+            return ScanResult::More;
         }
         self.at = self.window.len();
-        if core::mem::replace(&mut self.scan.passing_over, true) {
-            return Look::More;
+        if core::mem::replace(&mut self.scan.skipping, true) {
+            return ScanResult::More;
         }
-        Look::TooLong(start..start.saturating_add(TOO_LONG_BYTES_KEPT).min(self.at))
+        ScanResult::TooLong(start..start.saturating_add(TOO_LONG_BYTES_KEPT).min(self.at))
     }
 }
 

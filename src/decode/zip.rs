@@ -51,7 +51,7 @@ const DESCRIPTOR: &[u8] = b"PK\x07\x08";
 /// What may follow the last file: the directory, or the end of an archive without files.
 const DIRECTORY: [&[u8]; 3] = [b"PK\x01\x02", b"PK\x05\x06", b"PK\x06\x06"];
 
-const EARLY: ZipError = ZipError("the archive ends early");
+const TRUNCATED: ZipError = ZipError("the archive ends early");
 const TOO_LARGE: ZipError = ZipError("the archive inflates to more than is taken");
 const BOMB: ZipError = ZipError("the archive inflates beyond 4 GiB or a ratio of 400");
 const TOO_MANY: ZipError = ZipError("the archive holds more than 10000 files");
@@ -88,7 +88,7 @@ pub fn files(archive: &[u8], bytes_max: usize) -> Result<Vec<(String, Vec<u8>)>,
             Part::File(name) => files.push((name, Vec::new())),
             Part::FileBroken(why) => return Err(ZipError(why)),
             Part::FileEnd => {}
-            Part::NeedsInput => return Err(EARLY),
+            Part::NeedsInput => return Err(TRUNCATED),
             Part::Broken(error) => return Err(error),
         }
     }
@@ -115,7 +115,7 @@ struct File {
     /// The sizes stand behind the data, which deflate ends by itself.
     streamed: bool,
     /// The checksum that the header gives.
-    sum: u64,
+    crc32: u64,
     /// How many compressed bytes are left, where the header says it.
     left: Option<usize>,
     crc: Crc,
@@ -181,7 +181,7 @@ impl Archive {
                 Stage::Skipping(left) => {
                     let taken = left.min(self.rest().len());
                     if taken == 0 {
-                        return self.starved();
+                        return self.need_input();
                     }
                     self.take(taken);
                     self.stage = Stage::Skipping(left.saturating_sub(taken));
@@ -208,9 +208,9 @@ impl Archive {
     }
 
     /// Asks for more bytes; if there are none, the archive was cut.
-    const fn starved(&mut self) -> Part {
+    const fn need_input(&mut self) -> Part {
         if self.finished {
-            self.fail(EARLY)
+            self.fail(TRUNCATED)
         } else {
             Part::NeedsInput
         }
@@ -219,7 +219,7 @@ impl Archive {
     fn begin_file(&mut self) -> Part {
         let rest = self.rest();
         if rest.len() < 4 {
-            return self.starved();
+            return self.need_input();
         }
         if DIRECTORY.iter().any(|sign| rest.starts_with(sign)) {
             self.stage = Stage::Done;
@@ -230,13 +230,13 @@ impl Archive {
         }
         let (Some(name_bytes), Some(extra_bytes)) = (number(rest, 26, 2), number(rest, 28, 2))
         else {
-            return self.starved();
+            return self.need_input();
         };
         let data_at = LOCAL_HEADER_BYTES
             .saturating_add(name_bytes)
             .saturating_add(extra_bytes);
         if rest.len() < data_at {
-            return self.starved();
+            return self.need_input();
         }
         let flags = number(rest, 6, 2).unwrap_or(0);
         let method = number(rest, 8, 2).unwrap_or(0);
@@ -264,7 +264,7 @@ impl Archive {
         self.file = File {
             stored: method == 0,
             streamed,
-            sum: u64::try_from(sum).unwrap_or(u64::MAX),
+            crc32: u64::try_from(sum).unwrap_or(u64::MAX),
             left,
             crc: Crc::new(),
         };
@@ -286,13 +286,13 @@ impl Archive {
     fn copy(&mut self, out: &mut Vec<u8>) -> Part {
         let left = self.file.left.unwrap_or(0);
         if left == 0 {
-            return self.end_file(self.file.sum);
+            return self.end_file(self.file.crc32);
         }
         let rest = self.input.get(self.at..).unwrap_or_default();
         let taken = left.min(rest.len()).min(PIECE_BYTES);
         let piece = rest.get(..taken).unwrap_or_default();
         if piece.is_empty() {
-            return self.starved();
+            return self.need_input();
         }
         self.file.crc.update(piece);
         out.extend_from_slice(piece);
@@ -339,7 +339,7 @@ impl Archive {
             Ok(Status::Ok | Status::BufError) if self.file.left == Some(0) => {
                 self.pass_over(CORRUPT)
             }
-            Ok(Status::Ok | Status::BufError) => self.starved(),
+            Ok(Status::Ok | Status::BufError) => self.need_input(),
         }
     }
 
@@ -371,7 +371,7 @@ impl Archive {
                 self.take(end);
                 self.end_file(u64::try_from(sum).unwrap_or(u64::MAX))
             }
-            (_, _) if rest.len() < 26 => self.starved(),
+            (_, _) if rest.len() < 26 => self.need_input(),
             (_, _) => self.fail(ZipError("the size of a file in the archive cannot be read")),
         }
     }

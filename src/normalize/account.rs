@@ -3,12 +3,12 @@
 use super::address;
 use super::convert::quoted_and_related;
 use super::mapping::FieldStep;
-use super::prose::{self, Prose};
+use super::prose::{self, ProsePart};
 use super::table::Related;
 use super::values::{UnescapedText, is_absent, is_placeholder};
 use super::writer::EventWriter;
 use crate::encode::push_escaped;
-use crate::field::Name;
+use crate::field::FieldName;
 
 /// Types of audit events that say who logged on, or tried to.
 pub(super) const LOGONS: &[&str] = &[
@@ -32,7 +32,7 @@ pub(super) const ACCESSES: &[&str] = &[
 
 /// Whose account it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Account {
+enum PersonRole {
     /// Who acted. Where a logon has no user, whom its prose names.
     Actor,
     /// Whose account was changed, as the prose names it.
@@ -54,51 +54,51 @@ enum Part {
 
 /// Writes the name of who acted.
 pub(super) fn actor_name(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
-    person(writer, row, Account::Actor, Part::Name);
+    person(writer, row, PersonRole::Actor, Part::Name);
 }
 
 /// Writes the address of who acted.
 pub(super) fn actor_email(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
-    person(writer, row, Account::Actor, Part::Email);
+    person(writer, row, PersonRole::Actor, Part::Email);
 }
 
 /// Writes the domain of who acted.
 pub(super) fn actor_domain(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
-    person(writer, row, Account::Actor, Part::Domain);
+    person(writer, row, PersonRole::Actor, Part::Domain);
 }
 
 /// Writes the name of whose account was changed.
 pub(super) fn target_name(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
-    person(writer, row, Account::Target, Part::Name);
+    person(writer, row, PersonRole::Target, Part::Name);
 }
 
 /// Writes the address of whose account was changed.
 pub(super) fn target_email(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
-    person(writer, row, Account::Target, Part::Email);
+    person(writer, row, PersonRole::Target, Part::Email);
 }
 
 /// Writes the domain of whose account was changed.
 pub(super) fn target_domain(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
-    person(writer, row, Account::Target, Part::Domain);
+    person(writer, row, PersonRole::Target, Part::Domain);
 }
 
 /// Writes the name of whose account was changed, or who acted where no other is named.
 pub(super) fn subject_name(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
-    person(writer, row, Account::Subject, Part::Name);
+    person(writer, row, PersonRole::Subject, Part::Name);
 }
 
 /// Writes the address of whose account was changed, or who acted where no other is named.
 pub(super) fn subject_email(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
-    person(writer, row, Account::Subject, Part::Email);
+    person(writer, row, PersonRole::Subject, Part::Email);
 }
 
 /// Writes the domain of whose account was changed, or who acted where no other is named.
 pub(super) fn subject_domain(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
-    person(writer, row, Account::Subject, Part::Domain);
+    person(writer, row, PersonRole::Subject, Part::Domain);
 }
 
 /// Writes a person, from the fields `user`, `eventInfo` and `auditType` in this order.
-fn person(writer: &mut EventWriter<'_, '_>, row: &FieldStep, account: Account, part: Part) {
+fn person(writer: &mut EventWriter<'_, '_>, row: &FieldStep, account: PersonRole, part: Part) {
     let [user, prose, kind] = [0, 1, 2].map(|at| text(writer, row.from.get(at)));
     let is_one_of = |types: &[&str]| types.iter().any(|word| word.eq_ignore_ascii_case(&kind));
     let named = || {
@@ -115,9 +115,9 @@ fn person(writer: &mut EventWriter<'_, '_>, row: &FieldStep, account: Account, p
             .or_else(tried)
     };
     let found = match account {
-        Account::Actor => actor(),
-        Account::Target => target(),
-        Account::Subject => target().or_else(actor),
+        PersonRole::Actor => actor(),
+        PersonRole::Target => target(),
+        PersonRole::Subject => target().or_else(actor),
     };
     let address = found.and_then(address::bare);
     let (text, is_noted) = match part {
@@ -151,7 +151,8 @@ fn person(writer: &mut EventWriter<'_, '_>, row: &FieldStep, account: Account, p
 /// second.
 pub(super) fn object(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
     let [prose, kind] = [0, 1].map(|at| text(writer, row.from.get(at)));
-    let found = prose::find(&prose, Prose::Object).or_else(|| prose::find(&prose, Prose::File));
+    let found =
+        prose::find(&prose, ProsePart::Object).or_else(|| prose::find(&prose, ProsePart::File));
     let name = found.unwrap_or(&kind);
     if !name.is_empty() {
         push_text(writer, &row.key, name);
@@ -164,7 +165,7 @@ pub(super) fn group(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
     let [prose, kind, category] = [0, 1, 2].map(|at| text(writer, row.from.get(at)));
     let is_group = kind.eq_ignore_ascii_case("Folder Log Entry")
         || category.eq_ignore_ascii_case("profile_group_logs");
-    if let Some(name) = prose::find(&prose, Prose::Object).filter(|_| is_group) {
+    if let Some(name) = prose::find(&prose, ProsePart::Object).filter(|_| is_group) {
         push_text(writer, &row.key, name);
     }
 }
@@ -172,14 +173,14 @@ pub(super) fn group(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
 /// The same for prose that is about a group; a group without a name is a `Profile group`.
 pub(super) fn profile_group(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
     let prose = text(writer, row.from.first());
-    let found = prose::find(&prose, Prose::Object);
+    let found = prose::find(&prose, ProsePart::Object);
     push_text(writer, &row.key, found.unwrap_or("Profile group"));
 }
 
 /// Writes the role that the prose names, as a list, where it names a person as well.
 pub(super) fn roles(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
     let prose = text(writer, row.from.first());
-    let role = prose::find(&prose, Prose::Role);
+    let role = prose::find(&prose, ProsePart::Role);
     if let (Some(role), Some(_)) = (role, prose::people(&prose).next()) {
         writer.out.push_str(&row.key);
         writer.out.push_str("[\"");
@@ -196,7 +197,7 @@ fn push_text(writer: &mut EventWriter<'_, '_>, key: &str, text: &str) {
 }
 
 /// Returns the text of a field; empty if it says nothing.
-fn text(writer: &EventWriter<'_, '_>, name: Option<&Name>) -> String {
+fn text(writer: &EventWriter<'_, '_>, name: Option<&FieldName>) -> String {
     let value = name.and_then(|name| writer.record.get(*name));
     let mut buffer = String::new();
     value

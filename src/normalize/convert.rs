@@ -11,7 +11,7 @@ use crate::encode::{push_escaped, push_lowercase};
 use crate::record::Value;
 
 /// Writes text as it stands.
-pub(super) fn as_it_is(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
+pub(super) fn verbatim(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     quoted(writer, plain, plain.text)
 }
 
@@ -86,7 +86,7 @@ pub(super) fn tenant(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
         writer.out.push(',');
         return;
     }
-    let read = ConvertFn::Text(as_it_is);
+    let read = ConvertFn::Text(verbatim);
     let _is_written = row
         .from
         .iter()

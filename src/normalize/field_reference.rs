@@ -4,7 +4,7 @@ use super::attack::{self, RELEASE};
 use super::ecs;
 use super::ocsf::{self, OBSERVABLES, actions::ACTIONS};
 use super::table::{FieldMapping, Keep, RowOutput};
-use crate::field::Name;
+use crate::field::FieldName;
 use crate::stream::{STREAMS, Stream};
 
 /// What becomes of one upstream field.
@@ -175,7 +175,7 @@ fn values(out: &mut String, stream: Stream) {
     out.push('\n');
 }
 
-fn cell_of(fields: &[Name]) -> String {
+fn cell_of(fields: &[FieldName]) -> String {
     let fields: Vec<String> = fields
         .iter()
         .map(|field| field.spelling().to_owned())

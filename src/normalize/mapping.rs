@@ -1,11 +1,11 @@
 //! Tables made ready: rows as a sequence of steps that write nested objects in one pass.
 
 use super::attack::{self, Technique};
-use super::kept::OBSERVABLE_FIELDS;
 use super::severity::Severity;
 use super::table::{Class, Computed, Convert, FieldMapping, Keep, RowOutput, Tables, Test};
+use super::unmapped::OBSERVABLE_FIELDS;
 use crate::decode::json::Kind;
-use crate::field::{NAMES, Name};
+use crate::field::{FieldName, NAMES};
 use crate::record::{Record, Value};
 use crate::stream::Stream;
 
@@ -106,7 +106,7 @@ pub(super) struct FieldStep {
     /// The name in quotes, and a colon.
     pub(super) key: String,
     /// The fields it may come from.
-    pub(super) from: &'static [Name],
+    pub(super) from: &'static [FieldName],
     /// How it is read and written.
     pub(super) convert: Convert,
     /// The path in the event, and what sort of observable stands there; 0 is none.
@@ -121,7 +121,7 @@ pub(super) struct MappingInputs<'t> {
     /// As in [`Tables`].
     pub(super) rows: &'t [&'static [FieldMapping]],
     /// As in [`Tables`].
-    pub(super) kept: Vec<(Name, Keep)>,
+    pub(super) kept: Vec<(FieldName, Keep)>,
     /// The rules of classification.
     pub(super) rules: Vec<CompiledRule>,
     /// The rules for techniques of ATT&CK.

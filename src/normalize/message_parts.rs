@@ -1,10 +1,10 @@
 //! The sentence that says for people what an event is about.
 
-use crate::field::{self, Name};
+use crate::field::{self, FieldName};
 
 /// What a sentence says after the feature: the words before a value, and the fields that it may
 /// come from. Free text such as a subject is not among them.
-pub(super) const MESSAGE_PARTS: &[(&str, &[Name])] = &[
+pub(super) const MESSAGE_PARTS: &[(&str, &[FieldName])] = &[
     (
         ": ",
         &[

@@ -10,22 +10,22 @@ mod distinct;
 pub mod ecs;
 pub mod field_reference;
 mod files;
-mod kept;
 mod mapping;
 mod message_parts;
 mod objects;
-mod observe;
+mod observables;
 pub mod ocsf;
 mod people;
 mod prose;
 pub mod severity;
 mod stix;
 pub mod table;
+mod unmapped;
 mod url;
 pub mod values;
 mod writer;
 
-use crate::field::{self, Name};
+use crate::field::{self, FieldName};
 use core::cell::OnceCell;
 
 use mapping::{Common, CompiledMapping, all_hold};
@@ -113,7 +113,7 @@ struct CompiledTables {
 /// What the records of one stream need.
 struct StreamMappings {
     /// The names under which they carry the time.
-    times: &'static [Name],
+    times: &'static [FieldName],
     /// The first whose conditions hold counts. Empty for formats that have no tables.
     choices: Vec<ConditionalMapping>,
 }
@@ -230,7 +230,7 @@ impl Normalizer {
 
     /// Returns when the record says that it happened, and the member that says so.
     #[must_use]
-    pub fn occurred(&self, record: &Record<'_>) -> Option<(Name, Timestamp)> {
+    pub fn occurred(&self, record: &Record<'_>) -> Option<(FieldName, Timestamp)> {
         self.tables.of(record.stream())?.occurred(record)
     }
 
@@ -278,7 +278,7 @@ impl StreamMappings {
     }
 
     /// Returns when the record says that it happened, and the member that says so.
-    fn occurred(&self, record: &Record<'_>) -> Option<(Name, Timestamp)> {
+    fn occurred(&self, record: &Record<'_>) -> Option<(FieldName, Timestamp)> {
         self.times.iter().find_map(|name| {
             let time = Timestamp::parse(record.get(*name)?.text)?;
             OCCURRED_MS

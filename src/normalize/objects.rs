@@ -2,14 +2,14 @@
 
 use super::convert::{self, push_escaped_word, push_number, push_verdict};
 use super::mapping::FieldStep;
-use super::observe;
+use super::observables;
 use super::values::{self, UnescapedText, is_absent, is_placeholder};
 use super::writer::EventWriter;
 use super::{compound, files, people};
 use crate::decode::json::{self, Kind};
 use crate::decode::unescape::unescape_into;
 use crate::encode::push_lowercase;
-use crate::field::Name;
+use crate::field::FieldName;
 use crate::record::Value;
 
 /// Returns OCSF's number of the algorithm that makes hashes of that length.
@@ -26,7 +26,7 @@ pub(super) fn algorithm(hash: &str) -> Option<i64> {
 }
 
 /// Returns the text of a field, if it says something.
-fn text(writer: &EventWriter<'_, '_>, name: Option<&Name>) -> Option<String> {
+fn text(writer: &EventWriter<'_, '_>, name: Option<&FieldName>) -> Option<String> {
     let value = writer
         .record
         .get(*name?)
@@ -61,7 +61,7 @@ pub(super) fn extension(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
 pub(super) fn file(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
     let mut fields = row.from.iter();
     let (name, ext, mime, size) = (fields.next(), fields.next(), fields.next(), fields.next());
-    let hashes: Vec<(Name, i64, String)> = fields
+    let hashes: Vec<(FieldName, i64, String)> = fields
         .filter_map(|name| {
             let hash = text(writer, Some(name))?;
             Some((*name, algorithm(&hash)?, hash.to_ascii_lowercase()))
@@ -87,7 +87,7 @@ pub(super) fn file(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
     let end = writer.out.len() - "\",".len();
     if let (Some(name), Some(_)) = (name, &own_name) {
         writer.mark_used(*name);
-        observe::add_text(writer, 7, name_path, (start, end));
+        observables::add_text(writer, 7, name_path, (start, end));
     }
     writer.out.push_str("\"type_id\":1,");
     if let (Some(name), Some(text)) = (ext, text(writer, ext)) {
@@ -116,7 +116,7 @@ pub(super) fn file(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
 
 fn push_hashes(
     writer: &mut EventWriter<'_, '_>,
-    hashes: &[(Name, i64, String)],
+    hashes: &[(FieldName, i64, String)],
     path: &'static str,
 ) {
     if hashes.is_empty() {
@@ -131,7 +131,7 @@ fn push_hashes(
         writer.out.push_str(hash);
         let end = writer.out.len();
         writer.out.push_str("\"},");
-        observe::add_text(writer, 8, path, (start, end));
+        observables::add_text(writer, 8, path, (start, end));
         writer.mark_used(*name);
     }
     writer.out.pop();
@@ -151,7 +151,7 @@ fn push_email_file(writer: &mut EventWriter<'_, '_>, name: &str, is_repeat: bool
     let start = writer.out.len() + "{\"name\":\"".len();
     push_escaped_word(writer, "{\"name\":\"", name);
     let end = writer.out.len() - "\",".len();
-    observe::add_text(writer, 7, "email.files[].name", (start, end));
+    observables::add_text(writer, 7, "email.files[].name", (start, end));
     writer.out.push_str("\"type_id\":1,");
     compound::push_extension(writer, "\"ext\":\"", name);
     writer.out.pop();

@@ -238,7 +238,7 @@ pub(super) fn resources(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> b
         push_escaped(writer.out, address);
         let end = writer.out.len();
         // The schema takes a name there for that of a resource, and this is an address.
-        super::observe::add_text(writer, 5, "", (start, end));
+        super::observables::add_text(writer, 5, "", (start, end));
         writer
             .out
             .push_str("\",\"type\":\"Mailbox\",\"role_id\":1},");

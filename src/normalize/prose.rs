@@ -13,7 +13,7 @@ use core::cell::RefCell;
 
 /// What can be found in the prose of an audit event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Prose {
+pub(super) enum ProsePart {
     /// The application that was used.
     Application,
     /// The name of a file.
@@ -280,24 +280,24 @@ impl<'a> Facts<'a> {
 }
 
 /// Returns that part of the text, if it is there and says something.
-pub(super) fn find(text: &str, part: Prose) -> Option<&str> {
+pub(super) fn find(text: &str, part: ProsePart) -> Option<&str> {
     let facts = Facts::of(text);
     let sentence = facts.sentence;
     let ip = || facts.value(IP_LABELS, ip_value);
     match part {
-        Prose::Application => facts.value(&["application"], text_value),
-        Prose::Method => facts.value(&["method"], text_value),
-        Prose::Mfa => facts.value(&["2fa"], text_value),
-        Prose::Reason => facts.value(&["reason"], text_value),
-        Prose::FullName => full_name(sentence),
-        Prose::Ip => ip().map(|(ip, _)| ip),
-        Prose::Port => ip().and_then(|(_, port)| port),
-        Prose::Role => role(sentence),
-        Prose::Object => object(sentence),
-        Prose::File => file(sentence),
-        Prose::FileExtension => file(sentence).and_then(files::extension),
-        Prose::FileSize => facts.value(&["size"], text_value).and_then(size),
-        Prose::Hash(digits) => words(sentence)
+        ProsePart::Application => facts.value(&["application"], text_value),
+        ProsePart::Method => facts.value(&["method"], text_value),
+        ProsePart::Mfa => facts.value(&["2fa"], text_value),
+        ProsePart::Reason => facts.value(&["reason"], text_value),
+        ProsePart::FullName => full_name(sentence),
+        ProsePart::Ip => ip().map(|(ip, _)| ip),
+        ProsePart::Port => ip().and_then(|(_, port)| port),
+        ProsePart::Role => role(sentence),
+        ProsePart::Object => object(sentence),
+        ProsePart::File => file(sentence),
+        ProsePart::FileExtension => file(sentence).and_then(files::extension),
+        ProsePart::FileSize => facts.value(&["size"], text_value).and_then(size),
+        ProsePart::Hash(digits) => words(sentence)
             .find(|word| word.len() == digits && word.bytes().all(|byte| byte.is_ascii_hexdigit())),
     }
 }
@@ -309,7 +309,7 @@ pub(super) fn people(text: &str) -> impl Iterator<Item = &str> {
 
 /// Returns whether the sentence names a person and a role.
 pub(super) fn names_role(text: &str) -> bool {
-    find(text, Prose::Role).is_some() && people(text).next().is_some()
+    find(text, ProsePart::Role).is_some() && people(text).next().is_some()
 }
 
 /// Returns whether the sentence contains one of the words.
@@ -574,34 +574,37 @@ mod tests {
         Time: 04:05:06 GMT-05:00, IP: 198.51.100.7, Application: Administration Console, \
         Method: Cloud, Reason: Bad password, or locked, 2FA: TOTP";
 
-    const PARTS: [Prose; 14] = [
-        Prose::Application,
-        Prose::File,
-        Prose::FileSize,
-        Prose::FullName,
-        Prose::Hash(32),
-        Prose::Hash(40),
-        Prose::Hash(64),
-        Prose::Ip,
-        Prose::Method,
-        Prose::Mfa,
-        Prose::Object,
-        Prose::Port,
-        Prose::Reason,
-        Prose::Role,
+    const PARTS: [ProsePart; 14] = [
+        ProsePart::Application,
+        ProsePart::File,
+        ProsePart::FileSize,
+        ProsePart::FullName,
+        ProsePart::Hash(32),
+        ProsePart::Hash(40),
+        ProsePart::Hash(64),
+        ProsePart::Ip,
+        ProsePart::Method,
+        ProsePart::Mfa,
+        ProsePart::Object,
+        ProsePart::Port,
+        ProsePart::Reason,
+        ProsePart::Role,
     ];
 
     #[test]
     fn the_parts_of_a_logon() {
-        assert_eq!(find(LOGON, Prose::Ip), Some("198.51.100.7"));
+        assert_eq!(find(LOGON, ProsePart::Ip), Some("198.51.100.7"));
         assert_eq!(
-            find(LOGON, Prose::Application),
+            find(LOGON, ProsePart::Application),
             Some("Administration Console")
         );
-        assert_eq!(find(LOGON, Prose::Method), Some("Cloud"));
-        assert_eq!(find(LOGON, Prose::Reason), Some("Bad password, or locked"));
-        assert_eq!(find(LOGON, Prose::Mfa), Some("TOTP"));
-        assert_eq!(find(LOGON, Prose::FullName), Some("Li, Ann"));
+        assert_eq!(find(LOGON, ProsePart::Method), Some("Cloud"));
+        assert_eq!(
+            find(LOGON, ProsePart::Reason),
+            Some("Bad password, or locked")
+        );
+        assert_eq!(find(LOGON, ProsePart::Mfa), Some("TOTP"));
+        assert_eq!(find(LOGON, ProsePart::FullName), Some("Li, Ann"));
         assert_eq!(people(LOGON).collect::<Vec<_>>(), ["ann@example.com"]);
     }
 
@@ -615,19 +618,19 @@ mod tests {
             "x Remote IP is 2001:db8::7.",
             "remote IP : 2001:db8::7)",
         ] {
-            assert_eq!(find(text, Prose::Ip), Some("2001:db8::7"), "{text}");
+            assert_eq!(find(text, ProsePart::Ip), Some("2001:db8::7"), "{text}");
         }
-        assert_eq!(find("x IP: null, Application: Y", Prose::Ip), None);
+        assert_eq!(find("x IP: null, Application: Y", ProsePart::Ip), None);
         for (text, ip) in [
             ("x IP: 203.0.113.7:443, Application: Y", "203.0.113.7"),
             ("x Remote IP is [2001:db8::7]:443.", "2001:db8::7"),
         ] {
-            assert_eq!(find(text, Prose::Ip), Some(ip), "{text}");
-            assert_eq!(find(text, Prose::Port), Some("443"), "{text}");
+            assert_eq!(find(text, ProsePart::Ip), Some(ip), "{text}");
+            assert_eq!(find(text, ProsePart::Port), Some("443"), "{text}");
         }
         let last = "IP: 192.0.2.4, Remote: x, IP: 203.0.113.7:443";
-        assert_eq!(find(last, Prose::Port), Some("443"));
-        assert_eq!(find("Internal IP range, zip: 1", Prose::Ip), None);
+        assert_eq!(find(last, ProsePart::Port), Some("443"));
+        assert_eq!(find("Internal IP range, zip: 1", ProsePart::Ip), None);
     }
 
     #[test]
@@ -639,8 +642,8 @@ mod tests {
             "Successful, Application: API IP: 198.51.100.23",
             "Successful, Application: API, Unknown: x, IP: 198.51.100.23",
         ] {
-            assert_eq!(find(text, Prose::Application), Some("API"), "{text}");
-            assert_eq!(find(text, Prose::Ip), Some("198.51.100.23"), "{text}");
+            assert_eq!(find(text, ProsePart::Application), Some("API"), "{text}");
+            assert_eq!(find(text, ProsePart::Ip), Some("198.51.100.23"), "{text}");
         }
     }
 
@@ -658,10 +661,14 @@ mod tests {
             let text = format!(
                 "{start}{forged}, Processed: 2026-03-01, IP: 198.51.100.21, Application: review"
             );
-            assert_eq!(find(&text, Prose::Ip), Some("198.51.100.21"), "{text}");
-            assert_eq!(find(&text, Prose::Application), Some("review"), "{text}");
+            assert_eq!(find(&text, ProsePart::Ip), Some("198.51.100.21"), "{text}");
+            assert_eq!(
+                find(&text, ProsePart::Application),
+                Some("review"),
+                "{text}"
+            );
             for part in PARTS {
-                if !matches!(part, Prose::Ip | Prose::Application) {
+                if !matches!(part, ProsePart::Ip | ProsePart::Application) {
                     assert_eq!(find(&text, part), None, "{part:?} in {text}");
                 }
             }
@@ -675,10 +682,13 @@ mod tests {
         }
         let tried = "Failed authentication for x, Method: none such, 2FA: SMS@example.com, \
             Date: 2026-02-03, Time: 04:05:06 GMT, IP: 198.51.100.7, Application: API";
-        assert_eq!(find(tried, Prose::Method), None);
-        assert_eq!(find(tried, Prose::Mfa), None);
-        assert_eq!(find(tried, Prose::Ip), Some("198.51.100.7"));
-        assert_eq!(find("From: <Mallory> m@example.net", Prose::FullName), None);
+        assert_eq!(find(tried, ProsePart::Method), None);
+        assert_eq!(find(tried, ProsePart::Mfa), None);
+        assert_eq!(find(tried, ProsePart::Ip), Some("198.51.100.7"));
+        assert_eq!(
+            find("From: <Mallory> m@example.net", ProsePart::FullName),
+            None
+        );
     }
 
     #[test]
@@ -707,7 +717,7 @@ mod tests {
             "Role: Super Administrator, IP: 192.0.2.4",
         ] {
             assert_eq!(
-                find(text, Prose::Role),
+                find(text, ProsePart::Role),
                 Some("Super Administrator"),
                 "{text}"
             );
@@ -728,12 +738,15 @@ mod tests {
             ),
             ("Opened case: GDPR 7, IP: 192.0.2.4", "GDPR 7"),
         ] {
-            assert_eq!(find(text, Prose::Object), Some(object), "{text}");
+            assert_eq!(find(text, ProsePart::Object), Some(object), "{text}");
         }
         let export = "Exported file: held list.csv, Size: 1200 bytes, IP: 192.0.2.4";
-        assert_eq!(find(export, Prose::File), Some("held list.csv"));
-        assert_eq!(find(export, Prose::FileSize), Some("1200"));
-        assert_eq!(find("Download of a.zip done", Prose::File), Some("a.zip"));
+        assert_eq!(find(export, ProsePart::File), Some("held list.csv"));
+        assert_eq!(find(export, ProsePart::FileSize), Some("1200"));
+        assert_eq!(
+            find("Download of a.zip done", ProsePart::File),
+            Some("a.zip")
+        );
     }
 
     #[test]
@@ -791,7 +804,7 @@ mod tests {
     #[test]
     fn an_application_in_the_middle_of_a_sentence() {
         let text = "New connection, application : Mail Sync, IP : 192.0.2.4";
-        assert_eq!(find(text, Prose::Application), Some("Mail Sync"));
-        assert_eq!(find(text, Prose::Ip), Some("192.0.2.4"));
+        assert_eq!(find(text, ProsePart::Application), Some("Mail Sync"));
+        assert_eq!(find(text, ProsePart::Ip), Some("192.0.2.4"));
     }
 }

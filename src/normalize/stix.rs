@@ -5,7 +5,7 @@ use super::objects::algorithm;
 
 /// What can be found in the pattern of a threat indicator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stix {
+pub(super) enum StixPart {
     /// The MD5 hash of a file.
     Md5,
     /// The SHA-1 hash of a file.
@@ -35,29 +35,29 @@ const OBJECTS: &[(&str, &str, i64)] = &[
 ];
 
 /// Returns that part of the pattern.
-pub(super) fn find(pattern: &str, part: Stix) -> Option<&str> {
+pub(super) fn find(pattern: &str, part: StixPart) -> Option<&str> {
     let word = |name| {
         let (value, _) = comparison(pattern, name)?;
         Some(value)
     };
     match part {
-        Stix::EcsType if is_hash(pattern) => Some("file"),
-        Stix::EcsType => {
+        StixPart::EcsType if is_hash(pattern) => Some("file"),
+        StixPart::EcsType => {
             let object = OBJECTS
                 .iter()
                 .find(|(name, ..)| comparison(pattern, name).is_some())?;
             Some(object.1)
         }
-        Stix::Md5 => hash(pattern, 32),
-        Stix::Sha1 => hash(pattern, 40),
-        Stix::Sha256 => hash(pattern, 64),
-        Stix::Domain => word("domain-name:value"),
-        Stix::Email => word("email-addr:value"),
-        Stix::Ip => word("ipv4-addr:value")
+        StixPart::Md5 => hash(pattern, 32),
+        StixPart::Sha1 => hash(pattern, 40),
+        StixPart::Sha256 => hash(pattern, 64),
+        StixPart::Domain => word("domain-name:value"),
+        StixPart::Email => word("email-addr:value"),
+        StixPart::Ip => word("ipv4-addr:value")
             .or_else(|| word("ipv6-addr:value"))
             .and_then(endpoint)
             .map(|(ip, _)| ip),
-        Stix::Url => word("url:value"),
+        StixPart::Url => word("url:value"),
     }
 }
 
@@ -111,13 +111,16 @@ mod tests {
         let md5 = "0123456789abcdef0123456789abcdef";
         let pattern =
             format!("[file:hashes.MD5 = '{md5}' OR file:hashes.'SHA-1' = '{md5}01234567']");
-        assert_eq!(find(&pattern, Stix::Md5), Some(md5));
-        assert_eq!(find(&pattern, Stix::Sha1).unwrap().len(), 40);
-        assert_eq!(find(&pattern, Stix::Sha256), None);
-        assert_eq!(find(&pattern, Stix::EcsType), Some("file"));
+        assert_eq!(find(&pattern, StixPart::Md5), Some(md5));
+        assert_eq!(find(&pattern, StixPart::Sha1).unwrap().len(), 40);
+        assert_eq!(find(&pattern, StixPart::Sha256), None);
+        assert_eq!(find(&pattern, StixPart::EcsType), Some("file"));
         assert_eq!(osint(&pattern), Some((4, md5)));
         let pattern = "[url:value='https://bad.example.test/a']";
-        assert_eq!(find(pattern, Stix::Url), Some("https://bad.example.test/a"));
+        assert_eq!(
+            find(pattern, StixPart::Url),
+            Some("https://bad.example.test/a")
+        );
         assert_eq!(osint(pattern).unwrap().0, 5);
         assert_eq!(osint("[x:y = 'z']"), None);
         assert_eq!(osint("file:hashes = ''"), None);

@@ -6,7 +6,7 @@ use super::convert;
 use super::mapping::FieldStep;
 use super::values::UnescapedText;
 use super::writer::EventWriter;
-use crate::field::Name;
+use crate::field::FieldName;
 use crate::record::Value;
 
 /// One row: where a value goes, where it comes from, and what happens on the way.
@@ -18,7 +18,7 @@ pub struct FieldMapping {
     /// Where the value goes.
     pub path: &'static str,
     /// The upstream fields it may come from: the first that has a usable value wins.
-    pub from: &'static [Name],
+    pub from: &'static [FieldName],
     /// What is written.
     pub with: RowOutput,
 }
@@ -151,7 +151,7 @@ pub(super) const fn whole(write: fn(&mut EventWriter<'_, '_>, &FieldStep)) -> Co
 pub(super) const fn action(other: &'static str) -> Convert {
     let convert = Convert {
         word: other,
-        ..word(convert::as_it_is)
+        ..word(convert::verbatim)
     };
     if other.is_empty() {
         convert
@@ -215,33 +215,33 @@ pub struct Class {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Test {
     /// One of the fields has an address of the form that OCSF takes.
-    Email(&'static [Name]),
+    Email(&'static [FieldName]),
     /// One of the fields has a value.
-    Given(&'static [Name]),
+    Given(&'static [FieldName]),
     /// The sender is given and empty: a bounce.
-    NullSender(Name),
+    NullSender(FieldName),
     /// One of the fields is the pattern of a threat indicator that can be read, or a hash.
-    Pattern(&'static [Name]),
+    Pattern(&'static [FieldName]),
     /// The text of one of the fields contains one of the words.
-    Contains(&'static [Name], &'static [&'static str]),
+    Contains(&'static [FieldName], &'static [&'static str]),
     /// The text is one of the words.
-    Is(Name, &'static [&'static str]),
+    Is(FieldName, &'static [&'static str]),
     /// The text is one of the words, or the field has no value.
-    IsOrMissing(Name, &'static [&'static str]),
+    IsOrMissing(FieldName, &'static [&'static str]),
     /// The prose of an audit event says that something was not done.
-    SaysNotDone(Name),
+    SaysNotDone(FieldName),
     /// The prose of an audit event names a person.
-    Names(Name),
+    Names(FieldName),
     /// The prose of an audit event names a person and a role.
-    Role(Name),
+    Role(FieldName),
     /// The sentence of an audit event, without labels and quotations, contains one of the words.
-    Says(Name, &'static [&'static str]),
+    Says(FieldName, &'static [&'static str]),
 }
 
 impl Test {
     /// Returns the fields that it looks at.
     #[must_use]
-    pub const fn fields(&self) -> &[Name] {
+    pub const fn fields(&self) -> &[FieldName] {
         match self {
             Self::Email(fields)
             | Self::Given(fields)
@@ -265,14 +265,14 @@ pub struct Tables {
     /// one object are brought together.
     pub rows: &'static [&'static [FieldMapping]],
     /// How fields are kept.
-    pub kept: &'static [(Name, Keep)],
+    pub kept: &'static [(FieldName, Keep)],
     /// The rules of classification.
     pub rules: &'static [Rule],
 }
 
 /// Returns a row that takes the first usable of these fields.
 #[must_use]
-pub const fn row(path: &'static str, from: &'static [Name], convert: Convert) -> FieldMapping {
+pub const fn row(path: &'static str, from: &'static [FieldName], convert: Convert) -> FieldMapping {
     FieldMapping {
         path,
         from,

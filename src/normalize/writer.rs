@@ -1,14 +1,14 @@
 //! Carries out a mapping: writes one event as one line, straight into the output.
 
-use crate::field::{Name, NameSet};
+use crate::field::{FieldName, NameSet};
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::convert::{push_boolean, push_long, push_number, push_object, push_text};
 use super::distinct::Distinct;
-use super::kept::{OBSERVABLE_FIELDS, matches_observable_type};
 use super::mapping::{CompiledMapping, FieldStep, MappingStep};
 use super::message_parts;
 use super::table::{Computed, ConvertFn, Keep, Related};
+use super::unmapped::{OBSERVABLE_FIELDS, matches_observable_type};
 use super::values::{UnescapedText, is_absent, is_placeholder};
 use crate::decode::json::{self, Kind, Member};
 use crate::encode::{push_escaped, push_line, push_quoted};
@@ -26,7 +26,7 @@ pub(super) struct Buffers {
     /// The values of the list that is being written.
     pub(super) list: Distinct<(usize, usize)>,
     related: [Distinct<(usize, usize)>; 4],
-    pub(super) observed: Distinct<super::observe::Observed>,
+    pub(super) observed: Distinct<super::observables::Observed>,
 }
 
 /// The time of collection as the formats have it, with a comma behind it: many events in a row have
@@ -66,7 +66,7 @@ pub(super) struct EventWriter<'r, 'b> {
     /// When it was collected.
     pub(super) collected: &'b Collected,
     /// The name of a time that cannot be read or is not there.
-    pub(super) unreadable_time: Option<Name>,
+    pub(super) unreadable_time: Option<FieldName>,
     pub(super) out: &'b mut String,
     pub(super) buffers: &'b mut Buffers,
     /// The fields that have a value.
@@ -83,7 +83,7 @@ pub(super) struct EventWriter<'r, 'b> {
     pub(super) tenant: Option<&'b str>,
     unparsed: Vec<Field<'r>>,
     /// The fields whose lists end before their values do.
-    truncated: Vec<Name>,
+    truncated: Vec<FieldName>,
 }
 
 impl<'r, 'b> EventWriter<'r, 'b> {
@@ -168,20 +168,20 @@ impl<'r, 'b> EventWriter<'r, 'b> {
     }
 
     #[inline]
-    pub(super) fn mark_used(&mut self, name: Name) {
+    pub(super) fn mark_used(&mut self, name: FieldName) {
         self.used.insert(name);
     }
 
     /// The value of a field that says something.
     #[inline]
-    pub(super) fn given(&self, name: Name) -> Option<Value<'r>> {
+    pub(super) fn given(&self, name: FieldName) -> Option<Value<'r>> {
         let is_given = self.given.contains(name);
         is_given.then(|| self.record.get(name)).flatten()
     }
 
     /// Marks a field as used if all of its value was written; otherwise it is kept besides.
     #[inline]
-    pub(super) fn finish_field(&mut self, name: Name) {
+    pub(super) fn finish_field(&mut self, name: FieldName) {
         if core::mem::take(&mut self.is_truncated) && !self.truncated.contains(&name) {
             self.truncated.push(name);
         }
@@ -231,7 +231,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
             otherwise(self, row);
         }
         if row.observable.1 != 0 {
-            super::observe::add_written(self, row, start);
+            super::observables::add_written(self, row, start);
         }
     }
 
@@ -241,7 +241,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
     pub(super) fn push_field_as(
         &mut self,
         row: &FieldStep,
-        name: Name,
+        name: FieldName,
         function: ConvertFn,
     ) -> bool {
         self.given(name)
@@ -252,7 +252,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
     fn push_value_as(
         &mut self,
         row: &FieldStep,
-        (name, value): (Name, Value<'r>),
+        (name, value): (FieldName, Value<'r>),
         function: ConvertFn,
     ) -> bool {
         let start = self.out.len();
@@ -314,7 +314,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
                 self.occurred.write_rfc3339(self.out);
                 self.out.push_str("\",");
             }
-            Computed::Observables => super::observe::write(self, key),
+            Computed::Observables => super::observables::write(self, key),
             Computed::OccurredMillis => {
                 self.out.push_str(key);
                 push_number(self.out, self.occurred.millis());
@@ -465,7 +465,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
     }
 
     /// Remembers a text that was just kept, if it is a thing to look for.
-    fn note_observable_field(&mut self, name: Name, value: Value<'_>) {
+    fn note_observable_field(&mut self, name: FieldName, value: Value<'_>) {
         let at = self.mapping.observable_fields.get(name.index()).copied();
         let place = at.and_then(|at| usize::from(at).checked_sub(1));
         let Some((_, sort)) = place.and_then(|place| OBSERVABLE_FIELDS.get(place)) else {
@@ -479,7 +479,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
             return;
         }
         if self.mapping.writes_observables {
-            super::observe::add_text(self, *sort, "", (start, end));
+            super::observables::add_text(self, *sort, "", (start, end));
         } else {
             match sort {
                 2 => self.add_related_range(Related::Ip, (start, end)),

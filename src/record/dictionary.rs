@@ -3,14 +3,14 @@
 use super::legacy;
 use super::{Slots, feed};
 use crate::decode::json::Keys;
-use crate::field::{NAMES, Name};
+use crate::field::{FieldName, NAMES};
 use crate::stream::Stream;
 
 /// Known names by hash: open addressing in a table that is never more than a quarter full.
 pub(super) struct Dictionary {
     table: Box<[u8; TABLE_LEN]>,
     known: Vec<Known>,
-    ranked: Vec<Name>,
+    ranked: Vec<FieldName>,
 }
 
 const TABLE_LEN: usize = 1024;
@@ -88,10 +88,10 @@ impl Dictionary {
             }
         }
         let known: Vec<Known> = NAMES.iter().map(|name| Known::new(name)).collect();
-        let mut ranked = vec![Name::from_index(0); known.len()];
+        let mut ranked = vec![FieldName::from_index(0); known.len()];
         for (at, known) in (0..).zip(&known) {
             if let Some(place) = ranked.get_mut(known.rank) {
-                *place = Name::from_index(at);
+                *place = FieldName::from_index(at);
             }
         }
         Self {
@@ -102,18 +102,18 @@ impl Dictionary {
     }
 
     /// Returns all names in the order of their bytes.
-    pub(super) fn ranked(&self) -> &[Name] {
+    pub(super) fn ranked(&self) -> &[FieldName] {
         &self.ranked
     }
 
-    fn look_up(&self, key: &str) -> Option<Name> {
+    fn look_up(&self, key: &str) -> Option<FieldName> {
         let mut place = Self::hash(key);
         loop {
             let candidate = *self.table.get(place)?;
             // The empty mark is no position in the list, so this ends at an empty cell.
             let name = NAMES.get(usize::from(candidate))?;
             if *name == key {
-                return Some(Name::from_index(candidate));
+                return Some(FieldName::from_index(candidate));
             }
             place = (place + 1) % TABLE_LEN;
         }
@@ -142,7 +142,7 @@ impl Dictionary {
 /// next name is mostly the one that is expected, and needs no more than a comparison.
 pub(super) struct KeyPredictor {
     /// By the name before; the last place is for the beginning and for unknown names.
-    next: [Option<Name>; NAMES.len() + 1],
+    next: [Option<FieldName>; NAMES.len() + 1],
 }
 
 impl KeyPredictor {
@@ -158,7 +158,7 @@ pub(super) struct Reader<'p, 't> {
     dictionary: &'p Dictionary,
     stream: Stream,
     predictor: &'p mut KeyPredictor,
-    names: &'p mut Vec<Option<Name>>,
+    names: &'p mut Vec<Option<FieldName>>,
     slots: &'p mut Slots,
     /// The place in the predictor of the name seen last.
     place: usize,
@@ -173,7 +173,7 @@ impl<'p> Reader<'p, '_> {
         dictionary: &'p Dictionary,
         stream: Stream,
         predictor: &'p mut KeyPredictor,
-        names: &'p mut Vec<Option<Name>>,
+        names: &'p mut Vec<Option<FieldName>>,
         slots: &'p mut Slots,
     ) -> Self {
         names.clear();
@@ -198,7 +198,7 @@ impl<'p> Reader<'p, '_> {
 
     /// Returns the name that a field of API 1.0 has in API 2.0, or that a column of a threat feed
     /// has, unless the record has that already: two values would become one.
-    fn alias(&self, key: &str) -> Option<Name> {
+    fn alias(&self, key: &str) -> Option<FieldName> {
         let name = if self.stream.is_gateway_siem() {
             legacy::look_up(self.stream, key)?
         } else if self.stream.is_threat_feed() {
@@ -210,9 +210,9 @@ impl<'p> Reader<'p, '_> {
     }
 
     #[inline]
-    fn note(&mut self, name: Option<Name>) {
+    fn note(&mut self, name: Option<FieldName>) {
         self.names.push(name);
-        self.place = name.map_or(NAMES.len(), Name::index);
+        self.place = name.map_or(NAMES.len(), FieldName::index);
         if let Some(slot) = self.slots.get_mut(self.place) {
             *slot = u16::try_from(self.names.len()).unwrap_or(0);
         }
@@ -293,13 +293,13 @@ mod tests {
         assert!(NAMES.len() * 4 <= TABLE_LEN && NAMES.len() < usize::from(EMPTY));
         for (at, name) in NAMES.iter().enumerate() {
             assert!(name.len() + 3 <= LITERAL_BYTES, "{name} is too long");
-            assert_eq!(dictionary.look_up(name).map(Name::index), Some(at));
+            assert_eq!(dictionary.look_up(name).map(FieldName::index), Some(at));
             let line = format!("{{\"{name}\":{:40}}}", 1);
             assert!(dictionary.known[at].begins(&line.as_bytes()[1..]));
             let longer = format!("\"{name}s\":{:40}", 1);
             assert!(!dictionary.known[at].begins(longer.as_bytes()));
         }
         assert_eq!(dictionary.look_up(""), None);
-        assert_eq!(Name::from_spelling("senderip"), None);
+        assert_eq!(FieldName::from_spelling("senderip"), None);
     }
 }

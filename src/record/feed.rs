@@ -1,10 +1,10 @@
 //! The columns of a threat feed as CSV (`mimecast-api.md` §5.11): no sample of Mimecast's own is
 //! public, so they are known by their letters and digits, whatever their case and separators.
 
-use crate::field::{self, Name};
+use crate::field::{self, FieldName};
 
 /// A column in lower case without separators, and the known name of the same.
-const COLUMNS: &[(&str, Name)] = &[
+const COLUMNS: &[(&str, FieldName)] = &[
     ("filename", field::FILE_NAME),
     ("md5", field::MD5),
     ("recipientaddress", field::RECIPIENT_ADDRESS),
@@ -18,7 +18,7 @@ const COLUMNS: &[(&str, Name)] = &[
 const BYTES_MAX: usize = 32;
 
 /// Returns the known name of a column.
-pub(super) fn look_up(key: &str) -> Option<Name> {
+pub(super) fn look_up(key: &str) -> Option<FieldName> {
     if key.len() > BYTES_MAX {
         return None;
     }

@@ -5,12 +5,12 @@
 //! records of both APIs.
 
 use crate::decode::json;
-use crate::field::{self, Name};
+use crate::field::{self, FieldName};
 use crate::stream::Stream;
 
 /// The spelling of API 1.0, sorted, and that of API 2.0.
 #[rustfmt::skip]
-pub(super) const ALIASES: &[(&str, Name)] = &[
+pub(super) const ALIASES: &[(&str, FieldName)] = &[
     ("Act",                           field::ACTION),
     ("Action",                        field::ACTION),
     ("AttCnt",                        field::NUMBER_ATTACHMENTS),
@@ -81,10 +81,10 @@ pub(super) const ALIASES: &[(&str, Name)] = &[
 ];
 
 /// In a delivery this is where the message went, and not where it came from.
-pub(super) const DELIVERY: (&str, Name) = ("IP", field::DESTINATION_IP);
+pub(super) const DELIVERY: (&str, FieldName) = ("IP", field::DESTINATION_IP);
 
 /// Returns the name that API 2.0 has for what a record of the stream calls `key`.
-pub(super) fn look_up(stream: Stream, key: &str) -> Option<Name> {
+pub(super) fn look_up(stream: Stream, key: &str) -> Option<FieldName> {
     if stream == Stream::SiemDelivery && key == DELIVERY.0 {
         return Some(DELIVERY.1);
     }

@@ -1,14 +1,14 @@
 //! Handles answers.
 
-use crate::api::answer_status::{AnswerStatus, describe, grant};
+use crate::api::response_kind::{ResponseKind, describe, grant};
 use crate::batch::NoticeKind;
 use crate::checkpoint::BackoffCause;
 use crate::decode::lenient;
 use crate::response::{Head, TransportError};
 use crate::retry::Cause;
 use crate::session::{PollError, Purpose, Session, StreamFailure};
-use crate::streams::quota::Meter;
-use crate::streams::{Context, Unusable};
+use crate::streams::quota::QuotaKind;
+use crate::streams::{Context, InvalidResponse};
 
 impl Session {
     /// Acts on an answer that is in memory as a whole.
@@ -20,7 +20,7 @@ impl Session {
         match in_flight.purpose {
             Purpose::Preflight => match self.client.handle_preflight(&head, &body) {
                 Ok(None) => {}
-                Ok(Some(member)) => self.tell_unreadable(member),
+                Ok(Some(member)) => self.add_unreadable_notice(member),
                 Err(error) => self.fail(error),
             },
             Purpose::Call { slot, is_retry } => {
@@ -31,7 +31,7 @@ impl Session {
     }
 
     /// Adds a notice to the first stream about unreadable members of an answer that concerns all.
-    fn tell_unreadable(&mut self, member: &str) {
+    fn add_unreadable_notice(&mut self, member: &str) {
         if let (Some(slot), Some(poll)) = (self.slots.first(), &mut self.poll) {
             let detail = lenient::detail(member);
             poll.batch.notice(slot.stream, NoticeKind::Adjusted, detail);
@@ -50,7 +50,7 @@ impl Session {
         };
         let (stream, meter) = (slot.stream, slot.feed.meter());
         let reply = self.client.read(stream.name(), (head, &body), is_retry);
-        if reply.status != AnswerStatus::TooLong {
+        if reply.status != ResponseKind::TooLong {
             self.note_remaining(head, meter);
         }
         if reply.may_retry {
@@ -59,26 +59,26 @@ impl Session {
         }
         let detail = reply.detail;
         match reply.status {
-            AnswerStatus::Good => self.take_answer(index, body, head),
-            AnswerStatus::Expired | AnswerStatus::KeyRefused | AnswerStatus::SignatureRefused => {
+            ResponseKind::Success => self.take_answer(index, body, head),
+            ResponseKind::Expired | ResponseKind::KeyRefused | ResponseKind::SignatureRefused => {
                 self.fail(PollError::Unauthorized(detail));
             }
-            AnswerStatus::TooLong | AnswerStatus::WrongRegion => {
+            ResponseKind::TooLong | ResponseKind::WrongRegion => {
                 self.back_off(index, StreamFailure::protocol(detail))
             }
-            AnswerStatus::TokenRefused => {
+            ResponseKind::TokenRefused => {
                 // The token is fresh and is still refused: known to be transient (§2).
                 self.client.forget_token();
-                let how = self.client.how_repeated();
+                let how = self.client.retry_note();
                 self.back_off(index, StreamFailure::protocol(format!("{detail}, {how}")));
             }
-            AnswerStatus::NotPermitted => {
+            ResponseKind::NotPermitted => {
                 let detail = format!("{detail}; {}", grant(stream, self.settings.api()));
                 self.back_off(index, StreamFailure::not_permitted(detail));
             }
-            AnswerStatus::Refused => self.handle_refusal(index, detail),
-            AnswerStatus::Throttled => {
-                let fault = StreamFailure::throttled(detail, self.client.asked_wait_ms(head));
+            ResponseKind::Refused => self.handle_refusal(index, detail),
+            ResponseKind::Throttled => {
+                let fault = StreamFailure::throttled(detail, self.client.requested_wait_ms(head));
                 self.back_off(index, fault);
                 let backoff = self.slots.get(index).and_then(|slot| slot.backoff);
                 if let (Some(backoff), Some(meter)) = (backoff, meter) {
@@ -87,7 +87,7 @@ impl Session {
                     self.quota_mut(meter).block(now, wait_ms);
                 }
             }
-            AnswerStatus::Unavailable => {
+            ResponseKind::Unavailable => {
                 let fault = StreamFailure::unavailable(detail, self.client.retry_after_ms(head));
                 self.back_off(index, fault);
             }
@@ -95,12 +95,12 @@ impl Session {
     }
 
     /// Applies the number of calls left: with none, the next one would be refused.
-    fn note_remaining(&mut self, head: &Head, meter: Option<Meter>) {
+    fn note_remaining(&mut self, head: &Head, meter: Option<QuotaKind>) {
         let none_left = head
             .header("x-ratelimit-remaining")
             .is_some_and(|text| text.trim() == "0");
         let now = self.client.now();
-        let wait_ms = self.client.asked_wait_ms(head);
+        let wait_ms = self.client.requested_wait_ms(head);
         if let (Some(wait_ms), Some(meter)) = (wait_ms.filter(|_| none_left), meter) {
             self.quota_mut(meter).block(now, wait_ms);
         }
@@ -122,7 +122,7 @@ impl Session {
                     slot.lost_answers = 0;
                 }
             }
-            Err(Unusable(why)) => {
+            Err(InvalidResponse(why)) => {
                 let what = format!("{}: {why}", describe(slot.stream.name(), head, None));
                 self.back_off(index, StreamFailure::protocol(what));
             }

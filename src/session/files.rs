@@ -21,7 +21,7 @@ impl Session {
         };
         let what = format!("the storage answered HTTP {}", head.status);
         let (asked_ms, after_ms) = (
-            self.client.asked_wait_ms(head),
+            self.client.requested_wait_ms(head),
             self.client.retry_after_ms(head),
         );
         let fault = |detail| match head.status {
@@ -78,13 +78,13 @@ impl Session {
         let mut fault = fault(format!("{stream}: {what}"));
         let tries = match after {
             // A wait that the storage asks for is kept, whichever file is next.
-            AfterFailure::GoOn
+            AfterFailure::Continue
                 if failure.fault == FileFault::Unreachable
                     && fault.asked_wait_ms.is_some_and(|wait_ms| wait_ms > 0) =>
             {
                 1
             }
-            AfterFailure::GoOn => return,
+            AfterFailure::Continue => return,
             AfterFailure::BackOff(tries) => tries,
             AfterFailure::BackOffWithoutRoom(tries) => {
                 fault.detail.push_str(

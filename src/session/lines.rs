@@ -1,7 +1,7 @@
 //! The lines of a batch file while it arrives.
 
 use super::{Purpose, Reader, Session, Step};
-use crate::batch::{PushResult, RecordLine};
+use crate::batch::{OfferResult, RecordLine};
 use crate::decode::lines::Line;
 use crate::streams::Context;
 
@@ -50,7 +50,7 @@ impl Session {
                         let processor = &mut self.processor;
                         let now = context.upstream_now;
                         let offer = poll.batch.offer(processor, record, None, now, &locator);
-                        if offer == PushResult::BatchFull {
+                        if offer == OfferResult::BatchFull {
                             lines.reader.put_back();
                             return Step::Stop;
                         }

@@ -2,7 +2,7 @@
 
 use crate::session::{Purpose, Reader, Session, Step};
 use crate::streams::log_files::Progress;
-use crate::streams::{Context, Feed as _};
+use crate::streams::{Context, StreamReader as _};
 
 impl Session {
     /// Makes events of records until more of the body is needed or the batch is full.

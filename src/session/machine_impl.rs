@@ -21,7 +21,7 @@ impl Machine for Session {
                 return self.finish();
             }
             let step = if self.in_flight.is_some() {
-                self.go_on()
+                self.continue_in_flight()
             } else {
                 self.start_next()
             };
@@ -62,11 +62,11 @@ impl Machine for Session {
                     .get_mut(slot)
                     .and_then(|slot| slot.feed.batch_files())
                 {
-                    let file = feed.file_at_hand();
+                    let file = feed.current_file();
                     let reader = if feed.may_be_empty() {
                         LineReader::new()
                     } else {
-                        LineReader::of_some_bytes()
+                        LineReader::new_non_empty()
                     };
                     in_flight.reader = Reader::Lines(Lines {
                         reader,
@@ -106,7 +106,7 @@ impl Machine for Session {
         let Some(in_flight) = &mut self.in_flight else {
             return;
         };
-        in_flight.incoming.end();
+        in_flight.incoming.finish();
         match &mut in_flight.reader {
             Reader::Lines(lines) => lines.reader.finish(),
             Reader::LogFiles(files) => files.finish(),

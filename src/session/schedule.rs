@@ -3,7 +3,7 @@
 use crate::batch::{NextPoll, NoticeKind};
 use crate::checkpoint::{BackoffCause, Checkpoint, StreamPosition};
 use crate::machine::Action;
-use crate::session::{Failure, InFlight, PollAction, PollError, Purpose, Session, StreamEntry};
+use crate::session::{Failure, InFlight, PollAction, PollError, Purpose, Session, StreamSlot};
 use crate::streams::Context;
 use crate::time::Timestamp;
 
@@ -36,7 +36,7 @@ impl Session {
             .is_some_and(|slot| self.readiness(slot) == Readiness::Now)
     }
 
-    fn readiness(&self, slot: &StreamEntry) -> Readiness {
+    fn readiness(&self, slot: &StreamSlot) -> Readiness {
         let now = self.client.now();
         if let Some(backoff) = slot.backoff.filter(|backoff| backoff.until > now) {
             let reason = match backoff.cause {
@@ -102,7 +102,7 @@ impl Session {
     }
 
     /// Corrects every backoff for the clock of this poll, which may have been set back.
-    pub(super) fn see_backoffs(&mut self) {
+    pub(super) fn adjust_backoffs(&mut self) {
         let now = self.client.now();
         for slot in &mut self.slots {
             slot.backoff = slot.backoff.map(|backoff| backoff.adjusted_to(now));
@@ -142,7 +142,7 @@ impl Session {
         if let Some(error) = error.clone().filter(|_| poll.batch.is_empty()) {
             return Action::Yield(Err(error));
         }
-        self.see_backoffs();
+        self.adjust_backoffs();
         let context = Context::new(&self.settings, &self.client);
         for slot in &self.slots {
             if let Some((detail, _)) = slot.feed.set_aside() {

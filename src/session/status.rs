@@ -1,7 +1,7 @@
 //! The state of every stream at the end of a poll, for a host to report.
 
-use super::{Meter, Session, StreamEntry};
-use crate::api::answer_status::grant;
+use super::{QuotaKind, Session, StreamSlot};
+use crate::api::response_kind::grant;
 use crate::checkpoint::BackoffCause;
 use crate::stream::Stream;
 use crate::streams::Context;
@@ -46,7 +46,7 @@ impl Session {
         self.slots.iter().map(|slot| self.status(slot)).collect()
     }
 
-    fn status(&self, slot: &StreamEntry) -> StreamStatus {
+    fn status(&self, slot: &StreamSlot) -> StreamStatus {
         let now = self.client.now();
         let context = Context::new(&self.settings, &self.client);
         let quota_remaining = slot
@@ -83,7 +83,7 @@ impl Session {
     }
 
     /// Returns until when a quota that is used up holds back a stream that has more to collect.
-    fn quota_until(&self, slot: &StreamEntry) -> Option<Timestamp> {
+    fn quota_until(&self, slot: &StreamSlot) -> Option<Timestamp> {
         let now = self.client.now();
         let context = Context::new(&self.settings, &self.client);
         let (_, caught_up) = slot.feed.due(context);
@@ -95,7 +95,7 @@ impl Session {
 
     /// Returns the message of the last failure; where another session had it, what the checkpoint
     /// knows.
-    fn detail(&self, slot: &StreamEntry, state: StreamState) -> String {
+    fn detail(&self, slot: &StreamSlot, state: StreamState) -> String {
         if state == StreamState::Active {
             return String::new();
         }
@@ -129,11 +129,11 @@ impl Session {
 
     /// Which limit is used up, and the setting that changes it. It is the same text for all
     /// streams that wait for it.
-    fn used_up(&self, meter: Option<Meter>) -> String {
+    fn used_up(&self, meter: Option<QuotaKind>) -> String {
         const SETTING: &str = "siem_calls_per_15_min";
         let (calls, minutes, what) = match meter {
-            Some(Meter::Batch) => (self.settings.siem_calls_per_15_min, 15, "SIEM batch files"),
-            Some(Meter::Events) => (CALLS_PER_HOUR, 60, "SIEM events"),
+            Some(QuotaKind::Batch) => (self.settings.siem_calls_per_15_min, 15, "SIEM batch files"),
+            Some(QuotaKind::Events) => (CALLS_PER_HOUR, 60, "SIEM events"),
             None => return "Mimecast asked for fewer requests".to_owned(),
         };
         let limit = match meter.map(|meter| self.quota(meter).blocked(self.client.now())) {
@@ -142,7 +142,7 @@ impl Session {
                 "the rate limit of {calls} requests in {minutes} minutes for {what} is used up"
             ),
         };
-        if meter == Some(Meter::Batch) {
+        if meter == Some(QuotaKind::Batch) {
             format!("{limit}; lower {SETTING} only where other programs share Mimecast's limit")
         } else {
             limit

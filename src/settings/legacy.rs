@@ -177,7 +177,7 @@ pub(super) fn offers(api: Api, stream: Stream) -> bool {
         FetchKind::Files { .. } => api == Api::V2,
         FetchKind::LogFiles => api == Api::V1,
         FetchKind::Campaigns { .. }
-        | FetchKind::Feed { .. }
+        | FetchKind::ThreatFeed { .. }
         | FetchKind::List { .. }
         | FetchKind::Windows(_) => true,
     }

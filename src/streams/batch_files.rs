@@ -14,14 +14,14 @@ use crate::request::{Call, Request, percent_encode};
 use crate::response::Head;
 use crate::stream::{FetchKind, Stream};
 use crate::streams::done_files::DoneFiles;
-use crate::streams::quota::Meter;
+use crate::streams::quota::QuotaKind;
 use crate::streams::retention::Retention;
 use crate::streams::siem_events::LineFilter;
 use crate::streams::siem_pages::{self, PageStart};
-use crate::streams::{Context, Feed, FeedAction, Unusable, tell_unreadable};
+use crate::streams::{Context, InvalidResponse, ReaderAction, StreamReader, add_unreadable_notice};
 use crate::time::Timestamp;
 
-use listing::{Distinct, File, Listing, find_all};
+use listing::{File, Listing, NewFiles, find_all};
 pub use set_aside::FileFailure;
 use set_aside::lost;
 
@@ -40,7 +40,7 @@ const DONE_FILES_MAX: usize = 128;
 const POLL_INTERVAL_MS: i64 = 5 * 60_000;
 
 /// A link that expires within this is no longer used.
-const LINK_RESERVE_MS: i64 = 10_000;
+const LINK_EXPIRY_MARGIN_MS: i64 = 10_000;
 
 /// The links of a listing that is younger than this are taken as they are, whatever they say.
 const FRESH_LISTING_MS: i64 = 30_000;
@@ -108,7 +108,9 @@ impl Retry {
 /// taken as they are, or a wrong clock would list for ever.
 fn is_stale(file: Option<&File>, listed_at: Timestamp, context: Context<'_>) -> bool {
     let ends_soon = |file: &File| {
-        let ends = file.expiry.map(|expiry| expiry.plus_ms(-LINK_RESERVE_MS));
+        let ends = file
+            .expiry
+            .map(|expiry| expiry.plus_ms(-LINK_EXPIRY_MARGIN_MS));
         ends.is_some_and(|ends| ends <= context.upstream_now)
     };
     listed_at.plus_ms(FRESH_LISTING_MS) < context.now && file.is_some_and(ends_soon)
@@ -118,7 +120,7 @@ fn is_stale(file: Option<&File>, listed_at: Timestamp, context: Context<'_>) -> 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AfterFailure {
     /// The same file with a fresh link, or another one.
-    GoOn,
+    Continue,
     /// The same file, after a rest of the stream. It has failed so often in a row.
     BackOff(u32),
     /// The same: it should be set aside, and there is no room for it.
@@ -132,7 +134,7 @@ pub struct BatchFiles {
     done: DoneFiles,
     page: Option<Page>,
     /// Whether the next listing is only for fresh links of the current page.
-    relisting: bool,
+    fresh_links_only: bool,
     /// How often the page was listed again at once because a link of it was refused.
     relisted: u32,
     /// Files that are set aside and tried again now.
@@ -155,7 +157,7 @@ impl BatchFiles {
             position,
             done,
             page: None,
-            relisting,
+            fresh_links_only: relisting,
             relisted: 0,
             retry: None,
         }
@@ -195,7 +197,7 @@ impl BatchFiles {
     }
 
     /// After an outage longer than the retention, adds a notice about what is lost and begins anew.
-    fn skip_what_expired(&mut self, context: Context<'_>, batch: &mut Builder) {
+    fn skip_expired(&mut self, context: Context<'_>, batch: &mut Builder) {
         let Some(retention) = Retention::of(self.stream, context) else {
             return;
         };
@@ -203,11 +205,11 @@ impl BatchFiles {
         let position = &mut self.position;
         match position.listed_at {
             Some(listed_at) if listed_at < oldest => {
-                retention.tell_gap("records", listed_at, batch);
+                retention.add_gap_notice("records", listed_at, batch);
             }
             // Files are listed by whole days, so the day of `oldest` is still there.
             None if position.page_token.is_none() && position.since.to_day() < oldest.to_day() => {
-                retention.tell_start("collection", position.since, batch);
+                retention.add_start_notice("collection", position.since, batch);
             }
             Some(_) | None => return,
         }
@@ -219,7 +221,7 @@ impl BatchFiles {
             ..FilesPosition::default()
         };
         self.page = None;
-        self.relisting = false;
+        self.fresh_links_only = false;
     }
 
     /// Returns the call that lists a page. With a page token no dates are sent
@@ -240,7 +242,7 @@ impl BatchFiles {
         unlinked: usize,
         waiting: &VecDeque<File>,
         batch: &mut Builder,
-    ) -> Result<bool, Unusable> {
+    ) -> Result<bool, InvalidResponse> {
         if unlinked == 0 {
             self.position.unlinked = 0;
             return Ok(false);
@@ -248,7 +250,7 @@ impl BatchFiles {
         self.position.unlinked = self.position.unlinked.saturating_add(1);
         if self.position.unlinked < LISTINGS_MAX {
             return if waiting.is_empty() {
-                Err(Unusable(
+                Err(InvalidResponse(
                     "the page lists a file without a usable url".to_owned(),
                 ))
             } else {
@@ -274,7 +276,7 @@ impl BatchFiles {
         files: impl Iterator<Item = File>,
         context: Context<'_>,
     ) -> VecDeque<File> {
-        let mut distinct = Distinct::without(self.done.iter());
+        let mut distinct = NewFiles::without(self.done.iter());
         let mut waiting: VecDeque<File> = files.filter(|file| distinct.is_new(file)).collect();
         let pages = self.position.set_aside.iter();
         let set_aside = pages.flat_map(|page| &page.files);
@@ -305,7 +307,7 @@ impl BatchFiles {
         &mut self,
         mut waiting: VecDeque<File>,
         context: Context<'_>,
-    ) -> Result<VecDeque<File>, Unusable> {
+    ) -> Result<VecDeque<File>, InvalidResponse> {
         let Some(mut file) = self.position.file.clone() else {
             return Ok(waiting);
         };
@@ -327,7 +329,7 @@ impl BatchFiles {
         if file.tries >= LISTINGS_MAX && self.add_set_aside(file, &failure, context) {
             return Ok(waiting);
         }
-        Err(Unusable(
+        Err(InvalidResponse(
             "the page does not list the file that is being read".to_owned(),
         ))
     }
@@ -403,7 +405,7 @@ impl BatchFiles {
     }
 
     /// Returns how many lines of the current file are done, and its name.
-    pub fn file_at_hand(&mut self) -> FilePosition {
+    pub fn current_file(&mut self) -> FilePosition {
         if let Some(file) = self.retried() {
             return file.at.clone();
         }
@@ -503,9 +505,9 @@ impl BatchFiles {
                 self.count_retry(&name, failure, batch);
             }
             self.finish_retry_if_done(context);
-            return AfterFailure::GoOn;
+            return AfterFailure::Continue;
         }
-        let mut file = self.file_at_hand();
+        let mut file = self.current_file();
         file.tries = file.tries.saturating_add(1);
         self.position.file = Some(file.clone());
         if failure.fault == FileFault::Unreachable {
@@ -515,7 +517,7 @@ impl BatchFiles {
         } else if file.tries < TRIES_MAX && self.may_list_again(context) {
             self.relisted = self.relisted.saturating_add(1);
             self.relist();
-            return AfterFailure::GoOn;
+            return AfterFailure::Continue;
         }
         let tries = file.tries;
         if self.add_set_aside(file, failure, context) {
@@ -523,7 +525,7 @@ impl BatchFiles {
                 page.waiting.pop_front();
             }
             self.finish_page_if_done();
-            return AfterFailure::GoOn;
+            return AfterFailure::Continue;
         }
         self.relist();
         AfterFailure::BackOffWithoutRoom(tries)
@@ -628,7 +630,7 @@ impl BatchFiles {
     /// Lists the page again for a fresh link of the current file.
     pub fn relist(&mut self) {
         self.page = None;
-        self.relisting = true;
+        self.fresh_links_only = true;
     }
 
     /// Moves the position behind the page when all its files are done.
@@ -647,16 +649,16 @@ impl BatchFiles {
     }
 }
 
-impl Feed for BatchFiles {
+impl StreamReader for BatchFiles {
     /// Returns the next action: the page in memory, then files that are set aside and due, then the
     /// next page. After each listing for such files there is a pause in which only new pages are
     /// listed.
-    fn next(&mut self, context: Context<'_>, batch: &mut Builder) -> FeedAction {
+    fn next(&mut self, context: Context<'_>, batch: &mut Builder) -> ReaderAction {
         let (due, _) = self.due(context);
         if due > context.now {
-            return FeedAction::Nothing(due);
+            return ReaderAction::Idle(due);
         }
-        self.skip_what_expired(context, batch);
+        self.skip_expired(context, batch);
         let stale = |page: &Page| page.is_stale(context);
         if self.page.as_ref().is_some_and(stale) {
             self.relist();
@@ -669,23 +671,23 @@ impl Feed for BatchFiles {
                 retry.listed = None;
             }
             if let Some((_, file)) = retry.front() {
-                return FeedAction::Download(Request::get(file.url.clone()));
+                return ReaderAction::Download(Request::get(file.url.clone()));
             }
             if let Some(page) = self.position.set_aside.get(retry.page) {
                 let (token, since) = (page.page_token.as_ref(), page.since);
-                return FeedAction::Call(self.listing(token, since));
+                return ReaderAction::Call(self.listing(token, since));
             }
             self.retry = None;
         }
         let (due, _) = self.page_due(context);
         if due > context.now {
-            return FeedAction::Nothing(due);
+            return ReaderAction::Idle(due);
         }
         match self.page.as_ref().and_then(|page| page.waiting.front()) {
-            Some(file) => FeedAction::Download(Request::get(file.url.clone())),
+            Some(file) => ReaderAction::Download(Request::get(file.url.clone())),
             None => {
                 let token = self.position.page_token.as_ref();
-                FeedAction::Call(self.listing(token, self.position.since))
+                ReaderAction::Call(self.listing(token, self.position.since))
             }
         }
     }
@@ -723,8 +725,8 @@ impl Feed for BatchFiles {
         self.page.is_some() || self.retry.as_ref().is_some_and(listed)
     }
 
-    fn meter(&self) -> Option<Meter> {
-        Some(Meter::Batch)
+    fn meter(&self) -> Option<QuotaKind> {
+        Some(QuotaKind::Batch)
     }
 
     fn handle_answer(
@@ -732,9 +734,9 @@ impl Feed for BatchFiles {
         (_, body): (&Head, Vec<u8>),
         context: Context<'_>,
         batch: &mut Builder,
-    ) -> Result<(), Unusable> {
+    ) -> Result<(), InvalidResponse> {
         let listing = Listing::read(self.stream, &body)?;
-        tell_unreadable(self.stream, &listing.unreadable, batch);
+        add_unreadable_notice(self.stream, &listing.unreadable, batch);
         if self.retry.is_some() {
             self.find_set_aside(listing, context, batch);
             return Ok(());
@@ -744,16 +746,16 @@ impl Feed for BatchFiles {
         let waiting = self.without_known(listing.files.into_iter().flatten(), context);
         let caught_up = listing.is_caught_up;
         if !caught_up && was_empty && listing.next_token == self.position.page_token {
-            return Err(Unusable(
+            return Err(InvalidResponse(
                 "the page is empty and its token does not move".to_owned(),
             ));
         }
-        let waiting = if self.relisting {
+        let waiting = if self.fresh_links_only {
             self.find_file_again(waiting, context)?
         } else {
             waiting
         };
-        self.relisting = false;
+        self.fresh_links_only = false;
         let list_again = self.count_unlinked(unlinked, &waiting, batch)?;
         self.position.read_to = self.collected_until(context);
         self.position.listed_at = Some(context.now);
@@ -798,7 +800,7 @@ impl Feed for BatchFiles {
             ..FilesPosition::default()
         };
         self.page = None;
-        self.relisting = false;
+        self.fresh_links_only = false;
         true
     }
 
@@ -844,18 +846,18 @@ fn endpoint(stream: Stream, page_files: u32) -> String {
 /// Returns how long a caught-up stream rests: so long that all streams together use three fifths of
 /// the quota, and the rest is left for the pages of those that are behind.
 fn interval_ms(context: Context<'_>) -> i64 {
-    share_ms(context, (3, 5)).max(POLL_INTERVAL_MS)
+    call_interval_ms(context, (3, 5)).max(POLL_INTERVAL_MS)
 }
 
 /// Returns the pause after a listing for files that are set aside: so long that all streams
 /// together use a fifth of the quota for them.
 fn retry_interval_ms(context: Context<'_>) -> i64 {
-    share_ms(context, (1, 5))
+    call_interval_ms(context, (1, 5))
 }
 
 /// Returns how far the calls of a stream have to lie apart so that all streams together use no more
 /// than this share of the quota.
-fn share_ms(context: Context<'_>, (part, of): (i64, i64)) -> i64 {
+fn call_interval_ms(context: Context<'_>, (part, of): (i64, i64)) -> i64 {
     let batch = |stream: &&Stream| stream.has_batch_files();
     let streams = context.settings.streams.iter().filter(batch).count();
     let streams = i64::try_from(streams).unwrap_or(i64::MAX);

@@ -11,7 +11,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::batch::{Builder, NoticeKind, PushResult, RecordLine, RecordProcessor};
+use crate::batch::{Builder, NoticeKind, OfferResult, RecordLine, RecordProcessor};
 use crate::checkpoint::{CampaignsPosition, ListPosition, PageProgress, StreamPosition};
 use crate::decode::lenient;
 use crate::encode::push_quoted;
@@ -26,7 +26,7 @@ use crate::streams::paged::{
     Cursor, EmptyPages, FinishedPage, PageRecord, PagingStrategy, Processed,
 };
 use crate::streams::pages::{self, Page};
-use crate::streams::{Context, Unusable, hours_ms};
+use crate::streams::{Context, InvalidResponse, hours_ms};
 use crate::time::Timestamp;
 
 /// People open and report the messages of a campaign for weeks. What is reported is in no total, so
@@ -340,7 +340,7 @@ fn list(stream: Stream, page_records: u32, token: Option<&str>) -> Call {
 }
 
 impl PagingStrategy for Campaigns {
-    const EMPTY_PAGES: EmptyPages = EmptyPages::AreFollowed("campaign");
+    const EMPTY_PAGES: EmptyPages = EmptyPages::Follow("campaign");
 
     fn stream(&self) -> Stream {
         self.stream
@@ -393,7 +393,11 @@ impl PagingStrategy for Campaigns {
         Call::post(path.to_owned(), body)
     }
 
-    fn read(&mut self, (_, body): (&Head, Vec<u8>), _: Context<'_>) -> Result<Page, Unusable> {
+    fn read(
+        &mut self,
+        (_, body): (&Head, Vec<u8>),
+        _: Context<'_>,
+    ) -> Result<Page, InvalidResponse> {
         match self.queue {
             None => Page::read(body, "", self.campaigns.list_token.as_deref()),
             Some(_) => Page::read(
@@ -500,7 +504,7 @@ impl PagingStrategy for Campaigns {
         _processor: &mut RecordProcessor,
         context: Context<'_>,
         _batch: &mut Builder,
-    ) -> PushResult {
+    ) -> OfferResult {
         for item in self.items().iter_mut() {
             item.missed = !item.seen;
             item.seen = false;
@@ -525,7 +529,7 @@ impl PagingStrategy for Campaigns {
         self.campaigns.current = None;
         self.campaigns.list_token = None;
         self.campaigns.list_paging = StallDetector::default();
-        PushResult::Pushed
+        OfferResult::Pushed
     }
 
     fn save(&self, page: Option<&Page>, position: &mut StreamPosition) {

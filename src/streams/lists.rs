@@ -6,7 +6,7 @@
 //! do not find has left the list: one reading alone may miss it, because pages move while they
 //! are read.
 
-use crate::batch::{Builder, NoticeKind, PushResult, RecordLine, RecordProcessor};
+use crate::batch::{Builder, NoticeKind, OfferResult, RecordLine, RecordProcessor};
 use crate::checkpoint::{ListPosition, StreamPosition};
 use crate::encode::push_quoted;
 use crate::identity::EventId;
@@ -19,7 +19,7 @@ use crate::streams::paged::{
     Cursor, EmptyPages, FinishedPage, PageRecord, PagingStrategy, Processed,
 };
 use crate::streams::pages::{self, Page, PageRequest, page_done};
-use crate::streams::{CLOCKS_AGREE_MS, Context, Unusable, hours_ms};
+use crate::streams::{CLOCKS_AGREE_MS, Context, InvalidResponse, hours_ms};
 use crate::time::Timestamp;
 
 /// A list that does not fit into the checkpoint is read less often by this factor, because each
@@ -121,7 +121,7 @@ impl List {
 
     /// Returns whether the window of the reading ended where the upstream's clock was when it was
     /// begun, by all that is known of that clock now.
-    fn window_was_true(&self, context: Context<'_>) -> bool {
+    fn window_was_accurate(&self, context: Context<'_>) -> bool {
         let (Some(to), Some(begun_at)) = (self.position.to, self.position.begun_at) else {
             return true;
         };
@@ -137,8 +137,8 @@ impl List {
         processor: &mut RecordProcessor,
         context: Context<'_>,
         batch: &mut Builder,
-    ) -> PushResult {
-        let is_true = self.window_was_true(context);
+    ) -> OfferResult {
+        let is_true = self.window_was_accurate(context);
         let gone = self
             .items()
             .ids(|item| is_true && !item.seen && item.missed);
@@ -146,7 +146,7 @@ impl List {
         for id in gone {
             if tell {
                 if !batch.has_room() {
-                    return PushResult::BatchFull;
+                    return OfferResult::BatchFull;
                 }
                 let name = self.items().get_mut(&id).and_then(|item| item.name.clone());
                 let first = id.to_event_id(1, context.settings.tenant.as_deref());
@@ -154,8 +154,8 @@ impl List {
                 let record = RecordLine::new(self.stream, record.as_bytes());
                 let locator = || format!("{} released-or-expired", self.stream);
                 let now = context.upstream_now;
-                if batch.offer(processor, record, None, now, &locator) == PushResult::BatchFull {
-                    return PushResult::BatchFull;
+                if batch.offer(processor, record, None, now, &locator) == OfferResult::BatchFull {
+                    return OfferResult::BatchFull;
                 }
             }
             self.items().remove(&id);
@@ -172,12 +172,12 @@ impl List {
             items: items.unwrap_or_default(),
             ..ListPosition::default()
         };
-        PushResult::Pushed
+        OfferResult::Pushed
     }
 }
 
 impl PagingStrategy for List {
-    const EMPTY_PAGES: EmptyPages = EmptyPages::AreFollowed("list");
+    const EMPTY_PAGES: EmptyPages = EmptyPages::Follow("list");
 
     fn stream(&self) -> Stream {
         self.stream
@@ -222,7 +222,11 @@ impl PagingStrategy for List {
         pages::call(self.stream, self.reading.post, &request)
     }
 
-    fn read(&mut self, (_, body): (&Head, Vec<u8>), _: Context<'_>) -> Result<Page, Unusable> {
+    fn read(
+        &mut self,
+        (_, body): (&Head, Vec<u8>),
+        _: Context<'_>,
+    ) -> Result<Page, InvalidResponse> {
         let token = self.position.page_token.as_deref();
         Page::read(body, self.reading.post.list, token)
     }
@@ -286,7 +290,7 @@ impl PagingStrategy for List {
         processor: &mut RecordProcessor,
         context: Context<'_>,
         batch: &mut Builder,
-    ) -> PushResult {
+    ) -> OfferResult {
         self.finish_reading(processor, context, batch)
     }
 
@@ -372,7 +376,7 @@ pub(super) fn offer_item(
         batch.count_duplicate(record.stream);
     } else {
         let now = context.upstream_now;
-        if batch.offer(processor, record, None, now, locator) == PushResult::BatchFull {
+        if batch.offer(processor, record, None, now, locator) == OfferResult::BatchFull {
             return (id, Processed::BatchFull);
         }
     }

@@ -9,23 +9,25 @@ mod account;
 mod call;
 
 pub use account::account;
-use account::tell_account;
+use account::add_account_notice;
 pub use call::probe;
 use call::{call, file_name};
 
-use crate::batch::{Builder, NoticeKind, PushResult, RecordLine, RecordProcessor};
+use crate::batch::{Builder, NoticeKind, OfferResult, RecordLine, RecordProcessor};
 use crate::checkpoint::{LogAnswerProgress, LogFilesPosition, StreamPosition};
 use crate::decode::fail;
-use crate::decode::log_files::{Found, LogFileReader};
+use crate::decode::log_files::{LogFileReader, ReadResult};
 use crate::paging::{Stall, StallDetector};
 use crate::record::legacy;
-use crate::remembered::{Deduplication, SeenIds};
 use crate::response::Head;
+use crate::seen_ids::{Deduplication, SeenIds};
 use crate::stream::Stream;
 use crate::streams::done_files::{DoneFiles, key};
 use crate::streams::pages::escaped_len;
 use crate::streams::retention::Retention;
-use crate::streams::{Context, Feed, FeedAction, Unusable, hours_ms, tell_unreadable};
+use crate::streams::{
+    Context, InvalidResponse, ReaderAction, StreamReader, add_unreadable_notice, hours_ms,
+};
 use crate::time::Timestamp;
 
 /// A caught-up stream is asked again after this. New files appear every 30 minutes; nothing is
@@ -124,18 +126,18 @@ impl LogFiles {
     }
 
     /// Adds a notice about what lies before the oldest data that the upstream keeps.
-    fn say_what_expired(&mut self, context: Context<'_>, batch: &mut Builder) {
+    fn add_expiry_notice(&mut self, context: Context<'_>, batch: &mut Builder) {
         let Some(retention) = Retention::of(self.stream, context) else {
             return;
         };
         let since = self.position.since;
         match self.position.asked_at {
             Some(asked_at) if asked_at < retention.oldest => {
-                retention.tell_gap("records", asked_at, batch);
+                retention.add_gap_notice("records", asked_at, batch);
                 self.position.asked_at = Some(context.now);
             }
             None if since < retention.oldest => {
-                retention.tell_start("collection", since, batch);
+                retention.add_start_notice("collection", since, batch);
                 self.position.since = retention.oldest;
             }
             Some(_) | None => {}
@@ -178,16 +180,16 @@ impl LogFiles {
     ) -> Progress {
         while batch.has_room() {
             match reader.read() {
-                Found::End => {
+                ReadResult::End => {
                     self.finish_answer(context);
                     return Progress::Done;
                 }
-                Found::File(name) => {
-                    if !self.begin_file(fail::shown(name)) {
+                ReadResult::File(name) => {
+                    if !self.begin_file(fail::sanitize(name)) {
                         return Progress::Done;
                     }
                 }
-                Found::FileBroken(why) => {
+                ReadResult::FileBroken(why) => {
                     if !self.is_past() {
                         if self.try_again() {
                             return Progress::Done;
@@ -197,30 +199,30 @@ impl LogFiles {
                     }
                     self.finish_file();
                 }
-                Found::FileEnd => self.finish_file(),
-                Found::NeedsInput => return Progress::NeedsInput,
-                Found::NotARecord(line) => {
+                ReadResult::FileEnd => self.finish_file(),
+                ReadResult::NeedsInput => return Progress::NeedsInput,
+                ReadResult::NotARecord(line) => {
                     if self.is_wanted(batch) {
                         self.reject("the line is not key=value", line, batch);
                     }
                     self.finish_record();
                 }
-                Found::Record(bytes) => {
+                ReadResult::Record(bytes) => {
                     if self.is_wanted(batch)
-                        && self.offer(bytes, processor, context, batch) == PushResult::BatchFull
+                        && self.offer(bytes, processor, context, batch) == OfferResult::BatchFull
                     {
                         reader.put_back();
                         return Progress::BatchFull;
                     }
                     self.finish_record();
                 }
-                Found::TooLong(start) => {
+                ReadResult::TooLong(start) => {
                     if self.is_wanted(batch) {
                         self.reject("the record is longer than 1 MiB", start, batch);
                     }
                     self.finish_record();
                 }
-                Found::Broken(why) => {
+                ReadResult::Broken(why) => {
                     if !self.try_again() {
                         let why = format!("the rest of the answer is rejected: {why}");
                         self.reject(&why, reader.unread(), batch);
@@ -329,9 +331,9 @@ impl LogFiles {
         processor: &mut RecordProcessor,
         context: Context<'_>,
         batch: &mut Builder,
-    ) -> PushResult {
+    ) -> OfferResult {
         let Some(answer) = &mut self.answer else {
-            return PushResult::Pushed;
+            return OfferResult::Pushed;
         };
         let kind = answer.file.kind;
         let record = RecordLine::new(kind.unwrap_or_else(|| legacy::type_of_record(bytes)), bytes);
@@ -344,10 +346,10 @@ impl LogFiles {
                 .is_some_and(|at| at < self.position.since)
         {
             batch.exclude(self.stream);
-            return PushResult::Pushed;
+            return OfferResult::Pushed;
         }
         if !core::mem::replace(&mut answer.account_seen, true) {
-            tell_account(self.stream, record, processor, context, batch);
+            add_account_notice(self.stream, record, processor, context, batch);
         }
         let (name, number) = (&answer.file.name, answer.file.records.saturating_add(1));
         let stream = self.stream;
@@ -426,17 +428,17 @@ impl LogFiles {
     }
 }
 
-impl Feed for LogFiles {
-    fn next(&mut self, context: Context<'_>, batch: &mut Builder) -> FeedAction {
+impl StreamReader for LogFiles {
+    fn next(&mut self, context: Context<'_>, batch: &mut Builder) -> ReaderAction {
         let (due, caught_up) = self.due(context);
         if caught_up && due > context.now {
-            return FeedAction::Nothing(due);
+            return ReaderAction::Idle(due);
         }
-        self.say_what_expired(context, batch);
+        self.add_expiry_notice(context, batch);
         // An answer that broke off is asked for again, and read on from where it broke.
         self.position.at = self.at();
         self.answer = None;
-        FeedAction::Call(call(self.stream, context, self.position.token.as_deref()))
+        ReaderAction::Call(call(self.stream, context, self.position.token.as_deref()))
     }
 
     fn due(&self, context: Context<'_>) -> (Timestamp, bool) {
@@ -461,9 +463,9 @@ impl Feed for LogFiles {
         (_, body): (&Head, Vec<u8>),
         context: Context<'_>,
         batch: &mut Builder,
-    ) -> Result<(), Unusable> {
+    ) -> Result<(), InvalidResponse> {
         let unreadable = call::read_end(&body)?;
-        tell_unreadable(self.stream, &[unreadable], batch);
+        add_unreadable_notice(self.stream, &[unreadable], batch);
         self.catch_up(context);
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! The feeds: one small state machine per way in which the API hands out records.
 //!
-//! A [`Feed`] knows its position and what it wants next. It makes no request, keeps no time and
+//! A [`StreamReader`] knows its position and what it wants next. It makes no request, keeps no time and
 //! decides nothing about retries of a request: that is the session's part. Those that read pages of
 //! records share [`paged`]; to add a way of paging, write a [`paged::PagingStrategy`] and name it in
 //! [`open`] and [`probe`].
@@ -22,7 +22,7 @@ pub mod threat_feed;
 pub mod windows;
 
 use crate::api::ApiClient;
-use crate::batch::{Builder, NoticeKind, PushResult, RecordProcessor};
+use crate::batch::{Builder, NoticeKind, OfferResult, RecordProcessor};
 use crate::checkpoint::StreamPosition;
 use crate::decode::lenient;
 use crate::paging::Stall;
@@ -33,8 +33,8 @@ use crate::stream::{FetchKind, Stream};
 use crate::time::Timestamp;
 use batch_files::BatchFiles;
 use log_files::LogFiles;
-use paged::PagedFeed;
-use quota::Meter;
+use paged::PagedReader;
+use quota::QuotaKind;
 use siem_events::LineFilter;
 
 /// The settings and clocks that a feed works with.
@@ -103,7 +103,7 @@ impl<'a> Context<'a> {
 
 /// The next action of a feed.
 #[derive(Debug, PartialEq, Eq)]
-pub enum FeedAction {
+pub enum ReaderAction {
     /// An API call; its answer goes to `handle_answer`.
     Call(Call),
     /// A batch file; its lines go to `take_line`.
@@ -111,15 +111,15 @@ pub enum FeedAction {
     /// Records are in memory: call `take_records`.
     Records,
     /// Nothing before this time. The feed is caught up.
-    Nothing(Timestamp),
+    Idle(Timestamp),
 }
 
 /// Why an answer could not be used. The text is a clause for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unusable(pub String);
+pub struct InvalidResponse(pub String);
 
 /// Adds notices about optional members of an answer that cannot be read.
-fn tell_unreadable(stream: Stream, members: &[Option<&'static str>], batch: &mut Builder) {
+fn add_unreadable_notice(stream: Stream, members: &[Option<&'static str>], batch: &mut Builder) {
     for member in members.iter().flatten() {
         batch.notice(stream, NoticeKind::Adjusted, lenient::detail(member));
     }
@@ -132,9 +132,9 @@ pub fn hours_ms(hours: u32) -> i64 {
 }
 
 /// The state machine that reads one stream.
-pub trait Feed {
+pub trait StreamReader {
     /// Returns the next action.
-    fn next(&mut self, context: Context<'_>, batch: &mut Builder) -> FeedAction;
+    fn next(&mut self, context: Context<'_>, batch: &mut Builder) -> ReaderAction;
 
     /// Returns when the feed is due next, and whether it is caught up until then.
     fn due(&self, context: Context<'_>) -> (Timestamp, bool);
@@ -158,11 +158,11 @@ pub trait Feed {
     }
 
     /// Returns the quota that the feed's calls count against, where one is documented.
-    fn meter(&self) -> Option<Meter> {
+    fn meter(&self) -> Option<QuotaKind> {
         None
     }
 
-    /// Takes a successful answer to a [`FeedAction::Call`].
+    /// Takes a successful answer to a [`ReaderAction::Call`].
     ///
     /// # Errors
     ///
@@ -172,7 +172,7 @@ pub trait Feed {
         answer: (&Head, Vec<u8>),
         context: Context<'_>,
         batch: &mut Builder,
-    ) -> Result<(), Unusable>;
+    ) -> Result<(), InvalidResponse>;
 
     /// Handles a call that the upstream refused as such. Returns whether the feed has another call
     /// to try.
@@ -184,8 +184,8 @@ pub trait Feed {
         _processor: &mut RecordProcessor,
         _context: Context<'_>,
         _batch: &mut Builder,
-    ) -> PushResult {
-        PushResult::Pushed
+    ) -> OfferResult {
+        OfferResult::Pushed
     }
 
     /// Returns why the reading is stalled after the last page, and how often it stalled in a
@@ -220,7 +220,7 @@ pub fn open(
     stream: Stream,
     position: Option<&StreamPosition>,
     (start, settings): (Timestamp, &Settings),
-) -> Box<dyn Feed> {
+) -> Box<dyn StreamReader> {
     let begin = (start, budget::identities(stream, settings));
     match &stream.row().fetch {
         FetchKind::Campaigns {
@@ -232,12 +232,12 @@ pub fn open(
             let room = budget::bytes(stream, settings);
             let people = (people, *path, *every_minutes);
             let campaigns = campaigns::Campaigns::open(stream, people, position, (start, room));
-            Box::new(PagedFeed::new(campaigns))
+            Box::new(PagedReader::new(campaigns))
         }
-        FetchKind::Feed { feed_type } => {
+        FetchKind::ThreatFeed { feed_type } => {
             let position = position.and_then(|position| position.feed.as_ref());
             let feed = threat_feed::ThreatFeed::open(stream, feed_type, position, begin);
-            Box::new(PagedFeed::new(feed))
+            Box::new(PagedReader::new(feed))
         }
         FetchKind::Files { .. } => {
             let files = position.and_then(|position| position.files.as_ref());
@@ -267,7 +267,7 @@ pub fn open(
             let position = position.and_then(|position| position.list.as_ref());
             let room = budget::bytes(stream, settings);
             let list = lists::List::open(stream, reading, position, room);
-            Box::new(PagedFeed::new(list))
+            Box::new(PagedReader::new(list))
         }
         FetchKind::LogFiles => {
             let position = position.and_then(|position| position.log_files.as_ref());
@@ -276,7 +276,7 @@ pub fn open(
         FetchKind::Windows(post) => {
             let position = position.and_then(|position| position.window.as_ref());
             let windows = windows::Windows::open(stream, post, position, begin);
-            Box::new(PagedFeed::new(windows))
+            Box::new(PagedReader::new(windows))
         }
     }
 }
@@ -286,7 +286,7 @@ pub fn open(
 pub fn probe(stream: Stream, context: Context<'_>) -> Call {
     match &stream.row().fetch {
         FetchKind::Campaigns { .. } => campaigns::probe(stream),
-        FetchKind::Feed { feed_type } => threat_feed::probe(stream, feed_type, context),
+        FetchKind::ThreatFeed { feed_type } => threat_feed::probe(stream, feed_type, context),
         FetchKind::Files { .. } if context.settings.siem_endpoint == SiemEndpoint::Events => {
             siem_events::probe(stream, context)
         }

@@ -4,25 +4,25 @@
 //! then comes the page that it names. What differs (what to ask for, when the reading is done, and
 //! what is remembered) is a [`PagingStrategy`] with a file of its own.
 
-use crate::batch::{Builder, NoticeKind, PushResult, RecordProcessor};
+use crate::batch::{Builder, NoticeKind, OfferResult, RecordProcessor};
 use crate::checkpoint::{PageProgress, StreamPosition};
 use crate::paging::{Stall, StallDetector, too_many_empty};
 use crate::request::Call;
 use crate::response::Head;
 use crate::stream::Stream;
 use crate::streams::pages::Page;
-use crate::streams::{Context, Feed, FeedAction, Unusable, tell_unreadable};
+use crate::streams::{Context, InvalidResponse, ReaderAction, StreamReader, add_unreadable_notice};
 use crate::time::Timestamp;
 
 /// What an empty page that names a further one means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EmptyPages {
     /// A few in a row are followed; then the reading, which this names, ends.
-    AreFollowed(&'static str),
+    Follow(&'static str),
     /// They count like other pages.
     Count,
     /// They are ignored: a quota bounds them.
-    DoNotCount,
+    Ignore,
 }
 
 /// The result of processing a record.
@@ -90,7 +90,11 @@ pub trait PagingStrategy {
     /// # Errors
     ///
     /// The body is not a page.
-    fn read(&mut self, answer: (&Head, Vec<u8>), context: Context<'_>) -> Result<Page, Unusable>;
+    fn read(
+        &mut self,
+        answer: (&Head, Vec<u8>),
+        context: Context<'_>,
+    ) -> Result<Page, InvalidResponse>;
 
     /// Inspects the page before its next records are offered.
     fn prepare(&mut self, _page: &Page, _processor: &mut RecordProcessor, _context: Context<'_>) {}
@@ -130,8 +134,8 @@ pub trait PagingStrategy {
         _processor: &mut RecordProcessor,
         _context: Context<'_>,
         _batch: &mut Builder,
-    ) -> PushResult {
-        PushResult::Pushed
+    ) -> OfferResult {
+        OfferResult::Pushed
     }
 
     /// Writes the position, with how much of the page in memory is done.
@@ -139,7 +143,7 @@ pub trait PagingStrategy {
 }
 
 /// A feed that reads pages by a [`PagingStrategy`].
-pub struct PagedFeed<S> {
+pub struct PagedReader<S> {
     pub(super) strategy: S,
     page: Option<Page>,
     /// Whether the page had something that the reading had not found before.
@@ -147,7 +151,7 @@ pub struct PagedFeed<S> {
     stall: Option<(Stall, u32)>,
 }
 
-impl<S: PagingStrategy> PagedFeed<S> {
+impl<S: PagingStrategy> PagedReader<S> {
     /// Creates a feed at the strategy's position.
     #[must_use]
     pub const fn new(strategy: S) -> Self {
@@ -178,7 +182,7 @@ impl<S: PagingStrategy> PagedFeed<S> {
             return self.strategy.finish(context, batch);
         }
         match S::EMPTY_PAGES {
-            EmptyPages::AreFollowed(reading) if is_empty => {
+            EmptyPages::Follow(reading) if is_empty => {
                 if self.strategy.cursor().paging.follow_empty() {
                     return self.strategy.note_empty(context);
                 }
@@ -187,8 +191,8 @@ impl<S: PagingStrategy> PagedFeed<S> {
                 batch.notice(stream, NoticeKind::Adjusted, too_many_empty(reading));
                 self.strategy.finish(context, batch);
             }
-            EmptyPages::DoNotCount if is_empty => {}
-            EmptyPages::AreFollowed(_) | EmptyPages::Count | EmptyPages::DoNotCount => {
+            EmptyPages::Ignore if is_empty => {}
+            EmptyPages::Follow(_) | EmptyPages::Count | EmptyPages::Ignore => {
                 let paging = self.strategy.cursor().paging;
                 let stall = paging.follow(&digest, self.has_new);
                 self.stall = stall.map(|stall| (stall, paging.tries()));
@@ -200,16 +204,16 @@ impl<S: PagingStrategy> PagedFeed<S> {
     }
 }
 
-impl<S: PagingStrategy> Feed for PagedFeed<S> {
-    fn next(&mut self, context: Context<'_>, batch: &mut Builder) -> FeedAction {
+impl<S: PagingStrategy> StreamReader for PagedReader<S> {
+    fn next(&mut self, context: Context<'_>, batch: &mut Builder) -> ReaderAction {
         if self.has_records() {
-            return FeedAction::Records;
+            return ReaderAction::Records;
         }
         let (due, _) = self.due(context);
         if due > context.now {
-            return FeedAction::Nothing(due);
+            return ReaderAction::Idle(due);
         }
-        FeedAction::Call(self.strategy.call(context, batch))
+        ReaderAction::Call(self.strategy.call(context, batch))
     }
 
     fn due(&self, context: Context<'_>) -> (Timestamp, bool) {
@@ -233,9 +237,9 @@ impl<S: PagingStrategy> Feed for PagedFeed<S> {
         answer: (&Head, Vec<u8>),
         context: Context<'_>,
         batch: &mut Builder,
-    ) -> Result<(), Unusable> {
+    ) -> Result<(), InvalidResponse> {
         let mut page = self.strategy.read(answer, context)?;
-        tell_unreadable(self.strategy.stream(), &page.unreadable, batch);
+        add_unreadable_notice(self.strategy.stream(), &page.unreadable, batch);
         page.resume(self.strategy.cursor().page_done.as_ref());
         self.has_new = false;
         self.page = Some(page);
@@ -251,7 +255,7 @@ impl<S: PagingStrategy> Feed for PagedFeed<S> {
         processor: &mut RecordProcessor,
         context: Context<'_>,
         batch: &mut Builder,
-    ) -> PushResult {
+    ) -> OfferResult {
         if let Some(mut page) = self.page.take() {
             self.strategy.prepare(&page, processor, context);
             let stream = self.strategy.stream();
@@ -271,7 +275,7 @@ impl<S: PagingStrategy> Feed for PagedFeed<S> {
                     Processed::BatchFull => {
                         self.has_new |= events(batch) > events_before;
                         self.page = Some(page);
-                        return PushResult::BatchFull;
+                        return OfferResult::BatchFull;
                     }
                 }
                 page.advance();
@@ -282,7 +286,7 @@ impl<S: PagingStrategy> Feed for PagedFeed<S> {
         if self.strategy.has_remaining() {
             return self.strategy.take_remaining(processor, context, batch);
         }
-        PushResult::Pushed
+        OfferResult::Pushed
     }
 
     fn take_stall(&mut self) -> Option<(Stall, u32)> {

@@ -14,7 +14,7 @@ use crate::decode::lenient::{self, Optional};
 use crate::encode::push_quoted;
 use crate::request::Call;
 use crate::stream::{Post, Stream};
-use crate::streams::{Context, Unusable};
+use crate::streams::{Context, InvalidResponse};
 use crate::time::Timestamp;
 
 /// A page token goes into the checkpoint, so it is bounded.
@@ -83,8 +83,8 @@ impl Page {
     /// # Errors
     ///
     /// The body is not a page.
-    pub fn read(body: Vec<u8>, list: &str, token: Option<&str>) -> Result<Self, Unusable> {
-        let broken = || Unusable("the page is not the documented JSON".to_owned());
+    pub fn read(body: Vec<u8>, list: &str, token: Option<&str>) -> Result<Self, InvalidResponse> {
+        let broken = || InvalidResponse("the page is not the documented JSON".to_owned());
         let body = readable(body);
         let answer: Answer<'_> = serde_json::from_slice(&body).map_err(|_| broken())?;
         let (pagination, unreadable) = pagination(answer.meta);
@@ -116,7 +116,7 @@ impl Page {
         body: Vec<u8>,
         records: Vec<Range<usize>>,
         next_token: Option<String>,
-    ) -> Result<Self, Unusable> {
+    ) -> Result<Self, InvalidResponse> {
         if next_token.as_deref().is_some_and(is_too_long) {
             return Err(too_long());
         }
@@ -227,8 +227,8 @@ pub fn is_too_long(token: &str) -> bool {
 
 /// Returns the error for a page token that is too long.
 #[must_use]
-pub fn too_long() -> Unusable {
-    Unusable(format!(
+pub fn too_long() -> InvalidResponse {
+    InvalidResponse(format!(
         "the page token is longer than {PAGE_TOKEN_BYTES_MAX} bytes of a checkpoint"
     ))
 }

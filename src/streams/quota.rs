@@ -12,7 +12,7 @@ pub const EVENTS_WINDOW_S: i64 = 60 * 60;
 
 /// Which quota a call counts against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Meter {
+pub enum QuotaKind {
     /// The quota of the batch endpoints.
     Batch,
     /// The quota of the event endpoints.
@@ -25,7 +25,7 @@ pub struct Quota {
     calls: usize,
     window_s: i64,
     /// When calls were made, in seconds, the oldest first.
-    made: VecDeque<i64>,
+    calls_made_s: VecDeque<i64>,
     /// The upstream allows no call during this wait.
     blocked: Option<Wait>,
 }
@@ -38,7 +38,7 @@ impl Quota {
         Self {
             calls,
             window_s,
-            made: made.iter().copied().collect(),
+            calls_made_s: made.iter().copied().collect(),
             blocked,
         }
     }
@@ -49,12 +49,12 @@ impl Quota {
         let now_s = now.millis().div_euclid(1000);
         // A call that lies in the future was made by a clock that has since been set back.
         let recent = |made: &&i64| (now_s.saturating_sub(self.window_s)..=now_s).contains(*made);
-        let used = self.made.iter().filter(recent).count();
+        let used = self.calls_made_s.iter().filter(recent).count();
         let own = if used < self.calls {
             now
         } else {
             let oldest = self
-                .made
+                .calls_made_s
                 .iter()
                 .filter(recent)
                 .nth(used.saturating_sub(self.calls));
@@ -81,14 +81,14 @@ impl Quota {
     /// Counts a call.
     pub fn count(&mut self, now: Timestamp) {
         let now_s = now.millis().div_euclid(1000);
-        self.made.push_back(now_s);
-        while self.made.len() > self.calls
+        self.calls_made_s.push_back(now_s);
+        while self.calls_made_s.len() > self.calls
             || self
-                .made
+                .calls_made_s
                 .front()
                 .is_some_and(|made| *made < now_s.saturating_sub(self.window_s))
         {
-            self.made.pop_front();
+            self.calls_made_s.pop_front();
         }
     }
 
@@ -110,7 +110,7 @@ impl Quota {
     #[must_use]
     pub fn made(&self, now: Timestamp) -> Vec<i64> {
         let since = now.millis().div_euclid(1000).saturating_sub(self.window_s);
-        self.made
+        self.calls_made_s
             .iter()
             .copied()
             .filter(|made| *made >= since)

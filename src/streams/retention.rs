@@ -30,7 +30,7 @@ impl Retention {
     }
 
     /// Adds a notice that everything after `until`, up to which the stream is collected, is lost.
-    pub fn tell_gap(self, what: &str, until: Timestamp, batch: &mut Builder) {
+    pub fn add_gap_notice(self, what: &str, until: Timestamp, batch: &mut Builder) {
         let Self { oldest, days, .. } = self;
         let detail = format!(
             "{what} between {until} and {oldest} are older than the {days} days that Mimecast keeps and can no longer be had"
@@ -39,7 +39,7 @@ impl Retention {
     }
 
     /// Adds a notice that collection begins later than the settings ask for.
-    pub fn tell_start(self, what: &str, start: Timestamp, batch: &mut Builder) {
+    pub fn add_start_notice(self, what: &str, start: Timestamp, batch: &mut Builder) {
         let Self { oldest, days, .. } = self;
         let detail = format!(
             "{what} begins at {oldest}, because Mimecast keeps {days} days, and not at {start}"

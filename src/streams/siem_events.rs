@@ -4,24 +4,26 @@
 //! from batch files first, up to a time two hours before; from then on the endpoint is read. The
 //! two write the same record in different words, so the border is drawn by the time of a record.
 
-use crate::batch::{Builder, NoticeKind, PushResult, RecordLine, RecordProcessor};
+use crate::batch::{Builder, NoticeKind, OfferResult, RecordLine, RecordProcessor};
 use crate::checkpoint::{EventsPosition, FilesPosition, StreamPosition};
 use crate::decode::json::readable;
 use crate::identity::EventId;
 use crate::paging::Stall;
-use crate::remembered::SeenIds;
 use crate::request::{Call, percent_encode};
 use crate::response::Head;
+use crate::seen_ids::SeenIds;
 use crate::stream::{FetchKind, Stream};
 use crate::streams::batch_files::BatchFiles;
 use crate::streams::paged::{
-    Cursor, EmptyPages, FinishedPage, PageRecord, PagedFeed, PagingStrategy, Processed,
+    Cursor, EmptyPages, FinishedPage, PageRecord, PagedReader, PagingStrategy, Processed,
 };
 use crate::streams::pages::{Page, page_done, ranges};
-use crate::streams::quota::Meter;
+use crate::streams::quota::QuotaKind;
 use crate::streams::retention::Retention;
 use crate::streams::siem_pages::{self, PageStart, SiemPage};
-use crate::streams::{CLOCKS_AGREE_MS, Context, Feed, FeedAction, Unusable, hours_ms};
+use crate::streams::{
+    CLOCKS_AGREE_MS, Context, InvalidResponse, ReaderAction, StreamReader, hours_ms,
+};
 use crate::time::Timestamp;
 
 /// The greatest page the API gives.
@@ -46,7 +48,7 @@ const POLL_INTERVAL_MS: i64 = 60_000;
 
 /// The feed of one event type: batch files, then the endpoint.
 pub struct SiemEvents {
-    events: PagedFeed<Events>,
+    events: PagedReader<Events>,
     /// The batch files that come before the endpoint.
     files: Option<BatchFiles>,
 }
@@ -84,7 +86,7 @@ impl SiemEvents {
         let files = files.filter(|_| position.until.is_some());
         Self {
             files: files.map(|files| BatchFiles::open(stream, Some(files), position.since)),
-            events: PagedFeed::new(Events {
+            events: PagedReader::new(Events {
                 stream,
                 position,
                 remembered: remembered.unwrap_or_else(|| SeenIds::new(capacity)),
@@ -120,7 +122,7 @@ impl SiemEvents {
             .covered
             .map_or(0, |_| context.settings.overlap_ms);
         let since = covered.plus_ms(overlap_ms.saturating_neg());
-        let since = events.skip_what_expired(since, context, batch);
+        let since = events.skip_expired(since, context, batch);
         events.position = EventsPosition {
             since,
             until: Some(handover_time(context)),
@@ -131,18 +133,18 @@ impl SiemEvents {
     }
 }
 
-impl Feed for SiemEvents {
-    fn next(&mut self, context: Context<'_>, batch: &mut Builder) -> FeedAction {
+impl StreamReader for SiemEvents {
+    fn next(&mut self, context: Context<'_>, batch: &mut Builder) -> ReaderAction {
         let (due, caught_up) = self.due(context);
         if caught_up && due > context.now {
-            return FeedAction::Nothing(due);
+            return ReaderAction::Idle(due);
         }
         if self.has_records() {
-            return FeedAction::Records;
+            return ReaderAction::Records;
         }
         if self.switch_endpoint(context, batch) {
             // The other endpoint has another quota, and may be the first to need a token.
-            return FeedAction::Nothing(context.now);
+            return ReaderAction::Idle(context.now);
         }
         match &mut self.files {
             Some(files) => files.next(context, batch),
@@ -178,13 +180,13 @@ impl Feed for SiemEvents {
     }
 
     fn holds_answer(&self) -> bool {
-        self.has_records() || self.files.as_ref().is_some_and(Feed::holds_answer)
+        self.has_records() || self.files.as_ref().is_some_and(StreamReader::holds_answer)
     }
 
-    fn meter(&self) -> Option<Meter> {
+    fn meter(&self) -> Option<QuotaKind> {
         match &self.files {
             Some(files) => files.meter(),
-            None => Some(Meter::Events),
+            None => Some(QuotaKind::Events),
         }
     }
 
@@ -193,7 +195,7 @@ impl Feed for SiemEvents {
         answer: (&Head, Vec<u8>),
         context: Context<'_>,
         batch: &mut Builder,
-    ) -> Result<(), Unusable> {
+    ) -> Result<(), InvalidResponse> {
         let Some(files) = &mut self.files else {
             return self.events.handle_answer(answer, context, batch);
         };
@@ -216,7 +218,7 @@ impl Feed for SiemEvents {
         processor: &mut RecordProcessor,
         context: Context<'_>,
         batch: &mut Builder,
-    ) -> PushResult {
+    ) -> OfferResult {
         self.events.take_records(processor, context, batch)
     }
 
@@ -264,7 +266,7 @@ impl Events {
     }
 
     /// Adds a notice about what is older than the batch files reach, which is lost.
-    fn skip_what_expired(
+    fn skip_expired(
         &self,
         since: Timestamp,
         context: Context<'_>,
@@ -274,7 +276,7 @@ impl Events {
         let retention = retention.filter(|_| self.position.covered.is_some());
         match retention.filter(|retention| since < retention.oldest) {
             Some(retention) => {
-                retention.tell_gap("records", since, batch);
+                retention.add_gap_notice("records", since, batch);
                 retention.oldest
             }
             None => since,
@@ -284,7 +286,7 @@ impl Events {
 
 impl PagingStrategy for Events {
     /// Empty pages need no bound of their own: the quota bounds them.
-    const EMPTY_PAGES: EmptyPages = EmptyPages::DoNotCount;
+    const EMPTY_PAGES: EmptyPages = EmptyPages::Ignore;
 
     fn stream(&self) -> Stream {
         self.stream
@@ -322,7 +324,7 @@ impl PagingStrategy for Events {
         &mut self,
         (_, body): (&Head, Vec<u8>),
         context: Context<'_>,
-    ) -> Result<Page, Unusable> {
+    ) -> Result<Page, InvalidResponse> {
         let body = readable(body);
         let SiemPage {
             items,
@@ -362,7 +364,7 @@ impl PagingStrategy for Events {
         }
         let locator = || format!("{stream} page record {}", found.number);
         let now = context.upstream_now;
-        if batch.offer(processor, record, None, now, &locator) == PushResult::BatchFull {
+        if batch.offer(processor, record, None, now, &locator) == OfferResult::BatchFull {
             return Processed::BatchFull;
         }
         if let Some(id) = id {

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use crate::decode::lenient::{self, Optional};
 use crate::request::{Call, percent_encode};
-use crate::streams::Unusable;
+use crate::streams::InvalidResponse;
 use crate::streams::pages;
 
 /// An answer to a call for a page. What is optional and cannot be read is as if it were missing:
@@ -45,12 +45,14 @@ impl<'a> SiemPage<'a> {
     /// # Errors
     ///
     /// The body is not a page, or its token is longer than a checkpoint may hold.
-    pub(super) fn parse(body: &'a [u8]) -> Result<Self, Unusable> {
+    pub(super) fn parse(body: &'a [u8]) -> Result<Self, InvalidResponse> {
         let answer: Answer<'a> = serde_json::from_slice(body)
-            .map_err(|_| Unusable("the page is not the documented JSON".to_owned()))?;
+            .map_err(|_| InvalidResponse("the page is not the documented JSON".to_owned()))?;
         if answer.value.is_none() && answer.next_page.is_absent() && answer.is_caught_up.is_absent()
         {
-            return Err(Unusable("the page has none of its members".to_owned()));
+            return Err(InvalidResponse(
+                "the page has none of its members".to_owned(),
+            ));
         }
         let unreadable = [
             answer.next_page.unreadable("@nextPage"),

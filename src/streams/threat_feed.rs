@@ -9,14 +9,14 @@ use std::ops::Range;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::batch::{Builder, NoticeKind, PushResult, RecordLine, RecordProcessor};
+use crate::batch::{Builder, NoticeKind, OfferResult, RecordLine, RecordProcessor};
 use crate::checkpoint::{StreamPosition, ThreatFeedPosition};
 use crate::decode::json::{self, Kind, Member};
 use crate::decode::{csv, zip};
 use crate::encode::push_quoted;
-use crate::remembered::SeenIds;
 use crate::request::Call;
 use crate::response::Head;
+use crate::seen_ids::SeenIds;
 use crate::settings;
 use crate::stream::Stream;
 use crate::streams::paged::{
@@ -24,7 +24,7 @@ use crate::streams::paged::{
 };
 use crate::streams::pages::{Page, page_done, ranges};
 use crate::streams::retention::Retention;
-use crate::streams::{Context, Unusable};
+use crate::streams::{Context, InvalidResponse};
 use crate::time::Timestamp;
 
 /// The poll interval of a caught-up feed: indicators are lists for firewalls, not alerts.
@@ -123,7 +123,7 @@ impl ThreatFeed {
 
     /// Adds a notice about what the feed no longer has: after an outage longer than the retention,
     /// or at a start that lies before it.
-    fn skip_what_expired(&mut self, context: Context<'_>, batch: &mut Builder) {
+    fn skip_expired(&mut self, context: Context<'_>, batch: &mut Builder) {
         let position = &mut self.position;
         // A time that has not come yet was named by a clock that was wrong.
         let since = position.since.min(context.earlier());
@@ -133,11 +133,11 @@ impl ThreatFeed {
         };
         match position.asked_at {
             Some(asked_at) if asked_at < retention.oldest => {
-                retention.tell_gap("indicators", asked_at, batch);
+                retention.add_gap_notice("indicators", asked_at, batch);
                 position.asked_at = Some(retention.oldest);
             }
             None if position.token.is_none() && position.since < retention.oldest => {
-                retention.tell_start("the feed", position.since, batch);
+                retention.add_start_notice("the feed", position.since, batch);
             }
             Some(_) | None => {}
         }
@@ -174,7 +174,7 @@ impl PagingStrategy for ThreatFeed {
     }
 
     fn call(&mut self, context: Context<'_>, batch: &mut Builder) -> Call {
-        self.skip_what_expired(context, batch);
+        self.skip_expired(context, batch);
         let from = match &self.position.token {
             Some(token) => From::Token(token),
             None => From::Time(self.position.since),
@@ -187,17 +187,19 @@ impl PagingStrategy for ThreatFeed {
         &mut self,
         (head, body): (&Head, Vec<u8>),
         context: Context<'_>,
-    ) -> Result<Page, Unusable> {
+    ) -> Result<Page, InvalidResponse> {
         let token = self.position.token.as_deref();
         let next = head.header(NEXT_TOKEN).map(str::trim);
         let next = next.filter(|next| !next.is_empty() && Some(*next) != token);
         let next = next.map(str::to_owned);
         if body.is_empty() && next.is_none() {
-            return Err(Unusable("there is neither a file nor a token".to_owned()));
+            return Err(InvalidResponse(
+                "there is neither a file nor a token".to_owned(),
+            ));
         }
         let file = if zip::is_zip(&body) {
-            let files =
-                zip::files(&body, FILE_BYTES_MAX).map_err(|error| Unusable(error.0.to_owned()))?;
+            let files = zip::files(&body, FILE_BYTES_MAX)
+                .map_err(|error| InvalidResponse(error.0.to_owned()))?;
             let files = files.into_iter().map(|(_, file)| read_file(file));
             joined(&files.collect::<Result<Vec<File>, _>>()?)
         } else {
@@ -226,7 +228,7 @@ impl PagingStrategy for ThreatFeed {
         let locator = || format!("{stream} file record {}", found.number);
         let remembered = Some(&mut self.remembered);
         let now = context.upstream_now;
-        if batch.offer(processor, record, remembered, now, &locator) == PushResult::BatchFull {
+        if batch.offer(processor, record, remembered, now, &locator) == OfferResult::BatchFull {
             return Processed::BatchFull;
         }
         self.position.newest = self.position.newest.max(processor.time(record));
@@ -317,13 +319,13 @@ fn call(stream: Stream, feed_type: &str, context: Context<'_>, from: &From<'_>) 
 }
 
 /// Reads one file: STIX, CSV, or the envelope of an answer without a file.
-fn read_file(file: Vec<u8>) -> Result<File, Unusable> {
+fn read_file(file: Vec<u8>) -> Result<File, InvalidResponse> {
     let first = file.iter().find(|byte| !byte.is_ascii_whitespace());
     if first == Some(&b'{') {
         let bundle: Bundle<'_> = serde_json::from_slice(&file)
-            .map_err(|_| Unusable("the file is not the documented STIX".to_owned()))?;
+            .map_err(|_| InvalidResponse("the file is not the documented STIX".to_owned()))?;
         if bundle.objects.is_none() && bundle.data.is_none() {
-            return Err(Unusable("the file has no objects".to_owned()));
+            return Err(InvalidResponse("the file has no objects".to_owned()));
         }
         let (indicators, extra_members) = indicators(&bundle.objects.unwrap_or_default());
         let records = ranges(&file, &indicators);
@@ -334,7 +336,9 @@ fn read_file(file: Vec<u8>) -> Result<File, Unusable> {
         });
     }
     if matches!(first, Some(b'<' | b'[')) {
-        return Err(Unusable("the file is neither STIX nor CSV".to_owned()));
+        return Err(InvalidResponse(
+            "the file is neither STIX nor CSV".to_owned(),
+        ));
     }
     let rows = csv::objects(&String::from_utf8_lossy(&file));
     let mut body = Vec::new();
@@ -477,7 +481,7 @@ mod tests {
             };
             let now = Timestamp::from_millis(1_772_360_430_000);
             let offer = batch.offer(&mut processor, record, None, now, &String::new);
-            assert_eq!(offer, PushResult::Pushed);
+            assert_eq!(offer, OfferResult::Pushed);
             let batch = batch.finish(String::new(), NextPoll::Now);
             serde_json::from_str::<serde_json::Value>(&batch.events).unwrap()
         };

@@ -5,19 +5,19 @@
 //! identity (design §3.5). An endpoint that knows no dates is read the same way: newest first,
 //! down to where the window begins.
 
-use crate::batch::{Builder, NoticeKind, PushResult, RecordLine, RecordProcessor};
+use crate::batch::{Builder, NoticeKind, OfferResult, RecordLine, RecordProcessor};
 use crate::checkpoint::{StreamPosition, WindowPosition};
 use crate::paging::StallDetector;
-use crate::remembered::{Deduplication, Occurrences, SeenIds};
 use crate::request::Call;
 use crate::response::Head;
+use crate::seen_ids::{Deduplication, Occurrences, SeenIds};
 use crate::stream::{Post, Stream};
 use crate::streams::paged::{
     Cursor, EmptyPages, FinishedPage, PageRecord, PagingStrategy, Processed,
 };
 use crate::streams::pages::{self, Page, PageRequest, page_done};
 use crate::streams::retention::Retention;
-use crate::streams::{CLOCKS_AGREE_MS, Context, Unusable, hours_ms};
+use crate::streams::{CLOCKS_AGREE_MS, Context, InvalidResponse, hours_ms};
 use crate::time::Timestamp;
 
 /// A caught-up stream is asked again after this. Nothing is published about the quota of these
@@ -99,7 +99,7 @@ impl Windows {
 
     /// Fixes the next window.
     fn begin_window(&mut self, context: Context<'_>, batch: &mut Builder) {
-        self.skip_what_expired(context, batch);
+        self.skip_expired(context, batch);
         let longest_ms = if self.post.window.is_some() {
             hours_ms(self.post.window_hours)
         } else {
@@ -125,16 +125,16 @@ impl Windows {
 
     /// After an outage longer than the retention, adds a notice about what is lost and continues
     /// behind it.
-    fn skip_what_expired(&mut self, context: Context<'_>, batch: &mut Builder) {
+    fn skip_expired(&mut self, context: Context<'_>, batch: &mut Builder) {
         let bound = self.position.bound;
         let retention = Retention::of(self.stream, context);
         let Some(retention) = retention.filter(|retention| bound < retention.oldest) else {
             return;
         };
         if self.position.first {
-            retention.tell_start("collection", bound, batch);
+            retention.add_start_notice("collection", bound, batch);
         } else {
-            retention.tell_gap("records", bound, batch);
+            retention.add_gap_notice("records", bound, batch);
         }
         self.position.bound = retention.oldest;
     }
@@ -193,7 +193,7 @@ impl Windows {
 }
 
 impl PagingStrategy for Windows {
-    const EMPTY_PAGES: EmptyPages = EmptyPages::AreFollowed("window");
+    const EMPTY_PAGES: EmptyPages = EmptyPages::Follow("window");
 
     fn stream(&self) -> Stream {
         self.stream
@@ -233,7 +233,11 @@ impl PagingStrategy for Windows {
         pages::call(self.stream, self.post, &request)
     }
 
-    fn read(&mut self, (head, body): (&Head, Vec<u8>), _: Context<'_>) -> Result<Page, Unusable> {
+    fn read(
+        &mut self,
+        (head, body): (&Head, Vec<u8>),
+        _: Context<'_>,
+    ) -> Result<Page, InvalidResponse> {
         let token = self.position.page_token.as_deref();
         let page = Page::read(body, self.post.list, token)?;
         self.position.answered_at = self.position.answered_at.max(head.date());
@@ -287,8 +291,8 @@ impl PagingStrategy for Windows {
             context.upstream_now,
             &locator,
         ) {
-            PushResult::BatchFull => Processed::BatchFull,
-            PushResult::Pushed => Processed::Counted,
+            OfferResult::BatchFull => Processed::BatchFull,
+            OfferResult::Pushed => Processed::Counted,
         }
     }
 

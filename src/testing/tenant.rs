@@ -41,7 +41,9 @@ pub(crate) struct Tenant {
 pub(crate) fn record(stream: Stream, id: &str, at: Timestamp) -> String {
     let mut record = match stream.row().fetch {
         // Of the objects of a feed only these are records.
-        FetchKind::Feed { .. } => json!({ "type": "indicator", "id": format!("{stream}:{id}") }),
+        FetchKind::ThreatFeed { .. } => {
+            json!({ "type": "indicator", "id": format!("{stream}:{id}") })
+        }
         FetchKind::Campaigns { .. }
         | FetchKind::Files { .. }
         | FetchKind::List { .. }
@@ -88,7 +90,7 @@ impl Tenant {
         let body: Value = serde_json::from_str(body).unwrap();
         match &stream.row().fetch {
             FetchKind::Campaigns { people, .. } => self.campaigns(stream, people, &body),
-            FetchKind::Feed { .. } => self.feed(stream, &body, now),
+            FetchKind::ThreatFeed { .. } => self.feed(stream, &body, now),
             FetchKind::Files { .. } | FetchKind::LogFiles => {
                 panic!("{stream} is answered elsewhere")
             }
@@ -159,7 +161,7 @@ impl Tenant {
     /// Two records a file; STIX or CSV, every other file zipped.
     fn feed(&mut self, stream: Stream, body: &Value, now: Timestamp) -> Answer {
         let asked = &body["data"][0];
-        let FetchKind::Feed { feed_type } = stream.row().fetch else {
+        let FetchKind::ThreatFeed { feed_type } = stream.row().fetch else {
             panic!("{stream} is no feed");
         };
         assert_eq!(asked["feedType"], feed_type);

@@ -3,7 +3,7 @@
 use super::bindings::pipeline::source::types as wit;
 use crate::batch::{self, Batch, Entry, Limits, NextPoll, Notice, NoticeKind, Rejected, Stats};
 use crate::check::{CheckResult, Outcome};
-use crate::decode::fail::shown_within;
+use crate::decode::fail::sanitize_within;
 use crate::session::status::{StreamState, StreamStatus};
 use crate::session::{Failure, PollError};
 use crate::settings::SettingsError;
@@ -14,7 +14,7 @@ const TEXT_CHARS_MAX: usize = 4_000;
 
 /// Returns a text for people, as it leaves the component: parts of it may come from outside.
 fn text(text: String) -> String {
-    shown_within(&text, TEXT_CHARS_MAX)
+    sanitize_within(&text, TEXT_CHARS_MAX)
 }
 
 pub(crate) fn limits(limits: wit::Limits) -> Limits {

@@ -8,7 +8,7 @@ use super::bindings::wasi::http::types::{
 };
 use super::bindings::wasi::io::poll::{Pollable, poll};
 use super::bindings::wasi::io::streams::{InputStream, StreamError};
-use crate::decode::fail::{shown, shown_within};
+use crate::decode::fail::{sanitize, sanitize_within};
 use crate::request::{Method, Request, origin};
 use crate::response::{Head, TransportError};
 
@@ -222,17 +222,17 @@ fn headers(request: &Request) -> Option<Fields> {
 }
 
 /// The error of a request body that the host no longer accepts.
-struct NotTaken;
+struct BodyRejected;
 
-fn write_body(body: &OutgoingBody, request: &Request) -> Result<(), NotTaken> {
+fn write_body(body: &OutgoingBody, request: &Request) -> Result<(), BodyRejected> {
     let Some(content) = &request.body else {
         return Ok(());
     };
-    let stream = body.write().map_err(|()| NotTaken)?;
+    let stream = body.write().map_err(|()| BodyRejected)?;
     for piece in content.bytes.expose().as_bytes().chunks(WRITE_BYTES) {
         stream
             .blocking_write_and_flush(piece)
-            .map_err(|_| NotTaken)?;
+            .map_err(|_| BodyRejected)?;
     }
     Ok(())
 }
@@ -319,7 +319,7 @@ fn reason(code: &ErrorCode) -> String {
         // A host explains here what no other code can say, such as what is wrong with a certificate.
         ErrorCode::InternalError(problem) => match problem.as_deref() {
             Some(problem) if !problem.is_empty() => {
-                return shown_within(problem, EXPLANATION_CHARS_MAX);
+                return sanitize_within(problem, EXPLANATION_CHARS_MAX);
             }
             _ => ("the host failed", None),
         },
@@ -338,7 +338,7 @@ fn reason(code: &ErrorCode) -> String {
         ),
     };
     match detail.filter(|detail| !detail.is_empty()) {
-        Some(detail) => format!("{what} ({})", shown(detail)),
+        Some(detail) => format!("{what} ({})", sanitize(detail)),
         None => what.to_owned(),
     }
 }

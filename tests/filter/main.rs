@@ -279,7 +279,7 @@ fn a_call_that_is_cut_off_does_not_spoil_the_next() {
 /// A record of about 800 bytes with many members, as the simulator's tenants have them.
 fn typical() -> Vec<Vec<u8>> {
     let config = mimecast_simulator::Config::default();
-    mimecast_simulator::specimens(&config, "siem.process", 1_000)
+    mimecast_simulator::sample_records(&config, "siem.process", 1_000)
         .into_iter()
         .map(|record| record.to_string().into_bytes())
         .collect()

@@ -58,7 +58,7 @@ impl Backoff {
 
     /// Returns the wait like [`Self::wait`], or `None` for the first `free` failures.
     #[must_use]
-    pub fn wait_beyond(self, free: u32) -> Option<Duration> {
+    pub fn wait_after(self, free: u32) -> Option<Duration> {
         let failures = self.failures.checked_sub(free).filter(|over| *over > 0)?;
         Some(Self { failures, ..self }.wait())
     }
@@ -117,8 +117,8 @@ mod tests {
         };
         assert_eq!(backoff.wait_with(0.0), Duration::from_secs(2));
         assert_eq!(backoff.wait_with(0.5), Duration::from_secs(3));
-        assert_eq!(backoff.wait_beyond(3), None);
-        assert!(backoff.wait_beyond(2).is_some_and(|wait| wait <= FIRST));
+        assert_eq!(backoff.wait_after(3), None);
+        assert!(backoff.wait_after(2).is_some_and(|wait| wait <= FIRST));
         let wait = backoff.wait();
         assert!(wait >= Duration::from_secs(2) && wait <= Duration::from_secs(4));
     }

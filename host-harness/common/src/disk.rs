@@ -53,7 +53,7 @@ pub fn sync(file: &File, path: &Path) -> io::Result<()> {
 
 /// Truncates the file at `path` to `length`. A shorter file stays
 /// as it is: another program has truncated it meanwhile.
-pub fn cut(file: &File, path: &Path, length: u64) -> io::Result<()> {
+pub fn truncate(file: &File, path: &Path, length: u64) -> io::Result<()> {
     if file.metadata()?.len() > length {
         file.set_len(length)?;
         record("cut", path);
@@ -193,7 +193,7 @@ pub mod recorded {
     clippy::wildcard_enum_match_arm,
     reason = "the kinds of the standard library, of which few say what to do"
 )]
-pub fn failed(path: &Path, error: &io::Error) -> String {
+pub fn error_message(path: &Path, error: &io::Error) -> String {
     let advice = match error.kind() {
         ErrorKind::FileTooLarge | ErrorKind::QuotaExceeded | ErrorKind::StorageFull => {
             "; make room there"
@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn a_full_disk_and_a_place_that_cannot_be_written_say_what_to_do() {
-        let said = |kind: ErrorKind| failed(Path::new("/there"), &kind.into());
+        let said = |kind: ErrorKind| error_message(Path::new("/there"), &kind.into());
         assert!(said(ErrorKind::StorageFull).ends_with("; make room there"));
         assert!(said(ErrorKind::ReadOnlyFilesystem).ends_with("in the settings file"));
         assert!(said(ErrorKind::IsADirectory).ends_with("; name a file in that directory"));

@@ -18,7 +18,7 @@ pub enum ValueReference {
 impl ValueReference {
     /// Parses `{ env = ".." }` or `{ file = ".." }` without other keys; `None` for any other value.
     #[must_use]
-    pub fn recognize(value: &toml::Value) -> Option<Self> {
+    pub fn parse(value: &toml::Value) -> Option<Self> {
         let table = value.as_table().filter(|table| table.len() == 1)?;
         let (key, value) = table.iter().next()?;
         let text = value.as_str()?.to_owned();

@@ -17,7 +17,7 @@ pub mod lines;
 pub mod names;
 pub mod peer_certificate;
 pub mod proxy;
+pub mod reloadable_secret;
 pub mod secret;
 pub mod section;
-pub mod stored_secret;
 pub mod trust_anchors;

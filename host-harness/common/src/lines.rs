@@ -7,7 +7,7 @@ use toml::de::{DeTable, DeValue};
 /// The line numbers of a table's keys and of the tables in it. The default, for a table that is
 /// not from a file, knows no lines.
 #[derive(Clone, Debug, Default)]
-pub struct KeyLines {
+pub struct KeyLineNumbers {
     /// The line of the table itself; 0 where it is unknown.
     line: usize,
     keys: BTreeMap<String, Self>,
@@ -15,7 +15,7 @@ pub struct KeyLines {
     elements: Vec<Self>,
 }
 
-impl KeyLines {
+impl KeyLineNumbers {
     /// Parses the lines of a whole file. Empty for a file with a syntax error.
     #[must_use]
     pub fn of(text: &str) -> Self {
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn keys_tables_and_lists_have_their_lines() {
-        let lines = KeyLines::of(
+        let lines = KeyLineNumbers::of(
             "a = 1\n\n[[source]]\nname = \"x\"\n[source.settings]\nb = [\n  1,\n]\n[[source]]\nc.d = 2\n",
         );
         assert_eq!(lines.line("a"), Some(1));
@@ -107,6 +107,6 @@ mod tests {
         );
         assert_eq!(lines.element("source", 1).table("c").line("d"), Some(10));
         assert_eq!(lines.element("source", 2).line("name"), None);
-        assert_eq!(KeyLines::of("a = ").line("a"), None);
+        assert_eq!(KeyLineNumbers::of("a = ").line("a"), None);
     }
 }

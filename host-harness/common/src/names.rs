@@ -1,16 +1,16 @@
 //! Suggests the known name that a misspelled one probably meant.
 
 /// Minimum similarity for a suggestion: below it, `cef` would suggest `ocsf`.
-const LIKENESS_MIN: f64 = 0.85;
+const SIMILARITY_MIN: f64 = 0.85;
 /// Similarity assumed for names that differ by one edit.
-const LIKENESS_OF_ONE_SLIP: f64 = 0.9;
+const SIMILARITY_OF_ONE_EDIT: f64 = 0.9;
 
 /// Returns the most similar candidate, if any is similar enough.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     candidates
         .into_iter()
         .map(|candidate| (likeness(name, candidate), candidate))
-        .filter(|(likeness, _)| *likeness >= LIKENESS_MIN)
+        .filter(|(likeness, _)| *likeness >= SIMILARITY_MIN)
         .max_by(|(one, _), (other, _)| one.total_cmp(other))
         .map(|(_, candidate)| candidate)
 }
@@ -20,7 +20,7 @@ fn likeness(name: &str, candidate: &str) -> f64 {
     let one_slip = name.len() > 1 && strsim::damerau_levenshtein(name, candidate) == 1;
     let likeness = strsim::jaro_winkler(name, candidate);
     if one_slip {
-        likeness.max(LIKENESS_OF_ONE_SLIP)
+        likeness.max(SIMILARITY_OF_ONE_EDIT)
     } else {
         likeness
     }

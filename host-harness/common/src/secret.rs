@@ -48,7 +48,7 @@ impl Redactor {
         let mut secrets: Vec<String> = secrets
             .into_iter()
             .filter(|secret| secret.len() >= REDACTED_BYTES_MIN)
-            .flat_map(|secret| [in_json(&secret), secret])
+            .flat_map(|secret| [escape_json(&secret), secret])
             .collect();
         // Longest first, so that a secret that contains another is redacted as a whole.
         secrets.sort_by(|one, other| other.len().cmp(&one.len()).then_with(|| one.cmp(other)));
@@ -84,7 +84,7 @@ impl fmt::Debug for Redactor {
 }
 
 /// Returns the text as it appears inside the quotes of a JSON string.
-fn in_json(text: &str) -> String {
+fn escape_json(text: &str) -> String {
     let quoted = serde_json::Value::from(text).to_string();
     let inner = quoted
         .strip_prefix('"')

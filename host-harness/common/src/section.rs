@@ -8,19 +8,19 @@ use tracing::warn;
 
 use crate::exit::Failure;
 use crate::indirect::{ValueReference, resolve_reference};
-use crate::lines::KeyLines;
+use crate::lines::KeyLineNumbers;
 use crate::names::{nearest, unknown_key};
 use crate::proxy::Proxies;
+use crate::reloadable_secret::ReloadableSecret;
 use crate::secret::Secret;
-use crate::stored_secret::StoredSecret;
 
 /// A table of the settings file, with its location for error messages.
 #[derive(Debug)]
 pub struct Section<'a> {
     file: &'a Path,
-    place: String,
+    location: String,
     table: toml::Table,
-    lines: KeyLines,
+    lines: KeyLineNumbers,
     known: Vec<&'static str>,
     /// The URL of the proxy where the table has no `proxy`.
     proxy: Option<Secret>,
@@ -34,9 +34,9 @@ impl<'a> Section<'a> {
     pub fn new(file: &'a Path, place: String, table: toml::Table) -> Self {
         Self {
             file,
-            place,
+            location: place,
             table,
-            lines: KeyLines::default(),
+            lines: KeyLineNumbers::default(),
             known: Vec::new(),
             proxy: None,
             hint: None,
@@ -60,7 +60,7 @@ impl<'a> Section<'a> {
 
     /// The same table, with the lines of its keys for messages.
     #[must_use]
-    pub fn with_lines(self, lines: KeyLines) -> Self {
+    pub fn with_lines(self, lines: KeyLineNumbers) -> Self {
         Self { lines, ..self }
     }
 
@@ -161,7 +161,7 @@ impl<'a> Section<'a> {
     }
 
     /// The switch at a key.
-    pub fn switch(&mut self, key: &'static str) -> Result<Option<bool>, Failure> {
+    pub fn boolean(&mut self, key: &'static str) -> Result<Option<bool>, Failure> {
         match self.take(key) {
             None => Ok(None),
             Some(toml::Value::Boolean(on)) => Ok(Some(on)),
@@ -184,10 +184,13 @@ impl<'a> Section<'a> {
     }
 
     /// Reads the secret at a key like [`Self::secret`]; a file secret is re-read when it changes.
-    pub fn stored_secret(&mut self, key: &'static str) -> Result<Option<StoredSecret>, Failure> {
-        let reference = self.table.get(key).and_then(ValueReference::recognize);
+    pub fn stored_secret(
+        &mut self,
+        key: &'static str,
+    ) -> Result<Option<ReloadableSecret>, Failure> {
+        let reference = self.table.get(key).and_then(ValueReference::parse);
         let secret = self.secret(key)?;
-        Ok(secret.map(|secret| StoredSecret::new(secret, reference, self.file.to_owned())))
+        Ok(secret.map(|secret| ReloadableSecret::new(secret, reference, self.file.to_owned())))
     }
 
     /// Reads the text at a key that is usually not secret: a literal (without a warning),
@@ -225,7 +228,7 @@ impl<'a> Section<'a> {
     }
 
     fn expose(&self, key: &str, value: &toml::Value) -> Result<Secret, Failure> {
-        match ValueReference::recognize(value) {
+        match ValueReference::parse(value) {
             Some(indirect) => {
                 resolve_reference(&indirect, self.file, &|name| std::env::var(name).ok())
                     .map(Secret::new)
@@ -275,7 +278,7 @@ impl<'a> Section<'a> {
 
     /// Rejects every key that was not read, with the nearest known key.
     pub fn finish(self) -> Result<(), Failure> {
-        let mut mistakes = Mistakes::default();
+        let mut mistakes = SettingsErrors::default();
         let mut keys: Vec<&str> = self.table.keys().map(String::as_str).collect();
         keys.sort_by_key(|key| self.lines.line(key));
         for key in keys {
@@ -294,7 +297,7 @@ impl<'a> Section<'a> {
     }
 
     fn failure(&self, key: &str, reason: &str) -> Failure {
-        let place = match self.place.as_str() {
+        let place = match self.location.as_str() {
             "" => String::new(),
             place => format!("{place}: "),
         };
@@ -335,16 +338,16 @@ pub fn not_expanded(key: &str, text: &str) -> Option<String> {
 
 /// Several mistakes of a settings file, reported together: one on each line.
 #[derive(Debug, Default)]
-pub struct Mistakes(Vec<Failure>);
+pub struct SettingsErrors(Vec<Failure>);
 
-impl Mistakes {
+impl SettingsErrors {
     /// Adds an error.
     pub fn add(&mut self, mistake: Failure) {
         self.0.push(mistake);
     }
 
     /// Returns the value, or records the error and returns `None`.
-    pub fn note<T>(&mut self, result: Result<T, Failure>) -> Option<T> {
+    pub fn ok_or_push<T>(&mut self, result: Result<T, Failure>) -> Option<T> {
         result.map_err(|mistake| self.add(mistake)).ok()
     }
 

@@ -20,7 +20,7 @@ use crate::log;
 
 /// What still runs in a thread when everything is done may be stuck in a pipe
 /// or a disk; it is not waited for.
-const THREADS_END_MAX: Duration = Duration::from_millis(100);
+const RUNTIME_SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Threads for file operations. More of them only wait for the same disk, each with a stack.
 const BLOCKING_THREADS_MAX: usize = 128;
@@ -271,7 +271,7 @@ pub fn main() -> ExitCode {
     let exit = match start(cli) {
         Ok(exit) => exit,
         Err(failure) => {
-            report(&failure, &log);
+            report_failure(&failure, &log);
             failure.exit
         }
     };
@@ -281,7 +281,7 @@ pub fn main() -> ExitCode {
 /// Reports an error that ends the process: in the log, where that is a file or JSON, and
 /// on standard error, unless the JSON log is written there. A supervisor
 /// may show only one of the two.
-fn report(failure: &Failure, log: &LogArgs) {
+fn report_failure(failure: &Failure, log: &LogArgs) {
     let is_json = log.log_format == log::Format::Json;
     if is_json || log.log_file.is_some() {
         tracing::error!("{failure}");
@@ -308,7 +308,7 @@ fn start(cli: Cli) -> Result<Exit, Failure> {
         .build()
         .map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
     let result = runtime.block_on(dispatch(cli.command));
-    runtime.shutdown_timeout(THREADS_END_MAX);
+    runtime.shutdown_timeout(RUNTIME_SHUTDOWN_TIMEOUT);
     result
 }
 
@@ -318,7 +318,7 @@ async fn dispatch(command: Command) -> Result<Exit, Failure> {
             config,
             source,
             stream,
-        } => command::check::check(&config, &command::check::Only { source, stream }).await,
+        } => command::check::check(&config, &command::check::CheckFilter { source, stream }).await,
         Command::Completions { shell } => command::install::completions(Cli::command(), shell),
         Command::Component { output } => command::install::component(&output),
         #[cfg(feature = "demo")]

@@ -68,7 +68,7 @@ pub(crate) async fn test_connection(
     settings: &SourceSettings,
 ) -> CheckReport {
     let (at, begun) = (SystemTime::now(), Instant::now());
-    let mut report = match source::ready(components, settings, NetworkAccess::Online).await {
+    let mut report = match source::prepare(components, settings, NetworkAccess::Online).await {
         Ok(source) => ask_all(&source, settings).await,
         Err(failure) => CheckReport::failed(&settings.name, failure),
     };
@@ -167,7 +167,7 @@ fn not_permitted(missing: &NotPermitted) -> String {
 
 fn failed(source: &Source, error: &PollError) -> (String, Exit) {
     match error {
-        PollError::Denied(origin) => (source.denied(origin), Exit::BadSettings),
+        PollError::Denied(origin) => (source.denial_advice(origin), Exit::BadSettings),
         PollError::Internal(detail) => (format!("fault: {detail}"), Exit::Failed),
         PollError::Protocol(failure) => {
             (format!("not understood: {}", failure.detail), Exit::Failed)

@@ -17,8 +17,8 @@ pub(crate) struct Counts {
 
 impl Counts {
     /// Sums up what the record of a source has.
-    pub(crate) fn of_record(record: &SourceState) -> Self {
-        record
+    pub(crate) fn of_record(source_state: &SourceState) -> Self {
+        source_state
             .streams
             .values()
             .fold(Self::default(), |sum, stream| {

@@ -14,7 +14,7 @@ use source_common::disk::{self, blocking};
 use source_common::exit::Failure;
 use source_outputs::{Appender, Outputs};
 use source_runtime::bindings::RejectedRecord;
-use source_runtime::deliver::StoreRejectedError;
+use source_runtime::event_sink::StoreRejectedError;
 use source_runtime::store::{self, StateDir, epoch_ms};
 use tokio::sync::Mutex;
 
@@ -35,13 +35,13 @@ impl DeadLetterSinks {
     /// Opens the output for all, where there is one.
     pub(crate) async fn open(
         settings: &Settings,
-        state: &StateDir,
+        state_dir: &StateDir,
         tries_max: Option<u32>,
     ) -> Result<Self, Failure> {
         let mut letters = Self {
             shared: None,
             output: None,
-            directory: state.path().to_owned(),
+            directory: state_dir.path().to_owned(),
         };
         match &settings.dead_letter {
             None => {}
@@ -105,7 +105,10 @@ impl DeadLetterSink {
         namespace: &str,
         records: &[RejectedRecord],
     ) -> Result<(), StoreRejectedError> {
-        let mut lines: Vec<String> = records.iter().map(|record| line(source, record)).collect();
+        let mut lines: Vec<String> = records
+            .iter()
+            .map(|record| to_json_line(source, record))
+            .collect();
         if let Some(output) = &self.output {
             lines = deliver(output, source, namespace, records, lines).await?;
         }
@@ -125,7 +128,7 @@ impl DeadLetterSink {
             Ok(appender)
         })
         .await
-        .map_err(|error| StoreRejectedError::Disk(disk::failed(&self.path, &error)))?;
+        .map_err(|error| StoreRejectedError::Disk(disk::error_message(&self.path, &error)))?;
         self.appender = Some(appender);
         Ok(())
     }
@@ -200,7 +203,7 @@ struct Line<'a> {
 /// Formats a rejected record as one JSON object. Bytes that are not UTF-8 are
 /// encoded in base64, under another key.
 #[must_use]
-pub fn line(source: &str, record: &RejectedRecord) -> String {
+pub fn to_json_line(source: &str, record: &RejectedRecord) -> String {
     let original = std::str::from_utf8(&record.original).ok();
     let line = Line {
         source,
@@ -235,10 +238,12 @@ mod tests {
     #[test]
     fn text_is_kept_as_text_and_other_bytes_in_base64() {
         assert_eq!(
-            line("acme", &record(b"{\"a\":")),
+            to_json_line("acme", &record(b"{\"a\":")),
             r#"{"source":"acme","stream":"siem.receipt","locator":"file a, line 3","reason":"not a JSON object","original":"{\"a\":"}"#
         );
-        assert!(line("acme", &record(b"\xff\x00")).ends_with(r#","original_base64":"/wA="}"#));
+        assert!(
+            to_json_line("acme", &record(b"\xff\x00")).ends_with(r#","original_base64":"/wA="}"#)
+        );
     }
 
     #[tokio::test]
@@ -283,7 +288,7 @@ mod tests {
                 table,
             )
         };
-        let config = source_outputs::config(section(&settings)).unwrap();
+        let config = source_outputs::parse_output(section(&settings)).unwrap();
         let outputs = Outputs::open([("dead_letter", &*config)], Some(1))
             .await
             .unwrap();
@@ -295,7 +300,7 @@ mod tests {
             .unwrap_err();
 
         let file = format!("type = \"file\"\npath = \"{}\"", path("kept").display());
-        let config = source_outputs::config(section(&file)).unwrap();
+        let config = source_outputs::parse_output(section(&file)).unwrap();
         let outputs = Outputs::open([("dead_letter", &*config)], Some(1))
             .await
             .unwrap();

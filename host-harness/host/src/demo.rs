@@ -13,10 +13,10 @@ use clap::Args;
 use mimecast_simulator::{Config, EventType, Simulator};
 use serde_json::Value;
 use source_common::exit::{Exit, Failure};
-use source_common::lines::KeyLines;
+use source_common::lines::KeyLineNumbers;
 use source_outputs::{Delivery, Output, OutputConfig, OutputError};
 use source_runtime::shutdown;
-use source_runtime::store::StreamRecord;
+use source_runtime::store::StoredStream;
 
 use crate::command::{self, Table};
 use crate::run::{self, Options, Summary};
@@ -67,7 +67,7 @@ pub async fn demo(options: DemoOptions) -> Result<Exit, Failure> {
             name: "first-events".to_owned(),
             kind: "demo".to_owned(),
             place: String::new(),
-            lines: KeyLines::default(),
+            lines: KeyLineNumbers::default(),
             config: Box::new(first.clone()),
         });
     }
@@ -178,12 +178,12 @@ fn report(summary: &Summary, simulator: &Simulator, elapsed: Duration) -> String
         "duplicates",
         "served",
     ]);
-    let mut total = StreamRecord::default();
+    let mut total = StoredStream::default();
     let mut served_total = 0;
     for (name, stream) in summary
         .sources
         .iter()
-        .flat_map(|source| &source.record.streams)
+        .flat_map(|source| &source.source_state.streams)
     {
         let served = ledger.served(name).count();
         served_total += served;
@@ -220,7 +220,7 @@ fn report(summary: &Summary, simulator: &Simulator, elapsed: Duration) -> String
     text
 }
 
-fn row(name: &str, stream: &StreamRecord, served: usize) -> Vec<String> {
+fn row(name: &str, stream: &StoredStream, served: usize) -> Vec<String> {
     vec![
         name.to_owned(),
         stream.received.to_string(),

@@ -4,11 +4,11 @@
 use tracing::{debug, warn};
 
 /// Descriptors of the process: standard streams, event queue, lock and log files, and a reserve.
-const OF_PROCESS: u64 = 64;
+const PROCESS_DESCRIPTORS: u64 = 64;
 /// Descriptors of a source: two connections, a checkpoint being stored, and rejected records.
-const PER_SOURCE: u64 = 4;
+const DESCRIPTORS_PER_SOURCE: u64 = 4;
 /// Descriptors of an output: connections or files.
-const PER_OUTPUT: u64 = 8;
+const DESCRIPTORS_PER_OUTPUT: u64 = 8;
 
 /// Raises the soft limit to the hard limit. A shell often starts
 /// with 1,024 of 524,288 for compatibility with programs that use `select`.
@@ -31,9 +31,9 @@ pub(crate) fn warn_if_few(sources: usize, outputs: usize) {
 
 fn warning(limit: u64, sources: usize, outputs: usize) -> Option<String> {
     let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-    let needed = OF_PROCESS
-        .saturating_add(count(sources).saturating_mul(PER_SOURCE))
-        .saturating_add(count(outputs).saturating_mul(PER_OUTPUT));
+    let needed = PROCESS_DESCRIPTORS
+        .saturating_add(count(sources).saturating_mul(DESCRIPTORS_PER_SOURCE))
+        .saturating_add(count(outputs).saturating_mul(DESCRIPTORS_PER_OUTPUT));
     (needed > limit).then(|| {
         format!(
             "the limit of {limit} open files is low for {sources} sources and {outputs} outputs: \

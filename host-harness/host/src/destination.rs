@@ -8,13 +8,13 @@ use async_trait::async_trait;
 use source_common::delivery::{Delivery, DeliveryError, RejectedEvent, Reservation};
 use source_outputs::Outputs;
 use source_runtime::bindings::RejectedRecord;
-use source_runtime::deliver::{EventSink, StoreRejectedError};
+use source_runtime::event_sink::{EventSink, StoreRejectedError};
 use source_runtime::outgoing::RequestObserver;
 use source_runtime::store::SourceState;
 use tokio::sync::Mutex;
 
 use crate::dead_letter::DeadLetterSink;
-use crate::progress::Progress;
+use crate::progress::SourceProgressBar;
 use crate::registry::{Registry, SourceEntry};
 
 /// Outputs, the sink for rejected records, and the progress line of the terminal.
@@ -25,7 +25,7 @@ pub(crate) struct Destination {
     /// Namespace of the source's component.
     pub(crate) namespace: String,
     pub(crate) dead_letter: Arc<Mutex<DeadLetterSink>>,
-    pub(crate) progress: Progress,
+    pub(crate) progress: SourceProgressBar,
     /// Registry entry to which the source's state is reported.
     pub(crate) entry: SourceEntry,
     pub(crate) registry: Registry,
@@ -59,9 +59,9 @@ impl EventSink for Destination {
             .await
     }
 
-    fn progress(&self, record: &SourceState) {
-        self.progress.update(record);
-        self.entry.update(record);
+    fn progress(&self, source_state: &SourceState) {
+        self.progress.update(source_state);
+        self.entry.update(source_state);
     }
 
     fn polled(&self, took: Duration) {
@@ -78,18 +78,18 @@ impl EventSink for Destination {
 }
 
 /// Forwards the results of a source's requests to the registry's observer.
-pub(crate) struct ObservedRequests {
+pub(crate) struct RequestReporter {
     pub(crate) entry: SourceEntry,
     pub(crate) registry: Registry,
 }
 
-impl fmt::Debug for ObservedRequests {
+impl fmt::Debug for RequestReporter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ObservedRequests({})", self.entry.name())
     }
 }
 
-impl RequestObserver for ObservedRequests {
+impl RequestObserver for RequestReporter {
     fn requested(&self, status: Option<u16>) {
         if let Some(observer) = self.registry.durations() {
             observer.requested(self.entry.name(), status);

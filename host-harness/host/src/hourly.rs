@@ -112,7 +112,7 @@ fn together(sources: &[SourceReport], counted: &[Counts]) -> SummaryLine {
     let mut states: BTreeMap<&str, usize> = BTreeMap::new();
     let mut attention = Vec::new();
     for source in sources {
-        let word = source.state.word();
+        let word = source.state.name();
         let count = states.entry(word).or_default();
         *count = count.saturating_add(1);
         if source.exit().code() != 0 {
@@ -149,7 +149,7 @@ impl SummaryLine {
                 counts,
             } => info!(
                 %source,
-                state = state.word(),
+                state = state.name(),
                 received = counts.received,
                 events = counts.events,
                 rejected = counts.rejected,
@@ -185,7 +185,7 @@ impl SummaryLine {
 
 #[cfg(test)]
 mod tests {
-    use source_runtime::store::{SourceState, StreamRecord};
+    use source_runtime::store::{SourceState, StoredStream};
 
     use super::*;
     use crate::report::{PausedBy, RunState, Time};
@@ -200,9 +200,9 @@ mod tests {
             .entry(name)
             .unwrap_or_else(|| registry.add_source(name, Vec::new()));
         entry.set_run(RunState::Running);
-        let mut record = SourceState::new(name);
-        record.stored_at = Time::of(at(hour)).to_string();
-        let stream = StreamRecord {
+        let mut source_state = SourceState::new(name);
+        source_state.stored_at = Time::of(at(hour)).to_string();
+        let stream = StoredStream {
             state,
             received,
             events: received,
@@ -210,10 +210,10 @@ mod tests {
             gaps: received / 100,
             collected_until_ms: Time::of(at(hour)).epoch_ms.try_into().ok(),
             state_detail: "the limit is used up".to_owned(),
-            ..StreamRecord::default()
+            ..StoredStream::default()
         };
-        record.streams.insert("audit".to_owned(), stream);
-        entry.update(&record);
+        source_state.streams.insert("audit".to_owned(), stream);
+        entry.update(&source_state);
     }
 
     fn received(lines: &[SummaryLine]) -> Vec<(&str, u64)> {

@@ -20,10 +20,10 @@ pub(crate) struct Liveness {
 
 #[derive(Debug)]
 struct Heartbeats {
-    state: Arc<StateDir>,
+    state_dir: Arc<StateDir>,
     registry: Registry,
     /// Locked while a heartbeat is written, so that none follows the final one.
-    written: Mutex<Written>,
+    last_written: Mutex<Written>,
 }
 
 #[derive(Debug, Default)]
@@ -35,11 +35,11 @@ struct Written {
 impl Liveness {
     /// Writes the first heartbeat and starts the others.
     #[must_use]
-    pub(crate) fn start(state: Arc<StateDir>, registry: Registry) -> Self {
+    pub(crate) fn start(state_dir: Arc<StateDir>, registry: Registry) -> Self {
         let heartbeats = Arc::new(Heartbeats {
-            state,
+            state_dir,
             registry,
-            written: Mutex::default(),
+            last_written: Mutex::default(),
         });
         heartbeats.write(false);
         let writer = Arc::clone(&heartbeats);
@@ -71,7 +71,10 @@ impl Heartbeats {
     /// Writes a heartbeat. Errors are only logged: without it `status` reports that nothing
     /// runs.
     fn write(&self, is_last: bool) {
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut written = self
+            .last_written
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if written.has_ended {
             return;
         }
@@ -79,10 +82,12 @@ impl Heartbeats {
         let now = SystemTime::now();
         // Written before the heartbeat, which makes it valid.
         match serde_json::to_vec(&self.registry.stored_host()) {
-            Ok(text) if text != written.host_status => match self.state.write_host_status(&text) {
-                Ok(()) => written.host_status = text,
-                Err(error) => debug!("the status of the host is not written: {error}"),
-            },
+            Ok(text) if text != written.host_status => {
+                match self.state_dir.write_host_status(&text) {
+                    Ok(()) => written.host_status = text,
+                    Err(error) => debug!("the status of the host is not written: {error}"),
+                }
+            }
             Ok(_) => {}
             Err(error) => debug!("the status of the host cannot be written: {error}"),
         }
@@ -92,7 +97,7 @@ impl Heartbeats {
             written_at_ms: epoch_ms(now),
             has_ended: is_last,
         };
-        if let Err(error) = self.state.write_heartbeat(&heartbeat) {
+        if let Err(error) = self.state_dir.write_heartbeat(&heartbeat) {
             debug!("the heartbeat is not written: {error}");
         }
     }

@@ -130,7 +130,7 @@ fn is_wasmtime_trace(of: &Metadata<'_>) -> bool {
 }
 
 /// Lines of the log are written above these, not through them.
-pub(crate) fn draw_around(bars: &MultiProgress) {
+pub(crate) fn print_above(bars: &MultiProgress) {
     let mut drawn = DRAWN.lock().unwrap_or_else(PoisonError::into_inner);
     *drawn = Some(bars.clone());
 }

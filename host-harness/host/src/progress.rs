@@ -18,7 +18,7 @@ const LINES_MAX: usize = 10;
 
 /// The lines of all sources.
 #[derive(Debug)]
-pub struct Bars {
+pub struct ProgressBars {
     bars: Option<MultiProgress>,
     /// In place of a line for each.
     total: Option<Arc<Total>>,
@@ -41,7 +41,7 @@ struct Sums {
 
 /// The line of one source, or its part in the line of all.
 #[derive(Debug)]
-pub struct Progress {
+pub struct SourceProgressBar {
     bar: Option<ProgressBar>,
     total: Option<Arc<Total>>,
     begun: Instant,
@@ -50,14 +50,14 @@ pub struct Progress {
     counted: Mutex<(u64, &'static str)>,
 }
 
-impl Bars {
+impl ProgressBars {
     /// Lines for so many sources that are drawn only where `wanted`, and on a terminal.
     #[must_use]
     pub fn new(wanted: bool, sources: usize) -> Self {
         let bars = (wanted && io::stderr().is_terminal()).then(|| {
             let target = ProgressDrawTarget::stderr_with_hz(REDRAWS_PER_SECOND);
             let bars = MultiProgress::with_draw_target(target);
-            log::draw_around(&bars);
+            log::print_above(&bars);
             bars
         });
         Self::drawn(bars, sources)
@@ -77,13 +77,13 @@ impl Bars {
 
     /// Adds the progress bar of a source.
     #[must_use]
-    pub fn source(&self, name: &str, record: &SourceState) -> Progress {
+    pub fn source(&self, name: &str, source_state: &SourceState) -> SourceProgressBar {
         let bars = self.bars.as_ref().filter(|_| self.total.is_none());
-        let progress = Progress {
+        let progress = SourceProgressBar {
             bar: bars.map(|bars| line(bars, name)),
             total: self.total.clone(),
             begun: Instant::now(),
-            events_before: events(record),
+            events_before: events(source_state),
             counted: Mutex::new((0, STARTING)),
         };
         if let Some(total) = &progress.total {
@@ -115,17 +115,17 @@ fn line(bars: &MultiProgress, prefix: &str) -> ProgressBar {
 
 const STARTING: &str = "starting";
 
-impl Progress {
+impl SourceProgressBar {
     /// Show what has been reached.
-    pub fn update(&self, record: &SourceState) {
-        let count = events(record).saturating_sub(self.events_before);
+    pub fn update(&self, source_state: &SourceState) {
+        let count = events(source_state).saturating_sub(self.events_before);
         if let Some(bar) = &self.bar {
             let pace = pace(count, self.begun);
-            let (_, what) = doing(record, SystemTime::now());
+            let (_, what) = doing(source_state, SystemTime::now());
             bar.set_message(format!("{pace}  {what}"));
         }
         if let Some(total) = &self.total {
-            let (word, _) = doing(record, SystemTime::now());
+            let (word, _) = doing(source_state, SystemTime::now());
             let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
             let (count_before, word_before) = std::mem::replace(&mut *counted, (count, word));
             let more = count.saturating_sub(count_before);
@@ -134,7 +134,7 @@ impl Progress {
     }
 }
 
-impl Drop for Progress {
+impl Drop for SourceProgressBar {
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
@@ -176,21 +176,21 @@ fn pace(events: u64, begun: Instant) -> String {
 }
 
 /// What a source is doing: a word for it, and a text that has more.
-fn doing(record: &SourceState, now: SystemTime) -> (&'static str, String) {
-    if let Some(wait) = waits(record).first() {
+fn doing(source_state: &SourceState, now: SystemTime) -> (&'static str, String) {
+    if let Some(wait) = waits(source_state).first() {
         return ("waiting", wait.to_string());
     }
-    if let Some(error) = &record.last_error {
+    if let Some(error) = &source_state.last_error {
         let word = match error.kind.as_str() {
             "unauthorized" => "unauthorized",
             _ => "failing",
         };
         return (word, format!("{}: {}", error.kind, error.detail));
     }
-    if record.polled_ms.is_none() {
+    if source_state.polled_ms.is_none() {
         return (STARTING, STARTING.to_owned());
     }
-    let streams = record.streams.values();
+    let streams = source_state.streams.values();
     let mut behind = streams
         .filter(|stream| !stream.caught_up && stream.state != State::NotPermitted)
         .peekable();
@@ -210,34 +210,38 @@ fn doing(record: &SourceState, now: SystemTime) -> (&'static str, String) {
     }
 }
 
-fn events(record: &SourceState) -> u64 {
-    record.streams.values().map(|stream| stream.events).sum()
+fn events(source_state: &SourceState) -> u64 {
+    source_state
+        .streams
+        .values()
+        .map(|stream| stream.events)
+        .sum()
 }
 
 #[cfg(test)]
 mod tests {
-    use source_runtime::store::{StatusMessage, StreamRecord};
+    use source_runtime::store::{StatusMessage, StoredStream};
 
     use super::*;
 
-    fn hidden(sources: usize) -> Bars {
+    fn hidden(sources: usize) -> ProgressBars {
         let target = ProgressDrawTarget::hidden();
-        Bars::drawn(Some(MultiProgress::with_draw_target(target)), sources)
+        ProgressBars::drawn(Some(MultiProgress::with_draw_target(target)), sources)
     }
 
     fn record(state: State, events: u64) -> SourceState {
-        let mut record = SourceState::new("acme");
-        record.polled_ms = Some(1_770_000_000_000);
-        let stream = StreamRecord {
+        let mut source_state = SourceState::new("acme");
+        source_state.polled_ms = Some(1_770_000_000_000);
+        let stream = StoredStream {
             state,
             events,
             caught_up: state == State::Active,
             until_ms: Some(1_770_000_000_000),
             state_detail: "audit: the rate limit is used up".to_owned(),
-            ..StreamRecord::default()
+            ..StoredStream::default()
         };
-        record.streams.insert("audit".to_owned(), stream);
-        record
+        source_state.streams.insert("audit".to_owned(), stream);
+        source_state
     }
 
     #[test]
@@ -273,7 +277,8 @@ mod tests {
     fn many_sources_share_a_line_with_their_sums() {
         let bars = hidden(60);
         let blank = SourceState::new("acme");
-        let mut all: Vec<Progress> = (0..60).map(|_| bars.source("acme", &blank)).collect();
+        let mut all: Vec<SourceProgressBar> =
+            (0..60).map(|_| bars.source("acme", &blank)).collect();
         let message = || bars.total.as_ref().unwrap().bar.message();
         assert!(all[0].bar.is_none());
         assert!(message().ends_with("60 starting"), "{}", message());

@@ -31,7 +31,7 @@ struct Shared {
     is_ready: AtomicBool,
     sources: RwLock<BTreeMap<String, SourceEntry>>,
     outputs: RwLock<Vec<Arc<Outputs>>>,
-    durations: OnceLock<Arc<dyn DurationObserver>>,
+    durations: OnceLock<Arc<dyn MetricsObserver>>,
     fleet: RwLock<Option<FleetPart>>,
 }
 
@@ -56,7 +56,7 @@ fn output_report(status: OutputStatus) -> OutputReport {
 }
 
 /// Observes durations of polls and deliveries, and the results of requests, for metrics.
-pub trait DurationObserver: Send + Sync {
+pub trait MetricsObserver: Send + Sync {
     /// A poll of a source has ended.
     fn polled(&self, source: &str, took: Duration);
 
@@ -77,7 +77,7 @@ pub struct SourceEntry {
 
 struct Entry {
     /// Without the position, which may be large.
-    record: Option<SourceState>,
+    source_state: Option<SourceState>,
     checkpoint_bytes: Option<usize>,
     /// What its first record had.
     counts_at_start: Option<Counts>,
@@ -168,13 +168,13 @@ impl Registry {
     }
 
     /// Sets the observer of durations. Later calls are ignored.
-    pub fn observe_durations(&self, observer: Arc<dyn DurationObserver>) {
+    pub fn set_observer(&self, observer: Arc<dyn MetricsObserver>) {
         let _ = self.shared.durations.set(observer);
     }
 
     /// Returns the observer of durations.
     #[must_use]
-    pub fn durations(&self) -> Option<&Arc<dyn DurationObserver>> {
+    pub fn durations(&self) -> Option<&Arc<dyn MetricsObserver>> {
         self.shared.durations.get()
     }
 
@@ -254,7 +254,7 @@ impl Registry {
         let entry = entry.lock();
         let mut facts = entry.facts.clone();
         self.note_blocked(name, &mut facts);
-        let (record, checkpoint_bytes) = (entry.record.as_ref(), entry.checkpoint_bytes);
+        let (record, checkpoint_bytes) = (entry.source_state.as_ref(), entry.checkpoint_bytes);
         SourceReport::new(name, record, checkpoint_bytes, &facts, host)
     }
 
@@ -285,7 +285,7 @@ impl Registry {
 impl SourceEntry {
     fn new(name: &str, outputs: Vec<String>) -> Self {
         let entry = Entry {
-            record: None,
+            source_state: None,
             checkpoint_bytes: None,
             counts_at_start: None,
             facts: SourceFacts {
@@ -323,15 +323,15 @@ impl SourceEntry {
     }
 
     /// Replaces the stored state: counts and the states of the streams.
-    pub fn update(&self, record: &SourceState) {
-        let checkpoint_bytes = record.checkpoint.as_ref().map(String::len);
-        let record = record.without_checkpoint();
+    pub fn update(&self, source_state: &SourceState) {
+        let checkpoint_bytes = source_state.checkpoint.as_ref().map(String::len);
+        let source_state = source_state.without_checkpoint();
         let mut entry = self.lock();
         entry.checkpoint_bytes = checkpoint_bytes;
         entry
             .counts_at_start
-            .get_or_insert_with(|| Counts::of_record(&record));
-        entry.record = Some(record);
+            .get_or_insert_with(|| Counts::of_record(&source_state));
+        entry.source_state = Some(source_state);
     }
 
     /// What it had counted when it was added; `None` where that is not known yet.
@@ -368,20 +368,20 @@ impl SourceEntry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use source_runtime::store::StreamRecord;
+    use source_runtime::store::StoredStream;
 
     fn record(now: SystemTime, state: State) -> SourceState {
-        let mut record = SourceState::new("acme");
-        record.stored_at = Time::of(now).to_string();
-        record.checkpoint = Some("{\"v\":1}".to_owned());
-        let stream = StreamRecord {
+        let mut source_state = SourceState::new("acme");
+        source_state.stored_at = Time::of(now).to_string();
+        source_state.checkpoint = Some("{\"v\":1}".to_owned());
+        let stream = StoredStream {
             state,
             received: 7,
             events: 7,
-            ..StreamRecord::default()
+            ..StoredStream::default()
         };
-        record.streams.insert("audit".to_owned(), stream);
-        record
+        source_state.streams.insert("audit".to_owned(), stream);
+        source_state
     }
 
     #[test]

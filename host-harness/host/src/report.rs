@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use source_common::exit::Exit;
-use source_runtime::store::{Heartbeat, SourceState, State, StatusMessage, StreamRecord, epoch_ms};
+use source_runtime::store::{Heartbeat, SourceState, State, StatusMessage, StoredStream, epoch_ms};
 use source_runtime::waits::{Wait, waits};
 
 /// A host polls every source at least hourly, so one that stored nothing for this long collects
@@ -399,14 +399,14 @@ impl SourceReport {
     #[must_use]
     pub fn new(
         name: &str,
-        record: Option<&SourceState>,
+        source_state: Option<&SourceState>,
         checkpoint_bytes: Option<usize>,
         facts: &SourceFacts,
         host: &HostFacts,
     ) -> Self {
         let blank = SourceState::new(name);
-        let stored = record.unwrap_or(&blank);
-        let state = source_state(record, facts, host);
+        let stored = source_state.unwrap_or(&blank);
+        let state = state_of_source(source_state, facts, host);
         let stored_at = Time::parse(&stored.stored_at);
         let time = |ms: Option<u64>| ms.map(|epoch_ms| Time { epoch_ms });
         let streams = stored
@@ -452,8 +452,8 @@ impl SourceReport {
     /// Creates the report of a source whose stored state cannot be read, with the reason.
     #[must_use]
     pub fn unusable(name: &str, reason: &str, facts: &SourceFacts, host: &HostFacts) -> Self {
-        let mut record = SourceState::new(name);
-        record.last_error = Some(StatusMessage {
+        let mut source_state = SourceState::new(name);
+        source_state.last_error = Some(StatusMessage {
             at: Time::of(host.now).to_string(),
             kind: "state".to_owned(),
             detail: reason.to_owned(),
@@ -461,7 +461,7 @@ impl SourceReport {
         Self {
             state: State::Failing,
             detail: reason.to_owned(),
-            ..Self::new(name, Some(&record), None, facts, host)
+            ..Self::new(name, Some(&source_state), None, facts, host)
         }
     }
 
@@ -490,8 +490,13 @@ impl SourceReport {
 }
 
 impl StreamReport {
-    fn new(stream: &StreamRecord, source: State, record: &SourceState, host: &HostFacts) -> Self {
-        let is_whole = holds_all_streams(source, record);
+    fn new(
+        stream: &StoredStream,
+        source: State,
+        source_state: &SourceState,
+        host: &HostFacts,
+    ) -> Self {
+        let is_whole = holds_all_streams(source, source_state);
         let runs = !matches!(source, State::Paused | State::Stopped);
         let state = if is_whole && !(runs && stream.state == State::NotPermitted) {
             source
@@ -533,14 +538,14 @@ impl StreamReport {
 }
 
 /// Returns whether the state of the source applies to each of its streams.
-fn holds_all_streams(source: State, record: &SourceState) -> bool {
+fn holds_all_streams(source: State, source_state: &SourceState) -> bool {
     match source {
         State::Paused | State::Stopped | State::Blocked | State::Unauthorized | State::Starting => {
             true
         }
         // `failing` streams report the failure themselves.
         State::Failing | State::Waiting => {
-            let error = record.last_error.as_ref();
+            let error = source_state.last_error.as_ref();
             error.is_some_and(|error| error.kind != "failing")
         }
         State::Active | State::NotPermitted => false,
@@ -548,7 +553,11 @@ fn holds_all_streams(source: State, record: &SourceState) -> bool {
 }
 
 /// Computes the state of a source: what blocks all of it, else the worst state of its streams.
-fn source_state(record: Option<&SourceState>, facts: &SourceFacts, host: &HostFacts) -> State {
+fn state_of_source(
+    source_state: Option<&SourceState>,
+    facts: &SourceFacts,
+    host: &HostFacts,
+) -> State {
     if facts.paused_by.is_some() {
         return State::Paused;
     }
@@ -558,19 +567,19 @@ fn source_state(record: Option<&SourceState>, facts: &SourceFacts, host: &HostFa
     if facts.settings_error.is_some() && facts.run != RunState::Running {
         return State::Failing;
     }
-    let error = record.and_then(|record| record.last_error.as_ref());
+    let error = source_state.and_then(|source_state| source_state.last_error.as_ref());
     if facts.run == RunState::Ended && error.is_none() {
         return State::Stopped;
     }
     if facts.blocked.is_some() {
         return State::Blocked;
     }
-    let Some(record) = record else {
+    let Some(source_state) = source_state else {
         return State::Starting;
     };
     // Compared in seconds, the resolution of the stored state. An older state is of an earlier run.
     let seconds = |time: Time| time.epoch_ms / 1000;
-    let stored_at = Time::parse(&record.stored_at).map(seconds);
+    let stored_at = Time::parse(&source_state.stored_at).map(seconds);
     if stored_at < host.started_at().map(seconds) {
         return State::Starting;
     }
@@ -587,19 +596,24 @@ fn source_state(record: Option<&SourceState>, facts: &SourceFacts, host: &HostFa
         State::Waiting,
         State::NotPermitted,
     ];
-    let is_any = |state: &State| record.streams.values().any(|stream| stream.state == *state);
+    let is_any = |state: &State| {
+        source_state
+            .streams
+            .values()
+            .any(|stream| stream.state == *state)
+    };
     let found = by_weight.into_iter().find(is_any);
     found.unwrap_or(State::Starting)
 }
 
 /// Returns why a source is in its state; empty where that needs no reason.
-fn source_detail(state: State, record: &SourceState, facts: &SourceFacts) -> String {
+fn source_detail(state: State, source_state: &SourceState, facts: &SourceFacts) -> String {
     let error = || {
-        let error = record.last_error.as_ref()?;
+        let error = source_state.last_error.as_ref()?;
         Some(format!("{}: {}", error.kind, error.detail))
     };
     let of_a_stream = || {
-        let mut streams = record.streams.values();
+        let mut streams = source_state.streams.values();
         let stream = streams.find(|stream| stream.state == state)?;
         Some(stream.state_detail.clone())
     };
@@ -621,7 +635,7 @@ fn source_detail(state: State, record: &SourceState, facts: &SourceFacts) -> Str
             .to_owned(),
         ),
         State::Stopped => error(),
-        State::Waiting => waits(record).first().map(Wait::to_string),
+        State::Waiting => waits(source_state).first().map(Wait::to_string),
         State::Failing | State::Unauthorized | State::NotPermitted => {
             settings_error().or_else(error).or_else(of_a_stream)
         }
@@ -632,11 +646,11 @@ fn source_detail(state: State, record: &SourceState, facts: &SourceFacts) -> Str
 /// Returns the lag of the stream that is furthest behind. A stream without permission falls behind
 /// for as long as that lasts, so it counts only if there is no other.
 fn source_lag_seconds(
-    record: &SourceState,
+    source_state: &SourceState,
     streams: &BTreeMap<String, StreamReport>,
 ) -> Option<u64> {
     let is_permitted = |name: &String| {
-        let stream = record.streams.get(name);
+        let stream = source_state.streams.get(name);
         stream.is_some_and(|stream| stream.state != State::NotPermitted)
     };
     let permitted = streams.iter().filter(|(name, _)| is_permitted(name));
@@ -670,18 +684,20 @@ mod tests {
 
     /// A source whose streams are in these states, stored so many seconds ago.
     fn record(states: &[State], age_secs: u64) -> SourceState {
-        let mut record = SourceState::new("acme");
-        record.stored_at = time_text(NOW_MS - age_secs * 1000);
+        let mut source_state = SourceState::new("acme");
+        source_state.stored_at = time_text(NOW_MS - age_secs * 1000);
         for ((number, state), behind) in states.iter().enumerate().zip(0_i64..) {
-            let stream = StreamRecord {
+            let stream = StoredStream {
                 state: *state,
                 collected_until_ms: Some(NOW_MS.cast_signed() - 90_000 * (1 + behind)),
-                state_detail: format!("{}: reason", state.word()),
-                ..StreamRecord::default()
+                state_detail: format!("{}: reason", state.name()),
+                ..StoredStream::default()
             };
-            record.streams.insert(format!("stream-{number}"), stream);
+            source_state
+                .streams
+                .insert(format!("stream-{number}"), stream);
         }
-        record
+        source_state
     }
 
     fn error(kind: &str) -> StatusMessage {
@@ -692,8 +708,8 @@ mod tests {
         }
     }
 
-    fn report(record: &SourceState, facts: &SourceFacts, host: &HostFacts) -> SourceReport {
-        SourceReport::new("acme", Some(record), None, facts, host)
+    fn report(source_state: &SourceState, facts: &SourceFacts, host: &HostFacts) -> SourceReport {
+        SourceReport::new("acme", Some(source_state), None, facts, host)
     }
 
     fn state(states: &[State], host: &HostFacts, age_secs: u64) -> (State, Exit) {
@@ -721,7 +737,7 @@ mod tests {
     fn what_holds_back_a_source_holds_back_each_of_its_streams() {
         use State::{Active, Blocked, Failing, NotPermitted, Paused, Unauthorized, Waiting};
         let alive = host(3, false);
-        let mut record = record(&[Active, NotPermitted], 5);
+        let mut source_state = record(&[Active, NotPermitted], 5);
         let of = |report: &SourceReport| {
             let streams: Vec<State> = report.streams.values().map(|it| it.state).collect();
             (report.state, streams, report.exit())
@@ -732,8 +748,8 @@ mod tests {
             ("throttled", Waiting, Exit::Done),
             ("unavailable", Failing, Exit::Failed),
         ] {
-            record.last_error = Some(error(kind));
-            let report = report(&record, &facts, &alive);
+            source_state.last_error = Some(error(kind));
+            let report = report(&source_state, &facts, &alive);
             assert_eq!(
                 of(&report),
                 (state, vec![state, NotPermitted], exit),
@@ -747,50 +763,54 @@ mod tests {
             assert_eq!(report.streams["stream-0"].detail, "", "not its own state");
         }
         // Of this one the streams say themselves which of them fail.
-        record.last_error = Some(error("failing"));
-        let failing = report(&record, &facts, &alive);
+        source_state.last_error = Some(error("failing"));
+        let failing = report(&source_state, &facts, &alive);
         assert_eq!(
             of(&failing),
             (Failing, vec![Active, NotPermitted], Exit::Failed)
         );
-        record.last_error = None;
+        source_state.last_error = None;
 
         facts.blocked = Some(BlockedBy {
             output: "siem".to_owned(),
             reason: "connection refused".to_owned(),
         });
-        let blocked = report(&record, &facts, &alive);
+        let blocked = report(&source_state, &facts, &alive);
         assert_eq!(
             of(&blocked),
             (Blocked, vec![Blocked, NotPermitted], Exit::Failed)
         );
         facts.paused_by = Some(PausedBy::Api);
-        let paused = report(&record, &facts, &alive);
+        let paused = report(&source_state, &facts, &alive);
         assert_eq!(of(&paused), (Paused, vec![Paused, Paused], Exit::Done));
         assert_eq!(paused.next_poll_at, None);
     }
 
     #[test]
     fn what_the_streams_wait_for_is_reported_while_the_source_is_at_work() {
-        let mut record = record(&[State::Active, State::Waiting, State::Waiting], 5);
-        for stream in record.streams.values_mut() {
+        let mut source_state = record(&[State::Active, State::Waiting, State::Waiting], 5);
+        for stream in source_state.streams.values_mut() {
             stream.until_ms = Some(NOW_MS.cast_signed() + 60_000);
             stream.state_detail = "the limit is used up".to_owned();
         }
         let mut facts = SourceFacts::default();
         let expected = "waiting until 2026-02-03T06:27:40Z, streams stream-1, stream-2: the limit \
                         is used up";
-        let active = report(&record, &facts, &host(3, false));
+        let active = report(&source_state, &facts, &host(3, false));
         assert_eq!((active.state, active.detail.as_str()), (State::Active, ""));
         assert_eq!(active.waits, [expected]);
-        record.streams.remove("stream-0");
-        let waiting = report(&record, &facts, &host(3, false));
+        source_state.streams.remove("stream-0");
+        let waiting = report(&source_state, &facts, &host(3, false));
         assert_eq!(
             (waiting.state, waiting.detail.as_str()),
             (State::Waiting, expected)
         );
         facts.paused_by = Some(PausedBy::Api);
-        assert!(report(&record, &facts, &host(3, false)).waits.is_empty());
+        assert!(
+            report(&source_state, &facts, &host(3, false))
+                .waits
+                .is_empty()
+        );
     }
 
     #[test]
@@ -848,9 +868,9 @@ mod tests {
         let alive = host(3, false);
         assert_eq!(state(&[State::Active], &alive, 7_199).1, Exit::Done);
         assert_eq!(state(&[State::Active], &alive, 7_201).1, Exit::NotRunning);
-        let mut record = record(&[State::Active, State::NotPermitted], 7_201);
+        let mut source_state = record(&[State::Active, State::NotPermitted], 7_201);
         let facts = SourceFacts::default();
-        let stale = report(&record, &facts, &alive);
+        let stale = report(&source_state, &facts, &alive);
         assert!(stale.stale);
         assert_eq!(
             stale.lag_seconds,
@@ -859,9 +879,9 @@ mod tests {
         );
         assert_eq!(stale.streams["stream-1"].lag_seconds, Some(180));
         // Nothing is known of the first one: it is behind by at least the time of this run.
-        let blank = StreamRecord::default();
-        record.streams.insert("stream-0".to_owned(), blank);
-        let lag = report(&record, &facts, &alive).lag_seconds;
+        let blank = StoredStream::default();
+        source_state.streams.insert("stream-0".to_owned(), blank);
+        let lag = report(&source_state, &facts, &alive).lag_seconds;
         assert_eq!(lag, Some(86_400));
         let unknown = SourceReport::new("acme", None, None, &facts, &alive);
         assert_eq!(unknown.lag_seconds, Some(86_400));
@@ -882,10 +902,10 @@ mod tests {
             backlog_sources: 0,
         };
         let exit = |host: &HostFacts, age_secs, output_state| {
-            let record = record(&[State::Active], age_secs);
+            let source_state = record(&[State::Active], age_secs);
             let report = HostReport {
                 host: host.report(),
-                sources: vec![report(&record, &SourceFacts::default(), host)],
+                sources: vec![report(&source_state, &SourceFacts::default(), host)],
                 outputs: vec![output(output_state)],
                 fleet: None,
             };

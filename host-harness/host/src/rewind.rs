@@ -40,26 +40,28 @@ impl fmt::Display for RewindError {
 pub(crate) async fn rewind(
     components: &Components,
     settings: &SourceSettings,
-    state: &Arc<StateDir>,
+    state_dir: &Arc<StateDir>,
     streams: &[String],
     from_ms: i64,
 ) -> Result<(), RewindError> {
     let failed =
         |reason: &dyn fmt::Display| RewindError::Failed(Failure::failed(reason.to_string()));
-    let mut record = state.load(&settings.name).map_err(RewindError::Failed)?;
-    let checkpoint = record.checkpoint.as_ref();
+    let mut source_state = state_dir
+        .load(&settings.name)
+        .map_err(RewindError::Failed)?;
+    let checkpoint = source_state.checkpoint.as_ref();
     let checkpoint = checkpoint.ok_or(RewindError::NothingCollected)?;
-    let source = source::ready(components, settings, NetworkAccess::Offline).await;
+    let source = source::prepare(components, settings, NetworkAccess::Offline).await;
     let source = source.map_err(RewindError::Failed)?;
-    let instance = source.short_timeout_instance().await;
+    let instance = source.offline_call_instance().await;
     let rewound = instance
         .map_err(|error| failed(&error))?
         .rewind(source.settings(), checkpoint, streams, from_ms)
         .await
         .map_err(|error| failed(&error))?
         .map_err(RewindError::Refused)?;
-    record.checkpoint = Some(rewound);
-    let state = Arc::clone(state);
-    let stored = blocking(move || state.store(&record)).await;
+    source_state.checkpoint = Some(rewound);
+    let state_dir = Arc::clone(state_dir);
+    let stored = blocking(move || state_dir.store(&source_state)).await;
     stored.map_err(|error| failed(&format!("its checkpoint cannot be stored: {error}")))
 }

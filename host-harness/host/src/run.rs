@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use source_common::exit::{Exit, Failure};
 use source_outputs::Outputs;
-use source_runtime::shutdown::{Shutdown, Stopper};
+use source_runtime::shutdown::{Shutdown, ShutdownTrigger};
 use source_runtime::source_loop::SourceExit;
 use source_runtime::store::StateDir;
 use tokio::sync::Notify;
@@ -18,10 +18,10 @@ use crate::dead_letter::DeadLetterSinks;
 use crate::descriptor_limit;
 use crate::hourly::HourlyLog;
 use crate::liveness::Liveness;
-use crate::progress::Bars;
+use crate::progress::ProgressBars;
 use crate::registry::Registry;
 use crate::service_manager::{self, Message};
-use crate::settings::{STATE_CACHE, Settings};
+use crate::settings::{CACHE_DIR, Settings};
 use crate::source;
 pub use crate::supervisor::SourceSummary;
 use crate::supervisor::{
@@ -31,7 +31,7 @@ use crate::supervisor::{
 /// With `--once`: deliveries in a row that an output may put off.
 const OUTPUT_TRIES_MAX_ONCE: u32 = 8;
 /// How long a stop may take; a service manager kills the process after five seconds.
-const STOP_MAX: Duration = Duration::from_millis(4_700);
+const STOP_TIMEOUT: Duration = Duration::from_millis(4_700);
 
 /// How to run.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ pub struct Options {
     /// Is notified when the settings are to be read again; without, they never are.
     pub reload: Option<Arc<Notify>>,
     /// Asks for a stop; also used from within when an output is gone.
-    pub stopper: Stopper,
+    pub stopper: ShutdownTrigger,
     /// Receives the request to stop.
     pub shutdown: Shutdown,
 }
@@ -68,7 +68,7 @@ impl Summary {
         };
         self.sources
             .iter()
-            .map(|source| of(&source.end))
+            .map(|source| of(&source.exit))
             .max()
             .unwrap_or(Exit::Done)
     }
@@ -78,37 +78,37 @@ impl Summary {
 pub async fn run(settings: &Settings, options: Options) -> Result<Summary, Failure> {
     let outlives_sources = settings.sources_dir.is_some() && !options.once;
     let is_idle = settings.sources.iter().all(|source| !source.enabled);
-    if is_idle && settings.faulty.is_empty() && !outlives_sources {
+    if is_idle && settings.faulty_sources.is_empty() && !outlives_sources {
         return Err(Failure::settings(format!(
             "{}: every source is paused by `enabled = false`; nothing would be collected",
             settings.file.display()
         )));
     }
     descriptor_limit::warn_if_few(settings.sources.len(), settings.outputs.len());
-    let state = Arc::new(StateDir::open(&settings.state_dir)?);
+    let state_dir = Arc::new(StateDir::open(&settings.state_dir)?);
     let registry = Registry::new();
-    let _liveness = Liveness::start(Arc::clone(&state), registry.clone());
+    let _liveness = Liveness::start(Arc::clone(&state_dir), registry.clone());
     let _hourly = HourlyLog::start(registry.clone());
     let admin = match &settings.admin {
         Some(admin) => Some(AdminServer::bind(admin).await?),
         None => None,
     };
     let cache_dir = options.cache_dir.clone();
-    let cache_dir = cache_dir.unwrap_or_else(|| state.path().join(STATE_CACHE));
+    let cache_dir = cache_dir.unwrap_or_else(|| state_dir.path().join(CACHE_DIR));
     let components = source::components(settings, Some(cache_dir))?;
     let tries_max = options.once.then_some(OUTPUT_TRIES_MAX_ONCE);
     let outputs = Arc::new(Outputs::open(settings.named_outputs(), tries_max).await?);
     registry.add_outputs(Arc::clone(&outputs));
-    let dead_letters = DeadLetterSinks::open(settings, &state, tries_max).await?;
+    let dead_letters = DeadLetterSinks::open(settings, &state_dir, tries_max).await?;
     let rejected_output = dead_letters.output.clone();
     if let Some(output) = &rejected_output {
         registry.add_outputs(Arc::clone(output));
     }
-    let bars = Arc::new(Bars::new(options.progress, settings.sources.len()));
+    let bars = Arc::new(ProgressBars::new(options.progress, settings.sources.len()));
     let starts = StartupTracker::new();
     let supervisor = Supervisor::new(HostContext {
         components: components.clone(),
-        state: Arc::clone(&state),
+        state_dir: Arc::clone(&state_dir),
         outputs: Arc::clone(&outputs),
         inherited: settings.inherited(),
         dead_letters,
@@ -116,7 +116,7 @@ pub async fn run(settings: &Settings, options: Options) -> Result<Summary, Failu
         registry: registry.clone(),
         once: options.once,
         outlives_sources,
-        starts: starts.clone(),
+        startup: starts.clone(),
         stopper: options.stopper.clone(),
         shutdown: options.shutdown.clone(),
     })?;
@@ -127,12 +127,12 @@ pub async fn run(settings: &Settings, options: Options) -> Result<Summary, Failu
             control: Some(Arc::new(FileControl::new(Arc::clone(&files)))),
             components,
             settings_file: settings.file.clone(),
-            state_dir: state.path().to_owned(),
+            state_dir: state_dir.path().to_owned(),
         })
     });
     files.start(settings);
     starts.complete();
-    let _service = service_manager::report(options.shutdown.clone());
+    let _service = service_manager::start(options.shutdown.clone());
     let stdout = tokio::spawn(stop_without_reader(
         Arc::clone(&outputs),
         options.stopper.clone(),
@@ -151,7 +151,7 @@ pub async fn run(settings: &Settings, options: Options) -> Result<Summary, Failu
         _ = shutdown.requested() => {}
     }
     changes.abort_all();
-    let sources = supervisor.finish(STOP_MAX).await;
+    let sources = supervisor.finish(STOP_TIMEOUT).await;
     let reader_gone = stdout.is_finished();
     stdout.abort();
     readiness.abort();
@@ -160,7 +160,7 @@ pub async fn run(settings: &Settings, options: Options) -> Result<Summary, Failu
     if let Some(admin) = admin {
         admin.stop().await;
     }
-    let is_cut_off = |source: &SourceSummary| matches!(source.end, SourceExit::Stopped);
+    let is_cut_off = |source: &SourceSummary| matches!(source.exit, SourceExit::Stopped);
     if reader_gone && sources.iter().any(is_cut_off) {
         return Err(Failure::failed(STDOUT_CLOSED));
     }
@@ -178,7 +178,7 @@ async fn reload_on(requests: Arc<Notify>, files: Arc<SettingsFiles>) {
 }
 
 /// Stops the host when the reader of standard output has gone away.
-async fn stop_without_reader(outputs: Arc<Outputs>, stopper: Stopper) {
+async fn stop_without_reader(outputs: Arc<Outputs>, stopper: ShutdownTrigger) {
     outputs.reader_gone().await;
     stopper.stop();
 }

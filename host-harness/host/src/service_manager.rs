@@ -6,7 +6,7 @@ use source_runtime::shutdown::Shutdown;
 use tokio::task::JoinSet;
 
 /// Sends notifications until it is dropped.
-pub(crate) struct Reports {
+pub(crate) struct Notifier {
     _tasks: JoinSet<()>,
 }
 
@@ -14,7 +14,7 @@ pub(crate) struct Reports {
 /// is locked, its outputs are open, and every source has its task. Reports a
 /// stop when it is requested, and meanwhile, where the manager asks for that,
 /// that the runtime still executes tasks.
-pub(crate) fn report(mut shutdown: Shutdown) -> Reports {
+pub(crate) fn start(mut shutdown: Shutdown) -> Notifier {
     let mut tasks = JoinSet::new();
     notify(&Message::Ready);
     tasks.spawn(async move {
@@ -31,7 +31,7 @@ pub(crate) fn report(mut shutdown: Shutdown) -> Reports {
             }
         });
     }
-    Reports { _tasks: tasks }
+    Notifier { _tasks: tasks }
 }
 
 /// A notification to the service manager.

@@ -14,7 +14,7 @@ use source_runtime::source::{
 use source_runtime::source_loop::settings_error;
 use tracing::warn;
 
-use crate::settings::{Resolved, Settings, SourceSettings, resolve};
+use crate::settings::{ResolvedSettings, Settings, SourceSettings, resolve};
 
 /// The component that this program was built with.
 pub const BUILT_IN: &[u8] = include_bytes!(env!("SOURCE_HOST_COMPONENT"));
@@ -40,7 +40,7 @@ pub fn components(settings: &Settings, cache_dir: Option<PathBuf>) -> Result<Com
 
 /// Prepares a source: loads its component, resolves its settings, creates its
 /// HTTP client.
-pub async fn ready(
+pub async fn prepare(
     components: &Components,
     source: &SourceSettings,
     access: NetworkAccess,
@@ -82,7 +82,7 @@ pub(crate) async fn validate(
 async fn load(
     components: &Components,
     source: &SourceSettings,
-) -> Result<(Component, Resolved), Failure> {
+) -> Result<(Component, ResolvedSettings), Failure> {
     let component = components
         .get(&component_at(source.component.as_deref()))
         .await
@@ -106,7 +106,7 @@ async fn load(
 fn make(
     component: &Component,
     source: &SourceSettings,
-    resolved: Resolved,
+    resolved: ResolvedSettings,
     access: NetworkAccess,
 ) -> Result<Source, Failure> {
     let ready = || {
@@ -182,7 +182,7 @@ pub(crate) async fn try_settings(
                 AllowSetting::Extend(_) => "allow",
                 AllowSetting::Replace(_) => "allow_only",
             };
-            let (place, reason) = (settings.place(key), source.denied(&origin));
+            let (place, reason) = (settings.place(key), source.denial_advice(&origin));
             Err(Failure::settings(format!("{place}: {reason}")))
         }
         Ok(_)

@@ -90,7 +90,7 @@ impl SourceFile {
         };
         let mut secrets = BTreeMap::new();
         for (key, value) in settings.iter_mut() {
-            if ValueReference::recognize(value).is_some() {
+            if ValueReference::parse(value).is_some() {
                 let reason = "refers to a file or the environment; set it in the file of the \
                               source, or give the value itself";
                 mistakes.push(format!("`{SETTINGS}.{key}` {reason}"));
@@ -108,7 +108,7 @@ impl SourceFile {
             _ => toml::Table::new(),
         };
         for (key, value) in old {
-            let is_kept = is_secret(&key) || ValueReference::recognize(&value).is_some();
+            let is_kept = is_secret(&key) || ValueReference::parse(&value).is_some();
             if is_kept && !settings.contains_key(&key) {
                 settings.insert(key, value);
             }
@@ -192,19 +192,19 @@ impl Draft {
         for (key, secret) in &self.secrets {
             let path = directory.join(secret_file_name(&self.name, key));
             let text = format!("{}\n", secret.expose());
-            disk::replace(&path, ASIDE_PREFIX, text.as_bytes())?;
+            disk::replace(&path, TEMP_PREFIX, text.as_bytes())?;
         }
         let mut text = String::from("# Written by the API of source-host.\n");
         let table = toml::to_string(&self.table).map_err(io::Error::other)?;
         write!(text, "{table}").map_err(io::Error::other)?;
-        disk::replace(&self.path, ASIDE_PREFIX, text.as_bytes())
+        disk::replace(&self.path, TEMP_PREFIX, text.as_bytes())
     }
 }
 
 const SECRET_SUFFIX: &str = ".secret";
 
 /// Prefix of the temporary file's name; hidden files are not read as sources.
-const ASIDE_PREFIX: &str = ".";
+const TEMP_PREFIX: &str = ".";
 
 fn secret_file_name(source: &str, key: &str) -> String {
     format!("{source}.{key}{SECRET_SUFFIX}")

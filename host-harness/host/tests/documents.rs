@@ -35,7 +35,7 @@ mod messages {
     //! The texts from which messages are made, as they stand in the code.
 
     /// What makes an error or writes one into the log, with the parenthesis after it.
-    const CONSTRUCTORS: [&str; 23] = [
+    const CONSTRUCTORS: [&str; 24] = [
         "AuthError::",
         "DeliveryError::",
         "Err",
@@ -51,10 +51,11 @@ mod messages {
         "TransportError::",
         "Wait::",
         "blocked",
+        "error_message",
         "error!",
         "failed",
         "failure",
-        "lasting",
+        "permanent",
         "ok_or_else",
         "refuse",
         "warn!",
@@ -189,7 +190,7 @@ const NOT_MET: [(&str, &str); 22] = [
         "an answer of the API, which says what to do",
     ),
     (
-        "host/src/admin/answer.rs",
+        "host/src/admin/response.rs",
         "an answer of the API, which says what to do",
     ),
     (
@@ -307,7 +308,7 @@ fn every_reason_why_mimecast_cannot_be_reached_has_an_entry() {
 fn every_code_of_mimecast_that_decides_has_an_entry() {
     let page = fs::read_to_string(root().join("docs/troubleshooting.md")).unwrap();
     let page = page.to_lowercase();
-    let code = fs::read_to_string(root().join("src/api/answer_status.rs")).unwrap();
+    let code = fs::read_to_string(root().join("src/api/response_kind.rs")).unwrap();
     let (_, codes) = code.split_once("const CODES").unwrap();
     let (codes, _) = codes.split_once("];").unwrap();
     let codes: Vec<&str> = codes.split('"').skip(1).step_by(2).collect();

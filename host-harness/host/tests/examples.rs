@@ -41,12 +41,12 @@ fn files(extension: &str) -> Vec<PathBuf> {
         .collect()
 }
 
-fn said(output: &Output) -> String {
+fn output_text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// Past what the harness captures.
-fn left_out(why: &str) {
+fn report_skipped(why: &str) {
     let mut stderr = std::io::stderr();
     writeln!(stderr, "LEFT OUT: {why}").unwrap();
 }
@@ -69,7 +69,7 @@ fn every_settings_file_is_valid() {
             .envs(VARIABLES.map(|name| (name, "example-value")))
             .output()
             .unwrap();
-        let said = said(&output);
+        let said = output_text(&output);
         assert!(output.status.success(), "{}: {said}", path.display());
         assert!(!said.contains("WARN"), "{}: {said}", path.display());
     }
@@ -439,7 +439,7 @@ fn rsyslog_reads_closed_files_and_whole_lines() {
 fn rsyslog_accepts_its_configuration() {
     let program = Path::new("/usr/sbin/rsyslogd");
     if !program.exists() {
-        return left_out("rsyslog is not installed: its configuration is only read");
+        return report_skipped("rsyslog is not installed: its configuration is only read");
     }
     let directory = tempfile::tempdir().unwrap();
     let text = fs::read_to_string(examples().join("rsyslog.conf")).unwrap();
@@ -451,7 +451,7 @@ fn rsyslog_accepts_its_configuration() {
         .arg(&copy)
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", said(&output));
+    assert!(output.status.success(), "{}", output_text(&output));
 }
 
 #[test]
@@ -473,7 +473,7 @@ fn the_unit_is_one_that_systemd_takes() {
         .output()
         .is_err()
     {
-        return left_out("no systemd-analyze: the unit is not verified");
+        return report_skipped("no systemd-analyze: the unit is not verified");
     }
     let directory = tempfile::tempdir().unwrap();
     let unit = fs::read_to_string(examples().join("systemd/source-host.service")).unwrap();
@@ -488,15 +488,15 @@ fn the_unit_is_one_that_systemd_takes() {
         .arg(&copy)
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", said(&output));
-    assert_eq!(said(&output), "", "systemd has remarks");
+    assert!(output.status.success(), "{}", output_text(&output));
+    assert_eq!(output_text(&output), "", "systemd has remarks");
     // Of 100, as systemd rates what a service may do.
     let output = Command::new("systemd-analyze")
         .args(["security", "--offline=yes", "--threshold=25"])
         .arg(&copy)
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", said(&output));
+    assert!(output.status.success(), "{}", output_text(&output));
 }
 
 #[test]

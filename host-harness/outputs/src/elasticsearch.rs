@@ -7,10 +7,12 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use source_common::exit::Failure;
-use source_common::section::{Mistakes, Section};
+use source_common::section::{Section, SettingsErrors};
 
 use super::event_id::event_id;
-use super::http::{Answer, Defaults, HttpOutputConfig, ReceiverProtocol, RequestSettings};
+use super::http::{
+    Defaults, HttpOutputConfig, ReceiverProtocol, ReceiverResponse, RequestSettings,
+};
 use super::template::Template;
 use super::worker_pool::{SendError, Wait};
 use super::{Event, OutputConfig, RejectedEvent};
@@ -21,16 +23,16 @@ const INDEX_DEFAULT: &str = "logs-{namespace}.{stream}-default";
 const REASON_CHARS: usize = 300;
 
 /// Parses the settings of `type = "elasticsearch"`.
-pub(super) fn config(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
-    let mut mistakes = Mistakes::default();
-    let index = mistakes.note(Template::read(&mut section, "index", INDEX_DEFAULT));
+pub(super) fn parse(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
+    let mut mistakes = SettingsErrors::default();
+    let index = mistakes.ok_or_push(Template::read(&mut section, "index", INDEX_DEFAULT));
     let defaults = Defaults {
         kind: "elasticsearch",
         path: PATH,
         token: Some("ApiKey"),
     };
-    let request = mistakes.note(RequestSettings::read(&mut section, &defaults));
-    mistakes.note(section.finish());
+    let request = mistakes.ok_or_push(RequestSettings::parse(&mut section, &defaults));
+    mistakes.ok_or_push(section.finish());
     let config = request.zip(index);
     mistakes.into_value(config.map(|(request, index)| -> Box<dyn OutputConfig> {
         Box::new(HttpOutputConfig::new(request, Bulk { index }))
@@ -66,11 +68,11 @@ struct BulkAnswer<'a> {
 #[derive(Deserialize)]
 struct Item<'a> {
     #[serde(borrow)]
-    create: Created<'a>,
+    create: ItemResult<'a>,
 }
 
 #[derive(Deserialize)]
-struct Created<'a> {
+struct ItemResult<'a> {
     #[serde(borrow, rename = "_id")]
     id: Cow<'a, str>,
     status: u16,
@@ -114,23 +116,27 @@ impl ReceiverProtocol for Bulk {
         ids
     }
 
-    fn accepted(&self, sent: &Vec<String>, answer: &Answer<'_>) -> Result<(), SendError> {
+    fn check_success(
+        &self,
+        sent: &Vec<String>,
+        answer: &ReceiverResponse<'_>,
+    ) -> Result<(), SendError> {
         let Ok(answered) = serde_json::from_slice::<BulkAnswer<'_>>(answer.body) else {
-            return Err(answer.undocumented("an answer of _bulk"));
+            return Err(answer.unexpected_body("an answer of _bulk"));
         };
-        let mut results = Results::new(sent);
+        let mut results = EventOutcomes::new(sent);
         for item in &answered.items {
             if let Ok(item) = serde_json::from_str::<Item<'_>>(item.get()) {
                 results.take(&item.create, answer);
             }
         }
-        results.verdict(answer)
+        results.into_result(answer)
     }
 }
 
 /// Collects the result of each event of a request. The response's `errors` flag is
 /// ignored: only an item with the id of an event accepts it.
-struct Results<'a> {
+struct EventOutcomes<'a> {
     /// Events without a result yet, by id, in order.
     open: BTreeMap<&'a str, VecDeque<usize>>,
     rejected_events: Vec<RejectedEvent>,
@@ -138,7 +144,7 @@ struct Results<'a> {
     wait: Option<Wait>,
 }
 
-impl<'a> Results<'a> {
+impl<'a> EventOutcomes<'a> {
     fn new(sent: &'a [String]) -> Self {
         let mut open: BTreeMap<&str, VecDeque<usize>> = BTreeMap::new();
         for (event, id) in sent.iter().enumerate() {
@@ -152,7 +158,7 @@ impl<'a> Results<'a> {
         }
     }
 
-    fn take(&mut self, item: &Created<'_>, answer: &Answer<'_>) {
+    fn take(&mut self, item: &ItemResult<'_>, answer: &ReceiverResponse<'_>) {
         let event = self.open.get_mut(item.id.as_ref());
         let Some(event) = event.and_then(VecDeque::pop_front) else {
             return;
@@ -180,7 +186,7 @@ impl<'a> Results<'a> {
         }
     }
 
-    fn verdict(mut self, answer: &Answer<'_>) -> Result<(), SendError> {
+    fn into_result(mut self, answer: &ReceiverResponse<'_>) -> Result<(), SendError> {
         let missing: Vec<usize> = self.open.into_values().flatten().collect();
         if !missing.is_empty() {
             let (name, count) = (answer.name, missing.len());
@@ -197,14 +203,14 @@ impl<'a> Results<'a> {
         self.again.sort_unstable();
         Err(SendError::PartiallyAccepted {
             rejected_events: self.rejected_events,
-            again: self.again,
+            retry_events: self.again,
             wait: self.wait,
         })
     }
 }
 
-impl Created<'_> {
-    fn reason(&self, answer: &Answer<'_>) -> String {
+impl ItemResult<'_> {
+    fn reason(&self, answer: &ReceiverResponse<'_>) -> String {
         let cause = self
             .error
             .and_then(|error| serde_json::from_str::<Cause<'_>>(error.get()).ok());
@@ -241,7 +247,7 @@ mod tests {
     /// What an answer with this body makes of events with these identities.
     fn accepted(ids: &[&str], body: &str) -> Result<(), SendError> {
         let sent: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
-        let answer = Answer {
+        let answer = ReceiverResponse {
             name: "elasticsearch http://x",
             status: StatusCode::OK,
             headers: &HeaderMap::new(),
@@ -249,7 +255,7 @@ mod tests {
             redactor: &Redactor::default(),
             now: SystemTime::UNIX_EPOCH,
         };
-        bulk().accepted(&sent, &answer)
+        bulk().check_success(&sent, &answer)
     }
 
     fn answer(errors: bool, items: &[(&str, u16)]) -> String {
@@ -274,7 +280,7 @@ mod tests {
             Ok(()) => (Vec::new(), Vec::new()),
             Err(SendError::PartiallyAccepted {
                 rejected_events,
-                again,
+                retry_events: again,
                 ..
             }) => (
                 rejected_events
@@ -306,7 +312,7 @@ mod tests {
             {"create":{"_id":"c","status":429,"error":{"type":"es_rejected_execution_exception","reason":"full"}}}]}"#;
         let Err(SendError::PartiallyAccepted {
             rejected_events,
-            again,
+            retry_events: again,
             wait,
         }) = accepted(&["a", "b", "c"], body)
         else {
@@ -389,7 +395,7 @@ mod tests {
         let body = answer(true, &[("a", 503), ("b", 403), ("c", 201)]);
         let Err(SendError::PartiallyAccepted {
             rejected_events,
-            again,
+            retry_events: again,
             wait,
         }) = accepted(&["a", "b", "c"], &body)
         else {

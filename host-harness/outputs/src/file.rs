@@ -10,11 +10,11 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use source_common::disk::{self, blocking};
 use source_common::exit::Failure;
-use source_common::section::{Mistakes, Section};
+use source_common::section::{Section, SettingsErrors};
 use tracing::{info, warn};
 
 use super::compress::Encoding;
-use super::parts::BatchLimits;
+use super::parts::PartLimits;
 use super::rotate::{self, Rotation};
 use super::template::PathTemplate;
 use super::worker_pool::{SendError, Worker, WorkerPool};
@@ -34,18 +34,20 @@ struct FileOutputConfig {
 }
 
 /// Parses the settings of `type = "file"`.
-pub(super) fn config(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
-    let mut mistakes = Mistakes::default();
-    let path = mistakes.note(read_path(&mut section));
+pub(super) fn parse(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
+    let mut mistakes = SettingsErrors::default();
+    let path = mistakes.ok_or_push(read_path(&mut section));
     let rotate = [
         section.number("rotate_mib", 1..=1_000_000),
         section.number("rotate_hours", 1..=8_760),
     ];
     let rotates = !matches!(rotate, [Ok(None), Ok(None)]);
-    let [mib, hours] = rotate.map(|number| mistakes.note(number).flatten());
-    let compression = mistakes.note(Encoding::read(&mut section));
+    let [mib, hours] = rotate.map(|number| mistakes.ok_or_push(number).flatten());
+    let compression = mistakes.ok_or_push(Encoding::read(&mut section));
     let compression = compression.unwrap_or(Encoding::Plain);
-    let keep = mistakes.note(section.number("keep", 1..=100_000)).flatten();
+    let keep = mistakes
+        .ok_or_push(section.number("keep", 1..=100_000))
+        .flatten();
     if !rotates {
         for (key, set) in [
             ("compression", compression != Encoding::Plain),
@@ -57,7 +59,7 @@ pub(super) fn config(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, 
             }
         }
     }
-    mistakes.note(section.finish());
+    mistakes.ok_or_push(section.finish());
     let rotation = (mib.is_some() || hours.is_some()).then(|| Rotation {
         bytes_max: mib.map(|mib| mib.saturating_mul(1024 * 1024)),
         age_max: hours.map(|hours| Duration::from_secs(hours.saturating_mul(3_600))),
@@ -82,23 +84,24 @@ fn read_path(section: &mut Section<'_>) -> Result<PathTemplate, Failure> {
 impl OutputConfig for FileOutputConfig {
     async fn open(&self) -> Result<Box<dyn Output>, Failure> {
         let name = self.name();
-        let failure = |path: &Path, error: &io::Error| Failure::failed(disk::failed(path, error));
+        let failure =
+            |path: &Path, error: &io::Error| Failure::failed(disk::error_message(path, error));
         let Some(path) = self.path.fixed() else {
             let directory = self.path.directory();
             let tried = directory.clone();
             blocking(move || disk::may_make_in(&tried))
                 .await
                 .map_err(|error| failure(&directory, &error))?;
-            let limits = BatchLimits {
+            let limits = PartLimits {
                 bytes_max: usize::MAX,
                 events_max: usize::MAX,
-                by: Some(self.path.template().clone()),
+                partition_by: Some(self.path.template().clone()),
             };
             let writer = FileWriter::new(self.clone());
             return Ok(Box::new(WorkerPool::new(name, vec![writer], limits)));
         };
         let tried = path.clone();
-        let appender = match blocking(move || may_be_written(&tried)).await {
+        let appender = match blocking(move || check_writable(&tried)).await {
             Ok(()) => open_appender(path.clone(), self.rotation.clone()).await,
             Err(error) => Err(error),
         };
@@ -114,7 +117,9 @@ impl OutputConfig for FileOutputConfig {
         let config = self.clone();
         blocking(move || config.try_files())
             .await
-            .map_err(|error| OutputError::Retry(disk::failed(&self.directory_or_file(), &error)))?;
+            .map_err(|error| {
+                OutputError::Retry(disk::error_message(&self.directory_or_file(), &error))
+            })?;
         Ok(self.name())
     }
 
@@ -131,7 +136,7 @@ impl OutputConfig for FileOutputConfig {
                 );
                 Ok(())
             }
-            Err(error) => Err(format!("path {}", disk::failed(&path, &error))),
+            Err(error) => Err(format!("path {}", disk::error_message(&path, &error))),
         }
     }
 
@@ -152,7 +157,7 @@ impl FileOutputConfig {
 
     fn try_files(&self) -> io::Result<()> {
         match self.path.fixed() {
-            Some(path) => may_be_written(&path),
+            Some(path) => check_writable(&path),
             None => disk::may_make_in(&self.path.directory()),
         }
     }
@@ -172,7 +177,7 @@ async fn append(mut appender: Appender, text: String) -> io::Result<(Appender, i
 }
 
 /// Checks that a file can be appended to or created, without creating it.
-fn may_be_written(path: &Path) -> io::Result<()> {
+fn check_writable(path: &Path) -> io::Result<()> {
     match OpenOptions::new().append(true).open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         opened => return opened.map(drop),
@@ -197,7 +202,7 @@ impl Output for FileOutput {
 
     async fn accept(&mut self, delivery: &Delivery<'_>) -> Result<(), OutputError> {
         // A full disk may have room again.
-        let retry = |error: &io::Error| OutputError::Retry(disk::failed(&self.path, error));
+        let retry = |error: &io::Error| OutputError::Retry(disk::error_message(&self.path, error));
         let appender = match self.appender.take() {
             Some(appender) => appender,
             // It is locked until a write that was abandoned has ended.
@@ -209,7 +214,7 @@ impl Output for FileOutput {
             .await
             .map_err(|error| retry(&error))?;
         self.appender = Some(appender);
-        result.map_err(|error| OutputError::Retry(disk::failed(&self.path, &error)))
+        result.map_err(|error| OutputError::Retry(disk::error_message(&self.path, &error)))
     }
 
     async fn close(&mut self) -> Result<(), OutputError> {
@@ -267,7 +272,7 @@ impl Worker for FileWriter {
             return Ok(());
         };
         let path = self.config.path.render(first, source);
-        let retry = |error: &io::Error| SendError::Retry(disk::failed(&path, error));
+        let retry = |error: &io::Error| SendError::Retry(disk::error_message(&path, error));
         let bytes = part.iter().map(|event| event.body.len() + 1).sum();
         let mut text = String::with_capacity(bytes);
         for event in part {
@@ -301,7 +306,7 @@ pub struct Appender {
     file: File,
     bytes: u64,
     /// Length to which the file must be truncated, after a failed append.
-    torn: Option<u64>,
+    truncate_to: Option<u64>,
     begun: SystemTime,
     rotation: Option<Rotation>,
 }
@@ -326,7 +331,7 @@ impl Appender {
                 bytes = length - bytes,
                 "cut off an unfinished line; its event is delivered again"
             );
-            disk::cut(&file, path, bytes)?;
+            disk::truncate(&file, path, bytes)?;
             disk::sync(&file, path)?;
         }
         match disk::sync_directory(path) {
@@ -343,7 +348,7 @@ impl Appender {
             path: path.to_owned(),
             file,
             bytes,
-            torn: None,
+            truncate_to: None,
             begun,
             rotation,
         })
@@ -353,11 +358,11 @@ impl Appender {
     /// file is truncated to its former length, at the latest before the next
     /// append.
     pub fn append(&mut self, text: &[u8], now: SystemTime) -> io::Result<()> {
-        if let Some(length) = self.torn {
-            disk::cut(&self.file, &self.path, length)?;
-            self.torn = None;
+        if let Some(length) = self.truncate_to {
+            disk::truncate(&self.file, &self.path, length)?;
+            self.truncate_to = None;
         }
-        self.follow_the_name()?;
+        self.reopen_if_moved()?;
         self.rotate_if_due(now)?;
         // Not the counted length: another program may have truncated the file.
         let before = self.file.metadata()?.len();
@@ -370,7 +375,7 @@ impl Appender {
             }
             Err(error) => {
                 self.bytes = before;
-                self.torn = disk::cut(&self.file, &self.path, before)
+                self.truncate_to = disk::truncate(&self.file, &self.path, before)
                     .is_err()
                     .then_some(before);
                 Err(error)
@@ -380,7 +385,7 @@ impl Appender {
 
     /// Begin the file again if somebody else has renamed or removed it, as
     /// logrotate does: what went into it from now on would be read by nobody.
-    fn follow_the_name(&mut self) -> io::Result<()> {
+    fn reopen_if_moved(&mut self) -> io::Result<()> {
         if disk::is_at(&self.path, &self.file)? {
             return Ok(());
         }
@@ -718,7 +723,7 @@ mod tests {
         let first = Appender::open(&path).unwrap();
         let error = Appender::open(&path).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ResourceBusy);
-        let message = disk::failed(&path, &error);
+        let message = disk::error_message(&path, &error);
         assert!(message.contains("another source-host"), "{message}");
         assert!(message.contains("a file of its own"), "{message}");
         drop(first);

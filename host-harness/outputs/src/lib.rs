@@ -58,26 +58,26 @@ pub use self::file::Appender;
 pub use self::nats_servers::NatsServers;
 pub use self::outputs::Outputs;
 pub use self::statistics::OutputStatus;
-pub use self::stdout::lines;
+pub use self::stdout::ndjson_writer;
 pub use self::template::{ANY, PathTemplate};
 pub use source_common::delivery::{Delivery, DeliveryError, Entry, Event, Kind, RejectedEvent};
 
 /// The output types, by their name in the setting `type`.
 const OUTPUT_TYPES: &[(&str, ParseConfig)] = &[
     #[cfg(feature = "elasticsearch")]
-    ("elasticsearch", elasticsearch::config),
-    ("file", file::config),
+    ("elasticsearch", elasticsearch::parse),
+    ("file", file::parse),
     #[cfg(feature = "forward")]
-    ("forward", forward::config),
+    ("forward", forward::parse),
     #[cfg(feature = "http")]
-    ("http", http::config),
+    ("http", http::parse),
     #[cfg(feature = "nats")]
-    ("nats", nats::config),
+    ("nats", nats::parse),
     #[cfg(feature = "otlp")]
-    ("otlp", otlp::config),
+    ("otlp", otlp::parse),
     #[cfg(feature = "splunk")]
-    ("splunk", splunk::config),
-    ("stdout", stdout::config),
+    ("splunk", splunk::parse),
+    ("stdout", stdout::parse),
 ];
 
 type ParseConfig = fn(Section<'_>) -> Result<Box<dyn OutputConfig>, Failure>;
@@ -176,7 +176,7 @@ impl fmt::Display for OutputError {
 impl std::error::Error for OutputError {}
 
 /// Parses one `[[output]]`.
-pub fn config(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
+pub fn parse_output(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
     let kind = section.required_string("type")?;
     let names: Vec<&str> = OUTPUT_TYPES.iter().map(|(name, _)| *name).collect();
     match OUTPUT_TYPES.iter().find(|(name, _)| *name == kind) {

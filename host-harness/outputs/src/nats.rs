@@ -14,13 +14,13 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use source_common::exit::Failure;
 use source_common::peer_certificate::connection_problem;
-use source_common::section::{Mistakes, Section};
+use source_common::section::{Section, SettingsErrors};
 use tokio::sync::watch;
 use tracing::{debug, warn};
 
 use super::event_id::event_id;
 use super::nats_servers::NatsServers;
-use super::parts::BatchLimits;
+use super::parts::PartLimits;
 use super::template::Template;
 use super::worker_pool::{SendError, Wait, Worker, WorkerPool};
 use super::{Event, Output, OutputConfig, OutputError, RejectedEvent};
@@ -42,13 +42,13 @@ struct NatsOutputConfig {
 }
 
 /// Parses the settings of `type = "nats"`.
-pub(super) fn config(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
-    let mut mistakes = Mistakes::default();
-    let servers = mistakes.note(NatsServers::read(&mut section));
-    let subject = mistakes.note(Template::read(&mut section, "subject", SUBJECT_DEFAULT));
-    let ack_timeout = mistakes.note(section.number("ack_timeout_secs", 1..=3_600));
+pub(super) fn parse(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
+    let mut mistakes = SettingsErrors::default();
+    let servers = mistakes.ok_or_push(NatsServers::read(&mut section));
+    let subject = mistakes.ok_or_push(Template::read(&mut section, "subject", SUBJECT_DEFAULT));
+    let ack_timeout = mistakes.ok_or_push(section.number("ack_timeout_secs", 1..=3_600));
     let ack_timeout = ack_timeout.flatten().unwrap_or(ACK_TIMEOUT_SECS_DEFAULT);
-    mistakes.note(section.finish());
+    mistakes.ok_or_push(section.finish());
     let config = servers.zip(subject);
     mistakes.into_value(config.map(|(servers, subject)| -> Box<dyn OutputConfig> {
         Box::new(NatsOutputConfig {
@@ -71,10 +71,10 @@ impl OutputConfig for NatsOutputConfig {
             config: self.clone(),
             session: None,
         };
-        let limits = BatchLimits {
+        let limits = PartLimits {
             bytes_max: UNACKED_BYTES_MAX,
             events_max: UNACKED_EVENTS_MAX,
-            by: None,
+            partition_by: None,
         };
         Ok(Box::new(WorkerPool::new(
             self.name.clone(),
@@ -102,7 +102,7 @@ fn reason(error: &ConnectError) -> String {
 }
 
 impl NatsOutputConfig {
-    async fn connect(&self) -> Result<Session, SendError> {
+    async fn connect(&self) -> Result<NatsClient, SendError> {
         let blocked = |reason| SendError::Blocked(format!("{}: {reason}", self.name));
         let (losses, lost) = watch::channel(0);
         let name = self.name.clone();
@@ -111,7 +111,7 @@ impl NatsOutputConfig {
             .options()
             .map_err(blocked)?
             .event_callback(move |event| {
-                note_event(&name, &event, &losses);
+                log_connection_event(&name, &event, &losses);
                 std::future::ready(())
             });
         let client =
@@ -133,7 +133,7 @@ impl NatsOutputConfig {
                     }
                 })?;
         let context = self.context(client);
-        Ok(Session { context, lost })
+        Ok(NatsClient { context, lost })
     }
 
     fn context(&self, client: Client) -> Context {
@@ -145,7 +145,7 @@ impl NatsOutputConfig {
 
 /// Logs connection events, and counts lost connections. The
 /// client's own log lines would name neither the output nor the server.
-fn note_event(name: &str, event: &async_nats::Event, losses: &watch::Sender<u64>) {
+fn log_connection_event(name: &str, event: &async_nats::Event, losses: &watch::Sender<u64>) {
     match event {
         async_nats::Event::Disconnected => {
             losses.send_modify(|count| *count = count.wrapping_add(1));
@@ -165,7 +165,7 @@ fn note_event(name: &str, event: &async_nats::Event, losses: &watch::Sender<u64>
 
 /// A connected client.
 #[derive(Clone)]
-struct Session {
+struct NatsClient {
     context: Context,
     /// Number of lost connections so far.
     lost: watch::Receiver<u64>,
@@ -173,13 +173,13 @@ struct Session {
 
 struct NatsWorker {
     config: NatsOutputConfig,
-    session: Option<Session>,
+    session: Option<NatsClient>,
 }
 
 #[async_trait]
 impl Worker for NatsWorker {
     async fn send(&mut self, source: &str, part: &[Event<'_>]) -> Result<(), SendError> {
-        let Session { context, mut lost } = match &self.session {
+        let NatsClient { context, mut lost } = match &self.session {
             Some(session) => session.clone(),
             None => self.session.insert(self.config.connect().await?).clone(),
         };
@@ -226,12 +226,12 @@ impl Worker for NatsWorker {
                     // Abandoned acknowledgements count against the limit
                     // of their context until they time out.
                     let context = self.config.context(context.client());
-                    self.session = Some(Session { context, lost });
+                    self.session = Some(NatsClient { context, lost });
                     break;
                 }
             }
         }
-        outcomes.verdict(&self.config.name)
+        outcomes.into_result(&self.config.name)
     }
 
     async fn close(&mut self) {
@@ -276,13 +276,13 @@ impl EventOutcomes {
             .get_or_insert_with(|| "the connection was lost".to_owned());
     }
 
-    fn verdict(self, name: &str) -> Result<(), SendError> {
+    fn into_result(self, name: &str) -> Result<(), SendError> {
         if self.rejected_events.is_empty() && self.again.is_empty() {
             return Ok(());
         }
         Err(SendError::PartiallyAccepted {
             rejected_events: self.rejected_events,
-            again: self.again,
+            retry_events: self.again,
             wait: self
                 .wait
                 .map(|reason| Wait::Retry(format!("{name}: {reason}"))),

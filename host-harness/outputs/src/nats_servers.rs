@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_nats::ConnectOptions;
 use source_common::exit::Failure;
 use source_common::secret::Secret;
-use source_common::section::{Mistakes, Section};
+use source_common::section::{Section, SettingsErrors};
 
 use super::tls::Tls;
 
@@ -38,11 +38,11 @@ impl NatsServers {
     /// Reads `servers`, `token`, `username`, `password`, `tls`, `ca_file`, `cert_file` and
     /// `key_file`.
     pub fn read(section: &mut Section<'_>) -> Result<Self, Failure> {
-        let mut mistakes = Mistakes::default();
-        let addresses = mistakes.note(read_addresses(section));
-        let login = mistakes.note(read_login(section));
-        let require_tls = mistakes.note(section.switch("tls")).flatten();
-        let tls = mistakes.note(Tls::read(section));
+        let mut mistakes = SettingsErrors::default();
+        let addresses = mistakes.ok_or_push(read_addresses(section));
+        let login = mistakes.ok_or_push(read_login(section));
+        let require_tls = mistakes.ok_or_push(section.boolean("tls")).flatten();
+        let tls = mistakes.ok_or_push(Tls::read(section));
         let parts = addresses.zip(login).zip(tls);
         mistakes.into_value(parts.map(|((addresses, login), tls)| Self {
             addresses,

@@ -10,9 +10,11 @@ use prost::Message as _;
 use serde::Deserialize;
 use serde_json::Value;
 use source_common::exit::Failure;
-use source_common::section::{Mistakes, Section};
+use source_common::section::{Section, SettingsErrors};
 
-use super::http::{Answer, Defaults, HttpOutputConfig, ReceiverProtocol, RequestSettings};
+use super::http::{
+    Defaults, HttpOutputConfig, ReceiverProtocol, ReceiverResponse, RequestSettings,
+};
 use super::worker_pool::SendError;
 use super::{Event, OutputConfig, RejectedEvent};
 
@@ -23,15 +25,15 @@ const PATH: &str = "/v1/logs";
 const REASON_CHARS: usize = 300;
 
 /// Parses the settings of `type = "otlp"`.
-pub(super) fn config(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
+pub(super) fn parse(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
     let defaults = Defaults {
         kind: "otlp",
         path: PATH,
         token: None,
     };
-    let mut mistakes = Mistakes::default();
-    let request = mistakes.note(RequestSettings::read(&mut section, &defaults));
-    mistakes.note(section.finish());
+    let mut mistakes = SettingsErrors::default();
+    let request = mistakes.ok_or_push(RequestSettings::parse(&mut section, &defaults));
+    mistakes.ok_or_push(section.finish());
     mistakes.into_value(
         request.map(|request| -> Box<dyn OutputConfig> {
             Box::new(HttpOutputConfig::new(request, Otlp))
@@ -56,15 +58,15 @@ impl ReceiverProtocol for Otlp {
         part.len()
     }
 
-    fn accepted(&self, sent: &usize, answer: &Answer<'_>) -> Result<(), SendError> {
+    fn check_success(&self, sent: &usize, answer: &ReceiverResponse<'_>) -> Result<(), SendError> {
         let partial = partial_success(answer.body).filter(|_| answer.is_plain_success());
         let Some(partial) = partial else {
-            return Err(answer.undocumented("an ExportLogsServiceResponse"));
+            return Err(answer.unexpected_body("an ExportLogsServiceResponse"));
         };
         let rejected = match usize::try_from(partial.rejected_log_records) {
             Ok(0) => return Ok(()),
             Ok(rejected) if rejected <= *sent => rejected,
-            _ => return Err(answer.undocumented("a count of rejected records of this request")),
+            _ => return Err(answer.unexpected_body("a count of rejected records of this request")),
         };
         let message = answer.excerpt(&partial.error_message, REASON_CHARS);
         let reason = format!(
@@ -78,13 +80,13 @@ impl ReceiverProtocol for Otlp {
             };
             return Err(SendError::PartiallyAccepted {
                 rejected_events: (0..*sent).map(rejected_events).collect(),
-                again: Vec::new(),
+                retry_events: Vec::new(),
                 wait: None,
             });
         }
         // The response does not say which, so the part is bisected. Others of the
         // same request may arrive twice, with the same id.
-        Err(SendError::BatchRejected {
+        Err(SendError::PartRejected {
             reason,
             suspect: None,
         })
@@ -137,7 +139,7 @@ mod tests {
     use source_common::secret::Redactor;
 
     fn accepted(status: StatusCode, body: &[u8]) -> Result<(), SendError> {
-        let answer = Answer {
+        let answer = ReceiverResponse {
             name: "otlp http://x",
             status,
             headers: &HeaderMap::new(),
@@ -145,7 +147,7 @@ mod tests {
             redactor: &Redactor::default(),
             now: UNIX_EPOCH,
         };
-        Otlp.accepted(&2, &answer)
+        Otlp.check_success(&2, &answer)
     }
 
     fn rejecting(count: i64) -> Vec<u8> {
@@ -165,12 +167,12 @@ mod tests {
         let json = br#"{"partialSuccess":{"rejectedLogRecords":"1","errorMessage":"too old"}}"#;
         for body in [rejecting(1), json.to_vec()] {
             assert!(
-                matches!(accepted(StatusCode::OK, &body), Err(SendError::BatchRejected { reason, .. }) if reason.contains("too old"))
+                matches!(accepted(StatusCode::OK, &body), Err(SendError::PartRejected { reason, .. }) if reason.contains("too old"))
             );
         }
         let all = accepted(StatusCode::OK, &rejecting(2));
         assert!(
-            matches!(&all, Err(SendError::PartiallyAccepted { rejected_events, again, .. }) if rejected_events.len() == 2 && again.is_empty()),
+            matches!(&all, Err(SendError::PartiallyAccepted { rejected_events, retry_events, .. }) if rejected_events.len() == 2 && retry_events.is_empty()),
             "{all:?}"
         );
     }

@@ -49,7 +49,7 @@ struct RetryReason {
     /// Whether an operator has to change something first.
     is_blocked: bool,
     /// Minimum wait that the receiver asks for.
-    asked: Duration,
+    wait_min: Duration,
 }
 
 impl RetryReason {
@@ -58,13 +58,13 @@ impl RetryReason {
         Self {
             reason,
             is_blocked: false,
-            asked: Duration::ZERO,
+            wait_min: Duration::ZERO,
         }
     }
 }
 
 /// Splits [`Output::name`] into type and destination.
-fn type_and_place(name: &str) -> (&str, &str) {
+fn type_and_destination(name: &str) -> (&str, &str) {
     name.split_once(' ').unwrap_or((name, name))
 }
 
@@ -82,7 +82,7 @@ impl Outputs {
                 message: format!("output: {failure}"),
                 ..failure
             })?;
-            let (kind, _) = type_and_place(output.name());
+            let (kind, _) = type_and_destination(output.name());
             outputs.push(NamedOutput {
                 name: name.to_owned(),
                 kind: kind.to_owned(),
@@ -251,7 +251,7 @@ impl Outputs {
                 }
                 Err(OutputError::Retry(reason)) => RetryReason::new(reason),
                 Err(OutputError::Throttled { reason, wait }) => RetryReason {
-                    asked: wait,
+                    wait_min: wait,
                     ..RetryReason::new(reason)
                 },
             };
@@ -270,7 +270,7 @@ impl Outputs {
         later: RetryReason,
     ) -> Result<(), DeliveryError> {
         let (source, tries) = (statistics.source(), backoff.failures());
-        let (_, place) = type_and_place(destination);
+        let (_, place) = type_and_destination(destination);
         // The reason may quote the receiver.
         let reason = escape(&later.reason);
         let reason = [destination, place]
@@ -288,7 +288,7 @@ impl Outputs {
             return Err(DeliveryError::Failed(format!("{destination}: {reason}")));
         }
         statistics.retry(reason);
-        let wait = backoff.wait().max(later.asked);
+        let wait = backoff.wait().max(later.wait_min);
         let seconds = wait.as_secs_f64();
         let text = format!(
             "cannot deliver to {place}: {reason}; retry in {seconds:.1} s (attempt {tries})"

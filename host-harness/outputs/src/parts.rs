@@ -6,26 +6,29 @@ use super::Event;
 use super::template::Template;
 
 /// Indexes of events that are sent together, in order.
-pub(super) type EventBatch = Vec<usize>;
+pub(super) type Part = Vec<usize>;
 
 /// Limits of a part.
 #[derive(Clone, Debug)]
-pub(super) struct BatchLimits {
+pub(super) struct PartLimits {
     /// Maximum total size of the bodies; a larger single event is sent alone.
     pub(super) bytes_max: usize,
     /// Maximum number of events.
     pub(super) events_max: usize,
     /// Events for which this template renders differently are sent separately.
-    pub(super) by: Option<Template>,
+    pub(super) partition_by: Option<Template>,
 }
 
-impl BatchLimits {
+impl PartLimits {
     /// Splits the events of a delivery into parts.
-    pub(super) fn parts(&self, events: &[Event<'_>]) -> Vec<EventBatch> {
-        let mut parts: Vec<(EventBatch, usize)> = Vec::new();
+    pub(super) fn parts(&self, events: &[Event<'_>]) -> Vec<Part> {
+        let mut parts: Vec<(Part, usize)> = Vec::new();
         let mut open: BTreeMap<(&str, &str), usize> = BTreeMap::new();
         for (place, event) in events.iter().enumerate() {
-            let key = self.by.as_ref().map_or(("", ""), |by| by.key(event));
+            let key = self
+                .partition_by
+                .as_ref()
+                .map_or(("", ""), |by| by.key(event));
             let bytes = event.body.len() + 1;
             if let Some((part, sum)) = open.get(&key).and_then(|at| parts.get_mut(*at))
                 && part.len() < self.events_max
@@ -58,10 +61,10 @@ mod tests {
 
     #[test]
     fn parts_are_full_and_in_order() {
-        let limits = BatchLimits {
+        let limits = PartLimits {
             bytes_max: 10,
             events_max: 3,
-            by: None,
+            partition_by: None,
         };
         let long = "x".repeat(50);
         let events = ["{}", "{}", "{}", "{}", &long, "{}"].map(|body| event(body, "a"));
@@ -73,10 +76,10 @@ mod tests {
 
     #[test]
     fn events_with_different_tags_travel_apart() {
-        let limits = BatchLimits {
+        let limits = PartLimits {
             bytes_max: 1_000,
             events_max: 2,
-            by: Some(Template::parse("x.{stream}").unwrap()),
+            partition_by: Some(Template::parse("x.{stream}").unwrap()),
         };
         let events = ["a", "b", "a", "a", "b"].map(|stream| event("{}", stream));
         assert_eq!(limits.parts(&events), [vec![0, 2], vec![1, 4], vec![3]]);

@@ -63,12 +63,12 @@ pub(super) fn finish(path: &Path, rotation: &Rotation) {
     }
 }
 
-struct Closed {
+struct ClosedFile {
     path: PathBuf,
     is_plain: bool,
 }
 
-fn compress(closed: &Closed, encoding: Encoding) -> io::Result<()> {
+fn compress(closed: &ClosedFile, encoding: Encoding) -> io::Result<()> {
     let Some(suffix) = encoding.suffix().filter(|_| closed.is_plain) else {
         return Ok(());
     };
@@ -96,7 +96,7 @@ fn compressed_copy(from: &Path, path: &Path, encoding: Encoding) -> io::Result<(
 }
 
 /// Returns the closed files that belong to a path, oldest first.
-fn closed_files(path: &Path) -> io::Result<Vec<Closed>> {
+fn closed_files(path: &Path) -> io::Result<Vec<ClosedFile>> {
     let (stem, extension) = parts(path);
     let prefix = format!("{stem}-");
     let directory = path
@@ -114,7 +114,7 @@ fn closed_files(path: &Path) -> io::Result<Vec<Closed>> {
             .or_else(|| rest.strip_suffix(".zst"))
             .unwrap_or(rest);
         if plain.strip_suffix(extension.as_str()).is_some_and(is_time) {
-            closed.push(Closed {
+            closed.push(ClosedFile {
                 path: entry.path(),
                 is_plain: plain == rest,
             });

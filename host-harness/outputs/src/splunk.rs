@@ -4,9 +4,11 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use source_common::exit::Failure;
-use source_common::section::{Mistakes, Section};
+use source_common::section::{Section, SettingsErrors};
 
-use super::http::{Answer, Defaults, HttpOutputConfig, ReceiverProtocol, RequestSettings};
+use super::http::{
+    Defaults, HttpOutputConfig, ReceiverProtocol, ReceiverResponse, RequestSettings,
+};
 use super::template::Template;
 use super::worker_pool::SendError;
 use super::{Event, OutputConfig};
@@ -14,17 +16,17 @@ use super::{Event, OutputConfig};
 const PATH: &str = "/services/collector/event";
 
 /// Parses the settings of `type = "splunk"`.
-pub(super) fn config(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
-    let mut mistakes = Mistakes::default();
-    let mut template = |key| mistakes.note(Template::read_optional(&mut section, key));
+pub(super) fn parse(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
+    let mut mistakes = SettingsErrors::default();
+    let mut template = |key| mistakes.ok_or_push(Template::read_optional(&mut section, key));
     let words = [template("index"), template("sourcetype"), template("host")];
     let defaults = Defaults {
         kind: "splunk",
         path: PATH,
         token: Some("Splunk"),
     };
-    let request = mistakes.note(RequestSettings::read(&mut section, &defaults));
-    mistakes.note(section.finish());
+    let request = mistakes.ok_or_push(RequestSettings::parse(&mut section, &defaults));
+    mistakes.ok_or_push(section.finish());
     let [index, sourcetype, host] = words.map(Option::flatten);
     let api = SplunkHec {
         index,
@@ -106,28 +108,28 @@ impl ReceiverProtocol for SplunkHec {
         }
     }
 
-    fn accepted(&self, (): &(), answer: &Answer<'_>) -> Result<(), SendError> {
+    fn check_success(&self, (): &(), answer: &ReceiverResponse<'_>) -> Result<(), SendError> {
         match HecAnswer::read(answer) {
             Some(HecAnswer { code: 0, .. }) => Ok(()),
             Some(verdict) => Err(verdict
                 .refusal(answer)
                 .unwrap_or_else(|| answer.retry(answer.message()))),
-            None => Err(answer.undocumented("an answer of the HTTP Event SplunkHec")),
+            None => Err(answer.unexpected_body("an answer of the HTTP Event SplunkHec")),
         }
     }
 
-    fn refused(&self, answer: &Answer<'_>) -> Option<SendError> {
+    fn classify_error(&self, answer: &ReceiverResponse<'_>) -> Option<SendError> {
         HecAnswer::read(answer)?.refusal(answer)
     }
 }
 
 impl HecAnswer {
-    fn read(answer: &Answer<'_>) -> Option<Self> {
+    fn read(answer: &ReceiverResponse<'_>) -> Option<Self> {
         serde_json::from_slice(answer.body).ok()
     }
 
     /// Returns the error for a code; `None` if the code is not documented.
-    fn refusal(&self, answer: &Answer<'_>) -> Option<SendError> {
+    fn refusal(&self, answer: &ReceiverResponse<'_>) -> Option<SendError> {
         let reason = answer.message();
         Some(match self.code {
             // Token missing, disabled, invalid, or not accepted in the query.
@@ -135,7 +137,7 @@ impl HecAnswer {
                 SendError::Blocked(format!("the credentials are refused: {reason}"))
             }
             // Invalid format, missing or empty field, indexed field.
-            6 | 12 | 13 | 15 => SendError::BatchRejected {
+            6 | 12 | 13 | 15 => SendError::PartRejected {
                 reason,
                 suspect: self.invalid_event_number,
             },
@@ -182,12 +184,12 @@ mod tests {
         );
     }
 
-    fn answered<T>(status: u16, body: &str, ask: impl Fn(&Answer<'_>) -> T) -> T {
+    fn answered<T>(status: u16, body: &str, ask: impl Fn(&ReceiverResponse<'_>) -> T) -> T {
         let mut headers = HeaderMap::new();
         if body.contains("busy") {
             headers.insert("retry-after", "7".parse().unwrap());
         }
-        ask(&Answer {
+        ask(&ReceiverResponse {
             name: "splunk http://x",
             status: StatusCode::from_u16(status).unwrap(),
             headers: &headers,
@@ -198,11 +200,11 @@ mod tests {
     }
 
     fn accepted(body: &str) -> Result<(), SendError> {
-        answered(200, body, |answer| collector().accepted(&(), answer))
+        answered(200, body, |answer| collector().check_success(&(), answer))
     }
 
     fn refused(body: &str) -> Option<SendError> {
-        answered(400, body, |answer| collector().refused(answer))
+        answered(400, body, |answer| collector().classify_error(answer))
     }
 
     #[test]
@@ -245,7 +247,7 @@ mod tests {
             for refusal in [success, error.unwrap()] {
                 let named = matches!(
                     refusal,
-                    SendError::BatchRejected {
+                    SendError::PartRejected {
                         suspect: Some(3),
                         ..
                     }

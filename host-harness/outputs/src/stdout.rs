@@ -23,7 +23,7 @@ struct StdoutOutputConfig {
 }
 
 /// Parses the settings of `type = "stdout"`.
-pub(super) fn config(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
+pub(super) fn parse(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
     let bytes = section.number("max_line_bytes", LINE_BYTES_MIN..=LINE_BYTES_MAX)?;
     section.finish()?;
     Ok(Box::new(StdoutOutputConfig {
@@ -34,7 +34,7 @@ pub(super) fn config(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, 
 #[async_trait]
 impl OutputConfig for StdoutOutputConfig {
     async fn open(&self) -> Result<Box<dyn Output>, Failure> {
-        lines(io::stdout(), self.line_bytes_max)
+        ndjson_writer(io::stdout(), self.line_bytes_max)
     }
 
     async fn test(&self) -> Result<String, OutputError> {
@@ -48,11 +48,11 @@ impl OutputConfig for StdoutOutputConfig {
 
 /// Returns an output that writes NDJSON to any writer like `stdout` does, for programs with their
 /// own pipe. A line longer than `line_bytes_max` is rejected.
-pub fn lines(
+pub fn ndjson_writer(
     writer: impl Write + Send + 'static,
     line_bytes_max: Option<usize>,
 ) -> Result<Box<dyn Output>, Failure> {
-    let output = Lines::start(writer, line_bytes_max)
+    let output = LineWriter::start(writer, line_bytes_max)
         .map_err(|error| Failure::failed(format!("stdout: {error}")))?;
     Ok(Box::new(output))
 }
@@ -139,22 +139,22 @@ fn write_counted(writer: &mut impl Write, bytes: &[u8]) -> (usize, io::Result<()
 }
 
 /// A line writer on its own thread.
-struct Lines {
-    jobs: mpsc::Sender<Job>,
+struct LineWriter {
+    jobs: mpsc::Sender<WriteJob>,
     line_bytes_max: Option<usize>,
 }
 
-struct Job {
+struct WriteJob {
     text: String,
     done: oneshot::Sender<io::Result<()>>,
 }
 
-impl Lines {
+impl LineWriter {
     fn start(
         mut writer: impl Write + Send + 'static,
         line_bytes_max: Option<usize>,
     ) -> io::Result<Self> {
-        let (jobs, queue) = mpsc::channel::<Job>();
+        let (jobs, queue) = mpsc::channel::<WriteJob>();
         thread::Builder::new()
             .name("stdout".to_owned())
             .spawn(move || {
@@ -196,7 +196,7 @@ impl Lines {
     async fn write(&self, text: String) -> Result<(), OutputError> {
         let (done, written) = oneshot::channel();
         self.jobs
-            .send(Job { text, done })
+            .send(WriteJob { text, done })
             .map_err(|_| OutputError::Closed)?;
         match written.await {
             Ok(Ok(())) => Ok(()),
@@ -209,7 +209,7 @@ impl Lines {
 }
 
 #[async_trait]
-impl Output for Lines {
+impl Output for LineWriter {
     fn name(&self) -> &str {
         "stdout"
     }
@@ -287,7 +287,7 @@ mod tests {
     #[tokio::test]
     async fn events_are_written_before_they_are_accepted() {
         let shared = Shared::default();
-        let mut output = Lines::start(shared.clone(), None).unwrap();
+        let mut output = LineWriter::start(shared.clone(), None).unwrap();
         let index = [entry(3), entry(6)];
         output.accept(&delivery("{}\n[]\n", &index)).await.unwrap();
         assert_eq!(*shared.0.lock().unwrap(), b"{}\n[]\n");
@@ -318,7 +318,7 @@ mod tests {
     async fn standard_output_on_a_full_disk_is_retried_and_no_line_is_torn() {
         let full = Full::default();
         full.0.lock().unwrap().0 = 8;
-        let mut output = Lines::start(full.clone(), None).unwrap();
+        let mut output = LineWriter::start(full.clone(), None).unwrap();
         let events = "{\"n\":1}\n{\"n\":2}\n{\"n\":3}\n";
         let index = [entry(8), entry(16), entry(24)];
         for room in [3, 2, 5] {
@@ -343,7 +343,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_closed_pipe_is_told_apart_from_other_errors() {
-        let mut output = Lines::start(Broken, None).unwrap();
+        let mut output = LineWriter::start(Broken, None).unwrap();
         let index = [entry(3)];
         let error = output.accept(&delivery("{}\n", &index)).await.unwrap_err();
         assert!(matches!(error, OutputError::Closed), "{error}");
@@ -352,7 +352,7 @@ mod tests {
     #[tokio::test]
     async fn a_line_that_is_too_long_is_poison_and_the_others_are_written() {
         let shared = Shared::default();
-        let mut output = Lines::start(shared.clone(), Some(4)).unwrap();
+        let mut output = LineWriter::start(shared.clone(), Some(4)).unwrap();
         let index = [entry(3), entry(9), entry(12)];
         let error = output
             .accept(&delivery("{}\n12345\n[]\n", &index))

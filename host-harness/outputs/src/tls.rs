@@ -7,7 +7,7 @@ use rustls::ClientConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use source_common::exit::Failure;
-use source_common::section::{Mistakes, Section};
+use source_common::section::{Section, SettingsErrors};
 use source_common::trust_anchors::{self, pem_problem};
 
 /// The TLS settings of an output.
@@ -20,10 +20,10 @@ pub(super) struct Tls {
 impl Tls {
     /// Parses `ca_file`, `cert_file` and `key_file`.
     pub(super) fn read(section: &mut Section<'_>) -> Result<Self, Failure> {
-        let mut mistakes = Mistakes::default();
-        let ca_file = mistakes.note(section.path("ca_file")).flatten();
-        let certificate = mistakes.note(section.path("cert_file"));
-        let key = mistakes.note(section.path("key_file"));
+        let mut mistakes = SettingsErrors::default();
+        let ca_file = mistakes.ok_or_push(section.path("ca_file")).flatten();
+        let certificate = mistakes.ok_or_push(section.path("cert_file"));
+        let key = mistakes.ok_or_push(section.path("key_file"));
         let certificate = match (certificate, key) {
             (Some(Some(certificate)), Some(Some(key))) => Some((certificate, key)),
             (Some(Some(_)), Some(None)) => {

@@ -15,7 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::future::join_all;
 
-use super::parts::{BatchLimits, EventBatch};
+use super::parts::{Part, PartLimits};
 use super::{Delivery, Event, Output, OutputError, RejectedEvent};
 
 /// A connection to the receiver, with at most one part in flight.
@@ -40,13 +40,13 @@ pub(super) enum SendError {
         /// Events that can never be accepted.
         rejected_events: Vec<RejectedEvent>,
         /// Events to send again.
-        again: Vec<usize>,
+        retry_events: Vec<usize>,
         /// Why to wait before that; `None` to send at once.
         wait: Option<Wait>,
     },
     /// No event was accepted, because at least one of them never
     /// will be, or because the part is too large.
-    BatchRejected {
+    PartRejected {
         /// The reason the receiver gave.
         reason: String,
         /// Index in the part of the event that the receiver names. It is
@@ -86,7 +86,7 @@ impl From<Wait> for OutputError {
 pub(super) struct WorkerPool<L> {
     name: String,
     workers: Vec<L>,
-    limits: BatchLimits,
+    limits: PartLimits,
     /// Remainders of deliveries that are to be retried, by source.
     unfinished: BTreeMap<String, PendingDelivery>,
     /// Sources of which an event has been accepted since the output was opened.
@@ -95,22 +95,22 @@ pub(super) struct WorkerPool<L> {
 
 struct PendingDelivery {
     digest: blake3::Hash,
-    parts: VecDeque<EventBatch>,
+    parts: VecDeque<Part>,
     rejected_events: Vec<RejectedEvent>,
 }
 
 /// State of a delivery that the workers share.
 #[derive(Default)]
 struct DeliveryProgress {
-    parts: VecDeque<EventBatch>,
+    parts: VecDeque<Part>,
     rejected_events: Vec<RejectedEvent>,
     stop: Option<OutputError>,
     /// Number of undecided events at the start of this try.
-    open_before: usize,
+    undecided_before: usize,
 }
 
 impl<L: Worker> WorkerPool<L> {
-    pub(super) fn new(name: String, workers: Vec<L>, limits: BatchLimits) -> Self {
+    pub(super) fn new(name: String, workers: Vec<L>, limits: PartLimits) -> Self {
         Self {
             name,
             workers,
@@ -137,7 +137,7 @@ impl<L: Worker> WorkerPool<L> {
         count: usize,
         work: DeliveryProgress,
     ) -> Result<(), OutputError> {
-        let open = work.open();
+        let open = work.undecided();
         if open.saturating_add(work.rejected_events.len()) < count
             && !self.accepted.contains(delivery.source)
         {
@@ -147,7 +147,7 @@ impl<L: Worker> WorkerPool<L> {
             parts,
             mut rejected_events,
             stop,
-            open_before,
+            undecided_before: open_before,
         } = work;
         let stop = match stop {
             Some(OutputError::Retry(reason)) if open < open_before => {
@@ -245,7 +245,7 @@ async fn drive<L: Worker>(
             .filter_map(|place| events.get(*place).copied())
             .collect();
         if let Err(refusal) = worker.send(source, &chosen).await {
-            lock(work).refuse(part, refusal);
+            lock(work).handle_error(part, refusal);
         }
     }
 }
@@ -255,27 +255,27 @@ fn lock(work: &Mutex<DeliveryProgress>) -> MutexGuard<'_, DeliveryProgress> {
 }
 
 impl DeliveryProgress {
-    fn begin(parts: VecDeque<EventBatch>, rejected_events: Vec<RejectedEvent>) -> Self {
+    fn begin(parts: VecDeque<Part>, rejected_events: Vec<RejectedEvent>) -> Self {
         let mut work = Self {
             parts,
             rejected_events,
             ..Self::default()
         };
-        work.open_before = work.open();
+        work.undecided_before = work.undecided();
         work
     }
 
     /// Returns the number of events that are neither accepted nor rejected.
-    fn open(&self) -> usize {
+    fn undecided(&self) -> usize {
         self.parts.iter().map(Vec::len).sum()
     }
 
-    fn refuse(&mut self, mut part: EventBatch, refusal: SendError) {
+    fn handle_error(&mut self, mut part: Part, refusal: SendError) {
         match refusal {
-            SendError::Blocked(reason) => self.halt(part, OutputError::Blocked(reason)),
+            SendError::Blocked(reason) => self.stop_with(part, OutputError::Blocked(reason)),
             SendError::PartiallyAccepted {
                 rejected_events,
-                again,
+                retry_events: again,
                 wait,
             } => {
                 let place = |at: usize| part.get(at).copied();
@@ -286,13 +286,13 @@ impl DeliveryProgress {
                     })
                 });
                 self.rejected_events.extend(found);
-                let again: EventBatch = again.into_iter().filter_map(place).collect();
+                let again: Part = again.into_iter().filter_map(place).collect();
                 match wait {
-                    Some(wait) => self.halt(again, wait.into()),
+                    Some(wait) => self.stop_with(again, wait.into()),
                     None => self.put_back(again),
                 }
             }
-            SendError::BatchRejected { reason, suspect } => match part.as_slice() {
+            SendError::PartRejected { reason, suspect } => match part.as_slice() {
                 [] => {}
                 [event] => self.rejected_events.push(RejectedEvent {
                     event: *event,
@@ -310,20 +310,20 @@ impl DeliveryProgress {
                     self.put_back(part);
                 }
             },
-            SendError::Retry(reason) => self.halt(part, OutputError::Retry(reason)),
+            SendError::Retry(reason) => self.stop_with(part, OutputError::Retry(reason)),
             SendError::Throttled { reason, wait } => {
-                self.halt(part, OutputError::Throttled { reason, wait });
+                self.stop_with(part, OutputError::Throttled { reason, wait });
             }
         }
     }
 
-    fn put_back(&mut self, part: EventBatch) {
+    fn put_back(&mut self, part: Part) {
         if !part.is_empty() {
             self.parts.push_front(part);
         }
     }
 
-    fn halt(&mut self, part: EventBatch, error: OutputError) {
+    fn stop_with(&mut self, part: Part, error: OutputError) {
         self.put_back(part);
         let graver = match (&self.stop, &error) {
             (None, _) => true,

@@ -96,7 +96,7 @@ impl AllowList {
     /// Returns the line for `[[source]]` that also allows this origin. It replaces the
     /// existing line.
     #[must_use]
-    pub fn line_that_allows(&self, origin: &Origin) -> String {
+    pub fn suggested_setting(&self, origin: &Origin) -> String {
         let (key, entries) = match &self.written {
             AllowSetting::Extend(entries) => ("allow", entries),
             AllowSetting::Replace(entries) => ("allow_only", entries),

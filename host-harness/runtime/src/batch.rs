@@ -14,10 +14,10 @@ use crate::store::CHECKPOINT_BYTES_MAX;
 /// and the state file.
 const NOTICES_MAX: usize = 1_000;
 /// How far the notices may exceed `max-bytes`.
-const TEXT_BYTES_SPARE: u64 = 512 * 1024;
+const TEXT_BYTES_ALLOWANCE: u64 = 512 * 1024;
 /// How far locator and reason of each rejected record may exceed it, since a component
 /// of `pipeline:source` counts its original only.
-const REJECTED_BYTES_SPARE: u64 = 512;
+const REJECTED_BYTES_ALLOWANCE: u64 = 512;
 /// Maximum of requests, records or bytes of a poll. Sums over many polls stay far
 /// below `u64::MAX`.
 const COUNT_MAX: u64 = 1 << 40;
@@ -186,8 +186,8 @@ fn verify_limits(batch: &Batch, limits: Limits) -> Result<(), String> {
     let rejected = u64::try_from(batch.rejected.len()).unwrap_or(u64::MAX);
     let all_max = limits
         .max_bytes
-        .saturating_add(TEXT_BYTES_SPARE)
-        .saturating_add(rejected.saturating_mul(REJECTED_BYTES_SPARE));
+        .saturating_add(TEXT_BYTES_ALLOWANCE)
+        .saturating_add(rejected.saturating_mul(REJECTED_BYTES_ALLOWANCE));
     if all > all_max {
         return Err(format!(
             "{all} bytes with the texts of rejected records and notices; the limit is {all_max}"

@@ -11,7 +11,7 @@
 //!
 //! It contains no output, command line or vendor-specific code: what a source is
 //! and offers comes from its `describe`. An embedder implements
-//! [`deliver::EventSink`], makes a [`source::Source`] of a component and its
+//! [`event_sink::EventSink`], makes a [`source::Source`] of a component and its
 //! settings, and runs a [`source_loop::SourceLoop`].
 
 #![deny(unsafe_code)]
@@ -20,9 +20,9 @@ pub mod address_gate;
 pub mod allow_list;
 pub mod batch;
 pub mod bindings;
-pub mod deliver;
 mod description;
 pub mod engine;
+pub mod event_sink;
 pub mod lease;
 pub mod outgoing;
 mod poll_slots;

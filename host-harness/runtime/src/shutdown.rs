@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 /// Requests a stop.
 #[derive(Clone, Debug)]
-pub struct Stopper {
+pub struct ShutdownTrigger {
     since: watch::Sender<Option<Instant>>,
 }
 
@@ -20,12 +20,15 @@ pub struct Shutdown {
 
 /// Creates a connected pair.
 #[must_use]
-pub fn channel() -> (Stopper, Shutdown) {
+pub fn channel() -> (ShutdownTrigger, Shutdown) {
     let (sender, receiver) = watch::channel(None);
-    (Stopper { since: sender }, Shutdown { since: receiver })
+    (
+        ShutdownTrigger { since: sender },
+        Shutdown { since: receiver },
+    )
 }
 
-impl Stopper {
+impl ShutdownTrigger {
     /// Requests a stop. Only the first request counts.
     pub fn stop(&self) {
         self.since.send_if_modified(|since| {
@@ -43,7 +46,7 @@ impl Shutdown {
         self.since.borrow().is_some()
     }
 
-    /// Waits until a stop is requested. Waits forever if every [`Stopper`] is dropped.
+    /// Waits until a stop is requested. Waits forever if every [`ShutdownTrigger`] is dropped.
     pub async fn requested(&mut self) -> Instant {
         let since = match self.since.wait_for(Option::is_some).await {
             Ok(since) => *since,
@@ -56,7 +59,7 @@ impl Shutdown {
     }
 
     /// Waits until `grace` has passed since a stop was requested.
-    pub async fn requested_since(&mut self, grace: Duration) {
+    pub async fn grace_elapsed(&mut self, grace: Duration) {
         let since = self.requested().await;
         tokio::time::sleep_until(since + grace).await;
     }
@@ -64,7 +67,10 @@ impl Shutdown {
 
 /// Requests a stop on SIGTERM, SIGINT or SIGHUP. With `hangup`, SIGHUP notifies that instead: a
 /// service manager sends it to have settings reloaded.
-pub async fn on_signal(stopper: Stopper, hangup: Option<Arc<Notify>>) -> std::io::Result<()> {
+pub async fn on_signal(
+    stopper: ShutdownTrigger,
+    hangup: Option<Arc<Notify>>,
+) -> std::io::Result<()> {
     wait_for_signal(hangup).await?;
     stopper.stop();
     Ok(())
@@ -107,6 +113,6 @@ mod tests {
         stopper.stop();
         assert!(shutdown.is_requested());
         assert_eq!(shutdown.requested().await, other.requested().await);
-        shutdown.requested_since(Duration::ZERO).await;
+        shutdown.grace_elapsed(Duration::ZERO).await;
     }
 }

@@ -208,16 +208,16 @@ impl Components {
     }
 
     /// Loads a component, or returns it if it is loaded already.
-    pub async fn get(&self, wasm: &ComponentLocation) -> Result<Component, Failure> {
+    pub async fn get(&self, location: &ComponentLocation) -> Result<Component, Failure> {
         let cell = {
             let mut loaded = self
                 .shared
                 .loaded
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(loaded.entry(wasm.clone()).or_default())
+            Arc::clone(loaded.entry(location.clone()).or_default())
         };
-        let component = cell.get_or_try_init(|| self.load(wasm)).await?;
+        let component = cell.get_or_try_init(|| self.load(location)).await?;
         Ok(component.clone())
     }
 
@@ -323,7 +323,7 @@ impl Source {
                 memory_bytes_max: options.memory_bytes_max,
                 call_timeout: options.poll_timeout,
                 redactor: options.redactor,
-                share: SourceBudget::default(),
+                budget: SourceBudget::default(),
             },
         })
     }
@@ -339,7 +339,7 @@ impl Source {
     }
 
     /// Creates an instance with a short time limit, for calls without network access.
-    pub async fn short_timeout_instance(&self) -> Result<Instance, CallError> {
+    pub async fn offline_call_instance(&self) -> Result<Instance, CallError> {
         let settings = InstanceSettings {
             call_timeout: self.instance.call_timeout.min(OFFLINE_CALL_TIMEOUT),
             ..self.instance.clone()
@@ -354,14 +354,14 @@ impl Source {
             ..self.limits
         };
         let _slot = self.polls.acquire().await;
-        let mut instance = self.short_timeout_instance().await?;
+        let mut instance = self.offline_call_instance().await?;
         instance.poll(&self.settings, None, None, limits).await
     }
 
     /// What to do about an origin of which the component says that its host
     /// refused it, as a clause.
     #[must_use]
-    pub fn denied(&self, origin: &str) -> String {
+    pub fn denial_advice(&self, origin: &str) -> String {
         let name = &self.name;
         match Origin::parse(origin) {
             None => format!("the component says that `{origin}` was refused, which is no origin"),
@@ -371,7 +371,7 @@ impl Source {
             ),
             Some(parsed) => format!(
                 "{origin} is not on the allow-list of `{name}`; write in its [[source]]: {}",
-                self.allow.line_that_allows(&parsed)
+                self.allow.suggested_setting(&parsed)
             ),
         }
     }
@@ -411,7 +411,7 @@ async fn offline_instance(loaded: &CompiledComponent) -> Result<Instance, CallEr
         memory_bytes_max: OFFLINE_MEMORY_BYTES_MAX,
         call_timeout: OFFLINE_CALL_TIMEOUT,
         redactor: Redactor::default(),
-        share: SourceBudget::default(),
+        budget: SourceBudget::default(),
     };
     Instance::new(loaded, &settings).await
 }

@@ -9,11 +9,11 @@
 //! At most one batch is fetched ahead of the one that is delivered. It is delivered after that one is
 //! accepted, and given up with it.
 
+mod byte_budget;
 mod delivering;
-mod pace;
 mod persist;
 mod polling;
-mod record;
+mod source_state;
 mod turns;
 
 use std::collections::BTreeSet;
@@ -30,16 +30,16 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
+use self::byte_budget::ByteBudget;
 use self::delivering::{Accepted, Deliverer, Delivering};
-use self::pace::ByteBudget;
 use self::persist::rejected_bytes;
 use self::polling::{Poll, Polled};
-use self::record::NewNotice;
+use self::source_state::NewNotice;
 pub use self::turns::{SourceTurns, TurnEnd};
 use crate::batch;
 use crate::bindings::{Batch, NextPoll, PollError, RejectedRecord, StreamState};
-use crate::deliver::EventSink;
 use crate::engine::Instance;
+use crate::event_sink::EventSink;
 use crate::rate_limit::{Admission, LogRateLimiter, Rate};
 use crate::shutdown::Shutdown;
 use crate::source::Source;
@@ -96,9 +96,9 @@ pub struct SourceLoop {
     /// The source.
     pub source: Arc<Source>,
     /// What is kept of it.
-    pub record: SourceState,
+    pub source_state: SourceState,
     /// The directory of the stored state.
-    pub state: Arc<dyn CheckpointStore>,
+    pub state_dir: Arc<dyn CheckpointStore>,
     /// Where its events and its rejected records go.
     pub sink: Arc<dyn EventSink>,
     /// Whether to end when it is caught up, or when its credentials are refused.
@@ -140,7 +140,7 @@ enum Step {
     Wait(Duration),
 }
 
-struct LoopState {
+struct RunningLoop {
     context: SourceLoop,
     instance: Option<Instance>,
     /// What the last poll left for the next one. It holds a credential: it is passed on, and
@@ -169,18 +169,18 @@ struct LoopState {
 impl SourceLoop {
     /// Runs the loop until it ends. Returns the reason and the stored state at the end.
     pub async fn run(self) -> (SourceExit, SourceState) {
-        let mut running = LoopState::new(self);
+        let mut running = RunningLoop::new(self);
         let end = running.drive().await;
         let end = match (running.complete(&end).await, end) {
             // What ended it comes before what that led to.
             (_, end @ (SourceExit::Failed(_) | SourceExit::Output(Some(_)))) | (Ok(()), end) => end,
             (Err(end), _) => end,
         };
-        (end, running.context.record)
+        (end, running.context.source_state)
     }
 }
 
-impl LoopState {
+impl RunningLoop {
     fn new(context: SourceLoop) -> Self {
         Self {
             context,
@@ -220,7 +220,7 @@ impl LoopState {
                         self.instance = None;
                     }
                     self.note_next_poll(wait);
-                    self.context.sink.progress(&self.context.record);
+                    self.context.sink.progress(&self.context.source_state);
                     if self.wait(wait).await {
                         return SourceExit::Stopped;
                     }
@@ -231,7 +231,7 @@ impl LoopState {
 
     fn note_next_poll(&mut self, wait: Duration) {
         let next_poll = SystemTime::now().checked_add(wait);
-        self.context.record.next_poll_ms = next_poll.map(epoch_ms);
+        self.context.source_state.next_poll_ms = next_poll.map(epoch_ms);
     }
 
     /// Waits before the next poll, until it is woken, or until there are other credentials than
@@ -322,7 +322,7 @@ impl LoopState {
                     }
                 }
                 // Nothing is lost: the position has not moved.
-                () = shutdown.requested_since(POLL_GRACE) => {
+                () = shutdown.grace_elapsed(POLL_GRACE) => {
                     return Step::SourceExit(SourceExit::Stopped);
                 }
             }
@@ -339,7 +339,7 @@ impl LoopState {
             reservation,
         } = polled;
         self.instance = instance;
-        self.context.record.note_memory(memory_bytes_peak);
+        self.context.source_state.note_memory(memory_bytes_peak);
         // Nothing is made of this batch before the one before is accepted, and the position after
         // that one stored: no more than one batch is delivered again after a kill.
         if let Err(end) = self.settle().await {
@@ -366,7 +366,7 @@ impl LoopState {
             source: Arc::clone(&self.context.source),
             sink: Arc::clone(&self.context.sink),
             instance: self.instance.take(),
-            checkpoint: ahead.or_else(|| self.context.record.checkpoint.clone()),
+            checkpoint: ahead.or_else(|| self.context.source_state.checkpoint.clone()),
             session: self.session.clone(),
         }
     }
@@ -388,7 +388,7 @@ impl LoopState {
         self.rejected.spend(rejected_bytes(&batch), Instant::now());
         self.session = batch.session.take().map(Secret::new);
         let idle = batch.stats.is_empty() && batch.index.is_empty();
-        let idle = idle && self.context.record.checkpoint.as_ref() == Some(&batch.checkpoint);
+        let idle = idle && self.context.source_state.checkpoint.as_ref() == Some(&batch.checkpoint);
         let next = batch.next;
         let retry_at = first_retry(&batch);
         let has_nothing_to_deliver = batch.index.is_empty() && batch.rejected.is_empty();
@@ -398,7 +398,7 @@ impl LoopState {
             return Step::SourceExit(end);
         }
         let step = self.next_step(next, idle, retry_at).await;
-        self.at_pace(step)
+        self.throttle(step)
     }
 
     /// Waits until the batch under way is accepted.
@@ -427,13 +427,13 @@ impl LoopState {
         } = accepted?;
         self.finish_storing().await?;
         self.log_rejected(&batch.rejected, &rejected_events);
-        let is_worth_storing = self.note(&batch, rejected_events.len());
-        self.context.record.next_poll_ms = None;
+        let is_worth_storing = self.record_batch(&batch, rejected_events.len());
+        self.context.source_state.next_poll_ms = None;
         if let Some(wait) = wait_of(batch.next) {
             self.note_next_poll(wait);
         }
         self.log_waits(SystemTime::now());
-        self.context.record.checkpoint = Some(batch.checkpoint);
+        self.context.source_state.checkpoint = Some(batch.checkpoint);
         let is_due = self
             .stored
             .is_none_or(|stored| stored.elapsed() >= IDLE_STORE_INTERVAL);
@@ -441,13 +441,13 @@ impl LoopState {
             self.start_storing();
         } else {
             self.is_unstored = true;
-            self.context.sink.progress(&self.context.record);
+            self.context.sink.progress(&self.context.source_state);
         }
         Ok(())
     }
 
     /// The next step, not before rejected records have budget again.
-    fn at_pace(&self, step: Step) -> Step {
+    fn throttle(&self, step: Step) -> Step {
         let least = self.rejected.wait(Instant::now());
         match step {
             Step::SourceExit(end) => Step::SourceExit(end),
@@ -458,7 +458,7 @@ impl LoopState {
     }
 
     /// Count, and tell people. Returns whether that is worth storing at once.
-    fn note(&mut self, batch: &Batch, undeliverable: usize) -> bool {
+    fn record_batch(&mut self, batch: &Batch, undeliverable: usize) -> bool {
         let source = &self.context.source;
         for stats in &batch.stats {
             debug!(
@@ -477,7 +477,7 @@ impl LoopState {
         }
         let news = self
             .context
-            .record
+            .source_state
             .note_batch(batch, &source.description, undeliverable);
         for notice in news.notices {
             self.log_notice(&notice);
@@ -502,7 +502,7 @@ impl LoopState {
     /// Logs what is waited for, once for each wait.
     fn log_waits(&mut self, now: SystemTime) {
         let logged = std::mem::take(&mut self.waits);
-        for wait in waits(&self.context.record) {
+        for wait in waits(&self.context.source_state) {
             let is_whole = wait.streams.is_empty();
             if !is_whole && wait.left(now) < WAIT_LOGGED_MIN {
                 continue;
@@ -578,7 +578,7 @@ impl LoopState {
                 }
             }
             NextPoll::Failing(_) => {
-                let detail = self.context.record.failing_detail();
+                let detail = self.context.source_state.failing_detail();
                 // Others, which are caught up, may be due before that.
                 let retry_in = retry_at
                     .map(|at| at.duration_since(SystemTime::now()).unwrap_or_default())
@@ -595,7 +595,7 @@ impl LoopState {
                 } else {
                     self.empty_polls.reset();
                 }
-                let wait = self.empty_polls.wait_beyond(EMPTY_POLLS_MAX);
+                let wait = self.empty_polls.wait_after(EMPTY_POLLS_MAX);
                 wait.map_or(Step::Poll, Step::Wait)
             }
             NextPoll::Throttled(_) => {
@@ -609,7 +609,7 @@ impl LoopState {
         let name = self.context.source.name.clone();
         let (kind, detail, wait_ms) = match error {
             PollError::Denied(origin) => {
-                let detail = self.context.source.denied(&origin);
+                let detail = self.context.source.denial_advice(&origin);
                 return self.give_up("denied", &detail, Failure::settings);
             }
             PollError::Internal(detail) => ("component", detail, 0),
@@ -628,7 +628,7 @@ impl LoopState {
                 ("unavailable", failure.detail, failure.retry_after_ms)
             }
             PollError::UnusableCheckpoint(detail) => {
-                let advice = self.context.state.discard_advice(&name);
+                let advice = self.context.state_dir.discard_advice(&name);
                 let detail = format!(
                     "its checkpoint cannot be used: {detail}; {advice} to begin again at `start`"
                 );
@@ -645,7 +645,7 @@ impl LoopState {
             return Step::SourceExit(end);
         }
         let wait = Duration::from_millis(wait_ms).max(WAIT_MIN);
-        self.context.record.note_error(THROTTLED, detail);
+        self.context.source_state.note_error(THROTTLED, detail);
         self.note_next_poll(wait);
         self.log_waits(SystemTime::now());
         self.start_storing();
@@ -671,7 +671,7 @@ impl LoopState {
         if let Err(end) = self.finish_storing().await {
             return Step::SourceExit(end);
         }
-        self.context.record.note_error("failing", detail);
+        self.context.source_state.note_error("failing", detail);
         self.start_storing();
         let name = &self.context.source.name;
         let seconds = wait.as_secs();
@@ -682,7 +682,7 @@ impl LoopState {
 
     /// Handles a permanent failure. It is stored for `status`.
     fn give_up(&mut self, kind: &str, detail: &str, failure: fn(String) -> Failure) -> Step {
-        self.context.record.note_error(kind, detail);
+        self.context.source_state.note_error(kind, detail);
         self.start_storing();
         let name = &self.context.source.name;
         Step::SourceExit(SourceExit::Failed(failure(format!(
@@ -703,7 +703,7 @@ impl LoopState {
         } else {
             self.backoff.wait().max(asked)
         };
-        self.context.record.note_error(kind, detail);
+        self.context.source_state.note_error(kind, detail);
         self.note_next_poll(wait);
         self.start_storing();
         let name = &self.context.source.name;

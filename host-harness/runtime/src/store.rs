@@ -23,10 +23,10 @@ use source_common::exit::Failure;
 use crate::bindings::StreamState;
 
 /// The version of the file format. A newer one is rejected, never guessed at.
-const VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 1;
 
 /// Suffix of a source's state file.
-pub const RECORD_SUFFIX: &str = ".checkpoint.json";
+pub const STATE_FILE_SUFFIX: &str = ".checkpoint.json";
 
 /// Name of the [`Heartbeat`] file.
 const HEARTBEAT: &str = "heartbeat.json";
@@ -41,7 +41,7 @@ pub const CHECKPOINT_BYTES_MAX: usize = 768 * 1024;
 #[async_trait]
 pub trait CheckpointStore: Send + Sync {
     /// Replaces what is kept of a source. It outlasts a crash when this returns.
-    async fn store(self: Arc<Self>, record: Arc<SourceState>) -> Result<(), StoreError>;
+    async fn store(self: Arc<Self>, source_state: Arc<SourceState>) -> Result<(), StoreError>;
 
     /// What a person does so that a source begins again at `start`, as a clause.
     fn discard_advice(&self, source: &str) -> String;
@@ -98,7 +98,7 @@ pub struct SourceState {
     pub undeliverable: u64,
     /// The state of each stream, by name.
     #[serde(default)]
-    pub streams: BTreeMap<String, StreamRecord>,
+    pub streams: BTreeMap<String, StoredStream>,
 }
 
 /// The state of a stream, source or output, in every report.
@@ -142,7 +142,7 @@ impl State {
 
     /// Returns the name of the state.
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Active => "active",
             Self::Blocked => "blocked",
@@ -244,7 +244,7 @@ fn not_readable(path: &Path, error: &io::Error) -> Failure {
 
 /// The stored state of one stream.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-pub struct StreamRecord {
+pub struct StoredStream {
     /// Number of requests.
     #[serde(default)]
     pub requests: u64,
@@ -317,7 +317,7 @@ impl StateDir {
     /// after each start.
     pub fn open(path: &Path) -> Result<Self, Failure> {
         let failure = |reason: String| Failure::failed(format!("state directory {reason}"));
-        let cannot = |error: &io::Error| failure(disk::failed(path, error));
+        let cannot = |error: &io::Error| failure(disk::error_message(path, error));
         make_private_dir(path).map_err(|error| cannot(&error))?;
         let lock = OpenOptions::new()
             .create(true)
@@ -332,7 +332,7 @@ impl StateDir {
             )),
             TryLockError::Error(error) => cannot(&error),
         })?;
-        try_to_write(path, CHECKPOINT_BYTES_MAX).map_err(|error| cannot(&error))?;
+        check_writable(path, CHECKPOINT_BYTES_MAX).map_err(|error| cannot(&error))?;
         Ok(Self {
             path: path.to_owned(),
             _lock: lock,
@@ -354,7 +354,7 @@ impl StateDir {
     /// Returns whether there was anything to give.
     pub fn rename(&self, from: &str, to: &str) -> Result<bool, Failure> {
         let failed = |error: &io::Error| {
-            let reason = disk::failed(&self.path, error);
+            let reason = disk::error_message(&self.path, error);
             Failure::failed(format!(
                 "the checkpoint of `{from}` cannot be moved: {reason}"
             ))
@@ -362,13 +362,13 @@ impl StateDir {
         if read(&self.path, to)?.is_some() {
             return Ok(false);
         }
-        let Some(mut record) = read(&self.path, from)? else {
+        let Some(mut source_state) = read(&self.path, from)? else {
             return Ok(false);
         };
-        to.clone_into(&mut record.source);
+        to.clone_into(&mut source_state.source);
         // In this order, so that a host that is killed in between has it under one name at least.
-        self.store(&record).map_err(|error| failed(&error))?;
-        let former = record_path(&self.path, from);
+        self.store(&source_state).map_err(|error| failed(&error))?;
+        let former = state_path(&self.path, from);
         fs::remove_file(&former)
             .and_then(|()| disk::sync_directory(&former))
             .map_err(|error| failed(&error))?;
@@ -393,9 +393,9 @@ impl StateDir {
     }
 
     /// Replaces the stored state of a source. It is on the disk when this returns.
-    pub fn store(&self, record: &SourceState) -> io::Result<()> {
-        let target = record_path(&self.path, &record.source);
-        let mut text = serde_json::to_vec_pretty(record)?;
+    pub fn store(&self, source_state: &SourceState) -> io::Result<()> {
+        let target = state_path(&self.path, &source_state.source);
+        let mut text = serde_json::to_vec_pretty(source_state)?;
         text.push(b'\n');
         disk::replace(&target, ".checkpoint-", &text)
     }
@@ -403,14 +403,14 @@ impl StateDir {
 
 #[async_trait]
 impl CheckpointStore for StateDir {
-    async fn store(self: Arc<Self>, record: Arc<SourceState>) -> Result<(), StoreError> {
+    async fn store(self: Arc<Self>, source_state: Arc<SourceState>) -> Result<(), StoreError> {
         let path = self.path.clone();
-        let stored = blocking(move || Self::store(&self, &record)).await;
-        stored.map_err(|error| StoreError::Unavailable(disk::failed(&path, &error)))
+        let stored = blocking(move || Self::store(&self, &source_state)).await;
+        stored.map_err(|error| StoreError::Unavailable(disk::error_message(&path, &error)))
     }
 
     fn discard_advice(&self, source: &str) -> String {
-        format!("move {} away", record_path(&self.path, source).display())
+        format!("move {} away", state_path(&self.path, source).display())
     }
 }
 
@@ -419,7 +419,7 @@ impl SourceState {
     #[must_use]
     pub fn new(source: &str) -> Self {
         Self {
-            version: VERSION,
+            version: FORMAT_VERSION,
             source: source.to_owned(),
             ..Self::default()
         }
@@ -447,7 +447,7 @@ impl SourceState {
     /// Returns whether any count is set: counts are stored with the checkpoint after
     /// the records they count, and never without one.
     fn counts_anything(&self) -> bool {
-        let counts = |stream: &StreamRecord| {
+        let counts = |stream: &StoredStream| {
             [
                 stream.requests,
                 stream.received_bytes,
@@ -466,7 +466,7 @@ impl SourceState {
 /// while a host runs. `None` if the source has never run. The file may be
 /// repaired while the host runs, so the failure is retryable.
 pub fn read(state_dir: &Path, source: &str) -> Result<Option<SourceState>, Failure> {
-    let path = record_path(state_dir, source);
+    let path = state_path(state_dir, source);
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -483,30 +483,31 @@ pub fn read(state_dir: &Path, source: &str) -> Result<Option<SourceState>, Failu
             )
         })?
         .version;
-    if version != VERSION {
-        let reason = format!("has layout {version}; this source-host knows layout {VERSION}");
+    if version != FORMAT_VERSION {
+        let reason =
+            format!("has layout {version}; this source-host knows layout {FORMAT_VERSION}");
         return Err(unusable(&path, &reason));
     }
-    let record: SourceState = serde_json::from_str(&text).map_err(|error| {
+    let source_state: SourceState = serde_json::from_str(&text).map_err(|error| {
         unusable(
             &path,
             &format!("is not a checkpoint file or is cut: {error}"),
         )
     })?;
-    if record.source != source {
-        let reason = format!("belongs to the source `{}`", record.source);
+    if source_state.source != source {
+        let reason = format!("belongs to the source `{}`", source_state.source);
         return Err(unusable(&path, &reason));
     }
-    if record.checkpoint.is_none() && record.counts_anything() {
+    if source_state.checkpoint.is_none() && source_state.counts_anything() {
         return Err(unusable(&path, "counts records but has no checkpoint"));
     }
-    Ok(Some(record))
+    Ok(Some(source_state))
 }
 
 /// Returns the path of a source's state file.
 #[must_use]
-pub fn record_path(state_dir: &Path, source: &str) -> PathBuf {
-    state_dir.join(format!("{source}{RECORD_SUFFIX}"))
+pub fn state_path(state_dir: &Path, source: &str) -> PathBuf {
+    state_dir.join(format!("{source}{STATE_FILE_SUFFIX}"))
 }
 
 /// Returns the default path of a source's rejected records.
@@ -530,7 +531,7 @@ fn unusable(path: &Path, reason: &str) -> Failure {
 }
 
 /// Checks that so many bytes can be written in a directory, with a temporary file.
-pub fn try_to_write(directory: &Path, bytes: usize) -> io::Result<()> {
+pub fn check_writable(directory: &Path, bytes: usize) -> io::Result<()> {
     tempfile::tempfile_in(directory)?.write_all(&vec![0; bytes])
 }
 
@@ -547,28 +548,28 @@ mod tests {
     use super::*;
 
     fn filled() -> SourceState {
-        let mut record = SourceState::new("acme");
-        record.checkpoint = Some("{\"v\":1}".to_owned());
-        record.streams.insert(
+        let mut source_state = SourceState::new("acme");
+        source_state.checkpoint = Some("{\"v\":1}".to_owned());
+        source_state.streams.insert(
             "siem".to_owned(),
-            StreamRecord {
+            StoredStream {
                 received: 3,
                 events: 2,
                 rejected: 1,
                 newest_ms: Some(1_700_000_000_000),
-                ..StreamRecord::default()
+                ..StoredStream::default()
             },
         );
-        record
+        source_state
     }
 
     #[test]
     fn what_is_stored_is_read_again() {
         let directory = tempfile::tempdir().unwrap();
-        let state = StateDir::open(directory.path()).unwrap();
-        assert_eq!(state.load("acme").unwrap(), SourceState::new("acme"));
-        state.store(&filled()).unwrap();
-        assert_eq!(state.load("acme").unwrap(), filled());
+        let state_dir = StateDir::open(directory.path()).unwrap();
+        assert_eq!(state_dir.load("acme").unwrap(), SourceState::new("acme"));
+        state_dir.store(&filled()).unwrap();
+        assert_eq!(state_dir.load("acme").unwrap(), filled());
         assert_eq!(read(directory.path(), "other").unwrap(), None);
     }
 
@@ -577,10 +578,10 @@ mod tests {
     #[test]
     fn a_checkpoint_is_on_the_disk_under_its_name_when_it_is_stored() {
         let directory = tempfile::tempdir().unwrap();
-        let state = StateDir::open(directory.path()).unwrap();
+        let state_dir = StateDir::open(directory.path()).unwrap();
         disk::recorded::watch(directory.path());
         for _ in 0..2 {
-            state.store(&filled()).unwrap();
+            state_dir.store(&filled()).unwrap();
             let steps = disk::recorded::take(directory.path());
             let aside = steps[0].strip_prefix("write ").unwrap();
             assert!(aside.starts_with(".checkpoint-"), "{steps:?}");
@@ -598,9 +599,9 @@ mod tests {
     #[test]
     fn nothing_but_the_record_and_the_lock_stays_in_the_directory() {
         let directory = tempfile::tempdir().unwrap();
-        let state = StateDir::open(directory.path()).unwrap();
-        state.store(&filled()).unwrap();
-        state.store(&filled()).unwrap();
+        let state_dir = StateDir::open(directory.path()).unwrap();
+        state_dir.store(&filled()).unwrap();
+        state_dir.store(&filled()).unwrap();
         let mut names: Vec<_> = fs::read_dir(directory.path())
             .unwrap()
             .map(|entry| entry.unwrap().file_name())
@@ -612,33 +613,33 @@ mod tests {
     #[test]
     fn a_renamed_source_has_the_record_of_its_former_name_unless_it_has_its_own() {
         let directory = tempfile::tempdir().unwrap();
-        let state = StateDir::open(directory.path()).unwrap();
-        assert!(!state.rename("acme", "new").unwrap(), "nothing is kept");
-        state.store(&filled()).unwrap();
-        assert!(state.rename("acme", "new").unwrap());
+        let state_dir = StateDir::open(directory.path()).unwrap();
+        assert!(!state_dir.rename("acme", "new").unwrap(), "nothing is kept");
+        state_dir.store(&filled()).unwrap();
+        assert!(state_dir.rename("acme", "new").unwrap());
         let mut renamed = filled();
         renamed.source = "new".to_owned();
-        assert_eq!(state.load("new").unwrap(), renamed);
+        assert_eq!(state_dir.load("new").unwrap(), renamed);
         assert_eq!(read(directory.path(), "acme").unwrap(), None);
         // The former name is that of another source now.
         let mut other = filled();
         other.checkpoint = Some("other".to_owned());
-        state.store(&other).unwrap();
-        assert!(!state.rename("acme", "new").unwrap());
-        assert_eq!(state.load("new").unwrap(), renamed);
-        assert_eq!(state.load("acme").unwrap(), other);
+        state_dir.store(&other).unwrap();
+        assert!(!state_dir.rename("acme", "new").unwrap());
+        assert_eq!(state_dir.load("new").unwrap(), renamed);
+        assert_eq!(state_dir.load("acme").unwrap(), other);
     }
 
     #[test]
     fn a_cut_file_is_an_error_at_every_length_and_never_a_fresh_start() {
         let directory = tempfile::tempdir().unwrap();
-        let state = StateDir::open(directory.path()).unwrap();
-        state.store(&filled()).unwrap();
-        let path = record_path(directory.path(), "acme");
+        let state_dir = StateDir::open(directory.path()).unwrap();
+        state_dir.store(&filled()).unwrap();
+        let path = state_path(directory.path(), "acme");
         let whole = fs::read(&path).unwrap();
         for length in 0..whole.len() - 2 {
             fs::write(&path, &whole[..length]).unwrap();
-            let failure = state.load("acme").unwrap_err();
+            let failure = state_dir.load("acme").unwrap_err();
             assert_eq!(failure.exit.code(), 78);
             assert!(failure.message.contains("move it away"), "{failure}");
         }
@@ -647,8 +648,8 @@ mod tests {
     #[test]
     fn an_alien_file_is_an_error_and_never_a_fresh_start() {
         let directory = tempfile::tempdir().unwrap();
-        let state = StateDir::open(directory.path()).unwrap();
-        let path = record_path(directory.path(), "acme");
+        let state_dir = StateDir::open(directory.path()).unwrap();
+        let path = state_path(directory.path(), "acme");
         for (text, reason) in [
             ("hello", "is not a checkpoint file"),
             ("{}", "is not a checkpoint file"),
@@ -660,19 +661,19 @@ mod tests {
             ),
         ] {
             fs::write(&path, text).unwrap();
-            let failure = state.load("acme").unwrap_err();
+            let failure = state_dir.load("acme").unwrap_err();
             assert_eq!(failure.exit.code(), 78);
             assert!(failure.message.contains(reason), "{failure}");
         }
         fs::write(&path, b"\xff\xfe").unwrap();
-        assert!(state.load("acme").is_err());
+        assert!(state_dir.load("acme").is_err());
     }
 
     #[test]
     fn counts_without_a_checkpoint_are_an_error_and_never_a_fresh_start() {
         let directory = tempfile::tempdir().unwrap();
-        let state = StateDir::open(directory.path()).unwrap();
-        let path = record_path(directory.path(), "acme");
+        let state_dir = StateDir::open(directory.path()).unwrap();
+        let path = state_path(directory.path(), "acme");
         let whole = serde_json::to_value(filled()).unwrap();
         let mut without = whole.clone();
         without.as_object_mut().unwrap().remove("checkpoint");
@@ -680,7 +681,7 @@ mod tests {
         null["checkpoint"] = serde_json::Value::Null;
         for record in [without, null] {
             fs::write(&path, record.to_string()).unwrap();
-            let failure = state.load("acme").unwrap_err();
+            let failure = state_dir.load("acme").unwrap_err();
             assert_eq!(failure.exit.code(), 78);
             assert!(failure.message.contains("has no checkpoint"), "{failure}");
         }
@@ -691,8 +692,8 @@ mod tests {
             kind: "component".to_owned(),
             detail: "trapped".to_owned(),
         });
-        state.store(&fresh).unwrap();
-        assert_eq!(state.load("acme").unwrap(), fresh);
+        state_dir.store(&fresh).unwrap();
+        assert_eq!(state_dir.load("acme").unwrap(), fresh);
     }
 
     #[test]

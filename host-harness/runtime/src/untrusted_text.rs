@@ -143,7 +143,7 @@ impl Sanitizer {
             origins,
         } = description;
         if let Ok(schema) = serde_json::from_str::<Value>(settings_schema)
-            && holds_control(&schema)
+            && has_control_chars(&schema)
         {
             *settings_schema = escape_all(schema).to_string();
         }
@@ -178,13 +178,13 @@ fn beginning(text: &str, bytes_max: usize) -> &str {
     text.get(..end).unwrap_or(text)
 }
 
-fn holds_control(value: &Value) -> bool {
+fn has_control_chars(value: &Value) -> bool {
     match value {
-        Value::Array(values) => values.iter().any(holds_control),
+        Value::Array(values) => values.iter().any(has_control_chars),
         Value::Bool(_) | Value::Null | Value::Number(_) => false,
         Value::Object(members) => members
             .iter()
-            .any(|(key, value)| key.contains(is_control) || holds_control(value)),
+            .any(|(key, value)| key.contains(is_control) || has_control_chars(value)),
         Value::String(text) => text.contains(is_control),
     }
 }

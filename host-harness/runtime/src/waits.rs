@@ -25,13 +25,13 @@ pub struct Wait {
 
 /// What a source waits for, by the end of the wait.
 #[must_use]
-pub fn waits(record: &SourceState) -> Vec<Wait> {
-    if let Some(error) = &record.last_error {
+pub fn waits(source_state: &SourceState) -> Vec<Wait> {
+    if let Some(error) = &source_state.last_error {
         // Whatever else has failed holds back all streams.
         let is_wait = error.kind == THROTTLED;
         return is_wait
             .then(|| Wait {
-                until_ms: record.next_poll_ms,
+                until_ms: source_state.next_poll_ms,
                 streams: Vec::new(),
                 reason: error.detail.clone(),
             })
@@ -39,7 +39,7 @@ pub fn waits(record: &SourceState) -> Vec<Wait> {
             .collect();
     }
     let mut waits: Vec<Wait> = Vec::new();
-    for (name, stream) in &record.streams {
+    for (name, stream) in &source_state.streams {
         if stream.state != State::Waiting {
             continue;
         }
@@ -105,32 +105,32 @@ impl fmt::Display for Wait {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{StatusMessage, StreamRecord};
+    use crate::store::{StatusMessage, StoredStream};
 
     const UNTIL_MS: i64 = 1_770_000_000_000;
     const REASON: &str = "the rate limit of 50 requests in 15 minutes is used up";
 
     fn record(streams: &[(&str, State, i64)]) -> SourceState {
-        let mut record = SourceState::new("acme");
+        let mut source_state = SourceState::new("acme");
         for (name, state, until_ms) in streams {
-            let stream = StreamRecord {
+            let stream = StoredStream {
                 state: *state,
                 until_ms: Some(*until_ms),
                 state_detail: format!("{name}: {REASON}"),
-                ..StreamRecord::default()
+                ..StoredStream::default()
             };
-            record.streams.insert((*name).to_owned(), stream);
+            source_state.streams.insert((*name).to_owned(), stream);
         }
-        record
+        source_state
     }
 
-    fn texts(record: &SourceState) -> Vec<String> {
-        waits(record).iter().map(Wait::to_string).collect()
+    fn texts(source_state: &SourceState) -> Vec<String> {
+        waits(source_state).iter().map(Wait::to_string).collect()
     }
 
     #[test]
     fn streams_that_wait_for_the_same_are_named_together() {
-        let record = record(&[
+        let source_state = record(&[
             ("audit", State::Active, UNTIL_MS),
             ("dlp", State::Waiting, UNTIL_MS + 60_000),
             ("siem.av", State::Waiting, UNTIL_MS),
@@ -138,7 +138,7 @@ mod tests {
             ("ttp.url", State::NotPermitted, UNTIL_MS),
         ]);
         assert_eq!(
-            texts(&record),
+            texts(&source_state),
             [
                 format!(
                     "waiting until 2026-02-02T02:40:00Z, streams siem.av, siem.process: {REASON}"
@@ -147,7 +147,10 @@ mod tests {
             ]
         );
         let now = UNIX_EPOCH + Duration::from_millis(1_769_999_000_000);
-        assert_eq!(waits(&record)[0].left(now), Duration::from_secs(1_000));
+        assert_eq!(
+            waits(&source_state)[0].left(now),
+            Duration::from_secs(1_000)
+        );
     }
 
     #[test]
@@ -168,19 +171,19 @@ mod tests {
 
     #[test]
     fn a_source_waits_as_a_whole_or_fails_as_a_whole() {
-        let mut record = record(&[("audit", State::Waiting, UNTIL_MS)]);
-        record.next_poll_ms = Some(1_770_000_000_000);
+        let mut source_state = record(&[("audit", State::Waiting, UNTIL_MS)]);
+        source_state.next_poll_ms = Some(1_770_000_000_000);
         let error = |kind: &str| StatusMessage {
             at: String::new(),
             kind: kind.to_owned(),
             detail: "HTTP 429".to_owned(),
         };
-        record.last_error = Some(error(THROTTLED));
+        source_state.last_error = Some(error(THROTTLED));
         assert_eq!(
-            texts(&record),
+            texts(&source_state),
             ["waiting until 2026-02-02T02:40:00Z: HTTP 429"]
         );
-        record.last_error = Some(error("unavailable"));
-        assert!(texts(&record).is_empty());
+        source_state.last_error = Some(error("unavailable"));
+        assert!(texts(&source_state).is_empty());
     }
 }

@@ -118,7 +118,12 @@ impl Error {
     /// Returns whether the text can be read after a [repair](mod@super::repair).
     #[must_use]
     pub fn is_repairable(&self) -> bool {
-        [super::CONTROL_CHARACTER, super::HALF_PAIR, super::TOO_DEEP].contains(&self.what)
+        [
+            super::CONTROL_CHARACTER,
+            super::LONE_SURROGATE,
+            super::TOO_DEEP,
+        ]
+        .contains(&self.what)
     }
 }
 

@@ -13,7 +13,7 @@ pub struct Repaired {
     /// each control character in a string, and what is nested too deeply [flattened](mod@super::flatten).
     pub text: String,
     /// The offsets in `text` at which strings were repaired, in ascending order.
-    pub places: Vec<usize>,
+    pub offsets: Vec<usize>,
 }
 
 /// The bytes of one `\u` escape.
@@ -26,7 +26,7 @@ pub fn repair(text: &str) -> Repaired {
     let bytes = text.as_bytes();
     let mut repaired = Repaired {
         text: String::with_capacity(text.len()),
-        places: Vec::new(),
+        offsets: Vec::new(),
     };
     let (mut at, mut copied, mut in_string) = (0_usize, 0_usize, false);
     while let Some(&byte) = bytes.get(at) {
@@ -75,15 +75,15 @@ impl Repaired {
     /// Appends unchanged text, and a replacement for what could not be read.
     fn push(&mut self, plain: Option<&str>, repair: &str) {
         self.text.push_str(plain.unwrap_or_default());
-        self.places.push(self.text.len());
+        self.offsets.push(self.text.len());
         self.text.push_str(repair);
     }
 
     /// Returns whether something between two offsets was repaired.
     #[must_use]
     pub fn is_within(&self, start: usize, end: usize) -> bool {
-        let first = self.places.partition_point(|place| *place < start);
-        self.places.get(first).is_some_and(|place| *place < end)
+        let first = self.offsets.partition_point(|place| *place < start);
+        self.offsets.get(first).is_some_and(|place| *place < end)
     }
 }
 
@@ -147,7 +147,7 @@ mod tests {
         ] {
             let repaired = repair(text);
             assert_eq!(
-                (repaired.text.as_str(), &*repaired.places),
+                (repaired.text.as_str(), &*repaired.offsets),
                 (expected, places)
             );
         }

@@ -11,21 +11,21 @@ fn read(body: &[u8], size: usize) -> Vec<String> {
     loop {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let one = match reader.read() {
-            Found::End => return found,
-            Found::File(name) => format!("file {name}"),
-            Found::FileBroken(why) => format!("broken: {why}"),
-            Found::FileEnd => "end".to_owned(),
-            Found::NeedsInput => {
+            ReadResult::End => return found,
+            ReadResult::File(name) => format!("file {name}"),
+            ReadResult::FileBroken(why) => format!("broken: {why}"),
+            ReadResult::FileEnd => "end".to_owned(),
+            ReadResult::NeedsInput => {
                 match chunks.next() {
                     Some(chunk) => reader.push(chunk.to_vec()),
                     None => reader.finish(),
                 }
                 continue;
             }
-            Found::NotARecord(line) => format!("no record: {}", text(line)),
-            Found::Record(record) => text(record),
-            Found::TooLong(start) => format!("too long: {}", text(&start[..9])),
-            Found::Broken(why) => {
+            ReadResult::NotARecord(line) => format!("no record: {}", text(line)),
+            ReadResult::Record(record) => text(record),
+            ReadResult::TooLong(start) => format!("too long: {}", text(&start[..9])),
+            ReadResult::Broken(why) => {
                 found.push(format!("all broken: {why}"));
                 return found;
             }
@@ -163,15 +163,18 @@ fn a_line_of_a_gigabyte_costs_the_memory_of_one() {
     let mut found = 0;
     loop {
         match reader.read() {
-            Found::NeedsInput if chunks < 1024 => {
+            ReadResult::NeedsInput if chunks < 1024 => {
                 chunks += 1;
                 reader.push(vec![b'a'; 1 << 20]);
             }
-            Found::NeedsInput => reader.finish(),
-            Found::End => break,
-            Found::TooLong(_) => found += 1,
-            Found::File(_) | Found::FileEnd => {}
-            Found::FileBroken(_) | Found::NotARecord(_) | Found::Record(_) | Found::Broken(_) => {
+            ReadResult::NeedsInput => reader.finish(),
+            ReadResult::End => break,
+            ReadResult::TooLong(_) => found += 1,
+            ReadResult::File(_) | ReadResult::FileEnd => {}
+            ReadResult::FileBroken(_)
+            | ReadResult::NotARecord(_)
+            | ReadResult::Record(_)
+            | ReadResult::Broken(_) => {
                 panic!("a file of one long line")
             }
         }

@@ -1,13 +1,13 @@
 //! ECS for audit events: what administrators and users changed, and who logged on.
 
 use super::super::account::ACCESSES;
-use super::super::convert::{as_it_is, kebab};
+use super::super::convert::{kebab, verbatim};
 use super::super::table::{
     Class, FieldMapping, Keep, Rule, Tables, Test, constant, row, text, whole,
 };
 use super::super::{account, audit};
 use super::{HEAD, TAIL};
-use crate::field::{self, Name};
+use crate::field::{self, FieldName};
 
 pub(super) const TABLES: Tables = Tables {
     rows: &[HEAD, ROWS, TAIL],
@@ -16,16 +16,16 @@ pub(super) const TABLES: Tables = Tables {
 };
 
 /// Who acted, whose account it was: the fields that they are read from.
-const PEOPLE: &[Name] = &[field::USER, field::EVENT_INFO, field::AUDIT_TYPE];
+const PEOPLE: &[FieldName] = &[field::USER, field::EVENT_INFO, field::AUDIT_TYPE];
 
 #[rustfmt::skip]
 const ROWS: &[FieldMapping] = &[
     constant("event.dataset",    "\"mimecast.audit\""),
     constant("event.provider",   "\"audit\""),
     row("event.action",          &[field::AUDIT_TYPE],                                     text(kebab)),
-    row("event.code",            &[field::CATEGORY],                                       text(as_it_is)),
+    row("event.code",            &[field::CATEGORY],                                       text(verbatim)),
     row("event.reason",          &[field::EVENT_INFO],                                     text(audit::reason)),
-    row("message",               &[field::EVENT_INFO],                                     text(as_it_is)),
+    row("message",               &[field::EVENT_INFO],                                     text(verbatim)),
     constant("observer.vendor",  "\"Mimecast\""),
     constant("observer.product", "\"Mimecast Email Security\""),
     constant("observer.type",    "\"email-gateway\""),
@@ -47,15 +47,15 @@ const ROWS: &[FieldMapping] = &[
     row("user.target.email",     PEOPLE,                                                   whole(account::target_email)),
     row("user.target.domain",    PEOPLE,                                                   whole(account::target_domain)),
     row("user.target.roles",     &[field::EVENT_INFO],                                     whole(account::roles)),
-    row("mimecast.audit_id",     &[field::ID],                                             text(as_it_is)),
-    row("mimecast.auditType",    &[field::AUDIT_TYPE],                                     text(as_it_is)),
-    row("mimecast.category",     &[field::CATEGORY],                                       text(as_it_is)),
+    row("mimecast.audit_id",     &[field::ID],                                             text(verbatim)),
+    row("mimecast.auditType",    &[field::AUDIT_TYPE],                                     text(verbatim)),
+    row("mimecast.category",     &[field::CATEGORY],                                       text(verbatim)),
     row("mimecast.method",       &[field::EVENT_INFO],                                     text(audit::method)),
     row("mimecast.mfa",          &[field::EVENT_INFO],                                     text(audit::mfa)),
 ];
 
 #[rustfmt::skip]
-const KEPT: &[(Name, Keep)] = &[
+const KEPT: &[(FieldName, Keep)] = &[
     (field::EVENT_TIME, Keep::Unparsed),
 ];
 

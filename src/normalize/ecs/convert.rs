@@ -1,7 +1,7 @@
 //! Conversions that only ECS needs.
 
 use super::super::convert::quoted;
-use super::super::stix::{self, Stix};
+use super::super::stix::{self, StixPart};
 use super::super::table::Related;
 use super::super::values::{self, UnescapedText};
 use super::super::writer::EventWriter;
@@ -52,43 +52,43 @@ pub(super) fn info_url(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_
 
 /// Writes the type of an indicator, in the words of ECS.
 pub(super) fn indicator_type(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
-    pattern(writer, plain, Stix::EcsType, |writer, found| {
+    pattern(writer, plain, StixPart::EcsType, |writer, found| {
         push_escaped(writer.out, found)
     })
 }
 
 /// Writes the e-mail address of an indicator.
 pub(super) fn indicator_email(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
-    pattern(writer, plain, Stix::Email, |writer, found| {
+    pattern(writer, plain, StixPart::Email, |writer, found| {
         push_escaped(writer.out, found)
     })
 }
 
 /// Writes the URL of an indicator.
 pub(super) fn indicator_url(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
-    pattern(writer, plain, Stix::Url, |writer, found| {
+    pattern(writer, plain, StixPart::Url, |writer, found| {
         push_escaped(writer.out, found)
     })
 }
 
 /// Writes the MD5 hash of an indicator.
 pub(super) fn indicator_md5(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
-    pattern(writer, plain, Stix::Md5, push_hash)
+    pattern(writer, plain, StixPart::Md5, push_hash)
 }
 
 /// Writes the SHA-1 hash of an indicator.
 pub(super) fn indicator_sha1(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
-    pattern(writer, plain, Stix::Sha1, push_hash)
+    pattern(writer, plain, StixPart::Sha1, push_hash)
 }
 
 /// Writes the SHA-256 hash of an indicator.
 pub(super) fn indicator_sha256(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
-    pattern(writer, plain, Stix::Sha256, push_hash)
+    pattern(writer, plain, StixPart::Sha256, push_hash)
 }
 
 /// Writes the IP address of an indicator.
 pub(super) fn indicator_ip(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
-    pattern(writer, plain, Stix::Ip, |writer, found| {
+    pattern(writer, plain, StixPart::Ip, |writer, found| {
         let start = writer.out.len();
         writer.out.push_str(found);
         writer.add_related(Related::Ip, start);
@@ -97,7 +97,7 @@ pub(super) fn indicator_ip(writer: &mut EventWriter<'_, '_>, plain: UnescapedTex
 
 /// Writes the domain of an indicator.
 pub(super) fn indicator_domain(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
-    pattern(writer, plain, Stix::Domain, |writer, found| {
+    pattern(writer, plain, StixPart::Domain, |writer, found| {
         let start = writer.out.len();
         push_escaped(writer.out, found);
         writer.add_related(Related::Hosts, start);
@@ -114,7 +114,7 @@ fn push_hash(writer: &mut EventWriter<'_, '_>, hash: &str) {
 fn pattern(
     writer: &mut EventWriter<'_, '_>,
     plain: UnescapedText<'_>,
-    part: Stix,
+    part: StixPart,
     push: fn(&mut EventWriter<'_, '_>, &str),
 ) -> bool {
     let Some(found) = stix::find(plain.text, part) else {

@@ -1,11 +1,11 @@
 //! ECS for Cloud Integrated: what it says of messages, and the clicks it blocked.
 
-use super::super::convert::{address, as_it_is, ip, list, message_id, null_sender, port, reason};
-use super::super::kept::LOGS;
+use super::super::convert::{address, ip, list, message_id, null_sender, port, reason, verbatim};
 use super::super::ocsf::NO_THREAT;
 use super::super::table::{
     Class, FieldMapping, Rule, Tables, Test, action, always, constant, row, text, value, whole,
 };
+use super::super::unmapped::LOGS;
 use super::super::{compound, objects, people};
 use super::convert::direction;
 use super::logs::{ALERT, DENIED, EMAIL, INTRUSION, MALWARE};
@@ -51,13 +51,13 @@ const INTEGRATED: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const MESSAGE: &[FieldMapping] = &[
-    row("organization.id",          &[field::ACCOUNT_ID],                            text(as_it_is)),
-    row("email.local_id",           &[field::AGGREGATE_ID],                          text(as_it_is)),
+    row("organization.id",          &[field::ACCOUNT_ID],                            text(verbatim)),
+    row("email.local_id",           &[field::AGGREGATE_ID],                          text(verbatim)),
     row("email.message_id",         &[field::MESSAGE_ID],                            text(message_id)),
     row("email.sender.address",     &[field::SENDER_ENVELOPE],                       text(address)),
     row("email.from.address",       &[field::SENDER_HEADER, field::SENDER_ENVELOPE], value(people::people)),
     row("email.to.address",         &[field::RECIPIENTS, field::RECIPIENT],          value(people::people)),
-    row("email.subject",            &[field::SUBJECT],                               text(as_it_is)),
+    row("email.subject",            &[field::SUBJECT],                               text(verbatim)),
     row("email.direction",          &[field::DIRECTION, field::ROUTE],               text(direction)),
     row("source.ip",                &[field::SENDER_IP, field::SOURCE_IP],           text(ip)),
     row("source.port",              &[field::SENDER_IP, field::SOURCE_IP],           whole(port)),
@@ -75,8 +75,8 @@ const ENTITY: &[FieldMapping] = &[
     row("email.attachments",    &[field::ATTACHMENTS],             whole(compound::attachments)),
     row("tags",                 &[field::TAGS],                    value(list)),
     row("mimecast.auth",        &[field::AUTH_RESULTS],            value(objects::auth)),
-    row("mimecast.threatState", &[field::THREAT_STATE],            text(as_it_is)),
-    row("mimecast.threatType",  &[field::THREAT_TYPE],             text(as_it_is)),
+    row("mimecast.threatState", &[field::THREAT_STATE],            text(verbatim)),
+    row("mimecast.threatType",  &[field::THREAT_TYPE],             text(verbatim)),
 ];
 
 #[rustfmt::skip]

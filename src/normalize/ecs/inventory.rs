@@ -1,15 +1,15 @@
 //! ECS for what is known of threats and of people.
 
-use super::super::convert::{as_it_is, domain, ip, list};
-use super::super::kept::LOGS;
+use super::super::convert::{domain, ip, list, verbatim};
 use super::super::people;
 use super::super::table::{Class, FieldMapping, Rule, Tables, Test, constant, row, text, value};
+use super::super::unmapped::LOGS;
 use super::convert::{
     date, indicator_domain, indicator_email, indicator_ip, indicator_md5, indicator_sha1,
     indicator_sha256, indicator_type, indicator_url,
 };
 use super::{HEAD, TAIL};
-use crate::field::{self, Name};
+use crate::field::{self, FieldName};
 
 /// Declares the tables of an inventory: its name, its rows, its rules.
 macro_rules! inventory {
@@ -63,12 +63,12 @@ const INDICATOR: &[FieldMapping] = &[
     constant("threat.indicator.provider",    "\"Mimecast\""),
     row("threat.indicator.id",               &[field::ID],                                              value(list)),
     row("threat.indicator.type",             &[field::PATTERN, field::SHA256, field::SHA1, field::MD5], text(indicator_type)),
-    row("threat.indicator.name",             &[field::NAME],                                            text(as_it_is)),
-    row("threat.indicator.description",      &[field::DESCRIPTION],                                     text(as_it_is)),
+    row("threat.indicator.name",             &[field::NAME],                                            text(verbatim)),
+    row("threat.indicator.description",      &[field::DESCRIPTION],                                     text(verbatim)),
     row("threat.indicator.first_seen",       &[field::VALID_FROM],                                      text(date)),
     row("threat.indicator.modified_at",      &[field::MODIFIED],                                        text(date)),
-    row("threat.software.name",              &[field::MALWARE_NAME],                                    text(as_it_is)),
-    row("threat.indicator.file.name",        &[field::FILE_NAME],                                       text(as_it_is)),
+    row("threat.software.name",              &[field::MALWARE_NAME],                                    text(verbatim)),
+    row("threat.indicator.file.name",        &[field::FILE_NAME],                                       text(verbatim)),
     row("threat.indicator.file.hash.md5",    &[field::PATTERN, field::MD5],                             text(indicator_md5)),
     row("threat.indicator.file.hash.sha1",   &[field::PATTERN, field::SHA1],                            text(indicator_sha1)),
     row("threat.indicator.file.hash.sha256", &[field::PATTERN, field::SHA256],                          text(indicator_sha256)),
@@ -78,25 +78,25 @@ const INDICATOR: &[FieldMapping] = &[
     row("threat.indicator.url.domain",       &[field::PATTERN],                                         text(indicator_domain)),
 ];
 
-const EMAIL: &[Name] = &[field::EMAIL_ADDRESS, field::EMAIL];
+const EMAIL: &[FieldName] = &[field::EMAIL_ADDRESS, field::EMAIL];
 
 #[rustfmt::skip]
 const PERSON: &[FieldMapping] = &[
     row("user.name",      EMAIL,          value(people::person)),
     row("user.email",     EMAIL,          value(people::person)),
     row("user.domain",    EMAIL,          text(domain)),
-    row("user.full_name", &[field::NAME], text(as_it_is)),
+    row("user.full_name", &[field::NAME], text(verbatim)),
 ];
 
 #[rustfmt::skip]
 const PHISHED: &[FieldMapping] = &[
-    row("event.action",   &[field::STATUS],     text(as_it_is)),
+    row("event.action",   &[field::STATUS],     text(verbatim)),
     row("event.start",    &[field::LAUNCH_DATE], text(date)),
     row("source.ip",      &[field::CLICKED_IP], text(ip)),
     row("user.name",      EMAIL,                value(people::person)),
     row("user.email",     EMAIL,                value(people::person)),
     row("user.domain",    EMAIL,                text(domain)),
-    row("user.full_name", &[field::NAME],       text(as_it_is)),
+    row("user.full_name", &[field::NAME],       text(verbatim)),
 ];
 
 /// Words for that a person fell for a message. It is not known which of them is written how.

@@ -2,17 +2,17 @@
 //! held, released and rejected messages, and the archive.
 
 use super::super::convert::{
-    address, as_it_is, digits, domain, hash, host, ip, joined, long, message_id, not_digits,
-    null_sender, port, reason, user,
+    address, digits, domain, hash, host, ip, joined, long, message_id, not_digits, null_sender,
+    port, reason, user, verbatim,
 };
-use super::super::kept::LOGS;
 use super::super::table::{
     Class, FieldMapping, Rule, Tables, Test, action, constant, row, text, value, whole,
 };
+use super::super::unmapped::LOGS;
 use super::super::{compound, objects, people};
 use super::convert::{date, direction, info_url};
 use super::{HEAD, TAIL};
-use crate::field::{self, Name};
+use crate::field::{self, FieldName};
 
 pub(super) const INTRUSION: &[&str] = &["email", "intrusion_detection"];
 pub(super) const MALWARE: &[&str] = &["email", "malware"];
@@ -91,12 +91,12 @@ const DLP_ROWS: &[FieldMapping] = &[
     row("email.sender.address", &[field::SENDER_ADDRESS],    value(people::person)),
     row("email.from.address",   &[field::SENDER_ADDRESS],    value(people::people)),
     row("email.to.address",     &[field::RECIPIENT_ADDRESS], value(people::people)),
-    row("email.subject",        &[field::SUBJECT],           text(as_it_is)),
+    row("email.subject",        &[field::SUBJECT],           text(verbatim)),
     row("email.direction",      &[field::ROUTE],             text(direction)),
     row("user.name",            &[field::SENDER_ADDRESS],    value(people::person)),
     row("user.email",           &[field::SENDER_ADDRESS],    value(people::person)),
     row("user.domain",          &[field::SENDER_ADDRESS],    text(domain)),
-    row("rule.name",            &[field::POLICY],            text(as_it_is)),
+    row("rule.name",            &[field::POLICY],            text(verbatim)),
     row("mimecast.null_sender", &[field::SENDER_ADDRESS],    whole(null_sender)),
 ];
 
@@ -111,15 +111,15 @@ const DLP_RULES: &[Rule] = &[
 #[rustfmt::skip]
 const HELD: &[FieldMapping] = &[
     row("event.action",         &[field::EVENT],                    action("held")),
-    row("event.code",           &[field::REASON_CODE],              text(as_it_is)),
+    row("event.code",           &[field::REASON_CODE],              text(verbatim)),
     row("event.reason",         &[field::REASON],                   text(reason)),
-    row("email.local_id",       &[field::ID],                       text(as_it_is)),
+    row("email.local_id",       &[field::ID],                       text(verbatim)),
     row("email.sender.address", &[field::FROM],                     value(people::person)),
     row("email.from.address",   &[field::FROM_HEADER, field::FROM], value(people::people)),
     row("email.to.address",     &[field::TO],                       value(people::people)),
-    row("email.subject",        &[field::SUBJECT],                  text(as_it_is)),
+    row("email.subject",        &[field::SUBJECT],                  text(verbatim)),
     row("email.direction",      &[field::ROUTE],                    text(direction)),
-    row("rule.name",            &[field::POLICY_INFO],              text(as_it_is)),
+    row("rule.name",            &[field::POLICY_INFO],              text(verbatim)),
     row("mimecast.email_size",  &[field::SIZE],                     text(long)),
 ];
 
@@ -135,13 +135,13 @@ const HELD_RULES: &[Rule] = &[
 const RELEASE: &[FieldMapping] = &[
     row("event.action",         &[field::STATUS],                            action("released")),
     row("event.reason",         &[field::REJECT_REASON, field::HELD_REASON], text(reason)),
-    row("email.local_id",       &[field::ID],                                text(as_it_is)),
+    row("email.local_id",       &[field::ID],                                text(verbatim)),
     row("email.sender.address", &[field::FROM_ENV],                          value(people::person)),
     row("email.from.address",   &[field::FROM_HDR, field::FROM_ENV],         value(people::people)),
     row("email.to.address",     &[field::TO],                                value(people::people)),
-    row("email.subject",        &[field::SUBJECT],                           text(as_it_is)),
+    row("email.subject",        &[field::SUBJECT],                           text(verbatim)),
     row("email.direction",      &[field::ROUTE],                             text(direction)),
-    row("rule.name",            &[field::POLICY],                            text(as_it_is)),
+    row("rule.name",            &[field::POLICY],                            text(verbatim)),
     row("user.name",            &[field::OPERATOR],                          value(people::person)),
     row("user.email",           &[field::OPERATOR],                          value(people::person)),
     row("user.domain",          &[field::OPERATOR],                          text(domain)),
@@ -169,7 +169,7 @@ const REJECTION: &[FieldMapping] = &[
     row("url",                  &[field::INFO],                     text(info_url)),
     row("error.type",           &[field::TYPE, field::DESCRIPTION], text(not_digits)),
     row("error.code",           &[field::TYPE],                     text(digits)),
-    row("email.local_id",       &[field::ID],                       text(as_it_is)),
+    row("email.local_id",       &[field::ID],                       text(verbatim)),
     row("email.sender.address", &[field::FROM_ADDRESS],             value(people::person)),
     row("email.from.address",   &[field::FROM_ADDRESS],             value(people::people)),
     row("email.to.address",     &[field::TO_ADDRESS],               value(people::people)),
@@ -193,14 +193,14 @@ const REJECTION_RULES: &[Rule] = &[
 /// The action is in `actions`, unless that says nothing.
 #[rustfmt::skip]
 const CLICK: &[FieldMapping] = &[
-    row("event.action",        &[field::ACTIONS, field::ACTION],  text(as_it_is)),
+    row("event.action",        &[field::ACTIONS, field::ACTION],  text(verbatim)),
     row("event.reason",        &[field::CATEGORY],                text(reason)),
     row("email.message_id",    &[field::MESSAGE_ID],              text(message_id)),
     row("email.from.address",  &[field::FROM_USER_EMAIL_ADDRESS], value(people::people)),
     row("email.to.address",    &[field::USER_EMAIL_ADDRESS],      value(people::people)),
-    row("email.subject",       &[field::SUBJECT],                 text(as_it_is)),
+    row("email.subject",       &[field::SUBJECT],                 text(verbatim)),
     row("email.direction",     &[field::ROUTE],                   text(direction)),
-    row("rule.name",           &[field::TTP_DEFINITION],          text(as_it_is)),
+    row("rule.name",           &[field::TTP_DEFINITION],          text(verbatim)),
     row("source.ip",           &[field::SENDING_IP],              text(ip)),
     row("source.port",         &[field::SENDING_IP],              whole(port)),
     row("url",                 &[field::URL],                     text(compound::url)),
@@ -209,11 +209,11 @@ const CLICK: &[FieldMapping] = &[
     row("user.domain",         &[field::USER_EMAIL_ADDRESS],      text(domain)),
     row("mimecast.action",     &[field::ACTION],                  action("")),
     row("mimecast.actions",    &[field::ACTIONS],                 action("")),
-    row("mimecast.scanResult", &[field::SCAN_RESULT],             text(as_it_is)),
+    row("mimecast.scanResult", &[field::SCAN_RESULT],             text(verbatim)),
 ];
 
 /// Where a rejection says what rejected it: `type` may be a number.
-pub(in super::super) const REJECTED_BY: &[Name] = &[field::TYPE, field::DESCRIPTION];
+pub(in super::super) const REJECTED_BY: &[FieldName] = &[field::TYPE, field::DESCRIPTION];
 /// Words of rejections by a virus scanner.
 pub(in super::super) const VIRUS: &[&str] = &["virus", "malware"];
 /// Words of rejections by another detection.
@@ -267,17 +267,17 @@ const ATTACHMENT: &[FieldMapping] = &[
     row("email.sender.address",                 &[field::SENDER_ADDRESS],                   value(people::person)),
     row("email.from.address",                   &[field::SENDER_ADDRESS],                   value(people::people)),
     row("email.to.address",                     &[field::RECIPIENT_ADDRESS],                value(people::people)),
-    row("email.subject",                        &[field::SUBJECT],                          text(as_it_is)),
+    row("email.subject",                        &[field::SUBJECT],                          text(verbatim)),
     row("email.direction",                      &[field::ROUTE],                            text(direction)),
-    row("email.attachments[].file.name",        &[field::FILE_NAME],                        text(as_it_is)),
+    row("email.attachments[].file.name",        &[field::FILE_NAME],                        text(verbatim)),
     row("email.attachments[].file.extension",   &[field::FILE_EXTENSION, field::FILE_NAME], whole(objects::extension)),
-    row("email.attachments[].file.mime_type",   &[field::FILE_TYPE],                        text(as_it_is)),
+    row("email.attachments[].file.mime_type",   &[field::FILE_TYPE],                        text(verbatim)),
     row("email.attachments[].file.hash.md5",    &[field::FILE_HASH],                        text(hash::<32>)),
     row("email.attachments[].file.hash.sha1",   &[field::FILE_HASH],                        text(hash::<40>)),
     row("email.attachments[].file.hash.sha256", &[field::FILE_HASH],                        text(hash::<64>)),
-    row("rule.name",                            &[field::DEFINITION],                       text(as_it_is)),
+    row("rule.name",                            &[field::DEFINITION],                       text(verbatim)),
     row("mimecast.null_sender",                 &[field::SENDER_ADDRESS],                   whole(null_sender)),
-    row("mimecast.result",                      &[field::RESULT],                           text(as_it_is)),
+    row("mimecast.result",                      &[field::RESULT],                           text(verbatim)),
 ];
 
 #[rustfmt::skip]
@@ -295,13 +295,13 @@ const ATTACHMENT_RULES: &[Rule] = &[
 const IMPERSONATION: &[FieldMapping] = &[
     row("event.action",         &[field::ACTION],            action("impersonation-found")),
     row("event.reason",         &[field::IDENTIFIERS],       value(joined)),
-    row("email.local_id",       &[field::ID],                text(as_it_is)),
+    row("email.local_id",       &[field::ID],                text(verbatim)),
     row("email.message_id",     &[field::MESSAGE_ID],        text(message_id)),
     row("email.sender.address", &[field::SENDER_ADDRESS],    value(people::person)),
     row("email.from.address",   &[field::SENDER_ADDRESS],    value(people::people)),
     row("email.to.address",     &[field::RECIPIENT_ADDRESS], value(people::people)),
-    row("email.subject",        &[field::SUBJECT],           text(as_it_is)),
-    row("rule.name",            &[field::DEFINITION],        text(as_it_is)),
+    row("email.subject",        &[field::SUBJECT],           text(verbatim)),
+    row("rule.name",            &[field::DEFINITION],        text(verbatim)),
     constant("rule.category",   "\"impersonation\""),
     row("source.ip",            &[field::SENDER_IP_ADDRESS], text(ip)),
     row("source.port",          &[field::SENDER_IP_ADDRESS], whole(port)),
@@ -336,7 +336,7 @@ const IMPERSONATION_RULES: &[Rule] = &[
 const SEARCH: &[FieldMapping] = &[
     constant("event.action", "\"archive-search\""),
     row("event.reason",      &[field::SEARCH_REASON], text(reason)),
-    row("message",           &[field::DESCRIPTION],   text(as_it_is)),
+    row("message",           &[field::DESCRIPTION],   text(verbatim)),
     row("user.name",         &[field::EMAIL_ADDR],    text(user)),
     row("user.email",        &[field::EMAIL_ADDR],    text(address)),
 ];
@@ -346,7 +346,7 @@ const VIEW: &[FieldMapping] = &[
     constant("event.action",           "\"archive-view\""),
     row("email.from.address",          &[field::FROM],         value(people::people)),
     row("email.to.address",            &[field::TO],           value(people::people)),
-    row("email.subject",               &[field::SUBJECT],      text(as_it_is)),
+    row("email.subject",               &[field::SUBJECT],      text(verbatim)),
     row("email.origination_timestamp", &[field::MESSAGE_DATE], text(date)),
     row("user.name",                   &[field::VIEWER],       text(user)),
     row("user.email",                  &[field::VIEWER],       text(address)),

@@ -1,8 +1,8 @@
 //! ECS for what happens to messages: receipt, process, delivery, journal, spam.
 
 use super::super::convert::{
-    address, as_it_is, code, host, ip, long, message_id, milliseconds, null_sender,
-    occurred_if_true, port, push_boolean, reason,
+    address, code, host, ip, long, message_id, milliseconds, null_sender, occurred_if_true, port,
+    push_boolean, reason, verbatim,
 };
 use super::super::table::{
     Class, FieldMapping, Keep, Rule, Tables, Test, action, always, constant, row, text, value,
@@ -12,7 +12,7 @@ use super::super::{compound, people};
 use super::convert::{direction, info_url, tls_protocol, tls_version};
 use super::logs::{ALERT, DETECTION, EMAIL, INTRUSION, MALWARE, VIRUS};
 use super::{HEAD, TAIL};
-use crate::field::{self, Name};
+use crate::field::{self, FieldName};
 
 pub(super) const RECEIPT: Tables = Tables {
     rows: &[HEAD, MESSAGE, ROUTE, RECEIPT_ROWS, REJECTION, TAIL],
@@ -59,18 +59,18 @@ pub(super) const MESSAGE: &[FieldMapping] = &[
     constant("observer.vendor",     "\"Mimecast\""),
     constant("observer.product",    "\"Mimecast Email Security\""),
     constant("observer.type",       "\"email-gateway\""),
-    row("organization.id",          &[field::ACCOUNT_ID],                            text(as_it_is)),
-    row("email.local_id",           &[field::AGGREGATE_ID],                          text(as_it_is)),
+    row("organization.id",          &[field::ACCOUNT_ID],                            text(verbatim)),
+    row("email.local_id",           &[field::AGGREGATE_ID],                          text(verbatim)),
     row("email.message_id",         &[field::MESSAGE_ID],                            text(message_id)),
     row("email.sender.address",     &[field::SENDER_ENVELOPE],                       text(address)),
     row("email.from.address",       &[field::SENDER_HEADER, field::SENDER_ENVELOPE], value(people::people)),
     row("email.to.address",         &[field::RECIPIENTS, field::RECIPIENT],          value(people::people)),
-    row("email.subject",            &[field::SUBJECT],                               text(as_it_is)),
+    row("email.subject",            &[field::SUBJECT],                               text(verbatim)),
     row("source.ip",                &[field::SENDER_IP, field::SOURCE_IP],           text(ip)),
     row("source.port",              &[field::SENDER_IP, field::SOURCE_IP],           whole(port)),
     row("tls.version",              &[field::TLS_VERSION],                           text(tls_version)),
     row("tls.version_protocol",     &[field::TLS_VERSION],                           text(tls_protocol)),
-    row("tls.cipher",               &[field::TLS_CIPHER],                            text(as_it_is)),
+    row("tls.cipher",               &[field::TLS_CIPHER],                            text(verbatim)),
     row("tls.established",          &[field::TLS_USED],                              value(push_boolean)),
     row("mimecast.subtype",         &[field::SUBTYPE, field::SUB_TYPE],              action("")),
     row("mimecast.sender_envelope", &[field::SENDER_ENVELOPE],                       text(address)),
@@ -81,7 +81,7 @@ pub(super) const MESSAGE: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const REJECTION: &[FieldMapping] = &[
-    row("error.type", &[field::REJECTION_TYPE], text(as_it_is)),
+    row("error.type", &[field::REJECTION_TYPE], text(verbatim)),
     row("error.code", &[field::REJECTION_CODE], text(code)),
 ];
 
@@ -114,7 +114,7 @@ const DELIVERY_ROWS: &[FieldMapping] = &[
     row("event.action",             &[field::ACTION],                                 action("delivery")),
     row("event.reason",             &[field::DELIVERY_ERRORS, field::REJECTION_INFO], text(reason)),
     row("email.direction",          &[field::DIRECTION],                              text(direction)),
-    row("rule.name",                &[field::ROUTE],                                  text(as_it_is)),
+    row("rule.name",                &[field::ROUTE],                                  text(verbatim)),
     row("event.duration",           &[field::DELIVERY_TIME],                          text(milliseconds)),
     row("email.delivery_timestamp", &[field::DELIVERED],                              whole(occurred_if_true)),
     row("destination.address",      &[field::HOSTNAME_CAPITAL, field::HOSTNAME],      text(host)),
@@ -140,13 +140,13 @@ const SPAM_ROWS: &[FieldMapping] = &[
     row("event.provider", &[field::TYPE, field::EVENT_TYPE], always("spam")),
     row("event.action",   &[field::ACTION],                  action("spam-detected")),
     row("event.reason",   &[field::REJECTION_INFO],          text(reason)),
-    row("error.type",     &[field::REJECTION_TYPE],          text(as_it_is)),
+    row("error.type",     &[field::REJECTION_TYPE],          text(verbatim)),
     row("error.code",     &[field::REJECTION_CODE],          text(code)),
 ];
 
 /// How fields are kept that no row has used. The upstream writes numbers and booleans as text.
 #[rustfmt::skip]
-pub(in super::super) const KEPT: &[(Name, Keep)] = &[
+pub(in super::super) const KEPT: &[(FieldName, Keep)] = &[
     (field::OFFSET,                       Keep::Drop),
     (field::PARTITION,                    Keep::Drop),
     (field::ANALYSIS,                      Keep::Object),

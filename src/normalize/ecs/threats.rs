@@ -1,7 +1,7 @@
 //! ECS for what was found in messages: av, attachment, impersonation, internal email and URL
 //! protect.
 
-use super::super::convert::{as_it_is, domain, hash, long, reason};
+use super::super::convert::{domain, hash, long, reason, verbatim};
 use super::super::table::{
     Class, FieldMapping, Rule, Tables, Test, action, always, constant, row, text, value, whole,
 };
@@ -43,9 +43,9 @@ pub(super) const URL_PROTECT: Tables = Tables {
 
 #[rustfmt::skip]
 const FILE: &[FieldMapping] = &[
-    row("email.attachments[].file.name",        &[field::FILE_NAME],                        text(as_it_is)),
+    row("email.attachments[].file.name",        &[field::FILE_NAME],                        text(verbatim)),
     row("email.attachments[].file.extension",   &[field::FILE_EXTENSION, field::FILE_NAME], whole(objects::extension)),
-    row("email.attachments[].file.mime_type",   &[field::FILE_MIME],                        text(as_it_is)),
+    row("email.attachments[].file.mime_type",   &[field::FILE_MIME],                        text(verbatim)),
     row("email.attachments[].file.size",        &[field::SIZE_ATTACHMENT],                  text(long)),
     row("email.attachments[].file.hash.md5",    &[field::MD5],                              text(hash::<32>)),
     row("email.attachments[].file.hash.sha1",   &[field::SHA1],                             text(hash::<40>)),
@@ -68,7 +68,7 @@ const ATTACHMENT_ROWS: &[FieldMapping] = &[
 const IMPERSONATION_ROWS: &[FieldMapping] = &[
     row("event.provider",     &[field::TYPE, field::EVENT_TYPE], always("impersonation protect")),
     row("event.action",       &[field::ACTION],                  action("impersonation-found")),
-    row("rule.name",          &[field::POLICY_DEFINITION],       text(as_it_is)),
+    row("rule.name",          &[field::POLICY_DEFINITION],       text(verbatim)),
     constant("rule.category", "\"impersonation\""),
 ];
 

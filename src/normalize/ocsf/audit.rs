@@ -1,20 +1,20 @@
 //! OCSF for audit events: who logged on, what was changed, and who looked at what.
 
 use super::super::account::{ACCESSES, LOGONS};
-use super::super::convert::as_it_is;
+use super::super::convert::verbatim;
 use super::super::ecs::audit::{ACCOUNTS, CHANGED, CREATED, DELETED, DONE, ROLES};
-use super::super::kept::LOGS;
 use super::super::table::{FieldMapping, Keep, Test, constant, row, text, whole};
+use super::super::unmapped::LOGS;
 use super::super::{account, audit};
 use super::classes::{self, Class, Classification, Rule, Variant, rule};
 use super::convert::{
     auth_protocol, entity_type, mfa, mimecast, original_time, other_entity, service,
 };
 use super::{CONTROL, CONTROL_AND_HOST, GATEWAY, HEAD, TAIL};
-use crate::field::{self, Name};
+use crate::field::{self, FieldName};
 
 const USER: Test = Test::Given(&[field::USER]);
-const KEPT: &[&[(Name, Keep)]] = &[LOGS];
+const KEPT: &[&[(FieldName, Keep)]] = &[LOGS];
 
 const fn variant(
     when: &'static [Test],
@@ -90,7 +90,7 @@ const EXPORTS: &[&str] = &[
 ];
 
 /// The fields that the people of an event are read from.
-const PEOPLE: &[Name] = &[field::USER, field::EVENT_INFO, field::AUDIT_TYPE];
+const PEOPLE: &[FieldName] = &[field::USER, field::EVENT_INFO, field::AUDIT_TYPE];
 
 /// What only an authentication has a place for.
 #[rustfmt::skip]
@@ -114,19 +114,19 @@ const PRIVILEGES: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const AUDIT_BASE: &[FieldMapping] = &[
-    row("metadata.event_code",         &[field::AUDIT_TYPE], text(as_it_is)),
-    row("metadata.original_event_uid", &[field::ID],         text(as_it_is)),
+    row("metadata.event_code",         &[field::AUDIT_TYPE], text(verbatim)),
+    row("metadata.original_event_uid", &[field::ID],         text(verbatim)),
     row("metadata.original_time",      &[field::EVENT_TIME], whole(original_time)),
-    row("message",                     &[field::EVENT_INFO], text(as_it_is)),
+    row("message",                     &[field::EVENT_INFO], text(verbatim)),
     row("status_detail",               &[field::EVENT_INFO], text(audit::reason)),
 ];
 
 #[rustfmt::skip]
 const AUDIT_ROWS: &[FieldMapping] = &[
-    row("metadata.event_code",         &[field::AUDIT_TYPE], text(as_it_is)),
-    row("metadata.original_event_uid", &[field::ID],         text(as_it_is)),
+    row("metadata.event_code",         &[field::AUDIT_TYPE], text(verbatim)),
+    row("metadata.original_event_uid", &[field::ID],         text(verbatim)),
     row("metadata.original_time",      &[field::EVENT_TIME], whole(original_time)),
-    row("message",                     &[field::EVENT_INFO], text(as_it_is)),
+    row("message",                     &[field::EVENT_INFO], text(verbatim)),
     row("status_detail",               &[field::EVENT_INFO], text(audit::reason)),
     row("src_endpoint.ip",             &[field::EVENT_INFO], text(audit::ip)),
     row("src_endpoint.port",           &[field::EVENT_INFO], text(audit::port)),
@@ -168,13 +168,13 @@ const ENTITY: &[FieldMapping] = &[
 #[rustfmt::skip]
 const PROFILE_GROUP: &[FieldMapping] = &[
     row("group.name", &[field::EVENT_INFO], whole(account::profile_group)),
-    row("group.type", &[field::CATEGORY],   text(as_it_is)),
+    row("group.type", &[field::CATEGORY],   text(verbatim)),
 ];
 
 #[rustfmt::skip]
 const RESOURCE: &[FieldMapping] = &[
     row("web_resources[].name", &[field::EVENT_INFO, field::AUDIT_TYPE], whole(account::object)),
-    row("web_resources[].type", &[field::CATEGORY],                      text(as_it_is)),
+    row("web_resources[].type", &[field::CATEGORY],                      text(verbatim)),
 ];
 
 #[rustfmt::skip]

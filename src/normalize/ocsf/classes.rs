@@ -4,7 +4,7 @@ use super::super::attack;
 use super::super::mapping::{Common, CompiledMapping, MappingInputs};
 use super::super::table::{FieldMapping, Keep, Test};
 use super::actions;
-use crate::field::Name;
+use crate::field::FieldName;
 
 /// A class of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ pub struct Variant {
     /// As in [`super::super::table::Tables`].
     pub rows: &'static [&'static [FieldMapping]],
     /// How fields are kept; later lists count before earlier ones.
-    pub kept: &'static [&'static [(Name, Keep)]],
+    pub kept: &'static [&'static [(FieldName, Keep)]],
     /// The activity that stands for that of every rule, if there is one.
     pub activity: Option<(u8, &'static str)>,
     /// The rules, the first of which that holds says what happened.

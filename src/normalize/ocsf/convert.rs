@@ -3,15 +3,15 @@
 use super::super::convert::{push_escaped_word, push_number};
 use super::super::distinct::VALUES_MAX;
 use super::super::mapping::FieldStep;
-use super::super::observe;
-use super::super::prose::{self, Prose};
+use super::super::observables;
+use super::super::prose::{self, ProsePart};
 use super::super::table::ConvertFn;
 use super::super::values::{UnescapedText, contains_ignore_case, is_placeholder};
 use super::super::writer::EventWriter;
 use super::super::{stix, url};
 use super::actions;
 use crate::encode::{push_lowercase, push_quoted};
-use crate::field::Name;
+use crate::field::FieldName;
 use crate::record::Value;
 use crate::time::Timestamp;
 
@@ -27,7 +27,7 @@ pub(super) fn action_and_disposition<const ACTION: u8, const DISPOSITION: u8>(
 fn write_action(writer: &mut EventWriter<'_, '_>, row: &FieldStep, other: (u8, u8)) {
     // Of two fields with actions, one that says `none` leaves it to the other.
     let record = writer.record;
-    let is_put_off = |name: &&Name| {
+    let is_put_off = |name: &&FieldName| {
         let says_nothing = |value: Value<'_>| is_placeholder(value.text.trim_ascii());
         record.get(**name).is_some_and(says_nothing)
     };
@@ -166,7 +166,7 @@ pub(super) fn no_direction(writer: &mut EventWriter<'_, '_>, _row: &FieldStep) {
 /// Writes `auth_protocol_id` and `auth_protocol` from the prose of an audit event: SAML is known to
 /// OCSF, the upstream's other methods are its own.
 pub(super) fn auth_protocol(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
-    let Some(method) = prose::find(plain.text, Prose::Method) else {
+    let Some(method) = prose::find(plain.text, ProsePart::Method) else {
         return false;
     };
     if contains_ignore_case(method, "saml") {
@@ -192,7 +192,7 @@ const FACTORS: &[(&str, i64)] = &[
 
 /// Writes `is_mfa` and `auth_factors` from the prose of an audit event.
 pub(super) fn mfa(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
-    let Some(factor) = prose::find(plain.text, Prose::Mfa) else {
+    let Some(factor) = prose::find(plain.text, ProsePart::Mfa) else {
         return false;
     };
     writer
@@ -258,7 +258,7 @@ pub(super) fn osint(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) 
         _ => 0,
     };
     if observable != 0 {
-        observe::add_text(writer, observable, "osint[].value", (start, end));
+        observables::add_text(writer, observable, "osint[].value", (start, end));
     }
     writer.is_partial |= value != plain.text;
     true
@@ -276,7 +276,7 @@ pub(super) fn millis(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>)
 
 /// Writes the application that the prose of an audit event names, or `Mimecast`.
 pub(super) fn service(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
-    let name = prose::find(plain.text, Prose::Application).unwrap_or("Mimecast");
+    let name = prose::find(plain.text, ProsePart::Application).unwrap_or("Mimecast");
     push_quoted(writer.out, name);
     writer.is_partial = true;
     true
@@ -372,7 +372,7 @@ fn push_url(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>, paths: U
         plain.push(text, writer.out);
     }
     let end = writer.out.len();
-    observe::add_text(writer, 6, paths.0, (start, end));
+    observables::add_text(writer, 6, paths.0, (start, end));
     writer.out.push('"');
     if let Some(parts) = url::split(text) {
         writer.out.push_str(",\"scheme\":\"");
@@ -384,7 +384,7 @@ fn push_url(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>, paths: U
             parts.host.to_lowercase().trim_matches(['[', ']']),
         );
         let end = writer.out.len() - 1;
-        observe::add_text(writer, 1, paths.1, (start, end));
+        observables::add_text(writer, 1, paths.1, (start, end));
         for (key, part) in [
             (",\"path\":\"", parts.path),
             (",\"query_string\":\"", parts.query),

@@ -1,18 +1,18 @@
 //! OCSF for what was found in messages: av, attachment, impersonation, internal email and URL
 //! protect, and blocked clicks.
 
-use super::super::convert::{as_it_is, ip, long, message_id, port, reason};
+use super::super::convert::{ip, long, message_id, port, reason, verbatim};
 use super::super::ecs::messages::KEPT;
-use super::super::kept::LOGS;
 use super::super::table::{
     Computed, FieldMapping, Keep, Test, computed, constant, row, text, value, whole,
 };
+use super::super::unmapped::LOGS;
 use super::super::{objects, people};
 use super::classes::{self, Classification, Rule, Variant, rule};
 use super::convert::{action_and_disposition, analytic, feature_analytic, url};
 use super::messages::{ADDRESSES, MALWARE};
 use super::{CONTROL, GATEWAY, HEAD, INTEGRATED, SIEM, TAIL, UNMAPPED};
-use crate::field::{self, Name};
+use crate::field::{self, FieldName};
 
 /// A finding; the message is evidence if it has an address.
 macro_rules! finding {
@@ -38,7 +38,7 @@ macro_rules! finding {
     };
 }
 
-const FINDING_KEPT: &[&[(Name, Keep)]] = &[KEPT, LOGS, UNMAPPED];
+const FINDING_KEPT: &[&[(FieldName, Keep)]] = &[KEPT, LOGS, UNMAPPED];
 
 pub(super) const AV: &[Variant] = finding!(HIGH, GATEWAY, [AV_ROWS, MALWARE, FILE, ACTION]);
 
@@ -80,7 +80,7 @@ const MESSAGE: &[FieldMapping] = &[
     row("evidences[].email.from_mailbox", &[field::SENDER_HEADER, field::SENDER_ENVELOPE], value(people::mailbox)),
     row("evidences[].email.to",           &[field::RECIPIENTS, field::RECIPIENT],          value(people::emails)),
     row("evidences[].email.return_path",  &[field::SENDER_ENVELOPE],                       value(people::email)),
-    row("evidences[].email.subject",      &[field::SUBJECT],                               text(as_it_is)),
+    row("evidences[].email.subject",      &[field::SUBJECT],                               text(verbatim)),
     row("evidences[].email.message_uid",  &[field::MESSAGE_ID],                            text(message_id)),
     row("evidences[].email.size",         &[field::EMAIL_SIZE],                            text(long)),
 ];
@@ -115,7 +115,7 @@ const IMPERSONATION_ROWS: &[FieldMapping] = &[
     constant("finding_info.title", "\"Impersonation found\""),
     constant("finding_info.types", "[\"Impersonation\"]"),
     row("finding_info.analytic",   &[field::POLICY_DEFINITION], text(analytic).or(feature_analytic)),
-    row("policy.name",             &[field::POLICY_DEFINITION], text(as_it_is)),
+    row("policy.name",             &[field::POLICY_DEFINITION], text(verbatim)),
 ];
 
 #[rustfmt::skip]

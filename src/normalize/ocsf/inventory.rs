@@ -1,17 +1,17 @@
 //! OCSF for what is known of threats and of people.
 
-use super::super::convert::{as_it_is, list};
+use super::super::convert::{list, verbatim};
 use super::super::ecs::inventory::FELL;
-use super::super::kept::LOGS;
 use super::super::people;
 use super::super::table::{FieldMapping, Test, constant, row, text, value, whole};
+use super::super::unmapped::LOGS;
 use super::classes::{self, Classification, Rule, Variant, rule};
 use super::convert::{malware, millis, original_time, osint};
 use super::{CONTROL, GATEWAY, HEAD, TAIL};
-use crate::field::{self, Name};
+use crate::field::{self, FieldName};
 
 /// What says what to look for: a pattern, or hashes, of which the strongest comes first.
-const INDICATES: &[Name] = &[field::PATTERN, field::SHA256, field::SHA1, field::MD5];
+const INDICATES: &[FieldName] = &[field::PATTERN, field::SHA256, field::SHA1, field::MD5];
 
 /// Only indicators with a pattern that can be read say what to look for.
 pub(super) const THREAT_INTEL: &[Variant] = &[
@@ -46,17 +46,17 @@ pub(super) const THREAT_INTEL: &[Variant] = &[
 
 #[rustfmt::skip]
 const FEED: &[FieldMapping] = &[
-    row("metadata.original_event_uid", &[field::ID],   text(as_it_is)),
-    row("metadata.event_code",         &[field::TYPE], text(as_it_is)),
+    row("metadata.original_event_uid", &[field::ID],   text(verbatim)),
+    row("metadata.event_code",         &[field::TYPE], text(verbatim)),
     row("metadata.original_time",      &[field::MODIFIED, field::CREATED, field::CREATION_DATE, field::TIMESTAMP],whole(original_time)),
 ];
 
 #[rustfmt::skip]
 const OSINT: &[FieldMapping] = &[
     row("osint[].{type_id,value}",  INDICATES,              text(osint)),
-    row("osint[].uid",              &[field::ID],           text(as_it_is)),
-    row("osint[].name",             &[field::NAME],         text(as_it_is)),
-    row("osint[].desc",             &[field::DESCRIPTION],  text(as_it_is)),
+    row("osint[].uid",              &[field::ID],           text(verbatim)),
+    row("osint[].name",             &[field::NAME],         text(verbatim)),
+    row("osint[].desc",             &[field::DESCRIPTION],  text(verbatim)),
     row("osint[].labels",           &[field::LABELS],       value(list)),
     row("osint[].created_time",     &[field::CREATED],      text(millis)),
     row("osint[].modified_time",    &[field::MODIFIED],     text(millis)),
@@ -67,11 +67,11 @@ const OSINT: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const PATTERN: &[FieldMapping] = &[
-    row("osint[].detection_pattern",              &[field::PATTERN], text(as_it_is)),
+    row("osint[].detection_pattern",              &[field::PATTERN], text(verbatim)),
     constant("osint[].detection_pattern_type_id", "1"),
 ];
 
-const EMAIL: &[Name] = &[field::EMAIL_ADDRESS, field::EMAIL];
+const EMAIL: &[FieldName] = &[field::EMAIL_ADDRESS, field::EMAIL];
 
 pub(super) const TRAINING: &[Variant] = &[
     Variant {
@@ -119,7 +119,7 @@ pub(super) const TRAINING_PHISHING: &[Variant] = &[
 
 #[rustfmt::skip]
 const PHISHED: &[FieldMapping] = &[
-    row("metadata.event_code",    &[field::STATUS], text(as_it_is)),
+    row("metadata.event_code",    &[field::STATUS], text(verbatim)),
     row("metadata.original_time", &[field::TIME_REPORTED, field::TIME_SUBMITTED, field::TIME_CLICKED, field::TIME_OPENED, field::TIME_SCHEDULED, field::LAUNCH_DATE],whole(original_time)),
     row("start_time",             &[field::LAUNCH_DATE], text(millis)),
 ];
@@ -133,5 +133,5 @@ const TRAINING_PRODUCT: &[FieldMapping] = &[
 const PERSON: &[FieldMapping] = &[
     row("user.name",       EMAIL,          value(people::email)),
     row("user.email_addr", EMAIL,          value(people::email)),
-    row("user.full_name",  &[field::NAME], text(as_it_is)),
+    row("user.full_name",  &[field::NAME], text(verbatim)),
 ];

@@ -1,15 +1,15 @@
 //! OCSF for the logs behind POST endpoints: data leak prevention, targeted threat protection,
 //! held, released and rejected messages, and the archive.
 
-use super::super::convert::{as_it_is, ip, joined, long, message_id, port, reason, user};
+use super::super::convert::{ip, joined, long, message_id, port, reason, user, verbatim};
 use super::super::ecs::logs::{
     ALL_REMOVED, ALLOW, BLOCK, CLEAN, DETECTION, DONE, HARMLESS_URL, MALICIOUS_URL, REJECTED_BY,
     RELEASED, UNSAFE, VIRUS,
 };
-use super::super::kept::LOGS;
 use super::super::table::{
     Computed, FieldMapping, Keep, Test, computed, constant, row, text, value, whole,
 };
+use super::super::unmapped::LOGS;
 use super::super::{objects, people};
 use super::classes::{self, Class, Classification, Rule, Variant, rule};
 use super::convert::{
@@ -17,9 +17,9 @@ use super::convert::{
     original_time, signatures, url, urls,
 };
 use super::{CONTROL, CONTROL_AND_HOST, GATEWAY, HEAD, TAIL};
-use crate::field::{self, Name};
+use crate::field::{self, FieldName};
 
-const KEPT: &[&[(Name, Keep)]] = &[LOGS];
+const KEPT: &[&[(FieldName, Keep)]] = &[LOGS];
 
 const fn variant(
     when: &'static [Test],
@@ -65,8 +65,8 @@ const DLP_ROWS: &[FieldMapping] = &[
     row("finding_info.analytic",                      &[field::POLICY],            text(analytic).or(feature_analytic)),
     constant("data_security.detection_system_id",     "6"),
     constant("data_security.data_lifecycle_state_id", "2"),
-    row("data_security.policy.name",                  &[field::POLICY],            text(as_it_is)),
-    row("policy.name",                                &[field::POLICY],            text(as_it_is)),
+    row("data_security.policy.name",                  &[field::POLICY],            text(verbatim)),
+    row("policy.name",                                &[field::POLICY],            text(verbatim)),
     row("actor.user.name",                            &[field::SENDER_ADDRESS],    value(people::person)),
     row("actor.user.email_addr",                      &[field::SENDER_ADDRESS],    value(people::email)),
     row("resources",                                  &[field::RECIPIENT_ADDRESS], value(people::resources)),
@@ -79,8 +79,8 @@ const DLP_RULES: &[Rule] = &[
     rule(&[],                                                            Classification::finding(2)),
 ];
 
-const CLICK_ADDRESSES: &[Name] = &[field::FROM_USER_EMAIL_ADDRESS, field::USER_EMAIL_ADDRESS];
-const TTP_ADDRESSES: &[Name] = &[field::SENDER_ADDRESS, field::RECIPIENT_ADDRESS];
+const CLICK_ADDRESSES: &[FieldName] = &[field::FROM_USER_EMAIL_ADDRESS, field::USER_EMAIL_ADDRESS];
+const TTP_ADDRESSES: &[FieldName] = &[field::SENDER_ADDRESS, field::RECIPIENT_ADDRESS];
 
 /// A clean link is an activity; all others are findings. Who the link was for is the user, who
 /// is an actor only after a click.
@@ -130,12 +130,12 @@ const CLICKED: &[FieldMapping] = &[
     row("email.from",                 &[field::FROM_USER_EMAIL_ADDRESS], value(people::email)),
     row("email.from_mailbox",         &[field::FROM_USER_EMAIL_ADDRESS], value(people::mailbox)),
     row("email.to",                   &[field::USER_EMAIL_ADDRESS],      value(people::emails)),
-    row("email.subject",              &[field::SUBJECT],                 text(as_it_is)),
+    row("email.subject",              &[field::SUBJECT],                 text(verbatim)),
     row("email.message_uid",          &[field::MESSAGE_ID],              text(message_id)),
     row("email.urls",                 &[field::URL],                     text(urls)),
     row("src_endpoint.ip",            &[field::SENDING_IP],              text(ip)),
     row("src_endpoint.port",          &[field::SENDING_IP],              whole(port)),
-    row("policy.name",                &[field::TTP_DEFINITION],          text(as_it_is)),
+    row("policy.name",                &[field::TTP_DEFINITION],          text(verbatim)),
     row("status_detail",              &[field::CATEGORY],                text(reason)),
     row("{direction_id}",             &[field::ROUTE],                   text(direction).or(no_direction)),
     row("{action_id,disposition_id}", &[field::ACTIONS, field::ACTION],  whole(action_and_disposition::<1, 1>)),
@@ -153,7 +153,7 @@ const URL_FINDING: &[FieldMapping] = &[
     computed("finding_info.created_time", Computed::OccurredMillis),
     row("finding_info.desc",              &[field::CATEGORY],               text(reason)),
     row("finding_info.analytic",          &[field::TTP_DEFINITION],         text(analytic).or(feature_analytic)),
-    row("policy.name",                    &[field::TTP_DEFINITION],         text(as_it_is)),
+    row("policy.name",                    &[field::TTP_DEFINITION],         text(verbatim)),
     row("evidences[].url",                &[field::URL],                    text(url)),
     row("evidences[].src_endpoint.ip",    &[field::SENDING_IP],             text(ip)),
     row("evidences[].src_endpoint.port",  &[field::SENDING_IP],             whole(port)),
@@ -168,7 +168,7 @@ const URL_MESSAGE: &[FieldMapping] = &[
     row("evidences[].email.from",         &[field::FROM_USER_EMAIL_ADDRESS], value(people::email)),
     row("evidences[].email.from_mailbox", &[field::FROM_USER_EMAIL_ADDRESS], value(people::mailbox)),
     row("evidences[].email.to",           &[field::USER_EMAIL_ADDRESS],      value(people::emails)),
-    row("evidences[].email.subject",      &[field::SUBJECT],                 text(as_it_is)),
+    row("evidences[].email.subject",      &[field::SUBJECT],                 text(verbatim)),
     row("evidences[].email.message_uid",  &[field::MESSAGE_ID],              text(message_id)),
 ];
 
@@ -232,7 +232,7 @@ const SUSPICIOUS_FILE_TITLE: &[FieldMapping] = &[
 
 /// Name, extension, type, size and hash of the attachment; there is no size, and the extension
 /// is in the name.
-const ATTACHMENT: &[Name] = &[
+const ATTACHMENT: &[FieldName] = &[
     field::FILE_NAME,
     field::FILE_EXTENSION,
     field::FILE_TYPE,
@@ -245,10 +245,10 @@ const OPENED: &[FieldMapping] = &[
     row("email.from",         &[field::SENDER_ADDRESS],    value(people::email)),
     row("email.from_mailbox", &[field::SENDER_ADDRESS],    value(people::mailbox)),
     row("email.to",           &[field::RECIPIENT_ADDRESS], value(people::emails)),
-    row("email.subject",      &[field::SUBJECT],           text(as_it_is)),
+    row("email.subject",      &[field::SUBJECT],           text(verbatim)),
     row("email.message_uid",  &[field::MESSAGE_ID],        text(message_id)),
     row("email.files",        ATTACHMENT,                  whole(objects::file)),
-    row("policy.name",        &[field::DEFINITION],        text(as_it_is)),
+    row("policy.name",        &[field::DEFINITION],        text(verbatim)),
     row("status_detail",      &[field::DETAILS],           text(reason)),
     row("{direction_id}",     &[field::ROUTE],             text(direction).or(no_direction)),
 ];
@@ -259,7 +259,7 @@ const FILE_FINDING: &[FieldMapping] = &[
     computed("finding_info.created_time", Computed::OccurredMillis),
     row("finding_info.desc",              &[field::DETAILS],           text(reason)),
     row("finding_info.analytic",          &[field::DEFINITION],        text(analytic).or(feature_analytic)),
-    row("policy.name",                    &[field::DEFINITION],        text(as_it_is)),
+    row("policy.name",                    &[field::DEFINITION],        text(verbatim)),
     row("evidences[].file",               ATTACHMENT,                  whole(objects::file)),
     row("resources",                      &[field::RECIPIENT_ADDRESS], value(people::resources)),
     row("{action_id,disposition_id}",     &[field::ACTION_TRIGGERED],  whole(action_and_disposition::<3, 15>)),
@@ -270,7 +270,7 @@ const TTP_MESSAGE: &[FieldMapping] = &[
     row("evidences[].email.from",         &[field::SENDER_ADDRESS],    value(people::email)),
     row("evidences[].email.from_mailbox", &[field::SENDER_ADDRESS],    value(people::mailbox)),
     row("evidences[].email.to",           &[field::RECIPIENT_ADDRESS], value(people::emails)),
-    row("evidences[].email.subject",      &[field::SUBJECT],           text(as_it_is)),
+    row("evidences[].email.subject",      &[field::SUBJECT],           text(verbatim)),
     row("evidences[].email.message_uid",  &[field::MESSAGE_ID],        text(message_id)),
 ];
 
@@ -287,14 +287,14 @@ pub(super) const TTP_IMPERSONATION: &[Variant] = &[
 #[rustfmt::skip]
 const IMPERSONATION: &[FieldMapping] = &[
     row("metadata.original_time",         &[field::EVENT_TIME],        whole(original_time)),
-    row("metadata.original_event_uid",    &[field::ID],                text(as_it_is)),
+    row("metadata.original_event_uid",    &[field::ID],                text(verbatim)),
     computed("finding_info.uid",          Computed::Id),
     computed("finding_info.created_time", Computed::OccurredMillis),
     constant("finding_info.title",        "\"Impersonation found\""),
     row("finding_info.desc",              &[field::IDENTIFIERS],       value(joined)),
     constant("finding_info.types",        "[\"Impersonation\"]"),
     row("finding_info.analytic",          &[field::DEFINITION],        text(analytic).or(feature_analytic)),
-    row("policy.name",                    &[field::DEFINITION],        text(as_it_is)),
+    row("policy.name",                    &[field::DEFINITION],        text(verbatim)),
     row("evidences[].src_endpoint.ip",    &[field::SENDER_IP_ADDRESS], text(ip)),
     row("evidences[].src_endpoint.port",  &[field::SENDER_IP_ADDRESS], whole(port)),
     row("resources",                      &[field::RECIPIENT_ADDRESS], value(people::resources)),
@@ -321,9 +321,9 @@ pub(super) const HELD_MESSAGES: &[Variant] = &[
 #[rustfmt::skip]
 const HELD_IDS: &[FieldMapping] = &[
     row("metadata.original_time",      &[field::DATE_RECEIVED],        whole(original_time)),
-    row("metadata.original_event_uid", &[field::ID],                   text(as_it_is)),
+    row("metadata.original_event_uid", &[field::ID],                   text(verbatim)),
     row("status_detail",               &[field::REASON, field::EVENT], text(reason)),
-    row("status_code",                 &[field::REASON_CODE],          text(as_it_is)),
+    row("status_code",                 &[field::REASON_CODE],          text(verbatim)),
 ];
 
 #[rustfmt::skip]
@@ -333,9 +333,9 @@ const HELD: &[FieldMapping] = &[
     row("email.from",         &[field::FROM_HEADER, field::FROM], value(people::email)),
     row("email.from_mailbox", &[field::FROM_HEADER, field::FROM], value(people::mailbox)),
     row("email.to",           &[field::TO],                       value(people::emails)),
-    row("email.subject",      &[field::SUBJECT],                  text(as_it_is)),
+    row("email.subject",      &[field::SUBJECT],                  text(verbatim)),
     row("email.size",         &[field::SIZE],                     text(long)),
-    row("policy.name",        &[field::POLICY_INFO],              text(as_it_is)),
+    row("policy.name",        &[field::POLICY_INFO],              text(verbatim)),
     row("{direction_id}",     &[field::ROUTE],                    text(direction).or(no_direction)),
 ];
 
@@ -350,11 +350,11 @@ pub(super) const HELD_RELEASE: &[Variant] = &[
 #[rustfmt::skip]
 const RELEASE_IDS: &[FieldMapping] = &[
     row("metadata.original_time",      &[field::RELEASED],                          whole(original_time)),
-    row("metadata.original_event_uid", &[field::ID],                                text(as_it_is)),
+    row("metadata.original_event_uid", &[field::ID],                                text(verbatim)),
     row("status_detail",               &[field::REJECT_REASON, field::HELD_REASON], text(reason)),
     row("actor.user.name",             &[field::OPERATOR],                          value(people::person)),
     row("actor.user.email_addr",       &[field::OPERATOR],                          value(people::email)),
-    row("policy.name",                 &[field::POLICY],                            text(as_it_is)),
+    row("policy.name",                 &[field::POLICY],                            text(verbatim)),
     row("{action_id,disposition_id}",  &[field::STATUS],                            whole(action_and_disposition::<4, 9>)),
 ];
 
@@ -365,7 +365,7 @@ const RELEASE: &[FieldMapping] = &[
     row("email.from",         &[field::FROM_HDR, field::FROM_ENV], value(people::email)),
     row("email.from_mailbox", &[field::FROM_HDR, field::FROM_ENV], value(people::mailbox)),
     row("email.to",           &[field::TO],                        value(people::emails)),
-    row("email.subject",      &[field::SUBJECT],                   text(as_it_is)),
+    row("email.subject",      &[field::SUBJECT],                   text(verbatim)),
     row("email.size",         &[field::SIZE],                      text(long)),
     row("email_auth",         &[field::SPAM_PROCESSING_DETAIL],    value(objects::auth)),
     row("{direction_id}",     &[field::ROUTE],                     text(direction).or(no_direction)),
@@ -408,8 +408,8 @@ const SIGNATURES: &[FieldMapping] = &[
 #[rustfmt::skip]
 const REJECTION_IDS: &[FieldMapping] = &[
     row("metadata.original_time",      &[field::CREATED],                  whole(original_time)),
-    row("metadata.original_event_uid", &[field::ID],                       text(as_it_is)),
-    row("metadata.event_code",         &[field::TYPE],                     text(as_it_is)),
+    row("metadata.original_event_uid", &[field::ID],                       text(verbatim)),
+    row("metadata.event_code",         &[field::TYPE],                     text(verbatim)),
     row("status_detail",               &[field::INFO, field::DESCRIPTION], text(reason)),
 ];
 
@@ -423,8 +423,8 @@ const REJECTION: &[FieldMapping] = &[
     row("email.urls",         &[field::INFO],         text(info_urls)),
     row("src_endpoint.ip",    &[field::IP_ADDRESS],   text(ip)),
     row("src_endpoint.port",  &[field::IP_ADDRESS],   whole(port)),
-    row("src_endpoint.name",  &[field::REMOTE_NAME],  text(as_it_is)),
-    row("command",            &[field::REMOTE_EHLO],  text(as_it_is)),
+    row("src_endpoint.name",  &[field::REMOTE_NAME],  text(verbatim)),
+    row("command",            &[field::REMOTE_EHLO],  text(verbatim)),
     constant("protocol_name", "\"SMTP\""),
     row("{direction_id}",     &[field::ROUTE],        text(direction).or(no_direction)),
 ];
@@ -443,9 +443,9 @@ const SEARCH: &[FieldMapping] = &[
     row("actor.user.email_addr",     &[field::EMAIL_ADDR],    value(people::email)),
     constant("web_resources[].name", "\"Archive\""),
     constant("web_resources[].type", "\"Archive\""),
-    row("web_resources[].desc",      &[field::SEARCH_TEXT],   text(as_it_is)),
+    row("web_resources[].desc",      &[field::SEARCH_TEXT],   text(verbatim)),
     row("status_detail",             &[field::SEARCH_REASON], text(reason)),
-    row("message",                   &[field::DESCRIPTION],   text(as_it_is)),
+    row("message",                   &[field::DESCRIPTION],   text(verbatim)),
 ];
 
 pub(super) const ARCHIVE_VIEW: &[Variant] = &[variant(
@@ -462,7 +462,7 @@ const VIEW: &[FieldMapping] = &[
     row("actor.user.email_addr",     &[field::VIEWER],  value(people::email)),
     constant("web_resources[].name", "\"Archived message\""),
     constant("web_resources[].type", "\"Archive\""),
-    row("web_resources[].desc",      &[field::SUBJECT], text(as_it_is)),
+    row("web_resources[].desc",      &[field::SUBJECT], text(verbatim)),
 ];
 
 /// A command is known by its id.
@@ -478,16 +478,16 @@ pub(super) const REMEDIATION: &[Variant] = &[
 #[rustfmt::skip]
 const INCIDENT_IDS: &[FieldMapping] = &[
     row("metadata.original_time",      &[field::MODIFIED, field::CREATE], whole(original_time)),
-    row("metadata.original_event_uid", &[field::ID],                      text(as_it_is)),
-    row("metadata.event_code",         &[field::TYPE],                    text(as_it_is)),
+    row("metadata.original_event_uid", &[field::ID],                      text(verbatim)),
+    row("metadata.event_code",         &[field::TYPE],                    text(verbatim)),
     row("status_detail",               &[field::REASON],                  text(reason)),
 ];
 
 #[rustfmt::skip]
 const INCIDENT: &[FieldMapping] = &[
-    row("command_uid",      &[field::ID],     text(as_it_is)),
+    row("command_uid",      &[field::ID],     text(verbatim)),
     row("start_time",       &[field::CREATE], text(millis)),
-    row("remediation.desc", &[field::REASON], text(as_it_is)),
+    row("remediation.desc", &[field::REASON], text(verbatim)),
 ];
 
 const EVICTED: Test = Test::Is(field::TYPE, &["automatic", "manual"]);

@@ -1,19 +1,19 @@
 //! OCSF for what happens to messages: receipt, process, delivery, journal, spam, and what Cloud
 //! Integrated says of messages.
 
-use super::super::convert::{as_it_is, code, host, ip, long, message_id, port, reason};
+use super::super::convert::{code, host, ip, long, message_id, port, reason, verbatim};
 use super::super::ecs::logs;
 use super::super::ecs::messages::{ACCEPTED, HELD, KEPT, REJECTED};
-use super::super::kept::LOGS;
 use super::super::table::{FieldMapping, Test, constant, row, text, value, whole};
+use super::super::unmapped::LOGS;
 use super::super::{objects, people};
 use super::classes::{self, Classification, Rule, Variant, rule};
 use super::convert::{action_and_disposition, direction, info_urls, malware, no_direction};
 use super::{CONTROL, GATEWAY, HEAD, INTEGRATED, SIEM, TAIL, UNMAPPED};
-use crate::field::{self, Name};
+use crate::field::{self, FieldName};
 
 /// The fields that have the addresses of a message.
-pub(super) const ADDRESSES: &[Name] = &[
+pub(super) const ADDRESSES: &[FieldName] = &[
     field::SENDER_ENVELOPE,
     field::SENDER_HEADER,
     field::RECIPIENTS,
@@ -52,8 +52,8 @@ macro_rules! message {
     };
 }
 
-const SIEM_KEPT: &[&[(Name, super::Keep)]] = &[KEPT, UNMAPPED];
-const CI_KEPT: &[&[(Name, super::Keep)]] = &[KEPT, LOGS, UNMAPPED];
+const SIEM_KEPT: &[&[(FieldName, super::Keep)]] = &[KEPT, UNMAPPED];
+const CI_KEPT: &[&[(FieldName, super::Keep)]] = &[KEPT, LOGS, UNMAPPED];
 
 pub(super) const RECEIPT: &[Variant] = &{
     let [message, bounce, base] = message!(
@@ -158,10 +158,10 @@ pub(super) const CI_MAILFLOW: &[Variant] = &message!(
 /// What every record about a message has.
 #[rustfmt::skip]
 const MESSAGE: &[FieldMapping] = &[
-    row("message_trace_uid",  &[field::AGGREGATE_ID],                 text(as_it_is)),
+    row("message_trace_uid",  &[field::AGGREGATE_ID],                 text(verbatim)),
     row("to",                 &[field::RECIPIENTS, field::RECIPIENT], value(people::emails)),
     row("email.to",           &[field::RECIPIENTS, field::RECIPIENT], value(people::emails)),
-    row("email.subject",      &[field::SUBJECT],                      text(as_it_is)),
+    row("email.subject",      &[field::SUBJECT],                      text(verbatim)),
     row("email.message_uid",  &[field::MESSAGE_ID],                   text(message_id)),
     row("email.size",         &[field::EMAIL_SIZE],                   text(long)),
     row("src_endpoint.ip",    &[field::SENDER_IP, field::SOURCE_IP],  text(ip)),

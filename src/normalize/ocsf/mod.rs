@@ -9,11 +9,11 @@ mod inventory;
 mod logs;
 mod messages;
 
-use crate::field::{self, Name};
+use crate::field::{self, FieldName};
 pub use classes::Variant;
 pub(super) use messages::NO_THREAT;
 
-use super::convert::{as_it_is, tenant};
+use super::convert::{tenant, verbatim};
 use super::table::{Computed, FieldMapping, Keep, computed, constant, row, text, whole};
 use crate::stream::Stream;
 use convert::original_time;
@@ -139,13 +139,13 @@ const CONTROL_AND_HOST: &[FieldMapping] = &[
 /// What every SIEM record has.
 #[rustfmt::skip]
 const SIEM: &[FieldMapping] = &[
-    row("metadata.event_code",      &[field::TYPE, field::EVENT_TYPE, field::LOG_TYPE_CAPITAL, field::LOG_TYPE],text(as_it_is)),
+    row("metadata.event_code",      &[field::TYPE, field::EVENT_TYPE, field::LOG_TYPE_CAPITAL, field::LOG_TYPE],text(verbatim)),
     row("metadata.original_time",   &[field::TIMESTAMP],    whole(original_time)),
-    row("metadata.correlation_uid", &[field::AGGREGATE_ID], text(as_it_is)),
+    row("metadata.correlation_uid", &[field::AGGREGATE_ID], text(verbatim)),
 ];
 
 /// SIEM fields that OCSF has no place for, though ECS has.
-const UNMAPPED: &[(Name, Keep)] = &[
+const UNMAPPED: &[(FieldName, Keep)] = &[
     (field::ATTACHMENTS, Keep::Json),
     (field::RECIPIENTS, Keep::Json),
     (field::SIZE_ATTACHMENT, Keep::Long),

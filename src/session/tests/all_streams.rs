@@ -89,7 +89,7 @@ fn each_stream_in_turn_can_be_forbidden_while_the_others_complete() {
             FetchKind::Files { event_type, .. } => {
                 format!("type={}&", event_type.replace(' ', "%20"))
             }
-            FetchKind::Feed { feed_type } => feed_type.to_owned(),
+            FetchKind::ThreatFeed { feed_type } => feed_type.to_owned(),
             FetchKind::Campaigns { .. }
             | FetchKind::List { .. }
             | FetchKind::LogFiles
@@ -142,7 +142,7 @@ fn a_page_token_that_expires_in_the_middle_costs_no_record() {
         match row.fetch {
             FetchKind::Files { .. } => host.assert_at_least_once(&upstream),
             FetchKind::Campaigns { .. }
-            | FetchKind::Feed { .. }
+            | FetchKind::ThreatFeed { .. }
             | FetchKind::List { .. }
             | FetchKind::LogFiles
             | FetchKind::Windows(_) => {

@@ -286,7 +286,7 @@ fn hostile(stream: Stream, token: &str, name: &str) -> Answer {
                 r#"{{"value":[{{"url":{url},"size":1}}],"@nextPage":{quoted},"isCaughtUp":false}}"#
             ),
         ),
-        FetchKind::Feed { .. } => {
+        FetchKind::ThreatFeed { .. } => {
             let body = format!(r#"{{"type":"bundle","objects":[{item}]}}"#);
             Answer::with(200, &[("x-mc-threat-feed-next-token", token)], &body)
         }
@@ -344,7 +344,7 @@ proptest! {
         host.limits.max_events = 50;
         for row in STREAMS.iter().filter(|row| row.stream != Stream::Siem) {
             let asked = match row.fetch {
-                FetchKind::Feed { feed_type } => feed_type.to_owned(),
+                FetchKind::ThreatFeed { feed_type } => feed_type.to_owned(),
                 FetchKind::Files { event_type, .. } => {
                     format!("={}&", event_type.replace(' ', "%20"))
                 }

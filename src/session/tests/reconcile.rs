@@ -200,7 +200,7 @@ fn fault(number: usize) -> Answer {
 fn asked(stream: Stream) -> &'static str {
     match stream.row().fetch {
         FetchKind::Files { event_type, .. } => event_type,
-        FetchKind::Feed { feed_type } => feed_type,
+        FetchKind::ThreatFeed { feed_type } => feed_type,
         FetchKind::Campaigns { .. }
         | FetchKind::List { .. }
         | FetchKind::LogFiles

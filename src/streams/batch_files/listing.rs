@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::request::{is_usable, origin, path};
 use crate::stream::Stream;
-use crate::streams::Unusable;
+use crate::streams::InvalidResponse;
 use crate::streams::done_files::FileKey;
 use crate::streams::siem_pages::SiemPage;
 use crate::time::Timestamp;
@@ -66,7 +66,7 @@ impl Listing {
     /// # Errors
     ///
     /// The body is not a page.
-    pub(super) fn read(stream: Stream, body: &[u8]) -> Result<Self, Unusable> {
+    pub(super) fn read(stream: Stream, body: &[u8]) -> Result<Self, InvalidResponse> {
         let page = SiemPage::parse(body)?;
         Ok(Self {
             files: page
@@ -231,11 +231,11 @@ fn hash(text: &str) -> String {
 }
 
 /// The files of a page without those that are done or listed before.
-pub(super) struct Distinct {
+pub(super) struct NewFiles {
     seen: BTreeSet<FileKey>,
 }
 
-impl Distinct {
+impl NewFiles {
     /// Begins with what is done.
     pub(super) fn without(done: impl Iterator<Item = FileKey>) -> Self {
         let mut seen = BTreeSet::new();

@@ -2,14 +2,14 @@
 
 use crate::batch::{Builder, NoticeKind, RecordLine, RecordProcessor};
 use crate::decode::fail;
-use crate::decode::log_files::{Found, LogFileReader};
+use crate::decode::log_files::{LogFileReader, ReadResult};
 use crate::field;
 use crate::response::Head;
 use crate::stream::Stream;
 use crate::streams::Context;
 
 /// Adds a notice when the records are of another account than the settings name.
-pub(super) fn tell_account(
+pub(super) fn add_account_notice(
     stream: Stream,
     record: RecordLine<'_>,
     processor: &mut RecordProcessor,
@@ -34,7 +34,7 @@ pub(super) fn tell_account(
 fn account_in(stream: Stream, text: &str, processor: &mut RecordProcessor) -> Option<String> {
     let record = processor.parser.parse(stream, text).ok()?;
     let account = record.get(field::ACCOUNT_ID)?;
-    (!account.text.is_empty()).then(|| fail::shown(account.text))
+    (!account.text.is_empty()).then(|| fail::sanitize(account.text))
 }
 
 /// Returns the account in the first record of an answer, where it has one.
@@ -45,16 +45,16 @@ pub fn account(head: &Head, body: Vec<u8>, processor: &mut RecordProcessor) -> O
     reader.finish();
     loop {
         match reader.read() {
-            Found::Record(bytes) => {
+            ReadResult::Record(bytes) => {
                 let text = core::str::from_utf8(bytes).ok()?;
                 return account_in(Stream::Siem, text, processor);
             }
-            Found::Broken(_) | Found::End | Found::NeedsInput => return None,
-            Found::File(_)
-            | Found::FileBroken(_)
-            | Found::FileEnd
-            | Found::NotARecord(_)
-            | Found::TooLong(_) => {}
+            ReadResult::Broken(_) | ReadResult::End | ReadResult::NeedsInput => return None,
+            ReadResult::File(_)
+            | ReadResult::FileBroken(_)
+            | ReadResult::FileEnd
+            | ReadResult::NotARecord(_)
+            | ReadResult::TooLong(_) => {}
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::request::Call;
 use crate::response::Head;
 use crate::settings::legacy::FileFormat;
 use crate::stream::Stream;
-use crate::streams::{Context, Unusable};
+use crate::streams::{Context, InvalidResponse};
 
 #[derive(Deserialize)]
 struct Envelope {
@@ -28,11 +28,11 @@ struct Meta {
 
 /// Parses a body that says that there are no more files. Returns the name of an optional member
 /// that cannot be read.
-pub(super) fn read_end(body: &[u8]) -> Result<Option<&'static str>, Unusable> {
+pub(super) fn read_end(body: &[u8]) -> Result<Option<&'static str>, InvalidResponse> {
     let answer: Envelope = serde_json::from_slice(body)
-        .map_err(|_| Unusable("the answer is neither a file nor JSON".to_owned()))?;
+        .map_err(|_| InvalidResponse("the answer is neither a file nor JSON".to_owned()))?;
     if answer.meta.is_last_token == Optional::Read(false) {
-        return Err(Unusable(
+        return Err(InvalidResponse(
             "the answer holds no file and says that there are more".to_owned(),
         ));
     }

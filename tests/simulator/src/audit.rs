@@ -4,11 +4,11 @@ use serde_json::{Value, json};
 
 use crate::answer::Answer;
 use crate::random::Random;
-use crate::records::{PEOPLE, Sketch, ip};
+use crate::records::{LogRecordBuilder, PEOPLE, ip};
 use crate::time::Civil;
 
 /// Generates an audit event.
-pub(crate) fn event(sketch: &mut Sketch) -> Value {
+pub(crate) fn event(sketch: &mut LogRecordBuilder) -> Value {
     let (number, at_ms, traps) = (sketch.number, sketch.at_ms, sketch.traps);
     let random = &mut sketch.random;
     let civil = Civil::new(at_ms);

@@ -38,7 +38,7 @@ impl Auth {
             client_id: or_random(&config.client_id, random.token(24)),
             client_secret: or_random(&config.client_secret, random.token(48)),
             shape: config.fail_shape,
-            life_s: config.token_life_s,
+            life_s: config.token_lifetime_s,
             random,
             tokens: BTreeMap::new(),
         }

@@ -13,7 +13,7 @@ use crate::huge;
 use crate::identity::Identity;
 use crate::line::{self, Added};
 use crate::random::Random;
-use crate::records::{Form, Maker};
+use crate::records::{Form, RecordGenerator};
 
 /// Consecutive records of a feed, spread evenly over some time.
 #[derive(Clone, Copy, Debug)]
@@ -67,7 +67,7 @@ pub(crate) struct BatchFile {
     /// What it consists of.
     pub(crate) plan: Plan,
     /// Generates its records.
-    pub(crate) maker: Maker,
+    pub(crate) maker: RecordGenerator,
     content: OnceLock<Content>,
     /// What its first answer decides for good: whether a fault has put a line into it.
     changed: OnceLock<Option<Changed>>,
@@ -98,7 +98,7 @@ pub(crate) struct Content {
 
 impl BatchFile {
     /// Creates a file that is generated when its content is first asked for.
-    pub(crate) fn new(path: String, plan: Plan, maker: Maker) -> Self {
+    pub(crate) fn new(path: String, plan: Plan, maker: RecordGenerator) -> Self {
         Self {
             path,
             plan,
@@ -191,7 +191,7 @@ pub(crate) fn inflate(file: &[u8]) -> Vec<u8> {
     plain
 }
 
-fn generate(maker: &Maker, plan: &Plan) -> Content {
+fn generate(maker: &RecordGenerator, plan: &Plan) -> Content {
     let stream = maker.event_type.stream();
     let mut random = Random::new(maker.seed, "file", &[maker.event_type.index(), plan.index]);
     let mut plain = Vec::new();

@@ -6,14 +6,14 @@ use serde_json::{Value, json};
 
 use crate::answer::Answer;
 use crate::history::Item;
-use crate::log::{Log, Moment, View, invalid};
+use crate::log::{Log, RequestContext, View, invalid};
 use crate::post::Row;
 
 /// The members that a person's row does not have in an answer: a collector puts them there.
 const OF_CAMPAIGN: [&str; 3] = ["campaignId", "campaignName", "launchDate"];
 
 /// All campaigns, on one page: no paging is documented. With traps one is still to be launched.
-pub(crate) fn list(log: &Log, moment: &Moment<'_>) -> Answer {
+pub(crate) fn list(log: &Log, moment: &RequestContext<'_>) -> Answer {
     let mut campaigns: BTreeMap<&str, Value> = BTreeMap::new();
     for item in log.items().iter().filter(|item| !item.gone) {
         let Some(id) = campaign_of(item) else {
@@ -50,7 +50,7 @@ pub(crate) fn list(log: &Log, moment: &Moment<'_>) -> Answer {
 }
 
 /// A page of the people of one campaign.
-pub(crate) fn people(log: &mut Log, row: &Row, body: &[u8], moment: &Moment<'_>) -> Answer {
+pub(crate) fn people(log: &mut Log, row: &Row, body: &[u8], moment: &RequestContext<'_>) -> Answer {
     let asked: Value = serde_json::from_slice(body).unwrap_or_default();
     let id = asked.pointer("/data/0/id").and_then(Value::as_str);
     let is_asked = |item: &Item| id.is_some() && campaign_of(item) == id;

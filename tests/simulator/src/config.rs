@@ -40,13 +40,13 @@ pub struct Config {
     /// The length of that window.
     pub general_quota_window_ms: u64,
     /// How long an access token is good.
-    pub token_life_s: u64,
+    pub token_lifetime_s: u64,
     /// How many items a page of a POST log has at most.
     pub page_records_max: u32,
     /// How long a page token of a POST log is good.
-    pub page_token_life_ms: u64,
+    pub page_token_lifetime_ms: u64,
     /// How long a link to a file is good.
-    pub link_life_ms: u64,
+    pub link_lifetime_ms: u64,
     /// How long a receipt or process record is on average.
     pub record_bytes: u32,
     /// The streams that the application may read, as in `siem.receipt`; all when not given.
@@ -61,7 +61,7 @@ pub struct Config {
     /// with another `_offset` and another order of keys.
     pub repeated_records: u32,
     /// Whether the odd shapes occur that the API is known for; otherwise all records are plain.
-    pub traps: bool,
+    pub quirks: bool,
     /// Maximum number of faults per file, not counting faults of its page.
     pub faults_per_file_max: u64,
     /// The receipt stream has one more file, that inflates to this size.
@@ -112,17 +112,17 @@ impl Default for Config {
             events_quota_window_ms: 3_600_000,
             general_quota_calls: 800,
             general_quota_window_ms: 5000,
-            token_life_s: 1799,
+            token_lifetime_s: 1799,
             page_records_max: 500,
-            page_token_life_ms: 600_000,
-            link_life_ms: 900_000,
+            page_token_lifetime_ms: 600_000,
+            link_lifetime_ms: 900_000,
             record_bytes: 820,
             permissions: None,
             refusal: Refusal::Forbidden,
             malformed_per_mille: 0,
             duplicates: true,
             repeated_records: 0,
-            traps: true,
+            quirks: true,
             faults_per_file_max: u64::MAX,
             huge_file_mib: None,
             gzip_level: 6,

@@ -8,20 +8,20 @@ use serde_json::{Map, Value, json};
 use crate::answer::Answer;
 use crate::batch_file::Span;
 use crate::fault::{Effect, page_token_refused};
-use crate::feed::OtherForm;
+use crate::feed::RewrittenRecord;
 use crate::history::identity_of;
 use crate::identity::is_transport;
 use crate::request::Request;
-use crate::siem::{Feed, bad_parameter};
+use crate::siem::{FileList, bad_parameter};
 use crate::time::{DAY_MS, parse_date_time};
 
 /// Answers a request for a page of events.
 pub(crate) fn answer(
-    feed: &Feed,
+    feed: &FileList,
     request: &Request,
     (now_ms, traps): (i64, bool),
     effect: Option<&Effect>,
-) -> (Answer, Vec<OtherForm>) {
+) -> (Answer, Vec<RewrittenRecord>) {
     let refused = |answer| (answer, Vec::new());
     let size = match request.parameter("pageSize").map(str::parse::<usize>) {
         None => PAGE_EVENTS_MAX,
@@ -76,12 +76,12 @@ pub(crate) fn answer(
 #[derive(Default)]
 struct Page {
     events: Vec<Value>,
-    forms: Vec<OtherForm>,
+    forms: Vec<RewrittenRecord>,
 }
 
 impl Page {
     /// Adds a record, in the words of this endpoint, unless it is older.
-    fn add(&mut self, feed: &Feed, number: u64, span: &Span, since_ms: i64) {
+    fn add(&mut self, feed: &FileList, number: u64, span: &Span, since_ms: i64) {
         let record = feed.maker.record(number, span);
         let time_ms = record.value("timestamp").and_then(Value::as_i64);
         if time_ms.is_some_and(|time_ms| time_ms < since_ms) {
@@ -105,7 +105,7 @@ impl Page {
 }
 
 /// Returns every record of a feed, by number and file; except those of huge files.
-fn all(feed: &Feed) -> Vec<(u64, Span)> {
+fn all(feed: &FileList) -> Vec<(u64, Span)> {
     let spans = feed.files.iter().map(|file| file.plan.span);
     spans
         .flat_map(|span| (span.first..span.end()).map(move |number| (number, span)))

@@ -224,7 +224,7 @@ impl Effect {
     }
 
     /// Returns whether the effect keeps a file from being sent whole.
-    pub(crate) fn spoils_file(&self) -> bool {
+    pub(crate) fn truncates_file(&self) -> bool {
         matches!(
             self,
             Self::EmptyFile | Self::NotGzip | Self::TruncatedGzip | Self::WrongChecksum
@@ -299,12 +299,12 @@ impl Faults {
     }
 
     /// Returns how many requests each fault has struck, in the order of scripting.
-    pub(crate) fn strikes(&self) -> Vec<u64> {
+    pub(crate) fn applies(&self) -> Vec<u64> {
         self.armed.iter().map(|armed| armed.struck).collect()
     }
 
     /// Counts a request and returns the effect of the first fault that applies.
-    pub(crate) fn strike(&mut self, target: Target<'_>) -> Option<Effect> {
+    pub(crate) fn apply_next(&mut self, target: Target<'_>) -> Option<Effect> {
         let mut effect = None;
         for armed in &mut self.armed {
             if !target.is_hit_by(&armed.fault) {
@@ -400,7 +400,7 @@ pub(crate) fn on_page(effect: &Effect, page: &mut Page) {
         page.next = Some(page.this);
         page.caught_up = false;
     } else if let Effect::ExpiredLinks = effect {
-        page.link_life_ms = -1000;
+        page.link_lifetime_ms = -1000;
     } else if let Effect::FilesListedTwice = effect {
         page.files = page
             .files

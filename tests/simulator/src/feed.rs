@@ -8,20 +8,20 @@ use crate::answer::Answer;
 use crate::fault::{Effect, page_token_refused};
 use crate::history::{Item, identity_of};
 use crate::identity::Identity;
-use crate::log::{Log, Moment};
+use crate::log::{Log, RequestContext};
 use crate::time::{Civil, DAY_MS, parse_date_time};
 use crate::zip;
 
 /// A record that is sent in another form: the identity of that form, and the original identity.
-pub(crate) type OtherForm = (Identity, Identity);
+pub(crate) type RewrittenRecord = (Identity, Identity);
 
 /// Answers a request for the next file.
 pub(crate) fn answer(
     log: &mut Log,
     stream: &str,
     body: &[u8],
-    moment: &Moment<'_>,
-) -> (Answer, Vec<OtherForm>) {
+    moment: &RequestContext<'_>,
+) -> (Answer, Vec<RewrittenRecord>) {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     let asked = body.pointer("/data/0").cloned().unwrap_or_default();
     let mut items = log.by_arrival();
@@ -124,7 +124,7 @@ fn csv(file: &[&Item]) -> String {
 }
 
 /// Returns the rows of a file as the records that a reader makes of them.
-fn forms(stream: &str, file: &[&Item]) -> Vec<OtherForm> {
+fn forms(stream: &str, file: &[&Item]) -> Vec<RewrittenRecord> {
     let form = |item: &&Item| {
         let row: serde_json::Map<String, Value> = COLUMNS
             .iter()

@@ -3,7 +3,7 @@
 use crate::identity::{Identity, of_canonical, write_canonical};
 use crate::post::Row;
 use crate::random::Random;
-use crate::records::{Sketch, remediation};
+use crate::records::{LogRecordBuilder, remediation};
 
 use serde_json::Value;
 
@@ -56,7 +56,7 @@ pub(crate) fn spread(
 /// Returns the item of that number.
 pub(crate) fn item(row: &'static Row, (seed, traps): (u64, bool), number: u64, at_ms: i64) -> Item {
     let at_ms = at_ms.div_euclid(1000) * 1000;
-    let mut sketch = Sketch {
+    let mut sketch = LogRecordBuilder {
         random: Random::new(seed, row.stream, &[number]),
         number,
         at_ms,

@@ -7,7 +7,7 @@ use flate2::write::GzEncoder;
 
 use crate::batch_file::{Content, Plan, Span};
 use crate::identity::of_canonical;
-use crate::records::{Form, Maker};
+use crate::records::{Form, RecordGenerator};
 
 /// A line and its canonical form, both cut where the number of the record goes.
 struct Template {
@@ -16,7 +16,7 @@ struct Template {
 }
 
 /// Generates records, each with another `processingId`, until there are so many MiB of them.
-pub(crate) fn generate(maker: &Maker, plan: &Plan, mib: u32) -> Content {
+pub(crate) fn generate(maker: &RecordGenerator, plan: &Plan, mib: u32) -> Content {
     let stream = maker.event_type.stream();
     let templates: Vec<Template> = (0..TEMPLATES)
         .filter_map(|index| template(maker, &plan.span, index))
@@ -54,7 +54,7 @@ pub(crate) fn generate(maker: &Maker, plan: &Plan, mib: u32) -> Content {
     }
 }
 
-fn template(maker: &Maker, span: &Span, index: u64) -> Option<Template> {
+fn template(maker: &RecordGenerator, span: &Span, index: u64) -> Option<Template> {
     let mut record = maker.record(span.first + index, span);
     record.put("processingId", MARK);
     let mut line = Vec::new();

@@ -80,7 +80,7 @@ impl Ledger {
     }
 
     /// Returns the delivered identities that never existed.
-    pub fn invented<I>(&self, stream: &str, delivered: I) -> BTreeSet<String>
+    pub fn unexpected<I>(&self, stream: &str, delivered: I) -> BTreeSet<String>
     where
         I: IntoIterator,
         I::Item: AsRef<str>,

@@ -19,11 +19,11 @@ pub(crate) struct Log {
 
 /// The state of the tenant at the time of a request.
 #[derive(Debug)]
-pub(crate) struct Moment<'a> {
+pub(crate) struct RequestContext<'a> {
     pub(crate) now_ms: i64,
     pub(crate) traps: bool,
     pub(crate) page_records_max: usize,
-    pub(crate) page_token_life_ms: i64,
+    pub(crate) page_token_lifetime_ms: i64,
     pub(crate) effect: Option<&'a Effect>,
 }
 
@@ -82,7 +82,7 @@ impl Log {
 
     /// Answers a request for a page. With traps, some windows end in an empty page with a `next`
     /// that leads nowhere.
-    pub(crate) fn answer(&mut self, row: &Row, body: &[u8], moment: &Moment<'_>) -> Answer {
+    pub(crate) fn answer(&mut self, row: &Row, body: &[u8], moment: &RequestContext<'_>) -> Answer {
         let all = View {
             is_asked: &|_| true,
             show: &Value::clone,
@@ -95,7 +95,7 @@ impl Log {
         &mut self,
         row: &Row,
         body: &[u8],
-        moment: &Moment<'_>,
+        moment: &RequestContext<'_>,
         view: &View<'_>,
     ) -> Answer {
         let query = match Query::parse(row, body, moment) {
@@ -145,7 +145,7 @@ impl Log {
 }
 
 impl Query {
-    fn parse(row: &Row, body: &[u8], moment: &Moment<'_>) -> Result<Self, Answer> {
+    fn parse(row: &Row, body: &[u8], moment: &RequestContext<'_>) -> Result<Self, Answer> {
         let body: Value = serde_json::from_slice(body).map_err(|_| invalid("body"))?;
         let data = body
             .get("data")
@@ -186,7 +186,7 @@ impl Query {
     }
 
     /// Returns the token of the page behind this one, of so many items.
-    fn next(&self, items: usize, total: usize, moment: &Moment<'_>) -> Option<String> {
+    fn next(&self, items: usize, total: usize, moment: &RequestContext<'_>) -> Option<String> {
         let (from, to) = (bits(self.from_ms), bits(self.to_ms));
         let bogus_end = moment.traps && Random::new(0, "end", &[from, to]).chance(500);
         let behind = match moment.effect {
@@ -228,11 +228,11 @@ fn token(offset: usize, now_ms: i64) -> String {
 }
 
 /// Returns what a token stands for, while it is good.
-fn offset(token: &str, moment: &Moment<'_>) -> Option<usize> {
+fn offset(token: &str, moment: &RequestContext<'_>) -> Option<usize> {
     let text = String::from_utf8(STANDARD.decode(token).ok()?).ok()?;
     let (offset, at_ms) = text.strip_prefix("after=")?.split_once("&at=")?;
     let at_ms: i64 = at_ms.parse().ok()?;
-    let good = moment.now_ms < at_ms.saturating_add(moment.page_token_life_ms);
+    let good = moment.now_ms < at_ms.saturating_add(moment.page_token_lifetime_ms);
     offset.parse().ok().filter(|_| good)
 }
 

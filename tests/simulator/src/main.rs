@@ -5,7 +5,7 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use mimecast_simulator::{Config, EventType, Generate, Simulator, specimens, streams};
+use mimecast_simulator::{Config, EventType, Generate, Simulator, sample_records, streams};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
@@ -42,7 +42,7 @@ fn write_records(config: &Config, to: &Path, count: u32) -> io::Result<()> {
     for stream in streams {
         let file = std::fs::File::create(to.join(format!("{stream}.ndjson")))?;
         let mut file = io::BufWriter::new(file);
-        for record in specimens(config, stream, each) {
+        for record in sample_records(config, stream, each) {
             writeln!(file, "{record}")?;
         }
         file.flush()?;
@@ -107,7 +107,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<(Config, Records
             "--log-records" => config.log_records = number(&flag, &value()?)?,
             "--malformed-per-mille" => config.malformed_per_mille = number(&flag, &value()?)?,
             "--no-duplicates" => config.duplicates = false,
-            "--no-traps" => config.traps = false,
+            "--no-traps" => config.quirks = false,
             "--now-ms" => config.now_ms = Some(number(&flag, &value()?)?),
             "--page-records-max" => config.page_records_max = number(&flag, &value()?)?,
             "--pages" => config.pages = number(&flag, &value()?)?,

@@ -47,7 +47,7 @@ impl Permissions {
     }
 
     /// Returns the answer for a stream that may not be read.
-    pub(crate) fn refuse(&self, stream: &str, shape: FailShape) -> Option<Answer> {
+    pub(crate) fn check(&self, stream: &str, shape: FailShape) -> Option<Answer> {
         self.refused
             .get(stream)
             .map(|refusal| refusal.answer(shape))

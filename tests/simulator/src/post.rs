@@ -3,7 +3,9 @@
 use serde_json::Value;
 
 use crate::audit;
-use crate::records::{Sketch, archive, gateway, intel, protection, remediation, training};
+use crate::records::{
+    LogRecordBuilder, archive, gateway, intel, protection, remediation, training,
+};
 
 /// What is known about one endpoint.
 #[derive(Debug)]
@@ -23,7 +25,7 @@ pub(crate) struct Row {
     /// How many items a page has when the request does not say.
     pub(crate) page_size_default: usize,
     /// Makes a record.
-    pub(crate) make: fn(&mut Sketch) -> Value,
+    pub(crate) make: fn(&mut LogRecordBuilder) -> Value,
 }
 
 /// What an endpoint hands out.
@@ -76,7 +78,7 @@ const fn log(
     path: &'static str,
     window: (&'static str, &'static str),
     place: Place,
-    make: fn(&mut Sketch) -> Value,
+    make: fn(&mut LogRecordBuilder) -> Value,
 ) -> Row {
     Row {
         stream,
@@ -102,7 +104,7 @@ const fn undated(
     stream: &'static str,
     path: &'static str,
     place: Place,
-    make: fn(&mut Sketch) -> Value,
+    make: fn(&mut LogRecordBuilder) -> Value,
 ) -> Row {
     Row {
         window: None,

@@ -70,7 +70,7 @@ async fn respond(
             .body
             .windows(8)
             .any(|window| window == b"\"token\":" || window == b"eToken\":");
-    let effect = world.faults().strike(Target {
+    let effect = world.faults().apply_next(Target {
         endpoint,
         stream: &stream,
         has_page_token,
@@ -195,7 +195,7 @@ async fn batch(world: &Arc<World>, request: &Request, effect: Option<Effect>) ->
         .parameter("pageSize")
         .and_then(|size| size.parse().ok());
     page.list_twice(&world.config, size_asked);
-    page.suffer(effect.as_ref());
+    page.apply_effect(effect.as_ref());
     let world = Arc::clone(world);
     blocking(move || page.answer(&world.bucket, now_ms)).await
 }
@@ -207,7 +207,7 @@ fn single_events(world: &World, request: &Request, effect: Option<&Effect>) -> A
     if let Some(answer) = refused(world, event_type.stream()) {
         return answer;
     }
-    let (now_ms, traps) = (world.clock.now_ms(), world.config.traps);
+    let (now_ms, traps) = (world.clock.now_ms(), world.config.quirks);
     let answer = match world.feeds().get(&event_type) {
         Some(feed) => events::answer(feed, request, (now_ms, traps), effect),
         None => (siem::bad_parameter("types"), Vec::new()),
@@ -260,7 +260,7 @@ async fn storage_answer(
             None => whole,
         };
         let mut answer = Answer::new(200, bytes).with("content-type", "application/gzip");
-        let spoiled = effect.as_ref().is_some_and(Effect::spoils_file);
+        let spoiled = effect.as_ref().is_some_and(Effect::truncates_file);
         answer.file = (!spoiled).then(|| Arc::clone(&file));
         answer
     })
@@ -277,7 +277,7 @@ async fn blocking(work: impl FnOnce() -> Answer + Send + 'static) -> Answer {
 
 /// Returns the answer for a stream that may not be read.
 fn refused(world: &World, stream: &str) -> Option<Answer> {
-    world.permissions().refuse(stream, world.config.fail_shape)
+    world.permissions().check(stream, world.config.fail_shape)
 }
 
 fn missing(world: &World) -> Answer {

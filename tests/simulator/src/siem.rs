@@ -12,16 +12,16 @@ use crate::config::Config;
 use crate::event_type::EventType;
 use crate::fault::{Effect, FailShape, fail_body, on_page, page_token_refused};
 use crate::random::Random;
-use crate::records::Maker;
+use crate::records::RecordGenerator;
 use crate::request::Request;
 use crate::storage::Bucket;
 use crate::time::{Civil, DAY_MS, parse_date};
 
 /// The files of one event type, oldest first.
 #[derive(Debug)]
-pub(crate) struct Feed {
+pub(crate) struct FileList {
     pub(crate) files: Vec<Arc<BatchFile>>,
-    pub(crate) maker: Maker,
+    pub(crate) maker: RecordGenerator,
     first_token: u64,
     next_record: u64,
 }
@@ -38,11 +38,11 @@ pub(crate) struct Page {
     /// Whether there is no more now.
     pub(crate) caught_up: bool,
     /// How long the links are good.
-    pub(crate) link_life_ms: i64,
+    pub(crate) link_lifetime_ms: i64,
     first_token: u64,
 }
 
-impl Feed {
+impl FileList {
     /// Creates the feed at the start.
     pub(crate) fn new(config: &Config, event_type: EventType, now_ms: i64) -> Self {
         let mut random = Random::new(config.seed, "feed", &[event_type.index()]);
@@ -161,7 +161,7 @@ impl Feed {
             this,
             next: Some(next),
             caught_up: next >= end,
-            link_life_ms: i64::try_from(config.link_life_ms).unwrap_or(i64::MAX),
+            link_lifetime_ms: i64::try_from(config.link_lifetime_ms).unwrap_or(i64::MAX),
             first_token: self.first_token,
         })
     }
@@ -196,7 +196,7 @@ impl Page {
 
     /// Returns the page as the endpoint writes it. Generates the files that are listed.
     pub(crate) fn answer(&self, bucket: &Bucket, now_ms: i64) -> Answer {
-        let expiry_ms = now_ms.saturating_add(self.link_life_ms);
+        let expiry_ms = now_ms.saturating_add(self.link_lifetime_ms);
         let expiry = Civil::new(expiry_ms).iso_ms();
         let mut urls: Vec<(&str, String)> = Vec::new();
         let mut value = Vec::new();
@@ -230,7 +230,7 @@ impl Page {
     }
 
     /// Applies the effect of a fault.
-    pub(crate) fn suffer(&mut self, effect: Option<&Effect>) {
+    pub(crate) fn apply_effect(&mut self, effect: Option<&Effect>) {
         if let Some(effect) = effect {
             on_page(effect, self);
         }
@@ -238,12 +238,12 @@ impl Page {
 }
 
 /// Returns what makes the records of an event type.
-pub(crate) fn maker(config: &Config, event_type: EventType) -> Maker {
+pub(crate) fn maker(config: &Config, event_type: EventType) -> RecordGenerator {
     let account = Random::new(config.seed, "account", &[]).below(90) + 10;
-    Maker {
+    RecordGenerator {
         seed: config.seed,
         event_type,
-        traps: config.traps,
+        traps: config.quirks,
         record_bytes: config.record_bytes,
         account_id: format!("CSIM{account}"),
     }

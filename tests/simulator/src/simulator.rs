@@ -110,7 +110,7 @@ impl Simulator {
     /// order of scripting.
     #[must_use]
     pub fn strikes(&self) -> Vec<u64> {
-        self.world.faults().strikes()
+        self.world.faults().applies()
     }
 
     /// Ends every scripted fault.

@@ -10,16 +10,16 @@ use crate::config::Config;
 use crate::counters::Counters;
 use crate::event_type::EventType;
 use crate::fault::{Effect, Faults};
-use crate::feed::OtherForm;
+use crate::feed::RewrittenRecord;
 use crate::history;
 use crate::identity::Identity;
 use crate::ledger::Ledger;
 use crate::line::Added;
-use crate::log::{Log, Moment};
+use crate::log::{Log, RequestContext};
 use crate::permissions::{Permissions, Refusal};
 use crate::post;
 use crate::random::Random;
-use crate::siem::Feed;
+use crate::siem::FileList;
 use crate::storage::Bucket;
 use crate::time::Clock;
 
@@ -37,7 +37,7 @@ pub(crate) struct World {
     events_quota: Mutex<Quota>,
     general_quota: Mutex<Quota>,
     faults: Mutex<Faults>,
-    feeds: Mutex<BTreeMap<EventType, Feed>>,
+    feeds: Mutex<BTreeMap<EventType, FileList>>,
     logs: Mutex<BTreeMap<&'static str, Log>>,
     /// How many records of each log there were ever.
     made: Mutex<BTreeMap<&'static str, u64>>,
@@ -57,7 +57,7 @@ impl World {
         let now_ms = clock.start_ms();
         let feeds = EventType::ALL
             .iter()
-            .map(|event_type| (*event_type, Feed::new(&config, *event_type, now_ms)));
+            .map(|event_type| (*event_type, FileList::new(&config, *event_type, now_ms)));
         let feeds = feeds.collect();
         let known = EventType::ALL.iter().map(|event_type| event_type.stream());
         let known = known.chain(post::ROWS.iter().map(|row| row.stream));
@@ -109,7 +109,7 @@ impl World {
         lock(&self.faults)
     }
 
-    pub(crate) fn feeds(&self) -> MutexGuard<'_, BTreeMap<EventType, Feed>> {
+    pub(crate) fn feeds(&self) -> MutexGuard<'_, BTreeMap<EventType, FileList>> {
         lock(&self.feeds)
     }
 
@@ -118,13 +118,13 @@ impl World {
     }
 
     /// Returns what is true of a request to a POST endpoint now.
-    pub(crate) fn moment<'a>(&self, effect: Option<&'a Effect>) -> Moment<'a> {
-        let life_ms = i64::try_from(self.config.page_token_life_ms);
-        Moment {
+    pub(crate) fn moment<'a>(&self, effect: Option<&'a Effect>) -> RequestContext<'a> {
+        let life_ms = i64::try_from(self.config.page_token_lifetime_ms);
+        RequestContext {
             now_ms: self.clock.now_ms(),
-            traps: self.config.traps,
+            traps: self.config.quirks,
             page_records_max: usize::try_from(self.config.page_records_max).unwrap_or(usize::MAX),
-            page_token_life_ms: life_ms.unwrap_or(i64::MAX),
+            page_token_lifetime_ms: life_ms.unwrap_or(i64::MAX),
             effect,
         }
     }
@@ -139,7 +139,7 @@ impl World {
     }
 
     /// Notes records that go out in other words.
-    pub(crate) fn note_forms(&self, stream: &'static str, forms: Vec<OtherForm>) {
+    pub(crate) fn note_forms(&self, stream: &'static str, forms: Vec<RewrittenRecord>) {
         let mut known = lock(&self.other_forms);
         for (form, original) in forms {
             known.entry((stream, form)).or_insert((original, 0)).1 += 1;
@@ -196,7 +196,7 @@ impl World {
             *made += u64::from(count);
             first
         };
-        let from = (self.config.seed, self.config.traps);
+        let from = (self.config.seed, self.config.quirks);
         let numbers = first..first + u64::from(count);
         let items = numbers.map(|number| history::item(row, from, number, at_ms));
         self.logs().entry(row.stream).or_default().add(items);
@@ -285,7 +285,7 @@ fn first_logs(
         let mut log = Log::default();
         log.add(history::spread(
             row,
-            (config.seed, config.traps),
+            (config.seed, config.quirks),
             count,
             window,
         ));

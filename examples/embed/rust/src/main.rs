@@ -19,7 +19,7 @@ use source_common::exit::Failure;
 use source_common::secret::Secret;
 use source_runtime::allow_list::AllowSetting;
 use source_runtime::bindings::RejectedRecord;
-use source_runtime::deliver::{EventSink, StoreRejectedError};
+use source_runtime::event_sink::{EventSink, StoreRejectedError};
 use source_runtime::shutdown;
 use source_runtime::source::{
     ComponentLocation, Components, MEMORY_BYTES_MAX_DEFAULT, NetworkAccess, Source, SourceOptions,
@@ -81,8 +81,8 @@ async fn run() -> Result<SourceExit, Failure> {
     let (_stopper, shutdown) = shutdown::channel();
     let source_loop = SourceLoop {
         source: Arc::new(Source::new(&component, options, NetworkAccess::Online)?),
-        record: state.load("embedded")?,
-        state: Arc::new(state),
+        source_state: state.load("embedded")?,
+        state_dir: Arc::new(state),
         sink: Arc::new(Print),
         once: true,
         wake: Arc::default(),

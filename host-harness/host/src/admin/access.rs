@@ -7,18 +7,18 @@ use std::sync::Arc;
 
 use axum::http::header::{AUTHORIZATION, HOST};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
-use source_common::stored_secret::StoredSecret;
+use source_common::reloadable_secret::ReloadableSecret;
 use subtle::ConstantTimeEq;
 
-use super::answer::Refusal;
 use super::page::ASSETS;
+use super::response::ApiError;
 
 /// Paths that need neither a token nor a known `Host`, for supervisors and load balancers.
 pub(super) const PROBES: [&str; 2] = ["/livez", "/readyz"];
 
 /// The kind of a request, as far as access rules distinguish it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Kind {
+enum RequestKind {
     Probe,
     /// A static file of the status page; contains no data.
     Asset,
@@ -31,7 +31,7 @@ enum Kind {
 pub(super) struct Access {
     /// Whether the server is reachable from this machine only.
     pub(super) is_loopback: bool,
-    pub(super) token: Option<Arc<StoredSecret>>,
+    pub(super) token: Option<Arc<ReloadableSecret>>,
     /// Accepted host names, in lower case.
     pub(super) hosts: Vec<String>,
 }
@@ -43,20 +43,20 @@ impl Access {
         method: &Method,
         uri: &Uri,
         headers: &HeaderMap,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), ApiError> {
         let kind = kind(method, uri.path());
-        if kind == Kind::Probe {
+        if kind == RequestKind::Probe {
             return Ok(());
         }
         self.check_host(uri, headers)?;
         match kind {
-            Kind::Probe | Kind::Asset => Ok(()),
-            Kind::Read if self.is_loopback => Ok(()),
-            Kind::Read | Kind::Change => self.check_token(headers),
+            RequestKind::Probe | RequestKind::Asset => Ok(()),
+            RequestKind::Read if self.is_loopback => Ok(()),
+            RequestKind::Read | RequestKind::Change => self.check_token(headers),
         }
     }
 
-    fn check_host(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
+    fn check_host(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), ApiError> {
         let mut named = headers.get_all(HOST).iter();
         let (host, another) = (named.next(), named.next());
         let authority = match (uri.authority(), host, another) {
@@ -65,7 +65,7 @@ impl Access {
             (None, host, None) => host.and_then(|host| host.to_str().ok()),
         };
         let host = authority.and_then(host_name).ok_or_else(|| {
-            Refusal::new(
+            ApiError::new(
                 StatusCode::BAD_REQUEST,
                 "send one header `Host` with a host name",
             )
@@ -73,7 +73,7 @@ impl Access {
         if self.allows_host(&host) {
             return Ok(());
         }
-        Err(Refusal::new(
+        Err(ApiError::new(
             StatusCode::MISDIRECTED_REQUEST,
             format!(
                 "{host:?} is no name of this server; write it into [admin] hosts, or use the IP \
@@ -88,15 +88,15 @@ impl Access {
             || self.hosts.iter().any(|it| it == host)
     }
 
-    fn check_token(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+    fn check_token(&self, headers: &HeaderMap) -> Result<(), ApiError> {
         let Some(token) = &self.token else {
-            return Err(Refusal::new(
+            return Err(ApiError::new(
                 StatusCode::FORBIDDEN,
                 "nothing can be changed without a token; write token = { file = \"admin.token\" } \
                  into [admin] and start the host again",
             ));
         };
-        let unauthorized = |message: &str| Refusal::new(StatusCode::UNAUTHORIZED, message);
+        let unauthorized = |message: &str| ApiError::new(StatusCode::UNAUTHORIZED, message);
         let presented = headers.get(AUTHORIZATION);
         let presented = presented.ok_or_else(|| {
             unauthorized("send the header `Authorization: Bearer` with the token")
@@ -116,14 +116,14 @@ impl Access {
     }
 }
 
-fn kind(method: &Method, path: &str) -> Kind {
+fn kind(method: &Method, path: &str) -> RequestKind {
     let reads = method == Method::GET || method == Method::HEAD;
     let is_asset = || ASSETS.iter().any(|(own, _, _)| *own == path);
     match path {
-        _ if PROBES.contains(&path) => Kind::Probe,
-        _ if !reads => Kind::Change,
-        _ if is_asset() => Kind::Asset,
-        _ => Kind::Read,
+        _ if PROBES.contains(&path) => RequestKind::Probe,
+        _ if !reads => RequestKind::Change,
+        _ if is_asset() => RequestKind::Asset,
+        _ => RequestKind::Read,
     }
 }
 
@@ -155,7 +155,8 @@ mod tests {
     fn access(is_loopback: bool, token: Option<&str>) -> Access {
         Access {
             is_loopback,
-            token: token.map(|token| Arc::new(StoredSecret::fixed(Secret::new(token.to_owned())))),
+            token: token
+                .map(|token| Arc::new(ReloadableSecret::fixed(Secret::new(token.to_owned())))),
             hosts: vec!["siem.example.com".to_owned()],
         }
     }

@@ -28,13 +28,13 @@ use tokio::time::timeout;
 use tracing::info;
 
 use super::access::Access;
-use super::answer::{Refusal, done, explain_method, json_answer, with_type};
 use super::control::Control;
 use super::form::form;
 use super::history::History;
 use super::metrics::{Format, Metrics};
 use super::page;
 use super::probes::{self, StoreProbe};
+use super::response::{ApiError, explain_method, json_answer, no_content, with_type};
 use super::server::AdminHost;
 use crate::description::{schema, to_json};
 use crate::registry::Registry;
@@ -74,7 +74,7 @@ pub(super) struct Shared {
 }
 
 type App = State<Arc<Shared>>;
-type Answer = Result<Response, Refusal>;
+type ApiResult = Result<Response, ApiError>;
 
 impl Shared {
     pub(super) fn new(access: Access, host: AdminHost, metrics: Arc<Metrics>) -> Self {
@@ -93,10 +93,10 @@ impl Shared {
         }
     }
 
-    fn control(&self) -> Result<&dyn Control, Refusal> {
+    fn control(&self) -> Result<&dyn Control, ApiError> {
         self.control.as_deref().ok_or_else(|| {
             let message = "this run takes no changes; change the settings file and start it again";
-            Refusal::new(StatusCode::CONFLICT, message)
+            ApiError::new(StatusCode::CONFLICT, message)
         })
     }
 
@@ -108,7 +108,7 @@ impl Shared {
     pub(super) async fn with_report<T: Send + 'static>(
         &self,
         make: impl FnOnce(HostReport, SystemTime) -> T + Send + 'static,
-    ) -> Result<T, Refusal> {
+    ) -> Result<T, ApiError> {
         let failed = || failed("the report could not be made; the log of the host says why");
         let _permit = self.reports.acquire().await.map_err(|_| failed())?;
         let registry = self.registry.clone();
@@ -148,7 +148,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
     let outer = from_fn_with_state(Arc::clone(&shared), guard);
     router
         .fallback(|| async {
-            Refusal::not_found(
+            ApiError::not_found(
                 "there is no such path; the status page is at /, the API below /api/v1",
             )
         })
@@ -218,7 +218,7 @@ async fn ready(State(shared): App) -> Response {
     probes::ready(shared.registry.is_ready(), &shared.store).await
 }
 
-async fn metrics(State(shared): App, headers: HeaderMap) -> Answer {
+async fn metrics(State(shared): App, headers: HeaderMap) -> ApiResult {
     let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
     let format = Format::accepted(accept.unwrap_or_default());
     let metrics = Arc::clone(&shared.metrics);
@@ -227,19 +227,19 @@ async fn metrics(State(shared): App, headers: HeaderMap) -> Answer {
         .await?
         .map_err(|error| {
             let message = format!("the metrics cannot be written: {error}; report this");
-            Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, message)
+            ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, message)
         })?;
     let content_type = HeaderValue::from_static(format.content_type());
     Ok(with_type(StatusCode::OK, content_type, text))
 }
 
-async fn status(State(shared): App) -> Answer {
+async fn status(State(shared): App) -> ApiResult {
     shared.with_report(|report, _| json_answer(&report)).await
 }
 
 /// The query of the source list: filter and pagination.
 #[derive(Debug, Default)]
-struct Selection {
+struct SourceQuery {
     /// Part of the name, case-insensitive.
     search: String,
     /// Name of a state.
@@ -248,7 +248,7 @@ struct Selection {
     offset: usize,
 }
 
-impl Selection {
+impl SourceQuery {
     fn parse(query: &str) -> Result<Self, String> {
         let mut selection = Self::default();
         for (key, value) in form_urlencoded::parse(query.as_bytes()) {
@@ -272,12 +272,12 @@ impl Selection {
     }
 }
 
-async fn sources(State(shared): App, RawQuery(query): RawQuery) -> Answer {
-    let bad = |reason: String| Refusal::new(StatusCode::BAD_REQUEST, reason);
-    let selection = Selection::parse(query.as_deref().unwrap_or_default()).map_err(bad)?;
+async fn sources(State(shared): App, RawQuery(query): RawQuery) -> ApiResult {
+    let bad = |reason: String| ApiError::new(StatusCode::BAD_REQUEST, reason);
+    let selection = SourceQuery::parse(query.as_deref().unwrap_or_default()).map_err(bad)?;
     let states = store::State::ALL;
-    if !selection.state.is_empty() && !states.iter().any(|it| it.word() == selection.state) {
-        let words: Vec<_> = states.iter().map(|it| it.word()).collect();
+    if !selection.state.is_empty() && !states.iter().any(|it| it.name() == selection.state) {
+        let words: Vec<_> = states.iter().map(|it| it.name()).collect();
         let reason = format!(
             "state {:?} is none of: {}",
             selection.state,
@@ -291,7 +291,7 @@ async fn sources(State(shared): App, RawQuery(query): RawQuery) -> Answer {
 }
 
 /// Returns one page of rows, with the counts of all matching sources.
-fn select(report: HostReport, selection: &Selection, now: SystemTime) -> Value {
+fn select(report: HostReport, selection: &SourceQuery, now: SystemTime) -> Value {
     let search = selection.search.to_lowercase();
     let limit = selection.limit.unwrap_or(ROWS_DEFAULT).min(ROWS_MAX);
     let mut states: BTreeMap<&'static str, usize> = BTreeMap::new();
@@ -301,7 +301,7 @@ fn select(report: HostReport, selection: &Selection, now: SystemTime) -> Value {
         if !source.source.to_lowercase().contains(&search) {
             continue;
         }
-        let word = source.state.word();
+        let word = source.state.name();
         let count = states.entry(word).or_default();
         *count = count.saturating_add(1);
         if !selection.state.is_empty() && selection.state != word {
@@ -345,23 +345,23 @@ fn row(mut source: SourceReport) -> Value {
     row
 }
 
-async fn source(State(shared): App, Path(name): Path<String>) -> Answer {
+async fn source(State(shared): App, Path(name): Path<String>) -> ApiResult {
     let report = shared.registry.source(&name, SystemTime::now());
     report
         .map(|report| json_answer(&report))
-        .ok_or_else(|| Refusal::no_source(&name))
+        .ok_or_else(|| ApiError::unknown_source(&name))
 }
 
-async fn history(State(shared): App, Path(name): Path<String>) -> Answer {
+async fn history(State(shared): App, Path(name): Path<String>) -> ApiResult {
     if shared.registry.entry(&name).is_none() {
-        return Err(Refusal::no_source(&name));
+        return Err(ApiError::unknown_source(&name));
     }
     Ok(json_answer(
         &json!({ "points": shared.history.points(&name) }),
     ))
 }
 
-async fn settings(State(shared): App, Path(name): Path<String>) -> Answer {
+async fn settings(State(shared): App, Path(name): Path<String>) -> ApiResult {
     let file = shared.control()?.settings_file(&name).await?;
     let schema = schema(shared.built_in().await?.description())?;
     let read = spawn_blocking(move || form(&file, &shared.settings_file, &schema)).await;
@@ -369,32 +369,32 @@ async fn settings(State(shared): App, Path(name): Path<String>) -> Answer {
     Ok(json_answer(&form))
 }
 
-async fn describe(State(shared): App) -> Answer {
+async fn describe(State(shared): App) -> ApiResult {
     let described = to_json(shared.built_in().await?.description())?;
     Ok(json_answer(&described))
 }
 
-async fn check(State(shared): App, Path(name): Path<String>) -> Answer {
+async fn check(State(shared): App, Path(name): Path<String>) -> ApiResult {
     let _permit = shared.checks.try_acquire().map_err(|_| {
         let message =
             format!("{CHECKS_MAX} connections are being tested; try again when one is done");
-        Refusal::new(StatusCode::TOO_MANY_REQUESTS, message)
+        ApiError::new(StatusCode::TOO_MANY_REQUESTS, message)
     })?;
     Ok(json_answer(&shared.control()?.check(&name).await?))
 }
 
-async fn pause(State(shared): App, Path(name): Path<String>) -> Answer {
+async fn pause(State(shared): App, Path(name): Path<String>) -> ApiResult {
     let _change = shared.changes.lock().await;
     shared.control()?.pause(&name).await?;
     info!(source = %name, "paused by the admin API");
-    Ok(done())
+    Ok(no_content())
 }
 
-async fn resume(State(shared): App, Path(name): Path<String>) -> Answer {
+async fn resume(State(shared): App, Path(name): Path<String>) -> ApiResult {
     let _change = shared.changes.lock().await;
     shared.control()?.resume(&name).await?;
     info!(source = %name, "resumed by the admin API");
-    Ok(done())
+    Ok(no_content())
 }
 
 #[derive(Debug, Deserialize)]
@@ -406,7 +406,7 @@ struct Reset {
     from: String,
 }
 
-async fn reset(State(shared): App, Path(name): Path<String>, request: Request) -> Answer {
+async fn reset(State(shared): App, Path(name): Path<String>, request: Request) -> ApiResult {
     let body = read_json(request).await?;
     let reset: Reset = serde_json::from_value(body).map_err(|error| {
         invalid(format!(
@@ -425,10 +425,10 @@ async fn reset(State(shared): App, Path(name): Path<String>, request: Request) -
     let _change = shared.changes.lock().await;
     shared.control()?.reset(&name, &streams, from_ms).await?;
     info!(source = %name, ?streams, from = %reset.from, "reset by the admin API");
-    Ok(done())
+    Ok(no_content())
 }
 
-async fn put(State(shared): App, Path(name): Path<String>, request: Request) -> Answer {
+async fn put(State(shared): App, Path(name): Path<String>, request: Request) -> ApiResult {
     let known = request.headers().get(IF_NONE_MATCH);
     let only_new = known.is_some_and(|known| known.as_bytes() == b"*");
     let body = read_json(request).await?;
@@ -440,30 +440,30 @@ async fn put(State(shared): App, Path(name): Path<String>, request: Request) -> 
     let _change = shared.changes.lock().await;
     if only_new && shared.registry.entry(&name).is_some() {
         let message = format!("there is a source {name:?} already; choose another name");
-        return Err(Refusal::new(StatusCode::CONFLICT, message));
+        return Err(ApiError::new(StatusCode::CONFLICT, message));
     }
     shared.control()?.put(&name, body).await?;
     info!(source = %name, "settings written by the admin API");
-    Ok(done())
+    Ok(no_content())
 }
 
-async fn delete(State(shared): App, Path(name): Path<String>) -> Answer {
+async fn delete(State(shared): App, Path(name): Path<String>) -> ApiResult {
     let _change = shared.changes.lock().await;
     shared.control()?.delete(&name).await?;
     info!(source = %name, "removed by the admin API");
-    Ok(done())
+    Ok(no_content())
 }
 
-fn failed(message: &str) -> Refusal {
-    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, message)
+fn failed(message: &str) -> ApiError {
+    ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, message)
 }
 
-fn invalid(message: String) -> Refusal {
+fn invalid(message: String) -> ApiError {
     super::control::ControlError::Invalid(vec![message]).into()
 }
 
 /// Reads a JSON body within the size and time limits.
-async fn read_json(request: Request) -> Result<Value, Refusal> {
+async fn read_json(request: Request) -> Result<Value, ApiError> {
     let content_type = request.headers().get(CONTENT_TYPE);
     let content_type = content_type
         .and_then(|it| it.to_str().ok())
@@ -471,11 +471,11 @@ async fn read_json(request: Request) -> Result<Value, Refusal> {
     let media_type = content_type.split(';').next().unwrap_or_default().trim();
     if !media_type.eq_ignore_ascii_case("application/json") {
         let message = "send JSON, with the header `Content-Type: application/json`";
-        return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
+        return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
     }
     let too_large = || {
         let message = format!("the body may have {BODY_BYTES_MAX} bytes at most");
-        Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message)
+        ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, message)
     };
     let length = request.headers().get(CONTENT_LENGTH);
     let length = length.and_then(|it| it.to_str().ok()?.parse::<usize>().ok());
@@ -488,11 +488,11 @@ async fn read_json(request: Request) -> Result<Value, Refusal> {
             "the body did not arrive within {} s",
             BODY_TIMEOUT.as_secs()
         );
-        Refusal::new(StatusCode::REQUEST_TIMEOUT, message)
+        ApiError::new(StatusCode::REQUEST_TIMEOUT, message)
     })?;
     let body = body.map_err(|_| too_large())?;
     serde_json::from_slice(&body).map_err(|error| {
-        Refusal::new(
+        ApiError::new(
             StatusCode::BAD_REQUEST,
             format!("the body is not JSON: {error}"),
         )

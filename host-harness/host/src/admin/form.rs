@@ -50,7 +50,7 @@ fn read(
             let pointer = format!("/properties/{key}/writeOnly");
             if schema.pointer(&pointer) == Some(&Value::Bool(true)) {
                 secrets.push(key.clone());
-            } else if ValueReference::recognize(value).is_some() {
+            } else if ValueReference::parse(value).is_some() {
                 return Err(format!(
                     "{name} keeps `{key}` elsewhere, which can be changed only there."
                 ));

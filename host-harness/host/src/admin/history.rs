@@ -140,7 +140,7 @@ mod tests {
     use super::*;
     use crate::registry::Registry;
     use crate::report::RunState;
-    use source_runtime::store::{SourceState, StreamRecord};
+    use source_runtime::store::{SourceState, StoredStream};
 
     fn at(minute: u64) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(1_770_000_000 / 60 * 60 + minute * 60)
@@ -152,14 +152,14 @@ mod tests {
             entry.set_run(RunState::Running);
             entry
         });
-        let mut record = SourceState::new("acme");
-        let stream = StreamRecord {
+        let mut source_state = SourceState::new("acme");
+        let stream = StoredStream {
             events,
             collected_until_ms: Some(i64::try_from(epoch_ms(at(minute))).unwrap() - 5_000),
-            ..StreamRecord::default()
+            ..StoredStream::default()
         };
-        record.streams.insert("audit".to_owned(), stream);
-        entry.update(&record);
+        source_state.streams.insert("audit".to_owned(), stream);
+        entry.update(&source_state);
         registry.report(at(minute))
     }
 

@@ -6,7 +6,6 @@
 //! many sources are made on separate threads, a few at a time.
 
 mod access;
-mod answer;
 mod api;
 mod control;
 mod form;
@@ -14,6 +13,7 @@ mod history;
 mod metrics;
 mod page;
 mod probes;
+mod response;
 mod server;
 mod tls;
 

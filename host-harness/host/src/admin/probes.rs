@@ -5,17 +5,17 @@ use std::time::{Duration, Instant};
 
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use source_runtime::store::try_to_write;
+use source_runtime::store::check_writable;
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::answer::{Refusal, with_type};
+use super::response::{ApiError, with_type};
 
 /// How long a result is cached: anyone may send probes, and each check writes to the disk.
-const REMEMBERED_FOR: Duration = Duration::from_secs(2);
+const CACHE_TTL: Duration = Duration::from_secs(2);
 /// Timeout of a write; a slower disk is not ready.
-const WRITE_MAX: Duration = Duration::from_secs(5);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Larger than a block that a full disk may still have free.
 const WRITTEN_BYTES: usize = 16 * 1024;
 
@@ -38,13 +38,13 @@ impl StoreProbe {
     async fn is_writable(&self) -> bool {
         let mut last = self.last.lock().await;
         if let Some((at, found)) = *last
-            && at.elapsed() < REMEMBERED_FOR
+            && at.elapsed() < CACHE_TTL
         {
             return found;
         }
         let directory = self.state_dir.clone();
-        let write = spawn_blocking(move || try_to_write(&directory, WRITTEN_BYTES));
-        let written = timeout(WRITE_MAX, write).await;
+        let write = spawn_blocking(move || check_writable(&directory, WRITTEN_BYTES));
+        let written = timeout(WRITE_TIMEOUT, write).await;
         let found = matches!(written, Ok(Ok(Ok(()))));
         *last = Some((Instant::now(), found));
         found
@@ -62,7 +62,7 @@ pub(super) fn live() -> Response {
 
 /// Responds whether the sources are loaded and checkpoints can be stored.
 pub(super) async fn ready(is_loaded: bool, store: &StoreProbe) -> Response {
-    let unready = |reason| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, reason).into_response();
+    let unready = |reason| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, reason).into_response();
     if !is_loaded {
         unready("the sources are not loaded yet; ask again")
     } else if store.is_writable().await {

@@ -37,9 +37,9 @@ const HEADER_BYTES_MAX: usize = 32 * 1024;
 /// Timeout of a TLS handshake and of a request header.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Maximum age of a connection; it is closed after the response in progress.
-const CONNECTION_MAX: Duration = Duration::from_secs(600);
+const CONNECTION_AGE_MAX: Duration = Duration::from_secs(600);
 /// How long a response in progress may take after that, and at shutdown.
-const CLOSE_MAX: Duration = Duration::from_millis(500);
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 /// Pause after `accept` failed, for example for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -121,11 +121,10 @@ impl AdminServer {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         info!("admin server at {scheme}://{}", self.address);
         let metrics = Arc::new(Metrics::new(self.metrics_detail));
-        host.registry
-            .observe_durations(Arc::<Metrics>::clone(&metrics));
+        host.registry.set_observer(Arc::<Metrics>::clone(&metrics));
         let shared = Arc::new(Shared::new(self.access, host, metrics));
         let (stop, stopped) = watch::channel(false);
-        let accepting = Accepting {
+        let accepting = AcceptLoop {
             listener: self.listener,
             tls: self.tls,
             router: api::router(Arc::clone(&shared)),
@@ -170,7 +169,7 @@ async fn sample(shared: Arc<Shared>) {
     }
 }
 
-struct Accepting {
+struct AcceptLoop {
     listener: TcpListener,
     tls: Option<Arc<TlsFiles>>,
     router: Router,
@@ -178,7 +177,7 @@ struct Accepting {
     stopped: watch::Receiver<bool>,
 }
 
-impl Accepting {
+impl AcceptLoop {
     async fn run(self) {
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let mut connections = JoinSet::new();
@@ -211,7 +210,7 @@ impl Accepting {
         drop(self.listener);
         let all = async { while connections.join_next().await.is_some() {} };
         // Dropping the set aborts connections that take longer.
-        let _ = timeout(CLOSE_MAX.saturating_mul(2), all).await;
+        let _ = timeout(CLOSE_TIMEOUT.saturating_mul(2), all).await;
     }
 }
 
@@ -224,7 +223,7 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> io::Result<A
     Ok((stream, place))
 }
 
-impl Accepting {
+impl AcceptLoop {
     /// Serves one connection until it ends.
     fn connection(&self, stream: TcpStream) -> impl Future<Output = ()> + Send + 'static {
         let acceptor = self.tls.as_ref().map(|tls| TlsAcceptor::from(tls.config()));
@@ -266,9 +265,9 @@ async fn serve(
             }
             return;
         }
-        () = sleep(CONNECTION_MAX) => {}
+        () = sleep(CONNECTION_AGE_MAX) => {}
         _ = stopped.wait_for(|is_stopped| *is_stopped) => {}
     }
     connection.as_mut().graceful_shutdown();
-    let _ = timeout(CLOSE_MAX, connection).await;
+    let _ = timeout(CLOSE_TIMEOUT, connection).await;
 }

@@ -13,7 +13,7 @@ use crate::source;
 
 /// Which part of a settings file to check; without a name, all of it.
 #[derive(Debug, Default)]
-pub struct Only {
+pub struct CheckFilter {
     /// Check only this source, and no outputs.
     pub source: Option<String>,
     /// Check only this stream, and no outputs.
@@ -22,12 +22,12 @@ pub struct Only {
 
 /// Checks whether every source can be read, stream by stream, and whether
 /// every output can be reached.
-pub async fn check(config: &Path, only: &Only) -> Result<Exit, Failure> {
+pub async fn check(config: &Path, only: &CheckFilter) -> Result<Exit, Failure> {
     let mut settings = Settings::read(config)?;
     choose(&mut settings, only)?;
     let components = source::components(&settings, cache_dir(&settings))?;
     let mut exit = Exit::Done;
-    for faulty in &settings.faulty {
+    for faulty in &settings.faulty_sources {
         exit = exit.max(faulty.failure.exit);
         print(&format!(
             "source `{}`\nfailed: {}\n",
@@ -54,9 +54,9 @@ pub async fn check(config: &Path, only: &Only) -> Result<Exit, Failure> {
 }
 
 /// Removes what is not to be checked from the settings.
-fn choose(settings: &mut Settings, only: &Only) -> Result<(), Failure> {
+fn choose(settings: &mut Settings, only: &CheckFilter) -> Result<(), Failure> {
     if let Some(name) = &only.source {
-        settings.retain_source(name)?;
+        settings.select_source(name)?;
     }
     if let Some(stream) = &only.stream {
         for source in &mut settings.sources {

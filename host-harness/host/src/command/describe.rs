@@ -34,7 +34,7 @@ pub async fn describe_online(config: &Path) -> Result<Exit, Failure> {
     let components = source::components(&settings, cache_dir(&settings))?;
     let mut text = String::new();
     let mut exit = Exit::Done;
-    for faulty in &settings.faulty {
+    for faulty in &settings.faulty_sources {
         exit = exit.max(faulty.failure.exit);
         // Writing to a `String` cannot fail.
         let _ = writeln!(text, "source `{}`\nfailed: {}", faulty.name, faulty.failure);
@@ -43,7 +43,7 @@ pub async fn describe_online(config: &Path) -> Result<Exit, Failure> {
         let name = &settings_of_source.name;
         // Writing to a `String` cannot fail.
         let _ = writeln!(text, "source `{name}`");
-        let ready = source::ready(&components, settings_of_source, NetworkAccess::Online);
+        let ready = source::prepare(&components, settings_of_source, NetworkAccess::Online);
         let asked = match ready.await {
             Ok(source) => connection_test::ask(&source, &settings_of_source.file)
                 .await
@@ -92,7 +92,9 @@ fn to_text(description: &Description) -> Result<String, Failure> {
     for stream in &description.streams {
         streams.row(vec![
             stream.name.clone(),
-            stream.retention_hours.map_or_else(String::new, retention),
+            stream
+                .retention_hours
+                .map_or_else(String::new, retention_text),
             order(stream.order).to_owned(),
             stream.permission.clone(),
             stream.product.clone(),
@@ -138,7 +140,7 @@ fn setting(name: &str, property: &Value) -> Vec<String> {
     vec![name.to_owned(), kind.to_owned(), default, description]
 }
 
-fn retention(hours: u32) -> String {
+fn retention_text(hours: u32) -> String {
     if hours.is_multiple_of(24) {
         format!("{} d", hours / 24)
     } else {

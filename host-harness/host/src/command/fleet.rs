@@ -166,7 +166,7 @@ async fn read_tenant(
             "tenant `{name}`: its settings are checked by the hosts, as a setting {reason} here\n"
         ))?,
         None => {
-            let ready = source::ready(components, &source, NetworkAccess::Offline).await?;
+            let ready = source::prepare(components, &source, NetworkAccess::Offline).await?;
             if let Err(error) = source::try_settings(&ready, &source, 0).await? {
                 return Err(Failure::failed(format!("tenant `{name}`: {error}")));
             }
@@ -210,12 +210,12 @@ async fn import(
     for tenant in &tenants {
         let name = &tenant.name;
         let former = engine.tenant(name).await?;
-        if let Some(state) = &state
+        if let Some(state_dir) = &state
             && former.is_none()
-            && let Some(record) = store::read(state.path(), name)?
+            && let Some(source_state) = store::read(state_dir.path(), name)?
         {
             // Before the tenant is there for a host to claim.
-            if !engine.import(record).await? {
+            if !engine.import(source_state).await? {
                 return Err(Failure::failed(format!(
                     "tenant `{name}`: the bucket has a position for it already; remove the tenant \
                      first, or leave out --state-dir"
@@ -321,7 +321,7 @@ async fn report(engine: &Engine, now: SystemTime) -> Result<FleetReport, Failure
     }
     let mut states = BTreeMap::new();
     for source in &sources {
-        *states.entry(source.state.word()).or_insert(0) += 1;
+        *states.entry(source.state.name()).or_insert(0) += 1;
     }
     let oldest_due = oldest.map(|(epoch_ms, tenant)| {
         let since = Time { epoch_ms };
@@ -408,7 +408,7 @@ fn to_text(report: &FleetReport) -> String {
     for source in troubled.clone().take(TROUBLED_SHOWN_MAX) {
         table.row(vec![
             source.source.clone(),
-            source.state.word().to_owned(),
+            source.state.name().to_owned(),
             source
                 .last_poll_at
                 .map_or_else(|| "-".to_owned(), |at| at.to_string()),

@@ -31,10 +31,10 @@ const REPLACED: [&str; 12] = [
 
 /// How far before the newest delivered event to start. API 1.0 writes log files every 30 minutes
 /// and not in time order, so older records may not have been delivered yet.
-const BACK: Duration = Duration::from_secs(2 * 3600);
+const START_OVERLAP: Duration = Duration::from_secs(2 * 3600);
 
 /// Retention of SIEM records at Mimecast.
-const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+const SIEM_RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Prints the API 2.0 settings of every API 1.0 source.
 pub fn migrate(config: &Path) -> Result<Exit, Failure> {
@@ -44,12 +44,12 @@ pub fn migrate(config: &Path) -> Result<Exit, Failure> {
         if source.settings.table.get("api").and_then(Value::as_str) != Some("1.0") {
             continue;
         }
-        let record = store::read(&settings.state_dir, &source.name)?;
+        let source_state = store::read(&settings.state_dir, &source.name)?;
         let now = SystemTime::now();
         text.push_str(&section(
             &source.name,
             &source.settings.table,
-            record.as_ref(),
+            source_state.as_ref(),
             now,
         ));
     }
@@ -60,9 +60,14 @@ pub fn migrate(config: &Path) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn section(name: &str, settings: &Table, record: Option<&SourceState>, now: SystemTime) -> String {
-    let newest_ms = record
-        .and_then(|record| record.streams.get("siem"))
+fn section(
+    name: &str,
+    settings: &Table,
+    source_state: Option<&SourceState>,
+    now: SystemTime,
+) -> String {
+    let newest_ms = source_state
+        .and_then(|source_state| source_state.streams.get("siem"))
         .and_then(|siem| siem.newest_ms)
         .and_then(|ms| u64::try_from(ms).ok());
     let newest = newest_ms.map(|ms| SystemTime::UNIX_EPOCH + Duration::from_millis(ms));
@@ -79,13 +84,13 @@ fn section(name: &str, settings: &Table, record: Option<&SourceState>, now: Syst
                 "# The newest SIEM event is of {}; `start` lies two hours before it.",
                 time_text(epoch_ms(newest))
             );
-            if newest + KEPT < now + BACK {
+            if newest + SIEM_RETENTION < now + START_OVERLAP {
                 text.push_str(
                     "# That is longer ago than the 7 days that Mimecast keeps: what lies between is lost.\n",
                 );
             }
             Value::String(time_text(epoch_ms(
-                newest.checked_sub(BACK).unwrap_or(newest),
+                newest.checked_sub(START_OVERLAP).unwrap_or(newest),
             )))
         }
         None => {
@@ -119,7 +124,7 @@ fn section(name: &str, settings: &Table, record: Option<&SourceState>, now: Syst
 #[cfg(test)]
 mod tests {
     use super::*;
-    use source_runtime::store::StreamRecord;
+    use source_runtime::store::StoredStream;
 
     fn settings() -> Table {
         toml::from_str(
@@ -152,13 +157,13 @@ mod tests {
     #[test]
     fn the_start_lies_two_hours_before_the_newest_event() {
         let record = |newest_ms: i64| -> SourceState {
-            let mut record = SourceState::default();
-            let siem = StreamRecord {
+            let mut source_state = SourceState::default();
+            let siem = StoredStream {
                 newest_ms: Some(newest_ms),
-                ..StreamRecord::default()
+                ..StoredStream::default()
             };
-            record.streams.insert("siem".to_owned(), siem);
-            record
+            source_state.streams.insert("siem".to_owned(), siem);
+            source_state
         };
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_770_000_000);
         let text = section("acme", &settings(), Some(&record(1_769_990_000_500)), now);

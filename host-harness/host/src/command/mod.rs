@@ -19,13 +19,13 @@ use std::path::PathBuf;
 use source_common::exit::Failure;
 
 pub(crate) use self::table::{Table, terminal_width};
-use crate::settings::{STATE_CACHE, Settings};
+use crate::settings::{CACHE_DIR, Settings};
 
 /// Returns the directory for compiled components of a settings file, if a run has created the
 /// state directory; read-only commands must not create it.
 pub(crate) fn cache_dir(settings: &Settings) -> Option<PathBuf> {
     if settings.state_dir.is_dir() {
-        Some(settings.state_dir.join(STATE_CACHE))
+        Some(settings.state_dir.join(CACHE_DIR))
     } else {
         user_cache_dir()
     }

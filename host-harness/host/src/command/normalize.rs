@@ -36,7 +36,7 @@ pub async fn normalize(
     let first = component.description().formats.first().map(String::as_str);
     let format = format.or(first).unwrap_or_default();
     let settings = Secret::new(settings.unwrap_or_else(|| "{}".to_owned()));
-    let wanted = Wanted {
+    let wanted = NormalizeParams {
         stream,
         format,
         settings: &settings,
@@ -49,7 +49,7 @@ pub async fn normalize(
         if chunk.is_empty() {
             break;
         }
-        rejected += give(&mut instance, &wanted, &chunk).await?;
+        rejected += normalize_chunk(&mut instance, &wanted, &chunk).await?;
     }
     if rejected > 0 {
         return Err(Failure::failed(format!("{rejected} records were rejected")));
@@ -58,18 +58,18 @@ pub async fn normalize(
 }
 
 /// The parameters of the normalization.
-struct Wanted<'a> {
+struct NormalizeParams<'a> {
     stream: &'a str,
     format: &'a str,
     settings: &'a Secret,
 }
 
-async fn give(
+async fn normalize_chunk(
     instance: &mut Instance,
-    wanted: &Wanted<'_>,
+    wanted: &NormalizeParams<'_>,
     records: &[u8],
 ) -> Result<u64, Failure> {
-    let Wanted {
+    let NormalizeParams {
         stream,
         format,
         settings,
@@ -92,7 +92,7 @@ async fn give(
     print(&normalized.events)?;
     let mut stderr = io::stderr().lock();
     for record in &normalized.rejected {
-        writeln!(stderr, "{}", dead_letter::line("stdin", record))
+        writeln!(stderr, "{}", dead_letter::to_json_line("stdin", record))
             .map_err(|error| Failure::failed(format!("stderr: {error}")))?;
     }
     Ok(u64::try_from(normalized.rejected.len()).unwrap_or(u64::MAX))

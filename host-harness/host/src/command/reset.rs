@@ -28,16 +28,16 @@ pub struct Reset {
 /// the same ids. No host may be running, since it would overwrite the checkpoint.
 pub async fn reset(config: &Path, reset: &Reset) -> Result<Exit, Failure> {
     let mut settings = Settings::read(config)?;
-    settings.retain_source(&reset.source)?;
+    settings.select_source(&reset.source)?;
     let from_ms = parse_from(&reset.from, SystemTime::now())?;
-    let state = Arc::new(StateDir::open(&settings.state_dir)?);
+    let state_dir = Arc::new(StateDir::open(&settings.state_dir)?);
     let components = source::components(&settings, cache_dir(&settings))?;
     for settings_of_source in &settings.sources {
         let name = &settings_of_source.name;
         rewind(
             &components,
             settings_of_source,
-            &state,
+            &state_dir,
             &reset.streams,
             from_ms,
         )

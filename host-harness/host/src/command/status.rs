@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use source_common::exit::{Exit, Failure};
 use source_runtime::store::{self, State};
 
-use super::table::{paragraph, shorten, terminal_size};
+use super::table::{paragraph, terminal_size, truncate};
 use super::{Table, print, terminal_width};
 use crate::report::{
     HostFacts, HostReport, HostStatus, OutputReport, PausedBy, SourceFacts, SourceReport,
@@ -63,7 +63,7 @@ fn frame(text: &str, rows: usize, columns: usize) -> String {
     };
     let mut frame = HOME.to_owned();
     for line in lines.iter().take(shown) {
-        frame.push_str(&shorten(line, columns));
+        frame.push_str(&truncate(line, columns));
         frame.push_str(CLEAR_LINE);
         frame.push_str("\r\n");
     }
@@ -97,10 +97,16 @@ fn read(settings: &Settings, now: SystemTime) -> Result<HostReport, Failure> {
         }
     };
     let report = |name: &str, facts: &SourceFacts| match store::read(&settings.state_dir, name) {
-        Ok(record) => {
-            let record = record.as_ref();
-            let checkpoint = record.and_then(|record| record.checkpoint.as_ref());
-            SourceReport::new(name, record, checkpoint.map(String::len), facts, &host)
+        Ok(source_state) => {
+            let source_state = source_state.as_ref();
+            let checkpoint = source_state.and_then(|source_state| source_state.checkpoint.as_ref());
+            SourceReport::new(
+                name,
+                source_state,
+                checkpoint.map(String::len),
+                facts,
+                &host,
+            )
         }
         Err(failure) => SourceReport::unusable(name, &failure.message, facts, &host),
     };
@@ -117,7 +123,7 @@ fn read(settings: &Settings, now: SystemTime) -> Result<HostReport, Failure> {
         }
         sources.push(report(&source.name, &facts));
     }
-    for faulty in &settings.faulty {
+    for faulty in &settings.faulty_sources {
         let mut facts = facts(&faulty.name);
         facts.settings_error = Some(faulty.failure.message.clone());
         sources.push(report(&faulty.name, &facts));
@@ -224,7 +230,7 @@ fn host_to_text(host: &HostStatus) -> String {
 
 fn state_text(source: &SourceReport) -> String {
     let stale = if source.stale { " and stale" } else { "" };
-    format!("{}{stale}", source.state.word())
+    format!("{}{stale}", source.state.name())
 }
 
 fn source_to_text(source: &SourceReport, width: Option<usize>) -> String {
@@ -281,7 +287,7 @@ fn streams_to_text(source: &SourceReport, width: Option<usize>) -> String {
     for (name, stream) in &source.streams {
         table.row(vec![
             name.clone(),
-            stream.state.word().to_owned(),
+            stream.state.name().to_owned(),
             time_or_dash(stream.newest_at),
             time_or_dash(stream.collected_until),
             time_or_dash(stream.last_poll_at),
@@ -336,7 +342,7 @@ fn outputs_to_text(outputs: &[OutputReport], width: Option<usize>) -> String {
         table.row(vec![
             output.output.clone(),
             output.kind.clone(),
-            output.state.word().to_owned(),
+            output.state.name().to_owned(),
             time_or_dash(output.last_success_at),
             output.events.to_string(),
             output.batches.to_string(),
@@ -365,7 +371,7 @@ pub(crate) fn lag_text(seconds: Option<u64>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use source_runtime::store::{Heartbeat, SourceState, StreamRecord, epoch_ms};
+    use source_runtime::store::{Heartbeat, SourceState, StoredStream, epoch_ms};
 
     use super::*;
 
@@ -375,8 +381,8 @@ mod tests {
         SystemTime::UNIX_EPOCH + Duration::from_millis(NOW_MS)
     }
 
-    fn stream(state: State, detail: &str) -> StreamRecord {
-        StreamRecord {
+    fn stream(state: State, detail: &str) -> StoredStream {
+        StoredStream {
             state,
             state_detail: detail.to_owned(),
             received: 1_234_567,
@@ -391,11 +397,11 @@ mod tests {
                 }
                 .to_string(),
             ),
-            ..StreamRecord::default()
+            ..StoredStream::default()
         }
     }
 
-    fn report(names: &[&str]) -> HostReport {
+    fn log_exit(names: &[&str]) -> HostReport {
         let host = HostFacts {
             heartbeat: Some(Heartbeat {
                 pid: 7,
@@ -407,12 +413,12 @@ mod tests {
             version: None,
             now: now(),
         };
-        let mut record = SourceState::new("acme");
-        record.stored_at = Time {
+        let mut source_state = SourceState::new("acme");
+        source_state.stored_at = Time {
             epoch_ms: NOW_MS - 5_000,
         }
         .to_string();
-        record.polled_ms = Some(NOW_MS - 5_000);
+        source_state.polled_ms = Some(NOW_MS - 5_000);
         let missing =
             "not permitted; grant the application Monitoring | Data Leak Prevention | Read";
         let streams = [
@@ -420,10 +426,10 @@ mod tests {
             ("dlp", stream(State::NotPermitted, missing)),
         ];
         for (name, stream) in streams {
-            record.streams.insert(name.to_owned(), stream);
+            source_state.streams.insert(name.to_owned(), stream);
         }
         let facts = SourceFacts::default();
-        let of = |name: &&str| SourceReport::new(name, Some(&record), Some(9), &facts, &host);
+        let of = |name: &&str| SourceReport::new(name, Some(&source_state), Some(9), &facts, &host);
         HostReport {
             host: host.report(),
             sources: names.iter().map(of).collect(),
@@ -452,7 +458,7 @@ mod tests {
 
     #[test]
     fn the_text_has_the_states_and_times_of_streams_and_outputs() {
-        let text = to_text(&report(&["acme"]), now(), None);
+        let text = to_text(&log_exit(&["acme"]), now(), None);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "Collection status at 2026-02-03T06:26:40Z");
         assert_eq!(
@@ -498,10 +504,10 @@ mod tests {
     #[test]
     fn no_line_is_longer_than_the_terminal_is_wide() {
         for width in [80, 100, 132, 200, 400] {
-            let text = to_text(&report(&["acme"]), now(), Some(width));
+            let text = to_text(&log_exit(&["acme"]), now(), Some(width));
             assert!(widest(&text) <= width, "{text}");
             assert!(text.contains("not-permitted"), "{text}");
-            let summary = to_summary(&report(&["acme", "globex"]), now(), width);
+            let summary = to_summary(&log_exit(&["acme", "globex"]), now(), width);
             assert!(widest(&summary) <= width, "{summary}");
         }
     }
@@ -510,7 +516,7 @@ mod tests {
     fn a_frame_fits_the_terminal_and_clears_what_was_there() {
         let names: Vec<String> = (0..50).map(|number| format!("tenant-{number}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let text = to_summary(&report(&names), now(), 80);
+        let text = to_summary(&log_exit(&names), now(), 80);
         let frame = frame(&text, 24, 80);
         assert!(frame.starts_with("\x1b[HCollection status at "), "{frame}");
         assert!(frame.ends_with(" more lines\x1b[K\x1b[J"), "{frame}");

@@ -15,13 +15,13 @@ pub(crate) struct Table {
     rows: Vec<Vec<String>>,
     /// Columns that may be omitted, the first of them first.
     optional: Vec<usize>,
-    overlong: Overlong,
+    overlong: LastColumnFit,
 }
 
 /// A column that is shown.
 struct Column {
     /// Index of the column in a row.
-    at: usize,
+    index: usize,
     width: usize,
     /// Whether every cell but the header is a number.
     is_numeric: bool,
@@ -29,7 +29,7 @@ struct Column {
 
 /// How a last column that is too wide is fitted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Overlong {
+enum LastColumnFit {
     /// It is wrapped to further lines.
     Wrapped,
     /// It is truncated to one line.
@@ -56,7 +56,7 @@ impl Table {
         Self {
             rows: vec![head],
             optional: Vec::new(),
-            overlong: Overlong::Wrapped,
+            overlong: LastColumnFit::Wrapped,
         }
     }
 
@@ -65,7 +65,7 @@ impl Table {
     pub(crate) fn with_optional(self, optional: &[usize]) -> Self {
         Self {
             optional: optional.to_vec(),
-            overlong: Overlong::Cut,
+            overlong: LastColumnFit::Cut,
             ..self
         }
     }
@@ -103,7 +103,7 @@ impl Table {
             let cell = row.get(last);
             let cell = cell.filter(|cell| number > 0 && !cell.is_empty());
             let room = width.saturating_sub(INDENT.len());
-            for part in cell.map_or_else(Vec::new, |cell| self.fit(cell, room)) {
+            for part in cell.map_or_else(Vec::new, |cell| self.wrap_or_truncate(cell, room)) {
                 text.push_str(INDENT);
                 text.push_str(&part);
                 text.push('\n');
@@ -117,7 +117,7 @@ impl Table {
         let last = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         // Computed once for all rows.
         let shown = shown.iter().map(|column| Column {
-            at: *column,
+            index: *column,
             width: self.width(*column),
             is_numeric: self.is_numeric(*column),
         });
@@ -127,14 +127,14 @@ impl Table {
             let mut line = String::new();
             let mut further = Vec::new();
             for column in &shown {
-                let Some(cell) = row.get(column.at) else {
+                let Some(cell) = row.get(column.index) else {
                     continue;
                 };
                 let padding = " ".repeat(column.width.saturating_sub(cell.chars().count()));
-                if column.at.saturating_add(1) == last
+                if column.index.saturating_add(1) == last
                     && let Some(room) = room
                 {
-                    let mut parts = self.fit(cell, room).into_iter();
+                    let mut parts = self.wrap_or_truncate(cell, room).into_iter();
                     let indent = line.chars().count();
                     line.push_str(&parts.next().unwrap_or_default());
                     further.extend(parts.map(|part| " ".repeat(indent) + &part));
@@ -158,10 +158,10 @@ impl Table {
     }
 
     /// Splits or truncates a cell to lines of at most `room` characters.
-    fn fit(&self, cell: &str, room: usize) -> Vec<String> {
+    fn wrap_or_truncate(&self, cell: &str, room: usize) -> Vec<String> {
         match self.overlong {
-            Overlong::Cut => vec![shorten(cell, room)],
-            Overlong::Wrapped => wrap(cell, room),
+            LastColumnFit::Cut => vec![truncate(cell, room)],
+            LastColumnFit::Wrapped => wrap(cell, room),
         }
     }
 
@@ -194,7 +194,7 @@ impl Table {
 }
 
 /// Truncates a text to `room` characters, with `…` at the end if it is longer.
-pub(crate) fn shorten(text: &str, room: usize) -> String {
+pub(crate) fn truncate(text: &str, room: usize) -> String {
     if text.chars().count() <= room {
         return text.to_owned();
     }

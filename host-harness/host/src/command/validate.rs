@@ -19,7 +19,10 @@ pub async fn validate(config: &Path) -> Result<Exit, Failure> {
     let settings = Settings::read(config)?;
     let components = source::components(&settings, cache_dir(&settings))?;
     let mut text = String::new();
-    let faulty = settings.faulty.iter().map(|one| one.failure.clone());
+    let faulty = settings
+        .faulty_sources
+        .iter()
+        .map(|one| one.failure.clone());
     let mut failures: Vec<Failure> = faulty.collect();
     failures.extend(check_files(&settings));
     for source in &settings.sources {
@@ -90,7 +93,7 @@ fn check_files(settings: &Settings) -> Vec<Failure> {
 }
 
 async fn check(components: &Components, settings: &SourceSettings) -> Result<Source, Failure> {
-    let source = source::ready(components, settings, NetworkAccess::Offline).await?;
+    let source = source::prepare(components, settings, NetworkAccess::Offline).await?;
     let asked = try_settings(&source, settings, 1).await?;
     asked.map_err(|error| {
         let file = settings.file.display();

@@ -135,15 +135,15 @@ fn shorten(state: &mut SourceState) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use source_runtime::store::{StatusMessage, StreamRecord};
+    use source_runtime::store::{StatusMessage, StoredStream};
 
     fn entry(checkpoint: Option<&str>) -> Entry {
         let mut state = SourceState::new("acme");
         state.checkpoint = checkpoint.map(str::to_owned);
-        let stream = StreamRecord {
+        let stream = StoredStream {
             received: 3,
             events: 3,
-            ..StreamRecord::default()
+            ..StoredStream::default()
         };
         state.streams.insert("audit".to_owned(), stream);
         Entry {
@@ -187,10 +187,10 @@ mod tests {
             detail: "why ".repeat(250),
         };
         for number in 0..40 {
-            let stream = StreamRecord {
+            let stream = StoredStream {
                 last_error: Some(said.clone()),
                 last_notice: Some(said.clone()),
-                ..StreamRecord::default()
+                ..StoredStream::default()
             };
             entry.state.streams.insert(format!("s{number}"), stream);
         }

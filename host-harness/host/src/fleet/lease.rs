@@ -295,7 +295,7 @@ impl TenantLease {
     /// Stores what is kept of the tenant, if no other host has it.
     pub(crate) async fn commit(
         &self,
-        record: &SourceState,
+        source_state: &SourceState,
         is_paused: bool,
     ) -> Result<(), StoreError> {
         let unavailable = |error: &dyn fmt::Display| {
@@ -305,7 +305,7 @@ impl TenantLease {
             epoch: self.epoch,
             host: self.host.to_string(),
             is_paused,
-            state: record.clone(),
+            state: source_state.clone(),
         };
         let value = Bytes::from(entry.encode().map_err(|error| unavailable(&error))?);
         let mut revision = self.revision.lock().await;
@@ -349,8 +349,8 @@ impl TenantLease {
 
 #[async_trait]
 impl CheckpointStore for TenantLease {
-    async fn store(self: Arc<Self>, record: Arc<SourceState>) -> Result<(), StoreError> {
-        self.commit(&record, false).await
+    async fn store(self: Arc<Self>, source_state: Arc<SourceState>) -> Result<(), StoreError> {
+        self.commit(&source_state, false).await
     }
 
     fn discard_advice(&self, source: &str) -> String {

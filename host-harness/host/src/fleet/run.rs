@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use source_common::backoff::Backoff;
 use source_common::exit::Failure;
 use source_outputs::Outputs;
-use source_runtime::shutdown::{Shutdown, Stopper};
+use source_runtime::shutdown::{Shutdown, ShutdownTrigger};
 use source_runtime::source::{Components, NetworkAccess};
 use source_runtime::source_loop::{SourceExit, SourceLoop, TurnEnd};
 use source_runtime::store::{CheckpointStore, SourceState, StateDir, epoch_ms};
@@ -30,15 +30,15 @@ use super::tenant::Tenant;
 use crate::admin::{AdminHost, AdminServer};
 use crate::dead_letter::DeadLetterSinks;
 use crate::descriptor_limit;
-use crate::destination::{Destination, ObservedRequests};
+use crate::destination::{Destination, RequestReporter};
 use crate::hourly::HourlyLog;
 use crate::liveness::Liveness;
-use crate::progress::Bars;
+use crate::progress::ProgressBars;
 use crate::registry::Registry;
 use crate::report::{FleetPart, PausedBy, RunState};
 use crate::run::Options;
 use crate::service_manager;
-use crate::settings::{FleetSettings, Inherited, STATE_CACHE, Settings};
+use crate::settings::{CACHE_DIR, FleetSettings, Inherited, Settings};
 use crate::source;
 
 /// How long a request for tenants waits where none is due.
@@ -99,7 +99,7 @@ struct FleetHost {
     inherited: Inherited,
     dead_letters: DeadLetterSinks,
     registry: Registry,
-    stopper: Stopper,
+    stopper: ShutdownTrigger,
     shutdown: Shutdown,
 }
 
@@ -126,32 +126,32 @@ pub(crate) async fn run(
         )));
     }
     descriptor_limit::warn_if_few(fleet.leases, settings.outputs.len());
-    let state = Arc::new(StateDir::open(&settings.state_dir)?);
+    let state_dir = Arc::new(StateDir::open(&settings.state_dir)?);
     let registry = Registry::new();
-    let _liveness = Liveness::start(Arc::clone(&state), registry.clone());
+    let _liveness = Liveness::start(Arc::clone(&state_dir), registry.clone());
     let _hourly = HourlyLog::start(registry.clone());
     let admin = match &settings.admin {
         Some(admin) => Some(AdminServer::bind(admin).await?),
         None => None,
     };
-    let components = source::components(settings, Some(state.path().join(STATE_CACHE)))?;
+    let components = source::components(settings, Some(state_dir.path().join(CACHE_DIR)))?;
     let admin = admin.map(|server| {
         server.start(AdminHost {
             registry: registry.clone(),
             control: None,
             components: components.clone(),
             settings_file: settings.file.clone(),
-            state_dir: state.path().to_owned(),
+            state_dir: state_dir.path().to_owned(),
         })
     });
     let outputs = Arc::new(Outputs::open(settings.named_outputs(), None).await?);
     registry.add_outputs(Arc::clone(&outputs));
-    let dead_letters = DeadLetterSinks::open(settings, &state, None).await?;
+    let dead_letters = DeadLetterSinks::open(settings, &state_dir, None).await?;
     let rejected_output = dead_letters.output.clone();
     if let Some(output) = &rejected_output {
         registry.add_outputs(Arc::clone(output));
     }
-    let _service = service_manager::report(options.shutdown.clone());
+    let _service = service_manager::start(options.shutdown.clone());
     let reader = tokio::spawn({
         let (outputs, stopper) = (Arc::clone(&outputs), options.stopper.clone());
         async move {
@@ -215,7 +215,7 @@ impl FleetHost {
         let all_done = async { while tasks.join_next().await.is_some() {} };
         tokio::select! {
             () = all_done => {}
-            () = shutdown.requested_since(STOP_GRACE) => {
+            () = shutdown.grace_elapsed(STOP_GRACE) => {
                 for (_, deadline) in running.at_work().values() {
                     deadline.recall();
                 }
@@ -541,14 +541,14 @@ impl Running {
             entry.set_paused(Some(PausedBy::Settings));
             return Ok(None);
         }
-        let source = source::ready(&host.components, &settings, NetworkAccess::Online).await?;
+        let source = source::prepare(&host.components, &settings, NetworkAccess::Online).await?;
         source.require_lease(lease.deadline.clone());
-        source.observe_requests(Arc::new(ObservedRequests {
+        source.observe_requests(Arc::new(RequestReporter {
             entry: entry.clone(),
             registry: host.registry.clone(),
         }));
         let destination = Destination {
-            progress: Bars::new(false, 0).source(&source.name, state),
+            progress: ProgressBars::new(false, 0).source(&source.name, state),
             outputs: Arc::clone(&host.outputs),
             chosen: settings.outputs,
             namespace: source.description.namespace.clone(),
@@ -558,8 +558,8 @@ impl Running {
         };
         let turns = SourceLoop {
             source: Arc::new(source),
-            record: SourceState::new(&lease.tenant),
-            state: lease.clone(),
+            source_state: SourceState::new(&lease.tenant),
+            state_dir: lease.clone(),
             sink: Arc::new(destination),
             once: false,
             wake: Arc::default(),

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 use source_common::exit::Failure;
 use source_common::indirect::ValueReference;
-use source_common::lines::KeyLines;
+use source_common::lines::KeyLineNumbers;
 use source_runtime::source::MEMORY_BYTES_MAX_DEFAULT;
 
 use crate::settings::{Inherited, SourceSettings, is_tenant_name, to_json};
@@ -78,7 +78,7 @@ impl Tenant {
         settings_file: &Path,
         inherited: &Inherited,
     ) -> Result<SourceSettings, Failure> {
-        let lines = KeyLines::default();
+        let lines = KeyLineNumbers::default();
         let table = self.table.clone();
         let settings =
             SourceSettings::from_table(settings_file, &self.name, table, &lines, inherited);
@@ -103,7 +103,7 @@ impl Tenant {
         let written_out = settings
             .into_iter()
             .flatten()
-            .find(|(key, value)| is_secret(key) && ValueReference::recognize(value).is_none());
+            .find(|(key, value)| is_secret(key) && ValueReference::parse(value).is_none());
         match written_out {
             None => Ok(()),
             Some((key, _)) => Err(Failure::settings(format!(
@@ -118,7 +118,7 @@ impl Tenant {
     pub(crate) fn references(&self) -> Vec<ValueReference> {
         let settings = self.table.get(SETTINGS).and_then(toml::Value::as_table);
         let values = settings.into_iter().flat_map(toml::Table::values);
-        values.filter_map(ValueReference::recognize).collect()
+        values.filter_map(ValueReference::parse).collect()
     }
 }
 

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use source_common::exit::Failure;
-use source_common::lines::KeyLines;
+use source_common::lines::KeyLineNumbers;
 use source_common::names::nearest;
-use source_common::section::{Mistakes, Section};
-use source_common::stored_secret::StoredSecret;
+use source_common::reloadable_secret::ReloadableSecret;
+use source_common::section::{Section, SettingsErrors};
 
 /// Minimum length of a token; shorter ones can be guessed.
 const TOKEN_BYTES_MIN: usize = 16;
@@ -22,7 +22,7 @@ pub struct AdminSettings {
     /// The address to listen on. Port 0 takes a free one, which is logged.
     pub listen: SocketAddr,
     /// The bearer token of requests; without one nothing can be changed.
-    pub token: Option<Arc<StoredSecret>>,
+    pub token: Option<Arc<ReloadableSecret>>,
     /// Names by which the server is reached, besides IP addresses and `localhost`. In lower case,
     /// without port.
     pub hosts: Vec<String>,
@@ -69,14 +69,18 @@ impl fmt::Display for MetricsDetail {
 
 impl AdminSettings {
     /// Parses the table.
-    pub(super) fn parse(file: &Path, table: toml::Table, lines: KeyLines) -> Result<Self, Failure> {
+    pub(super) fn parse(
+        file: &Path,
+        table: toml::Table,
+        lines: KeyLineNumbers,
+    ) -> Result<Self, Failure> {
         let mut section = Section::new(file, "[admin]".to_owned(), table).with_lines(lines.clone());
-        let mut mistakes = Mistakes::default();
-        let listen = mistakes.note(parse_listen(&mut section));
-        let token = mistakes.note(parse_token(&mut section));
-        let hosts = mistakes.note(parse_hosts(&mut section));
-        let tls = mistakes.note(parse_tls(file, &mut section, &lines));
-        let metrics_detail = mistakes.note(parse_detail(&mut section));
+        let mut mistakes = SettingsErrors::default();
+        let listen = mistakes.ok_or_push(parse_listen(&mut section));
+        let token = mistakes.ok_or_push(parse_token(&mut section));
+        let hosts = mistakes.ok_or_push(parse_hosts(&mut section));
+        let tls = mistakes.ok_or_push(parse_tls(file, &mut section, &lines));
+        let metrics_detail = mistakes.ok_or_push(parse_detail(&mut section));
         if let (Some(listen), Some(None)) = (listen, &token)
             && !listen.ip().is_loopback()
         {
@@ -86,7 +90,7 @@ impl AdminSettings {
             );
             mistakes.add(section.error("listen", &reason));
         }
-        mistakes.note(section.finish());
+        mistakes.ok_or_push(section.finish());
         mistakes.into_result()?;
         match (listen, token, hosts, tls, metrics_detail) {
             (Some(listen), Some(token), Some(hosts), Some(tls), Some(metrics_detail)) => Ok(Self {
@@ -124,7 +128,7 @@ fn parse_listen(section: &mut Section<'_>) -> Result<SocketAddr, Failure> {
     })
 }
 
-fn parse_token(section: &mut Section<'_>) -> Result<Option<Arc<StoredSecret>>, Failure> {
+fn parse_token(section: &mut Section<'_>) -> Result<Option<Arc<ReloadableSecret>>, Failure> {
     let Some(token) = section.stored_secret("token")? else {
         return Ok(None);
     };
@@ -162,7 +166,7 @@ fn parse_hosts(section: &mut Section<'_>) -> Result<Vec<String>, Failure> {
 fn parse_tls(
     file: &Path,
     section: &mut Section<'_>,
-    lines: &KeyLines,
+    lines: &KeyLineNumbers,
 ) -> Result<Option<AdminTls>, Failure> {
     let Some(table) = section.table("tls")? else {
         return Ok(None);
@@ -200,7 +204,7 @@ mod tests {
     fn parse(text: &str) -> Result<AdminSettings, String> {
         let table = text.parse::<toml::Table>();
         let table = table.map_err(|error| error.to_string())?;
-        AdminSettings::parse(Path::new("host.toml"), table, KeyLines::of(text))
+        AdminSettings::parse(Path::new("host.toml"), table, KeyLineNumbers::of(text))
             .map_err(|failure| failure.message)
     }
 

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use source_common::exit::Failure;
-use source_common::lines::KeyLines;
+use source_common::lines::KeyLineNumbers;
 use source_common::section::{Section, at};
 
 use super::{
@@ -44,7 +44,7 @@ impl Settings {
             };
             match read {
                 Ok(source) => self.sources.push(source),
-                Err(failure) => self.faulty.push(FaultySource { name, failure }),
+                Err(failure) => self.faulty_sources.push(FaultySource { name, failure }),
             }
         }
         Ok(())
@@ -54,10 +54,10 @@ impl Settings {
     /// checkpoint?
     pub(super) fn refuse_present_former_names(&mut self) -> Result<(), Failure> {
         let names = self.sources.iter().map(|source| source.name.clone());
-        let faulty = self.faulty.iter().map(|faulty| faulty.name.clone());
+        let faulty = self.faulty_sources.iter().map(|faulty| faulty.name.clone());
         let names: BTreeSet<String> = names.chain(faulty).collect();
         let mut of_main_file = Ok(());
-        let (file, faulty) = (&self.file, &mut self.faulty);
+        let (file, faulty) = (&self.file, &mut self.faulty_sources);
         self.sources.retain(|source| {
             let former = source.renamed_from.as_ref();
             let Some(former) = former.filter(|former| names.contains(*former)) else {
@@ -124,7 +124,7 @@ pub fn read_file(
         Failure::settings(format!("{}: cannot be read: {error}", path.display())).retryable()
     })?;
     let table = text.parse().map_err(|error| syntax(&text, path, &error))?;
-    SourceSettings::from_table(path, name, table, &KeyLines::of(&text), inherited)
+    SourceSettings::from_table(path, name, table, &KeyLineNumbers::of(&text), inherited)
 }
 
 impl SourceSettings {
@@ -133,7 +133,7 @@ impl SourceSettings {
         path: &Path,
         name: &str,
         table: toml::Table,
-        lines: &KeyLines,
+        lines: &KeyLineNumbers,
         inherited: &Inherited,
     ) -> Result<Self, Failure> {
         let refuse = |line: Option<usize>, reason: &str| {
@@ -185,7 +185,7 @@ mod tests {
         ]);
         let names: Vec<&str> = settings.sources.iter().map(|s| s.name.as_str()).collect();
         assert_eq!(names, ["main", "a.b", "b"]);
-        assert_eq!(settings.faulty.len(), 0);
+        assert_eq!(settings.faulty_sources.len(), 0);
         let b = &settings.sources[2];
         let directory = b.file.parent().unwrap();
         assert_eq!(b.ca_file.as_deref(), Some(&*directory.join("ca.pem")));
@@ -239,8 +239,8 @@ mod tests {
             let settings = settings(&[("good.toml", ""), (&file, text)]);
             let names: Vec<&str> = settings.sources.iter().map(|s| s.name.as_str()).collect();
             assert_eq!(names, ["main", "good"]);
-            let [faulty] = &*settings.faulty else {
-                panic!("{:?}", settings.faulty)
+            let [faulty] = &*settings.faulty_sources else {
+                panic!("{:?}", settings.faulty_sources)
             };
             assert_eq!(faulty.name, name);
             assert!(

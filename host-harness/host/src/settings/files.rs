@@ -6,14 +6,14 @@ use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 
 use source_common::exit::Failure;
-use source_common::section::{Mistakes, at};
+use source_common::section::{SettingsErrors, at};
 use source_outputs::{ANY, PathTemplate};
 use source_runtime::store;
 
-use super::{DeadLetterSettings, STATE_CACHE, STATE_PAUSED, Settings};
+use super::{CACHE_DIR, DeadLetterSettings, STATE_PAUSED, Settings};
 
 /// As many as a system follows.
-const LINKS_MAX: u32 = 40;
+const SYMLINKS_MAX: u32 = 40;
 
 /// A file and its use.
 struct FileUse {
@@ -26,20 +26,20 @@ struct FileUse {
 struct FileId {
     path: PathBuf,
     /// Device and inode number of an existing file, which may have several names.
-    node: Option<(u64, u64)>,
+    inode: Option<(u64, u64)>,
 }
 
 impl FileId {
     fn of(path: &Path) -> Self {
         let path = resolved(path);
         Self {
-            node: node(&path),
+            inode: node(&path),
             path,
         }
     }
 
     fn is_same(&self, other: &Self) -> bool {
-        self.path == other.path || (self.node.is_some() && self.node == other.node)
+        self.path == other.path || (self.inode.is_some() && self.inode == other.inode)
     }
 }
 
@@ -60,7 +60,7 @@ struct TemplateUse<'a> {
 }
 
 /// Refuses a file that two outputs write to, or an output and the host itself.
-pub(super) fn refuse_shared(settings: &Settings, mistakes: &mut Mistakes) {
+pub(super) fn refuse_shared(settings: &Settings, mistakes: &mut SettingsErrors) {
     let mut used = host_files(settings);
     let state = FileId::of(&settings.state_dir).path;
     let refuse = |output: &OutputFiles<'_>, of: &str| {
@@ -80,7 +80,7 @@ pub(super) fn refuse_shared(settings: &Settings, mistakes: &mut Mistakes) {
             continue;
         }
         let of_state = id.path.strip_prefix(&state).ok();
-        if of_state.is_some_and(is_kept) {
+        if of_state.is_some_and(is_host_file) {
             mistakes.add(refuse(&output, "is a file of the state directory"));
             continue;
         }
@@ -123,9 +123,9 @@ impl<'a> TemplateUse<'a> {
             }
         }
         let kept = [
-            format!("{ANY}{}", store::RECORD_SUFFIX),
+            format!("{ANY}{}", store::STATE_FILE_SUFFIX),
             "lock".to_owned(),
-            format!("{STATE_CACHE}/{ANY}"),
+            format!("{CACHE_DIR}/{ANY}"),
         ];
         for name in kept {
             let path = state.join(name);
@@ -216,7 +216,7 @@ fn host_files(settings: &Settings) -> Vec<FileUse> {
     let has_own_file = matches!(settings.dead_letter, Some(DeadLetterSettings::File(_)));
     for source in &settings.sources {
         let name = &source.name;
-        let checkpoint = store::record_path(&settings.state_dir, name);
+        let checkpoint = store::state_path(&settings.state_dir, name);
         files.push(used(format!("the checkpoint of `{name}`"), &checkpoint));
         if !has_own_file {
             let rejected = store::rejected_path(&settings.state_dir, name);
@@ -272,11 +272,11 @@ fn output_files(settings: &Settings) -> Vec<OutputFiles<'_>> {
 
 /// Returns whether a path in the state directory is a file of the host: also of a
 /// source that the settings file does not name for now.
-fn is_kept(path: &Path) -> bool {
+fn is_host_file(path: &Path) -> bool {
     let name = path.to_string_lossy();
-    path.starts_with(STATE_CACHE)
+    path.starts_with(CACHE_DIR)
         || ["lock", STATE_PAUSED].contains(&&*name)
-        || name.ends_with(store::RECORD_SUFFIX)
+        || name.ends_with(store::STATE_FILE_SUFFIX)
 }
 
 /// Resolves symlinks, `.` and `..`, even if the path does not exist yet.
@@ -292,7 +292,7 @@ fn resolved(path: &Path) -> PathBuf {
         }
         let next = resolved.join(&part);
         match next.read_link() {
-            Ok(target) if links < LINKS_MAX => {
+            Ok(target) if links < SYMLINKS_MAX => {
                 links += 1;
                 if target.is_absolute() {
                     resolved = PathBuf::new();

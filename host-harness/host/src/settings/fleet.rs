@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use source_common::exit::Failure;
-use source_common::lines::KeyLines;
-use source_common::section::{Mistakes, Section};
+use source_common::lines::KeyLineNumbers;
+use source_common::section::{Section, SettingsErrors};
 use source_outputs::NatsServers;
 
 const STREAM_DEFAULT: &str = "TENANTS";
@@ -35,17 +35,21 @@ pub struct FleetSettings {
 
 impl FleetSettings {
     /// Parses the table.
-    pub(super) fn parse(file: &Path, table: toml::Table, lines: KeyLines) -> Result<Self, Failure> {
+    pub(super) fn parse(
+        file: &Path,
+        table: toml::Table,
+        lines: KeyLineNumbers,
+    ) -> Result<Self, Failure> {
         let mut section = Section::new(file, "[fleet]".to_owned(), table).with_lines(lines);
-        let mut mistakes = Mistakes::default();
-        let servers = mistakes.note(NatsServers::read(&mut section));
-        let stream = mistakes.note(name(&mut section, "stream", STREAM_DEFAULT));
-        let subject = mistakes.note(name(&mut section, "subject", SUBJECT_DEFAULT));
-        let bucket = mistakes.note(name(&mut section, "bucket", BUCKET_DEFAULT));
-        let replicas = mistakes.note(section.number("replicas", 1..=5));
-        let lease_secs = mistakes.note(section.number("lease_secs", 5..=600));
-        let leases = mistakes.note(section.number("leases", 1..=10_000));
-        mistakes.note(section.finish());
+        let mut mistakes = SettingsErrors::default();
+        let servers = mistakes.ok_or_push(NatsServers::read(&mut section));
+        let stream = mistakes.ok_or_push(name(&mut section, "stream", STREAM_DEFAULT));
+        let subject = mistakes.ok_or_push(name(&mut section, "subject", SUBJECT_DEFAULT));
+        let bucket = mistakes.ok_or_push(name(&mut section, "bucket", BUCKET_DEFAULT));
+        let replicas = mistakes.ok_or_push(section.number("replicas", 1..=5));
+        let lease_secs = mistakes.ok_or_push(section.number("lease_secs", 5..=600));
+        let leases = mistakes.ok_or_push(section.number("leases", 1..=10_000));
+        mistakes.ok_or_push(section.finish());
         mistakes.into_result()?;
         let number = |value: Option<Option<u64>>, default| value.flatten().unwrap_or(default);
         let size = |number| usize::try_from(number).unwrap_or(usize::MAX);

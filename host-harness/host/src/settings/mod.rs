@@ -16,11 +16,11 @@ use std::time::Duration;
 
 use source_common::exit::Failure;
 use source_common::indirect::ValueReference;
-use source_common::lines::KeyLines;
+use source_common::lines::KeyLineNumbers;
 use source_common::names::nearest;
 use source_common::proxy::Proxies;
 use source_common::secret::Secret;
-use source_common::section::{Mistakes, Section, at};
+use source_common::section::{Section, SettingsErrors, at};
 use source_outputs::{self, OutputConfig};
 use source_runtime::allow_list::AllowSetting;
 use source_runtime::bindings::Limits;
@@ -29,20 +29,20 @@ use source_runtime::source::{LIMITS_DEFAULT, MEMORY_BYTES_MAX_DEFAULT, POLL_TIME
 pub use self::admin::{AdminSettings, AdminTls, MetricsDetail};
 pub use self::directory::{read_file, source_file};
 pub use self::fleet::FleetSettings;
-pub use self::resolve::{Resolved, SettingsTable, resolve, to_json};
+pub use self::resolve::{ResolvedSettings, SettingsTable, resolve, to_json};
 
 const MIB: u64 = 1024 * 1024;
 
 /// The folder for machine code in the state directory.
-pub const STATE_CACHE: &str = "cache";
+pub const CACHE_DIR: &str = "cache";
 
 /// The file in the state directory with the sources that an operator has paused.
 pub const STATE_PAUSED: &str = "paused.json";
 
 const MEMORY_MIB_MAX: u64 = 4096;
-const MAX_EVENTS_MAX: u64 = 100_000;
-const MAX_BYTES_MAX: u64 = 256 * MIB;
-const MAX_REQUESTS_MAX: u64 = 100_000;
+const LIMIT_EVENTS_MAX: u64 = 100_000;
+const LIMIT_BYTES_MAX: u64 = 256 * MIB;
+const LIMIT_REQUESTS_MAX: u64 = 100_000;
 
 /// A parsed and validated settings file.
 #[derive(Debug)]
@@ -58,14 +58,14 @@ pub struct Settings {
     /// With different names; at least one where there is no `sources_dir`.
     pub sources: Vec<SourceSettings>,
     /// The invalid files of `sources_dir`, which do not affect the other sources.
-    pub faulty: Vec<FaultySource>,
+    pub faulty_sources: Vec<FaultySource>,
     /// The outputs, with different names; at least one.
     pub outputs: Vec<OutputSettings>,
     /// The destination of rejected records; by default one file per source in
     /// `state_dir`.
     pub dead_letter: Option<DeadLetterSettings>,
     /// The lines of the keys of `[dead_letter]`.
-    pub dead_letter_lines: KeyLines,
+    pub dead_letter_lines: KeyLineNumbers,
     /// The line of `state_dir`.
     pub state_dir_line: Option<usize>,
     /// The admin server, where there is to be one.
@@ -73,7 +73,7 @@ pub struct Settings {
     /// The fleet whose tenants are the sources, where this host is one of several.
     pub fleet: Option<FleetSettings>,
     /// What a running host does not change.
-    pub fixed: FixedSettings,
+    pub restart_only: FixedSettings,
 }
 
 /// An invalid file of `sources_dir`.
@@ -104,7 +104,7 @@ pub struct OutputSettings {
     /// Its table, for messages.
     pub place: String,
     /// The lines of its keys.
-    pub lines: KeyLines,
+    pub lines: KeyLineNumbers,
     /// Its settings.
     pub config: Box<dyn OutputConfig>,
 }
@@ -219,7 +219,7 @@ impl SourceSettings {
     pub fn named_files(&self) -> Vec<PathBuf> {
         let directory = self.file.parent().unwrap_or_else(|| Path::new(""));
         let values = self.settings.table.values();
-        let referred = values.filter_map(|value| match ValueReference::recognize(value)? {
+        let referred = values.filter_map(|value| match ValueReference::parse(value)? {
             ValueReference::Env(_) => None,
             ValueReference::File(name) => Some(directory.join(name)),
         });
@@ -242,7 +242,7 @@ impl SourceSettings {
 
     /// Rejects an unknown output, with the nearest known name.
     pub fn check_outputs(&self, known: &[String]) -> Result<(), Failure> {
-        let mut mistakes = Mistakes::default();
+        let mut mistakes = SettingsErrors::default();
         for name in self.outputs.iter().flatten() {
             if known.contains(name) {
                 continue;
@@ -280,21 +280,21 @@ impl Settings {
     pub fn parse(text: &str, file: &Path) -> Result<Self, Failure> {
         let table: toml::Table = text.parse().map_err(|error| syntax(text, file, &error))?;
         let fixed = FixedSettings::of(&table);
-        let lines = KeyLines::of(text);
+        let lines = KeyLineNumbers::of(text);
         let mut root = Section::new(file, String::new(), table).with_lines(lines.clone());
-        let mut mistakes = Mistakes::default();
-        let state_dir = mistakes.note(root.path("state_dir")).flatten();
+        let mut mistakes = SettingsErrors::default();
+        let state_dir = mistakes.ok_or_push(root.path("state_dir")).flatten();
         let state_dir = state_dir.unwrap_or_else(|| root.resolve("state"));
-        let sources_dir = mistakes.note(root.path(SOURCES_DIR));
-        let proxy = mistakes.note(root.proxies());
+        let sources_dir = mistakes.ok_or_push(root.path(SOURCES_DIR));
+        let proxy = mistakes.ok_or_push(root.proxies());
         // What is wrong with it is said once.
         let proxy = proxy.map_or_else(|| Some(Secret::new("none".to_owned())), |(_, url)| url);
-        let sources = mistakes.note(root.tables(SOURCE));
-        let outputs = mistakes.note(root.tables("output"));
-        let dead_letter = mistakes.note(root.table("dead_letter")).flatten();
-        let admin = mistakes.note(root.table("admin")).flatten();
-        let fleet = mistakes.note(root.table(FLEET));
-        mistakes.note(root.finish());
+        let sources = mistakes.ok_or_push(root.tables(SOURCE));
+        let outputs = mistakes.ok_or_push(root.tables("output"));
+        let dead_letter = mistakes.ok_or_push(root.table("dead_letter")).flatten();
+        let admin = mistakes.ok_or_push(root.table("admin")).flatten();
+        let fleet = mistakes.ok_or_push(root.table(FLEET));
+        mistakes.ok_or_push(root.finish());
         // What could not be read is not missing.
         let is_readable = sources.is_some() && sources_dir.is_some() && fleet.is_some();
         let (fleet, sources_dir) = (fleet.flatten(), sources_dir.flatten());
@@ -315,17 +315,17 @@ impl Settings {
         let (outputs, output_names) =
             parse_outputs(file, outputs, &lines, proxy.as_ref(), &mut mistakes);
         for source in &sources {
-            mistakes.note(source.check_outputs(&output_names));
+            mistakes.ok_or_push(source.check_outputs(&output_names));
         }
         let dead_letter = dead_letter
             .map(|table| parse_dead_letter(file, table, lines.table("dead_letter"), proxy.as_ref()))
-            .and_then(|parsed| mistakes.note(parsed));
+            .and_then(|parsed| mistakes.ok_or_push(parsed));
         let admin = admin
             .map(|table| AdminSettings::parse(file, table, lines.table("admin")))
-            .and_then(|parsed| mistakes.note(parsed));
+            .and_then(|parsed| mistakes.ok_or_push(parsed));
         let fleet = fleet
             .map(|table| FleetSettings::parse(file, table, lines.table(FLEET)))
-            .and_then(|parsed| mistakes.note(parsed));
+            .and_then(|parsed| mistakes.ok_or_push(parsed));
         mistakes.into_result()?;
 
         let mut settings = Self {
@@ -334,19 +334,19 @@ impl Settings {
             sources_dir,
             proxy,
             sources,
-            faulty: Vec::new(),
+            faulty_sources: Vec::new(),
             outputs,
             dead_letter: dead_letter.flatten(),
             dead_letter_lines: lines.table("dead_letter"),
             state_dir_line: lines.line("state_dir"),
             admin,
             fleet,
-            fixed,
+            restart_only: fixed,
         };
-        let mut mistakes = Mistakes::default();
-        mistakes.note(settings.refuse_two_stdouts());
-        mistakes.note(settings.read_directory());
-        mistakes.note(settings.refuse_present_former_names());
+        let mut mistakes = SettingsErrors::default();
+        mistakes.ok_or_push(settings.refuse_two_stdouts());
+        mistakes.ok_or_push(settings.read_directory());
+        mistakes.ok_or_push(settings.refuse_present_former_names());
         files::refuse_shared(&settings, &mut mistakes);
         mistakes.into_result()?;
         Ok(settings)
@@ -375,10 +375,10 @@ impl Settings {
     }
 
     /// Keeps only the source of that name. If there is none, the error suggests a name.
-    pub fn retain_source(&mut self, name: &str) -> Result<(), Failure> {
+    pub fn select_source(&mut self, name: &str) -> Result<(), Failure> {
         let names: Vec<String> = self.sources.iter().map(|s| s.name.clone()).collect();
-        self.faulty.retain(|faulty| faulty.name == name);
-        if let Some(faulty) = self.faulty.first() {
+        self.faulty_sources.retain(|faulty| faulty.name == name);
+        if let Some(faulty) = self.faulty_sources.first() {
             return Err(faulty.failure.clone());
         }
         self.sources.retain(|source| source.name == name);
@@ -440,16 +440,17 @@ fn syntax(text: &str, file: &Path, error: &toml::de::Error) -> Failure {
 fn parse_sources(
     file: &Path,
     tables: Vec<toml::Table>,
-    lines: &KeyLines,
+    lines: &KeyLineNumbers,
     proxy: Option<&Secret>,
-    mistakes: &mut Mistakes,
+    mistakes: &mut SettingsErrors,
 ) -> Vec<SourceSettings> {
     let mut names = BTreeSet::new();
     let mut sources = Vec::with_capacity(tables.len());
     for (index, table) in tables.into_iter().enumerate() {
         let lines = lines.element("source", index);
         let line = lines.line("name");
-        let Some(source) = mistakes.note(parse_source(file, index, table, lines, proxy)) else {
+        let Some(source) = mistakes.ok_or_push(parse_source(file, index, table, lines, proxy))
+        else {
             continue;
         };
         if !names.insert(source.name.clone()) {
@@ -468,7 +469,7 @@ fn parse_source(
     file: &Path,
     index: usize,
     table: toml::Table,
-    lines: KeyLines,
+    lines: KeyLineNumbers,
     proxy: Option<&Secret>,
 ) -> Result<SourceSettings, Failure> {
     let place = match table.get("name").and_then(toml::Value::as_str) {
@@ -478,8 +479,8 @@ fn parse_source(
     let mut section = Section::new(file, place, table)
         .with_lines(lines.clone())
         .with_proxy(proxy.cloned());
-    let mut mistakes = Mistakes::default();
-    let name = mistakes.note(section.required_string("name"));
+    let mut mistakes = SettingsErrors::default();
+    let name = mistakes.ok_or_push(section.required_string("name"));
     if let Some(name) = &name
         && !is_file_name(name)
     {
@@ -487,7 +488,7 @@ fn parse_source(
     }
     let name = name.unwrap_or_default();
     let source = parse_source_keys(file, name, section, &lines, "[source.settings]");
-    let source = mistakes.note(source);
+    let source = mistakes.ok_or_push(source);
     mistakes.into_value(source)
 }
 
@@ -496,46 +497,48 @@ fn parse_source_keys(
     file: &Path,
     name: String,
     section: Section<'_>,
-    lines: &KeyLines,
+    lines: &KeyLineNumbers,
     settings_place: &'static str,
 ) -> Result<SourceSettings, Failure> {
     let mut section = section.with_hint(match settings_place {
         "[settings]" => "what is a setting of the component belongs below [settings]",
         _ => "what is a setting of the component belongs below [source.settings]",
     });
-    let mut mistakes = Mistakes::default();
+    let mut mistakes = SettingsErrors::default();
     let memory_mib = mistakes
-        .note(section.number("memory_mib", 1..=MEMORY_MIB_MAX))
+        .ok_or_push(section.number("memory_mib", 1..=MEMORY_MIB_MAX))
         .flatten();
     let memory_bytes = memory_mib.map(|mib| usize::try_from(mib.saturating_mul(MIB)));
     let timeout_secs = mistakes
-        .note(section.number("poll_timeout_secs", 1..=86_400))
+        .ok_or_push(section.number("poll_timeout_secs", 1..=86_400))
         .flatten();
-    let outputs = mistakes.note(section.strings("outputs")).flatten();
+    let outputs = mistakes.ok_or_push(section.strings("outputs")).flatten();
     if outputs.as_ref().is_some_and(Vec::is_empty) {
         let reason = "names no output; leave it out to deliver to all of them";
         mistakes.add(section.error("outputs", reason));
     }
-    let renamed_from = mistakes.note(section.string("renamed_from")).flatten();
+    let renamed_from = mistakes
+        .ok_or_push(section.string("renamed_from"))
+        .flatten();
     if let Some(former) = &renamed_from
         && (!is_file_name(former) || *former == name)
     {
         let reason = format!("is `{former}`; it must be the former name of the source");
         mistakes.add(section.error("renamed_from", &reason));
     }
-    let allow = mistakes.note(parse_allow(&mut section));
-    let proxies = mistakes.note(section.proxies());
-    let limits = mistakes.note(parse_limits(&mut section));
+    let allow = mistakes.ok_or_push(parse_allow(&mut section));
+    let proxies = mistakes.ok_or_push(section.proxies());
+    let limits = mistakes.ok_or_push(parse_limits(&mut section));
     let source = SourceSettings {
         file: file.to_owned(),
         renamed_from,
         outputs,
-        component: mistakes.note(section.path("component")).flatten(),
+        component: mistakes.ok_or_push(section.path("component")).flatten(),
         allow: allow.unwrap_or_default(),
         proxies: proxies.map_or_else(Proxies::default, |(proxies, _)| proxies),
-        ca_file: mistakes.note(section.path("ca_file")).flatten(),
+        ca_file: mistakes.ok_or_push(section.path("ca_file")).flatten(),
         enabled: mistakes
-            .note(section.switch("enabled"))
+            .ok_or_push(section.boolean("enabled"))
             .flatten()
             .unwrap_or(true),
         memory_bytes_max: memory_bytes.map_or(MEMORY_BYTES_MAX_DEFAULT, |bytes| {
@@ -545,7 +548,7 @@ fn parse_source_keys(
         limits: limits.unwrap_or(LIMITS_DEFAULT),
         settings: SettingsTable {
             table: mistakes
-                .note(section.table("settings"))
+                .ok_or_push(section.table("settings"))
                 .flatten()
                 .unwrap_or_default(),
             lines: lines.table("settings"),
@@ -554,7 +557,7 @@ fn parse_source_keys(
         },
         name,
     };
-    mistakes.note(section.finish());
+    mistakes.ok_or_push(section.finish());
     mistakes.into_value(Some(source))
 }
 
@@ -572,11 +575,11 @@ fn parse_allow(section: &mut Section<'_>) -> Result<AllowSetting, Failure> {
 }
 
 fn parse_limits(section: &mut Section<'_>) -> Result<Limits, Failure> {
-    let mut mistakes = Mistakes::default();
-    let mut number = |key, max| mistakes.note(section.number(key, 1..=max)).flatten();
-    let events = number("max_events", MAX_EVENTS_MAX);
-    let bytes = number("max_bytes", MAX_BYTES_MAX);
-    let requests = number("max_requests", MAX_REQUESTS_MAX);
+    let mut mistakes = SettingsErrors::default();
+    let mut number = |key, max| mistakes.ok_or_push(section.number(key, 1..=max)).flatten();
+    let events = number("max_events", LIMIT_EVENTS_MAX);
+    let bytes = number("max_bytes", LIMIT_BYTES_MAX);
+    let requests = number("max_requests", LIMIT_REQUESTS_MAX);
     let narrow = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
     mistakes.into_result()?;
     Ok(Limits {
@@ -590,9 +593,9 @@ fn parse_limits(section: &mut Section<'_>) -> Result<Limits, Failure> {
 fn parse_outputs(
     file: &Path,
     tables: Option<Vec<toml::Table>>,
-    lines: &KeyLines,
+    lines: &KeyLineNumbers,
     proxy: Option<&Secret>,
-    mistakes: &mut Mistakes,
+    mistakes: &mut SettingsErrors,
 ) -> (Vec<OutputSettings>, Vec<String>) {
     let Some(tables) = tables else {
         return (Vec::new(), Vec::new());
@@ -618,7 +621,7 @@ fn parse_outputs(
         let mut section = Section::new(file, place.clone(), table)
             .with_lines(lines.clone())
             .with_proxy(proxy.cloned());
-        let named = mistakes.note(section.string("name")).flatten();
+        let named = mistakes.ok_or_push(section.string("name")).flatten();
         if named.is_some() && !is_file_name(name) {
             mistakes.add(section.error("name", FILE_NAME_RULE));
         }
@@ -626,8 +629,8 @@ fn parse_outputs(
             let reason = format!("is `{name}`, which is the name of another output");
             mistakes.add(section.error("name", &reason));
         }
-        let parsed = source_outputs::config(section);
-        outputs.extend(mistakes.note(parsed).map(|config| OutputSettings {
+        let parsed = source_outputs::parse_output(section);
+        outputs.extend(mistakes.ok_or_push(parsed).map(|config| OutputSettings {
             name: name.clone(),
             kind,
             place,
@@ -667,7 +670,7 @@ fn output_names(tables: &[toml::Table]) -> Vec<String> {
 fn parse_dead_letter(
     file: &Path,
     table: toml::Table,
-    lines: KeyLines,
+    lines: KeyLineNumbers,
     proxy: Option<&Secret>,
 ) -> Result<Option<DeadLetterSettings>, Failure> {
     let has_type = table.contains_key("type");
@@ -675,12 +678,12 @@ fn parse_dead_letter(
         .with_lines(lines)
         .with_proxy(proxy.cloned());
     if has_type {
-        return source_outputs::config(section)
+        return source_outputs::parse_output(section)
             .map(|config| Some(DeadLetterSettings::Output(config)));
     }
     section.string("type")?; // not there; it belongs to what a message lists
-    let mut mistakes = Mistakes::default();
-    let path = mistakes.note(section.path("path"));
+    let mut mistakes = SettingsErrors::default();
+    let path = mistakes.ok_or_push(section.path("path"));
     if path
         .iter()
         .flatten()
@@ -689,7 +692,7 @@ fn parse_dead_letter(
         let reason = "has a `{`; for a file for each source write type = \"file\" as well";
         mistakes.add(section.error("path", reason));
     }
-    mistakes.note(section.finish());
+    mistakes.ok_or_push(section.finish());
     mistakes.into_value(path.map(|path| path.map(DeadLetterSettings::File)))
 }
 

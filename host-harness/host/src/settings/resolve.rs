@@ -6,10 +6,10 @@ use std::path::Path;
 use serde_json::{Map, Value};
 use source_common::exit::Failure;
 use source_common::indirect::{ValueReference, resolve_reference};
-use source_common::lines::KeyLines;
+use source_common::lines::KeyLineNumbers;
 use source_common::names::{nearest, unknown_key};
 use source_common::secret::{Redactor, Secret};
-use source_common::section::{Mistakes, at, literal_advice, not_expanded};
+use source_common::section::{SettingsErrors, at, literal_advice, not_expanded};
 
 /// `[source.settings]`, as written in the file.
 #[derive(Clone, Debug)]
@@ -17,20 +17,20 @@ pub struct SettingsTable {
     /// The table.
     pub table: toml::Table,
     /// Line numbers of its keys.
-    pub lines: KeyLines,
+    pub lines: KeyLineNumbers,
     /// The name of the table in its file.
     pub place: &'static str,
     /// The lines of the keys of its source.
-    pub source_lines: KeyLines,
+    pub source_lines: KeyLineNumbers,
 }
 
 impl Default for SettingsTable {
     fn default() -> Self {
         Self {
             table: toml::Table::new(),
-            lines: KeyLines::default(),
+            lines: KeyLineNumbers::default(),
             place: "[source.settings]",
-            source_lines: KeyLines::default(),
+            source_lines: KeyLineNumbers::default(),
         }
     }
 }
@@ -40,7 +40,7 @@ const TENANT: &str = "tenant";
 
 /// The settings in the form that the component gets.
 #[derive(Debug)]
-pub struct Resolved {
+pub struct ResolvedSettings {
     /// The settings as a JSON object.
     pub json: Secret,
     /// Redacts the secrets and the referenced values from other
@@ -58,7 +58,7 @@ pub fn resolve(
     settings: &SettingsTable,
     schema: &str,
     env: &dyn Fn(&str) -> Option<String>,
-) -> Result<Resolved, Failure> {
+) -> Result<ResolvedSettings, Failure> {
     let place = |key: &str| {
         let at = at(file, settings.lines.line(key));
         format!("{at}: {} of `{source}`", settings.place)
@@ -79,7 +79,7 @@ pub fn resolve(
     let mut object = Map::new();
     let mut secrets = Vec::new();
     let mut literal = Vec::new();
-    let mut mistakes = Mistakes::default();
+    let mut mistakes = SettingsErrors::default();
     let mut keys: Vec<(&String, &toml::Value)> = settings.table.iter().collect();
     keys.sort_by_key(|(key, _)| settings.lines.line(key));
     for (key, value) in keys {
@@ -95,11 +95,11 @@ pub fn resolve(
             }
         };
         let write_only = property.get("writeOnly") == Some(&Value::Bool(true));
-        let json = match ValueReference::recognize(value).filter(|_| !is_type(property, "object")) {
+        let json = match ValueReference::parse(value).filter(|_| !is_type(property, "object")) {
             Some(indirect) => match resolve_reference(&indirect, file, env) {
                 Ok(text) => {
                     secrets.push(text.clone());
-                    from_text(text, property)
+                    parse_typed(text, property)
                 }
                 Err(reason) => {
                     let failure = fail(format!("`{key}` {reason}"));
@@ -144,7 +144,7 @@ pub fn resolve(
         let advice = literal_advice(&literal);
         format!("{}: {advice}", place(first))
     });
-    Ok(Resolved {
+    Ok(ResolvedSettings {
         json: Secret::new(Value::Object(object).to_string()),
         redactor: Redactor::new(secrets),
         warnings: warnings.into_iter().collect(),
@@ -164,7 +164,7 @@ fn with_scheme(json: Value, property: &Value) -> Value {
 }
 
 /// Converts an environment variable's or file's text to the type in the schema.
-fn from_text(text: String, property: &Value) -> Value {
+fn parse_typed(text: String, property: &Value) -> Value {
     let parses = ["boolean", "integer", "number"]
         .iter()
         .any(|name| is_type(property, name));

@@ -24,10 +24,10 @@ fn message(text: &str) -> String {
     failure.message
 }
 
-fn resolved(settings: &str) -> Result<Resolved, Failure> {
+fn resolved(settings: &str) -> Result<ResolvedSettings, Failure> {
     let table = SettingsTable {
         table: parse_table(settings),
-        lines: KeyLines::of(settings),
+        lines: KeyLineNumbers::of(settings),
         ..SettingsTable::default()
     };
     let env = |name: &str| (name == "SET").then(|| "from-the-environment".to_owned());
@@ -223,7 +223,7 @@ fn the_name_of_the_source_is_the_tenant_where_the_component_has_one_and_none_is_
     let tenant = |settings: &str| {
         let table = SettingsTable {
             table: parse_table(settings),
-            lines: KeyLines::default(),
+            lines: KeyLineNumbers::default(),
             ..SettingsTable::default()
         };
         let resolved = resolve(Path::new("m.toml"), "acme", &table, schema, &|_| None);
@@ -241,7 +241,7 @@ fn a_number_may_be_kept_elsewhere_too() {
     let env = |_: &str| Some("50".to_owned());
     let table = SettingsTable {
         table: parse_table("client_id = \"a\"\ncalls = { env = \"N\" }"),
-        lines: KeyLines::default(),
+        lines: KeyLineNumbers::default(),
         ..SettingsTable::default()
     };
     let resolved = resolve(Path::new("m.toml"), "acme", &table, SCHEMA, &env).unwrap();
@@ -317,10 +317,16 @@ fn settings_that_run_the_same_are_distinguished_from_others() {
             "{text}"
         );
     }
-    assert_eq!(plain.fixed.changed_keys(&same.fixed), Vec::<String>::new());
+    assert_eq!(
+        plain.restart_only.changed_keys(&same.restart_only),
+        Vec::<String>::new()
+    );
     let text =
         "state_dir = \"s\"\n[[source]]\nname = \"a\"\n[[output]]\ntype = \"stdout\"\nx = 1\n";
     let text = text.replace("x = 1\n", "");
     let other = Settings::parse(&text, Path::new("m.toml")).unwrap();
-    assert_eq!(plain.fixed.changed_keys(&other.fixed), ["state_dir"]);
+    assert_eq!(
+        plain.restart_only.changed_keys(&other.restart_only),
+        ["state_dir"]
+    );
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::Value;
 use source_common::exit::Failure;
-use source_common::lines::KeyLines;
+use source_common::lines::KeyLineNumbers;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
@@ -134,7 +134,7 @@ async fn pause(files: &SettingsFiles, name: &str, is_paused: bool) -> Result<(),
         .set_pause(name, is_paused)
         .await
         .map_err(|error| {
-            let directory = supervisor.context().state.path().display();
+            let directory = supervisor.context().state_dir.path().display();
             ControlError::Failed(format!(
                 "the pause cannot be stored in {directory}: {error}; repair that, then try again"
             ))
@@ -157,7 +157,14 @@ async fn reset(
     })?;
     let context = supervisor.context();
     let components = &context.components;
-    let rewound = rewind(components, &run.settings, &context.state, streams, from_ms).await;
+    let rewound = rewind(
+        components,
+        &run.settings,
+        &context.state_dir,
+        streams,
+        from_ms,
+    )
+    .await;
     rewound.map_err(|error| {
         let text = format!("source {name:?}: {error}");
         match error {
@@ -210,7 +217,8 @@ async fn put(files: &SettingsFiles, name: &str, body: Value) -> Result<(), Contr
         .map_err(|error| ControlError::Failed(error.to_string()))?
         .map_err(ControlError::Invalid)?;
     let table = draft.with_secrets();
-    let settings = SourceSettings::from_table(&path, name, table, &KeyLines::default(), &inherited);
+    let settings =
+        SourceSettings::from_table(&path, name, table, &KeyLineNumbers::default(), &inherited);
     let settings = settings.map_err(invalid)?;
     files.usable(&settings).await.map_err(invalid)?;
     write(draft).await.map_err(|error| {

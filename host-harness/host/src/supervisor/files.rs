@@ -61,7 +61,7 @@ impl SettingsFiles {
             file: settings.file.clone(),
             known: Mutex::new(Known {
                 sources_dir: settings.sources_dir.clone(),
-                fixed: settings.fixed.clone(),
+                fixed: settings.restart_only.clone(),
             }),
         })
     }
@@ -72,7 +72,7 @@ impl SettingsFiles {
             let change = SourceChange::Set(Box::new(source.clone()));
             self.supervisor.apply(change);
         }
-        for faulty in &settings.faulty {
+        for faulty in &settings.faulty_sources {
             self.supervisor.apply(SourceChange::Refuse(faulty.clone()));
         }
     }
@@ -104,7 +104,7 @@ impl SettingsFiles {
                 return;
             }
         };
-        let fixed = known.fixed.changed_keys(&settings.fixed);
+        let fixed = known.fixed.changed_keys(&settings.restart_only);
         for key in &fixed {
             warn!(
                 "{}: `{key}` has changed; restart source-host to use that",
@@ -126,7 +126,7 @@ impl SettingsFiles {
     async fn apply_all(&self, settings: Settings) -> Counts {
         let mut counts = Counts::default();
         let sources = settings.sources.iter().map(|source| &source.name);
-        let faulty = settings.faulty.iter().map(|faulty| &faulty.name);
+        let faulty = settings.faulty_sources.iter().map(|faulty| &faulty.name);
         let present: BTreeSet<&String> = sources.chain(faulty).collect();
         let names = self.supervisor.names().into_iter();
         let gone: Vec<String> = names.filter(|name| !present.contains(name)).collect();
@@ -134,7 +134,7 @@ impl SettingsFiles {
         for name in &gone {
             counts.count(self.supervisor.apply(SourceChange::Remove(name.clone())));
         }
-        for faulty in settings.faulty {
+        for faulty in settings.faulty_sources {
             counts.count(self.supervisor.apply(SourceChange::Refuse(faulty)));
         }
         for source in settings.sources {

@@ -20,7 +20,7 @@ use std::time::Duration;
 use source_common::disk::{FileVersion, blocking};
 use source_common::exit::Failure;
 use source_outputs::Outputs;
-use source_runtime::shutdown::{Shutdown, Stopper};
+use source_runtime::shutdown::{Shutdown, ShutdownTrigger};
 use source_runtime::source::Components;
 use source_runtime::source_loop::SourceExit;
 use source_runtime::store::{SourceState, StateDir};
@@ -34,7 +34,7 @@ use self::pauses::Pauses;
 pub(crate) use self::start::StartupTracker;
 use self::worker::{Phase, Worker};
 use crate::dead_letter::DeadLetterSinks;
-use crate::progress::Bars;
+use crate::progress::ProgressBars;
 use crate::registry::{Registry, SourceEntry};
 use crate::report::PausedBy;
 use crate::settings::{FaultySource, Inherited, SourceSettings};
@@ -46,7 +46,7 @@ pub(crate) struct HostContext {
     /// Where components are loaded.
     pub(crate) components: Components,
     /// Where checkpoints are kept.
-    pub(crate) state: Arc<StateDir>,
+    pub(crate) state_dir: Arc<StateDir>,
     /// Where events go.
     pub(crate) outputs: Arc<Outputs>,
     /// What a file of `sources_dir` takes from the settings file.
@@ -54,7 +54,7 @@ pub(crate) struct HostContext {
     /// Where rejected records go.
     pub(crate) dead_letters: DeadLetterSinks,
     /// What a person at a terminal sees.
-    pub(crate) bars: Arc<Bars>,
+    pub(crate) bars: Arc<ProgressBars>,
     /// What is reported.
     pub(crate) registry: Registry,
     /// Whether a source ends when it is caught up.
@@ -62,9 +62,9 @@ pub(crate) struct HostContext {
     /// Whether the run goes on when every source has ended, since others may be added.
     pub(crate) outlives_sources: bool,
     /// What the first tries of the sources at the start have come to.
-    pub(crate) starts: StartupTracker,
+    pub(crate) startup: StartupTracker,
     /// Asks for a stop, where one source finds that none can go on.
-    pub(crate) stopper: Stopper,
+    pub(crate) stopper: ShutdownTrigger,
     /// The request to stop.
     pub(crate) shutdown: Shutdown,
 }
@@ -98,9 +98,9 @@ pub struct SourceSummary {
     /// Its name.
     pub name: String,
     /// How it ended.
-    pub end: SourceExit,
+    pub exit: SourceExit,
     /// What is kept of it.
-    pub record: SourceState,
+    pub source_state: SourceState,
 }
 
 /// Owns the sources that run. Clones share them.
@@ -235,7 +235,7 @@ impl Drop for StoppedSource {
 impl Supervisor {
     /// One without sources.
     pub(crate) fn new(context: HostContext) -> Result<Self, Failure> {
-        let pauses = Pauses::read(context.state.path())?;
+        let pauses = Pauses::read(context.state_dir.path())?;
         Ok(Self {
             shared: Arc::new(Shared {
                 context,
@@ -396,7 +396,7 @@ impl Supervisor {
     async fn forget_pause(&self, name: &str) {
         let (shared, source) = (Arc::clone(&self.shared), name.to_owned());
         if let Err(error) = blocking(move || shared.pauses.set(&source, false)).await {
-            let directory = self.context().state.path().display();
+            let directory = self.context().state_dir.path().display();
             warn!(source = %name, "its pause is not removed from {directory}: {error}");
         }
     }
@@ -449,7 +449,7 @@ impl Supervisor {
             });
             return;
         }
-        let starts = &self.context().starts;
+        let starts = &self.context().startup;
         let startup = target.runnable().and_then(|_| starts.add());
         let (target, wanted) = watch::channel(target);
         let (reported, phase) = watch::channel(Phase::Idle);
@@ -501,7 +501,7 @@ impl Supervisor {
                 tokio::select! {
                     joined = tasks.join_next() => if joined.is_none() { break },
                     // What has not ended by now is cut off; its position has not moved.
-                    () = shutdown.requested_since(stop_max) => break,
+                    () = shutdown.grace_elapsed(stop_max) => break,
                 }
             }
         }
@@ -523,7 +523,11 @@ impl Supervisor {
                 }
                 (None, Ok(_) | Err(_)) => return None,
             };
-            Some(SourceSummary { name, end, record })
+            Some(SourceSummary {
+                name,
+                exit: end,
+                source_state: record,
+            })
         });
         summaries.collect()
     }
@@ -557,7 +561,7 @@ impl Shared {
     }
 
     /// Notes how a source has ended by itself.
-    fn note_end(&self, name: &str, end: SourceExit, record: SourceState) {
+    fn note_end(&self, name: &str, end: SourceExit, source_state: SourceState) {
         match &end {
             SourceExit::CaughtUp => info!(source = %name, "caught up"),
             SourceExit::Failed(failure) | SourceExit::Output(Some(failure)) => {
@@ -572,7 +576,7 @@ impl Shared {
             SourceExit::Stopped => info!(source = %name, "stopped"),
         }
         if let Some(source) = self.lock().by_name.get_mut(name) {
-            source.end = Some((end, record));
+            source.end = Some((end, source_state));
         }
         self.ended.send_replace(());
     }

@@ -18,7 +18,7 @@ use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
 use super::{HostContext, RunSettings, Shared};
-use crate::destination::{Destination, ObservedRequests};
+use crate::destination::{Destination, RequestReporter};
 use crate::registry::SourceEntry;
 use crate::report::RunState;
 use crate::source;
@@ -56,8 +56,8 @@ impl SourceStarter {
         loop {
             let mut shutdown = self.shutdown.clone();
             let readied = tokio::select! {
-                readied = self.ready() => readied,
-                _ = shutdown.requested() => return (SourceExit::Stopped, self.blank()),
+                readied = self.prepare() => readied,
+                _ = shutdown.requested() => return (SourceExit::Stopped, self.empty_state()),
             };
             let failure = match readied {
                 Ok((source, record)) => return self.start(source, record).await,
@@ -67,7 +67,7 @@ impl SourceStarter {
             let failures = backoff.failures();
             let may_try_again = !self.context().once && failure.is_retryable;
             if !may_try_again || self.is_alone(failures).await {
-                return (SourceExit::Failed(failure), self.blank());
+                return (SourceExit::Failed(failure), self.empty_state());
             }
             let wait = backoff.wait();
             let seconds = wait.as_secs_f64();
@@ -75,7 +75,7 @@ impl SourceStarter {
             tokio::select! {
                 () = sleep(wait) => {}
                 () = self.retry.notified() => {}
-                _ = self.shutdown.requested() => return (SourceExit::Failed(failure), self.blank()),
+                _ = self.shutdown.requested() => return (SourceExit::Failed(failure), self.empty_state()),
             }
         }
     }
@@ -89,7 +89,7 @@ impl SourceStarter {
         };
         drop(startup);
         let context = self.context();
-        !context.outlives_sources && !context.starts.any_started().await
+        !context.outlives_sources && !context.startup.any_started().await
     }
 
     fn context(&self) -> &HostContext {
@@ -101,15 +101,15 @@ impl SourceStarter {
     }
 
     /// Loads what is kept of the source, its component and its settings.
-    async fn ready(&self) -> Result<PreparedSource, Failure> {
+    async fn prepare(&self) -> Result<PreparedSource, Failure> {
         self.take_over().await?;
-        let mut record = self.context().state.load(self.name())?;
-        match self.source().await {
-            Ok(source) => Ok((source, record)),
+        let mut source_state = self.context().state_dir.load(self.name())?;
+        match self.prepare_source().await {
+            Ok(source) => Ok((source, source_state)),
             Err(failure) => {
-                record.note_start_error(&failure.message);
-                self.entry.update(&record);
-                self.store(record).await;
+                source_state.note_start_error(&failure.message);
+                self.entry.update(&source_state);
+                self.store(source_state).await;
                 Err(failure)
             }
         }
@@ -127,7 +127,7 @@ impl SourceStarter {
             ..failure
         };
         self.shared.until_gone(&former).await.map_err(failed)?;
-        let (state, to) = (Arc::clone(&self.context().state), name.clone());
+        let (state, to) = (Arc::clone(&self.context().state_dir), name.clone());
         let from = former.clone();
         let moved = blocking(move || Ok(state.rename(&from, &to))).await;
         let moved = moved.map_err(|error| failed(Failure::failed(error.to_string())))?;
@@ -137,11 +137,11 @@ impl SourceStarter {
         Ok(())
     }
 
-    async fn source(&self) -> Result<Source, Failure> {
+    async fn prepare_source(&self) -> Result<Source, Failure> {
         let settings = &self.run.settings;
         self.run.files.note_read();
         let components = &self.context().components;
-        let source = source::ready(components, settings, NetworkAccess::Online).await?;
+        let source = source::prepare(components, settings, NetworkAccess::Online).await?;
         // Settings that the component refuses end the source here. One that
         // fails in another way is run, and its loop tries it again.
         if let Err(error) = source::try_settings(&source, settings, 0).await? {
@@ -151,19 +151,23 @@ impl SourceStarter {
     }
 
     /// Best effort: `status` shows what is stored, and the log has it too.
-    async fn store(&self, record: SourceState) {
-        let state = Arc::clone(&self.context().state);
-        if let Err(error) = blocking(move || state.store(&record)).await {
-            let directory = self.context().state.path().display();
+    async fn store(&self, source_state: SourceState) {
+        let state_dir = Arc::clone(&self.context().state_dir);
+        if let Err(error) = blocking(move || state_dir.store(&source_state)).await {
+            let directory = self.context().state_dir.path().display();
             warn!(source = %self.name(), "its failure is not stored in {directory}: {error}");
         }
     }
 
-    async fn start(mut self, source: Source, record: SourceState) -> (SourceExit, SourceState) {
+    async fn start(
+        mut self,
+        source: Source,
+        source_state: SourceState,
+    ) -> (SourceExit, SourceState) {
         if let Some(startup) = self.startup.take() {
             startup.started();
         }
-        self.entry.update(&record);
+        self.entry.update(&source_state);
         self.entry.set_run(RunState::Running);
         let description = &source.description;
         info!(
@@ -176,7 +180,7 @@ impl SourceStarter {
         let reader = Reader {
             run: Arc::clone(&self.run),
             components: context.components.clone(),
-            requests: Arc::new(ObservedRequests {
+            requests: Arc::new(RequestReporter {
                 entry: self.entry.clone(),
                 registry: context.registry.clone(),
             }),
@@ -184,7 +188,7 @@ impl SourceStarter {
         source.observe_requests(Arc::clone(&reader.requests));
         let wake = self.entry.wake_signal();
         let destination = Destination {
-            progress: context.bars.source(&source.name, &record),
+            progress: context.bars.source(&source.name, &source_state),
             outputs: Arc::clone(&context.outputs),
             chosen: self.run.settings.outputs.clone(),
             namespace: description.namespace.clone(),
@@ -194,8 +198,8 @@ impl SourceStarter {
         };
         let looped = SourceLoop {
             source: Arc::new(source),
-            record,
-            state: Arc::<StateDir>::clone(&context.state),
+            source_state,
+            state_dir: Arc::<StateDir>::clone(&context.state_dir),
             sink: Arc::new(destination),
             once: context.once,
             wake,
@@ -205,7 +209,7 @@ impl SourceStarter {
         looped.run().await
     }
 
-    fn blank(&self) -> SourceState {
+    fn empty_state(&self) -> SourceState {
         SourceState::new(self.name())
     }
 }

@@ -13,7 +13,6 @@
     reason = "tests may fail fast"
 )]
 
-mod account;
 mod bulk_receiver;
 #[path = "../../../../tests/host_faults/compile.rs"]
 mod compile;
@@ -31,6 +30,7 @@ mod plan;
 #[expect(dead_code, reason = "the tests of outputs ask for more")]
 #[path = "../outputs/receiver.rs"]
 mod receiver;
+mod reconciliation;
 mod run;
 #[path = "../../../../tests/host_faults/rustc.rs"]
 mod rustc;
@@ -42,8 +42,8 @@ use std::time::Instant;
 
 use futures_util::{StreamExt as _, stream};
 
-use account::Account;
 use plan::{Plan, Size};
+use reconciliation::Reconciliation;
 use run::Run;
 
 /// What a run of the test suite does.
@@ -89,7 +89,7 @@ fn whatever_happens_to_the_host_loses_nothing() {
         .build()
         .unwrap();
     let begun = Instant::now();
-    let mut sum = Account::default();
+    let mut sum = Reconciliation::default();
     let mut failed = Vec::new();
     runtime.block_on(async {
         let runs = stream::iter(first..first + seeds).map(|seed| async move {

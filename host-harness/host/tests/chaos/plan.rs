@@ -162,7 +162,7 @@ fn tenant(seed: u64, size: Size, random: &mut Rng) -> Config {
         audit_events: count(audit + LOG_RECORDS),
         log_records: count(LOG_RECORDS),
         skew_ms: random.choice([0, 0, -7_200_000, 7_200_000]).unwrap(),
-        token_life_s: random.choice([1_799, 1_799, 70]).unwrap(),
+        token_lifetime_s: random.choice([1_799, 1_799, 70]).unwrap(),
         page_records_max: random.choice([25, 100, 500]).unwrap(),
         malformed_per_mille: random.choice([0, 1, 4]).unwrap(),
         repeated_records: random.choice([0, 20]).unwrap(),

@@ -10,10 +10,10 @@ use mimecast_simulator::{Fault, Matcher, Simulator, When};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::account::Account;
 use crate::compile::compile;
 use crate::faults::Row;
 use crate::plan::{Action, Plan};
+use crate::reconciliation::Reconciliation;
 use crate::setup::{Setup, link_machine_code};
 use crate::sink::Sink;
 
@@ -40,7 +40,7 @@ pub(crate) struct Run {
 
 impl Run {
     /// Carries out a plan.
-    pub(crate) async fn carry_out(plan: Plan) -> Account {
+    pub(crate) async fn carry_out(plan: Plan) -> Reconciliation {
         let setup = Setup {
             simulator: Simulator::start(plan.tenant.clone()).await.unwrap(),
             folder: TempDir::new().unwrap(),
@@ -282,7 +282,7 @@ impl Run {
     }
 
     /// The faults end, and the host is run until it is caught up.
-    async fn finish(mut self) -> Account {
+    async fn finish(mut self) -> Reconciliation {
         for (row, struck) in self.scripted.iter().zip(self.setup.simulator.strikes()) {
             let name = format!("{:?}: {}", row.1, row.0).to_lowercase();
             *self.happened.entry(name).or_default() += struck;
@@ -299,7 +299,7 @@ impl Run {
             let ended = tokio::task::spawn_blocking(move || command.status().unwrap()).await;
             let ended = ended.unwrap();
             self.assert_counts();
-            let account = Account::of(&self);
+            let account = Reconciliation::of(&self);
             // A file that was deleted is set aside, and tried again for hours before it is a gap.
             let is_set_aside = ended.code() == Some(1) && account.lost_by_design > 0;
             if ended.success() || (is_set_aside && account.missing.is_empty()) {
@@ -311,7 +311,7 @@ impl Run {
                 tokio::time::sleep(Duration::from_secs(30)).await;
             }
         }
-        let account = Account::of(&self);
+        let account = Reconciliation::of(&self);
         println!("{}", self.log_end());
         account.assert_good(&self.name());
         panic!("{}: no run ends in order:\n{}", self.name(), self.log_end());

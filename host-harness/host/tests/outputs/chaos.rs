@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use source_outputs::OutputError;
 
-use crate::feed::{Feed, open};
+use crate::feed::{TestDelivery, open};
 use crate::forward_receiver::{Demands, ForwardReceiver};
 use crate::http_receiver::HttpReceiver;
 use crate::receiver::{Ledger, Treatment};
@@ -58,15 +58,15 @@ async fn run(mut receiver: Receiver) {
     let mut kills = 0;
     while kills < KILLS || accepted < 40 {
         let begin = accepted * EVENTS_PER_BATCH;
-        let feed = Feed::new(begin..begin + EVENTS_PER_BATCH);
+        let feed = TestDelivery::new(begin..begin + EVENTS_PER_BATCH);
         let delivery = feed.delivery();
         // Answers that take a while, so that there are instants to be hit.
         ledger.expect((0..5).map(|_| Treatment::Late(Duration::from_millis(random.u64(0..6)))));
         let requests = ledger.requests().len() + random.usize(0..3);
         let events = ledger.count() + random.usize(0..EVENTS_PER_BATCH * 2);
         let killed = async {
-            ledger.has_requests(requests).await;
-            ledger.has_taken(events).await;
+            ledger.wait_for_requests(requests).await;
+            ledger.wait_for_events(events).await;
         };
         tokio::select! {
             biased;

@@ -2,10 +2,10 @@
 
 use source_outputs::OutputError;
 
-use crate::feed::{Feed, SOON, accept, deliver, left_out};
+use crate::feed::{DEADLINE, TestDelivery, accept, deliver, report_skipped};
 use crate::forward_receiver::{Demands, ForwardReceiver};
 use crate::http_receiver::HttpReceiver;
-use crate::peers::{CONNECTIONS, Directory, For, Gone, Nats, Peer, Pipe, Scripted};
+use crate::peers::{AfterKill, CONNECTIONS, Directory, Nats, Peer, Pipe, Purpose, Scripted};
 
 /// All promises of one output with some settings.
 async fn conforms(mut peer: impl Peer) {
@@ -17,9 +17,9 @@ async fn conforms(mut peer: impl Peer) {
 }
 
 async fn accepts_in_order(peer: &mut impl Peer) {
-    let mut output = peer.open(For::Order).await;
+    let mut output = peer.open(Purpose::Order).await;
     for batch in 0..5 {
-        let feed = Feed::new(batch * 40..(batch + 1) * 40);
+        let feed = TestDelivery::new(batch * 40..(batch + 1) * 40);
         accept(&mut *output, &feed).await.unwrap();
     }
     let expected: Vec<usize> = (0..200).collect();
@@ -27,11 +27,11 @@ async fn accepts_in_order(peer: &mut impl Peer) {
 }
 
 async fn never_accepts_early_and_bounds_what_is_under_way(peer: &mut impl Peer) {
-    let mut output = peer.open(For::Hold).await;
+    let mut output = peer.open(Purpose::Hold).await;
     let before = peer.parts().await.unwrap_or(0);
     let _ = peer.take_under_way_max().await;
     // More than a pipe holds.
-    let feed = Feed::new(200..600);
+    let feed = TestDelivery::new(200..600);
     let delivery = feed.delivery();
     let is_held = peer.hold().await;
     let mut accepting = output.accept(&delivery);
@@ -51,7 +51,7 @@ async fn never_accepts_early_and_bounds_what_is_under_way(peer: &mut impl Peer) 
         }
     }
     peer.release().await;
-    tokio::time::timeout(SOON, accepting)
+    tokio::time::timeout(DEADLINE, accepting)
         .await
         .unwrap()
         .unwrap();
@@ -62,12 +62,12 @@ async fn never_accepts_early_and_bounds_what_is_under_way(peer: &mut impl Peer) 
 }
 
 async fn survives_faults(peer: &mut impl Peer) {
-    let mut output = peer.open(For::Faults).await;
+    let mut output = peer.open(Purpose::Faults).await;
     for begin in (600..800).step_by(50) {
         if begin % 100 == 0 {
             peer.fail().await;
         }
-        let feed = Feed::new(begin..begin + 50);
+        let feed = TestDelivery::new(begin..begin + 50);
         let first = accept(&mut *output, &feed).await;
         peer.recover().await;
         if first.is_err() {
@@ -78,16 +78,16 @@ async fn survives_faults(peer: &mut impl Peer) {
 }
 
 async fn survives_a_restart(peer: &mut impl Peer) {
-    let mut output = peer.open(For::Faults).await;
-    deliver(&mut *output, &Feed::new(800..850)).await;
+    let mut output = peer.open(Purpose::Faults).await;
+    deliver(&mut *output, &TestDelivery::new(800..850)).await;
     let gone = peer.kill().await;
-    let feed = Feed::new(850..900);
+    let feed = TestDelivery::new(850..900);
     let error = accept(&mut *output, &feed).await.unwrap_err();
     match gone {
-        Gone::Retry => assert!(matches!(error, OutputError::Retry(_)), "{error:?}"),
-        Gone::Closed => {
+        AfterKill::Retry => assert!(matches!(error, OutputError::Retry(_)), "{error:?}"),
+        AfterKill::Closed => {
             assert!(matches!(error, OutputError::Closed), "{error:?}");
-            output = peer.open(For::Faults).await;
+            output = peer.open(Purpose::Faults).await;
         }
     }
     peer.restart().await;
@@ -96,8 +96,8 @@ async fn survives_a_restart(peer: &mut impl Peer) {
 }
 
 async fn close_leaves_nothing_behind(peer: &mut impl Peer) {
-    let mut output = peer.open(For::Faults).await;
-    deliver(&mut *output, &Feed::new(900..901)).await;
+    let mut output = peer.open(Purpose::Faults).await;
+    deliver(&mut *output, &TestDelivery::new(900..901)).await;
     output.close().await.unwrap();
     drop(output);
     has_all(peer, 901).await;
@@ -177,7 +177,7 @@ async fn http_keeps_every_promise_as_compressed_ndjson() {
 async fn nats_keeps_every_promise() {
     match Nats::start().await {
         Some(peer) => conforms(peer).await,
-        None => left_out("nats-server is not installed"),
+        None => report_skipped("nats-server is not installed"),
     }
 }
 

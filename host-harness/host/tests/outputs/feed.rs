@@ -10,16 +10,16 @@ use source_outputs::{self as output, Delivery, Output, OutputError};
 use source_outputs::{Entry, Kind};
 
 /// Deadline that no test reaches, however busy the machine is.
-pub(crate) const SOON: Duration = Duration::from_secs(120);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 
 /// Events with the ids of a range.
-pub(crate) struct Feed {
+pub(crate) struct TestDelivery {
     events: String,
     index: Vec<Entry>,
     kinds: Vec<Kind>,
 }
 
-impl Feed {
+impl TestDelivery {
     pub(crate) fn new(ids: std::ops::Range<usize>) -> Self {
         let mut feed = Self::empty();
         for id in ids {
@@ -77,7 +77,7 @@ pub(crate) fn number(event: &Value) -> usize {
 pub(crate) async fn open(settings: &str) -> Box<dyn Output> {
     let table: toml::Table = settings.parse().expect("settings are TOML");
     let section = Section::new(Path::new("test.toml"), "[[output]]".to_owned(), table);
-    let config = output::config(section).expect("the settings are good");
+    let config = output::parse_output(section).expect("the settings are good");
     config.open().await.expect("the output opens")
 }
 
@@ -85,13 +85,15 @@ pub(crate) async fn open(settings: &str) -> Box<dyn Output> {
 pub(crate) fn refusal(settings: &str) -> String {
     let table: toml::Table = settings.parse().expect("settings are TOML");
     let section = Section::new(Path::new("test.toml"), "[[output]]".to_owned(), table);
-    output::config(section).expect_err("they are bad").message
+    output::parse_output(section)
+        .expect_err("they are bad")
+        .message
 }
 
 /// Delivers like the host: retries after each failure that may pass.
-pub(crate) async fn deliver(output: &mut dyn Output, feed: &Feed) {
+pub(crate) async fn deliver(output: &mut dyn Output, feed: &TestDelivery) {
     let begun = Instant::now();
-    while begun.elapsed() < SOON {
+    while begun.elapsed() < DEADLINE {
         match accept(output, feed).await {
             Ok(()) => return,
             Err(
@@ -108,14 +110,17 @@ pub(crate) async fn deliver(output: &mut dyn Output, feed: &Feed) {
 }
 
 /// Tries a delivery once.
-pub(crate) async fn accept(output: &mut dyn Output, feed: &Feed) -> Result<(), OutputError> {
-    tokio::time::timeout(SOON, output.accept(&feed.delivery()))
+pub(crate) async fn accept(
+    output: &mut dyn Output,
+    feed: &TestDelivery,
+) -> Result<(), OutputError> {
+    tokio::time::timeout(DEADLINE, output.accept(&feed.delivery()))
         .await
         .expect("an answer comes in time")
 }
 
 /// Prints that a test was skipped, bypassing the harness's capture.
-pub(crate) fn left_out(why: &str) {
+pub(crate) fn report_skipped(why: &str) {
     let mut stderr = std::io::stderr();
     writeln!(stderr, "LEFT OUT: {why}").unwrap();
 }

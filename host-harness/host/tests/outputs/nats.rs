@@ -8,9 +8,9 @@ use async_nats::jetstream::stream::{Config, Stream};
 use serde_json::Value;
 use source_outputs::OutputError;
 
-use crate::feed::{Feed, accept, body, deliver, left_out, number, open};
+use crate::feed::{TestDelivery, accept, body, deliver, number, open, report_skipped};
 use crate::nats_server::Server;
-use crate::receiver::LONG;
+use crate::receiver::DEADLINE;
 
 async fn stream(port: u16, create: bool) -> Stream {
     let client = async_nats::ConnectOptions::new()
@@ -51,19 +51,21 @@ pub(crate) async fn numbers(port: u16) -> Vec<usize> {
 async fn jetstream_takes_every_event_once() {
     let directory = tempfile::tempdir().unwrap();
     let Some(mut server) = Server::start(directory.path(), None).await else {
-        return left_out("nats-server is not installed");
+        return report_skipped("nats-server is not installed");
     };
     let port = server.port;
     let settings = server.settings("password = \"secret\"\nack_timeout_secs = 2");
     let mut output = open(&settings).await;
-    let error = accept(&mut *output, &Feed::new(0..1)).await.unwrap_err();
+    let error = accept(&mut *output, &TestDelivery::new(0..1))
+        .await
+        .unwrap_err();
     assert!(
         matches!(&error, OutputError::Retry(said) if said.contains("no JetStream stream")),
         "{error}"
     );
 
     assert_eq!(messages(port, true).await, 0);
-    let feed = Feed::new(0..700);
+    let feed = TestDelivery::new(0..700);
     deliver(&mut *output, &feed).await;
     assert_eq!(messages(port, false).await, 700);
     // A new run repeats what it does not know to be accepted.
@@ -71,7 +73,7 @@ async fn jetstream_takes_every_event_once() {
     deliver(&mut *again, &feed).await;
     assert_eq!(messages(port, false).await, 700);
 
-    let mut large = Feed::new(700..701);
+    let mut large = TestDelivery::new(700..701);
     large.push(&format!("{{\"long\":\"{}\"}}", "x".repeat(1_200_000)));
     large.push(&body(701));
     let error = accept(&mut *output, &large).await.unwrap_err();
@@ -82,7 +84,7 @@ async fn jetstream_takes_every_event_once() {
     assert_eq!(messages(port, false).await, 702);
 
     server.kill();
-    let feed = Feed::new(702..800);
+    let feed = TestDelivery::new(702..800);
     let error = accept(&mut *output, &feed).await.unwrap_err();
     assert!(matches!(error, OutputError::Retry(_)), "{error}");
     let restarted = Server::start(directory.path(), Some(port)).await;
@@ -95,17 +97,19 @@ async fn jetstream_takes_every_event_once() {
 async fn a_server_that_is_killed_ends_the_wait_for_its_acknowledgements() {
     let directory = tempfile::tempdir().unwrap();
     let Some(mut server) = Server::start(directory.path(), None).await else {
-        return left_out("nats-server is not installed");
+        return report_skipped("nats-server is not installed");
     };
     let port = server.port;
     assert_eq!(messages(port, true).await, 0);
     // Longer than any test waits.
     let settings = server.settings("password = \"secret\"\nack_timeout_secs = 3600");
     let mut output = open(&settings).await;
-    accept(&mut *output, &Feed::new(0..1)).await.unwrap();
+    accept(&mut *output, &TestDelivery::new(0..1))
+        .await
+        .unwrap();
     // It takes no event, and its connections are open.
     server.stop().await;
-    let feed = Feed::new(1..100);
+    let feed = TestDelivery::new(1..100);
     let delivery = feed.delivery();
     let mut waiting = output.accept(&delivery);
     // Polled once, so that the events are on their way.
@@ -113,7 +117,7 @@ async fn a_server_that_is_killed_ends_the_wait_for_its_acknowledgements() {
         std::future::poll_fn(|cx| Poll::Ready(waiting.as_mut().poll(cx).is_pending())).await;
     assert!(is_waiting);
     server.kill();
-    let result = tokio::time::timeout(LONG, &mut waiting).await;
+    let result = tokio::time::timeout(DEADLINE, &mut waiting).await;
     let error = result.expect("the wait ends").unwrap_err();
     assert!(
         matches!(&error, OutputError::Retry(said) if said.contains("connection was lost")),
@@ -130,9 +134,11 @@ async fn a_server_that_is_killed_ends_the_wait_for_its_acknowledgements() {
 async fn refused_credentials_block_the_output() {
     let directory = tempfile::tempdir().unwrap();
     let Some(server) = Server::start(directory.path(), None).await else {
-        return left_out("nats-server is not installed");
+        return report_skipped("nats-server is not installed");
     };
     let mut output = open(&server.settings("password = \"wrong\"")).await;
-    let error = accept(&mut *output, &Feed::new(0..1)).await.unwrap_err();
+    let error = accept(&mut *output, &TestDelivery::new(0..1))
+        .await
+        .unwrap_err();
     assert!(matches!(&error, OutputError::Blocked(_)), "{error:?}");
 }

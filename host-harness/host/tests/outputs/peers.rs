@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use source_outputs::{Output, lines};
+use source_outputs::{Output, ndjson_writer};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::unix::pipe::Receiver;
@@ -20,11 +20,11 @@ use crate::forward_receiver::ForwardReceiver;
 use crate::http_receiver::HttpReceiver;
 use crate::nats;
 use crate::nats_server::Server;
-use crate::receiver::{LONG, Ledger, Treatment};
+use crate::receiver::{DEADLINE, Ledger, Treatment};
 
 /// What a test opens an output for.
 #[derive(Clone, Copy)]
-pub(crate) enum For {
+pub(crate) enum Purpose {
     /// Delivery, one thing after the other.
     Order,
     /// An other end that does not answer for now.
@@ -34,7 +34,7 @@ pub(crate) enum For {
 }
 
 /// How an output reports that its peer is gone.
-pub(crate) enum Gone {
+pub(crate) enum AfterKill {
     /// Try again; the same output goes on when it is back.
     Retry,
     /// The host ends, and is started again when it is back.
@@ -45,7 +45,7 @@ pub(crate) enum Gone {
 #[async_trait]
 pub(crate) trait Peer: Send + Sync {
     /// Opens an output that delivers to it.
-    async fn open(&mut self, purpose: For) -> Box<dyn Output>;
+    async fn open(&mut self, purpose: Purpose) -> Box<dyn Output>;
 
     /// Returns the numbers of the events that it has accepted, in order.
     async fn numbers(&self) -> Vec<usize>;
@@ -78,7 +78,7 @@ pub(crate) trait Peer: Send + Sync {
     async fn recover(&mut self) {}
 
     /// Closes all connections and stops.
-    async fn kill(&mut self) -> Gone;
+    async fn kill(&mut self) -> AfterKill;
 
     /// Restarts at the same place.
     async fn restart(&mut self);
@@ -107,11 +107,11 @@ pub(crate) const CONNECTIONS: usize = 3;
 
 #[async_trait]
 impl<R: Ledgered> Peer for Scripted<R> {
-    async fn open(&mut self, purpose: For) -> Box<dyn Output> {
+    async fn open(&mut self, purpose: Purpose) -> Box<dyn Output> {
         let more = match purpose {
-            For::Order => "connections = 1".to_owned(),
-            For::Hold => format!("connections = {CONNECTIONS}\n{}", R::SMALL_PARTS),
-            For::Faults => String::new(),
+            Purpose::Order => "connections = 1".to_owned(),
+            Purpose::Hold => format!("connections = {CONNECTIONS}\n{}", R::SMALL_PARTS),
+            Purpose::Faults => String::new(),
         };
         let more = format!("{more}\n{}", self.more);
         open(&self.receiver.settings(self.kind, &more)).await
@@ -135,7 +135,7 @@ impl<R: Ledgered> Peer for Scripted<R> {
     }
 
     async fn has_parts(&self, count: usize) {
-        self.receiver.ledger().has_requests(count).await;
+        self.receiver.ledger().wait_for_requests(count).await;
     }
 
     async fn take_under_way_max(&self) -> Option<usize> {
@@ -154,9 +154,9 @@ impl<R: Ledgered> Peer for Scripted<R> {
         ]);
     }
 
-    async fn kill(&mut self) -> Gone {
+    async fn kill(&mut self) -> AfterKill {
         self.receiver.kill().await;
-        Gone::Retry
+        AfterKill::Retry
     }
 
     async fn restart(&mut self) {
@@ -228,7 +228,7 @@ impl Directory {
 
 #[async_trait]
 impl Peer for Directory {
-    async fn open(&mut self, _: For) -> Box<dyn Output> {
+    async fn open(&mut self, _: Purpose) -> Box<dyn Output> {
         let path = self.at("events/e.ndjson");
         open(&format!("type = \"file\"\npath = \"{}\"", path.display())).await
     }
@@ -257,10 +257,10 @@ impl Peer for Directory {
         self.moved += 1;
     }
 
-    async fn kill(&mut self) -> Gone {
+    async fn kill(&mut self) -> AfterKill {
         fs::rename(self.at("events"), self.at("away")).unwrap();
         fs::write(self.at("events"), "no directory").unwrap();
-        Gone::Retry
+        AfterKill::Retry
     }
 
     async fn restart(&mut self) {
@@ -332,7 +332,7 @@ async fn read(pipe: Receiver, taken: watch::Sender<Taken>, mut held: watch::Rece
 
 #[async_trait]
 impl Peer for Pipe {
-    async fn open(&mut self, _: For) -> Box<dyn Output> {
+    async fn open(&mut self, _: Purpose) -> Box<dyn Output> {
         let (reader, writer) = io::pipe().unwrap();
         let reader = Receiver::from_owned_fd(reader.into()).unwrap();
         let read = read(reader, self.taken.clone(), self.held.subscribe());
@@ -342,7 +342,7 @@ impl Peer for Pipe {
             pipe: writer,
             written,
         };
-        lines(pipe, None).unwrap()
+        ndjson_writer(pipe, None).unwrap()
     }
 
     async fn numbers(&self) -> Vec<usize> {
@@ -350,7 +350,7 @@ impl Peer for Pipe {
         let written = self.written.load(Ordering::SeqCst);
         let mut taken = self.taken.subscribe();
         let all = taken.wait_for(|taken| taken.bytes >= written);
-        let taken = tokio::time::timeout(LONG, all).await.unwrap().unwrap();
+        let taken = tokio::time::timeout(DEADLINE, all).await.unwrap().unwrap();
         taken.numbers.clone()
     }
 
@@ -366,13 +366,13 @@ impl Peer for Pipe {
     /// A pipe does not fail: it stands still, or it is closed.
     async fn fail(&mut self) {}
 
-    async fn kill(&mut self) -> Gone {
+    async fn kill(&mut self) -> AfterKill {
         drop(self.numbers().await);
         let reader = self.reader.take().unwrap();
         reader.abort();
         // The pipe is closed when it is gone.
         drop(reader.await);
-        Gone::Closed
+        AfterKill::Closed
     }
 
     /// The host gets a new pipe when it is started again.
@@ -397,10 +397,10 @@ impl Nats {
 
 #[async_trait]
 impl Peer for Nats {
-    async fn open(&mut self, purpose: For) -> Box<dyn Output> {
+    async fn open(&mut self, purpose: Purpose) -> Box<dyn Output> {
         let seconds = match purpose {
-            For::Order | For::Hold => 20,
-            For::Faults => 1,
+            Purpose::Order | Purpose::Hold => 20,
+            Purpose::Faults => 1,
         };
         let more = format!("password = \"secret\"\nack_timeout_secs = {seconds}");
         open(&self.server.settings(&more)).await
@@ -428,9 +428,9 @@ impl Peer for Nats {
         self.server.signal("-CONT");
     }
 
-    async fn kill(&mut self) -> Gone {
+    async fn kill(&mut self) -> AfterKill {
         self.server.kill();
-        Gone::Retry
+        AfterKill::Retry
     }
 
     async fn restart(&mut self) {

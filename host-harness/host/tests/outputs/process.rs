@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::forward_receiver::{Demands, ForwardReceiver};
 use crate::http_receiver::HttpReceiver;
-use crate::receiver::{LONG, Ledger, Treatment};
+use crate::receiver::{DEADLINE, Ledger, Treatment};
 
 const KILLS: u32 = 30;
 /// What a host may have at most.
@@ -135,9 +135,9 @@ async fn thirty_kills_of_the_host_and_of_its_receivers_lose_nothing() {
         ..tenant()
     };
     let simulator = Simulator::start(tenant).await.unwrap();
-    let mut forward = ForwardReceiver::with(Demands::default(), Ledger::dawdling()).await;
-    let mut http = HttpReceiver::with(Ledger::dawdling()).await;
-    let letters = HttpReceiver::with(Ledger::dawdling()).await;
+    let mut forward = ForwardReceiver::with(Demands::default(), Ledger::slow()).await;
+    let mut http = HttpReceiver::with(Ledger::slow()).await;
+    let letters = HttpReceiver::with(Ledger::slow()).await;
     let outputs = format!(
         "[[output]]\n{}\n[[output]]\n{}\n[[output]]\ntype = \"file\"\n\
          path = \"kept/events.ndjson\"\nrotate_mib = 1\ncompression = \"zstd\"\n\
@@ -155,7 +155,7 @@ async fn thirty_kills_of_the_host_and_of_its_receivers_lose_nothing() {
         // for all; one at an instant by chance, also before the first.
         if kill % 3 < 2 {
             http.ledger
-                .has_taken(before + fastrand::usize(1..200))
+                .wait_for_events(before + fastrand::usize(1..200))
                 .await;
         } else {
             tokio::time::sleep(random(0..300)).await;
@@ -253,7 +253,7 @@ impl Drop for Running {
 async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !is_so() {
-        assert!(begun.elapsed() < LONG, "not in time: {what}");
+        assert!(begun.elapsed() < DEADLINE, "not in time: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -271,7 +271,7 @@ fn served(simulator: &Simulator) -> usize {
 async fn a_receiver_that_stands_still_holds_the_source_back_in_little_memory() {
     let directory = tempfile::tempdir().unwrap();
     let simulator = Simulator::start(tenant()).await.unwrap();
-    let receiver = ForwardReceiver::with(Demands::default(), Ledger::dawdling()).await;
+    let receiver = ForwardReceiver::with(Demands::default(), Ledger::slow()).await;
     let output = receiver.settings("connections = 1\nframe_kib = 16");
     let file = write_settings(
         directory.path(),
@@ -280,7 +280,7 @@ async fn a_receiver_that_stands_still_holds_the_source_back_in_little_memory() {
     );
     receiver.ledger.hold(true);
     let running = Running::start(&file);
-    receiver.ledger.has_requests(1).await;
+    receiver.ledger.wait_for_requests(1).await;
     assert_eq!(receiver.ledger.count(), 0);
     receiver.ledger.hold(false);
     // What was fetched is at most some batches ahead of what was accepted, at
@@ -293,9 +293,9 @@ async fn a_receiver_that_stands_still_holds_the_source_back_in_little_memory() {
             fetched <= accepted + total / 4,
             "{fetched} records fetched, {accepted} events accepted"
         );
-        receiver.ledger.has_taken(count).await;
+        receiver.ledger.wait_for_events(count).await;
     }
-    receiver.ledger.has_taken(total).await;
+    receiver.ledger.wait_for_events(total).await;
     // It waits for more, so that it is still there.
     let memory = running.memory_mib_peak();
     running.stop();
@@ -365,7 +365,7 @@ async fn refused_credentials_block_the_output_and_end_nothing() {
     running.says("output blocked").await;
     receiver
         .ledger
-        .has_taken(simulator.ledger().of_tenant("acme").total())
+        .wait_for_events(simulator.ledger().of_tenant("acme").total())
         .await;
     running.says("the output accepts again").await;
     running.stop();
@@ -474,5 +474,5 @@ async fn closed_standard_output_ends_every_source() {
     assert_eq!(ended.status.code(), Some(1), "{log}");
     assert!(log.contains("standard output was closed"), "{log}");
     println!("ended after {:.1} s", closed.elapsed().as_secs_f64());
-    assert!(closed.elapsed() < LONG, "{log}");
+    assert!(closed.elapsed() < DEADLINE, "{log}");
 }

@@ -3,7 +3,7 @@
 use tokio::net::TcpListener;
 
 use crate::connect_proxy::{Behaviour, ConnectProxy};
-use crate::feed::{Feed, accept, open, refusal};
+use crate::feed::{TestDelivery, accept, open, refusal};
 use crate::http_receiver::HttpReceiver;
 use crate::tls::{authority, terminate};
 use source_outputs::OutputError;
@@ -18,7 +18,7 @@ async fn every_http_output_goes_through_its_proxy() {
         .enumerate()
     {
         let mut output = open(&receiver.settings(kind, &setting)).await;
-        let feed = Feed::new(index * 10..index * 10 + 3);
+        let feed = TestDelivery::new(index * 10..index * 10 + 3);
         accept(&mut *output, &feed).await.unwrap();
         let heads = proxy.heads();
         let (last, url) = (
@@ -31,7 +31,9 @@ async fn every_http_output_goes_through_its_proxy() {
     let none = receiver.settings("http", "proxy = \"none\"\n");
     let mut output = open(&none).await;
     let before = proxy.heads().len();
-    accept(&mut *output, &Feed::new(50..51)).await.unwrap();
+    accept(&mut *output, &TestDelivery::new(50..51))
+        .await
+        .unwrap();
     assert_eq!(proxy.heads().len(), before);
 }
 
@@ -52,7 +54,9 @@ async fn a_receiver_with_tls_is_reached_by_a_tunnel() {
         at("client.key")
     );
     let mut output = open(&settings).await;
-    accept(&mut *output, &Feed::new(0..3)).await.unwrap();
+    accept(&mut *output, &TestDelivery::new(0..3))
+        .await
+        .unwrap();
     let wanted = format!("CONNECT localhost:{port} HTTP/1.1\r\n");
     assert!(proxy.heads()[0].starts_with(&wanted), "{:?}", proxy.heads());
     assert_eq!(receiver.ledger.count(), 3);
@@ -65,7 +69,7 @@ async fn a_receiver_with_tls_is_reached_by_a_tunnel() {
         proxy.address
     );
     let mut output = open(&settings).await;
-    let error = accept(&mut *output, &Feed::new(3..4))
+    let error = accept(&mut *output, &TestDelivery::new(3..4))
         .await
         .unwrap_err()
         .to_string();
@@ -94,7 +98,9 @@ async fn a_proxy_without_a_way_to_the_receiver_holds_the_events_up() {
             proxy.address
         );
         let mut output = open(&settings).await;
-        let error = accept(&mut *output, &Feed::new(0..1)).await.unwrap_err();
+        let error = accept(&mut *output, &TestDelivery::new(0..1))
+            .await
+            .unwrap_err();
         assert!(
             matches!(&error, OutputError::Retry(reason) if reason.contains(part)),
             "{error}"
@@ -108,7 +114,9 @@ async fn a_proxy_that_refuses_is_named_with_its_answer() {
     let asking = ConnectProxy::start(Behaviour::ServeWith("Basic other")).await;
     let setting = format!("proxy = \"http://ann:s3cr3t-mark@{}\"\n", asking.address);
     let mut output = open(&receiver.settings("http", &setting)).await;
-    let error = accept(&mut *output, &Feed::new(0..1)).await.unwrap_err();
+    let error = accept(&mut *output, &TestDelivery::new(0..1))
+        .await
+        .unwrap_err();
     let wanted = format!(
         "the proxy http://{} refuses the user name and password (HTTP 407); correct them in `proxy`",
         asking.address
@@ -122,7 +130,7 @@ async fn a_proxy_that_refuses_is_named_with_its_answer() {
     drop(free);
     let setting = format!("proxy = \"http://ann:s3cr3t-mark@{address}\"\n");
     let mut output = open(&receiver.settings("http", &setting)).await;
-    let error = accept(&mut *output, &Feed::new(0..1))
+    let error = accept(&mut *output, &TestDelivery::new(0..1))
         .await
         .unwrap_err()
         .to_string();

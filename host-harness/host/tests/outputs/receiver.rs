@@ -78,7 +78,7 @@ impl Ledger {
     }
 
     /// As a receiver that acknowledges late, now this and now that late.
-    pub(crate) fn dawdling() -> Self {
+    pub(crate) fn slow() -> Self {
         Self {
             dawdles: true,
             ..Self::new()
@@ -181,19 +181,19 @@ impl Ledger {
     }
 
     /// Waits until so many requests have arrived.
-    pub(crate) async fn has_requests(&self, count: usize) {
+    pub(crate) async fn wait_for_requests(&self, count: usize) {
         self.until("requests", || self.requests.lock().unwrap().len() >= count)
             .await;
     }
 
     /// Waits until so many events have been accepted.
-    pub(crate) async fn has_taken(&self, count: usize) {
+    pub(crate) async fn wait_for_events(&self, count: usize) {
         self.until("events", || self.count() >= count).await;
     }
 
     async fn until(&self, what: &str, is_so: impl Fn() -> bool) {
         let mut changes = self.changed.subscribe();
-        let waited = tokio::time::timeout(LONG, async {
+        let waited = tokio::time::timeout(DEADLINE, async {
             while !is_so() {
                 changes.changed().await.unwrap();
             }
@@ -213,13 +213,13 @@ impl Drop for UnderWay {
 }
 
 /// A deadline for what comes on every machine, however busy.
-pub(crate) const LONG: Duration = Duration::from_secs(180);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(180);
 
 /// Listens again where a receiver listened before. Another process may have the
 /// port for a moment, for a connection of its own.
 pub(crate) async fn listen_again(address: SocketAddr) -> TcpListener {
     let begun = Instant::now();
-    while begun.elapsed() < LONG {
+    while begun.elapsed() < DEADLINE {
         if let Ok(listener) = TcpListener::bind(address).await {
             return listener;
         }

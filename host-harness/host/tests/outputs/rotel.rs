@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::feed::{Feed, deliver, left_out, open};
+use crate::feed::{TestDelivery, deliver, open, report_skipped};
 use crate::http_receiver::HttpReceiver;
-use crate::receiver::LONG;
+use crate::receiver::DEADLINE;
 
 struct Rotel(Child);
 
@@ -64,14 +64,14 @@ fn start(program: &Path, port: u16, grpc_port: u16, behind: &HttpReceiver) -> Ro
 /// so one that another process was faster to take is given up for the next.
 async fn started(program: &Path, behind: &HttpReceiver) -> (Rotel, u16) {
     let begun = Instant::now();
-    while begun.elapsed() < LONG {
+    while begun.elapsed() < DEADLINE {
         let (port, grpc_port) = (free_port().await, free_port().await);
         let mut rotel = start(program, port, grpc_port, behind);
         while rotel.0.try_wait().unwrap().is_none() {
             if TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
                 return (rotel, port);
             }
-            assert!(begun.elapsed() < LONG, "rotel does not listen");
+            assert!(begun.elapsed() < DEADLINE, "rotel does not listen");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -86,7 +86,7 @@ async fn free_port() -> u16 {
 #[tokio::test]
 async fn a_collector_takes_every_event_and_hands_it_on() {
     let Some(program) = program() else {
-        return left_out("rotel is not installed and ROTEL is not set");
+        return report_skipped("rotel is not installed and ROTEL is not set");
     };
     let behind = HttpReceiver::start().await;
     let (_rotel, port) = started(&program, &behind).await;
@@ -94,9 +94,13 @@ async fn a_collector_takes_every_event_and_hands_it_on() {
         format!("type = \"otlp\"\nendpoint = \"http://127.0.0.1:{port}\"\ncompression = \"gzip\"");
     let mut output = open(&settings).await;
     for batch in 0..5 {
-        deliver(&mut *output, &Feed::new(batch * 100..(batch + 1) * 100)).await;
+        deliver(
+            &mut *output,
+            &TestDelivery::new(batch * 100..(batch + 1) * 100),
+        )
+        .await;
     }
-    behind.ledger.has_taken(500).await;
+    behind.ledger.wait_for_events(500).await;
     let expected: Vec<usize> = (0..500).collect();
     let mut numbers = behind.ledger.numbers();
     numbers.sort_unstable();

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::feed::{Feed, deliver, left_out, open};
-use crate::receiver::LONG;
+use crate::feed::{TestDelivery, deliver, open, report_skipped};
+use crate::receiver::DEADLINE;
 
 const PROGRAM: &str = "/usr/sbin/rsyslogd";
 
@@ -70,7 +70,7 @@ fn received(directory: &Path) -> BTreeSet<u64> {
 
 async fn until_received(directory: &Path, count: usize) {
     let begun = Instant::now();
-    while begun.elapsed() < LONG {
+    while begun.elapsed() < DEADLINE {
         if received(directory).len() >= count {
             return;
         }
@@ -83,7 +83,7 @@ async fn until_received(directory: &Path, count: usize) {
 #[tokio::test]
 async fn rsyslog_reads_every_event_over_rotations_and_a_restart() {
     if !Path::new(PROGRAM).exists() {
-        return left_out("rsyslog is not installed");
+        return report_skipped("rsyslog is not installed");
     }
     let temporary = tempfile::tempdir().unwrap();
     let directory = temporary.path();
@@ -97,7 +97,7 @@ async fn rsyslog_reads_every_event_over_rotations_and_a_restart() {
     for batch in 0..6 {
         // More than a mebibyte: the next batch begins a new file. While rsyslog is
         // stopped, that happens twice.
-        let feed = Feed::new(batch * 4_000..(batch + 1) * 4_000);
+        let feed = TestDelivery::new(batch * 4_000..(batch + 1) * 4_000);
         match batch {
             1 => rsyslog = None,
             4 => rsyslog = Some(Rsyslog::start(directory)),

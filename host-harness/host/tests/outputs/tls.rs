@@ -15,7 +15,7 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-use crate::feed::{Feed, accept, open};
+use crate::feed::{TestDelivery, accept, open};
 use crate::forward_receiver::{Demands, ForwardReceiver};
 use crate::http_receiver::HttpReceiver;
 
@@ -71,13 +71,19 @@ async fn both_ends_show_a_certificate() {
         file("client.key")
     );
     let mut output = open(&receiver.settings(&known)).await;
-    accept(&mut *output, &Feed::new(0..3)).await.unwrap();
-    accept(&mut *output, &Feed::new(3..5)).await.unwrap();
+    accept(&mut *output, &TestDelivery::new(0..3))
+        .await
+        .unwrap();
+    accept(&mut *output, &TestDelivery::new(3..5))
+        .await
+        .unwrap();
     assert_eq!(receiver.ledger.numbers(), [0, 1, 2, 3, 4]);
 
     for stranger in [trusting.as_str(), "tls = true\nserver_name = \"localhost\""] {
         let mut output = open(&receiver.settings(stranger)).await;
-        accept(&mut *output, &Feed::new(5..6)).await.unwrap_err();
+        accept(&mut *output, &TestDelivery::new(5..6))
+            .await
+            .unwrap_err();
     }
     assert_eq!(receiver.ledger.numbers().len(), 5);
 }
@@ -116,10 +122,14 @@ async fn http_trusts_the_authority_it_is_told_of_and_no_other() {
     );
     let trusting = format!("{client}ca_file = \"{}\"", file("ca.pem"));
     let mut output = open(&settings(&trusting)).await;
-    accept(&mut *output, &Feed::new(0..3)).await.unwrap();
+    accept(&mut *output, &TestDelivery::new(0..3))
+        .await
+        .unwrap();
     drop(output);
     let mut output = open(&settings(&client)).await;
-    let error = accept(&mut *output, &Feed::new(3..4)).await.unwrap_err();
+    let error = accept(&mut *output, &TestDelivery::new(3..4))
+        .await
+        .unwrap_err();
     let wanted = "the certificate of localhost";
     assert!(error.to_string().contains(wanted), "{error}");
     assert_eq!(receiver.ledger.numbers(), [0, 1, 2]);

@@ -20,14 +20,14 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 
 use super::frame::Frame;
-use super::handshake::{self, Login};
+use super::handshake::{self, HandshakeCredentials};
 
 /// Timeout of TCP and TLS together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an idle connection is kept. Firewalls silently drop connections that are idle for
 /// some minutes, and the next frame would wait for
 /// an acknowledgement that never comes.
-const IDLE_MAX: Duration = Duration::from_secs(60);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Maximum size of a response. An acknowledgement has some 40 bytes, a greeting some 200.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 const READ_BYTES: usize = 4 * 1024;
@@ -43,10 +43,10 @@ pub(super) enum Address {
 
 /// The parameters of a connection.
 #[derive(Clone)]
-pub(super) struct Dialler {
+pub(super) struct Connector {
     pub(super) address: Address,
     pub(super) tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
-    pub(super) login: Option<Arc<Login>>,
+    pub(super) login: Option<Arc<HandshakeCredentials>>,
     pub(super) handshake_timeout: Duration,
 }
 
@@ -81,7 +81,7 @@ pub(super) struct Connection {
     keep: bool,
 }
 
-impl Dialler {
+impl Connector {
     pub(super) async fn connect(&self) -> Result<Connection, ForwardError> {
         let stream = timeout(CONNECT_TIMEOUT, self.dial())
             .await
@@ -96,7 +96,7 @@ impl Dialler {
             keep: true,
         };
         if let Some(login) = &self.login {
-            let greeted = handshake::greet(&mut connection, login);
+            let greeted = handshake::perform_handshake(&mut connection, login);
             connection.keep = timeout(self.handshake_timeout, greeted)
                 .await
                 .map_err(|_| {
@@ -246,7 +246,7 @@ async fn watch(mut connection: Connection, reclaimed: oneshot::Receiver<()>) -> 
         biased;
         () = connection.ended() => false,
         reclaimed = reclaimed => reclaimed.is_ok(),
-        () = sleep(IDLE_MAX) => false,
+        () = sleep(IDLE_TIMEOUT) => false,
     };
     if is_reclaimed {
         return Some(connection);
@@ -314,7 +314,7 @@ mod tests {
         let (idle, mut receiver) = idle();
         let begun = Instant::now();
         assert_eq!(receiver.read(&mut [0; 1]).await.unwrap(), 0);
-        assert!(begun.elapsed() >= IDLE_MAX, "{:?}", begun.elapsed());
+        assert!(begun.elapsed() >= IDLE_TIMEOUT, "{:?}", begun.elapsed());
         assert!(idle.reclaim().await.is_none());
     }
 

@@ -14,7 +14,7 @@ const SALT_BYTES: usize = 16;
 
 /// The credentials of the handshake.
 #[derive(Debug)]
-pub(super) struct Login {
+pub(super) struct HandshakeCredentials {
     pub(super) shared_key: Secret,
     pub(super) user: Option<(String, Secret)>,
     /// The host name of this end.
@@ -22,14 +22,14 @@ pub(super) struct Login {
 }
 
 /// Performs the handshake. Returns whether the connection may carry several frames.
-pub(super) async fn greet(
+pub(super) async fn perform_handshake(
     connection: &mut Connection,
-    login: &Login,
+    login: &HandshakeCredentials,
 ) -> Result<bool, ForwardError> {
     let hello = connection.read().await?;
     let options = match hello.as_array().map(Vec::as_slice) {
         Some([word, options, ..]) if text(word) == Some("HELO") => options,
-        _ => return Err(lasting("its greeting is no HELO")),
+        _ => return Err(permanent("its greeting is no HELO")),
     };
     let nonce = bytes(member(options, "nonce"));
     let auth = bytes(member(options, "auth"));
@@ -58,7 +58,12 @@ pub(super) fn no_greeting(waited: Duration) -> String {
     )
 }
 
-fn ping(login: &Login, salt: &str, nonce: &[u8], auth: &[u8]) -> std::io::Result<Vec<u8>> {
+fn ping(
+    login: &HandshakeCredentials,
+    salt: &str,
+    nonce: &[u8],
+    auth: &[u8],
+) -> std::io::Result<Vec<u8>> {
     let key = login.shared_key.expose().as_bytes();
     let digest = digest(&[salt.as_bytes(), login.hostname.as_bytes(), nonce, key]);
     let (user, password) = match &login.user {
@@ -76,13 +81,18 @@ fn ping(login: &Login, salt: &str, nonce: &[u8], auth: &[u8]) -> std::io::Result
     Ok(out)
 }
 
-fn check(pong: &Value, login: &Login, salt: &str, nonce: &[u8]) -> Result<(), ForwardError> {
+fn check(
+    pong: &Value,
+    login: &HandshakeCredentials,
+    salt: &str,
+    nonce: &[u8],
+) -> Result<(), ForwardError> {
     let Some([word, success, reason, server, proof, ..]) = pong.as_array().map(Vec::as_slice)
     else {
-        return Err(lasting("its answer to PING is no PONG"));
+        return Err(permanent("its answer to PING is no PONG"));
     };
     if text(word) != Some("PONG") {
-        return Err(lasting("its answer to PING is no PONG"));
+        return Err(permanent("its answer to PING is no PONG"));
     }
     if success.as_bool() != Some(true) {
         let reason = text(reason).filter(|reason| !reason.is_empty());
@@ -97,13 +107,13 @@ fn check(pong: &Value, login: &Login, salt: &str, nonce: &[u8]) -> Result<(), Fo
     if text(proof) == Some(wanted.as_str()) {
         Ok(())
     } else {
-        Err(lasting(
+        Err(permanent(
             "the receiver does not know shared_key; it may be another than it should be",
         ))
     }
 }
 
-fn lasting(reason: &str) -> ForwardError {
+fn permanent(reason: &str) -> ForwardError {
     ForwardError::Permanent(reason.to_owned())
 }
 

@@ -13,12 +13,12 @@ use async_trait::async_trait;
 use rustls::pki_types::ServerName;
 use source_common::authority::split_authority;
 use source_common::exit::Failure;
-use source_common::section::{Mistakes, Section};
+use source_common::section::{Section, SettingsErrors};
 use tokio::time::timeout;
 
-use self::connection::{Address, Connection, Dialler, ForwardError, IdleConnection};
-use self::handshake::Login;
-use super::parts::BatchLimits;
+use self::connection::{Address, Connection, Connector, ForwardError, IdleConnection};
+use self::handshake::HandshakeCredentials;
+use super::parts::PartLimits;
 use super::template::Template;
 use super::tls::Tls;
 use super::worker_pool::{SendError, Worker, WorkerPool};
@@ -48,21 +48,21 @@ struct ForwardOutputConfig {
     address: Address,
     tag: Template,
     connections: usize,
-    limits: BatchLimits,
+    limits: PartLimits,
     event_bytes_max: usize,
     compress: bool,
     ack_timeout: Duration,
     handshake_timeout: Duration,
-    login: Option<Arc<Login>>,
+    login: Option<Arc<HandshakeCredentials>>,
     tls: Option<(Tls, ServerName<'static>)>,
 }
 
 /// Parses the settings of `type = "forward"`.
-pub(super) fn config(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
-    let mut mistakes = Mistakes::default();
-    let address = mistakes.note(read_address(&mut section));
-    let tag = mistakes.note(Template::read(&mut section, "tag", TAG_DEFAULT));
-    let mut number = |key, range| mistakes.note(section.number(key, range)).flatten();
+pub(super) fn parse(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
+    let mut mistakes = SettingsErrors::default();
+    let address = mistakes.ok_or_push(read_address(&mut section));
+    let tag = mistakes.ok_or_push(Template::read(&mut section, "tag", TAG_DEFAULT));
+    let mut number = |key, range| mistakes.ok_or_push(section.number(key, range)).flatten();
     let connections = number("connections", 1..=CONNECTIONS_MAX);
     let frame_kib = number("frame_kib", 1..=FRAME_KIB_MAX);
     let event_kib = number("event_kib_max", 1..=EVENT_KIB_MAX);
@@ -70,20 +70,20 @@ pub(super) fn config(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, 
     let handshake_timeout = number("handshake_timeout_secs", 1..=600);
     // Vector and older Fluentd take nothing else, and do not say so.
     let words = [("none", false), ("gzip", true)];
-    let compress = mistakes.note(section.choice("compression", &words));
-    let login = mistakes.note(read_login(&mut section));
-    let tls = mistakes.note(read_tls(&mut section, address.as_ref()));
-    mistakes.note(section.finish());
+    let compress = mistakes.ok_or_push(section.choice("compression", &words));
+    let login = mistakes.ok_or_push(read_login(&mut section));
+    let tls = mistakes.ok_or_push(read_tls(&mut section, address.as_ref()));
+    mistakes.ok_or_push(section.finish());
     let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     let parts = address.zip(tag).zip(login).zip(tls);
     let config = parts.map(|(((address, tag), login), tls)| ForwardOutputConfig {
         name: format!("forward {address}"),
         address,
         connections: count(connections.unwrap_or(CONNECTIONS_DEFAULT)),
-        limits: BatchLimits {
+        limits: PartLimits {
             bytes_max: count(frame_kib.unwrap_or(FRAME_KIB_DEFAULT)).saturating_mul(1_024),
             events_max: usize::MAX,
-            by: Some(tag.clone()),
+            partition_by: Some(tag.clone()),
         },
         tag,
         event_bytes_max: count(event_kib.unwrap_or(EVENT_KIB_DEFAULT)).saturating_mul(1_024),
@@ -118,7 +118,7 @@ fn read_address(section: &mut Section<'_>) -> Result<Address, Failure> {
     Ok(Address::Tcp(host.to_owned(), port.unwrap_or(PORT_DEFAULT)))
 }
 
-fn read_login(section: &mut Section<'_>) -> Result<Option<Login>, Failure> {
+fn read_login(section: &mut Section<'_>) -> Result<Option<HandshakeCredentials>, Failure> {
     let shared_key = section.secret("shared_key")?;
     let username = section.string("username")?;
     let password = section.secret("password")?;
@@ -130,7 +130,7 @@ fn read_login(section: &mut Section<'_>) -> Result<Option<Login>, Failure> {
         (None, Some(_)) => return Err(section.error("password", "needs username as well")),
     };
     match shared_key {
-        Some(shared_key) => Ok(Some(Login {
+        Some(shared_key) => Ok(Some(HandshakeCredentials {
             shared_key,
             user,
             hostname: hostname.unwrap_or_else(|| "source-host".to_owned()),
@@ -144,7 +144,7 @@ fn read_tls(
     section: &mut Section<'_>,
     address: Option<&Address>,
 ) -> Result<Option<(Tls, ServerName<'static>)>, Failure> {
-    let wanted = section.switch("tls")?;
+    let wanted = section.boolean("tls")?;
     let server_name = section.string("server_name")?;
     let tls = Tls::read(section)?;
     if wanted != Some(true) {
@@ -206,12 +206,12 @@ impl OutputConfig for ForwardOutputConfig {
 }
 
 impl ForwardOutputConfig {
-    fn dialler(&self) -> Result<Dialler, String> {
+    fn dialler(&self) -> Result<Connector, String> {
         let tls = match &self.tls {
             None => None,
             Some((tls, name)) => Some((Arc::new(tls.config()?), name.clone())),
         };
-        Ok(Dialler {
+        Ok(Connector {
             address: self.address.clone(),
             tls,
             login: self.login.clone(),
@@ -222,7 +222,7 @@ impl ForwardOutputConfig {
 
 struct ForwardWorker {
     config: ForwardOutputConfig,
-    dialler: Dialler,
+    dialler: Connector,
     /// `None` while a frame is in flight, and after one was cancelled, since its outcome
     /// is unknown.
     connection: Option<IdleConnection>,
@@ -240,7 +240,7 @@ struct Handshakes {
 impl Handshakes {
     /// Classifies a failed handshake. One that ended may be due to a stopping receiver. If none
     /// has ever succeeded and several ended, the key is wrong.
-    fn judge(&mut self, error: ForwardError) -> ForwardError {
+    fn classify(&mut self, error: ForwardError) -> ForwardError {
         match error {
             ForwardError::HandshakeEnded(reason) => {
                 self.ended = self.ended.saturating_add(1);
@@ -270,7 +270,7 @@ impl Worker for ForwardWorker {
         if part.len() == 1 && first.body.len() > max {
             let bytes = first.body.len();
             let reason = format!("it has {bytes} bytes; event_kib_max stands for {max}");
-            return Err(SendError::BatchRejected {
+            return Err(SendError::PartRejected {
                 reason,
                 suspect: None,
             });
@@ -288,7 +288,7 @@ impl Worker for ForwardWorker {
         }
         Err(SendError::PartiallyAccepted {
             rejected_events,
-            again: Vec::new(),
+            retry_events: Vec::new(),
             wait: None,
         })
     }
@@ -320,7 +320,7 @@ impl ForwardWorker {
         if connected.is_ok() {
             self.handshakes.succeeded();
         }
-        connected.map_err(|error| self.handshakes.judge(error))
+        connected.map_err(|error| self.handshakes.classify(error))
     }
 
     async fn usable_connection(&mut self) -> Option<Connection> {

@@ -1,29 +1,33 @@
 //! Events over HTTP: a JSON array per request, the one body format that Vector,
 //! Fluent Bit and Fluentd all accept, or NDJSON.
 
-mod answer;
+mod response;
 mod settings;
 mod worker;
 
 use source_common::exit::Failure;
-use source_common::section::{Mistakes, Section};
+use source_common::section::{Section, SettingsErrors};
 
-pub(super) use self::answer::Answer;
+pub(super) use self::response::ReceiverResponse;
 pub(super) use self::settings::{Defaults, RequestSettings};
 pub(super) use self::worker::{HttpOutputConfig, ReceiverProtocol};
 use super::worker_pool::SendError;
 use super::{Event, OutputConfig};
 
 /// Parses the settings of `type = "http"`.
-pub(super) fn config(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
-    let mut mistakes = Mistakes::default();
+pub(super) fn parse(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, Failure> {
+    let mut mistakes = SettingsErrors::default();
     let words = [("array", Format::Array), ("ndjson", Format::Ndjson)];
-    let format = mistakes.note(section.choice("format", &words)).flatten();
+    let format = mistakes
+        .ok_or_push(section.choice("format", &words))
+        .flatten();
     let format = format.unwrap_or(Format::Array);
-    let content_type = mistakes.note(section.string("content_type")).flatten();
+    let content_type = mistakes
+        .ok_or_push(section.string("content_type"))
+        .flatten();
     let content_type = content_type.unwrap_or_else(|| format.content_type().to_owned());
-    let request = mistakes.note(RequestSettings::read(&mut section, &Defaults::new("http")));
-    mistakes.note(section.finish());
+    let request = mistakes.ok_or_push(RequestSettings::parse(&mut section, &Defaults::new("http")));
+    mistakes.ok_or_push(section.finish());
     let lines = LinesProtocol {
         format,
         content_type,
@@ -77,11 +81,11 @@ impl ReceiverProtocol for LinesProtocol {
         body.extend_from_slice(end);
     }
 
-    fn accepted(&self, (): &(), answer: &Answer<'_>) -> Result<(), SendError> {
+    fn check_success(&self, (): &(), answer: &ReceiverResponse<'_>) -> Result<(), SendError> {
         if answer.is_plain_success() {
             Ok(())
         } else {
-            Err(answer.undocumented("how a receiver of events accepts a request"))
+            Err(answer.unexpected_body("how a receiver of events accepts a request"))
         }
     }
 }

@@ -10,11 +10,11 @@ use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use source_common::exit::Failure;
 use source_common::proxy::Proxies;
 use source_common::secret::{Redactor, Secret};
-use source_common::section::{Mistakes, Section};
+use source_common::section::{Section, SettingsErrors};
 
 use crate::Event;
 use crate::compress::Encoding;
-use crate::parts::BatchLimits;
+use crate::parts::PartLimits;
 use crate::template::Template;
 use crate::tls::Tls;
 
@@ -62,26 +62,32 @@ pub(crate) struct RequestSettings {
     pub(super) encoding: Encoding,
     pub(super) timeout: Duration,
     pub(super) connections: usize,
-    pub(super) limits: BatchLimits,
+    pub(super) limits: PartLimits,
     pub(super) proxies: Arc<Proxies>,
     pub(super) tls: Tls,
 }
 
 impl RequestSettings {
     /// Parses the keys that all HTTP outputs share.
-    pub(crate) fn read(section: &mut Section<'_>, defaults: &Defaults) -> Result<Self, Failure> {
-        let mut mistakes = Mistakes::default();
-        let endpoint = mistakes.note(read_endpoint(section, defaults));
-        let mut headers = mistakes.note(read_headers(section)).unwrap_or_default();
-        headers.extend(mistakes.note(read_credentials(section, defaults)).flatten());
-        let mut number = |key, range| mistakes.note(section.number(key, range)).flatten();
+    pub(crate) fn parse(section: &mut Section<'_>, defaults: &Defaults) -> Result<Self, Failure> {
+        let mut mistakes = SettingsErrors::default();
+        let endpoint = mistakes.ok_or_push(read_endpoint(section, defaults));
+        let mut headers = mistakes
+            .ok_or_push(read_headers(section))
+            .unwrap_or_default();
+        headers.extend(
+            mistakes
+                .ok_or_push(read_credentials(section, defaults))
+                .flatten(),
+        );
+        let mut number = |key, range| mistakes.ok_or_push(section.number(key, range)).flatten();
         let timeout = number("timeout_secs", 1..=3_600);
         let connections = number("connections", 1..=CONNECTIONS_MAX);
         let kib = number("request_kib", 1..=REQUEST_KIB_MAX);
         let events = number("request_events", 1..=REQUEST_EVENTS_MAX);
-        let encoding = mistakes.note(Encoding::read(section));
-        let proxies = mistakes.note(section.proxies());
-        let tls = mistakes.note(Tls::read(section));
+        let encoding = mistakes.ok_or_push(Encoding::read(section));
+        let proxies = mistakes.ok_or_push(section.proxies());
+        let tls = mistakes.ok_or_push(Tls::read(section));
         let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         let parts = endpoint.zip(encoding).zip(proxies).zip(tls);
         mistakes.into_value(
@@ -93,10 +99,10 @@ impl RequestSettings {
                     encoding,
                     timeout: Duration::from_secs(timeout.unwrap_or(TIMEOUT_SECS_DEFAULT)),
                     connections: count(connections.unwrap_or(CONNECTIONS_DEFAULT)),
-                    limits: BatchLimits {
+                    limits: PartLimits {
                         bytes_max: count(kib.unwrap_or(REQUEST_KIB_DEFAULT)).saturating_mul(1_024),
                         events_max: count(events.unwrap_or(REQUEST_EVENTS_MAX)),
-                        by: Some(endpoint.clone()),
+                        partition_by: Some(endpoint.clone()),
                     },
                     endpoint,
                     proxies: Arc::new(proxies),
@@ -272,7 +278,7 @@ mod tests {
     fn read(kind: &Defaults, settings: &str) -> Result<RequestSettings, Failure> {
         let table = table(settings);
         let mut section = Section::new(Path::new("test.toml"), "[[output]]".to_owned(), table);
-        RequestSettings::read(&mut section, kind)
+        RequestSettings::parse(&mut section, kind)
     }
 
     fn http() -> Defaults {

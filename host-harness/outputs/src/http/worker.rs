@@ -20,7 +20,7 @@ use source_common::proxy::{Dial, Dialled, Proxy, ProxyConnector, ProxyError};
 use tokio::time::timeout;
 use tower_service::Service as _;
 
-use super::answer::Answer;
+use super::response::ReceiverResponse;
 use super::settings::RequestSettings;
 use crate::worker_pool::{SendError, Worker, WorkerPool};
 use crate::{Event, Output, OutputConfig, OutputError};
@@ -71,10 +71,14 @@ pub(crate) trait ReceiverProtocol: Clone + fmt::Debug + Send + Sync + 'static {
 
     /// Checks whether a response with a success status accepts every event.
     /// An undocumented body accepts none.
-    fn accepted(&self, sent: &Self::RequestContext, answer: &Answer<'_>) -> Result<(), SendError>;
+    fn check_success(
+        &self,
+        sent: &Self::RequestContext,
+        answer: &ReceiverResponse<'_>,
+    ) -> Result<(), SendError>;
 
     /// Returns the error for another status, if this receiver has its own rule.
-    fn refused(&self, answer: &Answer<'_>) -> Option<SendError> {
+    fn classify_error(&self, answer: &ReceiverResponse<'_>) -> Option<SendError> {
         let _ = answer;
         None
     }
@@ -167,15 +171,16 @@ impl<A: ReceiverProtocol> Worker for HttpWorker<A> {
     async fn send(&mut self, source: &str, part: &[Event<'_>]) -> Result<(), SendError> {
         let settings = &self.config.request;
         let (request, sent) = self.request(source, part)?;
-        let (status, headers, body) = match timeout(settings.timeout, self.ask(request)).await {
-            Ok(answer) => answer?,
-            Err(_) => {
-                let seconds = settings.timeout.as_secs();
-                let reason = format!("{} has not answered in {seconds} s", settings.name);
-                return Err(SendError::Retry(reason));
-            }
-        };
-        let answer = Answer {
+        let (status, headers, body) =
+            match timeout(settings.timeout, self.send_request(request)).await {
+                Ok(answer) => answer?,
+                Err(_) => {
+                    let seconds = settings.timeout.as_secs();
+                    let reason = format!("{} has not answered in {seconds} s", settings.name);
+                    return Err(SendError::Retry(reason));
+                }
+            };
+        let answer = ReceiverResponse {
             name: &settings.name,
             status,
             headers: &headers,
@@ -184,10 +189,10 @@ impl<A: ReceiverProtocol> Worker for HttpWorker<A> {
             now: SystemTime::now(),
         };
         if status.is_success() {
-            return self.config.api.accepted(&sent, &answer);
+            return self.config.api.check_success(&sent, &answer);
         }
-        let refused = self.config.api.refused(&answer);
-        Err(refused.unwrap_or_else(|| answer.refusal()))
+        let refused = self.config.api.classify_error(&answer);
+        Err(refused.unwrap_or_else(|| answer.status_error()))
     }
 }
 
@@ -208,7 +213,7 @@ impl<A: ReceiverProtocol> HttpWorker<A> {
             .endpoint
             .render(first, source)
             .parse()
-            .map_err(|error| SendError::BatchRejected {
+            .map_err(|error| SendError::PartRejected {
                 reason: format!(
                     "{}: its kind or stream makes no URL: {error}",
                     settings.name
@@ -244,7 +249,7 @@ impl<A: ReceiverProtocol> HttpWorker<A> {
         Ok((request, sent))
     }
 
-    async fn ask(
+    async fn send_request(
         &self,
         mut request: Request<Full<Bytes>>,
     ) -> Result<(StatusCode, HeaderMap, Bytes), SendError> {

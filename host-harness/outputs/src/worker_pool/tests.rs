@@ -14,7 +14,7 @@ struct Scripted {
 
 fn rejected(reason: &str, suspect: Option<usize>) -> SendError {
     let reason = reason.to_owned();
-    SendError::BatchRejected { reason, suspect }
+    SendError::PartRejected { reason, suspect }
 }
 
 #[async_trait]
@@ -41,10 +41,10 @@ fn output(answers: Vec<SendError>, rejected: &'static str) -> WorkerPool<Scripte
         requests: 0,
         accepted: Vec::new(),
     };
-    let limits = BatchLimits {
+    let limits = PartLimits {
         bytes_max: 1_000,
         events_max: 4,
-        by: None,
+        partition_by: None,
     };
     WorkerPool::new("test".to_owned(), vec![worker], limits)
 }
@@ -110,7 +110,7 @@ async fn after_a_retry_only_what_was_not_accepted_is_sent() {
     output.workers[0].rejected = "5";
     output.workers[0].answers = VecDeque::from([SendError::PartiallyAccepted {
         rejected_events: Vec::new(),
-        again: vec![1],
+        retry_events: vec![1],
         wait: Some(Wait::Retry("429".to_owned())),
     }]);
     let error = accept(&mut output, EVENTS).await.unwrap_err();
@@ -203,7 +203,7 @@ async fn what_a_blocked_receiver_has_accepted_is_not_sent_again() {
     output.workers[0].answers = VecDeque::from([
         SendError::PartiallyAccepted {
             rejected_events: Vec::new(),
-            again: vec![1, 3],
+            retry_events: vec![1, 3],
             wait: None,
         },
         SendError::Blocked("403".to_owned()),

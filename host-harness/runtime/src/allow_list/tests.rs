@@ -220,7 +220,7 @@ fn the_line_that_allows_an_origin_keeps_the_entries_that_are_there() {
     let line = |written| {
         AllowList::new(written, &[], &texts(&["https://api.example.com"]))
             .unwrap()
-            .line_that_allows(&wanted)
+            .suggested_setting(&wanted)
     };
     assert_eq!(
         line(AllowSetting::default()),

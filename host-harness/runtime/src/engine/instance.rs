@@ -26,7 +26,7 @@ use crate::untrusted_text::{DETAIL_BYTES_MAX, Sanitizer};
 /// Maximum number of live requests, bodies, streams and pollables.
 const RESOURCES_MAX: usize = 1_000;
 /// Extra bytes that a component may return in one call besides the batch itself.
-const CROSSING_BYTES_SPARE: usize = 32 * 1024 * 1024;
+const CALL_RESULT_BYTES_ALLOWANCE: usize = 32 * 1024 * 1024;
 /// Maximum number of random bytes per request.
 const RANDOM_BYTES_MAX: u64 = 64 * 1024;
 
@@ -44,7 +44,7 @@ pub struct InstanceSettings {
     /// Redacts its diagnostics.
     pub redactor: Redactor,
     /// Limits shared by all instances of the source.
-    pub share: SourceBudget,
+    pub budget: SourceBudget,
 }
 
 /// An instance of a component. After a [`CallError`] it must be dropped.
@@ -161,7 +161,7 @@ impl Instance {
         settings: &InstanceSettings,
     ) -> Result<Self, CallError> {
         let sanitizer = Sanitizer::new(settings.redactor.clone());
-        let log = GuestLog::new(&settings.source, sanitizer.clone(), settings.share.clone());
+        let log = GuestLog::new(&settings.source, sanitizer.clone(), settings.budget.clone());
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES_MAX);
         let wasi = WasiCtx::builder()
@@ -177,10 +177,10 @@ impl Instance {
         };
         let mut store = Store::new(loaded.pre.engine(), state);
         store.limiter(|state| &mut state.memory);
-        store.set_hostcall_fuel(CROSSING_BYTES_SPARE);
+        store.set_hostcall_fuel(CALL_RESULT_BYTES_ALLOWANCE);
         let turns = CallRunner {
             scheduler: Arc::clone(&loaded.scheduler),
-            account: Arc::clone(&settings.share.cpu),
+            account: Arc::clone(&settings.budget.cpu),
             state: Arc::default(),
             log,
             call_timeout: settings.call_timeout,
@@ -246,7 +246,9 @@ impl Instance {
         // The text, its index and the originals, and the same size again for the
         // rest of the batch.
         let batch = usize::try_from(limits.max_bytes).unwrap_or(usize::MAX);
-        let fuel = batch.saturating_mul(2).saturating_add(CROSSING_BYTES_SPARE);
+        let fuel = batch
+            .saturating_mul(2)
+            .saturating_add(CALL_RESULT_BYTES_ALLOWANCE);
         self.store.set_hostcall_fuel(fuel);
         let resume = resume.map(str::to_owned);
         let session = session.map(|session| session.expose().to_owned());

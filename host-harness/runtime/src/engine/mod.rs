@@ -53,7 +53,7 @@ impl Sandbox {
     pub fn new(memory_bytes_max: usize) -> Result<Self, String> {
         let mut config = Config::new();
         if address_space_bytes_max().is_some() {
-            reserve_only(&mut config, memory_bytes_max);
+            limit_reservation(&mut config, memory_bytes_max);
         }
         config.epoch_interruption(true);
         // Only WASI 0.2 is offered; without it a call is cheaper.
@@ -141,7 +141,7 @@ fn address_space_bytes_max() -> Option<u64> {
 /// Reserves only as much address space per memory as it may grow to. By default wasmtime
 /// reserves 4 GiB, which saves bounds checks in compiled code and costs no physical memory,
 /// but fails where address space is limited.
-fn reserve_only(config: &mut Config, bytes: usize) {
+fn limit_reservation(config: &mut Config, bytes: usize) {
     config.memory_reservation(u64::try_from(bytes).unwrap_or(u64::MAX));
     config.memory_reservation_for_growth(0);
     config.memory_guard_size(0);

@@ -13,7 +13,7 @@ use super::errors;
 use super::limits::Permit;
 
 /// A body with a time-out between frames.
-pub(super) struct Timed {
+pub(super) struct IdleTimeoutBody {
     incoming: Incoming,
     limit: Duration,
     /// Set only while the reader waits: setting a timer
@@ -21,13 +21,13 @@ pub(super) struct Timed {
     idle_timer: Option<Pin<Box<Sleep>>>,
     waiting: bool,
     /// Permit of the request, held until its response is complete.
-    place: Option<Permit>,
+    permit: Option<Permit>,
 }
 
-impl Timed {
+impl IdleTimeoutBody {
     pub(super) fn new(incoming: Incoming, limit: Duration, place: Permit) -> Self {
         Self {
-            place: (!incoming.is_end_stream()).then_some(place),
+            permit: (!incoming.is_end_stream()).then_some(place),
             incoming,
             limit,
             idle_timer: None,
@@ -48,7 +48,7 @@ impl Timed {
     }
 }
 
-impl Body for Timed {
+impl Body for IdleTimeoutBody {
     type Data = Bytes;
     type Error = HttpError;
 
@@ -60,7 +60,7 @@ impl Body for Timed {
             Poll::Ready(frame) => {
                 self.waiting = false;
                 if !matches!(frame, Some(Ok(_))) || self.incoming.is_end_stream() {
-                    self.place = None;
+                    self.permit = None;
                 }
                 Poll::Ready(frame.map(|frame| frame.map_err(|error| errors::from_body(&error))))
             }

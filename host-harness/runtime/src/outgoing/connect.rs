@@ -20,7 +20,7 @@ use source_common::proxy::{
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-use super::limits::{Limit, Permit};
+use super::limits::{ConcurrencyLimit, Permit};
 use crate::address_gate;
 use crate::allow_list::{AllowList, Origin};
 
@@ -32,7 +32,7 @@ type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
 pub(super) struct Connector {
     inner: HttpsConnector<ProxyConnector<GatedConnector>>,
     proxies: Arc<Proxies>,
-    connections: Limit,
+    connections: ConcurrencyLimit,
     limit: Duration,
 }
 
@@ -40,7 +40,7 @@ pub(super) struct Connector {
 #[derive(Clone, Debug)]
 pub(super) struct GatedConnector {
     allow: Arc<AllowList>,
-    connections: Limit,
+    connections: ConcurrencyLimit,
 }
 
 /// Why a connection failed.
@@ -130,7 +130,7 @@ impl Service<Uri> for Connector {
 }
 
 impl GatedConnector {
-    pub(super) fn new(allow: Arc<AllowList>, connections: Limit) -> Self {
+    pub(super) fn new(allow: Arc<AllowList>, connections: ConcurrencyLimit) -> Self {
         Self { allow, connections }
     }
 

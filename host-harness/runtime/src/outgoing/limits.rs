@@ -8,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// A limited number of permits. Clones share them.
 #[derive(Clone, Debug)]
-pub(super) struct Limit {
+pub(super) struct ConcurrencyLimit {
     places: Arc<Semaphore>,
     has_refused: Arc<AtomicBool>,
 }
@@ -19,7 +19,7 @@ pub(super) struct Permit(
     #[expect(dead_code, reason = "dropping it is its use")] OwnedSemaphorePermit,
 );
 
-impl Limit {
+impl ConcurrencyLimit {
     pub(super) fn new(places: usize) -> Self {
         Self {
             places: Arc::new(Semaphore::new(places)),

@@ -23,7 +23,7 @@ use source_common::proxy::{Proxies, Proxy};
 use tracing::{debug, warn};
 use wasmtime_wasi_http::{Error as HttpError, RequestOptions, WasiBody, WasiHttpHooks};
 
-use self::limits::Limit;
+use self::limits::ConcurrencyLimit;
 use self::pools::Pool;
 pub(crate) use self::pools::Pools;
 use crate::allow_list::{AllowList, Origin};
@@ -69,7 +69,7 @@ struct Shared {
     allow: Arc<AllowList>,
     proxies: Arc<Proxies>,
     transport: Transport,
-    requests: Limit,
+    requests: ConcurrencyLimit,
     /// Origins whose denial has been logged already.
     refused: Mutex<BTreeSet<Origin>>,
     observer: OnceLock<Arc<dyn RequestObserver>>,
@@ -124,7 +124,7 @@ impl Outgoing {
                 allow,
                 proxies,
                 transport,
-                requests: Limit::new(REQUESTS_MAX),
+                requests: ConcurrencyLimit::new(REQUESTS_MAX),
                 refused: Mutex::default(),
                 observer: OnceLock::new(),
                 lease: SourceLease::default(),
@@ -169,7 +169,7 @@ impl Shared {
                 %origin,
                 "request denied; to allow it, write in [[source]] `{}`: {}",
                 self.source,
-                self.allow.line_that_allows(origin),
+                self.allow.suggested_setting(origin),
             );
         }
         Err(HttpError::HttpRequestDenied)
@@ -185,7 +185,7 @@ impl Shared {
                 refused.address,
                 refused.kind,
                 self.source,
-                literal.map_or_else(String::new, |literal| self.allow.line_that_allows(literal)),
+                literal.map_or_else(String::new, |literal| self.allow.suggested_setting(literal)),
             );
         }
     }
@@ -238,8 +238,9 @@ impl Shared {
         {
             return Err(errors::from_proxy(&refusal));
         }
-        let response =
-            answered.map(|incoming| body::Timed::new(incoming, between_bytes, slot).boxed_unsync());
+        let response = answered.map(|incoming| {
+            body::IdleTimeoutBody::new(incoming, between_bytes, slot).boxed_unsync()
+        });
         // The pool polls the connection, so there is nothing to await.
         let sent: Sent = Box::new(std::future::ready(Ok(())));
         Ok((response, sent))

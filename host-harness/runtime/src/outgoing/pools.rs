@@ -20,7 +20,7 @@ use source_common::trust_anchors;
 use wasmtime_wasi_http::Error as HttpError;
 
 use super::connect::{self, Connector, GatedConnector};
-use super::limits::Limit;
+use super::limits::ConcurrencyLimit;
 use super::{CONNECTIONS_MAX, READ_BUFFER_BYTES_MAX};
 use crate::allow_list::AllowList;
 
@@ -47,7 +47,7 @@ pub(super) struct Pool {
     pub(super) allow: Arc<AllowList>,
     pub(super) proxies: Arc<Proxies>,
     anchors: Arc<ClientConfig>,
-    connections: Limit,
+    connections: ConcurrencyLimit,
     sources: AtomicUsize,
 }
 
@@ -87,7 +87,7 @@ impl Pool {
         limit: Duration,
     ) -> Self {
         let (allow, proxies) = (Arc::new(allow), Arc::new(proxies));
-        let connections = Limit::new(CONNECTIONS_MAX);
+        let connections = ConcurrencyLimit::new(CONNECTIONS_MAX);
         let gate = GatedConnector::new(Arc::clone(&allow), connections.clone());
         let connector = connect::with_tls(gate, Arc::clone(&proxies), Arc::clone(&anchors), limit);
         let client = Client::builder(TokioExecutor::new())

@@ -10,7 +10,7 @@ use source_common::exit::Failure;
 
 use super::{DELIVERY_GRACE, SourceExit, SourceLoop};
 use crate::bindings::Batch;
-use crate::deliver::EventSink;
+use crate::event_sink::EventSink;
 use crate::shutdown::Shutdown;
 use crate::source::Source;
 
@@ -68,10 +68,10 @@ impl Deliverer {
                 biased;
                 () = lease.ended() => return Err(SourceExit::LeaseLost),
                 accepted = self.deliver(&batch, reservation) => accepted?,
-                () = shutdown.requested_since(DELIVERY_GRACE) => return Err(SourceExit::Stopped),
+                () = shutdown.grace_elapsed(DELIVERY_GRACE) => return Err(SourceExit::Stopped),
             }
         };
-        self.keep_rejected(&batch, &rejected_events).await?;
+        self.store_rejected(&batch, &rejected_events).await?;
         Ok(Accepted {
             batch,
             rejected_events,

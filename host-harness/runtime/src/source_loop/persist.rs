@@ -12,16 +12,16 @@ use tokio::time::sleep;
 use tracing::{info, warn};
 
 use super::delivering::{Deliverer, index};
-use super::{FAILURES_MAX_ONCE, LoopState, SourceExit, SourceLoop};
+use super::{FAILURES_MAX_ONCE, RunningLoop, SourceExit, SourceLoop};
 use crate::bindings::{Batch, RejectedRecord};
-use crate::deliver::StoreRejectedError;
+use crate::event_sink::StoreRejectedError;
 use crate::shutdown::Shutdown;
 use crate::source::Source;
 use crate::store::StoreError;
 
 impl Deliverer {
     /// Put rejected records, and events that no output can take, on the disk.
-    pub(super) async fn keep_rejected(
+    pub(super) async fn store_rejected(
         &self,
         batch: &Batch,
         rejected_events: &[RejectedEvent],
@@ -30,10 +30,10 @@ impl Deliverer {
             return Ok(());
         }
         let source = &self.source;
-        let undeliverable = undeliverable(source, batch, rejected_events);
+        let undeliverable = to_rejected_record(source, batch, rejected_events);
         let failed = |reason| Failure::failed(format!("rejected records: {reason}"));
         for records in [&batch.rejected, &undeliverable] {
-            let mut tries = Tries::new(source, self.once, &self.shutdown);
+            let mut tries = RetryState::new(source, self.once, &self.shutdown);
             loop {
                 match self.sink.store_rejected(&source.name, records).await {
                     Ok(()) => break,
@@ -58,22 +58,27 @@ pub(super) fn rejected_bytes(batch: &Batch) -> usize {
     batch.rejected.iter().map(bytes_of).sum()
 }
 
-impl LoopState {
+impl RunningLoop {
     /// Starts to store the state on the disk, while the next poll runs. This is the
     /// only place where a checkpoint is stored, after every output has accepted
     /// the events before it.
     pub(super) fn start_storing(&mut self) {
-        self.context.record.stamp(&self.context.source.description);
-        self.context.sink.progress(&self.context.record);
-        let record = Arc::new(self.context.record.clone());
-        let state = Arc::clone(&self.context.state);
+        self.context
+            .source_state
+            .stamp(&self.context.source.description);
+        self.context.sink.progress(&self.context.source_state);
+        let source_state = Arc::new(self.context.source_state.clone());
+        let state_dir = Arc::clone(&self.context.state_dir);
         let SourceLoop { source, once, .. } = &self.context;
-        let mut tries = Tries::new(source, *once, &self.context.shutdown);
+        let mut tries = RetryState::new(source, *once, &self.context.shutdown);
         self.stored = Some(Instant::now());
         self.is_unstored = false;
         self.storing = Some(tokio::spawn(async move {
             loop {
-                match Arc::clone(&state).store(Arc::clone(&record)).await {
+                match Arc::clone(&state_dir)
+                    .store(Arc::clone(&source_state))
+                    .await
+                {
                     Ok(()) => break,
                     Err(StoreError::Superseded) => return Err(StoreError::Superseded),
                     Err(StoreError::Unavailable(reason)) => tries
@@ -104,14 +109,14 @@ impl LoopState {
 }
 
 /// Counts the tries of an operation.
-struct Tries {
+struct RetryState {
     source: String,
     backoff: Backoff,
     tries_max: Option<u32>,
     shutdown: Shutdown,
 }
 
-impl Tries {
+impl RetryState {
     fn new(source: &Source, once: bool, shutdown: &Shutdown) -> Self {
         Self {
             source: source.name.clone(),
@@ -164,7 +169,7 @@ fn bytes_of(record: &RejectedRecord) -> usize {
 }
 
 /// Converts events that no output can accept to rejected records.
-fn undeliverable(
+fn to_rejected_record(
     source: &Source,
     batch: &Batch,
     rejected_events: &[RejectedEvent],

@@ -11,8 +11,8 @@ use tokio::time::timeout;
 
 use super::INSTANCE_IDLE_MAX;
 use crate::bindings::{Batch, NextPoll, PollError};
-use crate::deliver::EventSink;
 use crate::engine::{CallError, Instance};
+use crate::event_sink::EventSink;
 use crate::poll_slots::PollSlot;
 use crate::source::Source;
 

@@ -4,14 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{LoopState, SourceExit, SourceLoop, Step};
+use super::{RunningLoop, SourceExit, SourceLoop, Step};
 use crate::source::Source;
 use crate::store::{CheckpointStore, SourceState};
 
 /// What is left of a source between two turns: its connections, what the last poll left for the
 /// next one, and how often it has failed. Losing it costs time only.
 pub struct SourceTurns {
-    state: LoopState,
+    state: RunningLoop,
 }
 
 /// How a turn has ended.
@@ -28,7 +28,7 @@ impl SourceLoop {
     #[must_use]
     pub fn into_turns(self) -> SourceTurns {
         SourceTurns {
-            state: LoopState::new(self),
+            state: RunningLoop::new(self),
         }
     }
 }
@@ -38,12 +38,12 @@ impl SourceTurns {
     /// the source now, and `state` where that is kept during this turn.
     pub async fn turn(
         &mut self,
-        record: SourceState,
-        state: Arc<dyn CheckpointStore>,
+        source_state: SourceState,
+        state_dir: Arc<dyn CheckpointStore>,
         polls_max: u32,
     ) -> TurnEnd {
-        self.state.context.record = record;
-        self.state.context.state = state;
+        self.state.context.source_state = source_state;
+        self.state.context.state_dir = state_dir;
         if self.state.is_refused() {
             self.state.read_again().await;
         }
@@ -84,6 +84,6 @@ impl SourceTurns {
     /// What is kept of it after the last turn.
     #[must_use]
     pub fn record(&self) -> &SourceState {
-        &self.state.context.record
+        &self.state.context.source_state
     }
 }

@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::Sketch;
+use super::LogRecordBuilder;
 use crate::time::{Civil, DAY_MS};
 
 /// A search.
-pub(crate) fn archive_search(sketch: &mut Sketch) -> Value {
+pub(crate) fn archive_search(sketch: &mut LogRecordBuilder) -> Value {
     let who = if sketch.odd(60) {
         "<>".to_owned()
     } else {
@@ -32,7 +32,7 @@ pub(crate) fn archive_search(sketch: &mut Sketch) -> Value {
 }
 
 /// Generates a search of `archive.search-log`.
-pub(crate) fn archive_search_log(sketch: &mut Sketch) -> Value {
+pub(crate) fn archive_search_log(sketch: &mut LogRecordBuilder) -> Value {
     let mut record = archive_search(sketch);
     if let Some(record) = record.as_object_mut() {
         let path = sketch.pick(&["/inbox", "/archive/sent"]);
@@ -45,7 +45,7 @@ pub(crate) fn archive_search_log(sketch: &mut Sketch) -> Value {
 }
 
 /// A look at a message.
-pub(crate) fn archive_view(sketch: &mut Sketch) -> Value {
+pub(crate) fn archive_view(sketch: &mut LogRecordBuilder) -> Value {
     let days = i64::try_from(sketch.random.below(900)).unwrap_or(0);
     let written = Civil::new(sketch.at_ms - days * DAY_MS).offset_form();
     let flag = sketch.random.chance(500);

@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::Sketch;
+use super::LogRecordBuilder;
 
 /// Generates a message that a data leak prevention policy acted on. There is no id, and one
 /// message can have two rows of the same second.
-pub(crate) fn dlp(sketch: &mut Sketch) -> Value {
+pub(crate) fn dlp(sketch: &mut LogRecordBuilder) -> Value {
     let (policy, action) = sketch.pick(&[
         ("Card numbers", "hold"),
         ("Card numbers", "notification"),
@@ -24,7 +24,7 @@ pub(crate) fn dlp(sketch: &mut Sketch) -> Value {
 }
 
 /// Generates a held message. Its id is its own, and the row is the same each time.
-pub(crate) fn held_message(sketch: &mut Sketch) -> Value {
+pub(crate) fn held_message(sketch: &mut LogRecordBuilder) -> Value {
     let (reason, id) = sketch.pick(&[
         (
             "Message Hold Applied - Spam Signature policy",
@@ -62,7 +62,7 @@ pub(crate) fn held_message(sketch: &mut Sketch) -> Value {
 
 /// Generates a held message that was released or rejected. The operator is an object or a
 /// text, and the date can be missing.
-pub(crate) fn held_release(sketch: &mut Sketch) -> Value {
+pub(crate) fn held_release(sketch: &mut LogRecordBuilder) -> Value {
     let status = sketch.pick(&["released", "released", "rejected"]);
     let operator = sketch.mailbox();
     let operator = match (sketch.odd(250), sketch.odd(40)) {
@@ -109,7 +109,7 @@ pub(crate) fn held_release(sketch: &mut Sketch) -> Value {
 }
 
 /// Generates a message that was rejected before it was accepted.
-pub(crate) fn rejection(sketch: &mut Sketch) -> Value {
+pub(crate) fn rejection(sketch: &mut LogRecordBuilder) -> Value {
     let (kind, info) = sketch.pick(&[
         ("Manual Envelope Rejection", "Envelope blocked - User Entry"),
         ("IP Found in RBL", "192.0.2.44 blocked by rbl.test"),

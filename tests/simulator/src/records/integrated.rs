@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use super::mail::transport;
-use super::{Draft, words};
+use super::{RecordBuilder, words};
 
 /// A message, and what was found in it.
-pub(super) fn entities(draft: &mut Draft<'_>) {
+pub(super) fn entities(draft: &mut RecordBuilder<'_>) {
     let (kind, state, action) = draft.random.pick(&[
         ("NO_DETECTIONS", "DELIVERED", "DO_NOTHING"),
         ("NO_DETECTIONS", "DELIVERY_IN_PROGRESS", "DO_NOTHING"),
@@ -68,7 +68,7 @@ pub(super) fn entities(draft: &mut Draft<'_>) {
 }
 
 /// What SPF, DKIM and DMARC said of a message.
-pub(super) fn mailflow(draft: &mut Draft<'_>) {
+pub(super) fn mailflow(draft: &mut RecordBuilder<'_>) {
     draft.subtype(None);
     let mut results = Vec::new();
     for name in ["SPF", "DKIM", "DMARC"] {
@@ -85,7 +85,7 @@ pub(super) fn mailflow(draft: &mut Draft<'_>) {
 }
 
 /// A click that was blocked. No sample is public: what is documented of it.
-pub(super) fn urlclick(draft: &mut Draft<'_>) {
+pub(super) fn urlclick(draft: &mut RecordBuilder<'_>) {
     draft.subtype(None);
     draft.put("action", "BLOCKED");
     let (domain, path) = (

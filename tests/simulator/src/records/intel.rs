@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{Sketch, words};
+use super::{LogRecordBuilder, words};
 
 /// Generates an indicator. What stands beside it in a file is no record.
-pub(crate) fn indicator(sketch: &mut Sketch) -> Value {
+pub(crate) fn indicator(sketch: &mut LogRecordBuilder) -> Value {
     let at = sketch.at().iso_ms();
     json!({
         "type": "indicator",
@@ -18,7 +18,7 @@ pub(crate) fn indicator(sketch: &mut Sketch) -> Value {
     })
 }
 
-fn pattern(sketch: &mut Sketch) -> String {
+fn pattern(sketch: &mut LogRecordBuilder) -> String {
     let (md5, sha1, sha256) = (
         sketch.random.hex(32),
         sketch.random.hex(40),

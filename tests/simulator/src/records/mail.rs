@@ -3,10 +3,10 @@
 use serde_json::Value;
 
 use super::spam_detail::{in_some_shape, spam_detail};
-use super::{Draft, words};
+use super::{RecordBuilder, words};
 
 /// Accepted or rejected at the door.
-pub(super) fn receipt(draft: &mut Draft<'_>) {
+pub(super) fn receipt(draft: &mut RecordBuilder<'_>) {
     let action = draft.random.pick(&[
         "Acc", "Acc", "Acc", "Acc", "Acc", "Acc", "Acc", "Rej", "Rej", "Ign", "Bnc",
     ]);
@@ -58,7 +58,7 @@ pub(super) fn receipt(draft: &mut Draft<'_>) {
     draft.put("spamProcessingDetail", detail);
 }
 
-fn rejection(draft: &mut Draft<'_>) {
+fn rejection(draft: &mut RecordBuilder<'_>) {
     let (kind, code, info, error, virus) = draft.random.pick(REJECTIONS);
     draft.put("rejectionType", kind);
     draft.put("rejectionCode", code);
@@ -85,7 +85,7 @@ fn rejection(draft: &mut Draft<'_>) {
 }
 
 /// What the gateway did with the message.
-pub(super) fn process(draft: &mut Draft<'_>) {
+pub(super) fn process(draft: &mut RecordBuilder<'_>) {
     let action = draft.random.pick(&[
         "Acc", "Acc", "Acc", "Acc", "Acc", "Hld", "Sdbx", "Bnc", "Rty", "Allow",
     ]);
@@ -134,7 +134,7 @@ pub(super) fn process(draft: &mut Draft<'_>) {
 }
 
 /// The names of the attachments, all in one text, of about that many bytes.
-fn attachments(draft: &mut Draft<'_>, bytes: usize) {
+fn attachments(draft: &mut RecordBuilder<'_>, bytes: usize) {
     let mut names: Vec<String> = draft
         .message
         .files
@@ -162,7 +162,7 @@ fn attachments(draft: &mut Draft<'_>, bytes: usize) {
 }
 
 /// An attempt to deliver the message to its next hop.
-pub(super) fn delivery(draft: &mut Draft<'_>) {
+pub(super) fn delivery(draft: &mut RecordBuilder<'_>) {
     let delivered = draft.boolean(900);
     let direction = draft
         .message
@@ -208,7 +208,7 @@ pub(super) fn delivery(draft: &mut Draft<'_>) {
 }
 
 /// Taken into the journal.
-pub(super) fn journal(draft: &mut Draft<'_>) {
+pub(super) fn journal(draft: &mut RecordBuilder<'_>) {
     let direction = draft
         .message
         .direction_as_written(&mut draft.random, draft.maker.traps);
@@ -222,7 +222,7 @@ pub(super) fn journal(draft: &mut Draft<'_>) {
     transport(draft);
 }
 
-fn tls(draft: &mut Draft<'_>) {
+fn tls(draft: &mut RecordBuilder<'_>) {
     if draft.odd(80) {
         draft.nothing("tlsVersion");
         draft.nothing("tlsCipher");
@@ -235,7 +235,7 @@ fn tls(draft: &mut Draft<'_>) {
 
 /// The position in the upstream's own log, which is missing in the newer files. The file fills
 /// in the numbers.
-pub(super) fn transport(draft: &mut Draft<'_>) {
+pub(super) fn transport(draft: &mut RecordBuilder<'_>) {
     if !draft.odd(250) {
         draft.put("_offset", 0);
         draft.put("_partition", 0);

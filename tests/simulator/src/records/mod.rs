@@ -17,7 +17,7 @@ mod words;
 
 pub(crate) use message::ip;
 pub(crate) use record::{Form, Record};
-pub(crate) use sketch::Sketch;
+pub(crate) use sketch::LogRecordBuilder;
 pub(crate) use words::PEOPLE;
 
 use serde_json::Value;
@@ -29,7 +29,7 @@ use message::Message;
 
 /// Generates the records of one event type of one tenant.
 #[derive(Clone, Debug)]
-pub(crate) struct Maker {
+pub(crate) struct RecordGenerator {
     /// From what everything is derived.
     pub(crate) seed: u64,
     /// The event type.
@@ -43,14 +43,14 @@ pub(crate) struct Maker {
 }
 
 /// One record under construction.
-struct Draft<'a> {
-    maker: &'a Maker,
+struct RecordBuilder<'a> {
+    maker: &'a RecordGenerator,
     random: Random,
     message: Message,
     record: Record,
 }
 
-impl Maker {
+impl RecordGenerator {
     /// Generates the record of that number, about the message of the same number or of the one
     /// before.
     pub(crate) fn record(&self, number: u64, span: &Span) -> Record {
@@ -64,7 +64,7 @@ impl Maker {
         let random =
             |purpose, number| Random::new(self.seed, purpose, &[self.event_type.index(), number]);
         let at_ms = span.at_ms(message);
-        let mut draft = Draft {
+        let mut draft = RecordBuilder {
             maker: self,
             random: random("record", number),
             message: Message::new(self.seed, message, at_ms, self.traps),
@@ -94,7 +94,7 @@ impl Maker {
     }
 }
 
-impl Draft<'_> {
+impl RecordBuilder<'_> {
     fn processing_id(&mut self, random: &mut Random, at_ms: i64) {
         let id = if self.maker.event_type == EventType::UrlProtect {
             format!("req-{}", random.hex(32))

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{Sketch, words};
+use super::{LogRecordBuilder, words};
 
 /// Generates a link that was clicked or scanned.
-pub(crate) fn ttp_url(sketch: &mut Sketch) -> Value {
+pub(crate) fn ttp_url(sketch: &mut LogRecordBuilder) -> Value {
     let (result, action, actions) = sketch.pick(&[
         ("clean", "allow", "Allow"),
         ("clean", "allow", "None"),
@@ -52,7 +52,7 @@ pub(crate) fn ttp_url(sketch: &mut Sketch) -> Value {
 }
 
 /// Generates an attachment that was opened in the sandbox.
-pub(crate) fn ttp_attachment(sketch: &mut Sketch) -> Value {
+pub(crate) fn ttp_attachment(sketch: &mut LogRecordBuilder) -> Value {
     let (result, action) = sketch.pick(&[
         ("safe", "none, none"),
         ("safe", "user release, none"),
@@ -78,7 +78,7 @@ pub(crate) fn ttp_attachment(sketch: &mut Sketch) -> Value {
 }
 
 /// Generates an impersonating message. Two events in a row carry the same id.
-pub(crate) fn ttp_impersonation(sketch: &mut Sketch) -> Value {
+pub(crate) fn ttp_impersonation(sketch: &mut LogRecordBuilder) -> Value {
     let sources = [
         "similar_internal_domain",
         "newly_observed_domain",

@@ -4,13 +4,13 @@ use std::borrow::Cow;
 
 use serde_json::{Value, json};
 
-use super::Sketch;
+use super::LogRecordBuilder;
 
 /// The members of `searchCriteria` that permit messages to be restored. A collector leaves them out.
 const CODES: [&str; 2] = ["unremediateCode", "restoreCode"];
 
 /// An incident.
-pub(crate) fn incident(sketch: &mut Sketch) -> Value {
+pub(crate) fn incident(sketch: &mut LogRecordBuilder) -> Value {
     let number = sketch.number;
     let found = 1 + sketch.random.below(40);
     let failed = if sketch.random.chance(200) {

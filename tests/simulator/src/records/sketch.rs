@@ -7,7 +7,7 @@ use crate::random::Random;
 use crate::time::Civil;
 
 /// What the maker of a record is given.
-pub(crate) struct Sketch {
+pub(crate) struct LogRecordBuilder {
     pub(crate) random: Random,
     /// The number of the record in its stream.
     pub(crate) number: u64,
@@ -17,7 +17,7 @@ pub(crate) struct Sketch {
     pub(crate) traps: bool,
 }
 
-impl Sketch {
+impl LogRecordBuilder {
     /// Returns the time of the record.
     pub(super) fn at(&self) -> Civil {
         Civil::new(self.at_ms)

@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use super::mail::transport;
-use super::{Draft, words};
+use super::{RecordBuilder, words};
 
 /// A virus in a message.
-pub(super) fn av(draft: &mut Draft<'_>) {
+pub(super) fn av(draft: &mut RecordBuilder<'_>) {
     draft.subtype(None);
     draft.addresses();
     file(draft);
@@ -20,7 +20,7 @@ pub(super) fn av(draft: &mut Draft<'_>) {
 }
 
 /// A message found to be spam.
-pub(super) fn spam(draft: &mut Draft<'_>) {
+pub(super) fn spam(draft: &mut RecordBuilder<'_>) {
     draft.subtype(None);
     draft.addresses();
     draft.put("senderHeader", draft.message.sender_header.clone());
@@ -34,7 +34,7 @@ pub(super) fn spam(draft: &mut Draft<'_>) {
 }
 
 /// A threat in an internal or outbound message.
-pub(super) fn internal_email_protect(draft: &mut Draft<'_>) {
+pub(super) fn internal_email_protect(draft: &mut RecordBuilder<'_>) {
     let (category, result) = draft.random.pick(&[
         ("Compromised", "Blocked URL Category"),
         (
@@ -62,7 +62,7 @@ pub(super) fn internal_email_protect(draft: &mut Draft<'_>) {
 }
 
 /// A message that impersonates somebody.
-pub(super) fn impersonation_protect(draft: &mut Draft<'_>) {
+pub(super) fn impersonation_protect(draft: &mut RecordBuilder<'_>) {
     let action = draft.random.pick(&["Hold", "Hold", "None", "Bounce"]);
     draft.subtype(Some(action));
     draft.addresses();
@@ -89,7 +89,7 @@ pub(super) fn impersonation_protect(draft: &mut Draft<'_>) {
 }
 
 /// A malicious link, found or clicked.
-pub(super) fn url_protect(draft: &mut Draft<'_>) {
+pub(super) fn url_protect(draft: &mut RecordBuilder<'_>) {
     let scheme = draft.random.pick(&["https", "http"]);
     let domain = draft.random.pick(words::BAD_DOMAINS);
     let path = draft.random.pick(words::URL_PATHS);
@@ -132,7 +132,7 @@ pub(super) fn url_protect(draft: &mut Draft<'_>) {
 }
 
 /// A malicious attachment.
-pub(super) fn attachment_protect(draft: &mut Draft<'_>) {
+pub(super) fn attachment_protect(draft: &mut RecordBuilder<'_>) {
     draft.subtype(None);
     let media_type = file(draft);
     if draft.odd(200) {
@@ -154,7 +154,7 @@ pub(super) fn attachment_protect(draft: &mut Draft<'_>) {
     transport(draft);
 }
 
-fn route_and_sender(draft: &mut Draft<'_>) {
+fn route_and_sender(draft: &mut RecordBuilder<'_>) {
     let route = draft
         .message
         .direction_as_written(&mut draft.random, draft.maker.traps);
@@ -165,7 +165,7 @@ fn route_and_sender(draft: &mut Draft<'_>) {
 }
 
 /// Adds a file, and says its media type.
-fn file(draft: &mut Draft<'_>) -> &'static str {
+fn file(draft: &mut RecordBuilder<'_>) -> &'static str {
     let (name, extension, media_type) = first_file(draft);
     draft.put("fileName", name);
     draft.put("fileExtension", extension);
@@ -186,7 +186,7 @@ fn file(draft: &mut Draft<'_>) -> &'static str {
     media_type
 }
 
-fn first_file(draft: &mut Draft<'_>) -> (&'static str, &'static str, &'static str) {
+fn first_file(draft: &mut RecordBuilder<'_>) -> (&'static str, &'static str, &'static str) {
     let first = draft.message.files.first().copied();
     first.unwrap_or_else(|| draft.random.pick(words::FILES))
 }

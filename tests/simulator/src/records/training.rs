@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{Sketch, words};
+use super::{LogRecordBuilder, words};
 use crate::time::{Civil, DAY_MS};
 
 /// Answers to training questions.
-pub(crate) fn performance(sketch: &mut Sketch) -> Value {
+pub(crate) fn performance(sketch: &mut LogRecordBuilder) -> Value {
     let person = person(sketch, "email");
     let count = sketch.random.below(9);
     let wrong = if sketch.odd(100) {
@@ -24,7 +24,7 @@ pub(crate) fn performance(sketch: &mut Sketch) -> Value {
 }
 
 /// Generates the grades of a person.
-pub(crate) fn safe_score(sketch: &mut Sketch) -> Value {
+pub(crate) fn safe_score(sketch: &mut LogRecordBuilder) -> Value {
     let person = person(sketch, "emailAddress");
     let mut grade = || sketch.random.pick(&["A", "B", "C", "D", "F"]);
     with(
@@ -37,7 +37,7 @@ pub(crate) fn safe_score(sketch: &mut Sketch) -> Value {
 }
 
 /// Generates a person who needs attention.
-pub(crate) fn watchlist(sketch: &mut Sketch) -> Value {
+pub(crate) fn watchlist(sketch: &mut LogRecordBuilder) -> Value {
     let person = person(sketch, "email");
     with(
         person,
@@ -47,7 +47,7 @@ pub(crate) fn watchlist(sketch: &mut Sketch) -> Value {
 
 /// What a person did in a phishing campaign, with the members of the campaign. There is a campaign
 /// each day.
-pub(crate) fn phished(sketch: &mut Sketch) -> Value {
+pub(crate) fn phished(sketch: &mut LogRecordBuilder) -> Value {
     let day = sketch.at_ms.div_euclid(DAY_MS);
     let steps = sketch.pick(&["sent", "opened", "clicked", "submitted"]);
     let mut record = with(
@@ -91,7 +91,7 @@ pub(crate) fn phished(sketch: &mut Sketch) -> Value {
     record
 }
 
-fn person(sketch: &mut Sketch, address: &str) -> Value {
+fn person(sketch: &mut LogRecordBuilder, address: &str) -> Value {
     let (name, mailbox) = sketch.pick(words::PEOPLE);
     let department = sketch.pick(&["Quay", "Office", "Accounts, Payable", "IT"]);
     let (local, number) = (mailbox, sketch.number);

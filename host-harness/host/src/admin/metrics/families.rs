@@ -15,7 +15,7 @@ use source_runtime::store::State;
 
 use super::process::Process;
 use super::totals::Counts;
-use super::{Observed, OfSource};
+use super::{ObservedMetrics, SourceMetrics};
 use crate::report::{HostReport, OutputReport, SourceReport, StreamReport, Time};
 use crate::settings::MetricsDetail;
 
@@ -24,7 +24,7 @@ use crate::settings::MetricsDetail;
 pub(super) struct Scrape {
     pub(super) detail: MetricsDetail,
     pub(super) report: HostReport,
-    pub(super) observed: Observed,
+    pub(super) observed: ObservedMetrics,
     /// Host totals, in the order of [`STREAM_COUNTERS`].
     pub(super) host_counts: Counts,
 }
@@ -144,7 +144,7 @@ impl Scrape {
     }
 
     fn requests(&self, writer: &mut Writer<'_>) -> Result<(), Error> {
-        let words = |of_source: &OfSource| {
+        let words = |of_source: &SourceMetrics| {
             let counts = of_source.requests.iter();
             let counts = counts.map(|(status, count)| (status_word(*status), *count));
             counts.collect::<Vec<_>>()
@@ -224,7 +224,7 @@ impl Scrape {
         let samples = states.iter().flat_map(|(labels, present)| {
             State::ALL.map(|state| {
                 let mut labels = labels.clone();
-                labels.push(("state", state.word()));
+                labels.push(("state", state.name()));
                 (labels, u64::from(state == *present))
             })
         });
@@ -292,7 +292,7 @@ impl Scrape {
         let counts = State::ALL.map(|state| {
             let sources = self.report.sources.iter();
             let count = sources.filter(|source| source.state == state).count();
-            (vec![("state", state.word())], number(count))
+            (vec![("state", state.name())], number(count))
         });
         writer.gauge(
             "source_host_sources",
@@ -337,7 +337,7 @@ impl Scrape {
 
     /// Iterates over the histograms, per source only where metrics are also per stream, since each
     /// has many series.
-    fn histograms(&self, of: fn(&OfSource) -> &Histogram) -> Vec<(Labels<'_>, &Histogram)> {
+    fn histograms(&self, of: fn(&SourceMetrics) -> &Histogram) -> Vec<(Labels<'_>, &Histogram)> {
         match self.detail {
             MetricsDetail::Stream => {
                 let sources = self.observed.sources.iter();

@@ -18,7 +18,7 @@ use prometheus_client::registry::Registry as Collectors;
 use self::families::Scrape;
 pub(super) use self::text::Format;
 use self::totals::Totals;
-use crate::registry::DurationObserver;
+use crate::registry::MetricsObserver;
 use crate::report::HostReport;
 use crate::settings::MetricsDetail;
 
@@ -39,19 +39,19 @@ const SECONDS_BUCKETS: [f64; 12] = [
 pub(super) struct Metrics {
     /// The setting `metrics_detail`.
     detail: Option<MetricsDetail>,
-    observed: Mutex<Observed>,
+    observed: Mutex<ObservedMetrics>,
     totals: Mutex<Totals>,
 }
 
 #[derive(Debug, Default)]
-struct Observed {
+struct ObservedMetrics {
     /// Totals of all sources, including removed ones.
-    host: OfSource,
-    sources: BTreeMap<String, OfSource>,
+    host: SourceMetrics,
+    sources: BTreeMap<String, SourceMetrics>,
 }
 
 #[derive(Clone, Debug)]
-struct OfSource {
+struct SourceMetrics {
     polls: Histogram,
     deliveries: Histogram,
     requests: BTreeMap<StatusCode, u64>,
@@ -60,7 +60,7 @@ struct OfSource {
 /// HTTP status of a response; `None` where no response came.
 type StatusCode = Option<u16>;
 
-impl Default for OfSource {
+impl Default for SourceMetrics {
     fn default() -> Self {
         Self {
             polls: Histogram::new(SECONDS_BUCKETS),
@@ -83,8 +83,8 @@ impl Metrics {
     pub(super) fn encode(&self, report: HostReport, format: Format) -> Result<String, fmt::Error> {
         let detail = self
             .detail
-            .unwrap_or_else(|| by_number(report.sources.len()));
-        let observed = self.take_over(&report);
+            .unwrap_or_else(|| default_detail(report.sources.len()));
+        let observed = self.snapshot(&report);
         let host_counts = {
             let mut totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
             totals.update(&report)
@@ -105,23 +105,23 @@ impl Metrics {
     }
 
     /// Returns a copy of the observed values, without sources that no longer exist.
-    fn take_over(&self, report: &HostReport) -> Observed {
+    fn snapshot(&self, report: &HostReport) -> ObservedMetrics {
         let names: BTreeSet<&str> = report.sources.iter().map(|it| it.source.as_str()).collect();
         let mut observed = self.observed();
         observed
             .sources
             .retain(|name, _| names.contains(name.as_str()));
-        Observed {
+        ObservedMetrics {
             host: observed.host.clone(),
             sources: observed.sources.clone(),
         }
     }
 
-    fn observed(&self) -> MutexGuard<'_, Observed> {
+    fn observed(&self) -> MutexGuard<'_, ObservedMetrics> {
         self.observed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn observe(&self, source: &str, observe: impl Fn(&mut OfSource)) {
+    fn observe(&self, source: &str, observe: impl Fn(&mut SourceMetrics)) {
         let mut observed = self.observed();
         observe(&mut observed.host);
         match observed.sources.get_mut(source) {
@@ -131,7 +131,7 @@ impl Metrics {
     }
 }
 
-impl DurationObserver for Metrics {
+impl MetricsObserver for Metrics {
     fn polled(&self, source: &str, took: Duration) {
         self.observe(source, |it| it.polls.observe(took.as_secs_f64()));
     }
@@ -149,7 +149,7 @@ impl DurationObserver for Metrics {
 }
 
 /// Returns the default detail for a number of sources, which bounds the number of series.
-fn by_number(sources: usize) -> MetricsDetail {
+fn default_detail(sources: usize) -> MetricsDetail {
     if sources <= SOURCES_MAX_BY_STREAM {
         MetricsDetail::Stream
     } else if sources <= SOURCES_MAX_BY_SOURCE {

@@ -14,7 +14,7 @@ pub(super) struct Totals {
     /// The last counts of each source ever seen.
     sources: BTreeMap<String, Counts>,
     /// Sum of the counts that sources had before they restarted at zero.
-    before: Counts,
+    carried_over: Counts,
 }
 
 impl Totals {
@@ -26,10 +26,10 @@ impl Totals {
             if let Some(last) = last
                 && last.iter().zip(&counts).any(|(last, now)| now < last)
             {
-                add(&mut self.before, &last);
+                add(&mut self.carried_over, &last);
             }
         }
-        let mut sums = self.before;
+        let mut sums = self.carried_over;
         for counts in self.sources.values() {
             add(&mut sums, counts);
         }

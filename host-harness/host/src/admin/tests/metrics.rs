@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::super::metrics::{Format, Metrics};
 use super::*;
-use crate::registry::DurationObserver;
+use crate::registry::MetricsObserver;
 use crate::report::FleetPart;
 use crate::settings::MetricsDetail;
 
@@ -16,7 +16,7 @@ pub(super) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-pub(super) fn left_out(why: &str) {
+pub(super) fn report_skipped(why: &str) {
     // Past what the harness captures.
     let mut stderr = std::io::stderr();
     writeln!(stderr, "LEFT OUT: {why}").unwrap();
@@ -300,7 +300,7 @@ fn promtool_check(text: &str) {
         .stderr(Stdio::piped())
         .spawn();
     let Ok(mut promtool) = promtool else {
-        left_out("no promtool (Debian package prometheus): metrics are not checked by it");
+        report_skipped("no promtool (Debian package prometheus): metrics are not checked by it");
         return;
     };
     let mut stdin = promtool.stdin.take().unwrap();

@@ -14,7 +14,7 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use source_runtime::source::Components;
-use source_runtime::store::{SourceState, State, StreamRecord, epoch_ms};
+use source_runtime::store::{SourceState, State, StoredStream, epoch_ms};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -149,20 +149,20 @@ fn add(registry: &Registry, name: &str, state: State) -> SourceEntry {
 
 fn record(name: &str, state: State, events: u64) -> SourceState {
     let now = SystemTime::now();
-    let mut record = SourceState::new(name);
-    record.stored_at = Time::of(now).to_string();
-    record.checkpoint = Some("{}".to_owned());
-    record.component = "collector 0.2.0".to_owned();
-    record.succeeded_ms = Some(epoch_ms(now));
-    let stream = StreamRecord {
+    let mut source_state = SourceState::new(name);
+    source_state.stored_at = Time::of(now).to_string();
+    source_state.checkpoint = Some("{}".to_owned());
+    source_state.component = "collector 0.2.0".to_owned();
+    source_state.succeeded_ms = Some(epoch_ms(now));
+    let stream = StoredStream {
         state,
         received: events,
         events,
         collected_until_ms: i64::try_from(epoch_ms(now)).ok(),
-        ..StreamRecord::default()
+        ..StoredStream::default()
     };
-    record.streams.insert("audit".to_owned(), stream);
-    record
+    source_state.streams.insert("audit".to_owned(), stream);
+    source_state
 }
 
 /// An answer.

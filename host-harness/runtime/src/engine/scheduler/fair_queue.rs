@@ -38,7 +38,7 @@ pub(in crate::engine) struct CpuTimeAccount(AtomicU64);
 
 /// Identifies a call while it lasts.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(super) struct Ticket(u64);
+pub(super) struct CallId(u64);
 
 /// The position of a waiting call in the order.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -53,9 +53,9 @@ struct Rank {
 pub(super) struct FairQueue<W> {
     permits: usize,
     running: Vec<RunningCall>,
-    waiting: BTreeMap<Rank, Waiting<W>>,
+    waiting: BTreeMap<Rank, WaitingCall<W>>,
     /// The position of each waiting call in the order.
-    ranks: BTreeMap<Ticket, Rank>,
+    ranks: BTreeMap<CallId, Rank>,
     /// Minimum CPU time among the calls that want to run. It never decreases.
     virtual_time: u64,
     counter: u64,
@@ -63,22 +63,22 @@ pub(super) struct FairQueue<W> {
 
 #[derive(Debug)]
 struct RunningCall {
-    ticket: Ticket,
+    call: CallId,
     account: Arc<CpuTimeAccount>,
     since: Instant,
     is_interrupted: bool,
 }
 
 #[derive(Debug)]
-struct Waiting<W> {
-    ticket: Ticket,
+struct WaitingCall<W> {
+    call: CallId,
     account: Arc<CpuTimeAccount>,
     wake: W,
 }
 
 /// The result of [`FairQueue::enter`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Entered {
+pub(super) enum EnterOutcome {
     /// The call has a permit.
     Runs,
     /// The call waits. With `interrupts` the running calls should yield
@@ -102,39 +102,39 @@ impl<W> FairQueue<W> {
     }
 
     /// Registers a call that neither runs nor waits yet.
-    pub(super) fn ticket(&mut self) -> Ticket {
-        Ticket(self.count())
+    pub(super) fn register(&mut self) -> CallId {
+        CallId(self.count())
     }
 
     /// Requests a permit for a call. Unless it waits already, it gets a permit or a
     /// position in the order.
     pub(super) fn enter(
         &mut self,
-        ticket: Ticket,
+        call: CallId,
         account: &Arc<CpuTimeAccount>,
         wake: W,
         now: Instant,
-    ) -> Entered {
-        if let Some(running) = self.running.iter_mut().find(|one| one.ticket == ticket) {
+    ) -> EnterOutcome {
+        if let Some(running) = self.running.iter_mut().find(|one| one.call == call) {
             // It got a permit while it waited; its slice starts now.
             running.since = now;
-            return Entered::Runs;
+            return EnterOutcome::Runs;
         }
         if let Some(waiting) = self
             .ranks
-            .get(&ticket)
+            .get(&call)
             .and_then(|rank| self.waiting.get_mut(rank))
         {
             waiting.wake = wake;
-            return Entered::Waits { interrupts: false };
+            return EnterOutcome::Waits { interrupts: false };
         }
         self.advance_virtual_time(now);
         let least = self.virtual_time.saturating_sub(nanos(IDLE_CREDIT_MAX));
         let cpu_time = account.cpu_time().max(least);
         account.set_cpu_time(cpu_time);
         if self.running.len() < self.permits {
-            self.run(ticket, Arc::clone(account), now);
-            return Entered::Runs;
+            self.run(call, Arc::clone(account), now);
+            return EnterOutcome::Runs;
         }
         let interrupts = self.running.iter().any(|running| {
             !running.is_interrupted
@@ -147,8 +147,8 @@ impl<W> FairQueue<W> {
                 running.is_interrupted = true;
             }
         }
-        self.wait(ticket, Arc::clone(account), wake);
-        Entered::Waits { interrupts }
+        self.wait(call, Arc::clone(account), wake);
+        EnterOutcome::Waits { interrupts }
     }
 
     /// Ends a slice of a call that ran for so long. With `again` it
@@ -157,12 +157,12 @@ impl<W> FairQueue<W> {
     /// one.
     pub(super) fn end_slice(
         &mut self,
-        ticket: Ticket,
+        call: CallId,
         executed: Duration,
         again: Option<W>,
         now: Instant,
     ) -> Option<W> {
-        let place = self.running.iter().position(|one| one.ticket == ticket)?;
+        let place = self.running.iter().position(|one| one.call == call)?;
         let running = self.running.swap_remove(place);
         // The call that caused the preemption pays for it.
         let least = if running.is_interrupted {
@@ -178,49 +178,49 @@ impl<W> FairQueue<W> {
         };
         running.account.charge(nanos(slice).saturating_mul(price));
         if let Some(wake) = again {
-            self.wait(ticket, running.account, wake);
+            self.wait(call, running.account, wake);
         }
         let (next, wake) = self.run_next(now)?;
-        (next != ticket).then_some(wake)
+        (next != call).then_some(wake)
     }
 
     /// Removes a call in any state. Returns the waker of the call that gets
     /// its permit.
-    pub(super) fn leave(&mut self, ticket: Ticket, now: Instant) -> Option<W> {
-        if let Some(rank) = self.ranks.remove(&ticket) {
+    pub(super) fn leave(&mut self, call: CallId, now: Instant) -> Option<W> {
+        if let Some(rank) = self.ranks.remove(&call) {
             self.waiting.remove(&rank);
             return None;
         }
-        self.end_slice(ticket, Duration::ZERO, None, now)
+        self.end_slice(call, Duration::ZERO, None, now)
     }
 
-    fn run_next(&mut self, now: Instant) -> Option<(Ticket, W)> {
+    fn run_next(&mut self, now: Instant) -> Option<(CallId, W)> {
         if self.running.len() >= self.permits {
             return None;
         }
         let (_, next) = self.waiting.pop_first()?;
-        self.ranks.remove(&next.ticket);
-        self.run(next.ticket, next.account, now);
-        Some((next.ticket, next.wake))
+        self.ranks.remove(&next.call);
+        self.run(next.call, next.account, now);
+        Some((next.call, next.wake))
     }
 
-    fn run(&mut self, ticket: Ticket, account: Arc<CpuTimeAccount>, since: Instant) {
+    fn run(&mut self, call: CallId, account: Arc<CpuTimeAccount>, since: Instant) {
         self.running.push(RunningCall {
-            ticket,
+            call,
             account,
             since,
             is_interrupted: false,
         });
     }
 
-    fn wait(&mut self, ticket: Ticket, account: Arc<CpuTimeAccount>, wake: W) {
+    fn wait(&mut self, call: CallId, account: Arc<CpuTimeAccount>, wake: W) {
         let rank = Rank {
             cpu_time: account.cpu_time(),
             arrival: self.count(),
         };
-        self.ranks.insert(ticket, rank);
-        let waiting = Waiting {
-            ticket,
+        self.ranks.insert(call, rank);
+        let waiting = WaitingCall {
+            call,
             account,
             wake,
         };

@@ -19,7 +19,7 @@ use tokio::runtime::Handle;
 use wasmtime::EngineWeak;
 
 pub(super) use self::fair_queue::CpuTimeAccount;
-use self::fair_queue::{Entered, FairQueue, Ticket};
+use self::fair_queue::{CallId, EnterOutcome, FairQueue};
 
 /// Number of worker threads that no component occupies.
 const HOST_WORKERS: usize = 2;
@@ -102,7 +102,7 @@ impl Scheduler {
             scheduler: self,
             account,
             state,
-            ticket: self.queue().ticket(),
+            call: self.queue().register(),
             executed: Duration::ZERO,
             waits_since: None,
             waited: Duration::ZERO,
@@ -154,7 +154,7 @@ struct ScheduledCall<'a> {
     scheduler: &'a Scheduler,
     account: &'a Arc<CpuTimeAccount>,
     state: &'a CallState,
-    ticket: Ticket,
+    call: CallId,
     /// How long the call has executed.
     executed: Duration,
     waits_since: Option<Instant>,
@@ -176,9 +176,9 @@ impl ScheduledCall<'_> {
         self.state.waits_for_host.store(false, Ordering::Relaxed);
         let entered = {
             let mut queue = self.scheduler.queue();
-            queue.enter(self.ticket, self.account, cx.waker().clone(), now)
+            queue.enter(self.call, self.account, cx.waker().clone(), now)
         };
-        if let Entered::Waits { interrupts } = entered {
+        if let EnterOutcome::Waits { interrupts } = entered {
             self.waits_since.get_or_insert(now);
             if interrupts && let Some(engine) = self.scheduler.engine.upgrade() {
                 engine.increment_epoch();
@@ -204,7 +204,7 @@ impl ScheduledCall<'_> {
         self.executed = self.executed.saturating_add(end - now);
         let next = {
             let mut queue = self.scheduler.queue();
-            queue.end_slice(self.ticket, self.executed, again, end)
+            queue.end_slice(self.call, self.executed, again, end)
         };
         let woke_another = next.is_some();
         if let Some(next) = next {
@@ -228,7 +228,7 @@ impl Drop for ScheduledCall<'_> {
     fn drop(&mut self) {
         let next = {
             let mut queue = self.scheduler.queue();
-            queue.leave(self.ticket, Instant::now())
+            queue.leave(self.call, Instant::now())
         };
         if let Some(next) = next {
             next.wake();

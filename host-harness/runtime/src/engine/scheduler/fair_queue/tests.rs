@@ -30,7 +30,7 @@ const HONEST: Pattern = Pattern {
 struct Source {
     pattern: Pattern,
     account: Arc<CpuTimeAccount>,
-    ticket: Ticket,
+    call: CallId,
     /// What is left of the execution, and when a wait for the host ends.
     left: Duration,
     wakes_at: Option<Duration>,
@@ -60,7 +60,7 @@ impl Machine {
             .map(|pattern| Source {
                 pattern: *pattern,
                 account: Arc::default(),
-                ticket: queue.ticket(),
+                call: queue.register(),
                 left: pattern.executes,
                 wakes_at: Some(Duration::ZERO),
                 executed: Duration::ZERO,
@@ -126,9 +126,7 @@ impl Machine {
                 source.wakes_at = Some(self.now + source.pattern.waits);
             }
             source.wanted_since = self.now;
-            let woken = self
-                .queue
-                .end_slice(source.ticket, source.in_call, again, at);
+            let woken = self.queue.end_slice(source.call, source.in_call, again, at);
             if again.is_none() {
                 source.in_call = Duration::ZERO;
             }
@@ -154,17 +152,17 @@ impl Machine {
     fn try_run(&mut self, place: usize) {
         let at = self.at();
         let source = &mut self.sources[place];
-        match self.queue.enter(source.ticket, &source.account, place, at) {
-            Entered::Runs => {
+        match self.queue.enter(source.call, &source.account, place, at) {
+            EnterOutcome::Runs => {
                 let waited = self.now - source.wanted_since;
                 source.longest_wait = source.longest_wait.max(waited);
                 self.executing.insert(place, self.now);
             }
-            Entered::Waits { interrupts: true } => {
+            EnterOutcome::Waits { interrupts: true } => {
                 self.interruptions += 1;
                 self.end_slices(true);
             }
-            Entered::Waits { interrupts: false } => {}
+            EnterOutcome::Waits { interrupts: false } => {}
         }
     }
 
@@ -276,9 +274,9 @@ fn a_call_that_is_dropped_gives_its_permit_or_its_place_back() {
     let mut queue = FairQueue::new(1);
     let now = Instant::now();
     let account = Arc::default();
-    let [first, second, third] = [(); 3].map(|()| queue.ticket());
-    assert_eq!(queue.enter(first, &account, 1, now), Entered::Runs);
-    let waits = Entered::Waits { interrupts: false };
+    let [first, second, third] = [(); 3].map(|()| queue.register());
+    assert_eq!(queue.enter(first, &account, 1, now), EnterOutcome::Runs);
+    let waits = EnterOutcome::Waits { interrupts: false };
     assert_eq!(queue.enter(second, &account, 2, now), waits);
     assert_eq!(queue.enter(third, &account, 3, now), waits);
     assert_eq!(queue.leave(second, now), None);
@@ -286,18 +284,18 @@ fn a_call_that_is_dropped_gives_its_permit_or_its_place_back() {
     // It was given the permit and is dropped before it could use it.
     assert_eq!(queue.leave(third, now), None);
     assert_eq!(queue.leave(third, now), None);
-    assert_eq!(queue.enter(first, &account, 1, now), Entered::Runs);
+    assert_eq!(queue.enter(first, &account, 1, now), EnterOutcome::Runs);
 }
 
 #[test]
 fn ten_thousand_sources_that_all_want_to_execute_have_equal_shares() {
     let mut queue = FairQueue::new(2);
     let accounts: Vec<Arc<CpuTimeAccount>> = (0..10_000).map(|_| Arc::default()).collect();
-    let tickets: Vec<Ticket> = accounts.iter().map(|_| queue.ticket()).collect();
+    let tickets: Vec<CallId> = accounts.iter().map(|_| queue.register()).collect();
     let mut now = Instant::now();
     let mut running = Vec::new();
     for (place, account) in accounts.iter().enumerate() {
-        if queue.enter(tickets[place], account, place, now) == Entered::Runs {
+        if queue.enter(tickets[place], account, place, now) == EnterOutcome::Runs {
             running.push(place);
         }
     }

@@ -1,11 +1,11 @@
 //! How unmapped fields of the POST logs are written.
 
 use super::table::Keep;
-use crate::field::{self, Name};
+use crate::field::{self, FieldName};
 
 /// Fields that are numbers, booleans, lists or objects; all others are text.
 #[rustfmt::skip]
-pub(super) const LOGS: &[(Name, Keep)] = &[
+pub(super) const LOGS: &[(FieldName, Keep)] = &[
     (field::OFFSET,               Keep::Drop),
     (field::PARTITION,            Keep::Drop),
     (field::ATTACHMENTS,           Keep::Json),
@@ -65,7 +65,7 @@ pub(super) const LOGS: &[(Name, Keep)] = &[
 
 /// Fields that hold a thing to look for, where no row of a table writes them, and the sort of
 /// observable. The schema knows no path below `unmapped`, so such an observable has no name.
-pub(super) const OBSERVABLE_FIELDS: &[(Name, u8)] = &[
+pub(super) const OBSERVABLE_FIELDS: &[(FieldName, u8)] = &[
     (field::CLICKED_IP, 2),
     (field::CUSTOMER_IP, 2),
     (field::DESTINATION_IP, 2),

@@ -9,7 +9,7 @@ use crate::run::Run;
 
 /// How a run has ended.
 #[derive(Debug, Default)]
-pub(crate) struct Account {
+pub(crate) struct Reconciliation {
     /// Records that exist.
     pub(crate) owed: usize,
     /// Events that the receivers have taken.
@@ -30,7 +30,7 @@ pub(crate) struct Account {
     wrong: Vec<String>,
 }
 
-impl Account {
+impl Reconciliation {
     pub(crate) fn of(run: &Run) -> Self {
         let ledger = run.setup.ledger();
         let mut account = Self {
@@ -48,7 +48,7 @@ impl Account {
         let duplicates = streams.values().map(|stream| stream["duplicates"].as_u64());
         account.duplicates = duplicates.map(|count| count.unwrap()).sum();
         account.compare_gaps(&ledger, &log);
-        account.compare_rejected(&ledger, &letters(run));
+        account.compare_rejected(&ledger, &rejected_lines(run));
         account
     }
 
@@ -86,7 +86,7 @@ impl Account {
                     event["id"]
                 ))
             }));
-            for identity in ledger.invented(stream, ids.keys()) {
+            for identity in ledger.unexpected(stream, ids.keys()) {
                 let event = ids.get(identity.as_str());
                 if event.is_none_or(|event| event.get("replaced").is_none()) {
                     self.wrong
@@ -188,7 +188,7 @@ impl Account {
 }
 
 /// The records that were rejected: stream, place and reason, each once.
-fn letters(run: &Run) -> BTreeSet<(String, String, String)> {
+fn rejected_lines(run: &Run) -> BTreeSet<(String, String, String)> {
     let text = std::fs::read_to_string(run.setup.path("state/acme.rejected.ndjson"));
     let text = text.unwrap_or_default();
     let letters = text.lines().map(|line| {

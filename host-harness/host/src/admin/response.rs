@@ -16,7 +16,7 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub(super) fn json_answer(value: &impl Serialize) -> Response {
     match serde_json::to_vec(value) {
         Ok(body) => with_type(StatusCode::OK, JSON, body),
-        Err(error) => Refusal::new(
+        Err(error) => ApiError::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             format!("the answer cannot be written: {error}; report this"),
         )
@@ -37,19 +37,19 @@ pub(super) fn with_type(
 }
 
 /// Returns the response to a request that succeeded without a result.
-pub(super) fn done() -> Response {
+pub(super) fn no_content() -> Response {
     json_answer(&json!({}))
 }
 
 /// An error response: the status, and messages that say what to do.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(super) struct ApiError {
     pub(super) status: StatusCode,
     /// At least one message, each a clause.
     messages: Vec<String>,
 }
 
-impl Refusal {
+impl ApiError {
     pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
         Self {
             status,
@@ -62,14 +62,14 @@ impl Refusal {
     }
 
     /// Creates the refusal for a source that does not exist.
-    pub(super) fn no_source(name: &str) -> Self {
+    pub(super) fn unknown_source(name: &str) -> Self {
         Self::not_found(format!(
             "there is no source {name:?}; GET /api/v1/sources lists them"
         ))
     }
 }
 
-impl From<ControlError> for Refusal {
+impl From<ControlError> for ApiError {
     fn from(error: ControlError) -> Self {
         match error {
             ControlError::NotFound(message) => Self::not_found(message),
@@ -83,13 +83,13 @@ impl From<ControlError> for Refusal {
     }
 }
 
-impl From<Failure> for Refusal {
+impl From<Failure> for ApiError {
     fn from(failure: Failure) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, failure.message)
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let error = self.messages.join("; ");
         let body = match self.status {
@@ -112,5 +112,5 @@ pub(super) fn explain_method(response: Response) -> Response {
         return response;
     }
     let message = "this path does not take this method; the header `Allow` names those it takes";
-    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, message).into_response()
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, message).into_response()
 }

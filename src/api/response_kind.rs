@@ -7,11 +7,11 @@ use crate::stream::{NO_PERMISSION, Stream};
 
 /// The meaning of an API response (`mimecast-api.md` §2, §6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AnswerStatus {
+pub enum ResponseKind {
     /// The access key has expired.
     Expired,
     /// The body is an answer.
-    Good,
+    Success,
     /// The application is unknown; known to be transient.
     KeyRefused,
     /// The credentials do not permit this.
@@ -34,25 +34,25 @@ pub enum AnswerStatus {
 
 /// Codes that decide, whatever the status (`mimecast-api.md` §2, §6.1). The first that is a part
 /// of the answer's code in lower case counts.
-const CODES: [(&str, AnswerStatus); 15] = [
-    ("app_forbidden", AnswerStatus::NotPermitted),
-    ("binding_expired", AnswerStatus::Expired),
-    ("developer_key", AnswerStatus::KeyRefused),
-    ("invalid_signature", AnswerStatus::SignatureRefused),
-    ("incorrect_region", AnswerStatus::WrongRegion),
-    ("siem_invalid_token", AnswerStatus::Refused),
-    ("client_unauthorized", AnswerStatus::NotPermitted),
-    ("operation_forbidden", AnswerStatus::NotPermitted),
-    ("endpoint_evaluation_failed", AnswerStatus::NotPermitted),
-    ("token_expired", AnswerStatus::TokenRefused),
-    ("token_verification_failed", AnswerStatus::TokenRefused),
-    ("invalid_access_token", AnswerStatus::TokenRefused),
-    ("invalidclientidentifier", AnswerStatus::TokenRefused),
-    ("unauthorized", AnswerStatus::TokenRefused),
-    ("internal_server_error", AnswerStatus::Unavailable),
+const CODES: [(&str, ResponseKind); 15] = [
+    ("app_forbidden", ResponseKind::NotPermitted),
+    ("binding_expired", ResponseKind::Expired),
+    ("developer_key", ResponseKind::KeyRefused),
+    ("invalid_signature", ResponseKind::SignatureRefused),
+    ("incorrect_region", ResponseKind::WrongRegion),
+    ("siem_invalid_token", ResponseKind::Refused),
+    ("client_unauthorized", ResponseKind::NotPermitted),
+    ("operation_forbidden", ResponseKind::NotPermitted),
+    ("endpoint_evaluation_failed", ResponseKind::NotPermitted),
+    ("token_expired", ResponseKind::TokenRefused),
+    ("token_verification_failed", ResponseKind::TokenRefused),
+    ("invalid_access_token", ResponseKind::TokenRefused),
+    ("invalidclientidentifier", ResponseKind::TokenRefused),
+    ("unauthorized", ResponseKind::TokenRefused),
+    ("internal_server_error", ResponseKind::Unavailable),
 ];
 
-impl AnswerStatus {
+impl ResponseKind {
     /// Reads an answer. A 200 can be an error (`mimecast-api.md` §6.1).
     #[must_use]
     pub fn of(status: u16, error: Option<&UpstreamError>) -> Self {
@@ -63,7 +63,7 @@ impl AnswerStatus {
             }
         }
         match (status, error) {
-            (200, None) => Self::Good,
+            (200, None) => Self::Success,
             (401, _) => Self::TokenRefused,
             (418, _) => Self::Expired,
             (403 | 404, _) => Self::NotPermitted,
@@ -88,7 +88,7 @@ pub fn describe(what: &str, head: &Head, error: Option<&UpstreamError>) -> Strin
     }
     if let Some(id) = head.header("x-request-id") {
         text.push_str(", request id ");
-        text.push_str(&fail::shown(id));
+        text.push_str(&fail::sanitize(id));
     }
     text
 }
@@ -96,25 +96,25 @@ pub fn describe(what: &str, head: &Head, error: Option<&UpstreamError>) -> Strin
 /// Returns what to do about credentials that are refused, where the answer says which part of them
 /// it is.
 #[must_use]
-pub fn remedy(status: AnswerStatus) -> &'static str {
+pub fn remedy(status: ResponseKind) -> &'static str {
     match status {
-        AnswerStatus::Expired => {
+        ResponseKind::Expired => {
             "; the access key has expired: create new keys, for a user whose authentication profile lets them never expire"
         }
-        AnswerStatus::KeyRefused => "; check app_id: Mimecast does not know the application",
-        AnswerStatus::SignatureRefused => {
+        ResponseKind::KeyRefused => "; check app_id: Mimecast does not know the application",
+        ResponseKind::SignatureRefused => {
             "; check app_key, access_key and secret_key: Mimecast does not say which of the three is wrong, and new ones work after about 30 minutes"
         }
-        AnswerStatus::WrongRegion => {
+        ResponseKind::WrongRegion => {
             "; the account is in another region: remove base_url and set email, or set base_url to the host of the region"
         }
-        AnswerStatus::Good
-        | AnswerStatus::NotPermitted
-        | AnswerStatus::Refused
-        | AnswerStatus::Throttled
-        | AnswerStatus::TokenRefused
-        | AnswerStatus::TooLong
-        | AnswerStatus::Unavailable => "",
+        ResponseKind::Success
+        | ResponseKind::NotPermitted
+        | ResponseKind::Refused
+        | ResponseKind::Throttled
+        | ResponseKind::TokenRefused
+        | ResponseKind::TooLong
+        | ResponseKind::Unavailable => "",
     }
 }
 
@@ -142,50 +142,50 @@ pub fn grant(stream: Stream, api: Api) -> String {
 mod tests {
     use super::*;
 
-    fn verdict(status: u16, body: &str) -> AnswerStatus {
-        AnswerStatus::of(status, fail::read(body.as_bytes()).as_ref())
+    fn verdict(status: u16, body: &str) -> ResponseKind {
+        ResponseKind::of(status, fail::read(body.as_bytes()).as_ref())
     }
 
     #[test]
     fn status_and_code_decide_together() {
         let fail = |code: &str| format!(r#"{{"fail":[{{"code":"{code}"}}]}}"#);
-        assert_eq!(verdict(200, "{}"), AnswerStatus::Good);
+        assert_eq!(verdict(200, "{}"), ResponseKind::Success);
         assert_eq!(
             verdict(200, &fail("app_forbidden")),
-            AnswerStatus::NotPermitted
+            ResponseKind::NotPermitted
         );
         assert_eq!(
             verdict(200, &fail("err_validation_null")),
-            AnswerStatus::Refused
+            ResponseKind::Refused
         );
         assert_eq!(
             verdict(403, &fail("app_forbidden")),
-            AnswerStatus::NotPermitted
+            ResponseKind::NotPermitted
         );
         assert_eq!(
             verdict(404, &fail("endpoint_evaluation_failed_1")),
-            AnswerStatus::NotPermitted
+            ResponseKind::NotPermitted
         );
-        assert_eq!(verdict(401, "<html>"), AnswerStatus::TokenRefused);
+        assert_eq!(verdict(401, "<html>"), ResponseKind::TokenRefused);
         assert_eq!(
             verdict(200, &fail("token_expired")),
-            AnswerStatus::TokenRefused
+            ResponseKind::TokenRefused
         );
         assert_eq!(
             verdict(401, &fail("Unauthorized Request")),
-            AnswerStatus::TokenRefused
+            ResponseKind::TokenRefused
         );
-        assert_eq!(verdict(400, &fail("err_x")), AnswerStatus::Refused);
+        assert_eq!(verdict(400, &fail("err_x")), ResponseKind::Refused);
         assert_eq!(
             verdict(429, r#"{"detail":"Over throttling limit"}"#),
-            AnswerStatus::Throttled
+            ResponseKind::Throttled
         );
-        assert_eq!(verdict(502, "<html>"), AnswerStatus::Unavailable);
+        assert_eq!(verdict(502, "<html>"), ResponseKind::Unavailable);
         assert_eq!(
             verdict(500, &fail("internal_server_error_1")),
-            AnswerStatus::Unavailable
+            ResponseKind::Unavailable
         );
-        assert_eq!(verdict(302, ""), AnswerStatus::Refused);
+        assert_eq!(verdict(302, ""), ResponseKind::Refused);
     }
 
     #[test]

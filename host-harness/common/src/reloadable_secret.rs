@@ -12,7 +12,7 @@ use crate::secret::Secret;
 /// A secret of the settings file. One that is stored in a separate file can be rotated while the
 /// program runs.
 #[derive(Debug)]
-pub struct StoredSecret {
+pub struct ReloadableSecret {
     file: Option<SecretFile>,
     last: Mutex<(Option<FileVersion>, Secret)>,
 }
@@ -24,7 +24,7 @@ struct SecretFile {
     path: PathBuf,
 }
 
-impl StoredSecret {
+impl ReloadableSecret {
     /// Creates a secret that never changes.
     #[must_use]
     pub fn fixed(secret: Secret) -> Self {
@@ -84,10 +84,10 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    fn in_file(settings: &Path, name: &str, now: &str) -> StoredSecret {
+    fn in_file(settings: &Path, name: &str, now: &str) -> ReloadableSecret {
         let reference = ValueReference::File(name.to_owned());
         let secret = Secret::new(now.to_owned());
-        StoredSecret::new(secret, Some(reference), settings.to_owned())
+        ReloadableSecret::new(secret, Some(reference), settings.to_owned())
     }
 
     #[test]
@@ -110,7 +110,7 @@ mod tests {
     fn a_secret_of_the_environment_stays() {
         let reference = ValueReference::Env("TOKEN".to_owned());
         let secret = Secret::new("first".to_owned());
-        let secret = StoredSecret::new(secret, Some(reference), PathBuf::from("host.toml"));
+        let secret = ReloadableSecret::new(secret, Some(reference), PathBuf::from("host.toml"));
         assert_eq!(secret.current().expose(), "first");
     }
 }

@@ -18,7 +18,7 @@ const HTML_BYTES: usize = 512;
 
 /// The response to one request.
 #[derive(Debug)]
-pub(crate) struct Answer<'a> {
+pub(crate) struct ReceiverResponse<'a> {
     /// Name of the output, for messages.
     pub(crate) name: &'a str,
     pub(crate) status: StatusCode,
@@ -30,7 +30,7 @@ pub(crate) struct Answer<'a> {
     pub(crate) now: SystemTime,
 }
 
-impl Answer<'_> {
+impl ReceiverResponse<'_> {
     /// Returns the output's name, the status and the start of the body, sanitized for logs.
     pub(crate) fn message(&self) -> String {
         let text = String::from_utf8_lossy(self.body);
@@ -58,7 +58,7 @@ impl Answer<'_> {
     }
 
     /// Returns the error for a success status with an unexpected body, which accepts nothing.
-    pub(crate) fn undocumented(&self, wanted: &str) -> SendError {
+    pub(crate) fn unexpected_body(&self, wanted: &str) -> SendError {
         self.retry(format!(
             "{}; that is not {wanted}, so nothing counts as accepted; check the endpoint",
             self.message()
@@ -81,10 +81,10 @@ impl Answer<'_> {
     }
 
     /// Returns the error for a status other than success, for any receiver.
-    pub(super) fn refusal(&self) -> SendError {
+    pub(super) fn status_error(&self) -> SendError {
         let message = self.message();
         match self.status.as_u16() {
-            400 | 413 | 422 => SendError::BatchRejected {
+            400 | 413 | 422 => SendError::PartRejected {
                 reason: message,
                 suspect: None,
             },
@@ -118,13 +118,13 @@ mod tests {
         status: u16,
         after: Option<&str>,
         body: &[u8],
-        ask: impl Fn(&Answer<'_>) -> T,
+        ask: impl Fn(&ReceiverResponse<'_>) -> T,
     ) -> T {
         let mut headers = HeaderMap::new();
         if let Some(after) = after {
             headers.insert(RETRY_AFTER, after.parse().unwrap());
         }
-        ask(&Answer {
+        ask(&ReceiverResponse {
             name: "http x",
             status: StatusCode::from_u16(status).unwrap(),
             headers: &headers,
@@ -135,18 +135,15 @@ mod tests {
     }
 
     fn refused(status: u16, after: Option<&str>) -> SendError {
-        answer(status, after, b"no\n good", |answer| answer.refusal())
+        answer(status, after, b"no\n good", |answer| answer.status_error())
     }
 
     #[test]
     fn each_status_has_its_consequence() {
         assert!(
-            matches!(refused(400, None), SendError::BatchRejected { reason, .. } if reason == "http x answers 400 no good")
+            matches!(refused(400, None), SendError::PartRejected { reason, .. } if reason == "http x answers 400 no good")
         );
-        assert!(matches!(
-            refused(413, None),
-            SendError::BatchRejected { .. }
-        ));
+        assert!(matches!(refused(413, None), SendError::PartRejected { .. }));
         for status in [401, 403, 407] {
             assert!(
                 matches!(refused(status, None), SendError::Blocked(reason) if reason.contains("credentials")),

@@ -20,12 +20,12 @@ pub fn streams() -> Vec<&'static str> {
 /// Returns the first records of a stream of the tenant, as many as asked for; none of one that is
 /// unknown.
 #[must_use]
-pub fn specimens(config: &Config, stream: &str, count: u32) -> Vec<Value> {
+pub fn sample_records(config: &Config, stream: &str, count: u32) -> Vec<Value> {
     let to_ms = config.now_ms.unwrap_or(NOW_MS);
     let from_ms = to_ms - config.history_ms;
     if let Some(row) = post::row_of_stream(stream) {
         let window = (from_ms, to_ms);
-        let items = history::spread(row, (config.seed, config.traps), count, window);
+        let items = history::spread(row, (config.seed, config.quirks), count, window);
         return items.into_iter().map(|item| item.record).collect();
     }
     let Some(event_type) = EventType::from_stream(stream) else {
