@@ -99,8 +99,8 @@ impl SettingsFiles {
         let settings = match read {
             Ok(settings) => settings,
             Err(failure) => {
-                error!("{failure}; every source goes on with its last good settings");
                 self.supervisor.note_settings_error(&failure.message);
+                error!("{failure}; every source goes on with its last good settings");
                 return;
             }
         };
