@@ -1,6 +1,7 @@
 //! Changes by files and SIGHUP.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 
 use mimecast_simulator::Endpoint;
 
@@ -230,4 +231,47 @@ fn a_host_without_sources_waits_for_the_first() {
     host.reload();
     host.wait_for_events("acme", ALL);
     assert!(host.running.is_running());
+}
+
+#[test]
+fn with_watch_config_a_file_that_changes_is_read_again_without_a_signal() {
+    let mut place = Place::new(&["other"]);
+    place.simulators.insert(
+        "acme".to_owned(),
+        crate::place::simulator(crate::place::tenant(7)),
+    );
+    let mut host = place.start(&["--watch-config"]);
+    host.wait_for_state("other", "active");
+    let secret = place.simulators["acme"].client_secret();
+
+    // The secret is a link through another one, which is replaced, as Kubernetes mounts secrets.
+    for (version, text) in [("v1", secret.clone()), ("v2", format!("{secret}\n"))] {
+        fs::create_dir(place.path(version)).unwrap();
+        fs::write(place.path(version).join("acme.secret"), text).unwrap();
+    }
+    let data = place.path("sources/..data");
+    symlink(place.path("v1"), &data).unwrap();
+    symlink("..data/acme.secret", place.path("sources/acme.secret")).unwrap();
+    place.write_text("acme", &place.text("acme", ""));
+    host.wait_for_events("acme", ALL);
+    host.wait_for_state("acme", "active");
+    let aside = place.path("sources/..aside");
+    symlink(place.path("v2"), &aside).unwrap();
+    fs::rename(aside, data).unwrap();
+    let said = host.running.wait_for("changed=1");
+    assert!(said.contains("settings read again"), "{said}");
+
+    place.write_text("acme", "enabeld = true");
+    host.running.wait_for("did you mean `enabled`?");
+    host.running.wait_for("settings read again");
+    assert_eq!(host.source("acme")["state"], "active");
+    fs::remove_file(place.source_file("acme")).unwrap();
+    host.running.wait_for("removed; its checkpoint is kept");
+
+    // The settings file is watched as well.
+    place.write_main("[[source]]\nname = \"late\"\nenabled = false\n[source.settings]\nclient_id = \"a\"\nclient_secret = \"b\"\n");
+    host.wait_for_state("late", "paused");
+    assert_eq!(place.simulators["other"].requests().to(Endpoint::Token), 1);
+    let (status, log) = host.running.stop();
+    assert_eq!(status.code(), Some(0), "{log}");
 }

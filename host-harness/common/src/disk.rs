@@ -6,7 +6,7 @@
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tempfile::NamedTempFile;
 
@@ -132,6 +132,15 @@ impl FileVersion {
     pub fn of(path: &Path) -> Self {
         let metadata = fs::metadata(path).ok();
         Self(metadata.and_then(|it| Some((it.modified().ok()?, it.len()))))
+    }
+
+    /// Returns whether the file may have been written since a time. File systems round the times of
+    /// files, so one that was written up to two seconds before it counts as well.
+    #[must_use]
+    pub fn may_be_written_since(self, time: SystemTime) -> bool {
+        const ROUNDING: Duration = Duration::from_secs(2);
+        self.0
+            .is_some_and(|(modified, _)| modified + ROUNDING >= time)
     }
 }
 

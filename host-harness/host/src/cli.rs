@@ -74,6 +74,9 @@ enum Command {
         /// Stop when every stream is caught up
         #[arg(long)]
         once: bool,
+        /// Read the settings again when one of their files changes, as at SIGHUP
+        #[arg(long, conflicts_with = "once")]
+        watch_config: bool,
     },
     /// Test the connection, per source and stream, and the outputs
     Check {
@@ -359,7 +362,11 @@ async fn dispatch(command: Command) -> Result<Exit, Failure> {
             };
             command::reset::reset(&config, &reset).await
         }
-        Command::Run { config, once } => command::run::run(&config, once).await,
+        Command::Run {
+            config,
+            once,
+            watch_config,
+        } => command::run::run(&config, once, watch_config).await,
         Command::Status {
             config,
             watch: true,

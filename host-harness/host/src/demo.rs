@@ -80,6 +80,7 @@ pub async fn demo(options: DemoOptions) -> Result<Exit, Failure> {
         progress: true,
         cache_dir: command::user_cache_dir(),
         reload: None,
+        watch_since: None,
         stopper,
         shutdown,
     };

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use source_common::exit::{Exit, Failure};
 use source_outputs::Outputs;
@@ -25,7 +25,8 @@ use crate::settings::{CACHE_DIR, Settings};
 use crate::source;
 pub use crate::supervisor::SourceSummary;
 use crate::supervisor::{
-    FileControl, HostContext, STDOUT_CLOSED, SettingsFiles, StartupTracker, Supervisor,
+    FileControl, HostContext, STDOUT_CLOSED, SettingsFiles, SettingsWatch, StartupTracker,
+    Supervisor,
 };
 
 /// With `--once`: deliveries in a row that an output may put off.
@@ -44,6 +45,8 @@ pub struct Options {
     pub cache_dir: Option<PathBuf>,
     /// Is notified when the settings are to be read again; without, they never are.
     pub reload: Option<Arc<Notify>>,
+    /// To read the settings again when one of their files changes: the time before they were read.
+    pub watch_since: Option<SystemTime>,
     /// Asks for a stop; also used from within when an output is gone.
     pub stopper: ShutdownTrigger,
     /// Receives the request to stop.
@@ -143,7 +146,11 @@ pub async fn run(settings: &Settings, options: Options) -> Result<Summary, Failu
     });
     let mut changes = JoinSet::new();
     if let Some(requests) = options.reload {
-        changes.spawn(reload_on(requests, Arc::clone(&files)));
+        let watch = match options.watch_since {
+            Some(read_at) => Some(SettingsWatch::new(Arc::clone(&files), read_at).await?),
+            None => None,
+        };
+        changes.spawn(reload_on(requests, watch, files));
     }
     let mut shutdown = options.shutdown.clone();
     tokio::select! {
@@ -167,13 +174,28 @@ pub async fn run(settings: &Settings, options: Options) -> Result<Summary, Failu
     Ok(Summary { sources })
 }
 
-/// Reads the settings again whenever that is asked for.
-async fn reload_on(requests: Arc<Notify>, files: Arc<SettingsFiles>) {
+/// Reads the settings again whenever that is asked for, or a file of them has changed.
+async fn reload_on(
+    requests: Arc<Notify>,
+    mut watch: Option<SettingsWatch>,
+    files: Arc<SettingsFiles>,
+) {
     loop {
-        requests.notified().await;
+        if let Some(watch) = &mut watch {
+            tokio::select! {
+                () = requests.notified() => {}
+                () = watch.changed() => {}
+            }
+            watch.note_reading().await;
+        } else {
+            requests.notified().await;
+        }
         service_manager::notify(&Message::Reloading);
         files.reload().await;
         service_manager::notify(&Message::Ready);
+        if let Some(watch) = &mut watch {
+            watch.note_read();
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use source_common::exit::{Exit, Failure};
 use source_runtime::shutdown;
@@ -14,7 +15,8 @@ use crate::run::{self, Options};
 use crate::settings::Settings;
 
 /// Runs the sources of a settings file.
-pub async fn run(config: &Path, once: bool) -> Result<Exit, Failure> {
+pub async fn run(config: &Path, once: bool, watch: bool) -> Result<Exit, Failure> {
+    let watch_since = watch.then(SystemTime::now);
     let settings = Settings::read(config)?;
     let (stopper, shutdown) = shutdown::channel();
     let reload = (!once).then(Arc::default);
@@ -25,6 +27,7 @@ pub async fn run(config: &Path, once: bool) -> Result<Exit, Failure> {
         progress: true,
         cache_dir: None,
         reload,
+        watch_since,
         stopper,
         shutdown,
     };

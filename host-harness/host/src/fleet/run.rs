@@ -125,6 +125,12 @@ pub(crate) async fn run(
              by turns; leave it out"
         )));
     }
+    if options.watch_since.is_some() {
+        return Err(Failure::settings(format!(
+            "{file}: --watch-config watches the files of sources, and the tenants of a fleet are in \
+             NATS; leave it out"
+        )));
+    }
     descriptor_limit::warn_if_few(fleet.leases, settings.outputs.len());
     let state_dir = Arc::new(StateDir::open(&settings.state_dir)?);
     let registry = Registry::new();

@@ -93,7 +93,7 @@ impl Settings {
 
 /// Returns the source files of the directory, sorted by name. Files with another extension, and
 /// hidden files, such as an editor's temporary files, are ignored.
-fn source_files(settings: &Path, directory: &Path) -> Result<Vec<PathBuf>, Failure> {
+pub fn source_files(settings: &Path, directory: &Path) -> Result<Vec<PathBuf>, Failure> {
     let failure = |error: &std::io::Error| {
         Failure::settings(format!(
             "{}: `sources_dir` is {}, which cannot be read: {error}",

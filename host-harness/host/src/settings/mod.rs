@@ -27,7 +27,7 @@ use source_runtime::bindings::Limits;
 use source_runtime::source::{LIMITS_DEFAULT, MEMORY_BYTES_MAX_DEFAULT, POLL_TIMEOUT_DEFAULT};
 
 pub use self::admin::{AdminSettings, AdminTls, MetricsDetail};
-pub use self::directory::{read_file, source_file};
+pub use self::directory::{read_file, source_file, source_files};
 pub use self::fleet::FleetSettings;
 pub use self::resolve::{ResolvedSettings, SettingsTable, resolve, to_json};
 

@@ -8,6 +8,7 @@
 mod control;
 mod files;
 mod pauses;
+mod settings_watch;
 mod start;
 mod worker;
 
@@ -31,6 +32,7 @@ use tracing::{error, info, warn};
 pub(crate) use self::control::FileControl;
 pub(crate) use self::files::SettingsFiles;
 use self::pauses::Pauses;
+pub(crate) use self::settings_watch::SettingsWatch;
 pub(crate) use self::start::StartupTracker;
 use self::worker::{Phase, Worker};
 use crate::dead_letter::DeadLetterSinks;
@@ -199,6 +201,16 @@ impl NamedFiles {
         *self.lock() = versions(&self.paths);
     }
 
+    /// The files as they were when they were last read.
+    fn as_read(&self) -> Vec<(PathBuf, FileVersion)> {
+        let read = self.lock();
+        self.paths
+            .iter()
+            .cloned()
+            .zip(read.iter().copied())
+            .collect()
+    }
+
     fn have_changed(&self) -> bool {
         *self.lock() != versions(&self.paths)
     }
@@ -354,6 +366,17 @@ impl Supervisor {
         let source = sources.present(name)?;
         let run = source.target.borrow().run.clone();
         Some(run)
+    }
+
+    /// The files that the settings of sources name, as they were when they were last read.
+    fn named_files(&self) -> BTreeMap<PathBuf, FileVersion> {
+        let sources = self.shared.lock();
+        let runs = sources.by_name.values();
+        let runs = runs.filter_map(|source| source.target.borrow().run.clone().ok());
+        let runs: Vec<Arc<RunSettings>> = runs.collect();
+        drop(sources);
+        let files = runs.iter().flat_map(|run| run.files.as_read());
+        files.collect()
     }
 
     /// Whether these settings would take the place of others that can be used.

@@ -1,0 +1,235 @@
+//! Reads the settings again when one of their files changes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+use source_common::disk::FileVersion;
+use source_common::exit::Failure;
+use tokio::sync::Notify;
+use tokio::task::spawn_blocking;
+use tokio::time::{sleep, timeout};
+use tracing::warn;
+
+use super::SettingsFiles;
+use crate::settings::source_files;
+
+/// Programs write a file in several steps, and some write several files.
+const SETTLE: Duration = Duration::from_millis(500);
+/// Looking at many files takes time: while they change all the time, that is done at most this often.
+const SETTLE_OF_MANY: Duration = Duration::from_secs(2);
+/// How many files are looked at within a few milliseconds.
+const FILES_FEW: usize = 1_000;
+/// Files are looked at this often without an event too: a link to a file of another directory, a
+/// directory that is replaced, and some network file systems send none.
+const LOOK_INTERVAL: Duration = Duration::from_secs(30);
+
+/// The files of the settings with their versions, and the directories that hold them.
+#[derive(Default)]
+struct Files {
+    /// The settings file, and those of `sources_dir`.
+    of_settings: BTreeMap<PathBuf, FileVersion>,
+    /// Those that the settings name, such as files of secrets.
+    named: BTreeMap<PathBuf, FileVersion>,
+    directories: BTreeSet<PathBuf>,
+}
+
+impl Files {
+    /// Whether the settings would be read otherwise than when the files were as `seen`. A file that
+    /// is no longer named is no change.
+    fn differ_from(&self, seen: &Self) -> bool {
+        let mut named = self.named.iter();
+        self.of_settings != seen.of_settings
+            || named.any(|(path, version)| seen.named.get(path) != Some(version))
+    }
+
+    /// Leaves out the files of settings that were written since a time.
+    fn forget_written_since(&mut self, since: SystemTime) {
+        self.of_settings
+            .retain(|_, version| !version.may_be_written_since(since));
+    }
+}
+
+/// Watches the files for as long as it lives.
+pub(crate) struct SettingsWatch {
+    files: Arc<SettingsFiles>,
+    watcher: RecommendedWatcher,
+    changed: Arc<Notify>,
+    /// The files as they were when the settings were last read, or before.
+    seen: Files,
+    /// Directories that a warning names, because they cannot be watched.
+    unwatched: BTreeSet<PathBuf>,
+}
+
+impl SettingsWatch {
+    /// Watches the files of settings that were read at `read_at` or later.
+    pub(crate) async fn new(
+        files: Arc<SettingsFiles>,
+        read_at: SystemTime,
+    ) -> Result<Self, Failure> {
+        let changed = Arc::new(Notify::new());
+        let on_event = Arc::clone(&changed);
+        let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+            // Reading a file is no change. An error may hide one.
+            if event.is_ok_and(|event| matches!(event.kind, EventKind::Access(_))) {
+                return;
+            }
+            on_event.notify_one();
+        });
+        let watcher = watcher.map_err(|error| {
+            Failure::failed(format!(
+                "--watch-config: files cannot be watched: {error}; raise the limits \
+                 fs.inotify.max_user_instances and fs.inotify.max_user_watches, or leave it out and \
+                 reload by SIGHUP"
+            ))
+        })?;
+        let mut watch = Self {
+            files,
+            watcher,
+            changed,
+            seen: Files::default(),
+            unwatched: BTreeSet::new(),
+        };
+        watch.seen = watch.look().await;
+        watch.seen.forget_written_since(read_at);
+        watch.seen.named.clear();
+        watch.note_read();
+        Ok(watch)
+    }
+
+    /// Waits until a file has changed since the settings were read.
+    pub(crate) async fn changed(&mut self) {
+        loop {
+            self.watch_directories();
+            let now = self.look().await;
+            if now.differ_from(&self.seen) {
+                return;
+            }
+            self.seen.directories = now.directories;
+            // Either is a reason to look.
+            let _ = timeout(LOOK_INTERVAL, self.changed.notified()).await;
+            let is_few = now.of_settings.len() + now.named.len() < FILES_FEW;
+            sleep(if is_few { SETTLE } else { SETTLE_OF_MANY }).await;
+        }
+    }
+
+    /// Notes that the settings are about to be read.
+    pub(crate) async fn note_reading(&mut self) {
+        self.seen = self.look().await;
+    }
+
+    /// Notes that the settings were read. Files that they name now and did not name before count as
+    /// they were when they were read.
+    pub(crate) fn note_read(&mut self) {
+        for (path, version) in self.files.supervisor().named_files() {
+            let directory = directory_of(&path);
+            self.seen.directories.insert(directory.to_owned());
+            self.seen.named.entry(path).or_insert(version);
+        }
+    }
+
+    /// Looks at every file.
+    async fn look(&self) -> Files {
+        let main_file = self.files.main_file().to_owned();
+        let sources_dir = self.files.lock().await.sources_dir.clone();
+        let named = self.files.supervisor().named_files();
+        let looked = spawn_blocking(move || {
+            let of_directory = sources_dir.iter().flat_map(|directory| {
+                // One that cannot be read is an error of the settings when they are read.
+                source_files(&main_file, directory).unwrap_or_default()
+            });
+            let of_settings: Vec<PathBuf> = [main_file.clone()]
+                .into_iter()
+                .chain(of_directory)
+                .collect();
+            let files = of_settings.iter().chain(named.keys());
+            let directories = files.map(|file| directory_of(file).to_owned());
+            Files {
+                directories: directories.chain(sources_dir.clone()).collect(),
+                of_settings: versions(of_settings),
+                named: versions(named.into_keys()),
+            }
+        });
+        looked.await.unwrap_or_default()
+    }
+
+    /// Watches the directories of the files. One that is watched already is watched anew, as it may
+    /// be another one by the same name.
+    fn watch_directories(&mut self) {
+        for directory in &self.seen.directories {
+            match self.watcher.watch(directory, RecursiveMode::NonRecursive) {
+                Ok(()) => {
+                    self.unwatched.remove(directory);
+                }
+                Err(error) if self.unwatched.insert(directory.to_owned()) => {
+                    let seconds = LOOK_INTERVAL.as_secs();
+                    warn!(
+                        "{} cannot be watched: {error}; its files are looked at every {seconds} s",
+                        directory.display()
+                    );
+                }
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+fn versions(paths: impl IntoIterator<Item = PathBuf>) -> BTreeMap<PathBuf, FileVersion> {
+    let paths = paths.into_iter();
+    paths
+        .map(|path| {
+            let version = FileVersion::of(&path);
+            (path, version)
+        })
+        .collect()
+}
+
+fn directory_of(path: &Path) -> &Path {
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    parent.unwrap_or_else(|| Path::new("."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_was_written_while_the_settings_were_read_counts_as_changed() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("acme.toml");
+        std::fs::write(&file, "enabled = true").unwrap();
+        let look = || Files {
+            of_settings: versions([file.clone()]),
+            ..Files::default()
+        };
+        let written = std::fs::metadata(&file).unwrap().modified().unwrap();
+        for (read_at, is_change) in [
+            (written, true),
+            (written + Duration::from_secs(1), true),
+            (written + Duration::from_secs(3), false),
+        ] {
+            let mut seen = look();
+            seen.forget_written_since(read_at);
+            assert_eq!(look().differ_from(&seen), is_change, "{read_at:?}");
+        }
+    }
+
+    #[test]
+    fn a_named_file_is_a_change_when_it_is_new_or_other_and_none_when_it_is_no_longer_named() {
+        let named = |paths: &[&str]| Files {
+            named: versions(paths.iter().map(PathBuf::from)),
+            ..Files::default()
+        };
+        let (one, both) = (named(&["/dev/null"]), named(&["/dev/null", "/dev/zero"]));
+        assert!(both.differ_from(&one));
+        assert!(!one.differ_from(&both));
+        let mut other = named(&["/dev/null"]);
+        let missing = FileVersion::of(Path::new("/nonexistent"));
+        other.named.insert("/dev/null".into(), missing);
+        assert!(one.differ_from(&other));
+    }
+}
