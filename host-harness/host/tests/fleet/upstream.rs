@@ -32,6 +32,8 @@ struct Watch {
     /// Tenants of which two hosts may be asked at a time: they were changed, or a NAK was forged.
     excused: BTreeSet<String>,
     violations: Vec<String>,
+    /// When each host last asked for anything.
+    last_of: BTreeMap<usize, Instant>,
 }
 
 #[derive(Default)]
@@ -98,9 +100,7 @@ impl Upstream {
 
     /// When a host last asked for anything.
     pub(crate) fn last_of(&self, host: usize) -> Option<Instant> {
-        let watch = self.watch.lock().unwrap();
-        let lasts = watch.tenants.values().filter_map(|tenant| tenant.last);
-        lasts.filter(|(by, _)| *by == host).map(|(_, at)| at).max()
+        self.watch.lock().unwrap().last_of.get(&host).copied()
     }
 }
 
@@ -114,6 +114,7 @@ struct Waiting {
 impl Waiting {
     fn begin(watch: &Arc<Mutex<Watch>>, tenant: &str, host: usize) -> Self {
         let mut all = watch.lock().unwrap();
+        all.last_of.insert(host, Instant::now());
         let is_excused = all.excused.contains(tenant);
         let entry = all.tenants.entry(tenant.to_owned()).or_default();
         let other = entry.waiting.iter().find(|other| **other != host).copied();
