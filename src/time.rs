@@ -4,7 +4,7 @@
 //! upstream's forms, since no strict format covers them, and the writer of RFC 3339, which runs
 //! several times for each event.
 
-use chrono::{DateTime, Datelike as _, NaiveDate, NaiveDateTime, NaiveTime, Timelike as _};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Timelike as _};
 
 use crate::decode::number::without_exponent;
 
@@ -37,6 +37,8 @@ const EPOCH_SECONDS_MAX: i64 = 100_000_000_000;
 
 /// The first and the last millisecond of the years 0 to 9999, which are those of RFC 3339.
 const RFC3339_MS: (i64, i64) = (-62_167_219_200_000, 253_402_300_799_999);
+
+const DAY_MS: i64 = 86_400_000;
 
 impl Timestamp {
     /// Creates the time that many milliseconds after the epoch.
@@ -94,16 +96,18 @@ impl Timestamp {
     /// Appends RFC 3339 with milliseconds and `Z`: `2026-02-03T04:05:06.789Z`. It has no years
     /// but 0 to 9999; a time beyond them is written as the nearest it has.
     pub fn write_rfc3339(self, out: &mut String) {
-        let time = self.date_time();
-        let year = u32::try_from(time.year()).unwrap_or_default();
-        let ms = time.nanosecond() / 1_000_000;
+        let (first, last) = RFC3339_MS;
+        let time = self.0.clamp(first, last);
+        let (year, month, day) = date(time.div_euclid(DAY_MS));
+        let ms = u32::try_from(time.rem_euclid(DAY_MS)).unwrap_or_default();
+        let seconds = ms / 1000;
         let [y1, y2] = two_digits(year / 100);
         let [y3, y4] = two_digits(year % 100);
-        let [m1, m2] = two_digits(time.month());
-        let [d1, d2] = two_digits(time.day());
-        let [h1, h2] = two_digits(time.hour());
-        let [n1, n2] = two_digits(time.minute());
-        let [s1, s2] = two_digits(time.second());
+        let [m1, m2] = two_digits(month);
+        let [d1, d2] = two_digits(day);
+        let [h1, h2] = two_digits(seconds / 3600);
+        let [n1, n2] = two_digits(seconds / 60 % 60);
+        let [s1, s2] = two_digits(seconds % 60);
         let [f1, f2] = two_digits(ms / 10);
         let [_, f3] = two_digits(ms);
         let text = [
@@ -159,7 +163,9 @@ impl Timestamp {
     }
 
     fn parse_epoch(text: &str) -> Option<Self> {
-        let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+        let dot = text.bytes().position(|byte| byte == b'.');
+        let parts = dot.and_then(|at| Some((text.get(..at)?, text.get(at + 1..)?)));
+        let (whole, fraction) = parts.unwrap_or((text, "0"));
         let bare = whole.strip_prefix('-').unwrap_or(whole);
         let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
         if !is_digits(bare) || !is_digits(fraction) {
@@ -256,6 +262,27 @@ fn offset_ms(zone: &str) -> Option<i64> {
     Some(sign * 1000 * i64::from(offset.num_seconds_from_midnight()))
 }
 
+/// Returns the year, the month and the day of a day since 1970-01-01, for years from 0 to 9999.
+///
+/// Howard Hinnant's `civil_from_days`: with the first of March as the first day of a year, the day
+/// that leap years have more is the last, and lengths of months follow a formula. It is what chrono
+/// does in a third of the instructions, once or twice for each event.
+fn date(day: i64) -> (u32, u32, u32) {
+    const DAYS_IN_400_YEARS: u32 = 146_097;
+    /// From 400 years before the first of March of year 0.
+    const DAYS_BEFORE: i64 = 719_468 + 146_097;
+    let days = u32::try_from(day + DAYS_BEFORE).unwrap_or_default();
+    let in_400_years = days % DAYS_IN_400_YEARS;
+    let leap_days = in_400_years / 1460 - in_400_years / 36_524 + in_400_years / 146_096;
+    let year = (in_400_years - leap_days) / 365;
+    let in_year = in_400_years - (365 * year + year / 4 - year / 100);
+    let from_march = (5 * in_year + 2) / 153;
+    let day = in_year - (153 * from_march + 2) / 5 + 1;
+    let month = (from_march + 2) % 12 + 1;
+    let year = year + days / DAYS_IN_400_YEARS * 400 + u32::from(month <= 2);
+    (year.saturating_sub(400), month, day)
+}
+
 /// Returns the last two decimal digits.
 fn two_digits(value: u32) -> [u8; 2] {
     [value / 10 % 10, value % 10].map(|digit| b'0' + u8::try_from(digit).unwrap_or_default())
@@ -277,7 +304,7 @@ fn in_order(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use chrono::{FixedOffset, SecondsFormat};
+    use chrono::{Datelike as _, FixedOffset, SecondsFormat};
     use proptest::prelude::*;
 
     fn iso(text: &str) -> Option<String> {
