@@ -5,10 +5,9 @@ use super::convert::quoted_and_related;
 use super::mapping::FieldStep;
 use super::prose::{self, ProsePart};
 use super::table::Related;
-use super::values::{UnescapedText, is_absent, is_placeholder};
+use super::values::{UnescapedText, is_placeholder};
 use super::writer::EventWriter;
 use crate::encode::push_escaped;
-use crate::field::FieldName;
 
 /// Types of audit events that say who logged on, or tried to.
 pub(super) const LOGONS: &[&str] = &[
@@ -99,20 +98,16 @@ pub(super) fn subject_domain(writer: &mut EventWriter<'_, '_>, row: &FieldStep) 
 
 /// Writes a person, from the fields `user`, `eventInfo` and `auditType` in this order.
 fn person(writer: &mut EventWriter<'_, '_>, row: &FieldStep, account: PersonRole, part: Part) {
-    let [user, prose, kind] = [0, 1, 2].map(|at| text(writer, row.from.get(at)));
-    let is_one_of = |types: &[&str]| types.iter().any(|word| word.eq_ignore_ascii_case(&kind));
-    let named = || {
-        let mut people = prose::people(&prose);
-        people
-            .find(|person| !person.eq_ignore_ascii_case(&user))
-            .or_else(|| prose::people(&prose).next())
-    };
-    let target = || named().filter(|_| !is_one_of(LOGONS) && !is_one_of(ACCESSES));
+    let mut buffers = [const { String::new() }; 3];
+    let [user, prose, kind] = texts(writer, row, &mut buffers);
+    let is_one_of = |types: &[&str]| types.iter().any(|word| word.eq_ignore_ascii_case(kind));
+    let found_prose = &mut writer.buffers.prose;
+    let other = prose::people(found_prose, prose).find(|person| !person.eq_ignore_ascii_case(user));
+    let named = other.or_else(|| prose::people(found_prose, prose).next());
+    let target = || named.filter(|_| !is_one_of(LOGONS) && !is_one_of(ACCESSES));
     let actor = || {
-        let tried = || named().filter(|_| is_one_of(LOGONS));
-        Some(user.as_str())
-            .filter(|user| !user.is_empty())
-            .or_else(tried)
+        let tried = || named.filter(|_| is_one_of(LOGONS));
+        Some(user).filter(|user| !user.is_empty()).or_else(tried)
     };
     let found = match account {
         PersonRole::Actor => actor(),
@@ -141,7 +136,7 @@ fn person(writer: &mut EventWriter<'_, '_>, row: &FieldStep, account: PersonRole
         writer.out.push('"');
     }
     writer.out.push(',');
-    let is_user = found.is_some_and(|found| core::ptr::eq(found, user.as_str()));
+    let is_user = found.is_some_and(|found| core::ptr::eq(found, user));
     if let (true, Some(name)) = (is_user, row.from.first()) {
         writer.mark_used(*name);
     }
@@ -150,10 +145,11 @@ fn person(writer: &mut EventWriter<'_, '_>, row: &FieldStep, account: PersonRole
 /// Writes the name of what was acted on: from the prose in the first field, else the text of the
 /// second.
 pub(super) fn object(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
-    let [prose, kind] = [0, 1].map(|at| text(writer, row.from.get(at)));
-    let found =
-        prose::find(&prose, ProsePart::Object).or_else(|| prose::find(&prose, ProsePart::File));
-    let name = found.unwrap_or(&kind);
+    let mut buffers = [const { String::new() }; 2];
+    let [prose, kind] = texts(writer, row, &mut buffers);
+    let mut find = |part| prose::find(&mut writer.buffers.prose, prose, part);
+    let found = find(ProsePart::Object).or_else(|| find(ProsePart::File));
+    let name = found.unwrap_or(kind);
     if !name.is_empty() {
         push_text(writer, &row.key, name);
     }
@@ -162,26 +158,31 @@ pub(super) fn object(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
 /// Writes the name of a group, from the prose in the first field, where the type in the second or
 /// the category in the third says that it is about one.
 pub(super) fn group(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
-    let [prose, kind, category] = [0, 1, 2].map(|at| text(writer, row.from.get(at)));
+    let mut buffers = [const { String::new() }; 3];
+    let [prose, kind, category] = texts(writer, row, &mut buffers);
     let is_group = kind.eq_ignore_ascii_case("Folder Log Entry")
         || category.eq_ignore_ascii_case("profile_group_logs");
-    if let Some(name) = prose::find(&prose, ProsePart::Object).filter(|_| is_group) {
+    let found = is_group.then(|| prose::find(&mut writer.buffers.prose, prose, ProsePart::Object));
+    if let Some(name) = found.flatten() {
         push_text(writer, &row.key, name);
     }
 }
 
 /// The same for prose that is about a group; a group without a name is a `Profile group`.
 pub(super) fn profile_group(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
-    let prose = text(writer, row.from.first());
-    let found = prose::find(&prose, ProsePart::Object);
+    let mut buffers = [const { String::new() }];
+    let [prose] = texts(writer, row, &mut buffers);
+    let found = prose::find(&mut writer.buffers.prose, prose, ProsePart::Object);
     push_text(writer, &row.key, found.unwrap_or("Profile group"));
 }
 
 /// Writes the role that the prose names, as a list, where it names a person as well.
 pub(super) fn roles(writer: &mut EventWriter<'_, '_>, row: &FieldStep) {
-    let prose = text(writer, row.from.first());
-    let role = prose::find(&prose, ProsePart::Role);
-    if let (Some(role), Some(_)) = (role, prose::people(&prose).next()) {
+    let mut buffers = [const { String::new() }];
+    let [prose] = texts(writer, row, &mut buffers);
+    let role = prose::find(&mut writer.buffers.prose, prose, ProsePart::Role);
+    let person = prose::people(&mut writer.buffers.prose, prose).next();
+    if let (Some(role), Some(_)) = (role, person) {
         writer.out.push_str(&row.key);
         writer.out.push_str("[\"");
         push_escaped(writer.out, role);
@@ -196,13 +197,20 @@ fn push_text(writer: &mut EventWriter<'_, '_>, key: &str, text: &str) {
     writer.out.push_str("\",");
 }
 
-/// Returns the text of a field; empty if it says nothing.
-fn text(writer: &EventWriter<'_, '_>, name: Option<&FieldName>) -> String {
-    let value = name.and_then(|name| writer.record.get(*name));
-    let mut buffer = String::new();
-    value
-        .filter(|value| !is_absent(value))
-        .and_then(|value| UnescapedText::new(value, &mut buffer))
-        .filter(|plain| !is_placeholder(plain.text))
-        .map_or_else(String::new, |plain| plain.text.to_owned())
+/// Returns the texts of the first fields of a row; empty for those that say nothing.
+fn texts<'t, const COUNT: usize>(
+    writer: &EventWriter<'t, '_>,
+    row: &FieldStep,
+    buffers: &'t mut [String; COUNT],
+) -> [&'t str; COUNT] {
+    let mut texts = [""; COUNT];
+    let fields = row.from.iter().zip(buffers).zip(&mut texts);
+    for ((name, buffer), text) in fields {
+        let value = writer.given(*name);
+        let plain = value.and_then(|value| UnescapedText::new(value, buffer));
+        if let Some(plain) = plain.filter(|plain| !is_placeholder(plain.text)) {
+            *text = plain.text;
+        }
+    }
+    texts
 }

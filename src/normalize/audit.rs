@@ -9,12 +9,13 @@ use crate::encode::push_lowercase;
 
 /// Writes a part of the prose in quotes.
 fn part(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>, part: ProsePart) -> bool {
-    prose::find(plain.text, part).is_some_and(|found| quoted(writer, plain, found))
+    prose::find(&mut writer.buffers.prose, plain.text, part)
+        .is_some_and(|found| quoted(writer, plain, found))
 }
 
 /// Writes a part of the prose that is a number.
 fn number(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>, part: ProsePart) -> bool {
-    let found = prose::find(plain.text, part);
+    let found = prose::find(&mut writer.buffers.prose, plain.text, part);
     writer.out.push_str(found.unwrap_or_default());
     found.is_some()
 }
@@ -31,7 +32,11 @@ pub(super) fn file(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -
 
 /// Writes the extension of that name, in lower case.
 pub(super) fn file_extension(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
-    let Some(found) = prose::find(plain.text, ProsePart::FileExtension) else {
+    let Some(found) = prose::find(
+        &mut writer.buffers.prose,
+        plain.text,
+        ProsePart::FileExtension,
+    ) else {
         return false;
     };
     writer.out.push('"');
@@ -55,13 +60,17 @@ pub(super) fn hash<const DIGITS: usize>(
     writer: &mut EventWriter<'_, '_>,
     plain: UnescapedText<'_>,
 ) -> bool {
-    let found = prose::find(plain.text, ProsePart::Hash(DIGITS));
+    let found = prose::find(
+        &mut writer.buffers.prose,
+        plain.text,
+        ProsePart::Hash(DIGITS),
+    );
     found.is_some_and(|found| push_hash(writer, found, DIGITS))
 }
 
 /// Writes the address that the user came from.
 pub(super) fn ip(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
-    let found = prose::find(plain.text, ProsePart::Ip);
+    let found = prose::find(&mut writer.buffers.prose, plain.text, ProsePart::Ip);
     found.is_some_and(|found| quoted_and_related(writer, plain, found, Related::Ip))
 }
 

@@ -1,9 +1,11 @@
 //! Tables made ready: rows as a sequence of steps that write nested objects in one pass.
 
 use super::attack::{self, Technique};
+use super::prose::{self, FoundProse};
 use super::severity::Severity;
 use super::table::{Class, Computed, Convert, FieldMapping, Keep, RowOutput, Tables, Test};
 use super::unmapped::OBSERVABLE_FIELDS;
+use super::values::UnescapedText;
 use crate::decode::json::Kind;
 use crate::field::{FieldName, NAMES};
 use crate::record::{Record, Value};
@@ -52,15 +54,15 @@ impl Rules {
         Self(rules.collect())
     }
 
-    /// The JSON of the first rule that holds.
-    fn first(&self, record: &Record<'_>) -> Option<&str> {
+    /// Returns the JSON of the first rule that holds.
+    fn first(&self, record: &Record<'_>, prose: &mut FoundProse) -> Option<&str> {
         let mut begins = true;
         let rule = self.0.iter().find(|rule| {
             let Some((first, others)) = rule.when.split_first() else {
                 return true;
             };
-            begins = (begins || !rule.begins_alike) && holds(first, record);
-            begins && all_hold(others, record)
+            begins = (begins || !rule.begins_alike) && holds(first, record, prose);
+            begins && all_hold(others, record, prose)
         });
         rule.map(|rule| rule.json.as_str())
     }
@@ -222,13 +224,13 @@ impl CompiledMapping {
     }
 
     /// Returns the techniques that a record names, as JSON.
-    pub(super) fn attack(&self, record: &Record<'_>) -> Option<&str> {
-        self.attacks.first(record)
+    pub(super) fn attack(&self, record: &Record<'_>, prose: &mut FoundProse) -> Option<&str> {
+        self.attacks.first(record, prose)
     }
 
     /// Returns the class of a record as members of an object, by the first rule that holds.
-    pub(super) fn class(&self, record: &Record<'_>) -> &str {
-        self.rules.first(record).unwrap_or_default()
+    pub(super) fn class(&self, record: &Record<'_>, prose: &mut FoundProse) -> &str {
+        self.rules.first(record, prose).unwrap_or_default()
     }
 }
 
@@ -270,10 +272,15 @@ fn merge_constants(steps: Vec<MappingStep>) -> Vec<MappingStep> {
 }
 
 /// Returns whether a test holds for a record.
-pub(super) fn holds(test: &Test, record: &Record<'_>) -> bool {
+fn holds(test: &Test, record: &Record<'_>, found_prose: &mut FoundProse) -> bool {
     let mut values = test.fields().iter().filter_map(|field| record.get(*field));
     let is_one_of =
         |text: &str, words: &[&str]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
+    let mut of_prose = |value: Value<'_>, holds: &dyn Fn(&mut FoundProse, &str) -> bool| {
+        let mut buffer = String::new();
+        let plain = UnescapedText::new(value, &mut buffer);
+        plain.is_some_and(|plain| holds(found_prose, plain.text))
+    };
     let holds = |value: Value<'_>| {
         let text = value.text.trim_ascii();
         match *test {
@@ -281,10 +288,12 @@ pub(super) fn holds(test: &Test, record: &Record<'_>) -> bool {
             Test::Given(_) => is_given(value),
             Test::NullSender(_) => value.kind == Kind::String && matches!(text, "" | "<>"),
             Test::Pattern(_) => super::stix::osint(text).is_some(),
-            Test::SaysNotDone(_) => of_prose(value, super::prose::says_not_done),
-            Test::Names(_) => of_prose(value, |text| super::prose::people(text).next().is_some()),
-            Test::Role(_) => of_prose(value, super::prose::names_role),
-            Test::Says(_, words) => of_prose(value, |text| super::prose::says(text, words)),
+            Test::SaysNotDone(_) => of_prose(value, &prose::says_not_done),
+            Test::Names(_) => of_prose(value, &|found, text| {
+                prose::people(found, text).next().is_some()
+            }),
+            Test::Role(_) => of_prose(value, &prose::names_role),
+            Test::Says(_, words) => of_prose(value, &|found, text| prose::says(found, text, words)),
             Test::Is(_, words) => is_one_of(text, words),
             Test::IsOrMissing(_, words) => !is_given(value) || is_one_of(text, words),
             Test::Contains(_, words) => words
@@ -301,8 +310,8 @@ pub(super) fn holds(test: &Test, record: &Record<'_>) -> bool {
 }
 
 /// Returns whether all tests hold for a record.
-pub(super) fn all_hold(tests: &[Test], record: &Record<'_>) -> bool {
-    tests.iter().all(|test| holds(test, record))
+pub(super) fn all_hold(tests: &[Test], record: &Record<'_>, prose: &mut FoundProse) -> bool {
+    tests.iter().all(|test| holds(test, record, prose))
 }
 
 /// Returns whether it is a value that says something.
@@ -312,12 +321,6 @@ fn is_given(value: Value<'_>) -> bool {
         Kind::False | Kind::Number | Kind::True => true,
         Kind::Array | Kind::Null | Kind::Object => false,
     }
-}
-
-/// Returns whether something holds for the prose of an audit event.
-fn of_prose(value: Value<'_>, holds: impl FnOnce(&str) -> bool) -> bool {
-    let mut buffer = String::new();
-    super::values::UnescapedText::new(value, &mut buffer).is_some_and(|plain| holds(plain.text))
 }
 
 /// Writes the steps for rows whose paths are given below the object they stand in. Rows of one

@@ -189,6 +189,7 @@ impl Normalizer {
         out: &mut String,
     ) -> Timestamp {
         self.collected.set(now);
+        self.buffers.prose.clear();
         let mappings = self.tables.of(record.stream());
         let (time_field, occurred) = match mappings.and_then(|mappings| mappings.occurred(record)) {
             Some((name, time)) => (Some(name), time),
@@ -196,7 +197,7 @@ impl Normalizer {
         };
         let choice = mappings.and_then(|mappings| {
             let mut choices = mappings.choices.iter();
-            choices.find(|choice| all_hold(choice.when, record))
+            choices.find(|choice| all_hold(choice.when, record, &mut self.buffers.prose))
         });
         let Some(ConditionalMapping { mapping, .. }) = choice else {
             write_raw(record, id, occurred, self.tenant.as_deref(), out);

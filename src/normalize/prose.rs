@@ -9,7 +9,7 @@
 use super::address::{self, endpoint};
 use super::files;
 use super::values::{is_placeholder, places_ignore_case};
-use core::cell::RefCell;
+use core::ops::Range;
 
 /// What can be found in the prose of an audit event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,46 +169,88 @@ const VALUE_BYTES_MAX: usize = 1024;
 /// How many occurrences of a label are tried, from the last on, so that a search is linear.
 const TRIES: usize = 8;
 
+/// What has been found in the prose of one record. Its rows and rules ask for the same parts many
+/// times, and finding them is dear.
+#[derive(Default)]
+pub(super) struct FoundProse {
+    /// The length of the text, once it was read. A record has only one field of prose, so a text of
+    /// the same length is the same.
+    length: Option<usize>,
+    ranges: FactRanges,
+    /// The words of the sentence.
+    words: Vec<Range<usize>>,
+    /// The addresses among them.
+    people: Vec<Range<usize>>,
+    /// Where the parts stand that were asked for, by [`ProsePart::place`]; `Some(None)` for those that
+    /// are not there.
+    parts: [Option<Option<Range<usize>>>; REMEMBERED_PARTS],
+    /// Whether the text says that something was not done, once that was asked.
+    is_denied: Option<bool>,
+}
+
+/// How many parts are remembered.
+const REMEMBERED_PARTS: usize = 11;
+
+impl FoundProse {
+    /// Forgets all, for another record.
+    pub(super) fn clear(&mut self) {
+        if self.length.take().is_some() {
+            self.parts = Default::default();
+            self.is_denied = None;
+        }
+    }
+
+    /// Returns the parts of the text, after reading it unless it is the one that was read.
+    fn facts<'a>(&'a mut self, text: &'a str) -> Facts<'a> {
+        if self.length != Some(text.len()) {
+            self.clear();
+            self.length = Some(text.len());
+            self.ranges = FactRanges::find(text);
+            let sentence = text.get(self.ranges.sentence.clone()).unwrap_or_default();
+            self.words.clear();
+            self.words
+                .extend(words(sentence).map(|word| range(text, word)));
+            self.people.clear();
+            let with_at = words(sentence).filter(|word| word.contains('@'));
+            let people = with_at.filter_map(address::bare);
+            self.people.extend(people.map(|person| range(text, person)));
+        }
+        let part = |range: &Range<usize>| text.get(range.clone()).unwrap_or_default();
+        let [trailer, before] = &self.ranges.labelled;
+        Facts {
+            text,
+            sentence: part(&self.ranges.sentence),
+            labelled: [part(trailer), part(before)],
+            words: &self.words,
+        }
+    }
+}
+
+/// Returns where a part stands in a text.
+fn range(text: &str, part: &str) -> Range<usize> {
+    let start = part.as_ptr().addr().saturating_sub(text.as_ptr().addr());
+    start..start + part.len()
+}
+
 /// The parts of a text that are evidence.
 struct Facts<'a> {
+    text: &'a str,
     /// The sentence: what was done, by whom and to what. It ends before the first label.
     sentence: &'a str,
     /// Where labels are looked for: the trailer, then what stands before a quotation.
     labelled: [&'a str; 2],
+    /// Where the words of the sentence stand in the text.
+    words: &'a [Range<usize>],
 }
 
-/// Where the parts of [`Facts`] stand in their text, as a start and an end.
-#[derive(Clone, Copy, Debug, Default)]
+/// Where the parts of [`Facts`] stand in their text.
+#[derive(Clone, Debug, Default)]
 struct FactRanges {
-    sentence: (usize, usize),
-    labelled: [(usize, usize); 2],
-}
-
-/// The longest text whose ranges are remembered.
-const REMEMBERED_BYTES_MAX: usize = 4096;
-
-thread_local! {
-    /// The ranges of the text that was read last. The rows and rules of one audit event ask for
-    /// its parts up to 40 times, and finding the ranges costs 20 times as much as comparing the text.
-    static LAST: RefCell<(String, FactRanges)> = RefCell::default();
+    sentence: Range<usize>,
+    labelled: [Range<usize>; 2],
 }
 
 impl FactRanges {
-    /// Returns the ranges of a text, remembered from the last call or found.
-    fn of(text: &str) -> Self {
-        if text.len() > REMEMBERED_BYTES_MAX {
-            return Self::find(text);
-        }
-        LAST.with_borrow_mut(|(last, ranges)| {
-            if last != text {
-                *ranges = Self::find(text);
-                last.clear();
-                last.push_str(text);
-            }
-            *ranges
-        })
-    }
-
     fn find(text: &str) -> Self {
         let behind = |at: usize| text.get(at..).unwrap_or_default();
         let before = |at: usize| text.get(..at).unwrap_or_default();
@@ -235,29 +277,27 @@ impl FactRanges {
                     Some(at + ips.map(|(place, _)| place).max()?)
                 };
                 let tail = trailer(at).or_else(|| quoted.is_none().then(last_ip)?);
-                (at, [(tail.unwrap_or(length), length), (0, at)])
+                (at, [tail.unwrap_or(length)..length, 0..at])
             }
             None => match trailer(0) {
-                Some(at) => (at, [(at, length), (0, 0)]),
-                None => (length, [(0, length), (0, 0)]),
+                Some(at) => (at, [at..length, 0..0]),
+                None => (length, [0..length, 0..0]),
             },
         };
         let end = first(before(whole), LABELS);
         Self {
-            sentence: (0, end.unwrap_or(whole)),
+            sentence: 0..end.unwrap_or(whole),
             labelled,
         }
     }
 }
 
 impl<'a> Facts<'a> {
-    fn of(text: &'a str) -> Self {
-        let ranges = FactRanges::of(text);
-        let part = |(start, end): (usize, usize)| text.get(start..end).unwrap_or_default();
-        Self {
-            sentence: part(ranges.sentence),
-            labelled: ranges.labelled.map(part),
-        }
+    fn words(&self) -> impl Iterator<Item = &'a str> {
+        let text = self.text;
+        self.words
+            .iter()
+            .filter_map(move |word| text.get(word.clone()))
     }
 
     /// Returns the value of the last label that has one.
@@ -279,69 +319,130 @@ impl<'a> Facts<'a> {
     }
 }
 
+impl ProsePart {
+    /// Returns the index in [`FoundProse::parts`]; `None` if it costs little, or is asked for once.
+    const fn place(self) -> Option<usize> {
+        Some(match self {
+            Self::Application => 0,
+            Self::File => 1,
+            Self::FileSize => 2,
+            Self::FullName => 3,
+            Self::Ip => 4,
+            Self::Method => 5,
+            Self::Mfa => 6,
+            Self::Object => 7,
+            Self::Port => 8,
+            Self::Reason => 9,
+            Self::Role => 10,
+            Self::FileExtension | Self::Hash(_) => return None,
+        })
+    }
+}
+
 /// Returns that part of the text, if it is there and says something.
-pub(super) fn find(text: &str, part: ProsePart) -> Option<&str> {
-    let facts = Facts::of(text);
-    let sentence = facts.sentence;
-    let ip = || facts.value(IP_LABELS, ip_value);
-    match part {
-        ProsePart::Application => facts.value(&["application"], text_value),
-        ProsePart::Method => facts.value(&["method"], text_value),
-        ProsePart::Mfa => facts.value(&["2fa"], text_value),
-        ProsePart::Reason => facts.value(&["reason"], text_value),
-        ProsePart::FullName => full_name(sentence),
-        ProsePart::Ip => ip().map(|(ip, _)| ip),
-        ProsePart::Port => ip().and_then(|(_, port)| port),
-        ProsePart::Role => role(sentence),
-        ProsePart::Object => object(sentence),
-        ProsePart::File => file(sentence),
-        ProsePart::FileExtension => file(sentence).and_then(files::extension),
-        ProsePart::FileSize => facts.value(&["size"], text_value).and_then(size),
-        ProsePart::Hash(digits) => words(sentence)
-            .find(|word| word.len() == digits && word.bytes().all(|byte| byte.is_ascii_hexdigit())),
+pub(super) fn find<'t>(found: &mut FoundProse, text: &'t str, part: ProsePart) -> Option<&'t str> {
+    if part == ProsePart::FileExtension {
+        return find(found, text, ProsePart::File).and_then(files::extension);
+    }
+    let facts = found.facts(text);
+    let Some(place) = part.place() else {
+        return facts
+            .find(part)
+            .and_then(|part| text.get(range(text, part)));
+    };
+    let known = found.parts.get(place).cloned().flatten();
+    let range = known.unwrap_or_else(|| {
+        let found_now = found.facts(text).find(part).map(|part| range(text, part));
+        if let Some(slot) = found.parts.get_mut(place) {
+            *slot = Some(found_now.clone());
+        }
+        found_now
+    });
+    text.get(range?)
+}
+
+impl<'a> Facts<'a> {
+    fn find(&self, part: ProsePart) -> Option<&'a str> {
+        let sentence = self.sentence;
+        let ip = || self.value(IP_LABELS, ip_value);
+        match part {
+            ProsePart::Application => self.value(&["application"], text_value),
+            ProsePart::Method => self.value(&["method"], text_value),
+            ProsePart::Mfa => self.value(&["2fa"], text_value),
+            ProsePart::Reason => self.value(&["reason"], text_value),
+            ProsePart::FullName => full_name(sentence),
+            ProsePart::Ip => ip().map(|(ip, _)| ip),
+            ProsePart::Port => ip().and_then(|(_, port)| port),
+            ProsePart::Role => role(sentence),
+            ProsePart::Object => object(self),
+            ProsePart::File => file(self),
+            ProsePart::FileExtension => file(self).and_then(files::extension),
+            ProsePart::FileSize => self.value(&["size"], text_value).and_then(size),
+            ProsePart::Hash(digits) => {
+                let is_hash = |word: &&str| {
+                    word.len() == digits && word.bytes().all(|byte| byte.is_ascii_hexdigit())
+                };
+                self.words().find(is_hash)
+            }
+        }
     }
 }
 
 /// Returns the addresses that the sentence names.
-pub(super) fn people(text: &str) -> impl Iterator<Item = &str> {
-    words(Facts::of(text).sentence).filter_map(address::bare)
+pub(super) fn people<'t>(found: &mut FoundProse, text: &'t str) -> impl Iterator<Item = &'t str> {
+    found.facts(text);
+    found
+        .people
+        .iter()
+        .filter_map(move |person| text.get(person.clone()))
 }
 
 /// Returns whether the sentence names a person and a role.
-pub(super) fn names_role(text: &str) -> bool {
-    find(text, ProsePart::Role).is_some() && people(text).next().is_some()
+pub(super) fn names_role(found: &mut FoundProse, text: &str) -> bool {
+    find(found, text, ProsePart::Role).is_some() && people(found, text).next().is_some()
 }
 
 /// Returns whether the sentence contains one of the words.
-pub(super) fn says(text: &str, words: &[&str]) -> bool {
-    let sentence = Facts::of(text).sentence;
+pub(super) fn says(found: &mut FoundProse, text: &str, words: &[&str]) -> bool {
+    let sentence = found.facts(text).sentence;
     words
         .iter()
         .any(|word| places_ignore_case(sentence, word).next().is_some())
 }
 
 /// Returns whether the text says that something was not done.
-pub(super) fn says_not_done(text: &str) -> bool {
-    let facts = Facts::of(text);
-    if let Some(outcome) = facts.value(OUTCOMES, text_value) {
-        return NO.iter().any(|word| outcome.eq_ignore_ascii_case(word));
+pub(super) fn says_not_done(found: &mut FoundProse, text: &str) -> bool {
+    found.facts(text);
+    if let Some(known) = found.is_denied {
+        return known;
     }
-    let sentence = facts.sentence.trim().trim_end_matches(['.', ':', ',']);
-    let begins = |word: &&str| {
-        sentence
-            .get(..word.len())
-            .is_some_and(|begin| begin.eq_ignore_ascii_case(word))
-    };
-    let ends = || {
-        let end = sentence.len().checked_sub(" failed".len());
-        end.and_then(|at| sentence.get(at..))
-            .is_some_and(|end| end.eq_ignore_ascii_case(" failed"))
-    };
-    DENIED_FIRST.iter().any(begins)
-        || ends()
-        || DENIED
-            .iter()
-            .any(|words| places_ignore_case(sentence, words).next().is_some())
+    let is_denied = found.facts(text).say_not_done();
+    found.is_denied = Some(is_denied);
+    is_denied
+}
+
+impl Facts<'_> {
+    fn say_not_done(&self) -> bool {
+        if let Some(outcome) = self.value(OUTCOMES, text_value) {
+            return NO.iter().any(|word| outcome.eq_ignore_ascii_case(word));
+        }
+        let sentence = self.sentence.trim().trim_end_matches(['.', ':', ',']);
+        let begins = |word: &&str| {
+            sentence
+                .get(..word.len())
+                .is_some_and(|begin| begin.eq_ignore_ascii_case(word))
+        };
+        let ends = || {
+            let end = sentence.len().checked_sub(" failed".len());
+            end.and_then(|at| sentence.get(at..))
+                .is_some_and(|end| end.eq_ignore_ascii_case(" failed"))
+        };
+        DENIED_FIRST.iter().any(begins)
+            || ends()
+            || DENIED
+                .iter()
+                .any(|words| places_ignore_case(sentence, words).next().is_some())
+    }
 }
 
 /// Returns where a label stands that has a value mark, and what comes behind the mark: a colon, or
@@ -509,11 +610,12 @@ fn role(sentence: &str) -> Option<&str> {
     None
 }
 
-/// Returns what was acted on: the number of an incident, a name in quotes or behind a label, or
-/// what a connector is for.
-fn object(sentence: &str) -> Option<&str> {
+/// What was acted on: the number of an incident, a name in quotes or behind a label, or what a
+/// connector is for.
+fn object<'a>(facts: &Facts<'a>) -> Option<&'a str> {
+    let sentence = facts.sentence;
     let is_incident = |word: &&str| word.starts_with("TR-") && word.len() > 3;
-    if let Some(incident) = words(sentence).find(is_incident) {
+    if let Some(incident) = facts.words().find(is_incident) {
         return Some(incident);
     }
     for quote in ['\'', '"'] {
@@ -539,8 +641,9 @@ fn object(sentence: &str) -> Option<&str> {
     (!is_placeholder(name) && address::bare(name).is_none()).then_some(name)
 }
 
-/// Returns the name of a file: behind its label, or a word with an extension.
-fn file(sentence: &str) -> Option<&str> {
+/// The name of a file: behind its label, or a word with an extension.
+fn file<'a>(facts: &Facts<'a>) -> Option<&'a str> {
+    let sentence = facts.sentence;
     let labelled = ["file name", "filename", "file"].iter().find_map(|label| {
         let (_, behind) = places(sentence, label).next()?;
         text_value(behind)
@@ -555,7 +658,7 @@ fn file(sentence: &str) -> Option<&str> {
         };
         !word.contains('@') && files::extension(word).is_some_and(is_known)
     };
-    labelled.or_else(|| words(sentence).find(known))
+    labelled.or_else(|| facts.words().find(known))
 }
 
 /// Returns the digits of a size in bytes.
@@ -569,6 +672,19 @@ fn size(text: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn find(text: &str, part: ProsePart) -> Option<&str> {
+        super::find(&mut FoundProse::default(), text, part)
+    }
+
+    fn people(text: &str) -> impl Iterator<Item = &str> {
+        let people: Vec<&str> = super::people(&mut FoundProse::default(), text).collect();
+        people.into_iter()
+    }
+
+    fn says_not_done(text: &str) -> bool {
+        super::says_not_done(&mut FoundProse::default(), text)
+    }
 
     const LOGON: &str = "Failed authentication for ann@example.com <Li, Ann>, Date: 2026-02-03, \
         Time: 04:05:06 GMT-05:00, IP: 198.51.100.7, Application: Administration Console, \
@@ -590,6 +706,30 @@ mod tests {
         ProsePart::Reason,
         ProsePart::Role,
     ];
+
+    #[test]
+    fn what_was_found_in_one_record_is_not_found_in_the_next() {
+        let mut found = FoundProse::default();
+        let texts = [
+            "Failed for ann@a.test, Method: Cloud, IP: 192.0.2.1",
+            "Added by bob@b.test, Reason: asked, IP: 192.0.2.22",
+            "",
+            "Logon of cyd@c.test, Method: Local, IP: 192.0.2.3",
+        ];
+        for text in texts.iter().chain(&texts) {
+            found.clear();
+            for part in PARTS.into_iter().chain(PARTS) {
+                assert_eq!(
+                    super::find(&mut found, text, part),
+                    find(text, part),
+                    "{text}"
+                );
+            }
+            let of_people: Vec<_> = super::people(&mut found, text).collect();
+            assert_eq!(of_people, people(text).collect::<Vec<_>>());
+            assert_eq!(super::says_not_done(&mut found, text), says_not_done(text));
+        }
+    }
 
     #[test]
     fn the_parts_of_a_logon() {

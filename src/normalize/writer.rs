@@ -7,6 +7,7 @@ use super::convert::{push_boolean, push_long, push_number, push_object, push_tex
 use super::distinct::Distinct;
 use super::mapping::{CompiledMapping, FieldStep, MappingStep};
 use super::message_parts;
+use super::prose::FoundProse;
 use super::table::{Computed, ConvertFn, Keep, Related};
 use super::unmapped::{OBSERVABLE_FIELDS, matches_observable_type};
 use super::values::{UnescapedText, is_absent, is_placeholder};
@@ -23,6 +24,8 @@ pub(super) struct Buffers {
     pub(super) decoded: [String; 2],
     pub(super) members: Vec<Member>,
     pub(super) inner: Vec<Member>,
+    /// What was found in the prose of the record.
+    pub(super) prose: FoundProse,
     /// The values of the list that is being written.
     pub(super) list: Distinct<(usize, usize)>,
     related: [Distinct<(usize, usize)>; 4],
@@ -172,7 +175,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
         self.used.insert(name);
     }
 
-    /// The value of a field that says something.
+    /// Returns the value of a field that says something.
     #[inline]
     pub(super) fn given(&self, name: FieldName) -> Option<Value<'r>> {
         let is_given = self.given.contains(name);
@@ -280,7 +283,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
     fn computed(&mut self, key: &str, what: Computed) {
         match what {
             Computed::Attack => {
-                if let Some(json) = self.mapping.attack(&self.record) {
+                if let Some(json) = self.mapping.attack(&self.record, &mut self.buffers.prose) {
                     self.out.push_str(key);
                     self.out.push_str(json);
                 }
@@ -300,7 +303,10 @@ impl<'r, 'b> EventWriter<'r, 'b> {
                 self.out.push_str("\",");
             }
             Computed::Message => self.message(key),
-            Computed::Class => self.out.push_str(self.mapping.class(&self.record)),
+            Computed::Class => {
+                let class = self.mapping.class(&self.record, &mut self.buffers.prose);
+                self.out.push_str(class);
+            }
             Computed::Id => {
                 self.out.push_str(key);
                 self.out.push('"');

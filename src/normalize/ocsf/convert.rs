@@ -166,7 +166,7 @@ pub(super) fn no_direction(writer: &mut EventWriter<'_, '_>, _row: &FieldStep) {
 /// Writes `auth_protocol_id` and `auth_protocol` from the prose of an audit event: SAML is known to
 /// OCSF, the upstream's other methods are its own.
 pub(super) fn auth_protocol(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
-    let Some(method) = prose::find(plain.text, ProsePart::Method) else {
+    let Some(method) = prose::find(&mut writer.buffers.prose, plain.text, ProsePart::Method) else {
         return false;
     };
     if contains_ignore_case(method, "saml") {
@@ -192,7 +192,7 @@ const FACTORS: &[(&str, i64)] = &[
 
 /// Writes `is_mfa` and `auth_factors` from the prose of an audit event.
 pub(super) fn mfa(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
-    let Some(factor) = prose::find(plain.text, ProsePart::Mfa) else {
+    let Some(factor) = prose::find(&mut writer.buffers.prose, plain.text, ProsePart::Mfa) else {
         return false;
     };
     writer
@@ -276,7 +276,12 @@ pub(super) fn millis(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>)
 
 /// Writes the application that the prose of an audit event names, or `Mimecast`.
 pub(super) fn service(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
-    let name = prose::find(plain.text, ProsePart::Application).unwrap_or("Mimecast");
+    let name = prose::find(
+        &mut writer.buffers.prose,
+        plain.text,
+        ProsePart::Application,
+    )
+    .unwrap_or("Mimecast");
     push_quoted(writer.out, name);
     writer.is_partial = true;
     true
