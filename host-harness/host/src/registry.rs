@@ -334,6 +334,15 @@ impl SourceEntry {
         entry.source_state = Some(source_state);
     }
 
+    /// Notes why the source could not be started. Its streams and counts stay those of the last
+    /// state, which may be one that can no longer be read from the disk.
+    pub fn note_start_error(&self, reason: &str) {
+        let mut entry = self.lock();
+        let blank = || SourceState::new(&self.name);
+        let record = entry.record.get_or_insert_with(blank);
+        record.note_start_error(reason);
+    }
+
     /// What it had counted when it was added; `None` where that is not known yet.
     pub(crate) fn counts_at_start(&self) -> Option<Counts> {
         self.lock().counts_at_start

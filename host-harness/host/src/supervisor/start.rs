@@ -63,6 +63,7 @@ impl SourceStarter {
                 Ok((source, record)) => return self.start(source, record).await,
                 Err(failure) => failure,
             };
+            self.entry.note_start_error(&failure.message);
             backoff.fail();
             let failures = backoff.failures();
             let may_try_again = !self.context().once && failure.is_retryable;
