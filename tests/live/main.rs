@@ -3,10 +3,12 @@
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    reason = "helpers of tests fail fast"
+    clippy::print_stderr,
+    reason = "helpers of tests fail fast, and a long test says where it is"
 )]
 
 mod api;
+mod day;
 mod files;
 mod place;
 #[path = "../setup/mod.rs"]

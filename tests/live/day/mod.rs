@@ -1,0 +1,340 @@
+//! A day of an operator with 200 tenants, shortened: tenants come, change, rest and go, and what is
+//! around them fails. The others notice nothing of it.
+
+mod world;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use self::world::World;
+use crate::place::{Host, Place, TOKEN};
+use crate::setup::{DEADLINE, link_machine_code, wait_until};
+
+const TENANTS: usize = 200;
+/// A poll that is due, and the delivery of what it brings, are at most so late.
+const LATE_MAX: Duration = Duration::from_secs(2);
+
+const CHANGED: &str = "t001";
+const PAUSED: &str = "t002";
+const REMOVED: &str = "t003";
+const ROTATED: &str = "t004";
+const CUT: &str = "t005";
+const REFUSED: &str = "t006";
+/// The tenants of the receiver that is down for a while.
+const OF_THE_OTHER_RECEIVER: [&str; 3] = ["t007", "t008", "t009"];
+const ADDED: &str = "t999";
+
+/// The word of the state of each source, and of `output NAME`.
+type States = BTreeMap<String, String>;
+
+struct Day {
+    world: World,
+    place: Place,
+}
+
+impl Day {
+    fn new() -> Self {
+        let world = World::start();
+        let place = Place::new(&[]);
+        let port = world.port;
+        let text = format!(
+            "state_dir = \"state\"\nsources_dir = \"sources\"\n\
+             [admin]\nlisten = \"127.0.0.1:0\"\ntoken = \"{TOKEN}\"\nmetrics_detail = \"source\"\n\
+             [[output]]\nname = \"main\"\ntype = \"http\"\nformat = \"ndjson\"\n\
+             endpoint = \"http://127.0.0.1:{port}/main\"\n\
+             [[output]]\nname = \"down\"\ntype = \"http\"\nformat = \"ndjson\"\n\
+             endpoint = \"http://127.0.0.1:{port}/down\"\n"
+        );
+        fs::write(place.path("host.toml"), text).unwrap();
+        link_machine_code(&place.path("state/cache"));
+        let day = Self { world, place };
+        for name in names() {
+            day.write(&name, "");
+        }
+        day
+    }
+
+    /// Writes the file of a source and that of its secret; `more` are lines at the top.
+    fn write(&self, name: &str, more: &str) {
+        let port = self.world.port;
+        let output = if OF_THE_OTHER_RECEIVER.contains(&name) {
+            "down"
+        } else {
+            "main"
+        };
+        let text = format!(
+            "outputs = [\"{output}\"]\n{more}\n[settings]\nbase_url = \"http://127.0.0.1:{port}\"\n\
+             client_id = \"{name}\"\nclient_secret = {{ file = \"{name}.secret\" }}\n\
+             streams = [\"audit\"]\nformat = \"raw\"\n"
+        );
+        self.write_secret(name);
+        self.place.write_text(name, &text);
+    }
+
+    fn write_secret(&self, name: &str) {
+        let file = self.place.path(&format!("sources/{name}.secret"));
+        fs::write(file, self.world.secret(name)).unwrap();
+    }
+}
+
+fn names() -> impl Iterator<Item = String> {
+    (0..TENANTS).map(|number| format!("t{number:03}"))
+}
+
+/// All are active, but those that are named.
+fn states(others: &[(&str, &str)]) -> States {
+    let outputs = ["main", "down"].map(|name| format!("output {name}"));
+    let mut states: States = names()
+        .chain(outputs)
+        .map(|name| (name, "active".to_owned()))
+        .collect();
+    for (name, state) in others {
+        if *state == "removed" {
+            states.remove(*name);
+        } else {
+            states.insert((*name).to_owned(), (*state).to_owned());
+        }
+    }
+    states
+}
+
+/// A source that may not ask for a few seconds is as well as one that is at work.
+fn word(state: &Value) -> String {
+    match state.as_str().unwrap() {
+        "waiting" => "active",
+        other => other,
+    }
+    .to_owned()
+}
+
+/// What `status --json` and the API report.
+fn reported(report: &Value) -> States {
+    let rows = |key: &'static str| report[key].as_array().unwrap().iter();
+    let sources = rows("sources").map(|row| (row["source"].as_str().unwrap().to_owned(), row));
+    let outputs =
+        rows("outputs").map(|row| (format!("output {}", row["output"].as_str().unwrap()), row));
+    let all = sources.chain(outputs);
+    all.map(|(name, row)| (name, word(&row["state"]))).collect()
+}
+
+/// What the metrics say of sources, and how many sources are in each state.
+fn of_metrics(text: &str) -> (States, BTreeMap<String, usize>) {
+    let label = |series: &str, name: &str| {
+        let (_, rest) = series.split_once(&format!("{name}=\""))?;
+        Some(rest.split_once('"')?.0.to_owned())
+    };
+    let (mut states, mut counts) = (States::new(), BTreeMap::new());
+    for (series, value) in text.lines().filter_map(|line| line.rsplit_once(' ')) {
+        let Some(state) = label(series, "state") else {
+            continue;
+        };
+        let state = word(&Value::from(state));
+        let value: f64 = value.parse().unwrap();
+        if series.starts_with("source_host_sources{") {
+            *counts.entry(state).or_default() += format!("{value:.0}").parse::<usize>().unwrap();
+        } else if series.starts_with("source_host_state{") && value != 0.0 {
+            states.insert(label(series, "source").unwrap(), state);
+        }
+    }
+    counts.retain(|_, count| *count > 0);
+    (states, counts)
+}
+
+fn counts(states: &States) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for (_, state) in states
+        .iter()
+        .filter(|(name, _)| !name.starts_with("output "))
+    {
+        *counts.entry(state.clone()).or_default() += 1;
+    }
+    counts
+}
+
+/// Waits until that is reported, and fails with what is different.
+fn wait_for(what: &str, expected: &States, look: impl Fn() -> States) {
+    let begun = Instant::now();
+    loop {
+        let found = look();
+        if found == *expected {
+            return;
+        }
+        let names: BTreeSet<&String> = found.keys().chain(expected.keys()).collect();
+        let differ = names
+            .into_iter()
+            .filter(|name| found.get(*name) != expected.get(*name));
+        let differ: Vec<_> = differ
+            .map(|name| (name, found.get(name), expected.get(name)))
+            .collect();
+        assert!(
+            begun.elapsed() < DEADLINE,
+            "{what}: found, expected: {differ:#?}"
+        );
+        std::thread::park_timeout(Duration::from_millis(250));
+    }
+}
+
+/// The API, the data of the page, the metrics and `status` agree on the states.
+fn assert_agreed(step: &str, host: &Host<'_>, others: &[(&str, &str)]) {
+    let expected = states(others);
+    wait_for(&format!("{step}: the API"), &expected, || {
+        reported(&host.ask("GET", "status", "").1)
+    });
+    // The page asks for a part of the sources, and shows how many are in each state.
+    wait_for(&format!("{step}: the page"), &expected, || {
+        let first = host.ask("GET", "sources?limit=150", "").1;
+        let rest = host.ask("GET", "sources?limit=150&offset=150", "").1;
+        let mut found = reported(&first);
+        found.append(&mut reported(&rest));
+        let mut in_state = BTreeMap::new();
+        for (state, count) in first["states"].as_object().unwrap() {
+            let count = usize::try_from(count.as_u64().unwrap()).unwrap();
+            *in_state
+                .entry(word(&Value::from(state.as_str())))
+                .or_default() += count;
+        }
+        assert_eq!(
+            in_state.values().sum::<usize>(),
+            counts(&expected).values().sum::<usize>()
+        );
+        found
+    });
+    let mut of_sources = expected.clone();
+    of_sources.retain(|name, _| !name.starts_with("output "));
+    wait_for(&format!("{step}: the metrics"), &of_sources, || {
+        let (found, in_state) = of_metrics(&host.metrics());
+        assert_eq!(in_state, counts(&found), "{step}: the metrics");
+        found
+    });
+    wait_for(&format!("{step}: status"), &expected, || {
+        let status = Command::new(env!("CARGO_BIN_EXE_source-host"))
+            .args(["status", "host.toml", "--json"])
+            .current_dir(host.place.folder.path())
+            .output()
+            .unwrap();
+        reported(&serde_json::from_slice(&status.stdout).unwrap())
+    });
+}
+
+#[test]
+fn on_a_day_of_changes_and_faults_the_other_tenants_are_never_late_and_nothing_is_lost() {
+    let day = Day::new();
+    let (world, place) = (&day.world, &day.place);
+    let begun = Instant::now();
+    let note = |step: &str| eprintln!("{:5.1} s: {step}", begun.elapsed().as_secs_f64());
+    let mut host = place.start(&[]);
+    assert_agreed("all are active", &host, &[]);
+    note("all are active");
+    world.begin();
+
+    begin_faults(&day, &mut host);
+    let mut blocked = OF_THE_OTHER_RECEIVER.map(|name| (name, "blocked")).to_vec();
+    blocked.push(("output down", "blocked"));
+    let faults = [
+        (ADDED, "active"),
+        (PAUSED, "paused"),
+        (CUT, "paused"),
+        (ROTATED, "unauthorized"),
+        (REFUSED, "failing"),
+    ];
+    assert_agreed("faults", &host, &[&faults[..], &blocked].concat());
+    note("faults");
+
+    // A checkpoint is cut, a tenant leaves, and the new secret is known.
+    let checkpoint = place.path(&format!("state/{CUT}.checkpoint.json"));
+    let whole = fs::read(&checkpoint).unwrap();
+    fs::write(&checkpoint, &whole[..whole.len() / 2]).unwrap();
+    assert_eq!(
+        host.ask("POST", &format!("sources/{CUT}/resume"), "").0,
+        200
+    );
+    fs::remove_file(place.source_file(REMOVED)).unwrap();
+    let said = host.reload();
+    assert!(said.contains("added=0 changed=0 removed=1"), "{said}");
+    day.write_secret(ROTATED);
+    let faults = [
+        (ADDED, "active"),
+        (PAUSED, "paused"),
+        (CUT, "failing"),
+        (REMOVED, "removed"),
+        (REFUSED, "failing"),
+    ];
+    assert_agreed("more faults", &host, &[&faults[..], &blocked].concat());
+    note("more faults");
+
+    // All is well again.
+    world.set_receiver_down(false);
+    world.refuse(REFUSED, false);
+    fs::write(&checkpoint, whole).unwrap();
+    day.write(REMOVED, "");
+    let said = host.reload();
+    assert!(said.contains("added=1"), "{said}");
+    assert_eq!(
+        host.ask("POST", &format!("sources/{PAUSED}/resume"), "").0,
+        200
+    );
+    assert_agreed("all is well", &host, &[(ADDED, "active")]);
+    note("all is well");
+
+    // The end of the day: what every tenant was given has come to its receiver.
+    world.end();
+    let all = || names().chain([ADDED.to_owned()]);
+    wait_until("the last page of every tenant", || {
+        world.are_caught_up(all())
+    });
+    wait_until("every record at its receiver", || {
+        all().all(|name| world.has_all(&name))
+    });
+    note("the end");
+    for name in all() {
+        assert!(world.has_no_hole(&name), "{name}: a page was left out");
+    }
+    note(&assert_never_late(world));
+    let (status, log) = host.running.stop();
+    assert_eq!(status.code(), Some(0), "{log}");
+}
+
+/// A receiver fails, an upstream refuses, a secret is replaced, and an operator is at work.
+fn begin_faults(day: &Day, host: &mut Host<'_>) {
+    day.world.set_receiver_down(true);
+    day.world.refuse(REFUSED, true);
+    day.world.rotate(ROTATED);
+    day.write(ADDED, "");
+    day.write(CHANGED, "poll_timeout_secs = 50");
+    let said = host.reload();
+    assert!(said.contains("added=1 changed=1 removed=0"), "{said}");
+    for name in [PAUSED, CUT] {
+        let path = format!("sources/{name}/pause");
+        assert_eq!(host.ask("POST", &path, "").0, 200);
+    }
+}
+
+/// The others were asked when they were due, and what they were given came at once. Returns how late
+/// that was at most.
+fn assert_never_late(world: &World) -> String {
+    let disturbed = [CHANGED, PAUSED, REMOVED, ROTATED, CUT, REFUSED];
+    let others = names().filter(|name| {
+        !disturbed.contains(&name.as_str()) && !OF_THE_OTHER_RECEIVER.contains(&name.as_str())
+    });
+    let (mut polls, mut polls_late, mut under_way) = (0, Duration::ZERO, Duration::ZERO);
+    for name in others {
+        let (count, late) = world.due_polls(&name);
+        let of_record = world.under_way_max(&name).unwrap();
+        assert!(count > 0, "{name} was not polled");
+        assert!(late <= LATE_MAX, "{name} was polled {late:?} late");
+        assert!(
+            of_record <= LATE_MAX,
+            "{name}: a record came after {of_record:?}"
+        );
+        polls += count;
+        polls_late = polls_late.max(late);
+        under_way = under_way.max(of_record);
+    }
+    format!(
+        "{polls} polls of the others, at most {polls_late:?} late; records under way for at most {under_way:?}"
+    )
+}

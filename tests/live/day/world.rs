@@ -1,0 +1,343 @@
+//! What is around the host on the scripted day: an upstream for all tenants, which says when it may
+//! be asked again, and two receivers, one of which can be down.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+
+/// Records on a page.
+const PAGE: usize = 2;
+/// For how long a tenant may not be asked after a page, but for the first one.
+const PACE: Duration = Duration::from_secs(10);
+
+/// The upstream and the receivers, while this lives.
+pub(crate) struct World {
+    pub(crate) port: u16,
+    state: Arc<Mutex<State>>,
+    _runtime: Runtime,
+}
+
+#[derive(Default)]
+struct State {
+    tenants: BTreeMap<String, Tenant>,
+    /// When a record first came to a receiver.
+    received: BTreeMap<String, Instant>,
+    is_receiver_down: bool,
+    begun: Option<Instant>,
+    /// Whether the page that is asked for next is the last one of its tenant.
+    is_over: bool,
+}
+
+#[derive(Default)]
+struct Tenant {
+    /// How often its secret was replaced.
+    rotations: u32,
+    is_refusing: bool,
+    /// When each page was answered first.
+    answered: BTreeMap<usize, Instant>,
+    /// How many polls were due since the day began.
+    due_polls: u32,
+    /// When it may be asked for a page again.
+    due: Option<Instant>,
+    /// How much later it was asked, at most.
+    late_max: Duration,
+    is_caught_up: bool,
+}
+
+impl World {
+    pub(crate) fn start() -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let state = Arc::<Mutex<State>>::default();
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        runtime.spawn(serve(listener, Arc::clone(&state)));
+        Self {
+            port,
+            state,
+            _runtime: runtime,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    fn change(&self, tenant: &str, change: impl FnOnce(&mut Tenant)) {
+        change(self.lock().tenants.entry(tenant.to_owned()).or_default());
+    }
+
+    /// The secret that a tenant has now.
+    pub(crate) fn secret(&self, tenant: &str) -> String {
+        let state = self.lock();
+        let rotations = state.tenants.get(tenant).map_or(0, |it| it.rotations);
+        secret(tenant, rotations)
+    }
+
+    /// Gives a tenant another secret. The former one and its tokens are refused.
+    pub(crate) fn rotate(&self, tenant: &str) {
+        self.change(tenant, |it| it.rotations += 1);
+    }
+
+    /// Has the upstream of a tenant refuse every page, or no longer.
+    pub(crate) fn refuse(&self, tenant: &str, is_refusing: bool) {
+        self.change(tenant, |it| it.is_refusing = is_refusing);
+    }
+
+    /// Has one of the receivers fail, or work again.
+    pub(crate) fn set_receiver_down(&self, is_down: bool) {
+        self.lock().is_receiver_down = is_down;
+    }
+
+    /// Begins the day: what was due before does not count.
+    pub(crate) fn begin(&self) {
+        let mut state = self.lock();
+        state.begun = Some(Instant::now());
+        for tenant in state.tenants.values_mut() {
+            (tenant.due_polls, tenant.late_max) = (0, Duration::ZERO);
+        }
+    }
+
+    /// Lets every tenant come to its end: the next page is the last one.
+    pub(crate) fn end(&self) {
+        self.lock().is_over = true;
+    }
+
+    pub(crate) fn are_caught_up(&self, mut tenants: impl Iterator<Item = String>) -> bool {
+        let state = self.lock();
+        tenants.all(|name| state.tenants.get(&name).is_some_and(|it| it.is_caught_up))
+    }
+
+    /// How many polls of a tenant were due, and how much later than that it was asked, at most.
+    pub(crate) fn due_polls(&self, tenant: &str) -> (u32, Duration) {
+        let tenant = &self.lock().tenants[tenant];
+        (tenant.due_polls, tenant.late_max)
+    }
+
+    /// Whether all that a tenant was given has come to its receiver.
+    pub(crate) fn has_all(&self, tenant: &str) -> bool {
+        let state = self.lock();
+        let pages = state.tenants[tenant].answered.keys();
+        let mut records = pages.flat_map(|page| records_of(*page));
+        records.all(|number| state.received.contains_key(&id(tenant, number)))
+    }
+
+    /// How long a record of the day was under way to its receiver, at most.
+    pub(crate) fn under_way_max(&self, tenant: &str) -> Option<Duration> {
+        let state = self.lock();
+        let answered = state.tenants[tenant].answered.iter();
+        let of_day = answered.filter(|(_, at)| Some(**at) > state.begun);
+        let records =
+            of_day.flat_map(|(page, at)| records_of(*page).map(move |number| (number, *at)));
+        let under_way = records.filter_map(|(number, at)| {
+            let received = state.received.get(&id(tenant, number))?;
+            Some(received.saturating_duration_since(at))
+        });
+        under_way.max()
+    }
+
+    /// Whether the pages that a tenant was given are all that there are, from the first one on.
+    pub(crate) fn has_no_hole(&self, tenant: &str) -> bool {
+        let state = self.lock();
+        let answered = &state.tenants[tenant].answered;
+        answered.keys().copied().eq(0..answered.len())
+    }
+}
+
+fn secret(tenant: &str, rotations: u32) -> String {
+    format!("secret-{rotations}-of-{tenant}")
+}
+
+/// The numbers of the records of a page.
+fn records_of(page: usize) -> Range<usize> {
+    page * PAGE..(page + 1) * PAGE
+}
+
+fn id(tenant: &str, number: usize) -> String {
+    format!("{tenant}-{number}")
+}
+
+async fn serve(listener: TcpListener, state: Arc<Mutex<State>>) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            continue;
+        };
+        let state = Arc::clone(&state);
+        tokio::spawn(async move {
+            let service = service_fn(|request| answer(request, Arc::clone(&state)));
+            let served = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+            // The host may close a connection at any time.
+            drop(served.await);
+        });
+    }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    state: Arc<Mutex<State>>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let path = request.uri().path().to_owned();
+    let bearer = request.headers().get("authorization");
+    let bearer = bearer.and_then(|value| value.to_str().ok());
+    let bearer = bearer.map(|value| value.trim_start_matches("Bearer ").to_owned());
+    let body = request.into_body().collect().await;
+    let body = body.map(|body| body.to_bytes()).unwrap_or_default();
+    let mut state = state.lock().unwrap();
+    Ok(match (path.as_str(), bearer) {
+        ("/main" | "/down", _) => state.receive(&path, &body),
+        (_, None) => state.token(&body),
+        (_, Some(token)) => state.page(&token, &body),
+    })
+}
+
+impl State {
+    fn receive(&mut self, path: &str, body: &[u8]) -> Response<Full<Bytes>> {
+        if self.is_receiver_down && path == "/down" {
+            return respond(StatusCode::SERVICE_UNAVAILABLE, &json!({}));
+        }
+        let text = std::str::from_utf8(body).unwrap();
+        for line in text.lines() {
+            let event: Value = serde_json::from_str(line).unwrap();
+            let id = event["record"]["id"].as_str().unwrap().to_owned();
+            self.received.entry(id).or_insert_with(Instant::now);
+        }
+        respond(StatusCode::OK, &json!({}))
+    }
+
+    fn token(&mut self, form: &[u8]) -> Response<Full<Bytes>> {
+        let form: BTreeMap<String, String> = form_urlencoded::parse(form).into_owned().collect();
+        let tenant = &form["client_id"];
+        let rotations = self.tenants.entry(tenant.clone()).or_default().rotations;
+        if form["client_secret"] != secret(tenant, rotations) {
+            return refused();
+        }
+        let token = format!("{tenant}.{rotations}");
+        let token = json!({"access_token": token, "token_type": "Bearer", "expires_in": 1799});
+        respond(StatusCode::OK, &token)
+    }
+
+    fn page(&mut self, token: &str, body: &[u8]) -> Response<Full<Bytes>> {
+        let (name, rotations) = token.split_once('.').unwrap();
+        let is_over = self.is_over;
+        let tenant = self.tenants.get_mut(name).unwrap();
+        if rotations != tenant.rotations.to_string() {
+            return refused();
+        }
+        if tenant.is_refusing {
+            let unavailable = json!({"fail": [{"code": "unavailable", "message": "maintenance"}]});
+            return respond(StatusCode::SERVICE_UNAVAILABLE, &unavailable);
+        }
+        let asked: Value = serde_json::from_slice(body).unwrap();
+        let bound = |name: &str| {
+            asked["data"][0][name]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let time = event_time();
+        if !(bound("startDateTime") < time && time < bound("endDateTime")) {
+            let nothing = json!({"meta": {"status": 200}, "data": []});
+            return respond(StatusCode::OK, &nothing);
+        }
+        let now = Instant::now();
+        if let Some(due) = tenant.due {
+            if now < due {
+                return too_early(due - now);
+            }
+            tenant.due_polls += 1;
+            tenant.late_max = tenant.late_max.max(now - due);
+        }
+        let page = asked["meta"]["pagination"]["pageToken"].as_str();
+        let page: usize = page.map_or(0, |token| token.parse().unwrap());
+        let records: Vec<Value> = records_of(page)
+            .map(|number| record(&id(name, number), number, &time))
+            .collect();
+        let mut pagination = json!({ "pageSize": PAGE });
+        if is_over {
+            tenant.is_caught_up = true;
+            tenant.due = None;
+        } else {
+            pagination["next"] = json!((page + 1).to_string());
+            tenant.due = Some(now + pause(name, page));
+        }
+        tenant.answered.entry(page).or_insert(now);
+        let body = json!({"meta": {"status": 200, "pagination": pagination}, "data": records});
+        respond(StatusCode::OK, &body)
+    }
+}
+
+/// For how long a tenant may not be asked after a page. Those that were started together are not
+/// asked together for ever.
+fn pause(tenant: &str, page: usize) -> Duration {
+    let spread = tenant
+        .bytes()
+        .fold(0, |sum, byte| (sum * 31 + u32::from(byte)) % 1_009);
+    match page {
+        0 => PACE / 4 + PACE * (spread % 100) / 100,
+        _ => PACE,
+    }
+}
+
+/// The refusal of a call before it is due.
+fn too_early(left: Duration) -> Response<Full<Bytes>> {
+    let body = json!({"fail": [{"code": "too_many_requests", "message": "slow down"}]});
+    let mut response = respond(StatusCode::TOO_MANY_REQUESTS, &body);
+    let left_ms = (left.as_millis() + 1).to_string();
+    let headers = response.headers_mut();
+    headers.insert("x-ratelimit-reset", left_ms.parse().unwrap());
+    response
+}
+
+fn refused() -> Response<Full<Bytes>> {
+    let body = json!({"fail": [{"code": "InvalidClientIdentifier", "message": "no"}]});
+    respond(StatusCode::UNAUTHORIZED, &body)
+}
+
+fn respond(status: StatusCode, body: &Value) -> Response<Full<Bytes>> {
+    Response::builder()
+        .status(status)
+        .header("content-type", "application/json")
+        .header("date", httpdate::fmt_http_date(SystemTime::now()))
+        .body(Full::new(Bytes::from(body.to_string())))
+        .unwrap()
+}
+
+fn record(id: &str, number: usize, time: &str) -> Value {
+    json!({
+        "id": id,
+        "auditType": "User Logged On",
+        "user": format!("user{number}@example.com"),
+        "eventTime": time,
+        "eventInfo": "Successful authentication for user, IP: 192.0.2.7, Application: Administration Console",
+        "category": "authentication_logs",
+    })
+}
+
+/// A whole hour that is past, as the audit log writes it; the same during the whole run.
+fn event_time() -> String {
+    use std::sync::LazyLock;
+
+    static TIME: LazyLock<String> = LazyLock::new(|| {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let time = UNIX_EPOCH + Duration::from_secs(since.as_secs() / 3600 * 3600 - 3600);
+        let text = humantime::format_rfc3339_seconds(time).to_string();
+        text.replace('Z', "+0000")
+    });
+    TIME.clone()
+}
