@@ -56,7 +56,7 @@ export class World {
     }
   }
 
-  report({ name, state, seed, body, paused_by: pausedBy }, hasStreams) {
+  report({ name, state, seed, body, waits = [], paused_by: pausedBy }, hasStreams) {
     const now = Date.now();
     const isLate = ["failing", "unauthorized", "blocked", "stopped"].includes(state);
     const lag = isLate ? 5_000 + (seed % 9_000) : 20 + (seed % 200);
@@ -79,7 +79,7 @@ export class World {
     }));
     const sum = (member) => Object.values(streams).reduce((total, stream) => total + stream[member], 0);
     return {
-      source: name, state, detail: state === "blocked" ? "the output splunk does not accept events: connection refused" : error?.detail ?? "", stale: false, paused_by: state === "paused" ? (pausedBy ?? "api") : null,
+      source: name, state, detail: state === "blocked" ? "the output splunk does not accept events: connection refused" : error?.detail ?? "", waits, stale: false, paused_by: state === "paused" ? (pausedBy ?? "api") : null,
       component: "mimecast 0.2.0", outputs: body.outputs ?? ["siem", "splunk"], has_checkpoint: state !== "starting", checkpoint_bytes: 4_211, stored_at: time(now - 9_000),
       last_poll_at: time(now - 9_000), last_success_at: state === "starting" ? null : time(now - (isLate ? lag * 1000 : 9_000)), next_poll_at: state === "paused" ? null : time(now + 51_000),
       lag_seconds: lag, memory_bytes_peak: 21_000_000, undeliverable: 0, settings_error: null, last_error: lastError,

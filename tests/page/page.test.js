@@ -228,6 +228,17 @@ test("a wrong secret and a missing permission are named", async () => {
   });
 });
 
+test("what streams wait for is shown while the others are collected", async () => {
+  const wait = "waiting until 2026-11-28T21:14:03Z, streams siem.av, siem.spam: the rate limit of 50 requests in 15 minutes for SIEM batch files is used up";
+  await withHost((world) => world.add("acme", { waits: [wait] }), async (page, world, origin) => {
+    await page.goto(`${origin}/#/source/acme`);
+    const waits = page.getByRole("region", { name: "Waits" });
+    await waits.waitFor();
+    assert.equal(await waits.innerText(), wait.replace("waiting", "Waiting"));
+    await assertAccessible(page);
+  });
+});
+
 test("an edit keeps secrets and the settings that the form does not show", async () => {
   await withHost((world) => world.add("acme", {
     body: { enabled: true, outputs: ["siem"], settings: { client_id: "old-id", overlap: "30m", streams: ["siem", "dlp"], format: "raw" } },

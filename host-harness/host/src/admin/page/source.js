@@ -132,6 +132,7 @@ export function source(app, name, query) {
       el("div", { id: "check", role: "status", "aria-busy": busy === "check" ? "true" : "false" },
         busy === "check" ? el("p", { class: "notice calm" }, "Testing the connection: one request for each kind of stream…") : check && checkPanel(check)),
       data && problem(data),
+      data && waits(data),
       data && facts(data),
       data && el("section", { "aria-labelledby": "plot-heading" }, el("h2", { id: "plot-heading" }, "Events and lag"), el("div", { id: "plot", "data-own": true })),
       data && el("section", { "aria-labelledby": "streams-heading" }, el("h2", { id: "streams-heading" }, "Streams"), streamTable(data)),
@@ -241,6 +242,13 @@ function streamProblems(data) {
   return [...byState].map(([state, names]) =>
     el("p", {}, el("b", {}, `${word(state)}: `), names.join(", "), ". ", advice(state, null)),
   );
+}
+
+/** What streams wait for while the others are collected; the state of the source says the rest. */
+function waits(data) {
+  const others = (data.waits ?? []).filter((wait) => wait !== data.detail);
+  if (others.length === 0) return null;
+  return el("section", { class: "notice calm", "aria-label": "Waits" }, el("div", {}, others.map((wait) => el("p", {}, wait[0].toUpperCase() + wait.slice(1)))));
 }
 
 function facts(data) {
