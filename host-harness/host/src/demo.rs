@@ -25,7 +25,7 @@ use crate::settings::{OutputSettings, Settings};
 /// The size of the simulated tenant, and the destination of its events.
 #[derive(Args, Clone, Debug)]
 pub struct DemoOptions {
-    /// From what number everything in the tenant is derived
+    /// Random seed of the simulated data
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// Pages of batch files for each event type
@@ -209,7 +209,7 @@ fn report(summary: &Summary, simulator: &Simulator, elapsed: Duration) -> String
     let _ = if served == total.events {
         writeln!(
             text,
-            "the tenant served {served} different records: each was delivered, once"
+            "all {served} records of the tenant were delivered exactly once"
         )
     } else {
         writeln!(
