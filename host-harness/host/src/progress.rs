@@ -2,11 +2,12 @@
 //! error, or one for all where there are many, and nothing where that is a pipe.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use source_runtime::store::{SourceState, State};
 use source_runtime::waits::waits;
 
@@ -42,12 +43,35 @@ struct Sums {
 /// The line of one source, or its part in the line of all.
 #[derive(Debug)]
 pub struct SourceProgressBar {
+    name: String,
     bar: Option<ProgressBar>,
+    countdown: Arc<Mutex<Option<Countdown>>>,
     total: Option<Arc<Total>>,
     begun: Instant,
     events_before: u64,
     /// What has been added to the line of all.
     counted: Mutex<(u64, &'static str)>,
+}
+
+/// How long it is until something, drawn anew while nothing else changes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Countdown {
+    /// What stands before the time that is left.
+    what: &'static str,
+    until_ms: u64,
+}
+
+impl Countdown {
+    fn new(what: &'static str, until_ms: Option<u64>) -> Option<Self> {
+        until_ms.map(|until_ms| Self { what, until_ms })
+    }
+
+    fn write(&self, now: SystemTime, out: &mut dyn fmt::Write) -> fmt::Result {
+        let until = UNIX_EPOCH.checked_add(Duration::from_millis(self.until_ms));
+        let left = until.and_then(|until| until.duration_since(now).ok());
+        let left = Duration::from_secs(left.unwrap_or_default().as_secs());
+        write!(out, "{} {}", self.what, humantime::format_duration(left))
+    }
 }
 
 impl ProgressBars {
@@ -67,7 +91,7 @@ impl ProgressBars {
         let with_total = bars.as_ref().filter(|_| sources > LINES_MAX);
         let total = with_total.map(|bars| {
             Arc::new(Total {
-                bar: line(bars, "all sources"),
+                bar: line(bars, "all sources", &Arc::default()),
                 begun: Instant::now(),
                 sums: Mutex::default(),
             })
@@ -75,12 +99,15 @@ impl ProgressBars {
         Self { bars, total }
     }
 
-    /// Adds the progress bar of a source.
+    /// Adds the progress bar of a source that is to be started.
     #[must_use]
     pub fn source(&self, name: &str, source_state: &SourceState) -> SourceProgressBar {
         let bars = self.bars.as_ref().filter(|_| self.total.is_none());
+        let countdown = Arc::default();
         let progress = SourceProgressBar {
-            bar: bars.map(|bars| line(bars, name)),
+            name: name.to_owned(),
+            bar: bars.map(|bars| line(bars, name, &countdown)),
+            countdown,
             total: self.total.clone(),
             begun: Instant::now(),
             events_before: events(source_state),
@@ -102,34 +129,78 @@ impl ProgressBars {
     }
 }
 
-fn line(bars: &MultiProgress, prefix: &str) -> ProgressBar {
+fn line(
+    bars: &MultiProgress,
+    prefix: &str,
+    countdown: &Arc<Mutex<Option<Countdown>>>,
+) -> ProgressBar {
     let bar = bars.add(ProgressBar::new_spinner());
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix}  {wide_msg}") {
-        bar.set_style(style);
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix}  {countdown}{wide_msg}") {
+        let countdown = Arc::clone(countdown);
+        let write = move |_: &ProgressState, out: &mut dyn fmt::Write| {
+            let countdown = *countdown.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(countdown) = countdown {
+                // A line that cannot be drawn is left out.
+                let _ = countdown.write(SystemTime::now(), out);
+            }
+        };
+        bar.set_style(style.with_key("countdown", write));
     }
     bar.set_prefix(prefix.to_owned());
-    bar.set_message(STARTING);
+    bar.set_message(COMPILING);
     bar.enable_steady_tick(Duration::from_millis(125));
     bar
 }
 
 const STARTING: &str = "starting";
+const COMPILING: &str =
+    "starting: the component is compiled, which takes some seconds the first time";
+const FIRST_POLL: &str = "starting: the first poll has no answer yet";
 
 impl SourceProgressBar {
-    /// Show what has been reached.
+    /// Begins to count: the source has started.
+    pub(crate) fn begin(&mut self, source_state: &SourceState) {
+        self.begun = Instant::now();
+        self.events_before = events(source_state);
+        self.show(None, FIRST_POLL.to_owned());
+    }
+
+    /// Shows why the source could not be started, and when that is tried again.
+    pub(crate) fn start_failed(&self, reason: &str, wait: Duration) {
+        let until = SystemTime::now().checked_add(wait);
+        let until = until.and_then(|until| until.duration_since(UNIX_EPOCH).ok());
+        let until_ms = until.and_then(|until| u64::try_from(until.as_millis()).ok());
+        self.show(Countdown::new(NEXT_TRY, until_ms), format!(", {reason}"));
+    }
+
+    /// Shows what has been reached.
     pub fn update(&self, source_state: &SourceState) {
         let count = events(source_state).saturating_sub(self.events_before);
-        if let Some(bar) = &self.bar {
-            let pace = pace(count, self.begun);
-            let (_, what) = doing(source_state, SystemTime::now());
-            bar.set_message(format!("{pace}  {what}"));
-        }
+        let doing = doing(source_state, SystemTime::now());
         if let Some(total) = &self.total {
-            let (word, _) = doing(source_state, SystemTime::now());
             let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
-            let (count_before, word_before) = std::mem::replace(&mut *counted, (count, word));
+            let (count_before, word_before) = std::mem::replace(&mut *counted, (count, doing.word));
             let more = count.saturating_sub(count_before);
-            total.change(more, Some(word_before), Some(word));
+            total.change(more, Some(word_before), Some(doing.word));
+        }
+        if let Some(bar) = &self.bar {
+            // While nothing is collected, the rate of the time before would be no rate.
+            let pace = match doing.word {
+                COLLECTING => pace(count, self.begun),
+                _ => format!("{count} events"),
+            };
+            bar.set_prefix(format!("{}  {pace}", self.name));
+        }
+        self.show(doing.countdown, doing.text);
+    }
+
+    fn show(&self, countdown: Option<Countdown>, text: String) {
+        if let Some(bar) = &self.bar {
+            *self
+                .countdown
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = countdown;
+            bar.set_message(text);
         }
     }
 }
@@ -175,38 +246,78 @@ fn pace(events: u64, begun: Instant) -> String {
     format!("{events} events  {rate:.0}/s")
 }
 
-/// What a source is doing: a word for it, and a text that has more.
-fn doing(source_state: &SourceState, now: SystemTime) -> (&'static str, String) {
+const COLLECTING: &str = "collecting";
+const NEXT_TRY: &str = "next try in";
+
+/// What a source is doing.
+#[derive(Debug)]
+struct Doing {
+    /// A word for it.
+    word: &'static str,
+    /// How long it does nothing.
+    countdown: Option<Countdown>,
+    /// A text that has more, after the countdown.
+    text: String,
+}
+
+fn doing(source_state: &SourceState, now: SystemTime) -> Doing {
+    let next_poll_ms = source_state.next_poll_ms;
     if let Some(wait) = waits(source_state).first() {
-        return ("waiting", wait.to_string());
+        let countdown = Countdown::new("waiting", wait.until_ms);
+        let text = wait.to_string();
+        // The first word is that of the countdown.
+        let rest = text.strip_prefix("waiting").filter(|_| countdown.is_some());
+        return Doing {
+            word: "waiting",
+            countdown,
+            text: rest.unwrap_or(&text).to_owned(),
+        };
     }
     if let Some(error) = &source_state.last_error {
         let word = match error.kind.as_str() {
             "unauthorized" => "unauthorized",
             _ => "failing",
         };
-        return (word, format!("{}: {}", error.kind, error.detail));
+        return Doing {
+            word,
+            countdown: Countdown::new(NEXT_TRY, next_poll_ms),
+            text: match next_poll_ms {
+                Some(_) => format!(", {}: {}", error.kind, error.detail),
+                None => format!("{}: {}", error.kind, error.detail),
+            },
+        };
     }
     if source_state.polled_ms.is_none() {
-        return (STARTING, STARTING.to_owned());
+        return Doing {
+            word: STARTING,
+            countdown: None,
+            text: FIRST_POLL.to_owned(),
+        };
     }
     let streams = source_state.streams.values();
     let mut behind = streams
         .filter(|stream| !stream.caught_up && stream.state != State::NotPermitted)
         .peekable();
     if behind.peek().is_none() {
-        return ("caught up", "caught up".to_owned());
+        return Doing {
+            word: "caught up",
+            countdown: Countdown::new("caught up, next poll in", next_poll_ms),
+            text: next_poll_ms.map_or("caught up", |_| "").to_owned(),
+        };
     }
     // Of a stream without an event nothing but its start is known.
     let newest = behind.filter_map(|stream| stream.newest_ms).min();
     let newest = newest.and_then(|ms| u64::try_from(ms).ok());
     let newest = newest.map(|ms| SystemTime::UNIX_EPOCH + Duration::from_millis(ms));
-    match newest.and_then(|newest| now.duration_since(newest).ok()) {
-        Some(lag) => {
-            let lag = humantime::format_duration(Duration::from_secs(lag.as_secs()));
-            ("collecting", format!("collecting, {lag} behind"))
-        }
-        None => ("collecting", "collecting".to_owned()),
+    let lag = newest.and_then(|newest| now.duration_since(newest).ok());
+    let lag = lag.map(|lag| humantime::format_duration(Duration::from_secs(lag.as_secs())));
+    Doing {
+        word: COLLECTING,
+        countdown: None,
+        text: lag.map_or_else(
+            || COLLECTING.to_owned(),
+            |lag| format!("{COLLECTING}, {lag} behind"),
+        ),
     }
 }
 
@@ -244,33 +355,63 @@ mod tests {
         source_state
     }
 
+    /// The line without its spinner, at a time.
+    fn drawn_line(progress: &SourceProgressBar, now_ms: u64) -> String {
+        let bar = progress.bar.as_ref().unwrap();
+        let mut line = format!("{}  ", bar.prefix());
+        if let Some(countdown) = *progress.countdown.lock().unwrap() {
+            let now = UNIX_EPOCH + Duration::from_millis(now_ms);
+            countdown.write(now, &mut line).unwrap();
+        }
+        line + &bar.message()
+    }
+
     #[test]
     fn the_line_of_a_source_says_what_it_waits_for_and_until_when() {
         let bars = hidden(1);
-        let progress = bars.source("acme", &record(State::Starting, 100));
-        let message = || progress.bar.as_ref().unwrap().message();
-        assert_eq!(message(), "starting");
+        let mut progress = bars.source("acme", &SourceState::new("acme"));
+        let line = |progress: &SourceProgressBar| drawn_line(progress, 1_769_999_157_500);
+        assert_eq!(line(&progress), format!("acme  {COMPILING}"));
+        progress.begin(&record(State::Starting, 100));
+        assert_eq!(line(&progress), format!("acme  {FIRST_POLL}"));
         progress.update(&record(State::Waiting, 130));
-        assert!(message().starts_with("30 events  "), "{}", message());
-        let wait = "waiting until 2026-02-02T02:40:00Z, stream audit: the rate limit is used up";
-        assert!(message().ends_with(wait), "{}", message());
+        let wait = "acme  30 events  waiting 14m 2s until 2026-02-02T02:40:00Z, stream audit: the \
+                    rate limit is used up";
+        assert_eq!(line(&progress), wait);
+        let over = drawn_line(&progress, 1_770_000_000_001);
+        assert!(over.contains("waiting 0s until"), "{over}");
         let mut behind = record(State::Active, 140);
         if let Some(stream) = behind.streams.get_mut("audit") {
             stream.caught_up = false;
         }
         progress.update(&behind);
-        assert!(message().ends_with("  collecting"), "{}", message());
-        progress.update(&record(State::Active, 140));
-        assert!(message().ends_with("  caught up"), "{}", message());
-        let mut refused = record(State::Active, 140);
+        assert!(line(&progress).ends_with("/s  collecting"));
+        let mut caught_up = record(State::Active, 140);
+        progress.update(&caught_up);
+        assert_eq!(line(&progress), "acme  40 events  caught up");
+        caught_up.next_poll_ms = Some(1_769_999_200_000);
+        progress.update(&caught_up);
+        let next = "acme  40 events  caught up, next poll in 42s";
+        assert_eq!(line(&progress), next);
+        let mut refused = caught_up;
         refused.last_error = Some(StatusMessage {
             at: String::new(),
             kind: "unauthorized".to_owned(),
             detail: "the credentials are refused".to_owned(),
         });
         progress.update(&refused);
-        let error = "unauthorized: the credentials are refused";
-        assert!(message().ends_with(error), "{}", message());
+        let error = "acme  40 events  next try in 42s, unauthorized: the credentials are refused";
+        assert_eq!(line(&progress), error);
+    }
+
+    #[test]
+    fn the_line_of_a_source_that_cannot_start_says_why() {
+        let bars = hidden(1);
+        let progress = bars.source("acme", &SourceState::new("acme"));
+        progress.start_failed("no such file", Duration::from_secs(60));
+        let line = drawn_line(&progress, 0);
+        assert!(line.starts_with("acme  next try in "), "{line}");
+        assert!(line.ends_with(", no such file"), "{line}");
     }
 
     #[test]

@@ -19,6 +19,7 @@ use tracing::{debug, error, info, warn};
 
 use super::{HostContext, RunSettings, Shared};
 use crate::destination::{Destination, RequestReporter};
+use crate::progress::SourceProgressBar;
 use crate::registry::SourceEntry;
 use crate::report::RunState;
 use crate::source;
@@ -53,6 +54,8 @@ impl SourceStarter {
 
     async fn run_until_end(mut self) -> (SourceExit, SourceState) {
         let mut backoff = Backoff::default();
+        let bars = &self.context().bars;
+        let progress = bars.source(self.name(), &self.empty_state());
         loop {
             let mut shutdown = self.shutdown.clone();
             let readied = tokio::select! {
@@ -60,7 +63,7 @@ impl SourceStarter {
                 _ = shutdown.requested() => return (SourceExit::Stopped, self.empty_state()),
             };
             let failure = match readied {
-                Ok((source, record)) => return self.start(source, record).await,
+                Ok((source, record)) => return self.start(source, record, progress).await,
                 Err(failure) => failure,
             };
             self.entry.note_start_error(&failure.message);
@@ -73,6 +76,7 @@ impl SourceStarter {
             let wait = backoff.wait();
             let seconds = wait.as_secs_f64();
             error!(source = %self.name(), failures, "{failure}; next try in {seconds:.1} s");
+            progress.start_failed(&failure.message, wait);
             tokio::select! {
                 () = sleep(wait) => {}
                 () = self.retry.notified() => {}
@@ -164,7 +168,9 @@ impl SourceStarter {
         mut self,
         source: Source,
         source_state: SourceState,
+        mut progress: SourceProgressBar,
     ) -> (SourceExit, SourceState) {
+        progress.begin(&source_state);
         if let Some(startup) = self.startup.take() {
             startup.started();
         }
@@ -189,7 +195,7 @@ impl SourceStarter {
         source.observe_requests(Arc::clone(&reader.requests));
         let wake = self.entry.wake_signal();
         let destination = Destination {
-            progress: context.bars.source(&source.name, &source_state),
+            progress,
             outputs: Arc::clone(&context.outputs),
             chosen: self.run.settings.outputs.clone(),
             namespace: description.namespace.clone(),
