@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io::Read as _;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -42,6 +42,8 @@ pub(crate) fn serve() {
         .build()
         .unwrap();
     let polls = Arc::new(Mutex::new(Polls::default()));
+    // Fixed once: an event whose time changes between two polls would be another event.
+    let event_time: Arc<str> = Arc::from(an_hour_ago());
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
     println!("{}", listener.local_addr().unwrap());
     let shared = Arc::clone(&polls);
@@ -51,8 +53,11 @@ pub(crate) fn serve() {
                 continue;
             };
             let polls = Arc::clone(&shared);
+            let event_time = Arc::clone(&event_time);
             tokio::spawn(async move {
-                let service = service_fn(|request| answer(request, Arc::clone(&polls)));
+                let service = service_fn(|request| {
+                    answer(request, Arc::clone(&polls), Arc::clone(&event_time))
+                });
                 drop(
                     http1::Builder::new()
                         .serve_connection(TokioIo::new(stream), service)
@@ -68,6 +73,7 @@ pub(crate) fn serve() {
 async fn answer(
     request: Request<Incoming>,
     polls: Arc<Mutex<Polls>>,
+    event_time: Arc<str>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let bearer = request
         .headers()
@@ -91,7 +97,7 @@ async fn answer(
         "idle" => note_poll(&polls, &tenant),
         _ => {}
     }
-    Ok(respond(200, &page(&tenant, kind, &asked)))
+    Ok(respond(200, &page(&tenant, kind, &event_time, &asked)))
 }
 
 /// The token of a tenant is its client id.
@@ -122,18 +128,17 @@ fn note_poll(polls: &Mutex<Polls>, tenant: &str) {
     }
 }
 
-/// A page of the audit log: `busy-1000-7` has 1,000 events that happened an hour before now.
-fn page(tenant: &str, kind: &str, asked: &Value) -> Value {
+/// A page of the audit log: `busy-1000-7` has 1,000 events that all happened at one time.
+fn page(tenant: &str, kind: &str, event_time: &str, asked: &Value) -> Value {
     let total: usize = match kind {
         "busy" | "huge" => tenant.split('-').nth(1).unwrap().parse().unwrap(),
         _ => 0,
     };
-    let from = asked["data"][0]["startDateTime"].as_str().unwrap_or("");
-    let event_time = an_hour_ago();
+    let bound = |name: &str| asked["data"][0][name].as_str().unwrap();
     let token = asked["meta"]["pagination"]["pageToken"].as_str();
     let first: usize = token.map_or(0, |token| token.parse().unwrap());
-    // Windows after the first begin later than that.
-    let is_in_window = from < event_time.as_str();
+    // One of the windows has the events, as in the real log.
+    let is_in_window = (bound("startDateTime")..bound("endDateTime")).contains(&event_time);
     let count = if is_in_window {
         PAGE.min(total.saturating_sub(first))
     } else {
@@ -158,13 +163,9 @@ fn page(tenant: &str, kind: &str, asked: &Value) -> Value {
     json!({ "meta": { "status": 200, "pagination": pagination }, "data": records })
 }
 
-/// The whole minute an hour before now, as the audit log writes it.
+/// The whole second an hour before now, as the audit log writes it.
 fn an_hour_ago() -> String {
-    let seconds = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap()
-        .as_secs();
-    let time = UNIX_EPOCH + Duration::from_secs(seconds / 3600 * 3600 - 3600);
+    let time = SystemTime::now() - Duration::from_secs(3600);
     humantime::format_rfc3339_seconds(time)
         .to_string()
         .replace('Z', "+0000")
