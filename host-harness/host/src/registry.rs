@@ -339,8 +339,8 @@ impl SourceEntry {
     pub fn note_start_error(&self, reason: &str) {
         let mut entry = self.lock();
         let blank = || SourceState::new(&self.name);
-        let record = entry.record.get_or_insert_with(blank);
-        record.note_start_error(reason);
+        let state = entry.source_state.get_or_insert_with(blank);
+        state.note_start_error(reason);
     }
 
     /// What it had counted when it was added; `None` where that is not known yet.
