@@ -1,5 +1,9 @@
 //! Normalizes lines that were not polled.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
 use super::{Builder, Entry, Limits, RecordLine, RecordProcessor, Rejected};
 use crate::decode::json::{self, Kind, Member};
 use crate::decode::key_value;
@@ -136,7 +140,9 @@ fn offer_line(
 /// stands beside it; nothing where the line is no such push.
 fn unwrapped(line: &[u8]) -> Option<Vec<u8>> {
     const BODY: &str = "mimecast_body";
-    memchr::memmem::find(line, BODY.as_bytes())?;
+    // A finder is made from its text at a cost that is that of many records' searches.
+    static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(BODY.as_bytes()));
+    FINDER.find(line)?;
     let line = std::str::from_utf8(line).ok()?;
     let mut members = Vec::new();
     json::scan_object(line, &mut members).ok()?;

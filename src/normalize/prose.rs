@@ -303,16 +303,17 @@ impl<'a> Facts<'a> {
     /// Returns the value of the last label that has one.
     fn value<T>(&self, labels: &[&str], value: fn(&'a str) -> Option<T>) -> Option<T> {
         self.labelled.iter().find_map(|part| {
+            // Found once for all labels.
+            let marks: Vec<_> = marks(part).collect();
             let found = labels.iter().filter_map(|label| {
-                let mut last = [None; TRIES];
-                for place in places(part, label) {
-                    last.rotate_left(1);
-                    if let Some(slot) = last.last_mut() {
-                        *slot = Some(place);
-                    }
+                let try_place = |(at, behind)| Some((at, value(behind)?));
+                if is_verb(label) {
+                    let places: Vec<_> = verb_places(part, label).collect();
+                    return places.into_iter().rev().take(TRIES).find_map(try_place);
                 }
-                let mut tried = last.into_iter().rev().flatten();
-                tried.find_map(|(at, behind)| Some((at, value(behind)?)))
+                let marks = marks.iter().rev();
+                let places = marks.filter_map(|mark| place_at(part, *mark, label));
+                places.take(TRIES).find_map(try_place)
             });
             found.max_by_key(|(at, _)| *at).map(|(_, value)| value)
         })
@@ -448,32 +449,52 @@ impl Facts<'_> {
 /// Returns where a label stands that has a value mark, and what comes behind the mark: a colon, or
 /// a label that ends in a verb.
 fn places<'a>(text: &'a str, label: &str) -> impl Iterator<Item = (usize, &'a str)> {
-    let marked = (!is_verb(label)).then(|| {
-        marks(text).filter_map(|(end, behind)| Some((label_before(text, end, label)?, behind)))
-    });
-    let verbs = is_verb(label).then(|| {
-        places_ignore_case(text, label).filter_map(|at| {
-            let end = at + label.len();
-            label_before(text, end, label)?;
-            let behind = text.get(end..)?;
-            let is_word_end = !behind.starts_with(|c: char| c.is_ascii_alphanumeric());
-            let marked = behind.trim_start_matches([':', ' ']);
-            (is_word_end && !marked.starts_with(',')).then_some((at, marked))
-        })
-    });
+    let marked =
+        (!is_verb(label)).then(|| marks(text).filter_map(|mark| place_at(text, mark, label)));
+    let verbs = is_verb(label).then(|| verb_places(text, label));
     let marked = marked.into_iter().flatten();
     marked.chain(verbs.into_iter().flatten())
 }
 
+/// Returns where the label of a value mark stands, and what comes behind the mark.
+fn place_at<'a>(text: &str, (end, behind): Mark<'a>, label: &str) -> Option<(usize, &'a str)> {
+    Some((label_before(text, end, label)?, behind))
+}
+
+/// Returns where a label stands that ends in a verb, and what comes behind it.
+fn verb_places<'a>(text: &'a str, label: &str) -> impl Iterator<Item = (usize, &'a str)> {
+    places_ignore_case(text, label).filter_map(|at| {
+        let end = at + label.len();
+        label_before(text, end, label)?;
+        let behind = text.get(end..)?;
+        let is_word_end = !behind.starts_with(|c: char| c.is_ascii_alphanumeric());
+        let marked = behind.trim_start_matches([':', ' ']);
+        (is_word_end && !marked.starts_with(',')).then_some((at, marked))
+    })
+}
+
+/// Returns the value of the first of these labels that has one. None of them ends in a verb.
+fn first_value<'a>(text: &'a str, labels: &[&str]) -> Option<&'a str> {
+    let marks: Vec<_> = marks(text).collect();
+    labels.iter().find_map(|label| {
+        let mut places = marks.iter().filter_map(|mark| place_at(text, *mark, label));
+        text_value(places.next()?.1)
+    })
+}
+
 /// Returns where the first of these labels stands that has a value mark.
 fn first(text: &str, labels: &[&str]) -> Option<usize> {
-    let plain = || labels.iter().filter(|label| !is_verb(label));
-    let at_mark = |(end, _)| {
-        let places = plain().filter_map(|label| label_before(text, end, label));
+    let at_mark = |(end, _): Mark<'_>| {
+        // Most labels end in another letter.
+        let last = last_letter(text.as_bytes().get(..end)?);
+        let possible = labels
+            .iter()
+            .filter(|label| last_letter(label.as_bytes()) == last && !is_verb(label));
+        let places = possible.filter_map(|label| label_before(text, end, label));
         places.min()
     };
     let verbs = labels.iter().filter(|label| is_verb(label));
-    let verbs = verbs.filter_map(|label| places(text, label).next());
+    let verbs = verbs.filter_map(|label| verb_places(text, label).next());
     let marked = marks(text).find_map(at_mark);
     marked.into_iter().chain(verbs.map(|(at, _)| at)).min()
 }
@@ -483,10 +504,12 @@ fn is_verb(label: &str) -> bool {
     label.ends_with(" is")
 }
 
-/// Returns the value marks of a text: runs of colons and blanks with a colon in them. For each,
-/// where it begins and what comes behind it. Labels are looked for in front of their marks, since
-/// texts have few marks and many letters.
-fn marks(text: &str) -> impl Iterator<Item = (usize, &str)> {
+/// A value mark: where it begins and what comes behind it.
+type Mark<'a> = (usize, &'a str);
+
+/// Returns the value marks of a text: runs of colons and blanks with a colon in them. Labels are
+/// looked for in front of their marks, since texts have few marks and many letters.
+fn marks(text: &str) -> impl Iterator<Item = Mark<'_>> {
     let bytes = text.as_bytes();
     let mut done = 0;
     memchr::memchr_iter(b':', bytes).filter_map(move |colon| {
@@ -502,11 +525,15 @@ fn marks(text: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
+/// Returns the last byte in lower case.
+fn last_letter(text: &[u8]) -> Option<u8> {
+    text.last().map(u8::to_ascii_lowercase)
+}
+
 /// Returns where a label begins that ends there and is a word of its own.
 fn label_before(text: &str, end: usize, label: &str) -> Option<usize> {
     let before = text.as_bytes().get(..end)?;
-    let last = |text: &[u8]| text.last().map(u8::to_ascii_lowercase);
-    if last(before) != last(label.as_bytes()) {
+    if last_letter(before) != last_letter(label.as_bytes()) {
         return None;
     }
     let (before, found) = before.split_at_checked(end.checked_sub(label.len())?)?;
@@ -610,7 +637,7 @@ fn role(sentence: &str) -> Option<&str> {
     None
 }
 
-/// What was acted on: the number of an incident, a name in quotes or behind a label, or what a
+/// Returns what was acted on: the number of an incident, a name in quotes or behind a label, or what a
 /// connector is for.
 fn object<'a>(facts: &Facts<'a>) -> Option<&'a str> {
     let sentence = facts.sentence;
@@ -628,10 +655,7 @@ fn object<'a>(facts: &Facts<'a>) -> Option<&'a str> {
             return Some(name.trim());
         }
     }
-    let labelled = OBJECT_LABELS.iter().find_map(|label| {
-        let (_, behind) = places(sentence, label).next()?;
-        text_value(behind)
-    });
+    let labelled = first_value(sentence, OBJECT_LABELS);
     if labelled.is_some() {
         return labelled;
     }
@@ -641,13 +665,10 @@ fn object<'a>(facts: &Facts<'a>) -> Option<&'a str> {
     (!is_placeholder(name) && address::bare(name).is_none()).then_some(name)
 }
 
-/// The name of a file: behind its label, or a word with an extension.
+/// Returns the name of a file: behind its label, or a word with an extension.
 fn file<'a>(facts: &Facts<'a>) -> Option<&'a str> {
     let sentence = facts.sentence;
-    let labelled = ["file name", "filename", "file"].iter().find_map(|label| {
-        let (_, behind) = places(sentence, label).next()?;
-        text_value(behind)
-    });
+    let labelled = first_value(sentence, &["file name", "filename", "file"]);
     let known = |word: &&str| {
         let is_known = |extension: &str| {
             [
