@@ -1,5 +1,6 @@
 //! The documentation is complete and leads nowhere that is not there: every message has its entry
-//! in `docs/troubleshooting.md`, and every relative link and anchor of the pages exists.
+//! in `docs/troubleshooting.md`, every relative link and anchor of the pages exists, and every command
+//! is run by a test, here or where its mark says.
 
 #![expect(
     clippy::unwrap_used,
@@ -9,6 +10,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -453,66 +455,260 @@ fn the_readme_names_every_command() {
     }
 }
 
-/// The blocks of a page with a label after the language: its text and that label.
-fn blocks(text: &str, language: &str) -> Vec<(String, String)> {
+/// A block of a page between two fences.
+struct Block {
+    /// `README.md: 18`.
+    place: String,
+    /// What stands behind the first fence: the language, and a mark.
+    language: String,
+    mark: String,
+    text: String,
+}
+
+/// All blocks of a page.
+fn blocks(page: &Path) -> Vec<Block> {
+    let text = fs::read_to_string(page).unwrap();
+    let name = page.strip_prefix(root()).unwrap().display();
     let mut blocks = Vec::new();
-    let mut lines = text.lines();
-    while let Some(line) = lines.next() {
+    let mut lines = text.lines().zip(1..);
+    while let Some((line, number)) = lines.next() {
         let indent = line.len() - line.trim_start().len();
-        let Some(label) = line.trim_start().strip_prefix(&format!("```{language} ")) else {
+        let Some(info) = line.trim_start().strip_prefix("```") else {
             continue;
         };
         let body: Vec<&str> = lines
             .by_ref()
+            .map(|(line, _)| line)
             .take_while(|line| line.trim() != "```")
             .map(|line| line.get(indent..).unwrap_or_default())
             .collect();
-        blocks.push((label.trim().to_owned(), body.join("\n") + "\n"));
+        let (language, mark) = info.split_once(' ').unwrap_or((info, ""));
+        blocks.push(Block {
+            place: format!("{name}: {number}"),
+            language: language.to_owned(),
+            mark: mark.trim().to_owned(),
+            text: body.join("\n") + "\n",
+        });
     }
     blocks
+}
+
+/// All blocks of all pages in a language.
+fn blocks_in(language: &str) -> Vec<Block> {
+    let blocks = pages().into_iter().flat_map(|page| blocks(&page));
+    blocks.filter(|block| block.language == language).collect()
+}
+
+/// What the mark of a block of commands says about who runs them. All but the last are tested.
+const MARKS: [&str; 6] = ["run", "ci", "release", "embed", "wasmtime", "manual"];
+
+/// Blocks that need hours, a person or a service manager.
+const MANUAL_MAX: usize = 6;
+
+#[test]
+fn every_block_has_a_language_and_every_command_a_mark_that_says_who_runs_it() {
+    let all: Vec<Block> = pages().iter().flat_map(|page| blocks(page)).collect();
+    let nameless = all.iter().filter(|block| block.language.is_empty());
+    let nameless: Vec<&str> = nameless.map(|block| block.place.as_str()).collect();
+    assert!(nameless.is_empty(), "without a language: {nameless:?}");
+    let commands: Vec<&Block> = all.iter().filter(|block| block.language == "sh").collect();
+    assert!(commands.len() >= 15, "only {} blocks", commands.len());
+    for block in &commands {
+        let is_known = MARKS.contains(&block.mark.as_str());
+        assert!(is_known, "{}: `sh` needs a mark: {MARKS:?}", block.place);
+    }
+    let manual = commands.iter().filter(|block| block.mark == "manual");
+    assert!(manual.count() <= MANUAL_MAX, "more commands are untested");
+    for language in ["bash", "shell", "console"] {
+        assert!(all.iter().all(|block| block.language != language));
+    }
+}
+
+#[test]
+fn every_block_of_settings_is_toml_and_every_block_of_json_is_json() {
+    for block in blocks_in("toml") {
+        let parsed = block.text.parse::<toml::Table>();
+        assert!(parsed.is_ok(), "{}: {parsed:?}", block.place);
+    }
+    for block in blocks_in("json") {
+        let parsed = serde_json::from_str::<serde_json::Value>(&block.text);
+        assert!(parsed.is_ok(), "{}: {parsed:?}", block.place);
+    }
+}
+
+/// Runs a block in a folder that is thrown away, with `source-host` on the path.
+fn run_block(block: &Block, folder: &Path, more_on_the_path: &[PathBuf]) {
+    let program = Path::new(env!("CARGO_BIN_EXE_source-host"));
+    let before = std::env::var_os("PATH").unwrap();
+    let on_the_path = [program.parent().unwrap().to_owned()].into_iter();
+    let on_the_path = on_the_path
+        .chain(more_on_the_path.iter().cloned())
+        .chain(std::env::split_paths(&before));
+    let output = Command::new("sh")
+        .args(["-euc", &block.text])
+        .current_dir(folder)
+        .env("PATH", std::env::join_paths(on_the_path).unwrap())
+        .env("XDG_CACHE_HOME", folder)
+        .env("MIMECAST_CLIENT_SECRET", "example-value")
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let (place, text) = (&block.place, &block.text);
+    assert!(output.status.success(), "{place}: {text}{stderr}");
 }
 
 /// A block of `toml file=NAME` is written into a folder, and one of `sh run` is executed there.
 #[test]
 fn the_commands_that_are_marked_as_runnable_succeed() {
-    let program = Path::new(env!("CARGO_BIN_EXE_source-host"));
-    let path = std::env::var("PATH").unwrap();
-    let path = format!("{}:{path}", program.parent().unwrap().display());
     let mut ran = 0;
     for page in pages() {
-        let text = fs::read_to_string(&page).unwrap();
-        let commands = blocks(&text, "sh");
-        if !commands.iter().any(|(label, _)| label == "run") {
-            continue;
-        }
         let folder = tempfile::tempdir().unwrap();
-        for (label, content) in blocks(&text, "toml") {
-            if let Some(name) = label.strip_prefix("file=") {
-                fs::write(folder.path().join(name), content).unwrap();
+        for block in blocks(&page) {
+            match (block.language.as_str(), block.mark.as_str()) {
+                ("toml", mark) => {
+                    if let Some(name) = mark.strip_prefix("file=") {
+                        fs::write(folder.path().join(name), block.text).unwrap();
+                    }
+                }
+                ("sh", "run") => {
+                    run_block(&block, folder.path(), &[]);
+                    ran += 1;
+                }
+                _ => {}
             }
-        }
-        for (label, script) in commands {
-            if label != "run" {
-                continue;
-            }
-            let output = Command::new("sh")
-                .args(["-euc", &script])
-                .current_dir(folder.path())
-                .env("PATH", &path)
-                .env("XDG_CACHE_HOME", folder.path())
-                .env("MIMECAST_CLIENT_SECRET", "example-value")
-                .output()
-                .unwrap();
-            let stderr = String::from_utf8_lossy(&output.stderr);
-            assert!(
-                output.status.success(),
-                "{}: {script}{stderr}",
-                page.display()
-            );
-            ran += 1;
         }
     }
     assert!(ran > 0, "no command is marked");
+}
+
+/// Their lines as they are typed, without comments. `.ci/run` has them in single quotes where it
+/// can.
+#[test]
+fn the_commands_that_ci_runs_stand_in_its_script() {
+    let script = fs::read_to_string(root().join(".ci/run")).unwrap();
+    let script = script.replace('\'', "\"");
+    let mut found = 0;
+    for block in blocks_in("sh") {
+        if block.mark != "ci" {
+            continue;
+        }
+        for line in block.text.lines() {
+            let command = line.split("  #").next().unwrap_or(line).trim();
+            let is_run = script.lines().any(|line| {
+                let line = line.trim();
+                line == command || line.ends_with(&format!("=\"{command}\""))
+            });
+            assert!(is_run, "{}: .ci/run does not run: {command}", block.place);
+            found += 1;
+        }
+    }
+    assert!(found > 10, "only {found} commands");
+}
+
+#[test]
+fn the_commands_of_the_packages_and_of_the_examples_are_read_by_their_tests() {
+    for (mark, script) in [
+        ("release", "ci/release"),
+        ("embed", "examples/embed/compare"),
+    ] {
+        let marked = blocks_in("sh");
+        let pages: BTreeSet<String> = marked
+            .iter()
+            .filter(|block| block.mark == mark)
+            .map(|block| block.place.split(':').next().unwrap().to_owned())
+            .collect();
+        assert_eq!(pages.len(), 1, "{mark}: {pages:?}");
+        let script = fs::read_to_string(root().join(script)).unwrap();
+        for page in pages {
+            let name = Path::new(&page).file_name().unwrap().to_str().unwrap();
+            assert!(script.contains(name), "{page} is not read");
+        }
+    }
+}
+
+/// The wasmtime program on the path or below `target/tools`, where `.ci/run` installs it.
+fn wasmtime() -> Option<PathBuf> {
+    let tools = Path::new(env!("CARGO_BIN_EXE_source-host"))
+        .ancestors()
+        .nth(2)?
+        .join("tools/bin");
+    let path = std::env::var_os("PATH")?;
+    let folders = std::env::split_paths(&path).chain([tools]);
+    let mut found = folders.filter(|folder| folder.join("wasmtime").is_file());
+    found.next()
+}
+
+#[test]
+fn the_commands_for_wasmtime_succeed() {
+    let Some(folder_of_wasmtime) = wasmtime() else {
+        let mut stderr = std::io::stderr();
+        writeln!(stderr, "LEFT OUT: no wasmtime: its commands in the pages").unwrap();
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let component = Command::new(env!("CARGO_BIN_EXE_source-host"))
+        .args(["component", "--output", "mimecast_source.wasm"])
+        .current_dir(folder.path())
+        .status()
+        .unwrap();
+    assert!(component.success());
+    let marked = blocks_in("sh").into_iter();
+    let marked: Vec<Block> = marked.filter(|block| block.mark == "wasmtime").collect();
+    assert!(!marked.is_empty());
+    for block in marked {
+        let on_the_path = std::slice::from_ref(&folder_of_wasmtime);
+        run_block(&block, folder.path(), on_the_path);
+    }
+}
+
+/// What stands in the text as `source-host …`, without the brackets of optional parts.
+fn inline_commands(page: &Path) -> Vec<Vec<String>> {
+    let text = fs::read_to_string(page).unwrap();
+    let mut commands = Vec::new();
+    let mut is_code = false;
+    for line in text.lines() {
+        is_code ^= line.trim_start().starts_with("```");
+        if is_code {
+            continue;
+        }
+        for span in line.split('`').skip(1).step_by(2) {
+            let words = span.split_whitespace();
+            let mut words = words.map(|word| word.trim_matches(['[', ']']).to_owned());
+            let is_command = words.next().is_some_and(|word| word == "source-host");
+            // The one placeholder whose value the program knows.
+            let words = words.map(|word| match word.as_str() {
+                "SHELL" => "bash".to_owned(),
+                _ => word,
+            });
+            let words: Vec<String> = words.filter(|word| word != "…" && word != "|").collect();
+            if is_command && !words.is_empty() {
+                commands.push(words);
+            }
+        }
+    }
+    commands
+}
+
+/// The program reads the command and its options up to `--help`, and refuses what it does not know.
+#[test]
+fn every_command_in_the_text_is_one_of_the_program() {
+    let mut found = BTreeSet::new();
+    for page in pages() {
+        for words in inline_commands(&page) {
+            found.insert((words, page.clone()));
+        }
+    }
+    assert!(found.len() > 30, "only {} commands", found.len());
+    for (words, page) in found {
+        let output = Command::new(env!("CARGO_BIN_EXE_source-host"))
+            .args(&words)
+            .arg("--help")
+            .output()
+            .unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let page = page.display();
+        assert!(output.status.success(), "{page}: {words:?}: {stderr}");
+    }
 }
 
 /// The pages a reader may open.
