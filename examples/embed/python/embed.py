@@ -3,8 +3,9 @@
     python embed.py COMPONENT STATE_DIR < settings.json
 
 The settings are the JSON object that the component gets. docs/embedding.md has the rules that this
-program follows, and the one that it cannot: the package `wasmtime` has no hook for outgoing requests,
-so there is no allow-list. Restrict the process from outside (a firewall, a network namespace, a proxy).
+program follows, and the one that it cannot: the package `wasmtime` has no hook for outgoing requests and
+asks no proxy, so there is no allow-list. Run this only where the network lets the process reach no more
+than the origins of `describe` (a network policy, a firewall with a transparent proxy); the page says how.
 """
 
 import json
