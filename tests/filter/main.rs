@@ -330,7 +330,7 @@ fn the_example_configuration_fits_the_module() {
         "function_name: mimecast_ecs",
         "event_format: json",
         // The default of 8 KiB makes calls fail, and a call that fails drops its record.
-        "wasm_stack_size: 1M",
+        "wasm_stack_size: 128K",
         // The default drops a chunk after one retry.
         "retry_limit: no_limits",
     ] {
