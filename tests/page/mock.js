@@ -36,6 +36,8 @@ export class World {
   check = () => ({ successful: true, rows: [] });
   requests = [];
   sources = new Map();
+  /** What the API has as `fleet`, where the host is part of one. */
+  fleet = null;
   outputs = [
     { output: "siem", type: "file", state: "active", detail: "", last_success_at: null, retries: 0, blocked_seconds: 0, events: 812_334, batches: 20_412, backlog_sources: 0 },
     { output: "splunk", type: "splunk", state: "blocked", detail: "cannot deliver to https://splunk.example.com:8088: connection refused; retry in 32 s (attempt 14)", last_success_at: null, retries: 14, blocked_seconds: 734, events: 411_020, batches: 9_120, backlog_sources: 37 },
@@ -100,6 +102,7 @@ export class World {
     return {
       at: time(Date.now()), host: { running: true, pid: 4711, version: "0.2.0", started_at: time(Date.now() - 86_400_000), last_seen: time(Date.now()), ready: true },
       outputs, total: wanted.length, states, offset, limit, sources: wanted.slice(offset, offset + limit).map((source) => this.report(source, false)),
+      ...(this.fleet && { fleet: this.fleet }),
     };
   }
 

@@ -194,10 +194,17 @@ impl Registry {
         }
     }
 
-    /// Notes the part of this host in a fleet.
-    pub(crate) fn set_fleet(&self, part: FleetPart) {
+    /// Changes what is reported of this host's part in a fleet.
+    pub(crate) fn update_fleet(&self, change: impl FnOnce(&mut FleetPart)) {
         let fleet = self.shared.fleet.write();
-        *fleet.unwrap_or_else(PoisonError::into_inner) = Some(part);
+        let mut fleet = fleet.unwrap_or_else(PoisonError::into_inner);
+        change(fleet.get_or_insert_default());
+    }
+
+    /// Returns whether the sources are tenants of a fleet.
+    pub(crate) fn is_fleet(&self) -> bool {
+        let fleet = self.shared.fleet.read();
+        fleet.unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     fn fleet(&self) -> Option<FleetPart> {

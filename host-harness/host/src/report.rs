@@ -93,7 +93,7 @@ pub struct HostReport {
 }
 
 /// What a host of a fleet has done with its leases, and how large the fleet is.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct FleetPart {
     /// Its name among the hosts.
     pub host: String,
@@ -113,6 +113,63 @@ pub struct FleetPart {
     pub fenced: u64,
     /// How late a tenant was taken lately, at most.
     pub late_seconds: u64,
+    /// The whole fleet, once it has been read. A host without an admin server does not read it.
+    pub overview: Option<FleetOverview>,
+}
+
+/// All hosts and tenants of a fleet, as NATS has them.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FleetOverview {
+    /// When it was read.
+    pub at: Time,
+    /// What each host reports of itself.
+    pub hosts: Vec<FleetMember>,
+    /// Tenants of the fleet.
+    pub tenants: usize,
+    /// Tenants by state.
+    pub states: BTreeMap<&'static str, usize>,
+    /// Tenants that no host has had yet.
+    pub never_polled: usize,
+    /// Tenants that the hosts work on now.
+    pub leases: usize,
+    /// The tenant that is overdue for longest, where one is.
+    pub oldest_due: Option<OldestDue>,
+}
+
+/// What a host of a fleet reports of itself.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct FleetMember {
+    /// Its name among the hosts.
+    pub host: String,
+    /// The version of `source-host`.
+    pub version: String,
+    /// When the process started, in milliseconds since the epoch.
+    pub started_at_ms: u64,
+    /// When it reported this, in milliseconds since the epoch.
+    pub written_at_ms: u64,
+    /// Tenants that it works on.
+    pub leases: usize,
+    /// How many it works on at most.
+    pub leases_max: usize,
+    /// Leases that it has taken.
+    pub taken: u64,
+    /// Leases that ended before the work did.
+    pub expired: u64,
+    /// Leases that another host had by the time.
+    pub fenced: u64,
+    /// How late a tenant was taken lately, at most.
+    pub late_ms: u64,
+}
+
+/// A tenant that is overdue.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct OldestDue {
+    /// Its name.
+    pub tenant: String,
+    /// When it was due.
+    pub since: Time,
+    /// For how long it has been.
+    pub seconds: u64,
 }
 
 /// The state of the host process.

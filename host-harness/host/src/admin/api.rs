@@ -95,7 +95,12 @@ impl Shared {
 
     fn control(&self) -> Result<&dyn Control, ApiError> {
         self.control.as_deref().ok_or_else(|| {
-            let message = "this run takes no changes; change the settings file and start it again";
+            let message = if self.registry.is_fleet() {
+                "the tenants of a fleet are changed with `source-host fleet`: add, change, pause, \
+                 resume and remove"
+            } else {
+                "this run takes no changes; change the settings file and start it again"
+            };
             ApiError::new(StatusCode::CONFLICT, message)
         })
     }
@@ -312,7 +317,7 @@ fn select(report: HostReport, selection: &SourceQuery, now: SystemTime) -> Value
             rows.push(row(source));
         }
     }
-    json!({
+    let mut page = json!({
         "at": Time::of(now),
         "host": report.host,
         "outputs": report.outputs,
@@ -321,7 +326,11 @@ fn select(report: HostReport, selection: &SourceQuery, now: SystemTime) -> Value
         "offset": selection.offset,
         "limit": limit,
         "sources": rows,
-    })
+    });
+    if let (Some(page), Some(fleet)) = (page.as_object_mut(), &report.fleet) {
+        page.insert("fleet".to_owned(), json!(fleet));
+    }
+    page
 }
 
 /// Returns a source with the totals of its streams instead of the streams.

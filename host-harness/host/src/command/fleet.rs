@@ -1,11 +1,10 @@
 //! `fleet`: the tenants of a fleet are added, changed, paused, removed and shown.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process;
 use std::time::SystemTime;
 
 use serde::Serialize;
@@ -13,14 +12,13 @@ use source_common::exit::{Exit, Failure};
 use source_common::indirect::resolve_reference;
 use source_common::names::nearest;
 use source_runtime::source::{Components, NetworkAccess};
-use source_runtime::store::{self, Heartbeat, StateDir, epoch_ms};
+use source_runtime::store::{self, StateDir};
 
 use super::status::lag_text;
 use super::{Table, cache_dir, print, terminal_width};
 use crate::fleet::engine::Engine;
-use crate::fleet::run::HostStatus;
 use crate::fleet::tenant::Tenant;
-use crate::report::{HostFacts, PausedBy, SourceFacts, SourceReport, Time};
+use crate::report::{FleetOverview, SourceReport};
 use crate::settings::{FleetSettings, Settings};
 use crate::source;
 
@@ -241,28 +239,22 @@ async fn import(
 /// What is reported of a fleet.
 #[derive(Serialize)]
 struct FleetReport {
-    hosts: Vec<HostStatus>,
-    tenants: usize,
-    /// Tenants by state.
-    states: BTreeMap<&'static str, usize>,
-    /// Tenants that no host has had yet.
-    never_polled: usize,
-    leases: usize,
-    /// The tenant that is overdue for longest, of those that no host works on.
-    oldest_due: Option<OldestDue>,
+    #[serde(flatten)]
+    fleet: FleetOverview,
+    /// Every tenant, by name.
     sources: Vec<SourceReport>,
-}
-
-#[derive(Serialize)]
-struct OldestDue {
-    tenant: String,
-    since: Time,
-    seconds: u64,
 }
 
 async fn status(fleet: &FleetSettings, as_json: bool) -> Result<Exit, Failure> {
     let engine = Engine::open(fleet).await?;
-    let report = report(&engine, SystemTime::now()).await?;
+    let mut sources = BTreeMap::new();
+    let overview = engine.overview(SystemTime::now(), |source| {
+        sources.insert(source.source.clone(), source);
+    });
+    let report = FleetReport {
+        fleet: overview.await?,
+        sources: sources.into_values().collect(),
+    };
     let text = if as_json {
         let json = serde_json::to_string_pretty(&report);
         json.map_err(|error| Failure::failed(format!("the status as JSON: {error}")))? + "\n"
@@ -270,7 +262,7 @@ async fn status(fleet: &FleetSettings, as_json: bool) -> Result<Exit, Failure> {
         to_text(&report)
     };
     print(&text)?;
-    let host = if report.hosts.is_empty() {
+    let host = if report.fleet.hosts.is_empty() {
         Exit::NotRunning
     } else {
         Exit::Done
@@ -282,73 +274,11 @@ async fn status(fleet: &FleetSettings, as_json: bool) -> Result<Exit, Failure> {
         .fold(host, Exit::max))
 }
 
-async fn report(engine: &Engine, now: SystemTime) -> Result<FleetReport, Failure> {
-    let hosts = engine.host_statuses().await?;
-    let entries = engine.entries().await?;
-    let names: BTreeSet<String> = engine.names().await?.into_iter().collect();
-    let first = hosts.iter().map(|host| host.started_at_ms).min();
-    let facts = HostFacts {
-        heartbeat: first.map(|started_at_ms| Heartbeat {
-            pid: process::id(),
-            started_at_ms,
-            written_at_ms: epoch_ms(now),
-            has_ended: false,
-        }),
-        is_ready: true,
-        version: None,
-        now,
-    };
-    let mut sources = Vec::with_capacity(names.len());
-    let mut oldest: Option<(u64, &str)> = None;
-    for name in &names {
-        let mut source = SourceFacts::default();
-        let report = match entries.get(name) {
-            None => SourceReport::new(name, None, None, &source, &facts),
-            Some(Err(reason)) => SourceReport::unusable(name, reason, &source, &facts),
-            Some(Ok(entry)) => {
-                if entry.is_paused {
-                    source.paused_by = Some(PausedBy::Settings);
-                } else if let Some(due_ms) = entry.state.next_poll_ms
-                    && oldest.is_none_or(|(oldest, _)| due_ms < oldest)
-                {
-                    oldest = Some((due_ms, name));
-                }
-                let checkpoint = entry.state.checkpoint.as_ref().map(String::len);
-                SourceReport::new(name, Some(&entry.state), checkpoint, &source, &facts)
-            }
-        };
-        sources.push(report);
-    }
-    let mut states = BTreeMap::new();
-    for source in &sources {
-        *states.entry(source.state.name()).or_insert(0) += 1;
-    }
-    let oldest_due = oldest.map(|(epoch_ms, tenant)| {
-        let since = Time { epoch_ms };
-        OldestDue {
-            tenant: tenant.to_owned(),
-            since,
-            seconds: since.age(now).as_secs(),
-        }
-    });
-    Ok(FleetReport {
-        tenants: names.len(),
-        states,
-        never_polled: names
-            .iter()
-            .filter(|name| !entries.contains_key(*name))
-            .count(),
-        leases: hosts.iter().map(|host| host.leases).sum(),
-        oldest_due: oldest_due.filter(|oldest| oldest.seconds > 0),
-        hosts,
-        sources,
-    })
-}
-
 /// Tenants with something to do for an operator that the text names.
 const TROUBLED_SHOWN_MAX: usize = 50;
 
 fn to_text(report: &FleetReport) -> String {
+    let fleet = &report.fleet;
     let mut text = String::new();
     let mut hosts = Table::new(&[
         "host",
@@ -360,7 +290,7 @@ fn to_text(report: &FleetReport) -> String {
         "fenced",
         "late at most",
     ]);
-    for host in &report.hosts {
+    for host in &fleet.hosts {
         hosts.row(vec![
             host.host.clone(),
             host.version.clone(),
@@ -373,24 +303,24 @@ fn to_text(report: &FleetReport) -> String {
         ]);
     }
     // Writing to a `String` cannot fail.
-    if report.hosts.is_empty() {
+    if fleet.hosts.is_empty() {
         let _ = writeln!(text, "hosts: none runs; start one with `source-host run`");
     } else {
         text.push_str(&hosts.render_within(terminal_width()));
     }
-    let states = report.states.iter();
+    let states = fleet.states.iter();
     let states: Vec<String> = states
         .map(|(state, count)| format!("{count} {state}"))
         .collect();
     let _ = writeln!(
         text,
         "\ntenants: {} ({}); {} were never polled; {} are worked on now",
-        report.tenants,
+        fleet.tenants,
         states.join(", "),
-        report.never_polled,
-        report.leases
+        fleet.never_polled,
+        fleet.leases
     );
-    if let Some(oldest) = &report.oldest_due {
+    if let Some(oldest) = &fleet.oldest_due {
         let _ = writeln!(
             text,
             "oldest due: `{}`, since {} ({})",

@@ -8,7 +8,6 @@ use std::time::{Duration, SystemTime};
 
 use async_nats::jetstream::Message;
 use futures_util::StreamExt as _;
-use serde::{Deserialize, Serialize};
 use source_common::backoff::Backoff;
 use source_common::exit::Failure;
 use source_outputs::Outputs;
@@ -35,7 +34,7 @@ use crate::hourly::HourlyLog;
 use crate::liveness::Liveness;
 use crate::progress::ProgressBars;
 use crate::registry::Registry;
-use crate::report::{FleetPart, PausedBy, RunState};
+use crate::report::{FleetMember, FleetPart, PausedBy, RunState};
 use crate::run::Options;
 use crate::service_manager;
 use crate::settings::{CACHE_DIR, FleetSettings, Inherited, Settings};
@@ -60,6 +59,10 @@ const CLAIM_WAIT: Duration = Duration::from_secs(1);
 const STOP_GRACE: Duration = Duration::from_millis(4_200);
 /// How often a host reports itself.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
+/// How often a host with an admin server reads what NATS has of all tenants.
+const OVERVIEW_INTERVAL: Duration = Duration::from_secs(15);
+/// With many tenants it reads for one part of its time in so many.
+const OVERVIEW_PARTS: u32 = 20;
 
 /// What the leases of this host have come to.
 #[derive(Debug, Default)]
@@ -74,22 +77,6 @@ pub(crate) struct LeaseCounts {
     late_ms: AtomicU64,
 }
 
-/// What a host reports of itself to the fleet.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub(crate) struct HostStatus {
-    pub(crate) host: String,
-    pub(crate) version: String,
-    pub(crate) started_at_ms: u64,
-    pub(crate) written_at_ms: u64,
-    pub(crate) leases: usize,
-    pub(crate) leases_max: usize,
-    pub(crate) taken: u64,
-    pub(crate) expired: u64,
-    pub(crate) fenced: u64,
-    /// How late a tenant was taken lately, at most.
-    pub(crate) late_ms: u64,
-}
-
 /// What a host of a fleet works with.
 struct FleetHost {
     settings: FleetSettings,
@@ -99,6 +86,7 @@ struct FleetHost {
     inherited: Inherited,
     dead_letters: DeadLetterSinks,
     registry: Registry,
+    has_admin: bool,
     stopper: ShutdownTrigger,
     shutdown: Shutdown,
 }
@@ -134,6 +122,7 @@ pub(crate) async fn run(
     descriptor_limit::warn_if_few(fleet.leases, settings.outputs.len());
     let state_dir = Arc::new(StateDir::open(&settings.state_dir)?);
     let registry = Registry::new();
+    registry.update_fleet(|part| part.leases_max = fleet.leases);
     let _liveness = Liveness::start(Arc::clone(&state_dir), registry.clone());
     let _hourly = HourlyLog::start(registry.clone());
     let admin = match &settings.admin {
@@ -173,6 +162,7 @@ pub(crate) async fn run(
         inherited: settings.inherited(),
         dead_letters,
         registry,
+        has_admin: settings.admin.is_some(),
         stopper: options.stopper,
         shutdown: options.shutdown,
     };
@@ -213,7 +203,12 @@ impl FleetHost {
             host: self,
         });
         let engine = Arc::new(Mutex::new(engine));
-        let reports = tokio::spawn(report(Arc::clone(&running), Arc::clone(&engine)));
+        let mut reports = JoinSet::new();
+        reports.spawn(report(Arc::clone(&running), Arc::clone(&engine)));
+        if running.host.has_admin {
+            let registry = running.host.registry.clone();
+            reports.spawn(read_overview(registry, Arc::clone(&engine)));
+        }
         let mut tasks = JoinSet::new();
         take_tenants(&running, &engine, &mut tasks).await;
 
@@ -228,7 +223,7 @@ impl FleetHost {
             }
         }
         while let Ok(Some(_)) = timeout(CLAIM_WAIT / 4, tasks.join_next()).await {}
-        reports.abort();
+        reports.abort_all();
         let engine = lock(&engine).clone();
         let own = format!("{}{}", engine.hosts.prefix, running.name);
         let gone = engine.hosts.stream.purge().filter(own);
@@ -581,8 +576,8 @@ impl Running {
     }
 }
 
-/// What is reported of this host's part. Zeros stand for what NATS does not say now.
-async fn part(engine: &Engine, status: &HostStatus) -> FleetPart {
+/// Reports this host's part to the admin server. Zeros stand for what NATS does not say now.
+async fn report_part(registry: &Registry, engine: &Engine, status: &FleetMember) {
     let (hosts, tenants) = if engine.is_connected() {
         (
             engine.hosts.stream.get_info().await.ok(),
@@ -591,16 +586,35 @@ async fn part(engine: &Engine, status: &HostStatus) -> FleetPart {
     } else {
         (None, None)
     };
-    FleetPart {
-        host: status.host.clone(),
-        hosts: hosts.map_or(0, |info| info.state.messages),
-        tenants: tenants.map_or(0, |info| info.state.messages),
-        leases: status.leases,
-        leases_max: status.leases_max,
-        taken: status.taken,
-        expired: status.expired,
-        fenced: status.fenced,
-        late_seconds: status.late_ms / 1_000,
+    registry.update_fleet(|part| {
+        *part = FleetPart {
+            host: status.host.clone(),
+            hosts: hosts.map_or(0, |info| info.state.messages),
+            tenants: tenants.map_or(0, |info| info.state.messages),
+            leases: status.leases,
+            leases_max: status.leases_max,
+            taken: status.taken,
+            expired: status.expired,
+            fenced: status.fenced,
+            late_seconds: status.late_ms / 1_000,
+            overview: part.overview.take(),
+        };
+    });
+}
+
+/// Reads hosts and tenants of the whole fleet for the admin server, again and again.
+async fn read_overview(registry: Registry, engine: Arc<Mutex<Arc<Engine>>>) {
+    loop {
+        let engine = Arc::clone(&lock(&engine));
+        let begun = clock::now();
+        if engine.is_connected() {
+            match engine.overview(SystemTime::now(), |_| {}).await {
+                Ok(overview) => registry.update_fleet(|part| part.overview = Some(overview)),
+                Err(failure) => debug!("fleet: no overview: {failure}"),
+            }
+        }
+        let took = clock::now().saturating_sub(begun);
+        sleep(OVERVIEW_INTERVAL.max(took.saturating_mul(OVERVIEW_PARTS))).await;
     }
 }
 
@@ -609,7 +623,7 @@ async fn report(running: Arc<Running>, engine: Arc<Mutex<Arc<Engine>>>) {
     let counts = &running.counts;
     loop {
         let engine = Arc::clone(&lock(&engine));
-        let status = HostStatus {
+        let status = FleetMember {
             host: running.name.to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_at_ms: epoch_ms(running.host.registry.started_at()),
@@ -621,10 +635,7 @@ async fn report(running: Arc<Running>, engine: Arc<Mutex<Arc<Engine>>>) {
             fenced: counts.fenced.load(Ordering::Relaxed),
             late_ms: counts.late_ms.swap(0, Ordering::Relaxed),
         };
-        running
-            .host
-            .registry
-            .set_fleet(part(&engine, &status).await);
+        report_part(&running.host.registry, &engine, &status).await;
         if engine.is_connected()
             && let Ok(value) = serde_json::to_vec(&status)
             && let Err(error) = engine.hosts.put(&*running.name, value.into()).await

@@ -1,6 +1,8 @@
 //! The tenants of a fleet as commands see them: added, changed, removed and listed.
 
 use std::collections::BTreeMap;
+use std::process;
+use std::time::SystemTime;
 
 use async_nats::HeaderMap;
 use async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE;
@@ -9,12 +11,15 @@ use async_nats::jetstream::kv::{self, Operation, UpdateErrorKind};
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use futures_util::StreamExt as _;
 use source_common::exit::Failure;
-use source_runtime::store::SourceState;
+use source_runtime::store::{Heartbeat, SourceState, State, epoch_ms};
+use tokio::time::timeout;
 
 use super::engine::Engine;
 use super::entry::{Entry, Epoch};
-use super::run::HostStatus;
 use super::tenant::Tenant;
+use crate::report::{
+    FleetMember, FleetOverview, HostFacts, OldestDue, PausedBy, SourceFacts, SourceReport, Time,
+};
 
 /// A tenant and the place of its message in the stream.
 pub(crate) struct Placed {
@@ -113,56 +118,145 @@ impl Engine {
         Ok(names)
     }
 
-    /// What is kept of all tenants that a host has had.
-    pub(crate) async fn entries(&self) -> Result<BTreeMap<String, Result<Entry, String>>, Failure> {
-        let values = values(&self.checkpoints).await?;
-        let entries = values.into_iter();
-        Ok(entries
-            .map(|(key, value)| (key, Entry::decode(&value)))
-            .collect())
+    /// Reads all hosts and tenants. `each` gets the report of every tenant, more than once where
+    /// that changes meanwhile; the last one counts.
+    pub(crate) async fn overview(
+        &self,
+        now: SystemTime,
+        mut each: impl FnMut(SourceReport) + Send,
+    ) -> Result<FleetOverview, Failure> {
+        let hosts = self.members().await?;
+        let first = hosts.iter().map(|host| host.started_at_ms).min();
+        let facts = HostFacts {
+            heartbeat: first.map(|started_at_ms| Heartbeat {
+                pid: process::id(),
+                started_at_ms,
+                written_at_ms: epoch_ms(now),
+                has_ended: false,
+            }),
+            is_ready: true,
+            version: None,
+            now,
+        };
+        let names = self.names().await?;
+        // Of each tenant only what is counted: a fleet may have a hundred thousand.
+        let mut tenants: BTreeMap<String, Option<(State, Option<u64>)>> =
+            names.into_iter().map(|name| (name, None)).collect();
+        self.for_each_value(&self.checkpoints, |key, value| {
+            // One that was removed meanwhile is no tenant.
+            let Some(seen) = tenants.get_mut(key) else {
+                return;
+            };
+            let Some(value) = value else {
+                *seen = None;
+                return;
+            };
+            let mut source = SourceFacts::default();
+            let mut due_ms = None;
+            let report = match Entry::decode(value) {
+                Err(reason) => SourceReport::unusable(key, &reason, &source, &facts),
+                Ok(entry) => {
+                    if entry.is_paused {
+                        source.paused_by = Some(PausedBy::Settings);
+                    } else {
+                        due_ms = entry.state.next_poll_ms;
+                    }
+                    let checkpoint = entry.state.checkpoint.as_ref().map(String::len);
+                    SourceReport::new(key, Some(&entry.state), checkpoint, &source, &facts)
+                }
+            };
+            *seen = Some((report.state, due_ms));
+            each(report);
+        })
+        .await?;
+        let mut states = BTreeMap::new();
+        let mut never_polled = 0;
+        let mut oldest: Option<(u64, &str)> = None;
+        for (name, seen) in &tenants {
+            let state = match seen {
+                None => {
+                    never_polled += 1;
+                    let source = SourceFacts::default();
+                    let report = SourceReport::new(name, None, None, &source, &facts);
+                    let state = report.state;
+                    each(report);
+                    state
+                }
+                Some((state, due_ms)) => {
+                    if let Some(due_ms) = due_ms
+                        && oldest.is_none_or(|(oldest, _)| *due_ms < oldest)
+                    {
+                        oldest = Some((*due_ms, name));
+                    }
+                    *state
+                }
+            };
+            *states.entry(state.name()).or_insert(0) += 1;
+        }
+        let oldest_due = oldest.map(|(epoch_ms, tenant)| {
+            let since = Time { epoch_ms };
+            OldestDue {
+                tenant: tenant.to_owned(),
+                since,
+                seconds: since.age(now).as_secs(),
+            }
+        });
+        Ok(FleetOverview {
+            at: Time::of(now),
+            tenants: tenants.len(),
+            states,
+            never_polled,
+            leases: hosts.iter().map(|host| host.leases).sum(),
+            oldest_due: oldest_due.filter(|oldest| oldest.seconds > 0),
+            hosts,
+        })
     }
 
-    /// What the hosts have reported lately.
-    pub(crate) async fn host_statuses(&self) -> Result<Vec<HostStatus>, Failure> {
-        let values = values(&self.hosts).await?;
-        let statuses = values.into_values();
-        Ok(statuses
-            .filter_map(|value| serde_json::from_slice(&value).ok())
-            .collect())
+    /// What the hosts have reported lately, by name.
+    async fn members(&self) -> Result<Vec<FleetMember>, Failure> {
+        let mut members = BTreeMap::new();
+        self.for_each_value(&self.hosts, |key, value| {
+            match value.and_then(|value| serde_json::from_slice(value).ok()) {
+                Some(member) => drop(members.insert(key.to_owned(), member)),
+                None => drop(members.remove(key)),
+            }
+        })
+        .await?;
+        Ok(members.into_values().collect())
     }
-}
 
-/// All keys of a bucket with their values.
-async fn values(bucket: &kv::Store) -> Result<BTreeMap<String, bytes::Bytes>, Failure> {
-    let failure = |error: &dyn std::fmt::Display| {
-        Failure::failed(format!("fleet: bucket {}: {error}", bucket.name))
-    };
-    let watch = bucket.watch_with_history(">").await;
-    let mut watch = watch.map_err(|error| failure(&error))?;
-    let mut values = BTreeMap::new();
-    if bucket
-        .stream
-        .get_info()
-        .await
-        .map_err(|error| failure(&error))?
-        .state
-        .messages
-        == 0
-    {
-        return Ok(values);
-    }
-    while let Some(entry) = watch.next().await {
-        let entry = entry.map_err(|error| failure(&error))?;
-        let is_last = entry.delta == 0;
-        match entry.operation {
-            Operation::Put => drop(values.insert(entry.key, entry.value)),
-            Operation::Delete | Operation::Purge => drop(values.remove(&entry.key)),
+    /// Calls `each` with every key of a bucket and its value, `None` where it was deleted. What
+    /// changes meanwhile may come again.
+    async fn for_each_value(
+        &self,
+        bucket: &kv::Store,
+        mut each: impl FnMut(&str, Option<&[u8]>) + Send,
+    ) -> Result<(), Failure> {
+        let failure = |error: &dyn std::fmt::Display| {
+            Failure::failed(format!("fleet: bucket {}: {error}", bucket.name))
+        };
+        let watch = bucket.watch_with_history(">").await;
+        let mut watch = watch.map_err(|error| failure(&error))?;
+        let info = bucket.stream.get_info().await;
+        if info.map_err(|error| failure(&error))?.state.messages == 0 {
+            return Ok(());
         }
-        if is_last {
-            break;
+        loop {
+            // The last value may expire before it comes.
+            let entry = timeout(self.lease, watch.next()).await;
+            let entry = entry.map_err(|_| failure(&"NATS does not answer; try again"))?;
+            let Some(entry) = entry else { return Ok(()) };
+            let entry = entry.map_err(|error| failure(&error))?;
+            let value = match entry.operation {
+                Operation::Put => Some(&*entry.value),
+                Operation::Delete | Operation::Purge => None,
+            };
+            each(&entry.key, value);
+            if entry.delta == 0 {
+                return Ok(());
+            }
         }
     }
-    Ok(values)
 }
 
 fn failed(tenant: &str, error: &dyn std::fmt::Display) -> Failure {

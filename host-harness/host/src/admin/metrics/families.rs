@@ -438,7 +438,36 @@ impl Scrape {
         }
         let help = "How late this host has lately taken a tenant that was due, at most.";
         let seconds = Some(Unit::Seconds);
-        writer.single("source_host_fleet_late", help, seconds, fleet.late_seconds)
+        writer.single("source_host_fleet_late", help, seconds, fleet.late_seconds)?;
+        let Some(all) = &fleet.overview else {
+            return Ok(());
+        };
+        let counts = State::ALL.map(|state| {
+            let count = all.states.get(state.name()).copied();
+            (
+                vec![("state", state.name())],
+                number(count.unwrap_or_default()),
+            )
+        });
+        writer.gauge(
+            "source_host_fleet_tenant_states",
+            "Tenants of the fleet by their state.",
+            None,
+            counts,
+        )?;
+        writer.single(
+            "source_host_fleet_never_polled",
+            "Tenants of the fleet that no host has had yet.",
+            None,
+            number(all.never_polled),
+        )?;
+        let oldest = all.oldest_due.as_ref().map_or(0, |due| due.seconds);
+        writer.single(
+            "source_host_fleet_oldest_due",
+            "For how long the tenant that is overdue for longest has been.",
+            Some(Unit::Seconds),
+            oldest,
+        )
     }
 
     fn host(&self, writer: &mut Writer<'_>) -> Result<(), Error> {

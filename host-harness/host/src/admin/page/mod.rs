@@ -7,7 +7,7 @@
 //!
 //! | request | what the page reads of the answer |
 //! |---|---|
-//! | `GET /api/v1/sources?search=&state=&limit=&offset=` | `at` (the host's time), `host` and `outputs` as in `/api/v1/status`, `total` (sources that match), `states` (number by state of those that match `search`), `sources`: rows, with or without `streams`; without them the sums `received`, `events`, `rejected`, `duplicates`, `gaps` |
+//! | `GET /api/v1/sources?search=&state=&limit=&offset=` | `at` (the host's time), `host` and `outputs` as in `/api/v1/status`, `total` (sources that match), `states` (number by state of those that match `search`), `sources`: rows, with or without `streams`; without them the sums `received`, `events`, `rejected`, `duplicates`, `gaps`; in a fleet `fleet` as in `/api/v1/status` |
 //! | `GET /api/v1/sources/NAME` | a source of `/api/v1/status`; 404 where there is none |
 //! | `GET /api/v1/sources/NAME/history` | `points`: `{at, events, lag_seconds}`, oldest first; `events` since the point before |
 //! | `GET /api/v1/sources/NAME/settings` | `editable`; `reason` where it is not; `source`: the body that `PUT` takes, without secrets; `secrets`: the names of the settings that are secret and set |
@@ -37,6 +37,7 @@ pub(super) static ASSETS: &[(&str, &str, &[u8])] = &[
     ("/assets/dialogs.js", SCRIPT, include_bytes!("dialogs.js")),
     ("/assets/dom.js", SCRIPT, include_bytes!("dom.js")),
     ("/assets/families.js", SCRIPT, include_bytes!("families.js")),
+    ("/assets/fleet.js", SCRIPT, include_bytes!("fleet.js")),
     ("/assets/form.js", SCRIPT, include_bytes!("form.js")),
     ("/assets/format.js", SCRIPT, include_bytes!("format.js")),
     ("/assets/outputs.js", SCRIPT, include_bytes!("outputs.js")),

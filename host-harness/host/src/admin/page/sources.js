@@ -3,6 +3,7 @@
 import { read } from "./api.js";
 import { announce, el } from "./dom.js";
 import { counted, duration, number, relative, setHostTime } from "./format.js";
+import { fleet } from "./fleet.js";
 import { STATES, badge, icon, stateOf, word } from "./states.js";
 
 const PAGE_SIZE = 100;
@@ -75,7 +76,8 @@ export function sources(app, _, query) {
   function render() {
     return [
       el("h1", { id: "heading", tabindex: "-1" }, "Collection status"),
-      data && data.total === 0 && !filter.search && !filter.state && noSources(),
+      data && fleet(data.fleet),
+      data && data.total === 0 && !filter.search && !filter.state && (data.fleet ? noTenants() : noSources()),
       !(data && data.total === 0 && !filter.search && !filter.state) && [
         el(
           "search",
@@ -125,6 +127,15 @@ function noSources() {
     el("h2", {}, "No sources yet"),
     el("p", {}, "A source is a Mimecast tenant whose security events are collected. Add one to begin."),
     el("p", {}, el("a", { class: "button primary", href: "#/add" }, "Add connector")),
+  );
+}
+
+function noTenants() {
+  return el(
+    "section",
+    { class: "empty" },
+    el("h2", {}, "No tenants here yet"),
+    el("p", {}, "This host has had no tenant of the fleet since it started. ", el("code", {}, "source-host fleet add"), " adds one."),
   );
 }
 

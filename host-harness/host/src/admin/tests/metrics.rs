@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::super::metrics::{Format, Metrics};
 use super::*;
 use crate::registry::MetricsObserver;
-use crate::report::FleetPart;
+use crate::report::{FleetOverview, FleetPart};
 use crate::settings::MetricsDetail;
 
 /// The repository.
@@ -58,16 +58,27 @@ fn full() -> String {
     }
     entry.update(&state);
     registry.add_source("new", Vec::new());
-    registry.set_fleet(FleetPart {
-        host: "a".to_owned(),
-        hosts: 1,
-        tenants: 2,
-        leases: 1,
-        leases_max: 64,
-        taken: 3,
-        expired: 0,
-        fenced: 0,
-        late_seconds: 0,
+    registry.update_fleet(|part| {
+        *part = FleetPart {
+            host: "a".to_owned(),
+            hosts: 1,
+            tenants: 2,
+            leases: 1,
+            leases_max: 64,
+            taken: 3,
+            expired: 0,
+            fenced: 0,
+            late_seconds: 0,
+            overview: Some(FleetOverview {
+                at: Time::of(SystemTime::now()),
+                hosts: Vec::new(),
+                tenants: 2,
+                states: [("active", 2)].into(),
+                never_polled: 1,
+                leases: 1,
+                oldest_due: None,
+            }),
+        };
     });
     metrics.polled("acme", Duration::from_millis(30));
     metrics.delivered("acme", Duration::from_millis(3));

@@ -1,0 +1,77 @@
+// The fleet: hosts that share their sources, above the sources that this host had last.
+
+import { el, factList } from "./dom.js";
+import { absolute, duration, number, relative } from "./format.js";
+import { STATES, icon, word } from "./states.js";
+import { tableOf } from "./sources.js";
+
+const COLUMNS = [
+  { title: "Host" },
+  { title: "Version" },
+  { title: "Started", numeric: true },
+  { title: "Leases", numeric: true },
+  { title: "Taken", numeric: true },
+  { title: "Expired", numeric: true },
+  { title: "Fenced", numeric: true },
+  { title: "Late at most", numeric: true },
+];
+
+/** The whole fleet, or nothing where the host is not part of one. */
+export function fleet(part) {
+  if (!part) return null;
+  const all = part.overview;
+  return el(
+    "section",
+    { "aria-labelledby": "fleet" },
+    el("h2", { id: "fleet" }, "Fleet"),
+    factList([
+      ["Hosts", number(part.hosts)],
+      ["Tenants", number(part.tenants)],
+      ["Leases", all ? number(all.leases) : "–"],
+      ["Oldest due", oldest(all)],
+      ["Never polled", number(all?.never_polled)],
+      ["Tenants read", all ? relative(all.at) : "not yet"],
+    ]),
+    all && states(all.states),
+    all && all.hosts.length > 0 && hosts(all.hosts, part.host),
+    el("p", { class: "quiet" }, "The list below has the tenants that this host had last. Tenants are added, changed, paused and removed with ", el("code", {}, "source-host fleet"), "."),
+  );
+}
+
+function oldest(all) {
+  if (!all) return "–";
+  const due = all.oldest_due;
+  return due ? `${due.tenant}, for ${duration(due.seconds)}` : "none";
+}
+
+/** The tenants of all hosts by state. */
+function states(counts) {
+  const shown = STATES.filter(({ name }) => counts[name] > 0);
+  return el(
+    "p",
+    { class: "chips" },
+    shown.map(({ name, tone, icon: shape }) =>
+      el("span", { class: `badge ${tone}`, "data-key": `fleet-${name}` }, icon(shape), `${word(name)}: ${number(counts[name])}`),
+    ),
+  );
+}
+
+function hosts(rows, own) {
+  return tableOf(
+    "Hosts of the fleet",
+    COLUMNS,
+    rows.map((host) => ({
+      key: `host-${host.host}`,
+      cells: [
+        host.host === own ? [host.host, " ", el("span", { class: "tag" }, "this host")] : host.host,
+        host.version,
+        absolute(new Date(host.started_at_ms).toISOString()),
+        `${number(host.leases)} of ${number(host.leases_max)}`,
+        number(host.taken),
+        number(host.expired),
+        number(host.fenced),
+        duration(host.late_ms / 1000),
+      ],
+    })),
+  );
+}
