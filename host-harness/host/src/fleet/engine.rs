@@ -1,8 +1,8 @@
 //! The objects of a fleet in NATS: the stream of tenants, its consumer, and the buckets of the
 //! checkpoints and of the hosts.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_nats::Client;
@@ -11,7 +11,8 @@ use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
 use async_nats::jetstream::stream::{DiscardPolicy, RetentionPolicy, Stream};
 use async_nats::jetstream::{self, Context, kv};
 use source_common::exit::Failure;
-use tracing::{debug, warn};
+use source_common::peer_certificate::connection_problem;
+use tracing::{debug, info, warn};
 
 use super::clock;
 use crate::settings::FleetSettings;
@@ -42,8 +43,15 @@ pub(crate) struct Engine {
     pub(crate) lease: Duration,
     /// When the stream was made, in milliseconds since the epoch.
     pub(crate) stream_created_ms: u64,
-    /// When the connection was last made again, in milliseconds of [`clock::now`]; zero: never.
-    reconnected_ms: Arc<AtomicU64>,
+    reconnected: Arc<Mutex<Reconnected>>,
+}
+
+/// When it was noticed that the connection was made again, of which there are so many.
+#[derive(Clone, Copy, Debug)]
+struct Reconnected {
+    connections: u64,
+    /// By [`clock::now`]; `None`: never.
+    at: Option<Duration>,
 }
 
 impl Engine {
@@ -56,27 +64,19 @@ impl Engine {
         let options = servers
             .options()
             .map_err(|reason| Failure::failed(format!("fleet: {reason}")).retryable())?;
-        let reconnected_ms = Arc::new(AtomicU64::new(0));
-        let noted = Arc::clone(&reconnected_ms);
-        let was_lost = AtomicBool::new(false);
         let client = options
             // A connection that is cut without a sign is noticed well before a lease ends.
             .ping_interval(settings.lease / 5)
             .event_callback(move |event| {
                 note_event(&event);
-                if matches!(event, async_nats::Event::Disconnected) {
-                    was_lost.store(true, Ordering::Relaxed);
-                } else if matches!(event, async_nats::Event::Connected)
-                    && was_lost.load(Ordering::Relaxed)
-                {
-                    let now_ms = u64::try_from(clock::now().as_millis()).unwrap_or(u64::MAX);
-                    noted.store(now_ms, Ordering::Relaxed);
-                }
                 std::future::ready(())
             })
             .connect(servers.addresses())
             .await
-            .map_err(|error| failed("no connection", &error))?;
+            .map_err(|error| {
+                let reason = connection_problem(&error).unwrap_or_else(|| error.to_string());
+                failed("no connection", &reason)
+            })?;
         let mut context = jetstream::new(client.clone());
         context.set_timeout(settings.lease / 3);
         let tenants = context
@@ -125,10 +125,16 @@ impl Engine {
             .await
             .map_err(|error| failed(&format!("bucket {}", settings.bucket), &error))?;
         let hosts = format!("{}-hosts", settings.bucket);
-        let hosts = bucket(&context, &hosts, HOST_AGE_MAX, settings.replicas)
+        // Longer than any lease of a host that is cut off.
+        let age_max = HOST_AGE_MAX.max(lease);
+        let hosts = bucket(&context, &hosts, age_max, settings.replicas)
             .await
             .map_err(|error| failed(&format!("bucket {hosts}"), &error))?;
         let created = tenants.cached_info().created.unix_timestamp_nanos() / 1_000_000;
+        let reconnected = Reconnected {
+            connections: 1,
+            at: None,
+        };
         Ok(Self {
             client,
             context,
@@ -138,7 +144,7 @@ impl Engine {
             subject: settings.subject.clone(),
             lease,
             stream_created_ms: u64::try_from(created).unwrap_or_default(),
-            reconnected_ms,
+            reconnected: Arc::new(Mutex::new(reconnected)),
             tenants,
         })
     }
@@ -149,14 +155,47 @@ impl Engine {
         self.client.connection_state() == State::Connected
     }
 
-    /// How long no tenant may be taken yet. A server that crashed has lost what it did last, and
-    /// would hand out a tenant again that a host works on; within a lease that host has renewed its
-    /// lease or has stopped.
+    /// The number of the present connection. A lease is renewed by the connection by which it came
+    /// only: a server that crashed has lost what it did last, and may not know of the lease, while
+    /// it accepts the renewal.
+    pub(crate) fn connection(&self) -> u64 {
+        self.note_connection().connections
+    }
+
+    /// How long no tenant may be taken yet. Such a server would hand out a tenant again that a host
+    /// works on; after the time of a lease all have ended that were taken before.
     pub(crate) fn pause(&self) -> Duration {
-        match self.reconnected_ms.load(Ordering::Relaxed) {
-            0 => Duration::ZERO,
-            at => (Duration::from_millis(at) + self.lease).saturating_sub(clock::now()),
+        let at = self.note_connection().at;
+        at.map_or(Duration::ZERO, |at| {
+            at.saturating_add(self.lease).saturating_sub(clock::now())
+        })
+    }
+
+    /// Takes no tenant for the time of a lease where other hosts work: this one may have been started
+    /// after a crash of the server, of which it cannot know.
+    pub(crate) async fn hold_off_beside_others(&self) {
+        let is_alone = self.members().await.is_ok_and(|hosts| hosts.is_empty());
+        if !is_alone {
+            info!(
+                "fleet: other hosts are at work; this one takes tenants in {} s",
+                self.lease.as_secs()
+            );
+            let noted = self.reconnected.lock();
+            noted.unwrap_or_else(PoisonError::into_inner).at = Some(clock::now());
         }
+    }
+
+    fn note_connection(&self) -> Reconnected {
+        let connections = self.client.statistics().connects.load(Ordering::Relaxed);
+        let noted = self.reconnected.lock();
+        let mut noted = noted.unwrap_or_else(PoisonError::into_inner);
+        if connections > noted.connections {
+            *noted = Reconnected {
+                connections,
+                at: Some(clock::now()),
+            };
+        }
+        *noted
     }
 
     /// The subject of a tenant.

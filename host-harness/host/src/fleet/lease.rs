@@ -97,6 +97,8 @@ impl Lease for Deadline {
 pub(crate) struct TenantLease {
     pub(crate) tenant: String,
     engine: Arc<Engine>,
+    /// The connection by which it came.
+    connection: u64,
     /// Where answers for its message go.
     reply: Subject,
     epoch: Epoch,
@@ -137,9 +139,11 @@ pub(crate) fn deadline(asked: Duration, lease: Duration) -> Duration {
 }
 
 impl TenantLease {
-    /// The lease that comes with a message. `deadline` has been granted. The error is a clause.
+    /// The lease that comes with a message, which was asked for by that connection. `deadline` has
+    /// been granted. The error is a clause.
     pub(crate) fn new(
         engine: Arc<Engine>,
+        connection: u64,
         message: &Message,
         tenant: &str,
         host: Arc<str>,
@@ -155,6 +159,7 @@ impl TenantLease {
         Ok(Self {
             tenant: tenant.to_owned(),
             engine,
+            connection,
             reply: reply.ok_or_else(|| "there is no place for its answer".to_owned())?,
             epoch,
             host,
@@ -249,7 +254,8 @@ impl TenantLease {
     /// Asks the server for more time. Only an answer that came before the deadline counts: after
     /// it, the server would extend the lease of whoever has the tenant by then.
     async fn renew(&self) -> bool {
-        if !self.engine.is_connected() {
+        let is_same = || self.engine.connection() == self.connection;
+        if !self.engine.is_connected() || !is_same() {
             return false;
         }
         let asked = clock::now();
@@ -263,7 +269,7 @@ impl TenantLease {
             .send_request(self.reply.clone(), request)
             .await
         {
-            Ok(_) if self.deadline.is_in_time() => {
+            Ok(_) if self.deadline.is_in_time() && is_same() => {
                 self.deadline.extend(deadline(asked, self.engine.lease));
                 true
             }

@@ -202,9 +202,11 @@ impl FleetHost {
             at_work: Mutex::default(),
             host: self,
         });
+        // Before it has any tenant: hosts that start later look for it.
+        report(&running, &engine).await;
         let engine = Arc::new(Mutex::new(engine));
         let mut reports = JoinSet::new();
-        reports.spawn(report(Arc::clone(&running), Arc::clone(&engine)));
+        reports.spawn(go_on_reporting(Arc::clone(&running), Arc::clone(&engine)));
         if running.host.has_admin {
             let registry = running.host.registry.clone();
             reports.spawn(read_overview(registry, Arc::clone(&engine)));
@@ -248,7 +250,10 @@ async fn open(settings: &FleetSettings, shutdown: &mut Shutdown) -> Option<Arc<E
             _ = shutdown.requested() => return None,
         };
         let failure = match opened {
-            Ok(engine) => return Some(Arc::new(engine)),
+            Ok(engine) => {
+                engine.hold_off_beside_others().await;
+                return Some(Arc::new(engine));
+            }
             Err(failure) => failure,
         };
         backoff.fail();
@@ -341,7 +346,10 @@ async fn take(
     }
     let wait = FETCH_WAIT_MAX.min(engine.lease / 10);
     // The lease of what comes begins after this.
-    let asked = clock::now();
+    let asked = Asked {
+        at: clock::now(),
+        connection: engine.connection(),
+    };
     let fetch = engine.consumer.fetch();
     let fetch = fetch.max_messages(permits.len()).expires(wait).messages();
     let fetched = timeout(engine.lease / 3, fetch).await;
@@ -364,13 +372,20 @@ async fn take(
     Ok(())
 }
 
+/// When and by which connection tenants were asked for.
+#[derive(Clone, Copy)]
+struct Asked {
+    at: Duration,
+    connection: u64,
+}
+
 impl Running {
     fn at_work(&self) -> MutexGuard<'_, BTreeMap<String, (Epoch, Arc<Deadline>)>> {
         lock(&self.at_work)
     }
 
     /// Works on a tenant for one lease.
-    async fn serve(&self, engine: Arc<Engine>, message: &Message, asked: Duration) {
+    async fn serve(&self, engine: Arc<Engine>, message: &Message, asked: Asked) {
         let prefix = format!("{}.", engine.subject);
         let Some(tenant) = message.subject.strip_prefix(&*prefix) else {
             return;
@@ -379,9 +394,16 @@ impl Running {
         let deadline = cached
             .as_ref()
             .map_or_else(Arc::default, |cached| Arc::clone(&cached.deadline));
-        deadline.grant(lease::deadline(asked, engine.lease));
+        deadline.grant(lease::deadline(asked.at, engine.lease));
         let host = Arc::clone(&self.name);
-        let lease = TenantLease::new(engine, message, tenant, host, Arc::clone(&deadline));
+        let lease = TenantLease::new(
+            engine,
+            asked.connection,
+            message,
+            tenant,
+            host,
+            Arc::clone(&deadline),
+        );
         let lease = match lease {
             Ok(lease) => Arc::new(lease),
             Err(reason) => {
@@ -618,30 +640,35 @@ async fn read_overview(registry: Registry, engine: Arc<Mutex<Arc<Engine>>>) {
     }
 }
 
-/// Reports this host to the fleet, again and again.
-async fn report(running: Arc<Running>, engine: Arc<Mutex<Arc<Engine>>>) {
+/// Reports this host to the fleet.
+async fn report(running: &Running, engine: &Engine) {
     let counts = &running.counts;
+    let status = FleetMember {
+        host: running.name.to_string(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started_at_ms: epoch_ms(running.host.registry.started_at()),
+        written_at_ms: epoch_ms(SystemTime::now()),
+        leases: counts.held.load(Ordering::Relaxed),
+        leases_max: running.host.settings.leases,
+        taken: counts.taken.load(Ordering::Relaxed),
+        expired: counts.expired.load(Ordering::Relaxed),
+        fenced: counts.fenced.load(Ordering::Relaxed),
+        late_ms: counts.late_ms.swap(0, Ordering::Relaxed),
+    };
+    report_part(&running.host.registry, engine, &status).await;
+    if engine.is_connected()
+        && let Ok(value) = serde_json::to_vec(&status)
+        && let Err(error) = engine.hosts.put(&*running.name, value.into()).await
+    {
+        debug!("fleet: the host is not reported: {error}");
+    }
+}
+
+/// Reports this host again and again.
+async fn go_on_reporting(running: Arc<Running>, engine: Arc<Mutex<Arc<Engine>>>) {
     loop {
-        let engine = Arc::clone(&lock(&engine));
-        let status = FleetMember {
-            host: running.name.to_string(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            started_at_ms: epoch_ms(running.host.registry.started_at()),
-            written_at_ms: epoch_ms(SystemTime::now()),
-            leases: counts.held.load(Ordering::Relaxed),
-            leases_max: running.host.settings.leases,
-            taken: counts.taken.load(Ordering::Relaxed),
-            expired: counts.expired.load(Ordering::Relaxed),
-            fenced: counts.fenced.load(Ordering::Relaxed),
-            late_ms: counts.late_ms.swap(0, Ordering::Relaxed),
-        };
-        report_part(&running.host.registry, &engine, &status).await;
-        if engine.is_connected()
-            && let Ok(value) = serde_json::to_vec(&status)
-            && let Err(error) = engine.hosts.put(&*running.name, value.into()).await
-        {
-            debug!("fleet: the host is not reported: {error}");
-        }
         sleep(REPORT_INTERVAL).await;
+        let engine = Arc::clone(&lock(&engine));
+        report(&running, &engine).await;
     }
 }

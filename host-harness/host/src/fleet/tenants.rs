@@ -213,7 +213,7 @@ impl Engine {
     }
 
     /// What the hosts have reported lately, by name.
-    async fn members(&self) -> Result<Vec<FleetMember>, Failure> {
+    pub(crate) async fn members(&self) -> Result<Vec<FleetMember>, Failure> {
         let mut members = BTreeMap::new();
         self.for_each_value(&self.hosts, |key, value| {
             match value.and_then(|value| serde_json::from_slice(value).ok()) {
