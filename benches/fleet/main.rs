@@ -1,6 +1,7 @@
 //! A fleet of two `source-host` and one nats-server on one machine, with tenants whose upstream has
 //! nothing: how long the first round takes, what the tenants cost at rest, and how late they are
-//! polled. Without a nats-server it is left out. A number is the count of tenants.
+//! polled. Without a nats-server it is left out. A number is the count of tenants. `SOURCE_HOST`
+//! names another program than the one that was built with it.
 
 #![expect(
     clippy::disallowed_methods,
@@ -18,6 +19,7 @@ mod measure;
 mod nats_server;
 mod upstream;
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
@@ -203,6 +205,11 @@ fn looks(hosts: &[Host]) -> Vec<Used> {
     hosts.iter().map(|host| Used::of(host.child.id())).collect()
 }
 
+fn program() -> OsString {
+    let named = std::env::var_os("SOURCE_HOST");
+    named.unwrap_or_else(|| env!("CARGO_BIN_EXE_source-host").into())
+}
+
 /// A `source-host run`.
 struct Host {
     child: Child,
@@ -212,7 +219,7 @@ struct Host {
 impl Host {
     fn start(folder: &Path) -> Self {
         let log = folder.join("log");
-        let child = Command::new(env!("CARGO_BIN_EXE_source-host"))
+        let child = Command::new(program())
             .args(["run", "fleet.toml"])
             .current_dir(folder)
             .stderr(fs::File::create(&log).unwrap())
@@ -301,7 +308,7 @@ fn compile_component(folder: &Path) {
 }
 
 fn run(folder: &Path, arguments: &[&str]) {
-    let output = Command::new(env!("CARGO_BIN_EXE_source-host"))
+    let output = Command::new(program())
         .args(arguments)
         .current_dir(folder)
         .output()
