@@ -236,3 +236,27 @@ fn a_source_is_put_tested_changed_reset_and_removed() {
     assert_eq!(place.delivered("acme"), (ALL, 2 * ALL));
     assert_eq!(place.simulators["other"].requests().to(Endpoint::Token), 1);
 }
+
+#[test]
+fn a_source_that_is_put_after_a_reload_uses_the_proxy_of_the_settings_by_then() {
+    let mut place = Place::new(&["other"]);
+    place
+        .simulators
+        .insert("acme".to_owned(), simulator(tenant(5)));
+    let mut host = place.start(&[]);
+    host.wait_for_events("other", ALL);
+    // Nothing listens there, and each source says through which proxy it fails.
+    let text = fs::read_to_string(place.path("host.toml")).unwrap();
+    let text = format!("proxy = \"http://127.0.0.1:1\"\n{text}");
+    fs::write(place.path("host.toml"), text).unwrap();
+    host.running.signal("-HUP");
+    host.running
+        .wait_for("`proxy` has changed: sources use it from now on, outputs after a restart");
+    host.running.wait_for("settings read again");
+    let settings = body(&place, "acme").to_string();
+    assert_eq!(host.ask("PUT", "sources/acme", &settings).0, 200);
+    let acme = host.wait_for_state("acme", "failing");
+    let detail = acme["detail"].as_str().unwrap();
+    assert!(detail.contains("127.0.0.1:1"), "{detail}");
+    assert_eq!(place.simulators["acme"].requests().to(Endpoint::Token), 0);
+}

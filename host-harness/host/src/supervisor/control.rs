@@ -208,7 +208,7 @@ async fn put(files: &SettingsFiles, name: &str, body: Value) -> Result<(), Contr
     let known = files.lock().await;
     let directory = directory(files, &known)?;
     refuse_of_main_file(files, name)?;
-    let inherited = files.supervisor().context().inherited.clone();
+    let inherited = files.inherited(&known);
     let file = SourceFile::new(&directory, name);
     let path = file.path().to_owned();
     let is_secret = is_secret(files, name).await?;

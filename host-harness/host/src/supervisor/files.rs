@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use source_common::exit::Failure;
+use source_common::secret::Secret;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::spawn_blocking;
 use tracing::{error, info, warn};
 
 use super::{Applied, SourceChange, Supervisor};
-use crate::settings::{FaultySource, FixedSettings, Settings, SourceSettings};
+use crate::settings::{FaultySource, FixedSettings, Inherited, Settings, SourceSettings};
 use crate::source;
 
 /// The files, and whom they are applied to.
@@ -27,6 +28,8 @@ pub(crate) struct SettingsFiles {
 /// What is known of the settings file, besides its sources.
 pub(super) struct Known {
     pub(super) sources_dir: Option<PathBuf>,
+    /// The URL of the proxy of sources that name none of their own.
+    proxy: Option<Secret>,
     fixed: FixedSettings,
 }
 
@@ -61,6 +64,7 @@ impl SettingsFiles {
             file: settings.file.clone(),
             known: Mutex::new(Known {
                 sources_dir: settings.sources_dir.clone(),
+                proxy: settings.proxy.clone(),
                 fixed: settings.restart_only.clone(),
             }),
         })
@@ -90,6 +94,15 @@ impl SettingsFiles {
         self.known.lock().await
     }
 
+    /// What a file of `sources_dir` takes from the settings file as it was last read. Outputs are
+    /// those that the run began with.
+    pub(super) fn inherited(&self, known: &Known) -> Inherited {
+        Inherited {
+            outputs: self.supervisor.context().inherited.outputs.clone(),
+            proxy: known.proxy.clone(),
+        }
+    }
+
     /// Reads the files again and applies what has changed.
     pub(crate) async fn reload(&self) {
         let mut known = self.known.lock().await;
@@ -106,12 +119,17 @@ impl SettingsFiles {
         };
         let fixed = known.fixed.changed_keys(&settings.restart_only);
         for key in &fixed {
-            warn!(
-                "{}: `{key}` has changed; restart source-host to use that",
-                self.file.display()
-            );
+            let file = self.file.display();
+            if key == "proxy" {
+                info!(
+                    "{file}: `proxy` has changed: sources use it from now on, outputs after a restart"
+                );
+            } else {
+                warn!("{file}: `{key}` has changed; restart source-host to use that");
+            }
         }
         known.sources_dir.clone_from(&settings.sources_dir);
+        known.proxy.clone_from(&settings.proxy);
         let counts = self.apply_all(settings).await;
         info!(
             added = counts.added,
