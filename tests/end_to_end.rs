@@ -214,6 +214,32 @@ fn refused_credentials_exit_77_and_say_status_code_and_request_id() {
 }
 
 #[test]
+fn a_run_with_once_ends_with_1_where_a_stream_that_is_named_is_not_permitted() {
+    for (settings, code) in [
+        ("streams = [\"audit\", \"dlp\"]", 1),
+        ("streams = [\"audit\", \"ttp\"]", 1),
+        // Without a choice, what may not be read is reported and skipped.
+        ("", 0),
+    ] {
+        let setup = Setup::new(small(), settings);
+        for stream in ["dlp", "ttp.url"] {
+            setup.simulator.permit(stream, false);
+        }
+        let ended = setup.run_once();
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(code), "{settings}: {said}");
+        let is_named = said.contains("named in `streams` and not permitted: ");
+        assert_eq!(is_named, code == 1, "{settings}: {said}");
+        // The others are collected.
+        let audit = setup
+            .events()
+            .into_iter()
+            .filter(|(stream, _)| stream == "audit");
+        assert!(audit.count() >= 300, "{settings}");
+    }
+}
+
+#[test]
 fn a_run_with_once_ends_with_1_and_names_the_file_that_is_set_aside() {
     let setup = Setup::new(
         small(),

@@ -12,16 +12,18 @@ use source_runtime::outgoing::RequestObserver;
 use source_runtime::shutdown::Shutdown;
 use source_runtime::source::{Components, NetworkAccess, Source};
 use source_runtime::source_loop::{SourceExit, SourceLoop, SourceReader};
-use source_runtime::store::{SourceState, StateDir};
+use source_runtime::store::{SourceState, State, StateDir};
 use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
 use super::{HostContext, RunSettings, Shared};
+use crate::connection_test::STREAMS;
 use crate::destination::{Destination, RequestReporter};
 use crate::progress::SourceProgressBar;
 use crate::registry::SourceEntry;
 use crate::report::RunState;
+use crate::settings::SourceSettings;
 use crate::source;
 
 /// All that a source needs to start, and to start again.
@@ -213,12 +215,39 @@ impl SourceStarter {
             reader: Some(Arc::new(reader)),
             shutdown: self.shutdown,
         };
-        looped.run().await
+        let (end, record) = looped.run().await;
+        match (end, refused_streams(&self.run.settings, &record)) {
+            (SourceExit::CaughtUp, Some(refused)) => (SourceExit::Failed(refused), record),
+            (end, _) => (end, record),
+        }
     }
 
     fn empty_state(&self) -> SourceState {
         SourceState::new(self.name())
     }
+}
+
+/// Streams that are named in the settings and not permitted: whoever names a stream wants it.
+fn refused_streams(settings: &SourceSettings, record: &SourceState) -> Option<Failure> {
+    let wanted = settings.settings.table.get(STREAMS)?.as_array()?;
+    // A stream by its name, or by that of its family.
+    let is_wanted = |stream: &str| {
+        let names = wanted.iter().filter_map(toml::Value::as_str);
+        let mut rest = names.filter_map(|name| stream.strip_prefix(name));
+        rest.any(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    let refused = record.streams.iter();
+    let refused =
+        refused.filter(|(name, stream)| stream.state == State::NotPermitted && is_wanted(name));
+    let (names, details): (Vec<&str>, Vec<&str>) = refused
+        .map(|(name, stream)| (name.as_str(), stream.state_detail.as_str()))
+        .unzip();
+    let detail = details.first()?;
+    Some(Failure::failed(format!(
+        "source `{}`: named in `{STREAMS}` and not permitted: {}: {detail}",
+        settings.name,
+        names.join(", ")
+    )))
 }
 
 /// Reads what the settings of a source refer to again.
