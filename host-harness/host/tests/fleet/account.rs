@@ -1,38 +1,50 @@
 //! What the hosts have delivered, against what there was.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::host::Host;
+use crate::upstream::PAGE;
 
 /// Events of one batch at most: `max_events` of the tenants.
-const BATCH: usize = 60;
+pub(crate) const BATCH: usize = 3 * PAGE;
 
-/// What has been delivered of the tenants.
-#[derive(Debug, Default)]
+/// What has been delivered of the tenants. The files grow: each is read on where it was left.
+#[derive(Debug)]
 pub(crate) struct Account {
-    /// By tenant and number: the event without when it was made, and how often it came.
-    events: BTreeMap<String, BTreeMap<usize, (String, usize)>>,
+    files: Vec<(PathBuf, u64)>,
+    /// By tenant and number: how often the event came.
+    events: BTreeMap<String, BTreeMap<usize, usize>>,
+    pub(crate) lines: usize,
 }
 
 impl Account {
-    pub(crate) fn of(hosts: &[Host]) -> Self {
-        let mut account = Self::default();
-        for line in hosts.iter().flat_map(Host::events) {
-            // A host that was killed may have left the beginning of a line.
-            let Ok(mut event) = serde_json::from_str::<Value>(&line) else {
-                continue;
-            };
-            event["event"].as_object_mut().unwrap().remove("created");
-            let (tenant, number) = identity(&line);
-            let events = account.events.entry(tenant).or_default();
-            let text = event.to_string();
-            let (first, count) = events.entry(number).or_insert_with(|| (text.clone(), 0));
-            assert_eq!(*first, text, "a repeat is another event");
-            *count += 1;
+    pub(crate) fn new(files: impl Iterator<Item = PathBuf>) -> Self {
+        Self {
+            files: files.map(|file| (file, 0)).collect(),
+            events: BTreeMap::new(),
+            lines: 0,
         }
-        account
+    }
+
+    /// Reads what has come since.
+    pub(crate) fn update(&mut self) {
+        let Self {
+            files,
+            events,
+            lines,
+        } = self;
+        for (file, offset) in files {
+            *offset += for_each_line(file, *offset, |line| {
+                let (tenant, number) = identity(line);
+                let tenant = events.entry(tenant).or_default();
+                *tenant.entry(number).or_default() += 1;
+                *lines += 1;
+            });
+        }
     }
 
     /// The tenants that have not all of their events.
@@ -48,7 +60,7 @@ impl Account {
     pub(crate) fn repeated_batches(&self) -> BTreeMap<String, BTreeSet<usize>> {
         let mut repeated: BTreeMap<String, BTreeSet<usize>> = BTreeMap::new();
         for (tenant, events) in &self.events {
-            for (number, (_, count)) in events {
+            for (number, count) in events {
                 if *count > 1 {
                     let batches = repeated.entry(tenant.clone()).or_default();
                     batches.insert(number / BATCH);
@@ -57,6 +69,45 @@ impl Account {
         }
         repeated
     }
+
+    /// Checks that events that came twice are the same but for when they were made.
+    pub(crate) fn check_repeats(&self) {
+        let mut first: BTreeMap<(String, usize), Value> = BTreeMap::new();
+        for (file, _) in &self.files {
+            for_each_line(file, 0, |line| {
+                let (tenant, number) = identity(line);
+                if self.events[&tenant][&number] > 1 {
+                    let mut event: Value = serde_json::from_str(line).unwrap();
+                    let made = event["event"].as_object_mut().unwrap().remove("created");
+                    assert!(made.is_some_and(|made| made.is_string()), "{line}");
+                    assert!(event["event"]["id"].is_string(), "{line}");
+                    let former = first
+                        .entry((tenant, number))
+                        .or_insert_with(|| event.clone());
+                    assert_eq!(*former, event, "a repeat is another event");
+                }
+            });
+        }
+    }
+}
+
+/// Calls `each` with every whole line from `offset` on that is an event. Returns how many bytes
+/// that were. A host that was killed may have left the beginning of a line.
+fn for_each_line(file: &Path, offset: u64, mut each: impl FnMut(&str)) -> u64 {
+    let Ok(mut file) = File::open(file) else {
+        return 0; // no event has come
+    };
+    file.seek(SeekFrom::Start(offset)).unwrap();
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).unwrap();
+    let end = memchr::memrchr(b'\n', &bytes).map_or(0, |end| end + 1);
+    let text = std::str::from_utf8(&bytes[..end]).unwrap();
+    for line in text.lines() {
+        if serde_json::from_str::<serde::de::IgnoredAny>(line).is_ok() {
+            each(line);
+        }
+    }
+    u64::try_from(end).unwrap()
 }
 
 /// The tenant of an event and its number: the id of its record, as in `tenant-7-1200`.

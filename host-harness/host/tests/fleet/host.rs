@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::account::BATCH;
+
 const HOST: &str = env!("CARGO_BIN_EXE_source-host");
 
 /// A host that may run.
@@ -38,8 +40,22 @@ impl Host {
         }
     }
 
+    /// The same folder for commands, while another runs there.
+    pub(crate) fn commands(&self) -> Self {
+        Self {
+            folder: self.folder.clone(),
+            child: None,
+            upstream: self.upstream,
+        }
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
+    }
+
+    /// Runs the program to its end.
+    pub(crate) fn output(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -74,7 +90,7 @@ impl Host {
         let (verb, rest) = arguments.split_first().unwrap();
         let mut all = vec!["fleet", verb, "fleet.toml"];
         all.extend(rest);
-        self.command(&all).output().unwrap()
+        self.output(&all)
     }
 
     pub(crate) fn signal(&self, name: &str) {
@@ -95,17 +111,6 @@ impl Host {
         self.signal("-TERM");
         let ended = self.child.take().unwrap().wait().unwrap();
         (ended.code(), asked.elapsed())
-    }
-
-    /// The events that it has delivered, as lines.
-    pub(crate) fn events(&self) -> Vec<String> {
-        let text = fs::read_to_string(self.path("events.ndjson")).unwrap_or_default();
-        text.lines().map(str::to_owned).collect()
-    }
-
-    pub(crate) fn lines(&self) -> usize {
-        let bytes = fs::read(self.path("events.ndjson")).unwrap_or_default();
-        bytes.iter().filter(|byte| **byte == b'\n').count()
     }
 
     pub(crate) fn log(&self) -> String {
@@ -129,7 +134,7 @@ pub(crate) fn tenant_file(name: &str, upstream: &[u16], more: &str) -> String {
         .map(|port| format!("\"http://127.0.0.1:{port}\""));
     let origins: Vec<String> = origins.collect();
     format!(
-        "allow = [{}]\nmax_events = 60\n{more}\n[settings]\nbase_url = {{ env = \"BASE_URL\" }}\n\
+        "allow = [{}]\nmax_events = {BATCH}\n{more}\n[settings]\nbase_url = {{ env = \"BASE_URL\" }}\n\
          client_id = \"{name}\"\nclient_secret = {{ file = \"secret\" }}\nstreams = [\"audit\"]\n\
          format = \"ecs\"\nstart = \"3h\"\n",
         origins.join(", ")

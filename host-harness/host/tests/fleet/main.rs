@@ -2,7 +2,6 @@
 //! NATS, while tenants are added, changed and removed. `FLEET_TENANTS=300` for the long form.
 
 #![expect(
-    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
@@ -10,6 +9,7 @@
 )]
 
 mod account;
+mod commands;
 mod host;
 #[path = "../outputs/nats_server.rs"]
 mod nats_server;
@@ -18,7 +18,8 @@ mod proxy;
 mod setup;
 mod upstream;
 
-use std::collections::BTreeSet;
+use std::cell::{Ref, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write as _;
 use std::time::{Duration, Instant};
@@ -61,7 +62,12 @@ struct Fleet {
     /// Those whose events have all to come.
     tenants: BTreeSet<String>,
     events: usize,
+    delivered: RefCell<Account>,
     begun: Instant,
+    /// How often the work on any tenant may have been cut off so far.
+    interruptions: usize,
+    /// How often that of one tenant, besides.
+    interruptions_of: BTreeMap<String, usize>,
 }
 
 impl Fleet {
@@ -72,8 +78,8 @@ impl Fleet {
         let events = events / tenants;
         let answer_after = Duration::from_secs(1) * u32::try_from(tenants).unwrap() / 60;
         let upstream = Upstream::start(HOSTS, events, answer_after).await;
-        // Two hosts can have all of them, so that none waits for its turn.
-        let leases = tenants.div_ceil(2);
+        // Two hosts can have all of them, and one more, so that none waits for its turn.
+        let leases = (tenants + 1).div_ceil(2);
         let lines = format!("leases = {leases}\n{lines}");
         let hosts = ways.iter().zip(&upstream.ports).enumerate();
         let mut hosts: Vec<Host> = hosts
@@ -95,6 +101,10 @@ impl Fleet {
             let text = tenant_file(name, &upstream.ports, "");
             fs::write(sources.join(format!("{name}.toml")), text).unwrap();
         }
+        let files: Vec<_> = hosts
+            .iter()
+            .map(|host| host.path("events.ndjson"))
+            .collect();
         for host in &hosts {
             link_machine_code(&host.path("state/cache"));
         }
@@ -109,7 +119,41 @@ impl Fleet {
             hosts,
             tenants: names,
             events,
+            delivered: RefCell::new(Account::new(files.into_iter())),
             begun: Instant::now(),
+            interruptions: 0,
+            interruptions_of: BTreeMap::new(),
+        }
+    }
+
+    /// Something is about to happen by which a batch of any tenant may come twice.
+    fn interrupt(&mut self) {
+        self.repeats();
+        self.interruptions += 1;
+    }
+
+    /// The same for one tenant, of which two hosts may then be asked at a time.
+    fn interrupt_tenant(&mut self, tenant: &str) {
+        self.upstream.excuse(tenant);
+        *self.interruptions_of.entry(tenant.to_owned()).or_default() += 1;
+    }
+
+    /// Checks that no more than one batch of a tenant came twice for each time that its work was
+    /// cut off.
+    fn repeats(&self) {
+        let repeated = self.account().repeated_batches();
+        let batches: usize = repeated.values().map(BTreeSet::len).sum();
+        self.note(&format!(
+            "{batches} batches of {} tenants came twice",
+            repeated.len()
+        ));
+        for (tenant, batches) in &repeated {
+            let interruptions =
+                self.interruptions + self.interruptions_of.get(tenant).unwrap_or(&0);
+            assert!(
+                batches.len() <= interruptions,
+                "{tenant}: batches {batches:?} came twice after {interruptions} interruptions"
+            );
         }
     }
 
@@ -119,13 +163,15 @@ impl Fleet {
         writeln!(stderr, "{at:6.1} s: {what}").unwrap();
     }
 
-    /// How many events have come, repeats included.
-    fn lines(&self) -> usize {
-        self.hosts.iter().map(Host::lines).sum()
+    /// What has come, up to now.
+    fn account(&self) -> Ref<'_, Account> {
+        self.delivered.borrow_mut().update();
+        self.delivered.borrow()
     }
 
-    fn account(&self) -> Account {
-        Account::of(&self.hosts)
+    /// How many events have come, repeats included.
+    fn lines(&self) -> usize {
+        self.account().lines
     }
 
     /// Waits until so many events of a hundred have come.
@@ -152,11 +198,16 @@ impl Fleet {
         }
     }
 
+    /// The tenants that have not all of their events.
+    fn incomplete(&self) -> Vec<String> {
+        self.account().incomplete(&self.tenants, self.events)
+    }
+
     fn watch(&self, since: Instant) {
         let violations = self.upstream.violations();
         assert!(violations.is_empty(), "{violations:#?}\n{}", self.logs());
         if since.elapsed() > LONG {
-            let missing = self.account().incomplete(&self.tenants, self.events);
+            let missing = self.incomplete();
             panic!("nothing goes on: {missing:#?}\n{}", self.logs());
         }
     }
@@ -168,6 +219,21 @@ impl Fleet {
             lines.into_iter().rev().collect::<Vec<_>>().join("\n")
         });
         logs.collect::<Vec<_>>().join("\n--\n")
+    }
+
+    /// How often a host said that it stops to work on a tenant, as another has it or may have it.
+    fn stopped_work(&self, tenant: &str) -> usize {
+        let said = [
+            "another host has the tenant",
+            "lease of the tenant has ended",
+        ];
+        let is_of_tenant = |line: &&str| {
+            let mut words = line.split(|char: char| !char.is_ascii_alphanumeric() && char != '-');
+            said.iter().any(|said| line.contains(said)) && words.any(|word| word == tenant)
+        };
+        let logs = self.hosts.iter().map(Host::log);
+        logs.map(|log| log.lines().filter(is_of_tenant).count())
+            .sum()
     }
 
     /// Waits until other hosts ask for the tenants of a host that was lost. Returns how long that
@@ -210,19 +276,13 @@ impl Fleet {
         self.until("a host works again", asked).await;
     }
 
-    /// Waits for all events, ends the hosts, and compares. `strikes` is how often the work of a
-    /// tenant may have been cut off.
-    async fn finish(mut self, strikes: usize) {
+    /// Waits for all events, ends the hosts, and compares.
+    async fn finish(mut self) {
         let begun = Instant::now();
         let wanted = self.tenants.len() * self.events;
-        while self.lines() < wanted
-            || !self
-                .account()
-                .incomplete(&self.tenants, self.events)
-                .is_empty()
-        {
+        while self.lines() < wanted || !self.incomplete().is_empty() {
             self.watch(begun);
-            sleep(LOOK * 50).await;
+            sleep(LOOK * 10).await;
         }
         self.note("all delivered");
         for host in &mut self.hosts {
@@ -231,23 +291,9 @@ impl Fleet {
             assert!(took < Duration::from_secs(6), "{took:?}");
         }
         self.watch(Instant::now());
-        let account = self.account();
-        assert_eq!(
-            account.incomplete(&self.tenants, self.events),
-            Vec::<String>::new()
-        );
-        let repeated = account.repeated_batches();
-        let batches: usize = repeated.values().map(BTreeSet::len).sum();
-        self.note(&format!(
-            "{batches} batches of {} tenants came twice",
-            repeated.len()
-        ));
-        for (tenant, batches) in &repeated {
-            assert!(
-                batches.len() <= strikes,
-                "{tenant}: batches {batches:?} came twice"
-            );
-        }
+        assert_eq!(self.incomplete(), Vec::<String>::new());
+        self.repeats();
+        self.account().check_repeats();
         let secret = "0123456789abcdef";
         for host in &self.hosts {
             assert!(!host.log().contains(secret));
@@ -263,10 +309,12 @@ async fn tenants_go_on_elsewhere_whatever_happens_to_a_host_or_its_way_to_nats()
     };
     let proxy = Proxy::start(server.port).await;
     let ways = [vec![server.port], vec![proxy.port], vec![server.port]];
-    let mut fleet = Fleet::start(ways, tenants_wanted(12), 72_000, "").await;
+    let mut fleet = Fleet::start(ways, tenants_wanted(12), 36_000, "").await;
 
+    add_tenant(&mut fleet).await;
     fleet.reach(5).await;
     let lost = fleet.at_work(2).await;
+    fleet.interrupt();
     fleet.hosts[2].kill();
     let took = fleet.resumed(2, &lost, Instant::now()).await;
     fleet.note(&format!(
@@ -278,6 +326,7 @@ async fn tenants_go_on_elsewhere_whatever_happens_to_a_host_or_its_way_to_nats()
 
     fleet.reach(15).await;
     let lost = fleet.at_work(0).await;
+    fleet.interrupt();
     fleet.hosts[0].signal("-STOP");
     let stopped = Instant::now();
     let took = fleet.resumed(0, &lost, stopped).await;
@@ -292,6 +341,7 @@ async fn tenants_go_on_elsewhere_whatever_happens_to_a_host_or_its_way_to_nats()
 
     fleet.reach(30).await;
     let lost = fleet.at_work(2).await;
+    fleet.interrupt();
     let asked = Instant::now();
     let (code, ended) = fleet.hosts[2].terminate();
     let took = fleet.resumed(2, &lost, asked).await;
@@ -305,6 +355,7 @@ async fn tenants_go_on_elsewhere_whatever_happens_to_a_host_or_its_way_to_nats()
 
     fleet.reach(40).await;
     let port = server.port;
+    fleet.interrupt();
     server.kill();
     server = Server::start(nats.path(), Some(port)).await.unwrap();
     let restarted = Instant::now();
@@ -317,6 +368,7 @@ async fn tenants_go_on_elsewhere_whatever_happens_to_a_host_or_its_way_to_nats()
 
     fleet.reach(50).await;
     let lost = fleet.at_work(1).await;
+    fleet.interrupt();
     proxy.cut(true);
     let cut = Instant::now();
     let took = fleet.resumed(1, &lost, cut).await;
@@ -343,15 +395,14 @@ async fn tenants_go_on_elsewhere_whatever_happens_to_a_host_or_its_way_to_nats()
 
     fleet.reach(60).await;
     change_tenants(&mut fleet).await;
-    forge_nak(&fleet, server.port).await;
-    fleet.finish(6).await;
+    forge_nak(&mut fleet, server.port).await;
+    fleet.finish().await;
 }
 
-/// Tenants are added, changed, paused, resumed and removed while hosts work.
-async fn change_tenants(fleet: &mut Fleet) {
+/// A tenant is added while hosts work.
+async fn add_tenant(fleet: &mut Fleet) {
     let file = fleet.folder.path().join("tenant-900.toml");
-    let ports = fleet.upstream.ports.clone();
-    fs::write(&file, tenant_file("tenant-900", &ports, "")).unwrap();
+    fs::write(&file, tenant_file("tenant-900", &fleet.upstream.ports, "")).unwrap();
     let file = file.to_str().unwrap();
     let admin = &fleet.hosts[0];
     assert_eq!(admin.fleet(&["add", file]), "tenant `tenant-900`: added\n");
@@ -359,13 +410,21 @@ async fn change_tenants(fleet: &mut Fleet) {
     assert_eq!(again.status.code(), Some(1), "{again:?}");
     let is_asked = || fleet.upstream.last("tenant-900").is_some();
     fleet.until("the new tenant is worked on", is_asked).await;
-    fleet.upstream.excuse("tenant-900");
+    fleet.tenants.insert("tenant-900".to_owned());
+}
+
+/// Tenants are changed, paused, resumed and removed while hosts work.
+async fn change_tenants(fleet: &mut Fleet) {
+    let file = fleet.folder.path().join("tenant-900.toml");
+    let ports = fleet.upstream.ports.clone();
+    let file = file.to_str().unwrap();
+    let admin = fleet.hosts[0].commands();
+    fleet.interrupt_tenant("tenant-900");
     fs::write(file, tenant_file("tenant-900", &ports, "max_requests = 40")).unwrap();
     assert_eq!(
         admin.fleet(&["change", file]),
         "tenant `tenant-900`: changed\n"
     );
-    fleet.tenants.insert("tenant-900".to_owned());
 
     let removed = "tenant-1";
     admin.fleet(&["remove", removed]);
@@ -377,7 +436,7 @@ async fn change_tenants(fleet: &mut Fleet) {
     );
 
     let paused = "tenant-2";
-    fleet.upstream.excuse(paused);
+    fleet.interrupt_tenant(paused);
     admin.fleet(&["pause", paused]);
     let status = admin.fleet_output(&["status", "--json"]);
     let status: Value = serde_json::from_slice(&status.stdout).unwrap();
@@ -390,40 +449,54 @@ async fn change_tenants(fleet: &mut Fleet) {
     sleep(LEASE).await; // a lease that it had is over
     let quiet = Instant::now();
     sleep(LEASE / 2).await; // nothing shows that nothing comes
-    let last = fleet.upstream.last(paused);
-    assert!(
-        last.is_none_or(|(_, at)| at < quiet),
-        "a paused tenant is polled"
-    );
+    for gone in [paused, removed] {
+        let last = fleet.upstream.last(gone);
+        assert!(last.is_none_or(|(_, at)| at < quiet), "{gone} is polled");
+    }
+    fleet.interrupt_tenant(paused);
     admin.fleet(&["resume", paused]);
-    fleet.note("tenants were added, changed, removed, paused and resumed");
+    fleet.note("tenants were changed, removed, paused and resumed");
 }
 
 /// Sends a NAK for a tenant that a host works on, as another host would after its lease.
-async fn forge_nak(fleet: &Fleet, port: u16) {
+async fn forge_nak(fleet: &mut Fleet, port: u16) {
     let client = async_nats::ConnectOptions::new()
         .user_and_password("ann".to_owned(), "secret".to_owned())
         .connect(format!("nats://127.0.0.1:{port}"))
         .await
         .unwrap();
     let mut answers = client.subscribe("$JS.ACK.TENANTS.hosts.>").await.unwrap();
-    // A renewal: its tenant is being worked on.
-    let renewal = tokio::time::timeout(LONG, async {
-        loop {
-            let answer = answers.next().await.unwrap();
-            if &*answer.payload == b"+WPI" {
-                return answer.subject;
-            }
+    let context = async_nats::jetstream::new(client.clone());
+    let stream = context.get_stream("TENANTS").await.unwrap();
+    let begun = Instant::now();
+    // The host may have given the tenant back before the NAK comes.
+    while begun.elapsed() < LONG {
+        // A renewal: its tenant is being worked on.
+        let answer = answers.next().await.unwrap();
+        if &*answer.payload != b"+WPI" {
+            continue;
         }
-    });
-    let renewal = renewal.await.expect("no lease is renewed");
-    for tenant in fleet.tenants.clone() {
-        // It is not known which one it is.
-        fleet.upstream.excuse(&tenant);
+        let sequence = answer.subject.split('.').nth(5).unwrap().parse().unwrap();
+        let Ok(message) = stream.get_raw_message(sequence).await else {
+            continue; // it was changed
+        };
+        let tenant = message.subject.strip_prefix("tenant.").unwrap().to_owned();
+        fleet.interrupt_tenant(&tenant);
+        let before = fleet.stopped_work(&tenant);
+        client.publish(answer.subject, "-NAK".into()).await.unwrap();
+        client.flush().await.unwrap();
+        let sent = Instant::now();
+        while sent.elapsed() < LEASE {
+            if fleet.stopped_work(&tenant) > before {
+                fleet.note(&format!(
+                    "a NAK was forged: the old host of {tenant} stopped"
+                ));
+                return;
+            }
+            sleep(LOOK).await;
+        }
     }
-    client.publish(renewal, "-NAK".into()).await.unwrap();
-    client.flush().await.unwrap();
-    fleet.note("a NAK was forged");
+    panic!("no host lost its tenant by a NAK:\n{}", fleet.logs());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -435,13 +508,14 @@ async fn a_cluster_of_three_servers_may_lose_one() {
     };
     let ports: Vec<u16> = servers.iter().map(|server| server.port).collect();
     let ways = [ports.clone(), ports.clone(), ports.clone()];
-    let fleet = Fleet::start(ways, tenants_wanted(12), 36_000, "replicas = 3").await;
+    let mut fleet = Fleet::start(ways, tenants_wanted(12), 18_000, "replicas = 3").await;
     fleet.reach(20).await;
+    fleet.interrupt();
     servers[0].kill();
     let killed = Instant::now();
     fleet.note("a server of three was killed");
     for host in 0..HOSTS {
         fleet.works_again(host, killed + LEASE).await;
     }
-    fleet.finish(2).await;
+    fleet.finish().await;
 }

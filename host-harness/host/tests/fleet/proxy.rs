@@ -7,7 +7,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// Forwards bytes in both directions, or in none.
+/// Forwards bytes in both directions, or in none. What is sent while it is cut is lost.
 pub(crate) struct Proxy {
     pub(crate) port: u16,
     cut: watch::Sender<bool>,
@@ -57,7 +57,9 @@ async fn forward(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, is_cut: watch:
         let Ok(count @ 1..) = from.read(&mut bytes).await else {
             return;
         };
-        connected(&is_cut).await;
+        if *is_cut.borrow() {
+            return connected(&is_cut).await;
+        }
         if to.write_all(&bytes[..count]).await.is_err() {
             return;
         }

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 /// Records on a page.
-pub(crate) const PAGE: usize = 20;
+pub(crate) const PAGE: usize = 10;
 
 /// The upstream of a fleet. Clones share it.
 #[derive(Clone)]

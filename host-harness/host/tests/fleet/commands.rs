@@ -1,0 +1,317 @@
+//! The commands of `source-host fleet`, and what `status`, metrics, API and page show of a fleet.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::time::sleep;
+
+use crate::host::{Host, tenant_file};
+use crate::nats_server::Server;
+use crate::setup::link_machine_code;
+use crate::upstream::Upstream;
+use crate::{LONG, LOOK, left_out};
+
+const EVENTS: usize = 5;
+const TOKEN: &str = "fedcba9876543210-admin";
+
+/// A host of a fleet, its upstream, and the files of its tenants.
+struct One {
+    host: Host,
+    upstream: Upstream,
+}
+
+impl One {
+    fn write(&self, file: &str, tenant: &str, more: &str) {
+        let text = tenant_file(tenant, &self.upstream.ports, more);
+        fs::write(self.host.path(file), text).unwrap();
+    }
+
+    /// A command of `fleet` that fails with this exit code. Returns what it says.
+    fn refused(&self, arguments: &[&str], code: i32) -> String {
+        let output = self.host.fleet_output(arguments);
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    fn status(&self) -> Value {
+        let output = self.host.fleet_output(&["status", "--json"]);
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+    }
+
+    /// Waits until `status` is as wanted. Returns it.
+    async fn until(&self, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+        let begun = Instant::now();
+        loop {
+            let status = self.status();
+            if is_so(&status) {
+                return status;
+            }
+            let waited = begun.elapsed();
+            assert!(waited < LONG, "{what}: {status:#}\n{}", self.host.log());
+            sleep(LOOK * 10).await;
+        }
+    }
+
+    /// What the fleet has delivered, as lines.
+    fn events(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.host.path("events.ndjson")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// The address of the admin server, as the log has it.
+    fn admin(&self) -> String {
+        let log = self.host.log();
+        let (_, after) = log.rsplit_once("admin server at http://").unwrap();
+        after.split_whitespace().next().unwrap().to_owned()
+    }
+
+    /// A request to the admin server. Returns the status and the body.
+    fn request(&self, method: &str, path: &str) -> (u16, String) {
+        let admin = self.admin();
+        let mut stream = TcpStream::connect(&admin).unwrap();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: {admin}\r\nconnection: close\r\n\
+             authorization: Bearer {TOKEN}\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, body.to_owned())
+    }
+
+    fn get(&self, path: &str) -> Value {
+        let (status, body) = self.request("GET", path);
+        assert_eq!(status, 200, "{path}: {body}");
+        serde_json::from_str(&body).unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_change_the_fleet_that_status_metrics_api_and_page_show() {
+    let nats = TempDir::new().unwrap();
+    let Some(server) = Server::start(nats.path(), None).await else {
+        return left_out("the test of the commands of a fleet");
+    };
+    let folder = TempDir::new().unwrap();
+    let upstream = Upstream::start(1, EVENTS, Duration::ZERO).await;
+    let more = "leases = 8\n[admin]\nlisten = \"127.0.0.1:0\"\ntoken = { file = \"admin.token\" }";
+    let host = Host::new(
+        &folder.path().join("h"),
+        &[server.port],
+        upstream.ports[0],
+        more,
+    );
+    fs::write(host.path("admin.token"), TOKEN).unwrap();
+    let mut one = One { host, upstream };
+
+    let begun = one_machine(&one);
+    import(&one);
+    refuse(&one);
+    let status = one.status();
+    assert_eq!(status["hosts"].as_array().unwrap().len(), 0, "{status:#}");
+    let output = one.host.fleet_output(&["status"]);
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("hosts: none runs; start one with"), "{text}");
+    // Its position says that it was due an hour ago.
+    assert!(text.contains("oldest due: `tenant-1`, since "), "{text}");
+    assert_eq!(status["oldest_due"]["tenant"], "tenant-1", "{status:#}");
+    let overdue = status["oldest_due"]["seconds"].as_u64().unwrap();
+    assert!((3_600..7_200).contains(&overdue), "{overdue}");
+
+    link_machine_code(&one.host.path("state/cache"));
+    one.host.start();
+    let is_active = |count: u64| move |status: &Value| status["states"]["active"] == count;
+    let is_polled = |tenant: &&str| one.upstream.last(tenant).is_some_and(|(_, at)| at > begun);
+    let names = ["tenant-1", "tenant-2", "tenant-3"];
+    let all_polled = |status: &Value| names.iter().all(is_polled) && is_active(3)(status);
+    let status = one.until("all are polled", all_polled).await;
+    assert_eq!(status["tenants"], 3, "{status:#}");
+    assert_eq!(status["oldest_due"], Value::Null, "{status:#}");
+    // Those that were imported went on where they were.
+    let events = one.events();
+    assert_eq!(events.len(), EVENTS, "{events:#?}");
+    assert!(events.iter().all(|event| event.contains("tenant-3-")));
+
+    admin(&one).await;
+
+    assert_eq!(
+        one.host.fleet(&["pause", "tenant-1"]),
+        "tenant `tenant-1`: paused\n"
+    );
+    let is_paused = |status: &Value| status["states"]["paused"] == 1;
+    one.until("one is paused", is_paused).await;
+    let again = one.host.fleet(&["pause", "tenant-1"]);
+    assert_eq!(again, "tenant `tenant-1`: was paused already\n");
+    assert_eq!(
+        one.host.fleet(&["resume", "tenant-1"]),
+        "tenant `tenant-1`: resumed\n"
+    );
+    one.until("it is resumed", is_active(3)).await;
+
+    // A change takes effect at once: the secret is that of another file, which is not there.
+    one.write("tenant-3.toml", "tenant-3", "");
+    let file = one.host.path("tenant-3.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("file = \"secret\"", "file = \"none\"")).unwrap();
+    let changed = one.host.fleet(&["change", "tenant-3.toml"]);
+    assert!(
+        changed.contains("its settings are checked by the hosts"),
+        "{changed}"
+    );
+    assert!(
+        changed.ends_with("tenant `tenant-3`: changed\n"),
+        "{changed}"
+    );
+    let fails = |status: &Value| status["states"]["failing"] == 1;
+    let status = one.until("the host has no such secret", fails).await;
+    let tenants = status["sources"].as_array().unwrap();
+    let tenant = tenants
+        .iter()
+        .find(|it| it["source"] == "tenant-3")
+        .unwrap();
+    assert!(
+        tenant["detail"].as_str().unwrap().contains("none"),
+        "{tenant:#}"
+    );
+    let output = one.host.fleet_output(&["status"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("tenants: 3 (2 active, 1 failing)"), "{text}");
+    one.write("tenant-3.toml", "tenant-3", "max_requests = 40");
+    one.host.fleet(&["change", "tenant-3.toml"]);
+    one.until("the secret is there", is_active(3)).await;
+
+    let removed = one.host.fleet(&["remove", "tenant-3"]);
+    assert_eq!(removed, "tenant `tenant-3`: removed, with its position\n");
+    assert_eq!(one.host.fleet(&["list"]), "tenant-1\ntenant-2\n");
+    let status = one.until("one is removed", is_active(2)).await;
+    assert_eq!(status["tenants"], 2, "{status:#}");
+    // Nothing is left of it: added again, it begins at `start`.
+    one.host.fleet(&["add", "tenant-3.toml"]);
+    one.until("it is added again", is_active(3)).await;
+    assert_eq!(one.events().len(), 2 * EVENTS);
+    let (code, _) = one.host.terminate();
+    assert_eq!(code, Some(0), "{}", one.host.log());
+}
+
+/// Two sources of one machine collect what there is. Returns when they had.
+fn one_machine(one: &One) -> Instant {
+    let settings = "sources_dir = \"sources\"\nstate_dir = \"single\"\n[[output]]\ntype = \"file\"\n\
+                    path = \"single.ndjson\"\n";
+    fs::write(one.host.path("single.toml"), settings).unwrap();
+    fs::create_dir(one.host.path("sources")).unwrap();
+    fs::copy(one.host.path("secret"), one.host.path("sources/secret")).unwrap();
+    for tenant in ["tenant-1", "tenant-2"] {
+        one.write(&format!("sources/{tenant}.toml"), tenant, "");
+    }
+    link_machine_code(&one.host.path("single/cache"));
+    let output = one.host.output(&["run", "--once", "single.toml"]);
+    assert!(output.status.success(), "{output:?}");
+    let text = fs::read_to_string(one.host.path("single.ndjson")).unwrap();
+    assert_eq!(text.lines().count(), 2 * EVENTS, "{text}");
+    let file = one.host.path("single/tenant-1.checkpoint.json");
+    let mut record: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    record["next_poll_ms"] = Value::from((now.as_secs() - 3_600) * 1_000);
+    fs::write(file, record.to_string()).unwrap();
+    Instant::now()
+}
+
+fn import(one: &One) {
+    let arguments = ["import", "sources", "--state-dir", "single"];
+    let imported = one.host.fleet(&arguments);
+    let first = "2 tenants: 2 added, 0 changed, 0 as before; 2 positions taken over\n";
+    assert_eq!(imported, first);
+    one.write("sources/tenant-2.toml", "tenant-2", "max_requests = 40");
+    let imported = one.host.fleet(&arguments);
+    let second = "2 tenants: 0 added, 1 changed, 1 as before; 0 positions taken over\n";
+    assert_eq!(imported, second);
+    one.write("tenant-3.toml", "tenant-3", "");
+    let added = one.host.fleet(&["add", "tenant-3.toml"]);
+    assert_eq!(added, "tenant `tenant-3`: added\n");
+    assert_eq!(one.host.fleet(&["list"]), "tenant-1\ntenant-2\ntenant-3\n");
+}
+
+/// What the commands refuse, they say how to do right; and nothing is changed.
+fn refuse(one: &One) {
+    let said = one.refused(&["add", "tenant-3.toml"], 1);
+    assert!(said.contains("change it with `fleet change`"), "{said}");
+    for verb in ["pause", "resume", "remove"] {
+        let said = one.refused(&[verb, "tenant-33"], 1);
+        assert!(said.contains("did you mean `tenant-3`?"), "{said}");
+    }
+    one.write("tenant-9.toml", "tenant-9", "");
+    let said = one.refused(&["change", "tenant-9.toml"], 1);
+    assert!(said.contains("there is no tenant `tenant-9`"), "{said}");
+    let file = one.host.path("tenant-9.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let written_out = text.replace("{ file = \"secret\" }", "\"hunter22-hunter22\"");
+    fs::write(&file, written_out).unwrap();
+    let said = one.refused(&["add", "tenant-9.toml"], 78);
+    assert!(said.contains("`client_secret` is written out"), "{said}");
+    assert!(!said.contains("hunter22"), "{said}");
+    let said = one.refused(&["import", "nowhere"], 78);
+    assert!(said.contains("nowhere: cannot be read"), "{said}");
+    assert_eq!(one.host.fleet(&["list"]), "tenant-1\ntenant-2\ntenant-3\n");
+}
+
+/// The admin server of a host shows the whole fleet.
+async fn admin(one: &One) {
+    let begun = Instant::now();
+    let status = loop {
+        let status = one.get("/api/v1/status");
+        let overview = &status["fleet"]["overview"];
+        if overview["states"]["active"] == 3 && overview["hosts"][0]["taken"] != 0 {
+            break status;
+        }
+        assert!(begun.elapsed() < LONG, "{status:#}");
+        sleep(LOOK * 10).await;
+    };
+    let fleet = &status["fleet"];
+    assert_eq!(fleet["overview"]["tenants"], 3, "{fleet:#}");
+    assert_eq!(fleet["overview"]["never_polled"], 0, "{fleet:#}");
+    assert_eq!(fleet["overview"]["hosts"].as_array().unwrap().len(), 1);
+    assert_eq!(fleet["overview"]["hosts"][0]["host"], fleet["host"]);
+    assert_eq!(
+        (&fleet["hosts"], &fleet["tenants"]),
+        (&Value::from(1), &Value::from(3))
+    );
+    assert_eq!(fleet["leases_max"], 8);
+    // What the page reads.
+    let rows = one.get("/api/v1/sources?limit=100&offset=0");
+    assert_eq!(rows["fleet"]["overview"]["tenants"], 3, "{rows:#}");
+    assert_eq!(rows["total"], 3);
+    for (path, part) in [("/", "/assets/app.js"), ("/assets/fleet.js", "overview")] {
+        let (status, text) = one.request("GET", path);
+        assert!(status == 200 && text.contains(part), "{path}: {text}");
+    }
+    let (_, metrics) = one.request("GET", "/metrics");
+    let state = |word: &str| format!("source_host_fleet_tenant_states{{state=\"{word}\"}}");
+    for (name, wanted) in [
+        ("source_host_fleet_hosts{}", 1.0),
+        ("source_host_fleet_tenants{}", 3.0),
+        ("source_host_fleet_leases_max{}", 8.0),
+        (&state("active"), 3.0),
+        (&state("failing"), 0.0),
+        ("source_host_fleet_never_polled{}", 0.0),
+        ("source_host_fleet_oldest_due_seconds{}", 0.0),
+    ] {
+        let line = metrics.lines().find(|line| line.starts_with(name));
+        let value = line.and_then(|line| line.rsplit_once(' ')?.1.parse().ok());
+        assert_eq!(value, Some(wanted), "{name}: {metrics}");
+    }
+    assert!(metrics.contains("\nsource_host_fleet_leases_taken_total{} "));
+    let (status, refused) = one.request("POST", "/api/v1/sources/tenant-1/pause");
+    assert_eq!(status, 409, "{refused}");
+    assert!(
+        refused.contains("are changed with `source-host fleet`"),
+        "{refused}"
+    );
+}
