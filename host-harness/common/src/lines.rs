@@ -1,6 +1,7 @@
 //! Maps the keys of a settings file to their line numbers, for error messages.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use toml::de::{DeTable, DeValue};
 
@@ -10,9 +11,10 @@ use toml::de::{DeTable, DeValue};
 pub struct KeyLineNumbers {
     /// The line of the table itself; 0 where it is unknown.
     line: usize,
-    keys: BTreeMap<String, Self>,
+    /// Shared, since the tables of thousands of sources are handed on.
+    keys: Arc<BTreeMap<String, Self>>,
     /// The lines of the elements, where the value is a list.
-    elements: Vec<Self>,
+    elements: Arc<[Self]>,
 }
 
 impl KeyLineNumbers {
@@ -35,15 +37,18 @@ impl KeyLineNumbers {
     }
 
     fn of_table(table: &DeTable<'_>, line: &dyn Fn(usize) -> usize) -> Self {
-        let mut lines = Self::default();
+        let mut keys = BTreeMap::new();
         for (key, value) in table {
             let of_value = Self {
                 line: line(key.span().start),
                 ..Self::of_value(value.get_ref(), line)
             };
-            lines.keys.insert(key.get_ref().to_string(), of_value);
+            keys.insert(key.get_ref().to_string(), of_value);
         }
-        lines
+        Self {
+            keys: Arc::new(keys),
+            ..Self::default()
+        }
     }
 
     fn of_value(value: &DeValue<'_>, line: &dyn Fn(usize) -> usize) -> Self {

@@ -84,7 +84,7 @@ pub async fn demo(options: DemoOptions) -> Result<Exit, Failure> {
         stopper,
         shutdown,
     };
-    let summary = run::run(&settings, run).await?;
+    let summary = run::run(settings, run).await?;
     let elapsed = begun.elapsed();
 
     let mut text = first.render();

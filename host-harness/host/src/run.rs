@@ -1,6 +1,7 @@
 //! Runs all sources of a settings file: each with its own task, store, memory
 //! and checkpoint, so that the failure of one never stops another.
 
+use std::mem;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -78,7 +79,7 @@ impl Summary {
 }
 
 /// Run every source until all have ended.
-pub async fn run(settings: &Settings, options: Options) -> Result<Summary, Failure> {
+pub async fn run(mut settings: Settings, options: Options) -> Result<Summary, Failure> {
     let outlives_sources = settings.sources_dir.is_some() && !options.once;
     let is_idle = settings.sources.iter().all(|source| !source.enabled);
     if is_idle && settings.faulty_sources.is_empty() && !outlives_sources {
@@ -98,11 +99,11 @@ pub async fn run(settings: &Settings, options: Options) -> Result<Summary, Failu
     };
     let cache_dir = options.cache_dir.clone();
     let cache_dir = cache_dir.unwrap_or_else(|| state_dir.path().join(CACHE_DIR));
-    let components = source::components(settings, Some(cache_dir))?;
+    let components = source::components(&settings, Some(cache_dir))?;
     let tries_max = options.once.then_some(OUTPUT_TRIES_MAX_ONCE);
     let outputs = Arc::new(Outputs::open(settings.named_outputs(), tries_max).await?);
     registry.add_outputs(Arc::clone(&outputs));
-    let dead_letters = DeadLetterSinks::open(settings, &state_dir, tries_max).await?;
+    let dead_letters = DeadLetterSinks::open(&settings, &state_dir, tries_max).await?;
     let rejected_output = dead_letters.output.clone();
     if let Some(output) = &rejected_output {
         registry.add_outputs(Arc::clone(output));
@@ -123,7 +124,7 @@ pub async fn run(settings: &Settings, options: Options) -> Result<Summary, Failu
         stopper: options.stopper.clone(),
         shutdown: options.shutdown.clone(),
     })?;
-    let files = SettingsFiles::new(supervisor.clone(), settings);
+    let files = SettingsFiles::new(supervisor.clone(), &settings);
     let admin = admin.map(|server| {
         server.start(AdminHost {
             registry: registry.clone(),
@@ -133,7 +134,11 @@ pub async fn run(settings: &Settings, options: Options) -> Result<Summary, Failu
             state_dir: state_dir.path().to_owned(),
         })
     });
-    files.start(settings);
+    // Moved: those of thousands of sources would be there twice.
+    files.start(
+        mem::take(&mut settings.sources),
+        mem::take(&mut settings.faulty_sources),
+    );
     starts.complete();
     let _service = service_manager::start(options.shutdown.clone());
     let stdout = tokio::spawn(stop_without_reader(

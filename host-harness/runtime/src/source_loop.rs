@@ -205,7 +205,8 @@ impl RunningLoop {
             if self.context.shutdown.is_requested() {
                 return SourceExit::Stopped;
             }
-            match self.step().await {
+            // Allocated for each step, since thousands of sources wait between two steps.
+            match Box::pin(self.step()).await {
                 Step::SourceExit(end) => return end,
                 Step::Poll => {}
                 Step::Wait(wait) => {

@@ -36,7 +36,7 @@ pub async fn run(config: &Path, once: bool, watch: bool) -> Result<Exit, Failure
             fleet::run::run(&settings, fleet, options).await?;
             Exit::Done
         }
-        None => run::run(&settings, options).await?.exit(),
+        None => run::run(settings, options).await?.exit(),
     };
     if signals.is_finished()
         && let Ok(Err(error)) = signals.await

@@ -71,13 +71,12 @@ impl SettingsFiles {
     }
 
     /// Starts the sources that a run begins with.
-    pub(crate) fn start(&self, settings: &Settings) {
-        for source in &settings.sources {
-            let change = SourceChange::Set(Box::new(source.clone()));
-            self.supervisor.apply(change);
+    pub(crate) fn start(&self, sources: Vec<SourceSettings>, faulty: Vec<FaultySource>) {
+        for source in sources {
+            self.supervisor.apply(SourceChange::Set(Box::new(source)));
         }
-        for faulty in &settings.faulty_sources {
-            self.supervisor.apply(SourceChange::Refuse(faulty.clone()));
+        for faulty in faulty {
+            self.supervisor.apply(SourceChange::Refuse(faulty));
         }
     }
 

@@ -61,7 +61,8 @@ impl SourceStarter {
         loop {
             let mut shutdown = self.shutdown.clone();
             let readied = tokio::select! {
-                readied = self.prepare() => readied,
+                // Allocated for the preparation, since the task lives for as long as the source.
+                readied = Box::pin(self.prepare()) => readied,
                 _ = shutdown.requested() => return (SourceExit::Stopped, self.empty_state()),
             };
             let failure = match readied {

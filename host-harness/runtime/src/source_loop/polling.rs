@@ -62,7 +62,13 @@ impl Poll {
     }
 
     async fn run(mut self) -> Polled {
-        let (reservation, mut slot) = self.turn().await;
+        let (reservation, slot) = self.turn().await;
+        // Allocated now: thousands of sources may wait for their turn, each in a task of the size of
+        // the largest future in it.
+        Box::pin(self.poll(reservation, slot)).await
+    }
+
+    async fn poll(mut self, reservation: Reservation, mut slot: PollSlot) -> Polled {
         let mut reservation = Some(reservation);
         let begun = Instant::now();
         let instance = match self.instance.take() {
