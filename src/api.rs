@@ -10,7 +10,7 @@ mod skew;
 mod transfer;
 
 use crate::auth::hmac::SKEW_MS_MAX;
-use crate::auth::{Auth, AuthError, Stamp};
+use crate::auth::{Auth, AuthError, SigningContext};
 use crate::poll_error::{Failure, PollError};
 use crate::request::{Call, Request};
 use crate::response::{Head, TransportError};
@@ -158,10 +158,10 @@ impl ApiClient {
     }
 
     /// Returns the clocks and the random number for the next request.
-    fn stamp(&mut self) -> Stamp {
+    fn signing_context(&mut self) -> SigningContext {
         let skew_ms = self.skew.signing_ms();
         self.signed_skew_ms = skew_ms;
-        Stamp {
+        SigningContext {
             now: self.now,
             upstream_now: self.now.plus_ms(skew_ms.saturating_neg()),
             nonce: u128::from(self.next_random()) << 64 | u128::from(self.next_random()),
@@ -187,14 +187,14 @@ impl ApiClient {
             let left_ms = wait.until.millis().saturating_sub(self.now.millis());
             return Err(error.clone().after(left_ms));
         }
-        let stamp = self.stamp();
-        Ok(self.auth.credential_request(stamp))
+        let context = self.signing_context();
+        Ok(self.auth.credential_request(context))
     }
 
     /// Returns the request of a call. There is none before [`ApiClient::is_ready`].
     pub fn authorize(&mut self, call: Call) -> Option<Request> {
-        let stamp = self.stamp();
-        self.auth.authorize(call, stamp)
+        let context = self.signing_context();
+        self.auth.authorize(call, context)
     }
 
     /// Takes the upstream's clock from an answer.
@@ -380,7 +380,7 @@ mod tests {
     #[test]
     fn a_driver_without_randomness_still_gives_each_request_an_id_of_its_own() {
         let mut client = client(0);
-        let nonces: BTreeSet<u128> = (0..100).map(|_| client.stamp().nonce).collect();
+        let nonces: BTreeSet<u128> = (0..100).map(|_| client.signing_context().nonce).collect();
         assert_eq!(nonces.len(), 100);
     }
 

@@ -265,7 +265,7 @@ impl Session {
     fn may_stop_here(&self) -> bool {
         let holds = |slot: &StreamSlot| {
             slot.feed.has_records()
-                || (slot.lost_answers >= LOST_ANSWERS_MAX && slot.feed.holds_answer())
+                || (slot.lost_answers >= LOST_ANSWERS_MAX && slot.feed.has_buffered_answer())
         };
         match self.in_flight.as_ref().map(|in_flight| in_flight.purpose) {
             None => !self.slots.iter().any(holds),
@@ -414,7 +414,7 @@ impl Session {
             slot.turn = self.turns;
             let stats = poll.batch.stats(slot.stream);
             stats.requests = stats.requests.saturating_add(1);
-            if let (Purpose::Call { .. }, Some(meter)) = (purpose, slot.feed.meter()) {
+            if let (Purpose::Call { .. }, Some(meter)) = (purpose, slot.feed.quota_kind()) {
                 self.quota_mut(meter).count(now);
             }
         }

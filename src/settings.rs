@@ -146,9 +146,9 @@ pub struct SettingsError {
 
 /// What is wrong with several settings.
 #[derive(Default)]
-struct Problems(Option<SettingsError>);
+struct SettingsErrors(Option<SettingsError>);
 
-impl Problems {
+impl SettingsErrors {
     /// The value, or nothing where there is a problem in its place.
     fn note<T>(&mut self, result: Result<T, SettingsError>) -> Option<T> {
         result.map_err(|problem| self.add(problem)).ok()
@@ -166,7 +166,7 @@ impl Problems {
     }
 
     /// What was made, or every problem.
-    fn or_all<T>(&mut self, made: Option<T>) -> Result<T, SettingsError> {
+    fn finish<T>(&mut self, made: Option<T>) -> Result<T, SettingsError> {
         match (self.0.take(), made) {
             (Some(problems), _) => Err(problems),
             (None, Some(made)) => Ok(made),
@@ -267,14 +267,14 @@ impl Settings {
     pub fn parse(json: &str) -> Result<Self, SettingsError> {
         let mut raw: SettingsInput =
             serde_json::from_str(json).map_err(|problem| error("", parse_error(&problem)))?;
-        let mut problems = Problems::default();
+        let mut problems = SettingsErrors::default();
         let api = problems.note(choice(
             "api",
             raw.api.take(),
             [("2.0", Api::V2), ("1.0", Api::V1)],
         ));
         // What else is wrong depends on it.
-        let api = problems.or_all(api)?;
+        let api = problems.finish(api)?;
         problems.note(legacy::refuse_others(&raw, api));
         let base_url = raw.base_url.take();
         let is_set = base_url.is_some();
@@ -328,7 +328,7 @@ impl Settings {
             })
         };
         let settings = settings();
-        problems.or_all(settings)
+        problems.finish(settings)
     }
 
     /// Returns the version of the API.

@@ -156,7 +156,7 @@ impl Upstream {
     }
 
     /// The `aggregateId`s and audit `id`s that exist.
-    pub(crate) fn owed(&self) -> BTreeSet<String> {
+    pub(crate) fn expected(&self) -> BTreeSet<String> {
         let lines = self.files.values().flatten().flat_map(|file| file.lines());
         let lines = lines.filter(|line| line.ends_with('}'));
         let records = lines.chain(self.audit.iter().map(|(_, event)| event.as_str()));
@@ -169,7 +169,7 @@ impl Upstream {
     fn answer(&mut self, request: &Request) -> Answer {
         let answer = self.serve(request);
         match &mut self.faults {
-            Some(faults) => faults.spoil(self.requests.last().unwrap(), answer),
+            Some(faults) => faults.inject_fault(self.requests.last().unwrap(), answer),
             None => answer,
         }
     }

@@ -118,7 +118,7 @@ fn rows(stream: Stream, format: Format) -> Vec<TableRow> {
         Format::Raw => Vec::new(),
     };
     rows.into_iter()
-        .filter(|row| matches!(row.with, RowOutput::Field(_)))
+        .filter(|row| matches!(row.output, RowOutput::Field(_)))
         // The tenant comes from the settings; a test of its own covers every stream.
         .filter(|row| !matches!(row.path, "organization.name" | "metadata.tenant_uid"))
         .filter(|row| !row.path.is_empty() && !row.path.ends_with(['.', '}']))

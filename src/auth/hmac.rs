@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use sha1::Sha1;
 
-use super::{AuthError, Stamp};
+use super::{AuthError, SigningContext};
 use crate::decode::{fail, lenient};
 use crate::encode::push_quoted;
 use crate::request::{Call, Request};
@@ -77,8 +77,8 @@ impl Hmac {
 
     /// Returns the call that finds the region.
     #[must_use]
-    pub fn discovery(&self, stamp: Stamp) -> Request {
-        discovery(&self.keys, stamp)
+    pub fn discovery(&self, context: SigningContext) -> Request {
+        discovery(&self.keys, context)
     }
 
     /// Takes the answer to [`Hmac::discovery`].
@@ -94,8 +94,8 @@ impl Hmac {
 
 /// Returns the headers of a signed call. The body is not signed.
 #[must_use]
-pub fn sign(call: &Call, keys: &Legacy, stamp: Stamp) -> Vec<(&'static str, Secret)> {
-    let (date, id) = (stamp.upstream_now.to_signed_date(), uuid(stamp.nonce));
+pub fn sign(call: &Call, keys: &Legacy, context: SigningContext) -> Vec<(&'static str, Secret)> {
+    let (date, id) = (context.upstream_now.to_signed_date(), uuid(context.nonce));
     let uri = call.path_without_query();
     let text = format!("{date}:{id}:{uri}:{}", keys.app_key.expose());
     let Ok(signature) = hmac_sha1(&keys.secret_bytes(), text.as_bytes()) else {
@@ -112,7 +112,7 @@ pub fn sign(call: &Call, keys: &Legacy, stamp: Stamp) -> Vec<(&'static str, Secr
 }
 
 /// Returns the call that finds the region. It carries no signature.
-fn discovery(keys: &Legacy, stamp: Stamp) -> Request {
+fn discovery(keys: &Legacy, context: SigningContext) -> Request {
     let mut body = String::from("{\"data\":[{\"emailAddress\":");
     push_quoted(&mut body, keys.email.as_deref().unwrap_or_default());
     body.push_str("}]}");
@@ -121,9 +121,9 @@ fn discovery(keys: &Legacy, stamp: Stamp) -> Request {
         ("x-mc-app-id", Secret::new(keys.app_id.clone())),
         (
             "x-mc-date",
-            Secret::new(stamp.upstream_now.to_signed_date()),
+            Secret::new(context.upstream_now.to_signed_date()),
         ),
-        ("x-mc-req-id", Secret::new(uuid(stamp.nonce))),
+        ("x-mc-req-id", Secret::new(uuid(context.nonce))),
     ];
     request
 }
@@ -212,9 +212,9 @@ mod tests {
         settings.unwrap().legacy().unwrap().clone()
     }
 
-    fn stamp() -> Stamp {
+    fn signing_context() -> SigningContext {
         let at = Timestamp::parse("2024-05-31T10:15:30Z").unwrap();
-        Stamp {
+        SigningContext {
             now: at.plus_ms(10_800_000),
             upstream_now: at,
             nonce: 0x6f96_19ff_8b86_d011_b42d_00cf_4fc9_64ff,
@@ -223,7 +223,7 @@ mod tests {
 
     fn signed(uri: &str) -> Vec<(&'static str, String)> {
         let call = Call::post(uri.to_owned(), "{}".to_owned());
-        let headers = sign(&call, &keys(), stamp());
+        let headers = sign(&call, &keys(), signing_context());
         let shown = |(name, value): (&'static str, Secret)| (name, value.expose().to_owned());
         headers.into_iter().map(shown).collect()
     }
@@ -307,7 +307,7 @@ mod tests {
 
     #[test]
     fn discovery_asks_without_a_signature_and_finds_the_region() {
-        let request = discovery(&keys(), stamp());
+        let request = discovery(&keys(), signing_context());
         assert_eq!(
             request.url,
             "https://api.mimecast.com/api/login/discover-authentication"

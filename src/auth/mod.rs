@@ -21,7 +21,7 @@ pub enum Auth {
 
 /// What a signed call needs besides the keys.
 #[derive(Clone, Copy, Debug)]
-pub struct Stamp {
+pub struct SigningContext {
     /// The host's clock.
     pub now: Timestamp,
     /// The upstream's clock.
@@ -78,9 +78,9 @@ impl Auth {
 
     /// Returns the preflight request: for a token, or for the region.
     #[must_use]
-    pub fn credential_request(&self, stamp: Stamp) -> Request {
+    pub fn credential_request(&self, context: SigningContext) -> Request {
         match self {
-            Self::Hmac(keys) => keys.discovery(stamp),
+            Self::Hmac(keys) => keys.discovery(context),
             Self::OAuth2(application) => application.request(),
         }
     }
@@ -105,10 +105,10 @@ impl Auth {
     /// Returns the request of a call, with its credentials. Without a known origin there
     /// is none: [`Auth::is_ready`] comes first.
     #[must_use]
-    pub fn authorize(&self, call: Call, stamp: Stamp) -> Option<Request> {
+    pub fn authorize(&self, call: Call, context: SigningContext) -> Option<Request> {
         let (origin, credentials) = match self {
-            Self::Hmac(keys) => (keys.base_url()?, hmac::sign(&call, keys.keys(), stamp)),
-            Self::OAuth2(application) => (application.base_url(), application.header(stamp.now)),
+            Self::Hmac(keys) => (keys.base_url()?, hmac::sign(&call, keys.keys(), context)),
+            Self::OAuth2(application) => (application.base_url(), application.header(context.now)),
         };
         let mut request = call.at(origin);
         request.credentials = credentials;

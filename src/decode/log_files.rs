@@ -5,7 +5,7 @@ mod scan;
 
 use core::ops::Range;
 
-use scan::{List, list_at};
+use scan::{ListStart, list_at};
 
 use super::json::Nesting;
 use super::key_value;
@@ -64,7 +64,7 @@ pub struct LogFileReader {
     /// The record that was made of a line.
     object: String,
     /// The record that was returned last, and whether it is to be returned once more.
-    last: Last,
+    last: RecordSource,
     again: bool,
 }
 
@@ -80,7 +80,7 @@ struct Scan {
 
 /// Where a record is.
 #[derive(Clone)]
-enum Last {
+enum RecordSource {
     Object,
     Window(Range<usize>),
 }
@@ -127,7 +127,7 @@ enum Stage {
 /// The result of one scan of the window.
 enum ScanResult {
     /// Something was passed over.
-    Again,
+    Skipped,
     Broken(&'static str),
     /// There are no further records in the file.
     Drop,
@@ -156,7 +156,7 @@ impl LogFileReader {
             failed: false,
             name: name.to_owned(),
             object: String::new(),
-            last: Last::Object,
+            last: RecordSource::Object,
             again: false,
         }
     }
@@ -185,8 +185,8 @@ impl LogFileReader {
             return self.record();
         }
         loop {
-            match self.look() {
-                ScanResult::Again => continue,
+            match self.scan_next() {
+                ScanResult::Skipped => continue,
                 ScanResult::Broken(why) => {
                     self.stage = Stage::Skipping;
                     self.failed = true;
@@ -199,11 +199,11 @@ impl LogFileReader {
                 ScanResult::More => {}
                 ScanResult::NotARecord(range) => return ReadResult::NotARecord(self.part(range)),
                 ScanResult::Object => {
-                    self.last = Last::Object;
+                    self.last = RecordSource::Object;
                     return self.record();
                 }
                 ScanResult::Record(range) => {
-                    self.last = Last::Window(range);
+                    self.last = RecordSource::Window(range);
                     return self.record();
                 }
                 ScanResult::TooLong(range) => return ReadResult::TooLong(self.part(range)),
@@ -218,7 +218,7 @@ impl LogFileReader {
                     (false, false) => return ReadResult::FileEnd,
                 }
             }
-            match self.pull() {
+            match self.next_part() {
                 Part::Content => {}
                 Part::End => return ReadResult::End,
                 Part::File(name) => {
@@ -258,8 +258,8 @@ impl LogFileReader {
 
     fn record(&self) -> ReadResult<'_> {
         match &self.last {
-            Last::Object => ReadResult::Record(self.object.as_bytes()),
-            Last::Window(range) => ReadResult::Record(self.part(range.clone())),
+            RecordSource::Object => ReadResult::Record(self.object.as_bytes()),
+            RecordSource::Window(range) => ReadResult::Record(self.part(range.clone())),
         }
     }
 
@@ -268,7 +268,7 @@ impl LogFileReader {
     }
 
     /// Makes room and asks the body for more.
-    fn pull(&mut self) -> Part {
+    fn next_part(&mut self) -> Part {
         self.window.drain(..self.at.min(self.window.len()));
         self.scan.at = self.scan.at.saturating_sub(self.at);
         self.at = 0;
@@ -337,7 +337,7 @@ impl LogFileReader {
             .clone_into(&mut self.name);
     }
 
-    fn look(&mut self) -> ScanResult {
+    fn scan_next(&mut self) -> ScanResult {
         match self.stage {
             Stage::Between => ScanResult::More,
             Stage::Skipping => {
@@ -370,11 +370,11 @@ impl LogFileReader {
             None => ScanResult::More,
             Some(b'{') => {
                 self.stage = Stage::Head;
-                ScanResult::Again
+                ScanResult::Skipped
             }
             Some(_) => {
                 self.stage = Stage::Lines { first: true };
-                ScanResult::Again
+                ScanResult::Skipped
             }
         }
     }
@@ -382,14 +382,14 @@ impl LogFileReader {
     fn head(&mut self) -> ScanResult {
         let rest = self.rest();
         match list_at(rest) {
-            List::At(at) => {
+            ListStart::At(at) => {
                 self.at = self.at.saturating_add(at);
                 self.scan.at = self.at;
                 self.stage = Stage::Elements;
-                ScanResult::Again
+                ScanResult::Skipped
             }
-            List::More if rest.len() < HEAD_BYTES_MAX => ScanResult::More,
-            List::More | List::None => ScanResult::Broken(NO_DATA),
+            ListStart::More if rest.len() < HEAD_BYTES_MAX => ScanResult::More,
+            ListStart::More | ListStart::None => ScanResult::Broken(NO_DATA),
         }
     }
 
@@ -419,7 +419,7 @@ impl LogFileReader {
                 let is_rest = core::mem::take(&mut scan.skipping);
                 self.scan = scan;
                 return if is_rest {
-                    ScanResult::Again
+                    ScanResult::Skipped
                 } else {
                     ScanResult::Record(range)
                 };
@@ -444,12 +444,12 @@ impl LogFileReader {
         self.at = end.saturating_add(1).min(self.window.len());
         self.scan.at = self.at;
         if core::mem::take(&mut self.scan.skipping) {
-            return ScanResult::Again;
+            return ScanResult::Skipped;
         }
         let bytes = self.window.get(range.clone()).unwrap_or_default();
         let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
         if bytes.is_empty() {
-            return ScanResult::Again;
+            return ScanResult::Skipped;
         }
         // Bytes that are no text cost no more than themselves.
         let text = String::from_utf8_lossy(bytes);

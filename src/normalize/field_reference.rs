@@ -152,7 +152,7 @@ fn values(out: &mut String, stream: Stream) {
     severities.sort();
     let actions = tables.rows.iter().copied().flatten();
     let actions = actions.filter(|row| row.path == "event.action");
-    let action = actions.map(|row| match (row.from, row.with) {
+    let action = actions.map(|row| match (row.from, row.output) {
         (from, RowOutput::Field(convert)) if !convert.word.is_empty() => {
             format!("the word of {}, or `{}`", cell_of(from), convert.word)
         }

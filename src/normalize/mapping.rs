@@ -180,7 +180,7 @@ impl CompiledMapping {
         let rows = || tables.rows.iter().copied().flatten();
         // Where a field of the record is the message, no other is made.
         let is_made =
-            |row: &&FieldMapping| matches!(row.with, RowOutput::Computed(Computed::Message));
+            |row: &&FieldMapping| matches!(row.output, RowOutput::Computed(Computed::Message));
         let has_message = rows().any(|row| row.path == "message" && !is_made(&row));
         let all = || rows().filter(|row| !(has_message && is_made(row)));
         let rows = (0..3).flat_map(|pass| all().filter(move |row| place(row) == pass));
@@ -217,7 +217,7 @@ impl CompiledMapping {
             reserved,
             writes_related: rows
                 .iter()
-                .any(|row| matches!(row.with, RowOutput::Computed(Computed::Related(_)))),
+                .any(|row| matches!(row.output, RowOutput::Computed(Computed::Related(_)))),
             rules: Rules::new(tables.rules),
             attacks: Rules::new(tables.attacks),
         }
@@ -338,7 +338,7 @@ fn push_steps(
             } else {
                 format!("\"{path}\":")
             };
-            steps.push(match row.with {
+            steps.push(match row.output {
                 RowOutput::Computed(what) => MappingStep::Computed(key, what),
                 RowOutput::Json(json) => MappingStep::Text(format!("{key}{json},")),
                 RowOutput::Field(convert) => MappingStep::Field(FieldStep {

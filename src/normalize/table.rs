@@ -20,7 +20,7 @@ pub struct FieldMapping {
     /// The upstream fields it may come from: the first that has a usable value wins.
     pub from: &'static [FieldName],
     /// What is written.
-    pub with: RowOutput,
+    pub output: RowOutput,
 }
 
 /// What a row writes.
@@ -143,7 +143,7 @@ pub(super) const fn value(push: fn(&mut EventWriter<'_, '_>, Value<'_>) -> bool)
 }
 
 /// Returns a conversion that looks at the fields of its row itself.
-pub(super) const fn whole(write: fn(&mut EventWriter<'_, '_>, &FieldStep)) -> Convert {
+pub(super) const fn by_row(write: fn(&mut EventWriter<'_, '_>, &FieldStep)) -> Convert {
     Convert::new(ConvertFn::Row(write))
 }
 
@@ -164,7 +164,7 @@ pub(super) const fn action(other: &'static str) -> Convert {
 pub(super) const fn always(word: &'static str) -> Convert {
     Convert {
         word,
-        ..whole(convert::constant)
+        ..by_row(convert::constant)
     }
 }
 
@@ -276,7 +276,7 @@ pub const fn row(path: &'static str, from: &'static [FieldName], convert: Conver
     FieldMapping {
         path,
         from,
-        with: RowOutput::Field(convert),
+        output: RowOutput::Field(convert),
     }
 }
 
@@ -286,7 +286,7 @@ pub const fn constant(path: &'static str, json: &'static str) -> FieldMapping {
     FieldMapping {
         path,
         from: &[],
-        with: RowOutput::Json(json),
+        output: RowOutput::Json(json),
     }
 }
 
@@ -296,6 +296,6 @@ pub const fn computed(path: &'static str, what: Computed) -> FieldMapping {
     FieldMapping {
         path,
         from: &[],
-        with: RowOutput::Computed(what),
+        output: RowOutput::Computed(what),
     }
 }

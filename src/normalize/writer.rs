@@ -313,7 +313,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
                 self.id.write(self.out);
                 self.out.push_str("\",");
             }
-            Computed::Kept => self.kept(),
+            Computed::Kept => self.write_unused(),
             Computed::Occurred => {
                 self.out.push_str(key);
                 self.out.push('"');
@@ -386,7 +386,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
     }
 
     /// Writes every field that no row has used.
-    fn kept(&mut self) {
+    fn write_unused(&mut self) {
         let record = self.record;
         if !record.is_unique() && self.kept_without_repeats() {
             return;

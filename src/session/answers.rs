@@ -48,7 +48,7 @@ impl Session {
         let Some(slot) = self.slots.get(index) else {
             return;
         };
-        let (stream, meter) = (slot.stream, slot.feed.meter());
+        let (stream, meter) = (slot.stream, slot.feed.quota_kind());
         let reply = self.client.read(stream.name(), (head, &body), is_retry);
         if reply.status != ResponseKind::TooLong {
             self.note_remaining(head, meter);
@@ -118,7 +118,7 @@ impl Session {
             Ok(()) => {
                 // After a broken file the backoff outlasts the listing that fetches it again.
                 slot.backoff = None;
-                if !slot.feed.holds_answer() {
+                if !slot.feed.has_buffered_answer() {
                     slot.lost_answers = 0;
                 }
             }

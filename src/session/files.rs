@@ -86,7 +86,7 @@ impl Session {
             }
             AfterFailure::Continue => return,
             AfterFailure::BackOff(tries) => tries,
-            AfterFailure::BackOffWithoutRoom(tries) => {
+            AfterFailure::BackOffSetAsideFull(tries) => {
                 fault.detail.push_str(
                     "; the checkpoint has no room for more files that are set aside, so the stream waits at this one",
                 );

@@ -57,7 +57,10 @@ impl Session {
             };
             return Readiness::At(due, reason);
         }
-        let meter = slot.feed.meter().filter(|_| slot.feed.wants_call(context));
+        let meter = slot
+            .feed
+            .quota_kind()
+            .filter(|_| slot.feed.wants_call(context));
         let free_at = meter.map_or(now, |meter| self.quota(meter).free_at(now));
         match (free_at > now, caught_up) {
             (false, _) => Readiness::Now,
@@ -180,7 +183,8 @@ impl Session {
                 Purpose::Preflight => false,
                 Purpose::Call { slot, .. } | Purpose::File { slot } => slot == index,
             };
-            let is_open = self.in_flight.as_ref().is_some_and(is_open) || slot.feed.holds_answer();
+            let is_open =
+                self.in_flight.as_ref().is_some_and(is_open) || slot.feed.has_buffered_answer();
             let is_open = u32::from(is_open);
             let mut position = StreamPosition {
                 backoff: slot.backoff,

@@ -51,7 +51,7 @@ impl Session {
         let context = Context::new(&self.settings, &self.client);
         let quota_remaining = slot
             .feed
-            .meter()
+            .quota_kind()
             .map(|meter| self.quota(meter).remaining(now));
         let (state, until) = match slot.backoff {
             Some(backoff) => {
@@ -88,7 +88,7 @@ impl Session {
         let context = Context::new(&self.settings, &self.client);
         let (_, caught_up) = slot.feed.due(context);
         let wants_call = !caught_up && slot.feed.wants_call(context);
-        let meter = slot.feed.meter().filter(|_| wants_call)?;
+        let meter = slot.feed.quota_kind().filter(|_| wants_call)?;
         let free_at = self.quota(meter).free_at(now);
         (free_at > now).then_some(free_at)
     }
@@ -122,7 +122,7 @@ impl Session {
                 format!("{stream}: Mimecast asked for fewer requests")
             }
             (StreamState::Active | StreamState::Waiting, _) => {
-                format!("{stream}: {}", self.used_up(slot.feed.meter()))
+                format!("{stream}: {}", self.used_up(slot.feed.quota_kind()))
             }
         }
     }

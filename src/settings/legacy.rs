@@ -6,7 +6,9 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 
 use crate::secret::Secret;
 
-use super::{Api, Problems, SettingsError, SettingsInput, choice, error, parse_origin, required};
+use super::{
+    Api, SettingsError, SettingsErrors, SettingsInput, choice, error, parse_origin, required,
+};
 use crate::stream::{FetchKind, Stream};
 
 /// The host that knows the region of every address (`mimecast-api.md` §1.2).
@@ -80,7 +82,7 @@ impl Legacy {
         base_url: Option<String>,
         has_base_url: bool,
     ) -> Result<Self, SettingsError> {
-        let mut problems = Problems::default();
+        let mut problems = SettingsErrors::default();
         if raw.email.is_none() && !has_base_url {
             problems.add(error(
                 "email",
@@ -121,7 +123,7 @@ impl Legacy {
             })
         };
         let legacy = legacy();
-        problems.or_all(legacy)
+        problems.finish(legacy)
     }
 }
 

@@ -124,7 +124,7 @@ pub enum AfterFailure {
     /// The same file, after a rest of the stream. It has failed so often in a row.
     BackOff(u32),
     /// The same: it should be set aside, and there is no room for it.
-    BackOffWithoutRoom(u32),
+    BackOffSetAsideFull(u32),
 }
 
 /// The feed of one event type.
@@ -528,7 +528,7 @@ impl BatchFiles {
             return AfterFailure::Continue;
         }
         self.relist();
-        AfterFailure::BackOffWithoutRoom(tries)
+        AfterFailure::BackOffSetAsideFull(tries)
     }
 
     /// Returns whether a fresh link may help: one that is older than a few seconds may have ended.
@@ -720,12 +720,12 @@ impl StreamReader for BatchFiles {
         }
     }
 
-    fn holds_answer(&self) -> bool {
+    fn has_buffered_answer(&self) -> bool {
         let listed = |retry: &Retry| retry.listed.is_some();
         self.page.is_some() || self.retry.as_ref().is_some_and(listed)
     }
 
-    fn meter(&self) -> Option<QuotaKind> {
+    fn quota_kind(&self) -> Option<QuotaKind> {
         Some(QuotaKind::Batch)
     }
 

@@ -90,7 +90,7 @@ pub struct Campaigns {
     list_page_done: Option<PageProgress>,
     /// In place of the detector in the position, for what leads to no further page: the way from one
     /// campaign to another, and a page of the list that is read again.
-    between: Option<StallDetector>,
+    transition_stalls: Option<StallDetector>,
     /// How many campaigns in a row were refused.
     refused: usize,
     items: Option<ListItems>,
@@ -123,7 +123,7 @@ impl Campaigns {
             queue: None,
             next_list_token: None,
             list_page_done: None,
-            between: None,
+            transition_stalls: None,
             refused: 0,
             items: None,
             read: ListItems::parse(&campaigns.read, SHORT_KEY_BYTES, campaigns_chars),
@@ -241,7 +241,7 @@ impl Campaigns {
         if !items.add(id, item) {
             let most = items.len();
             self.position.overflow_now = true;
-            lists::tell_overflow(self.stream, most, false, batch);
+            lists::add_overflow_notice(self.stream, most, false, batch);
         }
     }
 
@@ -285,7 +285,7 @@ impl Campaigns {
             queue.pop();
         }
         self.set_current();
-        self.between = Some(StallDetector::default());
+        self.transition_stalls = Some(StallDetector::default());
         self.current().is_some() || self.next_list_page()
     }
 
@@ -359,7 +359,7 @@ impl PagingStrategy for Campaigns {
         Cursor {
             token,
             page_done,
-            paging: self.between.as_mut().unwrap_or(paging),
+            paging: self.transition_stalls.as_mut().unwrap_or(paging),
         }
     }
 
@@ -375,7 +375,7 @@ impl PagingStrategy for Campaigns {
         // A page of the list that is read again to find the current campaign leads nowhere new: each
         // instance does that, and it must not count as a loop.
         let is_again = self.queue.is_none() && self.campaigns.current.is_some();
-        self.between = is_again.then(StallDetector::default);
+        self.transition_stalls = is_again.then(StallDetector::default);
         if self.position.to.is_none() {
             self.position.to = Some(context.upstream_now.floor_second());
             self.position.begun_at = Some(context.now);

@@ -19,7 +19,7 @@ pub fn key(name: &str) -> FileKey {
 #[derive(Clone, Debug)]
 pub struct DoneFiles {
     keys: VecDeque<FileKey>,
-    most: usize,
+    capacity: usize,
 }
 
 impl DoneFiles {
@@ -31,7 +31,10 @@ impl DoneFiles {
             .chunks_exact(size_of::<FileKey>())
             .filter_map(|key| FileKey::try_from(key).ok())
             .collect();
-        Self { keys, most }
+        Self {
+            keys,
+            capacity: most,
+        }
     }
 
     /// Returns the text for a checkpoint: base64 of the keys, one behind the other.
@@ -55,7 +58,7 @@ impl DoneFiles {
     /// Remembers one more file, and forgets the oldest where there are too many.
     pub fn push(&mut self, key: FileKey) {
         self.keys.push_back(key);
-        while self.keys.len() > self.most {
+        while self.keys.len() > self.capacity {
             self.keys.pop_front();
         }
     }

@@ -59,7 +59,7 @@ pub struct ListConfig {
 /// The reading of one list.
 pub struct List {
     stream: Stream,
-    reading: ListConfig,
+    config: ListConfig,
     position: ListPosition,
     /// The items while the list is being read; otherwise they are a text in the position.
     items: Option<ListItems>,
@@ -78,7 +78,7 @@ impl List {
     ) -> Self {
         Self {
             stream,
-            reading,
+            config: reading,
             position: position.cloned().unwrap_or_default(),
             items: None,
             chars_max,
@@ -88,7 +88,7 @@ impl List {
     /// Returns the items, read from the text of the position when they are needed first.
     fn items(&mut self) -> &mut ListItems {
         let text = &mut self.position.items;
-        let (departures, chars_max) = (self.reading.departures, self.chars_max);
+        let (departures, chars_max) = (self.config.departures, self.chars_max);
         self.items.get_or_insert_with(|| {
             let key_bytes = if departures {
                 KEY_BYTES
@@ -115,7 +115,7 @@ impl List {
             self.position.overflow_now = true;
             let stream = self.stream;
             let most = self.items().len();
-            tell_overflow(stream, most, self.reading.departures, batch);
+            add_overflow_notice(stream, most, self.config.departures, batch);
         }
     }
 
@@ -128,7 +128,7 @@ impl List {
         let begun_at = context.to_upstream(begun_at);
         // What a window that ends too late leaves out at its beginning has expired long ago.
         let in_time = begun_at.plus_ms(-CLOCKS_AGREE_MS)..=begun_at.plus_ms(AHEAD_MS_MAX);
-        self.reading.post.window.is_none() || in_time.contains(&to)
+        self.config.post.window.is_none() || in_time.contains(&to)
     }
 
     /// Emits events for items that have left, and ends the reading.
@@ -142,7 +142,7 @@ impl List {
         let gone = self
             .items()
             .ids(|item| is_true && !item.seen && item.missed);
-        let tell = self.reading.departures && context.settings.snapshot == ListMode::Changes;
+        let tell = self.config.departures && context.settings.snapshot == ListMode::Changes;
         for id in gone {
             if tell {
                 if !batch.has_room() {
@@ -192,7 +192,7 @@ impl PagingStrategy for List {
     }
 
     fn due(&self, _has_page: bool, context: Context<'_>) -> (Timestamp, bool) {
-        due(&self.position, self.reading.every_minutes, context)
+        due(&self.position, self.config.every_minutes, context)
     }
 
     /// Returns when the last complete reading was.
@@ -209,17 +209,17 @@ impl PagingStrategy for List {
             }
         };
         self.position.to = Some(to);
-        let back_ms = hours_ms(self.reading.back_hours);
+        let back_ms = hours_ms(self.config.back_hours);
         let from = to.plus_ms(back_ms.saturating_neg());
         // After a long pause, up to the last reading, so that it leaves no gap.
         let read_at = self.position.read_at.map(|at| context.to_upstream(at));
         let from = read_at.map_or(from, |at| from.min(at.floor_second().plus_ms(-OVERLAP_MS)));
         let request = PageRequest {
             window: (from, to),
-            page_records: self.reading.post.page_records,
+            page_records: self.config.post.page_records,
             token: self.position.page_token.as_deref(),
         };
-        pages::call(self.stream, self.reading.post, &request)
+        pages::call(self.stream, self.config.post, &request)
     }
 
     fn read(
@@ -228,7 +228,7 @@ impl PagingStrategy for List {
         _: Context<'_>,
     ) -> Result<Page, InvalidResponse> {
         let token = self.position.page_token.as_deref();
-        Page::read(body, self.reading.post.list, token)
+        Page::read(body, self.config.post.list, token)
     }
 
     /// An item is new if this reading had not found it before.
@@ -246,7 +246,7 @@ impl PagingStrategy for List {
         if let Some(id) = id
             && offered != Processed::BatchFull
         {
-            let name = item_name(found.bytes).filter(|_| self.reading.departures);
+            let name = item_name(found.bytes).filter(|_| self.config.departures);
             self.note_seen(&id, name, batch);
         }
         offered
@@ -345,7 +345,12 @@ pub(super) fn due(
 }
 
 /// Adds a notice that a list has more items than can be remembered.
-pub(super) fn tell_overflow(stream: Stream, most: usize, departures: bool, batch: &mut Builder) {
+pub(super) fn add_overflow_notice(
+    stream: Stream,
+    most: usize,
+    departures: bool,
+    batch: &mut Builder,
+) {
     let release = if departures {
         ", and their release is not reported"
     } else {

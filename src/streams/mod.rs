@@ -153,12 +153,12 @@ pub trait StreamReader {
     }
 
     /// Returns whether an answer is in memory that would have to be fetched again.
-    fn holds_answer(&self) -> bool {
+    fn has_buffered_answer(&self) -> bool {
         self.has_records()
     }
 
     /// Returns the quota that the feed's calls count against, where one is documented.
-    fn meter(&self) -> Option<QuotaKind> {
+    fn quota_kind(&self) -> Option<QuotaKind> {
         None
     }
 

@@ -41,7 +41,7 @@ const FILES_LATE_MS: i64 = 2 * 3_600_000;
 
 /// How far the host's clock may be behind before the upstream's alone counts: the endpoint serves
 /// a day.
-const BORDER_MS_MAX: i64 = 18 * 3_600_000;
+const HOST_CLOCK_LAG_MS_MAX: i64 = 18 * 3_600_000;
 
 /// The poll interval of a caught-up stream.
 const POLL_INTERVAL_MS: i64 = 60_000;
@@ -179,13 +179,17 @@ impl StreamReader for SiemEvents {
         self.events.has_records()
     }
 
-    fn holds_answer(&self) -> bool {
-        self.has_records() || self.files.as_ref().is_some_and(StreamReader::holds_answer)
+    fn has_buffered_answer(&self) -> bool {
+        self.has_records()
+            || self
+                .files
+                .as_ref()
+                .is_some_and(StreamReader::has_buffered_answer)
     }
 
-    fn meter(&self) -> Option<QuotaKind> {
+    fn quota_kind(&self) -> Option<QuotaKind> {
         match &self.files {
-            Some(files) => files.meter(),
+            Some(files) => files.quota_kind(),
             None => Some(QuotaKind::Events),
         }
     }
@@ -412,7 +416,9 @@ impl PagingStrategy for Events {
 /// Returns up to when batch files are read first: by the earlier clock, as far as the
 /// endpoint serves that.
 fn handover_time(context: Context<'_>) -> Timestamp {
-    let served = context.upstream_now.plus_ms(BORDER_MS_MAX.saturating_neg());
+    let served = context
+        .upstream_now
+        .plus_ms(HOST_CLOCK_LAG_MS_MAX.saturating_neg());
     let now = context.earlier().max(served);
     now.plus_ms(FILES_LATE_MS.saturating_neg()).floor_second()
 }

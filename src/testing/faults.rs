@@ -34,7 +34,7 @@ impl Chance {
 }
 
 /// A name, and the status, the headers and the body of an answer.
-type Spoiled = (
+type FaultyAnswer = (
     &'static str,
     u16,
     &'static [(&'static str, &'static str)],
@@ -42,7 +42,7 @@ type Spoiled = (
 );
 
 /// What can come in place of an answer.
-const ANSWERS: [Spoiled; 15] = [
+const ANSWERS: [FaultyAnswer; 15] = [
     (
         "500 with HTML",
         500,
@@ -140,7 +140,7 @@ impl Faults {
     }
 
     /// The answer, or what comes in its place.
-    pub(crate) fn spoil(&mut self, shown: &str, answer: Answer) -> Answer {
+    pub(crate) fn inject_fault(&mut self, shown: &str, answer: Answer) -> Answer {
         if !self.chance.happens(self.per_mille) {
             return answer;
         }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::{API, Answer};
-use crate::auth::{Stamp, hmac};
+use crate::auth::{SigningContext, hmac};
 use crate::decode::zip::tests::{END, archive};
 use crate::request::{Call, Request, origin, path};
 use crate::settings::Settings;
@@ -37,7 +37,7 @@ pub(crate) struct Legacy {
     pub(crate) refused_signatures: u32,
     request_ids: BTreeSet<String>,
     /// Changed by what cuts tokens off from those that were handed out before.
-    pub(crate) era: u32,
+    pub(crate) token_generation: u32,
 }
 
 /// Settings of a source of API 1.0, with more of them.
@@ -59,7 +59,7 @@ impl Legacy {
             discoveries: 0,
             refused_signatures: 0,
             request_ids: BTreeSet::new(),
-            era: 0,
+            token_generation: 0,
         }
     }
 
@@ -132,14 +132,14 @@ impl Legacy {
     }
 
     fn signature(&self, request: &Request, date: Timestamp, id: &str) -> String {
-        let stamp = Stamp {
+        let context = SigningContext {
             now: date,
             upstream_now: date,
             nonce: u128::from_str_radix(&id.replace('-', ""), 16).unwrap(),
         };
         let settings = Settings::parse(&self.settings).unwrap();
         let call = Call::get(path(&request.url).to_owned());
-        let headers = hmac::sign(&call, settings.legacy().unwrap(), stamp);
+        let headers = hmac::sign(&call, settings.legacy().unwrap(), context);
         headers[0].1.expose().to_owned()
     }
 
@@ -152,7 +152,7 @@ impl Legacy {
             Some(token) => {
                 let (era, from) = token.split_once('-').unwrap();
                 let from: usize = from.parse().unwrap();
-                if era != self.era.to_string() || from < self.oldest_token {
+                if era != self.token_generation.to_string() || from < self.oldest_token {
                     return Answer::json(
                         400,
                         r#"{"fail":[{"errors":[{"code":"err_audit_siem_invalid_token","message":"m"}]}]}"#,
@@ -190,7 +190,7 @@ impl Legacy {
             ),
             (
                 "mc-siem-token",
-                format!("{}-{}", self.era, from + files.len()),
+                format!("{}-{}", self.token_generation, from + files.len()),
             ),
         ];
         let headers = headers.map(|(name, value)| (name.to_owned(), value));

@@ -73,7 +73,7 @@ impl Backoff {
 
 /// A wait that is longer by chance, by this fraction of it at most.
 #[must_use]
-pub fn spread(wait: Duration, fraction: f64) -> Duration {
+pub fn add_jitter(wait: Duration, fraction: f64) -> Duration {
     wait.saturating_add(wait.mul_f64(fraction * fastrand::f64()))
 }
 
@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn a_spread_wait_is_never_shorter_and_differs_from_others() {
         let wait = Duration::from_secs(60);
-        let waits: Vec<Duration> = (0..100).map(|_| spread(wait, 0.025)).collect();
+        let waits: Vec<Duration> = (0..100).map(|_| add_jitter(wait, 0.025)).collect();
         let longest = Duration::from_millis(61_500);
         assert!(waits.iter().all(|it| (wait..=longest).contains(it)));
         assert!(waits.iter().any(|it| *it != waits[0]));

@@ -104,7 +104,7 @@ impl ServerCertVerifier for Verifier {
     ) -> Result<ServerCertVerified, rustls::Error> {
         let host = server_name.to_str();
         let Some(inner) = &self.inner else {
-            return Err(in_words(format!(
+            return Err(invalid_certificate(format!(
                 "the certificate of {host} cannot be checked: this system has no certificates of \
                  authorities; install them (the package ca-certificates), or set `ca_file`"
             )));
@@ -113,7 +113,7 @@ impl ServerCertVerifier for Verifier {
             .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
             .map_err(|error| {
                 if let rustls::Error::InvalidCertificate(reason) = &error {
-                    return in_words(explain(reason, end_entity, intermediates, &host));
+                    return invalid_certificate(explain(reason, end_entity, intermediates, &host));
                 }
                 error
             })
@@ -145,7 +145,7 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-fn in_words(text: String) -> rustls::Error {
+fn invalid_certificate(text: String) -> rustls::Error {
     let refused = OtherError(Arc::new(CertificateRefused(text)));
     rustls::Error::InvalidCertificate(CertificateError::Other(refused))
 }

@@ -89,7 +89,7 @@ impl HourlySummary {
             self.before.insert(name.clone(), counts);
         }
         if sources.len() > LINES_MAX {
-            return vec![together(&sources, &counted)];
+            return vec![combined_line(&sources, &counted)];
         }
         let lines = sources.into_iter().zip(counted);
         lines
@@ -108,7 +108,7 @@ impl HourlySummary {
     }
 }
 
-fn together(sources: &[SourceReport], counted: &[Counts]) -> SummaryLine {
+fn combined_line(sources: &[SourceReport], counted: &[Counts]) -> SummaryLine {
     let mut states: BTreeMap<&str, usize> = BTreeMap::new();
     let mut attention = Vec::new();
     for source in sources {

@@ -131,11 +131,11 @@ fn is_wasmtime_trace(of: &Metadata<'_>) -> bool {
 
 /// Lines of the log are written above these, not through them.
 pub(crate) fn print_above(bars: &MultiProgress) {
-    let mut drawn = DRAWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut drawn = PROGRESS_BARS.lock().unwrap_or_else(PoisonError::into_inner);
     *drawn = Some(bars.clone());
 }
 
-static DRAWN: Mutex<Option<MultiProgress>> = Mutex::new(None);
+static PROGRESS_BARS: Mutex<Option<MultiProgress>> = Mutex::new(None);
 
 struct Writer(Option<LogFile>);
 
@@ -187,7 +187,10 @@ impl Write for Line<'_> {
         match self.file {
             Some(file) => file.write_all(bytes)?,
             None => {
-                let drawn = DRAWN.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let drawn = PROGRESS_BARS
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .clone();
                 match drawn {
                     Some(bars) => bars.suspend(|| io::stderr().lock().write_all(bytes))?,
                     None => io::stderr().lock().write_all(bytes)?,

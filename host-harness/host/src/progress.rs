@@ -251,7 +251,7 @@ const NEXT_TRY: &str = "next try in";
 
 /// What a source is doing.
 #[derive(Debug)]
-struct Doing {
+struct Activity {
     /// A word for it.
     word: &'static str,
     /// How long it does nothing.
@@ -260,14 +260,14 @@ struct Doing {
     text: String,
 }
 
-fn doing(source_state: &SourceState, now: SystemTime) -> Doing {
+fn doing(source_state: &SourceState, now: SystemTime) -> Activity {
     let next_poll_ms = source_state.next_poll_ms;
     if let Some(wait) = waits(source_state).first() {
         let countdown = Countdown::new("waiting", wait.until_ms);
         let text = wait.to_string();
         // The first word is that of the countdown.
         let rest = text.strip_prefix("waiting").filter(|_| countdown.is_some());
-        return Doing {
+        return Activity {
             word: "waiting",
             countdown,
             text: rest.unwrap_or(&text).to_owned(),
@@ -278,7 +278,7 @@ fn doing(source_state: &SourceState, now: SystemTime) -> Doing {
             "unauthorized" => "unauthorized",
             _ => "failing",
         };
-        return Doing {
+        return Activity {
             word,
             countdown: Countdown::new(NEXT_TRY, next_poll_ms),
             text: match next_poll_ms {
@@ -288,7 +288,7 @@ fn doing(source_state: &SourceState, now: SystemTime) -> Doing {
         };
     }
     if source_state.polled_ms.is_none() {
-        return Doing {
+        return Activity {
             word: STARTING,
             countdown: None,
             text: FIRST_POLL.to_owned(),
@@ -299,7 +299,7 @@ fn doing(source_state: &SourceState, now: SystemTime) -> Doing {
         .filter(|stream| !stream.caught_up && stream.state != State::NotPermitted)
         .peekable();
     if behind.peek().is_none() {
-        return Doing {
+        return Activity {
             word: "caught up",
             countdown: Countdown::new("caught up, next poll in", next_poll_ms),
             text: next_poll_ms.map_or("caught up", |_| "").to_owned(),
@@ -311,7 +311,7 @@ fn doing(source_state: &SourceState, now: SystemTime) -> Doing {
     let newest = newest.map(|ms| SystemTime::UNIX_EPOCH + Duration::from_millis(ms));
     let lag = newest.and_then(|newest| now.duration_since(newest).ok());
     let lag = lag.map(|lag| humantime::format_duration(Duration::from_secs(lag.as_secs())));
-    Doing {
+    Activity {
         word: COLLECTING,
         countdown: None,
         text: lag.map_or_else(

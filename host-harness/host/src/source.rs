@@ -53,7 +53,7 @@ pub async fn prepare(
 }
 
 /// Makes a source ready with what its settings refer to now; `None` where that has not changed.
-pub(crate) async fn ready_again(
+pub(crate) async fn prepare_if_changed(
     components: &Components,
     source: &SourceSettings,
     access: NetworkAccess,

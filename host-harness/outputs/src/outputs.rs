@@ -39,7 +39,7 @@ struct NamedOutput {
     kind: String,
     statistics: Statistics,
     /// A permit for each byte that may still be fetched for it.
-    room: Arc<Semaphore>,
+    byte_permits: Arc<Semaphore>,
     output: Mutex<Box<dyn Output>>,
 }
 
@@ -87,7 +87,7 @@ impl Outputs {
                 name: name.to_owned(),
                 kind: kind.to_owned(),
                 statistics: Statistics::default(),
-                room: Arc::new(Semaphore::new(to_usize(UNDELIVERED_BYTES_MAX))),
+                byte_permits: Arc::new(Semaphore::new(to_usize(UNDELIVERED_BYTES_MAX))),
                 output: Mutex::new(output),
             });
         }
@@ -124,7 +124,9 @@ impl Outputs {
                 Ok(reservation) => return reservation,
                 Err((number, full)) => {
                     let _held_back = full.statistics.hold_back(source);
-                    let room = Arc::clone(&full.room).acquire_many_owned(bytes).await;
+                    let room = Arc::clone(&full.byte_permits)
+                        .acquire_many_owned(bytes)
+                        .await;
                     // Only a closed semaphore refuses, and nothing closes these.
                     first = room.ok().map(|room| (number, room));
                 }
@@ -149,7 +151,7 @@ impl Outputs {
             if Some(number) == reserved {
                 continue;
             }
-            match Arc::clone(&output.room).try_acquire_many_owned(bytes) {
+            match Arc::clone(&output.byte_permits).try_acquire_many_owned(bytes) {
                 Ok(room) => reservation.add(number, room),
                 Err(TryAcquireError::NoPermits) => return Err((number, output)),
                 Err(TryAcquireError::Closed) => {}

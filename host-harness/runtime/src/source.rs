@@ -141,7 +141,7 @@ struct Shared {
 /// A loaded component and its description.
 #[derive(Clone)]
 pub struct Component {
-    loaded: CompiledComponent,
+    compiled: CompiledComponent,
     polls: PollSlots,
     pools: Pools,
     description: Arc<Description>,
@@ -157,7 +157,7 @@ impl Component {
 
     /// Creates an instance for `describe` and `normalize`, without network access.
     pub async fn offline_instance(&self) -> Result<Instance, CallError> {
-        offline_instance(&self.loaded).await
+        offline_instance(&self.compiled).await
     }
 }
 
@@ -251,7 +251,7 @@ impl Components {
             stream: kind.stream.clone(),
         });
         Ok(Component {
-            loaded,
+            compiled: loaded,
             polls: self.shared.polls.clone(),
             pools: Pools::default(),
             kinds: kinds.collect(),
@@ -314,7 +314,7 @@ impl Source {
             redactor: options.redactor.clone(),
             checkpoint_secrets: options.checkpoint_secrets,
             allow,
-            loaded: component.loaded.clone(),
+            loaded: component.compiled.clone(),
             polls: component.polls.clone(),
             settings: options.settings,
             instance: InstanceSettings {

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use source_common::backoff::{Backoff, spread};
+use source_common::backoff::{Backoff, add_jitter};
 use source_common::delivery::{RejectedEvent, Reservation};
 use source_common::exit::Failure;
 use source_common::secret::Secret;
@@ -31,9 +31,9 @@ use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
 use self::byte_budget::ByteBudget;
-use self::delivering::{Accepted, Deliverer, Delivering};
+use self::delivering::{Accepted, Deliverer, DeliveryTask};
 use self::persist::rejected_bytes;
-use self::polling::{Poll, Polled};
+use self::polling::{FinishedPoll, Poll};
 use self::source_state::NewNotice;
 pub use self::turns::{SourceTurns, TurnEnd};
 use crate::batch;
@@ -146,7 +146,7 @@ struct RunningLoop {
     /// What the last poll left for the next one. It holds a credential: it is passed on, and
     /// neither stored nor shown.
     session: Option<Secret>,
-    delivering: Option<Delivering>,
+    delivering: Option<DeliveryTask>,
     /// When what is kept of the source was last stored.
     stored: Option<Instant>,
     /// Whether it has changed since.
@@ -216,7 +216,7 @@ impl RunningLoop {
                     if let Err(end) = self.finish_storing().await {
                         return end;
                     }
-                    let wait = spread(wait, WAIT_SPREAD);
+                    let wait = add_jitter(wait, WAIT_SPREAD);
                     if wait > INSTANCE_IDLE_MAX {
                         self.instance = None;
                     }
@@ -333,7 +333,7 @@ impl RunningLoop {
             let fault = Failure::failed(format!("source `{name}`: a fault of the host"));
             return Step::SourceExit(SourceExit::Failed(fault));
         };
-        let Polled {
+        let FinishedPoll {
             result,
             instance,
             memory_bytes_peak,
@@ -505,7 +505,7 @@ impl RunningLoop {
         let logged = std::mem::take(&mut self.waits);
         for wait in waits(&self.context.source_state) {
             let is_whole = wait.streams.is_empty();
-            if !is_whole && wait.left(now) < WAIT_LOGGED_MIN {
+            if !is_whole && wait.remaining(now) < WAIT_LOGGED_MIN {
                 continue;
             }
             // A source that is refused again and again has one wait.
@@ -750,7 +750,7 @@ pub fn settings_error(source: &str, setting: &str, detail: &str) -> String {
 }
 
 /// What the batch under way has come to; never, where none is.
-async fn accepted(delivering: &mut Option<Delivering>) -> Result<Accepted, SourceExit> {
+async fn accepted(delivering: &mut Option<DeliveryTask>) -> Result<Accepted, SourceExit> {
     match delivering {
         Some(delivering) => delivering.end.as_mut().await,
         None => std::future::pending().await,

@@ -71,7 +71,7 @@ fn reason_without_name<'a>(detail: &'a str, stream: &str) -> &'a str {
 impl Wait {
     /// How much of it is left.
     #[must_use]
-    pub fn left(&self, now: SystemTime) -> Duration {
+    pub fn remaining(&self, now: SystemTime) -> Duration {
         let until = self
             .until_ms
             .and_then(|ms| UNIX_EPOCH.checked_add(Duration::from_millis(ms)));
@@ -148,7 +148,7 @@ mod tests {
         );
         let now = UNIX_EPOCH + Duration::from_millis(1_769_999_000_000);
         assert_eq!(
-            waits(&source_state)[0].left(now),
+            waits(&source_state)[0].remaining(now),
             Duration::from_secs(1_000)
         );
     }

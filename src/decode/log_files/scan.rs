@@ -3,14 +3,14 @@
 use crate::decode::json::Nesting;
 
 /// Where the list `data` of an object begins.
-pub(super) enum List {
+pub(super) enum ListStart {
     At(usize),
     More,
     None,
 }
 
 /// Finds the list `data` among the members of the object that the text begins with.
-pub(super) fn list_at(text: &[u8]) -> List {
+pub(super) fn list_at(text: &[u8]) -> ListStart {
     let mut nesting = Nesting::default();
     let mut key = 0..0;
     let mut key_start = 0;
@@ -19,7 +19,7 @@ pub(super) fn list_at(text: &[u8]) -> List {
         let was = nesting;
         nesting.push(*byte);
         if nesting.depth() == 0 {
-            return List::None;
+            return ListStart::None;
         }
         if was.depth() != 1 {
             continue;
@@ -28,9 +28,9 @@ pub(super) fn list_at(text: &[u8]) -> List {
             (b'"', false, _) => key_start = at.saturating_add(1),
             (b'"', true, false) => key = key_start..at,
             (b':', false, _) => is_data = text.get(key.clone()) == Some(b"data"),
-            (b'[', false, _) if is_data => return List::At(at.saturating_add(1)),
+            (b'[', false, _) if is_data => return ListStart::At(at.saturating_add(1)),
             (_, _, _) => {}
         }
     }
-    List::More
+    ListStart::More
 }

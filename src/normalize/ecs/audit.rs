@@ -3,7 +3,7 @@
 use super::super::account::ACCESSES;
 use super::super::convert::{kebab, verbatim};
 use super::super::table::{
-    Class, FieldMapping, Keep, Rule, Tables, Test, constant, row, text, whole,
+    Class, FieldMapping, Keep, Rule, Tables, Test, by_row, constant, row, text,
 };
 use super::super::{account, audit};
 use super::{HEAD, TAIL};
@@ -35,18 +35,18 @@ const ROWS: &[FieldMapping] = &[
     row("file.hash.md5",         &[field::EVENT_INFO],                                     text(audit::hash::<32>)),
     row("file.hash.sha1",        &[field::EVENT_INFO],                                     text(audit::hash::<40>)),
     row("file.hash.sha256",      &[field::EVENT_INFO],                                     text(audit::hash::<64>)),
-    row("group.name",            &[field::EVENT_INFO, field::AUDIT_TYPE, field::CATEGORY], whole(account::group)),
+    row("group.name",            &[field::EVENT_INFO, field::AUDIT_TYPE, field::CATEGORY], by_row(account::group)),
     row("service.name",          &[field::EVENT_INFO],                                     text(audit::application)),
     row("source.ip",             &[field::EVENT_INFO],                                     text(audit::ip)),
     row("source.port",           &[field::EVENT_INFO],                                     text(audit::port)),
-    row("user.name",             PEOPLE,                                                   whole(account::actor_name)),
-    row("user.email",            PEOPLE,                                                   whole(account::actor_email)),
-    row("user.domain",           PEOPLE,                                                   whole(account::actor_domain)),
+    row("user.name",             PEOPLE,                                                   by_row(account::actor_name)),
+    row("user.email",            PEOPLE,                                                   by_row(account::actor_email)),
+    row("user.domain",           PEOPLE,                                                   by_row(account::actor_domain)),
     row("user.full_name",        &[field::EVENT_INFO],                                     text(audit::full_name)),
-    row("user.target.name",      PEOPLE,                                                   whole(account::target_name)),
-    row("user.target.email",     PEOPLE,                                                   whole(account::target_email)),
-    row("user.target.domain",    PEOPLE,                                                   whole(account::target_domain)),
-    row("user.target.roles",     &[field::EVENT_INFO],                                     whole(account::roles)),
+    row("user.target.name",      PEOPLE,                                                   by_row(account::target_name)),
+    row("user.target.email",     PEOPLE,                                                   by_row(account::target_email)),
+    row("user.target.domain",    PEOPLE,                                                   by_row(account::target_domain)),
+    row("user.target.roles",     &[field::EVENT_INFO],                                     by_row(account::roles)),
     row("mimecast.audit_id",     &[field::ID],                                             text(verbatim)),
     row("mimecast.auditType",    &[field::AUDIT_TYPE],                                     text(verbatim)),
     row("mimecast.category",     &[field::CATEGORY],                                       text(verbatim)),

@@ -3,7 +3,7 @@
 use super::super::convert::{address, ip, list, message_id, null_sender, port, reason, verbatim};
 use super::super::ocsf::NO_THREAT;
 use super::super::table::{
-    Class, FieldMapping, Rule, Tables, Test, action, always, constant, row, text, value, whole,
+    Class, FieldMapping, Rule, Tables, Test, action, always, by_row, constant, row, text, value,
 };
 use super::super::unmapped::LOGS;
 use super::super::{compound, objects, people};
@@ -60,10 +60,10 @@ const MESSAGE: &[FieldMapping] = &[
     row("email.subject",            &[field::SUBJECT],                               text(verbatim)),
     row("email.direction",          &[field::DIRECTION, field::ROUTE],               text(direction)),
     row("source.ip",                &[field::SENDER_IP, field::SOURCE_IP],           text(ip)),
-    row("source.port",              &[field::SENDER_IP, field::SOURCE_IP],           whole(port)),
+    row("source.port",              &[field::SENDER_IP, field::SOURCE_IP],           by_row(port)),
     row("mimecast.subtype",         &[field::SUBTYPE, field::SUB_TYPE],              action("")),
     row("mimecast.sender_envelope", &[field::SENDER_ENVELOPE],                       text(address)),
-    row("mimecast.null_sender",     &[field::SENDER_ENVELOPE],                       whole(null_sender)),
+    row("mimecast.null_sender",     &[field::SENDER_ENVELOPE],                       by_row(null_sender)),
 ];
 
 #[rustfmt::skip]
@@ -72,7 +72,7 @@ const ENTITY: &[FieldMapping] = &[
     row("event.action",         &[field::THREAT_STATE],            action("scanned")),
     row("event.reason",         &[field::THREAT_TYPE],             text(reason)),
     row("rule.name",            &[field::POLICIES_APPLIED],        value(objects::name)),
-    row("email.attachments",    &[field::ATTACHMENTS],             whole(compound::attachments)),
+    row("email.attachments",    &[field::ATTACHMENTS],             by_row(compound::attachments)),
     row("tags",                 &[field::TAGS],                    value(list)),
     row("mimecast.auth",        &[field::AUTH_RESULTS],            value(objects::auth)),
     row("mimecast.threatState", &[field::THREAT_STATE],            text(verbatim)),

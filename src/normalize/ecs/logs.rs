@@ -6,7 +6,7 @@ use super::super::convert::{
     port, reason, user, verbatim,
 };
 use super::super::table::{
-    Class, FieldMapping, Rule, Tables, Test, action, constant, row, text, value, whole,
+    Class, FieldMapping, Rule, Tables, Test, action, by_row, constant, row, text, value,
 };
 use super::super::unmapped::LOGS;
 use super::super::{compound, objects, people};
@@ -97,7 +97,7 @@ const DLP_ROWS: &[FieldMapping] = &[
     row("user.email",           &[field::SENDER_ADDRESS],    value(people::person)),
     row("user.domain",          &[field::SENDER_ADDRESS],    text(domain)),
     row("rule.name",            &[field::POLICY],            text(verbatim)),
-    row("mimecast.null_sender", &[field::SENDER_ADDRESS],    whole(null_sender)),
+    row("mimecast.null_sender", &[field::SENDER_ADDRESS],    by_row(null_sender)),
 ];
 
 #[rustfmt::skip]
@@ -175,9 +175,9 @@ const REJECTION: &[FieldMapping] = &[
     row("email.to.address",     &[field::TO_ADDRESS],               value(people::people)),
     row("email.direction",      &[field::ROUTE],                    text(direction)),
     row("source.ip",            &[field::IP_ADDRESS],               text(ip)),
-    row("source.port",          &[field::IP_ADDRESS],               whole(port)),
+    row("source.port",          &[field::IP_ADDRESS],               by_row(port)),
     row("source.domain",        &[field::REMOTE_NAME],              text(host)),
-    row("mimecast.null_sender", &[field::FROM_ADDRESS],             whole(null_sender)),
+    row("mimecast.null_sender", &[field::FROM_ADDRESS],             by_row(null_sender)),
 ];
 
 #[rustfmt::skip]
@@ -202,7 +202,7 @@ const CLICK: &[FieldMapping] = &[
     row("email.direction",     &[field::ROUTE],                   text(direction)),
     row("rule.name",           &[field::TTP_DEFINITION],          text(verbatim)),
     row("source.ip",           &[field::SENDING_IP],              text(ip)),
-    row("source.port",         &[field::SENDING_IP],              whole(port)),
+    row("source.port",         &[field::SENDING_IP],              by_row(port)),
     row("url",                 &[field::URL],                     text(compound::url)),
     row("user.name",           &[field::USER_EMAIL_ADDRESS],      value(people::person)),
     row("user.email",          &[field::USER_EMAIL_ADDRESS],      value(people::person)),
@@ -270,13 +270,13 @@ const ATTACHMENT: &[FieldMapping] = &[
     row("email.subject",                        &[field::SUBJECT],                          text(verbatim)),
     row("email.direction",                      &[field::ROUTE],                            text(direction)),
     row("email.attachments[].file.name",        &[field::FILE_NAME],                        text(verbatim)),
-    row("email.attachments[].file.extension",   &[field::FILE_EXTENSION, field::FILE_NAME], whole(objects::extension)),
+    row("email.attachments[].file.extension",   &[field::FILE_EXTENSION, field::FILE_NAME], by_row(objects::extension)),
     row("email.attachments[].file.mime_type",   &[field::FILE_TYPE],                        text(verbatim)),
     row("email.attachments[].file.hash.md5",    &[field::FILE_HASH],                        text(hash::<32>)),
     row("email.attachments[].file.hash.sha1",   &[field::FILE_HASH],                        text(hash::<40>)),
     row("email.attachments[].file.hash.sha256", &[field::FILE_HASH],                        text(hash::<64>)),
     row("rule.name",                            &[field::DEFINITION],                       text(verbatim)),
-    row("mimecast.null_sender",                 &[field::SENDER_ADDRESS],                   whole(null_sender)),
+    row("mimecast.null_sender",                 &[field::SENDER_ADDRESS],                   by_row(null_sender)),
     row("mimecast.result",                      &[field::RESULT],                           text(verbatim)),
 ];
 
@@ -304,8 +304,8 @@ const IMPERSONATION: &[FieldMapping] = &[
     row("rule.name",            &[field::DEFINITION],        text(verbatim)),
     constant("rule.category",   "\"impersonation\""),
     row("source.ip",            &[field::SENDER_IP_ADDRESS], text(ip)),
-    row("source.port",          &[field::SENDER_IP_ADDRESS], whole(port)),
-    row("mimecast.null_sender", &[field::SENDER_ADDRESS],    whole(null_sender)),
+    row("source.port",          &[field::SENDER_IP_ADDRESS], by_row(port)),
+    row("mimecast.null_sender", &[field::SENDER_ADDRESS],    by_row(null_sender)),
 ];
 
 const STOPPED: Test = Test::Is(field::ACTION, &["hold", "bounce", "block", "reject"]);
@@ -350,7 +350,7 @@ const VIEW: &[FieldMapping] = &[
     row("email.origination_timestamp", &[field::MESSAGE_DATE], text(date)),
     row("user.name",                   &[field::VIEWER],       text(user)),
     row("user.email",                  &[field::VIEWER],       text(address)),
-    row("mimecast.null_sender",        &[field::FROM],         whole(null_sender)),
+    row("mimecast.null_sender",        &[field::FROM],         by_row(null_sender)),
 ];
 
 /// What was removed is named by what it was searched for.

@@ -5,8 +5,8 @@ use super::super::convert::{
     push_boolean, reason, verbatim,
 };
 use super::super::table::{
-    Class, FieldMapping, Keep, Rule, Tables, Test, action, always, constant, row, text, value,
-    whole,
+    Class, FieldMapping, Keep, Rule, Tables, Test, action, always, by_row, constant, row, text,
+    value,
 };
 use super::super::{compound, people};
 use super::convert::{direction, info_url, tls_protocol, tls_version};
@@ -67,14 +67,14 @@ pub(super) const MESSAGE: &[FieldMapping] = &[
     row("email.to.address",         &[field::RECIPIENTS, field::RECIPIENT],          value(people::people)),
     row("email.subject",            &[field::SUBJECT],                               text(verbatim)),
     row("source.ip",                &[field::SENDER_IP, field::SOURCE_IP],           text(ip)),
-    row("source.port",              &[field::SENDER_IP, field::SOURCE_IP],           whole(port)),
+    row("source.port",              &[field::SENDER_IP, field::SOURCE_IP],           by_row(port)),
     row("tls.version",              &[field::TLS_VERSION],                           text(tls_version)),
     row("tls.version_protocol",     &[field::TLS_VERSION],                           text(tls_protocol)),
     row("tls.cipher",               &[field::TLS_CIPHER],                            text(verbatim)),
     row("tls.established",          &[field::TLS_USED],                              value(push_boolean)),
     row("mimecast.subtype",         &[field::SUBTYPE, field::SUB_TYPE],              action("")),
     row("mimecast.sender_envelope", &[field::SENDER_ENVELOPE],                       text(address)),
-    row("mimecast.null_sender",     &[field::SENDER_ENVELOPE],                       whole(null_sender)),
+    row("mimecast.null_sender",     &[field::SENDER_ENVELOPE],                       by_row(null_sender)),
     row("mimecast.senderDomain",    &[field::SENDER_DOMAIN],                         text(host)),
     row("mimecast.email_size",      &[field::EMAIL_SIZE],                            text(long)),
 ];
@@ -99,7 +99,7 @@ const PROCESS_ROWS: &[FieldMapping] = &[
     row("event.provider",    &[field::TYPE, field::EVENT_TYPE],                always("process")),
     row("event.action",      &[field::ACTION],                                 action("process")),
     row("event.reason",      &[field::HOLD_REASON],                            text(reason)),
-    row("email.attachments", &[field::ATTACHMENTS, field::NUMBER_ATTACHMENTS], whole(compound::attachments)),
+    row("email.attachments", &[field::ATTACHMENTS, field::NUMBER_ATTACHMENTS], by_row(compound::attachments)),
 ];
 
 /// The route is a direction everywhere but in a delivery.
@@ -116,11 +116,11 @@ const DELIVERY_ROWS: &[FieldMapping] = &[
     row("email.direction",          &[field::DIRECTION],                              text(direction)),
     row("rule.name",                &[field::ROUTE],                                  text(verbatim)),
     row("event.duration",           &[field::DELIVERY_TIME],                          text(milliseconds)),
-    row("email.delivery_timestamp", &[field::DELIVERED],                              whole(occurred_if_true)),
+    row("email.delivery_timestamp", &[field::DELIVERED],                              by_row(occurred_if_true)),
     row("destination.address",      &[field::HOSTNAME_CAPITAL, field::HOSTNAME],      text(host)),
     row("destination.domain",       &[field::HOSTNAME_CAPITAL, field::HOSTNAME],      text(host)),
     row("destination.ip",           &[field::DESTINATION_IP],                         text(ip)),
-    row("destination.port",         &[field::DESTINATION_IP],                         whole(port)),
+    row("destination.port",         &[field::DESTINATION_IP],                         by_row(port)),
 ];
 
 #[rustfmt::skip]

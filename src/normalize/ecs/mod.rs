@@ -9,7 +9,7 @@ pub(super) mod messages;
 pub(super) mod threats;
 
 use super::convert::tenant;
-use super::table::{Computed, FieldMapping, Related, Tables, computed, constant, row, whole};
+use super::table::{Computed, FieldMapping, Related, Tables, by_row, computed, constant, row};
 use crate::stream::Stream;
 
 /// Returns the tables of a stream.
@@ -68,7 +68,7 @@ const HEAD: &[FieldMapping] = &[
 #[rustfmt::skip]
 const TAIL: &[FieldMapping] = &[
     computed("threat.",       Computed::Attack),
-    row("organization.name",  &[], whole(tenant)),
+    row("organization.name",  &[], by_row(tenant)),
     computed("mimecast.",     Computed::Kept),
     computed("related.hash",  Computed::Related(Related::Hash)),
     computed("related.hosts", Computed::Related(Related::Hosts)),
@@ -89,7 +89,7 @@ mod tests {
             let tables = tables(stream.stream);
             let mut paths = BTreeSet::new();
             for row in tables.rows.iter().copied().flatten() {
-                let is_made = matches!(row.with, RowOutput::Computed(Computed::Message));
+                let is_made = matches!(row.output, RowOutput::Computed(Computed::Message));
                 assert!(
                     is_made || paths.insert(row.path),
                     "{}: {} twice",

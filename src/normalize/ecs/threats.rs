@@ -3,7 +3,7 @@
 
 use super::super::convert::{domain, hash, long, reason, verbatim};
 use super::super::table::{
-    Class, FieldMapping, Rule, Tables, Test, action, always, constant, row, text, value, whole,
+    Class, FieldMapping, Rule, Tables, Test, action, always, by_row, constant, row, text, value,
 };
 use super::super::{compound, objects, people};
 use super::logs::{self, ALERT, ALLOWED, DENIED, INTRUSION, MALICIOUS};
@@ -44,7 +44,7 @@ pub(super) const URL_PROTECT: Tables = Tables {
 #[rustfmt::skip]
 const FILE: &[FieldMapping] = &[
     row("email.attachments[].file.name",        &[field::FILE_NAME],                        text(verbatim)),
-    row("email.attachments[].file.extension",   &[field::FILE_EXTENSION, field::FILE_NAME], whole(objects::extension)),
+    row("email.attachments[].file.extension",   &[field::FILE_EXTENSION, field::FILE_NAME], by_row(objects::extension)),
     row("email.attachments[].file.mime_type",   &[field::FILE_MIME],                        text(verbatim)),
     row("email.attachments[].file.size",        &[field::SIZE_ATTACHMENT],                  text(long)),
     row("email.attachments[].file.hash.md5",    &[field::MD5],                              text(hash::<32>)),

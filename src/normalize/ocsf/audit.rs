@@ -3,7 +3,7 @@
 use super::super::account::{ACCESSES, LOGONS};
 use super::super::convert::verbatim;
 use super::super::ecs::audit::{ACCOUNTS, CHANGED, CREATED, DELETED, DONE, ROLES};
-use super::super::table::{FieldMapping, Keep, Test, constant, row, text, whole};
+use super::super::table::{FieldMapping, Keep, Test, by_row, constant, row, text};
 use super::super::unmapped::LOGS;
 use super::super::{account, audit};
 use super::classes::{self, Class, Classification, Rule, Variant, rule};
@@ -102,21 +102,21 @@ const KEPT_PARTS: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const SUBJECT: &[FieldMapping] = &[
-    row("user.name",       PEOPLE, whole(account::subject_name)),
-    row("user.email_addr", PEOPLE, whole(account::subject_email)),
-    row("user.domain",     PEOPLE, whole(account::subject_domain)),
+    row("user.name",       PEOPLE, by_row(account::subject_name)),
+    row("user.email_addr", PEOPLE, by_row(account::subject_email)),
+    row("user.domain",     PEOPLE, by_row(account::subject_domain)),
 ];
 
 #[rustfmt::skip]
 const PRIVILEGES: &[FieldMapping] = &[
-    row("privileges", &[field::EVENT_INFO], whole(account::roles)),
+    row("privileges", &[field::EVENT_INFO], by_row(account::roles)),
 ];
 
 #[rustfmt::skip]
 const AUDIT_BASE: &[FieldMapping] = &[
     row("metadata.event_code",         &[field::AUDIT_TYPE], text(verbatim)),
     row("metadata.original_event_uid", &[field::ID],         text(verbatim)),
-    row("metadata.original_time",      &[field::EVENT_TIME], whole(original_time)),
+    row("metadata.original_time",      &[field::EVENT_TIME], by_row(original_time)),
     row("message",                     &[field::EVENT_INFO], text(verbatim)),
     row("status_detail",               &[field::EVENT_INFO], text(audit::reason)),
 ];
@@ -125,7 +125,7 @@ const AUDIT_BASE: &[FieldMapping] = &[
 const AUDIT_ROWS: &[FieldMapping] = &[
     row("metadata.event_code",         &[field::AUDIT_TYPE], text(verbatim)),
     row("metadata.original_event_uid", &[field::ID],         text(verbatim)),
-    row("metadata.original_time",      &[field::EVENT_TIME], whole(original_time)),
+    row("metadata.original_time",      &[field::EVENT_TIME], by_row(original_time)),
     row("message",                     &[field::EVENT_INFO], text(verbatim)),
     row("status_detail",               &[field::EVENT_INFO], text(audit::reason)),
     row("src_endpoint.ip",             &[field::EVENT_INFO], text(audit::ip)),
@@ -134,16 +134,16 @@ const AUDIT_ROWS: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const USER_ROWS: &[FieldMapping] = &[
-    row("user.name",       PEOPLE,               whole(account::actor_name)),
-    row("user.email_addr", PEOPLE,               whole(account::actor_email)),
-    row("user.domain",     PEOPLE,               whole(account::actor_domain)),
+    row("user.name",       PEOPLE,               by_row(account::actor_name)),
+    row("user.email_addr", PEOPLE,               by_row(account::actor_email)),
+    row("user.domain",     PEOPLE,               by_row(account::actor_domain)),
     row("user.full_name",  &[field::EVENT_INFO], text(audit::full_name)),
 ];
 
 #[rustfmt::skip]
 const ACTOR: &[FieldMapping] = &[
-    row("actor.user.name",       PEOPLE, whole(account::actor_name)),
-    row("actor.user.email_addr", PEOPLE, whole(account::actor_email)),
+    row("actor.user.name",       PEOPLE, by_row(account::actor_name)),
+    row("actor.user.email_addr", PEOPLE, by_row(account::actor_email)),
 ];
 
 #[rustfmt::skip]
@@ -161,19 +161,19 @@ const DEVICE: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const ENTITY: &[FieldMapping] = &[
-    row("entity.name",           &[field::EVENT_INFO, field::AUDIT_TYPE], whole(account::object)),
+    row("entity.name",           &[field::EVENT_INFO, field::AUDIT_TYPE], by_row(account::object)),
     row("entity.{type_id,type}", &[field::CATEGORY],                      text(entity_type).or(other_entity)),
 ];
 
 #[rustfmt::skip]
 const PROFILE_GROUP: &[FieldMapping] = &[
-    row("group.name", &[field::EVENT_INFO], whole(account::profile_group)),
+    row("group.name", &[field::EVENT_INFO], by_row(account::profile_group)),
     row("group.type", &[field::CATEGORY],   text(verbatim)),
 ];
 
 #[rustfmt::skip]
 const RESOURCE: &[FieldMapping] = &[
-    row("web_resources[].name", &[field::EVENT_INFO, field::AUDIT_TYPE], whole(account::object)),
+    row("web_resources[].name", &[field::EVENT_INFO, field::AUDIT_TYPE], by_row(account::object)),
     row("web_resources[].type", &[field::CATEGORY],                      text(verbatim)),
 ];
 

@@ -4,7 +4,7 @@
 use super::super::convert::{ip, long, message_id, port, reason, verbatim};
 use super::super::ecs::messages::KEPT;
 use super::super::table::{
-    Computed, FieldMapping, Keep, Test, computed, constant, row, text, value, whole,
+    Computed, FieldMapping, Keep, Test, by_row, computed, constant, row, text, value,
 };
 use super::super::unmapped::LOGS;
 use super::super::{objects, people};
@@ -69,7 +69,7 @@ pub(super) const FINDING: &[FieldMapping] = &[
     computed("finding_info.uid",          Computed::Id),
     computed("finding_info.created_time", Computed::OccurredMillis),
     row("evidences[].src_endpoint.ip",    &[field::SENDER_IP, field::SOURCE_IP],  text(ip)),
-    row("evidences[].src_endpoint.port",  &[field::SENDER_IP, field::SOURCE_IP],  whole(port)),
+    row("evidences[].src_endpoint.port",  &[field::SENDER_IP, field::SOURCE_IP],  by_row(port)),
     row("resources",                      &[field::RECIPIENTS, field::RECIPIENT], value(people::resources)),
 ];
 
@@ -87,27 +87,27 @@ const MESSAGE: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const FILE: &[FieldMapping] = &[
-    row("evidences[].file", &[field::FILE_NAME, field::FILE_EXTENSION, field::FILE_MIME, field::SIZE_ATTACHMENT, field::MD5, field::SHA1, field::SHA256],whole(objects::file)),
+    row("evidences[].file", &[field::FILE_NAME, field::FILE_EXTENSION, field::FILE_MIME, field::SIZE_ATTACHMENT, field::MD5, field::SHA1, field::SHA256],by_row(objects::file)),
 ];
 
 /// Without a word for what was done, something was detected.
 #[rustfmt::skip]
 const ACTION: &[FieldMapping] = &[
-    row("{action_id,disposition_id}", &[field::ACTION], whole(action_and_disposition::<3, 15>)),
+    row("{action_id,disposition_id}", &[field::ACTION], by_row(action_and_disposition::<3, 15>)),
 ];
 
 #[rustfmt::skip]
 const AV_ROWS: &[FieldMapping] = &[
     constant("finding_info.title", "\"Virus found in a message\""),
     constant("finding_info.types", "[\"Malware\"]"),
-    row("finding_info.analytic",   &[], whole(feature_analytic)),
+    row("finding_info.analytic",   &[], by_row(feature_analytic)),
 ];
 
 #[rustfmt::skip]
 const ATTACHMENT_ROWS: &[FieldMapping] = &[
     constant("finding_info.title", "\"Malicious attachment found\""),
     constant("finding_info.types", "[\"Malware\"]"),
-    row("finding_info.analytic",   &[], whole(feature_analytic)),
+    row("finding_info.analytic",   &[], by_row(feature_analytic)),
 ];
 
 #[rustfmt::skip]
@@ -122,7 +122,7 @@ const IMPERSONATION_ROWS: &[FieldMapping] = &[
 const INTERNAL_ROWS: &[FieldMapping] = &[
     constant("finding_info.title", "\"Threat found in an internal message\""),
     constant("finding_info.types", "[\"Internal threat\"]"),
-    row("finding_info.analytic",   &[],                    whole(feature_analytic)),
+    row("finding_info.analytic",   &[],                    by_row(feature_analytic)),
     row("finding_info.desc",       &[field::SCAN_RESULTS], text(reason)),
     row("evidences[].url",         &[field::URL],          text(url)),
 ];
@@ -132,7 +132,7 @@ const INTERNAL_ROWS: &[FieldMapping] = &[
 const URL_ROWS: &[FieldMapping] = &[
     constant("finding_info.title",     "\"Malicious URL found\""),
     constant("finding_info.types",     "[\"Malicious URL\"]"),
-    row("finding_info.analytic",       &[],                                    whole(feature_analytic)),
+    row("finding_info.analytic",       &[],                                    by_row(feature_analytic)),
     row("finding_info.desc",           &[field::BLOCK_REASON, field::REASON],  text(reason)),
     row("evidences[].url",             &[field::URL],                          text(url)),
     row("evidences[].user.name",       &[field::RECIPIENTS, field::RECIPIENT], value(people::person)),
@@ -143,7 +143,7 @@ const URL_ROWS: &[FieldMapping] = &[
 const CLICK_ROWS: &[FieldMapping] = &[
     constant("finding_info.title",     "\"Click on a malicious URL blocked\""),
     constant("finding_info.types",     "[\"Malicious URL\"]"),
-    row("finding_info.analytic",       &[],                                    whole(feature_analytic)),
+    row("finding_info.analytic",       &[],                                    by_row(feature_analytic)),
     row("evidences[].url",             &[field::ORIGINAL_URL, field::URL],     text(url)),
     row("evidences[].user.name",       &[field::RECIPIENTS, field::RECIPIENT], value(people::person)),
     row("evidences[].user.email_addr", &[field::RECIPIENTS, field::RECIPIENT], value(people::email)),
@@ -152,7 +152,7 @@ const CLICK_ROWS: &[FieldMapping] = &[
 /// Only blocked clicks are logged.
 #[rustfmt::skip]
 const CLICK_ACTION: &[FieldMapping] = &[
-    row("{action_id,disposition_id}", &[field::ACTION], whole(action_and_disposition::<2, 2>)),
+    row("{action_id,disposition_id}", &[field::ACTION], by_row(action_and_disposition::<2, 2>)),
 ];
 
 const HIGH: &[Rule] = &[rule(&[], Classification::finding(4))];

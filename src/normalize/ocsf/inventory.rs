@@ -3,7 +3,7 @@
 use super::super::convert::{list, verbatim};
 use super::super::ecs::inventory::FELL;
 use super::super::people;
-use super::super::table::{FieldMapping, Test, constant, row, text, value, whole};
+use super::super::table::{FieldMapping, Test, by_row, constant, row, text, value};
 use super::super::unmapped::LOGS;
 use super::classes::{self, Classification, Rule, Variant, rule};
 use super::convert::{malware, millis, original_time, osint};
@@ -48,7 +48,7 @@ pub(super) const THREAT_INTEL: &[Variant] = &[
 const FEED: &[FieldMapping] = &[
     row("metadata.original_event_uid", &[field::ID],   text(verbatim)),
     row("metadata.event_code",         &[field::TYPE], text(verbatim)),
-    row("metadata.original_time",      &[field::MODIFIED, field::CREATED, field::CREATION_DATE, field::TIMESTAMP],whole(original_time)),
+    row("metadata.original_time",      &[field::MODIFIED, field::CREATED, field::CREATION_DATE, field::TIMESTAMP],by_row(original_time)),
 ];
 
 #[rustfmt::skip]
@@ -120,7 +120,7 @@ pub(super) const TRAINING_PHISHING: &[Variant] = &[
 #[rustfmt::skip]
 const PHISHED: &[FieldMapping] = &[
     row("metadata.event_code",    &[field::STATUS], text(verbatim)),
-    row("metadata.original_time", &[field::TIME_REPORTED, field::TIME_SUBMITTED, field::TIME_CLICKED, field::TIME_OPENED, field::TIME_SCHEDULED, field::LAUNCH_DATE],whole(original_time)),
+    row("metadata.original_time", &[field::TIME_REPORTED, field::TIME_SUBMITTED, field::TIME_CLICKED, field::TIME_OPENED, field::TIME_SCHEDULED, field::LAUNCH_DATE],by_row(original_time)),
     row("start_time",             &[field::LAUNCH_DATE], text(millis)),
 ];
 

@@ -7,7 +7,7 @@ use super::super::ecs::logs::{
     RELEASED, UNSAFE, VIRUS,
 };
 use super::super::table::{
-    Computed, FieldMapping, Keep, Test, computed, constant, row, text, value, whole,
+    Computed, FieldMapping, Keep, Test, by_row, computed, constant, row, text, value,
 };
 use super::super::unmapped::LOGS;
 use super::super::{objects, people};
@@ -58,7 +58,7 @@ pub(super) const DLP: &[Variant] = &[variant(
 
 #[rustfmt::skip]
 const DLP_ROWS: &[FieldMapping] = &[
-    row("metadata.original_time",                     &[field::EVENT_TIME],        whole(original_time)),
+    row("metadata.original_time",                     &[field::EVENT_TIME],        by_row(original_time)),
     computed("finding_info.uid",                      Computed::Id),
     computed("finding_info.created_time",             Computed::OccurredMillis),
     constant("finding_info.title",                    "\"Data leak prevention policy applied\""),
@@ -70,7 +70,7 @@ const DLP_ROWS: &[FieldMapping] = &[
     row("actor.user.name",                            &[field::SENDER_ADDRESS],    value(people::person)),
     row("actor.user.email_addr",                      &[field::SENDER_ADDRESS],    value(people::email)),
     row("resources",                                  &[field::RECIPIENT_ADDRESS], value(people::resources)),
-    row("{action_id,disposition_id}",                 &[field::ACTION],            whole(action_and_disposition::<3, 15>)),
+    row("{action_id,disposition_id}",                 &[field::ACTION],            by_row(action_and_disposition::<3, 15>)),
 ];
 
 #[rustfmt::skip]
@@ -122,7 +122,7 @@ const SUSPICIOUS_TITLE: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const DATE: &[FieldMapping] = &[
-    row("metadata.original_time", &[field::DATE], whole(original_time)),
+    row("metadata.original_time", &[field::DATE], by_row(original_time)),
 ];
 
 #[rustfmt::skip]
@@ -134,11 +134,11 @@ const CLICKED: &[FieldMapping] = &[
     row("email.message_uid",          &[field::MESSAGE_ID],              text(message_id)),
     row("email.urls",                 &[field::URL],                     text(urls)),
     row("src_endpoint.ip",            &[field::SENDING_IP],              text(ip)),
-    row("src_endpoint.port",          &[field::SENDING_IP],              whole(port)),
+    row("src_endpoint.port",          &[field::SENDING_IP],              by_row(port)),
     row("policy.name",                &[field::TTP_DEFINITION],          text(verbatim)),
     row("status_detail",              &[field::CATEGORY],                text(reason)),
     row("{direction_id}",             &[field::ROUTE],                   text(direction).or(no_direction)),
-    row("{action_id,disposition_id}", &[field::ACTIONS, field::ACTION],  whole(action_and_disposition::<1, 1>)),
+    row("{action_id,disposition_id}", &[field::ACTIONS, field::ACTION],  by_row(action_and_disposition::<1, 1>)),
 ];
 
 #[rustfmt::skip]
@@ -156,11 +156,11 @@ const URL_FINDING: &[FieldMapping] = &[
     row("policy.name",                    &[field::TTP_DEFINITION],         text(verbatim)),
     row("evidences[].url",                &[field::URL],                    text(url)),
     row("evidences[].src_endpoint.ip",    &[field::SENDING_IP],             text(ip)),
-    row("evidences[].src_endpoint.port",  &[field::SENDING_IP],             whole(port)),
+    row("evidences[].src_endpoint.port",  &[field::SENDING_IP],             by_row(port)),
     row("evidences[].user.name",          &[field::USER_EMAIL_ADDRESS],     value(people::person)),
     row("evidences[].user.email_addr",    &[field::USER_EMAIL_ADDRESS],     value(people::email)),
     row("resources",                      &[field::USER_EMAIL_ADDRESS],     value(people::resources)),
-    row("{action_id,disposition_id}",     &[field::ACTIONS, field::ACTION], whole(action_and_disposition::<3, 15>)),
+    row("{action_id,disposition_id}",     &[field::ACTIONS, field::ACTION], by_row(action_and_disposition::<3, 15>)),
 ];
 
 #[rustfmt::skip]
@@ -216,7 +216,7 @@ pub(super) const TTP_ATTACHMENT: &[Variant] = &[
 
 #[rustfmt::skip]
 const OPENED_ACTION: &[FieldMapping] = &[
-    row("{action_id,disposition_id}", &[field::ACTION_TRIGGERED], whole(action_and_disposition::<3, 15>)),
+    row("{action_id,disposition_id}", &[field::ACTION_TRIGGERED], by_row(action_and_disposition::<3, 15>)),
 ];
 
 #[rustfmt::skip]
@@ -247,7 +247,7 @@ const OPENED: &[FieldMapping] = &[
     row("email.to",           &[field::RECIPIENT_ADDRESS], value(people::emails)),
     row("email.subject",      &[field::SUBJECT],           text(verbatim)),
     row("email.message_uid",  &[field::MESSAGE_ID],        text(message_id)),
-    row("email.files",        ATTACHMENT,                  whole(objects::file)),
+    row("email.files",        ATTACHMENT,                  by_row(objects::file)),
     row("policy.name",        &[field::DEFINITION],        text(verbatim)),
     row("status_detail",      &[field::DETAILS],           text(reason)),
     row("{direction_id}",     &[field::ROUTE],             text(direction).or(no_direction)),
@@ -260,9 +260,9 @@ const FILE_FINDING: &[FieldMapping] = &[
     row("finding_info.desc",              &[field::DETAILS],           text(reason)),
     row("finding_info.analytic",          &[field::DEFINITION],        text(analytic).or(feature_analytic)),
     row("policy.name",                    &[field::DEFINITION],        text(verbatim)),
-    row("evidences[].file",               ATTACHMENT,                  whole(objects::file)),
+    row("evidences[].file",               ATTACHMENT,                  by_row(objects::file)),
     row("resources",                      &[field::RECIPIENT_ADDRESS], value(people::resources)),
-    row("{action_id,disposition_id}",     &[field::ACTION_TRIGGERED],  whole(action_and_disposition::<3, 15>)),
+    row("{action_id,disposition_id}",     &[field::ACTION_TRIGGERED],  by_row(action_and_disposition::<3, 15>)),
 ];
 
 #[rustfmt::skip]
@@ -286,7 +286,7 @@ pub(super) const TTP_IMPERSONATION: &[Variant] = &[
 
 #[rustfmt::skip]
 const IMPERSONATION: &[FieldMapping] = &[
-    row("metadata.original_time",         &[field::EVENT_TIME],        whole(original_time)),
+    row("metadata.original_time",         &[field::EVENT_TIME],        by_row(original_time)),
     row("metadata.original_event_uid",    &[field::ID],                text(verbatim)),
     computed("finding_info.uid",          Computed::Id),
     computed("finding_info.created_time", Computed::OccurredMillis),
@@ -296,9 +296,9 @@ const IMPERSONATION: &[FieldMapping] = &[
     row("finding_info.analytic",          &[field::DEFINITION],        text(analytic).or(feature_analytic)),
     row("policy.name",                    &[field::DEFINITION],        text(verbatim)),
     row("evidences[].src_endpoint.ip",    &[field::SENDER_IP_ADDRESS], text(ip)),
-    row("evidences[].src_endpoint.port",  &[field::SENDER_IP_ADDRESS], whole(port)),
+    row("evidences[].src_endpoint.port",  &[field::SENDER_IP_ADDRESS], by_row(port)),
     row("resources",                      &[field::RECIPIENT_ADDRESS], value(people::resources)),
-    row("{action_id,disposition_id}",     &[field::ACTION],            whole(action_and_disposition::<3, 15>)),
+    row("{action_id,disposition_id}",     &[field::ACTION],            by_row(action_and_disposition::<3, 15>)),
 ];
 
 #[rustfmt::skip]
@@ -320,7 +320,7 @@ pub(super) const HELD_MESSAGES: &[Variant] = &[
 
 #[rustfmt::skip]
 const HELD_IDS: &[FieldMapping] = &[
-    row("metadata.original_time",      &[field::DATE_RECEIVED],        whole(original_time)),
+    row("metadata.original_time",      &[field::DATE_RECEIVED],        by_row(original_time)),
     row("metadata.original_event_uid", &[field::ID],                   text(verbatim)),
     row("status_detail",               &[field::REASON, field::EVENT], text(reason)),
     row("status_code",                 &[field::REASON_CODE],          text(verbatim)),
@@ -349,13 +349,13 @@ pub(super) const HELD_RELEASE: &[Variant] = &[
 
 #[rustfmt::skip]
 const RELEASE_IDS: &[FieldMapping] = &[
-    row("metadata.original_time",      &[field::RELEASED],                          whole(original_time)),
+    row("metadata.original_time",      &[field::RELEASED],                          by_row(original_time)),
     row("metadata.original_event_uid", &[field::ID],                                text(verbatim)),
     row("status_detail",               &[field::REJECT_REASON, field::HELD_REASON], text(reason)),
     row("actor.user.name",             &[field::OPERATOR],                          value(people::person)),
     row("actor.user.email_addr",       &[field::OPERATOR],                          value(people::email)),
     row("policy.name",                 &[field::POLICY],                            text(verbatim)),
-    row("{action_id,disposition_id}",  &[field::STATUS],                            whole(action_and_disposition::<4, 9>)),
+    row("{action_id,disposition_id}",  &[field::STATUS],                            by_row(action_and_disposition::<4, 9>)),
 ];
 
 #[rustfmt::skip]
@@ -407,7 +407,7 @@ const SIGNATURES: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const REJECTION_IDS: &[FieldMapping] = &[
-    row("metadata.original_time",      &[field::CREATED],                  whole(original_time)),
+    row("metadata.original_time",      &[field::CREATED],                  by_row(original_time)),
     row("metadata.original_event_uid", &[field::ID],                       text(verbatim)),
     row("metadata.event_code",         &[field::TYPE],                     text(verbatim)),
     row("status_detail",               &[field::INFO, field::DESCRIPTION], text(reason)),
@@ -422,7 +422,7 @@ const REJECTION: &[FieldMapping] = &[
     row("email.to",           &[field::TO_ADDRESS],   value(people::emails)),
     row("email.urls",         &[field::INFO],         text(info_urls)),
     row("src_endpoint.ip",    &[field::IP_ADDRESS],   text(ip)),
-    row("src_endpoint.port",  &[field::IP_ADDRESS],   whole(port)),
+    row("src_endpoint.port",  &[field::IP_ADDRESS],   by_row(port)),
     row("src_endpoint.name",  &[field::REMOTE_NAME],  text(verbatim)),
     row("command",            &[field::REMOTE_EHLO],  text(verbatim)),
     constant("protocol_name", "\"SMTP\""),
@@ -438,7 +438,7 @@ pub(super) const ARCHIVE_SEARCH: &[Variant] = &[variant(
 
 #[rustfmt::skip]
 const SEARCH: &[FieldMapping] = &[
-    row("metadata.original_time",    &[field::CREATE_TIME],   whole(original_time)),
+    row("metadata.original_time",    &[field::CREATE_TIME],   by_row(original_time)),
     row("actor.user.name",           &[field::EMAIL_ADDR],    text(user)),
     row("actor.user.email_addr",     &[field::EMAIL_ADDR],    value(people::email)),
     constant("web_resources[].name", "\"Archive\""),
@@ -457,7 +457,7 @@ pub(super) const ARCHIVE_VIEW: &[Variant] = &[variant(
 
 #[rustfmt::skip]
 const VIEW: &[FieldMapping] = &[
-    row("metadata.original_time",    &[field::VIEWED],  whole(original_time)),
+    row("metadata.original_time",    &[field::VIEWED],  by_row(original_time)),
     row("actor.user.name",           &[field::VIEWER],  text(user)),
     row("actor.user.email_addr",     &[field::VIEWER],  value(people::email)),
     constant("web_resources[].name", "\"Archived message\""),
@@ -477,7 +477,7 @@ pub(super) const REMEDIATION: &[Variant] = &[
 
 #[rustfmt::skip]
 const INCIDENT_IDS: &[FieldMapping] = &[
-    row("metadata.original_time",      &[field::MODIFIED, field::CREATE], whole(original_time)),
+    row("metadata.original_time",      &[field::MODIFIED, field::CREATE], by_row(original_time)),
     row("metadata.original_event_uid", &[field::ID],                      text(verbatim)),
     row("metadata.event_code",         &[field::TYPE],                    text(verbatim)),
     row("status_detail",               &[field::REASON],                  text(reason)),

@@ -4,7 +4,7 @@
 use super::super::convert::{code, host, ip, long, message_id, port, reason, verbatim};
 use super::super::ecs::logs;
 use super::super::ecs::messages::{ACCEPTED, HELD, KEPT, REJECTED};
-use super::super::table::{FieldMapping, Test, constant, row, text, value, whole};
+use super::super::table::{FieldMapping, Test, by_row, constant, row, text, value};
 use super::super::unmapped::LOGS;
 use super::super::{objects, people};
 use super::classes::{self, Classification, Rule, Variant, rule};
@@ -165,7 +165,7 @@ const MESSAGE: &[FieldMapping] = &[
     row("email.message_uid",  &[field::MESSAGE_ID],                   text(message_id)),
     row("email.size",         &[field::EMAIL_SIZE],                   text(long)),
     row("src_endpoint.ip",    &[field::SENDER_IP, field::SOURCE_IP],  text(ip)),
-    row("src_endpoint.port",  &[field::SENDER_IP, field::SOURCE_IP],  whole(port)),
+    row("src_endpoint.port",  &[field::SENDER_IP, field::SOURCE_IP],  by_row(port)),
     constant("protocol_name", "\"SMTP\""),
 ];
 
@@ -196,7 +196,7 @@ const DIRECTION: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const ACTION: &[FieldMapping] = &[
-    row("{action_id,disposition_id}", &[field::ACTION], whole(action_and_disposition::<3, 17>)),
+    row("{action_id,disposition_id}", &[field::ACTION], by_row(action_and_disposition::<3, 17>)),
 ];
 
 #[rustfmt::skip]
@@ -229,13 +229,13 @@ const PROCESS_ROWS: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const FILES: &[FieldMapping] = &[
-    row("email.files", &[field::ATTACHMENTS, field::NUMBER_ATTACHMENTS], whole(objects::files_of_email)),
+    row("email.files", &[field::ATTACHMENTS, field::NUMBER_ATTACHMENTS], by_row(objects::files_of_email)),
 ];
 
 #[rustfmt::skip]
 const DELIVERY_ROWS: &[FieldMapping] = &[
     row("dst_endpoint.ip",       &[field::DESTINATION_IP],                    text(ip)),
-    row("dst_endpoint.port",     &[field::DESTINATION_IP],                    whole(port)),
+    row("dst_endpoint.port",     &[field::DESTINATION_IP],                    by_row(port)),
     row("dst_endpoint.hostname", &[field::HOSTNAME_CAPITAL, field::HOSTNAME], text(host)),
     row("duration",              &[field::DELIVERY_TIME],                     text(long)),
     row("attempt",               &[field::DELIVERY_ATTEMPTS],                 text(long)),
@@ -249,7 +249,7 @@ const DELIVERY_STATUS: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const THREAT: &[FieldMapping] = &[
-    row("{action_id,disposition_id}", &[field::THREAT_STATE],     whole(action_and_disposition::<3, 15>)),
+    row("{action_id,disposition_id}", &[field::THREAT_STATE],     by_row(action_and_disposition::<3, 15>)),
     row("policy.name",                &[field::POLICIES_APPLIED], value(objects::name)),
     row("status_detail",              &[field::THREAT_TYPE],      text(reason)),
 ];

@@ -14,7 +14,7 @@ pub use classes::Variant;
 pub(super) use messages::NO_THREAT;
 
 use super::convert::{tenant, verbatim};
-use super::table::{Computed, FieldMapping, Keep, computed, constant, row, text, whole};
+use super::table::{Computed, FieldMapping, Keep, by_row, computed, constant, row, text};
 use crate::stream::Stream;
 use convert::original_time;
 
@@ -106,7 +106,7 @@ const HEAD: &[FieldMapping] = &[
 #[rustfmt::skip]
 const TAIL: &[FieldMapping] = &[
     computed("attacks",        Computed::Attack),
-    row("metadata.tenant_uid", &[field::ACCOUNT_ID], whole(tenant)),
+    row("metadata.tenant_uid", &[field::ACCOUNT_ID], by_row(tenant)),
     computed("raw_data",       Computed::Original),
     computed("unmapped.",      Computed::Kept),
     computed("observables",    Computed::Observables),
@@ -140,7 +140,7 @@ const CONTROL_AND_HOST: &[FieldMapping] = &[
 #[rustfmt::skip]
 const SIEM: &[FieldMapping] = &[
     row("metadata.event_code",      &[field::TYPE, field::EVENT_TYPE, field::LOG_TYPE_CAPITAL, field::LOG_TYPE],text(verbatim)),
-    row("metadata.original_time",   &[field::TIMESTAMP],    whole(original_time)),
+    row("metadata.original_time",   &[field::TIMESTAMP],    by_row(original_time)),
     row("metadata.correlation_uid", &[field::AGGREGATE_ID], text(verbatim)),
 ];
 
@@ -172,7 +172,7 @@ mod tests {
             for variant in variants {
                 let mut paths = BTreeSet::new();
                 for row in variant.rows.iter().copied().flatten() {
-                    let is_new = matches!(row.with, RowOutput::Computed(Computed::Message))
+                    let is_new = matches!(row.output, RowOutput::Computed(Computed::Message))
                         || row.path.is_empty()
                         || row.path.ends_with(['.', '}'])
                         || paths.insert(row.path);

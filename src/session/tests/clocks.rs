@@ -50,7 +50,7 @@ fn one_odd_date_never_marks_time_as_read() {
                 run_later(&mut upstream, &mut host);
                 let what = format!("answer {number} off by {odd_ms} ms, host by {ahead_ms} ms");
                 let missing: Vec<String> = upstream
-                    .owed()
+                    .expected()
                     .into_iter()
                     .filter(|key| !host.delivered.contains(key))
                     .collect();
@@ -239,7 +239,7 @@ fn a_stream_is_caught_up_only_when_everything_was_read_whichever_dates_are_odd()
                     }
                     host.collect(&mut upstream);
                     let missing: Vec<String> = upstream
-                        .owed()
+                        .expected()
                         .into_iter()
                         .filter(|key| !host.delivered.contains(key))
                         .collect();

@@ -251,7 +251,7 @@ fn a_token_that_is_refused_in_the_middle_starts_over_and_repeats_nothing() {
             for _ in 0..after {
                 host.poll(&mut upstream).unwrap();
             }
-            legacy(&mut upstream).era += 1;
+            legacy(&mut upstream).token_generation += 1;
             upstream.now = upstream.now.plus_ms(10 * 60_000);
             host.collect(&mut upstream);
             host.assert_exactly_once(&upstream);

@@ -5,13 +5,13 @@ use serde_json::{Value, json};
 use crate::answer::Answer;
 use crate::random::Random;
 use crate::records::{LogRecordBuilder, PEOPLE, ip};
-use crate::time::Civil;
+use crate::time::UtcTime;
 
 /// Generates an audit event.
 pub(crate) fn event(sketch: &mut LogRecordBuilder) -> Value {
     let (number, at_ms, traps) = (sketch.number, sketch.at_ms, sketch.traps);
     let random = &mut sketch.random;
-    let civil = Civil::new(at_ms);
+    let civil = UtcTime::new(at_ms);
     let (audit_type, category, text) = random.pick(TYPES);
     let (name, mailbox) = random.pick(PEOPLE);
     let user = format!("{mailbox}@harbour.example");
@@ -74,7 +74,7 @@ fn address(random: &mut Random, traps: bool) -> String {
 fn when(random: &mut Random, at_ms: i64, traps: bool) -> String {
     let zones = if traps { ZONES } else { &[("+0000", 0)] };
     let (zone, hours) = random.pick(zones);
-    let local = Civil::new(at_ms + hours * 3_600_000);
+    let local = UtcTime::new(at_ms + hours * 3_600_000);
     format!("Date: {}, Time: {} {zone}", local.date(), local.clock())
 }
 

@@ -67,7 +67,7 @@ pub(crate) struct BatchFile {
     /// What it consists of.
     pub(crate) plan: Plan,
     /// Generates its records.
-    pub(crate) maker: RecordGenerator,
+    pub(crate) record_generator: RecordGenerator,
     content: OnceLock<Content>,
     /// What its first answer decides for good: whether a fault has put a line into it.
     changed: OnceLock<Option<Changed>>,
@@ -102,7 +102,7 @@ impl BatchFile {
         Self {
             path,
             plan,
-            maker,
+            record_generator: maker,
             content: OnceLock::new(),
             changed: OnceLock::new(),
             served: AtomicU64::new(0),
@@ -114,8 +114,8 @@ impl BatchFile {
     /// Returns the content. The first call takes as long as it takes to generate it.
     pub(crate) fn content(&self) -> &Content {
         self.content.get_or_init(|| match self.plan.huge_mib {
-            Some(mib) => huge::generate(&self.maker, &self.plan, mib),
-            None => generate(&self.maker, &self.plan),
+            Some(mib) => huge::generate(&self.record_generator, &self.plan, mib),
+            None => generate(&self.record_generator, &self.plan),
         })
     }
 
@@ -123,7 +123,7 @@ impl BatchFile {
     /// the file, it stays there for all later answers.
     pub(crate) fn bytes(&self, effect: Option<&Effect>) -> Bytes {
         let changed = self.changed.get_or_init(|| {
-            let line = line::of(effect?, self.maker.event_type)?;
+            let line = line::of(effect?, self.record_generator.event_type)?;
             Some(Changed {
                 gzip: line.put_into(&self.content().gzip).into(),
                 added: line.added,

@@ -82,12 +82,12 @@ struct Page {
 impl Page {
     /// Adds a record, in the words of this endpoint, unless it is older.
     fn add(&mut self, feed: &FileList, number: u64, span: &Span, since_ms: i64) {
-        let record = feed.maker.record(number, span);
+        let record = feed.record_generator.record(number, span);
         let time_ms = record.value("timestamp").and_then(Value::as_i64);
         if time_ms.is_some_and(|time_ms| time_ms < since_ms) {
             return;
         }
-        let stream = feed.maker.event_type.stream();
+        let stream = feed.record_generator.event_type.stream();
         let original = record.identity(stream);
         let mut event = Map::new();
         for (key, value) in record.fields().filter(|(key, _)| !is_transport(key)) {

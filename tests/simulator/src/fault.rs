@@ -7,7 +7,7 @@ use crate::answer::{Answer, Ending};
 use crate::batch_file::{BatchFile, gzip, inflate};
 use crate::random::Random;
 use crate::siem::Page;
-use crate::time::Civil;
+use crate::time::UtcTime;
 
 /// A fault that is applied to certain requests.
 #[derive(Clone, Debug)]
@@ -235,12 +235,12 @@ impl Effect {
 /// The scripted faults.
 #[derive(Debug)]
 pub(crate) struct Faults {
-    armed: Vec<Armed>,
+    armed: Vec<ArmedFault>,
     random: Random,
 }
 
 #[derive(Debug)]
-struct Armed {
+struct ArmedFault {
     fault: Fault,
     /// Number of matching requests so far.
     seen: u64,
@@ -287,7 +287,7 @@ impl Faults {
     }
 
     pub(crate) fn script(&mut self, fault: Fault) {
-        self.armed.push(Armed {
+        self.armed.push(ArmedFault {
             fault,
             seen: 0,
             struck: 0,
@@ -331,7 +331,7 @@ impl Faults {
 
 /// What to do before a request is processed.
 #[derive(Debug)]
-pub(crate) enum Before {
+pub(crate) enum RequestAction {
     /// This is the answer.
     Answer(Answer),
     /// There is none.
@@ -343,16 +343,16 @@ pub(crate) enum Before {
 }
 
 /// Applies an effect before the request is looked at.
-pub(crate) fn before(
+pub(crate) fn request_action(
     effect: &Effect,
     endpoint: Endpoint,
     has_page_token: bool,
     now_ms: i64,
-) -> Before {
+) -> RequestAction {
     match effect {
         Effect::AnswerUntil { status, ms } => {
-            let until = Civil::new(now_ms.saturating_add(*ms)).http();
-            Before::Answer(Answer::new(*status, "").with("retry-after", until))
+            let until = UtcTime::new(now_ms.saturating_add(*ms)).http();
+            RequestAction::Answer(Answer::new(*status, "").with("retry-after", until))
         }
         Effect::Answer {
             status,
@@ -361,14 +361,14 @@ pub(crate) fn before(
         } => {
             let mut answer = Answer::new(*status, body.clone());
             answer.headers.clone_from(headers);
-            Before::Answer(answer)
+            RequestAction::Answer(answer)
         }
-        Effect::CloseBeforeHeaders => Before::Close,
+        Effect::CloseBeforeHeaders => RequestAction::Close,
         Effect::ExpiredLinks if endpoint == Endpoint::File => {
-            Before::Answer(crate::storage::denied("Request has expired"))
+            RequestAction::Answer(crate::storage::denied("Request has expired"))
         }
-        Effect::PageTokenRefused if has_page_token => Before::Answer(page_token_refused()),
-        Effect::Stall { ms } => Before::Wait(*ms),
+        Effect::PageTokenRefused if has_page_token => RequestAction::Answer(page_token_refused()),
+        Effect::Stall { ms } => RequestAction::Wait(*ms),
         Effect::CloseMidBody
         | Effect::DateAhead { .. }
         | Effect::DateText(_)
@@ -389,7 +389,7 @@ pub(crate) fn before(
         | Effect::TruncatedGzip
         | Effect::TwoMembers
         | Effect::UntimedLine
-        | Effect::WrongChecksum => Before::Proceed,
+        | Effect::WrongChecksum => RequestAction::Proceed,
     }
 }
 
@@ -461,7 +461,7 @@ pub(crate) fn date(effect: Option<&Effect>, now_ms: i64) -> String {
         Some(Effect::DateAhead { ms }) => *ms,
         Some(_) | None => 0,
     };
-    Civil::new(now_ms.saturating_add(ahead_ms)).http()
+    UtcTime::new(now_ms.saturating_add(ahead_ms)).http()
 }
 
 /// Returns the error answer for a page token that is not one.

@@ -9,7 +9,7 @@ use crate::fault::{Effect, page_token_refused};
 use crate::history::{Item, identity_of};
 use crate::identity::Identity;
 use crate::log::{Log, RequestContext};
-use crate::time::{Civil, DAY_MS, parse_date_time};
+use crate::time::{DAY_MS, UtcTime, parse_date_time};
 use crate::zip;
 
 /// A record that is sent in another form: the identity of that form, and the original identity.
@@ -51,7 +51,7 @@ pub(crate) fn answer(
     } else {
         ("csv", csv(&file), forms(stream, &file))
     };
-    let stamp = Civil::new(moment.now_ms).basic();
+    let stamp = UtcTime::new(moment.now_ms).basic();
     let name = format!("{feed_type}_{extension}_{stamp}");
     // Plain files have been seen even where a zip was requested.
     let zipped = asked.get("compress") == Some(&Value::Bool(true));

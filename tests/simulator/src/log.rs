@@ -102,7 +102,7 @@ impl Log {
             Ok(query) => query,
             Err(answer) => return answer,
         };
-        let mut inside = self.inside(&query);
+        let mut inside = self.matching_items(&query);
         inside.retain(|item| (view.is_asked)(item));
         let total = inside.len();
         let take = match moment.effect {
@@ -133,7 +133,7 @@ impl Log {
     }
 
     /// Returns the items that a request may see, in its order.
-    fn inside(&mut self, query: &Query) -> Vec<&mut Item> {
+    fn matching_items(&mut self, query: &Query) -> Vec<&mut Item> {
         let window = query.from_ms..=query.to_ms;
         let seen = |item: &&mut Item| window.contains(&item.at_ms) && !item.gone && !query.own_only;
         let mut inside: Vec<&mut Item> = self.items.iter_mut().filter(seen).collect();

@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::event_type::EventType;
 use crate::history;
 use crate::post;
-use crate::siem::maker;
+use crate::siem::record_generator;
 
 /// Returns the names of all streams.
 #[must_use]
@@ -31,7 +31,7 @@ pub fn sample_records(config: &Config, stream: &str, count: u32) -> Vec<Value> {
     let Some(event_type) = EventType::from_stream(stream) else {
         return Vec::new();
     };
-    let maker = maker(config, event_type);
+    let maker = record_generator(config, event_type);
     let span = Span {
         first: 0,
         records: count,

@@ -13,7 +13,9 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::answer::{Answer, Closed, Payload};
 use crate::batch_file::BatchFile;
-use crate::fault::{Before, Effect, Endpoint, Target, before, date, on_answer, on_file};
+use crate::fault::{
+    Effect, Endpoint, RequestAction, Target, date, on_answer, on_file, request_action,
+};
 use crate::permissions::Refusal;
 use crate::post::Kind;
 use crate::request::Request;
@@ -77,17 +79,17 @@ async fn respond(
         file: file.as_deref(),
         faults_per_file_max: world.config.faults_per_file_max,
     });
-    let first = effect.as_ref().map_or(Before::Proceed, |effect| {
-        before(effect, endpoint, has_page_token, world.clock.now_ms())
+    let first = effect.as_ref().map_or(RequestAction::Proceed, |effect| {
+        request_action(effect, endpoint, has_page_token, world.clock.now_ms())
     });
     let (instead, wait_ms) = match first {
-        Before::Answer(answer) => (Some(answer), 0),
-        Before::Close => {
+        RequestAction::Answer(answer) => (Some(answer), 0),
+        RequestAction::Close => {
             world.counters.note(endpoint, &stream, 0);
             return Err(Closed);
         }
-        Before::Proceed => (None, 0),
-        Before::Wait(ms) => (None, ms),
+        RequestAction::Proceed => (None, 0),
+        RequestAction::Wait(ms) => (None, ms),
     };
     if wait_ms > 0 {
         tokio::time::sleep(Duration::from_millis(wait_ms)).await;
@@ -124,7 +126,7 @@ fn target(
         let file = world.file(&request.path);
         let stream = file
             .as_ref()
-            .map_or("", |file| file.maker.event_type.stream());
+            .map_or("", |file| file.record_generator.event_type.stream());
         return (Endpoint::File, stream.to_owned(), file);
     }
     let endpoint = request.endpoint();
@@ -223,7 +225,7 @@ fn posted(world: &World, request: &Request, effect: Option<&Effect>) -> Answer {
     if let Some(answer) = refused(world, row.stream) {
         return answer;
     }
-    let moment = world.moment(effect);
+    let moment = world.request_context(effect);
     let mut logs = world.logs();
     let log = logs.entry(row.stream).or_default();
     match row.kind {

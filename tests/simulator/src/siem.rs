@@ -15,13 +15,13 @@ use crate::random::Random;
 use crate::records::RecordGenerator;
 use crate::request::Request;
 use crate::storage::Bucket;
-use crate::time::{Civil, DAY_MS, parse_date};
+use crate::time::{DAY_MS, UtcTime, parse_date};
 
 /// The files of one event type, oldest first.
 #[derive(Debug)]
 pub(crate) struct FileList {
     pub(crate) files: Vec<Arc<BatchFile>>,
-    pub(crate) maker: RecordGenerator,
+    pub(crate) record_generator: RecordGenerator,
     first_token: u64,
     next_record: u64,
 }
@@ -46,11 +46,11 @@ impl FileList {
     /// Creates the feed at the start.
     pub(crate) fn new(config: &Config, event_type: EventType, now_ms: i64) -> Self {
         let mut random = Random::new(config.seed, "feed", &[event_type.index()]);
-        let maker = maker(config, event_type);
+        let maker = record_generator(config, event_type);
         let first_token = 1000 + random.below(8000);
         let mut feed = Self {
             files: Vec::new(),
-            maker,
+            record_generator: maker,
             first_token,
             next_record: 0,
         };
@@ -112,18 +112,21 @@ impl FileList {
     }
 
     fn push(&mut self, seed: u64, plan: Plan) {
-        let labels = [self.maker.event_type.index(), plan.index];
+        let labels = [self.record_generator.event_type.index(), plan.index];
         let name = Random::new(seed, "path", &labels).uuid();
         let path = format!(
             "/siem-batch-{}/{}/{}/{}/{}/{name}.json.gz",
             Random::new(seed, "bucket", &[]).hex(6),
-            self.maker.account_id,
-            self.maker.event_type.product(),
-            self.maker.event_type.name().replace(' ', "-"),
-            Civil::new(plan.span.to_ms).date(),
+            self.record_generator.account_id,
+            self.record_generator.event_type.product(),
+            self.record_generator.event_type.name().replace(' ', "-"),
+            UtcTime::new(plan.span.to_ms).date(),
         );
-        self.files
-            .push(Arc::new(BatchFile::new(path, plan, self.maker.clone())));
+        self.files.push(Arc::new(BatchFile::new(
+            path,
+            plan,
+            self.record_generator.clone(),
+        )));
     }
 
     fn len(&self) -> u64 {
@@ -197,7 +200,7 @@ impl Page {
     /// Returns the page as the endpoint writes it. Generates the files that are listed.
     pub(crate) fn answer(&self, bucket: &Bucket, now_ms: i64) -> Answer {
         let expiry_ms = now_ms.saturating_add(self.link_lifetime_ms);
-        let expiry = Civil::new(expiry_ms).iso_ms();
+        let expiry = UtcTime::new(expiry_ms).iso_ms();
         let mut urls: Vec<(&str, String)> = Vec::new();
         let mut value = Vec::new();
         for file in &self.files {
@@ -238,7 +241,7 @@ impl Page {
 }
 
 /// Returns what makes the records of an event type.
-pub(crate) fn maker(config: &Config, event_type: EventType) -> RecordGenerator {
+pub(crate) fn record_generator(config: &Config, event_type: EventType) -> RecordGenerator {
     let account = Random::new(config.seed, "account", &[]).below(90) + 10;
     RecordGenerator {
         seed: config.seed,

@@ -109,7 +109,7 @@ impl Simulator {
     /// Returns how many requests each fault has struck since the faults were last ended, in the
     /// order of scripting.
     #[must_use]
-    pub fn strikes(&self) -> Vec<u64> {
+    pub fn fault_counts(&self) -> Vec<u64> {
         self.world.faults().applies()
     }
 

@@ -4,7 +4,7 @@ use crate::answer::Answer;
 use crate::identity::hex;
 use crate::random::Random;
 use crate::request::Request;
-use crate::time::Civil;
+use crate::time::UtcTime;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -34,7 +34,7 @@ impl Bucket {
     pub(crate) fn sign(&self, path: &str, now_ms: i64, expiry_ms: i64) -> String {
         let number = self.signed.fetch_add(1, Ordering::SeqCst);
         let session = format!("{number:08x}.{expiry_ms}");
-        let date = Civil::new(now_ms).basic();
+        let date = UtcTime::new(now_ms).basic();
         let day: String = date.chars().take(8).collect();
         let life_s = (expiry_ms - now_ms).max(1000) / 1000;
         format!(

@@ -51,9 +51,9 @@ fn wall_ms() -> i64 {
 
 /// A point in time and the forms in which the API writes it, in UTC.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Civil(DateTime<Utc>);
+pub(crate) struct UtcTime(DateTime<Utc>);
 
-impl Civil {
+impl UtcTime {
     /// Returns the time that many milliseconds after the epoch.
     pub(crate) fn new(epoch_ms: i64) -> Self {
         Self(DateTime::from_timestamp_millis(epoch_ms).unwrap_or_default())
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn every_form_of_a_time_is_read_as_the_same_time() {
         let ms = 1_795_331_131_000;
-        let civil = Civil::new(ms);
+        let civil = UtcTime::new(ms);
         assert_eq!(civil.iso_ms(), "2026-11-22T07:05:31.000Z");
         assert_eq!(civil.http(), "Sun, 22 Nov 2026 07:05:31 GMT");
         assert_eq!(civil.offset_form_unpadded(), "2026-11-22T7:05:31+0000");

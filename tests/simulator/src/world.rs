@@ -118,7 +118,7 @@ impl World {
     }
 
     /// Returns what is true of a request to a POST endpoint now.
-    pub(crate) fn moment<'a>(&self, effect: Option<&'a Effect>) -> RequestContext<'a> {
+    pub(crate) fn request_context<'a>(&self, effect: Option<&'a Effect>) -> RequestContext<'a> {
         let life_ms = i64::try_from(self.config.page_token_lifetime_ms);
         RequestContext {
             now_ms: self.clock.now_ms(),
@@ -233,7 +233,7 @@ impl World {
     pub(crate) fn ledger(&self) -> Ledger {
         let mut ledger = Ledger::default();
         for file in self.files() {
-            let stream = file.maker.event_type.stream();
+            let stream = file.record_generator.event_type.stream();
             let content = file.content();
             for identity in &content.identities {
                 ledger.add(stream, identity, file.served());

@@ -9,7 +9,7 @@ use crate::authority::split_authority;
 
 /// The entries of `NO_PROXY`.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(super) struct Exempt {
+pub(super) struct NoProxy {
     entries: Vec<Entry>,
 }
 
@@ -30,7 +30,7 @@ enum Target {
     Domain(String),
 }
 
-impl Exempt {
+impl NoProxy {
     pub(super) fn from_environment(environment: Environment<'_>) -> Self {
         let names = ["no_proxy", "NO_PROXY"];
         let text = names.iter().find_map(|name| variable(environment, name));
@@ -126,7 +126,7 @@ mod tests {
             ("0.0.1", "10.0.0.1", 80, false),
             ("", "example.com", 80, false),
         ] {
-            let exempt = Exempt::parse(entries);
+            let exempt = NoProxy::parse(entries);
             assert_eq!(exempt.holds(host, port), wanted, "{entries} {host} {port}");
         }
     }

@@ -15,7 +15,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use percent_encoding::percent_decode_str;
 
-use self::exempt::Exempt;
+use self::exempt::NoProxy;
 use crate::authority::split_authority;
 
 #[cfg(feature = "http-client")]
@@ -43,7 +43,7 @@ pub struct Proxy {
 pub struct Proxies {
     http: Option<Proxy>,
     https: Option<Proxy>,
-    exempt: Exempt,
+    exempt: NoProxy,
 }
 
 /// Why a proxy gives no connection to a target.
@@ -86,7 +86,7 @@ impl Proxies {
         Ok(Self {
             https: proxy(["https_proxy", "HTTPS_PROXY"])?.or_else(|| all.clone()),
             http: http.or(all),
-            exempt: Exempt::from_environment(environment),
+            exempt: NoProxy::from_environment(environment),
         })
     }
 
@@ -100,7 +100,7 @@ impl Proxies {
         Ok(Self {
             http: Some(proxy.clone()),
             https: Some(proxy),
-            exempt: Exempt::from_environment(environment),
+            exempt: NoProxy::from_environment(environment),
         })
     }
 

@@ -31,7 +31,7 @@ async fn open_within<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let answer = timeout(limit, ask(&mut stream, proxy, target)).await;
+    let answer = timeout(limit, send_connect(&mut stream, proxy, target)).await;
     let (status, headers) = match answer {
         Ok(answer) => answer?,
         Err(_) => return Err(ProxyError::TimedOut(proxy.clone())),
@@ -42,7 +42,7 @@ where
     }
 }
 
-async fn ask<S>(
+async fn send_connect<S>(
     stream: &mut S,
     proxy: &Proxy,
     target: &str,
@@ -67,7 +67,7 @@ where
         let mut head = httparse::Response::new(&mut headers);
         match head.parse(&answer) {
             Ok(httparse::Status::Complete(length)) => {
-                return understand(&head, length == answer.len())
+                return parse_response_head(&head, length == answer.len())
                     .ok_or_else(|| ProxyError::NotHttp(proxy.clone()));
             }
             Ok(httparse::Status::Partial) if answer.len() < ANSWER_BYTES_MAX => {}
@@ -83,7 +83,10 @@ where
 
 /// `None` for what cannot be the head of an answer to `CONNECT`. The answer of a tunnel ends with
 /// its head: in TLS, the target does not speak first.
-fn understand(head: &httparse::Response<'_, '_>, is_all: bool) -> Option<(StatusCode, HeaderMap)> {
+fn parse_response_head(
+    head: &httparse::Response<'_, '_>,
+    is_all: bool,
+) -> Option<(StatusCode, HeaderMap)> {
     let status = StatusCode::from_u16(head.code?).ok()?;
     if status.is_informational() || (status.is_success() && !is_all) {
         return None;

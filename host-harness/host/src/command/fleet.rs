@@ -104,7 +104,10 @@ pub async fn fleet(config: &Path, action: Action) -> Result<Exit, Failure> {
 }
 
 /// The tenant of that name, which has to be there.
-async fn known(engine: &Engine, name: &str) -> Result<crate::fleet::tenants::Placed, Failure> {
+async fn known(
+    engine: &Engine,
+    name: &str,
+) -> Result<crate::fleet::tenants::StoredTenant, Failure> {
     if let Some(placed) = engine.tenant(name).await? {
         return Ok(placed);
     }

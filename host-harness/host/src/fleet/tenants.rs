@@ -22,17 +22,17 @@ use crate::report::{
 };
 
 /// A tenant and the place of its message in the stream.
-pub(crate) struct Placed {
+pub(crate) struct StoredTenant {
     pub(crate) tenant: Tenant,
     sequence: u64,
 }
 
 impl Engine {
     /// The tenant of that name.
-    pub(crate) async fn tenant(&self, name: &str) -> Result<Option<Placed>, Failure> {
+    pub(crate) async fn tenant(&self, name: &str) -> Result<Option<StoredTenant>, Failure> {
         let subject = self.subject_of(name);
         match self.tenants.get_last_raw_message_by_subject(&subject).await {
-            Ok(message) => Ok(Some(Placed {
+            Ok(message) => Ok(Some(StoredTenant {
                 tenant: Tenant::decode(name, &message.payload)?,
                 sequence: message.sequence,
             })),
@@ -45,7 +45,7 @@ impl Engine {
     pub(crate) async fn put(
         &self,
         tenant: &Tenant,
-        former: Option<&Placed>,
+        former: Option<&StoredTenant>,
     ) -> Result<(), Failure> {
         let name = &tenant.name;
         let mut headers = HeaderMap::new();

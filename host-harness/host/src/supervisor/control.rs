@@ -13,7 +13,7 @@ use source_common::lines::KeyLineNumbers;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::files::{Known, SettingsFiles};
+use super::files::{LoadedSettings, SettingsFiles};
 use super::{RunSettings, SourceChange};
 use crate::admin::{Control, ControlError};
 use crate::connection_test::test_connection;
@@ -41,12 +41,12 @@ impl FileControl {
 impl Control for FileControl {
     async fn pause(&self, source: &str) -> Result<(), ControlError> {
         let (files, name) = (Arc::clone(&self.files), source.to_owned());
-        to_the_end(async move { pause(&files, &name, true).await }).await
+        run_uncancelled(async move { pause(&files, &name, true).await }).await
     }
 
     async fn resume(&self, source: &str) -> Result<(), ControlError> {
         let (files, name) = (Arc::clone(&self.files), source.to_owned());
-        to_the_end(async move { pause(&files, &name, false).await }).await
+        run_uncancelled(async move { pause(&files, &name, false).await }).await
     }
 
     async fn reset(
@@ -57,7 +57,7 @@ impl Control for FileControl {
     ) -> Result<(), ControlError> {
         let (files, name) = (Arc::clone(&self.files), source.to_owned());
         let streams = streams.to_vec();
-        to_the_end(async move { reset(&files, &name, &streams, from_ms).await }).await
+        run_uncancelled(async move { reset(&files, &name, &streams, from_ms).await }).await
     }
 
     async fn check(&self, source: &str) -> Result<Value, ControlError> {
@@ -69,12 +69,12 @@ impl Control for FileControl {
 
     async fn put(&self, source: &str, body: Value) -> Result<(), ControlError> {
         let (files, name) = (Arc::clone(&self.files), source.to_owned());
-        to_the_end(async move { put(&files, &name, body).await }).await
+        run_uncancelled(async move { put(&files, &name, body).await }).await
     }
 
     async fn delete(&self, source: &str) -> Result<(), ControlError> {
         let (files, name) = (Arc::clone(&self.files), source.to_owned());
-        to_the_end(async move { delete(&files, &name).await }).await
+        run_uncancelled(async move { delete(&files, &name).await }).await
     }
 
     async fn settings_file(&self, source: &str) -> Result<PathBuf, ControlError> {
@@ -94,7 +94,7 @@ impl Control for FileControl {
 }
 
 /// Carries out a change whatever becomes of the request.
-async fn to_the_end<T: Send + 'static>(
+async fn run_uncancelled<T: Send + 'static>(
     change: impl Future<Output = Result<T, ControlError>> + Send + 'static,
 ) -> Result<T, ControlError> {
     let changed = tokio::spawn(change).await;
@@ -176,7 +176,7 @@ async fn reset(
 }
 
 /// The directory for sources of the API.
-fn directory(files: &SettingsFiles, known: &Known) -> Result<PathBuf, ControlError> {
+fn directory(files: &SettingsFiles, known: &LoadedSettings) -> Result<PathBuf, ControlError> {
     known.sources_dir.clone().ok_or_else(|| {
         ControlError::Conflict(format!(
             "{} has no `sources_dir`, where a source would be written; make a directory, set \

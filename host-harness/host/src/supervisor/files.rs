@@ -22,11 +22,11 @@ pub(crate) struct SettingsFiles {
     file: PathBuf,
     /// Held from before files are read or written until that is applied, so that what was read
     /// first is also applied first.
-    known: Mutex<Known>,
+    known: Mutex<LoadedSettings>,
 }
 
 /// What is known of the settings file, besides its sources.
-pub(super) struct Known {
+pub(super) struct LoadedSettings {
     pub(super) sources_dir: Option<PathBuf>,
     /// The URL of the proxy of sources that name none of their own.
     proxy: Option<Secret>,
@@ -62,7 +62,7 @@ impl SettingsFiles {
         Arc::new(Self {
             supervisor,
             file: settings.file.clone(),
-            known: Mutex::new(Known {
+            known: Mutex::new(LoadedSettings {
                 sources_dir: settings.sources_dir.clone(),
                 proxy: settings.proxy.clone(),
                 fixed: settings.restart_only.clone(),
@@ -89,13 +89,13 @@ impl SettingsFiles {
         &self.file
     }
 
-    pub(super) async fn lock(&self) -> MutexGuard<'_, Known> {
+    pub(super) async fn lock(&self) -> MutexGuard<'_, LoadedSettings> {
         self.known.lock().await
     }
 
     /// What a file of `sources_dir` takes from the settings file as it was last read. Outputs are
     /// those that the run began with.
-    pub(super) fn inherited(&self, known: &Known) -> Inherited {
+    pub(super) fn inherited(&self, known: &LoadedSettings) -> Inherited {
         Inherited {
             outputs: self.supervisor.context().inherited.outputs.clone(),
             proxy: known.proxy.clone(),

@@ -121,14 +121,14 @@ struct Shared {
 
 #[derive(Default)]
 struct Sources {
-    by_name: BTreeMap<String, Supervised>,
+    by_name: BTreeMap<String, SupervisedSource>,
     tasks: JoinSet<()>,
     /// How many were ever added.
     added: usize,
 }
 
 /// One source, as others see it.
-struct Supervised {
+struct SupervisedSource {
     /// Its place in the order in which sources were added.
     place: usize,
     target: watch::Sender<Target>,
@@ -488,7 +488,7 @@ impl Supervisor {
         // Those that have ended are let go of.
         while sources.tasks.try_join_next().is_some() {}
         sources.tasks.spawn(worker.run());
-        let source = Supervised {
+        let source = SupervisedSource {
             place: sources.added,
             target,
             phase,
@@ -530,7 +530,7 @@ impl Supervisor {
         }
         tasks.shutdown().await;
         let by_name = std::mem::take(&mut self.shared.lock().by_name);
-        let mut sources: Vec<(String, Supervised)> = by_name.into_iter().collect();
+        let mut sources: Vec<(String, SupervisedSource)> = by_name.into_iter().collect();
         sources.sort_by_key(|(_, source)| source.place);
         let once = self.context().once;
         let summaries = sources.into_iter().filter_map(|(name, source)| {
@@ -558,7 +558,7 @@ impl Supervisor {
 
 impl Sources {
     /// A source that is not being removed.
-    fn present(&mut self, name: &str) -> Option<&mut Supervised> {
+    fn present(&mut self, name: &str) -> Option<&mut SupervisedSource> {
         let source = self.by_name.get_mut(name);
         source.filter(|source| !source.target.borrow().is_removed)
     }

@@ -92,7 +92,7 @@ impl SettingsWatch {
             seen: Files::default(),
             unwatched: BTreeSet::new(),
         };
-        watch.seen = watch.look().await;
+        watch.seen = watch.scan().await;
         watch.seen.forget_written_since(read_at);
         watch.seen.named.clear();
         watch.note_read();
@@ -103,7 +103,7 @@ impl SettingsWatch {
     pub(crate) async fn changed(&mut self) {
         loop {
             self.watch_directories();
-            let now = self.look().await;
+            let now = self.scan().await;
             if now.differ_from(&self.seen) {
                 return;
             }
@@ -117,7 +117,7 @@ impl SettingsWatch {
 
     /// Notes that the settings are about to be read.
     pub(crate) async fn note_reading(&mut self) {
-        self.seen = self.look().await;
+        self.seen = self.scan().await;
     }
 
     /// Notes that the settings were read. Files that they name now and did not name before count as
@@ -131,7 +131,7 @@ impl SettingsWatch {
     }
 
     /// Looks at every file.
-    async fn look(&self) -> Files {
+    async fn scan(&self) -> Files {
         let main_file = self.files.main_file().to_owned();
         let sources_dir = self.files.lock().await.sources_dir.clone();
         let named = self.files.supervisor().named_files();

@@ -264,7 +264,8 @@ impl SourceReader for Reader {
         let (settings, access) = (&self.run.settings, NetworkAccess::Online);
         self.run.files.note_read();
         let read =
-            source::ready_again(&self.components, settings, access, current.settings()).await?;
+            source::prepare_if_changed(&self.components, settings, access, current.settings())
+                .await?;
         if let Some(source) = &read {
             source.observe_requests(Arc::clone(&self.requests));
         }

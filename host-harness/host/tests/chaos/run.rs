@@ -283,7 +283,11 @@ impl Run {
 
     /// The faults end, and the host is run until it is caught up.
     async fn finish(mut self) -> Reconciliation {
-        for (row, struck) in self.scripted.iter().zip(self.setup.simulator.strikes()) {
+        for (row, struck) in self
+            .scripted
+            .iter()
+            .zip(self.setup.simulator.fault_counts())
+        {
             let name = format!("{:?}: {}", row.1, row.0).to_lowercase();
             *self.happened.entry(name).or_default() += struck;
         }

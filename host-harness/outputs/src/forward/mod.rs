@@ -170,12 +170,12 @@ fn read_tls(
 #[async_trait]
 impl OutputConfig for ForwardOutputConfig {
     async fn open(&self) -> Result<Box<dyn Output>, Failure> {
-        let dialler = self
-            .dialler()
+        let connector = self
+            .connector()
             .map_err(|reason| Failure::failed(format!("{}: {reason}", self.name)))?;
         let worker = || ForwardWorker {
             config: self.clone(),
-            dialler: dialler.clone(),
+            connector: connector.clone(),
             connection: None,
             handshakes: Handshakes::default(),
         };
@@ -190,8 +190,8 @@ impl OutputConfig for ForwardOutputConfig {
     /// Connects and, if there is a shared key, performs the handshake.
     async fn test(&self) -> Result<String, OutputError> {
         let failed = |reason: String| OutputError::Retry(format!("{}: {reason}", self.name));
-        let dialler = self.dialler().map_err(failed)?;
-        match dialler.connect().await {
+        let connector = self.connector().map_err(failed)?;
+        match connector.connect().await {
             Ok(mut connection) => {
                 connection.close().await;
                 Ok(self.name.clone())
@@ -206,7 +206,7 @@ impl OutputConfig for ForwardOutputConfig {
 }
 
 impl ForwardOutputConfig {
-    fn dialler(&self) -> Result<Connector, String> {
+    fn connector(&self) -> Result<Connector, String> {
         let tls = match &self.tls {
             None => None,
             Some((tls, name)) => Some((Arc::new(tls.config()?), name.clone())),
@@ -222,7 +222,7 @@ impl ForwardOutputConfig {
 
 struct ForwardWorker {
     config: ForwardOutputConfig,
-    dialler: Connector,
+    connector: Connector,
     /// `None` while a frame is in flight, and after one was cancelled, since its outcome
     /// is unknown.
     connection: Option<IdleConnection>,
@@ -316,7 +316,7 @@ impl ForwardWorker {
     }
 
     async fn connect(&mut self) -> Result<Connection, ForwardError> {
-        let connected = self.dialler.connect().await;
+        let connected = self.connector.connect().await;
         if connected.is_ok() {
             self.handshakes.succeeded();
         }

@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// A limited number of permits. Clones share them.
 #[derive(Clone, Debug)]
 pub(super) struct ConcurrencyLimit {
-    places: Arc<Semaphore>,
+    semaphore: Arc<Semaphore>,
     has_refused: Arc<AtomicBool>,
 }
 
@@ -22,19 +22,19 @@ pub(super) struct Permit(
 impl ConcurrencyLimit {
     pub(super) fn new(places: usize) -> Self {
         Self {
-            places: Arc::new(Semaphore::new(places)),
+            semaphore: Arc::new(Semaphore::new(places)),
             has_refused: Arc::default(),
         }
     }
 
     /// Adds permits.
     pub(super) fn add(&self, permits: usize) {
-        self.places.add_permits(permits);
+        self.semaphore.add_permits(permits);
     }
 
     /// Waits for a permit, first come, first served.
     pub(super) async fn acquire(&self) -> Permit {
-        match Arc::clone(&self.places).acquire_owned().await {
+        match Arc::clone(&self.semaphore).acquire_owned().await {
             Ok(permit) => Permit(permit),
             // Fails only on a closed semaphore, and nothing closes this one.
             Err(_) => future::pending().await,
@@ -48,7 +48,7 @@ impl ConcurrencyLimit {
 
     /// Returns the number of free permits.
     pub(super) fn free(&self) -> usize {
-        self.places.available_permits()
+        self.semaphore.available_permits()
     }
 
     /// Returns whether this is the first refusal, so that it is logged once.

@@ -47,7 +47,7 @@ const READ_BUFFER_BYTES_MAX: usize = 512 * 1024;
 const LEASE_ENDED: &str = "the lease of the source has ended";
 
 /// The future of a sent request's connection.
-type Sent = Box<dyn Future<Output = Result<(), HttpError>> + Send>;
+type ConnectionFuture = Box<dyn Future<Output = Result<(), HttpError>> + Send>;
 
 /// Observes the results of requests.
 pub trait RequestObserver: fmt::Debug + Send + Sync {
@@ -195,7 +195,7 @@ impl Shared {
         origin: &Origin,
         mut request: Request<WasiBody>,
         options: RequestOptions,
-    ) -> Result<(Response<WasiBody>, Sent), HttpError> {
+    ) -> Result<(Response<WasiBody>, ConnectionFuture), HttpError> {
         let client = match &self.transport {
             Transport::Network(pool) => &pool.client,
             Transport::Offline => return Err(HttpError::DestinationUnavailable),
@@ -242,7 +242,7 @@ impl Shared {
             body::IdleTimeoutBody::new(incoming, between_bytes, slot).boxed_unsync()
         });
         // The pool polls the connection, so there is nothing to await.
-        let sent: Sent = Box::new(std::future::ready(Ok(())));
+        let sent: ConnectionFuture = Box::new(std::future::ready(Ok(())));
         Ok((response, sent))
     }
 }
@@ -266,8 +266,9 @@ impl WasiHttpHooks for Outgoing {
         &mut self,
         request: Request<WasiBody>,
         options: Option<RequestOptions>,
-        _body_error: Sent,
-    ) -> Box<dyn Future<Output = Result<(Response<WasiBody>, Sent), HttpError>> + Send> {
+        _body_error: ConnectionFuture,
+    ) -> Box<dyn Future<Output = Result<(Response<WasiBody>, ConnectionFuture), HttpError>> + Send>
+    {
         let shared = Arc::clone(&self.shared);
         Box::new(async move {
             let origin = Self::origin(&request)?;

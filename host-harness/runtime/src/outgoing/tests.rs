@@ -65,7 +65,7 @@ async fn send_within(
         .map_err(|never| match never {})
         .boxed_unsync();
     let request = Request::get(uri).body(body).unwrap();
-    let no_error: Sent = Box::new(std::future::ready(Ok(())));
+    let no_error: ConnectionFuture = Box::new(std::future::ready(Ok(())));
     let sent = outgoing
         .clone()
         .send_request(request, Some(options), no_error);

@@ -15,7 +15,7 @@ use crate::shutdown::Shutdown;
 use crate::source::Source;
 
 /// A batch under way. Its delivery is given up when this is dropped.
-pub(super) struct Delivering {
+pub(super) struct DeliveryTask {
     /// The position after it.
     pub(super) checkpoint: String,
     pub(super) end: Pin<Box<dyn Future<Output = Result<Accepted, SourceExit>> + Send>>,
@@ -46,8 +46,8 @@ impl Deliverer {
         }
     }
 
-    pub(super) fn start(self, batch: Batch, reservation: Option<Reservation>) -> Delivering {
-        Delivering {
+    pub(super) fn start(self, batch: Batch, reservation: Option<Reservation>) -> DeliveryTask {
+        DeliveryTask {
             checkpoint: batch.checkpoint.clone(),
             end: Box::pin(self.run(batch, reservation)),
         }

@@ -27,7 +27,7 @@ pub(super) struct Poll {
 }
 
 /// A poll that has ended.
-pub(super) struct Polled {
+pub(super) struct FinishedPoll {
     pub(super) result: Result<Result<Batch, PollError>, CallError>,
     /// Where it can go on at once.
     pub(super) instance: Option<Instance>,
@@ -39,7 +39,7 @@ pub(super) struct Polled {
 /// Whether the instance is kept for the next poll. The session saves a fresh one the token, and one
 /// that waits takes memory and mappings, of which the many sources of a process have none to spare.
 /// One that tries a file again in a moment still has its link, which costs a call of the quota.
-fn goes_on(next: NextPoll) -> bool {
+fn keeps_instance(next: NextPoll) -> bool {
     match next {
         NextPoll::CaughtUp(_) | NextPoll::Throttled(_) => false,
         NextPoll::Failing(ms) => Duration::from_millis(ms) <= INSTANCE_IDLE_MAX,
@@ -48,27 +48,27 @@ fn goes_on(next: NextPoll) -> bool {
 }
 
 /// A poll under way. It ends when this is dropped.
-pub(super) struct Polling(pub(super) JoinHandle<Polled>);
+pub(super) struct PollTask(pub(super) JoinHandle<FinishedPoll>);
 
-impl Drop for Polling {
+impl Drop for PollTask {
     fn drop(&mut self) {
         self.0.abort();
     }
 }
 
 impl Poll {
-    pub(super) fn start(self) -> Polling {
-        Polling(tokio::spawn(self.run()))
+    pub(super) fn start(self) -> PollTask {
+        PollTask(tokio::spawn(self.run()))
     }
 
-    async fn run(mut self) -> Polled {
+    async fn run(mut self) -> FinishedPoll {
         let (reservation, slot) = self.turn().await;
         // Allocated now: thousands of sources may wait for their turn, each in a task of the size of
         // the largest future in it.
         Box::pin(self.poll(reservation, slot)).await
     }
 
-    async fn poll(mut self, reservation: Reservation, mut slot: PollSlot) -> Polled {
+    async fn poll(mut self, reservation: Reservation, mut slot: PollSlot) -> FinishedPoll {
         let mut reservation = Some(reservation);
         let begun = Instant::now();
         let instance = match self.instance.take() {
@@ -78,7 +78,7 @@ impl Poll {
         let mut instance = match instance {
             Ok(instance) => instance,
             Err(error) => {
-                return Polled {
+                return FinishedPoll {
                     result: Err(error),
                     instance: None,
                     memory_bytes_peak: 0,
@@ -107,8 +107,8 @@ impl Poll {
         drop(slot);
         self.sink.polled(begun.elapsed());
         let memory_bytes_peak = instance.memory_bytes_peak();
-        let goes_on = matches!(&result, Ok(Ok(batch)) if goes_on(batch.next));
-        Polled {
+        let goes_on = matches!(&result, Ok(Ok(batch)) if keeps_instance(batch.next));
+        FinishedPoll {
             result,
             instance: goes_on.then_some(instance),
             memory_bytes_peak,

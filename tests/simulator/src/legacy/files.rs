@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::LegacyConfig;
 use super::records::{self, TYPES};
 use crate::random::Random;
-use crate::time::Civil;
+use crate::time::UtcTime;
 
 /// One log file.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ impl LogFile {
         let first = number * u64::from(config.records_per_file);
         let numbers = first..first + u64::from(config.records_per_file);
         let hundredth = Random::new(config.seed, "legacy malformed", &[number]).below(100);
-        let compact: String = Civil::new(at_ms)
+        let compact: String = UtcTime::new(at_ms)
             .iso_ms()
             .chars()
             .filter(char::is_ascii_digit)

@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use super::auth::{Caller, Refusal};
 use super::files::{LogFile, archive};
 use super::{World, lock};
-use crate::time::{Civil, parse_date_time};
+use crate::time::{UtcTime, parse_date_time};
 
 const DISCOVERY: &str = "/api/login/discover-authentication";
 const SIEM: &str = "/api/audit/get-siem-logs";
@@ -90,7 +90,7 @@ async fn respond(
     let (status, headers, body) = world.answer(path, &caller, &body);
     let counted = (path.to_owned(), status);
     *world.requests.answers.entry(counted).or_default() += 1;
-    let date = Civil::new(world.clock.now_ms()).http();
+    let date = UtcTime::new(world.clock.now_ms()).http();
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = hyper::StatusCode::from_u16(status).unwrap_or_default();
     let own = [("date", date), ("x-request-id", world.request_id())];

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::LogRecordBuilder;
-use crate::time::{Civil, DAY_MS};
+use crate::time::{DAY_MS, UtcTime};
 
 /// A search.
 pub(crate) fn archive_search(sketch: &mut LogRecordBuilder) -> Value {
@@ -47,7 +47,7 @@ pub(crate) fn archive_search_log(sketch: &mut LogRecordBuilder) -> Value {
 /// A look at a message.
 pub(crate) fn archive_view(sketch: &mut LogRecordBuilder) -> Value {
     let days = i64::try_from(sketch.random.below(900)).unwrap_or(0);
-    let written = Civil::new(sketch.at_ms - days * DAY_MS).offset_form();
+    let written = UtcTime::new(sketch.at_ms - days * DAY_MS).offset_form();
     let flag = sketch.random.chance(500);
     let flag = if sketch.odd(100) {
         json!(flag.to_string())

@@ -12,7 +12,7 @@ pub(super) fn receipt(draft: &mut RecordBuilder<'_>) {
     ]);
     let direction = draft
         .message
-        .direction_as_written(&mut draft.random, draft.maker.traps);
+        .direction_as_written(&mut draft.random, draft.generator.traps);
     draft.subtype(Some(action));
     draft.put("action", action);
     draft.put("direction", direction);
@@ -54,7 +54,7 @@ pub(super) fn receipt(draft: &mut RecordBuilder<'_>) {
     }
     // Quotes that are escaped once or twice take their own room.
     let detail = spam_detail(&mut draft.random, missing.saturating_sub(380) * 3 / 4);
-    let detail = in_some_shape(&mut draft.random, detail, draft.maker.traps);
+    let detail = in_some_shape(&mut draft.random, detail, draft.generator.traps);
     draft.put("spamProcessingDetail", detail);
 }
 
@@ -166,7 +166,7 @@ pub(super) fn delivery(draft: &mut RecordBuilder<'_>) {
     let delivered = draft.boolean(900);
     let direction = draft
         .message
-        .direction_as_written(&mut draft.random, draft.maker.traps);
+        .direction_as_written(&mut draft.random, draft.generator.traps);
     draft.subtype(Some(delivered));
     draft.put("delivered", delivered);
     draft.put("direction", direction);
@@ -176,7 +176,7 @@ pub(super) fn delivery(draft: &mut RecordBuilder<'_>) {
     let long = draft.odd(20);
     let time = draft.random.below(if long { 11_000_000 } else { 4000 });
     draft.put("deliveryTime", time.to_string());
-    let ip = super::ip(&mut draft.random, "Inbound", draft.maker.traps);
+    let ip = super::ip(&mut draft.random, "Inbound", draft.generator.traps);
     draft.put("destinationIp", ip);
     let host = (!draft.odd(100)).then(|| draft.random.pick(words::HOSTS));
     draft.put_or_nothing("Hostname", host);
@@ -211,7 +211,7 @@ pub(super) fn delivery(draft: &mut RecordBuilder<'_>) {
 pub(super) fn journal(draft: &mut RecordBuilder<'_>) {
     let direction = draft
         .message
-        .direction_as_written(&mut draft.random, draft.maker.traps);
+        .direction_as_written(&mut draft.random, draft.generator.traps);
     draft.subtype(None);
     draft.put("direction", direction);
     draft.put("recipients", draft.message.recipient.clone());

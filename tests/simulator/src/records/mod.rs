@@ -4,20 +4,20 @@ pub(crate) mod archive;
 pub(crate) mod gateway;
 mod integrated;
 pub(crate) mod intel;
+mod log_record_builder;
 mod mail;
 mod message;
 pub(crate) mod protection;
 mod record;
 pub(crate) mod remediation;
-mod sketch;
 mod spam_detail;
 mod threat;
 pub(crate) mod training;
 mod words;
 
+pub(crate) use log_record_builder::LogRecordBuilder;
 pub(crate) use message::ip;
 pub(crate) use record::{Form, Record};
-pub(crate) use sketch::LogRecordBuilder;
 pub(crate) use words::PEOPLE;
 
 use serde_json::Value;
@@ -44,7 +44,7 @@ pub(crate) struct RecordGenerator {
 
 /// One record under construction.
 struct RecordBuilder<'a> {
-    maker: &'a RecordGenerator,
+    generator: &'a RecordGenerator,
     random: Random,
     message: Message,
     record: Record,
@@ -65,7 +65,7 @@ impl RecordGenerator {
             |purpose, number| Random::new(self.seed, purpose, &[self.event_type.index(), number]);
         let at_ms = span.at_ms(message);
         let mut draft = RecordBuilder {
-            maker: self,
+            generator: self,
             random: random("record", number),
             message: Message::new(self.seed, message, at_ms, self.traps),
             record: Record::default(),
@@ -96,7 +96,7 @@ impl RecordGenerator {
 
 impl RecordBuilder<'_> {
     fn processing_id(&mut self, random: &mut Random, at_ms: i64) {
-        let id = if self.maker.event_type == EventType::UrlProtect {
+        let id = if self.generator.event_type == EventType::UrlProtect {
             format!("req-{}", random.hex(32))
         } else {
             format!("{}_{}", random.token(43), at_ms.div_euclid(1000))
@@ -108,12 +108,13 @@ impl RecordBuilder<'_> {
     fn common(&mut self) {
         self.record
             .put("aggregateId", self.message.aggregate_id.clone());
-        self.record.put("accountId", self.maker.account_id.clone());
+        self.record
+            .put("accountId", self.generator.account_id.clone());
         let at_ms = self.message.at_ms + self.below(900);
         self.record.put("timestamp", at_ms);
         // The documented spelling is rarer in the files than the other one.
         let key = if self.odd(40) { "eventType" } else { "type" };
-        self.record.put(key, self.maker.event_type.name());
+        self.record.put(key, self.generator.event_type.name());
     }
 
     /// The `subtype`, in the spelling that goes with the record's `type`.
@@ -137,17 +138,17 @@ impl RecordBuilder<'_> {
 
     fn put_or_nothing(&mut self, key: &'static str, value: Option<impl Into<Value>>) {
         self.record
-            .put_or_nothing(key, value, &mut self.random, self.maker.traps);
+            .put_or_nothing(key, value, &mut self.random, self.generator.traps);
     }
 
     fn nothing(&mut self, key: &'static str) {
         self.record
-            .put_nothing(key, &mut self.random, self.maker.traps);
+            .put_nothing(key, &mut self.random, self.generator.traps);
     }
 
     /// Returns whether an odd shape occurs here that occurs so often in a thousand times.
     fn odd(&mut self, per_mille: u32) -> bool {
-        self.maker.traps && self.random.chance(per_mille)
+        self.generator.traps && self.random.chance(per_mille)
     }
 
     fn below(&mut self, bound: u64) -> i64 {
@@ -170,7 +171,7 @@ impl RecordBuilder<'_> {
 
     /// Returns how many bytes the record should get, more or less.
     fn goal_bytes(&mut self) -> usize {
-        let goal = u64::from(self.maker.record_bytes);
+        let goal = u64::from(self.generator.record_bytes);
         let spread = goal / 2;
         let jitter = self.random.below(spread + 1);
         usize::try_from((goal + jitter).saturating_sub(spread / 2)).unwrap_or(0)

@@ -157,7 +157,7 @@ pub(super) fn attachment_protect(draft: &mut RecordBuilder<'_>) {
 fn route_and_sender(draft: &mut RecordBuilder<'_>) {
     let route = draft
         .message
-        .direction_as_written(&mut draft.random, draft.maker.traps);
+        .direction_as_written(&mut draft.random, draft.generator.traps);
     draft.put("route", route);
     draft.put("senderDomain", draft.message.sender_domain);
     let ip = (!draft.odd(30)).then(|| draft.message.ip.clone());

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{LogRecordBuilder, words};
-use crate::time::{Civil, DAY_MS};
+use crate::time::{DAY_MS, UtcTime};
 
 /// Answers to training questions.
 pub(crate) fn performance(sketch: &mut LogRecordBuilder) -> Value {
@@ -54,7 +54,7 @@ pub(crate) fn phished(sketch: &mut LogRecordBuilder) -> Value {
         person(sketch, "email"),
         json!({
             "campaignId": format!("campaign-{day}"), "campaignName": format!("Parcel of day {day}"),
-            "launchDate": Civil::new(day * DAY_MS).offset_form(),
+            "launchDate": UtcTime::new(day * DAY_MS).offset_form(),
             "templateName": "Parcel", "status": steps, "timeScheduled": sketch.time(),
             "numCampaignsSent": 1 + sketch.random.below(9), "numCampaignsClicked": sketch.random.below(3),
             "numTrainingModulesAssigned": sketch.random.below(4),

@@ -171,7 +171,7 @@ async fn a_file_can_be_taken_away_and_faults_on_it_be_bounded() {
     simulator.script(at(Endpoint::File, When::Always, Effect::file_gone()));
     assert_eq!(file(&url).await.status, 404);
     assert_eq!(file(&url).await.status, 200);
-    assert_eq!(simulator.strikes(), [1]);
+    assert_eq!(simulator.fault_counts(), [1]);
     let path = simulator.delete_file(7).unwrap();
     let ledger = simulator.ledger();
     let deleted: Vec<_> = ledger

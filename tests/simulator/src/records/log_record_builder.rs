@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{ip, words};
 use crate::random::Random;
-use crate::time::Civil;
+use crate::time::UtcTime;
 
 /// What the maker of a record is given.
 pub(crate) struct LogRecordBuilder {
@@ -19,8 +19,8 @@ pub(crate) struct LogRecordBuilder {
 
 impl LogRecordBuilder {
     /// Returns the time of the record.
-    pub(super) fn at(&self) -> Civil {
-        Civil::new(self.at_ms)
+    pub(super) fn at(&self) -> UtcTime {
+        UtcTime::new(self.at_ms)
     }
 
     /// Returns the time in the form of most logs; with traps sometimes with an hour without its
