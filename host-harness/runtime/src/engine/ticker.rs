@@ -2,9 +2,10 @@
 //! and the scheduler decides which call continues.
 
 use std::io;
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
 
 use wasmtime::Engine;
 
@@ -14,23 +15,146 @@ const TICK: Duration = Duration::from_millis(10);
 /// A thread that ends when this value is dropped. It is not an async task, because
 /// that cannot run while every worker executes a component.
 pub(super) struct Ticker {
-    _stop: mpsc::Sender<()>,
+    stopped: Arc<AtomicBool>,
+    thread: Thread,
+}
+
+/// The slices that are executed now. The ticker sleeps while there are none: a host with a thousand
+/// sources that wait executes for milliseconds in a second.
+#[derive(Debug, Default)]
+pub(super) struct ExecutingSlices {
+    count: AtomicUsize,
+    ticker: OnceLock<Thread>,
+}
+
+/// A slice that is executed until this value is dropped.
+pub(super) struct ExecutingSlice<'a>(&'a ExecutingSlices);
+
+impl ExecutingSlices {
+    /// Counts a slice, and wakes the ticker for the first one.
+    pub(super) fn begin(&self) -> ExecutingSlice<'_> {
+        if self.count.fetch_add(1, Ordering::SeqCst) == 0
+            && let Some(ticker) = self.ticker.get()
+        {
+            ticker.unpark();
+        }
+        ExecutingSlice(self)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.count.load(Ordering::SeqCst) == 0
+    }
+}
+
+impl Drop for ExecutingSlice<'_> {
+    fn drop(&mut self) {
+        self.0.count.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Ticker {
-    pub(super) fn start(engine: &Engine) -> io::Result<Self> {
-        let (stop, stopped) = mpsc::channel();
+    pub(super) fn start(engine: &Engine, slices: &Arc<ExecutingSlices>) -> io::Result<Self> {
+        let stopped = Arc::new(AtomicBool::new(false));
+        let is_stopped = Arc::clone(&stopped);
+        let executing = Arc::clone(slices);
         let engine = engine.weak();
-        thread::Builder::new()
+        let handle = thread::Builder::new()
             .name("epoch".to_owned())
             .spawn(move || {
-                while stopped.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+                loop {
+                    while executing.is_empty() && !is_stopped.load(Ordering::SeqCst) {
+                        thread::park();
+                    }
+                    park_for(TICK);
+                    if is_stopped.load(Ordering::SeqCst) {
+                        return;
+                    }
                     match engine.upgrade() {
                         Some(engine) => engine.increment_epoch(),
-                        None => break,
+                        None => return,
                     }
                 }
             })?;
-        Ok(Self { _stop: stop })
+        let thread = handle.thread().clone();
+        // Set once, since each engine has one ticker.
+        slices.ticker.get_or_init(|| thread.clone());
+        // A slice may have begun before.
+        thread.unpark();
+        Ok(Self { stopped, thread })
+    }
+}
+
+/// Waits for a time. A slice that begins meanwhile does not end it.
+fn park_for(time: Duration) {
+    let begun = Instant::now();
+    loop {
+        let left = time.saturating_sub(begun.elapsed());
+        if left.is_zero() {
+            return;
+        }
+        thread::park_timeout(left);
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.stopped.store(true, Ordering::SeqCst);
+        self.thread.unpark();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wasmtime::{Config, Module, Store};
+
+    use super::*;
+
+    /// Two functions, in binary:
+    ///
+    /// ```wat
+    /// (module
+    ///   (func (export "endless") (loop (br 0)))
+    ///   (func (export "long") (local i32)
+    ///     (loop (br_if 0 (i32.lt_u
+    ///       (local.tee 0 (i32.add (local.get 0) (i32.const 1)))
+    ///       (i32.const 200000000))))))
+    /// ```
+    #[rustfmt::skip]
+    const MODULE: &[u8] = &[
+        0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00, 0x01, 0x04, 0x01, 0x60, 0x00, 0x00, 0x03, 0x03,
+        0x02, 0x00, 0x00, 0x07, 0x12, 0x02, 0x07, 0x65, 0x6e, 0x64, 0x6c, 0x65, 0x73, 0x73, 0x00, 0x00,
+        0x04, 0x6c, 0x6f, 0x6e, 0x67, 0x00, 0x01, 0x0a, 0x21, 0x02, 0x07, 0x00, 0x03, 0x40, 0x0c, 0x00,
+        0x0b, 0x0b, 0x17, 0x01, 0x01, 0x7f, 0x03, 0x40, 0x20, 0x00, 0x41, 0x01, 0x6a, 0x22, 0x00, 0x41,
+        0x80, 0x84, 0xaf, 0xdf, 0x00, 0x49, 0x0d, 0x00, 0x0b, 0x0b,
+    ];
+
+    /// Calls a function; an error is that so many epochs began meanwhile.
+    fn call(engine: &Engine, name: &str, epochs: u64) -> wasmtime::Result<()> {
+        let module = Module::new(engine, MODULE)?;
+        let mut store = Store::new(engine, ());
+        store.set_epoch_deadline(epochs);
+        let instance = wasmtime::Instance::new(&mut store, &module, &[])?;
+        let run = instance.get_typed_func::<(), ()>(&mut store, name)?;
+        run.call(&mut store, ())
+    }
+
+    #[test]
+    fn epochs_end_an_endless_slice_and_stand_still_without_one() {
+        let engine = Engine::new(Config::new().epoch_interruption(true)).unwrap();
+        let slices = Arc::new(ExecutingSlices::default());
+        let ticker = Ticker::start(&engine, &slices).unwrap();
+        for _ in 0..3 {
+            let slice = slices.begin();
+            call(&engine, "endless", 1).unwrap_err();
+            drop(slice);
+        }
+        // It takes many ticks. The one that was under way when the last slice ended may come.
+        call(&engine, "long", 3).unwrap();
+        // The thread ends with its ticker, also while it sleeps.
+        let stopped = Arc::clone(&ticker.stopped);
+        drop(ticker);
+        while Arc::strong_count(&stopped) > 1 {
+            thread::yield_now();
+        }
     }
 }

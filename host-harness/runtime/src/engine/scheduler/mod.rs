@@ -20,6 +20,7 @@ use wasmtime::EngineWeak;
 
 pub(super) use self::fair_queue::CpuTimeAccount;
 use self::fair_queue::{CallId, EnterOutcome, FairQueue};
+use super::ticker::ExecutingSlices;
 
 /// Number of worker threads that no component occupies.
 const HOST_WORKERS: usize = 2;
@@ -70,17 +71,19 @@ impl CallState {
 pub(super) struct Scheduler {
     queue: Mutex<FairQueue<Waker>>,
     engine: EngineWeak,
+    executing: Arc<ExecutingSlices>,
 }
 
 impl Scheduler {
-    pub(super) fn new(engine: EngineWeak) -> Self {
-        Self::with_permits(permits(), engine)
+    pub(super) fn new(engine: EngineWeak, executing: Arc<ExecutingSlices>) -> Self {
+        Self::with_permits(permits(), engine, executing)
     }
 
-    fn with_permits(permits: usize, engine: EngineWeak) -> Self {
+    fn with_permits(permits: usize, engine: EngineWeak, executing: Arc<ExecutingSlices>) -> Self {
         Self {
             queue: Mutex::new(FairQueue::new(permits)),
             engine,
+            executing,
         }
     }
 
@@ -192,7 +195,9 @@ impl ScheduledCall<'_> {
             self.waited = self.waited.saturating_add(now - since);
         }
         self.state.interrupted.store(false, Ordering::Relaxed);
+        let executing = self.scheduler.executing.begin();
         let result = call(cx);
+        drop(executing);
         let was_interrupted = self.state.interrupted.load(Ordering::Relaxed);
         let again = (result.is_pending() && was_interrupted).then(|| cx.waker().clone());
         let waits_for_host = result.is_pending() && !was_interrupted;

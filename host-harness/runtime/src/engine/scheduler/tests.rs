@@ -58,7 +58,7 @@ fn the_source_that_has_executed_less_goes_first_and_both_complete() {
         slices_of_all: &slices_of_all,
     });
     let engine = Engine::default();
-    let scheduler = Scheduler::with_permits(1, engine.weak());
+    let scheduler = Scheduler::with_permits(1, engine.weak(), Arc::default());
     let ends = block_on(async {
         tokio::join!(
             a.run(&scheduler, Duration::from_secs(9), LONG),
@@ -83,7 +83,7 @@ fn the_time_that_a_call_waits_for_a_permit_does_not_count_as_its_own() {
         slices_of_all: &slices_of_all,
     };
     let engine = Engine::default();
-    let scheduler = Scheduler::with_permits(1, engine.weak());
+    let scheduler = Scheduler::with_permits(1, engine.weak(), Arc::default());
     let limit = Duration::from_millis(100);
     let long = call('l', 20, Duration::from_millis(20));
     let late = call('w', 2, Duration::ZERO);
