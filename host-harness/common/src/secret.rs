@@ -58,6 +58,12 @@ impl Redactor {
         }
     }
 
+    /// Returns a redactor for these secrets as well.
+    #[must_use]
+    pub fn with(&self, more: impl IntoIterator<Item = String>) -> Self {
+        Self::new(self.secrets.iter().cloned().chain(more))
+    }
+
     /// Returns the text with all secrets replaced.
     #[must_use]
     pub fn redact(&self, text: &str) -> String {

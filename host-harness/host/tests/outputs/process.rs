@@ -402,6 +402,45 @@ async fn refused_credentials_end_a_run_with_once_with_1_and_the_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_secret_in_the_file_of_an_output_is_used_at_its_next_try() {
+    let directory = tempfile::tempdir().unwrap();
+    let simulator = Simulator::start(small_tenant()).await.unwrap();
+    let receiver = HttpReceiver::start().await;
+    let refused = || Treatment::Answer(401, Vec::new(), "no");
+    receiver.ledger.expect([refused()]);
+    let token = directory.path().join("token");
+    std::fs::write(&token, "the-first-secret").unwrap();
+    let output = receiver.settings(
+        "http",
+        "connections = 1\nbearer_token = { file = \"token\" }",
+    );
+    let file = write_settings(
+        directory.path(),
+        &simulator,
+        &format!("[[output]]\n{output}"),
+    );
+    let mut running = Running::start(&file);
+    running.says("answers 401 no").await;
+    std::fs::write(&token, "the-second-secret").unwrap();
+    let total = simulator.ledger().of_tenant("acme").total();
+    until("every event", || {
+        receiver.ledger.distinct_at(["/stream", "/id"]).len() >= total
+    })
+    .await;
+    let requests = receiver.ledger.requests();
+    assert!(
+        requests[0].ends_with("Bearer the-first-secret"),
+        "{requests:?}"
+    );
+    let rest = &requests[1..];
+    let is_second = |request: &String| request.ends_with("Bearer the-second-secret");
+    assert!(
+        !rest.is_empty() && rest.iter().all(is_second),
+        "{requests:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hosts_do_not_write_to_one_file() {
     let simulator = Simulator::start(small_tenant()).await.unwrap();
     let shared = tempfile::tempdir().unwrap();

@@ -6,9 +6,10 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::Uri;
-use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use hyper::header::{HeaderName, HeaderValue};
 use source_common::exit::Failure;
 use source_common::proxy::Proxies;
+use source_common::reloadable_secret::ReloadableSecret;
 use source_common::secret::{Redactor, Secret};
 use source_common::section::{Section, SettingsErrors};
 
@@ -56,9 +57,10 @@ pub(crate) struct RequestSettings {
     pub(super) name: String,
     pub(super) endpoint: Template,
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
-    /// Redacts the credentials, and those parts of the endpoint that may be secret, from
-    /// responses.
-    pub(super) redactor: Redactor,
+    /// What `Authorization` says, besides them.
+    pub(super) credential: Option<Credential>,
+    /// Redacts the headers, and those parts of the endpoint that may be secret, from responses.
+    redactor: Redactor,
     pub(super) encoding: Encoding,
     pub(super) timeout: Duration,
     pub(super) connections: usize,
@@ -72,14 +74,12 @@ impl RequestSettings {
     pub(crate) fn parse(section: &mut Section<'_>, defaults: &Defaults) -> Result<Self, Failure> {
         let mut mistakes = SettingsErrors::default();
         let endpoint = mistakes.ok_or_push(read_endpoint(section, defaults));
-        let mut headers = mistakes
+        let headers = mistakes
             .ok_or_push(read_headers(section))
             .unwrap_or_default();
-        headers.extend(
-            mistakes
-                .ok_or_push(read_credentials(section, defaults))
-                .flatten(),
-        );
+        let credential = mistakes
+            .ok_or_push(read_credential(section, defaults))
+            .flatten();
         let mut number = |key, range| mistakes.ok_or_push(section.number(key, range)).flatten();
         let timeout = number("timeout_secs", 1..=3_600);
         let connections = number("connections", 1..=CONNECTIONS_MAX);
@@ -96,6 +96,7 @@ impl RequestSettings {
                     name: format!("{} {origin}", defaults.kind),
                     redactor: redactor(&headers, &endpoint, defaults),
                     headers,
+                    credential,
                     encoding,
                     timeout: Duration::from_secs(timeout.unwrap_or(TIMEOUT_SECS_DEFAULT)),
                     connections: count(connections.unwrap_or(CONNECTIONS_DEFAULT)),
@@ -110,6 +111,40 @@ impl RequestSettings {
                 },
             ),
         )
+    }
+}
+
+impl RequestSettings {
+    /// Redacts secrets from the response to a request with that value of `Authorization`.
+    pub(super) fn redactor(&self, authorization: Option<&Secret>) -> Redactor {
+        match authorization {
+            Some(value) => self.redactor.with(secrets_of(value.expose())),
+            None => self.redactor.clone(),
+        }
+    }
+}
+
+/// A credential. One that is kept in a file is read again when the file changes.
+#[derive(Clone, Debug)]
+pub(super) struct Credential {
+    scheme: &'static str,
+    /// Of a pair with the secret as password.
+    username: Option<String>,
+    secret: Arc<ReloadableSecret>,
+}
+
+impl Credential {
+    /// The present value of the header.
+    pub(super) fn authorization(&self) -> Secret {
+        let secret = self.secret.current();
+        let (scheme, secret) = (self.scheme, secret.expose());
+        Secret::new(match &self.username {
+            Some(name) => {
+                let pair = Secret::new(format!("{name}:{secret}"));
+                format!("{scheme} {}", STANDARD.encode(pair.expose()))
+            }
+            None => format!("{scheme} {secret}"),
+        })
     }
 }
 
@@ -176,65 +211,71 @@ fn read_headers(section: &mut Section<'_>) -> Result<Vec<(HeaderName, HeaderValu
     Ok(headers)
 }
 
-fn read_credentials(
+fn read_credential(
     section: &mut Section<'_>,
     defaults: &Defaults,
-) -> Result<Option<(HeaderName, HeaderValue)>, Failure> {
+) -> Result<Option<Credential>, Failure> {
     let username = section.string("username")?;
-    let password = section.secret("password")?;
-    let bearer = section.secret("bearer_token")?;
+    let password = section.stored_secret("password")?;
+    let bearer = section.stored_secret("bearer_token")?;
     let token = match defaults.token {
-        Some(scheme) => section.secret("token")?.map(|token| (scheme, token)),
+        Some(scheme) => section.stored_secret("token")?.map(|token| (scheme, token)),
         None => None,
     };
-    let mut values: Vec<String> = Vec::new();
+    let credential = |scheme, username, secret| Credential {
+        scheme,
+        username,
+        secret: Arc::new(secret),
+    };
+    let mut credentials = Vec::new();
     match (username, password) {
         (None, None) => {}
-        (Some(name), Some(password)) => {
-            let pair = Secret::new(format!("{name}:{}", password.expose()));
-            values.push(format!("Basic {}", STANDARD.encode(pair.expose())));
-        }
+        (Some(name), Some(password)) => credentials.push(credential("Basic", Some(name), password)),
         (Some(_), None) => return Err(section.error("username", "needs password as well")),
         (None, Some(_)) => return Err(section.error("password", "needs username as well")),
     }
-    values.extend(bearer.map(|token| format!("Bearer {}", token.expose())));
-    values.extend(token.map(|(scheme, token)| format!("{scheme} {}", token.expose())));
-    match values.as_slice() {
-        [] => Ok(None),
-        [value] => Ok(Some((
-            AUTHORIZATION,
-            sensitive(section, "credentials", value)?,
-        ))),
-        _ => Err(section.error(
+    credentials.extend(bearer.map(|secret| credential("Bearer", None, secret)));
+    credentials.extend(token.map(|(scheme, secret)| credential(scheme, None, secret)));
+    if credentials.len() > 1 {
+        return Err(section.error(
             "username",
             "and tokens exclude each other; a request has one credential",
-        )),
+        ));
     }
+    let credential = credentials.pop();
+    if let Some(credential) = &credential {
+        sensitive(section, "credentials", credential.authorization().expose())?;
+    }
+    Ok(credential)
 }
 
-/// Creates the redactor: header values, credentials also without their
-/// scheme, the password of a pair, and the endpoint's path and query.
+/// Creates the redactor of header values and of the endpoint's path and query.
 fn redactor(
     headers: &[(HeaderName, HeaderValue)],
     endpoint: &Template,
     defaults: &Defaults,
 ) -> Redactor {
-    let mut secrets = endpoint_secrets(endpoint, defaults);
-    for value in headers.iter().filter_map(|(_, value)| value.to_str().ok()) {
-        secrets.push(value.to_owned());
-        let Some((scheme, credential)) = value.split_once(' ') else {
-            continue;
-        };
-        secrets.push(credential.to_owned());
-        let pair = STANDARD
-            .decode(credential)
-            .ok()
-            .filter(|_| scheme == "Basic");
-        let pair = pair.and_then(|pair| String::from_utf8(pair).ok());
-        let password = pair.as_deref().and_then(|pair| pair.split_once(':'));
-        secrets.extend(password.map(|(_, password)| password.to_owned()));
-    }
-    Redactor::new(secrets)
+    let values = headers.iter().filter_map(|(_, value)| value.to_str().ok());
+    let secrets = endpoint_secrets(endpoint, defaults).into_iter();
+    Redactor::new(secrets.chain(values.flat_map(secrets_of)))
+}
+
+/// What is secret in the value of a header: all of it, a credential also without its scheme, and the
+/// password of a pair.
+fn secrets_of(value: &str) -> Vec<String> {
+    let mut secrets = vec![value.to_owned()];
+    let Some((scheme, credential)) = value.split_once(' ') else {
+        return secrets;
+    };
+    secrets.push(credential.to_owned());
+    let pair = STANDARD
+        .decode(credential)
+        .ok()
+        .filter(|_| scheme == "Basic");
+    let pair = pair.and_then(|pair| String::from_utf8(pair).ok());
+    let password = pair.as_deref().and_then(|pair| pair.split_once(':'));
+    secrets.extend(password.map(|(_, password)| password.to_owned()));
+    secrets
 }
 
 /// Returns each part of the path and query separately, because receivers may repeat only one.
@@ -300,7 +341,11 @@ mod tests {
                 "endpoint = \"http://x\"\nheaders = {{ X-Key = \"s3cr3t-mark\", X-Other = \"another-mark\" }}\n{credential}"
             );
             let settings = read(&splunk, &text).unwrap();
-            assert_eq!(settings.headers.len(), 3);
+            assert_eq!(settings.headers.len(), 2);
+            let authorization = settings.credential.as_ref().unwrap().authorization();
+            let redactor = settings.redactor(Some(&authorization));
+            let text = redactor.redact(authorization.expose());
+            assert_eq!(text, "[redacted]");
             assert!(
                 settings
                     .headers
@@ -329,7 +374,9 @@ mod tests {
                 "{shown}"
             );
             // A receiver that repeats it.
-            let text = settings.redactor.redact("no ZaVnC4dhaV1, no QueryMark");
+            let text = settings
+                .redactor(None)
+                .redact("no ZaVnC4dhaV1, no QueryMark");
             assert_eq!(text, "no [redacted], no [redacted]");
         }
         let splunk = Defaults {
@@ -339,7 +386,7 @@ mod tests {
         let documented = "endpoint = \"http://x/services/collector/event\"";
         let settings = read(&splunk, documented).unwrap();
         let text = "see /services/collector/event";
-        assert_eq!(settings.redactor.redact(text), text);
+        assert_eq!(settings.redactor(None).redact(text), text);
     }
 
     #[test]

@@ -8,7 +8,9 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, PROXY_AUTHORIZATION, USER_AGENT};
+use hyper::header::{
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, PROXY_AUTHORIZATION, USER_AGENT,
+};
 use hyper::{HeaderMap, Method, Request, StatusCode, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
@@ -17,11 +19,12 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use source_common::exit::Failure;
 use source_common::peer_certificate::connection_problem;
 use source_common::proxy::{Dial, Dialled, Proxy, ProxyConnector, ProxyError};
+use source_common::secret::Secret;
 use tokio::time::timeout;
 use tower_service::Service as _;
 
 use super::response::ReceiverResponse;
-use super::settings::RequestSettings;
+use super::settings::{Credential, RequestSettings};
 use crate::worker_pool::{SendError, Worker, WorkerPool};
 use crate::{Event, Output, OutputConfig, OutputError};
 
@@ -170,7 +173,9 @@ struct HttpWorker<A> {
 impl<A: ReceiverProtocol> Worker for HttpWorker<A> {
     async fn send(&mut self, source: &str, part: &[Event<'_>]) -> Result<(), SendError> {
         let settings = &self.config.request;
-        let (request, sent) = self.request(source, part)?;
+        let credential = settings.credential.as_ref();
+        let authorization = credential.map(Credential::authorization);
+        let (request, sent) = self.request(source, part, authorization.as_ref())?;
         let (status, headers, body) =
             match timeout(settings.timeout, self.send_request(request)).await {
                 Ok(answer) => answer?,
@@ -185,7 +190,7 @@ impl<A: ReceiverProtocol> Worker for HttpWorker<A> {
             status,
             headers: &headers,
             body: &body,
-            redactor: &settings.redactor,
+            redactor: &settings.redactor(authorization.as_ref()),
             now: SystemTime::now(),
         };
         if status.is_success() {
@@ -201,6 +206,7 @@ impl<A: ReceiverProtocol> HttpWorker<A> {
         &self,
         source: &str,
         part: &[Event<'_>],
+        authorization: Option<&Secret>,
     ) -> Result<(Request<Full<Bytes>>, A::RequestContext), SendError> {
         let settings = &self.config.request;
         let blocked =
@@ -242,6 +248,16 @@ impl<A: ReceiverProtocol> HttpWorker<A> {
         }
         for (name, value) in &settings.headers {
             request = request.header(name, value);
+        }
+        if let Some(authorization) = authorization {
+            let value = HeaderValue::from_str(authorization.expose());
+            let mut value = value.map_err(|_| {
+                blocked(
+                    &"the secret that is now in its file has characters that no header may have",
+                )
+            })?;
+            value.set_sensitive(true);
+            request = request.header(AUTHORIZATION, value);
         }
         let request = request
             .body(Full::new(Bytes::from(body)))
