@@ -1,11 +1,12 @@
 //! How NATS servers are reached: addresses, credentials and TLS of the settings file.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::ConnectOptions;
+use async_nats::{Auth, ConnectOptions};
 use source_common::exit::Failure;
-use source_common::secret::Secret;
+use source_common::reloadable_secret::ReloadableSecret;
 use source_common::section::{Section, SettingsErrors};
 
 use super::tls::Tls;
@@ -24,8 +25,8 @@ pub struct NatsServers {
 #[derive(Clone, Debug)]
 enum Login {
     Nobody,
-    Token(Secret),
-    User(String, Secret),
+    Token(Arc<ReloadableSecret>),
+    User(String, Arc<ReloadableSecret>),
 }
 
 impl fmt::Display for NatsServers {
@@ -60,18 +61,33 @@ impl NatsServers {
 
     /// How a client connects to them. The error is a file that cannot be used.
     pub fn options(&self) -> Result<ConnectOptions, String> {
-        let options = ConnectOptions::new()
+        let login = self.login.clone();
+        // Asked at each connection, since a secret from a file may have changed.
+        let options = ConnectOptions::with_auth_callback(move |_| {
+            let auth = login.auth();
+            async move { Ok(auth) }
+        });
+        Ok(options
             .name("source-host")
             .connection_timeout(CONNECT_TIMEOUT)
             .require_tls(self.require_tls)
-            .tls_client_config(self.tls.config()?);
-        Ok(match &self.login {
-            Login::Nobody => options,
-            Login::Token(token) => options.token(token.expose().to_owned()),
-            Login::User(user, password) => {
-                options.user_and_password(user.clone(), password.expose().to_owned())
+            .tls_client_config(self.tls.config()?))
+    }
+}
+
+impl Login {
+    /// Returns what a connection is opened with now.
+    fn auth(&self) -> Auth {
+        let mut auth = Auth::new();
+        match self {
+            Self::Nobody => {}
+            Self::Token(token) => auth.token = Some(token.current().expose().to_owned()),
+            Self::User(user, password) => {
+                auth.username = Some(user.clone());
+                auth.password = Some(password.current().expose().to_owned());
             }
-        })
+        }
+        auth
     }
 }
 
@@ -97,16 +113,50 @@ fn read_addresses(section: &mut Section<'_>) -> Result<Vec<String>, Failure> {
 }
 
 fn read_login(section: &mut Section<'_>) -> Result<Login, Failure> {
-    let token = section.secret("token")?;
+    let token = section.stored_secret("token")?;
     let username = section.string("username")?;
-    let password = section.secret("password")?;
+    let password = section.stored_secret("password")?;
     match (token, username, password) {
         (None, None, None) => Ok(Login::Nobody),
-        (Some(token), None, None) => Ok(Login::Token(token)),
-        (None, Some(user), Some(password)) => Ok(Login::User(user, password)),
+        (Some(token), None, None) => Ok(Login::Token(Arc::new(token))),
+        (None, Some(user), Some(password)) => Ok(Login::User(user, Arc::new(password))),
         _ => Err(section.error(
             "username",
             "and password belong together, and exclude token",
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_connection_is_opened_with_the_secret_that_is_in_the_file_by_then() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("host.toml");
+        let secret = directory.path().join("secret");
+        for (settings, token, password) in [
+            ("token = { file = \"secret\" }", true, false),
+            (
+                "username = \"fleet\"\npassword = { file = \"secret\" }",
+                false,
+                true,
+            ),
+        ] {
+            fs::write(&secret, "the-first-secret").unwrap();
+            let table = settings.parse().unwrap();
+            let mut section = Section::new(&file, "[[output]]".to_owned(), table);
+            let login = read_login(&mut section).unwrap();
+            for expected in ["the-first-secret", "another-secret"] {
+                fs::write(&secret, expected).unwrap();
+                let auth = login.auth();
+                let expected = Some(expected.to_owned());
+                assert_eq!(auth.token, expected.clone().filter(|_| token));
+                assert_eq!(auth.password, expected.filter(|_| password));
+            }
+        }
     }
 }

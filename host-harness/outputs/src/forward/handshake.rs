@@ -5,18 +5,18 @@ use std::time::Duration;
 use rmp::encode;
 use rmpv::Value;
 use sha2::{Digest, Sha512};
-use source_common::secret::Secret;
+use source_common::reloadable_secret::ReloadableSecret;
 
 use super::connection::{Connection, ForwardError, member, text};
 
 /// Salt length. It is sent as hex, because Fluent Bit rejects a binary salt.
 const SALT_BYTES: usize = 16;
 
-/// The credentials of the handshake.
+/// The credentials of the handshake. Those from files are read again when the files change.
 #[derive(Debug)]
 pub(super) struct HandshakeCredentials {
-    pub(super) shared_key: Secret,
-    pub(super) user: Option<(String, Secret)>,
+    pub(super) shared_key: ReloadableSecret,
+    pub(super) user: Option<(String, ReloadableSecret)>,
     /// The host name of this end.
     pub(super) hostname: String,
 }
@@ -64,10 +64,12 @@ fn ping(
     nonce: &[u8],
     auth: &[u8],
 ) -> std::io::Result<Vec<u8>> {
-    let key = login.shared_key.expose().as_bytes();
+    let key = login.shared_key.current();
+    let key = key.expose().as_bytes();
     let digest = digest(&[salt.as_bytes(), login.hostname.as_bytes(), nonce, key]);
     let (user, password) = match &login.user {
         Some((user, password)) => {
+            let password = password.current();
             let parts = [auth, user.as_bytes(), password.expose().as_bytes()];
             (user.as_str(), self::digest(&parts))
         }
@@ -102,7 +104,8 @@ fn check(
         )));
     }
     let server = text(server).unwrap_or_default();
-    let key = login.shared_key.expose().as_bytes();
+    let key = login.shared_key.current();
+    let key = key.expose().as_bytes();
     let wanted = digest(&[salt.as_bytes(), server.as_bytes(), nonce, key]);
     if text(proof) == Some(wanted.as_str()) {
         Ok(())
@@ -146,4 +149,35 @@ fn hex(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use source_common::section::Section;
+
+    use super::*;
+
+    #[test]
+    fn a_handshake_proves_the_shared_key_and_password_that_are_in_their_files_by_then() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("host.toml");
+        let of = |name: &str| directory.path().join(name);
+        let settings =
+            "shared_key = { file = \"key\" }\nusername = \"a\"\npassword = { file = \"password\" }";
+        fs::write(of("key"), "first-key").unwrap();
+        fs::write(of("password"), "first-password").unwrap();
+        let table = settings.parse().unwrap();
+        let mut section = Section::new(&file, "[[output]]".to_owned(), table);
+        let login = super::super::read_login(&mut section).unwrap().unwrap();
+        let sent = || ping(&login, "salt", b"nonce", b"auth").unwrap();
+        let first = sent();
+        assert_eq!(sent(), first);
+        fs::write(of("key"), "another-key").unwrap();
+        let with_other_key = sent();
+        assert_ne!(with_other_key, first);
+        fs::write(of("password"), "another-password").unwrap();
+        assert_ne!(sent(), with_other_key);
+    }
 }

@@ -119,9 +119,9 @@ fn read_address(section: &mut Section<'_>) -> Result<Address, Failure> {
 }
 
 fn read_login(section: &mut Section<'_>) -> Result<Option<HandshakeCredentials>, Failure> {
-    let shared_key = section.secret("shared_key")?;
+    let shared_key = section.stored_secret("shared_key")?;
     let username = section.string("username")?;
-    let password = section.secret("password")?;
+    let password = section.stored_secret("password")?;
     let hostname = section.string("hostname")?;
     let user = match (username, password) {
         (None, None) => None,
