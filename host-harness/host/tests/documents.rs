@@ -406,8 +406,9 @@ fn every_key_of_the_settings_file_is_documented() {
         "required_string",
         "strings",
         "number",
-        "switch",
+        "boolean",
         "secret",
+        "stored_secret",
         "table",
         "duration",
     ];
