@@ -2,24 +2,57 @@
 //! watchdog, stopping. Nothing is sent unless
 //! `NOTIFY_SOCKET` is set.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use source_runtime::shutdown::Shutdown;
 use tokio::task::JoinSet;
 
 /// Sends notifications until it is dropped.
 pub(crate) struct Notifier {
     _tasks: JoinSet<()>,
+    stop: StopNotification,
+}
+
+/// The notification of a stop, which is sent once.
+#[derive(Clone)]
+struct StopNotification {
+    shutdown: Shutdown,
+    is_sent: Arc<AtomicBool>,
+}
+
+impl StopNotification {
+    fn send(&self) {
+        if !self.is_sent.swap(true, Ordering::Relaxed) {
+            notify(&Message::Stopping);
+        }
+    }
+}
+
+impl Drop for Notifier {
+    fn drop(&mut self) {
+        // A host that stops at once may be done before the task has run.
+        if self.stop.shutdown.is_requested() {
+            self.stop.send();
+        }
+    }
 }
 
 /// Reports that the host is ready: its settings are read, its state directory
 /// is locked, its outputs are open, and every source has its task. Reports a
 /// stop when it is requested, and meanwhile, where the manager asks for that,
 /// that the runtime still executes tasks.
-pub(crate) fn start(mut shutdown: Shutdown) -> Notifier {
+pub(crate) fn start(shutdown: Shutdown) -> Notifier {
     let mut tasks = JoinSet::new();
     notify(&Message::Ready);
+    let stop = StopNotification {
+        shutdown,
+        is_sent: Arc::default(),
+    };
+    let mut requested = stop.clone();
     tasks.spawn(async move {
-        shutdown.requested().await;
-        notify(&Message::Stopping);
+        requested.shutdown.requested().await;
+        requested.send();
     });
     if let Some(limit) = watchdog_limit() {
         tasks.spawn(async move {
@@ -31,7 +64,10 @@ pub(crate) fn start(mut shutdown: Shutdown) -> Notifier {
             }
         });
     }
-    Notifier { _tasks: tasks }
+    Notifier {
+        _tasks: tasks,
+        stop,
+    }
 }
 
 /// A notification to the service manager.
