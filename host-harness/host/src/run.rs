@@ -4,6 +4,7 @@
 use std::mem;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use source_common::exit::{Exit, Failure};
@@ -12,7 +13,7 @@ use source_runtime::shutdown::{Shutdown, ShutdownTrigger};
 use source_runtime::source_loop::SourceExit;
 use source_runtime::store::StateDir;
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::admin::{AdminHost, AdminServer};
 use crate::dead_letter::DeadLetterSinks;
@@ -141,10 +142,7 @@ pub async fn run(mut settings: Settings, options: Options) -> Result<Summary, Fa
     );
     starts.complete();
     let _service = service_manager::start(options.shutdown.clone());
-    let stdout = tokio::spawn(stop_without_reader(
-        Arc::clone(&outputs),
-        options.stopper.clone(),
-    ));
+    let stdout = StdoutWatch::start(Arc::clone(&outputs), options.stopper.clone());
     let readiness = tokio::spawn(async move {
         starts.all_decided().await;
         registry.set_ready(true);
@@ -164,8 +162,7 @@ pub async fn run(mut settings: Settings, options: Options) -> Result<Summary, Fa
     }
     changes.abort_all();
     let sources = supervisor.finish(STOP_TIMEOUT).await;
-    let reader_gone = stdout.is_finished();
-    stdout.abort();
+    let reader_gone = stdout.finish();
     readiness.abort();
     bars.clear();
     close(&outputs, rejected_output.as_deref()).await?;
@@ -205,9 +202,29 @@ async fn reload_on(
 }
 
 /// Stops the host when the reader of standard output has gone away.
-async fn stop_without_reader(outputs: Arc<Outputs>, stopper: ShutdownTrigger) {
-    outputs.reader_gone().await;
-    stopper.stop();
+pub(crate) struct StdoutWatch {
+    task: JoinHandle<()>,
+    is_gone: Arc<AtomicBool>,
+}
+
+impl StdoutWatch {
+    pub(crate) fn start(outputs: Arc<Outputs>, stopper: ShutdownTrigger) -> Self {
+        let is_gone = Arc::new(AtomicBool::new(false));
+        let noted = Arc::clone(&is_gone);
+        let task = tokio::spawn(async move {
+            outputs.reader_gone().await;
+            // Before the stop: the run may be over before this task is.
+            noted.store(true, Ordering::SeqCst);
+            stopper.stop();
+        });
+        Self { task, is_gone }
+    }
+
+    /// Ends it. Returns whether the reader was gone.
+    pub(crate) fn finish(self) -> bool {
+        self.task.abort();
+        self.is_gone.load(Ordering::SeqCst)
+    }
 }
 
 /// Flushes and closes the outputs, also where one of them fails.

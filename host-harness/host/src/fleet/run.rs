@@ -35,7 +35,7 @@ use crate::liveness::Liveness;
 use crate::progress::ProgressBars;
 use crate::registry::Registry;
 use crate::report::{FleetMember, FleetPart, PausedBy, RunState};
-use crate::run::Options;
+use crate::run::{Options, StdoutWatch};
 use crate::service_manager;
 use crate::settings::{CACHE_DIR, FleetSettings, Inherited, Settings};
 use crate::source;
@@ -147,13 +147,7 @@ pub(crate) async fn run(
         registry.add_outputs(Arc::clone(output));
     }
     let _service = service_manager::start(options.shutdown.clone());
-    let reader = tokio::spawn({
-        let (outputs, stopper) = (Arc::clone(&outputs), options.stopper.clone());
-        async move {
-            outputs.reader_gone().await;
-            stopper.stop();
-        }
-    });
+    let stdout = StdoutWatch::start(Arc::clone(&outputs), options.stopper.clone());
     let host = FleetHost {
         settings: fleet.clone(),
         settings_file: settings.file.clone(),
@@ -167,8 +161,7 @@ pub(crate) async fn run(
         shutdown: options.shutdown,
     };
     host.work().await;
-    let is_reader_gone = reader.is_finished();
-    reader.abort();
+    let is_reader_gone = stdout.finish();
     for output in [Some(outputs), rejected_output].into_iter().flatten() {
         let closed = output.close().await;
         closed.map_err(|error| Failure::failed(format!("output: {error}")))?;
