@@ -15,15 +15,19 @@
 #[expect(dead_code, reason = "the other benchmarks print rows of costs")]
 #[path = "../measure.rs"]
 mod measure;
+#[expect(dead_code, reason = "its tenants have no audit events")]
+#[path = "../../tests/mock_upstream/mod.rs"]
+mod mock_upstream;
 #[path = "../../host-harness/host/tests/outputs/nats_server.rs"]
 mod nats_server;
 mod upstream;
+#[path = "../upstream_process.rs"]
+mod upstream_process;
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, Command};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -31,9 +35,8 @@ use nats_server::Server;
 use serde_json::Value;
 
 use crate::measure::float;
+use crate::upstream_process::UpstreamProcess;
 
-/// The argument by which this program becomes the upstream of another copy of itself.
-const SERVE: &str = "serve";
 const HOSTS: usize = 2;
 /// `USER_HZ`, which Linux has fixed.
 const TICK: Duration = Duration::from_millis(10);
@@ -42,7 +45,7 @@ const RUN_MAX: Duration = Duration::from_secs(3_600);
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if arguments.first().is_some_and(|first| first == SERVE) {
+    if upstream_process::is_upstream() {
         return upstream::serve();
     }
     let wanted = arguments.iter().find_map(|argument| argument.parse().ok());
@@ -60,7 +63,7 @@ fn main() {
         println!("LEFT OUT: the benchmark of a fleet: no nats-server");
         return;
     };
-    let mut upstream = Upstream::start();
+    let mut upstream = UpstreamProcess::start();
     let folders: Vec<_> = (0..HOSTS)
         .map(|place| folder.path().join(format!("h{place}")))
         .collect();
@@ -96,7 +99,7 @@ fn main() {
     let before = server_used(&server);
     let hosts: Vec<Host> = folders.iter().map(|folder| Host::start(folder)).collect();
     let started = Instant::now();
-    while upstream.ask()["tenants"] != tenants {
+    while seen_by(&mut upstream)["tenants"] != tenants {
         assert!(started.elapsed() < RUN_MAX, "{}", hosts[0].log());
         thread::sleep(Duration::from_millis(100));
     }
@@ -120,7 +123,7 @@ fn main() {
     thread::sleep(rest);
     let now = looks(&hosts);
     let used = server_used(&server).since(server_before);
-    let late = upstream.ask();
+    let late = seen_by(&mut upstream);
     let note = format!(
         "{} polls again; later than five minutes: median {}, 99 of 100 {}, worst {} s",
         late["again"], late["p50"], late["p99"], late["max"]
@@ -242,47 +245,9 @@ impl Drop for Host {
     }
 }
 
-struct Upstream {
-    child: Child,
-    stdin: ChildStdin,
-    stdout: BufReader<ChildStdout>,
-    url: String,
-}
-
-impl Upstream {
-    fn start() -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .arg(SERVE)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let stdin = child.stdin.take().unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        stdout.read_line(&mut line).unwrap();
-        Self {
-            child,
-            stdin,
-            stdout,
-            url: format!("http://{}", line.trim()),
-        }
-    }
-
-    /// What it has seen.
-    fn ask(&mut self) -> Value {
-        self.stdin.write_all(b"\n").unwrap();
-        let mut line = String::new();
-        self.stdout.read_line(&mut line).unwrap();
-        serde_json::from_str(&line).unwrap()
-    }
-}
-
-impl Drop for Upstream {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
+/// Returns what the upstream has seen.
+fn seen_by(upstream: &mut UpstreamProcess) -> Value {
+    serde_json::from_str(&upstream.report()).unwrap()
 }
 
 fn write_settings(folder: &Path, nats: u16) {

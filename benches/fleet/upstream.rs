@@ -1,20 +1,16 @@
 //! Batch files of any number of tenants, of which there are none, and when each tenant was polled.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
-use std::io::BufRead as _;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
+use http_body_util::Full;
+use hyper::{Request, Response, StatusCode};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+
+use crate::mock_upstream::{bearer, client_id, respond, respond_token};
+use crate::upstream_process;
 
 /// How often a tenant that is caught up is polled.
 const DUE_EVERY: Duration = Duration::from_secs(300);
@@ -26,37 +22,14 @@ struct Polls {
     late: Vec<Duration>,
 }
 
-/// Serves until standard input ends. Prints its address first, and what it has seen for each line.
-#[expect(
-    clippy::print_stdout,
-    reason = "the other copy of this program reads it"
-)]
+/// Serves, and reports what it has seen as JSON.
 pub(crate) fn serve() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap();
     let polls = Arc::<Mutex<Polls>>::default();
-    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
-    println!("{}", listener.local_addr().unwrap());
     let shared = Arc::clone(&polls);
-    runtime.spawn(async move {
-        loop {
-            let Ok((stream, _)) = listener.accept().await else {
-                continue;
-            };
-            let polls = Arc::clone(&shared);
-            tokio::spawn(async move {
-                let service = service_fn(|request| answer(request, Arc::clone(&polls)));
-                let served = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-                drop(served.await);
-            });
-        }
-    });
-    for _ in std::io::stdin().lock().lines() {
-        println!("{}", polls.lock().unwrap().report());
-    }
+    upstream_process::serve(
+        move |request| std::future::ready(answer(&request, &shared)),
+        || polls.lock().unwrap().report().to_string(),
+    );
 }
 
 impl Polls {
@@ -84,32 +57,11 @@ impl Polls {
     }
 }
 
-async fn answer(
-    request: Request<Incoming>,
-    polls: Arc<Mutex<Polls>>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
-    let bearer = request.headers().get("authorization");
-    let bearer = bearer.and_then(|value| value.to_str().ok());
-    let tenant = bearer.map(|value| value.trim_start_matches("Bearer ").to_owned());
-    let body = request.into_body().collect().await;
-    let body = body.map(|body| body.to_bytes()).unwrap_or_default();
-    let answer = match tenant {
-        Some(tenant) => {
-            polls.lock().unwrap().note(tenant);
-            json!({ "value": [], "@nextPage": "page-1", "isCaughtUp": true })
-        }
-        None => {
-            let form = String::from_utf8_lossy(&body);
-            let mut fields = form.split('&').filter_map(|field| field.split_once('='));
-            let id = fields.find(|(name, _)| *name == "client_id");
-            let id = id.map_or("", |(_, id)| id);
-            json!({ "access_token": id, "token_type": "Bearer", "expires_in": 1799 })
-        }
+fn answer(request: &Request<Bytes>, polls: &Mutex<Polls>) -> Response<Full<Bytes>> {
+    let Some(tenant) = bearer(request) else {
+        return respond_token(&client_id(request.body()));
     };
-    let response = Response::builder()
-        .header("content-type", "application/json")
-        .header("date", httpdate::fmt_http_date(SystemTime::now()));
-    Ok(response
-        .body(Full::new(Bytes::from(answer.to_string())))
-        .unwrap())
+    polls.lock().unwrap().note(tenant);
+    let nothing = json!({ "value": [], "@nextPage": "page-1", "isCaughtUp": true });
+    respond(StatusCode::OK, &nothing)
 }

@@ -16,20 +16,23 @@
 #[expect(dead_code, reason = "the other benchmarks print rows of costs")]
 #[path = "../measure.rs"]
 mod measure;
+#[path = "../../tests/mock_upstream/mod.rs"]
+mod mock_upstream;
 mod upstream;
+#[path = "../upstream_process.rs"]
+mod upstream_process;
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, Command};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::measure::float;
+use crate::upstream_process::UpstreamProcess;
 
-/// The argument by which this program becomes the upstream of another copy of itself.
-const SERVE: &str = "serve";
 const LOOK: Duration = Duration::from_millis(20);
 /// `USER_HZ`, which Linux has fixed.
 const TICK: Duration = Duration::from_millis(10);
@@ -68,7 +71,7 @@ const SMOKE: Size = Size {
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if arguments.first().is_some_and(|first| first == SERVE) {
+    if upstream_process::is_upstream() {
         return upstream::serve();
     }
     let parts = ["idle", "busy", "neighbours"];
@@ -99,7 +102,7 @@ fn main() {
 
 /// Tenants whose upstream has nothing: from the start until all are caught up, then at rest.
 fn idle(tenants: usize, rest: Duration) {
-    let upstream = Upstream::start();
+    let upstream = UpstreamProcess::start();
     let names = (0..tenants).map(|number| format!("idle-{number}"));
     let host = Host::start(&upstream, names, &[]);
     let begun = Instant::now();
@@ -123,12 +126,11 @@ fn idle(tenants: usize, rest: Duration) {
     let shown = Used { cpu: spent, ..peak };
     row(tenants, "at rest, peak", watched.elapsed(), shown, &note);
     host.stop();
-    upstream.stop();
 }
 
 /// Tenants that collect all at once.
 fn busy(tenants: usize, events: usize) {
-    let upstream = Upstream::start();
+    let upstream = UpstreamProcess::start();
     let names = (0..tenants).map(|number| format!("busy-{events}-{number}"));
     let host = Host::start(&upstream, names, &["--once"]);
     let (time, used) = host.wait_for_end();
@@ -139,7 +141,6 @@ fn busy(tenants: usize, events: usize) {
     );
     row(tenants, &format!("{events} events each"), time, used, &note);
     assert_eq!(lost, 0);
-    upstream.stop();
 }
 
 /// The pace of honest tenants alone and beside others, and the lateness of idle ones.
@@ -153,7 +154,7 @@ fn neighbours(size: Size) {
         ("beside a huge one", Some("huge-10000000-0".to_owned())),
     ];
     for (what, other) in cases {
-        let upstream = Upstream::start();
+        let mut upstream = UpstreamProcess::start();
         let honest = (0..tenants).map(|number| format!("busy-{events}-{number}"));
         let idle = (0..tenants).map(|number| format!("idle-{number}"));
         let host = Host::start(&upstream, honest.chain(idle).chain(other), &[]);
@@ -169,7 +170,8 @@ fn neighbours(size: Size) {
         });
         let used = host.look();
         host.stop();
-        let gap = upstream.stop();
+        // The greatest time between two polls of an idle tenant.
+        let gap = Duration::from_millis(upstream.report().trim().parse().unwrap());
         let note = match late {
             Some(()) => format!(
                 "{pace:.2} of the pace alone; at most {:.1} s between two polls of an idle tenant",
@@ -216,43 +218,6 @@ impl Used {
     }
 }
 
-struct Upstream {
-    child: Child,
-    stdin: ChildStdin,
-    stdout: BufReader<ChildStdout>,
-    url: String,
-}
-
-impl Upstream {
-    fn start() -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .arg(SERVE)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let stdin = child.stdin.take().unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        stdout.read_line(&mut line).unwrap();
-        Self {
-            child,
-            stdin,
-            stdout,
-            url: format!("http://{}", line.trim()),
-        }
-    }
-
-    /// Returns the greatest time between two polls of an idle tenant.
-    fn stop(mut self) -> Duration {
-        drop(self.stdin);
-        let mut line = String::new();
-        self.stdout.read_line(&mut line).unwrap();
-        self.child.wait().unwrap();
-        Duration::from_millis(line.trim().parse().unwrap())
-    }
-}
-
 /// A `source-host run`.
 struct Host {
     child: Child,
@@ -260,7 +225,11 @@ struct Host {
 }
 
 impl Host {
-    fn start(upstream: &Upstream, names: impl Iterator<Item = String>, options: &[&str]) -> Self {
+    fn start(
+        upstream: &UpstreamProcess,
+        names: impl Iterator<Item = String>,
+        options: &[&str],
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let settings = write_settings(&upstream.url, names, directory.path());
         compile_component(directory.path());

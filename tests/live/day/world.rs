@@ -2,21 +2,20 @@
 //! be asked again, and two receivers, one of which can be down.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use http_body_util::Full;
 use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+
+use crate::mock_upstream::{
+    audit_event, bearer, is_in_window, page_token, respond, respond_token, serve,
+};
 
 /// Records on a page.
 const PAGE: usize = 2;
@@ -67,7 +66,10 @@ impl World {
         let state = Arc::<Mutex<State>>::default();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let port = listener.local_addr().unwrap().port();
-        runtime.spawn(serve(listener, Arc::clone(&state)));
+        let shared = Arc::clone(&state);
+        runtime.spawn(serve(listener, move |request| {
+            std::future::ready(answer(&request, &shared))
+        }));
         Self {
             port,
             state,
@@ -173,37 +175,14 @@ fn id(tenant: &str, number: usize) -> String {
     format!("{tenant}-{number}")
 }
 
-async fn serve(listener: TcpListener, state: Arc<Mutex<State>>) {
-    loop {
-        let Ok((stream, _)) = listener.accept().await else {
-            continue;
-        };
-        let state = Arc::clone(&state);
-        tokio::spawn(async move {
-            let service = service_fn(|request| answer(request, Arc::clone(&state)));
-            let served = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-            // The host may close a connection at any time.
-            drop(served.await);
-        });
-    }
-}
-
-async fn answer(
-    request: Request<Incoming>,
-    state: Arc<Mutex<State>>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
-    let path = request.uri().path().to_owned();
-    let bearer = request.headers().get("authorization");
-    let bearer = bearer.and_then(|value| value.to_str().ok());
-    let bearer = bearer.map(|value| value.trim_start_matches("Bearer ").to_owned());
-    let body = request.into_body().collect().await;
-    let body = body.map(|body| body.to_bytes()).unwrap_or_default();
+fn answer(request: &Request<Bytes>, state: &Mutex<State>) -> Response<Full<Bytes>> {
     let mut state = state.lock().unwrap();
-    Ok(match (path.as_str(), bearer) {
-        ("/main" | "/down", _) => state.receive(&path, &body),
-        (_, None) => state.token(&body),
-        (_, Some(token)) => state.page(&token, &body),
-    })
+    let body = request.body();
+    match (request.uri().path(), bearer(request)) {
+        (path @ ("/main" | "/down"), _) => state.receive(path, body),
+        (_, None) => state.token(body),
+        (_, Some(token)) => state.page(&token, body),
+    }
 }
 
 impl State {
@@ -228,8 +207,7 @@ impl State {
             return refused();
         }
         let token = format!("{tenant}.{rotations}");
-        let token = json!({"access_token": token, "token_type": "Bearer", "expires_in": 1799});
-        respond(StatusCode::OK, &token)
+        respond_token(&token)
     }
 
     fn page(&mut self, token: &str, body: &[u8]) -> Response<Full<Bytes>> {
@@ -244,14 +222,7 @@ impl State {
             return respond(StatusCode::SERVICE_UNAVAILABLE, &unavailable);
         }
         let asked: Value = serde_json::from_slice(body).unwrap();
-        let bound = |name: &str| {
-            asked["data"][0][name]
-                .as_str()
-                .unwrap_or_default()
-                .to_owned()
-        };
-        let time = event_time();
-        if !(bound("startDateTime") < time && time < bound("endDateTime")) {
+        if !is_in_window(&asked) {
             let nothing = json!({"meta": {"status": 200}, "data": []});
             return respond(StatusCode::OK, &nothing);
         }
@@ -263,10 +234,9 @@ impl State {
             tenant.due_polls += 1;
             tenant.late_max = tenant.late_max.max(now - due);
         }
-        let page = asked["meta"]["pagination"]["pageToken"].as_str();
-        let page: usize = page.map_or(0, |token| token.parse().unwrap());
+        let page = page_token(&asked);
         let records: Vec<Value> = records_of(page)
-            .map(|number| record(&id(name, number), number, &time))
+            .map(|number| audit_event(&id(name, number), number))
             .collect();
         let mut pagination = json!({ "pageSize": PAGE });
         if is_over {
@@ -307,37 +277,4 @@ fn too_early(left: Duration) -> Response<Full<Bytes>> {
 fn refused() -> Response<Full<Bytes>> {
     let body = json!({"fail": [{"code": "InvalidClientIdentifier", "message": "no"}]});
     respond(StatusCode::UNAUTHORIZED, &body)
-}
-
-fn respond(status: StatusCode, body: &Value) -> Response<Full<Bytes>> {
-    Response::builder()
-        .status(status)
-        .header("content-type", "application/json")
-        .header("date", httpdate::fmt_http_date(SystemTime::now()))
-        .body(Full::new(Bytes::from(body.to_string())))
-        .unwrap()
-}
-
-fn record(id: &str, number: usize, time: &str) -> Value {
-    json!({
-        "id": id,
-        "auditType": "User Logged On",
-        "user": format!("user{number}@example.com"),
-        "eventTime": time,
-        "eventInfo": "Successful authentication for user, IP: 192.0.2.7, Application: Administration Console",
-        "category": "authentication_logs",
-    })
-}
-
-/// A whole hour that is past, as the audit log writes it; the same during the whole run.
-fn event_time() -> String {
-    use std::sync::LazyLock;
-
-    static TIME: LazyLock<String> = LazyLock::new(|| {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        let time = UNIX_EPOCH + Duration::from_secs(since.as_secs() / 3600 * 3600 - 3600);
-        let text = humantime::format_rfc3339_seconds(time).to_string();
-        text.replace('Z', "+0000")
-    });
-    TIME.clone()
 }

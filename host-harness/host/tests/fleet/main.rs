@@ -11,6 +11,8 @@
 mod account;
 mod commands;
 mod host;
+#[path = "../../../../tests/mock_upstream/mod.rs"]
+mod mock_upstream;
 #[path = "../outputs/nats_server.rs"]
 mod nats_server;
 mod proxy;

@@ -2,19 +2,16 @@
 //! own, and no host may ask for a tenant while another waits for an answer about it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
-use serde_json::{Value, json};
+use http_body_util::Full;
+use hyper::{Request, Response, StatusCode};
+use serde_json::Value;
 use tokio::net::TcpListener;
+
+use crate::mock_upstream::{audit_page, bearer, client_id, respond, respond_token, serve};
 
 /// Records on a page.
 pub(crate) const PAGE: usize = 10;
@@ -54,24 +51,9 @@ impl Upstream {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             ports.push(listener.local_addr().unwrap().port());
             let watch = Arc::clone(&watch);
-            tokio::spawn(async move {
-                loop {
-                    let Ok((stream, _)) = listener.accept().await else {
-                        continue;
-                    };
-                    let watch = Arc::clone(&watch);
-                    tokio::spawn(async move {
-                        let service = service_fn(|request| {
-                            answer(request, host, (events, answer_after), Arc::clone(&watch))
-                        });
-                        drop(
-                            http1::Builder::new()
-                                .serve_connection(TokioIo::new(stream), service)
-                                .await,
-                        );
-                    });
-                }
-            });
+            tokio::spawn(serve(listener, move |request| {
+                answer(request, host, (events, answer_after), Arc::clone(&watch))
+            }));
         }
         Self { ports, watch }
     }
@@ -144,81 +126,18 @@ impl Drop for Waiting {
 }
 
 async fn answer(
-    request: Request<Incoming>,
+    request: Request<Bytes>,
     host: usize,
     (events, answer_after): (usize, Duration),
     watch: Arc<Mutex<Watch>>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
-    let bearer = request.headers().get("authorization");
-    let bearer = bearer.and_then(|value| value.to_str().ok());
-    let tenant = bearer.map(|value| value.trim_start_matches("Bearer ").to_owned());
-    let body = request.into_body().collect().await;
-    let body = body.map(|body| body.to_bytes()).unwrap_or_default();
-    let Some(tenant) = tenant else {
-        let form = String::from_utf8_lossy(&body);
-        let mut fields = form.split('&').filter_map(|field| field.split_once('='));
-        let id = fields.find(|(name, _)| *name == "client_id");
-        let id = id.map_or("", |(_, id)| id);
-        let _waiting = Waiting::begin(&watch, id, host);
-        return Ok(respond(
-            &json!({ "access_token": id, "token_type": "Bearer", "expires_in": 1799 }),
-        ));
+) -> Response<Full<Bytes>> {
+    let Some(tenant) = bearer(&request) else {
+        let id = client_id(request.body());
+        let _waiting = Waiting::begin(&watch, &id, host);
+        return respond_token(&id);
     };
     let _waiting = Waiting::begin(&watch, &tenant, host);
     tokio::time::sleep(answer_after).await;
-    let asked: Value = serde_json::from_slice(&body).unwrap_or_default();
-    Ok(respond(&page(&tenant, events, &asked)))
-}
-
-fn respond(body: &Value) -> Response<Full<Bytes>> {
-    Response::builder()
-        .header("content-type", "application/json")
-        .header("date", httpdate::fmt_http_date(SystemTime::now()))
-        .body(Full::new(Bytes::from(body.to_string())))
-        .unwrap()
-}
-
-fn page(tenant: &str, events: usize, asked: &Value) -> Value {
-    let from = asked["data"][0]["startDateTime"].as_str().unwrap_or("");
-    let event_time = an_hour_ago();
-    let token = asked["meta"]["pagination"]["pageToken"].as_str();
-    let first: usize = token.map_or(0, |token| token.parse().unwrap());
-    let until = asked["data"][0]["endDateTime"].as_str().unwrap_or("");
-    let is_in_window = from < event_time.as_str() && event_time.as_str() < until;
-    let count = if is_in_window {
-        PAGE.min(events.saturating_sub(first))
-    } else {
-        0
-    };
-    let records: Vec<Value> = (first..first + count)
-        .map(|number| {
-            json!({
-                "id": format!("{tenant}-{number}"),
-                "auditType": "User Logged On",
-                "user": format!("user{number}@example.com"),
-                "eventTime": event_time,
-                "eventInfo": "Successful authentication for user, Date: 2026-11-28, IP: 192.0.2.7, Application: Administration Console",
-                "category": "authentication_logs",
-            })
-        })
-        .collect();
-    let mut pagination = json!({ "pageSize": PAGE });
-    if is_in_window && first + count < events {
-        pagination["next"] = Value::from((first + count).to_string());
-    }
-    json!({ "meta": { "status": 200, "pagination": pagination }, "data": records })
-}
-
-/// A whole hour, as the audit log writes it.
-fn an_hour_ago() -> String {
-    use std::sync::LazyLock;
-
-    // The same during the whole run.
-    static TIME: LazyLock<String> = LazyLock::new(|| {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        let time = UNIX_EPOCH + Duration::from_secs(since.as_secs() / 3600 * 3600 - 3600);
-        let text = humantime::format_rfc3339_seconds(time).to_string();
-        text.replace('Z', "+0000")
-    });
-    TIME.clone()
+    let asked: Value = serde_json::from_slice(request.body()).unwrap_or_default();
+    respond(StatusCode::OK, &audit_page(&tenant, events, PAGE, &asked))
 }
