@@ -84,13 +84,13 @@ fn measure(kind: &str, batches: usize) {
         .stdout(Stdio::null())
         .output()
         .unwrap();
-    let told = String::from_utf8(sender.stderr).unwrap();
-    assert!(sender.status.success(), "{kind}: {told}");
-    let mut told = told
+    let figures = String::from_utf8(sender.stderr).unwrap();
+    assert!(sender.status.success(), "{kind}: {figures}");
+    let mut figures = figures
         .split_whitespace()
         .map(|number| number.parse().unwrap());
-    let (nanoseconds, bytes) = (told.next().unwrap(), told.next().unwrap());
-    let memory: u64 = told.next().unwrap();
+    let (nanoseconds, bytes) = (figures.next().unwrap(), figures.next().unwrap());
+    let memory: u64 = figures.next().unwrap();
     let cost = Cost {
         events: batches * EVENTS_PER_BATCH,
         bytes: usize::try_from(bytes).unwrap(),

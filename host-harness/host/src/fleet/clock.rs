@@ -11,7 +11,7 @@ pub(crate) fn now() -> Duration {
     Duration::new(seconds, nanoseconds)
 }
 
-/// The time since the program first asked. It stands still in a suspended machine.
+/// The time since the program first asked. It does not advance while the machine is suspended.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn now() -> Duration {
     use std::sync::LazyLock;

@@ -22,7 +22,7 @@ use super::clock;
 use super::engine::Engine;
 use super::entry::{Entry, Epoch};
 
-/// A deadline is looked at so often: a timer stands still while the machine is suspended.
+/// Interval at which a deadline is checked: a timer does not advance while the machine is suspended.
 const DEADLINE_CHECK: Duration = Duration::from_secs(1);
 /// A read that was answered by a server that lags behind is tried again so often.
 const CLAIM_TRIES_MAX: u32 = 3;

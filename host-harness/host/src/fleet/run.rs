@@ -100,7 +100,7 @@ struct Running {
     at_work: Mutex<BTreeMap<String, (Epoch, Arc<Deadline>)>>,
 }
 
-/// Works on the tenants of a fleet until it is told to stop.
+/// Works on the tenants of a fleet until a stop is requested.
 pub(crate) async fn run(
     settings: &Settings,
     fleet: &FleetSettings,

@@ -287,7 +287,7 @@ impl Settings {
         let state_dir = state_dir.unwrap_or_else(|| root.resolve("state"));
         let sources_dir = mistakes.ok_or_push(root.path(SOURCES_DIR));
         let proxy = mistakes.ok_or_push(root.proxies());
-        // What is wrong with it is said once.
+        // A mistake in it is reported once, not for each source.
         let proxy = proxy.map_or_else(|| Some(Secret::new("none".to_owned())), |(_, url)| url);
         let sources = mistakes.ok_or_push(root.tables(SOURCE));
         let outputs = mistakes.ok_or_push(root.tables("output"));
