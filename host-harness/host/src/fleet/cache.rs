@@ -1,9 +1,10 @@
 //! Tenants that this host had before, with what saves work when they come again: connections, the
 //! session of the last poll, and how often they have failed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use lru::LruCache;
 use source_runtime::source_loop::SourceTurns;
 
 use super::lease::Deadline;
@@ -20,49 +21,27 @@ pub(crate) struct CachedTenant {
 }
 
 /// The tenants that were here last.
-pub(crate) struct TenantCache {
-    tenants: HashMap<String, (u64, CachedTenant)>,
-    /// Their names, the one that was here longest ago first.
-    order: BTreeMap<u64, String>,
-    used: u64,
-    max: usize,
-}
+pub(crate) struct TenantCache(LruCache<String, CachedTenant>);
 
 impl TenantCache {
-    /// Holds so many.
-    pub(crate) fn new(max: usize) -> Self {
-        Self {
-            tenants: HashMap::new(),
-            order: BTreeMap::new(),
-            used: 0,
-            max,
-        }
+    /// Creates a cache for so many tenants.
+    pub(crate) fn new(max: NonZeroUsize) -> Self {
+        Self(LruCache::new(max))
     }
 
     /// Takes a tenant out.
     pub(crate) fn take(&mut self, tenant: &str) -> Option<CachedTenant> {
-        let (used, cached) = self.tenants.remove(tenant)?;
-        self.order.remove(&used);
-        Some(cached)
+        self.0.pop(tenant)
     }
 
     /// Puts a tenant back. Returns the name of one that has to go for it.
     pub(crate) fn put(&mut self, tenant: String, cached: CachedTenant) -> Option<String> {
-        if let Some((used, newer)) = self.tenants.get(&tenant) {
-            if newer.sequence > cached.sequence {
-                return None;
-            }
-            let used = *used;
-            self.order.remove(&used);
-        }
-        self.used = self.used.saturating_add(1);
-        self.order.insert(self.used, tenant.clone());
-        self.tenants.insert(tenant, (self.used, cached));
-        if self.tenants.len() <= self.max {
+        let newer = self.0.peek(&tenant);
+        if newer.is_some_and(|newer| newer.sequence > cached.sequence) {
             return None;
         }
-        let (_, oldest) = self.order.pop_first()?;
-        self.tenants.remove(&oldest);
-        Some(oldest)
+        // What is returned may also be what the tenant itself had before.
+        let (removed, _) = self.0.push(tenant.clone(), cached)?;
+        (removed != tenant).then_some(removed)
     }
 }

@@ -1,6 +1,7 @@
 //! A host of a fleet: takes tenants that are due, works on each for one lease, and gives them back.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -47,7 +48,7 @@ const FETCH_MAX: usize = 256;
 /// Polls of one lease: a tenant that has much to collect lets others pass in between.
 const POLLS_PER_LEASE_MAX: u32 = 20;
 /// Tenants whose connections and sessions are kept for the next time.
-const TENANTS_CACHED_MAX: usize = 4_096;
+const TENANTS_CACHED_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4_095);
 /// A tenant that cannot work is looked at again after so long; a change of it is seen at once.
 const FAILED_WAIT: Duration = Duration::from_secs(300);
 /// A paused tenant likewise.
