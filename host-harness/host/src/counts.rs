@@ -17,7 +17,7 @@ pub(crate) struct Counts {
 
 impl Counts {
     /// Sums up what the record of a source has.
-    pub(crate) fn of_record(source_state: &SourceState) -> Self {
+    pub(crate) fn of_source_state(source_state: &SourceState) -> Self {
         source_state
             .streams
             .values()

@@ -79,7 +79,7 @@ struct Entry {
     /// Without the position, which may be large.
     source_state: Option<SourceState>,
     checkpoint_bytes: Option<usize>,
-    /// What its first record had.
+    /// Its counts in the first stored state.
     counts_at_start: Option<Counts>,
     facts: SourceFacts,
 }
@@ -261,8 +261,9 @@ impl Registry {
         let entry = entry.lock();
         let mut facts = entry.facts.clone();
         self.note_blocked(name, &mut facts);
-        let (record, checkpoint_bytes) = (entry.source_state.as_ref(), entry.checkpoint_bytes);
-        SourceReport::new(name, record, checkpoint_bytes, &facts, host)
+        let (source_state, checkpoint_bytes) =
+            (entry.source_state.as_ref(), entry.checkpoint_bytes);
+        SourceReport::new(name, source_state, checkpoint_bytes, &facts, host)
     }
 
     fn note_blocked(&self, name: &str, facts: &mut SourceFacts) {
@@ -337,7 +338,7 @@ impl SourceEntry {
         entry.checkpoint_bytes = checkpoint_bytes;
         entry
             .counts_at_start
-            .get_or_insert_with(|| Counts::of_record(&source_state));
+            .get_or_insert_with(|| Counts::of_source_state(&source_state));
         entry.source_state = Some(source_state);
     }
 

@@ -73,7 +73,7 @@ pub struct Settings {
     /// The fleet whose tenants are the sources, where this host is one of several.
     pub fleet: Option<FleetSettings>,
     /// What a running host does not change.
-    pub restart_only: FixedSettings,
+    pub restart_only: RestartOnlySettings,
 }
 
 /// An invalid file of `sources_dir`.
@@ -111,16 +111,16 @@ pub struct OutputSettings {
 
 /// The settings that are read once, at the start of a run: all except the sources.
 #[derive(Clone, Default, PartialEq)]
-pub struct FixedSettings(toml::Table);
+pub struct RestartOnlySettings(toml::Table);
 
 /// Omits the values, some of which are secrets.
-impl fmt::Debug for FixedSettings {
+impl fmt::Debug for RestartOnlySettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()
     }
 }
 
-impl FixedSettings {
+impl RestartOnlySettings {
     fn of(root: &toml::Table) -> Self {
         let mut rest = root.clone();
         for key in [SOURCE, SOURCES_DIR] {
@@ -279,7 +279,7 @@ impl Settings {
     /// the directory of `file`.
     pub fn parse(text: &str, file: &Path) -> Result<Self, Failure> {
         let table: toml::Table = text.parse().map_err(|error| syntax(text, file, &error))?;
-        let fixed = FixedSettings::of(&table);
+        let restart_only = RestartOnlySettings::of(&table);
         let lines = KeyLineNumbers::of(text);
         let mut root = Section::new(file, String::new(), table).with_lines(lines.clone());
         let mut mistakes = SettingsErrors::default();
@@ -341,7 +341,7 @@ impl Settings {
             state_dir_line: lines.line("state_dir"),
             admin,
             fleet,
-            restart_only: fixed,
+            restart_only,
         };
         let mut mistakes = SettingsErrors::default();
         mistakes.ok_or_push(settings.refuse_two_stdouts());

@@ -12,7 +12,7 @@ use tokio::task::spawn_blocking;
 use tracing::{error, info, warn};
 
 use super::{Applied, SourceChange, Supervisor};
-use crate::settings::{FaultySource, FixedSettings, Inherited, Settings, SourceSettings};
+use crate::settings::{FaultySource, Inherited, RestartOnlySettings, Settings, SourceSettings};
 use crate::source;
 
 /// The files, and whom they are applied to.
@@ -30,7 +30,7 @@ pub(super) struct LoadedSettings {
     pub(super) sources_dir: Option<PathBuf>,
     /// The URL of the proxy of sources that name none of their own.
     proxy: Option<Secret>,
-    fixed: FixedSettings,
+    restart_only: RestartOnlySettings,
 }
 
 /// How many sources something was done to.
@@ -65,7 +65,7 @@ impl SettingsFiles {
             known: Mutex::new(LoadedSettings {
                 sources_dir: settings.sources_dir.clone(),
                 proxy: settings.proxy.clone(),
-                fixed: settings.restart_only.clone(),
+                restart_only: settings.restart_only.clone(),
             }),
         })
     }
@@ -116,8 +116,8 @@ impl SettingsFiles {
                 return;
             }
         };
-        let fixed = known.fixed.changed_keys(&settings.restart_only);
-        for key in &fixed {
+        let changed = known.restart_only.changed_keys(&settings.restart_only);
+        for key in &changed {
             let file = self.file.display();
             if key == "proxy" {
                 info!(
