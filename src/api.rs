@@ -44,7 +44,7 @@ pub struct ApiClient {
 /// The outcome of a call.
 pub struct Reply {
     /// What it means.
-    pub status: ResponseKind,
+    pub kind: ResponseKind,
     /// The call, the status, Mimecast's code and its request id, in one clause.
     pub detail: String,
     /// Whether repeating the call once may succeed.
@@ -309,7 +309,7 @@ impl ApiClient {
     pub fn read(&mut self, what: &str, (head, body): (&Head, &[u8]), is_repeat: bool) -> Reply {
         if head.status == 200 && body.len() > ANSWER_BYTES_MAX {
             return Reply {
-                status: ResponseKind::TooLong,
+                kind: ResponseKind::TooLong,
                 detail: format!("{what}: the answer is longer than {ANSWER_BYTES_MAX} bytes"),
                 may_retry: false,
             };
@@ -317,7 +317,7 @@ impl ApiClient {
         let error = self.auth.read_error(body);
         let status = ResponseKind::of(head.status, error.as_ref());
         Reply {
-            status,
+            kind: status,
             detail: describe(what, head, error.as_ref()) + remedy(status),
             may_retry: !is_repeat && self.may_repeat(status),
         }
@@ -415,7 +415,7 @@ mod tests {
         client.handle_preflight(&head(200), body).unwrap();
         let reply = client.read("audit", (&head(401), b""), false);
         assert_eq!(
-            (reply.status, reply.may_retry),
+            (reply.kind, reply.may_retry),
             (ResponseKind::TokenRefused, true)
         );
         assert!(!client.is_ready(), "the token is forgotten");
@@ -431,7 +431,7 @@ mod tests {
         assert_eq!(reply.detail, "audit: HTTP 400 err [redacted] is wrong");
         let long = vec![b'x'; ANSWER_BYTES_MAX + 1];
         let reply = client.read("audit", (&head(200), &long), false);
-        assert_eq!(reply.status, ResponseKind::TooLong);
+        assert_eq!(reply.kind, ResponseKind::TooLong);
         assert!(!reply.may_retry && reply.detail.contains("8388608 bytes"));
     }
 }

@@ -11,7 +11,7 @@ use crate::correlate::Correlation;
 use crate::decode::json::{Repaired, repair};
 use crate::identity::EventId;
 use crate::normalize::severity::Severities;
-use crate::normalize::{Format, Normalizer, Options, Source};
+use crate::normalize::{Format, Normalizer, Options, OriginalRecord};
 use crate::record::{Joiner, ParseError, Parser, Record};
 use crate::redact::redact;
 use crate::seen_ids::{Deduplication, SeenIds};
@@ -145,7 +145,7 @@ pub struct Batch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OfferResult {
     /// It is counted, as an event, a rejected record or a duplicate.
-    Pushed,
+    Counted,
     /// It does not fit; offer it again to the next batch.
     BatchFull,
 }
@@ -420,7 +420,7 @@ impl Builder {
                 Ok(read) => read,
                 Err(reason) => {
                     self.reject(counted, locator(), reason.to_string(), record.bytes);
-                    return OfferResult::Pushed;
+                    return OfferResult::Counted;
                 }
             };
             let base = id(record, &read, repaired.is_some());
@@ -435,10 +435,10 @@ impl Builder {
                 if let Some(occurrences) = occurrences {
                     occurrences.count(base);
                 }
-                return OfferResult::Pushed;
+                return OfferResult::Counted;
             }
             let fields = repaired.map(|repaired| repaired_fields(&read, repaired));
-            let source = Source {
+            let source = OriginalRecord {
                 text: read.text(),
                 repaired: fields.as_deref().unwrap_or_default(),
             };
@@ -466,7 +466,7 @@ impl Builder {
                 if let Some(occurrences) = occurrences {
                     occurrences.count(base);
                 }
-                return OfferResult::Pushed;
+                return OfferResult::Counted;
             }
             if let Some(occurrences) = occurrences {
                 occurrences.count(base);
@@ -475,7 +475,7 @@ impl Builder {
                 remembered.insert(&id, at);
             }
             self.accept((counted, record.stream), at, now);
-            OfferResult::Pushed
+            OfferResult::Counted
         })
     }
 

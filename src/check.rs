@@ -189,7 +189,7 @@ impl Check {
             self.is_retry = true;
             return;
         }
-        match reply.status {
+        match reply.kind {
             ResponseKind::Success => self.handle_probe(head, body, &reply.detail),
             ResponseKind::NotPermitted => self.report(Outcome::NotPermitted(reply.detail)),
             ResponseKind::Expired | ResponseKind::KeyRefused | ResponseKind::SignatureRefused => {

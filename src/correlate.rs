@@ -134,7 +134,7 @@ mod tests {
             let record = RecordLine::new(*stream, text.as_bytes());
             let now = Timestamp::from_millis(1_770_091_600_000);
             let offer = batch.offer(&mut processor, record, None, now, &String::new);
-            assert_eq!(offer, OfferResult::Pushed);
+            assert_eq!(offer, OfferResult::Counted);
         }
         batch.finish(String::new(), NextPoll::Now)
     }

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use crate::identity::EventId;
 use crate::time::Timestamp;
 
-/// 96 of the 128 bits: who wants two of his own records to look alike must try 2⁴⁸ of them, and
+/// 96 of the 128 bits: to make two records collide takes about 2⁴⁸ tries, and
 /// the text form needs no padding.
 const KEY_BYTES: usize = 12;
 type Key = [u8; KEY_BYTES];
@@ -24,7 +24,7 @@ pub struct SeenIds {
     keys: BTreeSet<Key>,
     capacity: usize,
     /// Entries between these times are forgotten first.
-    spare: Option<(Timestamp, Timestamp)>,
+    evict_first: Option<(Timestamp, Timestamp)>,
 }
 
 impl SeenIds {
@@ -70,7 +70,7 @@ impl SeenIds {
     /// Forgets the oldest entry that no window will need again, or else the oldest.
     fn forget_one(&mut self) {
         let is_spare = |(at, _): &(Timestamp, Key)| {
-            self.spare
+            self.evict_first
                 .is_some_and(|(after, before)| after < *at && *at < before)
         };
         let needless = self.entries.iter().position(is_spare);
@@ -82,7 +82,7 @@ impl SeenIds {
     /// Marks entries that are not needed again: those between `after`, up to which this window
     /// overlaps the last one, and `before`, from which on the next one will overlap it.
     pub const fn evict_first(&mut self, after: Timestamp, before: Timestamp) {
-        self.spare = Some((after, before));
+        self.evict_first = Some((after, before));
     }
 
     /// Forgets what happened before `from`.

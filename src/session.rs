@@ -49,7 +49,7 @@ pub type PollAction = Action<Result<Batch, PollError>>;
 /// One stream with its feed.
 struct StreamSlot {
     stream: Stream,
-    feed: Box<dyn StreamReader>,
+    reader: Box<dyn StreamReader>,
     backoff: Option<Backoff>,
     /// The message of the failure that it backs off from.
     detail: String,
@@ -161,7 +161,7 @@ impl Session {
             let feed = streams::open(*stream, position.as_ref(), (start, &settings));
             StreamSlot {
                 stream: *stream,
-                feed,
+                reader: feed,
                 lost_answers: position.as_ref().map_or(0, |p| p.lost_answers),
                 backoff: position.and_then(|p| p.backoff),
                 detail: String::new(),
@@ -264,8 +264,8 @@ impl Session {
     /// lost each time.
     fn may_stop_here(&self) -> bool {
         let holds = |slot: &StreamSlot| {
-            slot.feed.has_records()
-                || (slot.lost_answers >= LOST_ANSWERS_MAX && slot.feed.has_buffered_answer())
+            slot.reader.has_records()
+                || (slot.lost_answers >= LOST_ANSWERS_MAX && slot.reader.has_buffered_answer())
         };
         match self.in_flight.as_ref().map(|in_flight| in_flight.purpose) {
             None => !self.slots.iter().any(holds),
@@ -280,13 +280,13 @@ impl Session {
     /// Continues with the answer in flight.
     fn continue_in_flight(&mut self) -> Step {
         let Some(in_flight) = &mut self.in_flight else {
-            return Step::Again;
+            return Step::LoopAgain;
         };
         let is_streamed = in_flight.is_streamed();
         in_flight.incoming.end_wait(self.client.now(), 0);
         if let Some(why) = in_flight.incoming.too_slow(is_streamed) {
             self.handle_no_answer(TransportError::Failed(why));
-            return Step::Again;
+            return Step::LoopAgain;
         }
         match in_flight.reader {
             Reader::Lines(_) => self.take_lines(),
@@ -294,7 +294,7 @@ impl Session {
             Reader::Whole if !in_flight.incoming.has_ended() => Step::Read,
             Reader::Whole => {
                 self.handle_whole_answer();
-                Step::Again
+                Step::LoopAgain
             }
         }
     }
@@ -309,7 +309,7 @@ impl Session {
         let longest_ago = || (0..self.slots.len()).filter(ready).min_by_key(turn);
         let has_records = |index: &usize| {
             let slot = self.slots.get(*index);
-            slot.is_some_and(|slot| slot.feed.has_records()) && ready(index)
+            slot.is_some_and(|slot| slot.reader.has_records()) && ready(index)
         };
         let in_memory = || (0..self.slots.len()).find(has_records);
         let next = self.retry_call.or_else(in_memory).or_else(longest_ago);
@@ -332,30 +332,30 @@ impl Session {
         let (Some(poll), Some(slot)) = (&mut self.poll, self.slots.get_mut(index)) else {
             return Step::Stop;
         };
-        // Looking at a feed may write notices, so a poll that may make no request stops first.
+        // `StreamReader::next` may add notices, so a poll that may send no request stops before it.
         if poll.limits.max_requests == 0 {
             return Step::Stop;
         }
         // The credentials come first: the answer also tells the upstream's clock.
-        if slot.feed.wants_call(context) && !self.client.is_ready() {
+        if slot.reader.wants_call(context) && !self.client.is_ready() {
             return self.preflight();
         }
-        match slot.feed.next(context, &mut poll.batch) {
+        match slot.reader.next(context, &mut poll.batch) {
             ReaderAction::Idle(_) => {
                 self.retry_call = None;
-                Step::Again
+                Step::LoopAgain
             }
             ReaderAction::Records => {
                 let offer = slot
-                    .feed
+                    .reader
                     .take_records(&mut self.processor, context, &mut poll.batch);
-                if offer == OfferResult::Pushed {
+                if offer == OfferResult::Counted {
                     slot.lost_answers = 0;
                 }
-                let stall = slot.feed.take_stall();
+                let stall = slot.reader.take_stall();
                 self.back_off_if_stalled(index, stall);
                 match offer {
-                    OfferResult::Pushed => Step::Again,
+                    OfferResult::Counted => Step::LoopAgain,
                     OfferResult::BatchFull => Step::Stop,
                 }
             }
@@ -387,7 +387,7 @@ impl Session {
             Ok(request) => self.send(Purpose::Preflight, request),
             Err(error) => {
                 self.fail(error);
-                Step::Again
+                Step::LoopAgain
             }
         }
     }
@@ -414,7 +414,7 @@ impl Session {
             slot.turn = self.turns;
             let stats = poll.batch.stats(slot.stream);
             stats.requests = stats.requests.saturating_add(1);
-            if let (Purpose::Call { .. }, Some(meter)) = (purpose, slot.feed.quota_kind()) {
+            if let (Purpose::Call { .. }, Some(meter)) = (purpose, slot.reader.quota_kind()) {
                 self.quota_mut(meter).count(now);
             }
         }
@@ -429,15 +429,15 @@ impl Session {
         Step::Send(request)
     }
 
-    const fn quota(&self, meter: QuotaKind) -> &Quota {
-        match meter {
+    const fn quota(&self, kind: QuotaKind) -> &Quota {
+        match kind {
             QuotaKind::Batch => &self.batch_quota,
             QuotaKind::Events => &self.events_quota,
         }
     }
 
-    const fn quota_mut(&mut self, meter: QuotaKind) -> &mut Quota {
-        match meter {
+    const fn quota_mut(&mut self, kind: QuotaKind) -> &mut Quota {
+        match kind {
             QuotaKind::Batch => &mut self.batch_quota,
             QuotaKind::Events => &mut self.events_quota,
         }
@@ -459,7 +459,7 @@ impl Session {
         let (Some(slot), Some(poll)) = (self.slots.get_mut(index), &mut self.poll) else {
             return;
         };
-        if let Some((files, _)) = slot.feed.batch_files() {
+        if let Some((files, _)) = slot.reader.batch_files() {
             files.interrupt_retry(now);
         }
         slot.lost_answers = 0;
@@ -485,7 +485,7 @@ impl Session {
 
 /// The result of a step of the loop.
 enum Step {
-    Again,
+    LoopAgain,
     Continue,
     Read,
     Send(Request),

@@ -37,7 +37,7 @@ pub struct OAuth2 {
 
 /// The answer to a request for a token.
 #[derive(Deserialize)]
-struct Grant {
+struct TokenResponse {
     #[serde(default, deserialize_with = "lenient::text_or_absent")]
     access_token: Option<String>,
     /// An unreadable lifetime counts as the default: that costs a request, and a refusal
@@ -146,7 +146,7 @@ impl OAuth2 {
                 error.code, error.message
             )));
         }
-        let grant: Grant = serde_json::from_slice(body)
+        let grant: TokenResponse = serde_json::from_slice(body)
             .map_err(|_| AuthError::Protocol("the token answer is not a JSON object".to_owned()))?;
         let Some(text) = grant.access_token.filter(|text| is_header_safe(text)) else {
             return Err(AuthError::Protocol(

@@ -36,7 +36,7 @@ struct Rules(Vec<Rule>);
 struct Rule {
     when: Vec<Test>,
     /// The first test is that of the rule before: where that one has failed, this rule does not hold.
-    begins_alike: bool,
+    shares_first_test: bool,
     json: String,
 }
 
@@ -46,7 +46,7 @@ impl Rules {
         let rules = rules.into_iter().map(|(when, json)| {
             let before = core::mem::replace(&mut first, when.first().copied());
             Rule {
-                begins_alike: before.is_some() && before == first,
+                shares_first_test: before.is_some() && before == first,
                 when,
                 json,
             }
@@ -61,7 +61,7 @@ impl Rules {
             let Some((first, others)) = rule.when.split_first() else {
                 return true;
             };
-            begins = (begins || !rule.begins_alike) && holds(first, record, prose);
+            begins = (begins || !rule.shares_first_test) && holds(first, record, prose);
             begins && all_hold(others, record, prose)
         });
         rule.map(|rule| rule.json.as_str())

@@ -31,7 +31,7 @@ use core::cell::OnceCell;
 use mapping::{Common, CompiledMapping, all_hold};
 use severity::Severities;
 use table::Test;
-use writer::{Buffers, Collected, EventWriter};
+use writer::{Buffers, CollectionTime, EventWriter};
 
 use crate::encode::escape_breaks;
 use crate::encode::{push_line, push_quoted};
@@ -84,7 +84,7 @@ impl Default for Options {
 
 /// What a record was made of.
 #[derive(Clone, Copy, Debug)]
-pub struct Source<'a> {
+pub struct OriginalRecord<'a> {
     /// What the upstream sent; kept as the original.
     pub text: &'a str,
     /// The names of the fields that had to be repaired to be read, as they stand in the record.
@@ -98,7 +98,7 @@ pub struct Normalizer {
     tenant: Option<String>,
     tables: CompiledTables,
     buffers: Buffers,
-    collected: Collected,
+    collected: CollectionTime,
 }
 
 /// The tables of one format.
@@ -148,7 +148,7 @@ impl Normalizer {
                 streams: [const { OnceCell::new() }; STREAMS.len()],
             },
             buffers: Buffers::default(),
-            collected: Collected::default(),
+            collected: CollectionTime::default(),
         }
     }
 
@@ -172,7 +172,7 @@ impl Normalizer {
         now: Timestamp,
         out: &mut String,
     ) -> Timestamp {
-        let source = Source {
+        let source = OriginalRecord {
             text: record.text(),
             repaired: &[],
         };
@@ -182,7 +182,7 @@ impl Normalizer {
     /// Writes like [`Self::write`], for a record that is not simply what the upstream sent.
     pub fn write_from(
         &mut self,
-        source: &Source<'_>,
+        source: &OriginalRecord<'_>,
         record: &Record<'_>,
         id: &EventId,
         now: Timestamp,

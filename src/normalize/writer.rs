@@ -35,13 +35,13 @@ pub(super) struct Buffers {
 /// The time of collection as the formats have it, with a comma behind it: many events in a row have
 /// the same.
 #[derive(Default)]
-pub(super) struct Collected {
+pub(super) struct CollectionTime {
     at: Option<Timestamp>,
     text: String,
     millis: String,
 }
 
-impl Collected {
+impl CollectionTime {
     /// Sets the time of collection.
     pub(super) fn set(&mut self, at: Timestamp) {
         if self.at == Some(at) {
@@ -67,7 +67,7 @@ pub(super) struct EventWriter<'r, 'b> {
     pub(super) id: &'b EventId,
     pub(super) occurred: Timestamp,
     /// When it was collected.
-    pub(super) collected: &'b Collected,
+    pub(super) collected: &'b CollectionTime,
     /// The name of a time that cannot be read or is not there.
     pub(super) unreadable_time: Option<FieldName>,
     pub(super) out: &'b mut String,
@@ -80,7 +80,7 @@ pub(super) struct EventWriter<'r, 'b> {
     pub(super) is_partial: bool,
     /// What was just written is a list that ends before its values do.
     pub(super) is_truncated: bool,
-    /// As in [`Source`](super::Source).
+    /// As in [`OriginalRecord`](super::OriginalRecord).
     pub(super) repaired: &'b [&'b str],
     /// The name of the tenant as a JSON string.
     pub(super) tenant: Option<&'b str>,
@@ -94,7 +94,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
         mapping: &'b CompiledMapping,
         original: Option<&'b str>,
         record: Record<'r>,
-        (id, occurred, collected): (&'b EventId, Timestamp, &'b Collected),
+        (id, occurred, collected): (&'b EventId, Timestamp, &'b CollectionTime),
         out: &'b mut String,
         buffers: &'b mut Buffers,
     ) -> Self {

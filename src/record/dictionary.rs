@@ -153,7 +153,7 @@ impl KeyPredictor {
     }
 }
 
-/// Takes down the names of one record.
+/// Reads the names of one record.
 pub(super) struct Reader<'p, 't> {
     dictionary: &'p Dictionary,
     stream: Stream,

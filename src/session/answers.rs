@@ -48,9 +48,9 @@ impl Session {
         let Some(slot) = self.slots.get(index) else {
             return;
         };
-        let (stream, meter) = (slot.stream, slot.feed.quota_kind());
+        let (stream, meter) = (slot.stream, slot.reader.quota_kind());
         let reply = self.client.read(stream.name(), (head, &body), is_retry);
-        if reply.status != ResponseKind::TooLong {
+        if reply.kind != ResponseKind::TooLong {
             self.note_remaining(head, meter);
         }
         if reply.may_retry {
@@ -58,7 +58,7 @@ impl Session {
             return;
         }
         let detail = reply.detail;
-        match reply.status {
+        match reply.kind {
             ResponseKind::Success => self.take_answer(index, body, head),
             ResponseKind::Expired | ResponseKind::KeyRefused | ResponseKind::SignatureRefused => {
                 self.fail(PollError::Unauthorized(detail));
@@ -95,13 +95,13 @@ impl Session {
     }
 
     /// Applies the number of calls left: with none, the next one would be refused.
-    fn note_remaining(&mut self, head: &Head, meter: Option<QuotaKind>) {
+    fn note_remaining(&mut self, head: &Head, quota_kind: Option<QuotaKind>) {
         let none_left = head
             .header("x-ratelimit-remaining")
             .is_some_and(|text| text.trim() == "0");
         let now = self.client.now();
         let wait_ms = self.client.requested_wait_ms(head);
-        if let (Some(wait_ms), Some(meter)) = (wait_ms.filter(|_| none_left), meter) {
+        if let (Some(wait_ms), Some(meter)) = (wait_ms.filter(|_| none_left), quota_kind) {
             self.quota_mut(meter).block(now, wait_ms);
         }
     }
@@ -112,13 +112,13 @@ impl Session {
             return;
         };
         match slot
-            .feed
+            .reader
             .handle_answer((head, body), context, &mut poll.batch)
         {
             Ok(()) => {
                 // After a broken file the backoff outlasts the listing that fetches it again.
                 slot.backoff = None;
-                if !slot.feed.has_buffered_answer() {
+                if !slot.reader.has_buffered_answer() {
                     slot.lost_answers = 0;
                 }
             }
@@ -134,7 +134,7 @@ impl Session {
         let (Some(slot), Some(poll)) = (self.slots.get_mut(index), &mut self.poll) else {
             return;
         };
-        if !slot.feed.handle_refusal(context, &mut poll.batch) {
+        if !slot.reader.handle_refusal(context, &mut poll.batch) {
             self.back_off(index, StreamFailure::protocol(detail));
         }
     }

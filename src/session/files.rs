@@ -70,7 +70,7 @@ impl Session {
         };
         let stream = slot.stream;
         let oldest = poll.batch.stats(stream).oldest;
-        let Some((feed, _)) = slot.feed.batch_files() else {
+        let Some((feed, _)) = slot.reader.batch_files() else {
             return;
         };
         feed.note_oldest(oldest);

@@ -25,7 +25,7 @@ impl Session {
             return Step::Stop;
         };
         let stream = slot.stream;
-        let Some((feed, filter)) = slot.feed.batch_files() else {
+        let Some((feed, filter)) = slot.reader.batch_files() else {
             return Step::Stop;
         };
         let mut bytes_left = BYTES_PER_STEP;
@@ -71,13 +71,13 @@ impl Session {
                     slot.backoff = None;
                     slot.lost_answers = 0;
                     self.in_flight = None;
-                    return Step::Again;
+                    return Step::LoopAgain;
                 }
                 Line::Broken(broken) => {
                     let original = lines.reader.unread().to_vec();
                     self.in_flight = None;
                     self.handle_broken_file(index, (broken.reason(), original));
-                    return Step::Again;
+                    return Step::LoopAgain;
                 }
             }
         }

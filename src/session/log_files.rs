@@ -19,7 +19,7 @@ impl Session {
         let Some(slot) = self.slots.get_mut(index) else {
             return Step::Stop;
         };
-        let Some(feed) = slot.feed.log_files() else {
+        let Some(feed) = slot.reader.log_files() else {
             return Step::Stop;
         };
         match feed.take(reader, &mut self.processor, context, &mut poll.batch) {
@@ -29,7 +29,7 @@ impl Session {
                 let stall = feed.take_stall();
                 self.in_flight = None;
                 self.back_off_if_stalled(index, stall);
-                Step::Again
+                Step::LoopAgain
             }
             Progress::NeedsInput => Step::Read,
             Progress::BatchFull => Step::Stop,

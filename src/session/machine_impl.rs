@@ -26,7 +26,7 @@ impl Machine for Session {
                 self.start_next()
             };
             match step {
-                Step::Again => {}
+                Step::LoopAgain => {}
                 Step::Continue => return Action::Continue,
                 Step::Read => {
                     self.begin_wait();
@@ -52,7 +52,7 @@ impl Machine for Session {
         match (in_flight.purpose, head.status) {
             (Purpose::Call { slot, .. }, 200) => {
                 if let Some(slot) = self.slots.get_mut(slot) {
-                    let reader = slot.feed.log_files().and_then(|files| files.begin(&head));
+                    let reader = slot.reader.log_files().and_then(|files| files.begin(&head));
                     in_flight.reader = reader.map_or(Reader::Whole, Reader::LogFiles);
                 }
             }
@@ -60,7 +60,7 @@ impl Machine for Session {
                 if let Some((feed, _)) = self
                     .slots
                     .get_mut(slot)
-                    .and_then(|slot| slot.feed.batch_files())
+                    .and_then(|slot| slot.reader.batch_files())
                 {
                     let file = feed.current_file();
                     let reader = if feed.may_be_empty() {

@@ -47,7 +47,7 @@ impl Session {
             return Readiness::At(backoff.until, reason);
         }
         let context = Context::new(&self.settings, &self.client);
-        let (due, caught_up) = slot.feed.due(context);
+        let (due, caught_up) = slot.reader.due(context);
         if due > now {
             // What is due later and is not caught up are files that are set aside.
             let reason = if caught_up {
@@ -58,9 +58,9 @@ impl Session {
             return Readiness::At(due, reason);
         }
         let meter = slot
-            .feed
+            .reader
             .quota_kind()
-            .filter(|_| slot.feed.wants_call(context));
+            .filter(|_| slot.reader.wants_call(context));
         let free_at = meter.map_or(now, |meter| self.quota(meter).free_at(now));
         match (free_at > now, caught_up) {
             (false, _) => Readiness::Now,
@@ -148,11 +148,11 @@ impl Session {
         self.adjust_backoffs();
         let context = Context::new(&self.settings, &self.client);
         for slot in &self.slots {
-            if let Some((detail, _)) = slot.feed.set_aside() {
+            if let Some((detail, _)) = slot.reader.set_aside() {
                 poll.batch
                     .notice(slot.stream, NoticeKind::Postponed, detail);
             }
-            let (_, caught_up) = slot.feed.due(context);
+            let (_, caught_up) = slot.reader.due(context);
             if let Some(stats) = poll.batch.stats_if_any(slot.stream) {
                 stats.caught_up = caught_up && slot.backoff.is_none();
             }
@@ -184,14 +184,14 @@ impl Session {
                 Purpose::Call { slot, .. } | Purpose::File { slot } => slot == index,
             };
             let is_open =
-                self.in_flight.as_ref().is_some_and(is_open) || slot.feed.has_buffered_answer();
+                self.in_flight.as_ref().is_some_and(is_open) || slot.reader.has_buffered_answer();
             let is_open = u32::from(is_open);
             let mut position = StreamPosition {
                 backoff: slot.backoff,
                 lost_answers: slot.lost_answers.saturating_add(is_open),
                 ..StreamPosition::default()
             };
-            slot.feed.save(&mut position);
+            slot.reader.save(&mut position);
             checkpoint
                 .streams
                 .insert(slot.stream.name().to_owned(), position);

@@ -50,7 +50,7 @@ impl Session {
         let now = self.client.now();
         let context = Context::new(&self.settings, &self.client);
         let quota_remaining = slot
-            .feed
+            .reader
             .quota_kind()
             .map(|meter| self.quota(meter).remaining(now));
         let (state, until) = match slot.backoff {
@@ -62,10 +62,10 @@ impl Session {
                 };
                 (state, Some(backoff.until).filter(|until| *until > now))
             }
-            None => match (slot.feed.set_aside(), self.quota_until(slot)) {
+            None => match (slot.reader.set_aside(), self.quota_until(slot)) {
                 (Some((_, next_try)), _) => (StreamState::Failing, Some(next_try)),
                 (None, Some(until)) => (StreamState::Waiting, Some(until)),
-                (None, None) => match slot.feed.due(context) {
+                (None, None) => match slot.reader.due(context) {
                     (due, false) if due > now => (StreamState::Failing, Some(due)),
                     _ => (StreamState::Active, None),
                 },
@@ -76,7 +76,7 @@ impl Session {
             stream: slot.stream,
             state,
             until,
-            collected_until: slot.feed.collected_until(context).unwrap_or(start),
+            collected_until: slot.reader.collected_until(context).unwrap_or(start),
             quota_remaining,
             detail: self.detail(slot, state),
         }
@@ -86,9 +86,9 @@ impl Session {
     fn quota_until(&self, slot: &StreamSlot) -> Option<Timestamp> {
         let now = self.client.now();
         let context = Context::new(&self.settings, &self.client);
-        let (_, caught_up) = slot.feed.due(context);
-        let wants_call = !caught_up && slot.feed.wants_call(context);
-        let meter = slot.feed.quota_kind().filter(|_| wants_call)?;
+        let (_, caught_up) = slot.reader.due(context);
+        let wants_call = !caught_up && slot.reader.wants_call(context);
+        let meter = slot.reader.quota_kind().filter(|_| wants_call)?;
         let free_at = self.quota(meter).free_at(now);
         (free_at > now).then_some(free_at)
     }
@@ -99,7 +99,7 @@ impl Session {
         if state == StreamState::Active {
             return String::new();
         }
-        if let (None, Some((detail, _))) = (slot.backoff, slot.feed.set_aside()) {
+        if let (None, Some((detail, _))) = (slot.backoff, slot.reader.set_aside()) {
             return format!("{}: {detail}", slot.stream);
         }
         if !slot.detail.is_empty() {
@@ -122,27 +122,27 @@ impl Session {
                 format!("{stream}: Mimecast asked for fewer requests")
             }
             (StreamState::Active | StreamState::Waiting, _) => {
-                format!("{stream}: {}", self.used_up(slot.feed.quota_kind()))
+                format!("{stream}: {}", self.used_up(slot.reader.quota_kind()))
             }
         }
     }
 
     /// Which limit is used up, and the setting that changes it. It is the same text for all
     /// streams that wait for it.
-    fn used_up(&self, meter: Option<QuotaKind>) -> String {
+    fn used_up(&self, quota_kind: Option<QuotaKind>) -> String {
         const SETTING: &str = "siem_calls_per_15_min";
-        let (calls, minutes, what) = match meter {
+        let (calls, minutes, what) = match quota_kind {
             Some(QuotaKind::Batch) => (self.settings.siem_calls_per_15_min, 15, "SIEM batch files"),
             Some(QuotaKind::Events) => (CALLS_PER_HOUR, 60, "SIEM events"),
             None => return "Mimecast asked for fewer requests".to_owned(),
         };
-        let limit = match meter.map(|meter| self.quota(meter).blocked(self.client.now())) {
+        let limit = match quota_kind.map(|meter| self.quota(meter).blocked(self.client.now())) {
             Some(Some(_)) => format!("Mimecast allows no more requests for {what} for now"),
             Some(None) | None => format!(
                 "the rate limit of {calls} requests in {minutes} minutes for {what} is used up"
             ),
         };
-        if meter == Some(QuotaKind::Batch) {
+        if quota_kind == Some(QuotaKind::Batch) {
             format!("{limit}; lower {SETTING} only where other programs share Mimecast's limit")
         } else {
             limit

@@ -529,7 +529,7 @@ impl PagingStrategy for Campaigns {
         self.campaigns.current = None;
         self.campaigns.list_token = None;
         self.campaigns.list_paging = StallDetector::default();
-        OfferResult::Pushed
+        OfferResult::Counted
     }
 
     fn save(&self, page: Option<&Page>, position: &mut StreamPosition) {

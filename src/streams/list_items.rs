@@ -199,7 +199,7 @@ impl ListItems {
         key
     }
 
-    /// Returns the characters of so many keys with their marks and the width.
+    /// Returns the length of the text for `count` keys with their marks and the width.
     const fn keys_chars(&self, count: usize) -> usize {
         let keys = count
             .saturating_mul(self.key_bytes)

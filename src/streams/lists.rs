@@ -172,7 +172,7 @@ impl List {
             items: items.unwrap_or_default(),
             ..ListPosition::default()
         };
-        OfferResult::Pushed
+        OfferResult::Counted
     }
 }
 

@@ -333,7 +333,7 @@ impl LogFiles {
         batch: &mut Builder,
     ) -> OfferResult {
         let Some(answer) = &mut self.answer else {
-            return OfferResult::Pushed;
+            return OfferResult::Counted;
         };
         let kind = answer.file.kind;
         let record = RecordLine::new(kind.unwrap_or_else(|| legacy::type_of_record(bytes)), bytes);
@@ -346,7 +346,7 @@ impl LogFiles {
                 .is_some_and(|at| at < self.position.since)
         {
             batch.exclude(self.stream);
-            return OfferResult::Pushed;
+            return OfferResult::Counted;
         }
         if !core::mem::replace(&mut answer.account_seen, true) {
             add_account_notice(self.stream, record, processor, context, batch);

@@ -106,7 +106,7 @@ impl<'a> Context<'a> {
 pub enum ReaderAction {
     /// An API call; its answer goes to `handle_answer`.
     Call(Call),
-    /// A batch file; its lines go to `take_line`.
+    /// A batch file; its lines are read by the session.
     Download(Request),
     /// Records are in memory: call `take_records`.
     Records,
@@ -185,7 +185,7 @@ pub trait StreamReader {
         _context: Context<'_>,
         _batch: &mut Builder,
     ) -> OfferResult {
-        OfferResult::Pushed
+        OfferResult::Counted
     }
 
     /// Returns why the reading is stalled after the last page, and how often it stalled in a

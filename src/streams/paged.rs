@@ -135,7 +135,7 @@ pub trait PagingStrategy {
         _context: Context<'_>,
         _batch: &mut Builder,
     ) -> OfferResult {
-        OfferResult::Pushed
+        OfferResult::Counted
     }
 
     /// Writes the position, with how much of the page in memory is done.
@@ -286,7 +286,7 @@ impl<S: PagingStrategy> StreamReader for PagedReader<S> {
         if self.strategy.has_remaining() {
             return self.strategy.take_remaining(processor, context, batch);
         }
-        OfferResult::Pushed
+        OfferResult::Counted
     }
 
     fn take_stall(&mut self) -> Option<(Stall, u32)> {

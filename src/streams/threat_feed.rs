@@ -481,7 +481,7 @@ mod tests {
             };
             let now = Timestamp::from_millis(1_772_360_430_000);
             let offer = batch.offer(&mut processor, record, None, now, &String::new);
-            assert_eq!(offer, OfferResult::Pushed);
+            assert_eq!(offer, OfferResult::Counted);
             let batch = batch.finish(String::new(), NextPoll::Now);
             serde_json::from_str::<serde_json::Value>(&batch.events).unwrap()
         };

@@ -24,7 +24,7 @@ use crate::time::Timestamp;
 /// endpoints (`mimecast-api.md` §6.3); a call a minute is far below any that was seen.
 const POLL_INTERVAL_MS: i64 = 60_000;
 
-/// A token that leads nowhere is kept where it is not longer: it is a word and no position.
+/// A token that leads nowhere is remembered only up to this length: it is a word, not a position.
 const DEAD_TOKEN_BYTES_MAX: usize = 64;
 
 /// A token that is refused within this after it came has not expired: it never led anywhere.
@@ -292,7 +292,7 @@ impl PagingStrategy for Windows {
             &locator,
         ) {
             OfferResult::BatchFull => Processed::BatchFull,
-            OfferResult::Pushed => Processed::Counted,
+            OfferResult::Counted => Processed::Counted,
         }
     }
 

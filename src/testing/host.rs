@@ -20,8 +20,8 @@ pub(crate) struct Host {
     /// Whether each poll gets a session of its own.
     pub(crate) fresh_each_poll: bool,
     /// Whether what a session leaves is handed to the next one, as `pipeline:source` says.
-    pub(crate) keeps_volatile: bool,
-    volatile: Option<String>,
+    pub(crate) keeps_session: bool,
+    saved_session: Option<String>,
     pub(crate) delivered: Vec<String>,
     /// What the `id` of each delivered record was.
     pub(crate) ids: BTreeMap<String, BTreeSet<String>>,
@@ -51,8 +51,8 @@ impl Host {
             session: None,
             failed: None,
             fresh_each_poll: false,
-            keeps_volatile: false,
-            volatile: None,
+            keeps_session: false,
+            saved_session: None,
             delivered: Vec::new(),
             ids: BTreeMap::new(),
             notices: Vec::new(),
@@ -101,7 +101,7 @@ impl Host {
                 if let Some(failed) = self.failed.take() {
                     session.inherit(failed);
                 }
-                if let Some(volatile) = &self.volatile {
+                if let Some(volatile) = &self.saved_session {
                     session.restore_session(volatile, now);
                 }
                 session
@@ -109,8 +109,8 @@ impl Host {
         };
         session.begin(self.limits, now);
         let result = upstream.drive(&mut session);
-        if self.keeps_volatile && result.is_ok() {
-            self.volatile = session.save_session(upstream.host_now());
+        if self.keeps_session && result.is_ok() {
+            self.saved_session = session.save_session(upstream.host_now());
         }
         match (&result, self.fresh_each_poll) {
             (_, true) => {}

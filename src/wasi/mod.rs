@@ -103,11 +103,11 @@ fn drive<M: Machine>(machine: &mut M, http: &mut http::Http) -> M::Output {
 }
 
 /// Returns the session to go on with: the kept one where it stands at `resume`, or a new one, which
-/// takes over the token of the kept one or of `volatile`.
+/// takes over the token of the kept one or of `saved_session`.
 fn session(
     settings: &str,
     resume: Option<&str>,
-    volatile: Option<&str>,
+    saved_session: Option<&str>,
 ) -> Result<(Session, http::Http), PollError> {
     let kept = CACHED_SESSION
         .take()
@@ -117,8 +117,8 @@ fn session(
         kept => {
             let parsed = Settings::parse(settings).map_err(PollError::Settings)?;
             let mut session = Session::open(parsed, resume, now(), random::get_random_u64())?;
-            if let Some(volatile) = volatile {
-                session.restore_session(volatile, now());
+            if let Some(saved_session) = saved_session {
+                session.restore_session(saved_session, now());
             }
             if let Some(kept) = kept {
                 session.inherit(kept.session);
@@ -157,11 +157,12 @@ impl source::Guest for Component {
     fn poll(
         settings: String,
         resume: Option<String>,
-        volatile: Option<String>,
+        saved_session: Option<String>,
         limits: wit::Limits,
     ) -> Result<wit::Batch, wit::PollError> {
-        let (mut session, mut http) = session(&settings, resume.as_deref(), volatile.as_deref())
-            .map_err(convert::poll_error)?;
+        let (mut session, mut http) =
+            session(&settings, resume.as_deref(), saved_session.as_deref())
+                .map_err(convert::poll_error)?;
         session.begin(convert::limits(limits), now());
         let result = drive(&mut session, &mut http);
         // After a failure the position in memory may be ahead of the host's checkpoint, which no
@@ -170,7 +171,7 @@ impl source::Guest for Component {
             .as_ref()
             .map(|batch| batch.checkpoint.clone())
             .unwrap_or_default();
-        let (volatile, statuses) = (session.save_session(now()), session.statuses(now()));
+        let (saved_session, statuses) = (session.save_session(now()), session.statuses(now()));
         CACHED_SESSION.set(Some(CachedSession {
             settings,
             checkpoint,
@@ -178,7 +179,7 @@ impl source::Guest for Component {
             http,
         }));
         result
-            .map(|batch| convert::batch(batch, volatile, statuses))
+            .map(|batch| convert::batch(batch, saved_session, statuses))
             .map_err(convert::poll_error)
     }
 

@@ -18,8 +18,8 @@ pub fn write_all(mut file: &File, path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Whether a file can be made in a directory, or the directory itself where it is missing. Nothing is
-/// made. A path of which not even the first directory is there is wrong from its beginning.
-pub fn may_make_in(directory: &Path) -> io::Result<()> {
+/// created. A path whose first directory does not exist is probably mistyped.
+pub fn check_can_create_in(directory: &Path) -> io::Result<()> {
     let directories = directory.ancestors().map(|directory| {
         if directory.as_os_str().is_empty() {
             Path::new(".")

@@ -6,8 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use tracing::warn;
 
 use crate::disk::FileVersion;
-use crate::indirect::{ValueReference, resolve_reference};
 use crate::secret::Secret;
+use crate::value_reference::{ValueReference, resolve_reference};
 
 /// A secret of the settings file. One that is stored in a separate file can be rotated while the
 /// program runs.

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use tracing::warn;
 
 use crate::exit::Failure;
-use crate::indirect::{ValueReference, resolve_reference};
 use crate::lines::KeyLineNumbers;
-use crate::names::{nearest, unknown_key};
 use crate::proxy::Proxies;
 use crate::reloadable_secret::ReloadableSecret;
 use crate::secret::Secret;
+use crate::suggestion::{nearest, unknown_key};
+use crate::value_reference::{ValueReference, resolve_reference};
 
 /// A table of the settings file, with its location for error messages.
 #[derive(Debug)]
@@ -180,7 +180,7 @@ impl<'a> Section<'a> {
         {
             warn!("{}", self.failure(key, &literal_advice(&[key])));
         }
-        self.expose(key, &value).map(Some)
+        self.resolve_secret(key, &value).map(Some)
     }
 
     /// Reads the secret at a key like [`Self::secret`]; a file secret is re-read when it changes.
@@ -198,7 +198,7 @@ impl<'a> Section<'a> {
     pub fn text_or_reference(&mut self, key: &'static str) -> Result<Option<Secret>, Failure> {
         match self.take(key) {
             None => Ok(None),
-            Some(value) => self.expose(key, &value).map(Some),
+            Some(value) => self.resolve_secret(key, &value).map(Some),
         }
     }
 
@@ -223,11 +223,11 @@ impl<'a> Section<'a> {
         let table = self.table(key)?.unwrap_or_default();
         table
             .into_iter()
-            .map(|(name, value)| Ok((name, self.expose(key, &value)?)))
+            .map(|(name, value)| Ok((name, self.resolve_secret(key, &value)?)))
             .collect()
     }
 
-    fn expose(&self, key: &str, value: &toml::Value) -> Result<Secret, Failure> {
+    fn resolve_secret(&self, key: &str, value: &toml::Value) -> Result<Secret, Failure> {
         match ValueReference::parse(value) {
             Some(indirect) => {
                 resolve_reference(&indirect, self.file, &|name| std::env::var(name).ok())

@@ -16,7 +16,7 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    /// Sums up what the record of a source has.
+    /// Sums the counts in the stored state of a source.
     pub(crate) fn of_source_state(source_state: &SourceState) -> Self {
         source_state
             .streams

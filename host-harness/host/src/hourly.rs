@@ -1,4 +1,4 @@
-//! A summary of each hour in the log: that a source collects shows also where nothing happens.
+//! A summary of each hour in the log: it shows that a source collects even if nothing happens.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};

@@ -21,7 +21,7 @@
 pub mod admin;
 pub mod cli;
 pub mod command;
-mod connection_test;
+mod connection_check;
 mod counts;
 pub mod dead_letter;
 #[cfg(feature = "demo")]

@@ -1,4 +1,4 @@
-//! The host's own words: on standard error, or in a file, as text or JSON.
+//! The host's log: on standard error or in a file, as text or JSON.
 //! Events never come here.
 //!
 //! A log file that another program moves or removes, as logrotate does, is opened again at the next

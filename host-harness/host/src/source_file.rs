@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use source_common::disk;
-use source_common::indirect::ValueReference;
 use source_common::secret::Secret;
+use source_common::value_reference::ValueReference;
 
 use crate::settings::source_file;
 

@@ -89,7 +89,7 @@ impl OutputConfig for FileOutputConfig {
         let Some(path) = self.path.fixed() else {
             let directory = self.path.directory();
             let tried = directory.clone();
-            blocking(move || disk::may_make_in(&tried))
+            blocking(move || disk::check_can_create_in(&tried))
                 .await
                 .map_err(|error| failure(&directory, &error))?;
             let limits = PartLimits {
@@ -158,7 +158,7 @@ impl FileOutputConfig {
     fn try_files(&self) -> io::Result<()> {
         match self.path.fixed() {
             Some(path) => check_writable(&path),
-            None => disk::may_make_in(&self.path.directory()),
+            None => disk::check_can_create_in(&self.path.directory()),
         }
     }
 }
@@ -182,7 +182,7 @@ fn check_writable(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         opened => return opened.map(drop),
     }
-    disk::may_make_in(path.parent().unwrap_or(path))
+    disk::check_can_create_in(path.parent().unwrap_or(path))
 }
 
 /// One file.

@@ -50,8 +50,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use source_common::exit::Failure;
-use source_common::names::nearest;
 use source_common::section::Section;
+use source_common::suggestion::nearest;
 
 pub use self::file::Appender;
 #[cfg(feature = "nats")]

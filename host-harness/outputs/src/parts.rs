@@ -28,7 +28,7 @@ impl PartLimits {
             let key = self
                 .partition_by
                 .as_ref()
-                .map_or(("", ""), |by| by.key(event));
+                .map_or(("", ""), |by| by.partition_key(event));
             let bytes = event.body.len() + 1;
             if let Some((part, sum)) = open.get(&key).and_then(|at| parts.get_mut(*at))
                 && part.len() < self.events_max

@@ -117,9 +117,9 @@ impl Template {
             .all(|piece| matches!(piece, Piece::Text(_)))
     }
 
-    /// What tells events apart whose texts may differ; the rest is the same in
+    /// Returns the parts of an event on which the text depends; the rest is the same in
     /// a delivery.
-    pub(super) fn key<'a>(&self, event: &Event<'a>) -> (&'a str, &'a str) {
+    pub(super) fn partition_key<'a>(&self, event: &Event<'a>) -> (&'a str, &'a str) {
         let asks = |wanted: &Piece| self.pieces.contains(wanted);
         (
             if asks(&Piece::Kind) { event.kind } else { "" },
@@ -254,10 +254,10 @@ mod tests {
     fn the_words_of_an_event_are_put_in_their_places() {
         let template = Template::parse("test.{stream}").unwrap();
         assert_eq!(template.render(&EVENT, "acme"), "test.siem.receipt");
-        assert_eq!(template.key(&EVENT), ("", "siem.receipt"));
+        assert_eq!(template.partition_key(&EVENT), ("", "siem.receipt"));
         let template = Template::parse("{source}/{kind}/x").unwrap();
         assert_eq!(template.render(&EVENT, "acme"), "acme/email.receipt/x");
-        assert_eq!(template.key(&EVENT), ("email.receipt", ""));
+        assert_eq!(template.partition_key(&EVENT), ("email.receipt", ""));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! kept until the whole delivery is done.
 //!
 //! ```text
-//! delivery ─► BatchLimits ─► parts ─► worker 1 ─► accepted
+//! delivery ─► PartLimits ─► parts ─► worker 1 ─► accepted
 //!                      ▲  └─► worker 2 ─► refused for now: kept for the next try
 //!                      └── halves ◄──── refused for good: until the event is alone
 //! ```

@@ -39,7 +39,7 @@ pub trait EventSink: Send + Sync {
     ) -> Result<(), StoreRejectedError>;
 
     /// Reports the state of the source, whenever it has changed. Does nothing by default.
-    fn progress(&self, _record: &SourceState) {}
+    fn progress(&self, _source_state: &SourceState) {}
 
     /// Reports how long a poll took. Does nothing by default.
     fn polled(&self, _took: Duration) {}

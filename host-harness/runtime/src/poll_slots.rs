@@ -17,7 +17,7 @@ use crate::engine::{self, Activity};
 /// Enough for thousands of sources whose upstream takes its time, and no more than a few hundred
 /// MiB of memory on a small machine.
 const SLOTS_PER_PROCESSOR: usize = 32;
-/// With the slow ones. They end: an upstream may be silent for a minute.
+/// Including the slow polls. These end: an upstream may be silent for a minute at most.
 const POLLS_PER_PROCESSOR_MAX: usize = 256;
 /// How often a poll that holds a slot is looked at. One that waits for its upstream then has done
 /// so for long, since the others share the processors for a few milliseconds each.
@@ -38,7 +38,7 @@ pub(crate) struct PollSlot {
 }
 
 impl PollSlots {
-    /// As many as this machine is good for.
+    /// Creates as many slots as suit the number of processors.
     pub(crate) fn new() -> Self {
         let processors = engine::processors();
         Self::with(

@@ -260,7 +260,7 @@ impl Components {
     }
 }
 
-/// Refuses what is no component by its first bytes: what a parser says of it helps nobody.
+/// Rejects a file that is not a component by its first bytes, since a parser error would not help.
 fn refuse_other_files(bytes: &[u8]) -> Result<(), String> {
     let reason = match bytes {
         [b'\0', b'a', b's', b'm', _, _, 1, 0, ..] => return Ok(()),
@@ -347,7 +347,7 @@ impl Source {
         Instance::new(&self.loaded, &settings).await
     }
 
-    /// A first poll of so many requests, which is to show what the component makes of its settings.
+    /// Polls with at most `requests_max` requests, to see if the component accepts its settings.
     pub async fn try_poll(&self, requests_max: u32) -> Result<Result<Batch, PollError>, CallError> {
         let limits = Limits {
             max_requests: requests_max,
@@ -381,13 +381,13 @@ impl Source {
         self.instance.outgoing.observe(observer);
     }
 
-    /// Works only while this lease is held, from now on. Only the first lease is taken.
+    /// From now on, the source works only while this lease is held. Later calls are ignored.
     pub fn require_lease(&self, lease: Arc<dyn Lease>) {
         self.instance.outgoing.lease().set(lease);
     }
 
-    /// Needs the lease that another source needs.
-    pub(crate) fn take_lease_of(&self, other: &Self) {
+    /// Requires the same lease as another source.
+    pub(crate) fn share_lease_of(&self, other: &Self) {
         if let Some(lease) = other.lease().get() {
             self.require_lease(lease);
         }

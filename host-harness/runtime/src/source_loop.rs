@@ -63,16 +63,16 @@ const WAIT_SPREAD: f64 = 0.025;
 const WAIT_MIN: Duration = Duration::from_secs(1);
 /// Refused credentials are not tried again before this: an account may be locked for that.
 const REFUSED_WAIT_MIN: Duration = Duration::from_secs(5 * 60);
-/// Nor are they tried less often than this.
+/// Maximum wait before refused credentials are tried again.
 const REFUSED_WAIT_MAX: Duration = Duration::from_secs(60 * 60);
-/// How often it is looked for others meanwhile.
-const REFUSED_LOOK_INTERVAL: Duration = Duration::from_secs(5);
+/// How often changed credentials are looked for meanwhile.
+const CREDENTIALS_RELOAD_INTERVAL: Duration = Duration::from_secs(5);
 /// With `--once`: failures in a row until it is given up.
 const FAILURES_MAX_ONCE: u32 = 5;
 /// With `--once`: a failing stream whose next try is further ahead is not waited for. Files that a
 /// component has set aside are tried again after minutes and hours.
 const FAILING_WAIT_MAX_ONCE: Duration = Duration::from_secs(60);
-/// What the record of a source calls refused credentials.
+/// The kind under which the source state stores refused credentials.
 const UNAUTHORIZED: &str = "unauthorized";
 /// A shorter wait for a limit is not logged as such: it is over before anyone has read of it.
 const WAIT_LOGGED_MIN: Duration = Duration::from_secs(30);
@@ -98,7 +98,7 @@ pub struct SourceLoop {
     /// What is kept of it.
     pub source_state: SourceState,
     /// The directory of the stored state.
-    pub state_dir: Arc<dyn CheckpointStore>,
+    pub store: Arc<dyn CheckpointStore>,
     /// Where its events and its rejected records go.
     pub sink: Arc<dyn EventSink>,
     /// Whether to end when it is caught up, or when its credentials are refused.
@@ -172,7 +172,7 @@ impl SourceLoop {
         let mut running = RunningLoop::new(self);
         let end = running.drive().await;
         let end = match (running.complete(&end).await, end) {
-            // What ended it comes before what that led to.
+            // The cause of the end takes precedence over its consequences.
             (_, end @ (SourceExit::Failed(_) | SourceExit::Output(Some(_)))) | (Ok(()), end) => end,
             (Err(end), _) => end,
         };
@@ -210,7 +210,7 @@ impl RunningLoop {
                 Step::SourceExit(end) => return end,
                 Step::Poll => {}
                 Step::Wait(wait) => {
-                    if let Err(end) = self.settle().await {
+                    if let Err(end) = self.await_delivery().await {
                         return end;
                     }
                     if let Err(end) = self.finish_storing().await {
@@ -243,7 +243,7 @@ impl RunningLoop {
             let left = wait.saturating_sub(begun.elapsed());
             let is_refused = self.is_refused();
             let step = if is_refused {
-                left.min(REFUSED_LOOK_INTERVAL)
+                left.min(CREDENTIALS_RELOAD_INTERVAL)
             } else {
                 left
             };
@@ -281,7 +281,7 @@ impl RunningLoop {
                 self.session = None;
                 self.instance = None;
                 self.refused.reset();
-                source.take_lease_of(&self.context.source);
+                source.share_lease_of(&self.context.source);
                 self.context.source = Arc::new(source);
                 true
             }
@@ -297,7 +297,7 @@ impl RunningLoop {
 
     /// Ends what is under way, and stores what is not stored yet.
     async fn complete(&mut self, end: &SourceExit) -> Result<(), SourceExit> {
-        let settled = self.settle().await;
+        let settled = self.await_delivery().await;
         self.finish_storing().await?;
         settled?;
         if self.is_unstored && !matches!(end, SourceExit::LeaseLost) {
@@ -313,7 +313,7 @@ impl RunningLoop {
         let lease = self.context.source.lease();
         let polled = loop {
             tokio::select! {
-                // A process that was suspended finds all ready: what it has read is not its own.
+                // The lease comes first: after a suspension all are ready, and it may have expired.
                 biased;
                 () = lease.ended() => return Step::SourceExit(SourceExit::LeaseLost),
                 polled = &mut polling.0 => break polled,
@@ -343,7 +343,7 @@ impl RunningLoop {
         self.context.source_state.note_memory(memory_bytes_peak);
         // Nothing is made of this batch before the one before is accepted, and the position after
         // that one stored: no more than one batch is delivered again after a kill.
-        if let Err(end) = self.settle().await {
+        if let Err(end) = self.await_delivery().await {
             return Step::SourceExit(end);
         }
         if let Err(end) = self.finish_storing().await {
@@ -395,7 +395,7 @@ impl RunningLoop {
         let has_nothing_to_deliver = batch.index.is_empty() && batch.rejected.is_empty();
         self.delivering = Some(Deliverer::new(&self.context).start(batch, reservation));
         let polls_ahead = matches!(next, NextPoll::Now) && !has_nothing_to_deliver;
-        if !polls_ahead && let Err(end) = self.settle().await {
+        if !polls_ahead && let Err(end) = self.await_delivery().await {
             return Step::SourceExit(end);
         }
         let step = self.next_step(next, idle, retry_at).await;
@@ -403,7 +403,7 @@ impl RunningLoop {
     }
 
     /// Waits until the batch under way is accepted.
-    async fn settle(&mut self) -> Result<(), SourceExit> {
+    async fn await_delivery(&mut self) -> Result<(), SourceExit> {
         while self.delivering.is_some() {
             tokio::select! {
                 accepted = accepted(&mut self.delivering) => {
@@ -458,7 +458,7 @@ impl RunningLoop {
         }
     }
 
-    /// Count, and tell people. Returns whether that is worth storing at once.
+    /// Counts a batch and logs its notices. Returns whether the state should be stored at once.
     fn record_batch(&mut self, batch: &Batch, undeliverable: usize) -> bool {
         let source = &self.context.source;
         for stats in &batch.stats {
@@ -629,7 +629,7 @@ impl RunningLoop {
                 ("unavailable", failure.detail, failure.retry_after_ms)
             }
             PollError::UnusableCheckpoint(detail) => {
-                let advice = self.context.state_dir.discard_advice(&name);
+                let advice = self.context.store.discard_advice(&name);
                 let detail = format!(
                     "its checkpoint cannot be used: {detail}; {advice} to begin again at `start`"
                 );
@@ -667,7 +667,7 @@ impl RunningLoop {
         self.fail(UNAUTHORIZED, &detail, wait).await
     }
 
-    /// Ends a run with `--once` whose streams are collected but for what fails for longer.
+    /// Ends a run with `--once` if everything is collected except streams that keep failing.
     async fn end_once(&mut self, detail: &str, wait: Duration) -> Step {
         if let Err(end) = self.finish_storing().await {
             return Step::SourceExit(end);
@@ -749,7 +749,7 @@ pub fn settings_error(source: &str, setting: &str, detail: &str) -> String {
     }
 }
 
-/// What the batch under way has come to; never, where none is.
+/// Waits for the result of the delivery in progress; pending for ever if there is none.
 async fn accepted(delivering: &mut Option<DeliveryTask>) -> Result<Accepted, SourceExit> {
     match delivering {
         Some(delivering) => delivering.end.as_mut().await,

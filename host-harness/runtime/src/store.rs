@@ -47,7 +47,7 @@ pub trait CheckpointStore: Send + Sync {
     fn discard_advice(&self, source: &str) -> String;
 }
 
-/// Why a record is not stored.
+/// Why a source state was not stored.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum StoreError {
     /// Another process works on the source by now: what this one has collected does not count.
@@ -350,7 +350,7 @@ impl StateDir {
         Ok(read(&self.path, source)?.unwrap_or_else(|| SourceState::new(source)))
     }
 
-    /// Gives what is kept of a source to its new name, unless something is kept under that already.
+    /// Renames the stored state of a source, unless the new name has a state already.
     /// Returns whether there was anything to give.
     pub fn rename(&self, from: &str, to: &str) -> Result<bool, Failure> {
         let failed = |error: &io::Error| {
@@ -375,7 +375,7 @@ impl StateDir {
         Ok(true)
     }
 
-    /// Replaces the sign of life. It does not have to outlast a crash of the system.
+    /// Replaces the heartbeat. It need not survive a crash of the system.
     pub fn write_heartbeat(&self, heartbeat: &Heartbeat) -> io::Result<()> {
         self.replace(HEARTBEAT, &serde_json::to_vec(heartbeat)?)
     }

@@ -9,7 +9,7 @@ use crate::store::{SourceState, State};
 /// So many streams are named in a text.
 const NAMES_MAX: usize = 4;
 
-/// What the record of a source calls a rate limit that holds back all of it.
+/// The kind under which the source state stores a rate limit on the whole source.
 pub(crate) const THROTTLED: &str = "throttled";
 
 /// Streams that a quota or a rate limit holds back for one reason.

@@ -175,7 +175,7 @@ fn a_host_that_jumps_days_ahead_keeps_its_place_in_the_batch_files() {
             }
             let mut host = Host::new(r#","streams":["siem.receipt"]"#);
             host.fresh_each_poll = fresh;
-            host.keeps_volatile = volatile;
+            host.keeps_session = volatile;
             host.collect(&mut upstream);
             for round in 0..8 {
                 upstream.host_ahead_ms = if round < 6 { days * DAY_MS } else { 0 };

@@ -82,7 +82,7 @@ async fn run() -> Result<SourceExit, Failure> {
     let source_loop = SourceLoop {
         source: Arc::new(Source::new(&component, options, NetworkAccess::Online)?),
         source_state: state.load("embedded")?,
-        state_dir: Arc::new(state),
+        store: Arc::new(state),
         sink: Arc::new(Print),
         once: true,
         wake: Arc::default(),

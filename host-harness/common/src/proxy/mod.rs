@@ -5,7 +5,7 @@
 
 #[cfg(feature = "http-client")]
 mod connector;
-mod exempt;
+mod no_proxy;
 mod tunnel;
 
 use std::fmt;
@@ -15,7 +15,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use percent_encoding::percent_decode_str;
 
-use self::exempt::NoProxy;
+use self::no_proxy::NoProxy;
 use crate::authority::split_authority;
 
 #[cfg(feature = "http-client")]
@@ -43,7 +43,7 @@ pub struct Proxy {
 pub struct Proxies {
     http: Option<Proxy>,
     https: Option<Proxy>,
-    exempt: NoProxy,
+    no_proxy: NoProxy,
 }
 
 /// Why a proxy gives no connection to a target.
@@ -86,7 +86,7 @@ impl Proxies {
         Ok(Self {
             https: proxy(["https_proxy", "HTTPS_PROXY"])?.or_else(|| all.clone()),
             http: http.or(all),
-            exempt: NoProxy::from_environment(environment),
+            no_proxy: NoProxy::from_environment(environment),
         })
     }
 
@@ -100,7 +100,7 @@ impl Proxies {
         Ok(Self {
             http: Some(proxy.clone()),
             https: Some(proxy),
-            exempt: NoProxy::from_environment(environment),
+            no_proxy: NoProxy::from_environment(environment),
         })
     }
 
@@ -112,7 +112,7 @@ impl Proxies {
             "http" => (self.http.as_ref()?, 80),
             _ => return None,
         };
-        let is_exempt = self.exempt.holds(host, port.unwrap_or(port_default));
+        let is_exempt = self.no_proxy.holds(host, port.unwrap_or(port_default));
         (!is_exempt).then_some(proxy)
     }
 }

@@ -29,7 +29,7 @@ use tracing::info;
 
 use super::access::Access;
 use super::control::Control;
-use super::form::form;
+use super::editable_settings::editable_settings;
 use super::history::History;
 use super::metrics::{Format, Metrics};
 use super::page;
@@ -373,7 +373,8 @@ async fn history(State(shared): App, Path(name): Path<String>) -> ApiResult {
 async fn settings(State(shared): App, Path(name): Path<String>) -> ApiResult {
     let file = shared.control()?.settings_file(&name).await?;
     let schema = schema(shared.built_in().await?.description())?;
-    let read = spawn_blocking(move || form(&file, &shared.settings_file, &schema)).await;
+    let read =
+        spawn_blocking(move || editable_settings(&file, &shared.settings_file, &schema)).await;
     let form = read.map_err(|error| failed(&format!("the settings cannot be read: {error}")))?;
     Ok(json_answer(&form))
 }

@@ -8,7 +8,7 @@
 mod access;
 mod api;
 mod control;
-mod form;
+mod editable_settings;
 mod history;
 mod metrics;
 mod page;

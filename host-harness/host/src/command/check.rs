@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use source_common::exit::{Exit, Failure};
 
 use super::{Table, cache_dir, print, terminal_width};
-use crate::connection_test::{CheckReport, STREAMS, test_connection};
+use crate::connection_check::{CheckReport, STREAMS, test_connection};
 use crate::settings::Settings;
 use crate::source;
 

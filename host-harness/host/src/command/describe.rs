@@ -9,7 +9,7 @@ use source_runtime::bindings::Description;
 use source_runtime::source::{Components, NetworkAccess, OFFLINE_MEMORY_BYTES_MAX};
 
 use super::{Table, cache_dir, print, terminal_width, user_cache_dir};
-use crate::connection_test;
+use crate::connection_check;
 use crate::description::{order, schema, to_json};
 use crate::settings::Settings;
 use crate::source::{self, component_at};
@@ -45,7 +45,7 @@ pub async fn describe_online(config: &Path) -> Result<Exit, Failure> {
         let _ = writeln!(text, "source `{name}`");
         let ready = source::prepare(&components, settings_of_source, NetworkAccess::Online);
         let asked = match ready.await {
-            Ok(source) => connection_test::ask(&source, &settings_of_source.file)
+            Ok(source) => connection_check::ask(&source, &settings_of_source.file)
                 .await
                 .map(|results| (source, results)),
             Err(failure) => Err(failure),
@@ -60,7 +60,7 @@ pub async fn describe_online(config: &Path) -> Result<Exit, Failure> {
         };
         let mut table = Table::new(&["stream", "outcome", "what the upstream says"]);
         for result in results {
-            let (outcome, of_stream) = connection_test::outcome(&source, &result.outcome);
+            let (outcome, of_stream) = connection_check::outcome(&source, &result.outcome);
             exit = exit.max(of_stream);
             table.row(vec![
                 result.stream,

@@ -9,14 +9,14 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 use source_common::exit::{Exit, Failure};
-use source_common::indirect::resolve_reference;
-use source_common::names::nearest;
+use source_common::suggestion::nearest;
+use source_common::value_reference::resolve_reference;
 use source_runtime::source::{Components, NetworkAccess};
 use source_runtime::store::{self, StateDir};
 
 use super::status::lag_text;
 use super::{Table, cache_dir, print, terminal_width};
-use crate::fleet::engine::Engine;
+use crate::fleet::client::FleetClient;
 use crate::fleet::tenant::Tenant;
 use crate::report::{FleetOverview, SourceReport};
 use crate::settings::{FleetSettings, Settings};
@@ -65,16 +65,16 @@ pub async fn fleet(config: &Path, action: Action) -> Result<Exit, Failure> {
         Action::Add(file) => {
             let components = source::components(&settings, cache_dir(&settings))?;
             let tenant = read_tenant(&settings, &components, &file).await?;
-            let engine = Engine::open(fleet).await?;
-            engine.put(&tenant, None).await?;
+            let fleet_client = FleetClient::open(fleet).await?;
+            fleet_client.put(&tenant, None).await?;
             print(&format!("tenant `{}`: added\n", tenant.name))?;
         }
         Action::Change(file) => {
             let components = source::components(&settings, cache_dir(&settings))?;
             let tenant = read_tenant(&settings, &components, &file).await?;
-            let engine = Engine::open(fleet).await?;
-            let former = known(&engine, &tenant.name).await?;
-            engine.put(&tenant, Some(&former)).await?;
+            let fleet_client = FleetClient::open(fleet).await?;
+            let former = known(&fleet_client, &tenant.name).await?;
+            fleet_client.put(&tenant, Some(&former)).await?;
             print(&format!("tenant `{}`: changed\n", tenant.name))?;
         }
         Action::Import {
@@ -82,8 +82,8 @@ pub async fn fleet(config: &Path, action: Action) -> Result<Exit, Failure> {
             state_dir,
         } => import(&settings, fleet, &directory, state_dir.as_deref()).await?,
         Action::List => {
-            let engine = Engine::open(fleet).await?;
-            let names = engine.names().await?;
+            let fleet_client = FleetClient::open(fleet).await?;
+            let names = fleet_client.names().await?;
             print(
                 &names
                     .iter()
@@ -92,9 +92,9 @@ pub async fn fleet(config: &Path, action: Action) -> Result<Exit, Failure> {
         }
         Action::Pause(name) => set_enabled(fleet, &name, false).await?,
         Action::Remove(name) => {
-            let engine = Engine::open(fleet).await?;
-            known(&engine, &name).await?;
-            engine.remove(&name).await?;
+            let fleet_client = FleetClient::open(fleet).await?;
+            known(&fleet_client, &name).await?;
+            fleet_client.remove(&name).await?;
             print(&format!("tenant `{name}`: removed, with its position\n"))?;
         }
         Action::Resume(name) => set_enabled(fleet, &name, true).await?,
@@ -105,13 +105,13 @@ pub async fn fleet(config: &Path, action: Action) -> Result<Exit, Failure> {
 
 /// The tenant of that name, which has to be there.
 async fn known(
-    engine: &Engine,
+    fleet_client: &FleetClient,
     name: &str,
 ) -> Result<crate::fleet::tenants::StoredTenant, Failure> {
-    if let Some(placed) = engine.tenant(name).await? {
+    if let Some(placed) = fleet_client.tenant(name).await? {
         return Ok(placed);
     }
-    let names = engine.names().await?;
+    let names = fleet_client.names().await?;
     let meant = nearest(name, names.iter().map(String::as_str));
     let meant = meant.map_or_else(String::new, |meant| format!("; did you mean `{meant}`?"));
     Err(Failure::failed(format!(
@@ -120,14 +120,14 @@ async fn known(
 }
 
 async fn set_enabled(fleet: &FleetSettings, name: &str, is_enabled: bool) -> Result<(), Failure> {
-    let engine = Engine::open(fleet).await?;
-    let former = known(&engine, name).await?;
+    let fleet_client = FleetClient::open(fleet).await?;
+    let former = known(&fleet_client, name).await?;
     let word = if is_enabled { "resumed" } else { "paused" };
     if former.tenant.is_enabled() == is_enabled {
         return print(&format!("tenant `{name}`: was {word} already\n"));
     }
     let tenant = former.tenant.clone().with_enabled(is_enabled);
-    engine.put(&tenant, Some(&former)).await?;
+    fleet_client.put(&tenant, Some(&former)).await?;
     print(&format!("tenant `{name}`: {word}\n"))
 }
 
@@ -206,17 +206,17 @@ async fn import(
     }
     // A host that still runs would go on storing checkpoints there.
     let state = state_dir.map(StateDir::open).transpose()?;
-    let engine = Engine::open(fleet).await?;
+    let fleet_client = FleetClient::open(fleet).await?;
     let (mut added, mut changed, mut positions) = (0_usize, 0_usize, 0_usize);
     for tenant in &tenants {
         let name = &tenant.name;
-        let former = engine.tenant(name).await?;
+        let former = fleet_client.tenant(name).await?;
         if let Some(state_dir) = &state
             && former.is_none()
             && let Some(source_state) = store::read(state_dir.path(), name)?
         {
             // Before the tenant is there for a host to claim.
-            if !engine.import(source_state).await? {
+            if !fleet_client.import(source_state).await? {
                 return Err(Failure::failed(format!(
                     "tenant `{name}`: the bucket has a position for it already; remove the tenant \
                      first, or leave out --state-dir"
@@ -229,7 +229,7 @@ async fn import(
             Some(former) if former.tenant == *tenant => continue,
             Some(_) => changed += 1,
         }
-        engine.put(tenant, former.as_ref()).await?;
+        fleet_client.put(tenant, former.as_ref()).await?;
     }
     print(&format!(
         "{} tenants: {added} added, {changed} changed, {} as before; {positions} positions taken \
@@ -249,9 +249,9 @@ struct FleetReport {
 }
 
 async fn status(fleet: &FleetSettings, as_json: bool) -> Result<Exit, Failure> {
-    let engine = Engine::open(fleet).await?;
+    let fleet_client = FleetClient::open(fleet).await?;
     let mut sources = BTreeMap::new();
-    let overview = engine.overview(SystemTime::now(), |source| {
+    let overview = fleet_client.overview(SystemTime::now(), |source| {
         sources.insert(source.source.clone(), source);
     });
     let report = FleetReport {

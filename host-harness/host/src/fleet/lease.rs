@@ -18,9 +18,9 @@ use tokio::sync::{Mutex, Notify};
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
+use super::client::FleetClient;
 use super::clock;
-use super::engine::Engine;
-use super::entry::{Entry, Epoch};
+use super::tenant_value::{Epoch, TenantValue};
 
 /// Interval at which a deadline is checked: a timer does not advance while the machine is suspended.
 const DEADLINE_CHECK: Duration = Duration::from_secs(1);
@@ -96,7 +96,7 @@ impl Lease for Deadline {
 #[derive(Debug)]
 pub(crate) struct TenantLease {
     pub(crate) tenant: String,
-    engine: Arc<Engine>,
+    fleet_client: Arc<FleetClient>,
     /// The connection by which it came.
     connection: u64,
     /// Where answers for its message go.
@@ -113,7 +113,7 @@ pub(crate) enum Claim {
     /// The tenant is this host's, with what is kept of it.
     Held(Box<SourceState>),
     /// A later lease of it was there already, or this one was over before it began.
-    Late,
+    Superseded,
     /// The tenant was removed.
     Removed,
 }
@@ -142,7 +142,7 @@ impl TenantLease {
     /// The lease that comes with a message, which was asked for by that connection. `deadline` has
     /// been granted. The error is a clause.
     pub(crate) fn new(
-        engine: Arc<Engine>,
+        fleet_client: Arc<FleetClient>,
         connection: u64,
         message: &Message,
         tenant: &str,
@@ -151,14 +151,14 @@ impl TenantLease {
     ) -> Result<Self, String> {
         let info = message.info().map_err(|error| error.to_string())?;
         let epoch = Epoch {
-            stream_created_ms: engine.stream_created_ms,
+            stream_created_ms: fleet_client.stream_created_ms,
             sequence: info.stream_sequence,
             deliveries: u64::try_from(info.delivered).unwrap_or_default(),
         };
         let reply = message.reply.clone();
         Ok(Self {
             tenant: tenant.to_owned(),
-            engine,
+            fleet_client,
             connection,
             reply: reply.ok_or_else(|| "there is no place for its answer".to_owned())?,
             epoch,
@@ -171,7 +171,7 @@ impl TenantLease {
     /// Takes over the tenant, with what is kept of it.
     pub(crate) async fn claim(&self) -> Result<Claim, ClaimError> {
         let unavailable = |error: &dyn fmt::Display| ClaimError::Unavailable(error.to_string());
-        let (tenant, bucket) = (&*self.tenant, &self.engine.checkpoints);
+        let (tenant, bucket) = (&*self.tenant, &self.fleet_client.checkpoints);
         for _ in 0..CLAIM_TRIES_MAX {
             let found = bucket.entry(tenant).await;
             let found = found.map_err(|error| unavailable(&error))?;
@@ -180,7 +180,7 @@ impl TenantLease {
                 Some(entry) => match entry.operation {
                     Operation::Delete | Operation::Purge => (entry.revision, None),
                     Operation::Put => {
-                        let decoded = Entry::decode(&entry.value);
+                        let decoded = TenantValue::decode(&entry.value);
                         (entry.revision, Some(decoded.map_err(ClaimError::Unusable)?))
                     }
                 },
@@ -189,12 +189,12 @@ impl TenantLease {
                 .as_ref()
                 .is_some_and(|entry| entry.epoch >= self.epoch);
             if is_late || !self.deadline.is_held() {
-                return Ok(Claim::Late);
+                return Ok(Claim::Superseded);
             }
             let is_first = entry.is_none();
             let is_paused = entry.as_ref().is_some_and(|entry| entry.is_paused);
             let state = entry.map_or_else(|| SourceState::new(tenant), |entry| entry.state);
-            let claimed = Entry {
+            let claimed = TenantValue {
                 epoch: self.epoch,
                 host: self.host.to_string(),
                 is_paused,
@@ -216,13 +216,13 @@ impl TenantLease {
             *self.revision.lock().await = revision;
             return Ok(Claim::Held(Box::new(claimed.state)));
         }
-        Ok(Claim::Late)
+        Ok(Claim::Superseded)
     }
 
     /// Whether the message of a tenant is still in the stream.
     async fn is_there(&self) -> Result<bool, ClaimError> {
-        let subject = self.engine.subject_of(&self.tenant);
-        let tenants = &self.engine.tenants;
+        let subject = self.fleet_client.subject_of(&self.tenant);
+        let tenants = &self.fleet_client.tenants;
         match tenants.get_last_raw_message_by_subject(&subject).await {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(false),
@@ -236,8 +236,8 @@ impl TenantLease {
     }
 
     /// Renews the lease for as long as it is polled and held.
-    pub(crate) async fn keep(&self) {
-        let lease = self.engine.lease;
+    pub(crate) async fn keep_alive(&self) {
+        let lease = self.fleet_client.lease;
         loop {
             let full = lease.saturating_sub(margin(lease));
             let used = full.saturating_sub(self.deadline.remaining());
@@ -254,23 +254,24 @@ impl TenantLease {
     /// Asks the server for more time. Only an answer that came before the deadline counts: after
     /// it, the server would extend the lease of whoever has the tenant by then.
     async fn renew(&self) -> bool {
-        let is_same = || self.engine.connection() == self.connection;
-        if !self.engine.is_connected() || !is_same() {
+        let is_same = || self.fleet_client.connection() == self.connection;
+        if !self.fleet_client.is_connected() || !is_same() {
             return false;
         }
         let asked = clock::now();
-        let within = self.deadline.remaining().min(self.engine.lease / 3);
+        let within = self.deadline.remaining().min(self.fleet_client.lease / 3);
         let request = Request::new()
             .payload(Bytes::from(AckKind::Progress))
             .timeout(Some(within));
         match self
-            .engine
+            .fleet_client
             .client
             .send_request(self.reply.clone(), request)
             .await
         {
             Ok(_) if self.deadline.is_in_time() && is_same() => {
-                self.deadline.extend(deadline(asked, self.engine.lease));
+                self.deadline
+                    .extend(deadline(asked, self.fleet_client.lease));
                 true
             }
             Ok(_) => false,
@@ -284,10 +285,10 @@ impl TenantLease {
     /// Gives the tenant back; it is due after `delay`. Does nothing after the deadline.
     pub(crate) async fn give_back(&self, delay: Duration) {
         let delay = delay.max(Duration::from_millis(1)); // without one, the server waits `ack_wait`
-        if self.deadline.is_in_time() && self.engine.is_connected() {
+        if self.deadline.is_in_time() && self.fleet_client.is_connected() {
             let payload = Bytes::from(AckKind::Nak(Some(delay)));
             let sent = self
-                .engine
+                .fleet_client
                 .client
                 .publish(self.reply.clone(), payload)
                 .await;
@@ -307,7 +308,7 @@ impl TenantLease {
         let unavailable = |error: &dyn fmt::Display| {
             StoreError::Unavailable(format!("the fleet's bucket: {error}"))
         };
-        let entry = Entry {
+        let entry = TenantValue {
             epoch: self.epoch,
             host: self.host.to_string(),
             is_paused,
@@ -319,10 +320,10 @@ impl TenantLease {
             if !self.deadline.is_in_time() {
                 return Err(StoreError::Superseded);
             }
-            if !self.engine.is_connected() {
+            if !self.fleet_client.is_connected() {
                 return Err(unavailable(&"NATS is not connected"));
             }
-            let bucket = &self.engine.checkpoints;
+            let bucket = &self.fleet_client.checkpoints;
             match bucket.update(&self.tenant, value.clone(), *revision).await {
                 Ok(stored) => {
                     *revision = stored;
@@ -336,7 +337,7 @@ impl TenantLease {
             let Some(found) = found.map_err(|error| unavailable(&error))? else {
                 return Err(StoreError::Superseded);
             };
-            let own = Entry::decode(&found.value)
+            let own = TenantValue::decode(&found.value)
                 .is_ok_and(|entry| entry.epoch == self.epoch && *entry.host == *self.host);
             if !own || found.revision <= *revision {
                 // Whatever is sent now would be for the lease of another.

@@ -9,13 +9,13 @@
 //!
 //! JetStream gives the leases, the timers and the balancing. It does not check whether the lease of
 //! an answer has expired, so a host does nothing after its own deadline, and each checkpoint is
-//! fenced by the [`entry::Epoch`] of the lease.
+//! fenced by the [`tenant_value::Epoch`] of the lease.
 
 pub(crate) mod cache;
+pub(crate) mod client;
 pub(crate) mod clock;
-pub(crate) mod engine;
-pub(crate) mod entry;
 pub(crate) mod lease;
 pub(crate) mod run;
 pub(crate) mod tenant;
+pub(crate) mod tenant_value;
 pub(crate) mod tenants;

@@ -22,11 +22,11 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, error, info, warn};
 
 use super::cache::{CachedTenant, TenantCache};
+use super::client::FleetClient;
 use super::clock;
-use super::engine::Engine;
-use super::entry::Epoch;
 use super::lease::{self, Claim, ClaimError, Deadline, TenantLease};
 use super::tenant::Tenant;
+use super::tenant_value::Epoch;
 use crate::admin::{AdminHost, AdminServer};
 use crate::dead_letter::DeadLetterSinks;
 use crate::descriptor_limit;
@@ -53,8 +53,8 @@ const TENANTS_CACHED_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4_095)
 const FAILED_WAIT: Duration = Duration::from_secs(300);
 /// A paused tenant likewise.
 const PAUSED_WAIT: Duration = Duration::from_secs(3_600);
-/// When NATS has a tenant that it could not hand over in full.
-const CLAIM_WAIT: Duration = Duration::from_secs(1);
+/// Delay before a tenant is due again that could not be claimed because NATS failed.
+const CLAIM_RETRY_DELAY: Duration = Duration::from_secs(1);
 /// How long work may still go on after a stop was asked for. What remains of the time that a
 /// service manager allows is for giving tenants back.
 const STOP_GRACE: Duration = Duration::from_millis(4_200);
@@ -62,7 +62,7 @@ const STOP_GRACE: Duration = Duration::from_millis(4_200);
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 /// How often a host with an admin server reads what NATS has of all tenants.
 const OVERVIEW_INTERVAL: Duration = Duration::from_secs(15);
-/// With many tenants it reads for one part of its time in so many.
+/// With many tenants, reading takes at most one part in this many of the time.
 const OVERVIEW_PARTS: u32 = 20;
 
 /// What the leases of this host have come to.
@@ -179,7 +179,7 @@ pub(crate) async fn run(
 impl FleetHost {
     async fn work(self) {
         let mut shutdown = self.shutdown.clone();
-        let Some(engine) = open(&self.settings, &mut shutdown).await else {
+        let Some(fleet_client) = open(&self.settings, &mut shutdown).await else {
             return;
         };
         self.registry.set_ready(true);
@@ -187,7 +187,7 @@ impl FleetHost {
         info!(
             "fleet: host {name} works on up to {} tenants at a time, with leases of {} s",
             self.settings.leases,
-            engine.lease.as_secs()
+            fleet_client.lease.as_secs()
         );
         let running = Arc::new(Running {
             name,
@@ -197,16 +197,19 @@ impl FleetHost {
             host: self,
         });
         // Before it has any tenant: hosts that start later look for it.
-        report(&running, &engine).await;
-        let engine = Arc::new(Mutex::new(engine));
+        report(&running, &fleet_client).await;
+        let fleet_client = Arc::new(Mutex::new(fleet_client));
         let mut reports = JoinSet::new();
-        reports.spawn(go_on_reporting(Arc::clone(&running), Arc::clone(&engine)));
+        reports.spawn(report_periodically(
+            Arc::clone(&running),
+            Arc::clone(&fleet_client),
+        ));
         if running.host.has_admin {
             let registry = running.host.registry.clone();
-            reports.spawn(read_overview(registry, Arc::clone(&engine)));
+            reports.spawn(refresh_overview(registry, Arc::clone(&fleet_client)));
         }
         let mut tasks = JoinSet::new();
-        take_tenants(&running, &engine, &mut tasks).await;
+        take_tenants(&running, &fleet_client, &mut tasks).await;
 
         // Asked to stop: polls may end, within reason; then tenants are given back.
         let all_done = async { while tasks.join_next().await.is_some() {} };
@@ -218,14 +221,17 @@ impl FleetHost {
                 }
             }
         }
-        while let Ok(Some(_)) = timeout(CLAIM_WAIT / 4, tasks.join_next()).await {}
+        while let Ok(Some(_)) = timeout(CLAIM_RETRY_DELAY / 4, tasks.join_next()).await {}
         reports.abort_all();
-        let engine = lock(&engine).clone();
-        let own = format!("{}{}", engine.hosts.prefix, running.name);
-        let gone = engine.hosts.stream.purge().filter(own);
+        let fleet_client = lock(&fleet_client).clone();
+        let own = format!("{}{}", fleet_client.hosts.prefix, running.name);
+        let gone = fleet_client.hosts.stream.purge().filter(own);
         // What was sent is on its way when the process ends.
-        let last = async { gone.await.is_ok() && engine.client.flush().await.is_ok() };
-        if !timeout(CLAIM_WAIT / 4, last).await.unwrap_or_default() {
+        let last = async { gone.await.is_ok() && fleet_client.client.flush().await.is_ok() };
+        if !timeout(CLAIM_RETRY_DELAY / 4, last)
+            .await
+            .unwrap_or_default()
+        {
             warn!("fleet: NATS did not answer at the end; tenants come back when their leases end");
         }
     }
@@ -236,17 +242,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Connects, as often as it has to be tried. `None` when asked to stop.
-async fn open(settings: &FleetSettings, shutdown: &mut Shutdown) -> Option<Arc<Engine>> {
+async fn open(settings: &FleetSettings, shutdown: &mut Shutdown) -> Option<Arc<FleetClient>> {
     let mut backoff = Backoff::default();
     loop {
         let opened = tokio::select! {
-            opened = Engine::open(settings) => opened,
+            opened = FleetClient::open(settings) => opened,
             _ = shutdown.requested() => return None,
         };
         let failure = match opened {
-            Ok(engine) => {
-                engine.hold_off_beside_others().await;
-                return Some(Arc::new(engine));
+            Ok(fleet_client) => {
+                fleet_client.hold_off_beside_others().await;
+                return Some(Arc::new(fleet_client));
             }
             Err(failure) => failure,
         };
@@ -275,7 +281,7 @@ fn host_name() -> String {
 
 async fn take_tenants(
     running: &Arc<Running>,
-    shared: &Mutex<Arc<Engine>>,
+    shared: &Mutex<Arc<FleetClient>>,
     tasks: &mut JoinSet<()>,
 ) {
     let mut shutdown = running.host.shutdown.clone();
@@ -293,19 +299,19 @@ async fn take_tenants(
         {
             permits.push(more);
         }
-        let engine = Arc::clone(&lock(shared));
-        if !engine.pause().is_zero() {
+        let fleet_client = Arc::clone(&lock(shared));
+        if !fleet_client.pause().is_zero() {
             drop(permits);
             tokio::select! {
-                () = sleep(engine.pause().min(FETCH_WAIT_MAX / 5)) => continue,
+                () = sleep(fleet_client.pause().min(FETCH_WAIT_MAX / 5)) => continue,
                 _ = shutdown.requested() => return,
             }
         }
-        let taken = take(running, &engine, &mut permits, tasks).await;
+        let taken = take(running, &fleet_client, &mut permits, tasks).await;
         while tasks.try_join_next().is_some() {}
         match taken {
             Ok(()) => errors.reset(),
-            Err(_) if !engine.is_connected() => {
+            Err(_) if !fleet_client.is_connected() => {
                 // The client connects again by itself.
                 tokio::select! {
                     () = sleep(FETCH_WAIT_MAX / 5) => {}
@@ -316,11 +322,11 @@ async fn take_tenants(
                 errors.fail();
                 warn!("fleet: no tenants from NATS: {reason}; opening the stream again");
                 tokio::select! {
-                    () = sleep(errors.wait().min(engine.lease / 2)) => {}
+                    () = sleep(errors.wait().min(fleet_client.lease / 2)) => {}
                     _ = shutdown.requested() => return,
                 }
                 match open(&running.host.settings, &mut shutdown).await {
-                    Some(engine) => *lock(shared) = engine,
+                    Some(fleet_client) => *lock(shared) = fleet_client,
                     None => return,
                 }
             }
@@ -331,22 +337,22 @@ async fn take_tenants(
 /// Asks for as many tenants as there are permits, and starts to work on each that comes.
 async fn take(
     running: &Arc<Running>,
-    engine: &Arc<Engine>,
+    fleet_client: &Arc<FleetClient>,
     permits: &mut Vec<tokio::sync::OwnedSemaphorePermit>,
     tasks: &mut JoinSet<()>,
 ) -> Result<(), String> {
-    if !engine.is_connected() {
+    if !fleet_client.is_connected() {
         return Err("not connected".to_owned());
     }
-    let wait = FETCH_WAIT_MAX.min(engine.lease / 10);
+    let wait = FETCH_WAIT_MAX.min(fleet_client.lease / 10);
     // The lease of what comes begins after this.
-    let asked = Asked {
+    let asked = FetchOrigin {
         at: clock::now(),
-        connection: engine.connection(),
+        connection: fleet_client.connection(),
     };
-    let fetch = engine.consumer.fetch();
+    let fetch = fleet_client.consumer.fetch();
     let fetch = fetch.max_messages(permits.len()).expires(wait).messages();
-    let fetched = timeout(engine.lease / 3, fetch).await;
+    let fetched = timeout(fleet_client.lease / 3, fetch).await;
     let mut messages = fetched
         .map_err(|_| "no answer".to_owned())?
         .map_err(|error| error.to_string())?;
@@ -355,10 +361,10 @@ async fn take(
     while let Ok(Some(message)) = tokio::time::timeout_at(until, messages.next()).await {
         let message = message.map_err(|error| error.to_string())?;
         let Some(permit) = permits.pop() else { break };
-        let (running, engine) = (Arc::clone(running), Arc::clone(engine));
+        let (running, fleet_client) = (Arc::clone(running), Arc::clone(fleet_client));
         tasks.spawn(async move {
             running.counts.held.fetch_add(1, Ordering::Relaxed);
-            running.serve(engine, &message, asked).await;
+            running.serve(fleet_client, &message, asked).await;
             running.counts.held.fetch_sub(1, Ordering::Relaxed);
             drop(permit);
         });
@@ -368,7 +374,7 @@ async fn take(
 
 /// When and by which connection tenants were asked for.
 #[derive(Clone, Copy)]
-struct Asked {
+struct FetchOrigin {
     at: Duration,
     connection: u64,
 }
@@ -379,8 +385,8 @@ impl Running {
     }
 
     /// Works on a tenant for one lease.
-    async fn serve(&self, engine: Arc<Engine>, message: &Message, asked: Asked) {
-        let prefix = format!("{}.", engine.subject);
+    async fn serve(&self, fleet_client: Arc<FleetClient>, message: &Message, asked: FetchOrigin) {
+        let prefix = format!("{}.", fleet_client.subject);
         let Some(tenant) = message.subject.strip_prefix(&*prefix) else {
             return;
         };
@@ -388,10 +394,10 @@ impl Running {
         let deadline = cached
             .as_ref()
             .map_or_else(Arc::default, |cached| Arc::clone(&cached.deadline));
-        deadline.grant(lease::deadline(asked.at, engine.lease));
+        deadline.grant(lease::deadline(asked.at, fleet_client.lease));
         let host = Arc::clone(&self.name);
         let lease = TenantLease::new(
-            engine,
+            fleet_client,
             asked.connection,
             message,
             tenant,
@@ -407,7 +413,7 @@ impl Running {
         };
         let state = match lease.claim().await {
             Ok(Claim::Held(state)) => *state,
-            Ok(Claim::Late) => {
+            Ok(Claim::Superseded) => {
                 debug!(source = %tenant, "a later lease of the tenant was there already");
                 self.counts.fenced.fetch_add(1, Ordering::Relaxed);
                 return;
@@ -415,7 +421,7 @@ impl Running {
             Ok(Claim::Removed) => return,
             Err(ClaimError::Unavailable(reason)) => {
                 warn!(source = %tenant, "fleet: the tenant is not claimed: {reason}");
-                return lease.give_back(CLAIM_WAIT).await;
+                return lease.give_back(CLAIM_RETRY_DELAY).await;
             }
             Err(ClaimError::Unusable(reason)) => {
                 let advice = lease.discard_advice(tenant);
@@ -491,12 +497,12 @@ impl Running {
             tokio::pin!(turn);
             tokio::select! {
                 end = &mut turn => end,
-                () = lease.keep() => turn.await,
+                () = lease.keep_alive() => turn.await,
             }
         };
         let wait = self.note_end(lease, &tenant, end);
         // Credentials that were refused are read again.
-        let is_refused = tenant.turns.record().last_error.as_ref();
+        let is_refused = tenant.turns.source_state().last_error.as_ref();
         let is_refused = is_refused.is_some_and(|error| error.kind == "unauthorized");
         let evicted = if is_refused {
             None
@@ -576,7 +582,7 @@ impl Running {
         let turns = SourceLoop {
             source: Arc::new(source),
             source_state: SourceState::new(&lease.tenant),
-            state_dir: lease.clone(),
+            store: lease.clone(),
             sink: Arc::new(destination),
             once: false,
             wake: Arc::default(),
@@ -593,11 +599,11 @@ impl Running {
 }
 
 /// Reports this host's part to the admin server. Zeros stand for what NATS does not say now.
-async fn report_part(registry: &Registry, engine: &Engine, status: &FleetMember) {
-    let (hosts, tenants) = if engine.is_connected() {
+async fn report_part(registry: &Registry, fleet_client: &FleetClient, status: &FleetMember) {
+    let (hosts, tenants) = if fleet_client.is_connected() {
         (
-            engine.hosts.stream.get_info().await.ok(),
-            engine.tenants.get_info().await.ok(),
+            fleet_client.hosts.stream.get_info().await.ok(),
+            fleet_client.tenants.get_info().await.ok(),
         )
     } else {
         (None, None)
@@ -619,12 +625,12 @@ async fn report_part(registry: &Registry, engine: &Engine, status: &FleetMember)
 }
 
 /// Reads hosts and tenants of the whole fleet for the admin server, again and again.
-async fn read_overview(registry: Registry, engine: Arc<Mutex<Arc<Engine>>>) {
+async fn refresh_overview(registry: Registry, fleet_client: Arc<Mutex<Arc<FleetClient>>>) {
     loop {
-        let engine = Arc::clone(&lock(&engine));
+        let fleet_client = Arc::clone(&lock(&fleet_client));
         let begun = clock::now();
-        if engine.is_connected() {
-            match engine.overview(SystemTime::now(), |_| {}).await {
+        if fleet_client.is_connected() {
+            match fleet_client.overview(SystemTime::now(), |_| {}).await {
                 Ok(overview) => registry.update_fleet(|part| part.overview = Some(overview)),
                 Err(failure) => debug!("fleet: no overview: {failure}"),
             }
@@ -635,7 +641,7 @@ async fn read_overview(registry: Registry, engine: Arc<Mutex<Arc<Engine>>>) {
 }
 
 /// Reports this host to the fleet.
-async fn report(running: &Running, engine: &Engine) {
+async fn report(running: &Running, fleet_client: &FleetClient) {
     let counts = &running.counts;
     let status = FleetMember {
         host: running.name.to_string(),
@@ -649,20 +655,20 @@ async fn report(running: &Running, engine: &Engine) {
         fenced: counts.fenced.load(Ordering::Relaxed),
         late_ms: counts.late_ms.swap(0, Ordering::Relaxed),
     };
-    report_part(&running.host.registry, engine, &status).await;
-    if engine.is_connected()
+    report_part(&running.host.registry, fleet_client, &status).await;
+    if fleet_client.is_connected()
         && let Ok(value) = serde_json::to_vec(&status)
-        && let Err(error) = engine.hosts.put(&*running.name, value.into()).await
+        && let Err(error) = fleet_client.hosts.put(&*running.name, value.into()).await
     {
         debug!("fleet: the host is not reported: {error}");
     }
 }
 
 /// Reports this host again and again.
-async fn go_on_reporting(running: Arc<Running>, engine: Arc<Mutex<Arc<Engine>>>) {
+async fn report_periodically(running: Arc<Running>, fleet_client: Arc<Mutex<Arc<FleetClient>>>) {
     loop {
         sleep(REPORT_INTERVAL).await;
-        let engine = Arc::clone(&lock(&engine));
-        report(&running, &engine).await;
+        let fleet_client = Arc::clone(&lock(&fleet_client));
+        report(&running, &fleet_client).await;
     }
 }

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde_json::Value;
 use source_common::exit::Failure;
-use source_common::indirect::ValueReference;
 use source_common::lines::KeyLineNumbers;
+use source_common::value_reference::ValueReference;
 use source_runtime::source::MEMORY_BYTES_MAX_DEFAULT;
 
 use crate::settings::{Inherited, SourceSettings, is_tenant_name, to_json};

@@ -14,9 +14,9 @@ use source_common::exit::Failure;
 use source_runtime::store::{Heartbeat, SourceState, State, epoch_ms};
 use tokio::time::timeout;
 
-use super::engine::Engine;
-use super::entry::{Entry, Epoch};
+use super::client::FleetClient;
 use super::tenant::Tenant;
+use super::tenant_value::{Epoch, TenantValue};
 use crate::report::{
     FleetMember, FleetOverview, HostFacts, OldestDue, PausedBy, SourceFacts, SourceReport, Time,
 };
@@ -27,7 +27,7 @@ pub(crate) struct StoredTenant {
     sequence: u64,
 }
 
-impl Engine {
+impl FleetClient {
     /// The tenant of that name.
     pub(crate) async fn tenant(&self, name: &str) -> Result<Option<StoredTenant>, Failure> {
         let subject = self.subject_of(name);
@@ -88,7 +88,7 @@ impl Engine {
     /// was taken.
     pub(crate) async fn import(&self, state: SourceState) -> Result<bool, Failure> {
         let name = state.source.clone();
-        let entry = Entry {
+        let entry = TenantValue {
             epoch: Epoch::default(),
             host: String::new(),
             is_paused: false,
@@ -153,7 +153,7 @@ impl Engine {
             };
             let mut source = SourceFacts::default();
             let mut due_ms = None;
-            let report = match Entry::decode(value) {
+            let report = match TenantValue::decode(value) {
                 Err(reason) => SourceReport::unusable(key, &reason, &source, &facts),
                 Ok(entry) => {
                     if entry.is_paused {

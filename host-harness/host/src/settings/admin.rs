@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use source_common::exit::Failure;
 use source_common::lines::KeyLineNumbers;
-use source_common::names::nearest;
 use source_common::reloadable_secret::ReloadableSecret;
 use source_common::section::{Section, SettingsErrors};
+use source_common::suggestion::nearest;
 
 /// Minimum length of a token; shorter ones can be guessed.
 const TOKEN_BYTES_MIN: usize = 16;

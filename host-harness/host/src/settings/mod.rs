@@ -15,12 +15,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use source_common::exit::Failure;
-use source_common::indirect::ValueReference;
 use source_common::lines::KeyLineNumbers;
-use source_common::names::nearest;
 use source_common::proxy::Proxies;
 use source_common::secret::Secret;
 use source_common::section::{Section, SettingsErrors, at};
+use source_common::suggestion::nearest;
+use source_common::value_reference::ValueReference;
 use source_outputs::{self, OutputConfig};
 use source_runtime::allow_list::AllowSetting;
 use source_runtime::bindings::Limits;

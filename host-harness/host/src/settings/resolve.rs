@@ -5,11 +5,11 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 use source_common::exit::Failure;
-use source_common::indirect::{ValueReference, resolve_reference};
 use source_common::lines::KeyLineNumbers;
-use source_common::names::{nearest, unknown_key};
 use source_common::secret::{Redactor, Secret};
 use source_common::section::{SettingsErrors, at, literal_advice, not_expanded};
+use source_common::suggestion::{nearest, unknown_key};
+use source_common::value_reference::{ValueReference, resolve_reference};
 
 /// `[source.settings]`, as written in the file.
 #[derive(Clone, Debug)]

@@ -1,5 +1,5 @@
-//! What the admin server may change. Each change goes on to its end when whoever asked for it has
-//! gone away.
+//! What the admin server may change. Each change is completed even if its client has
+//! disconnected.
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use super::files::{LoadedSettings, SettingsFiles};
 use super::{RunSettings, SourceChange};
 use crate::admin::{Control, ControlError};
-use crate::connection_test::test_connection;
+use crate::connection_check::test_connection;
 use crate::description::schema;
 use crate::rewind::{RewindError, rewind};
 use crate::settings::{SourceSettings, check_name, read_file, source_file};

@@ -17,14 +17,14 @@ use super::SettingsFiles;
 use crate::settings::source_files;
 
 /// Programs write a file in several steps, and some write several files.
-const SETTLE: Duration = Duration::from_millis(500);
+const DEBOUNCE: Duration = Duration::from_millis(500);
 /// Looking at many files takes time: while they change all the time, that is done at most this often.
-const SETTLE_OF_MANY: Duration = Duration::from_secs(2);
+const DEBOUNCE_MANY_FILES: Duration = Duration::from_secs(2);
 /// How many files are looked at within a few milliseconds.
 const FILES_FEW: usize = 1_000;
 /// Files are looked at this often without an event too: a link to a file of another directory, a
 /// directory that is replaced, and some network file systems send none.
-const LOOK_INTERVAL: Duration = Duration::from_secs(30);
+const SCAN_INTERVAL: Duration = Duration::from_secs(30);
 
 /// The files of the settings with their versions, and the directories that hold them.
 #[derive(Default)]
@@ -109,9 +109,14 @@ impl SettingsWatch {
             }
             self.seen.directories = now.directories;
             // Either is a reason to look.
-            let _ = timeout(LOOK_INTERVAL, self.changed.notified()).await;
+            let _ = timeout(SCAN_INTERVAL, self.changed.notified()).await;
             let is_few = now.of_settings.len() + now.named.len() < FILES_FEW;
-            sleep(if is_few { SETTLE } else { SETTLE_OF_MANY }).await;
+            sleep(if is_few {
+                DEBOUNCE
+            } else {
+                DEBOUNCE_MANY_FILES
+            })
+            .await;
         }
     }
 
@@ -164,7 +169,7 @@ impl SettingsWatch {
                     self.unwatched.remove(directory);
                 }
                 Err(error) if self.unwatched.insert(directory.to_owned()) => {
-                    let seconds = LOOK_INTERVAL.as_secs();
+                    let seconds = SCAN_INTERVAL.as_secs();
                     warn!(
                         "{} cannot be watched: {error}; its files are looked at every {seconds} s",
                         directory.display()

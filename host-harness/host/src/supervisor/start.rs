@@ -18,7 +18,7 @@ use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
 use super::{HostContext, RunSettings, Shared};
-use crate::connection_test::STREAMS;
+use crate::connection_check::STREAMS;
 use crate::destination::{Destination, RequestReporter};
 use crate::progress::SourceProgressBar;
 use crate::registry::SourceEntry;
@@ -209,7 +209,7 @@ impl SourceStarter {
         let looped = SourceLoop {
             source: Arc::new(source),
             source_state,
-            state_dir: Arc::<StateDir>::clone(&context.state_dir),
+            store: Arc::<StateDir>::clone(&context.state_dir),
             sink: Arc::new(destination),
             once: context.once,
             wake,
@@ -229,7 +229,7 @@ impl SourceStarter {
 }
 
 /// Streams that are named in the settings and not permitted: whoever names a stream wants it.
-fn refused_streams(settings: &SourceSettings, record: &SourceState) -> Option<Failure> {
+fn refused_streams(settings: &SourceSettings, source_state: &SourceState) -> Option<Failure> {
     let wanted = settings.settings.table.get(STREAMS)?.as_array()?;
     // A stream by its name, or by that of its family.
     let is_wanted = |stream: &str| {
@@ -237,7 +237,7 @@ fn refused_streams(settings: &SourceSettings, record: &SourceState) -> Option<Fa
         let mut rest = names.filter_map(|name| stream.strip_prefix(name));
         rest.any(|rest| rest.is_empty() || rest.starts_with('.'))
     };
-    let refused = record.streams.iter();
+    let refused = source_state.streams.iter();
     let refused =
         refused.filter(|(name, stream)| stream.state == State::NotPermitted && is_wanted(name));
     let (names, details): (Vec<&str>, Vec<&str>) = refused

@@ -93,7 +93,7 @@ impl Worker {
             return self.note_end(joined);
         }
         stopper.stop();
-        // Without a limit: what it still stores would be stored over what the next run stores.
+        // Without a time limit: a late write would overwrite what the next run stores.
         let joined = task.join_next().await;
         if host_shutdown.is_requested() {
             self.note_end(joined);

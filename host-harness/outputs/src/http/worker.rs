@@ -91,12 +91,15 @@ pub(crate) trait ReceiverProtocol: Clone + fmt::Debug + Send + Sync + 'static {
 #[derive(Clone, Debug)]
 pub(crate) struct HttpOutputConfig<A> {
     request: RequestSettings,
-    api: A,
+    protocol: A,
 }
 
 impl<A: ReceiverProtocol> HttpOutputConfig<A> {
     pub(crate) fn new(request: RequestSettings, api: A) -> Self {
-        Self { request, api }
+        Self {
+            request,
+            protocol: api,
+        }
     }
 }
 
@@ -194,9 +197,9 @@ impl<A: ReceiverProtocol> Worker for HttpWorker<A> {
             now: SystemTime::now(),
         };
         if status.is_success() {
-            return self.config.api.check_success(&sent, &answer);
+            return self.config.protocol.check_success(&sent, &answer);
         }
-        let refused = self.config.api.classify_error(&answer);
+        let refused = self.config.protocol.classify_error(&answer);
         Err(refused.unwrap_or_else(|| answer.status_error()))
     }
 }
@@ -228,12 +231,12 @@ impl<A: ReceiverProtocol> HttpWorker<A> {
             })?;
         let bytes: usize = part.iter().map(|event| event.body.len() + 1).sum();
         let mut body = Vec::with_capacity(bytes.saturating_add(16));
-        let sent = self.config.api.encode(source, part, &mut body);
+        let sent = self.config.protocol.encode(source, part, &mut body);
         let body = settings
             .encoding
             .encode(body)
             .map_err(|error| blocked(&error))?;
-        let content_type = HeaderValue::from_str(self.config.api.content_type())
+        let content_type = HeaderValue::from_str(self.config.protocol.content_type())
             .map_err(|error| blocked(&error))?;
         let mut request = Request::builder()
             .method(Method::POST)

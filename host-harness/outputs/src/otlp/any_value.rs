@@ -100,7 +100,7 @@ pub(super) const VALUE: u32 = 2;
 #[derive(Clone, Copy, PartialEq)]
 enum Place {
     Event,
-    EventEvent,
+    EventObject,
     EventKind,
     Elsewhere,
 }
@@ -109,8 +109,8 @@ impl Place {
     /// Where the value of a member stands.
     fn of_member(self, name: &str) -> Self {
         match (self, name) {
-            (Self::Event, "event") => Self::EventEvent,
-            (Self::EventEvent, "kind") => Self::EventKind,
+            (Self::Event, "event") => Self::EventObject,
+            (Self::EventObject, "kind") => Self::EventKind,
             _ => Self::Elsewhere,
         }
     }

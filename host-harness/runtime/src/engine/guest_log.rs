@@ -29,7 +29,7 @@ pub(super) struct GuestLog {
 struct LogBuffer {
     source: String,
     sanitizer: Sanitizer,
-    share: SourceBudget,
+    budget: SourceBudget,
     partial: Vec<u8>,
     /// The last line of this call, for the error about a trap.
     last: Option<String>,
@@ -41,7 +41,7 @@ impl GuestLog {
             shared: Arc::new(Mutex::new(LogBuffer {
                 source: source.to_owned(),
                 sanitizer,
-                share,
+                budget: share,
                 partial: Vec::new(),
                 last: None,
             })),
@@ -59,7 +59,7 @@ impl GuestLog {
         self.with(|lines| {
             let now = Instant::now();
             lines.end_line(now);
-            let suppressed = lines.share.stderr().report(now);
+            let suppressed = lines.budget.stderr().report(now);
             lines.log_suppressed(suppressed);
             lines.last.take()
         })
@@ -89,7 +89,7 @@ impl LogBuffer {
             return;
         }
         let line = self.sanitizer.text(&line, LINE_BYTES_MAX);
-        let admission = self.share.stderr().admit(line.len(), now);
+        let admission = self.budget.stderr().admit(line.len(), now);
         if let Admission::Pass(suppressed) = admission {
             self.log_suppressed(suppressed);
             info!(source = %self.source, "component: {line}");
@@ -110,7 +110,7 @@ impl LogBuffer {
 
 impl Drop for LogBuffer {
     fn drop(&mut self) {
-        let suppressed = self.share.stderr().take();
+        let suppressed = self.budget.stderr().take();
         self.log_suppressed(suppressed);
     }
 }

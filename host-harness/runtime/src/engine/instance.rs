@@ -52,7 +52,7 @@ pub struct Instance {
     store: Store<State>,
     exports: EventSource,
     sanitizer: Sanitizer,
-    turns: CallRunner,
+    runner: CallRunner,
 }
 
 /// Runs the calls of an instance.
@@ -64,7 +64,7 @@ struct CallRunner {
     call_timeout: Duration,
 }
 
-/// What an instance does at the moment, for who cannot look at it while it is called.
+/// What an instance is doing, for observers while a call borrows the instance.
 #[derive(Clone, Debug)]
 pub(crate) struct Activity(Arc<CallState>);
 
@@ -75,7 +75,7 @@ impl Activity {
         self.0.waits_for_host()
     }
 
-    /// That of a call which waits for its upstream.
+    /// The activity of a call that waits for its upstream.
     #[cfg(test)]
     pub(crate) fn waiting() -> Self {
         let state = CallState::default();
@@ -83,14 +83,14 @@ impl Activity {
         Self(Arc::new(state))
     }
 
-    /// That of a call which executes.
+    /// The activity of a call that is executing.
     #[cfg(test)]
     pub(crate) fn executing() -> Self {
         Self(Arc::default())
     }
 }
 
-/// Why a call came to no result. It says nothing about the upstream.
+/// Why a call returned no result. It implies nothing about the upstream.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum CallError {
     /// The system has no address space left for an instance; the clause is
@@ -198,7 +198,7 @@ impl Instance {
             store,
             exports,
             sanitizer,
-            turns,
+            runner: turns,
         })
     }
 
@@ -208,8 +208,8 @@ impl Instance {
             .exports
             .pipeline_source_source()
             .call_describe(&mut self.store);
-        let result = self.turns.drive(call).await;
-        let mut description = self.turns.end(result, &self.store, &self.sanitizer)?;
+        let result = self.runner.drive(call).await;
+        let mut description = self.runner.end(result, &self.store, &self.sanitizer)?;
         self.sanitizer.description(&mut description);
         Ok(description)
     }
@@ -223,8 +223,8 @@ impl Instance {
             .exports
             .pipeline_source_source()
             .call_check(&mut self.store, settings.expose());
-        let result = self.turns.drive(call).await;
-        let mut checked = self.turns.end(result, &self.store, &self.sanitizer)?;
+        let result = self.runner.drive(call).await;
+        let mut checked = self.runner.end(result, &self.store, &self.sanitizer)?;
         match &mut checked {
             Ok(results) => results
                 .iter_mut()
@@ -259,8 +259,8 @@ impl Instance {
             session.as_ref(),
             limits,
         );
-        let result = self.turns.drive(call).await;
-        let mut polled = self.turns.end(result, &self.store, &self.sanitizer)?;
+        let result = self.runner.drive(call).await;
+        let mut polled = self.runner.end(result, &self.store, &self.sanitizer)?;
         match &mut polled {
             Ok(batch) => self.sanitizer.batch(batch),
             Err(error) => self.sanitizer.poll_error(error),
@@ -285,8 +285,8 @@ impl Instance {
             streams,
             from_ms,
         );
-        let result = self.turns.drive(call).await;
-        let rewound = self.turns.end(result, &self.store, &self.sanitizer)?;
+        let result = self.runner.drive(call).await;
+        let rewound = self.runner.end(result, &self.store, &self.sanitizer)?;
         Ok(rewound.map_err(|reason| self.sanitizer.text(&reason, DETAIL_BYTES_MAX)))
     }
 
@@ -306,8 +306,8 @@ impl Instance {
             settings.expose(),
             records,
         );
-        let result = self.turns.drive(call).await;
-        let mut normalized = self.turns.end(result, &self.store, &self.sanitizer)?;
+        let result = self.runner.drive(call).await;
+        let mut normalized = self.runner.end(result, &self.store, &self.sanitizer)?;
         match &mut normalized {
             Ok(normalized) => self.sanitizer.normalized(normalized),
             Err(NormalizeError::UnknownFormat(known) | NormalizeError::UnknownStream(known)) => {
@@ -320,7 +320,7 @@ impl Instance {
 
     /// What it does, while a call borrows it.
     pub(crate) fn activity(&self) -> Activity {
-        Activity(Arc::clone(&self.turns.state))
+        Activity(Arc::clone(&self.runner.state))
     }
 
     /// The most memory this instance has had.

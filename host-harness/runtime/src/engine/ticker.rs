@@ -19,8 +19,8 @@ pub(super) struct Ticker {
     thread: Thread,
 }
 
-/// The slices that are executed now. The ticker sleeps while there are none: a host with a thousand
-/// sources that wait executes for milliseconds in a second.
+/// The slices that are executing. The ticker sleeps while there are none: a host with a thousand
+/// idle sources executes components for a few milliseconds per second.
 #[derive(Debug, Default)]
 pub(super) struct ExecutingSlices {
     count: AtomicUsize,

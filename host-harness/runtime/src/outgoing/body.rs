@@ -25,9 +25,9 @@ pub(super) struct IdleTimeoutBody {
 }
 
 impl IdleTimeoutBody {
-    pub(super) fn new(incoming: Incoming, limit: Duration, place: Permit) -> Self {
+    pub(super) fn new(incoming: Incoming, limit: Duration, permit: Permit) -> Self {
         Self {
-            permit: (!incoming.is_end_stream()).then_some(place),
+            permit: (!incoming.is_end_stream()).then_some(permit),
             incoming,
             limit,
             idle_timer: None,

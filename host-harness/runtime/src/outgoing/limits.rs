@@ -20,9 +20,9 @@ pub(super) struct Permit(
 );
 
 impl ConcurrencyLimit {
-    pub(super) fn new(places: usize) -> Self {
+    pub(super) fn new(permits: usize) -> Self {
         Self {
-            semaphore: Arc::new(Semaphore::new(places)),
+            semaphore: Arc::new(Semaphore::new(permits)),
             has_refused: Arc::default(),
         }
     }

@@ -68,7 +68,7 @@ impl RunningLoop {
             .stamp(&self.context.source.description);
         self.context.sink.progress(&self.context.source_state);
         let source_state = Arc::new(self.context.source_state.clone());
-        let state_dir = Arc::clone(&self.context.state_dir);
+        let state_dir = Arc::clone(&self.context.store);
         let SourceLoop { source, once, .. } = &self.context;
         let mut tries = RetryState::new(source, *once, &self.context.shutdown);
         self.stored = Some(Instant::now());
@@ -126,7 +126,7 @@ impl RetryState {
         }
     }
 
-    /// Wait before the next one. The reason comes back where there is none:
+    /// Waits before the next try. Returns the reason as the error if there is none:
     /// after the last one, and when a stop was asked for.
     async fn retry_later(&mut self, what: &str, reason: String) -> Result<(), String> {
         self.backoff.fail();

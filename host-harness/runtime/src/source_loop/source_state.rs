@@ -136,7 +136,7 @@ impl SourceState {
         self.stored_at = now();
     }
 
-    /// Say when and by which component the record is written.
+    /// Sets when and by which component the state was written.
     pub(super) fn stamp(&mut self, description: &Description) {
         self.stored_at = now();
         self.component = format!("{} {}", description.name, description.version);

@@ -11,7 +11,7 @@ use crate::store::{CheckpointStore, SourceState};
 /// What is left of a source between two turns: its connections, what the last poll left for the
 /// next one, and how often it has failed. Losing it costs time only.
 pub struct SourceTurns {
-    state: RunningLoop,
+    running: RunningLoop,
 }
 
 /// How a turn has ended.
@@ -28,45 +28,45 @@ impl SourceLoop {
     #[must_use]
     pub fn into_turns(self) -> SourceTurns {
         SourceTurns {
-            state: RunningLoop::new(self),
+            running: RunningLoop::new(self),
         }
     }
 }
 
 impl SourceTurns {
-    /// Polls until the source has to wait, at most `polls_max` times. `record` is what is kept of
-    /// the source now, and `state` where that is kept during this turn.
+    /// Polls until the source has to wait, at most `polls_max` times. `source_state` is the state
+    /// of the source, and `store` is where it is stored during this turn.
     pub async fn turn(
         &mut self,
         source_state: SourceState,
-        state_dir: Arc<dyn CheckpointStore>,
+        store: Arc<dyn CheckpointStore>,
         polls_max: u32,
     ) -> TurnEnd {
-        self.state.context.source_state = source_state;
-        self.state.context.state_dir = state_dir;
-        if self.state.is_refused() {
-            self.state.read_again().await;
+        self.running.context.source_state = source_state;
+        self.running.context.store = store;
+        if self.running.is_refused() {
+            self.running.read_again().await;
         }
         let end = self.poll(polls_max).await;
         let ended = match &end {
             TurnEnd::Due(_) => &SourceExit::CaughtUp,
             TurnEnd::Ended(ended) => ended,
         };
-        let end = match (self.state.complete(ended).await, end) {
+        let end = match (self.running.complete(ended).await, end) {
             (Ok(()), end) | (_, end @ TurnEnd::Ended(SourceExit::LeaseLost)) => end,
             (Err(unstored), _) => TurnEnd::Ended(unstored),
         };
         // Who has the next turn is not known, and an instance takes memory.
-        self.state.instance = None;
+        self.running.instance = None;
         end
     }
 
     async fn poll(&mut self, polls_max: u32) -> TurnEnd {
         for _ in 0..polls_max.max(1) {
-            if self.state.context.shutdown.is_requested() {
+            if self.running.context.shutdown.is_requested() {
                 return TurnEnd::Ended(SourceExit::Stopped);
             }
-            match self.state.step().await {
+            match self.running.step().await {
                 Step::Poll => {}
                 Step::SourceExit(end) => return TurnEnd::Ended(end),
                 Step::Wait(wait) => return TurnEnd::Due(wait),
@@ -78,12 +78,12 @@ impl SourceTurns {
     /// The source.
     #[must_use]
     pub fn source(&self) -> &Source {
-        &self.state.context.source
+        &self.running.context.source
     }
 
     /// What is kept of it after the last turn.
     #[must_use]
-    pub fn record(&self) -> &SourceState {
-        &self.state.context.source_state
+    pub fn source_state(&self) -> &SourceState {
+        &self.running.context.source_state
     }
 }

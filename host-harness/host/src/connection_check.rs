@@ -98,7 +98,7 @@ async fn ask_all(source: &Source, settings: &SourceSettings) -> CheckReport {
 }
 
 impl CheckReport {
-    /// One of a source of which no stream was tested.
+    /// Creates the report of a source of which no stream could be tested.
     fn failed(source: &str, failure: Failure) -> Self {
         Self {
             successful: false,

@@ -5,14 +5,14 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
-use source_common::indirect::ValueReference;
+use source_common::value_reference::ValueReference;
 
 use crate::settings::to_json;
 use crate::source_file::LOCAL_KEYS;
 
 /// Returns the editable settings of a file, or the reason why it cannot be edited. `main_file` is
 /// the settings file of the host, `schema` that of the component's settings.
-pub(super) fn form(file: &Path, main_file: &Path, schema: &Value) -> Value {
+pub(super) fn editable_settings(file: &Path, main_file: &Path, schema: &Value) -> Value {
     match read(file, main_file, schema) {
         Ok((source, secrets)) => json!({ "editable": true, "source": source, "secrets": secrets }),
         Err(reason) => json!({ "editable": false, "reason": reason }),
@@ -72,7 +72,7 @@ mod tests {
         let file = directory.path().join("acme.toml");
         fs::write(&file, text).unwrap();
         let schema = json!({ "properties": { "client_secret": { "writeOnly": true } } });
-        form(&file, &directory.path().join("host.toml"), &schema)
+        editable_settings(&file, &directory.path().join("host.toml"), &schema)
     }
 
     #[test]
@@ -110,6 +110,9 @@ mod tests {
             assert!(form["reason"].as_str().unwrap().contains(reason), "{form}");
         }
         let main = Path::new("host.toml");
-        assert_eq!(form(main, main, &Value::Null)["editable"], false);
+        assert_eq!(
+            editable_settings(main, main, &Value::Null)["editable"],
+            false
+        );
     }
 }

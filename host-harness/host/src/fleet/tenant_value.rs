@@ -27,7 +27,7 @@ pub(crate) struct Epoch {
 
 /// The value of a tenant.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Entry {
+pub(crate) struct TenantValue {
     /// The lease that wrote it.
     pub(crate) epoch: Epoch,
     /// The host that had the lease.
@@ -48,7 +48,7 @@ struct Head {
     state: SourceState,
 }
 
-impl Entry {
+impl TenantValue {
     /// The bytes of the value. The error is a clause.
     pub(crate) fn encode(&self) -> Result<Vec<u8>, String> {
         let mut head = Head {
@@ -137,7 +137,7 @@ mod tests {
     use super::*;
     use source_runtime::store::{StatusMessage, StoredStream};
 
-    fn entry(checkpoint: Option<&str>) -> Entry {
+    fn entry(checkpoint: Option<&str>) -> TenantValue {
         let mut state = SourceState::new("acme");
         state.checkpoint = checkpoint.map(str::to_owned);
         let stream = StoredStream {
@@ -146,7 +146,7 @@ mod tests {
             ..StoredStream::default()
         };
         state.streams.insert("audit".to_owned(), stream);
-        Entry {
+        TenantValue {
             epoch: Epoch {
                 stream_created_ms: 1,
                 sequence: 7,
@@ -172,7 +172,7 @@ mod tests {
             let head: serde_json::Value = serde_json::from_str(head).unwrap();
             assert_eq!(head["state"]["streams"]["audit"]["events"], 3);
             assert_eq!(rest, checkpoint);
-            assert_eq!(Entry::decode(&value).unwrap(), entry);
+            assert_eq!(TenantValue::decode(&value).unwrap(), entry);
         }
     }
 
@@ -196,7 +196,7 @@ mod tests {
         }
         let value = entry.encode().unwrap();
         assert!(value.len() < MESSAGE_BYTES_MAX - 1_000, "{}", value.len());
-        let decoded = Entry::decode(&value).unwrap();
+        let decoded = TenantValue::decode(&value).unwrap();
         assert_eq!(decoded.state.checkpoint.as_deref(), Some(&*checkpoint));
         assert_eq!(decoded.state.streams.len(), 41);
     }
@@ -206,15 +206,15 @@ mod tests {
         let value = entry(Some("x")).encode().unwrap();
         let head = value.iter().position(|byte| *byte == b'\n').unwrap();
         for length in 0..head {
-            assert!(Entry::decode(&value[..length]).is_err(), "{length}");
+            assert!(TenantValue::decode(&value[..length]).is_err(), "{length}");
         }
         let newer = String::from_utf8(value.clone()).unwrap();
         let newer = newer.replacen("\"version\":1", "\"version\":2", 1);
-        let reason = Entry::decode(newer.as_bytes()).unwrap_err();
+        let reason = TenantValue::decode(newer.as_bytes()).unwrap_err();
         assert!(reason.starts_with("has layout 2"), "{reason}");
         let mut binary = value;
         binary.extend_from_slice(b"\xff");
-        assert!(Entry::decode(&binary).is_err());
+        assert!(TenantValue::decode(&binary).is_err());
     }
 
     #[test]

@@ -28,7 +28,7 @@ const HOST_AGE_MAX: Duration = Duration::from_secs(30);
 
 /// A connection to the servers, and the objects there.
 #[derive(Clone, Debug)]
-pub(crate) struct Engine {
+pub(crate) struct FleetClient {
     pub(crate) client: Client,
     pub(crate) context: Context,
     /// One message for each tenant.
@@ -54,7 +54,7 @@ struct Reconnected {
     at: Option<Duration>,
 }
 
-impl Engine {
+impl FleetClient {
     /// Connects, and makes the objects that are missing. What fails may work another time.
     pub(crate) async fn open(settings: &FleetSettings) -> Result<Self, Failure> {
         let servers = &settings.servers;
