@@ -193,6 +193,76 @@ fn check_ends_with_connection_successful_and_the_time() {
 }
 
 #[test]
+fn check_with_json_prints_one_document_with_the_same_exit_codes() {
+    let setup = Setup::new(small(), "");
+    let check = |arguments: &[&str]| {
+        let mut command = setup.command("check");
+        let output = command.arg("--json").args(arguments).output().unwrap();
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        (output.status.code(), report)
+    };
+    setup.simulator.permit("dlp", false);
+    let (code, report) = check(&[]);
+    assert_eq!(code, Some(0), "{report}");
+    assert_eq!(report["successful"], true);
+    let at = report["at"].as_str().unwrap();
+    assert!(mimecast_source::time::Timestamp::parse(at).is_some());
+    let [source] = report["sources"].as_array().unwrap().as_slice() else {
+        panic!("{report}")
+    };
+    assert_eq!(source["source"], "acme");
+    assert!(source["seconds"].as_f64().unwrap() > 0.0);
+    let streams = source["streams"].as_array().unwrap();
+    assert_eq!(streams.len(), 31);
+    for stream in streams {
+        let is_dlp = stream["stream"] == "dlp";
+        let expected = if is_dlp { "not-permitted" } else { "readable" };
+        assert_eq!(stream["outcome"], expected, "{stream}");
+        let permission = stream["permission"].as_str().unwrap();
+        assert_eq!(
+            is_dlp,
+            permission == "Monitoring | Data Leak Prevention | Read"
+        );
+    }
+    let [output] = report["outputs"].as_array().unwrap().as_slice() else {
+        panic!("{report}")
+    };
+    assert_eq!(output["output"], "file");
+    assert_eq!(output["outcome"], "reachable");
+
+    // Whoever names a stream wants it.
+    let (code, report) = check(&["--stream", "dlp"]);
+    assert_eq!(
+        (code, &report["successful"]),
+        (Some(1), &Value::from(false))
+    );
+    assert_eq!(report["outputs"], Value::Null, "they were not tested");
+
+    std::fs::write(setup.path("secret"), "wrong-secret-1").unwrap();
+    let (code, report) = check(&["--stream", "audit"]);
+    assert_eq!(code, Some(77), "{report}");
+    let stream = &report["sources"][0]["streams"][0];
+    assert_eq!(stream["outcome"], "unauthorized", "{report}");
+    assert!(!report.to_string().contains("wrong-secret-1"));
+
+    setup.write_settings(
+        "streams = [\"audit\"]",
+        "type = \"forward\"\naddress = \"127.0.0.1:1\"", // nothing listens there
+    );
+    let (_, report) = check(&[]);
+    let output = &report["outputs"][0];
+    assert_eq!(output["type"], "forward");
+    assert_eq!(output["outcome"], "failing");
+    assert!(output["detail"].as_str().unwrap().contains("127.0.0.1:1"));
+
+    std::fs::remove_file(setup.path("secret")).unwrap();
+    let (code, report) = check(&[]);
+    assert_eq!(code, Some(78), "{report}");
+    let detail = report["sources"][0]["detail"].as_str().unwrap();
+    assert!(detail.contains("secret"), "{report}");
+}
+
+#[test]
 fn refused_credentials_exit_77_and_say_status_code_and_request_id() {
     let setup = Setup::new(small(), "");
     std::fs::write(setup.path("secret"), "wrong-secret-1").unwrap();

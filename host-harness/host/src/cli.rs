@@ -88,6 +88,9 @@ enum Command {
         /// Only this stream, without the outputs
         #[arg(long, value_name = "NAME")]
         stream: Option<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Check the settings file without the network
     Validate {
@@ -321,7 +324,11 @@ async fn dispatch(command: Command) -> Result<Exit, Failure> {
             config,
             source,
             stream,
-        } => command::check::check(&config, &command::check::CheckFilter { source, stream }).await,
+            json,
+        } => {
+            let only = command::check::CheckFilter { source, stream };
+            command::check::check(&config, &only, json).await
+        }
         Command::Completions { shell } => command::install::completions(Cli::command(), shell),
         Command::Component { output } => command::install::component(&output),
         #[cfg(feature = "demo")]

@@ -99,7 +99,7 @@ async fn ask_all(source: &Source, settings: &SourceSettings) -> CheckReport {
 
 impl CheckReport {
     /// Creates the report of a source of which no stream could be tested.
-    fn failed(source: &str, failure: Failure) -> Self {
+    pub(crate) fn failed(source: &str, failure: Failure) -> Self {
         Self {
             successful: false,
             detail: failure.message,
@@ -235,7 +235,7 @@ fn summarize(
     let skews = results.iter().filter_map(|result| result.clock_skew_ms);
     CheckReport {
         source: source.to_owned(),
-        at: Time::of(SystemTime::UNIX_EPOCH),
+        at: Time::of(SystemTime::now()),
         successful: exit == Exit::Done,
         detail: String::new(),
         seconds: 0.0,

@@ -4,12 +4,17 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::SystemTime;
 
+use serde::Serialize;
 use source_common::exit::{Exit, Failure};
 
-use super::{Table, cache_dir, print, terminal_width};
+use super::{Table, cache_dir, print, print_json, terminal_width};
 use crate::connection_check::{CheckReport, STREAMS, test_connection};
-use crate::settings::Settings;
+use crate::report::Time;
+use crate::settings::{OutputSettings, Settings};
 use crate::source;
+
+/// The outcome of an output that can be reached.
+const REACHABLE: &str = "reachable";
 
 /// Which part of a settings file to check; without a name, all of it.
 #[derive(Debug, Default)]
@@ -20,36 +25,82 @@ pub struct CheckFilter {
     pub stream: Option<String>,
 }
 
+/// The result of `check --json`.
+#[derive(Debug, Serialize)]
+struct Report {
+    /// When the test ended.
+    at: Time,
+    /// Whether nothing failed.
+    successful: bool,
+    /// The sources in the order of the settings, each as the admin API reports it.
+    sources: Vec<CheckReport>,
+    /// The outputs in the order of the settings; `None` where they were not tested.
+    outputs: Option<Vec<OutputCheck>>,
+}
+
+/// The result for one output.
+#[derive(Debug, Serialize)]
+struct OutputCheck {
+    /// Name of the output.
+    output: String,
+    /// Type of the output, such as `file`.
+    #[serde(rename = "type")]
+    kind: String,
+    /// `reachable` or `failing`.
+    outcome: &'static str,
+    /// The destination, as the log names it; `None` where it cannot be reached.
+    destination: Option<String>,
+    /// Why it cannot be reached; otherwise empty.
+    detail: String,
+}
+
 /// Checks whether every source can be read, stream by stream, and whether
 /// every output can be reached.
-pub async fn check(config: &Path, only: &CheckFilter) -> Result<Exit, Failure> {
+pub async fn check(config: &Path, only: &CheckFilter, as_json: bool) -> Result<Exit, Failure> {
     let mut settings = Settings::read(config)?;
     choose(&mut settings, only)?;
     let components = source::components(&settings, cache_dir(&settings))?;
-    let mut exit = Exit::Done;
+    // Text is printed as results arrive, because a test can take minutes.
+    let print_text = |text: &str| if as_json { Ok(()) } else { print(text) };
+    let mut sources = Vec::new();
     for faulty in &settings.faulty_sources {
-        exit = exit.max(faulty.failure.exit);
-        print(&format!(
-            "source `{}`\nfailed: {}\n",
-            faulty.name, faulty.failure
-        ))?;
+        let report = CheckReport::failed(&faulty.name, faulty.failure.clone());
+        print_text(&to_text(&report))?;
+        sources.push(report);
     }
     for source in &settings.sources {
         // A source that cannot be checked keeps no other from being checked.
         let report = test_connection(&components, source).await;
-        print(&to_text(&report))?;
-        exit = exit.max(report.exit);
+        print_text(&to_text(&report))?;
+        sources.push(report);
     }
+    let mut exit = sources.iter().map(|report| report.exit).max();
+    let mut outputs = None;
     if only.source.is_none() && only.stream.is_none() {
-        exit = exit.max(check_outputs(&settings).await?);
-    }
-    let now = humantime::format_rfc3339_seconds(SystemTime::now());
-    print(&match exit {
-        Exit::Done => format!("Connection successful {now}\n"),
-        Exit::BadSettings | Exit::Failed | Exit::NotRunning | Exit::Unauthorized => {
-            format!("Connection failed {now}\n")
+        let tested = check_outputs(&settings.outputs).await;
+        print_text(&outputs_to_text(&tested))?;
+        if tested.iter().any(|output| output.outcome != REACHABLE) {
+            exit = exit.max(Some(Exit::Failed));
         }
-    })?;
+        outputs = Some(tested);
+    }
+    let exit = exit.unwrap_or(Exit::Done);
+    let report = Report {
+        at: Time::of(SystemTime::now()),
+        successful: exit == Exit::Done,
+        sources,
+        outputs,
+    };
+    if as_json {
+        print_json(&report)?;
+    } else {
+        let word = if report.successful {
+            "successful"
+        } else {
+            "failed"
+        };
+        print(&format!("Connection {word} {}\n", report.at))?;
+    }
     Ok(exit)
 }
 
@@ -150,20 +201,35 @@ fn facts(report: &CheckReport) -> String {
 }
 
 /// Checks whether every output can be reached.
-async fn check_outputs(settings: &Settings) -> Result<Exit, Failure> {
-    let mut exit = Exit::Done;
+async fn check_outputs(outputs: &[OutputSettings]) -> Vec<OutputCheck> {
+    let mut tested = Vec::with_capacity(outputs.len());
+    for output in outputs {
+        let result = output.config.test().await;
+        let (outcome, destination, detail) = match result {
+            Ok(name) => (REACHABLE, Some(name), String::new()),
+            Err(error) => ("failing", None, error.to_string()),
+        };
+        tested.push(OutputCheck {
+            output: output.name.clone(),
+            kind: output.kind.clone(),
+            outcome,
+            destination,
+            detail,
+        });
+    }
+    tested
+}
+
+fn outputs_to_text(outputs: &[OutputCheck]) -> String {
     let mut text = String::from("outputs\n");
-    for (index, output) in settings.outputs.iter().enumerate() {
-        let _ = match output.config.test().await {
-            Ok(name) => writeln!(text, "{name}: reachable"),
-            Err(error) => {
-                exit = Exit::Failed;
-                writeln!(text, "number {}: unavailable: {error}", index + 1)
-            }
+    for output in outputs {
+        let name = &output.output;
+        let _ = match &output.destination {
+            Some(destination) => writeln!(text, "{destination}: reachable"),
+            None => writeln!(text, "{name}: unavailable: {}", output.detail),
         };
     }
-    print(&text)?;
-    Ok(exit)
+    text
 }
 
 #[cfg(test)]

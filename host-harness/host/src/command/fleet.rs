@@ -15,7 +15,7 @@ use source_runtime::source::{Components, NetworkAccess};
 use source_runtime::store::{self, StateDir};
 
 use super::status::lag_text;
-use super::{Table, cache_dir, print, terminal_width};
+use super::{Table, cache_dir, print, print_json, terminal_width};
 use crate::fleet::client::FleetClient;
 use crate::fleet::tenant::Tenant;
 use crate::report::{FleetOverview, SourceReport};
@@ -258,13 +258,11 @@ async fn status(fleet: &FleetSettings, as_json: bool) -> Result<Exit, Failure> {
         fleet: overview.await?,
         sources: sources.into_values().collect(),
     };
-    let text = if as_json {
-        let json = serde_json::to_string_pretty(&report);
-        json.map_err(|error| Failure::failed(format!("the status as JSON: {error}")))? + "\n"
+    if as_json {
+        print_json(&report)?;
     } else {
-        to_text(&report)
-    };
-    print(&text)?;
+        print(&to_text(&report))?;
+    }
     let host = if report.fleet.hosts.is_empty() {
         Exit::NotRunning
     } else {

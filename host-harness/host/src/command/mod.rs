@@ -16,6 +16,7 @@ pub mod validate;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use serde::Serialize;
 use source_common::exit::Failure;
 
 pub(crate) use self::table::{Table, terminal_width};
@@ -39,6 +40,13 @@ pub(crate) fn user_cache_dir() -> Option<PathBuf> {
     let home = || Some(std::env::home_dir()?.join(".cache"));
     let base = xdg.filter(absolute).or_else(home).filter(absolute)?;
     Some(base.join("source-host"))
+}
+
+/// Writes a value to standard output as an indented JSON document.
+pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+    let json = serde_json::to_string_pretty(value)
+        .map_err(|error| Failure::failed(format!("the result as JSON: {error}")))?;
+    print(&(json + "\n"))
 }
 
 /// Writes to standard output with a single write.

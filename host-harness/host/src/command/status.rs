@@ -8,7 +8,7 @@ use source_common::exit::{Exit, Failure};
 use source_runtime::store::{self, State};
 
 use super::table::{paragraph, terminal_size, truncate};
-use super::{Table, print, terminal_width};
+use super::{Table, print, print_json, terminal_width};
 use crate::report::{
     HostFacts, HostReport, HostStatus, OutputReport, PausedBy, SourceFacts, SourceReport,
     StoredHost, StreamReport, Time,
@@ -25,13 +25,11 @@ pub fn status(config: &Path, as_json: bool) -> Result<Exit, Failure> {
     let settings = Settings::read(config)?;
     let now = SystemTime::now();
     let report = read(&settings, now)?;
-    print(&if as_json {
-        let json = serde_json::to_string_pretty(&report)
-            .map_err(|error| Failure::failed(format!("the status as JSON: {error}")))?;
-        json + "\n"
+    if as_json {
+        print_json(&report)?;
     } else {
-        to_text(&report, now, terminal_width())
-    })?;
+        print(&to_text(&report, now, terminal_width()))?;
+    }
     Ok(report.exit())
 }
 
