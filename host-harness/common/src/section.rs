@@ -218,12 +218,20 @@ impl<'a> Section<'a> {
     }
 
     /// The names and values in the table at a key, such as headers; each value
-    /// is a text, `{ env = ".." }` or `{ file = ".." }`.
-    pub fn secrets(&mut self, key: &'static str) -> Result<Vec<(String, Secret)>, Failure> {
+    /// is a text, `{ env = ".." }` or `{ file = ".." }`, and a file is re-read when it changes.
+    pub fn stored_secrets(
+        &mut self,
+        key: &'static str,
+    ) -> Result<Vec<(String, ReloadableSecret)>, Failure> {
         let table = self.table(key)?.unwrap_or_default();
         table
             .into_iter()
-            .map(|(name, value)| Ok((name, self.resolve_secret(key, &value)?)))
+            .map(|(name, value)| {
+                let secret = self.resolve_secret(key, &value)?;
+                let reference = ValueReference::parse(&value);
+                let secret = ReloadableSecret::new(secret, reference, self.file.to_owned());
+                Ok((name, secret))
+            })
             .collect()
     }
 

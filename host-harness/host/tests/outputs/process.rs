@@ -403,17 +403,26 @@ async fn refused_credentials_end_a_run_with_once_with_1_and_the_reason() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_secret_in_the_file_of_an_output_is_used_at_its_next_try() {
+    is_used_at_the_next_try("bearer_token = { file = \"token\" }", "").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_value_in_the_file_of_a_header_is_used_at_the_next_try() {
+    let header = "headers = { Authorization = { file = \"token\" } }";
+    is_used_at_the_next_try(header, "Bearer ").await;
+}
+
+/// Replaces a file that `setting` names when its first secret has been refused. The file has
+/// `scheme` before each secret.
+async fn is_used_at_the_next_try(setting: &str, scheme: &str) {
     let directory = tempfile::tempdir().unwrap();
     let simulator = Simulator::start(small_tenant()).await.unwrap();
     let receiver = HttpReceiver::start().await;
     let refused = || Treatment::Answer(401, Vec::new(), "no");
     receiver.ledger.expect([refused()]);
     let token = directory.path().join("token");
-    std::fs::write(&token, "the-first-secret").unwrap();
-    let output = receiver.settings(
-        "http",
-        "connections = 1\nbearer_token = { file = \"token\" }",
-    );
+    std::fs::write(&token, format!("{scheme}the-first-secret\n")).unwrap();
+    let output = receiver.settings("http", &format!("connections = 1\n{setting}"));
     let file = write_settings(
         directory.path(),
         &simulator,
@@ -421,7 +430,7 @@ async fn another_secret_in_the_file_of_an_output_is_used_at_its_next_try() {
     );
     let mut running = Running::start(&file);
     running.says("answers 401 no").await;
-    std::fs::write(&token, "the-second-secret").unwrap();
+    std::fs::write(&token, format!("{scheme}the-second-secret\n")).unwrap();
     let total = simulator.ledger().of_tenant("acme").total();
     until("every event", || {
         receiver.ledger.distinct_at(["/stream", "/id"]).len() >= total

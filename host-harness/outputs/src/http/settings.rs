@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::Uri;
-use hyper::header::{HeaderName, HeaderValue};
+use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue, InvalidHeaderValue};
 use source_common::exit::Failure;
 use source_common::proxy::Proxies;
 use source_common::reloadable_secret::ReloadableSecret;
@@ -56,10 +56,10 @@ impl Defaults {
 pub(crate) struct RequestSettings {
     pub(super) name: String,
     pub(super) endpoint: Template,
-    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+    headers: Vec<(HeaderName, Arc<ReloadableSecret>)>,
     /// What `Authorization` says, besides them.
-    pub(super) credential: Option<Credential>,
-    /// Redacts the headers, and those parts of the endpoint that may be secret, from responses.
+    credential: Option<Credential>,
+    /// Redacts those parts of the endpoint that may be secret from responses.
     redactor: Redactor,
     pub(super) encoding: Encoding,
     pub(super) timeout: Duration,
@@ -94,7 +94,7 @@ impl RequestSettings {
             parts.map(
                 |((((endpoint, origin), encoding), (proxies, _)), tls)| Self {
                     name: format!("{} {origin}", defaults.kind),
-                    redactor: redactor(&headers, &endpoint, defaults),
+                    redactor: Redactor::new(endpoint_secrets(&endpoint, defaults)),
                     headers,
                     credential,
                     encoding,
@@ -115,18 +115,26 @@ impl RequestSettings {
 }
 
 impl RequestSettings {
-    /// Redacts secrets from the response to a request with that value of `Authorization`.
-    pub(super) fn redactor(&self, authorization: Option<&Secret>) -> Redactor {
-        match authorization {
-            Some(value) => self.redactor.with(secrets_of(value.expose())),
-            None => self.redactor.clone(),
-        }
+    /// Returns the headers of the settings with their present values.
+    pub(super) fn secret_headers(&self) -> Vec<(HeaderName, Secret)> {
+        let headers = self.headers.iter();
+        let headers = headers.map(|(name, value)| (name.clone(), value.current()));
+        let credential = self.credential.as_ref();
+        let authorization = credential.map(|it| (AUTHORIZATION, it.authorization()));
+        headers.chain(authorization).collect()
+    }
+
+    /// Redacts secrets from the response to a request with these headers.
+    pub(super) fn redactor(&self, headers: &[(HeaderName, Secret)]) -> Redactor {
+        let values = headers.iter().map(|(_, value)| value);
+        self.redactor
+            .with(values.flat_map(|value| secrets_of(value.expose())))
     }
 }
 
 /// A credential. One that is kept in a file is read again when the file changes.
 #[derive(Clone, Debug)]
-pub(super) struct Credential {
+struct Credential {
     scheme: &'static str,
     /// Of a pair with the secret as password.
     username: Option<String>,
@@ -135,7 +143,7 @@ pub(super) struct Credential {
 
 impl Credential {
     /// The present value of the header.
-    pub(super) fn authorization(&self) -> Secret {
+    fn authorization(&self) -> Secret {
         let secret = self.secret.current();
         let (scheme, secret) = (self.scheme, secret.expose());
         Secret::new(match &self.username {
@@ -192,9 +200,11 @@ fn read_endpoint(
     Ok((template, origin))
 }
 
-fn read_headers(section: &mut Section<'_>) -> Result<Vec<(HeaderName, HeaderValue)>, Failure> {
+fn read_headers(
+    section: &mut Section<'_>,
+) -> Result<Vec<(HeaderName, Arc<ReloadableSecret>)>, Failure> {
     let mut headers = Vec::new();
-    for (name, value) in section.secrets("headers")? {
+    for (name, value) in section.stored_secrets("headers")? {
         let name: HeaderName = name.parse().map_err(|_| {
             section.error("headers", &format!("has `{name}`, which names no header"))
         })?;
@@ -203,10 +213,8 @@ fn read_headers(section: &mut Section<'_>) -> Result<Vec<(HeaderName, HeaderValu
             let reason = format!("has `{name}`, which the output sets itself");
             return Err(section.error("headers", &reason));
         }
-        headers.push((
-            name.clone(),
-            sensitive(section, name.as_str(), value.expose())?,
-        ));
+        check_value(section, name.as_str(), &value.current())?;
+        headers.push((name, Arc::new(value)));
     }
     Ok(headers)
 }
@@ -244,20 +252,9 @@ fn read_credential(
     }
     let credential = credentials.pop();
     if let Some(credential) = &credential {
-        sensitive(section, "credentials", credential.authorization().expose())?;
+        check_value(section, "credentials", &credential.authorization())?;
     }
     Ok(credential)
-}
-
-/// Creates the redactor of header values and of the endpoint's path and query.
-fn redactor(
-    headers: &[(HeaderName, HeaderValue)],
-    endpoint: &Template,
-    defaults: &Defaults,
-) -> Redactor {
-    let values = headers.iter().filter_map(|(_, value)| value.to_str().ok());
-    let secrets = endpoint_secrets(endpoint, defaults).into_iter();
-    Redactor::new(secrets.chain(values.flat_map(secrets_of)))
 }
 
 /// What is secret in the value of a header: all of it, a credential also without its scheme, and the
@@ -299,11 +296,17 @@ fn endpoint_secrets(endpoint: &Template, defaults: &Defaults) -> Vec<String> {
     secrets
 }
 
-fn sensitive(section: &Section<'_>, name: &str, value: &str) -> Result<HeaderValue, Failure> {
-    let mut value = HeaderValue::from_str(value)
-        .map_err(|_| section.error(name, "has characters that no header may have"))?;
+/// Returns the value of a header, which does not show it.
+pub(super) fn sensitive(value: &Secret) -> Result<HeaderValue, InvalidHeaderValue> {
+    let mut value = HeaderValue::from_str(value.expose())?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+fn check_value(section: &Section<'_>, name: &str, value: &Secret) -> Result<(), Failure> {
+    sensitive(value)
+        .map(drop)
+        .map_err(|_| section.error(name, "has characters that no header may have"))
 }
 
 #[cfg(test)]
@@ -341,17 +344,13 @@ mod tests {
                 "endpoint = \"http://x\"\nheaders = {{ X-Key = \"s3cr3t-mark\", X-Other = \"another-mark\" }}\n{credential}"
             );
             let settings = read(&splunk, &text).unwrap();
-            assert_eq!(settings.headers.len(), 2);
-            let authorization = settings.credential.as_ref().unwrap().authorization();
-            let redactor = settings.redactor(Some(&authorization));
-            let text = redactor.redact(authorization.expose());
-            assert_eq!(text, "[redacted]");
-            assert!(
-                settings
-                    .headers
-                    .iter()
-                    .all(|(_, value)| value.is_sensitive())
-            );
+            let headers = settings.secret_headers();
+            assert_eq!(headers.len(), 3);
+            let redactor = settings.redactor(&headers);
+            for (_, value) in &headers {
+                assert_eq!(redactor.redact(value.expose()), "[redacted]");
+                assert!(sensitive(value).unwrap().is_sensitive());
+            }
             let shown = format!("{settings:?}");
             for secret in ["s3cr3t-mark", "another-mark", "YW5uOnMzY3IzdC1tYXJr"] {
                 assert!(!shown.contains(secret), "{shown}");
@@ -375,7 +374,7 @@ mod tests {
             );
             // A receiver that repeats it.
             let text = settings
-                .redactor(None)
+                .redactor(&[])
                 .redact("no ZaVnC4dhaV1, no QueryMark");
             assert_eq!(text, "no [redacted], no [redacted]");
         }
@@ -386,7 +385,7 @@ mod tests {
         let documented = "endpoint = \"http://x/services/collector/event\"";
         let settings = read(&splunk, documented).unwrap();
         let text = "see /services/collector/event";
-        assert_eq!(settings.redactor(None).redact(text), text);
+        assert_eq!(settings.redactor(&[]).redact(text), text);
     }
 
     #[test]

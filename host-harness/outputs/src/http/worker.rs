@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::header::{
-    AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, PROXY_AUTHORIZATION, USER_AGENT,
+    CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, PROXY_AUTHORIZATION, USER_AGENT,
 };
 use hyper::{HeaderMap, Method, Request, StatusCode, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -24,7 +24,7 @@ use tokio::time::timeout;
 use tower_service::Service as _;
 
 use super::response::ReceiverResponse;
-use super::settings::{Credential, RequestSettings};
+use super::settings::{RequestSettings, sensitive};
 use crate::worker_pool::{SendError, Worker, WorkerPool};
 use crate::{Event, Output, OutputConfig, OutputError};
 
@@ -176,9 +176,8 @@ struct HttpWorker<A> {
 impl<A: ReceiverProtocol> Worker for HttpWorker<A> {
     async fn send(&mut self, source: &str, part: &[Event<'_>]) -> Result<(), SendError> {
         let settings = &self.config.request;
-        let credential = settings.credential.as_ref();
-        let authorization = credential.map(Credential::authorization);
-        let (request, sent) = self.request(source, part, authorization.as_ref())?;
+        let secret_headers = settings.secret_headers();
+        let (request, sent) = self.request(source, part, &secret_headers)?;
         let (status, headers, body) =
             match timeout(settings.timeout, self.send_request(request)).await {
                 Ok(answer) => answer?,
@@ -193,7 +192,7 @@ impl<A: ReceiverProtocol> Worker for HttpWorker<A> {
             status,
             headers: &headers,
             body: &body,
-            redactor: &settings.redactor(authorization.as_ref()),
+            redactor: &settings.redactor(&secret_headers),
             now: SystemTime::now(),
         };
         if status.is_success() {
@@ -209,7 +208,7 @@ impl<A: ReceiverProtocol> HttpWorker<A> {
         &self,
         source: &str,
         part: &[Event<'_>],
-        authorization: Option<&Secret>,
+        secret_headers: &[(HeaderName, Secret)],
     ) -> Result<(Request<Full<Bytes>>, A::RequestContext), SendError> {
         let settings = &self.config.request;
         let blocked =
@@ -249,18 +248,14 @@ impl<A: ReceiverProtocol> HttpWorker<A> {
         if let Some(encoding) = settings.encoding.header() {
             request = request.header(CONTENT_ENCODING, encoding);
         }
-        for (name, value) in &settings.headers {
-            request = request.header(name, value);
-        }
-        if let Some(authorization) = authorization {
-            let value = HeaderValue::from_str(authorization.expose());
-            let mut value = value.map_err(|_| {
-                blocked(
-                    &"the secret that is now in its file has characters that no header may have",
-                )
+        for (name, value) in secret_headers {
+            let value = sensitive(value).map_err(|_| {
+                blocked(&format_args!(
+                    "the secret for `{name}` that is now in its file has characters that no header \
+                     may have"
+                ))
             })?;
-            value.set_sensitive(true);
-            request = request.header(AUTHORIZATION, value);
+            request = request.header(name, value);
         }
         let request = request
             .body(Full::new(Bytes::from(body)))
