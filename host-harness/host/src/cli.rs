@@ -22,9 +22,6 @@ use crate::log;
 /// or a disk; it is not waited for.
 const RUNTIME_SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Threads for file operations. More of them only wait for the same disk, each with a stack.
-const BLOCKING_THREADS_MAX: usize = 128;
-
 #[derive(Debug, Parser)]
 #[command(
     name = "source-host",
@@ -309,7 +306,7 @@ fn start(cli: Cli) -> Result<Exit, Failure> {
     descriptor_limit::raise_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(engine::worker_threads())
-        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .max_blocking_threads(descriptor_limit::FILE_THREADS_MAX)
         .enable_all()
         .build()
         .map_err(|error| Failure::failed(format!("cannot start: {error}")))?;

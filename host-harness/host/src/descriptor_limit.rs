@@ -1,14 +1,28 @@
 //! The limit of open file descriptors: raises it as far as permitted, and warns where it
 //! is too low.
 
+use std::collections::HashMap;
+
+use source_runtime::outgoing::IDLE_PER_ORIGIN_MAX;
+use source_runtime::poll_slots::polls_max;
 use tracing::{debug, warn};
 
+use crate::settings::SourceSettings;
+
+/// Threads for file operations, each with a file at a time. More of them only wait for the same
+/// disk, each with a stack.
+pub(crate) const FILE_THREADS_MAX: usize = 128;
+
 /// Descriptors of the process: standard streams, event queue, lock and log files, and a reserve.
-const PROCESS_DESCRIPTORS: u64 = 64;
-/// Descriptors of a source: two connections, a checkpoint being stored, and rejected records.
-const DESCRIPTORS_PER_SOURCE: u64 = 4;
+const PROCESS_DESCRIPTORS: usize = 64;
+/// Descriptors of a source while it runs: the file of its rejected records.
+const DESCRIPTORS_PER_SOURCE: usize = 1;
+/// Connections of a poll: to the API, and to the storage of files.
+const CONNECTIONS_PER_POLL: usize = 2;
+/// Idle connections of sources that share them, to the API and the storage of ten regions.
+const IDLE_SHARED_MAX: usize = 2 * 10 * IDLE_PER_ORIGIN_MAX;
 /// Descriptors of an output: connections or files.
-const DESCRIPTORS_PER_OUTPUT: u64 = 8;
+const DESCRIPTORS_PER_OUTPUT: usize = 8;
 
 /// Raises the soft limit to the hard limit. A shell often starts
 /// with 1,024 of 524,288 for compatibility with programs that use `select`.
@@ -19,22 +33,60 @@ pub(crate) fn raise_limit() {
     }
 }
 
-/// Warns if sources and outputs may need more descriptors than the limit.
-pub(crate) fn warn_if_few(sources: usize, outputs: usize) {
+/// Returns how many sources share their connections, for each group of sources that do: those of
+/// one component that may reach the same origins in the same way.
+pub(crate) fn alike(sources: &[SourceSettings]) -> Vec<usize> {
+    let mut groups = HashMap::new();
+    for source in sources {
+        // A setting with an origin allows that origin.
+        let values = source.settings.table.values();
+        let urls = values.filter_map(toml::Value::as_str);
+        let urls: Vec<&str> = urls.filter(|text| text.contains("://")).collect();
+        let key = (&source.component, &source.allow, &source.ca_file, urls);
+        let by_proxies: &mut Vec<(_, usize)> = groups.entry(key).or_default();
+        let same = by_proxies
+            .iter_mut()
+            .find(|(proxies, _)| *proxies == &source.proxies);
+        match same {
+            Some((_, count)) => *count = count.saturating_add(1),
+            None => by_proxies.push((&source.proxies, 1)),
+        }
+    }
+    let groups = groups.into_values().flatten();
+    groups.map(|(_, count)| count).collect()
+}
+
+/// Warns if sources and outputs may need more descriptors than the limit. `sources` has the number
+/// of sources of each group that shares its connections.
+pub(crate) fn warn_if_few(sources: &[usize], outputs: usize) {
     // Where the limit does not exist, nothing is too low.
     if let Ok((limit, _)) = rlimit::getrlimit(rlimit::Resource::NOFILE)
-        && let Some(warning) = warning(limit, sources, outputs)
+        && let Some(warning) = warning(limit, sources, outputs, polls_max())
     {
         warn!("{warning}");
     }
 }
 
-fn warning(limit: u64, sources: usize, outputs: usize) -> Option<String> {
-    let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+fn warning(limit: u64, groups: &[usize], outputs: usize, polls_max: usize) -> Option<String> {
+    let sources = groups.iter().copied().fold(0, usize::saturating_add);
+    let idle_max = |count: &usize| {
+        count
+            .saturating_mul(CONNECTIONS_PER_POLL)
+            .min(IDLE_SHARED_MAX)
+    };
+    let idle = groups.iter().map(idle_max).fold(0, usize::saturating_add);
+    // A source has no more connections than its poll needs, and polls use idle ones first.
+    let connections = polls_max
+        .saturating_mul(CONNECTIONS_PER_POLL)
+        .saturating_add(idle)
+        .min(sources.saturating_mul(CONNECTIONS_PER_POLL));
     let needed = PROCESS_DESCRIPTORS
-        .saturating_add(count(sources).saturating_mul(DESCRIPTORS_PER_SOURCE))
-        .saturating_add(count(outputs).saturating_mul(DESCRIPTORS_PER_OUTPUT));
-    (needed > limit).then(|| {
+        .saturating_add(sources.saturating_mul(DESCRIPTORS_PER_SOURCE))
+        .saturating_add(connections)
+        .saturating_add(sources.min(FILE_THREADS_MAX))
+        .saturating_add(outputs.saturating_mul(DESCRIPTORS_PER_OUTPUT));
+    let is_low = u64::try_from(needed).is_ok_and(|needed| needed > limit);
+    is_low.then(|| {
         format!(
             "the limit of {limit} open files is low for {sources} sources and {outputs} outputs: \
              set it to {needed} or more (ulimit -n, LimitNOFILE= of systemd, --ulimit nofile= of \
@@ -49,17 +101,50 @@ mod tests {
 
     #[test]
     fn a_limit_that_is_too_low_for_sources_and_outputs_is_named_with_what_to_do() {
-        let warning = warning(1_024, 2_000, 3).unwrap();
+        let warning = warning(1_024, &[2_000], 3, 512).unwrap();
+        // 64 + 2,000 + 2 * 512 + 640 + 128 + 3 * 8
         assert!(
-            warning.starts_with("the limit of 1024 open files is low for 2000 sources and 3 outputs: set it to 8088 or more"),
+            warning.starts_with("the limit of 1024 open files is low for 2000 sources and 3 outputs: set it to 3880 or more"),
             "{warning}"
         );
     }
 
     #[test]
     fn a_limit_that_is_enough_is_not_mentioned() {
-        assert_eq!(warning(8_088, 2_000, 3), None);
-        assert_eq!(warning(u64::MAX, usize::MAX, usize::MAX), None);
+        assert_eq!(warning(3_880, &[2_000], 3, 512), None);
+        assert_eq!(warning(u64::MAX, &[usize::MAX, 1], usize::MAX, 512), None);
+    }
+
+    #[test]
+    fn sources_that_share_no_connections_need_two_each() {
+        // 64 + 2,000 + 2 * 2,000 + 128 + 8
+        assert_eq!(warning(6_200, &[1; 2_000], 1, 512), None);
+        assert!(warning(6_199, &[1; 2_000], 1, 512).is_some());
+    }
+
+    #[test]
+    fn sources_share_connections_that_may_reach_the_same_origins_in_the_same_way() {
+        let directory = tempfile::tempdir().unwrap();
+        let source = |name: &str, keys: &str, settings: &str| {
+            format!(
+                "[[source]]\nname = \"{name}\"\n{keys}\n[source.settings]\nclient_id = \"{name}\"\n{settings}\n"
+            )
+        };
+        let text = [
+            source("a", "", ""),
+            source("b", "", ""),
+            source("c", "proxy = \"http://proxy.test:3128\"", ""),
+            source("d", "allow = [\"https://files.test\"]", ""),
+            source("e", "", "base_url = \"https://api.test\""),
+            source("f", "", "base_url = \"https://api.test\""),
+            "[[output]]\ntype = \"stdout\"\n".to_owned(),
+        ];
+        let file = directory.path().join("host.toml");
+        std::fs::write(&file, text.concat()).unwrap();
+        let settings = crate::settings::Settings::read(&file).unwrap();
+        let mut groups = alike(&settings.sources);
+        groups.sort_unstable();
+        assert_eq!(groups, [1, 1, 2, 2]);
     }
 
     #[test]

@@ -89,7 +89,10 @@ pub async fn run(mut settings: Settings, options: Options) -> Result<Summary, Fa
             settings.file.display()
         )));
     }
-    descriptor_limit::warn_if_few(settings.sources.len(), settings.outputs.len());
+    descriptor_limit::warn_if_few(
+        &descriptor_limit::alike(&settings.sources),
+        settings.outputs.len(),
+    );
     let state_dir = Arc::new(StateDir::open(&settings.state_dir)?);
     let registry = Registry::new();
     let _liveness = Liveness::start(Arc::clone(&state_dir), registry.clone());

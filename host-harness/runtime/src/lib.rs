@@ -25,7 +25,7 @@ pub mod engine;
 pub mod event_sink;
 pub mod lease;
 pub mod outgoing;
-mod poll_slots;
+pub mod poll_slots;
 pub mod rate_limit;
 pub mod shutdown;
 pub mod source;

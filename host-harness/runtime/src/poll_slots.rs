@@ -23,6 +23,12 @@ const POLLS_PER_PROCESSOR_MAX: usize = 256;
 /// so for long, since the others share the processors for a few milliseconds each.
 const SLOW_AFTER: Duration = Duration::from_millis(250);
 
+/// Returns how many polls of a process go on at once at most.
+#[must_use]
+pub fn polls_max() -> usize {
+    engine::processors().saturating_mul(POLLS_PER_PROCESSOR_MAX)
+}
+
 /// The slots of all sources of a process. Clones are the same slots.
 #[derive(Clone, Debug)]
 pub(crate) struct PollSlots {
@@ -40,11 +46,8 @@ pub(crate) struct PollSlot {
 impl PollSlots {
     /// Creates as many slots as suit the number of processors.
     pub(crate) fn new() -> Self {
-        let processors = engine::processors();
-        Self::with(
-            processors.saturating_mul(SLOTS_PER_PROCESSOR),
-            processors.saturating_mul(POLLS_PER_PROCESSOR_MAX),
-        )
+        let slots = engine::processors().saturating_mul(SLOTS_PER_PROCESSOR);
+        Self::with(slots, polls_max())
     }
 
     fn with(slots: usize, polls: usize) -> Self {

@@ -24,6 +24,7 @@ use tracing::{debug, warn};
 use wasmtime_wasi_http::{Error as HttpError, RequestOptions, WasiBody, WasiHttpHooks};
 
 use self::limits::ConcurrencyLimit;
+pub use self::pools::IDLE_PER_ORIGIN_MAX;
 use self::pools::Pool;
 pub(crate) use self::pools::Pools;
 use crate::allow_list::{AllowList, Origin};

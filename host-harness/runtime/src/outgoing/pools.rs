@@ -26,8 +26,9 @@ use crate::allow_list::AllowList;
 
 /// Below the 60 s after which common load balancers drop an idle connection.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
-/// As many as polls of one processor go on at once.
-const IDLE_PER_ORIGIN_MAX: usize = 32;
+/// How many connections to an origin stay open while sources that share them are idle: as many as
+/// polls of one processor go on at once.
+pub const IDLE_PER_ORIGIN_MAX: usize = 32;
 /// A pool has the connections of so many sources at most: these are more than polls go on at once.
 const SOURCES_COUNTED_MAX: usize = 32;
 
