@@ -170,7 +170,7 @@ impl<'a> EventOutcomes<'a> {
             401 | 403 | 404 => {
                 self.again.push(event);
                 if !matches!(self.wait, Some(Wait::Blocked(_))) {
-                    self.wait = Some(Wait::Blocked(item.reason(answer)));
+                    self.wait = Some(Wait::Blocked(item.reason(answer).into()));
                 }
             }
             400 | 402..=428 | 430..=499 => self.rejected_events.push(RejectedEvent {
@@ -181,7 +181,7 @@ impl<'a> EventOutcomes<'a> {
             _ => {
                 self.again.push(event);
                 self.wait
-                    .get_or_insert_with(|| Wait::Retry(item.reason(answer)));
+                    .get_or_insert_with(|| Wait::Retry(item.reason(answer).into()));
             }
         }
     }
@@ -191,9 +191,12 @@ impl<'a> EventOutcomes<'a> {
         if !missing.is_empty() {
             let (name, count) = (answer.name, missing.len());
             self.wait.get_or_insert_with(|| {
-                Wait::Retry(format!(
-                    "{name} gives no result for {count} of the events; they are sent again"
-                ))
+                Wait::Retry(
+                    format!(
+                        "{name} gives no result for {count} of the events; they are sent again"
+                    )
+                    .into(),
+                )
             });
             self.again.extend(missing);
         }

@@ -118,7 +118,7 @@ impl OutputConfig for FileOutputConfig {
         blocking(move || config.try_files())
             .await
             .map_err(|error| {
-                OutputError::Retry(disk::error_message(&self.directory_or_file(), &error))
+                OutputError::Retry(disk::error_message(&self.directory_or_file(), &error).into())
             })?;
         Ok(self.name())
     }
@@ -202,7 +202,8 @@ impl Output for FileOutput {
 
     async fn accept(&mut self, delivery: &Delivery<'_>) -> Result<(), OutputError> {
         // A full disk may have room again.
-        let retry = |error: &io::Error| OutputError::Retry(disk::error_message(&self.path, error));
+        let retry =
+            |error: &io::Error| OutputError::Retry(disk::error_message(&self.path, error).into());
         let appender = match self.appender.take() {
             Some(appender) => appender,
             // It is locked until a write that was abandoned has ended.
@@ -214,7 +215,7 @@ impl Output for FileOutput {
             .await
             .map_err(|error| retry(&error))?;
         self.appender = Some(appender);
-        result.map_err(|error| OutputError::Retry(disk::error_message(&self.path, &error)))
+        result.map_err(|error| OutputError::Retry(disk::error_message(&self.path, &error).into()))
     }
 
     async fn close(&mut self) -> Result<(), OutputError> {
@@ -272,7 +273,7 @@ impl Worker for FileWriter {
             return Ok(());
         };
         let path = self.config.path.render(first, source);
-        let retry = |error: &io::Error| SendError::Retry(disk::error_message(&path, error));
+        let retry = |error: &io::Error| SendError::Retry(disk::error_message(&path, error).into());
         let bytes = part.iter().map(|event| event.body.len() + 1).sum();
         let mut text = String::with_capacity(bytes);
         for event in part {

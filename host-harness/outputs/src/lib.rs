@@ -35,6 +35,7 @@ mod nats_servers;
 mod otlp;
 mod outputs;
 mod parts;
+mod reason;
 mod rotate;
 #[cfg(feature = "splunk")]
 mod splunk;
@@ -57,6 +58,7 @@ pub use self::file::Appender;
 #[cfg(feature = "nats")]
 pub use self::nats_servers::NatsServers;
 pub use self::outputs::Outputs;
+pub use self::reason::Reason;
 pub use self::statistics::OutputStatus;
 pub use self::stdout::ndjson_writer;
 pub use self::template::{ANY, PathTemplate};
@@ -138,21 +140,21 @@ pub enum OutputError {
     /// The receiver refuses until an operator changes something there or in
     /// the settings: credentials, the endpoint, every event. The host keeps
     /// the events, reports the output as blocked and retries with backoff.
-    Blocked(String),
+    Blocked(Reason),
     /// These events can never be accepted; `event` is their index in the delivery. Every
     /// other event of the delivery has been accepted. The host keeps them with
     /// the rejected records and goes on.
     Rejected(Vec<RejectedEvent>),
     /// As `Retry`, but part of the delivery was accepted, so that the backoff
     /// is reset.
-    RetryAfterProgress(String),
+    RetryAfterProgress(Reason),
     /// The host repeats the delivery after a while and fetches nothing
     /// meanwhile.
-    Retry(String),
+    Retry(Reason),
     /// As `Retry`, with a minimum wait that the receiver asked for.
     Throttled {
         /// The reason the receiver gave.
-        reason: String,
+        reason: Reason,
         /// The minimum wait.
         wait: Duration,
     },

@@ -84,7 +84,7 @@ impl OutputConfig for NatsOutputConfig {
     }
 
     async fn test(&self) -> Result<String, OutputError> {
-        let failed = |reason: String| OutputError::Retry(format!("{}: {reason}", self.name));
+        let failed = |reason: String| OutputError::Retry(format!("{}: {reason}", self.name).into());
         let options = self.servers.options().map_err(failed)?;
         let connected = options.connect(self.servers.addresses()).await;
         connected.map_err(|error| failed(reason(&error)))?;
@@ -103,7 +103,7 @@ fn reason(error: &ConnectError) -> String {
 
 impl NatsOutputConfig {
     async fn connect(&self) -> Result<NatsClient, SendError> {
-        let blocked = |reason| SendError::Blocked(format!("{}: {reason}", self.name));
+        let blocked = |reason| SendError::Blocked(format!("{}: {reason}", self.name).into());
         let (losses, lost) = watch::channel(0);
         let name = self.name.clone();
         let options = self
@@ -122,14 +122,14 @@ impl NatsOutputConfig {
                     ConnectErrorKind::Authentication
                     | ConnectErrorKind::AuthorizationViolation
                     | ConnectErrorKind::ServerParse => {
-                        SendError::Blocked(format!("{}: {error}", self.name))
+                        SendError::Blocked(format!("{}: {error}", self.name).into())
                     }
                     ConnectErrorKind::Dns
                     | ConnectErrorKind::Io
                     | ConnectErrorKind::MaxReconnects
                     | ConnectErrorKind::TimedOut
                     | ConnectErrorKind::Tls => {
-                        SendError::Retry(format!("{}: {}", self.name, reason(&error)))
+                        SendError::Retry(format!("{}: {}", self.name, reason(&error)).into())
                     }
                 })?;
         let context = self.context(client);
@@ -187,7 +187,7 @@ impl Worker for NatsWorker {
         if context.client().connection_state() != State::Connected {
             // Otherwise published messages would pile up until the connection is back.
             let name = &self.config.name;
-            return Err(SendError::Retry(format!("{name}: not connected")));
+            return Err(SendError::Retry(format!("{name}: not connected").into()));
         }
         let mut outcomes = EventOutcomes::default();
         let mut waiting: Vec<(usize, PublishAckFuture)> = Vec::with_capacity(part.len());
@@ -285,7 +285,7 @@ impl EventOutcomes {
             retry_events: self.again,
             wait: self
                 .wait
-                .map(|reason| Wait::Retry(format!("{name}: {reason}"))),
+                .map(|reason| Wait::Retry(format!("{name}: {reason}").into())),
         })
     }
 }

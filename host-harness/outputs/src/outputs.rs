@@ -15,7 +15,12 @@ use tokio::time::sleep;
 use tracing::{error, info, warn};
 
 use super::statistics::{DeliveryStatistics, OutputStatus, Statistics};
-use super::{Delivery, DeliveryError, Output, OutputConfig, OutputError, RejectedEvent, stdout};
+use super::{
+    Delivery, DeliveryError, Output, OutputConfig, OutputError, Reason, RejectedEvent, stdout,
+};
+
+/// The kind of a reason that does not pass before an operator has changed something.
+const BLOCKED: &str = "blocked";
 
 /// With a bound on the tries: those of an output that is blocked. Waiting
 /// longer would keep an operator from the reason.
@@ -45,19 +50,19 @@ struct NamedOutput {
 
 /// Why a delivery is tried again later.
 struct RetryReason {
-    reason: String,
-    /// Whether an operator has to change something first.
-    is_blocked: bool,
+    reason: Reason,
+    /// The kind in the log.
+    kind: &'static str,
     /// Minimum wait that the receiver asks for.
     wait_min: Duration,
 }
 
 impl RetryReason {
-    /// Creates a reason without block and minimum wait.
-    const fn new(reason: String) -> Self {
+    /// Creates a reason that may pass at any time.
+    const fn new(reason: Reason) -> Self {
         Self {
             reason,
-            is_blocked: false,
+            kind: "unavailable",
             wait_min: Duration::ZERO,
         }
     }
@@ -244,7 +249,7 @@ impl Outputs {
                     return Ok(events.into_iter().map(name_it).collect());
                 }
                 Err(OutputError::Blocked(reason)) => RetryReason {
-                    is_blocked: true,
+                    kind: BLOCKED,
                     ..RetryReason::new(reason)
                 },
                 Err(OutputError::RetryAfterProgress(reason)) => {
@@ -253,6 +258,7 @@ impl Outputs {
                 }
                 Err(OutputError::Retry(reason)) => RetryReason::new(reason),
                 Err(OutputError::Throttled { reason, wait }) => RetryReason {
+                    kind: "throttled",
                     wait_min: wait,
                     ..RetryReason::new(reason)
                 },
@@ -279,8 +285,9 @@ impl Outputs {
             .into_iter()
             .find_map(|name| reason.strip_prefix(name)?.strip_prefix(": "))
             .unwrap_or(&reason);
+        let is_blocked = later.kind == BLOCKED;
         let tries_max = self.tries_max.map(|max| {
-            if later.is_blocked {
+            if is_blocked {
                 max.min(BLOCKED_TRIES_MAX)
             } else {
                 max
@@ -295,10 +302,11 @@ impl Outputs {
         let text = format!(
             "cannot deliver to {place}: {reason}; retry in {seconds:.1} s (attempt {tries})"
         );
-        if later.is_blocked {
-            error!(%source, %output, "output blocked: {text}");
+        let (kind, status) = (later.kind, later.reason.status);
+        if is_blocked {
+            error!(%source, %output, kind, status, "output blocked: {text}");
         } else {
-            warn!(%source, %output, "{text}");
+            warn!(%source, %output, kind, status, "{text}");
         }
         sleep(wait).await;
         Ok(())
@@ -403,7 +411,7 @@ mod tests {
     }
 
     fn blocked() -> OutputError {
-        OutputError::Blocked("the credentials are refused".to_owned())
+        OutputError::Blocked("the credentials are refused".to_owned().into())
     }
 
     #[tokio::test(start_paused = true)]
@@ -427,7 +435,8 @@ mod tests {
         assert_eq!(tries, 3);
         let (result, tries) = deliver(2, Some(8), blocked).await;
         assert_eq!((result.unwrap().len(), tries), (0, 3));
-        let (result, tries) = deliver(9, Some(8), || OutputError::Retry(String::new())).await;
+        let (result, tries) =
+            deliver(9, Some(8), || OutputError::Retry(String::new().into())).await;
         assert!(
             matches!(result, Err(DeliveryError::Failed(_))),
             "{result:?}"
@@ -442,7 +451,7 @@ mod tests {
         let config = Refusing {
             left: 4,
             tries: Arc::default(),
-            error: || OutputError::Retry("http http://x: connection refused".to_owned()),
+            error: || OutputError::Retry("http http://x: connection refused".to_owned().into()),
         };
         let configs: [(&str, &dyn OutputConfig); 1] = [("siem", &config)];
         let outputs = Arc::new(Outputs::open(configs, None).await.unwrap());
@@ -492,7 +501,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn progress_begins_the_backoff_anew() {
         let begun = tokio::time::Instant::now();
-        let partly = || OutputError::RetryAfterProgress("429".to_owned());
+        let partly = || OutputError::RetryAfterProgress("429".to_owned().into());
         let (result, tries) = deliver(30, Some(8), partly).await;
         assert_eq!((result.unwrap().len(), tries), (0, 31));
         assert!(begun.elapsed() <= Duration::from_secs(30));

@@ -134,7 +134,7 @@ impl HecAnswer {
         Some(match self.code {
             // Token missing, disabled, invalid, or not accepted in the query.
             1..=4 | 16 | 21 | 22 => {
-                SendError::Blocked(format!("the credentials are refused: {reason}"))
+                SendError::Blocked(format!("the credentials are refused: {reason}").into())
             }
             // Invalid format, missing or empty field, indexed field.
             6 | 12 | 13 | 15 => SendError::PartRejected {
@@ -142,7 +142,9 @@ impl HecAnswer {
                 suspect: self.invalid_event_number,
             },
             // Incorrect index, or data channel missing, invalid or disabled.
-            7 | 10 | 11 | 14 => SendError::Blocked(format!("{reason}; check the token's settings")),
+            7 | 10 | 11 | 14 => {
+                SendError::Blocked(format!("{reason}; check the token's settings").into())
+            }
             // No data, internal error, busy, unhealthy, shutting down.
             5 | 8 | 9 | 18..=20 | 23 => answer.retry(reason),
             _ => return None,

@@ -202,7 +202,7 @@ impl LineWriter {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => Err(OutputError::Closed),
             // For example a file on a full disk.
-            Ok(Err(error)) => Err(OutputError::Retry(format!("stdout: {error}"))),
+            Ok(Err(error)) => Err(OutputError::Retry(format!("stdout: {error}").into())),
             Err(_) => Err(OutputError::Closed),
         }
     }

@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 
 use super::parts::{Part, PartLimits};
-use super::{Delivery, Event, Output, OutputError, RejectedEvent};
+use super::{Delivery, Event, Output, OutputError, Reason, RejectedEvent};
 
 /// A connection to the receiver, with at most one part in flight.
 #[async_trait]
@@ -33,7 +33,7 @@ pub(super) trait Worker: Send {
 #[derive(Debug)]
 pub(super) enum SendError {
     /// Nothing is accepted until an operator changes something.
-    Blocked(String),
+    Blocked(Reason),
     /// The receiver has judged each event; indexes are within the part. All
     /// events that are not named were accepted.
     PartiallyAccepted {
@@ -54,23 +54,37 @@ pub(super) enum SendError {
         suspect: Option<usize>,
     },
     /// It is unknown whether any event was accepted; a retry may help.
-    Retry(String),
+    Retry(Reason),
     /// As `Retry`, with a minimum wait that the receiver asked for.
     Throttled {
         /// The reason the receiver gave.
-        reason: String,
+        reason: Reason,
         /// The minimum wait.
         wait: Duration,
     },
+}
+
+impl SendError {
+    /// Adds the HTTP status of the response, which is that of the request as a whole.
+    #[cfg(feature = "http")]
+    pub(super) fn with_status(mut self, status: u16) -> Self {
+        match &mut self {
+            Self::Blocked(reason) | Self::Retry(reason) | Self::Throttled { reason, .. } => {
+                reason.status = Some(status);
+            }
+            Self::PartiallyAccepted { .. } | Self::PartRejected { .. } => {}
+        }
+        self
+    }
 }
 
 /// Why to wait before some events of a part are sent again.
 #[derive(Debug)]
 pub(super) enum Wait {
     /// Until an operator changes something.
-    Blocked(String),
+    Blocked(Reason),
     /// The cause may pass.
-    Retry(String),
+    Retry(Reason),
 }
 
 impl From<Wait> for OutputError {
@@ -184,10 +198,13 @@ impl<L: Worker> WorkerPool<L> {
                             && rejected_events.len() == count
                             && !self.accepted.contains(delivery.source) =>
                     {
-                        Err(OutputError::Blocked(format!(
-                            "{} refuses every event of this source: {}",
-                            self.name, first.reason
-                        )))
+                        Err(OutputError::Blocked(
+                            format!(
+                                "{} refuses every event of this source: {}",
+                                self.name, first.reason
+                            )
+                            .into(),
+                        ))
                     }
                     _ => Err(OutputError::Rejected(rejected_events)),
                 }

@@ -402,6 +402,47 @@ async fn refused_credentials_end_a_run_with_once_with_1_and_the_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_line_of_the_json_log_has_kind_and_status_of_what_an_output_did_not_accept() {
+    let directory = tempfile::tempdir().unwrap();
+    let simulator = Simulator::start(small_tenant()).await.unwrap();
+    let receiver = HttpReceiver::start().await;
+    let answer = |status| Treatment::Answer(status, Vec::new(), "no");
+    let throttled = Treatment::Answer(429, vec![("retry-after", "1")], "no");
+    receiver
+        .ledger
+        .expect([answer(401), answer(503), throttled, Treatment::Reset]);
+    let output = receiver.settings("http", "connections = 1");
+    let output = format!("[[output]]\n{output}");
+    let file = write_settings(directory.path(), &simulator, &output);
+    let mut command = host(&file);
+    command.args(["--once", "--log-format", "json"]);
+    let ended = tokio::task::block_in_place(|| command.output()).unwrap();
+    let log = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.success(), "{log}");
+    let lines = log.lines().map(|line| serde_json::from_str(line).unwrap());
+    let lines: Vec<Value> = lines
+        .filter(|line: &Value| line.get("kind").is_some())
+        .collect();
+    let seen: Vec<_> = lines
+        .iter()
+        .map(|line| (line["kind"].as_str().unwrap(), line["status"].as_u64()))
+        .collect();
+    let expected = [
+        ("blocked", Some(401)),
+        ("unavailable", Some(503)),
+        ("throttled", Some(429)),
+        ("unavailable", None),
+    ];
+    assert_eq!(seen, expected, "{log}");
+    for line in &lines {
+        assert_eq!(
+            (&line["source"], &line["output"]),
+            (&"acme".into(), &"http".into())
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_secret_in_the_file_of_an_output_is_used_at_its_next_try() {
     is_used_at_the_next_try("bearer_token = { file = \"token\" }", "").await;
 }

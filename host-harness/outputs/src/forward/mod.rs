@@ -189,7 +189,7 @@ impl OutputConfig for ForwardOutputConfig {
 
     /// Connects and, if there is a shared key, performs the handshake.
     async fn test(&self) -> Result<String, OutputError> {
-        let failed = |reason: String| OutputError::Retry(format!("{}: {reason}", self.name));
+        let failed = |reason: String| OutputError::Retry(format!("{}: {reason}", self.name).into());
         let connector = self.connector().map_err(failed)?;
         match connector.connect().await {
             Ok(mut connection) => {
@@ -277,7 +277,7 @@ impl Worker for ForwardWorker {
         }
         let tag = self.config.tag.render(first, source);
         let (frame, rejected_events) = frame::pack(&tag, part, self.config.compress)
-            .map_err(|error| SendError::Blocked(format!("{}: {error}", self.config.name)))?;
+            .map_err(|error| SendError::Blocked(format!("{}: {error}", self.config.name).into()))?;
         if rejected_events.len() < part.len() {
             self.transfer(&frame)
                 .await
@@ -330,9 +330,11 @@ impl ForwardWorker {
     fn refusal(&self, fault: ForwardError) -> SendError {
         let name = &self.config.name;
         match fault {
-            ForwardError::Permanent(reason) => SendError::Blocked(format!("{name}: {reason}")),
+            ForwardError::Permanent(reason) => {
+                SendError::Blocked(format!("{name}: {reason}").into())
+            }
             ForwardError::HandshakeEnded(reason) | ForwardError::Transient(reason) => {
-                SendError::Retry(format!("{name}: {reason}"))
+                SendError::Retry(format!("{name}: {reason}").into())
             }
         }
     }

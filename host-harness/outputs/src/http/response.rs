@@ -52,8 +52,11 @@ impl ReceiverResponse<'_> {
     /// Returns a retryable error; `Retry-After` is respected.
     pub(crate) fn retry(&self, reason: String) -> SendError {
         match self.retry_after() {
-            Some(wait) => SendError::Throttled { reason, wait },
-            None => SendError::Retry(reason),
+            Some(wait) => SendError::Throttled {
+                reason: reason.into(),
+                wait,
+            },
+            None => SendError::Retry(reason.into()),
         }
     }
 
@@ -89,10 +92,10 @@ impl ReceiverResponse<'_> {
                 suspect: None,
             },
             401 | 403 | 407 => {
-                SendError::Blocked(format!("the credentials are refused: {message}"))
+                SendError::Blocked(format!("the credentials are refused: {message}").into())
             }
             408 | 425 | 429 | 500..=599 => self.retry(message),
-            _ => SendError::Blocked(format!("{message}; check the endpoint and the format")),
+            _ => SendError::Blocked(format!("{message}; check the endpoint and the format").into()),
         }
     }
 

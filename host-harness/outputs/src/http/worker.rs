@@ -127,7 +127,8 @@ impl<A: ReceiverProtocol> OutputConfig for HttpOutputConfig<A> {
     /// unknown.
     async fn test(&self) -> Result<String, OutputError> {
         let name = &self.request.name;
-        let failed = |reason: &dyn fmt::Display| OutputError::Retry(format!("{name}: {reason}"));
+        let failed =
+            |reason: &dyn fmt::Display| OutputError::Retry(format!("{name}: {reason}").into());
         let event = Event {
             body: "",
             occurred_at: 0,
@@ -184,7 +185,7 @@ impl<A: ReceiverProtocol> Worker for HttpWorker<A> {
                 Err(_) => {
                     let seconds = settings.timeout.as_secs();
                     let reason = format!("{} has not answered in {seconds} s", settings.name);
-                    return Err(SendError::Retry(reason));
+                    return Err(SendError::Retry(reason.into()));
                 }
             };
         let answer = ReceiverResponse {
@@ -196,10 +197,12 @@ impl<A: ReceiverProtocol> Worker for HttpWorker<A> {
             now: SystemTime::now(),
         };
         if status.is_success() {
-            return self.config.protocol.check_success(&sent, &answer);
+            let checked = self.config.protocol.check_success(&sent, &answer);
+            return checked.map_err(|error| error.with_status(status.as_u16()));
         }
         let refused = self.config.protocol.classify_error(&answer);
-        Err(refused.unwrap_or_else(|| answer.status_error()))
+        let error = refused.unwrap_or_else(|| answer.status_error());
+        Err(error.with_status(status.as_u16()))
     }
 }
 
@@ -211,8 +214,9 @@ impl<A: ReceiverProtocol> HttpWorker<A> {
         secret_headers: &[(HeaderName, Secret)],
     ) -> Result<(Request<Full<Bytes>>, A::RequestContext), SendError> {
         let settings = &self.config.request;
-        let blocked =
-            |error: &dyn fmt::Display| SendError::Blocked(format!("{}: {error}", settings.name));
+        let blocked = |error: &dyn fmt::Display| {
+            SendError::Blocked(format!("{}: {error}", settings.name).into())
+        };
         let Some(first) = part.first() else {
             return Err(blocked(&"a request without events"));
         };
@@ -281,19 +285,19 @@ impl<A: ReceiverProtocol> HttpWorker<A> {
             .client
             .request(request)
             .await
-            .map_err(|error| SendError::Retry(format!("{name}: {}", causes(&error))))?;
+            .map_err(|error| SendError::Retry(format!("{name}: {}", causes(&error)).into()))?;
         if answer.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED
             && let Some(refusal) = proxy
                 .as_ref()
                 .and_then(|proxy| proxy.refusal(name, answer.status(), answer.headers()))
         {
-            return Err(SendError::Blocked(format!("{name}: {refusal}")));
+            return Err(SendError::Blocked(format!("{name}: {refusal}").into()));
         }
         let (head, body) = answer.into_parts();
         let body = Limited::new(body, ANSWER_BYTES_MAX)
             .collect()
             .await
-            .map_err(|error| SendError::Retry(format!("{name}: {error}")))?
+            .map_err(|error| SendError::Retry(format!("{name}: {error}").into()))?
             .to_bytes();
         Ok((head.status, head.headers, body))
     }

@@ -111,7 +111,7 @@ async fn after_a_retry_only_what_was_not_accepted_is_sent() {
     output.workers[0].answers = VecDeque::from([SendError::PartiallyAccepted {
         rejected_events: Vec::new(),
         retry_events: vec![1],
-        wait: Some(Wait::Retry("429".to_owned())),
+        wait: Some(Wait::Retry("429".to_owned().into())),
     }]);
     let error = accept(&mut output, EVENTS).await.unwrap_err();
     // Of two events of a part, one was accepted.
@@ -130,7 +130,7 @@ async fn after_a_retry_only_what_was_not_accepted_is_sent() {
 
 #[tokio::test]
 async fn another_delivery_of_the_source_does_not_inherit_what_is_left() {
-    let mut output = output(vec![SendError::Retry("reset".to_owned())], "");
+    let mut output = output(vec![SendError::Retry("reset".to_owned().into())], "");
     accept(&mut output, EVENTS).await.unwrap_err();
     accept(&mut output, "a\nb\n").await.unwrap();
     assert_eq!(accepted(&output), "ab");
@@ -169,7 +169,7 @@ async fn a_receiver_that_refuses_everything_from_the_start_blocks_and_rejects_no
         panic!("{error:?}");
     };
     assert_eq!(
-        reason,
+        &*reason,
         "test refuses every event of this source: bad content type"
     );
     // Corrected there: all of it is accepted.
@@ -206,7 +206,7 @@ async fn what_a_blocked_receiver_has_accepted_is_not_sent_again() {
             retry_events: vec![1, 3],
             wait: None,
         },
-        SendError::Blocked("403".to_owned()),
+        SendError::Blocked("403".to_owned().into()),
     ]);
     let error = accept(&mut output, EVENTS).await.unwrap_err();
     assert!(matches!(error, OutputError::Blocked(_)), "{error:?}");
@@ -217,7 +217,7 @@ async fn what_a_blocked_receiver_has_accepted_is_not_sent_again() {
 #[tokio::test]
 async fn how_long_to_wait_is_passed_on() {
     let wait = Duration::from_secs(7);
-    let reason = "429".to_owned();
+    let reason = "429".to_owned().into();
     let mut output = output(vec![SendError::Throttled { reason, wait }], "");
     let error = accept(&mut output, EVENTS).await.unwrap_err();
     assert!(matches!(error, OutputError::Throttled { wait: asked, .. } if asked == wait));
