@@ -200,7 +200,7 @@ const NOT_MET: [(&str, &str); 22] = [
         "an answer of the API, which says what to do",
     ),
     (
-        "host/src/admin/form.rs",
+        "host/src/admin/editable_settings.rs",
         "an answer of the API, which says what to do",
     ),
     (
