@@ -23,11 +23,12 @@ fn build() -> Vec<u8> {
     let program = PathBuf::from(env!("CARGO_BIN_EXE_source-host"));
     let target_dir = program.ancestors().nth(2).unwrap().join(PROFILE);
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // What coverage and clippy set for the outer build.
+    // What coverage, clippy and `ci/test-runner` set for the outer build.
     for name in [
         "CARGO_ENCODED_RUSTFLAGS",
         "CARGO_TARGET_DIR",
         "LLVM_PROFILE_FILE",
+        "RUSTC_BOOTSTRAP",
         "RUSTC_WORKSPACE_WRAPPER",
         "RUSTC_WRAPPER",
         "RUSTFLAGS",
