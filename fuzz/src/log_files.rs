@@ -1,7 +1,7 @@
 //! The log files of API 1.0: whatever the body and however it is cut into chunks.
 
 use mimecast_source::decode::lines::LINE_BYTES_MAX;
-use mimecast_source::decode::log_files::{Found, LogFileReader};
+use mimecast_source::decode::log_files::{ReadResult, LogFileReader};
 
 /// More steps than this for a body that small is a reader that does not come to an end.
 const STEPS_MAX: usize = 1_000_000;
@@ -24,25 +24,25 @@ fn read(body: &[u8], chunk_bytes: usize) -> Vec<String> {
     let mut found = Vec::new();
     for _ in 0..STEPS_MAX {
         match reader.read() {
-            Found::NeedsInput => match chunks.next() {
+            ReadResult::NeedsInput => match chunks.next() {
                 Some(chunk) => reader.push(chunk.to_vec()),
                 None => reader.finish(),
             },
-            end @ (Found::End | Found::Broken(_)) => {
+            end @ (ReadResult::End | ReadResult::Broken(_)) => {
                 found.push(format!("{end:?}"));
                 return found;
             }
-            Found::Record(record) => {
+            ReadResult::Record(record) => {
                 if record.starts_with(b"{") {
                     assert!(record.len() <= 8 * LINE_BYTES_MAX);
                 }
                 found.push(String::from_utf8_lossy(record).into_owned());
             }
-            other @ (Found::File(_)
-            | Found::FileBroken(_)
-            | Found::FileEnd
-            | Found::NotARecord(_)
-            | Found::TooLong(_)) => found.push(format!("{other:?}")),
+            other @ (ReadResult::File(_)
+            | ReadResult::FileBroken(_)
+            | ReadResult::FileEnd
+            | ReadResult::NotARecord(_)
+            | ReadResult::TooLong(_)) => found.push(format!("{other:?}")),
         }
     }
     panic!("the reader does not come to an end");
