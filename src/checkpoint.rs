@@ -83,7 +83,7 @@ pub struct StreamPosition {
     pub backoff: Option<Backoff>,
     /// How many answers in a row were open at the end of a poll. A session that goes on from here
     /// has lost the last of them.
-    #[serde(default, skip_serializing_if = "is_none")]
+    #[serde(default, skip_serializing_if = "is_zero_u32")]
     pub lost_answers: u32,
     /// The position of a SIEM batch stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -184,7 +184,7 @@ pub struct FilesPosition {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<Timestamp>,
     /// Listings in a row of the page that had files without a usable link.
-    #[serde(default, skip_serializing_if = "is_none")]
+    #[serde(default, skip_serializing_if = "is_zero_u32")]
     pub unlinked: u32,
 }
 
@@ -617,7 +617,7 @@ const fn is_zero(count: &usize) -> bool {
     clippy::trivially_copy_pass_by_ref,
     reason = "serde passes a reference"
 )]
-const fn is_none(count: &u32) -> bool {
+const fn is_zero_u32(count: &u32) -> bool {
     *count == 0
 }
 

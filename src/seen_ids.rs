@@ -1,7 +1,7 @@
 //! The identities of records that may come again, bounded so that they fit into a checkpoint.
 //!
 //! Where they no longer fit, the oldest are forgotten: their records would be repeated with the
-//! same id, never dropped (design §2.4).
+//! same id, never dropped.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

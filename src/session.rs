@@ -485,10 +485,15 @@ impl Session {
 
 /// The result of a step of the loop.
 enum Step {
+    /// The next step follows at once.
     LoopAgain,
-    Continue,
+    /// Returns to the driver, which calls again at once.
+    ReturnToDriver,
+    /// Returns to the driver, which reads more of the answer.
     Read,
+    /// Returns to the driver, which sends a request.
     Send(Request),
+    /// The poll ends.
     Stop,
 }
 

@@ -1,7 +1,7 @@
 //! A body of lines, gzip or plain, in chunks as they arrive, with bounded memory.
 //!
 //! The reader pulls: it inflates only as much as it needs for the next line, so that a small
-//! chunk that inflates to a lot costs no more memory than one line (design rule 12).
+//! chunk that inflates to a lot costs no more memory than one line.
 
 use core::ops::Range;
 

@@ -37,7 +37,7 @@ impl Session {
                 Line::Whole(bytes) => {
                     if bytes_left == 0 {
                         lines.reader.put_back();
-                        return Step::Continue;
+                        return Step::ReturnToDriver;
                     }
                     bytes_left = bytes_left.saturating_sub(bytes.len().saturating_add(1));
                     let record = RecordLine::new(stream, bytes);

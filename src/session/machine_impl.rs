@@ -27,7 +27,7 @@ impl Machine for Session {
             };
             match step {
                 Step::LoopAgain => {}
-                Step::Continue => return Action::Continue,
+                Step::ReturnToDriver => return Action::Continue,
                 Step::Read => {
                     self.begin_wait();
                     return Action::Read;

@@ -1,7 +1,7 @@
 //! SIEM batch: pages of presigned files (`mimecast-api.md` §3.1, §3.2).
 //!
 //! The position is the page token, the name of the file being read and its line. A link is never
-//! part of it: on resume the page is listed again for fresh ones (design §3.4). A file that cannot
+//! part of it: on resume the page is listed again for fresh ones. A file that cannot
 //! be fetched or read is set aside, and its page is listed again for it later.
 
 use std::collections::VecDeque;

@@ -1,4 +1,4 @@
-//! The feeds: one small state machine per way in which the API hands out records.
+//! The stream readers, which comments also call feeds: one small state machine per way in which the API hands out records.
 //!
 //! A [`StreamReader`] knows its position and what it wants next. It makes no request, keeps no time and
 //! decides nothing about retries of a request: that is the session's part. Those that read pages of

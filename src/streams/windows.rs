@@ -2,7 +2,7 @@
 //!
 //! A window is fixed when it is begun. The bound moves only when all pages of the window are
 //! read; the next window reaches back by the overlap, and what it finds again is recognized by its
-//! identity (design §3.5). An endpoint that knows no dates is read the same way: newest first,
+//! identity. An endpoint that knows no dates is read the same way: newest first,
 //! down to where the window begins.
 
 use crate::batch::{Builder, NoticeKind, OfferResult, RecordLine, RecordProcessor};

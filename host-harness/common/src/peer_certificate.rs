@@ -72,7 +72,7 @@ pub fn refused(error: &rustls::Error) -> Option<&CertificateRefused> {
     inner.downcast_ref()
 }
 
-/// Verifies as rustls does by default; its errors have words.
+/// Verifies as rustls does by default, with errors that say what is wrong and what to do.
 #[derive(Debug)]
 pub(crate) struct Verifier {
     /// `None` without a trust anchor.

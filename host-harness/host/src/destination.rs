@@ -65,14 +65,14 @@ impl EventSink for Destination {
     }
 
     fn polled(&self, took: Duration) {
-        if let Some(durations) = self.registry.durations() {
-            durations.polled(self.entry.name(), took);
+        if let Some(observer) = self.registry.observer() {
+            observer.polled(self.entry.name(), took);
         }
     }
 
     fn delivered(&self, took: Duration) {
-        if let Some(durations) = self.registry.durations() {
-            durations.delivered(self.entry.name(), took);
+        if let Some(observer) = self.registry.observer() {
+            observer.delivered(self.entry.name(), took);
         }
     }
 }
@@ -85,13 +85,13 @@ pub(crate) struct RequestReporter {
 
 impl fmt::Debug for RequestReporter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ObservedRequests({})", self.entry.name())
+        write!(f, "RequestReporter({})", self.entry.name())
     }
 }
 
 impl RequestObserver for RequestReporter {
     fn requested(&self, status: Option<u16>) {
-        if let Some(observer) = self.registry.durations() {
+        if let Some(observer) = self.registry.observer() {
             observer.requested(self.entry.name(), status);
         }
     }

@@ -14,7 +14,7 @@
 //! The sandbox, the loop and the checkpoints are `source-runtime`'s, the
 //! receivers are `source-outputs`'. What a source is and offers comes from its
 //! `describe`. The exceptions are `demo`, which runs the built-in component
-//! against a simulated upstream, and `migrate`.
+//! against a simulated upstream, `fields`, which prints its page, and `migrate`.
 
 #![deny(unsafe_code)]
 

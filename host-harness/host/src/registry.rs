@@ -167,14 +167,14 @@ impl Registry {
         self.shared.is_ready.load(Ordering::Relaxed)
     }
 
-    /// Sets the observer of durations. Later calls are ignored.
+    /// Sets the observer of polls, deliveries and requests. Later calls are ignored.
     pub fn set_observer(&self, observer: Arc<dyn MetricsObserver>) {
         let _ = self.shared.durations.set(observer);
     }
 
-    /// Returns the observer of durations.
+    /// Returns the observer of polls, deliveries and requests.
     #[must_use]
-    pub fn durations(&self) -> Option<&Arc<dyn MetricsObserver>> {
+    pub fn observer(&self) -> Option<&Arc<dyn MetricsObserver>> {
         self.shared.durations.get()
     }
 

@@ -109,7 +109,7 @@ pub struct FleetPart {
     pub taken: u64,
     /// Leases that ended before the work did.
     pub expired: u64,
-    /// Leases that another host had taken over by then.
+    /// Leases that a later one had superseded, or that were over, before this host could claim the tenant.
     pub fenced: u64,
     /// How late a tenant was taken lately, at most.
     pub late_seconds: u64,
@@ -155,7 +155,7 @@ pub struct FleetMember {
     pub taken: u64,
     /// Leases that ended before the work did.
     pub expired: u64,
-    /// Leases that another host had by the time.
+    /// Leases that a later one had superseded, or that were over, before this host could claim the tenant.
     pub fenced: u64,
     /// How late a tenant was taken lately, at most.
     pub late_ms: u64,

@@ -114,7 +114,7 @@ impl ReceiverProtocol for SplunkHec {
             Some(verdict) => Err(verdict
                 .refusal(answer)
                 .unwrap_or_else(|| answer.retry(answer.message()))),
-            None => Err(answer.unexpected_body("an answer of the HTTP Event SplunkHec")),
+            None => Err(answer.unexpected_body("an answer of the HTTP Event Collector")),
         }
     }
 

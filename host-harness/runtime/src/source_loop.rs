@@ -97,7 +97,7 @@ pub struct SourceLoop {
     pub source: Arc<Source>,
     /// What is kept of it.
     pub source_state: SourceState,
-    /// The directory of the stored state.
+    /// Where its state is stored: a state directory, or the bucket of a fleet.
     pub store: Arc<dyn CheckpointStore>,
     /// Where its events and its rejected records go.
     pub sink: Arc<dyn EventSink>,

@@ -99,7 +99,7 @@ const PHISHED: &[FieldMapping] = &[
     row("user.full_name", &[field::NAME],       text(verbatim)),
 ];
 
-/// Words for that a person fell for a message. It is not known which of them is written how.
+/// Words that mean that a person fell for a message. How Mimecast spells each of them is not known.
 pub(in super::super) const FELL: Test = Test::Is(field::STATUS, &["clicked", "submitted"]);
 
 #[rustfmt::skip]

@@ -1,5 +1,5 @@
 //! Files that could not be fetched or read: kept in the checkpoint and tried again for as long as
-//! Mimecast keeps them, while the stream goes on (design §3.4).
+//! Mimecast keeps them, while the stream goes on.
 
 use crate::batch::{Builder, NoticeKind};
 use crate::checkpoint::{FileFault, FilePosition, SetAsideFile, SetAsidePage};

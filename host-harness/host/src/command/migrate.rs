@@ -1,4 +1,4 @@
-//! `migrate`: converts settings of a Mimecast API 1.0 source to API 2.0. Besides `demo` the only
+//! `migrate`: converts settings of a Mimecast API 1.0 source to API 2.0. Besides `demo` and `fields` the only
 //! place where the host has vendor-specific code.
 
 use std::fmt::Write;

@@ -46,7 +46,7 @@ pub(crate) struct FleetClient {
     reconnected: Arc<Mutex<Reconnected>>,
 }
 
-/// When it was noticed that the connection was made again, of which there are so many.
+/// How often the connection was made so far, and when the last time was noticed.
 #[derive(Clone, Copy, Debug)]
 struct Reconnected {
     connections: u64,
@@ -162,7 +162,7 @@ impl FleetClient {
         self.note_connection().connections
     }
 
-    /// How long no tenant may be taken yet. Such a server would hand out a tenant again that a host
+    /// How long no tenant may be taken after a reconnection: a server that crashed may hand out a tenant that a host still
     /// works on; after the time of a lease all have ended that were taken before.
     pub(crate) fn pause(&self) -> Duration {
         let at = self.note_connection().at;

@@ -72,7 +72,7 @@ pub(crate) struct LeaseCounts {
     pub(crate) taken: AtomicU64,
     /// Ended before the work did.
     pub(crate) expired: AtomicU64,
-    /// Found to be another host's by then.
+    /// Superseded by a later lease, or over, before this host could claim the tenant.
     pub(crate) fenced: AtomicU64,
     /// How late the tenants of the present interval were, at most.
     late_ms: AtomicU64,

@@ -73,7 +73,7 @@ impl SourceStarter {
             backoff.fail();
             let failures = backoff.failures();
             let may_try_again = !self.context().once && failure.is_retryable;
-            if !may_try_again || self.is_alone(failures).await {
+            if !may_try_again || self.no_source_could_start(failures).await {
                 return (SourceExit::Failed(failure), self.empty_state());
             }
             let wait = backoff.wait();
@@ -90,7 +90,7 @@ impl SourceStarter {
 
     /// Whether no source that the run began with could be started. Such a run ends, so that
     /// whoever started it learns of that.
-    async fn is_alone(&mut self, failures: u32) -> bool {
+    async fn no_source_could_start(&mut self, failures: u32) -> bool {
         let startup = self.startup.take().filter(|_| failures == 1);
         let Some(startup) = startup else {
             return false;

@@ -112,7 +112,7 @@ fn from_io(error: &io::Error) -> Option<ErrorCause> {
     }
 }
 
-/// No variant is of a proxy, and none but this one has a text.
+/// `wasi:http` has no error code for a proxy, so its text goes into `InternalError`.
 pub(super) fn from_proxy(error: &ProxyError) -> HttpError {
     HttpError::InternalError(Some(error.to_string()))
 }

@@ -29,10 +29,10 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 /// How many connections to an origin stay open while sources that share them are idle: as many as
 /// polls of one processor go on at once.
 pub const IDLE_PER_ORIGIN_MAX: usize = 32;
-/// A pool has the connections of so many sources at most: these are more than polls go on at once.
+/// A pool may have the connections of this many sources, 1,024, however many more share it.
 const SOURCES_COUNTED_MAX: usize = 32;
 
-/// The pools of one component, whose sources trust each other as much as it. Clones are the same
+/// The pools of one component. Its sources may share connections, since they run the same code. Clones are the same
 /// pools.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pools {

@@ -59,7 +59,7 @@ pub(super) fn rejected_bytes(batch: &Batch) -> usize {
 }
 
 impl RunningLoop {
-    /// Starts to store the state on the disk, while the next poll runs. This is the
+    /// Starts to store the state, while the next poll runs. In the loop this is the
     /// only place where a checkpoint is stored, after every output has accepted
     /// the events before it.
     pub(super) fn start_storing(&mut self) {

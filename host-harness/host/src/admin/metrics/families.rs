@@ -398,7 +398,7 @@ impl Scrape {
             ),
             (
                 "fenced",
-                "Leases that another host had by the time.",
+                "Leases that a later one had superseded, or that were over, before this host could claim the tenant.",
                 fleet.fenced,
             ),
         ];
