@@ -116,6 +116,7 @@ test("a connector of a real host is added, tested, paused, resumed and removed a
   const [, origin] = await start(HOST, ["run", "host.toml"], "stderr", /admin server at (http:\S+)/);
 
   await browser.visit(origin, async (page) => {
+    page.setDefaultTimeout(SECONDS * 1000); // the sources start meanwhile
     await page.goto(`${origin}/`);
     await page.getByText("1–100 of 9,999 sources").waitFor({ timeout: SECONDS * 1000 });
 
