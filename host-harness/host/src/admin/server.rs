@@ -217,10 +217,10 @@ impl AcceptLoop {
 type Accepted = (TcpStream, tokio::sync::OwnedSemaphorePermit);
 
 async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> io::Result<Accepted> {
-    let place = Arc::clone(permits).acquire_owned().await;
-    let place = place.map_err(io::Error::other)?;
+    let permit = Arc::clone(permits).acquire_owned().await;
+    let permit = permit.map_err(io::Error::other)?;
     let (stream, _) = listener.accept().await?;
-    Ok((stream, place))
+    Ok((stream, permit))
 }
 
 impl AcceptLoop {

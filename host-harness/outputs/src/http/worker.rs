@@ -95,11 +95,8 @@ pub(crate) struct HttpOutputConfig<A> {
 }
 
 impl<A: ReceiverProtocol> HttpOutputConfig<A> {
-    pub(crate) fn new(request: RequestSettings, api: A) -> Self {
-        Self {
-            request,
-            protocol: api,
-        }
+    pub(crate) fn new(request: RequestSettings, protocol: A) -> Self {
+        Self { request, protocol }
     }
 }
 
