@@ -99,7 +99,9 @@ fn a_limit_of_descriptors_that_is_low_for_the_sources_is_named() {
     let log = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{log}");
     assert!(
-        log.contains("the limit of 64 open files is low for 1 sources and 1 outputs: set it to 132"),
+        log.contains(
+            "the limit of 64 open files is low for 1 sources and 1 outputs: set it to 132"
+        ),
         "{log}"
     );
     setup.assert_exactly_once(&setup.events());
