@@ -45,8 +45,9 @@ use crate::source;
 const FETCH_WAIT_MAX: Duration = Duration::from_secs(1);
 /// Tenants asked for at a time.
 const FETCH_MAX: usize = 256;
-/// Polls of one lease: a tenant that has much to collect lets others pass in between.
-const POLLS_PER_LEASE_MAX: u32 = 20;
+/// Time after which a tenant that has much to collect is given back: others pass in between, and a
+/// host that joins gets its part of the tenants.
+const TURN_MAX: Duration = Duration::from_secs(10);
 /// Tenants whose connections and sessions are kept for the next time.
 const TENANTS_CACHED_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4_095);
 /// A tenant that cannot work is looked at again after so long; a change of it is seen at once.
@@ -55,6 +56,8 @@ const FAILED_WAIT: Duration = Duration::from_secs(300);
 const PAUSED_WAIT: Duration = Duration::from_secs(3_600);
 /// Delay before a tenant is due again that could not be claimed because NATS failed.
 const CLAIM_RETRY_DELAY: Duration = Duration::from_secs(1);
+/// How long a host that stops waits for a tenant to be given back, and for NATS to confirm its end.
+const STOP_CONFIRM_MAX: Duration = Duration::from_millis(250);
 /// How long work may still go on after a stop was asked for. What remains of the time that a
 /// service manager allows is for giving tenants back.
 const STOP_GRACE: Duration = Duration::from_millis(4_200);
@@ -222,17 +225,14 @@ impl FleetHost {
                 }
             }
         }
-        while let Ok(Some(_)) = timeout(CLAIM_RETRY_DELAY / 4, tasks.join_next()).await {}
+        while let Ok(Some(_)) = timeout(STOP_CONFIRM_MAX, tasks.join_next()).await {}
         reports.abort_all();
         let fleet_client = lock(&fleet_client).clone();
         let own = format!("{}{}", fleet_client.hosts.prefix, running.name);
         let gone = fleet_client.hosts.stream.purge().filter(own);
         // What was sent is on its way when the process ends.
         let last = async { gone.await.is_ok() && fleet_client.client.flush().await.is_ok() };
-        if !timeout(CLAIM_RETRY_DELAY / 4, last)
-            .await
-            .unwrap_or_default()
-        {
+        if !timeout(STOP_CONFIRM_MAX, last).await.unwrap_or_default() {
             warn!("fleet: NATS did not answer at the end; tenants come back when their leases end");
         }
     }
@@ -494,7 +494,7 @@ impl Running {
         tenant.entry.set_run(RunState::Running);
         let store: Arc<dyn CheckpointStore> = lease.clone();
         let end = {
-            let turn = tenant.turns.turn(state, store, POLLS_PER_LEASE_MAX);
+            let turn = tenant.turns.turn(state, store, TURN_MAX);
             tokio::pin!(turn);
             tokio::select! {
                 end = &mut turn => end,

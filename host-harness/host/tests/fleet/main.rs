@@ -35,7 +35,7 @@ use serde_json::Value;
 use setup::link_machine_code;
 use tempfile::TempDir;
 use tokio::time::sleep;
-use upstream::Upstream;
+use upstream::{PAGE, Upstream};
 
 const LEASE: Duration = Duration::from_secs(5);
 /// A tenant is worked on elsewhere so long after its host was lost, at most.
@@ -43,6 +43,10 @@ const RESUMED_MAX: Duration = Duration::from_secs(7);
 /// Nothing takes as long, on a machine however busy.
 const LONG: Duration = Duration::from_secs(240);
 const LOOK: Duration = Duration::from_millis(20);
+/// How long the events of a tenant take, if nothing happens.
+const WORK: Duration = Duration::from_secs(60);
+/// Shorter than a lease, as an answer of the upstream is in use.
+const ANSWER_AFTER_MAX: Duration = Duration::from_secs(2);
 const HOSTS: usize = 3;
 
 fn left_out(what: &str) {
@@ -73,12 +77,15 @@ struct Fleet {
 }
 
 impl Fleet {
-    /// `ways` are the ports by which each host reaches NATS.
-    async fn start(ways: [Vec<u16>; HOSTS], tenants: usize, events: usize, lines: &str) -> Self {
+    /// `ways` are the ports by which each host reaches NATS. Each tenant has as many pages as are
+    /// answered within `work`, and takes longer with each interruption.
+    async fn start(ways: [Vec<u16>; HOSTS], tenants: usize, work: Duration, lines: &str) -> Self {
         let folder = TempDir::new().unwrap();
-        // All tenants together take a minute and more, however many there are.
-        let events = events / tenants;
+        // One machine answers some pages a second, and an answer takes only a part of a lease.
         let answer_after = Duration::from_secs(1) * u32::try_from(tenants).unwrap() / 60;
+        let answer_after = answer_after.min(ANSWER_AFTER_MAX);
+        let pages = work.as_millis() / answer_after.as_millis();
+        let events = usize::try_from(pages).unwrap() * PAGE;
         let upstream = Upstream::start(HOSTS, events, answer_after).await;
         // Two hosts can have all of them, and one more, so that none waits for its turn.
         let leases = (tenants + 1).div_ceil(2);
@@ -311,7 +318,7 @@ async fn tenants_go_on_elsewhere_whatever_happens_to_a_host_or_its_way_to_nats()
     };
     let proxy = Proxy::start(server.port).await;
     let ways = [vec![server.port], vec![proxy.port], vec![server.port]];
-    let mut fleet = Fleet::start(ways, tenants_wanted(12), 36_000, "").await;
+    let mut fleet = Fleet::start(ways, tenants_wanted(12), WORK, "").await;
 
     add_tenant(&mut fleet).await;
     fleet.reach(5).await;
@@ -514,7 +521,7 @@ async fn a_cluster_of_three_servers_may_lose_one() {
     };
     let ports: Vec<u16> = servers.iter().map(|server| server.port).collect();
     let ways = [ports.clone(), ports.clone(), ports.clone()];
-    let mut fleet = Fleet::start(ways, tenants_wanted(12), 18_000, "replicas = 3").await;
+    let mut fleet = Fleet::start(ways, tenants_wanted(12), WORK / 2, "replicas = 3").await;
     fleet.reach(20).await;
     fleet.interrupt();
     servers[0].kill();

@@ -2,7 +2,7 @@
 //! it holds the lease, and does something else until it gets it again.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{RunningLoop, SourceExit, SourceLoop, Step};
 use crate::source::Source;
@@ -34,20 +34,21 @@ impl SourceLoop {
 }
 
 impl SourceTurns {
-    /// Polls until the source has to wait, at most `polls_max` times. `source_state` is the state
-    /// of the source, and `store` is where it is stored during this turn.
+    /// Polls until the source has to wait, and begins no poll after `duration_max`, but polls at
+    /// least once. `source_state` is the state of the source, and `store` is where it is stored during
+    /// this turn.
     pub async fn turn(
         &mut self,
         source_state: SourceState,
         store: Arc<dyn CheckpointStore>,
-        polls_max: u32,
+        duration_max: Duration,
     ) -> TurnEnd {
         self.running.context.source_state = source_state;
         self.running.context.store = store;
         if self.running.is_refused() {
             self.running.read_again().await;
         }
-        let end = self.poll(polls_max).await;
+        let end = self.poll(duration_max).await;
         let ended = match &end {
             TurnEnd::Due(_) => &SourceExit::CaughtUp,
             TurnEnd::Ended(ended) => ended,
@@ -61,8 +62,9 @@ impl SourceTurns {
         end
     }
 
-    async fn poll(&mut self, polls_max: u32) -> TurnEnd {
-        for _ in 0..polls_max.max(1) {
+    async fn poll(&mut self, duration_max: Duration) -> TurnEnd {
+        let begun = Instant::now();
+        loop {
             if self.running.context.shutdown.is_requested() {
                 return TurnEnd::Ended(SourceExit::Stopped);
             }
@@ -71,8 +73,10 @@ impl SourceTurns {
                 Step::SourceExit(end) => return TurnEnd::Ended(end),
                 Step::Wait(wait) => return TurnEnd::Due(wait),
             }
+            if begun.elapsed() >= duration_max {
+                return TurnEnd::Due(Duration::ZERO);
+            }
         }
-        TurnEnd::Due(Duration::ZERO)
     }
 
     /// The source.
