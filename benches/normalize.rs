@@ -105,7 +105,7 @@ fn whole(c: &mut Criterion) {
                 let Ok(record) = parser.parse(*stream, black_box(line)) else {
                     return;
                 };
-                let id = record.id();
+                let id = record.id().to_event_id(1, None);
                 normalizer.write(&record, &id, NOW, &mut out);
             };
             group.bench_function(*name, |b| b.iter(&mut one));
@@ -146,7 +146,7 @@ fn stages(c: &mut Criterion) {
         b.iter(|| parser.parse(*stream, black_box(line)).is_ok());
     });
     if let Ok(record) = parser.parse(*stream, line) {
-        let id = record.id();
+        let id = record.id().to_event_id(1, None);
         group.bench_function("id", |b| b.iter(|| black_box(&record).id()));
         let mut normalizer = Normalizer::new(Format::Ecs, Options::default());
         let mut out = String::with_capacity(1 << 16);

@@ -9,7 +9,7 @@ use std::hint::black_box;
 
 use mimecast_source::batch::{Batch, Limits};
 use mimecast_source::checkpoint::{Checkpoint, ListPosition, StreamPosition};
-use mimecast_source::identity::EventId;
+use mimecast_source::identity::RecordId;
 use mimecast_source::machine::{Action, Machine};
 use mimecast_source::response::Head;
 use mimecast_source::session::Session;
@@ -59,7 +59,7 @@ fn main() {
 fn checkpoint(held: u32) -> String {
     let mut items = ListItems::new(16, 600 * 1024);
     for n in 0..held {
-        let id = EventId::of_bytes(Stream::HeldMessages, &n.to_le_bytes());
+        let id = RecordId::of_bytes(Stream::HeldMessages, &n.to_le_bytes());
         assert!(items.add(&id, Item::default()));
     }
     let list = ListPosition {

@@ -37,7 +37,7 @@ pub struct ApiClient {
     signed_skew_ms: i64,
     /// How often in a row the preflight request (token or region) failed.
     failures: u32,
-    /// Until when the preflight request is not repeated, and the failure that caused the wait.
+    /// Until when the preflight request is not retried, and the failure that caused the wait.
     preflight_failure: Option<(Wait, PollError)>,
 }
 
@@ -47,7 +47,7 @@ pub struct Reply {
     pub kind: ResponseKind,
     /// The call, the status, Mimecast's code and its request id, in one clause.
     pub detail: String,
-    /// Whether repeating the call once may succeed.
+    /// Whether one retry of the call may succeed.
     pub may_retry: bool,
 }
 
@@ -107,7 +107,7 @@ impl ApiClient {
 
     /// Returns how far the host's clock is ahead, where more than one answer has shown it.
     #[must_use]
-    pub fn known_skew_ms(&self) -> Option<i64> {
+    pub fn confirmed_skew_ms(&self) -> Option<i64> {
         self.skew.confirmed_ms()
     }
 
@@ -143,10 +143,10 @@ impl ApiClient {
         self.auth.restore_region(origin);
     }
 
-    /// Returns how a refused call was repeated, as a clause.
+    /// Returns how a refused call was retried, as a clause.
     #[must_use]
     pub const fn retry_note(&self) -> &'static str {
-        self.auth.messages().repeated
+        self.auth.messages().retried
     }
 
     /// Returns the next random number.
@@ -179,7 +179,7 @@ impl ApiClient {
     /// # Errors
     ///
     /// The last answer asked for a wait that is not over.
-    pub fn credential_request(&mut self) -> Result<Request, PollError> {
+    pub fn preflight_request(&mut self) -> Result<Request, PollError> {
         if let Some((wait, error)) = &self.preflight_failure
             && wait.since.is_none_or(|since| since <= self.now)
             && self.now < wait.until
@@ -188,7 +188,7 @@ impl ApiClient {
             return Err(error.clone().after(left_ms));
         }
         let context = self.signing_context();
-        Ok(self.auth.credential_request(context))
+        Ok(self.auth.preflight_request(context))
     }
 
     /// Returns the request of a call. There is none before [`ApiClient::is_ready`].
@@ -245,12 +245,12 @@ impl ApiClient {
                 }
             },
             // Known to be transient (`mimecast-api.md` §6.1).
-            ResponseKind::KeyRefused if self.failures == 0 => {
+            ResponseKind::UnknownApplication if self.failures == 0 => {
                 self.failures = 1;
                 return Ok(None);
             }
-            ResponseKind::Expired
-            | ResponseKind::KeyRefused
+            ResponseKind::AccessKeyExpired
+            | ResponseKind::UnknownApplication
             | ResponseKind::NotPermitted
             | ResponseKind::Refused
             | ResponseKind::SignatureRefused
@@ -304,9 +304,9 @@ impl ApiClient {
         }
     }
 
-    /// Reads the answer to a call, which `what` names. A call that was repeated is not repeated
+    /// Reads the answer to a call, which `what` names. A call that was retried is not retried
     /// again.
-    pub fn read(&mut self, what: &str, (head, body): (&Head, &[u8]), is_repeat: bool) -> Reply {
+    pub fn read(&mut self, what: &str, (head, body): (&Head, &[u8]), is_retry: bool) -> Reply {
         if head.status == 200 && body.len() > ANSWER_BYTES_MAX {
             return Reply {
                 kind: ResponseKind::TooLong,
@@ -319,14 +319,14 @@ impl ApiClient {
         Reply {
             kind: status,
             detail: describe(what, head, error.as_ref()) + remedy(status),
-            may_retry: !is_repeat && self.may_repeat(status),
+            may_retry: !is_retry && self.retry_may_succeed(status),
         }
     }
 
-    /// Returns whether a refused call may succeed when repeated, after the change that this needs.
-    fn may_repeat(&mut self, status: ResponseKind) -> bool {
+    /// Returns whether a refused call may succeed when retried, after the change that this needs.
+    fn retry_may_succeed(&mut self, status: ResponseKind) -> bool {
         match status {
-            ResponseKind::KeyRefused => true,
+            ResponseKind::UnknownApplication => true,
             // The answer has the upstream's clock, and the signature had another time.
             ResponseKind::SignatureRefused => {
                 let is_off = |skew_ms: i64| skew_ms.abs_diff(self.signed_skew_ms) > SKEW_MS_MAX;
@@ -341,7 +341,7 @@ impl ApiClient {
                 true
             }
             ResponseKind::WrongRegion => self.auth.forget_region(),
-            ResponseKind::Expired
+            ResponseKind::AccessKeyExpired
             | ResponseKind::Success
             | ResponseKind::NotPermitted
             | ResponseKind::Refused
@@ -390,16 +390,16 @@ mod tests {
         assert!(!client.is_ready());
         assert!(
             client
-                .credential_request()
+                .preflight_request()
                 .unwrap()
                 .url
                 .ends_with("/oauth/token")
         );
         let error = client.handle_preflight(&head(503), b"").unwrap_err();
-        assert_eq!(client.credential_request(), Err(error.clone()));
+        assert_eq!(client.preflight_request(), Err(error.clone()));
         let wait_ms = error.failure().unwrap().retry_after_ms.try_into().unwrap();
         client.set_now(NOW.plus_ms(wait_ms));
-        client.credential_request().unwrap();
+        client.preflight_request().unwrap();
         let body = br#"{"access_token":"t-1","expires_in":1800}"#;
         client.handle_preflight(&head(200), body).unwrap();
         assert!(client.is_ready());
@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_token_is_worth_one_repeat() {
+    fn a_refused_token_is_worth_one_retry() {
         let mut client = client(1);
         let body = br#"{"access_token":"t-1","expires_in":1800}"#;
         client.handle_preflight(&head(200), body).unwrap();

@@ -9,7 +9,7 @@ pub use normalize_all::{Normalized, RecordNormalizer, normalize_all};
 
 use crate::correlate::Correlation;
 use crate::decode::json::{Repaired, repair};
-use crate::identity::EventId;
+use crate::identity::RecordId;
 use crate::normalize::severity::Severities;
 use crate::normalize::{Format, Normalizer, Options, OriginalRecord};
 use crate::record::{Joiner, ParseError, Parser, Record};
@@ -32,7 +32,7 @@ pub struct Limits {
 /// The offsets of the index are 32 bits, and a batch has to fit into the component's memory.
 const BATCH_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
-/// Notices in one batch; beyond that only the counts grow.
+/// Notices in one batch; further ones are dropped.
 const NOTICES_MAX: usize = 200;
 
 /// The most bytes of a rejected record that are kept.
@@ -193,7 +193,7 @@ impl RecordProcessor {
 
     /// Enables correlation: records about one message get members of earlier ones. Upstream records
     /// as such stay what they are.
-    pub fn correlate(&mut self) {
+    pub fn enable_correlation(&mut self) {
         if self.format() != Format::Raw {
             self.correlation = Some(Correlation::default());
         }
@@ -206,7 +206,7 @@ impl RecordProcessor {
     }
 
     /// Returns the identity of a record, or `None` where it is not a record.
-    pub fn id(&mut self, record: RecordLine<'_>) -> Option<EventId> {
+    pub fn id(&mut self, record: RecordLine<'_>) -> Option<RecordId> {
         let bytes = redact(record.stream, record.bytes);
         let record = record.with_bytes(&bytes);
         with_record(&mut self.parser, record, |read, repaired| {
@@ -243,9 +243,9 @@ fn with_record<T>(
 
 /// Returns the identity of a record. After a repair it covers the original bytes: bytes that were
 /// replaced are no longer in the record, and still distinguish it from others.
-fn id(line: RecordLine<'_>, record: &Record<'_>, is_repaired: bool) -> EventId {
+fn id(line: RecordLine<'_>, record: &Record<'_>, is_repaired: bool) -> RecordId {
     if is_repaired {
-        EventId::of_bytes(line.stream, line.bytes)
+        RecordId::of_bytes(line.stream, line.bytes)
     } else {
         record.id()
     }
@@ -426,7 +426,7 @@ impl Builder {
             let base = id(record, &read, repaired.is_some());
             let occurrence = occurrences.as_ref().map_or(1, |page| page.next(&base));
             // What is remembered does not depend on the tenant.
-            let id = base.to_event_id(occurrence, None);
+            let id = base.of_occurrence(occurrence);
             if remembered
                 .as_ref()
                 .is_some_and(|remembered| remembered.contains(&id))

@@ -54,7 +54,7 @@ pub enum Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
     /// What the credentials need first: a token, or the region.
-    Credentials,
+    Preflight,
     /// The categories of a log that can be read.
     Categories,
     /// A batch file of the listing: only whether it can be fetched.
@@ -63,7 +63,7 @@ enum Purpose {
 }
 
 /// The next question about the streams being checked.
-enum NextProbe {
+enum Question {
     Categories,
     /// The URL of a batch file.
     File(String),
@@ -85,7 +85,7 @@ pub struct Check {
     in_flight: Option<(Purpose, IncomingResponse)>,
     account: Option<String>,
     remark: Option<String>,
-    question: NextProbe,
+    question: Question,
     /// The origin of the batch file that is asked for.
     file_origin: String,
 }
@@ -120,7 +120,7 @@ impl Check {
             in_flight: None,
             account: None,
             remark: None,
-            question: NextProbe::Probe,
+            question: Question::Probe,
             file_origin: String::new(),
         }
     }
@@ -143,7 +143,7 @@ impl Check {
         }));
         self.done = self.done.saturating_add(1);
         self.is_retry = false;
-        self.question = NextProbe::Probe;
+        self.question = Question::Probe;
     }
 
     /// Returns the results in the order of the settings.
@@ -166,7 +166,7 @@ impl Check {
     fn handle_whole_answer(&mut self, purpose: Purpose, incoming: IncomingResponse) {
         let (head, body) = incoming.into_parts();
         match purpose {
-            Purpose::Credentials => {
+            Purpose::Preflight => {
                 if let Err(error) = self.client.handle_preflight(&head, &body) {
                     self.report_all(&error);
                 }
@@ -192,7 +192,9 @@ impl Check {
         match reply.kind {
             ResponseKind::Success => self.handle_probe(head, body, &reply.detail),
             ResponseKind::NotPermitted => self.report(Outcome::NotPermitted(reply.detail)),
-            ResponseKind::Expired | ResponseKind::KeyRefused | ResponseKind::SignatureRefused => {
+            ResponseKind::AccessKeyExpired
+            | ResponseKind::UnknownApplication
+            | ResponseKind::SignatureRefused => {
                 self.report_all(&PollError::Unauthorized(reply.detail));
             }
             ResponseKind::TokenRefused => {
@@ -225,7 +227,7 @@ impl Check {
     /// Handles that no answer, or only part of one, came.
     fn handle_no_answer(&mut self, purpose: Purpose, why: TransportError) {
         let error = match (purpose, why) {
-            (Purpose::Credentials, why) => {
+            (Purpose::Preflight, why) => {
                 let error = self.client.fail_preflight(why);
                 return self.report_all(&error);
             }
@@ -261,11 +263,11 @@ impl Check {
         }
         if self.settings.reads_files(stream) {
             match listed_file(&body) {
-                Some(url) => self.question = NextProbe::File(url),
+                Some(url) => self.question = Question::File(url),
                 None => self.report(Outcome::Readable),
             }
         } else if stream == Stream::Audit && self.settings.api() == Api::V2 {
-            self.question = NextProbe::Categories;
+            self.question = Question::Categories;
         } else {
             let outcome = self.account_of(head, body);
             self.report(outcome);
@@ -336,22 +338,22 @@ impl Check {
     /// Returns the next request, or why there is none.
     fn next_request(&mut self, stream: Stream) -> Result<(Purpose, Request), PollError> {
         if !self.client.is_ready() {
-            return Ok((Purpose::Credentials, self.client.credential_request()?));
+            return Ok((Purpose::Preflight, self.client.preflight_request()?));
         }
         let context = Context::new(&self.settings, &self.client);
         let (purpose, call) = match &self.question {
-            NextProbe::Categories => (Purpose::Categories, categories::call()),
-            NextProbe::File(url) => {
+            Question::Categories => (Purpose::Categories, categories::call()),
+            Question::File(url) => {
                 // The link carries its own signature; no token goes with it.
                 let request = Request::get(url.clone());
                 self.file_origin = request.shown_origin();
                 return Ok((Purpose::File, request));
             }
-            NextProbe::Probe => (Purpose::Probe, streams::probe(stream, context)),
+            Question::Probe => (Purpose::Probe, streams::probe(stream, context)),
         };
         match self.client.authorize(call) {
             Some(request) => Ok((purpose, request)),
-            None => Ok((Purpose::Credentials, self.client.credential_request()?)),
+            None => Ok((Purpose::Preflight, self.client.preflight_request()?)),
         }
     }
 }

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::paging::StallDetector;
 use crate::retry::Wait;
+use crate::stall::StallDetector;
 use crate::time::Timestamp;
 
 /// The version this release writes. It reads this one and all before it.
@@ -184,8 +184,8 @@ pub struct FilesPosition {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<Timestamp>,
     /// Listings in a row of the page that had files without a usable link.
-    #[serde(default, skip_serializing_if = "is_zero_u32")]
-    pub unlinked: u32,
+    #[serde(rename = "unlinked", default, skip_serializing_if = "is_zero_u32")]
+    pub unlinked_listings: u32,
 }
 
 /// A page with files that were set aside.
@@ -291,17 +291,21 @@ pub struct WindowPosition {
     /// The time up to which everything is collected by both clocks, while they disagree.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certain: Option<Timestamp>,
-    /// Whether the last window ended long before the upstream's clock at its answers, as it was
-    /// begun by another clock.
+    /// Whether the last window was cut to nothing because its bound lies far from the upstream's
+    /// clock, before or after it: a wrong clock began it, and it is tried again.
     #[serde(
         rename = "behind",
         default,
         skip_serializing_if = "core::ops::Not::not"
     )]
-    pub ended_early: bool,
+    pub begun_by_wrong_clock: bool,
     /// How the pages go on.
-    #[serde(default, skip_serializing_if = "StallDetector::is_default")]
-    pub paging: StallDetector,
+    #[serde(
+        rename = "paging",
+        default,
+        skip_serializing_if = "StallDetector::is_default"
+    )]
+    pub stalls: StallDetector,
     /// The identities that may come again, as `SeenIds` writes them.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub remembered: String,
@@ -321,9 +325,9 @@ pub struct PageProgress {
 pub struct EventsPosition {
     /// Where reading begins where there is no token; nothing older is taken from the endpoint.
     pub since: Timestamp,
-    /// The border up to which batch files are read first.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<Timestamp>,
+    /// The time up to which batch files are read first: there the endpoint takes over.
+    #[serde(rename = "until", default, skip_serializing_if = "Option::is_none")]
+    pub handover: Option<Timestamp>,
     /// The token of the page to read next; it stays when the stream is caught up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub page_token: Option<String>,
@@ -341,14 +345,22 @@ pub struct EventsPosition {
     )]
     pub has_more: bool,
     /// Up to when everything is read, by the upstream's clock.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub covered: Option<Timestamp>,
-    /// What `covered` becomes when the page is done.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub covered_next: Option<Timestamp>,
+    #[serde(rename = "covered", default, skip_serializing_if = "Option::is_none")]
+    pub read_to: Option<Timestamp>,
+    /// What `read_to` becomes when the page is done.
+    #[serde(
+        rename = "covered_next",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub read_to_next: Option<Timestamp>,
     /// How the pages go on.
-    #[serde(default, skip_serializing_if = "StallDetector::is_default")]
-    pub paging: StallDetector,
+    #[serde(
+        rename = "paging",
+        default,
+        skip_serializing_if = "StallDetector::is_default"
+    )]
+    pub stalls: StallDetector,
     /// The identities that may come again, as `SeenIds` writes them.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub remembered: String,
@@ -379,8 +391,12 @@ pub struct ThreatFeedPosition {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newest: Option<Timestamp>,
     /// How the pages go on.
-    #[serde(default, skip_serializing_if = "StallDetector::is_default")]
-    pub paging: StallDetector,
+    #[serde(
+        rename = "paging",
+        default,
+        skip_serializing_if = "StallDetector::is_default"
+    )]
+    pub stalls: StallDetector,
     /// The identities that may come again, as `SeenIds` writes them.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub remembered: String,
@@ -411,8 +427,12 @@ pub struct LogFilesPosition {
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub replaying: bool,
     /// How the pages go on.
-    #[serde(default, skip_serializing_if = "StallDetector::is_default")]
-    pub paging: StallDetector,
+    #[serde(
+        rename = "paging",
+        default,
+        skip_serializing_if = "StallDetector::is_default"
+    )]
+    pub stalls: StallDetector,
     /// The names of the last files that are done: 8 bytes each, in base64.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub done: String,
@@ -427,7 +447,8 @@ pub struct LogAnswerProgress {
     /// How many files of the answer are done.
     pub files: u32,
     /// A hash over their names.
-    pub names: String,
+    #[serde(rename = "names")]
+    pub names_digest: String,
     /// The name of the file being read; empty before its first record.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
@@ -451,7 +472,7 @@ pub struct ListPosition {
         default,
         skip_serializing_if = "core::ops::Not::not"
     )]
-    pub by_wrong_clock: bool,
+    pub begun_by_wrong_clock: bool,
     /// The end of the window of the current reading.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Timestamp>,
@@ -474,8 +495,12 @@ pub struct ListPosition {
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub overflow_now: bool,
     /// How the pages go on.
-    #[serde(default, skip_serializing_if = "StallDetector::is_default")]
-    pub paging: StallDetector,
+    #[serde(
+        rename = "paging",
+        default,
+        skip_serializing_if = "StallDetector::is_default"
+    )]
+    pub stalls: StallDetector,
     /// The items, as `ListItems` writes them. The text form of a checkpoint has them in lines of
     /// their own, which are copied and not parsed; in version 1 they are here.
     #[serde(default, skip_serializing)]
@@ -497,8 +522,12 @@ pub struct CampaignsPosition {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub list_token: Option<String>,
     /// How the pages of the list go on.
-    #[serde(default, skip_serializing_if = "StallDetector::is_default")]
-    pub list_paging: StallDetector,
+    #[serde(
+        rename = "list_paging",
+        default,
+        skip_serializing_if = "StallDetector::is_default"
+    )]
+    pub list_stalls: StallDetector,
     /// The campaigns that were read, with their totals, as `ListItems` writes them.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub read: String,

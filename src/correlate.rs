@@ -2,7 +2,7 @@
 //! message was authenticated in separate streams. The second record gets members of the first.
 //!
 //! No event is delayed or merged: each record stays one event with its own
-//! identity. What is remembered has one of [`SLOTS`] places, by its message, until another takes
+//! identity. What is remembered has one of [`SLOTS`] slots, by its message, until another takes
 //! it, so that a half that never comes costs nothing.
 
 use crate::decode::json::Kind;
@@ -27,7 +27,7 @@ const MEMBERS_BYTES_MAX: usize = 2 * 1024;
 
 /// Remembers what the records of the last messages said.
 pub struct Correlation {
-    places: Vec<CorrelationEntry>,
+    slots: Vec<CorrelationEntry>,
 }
 
 /// The members that one record contributes.
@@ -41,7 +41,7 @@ struct CorrelationEntry {
 impl Default for Correlation {
     fn default() -> Self {
         Self {
-            places: vec![CorrelationEntry::default(); SLOTS],
+            slots: vec![CorrelationEntry::default(); SLOTS],
         }
     }
 }
@@ -58,12 +58,12 @@ impl Correlation {
         }
         let members = members(record, names);
         if !members.is_empty() && members.len() <= MEMBERS_BYTES_MAX {
-            *self.places.get_mut(slot_of(*stream, id.text))? = CorrelationEntry {
+            *self.slots.get_mut(slot_of(*stream, id.text))? = CorrelationEntry {
                 id: id.text.to_owned(),
                 members,
             };
         }
-        let half = self.places.get(slot_of(*other, id.text))?;
+        let half = self.slots.get(slot_of(*other, id.text))?;
         (half.id == id.text).then_some(half.members.as_str())
     }
 }
@@ -123,7 +123,7 @@ mod tests {
         };
         let mut processor = RecordProcessor::new(format, options);
         if correlates {
-            processor.correlate();
+            processor.enable_correlation();
         }
         let mut batch = Builder::new(Limits {
             max_events: 1_000,
@@ -214,7 +214,7 @@ mod tests {
             let record = parser.parse(Stream::CiMailflow, &text).unwrap();
             assert!(correlation.members_for(&record).is_none());
         }
-        let lengths = correlation.places.iter().map(|half| half.members.len());
+        let lengths = correlation.slots.iter().map(|half| half.members.len());
         assert!(lengths.clone().count() == SLOTS && lengths.max() <= Some(MEMBERS_BYTES_MAX));
         let mut is_known = |message| {
             let text = format!(r#"{{"aggregateId":"m{message}","subject":"one of the last"}}"#);

@@ -13,32 +13,47 @@ use crate::stream::Stream;
 /// The identity of a record: 128 bits of BLAKE3 over the name of the stream, a line feed and the
 /// canonical record. Prints as 32 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RecordId([u8; 16]);
+
+/// The id of the event that a record becomes. Prints as 32 lower-case hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct EventId([u8; 16]);
 
 /// Members that say how a record travelled and not what it says.
 const TRANSPORT: [&str; 2] = ["_offset", "_partition"];
 
-impl EventId {
+impl RecordId {
     /// Returns the identity with these bytes.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 
-    /// Returns the id of the event that a record becomes, from the identity of the record.
+    /// Returns the id of the event that a record becomes.
     ///
     /// `occurrence` counts, from 1, equal records of one page; `tenant` is the setting of that
     /// name. Without a tenant the first occurrence keeps the identity of the record.
     #[must_use]
-    pub fn to_event_id(&self, occurrence: u32, tenant: Option<&str>) -> Self {
+    pub fn to_event_id(&self, occurrence: u32, tenant: Option<&str>) -> EventId {
+        EventId(self.derive(occurrence, tenant))
+    }
+
+    /// Returns the identity of an occurrence of this record, counted from 1: that of the first is
+    /// the record's own.
+    #[must_use]
+    pub fn of_occurrence(&self, occurrence: u32) -> Self {
+        Self(self.derive(occurrence, None))
+    }
+
+    fn derive(&self, occurrence: u32, tenant: Option<&str>) -> [u8; 16] {
         if occurrence == 1 && tenant.is_none() {
-            return *self;
+            return self.0;
         }
         let mut hasher = blake3::Hasher::new();
         hasher.update(&self.0);
         hasher.update(&occurrence.to_le_bytes());
         hasher.update(tenant.unwrap_or_default().as_bytes());
-        Self::of_hash(&hasher.finalize())
+        first_half(&hasher.finalize())
     }
 
     /// Returns the bytes.
@@ -54,22 +69,34 @@ impl EventId {
         hasher.update(stream.name().as_bytes());
         hasher.update(b"\n\xff");
         hasher.update(bytes);
-        Self::of_hash(&hasher.finalize())
-    }
-
-    fn of_hash(hash: &blake3::Hash) -> Self {
-        Self(hash.as_bytes().first_chunk().copied().unwrap_or_default())
+        Self(first_half(&hasher.finalize()))
     }
 
     /// Appends the 32 digits.
     pub fn write(&self, out: &mut String) {
-        let mut digits = [0; 32];
-        let (words, _) = self.0.as_chunks();
-        for (to, word) in digits.as_chunks_mut().0.iter_mut().zip(words) {
-            *to = hex_digits(u32::from_be_bytes(*word)).to_be_bytes();
-        }
-        out.push_str(str::from_utf8(&digits).unwrap_or_default());
+        push_digits(&self.0, out);
     }
+}
+
+/// Returns the first 128 bits of a hash.
+fn first_half(hash: &blake3::Hash) -> [u8; 16] {
+    hash.as_bytes().first_chunk().copied().unwrap_or_default()
+}
+
+impl EventId {
+    /// Appends the 32 digits.
+    pub fn write(&self, out: &mut String) {
+        push_digits(&self.0, out);
+    }
+}
+
+fn push_digits(bytes: &[u8; 16], out: &mut String) {
+    let mut digits = [0; 32];
+    let (words, _) = bytes.as_chunks();
+    for (to, word) in digits.as_chunks_mut().0.iter_mut().zip(words) {
+        *to = hex_digits(u32::from_be_bytes(*word)).to_be_bytes();
+    }
+    out.push_str(str::from_utf8(&digits).unwrap_or_default());
 }
 
 /// Returns the eight digits of a number, one in each byte. All at once: digit by digit it takes
@@ -96,6 +123,12 @@ impl fmt::Debug for EventId {
     }
 }
 
+impl fmt::Debug for RecordId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&EventId(self.0), f)
+    }
+}
+
 impl Record<'_> {
     /// Returns the identity of this record. Neither the order of members, nor white space, nor the
     /// way strings are escaped, nor the transport fields make a difference.
@@ -104,7 +137,7 @@ impl Record<'_> {
     /// white space, with strings as `serde_json` writes them and numbers as they stand; of
     /// members with one name the last counts.
     #[must_use]
-    pub fn id(&self) -> EventId {
+    pub fn id(&self) -> RecordId {
         let hash = if self.outline().canonical {
             let [a, b, c] = self.runs();
             hash_pieces([self.stream().name(), "\n", a, b, c])
@@ -130,7 +163,7 @@ impl Record<'_> {
             }
             blake3::hash(out.as_bytes())
         };
-        EventId::of_hash(&hash)
+        RecordId(first_half(&hash))
     }
 
     /// Returns the text, which is canonical, in runs around the transport fields.
@@ -303,18 +336,18 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::Value;
 
-    fn id(line: &str) -> EventId {
+    fn id(line: &str) -> RecordId {
         Parser::new().parse(Stream::SiemReceipt, line).unwrap().id()
     }
 
     /// The definition, by way of `serde_json`, whose maps are sorted.
-    fn reference(line: &str) -> EventId {
+    fn reference(line: &str) -> RecordId {
         let mut value: serde_json::Map<String, Value> = serde_json::from_str(line).unwrap();
         value.retain(|name, _| !TRANSPORT.contains(&name.as_str()));
         let text = format!("siem.receipt\n{}", Value::from(value));
         let mut id = [0; 16];
         id.copy_from_slice(&blake3::hash(text.as_bytes()).as_bytes()[..16]);
-        EventId(id)
+        RecordId(id)
     }
 
     #[test]
@@ -367,25 +400,27 @@ mod tests {
     #[test]
     fn an_event_id_differs_by_occurrence_and_tenant() {
         let base = id(r#"{"a":1}"#);
-        assert_eq!(base.to_event_id(1, None), base);
+        assert_eq!(base.to_event_id(1, None), EventId(base.0));
+        assert_eq!(base.of_occurrence(1), base);
+        assert_eq!(EventId(base.of_occurrence(2).0), base.to_event_id(2, None));
         let mut bytes = base.as_bytes().to_vec();
         bytes.extend([2, 0, 0, 0]);
         bytes.extend(b"acme");
-        let expected = EventId::of_hash(&blake3::hash(&bytes));
+        let expected = EventId(first_half(&blake3::hash(&bytes)));
         assert_eq!(base.to_event_id(2, Some("acme")), expected);
         let ids = [
-            base,
+            base.to_event_id(1, None),
             base.to_event_id(2, None),
             base.to_event_id(1, Some("acme")),
             base.to_event_id(1, Some("acmf")),
             expected,
         ];
-        let distinct: std::collections::BTreeSet<_> = ids.iter().collect();
+        let distinct: std::collections::BTreeSet<_> = ids.iter().map(|id| id.0).collect();
         assert_eq!(distinct.len(), ids.len());
     }
 
     #[test]
-    fn an_identity_prints_as_digits() {
+    fn an_event_id_prints_as_digits() {
         let id = EventId([0xab, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 0xff]);
         let mut out = String::new();
         id.write(&mut out);

@@ -45,7 +45,6 @@ pub mod field;
 pub mod identity;
 pub mod machine;
 pub mod normalize;
-pub mod paging;
 pub mod poll_error;
 pub mod record;
 pub mod redact;
@@ -59,6 +58,7 @@ pub mod secret;
 pub mod seen_ids;
 pub mod session;
 pub mod settings;
+pub mod stall;
 pub mod stream;
 pub mod streams;
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
-use crate::identity::EventId;
+use crate::identity::RecordId;
 use crate::time::Timestamp;
 
 /// 96 of the 128 bits: to make two records collide takes about 2⁴⁸ tries, and
@@ -39,7 +39,7 @@ impl SeenIds {
 
     /// Returns whether the record is in the set.
     #[must_use]
-    pub fn contains(&self, id: &EventId) -> bool {
+    pub fn contains(&self, id: &RecordId) -> bool {
         self.keys.contains(&key(id))
     }
 
@@ -56,7 +56,7 @@ impl SeenIds {
     }
 
     /// Remembers a record, and forgets another where there is no room.
-    pub fn insert(&mut self, id: &EventId, at: Timestamp) {
+    pub fn insert(&mut self, id: &RecordId, at: Timestamp) {
         let key = key(id);
         if !self.keys.insert(key) {
             return;
@@ -139,17 +139,17 @@ impl SeenIds {
 
 /// Counts how often each record has occurred on the finished part of a page.
 #[derive(Clone, Debug, Default)]
-pub struct Occurrences(BTreeMap<EventId, u32>);
+pub struct Occurrences(BTreeMap<RecordId, u32>);
 
 impl Occurrences {
     /// Returns which occurrence of this record the next one is, counted from 1.
     #[must_use]
-    pub fn next(&self, base: &EventId) -> u32 {
+    pub fn next(&self, base: &RecordId) -> u32 {
         self.0.get(base).map_or(1, |count| count.saturating_add(1))
     }
 
     /// Counts a record.
-    pub fn count(&mut self, base: EventId) {
+    pub fn count(&mut self, base: RecordId) {
         let count = self.0.entry(base).or_default();
         *count = count.saturating_add(1);
     }
@@ -164,7 +164,7 @@ pub struct Deduplication<'a> {
     pub occurrences: Option<&'a mut Occurrences>,
 }
 
-fn key(id: &EventId) -> Key {
+fn key(id: &RecordId) -> Key {
     let mut key = [0; KEY_BYTES];
     for (to, from) in key.iter_mut().zip(id.as_bytes()) {
         *to = *from;
@@ -176,8 +176,8 @@ fn key(id: &EventId) -> Key {
 mod tests {
     use super::*;
 
-    fn id(n: u8) -> EventId {
-        EventId::from_bytes([n; 16])
+    fn id(n: u8) -> RecordId {
+        RecordId::from_bytes([n; 16])
     }
 
     fn at(ms: i64) -> Timestamp {

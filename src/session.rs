@@ -22,13 +22,13 @@ use crate::decode::lines::LineReader;
 use crate::decode::log_files::LogFileReader;
 use crate::machine::Action;
 use crate::normalize::Options;
-use crate::paging::Stall;
 pub use crate::poll_error::{Failure, PollError};
 use crate::request::Request;
 use crate::response::TransportError;
 use crate::retry;
 use crate::saved_session::SavedSession;
 use crate::settings::Settings;
+use crate::stall::Stall;
 use crate::stream::Stream;
 use crate::streams::quota::{BATCH_WINDOW_S, EVENTS_WINDOW_S, Quota, QuotaKind};
 use crate::streams::siem_events::CALLS_PER_HOUR;
@@ -46,7 +46,7 @@ const LOST_ANSWERS_MAX: u32 = 3;
 /// The next action of the driver of a poll.
 pub type PollAction = Action<Result<Batch, PollError>>;
 
-/// One stream with its feed.
+/// One stream with its reader.
 struct StreamSlot {
     stream: Stream,
     reader: Box<dyn StreamReader>,
@@ -78,11 +78,11 @@ enum Purpose {
 struct InFlight {
     purpose: Purpose,
     incoming: IncomingResponse,
-    reader: Reader,
+    body_reader: BodyReader,
 }
 
 /// How a body is read.
-enum Reader {
+enum BodyReader {
     /// As a whole, when it is complete.
     Whole,
     /// A batch file, line by line.
@@ -94,7 +94,7 @@ enum Reader {
 impl InFlight {
     /// Returns whether the body is read record by record, while it arrives.
     const fn is_streamed(&self) -> bool {
-        !matches!(self.reader, Reader::Whole)
+        !matches!(self.body_reader, BodyReader::Whole)
     }
 }
 
@@ -117,7 +117,7 @@ pub struct Session {
     events_quota: Quota,
     processor: RecordProcessor,
     in_flight: Option<InFlight>,
-    /// A call to make again with a fresh token.
+    /// A call to retry with a fresh token.
     retry_call: Option<usize>,
     poll: Option<Poll>,
     turns: u64,
@@ -158,10 +158,10 @@ impl Session {
         let start = settings.start.resolve(now);
         let slot = |stream: &Stream| {
             let position = checkpoint.streams.remove(stream.name());
-            let feed = streams::open(*stream, position.as_ref(), (start, &settings));
+            let reader = streams::open(*stream, position.as_ref(), (start, &settings));
             StreamSlot {
                 stream: *stream,
-                reader: feed,
+                reader,
                 lost_answers: position.as_ref().map_or(0, |p| p.lost_answers),
                 backoff: position.and_then(|p| p.backoff),
                 detail: String::new(),
@@ -187,7 +187,7 @@ impl Session {
             RecordProcessor::with_severities(settings.format, options, &settings.severities)
                 .with_tenant(settings.tenant.as_deref());
         if settings.correlate {
-            processor.correlate();
+            processor.enable_correlation();
         }
         Ok(Self {
             processor,
@@ -225,7 +225,7 @@ impl Session {
         self.client.set_now(now);
         let mut kept = SavedSession::new(&self.settings.credentials);
         kept.token = self.client.export_token();
-        kept.skew_ms = self.client.known_skew_ms();
+        kept.skew_ms = self.client.confirmed_skew_ms();
         kept.to_text()
     }
 
@@ -288,18 +288,18 @@ impl Session {
             self.handle_no_answer(TransportError::Failed(why));
             return Step::LoopAgain;
         }
-        match in_flight.reader {
-            Reader::Lines(_) => self.take_lines(),
-            Reader::LogFiles(_) => self.take_log_files(),
-            Reader::Whole if !in_flight.incoming.has_ended() => Step::Read,
-            Reader::Whole => {
+        match in_flight.body_reader {
+            BodyReader::Lines(_) => self.take_lines(),
+            BodyReader::LogFiles(_) => self.take_log_files(),
+            BodyReader::Whole if !in_flight.incoming.has_ended() => Step::Read,
+            BodyReader::Whole => {
                 self.handle_whole_answer();
                 Step::LoopAgain
             }
         }
     }
 
-    /// Starts what is most due: a call to repeat, then what is in memory and would be requested
+    /// Starts what is most due: a call to retry, then what is in memory and would be requested
     /// again if the poll ended now, then the stream whose turn was longest ago.
     fn start_next(&mut self) -> Step {
         let ready = |index: &usize| self.is_ready(*index);
@@ -360,7 +360,7 @@ impl Session {
                 }
             }
             ReaderAction::Call(call) => {
-                // After an outage a feed may list anew what it seemed to have.
+                // After an outage a reader may list anew what it seemed to have.
                 if !self.client.is_ready() {
                     return self.preflight();
                 }
@@ -383,7 +383,7 @@ impl Session {
     /// Makes the preflight request, unless the last answer to it asked for a
     /// wait that is not over.
     fn preflight(&mut self) -> Step {
-        match self.client.credential_request() {
+        match self.client.preflight_request() {
             Ok(request) => self.send(Purpose::Preflight, request),
             Err(error) => {
                 self.fail(error);
@@ -424,7 +424,7 @@ impl Session {
         self.in_flight = Some(InFlight {
             purpose,
             incoming: IncomingResponse::default(),
-            reader: Reader::Whole,
+            body_reader: BodyReader::Whole,
         });
         Step::Send(request)
     }
@@ -465,7 +465,7 @@ impl Session {
         slot.lost_answers = 0;
         let tries = slot.backoff.map_or(0, |backoff| backoff.tries);
         let tries = fault.tries.unwrap_or(tries);
-        let wait_ms = retry::wait_ms(fault.wait, tries, fault.asked_wait_ms, random);
+        let wait_ms = retry::wait_ms(fault.retry_cause, tries, fault.asked_wait_ms, random);
         slot.backoff = Some(Backoff {
             since: Some(now),
             until: now.plus_ms(wait_ms),
@@ -499,7 +499,7 @@ enum Step {
 
 /// The failure of one stream.
 struct StreamFailure {
-    wait: retry::Cause,
+    retry_cause: retry::Cause,
     cause: BackoffCause,
     notice: NoticeKind,
     detail: String,

@@ -431,7 +431,7 @@ thread_local! {
 fn events(stream: Stream, line: &str) -> [String; 3] {
     let mut parser = Parser::new();
     let record = parser.parse(stream, line).unwrap();
-    let id = record.id();
+    let id = record.id().to_event_id(1, None);
     [Format::Ecs, Format::Ocsf, Format::Raw].map(|format| {
         let mut event = String::new();
         NORMALIZERS.with_borrow_mut(|normalizers| {
@@ -504,7 +504,7 @@ fn no_reader_of_lines_finds_a_break_inside_an_event() {
                 ..Options::default()
             },
         )
-        .write(&record, &record.id(), NOW, &mut out);
+        .write(&record, &record.id().to_event_id(1, None), NOW, &mut out);
         assert!(!out.contains(breaks), "{out}");
         let event: Value = serde_json::from_str(&out).unwrap();
         assert_eq!(event["email"]["subject"], "one\u{2028}two é\u{2029}€");
@@ -513,7 +513,7 @@ fn no_reader_of_lines_finds_a_break_inside_an_event() {
         let mut raw = String::new();
         Normalizer::new(Format::Raw, Options::default()).write(
             &record,
-            &record.id(),
+            &record.id().to_event_id(1, None),
             NOW,
             &mut raw,
         );

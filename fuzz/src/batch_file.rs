@@ -92,7 +92,7 @@ fn normalize(stream: Stream, line: &str, parser: &mut Parser, normalizers: &mut 
     let Ok(record) = parser.parse(stream, line) else {
         return;
     };
-    let id = record.id();
+    let id = record.id().to_event_id(1, None);
     let mut id_text = String::new();
     id.write(&mut id_text);
     for normalizer in normalizers {

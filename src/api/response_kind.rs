@@ -9,11 +9,11 @@ use crate::stream::{NO_PERMISSION, Stream};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResponseKind {
     /// The access key has expired.
-    Expired,
+    AccessKeyExpired,
     /// The body is an answer.
     Success,
     /// The application is unknown; known to be transient.
-    KeyRefused,
+    UnknownApplication,
     /// The credentials do not permit this.
     NotPermitted,
     /// The call as such was refused, for example for its page token.
@@ -36,8 +36,8 @@ pub enum ResponseKind {
 /// of the answer's code in lower case counts.
 const CODES: [(&str, ResponseKind); 15] = [
     ("app_forbidden", ResponseKind::NotPermitted),
-    ("binding_expired", ResponseKind::Expired),
-    ("developer_key", ResponseKind::KeyRefused),
+    ("binding_expired", ResponseKind::AccessKeyExpired),
+    ("developer_key", ResponseKind::UnknownApplication),
     ("invalid_signature", ResponseKind::SignatureRefused),
     ("incorrect_region", ResponseKind::WrongRegion),
     ("siem_invalid_token", ResponseKind::Refused),
@@ -65,7 +65,7 @@ impl ResponseKind {
         match (status, error) {
             (200, None) => Self::Success,
             (401, _) => Self::TokenRefused,
-            (418, _) => Self::Expired,
+            (418, _) => Self::AccessKeyExpired,
             (403 | 404, _) => Self::NotPermitted,
             (429, _) => Self::Throttled,
             (408 | 500.., _) => Self::Unavailable,
@@ -98,10 +98,12 @@ pub fn describe(what: &str, head: &Head, error: Option<&UpstreamError>) -> Strin
 #[must_use]
 pub fn remedy(status: ResponseKind) -> &'static str {
     match status {
-        ResponseKind::Expired => {
+        ResponseKind::AccessKeyExpired => {
             "; the access key has expired: create new keys, for a user whose authentication profile lets them never expire"
         }
-        ResponseKind::KeyRefused => "; check app_id: Mimecast does not know the application",
+        ResponseKind::UnknownApplication => {
+            "; check app_id: Mimecast does not know the application"
+        }
         ResponseKind::SignatureRefused => {
             "; check app_key, access_key and secret_key: Mimecast does not say which of the three is wrong, and new ones work after about 30 minutes"
         }

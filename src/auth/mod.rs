@@ -49,8 +49,8 @@ pub struct AuthMessages {
     pub request: &'static str,
     /// Which settings to check when it is refused.
     pub advice: &'static str,
-    /// How a call was repeated that was refused.
-    pub repeated: &'static str,
+    /// How a call was retried that was refused.
+    pub retried: &'static str,
 }
 
 impl Auth {
@@ -78,7 +78,7 @@ impl Auth {
 
     /// Returns the preflight request: for a token, or for the region.
     #[must_use]
-    pub fn credential_request(&self, context: SigningContext) -> Request {
+    pub fn preflight_request(&self, context: SigningContext) -> Request {
         match self {
             Self::Hmac(keys) => keys.discovery(context),
             Self::OAuth2(application) => application.request(),
@@ -184,12 +184,12 @@ impl Auth {
             Self::Hmac(_) => AuthMessages {
                 request: "discovery",
                 advice: "check email and app_id, or set base_url to the host of the account's region",
-                repeated: "twice in a row",
+                retried: "twice in a row",
             },
             Self::OAuth2(_) => AuthMessages {
                 request: "token",
                 advice: "check client_id and client_secret, and that the application is active",
-                repeated: "with a fresh token",
+                retried: "with a fresh token",
             },
         }
     }

@@ -32,7 +32,8 @@ pub fn scan_object(text: &str, members: &mut Vec<Member>) -> Result<Outline, Err
     scan_object_with(text, members, &mut Order::default())
 }
 
-/// Splits `text` like [`scan_object`], with a predictor of its names.
+/// Splits `text` like [`scan_object`], and shows its names to `keys`, which may say which one comes
+/// next.
 pub fn scan_object_with<'t>(
     text: &'t str,
     members: &mut Vec<Member>,

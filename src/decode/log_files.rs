@@ -130,8 +130,8 @@ enum ScanResult {
     Skipped,
     Broken(&'static str),
     /// There are no further records in the file.
-    Drop,
-    More,
+    EndOfRecords,
+    NeedsInput,
     NotARecord(Range<usize>),
     /// A record of a line, in `object`.
     Object,
@@ -192,11 +192,11 @@ impl LogFileReader {
                     self.failed = true;
                     return ReadResult::FileBroken(why);
                 }
-                ScanResult::Drop => {
+                ScanResult::EndOfRecords => {
                     self.stage = Stage::Skipping;
                     continue;
                 }
-                ScanResult::More => {}
+                ScanResult::NeedsInput => {}
                 ScanResult::NotARecord(range) => return ReadResult::NotARecord(self.part(range)),
                 ScanResult::Object => {
                     self.last = RecordSource::Object;
@@ -339,12 +339,12 @@ impl LogFileReader {
 
     fn scan_next(&mut self) -> ScanResult {
         match self.stage {
-            Stage::Between => ScanResult::More,
+            Stage::Between => ScanResult::NeedsInput,
             Stage::Skipping => {
                 self.window.clear();
                 self.at = 0;
                 self.scan.at = 0;
-                ScanResult::More
+                ScanResult::NeedsInput
             }
             Stage::Elements => self.element(),
             Stage::Head => self.head(),
@@ -367,7 +367,7 @@ impl LogFileReader {
         self.at = self.at.saturating_add(blanks);
         self.scan.at = self.at;
         match first {
-            None => ScanResult::More,
+            None => ScanResult::NeedsInput,
             Some(b'{') => {
                 self.stage = Stage::Head;
                 ScanResult::Skipped
@@ -388,8 +388,8 @@ impl LogFileReader {
                 self.stage = Stage::Elements;
                 ScanResult::Skipped
             }
-            ListStart::More if rest.len() < HEAD_BYTES_MAX => ScanResult::More,
-            ListStart::More | ListStart::None => ScanResult::Broken(NO_DATA),
+            ListStart::NeedsInput if rest.len() < HEAD_BYTES_MAX => ScanResult::NeedsInput,
+            ListStart::NeedsInput | ListStart::None => ScanResult::Broken(NO_DATA),
         }
     }
 
@@ -407,7 +407,7 @@ impl LogFileReader {
                         self.at = next.saturating_sub(1);
                         scan.nesting.push(*byte);
                     }
-                    b']' => return ScanResult::Drop,
+                    b']' => return ScanResult::EndOfRecords,
                     _ => return ScanResult::Broken(NOT_OBJECTS),
                 }
                 continue;
@@ -470,11 +470,11 @@ impl LogFileReader {
         let start = self.at;
         let is_long = self.rest().len() >= LINE_BYTES_MAX;
         if !is_long && !self.scan.skipping {
-            return ScanResult::More;
+            return ScanResult::NeedsInput;
         }
         self.at = self.window.len();
         if core::mem::replace(&mut self.scan.skipping, true) {
-            return ScanResult::More;
+            return ScanResult::NeedsInput;
         }
         ScanResult::TooLong(start..start.saturating_add(TOO_LONG_BYTES_KEPT).min(self.at))
     }

@@ -4,7 +4,7 @@
 //! Spam, plain rejections, holds, leaks of data, administration, and scans that found nothing or
 //! did not finish name no technique.
 
-use super::ecs::logs::{ALLOW, DETECTION, DONE, MALICIOUS_URL, REJECTED_BY, UNSAFE};
+use super::ecs::logs::{ALLOW, DETECTION, HAS_ACTIONS, MALICIOUS_URL, REJECTED_BY, UNSAFE};
 use super::ecs::threats::CLICK_ALLOWED;
 use super::table::Test;
 use crate::field;
@@ -95,7 +95,7 @@ pub const ROWS: &[AttackRule] = &[
     row(Stream::SiemUrlProtect, &[CLICK_ALLOWED], &[LINK, CLICKED], "clicked and allowed"),
     row(Stream::SiemUrlProtect, &[],                                  &[LINK],          "every record"),
     row(Stream::TtpUrl, &[MALICIOUS_URL, Test::Is(field::ACTIONS, ALLOW)], &[LINK, CLICKED], "malicious and allowed"),
-    row(Stream::TtpUrl, &[MALICIOUS_URL, DONE],                       &[LINK],          "malicious"),
+    row(Stream::TtpUrl, &[MALICIOUS_URL, HAS_ACTIONS],                &[LINK],          "malicious"),
     row(Stream::TtpUrl, &[MALICIOUS_URL, Test::Is(field::ACTION, ALLOW)],  &[LINK, CLICKED], "malicious and allowed"),
     row(Stream::TtpUrl, &[MALICIOUS_URL],                             &[LINK],          "malicious"),
     row(Stream::CiUrlclick, &[Test::Is(field::ACTION, ALLOW)],             &[LINK, CLICKED], "clicked and allowed"),

@@ -2,8 +2,10 @@
 
 use super::attack::{self, Technique};
 use super::prose::{self, FoundProse};
-use super::severity::Severity;
-use super::table::{Class, Computed, Convert, FieldMapping, Keep, RowOutput, Tables, Test};
+use super::severity::SeverityOverride;
+use super::table::{
+    Computed, Convert, EcsClassification, EcsTables, FieldMapping, Keep, RowOutput, Test,
+};
 use super::unmapped::OBSERVABLE_FIELDS;
 use super::values::UnescapedText;
 use crate::decode::json::Kind;
@@ -68,17 +70,17 @@ impl Rules {
     }
 }
 
-/// What all tables of a stream have in common.
-pub(super) struct Common<'s> {
+/// The options of all tables of a stream, in either format.
+pub(super) struct StreamOptions<'s> {
     /// The severity that the user sets.
-    pub(super) severity: Severity<'s>,
+    pub(super) severity: SeverityOverride<'s>,
     /// What turns a success into a failure.
     pub(super) negation: Option<Test>,
     /// The stream, where its events name techniques of ATT&CK.
     pub(super) attack: Option<Stream>,
 }
 
-impl Common<'_> {
+impl StreamOptions<'_> {
     /// Returns the rules for techniques, with the JSON that `write` makes of them.
     pub(super) fn attacks(&self, write: fn(&[Technique]) -> String) -> Vec<CompiledRule> {
         let rows = self.attack.into_iter().flat_map(attack::rows);
@@ -139,9 +141,9 @@ impl CompiledMapping {
     #[cold]
     ///
     /// What a rule takes for a success is a failure where `negation` holds.
-    pub(super) fn new(tables: &Tables, common: &Common<'_>) -> Self {
-        let (severity, negation) = (common.severity, common.negation);
-        let set = |mut class: Class| {
+    pub(super) fn new(tables: &EcsTables, options: &StreamOptions<'_>) -> Self {
+        let (severity, negation) = (options.severity, options.negation);
+        let set = |mut class: EcsClassification| {
             class.severity = severity(class.kind == "alert").unwrap_or(class.severity);
             class_json(&class)
         };
@@ -149,7 +151,7 @@ impl CompiledMapping {
             let class = rule.class;
             let negation = negation.filter(|_| class.outcome == Some("success"));
             let denied = negation.map(|negation| {
-                let class = Class {
+                let class = EcsClassification {
                     outcome: Some("failure"),
                     severity: class.severity.max(2),
                     ..class
@@ -162,7 +164,7 @@ impl CompiledMapping {
             rows: tables.rows,
             kept: tables.kept.to_vec(),
             rules: rules.collect(),
-            attacks: common.attacks(attack::ecs),
+            attacks: options.attacks(attack::ecs),
             unused_under: "mimecast",
             observable: |_| 0,
         })
@@ -371,7 +373,7 @@ fn push_steps(
     }
 }
 
-fn class_json(class: &Class) -> String {
+fn class_json(class: &EcsClassification) -> String {
     let list = |words: &[&str]| format!("[\"{}\"]", words.join("\",\""));
     let outcome = class
         .outcome

@@ -1,9 +1,9 @@
 //! Records to events: the tables, and the engine that carries them out.
 
-mod account;
 mod address;
 pub mod attack;
 mod audit;
+mod audit_people;
 mod compound;
 mod convert;
 mod distinct;
@@ -28,7 +28,7 @@ mod writer;
 use crate::field::{self, FieldName};
 use core::cell::OnceCell;
 
-use mapping::{Common, CompiledMapping, all_hold};
+use mapping::{CompiledMapping, StreamOptions, all_hold};
 use severity::Severities;
 use table::Test;
 use writer::{Buffers, CollectionTime, EventWriter};
@@ -253,7 +253,7 @@ impl CompiledTables {
 impl StreamMappings {
     #[cold]
     fn new(tables: &CompiledTables, stream: Stream) -> Self {
-        let common = Common {
+        let options = StreamOptions {
             severity: &|is_alert| tables.severities.of(stream, is_alert),
             negation: (stream == Stream::Audit).then_some(Test::SaysNotDone(field::EVENT_INFO)),
             attack: tables.attack.then_some(stream),
@@ -261,12 +261,12 @@ impl StreamMappings {
         let choices = match tables.format {
             Format::Ecs => vec![ConditionalMapping {
                 when: &[],
-                mapping: CompiledMapping::new(ecs::tables(stream), &common),
+                mapping: CompiledMapping::new(ecs::tables(stream), &options),
             }],
             Format::Ocsf => {
                 let choice = |variant: &ocsf::Variant| ConditionalMapping {
                     when: variant.when,
-                    mapping: variant.mapping(&common),
+                    mapping: variant.mapping(&options),
                 };
                 ocsf::variants(stream).iter().map(choice).collect()
             }

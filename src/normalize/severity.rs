@@ -3,7 +3,7 @@
 use crate::stream::{STREAMS, Stream};
 
 /// The severity that stands for that of a rule, given whether the rule makes an alert.
-pub(super) type Severity<'s> = &'s dyn Fn(bool) -> Option<u8>;
+pub(super) type SeverityOverride<'s> = &'s dyn Fn(bool) -> Option<u8>;
 
 /// The names of the severities, which are those of OCSF; a severity is its place here.
 pub const NAMES: [&str; 7] = [

@@ -133,7 +133,9 @@ pub(super) const fn text(push: fn(&mut EventWriter<'_, '_>, UnescapedText<'_>) -
 }
 
 /// Returns a conversion of the text of a value, including words for "no value" such as `none`.
-pub(super) const fn word(push: fn(&mut EventWriter<'_, '_>, UnescapedText<'_>) -> bool) -> Convert {
+pub(super) const fn any_text(
+    push: fn(&mut EventWriter<'_, '_>, UnescapedText<'_>) -> bool,
+) -> Convert {
     Convert::new(ConvertFn::AnyText(push))
 }
 
@@ -151,7 +153,7 @@ pub(super) const fn by_row(write: fn(&mut EventWriter<'_, '_>, &FieldStep)) -> C
 pub(super) const fn action(other: &'static str) -> Convert {
     let convert = Convert {
         word: other,
-        ..word(convert::verbatim)
+        ..any_text(convert::verbatim)
     };
     if other.is_empty() {
         convert
@@ -187,18 +189,18 @@ pub enum Keep {
     Unparsed,
 }
 
-/// One rule of classification: the first whose tests all hold decides.
+/// One rule of classification for ECS: the first whose tests all hold decides.
 #[derive(Clone, Copy, Debug)]
-pub struct Rule {
+pub struct EcsRule {
     /// All of these must hold.
     pub when: &'static [Test],
     /// The class of the event.
-    pub class: Class,
+    pub class: EcsClassification,
 }
 
-/// How an event is classified.
+/// How ECS classifies an event.
 #[derive(Clone, Copy, Debug)]
-pub struct Class {
+pub struct EcsClassification {
     /// `event.kind`
     pub kind: &'static str,
     /// `event.category`
@@ -211,7 +213,7 @@ pub struct Class {
     pub severity: u8,
 }
 
-/// A test of one field. Case makes no difference.
+/// A test of a record by one field, or by any of several. Case makes no difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Test {
     /// One of the fields has an address of the form that OCSF takes.
@@ -258,16 +260,16 @@ impl Test {
     }
 }
 
-/// All tables of one stream.
+/// All tables of one stream for ECS.
 #[derive(Clone, Copy, Debug)]
-pub struct Tables {
+pub struct EcsTables {
     /// The rows of this stream, in the order of the output when put after one another; rows of
     /// one object are brought together.
     pub rows: &'static [&'static [FieldMapping]],
     /// How fields are kept.
     pub kept: &'static [(FieldName, Keep)],
     /// The rules of classification.
-    pub rules: &'static [Rule],
+    pub rules: &'static [EcsRule],
 }
 
 /// Returns a row that takes the first usable of these fields.

@@ -3,9 +3,9 @@
 use super::table::Keep;
 use crate::field::{self, FieldName};
 
-/// Fields that are numbers, booleans, lists or objects; all others are text.
+/// How the fields of the POST logs are kept that are not kept as text.
 #[rustfmt::skip]
-pub(super) const LOGS: &[(FieldName, Keep)] = &[
+pub(super) const LOG_FIELDS_KEPT: &[(FieldName, Keep)] = &[
     (field::OFFSET,               Keep::Drop),
     (field::PARTITION,            Keep::Drop),
     (field::ATTACHMENTS,           Keep::Json),

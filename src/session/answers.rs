@@ -60,7 +60,9 @@ impl Session {
         let detail = reply.detail;
         match reply.kind {
             ResponseKind::Success => self.take_answer(index, body, head),
-            ResponseKind::Expired | ResponseKind::KeyRefused | ResponseKind::SignatureRefused => {
+            ResponseKind::AccessKeyExpired
+            | ResponseKind::UnknownApplication
+            | ResponseKind::SignatureRefused => {
                 self.fail(PollError::Unauthorized(detail));
             }
             ResponseKind::TooLong | ResponseKind::WrongRegion => {
@@ -167,7 +169,7 @@ impl Session {
 impl StreamFailure {
     const fn not_permitted(detail: String) -> Self {
         Self {
-            wait: Cause::NotPermitted,
+            retry_cause: Cause::NotPermitted,
             cause: BackoffCause::NotPermitted,
             notice: NoticeKind::NotPermitted,
             detail,
@@ -178,7 +180,7 @@ impl StreamFailure {
 
     const fn protocol(detail: String) -> Self {
         Self {
-            wait: Cause::Protocol,
+            retry_cause: Cause::Protocol,
             cause: BackoffCause::Failing,
             notice: NoticeKind::Postponed,
             detail,
@@ -189,7 +191,7 @@ impl StreamFailure {
 
     pub(super) const fn no_progress(detail: String, tries: u32) -> Self {
         Self {
-            wait: Cause::NoProgress,
+            retry_cause: Cause::NoProgress,
             cause: BackoffCause::Failing,
             notice: NoticeKind::Postponed,
             detail,
@@ -200,7 +202,7 @@ impl StreamFailure {
 
     pub(super) const fn throttled(detail: String, asked_wait_ms: Option<i64>) -> Self {
         Self {
-            wait: Cause::Throttled,
+            retry_cause: Cause::Throttled,
             cause: BackoffCause::Throttled,
             notice: NoticeKind::Postponed,
             detail,
@@ -211,7 +213,7 @@ impl StreamFailure {
 
     pub(super) const fn unavailable(detail: String, asked_wait_ms: Option<i64>) -> Self {
         Self {
-            wait: Cause::Unavailable,
+            retry_cause: Cause::Unavailable,
             cause: BackoffCause::Failing,
             notice: NoticeKind::Postponed,
             detail,

@@ -70,11 +70,11 @@ impl Session {
         };
         let stream = slot.stream;
         let oldest = poll.batch.stats(stream).oldest;
-        let Some((feed, _)) = slot.reader.batch_files() else {
+        let Some((batch_files, _)) = slot.reader.batch_files() else {
             return;
         };
-        feed.note_oldest(oldest);
-        let after = feed.handle_failure(failure, context, &mut poll.batch);
+        batch_files.note_oldest(oldest);
+        let after = batch_files.handle_failure(failure, context, &mut poll.batch);
         let mut fault = fault(format!("{stream}: {what}"));
         let tries = match after {
             // A wait that the storage asks for is kept, whichever file is next.

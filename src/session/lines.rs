@@ -1,6 +1,6 @@
 //! The lines of a batch file while it arrives.
 
-use super::{Purpose, Reader, Session, Step};
+use super::{BodyReader, Purpose, Session, Step};
 use crate::batch::{OfferResult, RecordLine};
 use crate::decode::lines::Line;
 use crate::streams::Context;
@@ -15,8 +15,8 @@ impl Session {
         let (Some(in_flight), Some(poll)) = (&mut self.in_flight, &mut self.poll) else {
             return Step::Stop;
         };
-        let (Purpose::File { slot }, Reader::Lines(lines)) =
-            (in_flight.purpose, &mut in_flight.reader)
+        let (Purpose::File { slot }, BodyReader::Lines(lines)) =
+            (in_flight.purpose, &mut in_flight.body_reader)
         else {
             return Step::Stop;
         };
@@ -25,7 +25,7 @@ impl Session {
             return Step::Stop;
         };
         let stream = slot.stream;
-        let Some((feed, filter)) = slot.reader.batch_files() else {
+        let Some((batch_files, filter)) = slot.reader.batch_files() else {
             return Step::Stop;
         };
         let mut bytes_left = BYTES_PER_STEP;
@@ -45,7 +45,7 @@ impl Session {
                         poll.batch.count_duplicate(stream);
                     } else if !bytes.is_empty() {
                         let name = &lines.name;
-                        let line = feed.lines_done();
+                        let line = batch_files.lines_done();
                         let locator = || format!("{stream} {name} line {}", line.saturating_add(1));
                         let processor = &mut self.processor;
                         let now = context.upstream_now;
@@ -55,19 +55,19 @@ impl Session {
                             return Step::Stop;
                         }
                     }
-                    feed.finish_line();
+                    batch_files.finish_line();
                 }
                 Line::TooLong(start) => {
-                    let line = feed.lines_done().saturating_add(1);
+                    let line = batch_files.lines_done().saturating_add(1);
                     let locator = format!("{stream} {} line {line}", lines.name);
                     let why = "the line is longer than 1 MiB".to_owned();
                     poll.batch.reject(stream, locator, why, start);
-                    feed.finish_line();
+                    batch_files.finish_line();
                 }
                 Line::NeedsInput => return Step::Read,
                 Line::End => {
-                    feed.note_oldest(poll.batch.stats(stream).oldest);
-                    feed.finish_file(context);
+                    batch_files.note_oldest(poll.batch.stats(stream).oldest);
+                    batch_files.finish_file(context);
                     slot.backoff = None;
                     slot.lost_answers = 0;
                     self.in_flight = None;
@@ -81,7 +81,7 @@ impl Session {
                 }
             }
         }
-        feed.note_oldest(poll.batch.stats(stream).oldest);
+        batch_files.note_oldest(poll.batch.stats(stream).oldest);
         Step::Stop
     }
 }

@@ -1,7 +1,7 @@
 //! The log files of API 1.0, read record by record as their bytes come.
 
-use crate::session::{Purpose, Reader, Session, Step};
-use crate::streams::log_files::Progress;
+use crate::session::{BodyReader, Purpose, Session, Step};
+use crate::streams::log_files::TakeResult;
 use crate::streams::{Context, StreamReader as _};
 
 impl Session {
@@ -11,28 +11,28 @@ impl Session {
         let (Some(in_flight), Some(poll)) = (&mut self.in_flight, &mut self.poll) else {
             return Step::Stop;
         };
-        let (Purpose::Call { slot: index, .. }, Reader::LogFiles(reader)) =
-            (in_flight.purpose, &mut in_flight.reader)
+        let (Purpose::Call { slot: index, .. }, BodyReader::LogFiles(reader)) =
+            (in_flight.purpose, &mut in_flight.body_reader)
         else {
             return Step::Stop;
         };
         let Some(slot) = self.slots.get_mut(index) else {
             return Step::Stop;
         };
-        let Some(feed) = slot.reader.log_files() else {
+        let Some(log_files) = slot.reader.log_files() else {
             return Step::Stop;
         };
-        match feed.take(reader, &mut self.processor, context, &mut poll.batch) {
-            Progress::Done => {
+        match log_files.take(reader, &mut self.processor, context, &mut poll.batch) {
+            TakeResult::Done => {
                 slot.backoff = None;
                 slot.lost_answers = 0;
-                let stall = feed.take_stall();
+                let stall = log_files.take_stall();
                 self.in_flight = None;
                 self.back_off_if_stalled(index, stall);
                 Step::LoopAgain
             }
-            Progress::NeedsInput => Step::Read,
-            Progress::BatchFull => Step::Stop,
+            TakeResult::NeedsInput => Step::Read,
+            TakeResult::BatchFull => Step::Stop,
         }
     }
 }

@@ -4,7 +4,9 @@ use crate::batch::Batch;
 use crate::decode::lines::LineReader;
 use crate::machine::{Action, Machine};
 use crate::response::{Head, TransportError};
-use crate::session::{Lines, POLL_MS_MAX, PollAction, PollError, Purpose, Reader, Session, Step};
+use crate::session::{
+    BodyReader, Lines, POLL_MS_MAX, PollAction, PollError, Purpose, Session, Step,
+};
 use crate::time::Timestamp;
 
 impl Machine for Session {
@@ -53,22 +55,22 @@ impl Machine for Session {
             (Purpose::Call { slot, .. }, 200) => {
                 if let Some(slot) = self.slots.get_mut(slot) {
                     let reader = slot.reader.log_files().and_then(|files| files.begin(&head));
-                    in_flight.reader = reader.map_or(Reader::Whole, Reader::LogFiles);
+                    in_flight.body_reader = reader.map_or(BodyReader::Whole, BodyReader::LogFiles);
                 }
             }
             (Purpose::File { slot }, 200) => {
-                if let Some((feed, _)) = self
+                if let Some((batch_files, _)) = self
                     .slots
                     .get_mut(slot)
                     .and_then(|slot| slot.reader.batch_files())
                 {
-                    let file = feed.current_file();
-                    let reader = if feed.may_be_empty() {
+                    let file = batch_files.current_file();
+                    let reader = if batch_files.may_be_empty() {
                         LineReader::new()
                     } else {
                         LineReader::new_non_empty()
                     };
-                    in_flight.reader = Reader::Lines(Lines {
+                    in_flight.body_reader = BodyReader::Lines(Lines {
                         reader,
                         skip: file.line,
                         name: file.name,
@@ -94,10 +96,10 @@ impl Machine for Session {
             let bytes = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
             stats.received_bytes = stats.received_bytes.saturating_add(bytes);
         }
-        match &mut in_flight.reader {
-            Reader::Lines(lines) => lines.reader.push(chunk),
-            Reader::LogFiles(files) => files.push(chunk),
-            Reader::Whole => in_flight.incoming.push(&chunk),
+        match &mut in_flight.body_reader {
+            BodyReader::Lines(lines) => lines.reader.push(chunk),
+            BodyReader::LogFiles(files) => files.push(chunk),
+            BodyReader::Whole => in_flight.incoming.push(&chunk),
         }
     }
 
@@ -107,10 +109,10 @@ impl Machine for Session {
             return;
         };
         in_flight.incoming.finish();
-        match &mut in_flight.reader {
-            Reader::Lines(lines) => lines.reader.finish(),
-            Reader::LogFiles(files) => files.finish(),
-            Reader::Whole => {}
+        match &mut in_flight.body_reader {
+            BodyReader::Lines(lines) => lines.reader.finish(),
+            BodyReader::LogFiles(files) => files.finish(),
+            BodyReader::Whole => {}
         }
     }
 

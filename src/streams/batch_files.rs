@@ -127,7 +127,7 @@ pub enum AfterFailure {
     BackOffSetAsideFull(u32),
 }
 
-/// The feed of one event type.
+/// The reader of one event type.
 pub struct BatchFiles {
     stream: Stream,
     position: FilesPosition,
@@ -142,7 +142,7 @@ pub struct BatchFiles {
 }
 
 impl BatchFiles {
-    /// Creates the feed of a stream, from its position or from `start`.
+    /// Creates the reader of a stream, from its position or from `start`.
     #[must_use]
     pub fn open(stream: Stream, position: Option<&FilesPosition>, start: Timestamp) -> Self {
         let fresh = || FilesPosition {
@@ -244,11 +244,11 @@ impl BatchFiles {
         batch: &mut Builder,
     ) -> Result<bool, InvalidResponse> {
         if unlinked == 0 {
-            self.position.unlinked = 0;
+            self.position.unlinked_listings = 0;
             return Ok(false);
         }
-        self.position.unlinked = self.position.unlinked.saturating_add(1);
-        if self.position.unlinked < LISTINGS_MAX {
+        self.position.unlinked_listings = self.position.unlinked_listings.saturating_add(1);
+        if self.position.unlinked_listings < LISTINGS_MAX {
             return if waiting.is_empty() {
                 Err(InvalidResponse(
                     "the page lists a file without a usable url".to_owned(),
@@ -257,7 +257,7 @@ impl BatchFiles {
                 Ok(true)
             };
         }
-        self.position.unlinked = 0;
+        self.position.unlinked_listings = 0;
         let (files, are) = if unlinked == 1 {
             ("file", "is")
         } else {

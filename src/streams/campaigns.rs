@@ -15,10 +15,10 @@ use crate::batch::{Builder, NoticeKind, OfferResult, RecordLine, RecordProcessor
 use crate::checkpoint::{CampaignsPosition, ListPosition, PageProgress, StreamPosition};
 use crate::decode::lenient;
 use crate::encode::push_quoted;
-use crate::identity::EventId;
-use crate::paging::StallDetector;
+use crate::identity::RecordId;
 use crate::request::Call;
 use crate::response::Head;
+use crate::stall::StallDetector;
 use crate::stream::{Post, Stream};
 use crate::streams::list_items::{Item, ListItems};
 use crate::streams::lists::{self, SHORT_KEY_BYTES, offer_item};
@@ -45,7 +45,7 @@ struct Campaign {
     /// Its members as JSON, with a comma behind each, as they are put before those of a person.
     members: String,
     /// The identity of its id and totals.
-    state: EventId,
+    state: RecordId,
 }
 
 /// The parts of the list that are used.
@@ -200,7 +200,7 @@ impl Campaigns {
             }
         }
         let campaign = Campaign {
-            state: EventId::of_bytes(self.stream, state.as_bytes()),
+            state: RecordId::of_bytes(self.stream, state.as_bytes()),
             members,
             id,
         };
@@ -208,7 +208,7 @@ impl Campaigns {
     }
 
     /// Marks a campaign as done in the current reading. One that does not fit is read again.
-    fn note_read(&mut self, state: &EventId) {
+    fn note_read(&mut self, state: &RecordId) {
         if let Some(item) = self.read.get_mut(state) {
             item.seen = true;
             return;
@@ -221,7 +221,7 @@ impl Campaigns {
     }
 
     /// Marks a person as found by the current reading.
-    fn note_seen(&mut self, id: &EventId, batch: &mut Builder) {
+    fn note_seen(&mut self, id: &RecordId, batch: &mut Builder) {
         let items = self.items();
         if let Some(item) = items.get_mut(id) {
             item.seen = true;
@@ -266,7 +266,7 @@ impl Campaigns {
     fn forget_page(&mut self) {
         self.position.page_token = None;
         self.position.page_done = None;
-        self.position.paging = StallDetector::default();
+        self.position.stalls = StallDetector::default();
     }
 
     fn current(&self) -> Option<&Campaign> {
@@ -347,19 +347,19 @@ impl PagingStrategy for Campaigns {
     }
 
     fn cursor(&mut self) -> Cursor<'_> {
-        let (token, page_done, paging) = if self.queue.is_none() {
+        let (token, page_done, stalls) = if self.queue.is_none() {
             let campaigns = &mut self.campaigns;
             let done = &mut self.list_page_done;
-            (&mut campaigns.list_token, done, &mut campaigns.list_paging)
+            (&mut campaigns.list_token, done, &mut campaigns.list_stalls)
         } else {
             let position = &mut self.position;
             let done = &mut position.page_done;
-            (&mut position.page_token, done, &mut position.paging)
+            (&mut position.page_token, done, &mut position.stalls)
         };
         Cursor {
             token,
             page_done,
-            paging: self.transition_stalls.as_mut().unwrap_or(paging),
+            stalls: self.transition_stalls.as_mut().unwrap_or(stalls),
         }
     }
 
@@ -465,7 +465,7 @@ impl PagingStrategy for Campaigns {
         let is_list = self.queue.is_none();
         let cursor = self.cursor();
         let had_token = cursor.token.take().is_some();
-        let is_after_empty = cursor.paging.empty > 0;
+        let is_after_empty = cursor.stalls.empty > 0;
         *cursor.page_done = None;
         if had_token && is_after_empty {
             let goes_on = !is_list && self.complete_campaign();
@@ -528,7 +528,7 @@ impl PagingStrategy for Campaigns {
         self.refused = 0;
         self.campaigns.current = None;
         self.campaigns.list_token = None;
-        self.campaigns.list_paging = StallDetector::default();
+        self.campaigns.list_stalls = StallDetector::default();
         OfferResult::Counted
     }
 

@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
-use crate::identity::EventId;
+use crate::identity::RecordId;
 
-/// The length of an [`EventId`].
+/// The length of an [`RecordId`].
 const KEY_BYTES_MAX: usize = 16;
 
 /// Half of the room is left to keys.
@@ -143,7 +143,7 @@ impl ListItems {
     }
 
     /// Returns the item with that identity.
-    pub fn get_mut(&mut self, id: &EventId) -> Option<&mut Item> {
+    pub fn get_mut(&mut self, id: &RecordId) -> Option<&mut Item> {
         self.items.get_mut(&self.key(id.as_bytes()))
     }
 
@@ -153,14 +153,14 @@ impl ListItems {
     }
 
     /// Returns the identities of the items for which `is` holds.
-    pub fn ids(&self, is: impl Fn(&Item) -> bool) -> Vec<EventId> {
+    pub fn ids(&self, is: impl Fn(&Item) -> bool) -> Vec<RecordId> {
         let chosen = self.items.iter().filter(|(_, item)| is(item));
-        chosen.map(|(key, _)| EventId::from_bytes(*key)).collect()
+        chosen.map(|(key, _)| RecordId::from_bytes(*key)).collect()
     }
 
     /// Adds an item where there is room for its key; for its name there is less. Names of other
     /// items are dropped before a key does not fit. Returns whether it was added.
-    pub fn add(&mut self, id: &EventId, mut item: Item) -> bool {
+    pub fn add(&mut self, id: &RecordId, mut item: Item) -> bool {
         let keys = self.keys_chars(self.items.len().saturating_add(1));
         if keys > self.chars_max {
             return false;
@@ -178,7 +178,7 @@ impl ListItems {
     }
 
     /// Removes an item.
-    pub fn remove(&mut self, id: &EventId) -> Option<Item> {
+    pub fn remove(&mut self, id: &RecordId) -> Option<Item> {
         let item = self.items.remove(&self.key(id.as_bytes()))?;
         let chars = item.name.as_deref().map_or(0, name_chars);
         self.name_chars = self.name_chars.saturating_sub(chars);
@@ -239,8 +239,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn id(n: u32) -> EventId {
-        EventId::of_bytes(crate::stream::Stream::HeldMessages, &n.to_le_bytes())
+    fn id(n: u32) -> RecordId {
+        RecordId::of_bytes(crate::stream::Stream::HeldMessages, &n.to_le_bytes())
     }
 
     fn item(n: u32) -> Item {
@@ -306,8 +306,8 @@ mod tests {
         let text = format!("+{}:an-id .{} -{}", key(1), key(2), key(3));
         let mut list = ListItems::parse(&text, 16, 1000);
         assert_eq!(list.len(), 3);
-        let first = list.get_mut(&EventId::from_bytes([1; 16])).unwrap();
+        let first = list.get_mut(&RecordId::from_bytes([1; 16])).unwrap();
         assert!(first.seen && !first.missed && first.name.as_deref() == Some("an-id"));
-        assert!(list.get_mut(&EventId::from_bytes([3; 16])).unwrap().missed);
+        assert!(list.get_mut(&RecordId::from_bytes([3; 16])).unwrap().missed);
     }
 }

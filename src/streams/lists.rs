@@ -9,7 +9,7 @@
 use crate::batch::{Builder, NoticeKind, OfferResult, RecordLine, RecordProcessor};
 use crate::checkpoint::{ListPosition, StreamPosition};
 use crate::encode::push_quoted;
-use crate::identity::EventId;
+use crate::identity::{EventId, RecordId};
 use crate::request::Call;
 use crate::response::Head;
 use crate::settings::ListMode;
@@ -100,7 +100,7 @@ impl List {
     }
 
     /// Marks an item as found by the current reading.
-    fn note_seen(&mut self, id: &EventId, name: Option<String>, batch: &mut Builder) {
+    fn note_seen(&mut self, id: &RecordId, name: Option<String>, batch: &mut Builder) {
         if let Some(item) = self.items().get_mut(id) {
             item.seen = true;
             item.missed = false;
@@ -167,7 +167,7 @@ impl List {
         let items = self.items.take().map(|items| items.to_text());
         self.position = ListPosition {
             read_at: Some(context.now),
-            by_wrong_clock: !is_true,
+            begun_by_wrong_clock: !is_true,
             overflow: self.position.overflow_now,
             items: items.unwrap_or_default(),
             ..ListPosition::default()
@@ -187,7 +187,7 @@ impl PagingStrategy for List {
         Cursor {
             token: &mut self.position.page_token,
             page_done: &mut self.position.page_done,
-            paging: &mut self.position.paging,
+            stalls: &mut self.position.stalls,
         }
     }
 
@@ -270,7 +270,7 @@ impl PagingStrategy for List {
         if self.position.page_token.take().is_none() {
             return false;
         }
-        if self.position.paging.empty > 0 {
+        if self.position.stalls.empty > 0 {
             // A token that an empty page gave leads nowhere.
             self.position.pages_done = true;
             return true;
@@ -311,14 +311,14 @@ pub(super) fn position_at(
         page_done: page_done(page, position.page_done.as_ref()),
         // Each field by its name, so that the text of the items is not copied twice.
         read_at: position.read_at,
-        by_wrong_clock: position.by_wrong_clock,
+        begun_by_wrong_clock: position.begun_by_wrong_clock,
         to: position.to,
         begun_at: position.begun_at,
         page_token: position.page_token.clone(),
         pages_done: position.pages_done,
         overflow: position.overflow,
         overflow_now: position.overflow_now,
-        paging: position.paging.clone(),
+        stalls: position.stalls.clone(),
         campaigns: None,
     }
 }
@@ -332,7 +332,7 @@ pub(super) fn due(
     let Some(read_at) = position.read_at.filter(|_| position.to.is_none()) else {
         return (context.now, false);
     };
-    if position.by_wrong_clock {
+    if position.begun_by_wrong_clock {
         return (context.due_again(read_at, AGAIN_AFTER_MS), false);
     }
     let factor = if position.overflow {
@@ -372,7 +372,7 @@ pub(super) fn offer_item(
     processor: &mut RecordProcessor,
     context: Context<'_>,
     batch: &mut Builder,
-) -> (Option<EventId>, Processed) {
+) -> (Option<RecordId>, Processed) {
     let full = context.settings.snapshot == ListMode::Full;
     let id = processor.id(record);
     let known = id.and_then(|id| items.get_mut(&id));

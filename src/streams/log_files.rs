@@ -17,10 +17,10 @@ use crate::batch::{Builder, NoticeKind, OfferResult, RecordLine, RecordProcessor
 use crate::checkpoint::{LogAnswerProgress, LogFilesPosition, StreamPosition};
 use crate::decode::fail;
 use crate::decode::log_files::{LogFileReader, ReadResult};
-use crate::paging::{Stall, StallDetector};
 use crate::record::legacy;
 use crate::response::Head;
 use crate::seen_ids::{Deduplication, SeenIds};
+use crate::stall::{Stall, StallDetector};
 use crate::stream::Stream;
 use crate::streams::done_files::{DoneFiles, key};
 use crate::streams::pages::escaped_len;
@@ -65,7 +65,7 @@ struct Answer {
     begun: u32,
     /// How many of them came to their end, and the hash over their names.
     ended: u32,
-    names: blake3::Hasher,
+    names_hasher: blake3::Hasher,
     file: File,
     /// Whether a record of it became an event.
     has_news: bool,
@@ -91,7 +91,7 @@ struct File {
 
 /// The result of reading an answer.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Progress {
+pub enum TakeResult {
     /// The answer is done, or is to be asked for again.
     Done,
     /// More of the body is needed.
@@ -101,7 +101,7 @@ pub enum Progress {
 }
 
 impl LogFiles {
-    /// Creates the feed, from its position or from `start`.
+    /// Creates the reader, from its position or from `start`.
     #[must_use]
     pub fn open(
         stream: Stream,
@@ -149,7 +149,7 @@ impl LogFiles {
         self.position.read_to = Some(context.upstream_now);
         self.position.asked_at = Some(context.now);
         self.position.replaying = false;
-        self.position.paging = StallDetector::default();
+        self.position.stalls = StallDetector::default();
     }
 
     /// Creates the reader for the body, where the head says that it holds files.
@@ -162,7 +162,7 @@ impl LogFiles {
             next_token: token.map(str::to_owned),
             begun: 0,
             ended: 0,
-            names: blake3::Hasher::new(),
+            names_hasher: blake3::Hasher::new(),
             file: File::default(),
             has_news: false,
             account_seen: false,
@@ -177,22 +177,22 @@ impl LogFiles {
         processor: &mut RecordProcessor,
         context: Context<'_>,
         batch: &mut Builder,
-    ) -> Progress {
+    ) -> TakeResult {
         while batch.has_room() {
             match reader.read() {
                 ReadResult::End => {
                     self.finish_answer(context);
-                    return Progress::Done;
+                    return TakeResult::Done;
                 }
                 ReadResult::File(name) => {
                     if !self.begin_file(fail::sanitize(name)) {
-                        return Progress::Done;
+                        return TakeResult::Done;
                     }
                 }
                 ReadResult::FileBroken(why) => {
                     if !self.is_past() {
                         if self.try_again() {
-                            return Progress::Done;
+                            return TakeResult::Done;
                         }
                         let why = format!("the rest of the file is rejected: {why}");
                         self.reject(&why, reader.unread(), batch);
@@ -200,7 +200,7 @@ impl LogFiles {
                     self.finish_file();
                 }
                 ReadResult::FileEnd => self.finish_file(),
-                ReadResult::NeedsInput => return Progress::NeedsInput,
+                ReadResult::NeedsInput => return TakeResult::NeedsInput,
                 ReadResult::NotARecord(line) => {
                     if self.is_wanted(batch) {
                         self.reject("the line is not key=value", line, batch);
@@ -212,7 +212,7 @@ impl LogFiles {
                         && self.offer(bytes, processor, context, batch) == OfferResult::BatchFull
                     {
                         reader.put_back();
-                        return Progress::BatchFull;
+                        return TakeResult::BatchFull;
                     }
                     self.finish_record();
                 }
@@ -228,11 +228,11 @@ impl LogFiles {
                         self.reject(&why, reader.unread(), batch);
                         self.finish_answer(context);
                     }
-                    return Progress::Done;
+                    return TakeResult::Done;
                 }
             }
         }
-        Progress::BatchFull
+        TakeResult::BatchFull
     }
 
     /// Returns how far the answer is read, for a checkpoint.
@@ -249,7 +249,7 @@ impl LogFiles {
         let file = Some(&answer.file).filter(|_| inside);
         Some(LogAnswerProgress {
             files: answer.ended,
-            names: answer.digest(),
+            names_digest: answer.names_digest(),
             name: file.map(|file| file.name.clone()).unwrap_or_default(),
             records: file.map_or(0, |file| file.records.max(file.skip)),
             tries: resumed
@@ -268,7 +268,8 @@ impl LogFiles {
         let past = resumed.is_some_and(|at| answer.begun < at.files);
         let here = resumed.filter(|at| at.files == answer.begun);
         if let Some(at) = here {
-            let same = at.names == answer.digest() && (at.name.is_empty() || at.name == name);
+            let same =
+                at.names_digest == answer.names_digest() && (at.name.is_empty() || at.name == name);
             if !same {
                 self.position.at = None;
                 self.answer = None;
@@ -314,8 +315,8 @@ impl LogFiles {
         let Some(answer) = &mut self.answer else {
             return;
         };
-        answer.names.update(answer.file.name.as_bytes());
-        answer.names.update(b"\n");
+        answer.names_hasher.update(answer.file.name.as_bytes());
+        answer.names_hasher.update(b"\n");
         answer.ended = answer.begun;
         let key = key(&answer.file.name);
         let is_news = !answer.file.past && !answer.file.known && answer.file.kind.is_some();
@@ -379,8 +380,8 @@ impl LogFiles {
         at.tries = at.tries.saturating_add(1);
         let again = at.tries < TRIES_MAX;
         if again {
-            if at.names.is_empty() {
-                at.names = no_names();
+            if at.names_digest.is_empty() {
+                at.names_digest = no_names();
             }
             self.position.at = Some(at);
             self.answer = None;
@@ -404,7 +405,7 @@ impl LogFiles {
             self.position.at = None;
             return;
         }
-        let digest = answer.digest();
+        let digest = answer.names_digest();
         let moved = answer
             .next_token
             .filter(|next| self.position.token.as_ref() != Some(next));
@@ -412,9 +413,9 @@ impl LogFiles {
             Some(next) => {
                 // Everything that is still there comes again where the token was refused.
                 let has_news = answer.has_news || self.position.replaying;
-                let paging = &mut self.position.paging;
-                let stall = paging.follow(&digest, has_news);
-                self.stall = stall.map(|stall| (stall, paging.tries()));
+                let stalls = &mut self.position.stalls;
+                let stall = stalls.follow(&digest, has_news);
+                self.stall = stall.map(|stall| (stall, stalls.tries()));
                 self.position.token = Some(next);
                 self.position.at = None;
                 self.position.read_at = None;
@@ -503,8 +504,8 @@ impl StreamReader for LogFiles {
 }
 
 impl Answer {
-    fn digest(&self) -> String {
-        short(&self.names)
+    fn names_digest(&self) -> String {
+        short(&self.names_hasher)
     }
 }
 

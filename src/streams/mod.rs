@@ -1,4 +1,4 @@
-//! The stream readers, which comments also call feeds: one small state machine per way in which the API hands out records.
+//! The stream readers: one small state machine per way in which the API hands out records.
 //!
 //! A [`StreamReader`] knows its position and what it wants next. It makes no request, keeps no time and
 //! decides nothing about retries of a request: that is the session's part. Those that read pages of
@@ -25,10 +25,10 @@ use crate::api::ApiClient;
 use crate::batch::{Builder, NoticeKind, OfferResult, RecordProcessor};
 use crate::checkpoint::StreamPosition;
 use crate::decode::lenient;
-use crate::paging::Stall;
 use crate::request::{Call, Request};
 use crate::response::Head;
 use crate::settings::{Settings, SiemEndpoint};
+use crate::stall::Stall;
 use crate::stream::{FetchKind, Stream};
 use crate::time::Timestamp;
 use batch_files::BatchFiles;
@@ -37,7 +37,7 @@ use paged::PagedReader;
 use quota::QuotaKind;
 use siem_events::LineFilter;
 
-/// The settings and clocks that a feed works with.
+/// The settings and clocks that a reader works with.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
     /// The settings of the source.
@@ -101,7 +101,7 @@ impl<'a> Context<'a> {
     }
 }
 
-/// The next action of a feed.
+/// The next action of a reader.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ReaderAction {
     /// An API call; its answer goes to `handle_answer`.
@@ -110,7 +110,7 @@ pub enum ReaderAction {
     Download(Request),
     /// Records are in memory: call `take_records`.
     Records,
-    /// Nothing before this time. The feed is caught up.
+    /// Nothing before this time. The stream is caught up.
     Idle(Timestamp),
 }
 
@@ -136,7 +136,7 @@ pub trait StreamReader {
     /// Returns the next action.
     fn next(&mut self, context: Context<'_>, batch: &mut Builder) -> ReaderAction;
 
-    /// Returns when the feed is due next, and whether it is caught up until then.
+    /// Returns when the stream is due next, and whether it is caught up until then.
     fn due(&self, context: Context<'_>) -> (Timestamp, bool);
 
     /// Returns the time, by the upstream's clock, up to which its records are known to be
@@ -157,7 +157,7 @@ pub trait StreamReader {
         self.has_records()
     }
 
-    /// Returns the quota that the feed's calls count against, where one is documented.
+    /// Returns the quota that the reader's calls count against, where one is documented.
     fn quota_kind(&self) -> Option<QuotaKind> {
         None
     }
@@ -174,7 +174,7 @@ pub trait StreamReader {
         batch: &mut Builder,
     ) -> Result<(), InvalidResponse>;
 
-    /// Handles a call that the upstream refused as such. Returns whether the feed has another call
+    /// Handles a call that the upstream refused as such. Returns whether the reader has another call
     /// to try.
     fn handle_refusal(&mut self, context: Context<'_>, batch: &mut Builder) -> bool;
 
@@ -200,12 +200,12 @@ pub trait StreamReader {
         None
     }
 
-    /// Returns the batch files, where the feed reads some, and which of their lines become events.
+    /// Returns the batch files, where the reader reads some, and which of their lines become events.
     fn batch_files(&mut self) -> Option<(&mut BatchFiles, LineFilter<'_>)> {
         None
     }
 
-    /// Returns the log files, where the feed reads some.
+    /// Returns the log files, where the reader reads some.
     fn log_files(&mut self) -> Option<&mut LogFiles> {
         None
     }
@@ -214,7 +214,7 @@ pub trait StreamReader {
     fn save(&self, position: &mut StreamPosition);
 }
 
-/// Opens the feed of a stream, at its position or at the start that the settings name.
+/// Creates the reader of a stream, at its position or at the start that the settings name.
 #[must_use]
 pub fn open(
     stream: Stream,
@@ -247,9 +247,9 @@ pub fn open(
                 return Box::new(siem_events::SiemEvents::open(stream, position, begin));
             }
             // After the setting changed back, files are listed from where events ended.
-            let covered = events.filter(|_| files.is_none());
-            let covered = covered.map(|events| events.covered.unwrap_or(events.since));
-            let start = covered.unwrap_or(start);
+            let read_to = events.filter(|_| files.is_none());
+            let read_to = read_to.map(|events| events.read_to.unwrap_or(events.since));
+            let start = read_to.unwrap_or(start);
             Box::new(BatchFiles::open(stream, files, start))
         }
         FetchKind::List {

@@ -6,9 +6,9 @@
 
 use crate::batch::{Builder, NoticeKind, OfferResult, RecordProcessor};
 use crate::checkpoint::{PageProgress, StreamPosition};
-use crate::paging::{Stall, StallDetector, too_many_empty};
 use crate::request::Call;
 use crate::response::Head;
+use crate::stall::{Stall, StallDetector, too_many_empty};
 use crate::stream::Stream;
 use crate::streams::pages::Page;
 use crate::streams::{Context, InvalidResponse, ReaderAction, StreamReader, add_unreadable_notice};
@@ -60,7 +60,7 @@ pub struct Cursor<'a> {
     /// How much of that page was done before.
     pub page_done: &'a mut Option<PageProgress>,
     /// The pages of the reading so far.
-    pub paging: &'a mut StallDetector,
+    pub stalls: &'a mut StallDetector,
 }
 
 /// One way of paging.
@@ -142,7 +142,7 @@ pub trait PagingStrategy {
     fn save(&self, page: Option<&Page>, position: &mut StreamPosition);
 }
 
-/// A feed that reads pages by a [`PagingStrategy`].
+/// A reader of pages by a [`PagingStrategy`].
 pub struct PagedReader<S> {
     pub(super) strategy: S,
     page: Option<Page>,
@@ -152,7 +152,7 @@ pub struct PagedReader<S> {
 }
 
 impl<S: PagingStrategy> PagedReader<S> {
-    /// Creates a feed at the strategy's position.
+    /// Creates a reader at the strategy's position.
     #[must_use]
     pub const fn new(strategy: S) -> Self {
         Self {
@@ -178,12 +178,12 @@ impl<S: PagingStrategy> PagedReader<S> {
             next_token: page.next_token,
         };
         if !self.strategy.advance(done, context) {
-            *self.strategy.cursor().paging = StallDetector::default();
+            *self.strategy.cursor().stalls = StallDetector::default();
             return self.strategy.finish(context, batch);
         }
         match S::EMPTY_PAGES {
             EmptyPages::Follow(reading) if is_empty => {
-                if self.strategy.cursor().paging.follow_empty() {
+                if self.strategy.cursor().stalls.follow_empty() {
                     return self.strategy.note_empty(context);
                 }
                 *self.strategy.cursor().token = None;
@@ -193,9 +193,9 @@ impl<S: PagingStrategy> PagedReader<S> {
             }
             EmptyPages::Ignore if is_empty => {}
             EmptyPages::Follow(_) | EmptyPages::Count | EmptyPages::Ignore => {
-                let paging = self.strategy.cursor().paging;
-                let stall = paging.follow(&digest, self.has_new);
-                self.stall = stall.map(|stall| (stall, paging.tries()));
+                let stalls = self.strategy.cursor().stalls;
+                let stall = stalls.follow(&digest, self.has_new);
+                self.stall = stall.map(|stall| (stall, stalls.tries()));
                 if stall == Some(Stall::Cycle) {
                     self.strategy.restart_reading();
                 }

@@ -2,16 +2,16 @@
 //!
 //! The endpoint serves one day. What is older, at the first start or after an outage, is read
 //! from batch files first, up to a time two hours before; from then on the endpoint is read. The
-//! two write the same record in different words, so the border is drawn by the time of a record.
+//! two write the same record in different words, so the time of a record decides which of them it is taken from.
 
 use crate::batch::{Builder, NoticeKind, OfferResult, RecordLine, RecordProcessor};
 use crate::checkpoint::{EventsPosition, FilesPosition, StreamPosition};
 use crate::decode::json::readable;
-use crate::identity::EventId;
-use crate::paging::Stall;
+use crate::identity::RecordId;
 use crate::request::{Call, percent_encode};
 use crate::response::Head;
 use crate::seen_ids::SeenIds;
+use crate::stall::Stall;
 use crate::stream::{FetchKind, Stream};
 use crate::streams::batch_files::BatchFiles;
 use crate::streams::paged::{
@@ -46,7 +46,7 @@ const HOST_CLOCK_LAG_MS_MAX: i64 = 18 * 3_600_000;
 /// The poll interval of a caught-up stream.
 const POLL_INTERVAL_MS: i64 = 60_000;
 
-/// The feed of one event type: batch files, then the endpoint.
+/// The reader of one event type: batch files, then the endpoint.
 pub struct SiemEvents {
     events: PagedReader<Events>,
     /// The batch files that come before the endpoint.
@@ -61,7 +61,7 @@ struct Events {
 }
 
 impl SiemEvents {
-    /// Creates the feed of a stream, from its position or from `start`.
+    /// Creates the reader of a stream, from its position or from `start`.
     #[must_use]
     pub fn open(
         stream: Stream,
@@ -80,10 +80,10 @@ impl SiemEvents {
         // Files that are set aside are read to their end before the endpoint takes over.
         if !had_position && files.is_some_and(|files| !files.set_aside.is_empty()) {
             position.since = files.map_or(since, |files| files.since);
-            position.until = Some(since);
+            position.handover = Some(since);
         }
         let remembered = SeenIds::from_text(&position.remembered, capacity);
-        let files = files.filter(|_| position.until.is_some());
+        let files = files.filter(|_| position.handover.is_some());
         Self {
             files: files.map(|files| BatchFiles::open(stream, Some(files), position.since)),
             events: PagedReader::new(Events {
@@ -101,31 +101,31 @@ impl SiemEvents {
         if caught_up {
             self.files = None;
             let position = &mut self.events.strategy.position;
-            let until = position.until.take().unwrap_or(position.since);
-            position.since = until.min(handover_time(context));
+            let handover = position.handover.take().unwrap_or(position.since);
+            position.since = handover.min(handover_time(context));
         }
         if self.files.is_some() {
             return false;
         }
         let events = &mut self.events.strategy;
-        events.reset_future_border(context, batch);
+        events.reset_future_handover(context, batch);
         let served = context
             .upstream_now
             .plus_ms(hours_ms(SERVED_HOURS).saturating_neg());
         // Up to when everything is read: the last reading, or the start.
-        let covered = events.position.covered.unwrap_or(events.position.since);
-        if covered >= served {
+        let read_to = events.position.read_to.unwrap_or(events.position.since);
+        if read_to >= served {
             return caught_up;
         }
         let overlap_ms = events
             .position
-            .covered
+            .read_to
             .map_or(0, |_| context.settings.overlap_ms);
-        let since = covered.plus_ms(overlap_ms.saturating_neg());
+        let since = read_to.plus_ms(overlap_ms.saturating_neg());
         let since = events.skip_expired(since, context, batch);
         events.position = EventsPosition {
             since,
-            until: Some(handover_time(context)),
+            handover: Some(handover_time(context)),
             ..EventsPosition::default()
         };
         self.files = Some(BatchFiles::open(events.stream, None, since));
@@ -203,10 +203,10 @@ impl StreamReader for SiemEvents {
         let Some(files) = &mut self.files else {
             return self.events.handle_answer(answer, context, batch);
         };
-        // The border may have been drawn by the first answer alone, whose clock was wrong.
-        let border = handover_time(context);
-        let until = &mut self.events.strategy.position.until;
-        *until = until.map(|until| until.min(border));
+        // The handover may have been set by the first answer alone, whose clock was wrong.
+        let latest = handover_time(context);
+        let handover = &mut self.events.strategy.position.handover;
+        *handover = handover.map(|handover| handover.min(latest));
         files.handle_answer(answer, context, batch)
     }
 
@@ -236,9 +236,9 @@ impl StreamReader for SiemEvents {
 
     fn batch_files(&mut self) -> Option<(&mut BatchFiles, LineFilter<'_>)> {
         let events = &self.events.strategy;
-        let until = events.position.until;
+        let handover = events.position.handover;
         let filter = LineFilter {
-            bounds: until.map(|until| (events.position.since, until)),
+            bounds: handover.map(|handover| (events.position.since, handover)),
             remembered: Some(&events.remembered),
         };
         Some((self.files.as_mut()?, filter))
@@ -253,9 +253,9 @@ impl StreamReader for SiemEvents {
 }
 
 impl Events {
-    /// Resets a border that lies in the future. A wrong clock drew it, and what is older than it
+    /// Resets a handover that lies in the future. A wrong clock set it, and what is older than it
     /// was taken for a record of the batch files.
-    fn reset_future_border(&mut self, context: Context<'_>, batch: &mut Builder) {
+    fn reset_future_handover(&mut self, context: Context<'_>, batch: &mut Builder) {
         let since = self.position.since;
         if since <= context.upstream_now.plus_ms(CLOCKS_AGREE_MS) || since <= context.now {
             return;
@@ -277,7 +277,7 @@ impl Events {
         batch: &mut Builder,
     ) -> Timestamp {
         let retention = Retention::of(self.stream, context);
-        let retention = retention.filter(|_| self.position.covered.is_some());
+        let retention = retention.filter(|_| self.position.read_to.is_some());
         match retention.filter(|retention| since < retention.oldest) {
             Some(retention) => {
                 retention.add_gap_notice("records", since, batch);
@@ -300,7 +300,7 @@ impl PagingStrategy for Events {
         Cursor {
             token: &mut self.position.page_token,
             page_done: &mut self.position.page_done,
-            paging: &mut self.position.paging,
+            stalls: &mut self.position.stalls,
         }
     }
 
@@ -313,7 +313,7 @@ impl PagingStrategy for Events {
     }
 
     fn collected_until(&self, _context: Context<'_>) -> Option<Timestamp> {
-        Some(self.position.covered.unwrap_or(self.position.since))
+        Some(self.position.read_to.unwrap_or(self.position.since))
     }
 
     fn call(&mut self, _context: Context<'_>, _batch: &mut Builder) -> Call {
@@ -344,7 +344,7 @@ impl PagingStrategy for Events {
         self.position.has_more = !is_end;
         self.position.read_at = Some(context.now);
         if is_end {
-            self.position.covered_next = Some(context.upstream_now);
+            self.position.read_to_next = Some(context.upstream_now);
         }
         Ok(page)
     }
@@ -361,7 +361,7 @@ impl PagingStrategy for Events {
         let at = processor.time(record);
         let id = id_as_in_files(record, processor);
         let known = id.is_some_and(|id| self.remembered.contains(&id));
-        // What is older than the border came from the batch files.
+        // What is older than the handover came from the batch files.
         if known || at.is_some_and(|at| at < self.position.since) {
             batch.count_duplicate(stream);
             return Processed::Counted;
@@ -382,7 +382,7 @@ impl PagingStrategy for Events {
         if let Some(token) = page.next_token {
             self.position.page_token = Some(token);
         }
-        self.position.covered = self.position.covered_next.or(self.position.covered);
+        self.position.read_to = self.position.read_to_next.or(self.position.read_to);
         self.position.has_more
     }
 
@@ -391,8 +391,8 @@ impl PagingStrategy for Events {
         if self.position.page_token.take().is_none() {
             return false;
         }
-        if let Some(covered) = self.position.covered {
-            let from = covered.plus_ms(context.settings.overlap_ms.saturating_neg());
+        if let Some(read_to) = self.position.read_to {
+            let from = read_to.plus_ms(context.settings.overlap_ms.saturating_neg());
             self.position.since = self.position.since.max(from);
         }
         self.position.page_done = None;
@@ -423,7 +423,7 @@ fn handover_time(context: Context<'_>) -> Timestamp {
     now.plus_ms(FILES_LATE_MS.saturating_neg()).floor_second()
 }
 
-/// Selects the lines of batch files that become events: those before the border that were not read
+/// Selects the lines of batch files that become events: those before the handover that were not read
 /// from the endpoint before. Without bounds it is every line.
 #[derive(Default)]
 pub struct LineFilter<'a> {
@@ -434,18 +434,18 @@ pub struct LineFilter<'a> {
 impl LineFilter<'_> {
     /// Returns whether the line is no event of this part.
     pub fn excludes(&self, record: RecordLine<'_>, processor: &mut RecordProcessor) -> bool {
-        let Some((since, until)) = self.bounds else {
+        let Some((since, handover)) = self.bounds else {
             return false;
         };
-        let outside = |at: Timestamp| at < since || at >= until;
-        let is_known = |id: EventId| self.remembered.is_some_and(|known| known.contains(&id));
+        let outside = |at: Timestamp| at < since || at >= handover;
+        let is_known = |id: RecordId| self.remembered.is_some_and(|known| known.contains(&id));
         processor.time(record).is_some_and(outside)
             || id_as_in_files(record, processor).is_some_and(is_known)
     }
 }
 
 /// Returns the identity of a record with the names that batch files use.
-fn id_as_in_files(record: RecordLine<'_>, processor: &mut RecordProcessor) -> Option<EventId> {
+fn id_as_in_files(record: RecordLine<'_>, processor: &mut RecordProcessor) -> Option<RecordId> {
     let text = core::str::from_utf8(record.bytes).ok()?;
     let text = text
         .replace("\"eventType\":", "\"type\":")

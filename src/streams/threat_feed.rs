@@ -157,7 +157,7 @@ impl PagingStrategy for ThreatFeed {
         Cursor {
             token: &mut self.position.token,
             page_done: &mut self.position.page_done,
-            paging: &mut self.position.paging,
+            stalls: &mut self.position.stalls,
         }
     }
 
@@ -176,8 +176,8 @@ impl PagingStrategy for ThreatFeed {
     fn call(&mut self, context: Context<'_>, batch: &mut Builder) -> Call {
         self.skip_expired(context, batch);
         let from = match &self.position.token {
-            Some(token) => From::Token(token),
-            None => From::Time(self.position.since),
+            Some(token) => CallStart::Token(token),
+            None => CallStart::Time(self.position.since),
         };
         call(self.stream, self.feed_type, context, &from)
     }
@@ -283,7 +283,7 @@ impl PagingStrategy for ThreatFeed {
 }
 
 /// Where a call begins.
-enum From<'a> {
+enum CallStart<'a> {
     Token(&'a str),
     Time(Timestamp),
 }
@@ -291,11 +291,11 @@ enum From<'a> {
 /// Returns the smallest call of a stream.
 #[must_use]
 pub fn probe(stream: Stream, feed_type: &str, context: Context<'_>) -> Call {
-    let from = From::Time(context.upstream_now.plus_ms(-60_000));
+    let from = CallStart::Time(context.upstream_now.plus_ms(-60_000));
     call(stream, feed_type, context, &from)
 }
 
-fn call(stream: Stream, feed_type: &str, context: Context<'_>, from: &From<'_>) -> Call {
+fn call(stream: Stream, feed_type: &str, context: Context<'_>, from: &CallStart<'_>) -> Call {
     let file_type = match context.settings.threat_feed {
         settings::ThreatFeedFormat::Csv => "csv",
         settings::ThreatFeedFormat::Stix => "stix",
@@ -305,11 +305,11 @@ fn call(stream: Stream, feed_type: &str, context: Context<'_>, from: &From<'_>) 
     );
     match from {
         // The token stands for the dates (`mimecast-api.md` §5.11).
-        From::Token(token) => {
+        CallStart::Token(token) => {
             body.push_str("\"token\":");
             push_quoted(&mut body, token);
         }
-        From::Time(from) => {
+        CallStart::Time(from) => {
             let (from, to) = (from.to_offset_text(), context.upstream_now.to_offset_text());
             body.push_str(&format!("\"start\":\"{from}\",\"end\":\"{to}\""));
         }

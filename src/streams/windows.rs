@@ -7,10 +7,10 @@
 
 use crate::batch::{Builder, NoticeKind, OfferResult, RecordLine, RecordProcessor};
 use crate::checkpoint::{StreamPosition, WindowPosition};
-use crate::paging::StallDetector;
 use crate::request::Call;
 use crate::response::Head;
 use crate::seen_ids::{Deduplication, Occurrences, SeenIds};
+use crate::stall::StallDetector;
 use crate::stream::{Post, Stream};
 use crate::streams::paged::{
     Cursor, EmptyPages, FinishedPage, PageRecord, PagingStrategy, Processed,
@@ -70,8 +70,8 @@ impl Windows {
             empty_at: None,
             read_twice: false,
             certain: None,
-            ended_early: false,
-            paging: StallDetector::default(),
+            begun_by_wrong_clock: false,
+            stalls: StallDetector::default(),
             remembered: String::new(),
         };
         let position = position.cloned().unwrap_or_else(fresh);
@@ -88,7 +88,7 @@ impl Windows {
     }
 
     /// Returns where the window begins: it reaches back, except for the first one.
-    fn from(&self, context: Context<'_>) -> Timestamp {
+    fn window_start(&self, context: Context<'_>) -> Timestamp {
         let overlap_ms = if self.position.first {
             0
         } else {
@@ -142,7 +142,7 @@ impl Windows {
     /// All pages are read: the bound moves, but never beyond the upstream's clock when this window
     /// was begun and at its answers.
     fn finish_window(&mut self, context: Context<'_>, batch: &mut Builder) {
-        let from = self.from(context);
+        let from = self.window_start(context);
         let Some(to) = self.position.to.take() else {
             return;
         };
@@ -153,7 +153,7 @@ impl Windows {
         let answered_at = answered_at.unwrap_or_else(|| context.earlier());
         let before = position.bound;
         let was_first = core::mem::take(&mut position.first);
-        position.paging = StallDetector::default();
+        position.stalls = StallDetector::default();
         // What came after the window was begun may have moved from a page that was still to be read
         // to one that was done.
         let shown = answered_at.min(context.to_upstream(begun_at));
@@ -185,8 +185,8 @@ impl Windows {
         // tried again.
         let has_more = answered_at >= bound.plus_ms(POLL_INTERVAL_MS);
         let is_ahead = answered_at.plus_ms(CLOCKS_AGREE_MS) < bound;
-        position.ended_early = bound == before && (has_more || is_ahead);
-        position.read_at = (!has_more || position.ended_early).then_some(context.now);
+        position.begun_by_wrong_clock = bound == before && (has_more || is_ahead);
+        position.read_at = (!has_more || position.begun_by_wrong_clock).then_some(context.now);
         self.remembered
             .forget_before(bound.plus_ms(overlap_ms.saturating_neg()));
     }
@@ -203,7 +203,7 @@ impl PagingStrategy for Windows {
         Cursor {
             token: &mut self.position.page_token,
             page_done: &mut self.position.page_done,
-            paging: &mut self.position.paging,
+            stalls: &mut self.position.stalls,
         }
     }
 
@@ -213,7 +213,7 @@ impl PagingStrategy for Windows {
             return (context.now, false);
         };
         let due = context.due_again(read_at, POLL_INTERVAL_MS);
-        (due, !self.position.ended_early)
+        (due, !self.position.begun_by_wrong_clock)
     }
 
     fn collected_until(&self, _context: Context<'_>) -> Option<Timestamp> {
@@ -226,7 +226,7 @@ impl PagingStrategy for Windows {
         }
         let to = self.position.to.unwrap_or(context.upstream_now);
         let request = PageRequest {
-            window: (self.from(context), to),
+            window: (self.window_start(context), to),
             page_records: self.post.page_records,
             token: self.position.page_token.as_deref(),
         };
@@ -272,7 +272,7 @@ impl PagingStrategy for Windows {
     ) -> Processed {
         let stream = self.stream;
         let record = RecordLine::new(stream, found.bytes);
-        let from = self.from(context);
+        let from = self.window_start(context);
         let dated = self.post.window.is_some();
         self.below_window = !dated && processor.time(record).is_some_and(|at| at < from);
         if self.below_window {
@@ -300,7 +300,7 @@ impl PagingStrategy for Windows {
         let sent = self.position.page_token.take();
         let is_dead = page.is_empty && page.next_token == self.position.dead_token;
         let next = page.next_token.filter(|_| !self.below_window && !is_dead);
-        if next.is_none() && page.is_empty && self.position.paging.empty > 0 {
+        if next.is_none() && page.is_empty && self.position.stalls.empty > 0 {
             self.position.dead_token = sent.filter(|token| is_short(token));
         }
         self.position.page_token = next;
@@ -329,7 +329,7 @@ impl PagingStrategy for Windows {
             return false;
         };
         let empty_at = self.position.empty_at.take();
-        if self.position.paging.empty > 0 {
+        if self.position.stalls.empty > 0 {
             let age_ms = empty_at.map(|at| at.millis().abs_diff(context.now.millis()));
             let is_fresh = age_ms.is_some_and(|age_ms| age_ms <= TOKEN_FRESH_MS);
             if is_fresh || self.position.read_twice {
@@ -343,7 +343,7 @@ impl PagingStrategy for Windows {
                 return true;
             }
             self.position.read_twice = true;
-            self.position.paging.empty = 0;
+            self.position.stalls.empty = 0;
         }
         self.position.page_done = None;
         let detail = "Mimecast refused the page token; the window is read again, and what was \

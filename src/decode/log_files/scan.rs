@@ -5,7 +5,7 @@ use crate::decode::json::Nesting;
 /// Where the list `data` of an object begins.
 pub(super) enum ListStart {
     At(usize),
-    More,
+    NeedsInput,
     None,
 }
 
@@ -32,5 +32,5 @@ pub(super) fn list_at(text: &[u8]) -> ListStart {
             (_, _, _) => {}
         }
     }
-    ListStart::More
+    ListStart::NeedsInput
 }

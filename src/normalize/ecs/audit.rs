@@ -1,15 +1,15 @@
 //! ECS for audit events: what administrators and users changed, and who logged on.
 
-use super::super::account::ACCESSES;
+use super::super::audit_people::ACCESSES;
 use super::super::convert::{kebab, verbatim};
 use super::super::table::{
-    Class, FieldMapping, Keep, Rule, Tables, Test, by_row, constant, row, text,
+    EcsClassification, EcsRule, EcsTables, FieldMapping, Keep, Test, by_row, constant, row, text,
 };
-use super::super::{account, audit};
+use super::super::{audit, audit_people};
 use super::{HEAD, TAIL};
 use crate::field::{self, FieldName};
 
-pub(super) const TABLES: Tables = Tables {
+pub(super) const TABLES: EcsTables = EcsTables {
     rows: &[HEAD, ROWS, TAIL],
     kept: KEPT,
     rules: RULES,
@@ -35,18 +35,18 @@ const ROWS: &[FieldMapping] = &[
     row("file.hash.md5",         &[field::EVENT_INFO],                                     text(audit::hash::<32>)),
     row("file.hash.sha1",        &[field::EVENT_INFO],                                     text(audit::hash::<40>)),
     row("file.hash.sha256",      &[field::EVENT_INFO],                                     text(audit::hash::<64>)),
-    row("group.name",            &[field::EVENT_INFO, field::AUDIT_TYPE, field::CATEGORY], by_row(account::group)),
+    row("group.name",            &[field::EVENT_INFO, field::AUDIT_TYPE, field::CATEGORY], by_row(audit_people::group)),
     row("service.name",          &[field::EVENT_INFO],                                     text(audit::application)),
     row("source.ip",             &[field::EVENT_INFO],                                     text(audit::ip)),
     row("source.port",           &[field::EVENT_INFO],                                     text(audit::port)),
-    row("user.name",             PEOPLE,                                                   by_row(account::actor_name)),
-    row("user.email",            PEOPLE,                                                   by_row(account::actor_email)),
-    row("user.domain",           PEOPLE,                                                   by_row(account::actor_domain)),
+    row("user.name",             PEOPLE,                                                   by_row(audit_people::actor_name)),
+    row("user.email",            PEOPLE,                                                   by_row(audit_people::actor_email)),
+    row("user.domain",           PEOPLE,                                                   by_row(audit_people::actor_domain)),
     row("user.full_name",        &[field::EVENT_INFO],                                     text(audit::full_name)),
-    row("user.target.name",      PEOPLE,                                                   by_row(account::target_name)),
-    row("user.target.email",     PEOPLE,                                                   by_row(account::target_email)),
-    row("user.target.domain",    PEOPLE,                                                   by_row(account::target_domain)),
-    row("user.target.roles",     &[field::EVENT_INFO],                                     by_row(account::roles)),
+    row("user.target.name",      PEOPLE,                                                   by_row(audit_people::target_name)),
+    row("user.target.email",     PEOPLE,                                                   by_row(audit_people::target_email)),
+    row("user.target.domain",    PEOPLE,                                                   by_row(audit_people::target_domain)),
+    row("user.target.roles",     &[field::EVENT_INFO],                                     by_row(audit_people::roles)),
     row("mimecast.audit_id",     &[field::ID],                                             text(verbatim)),
     row("mimecast.auditType",    &[field::AUDIT_TYPE],                                     text(verbatim)),
     row("mimecast.category",     &[field::CATEGORY],                                       text(verbatim)),
@@ -59,13 +59,16 @@ const KEPT: &[(FieldName, Keep)] = &[
     (field::EVENT_TIME, Keep::Unparsed),
 ];
 
-/// Returns a type of audit event, and what its text says where the type is not enough.
-const fn rule(when: &'static [Test], class: Class) -> Rule {
-    Rule { when, class }
+/// Returns a rule: the class of the audit events for which all tests hold.
+const fn rule(when: &'static [Test], class: EcsClassification) -> EcsRule {
+    EcsRule { when, class }
 }
 
-const fn class(category: &'static [&'static str], types: &'static [&'static str]) -> Class {
-    Class {
+const fn class(
+    category: &'static [&'static str],
+    types: &'static [&'static str],
+) -> EcsClassification {
+    EcsClassification {
         kind: "event",
         category,
         types,
@@ -97,17 +100,17 @@ pub(in super::super) const ACCOUNTS: Test =
 const UNKNOWN: Option<&str> = Some("unknown");
 
 #[rustfmt::skip]
-const RULES: &[Rule] = &[
+const RULES: &[EcsRule] = &[
     rule(&[Test::Is(field::AUDIT_TYPE, &["User Logged On"]), Test::Says(field::EVENT_INFO, &["enroll"])],
         class(IAM, &["creation", "user"])),
     rule(&[Test::Is(field::AUDIT_TYPE, &["User Logged On"])],
         class(AUTHENTICATION, &["start"])),
     rule(&[Test::Is(field::AUDIT_TYPE, &["Logon Requires Challenge"])],
-        Class { outcome: UNKNOWN, ..class(AUTHENTICATION, &["info"]) }),
+        EcsClassification { outcome: UNKNOWN, ..class(AUTHENTICATION, &["info"]) }),
     rule(&[Test::Is(field::AUDIT_TYPE, &["Logon Authentication Failed"])],
-        Class { outcome: Some("failure"), severity: 2, ..class(AUTHENTICATION, &["start"]) }),
+        EcsClassification { outcome: Some("failure"), severity: 2, ..class(AUTHENTICATION, &["start"]) }),
     rule(&[Test::Is(field::AUDIT_TYPE, &["Mimecast Support Login"])],
-        Class { severity: 3, ..class(AUTHENTICATION, &["start"]) }),
+        EcsClassification { severity: 3, ..class(AUTHENTICATION, &["start"]) }),
     rule(&[Test::Is(field::AUDIT_TYPE, &["Completed Directory Sync"])],
         class(CONFIGURATION, &["info"])),
     rule(&[Test::Is(field::AUDIT_TYPE, ACCESSES)],
@@ -121,7 +124,7 @@ const RULES: &[Rule] = &[
     rule(&[ACCOUNTS, Test::Says(field::EVENT_INFO, DELETED)],class(IAM, &["user", "deletion"])),
     rule(&[ACCOUNTS, Test::Says(field::EVENT_INFO, CREATED)],class(IAM, &["user", "creation"])),
     rule(&[ACCOUNTS, Test::Says(field::EVENT_INFO, CHANGED)],class(IAM, &["user", "change"])),
-    rule(&[ACCOUNTS],                                 Class { outcome: UNKNOWN, ..class(IAM, &["user", "change"]) }),
+    rule(&[ACCOUNTS],                                 EcsClassification { outcome: UNKNOWN, ..class(IAM, &["user", "change"]) }),
     rule(&[Test::Is(field::AUDIT_TYPE, &["Folder Log Entry"]), Test::Says(field::EVENT_INFO, DELETED)],
         class(IAM, &["group", "deletion"])),
     rule(&[Test::Is(field::AUDIT_TYPE, &["Folder Log Entry"]), Test::Says(field::EVENT_INFO, CREATED)],
@@ -137,6 +140,6 @@ const RULES: &[Rule] = &[
     rule(&[Test::Says(field::EVENT_INFO, CHANGED)], class(CONFIGURATION, &["change"])),
     // A type that is not known and states no act.
     rule(&[Test::SaysNotDone(field::EVENT_INFO)],
-        Class { outcome: Some("failure"), severity: 2, ..class(CONFIGURATION, &["info"]) }),
-    rule(&[], Class { outcome: UNKNOWN, ..class(CONFIGURATION, &["info"]) }),
+        EcsClassification { outcome: Some("failure"), severity: 2, ..class(CONFIGURATION, &["info"]) }),
+    rule(&[], EcsClassification { outcome: UNKNOWN, ..class(CONFIGURATION, &["info"]) }),
 ];

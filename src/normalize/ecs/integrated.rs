@@ -3,9 +3,10 @@
 use super::super::convert::{address, ip, list, message_id, null_sender, port, reason, verbatim};
 use super::super::ocsf::NO_THREAT;
 use super::super::table::{
-    Class, FieldMapping, Rule, Tables, Test, action, always, by_row, constant, row, text, value,
+    EcsClassification, EcsRule, EcsTables, FieldMapping, Test, action, always, by_row, constant,
+    row, text, value,
 };
-use super::super::unmapped::LOGS;
+use super::super::unmapped::LOG_FIELDS_KEPT;
 use super::super::{compound, objects, people};
 use super::convert::direction;
 use super::logs::{ALERT, DENIED, EMAIL, INTRUSION, MALWARE};
@@ -13,27 +14,27 @@ use super::messages::KEPT;
 use super::{HEAD, TAIL};
 use crate::field;
 
-pub(super) const ENTITIES: Tables = Tables {
+pub(super) const ENTITIES: EcsTables = EcsTables {
     rows: &[HEAD, INTEGRATED, MESSAGE, ENTITY, TAIL],
-    kept: LOGS,
+    kept: LOG_FIELDS_KEPT,
     rules: ENTITY_RULES,
 };
 
-pub(super) const MAILFLOW: Tables = Tables {
+pub(super) const MAILFLOW: EcsTables = EcsTables {
     rows: &[HEAD, INTEGRATED, MESSAGE, FLOW, TAIL],
-    kept: LOGS,
-    rules: &[Rule {
+    kept: LOG_FIELDS_KEPT,
+    rules: &[EcsRule {
         when: &[],
         class: EMAIL,
     }],
 };
 
-pub(super) const URLCLICK: Tables = Tables {
+pub(super) const URLCLICK: EcsTables = EcsTables {
     rows: &[HEAD, INTEGRATED, MESSAGE, CLICK, TAIL],
     kept: KEPT,
-    rules: &[Rule {
+    rules: &[EcsRule {
         when: &[],
-        class: Class {
+        class: EcsClassification {
             category: INTRUSION,
             types: DENIED,
             ..ALERT
@@ -94,17 +95,17 @@ const CLICK: &[FieldMapping] = &[
 ];
 
 #[rustfmt::skip]
-const ENTITY_RULES: &[Rule] = &[
-    Rule { when: &[Test::Contains(&[field::THREAT_TYPE], &["malware"])],
-        class: Class { category: MALWARE, severity: 4, ..ALERT } },
-    Rule { when: &[Test::Is(field::THREAT_TYPE, NO_THREAT)],
+const ENTITY_RULES: &[EcsRule] = &[
+    EcsRule { when: &[Test::Contains(&[field::THREAT_TYPE], &["malware"])],
+        class: EcsClassification { category: MALWARE, severity: 4, ..ALERT } },
+    EcsRule { when: &[Test::Is(field::THREAT_TYPE, NO_THREAT)],
         class: EMAIL },
-    Rule { when: &[Test::Given(&[field::THREAT_TYPE]), Test::Is(field::THREAT_STATE, &["blocked"])],
-        class: Class { category: INTRUSION, types: DENIED, ..ALERT } },
-    Rule { when: &[Test::Given(&[field::THREAT_TYPE]), Test::Contains(&[field::THREAT_STATE], &["deliver"])],
-        class: Class { category: INTRUSION, types: &["info", "allowed"], ..ALERT } },
-    Rule { when: &[Test::Given(&[field::THREAT_TYPE])],
-        class: Class { category: INTRUSION, ..ALERT } },
-    Rule { when: &[],
+    EcsRule { when: &[Test::Given(&[field::THREAT_TYPE]), Test::Is(field::THREAT_STATE, &["blocked"])],
+        class: EcsClassification { category: INTRUSION, types: DENIED, ..ALERT } },
+    EcsRule { when: &[Test::Given(&[field::THREAT_TYPE]), Test::Contains(&[field::THREAT_STATE], &["deliver"])],
+        class: EcsClassification { category: INTRUSION, types: &["info", "allowed"], ..ALERT } },
+    EcsRule { when: &[Test::Given(&[field::THREAT_TYPE])],
+        class: EcsClassification { category: INTRUSION, ..ALERT } },
+    EcsRule { when: &[],
         class: EMAIL },
 ];

@@ -2,8 +2,10 @@
 
 use super::super::convert::{domain, ip, list, verbatim};
 use super::super::people;
-use super::super::table::{Class, FieldMapping, Rule, Tables, Test, constant, row, text, value};
-use super::super::unmapped::LOGS;
+use super::super::table::{
+    EcsClassification, EcsRule, EcsTables, FieldMapping, Test, constant, row, text, value,
+};
+use super::super::unmapped::LOG_FIELDS_KEPT;
 use super::convert::{
     date, indicator_domain, indicator_email, indicator_ip, indicator_md5, indicator_sha1,
     indicator_sha256, indicator_type, indicator_url,
@@ -14,7 +16,7 @@ use crate::field::{self, FieldName};
 /// Declares the tables of an inventory: its name, its rows, its rules.
 macro_rules! inventory {
     ($($table:ident = $name:literal, $rows:expr, $rules:expr;)+) => {
-        $(pub(super) const $table: Tables = Tables {
+        $(pub(super) const $table: EcsTables = EcsTables {
             rows: &[
                 HEAD,
                 &[
@@ -25,22 +27,22 @@ macro_rules! inventory {
                 $rows,
                 TAIL,
             ],
-            kept: LOGS,
+            kept: LOG_FIELDS_KEPT,
             rules: $rules,
         };)+
     };
 }
 
 inventory! {
-    THREAT_INTEL_CUSTOMER = "threat_intel_customer", INDICATOR, &[Rule { when: &[], class: INDICATION }];
-    THREAT_INTEL_GRID = "threat_intel_grid", INDICATOR, &[Rule { when: &[], class: INDICATION }];
-    TRAINING_PERFORMANCE = "training_performance", PERSON, &[Rule { when: &[], class: STATE }];
-    TRAINING_PHISHING = "training_phishing", PHISHED, PHISHED_RULES;
-    TRAINING_SAFE_SCORE = "training_safe_score", PERSON, &[Rule { when: &[], class: STATE }];
-    TRAINING_WATCHLIST = "training_watchlist", PERSON, &[Rule { when: &[], class: STATE }];
+    THREAT_INTEL_CUSTOMER = "threat_intel_customer", INDICATOR, &[EcsRule { when: &[], class: INDICATION }];
+    THREAT_INTEL_GRID = "threat_intel_grid", INDICATOR, &[EcsRule { when: &[], class: INDICATION }];
+    TRAINING_PERFORMANCE = "training_performance", PERSON, &[EcsRule { when: &[], class: STATE }];
+    TRAINING_PHISHING = "training_phishing", PHISHED_ROWS, PHISHED_RULES;
+    TRAINING_SAFE_SCORE = "training_safe_score", PERSON, &[EcsRule { when: &[], class: STATE }];
+    TRAINING_WATCHLIST = "training_watchlist", PERSON, &[EcsRule { when: &[], class: STATE }];
 }
 
-const INDICATION: Class = Class {
+const INDICATION: EcsClassification = EcsClassification {
     kind: "enrichment",
     category: &["threat"],
     types: &["indicator"],
@@ -49,7 +51,7 @@ const INDICATION: Class = Class {
 };
 
 /// No category fits the training of a person; accounts and their owners come closest.
-const STATE: Class = Class {
+const STATE: EcsClassification = EcsClassification {
     kind: "state",
     category: &["iam"],
     types: &["user", "info"],
@@ -89,7 +91,7 @@ const PERSON: &[FieldMapping] = &[
 ];
 
 #[rustfmt::skip]
-const PHISHED: &[FieldMapping] = &[
+const PHISHED_ROWS: &[FieldMapping] = &[
     row("event.action",   &[field::STATUS],     text(verbatim)),
     row("event.start",    &[field::LAUNCH_DATE], text(date)),
     row("source.ip",      &[field::CLICKED_IP], text(ip)),
@@ -103,7 +105,7 @@ const PHISHED: &[FieldMapping] = &[
 pub(in super::super) const FELL: Test = Test::Is(field::STATUS, &["clicked", "submitted"]);
 
 #[rustfmt::skip]
-const PHISHED_RULES: &[Rule] = &[
-    Rule { when: &[FELL], class: Class { severity: 2, ..STATE } },
-    Rule { when: &[],     class: STATE },
+const PHISHED_RULES: &[EcsRule] = &[
+    EcsRule { when: &[FELL], class: EcsClassification { severity: 2, ..STATE } },
+    EcsRule { when: &[],     class: STATE },
 ];

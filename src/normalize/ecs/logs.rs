@@ -6,9 +6,10 @@ use super::super::convert::{
     port, reason, user, verbatim,
 };
 use super::super::table::{
-    Class, FieldMapping, Rule, Tables, Test, action, by_row, constant, row, text, value,
+    EcsClassification, EcsRule, EcsTables, FieldMapping, Test, action, by_row, constant, row, text,
+    value,
 };
-use super::super::unmapped::LOGS;
+use super::super::unmapped::LOG_FIELDS_KEPT;
 use super::super::{compound, objects, people};
 use super::convert::{date, direction, info_url};
 use super::{HEAD, TAIL};
@@ -20,7 +21,7 @@ pub(super) const DENIED: &[&str] = &["info", "denied"];
 pub(super) const ALLOWED: &[&str] = &["info", "allowed"];
 
 /// Something happened to a message.
-pub(super) const EMAIL: Class = Class {
+pub(super) const EMAIL: EcsClassification = EcsClassification {
     kind: "event",
     category: &["email"],
     types: &["info"],
@@ -29,14 +30,14 @@ pub(super) const EMAIL: Class = Class {
 };
 
 /// Something was found in a message.
-pub(super) const ALERT: Class = Class {
+pub(super) const ALERT: EcsClassification = EcsClassification {
     kind: "alert",
     severity: 3,
     ..EMAIL
 };
 
 /// Somebody looked at something.
-const ACCESS: Class = Class {
+const ACCESS: EcsClassification = EcsClassification {
     category: &["api"],
     types: &["access"],
     outcome: Some("success"),
@@ -46,7 +47,7 @@ const ACCESS: Class = Class {
 /// Declares the tables of a log: its name, its rows, its rules.
 macro_rules! log {
     ($($table:ident = $name:literal, $rows:ident, $rules:expr;)+) => {
-        $(pub(super) const $table: Tables = Tables {
+        $(pub(super) const $table: EcsTables = EcsTables {
             rows: &[
                 HEAD,
                 &[
@@ -57,18 +58,18 @@ macro_rules! log {
                 $rows,
                 TAIL,
             ],
-            kept: LOGS,
+            kept: LOG_FIELDS_KEPT,
             rules: $rules,
         };)+
     };
 }
 
 log! {
-    ARCHIVE_SEARCH = "archive_search", SEARCH, &[Rule { when: &[], class: ACCESS }];
-    ARCHIVE_SEARCH_LOG = "archive_search_log", SEARCH, &[Rule { when: &[], class: ACCESS }];
-    ARCHIVE_VIEW = "archive_view", VIEW, &[Rule { when: &[], class: ACCESS }];
+    ARCHIVE_SEARCH = "archive_search", SEARCH, &[EcsRule { when: &[], class: ACCESS }];
+    ARCHIVE_SEARCH_LOG = "archive_search_log", SEARCH, &[EcsRule { when: &[], class: ACCESS }];
+    ARCHIVE_VIEW = "archive_view", VIEW, &[EcsRule { when: &[], class: ACCESS }];
     DLP = "dlp", DLP_ROWS, DLP_RULES;
-    HELD_MESSAGES = "held_messages", HELD, HELD_RULES;
+    HELD_MESSAGES = "held_messages", HELD_ROWS, HELD_RULES;
     HELD_RELEASE = "held_release", RELEASE, RELEASE_RULES;
     REJECTIONS = "rejections", REJECTION, REJECTION_RULES;
     REMEDIATION = "remediation", INCIDENT, INCIDENT_RULES;
@@ -101,15 +102,15 @@ const DLP_ROWS: &[FieldMapping] = &[
 ];
 
 #[rustfmt::skip]
-const DLP_RULES: &[Rule] = &[
-    Rule { when: &[Test::Contains(&[field::ACTION], &["hold", "bounce", "delete", "block"])],
+const DLP_RULES: &[EcsRule] = &[
+    EcsRule { when: &[Test::Contains(&[field::ACTION], &["hold", "bounce", "delete", "block"])],
         class: ALERT },
-    Rule { when: &[],
-        class: Class { severity: 2, ..ALERT } },
+    EcsRule { when: &[],
+        class: EcsClassification { severity: 2, ..ALERT } },
 ];
 
 #[rustfmt::skip]
-const HELD: &[FieldMapping] = &[
+const HELD_ROWS: &[FieldMapping] = &[
     row("event.action",         &[field::EVENT],                    action("held")),
     row("event.code",           &[field::REASON_CODE],              text(verbatim)),
     row("event.reason",         &[field::REASON],                   text(reason)),
@@ -124,11 +125,11 @@ const HELD: &[FieldMapping] = &[
 ];
 
 #[rustfmt::skip]
-const HELD_RULES: &[Rule] = &[
-    Rule { when: &[Test::Given(&[field::EVENT])],
+const HELD_RULES: &[EcsRule] = &[
+    EcsRule { when: &[Test::Given(&[field::EVENT])],
         class: EMAIL },
-    Rule { when: &[],
-        class: Class { outcome: Some("failure"), severity: 2, ..EMAIL } },
+    EcsRule { when: &[],
+        class: EcsClassification { outcome: Some("failure"), severity: 2, ..EMAIL } },
 ];
 
 #[rustfmt::skip]
@@ -150,13 +151,13 @@ const RELEASE: &[FieldMapping] = &[
 ];
 
 #[rustfmt::skip]
-const RELEASE_RULES: &[Rule] = &[
-    Rule { when: &[Test::Is(field::STATUS, &["rejected"])],
-        class: Class { outcome: Some("failure"), severity: 2, ..EMAIL } },
-    Rule { when: &[Test::Is(field::STATUS, RELEASED)],
-        class: Class { outcome: Some("success"), ..EMAIL } },
-    Rule { when: &[],
-        class: Class { outcome: Some("unknown"), ..EMAIL } },
+const RELEASE_RULES: &[EcsRule] = &[
+    EcsRule { when: &[Test::Is(field::STATUS, &["rejected"])],
+        class: EcsClassification { outcome: Some("failure"), severity: 2, ..EMAIL } },
+    EcsRule { when: &[Test::Is(field::STATUS, RELEASED)],
+        class: EcsClassification { outcome: Some("success"), ..EMAIL } },
+    EcsRule { when: &[],
+        class: EcsClassification { outcome: Some("unknown"), ..EMAIL } },
 ];
 
 /// Words that mean a held message was released. Expired messages are in the log as well.
@@ -181,13 +182,13 @@ const REJECTION: &[FieldMapping] = &[
 ];
 
 #[rustfmt::skip]
-const REJECTION_RULES: &[Rule] = &[
-    Rule { when: &[Test::Contains(REJECTED_BY, VIRUS)],
-        class: Class { category: MALWARE, outcome: Some("failure"), severity: 4, ..ALERT } },
-    Rule { when: &[Test::Contains(REJECTED_BY, DETECTION)],
-        class: Class { category: INTRUSION, outcome: Some("failure"), ..ALERT } },
-    Rule { when: &[],
-        class: Class { outcome: Some("failure"), severity: 2, ..EMAIL } },
+const REJECTION_RULES: &[EcsRule] = &[
+    EcsRule { when: &[Test::Contains(REJECTED_BY, VIRUS)],
+        class: EcsClassification { category: MALWARE, outcome: Some("failure"), severity: 4, ..ALERT } },
+    EcsRule { when: &[Test::Contains(REJECTED_BY, DETECTION)],
+        class: EcsClassification { category: INTRUSION, outcome: Some("failure"), ..ALERT } },
+    EcsRule { when: &[],
+        class: EcsClassification { outcome: Some("failure"), severity: 2, ..EMAIL } },
 ];
 
 /// The action is in `actions`, unless that says nothing.
@@ -228,7 +229,7 @@ pub(in super::super) const DETECTION: &[&str] = &[
 pub(in super::super) const BLOCK: &[&str] = &["block", "blocked"];
 pub(in super::super) const ALLOW: &[&str] = &["allow", "allowed"];
 /// Whether the action is in `actions`; otherwise it is in `action`.
-pub(in super::super) const DONE: Test = Test::Given(&[field::ACTIONS]);
+pub(in super::super) const HAS_ACTIONS: Test = Test::Given(&[field::ACTIONS]);
 /// What is not scanned has no verdict against it.
 pub(in super::super) const HARMLESS_URL: Test = Test::IsOrMissing(field::SCAN_RESULT, CLEAN);
 pub(in super::super) const MALICIOUS_URL: Test = Test::Is(field::SCAN_RESULT, UNSAFE);
@@ -238,25 +239,25 @@ pub(in super::super) const CLEAN: &[&str] = &["clean", "safe"];
 
 /// A malicious link that was let through weighs more than one that was stopped.
 #[rustfmt::skip]
-const CLICK_RULES: &[Rule] = &[
-    Rule { when: &[HARMLESS_URL],
+const CLICK_RULES: &[EcsRule] = &[
+    EcsRule { when: &[HARMLESS_URL],
         class: EMAIL },
-    Rule { when: &[Test::Is(field::ACTIONS, BLOCK)],
-        class: Class { category: INTRUSION, types: DENIED, ..ALERT } },
-    Rule { when: &[MALICIOUS_URL, Test::Is(field::ACTIONS, ALLOW)],
-        class: Class { category: INTRUSION, types: ALLOWED, severity: 4, ..ALERT } },
-    Rule { when: &[Test::Is(field::ACTIONS, ALLOW)],
-        class: Class { category: INTRUSION, types: ALLOWED, ..ALERT } },
-    Rule { when: &[DONE],
-        class: Class { category: INTRUSION, ..ALERT } },
-    Rule { when: &[Test::Is(field::ACTION, BLOCK)],
-        class: Class { category: INTRUSION, types: DENIED, ..ALERT } },
-    Rule { when: &[MALICIOUS_URL, Test::Is(field::ACTION, ALLOW)],
-        class: Class { category: INTRUSION, types: ALLOWED, severity: 4, ..ALERT } },
-    Rule { when: &[Test::Is(field::ACTION, ALLOW)],
-        class: Class { category: INTRUSION, types: ALLOWED, ..ALERT } },
-    Rule { when: &[],
-        class: Class { category: INTRUSION, ..ALERT } },
+    EcsRule { when: &[Test::Is(field::ACTIONS, BLOCK)],
+        class: EcsClassification { category: INTRUSION, types: DENIED, ..ALERT } },
+    EcsRule { when: &[MALICIOUS_URL, Test::Is(field::ACTIONS, ALLOW)],
+        class: EcsClassification { category: INTRUSION, types: ALLOWED, severity: 4, ..ALERT } },
+    EcsRule { when: &[Test::Is(field::ACTIONS, ALLOW)],
+        class: EcsClassification { category: INTRUSION, types: ALLOWED, ..ALERT } },
+    EcsRule { when: &[HAS_ACTIONS],
+        class: EcsClassification { category: INTRUSION, ..ALERT } },
+    EcsRule { when: &[Test::Is(field::ACTION, BLOCK)],
+        class: EcsClassification { category: INTRUSION, types: DENIED, ..ALERT } },
+    EcsRule { when: &[MALICIOUS_URL, Test::Is(field::ACTION, ALLOW)],
+        class: EcsClassification { category: INTRUSION, types: ALLOWED, severity: 4, ..ALERT } },
+    EcsRule { when: &[Test::Is(field::ACTION, ALLOW)],
+        class: EcsClassification { category: INTRUSION, types: ALLOWED, ..ALERT } },
+    EcsRule { when: &[],
+        class: EcsClassification { category: INTRUSION, ..ALERT } },
 ];
 
 #[rustfmt::skip]
@@ -281,14 +282,14 @@ const ATTACHMENT: &[FieldMapping] = &[
 ];
 
 #[rustfmt::skip]
-const ATTACHMENT_RULES: &[Rule] = &[
-    Rule { when: &[Test::IsOrMissing(field::RESULT, CLEAN)],
+const ATTACHMENT_RULES: &[EcsRule] = &[
+    EcsRule { when: &[Test::IsOrMissing(field::RESULT, CLEAN)],
         class: EMAIL },
-    Rule { when: &[Test::Is(field::RESULT, UNSAFE)],
-        class: Class { category: MALWARE, severity: 4, ..ALERT } },
+    EcsRule { when: &[Test::Is(field::RESULT, UNSAFE)],
+        class: EcsClassification { category: MALWARE, severity: 4, ..ALERT } },
     // A timeout, an error or an unknown word is no verdict.
-    Rule { when: &[],
-        class: Class { category: INTRUSION, ..ALERT } },
+    EcsRule { when: &[],
+        class: EcsClassification { category: INTRUSION, ..ALERT } },
 ];
 
 #[rustfmt::skip]
@@ -317,19 +318,19 @@ const LET_THROUGH: Test = Test::Is(
 pub(super) const MALICIOUS: Test = Test::Is(field::TAGGED_MALICIOUS, &["true", "yes"]);
 
 #[rustfmt::skip]
-const IMPERSONATION_RULES: &[Rule] = &[
-    Rule { when: &[STOPPED, MALICIOUS],
-        class: Class { category: INTRUSION, types: DENIED, severity: 4, ..ALERT } },
-    Rule { when: &[STOPPED],
-        class: Class { category: INTRUSION, types: DENIED, ..ALERT } },
-    Rule { when: &[MALICIOUS, LET_THROUGH],
-        class: Class { category: INTRUSION, types: ALLOWED, severity: 4, ..ALERT } },
-    Rule { when: &[MALICIOUS],
-        class: Class { category: INTRUSION, severity: 4, ..ALERT } },
-    Rule { when: &[LET_THROUGH],
-        class: Class { category: INTRUSION, types: ALLOWED, ..ALERT } },
-    Rule { when: &[],
-        class: Class { category: INTRUSION, ..ALERT } },
+const IMPERSONATION_RULES: &[EcsRule] = &[
+    EcsRule { when: &[STOPPED, MALICIOUS],
+        class: EcsClassification { category: INTRUSION, types: DENIED, severity: 4, ..ALERT } },
+    EcsRule { when: &[STOPPED],
+        class: EcsClassification { category: INTRUSION, types: DENIED, ..ALERT } },
+    EcsRule { when: &[MALICIOUS, LET_THROUGH],
+        class: EcsClassification { category: INTRUSION, types: ALLOWED, severity: 4, ..ALERT } },
+    EcsRule { when: &[MALICIOUS],
+        class: EcsClassification { category: INTRUSION, severity: 4, ..ALERT } },
+    EcsRule { when: &[LET_THROUGH],
+        class: EcsClassification { category: INTRUSION, types: ALLOWED, ..ALERT } },
+    EcsRule { when: &[],
+        class: EcsClassification { category: INTRUSION, ..ALERT } },
 ];
 
 #[rustfmt::skip]
@@ -371,9 +372,9 @@ const INCIDENT: &[FieldMapping] = &[
 pub(in super::super) const ALL_REMOVED: Test = Test::IsOrMissing(field::FAILED, &["0"]);
 
 #[rustfmt::skip]
-const INCIDENT_RULES: &[Rule] = &[
-    Rule { when: &[ALL_REMOVED],
-        class: Class { outcome: Some("success"), severity: 2, ..EMAIL } },
-    Rule { when: &[],
-        class: Class { outcome: Some("failure"), severity: 3, ..EMAIL } },
+const INCIDENT_RULES: &[EcsRule] = &[
+    EcsRule { when: &[ALL_REMOVED],
+        class: EcsClassification { outcome: Some("success"), severity: 2, ..EMAIL } },
+    EcsRule { when: &[],
+        class: EcsClassification { outcome: Some("failure"), severity: 3, ..EMAIL } },
 ];

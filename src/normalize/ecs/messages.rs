@@ -5,8 +5,8 @@ use super::super::convert::{
     push_boolean, reason, verbatim,
 };
 use super::super::table::{
-    Class, FieldMapping, Keep, Rule, Tables, Test, action, always, by_row, constant, row, text,
-    value,
+    EcsClassification, EcsRule, EcsTables, FieldMapping, Keep, Test, action, always, by_row,
+    constant, row, text, value,
 };
 use super::super::{compound, people};
 use super::convert::{direction, info_url, tls_protocol, tls_version};
@@ -14,38 +14,38 @@ use super::logs::{ALERT, DETECTION, EMAIL, INTRUSION, MALWARE, VIRUS};
 use super::{HEAD, TAIL};
 use crate::field::{self, FieldName};
 
-pub(super) const RECEIPT: Tables = Tables {
+pub(super) const RECEIPT: EcsTables = EcsTables {
     rows: &[HEAD, MESSAGE, ROUTE, RECEIPT_ROWS, REJECTION, TAIL],
     kept: KEPT,
     rules: RECEIPT_RULES,
 };
 
-pub(super) const PROCESS: Tables = Tables {
+pub(super) const PROCESS: EcsTables = EcsTables {
     rows: &[HEAD, MESSAGE, ROUTE, PROCESS_ROWS, TAIL],
     kept: KEPT,
     rules: PROCESS_RULES,
 };
 
-pub(super) const DELIVERY: Tables = Tables {
+pub(super) const DELIVERY: EcsTables = EcsTables {
     rows: &[HEAD, MESSAGE, DELIVERY_ROWS, REJECTION, TAIL],
     kept: KEPT,
     rules: DELIVERY_RULES,
 };
 
-pub(super) const JOURNAL: Tables = Tables {
+pub(super) const JOURNAL: EcsTables = EcsTables {
     rows: &[HEAD, MESSAGE, ROUTE, JOURNAL_ROWS, TAIL],
     kept: KEPT,
     rules: MESSAGE_RULES,
 };
 
 /// A record of API 1.0 whose type is unknown.
-pub(super) const UNKNOWN: Tables = Tables {
+pub(super) const UNKNOWN: EcsTables = EcsTables {
     rows: &[HEAD, MESSAGE, ROUTE, UNKNOWN_ROWS, TAIL],
     kept: KEPT,
     rules: MESSAGE_RULES,
 };
 
-pub(super) const SPAM: Tables = Tables {
+pub(super) const SPAM: EcsTables = EcsTables {
     rows: &[HEAD, MESSAGE, ROUTE, SPAM_ROWS, TAIL],
     kept: KEPT,
     rules: SPAM_RULES,
@@ -195,56 +195,56 @@ pub(in super::super) const ACCEPTED: Test = Test::Is(
 );
 
 /// A message that went through.
-const PASSED: Class = Class {
+const PASSED_CLASS: EcsClassification = EcsClassification {
     outcome: Some("success"),
     ..EMAIL
 };
 
 /// A message that was stopped by policy.
-const STOPPED: Class = Class {
+const STOPPED_CLASS: EcsClassification = EcsClassification {
     outcome: Some("failure"),
     severity: 2,
     ..EMAIL
 };
 
-const IF_REJECTED: Rule = Rule {
+const IF_REJECTED: EcsRule = EcsRule {
     when: &[REJECTED],
-    class: STOPPED,
+    class: STOPPED_CLASS,
 };
-const IF_HELD: Rule = Rule {
+const IF_HELD: EcsRule = EcsRule {
     when: &[HELD],
-    class: STOPPED,
+    class: STOPPED_CLASS,
 };
-const IF_ACCEPTED: Rule = Rule {
+const IF_ACCEPTED: EcsRule = EcsRule {
     when: &[ACCEPTED],
-    class: PASSED,
+    class: PASSED_CLASS,
 };
 /// What became of the message is open: it waits, or the word for it is not known.
-const ELSE_OPEN: Rule = Rule {
+const ELSE_OPEN: EcsRule = EcsRule {
     when: &[],
-    class: Class {
+    class: EcsClassification {
         outcome: Some("unknown"),
         ..EMAIL
     },
 };
 
 /// `virusFound` also carries texts about block lists: only the type of a rejection says virus.
-const RECEIPT_RULES: &[Rule] = &[
-    Rule {
+const RECEIPT_RULES: &[EcsRule] = &[
+    EcsRule {
         when: &[REJECTED, Test::Contains(&[field::REJECTION_TYPE], VIRUS)],
-        class: Class {
+        class: EcsClassification {
             category: MALWARE,
             outcome: Some("failure"),
             severity: 4,
             ..ALERT
         },
     },
-    Rule {
+    EcsRule {
         when: &[
             REJECTED,
             Test::Contains(&[field::REJECTION_TYPE], DETECTION),
         ],
-        class: Class {
+        class: EcsClassification {
             category: INTRUSION,
             outcome: Some("failure"),
             ..ALERT
@@ -256,39 +256,39 @@ const RECEIPT_RULES: &[Rule] = &[
     ELSE_OPEN,
 ];
 
-const PROCESS_RULES: &[Rule] = &[IF_HELD, IF_REJECTED, IF_ACCEPTED, ELSE_OPEN];
+const PROCESS_RULES: &[EcsRule] = &[IF_HELD, IF_REJECTED, IF_ACCEPTED, ELSE_OPEN];
 
-const DELIVERY_RULES: &[Rule] = &[
-    Rule {
+const DELIVERY_RULES: &[EcsRule] = &[
+    EcsRule {
         when: &[Test::Is(field::DELIVERED, &["true", "yes"])],
-        class: PASSED,
+        class: PASSED_CLASS,
     },
-    Rule {
+    EcsRule {
         when: &[Test::Is(field::DELIVERED, &["false", "no"])],
-        class: Class {
+        class: EcsClassification {
             outcome: Some("failure"),
-            ..PASSED
+            ..PASSED_CLASS
         },
     },
     ELSE_OPEN,
 ];
 
-const MESSAGE_RULES: &[Rule] = &[Rule {
+const MESSAGE_RULES: &[EcsRule] = &[EcsRule {
     when: &[],
-    class: Class {
+    class: EcsClassification {
         outcome: None,
-        ..PASSED
+        ..PASSED_CLASS
     },
 }];
 
-const SPAM_RULES: &[Rule] = &[
+const SPAM_RULES: &[EcsRule] = &[
     IF_REJECTED,
-    Rule {
+    EcsRule {
         when: &[],
-        class: Class {
+        class: EcsClassification {
             outcome: None,
             severity: 2,
-            ..PASSED
+            ..PASSED_CLASS
         },
     },
 ];

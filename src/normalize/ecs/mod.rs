@@ -9,12 +9,12 @@ pub(super) mod messages;
 pub(super) mod threats;
 
 use super::convert::tenant;
-use super::table::{Computed, FieldMapping, Related, Tables, by_row, computed, constant, row};
+use super::table::{Computed, EcsTables, FieldMapping, Related, by_row, computed, constant, row};
 use crate::stream::Stream;
 
 /// Returns the tables of a stream.
 #[must_use]
-pub const fn tables(stream: Stream) -> &'static Tables {
+pub const fn tables(stream: Stream) -> &'static EcsTables {
     match stream {
         Stream::Audit => &audit::TABLES,
         Stream::Siem => &messages::UNKNOWN,

@@ -3,7 +3,8 @@
 
 use super::super::convert::{domain, hash, long, reason, verbatim};
 use super::super::table::{
-    Class, FieldMapping, Rule, Tables, Test, action, always, by_row, constant, row, text, value,
+    EcsClassification, EcsRule, EcsTables, FieldMapping, Test, action, always, by_row, constant,
+    row, text, value,
 };
 use super::super::{compound, objects, people};
 use super::logs::{self, ALERT, ALLOWED, DENIED, INTRUSION, MALICIOUS};
@@ -11,31 +12,31 @@ use super::messages::{KEPT, MESSAGE, ROUTE};
 use super::{HEAD, TAIL};
 use crate::field;
 
-pub(super) const AV: Tables = Tables {
+pub(super) const AV: EcsTables = EcsTables {
     rows: &[HEAD, MESSAGE, ROUTE, AV_ROWS, FILE, TAIL],
     kept: KEPT,
-    rules: MALWARE,
+    rules: MALWARE_RULES,
 };
 
-pub(super) const ATTACHMENT_PROTECT: Tables = Tables {
+pub(super) const ATTACHMENT_PROTECT: EcsTables = EcsTables {
     rows: &[HEAD, MESSAGE, ROUTE, ATTACHMENT_ROWS, FILE, TAIL],
     kept: KEPT,
-    rules: MALWARE,
+    rules: MALWARE_RULES,
 };
 
-pub(super) const IMPERSONATION_PROTECT: Tables = Tables {
+pub(super) const IMPERSONATION_PROTECT: EcsTables = EcsTables {
     rows: &[HEAD, MESSAGE, ROUTE, IMPERSONATION_ROWS, TAIL],
     kept: KEPT,
     rules: IMPERSONATION_RULES,
 };
 
-pub(super) const INTERNAL_EMAIL_PROTECT: Tables = Tables {
+pub(super) const INTERNAL_EMAIL_PROTECT: EcsTables = EcsTables {
     rows: &[HEAD, MESSAGE, ROUTE, INTERNAL_ROWS, TAIL],
     kept: KEPT,
     rules: INTERNAL_RULES,
 };
 
-pub(super) const URL_PROTECT: Tables = Tables {
+pub(super) const URL_PROTECT: EcsTables = EcsTables {
     rows: &[HEAD, MESSAGE, ROUTE, URL_ROWS, TAIL],
     kept: KEPT,
     rules: URL_RULES,
@@ -98,63 +99,63 @@ const STOPPED: Test = Test::Is(
     &["hold", "hld", "block", "blocked", "rej", "bnc", "del"],
 );
 
-const FOUND: Class = Class {
+const FOUND: EcsClassification = EcsClassification {
     category: INTRUSION,
     ..ALERT
 };
 
-const MALWARE: &[Rule] = &[Rule {
+const MALWARE_RULES: &[EcsRule] = &[EcsRule {
     when: &[],
-    class: Class {
+    class: EcsClassification {
         category: logs::MALWARE,
         severity: 4,
         ..FOUND
     },
 }];
 
-const IMPERSONATION_RULES: &[Rule] = &[
-    Rule {
+const IMPERSONATION_RULES: &[EcsRule] = &[
+    EcsRule {
         when: &[STOPPED, MALICIOUS],
-        class: Class {
+        class: EcsClassification {
             types: DENIED,
             severity: 4,
             ..FOUND
         },
     },
-    Rule {
+    EcsRule {
         when: &[STOPPED],
-        class: Class {
+        class: EcsClassification {
             types: DENIED,
             ..FOUND
         },
     },
-    Rule {
+    EcsRule {
         when: &[MALICIOUS],
-        class: Class {
+        class: EcsClassification {
             types: ALLOWED,
             severity: 4,
             ..FOUND
         },
     },
-    Rule {
+    EcsRule {
         when: &[Test::Is(
             field::ACTION,
             &["none", "allow", "allowed", "acc"],
         )],
-        class: Class {
+        class: EcsClassification {
             types: ALLOWED,
             ..FOUND
         },
     },
-    Rule {
+    EcsRule {
         when: &[],
         class: FOUND,
     },
 ];
 
-const INTERNAL_RULES: &[Rule] = &[Rule {
+const INTERNAL_RULES: &[EcsRule] = &[EcsRule {
     when: &[],
-    class: Class {
+    class: EcsClassification {
         severity: 4,
         ..FOUND
     },
@@ -164,22 +165,22 @@ const INTERNAL_RULES: &[Rule] = &[Rule {
 pub(in super::super) const CLICK_ALLOWED: Test =
     Test::Is(field::ACTION, &["none", "allow", "allowed"]);
 
-const URL_RULES: &[Rule] = &[
-    Rule {
+const URL_RULES: &[EcsRule] = &[
+    EcsRule {
         when: &[STOPPED],
-        class: Class {
+        class: EcsClassification {
             types: DENIED,
             ..FOUND
         },
     },
-    Rule {
+    EcsRule {
         when: &[CLICK_ALLOWED],
-        class: Class {
+        class: EcsClassification {
             types: ALLOWED,
             ..FOUND
         },
     },
-    Rule {
+    EcsRule {
         when: &[],
         class: FOUND,
     },

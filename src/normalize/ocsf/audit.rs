@@ -1,11 +1,11 @@
 //! OCSF for audit events: who logged on, what was changed, and who looked at what.
 
-use super::super::account::{ACCESSES, LOGONS};
+use super::super::audit_people::{ACCESSES, LOGONS};
 use super::super::convert::verbatim;
 use super::super::ecs::audit::{ACCOUNTS, CHANGED, CREATED, DELETED, DONE, ROLES};
 use super::super::table::{FieldMapping, Keep, Test, by_row, constant, row, text};
-use super::super::unmapped::LOGS;
-use super::super::{account, audit};
+use super::super::unmapped::LOG_FIELDS_KEPT;
+use super::super::{audit, audit_people};
 use super::classes::{self, Class, Classification, Rule, Variant, rule};
 use super::convert::{
     auth_protocol, entity_type, mfa, mimecast, original_time, other_entity, service,
@@ -14,7 +14,7 @@ use super::{CONTROL, CONTROL_AND_HOST, GATEWAY, HEAD, TAIL};
 use crate::field::{self, FieldName};
 
 const USER: Test = Test::Given(&[field::USER]);
-const KEPT: &[&[(FieldName, Keep)]] = &[LOGS];
+const KEPT: &[&[(FieldName, Keep)]] = &[LOG_FIELDS_KEPT];
 
 const fn variant(
     when: &'static [Test],
@@ -40,10 +40,25 @@ const PASSWORD: Test = Test::Contains(&[field::AUDIT_TYPE], &["password"]);
 
 /// The account that was changed is the user, who changed it the actor.
 const ACCOUNT_ROWS: &[&[FieldMapping]] = &[
-    HEAD, GATEWAY, CONTROL, AUDIT_ROWS, SUBJECT, ACTOR, KEPT_PARTS, TAIL,
+    HEAD,
+    GATEWAY,
+    CONTROL,
+    AUDIT_ROWS,
+    SUBJECT,
+    ACTOR,
+    UNMAPPED_PROSE,
+    TAIL,
 ];
 const ACCESS_ROWS: &[&[FieldMapping]] = &[
-    HEAD, GATEWAY, CONTROL, AUDIT_ROWS, SUBJECT, PRIVILEGES, ACTOR, KEPT_PARTS, TAIL,
+    HEAD,
+    GATEWAY,
+    CONTROL,
+    AUDIT_ROWS,
+    SUBJECT,
+    PRIVILEGES,
+    ACTOR,
+    UNMAPPED_PROSE,
+    TAIL,
 ];
 const LOGON_ROWS: &[&[FieldMapping]] =
     &[HEAD, GATEWAY, CONTROL, AUDIT_ROWS, USER_ROWS, LOGON, TAIL];
@@ -52,7 +67,7 @@ const LOGON_ROWS: &[&[FieldMapping]] =
 #[rustfmt::skip]
 pub(super) const AUDIT: &[Variant] = &[
     variant(&[Test::Is(field::AUDIT_TYPE, &["User Logged On"]), Test::Says(field::EVENT_INFO, &["enroll"])],
-        classes::ENTITY, &[HEAD, GATEWAY, CONTROL, AUDIT_ROWS, ACTOR, DEVICE, KEPT_PARTS, TAIL],
+        classes::ENTITY, &[HEAD, GATEWAY, CONTROL, AUDIT_ROWS, ACTOR, DEVICE, UNMAPPED_PROSE, TAIL],
         &[rule(&[], Classification::success(6, "Enroll"))]),
     variant(&[Test::Is(field::AUDIT_TYPE, LOGONS), USER], classes::AUTHENTICATION, LOGON_ROWS, LOGON_RULES),
     variant(&[Test::Is(field::AUDIT_TYPE, LOGONS), NAMED], classes::AUTHENTICATION, LOGON_ROWS, LOGON_RULES),
@@ -67,18 +82,18 @@ pub(super) const AUDIT: &[Variant] = &[
     variant(&[ACCOUNTS, USER],             classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ACCOUNT_RULES),
     variant(&[ACCOUNTS, NAMED],            classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ACCOUNT_RULES),
     variant(&[Test::Is(field::AUDIT_TYPE, &["Folder Log Entry"])],
-        classes::GROUP, &[HEAD, GATEWAY, CONTROL, AUDIT_ROWS, ACTOR, PROFILE_GROUP, KEPT_PARTS, TAIL],
+        classes::GROUP, &[HEAD, GATEWAY, CONTROL, AUDIT_ROWS, ACTOR, PROFILE_GROUP, UNMAPPED_PROSE, TAIL],
         &[rule(&[Test::Says(field::EVENT_INFO, DELETED)], Classification::success(5, "Delete")),
           rule(&[Test::Says(field::EVENT_INFO, CREATED)], Classification::success(6, "Create")),
           rule(&[], Classification::success(99, "Folder Log Entry"))]),
     variant(&[Test::Is(field::AUDIT_TYPE, ACCESSES)],
-        classes::WEB_RESOURCES, &[HEAD, GATEWAY, CONTROL_AND_HOST, AUDIT_ROWS, ACTOR, RESOURCE, KEPT_PARTS, TAIL],
+        classes::WEB_RESOURCES, &[HEAD, GATEWAY, CONTROL_AND_HOST, AUDIT_ROWS, ACTOR, RESOURCE, UNMAPPED_PROSE, TAIL],
         ACCESS_RULES),
     variant(&[Test::Given(&[field::AUDIT_TYPE])],
-        classes::ENTITY, &[HEAD, GATEWAY, CONTROL, AUDIT_ROWS, ACTOR, ENTITY, KEPT_PARTS, TAIL],
+        classes::ENTITY, &[HEAD, GATEWAY, CONTROL, AUDIT_ROWS, ACTOR, ENTITY, UNMAPPED_PROSE, TAIL],
         CHANGE_RULES),
     variant(&[],
-        classes::BASE, &[HEAD, GATEWAY, CONTROL, AUDIT_BASE, KEPT_PARTS, TAIL],
+        classes::BASE, &[HEAD, GATEWAY, CONTROL, AUDIT_BASE, UNMAPPED_PROSE, TAIL],
         &[rule(&[], Classification::success(99, "Audit").status(Some(0)))]),
 ];
 
@@ -92,9 +107,10 @@ const EXPORTS: &[&str] = &[
 /// The fields that the people of an event are read from.
 const PEOPLE: &[FieldName] = &[field::USER, field::EVENT_INFO, field::AUDIT_TYPE];
 
-/// What only an authentication has a place for.
+/// Parts of the prose that only the class Authentication has fields for; the other classes keep
+/// them below `unmapped`.
 #[rustfmt::skip]
-const KEPT_PARTS: &[FieldMapping] = &[
+const UNMAPPED_PROSE: &[FieldMapping] = &[
     row("unmapped.application", &[field::EVENT_INFO], text(audit::application)),
     row("unmapped.method",      &[field::EVENT_INFO], text(audit::method)),
     row("unmapped.mfa",         &[field::EVENT_INFO], text(audit::mfa)),
@@ -102,14 +118,14 @@ const KEPT_PARTS: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const SUBJECT: &[FieldMapping] = &[
-    row("user.name",       PEOPLE, by_row(account::subject_name)),
-    row("user.email_addr", PEOPLE, by_row(account::subject_email)),
-    row("user.domain",     PEOPLE, by_row(account::subject_domain)),
+    row("user.name",       PEOPLE, by_row(audit_people::subject_name)),
+    row("user.email_addr", PEOPLE, by_row(audit_people::subject_email)),
+    row("user.domain",     PEOPLE, by_row(audit_people::subject_domain)),
 ];
 
 #[rustfmt::skip]
 const PRIVILEGES: &[FieldMapping] = &[
-    row("privileges", &[field::EVENT_INFO], by_row(account::roles)),
+    row("privileges", &[field::EVENT_INFO], by_row(audit_people::roles)),
 ];
 
 #[rustfmt::skip]
@@ -134,16 +150,16 @@ const AUDIT_ROWS: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const USER_ROWS: &[FieldMapping] = &[
-    row("user.name",       PEOPLE,               by_row(account::actor_name)),
-    row("user.email_addr", PEOPLE,               by_row(account::actor_email)),
-    row("user.domain",     PEOPLE,               by_row(account::actor_domain)),
+    row("user.name",       PEOPLE,               by_row(audit_people::actor_name)),
+    row("user.email_addr", PEOPLE,               by_row(audit_people::actor_email)),
+    row("user.domain",     PEOPLE,               by_row(audit_people::actor_domain)),
     row("user.full_name",  &[field::EVENT_INFO], text(audit::full_name)),
 ];
 
 #[rustfmt::skip]
 const ACTOR: &[FieldMapping] = &[
-    row("actor.user.name",       PEOPLE, by_row(account::actor_name)),
-    row("actor.user.email_addr", PEOPLE, by_row(account::actor_email)),
+    row("actor.user.name",       PEOPLE, by_row(audit_people::actor_name)),
+    row("actor.user.email_addr", PEOPLE, by_row(audit_people::actor_email)),
 ];
 
 #[rustfmt::skip]
@@ -161,19 +177,19 @@ const DEVICE: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const ENTITY: &[FieldMapping] = &[
-    row("entity.name",           &[field::EVENT_INFO, field::AUDIT_TYPE], by_row(account::object)),
+    row("entity.name",           &[field::EVENT_INFO, field::AUDIT_TYPE], by_row(audit_people::object)),
     row("entity.{type_id,type}", &[field::CATEGORY],                      text(entity_type).or(other_entity)),
 ];
 
 #[rustfmt::skip]
 const PROFILE_GROUP: &[FieldMapping] = &[
-    row("group.name", &[field::EVENT_INFO], by_row(account::profile_group)),
+    row("group.name", &[field::EVENT_INFO], by_row(audit_people::profile_group)),
     row("group.type", &[field::CATEGORY],   text(verbatim)),
 ];
 
 #[rustfmt::skip]
 const RESOURCE: &[FieldMapping] = &[
-    row("web_resources[].name", &[field::EVENT_INFO, field::AUDIT_TYPE], by_row(account::object)),
+    row("web_resources[].name", &[field::EVENT_INFO, field::AUDIT_TYPE], by_row(audit_people::object)),
     row("web_resources[].type", &[field::CATEGORY],                      text(verbatim)),
 ];
 

@@ -1,7 +1,7 @@
 //! The classes of OCSF that events have, and how a record comes to its class.
 
 use super::super::attack;
-use super::super::mapping::{Common, CompiledMapping, MappingInputs};
+use super::super::mapping::{CompiledMapping, MappingInputs, StreamOptions};
 use super::super::table::{FieldMapping, Keep, Test};
 use super::actions;
 use crate::field::FieldName;
@@ -155,8 +155,8 @@ pub const fn rule(when: &'static [Test], outcome: Classification) -> Rule {
 
 impl Variant {
     /// Makes the tables ready. What a rule takes for a success is a failure where `negation` holds.
-    pub(in super::super) fn mapping(&self, common: &Common<'_>) -> CompiledMapping {
-        let (severity, negation) = (common.severity, common.negation);
+    pub(in super::super) fn mapping(&self, options: &StreamOptions<'_>) -> CompiledMapping {
+        let (severity, negation) = (options.severity, options.negation);
         let set = |outcome: Classification| {
             let outcome = Classification {
                 activity: self.activity.unwrap_or(outcome.activity),
@@ -182,7 +182,7 @@ impl Variant {
             rows: self.rows,
             kept: self.kept.concat(),
             rules: rules.collect(),
-            attacks: common.attacks(attack::ocsf),
+            attacks: options.attacks(attack::ocsf),
             unused_under: "unmapped",
             observable: super::observable,
         })

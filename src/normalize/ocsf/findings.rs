@@ -6,11 +6,11 @@ use super::super::ecs::messages::KEPT;
 use super::super::table::{
     Computed, FieldMapping, Keep, Test, by_row, computed, constant, row, text, value,
 };
-use super::super::unmapped::LOGS;
+use super::super::unmapped::LOG_FIELDS_KEPT;
 use super::super::{objects, people};
 use super::classes::{self, Classification, Rule, Variant, rule};
 use super::convert::{action_and_disposition, analytic, feature_analytic, url};
-use super::messages::{ADDRESSES, MALWARE};
+use super::messages::{ADDRESSES, MALWARE_ROWS};
 use super::{CONTROL, GATEWAY, HEAD, INTEGRATED, SIEM, TAIL, UNMAPPED};
 use crate::field::{self, FieldName};
 
@@ -38,9 +38,9 @@ macro_rules! finding {
     };
 }
 
-const FINDING_KEPT: &[&[(FieldName, Keep)]] = &[KEPT, LOGS, UNMAPPED];
+const FINDING_KEPT: &[&[(FieldName, Keep)]] = &[KEPT, LOG_FIELDS_KEPT, UNMAPPED];
 
-pub(super) const AV: &[Variant] = finding!(HIGH, GATEWAY, [AV_ROWS, MALWARE, FILE, ACTION]);
+pub(super) const AV: &[Variant] = finding!(HIGH, GATEWAY, [AV_ROWS, MALWARE_ROWS, FILE, ACTION]);
 
 pub(super) const ATTACHMENT_PROTECT: &[Variant] =
     finding!(HIGH, GATEWAY, [ATTACHMENT_ROWS, FILE, ACTION]);

@@ -4,7 +4,7 @@ use super::super::convert::{list, verbatim};
 use super::super::ecs::inventory::FELL;
 use super::super::people;
 use super::super::table::{FieldMapping, Test, by_row, constant, row, text, value};
-use super::super::unmapped::LOGS;
+use super::super::unmapped::LOG_FIELDS_KEPT;
 use super::classes::{self, Classification, Rule, Variant, rule};
 use super::convert::{malware, millis, original_time, osint};
 use super::{CONTROL, GATEWAY, HEAD, TAIL};
@@ -19,7 +19,7 @@ pub(super) const THREAT_INTEL: &[Variant] = &[
         when: &[Test::Pattern(&[field::PATTERN])],
         class: classes::OSINT_INVENTORY,
         rows: &[HEAD, GATEWAY, CONTROL, FEED, OSINT, PATTERN, TAIL],
-        kept: &[LOGS],
+        kept: &[LOG_FIELDS_KEPT],
         activity: None,
         rules: &[rule(&[], Classification::success(2, "Collect"))],
     },
@@ -27,7 +27,7 @@ pub(super) const THREAT_INTEL: &[Variant] = &[
         when: &[Test::Pattern(INDICATES)],
         class: classes::OSINT_INVENTORY,
         rows: &[HEAD, GATEWAY, CONTROL, FEED, OSINT, TAIL],
-        kept: &[LOGS],
+        kept: &[LOG_FIELDS_KEPT],
         activity: None,
         rules: &[rule(&[], Classification::success(2, "Collect"))],
     },
@@ -35,7 +35,7 @@ pub(super) const THREAT_INTEL: &[Variant] = &[
         when: &[],
         class: classes::BASE,
         rows: &[HEAD, GATEWAY, CONTROL, FEED, TAIL],
-        kept: &[LOGS],
+        kept: &[LOG_FIELDS_KEPT],
         activity: None,
         rules: &[rule(
             &[],
@@ -78,7 +78,7 @@ pub(super) const TRAINING: &[Variant] = &[
         when: &[Test::Email(EMAIL)],
         class: classes::USER_INVENTORY,
         rows: &[HEAD, TRAINING_PRODUCT, CONTROL, PERSON, TAIL],
-        kept: &[LOGS],
+        kept: &[LOG_FIELDS_KEPT],
         activity: None,
         rules: &[rule(&[], Classification::success(2, "Collect"))],
     },
@@ -86,7 +86,7 @@ pub(super) const TRAINING: &[Variant] = &[
         when: &[],
         class: classes::BASE,
         rows: &[HEAD, TRAINING_PRODUCT, CONTROL, TAIL],
-        kept: &[LOGS],
+        kept: &[LOG_FIELDS_KEPT],
         activity: None,
         rules: &[rule(&[], Classification::success(99, "Awareness training"))],
     },
@@ -102,23 +102,23 @@ pub(super) const TRAINING_PHISHING: &[Variant] = &[
     Variant {
         when: &[Test::Email(EMAIL)],
         class: classes::USER_INVENTORY,
-        rows: &[HEAD, TRAINING_PRODUCT, CONTROL, PHISHED, PERSON, TAIL],
-        kept: &[LOGS],
+        rows: &[HEAD, TRAINING_PRODUCT, CONTROL, PHISHED_ROWS, PERSON, TAIL],
+        kept: &[LOG_FIELDS_KEPT],
         activity: None,
         rules: PHISHED_RULES,
     },
     Variant {
         when: &[],
         class: classes::BASE,
-        rows: &[HEAD, TRAINING_PRODUCT, CONTROL, PHISHED, TAIL],
-        kept: &[LOGS],
+        rows: &[HEAD, TRAINING_PRODUCT, CONTROL, PHISHED_ROWS, TAIL],
+        kept: &[LOG_FIELDS_KEPT],
         activity: Some((99, "Awareness training")),
         rules: PHISHED_RULES,
     },
 ];
 
 #[rustfmt::skip]
-const PHISHED: &[FieldMapping] = &[
+const PHISHED_ROWS: &[FieldMapping] = &[
     row("metadata.event_code",    &[field::STATUS], text(verbatim)),
     row("metadata.original_time", &[field::TIME_REPORTED, field::TIME_SUBMITTED, field::TIME_CLICKED, field::TIME_OPENED, field::TIME_SCHEDULED, field::LAUNCH_DATE],by_row(original_time)),
     row("start_time",             &[field::LAUNCH_DATE], text(millis)),

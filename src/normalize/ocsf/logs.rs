@@ -3,13 +3,13 @@
 
 use super::super::convert::{ip, joined, long, message_id, port, reason, user, verbatim};
 use super::super::ecs::logs::{
-    ALL_REMOVED, ALLOW, BLOCK, CLEAN, DETECTION, DONE, HARMLESS_URL, MALICIOUS_URL, REJECTED_BY,
-    RELEASED, UNSAFE, VIRUS,
+    ALL_REMOVED, ALLOW, BLOCK, CLEAN, DETECTION, HARMLESS_URL, HAS_ACTIONS, MALICIOUS_URL,
+    REJECTED_BY, RELEASED, UNSAFE, VIRUS,
 };
 use super::super::table::{
     Computed, FieldMapping, Keep, Test, by_row, computed, constant, row, text, value,
 };
-use super::super::unmapped::LOGS;
+use super::super::unmapped::LOG_FIELDS_KEPT;
 use super::super::{objects, people};
 use super::classes::{self, Class, Classification, Rule, Variant, rule};
 use super::convert::{
@@ -19,7 +19,7 @@ use super::convert::{
 use super::{CONTROL, CONTROL_AND_HOST, GATEWAY, HEAD, TAIL};
 use crate::field::{self, FieldName};
 
-const KEPT: &[&[(FieldName, Keep)]] = &[LOGS];
+const KEPT: &[&[(FieldName, Keep)]] = &[LOG_FIELDS_KEPT];
 
 const fn variant(
     when: &'static [Test],
@@ -177,7 +177,7 @@ const URL_MESSAGE: &[FieldMapping] = &[
 const URL_RULES: &[Rule] = &[
     rule(&[Test::Is(field::ACTIONS, BLOCK)],                        Classification::finding(3)),
     rule(&[MALICIOUS_URL, Test::Is(field::ACTIONS, ALLOW)],         Classification::finding(4)),
-    rule(&[DONE],                                              Classification::finding(3)),
+    rule(&[HAS_ACTIONS],                                       Classification::finding(3)),
     rule(&[MALICIOUS_URL, Test::Is(field::ACTION, ALLOW)],          Classification::finding(4)),
     rule(&[],                                                  Classification::finding(3)),
 ];
@@ -311,7 +311,7 @@ const IMPERSONATION_RULES: &[Rule] = &[
 #[rustfmt::skip]
 pub(super) const HELD_MESSAGES: &[Variant] = &[
     variant(&[Test::Email(&[field::FROM, field::FROM_HEADER, field::TO])],
-        classes::EMAIL, &[HEAD, GATEWAY, CONTROL, HELD_IDS, HELD, TAIL],
+        classes::EMAIL, &[HEAD, GATEWAY, CONTROL, HELD_IDS, HELD_ROWS, TAIL],
         &[rule(&[], Classification::success(3, "Scan").severity(2).action_disposition(2, 3))]),
     base(&[HEAD, GATEWAY, CONTROL, HELD_IDS, TAIL],
         &[rule(&[Test::Given(&[field::EVENT])], Classification::success(99, "Departure")),
@@ -327,7 +327,7 @@ const HELD_IDS: &[FieldMapping] = &[
 ];
 
 #[rustfmt::skip]
-const HELD: &[FieldMapping] = &[
+const HELD_ROWS: &[FieldMapping] = &[
     row("from",               &[field::FROM],                     value(people::email)),
     row("to",                 &[field::TO],                       value(people::emails)),
     row("email.from",         &[field::FROM_HEADER, field::FROM], value(people::email)),

@@ -5,7 +5,7 @@ use super::super::convert::{code, host, ip, long, message_id, port, reason, verb
 use super::super::ecs::logs;
 use super::super::ecs::messages::{ACCEPTED, HELD, KEPT, REJECTED};
 use super::super::table::{FieldMapping, Test, by_row, constant, row, text, value};
-use super::super::unmapped::LOGS;
+use super::super::unmapped::LOG_FIELDS_KEPT;
 use super::super::{objects, people};
 use super::classes::{self, Classification, Rule, Variant, rule};
 use super::convert::{action_and_disposition, direction, info_urls, malware, no_direction};
@@ -53,7 +53,7 @@ macro_rules! message {
 }
 
 const SIEM_KEPT: &[&[(FieldName, super::Keep)]] = &[KEPT, UNMAPPED];
-const CI_KEPT: &[&[(FieldName, super::Keep)]] = &[KEPT, LOGS, UNMAPPED];
+const CI_KEPT: &[&[(FieldName, super::Keep)]] = &[KEPT, LOG_FIELDS_KEPT, UNMAPPED];
 
 pub(super) const RECEIPT: &[Variant] = &{
     let [message, bounce, base] = message!(
@@ -75,7 +75,7 @@ pub(super) const RECEIPT: &[Variant] = &{
             SENDER,
             ROUTE,
             AUTH,
-            MALWARE,
+            MALWARE_ROWS,
             RECEIPT_ROWS,
             ACTION,
             TAIL,
@@ -218,7 +218,7 @@ const RECEIPT_ROWS: &[FieldMapping] = &[
 
 /// `virusFound` also carries texts about block lists: only the type of a rejection says virus.
 #[rustfmt::skip]
-pub(super) const MALWARE: &[FieldMapping] = &[
+pub(super) const MALWARE_ROWS: &[FieldMapping] = &[
     row("malware", &[field::VIRUS_FOUND], text(malware)),
 ];
 

@@ -29,7 +29,7 @@ pub(super) const ACCESSES: &[&str] = &[
     "Archive Mailbox Restore",
 ];
 
-/// Whose account it is.
+/// Which person of an audit event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum PersonRole {
     /// Who acted. Where a logon has no user, whom its prose names.
@@ -97,7 +97,7 @@ pub(super) fn subject_domain(writer: &mut EventWriter<'_, '_>, row: &FieldStep) 
 }
 
 /// Writes a person, from the fields `user`, `eventInfo` and `auditType` in this order.
-fn person(writer: &mut EventWriter<'_, '_>, row: &FieldStep, account: PersonRole, part: Part) {
+fn person(writer: &mut EventWriter<'_, '_>, row: &FieldStep, role: PersonRole, part: Part) {
     let mut buffers = [const { String::new() }; 3];
     let [user, prose, kind] = texts(writer, row, &mut buffers);
     let is_one_of = |types: &[&str]| types.iter().any(|word| word.eq_ignore_ascii_case(kind));
@@ -109,7 +109,7 @@ fn person(writer: &mut EventWriter<'_, '_>, row: &FieldStep, account: PersonRole
         let tried = || named.filter(|_| is_one_of(LOGONS));
         Some(user).filter(|user| !user.is_empty()).or_else(tried)
     };
-    let found = match account {
+    let found = match role {
         PersonRole::Actor => actor(),
         PersonRole::Target => target(),
         PersonRole::Subject => target().or_else(actor),

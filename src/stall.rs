@@ -138,12 +138,12 @@ mod tests {
 
     /// The page at which a reading stalls, and why.
     fn stalls_at(pages: impl Iterator<Item = (String, bool)>) -> Option<(usize, Stall)> {
-        let mut paging = StallDetector::default();
+        let mut detector = StallDetector::default();
         pages.enumerate().find_map(|(number, (digest, has_news))| {
             // A checkpoint between two pages changes nothing.
-            let text = serde_json::to_string(&paging).unwrap();
-            paging = serde_json::from_str(&text).unwrap();
-            Some((number, paging.follow(&digest, has_news)?))
+            let text = serde_json::to_string(&detector).unwrap();
+            detector = serde_json::from_str(&text).unwrap();
+            Some((number, detector.follow(&digest, has_news)?))
         })
     }
 
@@ -169,10 +169,10 @@ mod tests {
 
     #[test]
     fn a_few_empty_pages_are_followed() {
-        let mut paging = StallDetector::default();
-        let followed = (0..9).take_while(|_| paging.follow_empty()).count();
+        let mut detector = StallDetector::default();
+        let followed = (0..9).take_while(|_| detector.follow_empty()).count();
         assert_eq!(followed, 3);
-        assert_eq!(paging.follow("a", true), None);
-        assert!(paging.follow_empty());
+        assert_eq!(detector.follow("a", true), None);
+        assert!(detector.follow_empty());
     }
 }
