@@ -128,7 +128,7 @@ impl Reservation {
 
 /// An event that an output can never accept.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct RejectedEvent {
+pub struct UndeliverableEvent {
     /// Index of the event in the delivery.
     pub event: usize,
     /// Why the output cannot accept it.

@@ -184,7 +184,7 @@ impl<'a> Section<'a> {
     }
 
     /// Reads the secret at a key like [`Self::secret`]; a file secret is re-read when it changes.
-    pub fn stored_secret(
+    pub fn reloadable_secret(
         &mut self,
         key: &'static str,
     ) -> Result<Option<ReloadableSecret>, Failure> {
@@ -219,7 +219,7 @@ impl<'a> Section<'a> {
 
     /// The names and values in the table at a key, such as headers; each value
     /// is a text, `{ env = ".." }` or `{ file = ".." }`, and a file is re-read when it changes.
-    pub fn stored_secrets(
+    pub fn reloadable_secrets(
         &mut self,
         key: &'static str,
     ) -> Result<Vec<(String, ReloadableSecret)>, Failure> {

@@ -175,16 +175,16 @@ async fn deliver(
         index: &index,
         kinds: &kinds,
     };
-    let rejected_events = output
+    let undeliverable_events = output
         .accept(&delivery, None, Reservation::default())
         .await
         .map_err(|undelivered| match undelivered {
             DeliveryError::Closed => StoreRejectedError::Closed,
             DeliveryError::Failed(reason) => StoreRejectedError::Output(reason),
         })?;
-    Ok(rejected_events
+    Ok(undeliverable_events
         .iter()
-        .filter_map(|rejected_events| lines.get(rejected_events.event).cloned())
+        .filter_map(|undeliverable| lines.get(undeliverable.event).cloned())
         .collect())
 }
 

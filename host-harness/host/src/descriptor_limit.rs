@@ -36,7 +36,7 @@ pub(crate) fn raise_limit() {
 
 /// Returns how many sources share their connections, for each group of sources that do: those of
 /// one component that may reach the same origins in the same way.
-pub(crate) fn alike(sources: &[SourceSettings]) -> Vec<usize> {
+pub(crate) fn sources_per_connection_group(sources: &[SourceSettings]) -> Vec<usize> {
     let mut groups = HashMap::new();
     for source in sources {
         // A setting with an origin allows that origin.
@@ -57,12 +57,12 @@ pub(crate) fn alike(sources: &[SourceSettings]) -> Vec<usize> {
     groups.map(|(_, count)| count).collect()
 }
 
-/// Warns if sources and outputs may need more descriptors than the limit. `sources` has the number
+/// Warns if sources and outputs may need more descriptors than the limit. `groups` has the number
 /// of sources of each group that shares its connections.
-pub(crate) fn warn_if_few(sources: &[usize], outputs: usize) {
+pub(crate) fn warn_if_limit_is_low(groups: &[usize], outputs: usize) {
     // Where the limit does not exist, nothing is too low.
     if let Ok((limit, _)) = rlimit::getrlimit(rlimit::Resource::NOFILE)
-        && let Some(warning) = warning(limit, sources, outputs, polls_max())
+        && let Some(warning) = warning(limit, groups, outputs, polls_max())
     {
         warn!("{warning}");
     }
@@ -143,7 +143,7 @@ mod tests {
         let file = directory.path().join("host.toml");
         std::fs::write(&file, text.concat()).unwrap();
         let settings = crate::settings::Settings::read(&file).unwrap();
-        let mut groups = alike(&settings.sources);
+        let mut groups = sources_per_connection_group(&settings.sources);
         groups.sort_unstable();
         assert_eq!(groups, [1, 1, 2, 2]);
     }

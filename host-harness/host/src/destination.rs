@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use source_common::delivery::{Delivery, DeliveryError, RejectedEvent, Reservation};
+use source_common::delivery::{Delivery, DeliveryError, Reservation, UndeliverableEvent};
 use source_outputs::Outputs;
 use source_runtime::bindings::RejectedRecord;
 use source_runtime::event_sink::{EventSink, StoreRejectedError};
@@ -42,7 +42,7 @@ impl EventSink for Destination {
         &self,
         delivery: &Delivery<'_>,
         reservation: Reservation,
-    ) -> Result<Vec<RejectedEvent>, DeliveryError> {
+    ) -> Result<Vec<UndeliverableEvent>, DeliveryError> {
         let chosen = self.chosen.as_deref();
         self.outputs.accept(delivery, chosen, reservation).await
     }

@@ -29,7 +29,7 @@ struct Heartbeats {
 #[derive(Debug, Default)]
 struct Written {
     has_ended: bool,
-    host_status: Vec<u8>,
+    stored_host: Vec<u8>,
 }
 
 impl Liveness {
@@ -82,9 +82,9 @@ impl Heartbeats {
         let now = SystemTime::now();
         // Written before the heartbeat, which makes it valid.
         match serde_json::to_vec(&self.registry.stored_host()) {
-            Ok(text) if text != written.host_status => {
-                match self.state_dir.write_host_status(&text) {
-                    Ok(()) => written.host_status = text,
+            Ok(text) if text != written.stored_host => {
+                match self.state_dir.write_stored_host(&text) {
+                    Ok(()) => written.stored_host = text,
                     Err(error) => debug!("the status of the host is not written: {error}"),
                 }
             }

@@ -31,7 +31,7 @@ struct Shared {
     is_ready: AtomicBool,
     sources: RwLock<BTreeMap<String, SourceEntry>>,
     outputs: RwLock<Vec<Arc<Outputs>>>,
-    durations: OnceLock<Arc<dyn MetricsObserver>>,
+    observer: OnceLock<Arc<dyn MetricsObserver>>,
     fleet: RwLock<Option<FleetPart>>,
 }
 
@@ -113,7 +113,7 @@ impl Registry {
                 is_ready: AtomicBool::new(false),
                 sources: RwLock::default(),
                 outputs: RwLock::default(),
-                durations: OnceLock::new(),
+                observer: OnceLock::new(),
                 fleet: RwLock::default(),
             }),
         }
@@ -169,13 +169,13 @@ impl Registry {
 
     /// Sets the observer of polls, deliveries and requests. Later calls are ignored.
     pub fn set_observer(&self, observer: Arc<dyn MetricsObserver>) {
-        let _ = self.shared.durations.set(observer);
+        let _ = self.shared.observer.set(observer);
     }
 
     /// Returns the observer of polls, deliveries and requests.
     #[must_use]
     pub fn observer(&self) -> Option<&Arc<dyn MetricsObserver>> {
-        self.shared.durations.get()
+        self.shared.observer.get()
     }
 
     /// Returns a report of the whole host.

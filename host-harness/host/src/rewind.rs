@@ -53,7 +53,7 @@ pub(crate) async fn rewind(
     let checkpoint = checkpoint.ok_or(RewindError::NothingCollected)?;
     let source = source::prepare(components, settings, NetworkAccess::Offline).await;
     let source = source.map_err(RewindError::Failed)?;
-    let instance = source.offline_call_instance().await;
+    let instance = source.short_call_instance().await;
     let rewound = instance
         .map_err(|error| failed(&error))?
         .rewind(source.settings(), checkpoint, streams, from_ms)

@@ -89,8 +89,8 @@ pub async fn run(mut settings: Settings, options: Options) -> Result<Summary, Fa
             settings.file.display()
         )));
     }
-    descriptor_limit::warn_if_few(
-        &descriptor_limit::alike(&settings.sources),
+    descriptor_limit::warn_if_limit_is_low(
+        &descriptor_limit::sources_per_connection_group(&settings.sources),
         settings.outputs.len(),
     );
     let state_dir = Arc::new(StateDir::open(&settings.state_dir)?);

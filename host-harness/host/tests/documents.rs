@@ -408,7 +408,7 @@ fn every_key_of_the_settings_file_is_documented() {
         "number",
         "boolean",
         "secret",
-        "stored_secret",
+        "reloadable_secret",
         "table",
         "duration",
     ];

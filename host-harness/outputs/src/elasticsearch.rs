@@ -14,8 +14,8 @@ use super::http::{
     Defaults, HttpOutputConfig, ReceiverProtocol, ReceiverResponse, RequestSettings,
 };
 use super::template::Template;
-use super::worker_pool::{SendError, Wait};
-use super::{Event, OutputConfig, RejectedEvent};
+use super::worker_pool::{RetryCause, SendError};
+use super::{Event, OutputConfig, UndeliverableEvent};
 
 const PATH: &str = "/_bulk";
 /// Data stream naming scheme: type, dataset, namespace.
@@ -139,9 +139,9 @@ impl ReceiverProtocol for Bulk {
 struct EventOutcomes<'a> {
     /// Events without a result yet, by id, in order.
     open: BTreeMap<&'a str, VecDeque<usize>>,
-    rejected_events: Vec<RejectedEvent>,
-    again: Vec<usize>,
-    wait: Option<Wait>,
+    undeliverable_events: Vec<UndeliverableEvent>,
+    retry_events: Vec<usize>,
+    cause: Option<RetryCause>,
 }
 
 impl<'a> EventOutcomes<'a> {
@@ -152,9 +152,9 @@ impl<'a> EventOutcomes<'a> {
         }
         Self {
             open,
-            rejected_events: Vec::new(),
-            again: Vec::new(),
-            wait: None,
+            undeliverable_events: Vec::new(),
+            retry_events: Vec::new(),
+            cause: None,
         }
     }
 
@@ -168,20 +168,20 @@ impl<'a> EventOutcomes<'a> {
             200..=299 | 409 => {}
             // Concerns the index or the permission, not this event.
             401 | 403 | 404 => {
-                self.again.push(event);
-                if !matches!(self.wait, Some(Wait::Blocked(_))) {
-                    self.wait = Some(Wait::Blocked(item.reason(answer).into()));
+                self.retry_events.push(event);
+                if !matches!(self.cause, Some(RetryCause::Blocked(_))) {
+                    self.cause = Some(RetryCause::Blocked(item.reason(answer).into()));
                 }
             }
-            400 | 402..=428 | 430..=499 => self.rejected_events.push(RejectedEvent {
+            400 | 402..=428 | 430..=499 => self.undeliverable_events.push(UndeliverableEvent {
                 event,
                 reason: item.reason(answer),
             }),
             // 429, a server error, or an unknown status.
             _ => {
-                self.again.push(event);
-                self.wait
-                    .get_or_insert_with(|| Wait::Retry(item.reason(answer).into()));
+                self.retry_events.push(event);
+                self.cause
+                    .get_or_insert_with(|| RetryCause::Retry(item.reason(answer).into()));
             }
         }
     }
@@ -190,24 +190,24 @@ impl<'a> EventOutcomes<'a> {
         let missing: Vec<usize> = self.open.into_values().flatten().collect();
         if !missing.is_empty() {
             let (name, count) = (answer.name, missing.len());
-            self.wait.get_or_insert_with(|| {
-                Wait::Retry(
+            self.cause.get_or_insert_with(|| {
+                RetryCause::Retry(
                     format!(
                         "{name} gives no result for {count} of the events; they are sent again"
                     )
                     .into(),
                 )
             });
-            self.again.extend(missing);
+            self.retry_events.extend(missing);
         }
-        if self.rejected_events.is_empty() && self.again.is_empty() {
+        if self.undeliverable_events.is_empty() && self.retry_events.is_empty() {
             return Ok(());
         }
-        self.again.sort_unstable();
+        self.retry_events.sort_unstable();
         Err(SendError::PartiallyAccepted {
-            rejected_events: self.rejected_events,
-            retry_events: self.again,
-            wait: self.wait,
+            undeliverable_events: self.undeliverable_events,
+            retry_events: self.retry_events,
+            cause: self.cause,
         })
     }
 }
@@ -282,15 +282,15 @@ mod tests {
         match result {
             Ok(()) => (Vec::new(), Vec::new()),
             Err(SendError::PartiallyAccepted {
-                rejected_events,
-                retry_events: again,
+                undeliverable_events,
+                retry_events,
                 ..
             }) => (
-                rejected_events
+                undeliverable_events
                     .iter()
-                    .map(|rejected_events| rejected_events.event)
+                    .map(|undeliverable| undeliverable.event)
                     .collect(),
-                again,
+                retry_events,
             ),
             Err(refusal) => panic!("{refusal:?}"),
         }
@@ -314,21 +314,21 @@ mod tests {
             {"create":{"_id":"b","status":400,"error":{"type":"document_parsing_exception","reason":"[1:2]\n\"x\""}}},
             {"create":{"_id":"c","status":429,"error":{"type":"es_rejected_execution_exception","reason":"full"}}}]}"#;
         let Err(SendError::PartiallyAccepted {
-            rejected_events,
-            retry_events: again,
-            wait,
+            undeliverable_events,
+            retry_events,
+            cause,
         }) = accepted(&["a", "b", "c"], body)
         else {
             panic!("it is in parts");
         };
-        assert_eq!(rejected_events.len(), 1);
-        assert_eq!(rejected_events[0].event, 1);
+        assert_eq!(undeliverable_events.len(), 1);
+        assert_eq!(undeliverable_events[0].event, 1);
         assert_eq!(
-            rejected_events[0].reason,
+            undeliverable_events[0].reason,
             "elasticsearch http://x answers 400 document_parsing_exception: [1:2]\\n\"x\""
         );
-        assert_eq!(again, [2]);
-        assert!(matches!(wait, Some(Wait::Retry(reason)) if reason.contains("429")));
+        assert_eq!(retry_events, [2]);
+        assert!(matches!(cause, Some(RetryCause::Retry(reason)) if reason.contains("429")));
     }
 
     #[test]
@@ -397,16 +397,16 @@ mod tests {
     fn an_index_that_cannot_be_written_blocks_and_rejects_no_event() {
         let body = answer(true, &[("a", 503), ("b", 403), ("c", 201)]);
         let Err(SendError::PartiallyAccepted {
-            rejected_events,
-            retry_events: again,
-            wait,
+            undeliverable_events,
+            retry_events,
+            cause,
         }) = accepted(&["a", "b", "c"], &body)
         else {
             panic!("it is in parts");
         };
-        assert!(rejected_events.is_empty());
-        assert_eq!(again, [0, 1]);
-        assert!(matches!(wait, Some(Wait::Blocked(reason)) if reason.contains("403")));
+        assert!(undeliverable_events.is_empty());
+        assert_eq!(retry_events, [0, 1]);
+        assert!(matches!(cause, Some(RetryCause::Blocked(reason)) if reason.contains("403")));
     }
 
     #[test]

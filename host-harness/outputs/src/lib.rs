@@ -62,7 +62,9 @@ pub use self::reason::Reason;
 pub use self::statistics::OutputStatus;
 pub use self::stdout::ndjson_writer;
 pub use self::template::{ANY, PathTemplate};
-pub use source_common::delivery::{Delivery, DeliveryError, Entry, Event, Kind, RejectedEvent};
+pub use source_common::delivery::{
+    Delivery, DeliveryError, Entry, Event, Kind, UndeliverableEvent,
+};
 
 /// The output types, by their name in the setting `type`.
 const OUTPUT_TYPES: &[(&str, ParseConfig)] = &[
@@ -144,7 +146,7 @@ pub enum OutputError {
     /// These events can never be accepted; `event` is their index in the delivery. Every
     /// other event of the delivery has been accepted. The host keeps them with
     /// the rejected records and goes on.
-    Rejected(Vec<RejectedEvent>),
+    Undeliverable(Vec<UndeliverableEvent>),
     /// As `Retry`, but part of the delivery was accepted, so that the backoff
     /// is reset.
     RetryAfterProgress(Reason),
@@ -168,7 +170,7 @@ impl fmt::Display for OutputError {
             | Self::RetryAfterProgress(reason)
             | Self::Retry(reason)
             | Self::Throttled { reason, .. } => f.write_str(reason),
-            Self::Rejected(events) => {
+            Self::Undeliverable(events) => {
                 write!(f, "{} events can never be accepted", events.len())
             }
         }

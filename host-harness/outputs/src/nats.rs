@@ -22,8 +22,8 @@ use super::event_id::event_id;
 use super::nats_servers::NatsServers;
 use super::parts::PartLimits;
 use super::template::Template;
-use super::worker_pool::{SendError, Wait, Worker, WorkerPool};
-use super::{Event, Output, OutputConfig, OutputError, RejectedEvent};
+use super::worker_pool::{RetryCause, SendError, Worker, WorkerPool};
+use super::{Event, Output, OutputConfig, OutputError, UndeliverableEvent};
 
 const SUBJECT_DEFAULT: &str = "{namespace}.{stream}";
 /// The header by which the server deduplicates messages.
@@ -242,9 +242,9 @@ impl Worker for NatsWorker {
 /// The outcome of each event of a part.
 #[derive(Default)]
 struct EventOutcomes {
-    rejected_events: Vec<RejectedEvent>,
-    again: Vec<usize>,
-    wait: Option<String>,
+    undeliverable_events: Vec<UndeliverableEvent>,
+    retry_events: Vec<usize>,
+    cause: Option<String>,
 }
 
 impl EventOutcomes {
@@ -252,7 +252,8 @@ impl EventOutcomes {
         let reason = match kind {
             PublishErrorKind::MaxPayloadExceeded => {
                 let reason = format!("nats: {error}");
-                self.rejected_events.push(RejectedEvent { event, reason });
+                self.undeliverable_events
+                    .push(UndeliverableEvent { event, reason });
                 return;
             }
             PublishErrorKind::StreamNotFound => {
@@ -265,27 +266,27 @@ impl EventOutcomes {
             | PublishErrorKind::WrongLastMessageId
             | PublishErrorKind::WrongLastSequence => error.to_string(),
         };
-        self.again.push(event);
-        self.wait.get_or_insert(reason);
+        self.retry_events.push(event);
+        self.cause.get_or_insert(reason);
     }
 
     /// Records events whose connection was lost before they were acknowledged.
     fn lose(&mut self, events: BTreeSet<usize>) {
-        self.again.extend(events);
-        self.wait
+        self.retry_events.extend(events);
+        self.cause
             .get_or_insert_with(|| "the connection was lost".to_owned());
     }
 
     fn into_result(self, name: &str) -> Result<(), SendError> {
-        if self.rejected_events.is_empty() && self.again.is_empty() {
+        if self.undeliverable_events.is_empty() && self.retry_events.is_empty() {
             return Ok(());
         }
         Err(SendError::PartiallyAccepted {
-            rejected_events: self.rejected_events,
-            retry_events: self.again,
-            wait: self
-                .wait
-                .map(|reason| Wait::Retry(format!("{name}: {reason}").into())),
+            undeliverable_events: self.undeliverable_events,
+            retry_events: self.retry_events,
+            cause: self
+                .cause
+                .map(|reason| RetryCause::Retry(format!("{name}: {reason}").into())),
         })
     }
 }

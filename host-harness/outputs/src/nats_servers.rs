@@ -113,9 +113,9 @@ fn read_addresses(section: &mut Section<'_>) -> Result<Vec<String>, Failure> {
 }
 
 fn read_login(section: &mut Section<'_>) -> Result<Login, Failure> {
-    let token = section.stored_secret("token")?;
+    let token = section.reloadable_secret("token")?;
     let username = section.string("username")?;
-    let password = section.stored_secret("password")?;
+    let password = section.reloadable_secret("password")?;
     match (token, username, password) {
         (None, None, None) => Ok(Login::Nobody),
         (Some(token), None, None) => Ok(Login::Token(Arc::new(token))),

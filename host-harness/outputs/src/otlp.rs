@@ -16,7 +16,7 @@ use super::http::{
     Defaults, HttpOutputConfig, ReceiverProtocol, ReceiverResponse, RequestSettings,
 };
 use super::worker_pool::SendError;
-use super::{Event, OutputConfig, RejectedEvent};
+use super::{Event, OutputConfig, UndeliverableEvent};
 
 mod any_value;
 mod request;
@@ -74,14 +74,14 @@ impl ReceiverProtocol for Otlp {
             answer.name
         );
         if rejected == *sent {
-            let rejected_events = |event| RejectedEvent {
+            let undeliverable = |event| UndeliverableEvent {
                 event,
                 reason: reason.clone(),
             };
             return Err(SendError::PartiallyAccepted {
-                rejected_events: (0..*sent).map(rejected_events).collect(),
+                undeliverable_events: (0..*sent).map(undeliverable).collect(),
                 retry_events: Vec::new(),
-                wait: None,
+                cause: None,
             });
         }
         // The response does not say which, so the part is bisected. Others of the
@@ -172,7 +172,7 @@ mod tests {
         }
         let all = accepted(StatusCode::OK, &rejecting(2));
         assert!(
-            matches!(&all, Err(SendError::PartiallyAccepted { rejected_events, retry_events, .. }) if rejected_events.len() == 2 && retry_events.is_empty()),
+            matches!(&all, Err(SendError::PartiallyAccepted { undeliverable_events, retry_events, .. }) if undeliverable_events.len() == 2 && retry_events.is_empty()),
             "{all:?}"
         );
     }

@@ -16,7 +16,7 @@ use tracing::{error, info, warn};
 
 use super::statistics::{DeliveryStatistics, OutputStatus, Statistics};
 use super::{
-    Delivery, DeliveryError, Output, OutputConfig, OutputError, Reason, RejectedEvent, stdout,
+    Delivery, DeliveryError, Output, OutputConfig, OutputError, Reason, UndeliverableEvent, stdout,
 };
 
 /// The kind of a reason that does not pass before an operator has changed something.
@@ -183,17 +183,17 @@ impl Outputs {
         delivery: &Delivery<'_>,
         chosen: Option<&[String]>,
         mut reservation: Reservation,
-    ) -> Result<Vec<RejectedEvent>, DeliveryError> {
+    ) -> Result<Vec<UndeliverableEvent>, DeliveryError> {
         let deliveries = self.chosen(chosen).map(|(number, output)| {
             let room = reservation.take(number);
             async move {
-                let rejected_events = self.accept_by(output, delivery).await;
+                let undeliverable_events = self.accept_by(output, delivery).await;
                 drop(room);
-                rejected_events
+                undeliverable_events
             }
         });
-        let rejected_events = try_join_all(deliveries).await?;
-        Ok(rejected_events.into_iter().flatten().collect())
+        let undeliverable_events = try_join_all(deliveries).await?;
+        Ok(undeliverable_events.into_iter().flatten().collect())
     }
 
     /// Returns the status of each output, in the order in which they were opened.
@@ -219,7 +219,7 @@ impl Outputs {
         &self,
         output: &NamedOutput,
         delivery: &Delivery<'_>,
-    ) -> Result<Vec<RejectedEvent>, DeliveryError> {
+    ) -> Result<Vec<UndeliverableEvent>, DeliveryError> {
         let mut backoff = Backoff::default();
         let statistics = output.statistics.begin(delivery.source);
         loop {
@@ -238,11 +238,11 @@ impl Outputs {
                     return Ok(Vec::new());
                 }
                 Err(OutputError::Closed) => return Err(DeliveryError::Closed),
-                Err(OutputError::Rejected(events)) => {
-                    let name_it = |rejected_events: RejectedEvent| RejectedEvent {
-                        reason: escape(&format!("output {name}: {}", rejected_events.reason))
+                Err(OutputError::Undeliverable(events)) => {
+                    let name_it = |undeliverable: UndeliverableEvent| UndeliverableEvent {
+                        reason: escape(&format!("output {name}: {}", undeliverable.reason))
                             .into_owned(),
-                        ..rejected_events
+                        ..undeliverable
                     };
                     let accepted = delivery.index.len().saturating_sub(events.len());
                     statistics.accepted(accepted);
@@ -395,7 +395,7 @@ mod tests {
         left: u32,
         tries_max: Option<u32>,
         error: fn() -> OutputError,
-    ) -> (Result<Vec<RejectedEvent>, DeliveryError>, u32) {
+    ) -> (Result<Vec<UndeliverableEvent>, DeliveryError>, u32) {
         let config = Refusing {
             left,
             tries: Arc::default(),

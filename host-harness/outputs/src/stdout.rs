@@ -12,7 +12,7 @@ use source_common::exit::Failure;
 use source_common::section::Section;
 use tokio::sync::oneshot;
 
-use super::{Delivery, Output, OutputConfig, OutputError, RejectedEvent};
+use super::{Delivery, Output, OutputConfig, OutputError, UndeliverableEvent};
 
 const LINE_BYTES_MIN: u64 = 256;
 const LINE_BYTES_MAX: u64 = 1 << 30;
@@ -174,23 +174,23 @@ impl LineWriter {
     }
 
     /// Separates lines to write from lines that are too long.
-    fn select(&self, delivery: &Delivery<'_>) -> (String, Vec<RejectedEvent>) {
+    fn select(&self, delivery: &Delivery<'_>) -> (String, Vec<UndeliverableEvent>) {
         let Some(bytes_max) = self.line_bytes_max else {
             return (delivery.events.to_owned(), Vec::new());
         };
         let mut text = String::with_capacity(delivery.events.len());
-        let mut rejected_events = Vec::new();
+        let mut undeliverable_events = Vec::new();
         for (event, found) in delivery.iter().enumerate() {
             let bytes = found.body.len() + 1;
             if bytes > bytes_max {
                 let reason = format!("its line has {bytes} bytes; max_line_bytes is {bytes_max}");
-                rejected_events.push(RejectedEvent { event, reason });
+                undeliverable_events.push(UndeliverableEvent { event, reason });
             } else {
                 text.push_str(found.body);
                 text.push('\n');
             }
         }
-        (text, rejected_events)
+        (text, undeliverable_events)
     }
 
     async fn write(&self, text: String) -> Result<(), OutputError> {
@@ -215,14 +215,14 @@ impl Output for LineWriter {
     }
 
     async fn accept(&mut self, delivery: &Delivery<'_>) -> Result<(), OutputError> {
-        let (text, rejected_events) = self.select(delivery);
+        let (text, undeliverable_events) = self.select(delivery);
         if !text.is_empty() {
             self.write(text).await?;
         }
-        if rejected_events.is_empty() {
+        if undeliverable_events.is_empty() {
             Ok(())
         } else {
-            Err(OutputError::Rejected(rejected_events))
+            Err(OutputError::Undeliverable(undeliverable_events))
         }
     }
 
@@ -358,11 +358,11 @@ mod tests {
             .accept(&delivery("{}\n12345\n[]\n", &index))
             .await
             .unwrap_err();
-        let OutputError::Rejected(rejected_events) = error else {
+        let OutputError::Undeliverable(undeliverable_events) = error else {
             panic!("{error}");
         };
-        assert_eq!(rejected_events.len(), 1);
-        assert_eq!(rejected_events[0].event, 1);
+        assert_eq!(undeliverable_events.len(), 1);
+        assert_eq!(undeliverable_events[0].event, 1);
         assert_eq!(*shared.0.lock().unwrap(), b"{}\n[]\n");
     }
 }

@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 
 use super::parts::{Part, PartLimits};
-use super::{Delivery, Event, Output, OutputError, Reason, RejectedEvent};
+use super::{Delivery, Event, Output, OutputError, Reason, UndeliverableEvent};
 
 /// A connection to the receiver, with at most one part in flight.
 #[async_trait]
@@ -38,11 +38,11 @@ pub(super) enum SendError {
     /// events that are not named were accepted.
     PartiallyAccepted {
         /// Events that can never be accepted.
-        rejected_events: Vec<RejectedEvent>,
+        undeliverable_events: Vec<UndeliverableEvent>,
         /// Events to send again.
         retry_events: Vec<usize>,
         /// Why to wait before that; `None` to send at once.
-        wait: Option<Wait>,
+        cause: Option<RetryCause>,
     },
     /// No event was accepted, because at least one of them never
     /// will be, or because the part is too large.
@@ -80,18 +80,18 @@ impl SendError {
 
 /// Why to wait before some events of a part are sent again.
 #[derive(Debug)]
-pub(super) enum Wait {
+pub(super) enum RetryCause {
     /// Until an operator changes something.
     Blocked(Reason),
     /// The cause may pass.
     Retry(Reason),
 }
 
-impl From<Wait> for OutputError {
-    fn from(wait: Wait) -> Self {
-        match wait {
-            Wait::Blocked(reason) => Self::Blocked(reason),
-            Wait::Retry(reason) => Self::Retry(reason),
+impl From<RetryCause> for OutputError {
+    fn from(cause: RetryCause) -> Self {
+        match cause {
+            RetryCause::Blocked(reason) => Self::Blocked(reason),
+            RetryCause::Retry(reason) => Self::Retry(reason),
         }
     }
 }
@@ -110,14 +110,14 @@ pub(super) struct WorkerPool<L> {
 struct PendingDelivery {
     digest: blake3::Hash,
     parts: VecDeque<Part>,
-    rejected_events: Vec<RejectedEvent>,
+    undeliverable_events: Vec<UndeliverableEvent>,
 }
 
 /// State of a delivery that the workers share.
 #[derive(Default)]
 struct DeliveryProgress {
     parts: VecDeque<Part>,
-    rejected_events: Vec<RejectedEvent>,
+    undeliverable_events: Vec<UndeliverableEvent>,
     stop: Option<OutputError>,
     /// Number of undecided events at the start of this try.
     undecided_before: usize,
@@ -140,7 +140,7 @@ impl<L: Worker> WorkerPool<L> {
         if let Some(unfinished) = self.unfinished.remove(delivery.source)
             && unfinished.digest == blake3::hash(delivery.events.as_bytes())
         {
-            return DeliveryProgress::begin(unfinished.parts, unfinished.rejected_events);
+            return DeliveryProgress::begin(unfinished.parts, unfinished.undeliverable_events);
         }
         DeliveryProgress::begin(self.limits.parts(events).into(), Vec::new())
     }
@@ -152,14 +152,14 @@ impl<L: Worker> WorkerPool<L> {
         work: DeliveryProgress,
     ) -> Result<(), OutputError> {
         let open = work.undecided();
-        if open.saturating_add(work.rejected_events.len()) < count
+        if open.saturating_add(work.undeliverable_events.len()) < count
             && !self.accepted.contains(delivery.source)
         {
             self.accepted.insert(delivery.source.to_owned());
         }
         let DeliveryProgress {
             parts,
-            mut rejected_events,
+            mut undeliverable_events,
             stop,
             undecided_before: open_before,
         } = work;
@@ -179,23 +179,23 @@ impl<L: Worker> WorkerPool<L> {
                 let unfinished = PendingDelivery {
                     digest: blake3::hash(delivery.events.as_bytes()),
                     parts,
-                    rejected_events,
+                    undeliverable_events,
                 };
                 self.unfinished
                     .insert(delivery.source.to_owned(), unfinished);
                 Err(error)
             }
             Some(error) => Err(error),
-            None if rejected_events.is_empty() => Ok(()),
+            None if undeliverable_events.is_empty() => Ok(()),
             None => {
-                rejected_events.sort_by_key(|rejected_events| rejected_events.event);
-                match rejected_events.first() {
+                undeliverable_events.sort_by_key(|undeliverable| undeliverable.event);
+                match undeliverable_events.first() {
                     // The settings are probably wrong, and not all of the events. Other sources
                     // prove nothing: this one may have a component that makes no valid
                     // event at all.
                     Some(first)
                         if count > 1
-                            && rejected_events.len() == count
+                            && undeliverable_events.len() == count
                             && !self.accepted.contains(delivery.source) =>
                     {
                         Err(OutputError::Blocked(
@@ -206,7 +206,7 @@ impl<L: Worker> WorkerPool<L> {
                             .into(),
                         ))
                     }
-                    _ => Err(OutputError::Rejected(rejected_events)),
+                    _ => Err(OutputError::Undeliverable(undeliverable_events)),
                 }
             }
         }
@@ -272,10 +272,10 @@ fn lock(work: &Mutex<DeliveryProgress>) -> MutexGuard<'_, DeliveryProgress> {
 }
 
 impl DeliveryProgress {
-    fn begin(parts: VecDeque<Part>, rejected_events: Vec<RejectedEvent>) -> Self {
+    fn begin(parts: VecDeque<Part>, undeliverable_events: Vec<UndeliverableEvent>) -> Self {
         let mut work = Self {
             parts,
-            rejected_events,
+            undeliverable_events,
             ..Self::default()
         };
         work.undecided_before = work.undecided();
@@ -291,27 +291,29 @@ impl DeliveryProgress {
         match refusal {
             SendError::Blocked(reason) => self.stop_with(part, OutputError::Blocked(reason)),
             SendError::PartiallyAccepted {
-                rejected_events,
-                retry_events: again,
-                wait,
+                undeliverable_events,
+                retry_events,
+                cause,
             } => {
                 let place = |at: usize| part.get(at).copied();
-                let found = rejected_events.into_iter().filter_map(|rejected_events| {
-                    Some(RejectedEvent {
-                        event: place(rejected_events.event)?,
-                        ..rejected_events
-                    })
-                });
-                self.rejected_events.extend(found);
-                let again: Part = again.into_iter().filter_map(place).collect();
-                match wait {
-                    Some(wait) => self.stop_with(again, wait.into()),
+                let found = undeliverable_events
+                    .into_iter()
+                    .filter_map(|undeliverable| {
+                        Some(UndeliverableEvent {
+                            event: place(undeliverable.event)?,
+                            ..undeliverable
+                        })
+                    });
+                self.undeliverable_events.extend(found);
+                let again: Part = retry_events.into_iter().filter_map(place).collect();
+                match cause {
+                    Some(cause) => self.stop_with(again, cause.into()),
                     None => self.put_back(again),
                 }
             }
             SendError::PartRejected { reason, suspect } => match part.as_slice() {
                 [] => {}
-                [event] => self.rejected_events.push(RejectedEvent {
+                [event] => self.undeliverable_events.push(UndeliverableEvent {
                     event: *event,
                     reason,
                 }),
@@ -350,7 +352,7 @@ impl DeliveryProgress {
                 Some(_),
                 OutputError::Closed
                 | OutputError::RetryAfterProgress(_)
-                | OutputError::Rejected(_)
+                | OutputError::Undeliverable(_)
                 | OutputError::Retry(_),
             ) => false,
         };

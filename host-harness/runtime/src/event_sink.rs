@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use source_common::delivery::{Delivery, DeliveryError, RejectedEvent, Reservation};
+use source_common::delivery::{Delivery, DeliveryError, Reservation, UndeliverableEvent};
 
 use crate::bindings::RejectedRecord;
 use crate::store::SourceState;
@@ -28,7 +28,7 @@ pub trait EventSink: Send + Sync {
         &self,
         delivery: &Delivery<'_>,
         reservation: Reservation,
-    ) -> Result<Vec<RejectedEvent>, DeliveryError>;
+    ) -> Result<Vec<UndeliverableEvent>, DeliveryError>;
 
     /// Keeps records of a source that could not become events, and events that
     /// can never be taken.

@@ -67,7 +67,7 @@ pub struct SourceOptions {
     /// Redacts its secrets from text.
     pub redactor: Redactor,
     /// Detects those of its secrets that no checkpoint may contain.
-    pub checkpoint_secrets: Redactor,
+    pub credentials: Redactor,
     /// Allowed origins, besides those that the component describes.
     pub allow: AllowSetting,
     /// Origins that its settings name, such as a `base_url`.
@@ -109,7 +109,7 @@ impl SourceOptions {
         Ok(Self {
             name,
             redactor: credentials.clone(),
-            checkpoint_secrets: credentials,
+            credentials,
             allow: AllowSetting::default(),
             origins: marked("format", Value::from("origin")),
             proxies: Proxies::default(),
@@ -132,7 +132,7 @@ pub struct Components {
 
 struct Shared {
     sandbox: Sandbox,
-    polls: PollSlots,
+    poll_slots: PollSlots,
     cache_dir: Option<PathBuf>,
     /// A load that fails leaves its cell empty for the next try.
     loaded: Mutex<BTreeMap<ComponentLocation, Arc<OnceCell<Component>>>>,
@@ -142,7 +142,7 @@ struct Shared {
 #[derive(Clone)]
 pub struct Component {
     compiled: CompiledComponent,
-    polls: PollSlots,
+    poll_slots: PollSlots,
     pools: Pools,
     description: Arc<Description>,
     kinds: Arc<[Kind]>,
@@ -174,12 +174,12 @@ pub struct Source {
     /// Redacts its secrets from text.
     pub redactor: Redactor,
     /// Detects those of its secrets that no checkpoint may contain.
-    pub checkpoint_secrets: Redactor,
+    pub credentials: Redactor,
     allow: AllowList,
-    loaded: CompiledComponent,
-    polls: PollSlots,
+    compiled: CompiledComponent,
+    poll_slots: PollSlots,
     settings: Secret,
-    instance: InstanceSettings,
+    instance_settings: InstanceSettings,
 }
 
 impl fmt::Debug for Source {
@@ -200,7 +200,7 @@ impl Components {
         Ok(Self {
             shared: Arc::new(Shared {
                 sandbox,
-                polls: PollSlots::new(),
+                poll_slots: PollSlots::new(),
                 cache_dir,
                 loaded: Mutex::default(),
             }),
@@ -234,10 +234,10 @@ impl Components {
         let (shared, wasm) = (Arc::clone(&self.shared), wasm.clone());
         // Compiling takes seconds of CPU time, so it must not block a worker.
         let compiled = tokio::task::spawn_blocking(move || shared.load(&wasm)).await;
-        let loaded = compiled
+        let compiled = compiled
             .map_err(|error| bad(&error))?
             .map_err(|error| bad(&error))?;
-        let described = describe(&loaded).await.map_err(|error| match error {
+        let described = describe(&compiled).await.map_err(|error| match error {
             CallError::NoAddressSpace(_) => {
                 Failure::failed(format!("{name}: {error}; {}", error.advice()))
             }
@@ -251,8 +251,8 @@ impl Components {
             stream: kind.stream.clone(),
         });
         Ok(Component {
-            compiled: loaded,
-            polls: self.shared.polls.clone(),
+            compiled,
+            poll_slots: self.shared.poll_slots.clone(),
             pools: Pools::default(),
             kinds: kinds.collect(),
             description: Arc::new(described),
@@ -312,12 +312,12 @@ impl Source {
             kinds: Arc::clone(&component.kinds),
             limits: options.limits,
             redactor: options.redactor.clone(),
-            checkpoint_secrets: options.checkpoint_secrets,
+            credentials: options.credentials,
             allow,
-            loaded: component.compiled.clone(),
-            polls: component.polls.clone(),
+            compiled: component.compiled.clone(),
+            poll_slots: component.poll_slots.clone(),
             settings: options.settings,
-            instance: InstanceSettings {
+            instance_settings: InstanceSettings {
                 source: options.name,
                 outgoing,
                 memory_bytes_max: options.memory_bytes_max,
@@ -329,22 +329,23 @@ impl Source {
     }
 
     /// The slots that its polls share with those of all sources.
-    pub(crate) fn polls(&self) -> &PollSlots {
-        &self.polls
+    pub(crate) fn poll_slots(&self) -> &PollSlots {
+        &self.poll_slots
     }
 
     /// A fresh instance of its component.
     pub async fn instance(&self) -> Result<Instance, CallError> {
-        Instance::new(&self.loaded, &self.instance).await
+        Instance::new(&self.compiled, &self.instance_settings).await
     }
 
-    /// Creates an instance with a short time limit, for calls without network access.
-    pub async fn offline_call_instance(&self) -> Result<Instance, CallError> {
+    /// Creates an instance with a short time limit. It reaches the network as far as the source
+    /// does.
+    pub async fn short_call_instance(&self) -> Result<Instance, CallError> {
         let settings = InstanceSettings {
-            call_timeout: self.instance.call_timeout.min(OFFLINE_CALL_TIMEOUT),
-            ..self.instance.clone()
+            call_timeout: self.instance_settings.call_timeout.min(SHORT_CALL_TIMEOUT),
+            ..self.instance_settings.clone()
         };
-        Instance::new(&self.loaded, &settings).await
+        Instance::new(&self.compiled, &settings).await
     }
 
     /// Polls with at most `requests_max` requests, to see if the component accepts its settings.
@@ -353,8 +354,8 @@ impl Source {
             max_requests: requests_max,
             ..self.limits
         };
-        let _slot = self.polls.acquire().await;
-        let mut instance = self.offline_call_instance().await?;
+        let _slot = self.poll_slots.acquire().await;
+        let mut instance = self.short_call_instance().await?;
         instance.poll(&self.settings, None, None, limits).await
     }
 
@@ -378,12 +379,12 @@ impl Source {
 
     /// Sets the observer of its requests. Later calls are ignored.
     pub fn observe_requests(&self, observer: Arc<dyn RequestObserver>) {
-        self.instance.outgoing.observe(observer);
+        self.instance_settings.outgoing.observe(observer);
     }
 
     /// From now on, the source works only while this lease is held. Later calls are ignored.
     pub fn require_lease(&self, lease: Arc<dyn Lease>) {
-        self.instance.outgoing.lease().set(lease);
+        self.instance_settings.outgoing.lease().set(lease);
     }
 
     /// Requires the same lease as another source.
@@ -394,7 +395,7 @@ impl Source {
     }
 
     pub(crate) fn lease(&self) -> SourceLease {
-        self.instance.outgoing.lease().clone()
+        self.instance_settings.outgoing.lease().clone()
     }
 
     /// Returns its settings in the form that the component gets.
@@ -404,23 +405,23 @@ impl Source {
     }
 }
 
-async fn offline_instance(loaded: &CompiledComponent) -> Result<Instance, CallError> {
+async fn offline_instance(compiled: &CompiledComponent) -> Result<Instance, CallError> {
     let settings = InstanceSettings {
         source: "component".to_owned(),
         outgoing: Outgoing::offline("component", AllowList::default()),
         memory_bytes_max: OFFLINE_MEMORY_BYTES_MAX,
-        call_timeout: OFFLINE_CALL_TIMEOUT,
+        call_timeout: SHORT_CALL_TIMEOUT,
         redactor: Redactor::default(),
         budget: SourceBudget::default(),
     };
-    Instance::new(loaded, &settings).await
+    Instance::new(compiled, &settings).await
 }
 
-async fn describe(loaded: &CompiledComponent) -> Result<Description, CallError> {
-    offline_instance(loaded).await?.describe().await
+async fn describe(compiled: &CompiledComponent) -> Result<Description, CallError> {
+    offline_instance(compiled).await?.describe().await
 }
 
 /// Memory limit of an instance that only describes or normalizes.
 pub const OFFLINE_MEMORY_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Time limit of calls without network access.
-const OFFLINE_CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time limit of calls that have little to do, or no network.
+const SHORT_CALL_TIMEOUT: Duration = Duration::from_secs(30);

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use source_common::backoff::{Backoff, add_jitter};
-use source_common::delivery::{RejectedEvent, Reservation};
+use source_common::delivery::{Reservation, UndeliverableEvent};
 use source_common::exit::Failure;
 use source_common::secret::Secret;
 use tokio::sync::Notify;
@@ -106,16 +106,16 @@ pub struct SourceLoop {
     /// Ends its present wait: its settings are read again, and it is polled.
     pub wake: Arc<Notify>,
     /// Reads its settings again; without it they stay.
-    pub reader: Option<Arc<dyn SourceReader>>,
+    pub reloader: Option<Arc<dyn SettingsReloader>>,
     /// The request to stop.
     pub shutdown: Shutdown,
 }
 
 /// Reads the settings of a source again, of which secrets may have changed.
 #[async_trait]
-pub trait SourceReader: Send + Sync {
+pub trait SettingsReloader: Send + Sync {
     /// Returns the source with its present settings; `None` where `current` has them.
-    async fn read_again(&self, current: &Source) -> Result<Option<Source>, Failure>;
+    async fn reload(&self, current: &Source) -> Result<Option<Source>, Failure>;
 }
 
 /// How a source has ended.
@@ -252,7 +252,7 @@ impl RunningLoop {
                 () = self.context.wake.notified() => true,
                 _ = self.context.shutdown.requested() => return true,
             };
-            let has_changed = (is_woken || is_refused) && self.read_again().await;
+            let has_changed = (is_woken || is_refused) && self.reload().await;
             if is_woken || has_changed || step == left {
                 return false;
             }
@@ -265,12 +265,12 @@ impl RunningLoop {
     }
 
     /// Reads the settings again. Returns whether they have changed.
-    async fn read_again(&mut self) -> bool {
-        let Some(reader) = self.context.reader.clone() else {
+    async fn reload(&mut self) -> bool {
+        let Some(reloader) = self.context.reloader.clone() else {
             return false;
         };
         let name = &self.context.source.name;
-        let read = reader.read_again(&self.context.source).await;
+        let read = reloader.reload(&self.context.source).await;
         let unreadable = read.as_ref().err().map(|failure| failure.message.clone());
         let before = std::mem::replace(&mut self.unreadable, unreadable);
         match read {
@@ -378,7 +378,7 @@ impl RunningLoop {
             &batch,
             &source.description,
             source.limits,
-            &source.checkpoint_secrets,
+            &source.credentials,
         );
         if let Err(reason) = verified {
             self.instance = None;
@@ -424,11 +424,11 @@ impl RunningLoop {
         self.delivering = None;
         let Accepted {
             batch,
-            rejected_events,
+            undeliverable_events,
         } = accepted?;
         self.finish_storing().await?;
-        self.log_rejected(&batch.rejected, &rejected_events);
-        let is_worth_storing = self.record_batch(&batch, rejected_events.len());
+        self.log_rejected(&batch.rejected, &undeliverable_events);
+        let is_worth_storing = self.record_batch(&batch, undeliverable_events.len());
         self.context.source_state.next_poll_ms = None;
         if let Some(wait) = wait_of(batch.next) {
             self.note_next_poll(wait);
@@ -519,7 +519,7 @@ impl RunningLoop {
         }
     }
 
-    fn log_rejected(&mut self, rejected: &[RejectedRecord], undeliverable: &[RejectedEvent]) {
+    fn log_rejected(&mut self, rejected: &[RejectedRecord], undeliverable: &[UndeliverableEvent]) {
         let first = rejected.first();
         let first_reason = first.map(|record| record.reason.as_str());
         let first_reason =
@@ -655,7 +655,7 @@ impl RunningLoop {
 
     /// Waits with credentials that are refused, unless there are others by now.
     async fn refused(&mut self, detail: &str) -> Step {
-        if self.read_again().await {
+        if self.reload().await {
             return Step::Poll;
         }
         let detail = format!("the credentials are refused: {detail}");

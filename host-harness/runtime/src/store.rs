@@ -31,8 +31,8 @@ pub const STATE_FILE_SUFFIX: &str = ".checkpoint.json";
 /// Name of the [`Heartbeat`] file.
 const HEARTBEAT: &str = "heartbeat.json";
 
-/// Name of the file with the host's status: what it stores besides the source states.
-const HOST_STATUS: &str = "host.json";
+/// Name of the file with what the host stores besides the source states.
+const STORED_HOST: &str = "host.json";
 
 /// Maximum size of a checkpoint, as the contract defines it.
 pub const CHECKPOINT_BYTES_MAX: usize = 768 * 1024;
@@ -212,10 +212,10 @@ pub fn heartbeat(state_dir: &Path) -> Option<Heartbeat> {
     serde_json::from_slice(&text).ok()
 }
 
-/// Reads the status that the host stored in a state directory, if there is one.
+/// Reads what the host stored in a state directory besides the source states, if it is there.
 #[must_use]
-pub fn host_status<T: DeserializeOwned>(state_dir: &Path) -> Option<T> {
-    let text = fs::read(state_dir.join(HOST_STATUS)).ok()?;
+pub fn stored_host<T: DeserializeOwned>(state_dir: &Path) -> Option<T> {
+    let text = fs::read(state_dir.join(STORED_HOST)).ok()?;
     serde_json::from_slice(&text).ok()
 }
 
@@ -380,10 +380,10 @@ impl StateDir {
         self.replace(HEARTBEAT, &serde_json::to_vec(heartbeat)?)
     }
 
-    /// Replaces the host's status, as JSON text, for [`host_status`]. It
+    /// Replaces what the host stores, as JSON text, for [`stored_host`]. It
     /// need not survive a crash of the system.
-    pub fn write_host_status(&self, json: &[u8]) -> io::Result<()> {
-        self.replace(HOST_STATUS, json)
+    pub fn write_stored_host(&self, json: &[u8]) -> io::Result<()> {
+        self.replace(STORED_HOST, json)
     }
 
     fn replace(&self, name: &str, text: &[u8]) -> io::Result<()> {

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use source_common::delivery::{Delivery, DeliveryError, RejectedEvent, Reservation};
+use source_common::delivery::{Delivery, DeliveryError, Reservation, UndeliverableEvent};
 use source_common::exit::Failure;
 use source_common::secret::Secret;
 use source_runtime::allow_list::AllowSetting;
@@ -36,7 +36,7 @@ impl EventSink for Print {
         &self,
         delivery: &Delivery<'_>,
         _: Reservation,
-    ) -> Result<Vec<RejectedEvent>, DeliveryError> {
+    ) -> Result<Vec<UndeliverableEvent>, DeliveryError> {
         let mut stdout = io::stdout().lock();
         let written = stdout.write_all(delivery.events.as_bytes());
         // The checkpoint moves when this has returned.
@@ -86,7 +86,7 @@ async fn run() -> Result<SourceExit, Failure> {
         sink: Arc::new(Print),
         once: true,
         wake: Arc::default(),
-        reader: None,
+        reloader: None,
         shutdown,
     };
     Ok(source_loop.run().await.0)

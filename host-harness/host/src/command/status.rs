@@ -77,7 +77,7 @@ fn frame(text: &str, rows: usize, columns: usize) -> String {
 /// Reads the state that a host has stored in the state directory.
 fn read(settings: &Settings, now: SystemTime) -> Result<HostReport, Failure> {
     store::check_readable(&settings.state_dir)?;
-    let stored: StoredHost = store::host_status(&settings.state_dir).unwrap_or_default();
+    let stored: StoredHost = store::stored_host(&settings.state_dir).unwrap_or_default();
     let host = HostFacts {
         heartbeat: store::heartbeat(&settings.state_dir),
         is_ready: stored.ready,

@@ -95,7 +95,8 @@ struct FleetHost {
     shutdown: Shutdown,
 }
 
-struct Running {
+/// A host at work: what its tasks share.
+struct RunningHost {
     host: FleetHost,
     name: Arc<str>,
     counts: Arc<LeaseCounts>,
@@ -124,7 +125,7 @@ pub(crate) async fn run(
         )));
     }
     // Each tenant may reach origins of its own.
-    descriptor_limit::warn_if_few(&vec![1; fleet.leases], settings.outputs.len());
+    descriptor_limit::warn_if_limit_is_low(&vec![1; fleet.leases], settings.outputs.len());
     let state_dir = Arc::new(StateDir::open(&settings.state_dir)?);
     let registry = Registry::new();
     registry.update_fleet(|part| part.leases_max = fleet.leases);
@@ -193,7 +194,7 @@ impl FleetHost {
             self.settings.leases,
             fleet_client.lease.as_secs()
         );
-        let running = Arc::new(Running {
+        let running = Arc::new(RunningHost {
             name,
             counts: Arc::default(),
             cache: Mutex::new(TenantCache::new(TENANTS_CACHED_MAX)),
@@ -281,7 +282,7 @@ fn host_name() -> String {
 }
 
 async fn take_tenants(
-    running: &Arc<Running>,
+    running: &Arc<RunningHost>,
     shared: &Mutex<Arc<FleetClient>>,
     tasks: &mut JoinSet<()>,
 ) {
@@ -301,10 +302,10 @@ async fn take_tenants(
             permits.push(more);
         }
         let fleet_client = Arc::clone(&lock(shared));
-        if !fleet_client.pause().is_zero() {
+        if !fleet_client.hold_off_remaining().is_zero() {
             drop(permits);
             tokio::select! {
-                () = sleep(fleet_client.pause().min(FETCH_WAIT_MAX / 5)) => continue,
+                () = sleep(fleet_client.hold_off_remaining().min(FETCH_WAIT_MAX / 5)) => continue,
                 _ = shutdown.requested() => return,
             }
         }
@@ -337,7 +338,7 @@ async fn take_tenants(
 
 /// Asks for as many tenants as there are permits, and starts to work on each that comes.
 async fn take(
-    running: &Arc<Running>,
+    running: &Arc<RunningHost>,
     fleet_client: &Arc<FleetClient>,
     permits: &mut Vec<tokio::sync::OwnedSemaphorePermit>,
     tasks: &mut JoinSet<()>,
@@ -380,7 +381,7 @@ struct FetchOrigin {
     connection: u64,
 }
 
-impl Running {
+impl RunningHost {
     fn at_work(&self) -> MutexGuard<'_, BTreeMap<String, (Epoch, Arc<Deadline>)>> {
         lock(&self.at_work)
     }
@@ -587,7 +588,7 @@ impl Running {
             sink: Arc::new(destination),
             once: false,
             wake: Arc::default(),
-            reader: None,
+            reloader: None,
             shutdown: host.shutdown.clone(),
         };
         Ok(Some(CachedTenant {
@@ -642,7 +643,7 @@ async fn refresh_overview(registry: Registry, fleet_client: Arc<Mutex<Arc<FleetC
 }
 
 /// Reports this host to the fleet.
-async fn report(running: &Running, fleet_client: &FleetClient) {
+async fn report(running: &RunningHost, fleet_client: &FleetClient) {
     let counts = &running.counts;
     let status = FleetMember {
         host: running.name.to_string(),
@@ -666,7 +667,10 @@ async fn report(running: &Running, fleet_client: &FleetClient) {
 }
 
 /// Reports this host again and again.
-async fn report_periodically(running: Arc<Running>, fleet_client: Arc<Mutex<Arc<FleetClient>>>) {
+async fn report_periodically(
+    running: Arc<RunningHost>,
+    fleet_client: Arc<Mutex<Arc<FleetClient>>>,
+) {
     loop {
         sleep(REPORT_INTERVAL).await;
         let fleet_client = Arc::clone(&lock(&fleet_client));

@@ -129,7 +129,7 @@ fn parse_listen(section: &mut Section<'_>) -> Result<SocketAddr, Failure> {
 }
 
 fn parse_token(section: &mut Section<'_>) -> Result<Option<Arc<ReloadableSecret>>, Failure> {
-    let Some(token) = section.stored_secret("token")? else {
+    let Some(token) = section.reloadable_secret("token")? else {
         return Ok(None);
     };
     let text = token.current();

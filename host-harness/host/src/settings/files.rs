@@ -10,7 +10,7 @@ use source_common::section::{SettingsErrors, at};
 use source_outputs::{ANY, PathTemplate};
 use source_runtime::store;
 
-use super::{CACHE_DIR, DeadLetterSettings, STATE_PAUSED, Settings};
+use super::{CACHE_DIR, DeadLetterSettings, PAUSED_FILE, Settings};
 
 /// As many as a system follows.
 const SYMLINKS_MAX: u32 = 40;
@@ -275,7 +275,7 @@ fn output_files(settings: &Settings) -> Vec<OutputFiles<'_>> {
 fn is_host_file(path: &Path) -> bool {
     let name = path.to_string_lossy();
     path.starts_with(CACHE_DIR)
-        || ["lock", STATE_PAUSED].contains(&&*name)
+        || ["lock", PAUSED_FILE].contains(&&*name)
         || name.ends_with(store::STATE_FILE_SUFFIX)
 }
 

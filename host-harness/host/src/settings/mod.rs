@@ -37,7 +37,7 @@ const MIB: u64 = 1024 * 1024;
 pub const CACHE_DIR: &str = "cache";
 
 /// The file in the state directory with the sources that an operator has paused.
-pub const STATE_PAUSED: &str = "paused.json";
+pub const PAUSED_FILE: &str = "paused.json";
 
 const MEMORY_MIB_MAX: u64 = 4096;
 const LIMIT_EVENTS_MAX: u64 = 100_000;

@@ -35,7 +35,7 @@ pub(super) struct LoadedSettings {
 
 /// How many sources something was done to.
 #[derive(Debug, Default)]
-struct Counts {
+struct ChangeCounts {
     added: usize,
     changed: usize,
     removed: usize,
@@ -43,7 +43,7 @@ struct Counts {
     unchanged: usize,
 }
 
-impl Counts {
+impl ChangeCounts {
     fn count(&mut self, applied: Applied) {
         let count = match applied {
             Applied::Added => &mut self.added,
@@ -140,8 +140,8 @@ impl SettingsFiles {
         );
     }
 
-    async fn apply_all(&self, settings: Settings) -> Counts {
-        let mut counts = Counts::default();
+    async fn apply_all(&self, settings: Settings) -> ChangeCounts {
+        let mut counts = ChangeCounts::default();
         let sources = settings.sources.iter().map(|source| &source.name);
         let faulty = settings.faulty_sources.iter().map(|faulty| &faulty.name);
         let present: BTreeSet<&String> = sources.chain(faulty).collect();

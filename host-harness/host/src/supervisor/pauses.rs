@@ -11,7 +11,7 @@ use source_common::disk;
 use source_common::exit::Failure;
 use tracing::warn;
 
-use crate::settings::STATE_PAUSED;
+use crate::settings::PAUSED_FILE;
 
 /// The names of paused sources.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub(super) struct Pauses {
 impl Pauses {
     /// Those that the state directory holds.
     pub(super) fn read(state_dir: &Path) -> Result<Self, Failure> {
-        let path = state_dir.join(STATE_PAUSED);
+        let path = state_dir.join(PAUSED_FILE);
         let unusable = |reason: &dyn std::fmt::Display| {
             Failure::failed(format!(
                 "{}: which sources are paused cannot be read: {reason}; repair the file, or remove \
@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn a_damaged_file_is_an_error_and_resumes_nothing() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join(STATE_PAUSED);
+        let path = directory.path().join(PAUSED_FILE);
         fs::write(&path, "[\"acme\"").unwrap();
         let failure = Pauses::read(directory.path()).unwrap_err();
         assert!(failure.message.contains("remove it to resume"), "{failure}");

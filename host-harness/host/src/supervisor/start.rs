@@ -11,7 +11,7 @@ use source_common::exit::Failure;
 use source_runtime::outgoing::RequestObserver;
 use source_runtime::shutdown::Shutdown;
 use source_runtime::source::{Components, NetworkAccess, Source};
-use source_runtime::source_loop::{SourceExit, SourceLoop, SourceReader};
+use source_runtime::source_loop::{SettingsReloader, SourceExit, SourceLoop};
 use source_runtime::store::{SourceState, State, StateDir};
 use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
@@ -187,7 +187,7 @@ impl SourceStarter {
             "started"
         );
         let context = &self.shared.context;
-        let reader = Reader {
+        let reloader = Reloader {
             run: Arc::clone(&self.run),
             components: context.components.clone(),
             requests: Arc::new(RequestReporter {
@@ -195,7 +195,7 @@ impl SourceStarter {
                 registry: context.registry.clone(),
             }),
         };
-        source.observe_requests(Arc::clone(&reader.requests));
+        source.observe_requests(Arc::clone(&reloader.requests));
         let wake = self.entry.wake_signal();
         let destination = Destination {
             progress,
@@ -213,7 +213,7 @@ impl SourceStarter {
             sink: Arc::new(destination),
             once: context.once,
             wake,
-            reader: Some(Arc::new(reader)),
+            reloader: Some(Arc::new(reloader)),
             shutdown: self.shutdown,
         };
         let (end, record) = looped.run().await;
@@ -252,15 +252,15 @@ fn refused_streams(settings: &SourceSettings, source_state: &SourceState) -> Opt
 }
 
 /// Reads what the settings of a source refer to again.
-struct Reader {
+struct Reloader {
     run: Arc<RunSettings>,
     components: Components,
     requests: Arc<dyn RequestObserver>,
 }
 
 #[async_trait]
-impl SourceReader for Reader {
-    async fn read_again(&self, current: &Source) -> Result<Option<Source>, Failure> {
+impl SettingsReloader for Reloader {
+    async fn reload(&self, current: &Source) -> Result<Option<Source>, Failure> {
         let (settings, access) = (&self.run.settings, NetworkAccess::Online);
         self.run.files.note_read();
         let read =
@@ -276,18 +276,18 @@ impl SourceReader for Reader {
 /// What the first tries of the sources that a run begins with have come to. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct StartupTracker {
-    counts: watch::Sender<Counts>,
+    counts: watch::Sender<StartCounts>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Counts {
+struct StartCounts {
     started: usize,
     undecided: usize,
     /// Whether every source that the run begins with is counted.
     is_complete: bool,
 }
 
-impl Counts {
+impl StartCounts {
     fn are_decided(self) -> bool {
         self.is_complete && self.undecided == 0
     }
@@ -296,7 +296,7 @@ impl Counts {
 /// The first try of one source, which has failed where this is dropped.
 #[derive(Debug)]
 pub(super) struct Startup {
-    counts: watch::Sender<Counts>,
+    counts: watch::Sender<StartCounts>,
 }
 
 impl StartupTracker {

@@ -283,12 +283,12 @@ async fn what_no_receiver_takes_is_poison_and_the_rest_is_accepted() {
     feed.push(&format!("{{\"n\":4,\"long\":\"{}\"}}", "x".repeat(300_000)));
     feed.push("{\"n\":5}");
     let error = accept(&mut *output, &feed).await.unwrap_err();
-    let OutputError::Rejected(rejected_events) = error else {
+    let OutputError::Undeliverable(undeliverable_events) = error else {
         panic!("{error}");
     };
-    let places: Vec<usize> = rejected_events
+    let places: Vec<usize> = undeliverable_events
         .iter()
-        .map(|rejected_events| rejected_events.event)
+        .map(|undeliverable| undeliverable.event)
         .collect();
     assert_eq!(places, [3, 4]);
     assert_eq!(receiver.ledger.distinct(), [0, 1, 2, 5]);

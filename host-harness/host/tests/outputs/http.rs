@@ -20,18 +20,18 @@ async fn an_event_that_makes_the_request_bad_is_found_and_the_others_are_accepte
         }
     }
     let error = accept(&mut *output, &feed).await.unwrap_err();
-    let OutputError::Rejected(rejected_events) = error else {
+    let OutputError::Undeliverable(undeliverable_events) = error else {
         panic!("{error}");
     };
-    let places: Vec<usize> = rejected_events
+    let places: Vec<usize> = undeliverable_events
         .iter()
-        .map(|rejected_events| rejected_events.event)
+        .map(|undeliverable| undeliverable.event)
         .collect();
     assert_eq!(places, [13, 77]);
     assert!(
-        rejected_events[0].reason.contains("400 cannot decode"),
+        undeliverable_events[0].reason.contains("400 cannot decode"),
         "{}",
-        rejected_events[0].reason
+        undeliverable_events[0].reason
     );
     let expected: Vec<usize> = (0..100).filter(|id| *id != 13 && *id != 77).collect();
     assert_eq!(receiver.ledger.numbers(), expected);
@@ -132,7 +132,7 @@ async fn an_event_that_the_collector_names_is_rejected_and_the_others_are_accept
         .await
         .unwrap_err();
     assert!(
-        matches!(&error, OutputError::Rejected(rejected_events) if rejected_events.len() == 1 && rejected_events[0].event == 3),
+        matches!(&error, OutputError::Undeliverable(undeliverable_events) if undeliverable_events.len() == 1 && undeliverable_events[0].event == 3),
         "{error:?}"
     );
     assert_eq!(receiver.ledger.numbers(), [0, 1, 2, 4, 5]);
@@ -211,7 +211,7 @@ async fn events_that_bulk_refuses_one_by_one_are_told_apart() {
     );
     let error = accept(&mut *output, &feed).await.unwrap_err();
     assert!(
-        matches!(&error, OutputError::Rejected(rejected_events) if rejected_events[0].event == 1),
+        matches!(&error, OutputError::Undeliverable(undeliverable_events) if undeliverable_events[0].event == 1),
         "{error}"
     );
     // Only the one that was to come again.

@@ -78,7 +78,7 @@ async fn jetstream_takes_every_event_once() {
     large.push(&body(701));
     let error = accept(&mut *output, &large).await.unwrap_err();
     assert!(
-        matches!(&error, OutputError::Rejected(rejected_events) if rejected_events[0].event == 1),
+        matches!(&error, OutputError::Undeliverable(undeliverable_events) if undeliverable_events[0].event == 1),
         "{error}"
     );
     assert_eq!(messages(port, false).await, 702);

@@ -9,7 +9,7 @@ use rmp::encode;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use crate::compress::gzip;
-use crate::{Event, RejectedEvent};
+use crate::{Event, UndeliverableEvent};
 
 /// The extension type of an event time.
 const EVENT_TIME: [u8; 2] = [0xd7, 0x00]; // fixext 8, type 0
@@ -35,27 +35,27 @@ pub(super) fn pack(
     tag: &str,
     events: &[Event<'_>],
     compress: bool,
-) -> std::io::Result<(Frame, Vec<RejectedEvent>)> {
+) -> std::io::Result<(Frame, Vec<UndeliverableEvent>)> {
     let bytes: usize = events.iter().map(|event| event.body.len() + 16).sum();
     let mut entries = Vec::with_capacity(bytes);
-    let mut rejected_events = Vec::new();
+    let mut undeliverable_events = Vec::new();
     for (place, event) in events.iter().enumerate() {
         let begin = entries.len();
         if let Err(reason) = pack_event(&mut entries, event) {
             entries.truncate(begin);
-            rejected_events.push(RejectedEvent {
+            undeliverable_events.push(UndeliverableEvent {
                 event: place,
                 reason,
             });
         }
     }
-    let count = events.len().saturating_sub(rejected_events.len());
+    let count = events.len().saturating_sub(undeliverable_events.len());
     let chunk = chunk(tag, &entries);
     if compress {
         entries = gzip(&entries)?;
     }
     let bytes = frame(tag, &entries, count, &chunk, compress)?;
-    Ok((Frame { bytes, chunk }, rejected_events))
+    Ok((Frame { bytes, chunk }, undeliverable_events))
 }
 
 fn chunk(tag: &str, entries: &[u8]) -> String {
@@ -256,8 +256,8 @@ mod tests {
     #[test]
     fn a_frame_is_packed_forward_with_chunk_and_size() {
         let events = [event("{\"a\":1}"), event("{}")];
-        let (packed, rejected_events) = pack("test.siem", &events, false).unwrap();
-        assert!(rejected_events.is_empty());
+        let (packed, undeliverable_events) = pack("test.siem", &events, false).unwrap();
+        assert!(undeliverable_events.is_empty());
         let value = read(&packed.bytes);
         let [tag, entries, option] = value.as_array().unwrap().as_slice() else {
             panic!("{value:?}");
@@ -301,10 +301,10 @@ mod tests {
     #[test]
     fn what_is_no_record_is_left_out_and_named() {
         let events = ["[1]", "{}", "{\"a\":", "7"].map(event);
-        let (packed, rejected_events) = pack("a", &events, false).unwrap();
-        let places: Vec<usize> = rejected_events
+        let (packed, undeliverable_events) = pack("a", &events, false).unwrap();
+        let places: Vec<usize> = undeliverable_events
             .iter()
-            .map(|rejected_events| rejected_events.event)
+            .map(|undeliverable| undeliverable.event)
             .collect();
         assert_eq!(places, [0, 2, 3]);
         assert_eq!(read(&packed.bytes)[2]["size"].as_u64(), Some(1));
@@ -320,8 +320,8 @@ mod tests {
             // Nested, so that a length that is widened moves what stands around it.
             let body = serde_json::json!({ "a": [list, { "b": map }], "z": 1 });
             let text = body.to_string();
-            let (packed, rejected_events) = pack("a", &[event(&text)], false).unwrap();
-            assert!(rejected_events.is_empty(), "{rejected_events:?}");
+            let (packed, undeliverable_events) = pack("a", &[event(&text)], false).unwrap();
+            assert!(undeliverable_events.is_empty(), "{undeliverable_events:?}");
             let entries = read(&packed.bytes);
             assert_eq!(to_json(&read(entries[1].as_slice().unwrap())[1]), body);
         }

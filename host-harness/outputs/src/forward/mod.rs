@@ -119,9 +119,9 @@ fn read_address(section: &mut Section<'_>) -> Result<Address, Failure> {
 }
 
 fn read_login(section: &mut Section<'_>) -> Result<Option<HandshakeCredentials>, Failure> {
-    let shared_key = section.stored_secret("shared_key")?;
+    let shared_key = section.reloadable_secret("shared_key")?;
     let username = section.string("username")?;
-    let password = section.stored_secret("password")?;
+    let password = section.reloadable_secret("password")?;
     let hostname = section.string("hostname")?;
     let user = match (username, password) {
         (None, None) => None,
@@ -276,20 +276,20 @@ impl Worker for ForwardWorker {
             });
         }
         let tag = self.config.tag.render(first, source);
-        let (frame, rejected_events) = frame::pack(&tag, part, self.config.compress)
+        let (frame, undeliverable_events) = frame::pack(&tag, part, self.config.compress)
             .map_err(|error| SendError::Blocked(format!("{}: {error}", self.config.name).into()))?;
-        if rejected_events.len() < part.len() {
+        if undeliverable_events.len() < part.len() {
             self.transfer(&frame)
                 .await
                 .map_err(|fault| self.refusal(fault))?;
         }
-        if rejected_events.is_empty() {
+        if undeliverable_events.is_empty() {
             return Ok(());
         }
         Err(SendError::PartiallyAccepted {
-            rejected_events,
+            undeliverable_events,
             retry_events: Vec::new(),
-            wait: None,
+            cause: None,
         })
     }
 

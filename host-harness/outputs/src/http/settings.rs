@@ -204,7 +204,7 @@ fn read_headers(
     section: &mut Section<'_>,
 ) -> Result<Vec<(HeaderName, Arc<ReloadableSecret>)>, Failure> {
     let mut headers = Vec::new();
-    for (name, value) in section.stored_secrets("headers")? {
+    for (name, value) in section.reloadable_secrets("headers")? {
         let name: HeaderName = name.parse().map_err(|_| {
             section.error("headers", &format!("has `{name}`, which names no header"))
         })?;
@@ -224,10 +224,12 @@ fn read_credential(
     defaults: &Defaults,
 ) -> Result<Option<Credential>, Failure> {
     let username = section.string("username")?;
-    let password = section.stored_secret("password")?;
-    let bearer = section.stored_secret("bearer_token")?;
+    let password = section.reloadable_secret("password")?;
+    let bearer = section.reloadable_secret("bearer_token")?;
     let token = match defaults.token {
-        Some(scheme) => section.stored_secret("token")?.map(|token| (scheme, token)),
+        Some(scheme) => section
+            .reloadable_secret("token")?
+            .map(|token| (scheme, token)),
         None => None,
     };
     let credential = |scheme, username, secret| Credential {

@@ -93,12 +93,15 @@ async fn parts_are_sent_in_order() {
 async fn an_event_that_is_refused_is_found_and_the_others_are_accepted() {
     let mut output = output(Vec::new(), "6");
     let error = accept(&mut output, EVENTS).await.unwrap_err();
-    let OutputError::Rejected(rejected_events) = error else {
+    let OutputError::Undeliverable(undeliverable_events) = error else {
         panic!("{error}");
     };
-    assert_eq!(rejected_events.len(), 1);
+    assert_eq!(undeliverable_events.len(), 1);
     assert_eq!(
-        (rejected_events[0].event, rejected_events[0].reason.as_str()),
+        (
+            undeliverable_events[0].event,
+            undeliverable_events[0].reason.as_str()
+        ),
         (6, "400")
     );
     assert_eq!(accepted(&output), "012345789");
@@ -109,9 +112,9 @@ async fn after_a_retry_only_what_was_not_accepted_is_sent() {
     let mut output = output(Vec::new(), "");
     output.workers[0].rejected = "5";
     output.workers[0].answers = VecDeque::from([SendError::PartiallyAccepted {
-        rejected_events: Vec::new(),
+        undeliverable_events: Vec::new(),
         retry_events: vec![1],
-        wait: Some(Wait::Retry("429".to_owned().into())),
+        cause: Some(RetryCause::Retry("429".to_owned().into())),
     }]);
     let error = accept(&mut output, EVENTS).await.unwrap_err();
     // Of two events of a part, one was accepted.
@@ -121,7 +124,7 @@ async fn after_a_retry_only_what_was_not_accepted_is_sent() {
     );
     assert_eq!(accepted(&output), "");
     let error = accept(&mut output, EVENTS).await.unwrap_err();
-    assert!(matches!(error, OutputError::Rejected(_)), "{error}");
+    assert!(matches!(error, OutputError::Undeliverable(_)), "{error}");
     assert_eq!(accepted(&output), "146789");
     // The delivery after that is a new one.
     accept(&mut output, "a\n").await.unwrap();
@@ -142,7 +145,7 @@ async fn an_event_that_the_receiver_names_is_sent_alone_and_the_others_together(
     named.workers[0].suspect = Some(2);
     let error = accept(&mut named, "0\n1\n2\n3\n").await.unwrap_err();
     assert!(
-        matches!(error, OutputError::Rejected(rejected_events) if rejected_events.len() == 1 && rejected_events[0].event == 2)
+        matches!(error, OutputError::Undeliverable(undeliverable_events) if undeliverable_events.len() == 1 && undeliverable_events[0].event == 2)
     );
     assert_eq!(accepted(&named), "013");
     assert_eq!(named.workers[0].requests, 3);
@@ -152,7 +155,7 @@ async fn an_event_that_the_receiver_names_is_sent_alone_and_the_others_together(
         misled.workers[0].suspect = Some(wrong);
         let error = accept(&mut misled, "0\n1\n2\n3\n").await.unwrap_err();
         assert!(
-            matches!(error, OutputError::Rejected(rejected_events) if rejected_events.len() == 1 && rejected_events[0].event == 2)
+            matches!(error, OutputError::Undeliverable(undeliverable_events) if undeliverable_events.len() == 1 && undeliverable_events[0].event == 2)
         );
         let mut taken = misled.workers[0].accepted.clone();
         taken.sort();
@@ -179,7 +182,7 @@ async fn a_receiver_that_refuses_everything_from_the_start_blocks_and_rejects_no
     // Once it has accepted something of the source, the events are to blame.
     refusing.workers[0].answers = always().collect();
     let error = accept(&mut refusing, EVENTS).await.unwrap_err();
-    assert!(matches!(error, OutputError::Rejected(events) if events.len() == 10));
+    assert!(matches!(error, OutputError::Undeliverable(events) if events.len() == 10));
 }
 
 #[tokio::test]
@@ -202,9 +205,9 @@ async fn what_a_blocked_receiver_has_accepted_is_not_sent_again() {
     let mut output = output(Vec::new(), "");
     output.workers[0].answers = VecDeque::from([
         SendError::PartiallyAccepted {
-            rejected_events: Vec::new(),
+            undeliverable_events: Vec::new(),
             retry_events: vec![1, 3],
-            wait: None,
+            cause: None,
         },
         SendError::Blocked("403".to_owned().into()),
     ]);

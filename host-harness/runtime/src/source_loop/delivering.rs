@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use source_common::delivery::{Delivery, DeliveryError, Entry, RejectedEvent, Reservation};
+use source_common::delivery::{Delivery, DeliveryError, Entry, Reservation, UndeliverableEvent};
 use source_common::exit::Failure;
 
 use super::{DELIVERY_GRACE, SourceExit, SourceLoop};
@@ -25,7 +25,7 @@ pub(super) struct DeliveryTask {
 pub(super) struct Accepted {
     pub(super) batch: Batch,
     /// Those that no output can take.
-    pub(super) rejected_events: Vec<RejectedEvent>,
+    pub(super) undeliverable_events: Vec<UndeliverableEvent>,
 }
 
 /// What the delivery of a batch needs of its source.
@@ -58,7 +58,7 @@ impl Deliverer {
         batch: Batch,
         reservation: Option<Reservation>,
     ) -> Result<Accepted, SourceExit> {
-        let rejected_events = if batch.index.is_empty() {
+        let undeliverable_events = if batch.index.is_empty() {
             drop(reservation);
             Vec::new()
         } else {
@@ -71,10 +71,10 @@ impl Deliverer {
                 () = shutdown.grace_elapsed(DELIVERY_GRACE) => return Err(SourceExit::Stopped),
             }
         };
-        self.store_rejected(&batch, &rejected_events).await?;
+        self.store_rejected(&batch, &undeliverable_events).await?;
         Ok(Accepted {
             batch,
-            rejected_events,
+            undeliverable_events,
         })
     }
 
@@ -82,7 +82,7 @@ impl Deliverer {
         &self,
         batch: &Batch,
         reservation: Option<Reservation>,
-    ) -> Result<Vec<RejectedEvent>, SourceExit> {
+    ) -> Result<Vec<UndeliverableEvent>, SourceExit> {
         let reservation = match reservation {
             Some(mut reservation) => {
                 reservation.shrink_to(batch.events.len());

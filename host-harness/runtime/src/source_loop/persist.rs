@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use source_common::backoff::Backoff;
-use source_common::delivery::{Delivery, RejectedEvent};
+use source_common::delivery::{Delivery, UndeliverableEvent};
 use source_common::exit::Failure;
 use tokio::time::sleep;
 use tracing::{info, warn};
@@ -24,13 +24,13 @@ impl Deliverer {
     pub(super) async fn store_rejected(
         &self,
         batch: &Batch,
-        rejected_events: &[RejectedEvent],
+        undeliverable_events: &[UndeliverableEvent],
     ) -> Result<(), SourceExit> {
-        if batch.rejected.is_empty() && rejected_events.is_empty() {
+        if batch.rejected.is_empty() && undeliverable_events.is_empty() {
             return Ok(());
         }
         let source = &self.source;
-        let undeliverable = to_rejected_record(source, batch, rejected_events);
+        let undeliverable = to_rejected_record(source, batch, undeliverable_events);
         let failed = |reason| Failure::failed(format!("rejected records: {reason}"));
         for records in [&batch.rejected, &undeliverable] {
             let mut tries = RetryState::new(source, self.once, &self.shutdown);
@@ -172,7 +172,7 @@ fn bytes_of(record: &RejectedRecord) -> usize {
 fn to_rejected_record(
     source: &Source,
     batch: &Batch,
-    rejected_events: &[RejectedEvent],
+    undeliverable_events: &[UndeliverableEvent],
 ) -> Vec<RejectedRecord> {
     let delivery = Delivery {
         source: &source.name,
@@ -182,14 +182,14 @@ fn to_rejected_record(
         kinds: &source.kinds,
     };
     let events: Vec<_> = delivery.iter().collect();
-    rejected_events
+    undeliverable_events
         .iter()
-        .filter_map(|rejected_events| {
-            let event = events.get(rejected_events.event)?;
+        .filter_map(|undeliverable| {
+            let event = events.get(undeliverable.event)?;
             Some(RejectedRecord {
                 stream: event.stream.to_owned(),
                 locator: format!("event of kind {}", event.kind),
-                reason: rejected_events.reason.clone(),
+                reason: undeliverable.reason.clone(),
                 original: event.body.as_bytes().to_vec(),
             })
         })

@@ -62,7 +62,7 @@ impl Poll {
     }
 
     async fn run(mut self) -> FinishedPoll {
-        let (reservation, slot) = self.turn().await;
+        let (reservation, slot) = self.wait_for_admission().await;
         // Allocated now: thousands of sources may wait for their turn, each in a task of the size of
         // the largest future in it.
         Box::pin(self.poll(reservation, slot)).await
@@ -118,19 +118,19 @@ impl Poll {
 
     /// Waits until the outputs have room for a batch, and for a slot then. An instance is not kept
     /// for long meanwhile.
-    async fn turn(&mut self) -> (Reservation, PollSlot) {
+    async fn wait_for_admission(&mut self) -> (Reservation, PollSlot) {
         let bytes = self.source.limits.max_bytes;
         let (sink, source) = (Arc::clone(&self.sink), Arc::clone(&self.source));
-        let mut turn = pin!(async move {
+        let mut admission = pin!(async move {
             let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
             let reservation = sink.reserve(bytes).await;
-            (reservation, source.polls().acquire().await)
+            (reservation, source.poll_slots().acquire().await)
         });
-        match timeout(INSTANCE_IDLE_MAX, &mut turn).await {
-            Ok(turn) => turn,
+        match timeout(INSTANCE_IDLE_MAX, &mut admission).await {
+            Ok(admission) => admission,
             Err(_) => {
                 self.instance = None;
-                turn.await
+                admission.await
             }
         }
     }

@@ -46,7 +46,7 @@ impl SourceTurns {
         self.running.context.source_state = source_state;
         self.running.context.store = store;
         if self.running.is_refused() {
-            self.running.read_again().await;
+            self.running.reload().await;
         }
         let end = self.poll(duration_max).await;
         let ended = match &end {
