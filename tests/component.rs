@@ -132,7 +132,7 @@ async fn a_host_that_drops_each_instance_asks_for_one_token_per_lifetime() {
         audit_events: 2_000,
         quota_calls: 1_000_000,
         general_quota_calls: 1_000_000,
-        quirks: false, // which add records of their own
+        traps: false, // which add records of their own
         ..Config::default()
     };
     let simulator = Simulator::start(config).await.unwrap();
@@ -180,7 +180,7 @@ async fn twenty_thousand_held_messages_are_followed_beside_all_streams() {
         log_records: 20,
         quota_calls: 1_000_000,
         general_quota_calls: 1_000_000,
-        quirks: false,
+        traps: false,
         ..Config::default()
     };
     let simulator = Simulator::start(config).await.unwrap();

@@ -25,7 +25,7 @@ fn one_batch_is_fetched_ahead_and_does_not_count_before_the_one_before_it_is_acc
     // One window, whose first pages have records.
     let config = Config {
         audit_events: 0,
-        quirks: false,
+        traps: false,
         ..small()
     };
     let setup = Setup::new(config, "");

@@ -8,9 +8,9 @@ use crate::records::{LogRecordBuilder, PEOPLE, ip};
 use crate::time::UtcTime;
 
 /// Generates an audit event.
-pub(crate) fn event(sketch: &mut LogRecordBuilder) -> Value {
-    let (number, at_ms, traps) = (sketch.number, sketch.at_ms, sketch.traps);
-    let random = &mut sketch.random;
+pub(crate) fn event(builder: &mut LogRecordBuilder) -> Value {
+    let (number, at_ms, traps) = (builder.number, builder.at_ms, builder.traps);
+    let random = &mut builder.random;
     let civil = UtcTime::new(at_ms);
     let (audit_type, category, text) = random.pick(TYPES);
     let (name, mailbox) = random.pick(PEOPLE);

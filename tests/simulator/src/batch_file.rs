@@ -15,7 +15,7 @@ use crate::line::{self, Added};
 use crate::random::Random;
 use crate::records::{Form, RecordGenerator};
 
-/// Consecutive records of a feed, spread evenly over some time.
+/// Consecutive records of a list, spread evenly over some time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Span {
     /// The number of the first record.
@@ -45,7 +45,7 @@ impl Span {
 /// What a file consists of.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
-    /// The position of the file in its feed.
+    /// The position of the file in its list.
     pub(crate) index: u64,
     /// Its records.
     pub(crate) span: Span,
@@ -98,11 +98,11 @@ pub(crate) struct Content {
 
 impl BatchFile {
     /// Creates a file that is generated when its content is first asked for.
-    pub(crate) fn new(path: String, plan: Plan, maker: RecordGenerator) -> Self {
+    pub(crate) fn new(path: String, plan: Plan, generator: RecordGenerator) -> Self {
         Self {
             path,
             plan,
-            record_generator: maker,
+            record_generator: generator,
             content: OnceLock::new(),
             changed: OnceLock::new(),
             served: AtomicU64::new(0),
@@ -191,19 +191,23 @@ pub(crate) fn inflate(file: &[u8]) -> Vec<u8> {
     plain
 }
 
-fn generate(maker: &RecordGenerator, plan: &Plan) -> Content {
-    let stream = maker.event_type.stream();
-    let mut random = Random::new(maker.seed, "file", &[maker.event_type.index(), plan.index]);
+fn generate(generator: &RecordGenerator, plan: &Plan) -> Content {
+    let stream = generator.event_type.stream();
+    let mut random = Random::new(
+        generator.seed,
+        "file",
+        &[generator.event_type.index(), plan.index],
+    );
     let mut plain = Vec::new();
     let mut identities = Vec::new();
     let (mut malformed, mut not_text) = (0, 0);
-    let end: &[u8] = if maker.traps && plan.index % 5 == 3 {
+    let end: &[u8] = if generator.traps && plan.index % 5 == 3 {
         b"\r\n"
     } else {
         b"\n"
     };
-    let blank_at = (maker.traps && plan.index % 7 == 4).then_some(plan.span.first + 2);
-    for (number, again) in order(plan, maker.traps) {
+    let blank_at = (generator.traps && plan.index % 7 == 4).then_some(plan.span.first + 2);
+    for (number, again) in order(plan, generator.traps) {
         let span = match (again, plan.repeats) {
             (true, Some((before, _))) => before,
             _ => plan.span,
@@ -218,13 +222,13 @@ fn generate(maker: &RecordGenerator, plan: &Plan) -> Content {
         if blank_at == Some(number) {
             plain.extend_from_slice(end);
         }
-        let mut record = maker.record(number, &span);
+        let mut record = generator.record(number, &span);
         if record.value("_offset").is_some() {
             let shift = if again { 10_000_000 } else { 4_000_000 };
             record.put("_offset", shift + number / PARTITIONS);
             record.put("_partition", number % PARTITIONS);
         }
-        let form = if maker.traps {
+        let form = if generator.traps {
             form(&mut random, again)
         } else {
             Form::default()
@@ -232,7 +236,7 @@ fn generate(maker: &RecordGenerator, plan: &Plan) -> Content {
         identities.push(record.write(&mut plain, form, stream));
         plain.extend_from_slice(end);
     }
-    if maker.traps && plan.index % 4 == 2 {
+    if generator.traps && plan.index % 4 == 2 {
         plain.truncate(plain.len().saturating_sub(end.len()));
     }
     Content {

@@ -13,7 +13,7 @@ use crate::post::Row;
 const OF_CAMPAIGN: [&str; 3] = ["campaignId", "campaignName", "launchDate"];
 
 /// All campaigns, on one page: no paging is documented. With traps one is still to be launched.
-pub(crate) fn list(log: &Log, moment: &RequestContext<'_>) -> Answer {
+pub(crate) fn list(log: &Log, context: &RequestContext<'_>) -> Answer {
     let mut campaigns: BTreeMap<&str, Value> = BTreeMap::new();
     for item in log.items().iter().filter(|item| !item.gone) {
         let Some(id) = campaign_of(item) else {
@@ -42,7 +42,7 @@ pub(crate) fn list(log: &Log, moment: &RequestContext<'_>) -> Answer {
         }
     }
     let mut data: Vec<Value> = campaigns.into_values().collect();
-    if moment.traps {
+    if context.traps {
         data.push(json!({"id": "campaign-pending", "name": "Not yet", "numSent": 0}));
     }
     let meta = json!({"status": 200, "pagination": {"pageSize": data.len()}});
@@ -50,7 +50,12 @@ pub(crate) fn list(log: &Log, moment: &RequestContext<'_>) -> Answer {
 }
 
 /// A page of the people of one campaign.
-pub(crate) fn people(log: &mut Log, row: &Row, body: &[u8], moment: &RequestContext<'_>) -> Answer {
+pub(crate) fn people(
+    log: &mut Log,
+    row: &Row,
+    body: &[u8],
+    context: &RequestContext<'_>,
+) -> Answer {
     let asked: Value = serde_json::from_slice(body).unwrap_or_default();
     let id = asked.pointer("/data/0/id").and_then(Value::as_str);
     let is_asked = |item: &Item| id.is_some() && campaign_of(item) == id;
@@ -68,7 +73,7 @@ pub(crate) fn people(log: &mut Log, row: &Row, body: &[u8], moment: &RequestCont
         is_asked: &is_asked,
         show: &show,
     };
-    log.answer_for(row, body, moment, &view)
+    log.answer_for(row, body, context, &view)
 }
 
 fn campaign_of(item: &Item) -> Option<&str> {

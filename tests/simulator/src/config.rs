@@ -61,7 +61,7 @@ pub struct Config {
     /// with another `_offset` and another order of keys.
     pub repeated_records: u32,
     /// Whether the odd shapes occur that the API is known for; otherwise all records are plain.
-    pub quirks: bool,
+    pub traps: bool,
     /// Maximum number of faults per file, not counting faults of its page.
     pub faults_per_file_max: u64,
     /// The receipt stream has one more file, that inflates to this size.
@@ -122,7 +122,7 @@ impl Default for Config {
             malformed_per_mille: 0,
             duplicates: true,
             repeated_records: 0,
-            quirks: true,
+            traps: true,
             faults_per_file_max: u64::MAX,
             huge_file_mib: None,
             gzip_level: 6,

@@ -17,7 +17,7 @@ use crate::time::{DAY_MS, parse_date_time};
 
 /// Answers a request for a page of events.
 pub(crate) fn answer(
-    feed: &FileList,
+    list: &FileList,
     request: &Request,
     (now_ms, traps): (i64, bool),
     effect: Option<&Effect>,
@@ -28,7 +28,7 @@ pub(crate) fn answer(
         Some(Ok(size)) if (1..=PAGE_EVENTS_MAX).contains(&size) => size,
         Some(_) => return refused(bad_parameter("pageSize")),
     };
-    let records = all(feed);
+    let records = all(list);
     let (from, since_ms) = match request.parameter("nextPage") {
         Some(token) => match position(token).filter(|from| *from <= records.len()) {
             // A page repeats the last event of the page before, now and then.
@@ -53,7 +53,7 @@ pub(crate) fn answer(
             break;
         }
         to += 1;
-        page.add(feed, *number, span, since_ms);
+        page.add(list, *number, span, since_ms);
     }
     let next = match effect {
         Some(Effect::NoPageToken) => None,
@@ -81,13 +81,13 @@ struct Page {
 
 impl Page {
     /// Adds a record, in the words of this endpoint, unless it is older.
-    fn add(&mut self, feed: &FileList, number: u64, span: &Span, since_ms: i64) {
-        let record = feed.record_generator.record(number, span);
+    fn add(&mut self, list: &FileList, number: u64, span: &Span, since_ms: i64) {
+        let record = list.record_generator.record(number, span);
         let time_ms = record.value("timestamp").and_then(Value::as_i64);
         if time_ms.is_some_and(|time_ms| time_ms < since_ms) {
             return;
         }
-        let stream = feed.record_generator.event_type.stream();
+        let stream = list.record_generator.event_type.stream();
         let original = record.identity(stream);
         let mut event = Map::new();
         for (key, value) in record.fields().filter(|(key, _)| !is_transport(key)) {
@@ -104,9 +104,9 @@ impl Page {
     }
 }
 
-/// Returns every record of a feed, by number and file; except those of huge files.
-fn all(feed: &FileList) -> Vec<(u64, Span)> {
-    let spans = feed.files.iter().map(|file| file.plan.span);
+/// Returns every record of a list, by number and file; except those of huge files.
+fn all(list: &FileList) -> Vec<(u64, Span)> {
+    let spans = list.files.iter().map(|file| file.plan.span);
     spans
         .flat_map(|span| (span.first..span.end()).map(move |number| (number, span)))
         .collect()

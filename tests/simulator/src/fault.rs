@@ -245,7 +245,7 @@ struct ArmedFault {
     /// Number of matching requests so far.
     seen: u64,
     /// Number of requests it was applied to.
-    struck: u64,
+    applied: u64,
 }
 
 /// The properties of a request that faults match on.
@@ -290,7 +290,7 @@ impl Faults {
         self.armed.push(ArmedFault {
             fault,
             seen: 0,
-            struck: 0,
+            applied: 0,
         });
     }
 
@@ -298,9 +298,9 @@ impl Faults {
         self.armed.clear();
     }
 
-    /// Returns how many requests each fault has struck, in the order of scripting.
-    pub(crate) fn applies(&self) -> Vec<u64> {
-        self.armed.iter().map(|armed| armed.struck).collect()
+    /// Returns to how many requests each fault was applied, in the order of scripting.
+    pub(crate) fn counts(&self) -> Vec<u64> {
+        self.armed.iter().map(|armed| armed.applied).collect()
     }
 
     /// Counts a request and returns the effect of the first fault that applies.
@@ -311,14 +311,14 @@ impl Faults {
                 continue;
             }
             armed.seen += 1;
-            let strikes = match armed.fault.at.when {
+            let is_due = match armed.fault.at.when {
                 When::Always => true,
                 When::First(count) => armed.seen <= count,
                 When::Nth(nth) => armed.seen == nth,
                 When::PerMille(per_mille) => self.random.chance(per_mille),
             };
-            if strikes && effect.is_none() {
-                armed.struck += 1;
+            if is_due && effect.is_none() {
+                armed.applied += 1;
                 effect = Some(armed.fault.effect.clone());
             }
         }

@@ -20,7 +20,7 @@ pub(crate) fn answer(
     log: &mut Log,
     stream: &str,
     body: &[u8],
-    moment: &RequestContext<'_>,
+    context: &RequestContext<'_>,
 ) -> (Answer, Vec<RewrittenRecord>) {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     let asked = body.pointer("/data/0").cloned().unwrap_or_default();
@@ -30,10 +30,10 @@ pub(crate) fn answer(
             Some(from) => from,
             None => return (page_token_refused(), Vec::new()),
         },
-        None => first_since(&items, &asked, moment.now_ms),
+        None => first_since(&items, &asked, context.now_ms),
     };
     let mut file = Vec::new();
-    let take = if matches!(moment.effect, Some(Effect::EmptyPage)) {
+    let take = if matches!(context.effect, Some(Effect::EmptyPage)) {
         0
     } else {
         FILE_OBJECTS
@@ -51,11 +51,11 @@ pub(crate) fn answer(
     } else {
         ("csv", csv(&file), forms(stream, &file))
     };
-    let stamp = UtcTime::new(moment.now_ms).basic();
+    let stamp = UtcTime::new(context.now_ms).basic();
     let name = format!("{feed_type}_{extension}_{stamp}");
     // Plain files have been seen even where a zip was requested.
     let zipped = asked.get("compress") == Some(&Value::Bool(true));
-    let (name, bytes) = if zipped && !(moment.traps && from % 2 == 1) {
+    let (name, bytes) = if zipped && !(context.traps && from % 2 == 1) {
         let entry = format!("{name}.{extension}");
         (
             format!("{name}.zip"),
@@ -69,10 +69,10 @@ pub(crate) fn answer(
         .with("content-type", "application/octet-stream")
         .with("content-disposition", disposition);
     // The token stands where it was when there is nothing new; then it is also left out.
-    let silent = moment.traps && to == from && from % 2 == 1;
-    let repeated = matches!(moment.effect, Some(Effect::PageRepeated));
+    let silent = context.traps && to == from && from % 2 == 1;
+    let repeated = matches!(context.effect, Some(Effect::PageRepeated));
     let next = token(if repeated { from } else { to });
-    match moment.effect {
+    match context.effect {
         Some(Effect::NoPageToken) => (answer, forms),
         _ if silent => (answer, forms),
         _ => (answer.with("x-mc-threat-feed-next-token", next), forms),

@@ -56,13 +56,13 @@ pub(crate) fn spread(
 /// Returns the item of that number.
 pub(crate) fn item(row: &'static Row, (seed, traps): (u64, bool), number: u64, at_ms: i64) -> Item {
     let at_ms = at_ms.div_euclid(1000) * 1000;
-    let mut sketch = LogRecordBuilder {
+    let mut builder = LogRecordBuilder {
         random: Random::new(seed, row.stream, &[number]),
         number,
         at_ms,
         traps,
     };
-    Item::new(row.stream, at_ms, (row.make)(&mut sketch))
+    Item::new(row.stream, at_ms, (row.make)(&mut builder))
 }
 
 /// Returns the identity of a record that has no transport fields, so that its text is the canonical

@@ -16,10 +16,10 @@ struct Template {
 }
 
 /// Generates records, each with another `processingId`, until there are so many MiB of them.
-pub(crate) fn generate(maker: &RecordGenerator, plan: &Plan, mib: u32) -> Content {
-    let stream = maker.event_type.stream();
+pub(crate) fn generate(generator: &RecordGenerator, plan: &Plan, mib: u32) -> Content {
+    let stream = generator.event_type.stream();
     let templates: Vec<Template> = (0..TEMPLATES)
-        .filter_map(|index| template(maker, &plan.span, index))
+        .filter_map(|index| template(generator, &plan.span, index))
         .collect();
     let goal = u64::from(mib) << 20;
     let mut encoder = GzEncoder::new(Vec::new(), Compression::new(plan.gzip_level.min(9)));
@@ -54,8 +54,8 @@ pub(crate) fn generate(maker: &RecordGenerator, plan: &Plan, mib: u32) -> Conten
     }
 }
 
-fn template(maker: &RecordGenerator, span: &Span, index: u64) -> Option<Template> {
-    let mut record = maker.record(span.first + index, span);
+fn template(generator: &RecordGenerator, span: &Span, index: u64) -> Option<Template> {
+    let mut record = generator.record(span.first + index, span);
     record.put("processingId", MARK);
     let mut line = Vec::new();
     record.write(&mut line, Form::default(), "");

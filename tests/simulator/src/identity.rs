@@ -42,7 +42,7 @@ pub(crate) fn of_canonical(stream: &str, canonical: &[u8]) -> Identity {
 
 /// Returns the id of the first event of a record, by its identity in hexadecimal, for a tenant.
 #[must_use]
-pub fn of_tenant(identity: &str, tenant: &str) -> String {
+pub fn first_event_id(identity: &str, tenant: &str) -> String {
     let digits = identity.as_bytes().as_chunks::<2>().0;
     let byte = |pair: &[u8; 2]| {
         let text = core::str::from_utf8(pair).unwrap_or_default();

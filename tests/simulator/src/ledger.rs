@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::identity::{Identity, hex, of_tenant};
+use crate::identity::{Identity, first_event_id, hex};
 
 /// What exists and what was served, per stream, at one moment.
 #[derive(Clone, Debug, Default)]
@@ -131,7 +131,7 @@ impl Ledger {
     /// the identity, the occurrence (1) and the name.
     #[must_use]
     pub fn of_tenant(&self, tenant: &str) -> Self {
-        let id = |identity: &String| of_tenant(identity, tenant);
+        let id = |identity: &String| first_event_id(identity, tenant);
         let all = |identities: &BTreeSet<String>| identities.iter().map(id).collect();
         let account = |account: &Account| Account {
             expected: all(&account.expected),

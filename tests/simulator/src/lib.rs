@@ -48,7 +48,7 @@ pub use config::{Config, Generate};
 pub use counters::Requests;
 pub use event_type::EventType;
 pub use fault::{Effect, Endpoint, FailShape, Fault, Matcher, When};
-pub use identity::{identity, of_tenant};
+pub use identity::{first_event_id, identity};
 pub use ledger::Ledger;
 pub use legacy::{LegacyConfig, LegacyKeys, LegacyRequests, LegacySimulator, legacy_key};
 pub use permissions::Refusal;

@@ -82,12 +82,17 @@ impl Log {
 
     /// Answers a request for a page. With traps, some windows end in an empty page with a `next`
     /// that leads nowhere.
-    pub(crate) fn answer(&mut self, row: &Row, body: &[u8], moment: &RequestContext<'_>) -> Answer {
+    pub(crate) fn answer(
+        &mut self,
+        row: &Row,
+        body: &[u8],
+        context: &RequestContext<'_>,
+    ) -> Answer {
         let all = View {
             is_asked: &|_| true,
             show: &Value::clone,
         };
-        self.answer_for(row, body, moment, &all)
+        self.answer_for(row, body, context, &all)
     }
 
     /// The same for some of the items, of which each is shown in another form.
@@ -95,17 +100,17 @@ impl Log {
         &mut self,
         row: &Row,
         body: &[u8],
-        moment: &RequestContext<'_>,
+        context: &RequestContext<'_>,
         view: &View<'_>,
     ) -> Answer {
-        let query = match Query::parse(row, body, moment) {
+        let query = match Query::parse(row, body, context) {
             Ok(query) => query,
             Err(answer) => return answer,
         };
         let mut inside = self.matching_items(&query);
         inside.retain(|item| (view.is_asked)(item));
         let total = inside.len();
-        let take = match moment.effect {
+        let take = match context.effect {
             Some(Effect::EmptyPage) => 0,
             _ if query.after_end => 0,
             _ => query.size,
@@ -116,10 +121,10 @@ impl Log {
             items.push((view.show)(&item.record));
         }
         // The count wanders from page to page.
-        let wrong = moment.traps && query.offset % 3 == 1;
+        let wrong = context.traps && query.offset % 3 == 1;
         let mut pagination =
             json!({"pageSize": items.len(), "totalCount": total + usize::from(wrong)});
-        let next = query.next(items.len(), total, moment);
+        let next = query.next(items.len(), total, context);
         if let (Some(next), Some(pagination)) = (next, pagination.as_object_mut()) {
             pagination.insert("next".to_owned(), Value::String(next));
         }
@@ -145,7 +150,7 @@ impl Log {
 }
 
 impl Query {
-    fn parse(row: &Row, body: &[u8], moment: &RequestContext<'_>) -> Result<Self, Answer> {
+    fn parse(row: &Row, body: &[u8], context: &RequestContext<'_>) -> Result<Self, Answer> {
         let body: Value = serde_json::from_slice(body).map_err(|_| invalid("body"))?;
         let data = body
             .get("data")
@@ -170,7 +175,7 @@ impl Query {
         let after_end = token == Some("String");
         let offset = match token {
             None | Some("String") => 0,
-            Some(token) => offset(token, moment).ok_or_else(page_token_refused)?,
+            Some(token) => offset(token, context).ok_or_else(page_token_refused)?,
         };
         let is_true = |name| data.get(name) == Some(&Value::Bool(true));
         let ascending = row.window.is_some_and(|window| window.0 == "from");
@@ -179,26 +184,26 @@ impl Query {
             to_ms: row.window.map_or(Ok(i64::MAX), |window| bound(window.1))?,
             oldest_first: ascending && is_true("oldestFirst"),
             own_only: row.for_admin && !is_true("admin"),
-            size: size.min(moment.page_records_max),
+            size: size.min(context.page_records_max),
             offset,
             after_end,
         })
     }
 
     /// Returns the token of the page behind this one, of so many items.
-    fn next(&self, items: usize, total: usize, moment: &RequestContext<'_>) -> Option<String> {
+    fn next(&self, items: usize, total: usize, context: &RequestContext<'_>) -> Option<String> {
         let (from, to) = (bits(self.from_ms), bits(self.to_ms));
-        let bogus_end = moment.traps && Random::new(0, "end", &[from, to]).chance(500);
-        let behind = match moment.effect {
+        let bogus_end = context.traps && Random::new(0, "end", &[from, to]).chance(500);
+        let behind = match context.effect {
             Some(Effect::PageRepeated) => self.offset,
             _ => self.offset + items,
         };
         let more = behind < total && !self.after_end;
-        let ends_here = items == 0 && !matches!(moment.effect, Some(Effect::EmptyPage));
-        match moment.effect {
+        let ends_here = items == 0 && !matches!(context.effect, Some(Effect::EmptyPage));
+        match context.effect {
             Some(Effect::NoPageToken) => None,
             _ if ends_here => bogus_end.then(|| "String".to_owned()),
-            _ if more || bogus_end => Some(token(behind, moment.now_ms)),
+            _ if more || bogus_end => Some(token(behind, context.now_ms)),
             _ => None,
         }
     }
@@ -228,11 +233,11 @@ fn token(offset: usize, now_ms: i64) -> String {
 }
 
 /// Returns what a token stands for, while it is good.
-fn offset(token: &str, moment: &RequestContext<'_>) -> Option<usize> {
+fn offset(token: &str, context: &RequestContext<'_>) -> Option<usize> {
     let text = String::from_utf8(STANDARD.decode(token).ok()?).ok()?;
     let (offset, at_ms) = text.strip_prefix("after=")?.split_once("&at=")?;
     let at_ms: i64 = at_ms.parse().ok()?;
-    let good = moment.now_ms < at_ms.saturating_add(moment.page_token_lifetime_ms);
+    let good = context.now_ms < at_ms.saturating_add(context.page_token_lifetime_ms);
     offset.parse().ok().filter(|_| good)
 }
 

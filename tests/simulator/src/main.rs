@@ -107,7 +107,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<(Config, Records
             "--log-records" => config.log_records = number(&flag, &value()?)?,
             "--malformed-per-mille" => config.malformed_per_mille = number(&flag, &value()?)?,
             "--no-duplicates" => config.duplicates = false,
-            "--no-traps" => config.quirks = false,
+            "--no-traps" => config.traps = false,
             "--now-ms" => config.now_ms = Some(number(&flag, &value()?)?),
             "--page-records-max" => config.page_records_max = number(&flag, &value()?)?,
             "--pages" => config.pages = number(&flag, &value()?)?,

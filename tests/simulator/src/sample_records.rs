@@ -25,13 +25,13 @@ pub fn sample_records(config: &Config, stream: &str, count: u32) -> Vec<Value> {
     let from_ms = to_ms - config.history_ms;
     if let Some(row) = post::row_of_stream(stream) {
         let window = (from_ms, to_ms);
-        let items = history::spread(row, (config.seed, config.quirks), count, window);
+        let items = history::spread(row, (config.seed, config.traps), count, window);
         return items.into_iter().map(|item| item.record).collect();
     }
     let Some(event_type) = EventType::from_stream(stream) else {
         return Vec::new();
     };
-    let maker = record_generator(config, event_type);
+    let generator = record_generator(config, event_type);
     let span = Span {
         first: 0,
         records: count,
@@ -39,7 +39,7 @@ pub fn sample_records(config: &Config, stream: &str, count: u32) -> Vec<Value> {
         to_ms,
     };
     let record = |number| {
-        let record = maker.record(number, &span);
+        let record = generator.record(number, &span);
         let fields = record.fields();
         fields
             .map(|(key, value)| (key.to_owned(), value.clone()))

@@ -185,8 +185,8 @@ async fn batch(world: &Arc<World>, request: &Request, effect: Option<Effect>) ->
         return answer;
     }
     let now_ms = world.clock.now_ms();
-    let page = match world.feeds().get(&event_type) {
-        Some(feed) => feed.page(&world.config, request, now_ms),
+    let page = match world.file_lists().get(&event_type) {
+        Some(list) => list.page(&world.config, request, now_ms),
         None => Err(siem::bad_parameter("type")),
     };
     let mut page = match page {
@@ -209,9 +209,9 @@ fn single_events(world: &World, request: &Request, effect: Option<&Effect>) -> A
     if let Some(answer) = refused(world, event_type.stream()) {
         return answer;
     }
-    let (now_ms, traps) = (world.clock.now_ms(), world.config.quirks);
-    let answer = match world.feeds().get(&event_type) {
-        Some(feed) => events::answer(feed, request, (now_ms, traps), effect),
+    let (now_ms, traps) = (world.clock.now_ms(), world.config.traps);
+    let answer = match world.file_lists().get(&event_type) {
+        Some(list) => events::answer(list, request, (now_ms, traps), effect),
         None => (siem::bad_parameter("types"), Vec::new()),
     };
     world.note_forms(event_type.stream(), answer.1);
@@ -225,21 +225,21 @@ fn posted(world: &World, request: &Request, effect: Option<&Effect>) -> Answer {
     if let Some(answer) = refused(world, row.stream) {
         return answer;
     }
-    let moment = world.request_context(effect);
+    let context = world.request_context(effect);
     let mut logs = world.logs();
     let log = logs.entry(row.stream).or_default();
     match row.kind {
         Kind::Campaigns if request.path == post::PEOPLE => {
-            campaigns::people(log, row, &request.body, &moment)
+            campaigns::people(log, row, &request.body, &context)
         }
-        Kind::Campaigns => campaigns::list(log, &moment),
+        Kind::Campaigns => campaigns::list(log, &context),
         Kind::Categories => audit::categories(),
         Kind::Feed => {
-            let (answer, forms) = feed::answer(log, row.stream, &request.body, &moment);
+            let (answer, forms) = feed::answer(log, row.stream, &request.body, &context);
             world.note_forms(row.stream, forms);
             answer
         }
-        Kind::Pages => log.answer(row, &request.body, &moment),
+        Kind::Pages => log.answer(row, &request.body, &context),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The batch endpoint: pages of files, one feed per event type.
+//! The batch endpoint: pages of files, one list per event type.
 
 use std::sync::Arc;
 
@@ -43,20 +43,20 @@ pub(crate) struct Page {
 }
 
 impl FileList {
-    /// Creates the feed at the start.
+    /// Creates the list at the start.
     pub(crate) fn new(config: &Config, event_type: EventType, now_ms: i64) -> Self {
         let mut random = Random::new(config.seed, "feed", &[event_type.index()]);
-        let maker = record_generator(config, event_type);
+        let generator = record_generator(config, event_type);
         let first_token = 1000 + random.below(8000);
-        let mut feed = Self {
+        let mut list = Self {
             files: Vec::new(),
-            record_generator: maker,
+            record_generator: generator,
             first_token,
             next_record: 0,
         };
         if config.types.contains(&event_type) {
             let files = config.pages.saturating_mul(config.files_per_page);
-            feed.append(config, files, (now_ms - config.history_ms, now_ms));
+            list.append(config, files, (now_ms - config.history_ms, now_ms));
         }
         if let (Some(mib), EventType::Receipt) = (config.huge_file_mib, event_type) {
             let span = Span {
@@ -65,8 +65,8 @@ impl FileList {
                 from_ms: now_ms,
                 to_ms: now_ms,
             };
-            let index = feed.len();
-            feed.push(
+            let index = list.len();
+            list.push(
                 config.seed,
                 Plan {
                     index,
@@ -78,7 +78,7 @@ impl FileList {
                 },
             );
         }
-        feed
+        list
     }
 
     /// Appends files whose records are spread over a time.
@@ -246,7 +246,7 @@ pub(crate) fn record_generator(config: &Config, event_type: EventType) -> Record
     RecordGenerator {
         seed: config.seed,
         event_type,
-        traps: config.quirks,
+        traps: config.traps,
         record_bytes: config.record_bytes,
         account_id: format!("CSIM{account}"),
     }
@@ -297,5 +297,5 @@ fn page_size(request: &Request, files_per_page: u32) -> Result<u64, Answer> {
 
 /// How long files are kept.
 const RETENTION_MS: i64 = 7 * DAY_MS;
-/// Beyond every other record of a feed.
+/// Beyond every other record of a list.
 const HUGE_FIRST: u64 = 1 << 40;

@@ -106,11 +106,11 @@ impl Simulator {
         self.world.faults().script(fault);
     }
 
-    /// Returns how many requests each fault has struck since the faults were last ended, in the
+    /// Returns to how many requests each fault was applied since the faults were last ended, in the
     /// order of scripting.
     #[must_use]
     pub fn fault_counts(&self) -> Vec<u64> {
-        self.world.faults().applies()
+        self.world.faults().counts()
     }
 
     /// Ends every scripted fault.
@@ -118,7 +118,7 @@ impl Simulator {
         self.world.faults().clear();
     }
 
-    /// Appends files to a feed, with records of the last quarter of an hour.
+    /// Appends files to a list, with records of the last quarter of an hour.
     pub fn add_files(&self, event_type: EventType, files: u32) {
         self.world.add_files(event_type, files);
     }

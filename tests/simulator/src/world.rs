@@ -37,7 +37,7 @@ pub(crate) struct World {
     events_quota: Mutex<Quota>,
     general_quota: Mutex<Quota>,
     faults: Mutex<Faults>,
-    feeds: Mutex<BTreeMap<EventType, FileList>>,
+    file_lists: Mutex<BTreeMap<EventType, FileList>>,
     logs: Mutex<BTreeMap<&'static str, Log>>,
     /// How many records of each log there were ever.
     made: Mutex<BTreeMap<&'static str, u64>>,
@@ -55,10 +55,10 @@ impl World {
     pub(crate) fn new(config: Config, storage_origin: String) -> Self {
         let clock = Clock::new(config.now_ms, config.skew_ms);
         let now_ms = clock.start_ms();
-        let feeds = EventType::ALL
+        let file_lists = EventType::ALL
             .iter()
             .map(|event_type| (*event_type, FileList::new(&config, *event_type, now_ms)));
-        let feeds = feeds.collect();
+        let file_lists = file_lists.collect();
         let known = EventType::ALL.iter().map(|event_type| event_type.stream());
         let known = known.chain(post::ROWS.iter().map(|row| row.stream));
         let permissions = Permissions::new(&config, known);
@@ -79,7 +79,7 @@ impl World {
                 config.general_quota_window_ms,
             )),
             faults: Mutex::new(Faults::new(config.seed)),
-            feeds: Mutex::new(feeds),
+            file_lists: Mutex::new(file_lists),
             logs: Mutex::new(logs),
             made: Mutex::new(made),
             permissions: Mutex::new(permissions),
@@ -109,8 +109,8 @@ impl World {
         lock(&self.faults)
     }
 
-    pub(crate) fn feeds(&self) -> MutexGuard<'_, BTreeMap<EventType, FileList>> {
-        lock(&self.feeds)
+    pub(crate) fn file_lists(&self) -> MutexGuard<'_, BTreeMap<EventType, FileList>> {
+        lock(&self.file_lists)
     }
 
     pub(crate) fn logs(&self) -> MutexGuard<'_, BTreeMap<&'static str, Log>> {
@@ -122,7 +122,7 @@ impl World {
         let life_ms = i64::try_from(self.config.page_token_lifetime_ms);
         RequestContext {
             now_ms: self.clock.now_ms(),
-            traps: self.config.quirks,
+            traps: self.config.traps,
             page_records_max: usize::try_from(self.config.page_records_max).unwrap_or(usize::MAX),
             page_token_lifetime_ms: life_ms.unwrap_or(i64::MAX),
             effect,
@@ -148,30 +148,30 @@ impl World {
 
     /// Returns the file at that path.
     pub(crate) fn file(&self, path: &str) -> Option<Arc<BatchFile>> {
-        let feeds = self.feeds();
-        feeds
+        let file_lists = self.file_lists();
+        file_lists
             .values()
-            .flat_map(|feed| &feed.files)
+            .flat_map(|list| &list.files)
             .find(|file| file.path == path)
             .cloned()
     }
 
     /// Returns every file, in the order in which they are first listed.
     pub(crate) fn files(&self) -> Vec<Arc<BatchFile>> {
-        let feeds = self.feeds();
-        let mut files: Vec<_> = feeds
+        let file_lists = self.file_lists();
+        let mut files: Vec<_> = file_lists
             .values()
-            .flat_map(|feed| feed.files.iter().cloned())
+            .flat_map(|list| list.files.iter().cloned())
             .collect();
         files.sort_by_key(|file| file.plan.index);
         files
     }
 
-    /// Appends files to a feed.
+    /// Appends files to a list.
     pub(crate) fn add_files(&self, event_type: EventType, files: u32) {
         let now_ms = self.clock.now_ms();
-        if let Some(feed) = self.feeds().get_mut(&event_type) {
-            feed.append(&self.config, files, (now_ms - LATE_MS, now_ms));
+        if let Some(list) = self.file_lists().get_mut(&event_type) {
+            list.append(&self.config, files, (now_ms - LATE_MS, now_ms));
         }
     }
 
@@ -184,7 +184,7 @@ impl World {
         Some(file.path.clone())
     }
 
-    /// Adds records of that time to a POST log, list or feed.
+    /// Adds records of that time to a POST log, list or threat feed.
     pub(crate) fn add_records(&self, stream: &str, count: u32, at_ms: i64) {
         let Some(row) = post::row_of_stream(stream) else {
             return;
@@ -196,7 +196,7 @@ impl World {
             *made += u64::from(count);
             first
         };
-        let from = (self.config.seed, self.config.quirks);
+        let from = (self.config.seed, self.config.traps);
         let numbers = first..first + u64::from(count);
         let items = numbers.map(|number| history::item(row, from, number, at_ms));
         self.logs().entry(row.stream).or_default().add(items);
@@ -285,7 +285,7 @@ fn first_logs(
         let mut log = Log::default();
         log.add(history::spread(
             row,
-            (config.seed, config.quirks),
+            (config.seed, config.traps),
             count,
             window,
         ));

@@ -3,7 +3,7 @@
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use mimecast_simulator::{identity, of_tenant};
+use mimecast_simulator::{first_event_id, identity};
 use serde_json::{Value, json};
 
 use crate::bulk_receiver::BulkReceiver;
@@ -173,7 +173,7 @@ fn brief(event: Value) -> Value {
         brief["replaced"] = true.into();
     } else if let Some(record) = event.get("record")
         && identity(&stream, record)
-            .map(|base| of_tenant(&base, "acme"))
+            .map(|base| first_event_id(&base, "acme"))
             .as_ref()
             != Some(&id)
     {

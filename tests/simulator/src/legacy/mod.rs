@@ -79,7 +79,7 @@ pub struct LegacyKeys {
     pub email: String,
 }
 
-/// Returns what was asked so far.
+/// The requests so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LegacyRequests {
     /// How many answers had each path and status.

@@ -6,22 +6,22 @@ use super::LogRecordBuilder;
 use crate::time::{DAY_MS, UtcTime};
 
 /// A search.
-pub(crate) fn archive_search(sketch: &mut LogRecordBuilder) -> Value {
-    let who = if sketch.odd(60) {
+pub(crate) fn archive_search(builder: &mut LogRecordBuilder) -> Value {
+    let who = if builder.odd(60) {
         "<>".to_owned()
     } else {
-        sketch.mailbox()
+        builder.mailbox()
     };
-    let text = sketch.pick(&["from:bruno AND pallets", "{'query': 'contract'}", "quince"]);
-    let reason = sketch.text_or_nothing("Complaint of a customer");
+    let text = builder.pick(&["from:bruno AND pallets", "{'query': 'contract'}", "quince"]);
+    let reason = builder.text_or_nothing("Complaint of a customer");
     let mut record = json!({
-        "createTime": sketch.time(), "emailAddr": who,
-        "source": sketch.pick(&["archive", "outlook", "case_review"]),
-        "searchText": format!("{text} {}", sketch.number), "searchReason": reason,
+        "createTime": builder.time(), "emailAddr": who,
+        "source": builder.pick(&["archive", "outlook", "case_review"]),
+        "searchText": format!("{text} {}", builder.number), "searchReason": reason,
         "description": "Message search",
     });
     // The newer form of the log says more.
-    if sketch.odd(200)
+    if builder.odd(200)
         && let Some(record) = record.as_object_mut()
     {
         record.insert("searchPath".to_owned(), json!("/inbox"));
@@ -32,12 +32,12 @@ pub(crate) fn archive_search(sketch: &mut LogRecordBuilder) -> Value {
 }
 
 /// Generates a search of `archive.search-log`.
-pub(crate) fn archive_search_log(sketch: &mut LogRecordBuilder) -> Value {
-    let mut record = archive_search(sketch);
+pub(crate) fn archive_search_log(builder: &mut LogRecordBuilder) -> Value {
+    let mut record = archive_search(builder);
     if let Some(record) = record.as_object_mut() {
-        let path = sketch.pick(&["/inbox", "/archive/sent"]);
+        let path = builder.pick(&["/inbox", "/archive/sent"]);
         record.insert("searchPath".to_owned(), json!(path));
-        let is_admin = sketch.random.chance(500);
+        let is_admin = builder.random.chance(500);
         record.insert("isAdmin".to_owned(), json!(is_admin.to_string()));
         record.insert("museQuery".to_owned(), json!("<xmlquery trace=\"iql\"/>"));
     }
@@ -45,19 +45,19 @@ pub(crate) fn archive_search_log(sketch: &mut LogRecordBuilder) -> Value {
 }
 
 /// A look at a message.
-pub(crate) fn archive_view(sketch: &mut LogRecordBuilder) -> Value {
-    let days = i64::try_from(sketch.random.below(900)).unwrap_or(0);
-    let written = UtcTime::new(sketch.at_ms - days * DAY_MS).offset_form();
-    let flag = sketch.random.chance(500);
-    let flag = if sketch.odd(100) {
+pub(crate) fn archive_view(builder: &mut LogRecordBuilder) -> Value {
+    let days = i64::try_from(builder.random.below(900)).unwrap_or(0);
+    let written = UtcTime::new(builder.at_ms - days * DAY_MS).offset_form();
+    let flag = builder.random.chance(500);
+    let flag = if builder.odd(100) {
         json!(flag.to_string())
     } else {
         json!(flag)
     };
     json!({
-        "viewer": sketch.mailbox(), "source": sketch.pick(&["Archive", "Case Review"]),
-        "viewed": sketch.time(), "from": sketch.sender(), "to": sketch.mailbox(),
-        "subject": sketch.subject(), "messageDate": written, "contentViewed": flag,
-        "discoveryCase": sketch.random.chance(100),
+        "viewer": builder.mailbox(), "source": builder.pick(&["Archive", "Case Review"]),
+        "viewed": builder.time(), "from": builder.sender(), "to": builder.mailbox(),
+        "subject": builder.subject(), "messageDate": written, "contentViewed": flag,
+        "discoveryCase": builder.random.chance(100),
     })
 }

@@ -6,8 +6,8 @@ use super::mail::transport;
 use super::{RecordBuilder, words};
 
 /// A message, and what was found in it.
-pub(super) fn entities(draft: &mut RecordBuilder<'_>) {
-    let (kind, state, action) = draft.random.pick(&[
+pub(super) fn entities(builder: &mut RecordBuilder<'_>) {
+    let (kind, state, action) = builder.random.pick(&[
         ("NO_DETECTIONS", "DELIVERED", "DO_NOTHING"),
         ("NO_DETECTIONS", "DELIVERY_IN_PROGRESS", "DO_NOTHING"),
         ("MALWARE", "BLOCKED", "BLOCK"),
@@ -16,86 +16,86 @@ pub(super) fn entities(draft: &mut RecordBuilder<'_>) {
         ("MALWARE", "DELIVERED", ""),
         ("POLICIES_DISABLED", "DELIVERED", ""),
     ]);
-    draft.subtype(Some(kind));
-    draft.put("threatType", kind);
-    draft.put("threatState", state);
-    let direction = draft.message.direction.to_uppercase();
-    let documented = draft.odd(150);
+    builder.subtype(Some(kind));
+    builder.put("threatType", kind);
+    builder.put("threatState", state);
+    let direction = builder.message.direction.to_uppercase();
+    let documented = builder.odd(150);
     let direction = if documented {
-        draft.message.direction.to_owned()
+        builder.message.direction.to_owned()
     } else {
         direction
     };
-    draft.put("direction", direction);
+    builder.put("direction", direction);
     let tags = match kind {
         "MALWARE" | "SPAM" => json!([kind]),
         "PHISHING" => json!(["UNTRUSTWORTHY"]),
-        _ if draft.odd(300) => json!([]),
+        _ if builder.odd(300) => json!([]),
         _ => Value::Null,
     };
-    draft.put("tags", tags);
+    builder.put("tags", tags);
     let action = (!action.is_empty()).then_some(action);
-    let mode = (!draft.odd(100)).then_some("ACTIVE");
-    draft.put(
+    let mode = (!builder.odd(100)).then_some("ACTIVE");
+    builder.put(
         "policiesApplied",
         json!([{"action": action, "mode": mode, "name": "Default policy"}]),
     );
-    let other = format!("{}@quince.test", draft.random.pick(words::PEOPLE).1);
-    let recipients = if draft.odd(200) {
-        json!([draft.message.recipient, other])
+    let other = format!("{}@quince.test", builder.random.pick(words::PEOPLE).1);
+    let recipients = if builder.odd(200) {
+        json!([builder.message.recipient, other])
     } else {
-        json!([draft.message.recipient])
+        json!([builder.message.recipient])
     };
-    draft.put("recipients", recipients);
-    let names: Vec<&str> = draft.message.files.iter().map(|file| file.0).collect();
-    draft.put("attachments", json!(names));
+    builder.put("recipients", recipients);
+    let names: Vec<&str> = builder.message.files.iter().map(|file| file.0).collect();
+    builder.put("attachments", json!(names));
     // What says that a message could not be delivered has no sender.
-    let bounce = draft.odd(40);
+    let bounce = builder.odd(40);
     let sender = if bounce {
         String::new()
     } else {
-        draft.message.sender.clone()
+        builder.message.sender.clone()
     };
-    draft.put("senderEnvelope", sender);
-    draft.put("senderHeader", draft.message.sender_header.clone());
-    draft.put("senderIp", draft.message.ip.clone());
-    draft.put("source", "OFFICE_365_MAIL");
-    let historical = draft.random.chance(50);
-    draft.put("historicalMail", historical);
-    draft.put_or_nothing("subject", draft.message.subject.clone());
-    draft.put_or_nothing("messageId", draft.message.message_id.clone());
-    transport(draft);
+    builder.put("senderEnvelope", sender);
+    builder.put("senderHeader", builder.message.sender_header.clone());
+    builder.put("senderIp", builder.message.ip.clone());
+    builder.put("source", "OFFICE_365_MAIL");
+    let historical = builder.random.chance(50);
+    builder.put("historicalMail", historical);
+    builder.put_or_nothing("subject", builder.message.subject.clone());
+    builder.put_or_nothing("messageId", builder.message.message_id.clone());
+    transport(builder);
 }
 
 /// What SPF, DKIM and DMARC said of a message.
-pub(super) fn mailflow(draft: &mut RecordBuilder<'_>) {
-    draft.subtype(None);
+pub(super) fn mailflow(builder: &mut RecordBuilder<'_>) {
+    builder.subtype(None);
     let mut results = Vec::new();
     for name in ["SPF", "DKIM", "DMARC"] {
-        let result = draft.random.pick(&["pass", "pass", "fail", "none"]);
+        let result = builder.random.pick(&["pass", "pass", "fail", "none"]);
         let aligned = (result != "none").then_some(result == "pass");
         results.push(json!({"type": name, "result": result, "aligned": aligned}));
     }
-    if draft.odd(50) {
+    if builder.odd(50) {
         results.clear();
     }
-    draft.put("authResults", Value::Array(results));
-    draft.put_or_nothing("messageId", draft.message.message_id.clone());
-    transport(draft);
+    builder.put("authResults", Value::Array(results));
+    builder.put_or_nothing("messageId", builder.message.message_id.clone());
+    transport(builder);
 }
 
 /// A click that was blocked. No sample is public: what is documented of it.
-pub(super) fn urlclick(draft: &mut RecordBuilder<'_>) {
-    draft.subtype(None);
-    draft.put("action", "BLOCKED");
+pub(super) fn urlclick(builder: &mut RecordBuilder<'_>) {
+    builder.subtype(None);
+    builder.put("action", "BLOCKED");
     let (domain, path) = (
-        draft.random.pick(words::BAD_DOMAINS),
-        draft.random.pick(words::URL_PATHS),
+        builder.random.pick(words::BAD_DOMAINS),
+        builder.random.pick(words::URL_PATHS),
     );
-    draft.put("originalUrl", format!("https://{domain}{path}"));
-    draft.put("redirectUrl", "https://warn.quince.test/blocked");
-    let ip = (!draft.odd(100)).then(|| draft.message.ip.clone());
-    draft.put_or_nothing("sourceIp", ip);
-    draft.put_or_nothing("messageId", draft.message.message_id.clone());
-    transport(draft);
+    builder.put("originalUrl", format!("https://{domain}{path}"));
+    builder.put("redirectUrl", "https://warn.quince.test/blocked");
+    let ip = (!builder.odd(100)).then(|| builder.message.ip.clone());
+    builder.put_or_nothing("sourceIp", ip);
+    builder.put_or_nothing("messageId", builder.message.message_id.clone());
+    transport(builder);
 }

@@ -5,27 +5,27 @@ use serde_json::{Value, json};
 use super::{LogRecordBuilder, words};
 
 /// Generates an indicator. What stands beside it in a file is no record.
-pub(crate) fn indicator(sketch: &mut LogRecordBuilder) -> Value {
-    let at = sketch.at().iso_ms();
+pub(crate) fn indicator(builder: &mut LogRecordBuilder) -> Value {
+    let at = builder.at().iso_ms();
     json!({
         "type": "indicator",
-        "id": format!("indicator--{}", sketch.random.uuid()),
+        "id": format!("indicator--{}", builder.random.uuid()),
         "created": at,
         "modified": at,
         "labels": ["malicious-activity"],
-        "pattern": pattern(sketch),
+        "pattern": pattern(builder),
         "valid_from": at,
     })
 }
 
-fn pattern(sketch: &mut LogRecordBuilder) -> String {
+fn pattern(builder: &mut LogRecordBuilder) -> String {
     let (md5, sha1, sha256) = (
-        sketch.random.hex(32),
-        sketch.random.hex(40),
-        sketch.random.hex(64),
+        builder.random.hex(32),
+        builder.random.hex(40),
+        builder.random.hex(64),
     );
-    match if sketch.traps {
-        sketch.random.below(12)
+    match if builder.traps {
+        builder.random.below(12)
     } else {
         0
     } {
@@ -34,16 +34,16 @@ fn pattern(sketch: &mut LogRecordBuilder) -> String {
         7 => format!("[file:hashes.'SHA-1' = '{sha1}' OR file:hashes.'SHA-256' = '{sha256}']"),
         8 => format!(
             "[url:value = 'https://{}/a']",
-            sketch.pick(words::BAD_DOMAINS)
+            builder.pick(words::BAD_DOMAINS)
         ),
         9 => format!(
             "[domain-name:value = '{}']",
-            sketch.pick(words::BAD_DOMAINS)
+            builder.pick(words::BAD_DOMAINS)
         ),
         10 => "[ipv4-addr:value = '203.0.113.9']".to_owned(),
         _ => format!(
             "[email-addr:value = 'pay@{}']",
-            sketch.pick(words::BAD_DOMAINS)
+            builder.pick(words::BAD_DOMAINS)
         ),
     }
 }

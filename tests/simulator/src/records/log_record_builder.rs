@@ -6,7 +6,7 @@ use super::{ip, words};
 use crate::random::Random;
 use crate::time::UtcTime;
 
-/// What the maker of a record is given.
+/// Builds one record of a POST log.
 pub(crate) struct LogRecordBuilder {
     pub(crate) random: Random,
     /// The number of the record in its stream.

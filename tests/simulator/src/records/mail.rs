@@ -6,23 +6,23 @@ use super::spam_detail::{in_some_shape, spam_detail};
 use super::{RecordBuilder, words};
 
 /// Accepted or rejected at the door.
-pub(super) fn receipt(draft: &mut RecordBuilder<'_>) {
-    let action = draft.random.pick(&[
+pub(super) fn receipt(builder: &mut RecordBuilder<'_>) {
+    let action = builder.random.pick(&[
         "Acc", "Acc", "Acc", "Acc", "Acc", "Acc", "Acc", "Rej", "Rej", "Ign", "Bnc",
     ]);
-    let direction = draft
+    let direction = builder
         .message
-        .direction_as_written(&mut draft.random, draft.generator.traps);
-    draft.subtype(Some(action));
-    draft.put("action", action);
-    draft.put("direction", direction);
-    draft.addresses();
-    draft.put("senderHeader", draft.message.sender_header.clone());
-    draft.put("senderIp", draft.message.ip.clone());
-    draft.put("numberAttachments", draft.message.files.len().to_string());
-    tls(draft);
+        .direction_as_written(&mut builder.random, builder.generator.traps);
+    builder.subtype(Some(action));
+    builder.put("action", action);
+    builder.put("direction", direction);
+    builder.addresses();
+    builder.put("senderHeader", builder.message.sender_header.clone());
+    builder.put("senderIp", builder.message.ip.clone());
+    builder.put("numberAttachments", builder.message.files.len().to_string());
+    tls(builder);
     if action == "Rej" {
-        rejection(draft);
+        rejection(builder);
     } else {
         for key in [
             "rejectionType",
@@ -31,67 +31,67 @@ pub(super) fn receipt(draft: &mut RecordBuilder<'_>) {
             "receiptErrors",
             "virusFound",
         ] {
-            draft.nothing(key);
+            builder.nothing(key);
         }
     }
-    let score = draft.number(30);
-    draft.put("spamScore", score);
-    let level = draft.random.pick(&["0", "7", "28"]);
-    draft.put("spamDetectionLevel", level);
-    let info = if draft.odd(100) {
+    let score = builder.number(30);
+    builder.put("spamScore", score);
+    let level = builder.random.pick(&["0", "7", "28"]);
+    builder.put("spamDetectionLevel", level);
+    let info = if builder.odd(100) {
         Value::Null
     } else {
         Value::from("[]")
     };
-    draft.put("spamInfo", info);
-    transport(draft);
+    builder.put("spamInfo", info);
+    transport(builder);
     // The last category goes beyond the goal, by half of itself on average.
-    let goal = draft.goal_bytes().saturating_sub(75);
-    let missing = goal.saturating_sub(draft.record.line_bytes());
+    let goal = builder.goal_bytes().saturating_sub(75);
+    let missing = goal.saturating_sub(builder.record.line_bytes());
     if missing < 90 {
-        draft.put("spamProcessingDetail", Value::Null);
+        builder.put("spamProcessingDetail", Value::Null);
         return;
     }
     // Quotes that are escaped once or twice take their own room.
-    let detail = spam_detail(&mut draft.random, missing.saturating_sub(380) * 3 / 4);
-    let detail = in_some_shape(&mut draft.random, detail, draft.generator.traps);
-    draft.put("spamProcessingDetail", detail);
+    let detail = spam_detail(&mut builder.random, missing.saturating_sub(380) * 3 / 4);
+    let detail = in_some_shape(&mut builder.random, detail, builder.generator.traps);
+    builder.put("spamProcessingDetail", detail);
 }
 
-fn rejection(draft: &mut RecordBuilder<'_>) {
-    let (kind, code, info, error, virus) = draft.random.pick(REJECTIONS);
-    draft.put("rejectionType", kind);
-    draft.put("rejectionCode", code);
-    draft.put("rejectionInfo", info);
-    if draft.odd(300) {
-        draft.record.remove("receiptErrors");
+fn rejection(builder: &mut RecordBuilder<'_>) {
+    let (kind, code, info, error, virus) = builder.random.pick(REJECTIONS);
+    builder.put("rejectionType", kind);
+    builder.put("rejectionCode", code);
+    builder.put("rejectionInfo", info);
+    if builder.odd(300) {
+        builder.record.remove("receiptErrors");
     } else {
-        draft.put_or_nothing("receiptErrors", (!error.is_empty()).then_some(error));
+        builder.put_or_nothing("receiptErrors", (!error.is_empty()).then_some(error));
     }
     if virus.is_empty() {
-        draft.nothing("virusFound");
+        builder.nothing("virusFound");
     } else {
-        draft.put("virusFound", virus);
+        builder.put("virusFound", virus);
     }
     // A message refused before its data has neither a subject nor a header.
-    if draft.odd(400) {
+    if builder.odd(400) {
         for key in ["subject", "messageId", "senderHeader"] {
-            draft.put(key, Value::Null);
+            builder.put(key, Value::Null);
         }
-        if draft.odd(300) {
-            draft.put("senderEnvelope", Value::Null);
+        if builder.odd(300) {
+            builder.put("senderEnvelope", Value::Null);
         }
     }
 }
 
 /// What the gateway did with the message.
-pub(super) fn process(draft: &mut RecordBuilder<'_>) {
-    let action = draft.random.pick(&[
+pub(super) fn process(builder: &mut RecordBuilder<'_>) {
+    let action = builder.random.pick(&[
         "Acc", "Acc", "Acc", "Acc", "Acc", "Hld", "Sdbx", "Bnc", "Rty", "Allow",
     ]);
-    draft.subtype(Some(action));
-    draft.put("action", action);
-    let held = action == "Hld" || draft.odd(30);
+    builder.subtype(Some(action));
+    builder.put("action", action);
+    let held = action == "Hld" || builder.odd(30);
     let reasons = [
         "Spm",
         "Att",
@@ -105,17 +105,17 @@ pub(super) fn process(draft: &mut RecordBuilder<'_>) {
         "Dpp",
         "RBL",
     ];
-    let reason = held.then(|| draft.random.pick(&reasons));
-    draft.put_or_nothing("holdReason", reason);
+    let reason = held.then(|| builder.random.pick(&reasons));
+    builder.put_or_nothing("holdReason", reason);
     let bytes = if action == "Sdbx" {
         "0".to_owned()
     } else {
-        draft.message.bytes.to_string()
+        builder.message.bytes.to_string()
     };
-    draft.put("emailSize", bytes);
-    draft.addresses();
-    draft.record.remove("recipients");
-    if draft.odd(80) {
+    builder.put("emailSize", bytes);
+    builder.addresses();
+    builder.record.remove("recipients");
+    if builder.odd(80) {
         for key in [
             "ipNewDomain",
             "ipReplyMismatch",
@@ -123,19 +123,19 @@ pub(super) fn process(draft: &mut RecordBuilder<'_>) {
             "ipThreatDictionary",
             "ipUserName",
         ] {
-            let hit = draft.boolean(200);
-            draft.put(key, hit);
+            let hit = builder.boolean(200);
+            builder.put(key, hit);
         }
     }
-    transport(draft);
-    let goal = draft.goal_bytes();
-    let missing = goal.saturating_sub(draft.record.line_bytes() + 90);
-    attachments(draft, missing);
+    transport(builder);
+    let goal = builder.goal_bytes();
+    let missing = goal.saturating_sub(builder.record.line_bytes() + 90);
+    attachments(builder, missing);
 }
 
 /// The names of the attachments, all in one text, of about that many bytes.
-fn attachments(draft: &mut RecordBuilder<'_>, bytes: usize) {
-    let mut names: Vec<String> = draft
+fn attachments(builder: &mut RecordBuilder<'_>, bytes: usize) {
+    let mut names: Vec<String> = builder
         .message
         .files
         .iter()
@@ -143,102 +143,106 @@ fn attachments(draft: &mut RecordBuilder<'_>, bytes: usize) {
         .collect();
     let mut length: usize = names.iter().map(|name| name.len() + 6).sum();
     while length + 20 < bytes {
-        let name = draft.random.pick(words::FILES).0;
-        let name = format!("{}-{name}", draft.random.hex(8));
+        let name = builder.random.pick(words::FILES).0;
+        let name = format!("{}-{name}", builder.random.hex(8));
         length += name.len() + 6;
         names.push(name);
     }
     let quoted: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
     // The count can say 0 although names are listed, and a single name can stand unquoted.
-    let count = if draft.odd(60) { 0 } else { names.len() };
-    draft.put("numberAttachments", count.to_string());
+    let count = if builder.odd(60) { 0 } else { names.len() };
+    builder.put("numberAttachments", count.to_string());
     let total = names.len() * 1153;
-    draft.put("totalSizeAttachments", total.to_string());
+    builder.put("totalSizeAttachments", total.to_string());
     match names.as_slice() {
-        [] => draft.nothing("attachments"),
-        [name] if draft.odd(300) => draft.put("attachments", name.clone()),
-        _ => draft.put("attachments", quoted.join(", ")),
+        [] => builder.nothing("attachments"),
+        [name] if builder.odd(300) => builder.put("attachments", name.clone()),
+        _ => builder.put("attachments", quoted.join(", ")),
     }
 }
 
 /// An attempt to deliver the message to its next hop.
-pub(super) fn delivery(draft: &mut RecordBuilder<'_>) {
-    let delivered = draft.boolean(900);
-    let direction = draft
+pub(super) fn delivery(builder: &mut RecordBuilder<'_>) {
+    let delivered = builder.boolean(900);
+    let direction = builder
         .message
-        .direction_as_written(&mut draft.random, draft.generator.traps);
-    draft.subtype(Some(delivered));
-    draft.put("delivered", delivered);
-    draft.put("direction", direction);
-    draft.addresses();
-    let attempts = 1 + draft.random.below(3);
-    draft.put("deliveryAttempts", attempts.to_string());
-    let long = draft.odd(20);
-    let time = draft.random.below(if long { 11_000_000 } else { 4000 });
-    draft.put("deliveryTime", time.to_string());
-    let ip = super::ip(&mut draft.random, "Inbound", draft.generator.traps);
-    draft.put("destinationIp", ip);
-    let host = (!draft.odd(100)).then(|| draft.random.pick(words::HOSTS));
-    draft.put_or_nothing("Hostname", host);
-    let route = draft.random.pick(words::ROUTES);
-    draft.put("route", route);
-    draft.put("emailSize", draft.message.bytes.to_string());
-    draft.put(
+        .direction_as_written(&mut builder.random, builder.generator.traps);
+    builder.subtype(Some(delivered));
+    builder.put("delivered", delivered);
+    builder.put("direction", direction);
+    builder.addresses();
+    let attempts = 1 + builder.random.below(3);
+    builder.put("deliveryAttempts", attempts.to_string());
+    let long = builder.odd(20);
+    let time = builder.random.below(if long { 11_000_000 } else { 4000 });
+    builder.put("deliveryTime", time.to_string());
+    let ip = super::ip(&mut builder.random, "Inbound", builder.generator.traps);
+    builder.put("destinationIp", ip);
+    let host = (!builder.odd(100)).then(|| builder.random.pick(words::HOSTS));
+    builder.put_or_nothing("Hostname", host);
+    let route = builder.random.pick(words::ROUTES);
+    builder.put("route", route);
+    builder.put("emailSize", builder.message.bytes.to_string());
+    builder.put(
         "totalSizeAttachments",
-        (draft.message.files.len() * 1153).to_string(),
+        (builder.message.files.len() * 1153).to_string(),
     );
-    draft.put("numberAttachments", draft.message.files.len().to_string());
-    tls(draft);
-    let used = if draft.odd(100) { "true" } else { "Yes" };
-    let used = if draft.random.chance(900) { used } else { "No" };
-    draft.put("tlsUsed", used);
+    builder.put("numberAttachments", builder.message.files.len().to_string());
+    tls(builder);
+    let used = if builder.odd(100) { "true" } else { "Yes" };
+    let used = if builder.random.chance(900) {
+        used
+    } else {
+        "No"
+    };
+    builder.put("tlsUsed", used);
     let refused = delivered == "false";
     let errors = refused.then_some("452 4.2.2 mailbox is full");
-    draft.put_or_nothing("deliveryErrors", errors);
-    draft.put_or_nothing(
+    builder.put_or_nothing("deliveryErrors", errors);
+    builder.put_or_nothing(
         "rejectionType",
         refused.then_some("Recipient server refused"),
     );
-    draft.put_or_nothing("rejectionCode", refused.then_some("452"));
-    draft.put_or_nothing(
+    builder.put_or_nothing("rejectionCode", refused.then_some("452"));
+    builder.put_or_nothing(
         "rejectionInfo",
         refused.then_some("4.2.2 over \"quota\", try later"),
     );
-    transport(draft);
+    transport(builder);
 }
 
 /// Taken into the journal.
-pub(super) fn journal(draft: &mut RecordBuilder<'_>) {
-    let direction = draft
+pub(super) fn journal(builder: &mut RecordBuilder<'_>) {
+    let direction = builder
         .message
-        .direction_as_written(&mut draft.random, draft.generator.traps);
-    draft.subtype(None);
-    draft.put("direction", direction);
-    draft.put("recipients", draft.message.recipient.clone());
-    draft.put("senderEnvelope", draft.message.sender.clone());
-    if draft.odd(200) {
-        draft.put_or_nothing("subject", draft.message.subject.clone());
+        .direction_as_written(&mut builder.random, builder.generator.traps);
+    builder.subtype(None);
+    builder.put("direction", direction);
+    builder.put("recipients", builder.message.recipient.clone());
+    builder.put("senderEnvelope", builder.message.sender.clone());
+    if builder.odd(200) {
+        builder.put_or_nothing("subject", builder.message.subject.clone());
     }
-    transport(draft);
+    transport(builder);
 }
 
-fn tls(draft: &mut RecordBuilder<'_>) {
-    if draft.odd(80) {
-        draft.nothing("tlsVersion");
-        draft.nothing("tlsCipher");
+fn tls(builder: &mut RecordBuilder<'_>) {
+    if builder.odd(80) {
+        builder.nothing("tlsVersion");
+        builder.nothing("tlsCipher");
         return;
     }
-    let (version, cipher) = draft.random.pick(words::CIPHERS);
-    draft.put("tlsVersion", version);
-    draft.put("tlsCipher", cipher);
+    let (version, cipher) = builder.random.pick(words::CIPHERS);
+    builder.put("tlsVersion", version);
+    builder.put("tlsCipher", cipher);
 }
 
 /// The position in the upstream's own log, which is missing in the newer files. The file fills
 /// in the numbers.
-pub(super) fn transport(draft: &mut RecordBuilder<'_>) {
-    if !draft.odd(250) {
-        draft.put("_offset", 0);
-        draft.put("_partition", 0);
+pub(super) fn transport(builder: &mut RecordBuilder<'_>) {
+    if !builder.odd(250) {
+        builder.put("_offset", 0);
+        builder.put("_partition", 0);
     }
 }
 

@@ -64,33 +64,33 @@ impl RecordGenerator {
         let random =
             |purpose, number| Random::new(self.seed, purpose, &[self.event_type.index(), number]);
         let at_ms = span.at_ms(message);
-        let mut draft = RecordBuilder {
+        let mut builder = RecordBuilder {
             generator: self,
             random: random("record", number),
             message: Message::new(self.seed, message, at_ms, self.traps),
             record: Record::default(),
         };
-        draft.processing_id(
+        builder.processing_id(
             &mut random("processing", processing),
             span.at_ms(processing),
         );
-        draft.common();
+        builder.common();
         match self.event_type {
-            EventType::AttachmentProtect => threat::attachment_protect(&mut draft),
-            EventType::Av => threat::av(&mut draft),
-            EventType::Delivery => mail::delivery(&mut draft),
-            EventType::Entities => integrated::entities(&mut draft),
-            EventType::ImpersonationProtect => threat::impersonation_protect(&mut draft),
-            EventType::InternalEmailProtect => threat::internal_email_protect(&mut draft),
-            EventType::Journal => mail::journal(&mut draft),
-            EventType::Mailflow => integrated::mailflow(&mut draft),
-            EventType::Process => mail::process(&mut draft),
-            EventType::Receipt => mail::receipt(&mut draft),
-            EventType::Spam => threat::spam(&mut draft),
-            EventType::UrlProtect => threat::url_protect(&mut draft),
-            EventType::Urlclick => integrated::urlclick(&mut draft),
+            EventType::AttachmentProtect => threat::attachment_protect(&mut builder),
+            EventType::Av => threat::av(&mut builder),
+            EventType::Delivery => mail::delivery(&mut builder),
+            EventType::Entities => integrated::entities(&mut builder),
+            EventType::ImpersonationProtect => threat::impersonation_protect(&mut builder),
+            EventType::InternalEmailProtect => threat::internal_email_protect(&mut builder),
+            EventType::Journal => mail::journal(&mut builder),
+            EventType::Mailflow => integrated::mailflow(&mut builder),
+            EventType::Process => mail::process(&mut builder),
+            EventType::Receipt => mail::receipt(&mut builder),
+            EventType::Spam => threat::spam(&mut builder),
+            EventType::UrlProtect => threat::url_protect(&mut builder),
+            EventType::Urlclick => integrated::urlclick(&mut builder),
         }
-        draft.record
+        builder.record
     }
 }
 

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::{LogRecordBuilder, words};
 
 /// Generates a link that was clicked or scanned.
-pub(crate) fn ttp_url(sketch: &mut LogRecordBuilder) -> Value {
-    let (result, action, actions) = sketch.pick(&[
+pub(crate) fn ttp_url(builder: &mut LogRecordBuilder) -> Value {
+    let (result, action, actions) = builder.pick(&[
         ("clean", "allow", "Allow"),
         ("clean", "allow", "None"),
         ("malicious", "block", "Block"),
@@ -16,44 +16,44 @@ pub(crate) fn ttp_url(sketch: &mut LogRecordBuilder) -> Value {
     let (category, domain) = match result {
         "clean" => (
             "Search Engines & Portals",
-            sketch.pick(words::OUTSIDE_DOMAINS),
+            builder.pick(words::OUTSIDE_DOMAINS),
         ),
-        _ => ("Phishing & Fraud", sketch.pick(words::BAD_DOMAINS)),
+        _ => ("Phishing & Fraud", builder.pick(words::BAD_DOMAINS)),
     };
-    let url = format!("https://{domain}{}", sketch.pick(words::URL_PATHS));
+    let url = format!("https://{domain}{}", builder.pick(words::URL_PATHS));
     // Where no address is known a text stands in its place.
-    let ip = if sketch.odd(150) {
+    let ip = if builder.odd(150) {
         "Internal IP".to_owned()
     } else {
-        sketch.address()
+        builder.address()
     };
-    let (clicked, awareness) = sketch.pick(&[
+    let (clicked, awareness) = builder.pick(&[
         ("User Click", "N/A"),
         ("User Click", "Continue"),
         ("Entry Scan", "N/A"),
     ]);
     // The keys below are made up for each message.
-    let key = sketch.pick(&["Inspect:FileExts", "ContentCheck:Login", "Reputation:Age"]);
-    let tags = if sketch.odd(300) {
+    let key = builder.pick(&["Inspect:FileExts", "ContentCheck:Login", "Reputation:Age"]);
+    let tags = if builder.odd(300) {
         json!({})
     } else {
         json!({key: {"Status": ["ok"], "Type": []}})
     };
     json!({
-        "userEmailAddress": sketch.mailbox(), "fromUserEmailAddress": sketch.sender(), "url": url,
-        "ttpDefinition": sketch.pick(&["Inbound links", "Default URL \"strict\""]),
-        "subject": sketch.subject(), "action": action, "adminOverride": "N/A",
+        "userEmailAddress": builder.mailbox(), "fromUserEmailAddress": builder.sender(), "url": url,
+        "ttpDefinition": builder.pick(&["Inbound links", "Default URL \"strict\""]),
+        "subject": builder.subject(), "action": action, "adminOverride": "N/A",
         "userOverride": "None", "scanResult": result, "category": category, "sendingIp": ip,
-        "userAwarenessAction": awareness, "date": sketch.time(), "actions": actions,
-        "route": sketch.route(), "creationMethod": clicked,
-        "emailPartsDescription": [sketch.pick(&["Body", "Subject"])],
-        "messageId": sketch.message_id(), "tagMap": tags,
+        "userAwarenessAction": awareness, "date": builder.time(), "actions": actions,
+        "route": builder.route(), "creationMethod": clicked,
+        "emailPartsDescription": [builder.pick(&["Body", "Subject"])],
+        "messageId": builder.message_id(), "tagMap": tags,
     })
 }
 
 /// Generates an attachment that was opened in the sandbox.
-pub(crate) fn ttp_attachment(sketch: &mut LogRecordBuilder) -> Value {
-    let (result, action) = sketch.pick(&[
+pub(crate) fn ttp_attachment(builder: &mut LogRecordBuilder) -> Value {
+    let (result, action) = builder.pick(&[
         ("safe", "none, none"),
         ("safe", "user release, none"),
         ("malicious", "hold, none"),
@@ -61,24 +61,24 @@ pub(crate) fn ttp_attachment(sketch: &mut LogRecordBuilder) -> Value {
         ("timeout", "none, none"),
         ("error", "none, none"),
     ]);
-    let (file, _, media_type) = sketch.file();
+    let (file, _, media_type) = builder.file();
     // The word is padded with blanks.
     let details = format!(
         "{:<50}\r\nTime taken: 0 hrs, 0 min, {} sec",
         "Safe",
-        sketch.random.below(60)
+        builder.random.below(60)
     );
     json!({
-        "senderAddress": sketch.sender(), "recipientAddress": sketch.mailbox(),
+        "senderAddress": builder.sender(), "recipientAddress": builder.mailbox(),
         "fileName": file, "fileType": media_type, "result": result, "actionTriggered": action,
-        "date": sketch.time(), "details": details, "route": sketch.route(),
-        "messageId": sketch.message_id(), "subject": sketch.subject(),
-        "fileHash": sketch.random.hex(64), "definition": "Inbound files",
+        "date": builder.time(), "details": details, "route": builder.route(),
+        "messageId": builder.message_id(), "subject": builder.subject(),
+        "fileHash": builder.random.hex(64), "definition": "Inbound files",
     })
 }
 
 /// Generates an impersonating message. Two events in a row carry the same id.
-pub(crate) fn ttp_impersonation(sketch: &mut LogRecordBuilder) -> Value {
+pub(crate) fn ttp_impersonation(builder: &mut LogRecordBuilder) -> Value {
     let sources = [
         "similar_internal_domain",
         "newly_observed_domain",
@@ -87,8 +87,8 @@ pub(crate) fn ttp_impersonation(sketch: &mut LogRecordBuilder) -> Value {
         "targeted_threat_dictionary",
         "custom_name_list",
     ];
-    let hits = 1 + sketch.random.below(3);
-    let found: Vec<&str> = (0..hits).map(|_| sketch.pick(&sources)).collect();
+    let hits = 1 + builder.random.below(3);
+    let found: Vec<&str> = (0..hits).map(|_| builder.pick(&sources)).collect();
     let results: Vec<Value> = found
         .iter()
         .map(|source| {
@@ -97,12 +97,12 @@ pub(crate) fn ttp_impersonation(sketch: &mut LogRecordBuilder) -> Value {
         })
         .collect();
     json!({
-        "id": format!("MTOKEN:eNoVzb3{:08}", sketch.number / 2),
-        "senderAddress": sketch.sender(), "recipientAddress": sketch.mailbox(),
-        "subject": sketch.subject(), "definition": "Impersonation: default", "hits": hits,
-        "identifiers": found, "action": sketch.pick(&["hold", "bounce", "none"]),
-        "taggedExternal": sketch.random.chance(500), "taggedMalicious": sketch.random.chance(500),
-        "senderIpAddress": sketch.address(), "eventTime": sketch.time(),
-        "impersonationResults": results, "messageId": sketch.message_id(),
+        "id": format!("MTOKEN:eNoVzb3{:08}", builder.number / 2),
+        "senderAddress": builder.sender(), "recipientAddress": builder.mailbox(),
+        "subject": builder.subject(), "definition": "Impersonation: default", "hits": hits,
+        "identifiers": found, "action": builder.pick(&["hold", "bounce", "none"]),
+        "taggedExternal": builder.random.chance(500), "taggedMalicious": builder.random.chance(500),
+        "senderIpAddress": builder.address(), "eventTime": builder.time(),
+        "impersonationResults": results, "messageId": builder.message_id(),
     })
 }

@@ -10,21 +10,21 @@ use super::LogRecordBuilder;
 const CODES: [&str; 2] = ["unremediateCode", "restoreCode"];
 
 /// An incident.
-pub(crate) fn incident(sketch: &mut LogRecordBuilder) -> Value {
-    let number = sketch.number;
-    let found = 1 + sketch.random.below(40);
-    let failed = if sketch.random.chance(200) {
-        sketch.random.below(found)
+pub(crate) fn incident(builder: &mut LogRecordBuilder) -> Value {
+    let number = builder.number;
+    let found = 1 + builder.random.below(40);
+    let failed = if builder.random.chance(200) {
+        builder.random.below(found)
     } else {
         0
     };
-    let kind = sketch.pick(&["automatic", "manual", "notify_only", "restored"]);
+    let kind = builder.pick(&["automatic", "manual", "notify_only", "restored"]);
     let restored = if kind == "restored" { found } else { 0 };
     let mut criteria = json!({
-        "from": sketch.sender(), "to": sketch.mailbox(),
+        "from": builder.sender(), "to": builder.mailbox(),
         "messageId": format!("<{number}.mail@harbour.example>"),
         "fileHash": format!("{:064x}", 7919 * (number + 1)),
-        "start": sketch.time(), "end": sketch.time(),
+        "start": builder.time(), "end": builder.time(),
         "unremediateCode": format!("UN-{number:06}"),
     });
     if let Some(criteria) = criteria.as_object_mut()
@@ -33,15 +33,15 @@ pub(crate) fn incident(sketch: &mut LogRecordBuilder) -> Value {
         criteria.insert("restoreCode".to_owned(), json!(format!("RE-{number:06}")));
     }
     // The documentation writes the type of the counts in quotes.
-    let identified = if sketch.odd(50) {
+    let identified = if builder.odd(50) {
         json!(found.to_string())
     } else {
         json!(found)
     };
     json!({
         "id": format!("incident-{number}"), "code": format!("TR-{number:05}"), "type": kind,
-        "reason": sketch.text_or_nothing("Reported as phishing by several people"),
-        "create": sketch.time(), "modified": sketch.time(),
+        "reason": builder.text_or_nothing("Reported as phishing by several people"),
+        "create": builder.time(), "modified": builder.time(),
         "identified": identified, "successful": found - failed, "failed": failed,
         "restored": restored, "searchCriteria": criteria,
     })

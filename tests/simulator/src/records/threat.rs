@@ -6,36 +6,36 @@ use super::mail::transport;
 use super::{RecordBuilder, words};
 
 /// A virus in a message.
-pub(super) fn av(draft: &mut RecordBuilder<'_>) {
-    draft.subtype(None);
-    draft.addresses();
-    file(draft);
-    let virus = draft.random.pick(words::VIRUSES);
-    draft.put("virusFound", virus);
-    draft.put("emailSize", draft.message.bytes.to_string());
-    route_and_sender(draft);
-    let internal = draft.boolean(100);
-    draft.put("senderDomainInternal", internal);
-    transport(draft);
+pub(super) fn av(builder: &mut RecordBuilder<'_>) {
+    builder.subtype(None);
+    builder.addresses();
+    file(builder);
+    let virus = builder.random.pick(words::VIRUSES);
+    builder.put("virusFound", virus);
+    builder.put("emailSize", builder.message.bytes.to_string());
+    route_and_sender(builder);
+    let internal = builder.boolean(100);
+    builder.put("senderDomainInternal", internal);
+    transport(builder);
 }
 
 /// A message found to be spam.
-pub(super) fn spam(draft: &mut RecordBuilder<'_>) {
-    draft.subtype(None);
-    draft.addresses();
-    draft.put("senderHeader", draft.message.sender_header.clone());
-    route_and_sender(draft);
-    if draft.odd(30) {
-        let (external, malicious) = (draft.boolean(500), draft.boolean(200));
-        draft.put("taggedExternal", external);
-        draft.put("taggedMalicious", malicious);
+pub(super) fn spam(builder: &mut RecordBuilder<'_>) {
+    builder.subtype(None);
+    builder.addresses();
+    builder.put("senderHeader", builder.message.sender_header.clone());
+    route_and_sender(builder);
+    if builder.odd(30) {
+        let (external, malicious) = (builder.boolean(500), builder.boolean(200));
+        builder.put("taggedExternal", external);
+        builder.put("taggedMalicious", malicious);
     }
-    transport(draft);
+    transport(builder);
 }
 
 /// A threat in an internal or outbound message.
-pub(super) fn internal_email_protect(draft: &mut RecordBuilder<'_>) {
-    let (category, result) = draft.random.pick(&[
+pub(super) fn internal_email_protect(builder: &mut RecordBuilder<'_>) {
+    let (category, result) = builder.random.pick(&[
         ("Compromised", "Blocked URL Category"),
         (
             "Dangerous file extension",
@@ -43,79 +43,80 @@ pub(super) fn internal_email_protect(draft: &mut RecordBuilder<'_>) {
         ),
         ("Phishing & Fraud", "Blocked URL Category"),
     ]);
-    draft.subtype(None);
-    draft.addresses();
+    builder.subtype(None);
+    builder.addresses();
     // Whoever sends here is one of the tenant's own.
-    let sender = draft.random.pick(words::PEOPLE).1;
-    draft.put("senderEnvelope", format!("{sender}@harbour.example"));
-    draft.put("urlCategory", category);
-    draft.put("scanResults", result);
-    draft.put("route", "Internal");
+    let sender = builder.random.pick(words::PEOPLE).1;
+    builder.put("senderEnvelope", format!("{sender}@harbour.example"));
+    builder.put("urlCategory", category);
+    builder.put("scanResults", result);
+    builder.put("route", "Internal");
     for key in ["monitoredDomainSource", "similarDomain"] {
-        let domain = draft
+        let domain = builder
             .random
             .chance(300)
-            .then(|| draft.random.pick(words::BAD_DOMAINS));
-        draft.put_or_nothing(key, domain);
+            .then(|| builder.random.pick(words::BAD_DOMAINS));
+        builder.put_or_nothing(key, domain);
     }
-    transport(draft);
+    transport(builder);
 }
 
 /// A message that impersonates somebody.
-pub(super) fn impersonation_protect(draft: &mut RecordBuilder<'_>) {
-    let action = draft.random.pick(&["Hold", "Hold", "None", "Bounce"]);
-    draft.subtype(Some(action));
-    draft.addresses();
-    draft.put("action", action);
-    let policy = draft
-        .random
-        .pick(&["Impersonation: default", "Directors, \"strict\"", "Finance"]);
-    draft.put("policyDefinition", policy);
-    let items = 1 + draft.random.below(4);
-    draft.put("itemsDetected", items.to_string());
+pub(super) fn impersonation_protect(builder: &mut RecordBuilder<'_>) {
+    let action = builder.random.pick(&["Hold", "Hold", "None", "Bounce"]);
+    builder.subtype(Some(action));
+    builder.addresses();
+    builder.put("action", action);
+    let policy =
+        builder
+            .random
+            .pick(&["Impersonation: default", "Directors, \"strict\"", "Finance"]);
+    builder.put("policyDefinition", policy);
+    let items = 1 + builder.random.below(4);
+    builder.put("itemsDetected", items.to_string());
     for key in IMPERSONATION_FLAGS {
-        let documented = draft.odd(50);
-        let hit = draft.boolean(250);
+        let documented = builder.odd(50);
+        let hit = builder.boolean(250);
         let hit = match hit {
             "true" if documented => "Hit",
             "false" if documented => "No Hit",
             plain => plain,
         };
-        draft.put(key, hit);
+        builder.put(key, hit);
     }
-    route_and_sender(draft);
-    draft.record.remove("senderDomain");
-    transport(draft);
+    route_and_sender(builder);
+    builder.record.remove("senderDomain");
+    transport(builder);
 }
 
 /// A malicious link, found or clicked.
-pub(super) fn url_protect(draft: &mut RecordBuilder<'_>) {
-    let scheme = draft.random.pick(&["https", "http"]);
-    let domain = draft.random.pick(words::BAD_DOMAINS);
-    let path = draft.random.pick(words::URL_PATHS);
-    draft.subtype(None);
-    draft.addresses();
-    draft.put("url", format!("{scheme}://{domain}{path}"));
-    let category = draft.random.pick(&[
+pub(super) fn url_protect(builder: &mut RecordBuilder<'_>) {
+    let scheme = builder.random.pick(&["https", "http"]);
+    let domain = builder.random.pick(words::BAD_DOMAINS);
+    let path = builder.random.pick(words::URL_PATHS);
+    builder.subtype(None);
+    builder.addresses();
+    builder.put("url", format!("{scheme}://{domain}{path}"));
+    let category = builder.random.pick(&[
         "Phishing & Fraud",
         "Malware",
         "Compromised",
         "Uncategorised",
     ]);
-    draft.put("urlCategory", category);
-    draft.put("action", "Block");
-    let reason = draft.random.pick(&[
+    builder.put("urlCategory", category);
+    builder.put("action", "Block");
+    let reason = builder.random.pick(&[
         "malicious",
         "Malicious",
         "Suspicious",
         "Unknown",
         "File Detected",
     ]);
-    draft.put("blockReason", reason);
-    let analysis = if draft.random.chance(600) {
+    builder.put("blockReason", reason);
+    let analysis = if builder.random.chance(600) {
         "null".to_owned()
     } else {
-        let tags = if draft.random.chance(300) {
+        let tags = if builder.random.chance(300) {
             json!(["login form"])
         } else {
             json!([])
@@ -123,72 +124,72 @@ pub(super) fn url_protect(draft: &mut RecordBuilder<'_>) {
         json!({"Status": ["Scanned"], "CredentialTheftEvidence": [], "CredentialTheftTags": tags})
             .to_string()
     };
-    draft.put("analysis", analysis);
-    let ip = (!draft.odd(150)).then(|| draft.message.ip.clone());
-    draft.put_or_nothing("sourceIp", ip);
-    route_and_sender(draft);
-    draft.record.remove("senderIp");
-    transport(draft);
+    builder.put("analysis", analysis);
+    let ip = (!builder.odd(150)).then(|| builder.message.ip.clone());
+    builder.put_or_nothing("sourceIp", ip);
+    route_and_sender(builder);
+    builder.record.remove("senderIp");
+    transport(builder);
 }
 
 /// A malicious attachment.
-pub(super) fn attachment_protect(draft: &mut RecordBuilder<'_>) {
-    draft.subtype(None);
-    let media_type = file(draft);
-    if draft.odd(200) {
+pub(super) fn attachment_protect(builder: &mut RecordBuilder<'_>) {
+    builder.subtype(None);
+    let media_type = file(builder);
+    if builder.odd(200) {
         // Live records can carry names, hashes and ids and nothing else.
-        transport(draft);
+        transport(builder);
         return;
     }
-    draft.addresses();
-    if draft.odd(400) {
-        draft.record.remove("recipients");
-        draft.put("recipient", draft.message.recipient.clone());
+    builder.addresses();
+    if builder.odd(400) {
+        builder.record.remove("recipients");
+        builder.put("recipient", builder.message.recipient.clone());
     }
-    draft.put("fileMime", media_type);
-    let bytes = draft.number(200_000);
-    draft.put("sizeAttachment", bytes);
-    let customer = super::ip(&mut draft.random, "Inbound", false);
-    draft.put("customerIp", customer);
-    route_and_sender(draft);
-    transport(draft);
+    builder.put("fileMime", media_type);
+    let bytes = builder.number(200_000);
+    builder.put("sizeAttachment", bytes);
+    let customer = super::ip(&mut builder.random, "Inbound", false);
+    builder.put("customerIp", customer);
+    route_and_sender(builder);
+    transport(builder);
 }
 
-fn route_and_sender(draft: &mut RecordBuilder<'_>) {
-    let route = draft
+fn route_and_sender(builder: &mut RecordBuilder<'_>) {
+    let route = builder
         .message
-        .direction_as_written(&mut draft.random, draft.generator.traps);
-    draft.put("route", route);
-    draft.put("senderDomain", draft.message.sender_domain);
-    let ip = (!draft.odd(30)).then(|| draft.message.ip.clone());
-    draft.put_or_nothing("senderIp", ip);
+        .direction_as_written(&mut builder.random, builder.generator.traps);
+    builder.put("route", route);
+    builder.put("senderDomain", builder.message.sender_domain);
+    let ip = (!builder.odd(30)).then(|| builder.message.ip.clone());
+    builder.put_or_nothing("senderIp", ip);
 }
 
 /// Adds a file, and says its media type.
-fn file(draft: &mut RecordBuilder<'_>) -> &'static str {
-    let (name, extension, media_type) = first_file(draft);
-    draft.put("fileName", name);
-    draft.put("fileExtension", extension);
+fn file(builder: &mut RecordBuilder<'_>) -> &'static str {
+    let (name, extension, media_type) = first_file(builder);
+    builder.put("fileName", name);
+    builder.put("fileExtension", extension);
     for (key, chars) in [("md5", 32), ("sha1", 40), ("sha256", 64)] {
-        let hash = draft.random.hex(chars);
-        let hash = if draft.odd(100) {
+        let hash = builder.random.hex(chars);
+        let hash = if builder.odd(100) {
             hash.to_uppercase()
         } else {
             hash
         };
-        let value = if draft.odd(30) {
+        let value = if builder.odd(30) {
             Value::Null
         } else {
             Value::from(hash)
         };
-        draft.put(key, value);
+        builder.put(key, value);
     }
     media_type
 }
 
-fn first_file(draft: &mut RecordBuilder<'_>) -> (&'static str, &'static str, &'static str) {
-    let first = draft.message.files.first().copied();
-    first.unwrap_or_else(|| draft.random.pick(words::FILES))
+fn first_file(builder: &mut RecordBuilder<'_>) -> (&'static str, &'static str, &'static str) {
+    let first = builder.message.files.first().copied();
+    first.unwrap_or_else(|| builder.random.pick(words::FILES))
 }
 
 const IMPERSONATION_FLAGS: [&str; 11] = [

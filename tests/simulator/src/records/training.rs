@@ -6,27 +6,27 @@ use super::{LogRecordBuilder, words};
 use crate::time::{DAY_MS, UtcTime};
 
 /// Answers to training questions.
-pub(crate) fn performance(sketch: &mut LogRecordBuilder) -> Value {
-    let person = person(sketch, "email");
-    let count = sketch.random.below(9);
-    let wrong = if sketch.odd(100) {
+pub(crate) fn performance(builder: &mut LogRecordBuilder) -> Value {
+    let person = person(builder, "email");
+    let count = builder.random.below(9);
+    let wrong = if builder.odd(100) {
         json!("2")
     } else {
-        json!(sketch.random.below(3))
+        json!(builder.random.below(3))
     };
     with(
         person,
         json!({
-            "numCorrect": count, "numIncorrect": wrong, "numNotWatched": sketch.random.below(2),
-            "userDetails": [{"campaign": "Passwords", "correct": sketch.random.chance(700)}],
+            "numCorrect": count, "numIncorrect": wrong, "numNotWatched": builder.random.below(2),
+            "userDetails": [{"campaign": "Passwords", "correct": builder.random.chance(700)}],
         }),
     )
 }
 
 /// Generates the grades of a person.
-pub(crate) fn safe_score(sketch: &mut LogRecordBuilder) -> Value {
-    let person = person(sketch, "emailAddress");
-    let mut grade = || sketch.random.pick(&["A", "B", "C", "D", "F"]);
+pub(crate) fn safe_score(builder: &mut LogRecordBuilder) -> Value {
+    let person = person(builder, "emailAddress");
+    let mut grade = || builder.random.pick(&["A", "B", "C", "D", "F"]);
     with(
         person,
         json!({
@@ -37,28 +37,28 @@ pub(crate) fn safe_score(sketch: &mut LogRecordBuilder) -> Value {
 }
 
 /// Generates a person who needs attention.
-pub(crate) fn watchlist(sketch: &mut LogRecordBuilder) -> Value {
-    let person = person(sketch, "email");
+pub(crate) fn watchlist(builder: &mut LogRecordBuilder) -> Value {
+    let person = person(builder, "email");
     with(
         person,
-        json!({"watchlistCount": 1 + sketch.random.below(9)}),
+        json!({"watchlistCount": 1 + builder.random.below(9)}),
     )
 }
 
 /// What a person did in a phishing campaign, with the members of the campaign. There is a campaign
 /// each day.
-pub(crate) fn phished(sketch: &mut LogRecordBuilder) -> Value {
-    let day = sketch.at_ms.div_euclid(DAY_MS);
-    let steps = sketch.pick(&["sent", "opened", "clicked", "submitted"]);
+pub(crate) fn phished(builder: &mut LogRecordBuilder) -> Value {
+    let day = builder.at_ms.div_euclid(DAY_MS);
+    let steps = builder.pick(&["sent", "opened", "clicked", "submitted"]);
     let mut record = with(
-        person(sketch, "email"),
+        person(builder, "email"),
         json!({
             "campaignId": format!("campaign-{day}"), "campaignName": format!("Parcel of day {day}"),
             "launchDate": UtcTime::new(day * DAY_MS).offset_form(),
-            "templateName": "Parcel", "status": steps, "timeScheduled": sketch.time(),
-            "numCampaignsSent": 1 + sketch.random.below(9), "numCampaignsClicked": sketch.random.below(3),
-            "numTrainingModulesAssigned": sketch.random.below(4),
-            "numCorrectAnswers": sketch.random.below(9), "numIncorrectAnswers": sketch.random.below(3),
+            "templateName": "Parcel", "status": steps, "timeScheduled": builder.time(),
+            "numCampaignsSent": 1 + builder.random.below(9), "numCampaignsClicked": builder.random.below(3),
+            "numTrainingModulesAssigned": builder.random.below(4),
+            "numCorrectAnswers": builder.random.below(9), "numIncorrectAnswers": builder.random.below(3),
         }),
     );
     // What has not happened is absent.
@@ -71,12 +71,12 @@ pub(crate) fn phished(sketch: &mut LogRecordBuilder) -> Value {
     };
     if let Some(record) = record.as_object_mut() {
         for time in times.into_iter().take(count) {
-            record.insert(time.to_owned(), json!(sketch.time()));
+            record.insert(time.to_owned(), json!(builder.time()));
         }
         if count > 1 {
             record.insert("clickedIp".to_owned(), json!("203.0.113.77"));
-            let reaction = sketch.random.below(900);
-            let is_text = sketch.odd(50);
+            let reaction = builder.random.below(900);
+            let is_text = builder.odd(50);
             let reaction = if is_text {
                 json!(reaction.to_string())
             } else {
@@ -84,21 +84,21 @@ pub(crate) fn phished(sketch: &mut LogRecordBuilder) -> Value {
             };
             record.insert("reactionTime".to_owned(), reaction);
         }
-        if sketch.random.chance(200) {
-            record.insert("timeReported".to_owned(), json!(sketch.time()));
+        if builder.random.chance(200) {
+            record.insert("timeReported".to_owned(), json!(builder.time()));
         }
     }
     record
 }
 
-fn person(sketch: &mut LogRecordBuilder, address: &str) -> Value {
-    let (name, mailbox) = sketch.pick(words::PEOPLE);
-    let department = sketch.pick(&["Quay", "Office", "Accounts, Payable", "IT"]);
-    let (local, number) = (mailbox, sketch.number);
+fn person(builder: &mut LogRecordBuilder, address: &str) -> Value {
+    let (name, mailbox) = builder.pick(words::PEOPLE);
+    let department = builder.pick(&["Quay", "Office", "Accounts, Payable", "IT"]);
+    let (local, number) = (mailbox, builder.number);
     json!({
         address: format!("{local}.{number}@harbour.example"), "name": name,
-        "department": sketch.text_or_nothing(department),
-        "userState": sketch.pick(&["ACTIVE", "DISABLED"]),
+        "department": builder.text_or_nothing(department),
+        "userState": builder.pick(&["ACTIVE", "DISABLED"]),
     })
 }
 

@@ -220,7 +220,7 @@ async fn every_campaign_hands_out_its_people_who_do_not_say_to_which_they_belong
 #[tokio::test]
 async fn only_the_logs_with_from_and_to_can_be_had_in_ascending_order() {
     let simulator = Simulator::start(Config {
-        quirks: false,
+        traps: false,
         ..with_logs()
     })
     .await
@@ -284,7 +284,7 @@ async fn a_changed_row_of_the_training_is_another_record() {
 #[tokio::test]
 async fn a_page_token_ends_after_its_life() {
     let simulator = Simulator::start(Config {
-        quirks: false,
+        traps: false,
         ..with_logs()
     })
     .await
