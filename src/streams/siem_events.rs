@@ -2,7 +2,8 @@
 //!
 //! The endpoint serves one day. What is older, at the first start or after an outage, is read
 //! from batch files first, up to a time two hours before; from then on the endpoint is read. The
-//! two write the same record in different words, so the time of a record decides which of them it is taken from.
+//! two write the same record in different words, so the time of a record decides from which of them
+//! it is taken.
 
 use crate::batch::{Builder, NoticeKind, OfferResult, RecordLine, RecordProcessor};
 use crate::checkpoint::{EventsPosition, FilesPosition, StreamPosition};

@@ -365,7 +365,7 @@ impl SettingsErrors {
         self.0.is_empty()
     }
 
-    /// Returns what was made of the settings, or all of them as one failure.
+    /// Returns what was made of the settings, or all errors as one failure.
     pub fn into_value<T>(self, made: Option<T>) -> Result<T, Failure> {
         self.into_result()?;
         made.ok_or_else(|| Failure::settings("a table of the settings cannot be used"))

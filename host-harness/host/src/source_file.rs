@@ -19,8 +19,8 @@ use crate::settings::source_file;
 /// Key of the table with the component's settings.
 const SETTINGS: &str = "settings";
 
-/// Keys that name files of the host, to set which is to read what the host can read, and the proxy,
-/// which sees where every request goes.
+/// Keys that the API may not set: with a file of the host one could read what the host can read, and
+/// a proxy sees where every request goes.
 pub(crate) const LOCAL_KEYS: [&str; 3] = ["component", "ca_file", "proxy"];
 
 /// The file of one source, which need not be there.

@@ -22,8 +22,8 @@ use super::{
 /// The kind of a reason that does not pass before an operator has changed something.
 const BLOCKED: &str = "blocked";
 
-/// With a bound on the tries: those of an output that is blocked. Waiting
-/// longer would keep an operator from the reason.
+/// The most tries at an output that is blocked, where tries are bounded (`--once`). More would only
+/// delay the reason that an operator has to see.
 const BLOCKED_TRIES_MAX: u32 = 3;
 
 /// What sources may have fetched, or be fetching, that one output has not accepted: the batches of

@@ -8,10 +8,11 @@ use async_trait::async_trait;
 /// Says whether this process may work on a source. A source without a lease belongs to its process.
 #[async_trait]
 pub trait Lease: fmt::Debug + Send + Sync {
-    /// Whether it may now. Asked before each outgoing request, each delivery and each checkpoint.
+    /// Whether this process may work on the source now. Asked before each outgoing
+    /// request, each delivery and each checkpoint.
     fn is_held(&self) -> bool;
 
-    /// Waits until it may no longer.
+    /// Waits until this process may no longer work on the source.
     async fn ended(&self);
 }
 
@@ -20,12 +21,12 @@ pub trait Lease: fmt::Debug + Send + Sync {
 pub(crate) struct SourceLease(Arc<OnceLock<Arc<dyn Lease>>>);
 
 impl SourceLease {
-    /// Needs this lease from now on. Only the first one is taken.
+    /// From now on the source works only while this lease is held. Later calls are ignored.
     pub(crate) fn set(&self, lease: Arc<dyn Lease>) {
         let _ = self.0.set(lease);
     }
 
-    /// The one that is needed.
+    /// Returns the lease, where one is needed.
     pub(crate) fn get(&self) -> Option<Arc<dyn Lease>> {
         self.0.get().cloned()
     }
