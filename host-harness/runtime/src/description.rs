@@ -4,12 +4,12 @@
 use crate::bindings::Description;
 use crate::untrusted_text::NAME_BYTES_MAX;
 
-/// Maximum size of the schema, which has one entry per setting.
-const SCHEMA_BYTES_MAX: usize = 1024 * 1024;
-/// Maximum number of streams; the host keeps counts for each.
+/// Maximum size of the schema, as the contract defines it.
+const SCHEMA_BYTES_MAX: usize = 256 * 1024;
+/// Maximum number of streams, as the contract defines it; the host keeps counts for each.
 const STREAMS_MAX: usize = 1_000;
-/// Maximum number of kinds, which receivers get by name.
-const KINDS_MAX: usize = 10_000;
+/// Maximum number of kinds, as the contract defines it: as many as `entry.kind` can point to.
+const KINDS_MAX: usize = 65_536;
 const FORMATS_MAX: usize = 100;
 const ORIGINS_MAX: usize = 1_000;
 
@@ -77,14 +77,29 @@ mod tests {
     }
 
     #[test]
+    fn a_description_may_have_what_the_contract_permits_and_no_more() {
+        let kind = Kind {
+            name: "k".to_owned(),
+            stream: String::new(),
+        };
+        let mut greatest = description();
+        greatest.settings_schema = " ".repeat(256 * 1024);
+        greatest.kinds = vec![kind.clone(); usize::from(u16::MAX) + 1];
+        verify(&greatest).unwrap();
+        let mut kinds = greatest.clone();
+        kinds.kinds.push(kind);
+        assert!(verify(&kinds).unwrap_err().contains("65537 kinds"));
+        let mut schema = greatest;
+        schema.settings_schema.push(' ');
+        assert!(verify(&schema).unwrap_err().contains("262145 bytes"));
+    }
+
+    #[test]
     fn a_description_is_bounded() {
         verify(&description()).unwrap();
         let mut many = description();
         many.origins = vec!["https://a.example".to_owned(); ORIGINS_MAX + 1];
         assert!(verify(&many).unwrap_err().contains("1001 origins"));
-        let mut long = description();
-        long.settings_schema = " ".repeat(SCHEMA_BYTES_MAX + 1);
-        assert!(verify(&long).unwrap_err().contains("1048577 bytes"));
         for namespace in ["", "Test", "a.b", "a b", &"a".repeat(65)] {
             let mut other = description();
             other.namespace = namespace.to_owned();
