@@ -1,4 +1,5 @@
-//! A response body that fails if no data arrives for too long.
+//! Bodies: a response that fails if no data arrives for too long, and a request that is not sent
+//! once the lease of its source has ended.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -7,10 +8,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep};
-use wasmtime_wasi_http::Error as HttpError;
+use wasmtime_wasi_http::{Error as HttpError, WasiBody};
 
-use super::errors;
 use super::limits::Permit;
+use super::{LEASE_ENDED, errors};
+use crate::lease::SourceLease;
 
 /// A body with a time-out between frames.
 pub(super) struct IdleTimeoutBody {
@@ -76,5 +78,50 @@ impl Body for IdleTimeoutBody {
 
     fn size_hint(&self) -> SizeHint {
         self.incoming.size_hint()
+    }
+}
+/// A request body that fails instead of its first frame where the lease has ended. Connecting, or
+/// a suspension of the machine, may take longer than the lease, and hyper asks for the first frame
+/// before it writes the head: nothing of the request is sent.
+pub(super) struct LeasedBody {
+    body: WasiBody,
+    lease: SourceLease,
+    is_checked: bool,
+}
+
+impl LeasedBody {
+    pub(super) fn new(body: WasiBody, lease: SourceLease) -> Self {
+        Self {
+            body,
+            lease,
+            is_checked: false,
+        }
+    }
+}
+
+impl Body for LeasedBody {
+    type Data = Bytes;
+    type Error = HttpError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
+        if !self.is_checked && !self.lease.is_held() {
+            return Poll::Ready(Some(Err(HttpError::InternalError(Some(
+                LEASE_ENDED.to_owned(),
+            )))));
+        }
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        self.is_checked |= polled.is_ready();
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.is_checked && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }

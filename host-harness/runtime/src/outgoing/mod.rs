@@ -11,8 +11,11 @@ mod pools;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::future::poll_fn;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use http_body_util::BodyExt;
@@ -23,6 +26,7 @@ use source_common::proxy::{Proxies, Proxy};
 use tracing::{debug, warn};
 use wasmtime_wasi_http::{Error as HttpError, RequestOptions, WasiBody, WasiHttpHooks};
 
+use self::body::LeasedBody;
 use self::limits::ConcurrencyLimit;
 pub use self::pools::IDLE_PER_ORIGIN_MAX;
 use self::pools::Pool;
@@ -191,6 +195,24 @@ impl Shared {
         }
     }
 
+    /// Goes on with a request only while the lease is held: also after a connection was made,
+    /// before the request is sent by it.
+    async fn while_leased<Request: Future>(
+        &self,
+        request: Request,
+    ) -> Result<Request::Output, HttpError> {
+        let mut request = pin!(request);
+        poll_fn(|cx| {
+            if self.lease.is_held() {
+                request.as_mut().poll(cx).map(Ok)
+            } else {
+                let reason = Some(LEASE_ENDED.to_owned());
+                Poll::Ready(Err(HttpError::InternalError(reason)))
+            }
+        })
+        .await
+    }
+
     async fn send(
         &self,
         origin: &Origin,
@@ -212,9 +234,6 @@ impl Shared {
         let slot = tokio::time::timeout(connect, self.requests.acquire())
             .await
             .map_err(|_| self.too_many_requests(connect))?;
-        if !self.lease.is_held() {
-            return Err(HttpError::InternalError(Some(LEASE_ENDED.to_owned())));
-        }
         let target = request.uri().authority().map(ToString::to_string);
         // A proxy sees the requests themselves only without TLS.
         let is_plain = request.uri().scheme_str() == Some("http");
@@ -223,10 +242,14 @@ impl Shared {
             let headers = request.headers_mut();
             headers.insert(PROXY_AUTHORIZATION, authorization.clone());
         }
-        let pending = client.request(request);
+        if self.lease.get().is_some() {
+            let lease = self.lease.clone();
+            request = request.map(|body| LeasedBody::new(body, lease).boxed_unsync());
+        }
+        let pending = self.while_leased(client.request(request));
         let answered = tokio::time::timeout(connect.saturating_add(first_byte), pending)
             .await
-            .map_err(|_| HttpError::ConnectionReadTimeout)?
+            .map_err(|_| HttpError::ConnectionReadTimeout)??
             .map_err(|error| {
                 self.log_refused_addresses(origin, &error);
                 errors::from_client(&error)

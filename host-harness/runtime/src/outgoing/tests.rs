@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Empty;
+use http_body_util::{Empty, Full};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -436,13 +436,18 @@ fn a_ca_file_without_a_certificate_is_refused() {
     );
 }
 
+/// A lease that is held as often as it is asked for at first.
 #[derive(Debug)]
-struct Ended;
+struct HeldFor(AtomicUsize);
 
 #[async_trait::async_trait]
-impl crate::lease::Lease for Ended {
+impl crate::lease::Lease for HeldFor {
     fn is_held(&self) -> bool {
-        false
+        let left = |left: usize| left.checked_sub(1);
+        let asked = self
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, left);
+        asked.is_ok()
     }
 
     async fn ended(&self) {}
@@ -453,9 +458,52 @@ async fn nothing_is_sent_for_a_source_whose_lease_has_ended() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let origin = format!("http://{}", listener.local_addr().unwrap());
     let outgoing = outgoing(&[&origin]);
-    outgoing.lease().set(Arc::new(Ended));
+    outgoing.lease().set(Arc::new(HeldFor(0.into())));
     let error = send(&outgoing, &format!("{origin}/")).await.unwrap_err();
     assert!(error.to_string().contains(LEASE_ENDED), "{error}");
     let connected = tokio::time::timeout(Duration::from_millis(100), listener.accept());
     assert!(connected.await.is_err(), "a connection was made");
+}
+
+#[tokio::test]
+async fn nothing_is_sent_when_the_lease_ends_while_a_connection_is_made() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let origin = format!("http://{}", listener.local_addr().unwrap());
+    let outgoing = outgoing(&[&origin]);
+    outgoing.lease().set(Arc::new(HeldFor(1.into())));
+    let error = send(&outgoing, &format!("{origin}/")).await.unwrap_err();
+    assert!(error.to_string().contains(LEASE_ENDED), "{error}");
+    drop(outgoing);
+    let mut sent = Vec::new();
+    let (mut connection, _) = listener.accept().await.unwrap();
+    connection.read_to_end(&mut sent).await.unwrap();
+    assert_eq!(sent, b"");
+}
+
+/// Sends a body with a client of hyper, and returns all that was sent.
+async fn sent_with(held_for: usize) -> Vec<u8> {
+    let (client, mut server) = tokio::io::duplex(64 * 1024);
+    let client = hyper_util::rt::TokioIo::new(client);
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(client).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let lease = SourceLease::default();
+    lease.set(Arc::new(HeldFor(held_for.into())));
+    let data = Full::new(Bytes::from_static(b"records"));
+    let data = data.map_err(|never| match never {}).boxed_unsync();
+    let body = LeasedBody::new(data, lease);
+    let request = Request::post("/").body(body).unwrap();
+    let answered = tokio::spawn(async move { sender.send_request(request).await });
+    let mut sent = Vec::new();
+    while !sent.ends_with(b"records") && server.read_buf(&mut sent).await.unwrap() > 0 {}
+    drop(server);
+    assert!(answered.await.unwrap().is_err());
+    drop(connection);
+    sent
+}
+
+#[tokio::test]
+async fn nothing_is_sent_when_the_lease_ends_before_the_first_byte() {
+    assert_eq!(sent_with(0).await, b"");
+    let sent = sent_with(1).await;
+    assert!(sent.starts_with(b"POST / ") && sent.ends_with(b"\r\n\r\nrecords"));
 }
