@@ -1,5 +1,6 @@
 //! Hosts of a fleet as processes, each with a folder and an address of the upstream of its own.
 
+use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -7,7 +8,11 @@ use std::time::{Duration, Instant};
 
 use crate::account::BATCH;
 
-const HOST: &str = env!("CARGO_BIN_EXE_source-host");
+/// The program under test; another build of it where `SOURCE_HOST` names one.
+fn program() -> OsString {
+    let named = std::env::var_os("SOURCE_HOST");
+    named.unwrap_or_else(|| env!("CARGO_BIN_EXE_source-host").into())
+}
 
 /// A host that may run.
 pub(crate) struct Host {
@@ -59,7 +64,7 @@ impl Host {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(HOST);
+        let mut command = Command::new(program());
         command
             .args(arguments)
             .current_dir(&self.folder)

@@ -1,5 +1,6 @@
 //! A fleet against a real nats-server: hosts that die, are suspended, stop and lose their way to
-//! NATS, while tenants are added, changed and removed. `FLEET_TENANTS=300` for the long form.
+//! NATS, while tenants are added, changed and removed. `FLEET_TENANTS=300` for the long
+//! form, for which `SOURCE_HOST` should name a release build: hundreds of tenants go on at a time.
 
 #![expect(
     clippy::indexing_slicing,
