@@ -23,8 +23,9 @@ impl FieldName {
 
     /// Returns the position in [`NAMES`].
     #[must_use]
-    pub fn index(self) -> usize {
-        usize::from(self.0)
+    #[expect(clippy::as_conversions, reason = "`usize::from` is not const")]
+    pub const fn index(self) -> usize {
+        self.0 as usize
     }
 
     /// Returns how it is spelt.

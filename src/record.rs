@@ -5,7 +5,7 @@ use core::fmt;
 
 use crate::decode::json::{self, Kind, Member, Outline};
 use crate::stream::Stream;
-use dictionary::{Dictionary, KeyPredictor, Reader};
+use dictionary::{KeyPredictor, RANKED, Reader};
 
 mod dictionary;
 mod feed;
@@ -70,7 +70,6 @@ impl core::error::Error for ParseError {}
 
 /// Parses records, one after the other, with buffers that are reused.
 pub struct Parser {
-    dictionary: Dictionary,
     predictor: KeyPredictor,
     members: Vec<Member>,
     names: Vec<Option<FieldName>>,
@@ -91,12 +90,12 @@ struct CanonicalOrder {
 
 impl CanonicalOrder {
     /// Returns the places of the members of a record whose names are all known.
-    fn of(&mut self, names: &[Option<FieldName>], slots: &Slots, ranked: &[FieldName]) -> &[u16] {
+    fn of(&mut self, names: &[Option<FieldName>], slots: &Slots) -> &[u16] {
         if self.names != names {
             self.names.clear();
             self.names.extend(names);
             self.places.clear();
-            let ranked = ranked
+            let ranked = RANKED
                 .iter()
                 .filter(|name| !FieldName::TRANSPORT.contains(name));
             let slots = ranked.filter_map(|name| slots.get(name.index()));
@@ -122,7 +121,6 @@ impl Parser {
     #[inline(never)]
     pub fn new() -> Self {
         Self {
-            dictionary: Dictionary::new(),
             predictor: KeyPredictor::new(),
             members: Vec::new(),
             names: Vec::new(),
@@ -138,7 +136,7 @@ impl Parser {
         line: &'a str,
     ) -> Result<Record<'a>, ParseError> {
         let (names, slots) = (&mut self.names, &mut self.slots);
-        let mut reader = Reader::new(&self.dictionary, stream, &mut self.predictor, names, slots);
+        let mut reader = Reader::new(stream, &mut self.predictor, names, slots);
         let outline =
             json::scan_object_with(line, &mut self.members, &mut reader).map_err(ParseError)?;
         let is_known = reader.is_known();
@@ -152,9 +150,8 @@ impl Parser {
                 offset,
             }));
         }
-        let ranked = self.dictionary.ranked();
         let order = (is_known && !outline.sorted)
-            .then(|| self.canonical_order.of(&self.names, &self.slots, ranked));
+            .then(|| self.canonical_order.of(&self.names, &self.slots));
         Ok(Record {
             stream,
             line,

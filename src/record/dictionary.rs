@@ -1,5 +1,7 @@
 //! Known names: found by their spelling, and expected where they stood the last time.
 
+use std::sync::LazyLock;
+
 use super::legacy;
 use super::{Slots, feed};
 use crate::decode::json::Keys;
@@ -7,17 +9,53 @@ use crate::field::{FieldName, NAMES};
 use crate::stream::Stream;
 
 /// Known names by hash: open addressing in a table that is never more than a quarter full.
-pub(super) struct Dictionary {
-    table: Box<[u8; TABLE_LEN]>,
+struct Dictionary {
+    table: [u8; TABLE_LEN],
     known: Vec<Known>,
-    ranked: Vec<FieldName>,
 }
+
+/// Made with the first record: most polls of a source that is caught up have none.
+static DICTIONARY: LazyLock<Dictionary> = LazyLock::new(Dictionary::new);
 
 const TABLE_LEN: usize = 1024;
 const EMPTY: u8 = u8::MAX;
 
 /// The longest name with two quotes and a colon.
 const LITERAL_BYTES: usize = 32;
+
+/// All names in the order of their bytes.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "the compiler evaluates it, and reports an index that is out of bounds"
+)]
+pub(super) const RANKED: [FieldName; NAMES.len()] = {
+    let mut ranked = [FieldName::from_index(0); NAMES.len()];
+    let mut at = 0;
+    let mut index = 0;
+    while at < NAMES.len() {
+        let mut place = at;
+        while place > 0 && precedes(NAMES[at], NAMES[ranked[place - 1].index()]) {
+            ranked[place] = ranked[place - 1];
+            place -= 1;
+        }
+        ranked[place] = FieldName::from_index(index);
+        at += 1;
+        index += 1;
+    }
+    ranked
+};
+
+/// Returns whether a text is before another in the order of their bytes.
+const fn precedes(text: &str, other: &str) -> bool {
+    let (mut left, mut right) = (text.as_bytes(), other.as_bytes());
+    loop {
+        match (left, right) {
+            ([a, a_rest @ ..], [b, b_rest @ ..]) if *a == *b => (left, right) = (a_rest, b_rest),
+            ([a, ..], [b, ..]) => return *a < *b,
+            (_, rest) => return !rest.is_empty(),
+        }
+    }
+}
 
 /// A known name as it stands in a record: `"name":`.
 struct Known {
@@ -31,20 +69,18 @@ struct Known {
 }
 
 impl Known {
-    fn new(name: &str) -> Self {
-        let literal = format!("\"{name}\":");
-        let words = |byte: fn(u8) -> u8| {
-            let mut padded = [0; LITERAL_BYTES];
-            for (to, from) in padded.iter_mut().zip(literal.bytes()) {
-                *to = byte(from);
-            }
-            words(&padded)
-        };
+    fn new(name: &str, rank: usize) -> Self {
+        let mut literal = [0; LITERAL_BYTES];
+        let mut mask = [0; LITERAL_BYTES];
+        let bytes = [b'"'].into_iter().chain(name.bytes()).chain(*b"\":");
+        for ((to, is_used), from) in literal.iter_mut().zip(&mut mask).zip(bytes) {
+            (*to, *is_used) = (from, u8::MAX);
+        }
         Self {
-            words: words(|byte| byte),
-            masks: words(|_| u8::MAX),
+            words: words(&literal),
+            masks: words(&mask),
             length: name.len(),
-            rank: NAMES.iter().filter(|other| **other < name).count(),
+            rank,
         }
     }
 
@@ -75,35 +111,29 @@ fn words(bytes: &[u8; LITERAL_BYTES]) -> [u64; LITERAL_BYTES / 8] {
 
 impl Dictionary {
     #[cold]
-    pub(super) fn new() -> Self {
-        let mut table = Box::new([EMPTY; TABLE_LEN]);
-        for (at, name) in NAMES.iter().enumerate() {
+    fn new() -> Self {
+        let mut table = [EMPTY; TABLE_LEN];
+        let mut ranks = [0; NAMES.len()];
+        for (rank, name) in RANKED.iter().enumerate() {
+            if let Some(to) = ranks.get_mut(name.index()) {
+                *to = rank;
+            }
+        }
+        for (at, name) in (0..).zip(NAMES) {
             let mut place = Self::hash(name);
             while let Some(cell) = table.get_mut(place) {
                 if *cell == EMPTY {
-                    *cell = u8::try_from(at).unwrap_or(EMPTY);
+                    *cell = at;
                     break;
                 }
                 place = (place + 1) % TABLE_LEN;
             }
         }
-        let known: Vec<Known> = NAMES.iter().map(|name| Known::new(name)).collect();
-        let mut ranked = vec![FieldName::from_index(0); known.len()];
-        for (at, known) in (0..).zip(&known) {
-            if let Some(place) = ranked.get_mut(known.rank) {
-                *place = FieldName::from_index(at);
-            }
-        }
+        let names = NAMES.iter().zip(ranks);
         Self {
             table,
-            known,
-            ranked,
+            known: names.map(|(name, rank)| Known::new(name, rank)).collect(),
         }
-    }
-
-    /// Returns all names in the order of their bytes.
-    pub(super) fn ranked(&self) -> &[FieldName] {
-        &self.ranked
     }
 
     fn look_up(&self, key: &str) -> Option<FieldName> {
@@ -155,7 +185,7 @@ impl KeyPredictor {
 
 /// Reads the names of one record.
 pub(super) struct Reader<'p, 't> {
-    dictionary: &'p Dictionary,
+    dictionary: &'static Dictionary,
     stream: Stream,
     predictor: &'p mut KeyPredictor,
     names: &'p mut Vec<Option<FieldName>>,
@@ -170,7 +200,6 @@ pub(super) struct Reader<'p, 't> {
 
 impl<'p> Reader<'p, '_> {
     pub(super) fn new(
-        dictionary: &'p Dictionary,
         stream: Stream,
         predictor: &'p mut KeyPredictor,
         names: &'p mut Vec<Option<FieldName>>,
@@ -179,7 +208,7 @@ impl<'p> Reader<'p, '_> {
         names.clear();
         slots.fill(0);
         Self {
-            dictionary,
+            dictionary: &DICTIONARY,
             stream,
             predictor,
             names,
