@@ -214,7 +214,7 @@ impl ApiClient {
         head.retry_after_ms(self.upstream_now())
     }
 
-    /// Takes the answer to [`ApiClient::credential_request`]. Returns the name of an optional member that
+    /// Takes the answer to [`ApiClient::preflight_request`]. Returns the name of an optional member that
     /// cannot be read.
     ///
     /// # Errors
@@ -272,7 +272,7 @@ impl ApiClient {
         Err(error)
     }
 
-    /// Handles that no response to [`ApiClient::credential_request`] came.
+    /// Handles that no response to [`ApiClient::preflight_request`] came.
     #[must_use]
     pub fn fail_preflight(&mut self, why: TransportError) -> PollError {
         let why = match why {

@@ -85,7 +85,7 @@ impl Auth {
         }
     }
 
-    /// Takes the successful answer to [`Auth::credential_request`]. Returns the name of an optional member
+    /// Takes the successful answer to [`Auth::preflight_request`]. Returns the name of an optional member
     /// that cannot be read.
     ///
     /// # Errors

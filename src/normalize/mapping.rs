@@ -122,9 +122,9 @@ pub(super) type CompiledRule = (Vec<Test>, String);
 
 /// What a mapping is made of.
 pub(super) struct MappingInputs<'t> {
-    /// As in [`Tables`].
+    /// As in [`EcsTables`].
     pub(super) rows: &'t [&'static [FieldMapping]],
-    /// As in [`Tables`].
+    /// As in [`EcsTables`].
     pub(super) kept: Vec<(FieldName, Keep)>,
     /// The rules of classification.
     pub(super) rules: Vec<CompiledRule>,

@@ -59,7 +59,7 @@ pub struct Variant {
     pub when: &'static [Test],
     /// The class.
     pub class: Class,
-    /// As in [`super::super::table::Tables`].
+    /// As in [`super::super::table::EcsTables`].
     pub rows: &'static [&'static [FieldMapping]],
     /// How fields are kept; later lists count before earlier ones.
     pub kept: &'static [&'static [(FieldName, Keep)]],
