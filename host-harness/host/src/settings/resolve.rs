@@ -35,6 +35,9 @@ impl Default for SettingsTable {
     }
 }
 
+/// Maximum length of the settings as JSON: what `pipeline:source` allows.
+const SETTINGS_BYTES_MAX: usize = 256 * 1024;
+
 /// The setting with the tenant's name; by default the name of the source.
 const TENANT: &str = "tenant";
 
@@ -144,8 +147,16 @@ pub fn resolve(
         let advice = literal_advice(&literal);
         format!("{}: {advice}", place(first))
     });
+    let json = Value::Object(object).to_string();
+    if json.len() > SETTINGS_BYTES_MAX {
+        return Err(fail(format!(
+            "the settings take {} bytes as JSON, and a component gets at most 256 KiB; shorten the \
+             longest value",
+            json.len()
+        )));
+    }
     Ok(ResolvedSettings {
-        json: Secret::new(Value::Object(object).to_string()),
+        json: Secret::new(json),
         redactor: Redactor::new(secrets),
         warnings: warnings.into_iter().collect(),
     })

@@ -330,3 +330,16 @@ fn settings_that_run_the_same_are_distinguished_from_others() {
         ["state_dir"]
     );
 }
+
+#[test]
+fn settings_may_be_as_long_as_the_contract_allows() {
+    // {"client_id":"…"}
+    let settings = |length: usize| format!("client_id = \"{}\"", "a".repeat(length - 16));
+    let longest = resolved(&settings(256 * 1024)).unwrap();
+    assert_eq!(longest.json.expose().len(), 256 * 1024);
+    let message = resolve_message(&settings(256 * 1024 + 1));
+    assert!(
+        message.starts_with("m.toml: [source.settings] of `acme`: the settings take 262145 bytes"),
+        "{message}"
+    );
+}
