@@ -24,6 +24,9 @@ pub(super) struct Ticker {
 #[derive(Debug, Default)]
 pub(super) struct ExecutingSlices {
     count: AtomicUsize,
+    /// Whether the ticker waits for a slice: a wake-up while it waits for the end of a tick would cost
+    /// two switches of threads for nothing.
+    is_awaited: AtomicBool,
     ticker: OnceLock<Thread>,
 }
 
@@ -31,9 +34,10 @@ pub(super) struct ExecutingSlices {
 pub(super) struct ExecutingSlice<'a>(&'a ExecutingSlices);
 
 impl ExecutingSlices {
-    /// Counts a slice, and wakes the ticker for the first one.
+    /// Counts a slice, and wakes the ticker if it waits for one.
     pub(super) fn begin(&self) -> ExecutingSlice<'_> {
         if self.count.fetch_add(1, Ordering::SeqCst) == 0
+            && self.is_awaited.swap(false, Ordering::SeqCst)
             && let Some(ticker) = self.ticker.get()
         {
             ticker.unpark();
@@ -43,6 +47,19 @@ impl ExecutingSlices {
 
     fn is_empty(&self) -> bool {
         self.count.load(Ordering::SeqCst) == 0
+    }
+
+    /// Parks the ticker's thread while there is no slice and it is not stopped.
+    fn wait_for_one(&self, is_stopped: &AtomicBool) {
+        loop {
+            // Before the count is read: a slice that begins after that wakes this thread.
+            self.is_awaited.store(true, Ordering::SeqCst);
+            if !self.is_empty() || is_stopped.load(Ordering::SeqCst) {
+                self.is_awaited.store(false, Ordering::SeqCst);
+                return;
+            }
+            thread::park();
+        }
     }
 }
 
@@ -62,9 +79,7 @@ impl Ticker {
             .name("epoch".to_owned())
             .spawn(move || {
                 loop {
-                    while executing.is_empty() && !is_stopped.load(Ordering::SeqCst) {
-                        thread::park();
-                    }
+                    executing.wait_for_one(&is_stopped);
                     park_for(TICK);
                     if is_stopped.load(Ordering::SeqCst) {
                         return;
@@ -84,7 +99,7 @@ impl Ticker {
     }
 }
 
-/// Waits for a time. A slice that begins meanwhile does not end it.
+/// Waits for a time. A wake-up that came late does not end it.
 fn park_for(time: Duration) {
     let begun = Instant::now();
     loop {
