@@ -10,8 +10,8 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep};
 use wasmtime_wasi_http::{Error as HttpError, WasiBody};
 
+use super::errors;
 use super::limits::Permit;
-use super::{LEASE_ENDED, errors};
 use crate::lease::SourceLease;
 
 /// A body with a time-out between frames.
@@ -80,6 +80,7 @@ impl Body for IdleTimeoutBody {
         self.incoming.size_hint()
     }
 }
+
 /// A request body that fails instead of its first frame where the lease has ended. Connecting, or
 /// a suspension of the machine, may take longer than the lease, and hyper asks for the first frame
 /// before it writes the head: nothing of the request is sent.
@@ -108,9 +109,7 @@ impl Body for LeasedBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
         if !self.is_checked && !self.lease.is_held() {
-            return Poll::Ready(Some(Err(HttpError::InternalError(Some(
-                LEASE_ENDED.to_owned(),
-            )))));
+            return Poll::Ready(Some(Err(errors::lease_ended())));
         }
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         self.is_checked |= polled.is_ready();

@@ -11,6 +11,14 @@ use wasmtime_wasi_http::Error as HttpError;
 
 use super::connect::{ConnectError, RefusedAddress};
 
+/// What a component learns whose host may not work on the source any more. Its poll is given up.
+pub(super) const LEASE_ENDED: &str = "the lease of the source has ended";
+
+/// Returns the error of a request whose source has lost its lease.
+pub(super) fn lease_ended() -> HttpError {
+    HttpError::InternalError(Some(LEASE_ENDED.to_owned()))
+}
+
 /// Converts an error that occurred before the response head was complete.
 pub(super) fn from_client(error: &legacy::Error) -> HttpError {
     classify(error, HttpError::ConnectionTerminated)

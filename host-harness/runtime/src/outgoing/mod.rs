@@ -48,9 +48,6 @@ const CONNECTIONS_MAX: usize = 2 * REQUESTS_MAX;
 /// Large, so that fewer chunks cross into the component.
 const READ_BUFFER_BYTES_MAX: usize = 512 * 1024;
 
-/// What a component learns whose host may not work on the source any more. Its poll is given up.
-const LEASE_ENDED: &str = "the lease of the source has ended";
-
 /// The future of a sent request's connection.
 type ConnectionFuture = Box<dyn Future<Output = Result<(), HttpError>> + Send>;
 
@@ -206,8 +203,7 @@ impl Shared {
             if self.lease.is_held() {
                 request.as_mut().poll(cx).map(Ok)
             } else {
-                let reason = Some(LEASE_ENDED.to_owned());
-                Poll::Ready(Err(HttpError::InternalError(reason)))
+                Poll::Ready(Err(errors::lease_ended()))
             }
         })
         .await

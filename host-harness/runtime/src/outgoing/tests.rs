@@ -460,7 +460,7 @@ async fn nothing_is_sent_for_a_source_whose_lease_has_ended() {
     let outgoing = outgoing(&[&origin]);
     outgoing.lease().set(Arc::new(HeldFor(0.into())));
     let error = send(&outgoing, &format!("{origin}/")).await.unwrap_err();
-    assert!(error.to_string().contains(LEASE_ENDED), "{error}");
+    assert!(error.to_string().contains(errors::LEASE_ENDED), "{error}");
     let connected = tokio::time::timeout(Duration::from_millis(100), listener.accept());
     assert!(connected.await.is_err(), "a connection was made");
 }
@@ -472,7 +472,7 @@ async fn nothing_is_sent_when_the_lease_ends_while_a_connection_is_made() {
     let outgoing = outgoing(&[&origin]);
     outgoing.lease().set(Arc::new(HeldFor(1.into())));
     let error = send(&outgoing, &format!("{origin}/")).await.unwrap_err();
-    assert!(error.to_string().contains(LEASE_ENDED), "{error}");
+    assert!(error.to_string().contains(errors::LEASE_ENDED), "{error}");
     drop(outgoing);
     let mut sent = Vec::new();
     let (mut connection, _) = listener.accept().await.unwrap();
