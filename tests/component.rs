@@ -15,9 +15,9 @@ use mimecast_simulator::{Config, Endpoint, Simulator};
 use serde_json::Value;
 use source_common::secret::Secret;
 use source_host::settings::Settings;
-use source_host::source::{components, prepare};
+use source_host::source::{component_at, components, prepare};
 use source_runtime::bindings::{Batch, Limits, NextPoll};
-use source_runtime::source::{NetworkAccess, Source};
+use source_runtime::source::{Components, NetworkAccess, Source};
 
 const LIMITS: Limits = Limits {
     max_events: 1000,
@@ -267,4 +267,22 @@ async fn a_file_of_200_mib_is_read_in_16_mib_of_memory() {
     );
     assert!(lines.len() > 200_000, "{}", lines.len());
     assert!(peak <= 16 * 1024 * 1024, "{peak} bytes");
+}
+
+/// A request that waits for a component is given up after some seconds, and compiling takes longer
+/// on a busy machine: the next request must not begin it again.
+#[tokio::test]
+async fn a_component_is_loaded_though_each_caller_gives_up_before() {
+    let components = Components::new(None, 0).unwrap();
+    let location = component_at(None);
+    // Much less than compiling takes.
+    let patience = Duration::from_millis(100);
+    let callers = async {
+        while tokio::time::timeout(patience, components.get(&location))
+            .await
+            .is_err()
+        {}
+    };
+    let loaded = tokio::time::timeout(Duration::from_secs(120), callers).await;
+    assert!(loaded.is_ok(), "each caller began to compile again");
 }

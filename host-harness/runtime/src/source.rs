@@ -57,6 +57,16 @@ pub enum ComponentLocation {
     File(PathBuf),
 }
 
+impl ComponentLocation {
+    /// Returns its name in messages.
+    fn name(&self) -> String {
+        match self {
+            Self::BuiltIn(name, _) => (*name).to_owned(),
+            Self::File(path) => format!("component {}", path.display()),
+        }
+    }
+}
+
 /// The options of a source.
 #[derive(Debug)]
 pub struct SourceOptions {
@@ -217,15 +227,24 @@ impl Components {
                 .unwrap_or_else(PoisonError::into_inner);
             Arc::clone(loaded.entry(location.clone()).or_default())
         };
-        let component = cell.get_or_try_init(|| self.load(location)).await?;
-        Ok(component.clone())
+        if let Some(component) = cell.get() {
+            return Ok(component.clone());
+        }
+        let (components, wasm) = (self.clone(), location.clone());
+        // In a task, which goes on when the caller gives up, as a request does that takes too long:
+        // the next one would compile from the beginning.
+        let loading = tokio::spawn(async move {
+            let component = cell.get_or_try_init(|| components.load(&wasm)).await?;
+            Ok(component.clone())
+        });
+        loading.await.unwrap_or_else(|_| {
+            let name = location.name();
+            Err(Failure::failed(format!("{name}: a fault of the host")))
+        })
     }
 
     async fn load(&self, wasm: &ComponentLocation) -> Result<Component, Failure> {
-        let name = match wasm {
-            ComponentLocation::BuiltIn(name, _) => (*name).to_owned(),
-            ComponentLocation::File(path) => format!("component {}", path.display()),
-        };
+        let name = wasm.name();
         let bad = |reason: &dyn fmt::Display| {
             // An error about a component may quote untrusted text.
             let reason = Sanitizer::default().text(&reason.to_string(), DETAIL_BYTES_MAX);
