@@ -1,4 +1,4 @@
-// Drives the status page of a real host with 1,000 sources and simulated tenants.
+// Drives the status page of a real host with 10,000 sources and simulated tenants.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -18,8 +18,8 @@ if (!isBuilt) console.log(`LEFT OUT: no source-host and mimecast-simulator in ${
 
 const STAMP = /\b20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ/;
 const TOKEN = "a-token-of-a-test";
-/** The tenants that rest; with the one that is added there are 1,000. */
-const AT_REST = 999;
+/** The tenants that rest; with the one that is added there are 10,000. */
+const AT_REST = 9_999;
 const EVENTS = 40;
 /** The component is compiled at the first start, and the machine may be busy. */
 const SECONDS = 120;
@@ -91,7 +91,7 @@ async function resultOfTest(page, words) {
   return text;
 }
 
-test("a connector of a real host is added, tested, paused, resumed and removed among 1,000 sources", { skip: !isBuilt }, async () => {
+test("a connector of a real host is added, tested, paused, resumed and removed among 10,000 sources", { skip: !isBuilt }, async () => {
   const whole = await simulator();
   const narrow = await simulator("--permissions", "audit");
   const sources = join(folder, "sources");
@@ -169,7 +169,7 @@ test("a connector of a real host is added, tested, paused, resumed and removed a
 
     await button(page, "Remove").click();
     await button(page, "Remove narrow").click();
-    await page.getByText("1–100 of 1,000 sources").waitFor();
+    await page.getByText("1–100 of 10,000 sources").waitFor();
     assert.ok(!existsSync(join(sources, "narrow.toml")));
 
     // All of them.
@@ -178,10 +178,10 @@ test("a connector of a real host is added, tested, paused, resumed and removed a
     await page.getByRole("searchbox").fill("");
     await page.getByRole("button", { name: "Paused 9,999" }).click();
     await page.getByText("1–100 of 9,999 sources").waitFor();
-    await page.getByRole("button", { name: "All 1,000" }).click();
+    await page.getByRole("button", { name: "All 10,000" }).click();
     await button(page, "Last").click();
-    await page.locator("#range", { hasText: "901–1,000 of 1,000 sources" }).waitFor();
+    await page.locator("#range", { hasText: "9,901–10,000 of 10,000 sources" }).waitFor();
     await page.getByRole("link", { name: "tenant-09998" }).waitFor();
-    await picture(page, "host-1000", false);
+    await picture(page, "host-10000", false);
   }, { allowed: ["401"] });
 });
