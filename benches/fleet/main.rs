@@ -20,11 +20,12 @@ mod measure;
 mod mock_upstream;
 #[path = "../../host-harness/host/tests/outputs/nats_server.rs"]
 mod nats_server;
+#[path = "../../tests/program.rs"]
+mod program;
 mod upstream;
 #[path = "../upstream_process.rs"]
 mod upstream_process;
 
-use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command};
@@ -32,6 +33,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nats_server::Server;
+use program::program;
 use serde_json::Value;
 
 use crate::measure::float;
@@ -206,11 +208,6 @@ fn server_used(server: &Server) -> Used {
 
 fn looks(hosts: &[Host]) -> Vec<Used> {
     hosts.iter().map(|host| Used::of(host.child.id())).collect()
-}
-
-fn program() -> OsString {
-    let named = std::env::var_os("SOURCE_HOST");
-    named.unwrap_or_else(|| env!("CARGO_BIN_EXE_source-host").into())
 }
 
 /// A `source-host run`.

@@ -1,18 +1,12 @@
 //! Hosts of a fleet as processes, each with a folder and an address of the upstream of its own.
 
-use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::account::BATCH;
-
-/// The program under test; another build of it where `SOURCE_HOST` names one.
-fn program() -> OsString {
-    let named = std::env::var_os("SOURCE_HOST");
-    named.unwrap_or_else(|| env!("CARGO_BIN_EXE_source-host").into())
-}
+use crate::program::program;
 
 /// A host that may run.
 pub(crate) struct Host {

@@ -16,6 +16,8 @@ mod host;
 mod mock_upstream;
 #[path = "../outputs/nats_server.rs"]
 mod nats_server;
+#[path = "../../../../tests/program.rs"]
+mod program;
 mod proxy;
 #[path = "../../../../tests/setup/mod.rs"]
 mod setup;
