@@ -8,6 +8,9 @@
     reason = "helpers of tests fail fast"
 )]
 
+#[path = "setup/machine_code.rs"]
+mod machine_code;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -37,7 +40,7 @@ async fn source(simulator: &Simulator, more: &str) -> Source {
     );
     std::fs::write(&file, text).unwrap();
     let settings = Settings::read(&file).unwrap();
-    let components = components(&settings, None).unwrap();
+    let components = components(&settings, Some(machine_code::cache_dir())).unwrap();
     prepare(&components, &settings.sources[0], NetworkAccess::Online)
         .await
         .unwrap()

@@ -9,6 +9,8 @@
 )]
 
 mod fluent_bit;
+#[path = "../setup/machine_code.rs"]
+mod machine_code;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -97,7 +99,6 @@ fn every_fixture_becomes_the_event_beside_it() {
 /// A stream's events by `source-host normalize`, without the members that hold the present.
 #[test]
 fn the_ids_are_those_of_source_host_normalize() {
-    let cache = tempfile::tempdir().unwrap();
     for format in FORMATS {
         let mut fluent_bit = FluentBit::start(&format!("mimecast_{format}"));
         for row in STREAMS {
@@ -110,7 +111,7 @@ fn the_ids_are_those_of_source_host_normalize() {
                 input.extend(line);
                 input.push(b'\n');
             }
-            let events = normalize(row.name, format, input, cache.path());
+            let events = normalize(row.name, format, input);
             let expected: Vec<_> = events.lines().map(id).collect();
             assert_eq!(actual, expected, "{} {format}", row.name);
         }
@@ -125,10 +126,10 @@ fn id(event: &str) -> String {
     id.unwrap_or_else(|| panic!("no id in {event}")).to_owned()
 }
 
-fn normalize(stream: &str, format: &str, input: Vec<u8>, cache: &Path) -> String {
+fn normalize(stream: &str, format: &str, input: Vec<u8>) -> String {
     let mut child = Command::new(env!("CARGO_BIN_EXE_source-host"))
         .args(["normalize", "--stream", stream, "--format", format])
-        .env("XDG_CACHE_HOME", cache)
+        .env("XDG_CACHE_HOME", machine_code::cache_home())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

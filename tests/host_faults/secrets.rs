@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use crate::compile::compile;
 use crate::running::Running;
 use crate::server::{Server, answer, header};
+use crate::setup::link_machine_code;
 
 const CLIENT_SECRET: &str = "mark+client/secret=Qz7Kx2Vb9Lm4";
 const ACCESS_TOKEN: &str = "mark.access-token.Jw3Ry8Tn5Hd1Gf";
@@ -119,6 +120,7 @@ impl Place {
             text = text.replace(&format!("<{mark}>"), &secret);
         }
         fs::write(place.folder.path().join("host.toml"), text).unwrap();
+        link_machine_code(&place.folder.path().join("state/cache"));
         place
     }
 

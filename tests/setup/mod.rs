@@ -8,19 +8,21 @@
     reason = "each test uses what it needs"
 )]
 
+mod machine_code;
+
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
 use std::ops::{Deref, DerefMut};
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::OnceLock;
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use mimecast_simulator::{Config, EventType, Ledger, Simulator};
 use serde_json::Value;
 use tempfile::TempDir;
+
+pub(crate) use machine_code::link_machine_code;
 
 /// A process that does not outlive its test, which may fail at any place.
 pub(crate) struct Process(pub(crate) Child);
@@ -290,39 +292,6 @@ impl Setup {
             events.len(),
             "something was repeated"
         );
-    }
-}
-
-/// Gives a state directory the component as machine code, which each of a hundred folders would
-/// otherwise compile for itself. Machine code of another build is never used: its name is a hash.
-pub(crate) fn link_machine_code(cache: &Path) {
-    static COMPILED: OnceLock<PathBuf> = OnceLock::new();
-    let compiled = COMPILED.get_or_init(|| {
-        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("machine-code");
-        let folder = TempDir::new().unwrap();
-        let settings = folder.path().join("host.toml");
-        let text = "state_dir = \"none\"\n[[source]]\nname = \"a\"\n[source.settings]\n\
-                    client_id = \"a\"\nclient_secret = \"a\"\n[[output]]\ntype = \"stdout\"\n";
-        std::fs::write(&settings, text).unwrap();
-        let validated = Command::new(HOST)
-            .arg("validate")
-            .arg(settings)
-            .env("XDG_CACHE_HOME", &directory)
-            .output()
-            .unwrap();
-        assert_success(&validated);
-        directory.join("source-host")
-    });
-    // The host takes machine code only from where nobody else can write.
-    let mut directory = std::fs::DirBuilder::new();
-    directory.recursive(true).mode(0o700).create(cache).unwrap();
-    for entry in std::fs::read_dir(compiled).unwrap() {
-        let entry = entry.unwrap();
-        let copy = cache.join(entry.file_name());
-        // Another test program may remove what is too old.
-        if std::fs::hard_link(entry.path(), &copy).is_err() {
-            drop(std::fs::copy(entry.path(), copy));
-        }
     }
 }
 

@@ -8,6 +8,9 @@
     reason = "a test may fail fast"
 )]
 
+#[path = "../../../tests/setup/machine_code.rs"]
+mod machine_code;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
@@ -549,7 +552,7 @@ fn run_block(block: &Block, folder: &Path, more_on_the_path: &[PathBuf]) {
         .args(["-euc", &block.text])
         .current_dir(folder)
         .env("PATH", std::env::join_paths(on_the_path).unwrap())
-        .env("XDG_CACHE_HOME", folder)
+        .env("XDG_CACHE_HOME", machine_code::cache_home())
         .env("MIMECAST_CLIENT_SECRET", "example-value")
         .output()
         .unwrap();

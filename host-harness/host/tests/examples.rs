@@ -9,6 +9,9 @@
     reason = "tests may fail fast"
 )]
 
+#[path = "../../../tests/setup/machine_code.rs"]
+mod machine_code;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
@@ -65,7 +68,7 @@ fn every_settings_file_is_valid() {
         let output = Command::new(env!("CARGO_BIN_EXE_source-host"))
             .arg("validate")
             .arg(&copy)
-            .env("XDG_CACHE_HOME", directory.path())
+            .env("XDG_CACHE_HOME", machine_code::cache_home())
             .envs(VARIABLES.map(|name| (name, "example-value")))
             .output()
             .unwrap();

@@ -17,6 +17,8 @@ mod forward;
 mod forward_receiver;
 mod http;
 mod http_receiver;
+#[path = "../../../../tests/setup/machine_code.rs"]
+mod machine_code;
 mod nats;
 mod nats_server;
 mod peers;

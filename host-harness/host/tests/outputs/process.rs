@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::forward_receiver::{Demands, ForwardReceiver};
 use crate::http_receiver::HttpReceiver;
+use crate::machine_code::link_machine_code;
 use crate::receiver::{DEADLINE, Ledger, Treatment};
 
 const KILLS: u32 = 30;
@@ -52,6 +53,7 @@ fn write_settings(directory: &Path, simulator: &Simulator, outputs: &str) -> Pat
     );
     let file = directory.join("host.toml");
     std::fs::write(&file, text).unwrap();
+    link_machine_code(&directory.join("state/cache"));
     file
 }
 
