@@ -29,7 +29,12 @@ fn run(directory: &Path, state: &str, simulator: &Simulator, settings: &Value) -
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_prints_every_event_once_and_goes_on_where_it_was() {
-    let simulator = Simulator::start(Config::default()).await.unwrap();
+    let config = Config {
+        records_per_file: 50,
+        audit_events: 500,
+        ..Config::default()
+    };
+    let simulator = Simulator::start(config).await.unwrap();
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("component.wasm"), BUILT_IN).unwrap();
     let mut settings = serde_json::json!({
@@ -62,6 +67,10 @@ async fn it_prints_every_event_once_and_goes_on_where_it_was() {
     let output = run(directory.path(), "state", &simulator, &settings);
     assert!(output.status.success() && output.stdout.is_empty());
 
+    // The machine code is that of the first run.
+    let another = directory.path().join("another");
+    std::fs::create_dir(&another).unwrap();
+    std::fs::rename(directory.path().join("state/cache"), another.join("cache")).unwrap();
     settings["client_secret"] = "another-secret".into();
     let output = run(directory.path(), "another", &simulator, &settings);
     let errors = String::from_utf8_lossy(&output.stderr);
