@@ -2,6 +2,8 @@
 //! of the development profile longer than most tests.
 
 #![allow(
+    clippy::panic,
+    clippy::unwrap_used,
     dead_code,
     clippy::allow_attributes,
     reason = "each test uses what it needs"
