@@ -324,8 +324,8 @@ impl ApiClient {
     }
 
     /// Returns whether a refused call may succeed when retried, after the change that this needs.
-    fn retry_may_succeed(&mut self, status: ResponseKind) -> bool {
-        match status {
+    fn retry_may_succeed(&mut self, kind: ResponseKind) -> bool {
+        match kind {
             ResponseKind::UnknownApplication => true,
             // The answer has the upstream's clock, and the signature had another time.
             ResponseKind::SignatureRefused => {
@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_repeats_a_secret_or_is_too_long_is_told_without_it() {
+    fn an_answer_that_repeats_a_secret_or_is_too_long_is_reported_without_it() {
         let mut client = client(1);
         let body = br#"{"fail":[{"errors":[{"code":"err","message":"hush-9 is wrong"}]}]}"#;
         let reply = client.read("audit", (&head(400), body), false);

@@ -63,7 +63,7 @@ enum Purpose {
 }
 
 /// The next question about the streams being checked.
-enum Question {
+enum NextCheck {
     Categories,
     /// The URL of a batch file.
     File(String),
@@ -85,7 +85,7 @@ pub struct Check {
     in_flight: Option<(Purpose, IncomingResponse)>,
     account: Option<String>,
     remark: Option<String>,
-    question: Question,
+    next_check: NextCheck,
     /// The origin of the batch file that is asked for.
     file_origin: String,
 }
@@ -120,7 +120,7 @@ impl Check {
             in_flight: None,
             account: None,
             remark: None,
-            question: Question::Probe,
+            next_check: NextCheck::Probe,
             file_origin: String::new(),
         }
     }
@@ -143,7 +143,7 @@ impl Check {
         }));
         self.done = self.done.saturating_add(1);
         self.is_retry = false;
-        self.question = Question::Probe;
+        self.next_check = NextCheck::Probe;
     }
 
     /// Returns the results in the order of the settings.
@@ -263,11 +263,11 @@ impl Check {
         }
         if self.settings.reads_files(stream) {
             match listed_file(&body) {
-                Some(url) => self.question = Question::File(url),
+                Some(url) => self.next_check = NextCheck::File(url),
                 None => self.report(Outcome::Readable),
             }
         } else if stream == Stream::Audit && self.settings.api() == Api::V2 {
-            self.question = Question::Categories;
+            self.next_check = NextCheck::Categories;
         } else {
             let outcome = self.account_of(head, body);
             self.report(outcome);
@@ -341,15 +341,15 @@ impl Check {
             return Ok((Purpose::Preflight, self.client.preflight_request()?));
         }
         let context = Context::new(&self.settings, &self.client);
-        let (purpose, call) = match &self.question {
-            Question::Categories => (Purpose::Categories, categories::call()),
-            Question::File(url) => {
+        let (purpose, call) = match &self.next_check {
+            NextCheck::Categories => (Purpose::Categories, categories::call()),
+            NextCheck::File(url) => {
                 // The link carries its own signature; no token goes with it.
                 let request = Request::get(url.clone());
                 self.file_origin = request.shown_origin();
                 return Ok((Purpose::File, request));
             }
-            Question::Probe => (Purpose::Probe, streams::probe(stream, context)),
+            NextCheck::Probe => (Purpose::Probe, streams::probe(stream, context)),
         };
         match self.client.authorize(call) {
             Some(request) => Ok((purpose, request)),

@@ -81,10 +81,10 @@ pub struct StreamPosition {
     /// Until when the stream backs off, and why.
     #[serde(rename = "rest", default, skip_serializing_if = "Option::is_none")]
     pub backoff: Option<Backoff>,
-    /// How many answers in a row were open at the end of a poll. A session that goes on from here
-    /// has lost the last of them.
-    #[serde(default, skip_serializing_if = "is_zero_u32")]
-    pub lost_answers: u32,
+    /// How many polls in a row ended in the middle of an answer. A new session cannot read the rest
+    /// of the last one.
+    #[serde(rename = "lost_answers", default, skip_serializing_if = "is_zero_u32")]
+    pub open_answers: u32,
     /// The position of a SIEM batch stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<FilesPosition>,
@@ -217,7 +217,7 @@ pub struct SetAsideFile {
     /// When it was set aside.
     pub since: Timestamp,
     /// The cause of its last failure.
-    pub cause: FileFault,
+    pub cause: FileFailureCause,
     /// The same for people, as a short clause.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub why: String,
@@ -226,7 +226,7 @@ pub struct SetAsideFile {
 /// Why a file failed; it decides how long the file is retried.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum FileFault {
+pub enum FileFailureCause {
     /// It is not there (404, 410), or no longer listed.
     Gone,
     /// The storage refused it.
@@ -267,12 +267,12 @@ pub struct WindowPosition {
     /// When the last window was completed, where it reached up to that time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_at: Option<Timestamp>,
-    /// Whether no window has been completed yet: the first one does not reach back.
+    /// Whether no window has been completed yet: the first one does not overlap with one before.
     #[serde(default)]
     pub first: bool,
     /// How much of the page to read next is done.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub page_done: Option<PageProgress>,
+    #[serde(rename = "page_done", default, skip_serializing_if = "Option::is_none")]
+    pub page_progress: Option<PageProgress>,
     /// The upstream's clock at the latest answer of the window being read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answered_at: Option<Timestamp>,
@@ -289,8 +289,8 @@ pub struct WindowPosition {
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub read_twice: bool,
     /// The time up to which everything is collected by both clocks, while they disagree.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub certain: Option<Timestamp>,
+    #[serde(rename = "certain", default, skip_serializing_if = "Option::is_none")]
+    pub certain_until: Option<Timestamp>,
     /// Whether the last window was cut to nothing because its bound lies far from the upstream's
     /// clock, before or after it: a wrong clock began it, and it is tried again.
     #[serde(
@@ -299,7 +299,7 @@ pub struct WindowPosition {
         skip_serializing_if = "core::ops::Not::not"
     )]
     pub begun_by_wrong_clock: bool,
-    /// How the pages go on.
+    /// Detects pages that bring nothing new.
     #[serde(
         rename = "paging",
         default,
@@ -332,8 +332,8 @@ pub struct EventsPosition {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub page_token: Option<String>,
     /// How much of that page is done.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub page_done: Option<PageProgress>,
+    #[serde(rename = "page_done", default, skip_serializing_if = "Option::is_none")]
+    pub page_progress: Option<PageProgress>,
     /// When the endpoint was last asked, by the host's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_at: Option<Timestamp>,
@@ -354,7 +354,7 @@ pub struct EventsPosition {
         skip_serializing_if = "Option::is_none"
     )]
     pub read_to_next: Option<Timestamp>,
-    /// How the pages go on.
+    /// Detects pages that bring nothing new.
     #[serde(
         rename = "paging",
         default,
@@ -379,8 +379,8 @@ pub struct ThreatFeedPosition {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
     /// How much of that file is done.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub page_done: Option<PageProgress>,
+    #[serde(rename = "page_done", default, skip_serializing_if = "Option::is_none")]
+    pub page_progress: Option<PageProgress>,
     /// When the feed was last read to its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_at: Option<Timestamp>,
@@ -390,7 +390,7 @@ pub struct ThreatFeedPosition {
     /// The newest time of an indicator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newest: Option<Timestamp>,
-    /// How the pages go on.
+    /// Detects pages that bring nothing new.
     #[serde(
         rename = "paging",
         default,
@@ -426,7 +426,7 @@ pub struct LogFilesPosition {
     /// Whether the token was refused: what was read before comes again, recognized by its name.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub replaying: bool,
-    /// How the pages go on.
+    /// Detects pages that bring nothing new.
     #[serde(
         rename = "paging",
         default,
@@ -483,8 +483,8 @@ pub struct ListPosition {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub page_token: Option<String>,
     /// How much of that page is done.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub page_done: Option<PageProgress>,
+    #[serde(rename = "page_done", default, skip_serializing_if = "Option::is_none")]
+    pub page_progress: Option<PageProgress>,
     /// Whether all pages are read, but events for items that have left are not yet emitted.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub pages_done: bool,
@@ -494,7 +494,7 @@ pub struct ListPosition {
     /// Whether the current reading has found more items than can be remembered.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub overflow_now: bool,
-    /// How the pages go on.
+    /// Detects pages that bring nothing new.
     #[serde(
         rename = "paging",
         default,
@@ -674,7 +674,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_checkpoint_gives_itself_back() {
+    fn a_checkpoint_survives_a_round_trip() {
         let mut checkpoint = Checkpoint {
             siem_calls: vec![1, 2],
             ..Checkpoint::default()
@@ -742,7 +742,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_forgets_what_is_only_remembered() {
+    fn a_checkpoint_that_is_too_long_drops_remembered_ids() {
         let mut checkpoint = Checkpoint::default();
         for name in ["siem.receipt", "audit", "dlp"] {
             let mut position = StreamPosition::default();

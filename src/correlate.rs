@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn identities_and_counts_are_those_without() {
+    fn correlation_changes_neither_identities_nor_counts() {
         for format in [Format::Ecs, Format::Ocsf, Format::Raw] {
             for records in [ENTITIES_FIRST, MAILFLOW_FIRST] {
                 let (with, without) = (

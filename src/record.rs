@@ -53,7 +53,7 @@ type Slots = [u16; NAMES.len()];
 pub struct ParseError(json::Error);
 
 impl ParseError {
-    /// Returns whether it is one after a [repair](json::repair).
+    /// Returns whether a [repair](json::repair) makes the text a record.
     #[must_use]
     pub fn is_repairable(&self) -> bool {
         self.0.is_repairable()
@@ -295,7 +295,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_expected_changes_nothing() {
+    fn the_order_of_the_record_before_does_not_change_the_result() {
         let lines = [
             r#"{"user":"a","x":1,"id":"b","category":"c"}                                       "#,
             r#"{"user":"a","id":"b","category":"c"}                                             "#,

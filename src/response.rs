@@ -48,8 +48,8 @@ impl Head {
     /// [`retry::WAIT_MS_MAX`]: a number of seconds, or an HTTP date (RFC 9110, section 10.2.3).
     /// `None` where it is neither.
     ///
-    /// A failing server means no more than this: when the quota begins anew says nothing about
-    /// when it works again.
+    /// Only this header counts when the server fails: the reset of the quota does not say when it
+    /// works again.
     #[must_use]
     pub fn retry_after_ms(&self, now: Timestamp) -> Option<i64> {
         let text = self.header("retry-after")?;

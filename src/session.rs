@@ -57,7 +57,7 @@ struct StreamSlot {
     turn: u64,
     /// How many answers in a row were open or in memory at the end of a poll and lost with their
     /// session.
-    lost_answers: u32,
+    open_answers: u32,
 }
 
 /// What a request in flight is for.
@@ -162,7 +162,7 @@ impl Session {
             StreamSlot {
                 stream: *stream,
                 reader,
-                lost_answers: position.as_ref().map_or(0, |p| p.lost_answers),
+                open_answers: position.as_ref().map_or(0, |p| p.open_answers),
                 backoff: position.and_then(|p| p.backoff),
                 detail: String::new(),
                 turn: 0,
@@ -265,7 +265,7 @@ impl Session {
     fn may_stop_here(&self) -> bool {
         let holds = |slot: &StreamSlot| {
             slot.reader.has_records()
-                || (slot.lost_answers >= LOST_ANSWERS_MAX && slot.reader.has_buffered_answer())
+                || (slot.open_answers >= LOST_ANSWERS_MAX && slot.reader.has_buffered_answer())
         };
         match self.in_flight.as_ref().map(|in_flight| in_flight.purpose) {
             None => !self.slots.iter().any(holds),
@@ -273,7 +273,7 @@ impl Session {
             Some(Purpose::Call { slot, .. } | Purpose::File { slot }) => self
                 .slots
                 .get(slot)
-                .is_none_or(|slot| slot.lost_answers < LOST_ANSWERS_MAX),
+                .is_none_or(|slot| slot.open_answers < LOST_ANSWERS_MAX),
         }
     }
 
@@ -304,7 +304,7 @@ impl Session {
     fn start_next(&mut self) -> Step {
         let ready = |index: &usize| self.is_ready(*index);
         // Streams whose answers are lost each time come last: a poll may end inside their answer.
-        let loses = |slot: &StreamSlot| slot.lost_answers >= LOST_ANSWERS_MAX;
+        let loses = |slot: &StreamSlot| slot.open_answers >= LOST_ANSWERS_MAX;
         let turn = |index: &usize| self.slots.get(*index).map(|slot| (loses(slot), slot.turn));
         let longest_ago = || (0..self.slots.len()).filter(ready).min_by_key(turn);
         let has_records = |index: &usize| {
@@ -350,7 +350,7 @@ impl Session {
                     .reader
                     .take_records(&mut self.processor, context, &mut poll.batch);
                 if offer == OfferResult::Counted {
-                    slot.lost_answers = 0;
+                    slot.open_answers = 0;
                 }
                 let stall = slot.reader.take_stall();
                 self.back_off_if_stalled(index, stall);
@@ -447,13 +447,14 @@ impl Session {
     fn back_off_if_stalled(&mut self, index: usize, stall: Option<(Stall, u32)>) {
         let stream = self.slots.get(index).map(|slot| slot.stream);
         if let (Some((stall, tries)), Some(stream)) = (stall, stream) {
-            let fault = StreamFailure::no_progress(format!("{stream}: {}", stall.detail()), tries);
-            self.back_off(index, fault);
+            let failure =
+                StreamFailure::no_progress(format!("{stream}: {}", stall.detail()), tries);
+            self.back_off(index, failure);
         }
     }
 
     /// Backs off after a failure of a stream, with a notice.
-    fn back_off(&mut self, index: usize, fault: StreamFailure) {
+    fn back_off(&mut self, index: usize, failure: StreamFailure) {
         let now = self.client.now();
         let random = self.client.next_random();
         let (Some(slot), Some(poll)) = (self.slots.get_mut(index), &mut self.poll) else {
@@ -462,24 +463,24 @@ impl Session {
         if let Some((files, _)) = slot.reader.batch_files() {
             files.interrupt_retry(now);
         }
-        slot.lost_answers = 0;
+        slot.open_answers = 0;
         let tries = slot.backoff.map_or(0, |backoff| backoff.tries);
-        let tries = fault.tries.unwrap_or(tries);
-        let wait_ms = retry::wait_ms(fault.retry_cause, tries, fault.asked_wait_ms, random);
+        let tries = failure.tries.unwrap_or(tries);
+        let wait_ms = retry::wait_ms(failure.retry_cause, tries, failure.asked_wait_ms, random);
         slot.backoff = Some(Backoff {
             since: Some(now),
             until: now.plus_ms(wait_ms),
-            cause: fault.cause,
+            cause: failure.cause,
             tries: tries.saturating_add(1),
         });
-        let detail = match fault.notice {
-            NoticeKind::NotPermitted => fault.detail,
+        let detail = match failure.notice {
+            NoticeKind::NotPermitted => failure.detail,
             NoticeKind::Adjusted | NoticeKind::Gap | NoticeKind::Postponed => {
-                format!("{}; next try in {} s", fault.detail, wait_ms / 1000)
+                format!("{}; next try in {} s", failure.detail, wait_ms / 1000)
             }
         };
         slot.detail.clone_from(&detail);
-        poll.batch.notice(slot.stream, fault.notice, detail);
+        poll.batch.notice(slot.stream, failure.notice, detail);
     }
 }
 

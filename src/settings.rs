@@ -103,7 +103,7 @@ pub struct Settings {
     /// From which endpoints SIEM records are read.
     pub siem_endpoint: SiemEndpoint,
     /// What is emitted for lists.
-    pub snapshot: ListMode,
+    pub snapshot: SnapshotMode,
     /// The form of the threat feeds.
     pub threat_feed: ThreatFeedFormat,
 }
@@ -119,7 +119,7 @@ pub enum SiemEndpoint {
 
 /// What is emitted for lists of what is there now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ListMode {
+pub enum SnapshotMode {
     /// What is new in a list, and what has left it.
     Changes,
     /// The whole list, each time it is read.
@@ -149,7 +149,7 @@ pub struct SettingsError {
 struct SettingsErrors(Option<SettingsError>);
 
 impl SettingsErrors {
-    /// The value, or nothing where there is a problem in its place.
+    /// Returns the value; notes the error if there is none.
     fn note<T>(&mut self, result: Result<T, SettingsError>) -> Option<T> {
         result.map_err(|problem| self.add(problem)).ok()
     }
@@ -250,7 +250,10 @@ const SIEM_ENDPOINTS: [(&str, SiemEndpoint); 2] = [
     ("batch", SiemEndpoint::Batch),
     ("events", SiemEndpoint::Events),
 ];
-const SNAPSHOTS: [(&str, ListMode); 2] = [("changes", ListMode::Changes), ("full", ListMode::Full)];
+const SNAPSHOTS: [(&str, SnapshotMode); 2] = [
+    ("changes", SnapshotMode::Changes),
+    ("full", SnapshotMode::Full),
+];
 const THREAT_FEEDS: [(&str, ThreatFeedFormat); 2] = [
     ("stix", ThreatFeedFormat::Stix),
     ("csv", ThreatFeedFormat::Csv),

@@ -101,7 +101,7 @@ impl StallDetector {
         Some(stall)
     }
 
-    /// Returns how often the reading had stalled in a row before it stalled the last time.
+    /// Returns how often in a row the reading had stalled before the current stall.
     #[must_use]
     pub const fn tries(&self) -> u32 {
         self.stalls.saturating_sub(1)

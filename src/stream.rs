@@ -400,7 +400,7 @@ streams! {
         &[field::VIEWED],
         "Archive | View Logs | Read",
     );
-    /// Malware that was found in messages to the own organization, as indicators.
+    /// Malware that was found in messages to your own organization, as indicators.
     ThreatIntelCustomer = threat_intel("threat-intel.customer", "malware_customer");
     /// Malware that Mimecast found in the region, as indicators.
     ThreatIntelGrid = threat_intel("threat-intel.grid", "malware_grid");

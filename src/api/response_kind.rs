@@ -96,8 +96,8 @@ pub fn describe(what: &str, head: &Head, error: Option<&UpstreamError>) -> Strin
 /// Returns what to do about credentials that are refused, where the answer says which part of them
 /// it is.
 #[must_use]
-pub fn remedy(status: ResponseKind) -> &'static str {
-    match status {
+pub fn remedy(kind: ResponseKind) -> &'static str {
+    match kind {
         ResponseKind::AccessKeyExpired => {
             "; the access key has expired: create new keys, for a user whose authentication profile lets them never expire"
         }

@@ -45,7 +45,7 @@ pub enum AuthError {
 /// Texts for errors about the credentials.
 #[derive(Clone, Copy, Debug)]
 pub struct AuthMessages {
-    /// The subject of the preflight request.
+    /// What messages call the preflight request.
     pub request: &'static str,
     /// Which settings to check when it is refused.
     pub advice: &'static str,

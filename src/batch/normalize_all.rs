@@ -140,7 +140,7 @@ fn offer_line(
 /// stands beside it; nothing where the line is no such push.
 fn unwrapped(line: &[u8]) -> Option<Vec<u8>> {
     const BODY: &str = "mimecast_body";
-    // A finder is made from its text at a cost that is that of many records' searches.
+    // Building a finder costs as much as searching many records.
     static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(BODY.as_bytes()));
     FINDER.find(line)?;
     let line = std::str::from_utf8(line).ok()?;

@@ -112,7 +112,7 @@ fn each_refusal_is_told_by_what_to_do_about_it() {
 }
 
 #[test]
-fn one_small_call_shows_what_all_streams_of_an_endpoint_and_permission_are() {
+fn streams_with_one_endpoint_and_permission_share_one_probe() {
     for endpoint in ["batch", "events"] {
         let check = check(&format!(r#""siem_endpoint":"{endpoint}""#));
         let streams = check.settings.streams.clone();

@@ -84,7 +84,7 @@ impl BrokenBody {
     pub const fn reason(self) -> &'static str {
         match self {
             Self::NotGzip => "the body is neither gzip nor lines of records",
-            Self::Empty => "the body is empty, and the page lists a file that is not",
+            Self::Empty => "the body is empty, although the page lists the file as not empty",
             Self::Corrupt => "the gzip data or its checksum is wrong",
             Self::Truncated => "the body ended in the middle of the gzip data",
             Self::Bomb => "the body inflates beyond 4 GiB or a ratio of 400",
@@ -487,7 +487,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_body_can_be_one_that_should_not_be() {
+    fn an_empty_body_is_broken_where_the_file_is_listed_as_not_empty() {
         let mut reader = LineReader::new_non_empty();
         reader.finish();
         assert_eq!(reader.next_line(), Line::Broken(BrokenBody::Empty));

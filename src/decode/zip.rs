@@ -326,7 +326,7 @@ impl Archive {
                 self.count_inflated(made)
             }
             Ok(Status::StreamEnd) => {
-                // The last piece comes first; the stage then says that the file ends.
+                // The last piece is handed out before the stage says that the file ends.
                 self.file.stored = true;
                 if self.file.left.is_some_and(|left| left > 0) {
                     self.stage = Stage::Refused("it ends before its size");

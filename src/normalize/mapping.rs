@@ -75,7 +75,7 @@ pub(super) struct StreamOptions<'s> {
     /// The severity that the user sets.
     pub(super) severity: SeverityOverride<'s>,
     /// What turns a success into a failure.
-    pub(super) negation: Option<Test>,
+    pub(super) not_done: Option<Test>,
     /// The stream, where its events name techniques of ATT&CK.
     pub(super) attack: Option<Stream>,
 }
@@ -140,25 +140,27 @@ impl CompiledMapping {
     /// Makes the tables of ECS ready. A severity that is given stands for that of every rule.
     #[cold]
     ///
-    /// What a rule takes for a success is a failure where `negation` holds.
+    /// What a rule takes for a success is a failure where `not_done` holds.
     pub(super) fn new(tables: &EcsTables, options: &StreamOptions<'_>) -> Self {
-        let (severity, negation) = (options.severity, options.negation);
+        let (severity, not_done) = (options.severity, options.not_done);
         let set = |mut class: EcsClassification| {
             class.severity = severity(class.kind == "alert").unwrap_or(class.severity);
             class_json(&class)
         };
         let rules = tables.rules.iter().flat_map(|rule| {
             let class = rule.class;
-            let negation = negation.filter(|_| class.outcome == Some("success"));
-            let denied = negation.map(|negation| {
+            let not_done = not_done.filter(|_| class.outcome == Some("success"));
+            let not_done_row = not_done.map(|not_done| {
                 let class = EcsClassification {
                     outcome: Some("failure"),
                     severity: class.severity.max(2),
                     ..class
                 };
-                ([rule.when, &[negation]].concat(), set(class))
+                ([rule.when, &[not_done]].concat(), set(class))
             });
-            denied.into_iter().chain([(rule.when.to_vec(), set(class))])
+            not_done_row
+                .into_iter()
+                .chain([(rule.when.to_vec(), set(class))])
         });
         Self::build(MappingInputs {
             rows: tables.rows,
@@ -291,10 +293,10 @@ fn holds(test: &Test, record: &Record<'_>, found_prose: &mut FoundProse) -> bool
             Test::NullSender(_) => value.kind == Kind::String && matches!(text, "" | "<>"),
             Test::Pattern(_) => super::stix::osint(text).is_some(),
             Test::SaysNotDone(_) => of_prose(value, &prose::says_not_done),
-            Test::Names(_) => of_prose(value, &|found, text| {
+            Test::NamesPerson(_) => of_prose(value, &|found, text| {
                 prose::people(found, text).next().is_some()
             }),
-            Test::Role(_) => of_prose(value, &prose::names_role),
+            Test::NamesRole(_) => of_prose(value, &prose::names_role),
             Test::Says(_, words) => of_prose(value, &|found, text| prose::says(found, text, words)),
             Test::Is(_, words) => is_one_of(text, words),
             Test::IsOrMissing(_, words) => !is_given(value) || is_one_of(text, words),

@@ -255,7 +255,7 @@ impl StreamMappings {
     fn new(tables: &CompiledTables, stream: Stream) -> Self {
         let options = StreamOptions {
             severity: &|is_alert| tables.severities.of(stream, is_alert),
-            negation: (stream == Stream::Audit).then_some(Test::SaysNotDone(field::EVENT_INFO)),
+            not_done: (stream == Stream::Audit).then_some(Test::SaysNotDone(field::EVENT_INFO)),
             attack: tables.attack.then_some(stream),
         };
         let choices = match tables.format {

@@ -211,12 +211,12 @@ pub(super) fn mailbox(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> boo
     is_written
 }
 
-/// Writes one address.
+/// Writes one address as the upstream gives it.
 pub(super) fn person(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
     first(writer, value, Form::Given)
 }
 
-/// Writes all addresses.
+/// Writes all addresses as the upstream gives them.
 pub(super) fn people(writer: &mut EventWriter<'_, '_>, value: Value<'_>) -> bool {
     all(writer, value, Form::Given)
 }

@@ -79,8 +79,8 @@ const TYPED: &[&str] = &[
 /// The labels of outcomes.
 const OUTCOMES: &[&str] = &["success", "status", "result", "outcome"];
 
-/// Values of outcomes that deny it.
-const NO: &[&str] = &[
+/// Values of an outcome that mean that it was not done.
+const NOT_DONE_OUTCOMES: &[&str] = &[
     "false",
     "no",
     "failed",
@@ -92,7 +92,7 @@ const NO: &[&str] = &[
 ];
 
 /// How a text begins that says that something was not done.
-const DENIED_FIRST: &[&str] = &[
+const NOT_DONE_AT_START: &[&str] = &[
     "failed",
     "failure",
     "unable",
@@ -105,7 +105,7 @@ const DENIED_FIRST: &[&str] = &[
 ];
 
 /// What such a text contains.
-const DENIED: &[&str] = &[
+const NOT_DONE: &[&str] = &[
     "failed to ",
     "has failed",
     "have failed",
@@ -176,7 +176,7 @@ pub(super) struct FoundProse {
     /// The length of the text, once it was read. A record has only one field of prose, so a text of
     /// the same length is the same.
     length: Option<usize>,
-    ranges: FactRanges,
+    ranges: SectionRanges,
     /// The words of the sentence.
     words: Vec<Range<usize>>,
     /// The addresses among them.
@@ -185,7 +185,7 @@ pub(super) struct FoundProse {
     /// are not there.
     parts: [Option<Option<Range<usize>>>; REMEMBERED_PARTS],
     /// Whether the text says that something was not done, once that was asked.
-    is_denied: Option<bool>,
+    says_not_done: Option<bool>,
 }
 
 /// How many parts are remembered.
@@ -196,16 +196,16 @@ impl FoundProse {
     pub(super) fn clear(&mut self) {
         if self.length.take().is_some() {
             self.parts = Default::default();
-            self.is_denied = None;
+            self.says_not_done = None;
         }
     }
 
     /// Returns the parts of the text, after reading it unless it is the one that was read.
-    fn facts<'a>(&'a mut self, text: &'a str) -> Facts<'a> {
+    fn sections<'a>(&'a mut self, text: &'a str) -> ProseSections<'a> {
         if self.length != Some(text.len()) {
             self.clear();
             self.length = Some(text.len());
-            self.ranges = FactRanges::find(text);
+            self.ranges = SectionRanges::find(text);
             let sentence = text.get(self.ranges.sentence.clone()).unwrap_or_default();
             self.words.clear();
             self.words
@@ -217,7 +217,7 @@ impl FoundProse {
         }
         let part = |range: &Range<usize>| text.get(range.clone()).unwrap_or_default();
         let [trailer, before] = &self.ranges.labelled;
-        Facts {
+        ProseSections {
             text,
             sentence: part(&self.ranges.sentence),
             labelled: [part(trailer), part(before)],
@@ -232,8 +232,8 @@ fn range(text: &str, part: &str) -> Range<usize> {
     start..start + part.len()
 }
 
-/// The parts of a text that are evidence.
-struct Facts<'a> {
+/// The sections of a text in which parts are looked for.
+struct ProseSections<'a> {
     text: &'a str,
     /// The sentence: what was done, by whom and to what. It ends before the first label.
     sentence: &'a str,
@@ -243,14 +243,14 @@ struct Facts<'a> {
     words: &'a [Range<usize>],
 }
 
-/// Where the parts of [`Facts`] stand in their text.
+/// Where the [`ProseSections`] stand in their text.
 #[derive(Clone, Debug, Default)]
-struct FactRanges {
+struct SectionRanges {
     sentence: Range<usize>,
     labelled: [Range<usize>; 2],
 }
 
-impl FactRanges {
+impl SectionRanges {
     fn find(text: &str) -> Self {
         let behind = |at: usize| text.get(at..).unwrap_or_default();
         let before = |at: usize| text.get(..at).unwrap_or_default();
@@ -292,7 +292,7 @@ impl FactRanges {
     }
 }
 
-impl<'a> Facts<'a> {
+impl<'a> ProseSections<'a> {
     fn words(&self) -> impl Iterator<Item = &'a str> {
         let text = self.text;
         self.words
@@ -322,7 +322,7 @@ impl<'a> Facts<'a> {
 
 impl ProsePart {
     /// Returns the index in [`FoundProse::parts`]; `None` if it costs little, or is asked for once.
-    const fn place(self) -> Option<usize> {
+    const fn cache_index(self) -> Option<usize> {
         Some(match self {
             Self::Application => 0,
             Self::File => 1,
@@ -345,15 +345,18 @@ pub(super) fn find<'t>(found: &mut FoundProse, text: &'t str, part: ProsePart) -
     if part == ProsePart::FileExtension {
         return find(found, text, ProsePart::File).and_then(files::extension);
     }
-    let facts = found.facts(text);
-    let Some(place) = part.place() else {
-        return facts
+    let sections = found.sections(text);
+    let Some(place) = part.cache_index() else {
+        return sections
             .find(part)
             .and_then(|part| text.get(range(text, part)));
     };
     let known = found.parts.get(place).cloned().flatten();
     let range = known.unwrap_or_else(|| {
-        let found_now = found.facts(text).find(part).map(|part| range(text, part));
+        let found_now = found
+            .sections(text)
+            .find(part)
+            .map(|part| range(text, part));
         if let Some(slot) = found.parts.get_mut(place) {
             *slot = Some(found_now.clone());
         }
@@ -362,7 +365,7 @@ pub(super) fn find<'t>(found: &mut FoundProse, text: &'t str, part: ProsePart) -
     text.get(range?)
 }
 
-impl<'a> Facts<'a> {
+impl<'a> ProseSections<'a> {
     fn find(&self, part: ProsePart) -> Option<&'a str> {
         let sentence = self.sentence;
         let ip = || self.value(IP_LABELS, ip_value);
@@ -391,7 +394,7 @@ impl<'a> Facts<'a> {
 
 /// Returns the addresses that the sentence names.
 pub(super) fn people<'t>(found: &mut FoundProse, text: &'t str) -> impl Iterator<Item = &'t str> {
-    found.facts(text);
+    found.sections(text);
     found
         .people
         .iter()
@@ -405,7 +408,7 @@ pub(super) fn names_role(found: &mut FoundProse, text: &str) -> bool {
 
 /// Returns whether the sentence contains one of the words.
 pub(super) fn says(found: &mut FoundProse, text: &str, words: &[&str]) -> bool {
-    let sentence = found.facts(text).sentence;
+    let sentence = found.sections(text).sentence;
     words
         .iter()
         .any(|word| places_ignore_case(sentence, word).next().is_some())
@@ -413,19 +416,21 @@ pub(super) fn says(found: &mut FoundProse, text: &str, words: &[&str]) -> bool {
 
 /// Returns whether the text says that something was not done.
 pub(super) fn says_not_done(found: &mut FoundProse, text: &str) -> bool {
-    found.facts(text);
-    if let Some(known) = found.is_denied {
+    found.sections(text);
+    if let Some(known) = found.says_not_done {
         return known;
     }
-    let is_denied = found.facts(text).say_not_done();
-    found.is_denied = Some(is_denied);
-    is_denied
+    let says_not_done = found.sections(text).say_not_done();
+    found.says_not_done = Some(says_not_done);
+    says_not_done
 }
 
-impl Facts<'_> {
+impl ProseSections<'_> {
     fn say_not_done(&self) -> bool {
         if let Some(outcome) = self.value(OUTCOMES, text_value) {
-            return NO.iter().any(|word| outcome.eq_ignore_ascii_case(word));
+            return NOT_DONE_OUTCOMES
+                .iter()
+                .any(|word| outcome.eq_ignore_ascii_case(word));
         }
         let sentence = self.sentence.trim().trim_end_matches(['.', ':', ',']);
         let begins = |word: &&str| {
@@ -438,9 +443,9 @@ impl Facts<'_> {
             end.and_then(|at| sentence.get(at..))
                 .is_some_and(|end| end.eq_ignore_ascii_case(" failed"))
         };
-        DENIED_FIRST.iter().any(begins)
+        NOT_DONE_AT_START.iter().any(begins)
             || ends()
-            || DENIED
+            || NOT_DONE
                 .iter()
                 .any(|words| places_ignore_case(sentence, words).next().is_some())
     }
@@ -639,10 +644,10 @@ fn role(sentence: &str) -> Option<&str> {
 
 /// Returns what was acted on: the number of an incident, a name in quotes or behind a label, or what a
 /// connector is for.
-fn object<'a>(facts: &Facts<'a>) -> Option<&'a str> {
-    let sentence = facts.sentence;
+fn object<'a>(sections: &ProseSections<'a>) -> Option<&'a str> {
+    let sentence = sections.sentence;
     let is_incident = |word: &&str| word.starts_with("TR-") && word.len() > 3;
-    if let Some(incident) = facts.words().find(is_incident) {
+    if let Some(incident) = sections.words().find(is_incident) {
         return Some(incident);
     }
     for quote in ['\'', '"'] {
@@ -666,8 +671,8 @@ fn object<'a>(facts: &Facts<'a>) -> Option<&'a str> {
 }
 
 /// Returns the name of a file: behind its label, or a word with an extension.
-fn file<'a>(facts: &Facts<'a>) -> Option<&'a str> {
-    let sentence = facts.sentence;
+fn file<'a>(sections: &ProseSections<'a>) -> Option<&'a str> {
+    let sentence = sections.sentence;
     let labelled = first_value(sentence, &["file name", "filename", "file"]);
     let known = |word: &&str| {
         let is_known = |extension: &str| {
@@ -679,7 +684,7 @@ fn file<'a>(facts: &Facts<'a>) -> Option<&'a str> {
         };
         !word.contains('@') && files::extension(word).is_some_and(is_known)
     };
-    labelled.or_else(|| facts.words().find(known))
+    labelled.or_else(|| sections.words().find(known))
 }
 
 /// Returns the digits of a size in bytes.

@@ -149,7 +149,8 @@ pub(super) const fn by_row(write: fn(&mut EventWriter<'_, '_>, &FieldStep)) -> C
     Convert::new(ConvertFn::Row(write))
 }
 
-/// Returns the text as it stands, `none` included; where there is none, the word given here.
+/// Returns a conversion that writes the text, also the text `none`, and `other` where the field has
+/// no value.
 pub(super) const fn action(other: &'static str) -> Convert {
     let convert = Convert {
         word: other,
@@ -233,9 +234,9 @@ pub enum Test {
     /// The prose of an audit event says that something was not done.
     SaysNotDone(FieldName),
     /// The prose of an audit event names a person.
-    Names(FieldName),
+    NamesPerson(FieldName),
     /// The prose of an audit event names a person and a role.
-    Role(FieldName),
+    NamesRole(FieldName),
     /// The sentence of an audit event, without labels and quotations, contains one of the words.
     Says(FieldName, &'static [&'static str]),
 }
@@ -252,9 +253,9 @@ impl Test {
             Self::SaysNotDone(field)
             | Self::Is(field, _)
             | Self::IsOrMissing(field, _)
-            | Self::Names(field)
+            | Self::NamesPerson(field)
             | Self::NullSender(field)
-            | Self::Role(field)
+            | Self::NamesRole(field)
             | Self::Says(field, _) => core::slice::from_ref(field),
         }
     }

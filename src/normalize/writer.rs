@@ -388,7 +388,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
     /// Writes every field that no row has used.
     fn write_unused(&mut self) {
         let record = self.record;
-        if !record.is_unique() && self.kept_without_repeats() {
+        if !record.is_unique() && self.write_unused_without_repeats() {
             return;
         }
         for at in 0..record.len() {
@@ -404,7 +404,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
 
     /// Writes unused fields where unknown names may occur twice: the last counts. Returns whether
     /// there was need of it.
-    fn kept_without_repeats(&mut self) -> bool {
+    fn write_unused_without_repeats(&mut self) -> bool {
         let record = self.record;
         let mut last = BTreeMap::new();
         let mut repeats = false;

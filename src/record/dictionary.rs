@@ -271,7 +271,7 @@ impl<'t> Keys<'t> for Reader<'_, 't> {
     #[cold]
     fn found(&mut self, key: &'t str, escaped: bool) {
         if let Some(name) = self.alias(key).filter(|_| !escaped) {
-            // It is not spelt as its name is: what is in order is no longer known.
+            // It is not spelt as its name is: whether the members are sorted can no longer be decided.
             self.is_sorted = false;
             self.is_known = false;
             self.previous = (key, None);
@@ -287,7 +287,7 @@ impl<'t> Keys<'t> for Reader<'_, 't> {
             .map(|known| known.rank);
         let follows = match (self.previous.1, rank) {
             (Some(before), Some(rank)) => before < rank,
-            // Before an unknown name comes one that is known by its place only.
+            // The name is unknown, and of the one before only the rank is known.
             (Some(_), None) => NAMES
                 .get(self.place)
                 .is_some_and(|previous| *previous < key),

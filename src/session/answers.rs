@@ -80,8 +80,8 @@ impl Session {
             }
             ResponseKind::Refused => self.handle_refusal(index, detail),
             ResponseKind::Throttled => {
-                let fault = StreamFailure::throttled(detail, self.client.requested_wait_ms(head));
-                self.back_off(index, fault);
+                let failure = StreamFailure::throttled(detail, self.client.requested_wait_ms(head));
+                self.back_off(index, failure);
                 let backoff = self.slots.get(index).and_then(|slot| slot.backoff);
                 if let (Some(backoff), Some(meter)) = (backoff, meter) {
                     let now = self.client.now();
@@ -90,8 +90,8 @@ impl Session {
                 }
             }
             ResponseKind::Unavailable => {
-                let fault = StreamFailure::unavailable(detail, self.client.retry_after_ms(head));
-                self.back_off(index, fault);
+                let failure = StreamFailure::unavailable(detail, self.client.retry_after_ms(head));
+                self.back_off(index, failure);
             }
         }
     }
@@ -121,7 +121,7 @@ impl Session {
                 // After a broken file the backoff outlasts the listing that fetches it again.
                 slot.backoff = None;
                 if !slot.reader.has_buffered_answer() {
-                    slot.lost_answers = 0;
+                    slot.open_answers = 0;
                 }
             }
             Err(InvalidResponse(why)) => {

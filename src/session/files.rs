@@ -1,6 +1,6 @@
 //! Batch files that could not be fetched or read.
 
-use crate::checkpoint::{Backoff, FileFault};
+use crate::checkpoint::{Backoff, FileFailureCause};
 use crate::response::{Head, TransportError};
 use crate::session::{Session, StreamFailure};
 use crate::streams::Context;
@@ -10,9 +10,9 @@ impl Session {
     /// Handles a status other than success from the storage (`mimecast-api.md` §3.2).
     pub(super) fn handle_file_refusal(&mut self, index: usize, head: &Head) {
         let fault = match head.status {
-            404 | 410 => FileFault::Gone,
-            408 | 429 | 500.. => FileFault::Unreachable,
-            _ => FileFault::Refused,
+            404 | 410 => FileFailureCause::Gone,
+            408 | 429 | 500.. => FileFailureCause::Unreachable,
+            _ => FileFailureCause::Refused,
         };
         let failure = FileFailure {
             fault,
@@ -34,7 +34,7 @@ impl Session {
     /// Handles that no answer, or only part of one, came.
     pub(super) fn handle_file_failure(&mut self, index: usize, error: &TransportError) {
         let failure = FileFailure {
-            fault: FileFault::Unreachable,
+            fault: FileFailureCause::Unreachable,
             why: match error {
                 TransportError::Denied(_) => "the host refused its origin",
                 TransportError::Failed(_) => "the storage failed or was too slow",
@@ -49,7 +49,7 @@ impl Session {
     /// Handles a file that arrived and cannot be read.
     pub(super) fn handle_broken_file(&mut self, index: usize, (why, original): (&str, Vec<u8>)) {
         let failure = FileFailure {
-            fault: FileFault::Unreadable,
+            fault: FileFailureCause::Unreadable,
             why: why.to_owned(),
             original,
         };
@@ -79,7 +79,7 @@ impl Session {
         let tries = match after {
             // A wait that the storage asks for is kept, whichever file is next.
             AfterFailure::Continue
-                if failure.fault == FileFault::Unreachable
+                if failure.fault == FileFailureCause::Unreachable
                     && fault.asked_wait_ms.is_some_and(|wait_ms| wait_ms > 0) =>
             {
                 1

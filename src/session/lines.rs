@@ -69,7 +69,7 @@ impl Session {
                     batch_files.note_oldest(poll.batch.stats(stream).oldest);
                     batch_files.finish_file(context);
                     slot.backoff = None;
-                    slot.lost_answers = 0;
+                    slot.open_answers = 0;
                     self.in_flight = None;
                     return Step::LoopAgain;
                 }

@@ -25,7 +25,7 @@ impl Session {
         match log_files.take(reader, &mut self.processor, context, &mut poll.batch) {
             TakeResult::Done => {
                 slot.backoff = None;
-                slot.lost_answers = 0;
+                slot.open_answers = 0;
                 let stall = log_files.take_stall();
                 self.in_flight = None;
                 self.back_off_if_stalled(index, stall);

@@ -21,7 +21,7 @@ enum WaitReason {
     Throttled,
 }
 
-/// So many calls are kept in a checkpoint: ten times what Mimecast allows.
+/// At most this many calls are kept in a checkpoint: ten times what Mimecast allows.
 const CALLS_MAX: usize = 500;
 
 /// A host polls at least so often, also while every stream waits longer: a stream may be granted
@@ -113,7 +113,7 @@ impl Session {
     }
 
     /// Returns when to poll again after a poll that failed behind some events. A stream may be
-    /// ready, and what it needs first is not to be had yet.
+    /// ready while its token cannot be fetched yet.
     fn next_poll_after(&self, error: Option<&PollError>) -> NextPoll {
         let wait = |failure: &Failure| {
             let most = u64::try_from(POLL_INTERVAL_MS_MAX).unwrap_or(u64::MAX);
@@ -148,7 +148,7 @@ impl Session {
         self.adjust_backoffs();
         let context = Context::new(&self.settings, &self.client);
         for slot in &self.slots {
-            if let Some((detail, _)) = slot.reader.set_aside() {
+            if let Some((detail, _)) = slot.reader.set_aside_summary() {
                 poll.batch
                     .notice(slot.stream, NoticeKind::Postponed, detail);
             }
@@ -188,7 +188,7 @@ impl Session {
             let is_open = u32::from(is_open);
             let mut position = StreamPosition {
                 backoff: slot.backoff,
-                lost_answers: slot.lost_answers.saturating_add(is_open),
+                open_answers: slot.open_answers.saturating_add(is_open),
                 ..StreamPosition::default()
             };
             slot.reader.save(&mut position);

@@ -62,7 +62,7 @@ impl Session {
                 };
                 (state, Some(backoff.until).filter(|until| *until > now))
             }
-            None => match (slot.reader.set_aside(), self.quota_until(slot)) {
+            None => match (slot.reader.set_aside_summary(), self.quota_until(slot)) {
                 (Some((_, next_try)), _) => (StreamState::Failing, Some(next_try)),
                 (None, Some(until)) => (StreamState::Waiting, Some(until)),
                 (None, None) => match slot.reader.due(context) {
@@ -99,7 +99,7 @@ impl Session {
         if state == StreamState::Active {
             return String::new();
         }
-        if let (None, Some((detail, _))) = (slot.backoff, slot.reader.set_aside()) {
+        if let (None, Some((detail, _))) = (slot.backoff, slot.reader.set_aside_summary()) {
             return format!("{}: {detail}", slot.stream);
         }
         if !slot.detail.is_empty() {

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use crate::batch::{Builder, NoticeKind};
 use crate::checkpoint::{
-    FileFault, FilePosition, FilesPosition, SetAsideFile, SetAsidePage, StreamPosition,
+    FileFailureCause, FilePosition, FilesPosition, SetAsideFile, SetAsidePage, StreamPosition,
 };
 use crate::request::{Call, Request, percent_encode};
 use crate::response::Head;
@@ -84,7 +84,7 @@ struct Retry {
     listed: Option<Listed>,
 }
 
-/// Its listing.
+/// The listing of a page that was set aside.
 #[derive(Clone, Debug)]
 struct Listed {
     /// The files with the names under which they were set aside.
@@ -293,7 +293,7 @@ impl BatchFiles {
             }
             let mut is_other = is_other.into_iter();
             waiting.retain(|_| is_other.next().unwrap_or(true));
-            let since = self.restart(context);
+            let since = self.restart_from(context);
             let page = (self.position.page_token.as_ref(), since);
             let is_listed = |name: &str| listed.iter().any(|listed| listed == name);
             set_aside::regroup(&mut self.position.set_aside, is_listed, page);
@@ -322,7 +322,7 @@ impl BatchFiles {
         file.tries = file.tries.saturating_add(1);
         self.position.file = Some(file.clone());
         let failure = FileFailure {
-            fault: FileFault::Gone,
+            fault: FileFailureCause::Gone,
             why: "it is no longer listed".to_owned(),
             original: Vec::new(),
         };
@@ -367,7 +367,7 @@ impl BatchFiles {
                     page.page_token = None;
                 }
                 let failure = FileFailure {
-                    fault: FileFault::Gone,
+                    fault: FileFailureCause::Gone,
                     why: "it is no longer listed".to_owned(),
                     original: Vec::new(),
                 };
@@ -382,7 +382,7 @@ impl BatchFiles {
     /// Returns the day from which files that are not done are listed where there is no usable
     /// token. A file may hold events of the hours before it; an hour back costs repeats, not
     /// records.
-    fn restart(&self, context: Context<'_>) -> Timestamp {
+    fn restart_from(&self, context: Context<'_>) -> Timestamp {
         let newest = self.position.relist_from.unwrap_or(self.position.since);
         newest
             .plus_ms(-3_600_000)
@@ -510,7 +510,7 @@ impl BatchFiles {
         let mut file = self.current_file();
         file.tries = file.tries.saturating_add(1);
         self.position.file = Some(file.clone());
-        if failure.fault == FileFault::Unreachable {
+        if failure.fault == FileFailureCause::Unreachable {
             if file.tries < UNREACHABLE_TRIES_MAX {
                 return AfterFailure::BackOff(file.tries);
             }
@@ -547,7 +547,7 @@ impl BatchFiles {
         failure: &FileFailure,
         context: Context<'_>,
     ) -> bool {
-        let since = self.restart(context);
+        let since = self.restart_from(context);
         let file = SetAsideFile {
             at: FilePosition { tries: 0, ..file },
             since: context.now,
@@ -580,7 +580,7 @@ impl BatchFiles {
         if set_aside::count(file, failure) {
             return;
         }
-        if failure.fault == FileFault::Unreadable {
+        if failure.fault == FileFailureCause::Unreadable {
             let locator = format!("{stream} {name} after line {}", file.at.line);
             let why = format!("the rest of the file is rejected: {}", failure.why);
             batch.reject(stream, locator, why, &failure.original);
@@ -784,7 +784,7 @@ impl StreamReader for BatchFiles {
         if self.position.page_token.is_none() {
             return false;
         }
-        let since = self.restart(context);
+        let since = self.restart_from(context);
         let detail = format!(
             "Mimecast refused the page token; listing begins again at {} and repeats events with the same ids",
             since.to_day()
@@ -804,7 +804,7 @@ impl StreamReader for BatchFiles {
         true
     }
 
-    fn set_aside(&self) -> Option<(String, Timestamp)> {
+    fn set_aside_summary(&self) -> Option<(String, Timestamp)> {
         set_aside::summary(&self.position.set_aside)
     }
 
@@ -843,8 +843,8 @@ fn endpoint(stream: Stream, page_files: u32) -> String {
     path
 }
 
-/// Returns how long a caught-up stream rests: so long that all streams together use three fifths of
-/// the quota, and the rest is left for the pages of those that are behind.
+/// Returns how long a caught-up stream waits: so long that all streams together use three fifths of
+/// the quota, and the remaining calls are left for the pages of those that are behind.
 fn interval_ms(context: Context<'_>) -> i64 {
     call_interval_ms(context, (3, 5)).max(POLL_INTERVAL_MS)
 }

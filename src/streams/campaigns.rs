@@ -81,15 +81,15 @@ pub struct Campaigns {
     campaigns: CampaignsPosition,
     /// The campaigns to read of the current page of the list.
     found: Vec<Campaign>,
-    /// The same when the page is read, the next one last. An instance that begins in the middle reads
+    /// What is left of `found` once the page is read, in reverse order. An instance that begins in the middle reads
     /// the page again.
     queue: Option<Vec<Campaign>>,
     /// The token of the page of the list after the current one.
     next_list_token: Option<String>,
     /// How much of a page of the list is done, which no position keeps.
-    list_page_done: Option<PageProgress>,
-    /// In place of the detector in the position, for what leads to no further page: the way from one
-    /// campaign to another, and a page of the list that is read again.
+    list_page_progress: Option<PageProgress>,
+    /// Detects stalls where no page follows: on the way from one campaign to another, and in a page
+    /// of the list that is read again. Used in place of the detector in the position.
     transition_stalls: Option<StallDetector>,
     /// How many campaigns in a row were refused.
     refused: usize,
@@ -122,7 +122,7 @@ impl Campaigns {
             found: Vec::new(),
             queue: None,
             next_list_token: None,
-            list_page_done: None,
+            list_page_progress: None,
             transition_stalls: None,
             refused: 0,
             items: None,
@@ -265,7 +265,7 @@ impl Campaigns {
 
     fn forget_page(&mut self) {
         self.position.page_token = None;
-        self.position.page_done = None;
+        self.position.page_progress = None;
         self.position.stalls = StallDetector::default();
     }
 
@@ -347,18 +347,18 @@ impl PagingStrategy for Campaigns {
     }
 
     fn cursor(&mut self) -> Cursor<'_> {
-        let (token, page_done, stalls) = if self.queue.is_none() {
+        let (token, page_progress, stalls) = if self.queue.is_none() {
             let campaigns = &mut self.campaigns;
-            let done = &mut self.list_page_done;
+            let done = &mut self.list_page_progress;
             (&mut campaigns.list_token, done, &mut campaigns.list_stalls)
         } else {
             let position = &mut self.position;
-            let done = &mut position.page_done;
+            let done = &mut position.page_progress;
             (&mut position.page_token, done, &mut position.stalls)
         };
         Cursor {
             token,
-            page_done,
+            page_progress,
             stalls: self.transition_stalls.as_mut().unwrap_or(stalls),
         }
     }
@@ -466,7 +466,7 @@ impl PagingStrategy for Campaigns {
         let cursor = self.cursor();
         let had_token = cursor.token.take().is_some();
         let is_after_empty = cursor.stalls.empty > 0;
-        *cursor.page_done = None;
+        *cursor.page_progress = None;
         if had_token && is_after_empty {
             let goes_on = !is_list && self.complete_campaign();
             self.position.pages_done = !goes_on;

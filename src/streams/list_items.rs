@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 
 use crate::identity::RecordId;
 
-/// The length of an [`RecordId`].
+/// The length of a [`RecordId`].
 const KEY_BYTES_MAX: usize = 16;
 
 /// Half of the room is left to keys.

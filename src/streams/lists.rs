@@ -12,13 +12,13 @@ use crate::encode::push_quoted;
 use crate::identity::{EventId, RecordId};
 use crate::request::Call;
 use crate::response::Head;
-use crate::settings::ListMode;
+use crate::settings::SnapshotMode;
 use crate::stream::{Post, Stream};
 use crate::streams::list_items::{Item, ListItems};
 use crate::streams::paged::{
     Cursor, EmptyPages, FinishedPage, PageRecord, PagingStrategy, Processed,
 };
-use crate::streams::pages::{self, Page, PageRequest, page_done};
+use crate::streams::pages::{self, Page, PageRequest, page_progress};
 use crate::streams::{CLOCKS_AGREE_MS, Context, InvalidResponse, hours_ms};
 use crate::time::Timestamp;
 
@@ -142,7 +142,7 @@ impl List {
         let gone = self
             .items()
             .ids(|item| is_true && !item.seen && item.missed);
-        let tell = self.config.departures && context.settings.snapshot == ListMode::Changes;
+        let tell = self.config.departures && context.settings.snapshot == SnapshotMode::Changes;
         for id in gone {
             if tell {
                 if !batch.has_room() {
@@ -186,7 +186,7 @@ impl PagingStrategy for List {
     fn cursor(&mut self) -> Cursor<'_> {
         Cursor {
             token: &mut self.position.page_token,
-            page_done: &mut self.position.page_done,
+            page_progress: &mut self.position.page_progress,
             stalls: &mut self.position.stalls,
         }
     }
@@ -275,7 +275,7 @@ impl PagingStrategy for List {
             self.position.pages_done = true;
             return true;
         }
-        self.position.page_done = None;
+        self.position.page_progress = None;
         let detail = "Mimecast refused the page token; the list is read again from its beginning";
         batch.notice(self.stream, NoticeKind::Adjusted, detail.to_owned());
         true
@@ -308,7 +308,7 @@ pub(super) fn position_at(
 ) -> ListPosition {
     ListPosition {
         items: items.map_or_else(|| position.items.clone(), ListItems::to_text),
-        page_done: page_done(page, position.page_done.as_ref()),
+        page_progress: page_progress(page, position.page_progress.as_ref()),
         // Each field by its name, so that the text of the items is not copied twice.
         read_at: position.read_at,
         begun_by_wrong_clock: position.begun_by_wrong_clock,
@@ -373,7 +373,7 @@ pub(super) fn offer_item(
     context: Context<'_>,
     batch: &mut Builder,
 ) -> (Option<RecordId>, Processed) {
-    let full = context.settings.snapshot == ListMode::Full;
+    let full = context.settings.snapshot == SnapshotMode::Full;
     let id = processor.id(record);
     let known = id.and_then(|id| items.get_mut(&id));
     let is_new = known.as_ref().is_none_or(|item| !item.seen);

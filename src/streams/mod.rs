@@ -196,7 +196,7 @@ pub trait StreamReader {
 
     /// Returns the files that are set aside, as a clause for people, and when they are fetched
     /// again.
-    fn set_aside(&self) -> Option<(String, Timestamp)> {
+    fn set_aside_summary(&self) -> Option<(String, Timestamp)> {
         None
     }
 

@@ -17,7 +17,7 @@ use crate::time::Timestamp;
 /// What an empty page that names a further one means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EmptyPages {
-    /// A few in a row are followed; then the reading, which this names, ends.
+    /// A few in a row are followed; then what the text names (a window, a list) ends.
     Follow(&'static str),
     /// They count like other pages.
     Count,
@@ -58,7 +58,7 @@ pub struct Cursor<'a> {
     /// The token of the page to request.
     pub token: &'a mut Option<String>,
     /// How much of that page was done before.
-    pub page_done: &'a mut Option<PageProgress>,
+    pub page_progress: &'a mut Option<PageProgress>,
     /// The pages of the reading so far.
     pub stalls: &'a mut StallDetector,
 }
@@ -172,7 +172,7 @@ impl<S: PagingStrategy> PagedReader<S> {
         } else {
             page.whole_digest()
         };
-        *self.strategy.cursor().page_done = None;
+        *self.strategy.cursor().page_progress = None;
         let done = FinishedPage {
             is_empty,
             next_token: page.next_token,
@@ -240,7 +240,7 @@ impl<S: PagingStrategy> StreamReader for PagedReader<S> {
     ) -> Result<(), InvalidResponse> {
         let mut page = self.strategy.read(answer, context)?;
         add_unreadable_notice(self.strategy.stream(), &page.unreadable, batch);
-        page.resume(self.strategy.cursor().page_done.as_ref());
+        page.resume(self.strategy.cursor().page_progress.as_ref());
         self.has_new = false;
         self.page = Some(page);
         Ok(())

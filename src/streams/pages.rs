@@ -207,7 +207,7 @@ impl Page {
 /// Returns how much of the page to ask for is done: what the one in memory says, or what was noted
 /// before.
 #[must_use]
-pub fn page_done(page: Option<&Page>, before: Option<&PageProgress>) -> Option<PageProgress> {
+pub fn page_progress(page: Option<&Page>, before: Option<&PageProgress>) -> Option<PageProgress> {
     match page {
         Some(page) => page.done(),
         None => before.cloned(),

@@ -18,7 +18,7 @@ use crate::streams::batch_files::BatchFiles;
 use crate::streams::paged::{
     Cursor, EmptyPages, FinishedPage, PageRecord, PagedReader, PagingStrategy, Processed,
 };
-use crate::streams::pages::{Page, page_done, ranges};
+use crate::streams::pages::{Page, page_progress, ranges};
 use crate::streams::quota::QuotaKind;
 use crate::streams::retention::Retention;
 use crate::streams::siem_pages::{self, PageStart, SiemPage};
@@ -33,8 +33,8 @@ const PAGE_RECORDS: u32 = 100;
 /// The documented quota of the endpoint, per application.
 pub const CALLS_PER_HOUR: u32 = 300;
 
-/// How far back the endpoint is trusted: an hour less than it serves, as others do.
-const SERVED_HOURS: u32 = 23;
+/// How far back the endpoint is trusted: an hour less than the day that it serves.
+const TRUSTED_HOURS: u32 = 23;
 
 /// After this a batch file with a record of some time has surely appeared: eight times what is
 /// usual.
@@ -112,7 +112,7 @@ impl SiemEvents {
         events.reset_future_handover(context, batch);
         let served = context
             .upstream_now
-            .plus_ms(hours_ms(SERVED_HOURS).saturating_neg());
+            .plus_ms(hours_ms(TRUSTED_HOURS).saturating_neg());
         // Up to when everything is read: the last reading, or the start.
         let read_to = events.position.read_to.unwrap_or(events.position.since);
         if read_to >= served {
@@ -231,8 +231,8 @@ impl StreamReader for SiemEvents {
         self.events.take_stall()
     }
 
-    fn set_aside(&self) -> Option<(String, Timestamp)> {
-        self.files.as_ref()?.set_aside()
+    fn set_aside_summary(&self) -> Option<(String, Timestamp)> {
+        self.files.as_ref()?.set_aside_summary()
     }
 
     fn batch_files(&mut self) -> Option<(&mut BatchFiles, LineFilter<'_>)> {
@@ -300,7 +300,7 @@ impl PagingStrategy for Events {
     fn cursor(&mut self) -> Cursor<'_> {
         Cursor {
             token: &mut self.position.page_token,
-            page_done: &mut self.position.page_done,
+            page_progress: &mut self.position.page_progress,
             stalls: &mut self.position.stalls,
         }
     }
@@ -396,7 +396,7 @@ impl PagingStrategy for Events {
             let from = read_to.plus_ms(context.settings.overlap_ms.saturating_neg());
             self.position.since = self.position.since.max(from);
         }
-        self.position.page_done = None;
+        self.position.page_progress = None;
         let detail = format!(
             "Mimecast refused the page token; reading begins again at {} and may repeat events with the same ids",
             self.position.since
@@ -408,7 +408,7 @@ impl PagingStrategy for Events {
     fn save(&self, page: Option<&Page>, position: &mut StreamPosition) {
         position.events = Some(EventsPosition {
             remembered: self.remembered.to_text(),
-            page_done: page_done(page, self.position.page_done.as_ref()),
+            page_progress: page_progress(page, self.position.page_progress.as_ref()),
             ..self.position.clone()
         });
     }

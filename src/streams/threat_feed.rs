@@ -22,7 +22,7 @@ use crate::stream::Stream;
 use crate::streams::paged::{
     Cursor, EmptyPages, FinishedPage, PageRecord, PagingStrategy, Processed,
 };
-use crate::streams::pages::{Page, page_done, ranges};
+use crate::streams::pages::{Page, page_progress, ranges};
 use crate::streams::retention::Retention;
 use crate::streams::{Context, InvalidResponse};
 use crate::time::Timestamp;
@@ -156,7 +156,7 @@ impl PagingStrategy for ThreatFeed {
     fn cursor(&mut self) -> Cursor<'_> {
         Cursor {
             token: &mut self.position.token,
-            page_done: &mut self.position.page_done,
+            page_progress: &mut self.position.page_progress,
             stalls: &mut self.position.stalls,
         }
     }
@@ -264,7 +264,7 @@ impl PagingStrategy for ThreatFeed {
             .plus_ms(-3_600_000)
             .max(self.position.since)
             .min(context.earlier());
-        self.position.page_done = None;
+        self.position.page_progress = None;
         let detail = format!(
             "Mimecast refused the token of the feed; it begins again at {} and may repeat indicators with the same ids",
             self.position.since
@@ -276,7 +276,7 @@ impl PagingStrategy for ThreatFeed {
     fn save(&self, page: Option<&Page>, position: &mut StreamPosition) {
         position.feed = Some(ThreatFeedPosition {
             remembered: self.remembered.to_text(),
-            page_done: page_done(page, self.position.page_done.as_ref()),
+            page_progress: page_progress(page, self.position.page_progress.as_ref()),
             ..self.position.clone()
         });
     }

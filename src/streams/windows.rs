@@ -15,7 +15,7 @@ use crate::stream::{Post, Stream};
 use crate::streams::paged::{
     Cursor, EmptyPages, FinishedPage, PageRecord, PagingStrategy, Processed,
 };
-use crate::streams::pages::{self, Page, PageRequest, page_done};
+use crate::streams::pages::{self, Page, PageRequest, page_progress};
 use crate::streams::retention::Retention;
 use crate::streams::{CLOCKS_AGREE_MS, Context, InvalidResponse, hours_ms};
 use crate::time::Timestamp;
@@ -63,13 +63,13 @@ impl Windows {
             page_token: None,
             read_at: None,
             first: true,
-            page_done: None,
+            page_progress: None,
             answered_at: None,
             begun_at: None,
             dead_token: None,
             empty_at: None,
             read_twice: false,
-            certain: None,
+            certain_until: None,
             begun_by_wrong_clock: false,
             stalls: StallDetector::default(),
             remembered: String::new(),
@@ -118,7 +118,7 @@ impl Windows {
         position.begun_at = Some(context.now);
         position.answered_at = None;
         position.page_token = None;
-        position.page_done = None;
+        position.page_progress = None;
         position.empty_at = None;
         position.read_twice = false;
     }
@@ -168,15 +168,15 @@ impl Windows {
             position.bound = again;
             // Nothing has been read yet where the start itself had not come.
             position.first = was_first;
-            position.certain = None;
+            position.certain_until = None;
             position.read_at = None;
             return;
         }
         let bound = position.bound;
         let sure = bound.min(begun_at);
-        position.certain = match position.certain {
-            Some(certain) if certain < from => {
-                Some(certain.max(sure.plus_ms(READ_AGAIN_MS_MAX.saturating_neg())))
+        position.certain_until = match position.certain_until {
+            Some(certain_until) if certain_until < from => {
+                Some(certain_until.max(sure.plus_ms(READ_AGAIN_MS_MAX.saturating_neg())))
             }
             Some(_) | None => (sure.plus_ms(CLOCKS_AGREE_MS) < bound).then_some(sure),
         };
@@ -202,7 +202,7 @@ impl PagingStrategy for Windows {
     fn cursor(&mut self) -> Cursor<'_> {
         Cursor {
             token: &mut self.position.page_token,
-            page_done: &mut self.position.page_done,
+            page_progress: &mut self.position.page_progress,
             stalls: &mut self.position.stalls,
         }
     }
@@ -345,7 +345,7 @@ impl PagingStrategy for Windows {
             self.position.read_twice = true;
             self.position.stalls.empty = 0;
         }
-        self.position.page_done = None;
+        self.position.page_progress = None;
         let detail = "Mimecast refused the page token; the window is read again, and what was \
                       delivered is left out or repeated with the same ids";
         batch.notice(self.stream, NoticeKind::Adjusted, detail.to_owned());
@@ -355,7 +355,7 @@ impl PagingStrategy for Windows {
     fn save(&self, page: Option<&Page>, position: &mut StreamPosition) {
         position.window = Some(WindowPosition {
             remembered: self.remembered.to_text(),
-            page_done: page_done(page, self.position.page_done.as_ref()),
+            page_progress: page_progress(page, self.position.page_progress.as_ref()),
             ..self.position.clone()
         });
     }
@@ -366,8 +366,8 @@ fn is_short(token: &str) -> bool {
     token.len() <= DEAD_TOKEN_BYTES_MAX
 }
 
-/// Returns where reading has to begin again, because time that was marked as read comes again or
-/// had not come yet. `from` is where the window that was read last begins, and `answered_at` the
+/// Returns where reading has to begin again, because a clock was ahead or was set back when time
+/// was marked as read. `from` is where the window that was read last begins, and `answered_at` the
 /// upstream's clock at its answers.
 fn time_to_read_again(
     position: &WindowPosition,
@@ -394,12 +394,14 @@ fn time_to_read_again(
         }
         let back_ms = bound.millis().saturating_sub(upstream_now.millis());
         if back_ms <= READ_AGAIN_MS_MAX || is_ahead_of(context.now) {
-            let certain = position.certain.unwrap_or(upstream_now);
-            return Some(certain.min(upstream_now));
+            let certain_until = position.certain_until.unwrap_or(upstream_now);
+            return Some(certain_until.min(upstream_now));
         }
         return None;
     }
     // The clocks did not agree and now they do: one of them was wrong.
-    let certain = position.certain.filter(|certain| *certain < from)?;
-    (agrees(context.now) && agrees(context.upstream_now)).then_some(certain)
+    let certain_until = position
+        .certain_until
+        .filter(|certain_until| *certain_until < from)?;
+    (agrees(context.now) && agrees(context.upstream_now)).then_some(certain_until)
 }

@@ -18,7 +18,7 @@ pub(crate) struct Entry {
 }
 
 /// Objects of a bundle that are no records.
-const NO_RECORDS: [&str; 2] = [
+const NON_RECORDS: [&str; 2] = [
     r#"{"type":"malware","id":"malware--1","name":"Dropper"}"#,
     r#"{"type":"relationship","id":"relationship--1","source_ref":"indicator--1","target_ref":"malware--1"}"#,
 ];
@@ -189,7 +189,7 @@ impl Tenant {
         let text = if asked["fileType"] == "csv" {
             csv(&file)
         } else {
-            let objects = [&NO_RECORDS[..], &file].concat().join(",\n");
+            let objects = [&NON_RECORDS[..], &file].concat().join(",\n");
             format!(r#"{{"type":"bundle","objects":[{objects}]}}"#)
         };
         self.fetched += 1;

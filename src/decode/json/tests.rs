@@ -150,7 +150,7 @@ proptest! {
     }
 
     #[test]
-    fn a_changed_byte_makes_no_disagreement(
+    fn the_parser_agrees_with_serde_json_after_a_changed_byte(
         texts in prop::collection::btree_map("[a-c\"\\\\\u{1}é]{0,9}", any::<String>(), 0..5),
         at in any::<prop::sample::Index>(),
         byte in prop::sample::select(&b"\"\\{}[],:0e-u \n\x01"[..]),
@@ -166,7 +166,7 @@ proptest! {
     }
 
     #[test]
-    fn sorted_means_what_bytes_say(
+    fn is_sorted_is_the_order_of_bytes(
         keys in prop::collection::vec("[a-b]{0,10}", 0..5)
     ) {
         let members = keys.iter().map(|key| format!("\"{key}\":0")).collect::<Vec<_>>();

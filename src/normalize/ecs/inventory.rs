@@ -102,10 +102,10 @@ const PHISHED_ROWS: &[FieldMapping] = &[
 ];
 
 /// Words that mean that a person fell for a message. How Mimecast spells each of them is not known.
-pub(in super::super) const FELL: Test = Test::Is(field::STATUS, &["clicked", "submitted"]);
+pub(in super::super) const FELL_FOR_IT: Test = Test::Is(field::STATUS, &["clicked", "submitted"]);
 
 #[rustfmt::skip]
 const PHISHED_RULES: &[EcsRule] = &[
-    EcsRule { when: &[FELL], class: EcsClassification { severity: 2, ..STATE } },
+    EcsRule { when: &[FELL_FOR_IT], class: EcsClassification { severity: 2, ..STATE } },
     EcsRule { when: &[],     class: STATE },
 ];

@@ -10,7 +10,9 @@ use super::classes::{self, Class, Classification, Rule, Variant, rule};
 use super::convert::{
     auth_protocol, entity_type, mfa, mimecast, original_time, other_entity, service,
 };
-use super::{CONTROL, CONTROL_AND_HOST, GATEWAY, HEAD, TAIL};
+use super::{
+    GATEWAY_PRODUCT, HEAD, SECURITY_CONTROL_AND_HOST_PROFILES, SECURITY_CONTROL_PROFILE, TAIL,
+};
 use crate::field::{self, FieldName};
 
 const USER: Test = Test::Given(&[field::USER]);
@@ -33,7 +35,7 @@ const fn variant(
 }
 
 /// The prose names the person that `user` does not.
-const NAMED: Test = Test::Names(field::EVENT_INFO);
+const NAMED: Test = Test::NamesPerson(field::EVENT_INFO);
 const ROLE_TYPE: Test = Test::Contains(&[field::AUDIT_TYPE], ROLES);
 const ROLE_TEXT: Test = Test::Says(field::EVENT_INFO, ROLES);
 const PASSWORD: Test = Test::Contains(&[field::AUDIT_TYPE], &["password"]);
@@ -41,8 +43,8 @@ const PASSWORD: Test = Test::Contains(&[field::AUDIT_TYPE], &["password"]);
 /// The account that was changed is the user, who changed it the actor.
 const ACCOUNT_ROWS: &[&[FieldMapping]] = &[
     HEAD,
-    GATEWAY,
-    CONTROL,
+    GATEWAY_PRODUCT,
+    SECURITY_CONTROL_PROFILE,
     AUDIT_ROWS,
     SUBJECT,
     ACTOR,
@@ -51,8 +53,8 @@ const ACCOUNT_ROWS: &[&[FieldMapping]] = &[
 ];
 const ACCESS_ROWS: &[&[FieldMapping]] = &[
     HEAD,
-    GATEWAY,
-    CONTROL,
+    GATEWAY_PRODUCT,
+    SECURITY_CONTROL_PROFILE,
     AUDIT_ROWS,
     SUBJECT,
     PRIVILEGES,
@@ -60,19 +62,26 @@ const ACCESS_ROWS: &[&[FieldMapping]] = &[
     UNMAPPED_PROSE,
     TAIL,
 ];
-const LOGON_ROWS: &[&[FieldMapping]] =
-    &[HEAD, GATEWAY, CONTROL, AUDIT_ROWS, USER_ROWS, LOGON, TAIL];
+const LOGON_ROWS: &[&[FieldMapping]] = &[
+    HEAD,
+    GATEWAY_PRODUCT,
+    SECURITY_CONTROL_PROFILE,
+    AUDIT_ROWS,
+    USER_ROWS,
+    LOGON,
+    TAIL,
+];
 
 /// Types of audit events and their classes; all others are changes to something that is managed.
 #[rustfmt::skip]
 pub(super) const AUDIT: &[Variant] = &[
     variant(&[Test::Is(field::AUDIT_TYPE, &["User Logged On"]), Test::Says(field::EVENT_INFO, &["enroll"])],
-        classes::ENTITY, &[HEAD, GATEWAY, CONTROL, AUDIT_ROWS, ACTOR, DEVICE, UNMAPPED_PROSE, TAIL],
-        &[rule(&[], Classification::success(6, "Enroll"))]),
+        classes::ENTITY, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, AUDIT_ROWS, ACTOR, DEVICE, UNMAPPED_PROSE, TAIL],
+        &[rule(&[], Classification::activity(6, "Enroll"))]),
     variant(&[Test::Is(field::AUDIT_TYPE, LOGONS), USER], classes::AUTHENTICATION, LOGON_ROWS, LOGON_RULES),
     variant(&[Test::Is(field::AUDIT_TYPE, LOGONS), NAMED], classes::AUTHENTICATION, LOGON_ROWS, LOGON_RULES),
-    variant(&[ROLE_TYPE, Test::Role(field::EVENT_INFO)],            classes::USER_ACCESS, ACCESS_ROWS, PRIVILEGE_RULES),
-    variant(&[ACCOUNTS, ROLE_TEXT, Test::Role(field::EVENT_INFO)],  classes::USER_ACCESS, ACCESS_ROWS, PRIVILEGE_RULES),
+    variant(&[ROLE_TYPE, Test::NamesRole(field::EVENT_INFO)],            classes::USER_ACCESS, ACCESS_ROWS, PRIVILEGE_RULES),
+    variant(&[ACCOUNTS, ROLE_TEXT, Test::NamesRole(field::EVENT_INFO)],  classes::USER_ACCESS, ACCESS_ROWS, PRIVILEGE_RULES),
     variant(&[ROLE_TYPE, USER],            classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ROLE_RULES),
     variant(&[ROLE_TYPE, NAMED],           classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ROLE_RULES),
     variant(&[ACCOUNTS, ROLE_TEXT, USER],  classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ROLE_RULES),
@@ -82,19 +91,19 @@ pub(super) const AUDIT: &[Variant] = &[
     variant(&[ACCOUNTS, USER],             classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ACCOUNT_RULES),
     variant(&[ACCOUNTS, NAMED],            classes::ACCOUNT_CHANGE, ACCOUNT_ROWS, ACCOUNT_RULES),
     variant(&[Test::Is(field::AUDIT_TYPE, &["Folder Log Entry"])],
-        classes::GROUP, &[HEAD, GATEWAY, CONTROL, AUDIT_ROWS, ACTOR, PROFILE_GROUP, UNMAPPED_PROSE, TAIL],
-        &[rule(&[Test::Says(field::EVENT_INFO, DELETED)], Classification::success(5, "Delete")),
-          rule(&[Test::Says(field::EVENT_INFO, CREATED)], Classification::success(6, "Create")),
-          rule(&[], Classification::success(99, "Folder Log Entry"))]),
+        classes::GROUP, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, AUDIT_ROWS, ACTOR, PROFILE_GROUP, UNMAPPED_PROSE, TAIL],
+        &[rule(&[Test::Says(field::EVENT_INFO, DELETED)], Classification::activity(5, "Delete")),
+          rule(&[Test::Says(field::EVENT_INFO, CREATED)], Classification::activity(6, "Create")),
+          rule(&[], Classification::activity(99, "Folder Log Entry"))]),
     variant(&[Test::Is(field::AUDIT_TYPE, ACCESSES)],
-        classes::WEB_RESOURCES, &[HEAD, GATEWAY, CONTROL_AND_HOST, AUDIT_ROWS, ACTOR, RESOURCE, UNMAPPED_PROSE, TAIL],
+        classes::WEB_RESOURCES, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_AND_HOST_PROFILES, AUDIT_ROWS, ACTOR, RESOURCE, UNMAPPED_PROSE, TAIL],
         ACCESS_RULES),
     variant(&[Test::Given(&[field::AUDIT_TYPE])],
-        classes::ENTITY, &[HEAD, GATEWAY, CONTROL, AUDIT_ROWS, ACTOR, ENTITY, UNMAPPED_PROSE, TAIL],
+        classes::ENTITY, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, AUDIT_ROWS, ACTOR, ENTITY, UNMAPPED_PROSE, TAIL],
         CHANGE_RULES),
     variant(&[],
-        classes::BASE, &[HEAD, GATEWAY, CONTROL, AUDIT_BASE, UNMAPPED_PROSE, TAIL],
-        &[rule(&[], Classification::success(99, "Audit").status(Some(0)))]),
+        classes::BASE, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, AUDIT_BASE, UNMAPPED_PROSE, TAIL],
+        &[rule(&[], Classification::activity(99, "Audit").status(Some(0)))]),
 ];
 
 const READS: &[&str] = &["Message Action", "Case Action", "Review Set Action"];
@@ -195,33 +204,33 @@ const RESOURCE: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const LOGON_RULES: &[Rule] = &[
-    rule(&[Test::Is(field::AUDIT_TYPE, &["Logon Requires Challenge"])],    Classification::success(6, "Preauth").status(Some(0))),
+    rule(&[Test::Is(field::AUDIT_TYPE, &["Logon Requires Challenge"])],    Classification::activity(6, "Preauth").status(Some(0))),
     rule(&[Test::Is(field::AUDIT_TYPE, &["Logon Authentication Failed"]),
-           Test::Says(field::EVENT_INFO, &["required permission"])],       Classification::success(1, "Logon").severity(2).status(Some(2)).action_disposition(2, 26)),
-    rule(&[Test::Is(field::AUDIT_TYPE, &["Logon Authentication Failed"])], Classification::success(1, "Logon").severity(2).status(Some(2))),
-    rule(&[Test::Is(field::AUDIT_TYPE, &["Mimecast Support Login"])],      Classification::success(1, "Logon").severity(3).alert()),
-    rule(&[],                                                        Classification::success(1, "Logon")),
+           Test::Says(field::EVENT_INFO, &["required permission"])],       Classification::activity(1, "Logon").severity(2).status(Some(2)).action_disposition(2, 26)),
+    rule(&[Test::Is(field::AUDIT_TYPE, &["Logon Authentication Failed"])], Classification::activity(1, "Logon").severity(2).status(Some(2))),
+    rule(&[Test::Is(field::AUDIT_TYPE, &["Mimecast Support Login"])],      Classification::activity(1, "Logon").severity(3).alert()),
+    rule(&[],                                                        Classification::activity(1, "Logon")),
 ];
 
 #[rustfmt::skip]
 const ACCESS_RULES: &[Rule] = &[
-    rule(&[Test::Is(field::AUDIT_TYPE, READS)],             Classification::success(2, "Read")),
-    rule(&[Test::Is(field::AUDIT_TYPE, &["Search Action"])],Classification::success(5, "Search")),
-    rule(&[Test::Is(field::AUDIT_TYPE, EXPORTS)],           Classification::success(7, "Export")),
-    rule(&[],                                         Classification::success(6, "Import")),
+    rule(&[Test::Is(field::AUDIT_TYPE, READS)],             Classification::activity(2, "Read")),
+    rule(&[Test::Is(field::AUDIT_TYPE, &["Search Action"])],Classification::activity(5, "Search")),
+    rule(&[Test::Is(field::AUDIT_TYPE, EXPORTS)],           Classification::activity(7, "Export")),
+    rule(&[],                                         Classification::activity(6, "Import")),
 ];
 
 #[rustfmt::skip]
 const PRIVILEGE_RULES: &[Rule] = &[
-    rule(&[Test::Says(field::EVENT_INFO, TAKEN)],           Classification::success(2, "Revoke Privileges")),
-    rule(&[],                                         Classification::success(1, "Assign Privileges")),
+    rule(&[Test::Says(field::EVENT_INFO, TAKEN)],           Classification::activity(2, "Revoke Privileges")),
+    rule(&[],                                         Classification::activity(1, "Assign Privileges")),
 ];
 
 #[rustfmt::skip]
 const ROLE_RULES: &[Rule] = &[
-    rule(&[Test::Says(field::EVENT_INFO, TAKEN)],           Classification::success(8, "Detach Policy")),
-    rule(&[Test::Contains(&[field::AUDIT_TYPE], TAKEN)],            Classification::success(8, "Detach Policy")),
-    rule(&[],                                         Classification::success(7, "Attach Policy")),
+    rule(&[Test::Says(field::EVENT_INFO, TAKEN)],           Classification::activity(8, "Detach Policy")),
+    rule(&[Test::Contains(&[field::AUDIT_TYPE], TAKEN)],            Classification::activity(8, "Detach Policy")),
+    rule(&[],                                         Classification::activity(7, "Attach Policy")),
 ];
 
 /// How a role is taken from an account.
@@ -234,36 +243,36 @@ const FACTOR: Test = Test::Says(
 
 #[rustfmt::skip]
 const ACCOUNT_RULES: &[Rule] = &[
-    rule(&[Test::Says(field::EVENT_INFO, &["reset"])],      Classification::success(4, "Password Reset")),
-    rule(&[PASSWORD],                                 Classification::success(3, "Password Change")),
-    rule(&[FACTOR, Test::Says(field::EVENT_INFO, &["disabl"])], Classification::success(11, "MFA Factor Disable")),
-    rule(&[FACTOR, Test::Says(field::EVENT_INFO, &["enabl"])],  Classification::success(10, "MFA Factor Enable")),
-    rule(&[Test::Says(field::EVENT_INFO, &["unlock"])],     Classification::success(12, "Unlock")),
-    rule(&[Test::Says(field::EVENT_INFO, &["locked"])],     Classification::success(9, "Lock")),
-    rule(&[Test::Says(field::EVENT_INFO, &["disabl"])],     Classification::success(5, "Disable")),
-    rule(&[Test::Says(field::EVENT_INFO, &["enabl"])],      Classification::success(2, "Enable")),
-    rule(&[Test::Contains(&[field::AUDIT_TYPE], DELETED)],          Classification::success(6, "Delete")),
-    rule(&[Test::Contains(&[field::AUDIT_TYPE], CREATED)],          Classification::success(1, "Create")),
-    rule(&[Test::Contains(&[field::AUDIT_TYPE], CHANGED)],          Classification::success(99, "Account Change")),
-    rule(&[Test::Says(field::EVENT_INFO, DELETED)],         Classification::success(6, "Delete")),
-    rule(&[Test::Says(field::EVENT_INFO, CREATED)],         Classification::success(1, "Create")),
-    rule(&[Test::Says(field::EVENT_INFO, CHANGED)],         Classification::success(99, "Account Change")),
-    rule(&[],                                         Classification::success(99, "Account Change").status(Some(0))),
+    rule(&[Test::Says(field::EVENT_INFO, &["reset"])],      Classification::activity(4, "Password Reset")),
+    rule(&[PASSWORD],                                 Classification::activity(3, "Password Change")),
+    rule(&[FACTOR, Test::Says(field::EVENT_INFO, &["disabl"])], Classification::activity(11, "MFA Factor Disable")),
+    rule(&[FACTOR, Test::Says(field::EVENT_INFO, &["enabl"])],  Classification::activity(10, "MFA Factor Enable")),
+    rule(&[Test::Says(field::EVENT_INFO, &["unlock"])],     Classification::activity(12, "Unlock")),
+    rule(&[Test::Says(field::EVENT_INFO, &["locked"])],     Classification::activity(9, "Lock")),
+    rule(&[Test::Says(field::EVENT_INFO, &["disabl"])],     Classification::activity(5, "Disable")),
+    rule(&[Test::Says(field::EVENT_INFO, &["enabl"])],      Classification::activity(2, "Enable")),
+    rule(&[Test::Contains(&[field::AUDIT_TYPE], DELETED)],          Classification::activity(6, "Delete")),
+    rule(&[Test::Contains(&[field::AUDIT_TYPE], CREATED)],          Classification::activity(1, "Create")),
+    rule(&[Test::Contains(&[field::AUDIT_TYPE], CHANGED)],          Classification::activity(99, "Account Change")),
+    rule(&[Test::Says(field::EVENT_INFO, DELETED)],         Classification::activity(6, "Delete")),
+    rule(&[Test::Says(field::EVENT_INFO, CREATED)],         Classification::activity(1, "Create")),
+    rule(&[Test::Says(field::EVENT_INFO, CHANGED)],         Classification::activity(99, "Account Change")),
+    rule(&[],                                         Classification::activity(99, "Account Change").status(Some(0))),
 ];
 
 #[rustfmt::skip]
 const CHANGE_RULES: &[Rule] = &[
-    rule(&[Test::Is(field::AUDIT_TYPE, &["Completed Directory Sync"])], Classification::success(99, "Completed Directory Sync")),
-    rule(&[Test::Is(field::AUDIT_TYPE, &["Logon Authentication Failed"])], Classification::success(99, "Logon").severity(2).status(Some(2))),
-    rule(&[Test::Is(field::AUDIT_TYPE, &["Logon Requires Challenge"])], Classification::success(99, "Logon").status(Some(0))),
-    rule(&[Test::Is(field::AUDIT_TYPE, LOGONS)],            Classification::success(99, "Logon")),
-    rule(&[Test::Contains(&[field::AUDIT_TYPE], DELETED)],          Classification::success(4, "Delete")),
-    rule(&[Test::Contains(&[field::AUDIT_TYPE], CREATED)],          Classification::success(1, "Create")),
-    rule(&[Test::Contains(&[field::AUDIT_TYPE], CHANGED)],          Classification::success(3, "Update")),
-    rule(&[Test::Contains(&[field::AUDIT_TYPE], DONE)],             Classification::success(99, "Audit")),
-    rule(&[Test::Says(field::EVENT_INFO, DELETED)],         Classification::success(4, "Delete")),
-    rule(&[Test::Says(field::EVENT_INFO, CREATED)],         Classification::success(1, "Create")),
-    rule(&[Test::Says(field::EVENT_INFO, CHANGED)],         Classification::success(3, "Update")),
-    rule(&[Test::SaysNotDone(field::EVENT_INFO)],                Classification::success(99, "Audit").severity(2).status(Some(2))),
-    rule(&[],                                         Classification::success(99, "Audit").status(Some(0))),
+    rule(&[Test::Is(field::AUDIT_TYPE, &["Completed Directory Sync"])], Classification::activity(99, "Completed Directory Sync")),
+    rule(&[Test::Is(field::AUDIT_TYPE, &["Logon Authentication Failed"])], Classification::activity(99, "Logon").severity(2).status(Some(2))),
+    rule(&[Test::Is(field::AUDIT_TYPE, &["Logon Requires Challenge"])], Classification::activity(99, "Logon").status(Some(0))),
+    rule(&[Test::Is(field::AUDIT_TYPE, LOGONS)],            Classification::activity(99, "Logon")),
+    rule(&[Test::Contains(&[field::AUDIT_TYPE], DELETED)],          Classification::activity(4, "Delete")),
+    rule(&[Test::Contains(&[field::AUDIT_TYPE], CREATED)],          Classification::activity(1, "Create")),
+    rule(&[Test::Contains(&[field::AUDIT_TYPE], CHANGED)],          Classification::activity(3, "Update")),
+    rule(&[Test::Contains(&[field::AUDIT_TYPE], DONE)],             Classification::activity(99, "Audit")),
+    rule(&[Test::Says(field::EVENT_INFO, DELETED)],         Classification::activity(4, "Delete")),
+    rule(&[Test::Says(field::EVENT_INFO, CREATED)],         Classification::activity(1, "Create")),
+    rule(&[Test::Says(field::EVENT_INFO, CHANGED)],         Classification::activity(3, "Update")),
+    rule(&[Test::SaysNotDone(field::EVENT_INFO)],                Classification::activity(99, "Audit").severity(2).status(Some(2))),
+    rule(&[],                                         Classification::activity(99, "Audit").status(Some(0))),
 ];

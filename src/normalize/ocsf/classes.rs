@@ -75,7 +75,7 @@ pub struct Rule {
     /// All of these must hold.
     pub when: &'static [Test],
     /// What happened then.
-    pub outcome: Classification,
+    pub classification: Classification,
 }
 
 /// What happened.
@@ -94,9 +94,9 @@ pub struct Classification {
 }
 
 impl Classification {
-    /// Creates an activity that succeeded and means no harm.
+    /// Creates the classification of an activity that succeeded and means no harm; setters change that.
     #[must_use]
-    pub const fn success(id: u8, name: &'static str) -> Self {
+    pub const fn activity(id: u8, name: &'static str) -> Self {
         Self {
             activity: (id, name),
             severity: 1,
@@ -112,7 +112,7 @@ impl Classification {
         Self {
             alert: true,
             severity,
-            ..Self::success(1, "Create")
+            ..Self::activity(1, "Create")
         }
     }
 
@@ -149,14 +149,17 @@ impl Classification {
 
 /// Creates a rule.
 #[must_use]
-pub const fn rule(when: &'static [Test], outcome: Classification) -> Rule {
-    Rule { when, outcome }
+pub const fn rule(when: &'static [Test], classification: Classification) -> Rule {
+    Rule {
+        when,
+        classification,
+    }
 }
 
 impl Variant {
-    /// Makes the tables ready. What a rule takes for a success is a failure where `negation` holds.
+    /// Makes the tables ready. What a rule takes for a success is a failure where `not_done` holds.
     pub(in super::super) fn mapping(&self, options: &StreamOptions<'_>) -> CompiledMapping {
-        let (severity, negation) = (options.severity, options.negation);
+        let (severity, not_done) = (options.severity, options.not_done);
         let set = |outcome: Classification| {
             let outcome = Classification {
                 activity: self.activity.unwrap_or(outcome.activity),
@@ -166,17 +169,17 @@ impl Variant {
             members(&self.class, &outcome)
         };
         let rules = self.rules.iter().flat_map(|rule| {
-            let negation = negation.filter(|_| rule.outcome.status == Some(1));
-            let denied = negation.map(|negation| {
-                let outcome = rule
-                    .outcome
+            let not_done = not_done.filter(|_| rule.classification.status == Some(1));
+            let not_done_row = not_done.map(|not_done| {
+                let classification = rule
+                    .classification
                     .status(Some(2))
-                    .severity(rule.outcome.severity.max(2));
-                ([rule.when, &[negation]].concat(), set(outcome))
+                    .severity(rule.classification.severity.max(2));
+                ([rule.when, &[not_done]].concat(), set(classification))
             });
-            denied
+            not_done_row
                 .into_iter()
-                .chain([(rule.when.to_vec(), set(rule.outcome))])
+                .chain([(rule.when.to_vec(), set(rule.classification))])
         });
         CompiledMapping::build(MappingInputs {
             rows: self.rows,

@@ -11,7 +11,9 @@ use super::super::{objects, people};
 use super::classes::{self, Classification, Rule, Variant, rule};
 use super::convert::{action_and_disposition, analytic, feature_analytic, url};
 use super::messages::{ADDRESSES, MALWARE_ROWS};
-use super::{CONTROL, GATEWAY, HEAD, INTEGRATED, SIEM, TAIL, UNMAPPED};
+use super::{
+    GATEWAY_PRODUCT, HEAD, INTEGRATED_PRODUCT, SECURITY_CONTROL_PROFILE, SIEM, TAIL, UNMAPPED,
+};
 use crate::field::{self, FieldName};
 
 /// A finding; the message is evidence if it has an address.
@@ -21,7 +23,7 @@ macro_rules! finding {
             Variant {
                 when: &[Test::Email(ADDRESSES)],
                 class: classes::DETECTION,
-                rows: &[HEAD, $product, CONTROL, SIEM, FINDING, MESSAGE, $($rows,)* TAIL],
+                rows: &[HEAD, $product, SECURITY_CONTROL_PROFILE, SIEM, FINDING, MESSAGE, $($rows,)* TAIL],
                 kept: FINDING_KEPT,
                 activity: None,
                 rules: $rules,
@@ -29,7 +31,7 @@ macro_rules! finding {
             Variant {
                 when: &[],
                 class: classes::DETECTION,
-                rows: &[HEAD, $product, CONTROL, SIEM, FINDING, $($rows,)* TAIL],
+                rows: &[HEAD, $product, SECURITY_CONTROL_PROFILE, SIEM, FINDING, $($rows,)* TAIL],
                 kept: FINDING_KEPT,
                 activity: None,
                 rules: $rules,
@@ -40,26 +42,30 @@ macro_rules! finding {
 
 const FINDING_KEPT: &[&[(FieldName, Keep)]] = &[KEPT, LOG_FIELDS_KEPT, UNMAPPED];
 
-pub(super) const AV: &[Variant] = finding!(HIGH, GATEWAY, [AV_ROWS, MALWARE_ROWS, FILE, ACTION]);
+pub(super) const AV: &[Variant] =
+    finding!(HIGH, GATEWAY_PRODUCT, [AV_ROWS, MALWARE_ROWS, FILE, ACTION]);
 
 pub(super) const ATTACHMENT_PROTECT: &[Variant] =
-    finding!(HIGH, GATEWAY, [ATTACHMENT_ROWS, FILE, ACTION]);
+    finding!(HIGH, GATEWAY_PRODUCT, [ATTACHMENT_ROWS, FILE, ACTION]);
 
-pub(super) const IMPERSONATION_PROTECT: &[Variant] =
-    finding!(IMPERSONATION_RULES, GATEWAY, [IMPERSONATION_ROWS, ACTION]);
+pub(super) const IMPERSONATION_PROTECT: &[Variant] = finding!(
+    IMPERSONATION_RULES,
+    GATEWAY_PRODUCT,
+    [IMPERSONATION_ROWS, ACTION]
+);
 
 pub(super) const INTERNAL_EMAIL_PROTECT: &[Variant] =
-    finding!(HIGH, GATEWAY, [INTERNAL_ROWS, ACTION]);
+    finding!(HIGH, GATEWAY_PRODUCT, [INTERNAL_ROWS, ACTION]);
 
 pub(super) const URL_PROTECT: &[Variant] = finding!(
     &[rule(&[], Classification::finding(3))],
-    GATEWAY,
+    GATEWAY_PRODUCT,
     [URL_ROWS, ACTION]
 );
 
 pub(super) const CI_URLCLICK: &[Variant] = finding!(
     &[rule(&[], Classification::finding(3))],
-    INTEGRATED,
+    INTEGRATED_PRODUCT,
     [CLICK_ROWS, CLICK_ACTION]
 );
 

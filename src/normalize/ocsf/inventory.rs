@@ -1,13 +1,13 @@
 //! OCSF for what is known of threats and of people.
 
 use super::super::convert::{list, verbatim};
-use super::super::ecs::inventory::FELL;
+use super::super::ecs::inventory::FELL_FOR_IT;
 use super::super::people;
 use super::super::table::{FieldMapping, Test, by_row, constant, row, text, value};
 use super::super::unmapped::LOG_FIELDS_KEPT;
 use super::classes::{self, Classification, Rule, Variant, rule};
 use super::convert::{malware, millis, original_time, osint};
-use super::{CONTROL, GATEWAY, HEAD, TAIL};
+use super::{GATEWAY_PRODUCT, HEAD, SECURITY_CONTROL_PROFILE, TAIL};
 use crate::field::{self, FieldName};
 
 /// What says what to look for: a pattern, or hashes, of which the strongest comes first.
@@ -18,28 +18,43 @@ pub(super) const THREAT_INTEL: &[Variant] = &[
     Variant {
         when: &[Test::Pattern(&[field::PATTERN])],
         class: classes::OSINT_INVENTORY,
-        rows: &[HEAD, GATEWAY, CONTROL, FEED, OSINT, PATTERN, TAIL],
+        rows: &[
+            HEAD,
+            GATEWAY_PRODUCT,
+            SECURITY_CONTROL_PROFILE,
+            FEED,
+            OSINT,
+            PATTERN,
+            TAIL,
+        ],
         kept: &[LOG_FIELDS_KEPT],
         activity: None,
-        rules: &[rule(&[], Classification::success(2, "Collect"))],
+        rules: &[rule(&[], Classification::activity(2, "Collect"))],
     },
     Variant {
         when: &[Test::Pattern(INDICATES)],
         class: classes::OSINT_INVENTORY,
-        rows: &[HEAD, GATEWAY, CONTROL, FEED, OSINT, TAIL],
+        rows: &[
+            HEAD,
+            GATEWAY_PRODUCT,
+            SECURITY_CONTROL_PROFILE,
+            FEED,
+            OSINT,
+            TAIL,
+        ],
         kept: &[LOG_FIELDS_KEPT],
         activity: None,
-        rules: &[rule(&[], Classification::success(2, "Collect"))],
+        rules: &[rule(&[], Classification::activity(2, "Collect"))],
     },
     Variant {
         when: &[],
         class: classes::BASE,
-        rows: &[HEAD, GATEWAY, CONTROL, FEED, TAIL],
+        rows: &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, FEED, TAIL],
         kept: &[LOG_FIELDS_KEPT],
         activity: None,
         rules: &[rule(
             &[],
-            Classification::success(99, "Threat intelligence"),
+            Classification::activity(99, "Threat intelligence"),
         )],
     },
 ];
@@ -77,32 +92,51 @@ pub(super) const TRAINING: &[Variant] = &[
     Variant {
         when: &[Test::Email(EMAIL)],
         class: classes::USER_INVENTORY,
-        rows: &[HEAD, TRAINING_PRODUCT, CONTROL, PERSON, TAIL],
+        rows: &[
+            HEAD,
+            TRAINING_PRODUCT,
+            SECURITY_CONTROL_PROFILE,
+            PERSON,
+            TAIL,
+        ],
         kept: &[LOG_FIELDS_KEPT],
         activity: None,
-        rules: &[rule(&[], Classification::success(2, "Collect"))],
+        rules: &[rule(&[], Classification::activity(2, "Collect"))],
     },
     Variant {
         when: &[],
         class: classes::BASE,
-        rows: &[HEAD, TRAINING_PRODUCT, CONTROL, TAIL],
+        rows: &[HEAD, TRAINING_PRODUCT, SECURITY_CONTROL_PROFILE, TAIL],
         kept: &[LOG_FIELDS_KEPT],
         activity: None,
-        rules: &[rule(&[], Classification::success(99, "Awareness training"))],
+        rules: &[rule(
+            &[],
+            Classification::activity(99, "Awareness training"),
+        )],
     },
 ];
 
 /// Severity 2 where a person fell for the message.
 const PHISHED_RULES: &[Rule] = &[
-    rule(&[FELL], Classification::success(2, "Collect").severity(2)),
-    rule(&[], Classification::success(2, "Collect")),
+    rule(
+        &[FELL_FOR_IT],
+        Classification::activity(2, "Collect").severity(2),
+    ),
+    rule(&[], Classification::activity(2, "Collect")),
 ];
 
 pub(super) const TRAINING_PHISHING: &[Variant] = &[
     Variant {
         when: &[Test::Email(EMAIL)],
         class: classes::USER_INVENTORY,
-        rows: &[HEAD, TRAINING_PRODUCT, CONTROL, PHISHED_ROWS, PERSON, TAIL],
+        rows: &[
+            HEAD,
+            TRAINING_PRODUCT,
+            SECURITY_CONTROL_PROFILE,
+            PHISHED_ROWS,
+            PERSON,
+            TAIL,
+        ],
         kept: &[LOG_FIELDS_KEPT],
         activity: None,
         rules: PHISHED_RULES,
@@ -110,7 +144,13 @@ pub(super) const TRAINING_PHISHING: &[Variant] = &[
     Variant {
         when: &[],
         class: classes::BASE,
-        rows: &[HEAD, TRAINING_PRODUCT, CONTROL, PHISHED_ROWS, TAIL],
+        rows: &[
+            HEAD,
+            TRAINING_PRODUCT,
+            SECURITY_CONTROL_PROFILE,
+            PHISHED_ROWS,
+            TAIL,
+        ],
         kept: &[LOG_FIELDS_KEPT],
         activity: Some((99, "Awareness training")),
         rules: PHISHED_RULES,

@@ -16,7 +16,9 @@ use super::convert::{
     action_and_disposition, analytic, direction, feature_analytic, info_urls, millis, no_direction,
     original_time, signatures, url, urls,
 };
-use super::{CONTROL, CONTROL_AND_HOST, GATEWAY, HEAD, TAIL};
+use super::{
+    GATEWAY_PRODUCT, HEAD, SECURITY_CONTROL_AND_HOST_PROFILES, SECURITY_CONTROL_PROFILE, TAIL,
+};
 use crate::field::{self, FieldName};
 
 const KEPT: &[&[(FieldName, Keep)]] = &[LOG_FIELDS_KEPT];
@@ -52,7 +54,13 @@ const fn base(
 pub(super) const DLP: &[Variant] = &[variant(
     &[],
     classes::DATA_SECURITY,
-    &[HEAD, GATEWAY, CONTROL, DLP_ROWS, TAIL],
+    &[
+        HEAD,
+        GATEWAY_PRODUCT,
+        SECURITY_CONTROL_PROFILE,
+        DLP_ROWS,
+        TAIL,
+    ],
     DLP_RULES,
 )];
 
@@ -87,25 +95,25 @@ const TTP_ADDRESSES: &[FieldName] = &[field::SENDER_ADDRESS, field::RECIPIENT_AD
 #[rustfmt::skip]
 pub(super) const TTP_URL: &[Variant] = &[
     variant(&[HARMLESS_URL, Test::Email(CLICK_ADDRESSES), Test::Is(field::CREATION_METHOD, &["user click"])],
-        classes::EMAIL, &[HEAD, GATEWAY, CONTROL_AND_HOST, DATE, CLICKED, CLICKER, TAIL],
-        &[rule(&[], Classification::success(3, "Scan"))]),
+        classes::EMAIL, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_AND_HOST_PROFILES, DATE, CLICKED, CLICKER, TAIL],
+        &[rule(&[], Classification::activity(3, "Scan"))]),
     variant(&[HARMLESS_URL, Test::Email(CLICK_ADDRESSES)],
-        classes::EMAIL, &[HEAD, GATEWAY, CONTROL, DATE, CLICKED, TAIL],
-        &[rule(&[], Classification::success(3, "Scan"))]),
+        classes::EMAIL, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, DATE, CLICKED, TAIL],
+        &[rule(&[], Classification::activity(3, "Scan"))]),
     variant(&[HARMLESS_URL],
-        classes::BASE, &[HEAD, GATEWAY, CONTROL, DATE, TAIL],
-        &[rule(&[], Classification::success(99, "Scan"))]),
+        classes::BASE, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, DATE, TAIL],
+        &[rule(&[], Classification::activity(99, "Scan"))]),
     variant(&[MALICIOUS_URL, Test::Email(CLICK_ADDRESSES)],
-        classes::DETECTION, &[HEAD, GATEWAY, CONTROL, DATE, MALICIOUS_TITLE, URL_FINDING, URL_MESSAGE, TAIL],
+        classes::DETECTION, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, DATE, MALICIOUS_TITLE, URL_FINDING, URL_MESSAGE, TAIL],
         URL_RULES),
     variant(&[MALICIOUS_URL],
-        classes::DETECTION, &[HEAD, GATEWAY, CONTROL, DATE, MALICIOUS_TITLE, URL_FINDING, TAIL],
+        classes::DETECTION, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, DATE, MALICIOUS_TITLE, URL_FINDING, TAIL],
         URL_RULES),
     variant(&[Test::Email(CLICK_ADDRESSES)],
-        classes::DETECTION, &[HEAD, GATEWAY, CONTROL, DATE, SUSPICIOUS_TITLE, URL_FINDING, URL_MESSAGE, TAIL],
+        classes::DETECTION, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, DATE, SUSPICIOUS_TITLE, URL_FINDING, URL_MESSAGE, TAIL],
         URL_RULES),
     variant(&[],
-        classes::DETECTION, &[HEAD, GATEWAY, CONTROL, DATE, SUSPICIOUS_TITLE, URL_FINDING, TAIL],
+        classes::DETECTION, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, DATE, SUSPICIOUS_TITLE, URL_FINDING, TAIL],
         URL_RULES),
 ];
 
@@ -189,33 +197,33 @@ const SCANNED: Test = Test::Given(&[field::RESULT]);
 #[rustfmt::skip]
 pub(super) const TTP_ATTACHMENT: &[Variant] = &[
     variant(&[SAFE, Test::Email(TTP_ADDRESSES)],
-        classes::EMAIL, &[HEAD, GATEWAY, CONTROL, DATE, OPENED, TAIL],
-        &[rule(&[], Classification::success(3, "Scan").action_disposition(1, 1))]),
+        classes::EMAIL, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, DATE, SANDBOXED, TAIL],
+        &[rule(&[], Classification::activity(3, "Scan").action_disposition(1, 1))]),
     variant(&[SAFE],
-        classes::BASE, &[HEAD, GATEWAY, CONTROL, DATE, TAIL],
-        &[rule(&[], Classification::success(99, "Scan").action_disposition(1, 1))]),
+        classes::BASE, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, DATE, TAIL],
+        &[rule(&[], Classification::activity(99, "Scan").action_disposition(1, 1))]),
     variant(&[MALICIOUS_FILE, Test::Email(TTP_ADDRESSES)],
-        classes::DETECTION, &[HEAD, GATEWAY, CONTROL, DATE, MALICIOUS_FILE_TITLE, FILE_FINDING, TTP_MESSAGE, TAIL],
+        classes::DETECTION, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, DATE, MALICIOUS_FILE_TITLE, FILE_FINDING, TTP_MESSAGE, TAIL],
         &[rule(&[], Classification::finding(4))]),
     variant(&[MALICIOUS_FILE],
-        classes::DETECTION, &[HEAD, GATEWAY, CONTROL, DATE, MALICIOUS_FILE_TITLE, FILE_FINDING, TAIL],
+        classes::DETECTION, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, DATE, MALICIOUS_FILE_TITLE, FILE_FINDING, TAIL],
         &[rule(&[], Classification::finding(4))]),
     variant(&[SCANNED, Test::Email(TTP_ADDRESSES)],
-        classes::DETECTION, &[HEAD, GATEWAY, CONTROL, DATE, SUSPICIOUS_FILE_TITLE, FILE_FINDING, TTP_MESSAGE, TAIL],
+        classes::DETECTION, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, DATE, SUSPICIOUS_FILE_TITLE, FILE_FINDING, TTP_MESSAGE, TAIL],
         &[rule(&[], Classification::finding(3))]),
     variant(&[SCANNED],
-        classes::DETECTION, &[HEAD, GATEWAY, CONTROL, DATE, SUSPICIOUS_FILE_TITLE, FILE_FINDING, TAIL],
+        classes::DETECTION, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, DATE, SUSPICIOUS_FILE_TITLE, FILE_FINDING, TAIL],
         &[rule(&[], Classification::finding(3))]),
     variant(&[Test::Email(TTP_ADDRESSES)],
-        classes::EMAIL, &[HEAD, GATEWAY, CONTROL, DATE, OPENED, OPENED_ACTION, TAIL],
-        &[rule(&[], Classification::success(3, "Scan"))]),
+        classes::EMAIL, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, DATE, SANDBOXED, SANDBOXED_ACTION, TAIL],
+        &[rule(&[], Classification::activity(3, "Scan"))]),
     variant(&[],
-        classes::BASE, &[HEAD, GATEWAY, CONTROL, DATE, OPENED_ACTION, TAIL],
-        &[rule(&[], Classification::success(99, "Scan"))]),
+        classes::BASE, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, DATE, SANDBOXED_ACTION, TAIL],
+        &[rule(&[], Classification::activity(99, "Scan"))]),
 ];
 
 #[rustfmt::skip]
-const OPENED_ACTION: &[FieldMapping] = &[
+const SANDBOXED_ACTION: &[FieldMapping] = &[
     row("{action_id,disposition_id}", &[field::ACTION_TRIGGERED], by_row(action_and_disposition::<3, 15>)),
 ];
 
@@ -241,7 +249,7 @@ const ATTACHMENT: &[FieldName] = &[
 ];
 
 #[rustfmt::skip]
-const OPENED: &[FieldMapping] = &[
+const SANDBOXED: &[FieldMapping] = &[
     row("email.from",         &[field::SENDER_ADDRESS],    value(people::email)),
     row("email.from_mailbox", &[field::SENDER_ADDRESS],    value(people::mailbox)),
     row("email.to",           &[field::RECIPIENT_ADDRESS], value(people::emails)),
@@ -277,10 +285,10 @@ const TTP_MESSAGE: &[FieldMapping] = &[
 #[rustfmt::skip]
 pub(super) const TTP_IMPERSONATION: &[Variant] = &[
     variant(&[Test::Email(TTP_ADDRESSES)],
-        classes::DETECTION, &[HEAD, GATEWAY, CONTROL, IMPERSONATION, TTP_MESSAGE, TAIL],
+        classes::DETECTION, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, IMPERSONATION, TTP_MESSAGE, TAIL],
         IMPERSONATION_RULES),
     variant(&[],
-        classes::DETECTION, &[HEAD, GATEWAY, CONTROL, IMPERSONATION, TAIL],
+        classes::DETECTION, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, IMPERSONATION, TAIL],
         IMPERSONATION_RULES),
 ];
 
@@ -311,11 +319,11 @@ const IMPERSONATION_RULES: &[Rule] = &[
 #[rustfmt::skip]
 pub(super) const HELD_MESSAGES: &[Variant] = &[
     variant(&[Test::Email(&[field::FROM, field::FROM_HEADER, field::TO])],
-        classes::EMAIL, &[HEAD, GATEWAY, CONTROL, HELD_IDS, HELD_ROWS, TAIL],
-        &[rule(&[], Classification::success(3, "Scan").severity(2).action_disposition(2, 3))]),
-    base(&[HEAD, GATEWAY, CONTROL, HELD_IDS, TAIL],
-        &[rule(&[Test::Given(&[field::EVENT])], Classification::success(99, "Departure")),
-          rule(&[], Classification::success(99, "Hold").severity(2).action_disposition(2, 3))], "Hold"),
+        classes::EMAIL, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, HELD_IDS, HELD_ROWS, TAIL],
+        &[rule(&[], Classification::activity(3, "Scan").severity(2).action_disposition(2, 3))]),
+    base(&[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, HELD_IDS, TAIL],
+        &[rule(&[Test::Given(&[field::EVENT])], Classification::activity(99, "Departure")),
+          rule(&[], Classification::activity(99, "Hold").severity(2).action_disposition(2, 3))], "Hold"),
 ];
 
 #[rustfmt::skip]
@@ -342,9 +350,9 @@ const HELD_ROWS: &[FieldMapping] = &[
 #[rustfmt::skip]
 pub(super) const HELD_RELEASE: &[Variant] = &[
     variant(&[Test::Email(&[field::FROM_ENV, field::FROM_HDR, field::TO])],
-        classes::EMAIL, &[HEAD, GATEWAY, CONTROL_AND_HOST, RELEASE_IDS, RELEASE, TAIL],
+        classes::EMAIL, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_AND_HOST_PROFILES, RELEASE_IDS, RELEASE, TAIL],
         RELEASE_RULES),
-    base(&[HEAD, GATEWAY, CONTROL_AND_HOST, RELEASE_IDS, TAIL], RELEASE_RULES, "Release"),
+    base(&[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_AND_HOST_PROFILES, RELEASE_IDS, TAIL], RELEASE_RULES, "Release"),
 ];
 
 #[rustfmt::skip]
@@ -373,23 +381,23 @@ const RELEASE: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const RELEASE_RULES: &[Rule] = &[
-    rule(&[Test::Is(field::STATUS, &["rejected"])], Classification::success(99, "Release").severity(2)),
-    rule(&[Test::Is(field::STATUS, RELEASED)],      Classification::success(99, "Release")),
-    rule(&[],                                  Classification::success(99, "Release").status(Some(0))),
+    rule(&[Test::Is(field::STATUS, &["rejected"])], Classification::activity(99, "Release").severity(2)),
+    rule(&[Test::Is(field::STATUS, RELEASED)],      Classification::activity(99, "Release")),
+    rule(&[],                                  Classification::activity(99, "Release").status(Some(0))),
 ];
 
 #[rustfmt::skip]
 pub(super) const REJECTIONS: &[Variant] = &[
     variant(&[Test::Contains(REJECTED_BY, VIRUS), Test::Email(&[field::FROM_ADDRESS, field::TO_ADDRESS])],
-        classes::EMAIL, &[HEAD, GATEWAY, CONTROL, REJECTION_IDS, REJECTION, SIGNATURES, TAIL],
+        classes::EMAIL, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, REJECTION_IDS, REJECTION, SIGNATURES, TAIL],
         REJECTION_RULES),
     variant(&[Test::Email(&[field::FROM_ADDRESS, field::TO_ADDRESS])],
-        classes::EMAIL, &[HEAD, GATEWAY, CONTROL, REJECTION_IDS, REJECTION, TAIL],
+        classes::EMAIL, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, REJECTION_IDS, REJECTION, TAIL],
         REJECTION_RULES),
-    base(&[HEAD, GATEWAY, CONTROL, REJECTION_IDS, TAIL], REJECTION_RULES, "Receive"),
+    base(&[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, REJECTION_IDS, TAIL], REJECTION_RULES, "Receive"),
 ];
 
-const REFUSED: Classification = Classification::success(2, "Receive")
+const REFUSED: Classification = Classification::activity(2, "Receive")
     .status(Some(2))
     .action_disposition(2, 2);
 
@@ -432,8 +440,14 @@ const REJECTION: &[FieldMapping] = &[
 pub(super) const ARCHIVE_SEARCH: &[Variant] = &[variant(
     &[],
     classes::WEB_RESOURCES,
-    &[HEAD, GATEWAY, CONTROL_AND_HOST, SEARCH, TAIL],
-    &[rule(&[], Classification::success(5, "Search"))],
+    &[
+        HEAD,
+        GATEWAY_PRODUCT,
+        SECURITY_CONTROL_AND_HOST_PROFILES,
+        SEARCH,
+        TAIL,
+    ],
+    &[rule(&[], Classification::activity(5, "Search"))],
 )];
 
 #[rustfmt::skip]
@@ -451,8 +465,14 @@ const SEARCH: &[FieldMapping] = &[
 pub(super) const ARCHIVE_VIEW: &[Variant] = &[variant(
     &[],
     classes::WEB_RESOURCES,
-    &[HEAD, GATEWAY, CONTROL_AND_HOST, VIEW, TAIL],
-    &[rule(&[], Classification::success(2, "Read"))],
+    &[
+        HEAD,
+        GATEWAY_PRODUCT,
+        SECURITY_CONTROL_AND_HOST_PROFILES,
+        VIEW,
+        TAIL,
+    ],
+    &[rule(&[], Classification::activity(2, "Read"))],
 )];
 
 #[rustfmt::skip]
@@ -469,9 +489,9 @@ const VIEW: &[FieldMapping] = &[
 #[rustfmt::skip]
 pub(super) const REMEDIATION: &[Variant] = &[
     variant(&[Test::Given(&[field::ID])],
-        classes::REMEDIATION, &[HEAD, GATEWAY, CONTROL, INCIDENT_IDS, INCIDENT, TAIL],
+        classes::REMEDIATION, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, INCIDENT_IDS, INCIDENT, TAIL],
         INCIDENT_RULES),
-    base(&[HEAD, GATEWAY, CONTROL, INCIDENT_IDS, TAIL],
+    base(&[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, INCIDENT_IDS, TAIL],
         INCIDENT_RULES, "Remediation"),
 ];
 
@@ -494,10 +514,10 @@ const EVICTED: Test = Test::Is(field::TYPE, &["automatic", "manual"]);
 const PUT_BACK: Test = Test::Is(field::TYPE, &["restored"]);
 const NOTED: Test = Test::Is(field::TYPE, &["notify_only"]);
 
-const EVICT: Classification = Classification::success(2, "Evict").severity(2);
-const RESTORE: Classification = Classification::success(3, "Restore").severity(2);
-const DETECT: Classification = Classification::success(5, "Detect").severity(2);
-const OTHER: Classification = Classification::success(99, "Remediation").severity(2);
+const EVICT: Classification = Classification::activity(2, "Evict").severity(2);
+const RESTORE: Classification = Classification::activity(3, "Restore").severity(2);
+const DETECT: Classification = Classification::activity(5, "Detect").severity(2);
+const OTHER: Classification = Classification::activity(99, "Remediation").severity(2);
 
 #[rustfmt::skip]
 const INCIDENT_RULES: &[Rule] = &[

@@ -9,7 +9,9 @@ use super::super::unmapped::LOG_FIELDS_KEPT;
 use super::super::{objects, people};
 use super::classes::{self, Classification, Rule, Variant, rule};
 use super::convert::{action_and_disposition, direction, info_urls, malware, no_direction};
-use super::{CONTROL, GATEWAY, HEAD, INTEGRATED, SIEM, TAIL, UNMAPPED};
+use super::{
+    GATEWAY_PRODUCT, HEAD, INTEGRATED_PRODUCT, SECURITY_CONTROL_PROFILE, SIEM, TAIL, UNMAPPED,
+};
 use crate::field::{self, FieldName};
 
 /// The fields that have the addresses of a message.
@@ -27,7 +29,7 @@ macro_rules! message {
             Variant {
                 when: &[Test::Email(ADDRESSES)],
                 class: classes::EMAIL,
-                rows: &[HEAD, $product, CONTROL, SIEM, MESSAGE, SENDER, $($rows,)* $($plain,)* TAIL],
+                rows: &[HEAD, $product, SECURITY_CONTROL_PROFILE, SIEM, MESSAGE, SENDER, $($rows,)* $($plain,)* TAIL],
                 kept: $kept,
                 activity: None,
                 rules: $rules,
@@ -35,7 +37,7 @@ macro_rules! message {
             Variant {
                 when: &[Test::NullSender(field::SENDER_ENVELOPE)],
                 class: classes::EMAIL,
-                rows: &[HEAD, $product, CONTROL, SIEM, MESSAGE, BOUNCE, $($rows,)* $($plain,)* TAIL],
+                rows: &[HEAD, $product, SECURITY_CONTROL_PROFILE, SIEM, MESSAGE, BOUNCE, $($rows,)* $($plain,)* TAIL],
                 kept: $kept,
                 activity: None,
                 rules: $rules,
@@ -43,7 +45,7 @@ macro_rules! message {
             Variant {
                 when: &[],
                 class: classes::BASE,
-                rows: &[HEAD, $product, CONTROL, SIEM, $($plain,)* TAIL],
+                rows: &[HEAD, $product, SECURITY_CONTROL_PROFILE, SIEM, $($plain,)* TAIL],
                 kept: $kept,
                 activity: Some((99, $base)),
                 rules: $rules,
@@ -59,7 +61,7 @@ pub(super) const RECEIPT: &[Variant] = &{
     let [message, bounce, base] = message!(
         RECEIPT_RULES,
         "Receive",
-        GATEWAY,
+        GATEWAY_PRODUCT,
         SIEM_KEPT,
         [ROUTE, AUTH],
         [RECEIPT_ROWS, ACTION]
@@ -68,8 +70,8 @@ pub(super) const RECEIPT: &[Variant] = &{
         when: &[REJECTED, VIRUS, Test::Email(ADDRESSES)],
         rows: &[
             HEAD,
-            GATEWAY,
-            CONTROL,
+            GATEWAY_PRODUCT,
+            SECURITY_CONTROL_PROFILE,
             SIEM,
             MESSAGE,
             SENDER,
@@ -88,7 +90,7 @@ pub(super) const RECEIPT: &[Variant] = &{
 pub(super) const PROCESS: &[Variant] = &message!(
     PROCESS_RULES,
     "Scan",
-    GATEWAY,
+    GATEWAY_PRODUCT,
     SIEM_KEPT,
     [ROUTE, FILES],
     [PROCESS_ROWS, ACTION]
@@ -97,16 +99,16 @@ pub(super) const PROCESS: &[Variant] = &message!(
 pub(super) const DELIVERY: &[Variant] = &message!(
     DELIVERY_RULES,
     "Send",
-    GATEWAY,
+    GATEWAY_PRODUCT,
     SIEM_KEPT,
     [DIRECTION, DELIVERY_ROWS],
     [DELIVERY_STATUS]
 );
 
 pub(super) const JOURNAL: &[Variant] = &message!(
-    &[rule(&[], Classification::success(99, "Journal"))],
+    &[rule(&[], Classification::activity(99, "Journal"))],
     "Journal",
-    GATEWAY,
+    GATEWAY_PRODUCT,
     SIEM_KEPT,
     [ROUTE],
     []
@@ -114,9 +116,9 @@ pub(super) const JOURNAL: &[Variant] = &message!(
 
 /// A record of API 1.0 whose type is unknown.
 pub(super) const UNKNOWN: &[Variant] = &message!(
-    &[rule(&[], Classification::success(99, "Unknown"))],
+    &[rule(&[], Classification::activity(99, "Unknown"))],
     "Unknown",
-    GATEWAY,
+    GATEWAY_PRODUCT,
     SIEM_KEPT,
     [ROUTE],
     []
@@ -125,7 +127,7 @@ pub(super) const UNKNOWN: &[Variant] = &message!(
 pub(super) const SPAM: &[Variant] = &message!(
     SPAM_RULES,
     "Scan",
-    GATEWAY,
+    GATEWAY_PRODUCT,
     SIEM_KEPT,
     [ROUTE],
     [RECEIPT_ROWS]
@@ -133,23 +135,23 @@ pub(super) const SPAM: &[Variant] = &message!(
 
 #[rustfmt::skip]
 const SPAM_RULES: &[Rule] = &[
-    rule(&[REJECTED], Classification::success(3, "Scan").severity(2).status(Some(2)).action_disposition(2, 2)),
-    rule(&[],         Classification::success(3, "Scan").severity(2).status(None).action_disposition(3, 15)),
+    rule(&[REJECTED], Classification::activity(3, "Scan").severity(2).status(Some(2)).action_disposition(2, 2)),
+    rule(&[],         Classification::activity(3, "Scan").severity(2).status(None).action_disposition(3, 15)),
 ];
 
 pub(super) const CI_ENTITIES: &[Variant] = &message!(
     CI_RULES,
     "Scan",
-    INTEGRATED,
+    INTEGRATED_PRODUCT,
     CI_KEPT,
     [ROUTE, FILES, CI_AUTH],
     [THREAT]
 );
 
 pub(super) const CI_MAILFLOW: &[Variant] = &message!(
-    &[rule(&[], Classification::success(3, "Scan"))],
+    &[rule(&[], Classification::activity(3, "Scan"))],
     "Mail flow",
-    INTEGRATED,
+    INTEGRATED_PRODUCT,
     CI_KEPT,
     [ROUTE, CI_AUTH],
     []
@@ -259,28 +261,28 @@ const DETECTION: Test = Test::Contains(&[field::REJECTION_TYPE], logs::DETECTION
 
 #[rustfmt::skip]
 const RECEIPT_RULES: &[Rule] = &[
-    rule(&[REJECTED, VIRUS],                 Classification::success(2, "Receive").severity(4).status(Some(2)).alert()),
-    rule(&[REJECTED, DETECTION],             Classification::success(2, "Receive").severity(3).status(Some(2)).alert()),
-    rule(&[REJECTED],                        Classification::success(2, "Receive").severity(2).status(Some(2))),
-    rule(&[HELD],                            Classification::success(2, "Receive").severity(2)),
-    rule(&[ACCEPTED],                        Classification::success(2, "Receive")),
-    rule(&[],                                Classification::success(2, "Receive").status(Some(0))),
+    rule(&[REJECTED, VIRUS],                 Classification::activity(2, "Receive").severity(4).status(Some(2)).alert()),
+    rule(&[REJECTED, DETECTION],             Classification::activity(2, "Receive").severity(3).status(Some(2)).alert()),
+    rule(&[REJECTED],                        Classification::activity(2, "Receive").severity(2).status(Some(2))),
+    rule(&[HELD],                            Classification::activity(2, "Receive").severity(2)),
+    rule(&[ACCEPTED],                        Classification::activity(2, "Receive")),
+    rule(&[],                                Classification::activity(2, "Receive").status(Some(0))),
 ];
 
 #[rustfmt::skip]
 const PROCESS_RULES: &[Rule] = &[
-    rule(&[HELD],      Classification::success(3, "Scan").severity(2)),
-    rule(&[REJECTED],  Classification::success(3, "Scan").severity(2)),
-    rule(&[ACCEPTED],  Classification::success(3, "Scan")),
-    rule(&[],          Classification::success(3, "Scan").status(Some(0))),
+    rule(&[HELD],      Classification::activity(3, "Scan").severity(2)),
+    rule(&[REJECTED],  Classification::activity(3, "Scan").severity(2)),
+    rule(&[ACCEPTED],  Classification::activity(3, "Scan")),
+    rule(&[],          Classification::activity(3, "Scan").status(Some(0))),
 ];
 
 /// If the next hop refuses a message, that is not a decision of a security control.
 #[rustfmt::skip]
 const DELIVERY_RULES: &[Rule] = &[
-    rule(&[Test::Is(field::DELIVERED, &["true", "yes"])],  Classification::success(1, "Send").action_disposition(1, 1)),
-    rule(&[Test::Is(field::DELIVERED, &["false", "no"])],  Classification::success(1, "Send").status(Some(2)).action_disposition(0, 27)),
-    rule(&[],                                         Classification::success(1, "Send").status(Some(0))),
+    rule(&[Test::Is(field::DELIVERED, &["true", "yes"])],  Classification::activity(1, "Send").action_disposition(1, 1)),
+    rule(&[Test::Is(field::DELIVERED, &["false", "no"])],  Classification::activity(1, "Send").status(Some(2)).action_disposition(0, 27)),
+    rule(&[],                                         Classification::activity(1, "Send").status(Some(0))),
 ];
 
 /// Words that mean no threat was found.
@@ -289,8 +291,8 @@ pub(in super::super) const NO_THREAT: &[&str] =
 
 #[rustfmt::skip]
 const CI_RULES: &[Rule] = &[
-    rule(&[Test::Contains(&[field::THREAT_TYPE], &["malware"])], Classification::success(3, "Scan").severity(4).alert()),
-    rule(&[Test::Is(field::THREAT_TYPE, NO_THREAT)],     Classification::success(3, "Scan")),
-    rule(&[Test::Given(&[field::THREAT_TYPE])],          Classification::success(3, "Scan").severity(3).alert()),
-    rule(&[],                                      Classification::success(3, "Scan").status(Some(0))),
+    rule(&[Test::Contains(&[field::THREAT_TYPE], &["malware"])], Classification::activity(3, "Scan").severity(4).alert()),
+    rule(&[Test::Is(field::THREAT_TYPE, NO_THREAT)],     Classification::activity(3, "Scan")),
+    rule(&[Test::Given(&[field::THREAT_TYPE])],          Classification::activity(3, "Scan").severity(3).alert()),
+    rule(&[],                                      Classification::activity(3, "Scan").status(Some(0))),
 ];

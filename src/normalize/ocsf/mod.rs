@@ -114,25 +114,25 @@ const TAIL: &[FieldMapping] = &[
 
 /// The gateway.
 #[rustfmt::skip]
-const GATEWAY: &[FieldMapping] = &[
+const GATEWAY_PRODUCT: &[FieldMapping] = &[
     constant("metadata.product.name", "\"Mimecast Email Security\""),
 ];
 
 /// The product that works beside another gateway.
 #[rustfmt::skip]
-const INTEGRATED: &[FieldMapping] = &[
+const INTEGRATED_PRODUCT: &[FieldMapping] = &[
     constant("metadata.product.name", "\"Mimecast Email Security Cloud Integrated\""),
 ];
 
 /// The profile of events about what a security control did.
 #[rustfmt::skip]
-const CONTROL: &[FieldMapping] = &[
+const SECURITY_CONTROL_PROFILE: &[FieldMapping] = &[
     constant("metadata.profiles", "[\"security_control\"]"),
 ];
 
 /// The same where `actor` needs a profile.
 #[rustfmt::skip]
-const CONTROL_AND_HOST: &[FieldMapping] = &[
+const SECURITY_CONTROL_AND_HOST_PROFILES: &[FieldMapping] = &[
     constant("metadata.profiles", "[\"security_control\",\"host\"]"),
 ];
 

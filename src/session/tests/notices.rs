@@ -207,7 +207,7 @@ fn an_answer_without_an_end_is_not_read_to_it() {
 }
 
 #[test]
-fn log_files_say_what_no_record_is_and_what_no_answer() {
+fn an_empty_log_answer_that_says_there_are_more_is_noticed() {
     let mut upstream = Upstream::new();
     upstream.legacy = Some(Legacy::new());
     let more = r#"{"meta":{"status":200,"isLastToken":false},"data":[],"fail":[]}"#;

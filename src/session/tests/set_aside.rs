@@ -242,7 +242,7 @@ fn retries_leave_the_quota_to_new_files() {
 }
 
 #[test]
-fn a_page_token_that_is_refused_is_searched_for_by_day() {
+fn files_whose_page_token_is_refused_are_searched_for_by_day() {
     let mut upstream = upstream();
     upstream
         .always

@@ -136,7 +136,7 @@ fn a_slow_file_goes_on_at_its_line() {
 }
 
 #[test]
-fn time_passes_inside_a_large_chunk_of_lines() {
+fn a_large_chunk_of_lines_is_read_in_slices() {
     use crate::machine::{Action, Machine};
     let (mut upstream, mut host) = (upstream(), host());
     host.limits.max_events = 100_000;

@@ -2,7 +2,7 @@
 //! Mimecast keeps them, while the stream goes on.
 
 use crate::batch::{Builder, NoticeKind};
-use crate::checkpoint::{FileFault, FilePosition, SetAsideFile, SetAsidePage};
+use crate::checkpoint::{FileFailureCause, FilePosition, SetAsideFile, SetAsidePage};
 use crate::stream::Stream;
 use crate::streams::{Context, budget, hours_ms};
 use crate::time::Timestamp;
@@ -30,7 +30,7 @@ const NAMED_MAX: usize = 20;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileFailure {
     /// Its category.
-    pub fault: FileFault,
+    pub fault: FileFailureCause,
     /// The same as a short clause for people, without the file and without a secret.
     pub why: String,
     /// The first unreadable bytes.
@@ -106,9 +106,9 @@ pub(super) fn count(file: &mut SetAsideFile, failure: &FileFailure) -> bool {
     file.at.tries = file.at.tries.saturating_add(1);
     file.why.clone_from(&failure.why);
     match file.cause {
-        FileFault::Gone => file.at.tries < GONE_TRIES_MAX,
-        FileFault::Unreadable => file.at.tries < UNREADABLE_TRIES_MAX,
-        FileFault::Refused | FileFault::Unreachable => true,
+        FileFailureCause::Gone => file.at.tries < GONE_TRIES_MAX,
+        FileFailureCause::Unreadable => file.at.tries < UNREADABLE_TRIES_MAX,
+        FileFailureCause::Refused | FileFailureCause::Unreachable => true,
     }
 }
 
