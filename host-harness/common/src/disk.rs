@@ -74,7 +74,7 @@ pub fn is_at(path: &Path, file: &File) -> io::Result<bool> {
     }
 }
 
-/// Whether the path leads to a file. Here an open one cannot be renamed or removed by another program.
+/// Whether the path leads to a file. On these systems another program cannot rename or remove an open file.
 #[cfg(not(unix))]
 pub fn is_at(path: &Path, _: &File) -> io::Result<bool> {
     Ok(path.exists())

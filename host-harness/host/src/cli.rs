@@ -101,7 +101,7 @@ enum Command {
         /// As JSON, with the settings schema
         #[arg(long)]
         json: bool,
-        /// What the sources of this settings file find upstream instead
+        /// Prints instead what the sources of this settings file find upstream
         #[arg(long, value_name = "CONFIG", conflicts_with_all = ["component", "json"])]
         online: Option<PathBuf>,
     },

@@ -1,6 +1,6 @@
 //! The sums of what the streams of a source have counted.
 
-use source_runtime::store::SourceState;
+use source_runtime::store::StoredSource;
 
 use crate::report::SourceReport;
 
@@ -17,7 +17,7 @@ pub(crate) struct Counts {
 
 impl Counts {
     /// Sums the counts in the stored state of a source.
-    pub(crate) fn of_source_state(source_state: &SourceState) -> Self {
+    pub(crate) fn of_source_state(source_state: &StoredSource) -> Self {
         source_state
             .streams
             .values()

@@ -10,7 +10,7 @@ use source_outputs::Outputs;
 use source_runtime::bindings::RejectedRecord;
 use source_runtime::event_sink::{EventSink, StoreRejectedError};
 use source_runtime::outgoing::RequestObserver;
-use source_runtime::store::SourceState;
+use source_runtime::store::StoredSource;
 use tokio::sync::Mutex;
 
 use crate::dead_letter::DeadLetterSink;
@@ -59,7 +59,7 @@ impl EventSink for Destination {
             .await
     }
 
-    fn progress(&self, source_state: &SourceState) {
+    fn progress(&self, source_state: &StoredSource) {
         self.progress.update(source_state);
         self.entry.update(source_state);
     }

@@ -14,7 +14,7 @@ use crate::report::SourceReport;
 const INTERVAL: Duration = Duration::from_secs(3_600);
 /// More sources get one line together: a log with a line for each of 2,000 is read by nobody.
 const LINES_MAX: usize = 20;
-/// So many of those that need attention are named in it.
+/// At most this many of those that need attention are named in it.
 const NAMES_MAX: usize = 5;
 
 /// Writes a summary every hour, until it is dropped.
@@ -185,7 +185,7 @@ impl SummaryLine {
 
 #[cfg(test)]
 mod tests {
-    use source_runtime::store::{SourceState, StoredStream};
+    use source_runtime::store::{StoredSource, StoredStream};
 
     use super::*;
     use crate::report::{PausedBy, RunState, Time};
@@ -200,7 +200,7 @@ mod tests {
             .entry(name)
             .unwrap_or_else(|| registry.add_source(name, Vec::new()));
         entry.set_run(RunState::Running);
-        let mut source_state = SourceState::new(name);
+        let mut source_state = StoredSource::new(name);
         source_state.stored_at = Time::of(at(hour)).to_string();
         let stream = StoredStream {
             state,

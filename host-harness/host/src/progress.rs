@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
-use source_runtime::store::{SourceState, State};
+use source_runtime::store::{State, StoredSource};
 use source_runtime::waits::waits;
 
 use crate::log;
@@ -101,7 +101,7 @@ impl ProgressBars {
 
     /// Adds the progress bar of a source that is to be started.
     #[must_use]
-    pub fn source(&self, name: &str, source_state: &SourceState) -> SourceProgressBar {
+    pub fn source(&self, name: &str, source_state: &StoredSource) -> SourceProgressBar {
         let bars = self.bars.as_ref().filter(|_| self.total.is_none());
         let countdown = Arc::default();
         let progress = SourceProgressBar {
@@ -159,7 +159,7 @@ const FIRST_POLL: &str = "starting: the first poll has no answer yet";
 
 impl SourceProgressBar {
     /// Begins to count: the source has started.
-    pub(crate) fn begin(&mut self, source_state: &SourceState) {
+    pub(crate) fn begin(&mut self, source_state: &StoredSource) {
         self.begun = Instant::now();
         self.events_before = events(source_state);
         self.show(None, FIRST_POLL.to_owned());
@@ -174,7 +174,7 @@ impl SourceProgressBar {
     }
 
     /// Shows what has been reached.
-    pub fn update(&self, source_state: &SourceState) {
+    pub fn update(&self, source_state: &StoredSource) {
         let count = events(source_state).saturating_sub(self.events_before);
         let doing = doing(source_state, SystemTime::now());
         if let Some(total) = &self.total {
@@ -260,7 +260,7 @@ struct Activity {
     text: String,
 }
 
-fn doing(source_state: &SourceState, now: SystemTime) -> Activity {
+fn doing(source_state: &StoredSource, now: SystemTime) -> Activity {
     let next_poll_ms = source_state.next_poll_ms;
     if let Some(wait) = waits(source_state).first() {
         let countdown = Countdown::new("waiting", wait.until_ms);
@@ -321,7 +321,7 @@ fn doing(source_state: &SourceState, now: SystemTime) -> Activity {
     }
 }
 
-fn events(source_state: &SourceState) -> u64 {
+fn events(source_state: &StoredSource) -> u64 {
     source_state
         .streams
         .values()
@@ -340,8 +340,8 @@ mod tests {
         ProgressBars::drawn(Some(MultiProgress::with_draw_target(target)), sources)
     }
 
-    fn record(state: State, events: u64) -> SourceState {
-        let mut source_state = SourceState::new("acme");
+    fn stored_source(state: State, events: u64) -> StoredSource {
+        let mut source_state = StoredSource::new("acme");
         source_state.polled_ms = Some(1_770_000_000_000);
         let stream = StoredStream {
             state,
@@ -369,24 +369,24 @@ mod tests {
     #[test]
     fn the_line_of_a_source_says_what_it_waits_for_and_until_when() {
         let bars = hidden(1);
-        let mut progress = bars.source("acme", &SourceState::new("acme"));
+        let mut progress = bars.source("acme", &StoredSource::new("acme"));
         let line = |progress: &SourceProgressBar| drawn_line(progress, 1_769_999_157_500);
         assert_eq!(line(&progress), format!("acme  {COMPILING}"));
-        progress.begin(&record(State::Starting, 100));
+        progress.begin(&stored_source(State::Starting, 100));
         assert_eq!(line(&progress), format!("acme  {FIRST_POLL}"));
-        progress.update(&record(State::Waiting, 130));
+        progress.update(&stored_source(State::Waiting, 130));
         let wait = "acme  30 events  waiting 14m 2s until 2026-02-02T02:40:00Z, stream audit: the \
                     rate limit is used up";
         assert_eq!(line(&progress), wait);
         let over = drawn_line(&progress, 1_770_000_000_001);
         assert!(over.contains("waiting 0s until"), "{over}");
-        let mut behind = record(State::Active, 140);
+        let mut behind = stored_source(State::Active, 140);
         if let Some(stream) = behind.streams.get_mut("audit") {
             stream.caught_up = false;
         }
         progress.update(&behind);
         assert!(line(&progress).ends_with("/s  collecting"));
-        let mut caught_up = record(State::Active, 140);
+        let mut caught_up = stored_source(State::Active, 140);
         progress.update(&caught_up);
         assert_eq!(line(&progress), "acme  40 events  caught up");
         caught_up.next_poll_ms = Some(1_769_999_200_000);
@@ -407,7 +407,7 @@ mod tests {
     #[test]
     fn the_line_of_a_source_that_cannot_start_says_why() {
         let bars = hidden(1);
-        let progress = bars.source("acme", &SourceState::new("acme"));
+        let progress = bars.source("acme", &StoredSource::new("acme"));
         progress.start_failed("no such file", Duration::from_secs(60));
         let line = drawn_line(&progress, 0);
         assert!(line.starts_with("acme  next try in "), "{line}");
@@ -417,16 +417,16 @@ mod tests {
     #[test]
     fn many_sources_share_a_line_with_their_sums() {
         let bars = hidden(60);
-        let blank = SourceState::new("acme");
+        let blank = StoredSource::new("acme");
         let mut all: Vec<SourceProgressBar> =
             (0..60).map(|_| bars.source("acme", &blank)).collect();
         let message = || bars.total.as_ref().unwrap().bar.message();
         assert!(all[0].bar.is_none());
         assert!(message().ends_with("60 starting"), "{}", message());
         for progress in &all[..50] {
-            progress.update(&record(State::Active, 10));
+            progress.update(&stored_source(State::Active, 10));
         }
-        all[0].update(&record(State::Waiting, 15));
+        all[0].update(&stored_source(State::Waiting, 15));
         assert!(message().starts_with("505 events  "), "{}", message());
         let states = "49 caught up, 10 starting, 1 waiting";
         assert!(message().ends_with(states), "{}", message());

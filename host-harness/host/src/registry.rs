@@ -9,12 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use source_outputs::{OutputStatus, Outputs};
-use source_runtime::store::{Heartbeat, SourceState, State, epoch_ms};
+use source_runtime::store::{Heartbeat, State, StoredSource, epoch_ms};
 use tokio::sync::Notify;
 
 use crate::counts::Counts;
 use crate::report::{
-    BlockedBy, FleetPart, HostFacts, HostReport, OutputReport, PausedBy, RunState, SourceFacts,
+    BlockedBy, FleetStatus, HostFacts, HostReport, OutputReport, PausedBy, RunState, SourceFacts,
     SourceReport, StoredHost, Time,
 };
 
@@ -32,7 +32,7 @@ struct Shared {
     sources: RwLock<BTreeMap<String, SourceEntry>>,
     outputs: RwLock<Vec<Arc<Outputs>>>,
     observer: OnceLock<Arc<dyn MetricsObserver>>,
-    fleet: RwLock<Option<FleetPart>>,
+    fleet: RwLock<Option<FleetStatus>>,
 }
 
 fn output_report(status: OutputStatus) -> OutputReport {
@@ -77,7 +77,7 @@ pub struct SourceEntry {
 
 struct Entry {
     /// Without the position, which may be large.
-    source_state: Option<SourceState>,
+    source_state: Option<StoredSource>,
     checkpoint_bytes: Option<usize>,
     /// Its counts in the first stored state.
     counts_at_start: Option<Counts>,
@@ -195,7 +195,7 @@ impl Registry {
     }
 
     /// Changes what is reported of this host's part in a fleet.
-    pub(crate) fn update_fleet(&self, change: impl FnOnce(&mut FleetPart)) {
+    pub(crate) fn update_fleet(&self, change: impl FnOnce(&mut FleetStatus)) {
         let fleet = self.shared.fleet.write();
         let mut fleet = fleet.unwrap_or_else(PoisonError::into_inner);
         change(fleet.get_or_insert_default());
@@ -207,7 +207,7 @@ impl Registry {
         fleet.unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
-    fn fleet(&self) -> Option<FleetPart> {
+    fn fleet(&self) -> Option<FleetStatus> {
         let fleet = self.shared.fleet.read();
         fleet.unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -331,7 +331,7 @@ impl SourceEntry {
     }
 
     /// Replaces the stored state: counts and the states of the streams.
-    pub fn update(&self, source_state: &SourceState) {
+    pub fn update(&self, source_state: &StoredSource) {
         let checkpoint_bytes = source_state.checkpoint.as_ref().map(String::len);
         let source_state = source_state.without_checkpoint();
         let mut entry = self.lock();
@@ -346,7 +346,7 @@ impl SourceEntry {
     /// state, which may be one that can no longer be read from the disk.
     pub fn note_start_error(&self, reason: &str) {
         let mut entry = self.lock();
-        let blank = || SourceState::new(&self.name);
+        let blank = || StoredSource::new(&self.name);
         let state = entry.source_state.get_or_insert_with(blank);
         state.note_start_error(reason);
     }
@@ -387,8 +387,8 @@ mod tests {
     use super::*;
     use source_runtime::store::StoredStream;
 
-    fn record(now: SystemTime, state: State) -> SourceState {
-        let mut source_state = SourceState::new("acme");
+    fn stored_source(now: SystemTime, state: State) -> StoredSource {
+        let mut source_state = StoredSource::new("acme");
         source_state.stored_at = Time::of(now).to_string();
         source_state.checkpoint = Some("{\"v\":1}".to_owned());
         let stream = StoredStream {
@@ -409,7 +409,7 @@ mod tests {
         let state = |registry: &Registry| registry.source("acme", now).map(|it| it.state);
         assert_eq!(state(&registry), Some(State::Starting));
         entry.set_run(RunState::Running);
-        entry.update(&record(now, State::Active));
+        entry.update(&stored_source(now, State::Active));
         let report = registry.source("acme", now).unwrap();
         assert_eq!(report.state, State::Active);
         assert_eq!((report.has_checkpoint, report.checkpoint_bytes), (true, 7));
@@ -441,7 +441,7 @@ mod tests {
         assert_eq!(report.state, State::Failing);
         assert_eq!(report.detail, "sources/acme.toml: unknown key");
         entry.set_run(RunState::Running);
-        entry.update(&record(now, State::Active));
+        entry.update(&stored_source(now, State::Active));
         let report = registry.source("acme", now).unwrap();
         assert_eq!(report.state, State::Active);
         assert!(report.settings_error.is_some());

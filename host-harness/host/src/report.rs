@@ -9,7 +9,9 @@ use std::time::{Duration, SystemTime};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use source_common::exit::Exit;
-use source_runtime::store::{Heartbeat, SourceState, State, StatusMessage, StoredStream, epoch_ms};
+use source_runtime::store::{
+    Heartbeat, State, StatusMessage, StoredSource, StoredStream, epoch_ms,
+};
 use source_runtime::waits::{Wait, waits};
 
 /// A host polls every source at least hourly, so one that stored nothing for this long collects
@@ -89,12 +91,12 @@ pub struct HostReport {
     pub outputs: Vec<OutputReport>,
     /// Its part in a fleet, where it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub fleet: Option<FleetPart>,
+    pub fleet: Option<FleetStatus>,
 }
 
 /// What a host of a fleet has done with its leases, and how large the fleet is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct FleetPart {
+pub struct FleetStatus {
     /// Its name among the hosts.
     pub host: String,
     /// Hosts that run.
@@ -456,12 +458,12 @@ impl SourceReport {
     #[must_use]
     pub fn new(
         name: &str,
-        source_state: Option<&SourceState>,
+        source_state: Option<&StoredSource>,
         checkpoint_bytes: Option<usize>,
         facts: &SourceFacts,
         host: &HostFacts,
     ) -> Self {
-        let blank = SourceState::new(name);
+        let blank = StoredSource::new(name);
         let stored = source_state.unwrap_or(&blank);
         let state = state_of_source(source_state, facts, host);
         let stored_at = Time::parse(&stored.stored_at);
@@ -509,7 +511,7 @@ impl SourceReport {
     /// Creates the report of a source whose stored state cannot be read, with the reason.
     #[must_use]
     pub fn unusable(name: &str, reason: &str, facts: &SourceFacts, host: &HostFacts) -> Self {
-        let mut source_state = SourceState::new(name);
+        let mut source_state = StoredSource::new(name);
         source_state.last_error = Some(StatusMessage {
             at: Time::of(host.now).to_string(),
             kind: "state".to_owned(),
@@ -550,7 +552,7 @@ impl StreamReport {
     fn new(
         stream: &StoredStream,
         source: State,
-        source_state: &SourceState,
+        source_state: &StoredSource,
         host: &HostFacts,
     ) -> Self {
         let is_whole = holds_all_streams(source, source_state);
@@ -595,7 +597,7 @@ impl StreamReport {
 }
 
 /// Returns whether the state of the source applies to each of its streams.
-fn holds_all_streams(source: State, source_state: &SourceState) -> bool {
+fn holds_all_streams(source: State, source_state: &StoredSource) -> bool {
     match source {
         State::Paused | State::Stopped | State::Blocked | State::Unauthorized | State::Starting => {
             true
@@ -611,7 +613,7 @@ fn holds_all_streams(source: State, source_state: &SourceState) -> bool {
 
 /// Computes the state of a source: what blocks all of it, else the worst state of its streams.
 fn state_of_source(
-    source_state: Option<&SourceState>,
+    source_state: Option<&StoredSource>,
     facts: &SourceFacts,
     host: &HostFacts,
 ) -> State {
@@ -664,7 +666,7 @@ fn state_of_source(
 }
 
 /// Returns why a source is in its state; empty where that needs no reason.
-fn source_detail(state: State, source_state: &SourceState, facts: &SourceFacts) -> String {
+fn source_detail(state: State, source_state: &StoredSource, facts: &SourceFacts) -> String {
     let error = || {
         let error = source_state.last_error.as_ref()?;
         Some(format!("{}: {}", error.kind, error.detail))
@@ -703,7 +705,7 @@ fn source_detail(state: State, source_state: &SourceState, facts: &SourceFacts) 
 /// Returns the lag of the stream that is furthest behind. A stream without permission falls behind
 /// for as long as that lasts, so it counts only if there is no other.
 fn source_lag_seconds(
-    source_state: &SourceState,
+    source_state: &StoredSource,
     streams: &BTreeMap<String, StreamReport>,
 ) -> Option<u64> {
     let is_permitted = |name: &String| {
@@ -740,8 +742,8 @@ mod tests {
     }
 
     /// A source whose streams are in these states, stored so many seconds ago.
-    fn record(states: &[State], age_secs: u64) -> SourceState {
-        let mut source_state = SourceState::new("acme");
+    fn stored_source(states: &[State], age_secs: u64) -> StoredSource {
+        let mut source_state = StoredSource::new("acme");
         source_state.stored_at = time_text(NOW_MS - age_secs * 1000);
         for ((number, state), behind) in states.iter().enumerate().zip(0_i64..) {
             let stream = StoredStream {
@@ -765,12 +767,16 @@ mod tests {
         }
     }
 
-    fn report(source_state: &SourceState, facts: &SourceFacts, host: &HostFacts) -> SourceReport {
+    fn report(source_state: &StoredSource, facts: &SourceFacts, host: &HostFacts) -> SourceReport {
         SourceReport::new("acme", Some(source_state), None, facts, host)
     }
 
     fn state(states: &[State], host: &HostFacts, age_secs: u64) -> (State, Exit) {
-        let report = report(&record(states, age_secs), &SourceFacts::default(), host);
+        let report = report(
+            &stored_source(states, age_secs),
+            &SourceFacts::default(),
+            host,
+        );
         (report.state, report.exit())
     }
 
@@ -794,7 +800,7 @@ mod tests {
     fn what_holds_back_a_source_holds_back_each_of_its_streams() {
         use State::{Active, Blocked, Failing, NotPermitted, Paused, Unauthorized, Waiting};
         let alive = host(3, false);
-        let mut source_state = record(&[Active, NotPermitted], 5);
+        let mut source_state = stored_source(&[Active, NotPermitted], 5);
         let of = |report: &SourceReport| {
             let streams: Vec<State> = report.streams.values().map(|it| it.state).collect();
             (report.state, streams, report.exit())
@@ -845,7 +851,7 @@ mod tests {
 
     #[test]
     fn what_the_streams_wait_for_is_reported_while_the_source_is_at_work() {
-        let mut source_state = record(&[State::Active, State::Waiting, State::Waiting], 5);
+        let mut source_state = stored_source(&[State::Active, State::Waiting, State::Waiting], 5);
         for stream in source_state.streams.values_mut() {
             stream.until_ms = Some(NOW_MS.cast_signed() + 60_000);
             stream.state_detail = "the limit is used up".to_owned();
@@ -885,7 +891,7 @@ mod tests {
             let expected = (State::Stopped, Exit::NotRunning);
             assert_eq!(state(&[State::Active], &dead, 5), expected);
             assert!(!dead.report().running);
-            let mut failed = record(&[State::Active], 5);
+            let mut failed = stored_source(&[State::Active], 5);
             failed.last_error = Some(error("settings"));
             let failed = report(&failed, &SourceFacts::default(), &dead);
             assert_eq!(
@@ -913,7 +919,7 @@ mod tests {
             run: RunState::Ended,
             ..SourceFacts::default()
         };
-        let ended = report(&record(&[State::Active], 5), &facts, &alive);
+        let ended = report(&stored_source(&[State::Active], 5), &facts, &alive);
         assert_eq!(
             (ended.state, ended.exit()),
             (State::Stopped, Exit::NotRunning)
@@ -925,7 +931,7 @@ mod tests {
         let alive = host(3, false);
         assert_eq!(state(&[State::Active], &alive, 7_199).1, Exit::Done);
         assert_eq!(state(&[State::Active], &alive, 7_201).1, Exit::NotRunning);
-        let mut source_state = record(&[State::Active, State::NotPermitted], 7_201);
+        let mut source_state = stored_source(&[State::Active, State::NotPermitted], 7_201);
         let facts = SourceFacts::default();
         let stale = report(&source_state, &facts, &alive);
         assert!(stale.stale);
@@ -959,7 +965,7 @@ mod tests {
             backlog_sources: 0,
         };
         let exit = |host: &HostFacts, age_secs, output_state| {
-            let source_state = record(&[State::Active], age_secs);
+            let source_state = stored_source(&[State::Active], age_secs);
             let report = HostReport {
                 host: host.report(),
                 sources: vec![report(&source_state, &SourceFacts::default(), host)],

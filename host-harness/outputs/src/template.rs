@@ -251,7 +251,7 @@ mod tests {
     };
 
     #[test]
-    fn the_words_of_an_event_are_put_in_their_places() {
+    fn placeholders_are_replaced_by_the_values_of_the_event() {
         let template = Template::parse("test.{stream}").unwrap();
         assert_eq!(template.render(&EVENT, "acme"), "test.siem.receipt");
         assert_eq!(template.partition_key(&EVENT), ("", "siem.receipt"));

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use source_common::delivery::{Delivery, DeliveryError, Reservation, UndeliverableEvent};
 
 use crate::bindings::RejectedRecord;
-use crate::store::SourceState;
+use crate::store::StoredSource;
 
 /// Receives what a source collects. The checkpoint of the source is stored after
 /// it has returned `Ok`, so what it accepted must survive a crash.
@@ -39,7 +39,7 @@ pub trait EventSink: Send + Sync {
     ) -> Result<(), StoreRejectedError>;
 
     /// Reports the state of the source, whenever it has changed. Does nothing by default.
-    fn progress(&self, _source_state: &SourceState) {}
+    fn progress(&self, _source_state: &StoredSource) {}
 
     /// Reports how long a poll took. Does nothing by default.
     fn polled(&self, _took: Duration) {}

@@ -43,7 +43,7 @@ use crate::event_sink::EventSink;
 use crate::rate_limit::{Admission, LogRateLimiter, Rate};
 use crate::shutdown::Shutdown;
 use crate::source::Source;
-use crate::store::{CheckpointStore, SourceState, StoreError, epoch_ms};
+use crate::store::{CheckpointStore, StoreError, StoredSource, epoch_ms};
 use crate::waits::{THROTTLED, Wait, waits};
 
 /// How long a poll may still go on after a stop was asked for.
@@ -85,7 +85,7 @@ const EMPTY_POLLS_MAX: u32 = 20;
 const REJECTED_BYTES_PER_SECOND: u32 = 1024 * 1024;
 const REJECTED_BURST: Duration = Duration::from_secs(16);
 /// Rate limit of a source's log lines about notices and rejected records.
-const NOTICES: Rate = Rate {
+const NOTICE_RATE: Rate = Rate {
     lines_per_second: 10,
     bytes_per_second: 4 * 1024,
     burst: Duration::from_secs(60),
@@ -95,8 +95,8 @@ const NOTICES: Rate = Rate {
 pub struct SourceLoop {
     /// The source.
     pub source: Arc<Source>,
-    /// What is kept of it.
-    pub source_state: SourceState,
+    /// Its stored state.
+    pub source_state: StoredSource,
     /// Where its state is stored: a state directory, or the bucket of a fleet.
     pub store: Arc<dyn CheckpointStore>,
     /// Where its events and its rejected records go.
@@ -154,21 +154,21 @@ struct RunningLoop {
     storing: Option<JoinHandle<Result<(), StoreError>>>,
     backoff: Backoff,
     /// Of credentials that are refused.
-    refused: Backoff,
-    empty_polls: Backoff,
+    refused_backoff: Backoff,
+    empty_poll_backoff: Backoff,
     /// Of rejected records.
-    rejected: ByteBudget,
+    rejected_budget: ByteBudget,
     /// Of lines in the log.
-    notices: LogRateLimiter,
+    notice_limiter: LogRateLimiter,
     /// The waits that were logged, each until its end.
     waits: Vec<Wait>,
     /// Why the settings could not be read again, as it was logged.
-    unreadable: Option<String>,
+    reload_error: Option<String>,
 }
 
 impl SourceLoop {
     /// Runs the loop until it ends. Returns the reason and the stored state at the end.
-    pub async fn run(self) -> (SourceExit, SourceState) {
+    pub async fn run(self) -> (SourceExit, StoredSource) {
         let mut running = RunningLoop::new(self);
         let end = running.drive().await;
         let end = match (running.complete(&end).await, end) {
@@ -191,12 +191,12 @@ impl RunningLoop {
             is_unstored: false,
             storing: None,
             backoff: Backoff::default(),
-            refused: Backoff::new(REFUSED_WAIT_MIN, REFUSED_WAIT_MAX),
-            empty_polls: Backoff::default(),
-            rejected: ByteBudget::new(REJECTED_BYTES_PER_SECOND, REJECTED_BURST),
-            notices: LogRateLimiter::new(NOTICES),
+            refused_backoff: Backoff::new(REFUSED_WAIT_MIN, REFUSED_WAIT_MAX),
+            empty_poll_backoff: Backoff::default(),
+            rejected_budget: ByteBudget::new(REJECTED_BYTES_PER_SECOND, REJECTED_BURST),
+            notice_limiter: LogRateLimiter::new(NOTICE_RATE),
             waits: Vec::new(),
-            unreadable: None,
+            reload_error: None,
         }
     }
 
@@ -261,7 +261,7 @@ impl RunningLoop {
 
     /// Whether the present credentials are refused.
     fn is_refused(&self) -> bool {
-        self.refused.failures() > 0
+        self.refused_backoff.failures() > 0
     }
 
     /// Reads the settings again. Returns whether they have changed.
@@ -272,7 +272,7 @@ impl RunningLoop {
         let name = &self.context.source.name;
         let read = reloader.reload(&self.context.source).await;
         let unreadable = read.as_ref().err().map(|failure| failure.message.clone());
-        let before = std::mem::replace(&mut self.unreadable, unreadable);
+        let before = std::mem::replace(&mut self.reload_error, unreadable);
         match read {
             Ok(None) => false,
             Ok(Some(source)) => {
@@ -280,14 +280,14 @@ impl RunningLoop {
                 // What belongs to the former ones must not be used any more.
                 self.session = None;
                 self.instance = None;
-                self.refused.reset();
+                self.refused_backoff.reset();
                 source.share_lease_of(&self.context.source);
                 self.context.source = Arc::new(source);
                 true
             }
             // A file that is being replaced may be missing for a moment.
             Err(failure) => {
-                if self.unreadable != before {
+                if self.reload_error != before {
                     warn!(source = %name, "its settings cannot be read again: {failure}");
                 }
                 false
@@ -341,8 +341,8 @@ impl RunningLoop {
         } = polled;
         self.instance = instance;
         self.context.source_state.note_memory(memory_bytes_peak);
-        // Nothing is made of this batch before the one before is accepted, and the position after
-        // that one stored: no more than one batch is delivered again after a kill.
+        // This batch waits until the one before is accepted and its position is stored: no more than
+        // one batch is delivered again after a kill.
         if let Err(end) = self.await_delivery().await {
             return Step::SourceExit(end);
         }
@@ -385,8 +385,9 @@ impl RunningLoop {
             let reason = format!("the component broke the contract: {reason}");
             return self.fail("component", &reason, Duration::ZERO).await;
         }
-        self.refused.reset();
-        self.rejected.spend(rejected_bytes(&batch), Instant::now());
+        self.refused_backoff.reset();
+        self.rejected_budget
+            .spend(rejected_bytes(&batch), Instant::now());
         self.session = batch.session.take().map(Secret::new);
         let idle = batch.stats.is_empty() && batch.index.is_empty();
         let idle = idle && self.context.source_state.checkpoint.as_ref() == Some(&batch.checkpoint);
@@ -399,7 +400,7 @@ impl RunningLoop {
             return Step::SourceExit(end);
         }
         let step = self.next_step(next, idle, retry_at).await;
-        self.throttle(step)
+        self.delay_for_rejected(step)
     }
 
     /// Waits until the batch under way is accepted.
@@ -448,8 +449,8 @@ impl RunningLoop {
     }
 
     /// The next step, not before rejected records have budget again.
-    fn throttle(&self, step: Step) -> Step {
-        let least = self.rejected.wait(Instant::now());
+    fn delay_for_rejected(&self, step: Step) -> Step {
+        let least = self.rejected_budget.wait(Instant::now());
         match step {
             Step::SourceExit(end) => Step::SourceExit(end),
             Step::Poll if least.is_zero() => Step::Poll,
@@ -550,7 +551,7 @@ impl RunningLoop {
     fn may_log(&mut self, bytes: usize) -> bool {
         const FIELDS_BYTES: usize = 100;
         let bytes = bytes.saturating_add(FIELDS_BYTES);
-        match self.notices.admit(bytes, Instant::now()) {
+        match self.notice_limiter.admit(bytes, Instant::now()) {
             Admission::Pass(suppressed) => {
                 if let Some(suppressed) = suppressed {
                     warn!(source = %self.context.source.name, "notices: {suppressed}");
@@ -592,11 +593,11 @@ impl RunningLoop {
             NextPoll::Now => {
                 self.backoff.reset();
                 if idle {
-                    self.empty_polls.fail();
+                    self.empty_poll_backoff.fail();
                 } else {
-                    self.empty_polls.reset();
+                    self.empty_poll_backoff.reset();
                 }
-                let wait = self.empty_polls.wait_after(EMPTY_POLLS_MAX);
+                let wait = self.empty_poll_backoff.wait_after(EMPTY_POLLS_MAX);
                 wait.map_or(Step::Poll, Step::Wait)
             }
             NextPoll::Throttled(_) => {
@@ -662,8 +663,8 @@ impl RunningLoop {
         if self.context.once {
             return self.give_up(UNAUTHORIZED, &detail, Failure::unauthorized);
         }
-        self.refused.fail();
-        let wait = self.refused.wait().max(REFUSED_WAIT_MIN);
+        self.refused_backoff.fail();
+        let wait = self.refused_backoff.wait().max(REFUSED_WAIT_MIN);
         self.fail(UNAUTHORIZED, &detail, wait).await
     }
 

@@ -41,7 +41,7 @@ pub const CHECKPOINT_BYTES_MAX: usize = 768 * 1024;
 #[async_trait]
 pub trait CheckpointStore: Send + Sync {
     /// Replaces what is kept of a source. It outlasts a crash when this returns.
-    async fn store(self: Arc<Self>, source_state: Arc<SourceState>) -> Result<(), StoreError>;
+    async fn store(self: Arc<Self>, source_state: Arc<StoredSource>) -> Result<(), StoreError>;
 
     /// What a person does so that a source begins again at `start`, as a clause.
     fn discard_advice(&self, source: &str) -> String;
@@ -67,7 +67,7 @@ pub struct StateDir {
 
 /// The stored state of one source.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-pub struct SourceState {
+pub struct StoredSource {
     version: u32,
     /// Name of the source.
     pub source: String,
@@ -346,8 +346,8 @@ impl StateDir {
     }
 
     /// Loads the stored state of a source; a new state if there is none.
-    pub fn load(&self, source: &str) -> Result<SourceState, Failure> {
-        Ok(read(&self.path, source)?.unwrap_or_else(|| SourceState::new(source)))
+    pub fn load(&self, source: &str) -> Result<StoredSource, Failure> {
+        Ok(read(&self.path, source)?.unwrap_or_else(|| StoredSource::new(source)))
     }
 
     /// Renames the stored state of a source, unless the new name has a state already.
@@ -393,7 +393,7 @@ impl StateDir {
     }
 
     /// Replaces the stored state of a source. It is on the disk when this returns.
-    pub fn store(&self, source_state: &SourceState) -> io::Result<()> {
+    pub fn store(&self, source_state: &StoredSource) -> io::Result<()> {
         let target = state_path(&self.path, &source_state.source);
         let mut text = serde_json::to_vec_pretty(source_state)?;
         text.push(b'\n');
@@ -403,7 +403,7 @@ impl StateDir {
 
 #[async_trait]
 impl CheckpointStore for StateDir {
-    async fn store(self: Arc<Self>, source_state: Arc<SourceState>) -> Result<(), StoreError> {
+    async fn store(self: Arc<Self>, source_state: Arc<StoredSource>) -> Result<(), StoreError> {
         let path = self.path.clone();
         let stored = blocking(move || Self::store(&self, &source_state)).await;
         stored.map_err(|error| StoreError::Unavailable(disk::error_message(&path, &error)))
@@ -414,7 +414,7 @@ impl CheckpointStore for StateDir {
     }
 }
 
-impl SourceState {
+impl StoredSource {
     /// Creates the state of a source that has never been read.
     #[must_use]
     pub fn new(source: &str) -> Self {
@@ -465,7 +465,7 @@ impl SourceState {
 /// Reads the stored state of a source, without a lock: for `status`, which may run
 /// while a host runs. `None` if the source has never run. The file may be
 /// repaired while the host runs, so the failure is retryable.
-pub fn read(state_dir: &Path, source: &str) -> Result<Option<SourceState>, Failure> {
+pub fn read(state_dir: &Path, source: &str) -> Result<Option<StoredSource>, Failure> {
     let path = state_path(state_dir, source);
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
@@ -488,7 +488,7 @@ pub fn read(state_dir: &Path, source: &str) -> Result<Option<SourceState>, Failu
             format!("has layout {version}; this source-host knows layout {FORMAT_VERSION}");
         return Err(unusable(&path, &reason));
     }
-    let source_state: SourceState = serde_json::from_str(&text).map_err(|error| {
+    let source_state: StoredSource = serde_json::from_str(&text).map_err(|error| {
         unusable(
             &path,
             &format!("is not a checkpoint file or is cut: {error}"),
@@ -547,8 +547,8 @@ fn make_private_dir(path: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn filled() -> SourceState {
-        let mut source_state = SourceState::new("acme");
+    fn filled() -> StoredSource {
+        let mut source_state = StoredSource::new("acme");
         source_state.checkpoint = Some("{\"v\":1}".to_owned());
         source_state.streams.insert(
             "siem".to_owned(),
@@ -567,7 +567,7 @@ mod tests {
     fn what_is_stored_is_read_again() {
         let directory = tempfile::tempdir().unwrap();
         let state_dir = StateDir::open(directory.path()).unwrap();
-        assert_eq!(state_dir.load("acme").unwrap(), SourceState::new("acme"));
+        assert_eq!(state_dir.load("acme").unwrap(), StoredSource::new("acme"));
         state_dir.store(&filled()).unwrap();
         assert_eq!(state_dir.load("acme").unwrap(), filled());
         assert_eq!(read(directory.path(), "other").unwrap(), None);
@@ -686,7 +686,7 @@ mod tests {
             assert!(failure.message.contains("has no checkpoint"), "{failure}");
         }
         // A source that has failed before its first batch has neither.
-        let mut fresh = SourceState::new("acme");
+        let mut fresh = StoredSource::new("acme");
         fresh.last_error = Some(StatusMessage {
             at: String::new(),
             kind: "component".to_owned(),

@@ -4,9 +4,9 @@
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::store::{SourceState, State};
+use crate::store::{State, StoredSource};
 
-/// So many streams are named in a text.
+/// At most this many streams are named in a text.
 const NAMES_MAX: usize = 4;
 
 /// The kind under which the source state stores a rate limit on the whole source.
@@ -25,7 +25,7 @@ pub struct Wait {
 
 /// What a source waits for, by the end of the wait.
 #[must_use]
-pub fn waits(source_state: &SourceState) -> Vec<Wait> {
+pub fn waits(source_state: &StoredSource) -> Vec<Wait> {
     if let Some(error) = &source_state.last_error {
         // Whatever else has failed holds back all streams.
         let is_wait = error.kind == THROTTLED;
@@ -110,8 +110,8 @@ mod tests {
     const UNTIL_MS: i64 = 1_770_000_000_000;
     const REASON: &str = "the rate limit of 50 requests in 15 minutes is used up";
 
-    fn record(streams: &[(&str, State, i64)]) -> SourceState {
-        let mut source_state = SourceState::new("acme");
+    fn stored_source(streams: &[(&str, State, i64)]) -> StoredSource {
+        let mut source_state = StoredSource::new("acme");
         for (name, state, until_ms) in streams {
             let stream = StoredStream {
                 state: *state,
@@ -124,13 +124,13 @@ mod tests {
         source_state
     }
 
-    fn texts(source_state: &SourceState) -> Vec<String> {
+    fn texts(source_state: &StoredSource) -> Vec<String> {
         waits(source_state).iter().map(Wait::to_string).collect()
     }
 
     #[test]
     fn streams_that_wait_for_the_same_are_named_together() {
-        let source_state = record(&[
+        let source_state = stored_source(&[
             ("audit", State::Active, UNTIL_MS),
             ("dlp", State::Waiting, UNTIL_MS + 60_000),
             ("siem.av", State::Waiting, UNTIL_MS),
@@ -161,7 +161,7 @@ mod tests {
             .map(|name| (name.as_str(), State::Waiting, UNTIL_MS + 1))
             .collect();
         assert_eq!(
-            texts(&record(&rows)),
+            texts(&stored_source(&rows)),
             [format!(
                 "waiting until 2026-02-02T02:40:01Z, streams siem.00, siem.01, siem.02, siem.03 \
                  and 9 more: {REASON}"
@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_source_waits_as_a_whole_or_fails_as_a_whole() {
-        let mut source_state = record(&[("audit", State::Waiting, UNTIL_MS)]);
+        let mut source_state = stored_source(&[("audit", State::Waiting, UNTIL_MS)]);
         source_state.next_poll_ms = Some(1_770_000_000_000);
         let error = |kind: &str| StatusMessage {
             at: String::new(),

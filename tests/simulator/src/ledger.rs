@@ -19,7 +19,7 @@ struct Account {
     not_text: u64,
     untimed: BTreeSet<String>,
     deleted: BTreeMap<String, BTreeSet<String>>,
-    /// What records are known by that went out in other words.
+    /// The ids of records that were served in another form.
     forms: BTreeMap<String, String>,
 }
 

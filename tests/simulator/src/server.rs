@@ -49,7 +49,7 @@ async fn connection(world: Arc<World>, origin: Origin, stream: TcpStream) {
     let _ = stream.set_nodelay(true);
     world.counters.open();
     let service = service_fn(|request| respond(&world, origin, request));
-    // A connection that the other side drops is its own affair.
+    // A connection that the other side drops is no error.
     let _ = http1::Builder::new()
         .serve_connection(TokioIo::new(stream), service)
         .await;

@@ -78,7 +78,7 @@ impl Proxies {
                 .transpose()
         };
         let all = proxy(["all_proxy", "ALL_PROXY"])?;
-        // As a CGI program, `HTTP_PROXY` is a header of a request.
+        // In a CGI program, `HTTP_PROXY` is set from a header of the request.
         let http = match environment("REQUEST_METHOD") {
             Some(_) => proxy(["http_proxy", "http_proxy"])?,
             None => proxy(["http_proxy", "HTTP_PROXY"])?,

@@ -110,7 +110,7 @@ impl Access {
             Ok(())
         } else {
             Err(unauthorized(
-                "the token is another one; it is in the place that [admin] token names",
+                "the token is wrong; the right one is where [admin] token says",
             ))
         }
     }

@@ -52,7 +52,7 @@ fn read(
                 secrets.push(key.clone());
             } else if ValueReference::parse(value).is_some() {
                 return Err(format!(
-                    "{name} keeps `{key}` elsewhere, which can be changed only there."
+                    "`{key}` of {name} refers to another place and can be changed only there."
                 ));
             } else {
                 shown.insert(key.clone(), to_json(value));

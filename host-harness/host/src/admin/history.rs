@@ -140,7 +140,7 @@ mod tests {
     use super::*;
     use crate::registry::Registry;
     use crate::report::RunState;
-    use source_runtime::store::{SourceState, StoredStream};
+    use source_runtime::store::{StoredSource, StoredStream};
 
     fn at(minute: u64) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(1_770_000_000 / 60 * 60 + minute * 60)
@@ -152,7 +152,7 @@ mod tests {
             entry.set_run(RunState::Running);
             entry
         });
-        let mut source_state = SourceState::new("acme");
+        let mut source_state = StoredSource::new("acme");
         let stream = StoredStream {
             events,
             collected_until_ms: Some(i64::try_from(epoch_ms(at(minute))).unwrap() - 5_000),

@@ -37,7 +37,7 @@ impl TlsFiles {
             match load(&self.files) {
                 Ok(config) => last.1 = config,
                 Err(reason) => {
-                    warn!("[admin] tls: {reason}; the certificate of before stays in use");
+                    warn!("[admin] tls: {reason}; the previous certificate stays in use");
                 }
             }
         }

@@ -164,7 +164,7 @@ async fn read_tenant(
         .find_map(|reference| resolve_reference(&reference, &settings.file, &env).err());
     match missing {
         Some(reason) => print(&format!(
-            "tenant `{name}`: its settings are checked by the hosts, as a setting {reason} here\n"
+            "tenant `{name}`: only the hosts can check its settings: a setting {reason} here\n"
         ))?,
         None => {
             let ready = source::prepare(components, &source, NetworkAccess::Offline).await?;

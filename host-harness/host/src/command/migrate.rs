@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use source_common::exit::{Exit, Failure};
-use source_runtime::store::{self, SourceState, epoch_ms};
+use source_runtime::store::{self, StoredSource, epoch_ms};
 use toml::{Table, Value};
 
 use super::print;
@@ -63,7 +63,7 @@ pub fn migrate(config: &Path) -> Result<Exit, Failure> {
 fn section(
     name: &str,
     settings: &Table,
-    source_state: Option<&SourceState>,
+    source_state: Option<&StoredSource>,
     now: SystemTime,
 ) -> String {
     let newest_ms = source_state
@@ -156,8 +156,8 @@ mod tests {
 
     #[test]
     fn the_start_lies_two_hours_before_the_newest_event() {
-        let record = |newest_ms: i64| -> SourceState {
-            let mut source_state = SourceState::default();
+        let record = |newest_ms: i64| -> StoredSource {
+            let mut source_state = StoredSource::default();
             let siem = StoredStream {
                 newest_ms: Some(newest_ms),
                 ..StoredStream::default()

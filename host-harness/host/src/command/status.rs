@@ -369,7 +369,7 @@ pub(crate) fn lag_text(seconds: Option<u64>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use source_runtime::store::{Heartbeat, SourceState, StoredStream, epoch_ms};
+    use source_runtime::store::{Heartbeat, StoredSource, StoredStream, epoch_ms};
 
     use super::*;
 
@@ -399,7 +399,7 @@ mod tests {
         }
     }
 
-    fn log_exit(names: &[&str]) -> HostReport {
+    fn host_report(names: &[&str]) -> HostReport {
         let host = HostFacts {
             heartbeat: Some(Heartbeat {
                 pid: 7,
@@ -411,7 +411,7 @@ mod tests {
             version: None,
             now: now(),
         };
-        let mut source_state = SourceState::new("acme");
+        let mut source_state = StoredSource::new("acme");
         source_state.stored_at = Time {
             epoch_ms: NOW_MS - 5_000,
         }
@@ -456,7 +456,7 @@ mod tests {
 
     #[test]
     fn the_text_has_the_states_and_times_of_streams_and_outputs() {
-        let text = to_text(&log_exit(&["acme"]), now(), None);
+        let text = to_text(&host_report(&["acme"]), now(), None);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "Collection status at 2026-02-03T06:26:40Z");
         assert_eq!(
@@ -502,10 +502,10 @@ mod tests {
     #[test]
     fn no_line_is_longer_than_the_terminal_is_wide() {
         for width in [80, 100, 132, 200, 400] {
-            let text = to_text(&log_exit(&["acme"]), now(), Some(width));
+            let text = to_text(&host_report(&["acme"]), now(), Some(width));
             assert!(widest(&text) <= width, "{text}");
             assert!(text.contains("not-permitted"), "{text}");
-            let summary = to_summary(&log_exit(&["acme", "globex"]), now(), width);
+            let summary = to_summary(&host_report(&["acme", "globex"]), now(), width);
             assert!(widest(&summary) <= width, "{summary}");
         }
     }
@@ -514,7 +514,7 @@ mod tests {
     fn a_frame_fits_the_terminal_and_clears_what_was_there() {
         let names: Vec<String> = (0..50).map(|number| format!("tenant-{number}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let text = to_summary(&log_exit(&names), now(), 80);
+        let text = to_summary(&host_report(&names), now(), 80);
         let frame = frame(&text, 24, 80);
         assert!(frame.starts_with("\x1b[HCollection status at "), "{frame}");
         assert!(frame.ends_with(" more lines\x1b[K\x1b[J"), "{frame}");

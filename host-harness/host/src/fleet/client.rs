@@ -163,7 +163,7 @@ impl FleetClient {
     }
 
     /// How long no tenant may be taken after a reconnection: a server that crashed may hand out a tenant that a host still
-    /// works on; after the time of a lease all have ended that were taken before.
+    /// works on. After the time of one lease, every lease from before the reconnection has ended.
     pub(crate) fn hold_off_remaining(&self) -> Duration {
         let at = self.note_connection().at;
         at.map_or(Duration::ZERO, |at| {

@@ -13,7 +13,7 @@ use async_nats::jetstream::{AckKind, Message};
 use async_trait::async_trait;
 use bytes::Bytes;
 use source_runtime::lease::Lease;
-use source_runtime::store::{CheckpointStore, SourceState, StoreError};
+use source_runtime::store::{CheckpointStore, StoreError, StoredSource};
 use tokio::sync::{Mutex, Notify};
 use tokio::time::sleep;
 use tracing::{debug, warn};
@@ -108,10 +108,10 @@ pub(crate) struct TenantLease {
     revision: Mutex<u64>,
 }
 
-/// What became of a message.
-pub(crate) enum Claim {
-    /// The tenant is this host's, with what is kept of it.
-    Held(Box<SourceState>),
+/// The outcome of claiming a tenant.
+pub(crate) enum ClaimOutcome {
+    /// The tenant is this host's, with its stored state.
+    Held(Box<StoredSource>),
     /// A later lease of it was there already, or this one was over before it began.
     Superseded,
     /// The tenant was removed.
@@ -168,8 +168,8 @@ impl TenantLease {
         })
     }
 
-    /// Takes over the tenant, with what is kept of it.
-    pub(crate) async fn claim(&self) -> Result<Claim, ClaimError> {
+    /// Takes over the tenant, with its stored state.
+    pub(crate) async fn claim(&self) -> Result<ClaimOutcome, ClaimError> {
         let unavailable = |error: &dyn fmt::Display| ClaimError::Unavailable(error.to_string());
         let (tenant, bucket) = (&*self.tenant, &self.fleet_client.checkpoints);
         for _ in 0..CLAIM_TRIES_MAX {
@@ -189,11 +189,11 @@ impl TenantLease {
                 .as_ref()
                 .is_some_and(|entry| entry.epoch >= self.epoch);
             if is_late || !self.deadline.is_held() {
-                return Ok(Claim::Superseded);
+                return Ok(ClaimOutcome::Superseded);
             }
             let is_first = entry.is_none();
             let is_paused = entry.as_ref().is_some_and(|entry| entry.is_paused);
-            let state = entry.map_or_else(|| SourceState::new(tenant), |entry| entry.state);
+            let state = entry.map_or_else(|| StoredSource::new(tenant), |entry| entry.state);
             let claimed = TenantValue {
                 epoch: self.epoch,
                 host: self.host.to_string(),
@@ -211,12 +211,12 @@ impl TenantLease {
                 // Removed since the message came. Nothing may be left of it.
                 let purged = bucket.purge_expect_revision(tenant, Some(revision));
                 purged.await.map_err(|error| unavailable(&error))?;
-                return Ok(Claim::Removed);
+                return Ok(ClaimOutcome::Removed);
             }
             *self.revision.lock().await = revision;
-            return Ok(Claim::Held(Box::new(claimed.state)));
+            return Ok(ClaimOutcome::Held(Box::new(claimed.state)));
         }
-        Ok(Claim::Superseded)
+        Ok(ClaimOutcome::Superseded)
     }
 
     /// Whether the message of a tenant is still in the stream.
@@ -302,7 +302,7 @@ impl TenantLease {
     /// Stores what is kept of the tenant, if no other host has it.
     pub(crate) async fn commit(
         &self,
-        source_state: &SourceState,
+        source_state: &StoredSource,
         is_paused: bool,
     ) -> Result<(), StoreError> {
         let unavailable = |error: &dyn fmt::Display| {
@@ -356,7 +356,7 @@ impl TenantLease {
 
 #[async_trait]
 impl CheckpointStore for TenantLease {
-    async fn store(self: Arc<Self>, source_state: Arc<SourceState>) -> Result<(), StoreError> {
+    async fn store(self: Arc<Self>, source_state: Arc<StoredSource>) -> Result<(), StoreError> {
         self.commit(&source_state, false).await
     }
 

@@ -15,7 +15,7 @@ use source_outputs::Outputs;
 use source_runtime::shutdown::{Shutdown, ShutdownTrigger};
 use source_runtime::source::{Components, NetworkAccess};
 use source_runtime::source_loop::{SourceExit, SourceLoop, TurnEnd};
-use source_runtime::store::{CheckpointStore, SourceState, StateDir, epoch_ms};
+use source_runtime::store::{CheckpointStore, StateDir, StoredSource, epoch_ms};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -24,7 +24,7 @@ use tracing::{debug, error, info, warn};
 use super::cache::{CachedTenant, TenantCache};
 use super::client::FleetClient;
 use super::clock;
-use super::lease::{self, Claim, ClaimError, Deadline, TenantLease};
+use super::lease::{self, ClaimError, ClaimOutcome, Deadline, TenantLease};
 use super::tenant::Tenant;
 use super::tenant_value::Epoch;
 use crate::admin::{AdminHost, AdminServer};
@@ -35,7 +35,7 @@ use crate::hourly::HourlyLog;
 use crate::liveness::Liveness;
 use crate::progress::ProgressBars;
 use crate::registry::Registry;
-use crate::report::{FleetMember, FleetPart, PausedBy, RunState};
+use crate::report::{FleetMember, FleetStatus, PausedBy, RunState};
 use crate::run::{Options, StdoutWatch};
 use crate::service_manager;
 use crate::settings::{CACHE_DIR, FleetSettings, Inherited, Settings};
@@ -414,13 +414,13 @@ impl RunningHost {
             }
         };
         let state = match lease.claim().await {
-            Ok(Claim::Held(state)) => *state,
-            Ok(Claim::Superseded) => {
+            Ok(ClaimOutcome::Held(state)) => *state,
+            Ok(ClaimOutcome::Superseded) => {
                 debug!(source = %tenant, "a later lease of the tenant was there already");
                 self.counts.fenced.fetch_add(1, Ordering::Relaxed);
                 return;
             }
-            Ok(Claim::Removed) => return,
+            Ok(ClaimOutcome::Removed) => return,
             Err(ClaimError::Unavailable(reason)) => {
                 warn!(source = %tenant, "fleet: the tenant is not claimed: {reason}");
                 return lease.give_back(CLAIM_RETRY_DELAY).await;
@@ -453,7 +453,7 @@ impl RunningHost {
         }
     }
 
-    fn note_taken(&self, state: &SourceState) {
+    fn note_taken(&self, state: &StoredSource) {
         self.counts.taken.fetch_add(1, Ordering::Relaxed);
         if let Some(due_ms) = state.next_poll_ms {
             let late_ms = epoch_ms(SystemTime::now()).saturating_sub(due_ms);
@@ -466,7 +466,7 @@ impl RunningHost {
         lease: &Arc<TenantLease>,
         message: &Message,
         cached: Option<CachedTenant>,
-        mut state: SourceState,
+        mut state: StoredSource,
     ) {
         let name = &lease.tenant;
         let sequence = lease.epoch().sequence;
@@ -553,7 +553,7 @@ impl RunningHost {
         &self,
         lease: &Arc<TenantLease>,
         payload: &[u8],
-        state: &SourceState,
+        state: &StoredSource,
     ) -> Result<Option<CachedTenant>, Failure> {
         let host = &self.host;
         let tenant = Tenant::decode(&lease.tenant, payload)?;
@@ -583,7 +583,7 @@ impl RunningHost {
         };
         let turns = SourceLoop {
             source: Arc::new(source),
-            source_state: SourceState::new(&lease.tenant),
+            source_state: StoredSource::new(&lease.tenant),
             store: lease.clone(),
             sink: Arc::new(destination),
             once: false,
@@ -611,7 +611,7 @@ async fn report_part(registry: &Registry, fleet_client: &FleetClient, status: &F
         (None, None)
     };
     registry.update_fleet(|part| {
-        *part = FleetPart {
+        *part = FleetStatus {
             host: status.host.clone(),
             hosts: hosts.map_or(0, |info| info.state.messages),
             tenants: tenants.map_or(0, |info| info.state.messages),

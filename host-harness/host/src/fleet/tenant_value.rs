@@ -2,7 +2,7 @@
 //! what `status` shows), then the checkpoint as it is.
 
 use serde::{Deserialize, Serialize};
-use source_runtime::store::{CHECKPOINT_BYTES_MAX, SourceState};
+use source_runtime::store::{CHECKPOINT_BYTES_MAX, StoredSource};
 
 /// The layout. A newer one is refused, never guessed at.
 const VERSION: u32 = 1;
@@ -35,7 +35,7 @@ pub(crate) struct TenantValue {
     /// Whether its message says that it does not collect.
     pub(crate) is_paused: bool,
     /// What is kept of the tenant, with its checkpoint.
-    pub(crate) state: SourceState,
+    pub(crate) state: StoredSource,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -45,7 +45,7 @@ struct Head {
     host: String,
     #[serde(default, rename = "paused", skip_serializing_if = "std::ops::Not::not")]
     is_paused: bool,
-    state: SourceState,
+    state: StoredSource,
 }
 
 impl TenantValue {
@@ -118,7 +118,7 @@ impl TenantValue {
 }
 
 /// Cuts what is for people.
-fn shorten(state: &mut SourceState) {
+fn shorten(state: &mut StoredSource) {
     let cut = |text: &mut String| *text = text.chars().take(DETAIL_CHARS_SHORT).collect();
     if let Some(error) = &mut state.last_error {
         cut(&mut error.detail);
@@ -138,7 +138,7 @@ mod tests {
     use source_runtime::store::{StatusMessage, StoredStream};
 
     fn entry(checkpoint: Option<&str>) -> TenantValue {
-        let mut state = SourceState::new("acme");
+        let mut state = StoredSource::new("acme");
         state.checkpoint = checkpoint.map(str::to_owned);
         let stream = StoredStream {
             received: 3,

@@ -11,7 +11,7 @@ use async_nats::jetstream::kv::{self, Operation, UpdateErrorKind};
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use futures_util::StreamExt as _;
 use source_common::exit::Failure;
-use source_runtime::store::{Heartbeat, SourceState, State, epoch_ms};
+use source_runtime::store::{Heartbeat, State, StoredSource, epoch_ms};
 use tokio::time::timeout;
 
 use super::client::FleetClient;
@@ -86,7 +86,7 @@ impl FleetClient {
 
     /// Takes over what a state directory has of a tenant that no host has had. Returns whether it
     /// was taken.
-    pub(crate) async fn import(&self, state: SourceState) -> Result<bool, Failure> {
+    pub(crate) async fn import(&self, state: StoredSource) -> Result<bool, Failure> {
         let name = state.source.clone();
         let entry = TenantValue {
             epoch: Epoch::default(),

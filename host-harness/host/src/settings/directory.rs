@@ -31,7 +31,7 @@ impl Settings {
             return Ok(());
         };
         let inherited = self.inherited();
-        // Those of the files differ, as the files do.
+        // Names from files are unique, as file names are.
         let names = self.sources.iter().map(|source| source.name.clone());
         let taken: BTreeSet<String> = names.collect();
         for path in source_files(&self.file, &directory)? {
@@ -52,7 +52,7 @@ impl Settings {
 
     /// Refuses a former name that is still that of a source: which of them is to have the
     /// checkpoint?
-    pub(super) fn refuse_present_former_names(&mut self) -> Result<(), Failure> {
+    pub(super) fn refuse_former_names_in_use(&mut self) -> Result<(), Failure> {
         let names = self.sources.iter().map(|source| source.name.clone());
         let faulty = self.faulty_sources.iter().map(|faulty| faulty.name.clone());
         let names: BTreeSet<String> = names.chain(faulty).collect();

@@ -27,7 +27,7 @@ pub struct FleetSettings {
     pub bucket: String,
     /// How many servers keep each of them. Used where they are made.
     pub replicas: usize,
-    /// How long a host has a tenant without renewing the lease. Used where the stream is made.
+    /// How long a host has a tenant without renewing the lease. Used where the consumer is created.
     pub lease: Duration,
     /// How many tenants this host works on at a time.
     pub leases: usize,

@@ -346,7 +346,7 @@ impl Settings {
         let mut mistakes = SettingsErrors::default();
         mistakes.ok_or_push(settings.refuse_two_stdouts());
         mistakes.ok_or_push(settings.read_directory());
-        mistakes.ok_or_push(settings.refuse_present_former_names());
+        mistakes.ok_or_push(settings.refuse_former_names_in_use());
         files::refuse_shared(&settings, &mut mistakes);
         mistakes.into_result()?;
         Ok(settings)

@@ -24,7 +24,7 @@ use source_outputs::Outputs;
 use source_runtime::shutdown::{Shutdown, ShutdownTrigger};
 use source_runtime::source::Components;
 use source_runtime::source_loop::SourceExit;
-use source_runtime::store::{SourceState, StateDir};
+use source_runtime::store::{StateDir, StoredSource};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
@@ -101,8 +101,8 @@ pub struct SourceSummary {
     pub name: String,
     /// How it ended.
     pub exit: SourceExit,
-    /// What is kept of it.
-    pub source_state: SourceState,
+    /// Its stored state.
+    pub source_state: StoredSource,
 }
 
 /// Owns the sources that run. Clones share them.
@@ -135,7 +135,7 @@ struct SupervisedSource {
     phase: watch::Receiver<Phase>,
     retry: Arc<Notify>,
     /// How it last ended by itself.
-    end: Option<(SourceExit, SourceState)>,
+    end: Option<(SourceExit, StoredSource)>,
 }
 
 /// What one source should do. Its task sees to it.
@@ -538,11 +538,11 @@ impl Supervisor {
             let (end, record) = match (source.end, &target.run) {
                 (Some(ended), _) => ended,
                 (None, Ok(_)) if target.runnable().is_some() => {
-                    (SourceExit::Stopped, SourceState::new(&name))
+                    (SourceExit::Stopped, StoredSource::new(&name))
                 }
                 (None, Err(failure)) if once => {
                     let end = SourceExit::Failed(failure.clone());
-                    (end, SourceState::new(&name))
+                    (end, StoredSource::new(&name))
                 }
                 (None, Ok(_) | Err(_)) => return None,
             };
@@ -584,7 +584,7 @@ impl Shared {
     }
 
     /// Notes how a source has ended by itself.
-    fn note_end(&self, name: &str, end: SourceExit, source_state: SourceState) {
+    fn note_end(&self, name: &str, end: SourceExit, source_state: StoredSource) {
         match &end {
             SourceExit::CaughtUp => info!(source = %name, "caught up"),
             SourceExit::Failed(failure) | SourceExit::Output(Some(failure)) => {

@@ -12,7 +12,7 @@ use source_runtime::outgoing::RequestObserver;
 use source_runtime::shutdown::Shutdown;
 use source_runtime::source::{Components, NetworkAccess, Source};
 use source_runtime::source_loop::{SettingsReloader, SourceExit, SourceLoop};
-use source_runtime::store::{SourceState, State, StateDir};
+use source_runtime::store::{State, StateDir, StoredSource};
 use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
@@ -43,18 +43,18 @@ pub(super) struct SourceStarter {
 }
 
 /// A source that is ready, and what is kept of it.
-type PreparedSource = (Source, SourceState);
+type PreparedSource = (Source, StoredSource);
 
 impl SourceStarter {
     /// Start the source and run it until the end.
-    pub(super) async fn run(self) -> (SourceExit, SourceState) {
+    pub(super) async fn run(self) -> (SourceExit, StoredSource) {
         let entry = self.entry.clone();
         let ended = self.run_until_end().await;
         entry.set_run(RunState::Ended);
         ended
     }
 
-    async fn run_until_end(mut self) -> (SourceExit, SourceState) {
+    async fn run_until_end(mut self) -> (SourceExit, StoredSource) {
         let mut backoff = Backoff::default();
         let bars = &self.context().bars;
         let progress = bars.source(self.name(), &self.empty_state());
@@ -159,7 +159,7 @@ impl SourceStarter {
     }
 
     /// Best effort: `status` shows what is stored, and the log has it too.
-    async fn store(&self, source_state: SourceState) {
+    async fn store(&self, source_state: StoredSource) {
         let state_dir = Arc::clone(&self.context().state_dir);
         if let Err(error) = blocking(move || state_dir.store(&source_state)).await {
             let directory = self.context().state_dir.path().display();
@@ -170,9 +170,9 @@ impl SourceStarter {
     async fn start(
         mut self,
         source: Source,
-        source_state: SourceState,
+        source_state: StoredSource,
         mut progress: SourceProgressBar,
-    ) -> (SourceExit, SourceState) {
+    ) -> (SourceExit, StoredSource) {
         progress.begin(&source_state);
         if let Some(startup) = self.startup.take() {
             startup.started();
@@ -223,13 +223,13 @@ impl SourceStarter {
         }
     }
 
-    fn empty_state(&self) -> SourceState {
-        SourceState::new(self.name())
+    fn empty_state(&self) -> StoredSource {
+        StoredSource::new(self.name())
     }
 }
 
 /// Streams that are named in the settings and not permitted: whoever names a stream wants it.
-fn refused_streams(settings: &SourceSettings, source_state: &SourceState) -> Option<Failure> {
+fn refused_streams(settings: &SourceSettings, source_state: &StoredSource) -> Option<Failure> {
     let wanted = settings.settings.table.get(STREAMS)?.as_array()?;
     // A stream by its name, or by that of its family.
     let is_wanted = |stream: &str| {
@@ -293,7 +293,7 @@ impl StartCounts {
     }
 }
 
-/// The first try of one source, which has failed where this is dropped.
+/// The first try of one source, which counts as failed when this is dropped.
 #[derive(Debug)]
 pub(super) struct Startup {
     counts: watch::Sender<StartCounts>,

@@ -1,12 +1,12 @@
-//! The task of one source: it runs the source for as long as it should, and once it should not, or
-//! in another way, stops it first.
+//! The task of one source: it runs the source while that is wanted, and stops it when it is not, or
+//! before it runs with other settings.
 
 use std::sync::Arc;
 
 use source_common::exit::Failure;
 use source_runtime::shutdown;
 use source_runtime::source_loop::SourceExit;
-use source_runtime::store::SourceState;
+use source_runtime::store::StoredSource;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tracing::error;
@@ -20,7 +20,7 @@ use crate::report::RunState;
 pub(super) enum Phase {
     /// The source has ended by itself.
     Ended,
-    /// It does not run, as it should.
+    /// It is not running, and is not meant to.
     Idle,
     /// It is being started, runs, or is being stopped.
     Running,
@@ -116,11 +116,11 @@ impl Worker {
         self.phase.send_replace(Phase::Ended);
     }
 
-    fn fault(&self) -> (SourceExit, SourceState) {
+    fn fault(&self) -> (SourceExit, StoredSource) {
         let fault = format!("source `{}`: a fault of the host", self.name);
         let end = SourceExit::Failed(Failure::failed(fault));
-        (end, SourceState::new(&self.name))
+        (end, StoredSource::new(&self.name))
     }
 }
 
-type Joined = Result<(SourceExit, SourceState), tokio::task::JoinError>;
+type Joined = Result<(SourceExit, StoredSource), tokio::task::JoinError>;

@@ -66,8 +66,8 @@ pub(super) struct RefusedAddress {
     pub(super) address: SocketAddr,
     /// What it is reserved for.
     pub(super) kind: &'static str,
-    /// The origin that names it.
-    pub(super) literal: Option<Origin>,
+    /// The entry of the allow-list that would permit it.
+    pub(super) allow_entry: Option<Origin>,
 }
 
 impl fmt::Display for ConnectError {
@@ -156,7 +156,7 @@ impl GatedConnector {
                 Err(kind) => refused.push(RefusedAddress {
                     address,
                     kind,
-                    literal: literal(origin, address),
+                    allow_entry: allow_entry(origin, address),
                 }),
             }
         }
@@ -214,7 +214,7 @@ fn origin(uri: &Uri) -> Result<Origin, ConnectError> {
 
 /// Returns the origin for an address, with the scheme and port of the requested
 /// origin.
-fn literal(origin: &Origin, address: SocketAddr) -> Option<Origin> {
+fn allow_entry(origin: &Origin, address: SocketAddr) -> Option<Origin> {
     let host = match address.ip() {
         IpAddr::V4(v4) => v4.to_string(),
         IpAddr::V6(v6) => format!("[{v6}]"),

@@ -179,7 +179,7 @@ impl Shared {
 
     fn log_refused_addresses(&self, origin: &Origin, error: &legacy::Error) {
         for refused in errors::refused_addresses(error) {
-            let literal = refused.literal.as_ref();
+            let allow_entry = refused.allow_entry.as_ref();
             warn!(
                 source = %self.source,
                 %origin,
@@ -187,7 +187,7 @@ impl Shared {
                 refused.address,
                 refused.kind,
                 self.source,
-                literal.map_or_else(String::new, |literal| self.allow.suggested_setting(literal)),
+                allow_entry.map_or_else(String::new, |entry| self.allow.suggested_setting(entry)),
             );
         }
     }

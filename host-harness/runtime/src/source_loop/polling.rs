@@ -36,7 +36,7 @@ pub(super) struct FinishedPoll {
     pub(super) reservation: Option<Reservation>,
 }
 
-/// Whether the instance is kept for the next poll. The session saves a fresh one the token, and one
+/// Whether the instance is kept for the next poll. A fresh one gets the token from the session, and one
 /// that waits takes memory and mappings, of which the many sources of a process have none to spare.
 /// One that tries a file again in a moment still has its link, which costs a call of the quota.
 fn keeps_instance(next: NextPoll) -> bool {

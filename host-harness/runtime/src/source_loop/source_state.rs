@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use crate::bindings::{Batch, Description, NoticeKind};
-use crate::store::{SourceState, StatusMessage, epoch_ms};
+use crate::store::{StatusMessage, StoredSource, epoch_ms};
 use crate::untrusted_text::{DETAIL_BYTES_MAX, Sanitizer};
 
 /// What is new in a batch that has been accepted.
@@ -22,7 +22,7 @@ pub(super) struct NewNotice {
     pub(super) is_warning: bool,
 }
 
-impl SourceState {
+impl StoredSource {
     pub(super) fn note_memory(&mut self, bytes: usize) {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         self.memory_bytes_peak = self.memory_bytes_peak.max(bytes);

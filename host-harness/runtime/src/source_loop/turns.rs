@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{RunningLoop, SourceExit, SourceLoop, Step};
 use crate::source::Source;
-use crate::store::{CheckpointStore, SourceState};
+use crate::store::{CheckpointStore, StoredSource};
 
 /// What is left of a source between two turns: its connections, what the last poll left for the
 /// next one, and how often it has failed. Losing it costs time only.
@@ -39,7 +39,7 @@ impl SourceTurns {
     /// this turn.
     pub async fn turn(
         &mut self,
-        source_state: SourceState,
+        source_state: StoredSource,
         store: Arc<dyn CheckpointStore>,
         duration_max: Duration,
     ) -> TurnEnd {
@@ -85,9 +85,9 @@ impl SourceTurns {
         &self.running.context.source
     }
 
-    /// What is kept of it after the last turn.
+    /// Its stored state after the last turn.
     #[must_use]
-    pub fn source_state(&self) -> &SourceState {
+    pub fn source_state(&self) -> &StoredSource {
         &self.running.context.source_state
     }
 }

@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_opens_the_door_once() {
+    fn a_request_id_is_accepted_once() {
         let mut auth = Auth::new(1);
         let caller = Caller {
             app_id: auth.keys.app_id.clone(),

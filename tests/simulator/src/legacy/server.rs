@@ -58,7 +58,7 @@ async fn accept(world: &Arc<Mutex<World>>, listener: &tokio::net::TcpListener) -
         let world = Arc::clone(world);
         tokio::spawn(async move {
             let service = service_fn(|request| respond(&world, request));
-            // A connection that the other side drops is its own affair.
+            // A connection that the other side drops is no error.
             let _ = http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), service)
                 .await;

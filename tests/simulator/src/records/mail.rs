@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::spam_detail::{in_some_shape, spam_detail};
 use super::{RecordBuilder, words};
 
-/// Accepted or rejected at the door.
+/// Accepted or rejected on receipt.
 pub(super) fn receipt(builder: &mut RecordBuilder<'_>) {
     let action = builder.random.pick(&[
         "Acc", "Acc", "Acc", "Acc", "Acc", "Acc", "Acc", "Rej", "Rej", "Ign", "Bnc",

@@ -14,7 +14,7 @@ use source_runtime::engine::WIT_VERSION;
 use source_runtime::store::State;
 
 use super::process::Process;
-use super::totals::Counts;
+use super::totals::CounterValues;
 use super::{ObservedMetrics, SourceMetrics};
 use crate::report::{HostReport, OutputReport, SourceReport, StreamReport, Time};
 use crate::settings::MetricsDetail;
@@ -26,7 +26,7 @@ pub(super) struct Scrape {
     pub(super) report: HostReport,
     pub(super) observed: ObservedMetrics,
     /// Host totals, in the order of [`STREAM_COUNTERS`].
-    pub(super) host_counts: Counts,
+    pub(super) host_counts: CounterValues,
 }
 
 /// A per-stream counter.
@@ -436,7 +436,7 @@ impl Scrape {
         for (name, help, value) in sizes {
             writer.single(name, help, None, value)?;
         }
-        let help = "How late this host has lately taken a tenant that was due, at most.";
+        let help = "The longest delay with which this host recently took a due tenant.";
         let seconds = Some(Unit::Seconds);
         writer.single("source_host_fleet_late", help, seconds, fleet.late_seconds)?;
         let Some(all) = &fleet.overview else {

@@ -7,19 +7,19 @@ use super::families::{COUNTS, STREAM_COUNTERS};
 use crate::report::HostReport;
 
 /// One value for each of [`STREAM_COUNTERS`].
-pub(super) type Counts = [u64; COUNTS];
+pub(super) type CounterValues = [u64; COUNTS];
 
 #[derive(Debug, Default)]
 pub(super) struct Totals {
     /// The last counts of each source ever seen.
-    sources: BTreeMap<String, Counts>,
+    sources: BTreeMap<String, CounterValues>,
     /// Sum of the counts that sources had before they restarted at zero.
-    carried_over: Counts,
+    carried_over: CounterValues,
 }
 
 impl Totals {
     /// Applies a report and returns the totals.
-    pub(super) fn update(&mut self, report: &HostReport) -> Counts {
+    pub(super) fn update(&mut self, report: &HostReport) -> CounterValues {
         for source in &report.sources {
             let counts = STREAM_COUNTERS.map(|counter| source.sum(counter.value));
             let last = self.sources.insert(source.source.clone(), counts);
@@ -37,7 +37,7 @@ impl Totals {
     }
 }
 
-fn add(sums: &mut Counts, counts: &Counts) {
+fn add(sums: &mut CounterValues, counts: &CounterValues) {
     for (sum, count) in sums.iter_mut().zip(counts) {
         *sum = sum.saturating_add(*count);
     }

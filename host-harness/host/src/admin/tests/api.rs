@@ -244,7 +244,7 @@ async fn send(mut stream: TcpStream, text: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn what_there_is_not_is_refused_as_json() {
+async fn unknown_paths_and_methods_are_refused_as_json() {
     let running = start().await;
     let address = running.address();
     let none = get(address, "/api/v2").await;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::super::metrics::{Format, Metrics};
 use super::*;
 use crate::registry::MetricsObserver;
-use crate::report::{FleetOverview, FleetPart};
+use crate::report::{FleetOverview, FleetStatus};
 use crate::settings::MetricsDetail;
 
 /// The repository.
@@ -52,14 +52,14 @@ pub(super) fn described(text: &str) -> BTreeMap<String, String> {
 fn full() -> String {
     let (metrics, registry) = (by(MetricsDetail::Stream), Registry::new());
     let entry = add(&registry, "acme", State::Active);
-    let mut state = record("acme", State::Waiting, 7);
+    let mut state = stored_source("acme", State::Waiting, 7);
     for stream in state.streams.values_mut() {
         stream.quota_remaining = Some(5);
     }
     entry.update(&state);
     registry.add_source("new", Vec::new());
     registry.update_fleet(|part| {
-        *part = FleetPart {
+        *part = FleetStatus {
             host: "a".to_owned(),
             hosts: 1,
             tenants: 2,
@@ -168,7 +168,7 @@ fn counters_of_a_host_never_go_down() {
         let entry = registry
             .entry(name)
             .unwrap_or_else(|| add(&registry, name, State::Active));
-        entry.update(&record(name, State::Active, count));
+        entry.update(&stored_source(name, State::Active, count));
     };
     update("a", 10);
     update("b", 5);
@@ -196,7 +196,7 @@ fn of_the_host_the_worst_source_that_collects_is_shown() {
     let now = epoch_ms(SystemTime::now());
     for (name, behind_ms) in [("a", 60_000), ("b", 600_000), ("paused", 9_000_000)] {
         let entry = add(&registry, name, State::Active);
-        let mut state = record(name, State::Active, 1);
+        let mut state = stored_source(name, State::Active, 1);
         for stream in state.streams.values_mut() {
             stream.collected_until_ms = i64::try_from(now - behind_ms).ok();
         }
@@ -225,7 +225,7 @@ fn of_the_host_the_worst_source_that_collects_is_shown() {
 fn a_name_from_outside_cannot_end_its_quotes() {
     let (registry, metrics) = (Registry::new(), by(MetricsDetail::Stream));
     let entry = add(&registry, "acme", State::Active);
-    let mut state = record("acme", State::Active, 1);
+    let mut state = stored_source("acme", State::Active, 1);
     let stream = state.streams["audit"].clone();
     state.streams.insert("a\"} 1\nb\\".to_owned(), stream);
     entry.update(&state);

@@ -14,7 +14,7 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use source_runtime::source::Components;
-use source_runtime::store::{SourceState, State, StoredStream, epoch_ms};
+use source_runtime::store::{State, StoredSource, StoredStream, epoch_ms};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -143,13 +143,13 @@ async fn start() -> Running {
 fn add(registry: &Registry, name: &str, state: State) -> SourceEntry {
     let entry = registry.add_source(name, vec!["siem".to_owned()]);
     entry.set_run(RunState::Running);
-    entry.update(&record(name, state, 7));
+    entry.update(&stored_source(name, state, 7));
     entry
 }
 
-fn record(name: &str, state: State, events: u64) -> SourceState {
+fn stored_source(name: &str, state: State, events: u64) -> StoredSource {
     let now = SystemTime::now();
-    let mut source_state = SourceState::new(name);
+    let mut source_state = StoredSource::new(name);
     source_state.stored_at = Time::of(now).to_string();
     source_state.checkpoint = Some("{}".to_owned());
     source_state.component = "collector 0.2.0".to_owned();

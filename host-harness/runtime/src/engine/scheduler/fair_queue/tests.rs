@@ -222,7 +222,7 @@ fn loops_share_what_is_left_and_no_permit_is_idle() {
 /// What was not used for an hour gives an advantage of 50 ms, not of an hour. Before its call
 /// is a long one it has a processor of its own, then the half of one, as each of the others.
 #[test]
-fn an_idle_source_saves_nothing_up() {
+fn an_idle_source_saves_up_no_more_than_the_credit() {
     let late = Pattern {
         executes: Duration::from_secs(1_000_000),
         waits: Duration::ZERO,
