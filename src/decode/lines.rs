@@ -5,7 +5,7 @@
 
 use core::ops::Range;
 
-use flate2::{Decompress, FlushDecompress, Status};
+use super::gzip::{GzipMember, Status};
 
 /// Longer lines are rejected: no known record comes near, and one line must fit into memory.
 pub const LINE_BYTES_MAX: usize = 1024 * 1024;
@@ -108,7 +108,7 @@ enum Stage {
 
 /// Inflates and splits one body. See the module.
 pub struct LineReader {
-    inflate: Decompress,
+    member: GzipMember,
     stage: Stage,
     /// Compressed bytes not yet taken, from `input_at`.
     input: Vec<u8>,
@@ -144,7 +144,7 @@ impl LineReader {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            inflate: Decompress::new_gzip(15),
+            member: GzipMember::new(),
             stage: Stage::Start { first: true },
             input: Vec::new(),
             input_at: 0,
@@ -342,33 +342,26 @@ impl LineReader {
             return true;
         }
         self.make_room();
-        let (before_in, before_out) = (self.inflate.total_in(), self.inflate.total_out());
         let input = self.input.get(self.input_at..).unwrap_or_default();
         let room = self.window.get_mut(self.filled..).unwrap_or_default();
-        let result = self.inflate.decompress(input, room, FlushDecompress::None);
-        let taken = self.inflate.total_in().saturating_sub(before_in);
-        let made = self.inflate.total_out().saturating_sub(before_out);
-        self.input_at = self
-            .input_at
-            .saturating_add(usize::try_from(taken).unwrap_or(usize::MAX));
-        self.filled = self
-            .filled
-            .saturating_add(usize::try_from(made).unwrap_or(0));
-        self.taken_bytes = self.taken_bytes.saturating_add(taken);
-        self.inflated_bytes = self.inflated_bytes.saturating_add(made);
-        match result {
-            Err(_) => self.stage = Stage::Broken(BrokenBody::Corrupt),
-            Ok(Status::StreamEnd) => {
-                self.inflate = Decompress::new_gzip(15);
+        let inflated = self.member.inflate(input, room);
+        self.input_at = self.input_at.saturating_add(inflated.taken);
+        self.filled = self.filled.saturating_add(inflated.made);
+        let bytes = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.taken_bytes = self.taken_bytes.saturating_add(bytes(inflated.taken));
+        self.inflated_bytes = self.inflated_bytes.saturating_add(bytes(inflated.made));
+        let has_moved = inflated.taken > 0 || inflated.made > 0;
+        match inflated.status {
+            Status::Corrupt => self.stage = Stage::Broken(BrokenBody::Corrupt),
+            Status::End => {
+                self.member.reset();
                 self.stage = Stage::Start { first: false };
             }
-            Ok(Status::Ok | Status::BufError) => {
-                if self.is_bomb() {
-                    self.stage = Stage::Broken(BrokenBody::Bomb);
-                } else if taken == 0 && made == 0 && self.finished {
-                    self.stage = Stage::Broken(BrokenBody::Truncated);
-                }
+            Status::More if self.is_bomb() => self.stage = Stage::Broken(BrokenBody::Bomb),
+            Status::More if !has_moved && self.finished => {
+                self.stage = Stage::Broken(BrokenBody::Truncated);
             }
+            Status::More => return has_moved,
         }
         true
     }

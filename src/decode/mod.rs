@@ -1,7 +1,9 @@
 //! Parsers from bytes to records; they make no decisions about streams.
 
+pub mod crc32;
 pub mod csv;
 pub mod fail;
+pub mod gzip;
 pub mod json;
 pub mod key_value;
 pub mod lenient;

@@ -3,7 +3,9 @@
 //!
 //! No name in an archive is ever used as a path; names are text.
 
-use flate2::{Crc, Decompress, FlushDecompress, Status};
+use flate2::{Decompress, FlushDecompress, Status};
+
+use super::crc32::Crc32;
 
 /// Why bytes are not a zip archive that can be read. The text is a clause for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,7 +120,7 @@ struct File {
     crc32: u64,
     /// How many compressed bytes are left, where the header says it.
     left: Option<usize>,
-    crc: Crc,
+    crc: Crc32,
 }
 
 #[derive(Clone, Copy)]
@@ -266,7 +268,7 @@ impl Archive {
             streamed,
             crc32: u64::try_from(sum).unwrap_or(u64::MAX),
             left,
-            crc: Crc::new(),
+            crc: Crc32::default(),
         };
         self.inflate.reset(false);
         Part::File(name)

@@ -12,7 +12,7 @@ pub(crate) fn archive(name: &str, content: &[u8], streamed: bool) -> Vec<u8> {
         flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
     encoder.write_all(content).unwrap();
     let data = encoder.finish().unwrap();
-    let mut crc = Crc::new();
+    let mut crc = Crc32::default();
     crc.update(content);
     let sizes = [
         crc.sum().to_le_bytes(),
