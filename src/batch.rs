@@ -191,8 +191,8 @@ impl RecordProcessor {
         }
     }
 
-    /// Enables correlation: records about one message get members of earlier ones. Upstream records
-    /// as such stay what they are.
+    /// Enables correlation: records about one message get members of earlier ones. The
+    /// records themselves are unchanged.
     pub fn enable_correlation(&mut self) {
         if self.format() != Format::Raw {
             self.correlation = Some(Correlation::default());

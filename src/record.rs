@@ -81,7 +81,7 @@ pub struct Parser {
 /// have the same names in the same places, and then it is that of the record before.
 #[derive(Default)]
 struct CanonicalOrder {
-    /// The names of the record that it is of.
+    /// The names in the record for which it was found.
     names: Vec<Option<FieldName>>,
     /// The places of the members, without those that say how a record travelled and without
     /// those whose name comes again.

@@ -55,8 +55,7 @@ struct StreamSlot {
     detail: String,
     /// When the stream was last scheduled, as a count of turns.
     turn: u64,
-    /// How many answers in a row were open or in memory at the end of a poll and lost with their
-    /// session.
+    /// How many polls in a row ended in the middle of an answer.
     open_answers: u32,
 }
 

@@ -15,8 +15,8 @@ use crate::identity::RecordId;
 /// The length of a [`RecordId`].
 const KEY_BYTES_MAX: usize = 16;
 
-/// Half of the room is left to keys.
-const NAMES_SHARE: usize = 2;
+/// Upstream ids may use half of the room; the rest is for keys.
+const UPSTREAM_IDS_SHARE: usize = 2;
 
 /// One item that was on the list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -171,7 +171,8 @@ impl ListItems {
         }
         item.name = item.name.filter(|name| {
             let chars = self.name_chars.saturating_add(name_chars(name));
-            chars <= self.chars_max / NAMES_SHARE && keys.saturating_add(chars) <= self.chars_max
+            chars <= self.chars_max / UPSTREAM_IDS_SHARE
+                && keys.saturating_add(chars) <= self.chars_max
         });
         self.insert(id.as_bytes(), item);
         true

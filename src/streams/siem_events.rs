@@ -472,8 +472,8 @@ pub fn probe(stream: Stream, context: Context<'_>) -> Call {
     siem_pages::call(endpoint(stream, 1), start)
 }
 
-/// Returns how long a caught-up stream rests: so long that all streams together use three fifths of
-/// the quota.
+/// Returns how long a caught-up stream waits before its next poll: long enough that all streams
+/// together use at most three fifths of the quota.
 fn interval_ms(context: Context<'_>) -> i64 {
     let streams = context.settings.streams.iter();
     let streams = streams.filter(|stream| stream.has_batch_files()).count();

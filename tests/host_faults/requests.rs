@@ -94,7 +94,7 @@ fn said_to_be_allowed(place: &Place) -> bool {
 }
 
 #[test]
-fn an_answer_before_the_body_was_read_is_read() {
+fn an_answer_that_comes_before_the_request_body_was_read_is_read() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let api = format!("http://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {

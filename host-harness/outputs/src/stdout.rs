@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_line_that_is_too_long_is_poison_and_the_others_are_written() {
+    async fn a_line_that_is_too_long_is_undeliverable_and_the_others_are_written() {
         let shared = Shared::default();
         let mut output = LineWriter::start(shared.clone(), Some(4)).unwrap();
         let index = [entry(3), entry(9), entry(12)];

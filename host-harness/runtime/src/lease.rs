@@ -66,7 +66,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_source_that_needs_no_lease_always_may_and_one_that_does_only_while_it_is_held() {
+    async fn a_source_that_needs_no_lease_may_always_poll_and_one_that_does_only_while_it_is_held()
+    {
         let lease = SourceLease::default();
         assert!(lease.is_held());
         let given = Arc::new(Given(watch::Sender::new(true)));

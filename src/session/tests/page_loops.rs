@@ -164,7 +164,7 @@ fn empty_pages_on_the_way_are_followed_and_a_row_of_them_ends_the_window() {
 }
 
 #[test]
-fn a_token_of_an_empty_page_that_the_upstream_refuses_ends_the_window_without_a_word() {
+fn a_token_of_an_empty_page_that_the_upstream_refuses_ends_the_window_without_a_notice() {
     let mut upstream = Upstream::new();
     let refused = Answer::json(400, r#"{"fail":[{"code":"err_invalid_token"}]}"#);
     upstream
@@ -187,7 +187,7 @@ fn a_token_of_an_empty_page_that_the_upstream_refuses_ends_the_window_without_a_
 }
 
 #[test]
-fn a_token_of_an_empty_page_that_expires_during_a_rest_costs_no_record() {
+fn a_token_of_an_empty_page_that_expires_during_a_backoff_costs_no_record() {
     let refused = || Answer::json(400, r#"{"fail":[{"code":"err_invalid_token"}]}"#);
     let unavailable = || Answer::with(503, &[("retry-after", "300")], "");
     let asked = r#""pageToken":"c""#;

@@ -109,7 +109,7 @@ fn a_file_that_stays_empty_is_rejected_by_its_name() {
 }
 
 #[test]
-fn a_feed_that_begins_again_by_date_and_hears_nothing_has_not_read_everything() {
+fn an_empty_answer_does_not_end_a_feed_that_began_again_by_date() {
     for nothing in ["{}", ""] {
         let (mut upstream, mut host) = caught_up(Stream::ThreatIntelGrid);
         for n in 0..5 {
@@ -139,7 +139,7 @@ fn a_feed_that_begins_again_by_date_and_hears_nothing_has_not_read_everything() 
 }
 
 #[test]
-fn a_failing_server_is_not_left_alone_until_the_quota_begins_anew() {
+fn the_reset_of_the_quota_does_not_delay_a_retry_after_a_server_error() {
     let (mut upstream, mut host) = caught_up(Stream::SiemReceipt);
     upstream.add_file("receipt", 3);
     let quota = [

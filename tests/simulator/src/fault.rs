@@ -55,7 +55,7 @@ pub enum When {
     First(u64),
     /// One of them; 1 is the first after the fault was scripted.
     Nth(u64),
-    /// So many of a thousand, chosen by the seed.
+    /// This many of a thousand answers, chosen by the seed.
     PerMille(u32),
 }
 

@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_named_file_is_a_change_when_it_is_new_or_other_and_none_when_it_is_no_longer_named() {
+    fn a_new_or_changed_file_is_a_change_and_one_that_is_no_longer_named_is_none() {
         let named = |paths: &[&str]| Files {
             named: versions(paths.iter().map(PathBuf::from)),
             ..Files::default()

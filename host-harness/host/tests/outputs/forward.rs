@@ -275,7 +275,7 @@ async fn a_receiver_that_ends_every_handshake_is_blocked_and_one_that_stops_is_n
 }
 
 #[tokio::test]
-async fn what_no_receiver_takes_is_poison_and_the_rest_is_accepted() {
+async fn what_no_receiver_takes_is_undeliverable_and_the_rest_is_accepted() {
     let receiver = ForwardReceiver::start(Demands::default()).await;
     let mut output = open(&receiver.settings("event_kib_max = 1")).await;
     let mut feed = TestDelivery::new(0..3);
