@@ -305,7 +305,7 @@ pub struct WindowPosition {
         default,
         skip_serializing_if = "StallDetector::is_default"
     )]
-    pub stalls: StallDetector,
+    pub stall_detector: StallDetector,
     /// The identities that may come again, as `SeenIds` writes them.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub remembered: String,
@@ -360,7 +360,7 @@ pub struct EventsPosition {
         default,
         skip_serializing_if = "StallDetector::is_default"
     )]
-    pub stalls: StallDetector,
+    pub stall_detector: StallDetector,
     /// The identities that may come again, as `SeenIds` writes them.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub remembered: String,
@@ -396,7 +396,7 @@ pub struct ThreatFeedPosition {
         default,
         skip_serializing_if = "StallDetector::is_default"
     )]
-    pub stalls: StallDetector,
+    pub stall_detector: StallDetector,
     /// The identities that may come again, as `SeenIds` writes them.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub remembered: String,
@@ -432,7 +432,7 @@ pub struct LogFilesPosition {
         default,
         skip_serializing_if = "StallDetector::is_default"
     )]
-    pub stalls: StallDetector,
+    pub stall_detector: StallDetector,
     /// The names of the last files that are done: 8 bytes each, in base64.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub done: String,
@@ -500,7 +500,7 @@ pub struct ListPosition {
         default,
         skip_serializing_if = "StallDetector::is_default"
     )]
-    pub stalls: StallDetector,
+    pub stall_detector: StallDetector,
     /// The items, as `ListItems` writes them. The text form of a checkpoint has them in lines of
     /// their own, which are copied and not parsed; in version 1 they are here.
     #[serde(default, skip_serializing)]
@@ -527,7 +527,7 @@ pub struct CampaignsPosition {
         default,
         skip_serializing_if = "StallDetector::is_default"
     )]
-    pub list_stalls: StallDetector,
+    pub list_stall_detector: StallDetector,
     /// The campaigns that were read, with their totals, as `ListItems` writes them.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub read: String,

@@ -359,7 +359,7 @@ impl Session {
                 }
             }
             ReaderAction::Call(call) => {
-                // After an outage a reader may list anew what it seemed to have.
+                // Before each call, since a reader that seemed to need none may list again after an outage.
                 if !self.client.is_ready() {
                     return self.preflight();
                 }

@@ -244,7 +244,7 @@ impl Upstream {
         }
     }
 
-    /// The event endpoint: the same records in other words, of the last day only.
+    /// The event endpoint: the same records in another form, of the last day only.
     fn events(&mut self, url: &str) -> Answer {
         let query: BTreeMap<&str, &str> = url
             .split_once('?')

@@ -87,7 +87,7 @@ const fn row(
 }
 
 const PHISHED: Test = Test::Contains(&[field::THREAT_TYPE], &["phish"]);
-const QR_CODE: &[&str] = &["qrcode", "qr code", "url"];
+const QR_CODE_OR_LINK: &[&str] = &["qrcode", "qr code", "url"];
 
 /// For each stream the first row that holds counts.
 #[rustfmt::skip]
@@ -100,9 +100,9 @@ pub const ROWS: &[AttackRule] = &[
     row(Stream::TtpUrl, &[MALICIOUS_URL],                             &[LINK],          "malicious"),
     row(Stream::CiUrlclick, &[Test::Is(field::ACTION, ALLOW)],             &[LINK, CLICKED], "clicked and allowed"),
     row(Stream::CiUrlclick, &[],                                      &[LINK],          "every record"),
-    row(Stream::SiemReceipt, &[Test::Contains(&[field::REJECTION_TYPE], DETECTION), Test::Contains(&[field::REJECTION_TYPE], QR_CODE)],
+    row(Stream::SiemReceipt, &[Test::Contains(&[field::REJECTION_TYPE], DETECTION), Test::Contains(&[field::REJECTION_TYPE], QR_CODE_OR_LINK)],
                                                                       &[LINK],          "rejected for a malicious QR code or link"),
-    row(Stream::Rejections, &[Test::Contains(REJECTED_BY, DETECTION), Test::Contains(REJECTED_BY, QR_CODE)],
+    row(Stream::Rejections, &[Test::Contains(REJECTED_BY, DETECTION), Test::Contains(REJECTED_BY, QR_CODE_OR_LINK)],
                                                                       &[LINK],          "rejected for a malicious QR code or link"),
     row(Stream::CiEntities, &[PHISHED, Test::Given(&[field::URL, field::ORIGINAL_URL])], &[LINK],  "phishing with a link"),
     row(Stream::CiEntities, &[PHISHED],                               &[ANY_PHISHING],  "phishing"),

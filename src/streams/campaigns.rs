@@ -88,9 +88,9 @@ pub struct Campaigns {
     next_list_token: Option<String>,
     /// How much of a page of the list is done, which no position keeps.
     list_page_progress: Option<PageProgress>,
-    /// Detects stalls where no page follows: on the way from one campaign to another, and in a page
+    /// Detects stall_detector where no page follows: on the way from one campaign to another, and in a page
     /// of the list that is read again. Used in place of the detector in the position.
-    transition_stalls: Option<StallDetector>,
+    transition_stall_detector: Option<StallDetector>,
     /// How many campaigns in a row were refused.
     refused: usize,
     items: Option<ListItems>,
@@ -123,7 +123,7 @@ impl Campaigns {
             queue: None,
             next_list_token: None,
             list_page_progress: None,
-            transition_stalls: None,
+            transition_stall_detector: None,
             refused: 0,
             items: None,
             read: ListItems::parse(&campaigns.read, SHORT_KEY_BYTES, campaigns_chars),
@@ -266,7 +266,7 @@ impl Campaigns {
     fn forget_page(&mut self) {
         self.position.page_token = None;
         self.position.page_progress = None;
-        self.position.stalls = StallDetector::default();
+        self.position.stall_detector = StallDetector::default();
     }
 
     fn current(&self) -> Option<&Campaign> {
@@ -285,7 +285,7 @@ impl Campaigns {
             queue.pop();
         }
         self.set_current();
-        self.transition_stalls = Some(StallDetector::default());
+        self.transition_stall_detector = Some(StallDetector::default());
         self.current().is_some() || self.next_list_page()
     }
 
@@ -347,19 +347,26 @@ impl PagingStrategy for Campaigns {
     }
 
     fn cursor(&mut self) -> Cursor<'_> {
-        let (token, page_progress, stalls) = if self.queue.is_none() {
+        let (token, page_progress, stall_detector) = if self.queue.is_none() {
             let campaigns = &mut self.campaigns;
             let done = &mut self.list_page_progress;
-            (&mut campaigns.list_token, done, &mut campaigns.list_stalls)
+            (
+                &mut campaigns.list_token,
+                done,
+                &mut campaigns.list_stall_detector,
+            )
         } else {
             let position = &mut self.position;
             let done = &mut position.page_progress;
-            (&mut position.page_token, done, &mut position.stalls)
+            (&mut position.page_token, done, &mut position.stall_detector)
         };
         Cursor {
             token,
             page_progress,
-            stalls: self.transition_stalls.as_mut().unwrap_or(stalls),
+            stall_detector: self
+                .transition_stall_detector
+                .as_mut()
+                .unwrap_or(stall_detector),
         }
     }
 
@@ -375,7 +382,7 @@ impl PagingStrategy for Campaigns {
         // A page of the list that is read again to find the current campaign leads nowhere new: each
         // instance does that, and it must not count as a loop.
         let is_again = self.queue.is_none() && self.campaigns.current.is_some();
-        self.transition_stalls = is_again.then(StallDetector::default);
+        self.transition_stall_detector = is_again.then(StallDetector::default);
         if self.position.to.is_none() {
             self.position.to = Some(context.upstream_now.floor_second());
             self.position.begun_at = Some(context.now);
@@ -465,7 +472,7 @@ impl PagingStrategy for Campaigns {
         let is_list = self.queue.is_none();
         let cursor = self.cursor();
         let had_token = cursor.token.take().is_some();
-        let is_after_empty = cursor.stalls.empty > 0;
+        let is_after_empty = cursor.stall_detector.empty > 0;
         *cursor.page_progress = None;
         if had_token && is_after_empty {
             let goes_on = !is_list && self.complete_campaign();
@@ -528,7 +535,7 @@ impl PagingStrategy for Campaigns {
         self.refused = 0;
         self.campaigns.current = None;
         self.campaigns.list_token = None;
-        self.campaigns.list_stalls = StallDetector::default();
+        self.campaigns.list_stall_detector = StallDetector::default();
         OfferResult::Counted
     }
 

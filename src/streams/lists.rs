@@ -187,7 +187,7 @@ impl PagingStrategy for List {
         Cursor {
             token: &mut self.position.page_token,
             page_progress: &mut self.position.page_progress,
-            stalls: &mut self.position.stalls,
+            stall_detector: &mut self.position.stall_detector,
         }
     }
 
@@ -270,7 +270,7 @@ impl PagingStrategy for List {
         if self.position.page_token.take().is_none() {
             return false;
         }
-        if self.position.stalls.empty > 0 {
+        if self.position.stall_detector.empty > 0 {
             // A token that an empty page gave leads nowhere.
             self.position.pages_done = true;
             return true;
@@ -318,7 +318,7 @@ pub(super) fn position_at(
         pages_done: position.pages_done,
         overflow: position.overflow,
         overflow_now: position.overflow_now,
-        stalls: position.stalls.clone(),
+        stall_detector: position.stall_detector.clone(),
         campaigns: None,
     }
 }

@@ -149,7 +149,7 @@ impl LogFiles {
         self.position.read_to = Some(context.upstream_now);
         self.position.asked_at = Some(context.now);
         self.position.replaying = false;
-        self.position.stalls = StallDetector::default();
+        self.position.stall_detector = StallDetector::default();
     }
 
     /// Creates the reader for the body, where the head says that it holds files.
@@ -413,9 +413,9 @@ impl LogFiles {
             Some(next) => {
                 // Everything that is still there comes again where the token was refused.
                 let has_news = answer.has_news || self.position.replaying;
-                let stalls = &mut self.position.stalls;
-                let stall = stalls.follow(&digest, has_news);
-                self.stall = stall.map(|stall| (stall, stalls.tries()));
+                let stall_detector = &mut self.position.stall_detector;
+                let stall = stall_detector.follow(&digest, has_news);
+                self.stall = stall.map(|stall| (stall, stall_detector.tries()));
                 self.position.token = Some(next);
                 self.position.at = None;
                 self.position.read_at = None;

@@ -60,7 +60,7 @@ pub struct Cursor<'a> {
     /// How much of that page was done before.
     pub page_progress: &'a mut Option<PageProgress>,
     /// The pages of the reading so far.
-    pub stalls: &'a mut StallDetector,
+    pub stall_detector: &'a mut StallDetector,
 }
 
 /// One way of paging.
@@ -178,12 +178,12 @@ impl<S: PagingStrategy> PagedReader<S> {
             next_token: page.next_token,
         };
         if !self.strategy.advance(done, context) {
-            *self.strategy.cursor().stalls = StallDetector::default();
+            *self.strategy.cursor().stall_detector = StallDetector::default();
             return self.strategy.finish(context, batch);
         }
         match S::EMPTY_PAGES {
             EmptyPages::Follow(reading) if is_empty => {
-                if self.strategy.cursor().stalls.follow_empty() {
+                if self.strategy.cursor().stall_detector.follow_empty() {
                     return self.strategy.note_empty(context);
                 }
                 *self.strategy.cursor().token = None;
@@ -193,9 +193,9 @@ impl<S: PagingStrategy> PagedReader<S> {
             }
             EmptyPages::Ignore if is_empty => {}
             EmptyPages::Follow(_) | EmptyPages::Count | EmptyPages::Ignore => {
-                let stalls = self.strategy.cursor().stalls;
-                let stall = stalls.follow(&digest, self.has_new);
-                self.stall = stall.map(|stall| (stall, stalls.tries()));
+                let stall_detector = self.strategy.cursor().stall_detector;
+                let stall = stall_detector.follow(&digest, self.has_new);
+                self.stall = stall.map(|stall| (stall, stall_detector.tries()));
                 if stall == Some(Stall::Cycle) {
                     self.strategy.restart_reading();
                 }

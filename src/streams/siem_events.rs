@@ -301,7 +301,7 @@ impl PagingStrategy for Events {
         Cursor {
             token: &mut self.position.page_token,
             page_progress: &mut self.position.page_progress,
-            stalls: &mut self.position.stalls,
+            stall_detector: &mut self.position.stall_detector,
         }
     }
 

@@ -157,7 +157,7 @@ impl PagingStrategy for ThreatFeed {
         Cursor {
             token: &mut self.position.token,
             page_progress: &mut self.position.page_progress,
-            stalls: &mut self.position.stalls,
+            stall_detector: &mut self.position.stall_detector,
         }
     }
 

@@ -71,7 +71,7 @@ impl Windows {
             read_twice: false,
             certain_until: None,
             begun_by_wrong_clock: false,
-            stalls: StallDetector::default(),
+            stall_detector: StallDetector::default(),
             remembered: String::new(),
         };
         let position = position.cloned().unwrap_or_else(fresh);
@@ -153,7 +153,7 @@ impl Windows {
         let answered_at = answered_at.unwrap_or_else(|| context.earlier());
         let before = position.bound;
         let was_first = core::mem::take(&mut position.first);
-        position.stalls = StallDetector::default();
+        position.stall_detector = StallDetector::default();
         // What came after the window was begun may have moved from a page that was still to be read
         // to one that was done.
         let shown = answered_at.min(context.to_upstream(begun_at));
@@ -203,7 +203,7 @@ impl PagingStrategy for Windows {
         Cursor {
             token: &mut self.position.page_token,
             page_progress: &mut self.position.page_progress,
-            stalls: &mut self.position.stalls,
+            stall_detector: &mut self.position.stall_detector,
         }
     }
 
@@ -300,7 +300,7 @@ impl PagingStrategy for Windows {
         let sent = self.position.page_token.take();
         let is_dead = page.is_empty && page.next_token == self.position.dead_token;
         let next = page.next_token.filter(|_| !self.below_window && !is_dead);
-        if next.is_none() && page.is_empty && self.position.stalls.empty > 0 {
+        if next.is_none() && page.is_empty && self.position.stall_detector.empty > 0 {
             self.position.dead_token = sent.filter(|token| is_short(token));
         }
         self.position.page_token = next;
@@ -329,7 +329,7 @@ impl PagingStrategy for Windows {
             return false;
         };
         let empty_at = self.position.empty_at.take();
-        if self.position.stalls.empty > 0 {
+        if self.position.stall_detector.empty > 0 {
             let age_ms = empty_at.map(|at| at.millis().abs_diff(context.now.millis()));
             let is_fresh = age_ms.is_some_and(|age_ms| age_ms <= TOKEN_FRESH_MS);
             if is_fresh || self.position.read_twice {
@@ -343,7 +343,7 @@ impl PagingStrategy for Windows {
                 return true;
             }
             self.position.read_twice = true;
-            self.position.stalls.empty = 0;
+            self.position.stall_detector.empty = 0;
         }
         self.position.page_progress = None;
         let detail = "Mimecast refused the page token; the window is read again, and what was \

@@ -97,9 +97,9 @@ impl From<RetryCause> for OutputError {
 }
 
 /// An output that sends with several workers.
-pub(super) struct WorkerPool<L> {
+pub(super) struct WorkerPool<W> {
     name: String,
-    workers: Vec<L>,
+    workers: Vec<W>,
     limits: PartLimits,
     /// Remainders of deliveries that are to be retried, by source.
     unfinished: BTreeMap<String, PendingDelivery>,
@@ -123,8 +123,8 @@ struct DeliveryProgress {
     undecided_before: usize,
 }
 
-impl<L: Worker> WorkerPool<L> {
-    pub(super) fn new(name: String, workers: Vec<L>, limits: PartLimits) -> Self {
+impl<W: Worker> WorkerPool<W> {
+    pub(super) fn new(name: String, workers: Vec<W>, limits: PartLimits) -> Self {
         Self {
             name,
             workers,
@@ -214,7 +214,7 @@ impl<L: Worker> WorkerPool<L> {
 }
 
 #[async_trait]
-impl<L: Worker> Output for WorkerPool<L> {
+impl<W: Worker> Output for WorkerPool<W> {
     fn name(&self) -> &str {
         &self.name
     }
@@ -240,8 +240,8 @@ impl<L: Worker> Output for WorkerPool<L> {
 }
 
 /// Sends parts with one worker until none are left or an error occurs.
-async fn drive<L: Worker>(
-    worker: &mut L,
+async fn drive<W: Worker>(
+    worker: &mut W,
     source: &str,
     events: &[Event<'_>],
     work: &Mutex<DeliveryProgress>,

@@ -185,7 +185,7 @@ pub(in super::super) const KEPT: &[(FieldName, Keep)] = &[
 
 pub(in super::super) const REJECTED: Test =
     Test::Is(field::ACTION, &["rej", "bnc", "block", "blocked"]);
-pub(in super::super) const HELD: Test = Test::Is(
+pub(in super::super) const HELD_OR_DELETED: Test = Test::Is(
     field::ACTION,
     &["hld", "hold", "held", "del", "delete", "deleted"],
 );
@@ -211,8 +211,8 @@ const IF_REJECTED: EcsRule = EcsRule {
     when: &[REJECTED],
     class: STOPPED_CLASS,
 };
-const IF_HELD: EcsRule = EcsRule {
-    when: &[HELD],
+const IF_HELD_OR_DELETED: EcsRule = EcsRule {
+    when: &[HELD_OR_DELETED],
     class: STOPPED_CLASS,
 };
 const IF_ACCEPTED: EcsRule = EcsRule {
@@ -251,12 +251,12 @@ const RECEIPT_RULES: &[EcsRule] = &[
         },
     },
     IF_REJECTED,
-    IF_HELD,
+    IF_HELD_OR_DELETED,
     IF_ACCEPTED,
     ELSE_OPEN,
 ];
 
-const PROCESS_RULES: &[EcsRule] = &[IF_HELD, IF_REJECTED, IF_ACCEPTED, ELSE_OPEN];
+const PROCESS_RULES: &[EcsRule] = &[IF_HELD_OR_DELETED, IF_REJECTED, IF_ACCEPTED, ELSE_OPEN];
 
 const DELIVERY_RULES: &[EcsRule] = &[
     EcsRule {

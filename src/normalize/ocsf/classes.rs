@@ -160,13 +160,13 @@ impl Variant {
     /// Makes the tables ready. What a rule takes for a success is a failure where `not_done` holds.
     pub(in super::super) fn mapping(&self, options: &StreamOptions<'_>) -> CompiledMapping {
         let (severity, not_done) = (options.severity, options.not_done);
-        let set = |outcome: Classification| {
-            let outcome = Classification {
-                activity: self.activity.unwrap_or(outcome.activity),
-                severity: severity(outcome.alert).unwrap_or(outcome.severity),
-                ..outcome
+        let set = |classification: Classification| {
+            let classification = Classification {
+                activity: self.activity.unwrap_or(classification.activity),
+                severity: severity(classification.alert).unwrap_or(classification.severity),
+                ..classification
             };
-            members(&self.class, &outcome)
+            members(&self.class, &classification)
         };
         let rules = self.rules.iter().flat_map(|rule| {
             let not_done = not_done.filter(|_| rule.classification.status == Some(1));

@@ -95,10 +95,10 @@ const TTP_ADDRESSES: &[FieldName] = &[field::SENDER_ADDRESS, field::RECIPIENT_AD
 #[rustfmt::skip]
 pub(super) const TTP_URL: &[Variant] = &[
     variant(&[HARMLESS_URL, Test::Email(CLICK_ADDRESSES), Test::Is(field::CREATION_METHOD, &["user click"])],
-        classes::EMAIL, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_AND_HOST_PROFILES, DATE, CLICKED, CLICKER, TAIL],
+        classes::EMAIL, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_AND_HOST_PROFILES, DATE, URL_ACTIVITY, CLICKER, TAIL],
         &[rule(&[], Classification::activity(3, "Scan"))]),
     variant(&[HARMLESS_URL, Test::Email(CLICK_ADDRESSES)],
-        classes::EMAIL, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, DATE, CLICKED, TAIL],
+        classes::EMAIL, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, DATE, URL_ACTIVITY, TAIL],
         &[rule(&[], Classification::activity(3, "Scan"))]),
     variant(&[HARMLESS_URL],
         classes::BASE, &[HEAD, GATEWAY_PRODUCT, SECURITY_CONTROL_PROFILE, DATE, TAIL],
@@ -134,7 +134,7 @@ const DATE: &[FieldMapping] = &[
 ];
 
 #[rustfmt::skip]
-const CLICKED: &[FieldMapping] = &[
+const URL_ACTIVITY: &[FieldMapping] = &[
     row("email.from",                 &[field::FROM_USER_EMAIL_ADDRESS], value(people::email)),
     row("email.from_mailbox",         &[field::FROM_USER_EMAIL_ADDRESS], value(people::mailbox)),
     row("email.to",                   &[field::USER_EMAIL_ADDRESS],      value(people::emails)),

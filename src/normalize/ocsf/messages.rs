@@ -3,7 +3,7 @@
 
 use super::super::convert::{code, host, ip, long, message_id, port, reason, verbatim};
 use super::super::ecs::logs;
-use super::super::ecs::messages::{ACCEPTED, HELD, KEPT, REJECTED};
+use super::super::ecs::messages::{ACCEPTED, HELD_OR_DELETED, KEPT, REJECTED};
 use super::super::table::{FieldMapping, Test, by_row, constant, row, text, value};
 use super::super::unmapped::LOG_FIELDS_KEPT;
 use super::super::{objects, people};
@@ -264,14 +264,14 @@ const RECEIPT_RULES: &[Rule] = &[
     rule(&[REJECTED, VIRUS],                 Classification::activity(2, "Receive").severity(4).status(Some(2)).alert()),
     rule(&[REJECTED, DETECTION],             Classification::activity(2, "Receive").severity(3).status(Some(2)).alert()),
     rule(&[REJECTED],                        Classification::activity(2, "Receive").severity(2).status(Some(2))),
-    rule(&[HELD],                            Classification::activity(2, "Receive").severity(2)),
+    rule(&[HELD_OR_DELETED],                            Classification::activity(2, "Receive").severity(2)),
     rule(&[ACCEPTED],                        Classification::activity(2, "Receive")),
     rule(&[],                                Classification::activity(2, "Receive").status(Some(0))),
 ];
 
 #[rustfmt::skip]
 const PROCESS_RULES: &[Rule] = &[
-    rule(&[HELD],      Classification::activity(3, "Scan").severity(2)),
+    rule(&[HELD_OR_DELETED],      Classification::activity(3, "Scan").severity(2)),
     rule(&[REJECTED],  Classification::activity(3, "Scan").severity(2)),
     rule(&[ACCEPTED],  Classification::activity(3, "Scan")),
     rule(&[],          Classification::activity(3, "Scan").status(Some(0))),

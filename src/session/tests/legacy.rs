@@ -358,7 +358,7 @@ fn records_from_before_the_start_are_left_out_and_their_number_is_reported() {
 }
 
 #[test]
-fn a_week_without_a_poll_is_told_as_a_gap() {
+fn a_week_without_a_poll_is_reported_as_a_gap() {
     let (mut upstream, mut host) = (upstream(), host(""));
     host.collect(&mut upstream);
     upstream.now = upstream.now.plus_ms(10 * 86_400_000);

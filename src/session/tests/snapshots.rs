@@ -7,7 +7,7 @@ use crate::stream::Stream;
 use crate::testing::{Answer, Host, Upstream};
 
 #[test]
-fn held_messages_are_told_when_they_appear_and_when_they_are_gone() {
+fn held_messages_are_reported_when_they_appear_and_when_they_are_gone() {
     let mut upstream = Upstream::new();
     let now = upstream.now;
     for n in 0..8 {
@@ -68,7 +68,7 @@ fn a_message_that_one_reading_misses_has_not_left() {
 }
 
 #[test]
-fn the_whole_list_is_told_each_time_where_that_is_asked_for() {
+fn the_whole_list_is_emitted_each_time_where_that_is_asked_for() {
     let mut upstream = Upstream::new();
     let now = upstream.now;
     for n in 0..5 {
@@ -189,7 +189,7 @@ fn a_list_that_is_too_long_to_remember_is_reported_and_repeats_with_the_same_ids
 }
 
 #[test]
-fn a_changed_row_of_the_training_is_told_and_an_unchanged_one_is_not() {
+fn a_changed_row_of_the_training_is_emitted_and_an_unchanged_one_is_not() {
     let mut upstream = Upstream::new();
     let row = |grade: &str| format!(r#"{{"type":"t","id":"ann {grade}","risk":"{grade}"}}"#);
     let list = |grade| vec![row(grade), r#"{"type":"t","id":"bob"}"#.to_owned()];
@@ -210,7 +210,7 @@ fn a_changed_row_of_the_training_is_told_and_an_unchanged_one_is_not() {
 }
 
 #[test]
-fn incidents_that_change_are_told_again_and_an_outage_leaves_no_gap() {
+fn incidents_that_change_are_emitted_again_and_an_outage_leaves_no_gap() {
     const DAY_MS: i64 = 24 * 3_600_000;
     let mut upstream = Upstream::new();
     let begun = upstream.now;
@@ -302,7 +302,7 @@ const YOUNG: &str = "2026-01-25T00:00:00+0000";
 const OLD: &str = "2025-11-01T00:00:00+0000";
 
 #[test]
-fn people_of_campaigns_are_told_with_their_campaign_whatever_instance_reads_them() {
+fn people_of_campaigns_are_emitted_with_their_campaign_whatever_instance_reads_them() {
     for fresh in [false, true] {
         let mut upstream = Upstream::new();
         upstream.tenant.page_records = 4;

@@ -170,7 +170,7 @@ impl Ledger {
         account.expected.insert(identity);
     }
 
-    /// Notes a record that went out in other words so many times.
+    /// Notes a record that was served in another form so many times.
     pub(crate) fn add_form(
         &mut self,
         stream: &str,

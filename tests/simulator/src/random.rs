@@ -14,7 +14,7 @@ impl Random {
             .bytes()
             .fold(0, |word, byte| (word << 8) ^ u64::from(byte));
         for label in [purpose].iter().chain(labels) {
-            random.state = random.next() ^ label.wrapping_mul(ODD);
+            random.state = random.next() ^ label.wrapping_mul(LABEL_MULTIPLIER);
         }
         random
     }
@@ -79,6 +79,6 @@ impl Random {
 }
 
 const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
-const ODD: u64 = 0xd134_2543_de82_ef95;
+const LABEL_MULTIPLIER: u64 = 0xd134_2543_de82_ef95;
 const HEX: &[u8; 16] = b"0123456789abcdef";
 const URL_SAFE: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-";

@@ -138,7 +138,7 @@ impl World {
         self.permissions().set(stream, refusal);
     }
 
-    /// Notes records that go out in other words.
+    /// Notes records that are served in another form.
     pub(crate) fn note_forms(&self, stream: &'static str, forms: Vec<RewrittenRecord>) {
         let mut known = lock(&self.other_forms);
         for (form, original) in forms {

@@ -164,7 +164,7 @@ async fn read_tenant(
         .find_map(|reference| resolve_reference(&reference, &settings.file, &env).err());
     match missing {
         Some(reason) => print(&format!(
-            "tenant `{name}`: only the hosts can check its settings: a setting {reason} here\n"
+            "tenant `{name}`: its settings can be checked only by the hosts: here, a setting {reason}\n"
         ))?,
         None => {
             let ready = source::prepare(components, &source, NetworkAccess::Offline).await?;
@@ -289,7 +289,7 @@ fn to_text(report: &FleetReport) -> String {
         "taken",
         "expired",
         "fenced",
-        "late at most",
+        "longest delay",
     ]);
     for host in &fleet.hosts {
         hosts.row(vec![

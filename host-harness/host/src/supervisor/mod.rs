@@ -535,7 +535,7 @@ impl Supervisor {
         let once = self.context().once;
         let summaries = sources.into_iter().filter_map(|(name, source)| {
             let target = source.target.borrow();
-            let (end, record) = match (source.end, &target.run) {
+            let (end, source_state) = match (source.end, &target.run) {
                 (Some(ended), _) => ended,
                 (None, Ok(_)) if target.runnable().is_some() => {
                     (SourceExit::Stopped, StoredSource::new(&name))
@@ -549,7 +549,7 @@ impl Supervisor {
             Some(SourceSummary {
                 name,
                 exit: end,
-                source_state: record,
+                source_state,
             })
         });
         summaries.collect()

@@ -66,7 +66,9 @@ impl SourceStarter {
                 _ = shutdown.requested() => return (SourceExit::Stopped, self.empty_state()),
             };
             let failure = match readied {
-                Ok((source, record)) => return self.start(source, record, progress).await,
+                Ok((source, source_state)) => {
+                    return self.start(source, source_state, progress).await;
+                }
                 Err(failure) => failure,
             };
             self.entry.note_start_error(&failure.message);
@@ -216,10 +218,10 @@ impl SourceStarter {
             reloader: Some(Arc::new(reloader)),
             shutdown: self.shutdown,
         };
-        let (end, record) = looped.run().await;
-        match (end, refused_streams(&self.run.settings, &record)) {
-            (SourceExit::CaughtUp, Some(refused)) => (SourceExit::Failed(refused), record),
-            (end, _) => (end, record),
+        let (end, source_state) = looped.run().await;
+        match (end, refused_streams(&self.run.settings, &source_state)) {
+            (SourceExit::CaughtUp, Some(refused)) => (SourceExit::Failed(refused), source_state),
+            (end, _) => (end, source_state),
         }
     }
 

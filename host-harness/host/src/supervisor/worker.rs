@@ -104,7 +104,7 @@ impl Worker {
     }
 
     fn note_end(&self, joined: Option<Joined>) {
-        let (end, record) = match joined {
+        let (end, source_state) = match joined {
             Some(Ok(ended)) => ended,
             Some(Err(error)) => {
                 error!(source = %self.name, "a source ended in a fault of the host: {error}");
@@ -112,7 +112,7 @@ impl Worker {
             }
             None => self.fault(),
         };
-        self.shared.note_end(&self.name, end, record);
+        self.shared.note_end(&self.name, end, source_state);
         self.phase.send_replace(Phase::Ended);
     }
 

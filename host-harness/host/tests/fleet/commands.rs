@@ -162,7 +162,7 @@ async fn commands_change_the_fleet_that_status_metrics_api_and_page_show() {
     fs::write(&file, text.replace("file = \"secret\"", "file = \"none\"")).unwrap();
     let changed = one.host.fleet(&["change", "tenant-3.toml"]);
     assert!(
-        changed.contains("its settings are checked by the hosts"),
+        changed.contains("its settings can be checked only by the hosts"),
         "{changed}"
     );
     assert!(

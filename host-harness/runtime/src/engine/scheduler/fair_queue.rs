@@ -103,7 +103,7 @@ impl<W> FairQueue<W> {
 
     /// Registers a call that neither runs nor waits yet.
     pub(super) fn register(&mut self) -> CallId {
-        CallId(self.count())
+        CallId(self.next_number())
     }
 
     /// Requests a permit for a call. Unless it waits already, it gets a permit or a
@@ -216,7 +216,7 @@ impl<W> FairQueue<W> {
     fn wait(&mut self, call: CallId, account: Arc<CpuTimeAccount>, wake: W) {
         let rank = Rank {
             cpu_time: account.cpu_time(),
-            arrival: self.count(),
+            arrival: self.next_number(),
         };
         self.ranks.insert(call, rank);
         let waiting = WaitingCall {
@@ -238,7 +238,7 @@ impl<W> FairQueue<W> {
         }
     }
 
-    fn count(&mut self) -> u64 {
+    fn next_number(&mut self) -> u64 {
         self.counter = self.counter.wrapping_add(1);
         self.counter
     }
