@@ -41,7 +41,7 @@ const POLL_MS_MAX: i64 = 5_000;
 
 /// A host that drops an instance after each poll loses the answer that is open at its end. After
 /// so many in a row a poll does not end inside an answer of the stream any more.
-const LOST_ANSWERS_MAX: u32 = 3;
+const OPEN_ANSWERS_MAX: u32 = 3;
 
 /// The next action of the driver of a poll.
 pub type PollAction = Action<Result<Batch, PollError>>;
@@ -264,7 +264,7 @@ impl Session {
     fn may_stop_here(&self) -> bool {
         let holds = |slot: &StreamSlot| {
             slot.reader.has_records()
-                || (slot.open_answers >= LOST_ANSWERS_MAX && slot.reader.has_buffered_answer())
+                || (slot.open_answers >= OPEN_ANSWERS_MAX && slot.reader.has_buffered_answer())
         };
         match self.in_flight.as_ref().map(|in_flight| in_flight.purpose) {
             None => !self.slots.iter().any(holds),
@@ -272,7 +272,7 @@ impl Session {
             Some(Purpose::Call { slot, .. } | Purpose::File { slot }) => self
                 .slots
                 .get(slot)
-                .is_none_or(|slot| slot.open_answers < LOST_ANSWERS_MAX),
+                .is_none_or(|slot| slot.open_answers < OPEN_ANSWERS_MAX),
         }
     }
 
@@ -303,7 +303,7 @@ impl Session {
     fn start_next(&mut self) -> Step {
         let ready = |index: &usize| self.is_ready(*index);
         // Streams whose answers are lost each time come last: a poll may end inside their answer.
-        let loses = |slot: &StreamSlot| slot.open_answers >= LOST_ANSWERS_MAX;
+        let loses = |slot: &StreamSlot| slot.open_answers >= OPEN_ANSWERS_MAX;
         let turn = |index: &usize| self.slots.get(*index).map(|slot| (loses(slot), slot.turn));
         let longest_ago = || (0..self.slots.len()).filter(ready).min_by_key(turn);
         let has_records = |index: &usize| {

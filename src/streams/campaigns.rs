@@ -81,14 +81,14 @@ pub struct Campaigns {
     campaigns: CampaignsPosition,
     /// The campaigns to read of the current page of the list.
     found: Vec<Campaign>,
-    /// What is left of `found` once the page is read, in reverse order. An instance that begins in the middle reads
-    /// the page again.
+    /// What is left of `found` once the page is read, in reverse order. An instance that begins in
+    /// the middle reads the page again.
     queue: Option<Vec<Campaign>>,
     /// The token of the page of the list after the current one.
     next_list_token: Option<String>,
     /// How much of a page of the list is done, which no position keeps.
     list_page_progress: Option<PageProgress>,
-    /// Detects stall_detector where no page follows: on the way from one campaign to another, and in a page
+    /// Detects stalls where no page follows: on the way from one campaign to another, and in a page
     /// of the list that is read again. Used in place of the detector in the position.
     transition_stall_detector: Option<StallDetector>,
     /// How many campaigns in a row were refused.
