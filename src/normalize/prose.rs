@@ -181,7 +181,7 @@ pub(super) struct FoundProse {
     words: Vec<Range<usize>>,
     /// The addresses among them.
     people: Vec<Range<usize>>,
-    /// Where the parts stand that were asked for, by [`ProsePart::place`]; `Some(None)` for those that
+    /// Where the parts stand that were asked for, by [`ProsePart::cache_index`]; `Some(None)` for those that
     /// are not there.
     parts: [Option<Option<Range<usize>>>; REMEMBERED_PARTS],
     /// Whether the text says that something was not done, once that was asked.
