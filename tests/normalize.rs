@@ -456,6 +456,8 @@ fn any_json() -> impl Strategy<Value = Value> {
         any::<i32>().prop_map(|number| Value::from(f64::from(number) / 8.0)),
         any::<String>().prop_map(Value::from),
         "(ann|<)?@?[a-z.]{0,5}[,;<>@\" ]{0,2}[a-z0-9:./]{0,9}".prop_map(Value::from),
+        r#"(https?://|ann@|"Li" <|\[|User )?[a-z0-9.@:/<>;,"\\ \t\[\]{}]{0,14}"#
+            .prop_map(Value::from),
         prop::sample::select(&WORDS[..]).prop_map(Value::from),
     ];
     leaf.prop_recursive(3, 16, 4, |inner| {
@@ -518,6 +520,30 @@ fn no_reader_of_lines_finds_a_break_inside_an_event() {
             &mut raw,
         );
         assert!(raw.contains(&format!("\"record\":{line}}}")), "{raw}");
+    }
+}
+
+#[test]
+fn what_stands_behind_an_at_sign_in_the_name_of_a_user_may_be_no_host() {
+    for (user, hosts) in [
+        ("ann@example.com", serde_json::json!(["example.com"])),
+        ("ann@\"", Value::Null),
+        ("ann@\"b", Value::Null),
+        ("ann@b\\c", Value::Null),
+        ("ann@b\u{1}c", Value::Null),
+        ("ann@b\tc", Value::Null),
+        (
+            "Ann at <ann@example.com>",
+            serde_json::json!(["example.com"]),
+        ),
+        ("Ann <ann@example.com> (\"away\")", Value::Null),
+    ] {
+        let line = serde_json::json!({ "emailAddr": user, "createTime": "2026-02-03T04:05:06Z" });
+        let [ecs, ocsf, _] = events(Stream::ArchiveSearchLog, &line.to_string());
+        let event = one_line(&ecs);
+        assert_eq!(event["user"]["name"], user);
+        assert_eq!(event["related"]["hosts"], hosts, "{user}");
+        one_line(&ocsf);
     }
 }
 

@@ -13,10 +13,16 @@ pub(super) fn bare(text: &str) -> Option<&str> {
     is_bare(inner).then_some(inner)
 }
 
-/// Returns the part of an address behind the last `@`.
-pub(super) fn domain(address: &str) -> Option<&str> {
-    let at = address.bytes().rposition(|byte| byte == b'@')?;
-    address.get(at + 1..).filter(|domain| !domain.is_empty())
+/// Returns the part behind the last `@`, if it is a domain. That has nothing to escape.
+pub(super) fn domain(text: &str) -> Option<&str> {
+    let at = text.bytes().rposition(|byte| byte == b'@')?;
+    text.get(at + 1..).filter(|domain| is_domain(domain))
+}
+
+/// Returns whether there is text without separators, white space and `@`.
+fn is_domain(text: &str) -> bool {
+    let is_separated = text.bytes().any(|byte| byte == b'@' || is_separator(byte));
+    !text.is_empty() && !is_separated && (text.is_ascii() || !text.contains(char::is_whitespace))
 }
 
 /// Returns whether there is one `@` with something on both sides, and no separator. What stands in
@@ -28,10 +34,7 @@ fn is_bare(text: &str) -> bool {
         };
         // A quotation mark inside stands behind a backslash.
         let is_quoted = !local.replace("\\\\", "").replace("\\\"", "").contains('"');
-        let is_domain = !domain.is_empty()
-            && !domain.contains(|c: char| c == '@' || c.is_whitespace())
-            && !domain.bytes().any(is_separator);
-        return !local.is_empty() && is_quoted && is_domain;
+        return !local.is_empty() && is_quoted && is_domain(domain);
     }
     let (ats, has_separator) = at_signs(text.as_bytes());
     let has_both_sides = !text.starts_with('@') && !text.ends_with('@');
@@ -239,6 +242,24 @@ mod tests {
             ("ann@example.com, bob@example.com", None),
         ] {
             assert_eq!(bare(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_domain_has_no_separators() {
+        for (text, expected) in [
+            ("ann@example.com", Some("example.com")),
+            ("ann@[192.0.2.1]", Some("[192.0.2.1]")),
+            ("\"a@b\"@exämple.test", Some("exämple.test")),
+            ("Ann <ann@example.com>", None),
+            ("ann@\"b", None),
+            ("ann@b\\c", None),
+            ("ann@b\u{1}", None),
+            ("ann@b\u{2028}c", None),
+            ("ann@", None),
+            ("ann", None),
+        ] {
+            assert_eq!(domain(text), expected, "{text}");
         }
     }
 

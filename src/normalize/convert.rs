@@ -136,7 +136,7 @@ pub(super) fn quoted_and_related(
     plain.push(text, writer.out);
     writer.add_related(sort, start);
     if let (Related::User, Some(domain)) = (sort, address::domain(text)) {
-        // A domain has no escapes. One in brackets is an address of a host, and no name.
+        // One in brackets is an address of a host, and no name.
         if !domain.starts_with('[') {
             writer.add_related(
                 Related::Hosts,
