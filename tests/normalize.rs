@@ -7,7 +7,7 @@
 )]
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -470,6 +470,31 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
+/// A stream and fields of it, most of which its tables read.
+fn stream_and_fields() -> impl Strategy<Value = (Stream, BTreeMap<&'static str, Value>)> {
+    prop::sample::select(STREAMS).prop_flat_map(|row| {
+        let name = prop_oneof![
+            3 => prop::sample::select(names_read(row.stream)),
+            1 => prop::sample::select(NAMES),
+        ];
+        let fields = prop::collection::btree_map(name, any_json(), 0..12);
+        (Just(row.stream), fields)
+    })
+}
+
+/// The names of the fields that the tables of a stream read.
+fn names_read(stream: Stream) -> Vec<&'static str> {
+    let of_ecs = ecs::tables(stream).rows.concat();
+    let of_ocsf = ocsf::variants(stream).iter();
+    let rows = of_ocsf
+        .flat_map(|variant| variant.rows.concat())
+        .chain(of_ecs);
+    let names: BTreeSet<_> = rows
+        .flat_map(|row| row.from.iter().map(|name| name.spelling()))
+        .collect();
+    names.into_iter().collect()
+}
+
 const WORDS: [&str; 16] = [
     "",
     "<>",
@@ -523,6 +548,29 @@ fn no_reader_of_lines_finds_a_break_inside_an_event() {
     }
 }
 
+/// Each field that a stream's tables read has the same text, so that every conversion gets it.
+#[test]
+fn text_with_escapes_gives_valid_events_in_every_field() {
+    let start = ["", "a@", "Ann <a@", "https://a@", "[\"", "{\"a\":\""];
+    let escaped = ["\"", "\\", "\u{1}", "\t", "\u{2028}é", "\\u0022"];
+    let end = ["", "b", ">", "\"@b", "/c.d?e"];
+    for row in STREAMS {
+        let names = names_read(row.stream);
+        for start in start {
+            for (at, escaped) in escaped.iter().enumerate() {
+                let end = end[(at + start.len()) % end.len()];
+                let text = Value::from(format!("{start}{escaped}{end}"));
+                let record: BTreeMap<_, _> = names.iter().map(|name| (name, &text)).collect();
+                let line = serde_json::to_string(&record).unwrap();
+                for event in events(row.stream, &line) {
+                    let read = one_line(&event).to_string();
+                    assert_eq!(names_in(event.trim_end()), names_in(&read), "{event}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn what_stands_behind_an_at_sign_in_the_name_of_a_user_may_be_no_host() {
     for (user, hosts) in [
@@ -550,13 +598,12 @@ fn what_stands_behind_an_at_sign_in_the_name_of_a_user_may_be_no_host() {
 proptest! {
     #[test]
     fn known_names_with_any_value_give_one_valid_line(
-        fields in prop::collection::btree_map(prop::sample::select(NAMES), any_json(), 0..12),
-        stream in prop::sample::select(STREAMS),
+        (stream, fields) in stream_and_fields(),
         pretty in any::<bool>(),
     ) {
         let record = Value::Object(fields.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect());
         let line = if pretty { format!("{record:#}") } else { record.to_string() };
-        let [ecs, ocsf, raw] = events(stream.stream, &line);
+        let [ecs, ocsf, raw] = events(stream, &line);
         let event = one_line(&ecs);
         prop_assert_eq!(event.pointer("/event/original"), Some(&Value::from(line.as_str())));
         prop_assert_eq!(event.pointer("/ecs/version"), Some(&Value::from("9.4.0")));
