@@ -455,6 +455,11 @@ fn open_locked(path: &Path) -> io::Result<File> {
 
 #[cfg(unix)]
 fn lock(path: &Path, file: &File) -> io::Result<()> {
+    let kind = file.metadata()?.file_type();
+    if std::os::unix::fs::FileTypeExt::is_char_device(&kind) {
+        // A device such as /dev/null belongs to all processes and keeps no lines.
+        return Ok(());
+    }
     match file.try_lock() {
         Ok(()) => Ok(()),
         Err(TryLockError::WouldBlock) => Err(io::Error::new(
@@ -475,7 +480,8 @@ fn lock(_: &Path, _: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// Opens a file with mode 0600, since events and rejected records are confidential.
+/// Opens a file, and creates it with mode 0640: events and rejected records are confidential, and
+/// the receiver that tails them is in the group.
 fn open_private(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).append(true).create(true);
@@ -729,6 +735,14 @@ mod tests {
         assert!(message.contains("a file of its own"), "{message}");
         drop(first);
         Appender::open(&path).unwrap();
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_device_is_not_locked() {
+        let path = Path::new("/dev/null");
+        let _first = Appender::open(path).unwrap();
+        Appender::open(path).unwrap();
     }
 
     #[test]
