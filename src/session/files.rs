@@ -9,13 +9,13 @@ use crate::streams::batch_files::{AfterFailure, FileFailure};
 impl Session {
     /// Handles a status other than success from the storage (`mimecast-api.md` §3.2).
     pub(super) fn handle_file_refusal(&mut self, index: usize, head: &Head) {
-        let fault = match head.status {
+        let cause = match head.status {
             404 | 410 => FileFailureCause::Gone,
             408 | 429 | 500.. => FileFailureCause::Unreachable,
             _ => FileFailureCause::Refused,
         };
         let failure = FileFailure {
-            fault,
+            cause,
             why: format!("HTTP {}", head.status),
             original: Vec::new(),
         };
@@ -24,17 +24,17 @@ impl Session {
             self.client.requested_wait_ms(head),
             self.client.retry_after_ms(head),
         );
-        let fault = |detail| match head.status {
+        let stream_failure = |detail| match head.status {
             429 => StreamFailure::throttled(detail, asked_ms),
             _ => StreamFailure::unavailable(detail, after_ms),
         };
-        self.count_file_failure(index, &failure, (&what, fault));
+        self.count_file_failure(index, &failure, (&what, stream_failure));
     }
 
     /// Handles that no answer, or only part of one, came.
     pub(super) fn handle_file_failure(&mut self, index: usize, error: &TransportError) {
         let failure = FileFailure {
-            fault: FileFailureCause::Unreachable,
+            cause: FileFailureCause::Unreachable,
             why: match error {
                 TransportError::Denied(_) => "the host refused its origin",
                 TransportError::Failed(_) => "the storage failed or was too slow",
@@ -42,19 +42,19 @@ impl Session {
             .to_owned(),
             original: Vec::new(),
         };
-        let fault = |detail| StreamFailure::unavailable(detail, None);
-        self.count_file_failure(index, &failure, (&error.to_string(), fault));
+        let stream_failure = |detail| StreamFailure::unavailable(detail, None);
+        self.count_file_failure(index, &failure, (&error.to_string(), stream_failure));
     }
 
     /// Handles a file that arrived and cannot be read.
     pub(super) fn handle_broken_file(&mut self, index: usize, (why, original): (&str, Vec<u8>)) {
         let failure = FileFailure {
-            fault: FileFailureCause::Unreadable,
+            cause: FileFailureCause::Unreadable,
             why: why.to_owned(),
             original,
         };
-        let fault = |detail| StreamFailure::unavailable(detail, None);
-        self.count_file_failure(index, &failure, (why, fault));
+        let stream_failure = |detail| StreamFailure::unavailable(detail, None);
+        self.count_file_failure(index, &failure, (why, stream_failure));
     }
 
     /// Sets the file aside where that is due, or backs off before the next try.
@@ -62,7 +62,7 @@ impl Session {
         &mut self,
         index: usize,
         failure: &FileFailure,
-        (what, fault): (&str, impl FnOnce(String) -> StreamFailure),
+        (what, stream_failure): (&str, impl FnOnce(String) -> StreamFailure),
     ) {
         let context = Context::new(&self.settings, &self.client);
         let (Some(slot), Some(poll)) = (self.slots.get_mut(index), &mut self.poll) else {
@@ -75,19 +75,21 @@ impl Session {
         };
         batch_files.note_oldest(oldest);
         let after = batch_files.handle_failure(failure, context, &mut poll.batch);
-        let mut fault = fault(format!("{stream}: {what}"));
+        let mut stream_failure = stream_failure(format!("{stream}: {what}"));
         let tries = match after {
             // A wait that the storage asks for is kept, whichever file is next.
             AfterFailure::Continue
-                if failure.fault == FileFailureCause::Unreachable
-                    && fault.asked_wait_ms.is_some_and(|wait_ms| wait_ms > 0) =>
+                if failure.cause == FileFailureCause::Unreachable
+                    && stream_failure
+                        .asked_wait_ms
+                        .is_some_and(|wait_ms| wait_ms > 0) =>
             {
                 1
             }
             AfterFailure::Continue => return,
             AfterFailure::BackOff(tries) => tries,
             AfterFailure::BackOffSetAsideFull(tries) => {
-                fault.detail.push_str(
+                stream_failure.detail.push_str(
                     "; the checkpoint has no room for more files that are set aside, so the stream waits at this one",
                 );
                 tries
@@ -98,9 +100,9 @@ impl Session {
         slot.backoff = Some(Backoff {
             since: Some(context.now),
             until: context.now,
-            cause: fault.cause,
+            cause: stream_failure.cause,
             tries: before.max(tries.saturating_sub(1)),
         });
-        self.back_off(index, fault);
+        self.back_off(index, stream_failure);
     }
 }

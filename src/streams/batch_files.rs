@@ -322,7 +322,7 @@ impl BatchFiles {
         file.tries = file.tries.saturating_add(1);
         self.position.file = Some(file.clone());
         let failure = FileFailure {
-            fault: FileFailureCause::Gone,
+            cause: FileFailureCause::Gone,
             why: "it is no longer listed".to_owned(),
             original: Vec::new(),
         };
@@ -367,7 +367,7 @@ impl BatchFiles {
                     page.page_token = None;
                 }
                 let failure = FileFailure {
-                    fault: FileFailureCause::Gone,
+                    cause: FileFailureCause::Gone,
                     why: "it is no longer listed".to_owned(),
                     original: Vec::new(),
                 };
@@ -510,7 +510,7 @@ impl BatchFiles {
         let mut file = self.current_file();
         file.tries = file.tries.saturating_add(1);
         self.position.file = Some(file.clone());
-        if failure.fault == FileFailureCause::Unreachable {
+        if failure.cause == FileFailureCause::Unreachable {
             if file.tries < UNREACHABLE_TRIES_MAX {
                 return AfterFailure::BackOff(file.tries);
             }
@@ -551,7 +551,7 @@ impl BatchFiles {
         let file = SetAsideFile {
             at: FilePosition { tries: 0, ..file },
             since: context.now,
-            cause: failure.fault,
+            cause: failure.cause,
             why: failure.why.clone(),
         };
         let page = (self.position.page_token.as_ref(), since);
@@ -580,7 +580,7 @@ impl BatchFiles {
         if set_aside::count(file, failure) {
             return;
         }
-        if failure.fault == FileFailureCause::Unreadable {
+        if failure.cause == FileFailureCause::Unreadable {
             let locator = format!("{stream} {name} after line {}", file.at.line);
             let why = format!("the rest of the file is rejected: {}", failure.why);
             batch.reject(stream, locator, why, &failure.original);

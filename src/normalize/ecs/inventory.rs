@@ -92,13 +92,13 @@ const PERSON: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const PHISHED_ROWS: &[FieldMapping] = &[
-    row("event.action",   &[field::STATUS],     text(verbatim)),
+    row("event.action",   &[field::STATUS],      text(verbatim)),
     row("event.start",    &[field::LAUNCH_DATE], text(date)),
-    row("source.ip",      &[field::CLICKED_IP], text(ip)),
-    row("user.name",      EMAIL,                value(people::person)),
-    row("user.email",     EMAIL,                value(people::person)),
-    row("user.domain",    EMAIL,                text(domain)),
-    row("user.full_name", &[field::NAME],       text(verbatim)),
+    row("source.ip",      &[field::CLICKED_IP],  text(ip)),
+    row("user.name",      EMAIL,                 value(people::person)),
+    row("user.email",     EMAIL,                 value(people::person)),
+    row("user.domain",    EMAIL,                 text(domain)),
+    row("user.full_name", &[field::NAME],        text(verbatim)),
 ];
 
 /// Words that mean that a person fell for a message. How Mimecast spells each of them is not known.

@@ -93,7 +93,7 @@ const MESSAGE: &[FieldMapping] = &[
 
 #[rustfmt::skip]
 const FILE: &[FieldMapping] = &[
-    row("evidences[].file", &[field::FILE_NAME, field::FILE_EXTENSION, field::FILE_MIME, field::SIZE_ATTACHMENT, field::MD5, field::SHA1, field::SHA256],by_row(objects::file)),
+    row("evidences[].file", &[field::FILE_NAME, field::FILE_EXTENSION, field::FILE_MIME, field::SIZE_ATTACHMENT, field::MD5, field::SHA1, field::SHA256], by_row(objects::file)),
 ];
 
 /// Without a word for what was done, something was detected.

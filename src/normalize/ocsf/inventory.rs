@@ -63,7 +63,7 @@ pub(super) const THREAT_INTEL: &[Variant] = &[
 const FEED: &[FieldMapping] = &[
     row("metadata.original_event_uid", &[field::ID],   text(verbatim)),
     row("metadata.event_code",         &[field::TYPE], text(verbatim)),
-    row("metadata.original_time",      &[field::MODIFIED, field::CREATED, field::CREATION_DATE, field::TIMESTAMP],by_row(original_time)),
+    row("metadata.original_time",      &[field::MODIFIED, field::CREATED, field::CREATION_DATE, field::TIMESTAMP], by_row(original_time)),
 ];
 
 #[rustfmt::skip]
@@ -157,10 +157,19 @@ pub(super) const TRAINING_PHISHING: &[Variant] = &[
     },
 ];
 
+const PHISHED_TIMES: &[FieldName] = &[
+    field::TIME_REPORTED,
+    field::TIME_SUBMITTED,
+    field::TIME_CLICKED,
+    field::TIME_OPENED,
+    field::TIME_SCHEDULED,
+    field::LAUNCH_DATE,
+];
+
 #[rustfmt::skip]
 const PHISHED_ROWS: &[FieldMapping] = &[
-    row("metadata.event_code",    &[field::STATUS], text(verbatim)),
-    row("metadata.original_time", &[field::TIME_REPORTED, field::TIME_SUBMITTED, field::TIME_CLICKED, field::TIME_OPENED, field::TIME_SCHEDULED, field::LAUNCH_DATE],by_row(original_time)),
+    row("metadata.event_code",    &[field::STATUS],      text(verbatim)),
+    row("metadata.original_time", PHISHED_TIMES,         by_row(original_time)),
     row("start_time",             &[field::LAUNCH_DATE], text(millis)),
 ];
 

@@ -214,7 +214,7 @@ const CI_AUTH: &[FieldMapping] = &[
 #[rustfmt::skip]
 const RECEIPT_ROWS: &[FieldMapping] = &[
     row("status_code",   &[field::REJECTION_CODE], text(code)),
-    row("status_detail", &[field::REJECTION_INFO, field::RECEIPT_ERRORS, field::REJECTION_TYPE],text(reason)),
+    row("status_detail", &[field::REJECTION_INFO, field::RECEIPT_ERRORS, field::REJECTION_TYPE], text(reason)),
     row("email.urls",    &[field::REJECTION_INFO], text(info_urls)),
 ];
 
@@ -246,7 +246,7 @@ const DELIVERY_ROWS: &[FieldMapping] = &[
 #[rustfmt::skip]
 const DELIVERY_STATUS: &[FieldMapping] = &[
     row("status_code",   &[field::REJECTION_CODE], text(code)),
-    row("status_detail", &[field::DELIVERY_ERRORS, field::REJECTION_INFO, field::REJECTION_TYPE],text(reason)),
+    row("status_detail", &[field::DELIVERY_ERRORS, field::REJECTION_INFO, field::REJECTION_TYPE], text(reason)),
 ];
 
 #[rustfmt::skip]

@@ -139,7 +139,7 @@ const SECURITY_CONTROL_AND_HOST_PROFILES: &[FieldMapping] = &[
 /// What every SIEM record has.
 #[rustfmt::skip]
 const SIEM: &[FieldMapping] = &[
-    row("metadata.event_code",      &[field::TYPE, field::EVENT_TYPE, field::LOG_TYPE_CAPITAL, field::LOG_TYPE],text(verbatim)),
+    row("metadata.event_code",      &[field::TYPE, field::EVENT_TYPE, field::LOG_TYPE_CAPITAL, field::LOG_TYPE], text(verbatim)),
     row("metadata.original_time",   &[field::TIMESTAMP],    by_row(original_time)),
     row("metadata.correlation_uid", &[field::AGGREGATE_ID], text(verbatim)),
 ];

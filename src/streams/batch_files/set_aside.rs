@@ -30,7 +30,7 @@ const NAMED_MAX: usize = 20;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileFailure {
     /// Its category.
-    pub fault: FileFailureCause,
+    pub cause: FileFailureCause,
     /// The same as a short clause for people, without the file and without a secret.
     pub why: String,
     /// The first unreadable bytes.
@@ -99,8 +99,8 @@ pub(super) fn add(
 
 /// Counts a failure of a file that was tried again. Returns whether it is tried once more.
 pub(super) fn count(file: &mut SetAsideFile, failure: &FileFailure) -> bool {
-    if file.cause != failure.fault {
-        file.cause = failure.fault;
+    if file.cause != failure.cause {
+        file.cause = failure.cause;
         file.at.tries = 0;
     }
     file.at.tries = file.at.tries.saturating_add(1);
