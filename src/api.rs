@@ -42,7 +42,7 @@ pub struct ApiClient {
 }
 
 /// The outcome of a call.
-pub struct Reply {
+pub struct CallOutcome {
     /// What it means.
     pub kind: ResponseKind,
     /// The call, the status, Mimecast's code and its request id, in one clause.
@@ -205,7 +205,7 @@ impl ApiClient {
     /// Returns how long the upstream asks to wait before the next call, in milliseconds.
     #[must_use]
     pub fn requested_wait_ms(&self, head: &Head) -> Option<i64> {
-        head.asked_wait_ms(self.upstream_now())
+        head.requested_wait_ms(self.upstream_now())
     }
 
     /// Returns how long a failing upstream asks to wait, in milliseconds.
@@ -240,8 +240,8 @@ impl ApiClient {
                 }
                 Err(AuthError::Protocol(why)) => {
                     let what = format!("{detail}: {why}");
-                    let asked_ms = self.retry_after_ms(head);
-                    PollError::Protocol(self.failure(what, Cause::Protocol, asked_ms))
+                    let requested_ms = self.retry_after_ms(head);
+                    PollError::Protocol(self.failure(what, Cause::Protocol, requested_ms))
                 }
             },
             // Known to be transient (`mimecast-api.md` §6.1).
@@ -260,12 +260,12 @@ impl ApiClient {
                 PollError::Unauthorized(format!("{detail}; {}", messages.advice))
             }
             ResponseKind::Throttled => {
-                let asked_ms = self.requested_wait_ms(head);
-                PollError::Throttled(self.failure(detail, Cause::Throttled, asked_ms))
+                let requested_ms = self.requested_wait_ms(head);
+                PollError::Throttled(self.failure(detail, Cause::Throttled, requested_ms))
             }
             ResponseKind::Unavailable => {
-                let asked_ms = self.retry_after_ms(head);
-                PollError::Unavailable(self.failure(detail, Cause::Unavailable, asked_ms))
+                let requested_ms = self.retry_after_ms(head);
+                PollError::Unavailable(self.failure(detail, Cause::Unavailable, requested_ms))
             }
         };
         self.remember_failure(&error);
@@ -294,9 +294,9 @@ impl ApiClient {
     }
 
     /// Returns a failure with the wait that the upstream or the table asks for.
-    fn failure(&mut self, detail: String, cause: Cause, asked_ms: Option<i64>) -> Failure {
+    fn failure(&mut self, detail: String, cause: Cause, requested_ms: Option<i64>) -> Failure {
         let random = self.next_random();
-        let wait_ms = retry::wait_ms(cause, self.failures, asked_ms, random);
+        let wait_ms = retry::wait_ms(cause, self.failures, requested_ms, random);
         self.failures = self.failures.saturating_add(1);
         Failure {
             detail,
@@ -306,25 +306,30 @@ impl ApiClient {
 
     /// Reads the answer to a call, which `what` names. A call that was retried is not retried
     /// again.
-    pub fn read(&mut self, what: &str, (head, body): (&Head, &[u8]), is_retry: bool) -> Reply {
+    pub fn read(
+        &mut self,
+        what: &str,
+        (head, body): (&Head, &[u8]),
+        is_retry: bool,
+    ) -> CallOutcome {
         if head.status == 200 && body.len() > ANSWER_BYTES_MAX {
-            return Reply {
+            return CallOutcome {
                 kind: ResponseKind::TooLong,
                 detail: format!("{what}: the answer is longer than {ANSWER_BYTES_MAX} bytes"),
                 may_retry: false,
             };
         }
         let error = self.auth.read_error(body);
-        let status = ResponseKind::of(head.status, error.as_ref());
-        Reply {
-            kind: status,
-            detail: describe(what, head, error.as_ref()) + remedy(status),
-            may_retry: !is_retry && self.retry_may_succeed(status),
+        let kind = ResponseKind::of(head.status, error.as_ref());
+        CallOutcome {
+            kind,
+            detail: describe(what, head, error.as_ref()) + remedy(kind),
+            may_retry: !is_retry && self.prepare_retry(kind),
         }
     }
 
-    /// Returns whether a refused call may succeed when retried, after the change that this needs.
-    fn retry_may_succeed(&mut self, kind: ResponseKind) -> bool {
+    /// Makes the change that a retry of a refused call needs. Returns whether it may succeed then.
+    fn prepare_retry(&mut self, kind: ResponseKind) -> bool {
         match kind {
             ResponseKind::UnknownApplication => true,
             // The answer has the upstream's clock, and the signature had another time.

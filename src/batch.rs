@@ -375,18 +375,18 @@ impl Builder {
 
     /// Makes an event of one record line, or rejects it.
     ///
-    /// `remembered` holds the records of this stream that may come again; one that is in it is a
+    /// `seen_ids` holds the records of this stream that may come again; one that is in it is a
     /// duplicate. `locator` is only asked when the record is rejected.
     pub fn offer(
         &mut self,
         processor: &mut RecordProcessor,
         record: RecordLine<'_>,
-        remembered: Option<&mut SeenIds>,
+        seen_ids: Option<&mut SeenIds>,
         now: Timestamp,
         locator: &dyn Fn() -> String,
     ) -> OfferResult {
         let known = Deduplication {
-            remembered,
+            seen_ids,
             occurrences: None,
         };
         self.offer_as(record.stream, processor, record, known, now, locator)
@@ -412,7 +412,7 @@ impl Builder {
             joiner,
         } = processor;
         let Deduplication {
-            remembered,
+            seen_ids,
             occurrences,
         } = known;
         with_record(parser, record, |read, repaired| {
@@ -427,9 +427,9 @@ impl Builder {
             let occurrence = occurrences.as_ref().map_or(1, |page| page.next(&base));
             // What is remembered does not depend on the tenant.
             let id = base.of_occurrence(occurrence);
-            if remembered
+            if seen_ids
                 .as_ref()
-                .is_some_and(|remembered| remembered.contains(&id))
+                .is_some_and(|seen_ids| seen_ids.contains(&id))
             {
                 self.count_duplicate(counted);
                 if let Some(occurrences) = occurrences {
@@ -471,8 +471,8 @@ impl Builder {
             if let Some(occurrences) = occurrences {
                 occurrences.count(base);
             }
-            if let Some(remembered) = remembered {
-                remembered.insert(&id, at);
+            if let Some(seen_ids) = seen_ids {
+                seen_ids.insert(&id, at);
             }
             self.accept((counted, record.stream), at, now);
             OfferResult::Counted

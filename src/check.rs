@@ -269,7 +269,7 @@ impl Check {
         } else if stream == Stream::Audit && self.settings.api() == Api::V2 {
             self.next_check = NextCheck::Categories;
         } else {
-            let outcome = self.account_of(head, body);
+            let outcome = self.check_account(head, body);
             self.report(outcome);
         }
     }
@@ -289,7 +289,7 @@ impl Check {
     }
 
     /// Reads the account from the answer, and compares it with the expected one.
-    fn account_of(&mut self, head: &Head, body: Vec<u8>) -> Outcome {
+    fn check_account(&mut self, head: &Head, body: Vec<u8>) -> Outcome {
         let options = Options::default();
         let mut processor = RecordProcessor::new(Format::Raw, options);
         let account = log_files::account(head, body, &mut processor);

@@ -308,7 +308,8 @@ pub struct WindowPosition {
     pub stall_detector: StallDetector,
     /// The identities that may come again, as `SeenIds` writes them.
     #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub remembered: String,
+    #[serde(rename = "remembered")]
+    pub seen_ids: String,
 }
 
 /// How much of a page is done, by a digest of its records and not only by their number.
@@ -363,7 +364,8 @@ pub struct EventsPosition {
     pub stall_detector: StallDetector,
     /// The identities that may come again, as `SeenIds` writes them.
     #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub remembered: String,
+    #[serde(rename = "remembered")]
+    pub seen_ids: String,
 }
 
 /// The position in a threat feed.
@@ -399,7 +401,8 @@ pub struct ThreatFeedPosition {
     pub stall_detector: StallDetector,
     /// The identities that may come again, as `SeenIds` writes them.
     #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub remembered: String,
+    #[serde(rename = "remembered")]
+    pub seen_ids: String,
 }
 
 /// The position in the log files of API 1.0.
@@ -438,7 +441,8 @@ pub struct LogFilesPosition {
     pub done: String,
     /// The identities that may come again, as `SeenIds` writes them.
     #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub remembered: String,
+    #[serde(rename = "remembered")]
+    pub seen_ids: String,
 }
 
 /// How far one answer with log files is read.
@@ -615,21 +619,21 @@ impl StreamPosition {
     /// Drops the older half of the remembered identities.
     fn forget_half(&mut self) {
         if let Some(window) = &mut self.window {
-            forget_half(&mut window.remembered, REMEMBERED_CHARS);
+            forget_half(&mut window.seen_ids, SEEN_IDS_CHARS);
         }
         if let Some(files) = &mut self.files {
             // Three entries of 8 bytes end together with a character of base64.
             forget_half(&mut files.done, 32);
         }
         if let Some(events) = &mut self.events {
-            forget_half(&mut events.remembered, REMEMBERED_CHARS);
+            forget_half(&mut events.seen_ids, SEEN_IDS_CHARS);
         }
         if let Some(log_files) = &mut self.log_files {
             forget_half(&mut log_files.done, 32);
-            forget_half(&mut log_files.remembered, REMEMBERED_CHARS);
+            forget_half(&mut log_files.seen_ids, SEEN_IDS_CHARS);
         }
         if let Some(feed) = &mut self.feed {
-            forget_half(&mut feed.remembered, REMEMBERED_CHARS);
+            forget_half(&mut feed.seen_ids, SEEN_IDS_CHARS);
         }
     }
 }
@@ -657,7 +661,7 @@ const LINE_END: &str = " .";
 const NAME_CHARS: usize = 40;
 
 /// One entry of `SeenIds`: 18 bytes in base64.
-const REMEMBERED_CHARS: usize = 24;
+const SEEN_IDS_CHARS: usize = 24;
 
 /// Drops the first half of a text of entries, and all of it where little is left.
 fn forget_half(text: &mut String, entry_chars: usize) {

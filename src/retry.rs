@@ -86,8 +86,8 @@ const TABLE: [(Cause, i64, i64); 5] = [
 /// `jitter` is a number from the driver's randomness; the wait is spread by up to a quarter, so
 /// that sources that failed together do not retry together.
 #[must_use]
-pub fn wait_ms(cause: Cause, tries: u32, asked_ms: Option<i64>, jitter: u64) -> i64 {
-    let cause = match (cause, asked_ms) {
+pub fn wait_ms(cause: Cause, tries: u32, requested_ms: Option<i64>, jitter: u64) -> i64 {
+    let cause = match (cause, requested_ms) {
         (Cause::Throttled, Some(_)) => Cause::Unavailable,
         (cause, _) => cause,
     };
@@ -98,7 +98,7 @@ pub fn wait_ms(cause: Cause, tries: u32, asked_ms: Option<i64>, jitter: u64) -> 
     let quarter = u64::try_from(wait / 4).unwrap_or(0);
     let spread = jitter.checked_rem(quarter).unwrap_or(0);
     let spread = i64::try_from(spread).unwrap_or(0);
-    bounded_ms(wait.saturating_add(spread).max(asked_ms.unwrap_or(0)))
+    bounded_ms(wait.saturating_add(spread).max(requested_ms.unwrap_or(0)))
 }
 
 #[cfg(test)]

@@ -159,7 +159,7 @@ impl Occurrences {
 #[derive(Default)]
 pub struct Deduplication<'a> {
     /// Records of earlier pages and windows.
-    pub remembered: Option<&'a mut SeenIds>,
+    pub seen_ids: Option<&'a mut SeenIds>,
     /// Where equal entries of one page are records of their own: those of this page.
     pub occurrences: Option<&'a mut Occurrences>,
 }

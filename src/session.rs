@@ -288,8 +288,8 @@ impl Session {
             return Step::LoopAgain;
         }
         match in_flight.body_reader {
-            BodyReader::Lines(_) => self.take_lines(),
-            BodyReader::LogFiles(_) => self.take_log_files(),
+            BodyReader::Lines(_) => self.offer_lines(),
+            BodyReader::LogFiles(_) => self.offer_log_files(),
             BodyReader::Whole if !in_flight.incoming.has_ended() => Step::Read,
             BodyReader::Whole => {
                 self.handle_whole_answer();
@@ -345,9 +345,9 @@ impl Session {
                 Step::LoopAgain
             }
             ReaderAction::Records => {
-                let offer = slot
-                    .reader
-                    .take_records(&mut self.processor, context, &mut poll.batch);
+                let offer =
+                    slot.reader
+                        .offer_records(&mut self.processor, context, &mut poll.batch);
                 if offer == OfferResult::Counted {
                     slot.open_answers = 0;
                 }
@@ -413,8 +413,8 @@ impl Session {
             slot.turn = self.turns;
             let stats = poll.batch.stats(slot.stream);
             stats.requests = stats.requests.saturating_add(1);
-            if let (Purpose::Call { .. }, Some(meter)) = (purpose, slot.reader.quota_kind()) {
-                self.quota_mut(meter).count(now);
+            if let (Purpose::Call { .. }, Some(quota_kind)) = (purpose, slot.reader.quota_kind()) {
+                self.quota_mut(quota_kind).count(now);
             }
         }
         if matches!(purpose, Purpose::Call { .. }) {
@@ -465,7 +465,12 @@ impl Session {
         slot.open_answers = 0;
         let tries = slot.backoff.map_or(0, |backoff| backoff.tries);
         let tries = failure.tries.unwrap_or(tries);
-        let wait_ms = retry::wait_ms(failure.retry_cause, tries, failure.asked_wait_ms, random);
+        let wait_ms = retry::wait_ms(
+            failure.retry_cause,
+            tries,
+            failure.requested_wait_ms,
+            random,
+        );
         slot.backoff = Some(Backoff {
             since: Some(now),
             until: now.plus_ms(wait_ms),
@@ -503,7 +508,7 @@ struct StreamFailure {
     cause: BackoffCause,
     notice: NoticeKind,
     detail: String,
-    asked_wait_ms: Option<i64>,
+    requested_wait_ms: Option<i64>,
     /// How often it has failed in a row, where that is not the number of backoffs in a row.
     tries: Option<u32>,
 }

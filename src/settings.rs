@@ -13,7 +13,7 @@ use crate::request::origin;
 use crate::secret::Secret;
 use crate::stream::{STREAMS, Stream};
 use crate::time::Timestamp;
-use legacy::Legacy;
+use legacy::LegacySettings;
 pub use start::Start;
 use start::{parse_duration, parse_start};
 
@@ -61,7 +61,7 @@ pub enum Credentials {
         secret: Secret,
     },
     /// API 1.0.
-    Keys(Box<Legacy>),
+    Keys(Box<LegacySettings>),
 }
 
 impl Credentials {
@@ -285,7 +285,7 @@ impl Settings {
         let base_url = problems.note(base_url.transpose()).flatten();
         let credentials = match api {
             Api::V1 => problems
-                .note(Legacy::parse(&mut raw, base_url, is_set))
+                .note(LegacySettings::parse(&mut raw, base_url, is_set))
                 .map(|legacy| Credentials::Keys(Box::new(legacy))),
             Api::V2 => {
                 let id = problems.note(required("client_id", raw.client_id));
@@ -345,7 +345,7 @@ impl Settings {
 
     /// Returns the settings of API 1.0, where it is used.
     #[must_use]
-    pub fn legacy(&self) -> Option<&Legacy> {
+    pub fn legacy(&self) -> Option<&LegacySettings> {
         match &self.credentials {
             Credentials::Client { .. } => None,
             Credentials::Keys(legacy) => Some(legacy),

@@ -139,12 +139,14 @@ mod tests {
     /// The page at which a reading stalls, and why.
     fn stalls_at(pages: impl Iterator<Item = (String, bool)>) -> Option<(usize, Stall)> {
         let mut detector = StallDetector::default();
-        pages.enumerate().find_map(|(number, (digest, has_news))| {
-            // A checkpoint between two pages changes nothing.
-            let text = serde_json::to_string(&detector).unwrap();
-            detector = serde_json::from_str(&text).unwrap();
-            Some((number, detector.follow(&digest, has_news)?))
-        })
+        pages
+            .enumerate()
+            .find_map(|(number, (digest, has_new_records))| {
+                // A checkpoint between two pages changes nothing.
+                let text = serde_json::to_string(&detector).unwrap();
+                detector = serde_json::from_str(&text).unwrap();
+                Some((number, detector.follow(&digest, has_new_records)?))
+            })
     }
 
     #[test]

@@ -14,13 +14,13 @@ use crate::decode::{fail, lenient};
 use crate::encode::push_quoted;
 use crate::request::{Call, Request};
 use crate::secret::Secret;
-use crate::settings::legacy::Legacy;
+use crate::settings::legacy::LegacySettings;
 use crate::settings::parse_origin;
 
 /// The keys of one source, and the region that was found for its account.
 #[derive(Clone, Debug)]
-pub struct Hmac {
-    keys: Box<Legacy>,
+pub struct LegacyAuth {
+    settings: Box<LegacySettings>,
     /// What discovery found, where the settings name no base URL.
     found_region: Option<String>,
 }
@@ -32,26 +32,26 @@ const DISCOVERY: &str = "/api/login/discover-authentication";
 /// time. How far Mimecast lets it be off is not published.
 pub const SKEW_MS_MAX: u64 = 60_000;
 
-impl Hmac {
+impl LegacyAuth {
     /// Signs with these keys.
     #[must_use]
-    pub fn new(keys: &Legacy) -> Self {
+    pub fn new(settings: &LegacySettings) -> Self {
         Self {
-            keys: Box::new(keys.clone()),
+            settings: Box::new(settings.clone()),
             found_region: None,
         }
     }
 
     /// Returns the keys.
     #[must_use]
-    pub fn keys(&self) -> &Legacy {
-        &self.keys
+    pub fn settings(&self) -> &LegacySettings {
+        &self.settings
     }
 
     /// Returns the origin of the API, where it is known.
     #[must_use]
     pub fn base_url(&self) -> Option<&str> {
-        self.keys
+        self.settings
             .base_url
             .as_deref()
             .or(self.found_region.as_deref())
@@ -65,23 +65,23 @@ impl Hmac {
 
     /// Uses what discovery found earlier, unless the settings name a base URL.
     pub fn restore_region(&mut self, origin: Option<&str>) {
-        let origin = origin.filter(|_| self.keys.base_url.is_none());
+        let origin = origin.filter(|_| self.settings.base_url.is_none());
         self.found_region = origin.and_then(|text| parse_origin("region", text).ok());
     }
 
     /// Forgets what discovery found. Returns whether it can be asked again.
     pub fn forget_region(&mut self) -> bool {
         self.found_region = None;
-        self.keys.base_url.is_none()
+        self.settings.base_url.is_none()
     }
 
     /// Returns the call that finds the region.
     #[must_use]
     pub fn discovery(&self, context: SigningContext) -> Request {
-        discovery(&self.keys, context)
+        discovery(&self.settings, context)
     }
 
-    /// Takes the answer to [`Hmac::discovery`].
+    /// Takes the answer to [`LegacyAuth::discovery`].
     ///
     /// # Errors
     ///
@@ -94,31 +94,35 @@ impl Hmac {
 
 /// Returns the headers of a signed call. The body is not signed.
 #[must_use]
-pub fn sign(call: &Call, keys: &Legacy, context: SigningContext) -> Vec<(&'static str, Secret)> {
+pub fn sign(
+    call: &Call,
+    settings: &LegacySettings,
+    context: SigningContext,
+) -> Vec<(&'static str, Secret)> {
     let (date, id) = (context.upstream_now.to_signed_date(), uuid(context.nonce));
     let uri = call.path_without_query();
-    let text = format!("{date}:{id}:{uri}:{}", keys.app_key.expose());
-    let Ok(signature) = hmac_sha1(&keys.secret_bytes(), text.as_bytes()) else {
+    let text = format!("{date}:{id}:{uri}:{}", settings.app_key.expose());
+    let Ok(signature) = hmac_sha1(&settings.secret_bytes(), text.as_bytes()) else {
         return Vec::new();
     };
     let signature = STANDARD.encode(signature);
-    let authorization = format!("MC {}:{signature}", keys.access_key.expose());
+    let authorization = format!("MC {}:{signature}", settings.access_key.expose());
     vec![
         ("authorization", Secret::new(authorization)),
-        ("x-mc-app-id", Secret::new(keys.app_id.clone())),
+        ("x-mc-app-id", Secret::new(settings.app_id.clone())),
         ("x-mc-date", Secret::new(date)),
         ("x-mc-req-id", Secret::new(id)),
     ]
 }
 
 /// Returns the call that finds the region. It carries no signature.
-fn discovery(keys: &Legacy, context: SigningContext) -> Request {
+fn discovery(settings: &LegacySettings, context: SigningContext) -> Request {
     let mut body = String::from("{\"data\":[{\"emailAddress\":");
-    push_quoted(&mut body, keys.email.as_deref().unwrap_or_default());
+    push_quoted(&mut body, settings.email.as_deref().unwrap_or_default());
     body.push_str("}]}");
-    let mut request = Call::post(DISCOVERY.to_owned(), body).at(&keys.discovery_url);
+    let mut request = Call::post(DISCOVERY.to_owned(), body).at(&settings.discovery_url);
     request.credentials = vec![
-        ("x-mc-app-id", Secret::new(keys.app_id.clone())),
+        ("x-mc-app-id", Secret::new(settings.app_id.clone())),
         (
             "x-mc-date",
             Secret::new(context.upstream_now.to_signed_date()),
@@ -202,7 +206,7 @@ mod tests {
     use crate::settings::Settings;
     use crate::time::Timestamp;
 
-    fn keys() -> Legacy {
+    fn settings() -> LegacySettings {
         let settings = Settings::parse(
             r#"{"api":"1.0","email":"a\"b@example.com","app_id":"app-1",
                 "app_key":"11111111-2222-3333-4444-555555555555",
@@ -223,7 +227,7 @@ mod tests {
 
     fn signed(uri: &str) -> Vec<(&'static str, String)> {
         let call = Call::post(uri.to_owned(), "{}".to_owned());
-        let headers = sign(&call, &keys(), signing_context());
+        let headers = sign(&call, &settings(), signing_context());
         let shown = |(name, value): (&'static str, Secret)| (name, value.expose().to_owned());
         headers.into_iter().map(shown).collect()
     }
@@ -241,7 +245,7 @@ mod tests {
             let text = format!(
                 "Fri, 31 May 2024 10:15:30 UTC:6f9619ff-8b86-d011-b42d-00cf4fc964ff:{uri}:11111111-2222-3333-4444-555555555555"
             );
-            let key = keys().secret_bytes();
+            let key = settings().secret_bytes();
             let made = hmac_sha1(&key, text.as_bytes()).unwrap();
             assert_eq!(STANDARD.encode(made), signature);
         }
@@ -307,7 +311,7 @@ mod tests {
 
     #[test]
     fn discovery_asks_without_a_signature_and_finds_the_region() {
-        let request = discovery(&keys(), signing_context());
+        let request = discovery(&settings(), signing_context());
         assert_eq!(
             request.url,
             "https://api.mimecast.com/api/login/discover-authentication"

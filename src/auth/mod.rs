@@ -7,14 +7,14 @@ use crate::decode::fail::{self, UpstreamError};
 use crate::request::{Call, Request};
 use crate::settings::Credentials;
 use crate::time::Timestamp;
-use hmac::Hmac;
+use hmac::LegacyAuth;
 use oauth2::OAuth2;
 
 /// The credentials of a source: tokens for API 2.0, signatures for API 1.0.
 #[derive(Clone, Debug)]
 pub enum Auth {
     /// API 1.0.
-    Hmac(Hmac),
+    Legacy(LegacyAuth),
     /// API 2.0.
     OAuth2(OAuth2),
 }
@@ -63,7 +63,7 @@ impl Auth {
                 id,
                 secret,
             } => Self::OAuth2(OAuth2::new(base_url, id, secret)),
-            Credentials::Keys(keys) => Self::Hmac(Hmac::new(keys)),
+            Credentials::Keys(keys) => Self::Legacy(LegacyAuth::new(keys)),
         }
     }
 
@@ -71,7 +71,7 @@ impl Auth {
     #[must_use]
     pub fn is_ready(&self, now: Timestamp) -> bool {
         match self {
-            Self::Hmac(keys) => keys.base_url().is_some(),
+            Self::Legacy(legacy) => legacy.base_url().is_some(),
             Self::OAuth2(application) => application.token(now).is_some(),
         }
     }
@@ -80,7 +80,7 @@ impl Auth {
     #[must_use]
     pub fn preflight_request(&self, context: SigningContext) -> Request {
         match self {
-            Self::Hmac(keys) => keys.discovery(context),
+            Self::Legacy(legacy) => legacy.discovery(context),
             Self::OAuth2(application) => application.request(),
         }
     }
@@ -97,7 +97,7 @@ impl Auth {
         now: Timestamp,
     ) -> Result<Option<&'static str>, AuthError> {
         match self {
-            Self::Hmac(keys) => keys.handle_answer(body).map(|()| None),
+            Self::Legacy(legacy) => legacy.handle_answer(body).map(|()| None),
             Self::OAuth2(application) => application.handle_answer(body, now),
         }
     }
@@ -107,7 +107,10 @@ impl Auth {
     #[must_use]
     pub fn authorize(&self, call: Call, context: SigningContext) -> Option<Request> {
         let (origin, credentials) = match self {
-            Self::Hmac(keys) => (keys.base_url()?, hmac::sign(&call, keys.keys(), context)),
+            Self::Legacy(legacy) => (
+                legacy.base_url()?,
+                hmac::sign(&call, legacy.settings(), context),
+            ),
             Self::OAuth2(application) => (application.base_url(), application.header(context.now)),
         };
         let mut request = call.at(origin);
@@ -122,7 +125,7 @@ impl Auth {
         // Before it is read: what is read is cut, and a part of a secret would not be found.
         let text = String::from_utf8_lossy(body).into_owned();
         let text = match self {
-            Self::Hmac(keys) => redacted(text, &keys.keys().secrets()),
+            Self::Legacy(legacy) => redacted(text, &legacy.settings().secrets()),
             Self::OAuth2(application) => redacted(text, &application.secrets()),
         };
         fail::read(text.as_bytes())
@@ -132,22 +135,22 @@ impl Auth {
     #[must_use]
     pub fn found_region(&self) -> Option<&str> {
         match self {
-            Self::Hmac(keys) => keys.found_region(),
+            Self::Legacy(legacy) => legacy.found_region(),
             Self::OAuth2(_) => None,
         }
     }
 
     /// Uses the region that discovery found earlier, unless the settings name one.
     pub fn restore_region(&mut self, origin: Option<&str>) {
-        if let Self::Hmac(keys) = self {
-            keys.restore_region(origin);
+        if let Self::Legacy(legacy) = self {
+            legacy.restore_region(origin);
         }
     }
 
     /// Forgets the region that discovery found. Returns whether it can be asked again.
     pub fn forget_region(&mut self) -> bool {
         match self {
-            Self::Hmac(keys) => keys.forget_region(),
+            Self::Legacy(legacy) => legacy.forget_region(),
             Self::OAuth2(_) => false,
         }
     }
@@ -156,23 +159,23 @@ impl Auth {
     #[must_use]
     pub fn export_token(&self, now: Timestamp) -> Option<(String, Timestamp)> {
         match self {
-            Self::Hmac(_) => None,
-            Self::OAuth2(application) => application.export(now),
+            Self::Legacy(_) => None,
+            Self::OAuth2(application) => application.export_token(now),
         }
     }
 
     /// Restores the access token of an earlier session.
     pub fn restore_token(&mut self, (text, use_until): (String, Timestamp), now: Timestamp) {
         match self {
-            Self::Hmac(_) => {}
-            Self::OAuth2(application) => application.import(text, use_until, now),
+            Self::Legacy(_) => {}
+            Self::OAuth2(application) => application.restore_token(text, use_until, now),
         }
     }
 
     /// Drops the token after the API refused it.
     pub fn forget(&mut self) {
         match self {
-            Self::Hmac(_) => {}
+            Self::Legacy(_) => {}
             Self::OAuth2(application) => application.forget(),
         }
     }
@@ -181,7 +184,7 @@ impl Auth {
     #[must_use]
     pub const fn messages(&self) -> AuthMessages {
         match self {
-            Self::Hmac(_) => AuthMessages {
+            Self::Legacy(_) => AuthMessages {
                 request: "discovery",
                 advice: "check email and app_id, or set base_url to the host of the account's region",
                 retried: "twice in a row",

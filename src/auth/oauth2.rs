@@ -82,14 +82,14 @@ impl OAuth2 {
 
     /// Returns the token with the time until which it may be used, to be kept for the next session.
     #[must_use]
-    pub fn export(&self, now: Timestamp) -> Option<(String, Timestamp)> {
+    pub fn export_token(&self, now: Timestamp) -> Option<(String, Timestamp)> {
         let token = self.token.as_ref().filter(|token| now < token.use_until)?;
         Some((token.secret.expose().to_owned(), token.use_until))
     }
 
     /// Restores the token of an earlier session. A clock that was set back does not make it
     /// last longer than a new one.
-    pub fn import(&mut self, text: String, use_until: Timestamp, now: Timestamp) {
+    pub fn restore_token(&mut self, text: String, use_until: Timestamp, now: Timestamp) {
         let longest = now.plus_ms(i64::from(LIFE_S_MAX).saturating_mul(1000));
         if is_header_safe(&text) && now < use_until && use_until <= longest {
             self.token = Some(Token {

@@ -48,10 +48,10 @@ impl Session {
         let Some(slot) = self.slots.get(index) else {
             return;
         };
-        let (stream, meter) = (slot.stream, slot.reader.quota_kind());
+        let (stream, quota_kind) = (slot.stream, slot.reader.quota_kind());
         let reply = self.client.read(stream.name(), (head, &body), is_retry);
         if reply.kind != ResponseKind::TooLong {
-            self.note_remaining(head, meter);
+            self.note_remaining(head, quota_kind);
         }
         if reply.may_retry {
             self.retry_call = Some(index);
@@ -59,7 +59,7 @@ impl Session {
         }
         let detail = reply.detail;
         match reply.kind {
-            ResponseKind::Success => self.take_answer(index, body, head),
+            ResponseKind::Success => self.handle_success(index, body, head),
             ResponseKind::AccessKeyExpired
             | ResponseKind::UnknownApplication
             | ResponseKind::SignatureRefused => {
@@ -83,10 +83,10 @@ impl Session {
                 let failure = StreamFailure::throttled(detail, self.client.requested_wait_ms(head));
                 self.back_off(index, failure);
                 let backoff = self.slots.get(index).and_then(|slot| slot.backoff);
-                if let (Some(backoff), Some(meter)) = (backoff, meter) {
+                if let (Some(backoff), Some(quota_kind)) = (backoff, quota_kind) {
                     let now = self.client.now();
                     let wait_ms = backoff.until.millis().saturating_sub(now.millis());
-                    self.quota_mut(meter).block(now, wait_ms);
+                    self.quota_mut(quota_kind).block(now, wait_ms);
                 }
             }
             ResponseKind::Unavailable => {
@@ -103,12 +103,12 @@ impl Session {
             .is_some_and(|text| text.trim() == "0");
         let now = self.client.now();
         let wait_ms = self.client.requested_wait_ms(head);
-        if let (Some(wait_ms), Some(meter)) = (wait_ms.filter(|_| none_left), quota_kind) {
-            self.quota_mut(meter).block(now, wait_ms);
+        if let (Some(wait_ms), Some(quota_kind)) = (wait_ms.filter(|_| none_left), quota_kind) {
+            self.quota_mut(quota_kind).block(now, wait_ms);
         }
     }
 
-    fn take_answer(&mut self, index: usize, body: Vec<u8>, head: &Head) {
+    fn handle_success(&mut self, index: usize, body: Vec<u8>, head: &Head) {
         let context = Context::new(&self.settings, &self.client);
         let (Some(slot), Some(poll)) = (self.slots.get_mut(index), &mut self.poll) else {
             return;
@@ -173,7 +173,7 @@ impl StreamFailure {
             cause: BackoffCause::NotPermitted,
             notice: NoticeKind::NotPermitted,
             detail,
-            asked_wait_ms: None,
+            requested_wait_ms: None,
             tries: None,
         }
     }
@@ -184,7 +184,7 @@ impl StreamFailure {
             cause: BackoffCause::Failing,
             notice: NoticeKind::Postponed,
             detail,
-            asked_wait_ms: None,
+            requested_wait_ms: None,
             tries: None,
         }
     }
@@ -195,29 +195,29 @@ impl StreamFailure {
             cause: BackoffCause::Failing,
             notice: NoticeKind::Postponed,
             detail,
-            asked_wait_ms: None,
+            requested_wait_ms: None,
             tries: Some(tries),
         }
     }
 
-    pub(super) const fn throttled(detail: String, asked_wait_ms: Option<i64>) -> Self {
+    pub(super) const fn throttled(detail: String, requested_wait_ms: Option<i64>) -> Self {
         Self {
             retry_cause: Cause::Throttled,
             cause: BackoffCause::Throttled,
             notice: NoticeKind::Postponed,
             detail,
-            asked_wait_ms,
+            requested_wait_ms,
             tries: None,
         }
     }
 
-    pub(super) const fn unavailable(detail: String, asked_wait_ms: Option<i64>) -> Self {
+    pub(super) const fn unavailable(detail: String, requested_wait_ms: Option<i64>) -> Self {
         Self {
             retry_cause: Cause::Unavailable,
             cause: BackoffCause::Failing,
             notice: NoticeKind::Postponed,
             detail,
-            asked_wait_ms,
+            requested_wait_ms,
             tries: None,
         }
     }

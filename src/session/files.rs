@@ -20,12 +20,12 @@ impl Session {
             original: Vec::new(),
         };
         let what = format!("the storage answered HTTP {}", head.status);
-        let (asked_ms, after_ms) = (
+        let (requested_ms, after_ms) = (
             self.client.requested_wait_ms(head),
             self.client.retry_after_ms(head),
         );
         let stream_failure = |detail| match head.status {
-            429 => StreamFailure::throttled(detail, asked_ms),
+            429 => StreamFailure::throttled(detail, requested_ms),
             _ => StreamFailure::unavailable(detail, after_ms),
         };
         self.count_file_failure(index, &failure, (&what, stream_failure));
@@ -81,7 +81,7 @@ impl Session {
             AfterFailure::Continue
                 if failure.cause == FileFailureCause::Unreachable
                     && stream_failure
-                        .asked_wait_ms
+                        .requested_wait_ms
                         .is_some_and(|wait_ms| wait_ms > 0) =>
             {
                 1

@@ -10,7 +10,7 @@ const BYTES_PER_STEP: usize = 256 * 1024;
 
 impl Session {
     /// Makes events of lines until more of the body is needed or the batch is full.
-    pub(super) fn take_lines(&mut self) -> Step {
+    pub(super) fn offer_lines(&mut self) -> Step {
         let context = Context::new(&self.settings, &self.client);
         let (Some(in_flight), Some(poll)) = (&mut self.in_flight, &mut self.poll) else {
             return Step::Stop;

@@ -1,12 +1,12 @@
 //! The log files of API 1.0, read record by record as their bytes come.
 
 use crate::session::{BodyReader, Purpose, Session, Step};
-use crate::streams::log_files::TakeResult;
+use crate::streams::log_files::LogFilesResult;
 use crate::streams::{Context, StreamReader as _};
 
 impl Session {
     /// Makes events of records until more of the body is needed or the batch is full.
-    pub(super) fn take_log_files(&mut self) -> Step {
+    pub(super) fn offer_log_files(&mut self) -> Step {
         let context = Context::new(&self.settings, &self.client);
         let (Some(in_flight), Some(poll)) = (&mut self.in_flight, &mut self.poll) else {
             return Step::Stop;
@@ -23,7 +23,7 @@ impl Session {
             return Step::Stop;
         };
         match log_files.take(reader, &mut self.processor, context, &mut poll.batch) {
-            TakeResult::Done => {
+            LogFilesResult::Done => {
                 slot.backoff = None;
                 slot.open_answers = 0;
                 let stall = log_files.take_stall();
@@ -31,8 +31,8 @@ impl Session {
                 self.back_off_if_stalled(index, stall);
                 Step::LoopAgain
             }
-            TakeResult::NeedsInput => Step::Read,
-            TakeResult::BatchFull => Step::Stop,
+            LogFilesResult::NeedsInput => Step::Read,
+            LogFilesResult::BatchFull => Step::Stop,
         }
     }
 }

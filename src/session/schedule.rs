@@ -57,11 +57,11 @@ impl Session {
             };
             return Readiness::At(due, reason);
         }
-        let meter = slot
+        let quota_kind = slot
             .reader
             .quota_kind()
             .filter(|_| slot.reader.wants_call(context));
-        let free_at = meter.map_or(now, |meter| self.quota(meter).free_at(now));
+        let free_at = quota_kind.map_or(now, |quota_kind| self.quota(quota_kind).free_at(now));
         match (free_at > now, caught_up) {
             (false, _) => Readiness::Now,
             (true, true) => Readiness::At(free_at, WaitReason::CaughtUp),

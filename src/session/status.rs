@@ -52,7 +52,7 @@ impl Session {
         let quota_remaining = slot
             .reader
             .quota_kind()
-            .map(|meter| self.quota(meter).remaining(now));
+            .map(|quota_kind| self.quota(quota_kind).remaining(now));
         let (state, until) = match slot.backoff {
             Some(backoff) => {
                 let state = match backoff.cause {
@@ -88,8 +88,8 @@ impl Session {
         let context = Context::new(&self.settings, &self.client);
         let (_, caught_up) = slot.reader.due(context);
         let wants_call = !caught_up && slot.reader.wants_call(context);
-        let meter = slot.reader.quota_kind().filter(|_| wants_call)?;
-        let free_at = self.quota(meter).free_at(now);
+        let quota_kind = slot.reader.quota_kind().filter(|_| wants_call)?;
+        let free_at = self.quota(quota_kind).free_at(now);
         (free_at > now).then_some(free_at)
     }
 
@@ -136,12 +136,13 @@ impl Session {
             Some(QuotaKind::Events) => (CALLS_PER_HOUR, 60, "SIEM events"),
             None => return "Mimecast asked for fewer requests".to_owned(),
         };
-        let limit = match quota_kind.map(|meter| self.quota(meter).blocked(self.client.now())) {
-            Some(Some(_)) => format!("Mimecast allows no more requests for {what} for now"),
-            Some(None) | None => format!(
-                "the rate limit of {calls} requests in {minutes} minutes for {what} is used up"
-            ),
-        };
+        let limit =
+            match quota_kind.map(|quota_kind| self.quota(quota_kind).blocked(self.client.now())) {
+                Some(Some(_)) => format!("Mimecast allows no more requests for {what} for now"),
+                Some(None) | None => format!(
+                    "the rate limit of {calls} requests in {minutes} minutes for {what} is used up"
+                ),
+            };
         if quota_kind == Some(QuotaKind::Batch) {
             format!("{limit}; lower {SETTING} only where other programs share Mimecast's limit")
         } else {

@@ -31,7 +31,7 @@ pub const ORIGINS: [&str; 11] = [
 
 /// The settings of API 1.0 only.
 #[derive(Clone, Debug)]
-pub struct Legacy {
+pub struct LegacySettings {
     /// The origin of the account's region, where the settings name it.
     pub base_url: Option<String>,
     /// The account that the keys should belong to.
@@ -63,7 +63,7 @@ pub enum FileFormat {
     KeyValue,
 }
 
-impl Legacy {
+impl LegacySettings {
     /// Returns the secret texts.
     #[must_use]
     pub fn secrets(&self) -> [&str; 3] {

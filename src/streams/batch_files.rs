@@ -277,7 +277,7 @@ impl BatchFiles {
         context: Context<'_>,
     ) -> VecDeque<File> {
         let mut distinct = NewFiles::without(self.done.iter());
-        let mut waiting: VecDeque<File> = files.filter(|file| distinct.is_new(file)).collect();
+        let mut waiting: VecDeque<File> = files.filter(|file| distinct.insert(file)).collect();
         let pages = self.position.set_aside.iter();
         let set_aside = pages.flat_map(|page| &page.files);
         let names: Vec<String> = set_aside.map(|file| file.at.name.clone()).collect();

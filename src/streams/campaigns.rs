@@ -23,7 +23,7 @@ use crate::stream::{Post, Stream};
 use crate::streams::list_items::{Item, ListItems};
 use crate::streams::lists::{self, SHORT_KEY_BYTES, offer_item};
 use crate::streams::paged::{
-    Cursor, EmptyPages, FinishedPage, PageRecord, PagingStrategy, Processed,
+    Cursor, EmptyPages, FinishedPage, PageRecord, PagingStrategy, ProcessResult,
 };
 use crate::streams::pages::{self, Page};
 use crate::streams::{Context, InvalidResponse, hours_ms};
@@ -421,13 +421,13 @@ impl PagingStrategy for Campaigns {
         processor: &mut RecordProcessor,
         context: Context<'_>,
         batch: &mut Builder,
-    ) -> Processed {
+    ) -> ProcessResult {
         if self.queue.is_none() {
             // A campaign is no record: it is not counted.
             return if self.note_campaign(found.bytes, context, batch) {
-                Processed::New
+                ProcessResult::New
             } else {
-                Processed::Counted
+                ProcessResult::Counted
             };
         }
         let row = self.joined(found.bytes);
@@ -439,7 +439,7 @@ impl PagingStrategy for Campaigns {
         };
         let record = RecordLine::new(stream, &row);
         let offered = offer_item(self.items(), record, &locator, processor, context, batch);
-        if let (Some(id), Processed::Counted | Processed::New) = &offered {
+        if let (Some(id), ProcessResult::Counted | ProcessResult::New) = &offered {
             self.note_seen(id, batch);
         }
         offered.1
@@ -506,7 +506,7 @@ impl PagingStrategy for Campaigns {
     }
 
     /// Ends the reading.
-    fn take_remaining(
+    fn offer_remaining(
         &mut self,
         _processor: &mut RecordProcessor,
         context: Context<'_>,

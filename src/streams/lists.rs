@@ -16,7 +16,7 @@ use crate::settings::SnapshotMode;
 use crate::stream::{Post, Stream};
 use crate::streams::list_items::{Item, ListItems};
 use crate::streams::paged::{
-    Cursor, EmptyPages, FinishedPage, PageRecord, PagingStrategy, Processed,
+    Cursor, EmptyPages, FinishedPage, PageRecord, PagingStrategy, ProcessResult,
 };
 use crate::streams::pages::{self, Page, PageRequest, page_progress};
 use crate::streams::{CLOCKS_AGREE_MS, Context, InvalidResponse, hours_ms};
@@ -238,13 +238,13 @@ impl PagingStrategy for List {
         processor: &mut RecordProcessor,
         context: Context<'_>,
         batch: &mut Builder,
-    ) -> Processed {
+    ) -> ProcessResult {
         let stream = self.stream;
         let locator = || format!("{stream} list record {}", found.number);
         let record = RecordLine::new(stream, found.bytes);
         let (id, offered) = offer_item(self.items(), record, &locator, processor, context, batch);
         if let Some(id) = id
-            && offered != Processed::BatchFull
+            && offered != ProcessResult::BatchFull
         {
             let name = item_name(found.bytes).filter(|_| self.config.departures);
             self.note_seen(&id, name, batch);
@@ -285,7 +285,7 @@ impl PagingStrategy for List {
         self.position.pages_done
     }
 
-    fn take_remaining(
+    fn offer_remaining(
         &mut self,
         processor: &mut RecordProcessor,
         context: Context<'_>,
@@ -372,7 +372,7 @@ pub(super) fn offer_item(
     processor: &mut RecordProcessor,
     context: Context<'_>,
     batch: &mut Builder,
-) -> (Option<RecordId>, Processed) {
+) -> (Option<RecordId>, ProcessResult) {
     let full = context.settings.snapshot == SnapshotMode::Full;
     let id = processor.id(record);
     let known = id.and_then(|id| items.get_mut(&id));
@@ -382,13 +382,13 @@ pub(super) fn offer_item(
     } else {
         let now = context.upstream_now;
         if batch.offer(processor, record, None, now, locator) == OfferResult::BatchFull {
-            return (id, Processed::BatchFull);
+            return (id, ProcessResult::BatchFull);
         }
     }
     let processed = if is_new {
-        Processed::New
+        ProcessResult::New
     } else {
-        Processed::Counted
+        ProcessResult::Counted
     };
     (id, processed)
 }

@@ -53,7 +53,7 @@ pub struct LogFiles {
     stream: Stream,
     position: LogFilesPosition,
     done: DoneFiles,
-    remembered: SeenIds,
+    seen_ids: SeenIds,
     answer: Option<Answer>,
     stall: Option<(Stall, u32)>,
 }
@@ -68,7 +68,7 @@ struct Answer {
     names_hasher: blake3::Hasher,
     file: File,
     /// Whether a record of it became an event.
-    has_news: bool,
+    has_new_records: bool,
     /// Whether the account was checked.
     account_seen: bool,
 }
@@ -91,7 +91,7 @@ struct File {
 
 /// The result of reading an answer.
 #[derive(Debug, PartialEq, Eq)]
-pub enum TakeResult {
+pub enum LogFilesResult {
     /// The answer is done, or is to be asked for again.
     Done,
     /// More of the body is needed.
@@ -114,12 +114,12 @@ impl LogFiles {
         };
         let position = position.cloned().unwrap_or_else(fresh);
         let done = DoneFiles::from_text(&position.done, DONE_FILES_MAX);
-        let remembered = SeenIds::from_text(&position.remembered, capacity);
+        let seen_ids = SeenIds::from_text(&position.seen_ids, capacity);
         Self {
             stream,
             position,
             done,
-            remembered: remembered.unwrap_or_else(|| SeenIds::new(capacity)),
+            seen_ids: seen_ids.unwrap_or_else(|| SeenIds::new(capacity)),
             answer: None,
             stall: None,
         }
@@ -164,7 +164,7 @@ impl LogFiles {
             ended: 0,
             names_hasher: blake3::Hasher::new(),
             file: File::default(),
-            has_news: false,
+            has_new_records: false,
             account_seen: false,
         });
         Some(LogFileReader::new(&name))
@@ -177,22 +177,22 @@ impl LogFiles {
         processor: &mut RecordProcessor,
         context: Context<'_>,
         batch: &mut Builder,
-    ) -> TakeResult {
+    ) -> LogFilesResult {
         while batch.has_room() {
             match reader.read() {
                 ReadResult::End => {
                     self.finish_answer(context);
-                    return TakeResult::Done;
+                    return LogFilesResult::Done;
                 }
                 ReadResult::File(name) => {
                     if !self.begin_file(fail::sanitize(name)) {
-                        return TakeResult::Done;
+                        return LogFilesResult::Done;
                     }
                 }
                 ReadResult::FileBroken(why) => {
                     if !self.is_past() {
                         if self.try_again() {
-                            return TakeResult::Done;
+                            return LogFilesResult::Done;
                         }
                         let why = format!("the rest of the file is rejected: {why}");
                         self.reject(&why, reader.unread(), batch);
@@ -200,7 +200,7 @@ impl LogFiles {
                     self.finish_file();
                 }
                 ReadResult::FileEnd => self.finish_file(),
-                ReadResult::NeedsInput => return TakeResult::NeedsInput,
+                ReadResult::NeedsInput => return LogFilesResult::NeedsInput,
                 ReadResult::NotARecord(line) => {
                     if self.is_wanted(batch) {
                         self.reject("the line is not key=value", line, batch);
@@ -212,7 +212,7 @@ impl LogFiles {
                         && self.offer(bytes, processor, context, batch) == OfferResult::BatchFull
                     {
                         reader.put_back();
-                        return TakeResult::BatchFull;
+                        return LogFilesResult::BatchFull;
                     }
                     self.finish_record();
                 }
@@ -228,11 +228,11 @@ impl LogFiles {
                         self.reject(&why, reader.unread(), batch);
                         self.finish_answer(context);
                     }
-                    return TakeResult::Done;
+                    return LogFilesResult::Done;
                 }
             }
         }
-        TakeResult::BatchFull
+        LogFilesResult::BatchFull
     }
 
     /// Returns how far the answer is read, for a checkpoint.
@@ -356,13 +356,13 @@ impl LogFiles {
         let stream = self.stream;
         let locator = || format!("{stream} {name} record {number}");
         let known = Deduplication {
-            remembered: Some(&mut self.remembered),
+            seen_ids: Some(&mut self.seen_ids),
             occurrences: None,
         };
         let events_before = batch.stats(stream).events;
         let now = context.upstream_now;
         let offer = batch.offer_as(stream, processor, record, known, now, &locator);
-        answer.has_news |= batch.stats(stream).events > events_before;
+        answer.has_new_records |= batch.stats(stream).events > events_before;
         offer
     }
 
@@ -412,9 +412,9 @@ impl LogFiles {
         match moved {
             Some(next) => {
                 // Everything that is still there comes again where the token was refused.
-                let has_news = answer.has_news || self.position.replaying;
+                let has_new_records = answer.has_new_records || self.position.replaying;
                 let stall_detector = &mut self.position.stall_detector;
-                let stall = stall_detector.follow(&digest, has_news);
+                let stall = stall_detector.follow(&digest, has_new_records);
                 self.stall = stall.map(|stall| (stall, stall_detector.tries()));
                 self.position.token = Some(next);
                 self.position.at = None;
@@ -497,7 +497,7 @@ impl StreamReader for LogFiles {
         position.log_files = Some(LogFilesPosition {
             at: self.at(),
             done: self.done.to_text(),
-            remembered: self.remembered.to_text(),
+            seen_ids: self.seen_ids.to_text(),
             ..self.position.clone()
         });
     }

@@ -108,7 +108,7 @@ pub enum ReaderAction {
     Call(Call),
     /// A batch file; its lines are read by the session.
     Download(Request),
-    /// Records are in memory: call `take_records`.
+    /// Records are in memory: call `offer_records`.
     Records,
     /// Nothing before this time. The stream is caught up.
     Idle(Timestamp),
@@ -179,7 +179,7 @@ pub trait StreamReader {
     fn handle_refusal(&mut self, context: Context<'_>, batch: &mut Builder) -> bool;
 
     /// Makes events of records in memory until there are no more or the batch is full.
-    fn take_records(
+    fn offer_records(
         &mut self,
         _processor: &mut RecordProcessor,
         _context: Context<'_>,

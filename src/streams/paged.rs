@@ -27,7 +27,7 @@ pub enum EmptyPages {
 
 /// The result of processing a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Processed {
+pub enum ProcessResult {
     /// The batch is full.
     BatchFull,
     /// It is counted. Where it became an event, the page has something new.
@@ -106,7 +106,7 @@ pub trait PagingStrategy {
         processor: &mut RecordProcessor,
         context: Context<'_>,
         batch: &mut Builder,
-    ) -> Processed;
+    ) -> ProcessResult;
 
     /// Moves the position behind a page. Returns whether there is another one to read.
     fn advance(&mut self, page: FinishedPage, context: Context<'_>) -> bool;
@@ -129,7 +129,7 @@ pub trait PagingStrategy {
     }
 
     /// Emits these events.
-    fn take_remaining(
+    fn offer_remaining(
         &mut self,
         _processor: &mut RecordProcessor,
         _context: Context<'_>,
@@ -147,7 +147,7 @@ pub struct PagedReader<S> {
     pub(super) strategy: S,
     page: Option<Page>,
     /// Whether the page had something that the reading had not found before.
-    has_new: bool,
+    has_new_records: bool,
     stall: Option<(Stall, u32)>,
 }
 
@@ -158,7 +158,7 @@ impl<S: PagingStrategy> PagedReader<S> {
         Self {
             strategy,
             page: None,
-            has_new: false,
+            has_new_records: false,
             stall: None,
         }
     }
@@ -194,7 +194,7 @@ impl<S: PagingStrategy> PagedReader<S> {
             EmptyPages::Ignore if is_empty => {}
             EmptyPages::Follow(_) | EmptyPages::Count | EmptyPages::Ignore => {
                 let stall_detector = self.strategy.cursor().stall_detector;
-                let stall = stall_detector.follow(&digest, self.has_new);
+                let stall = stall_detector.follow(&digest, self.has_new_records);
                 self.stall = stall.map(|stall| (stall, stall_detector.tries()));
                 if stall == Some(Stall::Cycle) {
                     self.strategy.restart_reading();
@@ -241,7 +241,7 @@ impl<S: PagingStrategy> StreamReader for PagedReader<S> {
         let mut page = self.strategy.read(answer, context)?;
         add_unreadable_notice(self.strategy.stream(), &page.unreadable, batch);
         page.resume(self.strategy.cursor().page_progress.as_ref());
-        self.has_new = false;
+        self.has_new_records = false;
         self.page = Some(page);
         Ok(())
     }
@@ -250,7 +250,7 @@ impl<S: PagingStrategy> StreamReader for PagedReader<S> {
         self.strategy.handle_refusal(context, batch)
     }
 
-    fn take_records(
+    fn offer_records(
         &mut self,
         processor: &mut RecordProcessor,
         context: Context<'_>,
@@ -267,24 +267,24 @@ impl<S: PagingStrategy> StreamReader for PagedReader<S> {
                 let taken = if batch.has_room() {
                     self.strategy.process(found, processor, context, batch)
                 } else {
-                    Processed::BatchFull
+                    ProcessResult::BatchFull
                 };
                 match taken {
-                    Processed::Counted => {}
-                    Processed::New => self.has_new = true,
-                    Processed::BatchFull => {
-                        self.has_new |= events(batch) > events_before;
+                    ProcessResult::Counted => {}
+                    ProcessResult::New => self.has_new_records = true,
+                    ProcessResult::BatchFull => {
+                        self.has_new_records |= events(batch) > events_before;
                         self.page = Some(page);
                         return OfferResult::BatchFull;
                     }
                 }
                 page.advance();
             }
-            self.has_new |= events(batch) > events_before;
+            self.has_new_records |= events(batch) > events_before;
             self.finish_page(page, context, batch);
         }
         if self.strategy.has_remaining() {
-            return self.strategy.take_remaining(processor, context, batch);
+            return self.strategy.offer_remaining(processor, context, batch);
         }
         OfferResult::Counted
     }

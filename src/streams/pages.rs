@@ -175,7 +175,7 @@ impl Page {
 
     /// Returns how much of the page is done, for a checkpoint.
     #[must_use]
-    pub fn done(&self) -> Option<PageProgress> {
+    pub fn progress(&self) -> Option<PageProgress> {
         let records = u32::try_from(self.at).ok().filter(|records| *records > 0)?;
         let digest = self.digest(self.at);
         Some(PageProgress { records, digest })
@@ -209,7 +209,7 @@ impl Page {
 #[must_use]
 pub fn page_progress(page: Option<&Page>, before: Option<&PageProgress>) -> Option<PageProgress> {
     match page {
-        Some(page) => page.done(),
+        Some(page) => page.progress(),
         None => before.cloned(),
     }
 }
@@ -450,10 +450,10 @@ mod tests {
     fn a_page_goes_on_where_it_was_unless_it_changed() {
         let read = |body: &str| Page::read(body.as_bytes().to_vec(), "", None).unwrap();
         let mut page = read(r#"{"data":[{"a":1},{"a":2},{"a":3}]}"#);
-        assert_eq!(page.done(), None);
+        assert_eq!(page.progress(), None);
         page.advance();
         page.advance();
-        let done = page.done();
+        let done = page.progress();
         let mut same = read(r#"{"data":[{"a":1},{"a":2},{"a":3},{"a":4}]}"#);
         same.resume(done.as_ref());
         assert_eq!(same.number(), 3);

@@ -16,7 +16,7 @@ use crate::stall::Stall;
 use crate::stream::{FetchKind, Stream};
 use crate::streams::batch_files::BatchFiles;
 use crate::streams::paged::{
-    Cursor, EmptyPages, FinishedPage, PageRecord, PagedReader, PagingStrategy, Processed,
+    Cursor, EmptyPages, FinishedPage, PageRecord, PagedReader, PagingStrategy, ProcessResult,
 };
 use crate::streams::pages::{Page, page_progress, ranges};
 use crate::streams::quota::QuotaKind;
@@ -58,7 +58,7 @@ pub struct SiemEvents {
 struct Events {
     stream: Stream,
     position: EventsPosition,
-    remembered: SeenIds,
+    seen_ids: SeenIds,
 }
 
 impl SiemEvents {
@@ -83,14 +83,14 @@ impl SiemEvents {
             position.since = files.map_or(since, |files| files.since);
             position.handover = Some(since);
         }
-        let remembered = SeenIds::from_text(&position.remembered, capacity);
+        let seen_ids = SeenIds::from_text(&position.seen_ids, capacity);
         let files = files.filter(|_| position.handover.is_some());
         Self {
             files: files.map(|files| BatchFiles::open(stream, Some(files), position.since)),
             events: PagedReader::new(Events {
                 stream,
                 position,
-                remembered: remembered.unwrap_or_else(|| SeenIds::new(capacity)),
+                seen_ids: seen_ids.unwrap_or_else(|| SeenIds::new(capacity)),
             }),
         }
     }
@@ -218,13 +218,13 @@ impl StreamReader for SiemEvents {
         }
     }
 
-    fn take_records(
+    fn offer_records(
         &mut self,
         processor: &mut RecordProcessor,
         context: Context<'_>,
         batch: &mut Builder,
     ) -> OfferResult {
-        self.events.take_records(processor, context, batch)
+        self.events.offer_records(processor, context, batch)
     }
 
     fn take_stall(&mut self) -> Option<(Stall, u32)> {
@@ -240,7 +240,7 @@ impl StreamReader for SiemEvents {
         let handover = events.position.handover;
         let filter = LineFilter {
             bounds: handover.map(|handover| (events.position.since, handover)),
-            remembered: Some(&events.remembered),
+            seen_ids: Some(&events.seen_ids),
         };
         Some((self.files.as_mut()?, filter))
     }
@@ -356,26 +356,26 @@ impl PagingStrategy for Events {
         processor: &mut RecordProcessor,
         context: Context<'_>,
         batch: &mut Builder,
-    ) -> Processed {
+    ) -> ProcessResult {
         let stream = self.stream;
         let record = RecordLine::new(stream, found.bytes);
         let at = processor.time(record);
         let id = id_as_in_files(record, processor);
-        let known = id.is_some_and(|id| self.remembered.contains(&id));
+        let known = id.is_some_and(|id| self.seen_ids.contains(&id));
         // What is older than the handover came from the batch files.
         if known || at.is_some_and(|at| at < self.position.since) {
             batch.count_duplicate(stream);
-            return Processed::Counted;
+            return ProcessResult::Counted;
         }
         let locator = || format!("{stream} page record {}", found.number);
         let now = context.upstream_now;
         if batch.offer(processor, record, None, now, &locator) == OfferResult::BatchFull {
-            return Processed::BatchFull;
+            return ProcessResult::BatchFull;
         }
         if let Some(id) = id {
-            self.remembered.insert(&id, at.unwrap_or(now));
+            self.seen_ids.insert(&id, at.unwrap_or(now));
         }
-        Processed::Counted
+        ProcessResult::Counted
     }
 
     fn advance(&mut self, page: FinishedPage, _context: Context<'_>) -> bool {
@@ -407,7 +407,7 @@ impl PagingStrategy for Events {
 
     fn save(&self, page: Option<&Page>, position: &mut StreamPosition) {
         position.events = Some(EventsPosition {
-            remembered: self.remembered.to_text(),
+            seen_ids: self.seen_ids.to_text(),
             page_progress: page_progress(page, self.position.page_progress.as_ref()),
             ..self.position.clone()
         });
@@ -429,7 +429,7 @@ fn handover_time(context: Context<'_>) -> Timestamp {
 #[derive(Default)]
 pub struct LineFilter<'a> {
     bounds: Option<(Timestamp, Timestamp)>,
-    remembered: Option<&'a SeenIds>,
+    seen_ids: Option<&'a SeenIds>,
 }
 
 impl LineFilter<'_> {
@@ -439,7 +439,7 @@ impl LineFilter<'_> {
             return false;
         };
         let outside = |at: Timestamp| at < since || at >= handover;
-        let is_known = |id: RecordId| self.remembered.is_some_and(|known| known.contains(&id));
+        let is_known = |id: RecordId| self.seen_ids.is_some_and(|known| known.contains(&id));
         processor.time(record).is_some_and(outside)
             || id_as_in_files(record, processor).is_some_and(is_known)
     }

@@ -20,7 +20,7 @@ use crate::seen_ids::SeenIds;
 use crate::settings;
 use crate::stream::Stream;
 use crate::streams::paged::{
-    Cursor, EmptyPages, FinishedPage, PageRecord, PagingStrategy, Processed,
+    Cursor, EmptyPages, FinishedPage, PageRecord, PagingStrategy, ProcessResult,
 };
 use crate::streams::pages::{Page, page_progress, ranges};
 use crate::streams::retention::Retention;
@@ -44,7 +44,7 @@ pub struct ThreatFeed {
     stream: Stream,
     feed_type: &'static str,
     position: ThreatFeedPosition,
-    remembered: SeenIds,
+    seen_ids: SeenIds,
     /// Members from other objects of the file for each record on the page, as JSON.
     extra_members: Vec<String>,
 }
@@ -111,12 +111,12 @@ impl ThreatFeed {
             ..ThreatFeedPosition::default()
         };
         let position = position.cloned().unwrap_or_else(fresh);
-        let remembered = SeenIds::from_text(&position.remembered, capacity);
+        let seen_ids = SeenIds::from_text(&position.seen_ids, capacity);
         Self {
             stream,
             feed_type,
             position,
-            remembered: remembered.unwrap_or_else(|| SeenIds::new(capacity)),
+            seen_ids: seen_ids.unwrap_or_else(|| SeenIds::new(capacity)),
             extra_members: Vec::new(),
         }
     }
@@ -217,7 +217,7 @@ impl PagingStrategy for ThreatFeed {
         processor: &mut RecordProcessor,
         context: Context<'_>,
         batch: &mut Builder,
-    ) -> Processed {
+    ) -> ProcessResult {
         let stream = self.stream;
         let extra_members = self.extra_members.get(found.number.saturating_sub(1));
         let record = RecordLine {
@@ -226,13 +226,13 @@ impl PagingStrategy for ThreatFeed {
             extra_members: extra_members.map_or("", String::as_str),
         };
         let locator = || format!("{stream} file record {}", found.number);
-        let remembered = Some(&mut self.remembered);
+        let seen_ids = Some(&mut self.seen_ids);
         let now = context.upstream_now;
-        if batch.offer(processor, record, remembered, now, &locator) == OfferResult::BatchFull {
-            return Processed::BatchFull;
+        if batch.offer(processor, record, seen_ids, now, &locator) == OfferResult::BatchFull {
+            return ProcessResult::BatchFull;
         }
         self.position.newest = self.position.newest.max(processor.time(record));
-        Processed::Counted
+        ProcessResult::Counted
     }
 
     fn advance(&mut self, page: FinishedPage, context: Context<'_>) -> bool {
@@ -275,7 +275,7 @@ impl PagingStrategy for ThreatFeed {
 
     fn save(&self, page: Option<&Page>, position: &mut StreamPosition) {
         position.feed = Some(ThreatFeedPosition {
-            remembered: self.remembered.to_text(),
+            seen_ids: self.seen_ids.to_text(),
             page_progress: page_progress(page, self.position.page_progress.as_ref()),
             ..self.position.clone()
         });

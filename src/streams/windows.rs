@@ -13,7 +13,7 @@ use crate::seen_ids::{Deduplication, Occurrences, SeenIds};
 use crate::stall::StallDetector;
 use crate::stream::{Post, Stream};
 use crate::streams::paged::{
-    Cursor, EmptyPages, FinishedPage, PageRecord, PagingStrategy, Processed,
+    Cursor, EmptyPages, FinishedPage, PageRecord, PagingStrategy, ProcessResult,
 };
 use crate::streams::pages::{self, Page, PageRequest, page_progress};
 use crate::streams::retention::Retention;
@@ -39,7 +39,7 @@ pub struct Windows {
     stream: Stream,
     post: &'static Post,
     position: WindowPosition,
-    remembered: SeenIds,
+    seen_ids: SeenIds,
     /// How often each record stands on the part of the page that is done; not known before the
     /// records of a page are looked at.
     occurrences: Option<Occurrences>,
@@ -72,16 +72,16 @@ impl Windows {
             certain_until: None,
             begun_by_wrong_clock: false,
             stall_detector: StallDetector::default(),
-            remembered: String::new(),
+            seen_ids: String::new(),
         };
         let position = position.cloned().unwrap_or_else(fresh);
-        let remembered = SeenIds::from_text(&position.remembered, capacity);
-        let remembered = remembered.unwrap_or_else(|| SeenIds::new(capacity));
+        let seen_ids = SeenIds::from_text(&position.seen_ids, capacity);
+        let seen_ids = seen_ids.unwrap_or_else(|| SeenIds::new(capacity));
         Self {
             stream,
             post,
             position,
-            remembered,
+            seen_ids,
             occurrences: None,
             below_window: false,
         }
@@ -187,7 +187,7 @@ impl Windows {
         let is_ahead = answered_at.plus_ms(CLOCKS_AGREE_MS) < bound;
         position.begun_by_wrong_clock = bound == before && (has_more || is_ahead);
         position.read_at = (!has_more || position.begun_by_wrong_clock).then_some(context.now);
-        self.remembered
+        self.seen_ids
             .forget_before(bound.plus_ms(overlap_ms.saturating_neg()));
     }
 }
@@ -250,7 +250,7 @@ impl PagingStrategy for Windows {
         let to = self.position.to.unwrap_or(self.position.bound);
         let overlap_ms = context.settings.overlap_ms;
         let next_from = to.plus_ms(overlap_ms.saturating_neg());
-        self.remembered.evict_first(self.position.bound, next_from);
+        self.seen_ids.evict_first(self.position.bound, next_from);
         let stream = self.stream;
         self.occurrences.get_or_insert_with(|| {
             let mut done = Occurrences::default();
@@ -269,18 +269,18 @@ impl PagingStrategy for Windows {
         processor: &mut RecordProcessor,
         context: Context<'_>,
         batch: &mut Builder,
-    ) -> Processed {
+    ) -> ProcessResult {
         let stream = self.stream;
         let record = RecordLine::new(stream, found.bytes);
         let from = self.window_start(context);
         let dated = self.post.window.is_some();
         self.below_window = !dated && processor.time(record).is_some_and(|at| at < from);
         if self.below_window {
-            return Processed::Counted;
+            return ProcessResult::Counted;
         }
         let locator = || format!("{stream} page record {}", found.number);
         let known = Deduplication {
-            remembered: Some(&mut self.remembered),
+            seen_ids: Some(&mut self.seen_ids),
             occurrences: self.occurrences.as_mut(),
         };
         match batch.offer_as(
@@ -291,8 +291,8 @@ impl PagingStrategy for Windows {
             context.upstream_now,
             &locator,
         ) {
-            OfferResult::BatchFull => Processed::BatchFull,
-            OfferResult::Counted => Processed::Counted,
+            OfferResult::BatchFull => ProcessResult::BatchFull,
+            OfferResult::Counted => ProcessResult::Counted,
         }
     }
 
@@ -354,7 +354,7 @@ impl PagingStrategy for Windows {
 
     fn save(&self, page: Option<&Page>, position: &mut StreamPosition) {
         position.window = Some(WindowPosition {
-            remembered: self.remembered.to_text(),
+            seen_ids: self.seen_ids.to_text(),
             page_progress: page_progress(page, self.position.page_progress.as_ref()),
             ..self.position.clone()
         });

@@ -245,8 +245,8 @@ impl NewFiles {
         Self { seen }
     }
 
-    /// Returns whether the file was not seen before.
-    pub(super) fn is_new(&mut self, file: &File) -> bool {
+    /// Adds the file. Returns whether it was not seen before.
+    pub(super) fn insert(&mut self, file: &File) -> bool {
         self.seen.insert(file.key)
     }
 }
