@@ -32,6 +32,10 @@ const MEMBERS: [&str; 4] = [
     "\"timestamp\"",
 ];
 
+/// What the errors of storages and proxies have that look like a record: those of Spring and of
+/// RFC 9457.
+const ERROR_MEMBERS: [&[&str]; 2] = [&["\"status\"", "\"error\""], &["\"status\"", "\"title\""]];
+
 /// How many unreadable bytes are kept for the rejected record.
 pub const UNREAD_BYTES_MAX: usize = 16 * 1024;
 
@@ -305,7 +309,10 @@ impl LineReader {
             let mut places = line.windows(member.len());
             places.any(|place| place == member.as_bytes())
         };
-        let is_proven = MEMBERS.iter().any(is_in_line);
+        let is_error = ERROR_MEMBERS
+            .iter()
+            .any(|members| members.iter().all(is_in_line));
+        let is_proven = MEMBERS.iter().any(is_in_line) && !is_error;
         if !is_proven {
             self.line_at = range.start;
             self.stage = Stage::Broken(BrokenBody::NotGzip);
@@ -538,6 +545,8 @@ mod tests {
         for other in [
             "{}",
             "{\"message\":\"Forbidden\"}\n{}",
+            "{\"timestamp\":\"2026-03-01T10:20:30Z\",\"status\":503,\"error\":\"Unavailable\"}",
+            "{\"type\":\"about:blank\",\"title\":\"Forbidden\",\"status\":403}",
             "  {",
             "\u{feff}<html>",
             "\u{feff}",

@@ -46,10 +46,14 @@ impl Session {
         self.count_file_failure(index, &failure, (&error.to_string(), stream_failure));
     }
 
-    /// Handles a file that arrived and cannot be read.
-    pub(super) fn handle_broken_file(&mut self, index: usize, (why, original): (&str, Vec<u8>)) {
+    /// Handles a file that arrived and is not what it should be.
+    pub(super) fn handle_broken_file(
+        &mut self,
+        index: usize,
+        (cause, why, original): (FileFailureCause, &str, Vec<u8>),
+    ) {
         let failure = FileFailure {
-            cause: FileFailureCause::Unreadable,
+            cause,
             why: why.to_owned(),
             original,
         };

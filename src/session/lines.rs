@@ -2,6 +2,7 @@
 
 use super::{BodyReader, Purpose, Session, Step};
 use crate::batch::{OfferResult, RecordLine};
+use crate::checkpoint::FileFailureCause;
 use crate::decode::lines::Line;
 use crate::streams::Context;
 
@@ -65,6 +66,14 @@ impl Session {
                     batch_files.finish_line();
                 }
                 Line::NeedsInput => return Step::Read,
+                Line::End if lines.skip > 0 => {
+                    self.in_flight = None;
+                    // Another answer of the storage: the file may come again.
+                    let why = "the storage sent fewer lines than before";
+                    let cause = FileFailureCause::Unreachable;
+                    self.handle_broken_file(index, (cause, why, Vec::new()));
+                    return Step::LoopAgain;
+                }
                 Line::End => {
                     batch_files.note_oldest(poll.batch.stats(stream).oldest);
                     batch_files.finish_file(context);
@@ -76,7 +85,8 @@ impl Session {
                 Line::Broken(broken) => {
                     let original = lines.reader.unread().to_vec();
                     self.in_flight = None;
-                    self.handle_broken_file(index, (broken.reason(), original));
+                    let cause = FileFailureCause::Unreadable;
+                    self.handle_broken_file(index, (cause, broken.reason(), original));
                     return Step::LoopAgain;
                 }
             }

@@ -190,6 +190,31 @@ fn a_file_that_is_half_read_goes_on_at_its_line() {
 }
 
 #[test]
+fn a_file_that_has_fewer_lines_than_were_read_is_not_done() {
+    let mut upstream = upstream();
+    upstream.add_file("receipt", 400);
+    let text = upstream.files["receipt"][5].clone();
+    let body = gzip(&text);
+    let half = Answer::Cut(body.clone(), body.len() / 2);
+    let part = "files.test/receipt/5".to_owned();
+    upstream.always.push((part.clone(), half));
+    let mut host = host();
+    collect_others(&mut host, &mut upstream);
+    assert!(host.delivered.len() > 25 + 50, "{}", host.delivered.len());
+    // What else a storage may say looks like a file of one line.
+    let first = text.split_inclusive('\n').next().unwrap();
+    for short in [gzip(first), first.as_bytes().to_vec()] {
+        upstream.always = vec![(part.clone(), Answer::Whole(200, Vec::new(), short))];
+        run_for(&mut host, &mut upstream, 10 * HOUR_MS);
+        assert!(gaps(&host).is_empty());
+    }
+    upstream.always.clear();
+    run_for(&mut host, &mut upstream, 5 * HOUR_MS);
+    host.collect(&mut upstream);
+    host.assert_exactly_once(&upstream);
+}
+
+#[test]
 fn a_stream_waits_at_its_page_when_there_is_no_room_to_set_more_aside() {
     let mut upstream = Upstream::new();
     upstream.page_files = 100;
