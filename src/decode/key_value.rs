@@ -22,12 +22,13 @@ pub fn push_object(line: &str, out: &mut String) -> bool {
     out.push('{');
     let mut rest = line;
     let mut pairs = 0_usize;
+    let mut unclosed = UnclosedValues::default();
     while !rest.is_empty() {
         let Some((key, behind)) = key(rest).filter(|_| pairs < PAIRS_MAX) else {
             out.truncate(start);
             return false;
         };
-        let (value, next) = value(behind);
+        let (value, next) = value(behind, &mut unclosed);
         if pairs > 0 {
             out.push(',');
         }
@@ -60,11 +61,35 @@ fn key(text: &str) -> Option<(&str, &str)> {
     is_key.then_some((key, behind))
 }
 
+/// The values of a line that begin as one with an end and have none. Each search for an end goes to
+/// the end of the line, so that only a few may fail.
+#[derive(Default)]
+struct UnclosedValues {
+    /// No backslash that ends a value follows: none follows for a later value either.
+    wrapped: bool,
+    /// How many values began as JSON and did not end.
+    json: usize,
+}
+
+/// Values that may begin as JSON and not end; the others are plain text.
+const UNCLOSED_JSON_MAX: usize = 16;
+
 /// Returns the value that the text begins with, and what stands behind the `|` after it.
-fn value(text: &str) -> (&str, &str) {
-    wrapped(text)
-        .or_else(|| json(text))
-        .unwrap_or_else(|| plain(text))
+fn value<'t>(text: &'t str, unclosed: &mut UnclosedValues) -> (&'t str, &'t str) {
+    let ended = match text.as_bytes() {
+        [b'\\', ..] if !unclosed.wrapped => {
+            let wrapped = wrapped(text);
+            unclosed.wrapped = wrapped.is_none();
+            wrapped
+        }
+        [b'{' | b'[', ..] if unclosed.json < UNCLOSED_JSON_MAX => {
+            let json = json(text);
+            unclosed.json = unclosed.json.saturating_add(usize::from(json.is_none()));
+            json
+        }
+        _ => None,
+    };
+    ended.unwrap_or_else(|| plain(text))
 }
 
 /// Returns a text between backslashes.
@@ -152,6 +177,21 @@ mod tests {
             ("a=1|", "a", "1"),
         ] {
             assert_eq!(object(line)[key], value, "{line}");
+        }
+    }
+
+    #[test]
+    fn values_without_an_end_take_linear_time() {
+        for start in ["\\x", "{x", "[\"x"] {
+            let mut line = String::new();
+            for number in 0..900 {
+                line.push_str(&format!("k{number}={start}|"));
+            }
+            line.push_str("z=");
+            line.push_str(&"\\y".repeat(400_000));
+            let read = object(&line);
+            assert_eq!(read["k0"], start);
+            assert_eq!(read["k899"], start);
         }
     }
 
