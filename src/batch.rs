@@ -12,7 +12,7 @@ use crate::decode::json::{Repaired, repair};
 use crate::identity::RecordId;
 use crate::normalize::severity::Severities;
 use crate::normalize::{Format, Normalizer, Options, OriginalRecord};
-use crate::record::{Joiner, ParseError, Parser, Record};
+use crate::record::{ParseError, Parser, Record, Rewriter};
 use crate::redact::redact;
 use crate::seen_ids::{Deduplication, SeenIds};
 use crate::stream::Stream;
@@ -159,7 +159,7 @@ pub struct RecordProcessor {
     correlation: Option<Correlation>,
     tenant: Option<String>,
     /// Parses a record together with members from other records.
-    joiner: Joiner,
+    rewriter: Rewriter,
 }
 
 impl RecordProcessor {
@@ -177,7 +177,7 @@ impl RecordProcessor {
             normalizer: Normalizer::with_severities(format, options, severities),
             correlation: None,
             tenant: None,
-            joiner: Joiner::default(),
+            rewriter: Rewriter::default(),
         }
     }
 
@@ -409,7 +409,7 @@ impl Builder {
             normalizer,
             correlation,
             tenant,
-            joiner,
+            rewriter,
         } = processor;
         let Deduplication {
             seen_ids,
@@ -450,7 +450,7 @@ impl Builder {
                 }
                 Some(_) | None => Some(record.extra_members),
             };
-            let joined = extra_members.and_then(|members| joiner.join(&read, members));
+            let joined = extra_members.and_then(|members| rewriter.join(&read, members));
             let joined = joined.unwrap_or(read);
             let start = self.events.len();
             let event_id = base.to_event_id(occurrence, tenant.as_deref());

@@ -48,6 +48,13 @@ impl NameSet {
         }
     }
 
+    /// Removes a name.
+    pub(crate) fn remove(&mut self, name: FieldName) {
+        if let Some(word) = self.0.get_mut(usize::from(name.0 / 64)) {
+            *word &= !(1 << (name.0 % 64));
+        }
+    }
+
     /// Whether a name is in the set.
     #[inline]
     pub(crate) fn contains(&self, name: FieldName) -> bool {

@@ -140,6 +140,7 @@ impl Parser {
         let outline =
             json::scan_object_with(line, &mut self.members, &mut reader).map_err(ParseError)?;
         let is_known = reader.is_known();
+        let is_ambiguous = reader.is_ambiguous();
         if self.members.len() > MEMBERS_MAX {
             let offset = self
                 .members
@@ -149,6 +150,15 @@ impl Parser {
                 what: "more than 10000 members",
                 offset,
             }));
+        }
+        if is_ambiguous {
+            dictionary::resolve_spellings(
+                stream,
+                line,
+                &self.members,
+                &mut self.names,
+                &mut self.slots,
+            );
         }
         let order = (is_known && !outline.sorted)
             .then(|| self.canonical_order.of(&self.names, &self.slots));
@@ -164,14 +174,29 @@ impl Parser {
     }
 }
 
-/// Reads records together with members that other records state.
+/// Parses records again after a change of their text.
 #[derive(Default)]
-pub struct Joiner {
+pub struct Rewriter {
     parser: Parser,
     text: String,
 }
 
-impl Joiner {
+impl Rewriter {
+    /// Returns the record without escapes that JSON does not need; nothing where it has none.
+    pub fn simplify<'a>(&'a mut self, record: &Record<'_>) -> Option<Record<'a>> {
+        if !record.outline.has_needless_escapes {
+            return None;
+        }
+        self.text = json::without_needless_escapes(record.text())?;
+        self.parse(record.stream)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn parse(&mut self, stream: Stream) -> Option<Record<'_>> {
+        self.parser.parse(stream, &self.text).ok()
+    }
+
     /// Returns the record with these members, each of which has a comma behind it; nothing where
     /// there are none. Those of the record itself stand last, and so they count.
     pub fn join<'a>(&'a mut self, record: &Record<'_>, members: &str) -> Option<Record<'a>> {
@@ -183,7 +208,7 @@ impl Joiner {
         for piece in ["{", members, own] {
             self.text.push_str(piece);
         }
-        self.parser.parse(record.stream, &self.text).ok()
+        self.parse(record.stream)
     }
 }
 

@@ -5,6 +5,7 @@
 
 use crate::scan::plain_prefix;
 
+pub use escapes::without_needless_escapes;
 use flatten::flatten;
 pub use keys::Keys;
 use keys::Order;
@@ -12,6 +13,7 @@ pub use nesting::{Nesting, nested_prefix};
 pub use parts::{Element, Error, Kind, Member, Outline, Span};
 pub use repair::{Repaired, readable, repair};
 
+mod escapes;
 mod flatten;
 mod keys;
 mod nesting;
@@ -60,6 +62,7 @@ pub fn scan_object_with<'t>(
         canonical: canonical && compact && sorted,
         multiline: scanner.multiline,
         plain: !scanner.high && !scanner.has_escapes,
+        has_needless_escapes: scanner.has_needless_escapes,
     })
 }
 
@@ -88,6 +91,8 @@ struct Scanner<'a> {
     /// There may be more than ASCII in a string.
     high: bool,
     has_escapes: bool,
+    /// A string has an escape that JSON does not need.
+    has_needless_escapes: bool,
     compact: bool,
     multiline: bool,
 }
@@ -113,6 +118,7 @@ impl<'a> Scanner<'a> {
             position: 0,
             high: false,
             has_escapes: false,
+            has_needless_escapes: false,
             compact: true,
             multiline: false,
         })
@@ -413,6 +419,7 @@ impl<'a> Scanner<'a> {
                     let span = self.span(start, self.position);
                     self.position += 1;
                     self.has_escapes |= escaped;
+                    self.has_needless_escapes |= !canonical;
                     return Ok(Text {
                         span,
                         escaped,

@@ -32,7 +32,7 @@ pub fn unescape_into(contents: &str, out: &mut String) {
 }
 
 /// Returns the character of one `\u` escape, or of two that make a pair, and what follows.
-fn unicode(text: &str) -> (char, &str) {
+pub(super) fn unicode(text: &str) -> (char, &str) {
     let Some((first, rest)) = hex(text) else {
         return (char::REPLACEMENT_CHARACTER, text);
     };

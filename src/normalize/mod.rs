@@ -33,10 +33,11 @@ use severity::Severities;
 use table::Test;
 use writer::{Buffers, CollectionTime, EventWriter};
 
+use crate::decode::unescape::unescape_into;
 use crate::encode::escape_breaks;
 use crate::encode::{push_line, push_quoted};
 use crate::identity::EventId;
-use crate::record::Record;
+use crate::record::{Record, Rewriter};
 use crate::stream::{STREAMS, Stream};
 use crate::time::Timestamp;
 
@@ -99,6 +100,8 @@ pub struct Normalizer {
     tables: CompiledTables,
     buffers: Buffers,
     collected: CollectionTime,
+    /// Parses records again whose escapes are not those that the tables expect.
+    rewriter: Rewriter,
 }
 
 /// The tables of one format.
@@ -149,6 +152,7 @@ impl Normalizer {
             },
             buffers: Buffers::default(),
             collected: CollectionTime::default(),
+            rewriter: Rewriter::default(),
         }
     }
 
@@ -190,6 +194,12 @@ impl Normalizer {
     ) -> Timestamp {
         self.collected.set(now);
         self.buffers.prose.clear();
+        let given = record;
+        let simplified = match self.tables.format {
+            Format::Ecs | Format::Ocsf => self.rewriter.simplify(given),
+            Format::Raw => None,
+        };
+        let record = simplified.as_ref().unwrap_or(given);
         let mappings = self.tables.of(record.stream());
         let (time_field, occurred) = match mappings.and_then(|mappings| mappings.occurred(record)) {
             Some((name, time)) => (Some(name), time),
@@ -200,7 +210,7 @@ impl Normalizer {
             choices.find(|choice| all_hold(choice.when, record, &mut self.buffers.prose))
         });
         let Some(ConditionalMapping { mapping, .. }) = choice else {
-            write_raw(record, id, occurred, self.tenant.as_deref(), out);
+            write_raw(given, id, occurred, self.tenant.as_deref(), out);
             return occurred;
         };
         let start = out.len();
@@ -281,7 +291,15 @@ impl StreamMappings {
     /// Returns when the record says that it happened, and the member that says so.
     fn occurred(&self, record: &Record<'_>) -> Option<(FieldName, Timestamp)> {
         self.times.iter().find_map(|name| {
-            let time = Timestamp::parse(record.get(*name)?.text)?;
+            let value = record.get(*name)?;
+            let mut buffer = String::new();
+            let text = if value.escaped {
+                unescape_into(value.text, &mut buffer);
+                &buffer
+            } else {
+                value.text
+            };
+            let time = Timestamp::parse(text)?;
             OCCURRED_MS
                 .contains(&time.millis())
                 .then_some((*name, time))

@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use super::legacy;
 use super::{Slots, feed};
-use crate::decode::json::Keys;
-use crate::field::{FieldName, NAMES};
+use crate::decode::json::{Keys, Kind, Member};
+use crate::field::{FieldName, NAMES, NameSet};
 use crate::stream::Stream;
 
 /// Known names by hash: open addressing in a table that is never more than a quarter full.
@@ -196,6 +196,8 @@ pub(super) struct Reader<'p, 't> {
     previous: (&'t str, Option<usize>),
     is_sorted: bool,
     is_known: bool,
+    /// A name that has an alias in this record came again, in one spelling or another.
+    is_ambiguous: bool,
 }
 
 impl<'p> Reader<'p, '_> {
@@ -217,6 +219,7 @@ impl<'p> Reader<'p, '_> {
             previous: ("", None),
             is_sorted: true,
             is_known: true,
+            is_ambiguous: false,
         }
     }
 
@@ -225,17 +228,9 @@ impl<'p> Reader<'p, '_> {
         self.is_known
     }
 
-    /// Returns the name that a field of API 1.0 has in API 2.0, or that a column of a threat feed
-    /// has, unless the record has that already: two values would become one.
-    fn alias(&self, key: &str) -> Option<FieldName> {
-        let name = if self.stream.is_gateway_siem() {
-            legacy::look_up(self.stream, key)?
-        } else if self.stream.is_threat_feed() {
-            feed::look_up(key)?
-        } else {
-            return None;
-        };
-        (self.slots.get(name.index()) == Some(&0)).then_some(name)
+    /// Returns whether [`resolve_spellings`] has to choose between members.
+    pub(super) const fn is_ambiguous(&self) -> bool {
+        self.is_ambiguous
     }
 
     #[inline]
@@ -243,6 +238,7 @@ impl<'p> Reader<'p, '_> {
         self.names.push(name);
         self.place = name.map_or(NAMES.len(), FieldName::index);
         if let Some(slot) = self.slots.get_mut(self.place) {
+            self.is_ambiguous |= *slot != 0 && !self.is_known;
             *slot = u16::try_from(self.names.len()).unwrap_or(0);
         }
     }
@@ -270,7 +266,7 @@ impl<'t> Keys<'t> for Reader<'_, 't> {
 
     #[cold]
     fn found(&mut self, key: &'t str, escaped: bool) {
-        if let Some(name) = self.alias(key).filter(|_| !escaped) {
+        if let Some(name) = alias(self.stream, key).filter(|_| !escaped) {
             // It is not spelt as its name is: whether the members are sorted can no longer be decided.
             self.is_sorted = false;
             self.is_known = false;
@@ -309,6 +305,64 @@ impl<'t> Keys<'t> for Reader<'_, 't> {
 
     fn is_sorted(&self) -> bool {
         self.is_sorted
+    }
+}
+
+/// Returns the name that a field of API 1.0 has in API 2.0, or that a column of a threat feed has.
+fn alias(stream: Stream, key: &str) -> Option<FieldName> {
+    if stream.is_gateway_siem() {
+        legacy::look_up(stream, key)
+    } else if stream.is_threat_feed() {
+        feed::look_up(key)
+    } else {
+        None
+    }
+}
+
+/// Chooses the member that has a name where a record spells it in several ways: two values would
+/// become one otherwise. Known spellings count before aliases unless their value is `null`, and the
+/// first alias before the others; of one spelling the last member counts, as in all JSON. The
+/// members with other spellings are unknown, so that they are kept as they are.
+#[cold]
+#[inline(never)]
+pub(super) fn resolve_spellings(
+    stream: Stream,
+    line: &str,
+    members: &[Member],
+    names: &mut [Option<FieldName>],
+    slots: &mut Slots,
+) {
+    let spelt = |member: &Member| {
+        let key = member.key.of(line);
+        let name = alias(stream, key).or_else(|| DICTIONARY.look_up(key));
+        name.filter(|_| !member.key_escaped).map(|name| (name, key))
+    };
+    let mut has_value = NameSet::default();
+    let mut aliases: Vec<(FieldName, &str)> = Vec::new();
+    for member in members {
+        let Some((name, key)) = spelt(member) else {
+            continue;
+        };
+        if key != name.spelling() {
+            if !aliases.iter().any(|(known, _)| *known == name) {
+                aliases.push((name, key));
+            }
+        } else if member.kind == Kind::Null {
+            has_value.remove(name);
+        } else {
+            has_value.insert(name);
+        }
+    }
+    slots.fill(0);
+    for ((at, member), to) in (1..).zip(members).zip(names) {
+        *to = spelt(member).and_then(|(name, key)| {
+            let mut counted = aliases.iter().filter(|_| !has_value.contains(name));
+            let counted = counted.find(|(known, _)| *known == name);
+            (key == counted.map_or_else(|| name.spelling(), |(_, alias)| alias)).then_some(name)
+        });
+        if let Some(slot) = to.and_then(|name| slots.get_mut(name.index())) {
+            *slot = at;
+        }
     }
 }
 

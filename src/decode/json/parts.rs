@@ -103,6 +103,8 @@ pub struct Outline {
     pub multiline: bool,
     /// All strings are ASCII without escapes.
     pub plain: bool,
+    /// A string may have an escape that need not be.
+    pub has_needless_escapes: bool,
 }
 
 /// Why a text is not one JSON object.
