@@ -147,7 +147,7 @@ fn unwrapped(line: &[u8]) -> Option<Vec<u8>> {
     let mut members = Vec::new();
     json::scan_object(line, &mut members).ok()?;
     let is_body = |member: &&Member| member.key.of(line) == BODY && member.kind == Kind::Object;
-    let body = members.iter().find(is_body)?.value.of(line);
+    let body = members.iter().rfind(is_body)?.value.of(line);
     let mut record = String::from("{");
     for member in members.iter().filter(|member| !is_body(member)) {
         let quote = member.kind.quote();

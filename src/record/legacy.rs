@@ -153,14 +153,16 @@ const KEYS: [(&[&str], Stream); 15] = [
 #[must_use]
 pub fn type_of_record(record: &[u8]) -> Stream {
     let mut members = Vec::new();
-    let Some(text) = core::str::from_utf8(record).ok() else {
-        return Stream::Siem;
-    };
-    if json::scan_object(text, &mut members).is_err() {
-        return Stream::Siem;
+    let mut text = String::from_utf8_lossy(record);
+    while let Err(error) = json::scan_object(&text, &mut members) {
+        let repaired = error.is_repairable().then(|| json::repair(&text).text);
+        let Some(repaired) = repaired.filter(|repaired| *repaired != *text) else {
+            return Stream::Siem;
+        };
+        text = repaired.into();
     }
     let has = |key: &&str| {
-        let mut names = members.iter().map(|member| member.key.of(text));
+        let mut names = members.iter().map(|member| member.key.of(&text));
         names.any(|name| name.eq_ignore_ascii_case(key))
     };
     let found = KEYS.iter().find(|(keys, _)| keys.iter().any(has));
@@ -205,6 +207,37 @@ mod tests {
         let mut parser = Parser::new();
         let record = parser.parse(Stream::SiemReceipt, line).unwrap();
         assert_eq!(record.fields().count(), 4);
+    }
+
+    #[test]
+    fn of_several_spellings_the_known_one_counts_and_then_the_first() {
+        let subject = |line: &str| {
+            let mut parser = Parser::new();
+            let record = parser.parse(Stream::SiemReceipt, line).unwrap();
+            let kept: Vec<_> = record.fields().map(|field| field.value.text).collect();
+            let subject = record.get(field::SUBJECT).map(|value| value.text);
+            (subject.unwrap_or_default().to_owned(), kept.join(","))
+        };
+        for (line, value, kept) in [
+            (r#"{"Subject":"a","subject":"b"}"#, "b", "a,b"),
+            (r#"{"subject":"a","Subject":"b"}"#, "a", "a,b"),
+            (r#"{"Subject":"a","subject":null}"#, "a", "a,null"),
+            (r#"{"subject":null,"Subject":"a"}"#, "a", "null,a"),
+            (r#"{"Subject":"a","Subject":"b"}"#, "b", "b"),
+            (r#"{"subject":"a","subject":"b","Subject":"c"}"#, "b", "b,c"),
+            (
+                r#"{"x":1,"Subject":"a","y":2,"subject":"b","z":3}"#,
+                "b",
+                "1,a,2,b,3",
+            ),
+        ] {
+            let expected = (value.to_owned(), kept.to_owned());
+            assert_eq!(subject(line), expected, "{line}");
+        }
+        let line = r#"{"Rcpt":"a","Recipient":"b","Rcpt":"c"}"#;
+        let mut parser = Parser::new();
+        let record = parser.parse(Stream::SiemReceipt, line).unwrap();
+        assert_eq!(record.get(field::RECIPIENTS).unwrap().text, "c");
     }
 
     #[test]

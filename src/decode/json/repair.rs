@@ -22,6 +22,18 @@ const ESCAPE_BYTES: usize = 6;
 /// Repairs what keeps the scanner from reading a text: a text that was cut inside a surrogate
 /// pair, control characters that were not escaped, values that are nested too deeply.
 pub fn repair(text: &str) -> Repaired {
+    repair_some(text, Halves::Replace)
+}
+
+/// What becomes of half of a surrogate pair.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Halves {
+    Keep,
+    Replace,
+}
+
+#[inline(never)]
+fn repair_some(text: &str, halves: Halves) -> Repaired {
     let text = flatten(text);
     let bytes = text.as_bytes();
     let mut repaired = Repaired {
@@ -36,6 +48,7 @@ pub fn repair(text: &str) -> Repaired {
                 1
             }
             b'\\' if in_string => match escape(bytes, at) {
+                Escape::Half if halves == Halves::Keep => ESCAPE_BYTES,
                 Escape::Half => {
                     repaired.push(text.get(copied..at), "\u{fffd}");
                     copied = at + ESCAPE_BYTES;
@@ -61,14 +74,17 @@ pub fn repair(text: &str) -> Repaired {
 }
 
 /// Makes a response parsable as JSON: unchanged if possible, otherwise without a byte order
-/// mark and with its strings repaired. A bad string then affects only itself.
+/// mark and with escapes for control characters in its strings. A bad string then affects only
+/// itself: what is repaired of a record is repaired, and named, with the record.
 #[must_use]
 pub fn readable(body: Vec<u8>) -> Vec<u8> {
     if serde_json::from_slice::<&RawValue>(&body).is_ok() {
         return body;
     }
     let text = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&body);
-    repair(&String::from_utf8_lossy(text)).text.into_bytes()
+    repair_some(&String::from_utf8_lossy(text), Halves::Keep)
+        .text
+        .into_bytes()
 }
 
 impl Repaired {
