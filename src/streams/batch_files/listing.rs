@@ -112,34 +112,32 @@ pub(super) fn find_all(files: &VecDeque<File>, names: &[String]) -> Vec<Option<u
     if names.is_empty() {
         return Vec::new();
     }
-    // One by one: to collect them would bring the code of a sort for each type.
-    let mut by_name: BTreeMap<&str, Option<usize>> = BTreeMap::new();
-    let mut by_path: BTreeMap<String, Vec<(usize, &File)>> = BTreeMap::new();
+    // One by one, and in maps of one type: each type brings code of its own.
+    let mut by_name: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    let mut by_path: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for name in names {
-        by_name.insert(name, None);
+        by_name.insert(name.clone(), Vec::new());
         by_path.insert(path_of(name), Vec::new());
     }
     for (at, file) in files.iter().enumerate() {
-        if let Some(first) = by_name.get_mut(file.name().as_str()) {
-            first.get_or_insert(at);
+        if let Some(same_name) = by_name.get_mut(&file.name()) {
+            same_name.push(at);
         }
         if let Some(same_path) = by_path.get_mut(&bounded_name(path(&file.url))) {
-            same_path.push((at, file));
+            same_path.push(at);
         }
     }
     let other = |name: &String| {
-        let same_path = by_path.get(&path_of(name))?;
-        let mut others = same_path.iter().filter(|(_, file)| file.may_be(name));
+        let same_path = by_path.get(&path_of(name))?.iter().copied();
+        let may_be = |at: &usize| files.get(*at).is_some_and(|file| file.may_be(name));
+        let mut others = same_path.filter(may_be);
         let first = others.next()?;
         // An older release read the first file of a path.
-        (!name.contains('?') || others.next().is_none()).then_some(first.0)
+        (!name.contains('?') || others.next().is_none()).then_some(first)
     };
     let find = |name: &String| {
-        by_name
-            .get(name.as_str())
-            .copied()
-            .flatten()
-            .or_else(|| other(name))
+        let first = by_name.get(name).and_then(|same_name| same_name.first());
+        first.copied().or_else(|| other(name))
     };
     names.iter().map(find).collect()
 }
