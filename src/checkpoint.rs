@@ -210,6 +210,7 @@ pub struct SetAsidePage {
 
 /// A file that could not be fetched or read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "StoredFile")]
 pub struct SetAsideFile {
     /// How far it was read, and how often it failed for its present cause.
     #[serde(flatten)]
@@ -219,8 +220,38 @@ pub struct SetAsideFile {
     /// The cause of its last failure.
     pub cause: FileFailureCause,
     /// The same for people, as a short clause.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub why: String,
+}
+
+/// The text form of [`SetAsideFile`]: parsing with `serde(flatten)` is 6 KiB more of the component.
+#[derive(Deserialize)]
+struct StoredFile {
+    name: String,
+    line: u64,
+    #[serde(default)]
+    tries: u32,
+    oldest: Option<Timestamp>,
+    since: Timestamp,
+    cause: FileFailureCause,
+    #[serde(default)]
+    why: String,
+}
+
+impl From<StoredFile> for SetAsideFile {
+    fn from(file: StoredFile) -> Self {
+        Self {
+            at: FilePosition {
+                name: file.name,
+                line: file.line,
+                tries: file.tries,
+                oldest: file.oldest,
+            },
+            since: file.since,
+            cause: file.cause,
+            why: file.why,
+        }
+    }
 }
 
 /// Why a file failed; it decides how long the file is retried.
@@ -324,8 +355,11 @@ pub struct PageProgress {
 /// The position in the event endpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventsPosition {
-    /// Where reading begins where there is no token; nothing older is taken from the endpoint.
+    /// Where reading begins where there is no token.
     pub since: Timestamp,
+    /// Nothing older is taken from the endpoint; without it, nothing older than `since`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begin: Option<Timestamp>,
     /// The time up to which batch files are read first: there the endpoint takes over.
     #[serde(rename = "until", default, skip_serializing_if = "Option::is_none")]
     pub handover: Option<Timestamp>,

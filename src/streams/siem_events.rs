@@ -262,6 +262,7 @@ impl Events {
             return;
         }
         self.position.since = handover_time(context);
+        self.position.begin = None;
         let detail = format!(
             "the clock of Mimecast was ahead; reading begins again at {}, and records before {since} \
              may be missing",
@@ -363,7 +364,8 @@ impl PagingStrategy for Events {
         let id = id_as_in_files(record, processor);
         let known = id.is_some_and(|id| self.seen_ids.contains(&id));
         // What is older than the handover came from the batch files.
-        if known || at.is_some_and(|at| at < self.position.since) {
+        let begin = self.position.begin.unwrap_or(self.position.since);
+        if known || at.is_some_and(|at| at < begin) {
             batch.count_duplicate(stream);
             return ProcessResult::Counted;
         }
@@ -394,7 +396,10 @@ impl PagingStrategy for Events {
         }
         if let Some(read_to) = self.position.read_to {
             let from = read_to.plus_ms(context.settings.overlap_ms.saturating_neg());
-            self.position.since = self.position.since.max(from);
+            let since = self.position.since;
+            // A late record may be older than what is listed from now on, and is still new.
+            self.position.begin = self.position.begin.or(Some(since));
+            self.position.since = since.max(from);
         }
         self.position.page_progress = None;
         let detail = format!(
