@@ -1,7 +1,9 @@
 //! One record in, one JSON object out.
 
+use std::borrow::Cow;
+
 use mimecast_source::batch::{RecordNormalizer, RecordProcessor};
-use mimecast_source::decode::json::{Kind, Member, scan_object};
+use mimecast_source::decode::json::{self, Kind, Member, scan_object};
 use mimecast_source::decode::unescape::unescape_into;
 use mimecast_source::encode::push_quoted;
 use mimecast_source::normalize::{Format, Options};
@@ -125,10 +127,15 @@ impl Default for Envelope {
 
 impl Envelope {
     fn of(record: &[u8]) -> Self {
-        let text = String::from_utf8_lossy(record);
+        let mut text = String::from_utf8_lossy(record);
         let mut members = Vec::new();
-        if scan_object(&text, &mut members).is_err() {
-            return Self::default();
+        while let Err(error) = scan_object(&text, &mut members) {
+            // What is no text costs the record its repair, and not its envelope.
+            let repaired = error.is_repairable().then(|| json::repair(&text).text);
+            let Some(repaired) = repaired.filter(|repaired| *repaired != *text) else {
+                return Self::default();
+            };
+            text = repaired.into();
         }
         let is_stream =
             |member: &&Member| member.key.of(&text) == STREAM_MEMBER && member.kind == Kind::String;
@@ -175,8 +182,16 @@ fn push_unchanged(out: &mut Vec<u8>, record: &[u8], reason: &str) {
         .strip_prefix('{')
         .and_then(|rest| rest.strip_suffix('}'));
     // Nothing is built from the value, so that its depth costs nothing.
-    match members.filter(|_| serde_json::from_str::<IgnoredAny>(object).is_ok()) {
-        Some(members) => push_object(out, members.trim_ascii(), reason),
+    let members = members
+        .filter(|_| serde_json::from_str::<IgnoredAny>(object).is_ok())
+        .and_then(|members| {
+            if members.contains(ERROR_MEMBER) {
+                return without_error_member(object).map(Cow::Owned);
+            }
+            Some(Cow::Borrowed(members.trim_ascii()))
+        });
+    match members {
+        Some(members) => push_object(out, &members, reason),
         None => {
             let mut member = String::new();
             push_quoted(&mut member, TEXT_MEMBER);
@@ -185,6 +200,27 @@ fn push_unchanged(out: &mut Vec<u8>, record: &[u8], reason: &str) {
             push_object(out, &member, reason);
         }
     }
+}
+
+/// Returns the members of an object but [`ERROR_MEMBER`], which another filter may have added;
+/// nothing where they cannot be told apart.
+fn without_error_member(object: &str) -> Option<String> {
+    let mut members = Vec::new();
+    let mut out = String::new();
+    scan_object(object, &mut members).ok()?;
+    for member in members {
+        let key = member.key.of(object);
+        if key == ERROR_MEMBER {
+            continue;
+        }
+        let separator = if out.is_empty() { "" } else { "," };
+        let quote = member.kind.quote();
+        let value = member.value.of(object);
+        for piece in [separator, "\"", key, "\":", quote, value, quote] {
+            out.push_str(piece);
+        }
+    }
+    Some(out)
 }
 
 /// Appends an object of these members and [`ERROR_MEMBER`].

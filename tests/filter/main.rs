@@ -200,6 +200,45 @@ fn what_cannot_be_normalized_comes_back_with_the_reason() {
     }
 }
 
+#[test]
+fn a_reason_of_another_filter_is_replaced() {
+    let mut fluent_bit = FluentBit::start("mimecast_ecs");
+    let deep = format!("{}1{}", "[".repeat(100), "]".repeat(100));
+    for (members, kept) in [
+        (
+            r#""a":1,"mimecast_filter_error":"x","b":"y""#,
+            r#""a":1,"b":"y","#,
+        ),
+        (r#""mimecast_filter_error":"x""#, ""),
+    ] {
+        let record = format!("{{{members}}}");
+        let answer = fluent_bit.filter(b"kernel", NOW, record.as_bytes());
+        assert!(
+            answer.starts_with(&format!("{{{kept}\"{ERROR}\":\"neither")),
+            "{answer}"
+        );
+        assert_eq!(answer.matches(ERROR).count(), 1, "{answer}");
+    }
+    let record = format!(r#"{{"a":{deep},"mimecast_filter_error":"x"}}"#);
+    let answer = fluent_bit.filter(b"kernel", NOW, record.as_bytes());
+    let read: Value = serde_json::from_str(&answer).unwrap();
+    assert!(
+        read[ERROR].as_str().unwrap().starts_with("neither"),
+        "{answer}"
+    );
+    assert!(answer.contains(&deep));
+}
+
+#[test]
+fn a_record_that_needs_a_repair_keeps_its_envelope() {
+    let mut fluent_bit = FluentBit::start("mimecast_ecs");
+    let record = r#"{"mimecast_stream":"audit","id":"1","user":"a \ud83d"}"#;
+    let answer = fluent_bit.filter(b"kernel", NOW, record.as_bytes());
+    let read: Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!(read["event"]["dataset"], "mimecast.audit");
+    assert_eq!(read["user"]["name"], "a \u{fffd}");
+}
+
 /// Fluent Bit passes nothing of this, and it is not lost either.
 #[test]
 fn whatever_comes_is_answered_by_one_object() {
