@@ -291,7 +291,7 @@ fn holds(test: &Test, record: &Record<'_>, found_prose: &mut FoundProse) -> bool
             Test::Email(_) => super::people::has_email(value),
             Test::Given(_) => is_given(value),
             Test::NullSender(_) => value.kind == Kind::String && matches!(text, "" | "<>"),
-            Test::Pattern(_) => super::stix::osint(text).is_some(),
+            Test::Pattern(_) => of_prose(value, &|_, text| super::stix::osint(text).is_some()),
             Test::SaysNotDone(_) => of_prose(value, &prose::says_not_done),
             Test::NamesPerson(_) => of_prose(value, &|found, text| {
                 prose::people(found, text).next().is_some()

@@ -111,6 +111,7 @@ fn push_hash(writer: &mut EventWriter<'_, '_>, hash: &str) {
 }
 
 /// Writes a part of the pattern of an indicator; what is more of it is kept besides.
+#[inline(never)]
 fn pattern(
     writer: &mut EventWriter<'_, '_>,
     plain: UnescapedText<'_>,
@@ -121,7 +122,7 @@ fn pattern(
         return false;
     };
     writer.out.push('"');
-    push(writer, found);
+    push(writer, &found);
     writer.out.push('"');
     writer.is_partial |= found != plain.text;
     true

@@ -245,7 +245,7 @@ pub(super) fn osint(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) 
     writer.out.push_str("\"type_id\":");
     push_number(writer.out, type_id);
     let start = writer.out.len() + ",\"value\":\"".len();
-    push_escaped_word(writer, ",\"value\":\"", value);
+    push_escaped_word(writer, ",\"value\":\"", &value);
     writer.out.pop();
     let end = writer.out.len() - 1;
     // Sorts of indicators as sorts of observables.
