@@ -571,6 +571,137 @@ fn text_with_escapes_gives_valid_events_in_every_field() {
     }
 }
 
+/// Writers of JSON differ in what they escape.
+#[test]
+fn escapes_that_json_does_not_need_change_no_event() {
+    let mut count = 0;
+    for (stream, path) in fixtures() {
+        let upstream = fs::read(path).unwrap();
+        for line in String::from_utf8_lossy(&upstream).lines() {
+            if serde_json::from_str::<Value>(line).is_err() {
+                continue;
+            }
+            let escaped = all_escaped(line);
+            let mut parser = Parser::new();
+            let record = parser.parse(stream, line).unwrap();
+            let id = record.id().to_event_id(1, None);
+            for format in [Format::Ecs, Format::Ocsf] {
+                let mut normalizer = Normalizer::new(format, Options::default());
+                let mut expected = String::new();
+                normalizer.write(&record, &id, NOW, &mut expected);
+                let mut parser = Parser::new();
+                let record = parser.parse(stream, &escaped).unwrap();
+                assert_eq!(record.id().to_event_id(1, None), id, "{line}");
+                let mut event = String::new();
+                normalizer.write(&record, &id, NOW, &mut event);
+                assert_eq!(one_line(&event), one_line(&expected), "{line}");
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 400, "only {count} events");
+}
+
+/// The same JSON with escapes for all characters of its strings.
+fn all_escaped(json: &str) -> String {
+    let mut out = String::new();
+    let mut in_string = false;
+    let mut characters = json.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '"' => in_string = !in_string,
+            '\\' => {
+                out.push('\\');
+                let escape = characters.next().unwrap();
+                out.push(escape);
+                if escape == 'u' {
+                    out.extend(characters.by_ref().take(4));
+                }
+                continue;
+            }
+            _ if in_string => {
+                for unit in character.encode_utf16(&mut [0; 2]) {
+                    out.push_str(&format!("\\u{unit:04x}"));
+                }
+                continue;
+            }
+            _ => {}
+        }
+        out.push(character);
+    }
+    out
+}
+
+#[test]
+fn nothing_that_stands_beside_what_is_read_is_lost() {
+    for (stream, line, words) in [
+        (
+            Stream::HeldMessages,
+            r#"{"id":"1","to":[{"emailAddress":"a@b.test"},{"emailAddress":["c@d.test"]}]}"#,
+            &["a@b.test", "c@d.test"][..],
+        ),
+        (
+            Stream::SiemReceipt,
+            r#"{"senderHeader":"CEO Jane Roe <x@evil.test>","senderEnvelope":"x@evil.test"}"#,
+            &["CEO Jane Roe", "x@evil.test"],
+        ),
+        (
+            Stream::SiemProcess,
+            r#"{"attachments":"\"n/a\", \"a.pdf\"","numberAttachments":"2"}"#,
+            &["n/a", "a.pdf"],
+        ),
+        (
+            Stream::TrainingPhishing,
+            r#"{"email":"a@b.test","clickedIp":"192.0.2.1:443"}"#,
+            &["192.0.2.1", "443"],
+        ),
+        (
+            Stream::SiemReceipt,
+            r#"{"Subject":"first","subject":"second"}"#,
+            &["first", "second"],
+        ),
+    ] {
+        let [ecs, ocsf, _] = events(stream, line).map(|event| one_line(&event));
+        for mut event in [ecs, ocsf] {
+            for (object, original) in [("/event", "original"), ("", "raw_data")] {
+                let object = event.pointer_mut(object).and_then(Value::as_object_mut);
+                object.map(|object| object.remove(original));
+            }
+            let event = event.to_string();
+            for word in words {
+                assert!(event.contains(word), "{word} is not in {event}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_name_is_given_once_however_it_is_spelt() {
+    for (stream, line) in [
+        (
+            Stream::SiemReceipt,
+            r#"{"spamScore":"3","\u0073pamScore":"5"}"#,
+        ),
+        (
+            Stream::Audit,
+            r#"{"eventInfo":"Done by x, Method: Cloud","\u006dethod":"x"}"#,
+        ),
+        (
+            Stream::SiemReceipt,
+            r#"{"spamScore":"x","\u0075nparsed":"5"}"#,
+        ),
+    ] {
+        for event in events(stream, line) {
+            let read = one_line(&event).to_string();
+            let is_raw = event.contains("\"record\":");
+            assert!(
+                is_raw || names_in(event.trim_end()) == names_in(&read),
+                "{event}"
+            );
+        }
+    }
+}
+
 #[test]
 fn what_stands_behind_an_at_sign_in_the_name_of_a_user_may_be_no_host() {
     for (user, hosts) in [

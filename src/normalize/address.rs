@@ -13,6 +13,12 @@ pub(super) fn bare(text: &str) -> Option<&str> {
     is_bare(inner).then_some(inner)
 }
 
+/// Returns whether there is nothing in the text but the address: no name of the person.
+pub(super) fn is_alone(address: &str, text: &str) -> bool {
+    // Angle brackets and white space.
+    text.len() <= address.len() + 2 || text.trim_matches(['<', '>', ' ']) == address
+}
+
 /// Returns the part behind the last `@`, if it is a domain. That has nothing to escape.
 pub(super) fn domain(text: &str) -> Option<&str> {
     let at = text.bytes().rposition(|byte| byte == b'@')?;

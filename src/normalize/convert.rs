@@ -18,13 +18,19 @@ pub(super) fn verbatim(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_
 /// Writes one bare e-mail address.
 pub(super) fn address(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
     let found = address::bare(plain.text);
-    found.is_some_and(|found| quoted_and_related(writer, plain, found, Related::User))
+    found.is_some_and(|found| {
+        writer.is_partial |= !address::is_alone(found, plain.text);
+        quoted_and_related(writer, plain, found, Related::User)
+    })
 }
 
 /// Writes the part of an e-mail address after the `@`.
 pub(super) fn domain(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) -> bool {
-    let found = address::bare(plain.text).and_then(|text| text.rsplit_once('@'));
-    found.is_some_and(|(_, domain)| quoted(writer, plain, domain))
+    let Some(found) = address::bare(plain.text) else {
+        return false;
+    };
+    writer.is_partial |= !address::is_alone(found, plain.text);
+    address::domain(found).is_some_and(|domain| quoted(writer, plain, domain))
 }
 
 /// Writes the name of a user.

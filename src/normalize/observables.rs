@@ -82,15 +82,6 @@ fn push(observed: &mut Distinct<Observed>, new: Observed, out: &str) {
     }
 }
 
-/// Returns whether the same value stands at a path that has a name.
-fn is_named(writer: &EventWriter<'_, '_>, observed: &Observed) -> bool {
-    let text = |one: &Observed| writer.out.get(one.start..one.end);
-    let mut others = writer.buffers.observed.values().iter();
-    others.any(|other| {
-        !other.path.is_empty() && other.type_id == observed.type_id && text(other) == text(observed)
-    })
-}
-
 fn closing_quote(bytes: &[u8], from: usize) -> Option<usize> {
     let mut at = from;
     loop {
@@ -111,9 +102,6 @@ pub(super) fn write(writer: &mut EventWriter<'_, '_>, key: &str) {
     writer.out.push_str(key);
     writer.out.push('[');
     for observed in writer.buffers.observed.values() {
-        if observed.path.is_empty() && is_named(writer, observed) {
-            continue;
-        }
         writer.out.push_str("{\"type_id\":");
         super::convert::push_number(writer.out, i64::from(observed.type_id));
         if !observed.path.is_empty() {

@@ -51,7 +51,7 @@ fn texts(value: Value<'_>, each: &mut dyn FnMut(Value<'_>)) -> bool {
                     escaped: member.escaped,
                 });
             }
-            members.len() == 1 && member.is_some()
+            members.len() == 1 && member.is_some_and(|member| member.kind == Kind::String)
         }
         Kind::False | Kind::Null | Kind::Number | Kind::True => false,
     }
@@ -66,12 +66,16 @@ fn addresses(value: Value<'_>, each: &mut dyn FnMut(&str)) -> bool {
             return;
         };
         if let Some(found) = address::bare(plain.text) {
+            is_all &= address::is_alone(found, plain.text);
             each(found);
             return;
         }
         for part in address::split(plain.text) {
             match address::bare(part) {
-                Some(found) => each(found),
+                Some(found) => {
+                    is_all &= address::is_alone(found, part);
+                    each(found);
+                }
                 None => is_all &= is_placeholder(part),
             }
         }
@@ -109,7 +113,8 @@ fn all(writer: &mut EventWriter<'_, '_>, value: Value<'_>, form: Form) -> bool {
         writer.out.push('[');
         let is_as_given = quote(writer, address, form);
         writer.out.push(']');
-        writer.is_partial |= !is_as_given;
+        let is_alone = text.is_some_and(|plain| address::is_alone(address, plain.text));
+        writer.is_partial |= !is_as_given || !is_alone;
         return true;
     }
     let mut seen = core::mem::take(&mut writer.buffers.list);

@@ -506,9 +506,10 @@ impl<'r, 'b> EventWriter<'r, 'b> {
         let is_read = json::scan_array(value.text, |element| {
             let quote = element.kind.quote();
             if element.kind != Kind::Null {
-                for piece in [quote, element.value.of(value.text), quote, ","] {
-                    self.out.push_str(piece);
-                }
+                self.out.push_str(quote);
+                push_line(self.out, element.value.of(value.text));
+                self.out.push_str(quote);
+                self.out.push(',');
             }
         })
         .is_ok();
@@ -516,7 +517,7 @@ impl<'r, 'b> EventWriter<'r, 'b> {
             self.out.pop();
         }
         self.out.push(']');
-        if !is_read || self.record.is_multiline() {
+        if !is_read {
             self.out.truncate(start);
             self.push_raw(value);
         }

@@ -1,9 +1,9 @@
 //! ECS for what is known of threats and of people.
 
-use super::super::convert::{domain, ip, list, verbatim};
+use super::super::convert::{domain, ip, list, port, verbatim};
 use super::super::people;
 use super::super::table::{
-    EcsClassification, EcsRule, EcsTables, FieldMapping, Test, constant, row, text, value,
+    EcsClassification, EcsRule, EcsTables, FieldMapping, Test, by_row, constant, row, text, value,
 };
 use super::super::unmapped::LOG_FIELDS_KEPT;
 use super::convert::{
@@ -95,6 +95,7 @@ const PHISHED_ROWS: &[FieldMapping] = &[
     row("event.action",   &[field::STATUS],      text(verbatim)),
     row("event.start",    &[field::LAUNCH_DATE], text(date)),
     row("source.ip",      &[field::CLICKED_IP],  text(ip)),
+    row("source.port",    &[field::CLICKED_IP],  by_row(port)),
     row("user.name",      EMAIL,                 value(people::person)),
     row("user.email",     EMAIL,                 value(people::person)),
     row("user.domain",    EMAIL,                 text(domain)),
