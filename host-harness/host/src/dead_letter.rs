@@ -2,8 +2,9 @@
 //! an output of their own. They are durable before the
 //! checkpoint moves.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::SystemTime;
 
 use base64::Engine as _;
@@ -29,6 +30,9 @@ pub(crate) struct DeadLetterSinks {
     shared: Option<Arc<Mutex<DeadLetterSink>>>,
     pub(crate) output: Option<Arc<Outputs>>,
     directory: PathBuf,
+    /// Those of single sources that are in use. A file is locked while it is open, and a source that
+    /// was changed may be held twice: as it was and as it is. Both use the same.
+    by_source: std::sync::Mutex<BTreeMap<String, Weak<Mutex<DeadLetterSink>>>>,
 }
 
 impl DeadLetterSinks {
@@ -42,6 +46,7 @@ impl DeadLetterSinks {
             shared: None,
             output: None,
             directory: state_dir.path().to_owned(),
+            by_source: std::sync::Mutex::default(),
         };
         match &settings.dead_letter {
             None => {}
@@ -56,16 +61,27 @@ impl DeadLetterSinks {
         Ok(letters)
     }
 
-    /// That of one source.
+    /// Returns that of one source: the same for as long as anyone holds it.
     pub(crate) fn of(&self, source: &str) -> Arc<Mutex<DeadLetterSink>> {
         if let Some(shared) = &self.shared {
             return Arc::clone(shared);
         }
+        let sinks = self.by_source.lock();
+        let mut sinks = sinks.unwrap_or_else(PoisonError::into_inner);
+        if let Some(sink) = sinks.get(source).and_then(Weak::upgrade) {
+            return sink;
+        }
+        // Forgets those that nobody holds, but does not look at all of them each time.
+        if sinks.len().is_power_of_two() {
+            sinks.retain(|_, sink| sink.strong_count() > 0);
+        }
         let path = store::rejected_path(&self.directory, source);
-        Arc::new(Mutex::new(match &self.output {
+        let sink = Arc::new(Mutex::new(match &self.output {
             None => DeadLetterSink::new(path),
             Some(output) => DeadLetterSink::with_output(path, Arc::clone(output)),
-        }))
+        }));
+        sinks.insert(source.to_owned(), Arc::downgrade(&sink));
+        sink
     }
 }
 
@@ -270,6 +286,38 @@ mod tests {
             .map(|line| serde_json::from_str::<Value>(line).unwrap()["original"].clone())
             .collect();
         assert_eq!(originals, ["a", "b", "c"]);
+    }
+
+    #[tokio::test]
+    async fn a_source_that_is_held_twice_is_not_locked_out_of_its_own_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let letters = DeadLetterSinks {
+            shared: None,
+            output: None,
+            directory: directory.path().to_owned(),
+            by_source: std::sync::Mutex::default(),
+        };
+        let before_change = letters.of("acme");
+        let after_change = letters.of("acme");
+        for (sink, original) in [(&before_change, b"a"), (&after_change, b"b")] {
+            let mut sink = sink.lock().await;
+            let records = [record(original)];
+            sink.store_rejected("acme", "test", &records).await.unwrap();
+        }
+        // Those that nobody holds are forgotten, and their files are closed.
+        drop((before_change, after_change));
+        let other = letters.of("other");
+        assert_eq!(letters.by_source.lock().unwrap().len(), 1);
+        let again = letters.of("acme");
+        assert!(!Arc::ptr_eq(&other, &again));
+        let mut again = again.lock().await;
+        let records = [record(b"c")];
+        again
+            .store_rejected("acme", "test", &records)
+            .await
+            .unwrap();
+        let text = std::fs::read_to_string(store::rejected_path(directory.path(), "acme")).unwrap();
+        assert_eq!(text.lines().count(), 3, "{text}");
     }
 
     #[tokio::test]

@@ -3,17 +3,17 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_nats::Subject;
 use async_nats::client::Request;
-use async_nats::jetstream::kv::{Operation, UpdateErrorKind};
+use async_nats::jetstream::kv::{Entry, Operation, UpdateErrorKind};
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use async_nats::jetstream::{AckKind, Message};
 use async_trait::async_trait;
 use bytes::Bytes;
 use source_runtime::lease::Lease;
-use source_runtime::store::{CheckpointStore, StoreError, StoredSource};
+use source_runtime::store::{CheckpointStore, StoreError, StoredSource, epoch_ms};
 use tokio::sync::{Mutex, Notify};
 use tokio::time::sleep;
 use tracing::{debug, warn};
@@ -112,10 +112,21 @@ pub(crate) struct TenantLease {
 pub(crate) enum ClaimOutcome {
     /// The tenant is this host's, with its stored state.
     Held(Box<StoredSource>),
-    /// A later lease of it was there already, or this one was over before it began.
-    Superseded,
+    /// A later lease of it was there already.
+    Superseded(StandingLease),
+    /// This one was over before it began, or others were faster.
+    Late,
     /// The tenant was removed.
     Removed,
+}
+
+/// A lease in the bucket that keeps an earlier one from claiming the tenant.
+#[derive(Debug)]
+pub(crate) struct StandingLease {
+    /// The host that has it, or had it last.
+    pub(crate) host: String,
+    /// How long ago it was written.
+    pub(crate) age: Duration,
 }
 
 /// Why a tenant could not be claimed. Its lease ends by itself.
@@ -136,6 +147,25 @@ fn margin(lease: Duration) -> Duration {
 /// Until when a message that was asked for at `asked` is this host's.
 pub(crate) fn deadline(asked: Duration, lease: Duration) -> Duration {
     asked.saturating_add(lease).saturating_sub(margin(lease))
+}
+
+/// Returns how long ago a value was written, by the clocks of NATS and of this machine.
+fn age(entry: &Entry) -> Duration {
+    let written_ms = entry.created.unix_timestamp_nanos() / 1_000_000;
+    let written_ms = u64::try_from(written_ms).unwrap_or_default();
+    Duration::from_millis(epoch_ms(SystemTime::now()).saturating_sub(written_ms))
+}
+
+/// Returns whether a lease that is held is later than the one that the bucket holds since
+/// `stored_age`, and may claim the tenant.
+///
+/// Numbers begin anew with a new consumer, and go back with a stream that was restored from an older
+/// backup or made by a clock that is behind. But a lease that is held was asked for less than the
+/// time of a lease ago, so what was written before that is of an earlier one whatever its number.
+/// Where the clocks do not agree, the earlier one may win; compare-and-set still lets only one of the
+/// two commit. Equal numbers wait for the next delivery: by its number a commit knows its own value.
+fn is_later(own: Epoch, stored: Epoch, stored_age: Duration, lease: Duration) -> bool {
+    own > stored || (own != stored && stored_age > lease)
 }
 
 impl TenantLease {
@@ -185,11 +215,23 @@ impl TenantLease {
                     }
                 },
             };
-            let is_late = entry
-                .as_ref()
-                .is_some_and(|entry| entry.epoch >= self.epoch);
-            if is_late || !self.deadline.is_held() {
-                return Ok(ClaimOutcome::Superseded);
+            if !self.deadline.is_held() {
+                return Ok(ClaimOutcome::Late);
+            }
+            if let (Some(found), Some(stored)) = (&found, &entry) {
+                let age = age(found);
+                if !is_later(self.epoch, stored.epoch, age, self.fleet_client.lease) {
+                    return Ok(ClaimOutcome::Superseded(StandingLease {
+                        host: stored.host.clone(),
+                        age,
+                    }));
+                }
+                if self.epoch < stored.epoch {
+                    debug!(
+                        source = %tenant,
+                        "the bucket holds a lease with a greater number, which is over"
+                    );
+                }
             }
             let is_first = entry.is_none();
             let is_paused = entry.as_ref().is_some_and(|entry| entry.is_paused);
@@ -216,7 +258,7 @@ impl TenantLease {
             *self.revision.lock().await = revision;
             return Ok(ClaimOutcome::Held(Box::new(claimed.state)));
         }
-        Ok(ClaimOutcome::Superseded)
+        Ok(ClaimOutcome::Late)
     }
 
     /// Whether the message of a tenant is still in the stream.
@@ -402,5 +444,24 @@ mod tests {
         assert!(!held.is_in_time());
         held.grant(deadline(clock::now(), LEASE));
         assert!(held.is_held());
+    }
+
+    #[test]
+    fn numbers_that_went_back_hold_a_tenant_for_one_lease_only() {
+        let epoch = |stream_created_ms, sequence, deliveries| Epoch {
+            stream_created_ms,
+            sequence,
+            deliveries,
+        };
+        let own = epoch(5, 7, 2);
+        let (fresh, old) = (LEASE, LEASE + Duration::from_millis(1));
+        assert!(is_later(own, epoch(5, 7, 1), Duration::ZERO, LEASE));
+        // A new consumer, a restored stream, and one that was made by a clock that is behind.
+        for stored in [epoch(5, 7, 1_440), epoch(5, 900, 1), epoch(6, 1, 1)] {
+            assert!(!is_later(own, stored, fresh, LEASE), "{stored:?}");
+            assert!(is_later(own, stored, old, LEASE), "{stored:?}");
+        }
+        // Whose value it is could not be told.
+        assert!(!is_later(own, own, old, LEASE));
     }
 }

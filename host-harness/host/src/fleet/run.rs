@@ -24,7 +24,7 @@ use tracing::{debug, error, info, warn};
 use super::cache::{CachedTenant, TenantCache};
 use super::client::FleetClient;
 use super::clock;
-use super::lease::{self, ClaimError, ClaimOutcome, Deadline, TenantLease};
+use super::lease::{self, ClaimError, ClaimOutcome, Deadline, StandingLease, TenantLease};
 use super::tenant::Tenant;
 use super::tenant_value::Epoch;
 use crate::admin::{AdminHost, AdminServer};
@@ -56,6 +56,10 @@ const FAILED_WAIT: Duration = Duration::from_secs(300);
 const PAUSED_WAIT: Duration = Duration::from_secs(3_600);
 /// Delay before a tenant is due again that could not be claimed because NATS failed.
 const CLAIM_RETRY_DELAY: Duration = Duration::from_secs(1);
+/// A tenant that was not claimed so often in a row, each time as another had it, may stand still.
+const SUPERSEDED_WARN: u32 = 3;
+/// After so many times a lease without another, they are not in a row.
+const SUPERSEDED_LEASES_MAX: u32 = 10;
 /// How long a host that stops waits for a tenant to be given back, and for NATS to confirm its end.
 const STOP_CONFIRM_MAX: Duration = Duration::from_millis(250);
 /// How long work may still go on after a stop was asked for. What remains of the time that a
@@ -103,6 +107,8 @@ struct RunningHost {
     cache: Mutex<TenantCache>,
     /// The tenants that are worked on.
     at_work: Mutex<BTreeMap<String, (Epoch, Arc<Deadline>)>>,
+    /// How often in a row a tenant was not claimed for a later lease of it, and when last.
+    superseded: Mutex<BTreeMap<String, (u32, Duration)>>,
 }
 
 /// Works on the tenants of a fleet until a stop is requested.
@@ -199,6 +205,7 @@ impl FleetHost {
             counts: Arc::default(),
             cache: Mutex::new(TenantCache::new(TENANTS_CACHED_MAX)),
             at_work: Mutex::default(),
+            superseded: Mutex::default(),
             host: self,
         });
         // Before it has any tenant: hosts that start later look for it.
@@ -392,6 +399,7 @@ impl RunningHost {
         let Some(tenant) = message.subject.strip_prefix(&*prefix) else {
             return;
         };
+        let lease_time = fleet_client.lease;
         let cached = lock(&self.cache).take(tenant);
         let deadline = cached
             .as_ref()
@@ -413,10 +421,15 @@ impl RunningHost {
                 return;
             }
         };
+        self.end_of_same_number(tenant, lease.epoch());
         let state = match lease.claim().await {
             Ok(ClaimOutcome::Held(state)) => *state,
-            Ok(ClaimOutcome::Superseded) => {
-                debug!(source = %tenant, "a later lease of the tenant was there already");
+            Ok(ClaimOutcome::Superseded(standing)) => {
+                self.counts.fenced.fetch_add(1, Ordering::Relaxed);
+                return self.note_superseded(tenant, &standing, lease_time);
+            }
+            Ok(ClaimOutcome::Late) => {
+                debug!(source = %tenant, "the lease of the tenant is over, or others were faster");
                 self.counts.fenced.fetch_add(1, Ordering::Relaxed);
                 return;
             }
@@ -436,6 +449,7 @@ impl RunningHost {
             }
         };
         self.note_taken(&state);
+        lock(&self.superseded).remove(tenant);
         let previous = self
             .at_work()
             .insert(tenant.to_owned(), (lease.epoch(), Arc::clone(&deadline)));
@@ -447,10 +461,50 @@ impl RunningHost {
         let mut at_work = self.at_work();
         if at_work
             .get(tenant)
-            .is_some_and(|(epoch, _)| *epoch == lease.epoch())
+            .is_some_and(|(epoch, held)| *epoch == lease.epoch() && Arc::ptr_eq(held, &deadline))
         {
             at_work.remove(tenant);
         }
+    }
+
+    /// Ends the work on a tenant by a lease with this number, before another with the same one is
+    /// claimed: a consumer that was made anew counts from one again. A commit of the former would
+    /// take the value of the latter for its own.
+    fn end_of_same_number(&self, tenant: &str, number: Epoch) {
+        if let Some((epoch, previous)) = self.at_work().get(tenant)
+            && *epoch == number
+        {
+            previous.end();
+        }
+    }
+
+    /// Says that a tenant was not claimed. Once is no matter; where it goes on, the tenant may stand
+    /// still.
+    fn note_superseded(&self, tenant: &str, standing: &StandingLease, lease_time: Duration) {
+        let now = clock::now();
+        let times = {
+            let mut superseded = lock(&self.superseded);
+            let (times, last) = superseded.entry(tenant.to_owned()).or_default();
+            if now.saturating_sub(*last) > lease_time.saturating_mul(SUPERSEDED_LEASES_MAX) {
+                *times = 0;
+            }
+            *last = now;
+            *times = times.saturating_add(1);
+            *times
+        };
+        if times < SUPERSEDED_WARN {
+            debug!(source = %tenant, "a later lease of the tenant was there already");
+            return;
+        }
+        warn!(
+            source = %tenant,
+            times,
+            "fleet: the tenant is not claimed again and again: the bucket holds a later lease of it, \
+             of host {}, written {} s ago; if that host does not work on it, compare the clocks of \
+             this machine and of NATS",
+            standing.host,
+            standing.age.as_secs()
+        );
     }
 
     fn note_taken(&self, state: &StoredSource) {

@@ -14,7 +14,8 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 const DETAIL_CHARS_SHORT: usize = 80;
 
 /// The number of a lease. That of a later lease of a tenant is greater, also after the message of
-/// the tenant, or the whole stream, was made anew.
+/// the tenant, or the whole stream, was made anew; but not after the consumer was, or after a backup
+/// was restored.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub(crate) struct Epoch {
     /// When the stream was made, in milliseconds since the epoch.

@@ -16,6 +16,7 @@ use crate::upstream::Upstream;
 use crate::{LONG, LOOK, left_out};
 
 const EVENTS: usize = 5;
+const TENANTS: [&str; 3] = ["tenant-1", "tenant-2", "tenant-3"];
 const TOKEN: &str = "fedcba9876543210-admin";
 
 /// A host of a fleet, its upstream, and the files of its tenants.
@@ -199,6 +200,72 @@ async fn commands_change_the_fleet_that_status_metrics_api_and_page_show() {
     assert_eq!(one.events().len(), 2 * EVENTS);
     let (code, _) = one.host.terminate();
     assert_eq!(code, Some(0), "{}", one.host.log());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tenants_go_on_with_a_new_consumer_whatever_the_number_of_their_last_lease() {
+    let nats = TempDir::new().unwrap();
+    let Some(server) = Server::start(nats.path(), None).await else {
+        return left_out("the test of a new consumer of a fleet");
+    };
+    let folder = TempDir::new().unwrap();
+    let upstream = Upstream::start(1, EVENTS, Duration::ZERO).await;
+    let host = Host::new(
+        &folder.path().join("h"),
+        &[server.port],
+        upstream.ports[0],
+        "leases = 8",
+    );
+    let mut one = One { host, upstream };
+    link_machine_code(&one.host.path("state/cache"));
+    for tenant in TENANTS {
+        let file = format!("{tenant}.toml");
+        one.write(&file, tenant, "");
+        one.host.fleet(&["add", &file]);
+    }
+    one.host.start();
+    let are_active = |status: &Value| status["states"]["active"] == TENANTS.len();
+    one.until("all are polled", are_active).await;
+    let (code, _) = one.host.terminate();
+    assert_eq!(code, Some(0), "{}", one.host.log());
+    assert_eq!(one.events().len(), TENANTS.len() * EVENTS);
+
+    // As days of polls leave them, a stream before it is restored from an older backup, and a clock
+    // that is ahead.
+    let client = async_nats::ConnectOptions::new()
+        .user_and_password("ann".to_owned(), "secret".to_owned())
+        .connect(format!("nats://127.0.0.1:{}", server.port))
+        .await
+        .unwrap();
+    let context = async_nats::jetstream::new(client);
+    let checkpoints = context.get_key_value("checkpoints").await.unwrap();
+    let numbers = [
+        ("deliveries", 100_000_u64),
+        ("sequence", 1_000),
+        ("stream_created_ms", 86_400_000),
+    ];
+    for (tenant, (number, more)) in TENANTS.into_iter().zip(numbers) {
+        let entry = checkpoints.entry(tenant).await.unwrap().unwrap();
+        let text = std::str::from_utf8(&entry.value).unwrap();
+        let (head, checkpoint) = text.split_once('\n').unwrap();
+        let mut head: Value = serde_json::from_str(head).unwrap();
+        let before: u64 = head["epoch"][number].as_u64().unwrap();
+        head["epoch"][number] = Value::from(before + more);
+        let value = format!("{head}\n{checkpoint}");
+        checkpoints.put(tenant, value.into()).await.unwrap();
+    }
+    let tenants = context.get_stream("TENANTS").await.unwrap();
+    tenants.delete_consumer("hosts").await.unwrap();
+
+    let begun = Instant::now();
+    one.host.start();
+    let is_polled = |tenant: &&str| one.upstream.last(tenant).is_some_and(|(_, at)| at > begun);
+    let are_polled = |_: &Value| TENANTS.iter().all(is_polled);
+    one.until("all are polled again", are_polled).await;
+    let (code, _) = one.host.terminate();
+    assert_eq!(code, Some(0), "{}", one.host.log());
+    // They went on where they were.
+    assert_eq!(one.events().len(), TENANTS.len() * EVENTS);
 }
 
 /// Two sources of one machine collect what there is. Returns when they had.
