@@ -36,7 +36,8 @@ impl fmt::Display for RewindError {
 }
 
 /// Has the streams, or all where none is named, collected again from a time on, in milliseconds
-/// since the epoch. The source must not run: it would store its own checkpoint over this one.
+/// since the epoch. Until this returns the source must not run, which would store its own checkpoint
+/// over this one, and nobody else may change its checkpoint, which is read before it is written.
 pub(crate) async fn rewind(
     components: &Components,
     settings: &SourceSettings,

@@ -56,6 +56,17 @@ pub enum StoreError {
     Unavailable(String),
 }
 
+/// What [`StateDir::rename`] came to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Renamed {
+    /// The state has the new name.
+    Moved,
+    /// The new name has a checkpoint of its own, and both states stay as they are.
+    HasOwn,
+    /// There was no state to rename.
+    Nothing,
+}
+
 /// A state directory, locked by this process.
 #[derive(Debug)]
 pub struct StateDir {
@@ -350,29 +361,41 @@ impl StateDir {
         Ok(read(&self.path, source)?.unwrap_or_else(|| StoredSource::new(source)))
     }
 
-    /// Renames the stored state of a source, unless the new name has a state already.
-    /// Returns whether there was anything to give.
-    pub fn rename(&self, from: &str, to: &str) -> Result<bool, Failure> {
+    /// Renames the stored state of a source, unless the new name has a checkpoint already. A state
+    /// without one, as a source has that could not start, is replaced.
+    pub fn rename(&self, from: &str, to: &str) -> Result<Renamed, Failure> {
         let failed = |error: &io::Error| {
             let reason = disk::error_message(&self.path, error);
             Failure::failed(format!(
                 "the checkpoint of `{from}` cannot be moved: {reason}"
             ))
         };
-        if read(&self.path, to)?.is_some() {
-            return Ok(false);
-        }
-        let Some(mut source_state) = read(&self.path, from)? else {
-            return Ok(false);
+        let own = read(&self.path, to)?.and_then(|own| own.checkpoint);
+        let former = match read(&self.path, from) {
+            Ok(former) => former,
+            // A source with a checkpoint needs no other, and starts.
+            Err(_) if own.is_some() => return Ok(Renamed::HasOwn),
+            Err(failure) => return Err(failure),
         };
-        to.clone_into(&mut source_state.source);
-        // In this order, so that a host that is killed in between has it under one name at least.
-        self.store(&source_state).map_err(|error| failed(&error))?;
+        let Some(mut source_state) = former else {
+            return Ok(Renamed::Nothing);
+        };
+        if own.is_none() {
+            to.clone_into(&mut source_state.source);
+            // In this order, so that a host that is killed in between has it under one name at
+            // least.
+            self.store(&source_state).map_err(|error| failed(&error))?;
+        } else if source_state.checkpoint.is_none() {
+            return Ok(Renamed::Nothing);
+        } else if source_state.checkpoint != own {
+            return Ok(Renamed::HasOwn);
+        }
+        // Where they are equal, a host was killed in between.
         let former = state_path(&self.path, from);
         fs::remove_file(&former)
             .and_then(|()| disk::sync_directory(&former))
             .map_err(|error| failed(&error))?;
-        Ok(true)
+        Ok(Renamed::Moved)
     }
 
     /// Replaces the heartbeat. It need not survive a crash of the system.
@@ -614,9 +637,9 @@ mod tests {
     fn a_renamed_source_has_the_record_of_its_former_name_unless_it_has_its_own() {
         let directory = tempfile::tempdir().unwrap();
         let state_dir = StateDir::open(directory.path()).unwrap();
-        assert!(!state_dir.rename("acme", "new").unwrap(), "nothing is kept");
+        assert_eq!(state_dir.rename("acme", "new").unwrap(), Renamed::Nothing);
         state_dir.store(&filled()).unwrap();
-        assert!(state_dir.rename("acme", "new").unwrap());
+        assert_eq!(state_dir.rename("acme", "new").unwrap(), Renamed::Moved);
         let mut renamed = filled();
         renamed.source = "new".to_owned();
         assert_eq!(state_dir.load("new").unwrap(), renamed);
@@ -625,9 +648,37 @@ mod tests {
         let mut other = filled();
         other.checkpoint = Some("other".to_owned());
         state_dir.store(&other).unwrap();
-        assert!(!state_dir.rename("acme", "new").unwrap());
+        assert_eq!(state_dir.rename("acme", "new").unwrap(), Renamed::HasOwn);
         assert_eq!(state_dir.load("new").unwrap(), renamed);
         assert_eq!(state_dir.load("acme").unwrap(), other);
+        // What cannot be read is not needed.
+        fs::write(state_path(directory.path(), "acme"), "hello").unwrap();
+        assert_eq!(state_dir.rename("acme", "new").unwrap(), Renamed::HasOwn);
+    }
+
+    #[test]
+    fn a_renamed_source_that_could_not_start_has_the_checkpoint_of_its_former_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let state_dir = StateDir::open(directory.path()).unwrap();
+        // As it is stored where its component or a secret is missing.
+        let mut failed = StoredSource::new("new");
+        failed.last_error = Some(StatusMessage {
+            at: String::new(),
+            kind: "start".to_owned(),
+            detail: "no secret".to_owned(),
+        });
+        state_dir.store(&failed).unwrap();
+        state_dir.store(&filled()).unwrap();
+        assert_eq!(state_dir.rename("acme", "new").unwrap(), Renamed::Moved);
+        let mut renamed = filled();
+        renamed.source = "new".to_owned();
+        assert_eq!(state_dir.load("new").unwrap(), renamed);
+        assert_eq!(read(directory.path(), "acme").unwrap(), None);
+        // A host was killed before the former name was removed.
+        state_dir.store(&filled()).unwrap();
+        assert_eq!(state_dir.rename("acme", "new").unwrap(), Renamed::Moved);
+        assert_eq!(state_dir.load("new").unwrap(), renamed);
+        assert_eq!(read(directory.path(), "acme").unwrap(), None);
     }
 
     #[test]

@@ -11,7 +11,6 @@ use serde_json::Value;
 use source_common::exit::Failure;
 use source_common::lines::KeyLineNumbers;
 use tokio::task::spawn_blocking;
-use tokio::time::timeout;
 
 use super::files::{LoadedSettings, SettingsFiles};
 use super::{RunSettings, SourceChange};
@@ -147,14 +146,17 @@ async fn reset(
     streams: &[String],
     from_ms: i64,
 ) -> Result<(), ControlError> {
-    let run = good_settings(files, name)?;
+    good_settings(files, name)?;
     let supervisor = files.supervisor();
-    let held = timeout(STOP_MAX, supervisor.hold(name)).await;
+    // Another reset of the source changes the checkpoint that is read here.
+    let held = supervisor.hold(name, STOP_MAX).await;
     let _held = held.map_err(|_| {
         ControlError::Failed(format!(
             "source {name:?} does not stop; look into the log of the host, then try again"
         ))
     })?;
+    // It may have been changed or removed meanwhile.
+    let run = good_settings(files, name)?;
     let context = supervisor.context();
     let components = &context.components;
     let rewound = rewind(

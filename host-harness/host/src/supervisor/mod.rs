@@ -7,6 +7,7 @@
 
 mod control;
 mod files;
+mod holds;
 mod pauses;
 mod settings_watch;
 mod start;
@@ -25,12 +26,15 @@ use source_runtime::shutdown::{Shutdown, ShutdownTrigger};
 use source_runtime::source::Components;
 use source_runtime::source_loop::SourceExit;
 use source_runtime::store::{StateDir, StoredSource};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, OwnedMutexGuard, watch};
 use tokio::task::JoinSet;
+use tokio::time::error::Elapsed;
+use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 pub(crate) use self::control::FileControl;
 pub(crate) use self::files::SettingsFiles;
+use self::holds::Holds;
 use self::pauses::Pauses;
 pub(crate) use self::settings_watch::SettingsWatch;
 pub(crate) use self::start::StartupTracker;
@@ -122,6 +126,7 @@ struct Shared {
 #[derive(Default)]
 struct Sources {
     by_name: BTreeMap<String, SupervisedSource>,
+    holds: Holds,
     tasks: JoinSet<()>,
     /// How many were ever added.
     added: usize,
@@ -228,19 +233,16 @@ fn versions(paths: &[PathBuf]) -> Vec<FileVersion> {
 struct StoppedSource {
     shared: Arc<Shared>,
     name: String,
-}
-
-impl StoppedSource {
-    fn set(&self, is_held: bool) {
-        if let Some(source) = self.shared.lock().by_name.get(&self.name) {
-            source.target.send_modify(|target| target.is_held = is_held);
-        }
-    }
+    /// Keeps others out who hold the same source. `None` while this waits for them.
+    turn: Option<OwnedMutexGuard<()>>,
 }
 
 impl Drop for StoppedSource {
     fn drop(&mut self) {
-        self.set(false);
+        let mut sources = self.shared.lock();
+        drop(self.turn.take());
+        sources.holds.remove(&self.name);
+        sources.note_holds(&self.name);
     }
 }
 
@@ -424,15 +426,12 @@ impl Supervisor {
         }
     }
 
-    /// Waits until a source does nothing, and keeps it so for as long as the value lives.
-    async fn hold(&self, name: &str) -> StoppedSource {
-        let stopped = StoppedSource {
-            shared: Arc::clone(&self.shared),
-            name: name.to_owned(),
-        };
-        stopped.set(true);
-        self.stopped(name).await;
-        stopped
+    /// Waits until a source does nothing, and keeps it so for as long as the value lives. Those who
+    /// ask for one source get it one after the other. The error is that it has not stopped in time.
+    async fn hold(&self, name: &str, stop_max: Duration) -> Result<StoppedSource, Elapsed> {
+        let held = self.shared.hold(name).await;
+        timeout(stop_max, self.stopped(name)).await?;
+        Ok(held)
     }
 
     /// Waits until a source does not run: it is paused, held, removed, or has ended.
@@ -457,7 +456,7 @@ impl Supervisor {
             run,
             generation: 0,
             paused_by,
-            is_held: false,
+            is_held: sources.holds.contains(&name),
             is_removed: false,
         };
         if let Some(leaving) = sources.by_name.get_mut(&name) {
@@ -563,6 +562,18 @@ impl Sources {
         source.filter(|source| !source.target.borrow().is_removed)
     }
 
+    /// Has a source stop where it is held, and go on where it no longer is.
+    fn note_holds(&self, name: &str) {
+        let is_held = self.holds.contains(name);
+        if let Some(source) = self.by_name.get(name) {
+            source.target.send_if_modified(|target| {
+                let is_changed = target.is_held != is_held;
+                target.is_held = is_held;
+                is_changed
+            });
+        }
+    }
+
     /// Whether no source runs or may be resumed, and so nothing is left to wait for. A run with
     /// `--once` does not wait for an operator.
     fn have_ended(&self, once: bool) -> bool {
@@ -581,6 +592,25 @@ impl Sources {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Sources> {
         self.sources.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has a source stop and not start again for as long as the value lives, and waits until nobody
+    /// else holds it. It may still be stopping then.
+    async fn hold(self: &Arc<Self>, name: &str) -> StoppedSource {
+        let turn = {
+            let mut sources = self.lock();
+            let turn = sources.holds.add(name);
+            sources.note_holds(name);
+            turn
+        };
+        // Made before the wait, so that the hold ends also where the wait is given up.
+        let mut held = StoppedSource {
+            shared: Arc::clone(self),
+            name: name.to_owned(),
+            turn: None,
+        };
+        held.turn = Some(turn.lock_owned().await);
+        held
     }
 
     /// Notes how a source has ended by itself.
@@ -661,5 +691,119 @@ fn log_pause(source: &str, paused_by: Option<PausedBy>) {
         Some(PausedBy::Settings) => {
             info!(%source, "paused by `enabled = false`; its position is kept");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+    use std::task::Poll;
+
+    use source_runtime::shutdown;
+
+    use super::*;
+    use crate::settings::Settings;
+
+    const STOP_MAX: Duration = Duration::from_secs(60);
+
+    async fn supervisor(directory: &Path) -> Supervisor {
+        fs::create_dir(directory.join("sources")).unwrap();
+        let text = "state_dir = \"state\"\nsources_dir = \"sources\"\n\
+                    [[output]]\ntype = \"file\"\npath = \"events.ndjson\"\n";
+        let settings = Settings::parse(text, &directory.join("host.toml")).unwrap();
+        let state_dir = Arc::new(StateDir::open(&settings.state_dir).unwrap());
+        let outputs = Outputs::open(settings.named_outputs(), None).await.unwrap();
+        let dead_letters = DeadLetterSinks::open(&settings, &state_dir, None).await;
+        let (stopper, shutdown) = shutdown::channel();
+        Supervisor::new(HostContext {
+            components: Components::new(None, 0).unwrap(),
+            state_dir,
+            outputs: Arc::new(outputs),
+            inherited: settings.inherited(),
+            dead_letters: dead_letters.unwrap(),
+            bars: Arc::new(ProgressBars::new(false, 0)),
+            registry: Registry::new(),
+            once: false,
+            outlives_sources: true,
+            startup: StartupTracker::new(),
+            stopper,
+            shutdown,
+        })
+        .unwrap()
+    }
+
+    /// Adds a source that cannot run.
+    fn add(supervisor: &Supervisor) {
+        let failure = Failure::settings("cannot be used");
+        supervisor.apply(SourceChange::Refuse(FaultySource {
+            name: "acme".to_owned(),
+            failure,
+        }));
+    }
+
+    fn is_held(supervisor: &Supervisor) -> bool {
+        let sources = supervisor.shared.lock();
+        let target = sources.by_name["acme"].target.borrow();
+        target.is_held
+    }
+
+    async fn is_waiting<F: Future + Unpin>(future: &mut F) -> bool {
+        let mut future = std::pin::Pin::new(future);
+        std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_pending())).await
+    }
+
+    /// Each of them reads the checkpoint, changes it and writes it.
+    #[tokio::test]
+    async fn two_resets_of_a_source_come_one_after_the_other_and_it_runs_after_both() {
+        let directory = tempfile::tempdir().unwrap();
+        let supervisor = supervisor(directory.path()).await;
+        add(&supervisor);
+        let first = supervisor.hold("acme", STOP_MAX).await.unwrap();
+        assert!(is_held(&supervisor));
+        let mut second = Box::pin(supervisor.hold("acme", STOP_MAX));
+        assert!(is_waiting(&mut second).await);
+        // Another source is not waited for.
+        drop(supervisor.hold("other", STOP_MAX).await.unwrap());
+        drop(first);
+        assert!(is_held(&supervisor), "between the two");
+        let second = second.await.unwrap();
+        assert!(is_held(&supervisor));
+        drop(second);
+        assert!(!is_held(&supervisor));
+        assert!(!supervisor.shared.lock().holds.contains("acme"));
+    }
+
+    #[tokio::test]
+    async fn a_source_that_returns_while_it_is_reset_does_not_run_before_the_end_of_that() {
+        let directory = tempfile::tempdir().unwrap();
+        let supervisor = supervisor(directory.path()).await;
+        add(&supervisor);
+        let held = supervisor.hold("acme", STOP_MAX).await.unwrap();
+        supervisor.apply(SourceChange::Remove("acme".to_owned()));
+        add(&supervisor);
+        assert!(is_held(&supervisor), "before its task has noticed");
+        supervisor.apply(SourceChange::Remove("acme".to_owned()));
+        while supervisor.shared.phase("acme").is_some() {
+            tokio::task::yield_now().await;
+        }
+        add(&supervisor);
+        assert!(is_held(&supervisor));
+        drop(held);
+        assert!(!is_held(&supervisor));
+    }
+
+    #[tokio::test]
+    async fn a_reset_that_is_given_up_while_it_waits_holds_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let supervisor = supervisor(directory.path()).await;
+        add(&supervisor);
+        let first = supervisor.hold("acme", STOP_MAX).await.unwrap();
+        let mut second = Box::pin(supervisor.hold("acme", STOP_MAX));
+        assert!(is_waiting(&mut second).await);
+        drop(second);
+        assert!(is_held(&supervisor));
+        drop(first);
+        assert!(!is_held(&supervisor));
     }
 }

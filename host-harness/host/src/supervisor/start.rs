@@ -12,7 +12,7 @@ use source_runtime::outgoing::RequestObserver;
 use source_runtime::shutdown::Shutdown;
 use source_runtime::source::{Components, NetworkAccess, Source};
 use source_runtime::source_loop::{SettingsReloader, SourceExit, SourceLoop};
-use source_runtime::store::{State, StateDir, StoredSource};
+use source_runtime::store::{Renamed, State, StateDir, StoredSource, state_path};
 use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
@@ -137,12 +137,27 @@ impl SourceStarter {
             ..failure
         };
         self.shared.until_gone(&former).await.map_err(failed)?;
+        // A reset of it that is under way reads and writes the checkpoint too.
+        let _held = self.shared.hold(&former).await;
         let (state, to) = (Arc::clone(&self.context().state_dir), name.clone());
         let from = former.clone();
         let moved = blocking(move || Ok(state.rename(&from, &to))).await;
         let moved = moved.map_err(|error| failed(Failure::failed(error.to_string())))?;
-        if moved.map_err(failed)? {
-            info!(source = %name, "has the checkpoint of `{former}`, its former name");
+        match moved.map_err(failed)? {
+            Renamed::Moved => {
+                info!(source = %name, "has the checkpoint of `{former}`, its former name");
+            }
+            Renamed::HasOwn => {
+                let own = state_path(self.context().state_dir.path(), &name);
+                warn!(
+                    source = %name,
+                    "the checkpoint of `{former}` is not moved to this source, which has one of \
+                     its own; leave `renamed_from` out, or stop the host and move {} away to go on \
+                     where `{former}` was",
+                    own.display()
+                );
+            }
+            Renamed::Nothing => {}
         }
         Ok(())
     }
