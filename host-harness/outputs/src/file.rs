@@ -940,4 +940,29 @@ mod tests {
             .collect();
         assert_eq!(closed, ["events-19700101T000003.000Z.ndjson.zst"]);
     }
+
+    #[test]
+    fn the_newest_closed_files_stay_also_where_the_clock_was_set_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("events.ndjson");
+        let rotation = Rotation {
+            bytes_max: Some(1),
+            age_max: None,
+            compression: Encoding::Plain,
+            keep: Some(2),
+        };
+        let mut appender = Appender::with_rotation(&path, Some(rotation)).unwrap();
+        // Each closes the file of the one before it, two of them at the same time.
+        for (number, second) in [(1, 100), (2, 100), (3, 50), (4, 50)] {
+            let now = SystemTime::UNIX_EPOCH + Duration::from_secs(second);
+            let line = format!("{{\"n\":{number}}}\n");
+            appender.append(line.as_bytes(), now).unwrap();
+        }
+        assert_eq!(written(&path), "{\"n\":4}\n");
+        for (millis, line) in [("001", "{\"n\":2}\n"), ("002", "{\"n\":3}\n")] {
+            let name = format!("events-19700101T000140.{millis}Z.ndjson");
+            assert_eq!(written(&directory.path().join(name)), line);
+        }
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 3);
+    }
 }

@@ -3,12 +3,17 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use source_common::disk;
 use tracing::warn;
 
 use super::compress::Encoding;
+
+/// Names of closed files differ by this at least.
+const NAME_STEP: Duration = Duration::from_millis(1);
+/// The beginning of that year, since the epoch.
+const YEAR_10000: Duration = Duration::from_secs(253_402_300_800);
 
 /// When to close a file and start another, and what to do with closed files.
 #[derive(Clone, Debug)]
@@ -32,9 +37,28 @@ impl Rotation {
     }
 }
 
-/// Returns the name for a file that is closed now: `events-20261122T101500.123Z.ndjson`.
+/// Returns the name for a file that is closed now: `events-20261122T101500.123Z.ndjson`. It is later
+/// than that of every closed file, also where the clock was set back or two files are closed at the
+/// same time: the oldest ones are removed by their names, and no file is replaced.
 pub(super) fn closed_path(path: &Path, now: SystemTime) -> PathBuf {
-    let time = humantime::format_rfc3339_millis(now)
+    // A directory that cannot be read is reported by `finish`.
+    let closed = closed_files(path).unwrap_or_default();
+    let later = closed
+        .iter()
+        .filter_map(|file| Some(file.time? + NAME_STEP));
+    // A name has four digits for the year.
+    let later = later.filter(|later| *later < UNIX_EPOCH + YEAR_10000).max();
+    let mut time = later.map_or(now, |later| later.max(now));
+    let mut named = path_at(path, time);
+    while named.exists() {
+        time += NAME_STEP;
+        named = path_at(path, time);
+    }
+    named
+}
+
+fn path_at(path: &Path, time: SystemTime) -> PathBuf {
+    let time = humantime::format_rfc3339_millis(time)
         .to_string()
         .replace(['-', ':'], "");
     let (stem, extension) = parts(path);
@@ -66,6 +90,8 @@ pub(super) fn finish(path: &Path, rotation: &Rotation) {
 struct ClosedFile {
     path: PathBuf,
     is_plain: bool,
+    /// The time in its name, where there is such a time.
+    time: Option<SystemTime>,
 }
 
 fn compress(closed: &ClosedFile, encoding: Encoding) -> io::Result<()> {
@@ -113,10 +139,12 @@ fn closed_files(path: &Path) -> io::Result<Vec<ClosedFile>> {
             .strip_suffix(".gz")
             .or_else(|| rest.strip_suffix(".zst"))
             .unwrap_or(rest);
-        if plain.strip_suffix(extension.as_str()).is_some_and(is_time) {
+        let time = plain.strip_suffix(extension.as_str());
+        if let Some(time) = time.filter(|time| is_time(time)) {
             closed.push(ClosedFile {
                 path: entry.path(),
                 is_plain: plain == rest,
+                time: parse_time(time),
             });
         }
     }
@@ -134,6 +162,15 @@ fn is_time(text: &str) -> bool {
             19 => byte == b'Z',
             _ => byte.is_ascii_digit(),
         })
+}
+
+/// Parses a time like `20261122T101500.123Z`.
+fn parse_time(text: &str) -> Option<SystemTime> {
+    let (date, time) = text.split_once('T')?;
+    let (year, month, day) = (date.get(..4)?, date.get(4..6)?, date.get(6..)?);
+    let (hour, minute, second) = (time.get(..2)?, time.get(2..4)?, time.get(4..)?);
+    let time = format!("{year}-{month}-{day}T{hour}:{minute}:{second}");
+    humantime::parse_rfc3339(&time).ok()
 }
 
 /// Splits a file name into stem, and extension with its dot.
@@ -218,6 +255,31 @@ mod tests {
         assert_eq!(io::read_to_string(unpacked).unwrap(), RECORDS);
         finish(&path, &rotation(Encoding::Gzip, Some(1)));
         assert_eq!(names(directory.path()).len(), 3);
+    }
+
+    #[test]
+    fn the_name_of_a_closed_file_is_later_than_that_of_every_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("events.ndjson");
+        let now = humantime::parse_rfc3339("2026-01-01T00:00:00.5004Z").unwrap();
+        let name = || {
+            let closed = closed_path(&path, now);
+            closed.file_name().unwrap().to_str().unwrap().to_owned()
+        };
+        let write = |name: &str| fs::write(directory.path().join(name), RECORDS).unwrap();
+        assert_eq!(name(), "events-20260101T000000.500Z.ndjson");
+        write("events-20251231T235959.999Z.ndjson");
+        assert_eq!(name(), "events-20260101T000000.500Z.ndjson");
+        // In the same millisecond, also where that one is compressed already.
+        write("events-20260101T000000.500Z.ndjson.gz");
+        assert_eq!(name(), "events-20260101T000000.501Z.ndjson");
+        // The clock was set back.
+        write("events-20261231T235959.999Z.ndjson.zst");
+        assert_eq!(name(), "events-20270101T000000.000Z.ndjson");
+        // There is no name after this one, and no such time.
+        write("events-99991231T235959.999Z.ndjson");
+        write("events-20279999T000000.000Z.ndjson");
+        assert_eq!(name(), "events-20270101T000000.000Z.ndjson");
     }
 
     #[test]
