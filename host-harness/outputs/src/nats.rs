@@ -2,11 +2,12 @@
 //! the server acknowledges that a stream has stored it.
 
 use std::collections::BTreeSet;
+use std::error::Error;
 use std::time::Duration;
 
 use async_nats::connection::State;
 use async_nats::jetstream::context::{PublishAckFuture, PublishErrorKind};
-use async_nats::jetstream::{self, Context};
+use async_nats::jetstream::{self, Context, ErrorCode};
 use async_nats::{Client, ConnectError, ConnectErrorKind, HeaderMap};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -248,12 +249,16 @@ struct EventOutcomes {
 }
 
 impl EventOutcomes {
-    fn note(&mut self, event: usize, kind: PublishErrorKind, error: &dyn std::error::Error) {
+    fn note(&mut self, event: usize, kind: PublishErrorKind, error: &dyn Error) {
         let reason = match kind {
             PublishErrorKind::MaxPayloadExceeded => {
-                let reason = format!("nats: {error}");
-                self.undeliverable_events
-                    .push(UndeliverableEvent { event, reason });
+                self.reject(event, format!("nats: {error}"));
+                return;
+            }
+            PublishErrorKind::Other if exceeds_stream_limit(error) => {
+                let reason =
+                    format!("nats: the event is larger than `max_msg_size` of the stream: {error}");
+                self.reject(event, reason);
                 return;
             }
             PublishErrorKind::StreamNotFound => {
@@ -268,6 +273,11 @@ impl EventOutcomes {
         };
         self.retry_events.push(event);
         self.cause.get_or_insert(reason);
+    }
+
+    fn reject(&mut self, event: usize, reason: String) {
+        self.undeliverable_events
+            .push(UndeliverableEvent { event, reason });
     }
 
     /// Records events whose connection was lost before they were acknowledged.
@@ -288,5 +298,52 @@ impl EventOutcomes {
                 .cause
                 .map(|reason| RetryCause::Retry(format!("{name}: {reason}").into())),
         })
+    }
+}
+
+/// Returns whether the stream takes no message of this size. The client knows the limit of the
+/// server only, so the server's own error says it.
+fn exceeds_stream_limit(error: &dyn Error) -> bool {
+    let refusal = error.source();
+    let refusal = refusal.and_then(|refusal| refusal.downcast_ref::<jetstream::Error>());
+    refusal.is_some_and(|it| it.error_code() == ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM)
+}
+
+#[cfg(test)]
+mod tests {
+    use async_nats::jetstream::context::PublishError;
+
+    use super::*;
+
+    /// As the client makes it of an answer of the server.
+    fn refused(code: u64, description: &str) -> PublishError {
+        let answer =
+            format!("{{\"code\":400,\"err_code\":{code},\"description\":\"{description}\"}}");
+        let refusal: jetstream::Error = serde_json::from_str(&answer).unwrap();
+        PublishError::with_source(PublishErrorKind::Other, refusal)
+    }
+
+    #[test]
+    fn an_event_above_the_limit_of_its_stream_is_undeliverable_and_other_refusals_are_retried() {
+        let mut outcomes = EventOutcomes::default();
+        for (event, error) in [
+            refused(10_077, "store failed"),
+            refused(10_054, "message size exceeds maximum allowed"),
+            PublishErrorKind::Other.into(),
+        ]
+        .iter()
+        .enumerate()
+        {
+            outcomes.note(event, error.kind(), error);
+        }
+        assert_eq!(outcomes.retry_events, [0, 2]);
+        assert_eq!(outcomes.undeliverable_events.len(), 1);
+        let undeliverable = &outcomes.undeliverable_events[0];
+        assert_eq!(undeliverable.event, 1);
+        assert!(
+            undeliverable.reason.contains("`max_msg_size`"),
+            "{}",
+            undeliverable.reason
+        );
     }
 }

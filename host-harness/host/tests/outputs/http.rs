@@ -182,6 +182,37 @@ async fn a_wrong_endpoint_or_format_does_not_reject_the_events() {
 }
 
 #[tokio::test]
+async fn a_request_whose_answer_is_too_long_is_sent_again_in_halves() {
+    let receiver = HttpReceiver::start().await;
+    let long: &'static str = "x".repeat(17 * 1024 * 1024).leak();
+    let answer = |status| [Treatment::Answer(status, Vec::new(), long)];
+    let mut output = open(&receiver.settings("elasticsearch", "connections = 1")).await;
+    receiver.ledger.expect(answer(200));
+    accept(&mut *output, &TestDelivery::new(0..4))
+        .await
+        .unwrap();
+    assert_eq!(receiver.ledger.numbers(), [0, 1, 2, 3]);
+    assert_eq!(receiver.ledger.requests().len(), 3);
+    // A single event has no halves, and is not to blame.
+    let single = TestDelivery::new(4..5);
+    receiver.ledger.expect(answer(200));
+    let error = accept(&mut *output, &single).await.unwrap_err();
+    assert!(
+        matches!(&error, OutputError::Retry(said) if said.contains("larger than 16 MiB")),
+        "{error:?}"
+    );
+    // Where it is no success, the status decides.
+    receiver.ledger.expect(answer(401));
+    let error = accept(&mut *output, &single).await.unwrap_err();
+    assert!(
+        matches!(&error, OutputError::Blocked(said) if said.contains("credentials are refused")),
+        "{error:?}"
+    );
+    accept(&mut *output, &single).await.unwrap();
+    assert_eq!(receiver.ledger.numbers(), [0, 1, 2, 3, 4]);
+}
+
+#[tokio::test]
 async fn the_path_may_name_the_stream() {
     let receiver = HttpReceiver::start().await;
     let endpoint = format!("http://{}/mimecast.{{stream}}", receiver.address);

@@ -12,20 +12,27 @@ use crate::feed::{TestDelivery, accept, body, deliver, number, open, report_skip
 use crate::nats_server::Server;
 use crate::receiver::DEADLINE;
 
-async fn stream(port: u16, create: bool) -> Stream {
+async fn context(port: u16) -> jetstream::Context {
     let client = async_nats::ConnectOptions::new()
         .user_and_password("ann".to_owned(), "secret".to_owned())
         .connect(format!("nats://127.0.0.1:{port}"))
         .await
         .unwrap();
-    let context = jetstream::new(client);
+    jetstream::new(client)
+}
+
+fn stream_config() -> Config {
+    Config {
+        name: "MIMECAST".to_owned(),
+        subjects: vec!["mimecast.>".to_owned()],
+        ..Config::default()
+    }
+}
+
+async fn stream(port: u16, create: bool) -> Stream {
+    let context = context(port).await;
     if create {
-        let config = Config {
-            name: "MIMECAST".to_owned(),
-            subjects: vec!["mimecast.>".to_owned()],
-            ..Config::default()
-        };
-        context.create_stream(config).await.unwrap();
+        context.create_stream(stream_config()).await.unwrap();
     }
     context.get_stream("MIMECAST").await.unwrap()
 }
@@ -141,4 +148,31 @@ async fn refused_credentials_block_the_output() {
         .await
         .unwrap_err();
     assert!(matches!(&error, OutputError::Blocked(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn an_event_above_the_limit_of_the_stream_is_rejected_and_the_others_are_stored() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(server) = Server::start(directory.path(), None).await else {
+        return report_skipped("nats-server is not installed");
+    };
+    let config = Config {
+        max_message_size: 1_000,
+        ..stream_config()
+    };
+    let context = context(server.port).await;
+    context.create_stream(config).await.unwrap();
+    let mut output = open(&server.settings("password = \"secret\"")).await;
+    let mut feed = TestDelivery::new(0..1);
+    feed.push(&format!("{{\"long\":\"{}\"}}", "x".repeat(2_000)));
+    feed.push(&body(1));
+    let error = accept(&mut *output, &feed).await.unwrap_err();
+    let OutputError::Undeliverable(undeliverable_events) = error else {
+        panic!("{error:?}");
+    };
+    assert_eq!(undeliverable_events.len(), 1);
+    assert_eq!(undeliverable_events[0].event, 1);
+    let reason = &undeliverable_events[0].reason;
+    assert!(reason.contains("`max_msg_size`"), "{reason}");
+    assert_eq!(numbers(server.port).await, [0, 1]);
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::header::{
     CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, PROXY_AUTHORIZATION, USER_AGENT,
 };
@@ -33,7 +33,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Shorter than the idle timeouts of common receivers.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 /// Maximum size of a response: to a thousand events, with a reason for each of them.
-const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
+const ANSWER_MIB_MAX: usize = 16;
 
 type HttpClient = Client<Connector, Full<Bytes>>;
 type Connector = HttpsConnector<ProxyConnector<TcpDial>>;
@@ -185,6 +185,14 @@ impl<A: ReceiverProtocol> Worker for HttpWorker<A> {
                     return Err(SendError::Retry(reason.into()));
                 }
             };
+        let body = match body {
+            Some(body) => body,
+            None if status.is_success() => {
+                return Err(self.overlong(part).with_status(status.as_u16()));
+            }
+            // Another status is enough by itself.
+            None => Bytes::new(),
+        };
         let answer = ReceiverResponse {
             name: &settings.name,
             status,
@@ -264,10 +272,27 @@ impl<A: ReceiverProtocol> HttpWorker<A> {
         Ok((request, sent))
     }
 
+    /// Returns the error for a response to these events that is too long. The response to half of
+    /// them is shorter. One event alone is not to blame for it, and is kept.
+    fn overlong(&self, part: &[Event<'_>]) -> SendError {
+        let name = &self.config.request.name;
+        let reason =
+            format!("{name}: the answer is larger than {ANSWER_MIB_MAX} MiB; check the endpoint");
+        if part.len() > 1 {
+            return SendError::PartRejected {
+                reason,
+                suspect: None,
+            };
+        }
+        SendError::Retry(reason.into())
+    }
+
+    /// Sends a request. Returns status, headers and body of the response; no body where that is too
+    /// long.
     async fn send_request(
         &self,
         mut request: Request<Full<Bytes>>,
-    ) -> Result<(StatusCode, HeaderMap, Bytes), SendError> {
+    ) -> Result<(StatusCode, HeaderMap, Option<Bytes>), SendError> {
         let settings = &self.config.request;
         let name = &settings.name;
         // A proxy sees the requests themselves only without TLS.
@@ -291,11 +316,12 @@ impl<A: ReceiverProtocol> HttpWorker<A> {
             return Err(SendError::Blocked(format!("{name}: {refusal}").into()));
         }
         let (head, body) = answer.into_parts();
-        let body = Limited::new(body, ANSWER_BYTES_MAX)
-            .collect()
-            .await
-            .map_err(|error| SendError::Retry(format!("{name}: {error}").into()))?
-            .to_bytes();
+        let limited = Limited::new(body, ANSWER_MIB_MAX * 1024 * 1024);
+        let body = match limited.collect().await {
+            Ok(body) => Some(body.to_bytes()),
+            Err(error) if error.is::<LengthLimitError>() => None,
+            Err(error) => return Err(SendError::Retry(format!("{name}: {error}").into())),
+        };
         Ok((head.status, head.headers, body))
     }
 }
