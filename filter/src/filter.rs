@@ -36,7 +36,7 @@ const BUFFER_BYTES_KEPT: usize = 1024 * 1024;
 pub struct Filter {
     format: Format,
     normalizer: RecordNormalizer,
-    answer: Vec<u8>,
+    output: Vec<u8>,
 }
 
 impl Filter {
@@ -47,7 +47,7 @@ impl Filter {
         Self {
             format,
             normalizer: RecordNormalizer::new(processor),
-            answer: Vec::new(),
+            output: Vec::new(),
         }
     }
 
@@ -61,20 +61,20 @@ impl Filter {
     /// JSON object, in which NULs are escaped, with a NUL behind it. `record` is `None` where the
     /// caller had no memory for it.
     pub fn process(&mut self, tag: &[u8], now: Timestamp, record: Option<&[u8]>) -> &[u8] {
-        if self.answer.capacity() > BUFFER_BYTES_KEPT {
+        if self.output.capacity() > BUFFER_BYTES_KEPT {
             *self = Self::new(self.format);
         }
-        self.answer.clear();
+        self.output.clear();
         match record {
             Some(record) => self.normalize(tag, now, record),
             None => push_object(
-                &mut self.answer,
+                &mut self.output,
                 "",
                 "no memory was left to pass the record to the filter",
             ),
         }
-        self.answer.push(0);
-        &self.answer
+        self.output.push(0);
+        &self.output
     }
 
     fn normalize(&mut self, tag: &[u8], now: Timestamp, record: &[u8]) {
@@ -90,8 +90,8 @@ impl Filter {
             Err(reason) => Err(reason),
         };
         match result {
-            Ok(event) => self.answer.extend_from_slice(event.as_bytes()),
-            Err(reason) => push_unchanged(&mut self.answer, record, reason),
+            Ok(event) => self.output.extend_from_slice(event.as_bytes()),
+            Err(reason) => push_unchanged(&mut self.output, record, reason),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::requests::Place;
+use crate::requests::HostFixture;
 use crate::server::{Server, answer};
 use crate::setup::{Setup, assert_success, small};
 
@@ -21,7 +21,7 @@ fn a_quota_that_is_used_up_is_no_failure_of_a_check() {
         _ => answer(200, EMPTY),
     });
     let url = api.url();
-    let place = Place::new(&url, &format!("\"{url}\""), "");
+    let place = HostFixture::new(&url, &format!("\"{url}\""), "");
     let (output, said) = place.run(&["check"]);
     assert_success(&output);
     assert_eq!(

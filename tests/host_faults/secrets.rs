@@ -97,12 +97,12 @@ fn contains(bytes: &[u8], text: &str) -> bool {
 }
 
 /// A folder with settings; the secrets are beside it.
-struct Place {
+struct HostFixture {
     folder: TempDir,
     secrets: TempDir,
 }
 
-impl Place {
+impl HostFixture {
     fn new(settings: &str) -> Self {
         let place = Self {
             folder: TempDir::new().unwrap(),
@@ -243,7 +243,7 @@ fn no_secret_of_api_2_0_or_of_a_receiver_leaves_the_process_but_to_whom_it_belon
         password.url(),
         splunk.url(),
     );
-    let place = Place::new(&settings);
+    let place = HostFixture::new(&settings);
     place.run(&["validate"]);
     let check = place.run(&["check"]);
     assert!(contains(&check.stdout, "err_echo"), "the echo is shown");
@@ -297,7 +297,7 @@ fn no_secret_is_in_what_is_said_of_an_upstream_and_receivers_that_refuse_and_rep
     };
     let api = refuses(CLIENT_SECRET);
     let output = "[[output]]\ntype = \"file\"\npath = \"events.ndjson\"\n";
-    let refused = Place::new(&format!("{}{output}", source_2_0(&api, &storage)));
+    let refused = HostFixture::new(&format!("{}{output}", source_2_0(&api, &storage)));
     for arguments in [&["check"][..], &["run", "--once"]] {
         let status = refused.run(arguments).status;
         assert_eq!(status.code(), Some(77), "{arguments:?}");
@@ -341,7 +341,7 @@ fn no_secret_is_in_what_is_said_of_an_upstream_and_receivers_that_refuse_and_rep
         ),
     ] {
         let settings = format!("{}[[output]]\n{output}\n", source_2_0(&api, &storage));
-        let place = Place::new(&settings);
+        let place = HostFixture::new(&settings);
         place.run_until(&["run"], &[reason]);
         search(place.folder.path());
     }
@@ -370,7 +370,7 @@ fn no_key_of_api_1_0_leaves_the_process_but_the_one_that_names_the_account() {
          app_key = <{APP_KEY}>\naccess_key = <{ACCESS_KEY}>\nsecret_key = <{SECRET_KEY}>\n\
          streams = [\"siem\", \"audit\"]\n[[output]]\ntype = \"file\"\npath = \"events.ndjson\"\n"
     );
-    let place = Place::new(&settings);
+    let place = HostFixture::new(&settings);
     place.run(&["validate"]);
     place.run(&["check"]);
     place.run_until(&["run"], &["err_echo"]);
@@ -393,7 +393,7 @@ fn a_component_that_tells_its_settings_shows_no_secret() {
          [[output]]\ntype = \"file\"\npath = \"events.ndjson\"\n",
         component.display()
     );
-    let place = Place::new(&settings);
+    let place = HostFixture::new(&settings);
     let said = place.run_until(&["run"], &["next try"]);
     assert!(said.contains("[redacted]"), "{said}");
     place.run(&["status", "--json"]);

@@ -5,11 +5,11 @@ use std::fs;
 use mimecast_simulator::Endpoint;
 use serde_json::{Value, json};
 
-use crate::place::{ALL, Place, simulator, tenant};
+use crate::place::{ALL, HostFixture, simulator, tenant};
 
 #[test]
 fn a_pause_by_the_api_survives_a_restart_until_it_is_taken_back() {
-    let place = Place::new(&["acme", "other"]);
+    let place = HostFixture::new(&["acme", "other"]);
     let host = place.start(&[]);
     host.wait_for_events("acme", ALL);
     host.wait_for_state("acme", "active");
@@ -45,7 +45,7 @@ fn a_pause_by_the_api_survives_a_restart_until_it_is_taken_back() {
 
 #[test]
 fn what_cannot_be_done_says_what_to_do() {
-    let place = Place::new(&["acme"]);
+    let place = HostFixture::new(&["acme"]);
     place.write("acme", "enabled = false");
     place.write_text("bad", "enabeld = true");
     let host = place.start(&[]);
@@ -100,7 +100,7 @@ fn what_cannot_be_done_says_what_to_do() {
 
 #[test]
 fn a_source_of_the_settings_file_is_changed_there() {
-    let place = Place::new(&["acme"]);
+    let place = HostFixture::new(&["acme"]);
     let (table, settings) = place
         .text("acme", "")
         .split_once("[settings]")
@@ -133,7 +133,7 @@ fn a_source_of_the_settings_file_is_changed_there() {
 }
 
 /// What the page sends for a new connector.
-fn body(place: &Place, name: &str) -> Value {
+fn body(place: &HostFixture, name: &str) -> Value {
     let simulator = &place.simulators[name];
     json!({
         "enabled": true,
@@ -150,7 +150,7 @@ fn body(place: &Place, name: &str) -> Value {
 
 #[test]
 fn a_source_is_put_tested_changed_reset_and_removed() {
-    let mut place = Place::new(&["other"]);
+    let mut place = HostFixture::new(&["other"]);
     place
         .simulators
         .insert("acme".to_owned(), simulator(tenant(5)));
@@ -239,7 +239,7 @@ fn a_source_is_put_tested_changed_reset_and_removed() {
 
 #[test]
 fn a_source_that_is_put_after_a_reload_uses_the_proxy_of_the_settings_by_then() {
-    let mut place = Place::new(&["other"]);
+    let mut place = HostFixture::new(&["other"]);
     place
         .simulators
         .insert("acme".to_owned(), simulator(tenant(5)));

@@ -5,12 +5,12 @@ use std::os::unix::fs::symlink;
 
 use mimecast_simulator::Endpoint;
 
-use crate::place::{ALL, Place};
+use crate::place::{ALL, HostFixture};
 use crate::setup::wait_until;
 
 #[test]
 fn a_tenant_is_added_changed_paused_renamed_and_removed_while_another_is_left_alone() {
-    let mut place = Place::new(&["other"]);
+    let mut place = HostFixture::new(&["other"]);
     place.simulators.insert(
         "acme".to_owned(),
         crate::place::simulator(crate::place::tenant(7)),
@@ -94,7 +94,7 @@ fn a_tenant_is_added_changed_paused_renamed_and_removed_while_another_is_left_al
 
 #[test]
 fn a_bad_file_is_an_error_of_its_own_source_which_goes_on_with_its_last_good_version() {
-    let mut place = Place::new(&["acme", "other"]);
+    let mut place = HostFixture::new(&["acme", "other"]);
     place.simulators.insert(
         "late".to_owned(),
         crate::place::simulator(crate::place::tenant(9)),
@@ -162,7 +162,7 @@ fn a_bad_file_is_an_error_of_its_own_source_which_goes_on_with_its_last_good_ver
 
 #[test]
 fn a_bad_settings_file_changes_nothing_and_what_needs_a_restart_is_named() {
-    let place = Place::new(&["acme"]);
+    let place = HostFixture::new(&["acme"]);
     let mut host = place.start(&[]);
     host.wait_for_state("acme", "active");
     place.write_main("statedir = 1\n");
@@ -203,7 +203,7 @@ fn a_bad_settings_file_changes_nothing_and_what_needs_a_restart_is_named() {
 
 #[test]
 fn a_new_secret_is_used_at_once_where_the_old_one_was_refused() {
-    let place = Place::new(&["acme", "other"]);
+    let place = HostFixture::new(&["acme", "other"]);
     let secret = place.path("sources/acme.secret");
     let good = fs::read_to_string(&secret).unwrap();
     fs::write(&secret, "a wrong one").unwrap();
@@ -218,7 +218,7 @@ fn a_new_secret_is_used_at_once_where_the_old_one_was_refused() {
 
 #[test]
 fn a_host_without_sources_waits_for_the_first() {
-    let mut place = Place::new(&[]);
+    let mut place = HostFixture::new(&[]);
     place.simulators.insert(
         "acme".to_owned(),
         crate::place::simulator(crate::place::tenant(3)),
@@ -235,7 +235,7 @@ fn a_host_without_sources_waits_for_the_first() {
 
 #[test]
 fn with_watch_config_a_file_that_changes_is_read_again_without_a_signal() {
-    let mut place = Place::new(&["other"]);
+    let mut place = HostFixture::new(&["other"]);
     place.simulators.insert(
         "acme".to_owned(),
         crate::place::simulator(crate::place::tenant(7)),

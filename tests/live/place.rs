@@ -41,12 +41,12 @@ pub(crate) fn simulator(config: Config) -> Simulator {
     runtime.block_on(Simulator::start(config)).unwrap()
 }
 
-pub(crate) struct Place {
+pub(crate) struct HostFixture {
     pub(crate) folder: TempDir,
     pub(crate) simulators: BTreeMap<String, Simulator>,
 }
 
-impl Place {
+impl HostFixture {
     /// A host with these tenants in `sources_dir`.
     pub(crate) fn new(tenants: &[&str]) -> Self {
         let folder = TempDir::new().unwrap();
@@ -148,7 +148,7 @@ impl Place {
 
 /// A host that runs.
 pub(crate) struct Host<'a> {
-    pub(crate) place: &'a Place,
+    pub(crate) place: &'a HostFixture,
     pub(crate) running: Running,
     pub(crate) address: String,
 }

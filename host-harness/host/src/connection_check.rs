@@ -69,7 +69,7 @@ pub(crate) async fn test_connection(
 ) -> CheckReport {
     let (at, begun) = (SystemTime::now(), Instant::now());
     let mut report = match source::prepare(components, settings, NetworkAccess::Online).await {
-        Ok(source) => ask_all(&source, settings).await,
+        Ok(source) => check_source(&source, settings).await,
         Err(failure) => CheckReport::failed(&settings.name, failure),
     };
     report.at = Time::of(at);
@@ -77,8 +77,8 @@ pub(crate) async fn test_connection(
     report
 }
 
-async fn ask_all(source: &Source, settings: &SourceSettings) -> CheckReport {
-    let results = match ask(source, &settings.file).await {
+async fn check_source(source: &Source, settings: &SourceSettings) -> CheckReport {
+    let results = match check_streams(source, &settings.file).await {
         Ok(results) => results,
         Err(failure) => return CheckReport::failed(&source.name, failure),
     };
@@ -125,7 +125,10 @@ impl StreamCheck {
 }
 
 /// Ask a source which of its streams can be read.
-pub(crate) async fn ask(source: &Source, config: &Path) -> Result<Vec<CheckResult>, Failure> {
+pub(crate) async fn check_streams(
+    source: &Source,
+    config: &Path,
+) -> Result<Vec<CheckResult>, Failure> {
     let called = match source.instance().await {
         Ok(mut instance) => instance.check(source.settings()).await,
         Err(error) => Err(error),

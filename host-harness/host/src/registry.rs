@@ -51,7 +51,7 @@ fn output_report(status: OutputStatus) -> OutputReport {
         blocked_seconds: status.blocked_for.as_secs(),
         events: status.events,
         batches: status.batches,
-        backlog_sources: status.waiting_sources,
+        waiting_sources: status.waiting_sources,
     }
 }
 

@@ -304,7 +304,8 @@ pub struct OutputReport {
     /// Deliveries that it has accepted.
     pub batches: u64,
     /// Number of sources that wait for it to accept.
-    pub backlog_sources: usize,
+    #[serde(rename = "backlog_sources")]
+    pub waiting_sources: usize,
 }
 
 /// What pauses a source.
@@ -580,7 +581,7 @@ impl StreamReport {
             collected_until,
             lag_seconds: since.map(|since| since.age(host.now).as_secs()),
             caught_up: stream.caught_up,
-            last_poll_at: stream.asked_at.as_deref().and_then(Time::parse),
+            last_poll_at: stream.last_request_at.as_deref().and_then(Time::parse),
             newest_at: stream.newest_ms.and_then(Time::of_signed),
             received: stream.received,
             events: stream.events,
@@ -962,7 +963,7 @@ mod tests {
             blocked_seconds: 0,
             events: 0,
             batches: 0,
-            backlog_sources: 0,
+            waiting_sources: 0,
         };
         let exit = |host: &HostFacts, age_secs, output_state| {
             let source_state = stored_source(&[State::Active], age_secs);

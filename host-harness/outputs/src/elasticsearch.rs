@@ -127,7 +127,7 @@ impl ReceiverProtocol for Bulk {
         let mut results = EventOutcomes::new(sent);
         for item in &answered.items {
             if let Ok(item) = serde_json::from_str::<Item<'_>>(item.get()) {
-                results.take(&item.create, answer);
+                results.note(&item.create, answer);
             }
         }
         results.into_result(answer)
@@ -158,7 +158,7 @@ impl<'a> EventOutcomes<'a> {
         }
     }
 
-    fn take(&mut self, item: &ItemResult<'_>, answer: &ReceiverResponse<'_>) {
+    fn note(&mut self, item: &ItemResult<'_>, answer: &ReceiverResponse<'_>) {
         let event = self.open.get_mut(item.id.as_ref());
         let Some(event) = event.and_then(VecDeque::pop_front) else {
             return;

@@ -318,7 +318,7 @@ impl RunningLoop {
                 () = lease.ended() => return Step::SourceExit(SourceExit::LeaseLost),
                 polled = &mut polling.0 => break polled,
                 accepted = accepted(&mut self.delivering) => {
-                    if let Err(end) = self.take_accepted(accepted).await {
+                    if let Err(end) = self.handle_accepted(accepted).await {
                         return Step::SourceExit(end);
                     }
                 }
@@ -350,7 +350,7 @@ impl RunningLoop {
             return Step::SourceExit(end);
         }
         match result {
-            Ok(Ok(batch)) => self.take(batch, reservation).await,
+            Ok(Ok(batch)) => self.handle_batch(batch, reservation).await,
             Ok(Err(error)) => self.poll_failed(error).await,
             Err(error) => {
                 let detail = format!("{error}; {}", error.advice());
@@ -372,7 +372,8 @@ impl RunningLoop {
         }
     }
 
-    async fn take(&mut self, mut batch: Batch, reservation: Option<Reservation>) -> Step {
+    /// Verifies a batch, begins its delivery, and decides what comes next.
+    async fn handle_batch(&mut self, mut batch: Batch, reservation: Option<Reservation>) -> Step {
         let source = &self.context.source;
         let verified = batch::verify(
             &batch,
@@ -408,7 +409,7 @@ impl RunningLoop {
         while self.delivering.is_some() {
             tokio::select! {
                 accepted = accepted(&mut self.delivering) => {
-                    return self.take_accepted(accepted).await;
+                    return self.handle_accepted(accepted).await;
                 }
                 // An output may refuse for hours, and to many sources.
                 () = sleep(INSTANCE_IDLE_MAX), if self.instance.is_some() => self.instance = None,
@@ -418,7 +419,7 @@ impl RunningLoop {
     }
 
     /// Counts a batch that is accepted, and stores the position after it.
-    async fn take_accepted(
+    async fn handle_accepted(
         &mut self,
         accepted: Result<Accepted, SourceExit>,
     ) -> Result<(), SourceExit> {
@@ -489,7 +490,7 @@ impl RunningLoop {
 
     fn log_notice(&mut self, notice: &NewNotice) {
         let detail = &notice.detail;
-        if !self.may_log(notice.stream.len().saturating_add(detail.len())) {
+        if !self.admit_log_line(notice.stream.len().saturating_add(detail.len())) {
             return;
         }
         let (source, stream) = (&self.context.source.name, &notice.stream);
@@ -513,7 +514,7 @@ impl RunningLoop {
             let is_logged = logged.iter().any(|before| {
                 before.reason == wait.reason && (is_whole || before.until_ms == wait.until_ms)
             });
-            if !is_logged && self.may_log(wait.reason.len()) {
+            if !is_logged && self.admit_log_line(wait.reason.len()) {
                 info!(source = %self.context.source.name, "{wait}");
             }
             self.waits.push(wait);
@@ -528,7 +529,7 @@ impl RunningLoop {
         let Some(first_reason) = first_reason else {
             return;
         };
-        if !self.may_log(first_reason.len()) {
+        if !self.admit_log_line(first_reason.len()) {
             return;
         }
         let streams: BTreeSet<&str> = rejected
@@ -546,9 +547,9 @@ impl RunningLoop {
         );
     }
 
-    /// Whether a line of so many bytes may be written, besides its time and
-    /// its fields.
-    fn may_log(&mut self, bytes: usize) -> bool {
+    /// Takes a line of so many bytes, besides its time and its fields, from what the source may
+    /// log. Returns whether that was left.
+    fn admit_log_line(&mut self, bytes: usize) -> bool {
         const FIELDS_BYTES: usize = 100;
         let bytes = bytes.saturating_add(FIELDS_BYTES);
         match self.notice_limiter.admit(bytes, Instant::now()) {

@@ -285,8 +285,8 @@ pub struct StoredStream {
     #[serde(default)]
     pub newest_ms: Option<i64>,
     /// When the stream was last requested from the upstream, in RFC 3339.
-    #[serde(default)]
-    pub asked_at: Option<String>,
+    #[serde(rename = "asked_at", default)]
+    pub last_request_at: Option<String>,
     /// The state at the end of the last poll.
     #[serde(default)]
     pub state: State,

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use self::world::World;
-use crate::place::{Host, Place, TOKEN};
+use self::world::DayEnvironment;
+use crate::place::{Host, HostFixture, TOKEN};
 use crate::setup::{DEADLINE, link_machine_code, wait_until};
 
 const TENANTS: usize = 200;
@@ -32,14 +32,14 @@ const ADDED: &str = "t999";
 type States = BTreeMap<String, String>;
 
 struct Day {
-    world: World,
-    place: Place,
+    world: DayEnvironment,
+    place: HostFixture,
 }
 
 impl Day {
     fn new() -> Self {
-        let world = World::start();
-        let place = Place::new(&[]);
+        let world = DayEnvironment::start();
+        let place = HostFixture::new(&[]);
         let port = world.port;
         let text = format!(
             "state_dir = \"state\"\nsources_dir = \"sources\"\n\
@@ -315,7 +315,7 @@ fn begin_faults(day: &Day, host: &mut Host<'_>) {
 
 /// The others were asked when they were due, and what they were given came at once. Returns how late
 /// that was at most.
-fn assert_never_late(world: &World) -> String {
+fn assert_never_late(world: &DayEnvironment) -> String {
     let disturbed = [CHANGED, PAUSED, REMOVED, ROTATED, CUT, REFUSED];
     let others = names().filter(|name| {
         !disturbed.contains(&name.as_str()) && !OF_THE_OTHER_RECEIVER.contains(&name.as_str())

@@ -23,7 +23,7 @@ const PAGE: usize = 2;
 const PACE: Duration = Duration::from_secs(10);
 
 /// The upstream and the receivers, while this lives.
-pub(crate) struct World {
+pub(crate) struct DayEnvironment {
     pub(crate) port: u16,
     state: Arc<Mutex<State>>,
     _runtime: Runtime,
@@ -56,7 +56,7 @@ struct Tenant {
     is_caught_up: bool,
 }
 
-impl World {
+impl DayEnvironment {
     pub(crate) fn start() -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)

@@ -8,11 +8,11 @@ use crate::identity::{Identity, first_event_id, hex};
 /// What exists and what was served, per stream, at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
-    streams: BTreeMap<String, Account>,
+    streams: BTreeMap<String, StreamLedger>,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Account {
+struct StreamLedger {
     expected: BTreeSet<String>,
     served: BTreeMap<String, u64>,
     malformed: u64,
@@ -133,7 +133,7 @@ impl Ledger {
     pub fn of_tenant(&self, tenant: &str) -> Self {
         let id = |identity: &String| first_event_id(identity, tenant);
         let all = |identities: &BTreeSet<String>| identities.iter().map(id).collect();
-        let account = |account: &Account| Account {
+        let account = |account: &StreamLedger| StreamLedger {
             expected: all(&account.expected),
             served: account
                 .served

@@ -85,10 +85,10 @@ where
 /// its head: in TLS, the target does not speak first.
 fn parse_response_head(
     head: &httparse::Response<'_, '_>,
-    is_all: bool,
+    ends_with_head: bool,
 ) -> Option<(StatusCode, HeaderMap)> {
     let status = StatusCode::from_u16(head.code?).ok()?;
-    if status.is_informational() || (status.is_success() && !is_all) {
+    if status.is_informational() || (status.is_success() && !ends_with_head) {
         return None;
     }
     let headers = head.headers.iter().filter_map(|header| {

@@ -45,7 +45,7 @@ pub async fn describe_online(config: &Path) -> Result<Exit, Failure> {
         let _ = writeln!(text, "source `{name}`");
         let ready = source::prepare(&components, settings_of_source, NetworkAccess::Online);
         let asked = match ready.await {
-            Ok(source) => connection_check::ask(&source, &settings_of_source.file)
+            Ok(source) => connection_check::check_streams(&source, &settings_of_source.file)
                 .await
                 .map(|results| (source, results)),
             Err(failure) => Err(failure),

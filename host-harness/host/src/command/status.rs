@@ -346,7 +346,7 @@ fn outputs_to_text(outputs: &[OutputReport], width: Option<usize>) -> String {
             output.batches.to_string(),
             output.retries.to_string(),
             lag_text(Some(output.blocked_seconds)),
-            output.backlog_sources.to_string(),
+            output.waiting_sources.to_string(),
             output.detail.clone(),
         ]);
     }
@@ -389,7 +389,7 @@ mod tests {
             duplicates: 2,
             collected_until_ms: Some(NOW_MS.cast_signed() - 90_000),
             newest_ms: Some(NOW_MS.cast_signed() - 100_000),
-            asked_at: Some(
+            last_request_at: Some(
                 Time {
                     epoch_ms: NOW_MS - 5_000,
                 }
@@ -443,7 +443,7 @@ mod tests {
                 blocked_seconds: 590,
                 events: 1_234_560,
                 batches: 1_300,
-                backlog_sources: 1,
+                waiting_sources: 1,
             }],
             fleet: None,
         }

@@ -131,10 +131,10 @@ pub(crate) async fn run(
         )));
     }
     // Each tenant may reach origins of its own.
-    descriptor_limit::warn_if_limit_is_low(&vec![1; fleet.leases], settings.outputs.len());
+    descriptor_limit::warn_if_limit_is_low(&vec![1; fleet.leases_max], settings.outputs.len());
     let state_dir = Arc::new(StateDir::open(&settings.state_dir)?);
     let registry = Registry::new();
-    registry.update_fleet(|part| part.leases_max = fleet.leases);
+    registry.update_fleet(|part| part.leases_max = fleet.leases_max);
     let _liveness = Liveness::start(Arc::clone(&state_dir), registry.clone());
     let _hourly = HourlyLog::start(registry.clone());
     let admin = match &settings.admin {
@@ -197,7 +197,7 @@ impl FleetHost {
         let name: Arc<str> = host_name().into();
         info!(
             "fleet: host {name} works on up to {} tenants at a time, with leases of {} s",
-            self.settings.leases,
+            self.settings.leases_max,
             fleet_client.lease.as_secs()
         );
         let running = Arc::new(RunningHost {
@@ -294,7 +294,7 @@ async fn take_tenants(
     tasks: &mut JoinSet<()>,
 ) {
     let mut shutdown = running.host.shutdown.clone();
-    let free = Arc::new(Semaphore::new(running.host.settings.leases));
+    let free = Arc::new(Semaphore::new(running.host.settings.leases_max));
     let mut errors = Backoff::default();
     while !shutdown.is_requested() {
         let first = tokio::select! {
@@ -527,7 +527,7 @@ impl RunningHost {
         let cached = cached.filter(|cached| cached.sequence == sequence);
         let mut tenant = match cached {
             Some(cached) => cached,
-            None => match self.ready(lease, &message.payload, &state).await {
+            None => match self.prepare(lease, &message.payload, &state).await {
                 Ok(Some(ready)) => ready,
                 Ok(None) => {
                     if let Err(error) = lease.commit(&state, true).await {
@@ -603,7 +603,7 @@ impl RunningHost {
     }
 
     /// Makes a tenant ready. `None` where it is paused.
-    async fn ready(
+    async fn prepare(
         &self,
         lease: &Arc<TenantLease>,
         payload: &[u8],
@@ -705,7 +705,7 @@ async fn report(running: &RunningHost, fleet_client: &FleetClient) {
         started_at_ms: epoch_ms(running.host.registry.started_at()),
         written_at_ms: epoch_ms(SystemTime::now()),
         leases: counts.held.load(Ordering::Relaxed),
-        leases_max: running.host.settings.leases,
+        leases_max: running.host.settings.leases_max,
         taken: counts.taken.load(Ordering::Relaxed),
         expired: counts.expired.load(Ordering::Relaxed),
         fenced: counts.fenced.load(Ordering::Relaxed),

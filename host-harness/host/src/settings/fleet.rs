@@ -30,7 +30,7 @@ pub struct FleetSettings {
     /// How long a host has a tenant without renewing the lease. Used where the consumer is created.
     pub lease: Duration,
     /// How many tenants this host works on at a time.
-    pub leases: usize,
+    pub leases_max: usize,
 }
 
 impl FleetSettings {
@@ -61,7 +61,7 @@ impl FleetSettings {
                 bucket,
                 replicas: size(number(replicas, 1)),
                 lease: Duration::from_secs(number(lease_secs, LEASE_SECS_DEFAULT)),
-                leases: size(number(leases, LEASES_DEFAULT)),
+                leases_max: size(number(leases, LEASES_DEFAULT)),
             }),
             _ => Err(Failure::settings("[fleet] cannot be used")),
         }
@@ -102,7 +102,7 @@ mod tests {
         assert_eq!(fleet.servers.to_string(), "nats://127.0.0.1:4222");
         let names = [&*fleet.stream, &*fleet.subject, &*fleet.bucket];
         assert_eq!(names, ["TENANTS", "tenant", "checkpoints"]);
-        assert_eq!((fleet.replicas, fleet.leases), (1, 64));
+        assert_eq!((fleet.replicas, fleet.leases_max), (1, 64));
         assert_eq!(fleet.lease, Duration::from_secs(30));
         let plain = "[[source]]\nname = \"a\"\n[[output]]\ntype = \"stdout\"\n";
         let plain = Settings::parse(plain, Path::new("f.toml")).unwrap();

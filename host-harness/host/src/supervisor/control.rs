@@ -149,8 +149,8 @@ async fn reset(
     good_settings(files, name)?;
     let supervisor = files.supervisor();
     // Another reset of the source changes the checkpoint that is read here.
-    let held = supervisor.hold(name, STOP_MAX).await;
-    let _held = held.map_err(|_| {
+    let suspended = supervisor.suspend(name, STOP_MAX).await;
+    let _suspended = suspended.map_err(|_| {
         ControlError::Failed(format!(
             "source {name:?} does not stop; look into the log of the host, then try again"
         ))
@@ -213,7 +213,7 @@ async fn put(files: &SettingsFiles, name: &str, body: Value) -> Result<(), Contr
     let inherited = files.inherited(&known);
     let file = SourceFile::new(&directory, name);
     let path = file.path().to_owned();
-    let is_secret = is_secret(files, name).await?;
+    let is_secret = secret_settings(files, name).await?;
     let drafted = spawn_blocking(move || file.draft(&body, &*is_secret)).await;
     let draft = drafted
         .map_err(|error| ControlError::Failed(error.to_string()))?
@@ -249,7 +249,7 @@ async fn write(draft: Draft) -> std::io::Result<()> {
 type IsSecret = Box<dyn Fn(&str) -> bool + Send>;
 
 /// Tells which settings of the component of a source are secrets.
-async fn is_secret(files: &SettingsFiles, name: &str) -> Result<IsSecret, ControlError> {
+async fn secret_settings(files: &SettingsFiles, name: &str) -> Result<IsSecret, ControlError> {
     let run = files.supervisor().find(name).and_then(Result::ok);
     let component = run.and_then(|run| run.settings.component.clone());
     let components = &files.supervisor().context().components;

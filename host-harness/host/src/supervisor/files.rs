@@ -11,7 +11,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::spawn_blocking;
 use tracing::{error, info, warn};
 
-use super::{Applied, SourceChange, Supervisor};
+use super::{ChangeOutcome, SourceChange, Supervisor};
 use crate::settings::{FaultySource, Inherited, RestartOnlySettings, Settings, SourceSettings};
 use crate::source;
 
@@ -44,13 +44,13 @@ struct ChangeCounts {
 }
 
 impl ChangeCounts {
-    fn count(&mut self, applied: Applied) {
+    fn count(&mut self, applied: ChangeOutcome) {
         let count = match applied {
-            Applied::Added => &mut self.added,
-            Applied::Changed => &mut self.changed,
-            Applied::Refused => &mut self.refused,
-            Applied::Removed => &mut self.removed,
-            Applied::Unchanged => &mut self.unchanged,
+            ChangeOutcome::Added => &mut self.added,
+            ChangeOutcome::Changed => &mut self.changed,
+            ChangeOutcome::Refused => &mut self.refused,
+            ChangeOutcome::Removed => &mut self.removed,
+            ChangeOutcome::Unchanged => &mut self.unchanged,
         };
         *count = count.saturating_add(1);
     }
@@ -164,11 +164,11 @@ impl SettingsFiles {
     }
 
     /// Applies settings that were read, where they can be used.
-    pub(super) async fn set(&self, settings: SourceSettings) -> Applied {
+    pub(super) async fn set(&self, settings: SourceSettings) -> ChangeOutcome {
         let usable = if self.supervisor.would_replace(&settings) {
             self.usable(&settings).await
         } else {
-            self.has_outputs(&settings)
+            self.check_outputs(&settings)
         };
         let change = match usable {
             Ok(()) => SourceChange::Set(Box::new(settings)),
@@ -183,12 +183,12 @@ impl SettingsFiles {
     /// Whether a source can be run with settings that were not yet tried: the component is asked,
     /// without the network.
     pub(super) async fn usable(&self, settings: &SourceSettings) -> Result<(), Failure> {
-        self.has_outputs(settings)?;
+        self.check_outputs(settings)?;
         source::validate(&self.supervisor.context().components, settings).await
     }
 
     /// The outputs are those that the run began with.
-    fn has_outputs(&self, settings: &SourceSettings) -> Result<(), Failure> {
+    fn check_outputs(&self, settings: &SourceSettings) -> Result<(), Failure> {
         let running = &self.supervisor.context().inherited.outputs;
         settings.check_outputs(running).map_err(|failure| Failure {
             message: format!("{failure} (a new output is used after a restart)"),

@@ -7,10 +7,10 @@
 
 mod control;
 mod files;
-mod holds;
 mod pauses;
 mod settings_watch;
 mod start;
+mod suspensions;
 mod worker;
 
 use std::collections::BTreeMap;
@@ -34,10 +34,10 @@ use tracing::{error, info, warn};
 
 pub(crate) use self::control::FileControl;
 pub(crate) use self::files::SettingsFiles;
-use self::holds::Holds;
 use self::pauses::Pauses;
 pub(crate) use self::settings_watch::SettingsWatch;
 pub(crate) use self::start::StartupTracker;
+use self::suspensions::Suspensions;
 use self::worker::{Phase, Worker};
 use crate::dead_letter::DeadLetterSinks;
 use crate::progress::ProgressBars;
@@ -90,7 +90,7 @@ pub(crate) enum SourceChange {
 
 /// What a change came to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Applied {
+pub(crate) enum ChangeOutcome {
     Added,
     Changed,
     Refused,
@@ -126,7 +126,7 @@ struct Shared {
 #[derive(Default)]
 struct Sources {
     by_name: BTreeMap<String, SupervisedSource>,
-    holds: Holds,
+    suspensions: Suspensions,
     tasks: JoinSet<()>,
     /// How many were ever added.
     added: usize,
@@ -153,7 +153,7 @@ struct Target {
     generation: u64,
     paused_by: Option<PausedBy>,
     /// Whether its checkpoint is being changed.
-    is_held: bool,
+    is_suspended: bool,
     is_removed: bool,
 }
 
@@ -165,7 +165,7 @@ impl Target {
 
     /// What to run now.
     fn runnable(&self) -> Option<&Arc<RunSettings>> {
-        let may_run = self.paused_by.is_none() && !self.is_held && !self.is_removed;
+        let may_run = self.paused_by.is_none() && !self.is_suspended && !self.is_removed;
         self.run.as_ref().ok().filter(|_| may_run)
     }
 }
@@ -233,7 +233,7 @@ fn versions(paths: &[PathBuf]) -> Vec<FileVersion> {
 struct StoppedSource {
     shared: Arc<Shared>,
     name: String,
-    /// Keeps others out who hold the same source. `None` while this waits for them.
+    /// Keeps others out who suspend the same source. `None` while this waits for them.
     turn: Option<OwnedMutexGuard<()>>,
 }
 
@@ -241,8 +241,8 @@ impl Drop for StoppedSource {
     fn drop(&mut self) {
         let mut sources = self.shared.lock();
         drop(self.turn.take());
-        sources.holds.remove(&self.name);
-        sources.note_holds(&self.name);
+        sources.suspensions.remove(&self.name);
+        sources.note_suspension(&self.name);
     }
 }
 
@@ -266,7 +266,7 @@ impl Supervisor {
     }
 
     /// Carries out a change. Returns at once: a source that has to stop for it stops meanwhile.
-    pub(crate) fn apply(&self, change: SourceChange) -> Applied {
+    pub(crate) fn apply(&self, change: SourceChange) -> ChangeOutcome {
         match change {
             SourceChange::Set(settings) => self.set(*settings),
             SourceChange::Refuse(faulty) => self.refuse(faulty),
@@ -274,7 +274,7 @@ impl Supervisor {
         }
     }
 
-    fn set(&self, settings: SourceSettings) -> Applied {
+    fn set(&self, settings: SourceSettings) -> ChangeOutcome {
         let name = settings.name.clone();
         let outputs = settings.outputs.clone();
         let outputs = outputs.unwrap_or_else(|| self.context().inherited.outputs.clone());
@@ -293,7 +293,7 @@ impl Supervisor {
             }
             let run = Ok(RunSettings::new(settings));
             self.add(&mut sources, entry, run, paused_by);
-            return Applied::Added;
+            return ChangeOutcome::Added;
         };
         let target = source.target.borrow().clone();
         target.entry.set_settings_error(None);
@@ -304,7 +304,7 @@ impl Supervisor {
         let has_ended = *source.phase.borrow() == Phase::Ended;
         if is_same_run && is_same_pause && !has_ended {
             source.retry.notify_waiters();
-            return Applied::Unchanged;
+            return ChangeOutcome::Unchanged;
         }
         if !is_same_pause {
             log_pause(&name, paused_by);
@@ -319,10 +319,10 @@ impl Supervisor {
                 target.replace();
             }
         });
-        Applied::Changed
+        ChangeOutcome::Changed
     }
 
-    fn refuse(&self, faulty: FaultySource) -> Applied {
+    fn refuse(&self, faulty: FaultySource) -> ChangeOutcome {
         let FaultySource { name, failure } = faulty;
         let message = failure.message.clone();
         let mut sources = self.shared.lock();
@@ -340,18 +340,18 @@ impl Supervisor {
             error!(source = %name, "{failure}");
             self.add(&mut sources, entry, Err(failure), None);
         }
-        Applied::Refused
+        ChangeOutcome::Refused
     }
 
-    fn remove(&self, name: &str) -> Applied {
+    fn remove(&self, name: &str) -> ChangeOutcome {
         let mut sources = self.shared.lock();
         let Some(source) = sources.present(name) else {
-            return Applied::Unchanged;
+            return ChangeOutcome::Unchanged;
         };
         source.target.send_modify(|target| target.is_removed = true);
         self.context().registry.remove_source(name);
         info!(source = %name, "removed; its checkpoint is kept");
-        Applied::Removed
+        ChangeOutcome::Removed
     }
 
     /// The names of the sources that are there.
@@ -428,13 +428,13 @@ impl Supervisor {
 
     /// Waits until a source does nothing, and keeps it so for as long as the value lives. Those who
     /// ask for one source get it one after the other. The error is that it has not stopped in time.
-    async fn hold(&self, name: &str, stop_max: Duration) -> Result<StoppedSource, Elapsed> {
-        let held = self.shared.hold(name).await;
+    async fn suspend(&self, name: &str, stop_max: Duration) -> Result<StoppedSource, Elapsed> {
+        let suspended = self.shared.suspend(name).await;
         timeout(stop_max, self.stopped(name)).await?;
-        Ok(held)
+        Ok(suspended)
     }
 
-    /// Waits until a source does not run: it is paused, held, removed, or has ended.
+    /// Waits until a source does not run: it is paused, suspended, removed, or has ended.
     pub(crate) async fn stopped(&self, name: &str) {
         if let Some(mut phase) = self.shared.phase(name) {
             // Its task drops the other side when it is removed.
@@ -456,7 +456,7 @@ impl Supervisor {
             run,
             generation: 0,
             paused_by,
-            is_held: sources.holds.contains(&name),
+            is_suspended: sources.suspensions.contains(&name),
             is_removed: false,
         };
         if let Some(leaving) = sources.by_name.get_mut(&name) {
@@ -562,13 +562,13 @@ impl Sources {
         source.filter(|source| !source.target.borrow().is_removed)
     }
 
-    /// Has a source stop where it is held, and go on where it no longer is.
-    fn note_holds(&self, name: &str) {
-        let is_held = self.holds.contains(name);
+    /// Stops a source that is suspended, and lets it go on where it no longer is.
+    fn note_suspension(&self, name: &str) {
+        let is_suspended = self.suspensions.contains(name);
         if let Some(source) = self.by_name.get(name) {
             source.target.send_if_modified(|target| {
-                let is_changed = target.is_held != is_held;
-                target.is_held = is_held;
+                let is_changed = target.is_suspended != is_suspended;
+                target.is_suspended = is_suspended;
                 is_changed
             });
         }
@@ -594,23 +594,23 @@ impl Shared {
         self.sources.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has a source stop and not start again for as long as the value lives, and waits until nobody
-    /// else holds it. It may still be stopping then.
-    async fn hold(self: &Arc<Self>, name: &str) -> StoppedSource {
+    /// Stops a source, which does not start again for as long as the value lives, and waits until nobody
+    /// else suspends it. It may still be stopping then.
+    async fn suspend(self: &Arc<Self>, name: &str) -> StoppedSource {
         let turn = {
             let mut sources = self.lock();
-            let turn = sources.holds.add(name);
-            sources.note_holds(name);
+            let turn = sources.suspensions.add(name);
+            sources.note_suspension(name);
             turn
         };
-        // Made before the wait, so that the hold ends also where the wait is given up.
-        let mut held = StoppedSource {
+        // Made before the wait, so that the suspension ends also where the wait is given up.
+        let mut suspended = StoppedSource {
             shared: Arc::clone(self),
             name: name.to_owned(),
             turn: None,
         };
-        held.turn = Some(turn.lock_owned().await);
-        held
+        suspended.turn = Some(turn.lock_owned().await);
+        suspended
     }
 
     /// Notes how a source has ended by itself.
@@ -742,10 +742,10 @@ mod tests {
         }));
     }
 
-    fn is_held(supervisor: &Supervisor) -> bool {
+    fn is_suspended(supervisor: &Supervisor) -> bool {
         let sources = supervisor.shared.lock();
         let target = sources.by_name["acme"].target.borrow();
-        target.is_held
+        target.is_suspended
     }
 
     async fn is_waiting<F: Future + Unpin>(future: &mut F) -> bool {
@@ -759,19 +759,19 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let supervisor = supervisor(directory.path()).await;
         add(&supervisor);
-        let first = supervisor.hold("acme", STOP_MAX).await.unwrap();
-        assert!(is_held(&supervisor));
-        let mut second = Box::pin(supervisor.hold("acme", STOP_MAX));
+        let first = supervisor.suspend("acme", STOP_MAX).await.unwrap();
+        assert!(is_suspended(&supervisor));
+        let mut second = Box::pin(supervisor.suspend("acme", STOP_MAX));
         assert!(is_waiting(&mut second).await);
         // Another source is not waited for.
-        drop(supervisor.hold("other", STOP_MAX).await.unwrap());
+        drop(supervisor.suspend("other", STOP_MAX).await.unwrap());
         drop(first);
-        assert!(is_held(&supervisor), "between the two");
+        assert!(is_suspended(&supervisor), "between the two");
         let second = second.await.unwrap();
-        assert!(is_held(&supervisor));
+        assert!(is_suspended(&supervisor));
         drop(second);
-        assert!(!is_held(&supervisor));
-        assert!(!supervisor.shared.lock().holds.contains("acme"));
+        assert!(!is_suspended(&supervisor));
+        assert!(!supervisor.shared.lock().suspensions.contains("acme"));
     }
 
     #[tokio::test]
@@ -779,18 +779,18 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let supervisor = supervisor(directory.path()).await;
         add(&supervisor);
-        let held = supervisor.hold("acme", STOP_MAX).await.unwrap();
+        let suspended = supervisor.suspend("acme", STOP_MAX).await.unwrap();
         supervisor.apply(SourceChange::Remove("acme".to_owned()));
         add(&supervisor);
-        assert!(is_held(&supervisor), "before its task has noticed");
+        assert!(is_suspended(&supervisor), "before its task has noticed");
         supervisor.apply(SourceChange::Remove("acme".to_owned()));
         while supervisor.shared.phase("acme").is_some() {
             tokio::task::yield_now().await;
         }
         add(&supervisor);
-        assert!(is_held(&supervisor));
-        drop(held);
-        assert!(!is_held(&supervisor));
+        assert!(is_suspended(&supervisor));
+        drop(suspended);
+        assert!(!is_suspended(&supervisor));
     }
 
     #[tokio::test]
@@ -798,12 +798,12 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let supervisor = supervisor(directory.path()).await;
         add(&supervisor);
-        let first = supervisor.hold("acme", STOP_MAX).await.unwrap();
-        let mut second = Box::pin(supervisor.hold("acme", STOP_MAX));
+        let first = supervisor.suspend("acme", STOP_MAX).await.unwrap();
+        let mut second = Box::pin(supervisor.suspend("acme", STOP_MAX));
         assert!(is_waiting(&mut second).await);
         drop(second);
-        assert!(is_held(&supervisor));
+        assert!(is_suspended(&supervisor));
         drop(first);
-        assert!(!is_held(&supervisor));
+        assert!(!is_suspended(&supervisor));
     }
 }

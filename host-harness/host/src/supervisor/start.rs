@@ -138,7 +138,7 @@ impl SourceStarter {
         };
         self.shared.until_gone(&former).await.map_err(failed)?;
         // A reset of it that is under way reads and writes the checkpoint too.
-        let _held = self.shared.hold(&former).await;
+        let _suspended = self.shared.suspend(&former).await;
         let (state, to) = (Arc::clone(&self.context().state_dir), name.clone());
         let from = former.clone();
         let moved = blocking(move || Ok(state.rename(&from, &to))).await;

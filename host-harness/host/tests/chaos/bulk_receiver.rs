@@ -13,13 +13,13 @@ use hyper::body::Incoming;
 use serde_json::{Value, json};
 
 use crate::http_receiver::{Answer, HttpServer, reply};
-use crate::receiver::{Ledger, Treatment};
+use crate::receiver::{AcceptedEvents, Treatment};
 
 /// One request in so many is answered in parts.
 const PARTLY: u8 = 40;
 
 pub(crate) struct BulkReceiver {
-    pub(crate) ledger: Ledger,
+    pub(crate) ledger: AcceptedEvents,
     pub(crate) server: HttpServer,
     store: Arc<Mutex<Store>>,
 }
@@ -33,7 +33,7 @@ struct Store {
 }
 
 impl BulkReceiver {
-    pub(crate) async fn with(ledger: Ledger, seed: u64) -> Self {
+    pub(crate) async fn with(ledger: AcceptedEvents, seed: u64) -> Self {
         let store = Arc::new(Mutex::new(Store {
             ids: BTreeSet::new(),
             random: Rng::with_seed(seed),
@@ -63,7 +63,11 @@ impl BulkReceiver {
     }
 }
 
-async fn answer(request: Request<Incoming>, ledger: Ledger, store: Arc<Mutex<Store>>) -> Answer {
+async fn answer(
+    request: Request<Incoming>,
+    ledger: AcceptedEvents,
+    store: Arc<Mutex<Store>>,
+) -> Answer {
     let reset = || Err(io::Error::other("reset"));
     let mut body = request.into_body();
     if ledger.breaks_off() {
@@ -95,7 +99,7 @@ async fn answer(request: Request<Incoming>, ledger: Ledger, store: Arc<Mutex<Sto
 
 impl Store {
     /// Answers for each event of a request, in order.
-    fn take(&mut self, body: &[u8], ledger: &Ledger) -> Value {
+    fn take(&mut self, body: &[u8], ledger: &AcceptedEvents) -> Value {
         let text = std::str::from_utf8(body).unwrap();
         assert!(text.ends_with('\n'), "a body ends with a whole line");
         let lines: Vec<Value> = text

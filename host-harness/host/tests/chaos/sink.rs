@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::bulk_receiver::BulkReceiver;
 use crate::forward_receiver::{Demands, ForwardReceiver};
 use crate::http_receiver::HttpReceiver;
-use crate::receiver::{Ledger, Treatment};
+use crate::receiver::{AcceptedEvents, Treatment};
 use crate::setup::stream_and_id_of;
 
 /// What kind of output.
@@ -38,7 +38,7 @@ pub(crate) struct Lines {
 
 impl Sink {
     pub(crate) async fn start(kind: Kind, directory: &Path, seed: u64) -> Self {
-        let ledger = Ledger::keeping(brief);
+        let ledger = AcceptedEvents::keeping(brief);
         match kind {
             Kind::Elasticsearch => Self::Bulk(BulkReceiver::with(ledger, seed).await),
             Kind::File => Self::File(Lines {
@@ -61,7 +61,7 @@ impl Sink {
         }
     }
 
-    fn ledger(&self) -> Option<&Ledger> {
+    fn ledger(&self) -> Option<&AcceptedEvents> {
         match self {
             Self::Bulk(receiver) => Some(&receiver.ledger),
             Self::File(_) => None,

@@ -7,7 +7,7 @@ use source_outputs::OutputError;
 use crate::feed::{TestDelivery, open};
 use crate::forward_receiver::{Demands, ForwardReceiver};
 use crate::http_receiver::HttpReceiver;
-use crate::receiver::{Ledger, Treatment};
+use crate::receiver::{AcceptedEvents, Treatment};
 
 const KILLS: u32 = 30;
 const EVENTS_PER_BATCH: usize = 60;
@@ -18,7 +18,7 @@ enum Receiver {
 }
 
 impl Receiver {
-    fn ledger(&self) -> Ledger {
+    fn ledger(&self) -> AcceptedEvents {
         match self {
             Self::Forward(receiver) => receiver.ledger.clone(),
             Self::Http(receiver) => receiver.ledger.clone(),

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
-use crate::receiver::{Ledger, Treatment, listen_again};
+use crate::receiver::{AcceptedEvents, Treatment, listen_again};
 
 /// What the receiver requires before it accepts frames.
 #[derive(Clone, Default)]
@@ -29,7 +29,7 @@ pub(crate) struct Demands {
 }
 
 pub(crate) struct ForwardReceiver {
-    pub(crate) ledger: Ledger,
+    pub(crate) ledger: AcceptedEvents,
     pub(crate) address: SocketAddr,
     demands: Demands,
     paused: watch::Sender<bool>,
@@ -64,10 +64,10 @@ enum End {
 
 impl ForwardReceiver {
     pub(crate) async fn start(demands: Demands) -> Self {
-        Self::with(demands, Ledger::new()).await
+        Self::with(demands, AcceptedEvents::new()).await
     }
 
-    pub(crate) async fn with(demands: Demands, ledger: Ledger) -> Self {
+    pub(crate) async fn with(demands: Demands, ledger: AcceptedEvents) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (paused, open) = (watch::channel(false).0, watch::channel(0).0);
@@ -124,7 +124,7 @@ impl Drop for ForwardReceiver {
 
 async fn serve(
     listener: TcpListener,
-    ledger: Ledger,
+    ledger: AcceptedEvents,
     demands: Demands,
     mut paused: watch::Receiver<bool>,
     open: watch::Sender<usize>,
@@ -149,7 +149,7 @@ async fn serve(
 
 async fn converse(
     mut stream: TcpStream,
-    ledger: Ledger,
+    ledger: AcceptedEvents,
     demands: Demands,
     mut paused: watch::Receiver<bool>,
 ) {
@@ -173,7 +173,7 @@ async fn converse(
 
 async fn talk(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
-    ledger: &Ledger,
+    ledger: &AcceptedEvents,
     demands: &Demands,
 ) -> End {
     let mut unread = Vec::new();

@@ -22,20 +22,20 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::receiver::{Ledger, Treatment, listen_again};
+use crate::receiver::{AcceptedEvents, Treatment, listen_again};
 
 pub(crate) struct HttpReceiver {
-    pub(crate) ledger: Ledger,
+    pub(crate) ledger: AcceptedEvents,
     pub(crate) address: SocketAddr,
     server: HttpServer,
 }
 
 impl HttpReceiver {
     pub(crate) async fn start() -> Self {
-        Self::with(Ledger::new()).await
+        Self::with(AcceptedEvents::new()).await
     }
 
-    pub(crate) async fn with(ledger: Ledger) -> Self {
+    pub(crate) async fn with(ledger: AcceptedEvents) -> Self {
         let answering = ledger.clone();
         let server =
             HttpServer::start(move |request| answer(request, answering.clone()).boxed()).await;
@@ -120,7 +120,7 @@ async fn serve(listener: TcpListener, answer: Arc<Handler>) {
     }
 }
 
-async fn answer(request: Request<Incoming>, ledger: Ledger) -> Answer {
+async fn answer(request: Request<Incoming>, ledger: AcceptedEvents) -> Answer {
     let path = request.uri().path().to_owned();
     let header = |name| {
         let value = request.headers().get(name)?;

@@ -20,7 +20,7 @@ use crate::forward_receiver::ForwardReceiver;
 use crate::http_receiver::HttpReceiver;
 use crate::nats;
 use crate::nats_server::Server;
-use crate::receiver::{DEADLINE, Ledger, Treatment};
+use crate::receiver::{AcceptedEvents, DEADLINE, Treatment};
 
 /// What a test opens an output for.
 #[derive(Clone, Copy)]
@@ -96,7 +96,7 @@ pub(crate) struct Scripted<R> {
 pub(crate) trait Ledgered: Send + Sync {
     /// The setting for the smallest parts, so that there are several.
     const SMALL_PARTS: &str;
-    fn ledger(&self) -> &Ledger;
+    fn ledger(&self) -> &AcceptedEvents;
     fn settings(&self, kind: &str, more: &str) -> String;
     async fn kill(&mut self);
     async fn restart(&mut self);
@@ -168,7 +168,7 @@ impl<R: Ledgered> Peer for Scripted<R> {
 impl Ledgered for ForwardReceiver {
     const SMALL_PARTS: &str = "frame_kib = 1";
 
-    fn ledger(&self) -> &Ledger {
+    fn ledger(&self) -> &AcceptedEvents {
         &self.ledger
     }
 
@@ -189,7 +189,7 @@ impl Ledgered for ForwardReceiver {
 impl Ledgered for HttpReceiver {
     const SMALL_PARTS: &str = "request_kib = 1";
 
-    fn ledger(&self) -> &Ledger {
+    fn ledger(&self) -> &AcceptedEvents {
         &self.ledger
     }
 

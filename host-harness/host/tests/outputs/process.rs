@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::forward_receiver::{Demands, ForwardReceiver};
 use crate::http_receiver::HttpReceiver;
 use crate::machine_code::link_machine_code;
-use crate::receiver::{DEADLINE, Ledger, Treatment};
+use crate::receiver::{AcceptedEvents, DEADLINE, Treatment};
 
 const KILLS: u32 = 30;
 /// What a host may have at most.
@@ -74,7 +74,7 @@ fn finish(file: &Path) {
 
 /// Asserts that everything the tenant owes has arrived. Returns how many events there are
 /// beside it: of malformed lines, those that can be read all the same.
-fn assert_complete(owed: &Owed, receiver: &Ledger) -> usize {
+fn assert_complete(owed: &Owed, receiver: &AcceptedEvents) -> usize {
     let taken = receiver.distinct_at(["/stream", "/id"]);
     let mut expected = BTreeSet::new();
     for stream in owed.streams() {
@@ -87,8 +87,8 @@ fn assert_complete(owed: &Owed, receiver: &Ledger) -> usize {
 }
 
 /// The events of a file and of those that were closed before it.
-fn kept(directory: &Path) -> Ledger {
-    let ledger = Ledger::new();
+fn kept(directory: &Path) -> AcceptedEvents {
+    let ledger = AcceptedEvents::new();
     let mut closed = 0;
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
@@ -110,7 +110,7 @@ fn kept(directory: &Path) -> Ledger {
 
 /// Each record that the host says it rejected has come, with its place and
 /// what it was.
-fn assert_rejected(file: &Path, letters: &Ledger) {
+fn assert_rejected(file: &Path, letters: &AcceptedEvents) {
     let names = ["original", "original_base64"];
     let has_original = |letter: &Value| names.iter().any(|name| letter.get(name).is_some());
     assert!(letters.taken().iter().all(has_original));
@@ -137,9 +137,9 @@ async fn thirty_kills_of_the_host_and_of_its_receivers_lose_nothing() {
         ..tenant()
     };
     let simulator = Simulator::start(tenant).await.unwrap();
-    let mut forward = ForwardReceiver::with(Demands::default(), Ledger::slow()).await;
-    let mut http = HttpReceiver::with(Ledger::slow()).await;
-    let letters = HttpReceiver::with(Ledger::slow()).await;
+    let mut forward = ForwardReceiver::with(Demands::default(), AcceptedEvents::slow()).await;
+    let mut http = HttpReceiver::with(AcceptedEvents::slow()).await;
+    let letters = HttpReceiver::with(AcceptedEvents::slow()).await;
     let outputs = format!(
         "[[output]]\n{}\n[[output]]\n{}\n[[output]]\ntype = \"file\"\n\
          path = \"kept/events.ndjson\"\nrotate_mib = 1\ncompression = \"zstd\"\n\
@@ -273,7 +273,7 @@ fn served(simulator: &Simulator) -> usize {
 async fn a_receiver_that_stands_still_holds_the_source_back_in_little_memory() {
     let directory = tempfile::tempdir().unwrap();
     let simulator = Simulator::start(tenant()).await.unwrap();
-    let receiver = ForwardReceiver::with(Demands::default(), Ledger::slow()).await;
+    let receiver = ForwardReceiver::with(Demands::default(), AcceptedEvents::slow()).await;
     let output = receiver.settings("connections = 1\nframe_kib = 16");
     let file = write_settings(
         directory.path(),
@@ -326,7 +326,7 @@ async fn a_pipe_that_nobody_reads_holds_the_source_back() {
         .stderr(Stdio::null());
     let mut process = command.spawn().unwrap();
     let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-    let ledger = Ledger::new();
+    let ledger = AcceptedEvents::new();
     let total = simulator.ledger().of_tenant("acme").total();
     let mut read = 0;
     while let Some(line) = tokio::task::block_in_place(|| lines.next()) {

@@ -36,7 +36,7 @@ pub(crate) enum Treatment {
 
 /// Shared by a test and its receiver.
 #[derive(Clone)]
-pub(crate) struct Ledger {
+pub(crate) struct AcceptedEvents {
     taken: Arc<Mutex<Vec<Value>>>,
     script: Arc<Mutex<VecDeque<Treatment>>>,
     requests: Arc<Mutex<Vec<String>>>,
@@ -50,7 +50,7 @@ pub(crate) struct Ledger {
     keep: fn(Value) -> Value,
 }
 
-impl Ledger {
+impl AcceptedEvents {
     pub(crate) fn new() -> Self {
         Self {
             taken: Arc::default(),
@@ -203,7 +203,7 @@ impl Ledger {
 }
 
 /// A request that is not answered yet.
-pub(crate) struct UnderWay(Ledger);
+pub(crate) struct UnderWay(AcceptedEvents);
 
 impl Drop for UnderWay {
     fn drop(&mut self) {

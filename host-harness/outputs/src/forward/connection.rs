@@ -78,7 +78,7 @@ pub(super) struct Connection {
     stream: Pin<Box<dyn Stream>>,
     /// Received bytes that are not yet a whole value.
     unread: Vec<u8>,
-    keep: bool,
+    keepalive: bool,
 }
 
 impl Connector {
@@ -93,15 +93,16 @@ impl Connector {
         let mut connection = Connection {
             stream,
             unread: Vec::new(),
-            keep: true,
+            keepalive: true,
         };
         if let Some(login) = &self.login {
             let greeted = handshake::perform_handshake(&mut connection, login);
-            connection.keep = timeout(self.handshake_timeout, greeted)
-                .await
-                .map_err(|_| {
-                    ForwardError::HandshakeEnded(handshake::no_greeting(self.handshake_timeout))
-                })??;
+            connection.keepalive =
+                timeout(self.handshake_timeout, greeted)
+                    .await
+                    .map_err(|_| {
+                        ForwardError::HandshakeEnded(handshake::no_greeting(self.handshake_timeout))
+                    })??;
         }
         Ok(connection)
     }
@@ -154,7 +155,7 @@ impl Connection {
 
     /// Returns whether the connection may carry another frame.
     fn may_be_kept(&self) -> bool {
-        self.keep && self.unread.is_empty()
+        self.keepalive && self.unread.is_empty()
     }
 
     /// Waits until the receiver closes the connection or sends something unexpected
@@ -294,7 +295,7 @@ mod tests {
         let connection = Connection {
             stream: Box::pin(ours),
             unread: Vec::new(),
-            keep: true,
+            keepalive: true,
         };
         (IdleConnection::watch(connection).unwrap(), receiver)
     }

@@ -33,7 +33,7 @@ pub(super) async fn perform_handshake(
     };
     let nonce = bytes(member(options, "nonce"));
     let auth = bytes(member(options, "auth"));
-    let keep = member(options, "keepalive").and_then(Value::as_bool);
+    let keepalive = member(options, "keepalive").and_then(Value::as_bool);
 
     let salt = salt()?;
     let ping = ping(login, &salt, nonce, auth)
@@ -46,7 +46,7 @@ pub(super) async fn perform_handshake(
         )),
     })?;
     check(&pong, login, &salt, nonce)?;
-    Ok(keep.unwrap_or(true))
+    Ok(keepalive.unwrap_or(true))
 }
 
 /// Formats the error for a receiver that sends no HELO.

@@ -28,7 +28,7 @@ pub(super) fn parse(mut section: Section<'_>) -> Result<Box<dyn OutputConfig>, F
     let content_type = content_type.unwrap_or_else(|| format.content_type().to_owned());
     let request = mistakes.ok_or_push(RequestSettings::parse(&mut section, &Defaults::new("http")));
     mistakes.ok_or_push(section.finish());
-    let lines = LinesProtocol {
+    let lines = JsonEventsProtocol {
         format,
         content_type,
     };
@@ -54,12 +54,12 @@ impl Format {
 
 /// Sends the event bodies unchanged.
 #[derive(Clone, Debug)]
-struct LinesProtocol {
+struct JsonEventsProtocol {
     format: Format,
     content_type: String,
 }
 
-impl ReceiverProtocol for LinesProtocol {
+impl ReceiverProtocol for JsonEventsProtocol {
     type RequestContext = ();
 
     fn content_type(&self) -> &str {
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     fn body(format: Format) -> String {
-        let lines = LinesProtocol {
+        let lines = JsonEventsProtocol {
             format,
             content_type: String::new(),
         };

@@ -49,7 +49,7 @@ pub struct InstanceSettings {
 
 /// An instance of a component. After a [`CallError`] it must be dropped.
 pub struct Instance {
-    store: Store<State>,
+    store: Store<HostState>,
     exports: EventSource,
     sanitizer: Sanitizer,
     runner: CallRunner,
@@ -168,7 +168,7 @@ impl Instance {
             .stderr(log.clone())
             .max_random_size(RANDOM_BYTES_MAX)
             .build();
-        let state = State {
+        let state = HostState {
             wasi,
             http: WasiHttpCtx::new(),
             table,
@@ -346,7 +346,7 @@ impl CallRunner {
     fn end<T>(
         &self,
         result: Option<wasmtime::Result<T>>,
-        store: &Store<State>,
+        store: &Store<HostState>,
         sanitizer: &Sanitizer,
     ) -> Result<T, CallError> {
         let last_line = self.log.end_call();
@@ -360,7 +360,7 @@ impl CallRunner {
 
 fn explain(
     error: &wasmtime::Error,
-    store: &Store<State>,
+    store: &Store<HostState>,
     sanitizer: &Sanitizer,
     last_line: Option<String>,
 ) -> CallError {
@@ -404,7 +404,7 @@ fn no_address_space(_: &wasmtime::Error) -> Option<String> {
 }
 
 /// The host state of a store.
-pub(super) struct State {
+pub(super) struct HostState {
     pub(super) wasi: WasiCtx,
     http: WasiHttpCtx,
     pub(super) table: ResourceTable,
@@ -412,7 +412,7 @@ pub(super) struct State {
     memory: MemoryLimit,
 }
 
-impl WasiView for State {
+impl WasiView for HostState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         WasiCtxView {
             ctx: &mut self.wasi,
@@ -421,7 +421,7 @@ impl WasiView for State {
     }
 }
 
-impl WasiHttpView for State {
+impl WasiHttpView for HostState {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
         WasiHttpCtxView {
             ctx: &mut self.http,

@@ -21,7 +21,7 @@ use wasmtime_wasi::random::WasiRandom;
 
 pub(crate) use self::instance::Activity;
 pub use self::instance::{CallError, Instance, InstanceSettings};
-use self::instance::{Io, State};
+use self::instance::{HostState, Io};
 use self::scheduler::Scheduler;
 pub(crate) use self::scheduler::processors;
 pub use self::scheduler::worker_threads;
@@ -43,7 +43,7 @@ pub struct Sandbox {
 /// times.
 #[derive(Clone)]
 pub struct CompiledComponent {
-    pre: EventSourcePre<State>,
+    pre: EventSourcePre<HostState>,
     scheduler: Arc<Scheduler>,
 }
 
@@ -100,27 +100,29 @@ impl Sandbox {
     /// Links HTTP, clocks, random numbers and the parts of `wasi:cli` that Rust's
     /// std imports. File system and sockets are not linked, so a component that imports
     /// them fails to link.
-    fn link(&self, component: &Component) -> wasmtime::Result<EventSourcePre<State>> {
-        let mut linker: Linker<State> = Linker::new(&self.engine);
+    fn link(&self, component: &Component) -> wasmtime::Result<EventSourcePre<HostState>> {
+        let mut linker: Linker<HostState> = Linker::new(&self.engine);
         let l = &mut linker;
-        io::error::add_to_linker::<State, Io>(l, |state| &mut state.table)?;
-        io::poll::add_to_linker::<State, Io>(l, |state| &mut state.table)?;
-        io::streams::add_to_linker::<State, Io>(l, |state| &mut state.table)?;
-        clocks::wall_clock::add_to_linker::<State, WasiClocks>(l, State::clocks)?;
-        clocks::monotonic_clock::add_to_linker::<State, WasiClocks>(l, State::clocks)?;
-        random::random::add_to_linker::<State, WasiRandom>(l, |state| state.wasi.random())?;
-        random::insecure::add_to_linker::<State, WasiRandom>(l, |state| state.wasi.random())?;
-        random::insecure_seed::add_to_linker::<State, WasiRandom>(l, |state| state.wasi.random())?;
-        cli::environment::add_to_linker::<State, WasiCli>(l, State::cli)?;
-        cli::exit::add_to_linker::<State, WasiCli>(l, State::cli)?;
-        cli::stdin::add_to_linker::<State, WasiCli>(l, State::cli)?;
-        cli::stdout::add_to_linker::<State, WasiCli>(l, State::cli)?;
-        cli::stderr::add_to_linker::<State, WasiCli>(l, State::cli)?;
-        cli::terminal_input::add_to_linker::<State, WasiCli>(l, State::cli)?;
-        cli::terminal_output::add_to_linker::<State, WasiCli>(l, State::cli)?;
-        cli::terminal_stdin::add_to_linker::<State, WasiCli>(l, State::cli)?;
-        cli::terminal_stdout::add_to_linker::<State, WasiCli>(l, State::cli)?;
-        cli::terminal_stderr::add_to_linker::<State, WasiCli>(l, State::cli)?;
+        io::error::add_to_linker::<HostState, Io>(l, |state| &mut state.table)?;
+        io::poll::add_to_linker::<HostState, Io>(l, |state| &mut state.table)?;
+        io::streams::add_to_linker::<HostState, Io>(l, |state| &mut state.table)?;
+        clocks::wall_clock::add_to_linker::<HostState, WasiClocks>(l, HostState::clocks)?;
+        clocks::monotonic_clock::add_to_linker::<HostState, WasiClocks>(l, HostState::clocks)?;
+        random::random::add_to_linker::<HostState, WasiRandom>(l, |state| state.wasi.random())?;
+        random::insecure::add_to_linker::<HostState, WasiRandom>(l, |state| state.wasi.random())?;
+        random::insecure_seed::add_to_linker::<HostState, WasiRandom>(l, |state| {
+            state.wasi.random()
+        })?;
+        cli::environment::add_to_linker::<HostState, WasiCli>(l, HostState::cli)?;
+        cli::exit::add_to_linker::<HostState, WasiCli>(l, HostState::cli)?;
+        cli::stdin::add_to_linker::<HostState, WasiCli>(l, HostState::cli)?;
+        cli::stdout::add_to_linker::<HostState, WasiCli>(l, HostState::cli)?;
+        cli::stderr::add_to_linker::<HostState, WasiCli>(l, HostState::cli)?;
+        cli::terminal_input::add_to_linker::<HostState, WasiCli>(l, HostState::cli)?;
+        cli::terminal_output::add_to_linker::<HostState, WasiCli>(l, HostState::cli)?;
+        cli::terminal_stdin::add_to_linker::<HostState, WasiCli>(l, HostState::cli)?;
+        cli::terminal_stdout::add_to_linker::<HostState, WasiCli>(l, HostState::cli)?;
+        cli::terminal_stderr::add_to_linker::<HostState, WasiCli>(l, HostState::cli)?;
         wasmtime_wasi_http::p2::add_only_http_to_linker_async(l)?;
         EventSourcePre::new(linker.instantiate_pre(component)?)
     }

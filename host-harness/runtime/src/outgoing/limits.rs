@@ -51,8 +51,8 @@ impl ConcurrencyLimit {
         self.semaphore.available_permits()
     }
 
-    /// Returns whether this is the first refusal, so that it is logged once.
-    pub(super) fn is_first_refusal(&self) -> bool {
+    /// Notes a refusal. Returns whether it is the first, which is logged.
+    pub(super) fn note_refusal(&self) -> bool {
         !self.has_refused.swap(true, Ordering::Relaxed)
     }
 }

@@ -269,7 +269,7 @@ impl Shared {
 
 impl Shared {
     fn too_many_requests(&self, waited: Duration) -> HttpError {
-        if self.requests.is_first_refusal() {
+        if self.requests.note_refusal() {
             warn!(
                 source = %self.source,
                 "a request failed: {REQUESTS_MAX} others were open for {}, and a source may \
