@@ -250,6 +250,22 @@ mod tests {
     }
 
     #[test]
+    fn a_record_that_needs_a_repair_has_its_type() {
+        for line in [
+            r#"{"datetime":"x","Act":"Rej","RejType":"x","Subject":"a"}"#,
+            r#"{"datetime":"x","Act":"Rej","RejType":"x","Subject":"a \ud83d"}"#,
+            "{\"datetime\":\"x\",\"Act\":\"Rej\",\"RejType\":\"x\",\"Subject\":\"a\u{1}\"}",
+        ] {
+            assert_eq!(
+                type_of_record(line.as_bytes()),
+                Stream::SiemReceipt,
+                "{line}"
+            );
+        }
+        assert_eq!(type_of_record(b"{\"RejType\":"), Stream::Siem);
+    }
+
+    #[test]
     fn the_name_of_a_file_says_the_type() {
         for (name, stream) in [
             ("receipt_20211018093329655.json", Some(Stream::SiemReceipt)),

@@ -170,6 +170,14 @@ mod tests {
     }
 
     #[test]
+    fn a_bad_string_on_a_page_changes_no_other_record() {
+        let half = r#"{"a":"x \ud83d"}"#;
+        let page = format!("[{half},{{\"b\":\"y\u{1}\"}}]");
+        let read = String::from_utf8(readable(page.into_bytes())).unwrap();
+        assert_eq!(read, format!("[{half},{{\"b\":\"y\\u0001\"}}]"));
+    }
+
+    #[test]
     fn a_place_is_found_between_two_offsets() {
         let repaired = repair(r#"{"a":"x","b":"\ud83d"}"#);
         assert!(!repaired.is_within(0, 14) && repaired.is_within(14, 17));
