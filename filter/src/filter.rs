@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use mimecast_source::batch::{RecordNormalizer, RecordProcessor};
-use mimecast_source::decode::json::{self, Kind, Member, scan_object};
+use mimecast_source::decode::json::{Kind, Member, scan_object, scan_repaired};
 use mimecast_source::decode::unescape::unescape_into;
 use mimecast_source::encode::push_quoted;
 use mimecast_source::normalize::{Format, Options};
@@ -127,16 +127,11 @@ impl Default for Envelope {
 
 impl Envelope {
     fn of(record: &[u8]) -> Self {
-        let mut text = String::from_utf8_lossy(record);
         let mut members = Vec::new();
-        while let Err(error) = scan_object(&text, &mut members) {
-            // What is no text costs the record its repair, and not its envelope.
-            let repaired = error.is_repairable().then(|| json::repair(&text).text);
-            let Some(repaired) = repaired.filter(|repaired| *repaired != *text) else {
-                return Self::default();
-            };
-            text = repaired.into();
-        }
+        // What is no text costs the record its repair, and not its envelope.
+        let Some(text) = scan_repaired(record, &mut members) else {
+            return Self::default();
+        };
         let is_stream =
             |member: &&Member| member.key.of(&text) == STREAM_MEMBER && member.kind == Kind::String;
         let named = members.iter().rfind(is_stream);
@@ -155,16 +150,8 @@ impl Envelope {
             }
             _ if named.is_some() => {
                 let mut out = String::from("{");
-                for member in members.iter().filter(|member| !is_stream(member)) {
-                    if out.len() > 1 {
-                        out.push(',');
-                    }
-                    let quote = member.kind.quote();
-                    let (key, value) = (member.key.of(&text), member.value.of(&text));
-                    for piece in ["\"", key, "\":", quote, value, quote] {
-                        out.push_str(piece);
-                    }
-                }
+                let kept: Vec<_> = members.iter().filter(|member| !is_stream(member)).collect();
+                push_members(&mut out, &text, &kept);
                 out.push('}');
                 Some(out)
             }
@@ -202,25 +189,28 @@ fn push_unchanged(out: &mut Vec<u8>, record: &[u8], reason: &str) {
     }
 }
 
-/// Returns the members of an object but [`ERROR_MEMBER`], which another filter may have added;
-/// nothing where they cannot be told apart.
+/// Returns the members of an object but [`ERROR_MEMBER`], which another filter may have added. An
+/// object that is nested too deeply has none.
 fn without_error_member(object: &str) -> Option<String> {
     let mut members = Vec::new();
-    let mut out = String::new();
     scan_object(object, &mut members).ok()?;
-    for member in members {
-        let key = member.key.of(object);
-        if key == ERROR_MEMBER {
-            continue;
-        }
-        let separator = if out.is_empty() { "" } else { "," };
+    let mut out = String::new();
+    let mut kept: Vec<_> = members.iter().collect();
+    kept.retain(|member| member.key.of(object) != ERROR_MEMBER);
+    push_members(&mut out, object, &kept);
+    Some(out)
+}
+
+/// Appends members of an object with commas between them.
+fn push_members(out: &mut String, object: &str, members: &[&Member]) {
+    for (at, member) in members.iter().enumerate() {
+        let separator = if at == 0 { "" } else { "," };
         let quote = member.kind.quote();
-        let value = member.value.of(object);
+        let (key, value) = (member.key.of(object), member.value.of(object));
         for piece in [separator, "\"", key, "\":", quote, value, quote] {
             out.push_str(piece);
         }
     }
-    Some(out)
 }
 
 /// Appends an object of these members and [`ERROR_MEMBER`].

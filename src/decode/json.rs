@@ -11,7 +11,7 @@ pub use keys::Keys;
 use keys::Order;
 pub use nesting::{Nesting, nested_prefix};
 pub use parts::{Element, Error, Kind, Member, Outline, Span};
-pub use repair::{Repaired, readable, repair};
+pub use repair::{Repaired, readable, repair, scan_repaired};
 
 mod escapes;
 mod flatten;

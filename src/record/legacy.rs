@@ -153,14 +153,9 @@ const KEYS: [(&[&str], Stream); 15] = [
 #[must_use]
 pub fn type_of_record(record: &[u8]) -> Stream {
     let mut members = Vec::new();
-    let mut text = String::from_utf8_lossy(record);
-    while let Err(error) = json::scan_object(&text, &mut members) {
-        let repaired = error.is_repairable().then(|| json::repair(&text).text);
-        let Some(repaired) = repaired.filter(|repaired| *repaired != *text) else {
-            return Stream::Siem;
-        };
-        text = repaired.into();
-    }
+    let Some(text) = json::scan_repaired(record, &mut members) else {
+        return Stream::Siem;
+    };
     let has = |key: &&str| {
         let mut names = members.iter().map(|member| member.key.of(&text));
         names.any(|name| name.eq_ignore_ascii_case(key))

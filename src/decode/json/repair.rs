@@ -1,8 +1,10 @@
 //! Makes JSON of a text that is JSON but for its strings or its depth.
 
+use std::borrow::Cow;
+
 use serde_json::value::RawValue;
 
-use super::flatten;
+use super::{Member, flatten, scan_object};
 use crate::decode::lines::BYTE_ORDER_MARK;
 use crate::encode::push_escaped;
 
@@ -85,6 +87,17 @@ pub fn readable(body: Vec<u8>) -> Vec<u8> {
     repair_some(&String::from_utf8_lossy(text), Halves::Keep)
         .text
         .into_bytes()
+}
+
+/// Splits a record into members, after a repair where it needs one. Returns the text that they are
+/// in; nothing where it is no record.
+pub fn scan_repaired<'t>(record: &'t [u8], members: &mut Vec<Member>) -> Option<Cow<'t, str>> {
+    let mut text = String::from_utf8_lossy(record);
+    while let Err(error) = scan_object(&text, members) {
+        let repaired = error.is_repairable().then(|| repair(&text).text);
+        text = Cow::Owned(repaired.filter(|repaired| *repaired != *text)?);
+    }
+    Some(text)
 }
 
 impl Repaired {
