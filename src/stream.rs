@@ -276,6 +276,16 @@ const fn training(name: &'static str, endpoint: &'static str) -> StreamInfo {
     }
 }
 
+/// What a person did with a phishing simulation: the last comes first.
+pub(crate) const PHISHED_TIMES: &[FieldName] = &[
+    field::TIME_REPORTED,
+    field::TIME_SUBMITTED,
+    field::TIME_CLICKED,
+    field::TIME_OPENED,
+    field::TIME_SCHEDULED,
+    field::LAUNCH_DATE,
+];
+
 streams! {
     /// Messages at the moment they are accepted or rejected.
     SiemReceipt = siem("siem.receipt", "receipt");
@@ -469,15 +479,7 @@ streams! {
             path: "/api/awareness-training/phishing/campaign/get-user-data",
             every_minutes: 60,
         },
-        // What a person did last comes first.
-        times: &[
-            field::TIME_REPORTED,
-            field::TIME_SUBMITTED,
-            field::TIME_CLICKED,
-            field::TIME_OPENED,
-            field::TIME_SCHEDULED,
-            field::LAUNCH_DATE,
-        ],
+        times: PHISHED_TIMES,
         identity: "hash of the whole row with the id, name and launch date of its campaign",
         budget_share: 11,
         ..training(

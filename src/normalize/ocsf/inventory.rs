@@ -9,6 +9,7 @@ use super::classes::{self, Classification, Rule, Variant, rule};
 use super::convert::{malware, millis, original_time, osint};
 use super::{GATEWAY_PRODUCT, HEAD, SECURITY_CONTROL_PROFILE, TAIL};
 use crate::field::{self, FieldName};
+use crate::stream::PHISHED_TIMES;
 
 /// What says what to look for: a pattern, or hashes, of which the strongest comes first.
 const INDICATES: &[FieldName] = &[field::PATTERN, field::SHA256, field::SHA1, field::MD5];
@@ -155,15 +156,6 @@ pub(super) const TRAINING_PHISHING: &[Variant] = &[
         activity: Some((99, "Awareness training")),
         rules: PHISHED_RULES,
     },
-];
-
-const PHISHED_TIMES: &[FieldName] = &[
-    field::TIME_REPORTED,
-    field::TIME_SUBMITTED,
-    field::TIME_CLICKED,
-    field::TIME_OPENED,
-    field::TIME_SCHEDULED,
-    field::LAUNCH_DATE,
 ];
 
 #[rustfmt::skip]
