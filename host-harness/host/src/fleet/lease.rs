@@ -461,7 +461,7 @@ mod tests {
             assert!(!is_later(own, stored, fresh, LEASE), "{stored:?}");
             assert!(is_later(own, stored, old, LEASE), "{stored:?}");
         }
-        // Whose value it is could not be told.
+        // The two values could not be distinguished.
         assert!(!is_later(own, own, old, LEASE));
     }
 }

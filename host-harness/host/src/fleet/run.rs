@@ -56,7 +56,7 @@ const FAILED_WAIT: Duration = Duration::from_secs(300);
 const PAUSED_WAIT: Duration = Duration::from_secs(3_600);
 /// Delay before a tenant is due again that could not be claimed because NATS failed.
 const CLAIM_RETRY_DELAY: Duration = Duration::from_secs(1);
-/// A tenant that was not claimed so often in a row, each time as another had it, may stand still.
+/// How many claims of a tenant fail in a row, each for a later lease, before that is a warning.
 const SUPERSEDED_WARN: u32 = 3;
 /// After so many times a lease without another, they are not in a row.
 const SUPERSEDED_LEASES_MAX: u32 = 10;
@@ -499,7 +499,7 @@ impl RunningHost {
         warn!(
             source = %tenant,
             times,
-            "fleet: the tenant is not claimed again and again: the bucket holds a later lease of it, \
+            "fleet: the tenant cannot be claimed: the bucket holds a later lease of it, \
              of host {}, written {} s ago; if that host does not work on it, compare the clocks of \
              this machine and of NATS",
             standing.host,
