@@ -1,6 +1,7 @@
 //! The event endpoint, through a session against the scripted upstream.
 
-use crate::testing::{Host, Upstream};
+use crate::batch::NoticeKind;
+use crate::testing::{Answer, Host, Upstream};
 use crate::time::Timestamp;
 
 #[test]
@@ -91,4 +92,37 @@ fn no_call_goes_without_a_token_when_an_outage_ends_between_files_and_events() {
     }
     host.collect(&mut upstream);
     host.assert_exactly_once(&upstream);
+}
+
+#[test]
+fn late_events_are_delivered_after_the_page_token_was_refused() {
+    let mut upstream = Upstream::new();
+    let hours = |hours: i64| hours * 3_600_000;
+    let end = upstream.now;
+    for back in (0..10).rev() {
+        upstream.now = end.plus_ms(-hours(back));
+        upstream.add_file("receipt", 2);
+    }
+    let settings = r#","streams":["siem.receipt"],"siem_endpoint":"events","start":"12h""#;
+    let mut host = Host::new(settings);
+    host.collect(&mut upstream);
+    for late_by in [1, 5, 11] {
+        upstream.now = upstream.now.plus_ms(hours(1) / 3);
+        let now = upstream.now;
+        upstream.add_file("receipt", 2);
+        // Published last, and older than all that is listed again by date.
+        upstream.now = now.plus_ms(-hours(late_by));
+        upstream.add_file("receipt", 2);
+        upstream.now = now;
+        let refused = Answer::json(400, r#"{"fail":[{"code":"err_invalid_token"}]}"#);
+        let request = "/siem/v1/events/cg".to_owned();
+        upstream.script.push_back((request, refused));
+        host.collect(&mut upstream);
+        host.assert_exactly_once(&upstream);
+    }
+    let adjusted = host
+        .notices
+        .iter()
+        .filter(|notice| notice.kind == NoticeKind::Adjusted);
+    assert_eq!(adjusted.count(), 3, "{:?}", host.notices);
 }
