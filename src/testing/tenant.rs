@@ -131,8 +131,10 @@ impl Tenant {
             );
         };
         let is_asked = |row: &str| serde_json::from_str::<Value>(row).unwrap()["id"] == id;
-        let rows = all.iter().find(|(row, _)| is_asked(row));
-        page(people, body, &rows.unwrap().1, self.page_records)
+        match all.iter().find(|(row, _)| is_asked(row)) {
+            Some((_, rows)) => page(people, body, rows, self.page_records),
+            None => Answer::json(400, r#"{"fail":[{"code":"err_unknown_campaign"}]}"#),
+        }
     }
 
     /// The records of the window, in the order of the endpoint.
