@@ -45,6 +45,13 @@ pub fn push_lowercase(out: &mut String, text: &str) {
     }
 }
 
+/// Returns text in lower case, letter by letter. Smaller than `str::to_lowercase`, which writes a sigma
+/// at the end of a word in another way; domain names do not have that.
+#[must_use]
+pub fn lowercase(text: &str) -> String {
+    text.chars().flat_map(char::to_lowercase).collect()
+}
+
 /// Appends text as a JSON string.
 pub fn push_quoted(out: &mut String, text: &str) {
     out.push('"');

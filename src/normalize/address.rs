@@ -2,6 +2,8 @@
 
 use core::net::{IpAddr, Ipv4Addr};
 
+use crate::encode::lowercase;
+
 /// Returns the bare address in `a@b`, `<a@b>` or `Name <a@b>`.
 #[inline]
 pub(super) fn bare(text: &str) -> Option<&str> {
@@ -104,7 +106,7 @@ pub(super) fn with_ascii_domain(address: &str) -> Option<String> {
     if domain.is_ascii() {
         return None;
     }
-    let domain = domain.to_lowercase().replace(['。', '．', '｡'], ".");
+    let domain = lowercase(domain).replace(['。', '．', '｡'], ".");
     let labels = domain.split('.').map(|label| {
         if label.is_ascii() {
             return Some(label.to_owned());

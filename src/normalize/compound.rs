@@ -13,7 +13,7 @@ use super::writer::EventWriter;
 use super::{files, url};
 use crate::decode::json::{self, Kind, Member};
 use crate::decode::unescape::unescape_into;
-use crate::encode::{push_line, push_lowercase};
+use crate::encode::{lowercase, push_line, push_lowercase};
 use crate::record::Value;
 
 /// How many times a JSON text may be wrapped into a JSON string.
@@ -198,7 +198,7 @@ fn push_files(
     writer.out.push('[');
     let mut known = BTreeSet::new();
     for name in names {
-        push(writer, name, !known.insert(name));
+        push(writer, name, !known.insert(&**name));
     }
     writer.out.pop();
     writer.out.push_str("],");
@@ -276,7 +276,7 @@ pub(super) fn url(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>) ->
 /// Writes the host of a URL in lower case; an address in it is related as an address, without
 /// brackets.
 fn quoted_host(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>, host: &str) {
-    let host = host.to_lowercase();
+    let host = lowercase(host);
     let bare = host.trim_matches(['[', ']']);
     if bare.parse::<IpAddr>().is_err() {
         quoted_and_related(writer, plain, &host, Related::Hosts);

@@ -7,7 +7,7 @@ use super::values::{self, UnescapedText, is_absent, is_placeholder};
 use super::writer::EventWriter;
 use super::{address, compound};
 use crate::decode::json::{self, Kind};
-use crate::encode::{push_escaped, push_lowercase};
+use crate::encode::{lowercase, push_escaped, push_lowercase};
 use crate::record::Value;
 
 /// Writes text as it stands.
@@ -424,7 +424,7 @@ pub(super) fn push_verdict(writer: &mut EventWriter<'_, '_>, check: &str, word: 
     writer.out.push_str("\":\"");
     match values::verdict(word) {
         Some(word) => writer.out.push_str(word),
-        None => push_escaped(writer.out, &word.to_lowercase()),
+        None => push_escaped(writer.out, &lowercase(word)),
     }
     writer.out.push_str("\",");
 }

@@ -76,14 +76,8 @@ impl ListItems {
         };
         let keys = decoded().unwrap_or_default();
         let marks = decoded().unwrap_or_default();
-        let mut names: BTreeMap<usize, &str> = BTreeMap::new();
-        for word in words {
-            if let Some((index, name)) = word.split_once(':')
-                && let Ok(index) = index.parse()
-            {
-                names.insert(index, name);
-            }
-        }
+        // In the order of the keys.
+        let mut names = words.filter_map(parse_name).peekable();
         if !(1..=KEY_BYTES_MAX).contains(&width) {
             return list;
         }
@@ -96,7 +90,9 @@ impl ListItems {
             let item = Item {
                 seen: mark & 1 != 0,
                 missed: mark & 2 != 0,
-                name: names.get(&index).map(|name| (*name).to_owned()),
+                name: names
+                    .next_if(|(at, _)| *at == index)
+                    .map(|(_, name)| name.to_owned()),
             };
             list.insert(&key, item);
         }
@@ -221,6 +217,12 @@ const fn name_chars(name: &str) -> usize {
 
 /// A list has less than a million items.
 const INDEX_CHARS: usize = 8;
+
+/// Parses the place of a key and the upstream's id of its item.
+fn parse_name(word: &str) -> Option<(usize, &str)> {
+    let (index, name) = word.split_once(':')?;
+    Some((index.parse().ok()?, name))
+}
 
 /// Returns an item as version 1 wrote it: a mark, the key in base64 and perhaps a name.
 fn parse_version_1(text: &str) -> Option<([u8; KEY_BYTES_MAX], Item)> {

@@ -10,7 +10,7 @@ use super::super::values::{UnescapedText, contains_ignore_case, is_placeholder};
 use super::super::writer::EventWriter;
 use super::super::{stix, url};
 use super::actions;
-use crate::encode::{push_lowercase, push_quoted};
+use crate::encode::{lowercase, push_lowercase, push_quoted};
 use crate::field::FieldName;
 use crate::record::Value;
 use crate::time::Timestamp;
@@ -384,10 +384,7 @@ fn push_url(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>, paths: U
         push_lowercase(writer.out, parts.scheme);
         writer.out.push_str("\",\"hostname\":");
         let start = writer.out.len() + 1;
-        push_quoted(
-            writer.out,
-            parts.host.to_lowercase().trim_matches(['[', ']']),
-        );
+        push_quoted(writer.out, lowercase(parts.host).trim_matches(['[', ']']));
         let end = writer.out.len() - 1;
         observables::add_text(writer, 1, paths.1, (start, end));
         for (key, part) in [
@@ -406,7 +403,7 @@ fn push_url(writer: &mut EventWriter<'_, '_>, plain: UnescapedText<'_>, paths: U
         }
     } else if let Some(host) = url::host(text) {
         writer.out.push_str(",\"hostname\":");
-        push_quoted(writer.out, host.to_lowercase().trim_matches(['[', ']']));
+        push_quoted(writer.out, lowercase(host).trim_matches(['[', ']']));
     }
     writer.out.push('}');
     true
